@@ -1,0 +1,114 @@
+package fault
+
+import "fmt"
+
+// Code is a six-digit error code. Values and names are those of Azure IoT Hub
+// (PyPI azure-iot-hub, generated models, ErrorDetails) and of the Device
+// Provisioning Service (as its clients report them).
+type Code int
+
+const (
+	BadRequest             Code = 400000 // GenericBadRequest
+	InvalidProtocolVersion Code = 400001
+	ArgumentInvalid        Code = 400004
+	ArgumentNull           Code = 400005
+	BadFormat              Code = 400006 // IotHubFormatError
+	BulkFailed             Code = 400013 // DeviceDefinedMultipleTimes
+	QuotaMetricInvalid     Code = 400303
+	InvalidRegistrationID  Code = 400207
+	HubNotSpecified        Code = 400208 // CustomAllocationIotHubNotSpecified
+
+	Unauthorized       Code = 401000 // GenericUnauthorized
+	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
+	TokenExpired       Code = 401003 // IotHubUnauthorized
+
+	Forbidden    Code = 403000 // GenericForbidden
+	QuotaReached Code = 403002 // IotHubQuotaExceeded
+
+	NotFound             Code = 404000 // GenericNotFound
+	DeviceNotFound       Code = 404001
+	ModuleNotFound       Code = 404010
+	DeviceNotOnline      Code = 404103
+	EnrollmentNotFound   Code = 404201
+	RegistrationNotFound Code = 404202 // DeviceRegistrationNotFound
+	OperationNotFound    Code = 404203 // AsyncOperationNotFound
+	HubNotFound          Code = 404104
+
+	MethodNotAllowed Code = 405000
+
+	DeviceAlreadyExists  Code = 409001
+	EnrollmentConflict   Code = 409202
+	RegistrationConflict Code = 409203
+
+	PreconditionFailed Code = 412001 // the ETag given is not the present one
+
+	MessageTooLarge      Code = 413001
+	UnsupportedMediaType Code = 415000
+
+	TooManyRequests    Code = 429000
+	ThrottlingExceeded Code = 429001
+
+	Internal           Code = 500001 // ServerError
+	ServiceUnavailable Code = 503001
+	GatewayTimeout     Code = 504101
+)
+
+var names = map[Code]string{
+	BadRequest:             "GenericBadRequest",
+	InvalidProtocolVersion: "InvalidProtocolVersion",
+	ArgumentInvalid:        "ArgumentInvalid",
+	ArgumentNull:           "ArgumentNull",
+	BadFormat:              "IotHubFormatError",
+	BulkFailed:             "DeviceDefinedMultipleTimes",
+	QuotaMetricInvalid:     "InvalidQuota",
+	InvalidRegistrationID:  "InvalidRegistrationId",
+	HubNotSpecified:        "CustomAllocationIotHubNotSpecified",
+	Unauthorized:           "GenericUnauthorized",
+	UnauthorizedAccess:     "IotHubUnauthorizedAccess",
+	TokenExpired:           "IotHubUnauthorized",
+	Forbidden:              "GenericForbidden",
+	QuotaReached:           "IotHubQuotaExceeded",
+	NotFound:               "GenericNotFound",
+	DeviceNotFound:         "DeviceNotFound",
+	ModuleNotFound:         "ModuleNotFound",
+	DeviceNotOnline:        "DeviceNotOnline",
+	EnrollmentNotFound:     "EnrollmentNotFound",
+	RegistrationNotFound:   "DeviceRegistrationNotFound",
+	OperationNotFound:      "AsyncOperationNotFound",
+	HubNotFound:            "IotHubNotFound",
+	MethodNotAllowed:       "MethodNotAllowed",
+	DeviceAlreadyExists:    "DeviceAlreadyExists",
+	EnrollmentConflict:     "EnrollmentConflict",
+	RegistrationConflict:   "RegistrationConflict",
+	PreconditionFailed:     "PreconditionFailed",
+	MessageTooLarge:        "MessageTooLarge",
+	UnsupportedMediaType:   "UnsupportedMediaType",
+	TooManyRequests:        "GenericTooManyRequests",
+	ThrottlingExceeded:     "ThrottlingException",
+	Internal:               "ServerError",
+	ServiceUnavailable:     "ServiceUnavailable",
+	GatewayTimeout:         "GatewayTimeout",
+}
+
+// Status returns the HTTP status that belongs to the code.
+func (c Code) Status() int { return int(c) / 1000 }
+
+// Name returns Azure's name of the code, as the hub's REST API shows it.
+func (c Code) Name() string {
+	if name, ok := names[c]; ok {
+		return name
+	}
+	return fmt.Sprintf("Error%d", int(c))
+}
+
+// Error lets a bare Code be the target of errors.Is.
+func (c Code) Error() string { return fmt.Sprintf("%d %s", int(c), c.Name()) }
+
+// Codes returns every code that Berth answers with, for documentation and tests.
+func Codes() []Code {
+	codes := make([]Code, 0, len(names))
+	for code := range names {
+		codes = append(codes, code)
+	}
+	return codes
+}

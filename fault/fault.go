@@ -1,0 +1,71 @@
+// Package fault holds the one error that Berth shows to those outside: a
+// six-digit code as Azure's services use, whose first three digits are the HTTP
+// status, and a sentence that says what to do. Domain code returns it; each
+// endpoint renders it in one place (HTTP body, MQTT topic, AMQP condition).
+package fault
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Error is a refusal or failure with its code.
+type Error struct {
+	Code       Code
+	Message    string            // for the caller: what was wrong and what to do; no secret
+	TrackingID string            // a GUID that also stands in the log and the attestation trace
+	Info       map[string]string // more for the caller, optional
+	RetryAfter time.Duration     // when to come back; zero is no advice
+
+	cause error
+}
+
+// New returns a fault. The message is a sentence without a final stop.
+func New(code Code, format string, args ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), TrackingID: NewTrackingID()}
+}
+
+// Because adds the error beneath, for the log. It is not shown to the caller.
+func (e *Error) Because(cause error) *Error {
+	e.cause = cause
+	return e
+}
+
+// Error returns code, name and message, and the cause where there is one.
+func (e *Error) Error() string {
+	text := fmt.Sprintf("%d %s: %s", int(e.Code), e.Code.Name(), e.Message)
+	if e.cause != nil {
+		text += ": " + e.cause.Error()
+	}
+	return text
+}
+
+// Unwrap returns the cause.
+func (e *Error) Unwrap() error { return e.cause }
+
+// Is makes errors.Is(err, fault.DeviceNotFound) work.
+func (e *Error) Is(target error) bool {
+	code, ok := target.(Code)
+	return ok && code == e.Code
+}
+
+// From returns the fault in err's chain. Any other error becomes Internal: its
+// text is the cause, for the log, and the caller sees only the tracking id.
+func From(err error) *Error {
+	var fault *Error
+	if errors.As(err, &fault) {
+		return fault
+	}
+	return New(Internal, "The server could not do this. Its log says why, under the tracking id").Because(err)
+}
+
+// NewTrackingID returns a random GUID in lower case.
+func NewTrackingID() string {
+	var b [16]byte
+	rand.Read(b[:]) // never fails, see crypto/rand
+	b[6] = b[6]&0x0f | 0x40
+	b[8] = b[8]&0x3f | 0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", b[:4], b[4:6], b[6:8], b[8:10], b[10:])
+}
