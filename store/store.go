@@ -1,0 +1,174 @@
+// Package store says what Berth asks of a storage engine: Documents, which
+// change by compare-and-swap, several at once, all or nothing; and Logs, which
+// only grow. Engines live in the folders below and prove themselves with
+// store/storetest. Nothing here knows what the bytes mean.
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// ErrNotFound is returned by Documents.Get for a key that holds nothing.
+var ErrNotFound = errors.New("document not found")
+
+// ErrClosed is returned by every call on an engine that has been closed, and
+// by appends that the closing engine could not make durable.
+var ErrClosed = errors.New("store is closed")
+
+// A Document is one stored value with the ETag of its last change.
+type Document struct {
+	Key   string
+	ETag  string // opaque, 1 to 32 characters of [0-9a-f]; never reused for the same key, not even after a delete
+	Value []byte
+}
+
+// A Change is one step of a Commit: put Value, delete (Delete true), or only
+// check (Check true), each under the condition Match.
+type Change struct {
+	Collection string // 1 to 64 bytes, no zero byte
+	Key        string // 1 to 1,024 bytes, any bytes but zero
+	Match      Match
+	Value      []byte // at most 1 MiB
+	Delete     bool
+	Check      bool
+}
+
+// Match is the condition under which a Change may happen. The zero Match
+// always holds; else it is Absent, Present, or the ETag that the document must
+// have.
+type Match string
+
+const (
+	Always  Match = ""
+	Absent  Match = "-" // the key holds nothing
+	Present Match = "*" // the key holds something
+)
+
+// ETag is the Match that holds while the document still has this ETag.
+func ETag(etag string) Match { return Match(etag) }
+
+// A ConflictError says which change of a Commit did not find what its Match
+// asked for. Nothing of the Commit happened.
+type ConflictError struct {
+	Index           int // into the changes of the Commit
+	Collection, Key string
+}
+
+func (e *ConflictError) Error() string {
+	return fmt.Sprintf("%s %q is not in the state that the change asked for", e.Collection, e.Key)
+}
+
+// Documents holds small documents by collection and key. All methods may be
+// called at once from many goroutines.
+type Documents interface {
+	// Get returns the document, or ErrNotFound. The caller owns the value.
+	Get(ctx context.Context, collection, key string) (Document, error)
+
+	// List returns at most limit documents (limit > 0) of the collection whose
+	// keys start with prefix and are greater than after, in ascending byte
+	// order of their keys. It sees one moment of the collection.
+	List(ctx context.Context, collection, prefix, after string, limit int) ([]Document, error)
+
+	// Commit makes all changes, or none and returns a *ConflictError. No two
+	// changes may name the same document. When it returns nil the changes
+	// survive the loss of power. It returns the new ETag of each change ("" for
+	// deletes; the present one for checks), in order.
+	Commit(ctx context.Context, changes ...Change) ([]string, error)
+
+	// Count returns the number of documents in the collection. It may cost a
+	// read of all their keys.
+	Count(ctx context.Context, collection string) (int, error)
+
+	Close() error
+}
+
+// Logs opens the logs of one engine by name. A log is made at its first Open.
+type Logs interface {
+	// Open returns the log with this name ([a-z0-9.-], at most 128 bytes). The
+	// number of partitions is fixed when the log is made; a later Open may ask
+	// for any and gets what there is. Opening an open log returns the same log.
+	Open(name string, options LogOptions) (Log, error)
+
+	// Close stops accepting appends, makes durable what was accepted, calls
+	// what is still to be called, and closes every log.
+	Close() error
+}
+
+// LogOptions are what a log is made with.
+type LogOptions struct {
+	Partitions int       // 1 to 128
+	Retention  Retention // may differ at each Open
+}
+
+// Log is an append-only sequence of records in partitions. A record's place in
+// its partition is its Sequence: 0, 1, 2, … without gaps. Its Offset grows too
+// but may jump. Records disappear from the front only, by retention.
+type Log interface {
+	Partitions() int
+
+	// Append adds a record to the partition (below Partitions) and returns once
+	// it is queued, waiting only while too much is queued already. The log has
+	// copied the record when Append returns. When the record is on disk, or
+	// can't be put there, committed is called with token, from a goroutine of
+	// the log that must not be held up; records of one partition are committed
+	// in the order in which they were appended. A log that failed to sync
+	// refuses everything afterwards, because what the disk holds is not known.
+	Append(partition int, record []byte, committed Committer, token uint64)
+
+	// Read returns records of the partition from the given Sequence on, in
+	// order: at least one if there is one, else none; at most maxRecords and,
+	// after the first, at most maxBytes. Only durable records are returned. A
+	// Sequence older than the oldest record kept starts there.
+	Read(ctx context.Context, partition int, from int64, maxRecords, maxBytes int) ([]Record, error)
+
+	// Bounds returns what the partition holds at present.
+	Bounds(partition int) Bounds
+
+	// SequenceAt returns the sequence of the first record of the partition that
+	// was committed at or after the given time (nanoseconds since 1970, UTC),
+	// or Bounds.Next if there is none.
+	SequenceAt(ctx context.Context, partition int, unixNano int64) (int64, error)
+
+	// Wait returns when the partition's Bounds.Next is greater than next, or
+	// with the error of the context or ErrClosed.
+	Wait(ctx context.Context, partition int, next int64) error
+}
+
+// Committer is told what became of an appended record. It is an interface and
+// not a function so that an append allocates nothing.
+type Committer interface {
+	// Committed is called once for each append with the token given there. err
+	// is nil when the record is durable and at is its place; it must return
+	// quickly and may not call the log.
+	Committed(token uint64, at Position, err error)
+}
+
+// Position is the place and time at which a record was committed.
+type Position struct {
+	Sequence int64
+	Offset   int64
+	Time     int64 // nanoseconds since 1970, UTC; never decreases within a partition
+}
+
+// Record is a record as read back. The caller owns Value.
+type Record struct {
+	Position
+	Value []byte
+}
+
+// Bounds are the limits of a partition. It is empty when First equals Next.
+type Bounds struct {
+	First int64    // sequence of the oldest record kept
+	Next  int64    // sequence that the next record will get
+	Last  Position // of the newest record; zero when nothing was ever committed
+	Bytes int64    // on disk, about
+}
+
+// Retention says how long records are kept. A log drops whole pieces from its
+// front, so it may keep more than this, never less. Zero values keep all.
+type Retention struct {
+	Age   int64 // nanoseconds
+	Bytes int64 // of the whole log
+}
