@@ -1,0 +1,117 @@
+package credential
+
+import (
+	"bytes"
+	"crypto/sha1"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// maxCertificates bounds what is read: no chain that Azure takes is longer.
+const maxCertificates = 16
+
+// maxCertificateBytes bounds the text that certificates are read from.
+const maxCertificateBytes = 64 << 10
+
+// ParseCertificates reads certificates in any form in which people and SDKs
+// hand them over: PEM, DER, or base64 of either. The order is kept. Errors are
+// whole sentences for the person who chose the file; a private key among the
+// certificates is refused.
+func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
+	if len(data) > maxCertificateBytes {
+		return nil, fmt.Errorf("certificates of %d bytes are too large, the limit is %d", len(data), maxCertificateBytes)
+	}
+	// A byte order mark is what Windows editors leave in front of PEM.
+	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
+	if len(data) == 0 {
+		return nil, errors.New("the certificate is empty")
+	}
+	if bytes.Contains(data, []byte("-----BEGIN")) {
+		return parsePEM(data)
+	}
+	if data[0] == 0x30 { // an ASN.1 sequence, as every certificate in DER is; no base64 of one starts with a 0
+		return parseDER(data)
+	}
+	decoded, err := base64.StdEncoding.DecodeString(stripSpace(string(data)))
+	if err != nil {
+		return nil, errors.New("this is no certificate: neither PEM (-----BEGIN CERTIFICATE-----), nor DER, nor base64 of one")
+	}
+	if bytes.Contains(decoded, []byte("-----BEGIN")) {
+		return parsePEM(decoded)
+	}
+	return parseDER(decoded)
+}
+
+func parsePEM(data []byte) ([]*x509.Certificate, error) {
+	var certificates []*x509.Certificate
+	for {
+		block, rest := pem.Decode(data)
+		if block == nil {
+			break
+		}
+		data = rest
+		switch {
+		case strings.Contains(block.Type, "PRIVATE KEY"):
+			return nil, errors.New("this holds a private key. Send the certificate alone; the private key stays on the device, and one that was sent elsewhere is better replaced")
+		case block.Type != "CERTIFICATE" && block.Type != "TRUSTED CERTIFICATE" && block.Type != "X509 CERTIFICATE":
+			return nil, fmt.Errorf("this holds a %.64s where a CERTIFICATE should be", block.Type)
+		case len(certificates) == maxCertificates:
+			return nil, fmt.Errorf("this holds more than %d certificates", maxCertificates)
+		}
+		certificate, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d can't be read: %s", len(certificates)+1, reason(err))
+		}
+		certificates = append(certificates, certificate)
+	}
+	if len(certificates) == 0 {
+		return nil, errors.New("this starts like PEM but holds no whole certificate: the text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE----- is needed, line breaks included")
+	}
+	return certificates, nil
+}
+
+func parseDER(data []byte) ([]*x509.Certificate, error) {
+	certificates, err := x509.ParseCertificates(data)
+	switch {
+	case err == nil && len(certificates) > maxCertificates:
+		return nil, fmt.Errorf("this holds more than %d certificates", maxCertificates)
+	case err == nil && len(certificates) > 0:
+		return certificates, nil
+	case isPrivateKey(data):
+		return nil, errors.New("this is a private key, not a certificate. The private key stays on the device")
+	case err == nil:
+		return nil, errors.New("this holds no certificate")
+	}
+	return nil, fmt.Errorf("this is no certificate that can be read: %s", reason(err))
+}
+
+func isPrivateKey(der []byte) bool {
+	if _, err := x509.ParsePKCS8PrivateKey(der); err == nil {
+		return true
+	}
+	if _, err := x509.ParsePKCS1PrivateKey(der); err == nil {
+		return true
+	}
+	_, err := x509.ParseECPrivateKey(der)
+	return err == nil
+}
+
+// reason is what crypto/x509 says, without its package's name.
+func reason(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
+
+func stripSpace(text string) string {
+	return strings.Join(strings.Fields(text), "")
+}
+
+// Thumbprints returns the SHA-1 (40 digits) and SHA-256 (64 digits) thumbprints
+// of a certificate in upper-case hexadecimal, as Azure shows them.
+func Thumbprints(certificate *x509.Certificate) (sha1Hex, sha256Hex string) {
+	one, two := sha1.Sum(certificate.Raw), sha256.Sum256(certificate.Raw)
+	return strings.ToUpper(hex.EncodeToString(one[:])), strings.ToUpper(hex.EncodeToString(two[:]))
+}

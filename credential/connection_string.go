@@ -1,0 +1,59 @@
+package credential
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ConnectionString names a service or device and the key to reach it, as
+// Azure's tools write it: Name=value pairs joined by semicolons.
+type ConnectionString struct {
+	HostName            string
+	DeviceID            string // of a device's connection string
+	SharedAccessKeyName string // the policy, of a service's connection string
+	SharedAccessKey     string // base64
+}
+
+// ParseConnectionString reads a connection string. Names it does not know are
+// left aside. Errors never quote the key.
+func ParseConnectionString(text string) (ConnectionString, error) {
+	var c ConnectionString
+	for field := range strings.SplitSeq(strings.TrimSpace(text), ";") {
+		if field == "" {
+			continue
+		}
+		name, value, ok := strings.Cut(field, "=")
+		if !ok {
+			return c, errors.New("a connection string is Name=value pairs joined by semicolons")
+		}
+		switch strings.ToLower(name) {
+		case "hostname":
+			c.HostName = value
+		case "deviceid":
+			c.DeviceID = value
+		case "sharedaccesskeyname":
+			c.SharedAccessKeyName = value
+		case "sharedaccesskey":
+			c.SharedAccessKey = value
+		}
+	}
+	if c.HostName == "" {
+		return c, errors.New("the connection string has no HostName")
+	}
+	if c.SharedAccessKey == "" {
+		return c, errors.New("the connection string has no SharedAccessKey")
+	}
+	if c.SharedAccessKeyName == "" && c.DeviceID == "" {
+		return c, errors.New("the connection string has neither SharedAccessKeyName (a service's) nor DeviceId (a device's)")
+	}
+	return c, nil
+}
+
+// String writes the connection string, key included.
+func (c ConnectionString) String() string {
+	if c.DeviceID != "" {
+		return fmt.Sprintf("HostName=%s;DeviceId=%s;SharedAccessKey=%s", c.HostName, c.DeviceID, c.SharedAccessKey)
+	}
+	return fmt.Sprintf("HostName=%s;SharedAccessKeyName=%s;SharedAccessKey=%s", c.HostName, c.SharedAccessKeyName, c.SharedAccessKey)
+}

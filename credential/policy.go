@@ -1,0 +1,63 @@
+package credential
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+)
+
+// Policy is a shared access policy: a name, two keys and what they allow.
+type Policy struct {
+	Name         string   `json:"keyName"`
+	PrimaryKey   string   `json:"primaryKey"`   // base64
+	SecondaryKey string   `json:"secondaryKey"` // base64
+	Rights       []string `json:"rights"`
+}
+
+// NewPolicy returns a policy with two fresh keys of 32 bytes.
+func NewPolicy(name string, rights ...string) Policy {
+	return Policy{Name: name, PrimaryKey: NewKey(32), SecondaryKey: NewKey(32), Rights: rights}
+}
+
+// Allows reports whether the policy has the right.
+func (p Policy) Allows(right string) bool { return slices.Contains(p.Rights, right) }
+
+// Authorize finds the policy that signed a back end's token and checks that the
+// token is for host, has not expired and has the right. Every refusal is a
+// fault 401 that says which of these it was, but for an unknown policy and a
+// wrong signature, which are told apart for nobody.
+func Authorize(policies []Policy, token, host, right string, now time.Time) (Policy, error) {
+	if token == "" {
+		return Policy{}, fault.New(fault.UnauthorizedAccess,
+			"The request has no Authorization. Send a shared access signature of a policy with the right %s", right)
+	}
+	parsed, err := ParseToken(token)
+	if err != nil {
+		return Policy{}, fault.New(fault.UnauthorizedAccess, "The shared access signature is malformed: %v", err)
+	}
+	i := slices.IndexFunc(policies, func(p Policy) bool { return p.Name == parsed.KeyName })
+	if i < 0 || !(parsed.SignedBy(policies[i].PrimaryKey) || parsed.SignedBy(policies[i].SecondaryKey)) {
+		return Policy{}, fault.New(fault.UnauthorizedAccess,
+			"The shared access signature was not made with a key of a policy of this service. Take the connection string anew (berth info)")
+	}
+	policy := policies[i]
+	// A token for a whole service may also name a resource below it, and legacy
+	// clients write the host in any case and with a trailing slash.
+	resource, _, _ := strings.Cut(parsed.Resource, "/")
+	if !strings.EqualFold(resource, host) {
+		return Policy{}, fault.New(fault.UnauthorizedAccess,
+			"The shared access signature is for %.128q, this is %q", parsed.Resource, host)
+	}
+	if parsed.Expired(now) {
+		return Policy{}, fault.New(fault.TokenExpired,
+			"The shared access signature expired at %s, it is %s here. Make a new one, and check the clock",
+			parsed.Expiry.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
+	}
+	if !policy.Allows(right) {
+		return Policy{}, fault.New(fault.UnauthorizedAccess,
+			"Policy %s has no right %s. It has %s", policy.Name, right, strings.Join(policy.Rights, ", "))
+	}
+	return policy, nil
+}
