@@ -1,0 +1,334 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+)
+
+const (
+	attemptsKept     = 10     // listed for each enrolled registration id
+	attemptsSearched = 10_000 // newest attempts looked through by a filter
+	indexDelay       = 200 * time.Millisecond
+	indexBatch       = 500 // registration ids in one commit
+)
+
+// AttemptFilter chooses attempts.
+type AttemptFilter struct {
+	RegistrationID string // all when empty
+	Refused        bool   // only those that did not end assigned
+	Max            int    // at most this many; 0 is 100
+}
+
+// Attempts returns attempts to register, newest first. For one registration id
+// that is or was enrolled these are its last ten, however long ago; else the
+// newest ten thousand attempts are looked through.
+func (s *Service) Attempts(ctx context.Context, filter AttemptFilter) ([]attest.Attempt, error) {
+	if filter.Max <= 0 {
+		filter.Max = 100
+	}
+	return s.attempts.list(ctx, filter)
+}
+
+// attempts keeps every attempt in a log, and for each enrolled id the places of
+// its last ones there. Ids without an enrollment are not indexed: strangers
+// could fill the store with them. The index follows the log by a moment and is
+// brought up to date from it after a crash.
+type attempts struct {
+	log        store.Log
+	index      store.Table[places]
+	checkpoint store.Table[int64] // how much of the log is indexed
+
+	indexing sync.RWMutex // held while pending moves into the index
+
+	mutex    sync.Mutex
+	appended uint64             // tokens given out
+	settled  uint64             // tokens that came back
+	waiting  map[uint64]string  // token -> registration key, "" when not to be indexed
+	pending  map[string][]int64 // committed, not yet in the index
+	next     int64              // the sequence after the last one committed
+	changed  *sync.Cond         // settled grew
+	dirty    chan struct{}      // pending is not empty
+	stop     chan struct{}      // closed by close
+	stopped  chan error         // the indexer's last word
+}
+
+// places are the sequences of an id's last attempts in the log, oldest first.
+type places struct {
+	Sequences []int64 `json:"sequences"`
+}
+
+const checkpointKey = "next"
+
+func openAttempts(ctx context.Context, documents store.Documents, log store.Log) (*attempts, error) {
+	a := &attempts{
+		log:        log,
+		index:      store.Table[places]{Documents: documents, Collection: "provisioning/attempts"},
+		checkpoint: store.Table[int64]{Documents: documents, Collection: "provisioning/attempts-indexed"},
+		waiting:    make(map[uint64]string),
+		pending:    make(map[string][]int64),
+		dirty:      make(chan struct{}, 1),
+		stop:       make(chan struct{}),
+		stopped:    make(chan error, 1),
+	}
+	a.changed = sync.NewCond(&a.mutex)
+	if err := a.catchUp(ctx); err != nil {
+		return nil, err
+	}
+	go func() { a.stopped <- a.follow() }()
+	return a, nil
+}
+
+// record appends an attempt. It does not wait for the disk.
+func (a *attempts) record(attempt attest.Attempt) {
+	encoded, err := json.Marshal(attempt)
+	if err != nil {
+		panic(fmt.Sprintf("provisioning: an attempt is not JSON: %v", err)) // a mistake in the program
+	}
+	a.mutex.Lock()
+	token := a.appended
+	a.appended++
+	a.waiting[token] = indexKey(attempt)
+	a.mutex.Unlock()
+	a.log.Append(0, encoded, a, token)
+}
+
+// Committed implements store.Committer.
+func (a *attempts) Committed(token uint64, at store.Position, err error) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	id := a.waiting[token]
+	delete(a.waiting, token)
+	a.settled++
+	a.changed.Broadcast()
+	if err != nil {
+		return // the log has stopped, and every registration with it
+	}
+	a.next = at.Sequence + 1
+	if id != "" {
+		a.pending[id] = append(a.pending[id], at.Sequence)
+	}
+	select {
+	case a.dirty <- struct{}{}:
+	default:
+	}
+}
+
+// indexKey is what an attempt is indexed under: "" for ids without enrollment.
+func indexKey(attempt attest.Attempt) string {
+	for _, check := range attempt.Checks {
+		if check.Name == "enrollment" && check.Passed {
+			return key(attempt.RegistrationID)
+		}
+	}
+	return ""
+}
+
+// follow writes the index, a batch at a time, until the attempts are closed.
+func (a *attempts) follow() error {
+	for {
+		select {
+		case <-a.stop:
+			return a.flush(context.Background())
+		case <-a.dirty:
+		}
+		select {
+		case <-a.stop:
+		case <-time.After(indexDelay): // gathers what comes in a burst
+		}
+		if err := a.flush(context.Background()); err != nil {
+			return err
+		}
+	}
+}
+
+// flush writes what is pending into the index.
+func (a *attempts) flush(ctx context.Context) error {
+	a.indexing.Lock()
+	defer a.indexing.Unlock()
+	a.mutex.Lock()
+	batch, next := a.pending, a.next
+	a.pending = make(map[string][]int64)
+	a.mutex.Unlock()
+	return a.write(ctx, batch, next)
+}
+
+func (a *attempts) write(ctx context.Context, batch map[string][]int64, next int64) error {
+	var changes []store.Change
+	for id, sequences := range batch {
+		known, _, err := a.index.Get(ctx, id)
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
+			return err
+		}
+		known.Sequences = append(known.Sequences, sequences...)
+		slices.Sort(known.Sequences)
+		known.Sequences = slices.Compact(known.Sequences)
+		if extra := len(known.Sequences) - attemptsKept; extra > 0 {
+			known.Sequences = known.Sequences[extra:]
+		}
+		changes = append(changes, a.index.Put(id, store.Always, known))
+		if len(changes) == indexBatch {
+			if _, err := a.index.Documents.Commit(ctx, changes...); err != nil {
+				return err
+			}
+			changes = changes[:0]
+		}
+	}
+	_, err := a.index.Documents.Commit(ctx, append(changes, a.checkpoint.Put(checkpointKey, store.Always, next))...)
+	return err
+}
+
+// catchUp indexes what the log holds beyond the checkpoint.
+func (a *attempts) catchUp(ctx context.Context) error {
+	next, _, err := a.checkpoint.Get(ctx, checkpointKey)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	a.next = a.log.Bounds(0).Next
+	for next < a.next {
+		records, err := a.log.Read(ctx, 0, next, 1000, 4<<20)
+		if err != nil {
+			return err
+		}
+		if len(records) == 0 {
+			return nil
+		}
+		batch := make(map[string][]int64)
+		for _, record := range records {
+			attempt, err := decodeAttempt(record)
+			if err != nil {
+				return err
+			}
+			if id := indexKey(attempt); id != "" {
+				batch[id] = append(batch[id], record.Sequence)
+			}
+			next = record.Sequence + 1
+		}
+		if err := a.write(ctx, batch, next); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// close writes what is left of the index.
+func (a *attempts) close() error {
+	a.settle()
+	close(a.stop)
+	return <-a.stopped
+}
+
+// settle waits until everything appended so far is in the log, so that who just
+// registered finds the attempt.
+func (a *attempts) settle() {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	for target := a.appended; a.settled < target; {
+		a.changed.Wait()
+	}
+}
+
+func (a *attempts) list(ctx context.Context, filter AttemptFilter) ([]attest.Attempt, error) {
+	a.settle()
+	if filter.RegistrationID != "" {
+		sequences, err := a.places(ctx, key(filter.RegistrationID))
+		if err != nil {
+			return nil, err
+		}
+		if len(sequences) > 0 {
+			return a.read(ctx, sequences, filter)
+		}
+	}
+	return a.search(ctx, filter)
+}
+
+// places returns the sequences of an id's attempts, indexed or on the way there.
+func (a *attempts) places(ctx context.Context, id string) ([]int64, error) {
+	a.indexing.RLock()
+	defer a.indexing.RUnlock()
+	a.mutex.Lock()
+	sequences := slices.Clone(a.pending[id])
+	a.mutex.Unlock()
+	known, _, err := a.index.Get(ctx, id)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return nil, err
+	}
+	sequences = append(sequences, known.Sequences...)
+	slices.Sort(sequences)
+	return slices.Compact(sequences), nil
+}
+
+// read returns the attempts at these places that the filter wants, newest first.
+func (a *attempts) read(ctx context.Context, sequences []int64, filter AttemptFilter) ([]attest.Attempt, error) {
+	found := []attest.Attempt{}
+	for _, sequence := range slices.Backward(sequences) {
+		records, err := a.log.Read(ctx, 0, sequence, 1, 0)
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == 0 || records[0].Sequence != sequence {
+			break // older ones have left the log
+		}
+		if found, err = filter.add(found, records[0]); err != nil || len(found) == filter.Max {
+			return found, err
+		}
+	}
+	return found, nil
+}
+
+// search goes back through the log from its end.
+func (a *attempts) search(ctx context.Context, filter AttemptFilter) ([]attest.Attempt, error) {
+	const stride = 200
+	found := []attest.Attempt{}
+	bounds := a.log.Bounds(0)
+	oldest := max(bounds.First, bounds.Next-attemptsSearched)
+	for end := bounds.Next; end > oldest; end -= stride {
+		start := max(oldest, end-stride)
+		var records []store.Record
+		for start < end {
+			some, err := a.log.Read(ctx, 0, start, int(end-start), 4<<20)
+			if err != nil {
+				return nil, err
+			}
+			if len(some) == 0 {
+				break
+			}
+			records = append(records, some...)
+			start = some[len(some)-1].Sequence + 1
+		}
+		for _, record := range slices.Backward(records) {
+			var err error
+			if found, err = filter.add(found, record); err != nil || len(found) == filter.Max {
+				return found, err
+			}
+		}
+	}
+	return found, nil
+}
+
+// add appends the attempt in the record if the filter wants it.
+func (f AttemptFilter) add(found []attest.Attempt, record store.Record) ([]attest.Attempt, error) {
+	attempt, err := decodeAttempt(record)
+	if err != nil {
+		return found, err
+	}
+	if f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID) || f.Refused && attempt.Outcome == attest.Assigned {
+		return found, nil
+	}
+	return append(found, attempt), nil
+}
+
+func decodeAttempt(record store.Record) (attempt attest.Attempt, err error) {
+	if err = json.Unmarshal(record.Value, &attempt); err != nil {
+		err = fmt.Errorf("attempt %d does not hold what it should: %w", record.Sequence, err)
+	}
+	return attempt, err
+}

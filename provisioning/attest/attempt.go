@@ -1,0 +1,29 @@
+package attest
+
+import "time"
+
+// Attempt is one try of a device to register: who, from where, what was
+// checked, and how it ended.
+type Attempt struct {
+	Time           time.Time `json:"time"`
+	RegistrationID string    `json:"registrationId"`
+	IDScope        string    `json:"idScope"`
+	Protocol       string    `json:"protocol"`
+	RemoteAddress  string    `json:"remoteAddress"`
+	Outcome        Outcome   `json:"outcome"`
+	Code           int       `json:"code,omitempty"` // six digits, of a refusal or failure
+	TrackingID     string    `json:"trackingId,omitempty"`
+	Message        string    `json:"message,omitempty"` // what the device was told
+	Hub            string    `json:"hub,omitempty"`
+	DeviceID       string    `json:"deviceId,omitempty"`
+	Checks         Trace     `json:"checks"`
+}
+
+// Outcome is how an attempt ended.
+type Outcome string
+
+const (
+	Assigned Outcome = "assigned"
+	Refused  Outcome = "refused" // by attestation, or because the request was wrong
+	Failed   Outcome = "failed"  // by allocation or the hub, after attestation had passed
+)

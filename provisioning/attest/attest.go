@@ -1,0 +1,75 @@
+// Package attest judges what a device shows of itself. A judgement is a trace:
+// the checks that were made, in order, what each saw, and the one that failed.
+// A file holds a mechanism.
+package attest
+
+import (
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+)
+
+// Evidence is what a device claims to be, with what it showed for it.
+type Evidence struct {
+	IDScope        string
+	RegistrationID string // as the device wrote it
+	credential.Evidence
+}
+
+// Check is one step of a judgement.
+type Check struct {
+	Name     string `json:"name"`               // such as "common name"
+	Saw      string `json:"saw"`                // what the device showed, no secret
+	Expected string `json:"expected,omitempty"` // what would have passed
+	Passed   bool   `json:"passed"`
+	Advice   string `json:"advice,omitempty"` // of a failed check: what to do, for the operator
+}
+
+// Trace is the checks of one judgement in the order in which they were made.
+// The first that fails is the last.
+type Trace []Check
+
+// Pass adds a check that passed.
+func (t *Trace) Pass(name, saw string) { *t = append(*t, Check{Name: name, Saw: saw, Passed: true}) }
+
+// Fail adds the check that failed.
+func (t *Trace) Fail(name, saw, expected, advice string) {
+	*t = append(*t, Check{Name: name, Saw: saw, Expected: expected, Advice: advice})
+}
+
+// Failed returns the check that failed, if one did.
+func (t Trace) Failed() (Check, bool) {
+	if n := len(t); n > 0 && !t[n-1].Passed {
+		return t[n-1], true
+	}
+	return Check{}, false
+}
+
+// Refusal is what the device is told of a failed judgement. It speaks of what
+// the device itself showed and never of what is enrolled, so that nobody learns
+// from outside which registration ids exist.
+type Refusal string
+
+// NotAdmitted is the refusal when the evidence is sound in itself but is not
+// what some enrollment asks for.
+const NotAdmitted Refusal = "This device is not enrolled with what it shows. The operator finds the reason under this tracking id (berth attempts)"
+
+// Sound judges evidence by itself, before any enrollment is looked at: is there
+// any, does it belong to the registration id, is it in time.
+func Sound(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
+	switch {
+	case len(evidence.Certificates) > 0:
+		return soundX509(trace, evidence, now)
+	case evidence.Token != "":
+		trace.Fail("mechanism", "a shared access signature", "an X.509 client certificate",
+			"Enroll the device with an X.509 certificate; symmetric keys are not served by this version")
+		return "Symmetric keys are not served here. Connect with an X.509 client certificate", false
+	}
+	trace.Fail("client certificate", "none", "a certificate in the TLS handshake",
+		"Give the device client its certificate and private key; a TLS proxy in between strips them")
+	return "No client certificate was presented in the TLS handshake", false
+}
+
+// sameID compares registration ids, which have no case.
+func sameID(a, b string) bool { return strings.EqualFold(a, b) }

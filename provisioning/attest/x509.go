@@ -1,0 +1,63 @@
+package attest
+
+import (
+	"crypto/subtle"
+	"crypto/x509"
+	"fmt"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+)
+
+// soundX509 judges a certificate by itself. Its common name must be the
+// registration id (Azure, concepts-x509-attestation).
+func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
+	leaf := evidence.Certificates[0]
+	_, thumbprint := credential.Thumbprints(leaf)
+	trace.Pass("client certificate", fmt.Sprintf("%s, SHA-256 %s", leaf.Subject, thumbprint))
+
+	if name := leaf.Subject.CommonName; !sameID(name, evidence.RegistrationID) {
+		trace.Fail("common name", fmt.Sprintf("%.128q", name), fmt.Sprintf("%q, the registration id", evidence.RegistrationID),
+			"Make the certificate with the registration id as its subject's common name, or register with that name")
+		return Refusal(fmt.Sprintf("The certificate's common name %.128q is not the registration id %q", name, evidence.RegistrationID)), false
+	}
+	trace.Pass("common name", leaf.Subject.CommonName)
+	return inTime(trace, leaf, now)
+}
+
+func inTime(trace *Trace, certificate *x509.Certificate, now time.Time) (Refusal, bool) {
+	saw := fmt.Sprintf("valid from %s to %s", stamp(certificate.NotBefore), stamp(certificate.NotAfter))
+	switch expected := fmt.Sprintf("a time span that holds %s, this server's time", stamp(now)); {
+	case now.Before(certificate.NotBefore):
+		trace.Fail("validity", saw, expected, "Wait, or compare the clocks of this server and of the machine that made the certificate")
+		return Refusal("The certificate is not valid before " + stamp(certificate.NotBefore)), false
+	case now.After(certificate.NotAfter):
+		trace.Fail("validity", saw, expected, "Make a new certificate, enroll it as the secondary one, and move the device to it")
+		return Refusal("The certificate expired at " + stamp(certificate.NotAfter)), false
+	}
+	trace.Pass("validity", saw)
+	return "", true
+}
+
+// Enrolled judges whether the device's certificate is one of those enrolled,
+// given by their SHA-256 thumbprints in upper-case hexadecimal; secondary may
+// be empty.
+func Enrolled(trace *Trace, evidence Evidence, primary, secondary string) (Refusal, bool) {
+	_, thumbprint := credential.Thumbprints(evidence.Certificates[0])
+	saw := "SHA-256 " + thumbprint
+	for _, enrolled := range []struct{ name, thumbprint string }{{"primary", primary}, {"secondary", secondary}} {
+		if subtle.ConstantTimeCompare([]byte(thumbprint), []byte(enrolled.thumbprint)) == 1 {
+			trace.Pass("enrolled certificate", saw+", the "+enrolled.name+" one")
+			return "", true
+		}
+	}
+	expected := primary
+	if secondary != "" {
+		expected += " or " + secondary
+	}
+	trace.Fail("enrolled certificate", saw, "SHA-256 "+expected,
+		"The device has another certificate than the enrollment. Enroll the one it has as primary or secondary, or give the device the enrolled one and its key")
+	return NotAdmitted, false
+}
+
+func stamp(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05Z") }

@@ -1,0 +1,44 @@
+package provisioning
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// Counts says how much the service holds.
+type Counts struct {
+	Enrollments   int `json:"enrollments"`
+	Registrations int `json:"registrations"`
+}
+
+// Counts counts the service's documents; that costs a read of their keys.
+func (s *Service) Counts(ctx context.Context) (counts Counts, err error) {
+	if counts.Enrollments, err = s.enrollments.Count(ctx); err != nil {
+		return counts, err
+	}
+	counts.Registrations, err = s.registrations.Count(ctx)
+	return counts, err
+}
+
+// Tally is how many registrations ended in each way since the service opened.
+type Tally struct{ Assigned, Refused, Failed uint64 }
+
+// Tally returns the present figures.
+func (s *Service) Tally() Tally {
+	return Tally{s.tally.assigned.Load(), s.tally.refused.Load(), s.tally.failed.Load()}
+}
+
+type tally struct{ assigned, refused, failed atomic.Uint64 }
+
+func (t *tally) count(outcome attest.Outcome) {
+	switch outcome {
+	case attest.Assigned:
+		t.assigned.Add(1)
+	case attest.Refused:
+		t.refused.Add(1)
+	case attest.Failed:
+		t.failed.Add(1)
+	}
+}

@@ -1,0 +1,149 @@
+package provisioning
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Enrollment is an individual enrollment: one device that may come in. It is
+// written in the JSON of the provisioning service's REST API
+// (IndividualEnrollment).
+type Enrollment struct {
+	RegistrationID            string               `json:"registrationId"`
+	DeviceID                  string               `json:"deviceId,omitempty"`          // the registration id when empty
+	RegistrationState         *Registration        `json:"registrationState,omitempty"` // read only
+	OptionalDeviceInformation json.RawMessage      `json:"optionalDeviceInformation,omitempty"`
+	Attestation               AttestationMechanism `json:"attestation"`
+	Capabilities              *Capabilities        `json:"capabilities,omitempty"`
+	HubHostName               string               `json:"iotHubHostName,omitempty"` // the hub it is bound to, with static allocation
+	InitialTwin               *InitialTwin         `json:"initialTwin,omitempty"`
+	ETag                      string               `json:"etag,omitempty"` // with its quotes: "\"…\""
+	ProvisioningStatus        ProvisioningStatus   `json:"provisioningStatus,omitempty"`
+	ReprovisionPolicy         *ReprovisionPolicy   `json:"reprovisionPolicy,omitempty"`
+	CreatedDateTimeUTC        Time                 `json:"createdDateTimeUtc,omitzero"`
+	LastUpdatedDateTimeUTC    Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
+	AllocationPolicy          AllocationPolicy     `json:"allocationPolicy,omitempty"`
+	Hubs                      []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
+}
+
+// ProvisioningStatus says whether devices may register under an enrollment.
+type ProvisioningStatus string
+
+const (
+	Enabled  ProvisioningStatus = "enabled"
+	Disabled ProvisioningStatus = "disabled"
+)
+
+// AllocationPolicy is how a hub is chosen for a device.
+type AllocationPolicy string
+
+const (
+	Hashed AllocationPolicy = "hashed" // evenly over the hubs, the same one for the same registration id
+	Static AllocationPolicy = "static" // the hub that the enrollment names
+)
+
+// ReprovisionPolicy is what happens when a device that has a hub registers
+// again.
+type ReprovisionPolicy struct {
+	UpdateHubAssignment bool `json:"updateHubAssignment"`
+	MigrateDeviceData   bool `json:"migrateDeviceData"`
+}
+
+// Capabilities of the device in its hub.
+type Capabilities struct {
+	IoTEdge bool `json:"iotEdge"`
+}
+
+// InitialTwin is what the device's twin holds when the hub first makes it.
+type InitialTwin struct {
+	Tags       json.RawMessage       `json:"tags,omitempty"` // a JSON object
+	Properties InitialTwinProperties `json:"properties,omitzero"`
+}
+
+// InitialTwinProperties holds the desired properties, a JSON object.
+type InitialTwinProperties struct {
+	Desired json.RawMessage `json:"desired,omitempty"`
+}
+
+// AttestationMechanism says how a device proves that it is the enrolled one.
+type AttestationMechanism struct {
+	Type string           `json:"type"` // x509
+	X509 *X509Attestation `json:"x509,omitempty"`
+}
+
+// X509Attestation holds the certificates of an enrollment.
+type X509Attestation struct {
+	ClientCertificates *X509Certificates `json:"clientCertificates,omitempty"`
+}
+
+// X509Certificates is a primary certificate and one to roll over to.
+type X509Certificates struct {
+	Primary   *X509Certificate `json:"primary,omitempty"`
+	Secondary *X509Certificate `json:"secondary,omitempty"`
+}
+
+// X509Certificate is a certificate on its way in (Certificate: PEM, or base64
+// of PEM or DER) and what it says on its way out (Info).
+type X509Certificate struct {
+	Certificate string               `json:"certificate,omitempty"`
+	Info        *X509CertificateInfo `json:"info,omitempty"`
+}
+
+// X509CertificateInfo is what a certificate says.
+type X509CertificateInfo struct {
+	SubjectName      string `json:"subjectName"`
+	SHA1Thumbprint   string `json:"sha1Thumbprint"`   // 40 hexadecimal digits, upper case
+	SHA256Thumbprint string `json:"sha256Thumbprint"` // 64 hexadecimal digits, upper case
+	IssuerName       string `json:"issuerName"`
+	NotBeforeUTC     Time   `json:"notBeforeUtc"`
+	NotAfterUTC      Time   `json:"notAfterUtc"`
+	SerialNumber     string `json:"serialNumber"`
+	Version          int    `json:"version"` // 3
+}
+
+// Registration is the registration record of a device: where it was assigned.
+type Registration struct {
+	RegistrationID         string          `json:"registrationId"`
+	CreatedDateTimeUTC     Time            `json:"createdDateTimeUtc"`
+	AssignedHub            string          `json:"assignedHub,omitempty"`
+	DeviceID               string          `json:"deviceId,omitempty"`
+	Status                 Status          `json:"status"`
+	Substatus              Substatus       `json:"substatus,omitempty"`
+	ErrorCode              int             `json:"errorCode,omitempty"`
+	ErrorMessage           string          `json:"errorMessage,omitempty"`
+	LastUpdatedDateTimeUTC Time            `json:"lastUpdatedDateTimeUtc"`
+	ETag                   string          `json:"etag,omitempty"`
+	Payload                json.RawMessage `json:"payload,omitempty"`
+}
+
+// Status of a registration.
+type Status string
+
+const (
+	StatusUnassigned Status = "unassigned"
+	StatusAssigning  Status = "assigning"
+	StatusAssigned   Status = "assigned"
+	StatusFailed     Status = "failed"
+	StatusDisabled   Status = "disabled"
+)
+
+// Substatus says how an assigned device came to its hub.
+type Substatus string
+
+const (
+	InitialAssignment                Substatus = "initialAssignment"
+	DeviceDataMigrated               Substatus = "deviceDataMigrated"
+	DeviceDataReset                  Substatus = "deviceDataReset"
+	ReprovisionedToInitialAssignment Substatus = "reprovisionedToInitialAssignment"
+)
+
+// Time is a time in JSON as the service writes it: UTC with seven fractional
+// digits.
+type Time struct{ time.Time }
+
+const timeLayout = "2006-01-02T15:04:05.0000000Z"
+
+// MarshalJSON writes the time with seven fractional digits and Z.
+func (t Time) MarshalJSON() ([]byte, error) {
+	return []byte(`"` + t.UTC().Format(timeLayout) + `"`), nil
+}

@@ -1,0 +1,181 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// Enrollment returns an individual enrollment with the state of its device's
+// registration. It returns fault 404201 when there is none.
+func (s *Service) Enrollment(ctx context.Context, registrationID string) (Enrollment, error) {
+	enrollment, err := s.enrollment(ctx, registrationID)
+	if err != nil {
+		return Enrollment{}, err
+	}
+	return s.withState(ctx, enrollment)
+}
+
+// AttestationMechanism returns how the device of an enrollment proves itself,
+// keys included. It returns fault 404201 when there is no such enrollment.
+func (s *Service) AttestationMechanism(ctx context.Context, registrationID string) (AttestationMechanism, error) {
+	enrollment, err := s.enrollment(ctx, registrationID)
+	return enrollment.Attestation, err
+}
+
+// CreateEnrollment adds an enrollment. It returns fault 409202 when the
+// registration id is taken, and the faults of PutEnrollment.
+func (s *Service) CreateEnrollment(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
+	if _, err := s.enrollment(ctx, enrollment.RegistrationID); err == nil {
+		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
+	} else if !errors.Is(err, fault.EnrollmentNotFound) {
+		return Enrollment{}, err
+	}
+	written, err := s.write(ctx, enrollment, nil, store.Absent)
+	if _, conflict := store.IsConflict(err); conflict {
+		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
+	}
+	return written, err
+}
+
+func alreadyEnrolled(registrationID string) error {
+	return fault.New(fault.EnrollmentConflict, "There is an enrollment %q already. Update it, or delete it first", registrationID)
+}
+
+// PutEnrollment creates an enrollment or replaces it, under the condition
+// ifMatch: "" for any state, "*" for an existing one, or the ETag it must have,
+// as it stands in Enrollment.ETag. It returns fault 400004 and the like for
+// what is wrong in it, and 412001 when the condition does not hold.
+func (s *Service) PutEnrollment(ctx context.Context, enrollment Enrollment, ifMatch string) (Enrollment, error) {
+	for {
+		prior, err := s.enrollment(ctx, enrollment.RegistrationID)
+		exists := err == nil
+		if err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
+			return Enrollment{}, err
+		}
+		if err := precondition("enrollment", ifMatch, prior.ETag, exists); err != nil {
+			return Enrollment{}, err
+		}
+		var written Enrollment
+		if exists {
+			written, err = s.write(ctx, enrollment, &prior, store.ETag(unquote(prior.ETag)))
+		} else {
+			written, err = s.write(ctx, enrollment, nil, store.Absent)
+		}
+		if _, conflict := store.IsConflict(err); conflict {
+			continue // changed since it was read: look again whether the condition holds
+		}
+		return written, err
+	}
+}
+
+// DeleteEnrollment removes an enrollment under the condition ifMatch, as in
+// PutEnrollment. The registration and the device in its hub stay, as in Azure:
+// the device is only kept from registering again.
+func (s *Service) DeleteEnrollment(ctx context.Context, registrationID, ifMatch string) error {
+	for {
+		prior, err := s.enrollment(ctx, registrationID)
+		if err != nil {
+			return err
+		}
+		if err := precondition("enrollment", ifMatch, prior.ETag, true); err != nil {
+			return err
+		}
+		_, err = s.config.Documents.Commit(ctx, s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))
+		if _, conflict := store.IsConflict(err); !conflict {
+			return err
+		}
+	}
+}
+
+// Enrollments returns at most limit enrollments whose registration ids start
+// with prefix, in the order of their ids, and where to go on: next is the
+// after of the next call, or "" at the end.
+func (s *Service) Enrollments(ctx context.Context, prefix, after string, limit int) (enrollments []Enrollment, next string, err error) {
+	entries, err := s.enrollments.List(ctx, key(prefix), after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	enrollments = make([]Enrollment, len(entries))
+	for i, entry := range entries {
+		entry.Value.ETag = quote(entry.ETag)
+		if enrollments[i], err = s.withState(ctx, entry.Value); err != nil {
+			return nil, "", err
+		}
+	}
+	if len(entries) == limit {
+		next = entries[limit-1].Key
+	}
+	return enrollments, next, nil
+}
+
+func (s *Service) enrollment(ctx context.Context, registrationID string) (Enrollment, error) {
+	if err := checkRegistrationID(registrationID); err != nil {
+		return Enrollment{}, err
+	}
+	enrollment, etag, err := s.enrollments.Get(ctx, key(registrationID))
+	if errors.Is(err, store.ErrNotFound) {
+		return Enrollment{}, fault.New(fault.EnrollmentNotFound, "There is no enrollment %q", registrationID)
+	}
+	enrollment.ETag = quote(etag)
+	return enrollment, err
+}
+
+// withState adds the registration, which is kept apart because devices write it.
+func (s *Service) withState(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
+	registration, err := s.Registration(ctx, enrollment.RegistrationID)
+	switch {
+	case err == nil:
+		enrollment.RegistrationState = &registration
+	case errors.Is(err, fault.RegistrationNotFound):
+		enrollment.RegistrationState = nil
+	default:
+		return Enrollment{}, err
+	}
+	return enrollment, nil
+}
+
+// write checks and stores an enrollment; prior is the one it replaces.
+func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrollment, match store.Match) (Enrollment, error) {
+	if err := s.complete(&enrollment, prior); err != nil {
+		return Enrollment{}, err
+	}
+	now := Time{s.config.Now().UTC()}
+	enrollment.CreatedDateTimeUTC, enrollment.LastUpdatedDateTimeUTC = now, now
+	if prior != nil {
+		enrollment.CreatedDateTimeUTC = prior.CreatedDateTimeUTC
+	}
+	enrollment.ETag, enrollment.RegistrationState = "", nil // the store's, and the registration's own
+	etags, err := s.config.Documents.Commit(ctx, s.enrollments.Put(key(enrollment.RegistrationID), match, enrollment))
+	if err != nil {
+		return Enrollment{}, err
+	}
+	enrollment.ETag = quote(etags[0])
+	return s.withState(ctx, enrollment)
+}
+
+// precondition holds an If-Match against the present ETag of a thing.
+func precondition(thing, ifMatch, etag string, exists bool) error {
+	switch {
+	case ifMatch == "":
+		return nil
+	case !exists:
+		return fault.New(fault.PreconditionFailed, "There is no such %s, and If-Match asks for one", thing)
+	case unquote(ifMatch) == "*" || unquote(ifMatch) == unquote(etag):
+		return nil
+	}
+	return fault.New(fault.PreconditionFailed,
+		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, ifMatch)
+}
+
+// The service writes ETags with their quotes, inside JSON too, as Azure does.
+func quote(etag string) string { return `"` + etag + `"` }
+
+func unquote(etag string) string {
+	if len(etag) >= 2 && etag[0] == '"' && etag[len(etag)-1] == '"' {
+		return etag[1 : len(etag)-1]
+	}
+	return etag
+}

@@ -1,0 +1,540 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/segment"
+)
+
+const scope = "0ne0000ABCD"
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+// house is a provisioning service with linked hubs that remember who was
+// admitted, on real engines. It can be closed and opened again.
+type house struct {
+	*Service
+	t     *testing.T
+	dir   string
+	pace  Pace
+	now   time.Time
+	hubs  []Hub
+	close func()
+}
+
+func newHouse(t *testing.T, hosts ...string) *house {
+	t.Helper()
+	h := &house{t: t, dir: t.TempDir(), pace: Instant, now: noon}
+	for _, host := range hosts {
+		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]Admission{}})
+	}
+	h.open()
+	t.Cleanup(func() { h.close() })
+	return h
+}
+
+func (h *house) hub(i int) *memoryHub { return h.hubs[i].(*memoryHub) }
+
+func (h *house) open() {
+	h.t.Helper()
+	documents, err := pebble.Open(h.dir+"/documents", pebble.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	logs, err := segment.Open(h.dir+"/logs", segment.Options{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.Service, err = Open(context.Background(), Config{
+		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Pace: h.pace,
+		Now: func() time.Time { return h.now }, Logger: slog.New(slog.DiscardHandler),
+	})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.close = func() {
+		h.t.Helper()
+		if err := errors.Join(h.Service.Close(context.Background()), logs.Close(), documents.Close()); err != nil {
+			h.t.Error(err)
+		}
+	}
+}
+
+func (h *house) reopen() {
+	h.t.Helper()
+	h.close()
+	h.open()
+}
+
+// memoryHub is a linked hub whose devices are a map. refuse and hold let a test
+// make it fail or wait.
+type memoryHub struct {
+	host    string
+	mutex   sync.Mutex
+	devices map[string]Admission
+	refuse  error
+	hold    chan struct{}
+}
+
+func (m *memoryHub) Host() string { return m.host }
+
+func (m *memoryHub) Check(a Admission) error {
+	if len(a.DeviceID) > 100 {
+		return fault.New(fault.ArgumentInvalid, "the device id is too long")
+	}
+	return nil
+}
+
+func (m *memoryHub) Admit(ctx context.Context, a Admission) error {
+	if m.hold != nil {
+		select {
+		case <-m.hold:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	if m.refuse != nil {
+		return m.refuse
+	}
+	if there, ok := m.devices[a.DeviceID]; ok {
+		a.Twin = there.Twin
+	}
+	m.devices[a.DeviceID] = a
+	return nil
+}
+
+func (m *memoryHub) Twin(_ context.Context, deviceID string) (*InitialTwin, error) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.devices[deviceID].Twin, nil
+}
+
+func (m *memoryHub) Remove(_ context.Context, deviceID string) error {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	delete(m.devices, deviceID)
+	return nil
+}
+
+func (m *memoryHub) device(id string) (Admission, bool) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	a, ok := m.devices[id]
+	return a, ok
+}
+
+// deviceIdentity is a device certificate and the evidence it gives.
+type deviceIdentity struct {
+	PEM      string
+	evidence credential.Evidence
+}
+
+func newIdentity(t testing.TB, commonName string, notBefore time.Time, validity time.Duration) deviceIdentity {
+	t.Helper()
+	text, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
+		CommonName: commonName, KeyType: credential.EC256, NotBefore: notBefore, Validity: validity})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificates, err := credential.ParseCertificates(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return deviceIdentity{string(text), credential.Evidence{Certificates: certificates, Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711"}}
+}
+
+func valid(t testing.TB, commonName string) deviceIdentity {
+	return newIdentity(t, commonName, noon.Add(-time.Hour), 365*24*time.Hour)
+}
+
+// enrollment is the enrollment of a device by its certificate.
+func (d deviceIdentity) enrollment() Enrollment {
+	return Enrollment{
+		RegistrationID: d.evidence.Certificates[0].Subject.CommonName,
+		Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{ClientCertificates: &X509Certificates{
+			Primary: &X509Certificate{Certificate: d.PEM}}}},
+	}
+}
+
+func (h *house) enroll(e Enrollment) Enrollment {
+	h.t.Helper()
+	written, err := h.PutEnrollment(context.Background(), e, "")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return written
+}
+
+func (h *house) register(d deviceIdentity) (Operation, error) {
+	id := d.evidence.Certificates[0].Subject.CommonName
+	return h.OpenSession(scope, id, d.evidence).Register(context.Background(), []byte(`{"registrationId":"`+id+`","payload":null}`))
+}
+
+func (h *house) mustRegister(d deviceIdentity) DeviceRegistration {
+	h.t.Helper()
+	operation, err := h.register(d)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	if operation.RegistrationState == nil || operation.Status != StatusAssigned {
+		h.t.Fatalf("the operation is %+v with state %+v", operation, operation.RegistrationState)
+	}
+	return *operation.RegistrationState
+}
+
+func (h *house) lastAttempt(registrationID string) attest.Attempt {
+	h.t.Helper()
+	attempts, err := h.Attempts(context.Background(), AttemptFilter{RegistrationID: registrationID, Max: 1})
+	if err != nil || len(attempts) != 1 {
+		h.t.Fatalf("%d attempts of %s, error %v", len(attempts), registrationID, err)
+	}
+	return attempts[0]
+}
+
+func TestADeviceGetsItsBerth(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	device := valid(t, "Python-device-01")
+	enrollment := device.enrollment()
+	enrollment.InitialTwin = &InitialTwin{Properties: InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
+	h.enroll(enrollment)
+
+	first := h.mustRegister(device)
+	if first.DeviceID != "Python-device-01" || first.AssignedHub != "hub.local" || first.Substatus != InitialAssignment {
+		t.Fatalf("registered as %+v", first)
+	}
+	if first.X509.CertificateInfo.SubjectName != "CN=Python-device-01" {
+		t.Errorf("attested with %+v", first.X509.CertificateInfo)
+	}
+	admitted, _ := h.hub(0).device("Python-device-01")
+	if _, sha256 := credential.Thumbprints(device.evidence.Certificates[0]); admitted.PrimaryThumbprint != sha256 {
+		t.Errorf("the hub was told the thumbprint %s, the device has %s", admitted.PrimaryThumbprint, sha256)
+	}
+	if string(admitted.Twin.Properties.Desired) != `{"interval":5}` {
+		t.Errorf("the hub was told the twin %s", admitted.Twin.Properties.Desired)
+	}
+
+	h.now = noon.Add(time.Hour)
+	h.reopen()
+	again := h.mustRegister(device)
+	if again.Substatus != InitialAssignment || !again.CreatedDateTimeUTC.Equal(noon) || !again.LastUpdatedDateTimeUTC.Equal(h.now) {
+		t.Errorf("registered again as %+v", again)
+	}
+	attempt := h.lastAttempt("python-device-01")
+	if attempt.Outcome != attest.Assigned || attempt.Hub != "hub.local" || len(attempt.Checks) < 8 {
+		t.Errorf("the attempt is %+v", attempt)
+	}
+	if counts, _ := h.Counts(context.Background()); counts != (Counts{Enrollments: 1, Registrations: 1}) {
+		t.Errorf("counted %+v", counts)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	device, other := valid(t, "d1"), valid(t, "d1")
+	h.enroll(device.enrollment())
+	expired := newIdentity(t, "expired", noon.Add(-48*time.Hour), 24*time.Hour)
+	early := newIdentity(t, "early", noon.Add(time.Hour), 24*time.Hour)
+	h.enroll(expired.enrollment())
+	h.enroll(early.enrollment())
+	disabled := valid(t, "disabled")
+	closed := disabled.enrollment()
+	closed.ProvisioningStatus = Disabled
+	h.enroll(closed)
+
+	for _, c := range []struct {
+		name, scope, id string
+		evidence        credential.Evidence
+		body            string
+		code            fault.Code
+		check           string
+	}{
+		{"unknown ID scope", "0neFFFFFFFF", "d1", device.evidence, "", fault.UnauthorizedAccess, "ID scope"},
+		{"id that breaks the rules", scope, "d 1", device.evidence, "", fault.InvalidRegistrationID, "registration id"},
+		{"no certificate", scope, "d1", credential.Evidence{Protocol: "mqtt"}, "", fault.UnauthorizedAccess, "client certificate"},
+		{"a token instead", scope, "d1", credential.Evidence{Token: "SharedAccessSignature sr=x"}, "", fault.UnauthorizedAccess, "mechanism"},
+		{"common name of another", scope, "d2", device.evidence, "", fault.UnauthorizedAccess, "common name"},
+		{"unknown registration id", scope, "stranger", valid(t, "stranger").evidence, "", fault.UnauthorizedAccess, "enrollment"},
+		{"another certificate", scope, "d1", other.evidence, "", fault.UnauthorizedAccess, "enrolled certificate"},
+		{"expired", scope, "expired", expired.evidence, "", fault.UnauthorizedAccess, "validity"},
+		{"not yet valid", scope, "early", early.evidence, "", fault.UnauthorizedAccess, "validity"},
+		{"disabled", scope, "disabled", disabled.evidence, "", fault.UnauthorizedAccess, "provisioning status"},
+		{"malformed JSON", scope, "d1", device.evidence, `{"registrationId":`, fault.ArgumentInvalid, "request"},
+		{"JSON of another shape", scope, "d1", device.evidence, `[1]`, fault.ArgumentInvalid, "request"},
+		{"something after the JSON", scope, "d1", device.evidence, `{}{}`, fault.ArgumentInvalid, "request"},
+		{"oversized JSON", scope, "d1", device.evidence, `{"payload":"` + string(make([]byte, maxRequest)) + `"}`, fault.ArgumentInvalid, "request"},
+		{"request for another", scope, "d1", device.evidence, `{"registrationId":"d2"}`, fault.InvalidRegistrationID, "request"},
+		{"TPM", scope, "d1", device.evidence, `{"tpm":{"endorsementKey":"AA=="}}`, fault.ArgumentInvalid, "request"},
+		{"certificate request", scope, "d1", device.evidence, `{"csr":"AA=="}`, fault.ArgumentInvalid, "request"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := h.OpenSession(c.scope, c.id, c.evidence).Register(context.Background(), []byte(c.body))
+			if !errors.Is(err, c.code) {
+				t.Fatalf("got %v, want %v", err, c.code)
+			}
+			attempt := h.lastAttempt(c.id)
+			failed, ok := attempt.Checks.Failed()
+			if !ok || failed.Name != c.check || failed.Advice == "" {
+				t.Errorf("the failed check is %+v, want %q with advice", failed, c.check)
+			}
+			if attempt.Outcome != attest.Refused || attempt.TrackingID != fault.From(err).TrackingID || attempt.Code != int(c.code) {
+				t.Errorf("the attempt is %+v", attempt)
+			}
+		})
+	}
+	if h.mustRegister(device).DeviceID != "d1" {
+		t.Error("the enrolled device does not come in any more")
+	}
+	if refused, err := h.Attempts(context.Background(), AttemptFilter{Refused: true}); err != nil || len(refused) != 17 {
+		t.Errorf("%d refusals on record, error %v", len(refused), err)
+	}
+}
+
+// What a stranger is told must not show which registration ids exist.
+func TestStrangersLearnNothing(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	h.enroll(valid(t, "exists").enrollment())
+	_, enrolled := h.register(valid(t, "exists"))
+	_, unknown := h.register(valid(t, "unknown"))
+	if a, b := fault.From(enrolled), fault.From(unknown); a.Code != b.Code || a.Message != b.Message {
+		t.Errorf("told apart: %v and %v", a, b)
+	}
+}
+
+func TestPrimaryAndSecondaryCertificate(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	old, next := valid(t, "roll"), valid(t, "roll")
+	enrollment := old.enrollment()
+	enrollment.Attestation.X509.ClientCertificates.Secondary = &X509Certificate{Certificate: next.PEM}
+	written := h.enroll(enrollment)
+	h.mustRegister(old)
+	h.mustRegister(next)
+
+	// The client reads the enrollment, drops the old certificate, writes it back.
+	certificates := written.Attestation.X509.ClientCertificates
+	if certificates.Primary.Certificate != "" {
+		t.Error("the certificate itself comes out of the service")
+	}
+	certificates.Primary, certificates.Secondary = &X509Certificate{Certificate: next.PEM}, nil
+	if _, err := h.PutEnrollment(context.Background(), written, written.ETag); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.register(old); !errors.Is(err, fault.UnauthorizedAccess) {
+		t.Errorf("the old certificate is told %v", err)
+	}
+	h.mustRegister(next)
+}
+
+func TestPacedRegistration(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	h.pace = Paced
+	h.reopen()
+	h.hub(0).hold = make(chan struct{})
+	device := valid(t, "slow")
+	h.enroll(device.enrollment())
+	session := h.OpenSession(scope, "slow", device.evidence)
+	operation, err := session.Register(context.Background(), nil)
+	if err != nil || operation.Status != StatusAssigning || operation.RetryAfter != retryAfter || operation.RegistrationState != nil {
+		t.Fatalf("registering answers %+v, error %v", operation, err)
+	}
+	if polled, err := session.Operation(context.Background(), operation.OperationID); err != nil || polled.Status != StatusAssigning {
+		t.Fatalf("polling early answers %+v, error %v", polled, err)
+	}
+	if _, err := session.Operation(context.Background(), "4.0.other"); !errors.Is(err, fault.OperationNotFound) {
+		t.Errorf("polling another operation answers %v", err)
+	}
+	again, err := session.Register(context.Background(), nil)
+	if err != nil || again.OperationID != operation.OperationID {
+		t.Errorf("registering again meanwhile answers %+v, error %v", again, err)
+	}
+	close(h.hub(0).hold)
+	h.active.Wait()
+	// Another connection of the same device may poll; a stranger's may not.
+	polled, err := h.OpenSession(scope, "slow", device.evidence).Operation(context.Background(), operation.OperationID)
+	if err != nil || polled.Status != StatusAssigned || polled.OperationID != operation.OperationID {
+		t.Errorf("polling later answers %+v, error %v", polled, err)
+	}
+	if _, err := h.OpenSession(scope, "slow", valid(t, "slow").evidence).Operation(context.Background(), operation.OperationID); !errors.Is(err, fault.UnauthorizedAccess) {
+		t.Errorf("a stranger's poll answers %v", err)
+	}
+}
+
+// A process that dies after its promise finishes it after its next start,
+// whether or not the device comes back.
+func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	device := valid(t, "interrupted")
+	h.enroll(device.enrollment())
+	evidence := attest.Evidence{IDScope: scope, RegistrationID: "interrupted", Evidence: device.evidence}
+	promised := intent{RegistrationID: "interrupted", OperationID: newOperationID(), Certificate: describe(device.evidence.Certificates[0])}
+	enrollment, err := h.Enrollment(context.Background(), "interrupted")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.promise(context.Background(), promised, enrollment); err != nil {
+		t.Fatal(err)
+	}
+
+	h.reopen()
+	h.active.Wait()
+	if _, ok := h.hub(0).device("interrupted"); !ok {
+		t.Fatal("the hub has not admitted the device")
+	}
+	session := &Session{service: h.Service, evidence: evidence}
+	operation, err := session.Operation(context.Background(), promised.OperationID)
+	if err != nil || operation.Status != StatusAssigned {
+		t.Errorf("the operation is %+v, error %v", operation, err)
+	}
+	if left, err := h.intents.Count(context.Background()); left != 0 || err != nil {
+		t.Errorf("%d intents are left, error %v", left, err)
+	}
+}
+
+func TestAHubThatRefuses(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	device := valid(t, "unlucky")
+	h.enroll(device.enrollment())
+	h.hub(0).refuse = fault.New(fault.QuotaReached, "The hub is full")
+	operation, err := h.register(device)
+	if err != nil || operation.Status != StatusFailed || operation.RegistrationState.ErrorCode != int(fault.QuotaReached) {
+		t.Fatalf("registering answers %+v, error %v", operation, err)
+	}
+	if attempt := h.lastAttempt("unlucky"); attempt.Outcome != attest.Failed || attempt.Code != int(fault.QuotaReached) {
+		t.Errorf("the attempt is %+v", attempt)
+	}
+	h.hub(0).refuse = nil
+	if state := h.mustRegister(device); state.ErrorCode != 0 || state.Substatus != InitialAssignment {
+		t.Errorf("the next time it is %+v", state)
+	}
+}
+
+func TestChoiceOfHub(t *testing.T) {
+	h := newHouse(t, "a.local", "b.local", "c.local")
+	counts := map[string]int{}
+	for i := range 300 {
+		id := fmt.Sprintf("device-%d", i)
+		if first, again := choose(h.hubs, id), choose(h.hubs, id); first != again {
+			t.Fatalf("%s goes to %s, then to %s", id, first.Host(), again.Host())
+		}
+		counts[choose(h.hubs, id).Host()]++
+		// Without hub c, only c's devices move.
+		if before, after := choose(h.hubs, id), choose(h.hubs[:2], id); before != h.hubs[2] && before != after {
+			t.Errorf("%s moves from %s to %s", id, before.Host(), after.Host())
+		}
+	}
+	for host, n := range counts {
+		if n < 60 || n > 140 {
+			t.Errorf("%s gets %d of 300", host, n)
+		}
+	}
+	device := valid(t, "bound")
+	enrollment := device.enrollment()
+	enrollment.Hubs = []string{"B.local"}
+	h.enroll(enrollment)
+	if state := h.mustRegister(device); state.AssignedHub != "b.local" {
+		t.Errorf("an enrollment for b.local is assigned to %s", state.AssignedHub)
+	}
+}
+
+func TestMovingToAnotherHub(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		policy ReprovisionPolicy
+		hub    string
+		want   Substatus
+		twin   string
+	}{
+		{"migrate", ReprovisionPolicy{true, true}, "b.local", DeviceDataMigrated, `{"interval":9}`},
+		{"reset", ReprovisionPolicy{true, false}, "b.local", DeviceDataReset, `{"interval":5}`},
+		{"never", ReprovisionPolicy{false, false}, "a.local", InitialAssignment, `{"interval":9}`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h := newHouse(t, "a.local", "b.local")
+			device := valid(t, "mover")
+			enrollment := device.enrollment()
+			enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &c.policy
+			enrollment.InitialTwin = &InitialTwin{Properties: InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
+			h.enroll(enrollment)
+			h.mustRegister(device)
+			changed, _ := h.hub(0).device("mover")
+			changed.Twin = &InitialTwin{Properties: InitialTwinProperties{Desired: json.RawMessage(`{"interval":9}`)}}
+			h.hub(0).devices["mover"] = changed
+
+			enrollment.HubHostName = "b.local"
+			h.enroll(enrollment)
+			state := h.mustRegister(device)
+			if state.AssignedHub != c.hub || state.Substatus != c.want {
+				t.Errorf("assigned to %s, %s; want %s, %s", state.AssignedHub, state.Substatus, c.hub, c.want)
+			}
+			var where []string
+			for i := range h.hubs {
+				if admitted, ok := h.hub(i).device("mover"); ok {
+					where = append(where, h.hubs[i].Host())
+					if got := string(admitted.Twin.Properties.Desired); got != c.twin {
+						t.Errorf("the twin in %s is %s, want %s", h.hubs[i].Host(), got, c.twin)
+					}
+				}
+			}
+			if len(where) != 1 || where[0] != c.hub {
+				t.Errorf("the device is in %v, want it in %s alone", where, c.hub)
+			}
+		})
+	}
+}
+
+// Many connections of one device at once make one device and one record.
+func TestRegisteringAtOnce(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	device := valid(t, "eager")
+	h.enroll(device.enrollment())
+	var group sync.WaitGroup
+	for range 20 {
+		group.Go(func() {
+			if operation, err := h.register(device); err != nil || operation.Status != StatusAssigned {
+				t.Errorf("registering answers %+v, error %v", operation, err)
+			}
+		})
+	}
+	group.Wait()
+	if n := len(h.hub(0).devices); n != 1 {
+		t.Errorf("the hub has %d devices", n)
+	}
+}
+
+func TestTimeInJSON(t *testing.T) {
+	encoded, err := json.Marshal(Registration{RegistrationID: "x", Status: StatusAssigned, CreatedDateTimeUTC: Time{noon.Add(1234500)}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `{"registrationId":"x","createdDateTimeUtc":"2026-11-23T12:00:00.0012345Z","status":"assigned","lastUpdatedDateTimeUtc":"0001-01-01T00:00:00.0000000Z"}`
+	if string(encoded) != want {
+		t.Errorf("got  %s\nwant %s", encoded, want)
+	}
+}
+
+func FuzzReadRequest(f *testing.F) {
+	f.Add([]byte(`{"registrationId":"d1","payload":{"a":[1]}}`))
+	f.Add([]byte(`{"tpm":null,"csr":""}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		if problem := readRequest(body, "d1"); problem != nil && problem.Code.Status() != 400 {
+			t.Errorf("%q is answered %v", body, problem)
+		}
+	})
+}

@@ -1,0 +1,88 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// record is a registration as it is stored.
+type record struct {
+	Registration
+	OperationID string               `json:"operationId"`          // the last one
+	InitialHub  string               `json:"initialHub,omitempty"` // of the first assignment
+	Certificate *X509CertificateInfo `json:"certificate,omitempty"`
+}
+
+// Registration returns the registration record of a device. It returns fault
+// 404202 when it never registered.
+func (s *Service) Registration(ctx context.Context, registrationID string) (Registration, error) {
+	record, err := s.record(ctx, registrationID)
+	return record.Registration, err
+}
+
+// Registrations returns at most limit registration records whose ids start with
+// prefix, in their order; after and next are as in Enrollments.
+func (s *Service) Registrations(ctx context.Context, prefix, after string, limit int) (registrations []Registration, next string, err error) {
+	entries, err := s.registrations.List(ctx, key(prefix), after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	registrations = make([]Registration, len(entries))
+	for i, entry := range entries {
+		registrations[i] = entry.Value.Registration
+		registrations[i].ETag = registrationETag(entry.ETag)
+	}
+	if len(entries) == limit {
+		next = entries[limit-1].Key
+	}
+	return registrations, next, nil
+}
+
+// DeleteRegistration removes a registration record under the condition ifMatch,
+// as in PutEnrollment. The device stays in its hub; when it registers again it
+// is assigned as if for the first time.
+func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatch string) error {
+	for {
+		record, err := s.record(ctx, registrationID)
+		if err != nil {
+			return err
+		}
+		if err := precondition("registration", ifMatch, record.ETag, true); err != nil {
+			return err
+		}
+		_, err = s.config.Documents.Commit(ctx, s.registrations.Delete(key(registrationID), match(record.ETag)))
+		if _, conflict := store.IsConflict(err); !conflict {
+			return err
+		}
+	}
+}
+
+func (s *Service) record(ctx context.Context, registrationID string) (record, error) {
+	if err := checkRegistrationID(registrationID); err != nil {
+		return record{}, err
+	}
+	found, etag, err := s.registrations.Get(ctx, key(registrationID))
+	if errors.Is(err, store.ErrNotFound) {
+		return record{}, fault.New(fault.RegistrationNotFound, "The device %q has not registered", registrationID)
+	}
+	found.ETag = registrationETag(etag)
+	return found, err
+}
+
+// A registration's ETag is base64 of the quoted one, as Azure shows it.
+func registrationETag(etag string) string {
+	return base64.StdEncoding.EncodeToString([]byte(quote(etag)))
+}
+
+// match is the store's condition for a registration's ETag.
+func match(etag string) store.Match {
+	decoded, err := base64.StdEncoding.DecodeString(etag)
+	if err != nil || len(decoded) == 0 {
+		return store.Absent
+	}
+	return store.ETag(unquote(string(decoded)))
+}

@@ -1,0 +1,176 @@
+// Package provisioning is the device provisioning service: who may come in
+// (enrollments), how they prove it (attest), where they go (allocation), and
+// where they went (registrations).
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/store"
+)
+
+// Pace is how a registration is answered.
+type Pace string
+
+const (
+	// Instant answers with the finished result when the work is done within
+	// patience, as all official clients take it.
+	Instant Pace = "instant"
+	// Paced always answers that it is assigning and lets the device poll, as
+	// Azure does.
+	Paced Pace = "paced"
+)
+
+const (
+	// patience is how long an instant registration waits for its result.
+	patience = 250 * time.Millisecond
+	// retryAfter is when a device is asked to poll: Azure's value, and one that
+	// every client honours.
+	retryAfter = 3 * time.Second
+)
+
+// The rights that a shared access policy of the service can have.
+const (
+	ServiceConfig           = "ServiceConfig"
+	EnrollmentRead          = "EnrollmentRead"
+	EnrollmentWrite         = "EnrollmentWrite"
+	RegistrationStatusRead  = "RegistrationStatusRead"
+	RegistrationStatusWrite = "RegistrationStatusWrite"
+)
+
+// Config is what a provisioning service is made of.
+type Config struct {
+	IDScope   string // such as 0ne00000001
+	Host      string // the service's host name, the resource of its tokens
+	Documents store.Documents
+	Attempts  store.Log // one partition; keeps the traces
+	Hubs      []Hub     // the linked hubs
+	Pace      Pace      // Instant when empty
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Service is one provisioning service. Its methods may be called at once from
+// many goroutines; their errors are *fault.Error unless storage fails.
+type Service struct {
+	config        Config
+	enrollments   store.Table[Enrollment]
+	registrations store.Table[record]
+	intents       store.Table[intent]
+	policies      store.Table[credential.Policy]
+	attempts      *attempts
+	jobs          jobs
+	tally         tally
+
+	work   context.Context // of assignments, which outlive the request that began them
+	stop   context.CancelFunc
+	active sync.WaitGroup
+}
+
+// Open returns the service on its documents: at the first time with a policy of
+// all rights. Assignments that a crash interrupted are finished in the
+// background.
+func Open(ctx context.Context, config Config) (*Service, error) {
+	if config.Pace == "" {
+		config.Pace = Instant
+	}
+	s := &Service{
+		config:        config,
+		enrollments:   store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
+		registrations: store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
+		intents:       store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
+		policies:      store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
+	}
+	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
+	if err := s.createPolicies(ctx); err != nil {
+		return nil, fmt.Errorf("create the provisioning service's policies: %w", err)
+	}
+	var err error
+	if s.attempts, err = openAttempts(ctx, config.Documents, config.Attempts); err != nil {
+		return nil, fmt.Errorf("open the registration attempts: %w", err)
+	}
+	s.active.Go(s.sweep)
+	return s, nil
+}
+
+// Close waits for the assignments under way, at most until ctx ends; what is
+// then unfinished is finished after the next Open.
+func (s *Service) Close(ctx context.Context) error {
+	done := make(chan struct{})
+	go func() {
+		s.active.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-ctx.Done():
+		s.stop()
+		<-done
+	}
+	s.stop()
+	return s.attempts.close()
+}
+
+// IDScope returns the scope that devices name.
+func (s *Service) IDScope() string { return s.config.IDScope }
+
+// Host returns the service's host name.
+func (s *Service) Host() string { return s.config.Host }
+
+// LinkedHubs returns the host names of the linked hubs.
+func (s *Service) LinkedHubs() []string {
+	hosts := make([]string, len(s.config.Hubs))
+	for i, hub := range s.config.Hubs {
+		hosts[i] = hub.Host()
+	}
+	return hosts
+}
+
+// Policies returns the shared access policies with their keys.
+func (s *Service) Policies(ctx context.Context) ([]credential.Policy, error) {
+	entries, err := s.policies.List(ctx, "", "", 100)
+	policies := make([]credential.Policy, len(entries))
+	for i, entry := range entries {
+		policies[i] = entry.Value
+	}
+	return policies, err
+}
+
+// Authorize checks that a back end's token has the right. It returns a fault
+// 401 that says what is wrong with it.
+func (s *Service) Authorize(ctx context.Context, token, right string) error {
+	policies, err := s.Policies(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = credential.Authorize(policies, token, s.config.Host, right, s.config.Now())
+	return err
+}
+
+func (s *Service) createPolicies(ctx context.Context) error {
+	owner := credential.NewPolicy("provisioningserviceowner",
+		ServiceConfig, EnrollmentRead, EnrollmentWrite, RegistrationStatusRead, RegistrationStatusWrite)
+	_, err := s.config.Documents.Commit(ctx, s.policies.Put(owner.Name, store.Absent, owner))
+	if _, exists := store.IsConflict(err); exists {
+		return nil
+	}
+	return err
+}
+
+// key is what a registration id is stored under: ids have no case.
+func key(registrationID string) string { return strings.ToLower(registrationID) }
+
+// absent reports whether a document is not there; any other error is returned.
+func absent(err error) (bool, error) {
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil
+	}
+	return false, err
+}

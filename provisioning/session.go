@@ -1,0 +1,222 @@
+package provisioning
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// maxRequest is the size of the largest register request in bytes (Azure,
+// iot-dps limits: 96 KB).
+const maxRequest = 96 << 10
+
+// Session is one device that talks to the service, whatever protocol it came
+// by: evidence in, session out. It is not for use by several goroutines at once.
+type Session struct {
+	service  *Service
+	evidence attest.Evidence
+	admitted bool // the evidence was judged on this connection and passed
+}
+
+// Operation is the state of a registration's assignment (the REST API's
+// RegistrationOperationStatus).
+type Operation struct {
+	OperationID       string              `json:"operationId"`
+	Status            Status              `json:"status"`
+	RegistrationState *DeviceRegistration `json:"registrationState,omitempty"` // once it is finished
+
+	RetryAfter time.Duration `json:"-"` // when to ask again; zero once it is finished
+}
+
+// DeviceRegistration is a registration as its device is told of it.
+type DeviceRegistration struct {
+	Registration
+	X509 *X509Result `json:"x509,omitempty"`
+}
+
+// X509Result is what the device was attested with.
+type X509Result struct {
+	CertificateInfo   *X509CertificateInfo `json:"certificateInfo,omitempty"`
+	EnrollmentGroupID string               `json:"enrollmentGroupId,omitempty"`
+}
+
+// OpenSession begins with what a device claims and shows. What is wrong with it
+// is told when the device asks for something, where the protocol can carry the
+// reason.
+func (s *Service) OpenSession(idScope, registrationID string, evidence credential.Evidence) *Session {
+	return &Session{service: s, evidence: attest.Evidence{IDScope: idScope, RegistrationID: registrationID, Evidence: evidence}}
+}
+
+// Register assigns the device to a hub. body is the register request in JSON
+// and may be empty. A refused device gets fault 401002, a wrong request 400004;
+// every refusal is kept as an attempt with its trace.
+func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
+	var trace attest.Trace
+	enrollment, err := x.admit(ctx, &trace)
+	if err == nil {
+		err = checkRequest(&trace, body, x.evidence.RegistrationID)
+	}
+	if err != nil {
+		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
+	}
+	job, err := x.service.assign(ctx, x.evidence, enrollment, trace)
+	if err != nil {
+		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
+	}
+	if x.service.config.Pace == Instant && job.wait(ctx, patience) {
+		return job.operation, job.err
+	}
+	return assigning(job.intent.OperationID), nil
+}
+
+// Operation returns the state of an operation that Register began, on this
+// connection or an earlier one. It returns fault 404203 for one that is not the
+// device's last.
+func (x *Session) Operation(ctx context.Context, operationID string) (Operation, error) {
+	record, err := x.state(ctx)
+	switch {
+	case errors.Is(err, fault.RegistrationNotFound), err == nil && record.OperationID != operationID:
+		return Operation{}, fault.New(fault.OperationNotFound, "There is no operation %.64q of this device. Register again", operationID)
+	case err != nil:
+		return Operation{}, err
+	case record.Status == StatusAssigning:
+		x.service.resume(ctx, x.evidence.RegistrationID)
+		return assigning(operationID), nil
+	}
+	return record.operation(), nil
+}
+
+// Lookup returns the device's registration. It returns fault 404202 when it
+// never registered.
+func (x *Session) Lookup(ctx context.Context) (DeviceRegistration, error) {
+	record, err := x.state(ctx)
+	return record.forDevice(), err
+}
+
+// state returns the device's record once its evidence has passed.
+func (x *Session) state(ctx context.Context) (record, error) {
+	if !x.admitted {
+		var trace attest.Trace
+		if _, err := x.admit(ctx, &trace); err != nil {
+			return record{}, x.service.refused(ctx, x.evidence, trace, err)
+		}
+	}
+	return x.service.record(ctx, x.evidence.RegistrationID)
+}
+
+// admit judges the evidence: the phases of an attestation, in their order. What
+// the device shows is judged by itself first, then against its enrollment, and
+// only then may it learn that the enrollment is disabled.
+func (x *Session) admit(ctx context.Context, trace *attest.Trace) (Enrollment, error) {
+	s, id := x.service, x.evidence.RegistrationID
+	if !strings.EqualFold(x.evidence.IDScope, s.config.IDScope) {
+		trace.Fail("ID scope", fmt.Sprintf("%.64q", x.evidence.IDScope), s.config.IDScope,
+			"Set the device's ID scope (PROVISIONING_IDSCOPE) to the one that berth info shows")
+		return Enrollment{}, fault.New(fault.UnauthorizedAccess, "There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
+	}
+	trace.Pass("ID scope", x.evidence.IDScope)
+
+	if err := checkRegistrationID(id); err != nil {
+		trace.Fail("registration id", fmt.Sprintf("%.130q", id), "letters, digits and - . _ :, at most 128", "Correct the device's registration id")
+		return Enrollment{}, err
+	}
+	trace.Pass("registration id", id)
+
+	if refusal, ok := attest.Sound(trace, x.evidence, s.config.Now()); !ok {
+		return Enrollment{}, unauthorized(refusal)
+	}
+	enrollment, err := s.enrollment(ctx, id)
+	if errors.Is(err, fault.EnrollmentNotFound) {
+		trace.Fail("enrollment", "none", "an individual enrollment "+id,
+			"Enroll the device: berth enrollment create "+id+" --x509 FILE")
+		return Enrollment{}, unauthorized(attest.NotAdmitted)
+	} else if err != nil {
+		return Enrollment{}, err
+	}
+	trace.Pass("enrollment", "individual, X.509")
+
+	primary, secondary := enrollment.thumbprints()
+	if refusal, ok := attest.Enrolled(trace, x.evidence, primary, secondary); !ok {
+		return Enrollment{}, unauthorized(refusal)
+	}
+	if enrollment.ProvisioningStatus == Disabled {
+		trace.Fail("provisioning status", "disabled", "enabled",
+			"Enable the enrollment if the device may come in: berth enrollment update "+id+" --status enabled")
+		return Enrollment{}, unauthorized("The enrollment of this device is disabled")
+	}
+	trace.Pass("provisioning status", "enabled")
+	x.admitted = true
+	return enrollment, nil
+}
+
+func unauthorized(refusal attest.Refusal) error {
+	return fault.New(fault.UnauthorizedAccess, "%s", refusal)
+}
+
+// request is the part of a register request that this service acts on. Fields
+// it does not know are left aside: clients of later versions send more.
+type request struct {
+	RegistrationID string          `json:"registrationId"`
+	TPM            json.RawMessage `json:"tpm"`
+	CSR            json.RawMessage `json:"csr"`
+}
+
+func checkRequest(trace *attest.Trace, body []byte, registrationID string) error {
+	err := readRequest(body, registrationID)
+	if err != nil {
+		trace.Fail("request", err.Message, "a register request in JSON",
+			"The device's program sends this; an unmodified device SDK does not")
+		return err
+	}
+	trace.Pass("request", fmt.Sprintf("%d bytes", len(body)))
+	return nil
+}
+
+func readRequest(body []byte, registrationID string) *fault.Error {
+	if len(body) > maxRequest {
+		return fault.New(fault.ArgumentInvalid, "The request has %d bytes, the limit is %d", len(body), maxRequest)
+	}
+	if body = bytes.TrimSpace(body); len(body) == 0 {
+		return nil
+	}
+	var r request
+	if err := json.Unmarshal(body, &r); err != nil {
+		return fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
+	}
+	switch {
+	case r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID):
+		return fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
+	case present(r.TPM):
+		return fault.New(fault.ArgumentInvalid, "TPM attestation is not served by this version of Berth. Enroll the device with an X.509 certificate")
+	case present(r.CSR):
+		return fault.New(fault.ArgumentInvalid, "Certificates are not issued by this version of Berth. Register without csr")
+	}
+	return nil
+}
+
+func present(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }
+
+func assigning(operationID string) Operation {
+	return Operation{OperationID: operationID, Status: StatusAssigning, RetryAfter: retryAfter}
+}
+
+func (r record) operation() Operation {
+	state := r.forDevice()
+	return Operation{OperationID: r.OperationID, Status: r.Status, RegistrationState: &state}
+}
+
+func (r record) forDevice() DeviceRegistration {
+	device := DeviceRegistration{Registration: r.Registration}
+	if r.Certificate != nil {
+		device.X509 = &X509Result{CertificateInfo: r.Certificate}
+	}
+	return device
+}
