@@ -1,0 +1,334 @@
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"time"
+)
+
+// Conn is one client's connection. Acknowledge, Publish and Close may be called
+// from any goroutine and never block on the network.
+type Conn struct {
+	server *Server
+	net    net.Conn
+	peer   Peer
+	one    [1]byte // what an idle connection reads into: its buffer is back in the pool
+
+	session   Session
+	message   Publish // of the packet being handled; a field so that it stays off the heap
+	keepAlive time.Duration
+
+	mutex     sync.Mutex
+	room      sync.Cond // the ring of acknowledgements got shorter, or the connection is over
+	reason    error     // why it ends, once closing
+	closing   bool
+	connected bool   // CONNACK has been written to out
+	out       []byte // not yet written, a pooled buffer or nil
+	writing   bool   // somebody writes, or will before it returns to reading
+	writer    func() // writes; made once, so that starting it allocates nothing
+	acks      ackRing
+	inFlight  map[uint16]func(error) // our QoS 1 messages, until PUBACK
+	nextID    uint16
+}
+
+func newConn(server *Server, conn net.Conn, peer Peer) *Conn {
+	c := &Conn{server: server, net: conn, peer: peer}
+	c.room.L = &c.mutex
+	c.writer = func() {
+		defer server.active.Done()
+		c.write()
+	}
+	return c
+}
+
+// Peer returns what is known of the other end.
+func (c *Conn) Peer() Peer { return c.peer }
+
+// serve runs the connection to its end and tells the session why it ended.
+func (c *Conn) serve(ctx context.Context) {
+	err := c.handshake(ctx)
+	if err == nil && c.session != nil {
+		err = c.read()
+	}
+	c.Close(err)
+	c.finish()
+}
+
+// maxConnect bounds a CONNECT in bytes: a will of 64 KiB and long names fit.
+const maxConnect = 96 << 10
+
+// handshake waits for CONNECT and has the backend answer it. A refused client
+// has got its CONNACK and has no session.
+func (c *Conn) handshake(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, c.server.ConnectTimeout)
+	defer cancel()
+	deadline := time.Now().Add(c.server.ConnectTimeout)
+	buffer := getBuffer()
+	defer func() { putBuffer(buffer) }()
+	filled := 0
+	for {
+		// What follows CONNECT before its answer waits in the network: only what
+		// belongs to the first packet is read here.
+		first, body, size, err := frame(buffer[:filled], min(maxConnect, c.server.MaxPacketSize))
+		if err != nil {
+			return err
+		}
+		if filled > 0 && buffer[0]>>4 != typeConnect {
+			return breach("MQTT-3.1.0-1", "the first packet is of type %d, not CONNECT", buffer[0]>>4)
+		}
+		if size > 0 && filled == size {
+			return c.open(ctx, first, buffer[body:size])
+		}
+		want := filled + 1 // the fixed header, a byte at a time
+		if size > 0 {
+			want = size
+		} else if filled == 0 {
+			want = 2
+		}
+		buffer = grow(buffer, filled, want)
+		n, err := c.readUntil(buffer[filled:want], deadline)
+		if filled += n; err != nil {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return ErrConnectTimeout
+			}
+			return err
+		}
+	}
+}
+
+func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
+	connect, code, err := decodeConnect(first, body)
+	if err != nil {
+		return err
+	}
+	present := false
+	if code == Accepted {
+		c.session, present, code = c.server.Backend.Open(ctx, c, connect)
+	}
+	c.keepAlive = c.server.patience(connect)
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	// What the backend has sent meanwhile goes behind CONNACK.
+	early := c.out
+	c.out = append(appendConnack(getBuffer()[:0], present, code), early...)
+	putBuffer(early)
+	c.connected = true
+	c.startWriter()
+	return nil
+}
+
+// read handles packets until the connection ends. Between packets it holds no
+// buffer: an idle connection costs little more than its goroutine.
+func (c *Conn) read() error {
+	for {
+		n, err := c.readUntil(c.one[:], c.idleDeadline())
+		if n == 0 {
+			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				return ErrKeepAlive
+			case err == io.EOF:
+				return io.ErrUnexpectedEOF // without DISCONNECT
+			}
+			return err
+		}
+		done, err := c.readBurst(c.one[0])
+		if done || err != nil {
+			return err
+		}
+	}
+}
+
+// readBurst handles what came with a first byte, until no part of a packet is
+// left over. done reports a DISCONNECT.
+func (c *Conn) readBurst(first byte) (done bool, err error) {
+	buffer := getBuffer()
+	defer func() { putBuffer(buffer) }()
+	buffer[0] = first
+	filled := 1
+	deadline := time.Now().Add(c.server.PacketTimeout)
+	for {
+		n, err := c.readUntil(buffer[filled:], deadline)
+		filled += n
+		if err != nil && n == 0 {
+			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded):
+				return false, ErrPacketTimeout
+			case err == io.EOF:
+				return false, io.ErrUnexpectedEOF
+			}
+			return false, err
+		}
+		used, need, done, err := c.handleAll(buffer[:filled])
+		if done || err != nil {
+			return done, err
+		}
+		if used > 0 {
+			filled = copy(buffer, buffer[used:filled])
+			deadline = time.Now().Add(c.server.PacketTimeout)
+		}
+		if filled == 0 {
+			return false, nil
+		}
+		buffer = grow(buffer, filled, max(need, filled+1))
+	}
+}
+
+// handleAll handles every whole packet in b and then sends what that gave rise
+// to. need is the size of the packet that is left over in part, if known.
+func (c *Conn) handleAll(b []byte) (used, need int, done bool, err error) {
+	c.holdOutput()
+	defer c.releaseOutput()
+	for len(b) > used {
+		first, body, size, err := frame(b[used:], c.server.MaxPacketSize)
+		if err != nil {
+			return used, 0, false, err
+		}
+		if size == 0 || size > len(b)-used {
+			return used, size, false, nil
+		}
+		if done, err := c.handle(first, b[used+body:used+size]); done || err != nil {
+			return used, 0, done, err
+		}
+		c.server.stats.packetsIn.Add(1)
+		used += size
+	}
+	return used, 0, false, nil
+}
+
+func (c *Conn) handle(first byte, body []byte) (done bool, err error) {
+	switch first >> 4 {
+	case typePublish:
+		if err := c.message.decode(first, body); err != nil {
+			return false, err
+		}
+		if c.message.QoS == 1 {
+			if err := c.awaitRoom(c.message.PacketID); err != nil {
+				return false, err
+			}
+		}
+		return false, c.session.Publish(&c.message)
+	case typePuback:
+		id, err := decodePuback(first, body)
+		if err == nil {
+			c.settle(id)
+		}
+		return false, err
+	case typePingreq:
+		err := decodeEmpty(first, body)
+		c.append(func(b []byte) []byte { return append(b, typePingresp<<4, 0) })
+		return false, err
+	case typeSubscribe:
+		id, subscriptions, err := decodeSubscribe(first, body)
+		if err != nil {
+			return false, err
+		}
+		codes, err := c.session.Subscribe(subscriptions)
+		c.append(func(b []byte) []byte { return appendSuback(b, id, codes) })
+		return false, err
+	case typeUnsubscribe:
+		id, filters, err := decodeUnsubscribe(first, body)
+		if err != nil {
+			return false, err
+		}
+		err = c.session.Unsubscribe(filters)
+		c.append(func(b []byte) []byte { return appendUnsuback(b, id) })
+		return false, err
+	case typeDisconnect:
+		err := decodeEmpty(first, body)
+		return err == nil, err
+	case typeConnect:
+		return false, breach("MQTT-3.1.0-2", "a second CONNECT")
+	}
+	return false, breach("MQTT-2.2.1", "a packet of type %d, which no client sends here", first>>4)
+}
+
+// idleDeadline is when silence ends the connection; the zero time is never.
+func (c *Conn) idleDeadline() time.Time {
+	if c.keepAlive == 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(c.keepAlive)
+}
+
+// readUntil reads with a deadline, unless the connection is closing: Close sets
+// a deadline of its own, which must not be overwritten.
+func (c *Conn) readUntil(b []byte, deadline time.Time) (int, error) {
+	c.mutex.Lock()
+	if c.closing {
+		c.mutex.Unlock()
+		return 0, c.reason
+	}
+	err := c.net.SetReadDeadline(deadline)
+	c.mutex.Unlock()
+	if err != nil {
+		return 0, err
+	}
+	n, err := c.net.Read(b)
+	c.server.stats.bytesIn.Add(uint64(n))
+	if n == 0 && err == nil {
+		err = io.ErrNoProgress
+	}
+	return n, err
+}
+
+// Close ends the connection. The first reason is the one that the session gets.
+func (c *Conn) Close(reason error) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.closing {
+		return
+	}
+	c.closing, c.reason = true, reason
+	c.room.Broadcast()
+	// The connection's goroutine wakes up and does the rest.
+	c.net.SetReadDeadline(longAgo)
+	if !errors.Is(reason, ErrShutdown) {
+		c.net.SetWriteDeadline(time.Now().Add(closeGrace))
+	}
+}
+
+var longAgo = time.Unix(1, 0)
+
+// closeGrace is how long what is already on its way out may take once a
+// connection is closing.
+const closeGrace = 2 * time.Second
+
+// finish gives the client what it is still owed, closes the network connection
+// and tells everyone.
+func (c *Conn) finish() {
+	c.mutex.Lock()
+	if errors.Is(c.reason, ErrShutdown) {
+		// Messages that were taken are acknowledged before the end, so that the
+		// client needn't send them again.
+		for c.acks.len() > 0 && !c.server.aborting() {
+			c.room.Wait()
+		}
+	}
+	for c.writing {
+		c.room.Wait()
+	}
+	last, reason := c.out, c.reason
+	c.out = nil
+	waiting := c.inFlight
+	c.inFlight = nil
+	c.mutex.Unlock()
+
+	if len(last) > 0 {
+		c.net.SetWriteDeadline(time.Now().Add(closeGrace))
+		c.net.Write(last) // the client may be gone; it learns the same from the close
+		putBuffer(last)
+	}
+	c.net.Close()
+	for _, done := range waiting {
+		if done != nil {
+			done(net.ErrClosed)
+		}
+	}
+	if c.session != nil {
+		c.session.Close(reason)
+	}
+}

@@ -1,0 +1,39 @@
+// Package mqtt is an MQTT 3.1.1 server, and the little of a client that tests
+// and simulators need. It knows the protocol and nothing of what topics mean:
+// a Backend opens a Session for each CONNECT and gets everything from there.
+// Clause numbers such as [MQTT-3.1.0-1] are those of the OASIS standard.
+package mqtt
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What ends a connection, as Session.Close gets it.
+var (
+	// ErrProtocol is in the chain of every breach of MQTT by the client.
+	ErrProtocol = errors.New("breach of MQTT 3.1.1")
+	// ErrQoS2 is a PUBLISH with QoS 2, which this server does not take.
+	ErrQoS2 = fmt.Errorf("%w: PUBLISH with QoS 2, which is not served", ErrProtocol)
+	// ErrPacketTooLarge is a packet beyond Server.MaxPacketSize.
+	ErrPacketTooLarge = fmt.Errorf("%w: packet larger than the limit", ErrProtocol)
+	// ErrKeepAlive is silence for one and a half times the keep-alive.
+	ErrKeepAlive = errors.New("nothing was heard for one and a half times the keep-alive")
+	// ErrPacketTimeout is a packet that was begun and not finished in time.
+	ErrPacketTimeout = errors.New("a packet was begun and not finished in time")
+	// ErrConnectTimeout is a connection without CONNECT.
+	ErrConnectTimeout = errors.New("no CONNECT came in time")
+	// ErrSlowReader is a client that does not read what is sent to it.
+	ErrSlowReader = errors.New("the client does not read what it is sent")
+	// ErrTooManyInFlight is a client that does not acknowledge what it is sent.
+	ErrTooManyInFlight = errors.New("the client does not acknowledge what it is sent")
+	// ErrReplaced is for backends: the client connected a second time.
+	ErrReplaced = errors.New("another connection of the same client took over")
+	// ErrShutdown is the end of the server.
+	ErrShutdown = errors.New("the server is shutting down")
+)
+
+// breach is a violation of a clause of the standard.
+func breach(clause, format string, args ...any) error {
+	return fmt.Errorf("%w: %s [%s]", ErrProtocol, fmt.Sprintf(format, args...), clause)
+}

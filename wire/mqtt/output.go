@@ -1,0 +1,226 @@
+package mqtt
+
+import (
+	"errors"
+	"net"
+	"time"
+)
+
+// Everything a client is sent is appended to out and written by whoever finds
+// no writer at work: the connection's own goroutine after it has handled what it
+// read, or else a goroutine that lives until out is empty. So answers that
+// arise together leave together, and nobody waits for a slow client.
+
+// Acknowledge says that the QoS 1 message with this packet id is the server's
+// now. Its PUBACK leaves when all earlier messages are acknowledged
+// [MQTT-4.6.0-2]. It allocates nothing and does not wait.
+func (c *Conn) Acknowledge(packetID uint16) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	released := c.acks.settle(packetID)
+	if released == 0 || c.closing && !errors.Is(c.reason, ErrShutdown) {
+		return
+	}
+	if c.out == nil {
+		c.out = getBuffer()[:0]
+	}
+	for range released {
+		c.out = appendPuback(c.out, c.acks.pop())
+	}
+	c.room.Signal()
+	c.startWriter()
+}
+
+// awaitRoom notes a message that will be acknowledged. While too many are not,
+// it waits, and with it the client.
+func (c *Conn) awaitRoom(packetID uint16) error {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	for c.acks.len() >= c.server.MaxInFlight {
+		if c.closing {
+			return c.reason
+		}
+		c.flushHeld()
+		c.room.Wait()
+	}
+	c.acks.push(packetID)
+	return nil
+}
+
+// Publish sends a message with QoS 0 or 1. With QoS 1, done (which may be nil)
+// is called with nil at PUBACK, or with an error when the connection ends
+// before. The payload is copied.
+func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done func(error)) error {
+	if err := checkPublish(topic, payload); err != nil {
+		return err
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.closing {
+		return net.ErrClosed
+	}
+	var id uint16
+	if qos > 0 {
+		if len(c.inFlight) >= c.server.MaxInFlight {
+			return ErrTooManyInFlight
+		}
+		if c.inFlight == nil {
+			c.inFlight = make(map[uint16]func(error))
+		}
+		for taken := true; taken; _, taken = c.inFlight[c.nextID] {
+			if c.nextID++; c.nextID == 0 {
+				c.nextID = 1
+			}
+		}
+		id = c.nextID
+		c.inFlight[id] = done
+	}
+	if c.out == nil {
+		c.out = getBuffer()[:0]
+	}
+	if len(c.out)+len(topic)+len(payload) > c.server.MaxOutbound {
+		return ErrSlowReader
+	}
+	c.out = appendPublish(c.out, topic, payload, qos, retain, false, id)
+	c.startWriter()
+	return nil
+}
+
+// settle ends a message that the client acknowledged. An id that is not in
+// flight is no error: it may be of an earlier connection.
+func (c *Conn) settle(packetID uint16) {
+	c.mutex.Lock()
+	done := c.inFlight[packetID]
+	delete(c.inFlight, packetID)
+	c.mutex.Unlock()
+	if done != nil {
+		done(nil)
+	}
+}
+
+// append adds a packet that answers the one being handled.
+func (c *Conn) append(encode func([]byte) []byte) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.out == nil {
+		c.out = getBuffer()[:0]
+	}
+	c.out = encode(c.out)
+	c.startWriter()
+}
+
+// holdOutput makes the connection's goroutine the writer of all that arises
+// while it handles packets.
+func (c *Conn) holdOutput() {
+	c.mutex.Lock()
+	for c.writing && !c.closing {
+		c.room.Wait()
+	}
+	c.writing = true
+	c.mutex.Unlock()
+}
+
+// releaseOutput writes what has gathered.
+func (c *Conn) releaseOutput() { c.write() }
+
+// flushHeld writes what has gathered while output is held, with the mutex held.
+func (c *Conn) flushHeld() {
+	if len(c.out) == 0 {
+		return
+	}
+	b := c.out
+	c.out = nil
+	c.mutex.Unlock()
+	c.send(b)
+	c.mutex.Lock()
+}
+
+// startWriter makes sure that somebody writes out. The mutex is held.
+func (c *Conn) startWriter() {
+	if c.writing || !c.connected || len(c.out) == 0 {
+		return
+	}
+	c.writing = true
+	c.server.active.Add(1) // the connection's goroutine is counted and outlives this one
+	go c.writer()
+}
+
+// write writes out until it is empty.
+func (c *Conn) write() {
+	for {
+		c.mutex.Lock()
+		b := c.out
+		c.out = nil
+		if len(b) == 0 {
+			c.writing = false
+			c.room.Broadcast()
+			c.mutex.Unlock()
+			putBuffer(b)
+			return
+		}
+		c.mutex.Unlock()
+		c.send(b)
+	}
+}
+
+func (c *Conn) send(b []byte) {
+	err := c.net.SetWriteDeadline(time.Now().Add(c.server.WriteTimeout))
+	if err == nil {
+		_, err = c.net.Write(b)
+	}
+	c.server.stats.bytesOut.Add(uint64(len(b)))
+	putBuffer(b)
+	if err != nil {
+		c.Close(err)
+	}
+}
+
+// ackRing holds the packet ids of messages that are not acknowledged, in the
+// order in which they came.
+type ackRing struct {
+	slots      []ackSlot
+	head, size int
+}
+
+type ackSlot struct {
+	id      uint16
+	settled bool
+}
+
+func (r *ackRing) len() int { return r.size }
+
+func (r *ackRing) at(i int) *ackSlot { return &r.slots[(r.head+i)&(len(r.slots)-1)] }
+
+func (r *ackRing) push(id uint16) {
+	if r.size == len(r.slots) {
+		larger := make([]ackSlot, max(8, 2*r.size)) // a power of two, so that at needs no division
+		for i := range r.size {
+			larger[i] = *r.at(i)
+		}
+		r.slots, r.head = larger, 0
+	}
+	r.size++
+	*r.at(r.size - 1) = ackSlot{id: id}
+}
+
+// settle marks the oldest open message with this id and returns how many at the
+// front are settled now.
+func (r *ackRing) settle(id uint16) (released int) {
+	for i := range r.size {
+		if slot := r.at(i); slot.id == id && !slot.settled {
+			slot.settled = true
+			break
+		}
+	}
+	for released < r.size && r.at(released).settled {
+		released++
+	}
+	return released
+}
+
+func (r *ackRing) pop() uint16 {
+	id := r.slots[r.head].id
+	r.head = (r.head + 1) & (len(r.slots) - 1)
+	r.size--
+	return id
+}

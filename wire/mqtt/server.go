@@ -1,0 +1,255 @@
+package mqtt
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// Server serves MQTT 3.1.1 on connections that it accepts or is handed. Zero
+// limits take the defaults that they name. Fields may not change once it
+// serves.
+type Server struct {
+	Backend Backend
+	Logger  *slog.Logger // gets failed handshakes; slog.Default() when nil
+
+	HandshakeTimeout time.Duration // for TLS; 10 s
+	ConnectTimeout   time.Duration // from then until CONNECT is answered; 10 s
+	PacketTimeout    time.Duration // from a packet's first byte to its last; 30 s
+	WriteTimeout     time.Duration // for the client to take what it is sent; 30 s
+	MaxKeepAlive     time.Duration // silence allowed at most, whatever the client asks; without a keep-alive none is; 1,767 s
+	MaxPacketSize    int           // bytes; 320 KiB
+	MaxInFlight      int           // unacknowledged messages in each direction; 1,024
+	MaxOutbound      int           // bytes waiting for a client to read; 1 MiB
+	MaxConnections   int           // 0 is no limit
+
+	once      sync.Once
+	stats     counters
+	active    sync.WaitGroup // every goroutine of the server
+	mutex     sync.Mutex
+	conns     map[*Conn]struct{}
+	listeners map[net.Listener]struct{}
+	closed    bool
+	aborted   atomic.Bool
+	work      context.Context
+	stop      context.CancelFunc
+}
+
+// Stats are a server's figures since it was made.
+type Stats struct {
+	Connections       int64  // open now, handshakes included
+	Accepted          uint64 // connections that came
+	HandshakeFailures uint64 // of TLS
+	PacketsIn         uint64
+	BytesIn, BytesOut uint64
+}
+
+type counters struct {
+	connections                                      atomic.Int64
+	accepted, failures, packetsIn, bytesIn, bytesOut atomic.Uint64
+}
+
+// Stats returns the present figures.
+func (s *Server) Stats() Stats {
+	return Stats{
+		Connections: s.stats.connections.Load(), Accepted: s.stats.accepted.Load(), HandshakeFailures: s.stats.failures.Load(),
+		PacketsIn: s.stats.packetsIn.Load(), BytesIn: s.stats.bytesIn.Load(), BytesOut: s.stats.bytesOut.Load(),
+	}
+}
+
+func (s *Server) init() {
+	s.once.Do(func() {
+		if s.Logger == nil {
+			s.Logger = slog.Default()
+		}
+		for _, d := range []struct {
+			field *time.Duration
+			value time.Duration
+		}{
+			{&s.HandshakeTimeout, 10 * time.Second}, {&s.ConnectTimeout, 10 * time.Second}, {&s.PacketTimeout, 30 * time.Second},
+			{&s.WriteTimeout, 30 * time.Second}, {&s.MaxKeepAlive, 1767 * time.Second},
+		} {
+			if *d.field == 0 {
+				*d.field = d.value
+			}
+		}
+		for _, d := range []struct {
+			field *int
+			value int
+		}{{&s.MaxPacketSize, 320 << 10}, {&s.MaxInFlight, 1024}, {&s.MaxOutbound, 1 << 20}} {
+			if *d.field == 0 {
+				*d.field = d.value
+			}
+		}
+		s.conns, s.listeners = make(map[*Conn]struct{}), make(map[net.Listener]struct{})
+		s.work, s.stop = context.WithCancel(context.Background())
+	})
+}
+
+// patience is how long a client may be silent: one and a half times its
+// keep-alive [MQTT-3.1.2-24], or 0 for ever.
+func (s *Server) patience(connect *Connect) time.Duration {
+	if connect == nil || connect.KeepAlive == 0 {
+		return 0
+	}
+	return min(time.Duration(connect.KeepAlive)*time.Second*3/2, s.MaxKeepAlive)
+}
+
+// Serve accepts connections until the listener fails or Shutdown is called; then
+// it returns nil. Connections that are *tls.Conn get their handshake here.
+func (s *Server) Serve(listener net.Listener) error {
+	s.init()
+	s.mutex.Lock()
+	if s.closed {
+		s.mutex.Unlock()
+		return ErrShutdown
+	}
+	s.listeners[listener] = struct{}{}
+	s.mutex.Unlock()
+	pause := time.Millisecond
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			if s.shuttingDown() || errors.Is(err, net.ErrClosed) {
+				return nil
+			}
+			// Out of file descriptors, say: the next one may work.
+			s.Logger.Error("accept", "error", err)
+			time.Sleep(pause)
+			pause = min(2*pause, time.Second)
+			continue
+		}
+		pause = time.Millisecond
+		if !s.enter() {
+			conn.Close()
+			return nil
+		}
+		go func() {
+			defer s.active.Done()
+			s.greet(conn)
+		}()
+	}
+}
+
+// enter counts a goroutine that is about to serve, unless the server is shutting
+// down: from then on only those who are counted may count others.
+func (s *Server) enter() bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if s.closed {
+		return false
+	}
+	s.active.Add(1)
+	return true
+}
+
+// greet does the TLS handshake. The connection is then served by a goroutine of
+// its own, whose stack has not grown as this one's has.
+func (s *Server) greet(conn net.Conn) {
+	peer := Peer{RemoteAddr: conn.RemoteAddr()}
+	s.stats.accepted.Add(1)
+	if s.MaxConnections > 0 && s.stats.connections.Load() >= int64(s.MaxConnections) {
+		s.Logger.Warn("connection refused", "remote", peer.RemoteAddr, "error", fmt.Sprintf("there are %d already", s.MaxConnections))
+		conn.Close()
+		return
+	}
+	s.stats.connections.Add(1)
+	if secure, ok := conn.(*tls.Conn); ok {
+		ctx, cancel := context.WithTimeout(s.work, s.HandshakeTimeout)
+		err := secure.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			s.stats.connections.Add(-1)
+			s.stats.failures.Add(1)
+			s.Logger.Debug("TLS handshake", "remote", peer.RemoteAddr, "error", err)
+			conn.Close()
+			return
+		}
+		state := secure.ConnectionState()
+		peer.TLS = &state
+	}
+	s.active.Go(func() { s.serveConn(conn, peer) })
+}
+
+// ServeConn serves one connection to its end. It is for connections that were
+// accepted elsewhere, such as WebSockets.
+func (s *Server) ServeConn(conn net.Conn, peer Peer) {
+	s.init()
+	if !s.enter() {
+		conn.Close()
+		return
+	}
+	defer s.active.Done()
+	s.stats.accepted.Add(1)
+	s.stats.connections.Add(1)
+	s.serveConn(conn, peer)
+}
+
+func (s *Server) serveConn(conn net.Conn, peer Peer) {
+	defer s.stats.connections.Add(-1)
+	c := newConn(s, conn, peer)
+	s.mutex.Lock()
+	if s.closed {
+		s.mutex.Unlock()
+		conn.Close()
+		return
+	}
+	s.conns[c] = struct{}{}
+	s.mutex.Unlock()
+	c.serve(s.work)
+	s.mutex.Lock()
+	delete(s.conns, c)
+	s.mutex.Unlock()
+}
+
+// Shutdown stops accepting, lets every connection have the acknowledgements it
+// is owed, closes it, and waits for all of that. When ctx ends first, what is
+// left is cut off and ctx's error returned.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.init()
+	s.mutex.Lock()
+	s.closed = true
+	for listener := range s.listeners {
+		listener.Close()
+	}
+	for c := range s.conns {
+		c.Close(ErrShutdown)
+	}
+	s.mutex.Unlock()
+	s.stop()
+	done := make(chan struct{})
+	go func() {
+		s.active.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+	}
+	s.aborted.Store(true)
+	s.mutex.Lock()
+	for c := range s.conns {
+		c.mutex.Lock()
+		c.room.Broadcast()
+		c.mutex.Unlock()
+		c.net.SetDeadline(longAgo)
+	}
+	s.mutex.Unlock()
+	<-done
+	return ctx.Err()
+}
+
+func (s *Server) shuttingDown() bool {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	return s.closed
+}
+
+func (s *Server) aborting() bool { return s.aborted.Load() }
