@@ -42,3 +42,18 @@ func (t *tally) count(outcome attest.Outcome) {
 		t.failed.Add(1)
 	}
 }
+
+// Summary is what there is to know of a service without its secrets.
+type Summary struct {
+	IDScope    string   `json:"idScope"`
+	Host       string   `json:"host"`
+	LinkedHubs []string `json:"linkedHubs"`
+	Pace       Pace     `json:"registration"`
+	Counts
+}
+
+// Summary returns the service's summary; it counts as Counts does.
+func (s *Service) Summary(ctx context.Context) (Summary, error) {
+	counts, err := s.Counts(ctx)
+	return Summary{s.config.IDScope, s.config.Host, s.LinkedHubs(), s.config.Pace, counts}, err
+}

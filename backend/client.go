@@ -1,0 +1,181 @@
+// Package backend is a client of the service APIs, for command lines, tests and
+// tools in Go: what Azure's service SDKs are, in small. Faults of the service
+// come back as *fault.Error.
+package backend
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+)
+
+// Options say how a service is reached.
+type Options struct {
+	RootCAs *x509.CertPool // trusted authorities; the system's when nil
+	Address string         // host:port to dial in place of the connection string's host and port 443
+}
+
+const (
+	tokenLife = time.Hour
+	maxAnswer = 64 << 20 // bytes
+	userAgent = "berth-backend/1"
+)
+
+// client sends requests to one service.
+type client struct {
+	connection credential.ConnectionString
+	http       *http.Client
+	apiVersion string
+}
+
+func newClient(connectionString, apiVersion string, options Options) (*client, error) {
+	connection, err := credential.ParseConnectionString(connectionString)
+	if err != nil {
+		return nil, err
+	}
+	if connection.SharedAccessKeyName == "" {
+		return nil, fmt.Errorf("this is a device's connection string: a service's has SharedAccessKeyName")
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	transport := &http.Transport{
+		TLSClientConfig:     &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12},
+		TLSHandshakeTimeout: 10 * time.Second,
+		MaxIdleConnsPerHost: 16,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if options.Address != "" {
+				address = options.Address
+			}
+			return dialer.DialContext(ctx, network, address)
+		},
+	}
+	return &client{connection: connection, http: &http.Client{Transport: transport}, apiVersion: apiVersion}, nil
+}
+
+// Close lets go of idle connections.
+func (c *client) Close() { c.http.CloseIdleConnections() }
+
+// request is one call of an operation.
+type request struct {
+	method, path string // the path's segments are escaped
+	query        url.Values
+	ifMatch      string
+	body, into   any // JSON; nil for none
+}
+
+// do sends a request and reads its answer.
+func (c *client) do(ctx context.Context, r request) error {
+	response, err := c.send(ctx, r)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if r.into == nil {
+		return nil
+	}
+	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(r.into); err != nil {
+		return fmt.Errorf("read the answer of %s %s: %w", r.method, r.path, err)
+	}
+	return nil
+}
+
+// send returns the response if it is a success; its body is the caller's to
+// close.
+func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
+	query := url.Values{"api-version": {c.apiVersion}}
+	for name, values := range r.query {
+		query[name] = values
+	}
+	var body io.Reader
+	if r.body != nil {
+		encoded, err := json.Marshal(r.body)
+		if err != nil {
+			return nil, fmt.Errorf("encode the request: %w", err)
+		}
+		body = bytes.NewReader(encoded)
+	}
+	sent, err := http.NewRequestWithContext(ctx, r.method, "https://"+c.connection.HostName+r.path+"?"+query.Encode(), body)
+	if err != nil {
+		return nil, err
+	}
+	token, err := credential.NewToken(c.connection.HostName, c.connection.SharedAccessKeyName, c.connection.SharedAccessKey, time.Now().Add(tokenLife))
+	if err != nil {
+		return nil, err
+	}
+	sent.Header.Set("Authorization", token)
+	sent.Header.Set("User-Agent", userAgent)
+	if r.body != nil {
+		sent.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	if r.ifMatch != "" {
+		sent.Header.Set("If-Match", r.ifMatch)
+	}
+	response, err := c.http.Do(sent)
+	if err != nil {
+		return nil, fmt.Errorf("reach the service: %w", err)
+	}
+	if response.StatusCode >= 300 {
+		defer response.Body.Close()
+		return nil, readFault(response)
+	}
+	return response, nil
+}
+
+// readFault reads an error in the form of either service.
+func readFault(response *http.Response) error {
+	text, err := io.ReadAll(io.LimitReader(response.Body, 1<<20))
+	if err != nil {
+		return fmt.Errorf("read the service's error: %w", err)
+	}
+	var body struct {
+		ErrorCode  int    `json:"errorCode"`
+		TrackingID string `json:"trackingId"`
+		Message    string // also "message": names are matched without case
+	}
+	if json.Unmarshal(text, &body) != nil || body.Message == "" {
+		return fmt.Errorf("the service answers %s: %.200s", response.Status, text)
+	}
+	problem := &fault.Error{Code: fault.Code(body.ErrorCode), Message: body.Message, TrackingID: body.TrackingID}
+	if name, message, ok := strings.Cut(body.Message, ";"); ok && strings.HasPrefix(name, "ErrorCode:") {
+		problem.Message, problem.TrackingID = message, response.Header.Get("x-ms-request-id")
+		problem.Code = fault.Code(response.StatusCode * 1000)
+		for _, code := range fault.Codes() {
+			if code.Name() == strings.TrimPrefix(name, "ErrorCode:") {
+				problem.Code = code
+			}
+		}
+	}
+	return problem
+}
+
+// page is a part of a list of Berth's own operations.
+type page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next"`
+}
+
+func list[T any](ctx context.Context, c *client, path, prefix, after string, top int) ([]T, string, error) {
+	query := url.Values{}
+	for name, value := range map[string]string{"prefix": prefix, "after": after} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	if top > 0 {
+		query.Set("top", fmt.Sprint(top))
+	}
+	var found page[T]
+	err := c.do(ctx, request{method: http.MethodGet, path: path, query: query, into: &found})
+	return found.Items, found.Next, err
+}

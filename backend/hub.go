@@ -1,0 +1,137 @@
+package backend
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+)
+
+// Hub is a client of a hub.
+type Hub struct{ *client }
+
+// NewHub returns a client for the hub of a connection string.
+func NewHub(connectionString string, options Options) (*Hub, error) {
+	c, err := newClient(connectionString, "2021-04-12", options)
+	return &Hub{c}, err
+}
+
+func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
+func twinPath(id string) string   { return "/twins/" + url.PathEscape(id) }
+
+// Device returns a device identity.
+func (h *Hub) Device(ctx context.Context, id string) (device hub.Device, err error) {
+	err = h.do(ctx, request{method: http.MethodGet, path: devicePath(id), into: &device})
+	return device, err
+}
+
+// CreateDevice adds a device identity.
+func (h *Hub) CreateDevice(ctx context.Context, device hub.Device) (created hub.Device, err error) {
+	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), body: device, into: &created})
+	return created, err
+}
+
+// UpdateDevice replaces what may be set of a device. ifMatch is "*" or the
+// device's ETag; "" is taken for "*".
+func (h *Hub) UpdateDevice(ctx context.Context, device hub.Device, ifMatch string) (updated hub.Device, err error) {
+	if ifMatch == "" {
+		ifMatch = "*"
+	}
+	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), ifMatch: ifMatch, body: device, into: &updated})
+	return updated, err
+}
+
+// DeleteDevice removes a device under the condition ifMatch.
+func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
+	return h.do(ctx, request{method: http.MethodDelete, path: devicePath(id), ifMatch: ifMatch})
+}
+
+// Devices returns at most top devices with ids that start with prefix, and the
+// after of the next call, "" at the end.
+func (h *Hub) Devices(ctx context.Context, prefix, after string, top int) ([]hub.Device, string, error) {
+	return list[hub.Device](ctx, h.client, "/berth/hub/devices", prefix, after, top)
+}
+
+// Twin returns the twin of a device.
+func (h *Hub) Twin(ctx context.Context, id string) (twin hub.Twin, err error) {
+	err = h.do(ctx, request{method: http.MethodGet, path: twinPath(id), into: &twin})
+	return twin, err
+}
+
+// PatchTwin merges a patch into a twin under the condition ifMatch.
+func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
+	err = h.do(ctx, request{method: http.MethodPatch, path: twinPath(id), ifMatch: ifMatch, body: patch, into: &twin})
+	return twin, err
+}
+
+// ReplaceTwin puts other tags and desired properties into a twin.
+func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
+	err = h.do(ctx, request{method: http.MethodPut, path: twinPath(id), ifMatch: ifMatch, body: replacement, into: &twin})
+	return twin, err
+}
+
+// RegistryStatistics counts the device identities.
+func (h *Hub) RegistryStatistics(ctx context.Context) (statistics hub.RegistryStatistics, err error) {
+	err = h.do(ctx, request{method: http.MethodGet, path: "/statistics/devices", into: &statistics})
+	return statistics, err
+}
+
+// ServiceStatistics counts the connected devices.
+func (h *Hub) ServiceStatistics(ctx context.Context) (statistics hub.ServiceStatistics, err error) {
+	err = h.do(ctx, request{method: http.MethodGet, path: "/statistics/service", into: &statistics})
+	return statistics, err
+}
+
+// Telemetry calls each with messages from a position on, of one device or of
+// all (""), until ctx ends, max (unless 0) have come, or each returns an error;
+// hub.Stop ends it without one.
+func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string, max int, each func(hub.TelemetryMessage) error) error {
+	query := url.Values{"from": {"latest"}}
+	switch {
+	case from.Earliest:
+		query.Set("from", "earliest")
+	case !from.Time.IsZero():
+		query.Set("from", from.Time.UTC().Format(time.RFC3339Nano))
+	}
+	if deviceID != "" {
+		query.Set("device", deviceID)
+	}
+	if max > 0 {
+		query.Set("max", fmt.Sprint(max))
+	}
+	response, err := h.send(ctx, request{method: http.MethodGet, path: "/berth/hub/telemetry", query: query})
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	lines.Buffer(nil, 4<<20) // the largest message, escaped
+	for lines.Scan() {
+		var message hub.TelemetryMessage
+		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
+			return fmt.Errorf("read a message: %w", err)
+		}
+		if err := each(message); err != nil {
+			if errors.Is(err, hub.Stop) {
+				return nil
+			}
+			return err
+		}
+	}
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return lines.Err()
+}
+
+// bulkFault is the fault of one item of a bulk operation.
+func bulkFault(code int, message string) error {
+	return &fault.Error{Code: fault.Code(code), Message: message}
+}

@@ -1,0 +1,103 @@
+package backend
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"net/url"
+
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// Provisioning is a client of a provisioning service.
+type Provisioning struct{ *client }
+
+// NewProvisioning returns a client for the service of a connection string.
+func NewProvisioning(connectionString string, options Options) (*Provisioning, error) {
+	c, err := newClient(connectionString, "2021-10-01", options)
+	return &Provisioning{c}, err
+}
+
+func enrollmentPath(id string) string { return "/enrollments/" + url.PathEscape(id) }
+
+// Enrollment returns an individual enrollment.
+func (p *Provisioning) Enrollment(ctx context.Context, id string) (enrollment provisioning.Enrollment, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: enrollmentPath(id), into: &enrollment})
+	return enrollment, err
+}
+
+// PutEnrollment creates or replaces an enrollment. ifMatch is "", "*" or an ETag
+// as it stands in the enrollment.
+func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisioning.Enrollment, ifMatch string) (written provisioning.Enrollment, err error) {
+	err = p.do(ctx, request{method: http.MethodPut, path: enrollmentPath(enrollment.RegistrationID), ifMatch: ifMatch, body: enrollment, into: &written})
+	return written, err
+}
+
+// CreateEnrollment adds an enrollment; it is fault 409202 when there is one.
+func (p *Provisioning) CreateEnrollment(ctx context.Context, enrollment provisioning.Enrollment) (provisioning.Enrollment, error) {
+	var result struct {
+		Errors []struct {
+			ErrorCode   int    `json:"errorCode"`
+			ErrorStatus string `json:"errorStatus"`
+		} `json:"errors"`
+	}
+	err := p.do(ctx, request{method: http.MethodPost, path: "/enrollments", into: &result,
+		body: map[string]any{"mode": "create", "enrollments": []provisioning.Enrollment{enrollment}}})
+	if err != nil {
+		return provisioning.Enrollment{}, err
+	}
+	for _, problem := range result.Errors {
+		return provisioning.Enrollment{}, bulkFault(problem.ErrorCode, problem.ErrorStatus)
+	}
+	return p.Enrollment(ctx, enrollment.RegistrationID)
+}
+
+// DeleteEnrollment removes an enrollment under the condition ifMatch.
+func (p *Provisioning) DeleteEnrollment(ctx context.Context, id, ifMatch string) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: enrollmentPath(id), ifMatch: ifMatch})
+}
+
+// Enrollments returns at most top enrollments with ids that start with prefix,
+// and the after of the next call, "" at the end.
+func (p *Provisioning) Enrollments(ctx context.Context, prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+	return list[provisioning.Enrollment](ctx, p.client, "/berth/provisioning/enrollments", prefix, after, top)
+}
+
+// Registration returns the registration record of a device.
+func (p *Provisioning) Registration(ctx context.Context, id string) (registration provisioning.Registration, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: "/registrations/" + url.PathEscape(id), into: &registration})
+	return registration, err
+}
+
+// Registrations lists registration records as Enrollments does enrollments.
+func (p *Provisioning) Registrations(ctx context.Context, prefix, after string, top int) ([]provisioning.Registration, string, error) {
+	return list[provisioning.Registration](ctx, p.client, "/berth/provisioning/registrations", prefix, after, top)
+}
+
+// DeleteRegistration removes a registration record under the condition ifMatch.
+func (p *Provisioning) DeleteRegistration(ctx context.Context, id, ifMatch string) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: "/registrations/" + url.PathEscape(id), ifMatch: ifMatch})
+}
+
+// Attempts returns attempts to register, newest first.
+func (p *Provisioning) Attempts(ctx context.Context, filter provisioning.AttemptFilter) (attempts []attest.Attempt, err error) {
+	query := url.Values{}
+	if filter.RegistrationID != "" {
+		query.Set("registrationId", filter.RegistrationID)
+	}
+	if filter.Refused {
+		query.Set("refused", "true")
+	}
+	if filter.Max > 0 {
+		query.Set("max", fmt.Sprint(filter.Max))
+	}
+	err = p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/attempts", query: query, into: &attempts})
+	return attempts, err
+}
+
+// Summary returns what the service is and how much it holds.
+func (p *Provisioning) Summary(ctx context.Context) (summary provisioning.Summary, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/service", into: &summary})
+	return summary, err
+}

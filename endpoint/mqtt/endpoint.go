@@ -1,0 +1,66 @@
+// Package mqtt is Azure's contract over MQTT: user names, topics, property
+// bags and statuses on one side, calls on the provisioning service and the hubs
+// on the other. It holds no rule of either.
+package mqtt
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+// Config names the services that devices reach by MQTT.
+type Config struct {
+	Provisioning *provisioning.Service
+	Hubs         []*hub.Hub
+	Logger       *slog.Logger
+}
+
+// New returns the backend that serves devices of all services on one listener.
+// The user name tells which service a client wants.
+func New(config Config) mqtt.Backend { return &backend{config} }
+
+type backend struct{ Config }
+
+// Open implements mqtt.Backend.
+func (b *backend) Open(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect) (mqtt.Session, bool, mqtt.ConnectCode) {
+	evidence := evidenceOf(conn, connect)
+	if name, ok := parseProvisioningName(connect.Username); ok {
+		return b.openProvisioning(conn, connect, name, evidence)
+	}
+	name, err := parseHubName(connect.Username)
+	if err != nil {
+		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "%v", err))
+	}
+	return b.openHub(ctx, conn, connect, name, evidence)
+}
+
+// refuse logs why a client is not let in and says it as well as CONNACK can.
+func (b *backend) refuse(connect *mqtt.Connect, evidence credential.Evidence, err error) (mqtt.Session, bool, mqtt.ConnectCode) {
+	problem := fault.From(err)
+	b.Logger.Warn("connection refused", "client", connect.ClientID, "user", connect.Username,
+		"protocol", evidence.Protocol, "remote", evidence.RemoteAddr, "trackingId", problem.TrackingID, "error", problem)
+	return nil, false, connectCode(problem)
+}
+
+func evidenceOf(conn *mqtt.Conn, connect *mqtt.Connect) credential.Evidence {
+	peer := conn.Peer()
+	evidence := credential.Evidence{Token: string(connect.Password), Protocol: "mqtt", RemoteAddr: peer.RemoteAddr.String()}
+	if peer.WebSocket {
+		evidence.Protocol = "mqttws"
+	}
+	if peer.TLS != nil {
+		evidence.Certificates = peer.TLS.PeerCertificates
+	}
+	return evidence
+}
+
+// errTopic ends a connection that publishes where nothing listens; Azure closes
+// it too.
+var errTopic = errors.New("published to a topic that this service does not have")

@@ -1,0 +1,63 @@
+package mqtt
+
+import (
+	"encoding/json"
+	"strconv"
+	"time"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+// connectCode is what CONNACK says of a refusal: the client may try again (3),
+// or must change something (5). Azure uses no other.
+func connectCode(problem *fault.Error) mqtt.ConnectCode {
+	if status := problem.Code.Status(); status == 429 || status >= 500 {
+		return mqtt.ServerUnavailable
+	}
+	return mqtt.NotAuthorized
+}
+
+// problemBody is a fault as devices read it in the answer to a request
+// (ProvisioningServiceErrorDetails; the hub's twin answers have the same
+// fields).
+func problemBody(problem *fault.Error, now time.Time) []byte {
+	return asciiJSON(struct {
+		ErrorCode  int               `json:"errorCode"`
+		TrackingID string            `json:"trackingId"`
+		Message    string            `json:"message"`
+		Info       map[string]string `json:"info,omitempty"`
+		Timestamp  string            `json:"timestampUtc"`
+	}{int(problem.Code), problem.TrackingID, problem.Message, problem.Info, now.UTC().Format("2006-01-02T15:04:05.0000000Z")})
+}
+
+// asciiJSON encodes a value in JSON of plain ASCII: the Node SDK decodes the
+// provisioning service's answers as that.
+func asciiJSON(value any) []byte {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		panic("endpoint/mqtt: " + err.Error()) // the types above marshal
+	}
+	plain := make([]byte, 0, len(encoded))
+	for len(encoded) > 0 {
+		r, size := utf8.DecodeRune(encoded)
+		encoded = encoded[size:]
+		switch {
+		case r < utf8.RuneSelf:
+			plain = append(plain, byte(r))
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			plain = appendEscape(appendEscape(plain, high), low)
+		default:
+			plain = appendEscape(plain, r)
+		}
+	}
+	return plain
+}
+
+func appendEscape(b []byte, r rune) []byte {
+	digits := strconv.FormatInt(int64(r), 16)
+	return append(append(append(b, `\u`...), "0000"[len(digits):]...), digits...)
+}

@@ -1,0 +1,138 @@
+package mqtt
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+// The topics of provisioning (Azure, iot-dps-mqtt-support).
+const (
+	registerTopic  = "$dps/registrations/PUT/iotdps-register/?"
+	statusTopic    = "$dps/registrations/GET/iotdps-get-operationstatus/?"
+	responseFilter = "$dps/registrations/res/#"
+	responseTopic  = "$dps/registrations/res/%d/?$rid=%s"
+)
+
+// provisioningTime is how long a device may stay connected to register. The
+// connection has proved nothing, so it must not stay for ever; assignments that
+// take longer are polled for on a new one.
+const provisioningTime = 10 * time.Minute
+
+var errProvisioningOver = errors.New("the time for registering on one connection is over")
+
+// maxRequestID bounds $rid: clients send a GUID or a number.
+const maxRequestID = 128
+
+type provisioningSession struct {
+	backend    *backend
+	conn       *mqtt.Conn
+	session    *provisioning.Session
+	ctx        context.Context // ends with the connection
+	cancel     context.CancelFunc
+	over       *time.Timer
+	subscribed bool
+	qos        byte // granted for responses
+}
+
+func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name provisioningName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
+	if connect.ClientID != name.registrationID {
+		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not the registration id %.128q of the user name", connect.ClientID, name.registrationID))
+	}
+	s := &provisioningSession{backend: b, conn: conn, session: b.Provisioning.OpenSession(name.idScope, name.registrationID, evidence)}
+	s.ctx, s.cancel = context.WithCancel(context.Background())
+	s.over = time.AfterFunc(provisioningTime, func() { conn.Close(errProvisioningOver) })
+	// Sessions are never kept, whatever CleanSession says.
+	return s, false, mqtt.Accepted
+}
+
+func (s *provisioningSession) Subscribe(subscriptions []mqtt.Subscription) ([]byte, error) {
+	codes := make([]byte, len(subscriptions))
+	for i, subscription := range subscriptions {
+		if subscription.Filter != responseFilter {
+			codes[i] = mqtt.Refused
+			continue
+		}
+		s.subscribed, s.qos = true, min(subscription.QoS, 1)
+		codes[i] = s.qos
+	}
+	return codes, nil
+}
+
+func (s *provisioningSession) Unsubscribe(filters []string) error {
+	for _, filter := range filters {
+		if filter == responseFilter {
+			s.subscribed = false
+		}
+	}
+	return nil
+}
+
+func (s *provisioningSession) Publish(message *mqtt.Publish) error {
+	var call func(parameters []byte) (provisioning.Operation, error)
+	parameters, isRegister := bytes.CutPrefix(message.Topic, []byte(registerTopic))
+	isStatus := false
+	if isRegister {
+		call = func([]byte) (provisioning.Operation, error) { return s.session.Register(s.ctx, message.Payload) }
+	} else if parameters, isStatus = bytes.CutPrefix(message.Topic, []byte(statusTopic)); isStatus {
+		call = s.status
+	} else {
+		return errTopic
+	}
+	requestID, ok := query(parameters, "$rid")
+	if !ok || len(requestID) > maxRequestID {
+		return fmt.Errorf("%w: $rid is missing or too long", errTopic)
+	}
+	// Before the answer: the C# client expects PUBACK, then PUBLISH.
+	if message.QoS > 0 {
+		s.conn.Acknowledge(message.PacketID)
+	}
+	operation, err := call(parameters)
+	return s.respond(string(requestID), operation, err)
+}
+
+func (s *provisioningSession) status(parameters []byte) (provisioning.Operation, error) {
+	encoded, _ := query(parameters, "operationId")
+	operationID, err := url.QueryUnescape(string(encoded))
+	if err != nil || operationID == "" {
+		return provisioning.Operation{}, fault.New(fault.ArgumentInvalid, "The topic has no operationId. It is the one that registering answered")
+	}
+	return s.session.Operation(s.ctx, operationID)
+}
+
+func (s *provisioningSession) respond(requestID string, operation provisioning.Operation, err error) error {
+	if !s.subscribed {
+		return nil // nobody listens
+	}
+	status, retry := 200, operation.RetryAfter
+	var body []byte
+	if err != nil {
+		problem := fault.From(err)
+		status, retry = problem.Code.Status(), problem.RetryAfter
+		body = problemBody(problem, time.Now())
+	} else {
+		if retry > 0 {
+			status = 202
+		}
+		body = asciiJSON(operation)
+	}
+	// $rid comes first: the C# client's pattern wants it there.
+	topic := fmt.Sprintf(responseTopic, status, requestID)
+	if retry > 0 {
+		topic += fmt.Sprintf("&retry-after=%d", max(1, int(retry/time.Second)))
+	}
+	return s.conn.Publish(topic, body, s.qos, false, nil)
+}
+
+func (s *provisioningSession) Close(error) {
+	s.over.Stop()
+	s.cancel()
+}

@@ -1,0 +1,133 @@
+package mqtt
+
+import (
+	"bytes"
+	"errors"
+
+	"github.com/berth-iot/berth/hub"
+)
+
+// maxProperties bounds the properties of one message.
+const maxProperties = 256
+
+var errBag = errors.New("the topic's property bag is not percent-encoded name=value pairs")
+
+// systemNames are the system properties that a topic's property bag may carry,
+// by their names there, with their names on the service side.
+var systemNames = map[string]string{
+	"$.mid":    "message-id",
+	"$.cid":    "correlation-id",
+	"$.uid":    "user-id",
+	"$.to":     "to",
+	"$.ct":     "content-type",
+	"$.ce":     "content-encoding",
+	"$.exp":    "absolute-expiry-time",
+	"$.ctime":  "iothub-creation-time-utc",
+	"$.schema": "iothub-message-schema",
+	"$.ifid":   "iothub-interface-id",
+	"$.sub":    "dt-subject",
+	"$.on":     "iothub-outputname",
+	"$.cdid":   "iothub-connection-device-id-claimed",
+	"$.cmid":   "iothub-connection-module-id-claimed",
+}
+
+// bag reads property bags. It keeps its memory from one message to the next.
+type bag struct {
+	system, properties []hub.Property
+	text               []byte // decoded names and values
+}
+
+// parse fills the bag from its encoded form, name=value pairs joined by &. A
+// name without = has an empty value. The properties stay valid until the next
+// parse.
+func (b *bag) parse(encoded []byte) error {
+	b.system, b.properties, b.text = b.system[:0], b.properties[:0], b.text[:0]
+	if cap(b.text) < len(encoded) {
+		b.text = make([]byte, 0, len(encoded)) // decoding never grows: slices of it stay put
+	}
+	// A trailing slash follows the bag of some clients, a question mark leads
+	// that of others.
+	encoded = bytes.TrimPrefix(bytes.TrimSuffix(encoded, []byte("/")), []byte("?"))
+	for len(encoded) > 0 {
+		var pair []byte
+		pair, encoded, _ = bytes.Cut(encoded, []byte("&"))
+		if len(pair) == 0 {
+			continue
+		}
+		name, value, _ := bytes.Cut(pair, []byte("="))
+		name, ok := b.decode(name)
+		if !ok {
+			return errBag
+		}
+		if value, ok = b.decode(value); !ok {
+			return errBag
+		}
+		if len(b.system)+len(b.properties) == maxProperties {
+			return errors.New("the message has more than 256 properties")
+		}
+		if long, ok := systemNames[string(name)]; ok { // no allocation: the compiler knows this form
+			b.system = append(b.system, hub.Property{Name: nameBytes[long], Value: value})
+		} else {
+			b.properties = append(b.properties, hub.Property{Name: name, Value: value})
+		}
+	}
+	return nil
+}
+
+// nameBytes holds the service-side names once as bytes.
+var nameBytes = func() map[string][]byte {
+	names := make(map[string][]byte, len(systemNames))
+	for _, name := range systemNames {
+		names[name] = []byte(name)
+	}
+	return names
+}()
+
+// decode resolves %XX; a plus sign stays one.
+func (b *bag) decode(encoded []byte) ([]byte, bool) {
+	if bytes.IndexByte(encoded, '%') < 0 {
+		return encoded, true
+	}
+	start := len(b.text)
+	for i := 0; i < len(encoded); i++ {
+		c := encoded[i]
+		if c == '%' {
+			if i+2 >= len(encoded) {
+				return nil, false
+			}
+			high, low := unhex(encoded[i+1]), unhex(encoded[i+2])
+			if high > 15 || low > 15 {
+				return nil, false
+			}
+			c = high<<4 | low
+			i += 2
+		}
+		b.text = append(b.text, c)
+	}
+	return b.text[start:len(b.text):len(b.text)], true
+}
+
+func unhex(c byte) byte {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0'
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10
+	case c >= 'A' && c <= 'F':
+		return c - 'A' + 10
+	}
+	return 255
+}
+
+// query returns the value of a parameter of a topic, as it stands there: $rid is
+// echoed as it came.
+func query(encoded []byte, name string) (value []byte, ok bool) {
+	for len(encoded) > 0 {
+		var pair []byte
+		pair, encoded, _ = bytes.Cut(encoded, []byte("&"))
+		if key, value, _ := bytes.Cut(pair, []byte("=")); string(key) == name {
+			return value, true
+		}
+	}
+	return nil, false
+}

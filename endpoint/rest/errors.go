@@ -1,0 +1,60 @@
+package rest
+
+import (
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+)
+
+// writeFault renders a fault as the service does that answers.
+func writeFault(w http.ResponseWriter, answering service, problem *fault.Error) {
+	header := w.Header()
+	header.Set("x-ms-request-id", problem.TrackingID)
+	if problem.RetryAfter > 0 {
+		header.Set("Retry-After", seconds(problem.RetryAfter))
+	}
+	if problem.Code.Status() == http.StatusUnauthorized {
+		header.Set("WWW-Authenticate", "SharedAccessSignature")
+	}
+	if answering == hubAPI {
+		header.Set("iothub-errorcode", problem.Code.Name())
+		writeJSON(w, problem.Code.Status(), hubError(problem, time.Now()))
+		return
+	}
+	header.Set("x-ms-error-code", strconv.Itoa(int(problem.Code)))
+	writeJSON(w, problem.Code.Status(), provisioningError(problem, time.Now()))
+}
+
+// provisioningErrorBody is ProvisioningServiceErrorDetails.
+type provisioningErrorBody struct {
+	ErrorCode  int               `json:"errorCode"`
+	TrackingID string            `json:"trackingId"`
+	Message    string            `json:"message"`
+	Info       map[string]string `json:"info,omitempty"`
+	Timestamp  string            `json:"timestampUtc"`
+}
+
+func provisioningError(problem *fault.Error, now time.Time) provisioningErrorBody {
+	return provisioningErrorBody{int(problem.Code), problem.TrackingID, problem.Message, problem.Info, now.UTC().Format("2006-01-02T15:04:05.0000000Z")}
+}
+
+// hubErrorBody is how the hub's REST API has its errors. The Node SDK takes
+// Message apart at its semicolons: ErrorCode:Name;text.
+type hubErrorBody struct {
+	Message          string `json:"Message"`
+	ExceptionMessage string `json:"ExceptionMessage"`
+}
+
+func hubError(problem *fault.Error, now time.Time) hubErrorBody {
+	return hubErrorBody{
+		Message:          "ErrorCode:" + problem.Code.Name() + ";" + strings.ReplaceAll(problem.Message, ";", ","),
+		ExceptionMessage: fmt.Sprintf("Tracking ID:%s-TimeStamp:%s", problem.TrackingID, now.UTC().Format("01/02/2006 15:04:05")),
+	}
+}
+
+// seconds is a duration as Retry-After has it: whole, and never none.
+func seconds(d time.Duration) string { return strconv.Itoa(max(1, int(d/time.Second))) }

@@ -1,0 +1,181 @@
+package rest
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+)
+
+// hubService are the operations of back ends on a hub (Azure, IoT Hub service
+// REST API).
+func (h *handler) hubService() []route {
+	return []route{
+		{"GET", "/devices", hubAPI, hub.RegistryRead, 0, listDevices},
+		{"POST", "/devices", hubAPI, hub.RegistryWrite, largeBody, bulkDevices},
+		{"GET", "/devices/{id}", hubAPI, hub.RegistryRead, 0, getDevice},
+		{"PUT", "/devices/{id}", hubAPI, hub.RegistryWrite, smallBody, putDevice},
+		{"DELETE", "/devices/{id}", hubAPI, hub.RegistryWrite, 0, deleteDevice},
+		{"GET", "/twins/{id}", hubAPI, hub.ServiceConnect, 0, getTwin},
+		{"PATCH", "/twins/{id}", hubAPI, hub.ServiceConnect, smallBody, patchTwin},
+		{"PUT", "/twins/{id}", hubAPI, hub.ServiceConnect, smallBody, replaceTwin},
+		{"GET", "/statistics/devices", hubAPI, hub.RegistryRead, 0, registryStatistics},
+		{"GET", "/statistics/service", hubAPI, hub.ServiceConnect, 0, serviceStatistics},
+	}
+}
+
+func listDevices(c *call) (any, error) {
+	top, err := c.number("top", c.query("top"), maxPage, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	devices, _, err := c.hub.Devices(c.Context(), "", "", top)
+	return devices, err
+}
+
+func getDevice(c *call) (any, error) {
+	device, err := c.hub.Device(c.Context(), c.parameters["id"])
+	return c.tagged(device, device.ETag, err)
+}
+
+// putDevice creates a device, or updates one when the request has an If-Match.
+func putDevice(c *call) (any, error) {
+	var device hub.Device
+	if err := c.decodeDevice(&device); err != nil {
+		return nil, err
+	}
+	ifMatch := c.Header.Get("If-Match")
+	if ifMatch == "" {
+		created, err := c.hub.CreateDevice(c.Context(), device)
+		return c.tagged(created, created.ETag, err)
+	}
+	updated, err := c.hub.UpdateDevice(c.Context(), device, ifMatch)
+	return c.tagged(updated, updated.ETag, err)
+}
+
+func (c *call) decodeDevice(device *hub.Device) error {
+	var sent deviceBody
+	if err := c.decode(&sent); err != nil {
+		return err
+	}
+	*device = sent.device()
+	id := c.parameters["id"]
+	if device.DeviceID == "" {
+		device.DeviceID = id
+	}
+	if device.DeviceID != id {
+		return fault.New(fault.ArgumentInvalid, "The body names the device %.128q, the address %.128q", device.DeviceID, id)
+	}
+	return nil
+}
+
+// deviceBody is what is read of a device that a back end sends. What only the
+// hub writes is left aside, whatever its type: SDKs send counts as strings.
+type deviceBody struct {
+	DeviceID       string              `json:"deviceId"`
+	ID             string              `json:"id"` // in bulk operations
+	ETag           string              `json:"etag"`
+	ImportMode     string              `json:"importMode"`
+	Status         string              `json:"status"`
+	StatusReason   *string             `json:"statusReason"`
+	Authentication *hub.Authentication `json:"authentication"`
+	Capabilities   *hub.Capabilities   `json:"capabilities"`
+}
+
+func (b deviceBody) device() hub.Device {
+	device := hub.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason, Authentication: b.Authentication}
+	if b.ID != "" {
+		device.DeviceID = b.ID
+	}
+	if b.Capabilities != nil {
+		device.Capabilities = *b.Capabilities
+	}
+	return device
+}
+
+func deleteDevice(c *call) (any, error) {
+	return nil, c.hub.DeleteDevice(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+}
+
+func getTwin(c *call) (any, error) {
+	twin, err := c.hub.Twin(c.Context(), c.parameters["id"])
+	return c.tagged(twin, twin.ETag, err)
+}
+
+func patchTwin(c *call) (any, error) {
+	twin, err := c.hub.PatchTwin(c.Context(), c.parameters["id"], c.body, c.Header.Get("If-Match"))
+	return c.tagged(twin, twin.ETag, err)
+}
+
+func replaceTwin(c *call) (any, error) {
+	twin, err := c.hub.ReplaceTwin(c.Context(), c.parameters["id"], c.body, c.Header.Get("If-Match"))
+	return c.tagged(twin, twin.ETag, err)
+}
+
+func registryStatistics(c *call) (any, error) { return c.hub.RegistryStatistics(c.Context()) }
+
+func serviceStatistics(c *call) (any, error) { return c.hub.ServiceStatistics(c.Context()) }
+
+// maxBulkDevices is how many devices one bulk operation takes in Azure.
+const maxBulkDevices = 100
+
+type bulkDeviceError struct {
+	DeviceID    string `json:"deviceId"`
+	ErrorCode   string `json:"errorCode"`
+	ErrorStatus string `json:"errorStatus"`
+}
+
+// bulkDevices does to each device what its importMode says. Those that fail are
+// listed, the others are done.
+func bulkDevices(c *call) (any, error) {
+	var devices []deviceBody
+	if err := c.decode(&devices); err != nil {
+		return nil, err
+	}
+	if n := len(devices); n == 0 || n > maxBulkDevices {
+		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d devices, this one has %d", maxBulkDevices, n)
+	}
+	failed := []bulkDeviceError{}
+	for _, body := range devices {
+		if err := c.importDevice(body); err != nil {
+			var problem *fault.Error
+			if !errors.As(err, &problem) {
+				return nil, err
+			}
+			failed = append(failed, bulkDeviceError{body.device().DeviceID, problem.Code.Name(), problem.Message})
+		}
+	}
+	if len(failed) > 0 {
+		c.status = http.StatusBadRequest
+	}
+	return struct {
+		IsSuccessful bool              `json:"isSuccessful"`
+		Errors       []bulkDeviceError `json:"errors"`
+		Warnings     []any             `json:"warnings"`
+	}{len(failed) == 0, failed, []any{}}, nil
+}
+
+func (c *call) importDevice(body deviceBody) (err error) {
+	ctx, device := c.Context(), body.device()
+	switch strings.ToLower(body.ImportMode) {
+	case "create":
+		_, err = c.hub.CreateDevice(ctx, device)
+	case "update":
+		_, err = c.hub.UpdateDevice(ctx, device, "*")
+	case "updateifmatchetag":
+		_, err = c.hub.UpdateDevice(ctx, device, device.ETag)
+	case "createorupdate", "":
+		if _, err = c.hub.UpdateDevice(ctx, device, "*"); errors.Is(err, fault.DeviceNotFound) {
+			_, err = c.hub.CreateDevice(ctx, device)
+		}
+	case "delete":
+		err = c.hub.DeleteDevice(ctx, device.DeviceID, "")
+	case "deleteifmatchetag":
+		err = c.hub.DeleteDevice(ctx, device.DeviceID, device.ETag)
+	default:
+		err = fault.New(fault.ArgumentInvalid, "importMode is %.32q. It is create, update, updateIfMatchETag, createOrUpdate, delete or deleteIfMatchETag", body.ImportMode)
+	}
+	return err
+}

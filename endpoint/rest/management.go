@@ -1,0 +1,125 @@
+package rest
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// management are Berth's own operations: what Azure shows in its portal or by
+// other protocols.
+func (h *handler) management() []route {
+	return []route{
+		{"GET", "/berth/provisioning/service", provisioningAPI, provisioning.EnrollmentRead, 0, summary},
+		{"GET", "/berth/provisioning/enrollments", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfEnrollments},
+		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
+		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, attempts},
+		{"GET", "/berth/hub/devices", hubAPI, hub.RegistryRead, 0, pageOfDevices},
+		{"GET", "/berth/hub/telemetry", hubAPI, hub.ServiceConnect, 0, telemetry},
+	}
+}
+
+// Page is a part of a list. Next is the after of the next request, or "" at the
+// end.
+type Page[T any] struct {
+	Items []T    `json:"items"`
+	Next  string `json:"next,omitempty"`
+}
+
+func page[T any](c *call, list func(prefix, after string, limit int) ([]T, string, error)) (any, error) {
+	top, err := c.number("top", c.query("top"), defaultPage, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := list(c.query("prefix"), c.query("after"), top)
+	return Page[T]{items, next}, err
+}
+
+func pageOfEnrollments(c *call) (any, error) {
+	return page(c, func(prefix, after string, limit int) ([]provisioning.Enrollment, string, error) {
+		return c.Provisioning.Enrollments(c.Context(), prefix, after, limit)
+	})
+}
+
+func pageOfRegistrations(c *call) (any, error) {
+	return page(c, func(prefix, after string, limit int) ([]provisioning.Registration, string, error) {
+		return c.Provisioning.Registrations(c.Context(), prefix, after, limit)
+	})
+}
+
+func pageOfDevices(c *call) (any, error) {
+	return page(c, func(prefix, after string, limit int) ([]hub.Device, string, error) {
+		return c.hub.Devices(c.Context(), prefix, after, limit)
+	})
+}
+
+func summary(c *call) (any, error) {
+	summary, err := c.Provisioning.Summary(c.Context())
+	return summary, err
+}
+
+func attempts(c *call) (any, error) {
+	limit, err := c.number("max", c.query("max"), defaultPage, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	return c.Provisioning.Attempts(c.Context(), provisioning.AttemptFilter{
+		RegistrationID: c.query("registrationId"), Refused: c.query("refused") == "true", Max: limit})
+}
+
+// telemetry streams messages as JSON, one a line, from a point in time on and
+// for as long as the client stays, or until max have come.
+func telemetry(c *call) (any, error) {
+	from, err := position(c.query("from"))
+	if err != nil {
+		return nil, err
+	}
+	left, err := c.number("max", c.query("max"), 0, 1<<30)
+	if err != nil {
+		return nil, err
+	}
+	controller := http.NewResponseController(c.w)
+	if err := controller.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return nil, err
+	}
+	c.w.Header().Set("Content-Type", "application/x-ndjson")
+	c.w.WriteHeader(http.StatusOK)
+	c.streamed = true
+	controller.Flush()
+	encoder := json.NewEncoder(c.w)
+	err = c.hub.Telemetry(c.Context(), from, c.query("device"), func(message hub.TelemetryMessage) error {
+		if err := encoder.Encode(message); err != nil {
+			return err
+		}
+		if err := controller.Flush(); err != nil {
+			return err
+		}
+		if left--; left == 0 {
+			return hub.Stop
+		}
+		return nil
+	})
+	if c.Context().Err() != nil {
+		return nil, nil // the client has gone, as it must to end this
+	}
+	return nil, err
+}
+
+func position(from string) (hub.Position, error) {
+	switch from {
+	case "", "latest":
+		return hub.Position{}, nil
+	case "earliest":
+		return hub.Position{Earliest: true}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, from)
+	if err != nil {
+		return hub.Position{}, fault.New(fault.ArgumentInvalid, "from is %.64q. It is earliest, latest, or a time such as 2026-11-23T12:00:00Z", from)
+	}
+	return hub.Position{Time: at}, nil
+}

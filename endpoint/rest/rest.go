@@ -1,0 +1,328 @@
+// Package rest is Azure's contract over HTTPS: paths, headers, bodies and
+// statuses on one side, calls on the provisioning service and the hubs on the
+// other. It holds no rule of either. Paths that start with /berth/ are Berth's
+// own, for what Azure offers by other means than REST.
+package rest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"mime"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+// Config names what is reached by HTTPS.
+type Config struct {
+	Provisioning *provisioning.Service
+	Hubs         []*hub.Hub
+	MQTT         func(conn net.Conn, peer mqtt.Peer) // serves a WebSocket with the subprotocol mqtt until it ends
+	Logger       *slog.Logger
+}
+
+// New returns the handler of all services on one listener. The shape of the
+// path tells which service a request is for; among several hubs, the Host does.
+func New(config Config) http.Handler {
+	h := &handler{Config: config}
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management()} {
+		h.routes = append(h.routes, group...)
+	}
+	return h
+}
+
+type handler struct {
+	Config
+	routes []route
+}
+
+// service is who answers, which decides how a fault looks.
+type service int
+
+const (
+	provisioningAPI service = iota
+	hubAPI
+)
+
+// route is one operation. pattern is made of segments: words, which are compared
+// without case, and names in braces.
+type route struct {
+	method, pattern string
+	service         service
+	right           string // that the token must have; "" when the operation judges the caller itself
+	maxBody         int64  // bytes; 0 is no body
+	handle          func(*call) (any, error)
+}
+
+const (
+	smallBody = 256 << 10 // one enrollment, device or twin
+	largeBody = 4 << 20   // a hundred of them
+)
+
+// call is one request on its way through an operation.
+type call struct {
+	*handler
+	*http.Request
+	w          http.ResponseWriter
+	parameters map[string]string // of the path, decoded
+	hub        *hub.Hub          // for the hub's operations
+	status     int               // of the answer; 200 when 0
+	body       []byte
+	streamed   bool // the operation has written the answer itself
+}
+
+// ServeHTTP implements http.Handler.
+func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		h.webSocket(w, r)
+		return
+	}
+	w.Header().Set("x-ms-request-id", fault.NewTrackingID())
+	found, parameters, err := h.find(r)
+	c := &call{handler: h, Request: r, w: w, parameters: parameters}
+	answering := h.serviceOf(r.Host)
+	var answer any
+	if err == nil {
+		answering = found.service
+		answer, err = c.run(found)
+	}
+	switch {
+	case err != nil && c.streamed:
+		h.Logger.Warn("answer cut off", "path", r.URL.Path, "error", err)
+	case err != nil:
+		h.refuse(w, r, answering, err)
+	case !c.streamed:
+		c.answer(answer)
+	}
+}
+
+// run checks who asks and what they send, and carries out the operation.
+func (c *call) run(found route) (any, error) {
+	if found.service == hubAPI {
+		if c.hub = c.hubOf(c.Host); c.hub == nil {
+			return nil, fault.New(fault.HubNotFound, "There is no hub %.253q here", c.Host)
+		}
+	}
+	if !strings.HasPrefix(found.pattern, "/berth/") && c.query("api-version") == "" {
+		return nil, fault.New(fault.InvalidProtocolVersion, "The address has no api-version. Add ?api-version=2021-10-01 (provisioning) or 2021-04-12 (hub)")
+	}
+	if err := c.authorize(found); err != nil {
+		return nil, err
+	}
+	if err := c.read(found.maxBody); err != nil {
+		return nil, err
+	}
+	return found.handle(c)
+}
+
+// authorize checks the token of a back end. It comes before the body is read.
+func (c *call) authorize(found route) error {
+	token := c.Header.Get("Authorization")
+	switch {
+	case found.right == "":
+		return nil
+	case found.service == hubAPI:
+		return c.hub.Authorize(c.Context(), token, found.right)
+	}
+	return c.Provisioning.Authorize(c.Context(), token, found.right)
+}
+
+// read takes the body, which must be JSON where an operation has one. Bodies
+// that nobody asked for are tolerated while they are small: the Node SDK sends
+// {} with a GET.
+func (c *call) read(limit int64) (err error) {
+	reader := http.MaxBytesReader(c.w, c.Request.Body, max(limit, 1<<10))
+	c.body, err = io.ReadAll(reader)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return fault.New(fault.MessageTooLarge, "The body is larger than %d bytes", tooLarge.Limit)
+	case err != nil:
+		return fault.New(fault.BadRequest, "The body did not arrive whole").Because(err)
+	}
+	if contentType := c.Header.Get("Content-Type"); limit > 0 && len(c.body) > 0 && contentType != "" {
+		if kind, _, err := mime.ParseMediaType(contentType); err != nil || kind != "application/json" {
+			return fault.New(fault.UnsupportedMediaType, "The body is %.64q. It must be application/json", contentType)
+		}
+	}
+	return nil
+}
+
+// decode reads the body as JSON of one value. Fields that are not known are left
+// aside: SDKs send back what they were given, and more in later versions.
+func (c *call) decode(into any) error {
+	if len(bytes.TrimSpace(c.body)) == 0 {
+		return fault.New(fault.ArgumentNull, "The request has no body. It must be JSON")
+	}
+	if err := json.Unmarshal(c.body, into); err != nil {
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &syntax):
+			before := c.body[:min(int(syntax.Offset), len(c.body))]
+			return fault.New(fault.BadFormat, "The body is not JSON: %v, in line %d", syntax, 1+bytes.Count(before, []byte("\n")))
+		case errors.As(err, &kind):
+			return fault.New(fault.BadFormat, "The body does not fit: %s can't be a JSON %s", kind.Field, kind.Value)
+		}
+		return fault.New(fault.BadFormat, "The body does not fit: %v", err)
+	}
+	return nil
+}
+
+// answer writes what an operation returned; nil is an answer without a body.
+func (c *call) answer(value any) {
+	if value == nil {
+		if c.status == 0 {
+			c.status = http.StatusNoContent
+		}
+		c.w.WriteHeader(c.status)
+		return
+	}
+	if c.status == 0 {
+		c.status = http.StatusOK
+	}
+	writeJSON(c.w, c.status, value)
+}
+
+func writeJSON(w http.ResponseWriter, status int, value any) {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("endpoint/rest: %T is not JSON: %v", value, err)) // a mistake in the program
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
+	w.WriteHeader(status)
+	w.Write(encoded) // the client may be gone
+}
+
+// query returns a parameter of the address.
+func (c *call) query(name string) string { return c.URL.Query().Get(name) }
+
+// number returns a parameter that is a whole number from 1 to most, and
+// otherwise when it is not there.
+func (c *call) number(name, text string, otherwise, most int) (int, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fault.New(fault.ArgumentInvalid, "%s is %.32q. It is a whole number from 1", name, text)
+	}
+	return min(n, most), nil
+}
+
+// find returns the operation for a request. Paths are decoded segment by
+// segment, so that an id may contain what would else separate.
+func (h *handler) find(r *http.Request) (route, map[string]string, error) {
+	segments := strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")
+	for i, segment := range segments {
+		decoded, err := url.PathUnescape(segment)
+		if err != nil {
+			return route{}, nil, fault.New(fault.BadRequest, "The address is not percent-encoded")
+		}
+		segments[i] = decoded
+	}
+	var allowed []string
+	for _, candidate := range h.routes {
+		parameters, ok := candidate.match(segments)
+		if !ok {
+			continue
+		}
+		if candidate.method == r.Method {
+			return candidate, parameters, nil
+		}
+		allowed = append(allowed, candidate.method)
+	}
+	if allowed != nil {
+		return route{}, nil, fault.New(fault.MethodNotAllowed, "%s is not possible here, but %s", r.Method, strings.Join(allowed, ", "))
+	}
+	return route{}, nil, fault.New(fault.NotFound, "There is nothing at %.200q", r.URL.Path)
+}
+
+func (r route) match(segments []string) (map[string]string, bool) {
+	wanted := strings.Split(r.pattern[1:], "/")
+	if len(wanted) != len(segments) {
+		return nil, false
+	}
+	parameters := make(map[string]string)
+	for i, want := range wanted {
+		if name, ok := strings.CutPrefix(want, "{"); ok {
+			if segments[i] == "" {
+				return nil, false
+			}
+			parameters[strings.TrimSuffix(name, "}")] = segments[i]
+		} else if !strings.EqualFold(want, segments[i]) {
+			return nil, false
+		}
+	}
+	return parameters, true
+}
+
+// hubOf returns the hub that a Host header names, or the only one: then tokens
+// say which hub they are for.
+func (h *handler) hubOf(host string) *hub.Hub {
+	name := hostName(host)
+	for _, candidate := range h.Hubs {
+		if strings.EqualFold(candidate.Host(), name) {
+			return candidate
+		}
+	}
+	if len(h.Hubs) == 1 {
+		return h.Hubs[0]
+	}
+	return nil
+}
+
+// serviceOf says who answers at an address that no operation has.
+func (h *handler) serviceOf(host string) service {
+	for _, candidate := range h.Hubs {
+		if strings.EqualFold(candidate.Host(), hostName(host)) && !strings.EqualFold(candidate.Host(), h.Provisioning.Host()) {
+			return hubAPI
+		}
+	}
+	return provisioningAPI
+}
+
+func hostName(hostport string) string {
+	if host, _, err := net.SplitHostPort(hostport); err == nil {
+		return host
+	}
+	return hostport
+}
+
+// evidence is what a device shows by HTTPS.
+func (c *call) evidence() credential.Evidence {
+	evidence := credential.Evidence{Token: c.Header.Get("Authorization"), Protocol: "https", RemoteAddr: c.RemoteAddr}
+	if c.TLS != nil {
+		evidence.Certificates = c.TLS.PeerCertificates
+	}
+	return evidence
+}
+
+// refuse answers with a fault and writes the one line that the log has of it.
+func (h *handler) refuse(w http.ResponseWriter, r *http.Request, answering service, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return // the client has gone
+	}
+	problem := fault.From(err)
+	level := slog.LevelInfo
+	if problem.Code.Status() >= 500 {
+		level = slog.LevelError
+	}
+	h.Logger.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr,
+		"trackingId", problem.TrackingID, "error", problem)
+	writeFault(w, answering, problem)
+}

@@ -1,0 +1,159 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// activityDelay is how often what devices do is written down. Their last
+// activity may lag by as much; everything else about a device is durable at once.
+const activityDelay = 5 * time.Second
+
+// stamp is when a device was last heard of.
+type stamp struct {
+	Generation   string    `json:"generation"`   // a device that is made anew starts without
+	StateChanged time.Time `json:"stateChanged"` // connected or disconnected
+	LastActivity time.Time `json:"lastActivity"`
+}
+
+// activity knows the connections that this node holds and keeps the stamps.
+type activity struct {
+	hub    *Hub
+	stamps store.Table[stamp]
+
+	mutex  sync.Mutex
+	live   map[string]*Session // by device
+	parted map[string]stamp    // of connections that ended since the last write
+	stop   chan struct{}
+	done   chan struct{}
+}
+
+func followActivity(h *Hub, stamps store.Table[stamp]) *activity {
+	a := &activity{hub: h, stamps: stamps, live: make(map[string]*Session), parted: make(map[string]stamp),
+		stop: make(chan struct{}), done: make(chan struct{})}
+	go a.follow()
+	return a
+}
+
+func (a *activity) follow() {
+	defer close(a.done)
+	ticker := time.NewTicker(activityDelay)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-a.stop:
+			return
+		case <-ticker.C:
+			if err := a.write(context.Background()); err != nil {
+				a.hub.config.Logger.Error("device activity can't be written", "hub", a.hub.config.Name, "error", err)
+			}
+		}
+	}
+}
+
+func (a *activity) close(ctx context.Context) error {
+	close(a.stop)
+	<-a.done
+	a.mutex.Lock()
+	sessions := make([]*Session, 0, len(a.live))
+	for _, session := range a.live {
+		sessions = append(sessions, session)
+	}
+	a.mutex.Unlock()
+	for _, session := range sessions {
+		session.down.Close(ErrShutdown)
+		session.Close()
+	}
+	return a.write(ctx)
+}
+
+func (a *activity) connected() int {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	return len(a.live)
+}
+
+func (a *activity) arrive(s *Session) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	a.live[s.deviceID] = s
+}
+
+func (a *activity) leave(s *Session) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if a.live[s.deviceID] != s {
+		return // another connection has taken over
+	}
+	delete(a.live, s.deviceID)
+	last := s.stamp()
+	last.StateChanged = a.hub.config.Now().UTC()
+	a.parted[s.deviceID] = last
+}
+
+// describe fills in what is known of a device's connection.
+func (a *activity) describe(ctx context.Context, device *Device) error {
+	device.ConnectionState = disconnected
+	if a.hub.config.Bus.Serving(a.hub.subject(device.DeviceID)) {
+		device.ConnectionState = connected
+	}
+	known, err := a.stamp(ctx, device.DeviceID)
+	if err != nil {
+		return err
+	}
+	if known.Generation == device.GenerationID {
+		device.ConnectionStateUpdatedTime, device.LastActivityTime = known.StateChanged, known.LastActivity
+	}
+	return nil
+}
+
+func (a *activity) stamp(ctx context.Context, deviceID string) (stamp, error) {
+	a.mutex.Lock()
+	session, live := a.live[deviceID]
+	last, parted := a.parted[deviceID]
+	a.mutex.Unlock()
+	switch {
+	case live:
+		return session.stamp(), nil
+	case parted:
+		return last, nil
+	}
+	last, _, err := a.stamps.Get(ctx, deviceID)
+	if errors.Is(err, store.ErrNotFound) {
+		err = nil
+	}
+	return last, err
+}
+
+// write makes durable what has changed since the last time.
+func (a *activity) write(ctx context.Context) error {
+	a.mutex.Lock()
+	changed := a.parted
+	a.parted = make(map[string]stamp)
+	for id, session := range a.live {
+		if session.active.Swap(false) {
+			changed[id] = session.stamp()
+		}
+	}
+	a.mutex.Unlock()
+	const batch = 500
+	var changes []store.Change
+	for id, last := range changed {
+		changes = append(changes, a.stamps.Put(id, store.Always, last))
+		if len(changes) == batch {
+			if _, err := a.stamps.Documents.Commit(ctx, changes...); err != nil {
+				return err
+			}
+			changes = nil
+		}
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	_, err := a.stamps.Documents.Commit(ctx, changes...)
+	return err
+}

@@ -1,0 +1,57 @@
+package hub
+
+import "time"
+
+// Device is a device identity in the hub's registry, in the JSON of the IoT Hub
+// service REST API (PyPI azure-iot-hub, model Device).
+type Device struct {
+	DeviceID                   string          `json:"deviceId"`
+	GenerationID               string          `json:"generationId"`
+	ETag                       string          `json:"etag"`
+	ConnectionState            string          `json:"connectionState"` // Connected or Disconnected
+	Status                     string          `json:"status"`          // enabled or disabled
+	StatusReason               *string         `json:"statusReason"`
+	ConnectionStateUpdatedTime time.Time       `json:"connectionStateUpdatedTime"` // zero is 0001-01-01T00:00:00Z
+	StatusUpdatedTime          time.Time       `json:"statusUpdatedTime"`
+	LastActivityTime           time.Time       `json:"lastActivityTime"`
+	CloudToDeviceMessageCount  int             `json:"cloudToDeviceMessageCount"`
+	Authentication             *Authentication `json:"authentication"`
+	Capabilities               Capabilities    `json:"capabilities"`
+	DeviceScope                string          `json:"deviceScope,omitempty"`
+	ParentScopes               []string        `json:"parentScopes,omitempty"`
+}
+
+// Authentication says how a device proves itself to the hub.
+type Authentication struct {
+	Type           AuthenticationType `json:"type"`
+	SymmetricKey   KeyPair            `json:"symmetricKey"`
+	X509Thumbprint ThumbprintPair     `json:"x509Thumbprint"`
+}
+
+// AuthenticationType is one of the hub's ways to authenticate a device.
+type AuthenticationType string
+
+const (
+	SAS                  AuthenticationType = "sas"
+	SelfSigned           AuthenticationType = "selfSigned" // X.509 by thumbprint
+	CertificateAuthority AuthenticationType = "certificateAuthority"
+	NoAuthentication     AuthenticationType = "none"
+)
+
+// KeyPair holds two keys, base64 of 16 to 64 bytes.
+type KeyPair struct {
+	PrimaryKey   *string `json:"primaryKey"`
+	SecondaryKey *string `json:"secondaryKey"`
+}
+
+// ThumbprintPair holds two certificate thumbprints: SHA-1 or SHA-256 in
+// hexadecimal, upper case.
+type ThumbprintPair struct {
+	PrimaryThumbprint   *string `json:"primaryThumbprint"`
+	SecondaryThumbprint *string `json:"secondaryThumbprint"`
+}
+
+// Capabilities of a device.
+type Capabilities struct {
+	IoTEdge bool `json:"iotEdge"`
+}

@@ -1,0 +1,155 @@
+// Package hub is the IoT hub: device identities, their twins, and the messages
+// of connected devices.
+package hub
+
+import (
+	"context"
+	"fmt"
+	"hash/maphash"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-iot/berth/cluster"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/store"
+)
+
+// The rights that a shared access policy of a hub can have.
+const (
+	RegistryRead   = "RegistryRead"
+	RegistryWrite  = "RegistryWrite"
+	ServiceConnect = "ServiceConnect"
+	DeviceConnect  = "DeviceConnect"
+)
+
+// Config is what a hub is made of.
+type Config struct {
+	Name      string // such as berth; part of where its documents are kept
+	Host      string // the host name that clients use; part of every SAS resource
+	Documents store.Documents
+	Telemetry store.Log
+	Bus       cluster.Bus
+	Now       func() time.Time
+	Logger    *slog.Logger
+}
+
+// Hub is one IoT hub. Its methods may be called at once from many goroutines;
+// their errors are *fault.Error unless storage fails.
+type Hub struct {
+	config        Config
+	devices       store.Table[Device]
+	twins         store.Table[twin]
+	subscriptions store.Table[[]string]
+	policies      store.Table[credential.Policy]
+	activity      *activity
+	stats         stats
+	seed          maphash.Seed
+	order         [256]sync.Mutex // by device: keeps what it is told in the order of its twin's versions
+}
+
+// Stats are a hub's figures since it opened.
+type Stats struct {
+	Connected   int    // devices connected now, to this node
+	Messages    uint64 // telemetry accepted
+	Bytes       uint64 // of its payloads
+	TwinUpdates uint64 // reported and desired
+}
+
+type stats struct{ messages, bytes, twinUpdates atomic.Uint64 }
+
+// Open returns the hub on its documents: at the first time with Azure's five
+// shared access policies.
+func Open(ctx context.Context, config Config) (*Hub, error) {
+	collection := func(name string) string { return "hub/" + config.Name + "/" + name }
+	h := &Hub{
+		config:        config,
+		devices:       store.Table[Device]{Documents: config.Documents, Collection: collection("devices")},
+		twins:         store.Table[twin]{Documents: config.Documents, Collection: collection("twins")},
+		subscriptions: store.Table[[]string]{Documents: config.Documents, Collection: collection("subscriptions")},
+		policies:      store.Table[credential.Policy]{Documents: config.Documents, Collection: collection("policies")},
+		seed:          maphash.MakeSeed(),
+	}
+	if err := h.createPolicies(ctx); err != nil {
+		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
+	}
+	h.activity = followActivity(h, store.Table[stamp]{Documents: config.Documents, Collection: collection("activity")})
+	return h, nil
+}
+
+// Close ends the connections of all devices and writes what is known of their
+// activity.
+func (h *Hub) Close(ctx context.Context) error { return h.activity.close(ctx) }
+
+// Name returns the hub's name.
+func (h *Hub) Name() string { return h.config.Name }
+
+// Host returns the host name that clients use.
+func (h *Hub) Host() string { return h.config.Host }
+
+// Stats returns the present figures.
+func (h *Hub) Stats() Stats {
+	return Stats{
+		Connected: h.activity.connected(), Messages: h.stats.messages.Load(),
+		Bytes: h.stats.bytes.Load(), TwinUpdates: h.stats.twinUpdates.Load(),
+	}
+}
+
+// Policies returns the shared access policies with their keys.
+func (h *Hub) Policies(ctx context.Context) ([]credential.Policy, error) {
+	entries, err := h.policies.List(ctx, "", "", 100)
+	policies := make([]credential.Policy, len(entries))
+	for i, entry := range entries {
+		policies[i] = entry.Value
+	}
+	return policies, err
+}
+
+// Authorize checks that a back end's token has the right. It returns a fault
+// 401 that says what is wrong with it.
+func (h *Hub) Authorize(ctx context.Context, token, right string) error {
+	policies, err := h.Policies(ctx)
+	if err != nil {
+		return err
+	}
+	_, err = credential.Authorize(policies, token, h.config.Host, right, h.config.Now())
+	return err
+}
+
+// createPolicies makes the policies that a new hub of Azure has.
+func (h *Hub) createPolicies(ctx context.Context) error {
+	var changes []store.Change
+	for _, policy := range []credential.Policy{
+		credential.NewPolicy("iothubowner", RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect),
+		credential.NewPolicy("service", ServiceConnect),
+		credential.NewPolicy("device", DeviceConnect),
+		credential.NewPolicy("registryRead", RegistryRead),
+		credential.NewPolicy("registryReadWrite", RegistryRead, RegistryWrite),
+	} {
+		changes = append(changes, h.policies.Put(policy.Name, store.Absent, policy))
+	}
+	_, err := h.config.Documents.Commit(ctx, changes...)
+	if _, exist := store.IsConflict(err); exist {
+		return nil
+	}
+	return err
+}
+
+// subject is what the connection of a device serves on the bus.
+func (h *Hub) subject(deviceID string) string { return "hub." + h.config.Name + ".device." + deviceID }
+
+// inOrder holds the lock of a device while do runs.
+func (h *Hub) inOrder(deviceID string, do func() error) error {
+	mutex := &h.order[maphash.String(h.seed, deviceID)%uint64(len(h.order))]
+	mutex.Lock()
+	defer mutex.Unlock()
+	return do()
+}
+
+// isDeviceResource reports whether a token is for the device.
+func (h *Hub) isDeviceResource(resource, deviceID string) bool {
+	host, path, _ := strings.Cut(resource, "/")
+	return strings.EqualFold(host, h.config.Host) && path == "devices/"+deviceID
+}

@@ -1,0 +1,196 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// TelemetryMessage is a message as readers see it, with the properties that
+// Azure's Event Hubs-compatible endpoint adds.
+type TelemetryMessage struct {
+	Partition        int               `json:"partition"`
+	SequenceNumber   int64             `json:"sequenceNumber"`
+	Offset           string            `json:"offset"`
+	EnqueuedTime     time.Time         `json:"enqueuedTimeUtc"`
+	DeviceID         string            `json:"deviceId"`
+	SystemProperties map[string]string `json:"systemProperties"`
+	Properties       map[string]string `json:"properties"`
+	Body             any               `json:"body,omitempty"`       // JSON, or text
+	BodyBase64       []byte            `json:"bodyBase64,omitempty"` // what is neither
+}
+
+// Position is where reading begins.
+type Position struct {
+	Earliest bool
+	Time     time.Time // messages enqueued at or after; with neither, those that are still to come
+}
+
+// Stop is what a reader's each returns to end the reading without an error.
+var Stop = errors.New("stop reading")
+
+// Telemetry calls each with the messages of a device, or of all with deviceID
+// "", oldest first, and then with those that come, until ctx ends or each
+// returns an error. What is there already comes in the order of its time; within
+// one device the order is that of sending, always.
+func (h *Hub) Telemetry(ctx context.Context, from Position, deviceID string, each func(TelemetryMessage) error) error {
+	log := h.config.Telemetry
+	var cursors []*cursor
+	for partition := range log.Partitions() {
+		if deviceID != "" && partition != partitionOf(deviceID, log.Partitions()) {
+			continue
+		}
+		next, err := h.startOf(ctx, partition, from)
+		if err != nil {
+			return err
+		}
+		cursors = append(cursors, &cursor{log: log, partition: partition, next: next})
+	}
+	for {
+		oldest, err := oldestOf(ctx, cursors)
+		if err != nil {
+			return err
+		}
+		if oldest == nil {
+			if err := waitForAny(ctx, cursors); err != nil {
+				return err
+			}
+			continue
+		}
+		message, err := describeRecord(oldest.partition, oldest.pop())
+		if err != nil {
+			return err
+		}
+		if deviceID != "" && message.DeviceID != deviceID {
+			continue
+		}
+		if err := each(message); err != nil {
+			if errors.Is(err, Stop) {
+				return nil
+			}
+			return err
+		}
+	}
+}
+
+func (h *Hub) startOf(ctx context.Context, partition int, from Position) (int64, error) {
+	bounds := h.config.Telemetry.Bounds(partition)
+	switch {
+	case from.Earliest:
+		return bounds.First, nil
+	case from.Time.IsZero():
+		return bounds.Next, nil
+	}
+	return h.config.Telemetry.SequenceAt(ctx, partition, from.Time.UnixNano())
+}
+
+// cursor reads a partition, some records at a time.
+type cursor struct {
+	log       store.Log
+	partition int
+	next      int64
+	ahead     []store.Record
+}
+
+// fill reads on when nothing is left; afterwards ahead is empty only at the end.
+func (c *cursor) fill(ctx context.Context) (err error) {
+	if len(c.ahead) > 0 || c.log.Bounds(c.partition).Next <= c.next {
+		return nil
+	}
+	c.ahead, err = c.log.Read(ctx, c.partition, c.next, 256, 1<<20)
+	return err
+}
+
+func (c *cursor) pop() store.Record {
+	record := c.ahead[0]
+	c.ahead, c.next = c.ahead[1:], record.Sequence+1
+	return record
+}
+
+func oldestOf(ctx context.Context, cursors []*cursor) (oldest *cursor, err error) {
+	for _, c := range cursors {
+		if err := c.fill(ctx); err != nil {
+			return nil, err
+		}
+		if len(c.ahead) > 0 && (oldest == nil || c.ahead[0].Time < oldest.ahead[0].Time) {
+			oldest = c
+		}
+	}
+	return oldest, nil
+}
+
+// waitForAny waits until one of the partitions grows.
+func waitForAny(ctx context.Context, cursors []*cursor) error {
+	waiting, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var group sync.WaitGroup
+	var mutex sync.Mutex
+	var failed error
+	for _, c := range cursors {
+		group.Go(func() {
+			err := c.log.Wait(waiting, c.partition, c.next)
+			if err != nil && waiting.Err() == nil {
+				mutex.Lock()
+				failed = err
+				mutex.Unlock()
+			}
+			cancel()
+		})
+	}
+	group.Wait()
+	if failed != nil {
+		return failed
+	}
+	return ctx.Err()
+}
+
+// authMethods are what messages say of how their device proved itself.
+var authMethods = map[authMethod]string{
+	deviceKey:  `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
+	policyKey:  `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
+	thumbprint: `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
+}
+
+func describeRecord(partition int, stored store.Record) (TelemetryMessage, error) {
+	r, err := decodeRecord(stored.Value)
+	if err != nil {
+		return TelemetryMessage{}, fmt.Errorf("partition %d, sequence %d: %w", partition, stored.Sequence, err)
+	}
+	enqueued := time.Unix(0, stored.Time).UTC()
+	message := TelemetryMessage{
+		Partition: partition, SequenceNumber: stored.Sequence, Offset: strconv.FormatInt(stored.Offset, 10),
+		EnqueuedTime: enqueued, DeviceID: string(r.deviceID),
+		Properties: make(map[string]string, len(r.Properties)),
+		SystemProperties: map[string]string{
+			"iothub-connection-device-id":          string(r.deviceID),
+			"iothub-connection-auth-method":        authMethods[r.method],
+			"iothub-connection-auth-generation-id": string(r.generation),
+			"iothub-enqueuedtime":                  enqueued.Format(metaTimeLayout),
+			"iothub-message-source":                "Telemetry",
+		},
+	}
+	for _, property := range r.System {
+		message.SystemProperties[string(property.Name)] = string(property.Value)
+	}
+	for _, property := range r.Properties {
+		message.Properties[string(property.Name)] = string(property.Value)
+	}
+	contentType := message.SystemProperties["content-type"]
+	switch {
+	case strings.HasPrefix(strings.ToLower(contentType), "application/json") && json.Valid(r.Payload):
+		message.Body = json.RawMessage(r.Payload)
+	case utf8.Valid(r.Payload):
+		message.Body = string(r.Payload)
+	default:
+		message.BodyBase64 = r.Payload
+	}
+	return message, nil
+}

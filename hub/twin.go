@@ -1,0 +1,277 @@
+package hub
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// Twin is a device twin as back ends see it, in the JSON of the IoT Hub service
+// REST API (PyPI azure-iot-hub, model Twin).
+type Twin struct {
+	DeviceID                  string             `json:"deviceId"`
+	ETag                      string             `json:"etag"`
+	DeviceETag                string             `json:"deviceEtag"`
+	Status                    string             `json:"status"`
+	StatusReason              *string            `json:"statusReason,omitempty"`
+	StatusUpdateTime          time.Time          `json:"statusUpdateTime"`
+	ConnectionState           string             `json:"connectionState"`
+	LastActivityTime          time.Time          `json:"lastActivityTime"`
+	CloudToDeviceMessageCount int                `json:"cloudToDeviceMessageCount"`
+	AuthenticationType        AuthenticationType `json:"authenticationType"`
+	X509Thumbprint            ThumbprintPair     `json:"x509Thumbprint"`
+	ModelID                   string             `json:"modelId"`
+	Version                   int64              `json:"version"`
+	Tags                      map[string]any     `json:"tags"`
+	Properties                TwinProperties     `json:"properties"`
+	Capabilities              Capabilities       `json:"capabilities"`
+}
+
+// TwinProperties are the two halves of a twin, each with $metadata and
+// $version.
+type TwinProperties struct {
+	Desired  map[string]any `json:"desired"`
+	Reported map[string]any `json:"reported"`
+}
+
+// twin is a twin as it is stored.
+type twin struct {
+	Version  int64   `json:"version"` // of the whole
+	Tags     object  `json:"tags"`
+	Desired  section `json:"desired"`
+	Reported section `json:"reported"`
+
+	etag string
+}
+
+// section is one half of a twin's properties.
+type section struct {
+	Version    int64  `json:"version"`
+	Properties object `json:"properties"`
+	Metadata   object `json:"metadata"` // as $metadata, of the same shape as the properties
+}
+
+func newTwin(now time.Time) twin {
+	empty := func() section {
+		return section{Version: 1, Properties: object{}, Metadata: object{lastUpdated: metaTime(now)}}
+	}
+	return twin{Version: 1, Tags: object{}, Desired: empty(), Reported: empty()}
+}
+
+// begin gives a new twin its first tags and desired properties.
+func (t *twin) begin(tags, desired json.RawMessage, now time.Time) error {
+	return t.apply(twinPatch{Tags: tags, Desired: desired}, false, now)
+}
+
+// Twin returns the twin of a device. It returns fault 404001 when there is none.
+func (h *Hub) Twin(ctx context.Context, id string) (Twin, error) {
+	device, err := h.Device(ctx, id)
+	if err != nil {
+		return Twin{}, err
+	}
+	stored, err := h.twin(ctx, id)
+	return stored.describe(device), err
+}
+
+// PatchTwin merges a patch ({"tags":…,"properties":{"desired":…}}, null deletes)
+// into a twin, under the condition ifMatch: "", "*" or the twin's ETag. A
+// connected device is told of its new desired properties. It returns the faults
+// 404001, 412001, and 400004 for what breaks a limit.
+func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage, ifMatch string) (Twin, error) {
+	return h.changeTwin(ctx, id, patch, ifMatch, false)
+}
+
+// ReplaceTwin puts other tags and desired properties in the place of a twin's.
+// Conditions and faults are those of PatchTwin.
+func (h *Hub) ReplaceTwin(ctx context.Context, id string, twin json.RawMessage, ifMatch string) (Twin, error) {
+	return h.changeTwin(ctx, id, twin, ifMatch, true)
+}
+
+func (h *Hub) changeTwin(ctx context.Context, id string, body json.RawMessage, ifMatch string, replace bool) (Twin, error) {
+	patch, err := readTwinPatch(body)
+	if err != nil {
+		return Twin{}, err
+	}
+	if replace {
+		patch.complete()
+	}
+	device, err := h.Device(ctx, id)
+	if err != nil {
+		return Twin{}, err
+	}
+	var changed twin
+	err = h.inOrder(id, func() error {
+		if changed, err = h.updateTwin(ctx, id, func(t *twin) error {
+			if err := precondition("twin", ifMatch, t.etag); err != nil {
+				return err
+			}
+			return t.apply(patch, replace, h.config.Now())
+		}); err != nil || !present(patch.Desired) {
+			return err
+		}
+		told := patch.Desired
+		if replace {
+			told = changed.Desired.Properties.encode()
+		}
+		h.tellDesired(ctx, id, changed.Desired.Version, told)
+		return nil
+	})
+	if err != nil {
+		return Twin{}, err
+	}
+	h.stats.twinUpdates.Add(1)
+	return changed.describe(device), nil
+}
+
+// report merges a device's patch into its reported properties and returns their
+// new version.
+func (h *Hub) report(ctx context.Context, id string, patch json.RawMessage) (int64, error) {
+	parsed, err := readObject("the reported properties", patch)
+	if err != nil {
+		return 0, err
+	}
+	changed, err := h.updateTwin(ctx, id, func(t *twin) error {
+		t.Version++
+		return t.Reported.merge("properties.reported", parsed, reportedLimit, h.config.Now(), false)
+	})
+	if err == nil {
+		h.stats.twinUpdates.Add(1)
+	}
+	return changed.Reported.Version, err
+}
+
+// updateTwin changes a twin by compare-and-swap.
+func (h *Hub) updateTwin(ctx context.Context, id string, change func(*twin) error) (twin, error) {
+	for {
+		stored, err := h.twin(ctx, id)
+		if err != nil {
+			return twin{}, err
+		}
+		if err := change(&stored); err != nil {
+			return twin{}, err
+		}
+		etags, err := h.config.Documents.Commit(ctx, h.twins.Put(id, storeMatch(stored.etag), stored))
+		if _, conflict := store.IsConflict(err); conflict {
+			continue
+		}
+		if err != nil {
+			return twin{}, err
+		}
+		stored.etag = etagOf(etags[0])
+		return stored, nil
+	}
+}
+
+func (h *Hub) twin(ctx context.Context, id string) (twin, error) {
+	stored, etag, err := h.twins.Get(ctx, id)
+	if errors.Is(err, store.ErrNotFound) {
+		return twin{}, deviceNotFound(id)
+	}
+	stored.etag = etagOf(etag)
+	return stored, err
+}
+
+// apply merges a patch of tags and desired properties, or puts it in their
+// place.
+func (t *twin) apply(patch twinPatch, replace bool, now time.Time) error {
+	t.Version++
+	if present(patch.Tags) {
+		tags, err := readObject("tags", patch.Tags)
+		if err != nil {
+			return err
+		}
+		if replace {
+			t.Tags = object{}
+		}
+		t.Tags.merge(tags)
+		if err := checkLimits("tags", t.Tags, tagsLimit); err != nil {
+			return err
+		}
+	}
+	if !present(patch.Desired) {
+		return nil
+	}
+	desired, err := readObject("properties.desired", patch.Desired)
+	if err != nil {
+		return err
+	}
+	if replace {
+		t.Desired.Properties, t.Desired.Metadata = object{}, object{}
+	}
+	return t.Desired.merge("properties.desired", desired, desiredLimit, now, true)
+}
+
+func (t twin) describe(d Device) Twin {
+	described := Twin{
+		DeviceID: d.DeviceID, ETag: t.etag, DeviceETag: d.ETag,
+		Status: d.Status, StatusReason: d.StatusReason, StatusUpdateTime: d.StatusUpdatedTime,
+		ConnectionState: d.ConnectionState, LastActivityTime: d.LastActivityTime,
+		Version: t.Version, Tags: t.Tags, Capabilities: d.Capabilities,
+		Properties: TwinProperties{Desired: t.Desired.describe(true), Reported: t.Reported.describe(true)},
+	}
+	if d.Authentication != nil {
+		described.AuthenticationType, described.X509Thumbprint = d.Authentication.Type, d.Authentication.X509Thumbprint
+	}
+	return described
+}
+
+// describe returns the properties with $version, and with $metadata for back
+// ends.
+func (s section) describe(metadata bool) map[string]any {
+	described := make(map[string]any, len(s.Properties)+2)
+	for name, value := range s.Properties {
+		described[name] = value
+	}
+	if metadata {
+		described["$metadata"] = s.Metadata
+	}
+	described["$version"] = s.Version
+	return described
+}
+
+// twinPatch is what a back end wants changed.
+type twinPatch struct {
+	Tags    json.RawMessage
+	Desired json.RawMessage
+}
+
+// readTwinPatch takes the parts of a twin that back ends may change and leaves
+// the rest aside: SDKs send back whole twins.
+func readTwinPatch(body json.RawMessage) (twinPatch, error) {
+	var patch struct {
+		Tags       json.RawMessage `json:"tags"`
+		Properties *struct {
+			Desired json.RawMessage `json:"desired"`
+		} `json:"properties"`
+	}
+	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' {
+		return twinPatch{}, fault.New(fault.ArgumentInvalid, "A twin is a JSON object: {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
+	}
+	if err := json.Unmarshal(body, &patch); err != nil {
+		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin is not the JSON of one: %v", err)
+	}
+	read := twinPatch{Tags: patch.Tags}
+	if patch.Properties != nil {
+		read.Desired = patch.Properties.Desired
+	}
+	return read, nil
+}
+
+// complete makes the patch name both parts, as a replacement does.
+func (p *twinPatch) complete() {
+	for _, part := range []*json.RawMessage{&p.Tags, &p.Desired} {
+		if !present(*part) {
+			*part = json.RawMessage("{}")
+		}
+	}
+}
+
+func present(part json.RawMessage) bool {
+	trimmed := bytes.TrimSpace(part)
+	return len(trimmed) > 0 && string(trimmed) != "null"
+}

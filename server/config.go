@@ -1,0 +1,54 @@
+// Package server is Berth as a whole: configuration, certificates, listeners,
+// the services behind them, started and stopped in order. It is the only
+// package that knows all the others.
+package server
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// Config says what a server is.
+type Config struct {
+	DataDir    string            // everything it keeps
+	Host       string            // of the provisioning service
+	HubHost    string            // of the first hub; must contain a dot, or some SDKs refuse it
+	Listen     string            // address that devices and back ends reach; all when empty
+	MQTTPort   int               // 0 is a free one, here and below
+	AMQPPort   int               // reserved: this version does not serve AMQP
+	HTTPSPort  int               // also MQTT over WebSocket
+	PortalPort int               // on loopback only: health, metrics
+	Pace       provisioning.Pace // of registrations
+	Logger     *slog.Logger
+	Notice     func(string)     // told what a person should know of the start, in a sentence
+	Now        func() time.Time // time.Now when nil
+}
+
+// DefaultConfig is the configuration of `berth up` without flags but for its
+// data folder.
+func DefaultConfig() Config {
+	return Config{Host: "localhost", HubHost: "127.0.0.1", MQTTPort: 8883, AMQPPort: 5671, HTTPSPort: 443, PortalPort: 8080, Pace: provisioning.Instant}
+}
+
+func (c *Config) complete() {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Notice == nil {
+		c.Notice = func(string) {}
+	}
+	if c.Now == nil {
+		c.Now = time.Now
+	}
+}
+
+const (
+	hubName             = "berth" // of the first hub
+	telemetryPartitions = 4       // as a hub of Azure has by default
+	telemetryAge        = 7 * 24 * time.Hour
+	telemetryBytes      = 8 << 30
+	attemptsAge         = 30 * 24 * time.Hour
+	attemptsBytes       = 256 << 20
+)

@@ -1,0 +1,63 @@
+package server
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Info is what devices, back ends and people need to reach a server. It holds
+// keys: it is kept in a file that only its owner reads.
+type Info struct {
+	IDScope                      string    `json:"idScope"`
+	ProvisioningHost             string    `json:"provisioningHost"`
+	CAFile                       string    `json:"caFile"` // the authority to trust
+	PortalURL                    string    `json:"portalUrl"`
+	ProvisioningConnectionString string    `json:"provisioningConnectionString"`
+	Ports                        Ports     `json:"ports"`
+	Hubs                         []HubInfo `json:"hubs"`
+}
+
+// Ports are where a server listens; 0 is nowhere.
+type Ports struct {
+	MQTT   int `json:"mqtt"`
+	AMQP   int `json:"amqp"`
+	HTTPS  int `json:"https"`
+	Portal int `json:"portal"`
+}
+
+// HubInfo is one hub of a server.
+type HubInfo struct {
+	Name             string `json:"name"`
+	Host             string `json:"host"`
+	ConnectionString string `json:"connectionString"` // of the policy iothubowner
+}
+
+func infoFile(dataDir string) string { return filepath.Join(dataDir, "info.json") }
+
+// ReadInfo returns the Info of the server that uses a data folder, or used it
+// last.
+func ReadInfo(dataDir string) (info Info, err error) {
+	text, err := os.ReadFile(infoFile(dataDir))
+	if errors.Is(err, fs.ErrNotExist) {
+		return info, fmt.Errorf("no server has used the folder %s: start one with berth up, or name another folder with --data", dataDir)
+	}
+	if err != nil {
+		return info, err
+	}
+	if err := json.Unmarshal(text, &info); err != nil {
+		return info, fmt.Errorf("%s: %w", infoFile(dataDir), err)
+	}
+	return info, nil
+}
+
+func (i Info) write(dataDir string) error {
+	text, err := json.MarshalIndent(i, "", "  ")
+	if err != nil {
+		return err
+	}
+	return writeFile(infoFile(dataDir), append(text, '\n'), 0o600)
+}

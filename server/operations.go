@@ -1,0 +1,76 @@
+package server
+
+import (
+	"fmt"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// operations answers those who run the server, on loopback: is it alive, is it
+// ready, what are its figures.
+func (s *Server) operations() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		if !s.ready.Load() {
+			http.Error(w, "not ready", http.StatusServiceUnavailable)
+			return
+		}
+		fmt.Fprintln(w, "ready")
+	})
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		fmt.Fprintf(w, overview, s.info.IDScope, s.info.ProvisioningHost, s.info.Hubs[0].Host)
+	})
+	return mux
+}
+
+const overview = `Berth
+
+ID scope                 %s
+global device endpoint   %s
+hub                      %s
+
+This version has no web portal yet. The command line does its work:
+
+  berth enrollment list     berth registration list     berth device list
+  berth attempts            berth telemetry tail        berth info
+
+/healthz   /readyz   /metrics
+`
+
+// metrics reads the figures that the parts keep, when somebody asks.
+func (s *Server) metrics() *prometheus.Registry {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	counter := func(name, help string, labels prometheus.Labels, value func() float64) {
+		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
+		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	gauge("mqtt_connections", "MQTT connections open now.", nil, func() float64 { return float64(s.mqtt.Stats().Connections) })
+	counter("mqtt_connections_total", "MQTT connections that came.", nil, func() float64 { return float64(s.mqtt.Stats().Accepted) })
+	counter("mqtt_handshake_failures_total", "TLS handshakes that failed.", nil, func() float64 { return float64(s.mqtt.Stats().HandshakeFailures) })
+	counter("mqtt_packets_received_total", "MQTT packets received.", nil, func() float64 { return float64(s.mqtt.Stats().PacketsIn) })
+	counter("mqtt_received_bytes_total", "Bytes received by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesIn) })
+	counter("mqtt_sent_bytes_total", "Bytes sent by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesOut) })
+	for outcome, value := range map[string]func() uint64{
+		"assigned": func() uint64 { return s.provisioning.Tally().Assigned },
+		"refused":  func() uint64 { return s.provisioning.Tally().Refused },
+		"failed":   func() uint64 { return s.provisioning.Tally().Failed },
+	} {
+		counter("registrations_total", "Registrations by how they ended.", prometheus.Labels{"outcome": outcome}, func() float64 { return float64(value()) })
+	}
+	for _, h := range s.hubs {
+		labels := prometheus.Labels{"hub": h.Name()}
+		gauge("hub_connected_devices", "Devices connected now.", labels, func() float64 { return float64(h.Stats().Connected) })
+		counter("hub_messages_total", "Telemetry messages accepted.", labels, func() float64 { return float64(h.Stats().Messages) })
+		counter("hub_message_bytes_total", "Bytes of the payloads of telemetry.", labels, func() float64 { return float64(h.Stats().Bytes) })
+		counter("hub_twin_updates_total", "Changes of desired and reported properties and tags.", labels, func() float64 { return float64(h.Stats().TwinUpdates) })
+	}
+	return registry
+}

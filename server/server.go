@@ -1,0 +1,260 @@
+package server
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-iot/berth/cluster/local"
+	"github.com/berth-iot/berth/credential"
+	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
+	"github.com/berth-iot/berth/endpoint/rest"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/segment"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+// Server is a running Berth.
+type Server struct {
+	config Config
+	info   Info
+	ready  atomic.Bool
+
+	documents    store.Documents
+	logs         store.Logs
+	hubs         []*hub.Hub
+	provisioning *provisioning.Service
+	listeners    listeners
+	mqtt         *mqtt.Server
+	https        *http.Server
+	portal       *http.Server
+
+	serving sync.WaitGroup
+	failed  chan error // a listener that ended on its own
+}
+
+// Start starts a server, from the data folder up to its listeners. The first
+// start in a folder makes the authority, the ID scope, the policies and the hub;
+// later ones find them. When it fails, nothing is left running.
+func Start(ctx context.Context, config Config) (s *Server, err error) {
+	config.complete()
+	s = &Server{config: config, failed: make(chan error, 3)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, s.closeServices(ctx))
+			s = nil
+		}
+	}()
+	if !strings.Contains(config.HubHost, ".") {
+		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: give one like hub.example.local with --hub-host", config.HubHost)
+	}
+	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
+		return s, fmt.Errorf("make the data folder: %w", err)
+	}
+	certificates, err := openCertificates(filepath.Join(config.DataDir, "pki"), config.names(), config.Now())
+	if err != nil {
+		return s, err
+	}
+	if err := s.openServices(ctx); err != nil {
+		return s, err
+	}
+	if s.listeners, err = listen(config, tlsConfig(certificates.server)); err != nil {
+		return s, err
+	}
+	if s.info, err = s.describe(ctx, certificates); err != nil {
+		return s, err
+	}
+	if err := s.info.write(config.DataDir); err != nil {
+		return s, fmt.Errorf("write down how the server is reached: %w", err)
+	}
+	s.serve()
+	s.ready.Store(true)
+	return s, nil
+}
+
+// names are what the server certificate must be good for.
+func (c Config) names() []string {
+	names := []string{"localhost", "127.0.0.1", "::1"}
+	for _, name := range []string{c.Host, c.HubHost} {
+		if name != "localhost" && name != "127.0.0.1" {
+			names = append(names, name)
+		}
+	}
+	return names
+}
+
+// openServices opens storage, the hub, and the provisioning service that is
+// linked to it.
+func (s *Server) openServices(ctx context.Context) (err error) {
+	data := func(name string) string { return filepath.Join(s.config.DataDir, name) }
+	if s.documents, err = openDocuments(data("documents"), s.config.Logger); err != nil {
+		return fmt.Errorf("open the data folder: %w. One server at a time can use a folder", err)
+	}
+	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Logger: s.config.Logger})
+	if err != nil {
+		return fmt.Errorf("open the data folder: %w", err)
+	}
+	s.logs = logs
+	telemetry, err := logs.Open("hub."+hubName+".telemetry", store.LogOptions{
+		Partitions: telemetryPartitions, Retention: store.Retention{Age: int64(telemetryAge), Bytes: telemetryBytes}})
+	if err != nil {
+		return fmt.Errorf("open the telemetry: %w", err)
+	}
+	attempts, err := logs.Open("provisioning.attempts", store.LogOptions{
+		Partitions: 1, Retention: store.Retention{Age: int64(attemptsAge), Bytes: attemptsBytes}})
+	if err != nil {
+		return fmt.Errorf("open the registration attempts: %w", err)
+	}
+	first, err := hub.Open(ctx, hub.Config{Name: hubName, Host: s.config.HubHost, Documents: s.documents, Telemetry: telemetry,
+		Bus: local.New(), Now: s.config.Now, Logger: s.config.Logger})
+	if err != nil {
+		return err
+	}
+	s.hubs = []*hub.Hub{first}
+	scope, err := s.idScope(ctx)
+	if err != nil {
+		return err
+	}
+	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
+		Attempts: attempts, Hubs: []provisioning.Hub{localHub{first}}, Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
+	return err
+}
+
+// openDocuments returns no typed nil.
+func openDocuments(dir string, logger *slog.Logger) (store.Documents, error) {
+	documents, err := pebble.Open(dir, pebble.Options{Logger: logger})
+	if err != nil {
+		return nil, err
+	}
+	return documents, nil
+}
+
+// idScope returns the ID scope, which the first start draws.
+func (s *Server) idScope(ctx context.Context) (string, error) {
+	settings := store.Table[string]{Documents: s.documents, Collection: "server/settings"}
+	var random [4]byte
+	rand.Read(random[:]) // never fails, see crypto/rand
+	_, err := s.documents.Commit(ctx, settings.Put("idScope", store.Absent, fmt.Sprintf("0ne%X", random)))
+	if _, exists := store.IsConflict(err); err != nil && !exists {
+		return "", fmt.Errorf("draw an ID scope: %w", err)
+	}
+	scope, _, err := settings.Get(ctx, "idScope")
+	return scope, err
+}
+
+// describe is what others need to reach this server.
+func (s *Server) describe(ctx context.Context, certificates certificates) (Info, error) {
+	caFile, err := filepath.Abs(certificates.caFile())
+	if err != nil {
+		return Info{}, err
+	}
+	policies, err := s.provisioning.Policies(ctx)
+	if err != nil {
+		return Info{}, err
+	}
+	info := Info{
+		IDScope: s.provisioning.IDScope(), ProvisioningHost: s.config.Host, CAFile: caFile,
+		PortalURL:                    fmt.Sprintf("http://127.0.0.1:%d/", portOf(s.listeners.portal)),
+		ProvisioningConnectionString: connectionString(s.config.Host, policies, "provisioningserviceowner"),
+		Ports:                        Ports{MQTT: portOf(s.listeners.mqtt), HTTPS: portOf(s.listeners.https), Portal: portOf(s.listeners.portal)},
+	}
+	for _, h := range s.hubs {
+		if policies, err = h.Policies(ctx); err != nil {
+			return Info{}, err
+		}
+		info.Hubs = append(info.Hubs, HubInfo{Name: h.Name(), Host: h.Host(), ConnectionString: connectionString(h.Host(), policies, "iothubowner")})
+	}
+	return info, nil
+}
+
+func connectionString(host string, policies []credential.Policy, name string) string {
+	for _, policy := range policies {
+		if policy.Name == name {
+			return credential.ConnectionString{HostName: host, SharedAccessKeyName: name, SharedAccessKey: policy.PrimaryKey}.String()
+		}
+	}
+	return ""
+}
+
+// serve begins to answer on every listener.
+func (s *Server) serve() {
+	s.mqtt = &mqtt.Server{
+		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Logger: s.config.Logger}),
+		Logger:  s.config.Logger,
+	}
+	errorLog := slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug)
+	s.https = &http.Server{
+		Handler:           rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, Logger: s.config.Logger}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          errorLog,
+	}
+	s.portal = &http.Server{Handler: s.operations(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: errorLog}
+	s.run("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
+	s.run("HTTPS", func() error { return s.https.Serve(s.listeners.https) })
+	s.run("portal", func() error { return s.portal.Serve(s.listeners.portal) })
+}
+
+func (s *Server) run(name string, serve func() error) {
+	s.serving.Go(func() {
+		if err := serve(); err != nil && !errors.Is(err, http.ErrServerClosed) {
+			s.failed <- fmt.Errorf("%s ended: %w", name, err)
+		}
+	})
+}
+
+// Info returns how the server is reached.
+func (s *Server) Info() Info { return s.info }
+
+// Failed returns a channel that gets an error when the server can't go on.
+func (s *Server) Failed() <-chan error { return s.failed }
+
+// Shutdown stops the server in the reverse order of its start: no new
+// connections, then the acknowledgements that are owed, then the services, then
+// storage. What is not done when ctx ends is cut off; nothing that was
+// acknowledged is lost either way.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.ready.Store(false)
+	err := s.mqtt.Shutdown(ctx) // also ends WebSockets
+	// A reader of telemetry stays until it is sent away.
+	quick, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	if s.https.Shutdown(quick) != nil {
+		err = errors.Join(err, s.https.Close())
+	}
+	err = errors.Join(err, s.portal.Close())
+	s.serving.Wait()
+	return errors.Join(err, s.closeServices(ctx))
+}
+
+func (s *Server) closeServices(ctx context.Context) error {
+	err := s.listeners.close()
+	if s.provisioning != nil {
+		err = errors.Join(err, s.provisioning.Close(ctx))
+	}
+	for _, h := range s.hubs {
+		err = errors.Join(err, h.Close(ctx))
+	}
+	if s.logs != nil {
+		err = errors.Join(err, s.logs.Close())
+	}
+	if s.documents != nil {
+		err = errors.Join(err, s.documents.Close())
+	}
+	return err
+}
