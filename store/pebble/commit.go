@@ -1,0 +1,149 @@
+package pebble
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"slices"
+	"sync"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// Commit implements store.Documents.
+func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]string, error) {
+	keys, err := keysOf(changes)
+	if err != nil {
+		return nil, err
+	}
+	release, err := d.use(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	unlock := d.locks.lock(keys)
+	defer unlock()
+
+	batch := d.db.NewBatch()
+	defer batch.Close()
+	etags := make([]string, len(changes))
+	for i, change := range changes {
+		if change.Match != store.Always || change.Check {
+			present, err := d.etag(keys[i])
+			if err != nil {
+				return nil, err
+			}
+			if !holds(change.Match, present) {
+				return nil, &store.ConflictError{Index: i, Collection: change.Collection, Key: change.Key}
+			}
+			if change.Check {
+				etags[i] = present
+				continue
+			}
+		}
+		if change.Delete {
+			err = batch.Delete(keys[i], nil)
+		} else {
+			etags[i], err = d.put(batch, keys[i], change.Value)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("change %s %q: %w", change.Collection, change.Key, err)
+		}
+	}
+	if batch.Empty() {
+		return etags, nil
+	}
+	// The locks are held until the batch is durable; other keys share the sync.
+	if err := batch.Commit(pebble.Sync); err != nil {
+		return nil, fmt.Errorf("commit %d changes: %w", len(changes), err)
+	}
+	return etags, nil
+}
+
+// keysOf returns the stored key of each change, or what is wrong with one.
+func keysOf(changes []store.Change) ([][]byte, error) {
+	keys := make([][]byte, len(changes))
+	for i, change := range changes {
+		if err := validate(change); err != nil {
+			return nil, fmt.Errorf("change %d of a commit: %w", i, err)
+		}
+		keys[i] = appendKey(nil, change.Collection, change.Key)
+	}
+	if len(keys) > 1 {
+		seen := make(map[string]int, len(keys))
+		for i, key := range keys {
+			if first, ok := seen[string(key)]; ok {
+				return nil, fmt.Errorf("changes %d and %d of a commit name the same document, %s %q",
+					first, i, changes[i].Collection, changes[i].Key)
+			}
+			seen[string(key)] = i
+		}
+	}
+	return keys, nil
+}
+
+// put writes value to the batch with a new revision, straight into the batch's
+// own memory.
+func (d *Documents) put(batch *pebble.Batch, key, value []byte) (etag string, err error) {
+	op := batch.SetDeferred(len(key), revisionSize+len(value))
+	copy(op.Key, key)
+	revision := d.appendRevision(op.Value[:0])
+	copy(op.Value[revisionSize:], value)
+	return hex.EncodeToString(revision), op.Finish()
+}
+
+// etag returns the ETag of what the key holds, or "" when it holds nothing.
+func (d *Documents) etag(key []byte) (string, error) {
+	stored, closer, err := d.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("read %q: %w", key, err)
+	}
+	etag, _, err := split(stored)
+	return etag, errors.Join(err, closer.Close())
+}
+
+// holds reports whether a document with this ETag ("" for none) is what match
+// asks for.
+func holds(match store.Match, etag string) bool {
+	switch match {
+	case store.Always:
+		return true
+	case store.Absent:
+		return etag == ""
+	case store.Present:
+		return etag != ""
+	default:
+		return string(match) == etag
+	}
+}
+
+// stripes are locks on keys. There are enough that two keys seldom share one.
+type stripes [4096]sync.Mutex
+
+var seed = maphash.MakeSeed()
+
+// lock locks the keys. It takes the locks in one order, so two commits never
+// wait for each other.
+func (s *stripes) lock(keys [][]byte) (unlock func()) {
+	taken := make([]int, len(keys))
+	for i, key := range keys {
+		taken[i] = int(maphash.Bytes(seed, key) % uint64(len(s)))
+	}
+	slices.Sort(taken)
+	taken = slices.Compact(taken)
+	for _, i := range taken {
+		s[i].Lock()
+	}
+	return func() {
+		for _, i := range taken {
+			s[i].Unlock()
+		}
+	}
+}

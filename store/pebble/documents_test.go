@@ -1,0 +1,22 @@
+package pebble_test
+
+import (
+	"testing"
+
+	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/storetest"
+)
+
+func open(t testing.TB, dir string) store.Documents {
+	t.Helper()
+	d, err := pebble.Open(dir, pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestDocuments(t *testing.T) { storetest.RunDocuments(t, open) }
+
+func TestCrash(t *testing.T) { storetest.CrashDocuments(t, open) }

@@ -1,0 +1,253 @@
+package segment
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// Log implements store.Log.
+type Log struct {
+	folder  string
+	options Options
+	meta
+	queue *queue
+
+	committing   chan struct{} // closed when the committer has ended
+	housekeeping chan struct{} // closed when the housekeeper has ended
+	closing      chan struct{} // closed to end the housekeeper
+	untidy       chan struct{} // tells the housekeeper that there is something to do
+
+	writing *segment // the last one; only the committer uses it
+
+	mu        sync.RWMutex // guards what follows, and what segment says
+	segments  []*segment   // in order; the last is being written
+	tip       tip
+	changed   []chan struct{} // by partition, closed when it grows; nil while nobody waits
+	retention store.Retention
+	failure   error // why the log takes nothing more
+	closed    bool
+
+	hints hints
+}
+
+var _ store.Log = (*Log)(nil)
+
+func openLog(folder string, options store.LogOptions, engine Options) (*Log, error) {
+	if err := makeFolder(folder); err != nil {
+		return nil, err
+	}
+	m, err := loadMeta(folder, options.Partitions)
+	if err != nil {
+		return nil, err
+	}
+	l := &Log{
+		folder:       folder,
+		options:      engine,
+		meta:         m,
+		queue:        newQueue(m.partitions, engine.Queue),
+		committing:   make(chan struct{}),
+		housekeeping: make(chan struct{}),
+		closing:      make(chan struct{}),
+		untidy:       make(chan struct{}, 1),
+		changed:      make([]chan struct{}, m.partitions),
+		retention:    options.Retention,
+		hints:        newHints(m.partitions),
+	}
+	if err := l.recover(); err != nil {
+		for _, s := range l.segments {
+			err = errors.Join(err, s.close())
+		}
+		return nil, err
+	}
+	l.writing = l.active()
+	go l.commitAll()
+	go l.keepHouse()
+	l.tidy()
+	return l, nil
+}
+
+// recover opens the segments and finds out what they hold.
+func (l *Log) recover() error {
+	numbers, err := l.files()
+	if err != nil {
+		return err
+	}
+	for _, number := range numbers {
+		s, err := openSegment(l.options.open, l.folder, number, l.partitions, l.secret)
+		if err != nil {
+			return err
+		}
+		l.segments = append(l.segments, s)
+	}
+	if len(l.segments) == 0 {
+		l.tip = newTip(l.partitions)
+		s := newSegment(l.folder, 1, 0, l.tip.clone())
+		if err := s.create(l.options.open, l.options.SegmentSize, l.secret); err != nil {
+			return fmt.Errorf("begin a segment: %w", err)
+		}
+		l.segments = append(l.segments, s)
+		return nil
+	}
+	for i, s := range l.segments[:len(l.segments)-1] {
+		next := l.segments[i+1]
+		if next.number != s.number+1 {
+			return fmt.Errorf("segment %d is missing in %s", s.number+1, l.folder)
+		}
+		if err := s.recoverSealed(next, l.secret); err != nil {
+			return err
+		}
+	}
+	l.tip, err = l.active().recoverLast(l.options.SegmentSize, l.secret)
+	return err
+}
+
+// files returns the numbers of the segments in ascending order, and removes
+// what an interrupted change left behind.
+func (l *Log) files() ([]uint64, error) {
+	entries, err := os.ReadDir(l.folder)
+	if err != nil {
+		return nil, err
+	}
+	var numbers []uint64
+	for _, entry := range entries {
+		stem, ok := strings.CutSuffix(entry.Name(), segmentSuffix)
+		if !ok {
+			continue
+		}
+		number, err := strconv.ParseUint(stem, 10, 64)
+		if err != nil || segmentPath("", number) != entry.Name() {
+			return nil, fmt.Errorf("%s is not named as a segment", filepath.Join(l.folder, entry.Name()))
+		}
+		numbers = append(numbers, number)
+	}
+	slices.Sort(numbers)
+	for _, entry := range entries {
+		left := strings.HasSuffix(entry.Name(), temporarySuffix)
+		if stem, ok := strings.CutSuffix(entry.Name(), indexSuffix); ok {
+			number, err := strconv.ParseUint(stem, 10, 64)
+			_, found := slices.BinarySearch(numbers, number)
+			left = err != nil || !found
+		}
+		if left {
+			if err := os.Remove(filepath.Join(l.folder, entry.Name())); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return numbers, nil
+}
+
+// active is the segment that is being written. The caller holds mu or is alone.
+func (l *Log) active() *segment { return l.segments[len(l.segments)-1] }
+
+// Partitions implements store.Log.
+func (l *Log) Partitions() int { return l.partitions }
+
+// check returns what is wrong with the number of a partition.
+func (l *Log) check(partition int) error {
+	if partition < 0 || partition >= l.partitions {
+		return fmt.Errorf("partition %d of a log that has 0 to %d", partition, l.partitions-1)
+	}
+	return nil
+}
+
+// Bounds implements store.Log.
+func (l *Log) Bounds(partition int) store.Bounds {
+	if l.check(partition) != nil {
+		return store.Bounds{}
+	}
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	bounds := store.Bounds{
+		First: l.segments[0].start.edges[partition].next,
+		Next:  l.tip.edges[partition].next,
+		Last:  l.tip.edges[partition].last(),
+	}
+	for _, s := range l.segments {
+		bounds.Bytes += s.bytes[partition]
+	}
+	return bounds
+}
+
+// Wait implements store.Log. It also ends, with the reason, when the log has
+// failed and will not grow any more.
+func (l *Log) Wait(ctx context.Context, partition int, next int64) error {
+	if err := l.check(partition); err != nil {
+		return err
+	}
+	for {
+		changed, err := l.change(partition, next)
+		if changed == nil || err != nil {
+			return err
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// change returns nil when the partition has grown past next, else a channel
+// that is closed when it grows or the log ends.
+func (l *Log) change(partition int, next int64) (<-chan struct{}, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return nil, store.ErrClosed
+	case l.tip.edges[partition].next > next:
+		return nil, nil
+	case l.failure != nil:
+		return nil, l.failure
+	}
+	if l.changed[partition] == nil {
+		l.changed[partition] = make(chan struct{})
+	}
+	return l.changed[partition], nil
+}
+
+// wake ends the waiting for a partition to change. The caller holds mu.
+func (l *Log) wake(partition int) {
+	if l.changed[partition] != nil {
+		close(l.changed[partition])
+		l.changed[partition] = nil
+	}
+}
+
+// close commits what is queued and ends the log.
+func (l *Log) close() error {
+	l.queue.close()
+	<-l.committing
+	close(l.closing)
+	<-l.housekeeping
+
+	l.mu.Lock()
+	l.closed = true
+	for i := range l.changed {
+		l.wake(i)
+	}
+	l.mu.Unlock()
+
+	var errs []error
+	if l.failure != nil {
+		errs = append(errs, l.failure)
+	} else {
+		// The next Open finds its place without reading the segment.
+		s := l.active()
+		errs = append(errs, s.finish(l.tip, l.secret))
+	}
+	for _, s := range l.segments {
+		errs = append(errs, s.close())
+	}
+	return errors.Join(errs...)
+}

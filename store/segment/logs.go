@@ -1,0 +1,124 @@
+// Package segment keeps logs in files that only grow, and makes many records
+// durable with one sync.
+//
+// A log has one goroutine that commits: while it writes and syncs one batch of
+// all partitions, the next collects, so the rate follows the load and nobody
+// waits for company. Files of a fixed size, reserved ahead, follow each other;
+// block.go and segment.go describe what is in them.
+//
+// A sync is a blocking system call. With GOMAXPROCS=1 the Go runtime takes its
+// time to run anything else meanwhile, which costs most of the throughput:
+// leave it at one more than the processors meant for the work.
+package segment
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// Options tune the engine. The zero value suits a small server.
+type Options struct {
+	SegmentSize int64            // bytes of a file; 64 MiB when zero
+	Queue       int              // bytes that may wait for the disk in each log; 16 MiB when zero
+	Now         func() time.Time // time.Now when nil
+	Logger      *slog.Logger     // gets what goes wrong while old records are dropped; slog.Default() when nil
+
+	open opener
+}
+
+// Logs implements store.Logs.
+type Logs struct {
+	dir     string
+	options Options
+	lock    *os.File
+
+	mu     sync.Mutex
+	logs   map[string]*Log
+	closed bool
+}
+
+var _ store.Logs = (*Logs)(nil)
+
+// Open opens the logs in the folder dir, which it makes if need be, for this
+// process alone.
+func Open(dir string, options Options) (*Logs, error) {
+	if options.SegmentSize <= 0 {
+		options.SegmentSize = 64 << 20
+	}
+	if options.Queue <= 0 {
+		options.Queue = 16 << 20
+	}
+	if options.Now == nil {
+		options.Now = time.Now
+	}
+	if options.Logger == nil {
+		options.Logger = slog.Default()
+	}
+	if options.open == nil {
+		options.open = openDisk
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("make the folder of the logs: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the folder of the logs: %w", err)
+	}
+	if err := lockFile(lock); err != nil {
+		return nil, errors.Join(fmt.Errorf("the logs in %s are in use by another process: %w", dir, err), lock.Close())
+	}
+	return &Logs{dir: dir, options: options, lock: lock, logs: map[string]*Log{}}, nil
+}
+
+// Open implements store.Logs.
+func (l *Logs) Open(name string, options store.LogOptions) (store.Log, error) {
+	if !validName(name) {
+		return nil, fmt.Errorf("log name %.140q must be 1 to 128 of the characters a-z, 0-9, '.' and '-', and not just dots", name)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return nil, store.ErrClosed
+	}
+	if log, ok := l.logs[name]; ok {
+		log.retain(options.Retention)
+		return log, nil
+	}
+	log, err := openLog(filepath.Join(l.dir, name), options, l.options)
+	if err != nil {
+		return nil, fmt.Errorf("open log %s: %w", name, err)
+	}
+	l.logs[name] = log
+	return log, nil
+}
+
+func validName(name string) bool {
+	const allowed = "abcdefghijklmnopqrstuvwxyz0123456789.-"
+	return len(name) >= 1 && len(name) <= 128 &&
+		strings.Trim(name, allowed) == "" && strings.Trim(name, ".") != ""
+}
+
+// Close implements store.Logs.
+func (l *Logs) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return store.ErrClosed
+	}
+	l.closed = true
+	var errs []error
+	for name, log := range l.logs {
+		if err := log.close(); err != nil {
+			errs = append(errs, fmt.Errorf("close log %s: %w", name, err))
+		}
+	}
+	return errors.Join(append(errs, l.lock.Close())...)
+}

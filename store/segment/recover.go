@@ -1,0 +1,195 @@
+package segment
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+)
+
+// recoverBlocks reads the segment from its end on, where the log is at t, and
+// moves both past every whole batch. verify also checks the bodies. It returns
+// why it stopped before limit, or "".
+//
+// A batch counts as a whole or not at all: only then was it confirmed.
+func (s *segment) recoverBlocks(t *tip, limit int64, verify bool, secret uint32) (stopped string, err error) {
+	var scan scanner
+	scan.begin(s.file, secret, limit)
+	type placed struct {
+		header
+		position int64
+	}
+	var batch []placed // the blocks of one not known to be whole yet
+	ahead := t.clone() // the tip after these blocks
+	position := s.end
+	for position < limit {
+		h, ok, err := scan.header(position)
+		if err != nil {
+			return "", fmt.Errorf("read %s: %w", s.path, err)
+		}
+		if !ok {
+			return "there is no whole block", nil
+		}
+		if reason := ahead.follows(h, len(batch) > 0); reason != "" {
+			return reason, nil
+		}
+		if verify {
+			_, ok, err := scan.body(position, h)
+			if err != nil {
+				return "", fmt.Errorf("read %s: %w", s.path, err)
+			}
+			if !ok {
+				return "the checksum of a block is wrong", nil
+			}
+		}
+		ahead.advance(h, s.base+position)
+		batch = append(batch, placed{h, position})
+		position += h.size()
+		if h.last {
+			for _, b := range batch {
+				s.add(b.header, b.position)
+				t.advance(b.header, s.base+b.position)
+			}
+			batch = batch[:0]
+		}
+	}
+	if len(batch) > 0 {
+		return "the last batch is not whole", nil
+	}
+	return "", nil
+}
+
+// follows returns why a block can't come next, or "". begun says that a block
+// of its batch came before it.
+func (t *tip) follows(h header, begun bool) string {
+	batch := t.batch + 1
+	if begun {
+		batch = t.batch
+	}
+	switch {
+	case h.partition >= len(t.edges):
+		return fmt.Sprintf("a block of partition %d in a log of %d", h.partition, len(t.edges))
+	case h.batch != batch:
+		return fmt.Sprintf("a block of batch %d where batch %d belongs", h.batch, batch)
+	case h.sequence != t.edges[h.partition].next:
+		return fmt.Sprintf("partition %d goes on with record %d instead of %d", h.partition, h.sequence, t.edges[h.partition].next)
+	case h.time < t.time:
+		return fmt.Sprintf("time goes back from %d to %d", t.time, h.time)
+	}
+	return ""
+}
+
+// tail says what lies in the segment from its end to limit, where a batch was
+// perhaps being written when the process ended: nothing, or remains of that
+// batch. later is the position of a block of some batch after that, or -1: such
+// a block was written only once the batch before it was durable, so what is
+// missing before it was confirmed and then damaged.
+func (s *segment) tail(t tip, limit int64, secret uint32) (empty bool, later int64, err error) {
+	magic := binary.LittleEndian.AppendUint32(nil, blockMagic)
+	const stride = 1 << 20
+	var scan scanner
+	scan.begin(s.file, secret, limit)
+	empty = true
+	for position := s.end; position < limit; position += stride {
+		// A header may begin at the end of a stride and lie beyond it.
+		window, err := scan.bytes(position, stride+blockHeader)
+		if err != nil {
+			return false, -1, fmt.Errorf("read %s: %w", s.path, err)
+		}
+		if allZero(window) {
+			continue
+		}
+		empty = false
+		for at := 0; ; at++ {
+			next := bytes.Index(window[at:], magic)
+			if next < 0 {
+				break
+			}
+			at += next
+			if h, ok := parseHeader(window[at:], secret); ok && h.batch > t.batch+1 {
+				return false, position + int64(at), nil
+			}
+		}
+	}
+	return empty, -1, nil
+}
+
+func allZero(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.LittleEndian.Uint64(b) != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
+
+// recoverSealed finds out what a segment holds that has another after it, which
+// begins at the tip next.
+func (s *segment) recoverSealed(next *segment, secret uint32) error {
+	t, err := s.loadIndex(secret)
+	if err != nil {
+		return err
+	}
+	limit := next.base - s.base
+	size, err := s.file.Size()
+	if err != nil {
+		return fmt.Errorf("size of %s: %w", s.path, err)
+	}
+	if limit < s.end || limit > size {
+		return damaged(s.path, min(limit, size), "the next segment begins at byte %d after this one, whose size is %d", limit, size)
+	}
+	stopped, err := s.recoverBlocks(&t, limit, false, secret)
+	if err != nil {
+		return err
+	}
+	if stopped == "" && !t.equal(next.start) {
+		stopped = "the next segment does not go on where this one ends"
+	}
+	if stopped != "" {
+		return damaged(s.path, s.end, "%s", stopped)
+	}
+	return nil
+}
+
+// recoverLast finds out what the last segment holds, drops a batch that was not
+// written whole, reserves size bytes and returns the tip of the log.
+func (s *segment) recoverLast(size int64, secret uint32) (tip, error) {
+	t, err := s.loadIndex(secret)
+	if err != nil {
+		return tip{}, err
+	}
+	limit, err := s.file.Size()
+	if err != nil {
+		return tip{}, fmt.Errorf("size of %s: %w", s.path, err)
+	}
+	stopped, err := s.recoverBlocks(&t, limit, true, secret)
+	if err != nil {
+		return tip{}, err
+	}
+	if stopped != "" {
+		empty, later, err := s.tail(t, limit, secret)
+		if err != nil {
+			return tip{}, err
+		}
+		if later >= 0 {
+			return tip{}, damaged(s.path, s.end, "%s, and confirmed records follow at byte %d", stopped, later)
+		}
+		if !empty {
+			if err := s.file.Cut(s.end); err != nil {
+				return tip{}, fmt.Errorf("drop the torn end of %s: %w", s.path, err)
+			}
+		}
+	}
+	if err := s.file.Reserve(max(size, s.end)); err != nil {
+		return tip{}, fmt.Errorf("reserve %s: %w", s.path, err)
+	}
+	if err := s.file.Sync(); err != nil {
+		return tip{}, fmt.Errorf("sync %s: %w", s.path, err)
+	}
+	return t, nil
+}

@@ -1,0 +1,128 @@
+package segment
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"time"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// housekeepingInterval is how often a log looks for records that are too old.
+const housekeepingInterval = time.Minute
+
+// keepHouse finishes segments that are no longer written and drops those that
+// retention no longer asks for, so that the committer need not.
+func (l *Log) keepHouse() {
+	defer close(l.housekeeping)
+	ticker := time.NewTicker(housekeepingInterval)
+	defer ticker.Stop()
+	var leaving []*segment // dropped, but still on disk
+	for {
+		select {
+		case <-l.closing:
+			return
+		case <-l.untidy:
+		case <-ticker.C:
+		}
+		var err error
+		leaving = append(leaving, l.expire()...)
+		if leaving, err = l.remove(leaving); err != nil {
+			l.options.Logger.Warn("can't remove old records, and will try again", "folder", l.folder, "error", err)
+		}
+		if err := l.finishSegments(); err != nil {
+			l.options.Logger.Warn("can't finish a segment, and will try again", "folder", l.folder, "error", err)
+		}
+	}
+}
+
+// tidy lets the housekeeper look now.
+func (l *Log) tidy() {
+	select {
+	case l.untidy <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// retain sets what is kept from now on.
+func (l *Log) retain(retention store.Retention) {
+	l.mu.Lock()
+	l.retention = retention
+	l.mu.Unlock()
+	l.tidy()
+}
+
+// expire takes the segments that may go off the front of the log.
+func (l *Log) expire() (expired []*segment) {
+	now := l.options.Now().UnixNano()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	age, bytes := l.retention.Age, l.retention.Bytes
+	total := int64(0)
+	for _, s := range l.segments {
+		total += s.end - segmentHeader
+	}
+	for len(l.segments) > 1 {
+		oldest, next := l.segments[0], l.segments[1]
+		tooOld := age > 0 && next.start.time < now-age
+		tooMany := bytes > 0 && total-(oldest.end-segmentHeader) >= bytes
+		if !tooOld && !tooMany {
+			break
+		}
+		total -= oldest.end - segmentHeader
+		expired = append(expired, oldest)
+		l.segments = l.segments[1:]
+	}
+	// A log that grows slowly would keep all in one segment.
+	if s := l.active(); age > 0 && s.first != 0 && s.first < now-age/4 {
+		l.queue.askRoll()
+	}
+	return expired
+}
+
+// remove removes dropped segments, in order so that an interruption leaves no
+// gap, and returns those that are still there.
+func (l *Log) remove(leaving []*segment) ([]*segment, error) {
+	for len(leaving) > 0 {
+		s := leaving[0]
+		if err := s.close(); err != nil {
+			return leaving, err
+		}
+		for _, path := range []string{s.indexPath(), s.path} {
+			if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return leaving, err
+			}
+		}
+		if err := syncFolder(l.folder); err != nil {
+			return leaving, err
+		}
+		leaving = leaving[1:]
+	}
+	return nil, nil
+}
+
+// finishSegments finishes all segments but the one that is being written.
+func (l *Log) finishSegments() error {
+	for {
+		s, end := l.unfinished()
+		if s == nil {
+			return nil
+		}
+		if err := s.finish(end, l.secret); err != nil {
+			return err
+		}
+	}
+}
+
+// unfinished returns a segment to finish, and the tip of the log at its end.
+func (l *Log) unfinished() (*segment, tip) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	for i, s := range l.segments[:len(l.segments)-1] {
+		if s.indexed < s.end {
+			return s, l.segments[i+1].start
+		}
+	}
+	return nil, tip{}
+}

@@ -1,0 +1,133 @@
+package storetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"testing"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// listSeesOneMoment moves a token from key to key: no list may see two of them,
+// or none.
+func listSeesOneMoment(t *testing.T, open OpenDocuments) {
+	d := documents(t, open)
+	const places, moves = 16, 300
+	key := func(i int) string { return fmt.Sprintf("%02d", i%places) }
+	commit(t, d, put("tokens", key(0), "x"))
+	done := make(chan error, 1)
+	go func() {
+		for i := range moves {
+			_, err := d.Commit(context.Background(),
+				store.Change{Collection: "tokens", Key: key(i * 7), Match: store.Present, Delete: true},
+				store.Change{Collection: "tokens", Key: key(i*7 + 7), Match: store.Absent, Value: []byte("x")})
+			if err != nil {
+				done <- fmt.Errorf("move %d: %w", i, err)
+				return
+			}
+		}
+		done <- nil
+	}()
+	for {
+		got, err := d.List(t.Context(), "tokens", "", "", places)
+		if err != nil || len(got) != 1 {
+			t.Errorf("list while a token moves: %d documents (%v), want 1", len(got), err)
+		}
+		select {
+		case err := <-done:
+			if err != nil {
+				t.Fatal(err)
+			}
+			return
+		default:
+		}
+	}
+}
+
+// noUpdateIsLost lets many count in the same documents by compare-and-swap.
+func noUpdateIsLost(t *testing.T, open OpenDocuments) {
+	d := documents(t, open)
+	const workers, rounds = 8, 40
+	var all sync.WaitGroup
+	for range workers {
+		all.Go(func() {
+			for done := 0; done < rounds; {
+				err := increment(t.Context(), d, "a", "b")
+				if _, conflict := store.IsConflict(err); conflict {
+					continue
+				}
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				done++
+			}
+		})
+	}
+	all.Wait()
+	wantValue(t, d, "counters", "a", strconv.Itoa(workers*rounds))
+	wantValue(t, d, "counters", "b", strconv.Itoa(workers*rounds))
+}
+
+// increment adds one to each of the counters that it reads.
+func increment(ctx context.Context, d store.Documents, keys ...string) error {
+	var changes []store.Change
+	for _, key := range keys {
+		change := store.Change{Collection: "counters", Key: key}
+		n := 0
+		switch document, err := d.Get(ctx, "counters", key); {
+		case errors.Is(err, store.ErrNotFound):
+			change.Match = store.Absent
+		case err != nil:
+			return err
+		default:
+			change.Match = store.ETag(document.ETag)
+			if n, err = strconv.Atoi(string(document.Value)); err != nil {
+				return err
+			}
+		}
+		change.Value = strconv.AppendInt(nil, int64(n+1), 10)
+		changes = append(changes, change)
+	}
+	_, err := d.Commit(ctx, changes...)
+	return err
+}
+
+// oppositeOrders commits the same documents in all orders, which must not block.
+func oppositeOrders(t *testing.T, open OpenDocuments) {
+	d := documents(t, open)
+	const workers, rounds, keys = 8, 40, 6
+	var all sync.WaitGroup
+	for w := range workers {
+		all.Go(func() {
+			for r := range rounds {
+				var changes []store.Change
+				for k := range keys {
+					key := (k + w) % keys
+					if w%2 == 1 {
+						key = keys - 1 - key
+					}
+					changes = append(changes, put("shared", strconv.Itoa(key), fmt.Sprintf("%d/%d", w, r)))
+				}
+				if _, err := d.Commit(t.Context(), changes...); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+	got, err := d.List(t.Context(), "shared", "", "", keys+1)
+	if err != nil || len(got) != keys {
+		t.Fatalf("%d documents (%v), want %d", len(got), err, keys)
+	}
+	for _, document := range got[1:] {
+		if !bytes.Equal(document.Value, got[0].Value) {
+			t.Fatalf("parts of two commits: %q and %q", got[0].Value, document.Value)
+		}
+	}
+}
