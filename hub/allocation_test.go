@@ -1,0 +1,22 @@
+//go:build !race
+
+package hub
+
+import "testing"
+
+// The race detector makes pools forget, so this runs without it.
+
+func TestSendAllocatesNothing(t *testing.T) {
+	h := newHouse(t)
+	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	h.config.Telemetry = discard{h.config.Telemetry}
+	m := &Message{System: []Property{{[]byte("message-id"), []byte("1")}}, Properties: []Property{{[]byte("a"), []byte("b")}}, Payload: make([]byte, 256)}
+	done := new(counting)
+	if n := testing.AllocsPerRun(1000, func() {
+		if err := session.Send(m, done, 1); err != nil {
+			t.Fatal(err)
+		}
+	}); n > 0 {
+		t.Errorf("%v allocations a message", n)
+	}
+}

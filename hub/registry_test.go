@@ -1,0 +1,172 @@
+package hub
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+)
+
+func TestADeviceIsCreatedReadUpdatedAndDeleted(t *testing.T) {
+	h := newHouse(t)
+	created := h.create(Device{DeviceID: "Thermostat#1"})
+	if created.Status != "enabled" || created.Authentication.Type != SAS || !credential.ValidKey(*created.Authentication.SymmetricKey.SecondaryKey) {
+		t.Errorf("created %+v with %+v", created, created.Authentication)
+	}
+	if _, err := h.CreateDevice(ctx, Device{DeviceID: "Thermostat#1"}); !errors.Is(err, fault.DeviceAlreadyExists) {
+		t.Errorf("creating it again answers %v", err)
+	}
+	h.reopen()
+	read, err := h.Device(ctx, "Thermostat#1")
+	if err != nil || read.ETag != created.ETag || read.GenerationID != created.GenerationID {
+		t.Fatalf("read %+v, error %v", read, err)
+	}
+	if _, err := h.Device(ctx, "thermostat#1"); !errors.Is(err, fault.DeviceNotFound) {
+		t.Errorf("with another case it answers %v", err)
+	}
+
+	read.Status, read.StatusReason = "disabled", text("lost")
+	updated, err := h.UpdateDevice(ctx, read, read.ETag)
+	if err != nil || updated.Status != "disabled" || updated.ETag == read.ETag || !updated.StatusUpdatedTime.Equal(noon) {
+		t.Fatalf("updated to %+v, error %v", updated, err)
+	}
+	if *updated.Authentication.SymmetricKey.PrimaryKey != *created.Authentication.SymmetricKey.PrimaryKey {
+		t.Error("the update changed the keys")
+	}
+	for _, stale := range []string{read.ETag, `"` + read.ETag + `"`} {
+		if _, err := h.UpdateDevice(ctx, read, stale); !errors.Is(err, fault.PreconditionFailed) {
+			t.Errorf("updating with the stale ETag %s answers %v", stale, err)
+		}
+		if err := h.DeleteDevice(ctx, read.DeviceID, stale); !errors.Is(err, fault.PreconditionFailed) {
+			t.Errorf("deleting with the stale ETag %s answers %v", stale, err)
+		}
+	}
+	if statistics, err := h.RegistryStatistics(ctx); err != nil || statistics != (RegistryStatistics{1, 0, 1}) {
+		t.Errorf("counted %+v, error %v", statistics, err)
+	}
+	if err := h.DeleteDevice(ctx, read.DeviceID, `"*"`); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.Twin(ctx, read.DeviceID); !errors.Is(err, fault.DeviceNotFound) {
+		t.Errorf("its twin then answers %v", err)
+	}
+}
+
+func TestDevicesThatAreRefused(t *testing.T) {
+	h := newHouse(t)
+	key := credential.NewKey(32)
+	for _, c := range []struct {
+		name   string
+		device Device
+		says   string
+	}{
+		{"no id", Device{}, "empty"},
+		{"long id", Device{DeviceID: strings.Repeat("x", 129)}, "128"},
+		{"id with a slash", Device{DeviceID: "a/b"}, "character"},
+		{"id with an umlaut", Device{DeviceID: "ä"}, "character"},
+		{"status", Device{DeviceID: "d", Status: "asleep"}, "enabled or disabled"},
+		{"long reason", Device{DeviceID: "d", StatusReason: text(strings.Repeat("x", 129))}, "128"},
+		{"one key", Device{DeviceID: "d", Authentication: &Authentication{SymmetricKey: KeyPair{PrimaryKey: &key}}}, "both"},
+		{"short keys", Device{DeviceID: "d", Authentication: &Authentication{SymmetricKey: KeyPair{text("AAAA"), text("AAAA")}}}, "16 to 64"},
+		{"keys that are not base64", Device{DeviceID: "d", Authentication: &Authentication{SymmetricKey: KeyPair{text("hello world!"), &key}}}, "base64"},
+		{"no thumbprint", Device{DeviceID: "d", Authentication: &Authentication{Type: SelfSigned}}, "primaryThumbprint"},
+		{"no thumbprint of any kind", Device{DeviceID: "d", Authentication: &Authentication{X509Thumbprint: ThumbprintPair{PrimaryThumbprint: text("ABC")}}}, "40 hexadecimal digits"},
+		{"type", Device{DeviceID: "d", Authentication: &Authentication{Type: "magic"}}, "sas"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			_, err := h.CreateDevice(ctx, c.device)
+			if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), c.says) {
+				t.Fatalf("answered %v, want 400004 that says %q", err, c.says)
+			}
+		})
+	}
+}
+
+func TestDevicesInPages(t *testing.T) {
+	h := newHouse(t)
+	for i := range 25 {
+		h.create(Device{DeviceID: fmt.Sprintf("page-%02d", i)})
+	}
+	h.create(Device{DeviceID: "other"})
+	var seen []string
+	for next, first := "", true; first || next != ""; first = false {
+		devices, after, err := h.Devices(ctx, "page-", next, 10)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, device := range devices {
+			seen = append(seen, device.DeviceID)
+		}
+		next = after
+	}
+	if len(seen) != 25 || seen[0] != "page-00" || seen[24] != "page-24" {
+		t.Errorf("paged through %v", seen)
+	}
+}
+
+func TestAdmitIsSafeToRepeat(t *testing.T) {
+	h := newHouse(t)
+	admission := Admission{DeviceID: "new", PrimaryThumbprint: strings.Repeat("AB", 32), Tags: []byte(`{"site":1}`), Desired: []byte(`{"interval":5}`)}
+	if err := h.CheckAdmission(admission); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		if err := h.Admit(ctx, admission); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before, err := h.Twin(ctx, "new")
+	if err != nil || fmt.Sprint(before.Properties.Desired["interval"]) != "5" || fmt.Sprint(before.Tags["site"]) != "1" {
+		t.Fatalf("the twin is %+v, error %v", before, err)
+	}
+	device, _ := h.Device(ctx, "new")
+	device.Status = "disabled"
+	if _, err := h.UpdateDevice(ctx, device, ""); err != nil {
+		t.Fatal(err)
+	}
+
+	// Another certificate: the identity follows, twin and status stay.
+	admission.PrimaryThumbprint, admission.Desired = strings.Repeat("CD", 32), []byte(`{"interval":9}`)
+	if err := h.Admit(ctx, admission); err != nil {
+		t.Fatal(err)
+	}
+	after, err := h.Device(ctx, "new")
+	if err != nil || *after.Authentication.X509Thumbprint.PrimaryThumbprint != admission.PrimaryThumbprint || after.Status != "disabled" {
+		t.Errorf("the device is %+v, error %v", after, err)
+	}
+	if twin, _ := h.Twin(ctx, "new"); twin.ETag != before.ETag {
+		t.Error("admitting again changed the twin")
+	}
+	for name, bad := range map[string]Admission{
+		"id":   {DeviceID: "a/b", PrimaryThumbprint: admission.PrimaryThumbprint},
+		"twin": {DeviceID: "x", PrimaryThumbprint: admission.PrimaryThumbprint, Tags: []byte(`{"a.b":1}`)},
+	} {
+		if err := h.CheckAdmission(bad); !errors.Is(err, fault.ArgumentInvalid) {
+			t.Errorf("a bad %s is answered %v", name, err)
+		}
+	}
+}
+
+func TestActivityIsKept(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	session, _ := h.connect(device, false)
+	h.advance(time.Minute)
+	h.send(session, Message{Payload: []byte("x")})
+	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Connected" || !seen.LastActivityTime.Equal(noon.Add(time.Minute)) || !seen.ConnectionStateUpdatedTime.Equal(noon) {
+		t.Errorf("while connected it is %+v", seen)
+	}
+	if statistics, _ := h.ServiceStatistics(ctx); statistics.ConnectedDeviceCount != 1 {
+		t.Errorf("%d devices are connected", statistics.ConnectedDeviceCount)
+	}
+	h.advance(time.Minute)
+	session.Close()
+	h.reopen()
+	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Disconnected" || !seen.LastActivityTime.Equal(noon.Add(time.Minute)) || !seen.ConnectionStateUpdatedTime.Equal(noon.Add(2*time.Minute)) {
+		t.Errorf("afterwards it is %+v", seen)
+	}
+}
