@@ -65,6 +65,10 @@ func newTwin(now time.Time) twin {
 
 // begin gives a new twin its first tags and desired properties.
 func (t *twin) begin(tags, desired json.RawMessage, now time.Time) error {
+	t.Version = 0 // this is the first version, not a change of it
+	if present(desired) {
+		t.Desired.Version = 0
+	}
 	return t.apply(twinPatch{Tags: tags, Desired: desired}, false, now)
 }
 

@@ -124,12 +124,10 @@ func (a *attempts) Committed(token uint64, at store.Position, err error) {
 
 // indexKey is what an attempt is indexed under: "" for ids without enrollment.
 func indexKey(attempt attest.Attempt) string {
-	for _, check := range attempt.Checks {
-		if check.Name == "enrollment" && check.Passed {
-			return key(attempt.RegistrationID)
-		}
+	if !attempt.Enrolled {
+		return ""
 	}
-	return ""
+	return key(attempt.RegistrationID)
 }
 
 // follow writes the index, a batch at a time, until the attempts are closed.

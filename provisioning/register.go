@@ -326,7 +326,7 @@ func substatus(pending record, enrollment Enrollment, hub Hub, moves bool) Subst
 // attempt is the record of how the intent ended.
 func (i intent) attempt(result record, trace attest.Trace, now time.Time) attest.Attempt {
 	attempt := attest.Attempt{
-		Time: now.UTC(), RegistrationID: i.RegistrationID, IDScope: i.IDScope,
+		Time: now.UTC(), RegistrationID: i.RegistrationID, Enrolled: true, IDScope: i.IDScope,
 		Protocol: i.Protocol, RemoteAddress: i.RemoteAddr,
 		Outcome: attest.Assigned, Hub: result.AssignedHub, DeviceID: result.DeviceID, Checks: trace,
 	}
@@ -345,6 +345,9 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, trace a
 		Time: s.config.Now().UTC(), RegistrationID: printable(evidence.RegistrationID), IDScope: printable(evidence.IDScope),
 		Protocol: evidence.Protocol, RemoteAddress: evidence.RemoteAddr,
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
+	}
+	if _, err := s.enrollment(ctx, evidence.RegistrationID); err == nil {
+		attempt.Enrolled = true
 	}
 	check, _ := trace.Failed()
 	s.attempts.record(attempt)

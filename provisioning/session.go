@@ -101,6 +101,15 @@ func (x *Session) Lookup(ctx context.Context) (DeviceRegistration, error) {
 	return record.forDevice(), err
 }
 
+// Broken keeps it as an attempt that the device broke its protocol, where that
+// can't be answered.
+func (x *Session) Broken(ctx context.Context, reason error) {
+	trace := attest.Trace{}
+	trace.Fail("protocol", reason.Error(), "the packets and topics of device provisioning",
+		"The device's program sends this; an unmodified device SDK does not")
+	x.service.refused(ctx, x.evidence, trace, fault.New(fault.BadRequest, "%v", reason))
+}
+
 // state returns the device's record once its evidence has passed.
 func (x *Session) state(ctx context.Context) (record, error) {
 	if !x.admitted {

@@ -31,7 +31,7 @@ type backend struct{ Config }
 // Open implements mqtt.Backend.
 func (b *backend) Open(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect) (mqtt.Session, bool, mqtt.ConnectCode) {
 	evidence := evidenceOf(conn, connect)
-	if name, ok := parseProvisioningName(connect.Username); ok {
+	if name, ok := parseProvisioningName(connect.Username); ok && b.hub(name.idScope) == nil {
 		return b.openProvisioning(conn, connect, name, evidence)
 	}
 	name, err := parseHubName(connect.Username)

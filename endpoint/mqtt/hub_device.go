@@ -265,6 +265,9 @@ func (s *hubSession) Close(reason error) {
 	}
 	s.session.Close()
 	s.cancel()
+	if reason != nil {
+		s.backend.Logger.Info("connection ended", "device", s.deviceID, "reason", reason)
+	}
 }
 
 func (s *hubSession) leaveWill() error {

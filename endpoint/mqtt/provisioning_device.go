@@ -132,7 +132,11 @@ func (s *provisioningSession) respond(requestID string, operation provisioning.O
 	return s.conn.Publish(topic, body, s.qos, false, nil)
 }
 
-func (s *provisioningSession) Close(error) {
+// Close implements mqtt.Session.
+func (s *provisioningSession) Close(reason error) {
 	s.over.Stop()
+	if errors.Is(reason, errTopic) || errors.Is(reason, mqtt.ErrProtocol) {
+		s.session.Broken(s.ctx, reason)
+	}
 	s.cancel()
 }

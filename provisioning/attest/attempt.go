@@ -7,6 +7,7 @@ import "time"
 type Attempt struct {
 	Time           time.Time `json:"time"`
 	RegistrationID string    `json:"registrationId"`
+	Enrolled       bool      `json:"enrolled"` // there is an enrollment of this registration id
 	IDScope        string    `json:"idScope"`
 	Protocol       string    `json:"protocol"`
 	RemoteAddress  string    `json:"remoteAddress"`

@@ -1,0 +1,127 @@
+package mqtt
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/berth-iot/berth/hub"
+)
+
+func show(properties []hub.Property) string {
+	var b strings.Builder
+	for _, property := range properties {
+		fmt.Fprintf(&b, "%s=%s;", property.Name, property.Value)
+	}
+	return b.String()
+}
+
+func TestPropertyBags(t *testing.T) {
+	var b bag
+	for _, c := range []struct{ encoded, system, properties string }{
+		{"", "", ""},
+		{"%24.mid=00280496-acab&%24.ct=application%2Fjson&k=v%201", "message-id=00280496-acab;content-type=application/json;", "k=v 1;"},
+		{"$.ce=utf-8&a+b=c+d", "content-encoding=utf-8;", "a+b=c+d;"},
+		{"?a=1&b", "", "a=1;b=;"},
+		{"a=&&=b/", "", "a=;=b;"},
+		{"%C3%BC=%e2%82%ac", "", "ü=€;"},
+		{"a=b=c", "", "a=b=c;"},
+		{"$.unknown=1", "", "$.unknown=1;"},
+	} {
+		if err := b.parse([]byte(c.encoded)); err != nil {
+			t.Errorf("%q: %v", c.encoded, err)
+		} else if show(b.system) != c.system || show(b.properties) != c.properties {
+			t.Errorf("%q is %q and %q, want %q and %q", c.encoded, show(b.system), show(b.properties), c.system, c.properties)
+		}
+	}
+	for _, bad := range []string{"a=%", "a=%4", "a=%zz", "%g0=1", strings.Repeat("a=1&", maxProperties+1)} {
+		if err := b.parse([]byte(bad)); err == nil {
+			t.Errorf("%.20q was taken for %q", bad, show(b.properties))
+		}
+	}
+}
+
+func TestUserNames(t *testing.T) {
+	for _, c := range []struct{ user, want string }{
+		{"hub.local/d1/?api-version=2021-04-12&DeviceClientType=x", "{hub.local d1 }"},
+		{"hub.local/d1/api-version=2021-04-12/DeviceClientType", ""},
+		{"hub.local/d1/api-version=2021-04-12", "{hub.local d1 }"},
+		{"hub.local/d1", "{hub.local d1 }"},
+		{"hub.local/d1/", "{hub.local d1 }"},
+		{"hub.local/d1/m1/?api-version=2020-09-30", "{hub.local d1 m1}"},
+		{"hub.local/d1?/?api-version=2020-09-30", "{hub.local d1? }"},
+		{"hub.local/a/b/c/?api-version=2020-09-30", ""},
+		{"hub.local//?api-version=2020-09-30", ""},
+		{"/d1", ""},
+		{"hub.local", ""},
+		{"", ""},
+	} {
+		name, err := parseHubName(c.user)
+		if got := fmt.Sprint(name); err == nil && got != c.want || err != nil && c.want != "" {
+			t.Errorf("%q is %s, error %v; want %q", c.user, got, err, c.want)
+		}
+	}
+	for _, c := range []struct{ user, want string }{
+		{"0ne1/registrations/d1/api-version=2019-03-31&ClientVersion=x%2F1", "{0ne1 d1}"},
+		{"0ne1/registrations/d1/?api-version=2019-03-31", "{0ne1 d1}"},
+		{"0ne1/registrations/d1", "{0ne1 d1}"},
+		{"0ne1/registrations/", "{0ne1 }"},
+		{"hub.local/registrations/?api-version=2021-04-12", "{hub.local ?api-version=2021-04-12}"},
+		{"a/b/registrations/d1/", ""},
+		{"hub.local/d1/?api-version=1", ""},
+	} {
+		name, ok := parseProvisioningName(c.user)
+		if got := fmt.Sprint(name); ok && got != c.want || !ok && c.want != "" {
+			t.Errorf("%q is %s, %v; want %q", c.user, got, ok, c.want)
+		}
+	}
+}
+
+func TestAnswersAreASCII(t *testing.T) {
+	got := asciiJSON(map[string]string{"message": "é€😀<\""})
+	if want := `{"message":"\u00e9\u20ac\ud83d\ude00\u003c\""}`; string(got) != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}
+
+// What a bag is parsed to, encoded again, is parsed to the same.
+func FuzzBag(f *testing.F) {
+	f.Add([]byte("%24.mid=1&a=b%20c&d"))
+	f.Add([]byte("?$.ct=application%2fjson&=&x=/"))
+	f.Fuzz(func(t *testing.T, encoded []byte) {
+		var first, second bag
+		if first.parse(encoded) != nil {
+			return
+		}
+		var again []byte
+		for _, property := range first.properties {
+			again = fmt.Appendf(again, "%s=%s&", escape(property.Name), escape(property.Value))
+		}
+		if err := second.parse(again); err != nil {
+			t.Fatalf("%q is written again as %q, which is no bag: %v", encoded, again, err)
+		}
+		if !bytes.Equal([]byte(show(first.properties)), []byte(show(second.properties))) && !strings.Contains(string(again), "$.") {
+			t.Errorf("%q: %q became %q", encoded, show(first.properties), show(second.properties))
+		}
+	})
+}
+
+func escape(text []byte) string {
+	var b strings.Builder
+	for _, c := range text {
+		fmt.Fprintf(&b, "%%%02x", c)
+	}
+	return b.String()
+}
+
+func FuzzUserName(f *testing.F) {
+	f.Add("hub.local/d1/?api-version=2021-04-12")
+	f.Add("0ne1/registrations/d1/api-version=2019-03-31")
+	f.Fuzz(func(t *testing.T, user string) {
+		if name, err := parseHubName(user); err == nil && (name.host == "" || name.deviceID == "") {
+			t.Errorf("%q names %+v", user, name)
+		}
+		parseProvisioningName(user)
+	})
+}
