@@ -1,0 +1,120 @@
+package device
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"fmt"
+	"net/url"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+const (
+	hubVersion       = "2021-04-12"
+	defaultKeepAlive = 4 * time.Minute
+
+	// tokenLifetime is how long the token of a device with a key is good. The
+	// hub ends the connection then.
+	tokenLifetime = time.Hour
+
+	twinAnswers  = "$iothub/twin/res/"
+	desiredTopic = "$iothub/twin/PATCH/properties/desired/"
+)
+
+// HubOptions says to which hub and as whom to connect.
+type HubOptions struct {
+	Host         string // the hub's host, or host:port; the port is 8883, or 443 with WebSocket, when absent
+	DeviceID     string
+	Certificate  *tls.Certificate // for a device with X.509 authentication
+	SASKey       string           // base64, for a device with a key instead
+	RootCAs      *x509.CertPool   // what the server's certificate is checked against; the system's when nil
+	WebSocket    bool
+	CleanSession bool
+	KeepAlive    time.Duration // in whole seconds; 4 minutes when zero
+
+	// OnDesired gets each patch of the desired properties, which contains its
+	// $version. Nothing else is read from the connection until it returns, so it
+	// may call SendAsync and Ended, and must not wait for Send, Twin, Report or
+	// Close.
+	OnDesired func(version int64, patch json.RawMessage)
+}
+
+// Client is a device that is connected to its hub. Its methods may be called
+// from many goroutines.
+type Client struct {
+	mqtt    *mqtt.Client
+	events  string // the telemetry topic, up to the property bag
+	asked   *requests
+	desired func(version int64, patch json.RawMessage)
+
+	twin       sync.Mutex
+	subscribed bool // to twin answers
+}
+
+// Connect connects a device to its hub. A refused connection has a
+// *mqtt.RefusedError in its error's chain.
+func Connect(ctx context.Context, options HubOptions) (*Client, error) {
+	to := endpoint{options.Host, options.Certificate, options.RootCAs, options.WebSocket}
+	keepAlive := options.KeepAlive
+	if keepAlive == 0 {
+		keepAlive = defaultKeepAlive
+	}
+	connect := mqtt.Connect{
+		ClientID:     options.DeviceID,
+		Username:     fmt.Sprintf("%s/%s/?api-version=%s&DeviceClientType=%s", to.name(), options.DeviceID, hubVersion, url.QueryEscape(clientVersion)),
+		CleanSession: options.CleanSession,
+		KeepAlive:    keepAliveSeconds(keepAlive),
+	}
+	if options.SASKey != "" {
+		token, err := credential.NewToken(to.name()+"/devices/"+options.DeviceID, "", options.SASKey, time.Now().Add(tokenLifetime))
+		if err != nil {
+			return nil, fmt.Errorf("make the token of %s: %w", options.DeviceID, err)
+		}
+		connect.Password, connect.HasPassword = []byte(token), true
+	}
+	c := &Client{
+		events:  "devices/" + url.PathEscape(options.DeviceID) + "/messages/events/",
+		asked:   newRequests(twinAnswers),
+		desired: options.OnDesired,
+	}
+	var err error
+	if c.mqtt, err = to.dial(ctx, connect, c.receive); err != nil {
+		return nil, err
+	}
+	if c.desired != nil {
+		if err := subscribe(ctx, c.mqtt, desiredTopic+"#"); err != nil {
+			c.mqtt.Abort()
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// receive takes what the hub publishes.
+func (c *Client) receive(topic string, payload []byte) {
+	if c.asked.receive(topic, payload) {
+		return
+	}
+	if query, ok := strings.CutPrefix(topic, desiredTopic+"?"); ok && c.desired != nil {
+		if parameters, err := url.ParseQuery(query); err == nil {
+			c.desired(number(parameters.Get("$version")), payload)
+		}
+	}
+}
+
+// Ended is closed when the connection has ended; Err then says why.
+func (c *Client) Ended() <-chan struct{} { return c.mqtt.Ended() }
+
+// Err waits for the connection's end and returns why it ended: net.ErrClosed
+// after Close.
+func (c *Client) Err() error { return c.mqtt.Err() }
+
+// Close disconnects and waits for the connection's end. Messages that are not
+// acknowledged yet fail.
+func (c *Client) Close() error { return c.mqtt.Disconnect() }

@@ -1,0 +1,83 @@
+package device
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// Message is telemetry: device-to-cloud, as Azure calls it.
+type Message struct {
+	MessageID       string // system properties; left out when empty
+	CorrelationID   string
+	ContentType     string            // such as application/json
+	ContentEncoding string            // such as utf-8
+	Properties      map[string]string // the application's
+	Payload         []byte            // at most 256 KiB with its properties
+}
+
+// Send sends telemetry and waits until the hub acknowledges it.
+func (c *Client) Send(ctx context.Context, message Message) error {
+	acknowledged := make(chan error, 1)
+	if err := c.SendAsync(message, func(err error) { acknowledged <- err }); err != nil {
+		return err
+	}
+	select {
+	case err := <-acknowledged:
+		if err != nil {
+			return fmt.Errorf("send a message: %w", err)
+		}
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("wait for the acknowledgement of a message: %w", context.Cause(ctx))
+	}
+}
+
+// SendAsync sends telemetry. When it returns nil, done is called once: with nil
+// when the hub acknowledges the message, or with why the connection ended
+// before. Nothing is read from the connection until done returns. How many
+// messages are under way at once is the caller's to bound.
+func (c *Client) SendAsync(message Message, done func(error)) error {
+	if err := c.mqtt.Publish(c.events+message.bag(), message.Payload, 1, done); err != nil {
+		return fmt.Errorf("send a message: %w", err)
+	}
+	return nil
+}
+
+// bag returns the property bag that ends the topic: system properties first,
+// then the application's in the order of their names.
+func (m Message) bag() string {
+	var bag strings.Builder
+	add := func(name, value string) {
+		if bag.Len() > 0 {
+			bag.WriteByte('&')
+		}
+		bag.WriteString(escape(name))
+		bag.WriteByte('=')
+		bag.WriteString(escape(value))
+	}
+	for _, system := range [...]struct{ name, value string }{
+		{"$.mid", m.MessageID}, {"$.cid", m.CorrelationID}, {"$.ct", m.ContentType}, {"$.ce", m.ContentEncoding},
+	} {
+		if system.value != "" {
+			add(system.name, system.value)
+		}
+	}
+	names := make([]string, 0, len(m.Properties))
+	for name := range m.Properties {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		add(name, m.Properties[name])
+	}
+	return bag.String()
+}
+
+// escape percent-encodes all that is not a letter, a digit or one of -_.~, the
+// space included, as the SDKs do: hubs take a plus sign for a plus sign.
+func escape(text string) string {
+	return strings.ReplaceAll(url.QueryEscape(text), "+", "%20")
+}
