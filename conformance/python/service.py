@@ -24,8 +24,10 @@ class Service:
         self.policy = parts["SharedAccessKeyName"]
         self.key = parts["SharedAccessKey"]
 
-    def call(self, method, path, body=None, **query):
-        """Returns the decoded answer, None when it is empty. A refusal is raised with what it says."""
+    def call(self, method, path, body=None, update=False, **query):
+        """Returns the decoded answer, None when it is empty. A refusal is raised with what it says.
+
+        A PUT creates, unless it is to update what is there."""
         query = urllib.parse.urlencode({"api-version": API_VERSION, **query})
         request = urllib.request.Request(
             f"https://{self.host}{path}?{query}",
@@ -33,7 +35,7 @@ class Service:
             data=None if body is None else json.dumps(body).encode(),
             headers={"Authorization": self.token(), "Content-Type": "application/json; charset=utf-8"},
         )
-        if method in ("PATCH", "DELETE"):
+        if update or method in ("PATCH", "DELETE"):
             request.add_header("If-Match", "*")
         try:
             with urllib.request.urlopen(request, timeout=30) as answer:

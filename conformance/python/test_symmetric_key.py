@@ -49,7 +49,7 @@ class SymmetricKey(unittest.IsolatedAsyncioTestCase):
         await self.assert_refused(wrong)
         unknown = self.device["connectionString"].replace("DeviceId=python-key", "DeviceId=python-nobody")
         await self.assert_refused(unknown)
-        service.hub.call("PUT", "/devices/python-key", {**self.device, "status": "disabled"})
+        service.hub.call("PUT", "/devices/python-key", {**self.device, "status": "disabled"}, update=True)
         await self.assert_refused(self.device["connectionString"])
 
     async def assert_refused(self, connection_string):

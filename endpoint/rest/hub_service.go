@@ -2,7 +2,6 @@ package rest
 
 import (
 	"errors"
-	"net/http"
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
@@ -146,9 +145,6 @@ func bulkDevices(c *call) (any, error) {
 			}
 			failed = append(failed, bulkDeviceError{body.device().DeviceID, problem.Code.Name(), problem.Message})
 		}
-	}
-	if len(failed) > 0 {
-		c.status = http.StatusBadRequest
 	}
 	return struct {
 		IsSuccessful bool              `json:"isSuccessful"`
