@@ -1,0 +1,45 @@
+# The commands for working on Berth. `make` lists them.
+
+GO       ?= go
+FUZZTIME ?= 10m
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help demo build test unit conformance lint fuzz bench
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## the whole path once: enroll, provision, send, read back
+	$(GO) run ./cmd/berth demo
+
+build: ## a static binary in bin/berth
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/berth ./cmd/berth
+
+test: unit conformance ## everything: unit, crash and wire tests, and the Azure SDKs
+
+unit: ## what needs nothing but Go, with the race detector
+	$(GO) vet ./...
+	$(GO) test -race -timeout 20m ./...
+
+conformance: ## the Azure SDKs against berth up; needs the ports 8883 and 443
+	$(GO) test -count=1 -timeout 30m -tags conformance ./conformance/...
+
+lint: ## gofmt, go vet, staticcheck
+	@unformatted=$$(gofmt -l $$($(GO) list -f '{{.Dir}}' ./...)); \
+	if [ -n "$$unformatted" ]; then echo "gofmt -w is needed for:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) vet -tags conformance ./conformance/...
+	$(GO) tool staticcheck ./...
+	$(GO) tool staticcheck -tags conformance ./conformance/...
+
+fuzz: ## every parser of network bytes, each for FUZZTIME (10m)
+	@set -e; $(GO) list ./... | while read -r package; do \
+		$(GO) test -list '^Fuzz' "$$package" | { grep '^Fuzz' || true; } | while read -r target; do \
+			echo "$$package $$target for $(FUZZTIME)"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+		done; \
+	done
+
+bench: ## allocations and rates of the hot paths
+	$(GO) test -run '^$$' -bench . -benchmem ./wire/... ./endpoint/... ./store/...

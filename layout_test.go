@@ -1,0 +1,174 @@
+package berth
+
+import (
+	"fmt"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/berth-iot/berth/"
+
+// layout says which packages of ours each package may import. A row covers the
+// packages below it that have no row of their own; so does a permission.
+// docs/architecture.md explains the order.
+var layout = map[string][]string{
+	// What knows nothing of ours.
+	"fault":   {},
+	"store":   {},
+	"cluster": {},
+	"wire":    {},
+
+	// Engines implement an interface and know no domain.
+	"store/pebble":    {"store"},
+	"store/segment":   {"store"},
+	"store/storetest": {"store"},
+	"cluster/local":   {"cluster"},
+
+	// The domain. The two services do not know each other.
+	"credential":          {"fault"},
+	"provisioning/attest": {"credential", "fault"},
+	"provisioning":        {"provisioning/attest", "credential", "store", "fault"},
+	"hub":                 {"credential", "store", "cluster", "fault"},
+
+	// Azure's contract on the wire. Endpoints do not know each other.
+	"endpoint/mqtt": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},
+	"endpoint/rest": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},
+
+	// The only place that knows all.
+	"server": {"endpoint", "provisioning", "hub", "credential", "store", "cluster", "fault", "wire"},
+
+	// Clients, and what is made of them.
+	"device":      {"wire", "credential", "fault"},
+	"backend":     {"provisioning", "hub", "credential", "fault"},
+	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
+	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
+	"conformance": {},
+	"cmd":         {"bench", "server", "device", "backend", "provisioning", "hub", "credential", "fault"},
+}
+
+// interfaces are the packages of which a permission covers no engine: only the
+// server chooses engines.
+var interfaces = []string{"store", "cluster"}
+
+// TestLayout reads the import graph of the module and holds it against layout.
+// Tests may import what they like.
+func TestLayout(t *testing.T) {
+	graph, err := importGraph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, ok := graph["cmd/berth"]; !ok {
+		t.Fatalf("cmd/berth is not among the packages: %v", slices.Sorted(maps.Keys(graph)))
+	}
+	for _, violation := range violations(graph) {
+		t.Error(violation)
+	}
+}
+
+// TestLayoutRefuses proves that the check can fail.
+func TestLayoutRefuses(t *testing.T) {
+	for _, example := range []struct{ from, to, want string }{
+		{"provisioning", "hub", "provisioning imports hub"},
+		{"hub", "provisioning/attest", "hub imports provisioning/attest"},
+		{"hub", "store/pebble", "hub imports store/pebble"},
+		{"endpoint/mqtt", "cluster/local", "endpoint/mqtt imports cluster/local"},
+		{"wire/mqtt", "fault", "wire/mqtt imports fault"},
+		{"store/segment", "hub", "store/segment imports hub"},
+		{"endpoint/rest", "endpoint/mqtt", "endpoint/rest imports endpoint/mqtt"},
+		{"device", "hub", "device imports hub"},
+		{"server", "cmd/berth", "server imports cmd/berth"},
+		{"utils", "fault", "utils has no place"},
+		{"store/postgres", "hub", "store/postgres has no row"},
+	} {
+		found := violations(map[string][]string{example.from: {example.to}})
+		if len(found) != 1 || !strings.Contains(found[0], example.want) {
+			t.Errorf("%s importing %s: got %q, want one that says %q", example.from, example.to, found, example.want)
+		}
+	}
+	if found := violations(map[string][]string{"server": {"store/pebble", "endpoint/mqtt"}, "provisioning/attest": {"credential"}}); len(found) > 0 {
+		t.Errorf("what is allowed is refused: %q", found)
+	}
+}
+
+// violations names every import that layout does not allow.
+func violations(graph map[string][]string) (found []string) {
+	for _, from := range slices.Sorted(maps.Keys(graph)) {
+		row, ok := rowOf(from)
+		switch {
+		case !ok:
+			found = append(found, fmt.Sprintf("%s has no place in the layout: give it a row in layout_test.go and in docs/architecture.md", from))
+			continue
+		case slices.Contains(interfaces, row) && from != row:
+			found = append(found, fmt.Sprintf("%s has no row of its own, as every engine of %s must have: add one to layout_test.go", from, row))
+			continue
+		}
+		for _, to := range graph[from] {
+			if !allowed(row, layout[row], to) {
+				found = append(found, fmt.Sprintf("%s imports %s: that arrow points up or sideways. %s may import of ours: %s", from, to, row, strings.Join(layout[row], ", ")))
+			}
+		}
+	}
+	return found
+}
+
+func allowed(row string, permissions []string, to string) bool {
+	return slices.ContainsFunc(permissions, func(permission string) bool {
+		engines := slices.Contains(interfaces, permission) && row != "server"
+		return to == permission || !engines && strings.HasPrefix(to, permission+"/")
+	})
+}
+
+// rowOf finds the row that covers a package: its own, or the nearest above.
+func rowOf(name string) (string, bool) {
+	for {
+		if _, ok := layout[name]; ok {
+			return name, true
+		}
+		slash := strings.LastIndexByte(name, '/')
+		if slash < 0 {
+			return "", false
+		}
+		name = name[:slash]
+	}
+}
+
+// importGraph returns, for each package of the module, which others of the
+// module it imports outside of its tests, on whatever system. It reads the files
+// itself, because go test would not notice that the answer of go list has changed.
+func importGraph() (map[string][]string, error) {
+	graph := make(map[string][]string)
+	err := filepath.WalkDir(".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := entry.Name(); entry.IsDir() {
+			if name == "testdata" || name == "node_modules" || name != "." && strings.HasPrefix(name, ".") {
+				return fs.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+			return nil
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ImportsOnly)
+		if err != nil {
+			return err
+		}
+		from := filepath.ToSlash(filepath.Dir(path))
+		imports := graph[from]
+		for _, imported := range file.Imports {
+			if to, ours := strings.CutPrefix(strings.Trim(imported.Path.Value, `"`), module); ours && !slices.Contains(imports, to) {
+				imports = append(imports, to)
+			}
+		}
+		graph[from] = imports
+		return nil
+	})
+	return graph, err
+}
