@@ -30,26 +30,26 @@ type ProvisioningOptions struct {
 	OnAssigning func(operationID string, wait time.Duration)
 }
 
-// Result is the end of a registration.
-type Result struct {
-	OperationID       string            `json:"operationId"`
-	Status            string            `json:"status"`
-	RegistrationState RegistrationState `json:"registrationState"`
+// Registration is what the service answers to a registration.
+type Registration struct {
+	OperationID       string             `json:"operationId"`
+	Status            string             `json:"status"`                      // assigned, when there was no error
+	RegistrationState *RegistrationState `json:"registrationState,omitempty"` // not nil then
 }
 
 // RegistrationState is what the service says of the device.
 type RegistrationState struct {
-	RegistrationID      string          `json:"registrationId"`
-	DeviceID            string          `json:"deviceId"`
-	AssignedHub         string          `json:"assignedHub"`
-	Status              string          `json:"status"`
-	Substatus           string          `json:"substatus"`
-	CreatedDateTime     time.Time       `json:"createdDateTimeUtc"`
-	LastUpdatedDateTime time.Time       `json:"lastUpdatedDateTimeUtc"`
-	ETag                string          `json:"etag"`
-	Payload             json.RawMessage `json:"payload,omitempty"`
-	ErrorCode           int             `json:"errorCode,omitempty"`
-	ErrorMessage        string          `json:"errorMessage,omitempty"`
+	RegistrationID         string          `json:"registrationId"`
+	DeviceID               string          `json:"deviceId"`
+	AssignedHub            string          `json:"assignedHub"`
+	Status                 string          `json:"status"`
+	Substatus              string          `json:"substatus"`
+	CreatedDateTimeUTC     time.Time       `json:"createdDateTimeUtc"`
+	LastUpdatedDateTimeUTC time.Time       `json:"lastUpdatedDateTimeUtc"`
+	ETag                   string          `json:"etag"`
+	Payload                json.RawMessage `json:"payload,omitempty"`
+	ErrorCode              int             `json:"errorCode,omitempty"`
+	ErrorMessage           string          `json:"errorMessage,omitempty"`
 }
 
 // defaultWait is how long to wait before asking again when the service does not
@@ -57,8 +57,9 @@ type RegistrationState struct {
 const defaultWait = 2 * time.Second
 
 // Provision registers a device and waits until it is assigned. A refusal, and an
-// assignment that failed, are returned as a *fault.Error.
-func Provision(ctx context.Context, o ProvisioningOptions) (Result, error) {
+// assignment that failed, are returned as a *fault.Error. With an error from the
+// time of waiting comes what the service answered last.
+func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error) {
 	asked := newRequests("$dps/registrations/res/")
 	to := endpoint{o.Host, o.Certificate, o.RootCAs, o.WebSocket}
 	client, err := to.dial(ctx, mqtt.Connect{
@@ -66,74 +67,77 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Result, error) {
 		Username: o.IDScope + "/registrations/" + o.RegistrationID + "/api-version=2019-03-31&ClientVersion=" + url.QueryEscape(clientVersion),
 	}, func(topic string, payload []byte) { asked.receive(topic, payload) })
 	if err != nil {
-		return Result{}, err
+		return Registration{}, err
 	}
 	defer client.Disconnect() // what matters has been said by then
 	if err := subscribe(ctx, client, "$dps/registrations/res/#"); err != nil {
-		return Result{}, err
+		return Registration{}, err
 	}
 	body, err := json.Marshal(struct {
 		RegistrationID string          `json:"registrationId"`
 		Payload        json.RawMessage `json:"payload,omitempty"`
 	}{o.RegistrationID, o.Payload})
 	if err != nil {
-		return Result{}, fmt.Errorf("encode the payload: %w", err)
+		return Registration{}, fmt.Errorf("encode the payload: %w", err)
 	}
 	got, err := asked.ask(ctx, client, "$dps/registrations/PUT/iotdps-register/", "", body)
 	for {
-		var result Result
-		if result, err = readResult(got, err); err != nil || result.Status != "assigning" {
-			return result, err
+		var registration Registration
+		if registration, err = readRegistration(got, err); err != nil || registration.Status != "assigning" {
+			return registration, err
 		}
-		if err := o.wait(ctx, result, got); err != nil {
-			return Result{}, err
+		if err := o.wait(ctx, client, registration.OperationID, got.retryAfter()); err != nil {
+			return registration, err
 		}
-		got, err = asked.ask(ctx, client, "$dps/registrations/GET/iotdps-get-operationstatus/", "&operationId="+result.OperationID, nil)
+		got, err = asked.ask(ctx, client, "$dps/registrations/GET/iotdps-get-operationstatus/", "&operationId="+url.QueryEscape(registration.OperationID), nil)
 	}
 }
 
-// subscribe subscribes to what the service answers on.
+// subscribe subscribes to one filter, which the server must grant.
 func subscribe(ctx context.Context, client *mqtt.Client, filter string) error {
 	codes, err := client.Subscribe(ctx, mqtt.Subscription{Filter: filter, QoS: subscriptionQoS})
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", filter, err)
 	}
-	if codes[0] == mqtt.Refused {
-		return fmt.Errorf("subscribe to %s: the service refuses it", filter)
+	if len(codes) != 1 || codes[0] == mqtt.Refused {
+		return fmt.Errorf("subscribe to %s: the server refuses it", filter)
 	}
 	return nil
 }
 
-func readResult(got answer, err error) (result Result, _ error) {
+func readRegistration(got answer, err error) (registration Registration, _ error) {
 	if err != nil {
-		return result, err
+		return registration, err
 	}
-	if err := json.Unmarshal(got.body, &result); err != nil {
-		return result, fmt.Errorf("read the answer of the provisioning service: %w", err)
+	if err := json.Unmarshal(got.body, &registration); err != nil {
+		return registration, fmt.Errorf("read the answer of the provisioning service: %w", err)
 	}
-	switch state := result.RegistrationState; result.Status {
-	case "assigned", "assigning":
-		return result, nil
-	case "failed":
-		return result, &fault.Error{Code: fault.Code(state.ErrorCode), Message: state.ErrorMessage}
+	switch state := registration.RegistrationState; {
+	case registration.Status == "assigning", registration.Status == "assigned" && state != nil:
+		return registration, nil
+	case registration.Status == "failed" && state != nil:
+		return registration, &fault.Error{Code: fault.Code(state.ErrorCode), Message: state.ErrorMessage}
 	}
-	return result, errors.New("the provisioning service answers with the status " + strconv.Quote(result.Status))
+	return registration, errors.New("the provisioning service answers with the status " + strconv.Quote(registration.Status))
 }
 
-func (o ProvisioningOptions) wait(ctx context.Context, result Result, got answer) error {
-	wait := got.retryAfter()
+// wait waits before the device asks again, for as long as ctx and the connection
+// last.
+func (o ProvisioningOptions) wait(ctx context.Context, client *mqtt.Client, operationID string, wait time.Duration) error {
 	if wait <= 0 {
 		wait = defaultWait
 	}
 	if o.OnAssigning != nil {
-		o.OnAssigning(result.OperationID, wait)
+		o.OnAssigning(operationID, wait)
 	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
+	case <-client.Ended():
+		return fmt.Errorf("wait for the assignment: %w", client.Err())
 	case <-ctx.Done():
-		return ctx.Err()
+		return fmt.Errorf("wait for the assignment: %w", context.Cause(ctx))
 	}
 }

@@ -1,0 +1,63 @@
+package berthtest_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/berthtest"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func TestStart(t *testing.T) {
+	berth := berthtest.Start(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+
+	if _, err := berth.Provisioning.Enrollment(ctx, "nobody"); !errors.Is(err, fault.EnrollmentNotFound) {
+		t.Errorf("an unknown enrollment: %v, want %v", err, fault.EnrollmentNotFound)
+	}
+	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
+		CommonName: "device-1", KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = berth.Provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
+		RegistrationID: "device-1",
+		Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if devices, _, err := berth.Hub.Devices(ctx, "", "", 10); err != nil || len(devices) != 0 {
+		t.Errorf("the hub has %v, %v, want no device", devices, err)
+	}
+	dialer := tls.Dialer{Config: &tls.Config{RootCAs: berth.RootCAs, ServerName: berth.Info().ProvisioningHost}}
+	conn, err := dialer.DialContext(ctx, "tcp", berth.MQTTAddress())
+	if err != nil {
+		t.Fatalf("the MQTT port, trusting RootCAs: %v", err)
+	}
+	conn.Close()
+
+	scope, before := berth.Info().IDScope, berth.MQTTAddress()
+	berth.Restart(t)
+	if berth.Info().IDScope != scope {
+		t.Errorf("the ID scope was %s and is %s after a restart", scope, berth.Info().IDScope)
+	}
+	if _, err := berth.Provisioning.Enrollment(ctx, "device-1"); err != nil {
+		t.Errorf("the enrollment after a restart: %v", err)
+	}
+	if err := berth.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if conn, err := net.Dial("tcp", before); err == nil {
+		conn.Close()
+		t.Error("the port of a stopped server still answers")
+	}
+}

@@ -1,0 +1,126 @@
+package main
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/credential"
+)
+
+func (c *cli) cert() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "cert",
+		Short: "Certificates for tests and trials",
+	})
+	command.AddCommand(c.certDevice())
+	return command
+}
+
+func (c *cli) certDevice() *cobra.Command {
+	var (
+		keyType    string
+		days       int
+		passPhrase string
+		folder     string
+		force      bool
+	)
+	command := &cobra.Command{
+		Use:   "device CN",
+		Short: "Make a self-signed device certificate and its private key",
+		Long: `Makes what the quickstart makes with openssl: a self-signed X.509 certificate
+with CN as its common name, which is the device's registration id, in CN.pem, and
+its private key in CN.key.pem. Self-signed certificates are for tests.`,
+		Example: `  berth cert device Python-device-01 --pass-phrase 1234
+  berth cert device sensor-7 --key-type ec256 --out certificates`,
+		Args: exactly("CN"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			name := args[0]
+			if strings.ContainsAny(name, `/\`) || name == "." || name == ".." {
+				return usageError{fmt.Errorf("%q can't be the name of a file, nor a registration id", name)}
+			}
+			if days < 1 {
+				return usageError{errors.New("--days is at least 1")}
+			}
+			certificateFile, keyFile := filepath.Join(folder, name+".pem"), filepath.Join(folder, name+".key.pem")
+			if !force {
+				for _, file := range []string{certificateFile, keyFile} {
+					if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
+						return advise(fmt.Errorf("%s is there already", file), "--force replaces it.")
+					}
+				}
+			}
+			certificate, key, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
+				CommonName: name, KeyType: credential.KeyType(keyType), PassPhrase: passPhrase,
+				NotBefore: time.Now().Add(-time.Minute), Validity: time.Duration(days) * 24 * time.Hour,
+			})
+			if err != nil {
+				return err
+			}
+			if err := os.MkdirAll(folder, 0o755); err != nil {
+				return err
+			}
+			if err := replaceFile(keyFile, key, 0o600); err != nil {
+				return err
+			}
+			if err := replaceFile(certificateFile, certificate, 0o644); err != nil {
+				return err
+			}
+			parsed, err := credential.ParseCertificates(certificate)
+			if err != nil {
+				return err
+			}
+			_, thumbprint := credential.Thumbprints(parsed[0])
+			made := map[string]string{"certificate": certificateFile, "key": keyFile, "commonName": name, "sha256Thumbprint": thumbprint,
+				"notAfter": parsed[0].NotAfter.Format(time.RFC3339)}
+			return c.print(made, func(w io.Writer) {
+				record(w,
+					field{"Certificate", certificateFile},
+					field{"Private key", keyFile},
+					field{"Common name", name},
+					field{"SHA-256", thumbprint},
+					field{"Valid to", when(parsed[0].NotAfter)})
+				fmt.Fprintf(w, "\nEnroll it: berth enrollment create %s --x509 %s\n", quote(name), quote(certificateFile))
+			})
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&keyType, "key-type", string(credential.RSA4096), "rsa4096, rsa2048 or ec256")
+	flags.IntVar(&days, "days", 365, "how many days it is valid")
+	flags.StringVar(&passPhrase, "pass-phrase", "", "encrypt the private key with this `text`")
+	flags.StringVar(&folder, "out", ".", "the `folder` to write to")
+	flags.BoolVar(&force, "force", false, "replace files that are there")
+	command.RegisterFlagCompletionFunc("key-type", cobra.FixedCompletions([]cobra.Completion{"rsa4096", "rsa2048", "ec256"}, cobra.ShellCompDirectiveNoFileComp))
+	return command
+}
+
+// replaceFile writes a new file with this mode in the place of whatever is
+// there: a key must not inherit the mode of an older file.
+func replaceFile(path string, content []byte, mode fs.FileMode) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err != nil {
+		return err
+	}
+	_, err = file.Write(content)
+	return errors.Join(err, file.Close())
+}
+
+func pemOf(certificates []*x509.Certificate) string {
+	var text strings.Builder
+	for _, certificate := range certificates {
+		text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
+	}
+	return text.String()
+}

@@ -1,0 +1,318 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func (c *cli) enrollment() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "enrollment",
+		Short: "Individual enrollments: the devices that may come in",
+	})
+	command.AddCommand(c.enrollmentCreate(), c.enrollmentShow(), c.enrollmentList(), c.enrollmentUpdate(), c.enrollmentDelete())
+	return command
+}
+
+func (c *cli) enrollmentCreate() *cobra.Command {
+	var wanted enrollmentFlags
+	command := &cobra.Command{
+		Use:   "create ID --x509 FILE",
+		Short: "Enroll a device with its X.509 certificate",
+		Long: `Enrolls a device. ID is its registration id, which must be the common name in
+the subject of its certificate. The file holds the certificate as PEM or DER,
+never the private key.`,
+		Example: `  berth enrollment create Python-device-01 --x509 python-device.pem
+  berth enrollment create Python-device-01 --x509 python-device.pem \
+    --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
+		Args: exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			enrollment := provisioning.Enrollment{RegistrationID: args[0], Attestation: provisioning.AttestationMechanism{Type: "x509"}}
+			if wanted.primary == "" {
+				return usageError{fmt.Errorf("an enrollment needs the device's certificate: --x509 FILE")}
+			}
+			if err := wanted.apply(c, command, &enrollment); err != nil {
+				return err
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			created, err := service.CreateEnrollment(command.Context(), enrollment)
+			if err != nil {
+				return err
+			}
+			return c.print(created, func(w io.Writer) { describeEnrollment(w, created) })
+		},
+	}
+	wanted.flags(command)
+	return command
+}
+
+func (c *cli) enrollmentShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show ID",
+		Short: "Show an enrollment and the state of its device's registration",
+		Args:  exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			enrollment, err := service.Enrollment(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return c.print(enrollment, func(w io.Writer) { describeEnrollment(w, enrollment) })
+		},
+	}
+}
+
+func (c *cli) enrollmentList() *cobra.Command {
+	var wanted selection
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the enrollments",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			enrollments, err := collect(wanted, func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+				return service.Enrollments(command.Context(), prefix, after, top)
+			})
+			if err != nil {
+				return err
+			}
+			return printList(c, enrollments, "No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
+				[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
+				func(e provisioning.Enrollment) []string {
+					state, hub := "unassigned", ""
+					if e.RegistrationState != nil {
+						state, hub = string(e.RegistrationState.Status), e.RegistrationState.AssignedHub
+					}
+					expiry := ""
+					if primary, _ := certificatesOf(e); primary != nil {
+						expiry = when(primary.NotAfterUTC.Time)
+					}
+					return []string{e.RegistrationID, string(e.ProvisioningStatus), state, orDash(hub), orDash(expiry)}
+				})
+		},
+	}
+	wanted.flags(command)
+	return command
+}
+
+func (c *cli) enrollmentUpdate() *cobra.Command {
+	var wanted enrollmentFlags
+	command := &cobra.Command{
+		Use:   "update ID",
+		Short: "Change an enrollment",
+		Long:  "Changes what the flags name and leaves the rest of the enrollment as it is.",
+		Example: `  berth enrollment update Python-device-01 --provisioning-status disabled
+  berth enrollment update Python-device-01 --x509-secondary next.pem`,
+		Args: exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			if !wanted.changed(command) {
+				return usageError{fmt.Errorf("nothing is to be changed: name at least one flag")}
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			enrollment, err := service.Enrollment(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := wanted.apply(c, command, &enrollment); err != nil {
+				return err
+			}
+			updated, err := service.PutEnrollment(command.Context(), enrollment, enrollment.ETag)
+			if err != nil {
+				return err
+			}
+			return c.print(updated, func(w io.Writer) { describeEnrollment(w, updated) })
+		},
+	}
+	wanted.flags(command)
+	return command
+}
+
+func (c *cli) enrollmentDelete() *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete ID",
+		Short: "Delete an enrollment",
+		Long: `Deletes an enrollment, so that its device can't register again. The registration
+record and the device in its hub stay: berth registration delete, berth device
+delete.`,
+		Args: exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.DeleteEnrollment(command.Context(), args[0], "")
+		},
+	}
+}
+
+// enrollmentFlags are what can be said of an enrollment on the command line.
+type enrollmentFlags struct {
+	primary, secondary string
+	hub                string
+	deviceID           string
+	initialTwin        string
+	status             string
+	edge               bool
+}
+
+func (f *enrollmentFlags) flags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVar(&f.primary, "x509", "", "the device's certificate, PEM or DER `file`")
+	flags.StringVar(&f.secondary, "x509-secondary", "", "the certificate to roll over to, PEM or DER `file`; '' removes it")
+	flags.StringVar(&f.hub, "hub", "", "bind the device to the hub with this `name` or host; '' lets every linked hub take it")
+	flags.StringVar(&f.deviceID, "device-id", "", "the device's `id` in the hub, when it is to differ from the registration id")
+	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
+	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
+	flags.BoolVar(&f.edge, "edge-enabled", false, "the device is an IoT Edge device")
+	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *enrollmentFlags) changed(command *cobra.Command) bool {
+	for _, name := range []string{"x509", "x509-secondary", "hub", "device-id", "initial-twin", "provisioning-status", "edge-enabled"} {
+		if command.Flags().Changed(name) {
+			return true
+		}
+	}
+	return false
+}
+
+// apply writes into the enrollment what the flags say, and warns of what the
+// service would take but no device could use.
+func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *provisioning.Enrollment) error {
+	flags := command.Flags()
+	if flags.Changed("x509") || flags.Changed("x509-secondary") {
+		if err := f.applyCertificates(c, command, enrollment); err != nil {
+			return err
+		}
+	}
+	if flags.Changed("hub") {
+		host, err := c.target.hubHost(f.hub)
+		if err != nil {
+			return err
+		}
+		enrollment.HubHostName, enrollment.Hubs = host, nil
+	}
+	if flags.Changed("device-id") {
+		enrollment.DeviceID = f.deviceID
+	}
+	if flags.Changed("initial-twin") {
+		twin, err := readInitialTwin(f.initialTwin)
+		if err != nil {
+			return err
+		}
+		enrollment.InitialTwin = twin
+	}
+	if flags.Changed("provisioning-status") {
+		enrollment.ProvisioningStatus = provisioning.ProvisioningStatus(f.status)
+	}
+	if flags.Changed("edge-enabled") {
+		enrollment.Capabilities = &provisioning.Capabilities{IoTEdge: f.edge}
+	}
+	return nil
+}
+
+func (f *enrollmentFlags) applyCertificates(c *cli, command *cobra.Command, enrollment *provisioning.Enrollment) error {
+	var certificates provisioning.X509Certificates
+	if x := enrollment.Attestation.X509; x != nil && x.ClientCertificates != nil {
+		certificates = *x.ClientCertificates
+	}
+	for _, which := range []struct {
+		flag, file  string
+		certificate **provisioning.X509Certificate
+	}{{"x509", f.primary, &certificates.Primary}, {"x509-secondary", f.secondary, &certificates.Secondary}} {
+		switch {
+		case !command.Flags().Changed(which.flag):
+		case which.file == "":
+			*which.certificate = nil
+		default:
+			text, err := c.readCertificate(which.file, enrollment.RegistrationID)
+			if err != nil {
+				return err
+			}
+			*which.certificate = &provisioning.X509Certificate{Certificate: text}
+		}
+	}
+	enrollment.Attestation.X509 = &provisioning.X509Attestation{ClientCertificates: &certificates}
+	return nil
+}
+
+// readCertificate returns a certificate as PEM for the service. A common name
+// that is not the registration id is no error here, but the device will be
+// refused: the person is told.
+func (c *cli) readCertificate(file, registrationID string) (string, error) {
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the certificate: %w", err)
+	}
+	parsed, err := credential.ParseCertificates(content)
+	if err != nil {
+		return "", fmt.Errorf("%s: %w", file, err)
+	}
+	if name := parsed[0].Subject.CommonName; !strings.EqualFold(name, registrationID) {
+		fmt.Fprintf(c.stderr, "berth: warning: the certificate's common name is %q, the registration id is %q: the device is refused while they differ\n", name, registrationID)
+	}
+	return pemOf(parsed), nil
+}
+
+// certificatesOf returns what an enrollment's certificates say, nil for none.
+func certificatesOf(e provisioning.Enrollment) (primary, secondary *provisioning.X509CertificateInfo) {
+	if e.Attestation.X509 == nil || e.Attestation.X509.ClientCertificates == nil {
+		return nil, nil
+	}
+	certificates := e.Attestation.X509.ClientCertificates
+	if certificates.Primary != nil {
+		primary = certificates.Primary.Info
+	}
+	if certificates.Secondary != nil {
+		secondary = certificates.Secondary.Info
+	}
+	return primary, secondary
+}
+
+func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
+	fields := []field{
+		{"Registration id", e.RegistrationID},
+		{"Device id", e.DeviceID},
+		{"Provisioning status", string(e.ProvisioningStatus)},
+		{"Attestation", e.Attestation.Type},
+	}
+	primary, secondary := certificatesOf(e)
+	for _, certificate := range []struct {
+		name string
+		info *provisioning.X509CertificateInfo
+	}{{"Primary certificate", primary}, {"Secondary certificate", secondary}} {
+		if certificate.info != nil {
+			fields = append(fields,
+				field{certificate.name, certificate.info.SubjectName + ", valid to " + when(certificate.info.NotAfterUTC.Time)},
+				field{"  SHA-256", certificate.info.SHA256Thumbprint})
+		}
+	}
+	fields = append(fields, field{"Hub", e.HubHostName}, field{"Hubs", strings.Join(e.Hubs, ", ")})
+	if e.InitialTwin != nil {
+		fields = append(fields, field{"Initial twin", compact(e.InitialTwin)})
+	}
+	if state := e.RegistrationState; state != nil {
+		fields = append(fields, field{"Registration", strings.TrimSpace(fmt.Sprintf("%s %s", state.Status, state.AssignedHub))})
+	}
+	fields = append(fields, field{"Created", when(e.CreatedDateTimeUTC.Time)}, field{"Last updated", when(e.LastUpdatedDateTimeUTC.Time)})
+	record(w, fields...)
+}

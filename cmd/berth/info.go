@@ -1,0 +1,108 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/server"
+)
+
+func (c *cli) info() *cobra.Command {
+	trust := false
+	command := &cobra.Command{
+		Use:   "info",
+		Short: "Show what devices and back ends need to reach the server",
+		Long: `Shows the ID scope, the host names, the authority file and the connection
+strings of the server that uses the data folder, or used it last. The connection
+strings hold keys.`,
+		Example: `  berth info
+  berth info --trust
+  export PROVISIONING_IDSCOPE=$(berth info -o json | jq -r .idScope)`,
+		Args: exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			info, err := c.target.info()
+			if err != nil {
+				return err
+			}
+			if trust {
+				fmt.Fprintln(c.stdout, trustText(info.CAFile))
+				return nil
+			}
+			return c.print(info, func(w io.Writer) { describeServer(w, info) })
+		},
+	}
+	command.Flags().BoolVar(&trust, "trust", false, "show how each SDK is made to trust the server's certificate authority")
+	return command
+}
+
+// welcome is what a person reads when a server has started.
+func welcome(w io.Writer, info server.Info, dataDir string) {
+	fmt.Fprintf(w, "Berth %s keeps its data in %s\n\n", version(), dataDir)
+	describeServer(w, info)
+	fmt.Fprintf(w, "\nClients must trust the authority file. For Python and Node:\n")
+	fmt.Fprintf(w, "  export SSL_CERT_FILE=%s\n", quote(info.CAFile))
+	fmt.Fprintf(w, "  export NODE_EXTRA_CA_CERTS=%s\n", quote(info.CAFile))
+	fmt.Fprintf(w, "For Java, C#, C and Go: berth info --trust\n")
+	fmt.Fprintf(w, "AMQP is not served by this version: use MQTT, MQTT over WebSocket or HTTPS.\n\n")
+}
+
+func describeServer(w io.Writer, info server.Info) {
+	fields := []field{
+		{"Portal", info.PortalURL + " (health and metrics; the pages come with a later version)"},
+		{"ID scope", info.IDScope},
+		{"Global device endpoint", info.ProvisioningHost},
+		{"Ports", fmt.Sprintf("MQTT %d, HTTPS and WebSocket %d", info.Ports.MQTT, info.Ports.HTTPS)},
+		{"Authority file", info.CAFile},
+		{"Provisioning service", info.ProvisioningConnectionString},
+	}
+	for _, hub := range info.Hubs {
+		fields = append(fields, field{"Hub " + hub.Name, hub.Host}, field{"", hub.ConnectionString})
+	}
+	record(w, fields...)
+}
+
+// trustText says how each SDK is made to trust an authority.
+func trustText(caFile string) string {
+	return strings.NewReplacer("CA_QUOTED", quote(caFile), "CA_FILE", caFile).Replace(`Every client must trust the certificate authority of this server:
+
+  CA_FILE
+
+Python (azure-iot-device)
+  export SSL_CERT_FILE=CA_QUOTED
+  The file takes the place of the system's authorities for that process. In code:
+  server_verification_cert=open("CA_FILE").read()
+
+Node (azure-iot-device, azure-iothub, azure-iot-provisioning-service)
+  export NODE_EXTRA_CA_CERTS=CA_QUOTED
+
+Java
+  keytool -importcert -noprompt -alias berth -file CA_QUOTED -keystore berth.p12 -storetype PKCS12 -storepass changeit
+  java -Djavax.net.ssl.trustStore=berth.p12 -Djavax.net.ssl.trustStorePassword=changeit ...
+
+C#
+  Linux    export SSL_CERT_FILE=CA_QUOTED
+  Windows  Import-Certificate -FilePath ca.pem -CertStoreLocation Cert:\CurrentUser\Root
+  macOS    security add-trusted-cert -r trustRoot -k ~/Library/Keychains/login.keychain-db ca.pem
+
+C
+  Prov_Device_SetOption(handle, OPTION_TRUSTED_CERT, pem);
+  IoTHubDeviceClient_SetOption(handle, OPTION_TRUSTED_CERT, pem);
+  where pem is the text of the file.
+
+Go
+  pool := x509.NewCertPool()
+  pool.AppendCertsFromPEM(pem)
+  &tls.Config{RootCAs: pool}
+  or, on Linux: export SSL_CERT_FILE=CA_QUOTED`)
+}
+
+// quote writes a word as a POSIX shell reads it back.
+func quote(word string) string {
+	if !strings.ContainsAny(word, " \t\n'\"\\$`&|;<>()*?[]#~!{}") {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}

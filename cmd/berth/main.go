@@ -1,0 +1,111 @@
+// Command berth runs a Berth server, and manages one by its service API.
+//
+// Certificates with a negative serial number are common in the field (openssl
+// and other makers have produced them), and a device that has one is judged by
+// its thumbprint as any other is.
+//
+//go:debug x509negativeserial=1
+package main
+
+import (
+	"context"
+	"io"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// run carries out one command line and returns its exit code: 0, 1 for a
+// failure, 2 for a command line that is wrong.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	c := &cli{stdout: stdout, stderr: stderr}
+	root := c.root()
+	root.SetArgs(args)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	return c.exit(root.ExecuteContext(ctx))
+}
+
+// cli is what the commands share.
+type cli struct {
+	stdout, stderr io.Writer
+	target         target
+	output         format
+}
+
+// The groups of the help.
+const (
+	startGroup    = "start"
+	identityGroup = "identity"
+	lookGroup     = "look"
+)
+
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "berth",
+		Short: "A device provisioning service and IoT hub that you run yourself",
+		Long: `Berth is a device provisioning service and an IoT hub in one process. Devices
+and back ends that use the Azure IoT SDKs work against it unmodified.
+
+  berth demo      shows the whole path once, and leaves nothing behind
+  berth up        starts a server; the other commands speak to it`,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+	}
+	help(root)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.AddGroup(
+		&cobra.Group{ID: startGroup, Title: "Start:"},
+		&cobra.Group{ID: identityGroup, Title: "Device identity:"},
+		&cobra.Group{ID: lookGroup, Title: "Look:"},
+	)
+	c.target.flags(root.PersistentFlags())
+	root.PersistentFlags().VarP(&c.output, "output", "o", "how to print results: table or json")
+	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	for _, group := range []struct {
+		id       string
+		commands []*cobra.Command
+	}{
+		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info()}},
+		{identityGroup, []*cobra.Command{c.cert(), c.enrollment(), c.registration(), c.device()}},
+		{lookGroup, []*cobra.Command{c.attempts(), c.telemetry()}},
+	} {
+		for _, command := range group.commands {
+			command.GroupID = group.id
+			root.AddCommand(command)
+		}
+	}
+	return root
+}
+
+// help makes a command that only has others below it show them, and refuse
+// words that are none of them.
+func help(command *cobra.Command) *cobra.Command {
+	command.Args = func(command *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return unknownCommand(command, args[0])
+		}
+		return nil
+	}
+	command.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
+	return command
+}
+
+// version is what the binary was built from.
+func version() string {
+	build, ok := debug.ReadBuildInfo()
+	if !ok || build.Main.Version == "" || build.Main.Version == "(devel)" {
+		return "development"
+	}
+	return build.Main.Version
+}

@@ -1,0 +1,109 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+	"text/tabwriter"
+	"time"
+)
+
+// format is how results are printed.
+type format string
+
+const (
+	asTable format = "table" // for people; also the meaning of ""
+	asJSON  format = "json"
+)
+
+// Set implements pflag.Value.
+func (f *format) Set(text string) error {
+	switch format(text) {
+	case asTable, asJSON:
+		*f = format(text)
+		return nil
+	}
+	return fmt.Errorf("it is table or json")
+}
+
+// String implements pflag.Value.
+func (f *format) String() string {
+	if *f == "" {
+		return string(asTable)
+	}
+	return string(*f)
+}
+
+// Type implements pflag.Value.
+func (f *format) Type() string { return "table|json" }
+
+// print writes a result: as JSON, or as people calls it.
+func (c *cli) print(result any, people func(w io.Writer)) error {
+	if c.output == asJSON {
+		encoder := json.NewEncoder(c.stdout)
+		encoder.SetIndent("", "  ")
+		encoder.SetEscapeHTML(false)
+		return encoder.Encode(result)
+	}
+	people(c.stdout)
+	return nil
+}
+
+// printList writes a list: as a JSON array, or as a table with a row for each.
+func printList[T any](c *cli, items []T, none string, header []string, row func(T) []string) error {
+	if items == nil {
+		items = []T{} // an array in JSON, not null
+	}
+	return c.print(items, func(w io.Writer) {
+		if len(items) == 0 {
+			fmt.Fprintln(w, none)
+			return
+		}
+		table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+		fmt.Fprintln(table, strings.Join(header, "\t"))
+		for _, item := range items {
+			fmt.Fprintln(table, strings.Join(row(item), "\t"))
+		}
+		table.Flush()
+	})
+}
+
+// field is one line of a record for people.
+type field struct{ name, value string }
+
+// record writes fields below each other; those without a value are left out.
+func record(w io.Writer, fields ...field) {
+	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
+	for _, f := range fields {
+		if f.value != "" {
+			fmt.Fprintf(table, "%s\t%s\n", f.name, f.value)
+		}
+	}
+	table.Flush()
+}
+
+// when writes a time for people, "" for none.
+func when(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateTime)
+}
+
+// compact is a value as JSON in one line.
+func compact(value any) string {
+	encoded, err := json.Marshal(value)
+	if err != nil {
+		return fmt.Sprint(value)
+	}
+	return string(encoded)
+}
+
+// orDash stands for what is empty in a table.
+func orDash(text string) string {
+	if text == "" {
+		return "-"
+	}
+	return text
+}

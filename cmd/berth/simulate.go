@@ -1,0 +1,140 @@
+package main
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"strconv"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/server"
+)
+
+// simulateFlags are what a simulated device is told, by flags or by the
+// quickstart's environment variables.
+type simulateFlags struct {
+	host, idScope, registrationID string
+	certificateFile, keyFile      string
+	passPhrase                    string
+	messages                      int
+	webSocket                     bool
+}
+
+func (c *cli) deviceSimulate() *cobra.Command {
+	var f simulateFlags
+	command := &cobra.Command{
+		Use:   "simulate",
+		Short: "Be a device: register, connect to the assigned hub, send messages",
+		Long: `Does what the quickstart's device does: it registers with its certificate,
+connects to the hub that it is assigned to, and sends messages in parallel.
+
+What no flag says comes from the quickstart's environment variables:
+PROVISIONING_HOST, PROVISIONING_IDSCOPE, DPS_X509_REGISTRATION_ID, X509_CERT_FILE,
+X509_KEY_FILE, and PASS_PHRASE or X509_PASS_PHRASE. What they do not say either
+comes from the data folder and from the certificate. Without --ca-file the device
+trusts the system's authorities (SSL_CERT_FILE) and that of the data folder.`,
+		Example: `  berth device simulate --cert Python-device-01.pem --key Python-device-01.key.pem --pass-phrase 1234`,
+		Args:    exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			simulated, err := f.simulation(&c.target)
+			if err != nil {
+				return err
+			}
+			simulated.log = c.stdout
+			if c.output == asJSON {
+				simulated.log = c.stderr
+			}
+			registration, err := simulated.run(command.Context())
+			if err != nil || c.output != asJSON {
+				return err
+			}
+			return c.print(registration, func(io.Writer) {})
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&f.host, "host", "", "global device endpoint: the provisioning service's `host`, or host:port (PROVISIONING_HOST)")
+	flags.StringVar(&f.idScope, "id-scope", "", "ID `scope` of the provisioning service (PROVISIONING_IDSCOPE)")
+	flags.StringVar(&f.registrationID, "registration-id", "", "the device's registration `id` (DPS_X509_REGISTRATION_ID; else the certificate's common name)")
+	flags.StringVar(&f.certificateFile, "cert", "", "the device's certificate, PEM `file` (X509_CERT_FILE)")
+	flags.StringVar(&f.keyFile, "key", "", "its private key, PEM `file` (X509_KEY_FILE)")
+	flags.StringVar(&f.passPhrase, "pass-phrase", "", "the `text` that opens the private key (PASS_PHRASE or X509_PASS_PHRASE)")
+	flags.IntVar(&f.messages, "messages", 10, "how many messages to send")
+	flags.BoolVar(&f.webSocket, "websocket", false, "speak MQTT over WebSocket")
+	return command
+}
+
+// simulation completes what the flags say.
+func (f simulateFlags) simulation(t *target) (simulation, error) {
+	if f.messages < 0 {
+		return simulation{}, usageError{errors.New("--messages is not negative")}
+	}
+	certificateFile, keyFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE")), cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
+	if certificateFile == "" || keyFile == "" {
+		return simulation{}, advise(usageError{errors.New("the device needs a certificate and its private key: --cert FILE --key FILE")},
+			"berth cert device CN makes both.")
+	}
+	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE")))
+	if err != nil {
+		return simulation{}, err
+	}
+	s := simulation{
+		host:           cmp.Or(f.host, os.Getenv("PROVISIONING_HOST")),
+		idScope:        cmp.Or(f.idScope, os.Getenv("PROVISIONING_IDSCOPE")),
+		registrationID: cmp.Or(f.registrationID, os.Getenv("DPS_X509_REGISTRATION_ID"), certificate.Leaf.Subject.CommonName),
+		certificate:    certificate, messages: f.messages, webSocket: f.webSocket,
+	}
+	info, missing := t.info()
+	if missing != nil && (s.host == "" || s.idScope == "") {
+		return s, missing
+	}
+	s.host, s.idScope = cmp.Or(s.host, info.ProvisioningHost), cmp.Or(s.idScope, info.IDScope)
+	if err := s.choosePort(info); err != nil {
+		return s, err
+	}
+	s.roots, err = deviceRoots(t.caFile, info.CAFile)
+	return s, err
+}
+
+// choosePort takes the port that stands with the host, or that of the data
+// folder's server when it is the one that is meant, or the standard one.
+func (s *simulation) choosePort(info server.Info) error {
+	s.port = 8883
+	if s.webSocket {
+		s.port = 443
+	}
+	if host, port, err := net.SplitHostPort(s.host); err == nil {
+		s.host = host
+		if s.port, err = strconv.Atoi(port); err != nil {
+			return usageError{fmt.Errorf("the port %q of the host is not a number", port)}
+		}
+		return nil
+	}
+	if s.host == info.ProvisioningHost && s.idScope == info.IDScope {
+		s.port = info.Ports.MQTT
+		if s.webSocket {
+			s.port = info.Ports.HTTPS
+		}
+	}
+	return nil
+}
+
+// deviceRoots are what a simulated device trusts.
+func deviceRoots(named, ofData string) (*x509.CertPool, error) {
+	if named != "" {
+		return readAuthorities(named)
+	}
+	roots, err := x509.SystemCertPool()
+	if err != nil {
+		roots = x509.NewCertPool() // a system without any
+	}
+	if text, err := os.ReadFile(ofData); ofData != "" && err == nil {
+		roots.AppendCertsFromPEM(text)
+	}
+	return roots, nil
+}

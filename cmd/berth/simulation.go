@@ -1,0 +1,111 @@
+package main
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/fault"
+)
+
+// simulation is a device that does what the quickstart's does: it registers,
+// connects to the hub it was assigned to, and sends messages in parallel.
+type simulation struct {
+	host           string // of the provisioning service
+	port           int    // of it and of the hub
+	idScope        string
+	registrationID string
+	certificate    tls.Certificate
+	roots          *x509.CertPool
+	webSocket      bool
+	messages       int
+	log            io.Writer // gets the quickstart's transcript
+}
+
+// inParallel bounds how many messages of a simulated device are under way.
+const inParallel = 100
+
+// run returns the registration.
+func (s simulation) run(ctx context.Context) (device.Registration, error) {
+	registration, err := s.provision(ctx)
+	if err != nil {
+		return registration, err
+	}
+	state := registration.RegistrationState
+	payload := "null"
+	if len(state.Payload) > 0 {
+		payload = string(state.Payload)
+	}
+	fmt.Fprintf(s.log, "The complete registration result is\n%s\n%s\n%s\n%s\n", state.DeviceID, state.AssignedHub, state.Substatus, payload)
+	if s.messages == 0 {
+		return registration, nil
+	}
+	fmt.Fprintln(s.log, "Will send telemetry from the provisioned device")
+	return registration, s.send(ctx, state.AssignedHub, state.DeviceID)
+}
+
+func (s simulation) provision(ctx context.Context) (device.Registration, error) {
+	registration, err := device.Provision(ctx, device.ProvisioningOptions{
+		Host: s.at(s.host), IDScope: s.idScope, RegistrationID: s.registrationID,
+		Certificate: &s.certificate, RootCAs: s.roots, WebSocket: s.webSocket,
+		OnAssigning: func(_ string, wait time.Duration) {
+			fmt.Fprintf(s.log, "The service is assigning the device. Asking again in %v.\n", wait)
+		},
+	})
+	if err != nil {
+		err = fmt.Errorf("register with %s: %w", s.at(s.host), err)
+		if errors.As(err, new(*fault.Error)) {
+			err = advise(err, "The operator sees each check that was made: berth attempts %s", quote(s.registrationID))
+		}
+		return registration, err
+	}
+	return registration, nil
+}
+
+func (s simulation) send(ctx context.Context, hub, deviceID string) error {
+	client, err := device.Connect(ctx, device.HubOptions{
+		Host: s.at(hub), DeviceID: deviceID, Certificate: &s.certificate, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
+	})
+	if err != nil {
+		return fmt.Errorf("connect to the hub %s: %w", s.at(hub), err)
+	}
+	var (
+		mutex    sync.Mutex // of the log and of failed
+		failed   error
+		underWay sync.WaitGroup
+		places   = make(chan struct{}, inParallel)
+	)
+	say := func(text string, number int) {
+		mutex.Lock()
+		defer mutex.Unlock()
+		fmt.Fprintf(s.log, "%s #%d\n", text, number)
+	}
+	for number := 1; number <= s.messages; number++ {
+		places <- struct{}{}
+		underWay.Go(func() {
+			defer func() { <-places }()
+			say("sending message", number)
+			err := client.Send(ctx, device.Message{MessageID: fault.NewTrackingID(), Payload: fmt.Appendf(nil, "test wind speed %d", number)})
+			if err != nil {
+				mutex.Lock()
+				defer mutex.Unlock()
+				failed = errors.Join(failed, fmt.Errorf("send message #%d: %w", number, err))
+				return
+			}
+			say("done sending message", number)
+		})
+	}
+	underWay.Wait()
+	return errors.Join(failed, client.Close())
+}
+
+// at is a host with the port at which it is reached.
+func (s simulation) at(host string) string { return net.JoinHostPort(host, strconv.Itoa(s.port)) }

@@ -1,0 +1,148 @@
+package main
+
+import (
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/pflag"
+
+	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/server"
+)
+
+// target is the server that a command speaks to: the one with this data folder
+// on this machine, or any that a connection string names.
+type target struct {
+	data             string
+	connectionString string
+	address          string
+	caFile           string
+}
+
+func (t *target) flags(flags *pflag.FlagSet) {
+	flags.StringVar(&t.data, "data", "", "the server's data `folder` (default $BERTH_DATA, else "+defaultDataDir()+")")
+	flags.StringVar(&t.connectionString, "connection-string", "", "speak to the service that this connection `string` names, instead of the server of the data folder")
+	flags.StringVar(&t.address, "address", "", "with --connection-string: connect to this `host:port`, when it is not port 443 of its HostName")
+	flags.StringVar(&t.caFile, "ca-file", "", "trust the certificate authorities in this PEM `file` (default: with a data folder its own, else those of the system)")
+}
+
+// dataDir is the data folder: the flag, BERTH_DATA, or the user's default.
+func (t *target) dataDir() string {
+	if t.data != "" {
+		return t.data
+	}
+	if dir := os.Getenv("BERTH_DATA"); dir != "" {
+		return dir
+	}
+	return defaultDataDir()
+}
+
+func defaultDataDir() string {
+	if dir := os.Getenv("XDG_DATA_HOME"); filepath.IsAbs(dir) {
+		return filepath.Join(dir, "berth")
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "berth-data" // in the working folder: a service without a home
+	}
+	return filepath.Join(home, ".local", "share", "berth")
+}
+
+// info is what the server of the data folder wrote of itself when it started.
+func (t *target) info() (server.Info, error) { return server.ReadInfo(t.dataDir()) }
+
+// provisioning is a client of the provisioning service.
+func (t *target) provisioning() (*backend.Provisioning, error) {
+	connectionString, options, err := t.service(func(info server.Info) (string, error) { return info.ProvisioningConnectionString, nil })
+	if err != nil {
+		return nil, err
+	}
+	return backend.NewProvisioning(connectionString, options)
+}
+
+// hub is a client of the hub with this name or host, or of the first one.
+func (t *target) hub(name string) (*backend.Hub, error) {
+	connectionString, options, err := t.service(func(info server.Info) (string, error) {
+		hub, err := findHub(info, name)
+		return hub.ConnectionString, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return backend.NewHub(connectionString, options)
+}
+
+// hubHost is the host name of the hub with this name or host.
+func (t *target) hubHost(name string) (string, error) {
+	if name == "" || t.connectionString != "" {
+		return name, nil // somebody else's server: only it knows its hubs
+	}
+	info, err := t.info()
+	if err != nil {
+		return "", err
+	}
+	hub, err := findHub(info, name)
+	return hub.Host, err
+}
+
+func findHub(info server.Info, name string) (server.HubInfo, error) {
+	var known []string
+	for _, hub := range info.Hubs {
+		if name == "" || strings.EqualFold(name, hub.Name) || strings.EqualFold(name, hub.Host) {
+			return hub, nil
+		}
+		known = append(known, fmt.Sprintf("%s (%s)", hub.Name, hub.Host))
+	}
+	return server.HubInfo{}, fmt.Errorf("there is no hub %q here, but %s", name, strings.Join(known, ", "))
+}
+
+// service is how a service is reached: by the connection string that was given,
+// or by one that the data folder holds.
+func (t *target) service(choose func(server.Info) (string, error)) (string, backend.Options, error) {
+	if t.connectionString != "" {
+		options := backend.Options{Address: t.address}
+		var err error
+		if t.caFile != "" {
+			options.RootCAs, err = readAuthorities(t.caFile)
+		}
+		return t.connectionString, options, err
+	}
+	if t.address != "" {
+		return "", backend.Options{}, usageError{errors.New("--address belongs to --connection-string")}
+	}
+	info, err := t.info()
+	if err != nil {
+		return "", backend.Options{}, err
+	}
+	connectionString, err := choose(info)
+	if err != nil {
+		return "", backend.Options{}, err
+	}
+	caFile := t.caFile
+	if caFile == "" {
+		caFile = info.CAFile
+	}
+	authorities, err := readAuthorities(caFile)
+	return connectionString, backend.Options{Address: loopback(info.Ports.HTTPS), RootCAs: authorities}, err
+}
+
+// loopback is where a server on this machine is reached, whatever it is called.
+func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
+
+func readAuthorities(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate authorities: %w", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
+	}
+	return pool, nil
+}

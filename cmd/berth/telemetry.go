@@ -1,0 +1,132 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/hub"
+)
+
+func (c *cli) telemetry() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "telemetry",
+		Short: "What devices send",
+	})
+	command.AddCommand(c.telemetryTail())
+	return command
+}
+
+func (c *cli) telemetryTail() *cobra.Command {
+	var (
+		from, device, hubName string
+		max                   int
+	)
+	command := &cobra.Command{
+		Use:   "tail",
+		Short: "Follow the messages of a hub",
+		Long: `Prints messages as they come, until Ctrl-C or until so many have come as --max
+says. With -o json that is one JSON array.`,
+		Example: `  berth telemetry tail
+  berth telemetry tail --from earliest --max 10
+  berth telemetry tail --from 2026-11-23T12:00:00Z --device Python-device-01 -o json`,
+		Args: exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			position, err := parsePosition(from)
+			if err != nil {
+				return err
+			}
+			if max < 0 {
+				return usageError{errors.New("--max is not negative")}
+			}
+			client, err := c.target.hub(hubName)
+			if err != nil {
+				return err
+			}
+			write, finish := messageLines(c.stdout)
+			if c.output == asJSON {
+				write, finish = messageArray(c.stdout)
+			}
+			err = client.Telemetry(command.Context(), position, device, max, write)
+			if errors.Is(err, context.Canceled) {
+				err = nil // Ctrl-C is how a person ends this
+			}
+			return errors.Join(err, finish())
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&from, "from", "latest", "where to begin: earliest, latest, or a `time` such as 2026-11-23T12:00:00Z")
+	flags.IntVar(&max, "max", 0, "end after so many messages (0 is never)")
+	flags.StringVar(&device, "device", "", "only messages of the device with this `id`")
+	hubFlag(command, &hubName)
+	command.RegisterFlagCompletionFunc("from", cobra.FixedCompletions([]cobra.Completion{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
+	return command
+}
+
+func parsePosition(from string) (hub.Position, error) {
+	switch from {
+	case "earliest":
+		return hub.Position{Earliest: true}, nil
+	case "latest":
+		return hub.Position{}, nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, from)
+	if err != nil {
+		return hub.Position{}, usageError{fmt.Errorf("--from is %q: it is earliest, latest, or a time such as %s", from, time.Now().UTC().Format(time.RFC3339))}
+	}
+	return hub.Position{Time: at}, nil
+}
+
+// messageArray writes messages as one JSON array, each as soon as it comes.
+func messageArray(w io.Writer) (write func(hub.TelemetryMessage) error, finish func() error) {
+	separator := "["
+	write = func(message hub.TelemetryMessage) error {
+		encoded, err := json.Marshal(message)
+		if err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(w, "%s\n%s", separator, encoded)
+		separator = ","
+		return err
+	}
+	finish = func() error {
+		if separator == "[" {
+			_, err := fmt.Fprintln(w, "[]")
+			return err
+		}
+		_, err := fmt.Fprintln(w, "\n]")
+		return err
+	}
+	return write, finish
+}
+
+// messageLines writes messages for people: time, device, application properties
+// and body.
+func messageLines(w io.Writer) (write func(hub.TelemetryMessage) error, finish func() error) {
+	write = func(message hub.TelemetryMessage) error {
+		properties := ""
+		if len(message.Properties) > 0 {
+			properties = compact(message.Properties) + "  "
+		}
+		_, err := fmt.Fprintf(w, "%s  %s  %s%s\n", message.EnqueuedTime.Local().Format("2006-01-02 15:04:05.000"), message.DeviceID, properties, body(message))
+		return err
+	}
+	return write, func() error { return nil }
+}
+
+func body(message hub.TelemetryMessage) string {
+	switch b := message.Body.(type) {
+	case nil:
+		return base64.StdEncoding.EncodeToString(message.BodyBase64)
+	case string:
+		return b
+	default:
+		return compact(b)
+	}
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+)
+
+func (c *cli) deviceTwin() *cobra.Command {
+	var hubName, tags, desired string
+	command := &cobra.Command{
+		Use:   "twin ID",
+		Short: "Show or change the twin of a device",
+		Long: `Shows the twin of a device. With --tags or --desired it merges a patch into the
+twin first: what is null in it is deleted, what it does not name stays. A
+connected device is told of its new desired properties at once.`,
+		Example: `  berth device twin Python-device-01
+  berth device twin Python-device-01 --desired '{"interval":10,"old":null}'`,
+		Args: exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			patch, err := twinPatch(command, tags, desired)
+			if err != nil {
+				return err
+			}
+			client, err := c.target.hub(hubName)
+			if err != nil {
+				return err
+			}
+			twin, err := client.Twin(command.Context(), args[0])
+			if patch != nil && err == nil {
+				twin, err = client.PatchTwin(command.Context(), args[0], patch, "*")
+			}
+			if err != nil {
+				return err
+			}
+			return c.print(twin, func(w io.Writer) {
+				record(w,
+					field{"Device id", twin.DeviceID},
+					field{"Connection", twin.ConnectionState},
+					field{"Version", fmt.Sprint(twin.Version)},
+					field{"Tags", compact(twin.Tags)},
+					field{"Desired", compact(withoutMetadata(twin.Properties.Desired))},
+					field{"Reported", compact(withoutMetadata(twin.Properties.Reported))})
+			})
+		},
+	}
+	command.Flags().StringVar(&tags, "tags", "", "merge these tags: `JSON`, or @FILE that holds it")
+	command.Flags().StringVar(&desired, "desired", "", "merge these desired properties: `JSON`, or @FILE that holds it")
+	hubFlag(command, &hubName)
+	return command
+}
+
+// twinPatch is what the flags want changed, nil for nothing.
+func twinPatch(command *cobra.Command, tags, desired string) (json.RawMessage, error) {
+	type properties struct {
+		Desired json.RawMessage `json:"desired,omitempty"`
+	}
+	var patch struct {
+		Tags       json.RawMessage `json:"tags,omitempty"`
+		Properties *properties     `json:"properties,omitempty"`
+	}
+	var err error
+	if command.Flags().Changed("tags") {
+		if patch.Tags, err = readJSON("tags", tags); err != nil {
+			return nil, err
+		}
+	}
+	if command.Flags().Changed("desired") {
+		patch.Properties = new(properties)
+		if patch.Properties.Desired, err = readJSON("desired", desired); err != nil {
+			return nil, err
+		}
+	}
+	if patch.Tags == nil && patch.Properties == nil {
+		return nil, nil
+	}
+	return json.Marshal(patch)
+}
+
+// withoutMetadata is properties as people want to see them; JSON output has all.
+func withoutMetadata(properties map[string]any) map[string]any {
+	shown := make(map[string]any, len(properties))
+	for name, value := range properties {
+		if name != "$metadata" {
+			shown[name] = value
+		}
+	}
+	return shown
+}

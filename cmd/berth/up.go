@@ -1,0 +1,97 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/server"
+)
+
+// drainTime is how long a server that is told to stop may take for what it owes
+// its clients. Service managers wait longer before they kill.
+const drainTime = 20 * time.Second
+
+func (c *cli) up() *cobra.Command {
+	config := server.DefaultConfig()
+	level := slog.LevelInfo
+	command := &cobra.Command{
+		Use:   "up",
+		Short: "Start a server and keep it until it is told to stop",
+		Long: `Starts a server on the data folder. The first start makes a certificate
+authority, a server certificate, an ID scope, shared access policies, one
+provisioning service and one hub that is linked to it; later starts find them
+again. It prints what devices and back ends need, then a line "ready". SIGTERM
+and Ctrl-C let it finish what it owes its clients, and end it with exit code 0.
+
+The Azure SDKs have the ports 8883 and 443 built in: other ports are for clients
+that can be told. A port of 0 is a free one.`,
+		Example: `  berth up
+  berth up --data /var/lib/berth --host dps.example.com --hub-host hub.example.com
+  berth up --registration paced`,
+		Args: exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			config.DataDir = c.target.dataDir()
+			config.Logger = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
+			config.Notice = func(notice string) { fmt.Fprintln(c.stderr, "berth:", notice) }
+			return c.serve(command.Context(), config)
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&config.Host, "host", config.Host, "host `name` of the provisioning service, the global device endpoint")
+	flags.StringVar(&config.HubHost, "hub-host", config.HubHost, "host `name` of the hub; it must contain a dot, because some SDKs refuse one without")
+	flags.IntVar(&config.MQTTPort, "mqtt-port", config.MQTTPort, "`port` for MQTT over TLS")
+	flags.IntVar(&config.AMQPPort, "amqp-port", config.AMQPPort, "`port` for AMQP over TLS: reserved, this version does not serve AMQP")
+	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that can't be had")
+	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for /healthz, /readyz and /metrics, on loopback only")
+	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
+	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
+	command.RegisterFlagCompletionFunc("registration", cobra.FixedCompletions([]cobra.Completion{"instant", "paced"}, cobra.ShellCompDirectiveNoFileComp))
+	return command
+}
+
+// serve runs a server until the context ends.
+func (c *cli) serve(ctx context.Context, config server.Config) error {
+	s, err := server.Start(context.WithoutCancel(ctx), config)
+	if err != nil {
+		return err
+	}
+	welcome(c.stdout, s.Info(), c.target.dataDir())
+	fmt.Fprintln(c.stdout, "ready")
+	select {
+	case <-ctx.Done():
+	case err = <-s.Failed():
+	}
+	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	return errors.Join(err, s.Shutdown(stopping))
+}
+
+// pace is a provisioning.Pace as a flag.
+type pace struct{ *provisioning.Pace }
+
+// Set implements pflag.Value.
+func (p pace) Set(text string) error {
+	switch provisioning.Pace(text) {
+	case provisioning.Instant, provisioning.Paced:
+		*p.Pace = provisioning.Pace(text)
+		return nil
+	}
+	return errors.New("it is instant or paced")
+}
+
+// String implements pflag.Value.
+func (p pace) String() string {
+	if p.Pace == nil {
+		return ""
+	}
+	return string(*p.Pace)
+}
+
+// Type implements pflag.Value.
+func (p pace) Type() string { return "instant|paced" }

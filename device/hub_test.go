@@ -1,0 +1,121 @@
+package device_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net"
+	"testing"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+func TestTwin(t *testing.T) {
+	house := newHouse(t)
+	options := house.sasDevice("lamp")
+	type notice struct {
+		version int64
+		patch   json.RawMessage
+	}
+	notices := make(chan notice, 1)
+	options.OnDesired = func(version int64, patch json.RawMessage) { notices <- notice{version, patch} }
+	client := house.connect(options)
+
+	version, err := client.Report(house.ctx, json.RawMessage(`{"power":"on","room":null}`))
+	if err != nil || version != 2 {
+		t.Fatalf("reporting returned version %d and %v, want 2", version, err)
+	}
+	if _, err := house.Hub.PatchTwin(house.ctx, "lamp", json.RawMessage(`{"properties":{"desired":{"colour":"red"}}}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-notices:
+		if want := `{"$version":2,"colour":"red"}`; got.version != 2 || canonical(t, got.patch) != want {
+			t.Errorf("told of version %d with %s, want 2 with %s", got.version, got.patch, want)
+		}
+	case <-client.Ended():
+		t.Fatal(client.Err())
+	}
+	desired, reported, err := client.Twin(house.ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := canonical(t, desired), `{"$version":2,"colour":"red"}`; got != want {
+		t.Errorf("desired is %s, want %s", got, want)
+	}
+	if got, want := canonical(t, reported), `{"$version":2,"power":"on"}`; got != want {
+		t.Errorf("reported is %s, want %s", got, want)
+	}
+}
+
+// canonical sorts the names of a JSON object.
+func canonical(t *testing.T, text json.RawMessage) string {
+	t.Helper()
+	var object map[string]any
+	if err := json.Unmarshal(text, &object); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	sorted, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(sorted)
+}
+
+func TestReportRefused(t *testing.T) {
+	house := newHouse(t)
+	client := house.connect(house.sasDevice("lamp"))
+	_, err := client.Report(house.ctx, json.RawMessage(`["not an object"]`))
+	var problem *fault.Error
+	if !errors.As(err, &problem) || problem.Code != fault.ArgumentInvalid || problem.Message == "" || problem.TrackingID == "" {
+		t.Errorf("got %#v, want fault 400004 with message and tracking id", err)
+	}
+	// The connection is still good.
+	if err := client.Send(house.ctx, device.Message{Payload: []byte("hello")}); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestConnectRefused(t *testing.T) {
+	house := newHouse(t)
+	wrongKey := house.sasDevice("lamp")
+	wrongKey.SASKey = credential.NewKey(32)
+	unknown := house.sasDevice("lamp-2")
+	unknown.DeviceID = "nobody"
+	for name, options := range map[string]device.HubOptions{"wrong key": wrongKey, "unknown device": unknown} {
+		client, err := device.Connect(house.ctx, options)
+		var refused *mqtt.RefusedError
+		if !errors.As(err, &refused) || refused.Code != mqtt.NotAuthorized {
+			t.Errorf("%s: got %v and %v, want CONNACK 5", name, client, err)
+		}
+	}
+	distrustful := house.sasDevice("lamp-3")
+	distrustful.RootCAs = nil // the system's
+	if client, err := device.Connect(house.ctx, distrustful); err == nil {
+		client.Close()
+		t.Error("connected to a server whose authority is not trusted")
+	}
+}
+
+// The newest connection of a device wins.
+func TestEnded(t *testing.T) {
+	house := newHouse(t)
+	options := house.sasDevice("lamp")
+	first := house.connect(options)
+	second := house.connect(options)
+	<-first.Ended()
+	if err := first.Err(); err == nil {
+		t.Error("the first connection does not say why it ended")
+	}
+	if err := first.Send(house.ctx, device.Message{}); err == nil {
+		t.Error("sent on a connection that has ended")
+	}
+	if err := second.Send(house.ctx, device.Message{}); err != nil {
+		t.Error(err)
+	}
+	if err := second.Close(); err != nil || !errors.Is(second.Err(), net.ErrClosed) {
+		t.Errorf("Close returned %v and the end was for %v, want net.ErrClosed", err, second.Err())
+	}
+}
