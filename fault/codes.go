@@ -13,8 +13,6 @@ const (
 	ArgumentInvalid        Code = 400004
 	ArgumentNull           Code = 400005
 	BadFormat              Code = 400006 // IotHubFormatError
-	BulkFailed             Code = 400013 // DeviceDefinedMultipleTimes
-	QuotaMetricInvalid     Code = 400303
 	InvalidRegistrationID  Code = 400207
 	HubNotSpecified        Code = 400208 // CustomAllocationIotHubNotSpecified
 
@@ -22,13 +20,9 @@ const (
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
 	TokenExpired       Code = 401003 // IotHubUnauthorized
 
-	Forbidden    Code = 403000 // GenericForbidden
-	QuotaReached Code = 403002 // IotHubQuotaExceeded
-
 	NotFound             Code = 404000 // GenericNotFound
 	DeviceNotFound       Code = 404001
 	ModuleNotFound       Code = 404010
-	DeviceNotOnline      Code = 404103
 	EnrollmentNotFound   Code = 404201
 	RegistrationNotFound Code = 404202 // DeviceRegistrationNotFound
 	OperationNotFound    Code = 404203 // AsyncOperationNotFound
@@ -45,12 +39,7 @@ const (
 	MessageTooLarge      Code = 413001
 	UnsupportedMediaType Code = 415000
 
-	TooManyRequests    Code = 429000
-	ThrottlingExceeded Code = 429001
-
-	Internal           Code = 500001 // ServerError
-	ServiceUnavailable Code = 503001
-	GatewayTimeout     Code = 504101
+	Internal Code = 500001 // ServerError
 )
 
 var names = map[Code]string{
@@ -59,19 +48,14 @@ var names = map[Code]string{
 	ArgumentInvalid:        "ArgumentInvalid",
 	ArgumentNull:           "ArgumentNull",
 	BadFormat:              "IotHubFormatError",
-	BulkFailed:             "DeviceDefinedMultipleTimes",
-	QuotaMetricInvalid:     "InvalidQuota",
 	InvalidRegistrationID:  "InvalidRegistrationId",
 	HubNotSpecified:        "CustomAllocationIotHubNotSpecified",
 	Unauthorized:           "GenericUnauthorized",
 	UnauthorizedAccess:     "IotHubUnauthorizedAccess",
 	TokenExpired:           "IotHubUnauthorized",
-	Forbidden:              "GenericForbidden",
-	QuotaReached:           "IotHubQuotaExceeded",
 	NotFound:               "GenericNotFound",
 	DeviceNotFound:         "DeviceNotFound",
 	ModuleNotFound:         "ModuleNotFound",
-	DeviceNotOnline:        "DeviceNotOnline",
 	EnrollmentNotFound:     "EnrollmentNotFound",
 	RegistrationNotFound:   "DeviceRegistrationNotFound",
 	OperationNotFound:      "AsyncOperationNotFound",
@@ -83,11 +67,7 @@ var names = map[Code]string{
 	PreconditionFailed:     "PreconditionFailed",
 	MessageTooLarge:        "MessageTooLarge",
 	UnsupportedMediaType:   "UnsupportedMediaType",
-	TooManyRequests:        "GenericTooManyRequests",
-	ThrottlingExceeded:     "ThrottlingException",
 	Internal:               "ServerError",
-	ServiceUnavailable:     "ServiceUnavailable",
-	GatewayTimeout:         "GatewayTimeout",
 }
 
 // Status returns the HTTP status that belongs to the code.

@@ -411,12 +411,12 @@ func TestAHubThatRefuses(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	device := valid(t, "unlucky")
 	h.enroll(device.enrollment())
-	h.hub(0).refuse = fault.New(fault.QuotaReached, "The hub is full")
+	h.hub(0).refuse = fault.New(fault.BadRequest, "The hub is full")
 	operation, err := h.register(device)
-	if err != nil || operation.Status != StatusFailed || operation.RegistrationState.ErrorCode != int(fault.QuotaReached) {
+	if err != nil || operation.Status != StatusFailed || operation.RegistrationState.ErrorCode != int(fault.BadRequest) {
 		t.Fatalf("registering answers %+v, error %v", operation, err)
 	}
-	if attempt := h.lastAttempt("unlucky"); attempt.Outcome != attest.Failed || attempt.Code != int(fault.QuotaReached) {
+	if attempt := h.lastAttempt("unlucky"); attempt.Outcome != attest.Failed || attempt.Code != int(fault.BadRequest) {
 		t.Errorf("the attempt is %+v", attempt)
 	}
 	h.hub(0).refuse = nil

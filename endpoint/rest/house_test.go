@@ -1,0 +1,183 @@
+package rest
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/cluster/local"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/segment"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+const scope = "0ne0000ABCD"
+
+// house is the handler over real services on real engines, and a TLS server in
+// front of it.
+type house struct {
+	t       testing.TB
+	handler http.Handler
+	server  *httptest.Server
+	config  Config
+}
+
+// linked makes a hub out of what this test needs of one.
+type linked struct{ *hub.Hub }
+
+func (l linked) Admit(ctx context.Context, a provisioning.Admission) error {
+	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint})
+}
+func (l linked) Check(provisioning.Admission) error { return nil }
+func (l linked) Twin(context.Context, string) (*provisioning.InitialTwin, error) {
+	return nil, nil
+}
+func (l linked) Remove(ctx context.Context, id string) error { return l.DeleteDevice(ctx, id, "") }
+
+func newHouse(t testing.TB) *house {
+	t.Helper()
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, dir, logger := context.Background(), t.TempDir(), slog.New(slog.DiscardHandler)
+	documents, err := pebble.Open(dir+"/documents", pebble.Options{Logger: logger})
+	must(err)
+	logs, err := segment.Open(dir+"/logs", segment.Options{Logger: logger})
+	must(err)
+	telemetry, err := logs.Open("telemetry", store.LogOptions{Partitions: 2})
+	must(err)
+	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
+	must(err)
+	iot, err := hub.Open(ctx, hub.Config{Name: "test", Host: "hub.local", Documents: documents, Telemetry: telemetry, Bus: local.New(), Now: time.Now, Logger: logger})
+	must(err)
+	dps, err := provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts,
+		Hubs: []provisioning.Hub{linked{iot}}, Now: time.Now, Logger: logger})
+	must(err)
+	h := &house{t: t, config: Config{Provisioning: dps, Hubs: []*hub.Hub{iot}, Logger: logger}}
+	h.config.MQTT = func(conn net.Conn, peer mqtt.Peer) {
+		defer conn.Close()
+		io.Copy(conn, conn) // an echo is enough here
+	}
+	h.handler = New(h.config)
+	h.server = httptest.NewUnstartedServer(h.handler)
+	h.server.TLS = &tls.Config{ClientAuth: tls.RequestClientCert}
+	h.server.StartTLS()
+	t.Cleanup(func() {
+		h.server.Close()
+		if err := errors.Join(dps.Close(ctx), iot.Close(ctx), logs.Close(), documents.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return h
+}
+
+// token signs for a host with a policy of one of the services.
+func (h *house) token(host, policy string, expiry time.Time) string {
+	h.t.Helper()
+	policies, err := h.config.Provisioning.Policies(context.Background())
+	if err == nil {
+		var more []credential.Policy
+		more, err = h.config.Hubs[0].Policies(context.Background())
+		policies = append(policies, more...)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	for _, p := range policies {
+		if p.Name == policy {
+			made, err := credential.NewToken(host, policy, p.PrimaryKey, expiry)
+			if err != nil {
+				h.t.Fatal(err)
+			}
+			return made
+		}
+	}
+	h.t.Fatalf("there is no policy %s", policy)
+	return ""
+}
+
+func (h *house) dpsToken() string {
+	return h.token("dps.local", "provisioningserviceowner", time.Now().Add(time.Hour))
+}
+
+func (h *house) hubToken() string {
+	return h.token("hub.local", "iothubowner", time.Now().Add(time.Hour))
+}
+
+// request is one request of a test.
+type request struct {
+	method, path string // the path without api-version
+	token        string
+	body         string
+	header       http.Header
+}
+
+// response is what came back, its body decoded.
+type response struct {
+	status int
+	header http.Header
+	text   string
+	fields map[string]any
+}
+
+// do sends a request to the service whose token it bears.
+func (h *house) do(r request) response {
+	h.t.Helper()
+	separator := "?"
+	if strings.Contains(r.path, "?") {
+		separator = "&"
+	}
+	sent := httptest.NewRequest(r.method, "https://dps.local"+r.path+separator+"api-version=2021-10-01", strings.NewReader(r.body))
+	if strings.Contains(r.token, "hub.local") {
+		sent.Host = "hub.local"
+	}
+	for name, values := range r.header {
+		sent.Header[name] = values
+	}
+	if r.token != "" {
+		sent.Header.Set("Authorization", r.token)
+	}
+	recorder := httptest.NewRecorder()
+	h.handler.ServeHTTP(recorder, sent)
+	answer := response{status: recorder.Code, header: recorder.Header(), text: recorder.Body.String()}
+	if strings.HasPrefix(strings.TrimSpace(answer.text), "{") {
+		if err := json.Unmarshal([]byte(answer.text), &answer.fields); err != nil {
+			h.t.Errorf("%s %s answers %v: %s", r.method, r.path, err, answer.text)
+		}
+	}
+	return answer
+}
+
+func certificatePEM(t testing.TB, name string) (certificate, key string) {
+	t.Helper()
+	c, k, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: name, KeyType: credential.EC256, NotBefore: time.Now().Add(-time.Hour), Validity: 24 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(c), string(k)
+}
+
+// enrollmentBody is an enrollment in JSON.
+func enrollmentBody(id, certificate string) string {
+	encoded, err := json.Marshal(certificate)
+	if err != nil {
+		panic(err) // a string is JSON
+	}
+	return `{"registrationId":"` + id + `","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":` + string(encoded) + `}}}}}`
+}

@@ -1,0 +1,50 @@
+package fault
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+func TestFaultIsFoundInAChain(t *testing.T) {
+	beneath := errors.New("disk full")
+	err := fmt.Errorf("register: %w", New(DeviceNotFound, "There is no device %q", "d1").Because(beneath))
+	if !errors.Is(err, DeviceNotFound) || errors.Is(err, EnrollmentNotFound) || !errors.Is(err, beneath) {
+		t.Errorf("%v is not what it is", err)
+	}
+	if found := From(err); found.Code.Status() != 404 || found.Message != `There is no device "d1"` {
+		t.Errorf("found %+v", found)
+	}
+	if text := err.Error(); !strings.Contains(text, "404001 DeviceNotFound") || !strings.Contains(text, "disk full") {
+		t.Errorf("the log would say %q", text)
+	}
+}
+
+func TestAnythingElseIsInternal(t *testing.T) {
+	secret := errors.New("open /secret/path: denied")
+	found := From(secret)
+	if found.Code != Internal || strings.Contains(found.Message, "secret") || !errors.Is(found, secret) {
+		t.Errorf("found %+v", found)
+	}
+}
+
+func TestTrackingIDs(t *testing.T) {
+	guid := regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$`)
+	one, two := NewTrackingID(), NewTrackingID()
+	if !guid.MatchString(one) || one == two {
+		t.Errorf("%s, %s", one, two)
+	}
+}
+
+func TestEveryCodeHasANameAndAStatus(t *testing.T) {
+	for _, code := range Codes() {
+		if code.Status() < 400 || code.Status() > 599 || strings.HasPrefix(code.Name(), "Error") {
+			t.Errorf("%d: %s, %d", int(code), code.Name(), code.Status())
+		}
+	}
+	if name := Code(499123).Name(); name != "Error499123" {
+		t.Errorf("an unknown code is named %s", name)
+	}
+}
