@@ -91,7 +91,7 @@ func (h *Hub) ServiceStatistics(ctx context.Context) (statistics hub.ServiceStat
 
 // Telemetry calls each with messages from a position on, of one device or of
 // all (""), until ctx ends, max (unless 0) have come, or each returns an error;
-// hub.Stop ends it without one.
+// hub.ErrStop ends it without one.
 func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string, max int, each func(hub.TelemetryMessage) error) error {
 	query := url.Values{"from": {"latest"}}
 	switch {
@@ -119,7 +119,7 @@ func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string,
 			return fmt.Errorf("read a message: %w", err)
 		}
 		if err := each(message); err != nil {
-			if errors.Is(err, hub.Stop) {
+			if errors.Is(err, hub.ErrStop) {
 				return nil
 			}
 			return err

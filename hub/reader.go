@@ -34,8 +34,8 @@ type Position struct {
 	Time     time.Time // messages enqueued at or after; with neither, those that are still to come
 }
 
-// Stop is what a reader's each returns to end the reading without an error.
-var Stop = errors.New("stop reading")
+// ErrStop is what a reader's each returns to end the reading without an error.
+var ErrStop = errors.New("stop reading")
 
 // Telemetry calls each with the messages of a device, or of all with deviceID
 // "", oldest first, and then with those that come, until ctx ends or each
@@ -73,7 +73,7 @@ func (h *Hub) Telemetry(ctx context.Context, from Position, deviceID string, eac
 			continue
 		}
 		if err := each(message); err != nil {
-			if errors.Is(err, Stop) {
+			if errors.Is(err, ErrStop) {
 				return nil
 			}
 			return err

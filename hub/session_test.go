@@ -173,7 +173,7 @@ func TestTelemetryIsReadBack(t *testing.T) {
 		defer cancel()
 		if err := h.Telemetry(limited, from, deviceID, func(m TelemetryMessage) error {
 			if messages = append(messages, m); len(messages) == n {
-				return Stop
+				return ErrStop
 			}
 			return nil
 		}); err != nil {
@@ -208,7 +208,7 @@ func TestTelemetryIsFollowed(t *testing.T) {
 	err := h.Telemetry(limited, Position{Earliest: true}, "", func(m TelemetryMessage) error {
 		got = append(got, m.Body.(string))
 		if sent == 5 {
-			return Stop
+			return ErrStop
 		}
 		sent++ // each message that is read gives rise to the next
 		h.send(session, Message{Payload: []byte(fmt.Sprint(sent))})

@@ -5,7 +5,6 @@ package provisioning
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -166,11 +165,3 @@ func (s *Service) createPolicies(ctx context.Context) error {
 
 // key is what a registration id is stored under: ids have no case.
 func key(registrationID string) string { return strings.ToLower(registrationID) }
-
-// absent reports whether a document is not there; any other error is returned.
-func absent(err error) (bool, error) {
-	if errors.Is(err, store.ErrNotFound) {
-		return true, nil
-	}
-	return false, err
-}

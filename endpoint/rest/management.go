@@ -100,7 +100,7 @@ func telemetry(c *call) (any, error) {
 			return err
 		}
 		if left--; left == 0 {
-			return hub.Stop
+			return hub.ErrStop
 		}
 		return nil
 	})

@@ -138,7 +138,7 @@ func bulkEnrollments(c *call) (any, error) {
 	if n := len(bulk.Enrollments); n == 0 || n > maxBulk {
 		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d enrollments, this one has %d", maxBulk, n)
 	}
-	apply := func(provisioning.Enrollment) error { return nil }
+	var apply func(provisioning.Enrollment) error
 	ctx := c.Context()
 	switch strings.ToLower(bulk.Mode) {
 	case "create":

@@ -202,7 +202,7 @@ func (c *Client) read() {
 	err := c.readAll()
 	c.net.Close()
 	c.mutex.Lock()
-	if c.closing || err == nil {
+	if c.closing {
 		err = net.ErrClosed
 	}
 	c.err = err

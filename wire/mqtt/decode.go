@@ -191,7 +191,7 @@ func (p *Publish) decode(first byte, body []byte) error {
 	return r.err
 }
 
-func validTopic(topic []byte) bool { return len(topic) > 0 && bytes.IndexAny(topic, "+#") < 0 }
+func validTopic(topic []byte) bool { return len(topic) > 0 && !bytes.ContainsAny(topic, "+#") }
 
 func decodeSubscribe(first byte, body []byte) (id uint16, subscriptions []Subscription, err error) {
 	if first&0x0f != 2 {
