@@ -5,7 +5,7 @@ FUZZTIME ?= 10m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test unit conformance lint fuzz bench
+.PHONY: help demo build test unit conformance lint fuzz bench microbench
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -21,6 +21,7 @@ test: unit conformance ## everything: unit, crash and wire tests, and the Azure 
 unit: ## what needs nothing but Go, with the race detector
 	$(GO) vet ./...
 	$(GO) test -race -timeout 20m ./...
+	$(GO) test -run Allocates ./wire/mqtt ./hub # the race detector makes pools forget
 
 conformance: ## the Azure SDKs against berth up; needs the ports 8883 and 443
 	$(GO) test -count=1 -timeout 30m -tags conformance ./conformance/...
@@ -41,5 +42,8 @@ fuzz: ## every parser of network bytes, each for FUZZTIME (10m)
 		done; \
 	done
 
-bench: ## allocations and rates of the hot paths
-	$(GO) test -run '^$$' -bench . -benchmem ./wire/... ./endpoint/... ./store/...
+bench: build ## the figures of docs/benchmarks.md: berth beside mosquitto, about ten minutes
+	$(GO) run ./bench -berth bin/berth -o docs/benchmarks.md
+
+microbench: ## allocations and times of the hot paths
+	$(GO) test -run '^$$' -bench . -benchmem ./wire/... ./hub/... ./store/...
