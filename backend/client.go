@@ -14,6 +14,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +110,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := credential.NewToken(c.connection.HostName, c.connection.SharedAccessKeyName, c.connection.SharedAccessKey, time.Now().Add(tokenLife))
+	token, err := credential.NewToken(sent.URL.Hostname(), c.connection.SharedAccessKeyName, c.connection.SharedAccessKey, time.Now().Add(tokenLife))
 	if err != nil {
 		return nil, err
 	}
@@ -146,10 +147,10 @@ func readFault(response *http.Response) error {
 	if json.Unmarshal(text, &body) != nil || body.Message == "" {
 		return fmt.Errorf("the service answers %s: %.200s", response.Status, text)
 	}
-	problem := &fault.Error{Code: fault.Code(body.ErrorCode), Message: body.Message, TrackingID: body.TrackingID}
+	problem := &fault.Error{Code: fault.Code(body.ErrorCode), Message: body.Message, TrackingID: body.TrackingID, RetryAfter: retryAfter(response)}
 	if name, message, ok := strings.Cut(body.Message, ";"); ok && strings.HasPrefix(name, "ErrorCode:") {
 		problem.Message, problem.TrackingID = message, response.Header.Get("x-ms-request-id")
-		problem.Code = fault.Code(response.StatusCode * 1000)
+		problem.Code = fault.Code(response.StatusCode * 1000) // of no known name: the generic one of its status
 		for _, code := range fault.Codes() {
 			if code.Name() == strings.TrimPrefix(name, "ErrorCode:") {
 				problem.Code = code
@@ -157,6 +158,15 @@ func readFault(response *http.Response) error {
 		}
 	}
 	return problem
+}
+
+// retryAfter is how long the service asks to wait, or zero.
+func retryAfter(response *http.Response) time.Duration {
+	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
+	if err != nil || seconds < 0 {
+		return 0
+	}
+	return time.Duration(seconds) * time.Second
 }
 
 // page is a part of a list of Berth's own operations.

@@ -10,7 +10,6 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -20,7 +19,10 @@ type Hub struct{ *client }
 // NewHub returns a client for the hub of a connection string.
 func NewHub(connectionString string, options Options) (*Hub, error) {
 	c, err := newClient(connectionString, "2021-04-12", options)
-	return &Hub{c}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Hub{c}, nil
 }
 
 func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
@@ -129,9 +131,4 @@ func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string,
 		return ctx.Err()
 	}
 	return lines.Err()
-}
-
-// bulkFault is the fault of one item of a bulk operation.
-func bulkFault(code int, message string) error {
-	return &fault.Error{Code: fault.Code(code), Message: message}
 }

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -16,7 +17,10 @@ type Provisioning struct{ *client }
 // NewProvisioning returns a client for the service of a connection string.
 func NewProvisioning(connectionString string, options Options) (*Provisioning, error) {
 	c, err := newClient(connectionString, "2021-10-01", options)
-	return &Provisioning{c}, err
+	if err != nil {
+		return nil, err
+	}
+	return &Provisioning{c}, nil
 }
 
 func enrollmentPath(id string) string { return "/enrollments/" + url.PathEscape(id) }
@@ -48,7 +52,7 @@ func (p *Provisioning) CreateEnrollment(ctx context.Context, enrollment provisio
 		return provisioning.Enrollment{}, err
 	}
 	for _, problem := range result.Errors {
-		return provisioning.Enrollment{}, bulkFault(problem.ErrorCode, problem.ErrorStatus)
+		return provisioning.Enrollment{}, &fault.Error{Code: fault.Code(problem.ErrorCode), Message: problem.ErrorStatus}
 	}
 	return p.Enrollment(ctx, enrollment.RegistrationID)
 }

@@ -11,9 +11,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
 )
 
 var update = flag.Bool("update", false, "write docs/errors.md anew")
@@ -47,7 +45,10 @@ func TestErrorsAreDocumented(t *testing.T) {
 		if iot.Code != code.Status() || hubBody.Message != "ErrorCode:"+code.Name()+";What was wrong, what to do" || iot.Header().Get("iothub-errorcode") != code.Name() {
 			t.Errorf("%d of the hub: %d %+v %v", int(code), iot.Code, hubBody, iot.Header())
 		}
-		fmt.Fprintf(&page, "| %d | %s | %d |\n", int(code), code.Name(), code.Status())
+		if meanings[code] == "" {
+			t.Errorf("the code %d has no meaning: give it one in meanings", int(code))
+		}
+		fmt.Fprintf(&page, "| %d | %s | %d | %s |\n", int(code), code.Name(), code.Status(), meanings[code])
 	}
 	const path = "../../docs/errors.md"
 	if *update {
@@ -87,24 +88,35 @@ and over MQTT, for twins, with the provisioning service's body on
 (not authorized), or 3 (server unavailable) when trying again may help; the
 reason is in the server's log.
 
-| code | name | HTTP status |
-|---|---|---|
+| code | name | HTTP status | meaning |
+|---|---|---|---|
 `
 
-func newRecorder() *httptest.ResponseRecorder { return httptest.NewRecorder() }
-
-// evidenceOf is a device's own token.
-func evidenceOf(t *testing.T, device hub.Device) credential.Evidence {
-	t.Helper()
-	token, err := credential.NewToken("hub.local/devices/"+device.DeviceID, "", *device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return credential.Evidence{Token: token}
+// meanings say when a code is answered.
+var meanings = map[fault.Code]string{
+	fault.BadRequest:             "The request breaks its protocol: an address that is not percent-encoded, a body that did not arrive whole, a WebSocket of another subprotocol",
+	fault.InvalidProtocolVersion: "The api-version is missing or is none",
+	fault.ArgumentInvalid:        "A value is not allowed; the message names it and what is",
+	fault.ArgumentNull:           "The body, or a value that is needed, is missing",
+	fault.BadFormat:              "The body is not the JSON of what is wanted; the message gives the line or the field",
+	fault.InvalidRegistrationID:  "The registration id breaks the rules, or body and address name different ones",
+	fault.HubNotSpecified:        "The enrollment names no hub that is linked to the service",
+	fault.Unauthorized:           "The client id does not belong to the user name",
+	fault.UnauthorizedAccess:     "The device could not prove that it may come in, or the token is not good for this service or this operation",
+	fault.TokenExpired:           "The token has expired; make a new one and check the clock",
+	fault.NotFound:               "There is nothing at the address, or this version does not serve it",
+	fault.DeviceNotFound:         "The hub has no such device",
+	fault.ModuleNotFound:         "The device has no such module",
+	fault.HubNotFound:            "No hub here has the host name of the request",
+	fault.EnrollmentNotFound:     "There is no such enrollment",
+	fault.RegistrationNotFound:   "The device has not registered",
+	fault.OperationNotFound:      "The operation is not the device's last; register again",
+	fault.MethodNotAllowed:       "The address takes other methods, which the header Allow lists",
+	fault.DeviceAlreadyExists:    "The device id is taken",
+	fault.EnrollmentConflict:     "The registration id is enrolled already",
+	fault.RegistrationConflict:   "The registration was changed while the device was being assigned; register again",
+	fault.PreconditionFailed:     "The thing was changed since it was read: If-Match does not fit its ETag",
+	fault.MessageTooLarge:        "The message or body is larger than the limit, which the message gives",
+	fault.UnsupportedMediaType:   "The body is not application/json",
+	fault.Internal:               "The server could not do it; its log says why, under the tracking id",
 }
-
-// silent is a device that nothing is said to.
-type silent struct{}
-
-func (silent) Desired(int64, json.RawMessage) {}
-func (silent) Close(error)                    {}

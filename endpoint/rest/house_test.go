@@ -120,6 +120,52 @@ func (h *house) hubToken() string {
 	return h.token("hub.local", "iothubowner", time.Now().Add(time.Hour))
 }
 
+// committed waits for an append.
+type committed chan error
+
+func (c committed) Committed(_ uint64, _ store.Position, err error) { c <- err }
+
+// sender connects a new device and returns what sends a message from it.
+func (h *house) sender(ctx context.Context, id string) func(text string) {
+	h.t.Helper()
+	iot := h.config.Hubs[0]
+	device, err := iot.CreateDevice(ctx, hub.Device{DeviceID: id})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	session, err := iot.OpenSession(ctx, id, evidenceOf(h.t, device), false, silent{})
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.t.Cleanup(session.Close)
+	return func(text string) {
+		h.t.Helper()
+		done := make(committed, 1)
+		if err := session.Send(&hub.Message{Payload: []byte(text)}, done, 1); err != nil {
+			h.t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			h.t.Fatal(err)
+		}
+	}
+}
+
+// evidenceOf is a device's own token.
+func evidenceOf(t testing.TB, device hub.Device) credential.Evidence {
+	t.Helper()
+	token, err := credential.NewToken("hub.local/devices/"+device.DeviceID, "", *device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return credential.Evidence{Token: token}
+}
+
+// silent is a device that nothing is said to.
+type silent struct{}
+
+func (silent) Desired(int64, json.RawMessage) {}
+func (silent) Close(error)                    {}
+
 // request is one request of a test.
 type request struct {
 	method, path string // the path without api-version

@@ -155,7 +155,11 @@ func bulkDevices(c *call) (any, error) {
 
 func (c *call) importDevice(body deviceBody) (err error) {
 	ctx, device := c.Context(), body.device()
-	switch strings.ToLower(body.ImportMode) {
+	mode := strings.ToLower(body.ImportMode)
+	if strings.HasSuffix(mode, "ifmatchetag") && strings.Trim(device.ETag, `"`) == "" {
+		return errNoETag(body.ImportMode)
+	}
+	switch mode {
 	case "create":
 		_, err = c.hub.CreateDevice(ctx, device)
 	case "update":

@@ -72,6 +72,9 @@ func attempts(c *call) (any, error) {
 		RegistrationID: c.query("registrationId"), Refused: c.query("refused") == "true", Max: limit})
 }
 
+// patience is how long a reader of telemetry may take for one message.
+const patience = 30 * time.Second
+
 // telemetry streams messages as JSON, one a line, from a point in time on and
 // for as long as the client stays, or until max have come.
 func telemetry(c *call) (any, error) {
@@ -84,15 +87,16 @@ func telemetry(c *call) (any, error) {
 		return nil, err
 	}
 	controller := http.NewResponseController(c.w)
-	if err := controller.SetWriteDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
-		return nil, err
-	}
 	c.w.Header().Set("Content-Type", "application/x-ndjson")
 	c.w.WriteHeader(http.StatusOK)
 	c.streamed = true
 	controller.Flush()
 	encoder := json.NewEncoder(c.w)
 	err = c.hub.Telemetry(c.Context(), from, c.query("device"), func(message hub.TelemetryMessage) error {
+		// A reader may wait for its messages for ever, but not let one wait.
+		if err := controller.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+			return err
+		}
 		if err := encoder.Encode(message); err != nil {
 			return err
 		}

@@ -119,6 +119,12 @@ func queryEnrollments(c *call) (any, error) {
 // maxBulk is how many enrollments one bulk operation takes in Azure.
 const maxBulk = 10
 
+// errNoETag refuses an item of a bulk operation that is to be done under a
+// condition and brings none. Else it would be done whatever the state.
+func errNoETag(mode string) error {
+	return fault.New(fault.ArgumentNull, "%.32s needs an etag. Read the item again and send the etag that it has", mode)
+}
+
 type bulkError struct {
 	RegistrationID string `json:"registrationId"`
 	ErrorCode      int    `json:"errorCode"`
@@ -153,6 +159,9 @@ func bulkEnrollments(c *call) (any, error) {
 		}
 	case "updateifmatchetag":
 		apply = func(e provisioning.Enrollment) error {
+			if e.ETag == "" {
+				return errNoETag(bulk.Mode)
+			}
 			_, err := c.Provisioning.PutEnrollment(ctx, e, e.ETag)
 			return err
 		}

@@ -6,6 +6,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -16,8 +17,10 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"regexp"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
@@ -38,7 +41,7 @@ type Config struct {
 // path tells which service a request is for; among several hubs, the Host does.
 func New(config Config) http.Handler {
 	h := &handler{Config: config}
-	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management()} {
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
 	return h
@@ -91,7 +94,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("x-ms-request-id", fault.NewTrackingID())
-	found, parameters, err := h.find(r)
+	found, parameters, err := h.find(w.Header(), r)
 	c := &call{handler: h, Request: r, w: w, parameters: parameters}
 	answering := h.serviceOf(r.Host)
 	var answer any
@@ -102,12 +105,20 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case err != nil && c.streamed:
 		h.Logger.Warn("answer cut off", "path", r.URL.Path, "error", err)
+		panic(http.ErrAbortHandler) // so that the client does not take it for the end
+	case found.right == "" && errors.Is(err, fault.UnauthorizedAccess):
+		// The provisioning service has this device in the log, with its trace.
+		writeFault(w, answering, fault.From(err))
 	case err != nil:
 		h.refuse(w, r, answering, err)
 	case !c.streamed:
 		c.answer(answer)
 	}
 }
+
+// apiVersion is the form of all of Azure's. Which one it is makes no difference
+// here: later ones only added.
+var apiVersion = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
 
 // run checks who asks and what they send, and carries out the operation.
 func (c *call) run(found route) (any, error) {
@@ -116,8 +127,9 @@ func (c *call) run(found route) (any, error) {
 			return nil, fault.New(fault.HubNotFound, "There is no hub %.253q here", c.Host)
 		}
 	}
-	if !strings.HasPrefix(found.pattern, "/berth/") && c.query("api-version") == "" {
-		return nil, fault.New(fault.InvalidProtocolVersion, "The address has no api-version. Add ?api-version=2021-10-01 (provisioning) or 2021-04-12 (hub)")
+	if version := c.query("api-version"); !strings.HasPrefix(found.pattern, "/berth/") && !apiVersion.MatchString(version) {
+		return nil, fault.New(fault.InvalidProtocolVersion,
+			"The address has the api-version %.32q. Write ?api-version=2021-10-01 (provisioning) or 2021-04-12 (hub)", version)
 	}
 	if err := c.authorize(found); err != nil {
 		return nil, err
@@ -164,18 +176,21 @@ func (c *call) read(limit int64) (err error) {
 // decode reads the body as JSON of one value. Fields that are not known are left
 // aside: SDKs send back what they were given, and more in later versions.
 func (c *call) decode(into any) error {
-	if len(bytes.TrimSpace(c.body)) == 0 {
+	if body := bytes.TrimSpace(c.body); len(body) == 0 || string(body) == "null" {
 		return fault.New(fault.ArgumentNull, "The request has no body. It must be JSON")
 	}
 	if err := json.Unmarshal(c.body, into); err != nil {
 		var syntax *json.SyntaxError
 		var kind *json.UnmarshalTypeError
+		var moment *time.ParseError
 		switch {
 		case errors.As(err, &syntax):
 			before := c.body[:min(int(syntax.Offset), len(c.body))]
 			return fault.New(fault.BadFormat, "The body is not JSON: %v, in line %d", syntax, 1+bytes.Count(before, []byte("\n")))
 		case errors.As(err, &kind):
-			return fault.New(fault.BadFormat, "The body does not fit: %s can't be a JSON %s", kind.Field, kind.Value)
+			return fault.New(fault.BadFormat, "The body does not fit: %s can't be a JSON %s", cmp.Or(kind.Field, "it"), kind.Value)
+		case errors.As(err, &moment):
+			return fault.New(fault.BadFormat, "The body does not fit: %.64s is not a time such as 2026-11-23T12:00:00Z", moment.Value)
 		}
 		return fault.New(fault.BadFormat, "The body does not fit: %v", err)
 	}
@@ -225,8 +240,9 @@ func (c *call) number(name, text string, otherwise, most int) (int, error) {
 }
 
 // find returns the operation for a request. Paths are decoded segment by
-// segment, so that an id may contain what would else separate.
-func (h *handler) find(r *http.Request) (route, map[string]string, error) {
+// segment, so that an id may contain what would else separate. Where the path is
+// right and the method is not, it says in the answer's header what is allowed.
+func (h *handler) find(answer http.Header, r *http.Request) (route, map[string]string, error) {
 	segments := strings.Split(strings.Trim(r.URL.EscapedPath(), "/"), "/")
 	for i, segment := range segments {
 		decoded, err := url.PathUnescape(segment)
@@ -247,7 +263,8 @@ func (h *handler) find(r *http.Request) (route, map[string]string, error) {
 		allowed = append(allowed, candidate.method)
 	}
 	if allowed != nil {
-		return route{}, nil, fault.New(fault.MethodNotAllowed, "%s is not possible here, but %s", r.Method, strings.Join(allowed, ", "))
+		answer.Set("Allow", strings.Join(allowed, ", "))
+		return route{}, nil, fault.New(fault.MethodNotAllowed, "%.32s is not possible here, but %s", r.Method, strings.Join(allowed, ", "))
 	}
 	return route{}, nil, fault.New(fault.NotFound, "There is nothing at %.200q", r.URL.Path)
 }
