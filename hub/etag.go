@@ -14,12 +14,11 @@ func etagOf(stored string) string { return base64.StdEncoding.EncodeToString([]b
 // precondition holds an If-Match ("", "*" or an ETag, quoted or not) against
 // the present ETag of a thing.
 func precondition(thing, ifMatch, etag string) error {
-	switch given := strings.Trim(ifMatch, `"`); given {
-	case "", "*", etag:
+	given := strings.Trim(ifMatch, `"`)
+	if ifMatch == "" || given == "*" || given == etag {
 		return nil
-	default:
-		return fault.New(fault.PreconditionFailed, "The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, given)
 	}
+	return fault.New(fault.PreconditionFailed, "The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, given)
 }
 
 // storeMatch is the store's condition for an ETag as etagOf shows it.

@@ -37,7 +37,7 @@ func TestADeviceIsCreatedReadUpdatedAndDeleted(t *testing.T) {
 	if *updated.Authentication.SymmetricKey.PrimaryKey != *created.Authentication.SymmetricKey.PrimaryKey {
 		t.Error("the update changed the keys")
 	}
-	for _, stale := range []string{read.ETag, `"` + read.ETag + `"`} {
+	for _, stale := range []string{read.ETag, `"` + read.ETag + `"`, `""`} {
 		if _, err := h.UpdateDevice(ctx, read, stale); !errors.Is(err, fault.PreconditionFailed) {
 			t.Errorf("updating with the stale ETag %s answers %v", stale, err)
 		}

@@ -222,8 +222,9 @@ func (s *Service) finish(ctx context.Context, intent intent, pending record) (Op
 		return Operation{}, fault.New(fault.RegistrationConflict, "The registration was changed or deleted while the device was being assigned. Register again")
 	}
 	if err != nil {
-		s.config.Logger.Error("registration", "registrationId", intent.RegistrationID, "error", err)
-		return Operation{}, err
+		problem := fault.From(err)
+		s.config.Logger.Error("registration", "registrationId", intent.RegistrationID, "trackingId", problem.TrackingID, "error", err)
+		return Operation{}, problem
 	}
 	result.ETag = registrationETag(etags[0])
 	if left.hub != nil {
