@@ -52,9 +52,19 @@ func (c *cli) exit(err error) int {
 // describe is the error in one line. A refusal of the server is told in its own
 // words.
 func describe(err error) string {
-	var problem *fault.Error
-	if errors.As(err, &problem) {
-		return fmt.Sprintf("%s (%d, tracking id %s)", problem.Message, problem.Code, problem.TrackingID)
+	var (
+		problem *fault.Error
+		dial    *net.OpError
+	)
+	switch {
+	case errors.As(err, &problem):
+		text := fmt.Sprintf("%s (%d", problem.Message, problem.Code)
+		if problem.TrackingID != "" {
+			text += ", tracking id " + problem.TrackingID
+		}
+		return text + ")"
+	case errors.As(err, &dial) && dial.Op == "dial" && dial.Addr != nil:
+		return fmt.Sprintf("the server can't be reached at %s: %v", dial.Addr, dial.Err)
 	}
 	return err.Error()
 }

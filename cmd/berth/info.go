@@ -40,7 +40,7 @@ strings hold keys.`,
 
 // welcome is what a person reads when a server has started.
 func welcome(w io.Writer, info server.Info, dataDir string) {
-	fmt.Fprintf(w, "Berth %s keeps its data in %s\n\n", version(), dataDir)
+	fmt.Fprintf(w, "Berth (%s), data in %s\n\n", version(), dataDir)
 	describeServer(w, info)
 	fmt.Fprintf(w, "\nClients must trust the authority file. For Python and Node:\n")
 	fmt.Fprintf(w, "  export SSL_CERT_FILE=%s\n", quote(info.CAFile))

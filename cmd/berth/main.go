@@ -91,6 +91,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 // help makes a command that only has others below it show them, and refuse
 // words that are none of them.
 func help(command *cobra.Command) *cobra.Command {
+	command.SuggestionsMinimumDistance = 2
 	command.Args = func(command *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknownCommand(command, args[0])

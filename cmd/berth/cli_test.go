@@ -1,0 +1,317 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/berth-iot/berth/berthtest"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/server"
+)
+
+// shell runs command lines against a server of its own.
+type shell struct {
+	t    *testing.T
+	data string
+}
+
+func newShell(t *testing.T) shell {
+	t.Helper()
+	data := t.TempDir()
+	berthtest.Start(t, berthtest.DataDir(data))
+	for _, name := range []string{"PROVISIONING_HOST", "PROVISIONING_IDSCOPE", "DPS_X509_REGISTRATION_ID", "X509_CERT_FILE", "X509_KEY_FILE", "PASS_PHRASE", "X509_PASS_PHRASE"} {
+		t.Setenv(name, "")
+	}
+	return shell{t, data}
+}
+
+// run carries out a command line that must end with this exit code.
+func (s shell) run(code int, args ...string) (stdout, stderr string) {
+	s.t.Helper()
+	return runLine(s.t, code, append(args, "--data", s.data)...)
+}
+
+func runLine(t *testing.T, code int, args ...string) (stdout, stderr string) {
+	t.Helper()
+	var out, problems bytes.Buffer
+	if got := run(t.Context(), args, &out, &problems); got != code {
+		t.Fatalf("berth %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), got, code, &out, &problems)
+	}
+	return out.String(), problems.String()
+}
+
+// read carries out a command line with -o json and decodes what it prints.
+func read[T any](s shell, args ...string) (value T) {
+	s.t.Helper()
+	stdout, _ := s.run(0, append(args, "-o", "json")...)
+	if err := json.Unmarshal([]byte(stdout), &value); err != nil {
+		s.t.Fatalf("berth %s: %v in %s", strings.Join(args, " "), err, stdout)
+	}
+	return value
+}
+
+// TestQuickstart goes the quickstart's way by command line, from the certificate
+// to the clean-up.
+func TestQuickstart(t *testing.T) {
+	s := newShell(t)
+	folder := t.TempDir()
+	certificate, key := filepath.Join(folder, "Python-device-01.pem"), filepath.Join(folder, "Python-device-01.key.pem")
+	s.run(0, "cert", "device", "Python-device-01", "--key-type", "ec256", "--pass-phrase", "1234", "--out", folder)
+	if info, err := os.Stat(key); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
+		t.Errorf("the private key: %v, %v, want it readable for its owner only", info.Mode(), err)
+	}
+	if _, stderr := s.run(1, "cert", "device", "Python-device-01", "--key-type", "ec256", "--out", folder); !strings.Contains(stderr, "--force") {
+		t.Errorf("a second certificate in the same place: %s", stderr)
+	}
+
+	twin := filepath.Join(folder, "twin.json")
+	if err := os.WriteFile(twin, []byte(`{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, stderr := s.run(0, "enrollment", "create", "Python-device-01", "--x509", certificate, "--hub", "berth", "--initial-twin", "@"+twin)
+	if stderr != "" {
+		t.Errorf("create warns without a reason: %s", stderr)
+	}
+	if _, stderr := s.run(1, "enrollment", "create", "python-DEVICE-01", "--x509", certificate); !strings.Contains(stderr, "409202") || !strings.Contains(stderr, "berth enrollment update") {
+		t.Errorf("creating it again: %s", stderr)
+	}
+	if e := read[provisioning.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || compact(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
+		t.Errorf("berth enrollment show: %s", compact(e))
+	}
+
+	t.Setenv("X509_CERT_FILE", certificate)
+	t.Setenv("X509_KEY_FILE", key)
+	for _, name := range []string{"X509_PASS_PHRASE", "PASS_PHRASE"} { // the SDK's sample reads one, the article names the other
+		t.Run(name, func(t *testing.T) {
+			t.Setenv(name, "1234")
+			s := shell{t, s.data}
+			stdout, _ := s.run(0, "device", "simulate", "--messages", "5")
+			checkTranscript(t, stdout, 5)
+			stdout, _ = s.run(0, "device", "simulate", "--messages", "5", "--websocket")
+			checkTranscript(t, stdout, 5)
+		})
+	}
+	if _, stderr := s.run(1, "device", "simulate"); !strings.Contains(stderr, "pass phrase") {
+		t.Errorf("without a pass phrase: %s", stderr)
+	}
+
+	if messages := read[[]hub.TelemetryMessage](s, "telemetry", "tail", "--from", "earliest", "--max", "20"); len(messages) != 20 || messages[0].DeviceID != "Python-device-01" {
+		t.Errorf("berth telemetry tail: %s", compact(messages))
+	}
+	stdout, _ := s.run(0, "telemetry", "tail", "--from", "earliest", "--max", "1")
+	if !strings.Contains(stdout, "test wind speed") {
+		t.Errorf("berth telemetry tail for people: %s", stdout)
+	}
+	if devices := read[[]hub.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 || devices[0].Status != "enabled" {
+		t.Errorf("berth device list: %s", compact(devices))
+	}
+	if twin := read[hub.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`); fmt.Sprint(twin.Properties.Desired["interval"]) != "20" || twin.Tags["plant"] != "Lyon" {
+		t.Errorf("berth device twin: %s", compact(twin))
+	}
+	if r := read[provisioning.Registration](s, "registration", "show", "Python-device-01"); r.Status != provisioning.StatusAssigned || r.AssignedHub != "127.0.0.1" {
+		t.Errorf("berth registration show: %s", compact(r))
+	}
+
+	s.run(0, "enrollment", "update", "Python-device-01", "--provisioning-status", "disabled")
+	t.Setenv("PASS_PHRASE", "1234")
+	if _, stderr := s.run(1, "device", "simulate"); !strings.Contains(stderr, "disabled (401002") || !strings.Contains(stderr, "berth attempts Python-device-01") {
+		t.Errorf("a disabled device is told: %s", stderr)
+	}
+	attempts := read[[]attest.Attempt](s, "attempts", "Python-device-01")
+	if failed, _ := attempts[0].Checks.Failed(); len(attempts) != 5 || failed.Name != "provisioning status" {
+		t.Errorf("berth attempts: %s", compact(attempts))
+	}
+	if stdout, _ := s.run(0, "attempts", "Python-device-01"); !strings.Contains(stdout, "FAILED  provisioning status") || !strings.Contains(stdout, "passed  common name") {
+		t.Errorf("berth attempts for people: %s", stdout)
+	}
+
+	for _, kind := range []string{"device", "registration", "enrollment"} {
+		s.run(0, kind, "delete", "Python-device-01")
+		if _, stderr := s.run(1, kind, "show", "Python-device-01"); !strings.Contains(stderr, "404") {
+			t.Errorf("berth %s show after its deletion: %s", kind, stderr)
+		}
+		if stdout, _ := s.run(0, kind, "list", "-o", "json"); strings.TrimSpace(stdout) != "[]" {
+			t.Errorf("berth %s list after the deletion: %s", kind, stdout)
+		}
+	}
+}
+
+// checkTranscript holds a simulated device's output against the quickstart's.
+func checkTranscript(t *testing.T, stdout string, messages int) {
+	t.Helper()
+	lines := strings.Split(strings.TrimSpace(stdout), "\n")
+	head := []string{"The complete registration result is", "Python-device-01", "127.0.0.1", "initialAssignment", "null", "Will send telemetry from the provisioned device"}
+	if len(lines) != len(head)+2*messages || !slices.Equal(lines[:len(head)], head) {
+		t.Fatalf("the transcript is\n%s", stdout)
+	}
+	for number := 1; number <= messages; number++ {
+		sending, done := slices.Index(lines, fmt.Sprintf("sending message #%d", number)), slices.Index(lines, fmt.Sprintf("done sending message #%d", number))
+		if sending < 0 || done < sending {
+			t.Errorf("message %d: sending is line %d, done is line %d", number, sending, done)
+		}
+	}
+}
+
+// TestUpdateKeepsTheRest changes one thing of an enrollment at a time.
+func TestUpdateKeepsTheRest(t *testing.T) {
+	s := newShell(t)
+	folder := t.TempDir()
+	for _, name := range []string{"d1", "next"} {
+		s.run(0, "cert", "device", name, "--key-type", "ec256", "--out", folder)
+	}
+	s.run(0, "enrollment", "create", "d1", "--x509", filepath.Join(folder, "d1.pem"), "--initial-twin", `{"tags":{"a":1}}`)
+	before := read[provisioning.Enrollment](s, "enrollment", "show", "d1")
+
+	_, stderr := s.run(0, "enrollment", "update", "d1", "--x509-secondary", filepath.Join(folder, "next.pem"))
+	if !strings.Contains(stderr, `common name is "next"`) || !strings.Contains(stderr, `registration id is "d1"`) {
+		t.Errorf("a common name that is not the registration id: %q, want a warning that names both", stderr)
+	}
+	after := read[provisioning.Enrollment](s, "enrollment", "show", "d1")
+	one, _ := certificatesOf(before)
+	primary, secondary := certificatesOf(after)
+	if primary == nil || primary.SHA256Thumbprint != one.SHA256Thumbprint || secondary == nil || compact(after.InitialTwin.Tags) != `{"a":1}` {
+		t.Errorf("after the update: %s", compact(after))
+	}
+	s.run(0, "enrollment", "update", "d1", "--x509-secondary", "")
+	if _, secondary := certificatesOf(read[provisioning.Enrollment](s, "enrollment", "show", "d1")); secondary != nil {
+		t.Error("the secondary certificate is still there")
+	}
+	if _, stderr := s.run(1, "enrollment", "create", "d2", "--x509", filepath.Join(folder, "d1.key.pem")); !strings.Contains(stderr, "private key") {
+		t.Errorf("enrolling a private key: %s", stderr)
+	}
+}
+
+// TestMistakes are command lines that can't be carried out, with what the person
+// is told.
+func TestMistakes(t *testing.T) {
+	s := newShell(t)
+	for _, c := range []struct {
+		code  int
+		says  string
+		words string
+	}{
+		{2, "there is no command \"berth enrolment\"\n       Did you mean: berth enrollment", "enrolment"},
+		{2, "berth enrollment --help", "enrollment zzzzzz"},
+		{2, "needs ID", "enrollment create"},
+		{2, "--x509 FILE", "enrollment create d1"},
+		{2, "name at least one flag", "enrollment update d1"},
+		{2, `does not take "d2"`, "device show d1 d2"},
+		{2, "table or json", "device list -o yaml"},
+		{2, "unknown flag: --nothing", "info --nothing"},
+		{2, "instant or paced", "up --registration fast"},
+		{2, "it is earliest, latest, or a time such as", "telemetry tail --from yesterday"},
+		{2, "--initial-twin is not JSON", "enrollment create d1 --x509 certificate.pem --initial-twin {"},
+		{2, `unknown field "desired"`, `enrollment create d1 --x509 certificate.pem --initial-twin {"desired":{}}`},
+		{2, "can't be the name of a file", "cert device ../d1"},
+		{2, "belongs to --connection-string", "device list --address 127.0.0.1:1"},
+		{1, "no such file", "enrollment create d1 --x509 nowhere.pem"},
+		{1, `there is no hub "other" here, but berth (127.0.0.1)`, "device list --hub other"},
+		{1, "404001", "device show nobody"},
+		{1, "berth device list", "device twin nobody"},
+		{1, "berth enrollment list", "enrollment show nobody"},
+		{1, "no dot", "up --hub-host localhost"},
+	} {
+		t.Run(c.words, func(t *testing.T) {
+			t.Chdir(t.TempDir())
+			shell := shell{t, s.data}
+			if strings.Contains(c.words, "certificate.pem") {
+				shell.run(0, "cert", "device", "d1", "--key-type", "ec256")
+				if err := os.Rename("d1.pem", "certificate.pem"); err != nil {
+					t.Fatal(err)
+				}
+			}
+			stdout, stderr := shell.run(c.code, strings.Fields(c.words)...)
+			if stdout != "" || !strings.HasPrefix(stderr, "berth: ") || !strings.Contains(stderr, c.says) {
+				t.Errorf("standard output %q, standard error\n%s\nwant it to say %q", stdout, stderr, c.says)
+			}
+		})
+	}
+}
+
+// TestElsewhere reaches a server by connection string alone.
+func TestElsewhere(t *testing.T) {
+	s := newShell(t)
+	info := read[server.Info](s, "info")
+	elsewhere := t.TempDir()
+	for words, connectionString := range map[string]string{"enrollment list": info.ProvisioningConnectionString, "device list": info.Hubs[0].ConnectionString} {
+		stdout, _ := runLine(t, 0, append(strings.Fields(words), "--data", elsewhere, "--connection-string", connectionString,
+			"--address", loopback(info.Ports.HTTPS), "--ca-file", info.CAFile, "-o", "json")...)
+		if strings.TrimSpace(stdout) != "[]" {
+			t.Errorf("berth %s by connection string: %s", words, stdout)
+		}
+	}
+	wrong := strings.Replace(info.ProvisioningConnectionString, "SharedAccessKey=", "SharedAccessKey=AAAA", 1)
+	_, stderr := runLine(t, 1, "enrollment", "list", "--connection-string", wrong, "--address", loopback(info.Ports.HTTPS), "--ca-file", info.CAFile)
+	if !strings.Contains(stderr, "401002") || strings.Contains(stderr, "AAAA") {
+		t.Errorf("a wrong key: %s, want 401002 and not the key", stderr)
+	}
+	if _, stderr := runLine(t, 1, "device", "list", "--data", elsewhere); !strings.Contains(stderr, elsewhere) || !strings.Contains(stderr, "berth up") {
+		t.Errorf("a folder that no server has used: %s", stderr)
+	}
+}
+
+// TestTrust names the authority file for every SDK.
+func TestTrust(t *testing.T) {
+	s := newShell(t)
+	info := read[server.Info](s, "info")
+	stdout, _ := s.run(0, "info", "--trust")
+	for _, want := range []string{"Python", "SSL_CERT_FILE=" + info.CAFile, "Node", "NODE_EXTRA_CA_CERTS=" + info.CAFile, "Java", "keytool", "C#", "OPTION_TRUSTED_CERT", "RootCAs"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("berth info --trust does not say %q:\n%s", want, stdout)
+		}
+	}
+}
+
+// TestHelp shows every command to a person who types berth alone.
+func TestHelp(t *testing.T) {
+	stdout, _ := runLine(t, 0)
+	for _, want := range []string{"Start:", "demo", "up", "info", "Device identity:", "cert", "enrollment", "registration", "device", "Look:", "attempts", "telemetry", "completion"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("the help does not say %q:\n%s", want, stdout)
+		}
+	}
+	if stdout, _ := runLine(t, 0, "completion", "bash"); !strings.Contains(stdout, "berth") {
+		t.Error("there is no completion for bash")
+	}
+}
+
+// TestDemo is what a newcomer runs first. Nothing may be left behind.
+func TestDemo(t *testing.T) {
+	folder := t.TempDir()
+	t.Setenv("TMPDIR", folder)
+	t.Setenv("TMP", folder) // on Windows
+	stdout, stderr := runLine(t, 0, "demo")
+	_, transcript, _ := strings.Cut(stdout, "== simulate the device\n")
+	transcript, rest, _ := strings.Cut(transcript, "\n\n")
+	checkTranscript(t, transcript, demoMessages)
+	if stderr != "" || !strings.Contains(rest, "Python-device-01   enabled") {
+		t.Errorf("the demo goes on:\n%s\nstandard error: %s", rest, stderr)
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("the demo leaves %v, %v", left, err)
+	}
+}
+
+// TestDemoFails says which step failed, and still cleans up.
+func TestDemoFails(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "nowhere")
+	t.Setenv("TMPDIR", folder)
+	t.Setenv("TMP", folder)
+	if _, stderr := runLine(t, 1, "demo"); !strings.Contains(stderr, "demo: start a server: ") {
+		t.Errorf("standard error: %s", stderr)
+	}
+	if _, err := os.Stat(folder); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("the folder is there: %v", err)
+	}
+}

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/hub"
+)
+
+// TestUp starts, stops and starts the real binary on one data folder.
+func TestUp(t *testing.T) {
+	binary, data := buildBinary(t), t.TempDir()
+	first := startProcess(t, binary, data)
+	ctx := within(t, time.Minute)
+	certificate, enrollment, err := newDevice("d1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := first.provisioning.CreateEnrollment(ctx, enrollment); err != nil {
+		t.Fatal(err)
+	}
+	if err := first.register(ctx, "d1", certificate); err != nil {
+		t.Fatal(err)
+	}
+
+	second := exec.Command(binary, "up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0")
+	if output, err := second.CombinedOutput(); err == nil || !strings.Contains(string(output), data) {
+		t.Errorf("a second server on the same folder: %v\n%s", err, output)
+	}
+
+	// A connected device and a reader of telemetry do not hold up the end.
+	client, err := first.dial(ctx, "d1", certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Send(ctx, device.Message{Payload: []byte("hello")}); err != nil {
+		t.Fatal(err)
+	}
+	reading, ended := make(chan struct{}), make(chan error, 1)
+	go func() {
+		ended <- first.hub.Telemetry(ctx, hub.Position{Earliest: true}, "", 0, func(hub.TelemetryMessage) error {
+			close(reading)
+			return nil
+		})
+	}()
+	<-reading
+	first.terminate(t)
+	<-client.Ended()
+	<-ended // the server has cut it off, in whatever way
+
+	again := startProcess(t, binary, data, "--registration", "paced")
+	t.Logf("ready after %v, on an empty folder after %v", again.ready, first.ready)
+	if again.info.IDScope != first.info.IDScope || again.info.ProvisioningConnectionString != first.info.ProvisioningConnectionString || !again.roots.Equal(first.roots) {
+		t.Errorf("after a restart the server is another: %+v, it was %+v", again.info, first.info)
+	}
+	if client, err = again.dial(ctx, "d1", certificate); err != nil {
+		t.Fatalf("the device after the restart: %v", err)
+	}
+	client.Close()
+	again.terminate(t)
+}
+
+// TestUpBusyPort names the port that can't be had and what to do.
+func TestUpBusyPort(t *testing.T) {
+	listener, err := net.Listen("tcp", ":0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
+	_, stderr := runLine(t, 1, "up", "--data", t.TempDir(), "--mqtt-port", port, "--https-port", "0", "--portal-port", "0")
+	if !strings.Contains(stderr, "port "+port) || !strings.Contains(stderr, "--mqtt-port") {
+		t.Errorf("standard error: %s", stderr)
+	}
+}
+
+// TestUpWithout443 serves HTTPS on 8443 when port 443 can't be had, and says so.
+func TestUpWithout443(t *testing.T) {
+	// Who may not have the port needs nobody else to hold it.
+	if listener, err := net.Listen("tcp", ":443"); err == nil {
+		defer listener.Close()
+	}
+	p := startProcess(t, buildBinary(t), t.TempDir(), "--https-port", "443")
+	if p.info.Ports.HTTPS != 8443 {
+		t.Errorf("HTTPS is on port %d, want 8443", p.info.Ports.HTTPS)
+	}
+	if _, err := p.provisioning.Summary(within(t, time.Minute)); err != nil {
+		t.Errorf("the service there: %v", err)
+	}
+	p.terminate(t)
+	if !strings.Contains(p.log.String(), "Port 443 can't be had") || !strings.Contains(p.log.String(), "8443") {
+		t.Errorf("the notice: %s", &p.log)
+	}
+}
