@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -20,8 +21,9 @@ type ProvisioningOptions struct {
 	Host           string // host, or host:port; the ports are 8883, or 443 for WebSocket
 	IDScope        string
 	RegistrationID string
-	Certificate    *tls.Certificate
-	RootCAs        *x509.CertPool // trusted authorities; the system's when nil
+	Certificate    *tls.Certificate // for an enrollment with X.509 attestation
+	SASKey         string           // base64, for one with a symmetric key instead; in a group, the key derived for this device
+	RootCAs        *x509.CertPool   // trusted authorities; the system's when nil
 	WebSocket      bool
 	Payload        json.RawMessage // custom data, optional
 
@@ -62,10 +64,19 @@ const defaultWait = 2 * time.Second
 func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error) {
 	asked := newRequests("$dps/registrations/res/")
 	to := endpoint{o.Host, o.Certificate, o.RootCAs, o.WebSocket}
-	client, err := to.dial(ctx, mqtt.Connect{
+	resource := o.IDScope + "/registrations/" + o.RegistrationID
+	connect := mqtt.Connect{
 		ClientID: o.RegistrationID, CleanSession: true, KeepAlive: 60,
-		Username: o.IDScope + "/registrations/" + o.RegistrationID + "/api-version=2019-03-31&ClientVersion=" + url.QueryEscape(clientVersion),
-	}, func(topic string, payload []byte) { asked.receive(topic, payload) })
+		Username: resource + "/api-version=2019-03-31&ClientVersion=" + url.QueryEscape(clientVersion),
+	}
+	if o.SASKey != "" {
+		token, err := credential.NewToken(resource, "registration", o.SASKey, time.Now().Add(tokenLifetime))
+		if err != nil {
+			return Registration{}, fmt.Errorf("make the token of %s: %w", o.RegistrationID, err)
+		}
+		connect.Password, connect.HasPassword = []byte(token), true
+	}
+	client, err := to.dial(ctx, connect, func(topic string, payload []byte) { asked.receive(topic, payload) })
 	if err != nil {
 		return Registration{}, err
 	}
@@ -89,7 +100,7 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 		if err := o.wait(ctx, client, registration.OperationID, got.retryAfter()); err != nil {
 			return registration, err
 		}
-		got, err = asked.ask(ctx, client, "$dps/registrations/GET/iotdps-get-operationstatus/", "&operationId="+url.QueryEscape(registration.OperationID), nil)
+		got, err = asked.ask(ctx, client, "$dps/registrations/GET/iotdps-get-operationstatus/", "&operationId="+escape(registration.OperationID), nil)
 	}
 }
 

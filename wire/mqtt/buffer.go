@@ -39,14 +39,14 @@ func putBuffer(b []byte) {
 	full.Put(c)
 }
 
-// grow returns a buffer of at least size bytes that starts with the first
-// filled bytes of b.
-func grow(b []byte, filled, size int) []byte {
-	if size <= len(b) {
+// grow returns b, or when b is full a buffer twice as large that starts with
+// what is in b. So a packet gets room as it comes, whatever size it claims.
+func grow(b []byte, filled int) []byte {
+	if filled < len(b) {
 		return b
 	}
-	larger := make([]byte, max(size, 2*len(b)))
-	copy(larger, b[:filled])
+	larger := make([]byte, 2*len(b))
+	copy(larger, b)
 	putBuffer(b)
 	return larger
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -14,15 +15,18 @@ import (
 // Client is the client's side of a connection, as a simulator, a test or a load
 // generator needs it: it sends, it receives, it does not reconnect.
 type Client struct {
-	net     net.Conn
-	receive func(topic string, payload []byte)
-	ended   chan struct{}
+	net      net.Conn
+	receive  func(topic string, payload []byte)
+	patience time.Duration // for the server's silence; 0 for ever
+	ended    chan struct{}
+	pinging  sync.WaitGroup
 
 	mutex     sync.Mutex
 	err       error // why it ended, once ended is closed
 	closing   bool
 	out       []byte
 	writing   bool
+	broken    bool // the network takes no more
 	nextID    uint16
 	inFlight  map[uint16]func(error)
 	subscribe map[uint16]chan []byte
@@ -65,28 +69,33 @@ func (connect *Connect) Dial(ctx context.Context, conn net.Conn, receive func(to
 		conn.Close()
 		return nil, false, err
 	}
-	client = &Client{net: conn, receive: receive, ended: make(chan struct{}),
+	keepAlive := time.Duration(connect.KeepAlive) * time.Second
+	client = &Client{net: conn, receive: receive, patience: keepAlive * 3 / 2, ended: make(chan struct{}),
 		inFlight: make(map[uint16]func(error)), subscribe: make(map[uint16]chan []byte)}
-	go client.read()
-	if connect.KeepAlive > 0 {
-		go client.ping(time.Duration(connect.KeepAlive) * time.Second / 2)
+	if keepAlive > 0 {
+		client.pinging.Go(func() { client.ping(keepAlive / 2) })
 	}
+	go client.read()
 	return client, answer[2] == 1, nil
 }
 
-// Publish sends a message with QoS 0 or 1. With QoS 1, done is called at PUBACK,
-// or with an error when the connection ends before.
+// Publish sends a message with QoS 0 or 1. With QoS 1, done (which may be nil)
+// is called at PUBACK, or with an error when the connection ends before; it may
+// publish but not wait for an answer. When Publish returns an error, done is not
+// called: ErrTooManyInFlight says that every packet id is in use.
 func (c *Client) Publish(topic string, payload []byte, qos byte, done func(error)) error {
 	if err := checkPublish(topic, payload); err != nil {
 		return err
 	}
-	return c.write(func(b []byte) []byte {
+	return c.write(func(b []byte) ([]byte, error) {
 		var id uint16
 		if qos > 0 {
-			id = c.newID()
+			if id = c.newID(); id == 0 {
+				return b, ErrTooManyInFlight
+			}
 			c.inFlight[id] = done
 		}
-		return appendPublish(b, topic, payload, qos, false, false, id)
+		return appendPublish(b, topic, payload, qos, false, false, id), nil
 	})
 }
 
@@ -98,10 +107,13 @@ func (c *Client) Subscribe(ctx context.Context, subscriptions ...Subscription) (
 
 func (c *Client) ask(ctx context.Context, encode func(b []byte, id uint16) []byte) ([]byte, error) {
 	answer := make(chan []byte, 1)
-	if err := c.write(func(b []byte) []byte {
+	if err := c.write(func(b []byte) ([]byte, error) {
 		id := c.newID()
+		if id == 0 {
+			return b, ErrTooManyInFlight
+		}
 		c.subscribe[id] = answer
-		return encode(b, id)
+		return encode(b, id), nil
 	}); err != nil {
 		return nil, err
 	}
@@ -126,7 +138,7 @@ func (c *Client) Err() error {
 
 // Disconnect sends DISCONNECT, closes the connection and waits for its end.
 func (c *Client) Disconnect() error {
-	err := c.write(func(b []byte) []byte { return append(b, typeDisconnect<<4, 0) })
+	err := c.writePacket(typeDisconnect)
 	c.Abort()
 	return err
 }
@@ -138,30 +150,32 @@ func (c *Client) Abort() {
 	c.mutex.Unlock()
 	c.net.Close()
 	<-c.ended
+	c.pinging.Wait()
 }
 
 // write appends a packet and writes what has gathered, unless another goroutine
-// is doing so.
-func (c *Client) write(encode func([]byte) []byte) error {
+// is doing so. An error means that the packet was not appended; a network that
+// fails ends the connection, and that is where it shows.
+func (c *Client) write(encode func([]byte) ([]byte, error)) (err error) {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	if c.closing || c.err != nil {
 		return net.ErrClosed
 	}
-	c.out = encode(c.out)
-	if c.writing {
-		return nil
+	if c.out, err = encode(c.out); err != nil || c.writing {
+		return err
 	}
 	c.writing = true
 	defer func() { c.writing = false }()
-	for len(c.out) > 0 {
+	for len(c.out) > 0 && !c.broken {
 		b := c.out
 		c.out = nil
 		c.mutex.Unlock()
 		_, err := c.net.Write(b)
 		c.mutex.Lock()
 		if err != nil {
-			return err
+			c.broken = true
+			c.net.Close() // wakes the reader
 		}
 		if c.out == nil {
 			c.out = b[:0]
@@ -170,8 +184,17 @@ func (c *Client) write(encode func([]byte) []byte) error {
 	return nil
 }
 
-// newID returns a packet id that is not in use. The mutex is held.
+// writePacket writes a packet that is nothing but its type.
+func (c *Client) writePacket(kind byte) error {
+	return c.write(func(b []byte) ([]byte, error) { return append(b, kind<<4, 0), nil })
+}
+
+// newID returns a packet id that is not in use, or 0 when all are. The mutex is
+// held.
 func (c *Client) newID() uint16 {
+	if len(c.inFlight)+len(c.subscribe) >= 0xffff {
+		return 0
+	}
 	for {
 		if c.nextID++; c.nextID == 0 {
 			continue
@@ -193,7 +216,7 @@ func (c *Client) ping(every time.Duration) {
 		case <-c.ended:
 			return
 		case <-ticker.C:
-			c.write(func(b []byte) []byte { return append(b, typePingreq<<4, 0) }) // a failure ends the reading side too
+			c.writePacket(typePingreq) // a failure ends the reading side too
 		}
 	}
 }
@@ -232,9 +255,17 @@ func (c *Client) readAll() error {
 			filled = copy(buffer, buffer[size:filled])
 			continue
 		}
-		buffer = grow(buffer, filled, max(size, filled+1))
+		buffer = grow(buffer, filled)
+		if c.patience > 0 { // our pings have the server say something in time
+			if err := c.net.SetReadDeadline(time.Now().Add(c.patience)); err != nil {
+				return err
+			}
+		}
 		n, err := c.net.Read(buffer[filled:])
 		if filled += n; err != nil && n == 0 {
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				return ErrKeepAlive
+			}
 			return err
 		}
 	}
@@ -249,7 +280,7 @@ func (c *Client) handle(first byte, body []byte) error {
 		}
 		c.receive(string(message.Topic), bytes.Clone(message.Payload))
 		if message.QoS == 1 {
-			return c.write(func(b []byte) []byte { return appendPuback(b, message.PacketID) })
+			return c.write(func(b []byte) ([]byte, error) { return appendPuback(b, message.PacketID), nil })
 		}
 		return nil
 	case typePuback:

@@ -49,8 +49,10 @@ func newConn(server *Server, conn net.Conn, peer Peer) *Conn {
 func (c *Conn) Peer() Peer { return c.peer }
 
 // serve runs the connection to its end and tells the session why it ended.
-func (c *Conn) serve(ctx context.Context) {
+// admitted is called once CONNECT has been answered, or did not come.
+func (c *Conn) serve(ctx context.Context, admitted func()) {
 	err := c.handshake(ctx)
+	admitted()
 	if err == nil && c.session != nil {
 		err = c.read()
 	}
@@ -67,9 +69,13 @@ func (c *Conn) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.server.ConnectTimeout)
 	defer cancel()
 	deadline := time.Now().Add(c.server.ConnectTimeout)
+	if _, err := c.readUntil(c.one[:], deadline); err != nil {
+		return connectError(err)
+	}
 	buffer := getBuffer()
 	defer func() { putBuffer(buffer) }()
-	filled := 0
+	buffer[0] = c.one[0]
+	filled := 1
 	for {
 		// What follows CONNECT before its answer waits in the network: only what
 		// belongs to the first packet is read here.
@@ -77,7 +83,7 @@ func (c *Conn) handshake(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		if filled > 0 && buffer[0]>>4 != typeConnect {
+		if buffer[0]>>4 != typeConnect {
 			return breach("MQTT-3.1.0-1", "the first packet is of type %d, not CONNECT", buffer[0]>>4)
 		}
 		if size > 0 && filled == size {
@@ -86,18 +92,20 @@ func (c *Conn) handshake(ctx context.Context) error {
 		want := filled + 1 // the fixed header, a byte at a time
 		if size > 0 {
 			want = size
-		} else if filled == 0 {
-			want = 2
 		}
-		buffer = grow(buffer, filled, want)
-		n, err := c.readUntil(buffer[filled:want], deadline)
+		buffer = grow(buffer, filled)
+		n, err := c.readUntil(buffer[filled:min(want, len(buffer))], deadline)
 		if filled += n; err != nil {
-			if errors.Is(err, os.ErrDeadlineExceeded) {
-				return ErrConnectTimeout
-			}
-			return err
+			return connectError(err)
 		}
 	}
+}
+
+func connectError(err error) error {
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return ErrConnectTimeout
+	}
+	return err
 }
 
 func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
@@ -109,6 +117,9 @@ func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
 	if code == Accepted {
 		c.session, present, code = c.server.Backend.Open(ctx, c, connect)
 	}
+	if code != Accepted {
+		c.server.stats.refuse(code)
+	}
 	c.keepAlive = c.server.patience(connect)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
@@ -117,6 +128,7 @@ func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
 	c.out = append(appendConnack(getBuffer()[:0], present, code), early...)
 	putBuffer(early)
 	c.connected = true
+	c.server.stats.packetsOut.Add(1)
 	c.startWriter()
 	return nil
 }
@@ -162,7 +174,7 @@ func (c *Conn) readBurst(first byte) (done bool, err error) {
 			}
 			return false, err
 		}
-		used, need, done, err := c.handleAll(buffer[:filled])
+		used, done, err := c.handleAll(buffer[:filled])
 		if done || err != nil {
 			return done, err
 		}
@@ -173,30 +185,30 @@ func (c *Conn) readBurst(first byte) (done bool, err error) {
 		if filled == 0 {
 			return false, nil
 		}
-		buffer = grow(buffer, filled, max(need, filled+1))
+		buffer = grow(buffer, filled)
 	}
 }
 
 // handleAll handles every whole packet in b and then sends what that gave rise
-// to. need is the size of the packet that is left over in part, if known.
-func (c *Conn) handleAll(b []byte) (used, need int, done bool, err error) {
-	c.holdOutput()
-	defer c.releaseOutput()
-	for len(b) > used {
-		first, body, size, err := frame(b[used:], c.server.MaxPacketSize)
-		if err != nil {
-			return used, 0, false, err
-		}
-		if size == 0 || size > len(b)-used {
-			return used, size, false, nil
-		}
-		if done, err := c.handle(first, b[used+body:used+size]); done || err != nil {
-			return used, 0, done, err
-		}
-		c.server.stats.packetsIn.Add(1)
-		used += size
+// to. used is how many bytes they had.
+func (c *Conn) handleAll(b []byte) (used int, done bool, err error) {
+	if err := c.holdOutput(); err != nil {
+		return 0, false, err
 	}
-	return used, 0, false, nil
+	defer c.releaseOutput()
+	for packets := uint64(0); ; packets++ {
+		first, body, size, err := frame(b[used:], c.server.MaxPacketSize)
+		if err == nil && size > 0 && size <= len(b)-used {
+			done, err = c.handle(first, b[used+body:used+size])
+			used += size
+			if err == nil && !done {
+				continue
+			}
+			packets++
+		}
+		c.server.stats.packetsIn.Add(packets)
+		return used, done, err
+	}
 }
 
 func (c *Conn) handle(first byte, body []byte) (done bool, err error) {
@@ -219,7 +231,9 @@ func (c *Conn) handle(first byte, body []byte) (done bool, err error) {
 		return false, err
 	case typePingreq:
 		err := decodeEmpty(first, body)
-		c.append(func(b []byte) []byte { return append(b, typePingresp<<4, 0) })
+		if err == nil {
+			c.append(func(b []byte) []byte { return append(b, typePingresp<<4, 0) })
+		}
 		return false, err
 	case typeSubscribe:
 		id, subscriptions, err := decodeSubscribe(first, body)
@@ -227,16 +241,21 @@ func (c *Conn) handle(first byte, body []byte) (done bool, err error) {
 			return false, err
 		}
 		codes, err := c.session.Subscribe(subscriptions)
+		if err != nil {
+			return false, err
+		}
 		c.append(func(b []byte) []byte { return appendSuback(b, id, codes) })
-		return false, err
+		return false, nil
 	case typeUnsubscribe:
 		id, filters, err := decodeUnsubscribe(first, body)
 		if err != nil {
 			return false, err
 		}
-		err = c.session.Unsubscribe(filters)
+		if err := c.session.Unsubscribe(filters); err != nil {
+			return false, err
+		}
 		c.append(func(b []byte) []byte { return appendUnsuback(b, id) })
-		return false, err
+		return false, nil
 	case typeDisconnect:
 		err := decodeEmpty(first, body)
 		return err == nil, err
@@ -260,7 +279,7 @@ func (c *Conn) readUntil(b []byte, deadline time.Time) (int, error) {
 	c.mutex.Lock()
 	if c.closing {
 		c.mutex.Unlock()
-		return 0, c.reason
+		return 0, c.over()
 	}
 	err := c.net.SetReadDeadline(deadline)
 	c.mutex.Unlock()
@@ -286,9 +305,27 @@ func (c *Conn) Close(reason error) {
 	c.room.Broadcast()
 	// The connection's goroutine wakes up and does the rest.
 	c.net.SetReadDeadline(longAgo)
-	if !errors.Is(reason, ErrShutdown) {
-		c.net.SetWriteDeadline(time.Now().Add(closeGrace))
+	c.net.SetWriteDeadline(c.writeDeadline())
+}
+
+// over is what ends the handling of packets once the connection is closing.
+func (c *Conn) over() error {
+	if c.reason == nil {
+		return net.ErrClosed
 	}
+	return c.reason
+}
+
+// writeDeadline is by when what is written now must have been taken. The mutex
+// is held.
+func (c *Conn) writeDeadline() time.Time {
+	if c.server.aborting() {
+		return longAgo
+	}
+	if c.closing && !errors.Is(c.reason, ErrShutdown) {
+		return time.Now().Add(min(closeGrace, c.server.WriteTimeout))
+	}
+	return time.Now().Add(c.server.WriteTimeout)
 }
 
 var longAgo = time.Unix(1, 0)
@@ -317,6 +354,7 @@ func (c *Conn) finish() {
 	c.inFlight = nil
 	c.mutex.Unlock()
 
+	c.server.stats.end(reason)
 	if len(last) > 0 {
 		c.net.SetWriteDeadline(time.Now().Add(closeGrace))
 		c.net.Write(last) // the client may be gone; it learns the same from the close

@@ -191,7 +191,11 @@ func (p *Publish) decode(first byte, body []byte) error {
 	return r.err
 }
 
-func validTopic(topic []byte) bool { return len(topic) > 0 && !bytes.ContainsAny(topic, "+#") }
+// validTopic reports whether a topic names one: it is not empty and has no
+// wildcard [MQTT-4.7.3-1, MQTT-3.3.2-2].
+func validTopic(topic []byte) bool {
+	return len(topic) > 0 && bytes.IndexByte(topic, '+') < 0 && bytes.IndexByte(topic, '#') < 0
+}
 
 func decodeSubscribe(first byte, body []byte) (id uint16, subscriptions []Subscription, err error) {
 	if first&0x0f != 2 {

@@ -46,6 +46,13 @@ func (e *echo) Open(_ context.Context, conn *Conn, connect *Connect) (Session, b
 	return &echoSession{echo: e, conn: conn}, false, Accepted
 }
 
+// conn returns the connection of a client that has got its CONNACK.
+func (e *echo) conn(clientID string) *Conn {
+	e.mutex.Lock()
+	defer e.mutex.Unlock()
+	return e.conns[clientID]
+}
+
 func (s *echoSession) Publish(message *Publish) error {
 	s.mutex.Lock()
 	hold := s.hold
@@ -84,6 +91,12 @@ func (s *echoSession) Close(reason error) {
 // start serves a backend on a free port of loopback until the test ends.
 func start(t testing.TB, server *Server) string {
 	t.Helper()
+	return startOn(t, server, func(l net.Listener) net.Listener { return l })
+}
+
+// startOn does so behind what wrap makes of the listener.
+func startOn(t testing.TB, server *Server, wrap func(net.Listener) net.Listener) string {
+	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -92,7 +105,7 @@ func start(t testing.TB, server *Server) string {
 		server.Logger = slog.New(slog.DiscardHandler)
 	}
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(listener) }()
+	go func() { served <- server.Serve(wrap(listener)) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()

@@ -3,7 +3,6 @@ package mqtt
 import (
 	"errors"
 	"net"
-	"time"
 )
 
 // Everything a client is sent is appended to out and written by whoever finds
@@ -27,21 +26,25 @@ func (c *Conn) Acknowledge(packetID uint16) {
 	for range released {
 		c.out = appendPuback(c.out, c.acks.pop())
 	}
+	c.server.stats.packetsOut.Add(uint64(released))
 	c.room.Signal()
 	c.startWriter()
 }
 
 // awaitRoom notes a message that will be acknowledged. While too many are not,
-// it waits, and with it the client.
+// it waits, and with it the client; others write what the client is sent
+// meanwhile.
 func (c *Conn) awaitRoom(packetID uint16) error {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	for c.acks.len() >= c.server.MaxInFlight {
-		if c.closing {
-			return c.reason
-		}
-		c.flushHeld()
+	for c.acks.len() >= c.server.MaxInFlight && !c.closing {
+		c.writing = false
+		c.startWriter()
 		c.room.Wait()
+		c.takeOutput()
+	}
+	if c.closing {
+		return c.over()
 	}
 	c.acks.push(packetID)
 	return nil
@@ -49,7 +52,9 @@ func (c *Conn) awaitRoom(packetID uint16) error {
 
 // Publish sends a message with QoS 0 or 1. With QoS 1, done (which may be nil)
 // is called with nil at PUBACK, or with an error when the connection ends
-// before. The payload is copied.
+// before. The payload is copied. With an error (net.ErrClosed; ErrSlowReader and
+// ErrTooManyInFlight, after which the caller does well to close) nothing is sent
+// and done is not called.
 func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done func(error)) error {
 	if err := checkPublish(topic, payload); err != nil {
 		return err
@@ -58,6 +63,9 @@ func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done
 	defer c.mutex.Unlock()
 	if c.closing {
 		return net.ErrClosed
+	}
+	if len(c.out)+len(topic)+len(payload) > c.server.MaxOutbound {
+		return ErrSlowReader
 	}
 	var id uint16
 	if qos > 0 {
@@ -78,10 +86,8 @@ func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done
 	if c.out == nil {
 		c.out = getBuffer()[:0]
 	}
-	if len(c.out)+len(topic)+len(payload) > c.server.MaxOutbound {
-		return ErrSlowReader
-	}
 	c.out = appendPublish(c.out, topic, payload, qos, retain, false, id)
+	c.server.stats.packetsOut.Add(1)
 	c.startWriter()
 	return nil
 }
@@ -106,34 +112,35 @@ func (c *Conn) append(encode func([]byte) []byte) {
 		c.out = getBuffer()[:0]
 	}
 	c.out = encode(c.out)
+	c.server.stats.packetsOut.Add(1)
 	c.startWriter()
 }
 
 // holdOutput makes the connection's goroutine the writer of all that arises
-// while it handles packets.
-func (c *Conn) holdOutput() {
+// while it handles packets, until releaseOutput. It fails when the connection is
+// closing.
+func (c *Conn) holdOutput() error {
 	c.mutex.Lock()
-	for c.writing && !c.closing {
+	defer c.mutex.Unlock()
+	c.takeOutput()
+	if c.closing {
+		c.writing = false
+		return c.over()
+	}
+	return nil
+}
+
+// takeOutput waits for the present writer, whose time is limited, and takes its
+// place. The mutex is held.
+func (c *Conn) takeOutput() {
+	for c.writing {
 		c.room.Wait()
 	}
 	c.writing = true
-	c.mutex.Unlock()
 }
 
 // releaseOutput writes what has gathered.
 func (c *Conn) releaseOutput() { c.write() }
-
-// flushHeld writes what has gathered while output is held, with the mutex held.
-func (c *Conn) flushHeld() {
-	if len(c.out) == 0 {
-		return
-	}
-	b := c.out
-	c.out = nil
-	c.mutex.Unlock()
-	c.send(b)
-	c.mutex.Lock()
-}
 
 // startWriter makes sure that somebody writes out. The mutex is held.
 func (c *Conn) startWriter() {
@@ -158,20 +165,17 @@ func (c *Conn) write() {
 			putBuffer(b)
 			return
 		}
+		err := c.net.SetWriteDeadline(c.writeDeadline()) // under the mutex, so that Close has the last word
 		c.mutex.Unlock()
-		c.send(b)
-	}
-}
-
-func (c *Conn) send(b []byte) {
-	err := c.net.SetWriteDeadline(time.Now().Add(c.server.WriteTimeout))
-	if err == nil {
-		_, err = c.net.Write(b)
-	}
-	c.server.stats.bytesOut.Add(uint64(len(b)))
-	putBuffer(b)
-	if err != nil {
-		c.Close(err)
+		n := 0
+		if err == nil {
+			n, err = c.net.Write(b)
+		}
+		c.server.stats.bytesOut.Add(uint64(n))
+		putBuffer(b)
+		if err != nil {
+			c.Close(err)
+		}
 	}
 }
 

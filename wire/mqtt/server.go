@@ -29,6 +29,13 @@ type Server struct {
 	MaxOutbound      int           // bytes waiting for a client to read; 1 MiB
 	MaxConnections   int           // 0 is no limit
 
+	// MaxPending is how many connections that Serve accepted may be in their TLS
+	// handshake or without CONNACK at once; others wait in the listen queue. It
+	// bounds what a storm of connections and those who stay silent can take: one
+	// core is through with this many handshakes well within HandshakeTimeout.
+	// 4,096.
+	MaxPending int
+
 	once      sync.Once
 	stats     counters
 	active    sync.WaitGroup // every goroutine of the server
@@ -39,28 +46,7 @@ type Server struct {
 	aborted   atomic.Bool
 	work      context.Context
 	stop      context.CancelFunc
-}
-
-// Stats are a server's figures since it was made.
-type Stats struct {
-	Connections       int64  // open now, handshakes included
-	Accepted          uint64 // connections that came
-	HandshakeFailures uint64 // of TLS
-	PacketsIn         uint64
-	BytesIn, BytesOut uint64
-}
-
-type counters struct {
-	connections                                      atomic.Int64
-	accepted, failures, packetsIn, bytesIn, bytesOut atomic.Uint64
-}
-
-// Stats returns the present figures.
-func (s *Server) Stats() Stats {
-	return Stats{
-		Connections: s.stats.connections.Load(), Accepted: s.stats.accepted.Load(), HandshakeFailures: s.stats.failures.Load(),
-		PacketsIn: s.stats.packetsIn.Load(), BytesIn: s.stats.bytesIn.Load(), BytesOut: s.stats.bytesOut.Load(),
-	}
+	pending   chan struct{} // holds one for each pending connection
 }
 
 func (s *Server) init() {
@@ -82,13 +68,14 @@ func (s *Server) init() {
 		for _, d := range []struct {
 			field *int
 			value int
-		}{{&s.MaxPacketSize, 320 << 10}, {&s.MaxInFlight, 1024}, {&s.MaxOutbound, 1 << 20}} {
+		}{{&s.MaxPacketSize, 320 << 10}, {&s.MaxInFlight, 1024}, {&s.MaxOutbound, 1 << 20}, {&s.MaxPending, 4096}} {
 			if *d.field == 0 {
 				*d.field = d.value
 			}
 		}
 		s.conns, s.listeners = make(map[*Conn]struct{}), make(map[net.Listener]struct{})
 		s.work, s.stop = context.WithCancel(context.Background())
+		s.pending = make(chan struct{}, s.MaxPending)
 	})
 }
 
@@ -114,14 +101,23 @@ func (s *Server) Serve(listener net.Listener) error {
 	s.mutex.Unlock()
 	pause := time.Millisecond
 	for {
+		select {
+		case s.pending <- struct{}{}:
+		case <-s.work.Done():
+			return nil
+		}
 		conn, err := listener.Accept()
 		if err != nil {
+			s.admit()
 			if s.shuttingDown() || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
 			// Out of file descriptors, say: the next one may work.
 			s.Logger.Error("accept", "error", err)
-			time.Sleep(pause)
+			select {
+			case <-time.After(pause):
+			case <-s.work.Done():
+			}
 			pause = min(2*pause, time.Second)
 			continue
 		}
@@ -136,6 +132,9 @@ func (s *Server) Serve(listener net.Listener) error {
 		}()
 	}
 }
+
+// admit makes room for another pending connection.
+func (s *Server) admit() { <-s.pending }
 
 // enter counts a goroutine that is about to serve, unless the server is shutting
 // down: from then on only those who are counted may count others.
@@ -156,6 +155,7 @@ func (s *Server) greet(conn net.Conn) {
 	s.stats.accepted.Add(1)
 	if s.MaxConnections > 0 && s.stats.connections.Load() >= int64(s.MaxConnections) {
 		s.Logger.Warn("connection refused", "remote", peer.RemoteAddr, "error", fmt.Sprintf("there are %d already", s.MaxConnections))
+		s.admit()
 		conn.Close()
 		return
 	}
@@ -166,7 +166,8 @@ func (s *Server) greet(conn net.Conn) {
 		cancel()
 		if err != nil {
 			s.stats.connections.Add(-1)
-			s.stats.failures.Add(1)
+			s.stats.handshakeFailures.Add(1)
+			s.admit()
 			s.Logger.Debug("TLS handshake", "remote", peer.RemoteAddr, "error", err)
 			conn.Close()
 			return
@@ -174,11 +175,12 @@ func (s *Server) greet(conn net.Conn) {
 		state := secure.ConnectionState()
 		peer.TLS = &state
 	}
-	s.active.Go(func() { s.serveConn(conn, peer) })
+	s.active.Go(func() { s.serveConn(conn, peer, s.admit) })
 }
 
 // ServeConn serves one connection to its end. It is for connections that were
-// accepted elsewhere, such as WebSockets.
+// accepted elsewhere, such as WebSockets; MaxConnections and MaxPending do not
+// count them.
 func (s *Server) ServeConn(conn net.Conn, peer Peer) {
 	s.init()
 	if !s.enter() {
@@ -188,21 +190,22 @@ func (s *Server) ServeConn(conn net.Conn, peer Peer) {
 	defer s.active.Done()
 	s.stats.accepted.Add(1)
 	s.stats.connections.Add(1)
-	s.serveConn(conn, peer)
+	s.serveConn(conn, peer, func() {})
 }
 
-func (s *Server) serveConn(conn net.Conn, peer Peer) {
+func (s *Server) serveConn(conn net.Conn, peer Peer, admitted func()) {
 	defer s.stats.connections.Add(-1)
 	c := newConn(s, conn, peer)
 	s.mutex.Lock()
 	if s.closed {
 		s.mutex.Unlock()
+		admitted()
 		conn.Close()
 		return
 	}
 	s.conns[c] = struct{}{}
 	s.mutex.Unlock()
-	c.serve(s.work)
+	c.serve(s.work, admitted)
 	s.mutex.Lock()
 	delete(s.conns, c)
 	s.mutex.Unlock()
