@@ -7,6 +7,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/berth-iot/berth/wire/mqtt"
 )
 
 // operations answers those who run the server, on loopback: is it alive, is it
@@ -55,6 +57,11 @@ func (s *Server) metrics() *prometheus.Registry {
 	gauge("mqtt_connections", "MQTT connections open now.", nil, func() float64 { return float64(s.mqtt.Stats().Connections) })
 	counter("mqtt_connections_total", "MQTT connections that came.", nil, func() float64 { return float64(s.mqtt.Stats().Accepted) })
 	counter("mqtt_handshake_failures_total", "TLS handshakes that failed.", nil, func() float64 { return float64(s.mqtt.Stats().HandshakeFailures) })
+	for code := mqtt.UnacceptableProtocolVersion; code <= mqtt.NotAuthorized; code++ {
+		counter("mqtt_connections_refused_total", "CONNECTs refused, by the return code of CONNACK.", prometheus.Labels{"code": fmt.Sprint(code)}, func() float64 { return float64(s.mqtt.Stats().Refused[code]) })
+	}
+	counter("mqtt_breaches_total", "MQTT connections that ended because the client broke the protocol.", nil, func() float64 { return float64(s.mqtt.Stats().Breaches) })
+	counter("mqtt_timeouts_total", "MQTT connections that ended because the client was silent or slow.", nil, func() float64 { return float64(s.mqtt.Stats().TimedOut) })
 	counter("mqtt_packets_received_total", "MQTT packets received.", nil, func() float64 { return float64(s.mqtt.Stats().PacketsIn) })
 	counter("mqtt_received_bytes_total", "Bytes received by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesIn) })
 	counter("mqtt_sent_bytes_total", "Bytes sent by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesOut) })

@@ -100,7 +100,7 @@ func (c Config) names() []string {
 func (s *Server) openServices(ctx context.Context) (err error) {
 	data := func(name string) string { return filepath.Join(s.config.DataDir, name) }
 	if s.documents, err = openDocuments(data("documents"), s.config.Logger); err != nil {
-		return fmt.Errorf("open the data folder: %w. One server at a time can use a folder", err)
+		return fmt.Errorf("open the data folder: %w. If another server uses the folder, stop that one or name another folder with --data", err)
 	}
 	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Logger: s.config.Logger})
 	if err != nil {
