@@ -158,7 +158,7 @@ func (x *Session) admit(ctx context.Context, trace *attest.Trace) (Enrollment, e
 	}
 	if enrollment.ProvisioningStatus == Disabled {
 		trace.Fail("provisioning status", "disabled", "enabled",
-			"Enable the enrollment if the device may come in: berth enrollment update "+id+" --status enabled")
+			"Enable the enrollment if the device may come in: berth enrollment update "+id+" --provisioning-status enabled")
 		return Enrollment{}, unauthorized("The enrollment of this device is disabled")
 	}
 	trace.Pass("provisioning status", "enabled")
