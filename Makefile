@@ -16,11 +16,10 @@ demo: ## the whole path once: enroll, provision, send, read back
 build: ## a static binary in bin/berth
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/berth ./cmd/berth
 
-test: unit conformance ## everything: unit, crash and wire tests, and the Azure SDKs
+test: lint unit conformance ## everything: lint, unit, crash and wire tests, and the Azure SDKs
 
 unit: ## what needs nothing but Go, with the race detector
-	$(GO) vet ./...
-	$(GO) test -race -timeout 20m ./...
+	$(GO) test -race -count=1 -timeout 20m ./...
 	$(GO) test -run Allocates ./wire/mqtt ./hub # the race detector makes pools forget
 
 conformance: ## the Azure SDKs against berth up; needs the ports 8883 and 443
@@ -35,10 +34,11 @@ lint: ## gofmt, go vet, staticcheck
 	$(GO) tool staticcheck -tags conformance ./conformance/...
 
 fuzz: ## every parser of network bytes, each for FUZZTIME (10m)
-	@set -e; $(GO) list ./... | while read -r package; do \
-		$(GO) test -list '^Fuzz' "$$package" | { grep '^Fuzz' || true; } | while read -r target; do \
+	@set -e; packages=$$($(GO) list ./...); for package in $$packages; do \
+		listed=$$($(GO) test -list '^Fuzz' "$$package"); \
+		for target in $$(echo "$$listed" | grep '^Fuzz'); do \
 			echo "$$package $$target for $(FUZZTIME)"; \
-			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) "$$package"; \
+			$(GO) test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) -parallel 1 "$$package"; \
 		done; \
 	done
 

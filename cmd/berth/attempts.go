@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
 
@@ -40,10 +41,12 @@ every check of each attempt; the one that failed comes last, with advice.`,
 				return nil
 			}
 			return printList(c, found, "Nobody has tried to register.",
-				[]string{"TIME", "REGISTRATION ID", "OVER", "OUTCOME", "FAILED CHECK", "REASON"},
+				[]string{"TIME", "REGISTRATION ID", "OUTCOME", "FAILED CHECK", "SAW", "ADVICE"},
 				func(a attest.Attempt) []string {
 					failed, _ := a.Checks.Failed()
-					return []string{when(a.Time), orDash(a.RegistrationID), a.Protocol, outcome(a), orDash(failed.Name), orDash(a.Message)}
+					// What broke outside of a check has no more than its message.
+					saw := cmp.Or(failed.Saw, a.Message)
+					return []string{when(a.Time), orDash(a.RegistrationID), outcome(a), orDash(failed.Name), orDash(saw), orDash(failed.Advice)}
 				})
 		},
 	}
@@ -61,23 +64,23 @@ func outcome(a attest.Attempt) string {
 
 // describeAttempt writes an attempt with its trace.
 func describeAttempt(w io.Writer, a attest.Attempt) {
-	fmt.Fprintf(w, "%s  %s  %s", when(a.Time), a.RegistrationID, outcome(a))
+	fmt.Fprintf(w, "%s  %s  %s", when(a.Time), plain(a.RegistrationID), outcome(a))
 	if a.Hub != "" {
 		fmt.Fprintf(w, " to %s as %s", a.Hub, a.DeviceID)
 	}
 	fmt.Fprintf(w, "  (%s from %s)\n", a.Protocol, a.RemoteAddress)
 	for _, check := range a.Checks {
 		if check.Passed {
-			fmt.Fprintf(w, "  passed  %s: %s\n", check.Name, check.Saw)
+			fmt.Fprintf(w, "  passed  %s: %s\n", check.Name, plain(check.Saw))
 			continue
 		}
-		fmt.Fprintf(w, "  FAILED  %s: saw %s, expected %s\n", check.Name, check.Saw, check.Expected)
+		fmt.Fprintf(w, "  FAILED  %s: saw %s, expected %s\n", check.Name, plain(check.Saw), plain(check.Expected))
 		if check.Advice != "" {
-			fmt.Fprintf(w, "          %s\n", check.Advice)
+			fmt.Fprintf(w, "          %s\n", plain(check.Advice))
 		}
 	}
 	if a.Message != "" {
-		fmt.Fprintf(w, "  The device was told: %s\n", a.Message)
+		fmt.Fprintf(w, "  The device was told: %s\n", plain(a.Message))
 	}
 	if a.TrackingID != "" {
 		fmt.Fprintf(w, "  Tracking id %s\n", a.TrackingID)

@@ -8,12 +8,15 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-iot/berth/berthtest"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -135,6 +138,10 @@ func TestQuickstart(t *testing.T) {
 	if stdout, _ := s.run(0, "attempts", "Python-device-01"); !strings.Contains(stdout, "FAILED  provisioning status") || !strings.Contains(stdout, "passed  common name") {
 		t.Errorf("berth attempts for people: %s", stdout)
 	}
+	stdout, _ = s.run(0, "attempts", "--refused")
+	if rows := strings.Split(strings.TrimSpace(stdout), "\n"); len(rows) != 2 || !regexp.MustCompile(`Python-device-01 +refused 401002 +provisioning status +disabled +Enable the enrollment`).MatchString(rows[1]) {
+		t.Errorf("berth attempts --refused:\n%s", stdout)
+	}
 
 	for _, kind := range []string{"device", "registration", "enrollment"} {
 		s.run(0, kind, "delete", "Python-device-01")
@@ -203,6 +210,8 @@ func TestMistakes(t *testing.T) {
 	}{
 		{2, "there is no command \"berth enrolment\"\n       Did you mean: berth enrollment", "enrolment"},
 		{2, "berth enrollment --help", "enrollment zzzzzz"},
+		{2, "there is no command \"berth completion csh\"", "completion csh"},
+		{2, `does not take "now"`, "completion bash now"},
 		{2, "needs ID", "enrollment create"},
 		{2, "--x509 FILE", "enrollment create d1"},
 		{2, "name at least one flag", "enrollment update d1"},
@@ -217,6 +226,8 @@ func TestMistakes(t *testing.T) {
 		{2, "belongs to --connection-string", "device list --address 127.0.0.1:1"},
 		{1, "no such file", "enrollment create d1 --x509 nowhere.pem"},
 		{1, `there is no hub "other" here, but berth (127.0.0.1)`, "device list --hub other"},
+		{1, "certificate.pem: ", "enrollment create d1 --x509 broken-certificate.pem"},
+		{1, "400207", "enrollment create d1. --x509 certificate.pem"},
 		{1, "404001", "device show nobody"},
 		{1, "berth device list", "device twin nobody"},
 		{1, "berth enrollment list", "enrollment show nobody"},
@@ -230,12 +241,51 @@ func TestMistakes(t *testing.T) {
 				if err := os.Rename("d1.pem", "certificate.pem"); err != nil {
 					t.Fatal(err)
 				}
+				if err := os.WriteFile("broken-certificate.pem", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 0o600); err != nil {
+					t.Fatal(err)
+				}
 			}
 			stdout, stderr := shell.run(c.code, strings.Fields(c.words)...)
 			if stdout != "" || !strings.HasPrefix(stderr, "berth: ") || !strings.Contains(stderr, c.says) {
 				t.Errorf("standard output %q, standard error\n%s\nwant it to say %q", stdout, stderr, c.says)
 			}
 		})
+	}
+}
+
+// TestStrangers shows what devices say of themselves, and lets none of them write
+// to the terminal of the person who looks.
+func TestStrangers(t *testing.T) {
+	s := newShell(t)
+	const nasty, shown = "d1\x1b[2J\n\u009bx", `d1\x1b[2J\n\u009bx`
+	certificate, key, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
+		CommonName: nasty, KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	folder := t.TempDir()
+	for name, content := range map[string][]byte{"d1.pem": certificate, "d1.key.pem": key} {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, id := range []string{"d1", nasty} {
+		s.run(1, "device", "simulate", "--registration-id", id, "--cert", filepath.Join(folder, "d1.pem"), "--key", filepath.Join(folder, "d1.key.pem"))
+	}
+	var telemetry bytes.Buffer
+	write, _ := messageLines(&telemetry)
+	if err := write(hub.TelemetryMessage{DeviceID: "d1", Properties: map[string]string{nasty: nasty}, Body: nasty}); err != nil {
+		t.Fatal(err)
+	}
+	table, _ := s.run(0, "attempts")
+	one, _ := s.run(0, "attempts", "d1")
+	for name, stdout := range map[string]string{"berth attempts": table, "berth attempts d1": one, "berth telemetry tail": telemetry.String()} {
+		if strings.ContainsAny(stdout, "\x1b\u009b") || !strings.Contains(stdout, shown) {
+			t.Errorf("%s: %q, want what the device says as %s", name, stdout, shown)
+		}
+	}
+	if rows := strings.Count(table, "\n"); rows != 3 {
+		t.Errorf("two attempts and a header are %d lines:\n%s", rows, table)
 	}
 }
 

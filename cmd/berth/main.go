@@ -85,6 +85,15 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 			root.AddCommand(command)
 		}
 	}
+	root.InitDefaultCompletionCmd()
+	for _, command := range root.Commands() {
+		if command.Name() == "completion" {
+			help(command)
+			for _, shell := range command.Commands() {
+				shell.Args = exactly()
+			}
+		}
+	}
 	return root
 }
 

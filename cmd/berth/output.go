@@ -4,9 +4,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
+	"unicode"
 )
 
 // format is how results are printed.
@@ -63,7 +65,11 @@ func printList[T any](c *cli, items []T, none string, header []string, row func(
 		table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 		fmt.Fprintln(table, strings.Join(header, "\t"))
 		for _, item := range items {
-			fmt.Fprintln(table, strings.Join(row(item), "\t"))
+			cells := row(item)
+			for i, cell := range cells {
+				cells[i] = plain(cell)
+			}
+			fmt.Fprintln(table, strings.Join(cells, "\t"))
 		}
 		table.Flush()
 	})
@@ -77,10 +83,30 @@ func record(w io.Writer, fields ...field) {
 	table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
 	for _, f := range fields {
 		if f.value != "" {
-			fmt.Fprintf(table, "%s\t%s\n", f.name, f.value)
+			fmt.Fprintf(table, "%s\t%s\n", f.name, plain(f.value))
 		}
 	}
 	table.Flush()
+}
+
+// plain is text as a terminal may have it: in one line, what does not print as Go
+// escapes it. Anybody who reaches the server chooses registration ids, subjects
+// of certificates and the bodies of messages, and must neither move the cursor of
+// the person who looks nor add rows to a table.
+func plain(text string) string {
+	text = strings.ToValidUTF8(text, string(unicode.ReplacementChar))
+	if strings.IndexFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) < 0 {
+		return text
+	}
+	var shown strings.Builder
+	for _, r := range text {
+		if unicode.IsPrint(r) {
+			shown.WriteRune(r)
+		} else {
+			shown.WriteString(strings.Trim(strconv.QuoteRuneToASCII(r), "'"))
+		}
+	}
+	return shown.String()
 }
 
 // when writes a time for people, "" for none.

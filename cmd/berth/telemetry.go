@@ -106,15 +106,15 @@ func messageArray(w io.Writer) (write func(hub.TelemetryMessage) error, finish f
 	return write, finish
 }
 
-// messageLines writes messages for people: time, device, application properties
-// and body.
+// messageLines writes messages for people, each in a line: time, device,
+// application properties and body.
 func messageLines(w io.Writer) (write func(hub.TelemetryMessage) error, finish func() error) {
 	write = func(message hub.TelemetryMessage) error {
 		properties := ""
 		if len(message.Properties) > 0 {
 			properties = compact(message.Properties) + "  "
 		}
-		_, err := fmt.Fprintf(w, "%s  %s  %s%s\n", message.EnqueuedTime.Local().Format("2006-01-02 15:04:05.000"), message.DeviceID, properties, body(message))
+		_, err := fmt.Fprintf(w, "%s  %s  %s%s\n", message.EnqueuedTime.Local().Format("2006-01-02 15:04:05.000"), plain(message.DeviceID), plain(properties), plain(body(message)))
 		return err
 	}
 	return write, func() error { return nil }

@@ -14,8 +14,9 @@ import (
 )
 
 // drainTime is how long a server that is told to stop may take for what it owes
-// its clients. Service managers wait longer before they kill.
-const drainTime = 20 * time.Second
+// its clients: no longer than the most impatient of the usual service managers,
+// Docker, waits before it kills.
+const drainTime = 10 * time.Second
 
 func (c *cli) up() *cobra.Command {
 	config := server.DefaultConfig()
