@@ -30,8 +30,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := &cli{stdout: stdout, stderr: stderr}
 	root := c.root()
 	root.SetArgs(args)
-	root.SetOut(stdout)
-	root.SetErr(stderr)
 	return c.exit(root.ExecuteContext(ctx))
 }
 
@@ -62,6 +60,8 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.SetOut(c.stdout)
+	root.SetErr(c.stderr)
 	help(root)
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.AddGroup(
@@ -85,15 +85,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 			root.AddCommand(command)
 		}
 	}
-	root.InitDefaultCompletionCmd()
-	for _, command := range root.Commands() {
-		if command.Name() == "completion" {
-			help(command)
-			for _, shell := range command.Commands() {
-				shell.Args = exactly()
-			}
-		}
-	}
+	strictCompletion(root)
 	return root
 }
 
@@ -109,6 +101,20 @@ func help(command *cobra.Command) *cobra.Command {
 	}
 	command.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
 	return command
+}
+
+// strictCompletion adds cobra's completion command, which would otherwise answer
+// a shell that it does not know with its help and success.
+func strictCompletion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd() // keeps the root's output as it is now
+	completion, _, err := root.Find([]string{"completion"})
+	if err != nil || completion == root {
+		return
+	}
+	help(completion)
+	for _, shell := range completion.Commands() {
+		shell.Args = exactly()
+	}
 }
 
 // version is what the binary was built from.
