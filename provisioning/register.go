@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -358,12 +360,15 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, trace a
 	return problem
 }
 
-// printable bounds what a stranger makes the service keep.
+// printable bounds what a stranger makes the service keep: at most 128 bytes,
+// and nothing that would do more than show on whatever it is shown.
 func printable(text string) string {
-	if len(text) > 128 {
-		text = text[:128]
-	}
-	return strings.ToValidUTF8(text, "?")
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text[:min(len(text), 128)])
 }
 
 // newOperationID returns an operation id of Azure's form. Clients put it into
