@@ -78,7 +78,7 @@ type Documents interface {
 	Commit(ctx context.Context, changes ...Change) ([]string, error)
 
 	// Count returns the number of documents in the collection. It may cost a
-	// read of all their keys.
+	// read of all their keys the first time.
 	Count(ctx context.Context, collection string) (int, error)
 
 	Close() error

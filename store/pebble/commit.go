@@ -27,12 +27,16 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 	defer release()
 	unlock := d.locks.lock(keys)
 	defer unlock()
+	d.counts.mutex.RLock()
+	defer d.counts.mutex.RUnlock()
 
 	batch := d.db.NewBatch()
 	defer batch.Close()
 	etags := make([]string, len(changes))
+	var sizes difference
 	for i, change := range changes {
-		if change.Match != store.Always || change.Check {
+		counted := d.counts.watched(change.Collection)
+		if change.Match != store.Always || change.Check || counted != nil {
 			present, err := d.etag(keys[i])
 			if err != nil {
 				return nil, err
@@ -43,6 +47,12 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 			if change.Check {
 				etags[i] = present
 				continue
+			}
+			if counted != nil {
+				if sizes == nil {
+					sizes = make(difference)
+				}
+				sizes.of(counted, change, present != "")
 			}
 		}
 		if change.Delete {
@@ -61,6 +71,7 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 	if err := batch.Commit(pebble.Sync); err != nil {
 		return nil, fmt.Errorf("commit %d changes: %w", len(changes), err)
 	}
+	sizes.apply()
 	return etags, nil
 }
 

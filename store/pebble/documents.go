@@ -37,10 +37,11 @@ type Options struct {
 // so Pebble gives up then and the process ends; what it had confirmed is there
 // at the next Open. Reads may see a change a moment before it is durable.
 type Documents struct {
-	db    *pebble.DB
-	epoch uint32        // grows by one at each Open
-	count atomic.Uint64 // revisions given since then
-	locks stripes
+	db     *pebble.DB
+	epoch  uint32        // grows by one at each Open
+	count  atomic.Uint64 // revisions given since then
+	locks  stripes
+	counts counts
 
 	// Pebble panics when it is used after Close, so every call holds open for
 	// reading and Close holds it for writing.

@@ -57,16 +57,6 @@ func (d *Documents) List(ctx context.Context, collection, prefix, after string, 
 	return documents, nil
 }
 
-// Count implements store.Documents. It reads all keys of the collection.
-func (d *Documents) Count(ctx context.Context, collection string) (int, error) {
-	n := 0
-	err := d.each(ctx, collection, "", "", func(_, _ []byte) (bool, error) {
-		n++
-		return true, nil
-	})
-	return n, err
-}
-
 // check returns what a call that reads nothing returns.
 func (d *Documents) check(ctx context.Context) error {
 	release, err := d.use(ctx)

@@ -37,6 +37,7 @@ func RunDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docume
 		{"List", list},
 		{"ListSeesOneMoment", listSeesOneMoment},
 		{"Count", count},
+		{"CountWhileChanging", countWhileChanging},
 		{"NoUpdateIsLost", noUpdateIsLost},
 		{"OppositeOrders", oppositeOrders},
 		{"Reopen", reopenDocuments},

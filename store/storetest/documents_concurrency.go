@@ -131,3 +131,48 @@ func oppositeOrders(t *testing.T, open OpenDocuments) {
 		}
 	}
 }
+
+// countWhileChanging counts a collection for the first time and again and again
+// while many put and delete in it; when all is still, the count is what a list
+// shows.
+func countWhileChanging(t *testing.T, open OpenDocuments) {
+	d := documents(t, open)
+	const workers, rounds, keys = 6, 60, 20
+	var all sync.WaitGroup
+	for worker := range workers {
+		all.Go(func() {
+			for i := range rounds {
+				key := strconv.Itoa((worker*7 + i*3) % keys)
+				var err error
+				switch i % 4 {
+				case 0:
+					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Value: []byte("v")})
+				case 1:
+					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Match: store.Absent, Value: []byte("v")},
+						store.Change{Collection: "other", Key: key, Value: []byte("v")})
+				case 2:
+					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Delete: true})
+				case 3:
+					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Match: store.Present, Delete: true})
+				}
+				if _, conflict := store.IsConflict(err); err != nil && !conflict {
+					t.Error(err)
+					return
+				}
+				if n, err := d.Count(t.Context(), "counted"); err != nil || n < 0 || n > keys {
+					t.Errorf("count while documents change: %d (%v), want 0 to %d", n, err, keys)
+				}
+			}
+		})
+	}
+	all.Wait()
+	for _, collection := range []string{"counted", "other", "nothing"} {
+		listed, err := d.List(t.Context(), collection, "", "", keys+1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n, err := d.Count(t.Context(), collection); err != nil || n != len(listed) {
+			t.Errorf("count of %s: %d (%v), and %d are listed", collection, n, err, len(listed))
+		}
+	}
+}
