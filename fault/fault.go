@@ -19,12 +19,34 @@ type Error struct {
 	Info       map[string]string // more for the caller, optional
 	RetryAfter time.Duration     // when to come back; zero is no advice
 
-	cause error
+	cause  error
+	format string // of Message
+	args   []any
 }
 
 // New returns a fault. The message is a sentence without a final stop.
 func New(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...), TrackingID: NewTrackingID()}
+	return &Error{Code: code, Message: fmt.Sprintf(format, args...), TrackingID: NewTrackingID(), format: format, args: args}
+}
+
+// In returns the message in another language. translate is given the format of
+// the message, with its verbs, and the text of each argument that is an error or
+// a string; it returns what it does not know as it is.
+func (e *Error) In(translate func(text string) string) string {
+	if e.format == "" {
+		return e.Message
+	}
+	args := make([]any, len(e.args))
+	for i, arg := range e.args {
+		args[i] = arg
+		switch arg := arg.(type) {
+		case error:
+			args[i] = translate(arg.Error())
+		case string:
+			args[i] = translate(arg)
+		}
+	}
+	return fmt.Sprintf(translate(e.format), args...)
 }
 
 // Because adds the error beneath, for the log. It is not shown to the caller.
