@@ -25,15 +25,19 @@ type activity struct {
 	hub    *Hub
 	stamps store.Table[stamp]
 
+	connections store.Table[history]
+
 	mutex  sync.Mutex
 	live   map[string]*Session // by device
 	parted map[string]stamp    // of connections that ended since the last write
+	events map[string]history  // since the last write
 	stop   chan struct{}
 	done   chan struct{}
 }
 
-func followActivity(h *Hub, stamps store.Table[stamp]) *activity {
-	a := &activity{hub: h, stamps: stamps, live: make(map[string]*Session), parted: make(map[string]stamp),
+func followActivity(h *Hub, stamps store.Table[stamp], connections store.Table[history]) *activity {
+	a := &activity{hub: h, stamps: stamps, connections: connections,
+		live: make(map[string]*Session), parted: make(map[string]stamp), events: make(map[string]history),
 		stop: make(chan struct{}), done: make(chan struct{})}
 	go a.follow()
 	return a
@@ -66,7 +70,7 @@ func (a *activity) close(ctx context.Context) error {
 	a.mutex.Unlock()
 	for _, session := range sessions {
 		session.down.Close(ErrShutdown)
-		session.Close()
+		session.Close(ErrShutdown)
 	}
 	return a.write(ctx)
 }
@@ -81,11 +85,17 @@ func (a *activity) arrive(s *Session) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	a.live[s.deviceID] = s
+	a.note(s, Connection{Time: s.since, Connected: true})
 }
 
-func (a *activity) leave(s *Session) {
+func (a *activity) leave(s *Session, reason error) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
+	end := Connection{Time: a.hub.config.Now().UTC()}
+	if reason != nil {
+		end.Reason = reason.Error()
+	}
+	a.note(s, end)
 	if a.live[s.deviceID] != s {
 		return // another connection has taken over
 	}
@@ -132,8 +142,8 @@ func (a *activity) stamp(ctx context.Context, deviceID string) (stamp, error) {
 // write makes durable what has changed since the last time.
 func (a *activity) write(ctx context.Context) error {
 	a.mutex.Lock()
-	changed := a.parted
-	a.parted = make(map[string]stamp)
+	changed, events := a.parted, a.events
+	a.parted, a.events = make(map[string]stamp), make(map[string]history)
 	for id, session := range a.live {
 		if session.active.Swap(false) {
 			changed[id] = session.stamp()
@@ -142,13 +152,27 @@ func (a *activity) write(ctx context.Context) error {
 	a.mutex.Unlock()
 	const batch = 500
 	var changes []store.Change
+	add := func(change store.Change) error {
+		if changes = append(changes, change); len(changes) < batch {
+			return nil
+		}
+		_, err := a.stamps.Documents.Commit(ctx, changes...)
+		changes = nil
+		return err
+	}
 	for id, last := range changed {
-		changes = append(changes, a.stamps.Put(id, store.Always, last))
-		if len(changes) == batch {
-			if _, err := a.stamps.Documents.Commit(ctx, changes...); err != nil {
-				return err
-			}
-			changes = nil
+		if err := add(a.stamps.Put(id, store.Always, last)); err != nil {
+			return err
+		}
+	}
+	for id, more := range events {
+		known, err := a.history(ctx, id, more.Generation)
+		if err != nil {
+			return err
+		}
+		known.add(more.Connections...)
+		if err := add(a.connections.Put(id, store.Always, known)); err != nil {
+			return err
 		}
 	}
 	if len(changes) == 0 {

@@ -138,7 +138,7 @@ func (h *house) connect(d Device, keep bool) (*Session, *line) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(session.Close)
+	h.t.Cleanup(func() { session.Close(nil) })
 	return session, down
 }
 

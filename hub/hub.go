@@ -75,7 +75,9 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
 	}
-	h.activity = followActivity(h, store.Table[stamp]{Documents: config.Documents, Collection: collection("activity")})
+	h.activity = followActivity(h,
+		store.Table[stamp]{Documents: config.Documents, Collection: collection("activity")},
+		store.Table[history]{Documents: config.Documents, Collection: collection("connections")})
 	return h, nil
 }
 

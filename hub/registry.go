@@ -123,7 +123,8 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 			h.devices.Delete(id, storeMatch(device.ETag)),
 			h.twins.Delete(id, store.Always),
 			h.subscriptions.Delete(id, store.Always),
-			h.activity.stamps.Delete(id, store.Always))
+			h.activity.stamps.Delete(id, store.Always),
+			h.activity.connections.Delete(id, store.Always))
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
@@ -167,6 +168,9 @@ type RegistryStatistics struct {
 type ServiceStatistics struct {
 	ConnectedDeviceCount int `json:"connectedDeviceCount"`
 }
+
+// DeviceCount counts the device identities.
+func (h *Hub) DeviceCount(ctx context.Context) (int, error) { return h.devices.Count(ctx) }
 
 // RegistryStatistics counts the device identities; that costs a read of each.
 func (h *Hub) RegistryStatistics(ctx context.Context) (statistics RegistryStatistics, err error) {

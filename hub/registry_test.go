@@ -164,7 +164,7 @@ func TestActivityIsKept(t *testing.T) {
 		t.Errorf("%d devices are connected", statistics.ConnectedDeviceCount)
 	}
 	h.advance(time.Minute)
-	session.Close()
+	session.Close(nil)
 	h.reopen()
 	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Disconnected" || !seen.LastActivityTime.Equal(noon.Add(time.Minute)) || !seen.ConnectionStateUpdatedTime.Equal(noon.Add(2*time.Minute)) {
 		t.Errorf("afterwards it is %+v", seen)

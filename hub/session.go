@@ -49,6 +49,8 @@ type Session struct {
 	down       Downlink
 	release    func()
 	expiry     *time.Timer // of a token, or nil
+	protocol   string
+	remoteAddr string
 	keep       bool
 	names      []string // subscriptions
 
@@ -70,7 +72,8 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	if err != nil {
 		return nil, err
 	}
-	s := &Session{hub: h, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep, since: h.config.Now().UTC()}
+	s := &Session{hub: h, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep,
+		protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr, since: h.config.Now().UTC()}
 	s.partition = partitionOf(deviceID, h.config.Telemetry.Partitions())
 	s.head = appendRecordHead(nil, deviceID, device.GenerationID, method)
 	if err := s.restore(ctx); err != nil {
@@ -87,7 +90,7 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	// From here on a change of the identity reaches this session. One that came
 	// between the check and now did not.
 	if again, err := h.device(ctx, deviceID); err != nil || again.ETag != device.ETag {
-		s.Close()
+		s.Close(ErrCredentialChanged)
 		if err == nil {
 			err = fault.New(fault.UnauthorizedAccess, "The device was changed while it was connecting. Connect again")
 		}
@@ -249,14 +252,16 @@ func (s *Session) restore(ctx context.Context) error {
 	return err
 }
 
-// Close ends the session. It may be called more than once.
-func (s *Session) Close() {
+// Close ends the session. reason is why the connection ended, nil when the device
+// took its leave; it goes into the connection history. Close may be called more
+// than once.
+func (s *Session) Close(reason error) {
 	s.once.Do(func() {
 		if s.expiry != nil {
 			s.expiry.Stop()
 		}
 		s.release()
-		s.hub.activity.leave(s)
+		s.hub.activity.leave(s, reason)
 	})
 }
 

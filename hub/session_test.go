@@ -82,7 +82,7 @@ func TestWhoIsLetIn(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				session.Close()
+				session.Close(nil)
 			} else if !errors.Is(err, c.want) {
 				t.Fatalf("answered %v, want %v", err, c.want)
 			}
@@ -136,16 +136,16 @@ func TestSubscriptionsOutliveTheConnection(t *testing.T) {
 	if err := session.Unsubscribe(ctx, "a", "never"); err != nil {
 		t.Fatal(err)
 	}
-	session.Close()
+	session.Close(nil)
 	h.reopen()
 	if session, _ = h.connect(device, true); fmt.Sprint(session.Subscriptions()) != "[b]" {
 		t.Errorf("it comes back with %v", session.Subscriptions())
 	}
-	session.Close()
+	session.Close(nil)
 	if session, _ = h.connect(device, false); len(session.Subscriptions()) != 0 {
 		t.Errorf("a clean start has %v", session.Subscriptions())
 	}
-	session.Close()
+	session.Close(nil)
 	if session, _ = h.connect(device, true); len(session.Subscriptions()) != 0 {
 		t.Errorf("after a clean start it has %v", session.Subscriptions())
 	}

@@ -263,7 +263,7 @@ func (s *hubSession) Close(reason error) {
 			s.backend.Logger.Warn("will refused", "device", s.deviceID, "error", err)
 		}
 	}
-	s.session.Close()
+	s.session.Close(reason)
 	s.cancel()
 	if reason != nil {
 		s.backend.Logger.Info("connection ended", "device", s.deviceID, "reason", reason)

@@ -137,7 +137,7 @@ func (h *house) sender(ctx context.Context, id string) func(text string) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.t.Cleanup(session.Close)
+	h.t.Cleanup(func() { session.Close(nil) })
 	return func(text string) {
 		h.t.Helper()
 		done := make(committed, 1)
