@@ -19,6 +19,10 @@ const maxCertificates = 16
 // maxCertificateBytes bounds the text that certificates are read from.
 const maxCertificateBytes = 64 << 10
 
+// ErrPrivateKey is in the errors of ParseCertificates for what holds a private
+// key: whoever gets it must not keep what was sent.
+var ErrPrivateKey = errors.New("this holds a private key. Send the certificate alone; the private key stays on the device, and one that was sent elsewhere is better replaced")
+
 // ParseCertificates reads certificates in any form in which people and SDKs
 // hand them over: PEM, DER, or base64 of either. The order is kept. Errors are
 // whole sentences for the person who chose the file; a private key among the
@@ -58,7 +62,7 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 		data = rest
 		switch {
 		case strings.Contains(block.Type, "PRIVATE KEY"):
-			return nil, errors.New("this holds a private key. Send the certificate alone; the private key stays on the device, and one that was sent elsewhere is better replaced")
+			return nil, ErrPrivateKey
 		case block.Type != "CERTIFICATE" && block.Type != "TRUSTED CERTIFICATE" && block.Type != "X509 CERTIFICATE":
 			return nil, fmt.Errorf("this holds a %.64s where a CERTIFICATE should be", block.Type)
 		case len(certificates) == maxCertificates:
@@ -84,7 +88,7 @@ func parseDER(data []byte) ([]*x509.Certificate, error) {
 	case err == nil && len(certificates) > 0:
 		return certificates, nil
 	case isPrivateKey(data):
-		return nil, errors.New("this is a private key, not a certificate. The private key stays on the device")
+		return nil, ErrPrivateKey
 	case err == nil:
 		return nil, errors.New("this holds no certificate")
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
@@ -23,9 +24,11 @@ const (
 
 // AttemptFilter chooses attempts.
 type AttemptFilter struct {
-	RegistrationID string // all when empty
-	Refused        bool   // only those that did not end assigned
-	Max            int    // at most this many; 0 is 100
+	RegistrationID string         // all when empty
+	Refused        bool           // only those that did not end assigned
+	Outcome        attest.Outcome // only those that ended so; all when empty
+	Before         int64          // only those with a smaller sequence, for the next page; all when 0
+	Max            int            // at most this many; 0 is 100
 }
 
 // Attempts returns attempts to register, newest first. For one registration id
@@ -38,6 +41,18 @@ func (s *Service) Attempts(ctx context.Context, filter AttemptFilter) ([]attest.
 	return s.attempts.list(ctx, filter)
 }
 
+// Attempt returns one attempt by its sequence. It returns fault 404000 when it is
+// not in the log, or no longer.
+func (s *Service) Attempt(ctx context.Context, sequence int64) (attest.Attempt, error) {
+	s.attempts.settle()
+	if records, err := s.attempts.log.Read(ctx, 0, max(sequence, 0), 1, 0); err != nil {
+		return attest.Attempt{}, err
+	} else if len(records) > 0 && records[0].Sequence == sequence {
+		return decodeAttempt(records[0])
+	}
+	return attest.Attempt{}, fault.New(fault.NotFound, "There is no attempt %d, or it is no longer kept", sequence)
+}
+
 // attempts keeps every attempt in a log, and for each enrolled id the places of
 // its last ones there. Ids without an enrollment are not indexed: strangers
 // could fill the store with them. The index follows the log by a moment and is
@@ -45,20 +60,36 @@ func (s *Service) Attempts(ctx context.Context, filter AttemptFilter) ([]attest.
 type attempts struct {
 	log        store.Log
 	index      store.Table[places]
+	hours      store.Table[hour]  // how attempts ended
 	checkpoint store.Table[int64] // how much of the log is indexed
 
 	indexing sync.RWMutex // held while pending moves into the index
 
 	mutex    sync.Mutex
-	appended uint64             // tokens given out
-	settled  uint64             // tokens that came back
-	waiting  map[uint64]string  // token -> registration key, "" when not to be indexed
-	pending  map[string][]int64 // committed, not yet in the index
-	next     int64              // the sequence after the last one committed
-	changed  *sync.Cond         // settled grew
-	dirty    chan struct{}      // pending is not empty
-	stop     chan struct{}      // closed by close
-	stopped  chan error         // the indexer's last word
+	appended uint64                    // tokens given out
+	settled  uint64                    // tokens that came back
+	waiting  map[uint64]attest.Attempt // token -> what is on its way into the log
+	pending  batch                     // committed, not yet in the index
+	next     int64                     // the sequence after the last one committed
+	changed  *sync.Cond                // settled grew
+	dirty    chan struct{}             // pending is not empty
+	stop     chan struct{}             // closed by close
+	stopped  chan error                // the indexer's last word
+}
+
+// batch is what is to be indexed of some attempts.
+type batch struct {
+	places   map[string][]int64 // by registration key
+	outcomes outcomes
+}
+
+func newBatch() batch { return batch{make(map[string][]int64), make(outcomes)} }
+
+func (b batch) add(attempt attest.Attempt, sequence int64) {
+	b.outcomes.add(attempt.Time, attempt.Outcome)
+	if id := indexKey(attempt); id != "" {
+		b.places[id] = append(b.places[id], sequence)
+	}
 }
 
 // places are the sequences of an id's last attempts in the log, oldest first.
@@ -72,9 +103,10 @@ func openAttempts(ctx context.Context, documents store.Documents, log store.Log)
 	a := &attempts{
 		log:        log,
 		index:      store.Table[places]{Documents: documents, Collection: "provisioning/attempts"},
+		hours:      store.Table[hour]{Documents: documents, Collection: "provisioning/outcomes"},
 		checkpoint: store.Table[int64]{Documents: documents, Collection: "provisioning/attempts-indexed"},
-		waiting:    make(map[uint64]string),
-		pending:    make(map[string][]int64),
+		waiting:    make(map[uint64]attest.Attempt),
+		pending:    newBatch(),
 		dirty:      make(chan struct{}, 1),
 		stop:       make(chan struct{}),
 		stopped:    make(chan error, 1),
@@ -96,7 +128,8 @@ func (a *attempts) record(attempt attest.Attempt) {
 	a.mutex.Lock()
 	token := a.appended
 	a.appended++
-	a.waiting[token] = indexKey(attempt)
+	attempt.Checks = nil // they are in the log
+	a.waiting[token] = attempt
 	a.mutex.Unlock()
 	a.log.Append(0, encoded, a, token)
 }
@@ -105,7 +138,7 @@ func (a *attempts) record(attempt attest.Attempt) {
 func (a *attempts) Committed(token uint64, at store.Position, err error) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	id := a.waiting[token]
+	attempt := a.waiting[token]
 	delete(a.waiting, token)
 	a.settled++
 	a.changed.Broadcast()
@@ -113,9 +146,7 @@ func (a *attempts) Committed(token uint64, at store.Position, err error) {
 		return // the log has stopped, and every registration with it
 	}
 	a.next = at.Sequence + 1
-	if id != "" {
-		a.pending[id] = append(a.pending[id], at.Sequence)
-	}
+	a.pending.add(attempt, at.Sequence)
 	select {
 	case a.dirty <- struct{}{}:
 	default:
@@ -153,15 +184,17 @@ func (a *attempts) flush(ctx context.Context) error {
 	a.indexing.Lock()
 	defer a.indexing.Unlock()
 	a.mutex.Lock()
-	batch, next := a.pending, a.next
-	a.pending = make(map[string][]int64)
+	pending, next := a.pending, a.next
+	a.pending = newBatch()
 	a.mutex.Unlock()
-	return a.write(ctx, batch, next)
+	return a.write(ctx, pending, next)
 }
 
-func (a *attempts) write(ctx context.Context, batch map[string][]int64, next int64) error {
+// write indexes a batch. What it writes of places may be written twice; the
+// outcomes go with the checkpoint.
+func (a *attempts) write(ctx context.Context, indexed batch, next int64) error {
 	var changes []store.Change
-	for id, sequences := range batch {
+	for id, sequences := range indexed.places {
 		known, _, err := a.index.Get(ctx, id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
@@ -180,7 +213,11 @@ func (a *attempts) write(ctx context.Context, batch map[string][]int64, next int
 			changes = changes[:0]
 		}
 	}
-	_, err := a.index.Documents.Commit(ctx, append(changes, a.checkpoint.Put(checkpointKey, store.Always, next))...)
+	counted, err := a.count(ctx, indexed.outcomes)
+	if err != nil {
+		return err
+	}
+	_, err = a.index.Documents.Commit(ctx, append(append(changes, counted...), a.checkpoint.Put(checkpointKey, store.Always, next))...)
 	return err
 }
 
@@ -199,18 +236,16 @@ func (a *attempts) catchUp(ctx context.Context) error {
 		if len(records) == 0 {
 			return nil
 		}
-		batch := make(map[string][]int64)
+		missed := newBatch()
 		for _, record := range records {
 			attempt, err := decodeAttempt(record)
 			if err != nil {
 				return err
 			}
-			if id := indexKey(attempt); id != "" {
-				batch[id] = append(batch[id], record.Sequence)
-			}
+			missed.add(attempt, record.Sequence)
 			next = record.Sequence + 1
 		}
-		if err := a.write(ctx, batch, next); err != nil {
+		if err := a.write(ctx, missed, next); err != nil {
 			return err
 		}
 	}
@@ -253,7 +288,7 @@ func (a *attempts) places(ctx context.Context, id string) ([]int64, error) {
 	a.indexing.RLock()
 	defer a.indexing.RUnlock()
 	a.mutex.Lock()
-	sequences := slices.Clone(a.pending[id])
+	sequences := slices.Clone(a.pending.places[id])
 	a.mutex.Unlock()
 	known, _, err := a.index.Get(ctx, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
@@ -287,8 +322,12 @@ func (a *attempts) search(ctx context.Context, filter AttemptFilter) ([]attest.A
 	const stride = 200
 	found := []attest.Attempt{}
 	bounds := a.log.Bounds(0)
-	oldest := max(bounds.First, bounds.Next-attemptsSearched)
-	for end := bounds.Next; end > oldest; end -= stride {
+	newest := bounds.Next
+	if filter.Before != 0 {
+		newest = min(newest, filter.Before)
+	}
+	oldest := max(bounds.First, newest-attemptsSearched)
+	for end := newest; end > oldest; end -= stride {
 		start := max(oldest, end-stride)
 		var records []store.Record
 		for start < end {
@@ -318,15 +357,21 @@ func (f AttemptFilter) add(found []attest.Attempt, record store.Record) ([]attes
 	if err != nil {
 		return found, err
 	}
-	if f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID) || f.Refused && attempt.Outcome == attest.Assigned {
-		return found, nil
+	switch {
+	case f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID):
+	case f.Refused && attempt.Outcome == attest.Assigned:
+	case f.Outcome != "" && attempt.Outcome != f.Outcome:
+	case f.Before != 0 && attempt.Sequence >= f.Before:
+	default:
+		found = append(found, attempt)
 	}
-	return append(found, attempt), nil
+	return found, nil
 }
 
 func decodeAttempt(record store.Record) (attempt attest.Attempt, err error) {
 	if err = json.Unmarshal(record.Value, &attempt); err != nil {
 		err = fmt.Errorf("attempt %d does not hold what it should: %w", record.Sequence, err)
 	}
+	attempt.Sequence = record.Sequence
 	return attempt, err
 }

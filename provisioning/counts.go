@@ -13,7 +13,7 @@ type Counts struct {
 	Registrations int `json:"registrations"`
 }
 
-// Counts counts the service's documents; that costs a read of their keys.
+// Counts counts the service's documents; that may cost a read of their keys the first time.
 func (s *Service) Counts(ctx context.Context) (counts Counts, err error) {
 	if counts.Enrollments, err = s.enrollments.Count(ctx); err != nil {
 		return counts, err

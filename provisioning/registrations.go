@@ -42,6 +42,45 @@ func (s *Service) Registrations(ctx context.Context, prefix, after string, limit
 	return registrations, next, nil
 }
 
+// RegistrationFilter chooses registration records.
+type RegistrationFilter struct {
+	Prefix string // of the registration id; all when empty
+	Status Status // all when empty
+}
+
+// registrationsSearched bounds the records that one call of FindRegistrations
+// reads.
+const registrationsSearched = 10_000
+
+// FindRegistrations returns at most limit registration records that the filter
+// wants, as Registrations does. It reads no more than 10,000 and may then return
+// fewer than there are, with a next to go on from.
+func (s *Service) FindRegistrations(ctx context.Context, filter RegistrationFilter, after string, limit int) (found []Registration, next string, err error) {
+	if filter.Status == "" {
+		return s.Registrations(ctx, filter.Prefix, after, limit)
+	}
+	const stride = 500
+	for read := 0; read < registrationsSearched; read += stride {
+		some, following, err := s.Registrations(ctx, filter.Prefix, after, stride)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, registration := range some {
+			if registration.Status != filter.Status {
+				continue
+			}
+			if len(found) == limit {
+				return found, key(found[limit-1].RegistrationID), nil
+			}
+			found = append(found, registration)
+		}
+		if after = following; after == "" {
+			break
+		}
+	}
+	return found, after, nil
+}
+
 // DeleteRegistration removes a registration record under the condition ifMatch,
 // as in PutEnrollment. The device stays in its hub; when it registers again it
 // is assigned as if for the first time.

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"slices"
 	"strings"
 
@@ -36,9 +37,10 @@ func checkRegistrationID(id string) error {
 
 // complete checks an enrollment that is to be written and fills in what its
 // writer may leave out. prior is the one it replaces, nil for a new one.
+// What is wrong names its field, as about says.
 func (s *Service) complete(enrollment, prior *Enrollment) error {
 	if err := checkRegistrationID(enrollment.RegistrationID); err != nil {
-		return err
+		return about("registrationId", err)
 	}
 	enrollment.detach()
 	if prior != nil {
@@ -65,9 +67,20 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 		return err
 	}
 	if err := s.completeAllocation(enrollment); err != nil {
-		return err
+		return about("hub", err)
 	}
 	return s.checkAdmission(enrollment)
+}
+
+// about notes in a fault which field of an enrollment it is about, for forms:
+// Info["field"] is registrationId, deviceId, primary, secondary, hub or
+// initialTwin.
+func about(field string, err error) error {
+	var problem *fault.Error
+	if errors.As(err, &problem) {
+		problem.Info = map[string]string{"field": field}
+	}
+	return err
 }
 
 // detach gives the enrollment its own copy of what completing it changes, so
@@ -108,13 +121,13 @@ func completeAttestation(mechanism *AttestationMechanism, before *X509Attestatio
 	}
 	certificates := mechanism.X509.ClientCertificates
 	if err := completeCertificate("primary", certificates.Primary, earlier.Primary); err != nil {
-		return err
+		return about("primary", err)
 	}
 	if certificates.Primary == nil || certificates.Primary.Info == nil {
-		return fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates.primary has no certificate")
+		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates.primary has no certificate"))
 	}
 	if err := completeCertificate("secondary", certificates.Secondary, earlier.Secondary); err != nil {
-		return err
+		return about("secondary", err)
 	}
 	if certificates.Secondary != nil && certificates.Secondary.Info == nil {
 		certificates.Secondary = nil
@@ -179,14 +192,19 @@ func (s *Service) checkAdmission(enrollment *Enrollment) error {
 			case len(trimmed) == 0 || string(trimmed) == "null":
 				*part = nil
 			case trimmed[0] != '{':
-				return fault.New(fault.ArgumentInvalid, "%s must be a JSON object", name)
+				return about("initialTwin", fault.New(fault.ArgumentInvalid, "%s must be a JSON object", name))
 			}
 		}
 	}
 	admission := enrollment.admission()
 	for _, hub := range s.candidates(*enrollment) {
 		if err := hub.Check(admission); err != nil {
-			return err
+			// Without the twin it is the device's id that the hub refuses.
+			bare := admission
+			if bare.Twin = nil; hub.Check(bare) != nil {
+				return about("deviceId", err)
+			}
+			return about("initialTwin", err)
 		}
 	}
 	return nil

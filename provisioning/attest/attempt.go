@@ -5,6 +5,7 @@ import "time"
 // Attempt is one try of a device to register: who, from where, what was
 // checked, and how it ended.
 type Attempt struct {
+	Sequence       int64     `json:"sequence"` // its place in the log, by which it is found again
 	Time           time.Time `json:"time"`
 	RegistrationID string    `json:"registrationId"`
 	Enrolled       bool      `json:"enrolled"` // there is an enrollment of this registration id

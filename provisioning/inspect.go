@@ -1,0 +1,95 @@
+package provisioning
+
+import (
+	"crypto/ecdsa"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+)
+
+// CertificateReport is what a certificate says that somebody is about to enroll.
+type CertificateReport struct {
+	Info           X509CertificateInfo   `json:"info"`
+	RegistrationID string                `json:"registrationId,omitempty"` // the common name, when it is a registration id
+	Others         []X509CertificateInfo `json:"others,omitempty"`         // more that the file holds
+	Warnings       []Warning             `json:"warnings,omitempty"`
+	PEM            string                `json:"pem"` // the certificate alone
+}
+
+// Warning is what may keep a device with the certificate out. Code stays as it is
+// when Text is worded anew.
+type Warning struct {
+	Code string `json:"code"`
+	Text string `json:"text"` // a sentence without a final stop, with what to do
+}
+
+const expiresSoon = 30 * 24 * time.Hour
+
+// Inspect reads what should be a device's certificate: a file's content or what
+// was pasted. It returns fault 400004 for what is none, with Info["reason"]
+// privateKey for a private key.
+func Inspect(data []byte, now time.Time) (CertificateReport, error) {
+	certificates, err := credential.ParseCertificates(data)
+	if err != nil {
+		problem := fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err)
+		if errors.Is(err, credential.ErrPrivateKey) {
+			problem.Info = map[string]string{"reason": "privateKey"}
+		}
+		return CertificateReport{}, problem
+	}
+	first := certificates[0]
+	report := CertificateReport{
+		Info:     *describe(first),
+		Warnings: warnings(first, now),
+		PEM:      string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: first.Raw})),
+	}
+	if checkRegistrationID(first.Subject.CommonName) == nil {
+		report.RegistrationID = first.Subject.CommonName
+	}
+	for _, other := range certificates[1:] {
+		report.Others = append(report.Others, *describe(other))
+	}
+	if len(report.Others) > 0 {
+		report.Warnings = append(report.Warnings, Warning{"several", "The file holds several certificates. The first is taken; see that it is the device's own, and not one of an authority"})
+	}
+	return report, nil
+}
+
+// warnings says what may keep the device out, or some day will.
+func warnings(certificate *x509.Certificate, now time.Time) (found []Warning) {
+	warn := func(condition bool, code, text string) {
+		if condition {
+			found = append(found, Warning{code, text})
+		}
+	}
+	name := certificate.Subject.CommonName
+	warn(now.After(certificate.NotAfter), "expired", "The certificate has expired, and the device will be refused. Make a new one")
+	warn(now.Before(certificate.NotBefore), "notYetValid", "The certificate is not valid yet, and the device will be refused until then. Compare the clocks")
+	warn(!now.After(certificate.NotAfter) && certificate.NotAfter.Sub(now) < expiresSoon, "expiresSoon", "The certificate expires within thirty days. Have its successor ready as the secondary certificate")
+	warn(name == "", "noCommonName", "The certificate's subject has no common name. A device registers with its common name: make a certificate that has one")
+	warn(name != "" && checkRegistrationID(name) != nil, "commonNameNotRegistrationID", "The certificate's common name is no registration id: up to 128 letters, digits and - . _ : are allowed. Make a certificate with another name")
+	selfSigned := certificate.CheckSignatureFrom(certificate) == nil || string(certificate.RawIssuer) == string(certificate.RawSubject)
+	warn(certificate.BasicConstraintsValid && certificate.IsCA && !selfSigned, "certificateAuthority", "This is the certificate of an authority. An individual enrollment takes the device's own")
+	warn(weakKey(certificate), "weakKey", "The certificate's key is short enough to be broken. Use RSA with 2048 bits or more, or an elliptic curve of 256")
+	warn(slices.Contains([]x509.SignatureAlgorithm{x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1}, certificate.SignatureAlgorithm),
+		"weakSignature", "The certificate is signed with SHA-1 or MD5, which can be forged. Make one signed with SHA-256")
+	warn(len(certificate.ExtKeyUsage) > 0 && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageAny),
+		"notClientAuth", "The certificate is not made for clients: its extended key usage lacks client authentication. Some TLS libraries refuse to use it")
+	return found
+}
+
+func weakKey(certificate *x509.Certificate) bool {
+	switch key := certificate.PublicKey.(type) {
+	case *rsa.PublicKey:
+		return key.N.BitLen() < 2048
+	case *ecdsa.PublicKey:
+		return key.Curve.Params().BitSize < 256
+	}
+	return false
+}

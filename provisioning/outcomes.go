@@ -1,0 +1,137 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+)
+
+// OutcomeCount says how the attempts to register of five minutes ended.
+type OutcomeCount struct {
+	Time                      time.Time // the beginning of the five minutes, UTC
+	Assigned, Refused, Failed int
+}
+
+const (
+	outcomeStep  = 5 * time.Minute
+	outcomesKept = 8 * 24 * time.Hour
+	hourLayout   = "2006-01-02T15" // key of a document: it sorts by time
+)
+
+// Outcomes returns how attempts ended since a time, at most eight days ago: one
+// count for every five minutes that had any, oldest first.
+func (s *Service) Outcomes(ctx context.Context, since time.Time) ([]OutcomeCount, error) {
+	s.attempts.settle()
+	return s.attempts.outcomesSince(ctx, since.UTC().Truncate(outcomeStep))
+}
+
+// outcomes are counts on their way into the store, by the beginning of their
+// five minutes.
+type outcomes map[time.Time]OutcomeCount
+
+func (o outcomes) add(at time.Time, outcome attest.Outcome) {
+	step := at.UTC().Truncate(outcomeStep)
+	count := o[step]
+	switch outcome {
+	case attest.Assigned:
+		count.Assigned++
+	case attest.Refused:
+		count.Refused++
+	case attest.Failed:
+		count.Failed++
+	}
+	o[step] = count
+}
+
+// hour is an hour's counts as they are stored.
+type hour struct {
+	Steps [time.Hour / outcomeStep]OutcomeCount `json:"steps"`
+}
+
+func (h *hour) add(step time.Time, more OutcomeCount) {
+	count := &h.Steps[step.Minute()/int(outcomeStep/time.Minute)]
+	count.Assigned += more.Assigned
+	count.Refused += more.Refused
+	count.Failed += more.Failed
+}
+
+// count returns the changes that add counts to what is stored. They belong into
+// the commit that moves the checkpoint, so that each attempt counts once. Only
+// one caller at a time may do this.
+func (a *attempts) count(ctx context.Context, more outcomes) (changes []store.Change, err error) {
+	hours := make(map[string]*hour)
+	for step, count := range more {
+		key := step.Format(hourLayout)
+		if hours[key] == nil {
+			stored, _, err := a.hours.Get(ctx, key)
+			if errors.Is(err, store.ErrNotFound) {
+				var old []store.Change
+				old, err = a.oldHours(ctx, step)
+				changes = append(changes, old...)
+			}
+			if err != nil {
+				return nil, err
+			}
+			hours[key] = &stored
+		}
+		hours[key].add(step, count)
+	}
+	for key, counted := range hours {
+		changes = append(changes, a.hours.Put(key, store.Always, *counted))
+	}
+	return changes, nil
+}
+
+// oldHours returns the changes that remove what is too old, which is looked for
+// when a new hour begins.
+func (a *attempts) oldHours(ctx context.Context, now time.Time) (changes []store.Change, err error) {
+	const some = 48 // more than come in a day
+	entries, err := a.hours.List(ctx, "", "", some)
+	for _, entry := range entries {
+		if entry.Key < now.Add(-outcomesKept).Format(hourLayout) {
+			changes = append(changes, a.hours.Delete(entry.Key, store.Always))
+		}
+	}
+	return changes, err
+}
+
+func (a *attempts) outcomesSince(ctx context.Context, since time.Time) ([]OutcomeCount, error) {
+	a.indexing.RLock()
+	defer a.indexing.RUnlock()
+	a.mutex.Lock()
+	all := make(outcomes, len(a.pending.outcomes))
+	for step, count := range a.pending.outcomes {
+		all[step] = count
+	}
+	a.mutex.Unlock()
+	entries, err := a.hours.List(ctx, "", since.Add(-time.Hour).Format(hourLayout), int(outcomesKept/time.Hour)+2)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		begin, err := time.Parse(hourLayout, entry.Key)
+		if err != nil {
+			return nil, err
+		}
+		for i, stored := range entry.Value.Steps {
+			step := begin.Add(time.Duration(i) * outcomeStep)
+			count := all[step]
+			count.Assigned += stored.Assigned
+			count.Refused += stored.Refused
+			count.Failed += stored.Failed
+			all[step] = count
+		}
+	}
+	var counts []OutcomeCount
+	for step, count := range all {
+		if count.Time = step; !step.Before(since) && count.Assigned+count.Refused+count.Failed > 0 {
+			counts = append(counts, count)
+		}
+	}
+	slices.SortFunc(counts, func(a, b OutcomeCount) int { return a.Time.Compare(b.Time) })
+	return counts, nil
+}
