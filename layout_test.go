@@ -40,8 +40,10 @@ var layout = map[string][]string{
 	"endpoint/mqtt": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},
 	"endpoint/rest": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},
 
+	"portal": {"provisioning", "hub", "credential", "store", "fault"},
+
 	// The only place that knows all.
-	"server": {"endpoint", "provisioning", "hub", "credential", "store", "cluster", "fault", "wire"},
+	"server": {"endpoint", "portal", "provisioning", "hub", "credential", "store", "cluster", "fault", "wire"},
 
 	// Clients, and what is made of them.
 	"device":      {"wire", "credential", "fault"},

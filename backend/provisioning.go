@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -98,6 +99,12 @@ func (p *Provisioning) Attempts(ctx context.Context, filter provisioning.Attempt
 	}
 	err = p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/attempts", query: query, into: &attempts})
 	return attempts, err
+}
+
+// LoginLink makes a link that logs in to the portal once, as operator or reader.
+func (p *Provisioning) LoginLink(ctx context.Context, role string) (link credential.LoginLink, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: "/berth/portal/links", body: map[string]string{"role": role}, into: &link})
+	return link, err
 }
 
 // Summary returns what the service is and how much it holds.

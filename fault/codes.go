@@ -20,6 +20,8 @@ const (
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
 	TokenExpired       Code = 401003 // IotHubUnauthorized
 
+	Forbidden Code = 403000 // GenericForbidden
+
 	NotFound             Code = 404000 // GenericNotFound
 	DeviceNotFound       Code = 404001
 	ModuleNotFound       Code = 404010
@@ -39,7 +41,8 @@ const (
 	MessageTooLarge      Code = 413001
 	UnsupportedMediaType Code = 415000
 
-	Internal Code = 500001 // ServerError
+	Internal    Code = 500001 // ServerError
+	Unavailable Code = 503001 // ServiceUnavailable
 )
 
 var names = map[Code]string{
@@ -53,6 +56,7 @@ var names = map[Code]string{
 	Unauthorized:           "GenericUnauthorized",
 	UnauthorizedAccess:     "IotHubUnauthorizedAccess",
 	TokenExpired:           "IotHubUnauthorized",
+	Forbidden:              "GenericForbidden",
 	NotFound:               "GenericNotFound",
 	DeviceNotFound:         "DeviceNotFound",
 	ModuleNotFound:         "ModuleNotFound",
@@ -68,6 +72,7 @@ var names = map[Code]string{
 	MessageTooLarge:        "MessageTooLarge",
 	UnsupportedMediaType:   "UnsupportedMediaType",
 	Internal:               "ServerError",
+	Unavailable:            "ServiceUnavailable",
 }
 
 // Status returns the HTTP status that belongs to the code.

@@ -19,7 +19,7 @@ type Config struct {
 	MQTTPort   int               // 0 is a free one, here and below
 	AMQPPort   int               // reserved: this version does not serve AMQP
 	HTTPSPort  int               // also MQTT over WebSocket
-	PortalPort int               // on loopback only: health, metrics
+	PortalPort int               // on loopback only: portal, health, metrics
 	Pace       provisioning.Pace // of registrations
 	Logger     *slog.Logger
 	Notice     func(string)     // told what a person should know of the start, in a sentence

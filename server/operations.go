@@ -8,11 +8,12 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/berth-iot/berth/portal"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// operations answers those who run the server, on loopback: is it alive, is it
-// ready, what are its figures.
+// operations is what is on loopback: the portal, and for those who run the
+// server whether it is alive, whether it is ready, and its figures.
 func (s *Server) operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
@@ -24,25 +25,10 @@ func (s *Server) operations() http.Handler {
 		fmt.Fprintln(w, "ready")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		fmt.Fprintf(w, overview, s.info.IDScope, s.info.ProvisioningHost, s.info.Hubs[0].Host)
-	})
+	mux.Handle(portal.Root, s.portal)
+	mux.Handle("GET /{$}", http.RedirectHandler(portal.Root, http.StatusSeeOther))
 	return mux
 }
-
-const overview = `Berth
-
-ID scope                 %s
-global device endpoint   %s
-hub                      %s
-
-This version has no web portal yet. The command line does its work:
-
-  berth enrollment list     berth registration list     berth device list
-  berth attempts            berth telemetry tail        berth info
-
-/healthz   /readyz   /metrics
-`
 
 // metrics reads the figures that the parts keep, when somebody asks.
 func (s *Server) metrics() *prometheus.Registry {

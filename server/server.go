@@ -17,8 +17,8 @@ import (
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
-	"github.com/berth-iot/berth/endpoint/rest"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/portal"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -39,7 +39,8 @@ type Server struct {
 	listeners    listeners
 	mqtt         *mqtt.Server
 	https        *http.Server
-	portal       *http.Server
+	portal       *portal.Portal
+	local        *http.Server // the portal and the server's figures, on loopback
 
 	serving sync.WaitGroup
 	failed  chan error // a listener that ended on its own
@@ -79,6 +80,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := s.info.write(config.DataDir); err != nil {
 		return s, fmt.Errorf("write down how the server is reached: %w", err)
 	}
+	s.portal = s.newPortal()
 	s.serve()
 	s.ready.Store(true)
 	return s, nil
@@ -196,7 +198,7 @@ func (s *Server) serve() {
 	}
 	errorLog := slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug)
 	s.https = &http.Server{
-		Handler:           rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, Logger: s.config.Logger}),
+		Handler:           s.web(),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,
@@ -204,10 +206,18 @@ func (s *Server) serve() {
 		MaxHeaderBytes:    32 << 10,
 		ErrorLog:          errorLog,
 	}
-	s.portal = &http.Server{Handler: s.operations(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: 2 * time.Minute, ErrorLog: errorLog}
+	s.local = &http.Server{
+		Handler:           s.operations(),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          errorLog,
+	}
 	s.run("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
 	s.run("HTTPS", func() error { return s.https.Serve(s.listeners.https) })
-	s.run("portal", func() error { return s.portal.Serve(s.listeners.portal) })
+	s.run("portal", func() error { return s.local.Serve(s.listeners.portal) })
 }
 
 func (s *Server) run(name string, serve func() error) {
@@ -230,6 +240,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // acknowledged is lost either way.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.ready.Store(false)
+	s.portal.Close()
 	err := s.mqtt.Shutdown(ctx) // also ends WebSockets
 	// A reader of telemetry stays until it is sent away.
 	quick, cancel := context.WithTimeout(ctx, time.Second)
@@ -237,7 +248,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	if s.https.Shutdown(quick) != nil {
 		err = errors.Join(err, s.https.Close())
 	}
-	err = errors.Join(err, s.portal.Close())
+	err = errors.Join(err, s.local.Close())
 	s.serving.Wait()
 	return errors.Join(err, s.closeServices(ctx))
 }

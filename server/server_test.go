@@ -344,12 +344,15 @@ func TestOperations(t *testing.T) {
 		return response.StatusCode, string(body)
 	}
 	for path, want := range map[string]string{
-		"/healthz": "ok", "/readyz": "ready", "/": h.Info().IDScope,
+		"/healthz": "ok", "/readyz": "ready",
 		"/metrics": `berth_registrations_total{outcome="refused"} 0`,
 	} {
 		if status, body := get(path); status != 200 || !strings.Contains(body, want) {
 			t.Errorf("%s answers %d without %q:\n%s", path, status, want, body)
 		}
+	}
+	if status, body := get("/"); status != 401 || !strings.Contains(body, "berth portal link") {
+		t.Errorf("the portal answers %d, and does not say how to log in:\n%s", status, body)
 	}
 	h.ready.Store(false)
 	if status, _ := get("/readyz"); status != 503 {

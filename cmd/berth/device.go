@@ -13,7 +13,7 @@ func (c *cli) device() *cobra.Command {
 		Use:   "device",
 		Short: "Device identities of a hub, their twins, and a simulated device",
 	})
-	command.AddCommand(c.deviceList(), c.deviceShow(), c.deviceDelete(), c.deviceTwin(), c.deviceSimulate())
+	command.AddCommand(c.deviceList(), c.deviceShow(), c.deviceCreate(), c.deviceDelete(), c.deviceTwin(), c.deviceSimulate())
 	return command
 }
 

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -39,8 +40,9 @@ strings hold keys.`,
 }
 
 // welcome is what a person reads when a server has started.
-func welcome(w io.Writer, info server.Info, dataDir string) {
+func welcome(w io.Writer, info server.Info, link credential.LoginLink, dataDir string) {
 	fmt.Fprintf(w, "Berth (%s), data in %s\n\n", version(), dataDir)
+	fmt.Fprintf(w, "Open the portal (this link is good once, within the hour; berth portal link makes another):\n  %s\n\n", link.URL)
 	describeServer(w, info)
 	fmt.Fprintf(w, "\nClients must trust the authority file. For Python and Node:\n")
 	fmt.Fprintf(w, "  export SSL_CERT_FILE=%s\n", quote(info.CAFile))
@@ -51,7 +53,7 @@ func welcome(w io.Writer, info server.Info, dataDir string) {
 
 func describeServer(w io.Writer, info server.Info) {
 	fields := []field{
-		{"Portal", info.PortalURL + " (health and metrics; the pages come with a later version)"},
+		{"Portal", info.PortalURL},
 		{"ID scope", info.IDScope},
 		{"Global device endpoint", info.ProvisioningHost},
 		{"Ports", fmt.Sprintf("MQTT %d, HTTPS and WebSocket %d", info.Ports.MQTT, info.Ports.HTTPS)},

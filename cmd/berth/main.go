@@ -76,7 +76,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 		id       string
 		commands []*cobra.Command
 	}{
-		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info()}},
+		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info(), c.portal()}},
 		{identityGroup, []*cobra.Command{c.cert(), c.enrollment(), c.registration(), c.device()}},
 		{lookGroup, []*cobra.Command{c.attempts(), c.telemetry()}},
 	} {

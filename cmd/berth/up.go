@@ -49,7 +49,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.MQTTPort, "mqtt-port", config.MQTTPort, "`port` for MQTT over TLS")
 	flags.IntVar(&config.AMQPPort, "amqp-port", config.AMQPPort, "`port` for AMQP over TLS: reserved, this version does not serve AMQP")
 	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that can't be had")
-	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for /healthz, /readyz and /metrics, on loopback only")
+	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
 	command.RegisterFlagCompletionFunc("registration", cobra.FixedCompletions([]cobra.Completion{"instant", "paced"}, cobra.ShellCompDirectiveNoFileComp))
@@ -62,7 +62,11 @@ func (c *cli) serve(ctx context.Context, config server.Config) error {
 	if err != nil {
 		return err
 	}
-	welcome(c.stdout, s.Info(), c.target.dataDir())
+	link, err := s.LoginLink(ctx, "")
+	if err != nil {
+		return errors.Join(err, s.Shutdown(ctx))
+	}
+	welcome(c.stdout, s.Info(), link, c.target.dataDir())
 	fmt.Fprintln(c.stdout, "ready")
 	select {
 	case <-ctx.Done():

@@ -104,6 +104,7 @@ var meanings = map[fault.Code]string{
 	fault.Unauthorized:           "The client id does not belong to the user name",
 	fault.UnauthorizedAccess:     "The device could not prove that it may come in, or the token is not good for this service or this operation",
 	fault.TokenExpired:           "The token has expired; make a new one and check the clock",
+	fault.Forbidden:              "The portal: the form was not made for this session, or the one who is logged in may only read",
 	fault.NotFound:               "There is nothing at the address, or this version does not serve it",
 	fault.DeviceNotFound:         "The hub has no such device",
 	fault.ModuleNotFound:         "The device has no such module",
@@ -118,5 +119,6 @@ var meanings = map[fault.Code]string{
 	fault.PreconditionFailed:     "The thing was changed since it was read: If-Match does not fit its ETag",
 	fault.MessageTooLarge:        "The message or body is larger than the limit, which the message gives",
 	fault.UnsupportedMediaType:   "The body is not application/json",
+	fault.Unavailable:            "The portal keeps too many pages up to date already",
 	fault.Internal:               "The server could not do it; its log says why, under the tracking id",
 }

@@ -19,6 +19,7 @@ func (h *handler) management() []route {
 		{"GET", "/berth/provisioning/enrollments", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfEnrollments},
 		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
 		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, attempts},
+		{"POST", "/berth/portal/links", provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},
 		{"GET", "/berth/hub/devices", hubAPI, hub.RegistryRead, 0, pageOfDevices},
 		{"GET", "/berth/hub/telemetry", hubAPI, hub.ServiceConnect, 0, telemetry},
 	}
@@ -70,6 +71,18 @@ func attempts(c *call) (any, error) {
 	}
 	return c.Provisioning.Attempts(c.Context(), provisioning.AttemptFilter{
 		RegistrationID: c.query("registrationId"), Refused: c.query("refused") == "true", Max: limit})
+}
+
+// loginLink makes a way to log in to the portal, for who may do everything here.
+func loginLink(c *call) (any, error) {
+	var wanted struct {
+		Role string `json:"role"`
+	}
+	if err := c.decode(&wanted); err != nil {
+		return nil, err
+	}
+	link, err := c.LoginLink(c.Context(), wanted.Role)
+	return link, err
 }
 
 // patience is how long a reader of telemetry may take for one message.

@@ -30,7 +30,7 @@ func TestRightsOfEveryOperation(t *testing.T) {
 		"registryReadWrite": {hub.RegistryRead, hub.RegistryWrite},
 	}
 	provisioningRights := map[string][]string{"provisioningserviceowner": {provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
-		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}}
+		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite, provisioning.ServiceConfig}}
 	checked := 0
 	for _, operation := range h.handler.(*handler).routes {
 		if operation.right == "" {

@@ -34,6 +34,7 @@ type Config struct {
 	Provisioning *provisioning.Service
 	Hubs         []*hub.Hub
 	MQTT         func(conn net.Conn, peer mqtt.Peer) // serves a WebSocket with the subprotocol mqtt until it ends
+	LoginLink    func(ctx context.Context, role string) (credential.LoginLink, error)
 	Logger       *slog.Logger
 }
 

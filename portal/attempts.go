@@ -1,0 +1,75 @@
+package portal
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+var attemptRoutes = map[string]handler{
+	"GET attempts":            reading(listAttempts),
+	"GET attempts/{sequence}": reading(showAttempt),
+}
+
+type attemptsPage struct {
+	Attempts []attest.Attempt
+	ID       string
+	Outcome  string
+	Outcomes []attest.Outcome
+	Before   int64
+	Older    int64 // the Before of the next page; 0 on the last
+}
+
+func listAttempts(c *call) error {
+	return c.show("attempts", func() (any, error) {
+		page := attemptsPage{ID: c.query("id"), Outcome: c.query("outcome"), Before: c.number("before"),
+			Outcomes: []attest.Outcome{attest.Assigned, attest.Refused, attest.Failed}}
+		var err error
+		page.Attempts, err = c.config.Provisioning.Attempts(c.r.Context(), provisioning.AttemptFilter{
+			RegistrationID: page.ID, Outcome: attest.Outcome(page.Outcome), Before: page.Before, Max: pageSize})
+		if len(page.Attempts) == pageSize {
+			page.Older = page.Attempts[pageSize-1].Sequence
+		}
+		return page, err
+	})
+}
+
+// remedy is the page where what an attempt failed for is put right.
+type remedy struct{ Path, Text string }
+
+type attemptPage struct {
+	attest.Attempt
+	Remedy *remedy
+}
+
+func showAttempt(c *call) error {
+	sequence, err := strconv.ParseInt(c.r.PathValue("sequence"), 10, 64)
+	if err != nil {
+		return fault.New(fault.NotFound, "There is no such page")
+	}
+	attempt, err := c.config.Provisioning.Attempt(c.r.Context(), sequence)
+	if err != nil {
+		return err
+	}
+	return c.render(http.StatusOK, "attempt", attemptPage{attempt, remedyOf(attempt)})
+}
+
+// remedyOf finds the page for the check that failed.
+func remedyOf(attempt attest.Attempt) *remedy {
+	failed, ok := attempt.Checks.Failed()
+	switch {
+	case !ok:
+		return nil
+	case failed.Name == "ID scope":
+		return &remedy{"", "See this service's ID scope"}
+	case attempt.Enrolled:
+		return &remedy{"enrollment/" + url.PathEscape(attempt.RegistrationID), "Open the enrollment"}
+	case failed.Name == "enrollment":
+		return &remedy{"enrollments/new?registrationId=" + url.QueryEscape(attempt.RegistrationID), "Enroll this device"}
+	}
+	return &remedy{"quickstart", "See how a device is set up"}
+}

@@ -1,0 +1,170 @@
+package portal
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub"
+)
+
+// devicePage is one device of a hub.
+type devicePage struct {
+	Hub         hubSummary
+	Device      hub.Device
+	HasKeys     bool
+	ShowKeys    bool
+	Primary     string // connection strings, when they are asked for
+	Secondary   string
+	Connections []hub.Connection
+	Telemetry   []message
+}
+
+// recentTelemetry is how many messages a device's page begins with.
+const recentTelemetry = 20
+
+func showDevice(c *call) error {
+	h, err := c.hub()
+	if err != nil {
+		return err
+	}
+	return c.show("device", func() (any, error) { return c.loadDevice(h) })
+}
+
+func (c *call) loadDevice(h *hub.Hub) (page devicePage, err error) {
+	ctx, id := c.r.Context(), c.r.PathValue("id")
+	page.Hub = hubSummary{Name: h.Name(), Host: h.Host()}
+	if page.Device, err = h.Device(ctx, id); err != nil {
+		return page, err
+	}
+	if page.Connections, err = h.Connections(ctx, id); err != nil {
+		return page, err
+	}
+	keys := page.Device.Authentication.SymmetricKey
+	page.HasKeys = page.Device.Authentication.Type == hub.SAS && keys.PrimaryKey != nil
+	page.ShowKeys = page.HasKeys && c.asksFor("keys")
+	if page.ShowKeys {
+		text := func(key *string) string {
+			if key == nil {
+				return ""
+			}
+			return credential.ConnectionString{HostName: h.Host(), DeviceID: id, SharedAccessKey: *key}.String()
+		}
+		page.Primary, page.Secondary = text(keys.PrimaryKey), text(keys.SecondaryKey)
+	} else {
+		page.Device.Authentication = &hub.Authentication{Type: page.Device.Authentication.Type, X509Thumbprint: page.Device.Authentication.X509Thumbprint}
+	}
+	if c.r.URL.Query().Has("live") {
+		return page, nil // telemetry comes by its own stream
+	}
+	recent, err := h.RecentTelemetry(ctx, id, recentTelemetry)
+	slices.Reverse(recent)
+	for _, received := range recent {
+		page.Telemetry = append(page.Telemetry, messageOf(received))
+	}
+	return page, err
+}
+
+// message is a telemetry message as the page lists it.
+type message struct {
+	hub.TelemetryMessage
+	Text string // the body, at most maxShown of it
+	Cut  bool
+}
+
+// maxShown is how much of a message's body a page shows, in bytes.
+const maxShown = 4 << 10
+
+func messageOf(received hub.TelemetryMessage) message {
+	m := message{TelemetryMessage: received}
+	switch body := received.Body.(type) {
+	case nil:
+		m.Text = base64.StdEncoding.EncodeToString(received.BodyBase64)
+	case string:
+		m.Text = body
+	case json.RawMessage:
+		m.Text = string(body)
+	default:
+		m.Text = fmt.Sprint(body)
+	}
+	if len(m.Text) > maxShown {
+		m.Text, m.Cut = m.Text[:maxShown], true
+	}
+	return m
+}
+
+// Position is where a stream goes on after this message.
+func (m message) Position() string {
+	return fmt.Sprintf("%d/%d", m.EnqueuedTime.UnixNano(), m.SequenceNumber)
+}
+
+// burst is how many messages a page is sent each second: more can't be read.
+const burst = 50
+
+// streamTelemetry sends a device's messages as they come, from a position on. Of
+// a device that sends faster than anybody reads it sends a part, and says how
+// many it left out.
+func streamTelemetry(c *call) error {
+	h, err := c.hub()
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancel(c.r.Context())
+	id := c.r.PathValue("id")
+	if _, err := h.Device(ctx, id); err != nil {
+		cancel()
+		return err
+	}
+	var nanoseconds, after int64
+	from := hub.Position{}
+	if n, _ := fmt.Sscanf(c.query("from"), "%d/%d", &nanoseconds, &after); n == 2 {
+		from.Time = time.Unix(0, nanoseconds)
+	}
+	received := make(chan hub.TelemetryMessage, burst)
+	var skipped atomic.Int64
+	var failed error
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		failed = h.Telemetry(ctx, from, id, func(m hub.TelemetryMessage) error {
+			if !from.Time.IsZero() && m.EnqueuedTime.Equal(from.Time) && m.SequenceNumber <= after {
+				return nil
+			}
+			select {
+			case received <- m:
+			default:
+				skipped.Add(1)
+			}
+			return nil
+		})
+	}()
+	defer func() { cancel(); <-ended }()
+	return c.events(func(send func(event string, text []byte) error) error {
+		for range burst {
+			select {
+			case m := <-received:
+				text, err := c.part("device", "message", messageOf(m))
+				if err == nil {
+					err = send("message", text)
+				}
+				if err != nil {
+					return err
+				}
+			case <-ended:
+				return failed
+			default:
+				return nil
+			}
+		}
+		if n := skipped.Swap(0); n > 0 {
+			return send("skipped", strconv.AppendInt(nil, n, 10))
+		}
+		return nil
+	})
+}

@@ -1,0 +1,116 @@
+package portal
+
+import (
+	"encoding/base64"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/berth-iot/berth/fault"
+)
+
+const (
+	maxForm  = 16 << 20 // bytes of a form with its files, most of which may be thrown away
+	maxField = 1 << 20  // bytes of a field
+	maxFile  = 64 << 10 // bytes of a certificate file that are kept
+	maxKept  = 2 << 20  // bytes of all that is kept of a form
+	formTime = time.Minute
+)
+
+// readForm reads what a form sent. A file takes the place of the text field of
+// its name without File: the pages have both for the same thing. A file that is
+// too large is read to its end, or the browser would not show the answer.
+func (c *call) readForm() error {
+	controller := http.NewResponseController(c.w)
+	if err := controller.SetReadDeadline(time.Now().Add(formTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	c.form, c.oversized = url.Values{}, map[string]string{}
+	body := http.MaxBytesReader(c.w, c.r.Body, maxForm)
+	kind, parameters, err := mime.ParseMediaType(c.r.Header.Get("Content-Type"))
+	if err == nil && kind == "multipart/form-data" {
+		err = c.readParts(multipart.NewReader(body, parameters["boundary"]))
+	} else {
+		var text []byte
+		if text, err = io.ReadAll(http.MaxBytesReader(c.w, body, maxField)); err == nil {
+			c.form, err = url.ParseQuery(string(text))
+		}
+	}
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return fault.New(fault.MessageTooLarge, "The form is larger than %d bytes", tooLarge.Limit)
+	case err != nil:
+		return fault.New(fault.BadRequest, "The form did not arrive whole").Because(err)
+	}
+	return nil
+}
+
+func (c *call) readParts(reader *multipart.Reader) error {
+	for kept := 0; ; {
+		part, err := reader.NextPart()
+		if err == io.EOF {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		name, isFile := part.FormName(), part.FileName() != ""
+		limit := int64(maxField)
+		if isFile {
+			limit = maxFile
+		}
+		content, err := io.ReadAll(io.LimitReader(part, limit+1))
+		if err != nil {
+			return err
+		}
+		rest, err := io.Copy(io.Discard, part)
+		if err != nil {
+			return err
+		}
+		if kept += len(content) + len(name); kept > maxKept {
+			return &http.MaxBytesError{Limit: maxKept}
+		}
+		field, _ := strings.CutSuffix(name, "File")
+		switch {
+		case int64(len(content))+rest > limit && isFile:
+			c.oversized[field] = part.FileName()
+		case int64(len(content)) > limit:
+			return &http.MaxBytesError{Limit: limit}
+		case isFile:
+			c.form.Set(field, textOf(content))
+		case part.FormName() != field && len(content) == 0: // a file field without a file
+		case c.form.Get(name) == "":
+			c.form.Set(name, string(content))
+		case name != "primary" && name != "secondary":
+			c.form.Add(name, string(content))
+		}
+	}
+}
+
+// textOf is a file as a text field can hold it.
+func textOf(content []byte) string {
+	if utf8.Valid(content) {
+		return string(content)
+	}
+	return base64.StdEncoding.EncodeToString(content)
+}
+
+// value returns a field of the form.
+func (c *call) value(name string) string { return c.form.Get(name) }
+
+// text returns a field of the form without the space around it and with plain
+// line ends.
+func (c *call) text(name string) string {
+	return strings.TrimSpace(strings.ReplaceAll(c.value(name), "\r\n", "\n"))
+}
+
+// holdsPrivateKey reports whether a text is one that must not come back in a
+// page.
+func holdsPrivateKey(text string) bool { return strings.Contains(text, "PRIVATE KEY-----") }

@@ -1,0 +1,209 @@
+package portal
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// jsonProblem says where a text that someone typed is not the JSON it should be.
+type jsonProblem struct {
+	Line, Column int    // from 1
+	Offset       int    // in characters, for the page's script
+	Excerpt      string // the line
+	Caret        string // as much space as leads to the place
+	Text         string // in English, a format
+	Args         []any
+}
+
+// problemAt makes a problem at a byte of the text.
+func problemAt(text string, at int, format string, args ...any) *jsonProblem {
+	at = min(max(at, 0), len(text))
+	for at > 0 && at < len(text) && !utf8.RuneStart(text[at]) {
+		at--
+	}
+	begin := strings.LastIndexByte(text[:at], '\n') + 1
+	line, _, _ := strings.Cut(text[begin:], "\n")
+	before := text[begin:at]
+	p := &jsonProblem{
+		Line: 1 + strings.Count(text[:at], "\n"), Column: 1 + utf8.RuneCountInString(before),
+		Offset: utf8.RuneCountInString(text[:at]), Text: format, Args: args,
+	}
+	// A long line is cut to what is around the place.
+	const around = 60
+	from, to := max(0, len(before)-around), min(len(line), len(before)+around)
+	for from > 0 && !utf8.RuneStart(line[from]) {
+		from--
+	}
+	for to < len(line) && !utf8.RuneStart(line[to]) {
+		to++
+	}
+	p.Excerpt = line[from:to]
+	p.Caret = strings.Repeat(" ", utf8.RuneCountInString(line[from:len(before)])) + "^"
+	return p
+}
+
+// members are the names that an object may have, with what they hold; nil is any
+// object.
+type members map[string]members
+
+// initialTwinMembers is the shape of an enrollment's initial twin.
+var initialTwinMembers = members{"tags": nil, "properties": {"desired": nil}}
+
+// checkJSON holds a text against the shape of an object.
+func checkJSON(text string, shape members) *jsonProblem {
+	if !utf8.ValidString(text) {
+		return problemAt(strings.ToValidUTF8(text, "?"), 0, "This is not text in UTF-8")
+	}
+	var whole any
+	decoder := json.NewDecoder(strings.NewReader(text))
+	decoder.UseNumber()
+	if err := decoder.Decode(&whole); err != nil {
+		return syntaxProblem(text, err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		at := int(decoder.InputOffset())
+		at += len(text[at:]) - len(strings.TrimLeft(text[at:], " \t\r\n"))
+		return problemAt(text, at, "Something follows the end of the JSON object")
+	}
+	return checkShape(text, whole, shape, "")
+}
+
+func syntaxProblem(text string, err error) *jsonProblem {
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) || strings.Contains(err.Error(), "unexpected end") {
+		return problemAt(text, len(strings.TrimRight(text, " \t\r\n")), "The text ends before the JSON does: a brace, bracket or quotation mark is missing")
+	}
+	at := max(0, int(syntax.Offset)-1)
+	found, _ := utf8.DecodeRuneInString(text[min(at, len(text)):])
+	before := strings.TrimRight(text[:min(at, len(text))], " \t\r\n")
+	switch {
+	case strings.HasSuffix(before, ",") && (found == '}' || found == ']'):
+		return problemAt(text, len(before)-1, "This comma is too much: nothing follows it")
+	case found == '\'' || found == '“' || found == '”' || found == '«':
+		return problemAt(text, at, `JSON has names and texts between straight double quotes, "like this"`)
+	case strings.Contains(err.Error(), "object key"):
+		return problemAt(text, at, "A name between double quotes should be here, not %s", fmt.Sprintf("%q", found))
+	case strings.Contains(err.Error(), "after object key:value pair"), strings.Contains(err.Error(), "after array element"):
+		return problemAt(text, at, "A comma or the end of the object should be here, not %s", fmt.Sprintf("%q", found))
+	}
+	return problemAt(text, at, "%s is not expected here", fmt.Sprintf("%q", found))
+}
+
+func checkShape(text string, value any, shape members, path string) *jsonProblem {
+	object, ok := value.(map[string]any)
+	if !ok {
+		return problemAt(text, whereIs(text, path), "%s must be a JSON object, between braces", placeName(path))
+	}
+	if shape == nil {
+		return nil
+	}
+	var names []string
+	for name := range object {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		inner, known := shape[name]
+		here := strings.TrimPrefix(path+"."+name, ".")
+		if !known {
+			var allowed []string
+			for name := range shape {
+				allowed = append(allowed, name)
+			}
+			slices.Sort(allowed)
+			return problemAt(text, whereIs(text, here), "%s is not known here. There can be: %s", placeName(here), strings.Join(allowed, ", "))
+		}
+		if object[name] == nil {
+			continue
+		}
+		if problem := checkShape(text, object[name], inner, here); problem != nil {
+			return problem
+		}
+	}
+	return nil
+}
+
+func placeName(path string) string {
+	if path == "" {
+		return "JSON"
+	}
+	return path
+}
+
+// whereIs returns the byte at which the member at a path of names begins, or
+// where the text does. The text is JSON.
+func whereIs(text, path string) int {
+	decoder := json.NewDecoder(strings.NewReader(text))
+	skipSpace := func(at int) int {
+		rest := text[at:]
+		return at + len(rest) - len(strings.TrimLeft(rest, " \t\r\n,:"))
+	}
+	if path == "" {
+		return skipSpace(0)
+	}
+	names := strings.Split(path, ".")
+	for i, name := range names {
+		if token, err := decoder.Token(); err != nil || token != json.Delim('{') {
+			break
+		}
+		for decoder.More() {
+			at := skipSpace(int(decoder.InputOffset()))
+			token, err := decoder.Token()
+			if err != nil {
+				return skipSpace(0)
+			}
+			if token == name {
+				if i == len(names)-1 {
+					return at
+				}
+				break
+			}
+			var skipped json.RawMessage
+			if decoder.Decode(&skipped) != nil {
+				return skipSpace(0)
+			}
+		}
+	}
+	return skipSpace(0)
+}
+
+// indent writes JSON for people. What is not JSON stays as it is.
+func indent(text []byte) string {
+	var out bytes.Buffer
+	if json.Indent(&out, text, "", "  ") != nil {
+		return string(text)
+	}
+	return out.String()
+}
+
+// readInitialTwin reads what someone typed as a device's first twin.
+func readInitialTwin(text string) (*provisioning.InitialTwin, *jsonProblem) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	if problem := checkJSON(text, initialTwinMembers); problem != nil {
+		return nil, problem
+	}
+	var twin provisioning.InitialTwin
+	if err := json.Unmarshal([]byte(text), &twin); err != nil {
+		return nil, problemAt(text, 0, "This is no initial twin: %s", err.Error())
+	}
+	return &twin, nil
+}
+
+// jsonOf writes a value of the domain as JSON for people.
+func jsonOf(value any) string {
+	text, err := json.Marshal(value)
+	if err != nil {
+		panic(fmt.Sprintf("portal: %T is not JSON: %v", value, err)) // a mistake in the program
+	}
+	return indent(text)
+}

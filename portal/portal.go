@@ -1,0 +1,195 @@
+// Package portal is the web portal: Azure's portal for the provisioning service
+// and the hub, in English and French. Pages are made here and work as they
+// arrive; htmx and one small script spare reloads. The portal calls the same
+// domain as REST and the command line do, and has no rule of its own.
+package portal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
+)
+
+// Root is the path below which the portal is.
+const Root = "/portal/"
+
+// Config is what the portal shows and changes.
+type Config struct {
+	Provisioning *provisioning.Service
+	Hubs         []*hub.Hub
+	Documents    store.Documents // keeps the links and sessions
+	CAFile       string          // the authority that clients must trust
+	DataDir      string          // the server's data folder, for commands that are shown
+	MQTTPort     int
+	HTTPSPort    int
+	Now          func() time.Time
+	Logger       *slog.Logger
+}
+
+// Portal is an http.Handler for the paths below Root, on HTTPS and on loopback.
+type Portal struct {
+	config   Config
+	sessions *sessions
+	pages    map[string]*page
+	mux      *http.ServeMux
+	streams  chan struct{} // one place for each live page
+	stop     context.CancelFunc
+	stopped  context.Context // ends the live pages
+	open     sync.WaitGroup  // live pages
+}
+
+// maxStreams bounds how many pages are kept up to date at once.
+const maxStreams = 256
+
+// New returns the portal on its services.
+func New(config Config) *Portal {
+	p := &Portal{
+		config:   config,
+		sessions: openSessions(config.Documents, config.Now),
+		pages:    parsePages(),
+		mux:      http.NewServeMux(),
+		streams:  make(chan struct{}, maxStreams),
+	}
+	p.stopped, p.stop = context.WithCancel(context.Background())
+	p.mux.Handle("GET "+Root+"assets/", assets())
+	for _, routes := range []map[string]handler{
+		loginRoutes, overviewRoutes, enrollmentRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes,
+	} {
+		for pattern, handle := range routes {
+			method, path, _ := strings.Cut(pattern, " ")
+			p.mux.Handle(method+" "+Root+path, p.handle(handle))
+		}
+	}
+	p.mux.Handle(Root, p.handle(func(*call) error {
+		return fault.New(fault.NotFound, "There is no such page")
+	}))
+	return p
+}
+
+// Close ends the live pages, which would otherwise hold up a server's shutdown.
+func (p *Portal) Close() {
+	p.stop()
+	p.open.Wait()
+}
+
+// ServeHTTP implements http.Handler.
+func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	header := w.Header()
+	header.Set("Content-Security-Policy", "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Referrer-Policy", "same-origin")
+	header.Set("Cross-Origin-Opener-Policy", "same-origin")
+	if r.TLS == nil && !isLoopback(r.Host) {
+		// Another site's name that leads here must not read what is here.
+		http.Error(w, "Without TLS the portal answers at http://127.0.0.1 and http://localhost only.", http.StatusMisdirectedRequest)
+		return
+	}
+	p.mux.ServeHTTP(w, r)
+}
+
+func isLoopback(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return strings.EqualFold(host, "localhost") || ip != nil && ip.IsLoopback()
+}
+
+// handler answers one request. What it returns as an error becomes a page.
+type handler func(*call) error
+
+// call is one request on its way to its answer.
+type call struct {
+	*Portal
+	w        http.ResponseWriter
+	r        *http.Request
+	language *language
+	theme    string
+	session  *session // nil before login
+	started  time.Time
+	answered bool
+
+	form      url.Values        // of a POST
+	oversized map[string]string // fields whose file was too large, with its name
+	restored  bool              // the form was filled in under another session and is shown again
+}
+
+// handle wraps a handler with what all need: language, session, forms, errors.
+func (p *Portal) handle(handle handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		c := &call{Portal: p, w: w, r: r, language: languageOf(r), theme: themeOf(r), started: time.Now()}
+		w.Header().Set("Cache-Control", "no-store")
+		w.Header().Set("Vary", "Accept-Language, Cookie")
+		defer func() {
+			if reason := recover(); reason != nil && reason != http.ErrAbortHandler {
+				c.fail(fmt.Errorf("panic: %v\n%s", reason, debug.Stack()))
+			} else if reason != nil {
+				panic(reason)
+			}
+		}()
+		if err := c.run(handle); err != nil {
+			c.fail(err)
+		}
+	})
+}
+
+var crossOrigin = http.NewCrossOriginProtection()
+
+func (c *call) run(handle handler) (err error) {
+	if err := crossOrigin.Check(c.r); err != nil {
+		return fault.New(fault.Forbidden, "Another web site sent this. Nothing was done").Because(err)
+	}
+	if c.r.Method == http.MethodPost {
+		if err := c.readForm(); err != nil {
+			return err
+		}
+	}
+	if c.session, err = c.sessions.find(c.r.Context(), c.cookie(sessionCookie)); err != nil {
+		return err
+	}
+	return handle(c)
+}
+
+// fail answers with a page that says what went wrong, and writes the one line
+// that the log has of it.
+func (c *call) fail(err error) {
+	if errors.Is(err, context.Canceled) && c.r.Context().Err() != nil {
+		return // the browser has gone
+	}
+	problem := fault.From(err)
+	level := slog.LevelInfo
+	if problem.Code.Status() >= 500 {
+		level = slog.LevelError
+	}
+	c.config.Logger.Log(c.r.Context(), level, "portal refused", "method", c.r.Method, "path", c.r.URL.Path, "remote", c.r.RemoteAddr,
+		"trackingId", problem.TrackingID, "error", problem)
+	if c.answered {
+		return
+	}
+	if err := c.render(problem.Code.Status(), "problem", problem); err != nil {
+		c.config.Logger.Error("portal page failed", "path", c.r.URL.Path, "error", err)
+	}
+}
+
+// redirect sends the browser to another page of the portal, after a form.
+func (c *call) redirect(path string) error {
+	c.answered = true
+	http.Redirect(c.w, c.r, Root+path, http.StatusSeeOther)
+	return nil
+}
+
+// query returns a parameter of the address.
+func (c *call) query(name string) string { return c.r.URL.Query().Get(name) }

@@ -1,0 +1,128 @@
+package portal
+
+import (
+	"errors"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+var quickstartRoutes = map[string]handler{
+	"GET quickstart": reading(quickstart),
+}
+
+// quickstartDevice is the device of Azure's quickstart.
+const quickstartDevice = "Python-device-01"
+
+// quickstartPage is Azure's quickstart for an X.509 device in Python, with this
+// server's own values, and how far one has come with it.
+type quickstartPage struct {
+	OS       string
+	Systems  []system
+	ID       string
+	IDScope  string
+	Host     string
+	Hub      hubSummary
+	CAFile   string
+	OpenSSL  string // the command that makes the certificate
+	Python   string // how Python is called
+	Activate string // how its virtual environment is entered
+
+	Enrolled   bool
+	Attempted  bool
+	Assigned   bool
+	Sent       bool
+	CleanedUp  bool
+	Refused    int64 // sequence of the last attempt when it was refused, plus one; 0 else
+	Substatus  provisioning.Substatus
+	DeviceGone bool
+}
+
+// system is a choice of operating system.
+type system struct{ Value, Name string }
+
+var systems = []system{{"linux", "Linux"}, {"macos", "macOS"}, {"windows", "Windows (Git Bash)"}}
+
+func quickstart(c *call) error {
+	return c.show("quickstart", func() (any, error) {
+		h := c.config.Hubs[0]
+		page := quickstartPage{
+			OS: c.system(), Systems: systems, ID: c.query("id"),
+			IDScope: c.config.Provisioning.IDScope(), Host: c.config.Provisioning.Host(),
+			Hub: hubSummary{Name: h.Name(), Host: h.Host()}, CAFile: c.config.CAFile,
+		}
+		if page.ID == "" {
+			page.ID = quickstartDevice
+		}
+		page.setCommands()
+		return page, c.progress(&page, h)
+	})
+}
+
+// system is the one that was asked for, else the browser's.
+func (c *call) system() string {
+	for _, known := range systems {
+		if c.query("os") == known.Value {
+			return known.Value
+		}
+	}
+	switch agent := c.r.UserAgent(); {
+	case strings.Contains(agent, "Windows"):
+		return "windows"
+	case strings.Contains(agent, "Mac OS"):
+		return "macos"
+	}
+	return "linux"
+}
+
+// WasEnrolled reports whether the device is enrolled, or was when it registered.
+func (q quickstartPage) WasEnrolled() bool { return q.Enrolled || q.Assigned }
+
+func (q *quickstartPage) setCommands() {
+	q.OpenSSL = `openssl req -outform PEM -x509 -sha256 -newkey rsa:4096 -keyout ./python-device.key.pem -out ./python-device.pem -days 365 -extensions usr_cert -subj "/CN=` + q.ID + `"`
+	q.Python, q.Activate = "python3", "source venv/bin/activate"
+	if q.OS == "windows" {
+		// Git Bash takes a name that begins with one slash for a path.
+		q.OpenSSL = "winpty " + strings.Replace(q.OpenSSL, `"/CN=`, `"//CN=`, 1)
+		q.Python, q.Activate = "winpty python", "source venv/Scripts/activate"
+	}
+}
+
+// progress finds out what of the quickstart has happened.
+func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
+	ctx, service := c.r.Context(), c.config.Provisioning
+	enrollment, err := service.Enrollment(ctx, page.ID)
+	if err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
+		return err
+	}
+	page.Enrolled = err == nil
+	attempts, err := service.Attempts(ctx, provisioning.AttemptFilter{RegistrationID: page.ID, Max: 1})
+	if err != nil {
+		return err
+	}
+	if page.Attempted = len(attempts) > 0; page.Attempted && attempts[0].Outcome != "assigned" {
+		page.Refused = attempts[0].Sequence + 1
+	}
+	registration, err := service.Registration(ctx, page.ID)
+	if err != nil && !errors.Is(err, fault.RegistrationNotFound) {
+		return err
+	}
+	page.Assigned, page.Substatus = err == nil && registration.Status == provisioning.StatusAssigned, registration.Substatus
+	device := page.ID
+	if enrollment.DeviceID != "" {
+		device = enrollment.DeviceID
+	} else if registration.DeviceID != "" {
+		device = registration.DeviceID
+	}
+	if _, err := h.Device(ctx, device); errors.Is(err, fault.DeviceNotFound) {
+		page.DeviceGone = true
+	} else if err != nil {
+		return err
+	}
+	sent, err := h.RecentTelemetry(ctx, device, 1)
+	page.Sent = len(sent) > 0
+	page.CleanedUp = page.Assigned && !page.Enrolled && page.DeviceGone
+	return err
+}

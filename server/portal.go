@@ -1,0 +1,61 @@
+package server
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/endpoint/rest"
+	"github.com/berth-iot/berth/portal"
+)
+
+func (s *Server) newPortal() *portal.Portal {
+	dataDir, err := filepath.Abs(s.config.DataDir)
+	if err != nil {
+		dataDir = s.config.DataDir // it is only shown
+	}
+	return portal.New(portal.Config{
+		Provisioning: s.provisioning, Hubs: s.hubs, Documents: s.documents,
+		CAFile: s.info.CAFile, DataDir: dataDir, MQTTPort: s.info.Ports.MQTT, HTTPSPort: s.info.Ports.HTTPS,
+		Now: s.config.Now, Logger: s.config.Logger,
+	})
+}
+
+// LoginLink makes a link that logs in to the portal once, as operator or reader;
+// "" is operator. It returns fault 400004 for another role.
+func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLink, error) {
+	wanted, err := portal.ParseRole(role)
+	if err != nil {
+		return credential.LoginLink{}, err
+	}
+	path, expires, err := s.portal.Link(ctx, wanted)
+	if err != nil {
+		return credential.LoginLink{}, err
+	}
+	return credential.LoginLink{
+		URL:      fmt.Sprintf("http://127.0.0.1:%d%s", s.info.Ports.Portal, path),
+		HTTPSURL: "https://" + net.JoinHostPort(s.config.Host, strconv.Itoa(s.info.Ports.HTTPS)) + path,
+		Role:     string(wanted),
+		Expires:  expires,
+	}, nil
+}
+
+// web is what HTTPS serves: the portal below its path, and the services.
+func (s *Server) web() http.Handler {
+	services := rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, LoginLink: s.LoginLink, Logger: s.config.Logger})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch path := r.URL.Path; {
+		case strings.HasPrefix(path, portal.Root):
+			s.portal.ServeHTTP(w, r)
+		case (path == "/" || path+"/" == portal.Root) && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+			http.Redirect(w, r, portal.Root, http.StatusSeeOther) // a browser: no client of the services asks for a page
+		default:
+			services.ServeHTTP(w, r)
+		}
+	})
+}
