@@ -29,9 +29,13 @@ func New(code Code, format string, args ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, args...), TrackingID: NewTrackingID(), format: format, args: args}
 }
 
+// Word is an argument of a message that is a word of the message's language and
+// no data, such as "enrollment" in "The %s was changed".
+type Word string
+
 // In returns the message in another language. translate is given the format of
-// the message, with its verbs, and the text of each argument that is an error or
-// a string; it returns what it does not know as it is.
+// the message, with its verbs, and each argument that is a Word or an error; it
+// returns what it does not know as it is.
 func (e *Error) In(translate func(text string) string) string {
 	if e.format == "" {
 		return e.Message
@@ -42,8 +46,8 @@ func (e *Error) In(translate func(text string) string) string {
 		switch arg := arg.(type) {
 		case error:
 			args[i] = translate(arg.Error())
-		case string:
-			args[i] = translate(arg)
+		case Word:
+			args[i] = translate(string(arg))
 		}
 	}
 	return fmt.Sprintf(translate(e.format), args...)

@@ -18,7 +18,7 @@ func precondition(thing, ifMatch, etag string) error {
 	if ifMatch == "" || given == "*" || given == etag {
 		return nil
 	}
-	return fault.New(fault.PreconditionFailed, "The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, given)
+	return fault.New(fault.PreconditionFailed, "The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", fault.Word(thing), etag, given)
 }
 
 // storeMatch is the store's condition for an ETag as etagOf shows it.

@@ -31,7 +31,7 @@ func (s *Service) CreateEnrollment(ctx context.Context, enrollment Enrollment) (
 	if _, err := s.enrollment(ctx, enrollment.RegistrationID); err == nil {
 		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
 	} else if !errors.Is(err, fault.EnrollmentNotFound) {
-		return Enrollment{}, err
+		return Enrollment{}, about("registrationId", err)
 	}
 	written, err := s.write(ctx, enrollment, nil, store.Absent)
 	if _, conflict := store.IsConflict(err); conflict {
@@ -47,13 +47,14 @@ func alreadyEnrolled(registrationID string) error {
 // PutEnrollment creates an enrollment or replaces it, under the condition
 // ifMatch: "" for any state, "*" for an existing one, or the ETag it must have,
 // as it stands in Enrollment.ETag. It returns fault 400004 and the like for
-// what is wrong in it, and 412001 when the condition does not hold.
+// what is wrong in it, with the place in Info["field"] and Info["path"] for
+// forms, and 412001 when the condition does not hold.
 func (s *Service) PutEnrollment(ctx context.Context, enrollment Enrollment, ifMatch string) (Enrollment, error) {
 	for {
 		prior, err := s.enrollment(ctx, enrollment.RegistrationID)
 		exists := err == nil
 		if err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
-			return Enrollment{}, err
+			return Enrollment{}, about("registrationId", err)
 		}
 		if err := precondition("enrollment", ifMatch, prior.ETag, exists); err != nil {
 			return Enrollment{}, err
@@ -162,12 +163,12 @@ func precondition(thing, ifMatch, etag string, exists bool) error {
 	case ifMatch == "":
 		return nil
 	case !exists:
-		return fault.New(fault.PreconditionFailed, "There is no such %s, and If-Match asks for one", thing)
+		return fault.New(fault.PreconditionFailed, "There is no such %s, and If-Match asks for one", fault.Word(thing))
 	case unquote(ifMatch) == "*" || unquote(ifMatch) == unquote(etag):
 		return nil
 	}
 	return fault.New(fault.PreconditionFailed,
-		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, ifMatch)
+		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", fault.Word(thing), etag, ifMatch)
 }
 
 // The service writes ETags with their quotes, inside JSON too, as Azure does.

@@ -80,40 +80,67 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	long := []byte(`{"x":"` + strings.Repeat("x", 100) + `"}`)
 	for _, c := range []struct {
-		name   string
-		change func(*Enrollment)
-		says   string
+		name        string
+		change      func(*Enrollment)
+		says        string
+		field, path string // of Info
 	}{
-		{"empty id", func(e *Enrollment) { e.RegistrationID = "" }, "empty"},
-		{"long id", func(e *Enrollment) { e.RegistrationID = strings.Repeat("x", 129) }, "128"},
-		{"id with a space", func(e *Enrollment) { e.RegistrationID = "a b" }, "character"},
-		{"id with an end that is not allowed", func(e *Enrollment) { e.RegistrationID = "a." }, "end"},
-		{"no mechanism", func(e *Enrollment) { e.Attestation = AttestationMechanism{} }, "x509"},
-		{"unknown mechanism", func(e *Enrollment) { e.Attestation.Type = "trust" }, "x509"},
-		{"no certificates", func(e *Enrollment) { e.Attestation.X509 = nil }, "clientCertificates"},
-		{"no primary", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary = nil }, "primary"},
-		{"unreadable", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = "hello" }, "no certificate"},
-		{"private key", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = string(key) }, "private key"},
+		{"empty id", func(e *Enrollment) { e.RegistrationID = "" }, "empty", "registrationId", ""},
+		{"long id", func(e *Enrollment) { e.RegistrationID = strings.Repeat("x", 129) }, "128", "registrationId", ""},
+		{"id with a space", func(e *Enrollment) { e.RegistrationID = "a b" }, "character", "registrationId", ""},
+		{"id with an end that is not allowed", func(e *Enrollment) { e.RegistrationID = "a." }, "end", "registrationId", ""},
+		{"no mechanism", func(e *Enrollment) { e.Attestation = AttestationMechanism{} }, "x509", "attestation", ""},
+		{"unknown mechanism", func(e *Enrollment) { e.Attestation.Type = "trust" }, "x509", "attestation", ""},
+		{"mechanism that is not served", func(e *Enrollment) { e.Attestation.Type = "tpm" }, "x509", "attestation", ""},
+		{"no certificates", func(e *Enrollment) { e.Attestation.X509 = nil }, "clientCertificates", "primary", ""},
+		{"no primary", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary = nil }, "primary", "primary", ""},
+		{"unreadable", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = "hello" }, "no certificate", "primary", ""},
+		{"unreadable secondary", func(e *Enrollment) {
+			e.Attestation.X509.ClientCertificates.Secondary = &X509Certificate{Certificate: "hello"}
+		}, "no certificate", "secondary", ""},
+		{"private key", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = string(key) }, "private key", "primary", ""},
 		{"a bundle", func(e *Enrollment) {
 			e.Attestation.X509.ClientCertificates.Primary.Certificate = device.PEM + device.PEM
-		}, "2 certificates"},
+		}, "2 certificates", "primary", ""},
 		{"info without certificate", func(e *Enrollment) {
 			e.Attestation.X509.ClientCertificates.Primary = &X509Certificate{Info: &X509CertificateInfo{SHA256Thumbprint: "AA"}}
-		}, "missing"},
-		{"status", func(e *Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled"},
-		{"hub that is not linked", func(e *Enrollment) { e.HubHostName = "elsewhere" }, "hub.local"},
-		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed and static"},
-		{"static without a hub", func(e *Enrollment) { e.AllocationPolicy = Static }, "one hub"},
-		{"twin that is no object", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`[1]`)} }, "JSON object"},
-		{"what the hub would refuse", func(e *Enrollment) { e.DeviceID = strings.Repeat("x", 101) }, "too long"},
+		}, "missing", "primary", ""},
+		{"status", func(e *Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled", "provisioningStatus", ""},
+		{"hub that is not linked", func(e *Enrollment) { e.HubHostName = "elsewhere" }, "hub.local", "hub", ""},
+		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed and static", "hub", ""},
+		{"static without a hub", func(e *Enrollment) { e.AllocationPolicy = Static }, "one hub", "hub", ""},
+		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
+		{"desired properties that are no object", func(e *Enrollment) {
+			e.InitialTwin = &InitialTwin{Properties: InitialTwinProperties{Desired: []byte(`1`)}}
+		}, "JSON object", "initialTwin", "properties.desired"},
+		{"device id that the hub would refuse", func(e *Enrollment) { e.DeviceID = strings.Repeat("x", 101) }, "id is too long", "deviceId", ""},
+		{"device id and twin that the hub would refuse", func(e *Enrollment) {
+			e.DeviceID, e.InitialTwin = strings.Repeat("x", 101), &InitialTwin{Tags: long}
+		}, "id is too long", "deviceId", ""},
+		{"tags that the hub would refuse", func(e *Enrollment) {
+			e.InitialTwin = &InitialTwin{Tags: long, Properties: InitialTwinProperties{Desired: long}}
+		}, "tags are too long", "initialTwin", "tags"},
+		{"desired properties that the hub would refuse", func(e *Enrollment) {
+			e.InitialTwin = &InitialTwin{Tags: []byte(`{}`), Properties: InitialTwinProperties{Desired: long}}
+		}, "desired properties are too long", "initialTwin", "properties.desired"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			enrollment := device.enrollment()
 			c.change(&enrollment)
-			_, err := h.PutEnrollment(context.Background(), enrollment, "")
-			if fault.From(err).Code.Status() != 400 || !strings.Contains(err.Error(), c.says) {
-				t.Fatalf("answered %v, want a fault 400 that says %q", err, c.says)
+			for name, write := range map[string]func() (Enrollment, error){
+				"put":    func() (Enrollment, error) { return h.PutEnrollment(context.Background(), enrollment, "") },
+				"create": func() (Enrollment, error) { return h.CreateEnrollment(context.Background(), enrollment) },
+			} {
+				_, err := write()
+				problem := fault.From(err)
+				if problem.Code.Status() != 400 || !strings.Contains(err.Error(), c.says) {
+					t.Fatalf("%s is answered %v, want a fault 400 that says %q", name, err, c.says)
+				}
+				if problem.Info["field"] != c.field || problem.Info["path"] != c.path {
+					t.Errorf("%s is answered with info %v, want field %q and path %q", name, problem.Info, c.field, c.path)
+				}
 			}
 		})
 	}

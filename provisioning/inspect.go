@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rsa"
 	"crypto/x509"
@@ -74,12 +75,13 @@ func warnings(certificate *x509.Certificate, now time.Time) (found []Warning) {
 	warn(!now.After(certificate.NotAfter) && certificate.NotAfter.Sub(now) < expiresSoon, "expiresSoon", "The certificate expires within thirty days. Have its successor ready as the secondary certificate")
 	warn(name == "", "noCommonName", "The certificate's subject has no common name. A device registers with its common name: make a certificate that has one")
 	warn(name != "" && checkRegistrationID(name) != nil, "commonNameNotRegistrationID", "The certificate's common name is no registration id: up to 128 letters, digits and - . _ : are allowed. Make a certificate with another name")
-	selfSigned := certificate.CheckSignatureFrom(certificate) == nil || string(certificate.RawIssuer) == string(certificate.RawSubject)
+	// What `openssl req -x509` makes calls itself an authority and is none.
+	selfSigned := bytes.Equal(certificate.RawIssuer, certificate.RawSubject)
 	warn(certificate.BasicConstraintsValid && certificate.IsCA && !selfSigned, "certificateAuthority", "This is the certificate of an authority. An individual enrollment takes the device's own")
 	warn(weakKey(certificate), "weakKey", "The certificate's key is short enough to be broken. Use RSA with 2048 bits or more, or an elliptic curve of 256")
 	warn(slices.Contains([]x509.SignatureAlgorithm{x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1}, certificate.SignatureAlgorithm),
 		"weakSignature", "The certificate is signed with SHA-1 or MD5, which can be forged. Make one signed with SHA-256")
-	warn(len(certificate.ExtKeyUsage) > 0 && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageAny),
+	warn(len(certificate.ExtKeyUsage)+len(certificate.UnknownExtKeyUsage) > 0 && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageAny),
 		"notClientAuth", "The certificate is not made for clients: its extended key usage lacks client authentication. Some TLS libraries refuse to use it")
 	return found
 }

@@ -12,8 +12,10 @@ import (
 
 // OutcomeCount says how the attempts to register of five minutes ended.
 type OutcomeCount struct {
-	Time                      time.Time // the beginning of the five minutes, UTC
-	Assigned, Refused, Failed int
+	Time     time.Time `json:"time,omitzero"` // the beginning of the five minutes, UTC
+	Assigned int       `json:"assigned,omitempty"`
+	Refused  int       `json:"refused,omitempty"`
+	Failed   int       `json:"failed,omitempty"`
 }
 
 const (
@@ -47,7 +49,7 @@ func (o outcomes) add(at time.Time, outcome attest.Outcome) {
 	o[step] = count
 }
 
-// hour is an hour's counts as they are stored.
+// hour is an hour's counts as they are stored, without their times.
 type hour struct {
 	Steps [time.Hour / outcomeStep]OutcomeCount `json:"steps"`
 }
@@ -64,17 +66,16 @@ func (h *hour) add(step time.Time, more OutcomeCount) {
 // one caller at a time may do this.
 func (a *attempts) count(ctx context.Context, more outcomes) (changes []store.Change, err error) {
 	hours := make(map[string]*hour)
+	var begun time.Time // in the newest hour that is not stored yet
 	for step, count := range more {
 		key := step.Format(hourLayout)
 		if hours[key] == nil {
 			stored, _, err := a.hours.Get(ctx, key)
-			if errors.Is(err, store.ErrNotFound) {
-				var old []store.Change
-				old, err = a.oldHours(ctx, step)
-				changes = append(changes, old...)
-			}
-			if err != nil {
+			if err != nil && !errors.Is(err, store.ErrNotFound) {
 				return nil, err
+			}
+			if err != nil && step.After(begun) {
+				begun = step
 			}
 			hours[key] = &stored
 		}
@@ -83,16 +84,14 @@ func (a *attempts) count(ctx context.Context, more outcomes) (changes []store.Ch
 	for key, counted := range hours {
 		changes = append(changes, a.hours.Put(key, store.Always, *counted))
 	}
-	return changes, nil
-}
-
-// oldHours returns the changes that remove what is too old, which is looked for
-// when a new hour begins.
-func (a *attempts) oldHours(ctx context.Context, now time.Time) (changes []store.Change, err error) {
+	if begun.IsZero() {
+		return changes, nil
+	}
+	// With a new hour goes what is too old by then, unless it is being written.
 	const some = 48 // more than come in a day
 	entries, err := a.hours.List(ctx, "", "", some)
 	for _, entry := range entries {
-		if entry.Key < now.Add(-outcomesKept).Format(hourLayout) {
+		if entry.Key < begun.Add(-outcomesKept).Format(hourLayout) && hours[entry.Key] == nil {
 			changes = append(changes, a.hours.Delete(entry.Key, store.Always))
 		}
 	}

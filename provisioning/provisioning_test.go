@@ -98,6 +98,12 @@ func (m *memoryHub) Check(a Admission) error {
 	if len(a.DeviceID) > 100 {
 		return fault.New(fault.ArgumentInvalid, "the device id is too long")
 	}
+	if a.Twin != nil && len(a.Twin.Tags) > 100 {
+		return fault.New(fault.ArgumentInvalid, "the tags are too long")
+	}
+	if a.Twin != nil && len(a.Twin.Properties.Desired) > 100 {
+		return fault.New(fault.ArgumentInvalid, "the desired properties are too long")
+	}
 	return nil
 }
 

@@ -60,6 +60,7 @@ func (s *Service) FindRegistrations(ctx context.Context, filter RegistrationFilt
 		return s.Registrations(ctx, filter.Prefix, after, limit)
 	}
 	const stride = 500
+	found = []Registration{}
 	for read := 0; read < registrationsSearched; read += stride {
 		some, following, err := s.Registrations(ctx, filter.Prefix, after, stride)
 		if err != nil {

@@ -51,7 +51,7 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 		enrollment.ProvisioningStatus = Enabled
 	case Enabled, Disabled:
 	default:
-		return fault.New(fault.ArgumentInvalid, "provisioningStatus is %.64q. It is enabled or disabled", enrollment.ProvisioningStatus)
+		return about("provisioningStatus", fault.New(fault.ArgumentInvalid, "provisioningStatus is %.64q. It is enabled or disabled", enrollment.ProvisioningStatus))
 	}
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
@@ -73,12 +73,21 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 }
 
 // about notes in a fault which field of an enrollment it is about, for forms:
-// Info["field"] is registrationId, deviceId, primary, secondary, hub or
-// initialTwin.
-func about(field string, err error) error {
+// Info["field"] is registrationId, provisioningStatus, attestation, primary,
+// secondary, hub, deviceId or initialTwin.
+func about(field string, err error) error { return note(err, "field", field) }
+
+// aboutTwin notes that a fault is about a part of the initial twin too:
+// Info["path"] is tags or properties.desired.
+func aboutTwin(path string, err error) error { return note(about("initialTwin", err), "path", path) }
+
+func note(err error, name, value string) error {
 	var problem *fault.Error
 	if errors.As(err, &problem) {
-		problem.Info = map[string]string{"field": field}
+		if problem.Info == nil {
+			problem.Info = make(map[string]string)
+		}
+		problem.Info[name] = value
 	}
 	return err
 }
@@ -106,14 +115,14 @@ func completeAttestation(mechanism *AttestationMechanism, before *X509Attestatio
 	switch mechanism.Type {
 	case "x509":
 	case "":
-		return fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509")
+		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509"))
 	case "symmetricKey", "tpm":
-		return fault.New(fault.ArgumentInvalid, "attestation.type %s is not served by this version of Berth. Use x509", mechanism.Type)
+		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type %s is not served by this version of Berth. Use x509", mechanism.Type))
 	default:
-		return fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509", mechanism.Type)
+		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509", mechanism.Type))
 	}
 	if mechanism.X509 == nil || mechanism.X509.ClientCertificates == nil {
-		return fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there")
+		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
 	}
 	var earlier X509Certificates
 	if before != nil && before.ClientCertificates != nil {
@@ -147,17 +156,17 @@ func completeCertificate(which string, certificate, before *X509Certificate) err
 			return nil
 		}
 		if before == nil || before.Info == nil || !strings.EqualFold(before.Info.SHA256Thumbprint, certificate.Info.SHA256Thumbprint) {
-			return fault.New(fault.ArgumentInvalid, "The %s certificate is missing: info alone is enough only for the certificate that is enrolled already", which)
+			return fault.New(fault.ArgumentInvalid, "The %s certificate is missing: info alone is enough only for the certificate that is enrolled already", fault.Word(which))
 		}
 		certificate.Info = before.Info
 		return nil
 	}
 	parsed, err := credential.ParseCertificates([]byte(certificate.Certificate))
 	if err != nil {
-		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: %v", which, err)
+		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: %v", fault.Word(which), err)
 	}
 	if len(parsed) > 1 {
-		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: this holds %d certificates. An individual enrollment takes the device's own certificate alone, without its chain", which, len(parsed))
+		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: this holds %d certificates. An individual enrollment takes the device's own certificate alone, without its chain", fault.Word(which), len(parsed))
 	}
 	*certificate = X509Certificate{Info: describe(parsed[0])}
 	return nil
@@ -187,25 +196,42 @@ func (s *Service) completeAllocation(enrollment *Enrollment) error {
 // the device comes.
 func (s *Service) checkAdmission(enrollment *Enrollment) error {
 	if twin := enrollment.InitialTwin; twin != nil {
-		for name, part := range map[string]*json.RawMessage{"initialTwin.tags": &twin.Tags, "initialTwin.properties.desired": &twin.Properties.Desired} {
-			switch trimmed := bytes.TrimSpace(*part); {
+		for _, part := range []struct {
+			path string
+			json *json.RawMessage
+		}{{"tags", &twin.Tags}, {"properties.desired", &twin.Properties.Desired}} {
+			switch trimmed := bytes.TrimSpace(*part.json); {
 			case len(trimmed) == 0 || string(trimmed) == "null":
-				*part = nil
+				*part.json = nil
 			case trimmed[0] != '{':
-				return about("initialTwin", fault.New(fault.ArgumentInvalid, "%s must be a JSON object", name))
+				return aboutTwin(part.path, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "initialTwin."+part.path))
 			}
 		}
 	}
 	admission := enrollment.admission()
 	for _, hub := range s.candidates(*enrollment) {
 		if err := hub.Check(admission); err != nil {
-			// Without the twin it is the device's id that the hub refuses.
-			bare := admission
-			if bare.Twin = nil; hub.Check(bare) != nil {
-				return about("deviceId", err)
-			}
-			return about("initialTwin", err)
+			return refusedPart(hub, admission, err)
 		}
 	}
 	return nil
+}
+
+// refusedPart notes in a hub's refusal what it is about. Each part is shown to
+// the hub without the others: alone, without a twin, it is the device's id.
+func refusedPart(hub Hub, admission Admission, refusal error) error {
+	twin := admission.Twin
+	admission.Twin = nil
+	if err := hub.Check(admission); err != nil || twin == nil {
+		return about("deviceId", refusal)
+	}
+	admission.Twin = &InitialTwin{Tags: twin.Tags}
+	if err := hub.Check(admission); err != nil {
+		return aboutTwin("tags", err)
+	}
+	admission.Twin = &InitialTwin{Properties: twin.Properties}
+	if err := hub.Check(admission); err != nil {
+		return aboutTwin("properties.desired", err)
+	}
+	return about("initialTwin", refusal)
 }

@@ -29,17 +29,17 @@ func writeFault(w http.ResponseWriter, answering service, problem *fault.Error) 
 	writeJSON(w, problem.Code.Status(), provisioningError(problem, time.Now()))
 }
 
-// provisioningErrorBody is ProvisioningServiceErrorDetails.
+// provisioningErrorBody is ProvisioningServiceErrorDetails without info: a
+// fault's Info points into the portal's forms.
 type provisioningErrorBody struct {
-	ErrorCode  int               `json:"errorCode"`
-	TrackingID string            `json:"trackingId"`
-	Message    string            `json:"message"`
-	Info       map[string]string `json:"info,omitempty"`
-	Timestamp  string            `json:"timestampUtc"`
+	ErrorCode  int    `json:"errorCode"`
+	TrackingID string `json:"trackingId"`
+	Message    string `json:"message"`
+	Timestamp  string `json:"timestampUtc"`
 }
 
 func provisioningError(problem *fault.Error, now time.Time) provisioningErrorBody {
-	return provisioningErrorBody{int(problem.Code), problem.TrackingID, problem.Message, problem.Info, now.UTC().Format("2006-01-02T15:04:05.0000000Z")}
+	return provisioningErrorBody{int(problem.Code), problem.TrackingID, problem.Message, now.UTC().Format("2006-01-02T15:04:05.0000000Z")}
 }
 
 // hubErrorBody is how the hub's REST API has its errors. The Node SDK takes

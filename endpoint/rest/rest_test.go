@@ -196,6 +196,9 @@ func TestRefusedRequests(t *testing.T) {
 			if got.status != c.status || c.code != "" && got.header.Get("x-ms-error-code") != c.code || !strings.Contains(got.text, c.says) {
 				t.Errorf("answered %d, code %s, %s; want %d, %s, %q", got.status, got.header.Get("x-ms-error-code"), got.text, c.status, c.code, c.says)
 			}
+			if strings.Contains(got.text, `"info"`) {
+				t.Errorf("%s has what is meant for forms", got.text)
+			}
 		})
 	}
 	if counts, _ := h.config.Provisioning.Counts(context.Background()); counts.Enrollments != 0 {

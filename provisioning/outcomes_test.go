@@ -1,0 +1,207 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/segment"
+)
+
+func TestOutcomesOverTime(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	device := valid(t, "d1")
+	h.enroll(device.enrollment())
+	h.now = noon.Add(4 * time.Minute)
+	h.mustRegister(device)
+	h.mustRegister(device)
+	h.now = noon.Add(6 * time.Minute)
+	if _, err := h.register(valid(t, "stranger")); !errors.Is(err, fault.UnauthorizedAccess) {
+		t.Fatal(err)
+	}
+	h.hub(0).refuse = fault.New(fault.BadRequest, "The hub is full")
+	h.now = noon.Add(time.Hour)
+	if operation, err := h.register(device); err != nil || operation.Status != StatusFailed {
+		t.Fatalf("registering answers %+v, error %v", operation, err)
+	}
+	want := []OutcomeCount{
+		{Time: noon, Assigned: 2},
+		{Time: noon.Add(5 * time.Minute), Refused: 1},
+		{Time: noon.Add(time.Hour), Failed: 1},
+	}
+	check := func(when string) {
+		t.Helper()
+		for skipped, since := range []time.Time{noon.Add(2 * time.Minute), noon.Add(5 * time.Minute), noon.Add(10 * time.Minute)} {
+			if got, err := h.Outcomes(context.Background(), since); err != nil || !slices.Equal(got, want[skipped:]) {
+				t.Errorf("%s, since %s: %v, error %v; want %v", when, since, got, err, want[skipped:])
+			}
+		}
+	}
+	check("at once")
+	if err := h.attempts.flush(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	check("when they are stored")
+	h.reopen()
+	check("after a restart")
+
+	// What comes later adds to what is stored of the same five minutes.
+	h.hub(0).refuse = nil
+	h.mustRegister(device)
+	want[2].Assigned++
+	check("after one more")
+}
+
+// journal is the attempts on real engines, whose index can fall behind their log
+// as in a crash.
+type journal struct {
+	t         *testing.T
+	documents *pebble.Documents
+	log       store.Log
+}
+
+func newJournal(t *testing.T) *journal {
+	documents, err := pebble.Open(t.TempDir(), pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	logs, err := segment.Open(t.TempDir(), segment.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := errors.Join(logs.Close(), documents.Close()); err != nil {
+			t.Error(err)
+		}
+	})
+	return &journal{t, documents, log}
+}
+
+// committed is a store.Committer that passes the result on.
+type committed chan error
+
+func (c committed) Committed(_ uint64, _ store.Position, err error) { c <- err }
+
+// append puts attempts into the log that nobody indexes.
+func (j *journal) append(attempts ...attest.Attempt) {
+	j.t.Helper()
+	done := make(committed, len(attempts))
+	for _, attempt := range attempts {
+		encoded, err := json.Marshal(attempt)
+		if err != nil {
+			j.t.Fatal(err)
+		}
+		j.log.Append(0, encoded, done, 0)
+	}
+	for range attempts {
+		if err := <-done; err != nil {
+			j.t.Fatal(err)
+		}
+	}
+}
+
+// outcomes opens the attempts, which indexes what is missing, and closes them.
+func (j *journal) outcomes() []OutcomeCount {
+	j.t.Helper()
+	a, err := openAttempts(context.Background(), j.documents, j.log)
+	if err != nil {
+		j.t.Fatal(err)
+	}
+	counts, err := a.outcomesSince(context.Background(), time.Time{})
+	if err = errors.Join(err, a.close()); err != nil {
+		j.t.Fatal(err)
+	}
+	return counts
+}
+
+// check holds the outcomes against what they should be.
+func (j *journal) check(want ...OutcomeCount) {
+	j.t.Helper()
+	if got := j.outcomes(); !slices.Equal(got, want) {
+		j.t.Errorf("counted %v, want %v", got, want)
+	}
+}
+
+// powerless is documents that lose power after some commits.
+type powerless struct {
+	store.Documents
+	commits int
+}
+
+var errPower = errors.New("the power went off")
+
+func (p *powerless) Commit(ctx context.Context, changes ...store.Change) ([]string, error) {
+	if p.commits--; p.commits < 0 {
+		return nil, errPower
+	}
+	return p.Documents.Commit(ctx, changes...)
+}
+
+// A crash between the commits of one batch must neither lose an attempt nor
+// count one twice.
+func TestOutcomesCountOnceAcrossCrashes(t *testing.T) {
+	j := newJournal(t)
+	const devices = 2*indexBatch + 10
+	for i := range devices {
+		j.append(attest.Attempt{Time: noon, RegistrationID: fmt.Sprint("d", i), Enrolled: true, Outcome: attest.Assigned})
+	}
+	crashes := 0
+	for commits := 0; ; commits++ {
+		a, err := openAttempts(context.Background(), &powerless{j.documents, commits}, j.log)
+		if err == nil {
+			if err := a.close(); !errors.Is(err, errPower) && err != nil {
+				t.Fatal(err)
+			}
+			break
+		}
+		if crashes++; !errors.Is(err, errPower) {
+			t.Fatal(err)
+		}
+	}
+	if crashes < 3 {
+		t.Errorf("only %d places to crash at", crashes)
+	}
+	for range 2 {
+		j.check(OutcomeCount{Time: noon, Assigned: devices})
+	}
+}
+
+func TestOldOutcomesAreRemoved(t *testing.T) {
+	j := newJournal(t)
+	refusal := func(after time.Duration) attest.Attempt {
+		return attest.Attempt{Time: noon.Add(after), Outcome: attest.Refused}
+	}
+	j.append(refusal(0), refusal(time.Hour), refusal(2*time.Hour))
+	j.check(
+		OutcomeCount{Time: noon, Refused: 1},
+		OutcomeCount{Time: noon.Add(time.Hour), Refused: 1},
+		OutcomeCount{Time: noon.Add(2 * time.Hour), Refused: 1},
+	)
+	// One batch in which two hours begin, and an old one grows that would go.
+	j.append(refusal(time.Hour+5*time.Minute), refusal(outcomesKept+time.Hour), refusal(outcomesKept+2*time.Hour))
+	j.check(
+		OutcomeCount{Time: noon.Add(time.Hour), Refused: 1},
+		OutcomeCount{Time: noon.Add(time.Hour + 5*time.Minute), Refused: 1},
+		OutcomeCount{Time: noon.Add(2 * time.Hour), Refused: 1},
+		OutcomeCount{Time: noon.Add(outcomesKept + time.Hour), Refused: 1},
+		OutcomeCount{Time: noon.Add(outcomesKept + 2*time.Hour), Refused: 1},
+	)
+	j.append(refusal(outcomesKept + 3*time.Hour))
+	j.check(
+		OutcomeCount{Time: noon.Add(outcomesKept + time.Hour), Refused: 1},
+		OutcomeCount{Time: noon.Add(outcomesKept + 2*time.Hour), Refused: 1},
+		OutcomeCount{Time: noon.Add(outcomesKept + 3*time.Hour), Refused: 1},
+	)
+}
