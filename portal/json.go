@@ -68,8 +68,9 @@ func checkJSON(text string, shape members) *jsonProblem {
 	if err := decoder.Decode(&whole); err != nil {
 		return syntaxProblem(text, err)
 	}
+	end := int(decoder.InputOffset())
 	if _, err := decoder.Token(); err != io.EOF {
-		at := int(decoder.InputOffset())
+		at := end
 		at += len(text[at:]) - len(strings.TrimLeft(text[at:], " \t\r\n"))
 		return problemAt(text, at, "Something follows the end of the JSON object")
 	}

@@ -104,7 +104,7 @@ func languageOf(r *http.Request) *language {
 		if text, ok := strings.CutPrefix(strings.TrimSpace(parameters), "q="); ok {
 			quality, _ = strconv.ParseFloat(text, 64) // 0, not wanted, when it is no number
 		}
-		if l := findLanguage(tag); l != nil && quality > 0 {
+		if l := findLanguage(strings.TrimSpace(tag)); l != nil && quality > 0 {
 			wishes = append(wishes, wish{l, quality})
 		}
 	}

@@ -64,7 +64,7 @@ func logIn(c *call) error {
 	case code == "":
 		return c.askToLogIn(http.StatusOK, nil)
 	}
-	if err := c.enter(code); err != nil {
+	if err := c.enter(code); err != nil && c.session == nil {
 		return c.askToLogIn(http.StatusUnauthorized, fault.From(err))
 	}
 	return c.redirect("")

@@ -142,9 +142,8 @@ document.addEventListener("drop", (event) => {
 });
 
 // A private key that was taken for a certificate does not stay on the page.
-document.addEventListener("htmx:afterRequest", (event) => {
-  const text = event.target;
-  if (text.matches?.("textarea") && /PRIVATE KEY-----/.test(text.value)) text.value = "";
+document.addEventListener("htmx:afterSettle", () => {
+  for (const problem of all("[data-forget]")) document.getElementById(problem.id.replace(/-error$/, "")).value = "";
 });
 
 // JSON: the cursor goes to the error when the field is entered from its message.

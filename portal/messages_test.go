@@ -1,0 +1,635 @@
+package portal
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"text/template/parse"
+	"unicode"
+)
+
+// TestMessages holds the translations against the texts that a reader can meet:
+// each has one, none is of a text that is gone, and all take their arguments.
+func TestMessages(t *testing.T) {
+	texts := allTexts(t)
+	for _, text := range slices.Sorted(maps.Keys(texts)) {
+		translated, ok := french.messages[text]
+		if !ok {
+			t.Errorf("no French for %q (%s)", text, texts[text])
+			continue
+		}
+		for _, wrong := range mistakes(text, translated) {
+			t.Errorf("French of %q: %s: %q", text, wrong, translated)
+		}
+	}
+	for _, l := range languages {
+		for text := range l.messages {
+			if _, ok := texts[text]; !ok {
+				t.Errorf("%s.json translates %q, which nothing says", l.Tag, text)
+			}
+		}
+	}
+	for text := range texts {
+		if _, ok := english.messages[text]; !ok && isValue(text) {
+			t.Errorf("en.json has no words for %q", text)
+		}
+	}
+}
+
+// TestMessagesOfEveryKind makes sure that the texts of every kind are among those
+// that TestMessages asks for: a reader of the program that finds nothing must not
+// look like a program without texts.
+func TestMessagesOfEveryKind(t *testing.T) {
+	texts := allTexts(t)
+	for _, example := range []string{
+		"Save",                             // a text of a template
+		"%d in all|%d in all",              // of a number
+		"Linked IoT hubs",                  // given to the menu
+		"the command",                      // given to a part that gives it on to another
+		"Disconnected",                     // given to a part as a whole
+		"Refused or failed",                // given to a chart
+		"theme: dark",                      // a value
+		"authentication: selfSigned",       // a value of the hub
+		"reprovisionedToInitialAssignment", // a value of the provisioning service
+		"Not found",                        // a text of the program
+		"Never re-provision",               // a choice
+		"Delete %d device?|Delete %d devices?",
+		"Open the enrollment",                        // a remedy
+		"This comma is too much: nothing follows it", // a mistake in JSON
+		"There is no hub %q here",                    // a fault of the portal
+		"There is no enrollment %q",                  // of provisioning
+		"There is no device %q",                      // of the hub
+		"secondary",                                  // a word of it
+		"The device id is empty",                     // of its checks
+		"allocation",                                 // a check that passes
+		"migration",                                  // one that only fails
+		"Correct the device's registration id",       // an advice
+		"Link a hub, or let the enrollment name one that is linked", // an advice given through a function
+		"this holds no certificate",                                 // a certificate that can't be read
+		"The certificate has expired, and the device will be refused. Make a new one",
+		"the device was deleted", // why a connection ended
+		"nothing was heard for one and a half times the keep-alive",
+	} {
+		if _, ok := texts[example]; !ok {
+			t.Errorf("%q is not found among %d texts", example, len(texts))
+		}
+	}
+}
+
+// TestMessagesMistakes proves that a wrong translation is found.
+func TestMessagesMistakes(t *testing.T) {
+	for _, example := range []struct {
+		text, translated string
+		ok               bool
+	}{
+		{"Save", "Enregistrer", true},
+		{"Save", "", false},
+		{"There is no device %q", "L'appareil %q n'existe pas", true},
+		{"There is no device %q", "L'appareil n'existe pas", false},
+		{"There is no device %q", "L'appareil %s n'existe pas", false},
+		{"Delete it", "Le supprimer à 100 %", true},
+		{"The %s is %.64q", "%.64[2]q est dans %[1]s", true},
+		{"The %s is %.64q", "%[2]q est dans %[1]s", false},
+		{"The %s is %.64q", "%s est %.64q", true},
+		{"The %s is %.64q", "%.64q est %s", false},
+		{"%d day|%d days", "%d jour|%d jours", true},
+		{"%d day|%d days", "%d jours", false},
+		{"%d day|%d days", "un jour|%d jours", false},
+		{"Why?", "Pourquoi\u00a0?", true},
+		{"Why?", "Pourquoi ?", false},
+		{"Why?", "Pourquoi?", false},
+		{"Why?|Why?", "Pourquoi ?|Pourquoi\u00a0?", false},
+		{"the link", "l’adresse", false},
+		{"“this”", "« ceci »", false},
+	} {
+		if wrong := mistakes(example.text, example.translated); (len(wrong) == 0) != example.ok {
+			t.Errorf("mistakes(%q, %q) = %q", example.text, example.translated, wrong)
+		}
+	}
+}
+
+// verb is a verb of fmt with the number of its argument, where it has one.
+var verb = regexp.MustCompile(`%([-+# 0]*\d*(?:\.\d+)?)(?:\[(\d+)\])?([a-zA-Z])`)
+
+// verbs returns those of a format by the arguments that they show.
+func verbs(format string) map[int]string {
+	found, next := map[int]string{}, 1
+	for _, parts := range verb.FindAllStringSubmatch(strings.ReplaceAll(format, "%%", ""), -1) {
+		if n, err := strconv.Atoi(parts[2]); err == nil {
+			next = n
+		}
+		found[next] += "%" + parts[1] + parts[3]
+		next++
+	}
+	return found
+}
+
+var unspaced = regexp.MustCompile(`[ \pL\pN)"%][:;!?»](?:[ \n]|$)|« `)
+
+// mistakes returns what is wrong with a translation into French.
+func mistakes(text, translated string) (wrong []string) {
+	if strings.TrimSpace(translated) == "" {
+		wrong = append(wrong, "it is empty")
+	}
+	originals, halves := strings.Split(text, "|"), strings.Split(translated, "|")
+	if len(originals) != len(halves) {
+		return append(wrong, "it has not the same halves")
+	}
+	for i := range halves {
+		if !maps.Equal(verbs(originals[i]), verbs(halves[i])) {
+			wrong = append(wrong, "it has not the same arguments")
+		}
+		if bad := unspaced.FindString(halves[i]); bad != "" {
+			wrong = append(wrong, "a no-break space is missing at "+strconv.Quote(bad))
+		}
+	}
+	if strings.Contains(translated, "’") {
+		wrong = append(wrong, "its apostrophe is not the plain one")
+	}
+	return wrong
+}
+
+// isValue reports whether a text is a value named with what it is of.
+func isValue(text string) bool {
+	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "authentication: ")
+}
+
+// found are texts, each with a place that has it.
+type found map[string]string
+
+// allTexts returns every text that the portal translates.
+func allTexts(t *testing.T) found {
+	t.Helper()
+	texts := found{}
+	values := map[string][]string{"theme: %s": themes}
+	for _, choice := range reprovisioning {
+		texts[choice.Text] = "reprovisioning"
+	}
+	// Without DISCONNECT there is no reason but that of package io.
+	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
+
+	readGo(t, ".", func(where string, node ast.Node) { portalTexts(texts, where, node) })
+	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../provisioning", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		checkTexts(texts, where, node)
+		warningTexts(texts, where, node)
+		constants(values, node)
+	})
+	readGo(t, "../provisioning/attest", func(where string, node ast.Node) {
+		checkTexts(texts, where, node)
+		constants(values, node)
+	})
+	readGo(t, "../hub", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		if filepath.Base(where) == "session.go" {
+			errorTexts(texts, where, node)
+		}
+		constants(values, node)
+	})
+	readGo(t, "../wire/mqtt", func(where string, node ast.Node) {
+		if filepath.Base(where) == "errors.go" {
+			errorTexts(texts, where, node)
+		}
+	})
+	readGo(t, "../credential", func(where string, node ast.Node) {
+		if filepath.Base(where) == "certificate.go" {
+			errorTexts(texts, where, node)
+		}
+	})
+	readTemplates(t, texts, values)
+	return texts
+}
+
+// readGo hands over every node of a package's files, but for its tests.
+func readGo(t *testing.T, folder string, visit func(where string, node ast.Node)) {
+	t.Helper()
+	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("%s has no Go files: %v", folder, err)
+	}
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ast.Inspect(file, func(node ast.Node) bool {
+			visit(name, node)
+			return true
+		})
+	}
+}
+
+// literal returns the text of a string that stands in the program, "" for what is
+// made when it runs.
+func literal(node ast.Expr) string {
+	switch node := node.(type) {
+	case *ast.BasicLit:
+		if text, err := strconv.Unquote(node.Value); err == nil && node.Kind == token.STRING {
+			return text
+		}
+	case *ast.BinaryExpr:
+		if left, right := literal(node.X), literal(node.Y); left != "" && right != "" {
+			return left + right
+		}
+	}
+	return ""
+}
+
+// add adds a text that has words.
+func (f found) add(where string, node ast.Expr) {
+	if text := literal(node); strings.ContainsFunc(verb.ReplaceAllString(text, ""), func(r rune) bool { return r >= 'A' }) {
+		f[text] = where
+	}
+}
+
+// called returns the name of the function that a node calls, with the package or
+// receiver when that is a name.
+func called(node ast.Node) (receiver, name string, args []ast.Expr) {
+	call, ok := node.(*ast.CallExpr)
+	if !ok {
+		return "", "", nil
+	}
+	switch function := call.Fun.(type) {
+	case *ast.Ident:
+		return "", function.Name, call.Args
+	case *ast.SelectorExpr:
+		if of, ok := function.X.(*ast.Ident); ok {
+			receiver = of.Name
+		}
+		return receiver, function.Sel.Name, call.Args
+	}
+	return "", "", nil
+}
+
+// faultTexts finds what faults say, and the words that they are given for it.
+func faultTexts(texts found, where string, node ast.Node) {
+	receiver, name, args := called(node)
+	if name == "completeCertificate" || name == "precondition" {
+		texts.add(where, args[0])
+	}
+	if len(args) >= 2 && name == "New" && (receiver == "fault" || receiver == "" && filepath.Base(where) == "fault.go") {
+		texts.add(where, args[1])
+	}
+}
+
+// checkTexts finds the names and the advice of the checks of a judgement.
+func checkTexts(texts found, where string, node ast.Node) {
+	switch receiver, name, args := called(node); {
+	case receiver == "trace" && name == "Pass":
+		texts.add(where, args[0])
+	case receiver == "trace" && name == "Fail":
+		texts.add(where, args[0])
+		texts.add(where, args[3])
+	case name == "failed" && len(args) == 4:
+		texts.add(where, args[0])
+		texts.add(where, args[2])
+	}
+}
+
+// warningTexts finds what is said of a certificate that may be enrolled.
+func warningTexts(texts found, where string, node ast.Node) {
+	if _, name, args := called(node); name == "warn" && len(args) == 3 {
+		texts.add(where, args[2])
+	}
+	if warning, ok := node.(*ast.CompositeLit); ok && isType(warning, "Warning") && len(warning.Elts) == 2 {
+		texts.add(where, warning.Elts[1])
+	}
+}
+
+func errorTexts(texts found, where string, node ast.Node) {
+	if receiver, name, args := called(node); receiver == "errors" && name == "New" {
+		texts.add(where, args[0])
+	}
+}
+
+func isType(value *ast.CompositeLit, name string) bool {
+	named, ok := value.Type.(*ast.Ident)
+	return ok && named.Name == name
+}
+
+// portalTexts finds the texts of the portal's own program.
+func portalTexts(texts found, where string, node ast.Node) {
+	faultTexts(texts, where, node)
+	switch _, name, args := called(node); name {
+	case "T", "N":
+		texts.add(where, args[0])
+	case "problemAt":
+		texts.add(where, args[2])
+	}
+	value, ok := node.(*ast.CompositeLit)
+	if !ok {
+		return
+	}
+	for i, element := range value.Elts {
+		if pair, ok := element.(*ast.KeyValueExpr); ok {
+			name, _ := pair.Key.(*ast.Ident)
+			if isType(value, "deletion") && slices.Contains([]string{"Title", "Explain", "Done"}, name.Name) {
+				texts.add(where, pair.Value)
+			}
+		} else if isType(value, "remedy") && i == 1 {
+			texts.add(where, element)
+		}
+	}
+}
+
+// constants collects the values that templates translate, under the format that
+// names them.
+func constants(values map[string][]string, node ast.Node) {
+	spec, ok := node.(*ast.ValueSpec)
+	if !ok {
+		return
+	}
+	named, ok := spec.Type.(*ast.Ident)
+	if !ok {
+		return
+	}
+	format := map[string]string{
+		"Status": "%s", "Substatus": "%s", "ProvisioningStatus": "%s", "Outcome": "%s",
+		"AuthenticationType": "authentication: %s",
+	}[named.Name]
+	for _, value := range spec.Values {
+		if text := literal(value); format != "" && text != "" {
+			values[format] = append(values[format], text)
+		}
+	}
+}
+
+// dynamic are the texts that templates take from the data of their page, which
+// the program has in the places that the functions above look at.
+var dynamic = []string{
+	".Name", ".Text", ".", // of a check or difference; of a choice, remedy or warning; an advice or reason
+	".Data.Title", ".Data.Explain", ".Data.Deletion.Done", // of a deletion
+}
+
+// readTemplates adds the texts of the templates. values are those that each
+// format can have.
+func readTemplates(t *testing.T, texts found, values map[string][]string) {
+	t.Helper()
+	trees := map[string]*parse.Tree{} // by page and block
+	for name, page := range parsePages() {
+		for _, block := range page.Templates() {
+			if block.Tree != nil && block.Tree.Root != nil {
+				trees[name+" "+block.Name()] = block.Tree
+			}
+		}
+	}
+	// What a block translates of its data, its callers give it as args, or give
+	// on to it as they got it.
+	wanted := map[string]map[string]bool{}
+	for again := true; again; {
+		again = false
+		for _, tree := range trees {
+			want := func(name string) {
+				if wanted[tree.Name] == nil {
+					wanted[tree.Name] = map[string]bool{}
+				}
+				again = again || !wanted[tree.Name][name]
+				wanted[tree.Name][name] = true
+			}
+			walk(tree.Root, func(node parse.Node) {
+				switch node := node.(type) {
+				case *parse.CommandNode:
+					if text := translated(node); text != nil {
+						if name, ok := strings.CutPrefix(strings.TrimPrefix(text.String(), "$"), ".Data."); ok && unicode.IsLower(rune(name[0])) {
+							want(name)
+						}
+					}
+				case *parse.TemplateNode:
+					if node.Pipe != nil && node.Pipe.String() == "." {
+						for name := range wanted[node.Name] {
+							want(name)
+						}
+					}
+				}
+			})
+		}
+	}
+	for where, tree := range trees {
+		walk(tree.Root, func(node parse.Node) {
+			switch node := node.(type) {
+			case *parse.CommandNode:
+				text := translated(node)
+				if text == nil {
+					return
+				}
+				switch text := text.(type) {
+				case *parse.StringNode:
+					texts[text.Text] = where
+				case *parse.PipeNode:
+					format, ok := text.Cmds[0].Args[1].(*parse.StringNode)
+					if !ok || len(values[format.Text]) == 0 {
+						t.Errorf("%s: what values can %s have?", where, text)
+						return
+					}
+					for _, value := range values[format.Text] {
+						texts[strings.Replace(format.Text, "%s", value, 1)] = where
+					}
+				default:
+					name := strings.TrimPrefix(text.String(), "$")
+					given := wanted[tree.Name][strings.TrimPrefix(name, ".Data.")] || wanted[tree.Name][strings.TrimPrefix(name, ".Data")]
+					if !given && !slices.Contains(dynamic, name) {
+						t.Errorf("%s: where does the text %s come from?", where, text)
+					}
+				}
+			case *parse.TemplateNode:
+				given(texts, where, node, wanted[node.Name])
+			}
+		})
+	}
+}
+
+// given adds the texts that one block gives to another.
+func given(texts found, where string, node *parse.TemplateNode, wanted map[string]bool) {
+	if node.Pipe == nil {
+		return
+	}
+	walk(node.Pipe, func(inner parse.Node) {
+		command, ok := inner.(*parse.CommandNode)
+		if !ok {
+			return
+		}
+		switch args := command.Args; args[0].String() {
+		case "of":
+			if text, ok := args[2].(*parse.StringNode); ok { // translated as a whole
+				texts[text.Text] = where
+			}
+		case "args":
+			for i := 1; i+1 < len(args); i += 2 {
+				name, _ := args[i].(*parse.StringNode)
+				if text, ok := args[i+1].(*parse.StringNode); ok && wanted[name.Text] && text.Text != "" {
+					texts[text.Text] = where
+				}
+			}
+		}
+	})
+}
+
+// translated returns what a command of a template gives to T or N, or nil.
+func translated(command *parse.CommandNode) parse.Node {
+	if len(command.Args) < 2 {
+		return nil
+	}
+	var names []string
+	switch function := command.Args[0].(type) {
+	case *parse.FieldNode:
+		names = function.Ident
+	case *parse.VariableNode:
+		names = function.Ident[1:]
+	}
+	if len(names) == 1 && (names[0] == "T" || names[0] == "N") {
+		return command.Args[1]
+	}
+	return nil
+}
+
+// walk visits the nodes of a template.
+func walk(node parse.Node, visit func(parse.Node)) {
+	visit(node)
+	branch := func(b parse.BranchNode) {
+		walk(b.Pipe, visit)
+		walk(b.List, visit)
+		if b.ElseList != nil {
+			walk(b.ElseList, visit)
+		}
+	}
+	switch node := node.(type) {
+	case *parse.ListNode:
+		for _, inner := range node.Nodes {
+			walk(inner, visit)
+		}
+	case *parse.ActionNode:
+		walk(node.Pipe, visit)
+	case *parse.PipeNode:
+		for _, command := range node.Cmds {
+			walk(command, visit)
+		}
+	case *parse.CommandNode:
+		for _, arg := range node.Args {
+			walk(arg, visit)
+		}
+	case *parse.TemplateNode:
+		if node.Pipe != nil {
+			walk(node.Pipe, visit)
+		}
+	case *parse.IfNode:
+		branch(node.BranchNode)
+	case *parse.RangeNode:
+		branch(node.BranchNode)
+	case *parse.WithNode:
+		branch(node.BranchNode)
+	}
+}
+
+func TestLanguageOf(t *testing.T) {
+	for _, example := range []struct{ cookie, accept, want string }{
+		{"", "", "en"},
+		{"", "fr", "fr"},
+		{"", "FR-ca", "fr"},
+		{"", "fr-FR,fr;q=0.9,en-US;q=0.8,en;q=0.7", "fr"},
+		{"", "en-GB,en;q=0.9,fr;q=0.8", "en"},
+		{"", "en;q=0.5, fr;q=0.9", "fr"},
+		{"", "en; q=0.1 , fr; q=0.2", "fr"},
+		{"", "fr,en", "fr"},
+		{"", "en,fr", "en"},
+		{"", "fr;q=0.5,en;q=0.5", "fr"},
+		{"", "de,it;q=0.9,fr;q=0.1", "fr"},
+		{"", "de", "en"},
+		{"", "*", "en"},
+		{"", "fr;q=0", "en"},
+		{"", "fr;q=0,en;q=0.1", "en"},
+		{"", "fr;q=much,en;q=0.1", "en"},
+		{"", ";;,=q,", "en"},
+		{"", "french", "en"},
+		{"fr", "", "fr"},
+		{"fr", "en", "fr"},
+		{"en", "fr", "en"},
+		{"de", "fr", "fr"},
+		{"de", "", "en"},
+	} {
+		r := httptest.NewRequest(http.MethodGet, Root, nil)
+		if example.accept != "" {
+			r.Header.Set("Accept-Language", example.accept)
+		}
+		if example.cookie != "" {
+			r.AddCookie(&http.Cookie{Name: languageCookie, Value: example.cookie})
+		}
+		if got := languageOf(r).Tag; got != example.want {
+			t.Errorf("cookie %q, Accept-Language %q: %s, want %s", example.cookie, example.accept, got, example.want)
+		}
+	}
+}
+
+func TestLanguageN(t *testing.T) {
+	for _, example := range []struct {
+		language *language
+		n        int
+		want     string
+	}{
+		{english, 0, "Delete 0 devices?"},
+		{english, 1, "Delete 1 device?"},
+		{english, 2, "Delete 2 devices?"},
+		{english, 1000, "Delete 1,000 devices?"},
+		{french, 0, "Supprimer 0 appareil\u00a0?"},
+		{french, 1, "Supprimer 1 appareil\u00a0?"},
+		{french, 2, "Supprimer 2 appareils\u00a0?"},
+		{french, 1000, "Supprimer 1\u202f000 appareils\u00a0?"},
+	} {
+		if got := example.language.N("Delete %d device?|Delete %d devices?", example.n); got != example.want {
+			t.Errorf("%s, %d: %q, want %q", example.language.Tag, example.n, got, example.want)
+		}
+	}
+}
+
+func TestLanguageNumber(t *testing.T) {
+	for _, example := range []struct {
+		n               int
+		english, french string
+	}{
+		{0, "0", "0"},
+		{999, "999", "999"},
+		{-999, "-999", "-999"},
+		{1000, "1,000", "1\u202f000"},
+		{-1000, "-1,000", "-1\u202f000"},
+		{-123456, "-123,456", "-123\u202f456"},
+		{1234567, "1,234,567", "1\u202f234\u202f567"},
+	} {
+		if got := english.Number(example.n); got != example.english {
+			t.Errorf("%d in English is %q, want %q", example.n, got, example.english)
+		}
+		if got := french.Number(example.n); got != example.french {
+			t.Errorf("%d in French is %q, want %q", example.n, got, example.french)
+		}
+	}
+}
+
+func TestLanguageT(t *testing.T) {
+	for _, example := range []struct {
+		language   *language
+		text, want string
+		args       []any
+	}{
+		{english, "Save", "Save", nil},
+		{french, "Save", "Enregistrer", nil},
+		{english, "theme: dark", "Dark", nil},
+		{french, "IoT hub %s", "Hub IoT home", []any{"home"}},
+		{french, "a name that somebody gave, 100% of it", "a name that somebody gave, 100% of it", nil},
+	} {
+		if got := example.language.T(example.text, example.args...); got != example.want {
+			t.Errorf("%s of %q is %q, want %q", example.language.Tag, example.text, got, example.want)
+		}
+	}
+}
