@@ -90,7 +90,9 @@ func syntaxProblem(text string, err error) *jsonProblem {
 		return problemAt(text, len(before)-1, "This comma is too much: nothing follows it")
 	case found == '\'' || found == '“' || found == '”' || found == '«':
 		return problemAt(text, at, `JSON has names and texts between straight double quotes, "like this"`)
-	case strings.Contains(err.Error(), "object key"):
+	case strings.Contains(err.Error(), "after object key") && !strings.Contains(err.Error(), "pair"):
+		return problemAt(text, at, "A colon should be here, not %s", fmt.Sprintf("%q", found))
+	case strings.Contains(err.Error(), "beginning of object key"):
 		return problemAt(text, at, "A name between double quotes should be here, not %s", fmt.Sprintf("%q", found))
 	case strings.Contains(err.Error(), "after object key:value pair"), strings.Contains(err.Error(), "after array element"):
 		return problemAt(text, at, "A comma or the end of the object should be here, not %s", fmt.Sprintf("%q", found))

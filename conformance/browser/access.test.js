@@ -1,0 +1,210 @@
+// Every page can be read and worked by everybody: axe-core on every page in both
+// languages and both themes, the keyboard, narrow windows, paper, and no script.
+"use strict";
+
+const test = require("node:test");
+const assert = require("node:assert/strict");
+const fs = require("node:fs");
+const path = require("node:path");
+const { given, pages, visit } = require("./browser.js");
+
+const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+const device = "access-device";
+let addresses;
+
+test.before(async () => {
+  const folder = given.enroll(device);
+  const environment = { PROVISIONING_IDSCOPE: given.info.idScope, DPS_X509_REGISTRATION_ID: device, X509_CERT_FILE: path.join(folder, `${device}.pem`), X509_KEY_FILE: path.join(folder, `${device}.key.pem`) };
+  await given.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", given.data], environment);
+  // One that is refused, so that there is a trace with a failure.
+  await assert.rejects(given.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", given.data], { ...environment, DPS_X509_REGISTRATION_ID: "access-stranger" }));
+  const [refused] = given.json("attempts", "access-stranger");
+  for (let i = 0; i < 60; i++) given.berth("device", "create", `access-row-${i}`);
+  addresses = pages(device, refused.sequence, "localhost/provisioningserviceowner");
+});
+
+test.after(() => {
+  given.berth("enrollment", "delete", device);
+  for (const { deviceId } of given.json("device", "list", "--prefix", "access-", "--max", "100")) given.berth("device", "delete", deviceId);
+  given.berth("registration", "delete", device);
+});
+
+async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  return found.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+}
+
+// states are pages that come of doing something.
+const states = {
+  "login": async ({ page, context, server }) => { await context.clearCookies({ name: /session/ }); await page.goto(server.url()); },
+  "form with errors": async ({ page, words }) => {
+    await page.goto(given.url("enrollments/new"));
+    await page.locator("#initialTwin").fill('{"tags": 1,}');
+    await page.locator("#deviceId").fill("a b");
+    await page.getByRole("main").getByRole("button", { name: words.save, exact: true }).click();
+    await page.locator("#primary-error").waitFor();
+  },
+  "certificate shown": async ({ page }) => {
+    const folder = fs.mkdtempSync("/tmp/berth-");
+    require("node:child_process").execFileSync(process.env.BERTH_BINARY, ["cert", "device", "shown", "--key-type", "ec256"], { cwd: folder, stdio: "ignore" });
+    await page.goto(given.url("enrollments/new"));
+    await page.locator("#primaryFile").setInputFiles(path.join(folder, "shown.pem"));
+    await page.locator("#primary-report dl").waitFor();
+  },
+  "confirmation": async ({ page, words }) => {
+    await page.goto(given.url("enrollments"));
+    await page.locator(`input[value="${device}"]`).check();
+    await page.getByRole("main").getByRole("button", { name: words.delete, exact: true }).click();
+    await page.locator(".named").waitFor();
+  },
+  "conflict": async ({ page, words }) => {
+    await page.goto(given.url(`hubs/berth/device/${device}/twin`));
+    given.berth("device", "twin", device, "--desired", `{"changed":${Date.now()}}`);
+    await page.locator("#desired").fill('{"typed": true}');
+    await page.getByRole("main").getByRole("button", { name: words.save, exact: true }).click();
+    await page.locator(".diff").first().waitFor();
+  },
+};
+
+for (const language of ["en", "fr"]) {
+  for (const theme of ["light", "dark"]) {
+    test(`axe-core finds nothing, ${language}, ${theme}`, async () => {
+      const window = await visit({ language, theme, bypassCSP: true });
+      for (const [name, address] of Object.entries(addresses)) {
+        await window.open(address);
+        assert.equal(await window.page.locator("html").getAttribute("lang"), language);
+        assert.equal(await window.page.locator("h1").count(), 1, name);
+        assert.deepEqual(await violations(window.page), [], name);
+      }
+      for (const [name, reach] of Object.entries(states).reverse()) {
+        await reach(window);
+        assert.deepEqual(await violations(window.page), [], name);
+      }
+      await window.close();
+    });
+  }
+}
+
+test("no page is wider than a window of 360 pixels, and none of 4K", async () => {
+  for (const [width, language] of [[360, "en"], [360, "fr"], [3840, "en"]]) {
+    const window = await visit({ width, language });
+    for (const [name, address] of Object.entries(addresses)) {
+      await window.open(address);
+      const over = await window.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+      assert.ok(over <= 0, `${name} is ${over} pixels too wide at ${width}`);
+    }
+    await window.close();
+  }
+});
+
+test("all by keyboard", async () => {
+  const window = await visit();
+  const { page } = window;
+  // The first stop leads past the menu.
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  // Every control can be reached, in order, and shows that it has the focus.
+  await window.open("enrollments");
+  const reachable = await page.evaluate(() => [...document.querySelectorAll("a[href], button:not(:disabled), input:not([type=hidden]), select, textarea, summary")].filter((element) => element.checkVisibility()).length);
+  const stops = new Set();
+  for (let i = 0; i < reachable + 5; i++) {
+    await page.keyboard.press("Tab");
+    const stop = await page.evaluate(() => {
+      const element = document.activeElement;
+      if (element === document.body) return null;
+      element.dataset.stop ??= String(document.querySelectorAll("[data-stop]").length);
+      const style = getComputedStyle(element);
+      return { id: element.dataset.stop, html: element.outerHTML.slice(0, 100), outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 };
+    });
+    if (!stop) continue;
+    assert.ok(stop.outlined, `no visible focus: ${stop.html}`);
+    stops.add(stop.id);
+  }
+  assert.ok(stops.size >= reachable, `${stops.size} of ${reachable} can be reached`);
+  // The slash searches, Escape leaves the search, and the row stays ticked while the list renews itself.
+  await window.open("hubs/berth/devices");
+  await page.keyboard.press("/");
+  await page.keyboard.type("access-row-1");
+  await page.locator("#live", { hasNotText: "access-row-2" }).waitFor();
+  assert.equal(await page.locator("#live td.id").first().innerText(), "access-row-1");
+  await page.keyboard.press("Escape");
+  assert.notEqual(await page.evaluate(() => document.activeElement.id), "search");
+  await page.locator("input[value=access-row-1]").focus();
+  await page.keyboard.press("Space");
+  given.berth("device", "create", "access-row-1x");
+  await page.getByRole("link", { name: "access-row-1x", exact: true }).waitFor();
+  assert.ok(await page.locator("input[value=access-row-1]").isChecked());
+  assert.equal(await page.evaluate(() => document.activeElement.value), "access-row-1");
+  await window.close();
+});
+
+test("a long list goes on, and back to its beginning", async () => {
+  const window = await visit();
+  await window.open("hubs/berth/devices?prefix=access-row");
+  assert.equal(await window.page.locator("#live tbody tr").count(), 50);
+  await window.page.getByRole("link", { name: "Next page" }).click();
+  await window.page.getByRole("link", { name: "First page" }).waitFor();
+  const rest = await window.page.locator("#live tbody tr").count();
+  assert.ok(rest >= 10 && rest < 50, String(rest));
+  await window.page.getByRole("link", { name: "First page" }).click();
+  await window.page.locator("#live tbody tr").nth(49).waitFor();
+  await window.close();
+});
+
+test("language and theme are switched, and kept", async () => {
+  const window = await visit();
+  await window.page.getByLabel("Language").selectOption("fr");
+  await window.page.getByRole("heading", { level: 1, name: "Vue d'ensemble" }).waitFor();
+  await window.page.getByLabel("Thème").selectOption("dark");
+  await window.page.locator("html[data-theme=dark]").waitFor();
+  await window.open("enrollments?prefix=access");
+  await window.page.getByRole("heading", { level: 1, name: "Gérer les inscriptions" }).waitFor();
+  assert.equal(await window.page.locator("html").getAttribute("data-theme"), "dark");
+  await window.page.getByLabel("Langue").selectOption("en");
+  await window.page.getByRole("heading", { level: 1, name: "Manage enrollments" }).waitFor();
+  assert.match(window.page.url(), /prefix=access/);
+  await window.close();
+});
+
+test("who wants less motion gets none, and paper gets the content alone", async () => {
+  const window = await visit({ reducedMotion: "reduce" });
+  await window.open(`hubs/berth/device/${device}`);
+  assert.ok(await window.page.evaluate(() => [...document.querySelectorAll("*")].every((element) => getComputedStyle(element).animationName === "none")));
+  await window.page.emulateMedia({ media: "print" });
+  for (const hidden of [".menu", ".top form", ".toolbar"]) assert.equal(await window.page.locator(hidden).first().isVisible(), false, hidden);
+  assert.ok(await window.page.locator("#identity").isVisible());
+  await window.close();
+});
+
+test("forms work without a script", async () => {
+  const window = await visit({ javaScriptEnabled: false });
+  const { page, words } = window;
+  const main = page.getByRole("main");
+  const folder = fs.mkdtempSync("/tmp/berth-");
+  require("node:child_process").execFileSync(process.env.BERTH_BINARY, ["cert", "device", "no-script", "--key-type", "ec256"], { cwd: folder, stdio: "ignore" });
+  await page.getByRole("link", { name: words.manage }).click();
+  await main.getByRole("link", { name: words.add }).click();
+  await page.locator("#primaryFile").setInputFiles(path.join(folder, "no-script.pem"));
+  await main.getByRole("button", { name: words.save, exact: true }).click();
+  await main.locator("input[value=no-script]").check();
+  await page.locator("#search").fill("no-scr");
+  await page.getByRole("button", { name: "Search" }).click();
+  await main.locator("input[value=no-script]").check();
+  await main.getByRole("button", { name: words.delete, exact: true }).click();
+  await main.locator(".named", { hasText: "no-script" }).waitFor();
+  await main.getByRole("button", { name: words.delete, exact: true }).click();
+  await main.getByRole("status").waitFor();
+  assert.equal(await page.getByRole("link", { name: "no-script", exact: true }).count(), 0);
+  await page.goto(given.url("hubs/berth/device/access-row-5/twin"));
+  await page.locator("#desired").fill('{"no":"script"}');
+  await main.getByRole("button", { name: words.save, exact: true }).click();
+  await main.getByRole("status").waitFor();
+  assert.equal(given.json("device", "twin", "access-row-5").properties.desired.no, "script");
+  await page.getByLabel("Theme").selectOption("dark");
+  await page.getByRole("button", { name: "Apply" }).click();
+  assert.equal(await page.locator("html").getAttribute("data-theme"), "dark");
+  await window.close();
+});

@@ -1,0 +1,146 @@
+// One Chromium for a file of tests, and what its tests share. The server under
+// test is named by the environment: BERTH_BINARY, BERTH_DATA and CERTIFICATES.
+"use strict";
+
+const { execFile, execFileSync, spawn } = require("node:child_process");
+const { after } = require("node:test");
+const fs = require("node:fs");
+const os = require("node:os");
+const path = require("node:path");
+const { promisify } = require("node:util");
+const { chromium } = require("playwright-core");
+
+const binary = process.env.BERTH_BINARY;
+const patience = 20_000; // milliseconds, for what should take one or two seconds
+
+// words are the texts of the portal that the tests look for, as the quickstart
+// and Azure's portal have them.
+const words = {
+  en: {
+    locale: "en-GB",
+    overview: "Overview", quickstart: "Quickstart", manage: "Manage enrollments", individual: "Individual enrollments",
+    add: "Add individual enrollment", primaryFile: "Primary certificate .pem or .cer file", save: "Save", delete: "Delete",
+    refresh: "Refresh", devices: "IoT devices", attempts: "Registration attempts", enabled: "enabled", assigned: "assigned",
+    connected: "Connected", pause: "Pause", resume: "Resume", filter: "Filter", twin: "Device twin", desired: "Desired properties",
+    logOut: "Log out", logIn: "Log in", idScope: "ID scope", endpoint: "Global device endpoint", cancel: "Cancel", done: "Done",
+  },
+  fr: {
+    locale: "fr-FR",
+    overview: "Vue d'ensemble", quickstart: "Démarrage rapide", manage: "Gérer les inscriptions", individual: "Inscriptions individuelles",
+    add: "Ajouter une inscription individuelle", primaryFile: "Fichier .pem ou .cer du certificat principal", save: "Enregistrer", delete: "Supprimer",
+    refresh: "Actualiser", devices: "Appareils IoT", attempts: "Tentatives d'inscription", enabled: "activé", assigned: "affecté",
+    connected: "Connecté", pause: "Pause", resume: "Reprendre", filter: "Filtrer", twin: "Jumeau d'appareil", desired: "Propriétés souhaitées",
+    logOut: "Se déconnecter", logIn: "Se connecter", idScope: "Étendue de l'ID", endpoint: "Point de terminaison d'appareil global", cancel: "Annuler", done: "Fait",
+  },
+};
+
+// Server is a running berth up: the one of the environment, or one of its own.
+class Server {
+  constructor(data) { this.data = data; }
+
+  // berth runs a command and returns what it printed, or its JSON.
+  berth(...args) {
+    return execFileSync(binary, [...args, "--data", this.data], { encoding: "utf8", stdio: ["ignore", "pipe", "pipe"] });
+  }
+
+  json(...args) { return JSON.parse(this.berth(...args, "-o", "json")); }
+
+  get info() { return this.json("info"); }
+
+  link(role = "operator") { return this.json("portal", "link", "--role", role).url; }
+
+  url(page = "") { return new URL(`portal/${page}`, this.info.portalUrl).href; }
+
+  // run starts a program as a person does who follows the quickstart with these
+  // values, and resolves with its output when it has ended well.
+  async run(program, args, environment) {
+    const { stdout } = await promisify(execFile)(program, args, { env: { ...process.env, ...environment }, timeout: 120_000 });
+    return stdout;
+  }
+
+  // enroll makes a certificate and an enrollment for it on the command line.
+  enroll(id) {
+    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "berth-"));
+    execFileSync(binary, ["cert", "device", id, "--key-type", "ec256"], { cwd: folder, stdio: "ignore" });
+    this.berth("enrollment", "create", id, "--x509", path.join(folder, `${id}.pem`));
+    return folder;
+  }
+}
+
+// startServer starts another server, on free ports, for tests that stop it.
+async function startServer(data = fs.mkdtempSync(path.join(os.tmpdir(), "berth-")), portal = "0") {
+  const server = new Server(data);
+  const child = spawn(binary, ["up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--amqp-port", "0", "--portal-port", portal], { stdio: ["ignore", "pipe", "pipe"] });
+  server.stop = (signal = "SIGTERM") => new Promise((resolve) => {
+    if (child.exitCode !== null || child.signalCode) return resolve();
+    child.once("exit", resolve);
+    child.kill(signal);
+  });
+  let problems = "";
+  child.stderr.on("data", (text) => { problems += text; });
+  await new Promise((resolve, reject) => {
+    let output = "";
+    child.stdout.on("data", (text) => {
+      output += text;
+      if (/^ready$/m.test(output)) resolve();
+    });
+    child.once("exit", () => reject(new Error(`berth up ended: ${problems}`)));
+  });
+  after(() => server.stop("SIGKILL"));
+  return server;
+}
+
+const given = new Server(process.env.BERTH_DATA);
+
+let browser;
+async function launch() {
+  browser ??= await chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: process.getuid() === 0 ? ["--no-sandbox"] : [] });
+  return browser;
+}
+after(() => browser?.close());
+
+// visit opens a browser window of its own. What the page complains of is
+// collected; expectQuiet fails on it.
+async function visit({ server = given, language = "en", theme = "light", width = 1280, role = "operator", loggedIn = true, ...options } = {}) {
+  const context = await (await launch()).newContext({
+    locale: words[language].locale, colorScheme: theme, viewport: { width, height: 900 }, permissions: ["clipboard-read", "clipboard-write"], ...options,
+  });
+  context.setDefaultTimeout(patience);
+  const complaints = [];
+  context.on("page", (page) => {
+    page.on("pageerror", (error) => complaints.push(`script: ${error.message}`));
+    page.on("console", (message) => {
+      // Chromium says so of every answer from 400 on, which tests expect by themselves.
+      if (["error", "warning"].includes(message.type()) && !/Failed to load resource/.test(message.text())) complaints.push(`${page.url()}: ${message.text()}`);
+    });
+    page.on("response", (response) => { if (response.status() >= 500) complaints.push(`${response.url()}: ${response.status()}`); });
+    page.on("dialog", (dialog) => dialog.accept());
+  });
+  const page = await context.newPage();
+  if (loggedIn) await page.goto(server.link(role));
+  return {
+    context, page, complaints, words: words[language], server,
+    open: (where) => page.goto(server.url(where)),
+    close: async () => {
+      await context.close();
+      if (complaints.length > 0) throw new Error(`the page complains: ${complaints.join("\n")}`);
+    },
+  };
+}
+
+// pages are all pages of a server that has this device, with a name for each.
+// What a page needs to be in another state stands in its address.
+function pages(device, attempt, policy) {
+  const id = encodeURIComponent(device);
+  return {
+    overview: "", "overview-secrets": `?show=${policy}`, quickstart: "quickstart?os=linux", "quickstart-windows": "quickstart?os=windows&id=not-yet",
+    enrollments: "enrollments", "enrollments-none": "enrollments?prefix=zzz", "enrollment-new": "enrollments/new", enrollment: `enrollment/${id}`,
+    registrations: "registrations", "registrations-none": "registrations?status=failed",
+    attempts: "attempts", "attempts-none": "attempts?id=zzz", attempt: `attempts/${attempt}`,
+    policies: "policies", "policies-secrets": `policies?show=${policy}`, hubs: "hubs", hub: "hubs/berth", "hub-policies": "hubs/berth/policies",
+    devices: "hubs/berth/devices", "devices-none": "hubs/berth/devices?prefix=zzz", "device-new": "hubs/berth/devices/new",
+    device: `hubs/berth/device/${id}`, twin: `hubs/berth/device/${id}/twin`, missing: "nothing/here",
+  };
+}
+
+module.exports = { Server, given, pages, patience, startServer, visit, words };
