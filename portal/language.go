@@ -21,6 +21,7 @@ type language struct {
 	messages map[string]string
 	singular func(n int) bool
 	group    string // between thousands
+	point    string // before decimals
 	layout   string // of times
 }
 
@@ -28,8 +29,8 @@ type language struct {
 var messageFiles embed.FS
 
 var (
-	english = &language{Tag: "en", Name: "English", singular: func(n int) bool { return n == 1 }, group: ",", layout: "2006-01-02 15:04:05 UTC", messages: readMessages("messages/en.json")}
-	french  = &language{Tag: "fr", Name: "Français", singular: func(n int) bool { return n < 2 }, group: "\u202f", layout: "02/01/2006 15:04:05 UTC", messages: readMessages("messages/fr.json")}
+	english = &language{Tag: "en", Name: "English", singular: func(n int) bool { return n == 1 }, group: ",", point: ".", layout: "2006-01-02 15:04:05 UTC", messages: readMessages("messages/en.json")}
+	french  = &language{Tag: "fr", Name: "Français", singular: func(n int) bool { return n < 2 }, group: "\u202f", point: ",", layout: "02/01/2006 15:04:05 UTC", messages: readMessages("messages/fr.json")}
 
 	languages = []*language{english, french}
 )

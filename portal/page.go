@@ -271,6 +271,11 @@ func (v *view) Clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }
 // Number64 writes a count.
 func (v *view) Number64(n uint64) string { return v.language.Number(int(n)) }
 
+// Decimal writes a number with one digit after the point.
+func (v *view) Decimal(x float64) string {
+	return strings.Replace(fmt.Sprintf("%.1f", x), ".", v.language.point, 1)
+}
+
 // Before is the number before n.
 func (v *view) Before(n int64) int64 { return n - 1 }
 
