@@ -28,6 +28,7 @@ const (
 	EnrollmentNotFound   Code = 404201
 	RegistrationNotFound Code = 404202 // DeviceRegistrationNotFound
 	OperationNotFound    Code = 404203 // AsyncOperationNotFound
+	GroupNotFound        Code = 404204 // EnrollmentGroupNotFound
 	HubNotFound          Code = 404104
 
 	MethodNotAllowed Code = 405000
@@ -63,6 +64,7 @@ var names = map[Code]string{
 	EnrollmentNotFound:     "EnrollmentNotFound",
 	RegistrationNotFound:   "DeviceRegistrationNotFound",
 	OperationNotFound:      "AsyncOperationNotFound",
+	GroupNotFound:          "EnrollmentGroupNotFound",
 	HubNotFound:            "IotHubNotFound",
 	MethodNotAllowed:       "MethodNotAllowed",
 	DeviceAlreadyExists:    "DeviceAlreadyExists",

@@ -205,6 +205,8 @@ type Admission struct {
 	DeviceID            string
 	PrimaryThumbprint   string // SHA-256 in upper-case hexadecimal
 	SecondaryThumbprint string // "" for none
+	PrimaryKey          string // base64; of a device that proves itself with a key in place of a certificate
+	SecondaryKey        string
 	IoTEdge             bool
 	Tags, Desired       json.RawMessage // of a new device's twin: JSON objects, or empty
 }
@@ -248,13 +250,9 @@ func (h *Hub) CheckAdmission(admission Admission) error {
 }
 
 func (h *Hub) admitted(admission Admission) (Device, twin, error) {
-	thumbprints := ThumbprintPair{PrimaryThumbprint: &admission.PrimaryThumbprint}
-	if admission.SecondaryThumbprint != "" {
-		thumbprints.SecondaryThumbprint = &admission.SecondaryThumbprint
-	}
 	device := Device{
 		DeviceID:       admission.DeviceID,
-		Authentication: &Authentication{Type: SelfSigned, X509Thumbprint: thumbprints},
+		Authentication: admission.authentication(),
 		Capabilities:   Capabilities{IoTEdge: admission.IoTEdge},
 	}
 	if err := device.complete(nil); err != nil {
@@ -263,6 +261,18 @@ func (h *Hub) admitted(admission Admission) (Device, twin, error) {
 	twin := newTwin(h.config.Now())
 	err := twin.begin(admission.Tags, admission.Desired, h.config.Now())
 	return device, twin, err
+}
+
+// authentication is how the admitted device proves itself to the hub.
+func (a Admission) authentication() *Authentication {
+	if a.PrimaryKey != "" {
+		return &Authentication{Type: SAS, SymmetricKey: KeyPair{PrimaryKey: &a.PrimaryKey, SecondaryKey: &a.SecondaryKey}}
+	}
+	thumbprints := ThumbprintPair{PrimaryThumbprint: &a.PrimaryThumbprint}
+	if a.SecondaryThumbprint != "" {
+		thumbprints.SecondaryThumbprint = &a.SecondaryThumbprint
+	}
+	return &Authentication{Type: SelfSigned, X509Thumbprint: thumbprints}
 }
 
 // device returns the stored identity with its ETag.

@@ -35,19 +35,23 @@ type Admission struct {
 	DeviceID            string
 	PrimaryThumbprint   string // SHA-256 in upper-case hexadecimal
 	SecondaryThumbprint string // "" for none
+	PrimaryKey          string // base64; of a device that proves itself with a key in place of a certificate
+	SecondaryKey        string
 	IoTEdge             bool
 	Twin                *InitialTwin // nil for an empty twin
 }
 
 // admission is what the enrollment's device brings to its hub.
 func (e Enrollment) admission() Admission {
-	primary, secondary := e.thumbprints()
 	admission := Admission{
-		DeviceID:            e.deviceID(),
-		PrimaryThumbprint:   primary,
-		SecondaryThumbprint: secondary,
-		IoTEdge:             e.Capabilities != nil && e.Capabilities.IoTEdge,
-		Twin:                e.InitialTwin,
+		DeviceID: e.deviceID(),
+		IoTEdge:  e.Capabilities != nil && e.Capabilities.IoTEdge,
+		Twin:     e.InitialTwin,
+	}
+	if keys := e.Attestation.SymmetricKey; keys != nil {
+		admission.PrimaryKey, admission.SecondaryKey = keys.PrimaryKey, keys.SecondaryKey
+	} else {
+		admission.PrimaryThumbprint, admission.SecondaryThumbprint = e.thumbprints()
 	}
 	return admission
 }

@@ -67,13 +67,30 @@ type InitialTwinProperties struct {
 
 // AttestationMechanism says how a device proves that it is the enrolled one.
 type AttestationMechanism struct {
-	Type string           `json:"type"` // x509
-	X509 *X509Attestation `json:"x509,omitempty"`
+	Type         string                   `json:"type"` // x509 or symmetricKey
+	X509         *X509Attestation         `json:"x509,omitempty"`
+	SymmetricKey *SymmetricKeyAttestation `json:"symmetricKey,omitempty"`
+}
+
+// The types of attestation mechanisms.
+const (
+	byX509         = "x509"
+	bySymmetricKey = "symmetricKey"
+)
+
+// SymmetricKeyAttestation holds the keys of an enrollment, base64 of 16 to 64
+// bytes; of a group, those from which its devices' keys are derived. Keys that
+// are left out are made. Only AttestationMechanism and what answers a write show
+// them.
+type SymmetricKeyAttestation struct {
+	PrimaryKey   string `json:"primaryKey,omitempty"`
+	SecondaryKey string `json:"secondaryKey,omitempty"`
 }
 
 // X509Attestation holds the certificates of an enrollment.
 type X509Attestation struct {
-	ClientCertificates *X509Certificates `json:"clientCertificates,omitempty"`
+	ClientCertificates  *X509Certificates `json:"clientCertificates,omitempty"`  // of an individual enrollment
+	SigningCertificates *X509Certificates `json:"signingCertificates,omitempty"` // of a group
 }
 
 // X509Certificates is a primary certificate and one to roll over to.

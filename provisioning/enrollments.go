@@ -15,7 +15,7 @@ func (s *Service) Enrollment(ctx context.Context, registrationID string) (Enroll
 	if err != nil {
 		return Enrollment{}, err
 	}
-	return s.withState(ctx, enrollment)
+	return s.shown(ctx, enrollment)
 }
 
 // AttestationMechanism returns how the device of an enrollment proves itself,
@@ -102,7 +102,7 @@ func (s *Service) Enrollments(ctx context.Context, prefix, after string, limit i
 	enrollments = make([]Enrollment, len(entries))
 	for i, entry := range entries {
 		entry.Value.ETag = quote(entry.ETag)
-		if enrollments[i], err = s.withState(ctx, entry.Value); err != nil {
+		if enrollments[i], err = s.shown(ctx, entry.Value); err != nil {
 			return nil, "", err
 		}
 	}
@@ -122,6 +122,12 @@ func (s *Service) enrollment(ctx context.Context, registrationID string) (Enroll
 	}
 	enrollment.ETag = quote(etag)
 	return enrollment, err
+}
+
+// shown leaves out the keys and adds the registration.
+func (s *Service) shown(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
+	enrollment.Attestation = enrollment.Attestation.withoutKeys()
+	return s.withState(ctx, enrollment)
 }
 
 // withState adds the registration, which is kept apart because devices write it.

@@ -275,7 +275,7 @@ func TestRefusals(t *testing.T) {
 		{"unknown ID scope", "0neFFFFFFFF", "d1", device.evidence, "", fault.UnauthorizedAccess, "ID scope"},
 		{"id that breaks the rules", scope, "d 1", device.evidence, "", fault.InvalidRegistrationID, "registration id"},
 		{"no certificate", scope, "d1", credential.Evidence{Protocol: "mqtt"}, "", fault.UnauthorizedAccess, "client certificate"},
-		{"a token instead", scope, "d1", credential.Evidence{Token: "SharedAccessSignature sr=x"}, "", fault.UnauthorizedAccess, "mechanism"},
+		{"a token instead", scope, "d1", credential.Evidence{Token: "SharedAccessSignature sr=x"}, "", fault.UnauthorizedAccess, "token"},
 		{"common name of another", scope, "d2", device.evidence, "", fault.UnauthorizedAccess, "common name"},
 		{"unknown registration id", scope, "stranger", valid(t, "stranger").evidence, "", fault.UnauthorizedAccess, "enrollment"},
 		{"another certificate", scope, "d1", other.evidence, "", fault.UnauthorizedAccess, "enrolled certificate"},

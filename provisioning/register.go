@@ -32,6 +32,9 @@ type intent struct {
 	OperationID    string               `json:"operationId"`
 	RegistrationID string               `json:"registrationId"`
 	Certificate    *X509CertificateInfo `json:"certificate,omitempty"`
+	Signer         *X509CertificateInfo `json:"signer,omitempty"`
+	GroupID        string               `json:"groupId,omitempty"`
+	Mechanism      string               `json:"mechanism,omitempty"`
 	Protocol       string               `json:"protocol,omitempty"`
 	RemoteAddr     string               `json:"remoteAddress,omitempty"`
 	IDScope        string               `json:"idScope,omitempty"`
@@ -95,15 +98,18 @@ func (j *jobs) end(done *job, operation Operation, err error) {
 // assign begins the assignment of an attested device and returns the job that
 // does it. When it returns without an error, the assignment will be finished
 // whatever happens to the process.
-func (s *Service) assign(ctx context.Context, evidence attest.Evidence, enrollment Enrollment, trace attest.Trace) (*job, error) {
+func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device admitted, trace attest.Trace) (*job, error) {
 	job, isNew := s.jobs.begin(evidence.RegistrationID)
 	if !isNew {
 		return job, nil
 	}
 	job.intent.Protocol, job.intent.RemoteAddr, job.intent.IDScope = evidence.Protocol, evidence.RemoteAddr, evidence.IDScope
-	job.intent.Certificate = describe(evidence.Certificates[0])
+	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == byX509 {
+		job.intent.Certificate = describe(evidence.Certificates[0])
+	}
+	job.intent.GroupID, job.intent.Signer = device.group, device.signer
 	job.intent.Trace = trace
-	pending, err := s.promise(ctx, job.intent, enrollment)
+	pending, err := s.promise(ctx, job.intent, device.enrollment)
 	if err != nil {
 		s.jobs.end(job, Operation{}, err)
 		return nil, err
@@ -125,18 +131,23 @@ func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollm
 			pending = record{Registration: Registration{RegistrationID: enrollment.RegistrationID, CreatedDateTimeUTC: now}}
 		}
 		pending.Status, pending.OperationID, pending.LastUpdatedDateTimeUTC = StatusAssigning, intent.OperationID, now
-		pending.Certificate = intent.Certificate
+		former := pending.GroupID
+		pending.Certificate, pending.Signer, pending.GroupID, pending.Mechanism = intent.Certificate, intent.Signer, intent.GroupID, intent.Mechanism
 		pending.ETag = ""
-		etags, err := s.config.Documents.Commit(ctx,
+		changes := append(s.join(intent),
 			s.registrations.Put(key(intent.RegistrationID), match(prior.ETag), pending),
 			s.intents.Put(key(intent.RegistrationID), store.Always, intent))
+		if former != "" && key(former) != key(intent.GroupID) {
+			changes = append(changes, s.members.Delete(memberKey(former, intent.RegistrationID), store.Always))
+		}
+		etags, err := s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
 		if err != nil {
 			return record{}, err
 		}
-		pending.ETag = registrationETag(etags[0])
+		pending.ETag = registrationETag(etags[len(s.join(intent))])
 		return pending, nil
 	}
 }
@@ -265,7 +276,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		return result, trace, identity{}
 	}
 
-	enrollment, err := s.enrollment(ctx, intent.RegistrationID)
+	enrollment, err := s.again(ctx, intent)
 	if err != nil {
 		return failed("enrollment", "an enrollment", "It was deleted while the device was being assigned. Enroll the device again if it may come in", err)
 	}
@@ -349,9 +360,7 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, trace a
 		Protocol: evidence.Protocol, RemoteAddress: evidence.RemoteAddr,
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
 	}
-	if _, err := s.enrollment(ctx, evidence.RegistrationID); err == nil {
-		attempt.Enrolled = true
-	}
+	attempt.Enrolled = s.enrolledAs(ctx, evidence.RegistrationID)
 	check, _ := trace.Failed()
 	s.attempts.record(attempt)
 	s.tally.count(attest.Refused)

@@ -15,6 +15,9 @@ type record struct {
 	OperationID string               `json:"operationId"`          // the last one
 	InitialHub  string               `json:"initialHub,omitempty"` // of the first assignment
 	Certificate *X509CertificateInfo `json:"certificate,omitempty"`
+	Signer      *X509CertificateInfo `json:"signer,omitempty"`  // of a device that came by a group
+	GroupID     string               `json:"groupId,omitempty"` // of a device that came by a group
+	Mechanism   string               `json:"mechanism,omitempty"`
 }
 
 // Registration returns the registration record of a device. It returns fault
@@ -94,7 +97,11 @@ func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatc
 		if err := precondition("registration", ifMatch, record.ETag, true); err != nil {
 			return err
 		}
-		_, err = s.config.Documents.Commit(ctx, s.registrations.Delete(key(registrationID), match(record.ETag)))
+		changes := []store.Change{s.registrations.Delete(key(registrationID), match(record.ETag))}
+		if record.GroupID != "" {
+			changes = append(changes, s.members.Delete(memberKey(record.GroupID, registrationID), store.Always))
+		}
+		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
 		}

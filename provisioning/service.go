@@ -62,6 +62,9 @@ type Service struct {
 	config        Config
 	enrollments   store.Table[Enrollment]
 	registrations store.Table[record]
+	groups        store.Table[storedGroup]
+	signers       store.Table[signer] // signing certificates by their names
+	members       store.Table[string] // registration ids by their group
 	intents       store.Table[intent]
 	policies      store.Table[credential.Policy]
 	attempts      *attempts
@@ -84,6 +87,9 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		config:        config,
 		enrollments:   store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
 		registrations: store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
+		groups:        store.Table[storedGroup]{Documents: config.Documents, Collection: "provisioning/groups"},
+		signers:       store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
+		members:       store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},
 		intents:       store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
 		policies:      store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
 	}

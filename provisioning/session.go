@@ -39,13 +39,20 @@ type Operation struct {
 // DeviceRegistration is a registration as its device is told of it.
 type DeviceRegistration struct {
 	Registration
-	X509 *X509Result `json:"x509,omitempty"`
+	X509         *X509Result         `json:"x509,omitempty"`
+	SymmetricKey *SymmetricKeyResult `json:"symmetricKey,omitempty"`
+}
+
+// SymmetricKeyResult is what the device was attested with.
+type SymmetricKeyResult struct {
+	EnrollmentGroupID string `json:"enrollmentGroupId,omitempty"`
 }
 
 // X509Result is what the device was attested with.
 type X509Result struct {
-	CertificateInfo   *X509CertificateInfo `json:"certificateInfo,omitempty"`
-	EnrollmentGroupID string               `json:"enrollmentGroupId,omitempty"`
+	CertificateInfo        *X509CertificateInfo `json:"certificateInfo,omitempty"`
+	SigningCertificateInfo *X509CertificateInfo `json:"signingCertificateInfo,omitempty"`
+	EnrollmentGroupID      string               `json:"enrollmentGroupId,omitempty"`
 }
 
 // OpenSession begins with what a device claims and shows. What is wrong with it
@@ -60,14 +67,14 @@ func (s *Service) OpenSession(idScope, registrationID string, evidence credentia
 // every refusal is kept as an attempt with its trace.
 func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
 	var trace attest.Trace
-	enrollment, err := x.admit(ctx, &trace)
+	admitted, err := x.admit(ctx, &trace)
 	if err == nil {
 		err = checkRequest(&trace, body, x.evidence.RegistrationID)
 	}
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
-	job, err := x.service.assign(ctx, x.evidence, enrollment, trace)
+	job, err := x.service.assign(ctx, x.evidence, admitted, trace)
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
@@ -124,46 +131,42 @@ func (x *Session) state(ctx context.Context) (record, error) {
 // admit judges the evidence: the phases of an attestation, in their order. What
 // the device shows is judged by itself first, then against its enrollment, and
 // only then may it learn that the enrollment is disabled.
-func (x *Session) admit(ctx context.Context, trace *attest.Trace) (Enrollment, error) {
+func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, error) {
 	s, id := x.service, x.evidence.RegistrationID
 	if !strings.EqualFold(x.evidence.IDScope, s.config.IDScope) {
 		trace.Fail("ID scope", fmt.Sprintf("%.64q", x.evidence.IDScope), s.config.IDScope,
 			"Set the device's ID scope (PROVISIONING_IDSCOPE) to the one that berth info shows")
-		return Enrollment{}, fault.New(fault.UnauthorizedAccess, "There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
+		return admitted{}, fault.New(fault.UnauthorizedAccess, "There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
 	}
 	trace.Pass("ID scope", x.evidence.IDScope)
 
 	if err := checkRegistrationID(id); err != nil {
 		trace.Fail("registration id", fmt.Sprintf("%.130q", id), "letters, digits and - . _ :, at most 128", "Correct the device's registration id")
-		return Enrollment{}, err
+		return admitted{}, err
 	}
 	trace.Pass("registration id", id)
 
 	if refusal, ok := attest.Sound(trace, x.evidence, s.config.Now()); !ok {
-		return Enrollment{}, unauthorized(refusal)
+		return admitted{}, unauthorized(refusal)
 	}
-	enrollment, err := s.enrollment(ctx, id)
-	if errors.Is(err, fault.EnrollmentNotFound) {
-		trace.Fail("enrollment", "none", "an individual enrollment "+id,
-			"Enroll the device: berth enrollment create "+id+" --x509 FILE")
-		return Enrollment{}, unauthorized(attest.NotAdmitted)
-	} else if err != nil {
-		return Enrollment{}, err
+	found, refusal, err := s.entitled(ctx, trace, x.evidence)
+	if err != nil {
+		return admitted{}, err
 	}
-	trace.Pass("enrollment", "individual, X.509")
-
-	primary, secondary := enrollment.thumbprints()
-	if refusal, ok := attest.Enrolled(trace, x.evidence, primary, secondary); !ok {
-		return Enrollment{}, unauthorized(refusal)
+	if refusal != "" {
+		return admitted{}, unauthorized(refusal)
 	}
-	if enrollment.ProvisioningStatus == Disabled {
-		trace.Fail("provisioning status", "disabled", "enabled",
-			"Enable the enrollment if the device may come in: berth enrollment update "+id+" --provisioning-status enabled")
-		return Enrollment{}, unauthorized("The enrollment of this device is disabled")
+	if found.enrollment.ProvisioningStatus == Disabled {
+		thing, change := "enrollment", "berth enrollment update "+id+" --provisioning-status enabled"
+		if found.group != "" {
+			thing, change = "group", "berth group update "+found.group+" --provisioning-status enabled"
+		}
+		trace.Fail("provisioning status", "disabled", "enabled", "Enable the "+thing+" if the device may come in: "+change)
+		return admitted{}, unauthorized("The enrollment of this device is disabled")
 	}
 	trace.Pass("provisioning status", "enabled")
 	x.admitted = true
-	return enrollment, nil
+	return found, nil
 }
 
 func unauthorized(refusal attest.Refusal) error {
@@ -224,8 +227,13 @@ func (r record) operation() Operation {
 
 func (r record) forDevice() DeviceRegistration {
 	device := DeviceRegistration{Registration: r.Registration}
-	if r.Certificate != nil {
-		device.X509 = &X509Result{CertificateInfo: r.Certificate}
+	switch {
+	case r.Mechanism == bySymmetricKey:
+		if r.GroupID != "" {
+			device.SymmetricKey = &SymmetricKeyResult{r.GroupID}
+		}
+	case r.Certificate != nil:
+		device.X509 = &X509Result{CertificateInfo: r.Certificate, SigningCertificateInfo: r.Signer, EnrollmentGroupID: r.GroupID}
 	}
 	return device
 }

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -46,6 +45,22 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	if prior != nil {
 		enrollment.RegistrationID = prior.RegistrationID // the case of the first writing stays
 	}
+	if info := bytes.TrimSpace(enrollment.OptionalDeviceInformation); string(info) == "null" {
+		enrollment.OptionalDeviceInformation = nil
+	}
+	var before AttestationMechanism
+	if prior != nil {
+		before = prior.Attestation
+	}
+	if err := completeAttestation(&enrollment.Attestation, before); err != nil {
+		return err
+	}
+	return s.completeTerms(enrollment)
+}
+
+// completeTerms checks and completes what an individual enrollment and a group
+// have in common.
+func (s *Service) completeTerms(enrollment *Enrollment) error {
 	switch enrollment.ProvisioningStatus {
 	case "":
 		enrollment.ProvisioningStatus = Enabled
@@ -55,16 +70,6 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	}
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
-	}
-	if info := bytes.TrimSpace(enrollment.OptionalDeviceInformation); string(info) == "null" {
-		enrollment.OptionalDeviceInformation = nil
-	}
-	var before *X509Attestation
-	if prior != nil {
-		before = prior.Attestation.X509
-	}
-	if err := completeAttestation(&enrollment.Attestation, before); err != nil {
-		return err
 	}
 	if err := s.completeAllocation(enrollment); err != nil {
 		return about("hub", err)
@@ -95,81 +100,11 @@ func note(err error, name, value string) error {
 // detach gives the enrollment its own copy of what completing it changes, so
 // that the caller's stays as it was written.
 func (e *Enrollment) detach() {
-	if x := e.Attestation.X509; x != nil && x.ClientCertificates != nil {
-		certificates := *x.ClientCertificates
-		for _, certificate := range []**X509Certificate{&certificates.Primary, &certificates.Secondary} {
-			if *certificate != nil {
-				own := **certificate
-				*certificate = &own
-			}
-		}
-		e.Attestation.X509 = &X509Attestation{ClientCertificates: &certificates}
-	}
+	e.Attestation = e.Attestation.clone()
 	if e.InitialTwin != nil {
 		twin := *e.InitialTwin
 		e.InitialTwin = &twin
 	}
-}
-
-func completeAttestation(mechanism *AttestationMechanism, before *X509Attestation) error {
-	switch mechanism.Type {
-	case "x509":
-	case "":
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509"))
-	case "symmetricKey", "tpm":
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type %s is not served by this version of Berth. Use x509", mechanism.Type))
-	default:
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509", mechanism.Type))
-	}
-	if mechanism.X509 == nil || mechanism.X509.ClientCertificates == nil {
-		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
-	}
-	var earlier X509Certificates
-	if before != nil && before.ClientCertificates != nil {
-		earlier = *before.ClientCertificates
-	}
-	certificates := mechanism.X509.ClientCertificates
-	if err := completeCertificate("primary", certificates.Primary, earlier.Primary); err != nil {
-		return about("primary", err)
-	}
-	if certificates.Primary == nil || certificates.Primary.Info == nil {
-		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates.primary has no certificate"))
-	}
-	if err := completeCertificate("secondary", certificates.Secondary, earlier.Secondary); err != nil {
-		return about("secondary", err)
-	}
-	if certificates.Secondary != nil && certificates.Secondary.Info == nil {
-		certificates.Secondary = nil
-	}
-	return nil
-}
-
-// completeCertificate replaces a certificate by what it says: what comes out of
-// the service is never the certificate. An enrollment that was read, changed
-// and is written back carries only what it says; then it must say the same.
-func completeCertificate(which string, certificate, before *X509Certificate) error {
-	if certificate == nil {
-		return nil
-	}
-	if certificate.Certificate == "" {
-		if certificate.Info == nil {
-			return nil
-		}
-		if before == nil || before.Info == nil || !strings.EqualFold(before.Info.SHA256Thumbprint, certificate.Info.SHA256Thumbprint) {
-			return fault.New(fault.ArgumentInvalid, "The %s certificate is missing: info alone is enough only for the certificate that is enrolled already", fault.Word(which))
-		}
-		certificate.Info = before.Info
-		return nil
-	}
-	parsed, err := credential.ParseCertificates([]byte(certificate.Certificate))
-	if err != nil {
-		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: %v", fault.Word(which), err)
-	}
-	if len(parsed) > 1 {
-		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: this holds %d certificates. An individual enrollment takes the device's own certificate alone, without its chain", fault.Word(which), len(parsed))
-	}
-	*certificate = X509Certificate{Info: describe(parsed[0])}
-	return nil
 }
 
 func (s *Service) completeAllocation(enrollment *Enrollment) error {

@@ -54,7 +54,8 @@ func (l localHub) Remove(ctx context.Context, deviceID string) error {
 }
 
 func forHub(a provisioning.Admission) hub.Admission {
-	admission := hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint, IoTEdge: a.IoTEdge}
+	admission := hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
+		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge}
 	if a.Twin != nil {
 		admission.Tags, admission.Desired = a.Twin.Tags, a.Twin.Properties.Desired
 	}

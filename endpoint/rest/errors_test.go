@@ -111,6 +111,7 @@ var meanings = map[fault.Code]string{
 	fault.HubNotFound:            "No hub here has the host name of the request",
 	fault.EnrollmentNotFound:     "There is no such enrollment",
 	fault.RegistrationNotFound:   "The device has not registered",
+	fault.GroupNotFound:          "There is no such enrollment group",
 	fault.OperationNotFound:      "The operation is not the device's last; register again",
 	fault.MethodNotAllowed:       "The address takes other methods, which the header Allow lists",
 	fault.DeviceAlreadyExists:    "The device id is taken",

@@ -17,6 +17,7 @@ func (h *handler) management() []route {
 	return []route{
 		{"GET", "/berth/provisioning/service", provisioningAPI, provisioning.EnrollmentRead, 0, summary},
 		{"GET", "/berth/provisioning/enrollments", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfEnrollments},
+		{"GET", "/berth/provisioning/groups", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfGroups},
 		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
 		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, attempts},
 		{"POST", "/berth/portal/links", provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},
@@ -44,6 +45,12 @@ func page[T any](c *call, list func(prefix, after string, limit int) ([]T, strin
 func pageOfEnrollments(c *call) (any, error) {
 	return page(c, func(prefix, after string, limit int) ([]provisioning.Enrollment, string, error) {
 		return c.Provisioning.Enrollments(c.Context(), prefix, after, limit)
+	})
+}
+
+func pageOfGroups(c *call) (any, error) {
+	return page(c, func(prefix, after string, limit int) ([]provisioning.EnrollmentGroup, string, error) {
+		return c.Provisioning.Groups(c.Context(), prefix, after, limit)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,13 @@ func (h *handler) provisioningService() []route {
 		{"PUT", "/enrollments/{id}", provisioningAPI, provisioning.EnrollmentWrite, smallBody, putEnrollment},
 		{"DELETE", "/enrollments/{id}", provisioningAPI, provisioning.EnrollmentWrite, 0, deleteEnrollment},
 		{"POST", "/enrollments/{id}/attestationmechanism", provisioningAPI, provisioning.EnrollmentRead, 0, attestationMechanism},
+		{"POST", "/enrollmentGroups", provisioningAPI, provisioning.EnrollmentWrite, largeBody, bulkGroups},
+		{"POST", "/enrollmentGroups/query", provisioningAPI, provisioning.EnrollmentRead, smallBody, queryGroups},
+		{"GET", "/enrollmentGroups/{id}", provisioningAPI, provisioning.EnrollmentRead, 0, getGroup},
+		{"PUT", "/enrollmentGroups/{id}", provisioningAPI, provisioning.EnrollmentWrite, smallBody, putGroup},
+		{"DELETE", "/enrollmentGroups/{id}", provisioningAPI, provisioning.EnrollmentWrite, 0, deleteGroup},
+		{"POST", "/enrollmentGroups/{id}/attestationmechanism", provisioningAPI, provisioning.EnrollmentRead, 0, groupAttestationMechanism},
+		{"POST", "/registrations/{id}/query", provisioningAPI, provisioning.RegistrationStatusRead, smallBody, queryRegistrations},
 		{"GET", "/registrations/{id}", provisioningAPI, provisioning.RegistrationStatusRead, 0, getRegistration},
 		{"DELETE", "/registrations/{id}", provisioningAPI, provisioning.RegistrationStatusWrite, 0, deleteRegistration},
 	}
@@ -83,18 +91,52 @@ const (
 	maxPage     = 1000
 )
 
-var allEnrollments = regexp.MustCompile(`(?i)^\s*select\s+\*\s+from\s+enrollments\s*;?\s*$`)
+// selectAll is the query that the service serves.
+var selectAll = regexp.MustCompile(`(?i)^\s*select\s+\*\s+from\s+([a-z]+)\s*;?\s*$`)
 
-func queryEnrollments(c *call) (any, error) {
+// checkQuery refuses a query that is not for all of some things. They go by any
+// of their names, in any case.
+func (c *call) checkQuery(names ...string) error {
 	var specification struct {
 		Query string `json:"query"`
 	}
 	if err := c.decode(&specification); err != nil {
+		return err
+	}
+	found := selectAll.FindStringSubmatch(specification.Query)
+	if found == nil || !slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, found[1]) }) {
+		return fault.New(fault.ArgumentInvalid, "The query %.100q is not served by this version. It serves SELECT * FROM %s", specification.Query, names[0])
+	}
+	return nil
+}
+
+func queryEnrollments(c *call) (any, error) {
+	if err := c.checkQuery("enrollments"); err != nil {
 		return nil, err
 	}
-	if !allEnrollments.MatchString(specification.Query) {
-		return nil, fault.New(fault.ArgumentInvalid, "The query %.100q is not served by this version. It serves SELECT * FROM enrollments", specification.Query)
+	return answerQuery(c, "enrollment", func(after string, limit int) ([]provisioning.Enrollment, string, error) {
+		return c.Provisioning.Enrollments(c.Context(), "", after, limit)
+	})
+}
+
+func queryGroups(c *call) (any, error) {
+	if err := c.checkQuery("enrollmentGroups", "enrollments"); err != nil {
+		return nil, err
 	}
+	return answerQuery(c, "enrollmentGroup", func(after string, limit int) ([]provisioning.EnrollmentGroup, string, error) {
+		return c.Provisioning.Groups(c.Context(), "", after, limit)
+	})
+}
+
+// queryRegistrations lists the registrations of a group, whose query may be empty.
+func queryRegistrations(c *call) (any, error) {
+	return answerQuery(c, "deviceRegistration", func(after string, limit int) ([]provisioning.Registration, string, error) {
+		return c.Provisioning.GroupRegistrations(c.Context(), c.parameters["id"], after, limit)
+	})
+}
+
+// answerQuery answers with one page of what a query found.
+func answerQuery[T any](c *call, itemType string, list func(after string, limit int) ([]T, string, error)) (any, error) {
 	limit, err := c.number("x-ms-max-item-count", c.Header.Get("x-ms-max-item-count"), defaultPage, maxPage)
 	if err != nil {
 		return nil, err
@@ -103,17 +145,17 @@ func queryEnrollments(c *call) (any, error) {
 	if err != nil {
 		return nil, fault.New(fault.ArgumentInvalid, "x-ms-continuation is not one that this service gave")
 	}
-	enrollments, next, err := c.Provisioning.Enrollments(c.Context(), "", string(after), limit)
+	items, next, err := list(string(after), limit)
 	if err != nil {
 		return nil, err
 	}
 	header := c.w.Header()
-	header.Set("x-ms-item-type", "enrollment")
+	header.Set("x-ms-item-type", itemType)
 	header.Set("x-ms-max-item-count", strconv.Itoa(limit))
 	if next != "" { // an empty one would make the Node SDK ask for ever
 		header.Set("x-ms-continuation", base64.URLEncoding.EncodeToString([]byte(next)))
 	}
-	return enrollments, nil
+	return items, nil
 }
 
 // maxBulk is how many enrollments one bulk operation takes in Azure.
@@ -126,7 +168,7 @@ func errNoETag(mode string) error {
 }
 
 type bulkError struct {
-	RegistrationID string `json:"registrationId"`
+	RegistrationID string `json:"registrationId"` // or the group's id
 	ErrorCode      int    `json:"errorCode"`
 	ErrorStatus    string `json:"errorStatus"`
 }
@@ -141,45 +183,78 @@ func bulkEnrollments(c *call) (any, error) {
 	if err := c.decode(&bulk); err != nil {
 		return nil, err
 	}
-	if n := len(bulk.Enrollments); n == 0 || n > maxBulk {
-		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d enrollments, this one has %d", maxBulk, n)
+	ctx, service := c.Context(), c.Provisioning
+	return bulkOf(bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[provisioning.Enrollment]{
+		identity: func(e provisioning.Enrollment) (id, etag string) { return e.RegistrationID, e.ETag },
+		create:   func(e provisioning.Enrollment) error { _, err := service.CreateEnrollment(ctx, e); return err },
+		put: func(e provisioning.Enrollment, ifMatch string) error {
+			_, err := service.PutEnrollment(ctx, e, ifMatch)
+			return err
+		},
+		delete: func(id string) error { return service.DeleteEnrollment(ctx, id, "") },
+	})
+}
+
+// bulkGroups is bulkEnrollments for groups.
+func bulkGroups(c *call) (any, error) {
+	var bulk struct {
+		Mode   string                         `json:"mode"`
+		Groups []provisioning.EnrollmentGroup `json:"enrollmentGroups"`
 	}
-	var apply func(provisioning.Enrollment) error
-	ctx := c.Context()
-	switch strings.ToLower(bulk.Mode) {
+	if err := c.decode(&bulk); err != nil {
+		return nil, err
+	}
+	ctx, service := c.Context(), c.Provisioning
+	return bulkOf(bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[provisioning.EnrollmentGroup]{
+		identity: func(g provisioning.EnrollmentGroup) (id, etag string) { return g.EnrollmentGroupID, g.ETag },
+		create:   func(g provisioning.EnrollmentGroup) error { _, err := service.CreateGroup(ctx, g); return err },
+		put: func(g provisioning.EnrollmentGroup, ifMatch string) error {
+			_, err := service.PutGroup(ctx, g, ifMatch)
+			return err
+		},
+		delete: func(id string) error { return service.DeleteGroup(ctx, id, "") },
+	})
+}
+
+// bulkOperations are what can be done to many things of a kind at once.
+type bulkOperations[T any] struct {
+	identity func(T) (id, etag string)
+	create   func(T) error
+	put      func(item T, ifMatch string) error
+	delete   func(id string) error
+}
+
+func bulkOf[T any](mode, things string, items []T, operations bulkOperations[T]) (any, error) {
+	if n := len(items); n == 0 || n > maxBulk {
+		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d %s, this one has %d", maxBulk, things, n)
+	}
+	var apply func(item T, id, etag string) error
+	switch strings.ToLower(mode) {
 	case "create":
-		apply = func(e provisioning.Enrollment) error {
-			_, err := c.Provisioning.CreateEnrollment(ctx, e)
-			return err
-		}
+		apply = func(item T, _, _ string) error { return operations.create(item) }
 	case "update":
-		apply = func(e provisioning.Enrollment) error {
-			_, err := c.Provisioning.PutEnrollment(ctx, e, "*")
-			return err
-		}
+		apply = func(item T, _, _ string) error { return operations.put(item, "*") }
 	case "updateifmatchetag":
-		apply = func(e provisioning.Enrollment) error {
-			if e.ETag == "" {
-				return errNoETag(bulk.Mode)
+		apply = func(item T, _, etag string) error {
+			if etag == "" {
+				return errNoETag(mode)
 			}
-			_, err := c.Provisioning.PutEnrollment(ctx, e, e.ETag)
-			return err
+			return operations.put(item, etag)
 		}
 	case "delete":
-		apply = func(e provisioning.Enrollment) error {
-			return c.Provisioning.DeleteEnrollment(ctx, e.RegistrationID, "")
-		}
+		apply = func(_ T, id, _ string) error { return operations.delete(id) }
 	default:
-		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", bulk.Mode)
+		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
 	}
 	failed := []bulkError{}
-	for _, enrollment := range bulk.Enrollments {
-		if err := apply(enrollment); err != nil {
+	for _, item := range items {
+		id, etag := operations.identity(item)
+		if err := apply(item, id, etag); err != nil {
 			var problem *fault.Error
 			if !errors.As(err, &problem) {
 				return nil, err
 			}
-			failed = append(failed, bulkError{enrollment.RegistrationID, int(problem.Code), problem.Message})
+			failed = append(failed, bulkError{id, int(problem.Code), problem.Message})
 		}
 	}
 	return struct {

@@ -62,13 +62,11 @@ func Sound(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	case len(evidence.Certificates) > 0:
 		return soundX509(trace, evidence, now)
 	case evidence.Token != "":
-		trace.Fail("mechanism", "a shared access signature", "an X.509 client certificate",
-			"Enroll the device with an X.509 certificate; symmetric keys are not served by this version")
-		return "Symmetric keys are not served here. Connect with an X.509 client certificate", false
+		return soundToken(trace, evidence, now)
 	}
-	trace.Fail("client certificate", "none", "a certificate in the TLS handshake",
-		"Give the device client its certificate and private key; a TLS proxy in between strips them")
-	return "No client certificate was presented in the TLS handshake", false
+	trace.Fail("client certificate", "none, and no token either", "a certificate in the TLS handshake, or a shared access signature",
+		"Give the device client its certificate and private key, or its key. A TLS proxy in between strips certificates")
+	return "Neither a client certificate was presented in the TLS handshake nor a shared access signature", false
 }
 
 // sameID compares registration ids, which have no case.

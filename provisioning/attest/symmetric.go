@@ -1,0 +1,96 @@
+package attest
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+)
+
+// registrationKeyName is the key name of every device's token (skn).
+const registrationKeyName = "registration"
+
+// soundToken judges a shared access signature by itself: is it one, for this
+// device, and in time (Azure, concepts-symmetric-key-attestation).
+func soundToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
+	token, err := credential.ParseToken(evidence.Token)
+	if err != nil {
+		trace.Fail("token", err.Error(), "a shared access signature with sr, sig, se and skn", "Let the device SDK make the token from the device's key")
+		return Refusal(fmt.Sprintf("The shared access signature is malformed: %v", err)), false
+	}
+	trace.Pass("token", "a shared access signature")
+
+	wanted := evidence.IDScope + "/registrations/" + evidence.RegistrationID
+	if !strings.EqualFold(token.Resource, wanted) {
+		trace.Fail("token resource", fmt.Sprintf("%.300q", token.Resource), wanted,
+			"The token was made for another ID scope or registration id, or for a hub. Give the device its own values and let it make a new one")
+		return Refusal(fmt.Sprintf("The token is for %.300q and not for %s", token.Resource, wanted)), false
+	}
+	trace.Pass("token resource", token.Resource)
+
+	if token.KeyName != registrationKeyName {
+		trace.Fail("token key name", fmt.Sprintf("%.64q", token.KeyName), registrationKeyName, "A token for provisioning has skn=registration, which device SDKs set")
+		return Refusal(fmt.Sprintf("The token's key name is %.64q and not registration", token.KeyName)), false
+	}
+	trace.Pass("token key name", token.KeyName)
+
+	if saw := "until " + stamp(token.Expiry); token.Expired(now) {
+		trace.Fail("token expiry", saw, "later than "+stamp(now)+", this server's time", "Let the device make a new token, and compare its clock with this server's")
+		return Refusal("The token expired at " + stamp(token.Expiry)), false
+	} else {
+		trace.Pass("token expiry", saw)
+	}
+	return "", true
+}
+
+// Signed judges whether the device's token was made with one of the keys
+// (base64) of its enrollment; secondary may be empty.
+func Signed(trace *Trace, evidence Evidence, now time.Time, primary, secondary string) (Refusal, bool) {
+	if len(evidence.Certificates) > 0 { // then the token was not looked at yet
+		if refusal, ok := soundToken(trace, evidence, now); !ok {
+			return refusal, false
+		}
+	}
+	if name, ok := SigningKey(evidence, primary, secondary); ok {
+		trace.Pass("token signature", "made with the "+name+" key")
+		return "", true
+	}
+	trace.Fail("token signature", "made with another key", "made with the primary or secondary key of the enrollment",
+		"Give the device the enrollment's key as it is: base64, not decoded, without spaces. A device of a group has the key that is derived from the group's")
+	return NotAdmitted, false
+}
+
+// SigningKey tells which of two keys made the device's token: primary or
+// secondary.
+func SigningKey(evidence Evidence, primary, secondary string) (name string, ok bool) {
+	token, err := credential.ParseToken(evidence.Token)
+	if err != nil {
+		return "", false
+	}
+	// Both are compared, so that the time does not tell which it was.
+	first, second := token.SignedBy(primary), token.SignedBy(secondary)
+	switch {
+	case first:
+		return "primary", true
+	case second:
+		return "secondary", true
+	}
+	return "", false
+}
+
+// DeriveKey returns the key of a device of a group: the HMAC-SHA256 of its
+// registration id, as it writes it, with the group's key. Both are base64. It
+// is "" for a group key that is none.
+func DeriveKey(groupKey, registrationID string) string {
+	secret, err := base64.StdEncoding.DecodeString(groupKey)
+	if err != nil || len(secret) == 0 {
+		return ""
+	}
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(registrationID))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}

@@ -1,0 +1,176 @@
+package provisioning
+
+import (
+	"bytes"
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+)
+
+// admitted is a device that may come in, and by what.
+type admitted struct {
+	enrollment Enrollment           // its own, or its group as its own
+	group      string               // "" for an individual enrollment
+	signer     *X509CertificateInfo // of a device of an X.509 group
+}
+
+// entitled finds the enrollment that the device may claim and judges whether it
+// may: its individual enrollment, which decides alone, even if it is disabled; else
+// the group whose authority is nearest to the device's certificate, or whose key
+// the device's is derived from (Azure, concepts-service).
+func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
+	enrollment, err := s.enrollment(ctx, evidence.RegistrationID)
+	switch {
+	case err == nil:
+		refusal := s.own(trace, evidence, enrollment)
+		return admitted{enrollment: enrollment}, refusal, nil
+	case !errors.Is(err, fault.EnrollmentNotFound):
+		return admitted{}, "", err
+	case len(evidence.Certificates) > 0:
+		return s.signedMember(ctx, trace, evidence)
+	}
+	return s.derivedMember(ctx, trace, evidence)
+}
+
+// own judges the evidence against the device's individual enrollment.
+func (s *Service) own(trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) attest.Refusal {
+	switch mechanism := enrollment.Attestation; {
+	case mechanism.Type == bySymmetricKey && evidence.Token == "":
+		trace.Fail("enrollment", "individual, symmetric key", "X.509, as the device shows a certificate",
+			"Let the device prove itself with the enrollment's key, or enroll its certificate")
+		return attest.NotAdmitted
+	case mechanism.Type == bySymmetricKey:
+		trace.Pass("enrollment", "individual, symmetric key")
+		refusal, _ := attest.Signed(trace, evidence, s.config.Now(), mechanism.SymmetricKey.PrimaryKey, mechanism.SymmetricKey.SecondaryKey)
+		return refusal
+	case len(evidence.Certificates) == 0:
+		trace.Fail("enrollment", "individual, X.509", "symmetric key, as the device shows a token",
+			"Let the device prove itself with its certificate, or enroll it with a symmetric key")
+		return attest.NotAdmitted
+	}
+	trace.Pass("enrollment", "individual, X.509")
+	primary, secondary := enrollment.thumbprints()
+	refusal, _ := attest.Enrolled(trace, evidence, primary, secondary)
+	return refusal
+}
+
+// signedMember finds the group whose authority signed the device's certificate,
+// the nearest first.
+func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
+	var failed attest.Trace // what was wrong with the first authority of the right name
+	for _, name := range attest.Ancestors(evidence, nil) {
+		signers, err := s.signersNamed(ctx, name)
+		if err != nil {
+			return admitted{}, "", err
+		}
+		for _, candidate := range signers {
+			authority, err := x509.ParseCertificate(candidate.Certificate)
+			if err != nil {
+				return admitted{}, "", fmt.Errorf("a signing certificate of group %q: %w", candidate.Group, err)
+			}
+			attempt := attest.Trace{}
+			attempt.Pass("enrollment", fmt.Sprintf("group %s, X.509, signed by %s", candidate.Group, authority.Subject))
+			if _, ok := attest.Descends(&attempt, evidence, authority, nil, s.config.Now()); !ok {
+				if failed == nil {
+					failed = attempt
+				}
+				continue
+			}
+			group, err := s.group(ctx, candidate.Group)
+			if errors.Is(err, fault.GroupNotFound) {
+				continue // deleted this moment
+			}
+			if err != nil {
+				return admitted{}, "", err
+			}
+			*trace = append(*trace, attempt...)
+			leaf := describe(evidence.Certificates[0])
+			return admitted{group.withCertificate(evidence.RegistrationID, leaf), group.EnrollmentGroupID, describe(authority)}, "", nil
+		}
+	}
+	if failed != nil {
+		*trace = append(*trace, failed...)
+		return admitted{}, attest.NotAdmitted, nil
+	}
+	leaf := evidence.Certificates[0]
+	if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
+		trace.Fail("enrollment", "none, and no group for a certificate that signs itself", "an individual enrollment "+evidence.RegistrationID,
+			"Enroll the device: berth enrollment create "+evidence.RegistrationID+" --x509 FILE")
+	} else {
+		trace.Fail("enrollment", "none; the device sent "+attest.Describe(evidence.Certificates),
+			"an individual enrollment "+evidence.RegistrationID+", or a group of an authority in that chain",
+			"Enroll the device's certificate, or make a group with the certificate that signed it. If there is such a group, let the device send the certificates in between too")
+	}
+	return admitted{}, attest.NotAdmitted, nil
+}
+
+// derivedMember finds the group from whose key the device's is derived. The
+// token does not name the group, so all are tried.
+func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
+	tried := 0
+	for after := ""; ; {
+		const stride = 100
+		entries, err := s.groups.List(ctx, "", after, stride)
+		if err != nil {
+			return admitted{}, "", err
+		}
+		for _, entry := range entries {
+			group := entry.Value
+			if group.Attestation.Type != bySymmetricKey {
+				continue
+			}
+			tried++
+			group.ETag = quote(entry.ETag)
+			member := group.withKeys(evidence.RegistrationID)
+			name, ok := attest.SigningKey(evidence, member.Attestation.SymmetricKey.PrimaryKey, member.Attestation.SymmetricKey.SecondaryKey)
+			if !ok {
+				continue
+			}
+			trace.Pass("enrollment", "group "+group.EnrollmentGroupID+", symmetric key")
+			trace.Pass("token signature", "made with the key derived from the group's "+name+" key")
+			return admitted{enrollment: member, group: group.EnrollmentGroupID}, "", nil
+		}
+		if len(entries) < stride {
+			break
+		}
+		after = entries[stride-1].Key
+	}
+	trace.Fail("enrollment", fmt.Sprintf("none; the token is from none of %d groups with symmetric keys", tried),
+		"an individual enrollment "+evidence.RegistrationID+", or a group from whose key the device's is derived",
+		"Enroll the device, or give it the key that is derived from its group's for exactly this registration id: berth group device-key GROUP "+evidence.RegistrationID)
+	return admitted{}, attest.NotAdmitted, nil
+}
+
+// again is the enrollment of an intent, as it is now: a crash may lie between.
+func (s *Service) again(ctx context.Context, intent intent) (Enrollment, error) {
+	if intent.GroupID == "" {
+		return s.enrollment(ctx, intent.RegistrationID)
+	}
+	group, err := s.group(ctx, intent.GroupID)
+	switch {
+	case err != nil:
+		return Enrollment{}, err
+	case group.Attestation.Type == bySymmetricKey:
+		return group.withKeys(intent.RegistrationID), nil
+	}
+	return group.withCertificate(intent.RegistrationID, intent.Certificate), nil
+}
+
+// enrolledAs reports whether somebody enrolled a device of this id.
+func (s *Service) enrolledAs(ctx context.Context, registrationID string) bool {
+	_, err := s.enrollment(ctx, registrationID)
+	return err == nil
+}
+
+// join returns the change that keeps a device as a member of its group.
+func (s *Service) join(intent intent) []store.Change {
+	if intent.GroupID == "" {
+		return nil
+	}
+	return []store.Change{s.members.Put(memberKey(intent.GroupID, intent.RegistrationID), store.Always, intent.RegistrationID)}
+}

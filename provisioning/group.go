@@ -1,0 +1,59 @@
+package provisioning
+
+import (
+	"slices"
+
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// EnrollmentGroup is an enrollment of all devices that one authority signed, or
+// that have a key derived from one. It is written in the JSON of the provisioning
+// service's REST API (EnrollmentGroup).
+type EnrollmentGroup struct {
+	EnrollmentGroupID      string               `json:"enrollmentGroupId"`
+	Attestation            AttestationMechanism `json:"attestation"`
+	Capabilities           *Capabilities        `json:"capabilities,omitempty"`
+	HubHostName            string               `json:"iotHubHostName,omitempty"`
+	InitialTwin            *InitialTwin         `json:"initialTwin,omitempty"`
+	ETag                   string               `json:"etag,omitempty"` // with its quotes: "\"…\""
+	ProvisioningStatus     ProvisioningStatus   `json:"provisioningStatus,omitempty"`
+	ReprovisionPolicy      *ReprovisionPolicy   `json:"reprovisionPolicy,omitempty"`
+	CreatedDateTimeUTC     Time                 `json:"createdDateTimeUtc,omitzero"`
+	LastUpdatedDateTimeUTC Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
+	AllocationPolicy       AllocationPolicy     `json:"allocationPolicy,omitempty"`
+	Hubs                   []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
+}
+
+// member is the group as the individual enrollment of one of its devices.
+func (g EnrollmentGroup) member(registrationID string) Enrollment {
+	return Enrollment{
+		RegistrationID: registrationID, Capabilities: g.Capabilities, HubHostName: g.HubHostName, InitialTwin: g.InitialTwin,
+		ETag: g.ETag, ProvisioningStatus: g.ProvisioningStatus, ReprovisionPolicy: g.ReprovisionPolicy,
+		CreatedDateTimeUTC: g.CreatedDateTimeUTC, LastUpdatedDateTimeUTC: g.LastUpdatedDateTimeUTC,
+		AllocationPolicy: g.AllocationPolicy, Hubs: slices.Clone(g.Hubs), Attestation: AttestationMechanism{Type: g.Attestation.Type},
+	}
+}
+
+// withCertificate is member for a device with this certificate.
+func (g EnrollmentGroup) withCertificate(registrationID string, certificate *X509CertificateInfo) Enrollment {
+	member := g.member(registrationID)
+	member.Attestation.X509 = &X509Attestation{ClientCertificates: &X509Certificates{Primary: &X509Certificate{Info: certificate}}}
+	return member
+}
+
+// withKeys is member for a device with keys derived from the group's.
+func (g EnrollmentGroup) withKeys(registrationID string) Enrollment {
+	member := g.member(registrationID)
+	keys := g.Attestation.SymmetricKey
+	member.Attestation.SymmetricKey = &SymmetricKeyAttestation{
+		PrimaryKey: attest.DeriveKey(keys.PrimaryKey, registrationID), SecondaryKey: attest.DeriveKey(keys.SecondaryKey, registrationID)}
+	return member
+}
+
+// withoutKeys leaves out the keys, as what is read shows it.
+func (m AttestationMechanism) withoutKeys() AttestationMechanism {
+	if m.SymmetricKey != nil {
+		m.SymmetricKey = &SymmetricKeyAttestation{}
+	}
+	return m
+}

@@ -1,0 +1,311 @@
+package provisioning
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// Group returns an enrollment group. It returns fault 404204 when there is none.
+func (s *Service) Group(ctx context.Context, id string) (EnrollmentGroup, error) {
+	group, err := s.group(ctx, id)
+	group.Attestation = group.Attestation.withoutKeys()
+	return group.EnrollmentGroup, err
+}
+
+// GroupAttestationMechanism returns how the devices of a group prove themselves,
+// keys included. It returns fault 404204 when there is no such group.
+func (s *Service) GroupAttestationMechanism(ctx context.Context, id string) (AttestationMechanism, error) {
+	group, err := s.group(ctx, id)
+	return group.Attestation, err
+}
+
+// CreateGroup adds a group. It returns fault 409202 when the id is taken, and the
+// faults of PutGroup.
+func (s *Service) CreateGroup(ctx context.Context, group EnrollmentGroup) (EnrollmentGroup, error) {
+	if _, err := s.group(ctx, group.EnrollmentGroupID); err == nil {
+		return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
+	} else if !errors.Is(err, fault.GroupNotFound) {
+		return EnrollmentGroup{}, err
+	}
+	written, err := s.writeGroup(ctx, group, nil, store.Absent)
+	if _, conflict := store.IsConflict(err); conflict {
+		return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
+	}
+	return written, err
+}
+
+func groupExists(id string) error {
+	return fault.New(fault.EnrollmentConflict, "There is an enrollment group %q already. Update it, or delete it first", id)
+}
+
+// PutGroup creates a group or replaces it, under the condition ifMatch as in
+// PutEnrollment. It returns fault 400004 and the like for what is wrong in it, and
+// 412001 when the condition does not hold.
+func (s *Service) PutGroup(ctx context.Context, group EnrollmentGroup, ifMatch string) (EnrollmentGroup, error) {
+	for {
+		prior, err := s.group(ctx, group.EnrollmentGroupID)
+		exists := err == nil
+		if err != nil && !errors.Is(err, fault.GroupNotFound) {
+			return EnrollmentGroup{}, err
+		}
+		if err := precondition("enrollment group", ifMatch, prior.ETag, exists); err != nil {
+			return EnrollmentGroup{}, err
+		}
+		var written EnrollmentGroup
+		if exists {
+			written, err = s.writeGroup(ctx, group, &prior, store.ETag(unquote(prior.ETag)))
+		} else {
+			written, err = s.writeGroup(ctx, group, nil, store.Absent)
+		}
+		if _, conflict := store.IsConflict(err); conflict {
+			continue // changed since it was read: look again whether the condition holds
+		}
+		return written, err
+	}
+}
+
+// DeleteGroup removes a group under the condition ifMatch, as in PutEnrollment.
+// Its devices stay in their hubs, and are only kept from registering again.
+func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
+	for {
+		prior, err := s.group(ctx, id)
+		if err != nil {
+			return err
+		}
+		if err := precondition("enrollment group", ifMatch, prior.ETag, true); err != nil {
+			return err
+		}
+		changes := []store.Change{s.groups.Delete(key(id), store.ETag(unquote(prior.ETag)))}
+		for _, name := range prior.signerKeys() {
+			changes = append(changes, s.signers.Delete(name, store.Always))
+		}
+		_, err = s.config.Documents.Commit(ctx, changes...)
+		if _, conflict := store.IsConflict(err); !conflict {
+			return err
+		}
+	}
+}
+
+// Groups returns at most limit groups whose ids start with prefix, in the order of
+// their ids; after and next are as in Enrollments.
+func (s *Service) Groups(ctx context.Context, prefix, after string, limit int) (groups []EnrollmentGroup, next string, err error) {
+	entries, err := s.groups.List(ctx, key(prefix), after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	groups = make([]EnrollmentGroup, len(entries))
+	for i, entry := range entries {
+		groups[i] = entry.Value.EnrollmentGroup
+		groups[i].ETag = quote(entry.ETag)
+		groups[i].Attestation = groups[i].Attestation.withoutKeys()
+	}
+	if len(entries) == limit {
+		next = entries[limit-1].Key
+	}
+	return groups, next, nil
+}
+
+// GroupRegistrations returns at most limit registration records of a group's
+// devices, in the order of their ids; after and next are as in Enrollments. It
+// returns fault 404204 when there is no such group.
+func (s *Service) GroupRegistrations(ctx context.Context, id, after string, limit int) (registrations []Registration, next string, err error) {
+	if _, err := s.group(ctx, id); err != nil {
+		return nil, "", err
+	}
+	prefix := key(id) + "/"
+	entries, err := s.members.List(ctx, prefix, after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	registrations = []Registration{}
+	for _, entry := range entries {
+		record, err := s.record(ctx, entry.Value)
+		switch {
+		case err == nil && key(record.GroupID) == key(id):
+			registrations = append(registrations, record.Registration)
+		case err != nil && !errors.Is(err, fault.RegistrationNotFound):
+			return nil, "", err
+		}
+	}
+	if len(entries) == limit {
+		next = entries[limit-1].Key
+	}
+	return registrations, next, nil
+}
+
+// memberKey is where it is kept that a device registered by way of a group.
+func memberKey(groupID, registrationID string) string {
+	return key(groupID) + "/" + key(registrationID)
+}
+
+// storedGroup is a group with what it does not show: the certificates that sign
+// its devices.
+type storedGroup struct {
+	EnrollmentGroup
+	Signing [2][]byte `json:"signing"` // primary and secondary, DER; empty for none
+}
+
+func (s *Service) group(ctx context.Context, id string) (storedGroup, error) {
+	if err := checkRegistrationID(id); err != nil {
+		return storedGroup{}, fault.New(fault.ArgumentInvalid, "The enrollment group id %.128q is none: up to 128 letters, digits and - . _ : are allowed, with a letter, a digit or a dash at the end", id)
+	}
+	group, etag, err := s.groups.Get(ctx, key(id))
+	if errors.Is(err, store.ErrNotFound) {
+		return storedGroup{}, fault.New(fault.GroupNotFound, "There is no enrollment group %q", id)
+	}
+	group.ETag = quote(etag)
+	return group, err
+}
+
+// writeGroup checks and stores a group; prior is the one it replaces.
+func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *storedGroup, match store.Match) (EnrollmentGroup, error) {
+	stored, err := s.completeGroup(group, prior)
+	if err != nil {
+		return EnrollmentGroup{}, err
+	}
+	now := Time{s.config.Now().UTC()}
+	stored.CreatedDateTimeUTC, stored.LastUpdatedDateTimeUTC, stored.ETag = now, now, ""
+	var changes []store.Change
+	kept := make(map[string]bool)
+	for i, der := range stored.Signing {
+		if len(der) == 0 {
+			continue
+		}
+		name := signerKey(der, stored.EnrollmentGroupID, i)
+		if kept[name] = true; name == "" {
+			continue
+		}
+		changes = append(changes, s.signers.Put(name, store.Always, signer{stored.EnrollmentGroupID, der}))
+	}
+	if prior != nil {
+		stored.CreatedDateTimeUTC = prior.CreatedDateTimeUTC
+		for _, name := range prior.signerKeys() {
+			if !kept[name] {
+				changes = append(changes, s.signers.Delete(name, store.Always))
+			}
+		}
+	}
+	etags, err := s.config.Documents.Commit(ctx, append([]store.Change{s.groups.Put(key(stored.EnrollmentGroupID), match, stored)}, changes...)...)
+	if err != nil {
+		return EnrollmentGroup{}, err
+	}
+	stored.ETag = quote(etags[0])
+	return stored.EnrollmentGroup, nil
+}
+
+// completeGroup checks a group that is to be written and fills in what its writer
+// may leave out.
+func (s *Service) completeGroup(group EnrollmentGroup, prior *storedGroup) (storedGroup, error) {
+	stored := storedGroup{EnrollmentGroup: group}
+	stored.Attestation = group.Attestation.clone()
+	var before storedGroup
+	if prior != nil {
+		before = *prior
+		stored.EnrollmentGroupID = prior.EnrollmentGroupID // the case of the first writing stays
+	}
+	if err := checkType(stored.Attestation.Type); err != nil {
+		return stored, err
+	}
+	var sample Enrollment // as one of the group's devices will be
+	if stored.Attestation.Type == bySymmetricKey {
+		stored.Attestation.X509 = nil
+		if err := completeKeys(&stored.Attestation, before.Attestation); err != nil {
+			return stored, err
+		}
+		sample = stored.withKeys("device")
+	} else {
+		stored.Attestation.SymmetricKey = nil
+		if err := stored.completeSigning(before); err != nil {
+			return stored, err
+		}
+		sample = stored.withCertificate("device", stored.Attestation.X509.SigningCertificates.Primary.Info)
+	}
+	if group.InitialTwin != nil {
+		twin := *group.InitialTwin
+		sample.InitialTwin = &twin
+	}
+	if err := s.completeTerms(&sample); err != nil {
+		return stored, err
+	}
+	stored.ProvisioningStatus, stored.ReprovisionPolicy, stored.InitialTwin = sample.ProvisioningStatus, sample.ReprovisionPolicy, sample.InitialTwin
+	return stored, nil
+}
+
+// completeSigning checks the certificates that sign the group's devices, and keeps
+// them: their keys are needed.
+func (g *storedGroup) completeSigning(before storedGroup) error {
+	x := g.Attestation.X509
+	if x == nil || x.SigningCertificates == nil {
+		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.signingCertificates is missing. A group has the certificate there that signs its devices"))
+	}
+	x.ClientCertificates = nil
+	for i, given := range []*X509Certificate{x.SigningCertificates.Primary, x.SigningCertificates.Secondary} {
+		switch {
+		case given == nil:
+		case given.Certificate == "":
+			g.Signing[i] = before.Signing[i] // the one that is there, if Info says the same
+		default:
+			certificates, err := credential.ParseCertificates([]byte(given.Certificate))
+			if err != nil {
+				continue // said below, with its field
+			}
+			if err := checkAuthority(certificates[0]); err != nil {
+				return about([]string{"primary", "secondary"}[i], err)
+			}
+			g.Signing[i] = certificates[0].Raw
+		}
+	}
+	var earlier *X509Certificates
+	if before.Attestation.X509 != nil {
+		earlier = before.Attestation.X509.SigningCertificates
+	}
+	return completeCertificates("signingCertificates", x.SigningCertificates, earlier)
+}
+
+// signer is a certificate that signs devices of a group, kept under its name.
+type signer struct {
+	Group       string `json:"group"`
+	Certificate []byte `json:"certificate"` // DER
+}
+
+// signerKey is where a signing certificate is found: by the name that the
+// certificates which it signs have as their issuer.
+func signerKey(der []byte, groupID string, which int) string {
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		return "" // it was parsed when it came in
+	}
+	return nameKey(certificate.RawSubject) + "/" + key(groupID) + "/" + []string{"primary", "secondary"}[which]
+}
+
+func nameKey(name []byte) string {
+	sum := sha256.Sum256(name)
+	return hex.EncodeToString(sum[:])
+}
+
+func (g storedGroup) signerKeys() (keys []string) {
+	for i, der := range g.Signing {
+		if name := signerKey(der, g.EnrollmentGroupID, i); len(der) > 0 && name != "" {
+			keys = append(keys, name)
+		}
+	}
+	return keys
+}
+
+// signersNamed returns the signing certificates with an encoded name.
+func (s *Service) signersNamed(ctx context.Context, name []byte) ([]signer, error) {
+	const most = 100 // of one name: authorities made anew, and groups that share one
+	entries, err := s.signers.List(ctx, nameKey(name)+"/", "", most)
+	found := make([]signer, len(entries))
+	for i, entry := range entries {
+		found[i] = entry.Value
+	}
+	return found, err
+}

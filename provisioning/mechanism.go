@@ -1,0 +1,161 @@
+package provisioning
+
+import (
+	"crypto/x509"
+	"strings"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+)
+
+// keySize is that of keys that the service makes, in bytes.
+const keySize = 64
+
+// clone returns a copy that can be completed without changing the original.
+func (m AttestationMechanism) clone() AttestationMechanism {
+	if m.X509 != nil {
+		m.X509 = &X509Attestation{ClientCertificates: m.X509.ClientCertificates.clone(), SigningCertificates: m.X509.SigningCertificates.clone()}
+	}
+	if m.SymmetricKey != nil {
+		keys := *m.SymmetricKey
+		m.SymmetricKey = &keys
+	}
+	return m
+}
+
+func (c *X509Certificates) clone() *X509Certificates {
+	if c == nil {
+		return nil
+	}
+	own := *c
+	for _, certificate := range []**X509Certificate{&own.Primary, &own.Secondary} {
+		if *certificate != nil {
+			copied := **certificate
+			*certificate = &copied
+		}
+	}
+	return &own
+}
+
+// completeAttestation checks the mechanism of an individual enrollment and fills
+// in what its writer may leave out. before is the one that it replaces.
+func completeAttestation(mechanism *AttestationMechanism, before AttestationMechanism) error {
+	if err := checkType(mechanism.Type); err != nil {
+		return err
+	}
+	if mechanism.Type == bySymmetricKey {
+		mechanism.X509 = nil
+		return completeKeys(mechanism, before)
+	}
+	mechanism.SymmetricKey = nil
+	if mechanism.X509 == nil || mechanism.X509.ClientCertificates == nil {
+		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
+	}
+	var earlier *X509Certificates
+	if before.X509 != nil {
+		earlier = before.X509.ClientCertificates
+	}
+	mechanism.X509.SigningCertificates = nil
+	return completeCertificates("clientCertificates", mechanism.X509.ClientCertificates, earlier)
+}
+
+func checkType(name string) error {
+	switch name {
+	case byX509, bySymmetricKey:
+		return nil
+	case "":
+		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509 or symmetricKey"))
+	case "tpm":
+		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type tpm is not served by this version of Berth. Use x509 or symmetricKey"))
+	}
+	return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509 or symmetricKey", name))
+}
+
+// completeKeys makes the keys that are left out. An enrollment that was read,
+// changed and is written back has none, and keeps those that it had.
+func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) error {
+	if mechanism.SymmetricKey == nil {
+		mechanism.SymmetricKey = new(SymmetricKeyAttestation)
+	}
+	var earlier SymmetricKeyAttestation
+	if before.SymmetricKey != nil {
+		earlier = *before.SymmetricKey
+	}
+	for _, part := range []struct {
+		name    string
+		key     *string
+		earlier string
+	}{{"primary", &mechanism.SymmetricKey.PrimaryKey, earlier.PrimaryKey}, {"secondary", &mechanism.SymmetricKey.SecondaryKey, earlier.SecondaryKey}} {
+		switch {
+		case *part.key != "":
+		case part.earlier != "":
+			*part.key = part.earlier
+		default:
+			*part.key = credential.NewKey(keySize)
+		}
+		if !credential.ValidKey(*part.key) {
+			return about(part.name, fault.New(fault.ArgumentInvalid, "The %s key is not base64 of 16 to 64 bytes. Leave it out to have one made", fault.Word(part.name)))
+		}
+	}
+	return nil
+}
+
+// completeCertificate replaces a certificate by what it says: what comes out of
+// the service is never the certificate. An enrollment that was read, changed
+// and is written back carries only what it says; then it must say the same.
+func completeCertificate(which string, certificate, before *X509Certificate) error {
+	if certificate == nil {
+		return nil
+	}
+	if certificate.Certificate == "" {
+		if certificate.Info == nil {
+			return nil
+		}
+		if before == nil || before.Info == nil || !strings.EqualFold(before.Info.SHA256Thumbprint, certificate.Info.SHA256Thumbprint) {
+			return fault.New(fault.ArgumentInvalid, "The %s certificate is missing: info alone is enough only for the certificate that is enrolled already", fault.Word(which))
+		}
+		certificate.Info = before.Info
+		return nil
+	}
+	parsed, err := credential.ParseCertificates([]byte(certificate.Certificate))
+	if err != nil {
+		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: %v", fault.Word(which), err)
+	}
+	if len(parsed) > 1 {
+		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: this holds %d certificates. An individual enrollment takes the device's own certificate alone, without its chain", fault.Word(which), len(parsed))
+	}
+	*certificate = X509Certificate{Info: describe(parsed[0])}
+	return nil
+}
+
+// completeCertificates checks a primary and a secondary certificate. earlier are
+// those that they replace, nil for none.
+func completeCertificates(what string, certificates, earlier *X509Certificates) error {
+	if earlier == nil {
+		earlier = new(X509Certificates)
+	}
+	if err := completeCertificate("primary", certificates.Primary, earlier.Primary); err != nil {
+		return about("primary", err)
+	}
+	if certificates.Primary == nil || certificates.Primary.Info == nil {
+		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.%s.primary has no certificate", fault.Word(what)))
+	}
+	if err := completeCertificate("secondary", certificates.Secondary, earlier.Secondary); err != nil {
+		return about("secondary", err)
+	}
+	if certificates.Secondary != nil && certificates.Secondary.Info == nil {
+		certificates.Secondary = nil
+	}
+	return nil
+}
+
+// checkAuthority refuses a certificate whose devices a group could not let in.
+func checkAuthority(certificate *x509.Certificate) error {
+	if !certificate.BasicConstraintsValid || !certificate.IsCA {
+		return fault.New(fault.ArgumentInvalid, "The certificate %.200q is no authority: it has no basic constraint CA:TRUE. A group takes the certificate that signs its devices; a device's own belongs into an individual enrollment", certificate.Subject.String())
+	}
+	if certificate.KeyUsage != 0 && certificate.KeyUsage&x509.KeyUsageCertSign == 0 {
+		return fault.New(fault.ArgumentInvalid, "The certificate %.200q may not sign certificates: its key usage lacks keyCertSign", certificate.Subject.String())
+	}
+	return nil
+}
