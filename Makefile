@@ -5,7 +5,7 @@ FUZZTIME ?= 10m
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help demo build test unit conformance lint fuzz bench microbench
+.PHONY: help demo build test unit conformance lint fuzz bench microbench screenshots
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -46,4 +46,8 @@ bench: build ## the figures of docs/benchmarks.md: berth beside mosquitto, about
 	$(GO) run ./bench -berth bin/berth -o docs/benchmarks.md
 
 microbench: ## allocations and times of the hot paths
-	$(GO) test -run '^$$' -bench . -benchmem ./wire/... ./hub/... ./store/...
+	$(GO) test -run '^$$' -bench . -benchmem ./wire/... ./hub/... ./store/... ./portal
+
+screenshots: build ## the pictures in docs/images, taken anew; needs chromium, and chromium-l10n for French
+	@[ -d conformance/browser/node_modules ] || npm ci --prefix conformance/browser --ignore-scripts --no-audit --no-fund --loglevel=error
+	BERTH_BINARY=$(CURDIR)/bin/berth node conformance/browser/docs.js docs/images

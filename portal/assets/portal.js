@@ -119,6 +119,7 @@ async function takeFile(name, file, input) {
     text.value = btoa(String.fromCharCode(...bytes));
   }
   if (input) input.value = ""; // the text is what is sent
+  document.querySelector(`[data-chosen="${name}"]`).textContent = file.name;
   guarded.add(text.form);
   text.dispatchEvent(new Event("inspect"));
 }
