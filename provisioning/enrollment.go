@@ -91,6 +91,13 @@ type SymmetricKeyAttestation struct {
 type X509Attestation struct {
 	ClientCertificates  *X509Certificates `json:"clientCertificates,omitempty"`  // of an individual enrollment
 	SigningCertificates *X509Certificates `json:"signingCertificates,omitempty"` // of a group
+	CAReferences        *X509CAReferences `json:"caReferences,omitempty"`        // of a group, in place of signing certificates
+}
+
+// X509CAReferences names certificate authorities of the service.
+type X509CAReferences struct {
+	Primary   string `json:"primary,omitempty"`
+	Secondary string `json:"secondary,omitempty"`
 }
 
 // X509Certificates is a primary certificate and one to roll over to.

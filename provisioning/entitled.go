@@ -63,7 +63,12 @@ func (s *Service) own(trace *attest.Trace, evidence attest.Evidence, enrollment 
 // the nearest first.
 func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
 	var failed attest.Trace // what was wrong with the first authority of the right name
-	for _, name := range attest.Ancestors(evidence, nil) {
+	known := s.knownAuthorities(ctx)
+	ancestors := attest.Ancestors(evidence, known.named)
+	if known.err != nil {
+		return admitted{}, "", known.err
+	}
+	for _, name := range ancestors {
 		signers, err := s.signersNamed(ctx, name)
 		if err != nil {
 			return admitted{}, "", err
@@ -75,7 +80,14 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 			}
 			attempt := attest.Trace{}
 			attempt.Pass("enrollment", fmt.Sprintf("group %s, X.509, signed by %s", candidate.Group, authority.Subject))
-			if _, ok := attest.Descends(&attempt, evidence, authority, nil, s.config.Now()); !ok {
+			trusted, err := s.stillTrusted(ctx, &attempt, candidate)
+			if err != nil {
+				return admitted{}, "", err
+			}
+			if trusted {
+				_, trusted = attest.Descends(&attempt, evidence, authority, known.certificates, s.config.Now())
+			}
+			if !trusted {
 				if failed == nil {
 					failed = attempt
 				}
@@ -107,6 +119,63 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 			"Enroll the device's certificate, or make a group with the certificate that signed it. If there is such a group, let the device send the certificates in between too")
 	}
 	return admitted{}, attest.NotAdmitted, nil
+}
+
+// stillTrusted checks the authority that a group names, as it is now: it may have
+// been replaced or deleted since.
+func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candidate signer) (bool, error) {
+	if candidate.Authority == "" {
+		return true, nil
+	}
+	authority, err := s.authority(ctx, candidate.Authority)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		trace.Fail("certificate authority", candidate.Authority+", which was deleted", "a verified authority", "Upload the authority again, or let the group name another")
+		return false, nil
+	case err != nil:
+		return false, err
+	case !authority.IsVerified || !bytes.Equal(authority.Certificate, candidate.Certificate):
+		trace.Fail("certificate authority", candidate.Authority+", which was replaced and is not verified, or is another than the group was made with", "a verified authority",
+			"Verify the authority, and save the group again so that it takes the new certificate")
+		return false, nil
+	}
+	trace.Pass("certificate authority", candidate.Authority+", verified")
+	return true, nil
+}
+
+// authoritiesSeen collects the authorities of the service that a chain leads over,
+// for devices that don't send the certificates in between.
+type authoritiesSeen struct {
+	named        func(name []byte) []*x509.Certificate
+	certificates []*x509.Certificate
+	err          error
+}
+
+func (s *Service) knownAuthorities(ctx context.Context) *authoritiesSeen {
+	seen := new(authoritiesSeen)
+	seen.named = func(name []byte) (found []*x509.Certificate) {
+		const most = 10 // of one name
+		entries, err := s.authorityNames.List(ctx, nameKey(name)+"/", "", most)
+		for _, entry := range entries {
+			var stored storedAuthority
+			if stored, _, err = s.authorities.Get(ctx, entry.Value); errors.Is(err, store.ErrNotFound) {
+				err = nil
+				continue
+			}
+			var certificate *x509.Certificate
+			if err == nil {
+				certificate, err = x509.ParseCertificate(stored.Certificate)
+			}
+			if err != nil {
+				break
+			}
+			found = append(found, certificate)
+		}
+		seen.err = errors.Join(seen.err, err)
+		seen.certificates = append(seen.certificates, found...)
+		return found
+	}
+	return seen
 }
 
 // derivedMember finds the group from whose key the device's is derived. The

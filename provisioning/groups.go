@@ -166,7 +166,7 @@ func (s *Service) group(ctx context.Context, id string) (storedGroup, error) {
 
 // writeGroup checks and stores a group; prior is the one it replaces.
 func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *storedGroup, match store.Match) (EnrollmentGroup, error) {
-	stored, err := s.completeGroup(group, prior)
+	stored, err := s.completeGroup(ctx, group, prior)
 	if err != nil {
 		return EnrollmentGroup{}, err
 	}
@@ -182,7 +182,7 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 		if kept[name] = true; name == "" {
 			continue
 		}
-		changes = append(changes, s.signers.Put(name, store.Always, signer{stored.EnrollmentGroupID, der}))
+		changes = append(changes, s.signers.Put(name, store.Always, signer{stored.EnrollmentGroupID, der, stored.reference(i)}))
 	}
 	if prior != nil {
 		stored.CreatedDateTimeUTC = prior.CreatedDateTimeUTC
@@ -202,7 +202,7 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 
 // completeGroup checks a group that is to be written and fills in what its writer
 // may leave out.
-func (s *Service) completeGroup(group EnrollmentGroup, prior *storedGroup) (storedGroup, error) {
+func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prior *storedGroup) (storedGroup, error) {
 	stored := storedGroup{EnrollmentGroup: group}
 	stored.Attestation = group.Attestation.clone()
 	var before storedGroup
@@ -222,10 +222,14 @@ func (s *Service) completeGroup(group EnrollmentGroup, prior *storedGroup) (stor
 		sample = stored.withKeys("device")
 	} else {
 		stored.Attestation.SymmetricKey = nil
-		if err := stored.completeSigning(before); err != nil {
+		if err := s.completeSigners(ctx, &stored, before); err != nil {
 			return stored, err
 		}
-		sample = stored.withCertificate("device", stored.Attestation.X509.SigningCertificates.Primary.Info)
+		certificate, err := x509.ParseCertificate(stored.Signing[0])
+		if err != nil {
+			return stored, err // it was parsed when it came in
+		}
+		sample = stored.withCertificate("device", describe(certificate))
 	}
 	if group.InitialTwin != nil {
 		twin := *group.InitialTwin
@@ -238,6 +242,37 @@ func (s *Service) completeGroup(group EnrollmentGroup, prior *storedGroup) (stor
 	return stored, nil
 }
 
+// completeSigners checks who signs the group's devices: certificates, or
+// authorities of the service by their names.
+func (s *Service) completeSigners(ctx context.Context, stored *storedGroup, before storedGroup) error {
+	x := stored.Attestation.X509
+	if x == nil || x.CAReferences == nil || x.CAReferences.Primary == "" && x.SigningCertificates != nil {
+		return stored.completeSigning(before)
+	}
+	x.ClientCertificates, x.SigningCertificates = nil, nil
+	for i, name := range []string{x.CAReferences.Primary, x.CAReferences.Secondary} {
+		if name == "" {
+			if i == 0 {
+				return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.caReferences.primary is missing. It is the name of a certificate authority of this service"))
+			}
+			continue
+		}
+		field := []string{"primary", "secondary"}[i]
+		authority, err := s.authority(ctx, name)
+		if errors.Is(err, fault.NotFound) {
+			return about(field, fault.New(fault.ArgumentInvalid, "There is no certificate authority %q. Upload it first", name))
+		}
+		if err != nil {
+			return about(field, err)
+		}
+		if !authority.IsVerified {
+			return about(field, fault.New(fault.ArgumentInvalid, "The certificate authority %q is not verified. Prove that you hold its key, or upload it as trusted", name))
+		}
+		stored.Signing[i] = authority.Certificate
+	}
+	return nil
+}
+
 // completeSigning checks the certificates that sign the group's devices, and keeps
 // them: their keys are needed.
 func (g *storedGroup) completeSigning(before storedGroup) error {
@@ -245,7 +280,7 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 	if x == nil || x.SigningCertificates == nil {
 		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.signingCertificates is missing. A group has the certificate there that signs its devices"))
 	}
-	x.ClientCertificates = nil
+	x.ClientCertificates, x.CAReferences = nil, nil
 	for i, given := range []*X509Certificate{x.SigningCertificates.Primary, x.SigningCertificates.Secondary} {
 		switch {
 		case given == nil:
@@ -272,7 +307,17 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 // signer is a certificate that signs devices of a group, kept under its name.
 type signer struct {
 	Group       string `json:"group"`
-	Certificate []byte `json:"certificate"` // DER
+	Certificate []byte `json:"certificate"`         // DER
+	Authority   string `json:"authority,omitempty"` // the service's authority that it is, if the group names one
+}
+
+// reference is the authority that a group names as its primary (0) or secondary
+// (1) one, or "".
+func (g storedGroup) reference(which int) string {
+	if g.Attestation.X509 == nil || g.Attestation.X509.CAReferences == nil {
+		return ""
+	}
+	return []string{g.Attestation.X509.CAReferences.Primary, g.Attestation.X509.CAReferences.Secondary}[which]
 }
 
 // signerKey is where a signing certificate is found: by the name that the

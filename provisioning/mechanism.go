@@ -14,7 +14,12 @@ const keySize = 64
 // clone returns a copy that can be completed without changing the original.
 func (m AttestationMechanism) clone() AttestationMechanism {
 	if m.X509 != nil {
-		m.X509 = &X509Attestation{ClientCertificates: m.X509.ClientCertificates.clone(), SigningCertificates: m.X509.SigningCertificates.clone()}
+		own := X509Attestation{ClientCertificates: m.X509.ClientCertificates.clone(), SigningCertificates: m.X509.SigningCertificates.clone()}
+		if m.X509.CAReferences != nil {
+			references := *m.X509.CAReferences
+			own.CAReferences = &references
+		}
+		m.X509 = &own
 	}
 	if m.SymmetricKey != nil {
 		keys := *m.SymmetricKey
@@ -55,7 +60,7 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 	if before.X509 != nil {
 		earlier = before.X509.ClientCertificates
 	}
-	mechanism.X509.SigningCertificates = nil
+	mechanism.X509.SigningCertificates, mechanism.X509.CAReferences = nil, nil
 	return completeCertificates("clientCertificates", mechanism.X509.ClientCertificates, earlier)
 }
 

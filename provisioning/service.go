@@ -59,17 +59,19 @@ type Config struct {
 // Service is one provisioning service. Its methods may be called at once from
 // many goroutines; their errors are *fault.Error unless storage fails.
 type Service struct {
-	config        Config
-	enrollments   store.Table[Enrollment]
-	registrations store.Table[record]
-	groups        store.Table[storedGroup]
-	signers       store.Table[signer] // signing certificates by their names
-	members       store.Table[string] // registration ids by their group
-	intents       store.Table[intent]
-	policies      store.Table[credential.Policy]
-	attempts      *attempts
-	jobs          jobs
-	tally         tally
+	config         Config
+	enrollments    store.Table[Enrollment]
+	registrations  store.Table[record]
+	groups         store.Table[storedGroup]
+	signers        store.Table[signer] // signing certificates by their names
+	members        store.Table[string] // registration ids by their group
+	authorities    store.Table[storedAuthority]
+	authorityNames store.Table[string] // names of authorities by the subjects of their certificates
+	intents        store.Table[intent]
+	policies       store.Table[credential.Policy]
+	attempts       *attempts
+	jobs           jobs
+	tally          tally
 
 	work   context.Context // of assignments, which outlive the request that began them
 	stop   context.CancelFunc
@@ -84,14 +86,16 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		config.Pace = Instant
 	}
 	s := &Service{
-		config:        config,
-		enrollments:   store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
-		registrations: store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
-		groups:        store.Table[storedGroup]{Documents: config.Documents, Collection: "provisioning/groups"},
-		signers:       store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
-		members:       store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},
-		intents:       store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
-		policies:      store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
+		config:         config,
+		enrollments:    store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
+		registrations:  store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
+		groups:         store.Table[storedGroup]{Documents: config.Documents, Collection: "provisioning/groups"},
+		signers:        store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
+		members:        store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},
+		authorities:    store.Table[storedAuthority]{Documents: config.Documents, Collection: "provisioning/authorities"},
+		authorityNames: store.Table[string]{Documents: config.Documents, Collection: "provisioning/authority-names"},
+		intents:        store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
+		policies:       store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
 	}
 	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.createPolicies(ctx); err != nil {

@@ -42,7 +42,7 @@ type Config struct {
 // path tells which service a request is for; among several hubs, the Host does.
 func New(config Config) http.Handler {
 	h := &handler{Config: config}
-	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.unserved()} {
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
 	return h

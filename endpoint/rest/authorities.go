@@ -1,0 +1,75 @@
+package rest
+
+import (
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// authorities are the operations on certificate authorities, which Azure has in
+// its management API.
+func (h *handler) authorities() []route {
+	const one = "/berth/provisioning/certificates/{id}"
+	return []route{
+		{"GET", "/berth/provisioning/certificates", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfAuthorities},
+		{"GET", one, provisioningAPI, provisioning.EnrollmentRead, 0, getAuthority},
+		{"PUT", one, provisioningAPI, provisioning.ServiceConfig, smallBody, putAuthority},
+		{"DELETE", one, provisioningAPI, provisioning.ServiceConfig, 0, deleteAuthority},
+		{"POST", one + "/generateVerificationCode", provisioningAPI, provisioning.ServiceConfig, 0, newVerificationCode},
+		{"POST", one + "/verify", provisioningAPI, provisioning.ServiceConfig, smallBody, verifyAuthority},
+	}
+}
+
+// authorityBody is what is sent of an authority: a certificate in PEM, or in
+// base64 of PEM or DER.
+type authorityBody struct {
+	Certificate string `json:"certificate"`
+	IsVerified  bool   `json:"isVerified"` // trust it without proof of possession
+}
+
+func pageOfAuthorities(c *call) (any, error) {
+	return page(c, func(prefix, after string, limit int) ([]provisioning.Authority, string, error) {
+		return c.Provisioning.Authorities(c.Context(), prefix, after, limit)
+	})
+}
+
+func getAuthority(c *call) (any, error) {
+	authority, err := c.Provisioning.Authority(c.Context(), c.parameters["id"])
+	return c.tagged(authority, authority.ETag, err)
+}
+
+func putAuthority(c *call) (any, error) {
+	body, err := c.authorityBody()
+	if err != nil {
+		return nil, err
+	}
+	written, err := c.Provisioning.PutAuthority(c.Context(), c.parameters["id"], []byte(body.Certificate), body.IsVerified, c.Header.Get("If-Match"))
+	return c.tagged(written, written.ETag, err)
+}
+
+func deleteAuthority(c *call) (any, error) {
+	return nil, c.Provisioning.DeleteAuthority(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+}
+
+func newVerificationCode(c *call) (any, error) {
+	authority, err := c.Provisioning.NewVerificationCode(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+	return c.tagged(authority, authority.ETag, err)
+}
+
+func verifyAuthority(c *call) (any, error) {
+	body, err := c.authorityBody()
+	if err != nil {
+		return nil, err
+	}
+	authority, err := c.Provisioning.VerifyAuthority(c.Context(), c.parameters["id"], []byte(body.Certificate), c.Header.Get("If-Match"))
+	return c.tagged(authority, authority.ETag, err)
+}
+
+func (c *call) authorityBody() (body authorityBody, err error) {
+	if err := c.decode(&body); err != nil {
+		return body, err
+	}
+	if body.Certificate == "" {
+		return body, fault.New(fault.ArgumentNull, "The body has no certificate. It is PEM, or base64 of PEM or DER")
+	}
+	return body, nil
+}

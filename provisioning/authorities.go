@@ -1,0 +1,248 @@
+package provisioning
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"crypto/x509"
+	"encoding/hex"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// Authority is a certificate authority that groups may name (Azure's certificate
+// of a provisioning service, with the names of its management API). Devices come
+// in by it only once it is verified: somebody proved to hold its key, or said on
+// uploading it that it is to be trusted.
+type Authority struct {
+	Name       string              `json:"name"`
+	Info       X509CertificateInfo `json:"info"`
+	IsVerified bool                `json:"isVerified"`
+	Created    Time                `json:"created"`
+	Updated    Time                `json:"updated"`
+	ETag       string              `json:"etag,omitempty"` // with its quotes: "\"…\""
+
+	// VerificationCode is the common name of the certificate that proves possession,
+	// once it was asked for.
+	VerificationCode string `json:"verificationCode,omitempty"`
+
+	// Warning says what will keep the authority's devices out, or soon: expired,
+	// notYetValid or expiresSoon (30 days); "" for nothing.
+	Warning string `json:"warning,omitempty"`
+}
+
+// storedAuthority is an authority with its certificate.
+type storedAuthority struct {
+	Authority
+	Certificate []byte `json:"certificate"` // DER
+}
+
+// Authority returns a certificate authority. It returns fault 404000 when there is
+// none of this name.
+func (s *Service) Authority(ctx context.Context, name string) (Authority, error) {
+	stored, err := s.authority(ctx, name)
+	return s.describeAuthority(stored), err
+}
+
+// Authorities returns at most limit authorities whose names start with prefix, in
+// the order of their names; after and next are as in Enrollments.
+func (s *Service) Authorities(ctx context.Context, prefix, after string, limit int) (found []Authority, next string, err error) {
+	entries, err := s.authorities.List(ctx, key(prefix), after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	found = make([]Authority, len(entries))
+	for i, entry := range entries {
+		entry.Value.ETag = quote(entry.ETag)
+		found[i] = s.describeAuthority(entry.Value)
+	}
+	if len(entries) == limit {
+		next = entries[limit-1].Key
+	}
+	return found, next, nil
+}
+
+// PutAuthority uploads an authority's certificate (PEM, DER, or base64 of either)
+// under a name, or replaces one, under the condition ifMatch as in PutEnrollment.
+// trusted verifies it at once, without proof of possession. A certificate that
+// takes the place of another has to be verified anew.
+func (s *Service) PutAuthority(ctx context.Context, name string, certificate []byte, trusted bool, ifMatch string) (Authority, error) {
+	if err := checkAuthorityName(name); err != nil {
+		return Authority{}, err
+	}
+	parsed, err := credential.ParseCertificates(certificate)
+	if err != nil {
+		return Authority{}, about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
+	}
+	if len(parsed) > 1 {
+		return Authority{}, about("certificate", fault.New(fault.ArgumentInvalid, "The file holds %d certificates. Upload each authority by itself", len(parsed)))
+	}
+	if err := checkAuthority(parsed[0]); err != nil {
+		return Authority{}, about("certificate", err)
+	}
+	return s.changeAuthority(ctx, name, ifMatch, true, func(a *storedAuthority) error {
+		if !bytes.Equal(a.Certificate, parsed[0].Raw) {
+			a.IsVerified, a.VerificationCode = false, ""
+		}
+		a.IsVerified = a.IsVerified || trusted
+		a.Certificate, a.Info = parsed[0].Raw, *describe(parsed[0])
+		return nil
+	})
+}
+
+// NewVerificationCode makes the code that proves possession of an authority's key:
+// the common name of a certificate that the authority is to sign.
+func (s *Service) NewVerificationCode(ctx context.Context, name, ifMatch string) (Authority, error) {
+	return s.changeAuthority(ctx, name, ifMatch, false, func(a *storedAuthority) error {
+		var code [24]byte
+		rand.Read(code[:]) // never fails, see crypto/rand
+		a.VerificationCode = strings.ToUpper(hex.EncodeToString(code[:]))
+		return nil
+	})
+}
+
+// VerifyAuthority takes a certificate that the authority signed and whose common
+// name is the verification code. It returns fault 400004 for what does not prove
+// possession, and says why.
+func (s *Service) VerifyAuthority(ctx context.Context, name string, certificate []byte, ifMatch string) (Authority, error) {
+	return s.changeAuthority(ctx, name, ifMatch, false, func(a *storedAuthority) error {
+		if a.VerificationCode == "" {
+			return fault.New(fault.ArgumentInvalid, "The authority %q has no verification code yet. Ask for one, and sign a certificate with it as common name", a.Name)
+		}
+		parsed, err := credential.ParseCertificates(certificate)
+		if err != nil {
+			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
+		}
+		authority, err := x509.ParseCertificate(a.Certificate)
+		if err != nil {
+			return err
+		}
+		proof := parsed[0]
+		now := s.config.Now()
+		switch {
+		case subtle.ConstantTimeCompare([]byte(proof.Subject.CommonName), []byte(a.VerificationCode)) != 1:
+			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate's common name is %.128q and not the verification code. Make one with the code as it is shown", proof.Subject.CommonName))
+		case now.Before(proof.NotBefore) || now.After(proof.NotAfter):
+			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is valid from %s to %s only. Make a new one", proof.NotBefore.UTC().Format(time.RFC3339), proof.NotAfter.UTC().Format(time.RFC3339)))
+		case proof.CheckSignatureFrom(authority) != nil:
+			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate was not signed with the key of the authority %q. Sign it with the key that belongs to the certificate that was uploaded", a.Name))
+		}
+		a.IsVerified, a.VerificationCode = true, ""
+		return nil
+	})
+}
+
+// DeleteAuthority removes an authority under the condition ifMatch, as in
+// PutEnrollment.
+func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string) error {
+	for {
+		prior, err := s.authority(ctx, name)
+		if err != nil {
+			return err
+		}
+		if err := precondition("certificate authority", ifMatch, prior.ETag, true); err != nil {
+			return err
+		}
+		_, err = s.config.Documents.Commit(ctx,
+			s.authorities.Delete(key(name), store.ETag(unquote(prior.ETag))),
+			s.authorityNames.Delete(prior.subjectKey(), store.Always))
+		if _, conflict := store.IsConflict(err); !conflict {
+			return err
+		}
+	}
+}
+
+// changeAuthority changes an authority by compare-and-swap; create says whether it
+// may be a new one.
+func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, create bool, change func(*storedAuthority) error) (Authority, error) {
+	for {
+		prior, err := s.authority(ctx, name)
+		exists := err == nil
+		if err != nil && !(create && errors.Is(err, fault.NotFound)) {
+			return Authority{}, err
+		}
+		if err := precondition("certificate authority", ifMatch, prior.ETag, exists); err != nil {
+			return Authority{}, err
+		}
+		now := Time{s.config.Now().UTC()}
+		changed, match := prior, store.ETag(unquote(prior.ETag))
+		if !exists {
+			changed, match = storedAuthority{Authority: Authority{Name: name, Created: now}}, store.Absent
+		}
+		if err := change(&changed); err != nil {
+			return Authority{}, err
+		}
+		changed.Updated, changed.ETag = now, ""
+		changes := []store.Change{s.authorities.Put(key(name), match, changed), s.authorityNames.Put(changed.subjectKey(), store.Always, key(name))}
+		if exists && prior.subjectKey() != changed.subjectKey() {
+			changes = append(changes, s.authorityNames.Delete(prior.subjectKey(), store.Always))
+		}
+		etags, err := s.config.Documents.Commit(ctx, changes...)
+		if _, conflict := store.IsConflict(err); conflict {
+			continue
+		}
+		if err != nil {
+			return Authority{}, err
+		}
+		changed.ETag = quote(etags[0])
+		return s.describeAuthority(changed), nil
+	}
+}
+
+func (s *Service) authority(ctx context.Context, name string) (storedAuthority, error) {
+	if err := checkAuthorityName(name); err != nil {
+		return storedAuthority{}, err
+	}
+	stored, etag, err := s.authorities.Get(ctx, key(name))
+	if errors.Is(err, store.ErrNotFound) {
+		return storedAuthority{}, fault.New(fault.NotFound, "There is no certificate authority %q", name)
+	}
+	stored.ETag = quote(etag)
+	return stored, err
+}
+
+// describeAuthority adds what depends on the time.
+func (s *Service) describeAuthority(stored storedAuthority) Authority {
+	shown, now := stored.Authority, s.config.Now()
+	switch info := shown.Info; {
+	case info.NotAfterUTC.IsZero():
+	case now.After(info.NotAfterUTC.Time):
+		shown.Warning = "expired"
+	case now.Before(info.NotBeforeUTC.Time):
+		shown.Warning = "notYetValid"
+	case info.NotAfterUTC.Sub(now) < expiresSoon:
+		shown.Warning = "expiresSoon"
+	}
+	return shown
+}
+
+// subjectKey is where the authority is found by the name that certificates have as
+// their issuer.
+func (a storedAuthority) subjectKey() string {
+	certificate, err := x509.ParseCertificate(a.Certificate)
+	if err != nil {
+		return key(a.Name) // it was parsed when it came in
+	}
+	return nameKey(certificate.RawSubject) + "/" + key(a.Name)
+}
+
+// checkAuthorityName holds a name against the rules of Azure's management API: up
+// to 64 letters, digits and - . _
+func checkAuthorityName(name string) error {
+	valid := name != "" && len(name) <= 64
+	for i := range len(name) {
+		c := name[i]
+		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+		valid = valid && (alphanumeric || strings.IndexByte("-._", c) >= 0)
+	}
+	if !valid {
+		return about("name", fault.New(fault.ArgumentInvalid, "The name %.64q is no name of a certificate authority: up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
+	}
+	return nil
+}
