@@ -1,0 +1,50 @@
+package backend
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func authorityPath(name string) string {
+	return "/berth/provisioning/certificates/" + url.PathEscape(name)
+}
+
+// Authority returns a certificate authority of the service.
+func (p *Provisioning) Authority(ctx context.Context, name string) (authority provisioning.Authority, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: authorityPath(name), into: &authority})
+	return authority, err
+}
+
+// Authorities lists the certificate authorities as Enrollments does enrollments.
+func (p *Provisioning) Authorities(ctx context.Context, prefix, after string, top int) ([]provisioning.Authority, string, error) {
+	return list[provisioning.Authority](ctx, p.client, "/berth/provisioning/certificates", prefix, after, top)
+}
+
+// PutAuthority uploads an authority's certificate; trusted verifies it at once,
+// without proof of possession.
+func (p *Provisioning) PutAuthority(ctx context.Context, name string, certificate []byte, trusted bool, ifMatch string) (authority provisioning.Authority, err error) {
+	err = p.do(ctx, request{method: http.MethodPut, path: authorityPath(name), ifMatch: ifMatch,
+		body: map[string]any{"certificate": string(certificate), "isVerified": trusted}, into: &authority})
+	return authority, err
+}
+
+// NewVerificationCode makes the common name of the certificate that proves
+// possession of an authority's key.
+func (p *Provisioning) NewVerificationCode(ctx context.Context, name string) (authority provisioning.Authority, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: authorityPath(name) + "/generateVerificationCode", into: &authority})
+	return authority, err
+}
+
+// VerifyAuthority hands in the certificate that proves possession.
+func (p *Provisioning) VerifyAuthority(ctx context.Context, name string, certificate []byte) (authority provisioning.Authority, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: authorityPath(name) + "/verify", body: map[string]any{"certificate": string(certificate)}, into: &authority})
+	return authority, err
+}
+
+// DeleteAuthority removes an authority under the condition ifMatch.
+func (p *Provisioning) DeleteAuthority(ctx context.Context, name, ifMatch string) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: authorityPath(name), ifMatch: ifMatch})
+}

@@ -1,0 +1,186 @@
+package main
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func (c *cli) authority() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "authority",
+		Short: "Certificate authorities that enrollment groups may name",
+		Long: `Certificate authorities of the provisioning service. An enrollment group that
+names one lets in every device that the authority signed. An authority must be
+verified before: by proof of possession of its key, or by trusting it on upload.
+
+  berth authority create factory --file ca.pem
+  berth authority code factory
+  openssl req -new -key verify.key -subj "/CN=CODE" | openssl x509 -req -CA ca.pem -CAkey ca.key -out verify.pem
+  berth authority verify factory --file verify.pem`,
+	})
+	command.AddCommand(c.authorityCreate(), c.authorityCode(), c.authorityVerify(), c.authorityShow(), c.authorityList(), c.authorityDelete())
+	return command
+}
+
+// certificateText is what a certificate file holds, as it is sent.
+func certificateText(file string) ([]byte, error) {
+	if file == "" {
+		return nil, usageError{errors.New("--file names the certificate's file, and is missing")}
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("read the certificate: %w", err)
+	}
+	if !utf8.Valid(content) {
+		content = []byte(base64.StdEncoding.EncodeToString(content)) // DER
+	}
+	return content, nil
+}
+
+// onAuthority is a command that does something to an authority and shows it.
+func (c *cli) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error)) *cobra.Command {
+	command.Args = exactly("NAME")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		service, err := c.target.provisioning()
+		if err != nil {
+			return err
+		}
+		authority, err := do(command.Context(), service, args[0])
+		if err != nil {
+			return err
+		}
+		return c.print(authority, func(w io.Writer) { describeAuthority(w, authority) })
+	}
+	return command
+}
+
+func describeAuthority(w io.Writer, a provisioning.Authority) {
+	verified := "no"
+	if a.IsVerified {
+		verified = "yes"
+	}
+	record(w,
+		field{"Name", a.Name},
+		field{"Subject", a.Info.SubjectName},
+		field{"Verified", verified},
+		field{"Verification code", a.VerificationCode},
+		field{"SHA-256", a.Info.SHA256Thumbprint},
+		field{"Valid from", when(a.Info.NotBeforeUTC.Time)},
+		field{"Valid to", when(a.Info.NotAfterUTC.Time)},
+		field{"Warning", a.Warning},
+		field{"Created", when(a.Created.Time)},
+		field{"Last updated", when(a.Updated.Time)})
+	switch {
+	case a.IsVerified:
+	case a.VerificationCode == "":
+		fmt.Fprintf(w, "\nNot verified yet. Prove that you hold its key: berth authority code %s\n", a.Name)
+	default:
+		fmt.Fprintf(w, "\nSign a certificate with the code as its common name, then: berth authority verify %s --file FILE\n", a.Name)
+	}
+}
+
+func (c *cli) authorityCreate() *cobra.Command {
+	var file string
+	var trust bool
+	command := c.onAuthority(&cobra.Command{
+		Use:   "create NAME --file FILE",
+		Short: "Upload an authority's certificate, or replace it",
+		Example: `  berth authority create factory --file ca.pem
+  berth authority create factory --file ca.pem --trust`,
+	}, func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+		certificate, err := certificateText(file)
+		if err != nil {
+			return provisioning.Authority{}, err
+		}
+		return service.PutAuthority(ctx, name, certificate, trust, "")
+	})
+	command.Flags().StringVar(&file, "file", "", "the authority's certificate: PEM or DER in this `file`")
+	command.Flags().BoolVar(&trust, "trust", false, "verify it at once, without proof of possession of its key")
+	return command
+}
+
+func (c *cli) authorityCode() *cobra.Command {
+	return c.onAuthority(&cobra.Command{
+		Use:   "code NAME",
+		Short: "Make the verification code that proves possession of an authority's key",
+	}, func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+		return service.NewVerificationCode(ctx, name)
+	})
+}
+
+func (c *cli) authorityVerify() *cobra.Command {
+	var file string
+	command := c.onAuthority(&cobra.Command{
+		Use:   "verify NAME --file FILE",
+		Short: "Hand in the certificate that proves possession: signed by the authority, with the code as its common name",
+	}, func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+		certificate, err := certificateText(file)
+		if err != nil {
+			return provisioning.Authority{}, err
+		}
+		return service.VerifyAuthority(ctx, name, certificate)
+	})
+	command.Flags().StringVar(&file, "file", "", "the certificate: PEM or DER in this `file`")
+	return command
+}
+
+func (c *cli) authorityShow() *cobra.Command {
+	return c.onAuthority(&cobra.Command{Use: "show NAME", Short: "Show an authority"},
+		func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+			return service.Authority(ctx, name)
+		})
+}
+
+func (c *cli) authorityList() *cobra.Command {
+	var wanted selection
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the authorities",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			authorities, err := collect(wanted, func(prefix, after string, top int) ([]provisioning.Authority, string, error) {
+				return service.Authorities(command.Context(), prefix, after, top)
+			})
+			if err != nil {
+				return err
+			}
+			return printList(c, authorities, "There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
+				[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
+				func(a provisioning.Authority) []string {
+					return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, when(a.Info.NotAfterUTC.Time), orDash(a.Warning)}
+				})
+		},
+	}
+	wanted.flags(command)
+	return command
+}
+
+func (c *cli) authorityDelete() *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Delete an authority",
+		Long:  "Deletes an authority. Devices of groups that name it are refused from then on; those that are in their hubs stay.",
+		Args:  exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.DeleteAuthority(command.Context(), args[0], "")
+		},
+	}
+}
