@@ -11,7 +11,8 @@ import (
 	"github.com/berth-iot/berth/credential"
 )
 
-// registrationKeyName is the key name of every device's token (skn).
+// registrationKeyName is the key name of a device's token (skn). Python's SDK
+// leaves it out.
 const registrationKeyName = "registration"
 
 // soundToken judges a shared access signature by itself: is it one, for this
@@ -32,12 +33,10 @@ func soundToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) 
 	}
 	trace.Pass("token resource", token.Resource)
 
-	if token.KeyName != registrationKeyName {
-		trace.Fail("token key name", fmt.Sprintf("%.64q", token.KeyName), registrationKeyName, "A token for provisioning has skn=registration, which device SDKs set")
+	if token.KeyName != "" && token.KeyName != registrationKeyName {
+		trace.Fail("token key name", fmt.Sprintf("%.64q", token.KeyName), registrationKeyName, "A token for provisioning has skn=registration, or none; one with the name of a policy is for back ends")
 		return Refusal(fmt.Sprintf("The token's key name is %.64q and not registration", token.KeyName)), false
 	}
-	trace.Pass("token key name", token.KeyName)
-
 	if saw := "until " + stamp(token.Expiry); token.Expired(now) {
 		trace.Fail("token expiry", saw, "later than "+stamp(now)+", this server's time", "Let the device make a new token, and compare its clock with this server's")
 		return Refusal("The token expired at " + stamp(token.Expiry)), false
