@@ -42,6 +42,8 @@ const (
 	MessageTooLarge      Code = 413001
 	UnsupportedMediaType Code = 415000
 
+	Throttled Code = 429001 // ThrottlingException
+
 	Internal    Code = 500001 // ServerError
 	Unavailable Code = 503001 // ServiceUnavailable
 )
@@ -73,6 +75,7 @@ var names = map[Code]string{
 	PreconditionFailed:     "PreconditionFailed",
 	MessageTooLarge:        "MessageTooLarge",
 	UnsupportedMediaType:   "UnsupportedMediaType",
+	Throttled:              "ThrottlingException",
 	Internal:               "ServerError",
 	Unavailable:            "ServiceUnavailable",
 }

@@ -69,6 +69,7 @@ type Service struct {
 	authorityNames store.Table[string] // names of authorities by the subjects of their certificates
 	intents        store.Table[intent]
 	policies       store.Table[credential.Policy]
+	misbehaviours  misbehaviours
 	attempts       *attempts
 	jobs           jobs
 	tally          tally
@@ -97,9 +98,13 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		intents:        store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
 		policies:       store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
 	}
+	s.misbehaviours.Table = store.Table[Misbehaviour]{Documents: config.Documents, Collection: "provisioning/misbehaviours"}
 	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the provisioning service's policies: %w", err)
+	}
+	if err := s.openMisbehaviours(ctx); err != nil {
+		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
 	var err error
 	if s.attempts, err = openAttempts(ctx, config.Documents, config.Attempts); err != nil {

@@ -71,6 +71,10 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err == nil {
 		err = checkRequest(&trace, body, x.evidence.RegistrationID)
 	}
+	wrongHub := ""
+	if err == nil {
+		wrongHub, err = x.service.misbehave(ctx, &trace, x.evidence.RegistrationID, admitted.group)
+	}
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
@@ -78,10 +82,20 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
-	if x.service.config.Pace == Instant && job.wait(ctx, patience) {
-		return job.operation, job.err
+	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, patience) {
+		return job.operation.naming(wrongHub), job.err
 	}
 	return assigning(job.intent.OperationID), nil
+}
+
+// naming is the operation with another hub in it, unless that is "".
+func (o Operation) naming(hub string) Operation {
+	if hub != "" && o.RegistrationState != nil && o.RegistrationState.AssignedHub != "" {
+		told := *o.RegistrationState
+		told.AssignedHub = hub
+		o.RegistrationState = &told
+	}
+	return o
 }
 
 // Operation returns the state of an operation that Register began, on this

@@ -78,7 +78,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	}{
 		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info(), c.portal()}},
 		{identityGroup, []*cobra.Command{c.cert(), c.authority(), c.enrollment(), c.registration(), c.device()}},
-		{lookGroup, []*cobra.Command{c.attempts(), c.telemetry()}},
+		{lookGroup, []*cobra.Command{c.attempts(), c.telemetry(), c.misbehave()}},
 	} {
 		for _, command := range group.commands {
 			command.GroupID = group.id

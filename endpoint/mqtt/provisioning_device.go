@@ -96,6 +96,9 @@ func (s *provisioningSession) Publish(message *mqtt.Publish) error {
 		s.conn.Acknowledge(message.PacketID)
 	}
 	operation, err := call(parameters)
+	if errors.Is(err, provisioning.ErrDropped) {
+		return err
+	}
 	return s.respond(string(requestID), operation, err)
 }
 

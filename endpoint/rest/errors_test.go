@@ -120,6 +120,7 @@ var meanings = map[fault.Code]string{
 	fault.PreconditionFailed:     "The thing was changed since it was read: If-Match does not fit its ETag",
 	fault.MessageTooLarge:        "The message or body is larger than the limit, which the message gives",
 	fault.UnsupportedMediaType:   "The body is not application/json",
+	fault.Throttled:              "Too many requests; Retry-After says when to come back",
 	fault.Unavailable:            "The portal keeps too many pages up to date already",
 	fault.Internal:               "The server could not do it; its log says why, under the tracking id",
 }

@@ -42,7 +42,7 @@ type Config struct {
 // path tells which service a request is for; among several hubs, the Host does.
 func New(config Config) http.Handler {
 	h := &handler{Config: config}
-	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.unserved()} {
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
 	return h
@@ -104,6 +104,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer, err = c.run(found)
 	}
 	switch {
+	case errors.Is(err, provisioning.ErrDropped):
+		panic(http.ErrAbortHandler) // ends the connection without an answer
 	case err != nil && c.streamed:
 		h.Logger.Warn("answer cut off", "path", r.URL.Path, "error", err)
 		panic(http.ErrAbortHandler) // so that the client does not take it for the end

@@ -1,0 +1,132 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func (c *cli) misbehave() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "misbehave",
+		Short: "Be nasty to the next devices that register, to test what they do",
+		Long: `Makes the provisioning service fail, delay, throttle or drop registrations, or
+hand out a wrong hub: for those who test their devices. A misbehaviour strikes so
+many attested devices, of one registration id or group if that is given, and is
+used up then; berth attempts says when it struck. There is none unless you ask.`,
+		Example: `  berth misbehave fail --times 2 --device Python-device-01
+  berth misbehave throttle --for 5s
+  berth misbehave list
+  berth misbehave stop`,
+	})
+	for _, kind := range []struct {
+		kind  provisioning.MisbehaviourKind
+		short string
+	}{
+		{provisioning.Fail, "Answer 500001"},
+		{provisioning.Throttle, "Answer 429001, with the time to come back at (--for)"},
+		{provisioning.Delay, "Answer late, by --for"},
+		{provisioning.Drop, "End the connection without an answer"},
+		{provisioning.WrongHub, "Name another hub (--hub-host) than the one that has the device"},
+	} {
+		command.AddCommand(c.misbehaveAs(kind.kind, kind.short))
+	}
+	command.AddCommand(c.misbehaveList(), c.misbehaveStop())
+	return command
+}
+
+// misbehaveNames are what the kinds are called on the command line.
+var misbehaveNames = map[provisioning.MisbehaviourKind]string{
+	provisioning.Fail: "fail", provisioning.Throttle: "throttle", provisioning.Delay: "delay", provisioning.Drop: "drop", provisioning.WrongHub: "wrong-hub",
+}
+
+func (c *cli) misbehaveAs(kind provisioning.MisbehaviourKind, short string) *cobra.Command {
+	wanted := provisioning.Misbehaviour{Kind: kind}
+	var delay time.Duration
+	command := &cobra.Command{
+		Use:   misbehaveNames[kind],
+		Short: short,
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			wanted.Seconds = int(delay / time.Second)
+			armed, err := service.Misbehave(command.Context(), wanted)
+			if err != nil {
+				return err
+			}
+			return c.print(armed, func(w io.Writer) {
+				fmt.Fprintf(w, "%s strikes the next %d registrations of %s. It ends by itself, or with: berth misbehave stop %s\n",
+					misbehaveNames[kind], armed.Times, misbehaveScope(armed), armed.ID)
+			})
+		},
+	}
+	flags := command.Flags()
+	flags.IntVar(&wanted.Times, "times", 1, "how many registrations it strikes")
+	flags.StringVar(&wanted.RegistrationID, "device", "", "only the device with this registration `id`")
+	flags.StringVar(&wanted.GroupID, "group", "", "only devices of this enrollment `group`")
+	switch kind {
+	case provisioning.Delay, provisioning.Throttle:
+		flags.DurationVar(&delay, "for", 5*time.Second, "the delay, or after how long the device is told to come back")
+	case provisioning.WrongHub:
+		flags.StringVar(&wanted.HubHostName, "hub-host", "", "`host` name of the hub that the device is told")
+	}
+	return command
+}
+
+func misbehaveScope(m provisioning.Misbehaviour) string {
+	switch {
+	case m.RegistrationID != "":
+		return m.RegistrationID
+	case m.GroupID != "":
+		return "the group " + m.GroupID
+	}
+	return "any device"
+}
+
+func (c *cli) misbehaveList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List what is left of the misbehaviours",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			armed, err := service.Misbehaviours(command.Context())
+			if err != nil {
+				return err
+			}
+			return printList(c, armed, "The service behaves.", []string{"ID", "KIND", "TIMES", "SECONDS", "STRIKES"},
+				func(m provisioning.Misbehaviour) []string {
+					return []string{m.ID, misbehaveNames[m.Kind], fmt.Sprint(m.Times), fmt.Sprint(m.Seconds), misbehaveScope(m)}
+				})
+		},
+	}
+}
+
+func (c *cli) misbehaveStop() *cobra.Command {
+	return &cobra.Command{
+		Use:   "stop [ID]",
+		Short: "End a misbehaviour, or all",
+		Args:  cobra.MaximumNArgs(1),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			id := ""
+			if len(args) > 0 {
+				id = args[0]
+			}
+			return service.Behave(command.Context(), id)
+		},
+	}
+}

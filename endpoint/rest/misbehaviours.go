@@ -1,0 +1,32 @@
+package rest
+
+import "github.com/berth-iot/berth/provisioning"
+
+// misbehaviours are the operations of people who test what devices do when the
+// service fails them.
+func (h *handler) misbehaviours() []route {
+	const all = "/berth/provisioning/misbehaviours"
+	return []route{
+		{"GET", all, provisioningAPI, provisioning.RegistrationStatusRead, 0, listMisbehaviours},
+		{"POST", all, provisioningAPI, provisioning.ServiceConfig, smallBody, misbehave},
+		{"DELETE", all, provisioningAPI, provisioning.ServiceConfig, 0, behave},
+		{"DELETE", all + "/{id}", provisioningAPI, provisioning.ServiceConfig, 0, behave},
+	}
+}
+
+func listMisbehaviours(c *call) (any, error) {
+	return c.Provisioning.Misbehaviours(c.Context())
+}
+
+func misbehave(c *call) (any, error) {
+	var wanted provisioning.Misbehaviour
+	if err := c.decode(&wanted); err != nil {
+		return nil, err
+	}
+	armed, err := c.Provisioning.Misbehave(c.Context(), wanted)
+	return armed, err
+}
+
+func behave(c *call) (any, error) {
+	return nil, c.Provisioning.Behave(c.Context(), c.parameters["id"])
+}
