@@ -15,6 +15,7 @@ const (
 	BadFormat              Code = 400006 // IotHubFormatError
 	InvalidRegistrationID  Code = 400207
 	HubNotSpecified        Code = 400208 // CustomAllocationIotHubNotSpecified
+	WebhookUnauthorized    Code = 400209 // CustomAllocationUnauthorizedAccess
 
 	Unauthorized       Code = 401000 // GenericUnauthorized
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
@@ -56,6 +57,7 @@ var names = map[Code]string{
 	BadFormat:              "IotHubFormatError",
 	InvalidRegistrationID:  "InvalidRegistrationId",
 	HubNotSpecified:        "CustomAllocationIotHubNotSpecified",
+	WebhookUnauthorized:    "CustomAllocationUnauthorizedAccess",
 	Unauthorized:           "GenericUnauthorized",
 	UnauthorizedAccess:     "IotHubUnauthorizedAccess",
 	TokenExpired:           "IotHubUnauthorized",

@@ -53,15 +53,20 @@ func certify(t *testing.T, name string, parent *issued, authority bool) *issued 
 	return &issued{certificate, key, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))}
 }
 
-// register has a device with these certificates register and returns its state,
-// or the check that failed.
-func (h *house) registerChain(id string, chain ...*issued) (DeviceRegistration, attest.Check, error) {
-	h.t.Helper()
+// evidenceOf is what a device with these certificates shows, its own first.
+func evidenceOf(chain ...*issued) credential.Evidence {
 	evidence := credential.Evidence{Protocol: "mqtt", RemoteAddr: "127.0.0.1:1"}
 	for _, one := range chain {
 		evidence.Certificates = append(evidence.Certificates, one.certificate)
 	}
-	operation, err := h.OpenSession(scope, id, evidence).Register(context.Background(), nil)
+	return evidence
+}
+
+// registerChain has a device with these certificates register and returns its state,
+// or the check that failed.
+func (h *house) registerChain(id string, chain ...*issued) (DeviceRegistration, attest.Check, error) {
+	h.t.Helper()
+	operation, err := h.OpenSession(scope, id, evidenceOf(chain...)).Register(context.Background(), nil)
 	if err != nil {
 		attempts, listing := h.Attempts(context.Background(), AttemptFilter{Max: 1})
 		if listing != nil || len(attempts) == 0 {

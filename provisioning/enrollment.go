@@ -24,6 +24,8 @@ type Enrollment struct {
 	LastUpdatedDateTimeUTC    Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
 	AllocationPolicy          AllocationPolicy     `json:"allocationPolicy,omitempty"`
 	Hubs                      []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
+
+	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
 }
 
 // ProvisioningStatus says whether devices may register under an enrollment.
@@ -40,6 +42,7 @@ type AllocationPolicy string
 const (
 	Hashed AllocationPolicy = "hashed" // evenly over the hubs, the same one for the same registration id
 	Static AllocationPolicy = "static" // the hub that the enrollment names
+	Custom AllocationPolicy = "custom" // as the operator's web service says
 )
 
 // ReprovisionPolicy is what happens when a device that has a hub registers

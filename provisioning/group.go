@@ -22,6 +22,8 @@ type EnrollmentGroup struct {
 	LastUpdatedDateTimeUTC Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
 	AllocationPolicy       AllocationPolicy     `json:"allocationPolicy,omitempty"`
 	Hubs                   []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
+
+	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
 }
 
 // member is the group as the individual enrollment of one of its devices.
@@ -31,6 +33,7 @@ func (g EnrollmentGroup) member(registrationID string) Enrollment {
 		ETag: g.ETag, ProvisioningStatus: g.ProvisioningStatus, ReprovisionPolicy: g.ReprovisionPolicy,
 		CreatedDateTimeUTC: g.CreatedDateTimeUTC, LastUpdatedDateTimeUTC: g.LastUpdatedDateTimeUTC,
 		AllocationPolicy: g.AllocationPolicy, Hubs: slices.Clone(g.Hubs), Attestation: AttestationMechanism{Type: g.Attestation.Type},
+		CustomAllocationDefinition: g.CustomAllocationDefinition,
 	}
 }
 

@@ -539,7 +539,7 @@ func FuzzReadRequest(f *testing.F) {
 	f.Add([]byte(`{"registrationId":"d1","payload":{"a":[1]}}`))
 	f.Add([]byte(`{"tpm":null,"csr":""}`))
 	f.Fuzz(func(t *testing.T, body []byte) {
-		if problem := readRequest(body, "d1"); problem != nil && problem.Code.Status() != 400 {
+		if _, problem := readRequest(body, "d1"); problem != nil && problem.Code.Status() != 400 {
 			t.Errorf("%q is answered %v", body, problem)
 		}
 	})

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,6 +40,7 @@ type intent struct {
 	RemoteAddr     string               `json:"remoteAddress,omitempty"`
 	IDScope        string               `json:"idScope,omitempty"`
 	Trace          attest.Trace         `json:"trace,omitempty"`
+	Payload        json.RawMessage      `json:"payload,omitempty"` // the device's, for custom allocation
 }
 
 // job is an assignment that this process works on.
@@ -98,7 +100,7 @@ func (j *jobs) end(done *job, operation Operation, err error) {
 // assign begins the assignment of an attested device and returns the job that
 // does it. When it returns without an error, the assignment will be finished
 // whatever happens to the process.
-func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device admitted, trace attest.Trace) (*job, error) {
+func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device admitted, payload json.RawMessage, trace attest.Trace) (*job, error) {
 	job, isNew := s.jobs.begin(evidence.RegistrationID)
 	if !isNew {
 		return job, nil
@@ -107,7 +109,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == byX509 {
 		job.intent.Certificate = describe(evidence.Certificates[0])
 	}
-	job.intent.GroupID, job.intent.Signer = device.group, device.signer
+	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, payload
 	job.intent.Trace = trace
 	pending, err := s.promise(ctx, job.intent, device.enrollment)
 	if err != nil {
@@ -282,9 +284,21 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	}
 	former := identity{s.linked(pending.AssignedHub), pending.DeviceID}
 	candidates := s.candidates(enrollment)
-	hub := choose(candidates, intent.RegistrationID)
-	if former.hub != nil && !enrollment.ReprovisionPolicy.UpdateHubAssignment {
+	var hub Hub
+	switch {
+	case former.hub != nil && !enrollment.ReprovisionPolicy.UpdateHubAssignment:
 		hub = former.hub
+	case enrollment.AllocationPolicy == Custom:
+		var answer allocationAnswer
+		if hub, answer, err = s.askWebhook(ctx, enrollment, intent, pending, candidates); err != nil {
+			return failed("allocation", "a hub from the webhook "+enrollment.CustomAllocationDefinition.WebhookURL,
+				"Look into the webhook's log: it must answer with one of the linked hubs it is given", err)
+		}
+		if result.Payload = answer.Payload; answer.InitialTwin != nil {
+			enrollment.InitialTwin = answer.InitialTwin
+		}
+	default:
+		hub, result.Payload = choose(candidates, intent.RegistrationID), nil
 	}
 	if hub == nil {
 		return failed("allocation", "a linked hub", "Link a hub, or let the enrollment name one that is linked",

@@ -51,6 +51,7 @@ type Config struct {
 	Documents store.Documents
 	Attempts  store.Log // one partition; keeps the traces
 	Hubs      []Hub     // the linked hubs
+	Webhook   Webhook   // of custom allocation
 	Pace      Pace      // Instant when empty
 	Now       func() time.Time
 	Logger    *slog.Logger

@@ -68,8 +68,9 @@ func (s *Service) OpenSession(idScope, registrationID string, evidence credentia
 func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
 	var trace attest.Trace
 	admitted, err := x.admit(ctx, &trace)
+	var payload json.RawMessage
 	if err == nil {
-		err = checkRequest(&trace, body, x.evidence.RegistrationID)
+		payload, err = checkRequest(&trace, body, x.evidence.RegistrationID)
 	}
 	wrongHub := ""
 	if err == nil {
@@ -78,7 +79,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
-	job, err := x.service.assign(ctx, x.evidence, admitted, trace)
+	job, err := x.service.assign(ctx, x.evidence, admitted, payload, trace)
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
@@ -193,39 +194,45 @@ type request struct {
 	RegistrationID string          `json:"registrationId"`
 	TPM            json.RawMessage `json:"tpm"`
 	CSR            json.RawMessage `json:"csr"`
+	Payload        json.RawMessage `json:"payload"`
 }
 
-func checkRequest(trace *attest.Trace, body []byte, registrationID string) error {
-	err := readRequest(body, registrationID)
+func checkRequest(trace *attest.Trace, body []byte, registrationID string) (payload json.RawMessage, _ error) {
+	payload, err := readRequest(body, registrationID)
 	if err != nil {
 		trace.Fail("request", err.Message, "a register request in JSON",
 			"The device's program sends this; an unmodified device SDK does not")
-		return err
+		return nil, err
 	}
 	trace.Pass("request", fmt.Sprintf("%d bytes", len(body)))
-	return nil
+	return payload, nil
 }
 
-func readRequest(body []byte, registrationID string) *fault.Error {
+func readRequest(body []byte, registrationID string) (payload json.RawMessage, _ *fault.Error) {
 	if len(body) > maxRequest {
-		return fault.New(fault.ArgumentInvalid, "The request has %d bytes, the limit is %d", len(body), maxRequest)
+		return nil, fault.New(fault.ArgumentInvalid, "The request has %d bytes, the limit is %d", len(body), maxRequest)
 	}
 	if body = bytes.TrimSpace(body); len(body) == 0 {
-		return nil
+		return nil, nil
 	}
 	var r request
 	if err := json.Unmarshal(body, &r); err != nil {
-		return fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
+		return nil, fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
 	}
 	switch {
 	case r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID):
-		return fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
+		return nil, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
+	case len(r.Payload) > maxPayload:
+		return nil, fault.New(fault.ArgumentInvalid, "The payload has %d bytes, the limit is %d", len(r.Payload), maxPayload)
 	case present(r.TPM):
-		return fault.New(fault.ArgumentInvalid, "TPM attestation is not served by this version of Berth. Enroll the device with an X.509 certificate")
+		return nil, fault.New(fault.ArgumentInvalid, "TPM attestation is not served by this version of Berth. Enroll the device with an X.509 certificate")
 	case present(r.CSR):
-		return fault.New(fault.ArgumentInvalid, "Certificates are not issued by this version of Berth. Register without csr")
+		return nil, fault.New(fault.ArgumentInvalid, "Certificates are not issued by this version of Berth. Register without csr")
 	}
-	return nil
+	if !present(r.Payload) {
+		return nil, nil
+	}
+	return r.Payload, nil
 }
 
 func present(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }

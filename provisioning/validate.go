@@ -120,8 +120,10 @@ func (s *Service) completeAllocation(enrollment *Enrollment) error {
 		if enrollment.HubHostName == "" && len(enrollment.Hubs) != 1 {
 			return fault.New(fault.ArgumentInvalid, "allocationPolicy static needs one hub, in iotHubs or iotHubHostName")
 		}
+	case Custom:
+		return s.checkWebhook(enrollment.CustomAllocationDefinition)
 	default:
-		return fault.New(fault.ArgumentInvalid, "allocationPolicy is %.64q. This version of Berth knows hashed and static", enrollment.AllocationPolicy)
+		return fault.New(fault.ArgumentInvalid, "allocationPolicy is %.64q. This version of Berth knows hashed, static and custom", enrollment.AllocationPolicy)
 	}
 	return nil
 }

@@ -130,7 +130,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: []provisioning.Hub{localHub{first}}, Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
+		Attempts: attempts, Hubs: []provisioning.Hub{localHub{first}}, Webhook: newWebhook(), Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
 	return err
 }
 

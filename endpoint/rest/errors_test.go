@@ -101,6 +101,7 @@ var meanings = map[fault.Code]string{
 	fault.BadFormat:              "The body is not the JSON of what is wanted; the message gives the line or the field",
 	fault.InvalidRegistrationID:  "The registration id breaks the rules, or body and address name different ones",
 	fault.HubNotSpecified:        "The enrollment names no hub that is linked to the service",
+	fault.WebhookUnauthorized:    "The webhook of a custom allocation refused the service",
 	fault.Unauthorized:           "The client id does not belong to the user name",
 	fault.UnauthorizedAccess:     "The device could not prove that it may come in, or the token is not good for this service or this operation",
 	fault.TokenExpired:           "The token has expired; make a new one and check the clock",

@@ -1,0 +1,120 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/berth-iot/berth/fault"
+)
+
+// webhook answers as a test says, and remembers what it was asked.
+type webhook struct {
+	answers []string // "status body", one a call; the last one again and again
+	asked   []string
+}
+
+func (w *webhook) Call(_ context.Context, address string, body []byte) (int, []byte, error) {
+	w.asked = append(w.asked, string(body))
+	answer := w.answers[min(len(w.asked), len(w.answers))-1]
+	status, text, _ := strings.Cut(answer, " ")
+	if status == "0" {
+		return 0, nil, errors.New("connection refused")
+	}
+	var code int
+	if err := json.Unmarshal([]byte(status), &code); err != nil {
+		return 0, nil, err
+	}
+	return code, []byte(text), nil
+}
+
+func customGroup(webhookURL string) EnrollmentGroup {
+	return EnrollmentGroup{EnrollmentGroupID: "g", AllocationPolicy: Custom, CustomAllocationDefinition: &CustomAllocationDefinition{WebhookURL: webhookURL},
+		InitialTwin: &InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}
+}
+
+func TestCustomAllocation(t *testing.T) {
+	ctx := context.Background()
+	root := certify(t, "Root", nil, true)
+	device := certify(t, "device-1", root, false)
+	for name, test := range map[string]struct {
+		answers []string
+		hub     string
+		code    fault.Code
+		says    string
+		calls   int
+	}{
+		"the second hub":          {[]string{`200 {"iotHubHostName":"TWO.local","payload":{"a":1},"initialTwin":{"tags":{"from":"webhook"}}}`}, "two.local", 0, "", 1},
+		"after it was down":       {[]string{"0", "503 later", `200 {"iotHubHostName":"one.local"}`}, "one.local", 0, "", 3},
+		"down for good":           {[]string{"0"}, "", fault.HubNotSpecified, "did not answer", 3},
+		"fails":                   {[]string{"500 oops"}, "", fault.HubNotSpecified, "status 500", 3},
+		"refuses":                 {[]string{"403 no"}, "", fault.WebhookUnauthorized, "status 403", 1},
+		"redirects":               {[]string{"302 there"}, "", fault.HubNotSpecified, "status 302", 1},
+		"nonsense":                {[]string{"200 <html>"}, "", fault.HubNotSpecified, "not the JSON", 1},
+		"no hub":                  {[]string{"200 {}"}, "", fault.HubNotSpecified, "names no hub", 1},
+		"a hub that is not there": {[]string{`200 {"iotHubHostName":"evil.example"}`}, "", fault.HubNotSpecified, "evil.example", 1},
+		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", maxPayload) + `"}`}, "", fault.HubNotSpecified, "the limit is", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, "one.local", "two.local")
+			hook := &webhook{answers: test.answers}
+			h.Service.config.Webhook = hook
+			group := customGroup("https://allocate.example/hook")
+			group.Attestation = AttestationMechanism{Type: "x509", X509: &X509Attestation{SigningCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: root.pem}}}}
+			if _, err := h.PutGroup(ctx, group, ""); err != nil {
+				t.Fatal(err)
+			}
+			session := h.OpenSession(scope, "device-1", evidenceOf(device, root))
+			operation, err := session.Register(ctx, []byte(`{"registrationId":"device-1","payload":{"model":"m1"}}`))
+			for err == nil && operation.Status == StatusAssigning {
+				operation, err = session.Operation(ctx, operation.OperationID)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			state := operation.RegistrationState
+			if len(hook.asked) != test.calls {
+				t.Errorf("the webhook was called %d times, want %d", len(hook.asked), test.calls)
+			}
+			if test.hub == "" {
+				if state.Status != StatusFailed || state.ErrorCode != int(test.code) || !strings.Contains(state.ErrorMessage, test.says) {
+					t.Errorf("the device is told %+v", state)
+				}
+				return
+			}
+			if state.AssignedHub != test.hub {
+				t.Errorf("assigned to %s, want %s", state.AssignedHub, test.hub)
+			}
+			if test.hub == "two.local" {
+				if string(state.Payload) != `{"a":1}` || string(h.hub(1).devices["device-1"].Twin.Tags) != `{"from":"webhook"}` {
+					t.Errorf("payload %s, tags %s", state.Payload, h.hub(1).devices["device-1"].Twin.Tags)
+				}
+				var request allocationRequest
+				if err := json.Unmarshal([]byte(hook.asked[0]), &request); err != nil {
+					t.Fatal(err)
+				}
+				if request.EnrollmentGroup.EnrollmentGroupID != "g" || string(request.Device.Payload) != `{"model":"m1"}` || len(request.LinkedHubs) != 2 || request.Device.X509.CertificateInfo.SubjectName != "CN=device-1" {
+					t.Errorf("the webhook was asked %s", hook.asked[0])
+				}
+			}
+		})
+	}
+}
+
+func TestCustomAllocationIsChecked(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	for _, address := range []string{"", "nothing", "ftp://example.com/x", "http://example.com/x", "https://"} {
+		group := customGroup(address)
+		group.Attestation = AttestationMechanism{Type: "symmetricKey"}
+		if _, err := h.PutGroup(ctx, group, ""); err == nil || !strings.Contains(err.Error(), "webhookUrl") {
+			t.Errorf("the webhook %q: %v", address, err)
+		}
+	}
+	group := customGroup("http://localhost:7071/api/allocate")
+	group.Attestation = AttestationMechanism{Type: "symmetricKey"}
+	if _, err := h.PutGroup(ctx, group, ""); err != nil {
+		t.Errorf("a webhook on this machine: %v", err)
+	}
+}
