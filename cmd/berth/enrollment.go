@@ -24,19 +24,21 @@ func (c *cli) enrollment() *cobra.Command {
 func (c *cli) enrollmentCreate() *cobra.Command {
 	var wanted enrollmentFlags
 	command := &cobra.Command{
-		Use:   "create ID --x509 FILE",
-		Short: "Enroll a device with its X.509 certificate",
+		Use:   "create ID (--x509 FILE | --symmetric)",
+		Short: "Enroll a device with its X.509 certificate or a symmetric key",
 		Long: `Enrolls a device. ID is its registration id, which must be the common name in
 the subject of its certificate. The file holds the certificate as PEM or DER,
-never the private key.`,
+never the private key. With --symmetric the device proves itself with a key, which
+is made and shown unless one is given.`,
 		Example: `  berth enrollment create Python-device-01 --x509 python-device.pem
+  berth enrollment create meter-0815 --symmetric
   berth enrollment create Python-device-01 --x509 python-device.pem \
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			enrollment := provisioning.Enrollment{RegistrationID: args[0], Attestation: provisioning.AttestationMechanism{Type: "x509"}}
-			if wanted.primary == "" {
-				return usageError{fmt.Errorf("an enrollment needs the device's certificate: --x509 FILE")}
+			if wanted.primary == "" && !wanted.symmetric && wanted.primaryKey == "" {
+				return usageError{fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric")}
 			}
 			if err := wanted.apply(c, command, &enrollment); err != nil {
 				return err
@@ -46,6 +48,9 @@ never the private key.`,
 				return err
 			}
 			created, err := service.CreateEnrollment(command.Context(), enrollment)
+			if err == nil && created.Attestation.SymmetricKey != nil {
+				created.Attestation, err = service.AttestationMechanism(command.Context(), created.RegistrationID)
+			}
 			if err != nil {
 				return err
 			}
@@ -167,6 +172,9 @@ delete.`,
 // enrollmentFlags are what can be said of an enrollment on the command line.
 type enrollmentFlags struct {
 	primary, secondary string
+	symmetric          bool
+	primaryKey         string
+	secondaryKey       string
 	hub                string
 	deviceID           string
 	initialTwin        string
@@ -178,6 +186,9 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.primary, "x509", "", "the device's certificate, PEM or DER `file`")
 	flags.StringVar(&f.secondary, "x509-secondary", "", "the certificate to roll over to, PEM or DER `file`; '' removes it")
+	flags.BoolVar(&f.symmetric, "symmetric", false, "the device has a symmetric key; keys are made unless they are given")
+	flags.StringVar(&f.primaryKey, "primary-key", "", "the device's primary `key`, base64 of 16 to 64 bytes")
+	flags.StringVar(&f.secondaryKey, "secondary-key", "", "the device's secondary `key`")
 	flags.StringVar(&f.hub, "hub", "", "bind the device to the hub with this `name` or host; '' lets every linked hub take it")
 	flags.StringVar(&f.deviceID, "device-id", "", "the device's `id` in the hub, when it is to differ from the registration id")
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
@@ -187,7 +198,7 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 }
 
 func (f *enrollmentFlags) changed(command *cobra.Command) bool {
-	for _, name := range []string{"x509", "x509-secondary", "hub", "device-id", "initial-twin", "provisioning-status", "edge-enabled"} {
+	for _, name := range []string{"x509", "x509-secondary", "symmetric", "primary-key", "secondary-key", "hub", "device-id", "initial-twin", "provisioning-status", "edge-enabled"} {
 		if command.Flags().Changed(name) {
 			return true
 		}
@@ -199,6 +210,10 @@ func (f *enrollmentFlags) changed(command *cobra.Command) bool {
 // service would take but no device could use.
 func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *provisioning.Enrollment) error {
 	flags := command.Flags()
+	if flags.Changed("symmetric") || flags.Changed("primary-key") || flags.Changed("secondary-key") {
+		enrollment.Attestation = provisioning.AttestationMechanism{Type: "symmetricKey",
+			SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: f.primaryKey, SecondaryKey: f.secondaryKey}}
+	}
 	if flags.Changed("x509") || flags.Changed("x509-secondary") {
 		if err := f.applyCertificates(c, command, enrollment); err != nil {
 			return err
@@ -251,7 +266,7 @@ func (f *enrollmentFlags) applyCertificates(c *cli, command *cobra.Command, enro
 			*which.certificate = &provisioning.X509Certificate{Certificate: text}
 		}
 	}
-	enrollment.Attestation.X509 = &provisioning.X509Attestation{ClientCertificates: &certificates}
+	enrollment.Attestation = provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: &certificates}}
 	return nil
 }
 
@@ -294,6 +309,9 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 		{"Device id", e.DeviceID},
 		{"Provisioning status", string(e.ProvisioningStatus)},
 		{"Attestation", e.Attestation.Type},
+	}
+	if keys := e.Attestation.SymmetricKey; keys != nil {
+		fields = append(fields, field{"Primary key", keys.PrimaryKey}, field{"Secondary key", keys.SecondaryKey})
 	}
 	primary, secondary := certificatesOf(e)
 	for _, certificate := range []struct {

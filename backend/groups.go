@@ -1,0 +1,48 @@
+package backend
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func groupPath(id string) string { return "/enrollmentGroups/" + url.PathEscape(id) }
+
+// Group returns an enrollment group.
+func (p *Provisioning) Group(ctx context.Context, id string) (group provisioning.EnrollmentGroup, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: groupPath(id), into: &group})
+	return group, err
+}
+
+// PutGroup creates or replaces a group. ifMatch is "", "*" or an ETag as it stands
+// in the group.
+func (p *Provisioning) PutGroup(ctx context.Context, group provisioning.EnrollmentGroup, ifMatch string) (written provisioning.EnrollmentGroup, err error) {
+	err = p.do(ctx, request{method: http.MethodPut, path: groupPath(group.EnrollmentGroupID), ifMatch: ifMatch, body: group, into: &written})
+	return written, err
+}
+
+// DeleteGroup removes a group under the condition ifMatch.
+func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: groupPath(id), ifMatch: ifMatch})
+}
+
+// Groups lists the groups as Enrollments does enrollments.
+func (p *Provisioning) Groups(ctx context.Context, prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
+	return list[provisioning.EnrollmentGroup](ctx, p.client, "/berth/provisioning/groups", prefix, after, top)
+}
+
+// GroupAttestationMechanism returns how the devices of a group prove themselves,
+// keys included.
+func (p *Provisioning) GroupAttestationMechanism(ctx context.Context, id string) (mechanism provisioning.AttestationMechanism, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: groupPath(id) + "/attestationmechanism", into: &mechanism})
+	return mechanism, err
+}
+
+// AttestationMechanism returns how the device of an enrollment proves itself, keys
+// included.
+func (p *Provisioning) AttestationMechanism(ctx context.Context, id string) (mechanism provisioning.AttestationMechanism, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: enrollmentPath(id) + "/attestationmechanism", into: &mechanism})
+	return mechanism, err
+}

@@ -1,0 +1,324 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+func (c *cli) group() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "group",
+		Short: "Enrollment groups: all devices that an authority signed, or with keys derived from one",
+	})
+	command.AddCommand(c.groupCreate(), c.groupShow(), c.groupList(), c.groupUpdate(), c.groupDelete(), c.groupDeviceKey())
+	return command
+}
+
+// groupFlags are what can be said of a group on the command line.
+type groupFlags struct {
+	primary, secondary     string // certificate files
+	authority              string
+	symmetric              bool
+	primaryKey, otherKey   string
+	hub, initialTwin, hook string
+	status                 string
+	edge                   bool
+}
+
+func (f *groupFlags) flags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVar(&f.primary, "x509", "", "the certificate that signs the group's devices, PEM or DER `file`")
+	flags.StringVar(&f.secondary, "x509-secondary", "", "another one to roll over to, PEM or DER `file`")
+	flags.StringVar(&f.authority, "authority", "", "the `name` of a verified certificate authority that signs the group's devices")
+	flags.BoolVar(&f.symmetric, "symmetric", false, "devices have keys that are derived from the group's, which are made when none are given")
+	flags.StringVar(&f.primaryKey, "primary-key", "", "the group's primary `key`, base64 of 16 to 64 bytes")
+	flags.StringVar(&f.otherKey, "secondary-key", "", "the group's secondary `key`")
+	flags.StringVar(&f.hub, "hub", "", "bind the devices to the hub with this `name` or host; '' lets every linked hub take them")
+	flags.StringVar(&f.hook, "webhook", "", "ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
+	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
+	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
+	flags.BoolVar(&f.edge, "edge-enabled", false, "the devices are IoT Edge devices")
+	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// apply writes into the group what the flags say.
+func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.EnrollmentGroup) error {
+	changed := command.Flags().Changed
+	if err := f.applyAttestation(changed, group); err != nil {
+		return err
+	}
+	if changed("hub") {
+		host, err := c.target.hubHost(f.hub)
+		if err != nil {
+			return err
+		}
+		group.HubHostName, group.Hubs = host, nil
+	}
+	if changed("webhook") {
+		group.AllocationPolicy, group.CustomAllocationDefinition = "", nil
+		if f.hook != "" {
+			group.AllocationPolicy, group.CustomAllocationDefinition = provisioning.Custom, &provisioning.CustomAllocationDefinition{WebhookURL: f.hook}
+		}
+	}
+	if changed("initial-twin") {
+		twin, err := readInitialTwin(f.initialTwin)
+		if err != nil {
+			return err
+		}
+		group.InitialTwin = twin
+	}
+	if changed("provisioning-status") {
+		group.ProvisioningStatus = provisioning.ProvisioningStatus(f.status)
+	}
+	if changed("edge-enabled") {
+		group.Capabilities = &provisioning.Capabilities{IoTEdge: f.edge}
+	}
+	return nil
+}
+
+func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisioning.EnrollmentGroup) error {
+	switch {
+	case changed("authority"):
+		group.Attestation = provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: f.authority}}}
+	case changed("symmetric") || changed("primary-key") || changed("secondary-key"):
+		group.Attestation = provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: f.primaryKey, SecondaryKey: f.otherKey}}
+	case changed("x509") || changed("x509-secondary"):
+		var certificates provisioning.X509Certificates
+		if x := group.Attestation.X509; x != nil && x.SigningCertificates != nil {
+			certificates = *x.SigningCertificates
+		}
+		for _, which := range []struct {
+			flag, file  string
+			certificate **provisioning.X509Certificate
+		}{{"x509", f.primary, &certificates.Primary}, {"x509-secondary", f.secondary, &certificates.Secondary}} {
+			if !changed(which.flag) {
+				continue
+			}
+			if *which.certificate = nil; which.file != "" {
+				text, err := certificateText(which.file)
+				if err != nil {
+					return err
+				}
+				*which.certificate = &provisioning.X509Certificate{Certificate: string(text)}
+			}
+		}
+		group.Attestation = provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{SigningCertificates: &certificates}}
+	}
+	return nil
+}
+
+func (c *cli) groupCreate() *cobra.Command {
+	var wanted groupFlags
+	command := &cobra.Command{
+		Use:   "create ID",
+		Short: "Let in all devices that an authority signed, or that have a key derived from the group's",
+		Example: `  berth group create factory --x509 ca.pem
+  berth authority create factory --file ca.pem --trust && berth group create line-7 --authority factory
+  berth group create meters --symmetric
+  berth group device-key meters meter-0815`,
+		Args: exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			group := provisioning.EnrollmentGroup{EnrollmentGroupID: args[0]}
+			if err := wanted.apply(c, command, &group); err != nil {
+				return err
+			}
+			if group.Attestation.Type == "" {
+				return usageError{errors.New("a group needs one of --x509 FILE, --authority NAME and --symmetric")}
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			if _, err := service.Group(command.Context(), args[0]); err == nil {
+				return advise(fmt.Errorf("there is an enrollment group %q already", args[0]), "berth group update changes it, berth group delete removes it.")
+			}
+			created, err := service.PutGroup(command.Context(), group, "")
+			if err != nil {
+				return err
+			}
+			return c.print(created, func(w io.Writer) { describeGroup(w, created) })
+		},
+	}
+	wanted.flags(command)
+	return command
+}
+
+func (c *cli) groupShow() *cobra.Command {
+	keys := false
+	command := &cobra.Command{
+		Use:   "show ID",
+		Short: "Show an enrollment group",
+		Args:  exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			group, err := service.Group(command.Context(), args[0])
+			if err == nil && keys {
+				group.Attestation, err = service.GroupAttestationMechanism(command.Context(), args[0])
+			}
+			if err != nil {
+				return err
+			}
+			return c.print(group, func(w io.Writer) { describeGroup(w, group) })
+		},
+	}
+	command.Flags().BoolVar(&keys, "keys", false, "show the keys too")
+	return command
+}
+
+func (c *cli) groupList() *cobra.Command {
+	var wanted selection
+	command := &cobra.Command{
+		Use:   "list",
+		Short: "List the enrollment groups",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			groups, err := collect(wanted, func(prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
+				return service.Groups(command.Context(), prefix, after, top)
+			})
+			if err != nil {
+				return err
+			}
+			return printList(c, groups, "There are no enrollment groups. Make one: berth group create ID --x509 FILE",
+				[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
+				func(g provisioning.EnrollmentGroup) []string {
+					return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, orDash(signedBy(g)), orDash(g.HubHostName)}
+				})
+		},
+	}
+	wanted.flags(command)
+	return command
+}
+
+func (c *cli) groupUpdate() *cobra.Command {
+	var wanted groupFlags
+	command := &cobra.Command{
+		Use:   "update ID",
+		Short: "Change an enrollment group",
+		Long:  "Changes what the flags name and leaves the rest of the group as it is.",
+		Example: `  berth group update factory --provisioning-status disabled
+  berth group update factory --x509-secondary next-ca.pem`,
+		Args: exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			if !anyChanged(command) {
+				return usageError{errors.New("nothing is to be changed: name at least one flag")}
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			group, err := service.Group(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if err := wanted.apply(c, command, &group); err != nil {
+				return err
+			}
+			if _, err := service.PutGroup(command.Context(), group, group.ETag); err != nil {
+				return err
+			}
+			updated, err := service.Group(command.Context(), args[0]) // without the keys, which a write answers with
+			if err != nil {
+				return err
+			}
+			return c.print(updated, func(w io.Writer) { describeGroup(w, updated) })
+		},
+	}
+	wanted.flags(command)
+	return command
+}
+
+func (c *cli) groupDelete() *cobra.Command {
+	return &cobra.Command{
+		Use:   "delete ID",
+		Short: "Delete an enrollment group",
+		Long:  "Deletes a group, so that its devices can't register again. Those that did stay in their hubs.",
+		Args:  exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.DeleteGroup(command.Context(), args[0], "")
+		},
+	}
+}
+
+func (c *cli) groupDeviceKey() *cobra.Command {
+	return &cobra.Command{
+		Use:   "device-key GROUP REGISTRATION-ID",
+		Short: "Derive a device's key from its group's",
+		Long: `Prints the key of a device of a group with symmetric keys: the HMAC-SHA256 of its
+registration id, letter by letter as the device writes it, with the group's
+primary key.`,
+		Args: exactly("GROUP", "REGISTRATION-ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			mechanism, err := service.GroupAttestationMechanism(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			if mechanism.SymmetricKey == nil {
+				return fmt.Errorf("the group %q has no keys: its devices prove themselves by X.509", args[0])
+			}
+			key := attest.DeriveKey(mechanism.SymmetricKey.PrimaryKey, args[1])
+			return c.print(map[string]string{"registrationId": args[1], "key": key}, func(w io.Writer) { fmt.Fprintln(w, key) })
+		},
+	}
+}
+
+// anyChanged reports whether a flag of the command itself was given.
+func anyChanged(command *cobra.Command) (changed bool) {
+	command.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) { changed = changed || flag.Changed })
+	return changed
+}
+
+// signedBy names who signs a group's devices, "" for a group with keys.
+func signedBy(g provisioning.EnrollmentGroup) string {
+	switch x := g.Attestation.X509; {
+	case x == nil:
+		return ""
+	case x.CAReferences != nil:
+		return "authority " + strings.Join(strings.Fields(x.CAReferences.Primary+" "+x.CAReferences.Secondary), ", ")
+	case x.SigningCertificates != nil && x.SigningCertificates.Primary != nil && x.SigningCertificates.Primary.Info != nil:
+		return x.SigningCertificates.Primary.Info.SubjectName
+	}
+	return ""
+}
+
+func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
+	fields := []field{
+		{"Group", g.EnrollmentGroupID},
+		{"Provisioning status", string(g.ProvisioningStatus)},
+		{"Attestation", g.Attestation.Type},
+		{"Signed by", signedBy(g)},
+	}
+	if keys := g.Attestation.SymmetricKey; keys != nil {
+		fields = append(fields, field{"Primary key", keys.PrimaryKey}, field{"Secondary key", keys.SecondaryKey})
+	}
+	fields = append(fields, field{"Hub", g.HubHostName}, field{"Hubs", strings.Join(g.Hubs, ", ")})
+	if g.CustomAllocationDefinition != nil {
+		fields = append(fields, field{"Webhook", g.CustomAllocationDefinition.WebhookURL})
+	}
+	if g.InitialTwin != nil {
+		fields = append(fields, field{"Initial twin", compact(g.InitialTwin)})
+	}
+	record(w, append(fields, field{"Created", when(g.CreatedDateTimeUTC.Time)}, field{"Last updated", when(g.LastUpdatedDateTimeUTC.Time)})...)
+}
