@@ -73,7 +73,7 @@ func Descends(trace *Trace, evidence Evidence, authority *x509.Certificate, know
 		trace.Pass("chain", path(chains[0]))
 		return "", true
 	}
-	saw, expected, advice := explain(err, leaf, authority, now)
+	saw, expected, advice := explain(err, evidence.Certificates, authority, now)
 	trace.Fail("chain", saw, expected, advice)
 	return NotAdmitted, false
 }
@@ -88,7 +88,8 @@ func path(chain []*x509.Certificate) string {
 }
 
 // explain says of a chain that does not hold what is wrong with it.
-func explain(err error, leaf, authority *x509.Certificate, now time.Time) (saw, expected, advice string) {
+func explain(err error, sent []*x509.Certificate, authority *x509.Certificate, now time.Time) (saw, expected, advice string) {
+	leaf := sent[0]
 	expected = "a chain from the device's certificate to " + authority.Subject.String()
 	var invalid x509.CertificateInvalidError
 	if errors.As(err, &invalid) {
@@ -98,8 +99,7 @@ func explain(err error, leaf, authority *x509.Certificate, now time.Time) (saw, 
 			return fmt.Sprintf("%s, valid from %s to %s", name, stamp(invalid.Cert.NotBefore), stamp(invalid.Cert.NotAfter)),
 				"certificates that are valid at " + stamp(now), "Renew that certificate, and those that it signed. If it is valid by its dates, compare the clocks"
 		case x509.NotAuthorizedToSign:
-			return name + " signs others and is no authority", "basic constraints CA:TRUE and the key usage keyCertSign in each certificate above the device's",
-				"Sign the device's certificate with an authority's key, not with another device's; openssl needs basicConstraints=CA:TRUE for an authority"
+			return noAuthority(invalid.Cert)
 		case x509.TooManyIntermediates:
 			return name + " may not have so many certificates below it", "no more than its path length (pathlen) allows",
 				"Sign devices with an authority that is nearer, or make the authority with a greater pathlen"
@@ -111,6 +111,11 @@ func explain(err error, leaf, authority *x509.Certificate, now time.Time) (saw, 
 	}
 	var unknown x509.UnknownAuthorityError
 	if errors.As(err, &unknown) {
+		for _, certificate := range sent {
+			if issuer := issuerAmong(certificate, sent[1:]); issuer != nil && !(issuer.BasicConstraintsValid && issuer.IsCA) {
+				return noAuthority(issuer)
+			}
+		}
 		var weak x509.InsecureAlgorithmError
 		switch signed := leaf.CheckSignatureFrom(authority); {
 		case errors.As(signed, &weak), strings.Contains(err.Error(), "insecure algorithm"):
@@ -123,6 +128,11 @@ func explain(err error, leaf, authority *x509.Certificate, now time.Time) (saw, 
 			"Let the device send its whole chain, its own certificate first and then each signer, in one file; or register the certificates in between"
 	}
 	return reason(err), expected, "Make the certificates anew"
+}
+
+func noAuthority(certificate *x509.Certificate) (saw, expected, advice string) {
+	return certificate.Subject.String() + " signs others and is no authority", "basic constraints CA:TRUE and the key usage keyCertSign in each certificate above the device's",
+		"Sign the device's certificate with an authority's key, not with another device's; openssl needs basicConstraints=CA:TRUE for an authority"
 }
 
 // reason is what crypto/x509 says, without its package's name.
