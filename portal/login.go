@@ -113,8 +113,11 @@ func setPreferences(c *call) error {
 		c.setCookie(themeCookie, theme, 365*24*time.Hour)
 	}
 	back, err := url.Parse(c.value("back"))
+	if err != nil {
+		return c.redirect("")
+	}
 	path, ours := strings.CutPrefix(back.EscapedPath(), Root)
-	if err != nil || !ours || back.Host != "" {
+	if !ours || back.Host != "" {
 		return c.redirect("")
 	}
 	if back.RawQuery != "" {
