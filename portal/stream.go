@@ -53,6 +53,10 @@ func (c *call) events(look func(send func(event string, text []byte) error) erro
 	c.w.Header().Set("Content-Type", "text/event-stream")
 	c.w.WriteHeader(http.StatusOK)
 	controller := http.NewResponseController(c.w)
+	// The deadline is for the request, which is read; a page stays open for long.
+	if err := controller.SetReadDeadline(time.Time{}); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
 	written := time.Now()
 	write := func(text string) error {
 		written = time.Now()

@@ -196,28 +196,23 @@ func (s *Server) serve() {
 		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Logger: s.config.Logger}),
 		Logger:  s.config.Logger,
 	}
-	errorLog := slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug)
-	s.https = &http.Server{
-		Handler:           s.web(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		WriteTimeout:      2 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          errorLog,
-	}
-	s.local = &http.Server{
-		Handler:           s.operations(),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       time.Minute,
-		WriteTimeout:      2 * time.Minute,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
-		ErrorLog:          errorLog,
-	}
+	s.https, s.local = s.newHTTP(s.web()), s.newHTTP(s.operations())
 	s.run("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
 	s.run("HTTPS", func() error { return s.https.Serve(s.listeners.https) })
 	s.run("portal", func() error { return s.local.Serve(s.listeners.portal) })
+}
+
+// newHTTP is an HTTP server with a limit and a deadline for all that comes.
+func (s *Server) newHTTP(handler http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           handler,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       time.Minute,
+		WriteTimeout:      2 * time.Minute,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    32 << 10,
+		ErrorLog:          slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
+	}
 }
 
 func (s *Server) run(name string, serve func() error) {
