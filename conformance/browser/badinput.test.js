@@ -58,7 +58,7 @@ test("a private key is refused, does not stay on the page, and is kept nowhere",
       await window.page.locator("#primaryFile").setInputFiles(file);
       if (!javaScriptEnabled) await save(window);
       await window.page.locator("#primary-error", { hasText: "private key" }).waitFor();
-      assert.equal(await window.page.locator("#primary").inputValue(), "", file);
+      await window.page.locator("#primary:placeholder-shown").waitFor({ state: "attached" }); // it is empty
       assert.ok(!(await window.page.content()).includes(body));
     }
     if (javaScriptEnabled) {
@@ -66,7 +66,7 @@ test("a private key is refused, does not stay on the page, and is kept nowhere",
       await window.page.locator("summary", { hasText: "Certificate as text" }).first().click();
       await window.page.locator("#primary").fill(key);
       await window.page.locator("#primary-error", { hasText: "private key" }).waitFor();
-      assert.equal(await window.page.locator("#primary").inputValue(), "");
+      await window.page.locator("#primary:placeholder-shown").waitFor({ state: "attached" });
     }
     await window.close();
   }

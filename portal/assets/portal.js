@@ -143,7 +143,7 @@ document.addEventListener("drop", (event) => {
 });
 
 // A private key that was taken for a certificate does not stay on the page.
-document.addEventListener("htmx:afterSettle", () => {
+document.addEventListener("htmx:afterSwap", () => {
   for (const problem of all("[data-forget]")) document.getElementById(problem.id.replace(/-error$/, "")).value = "";
 });
 
