@@ -98,8 +98,8 @@ for (const language of ["en", "fr"]) {
 
     // A twin edit reaches the device, and what it reports reaches the page.
     const twin = spawn(python, [path.join(programs, "twin_device.py")], { env: { ...process.env, ...environment } });
-    const said = [];
-    twin.stdout.on("data", (text) => said.push(...text.toString().trim().split("\n")));
+    let said = "";
+    twin.stdout.on("data", (text) => { said += text; });
     const ended = new Promise((resolve) => twin.once("close", resolve));
     try {
       await page.locator("#connection-state").getByText(words.connected, { exact: true }).waitFor();
@@ -111,7 +111,7 @@ for (const language of ["en", "fr"]) {
       await main.getByRole("status").first().waitFor();
       await page.locator("#reported", { hasText: '"interval": 25' }).waitFor();
       assert.equal(await ended, 0);
-      assert.deepEqual(JSON.parse(said.at(-1)), { interval: 25, $version: 2 });
+      assert.deepEqual(JSON.parse(said.trim().split("\n").at(-1)), { interval: 25, $version: 2 });
     } finally {
       twin.kill();
     }
