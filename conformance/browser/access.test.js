@@ -6,7 +6,7 @@ const test = require("node:test");
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
-const { given, pages, visit } = require("./browser.js");
+const { given, leave, pages, visit } = require("./browser.js");
 
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const device = "access-device";
@@ -42,7 +42,7 @@ const states = {
     await page.goto(given.url("enrollments/new"));
     await page.locator("#initialTwin").fill('{"tags": 1,}');
     await page.locator("#deviceId").fill("a b");
-    await page.getByRole("main").getByRole("button", { name: words.save, exact: true }).click();
+    await leave({ page }, words.save);
     await page.locator("#primary-error").waitFor();
   },
   "certificate shown": async ({ page }) => {
@@ -62,7 +62,7 @@ const states = {
     await page.goto(given.url(`hubs/berth/device/${device}/twin`));
     given.berth("device", "twin", device, "--desired", `{"changed":${Date.now()}}`);
     await page.locator("#desired").fill('{"typed": true}');
-    await page.getByRole("main").getByRole("button", { name: words.save, exact: true }).click();
+    await leave({ page }, words.save);
     await page.locator(".diff").first().waitFor();
   },
 };

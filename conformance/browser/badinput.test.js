@@ -8,7 +8,7 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { execFileSync } = require("node:child_process");
-const { given, pages, startServer, visit } = require("./browser.js");
+const { given, leave, pages, startServer, visit } = require("./browser.js");
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "berth-"));
 const openssl = (...args) => execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "pipe", "ignore"], encoding: "utf8" });
@@ -21,7 +21,7 @@ const write = (name, content) => {
   return path.join(folder, name);
 };
 const enrolled = (id) => given.json("enrollment", "list").some((enrollment) => enrollment.registrationId === id);
-const save = (window) => window.page.getByRole("main").getByRole("button", { name: window.words.save, exact: true }).click();
+const save = (window) => leave(window, window.words.save);
 
 test("a certificate that is none is refused where it was chosen", async () => {
   const window = await visit();

@@ -128,6 +128,13 @@ async function visit({ server = given, language = "en", theme = "light", width =
   };
 }
 
+// leave presses a button of a form and waits for the page that answers it.
+async function leave(window, button) {
+  const answered = window.page.waitForEvent("load");
+  await window.page.getByRole("main").getByRole("button", { name: button, exact: true }).click();
+  await answered;
+}
+
 // pages are all pages of a server that has this device, with a name for each.
 // What a page needs to be in another state stands in its address.
 function pages(device, attempt, policy) {
@@ -143,4 +150,4 @@ function pages(device, attempt, policy) {
   };
 }
 
-module.exports = { Server, given, pages, patience, startServer, visit, words };
+module.exports = { Server, given, leave, pages, patience, startServer, visit, words };
