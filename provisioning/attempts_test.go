@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -96,8 +97,9 @@ func TestAttemptBySequence(t *testing.T) {
 // Retention takes attempts away from the front. Asking for one must not answer
 // with the next that is there.
 func TestAttemptThatHasLeftTheLog(t *testing.T) {
-	now := noon
-	logs, err := segment.Open(t.TempDir(), segment.Options{SegmentSize: 4 << 10, Now: func() time.Time { return now }})
+	var hours atomic.Int64 // the log asks for the time in its own goroutines
+	clock := func() time.Time { return noon.Add(time.Duration(hours.Load()) * time.Hour) }
+	logs, err := segment.Open(t.TempDir(), segment.Options{SegmentSize: 4 << 10, Now: clock})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,10 +110,10 @@ func TestAttemptThatHasLeftTheLog(t *testing.T) {
 	j := newJournal(t)
 	j.log = log
 	for log.Bounds(0).First == 0 {
-		if now = now.Add(time.Hour); now.After(noon.Add(10_000 * time.Hour)) {
+		if hours.Add(1) > 10_000 {
 			t.Fatal("nothing leaves the log")
 		}
-		j.append(attest.Attempt{Time: now, RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
+		j.append(attest.Attempt{Time: clock(), RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
 	}
 	a, err := openAttempts(context.Background(), j.documents, log)
 	if err != nil {
