@@ -43,7 +43,7 @@ var layout = map[string][]string{
 	"portal": {"provisioning", "hub", "credential", "store", "fault"},
 
 	// The only place that knows all.
-	"server": {"endpoint", "portal", "provisioning", "hub", "credential", "store", "cluster", "fault", "wire"},
+	"server": {"endpoint", "portal", "backend", "provisioning", "hub", "credential", "store", "cluster", "fault", "wire"},
 
 	// Clients, and what is made of them.
 	"device":      {"wire", "credential", "fault"},

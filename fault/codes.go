@@ -34,6 +34,7 @@ const (
 
 	MethodNotAllowed Code = 405000
 
+	Conflict             Code = 409000 // GenericConflict
 	DeviceAlreadyExists  Code = 409001
 	EnrollmentConflict   Code = 409202
 	RegistrationConflict Code = 409203
@@ -71,6 +72,7 @@ var names = map[Code]string{
 	GroupNotFound:          "EnrollmentGroupNotFound",
 	HubNotFound:            "IotHubNotFound",
 	MethodNotAllowed:       "MethodNotAllowed",
+	Conflict:               "GenericConflict",
 	DeviceAlreadyExists:    "DeviceAlreadyExists",
 	EnrollmentConflict:     "EnrollmentConflict",
 	RegistrationConflict:   "RegistrationConflict",

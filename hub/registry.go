@@ -40,15 +40,7 @@ func (h *Hub) CreateDevice(ctx context.Context, device Device) (Device, error) {
 }
 
 func (h *Hub) create(ctx context.Context, device Device, twin twin) (Device, error) {
-	now := h.config.Now().UTC()
-	device = Device{
-		DeviceID: device.DeviceID, GenerationID: newGeneration(now),
-		Status: device.Status, StatusReason: device.StatusReason,
-		Authentication: device.Authentication, Capabilities: device.Capabilities,
-	}
-	etags, err := h.config.Documents.Commit(ctx,
-		h.devices.Put(device.DeviceID, store.Absent, device),
-		h.twins.Put(device.DeviceID, store.Absent, twin))
+	etags, err := h.config.Documents.Commit(ctx, h.creation(&device, twin)...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return Device{}, fault.New(fault.DeviceAlreadyExists, "There is a device %q already. Update it, or delete it first", device.DeviceID)
 	}
@@ -57,6 +49,17 @@ func (h *Hub) create(ctx context.Context, device Device, twin twin) (Device, err
 	}
 	device.ETag, device.ConnectionState = etagOf(etags[0]), disconnected
 	return device, nil
+}
+
+// creation makes of what was asked for the device that will be, and returns what
+// is to be committed.
+func (h *Hub) creation(device *Device, twin twin) []store.Change {
+	*device = Device{
+		DeviceID: device.DeviceID, GenerationID: newGeneration(h.config.Now().UTC()),
+		Status: device.Status, StatusReason: device.StatusReason,
+		Authentication: device.Authentication, Capabilities: device.Capabilities,
+	}
+	return []store.Change{h.devices.Put(device.DeviceID, store.Absent, *device), h.twins.Put(device.DeviceID, store.Absent, twin)}
 }
 
 // UpdateDevice replaces what an operator may set of a device: status, reason,
@@ -87,6 +90,17 @@ func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (
 // replace writes changed in the place of before and ends the connection that
 // this makes void.
 func (h *Hub) replace(ctx context.Context, before, changed Device) (Device, error) {
+	change, after := h.replacement(before, changed)
+	etags, err := h.config.Documents.Commit(ctx, change)
+	if err != nil {
+		return Device{}, err
+	}
+	after.ETag = etagOf(etags[0])
+	h.endVoid(ctx, before, after)
+	return after, h.activity.describe(ctx, &after)
+}
+
+func (h *Hub) replacement(before, changed Device) (store.Change, Device) {
 	after := before
 	after.ETag = ""
 	after.Status, after.StatusReason = changed.Status, changed.StatusReason
@@ -94,18 +108,17 @@ func (h *Hub) replace(ctx context.Context, before, changed Device) (Device, erro
 	if after.Status != before.Status {
 		after.StatusUpdatedTime = h.config.Now().UTC()
 	}
-	etags, err := h.config.Documents.Commit(ctx, h.devices.Put(after.DeviceID, storeMatch(before.ETag), after))
-	if err != nil {
-		return Device{}, err
-	}
-	after.ETag = etagOf(etags[0])
+	return h.devices.Put(after.DeviceID, storeMatch(before.ETag), after), after
+}
+
+// endVoid ends the connection that a change of the device has made void.
+func (h *Hub) endVoid(ctx context.Context, before, after Device) {
 	switch {
 	case after.Status == disabled:
 		h.disconnect(ctx, after.DeviceID, ErrDisabled)
 	case !reflect.DeepEqual(after.Authentication, before.Authentication):
 		h.disconnect(ctx, after.DeviceID, ErrCredentialChanged)
 	}
-	return after, h.activity.describe(ctx, &after)
 }
 
 // DeleteDevice removes a device with its twin and all that is kept of it, and
@@ -215,51 +228,71 @@ type Admission struct {
 // creation it gets the twin; one that is there keeps its own, and its status.
 // It is safe to repeat. It returns fault 400004 for what is wrong in it.
 func (h *Hub) Admit(ctx context.Context, admission Admission) error {
-	wanted, twin, err := h.admitted(admission)
-	if err != nil {
-		return err
-	}
 	for {
-		before, err := h.device(ctx, admission.DeviceID)
-		switch {
-		case errors.Is(err, fault.DeviceNotFound):
-			_, err = h.create(ctx, wanted, twin)
-			if errors.Is(err, fault.DeviceAlreadyExists) {
-				continue
-			}
+		changes, committed, err := h.PrepareAdmission(ctx, admission)
+		if err != nil || len(changes) == 0 {
 			return err
-		case err != nil:
-			return err
-		case reflect.DeepEqual(before.Authentication, wanted.Authentication) && before.Capabilities == wanted.Capabilities:
-			return nil
 		}
-		wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
-		_, err = h.replace(ctx, before, wanted)
+		_, err = h.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
+		if err == nil {
+			committed(ctx)
+		}
 		return err
 	}
 }
 
-// CheckAdmission says whether Admit would refuse the admission for what stands
-// in it.
-func (h *Hub) CheckAdmission(admission Admission) error {
-	_, _, err := h.admitted(admission)
+// PrepareAdmission is Admit for a caller who commits its changes together with
+// others of its own, all or nothing, and calls committed then. A conflict in one
+// of the changes means that the device was changed meanwhile: prepare again.
+// There are none when the device is there as it should be.
+func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (changes []store.Change, committed func(context.Context), err error) {
+	wanted, twin, err := admission.begin(h.config.Now())
+	if err != nil {
+		return nil, nil, err
+	}
+	committed = func(context.Context) {}
+	before, err := h.device(ctx, admission.DeviceID)
+	switch {
+	case errors.Is(err, fault.DeviceNotFound):
+		return h.creation(&wanted, twin), committed, nil
+	case err != nil:
+		return nil, nil, err
+	case reflect.DeepEqual(before.Authentication, wanted.Authentication) && before.Capabilities == wanted.Capabilities:
+		return nil, committed, nil
+	}
+	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
+	change, after := h.replacement(before, wanted)
+	return []store.Change{change}, func(ctx context.Context) { h.endVoid(ctx, before, after) }, nil
+}
+
+// Check says whether Admit would refuse the admission for what stands in it: fault
+// 400004.
+func (a Admission) Check() error {
+	_, _, err := a.begin(time.Now())
 	return err
 }
 
-func (h *Hub) admitted(admission Admission) (Device, twin, error) {
+// Device returns the identity that the device is to have, for a hub that is told
+// of it by its service API. It returns fault 400004 as Check does.
+func (a Admission) Device() (Device, error) {
+	device, _, err := a.begin(time.Now())
+	return device, err
+}
+
+func (a Admission) begin(now time.Time) (Device, twin, error) {
 	device := Device{
-		DeviceID:       admission.DeviceID,
-		Authentication: admission.authentication(),
-		Capabilities:   Capabilities{IoTEdge: admission.IoTEdge},
+		DeviceID:       a.DeviceID,
+		Authentication: a.authentication(),
+		Capabilities:   Capabilities{IoTEdge: a.IoTEdge},
 	}
 	if err := device.complete(nil); err != nil {
 		return Device{}, twin{}, err
 	}
-	twin := newTwin(h.config.Now())
-	err := twin.begin(admission.Tags, admission.Desired, h.config.Now())
+	twin := newTwin(now)
+	err := twin.begin(a.Tags, a.Desired, now)
 	return device, twin, err
 }
 

@@ -111,7 +111,7 @@ func TestDevicesInPages(t *testing.T) {
 func TestAdmitIsSafeToRepeat(t *testing.T) {
 	h := newHouse(t)
 	admission := Admission{DeviceID: "new", PrimaryThumbprint: strings.Repeat("AB", 32), Tags: []byte(`{"site":1}`), Desired: []byte(`{"interval":5}`)}
-	if err := h.CheckAdmission(admission); err != nil {
+	if err := admission.Check(); err != nil {
 		t.Fatal(err)
 	}
 	for range 2 {
@@ -145,7 +145,7 @@ func TestAdmitIsSafeToRepeat(t *testing.T) {
 		"id":   {DeviceID: "a/b", PrimaryThumbprint: admission.PrimaryThumbprint},
 		"twin": {DeviceID: "x", PrimaryThumbprint: admission.PrimaryThumbprint, Tags: []byte(`{"a.b":1}`)},
 	} {
-		if err := h.CheckAdmission(bad); !errors.Is(err, fault.ArgumentInvalid) {
+		if err := bad.Check(); !errors.Is(err, fault.ArgumentInvalid) {
 			t.Errorf("a bad %s is answered %v", name, err)
 		}
 	}

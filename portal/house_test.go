@@ -57,7 +57,7 @@ func newHouse(t *testing.T) *house {
 	service, err := provisioning.Open(ctx, provisioning.Config{IDScope: "0ne1", Host: "localhost", Documents: documents, Attempts: attempts, Now: h.clock, Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { service.Close(ctx) })
-	h.Portal = New(Config{Provisioning: service, Hubs: []*hub.Hub{hubs}, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Logger: logger})
+	h.Portal = New(Config{Provisioning: service, Hubs: hub.NewDirectory(hubs), Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Logger: logger})
 	h.server = httptest.NewServer(h.Portal)
 	t.Cleanup(func() { h.Close(); h.server.Close() })
 	return h

@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/fault"
@@ -22,7 +21,7 @@ type hubSummary struct {
 }
 
 func (c *call) hubSummaries() (summaries []hubSummary, err error) {
-	for _, h := range c.config.Hubs {
+	for _, h := range c.config.Hubs.All() {
 		devices, err := h.DeviceCount(c.r.Context())
 		if err != nil {
 			return nil, err
@@ -35,10 +34,8 @@ func (c *call) hubSummaries() (summaries []hubSummary, err error) {
 // hub returns the hub that the address names.
 func (c *call) hub() (*hub.Hub, error) {
 	name := c.r.PathValue("hub")
-	for _, h := range c.config.Hubs {
-		if strings.EqualFold(h.Name(), name) {
-			return h, nil
-		}
+	if h := c.config.Hubs.ByName(name); h != nil {
+		return h, nil
 	}
 	return nil, fault.New(fault.HubNotFound, "There is no hub %q here", name)
 }

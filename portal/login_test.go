@@ -125,7 +125,7 @@ func TestNothingWithoutSession(t *testing.T) {
 
 func TestReaderChangesNothing(t *testing.T) {
 	h := newHouse(t)
-	_, err := h.config.Hubs[0].CreateDevice(ctx, hub.Device{DeviceID: "d1"})
+	_, err := h.config.Hubs.All()[0].CreateDevice(ctx, hub.Device{DeviceID: "d1"})
 	h.must(err)
 	b := h.loggedIn(Reader)
 	for path, form := range map[string]url.Values{
@@ -148,7 +148,7 @@ func TestReaderChangesNothing(t *testing.T) {
 			t.Errorf("%s is answered %d, with a key: %v", path, status, strings.Contains(page, "SharedAccessKey="))
 		}
 	}
-	if device, err := h.config.Hubs[0].Device(ctx, "d1"); err != nil || device.Status != "enabled" {
+	if device, err := h.config.Hubs.All()[0].Device(ctx, "d1"); err != nil || device.Status != "enabled" {
 		t.Errorf("the device is now %+v, %v", device, err)
 	}
 }

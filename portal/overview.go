@@ -52,7 +52,7 @@ func overview(c *call) error {
 			return nil, err
 		}
 		page.Strings = c.connectionStrings(service.Host(), owner(policies))
-		for _, h := range c.config.Hubs {
+		for _, h := range c.config.Hubs.All() {
 			if policies, err = h.Policies(ctx); err != nil {
 				return nil, err
 			}

@@ -169,7 +169,7 @@ func (v *view) CSRF() string {
 func (v *view) Restored() bool { return v.restored }
 
 // Hubs returns the hubs for the menu.
-func (v *view) Hubs() []*hub.Hub { return v.config.Hubs }
+func (v *view) Hubs() []*hub.Hub { return v.config.Hubs.All() }
 
 // CaFile is the authority that clients must trust.
 func (v *view) CAFile() string { return v.config.CAFile }
@@ -304,10 +304,8 @@ func (v *view) Heading(code fault.Code) string {
 // DeviceLink returns the address of a device's page, or "" when the hub is not
 // one of this server's.
 func (v *view) DeviceLink(host, deviceID string) string {
-	for _, h := range v.config.Hubs {
-		if strings.EqualFold(h.Host(), host) {
-			return Root + devicePath(h, deviceID)
-		}
+	if h := v.config.Hubs.ByHost(host); h != nil {
+		return Root + devicePath(h, deviceID)
 	}
 	return ""
 }

@@ -109,7 +109,7 @@ func filledPortal(b *testing.B, size int) (*Portal, *http.Cookie) {
 	all.Wait()
 	sendMessages(b, h, "device-000001", 100_000)
 
-	p := New(Config{Provisioning: service, Hubs: []*hub.Hub{h}, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: time.Now, Logger: logger})
+	p := New(Config{Provisioning: service, Hubs: hub.NewDirectory(h), Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: time.Now, Logger: logger})
 	b.Cleanup(p.Close)
 	path, _, err := p.Link(ctx, Operator)
 	must(err)

@@ -29,7 +29,7 @@ const Root = "/portal/"
 // Config is what the portal shows and changes.
 type Config struct {
 	Provisioning *provisioning.Service
-	Hubs         []*hub.Hub
+	Hubs         *hub.Directory
 	Documents    store.Documents // keeps the links and sessions
 	CAFile       string          // the authority that clients must trust
 	DataDir      string          // the server's data folder, for commands that are shown

@@ -47,7 +47,7 @@ var systems = []system{{"linux", "Linux"}, {"macos", "macOS"}, {"windows", "Wind
 
 func quickstart(c *call) error {
 	return c.show("quickstart", func() (any, error) {
-		h := c.config.Hubs[0]
+		h := c.config.Hubs.All()[0]
 		page := quickstartPage{
 			OS: c.system(), Systems: systems, ID: c.query("id"),
 			IDScope: c.config.Provisioning.IDScope(), Host: c.config.Provisioning.Host(),

@@ -2,13 +2,22 @@ package provisioning
 
 import (
 	"context"
+	"encoding/json"
+	"fmt"
 	"hash/fnv"
+	"math"
+	"net"
+	"net/netip"
 	"slices"
 	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
 )
 
-// Hub is a linked hub as provisioning needs it: in this process, or anywhere
-// else behind its service API.
+// Hub is a hub as provisioning needs it: in this process, or anywhere else behind
+// its service API.
 type Hub interface {
 	// Host returns the host name that devices connect to.
 	Host() string
@@ -28,6 +37,16 @@ type Hub interface {
 
 	// Remove deletes the device. One that is not there is no error.
 	Remove(ctx context.Context, deviceID string) error
+}
+
+// CommittingHub is a hub that keeps its devices where the service keeps its
+// records, so that both can change in one commit.
+type CommittingHub interface {
+	Hub
+
+	// PrepareAdmission returns what Admit would commit; committed is to be called
+	// once it is. A conflict means that the device was changed meanwhile.
+	PrepareAdmission(ctx context.Context, admission Admission) (changes []store.Change, committed func(context.Context), err error)
 }
 
 // Admission is what a hub is told of a device that has been attested.
@@ -63,37 +82,97 @@ func (e Enrollment) deviceID() string {
 	return e.RegistrationID
 }
 
-// candidates returns the linked hubs that an enrollment allows.
-func (s *Service) candidates(enrollment Enrollment) []Hub {
-	allowed := enrollment.Hubs
-	if enrollment.HubHostName != "" {
-		allowed = []string{enrollment.HubHostName}
+// policy is how a hub is chosen for the enrollment's device.
+func (e Enrollment) policy() AllocationPolicy {
+	if e.AllocationPolicy == "" {
+		return Hashed
 	}
-	if len(allowed) == 0 {
-		return s.config.Hubs
-	}
-	var hubs []Hub
-	for _, hub := range s.config.Hubs {
-		if slices.ContainsFunc(allowed, func(host string) bool { return strings.EqualFold(host, hub.Host()) }) {
-			hubs = append(hubs, hub)
-		}
-	}
-	return hubs
+	return e.AllocationPolicy
 }
 
-// choose picks the hub for a registration id: of all candidates the one with
-// the highest hash of id and host (rendezvous hashing). The choice is even, it
-// is the same each time, and a hub that is added takes only its share.
-func choose(hubs []Hub, registrationID string) Hub {
-	var best Hub
-	var highest uint64
+// candidates returns the linked hubs that an enrollment allows.
+func (s *Service) candidates(enrollment Enrollment) (allowed []*linkedHub) {
+	names := enrollment.Hubs
+	if enrollment.HubHostName != "" {
+		names = []string{enrollment.HubHostName}
+	}
+	for _, hub := range s.links.all() {
+		if len(names) == 0 && hub.applies() || slices.ContainsFunc(names, hub.is) {
+			allowed = append(allowed, hub)
+		}
+	}
+	return allowed
+}
+
+// Candidate is a hub that a device could be assigned to, and what speaks for it.
+type Candidate struct {
+	HostName      string   `json:"iotHubHostName"`
+	Weight        int      `json:"allocationWeight"`
+	Location      string   `json:"location,omitempty"`
+	LatencyMillis *float64 `json:"latencyMillis,omitempty"` // from the device's network, as far as it is known
+	Chosen        bool     `json:"chosen"`
+}
+
+// allocation is the choice of a hub, with its reasons.
+type allocation struct {
+	hub        *linkedHub // nil when there is none
+	candidates []Candidate
+	reason     string           // such as: evenly weighted, of 3
+	answer     allocationAnswer // of the webhook, with custom allocation
+}
+
+// allocate chooses the hub for a device. A hub that it has already, and that its
+// policy keeps, stays. Only custom allocation asks anybody, and can fail.
+func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent intent, pending record) (allocation, error) {
+	hubs := s.candidates(enrollment)
+	present := s.linked(pending.AssignedHub)
+	chosen := allocation{}
+	var err error
+	var latencies []time.Duration
+	switch policy := enrollment.policy(); {
+	case present != nil && !enrollment.ReprovisionPolicy.UpdateHubAssignment:
+		chosen.hub, chosen.reason = present, "the hub it has, which the enrollment never changes"
+	case policy == Custom:
+		if chosen.hub, chosen.answer, err = s.askWebhook(ctx, enrollment, intent, pending, hubs); err != nil {
+			return chosen, err
+		}
+		chosen.reason = "as the webhook says"
+	case policy == Static:
+		chosen.hub, chosen.reason = weighted(hubs, intent.RegistrationID), "static"
+	case policy == GeoLatency:
+		latencies = s.latencies(hubs, intent.RemoteAddr)
+		chosen.hub, chosen.reason = nearest(hubs, latencies, present, intent.RegistrationID)
+	default:
+		chosen.hub, chosen.reason = weighted(hubs, intent.RegistrationID), "evenly weighted"
+	}
+	chosen.reason += fmt.Sprintf(", of %d", len(hubs))
+	for i, hub := range hubs {
+		candidate := Candidate{HostName: hub.Host(), Weight: hub.weight(), Location: hub.link.Location, Chosen: hub == chosen.hub}
+		if latencies != nil && latencies[i] >= 0 {
+			millis := float64(latencies[i]) / float64(time.Millisecond)
+			candidate.LatencyMillis = &millis
+		}
+		chosen.candidates = append(chosen.candidates, candidate)
+	}
+	return chosen, nil
+}
+
+// weighted picks the hub for a registration id: of all candidates the one with the
+// highest score of hash and weight (weighted rendezvous hashing). Each gets its
+// share, the choice is the same each time, and a hub that is added takes only its
+// share. Hubs of weight 0 get nothing, unless there are no others.
+func weighted(hubs []*linkedHub, registrationID string) *linkedHub {
+	var best *linkedHub
+	highest := math.Inf(-1)
 	for _, hub := range hubs {
 		hash := fnv.New64a()
 		hash.Write([]byte(key(registrationID)))
 		hash.Write([]byte{0})
 		hash.Write([]byte(strings.ToLower(hub.Host())))
-		if weight := mix(hash.Sum64()); best == nil || weight > highest {
-			best, highest = hub, weight
+		uniform := (float64(mix(hash.Sum64())>>11) + 0.5) / (1 << 53) // in (0, 1)
+		score := float64(hub.weight()) / -math.Log(uniform)
+		if best == nil || score > highest {
+			best, highest = hub, score
 		}
 	}
 	return best
@@ -108,12 +187,128 @@ func mix(h uint64) uint64 {
 	return h ^ h>>33
 }
 
-// linked returns the linked hub with this host name, or nil.
-func (s *Service) linked(host string) Hub {
-	for _, hub := range s.config.Hubs {
-		if strings.EqualFold(hub.Host(), host) {
-			return hub
+// A device that has a hub stays there while another is not better by more than
+// this and a quarter: measured latencies waver.
+const latencyTolerance = 5 * time.Millisecond
+
+// nearest picks the hub with the lowest latency. Those with the same are weighted;
+// hubs of no known latency count only when there are no others.
+func nearest(hubs []*linkedHub, latencies []time.Duration, present *linkedHub, registrationID string) (*linkedHub, string) {
+	lowest := time.Duration(-1)
+	for i, hub := range hubs {
+		if latency := latencies[i]; latency >= 0 && hub.weight() > 0 && (lowest < 0 || latency < lowest) {
+			lowest = latency
 		}
 	}
-	return nil
+	if lowest < 0 {
+		return weighted(hubs, registrationID), "lowest latency, but nothing is known of the device's network: evenly weighted"
+	}
+	var best []*linkedHub
+	for i, hub := range hubs {
+		if hub == present && hub.weight() > 0 && latencies[i] >= 0 && latencies[i] <= lowest+lowest/4+latencyTolerance {
+			return hub, fmt.Sprintf("lowest latency: the hub it has, at %s", latencies[i])
+		}
+		if latencies[i] == lowest && hub.weight() > 0 {
+			best = append(best, hub)
+		}
+	}
+	return weighted(best, registrationID), fmt.Sprintf("lowest latency, %s", lowest)
+}
+
+// latencies returns what is known of the way from a device to each hub: by the
+// device's network and the hub's location, else as measured; -1 is not known.
+func (s *Service) latencies(hubs []*linkedHub, remote string) []time.Duration {
+	known := make([]time.Duration, len(hubs))
+	networks := s.networks.of(remote)
+	for i, hub := range hubs {
+		known[i] = -1
+		for _, network := range networks {
+			if millis, ok := network.Latencies[strings.ToLower(hub.link.Location)]; ok && hub.link.Location != "" {
+				known[i] = time.Duration(millis * float64(time.Millisecond))
+				break
+			}
+		}
+		if measured := hub.latency.Load(); known[i] < 0 && hub.link.MeasureLatency && measured > 0 {
+			known[i] = time.Duration(measured)
+		}
+	}
+	return known
+}
+
+// addressOf is the IP address of a device at host:port or host; the zero Addr when
+// it is none.
+func addressOf(remote string) netip.Addr {
+	if host, _, err := net.SplitHostPort(remote); err == nil {
+		remote = host
+	}
+	address, err := netip.ParseAddr(remote)
+	if err != nil {
+		return netip.Addr{}
+	}
+	return address.Unmap().WithZone("")
+}
+
+// PreviewRequest is a device whose allocation somebody wants to know beforehand.
+type PreviewRequest struct {
+	RegistrationID string          `json:"registrationId"`
+	GroupID        string          `json:"enrollmentGroupId,omitempty"` // of a device that has no individual enrollment
+	RemoteAddress  string          `json:"remoteAddress,omitempty"`     // IP address it would come from
+	Payload        json.RawMessage `json:"payload,omitempty"`           // what it would send along, for custom allocation
+}
+
+// Preview is where a device would go if it registered now, and why.
+type Preview struct {
+	RegistrationID string           `json:"registrationId"`
+	GroupID        string           `json:"enrollmentGroupId,omitempty"`
+	Policy         AllocationPolicy `json:"allocationPolicy"`
+	HubHostName    string           `json:"iotHubHostName,omitempty"` // none when there is no hub for it
+	DeviceID       string           `json:"deviceId"`
+	Reason         string           `json:"reason"`
+	CurrentHub     string           `json:"currentIotHubHostName,omitempty"`
+	Substatus      Substatus        `json:"substatus,omitempty"` // what the device would be told
+	Candidates     []Candidate      `json:"candidates"`
+}
+
+// PreviewAllocation says where a device would go, and changes nothing. With custom
+// allocation the webhook is asked, as it would be. It returns the faults 404201 and
+// 404204 for what is not enrolled, and those of the webhook.
+func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest) (Preview, error) {
+	if err := checkRegistrationID(request.RegistrationID); err != nil {
+		return Preview{}, err
+	}
+	if request.RemoteAddress != "" && !addressOf(request.RemoteAddress).IsValid() {
+		return Preview{}, fault.New(fault.ArgumentInvalid, "remoteAddress is %.64q. It is an IP address", request.RemoteAddress)
+	}
+	preview := Preview{RegistrationID: request.RegistrationID, GroupID: request.GroupID}
+	asked := intent{RegistrationID: request.RegistrationID, GroupID: request.GroupID, RemoteAddr: request.RemoteAddress, Payload: request.Payload}
+	var enrollment Enrollment
+	var err error
+	if request.GroupID == "" {
+		enrollment, err = s.enrollment(ctx, request.RegistrationID)
+	} else {
+		var group storedGroup
+		group, err = s.group(ctx, request.GroupID)
+		enrollment = group.member(request.RegistrationID)
+	}
+	if err != nil {
+		return Preview{}, err
+	}
+	if asked.Mechanism = enrollment.Attestation.Type; asked.Mechanism == byX509 && enrollment.Attestation.X509 != nil && enrollment.Attestation.X509.ClientCertificates != nil {
+		asked.Certificate = enrollment.Attestation.X509.ClientCertificates.Primary.Info
+	}
+	pending, err := s.record(ctx, request.RegistrationID)
+	if err != nil && fault.From(err).Code != fault.RegistrationNotFound {
+		return Preview{}, err
+	}
+	chosen, err := s.allocate(ctx, enrollment, asked, pending)
+	if err != nil {
+		return Preview{}, err
+	}
+	preview.Policy, preview.Reason, preview.Candidates = enrollment.policy(), chosen.reason, chosen.candidates
+	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()
+	if chosen.hub != nil {
+		preview.HubHostName = chosen.hub.Host()
+		preview.Substatus = s.substatus(pending, enrollment, chosen.hub)
+	}
+	return preview, nil
 }

@@ -79,7 +79,7 @@ const (
 
 // askWebhook asks the enrollment's webhook for a hub among those allowed. What the
 // webhook says wrong is a fault that names it.
-func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []Hub) (Hub, allocationAnswer, error) {
+func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedHub) (*linkedHub, allocationAnswer, error) {
 	body, err := s.allocationRequest(ctx, enrollment, intent, former, candidates)
 	if err != nil {
 		return nil, allocationAnswer{}, err
@@ -117,7 +117,7 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 		answer.Payload = nil
 	}
 	for _, hub := range candidates {
-		if strings.EqualFold(hub.Host(), answer.HubHostName) {
+		if hub.is(answer.HubHostName) {
 			return hub, answer, nil
 		}
 	}
@@ -127,7 +127,7 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 	return nil, allocationAnswer{}, fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is not one of those that it was given", answer.HubHostName)
 }
 
-func (s *Service) allocationRequest(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []Hub) ([]byte, error) {
+func (s *Service) allocationRequest(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedHub) ([]byte, error) {
 	request := allocationRequest{Device: deviceContext{
 		RegistrationID: intent.RegistrationID, CurrentHub: former.AssignedHub, CurrentDevice: former.DeviceID, Payload: intent.Payload,
 	}}

@@ -40,9 +40,10 @@ const (
 type AllocationPolicy string
 
 const (
-	Hashed AllocationPolicy = "hashed" // evenly over the hubs, the same one for the same registration id
-	Static AllocationPolicy = "static" // the hub that the enrollment names
-	Custom AllocationPolicy = "custom" // as the operator's web service says
+	Hashed     AllocationPolicy = "hashed"     // evenly over the hubs by their weights, the same one for the same registration id
+	GeoLatency AllocationPolicy = "geoLatency" // the hub with the lowest latency from the device's network
+	Static     AllocationPolicy = "static"     // the hub that the enrollment names
+	Custom     AllocationPolicy = "custom"     // as the operator's web service says
 )
 
 // ReprovisionPolicy is what happens when a device that has a hub registers

@@ -109,7 +109,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		}, "missing", "primary", ""},
 		{"status", func(e *Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled", "provisioningStatus", ""},
 		{"hub that is not linked", func(e *Enrollment) { e.HubHostName = "elsewhere" }, "hub.local", "hub", ""},
-		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed, static and custom", "hub", ""},
+		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed, geoLatency", "hub", ""},
 		{"static without a hub", func(e *Enrollment) { e.AllocationPolicy = Static }, "one hub", "hub", ""},
 		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
 		{"desired properties that are no object", func(e *Enrollment) {

@@ -235,11 +235,3 @@ func (s *Service) enrolledAs(ctx context.Context, registrationID string) bool {
 	_, err := s.enrollment(ctx, registrationID)
 	return err == nil
 }
-
-// join returns the change that keeps a device as a member of its group.
-func (s *Service) join(intent intent) []store.Change {
-	if intent.GroupID == "" {
-		return nil
-	}
-	return []store.Change{s.members.Put(memberKey(intent.GroupID, intent.RegistrationID), store.Always, intent.RegistrationID)}
-}

@@ -399,6 +399,7 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 	}
 
 	h.reopen()
+	h.sweep() // beside the service's own
 	h.active.Wait()
 	if _, ok := h.hub(0).device("interrupted"); !ok {
 		t.Fatal("the hub has not admitted the device")
@@ -434,14 +435,15 @@ func TestAHubThatRefuses(t *testing.T) {
 func TestChoiceOfHub(t *testing.T) {
 	h := newHouse(t, "a.local", "b.local", "c.local")
 	counts := map[string]int{}
+	hubs := h.links.all()
 	for i := range 300 {
 		id := fmt.Sprintf("device-%d", i)
-		if first, again := choose(h.hubs, id), choose(h.hubs, id); first != again {
+		if first, again := weighted(hubs, id), weighted(hubs, id); first != again {
 			t.Fatalf("%s goes to %s, then to %s", id, first.Host(), again.Host())
 		}
-		counts[choose(h.hubs, id).Host()]++
+		counts[weighted(hubs, id).Host()]++
 		// Without hub c, only c's devices move.
-		if before, after := choose(h.hubs, id), choose(h.hubs[:2], id); before != h.hubs[2] && before != after {
+		if before, after := weighted(hubs, id), weighted(hubs[:2], id); before != hubs[2] && before != after {
 			t.Errorf("%s moves from %s to %s", id, before.Host(), after.Host())
 		}
 	}

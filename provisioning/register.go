@@ -6,7 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -18,11 +18,14 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// An assignment is three durable steps, each safe to repeat: the intent is
-// written together with a record that says assigning; the hub admits the
-// device; the record says assigned and the intent goes. The hub may be remote,
-// so the steps can't be one; whoever finds an intent without a job (a poll, the
-// device registering again, the sweep after a crash) takes it up where it is.
+// A device that goes to a hub of this process, and comes from nowhere, is assigned
+// in one commit: its identity there and its record here. Any other assignment is
+// durable steps, each safe to repeat: the intent is written together with a record
+// that says assigning; the hub admits the device; the record says assigned; the
+// identities that the device leaves behind are removed, and the intent goes. Before
+// a hub is asked to admit a device, the record says that there may be something of
+// it to remove. Whoever finds an intent without a job (a poll, the device
+// registering again, the sweep) takes it up where it is.
 
 // assignmentTimeout bounds one assignment, hub calls included.
 const assignmentTimeout = time.Minute
@@ -111,7 +114,14 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	}
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, payload
 	job.intent.Trace = trace
-	pending, err := s.promise(ctx, job.intent, device.enrollment)
+	done, err := s.assignAtOnce(ctx, job, device.enrollment)
+	if done {
+		return job, nil
+	}
+	var pending record
+	if err == nil {
+		pending, err = s.promise(ctx, job.intent, device.enrollment)
+	}
 	if err != nil {
 		s.jobs.end(job, Operation{}, err)
 		return nil, err
@@ -120,36 +130,98 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	return job, nil
 }
 
+// assignAtOnce does the whole assignment in one commit if it can be done so, and
+// reports whether it was.
+func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollment) (done bool, _ error) {
+	if enrollment.policy() == Custom {
+		return false, nil
+	}
+	for {
+		pending, changes, err := s.begun(ctx, job.intent, enrollment)
+		if err != nil {
+			return false, err
+		}
+		chosen, err := s.allocate(ctx, enrollment, job.intent, pending)
+		if err != nil || chosen.hub == nil {
+			return false, err
+		}
+		hub, ok := chosen.hub.Hub.(CommittingHub)
+		admission := enrollment.admission()
+		if !ok || len(pending.Left) > 0 || pending.AssignedHub != "" && pending.placed() != (place{hub.Host(), admission.DeviceID}) {
+			return false, nil
+		}
+		admitting, committed, err := hub.PrepareAdmission(ctx, admission)
+		if err != nil {
+			return false, nil // the job says how it failed
+		}
+		trace := job.intent.Trace
+		trace.Pass("allocation", hub.Host()+": "+chosen.reason)
+		trace.Pass("hub admission", "device "+admission.DeviceID)
+		result := s.assigned(pending, enrollment, chosen)
+		if pending.unfinished {
+			changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
+		}
+		put := len(changes)
+		changes = append(changes, s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored()))
+		etags, err := s.config.Documents.Commit(ctx, append(changes, admitting...)...)
+		if _, conflict := store.IsConflict(err); conflict {
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		committed(ctx)
+		result.ETag = registrationETag(etags[put])
+		s.jobs.end(job, s.concluded(job.intent, result, trace), nil)
+		return true, nil
+	}
+}
+
+// begun is the device's record as an assignment that begins now finds it, and the
+// changes that keep it as a member of its group.
+func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollment) (pending record, changes []store.Change, err error) {
+	pending, err = s.record(ctx, intent.RegistrationID)
+	now := Time{s.config.Now().UTC()}
+	switch {
+	case errors.Is(err, fault.RegistrationNotFound):
+		pending = record{Registration: Registration{RegistrationID: enrollment.RegistrationID, CreatedDateTimeUTC: now}}
+	case err != nil:
+		return record{}, nil, err
+	}
+	pending.unfinished = pending.Status == StatusAssigning
+	pending.Status, pending.OperationID, pending.LastUpdatedDateTimeUTC = StatusAssigning, intent.OperationID, now
+	former := pending.GroupID
+	pending.Certificate, pending.Signer, pending.GroupID, pending.Mechanism = intent.Certificate, intent.Signer, intent.GroupID, intent.Mechanism
+	if key(former) == key(intent.GroupID) && err == nil {
+		return pending, nil, nil
+	}
+	if former != "" && key(former) != key(intent.GroupID) {
+		changes = append(changes, s.members.Delete(memberKey(former, intent.RegistrationID), store.Always))
+	}
+	if intent.GroupID != "" {
+		changes = append(changes, s.members.Put(memberKey(intent.GroupID, intent.RegistrationID), store.Always, intent.RegistrationID))
+	}
+	return pending, changes, nil
+}
+
 // promise writes the intent, and the record that says so.
 func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollment) (record, error) {
 	for {
-		prior, err := s.record(ctx, intent.RegistrationID)
-		if err != nil && !errors.Is(err, fault.RegistrationNotFound) {
+		pending, changes, err := s.begun(ctx, intent, enrollment)
+		if err != nil {
 			return record{}, err
 		}
-		now := Time{s.config.Now().UTC()}
-		pending := prior
-		if err != nil {
-			pending = record{Registration: Registration{RegistrationID: enrollment.RegistrationID, CreatedDateTimeUTC: now}}
-		}
-		pending.Status, pending.OperationID, pending.LastUpdatedDateTimeUTC = StatusAssigning, intent.OperationID, now
-		former := pending.GroupID
-		pending.Certificate, pending.Signer, pending.GroupID, pending.Mechanism = intent.Certificate, intent.Signer, intent.GroupID, intent.Mechanism
-		pending.ETag = ""
-		changes := append(s.join(intent),
-			s.registrations.Put(key(intent.RegistrationID), match(prior.ETag), pending),
-			s.intents.Put(key(intent.RegistrationID), store.Always, intent))
-		if former != "" && key(former) != key(intent.GroupID) {
-			changes = append(changes, s.members.Delete(memberKey(former, intent.RegistrationID), store.Always))
-		}
-		etags, err := s.config.Documents.Commit(ctx, changes...)
+		put := len(changes)
+		etags, err := s.config.Documents.Commit(ctx, append(changes,
+			s.registrations.Put(key(intent.RegistrationID), match(pending.ETag), pending.stored()),
+			s.intents.Put(key(intent.RegistrationID), store.Always, intent))...)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
 		if err != nil {
 			return record{}, err
 		}
-		pending.ETag = registrationETag(etags[len(s.join(intent))])
+		pending.ETag = registrationETag(etags[put])
 		return pending, nil
 	}
 }
@@ -164,34 +236,65 @@ func (s *Service) run(job *job, pending record) {
 	})
 }
 
-// resume takes up the assignment of a device whose record says assigning, when
-// nobody in this process works on it.
-func (s *Service) resume(ctx context.Context, registrationID string) {
+// resume takes up what is unfinished of a device, when nobody in this process
+// works on it: its assignment, or the identities it left behind.
+func (s *Service) resume(ctx context.Context, registrationID string) *job {
 	job, isNew := s.jobs.begin(registrationID)
 	if !isNew {
-		return
+		return job
 	}
 	intent, _, err := s.intents.Get(ctx, key(registrationID))
 	var pending record
 	if err == nil {
 		pending, err = s.record(ctx, registrationID)
 	}
-	if err == nil && pending.OperationID == intent.OperationID && pending.Status == StatusAssigning {
+	switch {
+	case err == nil && pending.Status == StatusAssigning && pending.OperationID == intent.OperationID:
 		job.intent = intent
 		s.run(job, pending)
-		return
-	}
-	if err == nil {
-		// The record was deleted and made anew since: the intent is void.
+		return job
+	case err == nil && pending.Status != StatusAssigning && len(pending.Left) > 0:
+		s.active.Go(func() {
+			ctx, cancel := context.WithTimeout(s.work, assignmentTimeout)
+			defer cancel()
+			s.vacate(ctx, pending)
+			s.jobs.end(job, pending.operation(), nil)
+		})
+		return job
+	case err == nil, errors.Is(err, fault.RegistrationNotFound):
+		// The record was deleted, and perhaps made anew, since: the intent is void.
 		_, err = s.config.Documents.Commit(ctx, s.intents.Delete(key(registrationID), store.Always))
+	case errors.Is(err, store.ErrNotFound):
+		err = nil // it was finished this moment
 	}
 	s.jobs.end(job, Operation{}, err)
+	return job
 }
 
-// sweep takes up what a crash left unfinished and no device may come back for.
-func (s *Service) sweep() {
-	after := ""
+const (
+	sweepEvery  = time.Minute
+	sweepAtOnce = 16 // unfinished registrations that the sweep works on
+)
+
+// keepSweeping takes up what is unfinished, at the start and from time to time:
+// what a crash interrupted and no device may come back for, and what a hub that
+// did not answer kept from being finished.
+func (s *Service) keepSweeping() {
 	for {
+		s.sweep()
+		timer := time.NewTimer(sweepEvery)
+		select {
+		case <-timer.C:
+		case <-s.closing:
+			timer.Stop()
+			return
+		}
+	}
+}
+
+func (s *Service) sweep() {
+	free := make(chan struct{}, sweepAtOnce)
+	for after := ""; ; {
 		entries, err := s.intents.List(s.work, "", after, 100)
 		if err != nil {
 			if s.work.Err() == nil {
@@ -204,148 +307,249 @@ func (s *Service) sweep() {
 		}
 		for _, entry := range entries {
 			after = entry.Key
-			s.voidOrResume(entry.Value)
+			select {
+			case free <- struct{}{}:
+			case <-s.closing:
+				return
+			}
+			job := s.resume(s.work, entry.Value.RegistrationID)
+			s.active.Go(func() {
+				<-job.finished
+				<-free
+				if job.err != nil && s.work.Err() == nil {
+					s.config.Logger.Error("an unfinished registration can't be taken up", "registrationId", entry.Value.RegistrationID, "error", job.err)
+				}
+			})
 		}
 	}
 }
 
-// voidOrResume takes up one intent. An intent whose record is gone is void: the
-// operator deleted the registration meanwhile.
-func (s *Service) voidOrResume(intent intent) {
-	_, err := s.record(s.work, intent.RegistrationID)
-	if errors.Is(err, fault.RegistrationNotFound) {
-		_, err = s.config.Documents.Commit(s.work, s.intents.Delete(key(intent.RegistrationID), store.Always))
-	} else if err == nil {
-		s.resume(s.work, intent.RegistrationID)
-	}
-	if err != nil && s.work.Err() == nil {
-		s.config.Logger.Error("an unfinished registration can't be taken up", "registrationId", intent.RegistrationID, "error", err)
-	}
-}
-
 // finish carries out an intent and returns what the device is told. An error
-// means that storage failed; the intent then stays for later.
+// means that storage failed, or that the record was changed by somebody else; the
+// intent then stays for later.
 func (s *Service) finish(ctx context.Context, intent intent, pending record) (Operation, error) {
-	result, trace, left := s.place(ctx, intent, pending)
-	result.LastUpdatedDateTimeUTC = Time{s.config.Now().UTC()}
-	expected := match(result.ETag)
-	result.ETag = ""
-	etags, err := s.config.Documents.Commit(ctx,
-		s.registrations.Put(key(intent.RegistrationID), expected, result),
-		s.intents.Delete(key(intent.RegistrationID), store.Always))
-	if _, conflict := store.IsConflict(err); conflict {
-		return Operation{}, fault.New(fault.RegistrationConflict, "The registration was changed or deleted while the device was being assigned. Register again")
+	result, trace, err := s.place(ctx, intent, pending)
+	if err == nil {
+		result.LastUpdatedDateTimeUTC = Time{s.config.Now().UTC()}
+		err = s.keep(ctx, &result)
 	}
 	if err != nil {
 		problem := fault.From(err)
 		s.config.Logger.Error("registration", "registrationId", intent.RegistrationID, "trackingId", problem.TrackingID, "error", err)
 		return Operation{}, problem
 	}
-	result.ETag = registrationETag(etags[0])
-	if left.hub != nil {
+	operation := s.concluded(intent, result, trace)
+	if len(result.Left) > 0 {
 		// Last, so that the device is gone from its former place only when it is
-		// on record in the new one. What a crash leaves here is an identity that
-		// no device uses.
-		if err := left.hub.Remove(ctx, left.deviceID); err != nil {
-			s.config.Logger.Error("the device is still in its former hub", "registrationId", intent.RegistrationID, "hub", left.hub.Host(), "error", err)
-		}
+		// on record in the new one.
+		s.vacate(ctx, result)
 	}
+	return operation, nil
+}
+
+// keep writes the record, and drops the intent when nothing is left to be done.
+func (s *Service) keep(ctx context.Context, result *record) error {
+	changes := []store.Change{s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())}
+	if result.Status != StatusAssigning && len(result.Left) == 0 {
+		changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
+	}
+	etags, err := s.config.Documents.Commit(ctx, changes...)
+	if _, conflict := store.IsConflict(err); conflict {
+		return fault.New(fault.RegistrationConflict, "The registration was changed or deleted while the device was being assigned. Register again")
+	}
+	if err != nil {
+		return err
+	}
+	result.ETag = registrationETag(etags[0])
+	return nil
+}
+
+// concluded counts, logs and keeps how an assignment ended.
+func (s *Service) concluded(intent intent, result record, trace attest.Trace) Operation {
 	attempt := intent.attempt(result, trace, s.config.Now())
 	s.attempts.record(attempt)
 	s.tally.count(attempt.Outcome)
 	s.config.Logger.Info("registration", "registrationId", intent.RegistrationID, "outcome", attempt.Outcome,
 		"device", result.DeviceID, "hub", result.AssignedHub, "substatus", result.Substatus, "protocol", intent.Protocol)
-	return result.operation(), nil
+	return result.operation()
 }
 
-// identity is a device in a hub.
-type identity struct {
-	hub      Hub
-	deviceID string
+// place is an identity in a hub.
+type place struct {
+	Hub      string `json:"hub"` // host name
+	DeviceID string `json:"deviceId"`
+}
+
+// placed is where the device was assigned last.
+func (r record) placed() place { return place{r.AssignedHub, r.DeviceID} }
+
+// without is the places but for one.
+func without(places []place, one place) []place {
+	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p == one })
 }
 
 // place chooses the hub and has it admit the device. The result says assigned
-// or failed; left is the identity that the device had before and no longer
-// uses, if there is one.
-func (s *Service) place(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace, left identity) {
+// or failed. An error means that the record could not be written.
+func (s *Service) place(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace, err error) {
 	result, trace = pending, intent.Trace
-	failed := func(check, expected, advice string, err error) (record, attest.Trace, identity) {
+	failed := func(check, expected, advice string, err error) (record, attest.Trace, error) {
 		problem := fault.From(err)
+		if s.isClosing() && problem.Code.Status() >= 500 {
+			return result, trace, err // after the next start it goes on
+		}
 		trace.Fail(check, problem.Message, expected, advice)
 		result.Status, result.Substatus = StatusFailed, ""
 		result.ErrorCode, result.ErrorMessage = int(problem.Code), problem.Message
 		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", check, "trackingId", problem.TrackingID, "error", err)
-		return result, trace, identity{}
+		return result, trace, nil
 	}
 
 	enrollment, err := s.again(ctx, intent)
 	if err != nil {
 		return failed("enrollment", "an enrollment", "It was deleted while the device was being assigned. Enroll the device again if it may come in", err)
 	}
-	former := identity{s.linked(pending.AssignedHub), pending.DeviceID}
-	candidates := s.candidates(enrollment)
-	var hub Hub
-	switch {
-	case former.hub != nil && !enrollment.ReprovisionPolicy.UpdateHubAssignment:
-		hub = former.hub
-	case enrollment.AllocationPolicy == Custom:
-		var answer allocationAnswer
-		if hub, answer, err = s.askWebhook(ctx, enrollment, intent, pending, candidates); err != nil {
-			return failed("allocation", "a hub from the webhook "+enrollment.CustomAllocationDefinition.WebhookURL,
-				"Look into the webhook's log: it must answer with one of the linked hubs it is given", err)
-		}
-		if result.Payload = answer.Payload; answer.InitialTwin != nil {
-			enrollment.InitialTwin = answer.InitialTwin
-		}
-	default:
-		hub, result.Payload = choose(candidates, intent.RegistrationID), nil
+	chosen, err := s.allocate(ctx, enrollment, intent, pending)
+	if err != nil {
+		return failed("allocation", "a hub from the webhook "+enrollment.CustomAllocationDefinition.WebhookURL,
+			"Look into the webhook's log: it must answer with one of the linked hubs it is given", err)
 	}
+	hub := chosen.hub
 	if hub == nil {
 		return failed("allocation", "a linked hub", "Link a hub, or let the enrollment name one that is linked",
 			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service"))
 	}
-	trace.Pass("allocation", fmt.Sprintf("%s, of %d", hub.Host(), len(candidates)))
+	if chosen.answer.InitialTwin != nil {
+		enrollment.InitialTwin = chosen.answer.InitialTwin
+	}
+	trace.Pass("allocation", hub.Host()+": "+chosen.reason)
 
 	admission := enrollment.admission()
-	moves := former.hub != nil && former.hub != hub
-	if moves && enrollment.ReprovisionPolicy.MigrateDeviceData {
-		twin, err := former.hub.Twin(ctx, former.deviceID)
+	former, target := pending.placed(), place{hub.Host(), admission.DeviceID}
+	if target != former {
+		if slices.Contains(pending.Left, target) {
+			// What the device once left there is no longer its own.
+			if err := s.persist(ctx, func() error { return hub.Remove(ctx, target.DeviceID) }); err != nil {
+				return failed("hub admission", "that the hub removes the former device "+target.DeviceID, "The hub must answer before the device can return to it", err)
+			}
+		} else {
+			result.Left = append(slices.Clone(result.Left), target)
+			if err := s.keep(ctx, &result); err != nil {
+				return result, trace, err
+			}
+		}
+	}
+	if left := s.linked(former.Hub); left != nil && target.Hub != former.Hub && enrollment.ReprovisionPolicy.MigrateDeviceData {
+		var twin *InitialTwin
+		err := s.persist(ctx, func() (err error) { twin, err = left.Twin(ctx, former.DeviceID); return err })
 		if err != nil {
-			return failed("migration", "the twin from "+former.hub.Host(), "The former hub must answer before the device can move", err)
+			return failed("migration", "the twin from "+former.Hub, "The former hub must answer before the device can move", err)
 		}
 		if twin != nil {
 			admission.Twin = twin
 		}
 	}
-	if err := hub.Admit(ctx, admission); err != nil {
+	if err := s.persist(ctx, func() error { return hub.Admit(ctx, admission) }); err != nil {
 		return failed("hub admission", "the device in "+hub.Host(), "The hub refused the device for the reason shown", err)
 	}
 	trace.Pass("hub admission", "device "+admission.DeviceID)
-
-	result.Substatus = substatus(pending, enrollment, hub, moves)
-	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, hub.Host(), admission.DeviceID
-	result.ErrorCode, result.ErrorMessage = 0, ""
-	if result.InitialHub == "" {
-		result.InitialHub = hub.Host()
+	result.Left = without(result.Left, target)
+	if target != former && s.linked(former.Hub) != nil {
+		result.Left = append(result.Left, former)
 	}
-	if moves || former.hub != nil && former.deviceID != admission.DeviceID {
-		left = former
-	}
-	return result, trace, left
+	return s.assigned(result, enrollment, chosen), trace, nil
 }
 
-// substatus says how the device came to the hub (Azure,
+// A hub that does not answer is asked again for so long, with pauses that grow
+// from the first to the last.
+const (
+	hubPatience   = 20 * time.Second
+	hubFirstPause = 200 * time.Millisecond
+	hubLastPause  = 2 * time.Second
+)
+
+// persist asks a hub until it answers; a fault is an answer.
+func (s *Service) persist(ctx context.Context, ask func() error) error {
+	var problem *fault.Error
+	pause := hubFirstPause
+	for waited := time.Duration(0); ; waited += pause {
+		err := ask()
+		if err == nil || errors.As(err, &problem) && problem.Code.Status() < 500 || waited >= hubPatience {
+			return err
+		}
+		timer := time.NewTimer(pause)
+		select {
+		case <-timer.C:
+		case <-s.closing: // after the next start there is time again
+			timer.Stop()
+			return err
+		case <-ctx.Done():
+			timer.Stop()
+			return err
+		}
+		pause = min(2*pause, hubLastPause)
+	}
+}
+
+func (s *Service) isClosing() bool {
+	select {
+	case <-s.closing:
+		return true
+	default:
+		return false
+	}
+}
+
+// assigned is the record of a device that has a hub now.
+func (s *Service) assigned(pending record, enrollment Enrollment, chosen allocation) record {
+	result := pending
+	result.Substatus = s.substatus(pending, enrollment, chosen.hub)
+	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.hub.Host(), enrollment.deviceID()
+	result.ErrorCode, result.ErrorMessage, result.Payload = 0, "", chosen.answer.Payload
+	if result.InitialHub == "" {
+		result.InitialHub = chosen.hub.Host()
+	}
+	return result
+}
+
+// vacate removes the identities that the device left behind. What a hub does not
+// remove now, the sweep tries again.
+func (s *Service) vacate(ctx context.Context, result record) {
+	for _, left := range slices.Clone(result.Left) {
+		// One that is no longer linked can't be asked, and its devices are no
+		// longer this service's.
+		if hub := s.linked(left.Hub); hub != nil {
+			removing, cancel := context.WithTimeout(ctx, removalTimeout)
+			err := hub.Remove(removing, left.DeviceID)
+			cancel()
+			if err != nil {
+				s.config.Logger.Warn("the device is still in its former hub", "registrationId", result.RegistrationID, "hub", left.Hub, "error", err)
+				continue
+			}
+		}
+		result.Left = without(result.Left, left)
+	}
+	if err := s.keep(ctx, &result); err != nil && s.work.Err() == nil {
+		s.config.Logger.Warn("what the device left is removed, but not on record", "registrationId", result.RegistrationID, "error", err)
+	}
+}
+
+// removalTimeout bounds how long a hub may take to remove a device that has left
+// it: the device may be waiting.
+const removalTimeout = 10 * time.Second
+
+// substatus says how the device comes to the hub (Azure,
 // concepts-device-reprovision). While nothing moves, what the last move was
 // still holds.
-func substatus(pending record, enrollment Enrollment, hub Hub, moves bool) Substatus {
+func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedHub) Substatus {
+	moves := pending.AssignedHub != "" && !hub.is(pending.AssignedHub)
 	switch {
 	case !moves && pending.AssignedHub != "" && pending.Substatus != "":
 		return pending.Substatus
 	case !moves:
 		return InitialAssignment
-	case enrollment.ReprovisionPolicy.MigrateDeviceData:
+	case enrollment.ReprovisionPolicy.MigrateDeviceData && s.linked(pending.AssignedHub) != nil:
 		return DeviceDataMigrated
-	case strings.EqualFold(hub.Host(), pending.InitialHub):
+	case hub.is(pending.InitialHub):
 		return ReprovisionedToInitialAssignment
 	}
 	return DeviceDataReset

@@ -18,6 +18,15 @@ type record struct {
 	Signer      *X509CertificateInfo `json:"signer,omitempty"`  // of a device that came by a group
 	GroupID     string               `json:"groupId,omitempty"` // of a device that came by a group
 	Mechanism   string               `json:"mechanism,omitempty"`
+	Left        []place              `json:"left,omitempty"` // where there may be identities that the device no longer uses
+
+	unfinished bool // it said assigning before this assignment began
+}
+
+// stored is the record as it is written.
+func (r record) stored() record {
+	r.ETag = ""
+	return r
 }
 
 // Registration returns the registration record of a device. It returns fault
@@ -89,10 +98,19 @@ func (s *Service) FindRegistrations(ctx context.Context, filter RegistrationFilt
 // as in PutEnrollment. The device stays in its hub; when it registers again it
 // is assigned as if for the first time.
 func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatch string) error {
-	for {
+	for first := true; ; first = false {
 		record, err := s.record(ctx, registrationID)
 		if err != nil {
 			return err
+		}
+		if len(record.Left) > 0 && first {
+			// Without the record nobody would know what is left of the device.
+			select {
+			case <-s.resume(ctx, registrationID).finished:
+				continue
+			case <-ctx.Done():
+				return ctx.Err()
+			}
 		}
 		if err := precondition("registration", ifMatch, record.ETag, true); err != nil {
 			return err

@@ -5,6 +5,7 @@ package provisioning
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -49,10 +50,11 @@ type Config struct {
 	IDScope   string // such as 0ne00000001
 	Host      string // the service's host name, the resource of its tokens
 	Documents store.Documents
-	Attempts  store.Log // one partition; keeps the traces
-	Hubs      []Hub     // the linked hubs
-	Webhook   Webhook   // of custom allocation
-	Pace      Pace      // Instant when empty
+	Attempts  store.Log                  // one partition; keeps the traces
+	Hubs      []Hub                      // those of this process, which are linked unless that was undone
+	Reach     func(HubLink) (Hub, error) // a hub elsewhere, by its connection string; that it has a Close is no need
+	Webhook   Webhook                    // of custom allocation
+	Pace      Pace                       // Instant when empty
 	Now       func() time.Time
 	Logger    *slog.Logger
 }
@@ -71,13 +73,17 @@ type Service struct {
 	intents        store.Table[intent]
 	policies       store.Table[credential.Policy]
 	misbehaviours  misbehaviours
+	links          links
+	networks       networks
 	attempts       *attempts
 	jobs           jobs
 	tally          tally
 
-	work   context.Context // of assignments, which outlive the request that began them
-	stop   context.CancelFunc
-	active sync.WaitGroup
+	closing chan struct{}   // closed when no more is to be begun
+	work    context.Context // of assignments, which outlive the request that began them
+	stop    context.CancelFunc
+	active  sync.WaitGroup // assignments
+	always  sync.WaitGroup // what runs until the service closes
 }
 
 // Open returns the service on its documents: at the first time with a policy of
@@ -100,6 +106,9 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		policies:       store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
 	}
 	s.misbehaviours.Table = store.Table[Misbehaviour]{Documents: config.Documents, Collection: "provisioning/misbehaviours"}
+	s.links.Table = store.Table[storedLink]{Documents: config.Documents, Collection: "provisioning/links"}
+	s.networks.Table = store.Table[Network]{Documents: config.Documents, Collection: "provisioning/networks"}
+	s.closing = make(chan struct{})
 	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the provisioning service's policies: %w", err)
@@ -107,19 +116,25 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err := s.openMisbehaviours(ctx); err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
+	if err := errors.Join(s.openLinks(ctx), s.readNetworks(ctx)); err != nil {
+		return nil, err
+	}
 	var err error
 	if s.attempts, err = openAttempts(ctx, config.Documents, config.Attempts); err != nil {
 		return nil, fmt.Errorf("open the registration attempts: %w", err)
 	}
-	s.active.Go(s.sweep)
+	s.always.Go(s.keepSweeping)
+	s.always.Go(s.measureLatencies)
 	return s, nil
 }
 
 // Close waits for the assignments under way, at most until ctx ends; what is
 // then unfinished is finished after the next Open.
 func (s *Service) Close(ctx context.Context) error {
+	close(s.closing)
 	done := make(chan struct{})
 	go func() {
+		s.always.Wait()
 		s.active.Wait()
 		close(done)
 	}()
@@ -138,15 +153,6 @@ func (s *Service) IDScope() string { return s.config.IDScope }
 
 // Host returns the service's host name.
 func (s *Service) Host() string { return s.config.Host }
-
-// LinkedHubs returns the host names of the linked hubs.
-func (s *Service) LinkedHubs() []string {
-	hosts := make([]string, len(s.config.Hubs))
-	for i, hub := range s.config.Hubs {
-		hosts[i] = hub.Host()
-	}
-	return hosts
-}
 
 // Policies returns the shared access policies with their keys.
 func (s *Service) Policies(ctx context.Context) ([]credential.Policy, error) {

@@ -115,7 +115,7 @@ func (s *Service) completeAllocation(enrollment *Enrollment) error {
 		}
 	}
 	switch enrollment.AllocationPolicy {
-	case "", Hashed:
+	case "", Hashed, GeoLatency:
 	case Static:
 		if enrollment.HubHostName == "" && len(enrollment.Hubs) != 1 {
 			return fault.New(fault.ArgumentInvalid, "allocationPolicy static needs one hub, in iotHubs or iotHubHostName")
@@ -123,7 +123,7 @@ func (s *Service) completeAllocation(enrollment *Enrollment) error {
 	case Custom:
 		return s.checkWebhook(enrollment.CustomAllocationDefinition)
 	default:
-		return fault.New(fault.ArgumentInvalid, "allocationPolicy is %.64q. This version of Berth knows hashed, static and custom", enrollment.AllocationPolicy)
+		return fault.New(fault.ArgumentInvalid, "allocationPolicy is %.64q. It is hashed, geoLatency, static or custom", enrollment.AllocationPolicy)
 	}
 	return nil
 }

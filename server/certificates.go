@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-iot/berth/credential"
@@ -25,27 +26,24 @@ const (
 type certificates struct {
 	dir       string
 	authority *credential.Authority
-	server    tls.Certificate
+	server    atomic.Pointer[tls.Certificate] // may be replaced while the server runs
 }
 
 // caFile is the authority that clients are made to trust.
-func (c certificates) caFile() string { return filepath.Join(c.dir, "ca.pem") }
+func (c *certificates) caFile() string { return filepath.Join(c.dir, "ca.pem") }
 
-// openCertificates finds the authority and the server certificate, or makes
-// them. A server certificate that does not name all hosts, or is about to
-// expire, is replaced; the authority stays.
-func openCertificates(dir string, hosts []string, now time.Time) (certificates, error) {
-	c := certificates{dir: dir}
+// open finds the authority and the server certificate, or makes them. A server
+// certificate that does not name all hosts, or is about to expire, is replaced; the
+// authority stays.
+func (c *certificates) open(dir string, hosts []string, now time.Time) error {
+	c.dir = dir
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return c, err
+		return err
 	}
 	if err := c.openAuthority(now); err != nil {
-		return c, fmt.Errorf("certificate authority: %w", err)
+		return fmt.Errorf("certificate authority: %w", err)
 	}
-	if err := c.openServer(hosts, now); err != nil {
-		return c, fmt.Errorf("server certificate: %w", err)
-	}
-	return c, nil
+	return c.openServer(hosts, now)
 }
 
 func (c *certificates) openAuthority(now time.Time) error {
@@ -66,11 +64,17 @@ func (c *certificates) openAuthority(now time.Time) error {
 	return writePair(c.caFile(), certificatePEM, filepath.Join(c.dir, "ca.key.pem"), keyPEM)
 }
 
-func (c *certificates) openServer(hosts []string, now time.Time) error {
+func (c *certificates) openServer(hosts []string, now time.Time) (err error) {
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("server certificate: %w", err)
+		}
+	}()
 	certificateFile, keyFile := filepath.Join(c.dir, "server.pem"), filepath.Join(c.dir, "server.key.pem")
 	certificatePEM, keyPEM, err := readPair(certificateFile, keyFile)
 	if err == nil {
-		if c.server, err = tls.X509KeyPair(certificatePEM, keyPEM); err == nil && c.serves(hosts, now) {
+		if pair, err := tls.X509KeyPair(certificatePEM, keyPEM); err == nil && c.serves(pair, hosts, now) {
+			c.server.Store(&pair)
 			return nil
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
@@ -82,17 +86,17 @@ func (c *certificates) openServer(hosts []string, now time.Time) error {
 	if err := writePair(certificateFile, certificatePEM, keyFile, keyPEM); err != nil {
 		return err
 	}
-	c.server, err = tls.X509KeyPair(certificatePEM, keyPEM)
+	pair, err := tls.X509KeyPair(certificatePEM, keyPEM)
+	c.server.Store(&pair)
 	return err
 }
 
-// serves reports whether the server certificate is good for all hosts, for a
-// while.
-func (c *certificates) serves(hosts []string, now time.Time) bool {
+// serves reports whether a server certificate is good for all hosts, for a while.
+func (c *certificates) serves(pair tls.Certificate, hosts []string, now time.Time) bool {
 	roots := x509.NewCertPool()
 	roots.AddCert(c.authority.Certificate)
 	for _, host := range hosts {
-		if _, err := c.server.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: now.Add(renewBefore)}); err != nil {
+		if _, err := pair.Leaf.Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: now.Add(renewBefore)}); err != nil {
 			return false
 		}
 	}

@@ -4,16 +4,24 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"net/netip"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
 
+	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
 )
 
 // localHub is a hub of this process as the provisioning service needs it.
 type localHub struct{ *hub.Hub }
 
-var _ provisioning.Hub = localHub{}
+var _ provisioning.CommittingHub = localHub{}
 
 // Admit implements provisioning.Hub.
 func (l localHub) Admit(ctx context.Context, admission provisioning.Admission) error {
@@ -22,12 +30,22 @@ func (l localHub) Admit(ctx context.Context, admission provisioning.Admission) e
 
 // Check implements provisioning.Hub.
 func (l localHub) Check(admission provisioning.Admission) error {
-	return l.CheckAdmission(forHub(admission))
+	return forHub(admission).Check()
+}
+
+// PrepareAdmission implements provisioning.CommittingHub: hub and service keep
+// their documents in the same store.
+func (l localHub) PrepareAdmission(ctx context.Context, admission provisioning.Admission) ([]store.Change, func(context.Context), error) {
+	return l.Hub.PrepareAdmission(ctx, forHub(admission))
 }
 
 // Twin implements provisioning.Hub.
 func (l localHub) Twin(ctx context.Context, deviceID string) (*provisioning.InitialTwin, error) {
-	twin, err := l.Hub.Twin(ctx, deviceID)
+	return migrating(l.Hub.Twin(ctx, deviceID))
+}
+
+// migrating is what migrates of a twin: tags and desired properties.
+func migrating(twin hub.Twin, err error) (*provisioning.InitialTwin, error) {
 	if errors.Is(err, fault.DeviceNotFound) {
 		return nil, nil
 	}
@@ -60,4 +78,116 @@ func forHub(a provisioning.Admission) hub.Admission {
 		admission.Tags, admission.Desired = a.Twin.Tags, a.Twin.Properties.Desired
 	}
 	return admission
+}
+
+// hubEntry is a hub of this process on record.
+type hubEntry struct {
+	Name    string    `json:"name"`
+	Host    string    `json:"host"`
+	Created time.Time `json:"created"`
+}
+
+func (s *Server) hubEntries() store.Table[hubEntry] {
+	return store.Table[hubEntry]{Documents: s.documents, Collection: "server/hubs"}
+}
+
+// maxHubs bounds the hubs of one process: each has logs of its own.
+const maxHubs = 100
+
+// openHubs opens the hubs of this server, the first in first place, under the host
+// name that the configuration has now.
+func (s *Server) openHubs(ctx context.Context) error {
+	if err := s.openHub(ctx, hubEntry{Name: hubName, Host: s.config.HubHost}); err != nil {
+		return err
+	}
+	entries, err := s.hubEntries().List(ctx, "", "", maxHubs)
+	if err != nil {
+		return fmt.Errorf("read the hubs: %w", err)
+	}
+	slices.SortStableFunc(entries, func(a, b store.Entry[hubEntry]) int { return a.Value.Created.Compare(b.Value.Created) })
+	for _, entry := range entries {
+		if s.hubs.ByHost(entry.Value.Host) != nil {
+			return fmt.Errorf("the hub %s has the host name %s, which --hub-host gives to the hub %s too", entry.Value.Name, entry.Value.Host, hubName)
+		}
+		if err := s.openHub(ctx, entry.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
+	telemetry, err := s.logs.Open("hub."+entry.Name+".telemetry", store.LogOptions{
+		Partitions: telemetryPartitions, Retention: store.Retention{Age: int64(telemetryAge), Bytes: telemetryBytes}})
+	if err != nil {
+		return fmt.Errorf("open the telemetry of hub %s: %w", entry.Name, err)
+	}
+	h, err := hub.Open(ctx, hub.Config{Name: entry.Name, Host: entry.Host, Documents: s.documents, Telemetry: telemetry,
+		Bus: local.New(), Now: s.config.Now, Logger: s.config.Logger})
+	if err != nil {
+		return err
+	}
+	s.hubs.Add(h)
+	return nil
+}
+
+// hubNames are those that a hub can have: part of file names.
+var hubNames = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$`)
+
+// CreateHub adds a hub to this process and links it. host is what devices connect
+// to; "" takes the next address of this machine, if the first hub has one of those.
+// It returns fault 400004 for what is wrong and 409000 for a name or host that is
+// taken.
+func (s *Server) CreateHub(ctx context.Context, name, host string) (provisioning.HubLink, error) {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if host == "" {
+		host = s.nextHost()
+	}
+	switch hubs := s.hubs.All(); {
+	case !hubNames.MatchString(name):
+		return provisioning.HubLink{}, fault.New(fault.ArgumentInvalid, "%.64q can't be the name of a hub. It has 1 to 50 small letters, digits and dashes between them", name)
+	case host == "":
+		return provisioning.HubLink{}, fault.New(fault.ArgumentInvalid, "The hub needs a host name that devices reach this server by, such as hub2.example.com")
+	case s.hubs.ByName(name) != nil:
+		return provisioning.HubLink{}, fault.New(fault.Conflict, "There is a hub %s already", name)
+	case s.hubs.ByHost(host) != nil || strings.EqualFold(host, s.config.Host):
+		return provisioning.HubLink{}, fault.New(fault.Conflict, "The host name %.253q is in use. Each hub has one of its own, because clients say by it which one they want", host)
+	case len(hubs) >= maxHubs:
+		return provisioning.HubLink{}, fault.New(fault.ArgumentInvalid, "This server has %d hubs already, which is the limit", maxHubs)
+	}
+	if err := provisioning.CheckHostName(host); err != nil {
+		return provisioning.HubLink{}, err
+	}
+	if err := s.certificates.openServer(append(s.names(), host), s.config.Now()); err != nil {
+		return provisioning.HubLink{}, err
+	}
+	entry := hubEntry{Name: name, Host: host, Created: s.config.Now().UTC()}
+	if _, err := s.documents.Commit(ctx, s.hubEntries().Put(name, store.Absent, entry)); err != nil {
+		return provisioning.HubLink{}, err
+	}
+	if err := s.openHub(ctx, entry); err != nil {
+		return provisioning.HubLink{}, err
+	}
+	if err := s.provisioning.AddHub(ctx, localHub{s.hubs.ByName(name)}); err != nil {
+		return provisioning.HubLink{}, err
+	}
+	if err := s.describe(ctx); err != nil {
+		return provisioning.HubLink{}, err
+	}
+	return s.provisioning.HubLink(host)
+}
+
+// nextHost is the loopback address after those of the hubs that are there, "" when
+// the first hub has a name of another kind.
+func (s *Server) nextHost() string {
+	first, err := netip.ParseAddr(s.config.HubHost)
+	if err != nil || !first.Is4() || !first.IsLoopback() {
+		return ""
+	}
+	next := first
+	for s.hubs.ByHost(next.String()) != nil {
+		next = next.Next()
+	}
+	return next.String()
 }

@@ -14,11 +14,11 @@ const fallbackHTTPSPort = 8443
 // tlsConfig asks for a client certificate and takes any: the handshake proves
 // possession of its key, and whether that is good enough is for the service to
 // say. Python's SDK speaks no more than TLS 1.2.
-func tlsConfig(certificate tls.Certificate) *tls.Config {
+func tlsConfig(own *certificates) *tls.Config {
 	return &tls.Config{
-		Certificates: []tls.Certificate{certificate},
-		MinVersion:   tls.VersionTLS12,
-		ClientAuth:   tls.RequestClientCert,
+		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.server.Load(), nil },
+		MinVersion:     tls.VersionTLS12,
+		ClientAuth:     tls.RequestClientCert,
 	}
 }
 

@@ -24,7 +24,10 @@ func (s *Server) operations() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+		// Anew each time, because hubs are added while the server runs.
+		promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	})
 	mux.Handle(portal.Root, s.portal)
 	mux.Handle("GET /{$}", http.RedirectHandler(portal.Root, http.StatusSeeOther))
 	return mux
@@ -58,7 +61,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	} {
 		counter("registrations_total", "Registrations by how they ended.", prometheus.Labels{"outcome": outcome}, func() float64 { return float64(value()) })
 	}
-	for _, h := range s.hubs {
+	for _, h := range s.hubs.All() {
 		labels := prometheus.Labels{"hub": h.Name()}
 		gauge("hub_connected_devices", "Devices connected now.", labels, func() float64 { return float64(h.Stats().Connected) })
 		counter("hub_messages_total", "Telemetry messages accepted.", labels, func() float64 { return float64(h.Stats().Messages) })

@@ -19,9 +19,10 @@ func (s *Server) newPortal() *portal.Portal {
 	if err != nil {
 		dataDir = s.config.DataDir // it is only shown
 	}
+	info := s.Info()
 	return portal.New(portal.Config{
 		Provisioning: s.provisioning, Hubs: s.hubs, Documents: s.documents,
-		CAFile: s.info.CAFile, DataDir: dataDir, MQTTPort: s.info.Ports.MQTT, HTTPSPort: s.info.Ports.HTTPS,
+		CAFile: info.CAFile, DataDir: dataDir, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
 		Now: s.config.Now, Logger: s.config.Logger,
 	})
 }
@@ -38,8 +39,8 @@ func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLi
 		return credential.LoginLink{}, err
 	}
 	return credential.LoginLink{
-		URL:      fmt.Sprintf("http://127.0.0.1:%d%s", s.info.Ports.Portal, path),
-		HTTPSURL: "https://" + net.JoinHostPort(s.config.Host, strconv.Itoa(s.info.Ports.HTTPS)) + path,
+		URL:      fmt.Sprintf("http://127.0.0.1:%d%s", s.Info().Ports.Portal, path),
+		HTTPSURL: "https://" + net.JoinHostPort(s.config.Host, strconv.Itoa(s.Info().Ports.HTTPS)) + path,
 		Role:     string(wanted),
 		Expires:  expires,
 	}, nil
@@ -47,7 +48,7 @@ func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLi
 
 // web is what HTTPS serves: the portal below its path, and the services.
 func (s *Server) web() http.Handler {
-	services := rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, LoginLink: s.LoginLink, Logger: s.config.Logger})
+	services := rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, LoginLink: s.LoginLink, CreateHub: s.CreateHub, Logger: s.config.Logger})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, portal.Root):

@@ -9,12 +9,12 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
 	"github.com/berth-iot/berth/hub"
@@ -29,14 +29,16 @@ import (
 // Server is a running Berth.
 type Server struct {
 	config Config
-	info   Info
+	info   atomic.Pointer[Info]
 	ready  atomic.Bool
 
 	documents    store.Documents
 	logs         store.Logs
-	hubs         []*hub.Hub
+	hubs         *hub.Directory
+	certificates certificates
 	provisioning *provisioning.Service
 	listeners    listeners
+	changing     sync.Mutex // held while a hub is added
 	mqtt         *mqtt.Server
 	https        *http.Server
 	portal       *portal.Portal
@@ -51,7 +53,7 @@ type Server struct {
 // later ones find them. When it fails, nothing is left running.
 func Start(ctx context.Context, config Config) (s *Server, err error) {
 	config.complete()
-	s = &Server{config: config, failed: make(chan error, 3)}
+	s = &Server{config: config, hubs: hub.NewDirectory(), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeServices(ctx))
@@ -64,21 +66,17 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return s, fmt.Errorf("make the data folder: %w", err)
 	}
-	certificates, err := openCertificates(filepath.Join(config.DataDir, "pki"), config.names(), config.Now())
-	if err != nil {
-		return s, err
-	}
 	if err := s.openServices(ctx); err != nil {
 		return s, err
 	}
-	if s.listeners, err = listen(config, tlsConfig(certificates.server)); err != nil {
+	if err := s.certificates.open(filepath.Join(config.DataDir, "pki"), s.names(), config.Now()); err != nil {
 		return s, err
 	}
-	if s.info, err = s.describe(ctx, certificates); err != nil {
+	if s.listeners, err = listen(config, tlsConfig(&s.certificates)); err != nil {
 		return s, err
 	}
-	if err := s.info.write(config.DataDir); err != nil {
-		return s, fmt.Errorf("write down how the server is reached: %w", err)
+	if err := s.describe(ctx); err != nil {
+		return s, err
 	}
 	s.portal = s.newPortal()
 	s.serve()
@@ -87,12 +85,16 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 }
 
 // names are what the server certificate must be good for.
-func (c Config) names() []string {
+func (s *Server) names() []string {
 	names := []string{"localhost", "127.0.0.1", "::1"}
-	for _, name := range []string{c.Host, c.HubHost} {
-		if name != "localhost" && name != "127.0.0.1" {
+	add := func(name string) {
+		if !slices.Contains(names, name) {
 			names = append(names, name)
 		}
+	}
+	add(s.config.Host)
+	for _, h := range s.hubs.All() {
+		add(h.Host())
 	}
 	return names
 }
@@ -109,28 +111,24 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
 	s.logs = logs
-	telemetry, err := logs.Open("hub."+hubName+".telemetry", store.LogOptions{
-		Partitions: telemetryPartitions, Retention: store.Retention{Age: int64(telemetryAge), Bytes: telemetryBytes}})
-	if err != nil {
-		return fmt.Errorf("open the telemetry: %w", err)
-	}
 	attempts, err := logs.Open("provisioning.attempts", store.LogOptions{
 		Partitions: 1, Retention: store.Retention{Age: int64(attemptsAge), Bytes: attemptsBytes}})
 	if err != nil {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}
-	first, err := hub.Open(ctx, hub.Config{Name: hubName, Host: s.config.HubHost, Documents: s.documents, Telemetry: telemetry,
-		Bus: local.New(), Now: s.config.Now, Logger: s.config.Logger})
-	if err != nil {
+	if err := s.openHubs(ctx); err != nil {
 		return err
 	}
-	s.hubs = []*hub.Hub{first}
+	var local []provisioning.Hub
+	for _, h := range s.hubs.All() {
+		local = append(local, localHub{h})
+	}
 	scope, err := s.idScope(ctx)
 	if err != nil {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: []provisioning.Hub{localHub{first}}, Webhook: newWebhook(), Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
+		Attempts: attempts, Hubs: local, Reach: reach, Webhook: newWebhook(), Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
 	return err
 }
 
@@ -156,15 +154,15 @@ func (s *Server) idScope(ctx context.Context) (string, error) {
 	return scope, err
 }
 
-// describe is what others need to reach this server.
-func (s *Server) describe(ctx context.Context, certificates certificates) (Info, error) {
-	caFile, err := filepath.Abs(certificates.caFile())
+// describe writes down what others need to reach this server.
+func (s *Server) describe(ctx context.Context) error {
+	caFile, err := filepath.Abs(s.certificates.caFile())
 	if err != nil {
-		return Info{}, err
+		return err
 	}
 	policies, err := s.provisioning.Policies(ctx)
 	if err != nil {
-		return Info{}, err
+		return err
 	}
 	info := Info{
 		IDScope: s.provisioning.IDScope(), ProvisioningHost: s.config.Host, CAFile: caFile,
@@ -172,13 +170,17 @@ func (s *Server) describe(ctx context.Context, certificates certificates) (Info,
 		ProvisioningConnectionString: connectionString(s.config.Host, policies, "provisioningserviceowner"),
 		Ports:                        Ports{MQTT: portOf(s.listeners.mqtt), HTTPS: portOf(s.listeners.https), Portal: portOf(s.listeners.portal)},
 	}
-	for _, h := range s.hubs {
+	for _, h := range s.hubs.All() {
 		if policies, err = h.Policies(ctx); err != nil {
-			return Info{}, err
+			return err
 		}
 		info.Hubs = append(info.Hubs, HubInfo{Name: h.Name(), Host: h.Host(), ConnectionString: connectionString(h.Host(), policies, "iothubowner")})
 	}
-	return info, nil
+	if err := info.write(s.config.DataDir); err != nil {
+		return fmt.Errorf("write down how the server is reached: %w", err)
+	}
+	s.info.Store(&info)
+	return nil
 }
 
 func connectionString(host string, policies []credential.Policy, name string) string {
@@ -224,7 +226,7 @@ func (s *Server) run(name string, serve func() error) {
 }
 
 // Info returns how the server is reached.
-func (s *Server) Info() Info { return s.info }
+func (s *Server) Info() Info { return *s.info.Load() }
 
 // Failed returns a channel that gets an error when the server can't go on.
 func (s *Server) Failed() <-chan error { return s.failed }
@@ -253,7 +255,7 @@ func (s *Server) closeServices(ctx context.Context) error {
 	if s.provisioning != nil {
 		err = errors.Join(err, s.provisioning.Close(ctx))
 	}
-	for _, h := range s.hubs {
+	for _, h := range s.hubs.All() {
 		err = errors.Join(err, h.Close(ctx))
 	}
 	if s.logs != nil {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -175,7 +176,7 @@ type enrollmentFlags struct {
 	symmetric          bool
 	primaryKey         string
 	secondaryKey       string
-	hub                string
+	allocation         allocationFlags
 	deviceID           string
 	initialTwin        string
 	status             string
@@ -189,7 +190,7 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags.BoolVar(&f.symmetric, "symmetric", false, "the device has a symmetric key; keys are made unless they are given")
 	flags.StringVar(&f.primaryKey, "primary-key", "", "the device's primary `key`, base64 of 16 to 64 bytes")
 	flags.StringVar(&f.secondaryKey, "secondary-key", "", "the device's secondary `key`")
-	flags.StringVar(&f.hub, "hub", "", "bind the device to the hub with this `name` or host; '' lets every linked hub take it")
+	f.allocation.flags(command)
 	flags.StringVar(&f.deviceID, "device-id", "", "the device's `id` in the hub, when it is to differ from the registration id")
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
@@ -198,7 +199,7 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 }
 
 func (f *enrollmentFlags) changed(command *cobra.Command) bool {
-	for _, name := range []string{"x509", "x509-secondary", "symmetric", "primary-key", "secondary-key", "hub", "device-id", "initial-twin", "provisioning-status", "edge-enabled"} {
+	for _, name := range append(slices.Clone(allocationFlagNames), "x509", "x509-secondary", "symmetric", "primary-key", "secondary-key", "device-id", "initial-twin", "provisioning-status", "edge-enabled") {
 		if command.Flags().Changed(name) {
 			return true
 		}
@@ -219,12 +220,8 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *prov
 			return err
 		}
 	}
-	if flags.Changed("hub") {
-		host, err := c.target.hubHost(f.hub)
-		if err != nil {
-			return err
-		}
-		enrollment.HubHostName, enrollment.Hubs = host, nil
+	if err := f.allocation.apply(c, command, enrollmentTerms(enrollment)); err != nil {
+		return err
 	}
 	if flags.Changed("device-id") {
 		enrollment.DeviceID = f.deviceID
@@ -324,7 +321,7 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 				field{"  SHA-256", certificate.info.SHA256Thumbprint})
 		}
 	}
-	fields = append(fields, field{"Hub", e.HubHostName}, field{"Hubs", strings.Join(e.Hubs, ", ")})
+	fields = append(fields, describeTerms(enrollmentTerms(&e))...)
 	if e.InitialTwin != nil {
 		fields = append(fields, field{"Initial twin", compact(e.InitialTwin)})
 	}

@@ -24,13 +24,14 @@ func (c *cli) group() *cobra.Command {
 
 // groupFlags are what can be said of a group on the command line.
 type groupFlags struct {
-	primary, secondary     string // certificate files
-	authority              string
-	symmetric              bool
-	primaryKey, otherKey   string
-	hub, initialTwin, hook string
-	status                 string
-	edge                   bool
+	primary, secondary   string // certificate files
+	authority            string
+	symmetric            bool
+	primaryKey, otherKey string
+	initialTwin          string
+	allocation           allocationFlags
+	status               string
+	edge                 bool
 }
 
 func (f *groupFlags) flags(command *cobra.Command) {
@@ -41,8 +42,7 @@ func (f *groupFlags) flags(command *cobra.Command) {
 	flags.BoolVar(&f.symmetric, "symmetric", false, "devices have keys that are derived from the group's, which are made when none are given")
 	flags.StringVar(&f.primaryKey, "primary-key", "", "the group's primary `key`, base64 of 16 to 64 bytes")
 	flags.StringVar(&f.otherKey, "secondary-key", "", "the group's secondary `key`")
-	flags.StringVar(&f.hub, "hub", "", "bind the devices to the hub with this `name` or host; '' lets every linked hub take them")
-	flags.StringVar(&f.hook, "webhook", "", "ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
+	f.allocation.flags(command)
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the devices are IoT Edge devices")
@@ -55,18 +55,8 @@ func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.E
 	if err := f.applyAttestation(changed, group); err != nil {
 		return err
 	}
-	if changed("hub") {
-		host, err := c.target.hubHost(f.hub)
-		if err != nil {
-			return err
-		}
-		group.HubHostName, group.Hubs = host, nil
-	}
-	if changed("webhook") {
-		group.AllocationPolicy, group.CustomAllocationDefinition = "", nil
-		if f.hook != "" {
-			group.AllocationPolicy, group.CustomAllocationDefinition = provisioning.Custom, &provisioning.CustomAllocationDefinition{WebhookURL: f.hook}
-		}
+	if err := f.allocation.apply(c, command, groupTerms(group)); err != nil {
+		return err
 	}
 	if changed("initial-twin") {
 		twin, err := readInitialTwin(f.initialTwin)
@@ -313,10 +303,7 @@ func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
 	if keys := g.Attestation.SymmetricKey; keys != nil {
 		fields = append(fields, field{"Primary key", keys.PrimaryKey}, field{"Secondary key", keys.SecondaryKey})
 	}
-	fields = append(fields, field{"Hub", g.HubHostName}, field{"Hubs", strings.Join(g.Hubs, ", ")})
-	if g.CustomAllocationDefinition != nil {
-		fields = append(fields, field{"Webhook", g.CustomAllocationDefinition.WebhookURL})
-	}
+	fields = append(fields, describeTerms(groupTerms(&g))...)
 	if g.InitialTwin != nil {
 		fields = append(fields, field{"Initial twin", compact(g.InitialTwin)})
 	}

@@ -18,7 +18,7 @@ import (
 // Config names the services that devices reach by MQTT.
 type Config struct {
 	Provisioning *provisioning.Service
-	Hubs         []*hub.Hub
+	Hubs         *hub.Directory
 	Logger       *slog.Logger
 }
 

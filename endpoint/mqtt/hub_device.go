@@ -95,12 +95,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 // hub returns the hub with this host name, which may carry a port.
 func (b *backend) hub(host string) *hub.Hub {
 	host, _, _ = strings.Cut(host, ":")
-	for _, candidate := range b.Hubs {
-		if strings.EqualFold(candidate.Host(), host) {
-			return candidate
-		}
-	}
-	return nil
+	return b.Hubs.ByHost(host)
 }
 
 // grant notes a subscription and returns the QoS given, or Refused for a filter

@@ -116,6 +116,7 @@ var meanings = map[fault.Code]string{
 	fault.OperationNotFound:      "The operation is not the device's last; register again",
 	fault.MethodNotAllowed:       "The address takes other methods, which the header Allow lists",
 	fault.DeviceAlreadyExists:    "The device id is taken",
+	fault.Conflict:               "What was asked for is in the way of something that is there; the message says of what",
 	fault.EnrollmentConflict:     "The registration id is enrolled already",
 	fault.RegistrationConflict:   "The registration was changed while the device was being assigned; register again",
 	fault.PreconditionFailed:     "The thing was changed since it was read: If-Match does not fit its ETag",

@@ -69,7 +69,7 @@ func newHouse(t testing.TB) *house {
 	dps, err := provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts,
 		Hubs: []provisioning.Hub{linked{iot}}, Now: time.Now, Logger: logger})
 	must(err)
-	h := &house{t: t, config: Config{Provisioning: dps, Hubs: []*hub.Hub{iot}, Logger: logger}}
+	h := &house{t: t, config: Config{Provisioning: dps, Hubs: hub.NewDirectory(iot), Logger: logger}}
 	h.config.MQTT = func(conn net.Conn, peer mqtt.Peer) {
 		defer conn.Close()
 		io.Copy(conn, conn) // an echo is enough here
@@ -93,7 +93,7 @@ func (h *house) token(host, policy string, expiry time.Time) string {
 	policies, err := h.config.Provisioning.Policies(context.Background())
 	if err == nil {
 		var more []credential.Policy
-		more, err = h.config.Hubs[0].Policies(context.Background())
+		more, err = h.config.Hubs.All()[0].Policies(context.Background())
 		policies = append(policies, more...)
 	}
 	if err != nil {
@@ -128,7 +128,7 @@ func (c committed) Committed(_ uint64, _ store.Position, err error) { c <- err }
 // sender connects a new device and returns what sends a message from it.
 func (h *house) sender(ctx context.Context, id string) func(text string) {
 	h.t.Helper()
-	iot := h.config.Hubs[0]
+	iot := h.config.Hubs.All()[0]
 	device, err := iot.CreateDevice(ctx, hub.Device{DeviceID: id})
 	if err != nil {
 		h.t.Fatal(err)

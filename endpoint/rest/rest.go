@@ -32,9 +32,10 @@ import (
 // Config names what is reached by HTTPS.
 type Config struct {
 	Provisioning *provisioning.Service
-	Hubs         []*hub.Hub
+	Hubs         *hub.Directory
 	MQTT         func(conn net.Conn, peer mqtt.Peer) // serves a WebSocket with the subprotocol mqtt until it ends
 	LoginLink    func(ctx context.Context, role string) (credential.LoginLink, error)
+	CreateHub    func(ctx context.Context, name, host string) (provisioning.HubLink, error)
 	Logger       *slog.Logger
 }
 
@@ -42,7 +43,7 @@ type Config struct {
 // path tells which service a request is for; among several hubs, the Host does.
 func New(config Config) http.Handler {
 	h := &handler{Config: config}
-	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.unserved()} {
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
 	return h
@@ -294,24 +295,19 @@ func (r route) match(segments []string) (map[string]string, bool) {
 // hubOf returns the hub that a Host header names, or the only one: then tokens
 // say which hub they are for.
 func (h *handler) hubOf(host string) *hub.Hub {
-	name := hostName(host)
-	for _, candidate := range h.Hubs {
-		if strings.EqualFold(candidate.Host(), name) {
-			return candidate
-		}
+	if named := h.Hubs.ByHost(hostName(host)); named != nil {
+		return named
 	}
-	if len(h.Hubs) == 1 {
-		return h.Hubs[0]
+	if hubs := h.Hubs.All(); len(hubs) == 1 {
+		return hubs[0]
 	}
 	return nil
 }
 
 // serviceOf says who answers at an address that no operation has.
 func (h *handler) serviceOf(host string) service {
-	for _, candidate := range h.Hubs {
-		if strings.EqualFold(candidate.Host(), hostName(host)) && !strings.EqualFold(candidate.Host(), h.Provisioning.Host()) {
-			return hubAPI
-		}
+	if name := hostName(host); h.Hubs.ByHost(name) != nil && !strings.EqualFold(name, h.Provisioning.Host()) {
+		return hubAPI
 	}
 	return provisioningAPI
 }

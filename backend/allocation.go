@@ -1,0 +1,76 @@
+package backend
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+const (
+	hubLinksPath = "/berth/provisioning/hubs"
+	networksPath = "/berth/provisioning/networks"
+)
+
+// HubLinks returns the linked hubs.
+func (p *Provisioning) HubLinks(ctx context.Context) (links []provisioning.HubLink, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: hubLinksPath, into: &links})
+	return links, err
+}
+
+// HubLink returns the link of a hub, with the number of its devices when count is
+// set: that reads all registrations.
+func (p *Provisioning) HubLink(ctx context.Context, host string, count bool) (link provisioning.HubLink, err error) {
+	query := url.Values{}
+	if count {
+		query.Set("count", "true")
+	}
+	err = p.do(ctx, request{method: http.MethodGet, path: hubLinksPath + "/" + url.PathEscape(host), query: query, into: &link})
+	return link, err
+}
+
+// CreateHub adds a hub to the server's process and links it. host may be "" where
+// the server can find one.
+func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link provisioning.HubLink, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: hubLinksPath, body: map[string]string{"name": name, "hostName": host}, into: &link})
+	return link, err
+}
+
+// LinkHub links a hub, or changes its link; what is left out of a change stays.
+func (p *Provisioning) LinkHub(ctx context.Context, link provisioning.HubLink, ifMatch string) (linked provisioning.HubLink, err error) {
+	err = p.do(ctx, request{method: http.MethodPut, path: hubLinksPath + "/" + url.PathEscape(link.HostName), ifMatch: ifMatch, body: link, into: &linked})
+	return linked, err
+}
+
+// UnlinkHub ends the link of a hub, though it has devices when force is set.
+func (p *Provisioning) UnlinkHub(ctx context.Context, host, ifMatch string, force bool) error {
+	query := url.Values{}
+	if force {
+		query.Set("force", "true")
+	}
+	return p.do(ctx, request{method: http.MethodDelete, path: hubLinksPath + "/" + url.PathEscape(host), query: query, ifMatch: ifMatch})
+}
+
+// Networks returns the networks for lowest latency, the narrowest first.
+func (p *Provisioning) Networks(ctx context.Context) (networks []provisioning.Network, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: networksPath, into: &networks})
+	return networks, err
+}
+
+// PutNetwork configures a network, or replaces what is configured of it.
+func (p *Provisioning) PutNetwork(ctx context.Context, network provisioning.Network, ifMatch string) (put provisioning.Network, err error) {
+	err = p.do(ctx, request{method: http.MethodPut, path: networksPath + "/" + url.PathEscape(network.Prefix), ifMatch: ifMatch, body: network, into: &put})
+	return put, err
+}
+
+// DeleteNetwork forgets a network.
+func (p *Provisioning) DeleteNetwork(ctx context.Context, prefix string) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: networksPath + "/" + url.PathEscape(prefix)})
+}
+
+// PreviewAllocation says where a device would go, and why.
+func (p *Provisioning) PreviewAllocation(ctx context.Context, wanted provisioning.PreviewRequest) (preview provisioning.Preview, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: "/berth/provisioning/allocate", body: wanted, into: &preview})
+	return preview, err
+}

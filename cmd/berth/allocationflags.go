@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// allocationFlags say where devices of an enrollment or a group go, and what
+// happens when they come again.
+type allocationFlags struct {
+	hub, policy, webhook, reprovision string
+	hubs                              []string
+}
+
+// allocationTerms are the fields that the flags write.
+type allocationTerms struct {
+	hub         *string
+	hubs        *[]string
+	policy      *provisioning.AllocationPolicy
+	custom      **provisioning.CustomAllocationDefinition
+	reprovision **provisioning.ReprovisionPolicy
+}
+
+var allocationFlagNames = []string{"hub", "hubs", "allocation-policy", "webhook", "reprovision-policy"}
+
+// reprovisionPolicies are what they are called on the command line.
+var reprovisionPolicies = map[string]provisioning.ReprovisionPolicy{
+	"migrate": {UpdateHubAssignment: true, MigrateDeviceData: true},
+	"reset":   {UpdateHubAssignment: true},
+	"never":   {},
+}
+
+func (f *allocationFlags) flags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVar(&f.hub, "hub", "", "bind to the hub with this `name` or host; '' lets every linked hub take the devices")
+	flags.StringSliceVar(&f.hubs, "hubs", nil, "let these hubs take the devices, by `names` or hosts with commas between; '' is every linked hub")
+	flags.StringVar(&f.policy, "allocation-policy", "", "how a hub is chosen: hashed (evenly weighted), geoLatency (lowest latency), static or custom")
+	flags.StringVar(&f.webhook, "webhook", "", "ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
+	flags.StringVar(&f.reprovision, "reprovision-policy", "", "when a device registers again: migrate (its twin with it to another hub), reset (its twin there) or never (keep its hub)")
+	for name, values := range map[string][]cobra.Completion{"allocation-policy": {"hashed", "geoLatency", "static", "custom"}, "reprovision-policy": {"migrate", "reset", "never"}} {
+		command.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
+	}
+}
+
+// apply writes what the flags say.
+func (f *allocationFlags) apply(c *cli, command *cobra.Command, terms allocationTerms) error {
+	changed := command.Flags().Changed
+	if changed("hub") && changed("hubs") {
+		return usageError{errors.New("--hub binds to one hub, --hubs lets several: give one of them")}
+	}
+	if changed("hub") {
+		host, err := c.target.hubHost(f.hub)
+		if err != nil {
+			return err
+		}
+		*terms.hub, *terms.hubs = host, nil
+	}
+	if changed("hubs") {
+		*terms.hub, *terms.hubs = "", nil
+		for _, name := range f.hubs {
+			if name = strings.TrimSpace(name); name == "" {
+				continue
+			}
+			host, err := c.target.hubHost(name)
+			if err != nil {
+				host = name // of a hub elsewhere; the service knows which are linked
+			}
+			*terms.hubs = append(*terms.hubs, host)
+		}
+	}
+	if changed("webhook") {
+		*terms.policy, *terms.custom = "", nil
+		if f.webhook != "" {
+			*terms.policy, *terms.custom = provisioning.Custom, &provisioning.CustomAllocationDefinition{WebhookURL: f.webhook}
+		}
+	}
+	if changed("allocation-policy") {
+		*terms.policy = provisioning.AllocationPolicy(f.policy)
+		if strings.EqualFold(f.policy, string(provisioning.GeoLatency)) {
+			*terms.policy = provisioning.GeoLatency // az writes it in small letters
+		}
+		if *terms.policy != provisioning.Custom {
+			*terms.custom = nil
+		}
+	}
+	if changed("reprovision-policy") {
+		policy, ok := reprovisionPolicies[f.reprovision]
+		if !ok {
+			return usageError{fmt.Errorf("--reprovision-policy is %q. It is migrate, reset or never", f.reprovision)}
+		}
+		*terms.reprovision = &policy
+	}
+	return nil
+}
+
+func enrollmentTerms(e *provisioning.Enrollment) allocationTerms {
+	return allocationTerms{&e.HubHostName, &e.Hubs, &e.AllocationPolicy, &e.CustomAllocationDefinition, &e.ReprovisionPolicy}
+}
+
+func groupTerms(g *provisioning.EnrollmentGroup) allocationTerms {
+	return allocationTerms{&g.HubHostName, &g.Hubs, &g.AllocationPolicy, &g.CustomAllocationDefinition, &g.ReprovisionPolicy}
+}
+
+// describeTerms are the fields of an enrollment or a group that say where its
+// devices go, as far as it is not what most do.
+func describeTerms(terms allocationTerms) []field {
+	fields := []field{{"Allocation", string(*terms.policy)}, {"Hub", *terms.hub}, {"Hubs", strings.Join(*terms.hubs, ", ")}}
+	if *terms.custom != nil {
+		fields = append(fields, field{"Webhook", (*terms.custom).WebhookURL})
+	}
+	if *terms.reprovision != nil {
+		for name, policy := range reprovisionPolicies {
+			if policy == **terms.reprovision && name != "migrate" {
+				fields = append(fields, field{"Reprovisioning", name})
+			}
+		}
+	}
+	return fields
+}

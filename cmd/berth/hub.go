@@ -1,0 +1,252 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func (c *cli) hubs() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "hub",
+		Short: "Hubs that devices are assigned to: of this server, and elsewhere",
+		Long: `The hubs that the provisioning service is linked to. A hub is one of the server's
+own process, or any other, of Berth or of Azure, that is reached by its service
+REST API with a connection string.`,
+		Example: `  berth hub create east
+  berth hub link @azure-hub.txt --weight 3 --location westeurope
+  berth hub list`,
+	})
+	command.AddCommand(c.hubCreate(), c.hubLink(), c.hubUnlink(), c.hubList(), c.hubShow())
+	return command
+}
+
+// linkFlags are what can be said of a link on the command line.
+type linkFlags struct {
+	weight            int
+	location, address string
+	caFile            string
+	byName, measure   bool
+}
+
+func (f *linkFlags) flags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.IntVar(&f.weight, "weight", 1, "its share of the devices, 0 to 1000")
+	flags.StringVar(&f.location, "location", "", "its `region`, such as westeurope, for allocation by lowest latency")
+	flags.BoolVar(&f.byName, "only-by-name", false, "leave it to enrollments that name it")
+	flags.BoolVar(&f.measure, "measure-latency", false, "let the time from this server to it stand for networks of no known latency")
+	flags.StringVar(&f.address, "hub-address", "", "reach its service API at this `host:port`, when that is not port 443 of its host name")
+	flags.StringVar(&f.caFile, "hub-ca-file", "", "trust the authorities in this PEM `file` there")
+}
+
+func (f *linkFlags) apply(command *cobra.Command, link *provisioning.HubLink) error {
+	changed := command.Flags().Changed
+	if changed("weight") {
+		link.AllocationWeight = &f.weight
+	}
+	if applies := !f.byName; changed("only-by-name") {
+		link.ApplyAllocationPolicy = &applies
+	}
+	if changed("hub-ca-file") {
+		text, err := os.ReadFile(f.caFile)
+		if err != nil {
+			return fmt.Errorf("read the hub's authorities: %w", err)
+		}
+		link.CACertificates = string(text)
+	}
+	link.Location, link.Address, link.MeasureLatency = f.location, f.address, f.measure
+	return nil
+}
+
+func describeLink(w io.Writer, l provisioning.HubLink) {
+	where := "elsewhere"
+	if l.Local {
+		where = "this server"
+	}
+	fields := []field{{"Host", l.HostName}, {"Where", where}, {"Weight", number(l.AllocationWeight)}, {"Location", l.Location}, {"Service API", l.Address}}
+	if l.LatencyMillis != nil {
+		fields = append(fields, field{"Latency", number(l.LatencyMillis) + " ms"})
+	}
+	if l.ApplyAllocationPolicy != nil && !*l.ApplyAllocationPolicy {
+		fields = append(fields, field{"Takes", "devices of enrollments that name it"})
+	}
+	record(w, append(fields, field{"Devices", number(l.AssignedDevices)})...)
+}
+
+func number(n *int) string {
+	if n == nil {
+		return ""
+	}
+	return fmt.Sprint(*n)
+}
+
+func (c *cli) hubCreate() *cobra.Command {
+	var host string
+	command := &cobra.Command{
+		Use:   "create NAME",
+		Short: "Add a hub to the server's process, and link it",
+		Long: `Adds a hub to the server's process and links it. Clients say by the host name
+which hub they want, so each has one of its own that leads to this server. While
+the first hub is a loopback address, the next one is taken when none is given.`,
+		Example: `  berth hub create east
+  berth hub create east --hub-host east.example.com`,
+		Args: exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			link, err := service.CreateHub(command.Context(), args[0], host)
+			if err != nil {
+				return err
+			}
+			return c.print(link, func(w io.Writer) { describeLink(w, link) })
+		},
+	}
+	command.Flags().StringVar(&host, "hub-host", "", "host `name` that devices reach it by; it must contain a dot")
+	return command
+}
+
+func (c *cli) hubLink() *cobra.Command {
+	var flags linkFlags
+	command := &cobra.Command{
+		Use:   "link HUB",
+		Short: "Link a hub, or change its link",
+		Long: `Links a hub, so that devices are assigned to it, or changes its link. HUB is the
+connection string of a hub elsewhere, @FILE that holds it (so that its key stays
+out of the shell's history), or the name or host of a hub of this server or of
+one that is linked already. The connection string's policy needs the rights
+RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
+		Example: `  berth hub link @azure-hub.txt
+  berth hub link berth --weight 3`,
+		Args: exactly("HUB"),
+		RunE: func(command *cobra.Command, args []string) error {
+			link, err := c.wantedLink(args[0])
+			if err != nil {
+				return err
+			}
+			if err := flags.apply(command, &link); err != nil {
+				return err
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			linked, err := service.LinkHub(command.Context(), link, "")
+			if err != nil {
+				return err
+			}
+			return c.print(linked, func(w io.Writer) { describeLink(w, linked) })
+		},
+	}
+	flags.flags(command)
+	return command
+}
+
+// wantedLink is the hub that a person means.
+func (c *cli) wantedLink(text string) (provisioning.HubLink, error) {
+	if file, ok := strings.CutPrefix(text, "@"); ok {
+		content, err := os.ReadFile(file)
+		if err != nil {
+			return provisioning.HubLink{}, fmt.Errorf("read the connection string: %w", err)
+		}
+		text = strings.TrimSpace(string(content))
+	}
+	if !strings.Contains(text, "=") {
+		return provisioning.HubLink{HostName: c.hostOf(text)}, nil
+	}
+	connection, err := credential.ParseConnectionString(text)
+	if err != nil {
+		return provisioning.HubLink{}, usageError{err}
+	}
+	if connection.SharedAccessKeyName == "" {
+		return provisioning.HubLink{}, usageError{errors.New("this is a device's connection string: a hub's has SharedAccessKeyName")}
+	}
+	return provisioning.HubLink{HostName: connection.HostName, ConnectionString: text}, nil
+}
+
+// hostOf is the host of a hub of the data folder's server by its name; what is
+// none is taken for a host.
+func (c *cli) hostOf(name string) string {
+	if host, err := c.target.hubHost(name); err == nil {
+		return host
+	}
+	return name
+}
+
+func (c *cli) hubUnlink() *cobra.Command {
+	var force bool
+	command := &cobra.Command{
+		Use:   "unlink HUB",
+		Short: "End the link of a hub, so that no device is assigned to it any more",
+		Long: `Ends the link of a hub, by its name or host. Its devices stay in it, but go to
+another hub, as new ones, when they register again. A hub that has devices needs
+--force; to let them move with their twins, link another hub and give this one the
+weight 0, and unlink it when they have come by.`,
+		Args: exactly("HUB"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.UnlinkHub(command.Context(), c.hostOf(args[0]), "", force)
+		},
+	}
+	command.Flags().BoolVar(&force, "force", false, "though devices are assigned to it")
+	return command
+}
+
+func (c *cli) hubList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the linked hubs",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			links, err := service.HubLinks(command.Context())
+			if err != nil {
+				return err
+			}
+			return printList(c, links, "No hub is linked, so no device can be assigned. Link one: berth hub link HUB",
+				[]string{"HOST", "WHERE", "WEIGHT", "LOCATION", "LATENCY"}, func(l provisioning.HubLink) []string {
+					where, latency := "elsewhere", ""
+					if l.Local {
+						where = "this server"
+					}
+					if l.LatencyMillis != nil {
+						latency = number(l.LatencyMillis) + " ms"
+					}
+					return []string{l.HostName, where, number(l.AllocationWeight), orDash(l.Location), orDash(latency)}
+				})
+		},
+	}
+}
+
+func (c *cli) hubShow() *cobra.Command {
+	return &cobra.Command{
+		Use:   "show HUB",
+		Short: "Show the link of a hub, and how many devices are assigned to it",
+		Args:  exactly("HUB"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			link, err := service.HubLink(command.Context(), c.hostOf(args[0]), true)
+			if err != nil {
+				return err
+			}
+			return c.print(link, func(w io.Writer) { describeLink(w, link) })
+		},
+	}
+}

@@ -1,0 +1,89 @@
+package rest
+
+import "github.com/berth-iot/berth/provisioning"
+
+// allocation are the operations on what devices can be assigned to: linked hubs,
+// and the networks that tell how far those are.
+func (h *handler) allocation() []route {
+	const (
+		hubs     = "/berth/provisioning/hubs"
+		networks = "/berth/provisioning/networks"
+	)
+	return []route{
+		{"GET", hubs, provisioningAPI, provisioning.EnrollmentRead, 0, listHubLinks},
+		{"POST", hubs, provisioningAPI, provisioning.ServiceConfig, smallBody, createHub},
+		{"GET", hubs + "/{host}", provisioningAPI, provisioning.EnrollmentRead, 0, getHubLink},
+		{"PUT", hubs + "/{host}", provisioningAPI, provisioning.ServiceConfig, smallBody, putHubLink},
+		{"DELETE", hubs + "/{host}", provisioningAPI, provisioning.ServiceConfig, 0, deleteHubLink},
+		{"GET", networks, provisioningAPI, provisioning.EnrollmentRead, 0, listNetworks},
+		{"PUT", networks + "/{prefix}", provisioningAPI, provisioning.ServiceConfig, smallBody, putNetwork},
+		{"DELETE", networks + "/{prefix}", provisioningAPI, provisioning.ServiceConfig, 0, deleteNetwork},
+		{"POST", "/berth/provisioning/allocate", provisioningAPI, provisioning.EnrollmentRead, smallBody, previewAllocation},
+	}
+}
+
+func listHubLinks(c *call) (any, error) { return c.Provisioning.HubLinks(), nil }
+
+// createHub adds a hub to this process, which links it.
+func createHub(c *call) (any, error) {
+	var wanted struct {
+		Name string `json:"name"`
+		Host string `json:"hostName"`
+	}
+	if err := c.decode(&wanted); err != nil {
+		return nil, err
+	}
+	link, err := c.CreateHub(c.Context(), wanted.Name, wanted.Host)
+	return link, err
+}
+
+// getHubLink counts the devices of the hub too when it is asked to.
+func getHubLink(c *call) (any, error) {
+	link, err := c.Provisioning.HubLink(c.parameters["host"])
+	if err == nil && c.query("count") == "true" {
+		var devices int
+		devices, err = c.Provisioning.AssignedTo(c.Context(), link.HostName)
+		link.AssignedDevices = &devices
+	}
+	return link, err
+}
+
+func putHubLink(c *call) (any, error) {
+	var link provisioning.HubLink
+	if err := c.decode(&link); err != nil {
+		return nil, err
+	}
+	link.HostName = c.parameters["host"]
+	linked, err := c.Provisioning.LinkHub(c.Context(), link, c.Header.Get("If-Match"))
+	return linked, err
+}
+
+func deleteHubLink(c *call) (any, error) {
+	return nil, c.Provisioning.UnlinkHub(c.Context(), c.parameters["host"], c.Header.Get("If-Match"), c.query("force") == "true")
+}
+
+func listNetworks(c *call) (any, error) { return c.Provisioning.Networks(), nil }
+
+func putNetwork(c *call) (any, error) {
+	var network provisioning.Network
+	if err := c.decode(&network); err != nil {
+		return nil, err
+	}
+	network.Prefix = c.parameters["prefix"]
+	network, err := c.Provisioning.PutNetwork(c.Context(), network, c.Header.Get("If-Match"))
+	return network, err
+}
+
+func deleteNetwork(c *call) (any, error) {
+	return nil, c.Provisioning.DeleteNetwork(c.Context(), c.parameters["prefix"])
+}
+
+// previewAllocation says where a device would go, and changes nothing.
+func previewAllocation(c *call) (any, error) {
+	var request provisioning.PreviewRequest
+	if err := c.decode(&request); err != nil {
+		return nil, err
+	}
+	preview, err := c.Provisioning.PreviewAllocation(c.Context(), request)
+	return preview, err
+}

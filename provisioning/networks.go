@@ -1,0 +1,156 @@
+package provisioning
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync/atomic"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// Network is a part of the address space from which devices come, and how far the
+// locations of hubs are from there. Allocation by lowest latency goes by it.
+type Network struct {
+	Prefix    string             `json:"prefix"`    // such as 10.1.0.0/16 or 2001:db8::/32
+	Latencies map[string]float64 `json:"latencies"` // milliseconds by location, in lower case
+	ETag      string             `json:"etag,omitempty"`
+}
+
+// networks are those that are configured, the longest prefix first.
+type networks struct {
+	store.Table[Network]
+	now atomic.Pointer[[]networkOf]
+}
+
+type networkOf struct {
+	netip.Prefix
+	Network
+}
+
+const (
+	maxNetworks       = 10_000
+	maxLatencies      = 100 // of one network
+	maxLatency        = 60_000
+	maxLocationLength = 64
+)
+
+// of returns the networks that an address is in, the narrowest first.
+func (n *networks) of(remote string) (found []Network) {
+	address := addressOf(remote)
+	if all := n.now.Load(); all != nil && address.IsValid() {
+		for _, network := range *all {
+			if network.Contains(address) {
+				found = append(found, network.Network)
+			}
+		}
+	}
+	return found
+}
+
+// readNetworks makes what is stored what counts from now on.
+func (s *Service) readNetworks(ctx context.Context) error {
+	entries, err := s.networks.List(ctx, "", "", maxNetworks)
+	if err != nil {
+		return fmt.Errorf("read the networks: %w", err)
+	}
+	var all []networkOf
+	for _, entry := range entries {
+		prefix, err := netip.ParsePrefix(entry.Value.Prefix)
+		if err != nil {
+			return fmt.Errorf("read the networks: %w", err)
+		}
+		entry.Value.ETag = quote(entry.ETag)
+		all = append(all, networkOf{prefix, entry.Value})
+	}
+	slices.SortStableFunc(all, func(a, b networkOf) int { return cmp.Compare(b.Bits(), a.Bits()) })
+	s.networks.now.Store(&all)
+	return nil
+}
+
+// Networks returns what is configured, the narrowest first.
+func (s *Service) Networks() []Network {
+	shown := []Network{}
+	if all := s.networks.now.Load(); all != nil {
+		for _, network := range *all {
+			shown = append(shown, network.Network)
+		}
+	}
+	return shown
+}
+
+// PutNetwork configures a network, or replaces what is configured of it, under the
+// condition ifMatch, as in PutEnrollment. It returns the faults 400004 and 412001.
+func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch string) (Network, error) {
+	prefix, err := parsePrefix(network.Prefix)
+	if err != nil {
+		return Network{}, err
+	}
+	checked := Network{Prefix: prefix, Latencies: make(map[string]float64)}
+	for location, millis := range network.Latencies {
+		if location == "" || len(location) > maxLocationLength || !(millis >= 0 && millis <= maxLatency) {
+			return Network{}, fault.New(fault.ArgumentInvalid, "The latency of %.64q is %g. A location has 1 to 64 characters, and a latency 0 to 60000 milliseconds", location, millis)
+		}
+		checked.Latencies[strings.ToLower(location)] = millis
+	}
+	if len(checked.Latencies) == 0 || len(checked.Latencies) > maxLatencies {
+		return Network{}, fault.New(fault.ArgumentInvalid, "A network has the latencies of 1 to %d locations", maxLatencies)
+	}
+	_, etag, err := s.networks.Get(ctx, prefix)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		return Network{}, err
+	}
+	exists := err == nil
+	if err := precondition("network", ifMatch, quote(etag), exists); err != nil {
+		return Network{}, err
+	}
+	if !exists && len(s.Networks()) >= maxNetworks {
+		return Network{}, fault.New(fault.ArgumentInvalid, "There are %d networks already. Join some under a shorter prefix", maxNetworks)
+	}
+	expected := store.Absent
+	if exists {
+		expected = store.ETag(etag)
+	}
+	etags, err := s.config.Documents.Commit(ctx, s.networks.Put(prefix, expected, checked))
+	if _, conflict := store.IsConflict(err); conflict {
+		return Network{}, fault.New(fault.PreconditionFailed, "The network was changed at the same time. Read it again, and repeat the change if it is still wanted")
+	}
+	if err != nil {
+		return Network{}, err
+	}
+	checked.ETag = quote(etags[0])
+	return checked, s.readNetworks(ctx)
+}
+
+// DeleteNetwork forgets a network. It returns fault 404000 when there is none.
+func (s *Service) DeleteNetwork(ctx context.Context, prefix string) error {
+	prefix, err := parsePrefix(prefix)
+	if err != nil {
+		return err
+	}
+	_, err = s.config.Documents.Commit(ctx, s.networks.Delete(prefix, store.Present))
+	if _, missing := store.IsConflict(err); missing {
+		return fault.New(fault.NotFound, "There is no network %s", prefix)
+	}
+	if err != nil {
+		return err
+	}
+	return s.readNetworks(ctx)
+}
+
+// parsePrefix returns the one way to write a prefix.
+func parsePrefix(text string) (string, error) {
+	prefix, err := netip.ParsePrefix(text)
+	if err != nil {
+		return "", fault.New(fault.ArgumentInvalid, "%.64q is no network. It is written like 10.1.0.0/16 or 2001:db8::/32", text)
+	}
+	if prefix.Addr().Is4In6() {
+		return "", fault.New(fault.ArgumentInvalid, "%.64q is an IPv4 network in the form of IPv6. Write it like 10.1.0.0/16", text)
+	}
+	return prefix.Masked().String(), nil
+}

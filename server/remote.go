@@ -1,0 +1,144 @@
+package server
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"reflect"
+	"time"
+
+	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// remoteHub is a hub elsewhere as the provisioning service needs it: another
+// Berth, or any IoT hub, by its service REST API.
+type remoteHub struct {
+	*backend.Hub
+	host    string
+	address string // host:port of the service API
+}
+
+var _ provisioning.Hub = remoteHub{}
+
+// reach is how the provisioning service gets to a hub elsewhere.
+func reach(link provisioning.HubLink) (provisioning.Hub, error) {
+	connection, err := credential.ParseConnectionString(link.ConnectionString)
+	if err != nil {
+		return nil, fault.New(fault.ArgumentInvalid, "The hub's connection string can't be read: %s", err)
+	}
+	options := backend.Options{Address: link.Address}
+	if link.CACertificates != "" {
+		options.RootCAs = x509.NewCertPool()
+		if !options.RootCAs.AppendCertsFromPEM([]byte(link.CACertificates)) {
+			return nil, fault.New(fault.ArgumentInvalid, "caCertificates holds no certificate in PEM")
+		}
+	}
+	client, err := backend.NewHub(link.ConnectionString, options)
+	if err != nil {
+		return nil, fault.New(fault.ArgumentInvalid, "The hub's connection string can't be used: %s", err)
+	}
+	remote := remoteHub{Hub: client, host: connection.HostName, address: link.Address}
+	if remote.address == "" {
+		remote.address = net.JoinHostPort(connection.HostName, "443")
+	}
+	return remote, nil
+}
+
+// Host implements provisioning.Hub.
+func (r remoteHub) Host() string { return r.host }
+
+// beingProvisioned is why a device is disabled that has no twin yet.
+const beingProvisioned = "being provisioned"
+
+// Admit implements provisioning.Hub. Identity and twin are two requests, so a
+// device that is to have a twin comes disabled, gets it, and is enabled: who
+// repeats this after a crash finds out how far it came.
+func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) error {
+	wanted, err := forHub(admission).Device()
+	if err != nil {
+		return err
+	}
+	twin := admission.Twin != nil && (len(admission.Twin.Tags) > 0 || len(admission.Twin.Properties.Desired) > 0)
+	present, err := r.Device(ctx, admission.DeviceID)
+	if errors.Is(err, fault.DeviceNotFound) {
+		wanted.Status = "enabled"
+		if reason := beingProvisioned; twin {
+			wanted.Status, wanted.StatusReason = "disabled", &reason
+		}
+		present, err = r.CreateDevice(ctx, wanted)
+		if errors.Is(err, fault.DeviceAlreadyExists) { // this moment
+			present, err = r.Device(ctx, admission.DeviceID)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	begun := present.Status == "disabled" && present.StatusReason != nil && *present.StatusReason == beingProvisioned
+	if begun && twin {
+		patch, err := json.Marshal(admission.Twin)
+		if err != nil {
+			return err
+		}
+		if _, err := r.PatchTwin(ctx, admission.DeviceID, patch, "*"); err != nil {
+			return err
+		}
+	}
+	if !begun && sameCredentials(present.Authentication, wanted.Authentication) && present.Capabilities == wanted.Capabilities {
+		return nil
+	}
+	present.Authentication, present.Capabilities = wanted.Authentication, wanted.Capabilities
+	if begun {
+		present.Status, present.StatusReason = "enabled", nil
+	}
+	_, err = r.UpdateDevice(ctx, present, present.ETag)
+	return err
+}
+
+// sameCredentials compares what counts for the type: hubs fill the rest in their
+// own ways.
+func sameCredentials(a, b *hub.Authentication) bool {
+	if a == nil || b == nil || a.Type != b.Type {
+		return false
+	}
+	if a.Type == hub.SAS {
+		return reflect.DeepEqual(a.SymmetricKey, b.SymmetricKey)
+	}
+	return reflect.DeepEqual(a.X509Thumbprint, b.X509Thumbprint)
+}
+
+// Check implements provisioning.Hub: the rules are those of every hub.
+func (r remoteHub) Check(admission provisioning.Admission) error {
+	return forHub(admission).Check()
+}
+
+// Twin implements provisioning.Hub.
+func (r remoteHub) Twin(ctx context.Context, deviceID string) (*provisioning.InitialTwin, error) {
+	return migrating(r.Hub.Twin(ctx, deviceID))
+}
+
+// Remove implements provisioning.Hub.
+func (r remoteHub) Remove(ctx context.Context, deviceID string) error {
+	err := r.DeleteDevice(ctx, deviceID, "*")
+	if errors.Is(err, fault.DeviceNotFound) {
+		return nil
+	}
+	return err
+}
+
+// Latency returns the time to connect to the hub.
+func (r remoteHub) Latency(ctx context.Context) (time.Duration, error) {
+	start := time.Now()
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", r.address)
+	if err != nil {
+		return 0, fmt.Errorf("reach the hub: %w", err)
+	}
+	latency := time.Since(start)
+	return latency, conn.Close()
+}
