@@ -272,7 +272,7 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 }
 
 const (
-	sweepEvery  = time.Minute
+	sweepEvery  = 15 * time.Second
 	sweepAtOnce = 16 // unfinished registrations that the sweep works on
 )
 
