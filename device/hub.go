@@ -23,8 +23,9 @@ const (
 	// hub ends the connection then.
 	tokenLifetime = time.Hour
 
-	twinAnswers  = "$iothub/twin/res/"
-	desiredTopic = "$iothub/twin/PATCH/properties/desired/"
+	twinAnswers        = "$iothub/twin/res/"
+	certificateAnswers = "$iothub/credentials/res/"
+	desiredTopic       = "$iothub/twin/PATCH/properties/desired/"
 )
 
 // HubOptions says to which hub and as whom to connect.
@@ -55,6 +56,11 @@ type Client struct {
 
 	twin       sync.Mutex
 	subscribed bool // to twin answers
+
+	deviceID    string
+	renewed     *requests // for certificates
+	credentials sync.Mutex
+	listening   bool // to their answers
 }
 
 // Connect connects a device to its hub. A refused connection has a
@@ -81,7 +87,8 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 	c := &Client{
 		events:  "devices/" + url.PathEscape(options.DeviceID) + "/messages/events/",
 		asked:   newRequests(twinAnswers),
-		desired: options.OnDesired,
+		desired: options.OnDesired, deviceID: options.DeviceID,
+		renewed: &requests{answers: certificateAnswers, patient: true, waiting: make(map[string]chan answer)},
 	}
 	var err error
 	if c.mqtt, err = to.dial(ctx, connect, c.receive); err != nil {
@@ -98,7 +105,7 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 
 // receive takes what the hub publishes.
 func (c *Client) receive(topic string, payload []byte) {
-	if c.asked.receive(topic, payload) {
+	if c.asked.receive(topic, payload) || c.renewed.receive(topic, payload) {
 		return
 	}
 	if query, ok := strings.CutPrefix(topic, desiredTopic+"?"); ok && c.desired != nil {

@@ -26,6 +26,7 @@ type ProvisioningOptions struct {
 	RootCAs        *x509.CertPool   // trusted authorities; the system's when nil
 	WebSocket      bool
 	Payload        json.RawMessage // custom data, optional
+	CSR            []byte          // PKCS #10 in DER: asks for an operational certificate, optional
 
 	// OnAssigning, if not nil, is told of each answer that is not final, and how
 	// long the client now waits.
@@ -50,6 +51,7 @@ type RegistrationState struct {
 	LastUpdatedDateTimeUTC time.Time       `json:"lastUpdatedDateTimeUtc"`
 	ETag                   string          `json:"etag"`
 	Payload                json.RawMessage `json:"payload,omitempty"`
+	IssuedCertificateChain [][]byte        `json:"issuedCertificateChain,omitempty"` // DER, the device's own first and the root last; what CSR asked for
 	ErrorCode              int             `json:"errorCode,omitempty"`
 	ErrorMessage           string          `json:"errorMessage,omitempty"`
 }
@@ -87,7 +89,8 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 	body, err := json.Marshal(struct {
 		RegistrationID string          `json:"registrationId"`
 		Payload        json.RawMessage `json:"payload,omitempty"`
-	}{o.RegistrationID, o.Payload})
+		CSR            []byte          `json:"csr,omitempty"`
+	}{o.RegistrationID, o.Payload, o.CSR})
 	if err != nil {
 		return Registration{}, fmt.Errorf("encode the payload: %w", err)
 	}

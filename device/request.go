@@ -18,6 +18,7 @@ import (
 // another topic, {filter}{status}/?$rid={request id}, with the same request id.
 type requests struct {
 	answers string // the answers' topic up to the status
+	patient bool   // 202 only says that the request has arrived: the answer follows
 
 	mutex   sync.Mutex
 	next    int
@@ -85,7 +86,7 @@ func (r *requests) receive(topic string, payload []byte) bool {
 	r.mutex.Lock()
 	defer r.mutex.Unlock()
 	id := parameters.Get("$rid")
-	if answered := r.waiting[id]; answered != nil {
+	if answered := r.waiting[id]; answered != nil && !(r.patient && number(status) == 202) {
 		delete(r.waiting, id) // a second answer finds nobody
 		answered <- answer{int(number(status)), parameters, payload}
 	}

@@ -8,14 +8,15 @@ import "fmt"
 type Code int
 
 const (
-	BadRequest             Code = 400000 // GenericBadRequest
-	InvalidProtocolVersion Code = 400001
-	ArgumentInvalid        Code = 400004
-	ArgumentNull           Code = 400005
-	BadFormat              Code = 400006 // IotHubFormatError
-	InvalidRegistrationID  Code = 400207
-	HubNotSpecified        Code = 400208 // CustomAllocationIotHubNotSpecified
-	WebhookUnauthorized    Code = 400209 // CustomAllocationUnauthorizedAccess
+	BadRequest               Code = 400000 // GenericBadRequest
+	InvalidProtocolVersion   Code = 400001
+	ArgumentInvalid          Code = 400004
+	ArgumentNull             Code = 400005
+	BadFormat                Code = 400006 // IotHubFormatError
+	CredentialRequestInvalid Code = 400037 // what the hub answers to a certificate signing request that fails its checks
+	InvalidRegistrationID    Code = 400207
+	HubNotSpecified          Code = 400208 // CustomAllocationIotHubNotSpecified
+	WebhookUnauthorized      Code = 400209 // CustomAllocationUnauthorizedAccess
 
 	Unauthorized       Code = 401000 // GenericUnauthorized
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
@@ -51,37 +52,38 @@ const (
 )
 
 var names = map[Code]string{
-	BadRequest:             "GenericBadRequest",
-	InvalidProtocolVersion: "InvalidProtocolVersion",
-	ArgumentInvalid:        "ArgumentInvalid",
-	ArgumentNull:           "ArgumentNull",
-	BadFormat:              "IotHubFormatError",
-	InvalidRegistrationID:  "InvalidRegistrationId",
-	HubNotSpecified:        "CustomAllocationIotHubNotSpecified",
-	WebhookUnauthorized:    "CustomAllocationUnauthorizedAccess",
-	Unauthorized:           "GenericUnauthorized",
-	UnauthorizedAccess:     "IotHubUnauthorizedAccess",
-	TokenExpired:           "IotHubUnauthorized",
-	Forbidden:              "GenericForbidden",
-	NotFound:               "GenericNotFound",
-	DeviceNotFound:         "DeviceNotFound",
-	ModuleNotFound:         "ModuleNotFound",
-	EnrollmentNotFound:     "EnrollmentNotFound",
-	RegistrationNotFound:   "DeviceRegistrationNotFound",
-	OperationNotFound:      "AsyncOperationNotFound",
-	GroupNotFound:          "EnrollmentGroupNotFound",
-	HubNotFound:            "IotHubNotFound",
-	MethodNotAllowed:       "MethodNotAllowed",
-	Conflict:               "GenericConflict",
-	DeviceAlreadyExists:    "DeviceAlreadyExists",
-	EnrollmentConflict:     "EnrollmentConflict",
-	RegistrationConflict:   "RegistrationConflict",
-	PreconditionFailed:     "PreconditionFailed",
-	MessageTooLarge:        "MessageTooLarge",
-	UnsupportedMediaType:   "UnsupportedMediaType",
-	Throttled:              "ThrottlingException",
-	Internal:               "ServerError",
-	Unavailable:            "ServiceUnavailable",
+	BadRequest:               "GenericBadRequest",
+	InvalidProtocolVersion:   "InvalidProtocolVersion",
+	ArgumentInvalid:          "ArgumentInvalid",
+	ArgumentNull:             "ArgumentNull",
+	BadFormat:                "IotHubFormatError",
+	CredentialRequestInvalid: "CredentialOperationFailed",
+	InvalidRegistrationID:    "InvalidRegistrationId",
+	HubNotSpecified:          "CustomAllocationIotHubNotSpecified",
+	WebhookUnauthorized:      "CustomAllocationUnauthorizedAccess",
+	Unauthorized:             "GenericUnauthorized",
+	UnauthorizedAccess:       "IotHubUnauthorizedAccess",
+	TokenExpired:             "IotHubUnauthorized",
+	Forbidden:                "GenericForbidden",
+	NotFound:                 "GenericNotFound",
+	DeviceNotFound:           "DeviceNotFound",
+	ModuleNotFound:           "ModuleNotFound",
+	EnrollmentNotFound:       "EnrollmentNotFound",
+	RegistrationNotFound:     "DeviceRegistrationNotFound",
+	OperationNotFound:        "AsyncOperationNotFound",
+	GroupNotFound:            "EnrollmentGroupNotFound",
+	HubNotFound:              "IotHubNotFound",
+	MethodNotAllowed:         "MethodNotAllowed",
+	Conflict:                 "GenericConflict",
+	DeviceAlreadyExists:      "DeviceAlreadyExists",
+	EnrollmentConflict:       "EnrollmentConflict",
+	RegistrationConflict:     "RegistrationConflict",
+	PreconditionFailed:       "PreconditionFailed",
+	MessageTooLarge:          "MessageTooLarge",
+	UnsupportedMediaType:     "UnsupportedMediaType",
+	Throttled:                "ThrottlingException",
+	Internal:                 "ServerError",
+	Unavailable:              "ServiceUnavailable",
 }
 
 // Status returns the HTTP status that belongs to the code.

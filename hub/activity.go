@@ -3,6 +3,8 @@ package hub
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -62,17 +64,18 @@ func (a *activity) follow() {
 func (a *activity) close(ctx context.Context) error {
 	close(a.stop)
 	<-a.done
-	a.mutex.Lock()
-	sessions := make([]*Session, 0, len(a.live))
-	for _, session := range a.live {
-		sessions = append(sessions, session)
-	}
-	a.mutex.Unlock()
-	for _, session := range sessions {
+	for _, session := range a.sessions() {
 		session.down.Close(ErrShutdown)
 		session.Close(ErrShutdown)
 	}
 	return a.write(ctx)
+}
+
+// sessions are the connections of now.
+func (a *activity) sessions() []*Session {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	return slices.Collect(maps.Values(a.live))
 }
 
 func (a *activity) connected() int {

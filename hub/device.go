@@ -19,6 +19,7 @@ type Device struct {
 	Capabilities               Capabilities    `json:"capabilities"`
 	DeviceScope                string          `json:"deviceScope,omitempty"`
 	ParentScopes               []string        `json:"parentScopes,omitempty"`
+	Issuance                   *Issuance       `json:"certificateIssuance,omitempty"` // Berth's own, read only: of a device with operational certificates
 }
 
 // Authentication says how a device proves itself to the hub.
@@ -26,6 +27,12 @@ type Authentication struct {
 	Type           AuthenticationType `json:"type"`
 	SymmetricKey   KeyPair            `json:"symmetricKey"`
 	X509Thumbprint ThumbprintPair     `json:"x509Thumbprint"`
+}
+
+// Issuance is how a device comes by its operational certificates.
+type Issuance struct {
+	RegistrationID string `json:"registrationId"` // they are issued to
+	Policy         string `json:"credentialPolicyName"`
 }
 
 // AuthenticationType is one of the hub's ways to authenticate a device.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -32,6 +33,7 @@ type Config struct {
 	Documents store.Documents
 	Telemetry store.Log
 	Bus       cluster.Bus
+	Issuer    *issuance.Service // of operational certificates; may be nil
 	Now       func() time.Time
 	Logger    *slog.Logger
 }

@@ -157,6 +157,7 @@ var authMethods = map[authMethod]string{
 	deviceKey:  `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
 	policyKey:  `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
 	thumbprint: `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
+	issued:     `{"scope":"device","type":"x509CertificateAuthority","issuer":"external","acceptingIpFilterRule":null}`,
 }
 
 func describeRecord(partition int, stored store.Record) (TelemetryMessage, error) {

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/cluster"
@@ -36,6 +38,10 @@ func (h *Hub) CreateDevice(ctx context.Context, device Device) (Device, error) {
 	if err := device.complete(nil); err != nil {
 		return Device{}, err
 	}
+	device.Issuance = nil
+	if err := h.checkScopes(ctx, &device, nil); err != nil {
+		return Device{}, err
+	}
 	return h.create(ctx, device, newTwin(h.config.Now()))
 }
 
@@ -57,7 +63,11 @@ func (h *Hub) creation(device *Device, twin twin) []store.Change {
 	*device = Device{
 		DeviceID: device.DeviceID, GenerationID: newGeneration(h.config.Now().UTC()),
 		Status: device.Status, StatusReason: device.StatusReason,
-		Authentication: device.Authentication, Capabilities: device.Capabilities,
+		Authentication: device.Authentication, Capabilities: device.Capabilities, Issuance: device.Issuance,
+		DeviceScope: device.DeviceScope, ParentScopes: device.ParentScopes,
+	}
+	if device.Capabilities.IoTEdge {
+		device.DeviceScope = edgeScope(*device)
 	}
 	return []store.Change{h.devices.Put(device.DeviceID, store.Absent, *device), h.twins.Put(device.DeviceID, store.Absent, twin)}
 }
@@ -76,6 +86,10 @@ func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (
 			return Device{}, err
 		}
 		changed := device
+		changed.Issuance = before.Issuance
+		if err := h.checkScopes(ctx, &changed, &before); err != nil {
+			return Device{}, err
+		}
 		if err := changed.complete(&before); err != nil {
 			return Device{}, err
 		}
@@ -104,7 +118,11 @@ func (h *Hub) replacement(before, changed Device) (store.Change, Device) {
 	after := before
 	after.ETag = ""
 	after.Status, after.StatusReason = changed.Status, changed.StatusReason
-	after.Authentication, after.Capabilities = changed.Authentication, changed.Capabilities
+	after.Authentication, after.Capabilities, after.Issuance = changed.Authentication, changed.Capabilities, changed.Issuance
+	after.DeviceScope, after.ParentScopes = changed.DeviceScope, changed.ParentScopes
+	if after.Capabilities.IoTEdge {
+		after.DeviceScope = edgeScope(after)
+	}
 	if after.Status != before.Status {
 		after.StatusUpdatedTime = h.config.Now().UTC()
 	}
@@ -221,6 +239,8 @@ type Admission struct {
 	PrimaryKey          string // base64; of a device that proves itself with a key in place of a certificate
 	SecondaryKey        string
 	IoTEdge             bool
+	ParentDeviceID      string          // the IoT Edge device in this hub that it is a child of; "" leaves that as it is
+	Issuance            *Issuance       // of a device that proves itself with operational certificates, in place of the others
 	Tags, Desired       json.RawMessage // of a new device's twin: JSON objects, or empty
 }
 
@@ -254,13 +274,24 @@ func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (change
 		return nil, nil, err
 	}
 	committed = func(context.Context) {}
+	if admission.ParentDeviceID != "" {
+		parent, err := h.device(ctx, admission.ParentDeviceID)
+		if err := CheckParent(admission.ParentDeviceID, parent, err); err != nil {
+			return nil, nil, err
+		}
+		wanted.SetParent(parent)
+	}
 	before, err := h.device(ctx, admission.DeviceID)
+	if err == nil && admission.ParentDeviceID == "" {
+		wanted.DeviceScope, wanted.ParentScopes = before.DeviceScope, before.ParentScopes
+	}
 	switch {
 	case errors.Is(err, fault.DeviceNotFound):
 		return h.creation(&wanted, twin), committed, nil
 	case err != nil:
 		return nil, nil, err
-	case reflect.DeepEqual(before.Authentication, wanted.Authentication) && before.Capabilities == wanted.Capabilities:
+	case reflect.DeepEqual(before.Authentication, wanted.Authentication) && before.Capabilities == wanted.Capabilities &&
+		reflect.DeepEqual(before.Issuance, wanted.Issuance) && slices.Equal(before.ParentScopes, wanted.ParentScopes):
 		return nil, committed, nil
 	}
 	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
@@ -287,17 +318,86 @@ func (a Admission) begin(now time.Time) (Device, twin, error) {
 		DeviceID:       a.DeviceID,
 		Authentication: a.authentication(),
 		Capabilities:   Capabilities{IoTEdge: a.IoTEdge},
+		Issuance:       a.Issuance,
 	}
 	if err := device.complete(nil); err != nil {
 		return Device{}, twin{}, err
+	}
+	if a.ParentDeviceID != "" {
+		if err := checkDeviceID(a.ParentDeviceID); err != nil {
+			return Device{}, twin{}, err
+		}
 	}
 	twin := newTwin(now)
 	err := twin.begin(a.Tags, a.Desired, now)
 	return device, twin, err
 }
 
+// edgeScope is what the children of an IoT Edge device name as their parent (Azure,
+// iot-edge-as-gateway).
+func edgeScope(device Device) string {
+	return edgeScheme + device.DeviceID + "-" + device.GenerationID
+}
+
+// checkScopes holds what an operator writes of a device's parents against the hub's
+// devices. What is left out stays as it was before.
+func (h *Hub) checkScopes(ctx context.Context, device, before *Device) error {
+	switch {
+	case len(device.ParentScopes) == 0 && (device.DeviceScope == "" || device.Capabilities.IoTEdge):
+		device.DeviceScope = ""
+		if before != nil {
+			device.ParentScopes = before.ParentScopes
+		}
+	case len(device.ParentScopes) == 0:
+		device.ParentScopes = []string{device.DeviceScope}
+	}
+	if len(device.ParentScopes) == 0 {
+		return nil
+	}
+	if len(device.ParentScopes) > 1 {
+		return fault.New(fault.ArgumentInvalid, "parentScopes has %d entries. A device has one parent", len(device.ParentScopes))
+	}
+	scope := device.ParentScopes[0]
+	id := strings.TrimPrefix(scope, edgeScheme)
+	if dash := strings.LastIndexByte(id, '-'); dash > 0 && len(id) < len(scope) {
+		parent, err := h.device(ctx, id[:dash])
+		if err == nil && parent.Capabilities.IoTEdge && parent.DeviceScope == scope {
+			device.DeviceScope = scope
+			return nil
+		}
+		if err != nil && !errors.Is(err, fault.DeviceNotFound) && !errors.Is(err, fault.ArgumentInvalid) {
+			return err
+		}
+	}
+	return fault.New(fault.ArgumentInvalid, "The scope %.300q is not that of an IoT Edge device in this hub", scope)
+}
+
+const edgeScheme = "ms-azure-iot-edge://"
+
+// CheckParent says whether a device can have children: what a hub answered when it
+// was asked for the parent. It returns fault 400004 if not.
+func CheckParent(id string, parent Device, err error) error {
+	switch {
+	case errors.Is(err, fault.DeviceNotFound):
+		return fault.New(fault.ArgumentInvalid, "The parent device %q is not in this hub. Provision it before its children, and let both go to the same hub", id)
+	case err != nil:
+		return err
+	case !parent.Capabilities.IoTEdge || parent.DeviceScope == "":
+		return fault.New(fault.ArgumentInvalid, "The parent device %q is no IoT Edge device", id)
+	}
+	return nil
+}
+
+// SetParent makes the device a child of an IoT Edge device.
+func (d *Device) SetParent(parent Device) {
+	d.DeviceScope, d.ParentScopes = parent.DeviceScope, []string{parent.DeviceScope}
+}
+
 // authentication is how the admitted device proves itself to the hub.
 func (a Admission) authentication() *Authentication {
+	if a.Issuance != nil {
+		return &Authentication{Type: CertificateAuthority}
+	}
 	if a.PrimaryKey != "" {
 		return &Authentication{Type: SAS, SymmetricKey: KeyPair{PrimaryKey: &a.PrimaryKey, SecondaryKey: &a.SecondaryKey}}
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -25,6 +26,7 @@ var (
 	ErrDeleted           = errors.New("the device was deleted")
 	ErrCredentialChanged = errors.New("the device's credentials were changed")
 	ErrTokenExpired      = errors.New("the device's token has expired")
+	ErrRevoked           = errors.New("the device's certificate was revoked")
 	ErrShutdown          = errors.New("the hub is shutting down")
 )
 
@@ -41,18 +43,19 @@ type Downlink interface {
 // Session is a connected device. Send, Twin, Report, Subscribe and Unsubscribe
 // are for one goroutine at a time.
 type Session struct {
-	hub        *Hub
-	deviceID   string
-	generation string
-	partition  int
-	head       []byte // what all records of the session begin with
-	down       Downlink
-	release    func()
-	expiry     *time.Timer // of a token, or nil
-	protocol   string
-	remoteAddr string
-	keep       bool
-	names      []string // subscriptions
+	hub         *Hub
+	deviceID    string
+	generation  string
+	partition   int
+	head        []byte // what all records of the session begin with
+	down        Downlink
+	release     func()
+	expiry      *time.Timer // of a token, or nil
+	protocol    string
+	remoteAddr  string
+	operational issuance.Certificate // with which the device came; zero for another
+	keep        bool
+	names       []string // subscriptions
 
 	since  time.Time
 	last   atomic.Int64 // nanoseconds since 1970
@@ -69,11 +72,15 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 		return nil, err
 	}
 	method, expiry, err := h.authenticate(device, evidence)
+	var operational issuance.Certificate
+	if err == nil && method == issued {
+		operational, err = h.verifyIssued(ctx, device, evidence)
+	}
 	if err != nil {
 		return nil, err
 	}
 	s := &Session{hub: h, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep,
-		protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr, since: h.config.Now().UTC()}
+		protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr, operational: operational, since: h.config.Now().UTC()}
 	s.partition = partitionOf(deviceID, h.config.Telemetry.Partitions())
 	s.head = appendRecordHead(nil, deviceID, device.GenerationID, method)
 	if err := s.restore(ctx); err != nil {
@@ -96,6 +103,12 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 		}
 		return nil, err
 	}
+	if method == issued {
+		if _, err := h.verifyIssued(ctx, device, evidence); err != nil {
+			s.Close(ErrRevoked)
+			return nil, err
+		}
+	}
 	return s, nil
 }
 
@@ -106,6 +119,7 @@ const (
 	deviceKey authMethod = iota
 	policyKey
 	thumbprint
+	issued // by the operational certificate that Berth issued
 )
 
 // authenticate judges the evidence of a device against its identity.
@@ -121,6 +135,9 @@ func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method 
 	}
 	if len(evidence.Certificates) == 0 {
 		return refuse("The device %q showed neither a token nor a client certificate", device.DeviceID)
+	}
+	if device.Authentication.Type == CertificateAuthority && device.Issuance != nil && h.config.Issuer != nil {
+		return issued, time.Time{}, nil // verifyIssued judges it
 	}
 	if device.Authentication.Type != SelfSigned {
 		return refuse("The device %q shows a certificate, and its authentication is %s", device.DeviceID, device.Authentication.Type)

@@ -180,6 +180,7 @@ func allTexts(t *testing.T) found {
 
 	readGo(t, ".", func(where string, node ast.Node) { portalTexts(texts, where, node) })
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
 		checkTexts(texts, where, node)

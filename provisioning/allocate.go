@@ -57,15 +57,22 @@ type Admission struct {
 	PrimaryKey          string // base64; of a device that proves itself with a key in place of a certificate
 	SecondaryKey        string
 	IoTEdge             bool
+	ParentDeviceID      string       // the IoT Edge device in the same hub that it is a child of; "" leaves that as it is
 	Twin                *InitialTwin // nil for an empty twin
+
+	// CredentialPolicy is that of a device with operational certificates. The
+	// thumbprints are then those of its latest two, for hubs that know no policies.
+	CredentialPolicy string
+	RegistrationID   string // to which they are issued
 }
 
 // admission is what the enrollment's device brings to its hub.
 func (e Enrollment) admission() Admission {
 	admission := Admission{
-		DeviceID: e.deviceID(),
-		IoTEdge:  e.Capabilities != nil && e.Capabilities.IoTEdge,
-		Twin:     e.InitialTwin,
+		DeviceID:       e.deviceID(),
+		IoTEdge:        e.Capabilities != nil && e.Capabilities.IoTEdge,
+		ParentDeviceID: e.ParentDeviceID,
+		Twin:           e.InitialTwin,
 	}
 	if keys := e.Attestation.SymmetricKey; keys != nil {
 		admission.PrimaryKey, admission.SecondaryKey = keys.PrimaryKey, keys.SecondaryKey

@@ -26,6 +26,9 @@ type Enrollment struct {
 	Hubs                      []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
 
 	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
+
+	CredentialPolicyName string `json:"credentialPolicyName,omitempty"` // of the operational certificates that the device gets; "" for none
+	ParentDeviceID       string `json:"parentDeviceId,omitempty"`       // Berth's own: the IoT Edge device, in the same hub, that it is a child of
 }
 
 // ProvisioningStatus says whether devices may register under an enrollment.

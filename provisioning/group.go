@@ -24,6 +24,9 @@ type EnrollmentGroup struct {
 	Hubs                   []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
 
 	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
+
+	CredentialPolicyName string `json:"credentialPolicyName,omitempty"` // as in Enrollment, here and below
+	ParentDeviceID       string `json:"parentDeviceId,omitempty"`
 }
 
 // member is the group as the individual enrollment of one of its devices.
@@ -33,7 +36,7 @@ func (g EnrollmentGroup) member(registrationID string) Enrollment {
 		ETag: g.ETag, ProvisioningStatus: g.ProvisioningStatus, ReprovisionPolicy: g.ReprovisionPolicy,
 		CreatedDateTimeUTC: g.CreatedDateTimeUTC, LastUpdatedDateTimeUTC: g.LastUpdatedDateTimeUTC,
 		AllocationPolicy: g.AllocationPolicy, Hubs: slices.Clone(g.Hubs), Attestation: AttestationMechanism{Type: g.Attestation.Type},
-		CustomAllocationDefinition: g.CustomAllocationDefinition,
+		CustomAllocationDefinition: g.CustomAllocationDefinition, CredentialPolicyName: g.CredentialPolicyName, ParentDeviceID: g.ParentDeviceID,
 	}
 }
 

@@ -288,7 +288,7 @@ func TestRefusals(t *testing.T) {
 		{"oversized JSON", scope, "d1", device.evidence, `{"payload":"` + string(make([]byte, maxRequest)) + `"}`, fault.ArgumentInvalid, "request"},
 		{"request for another", scope, "d1", device.evidence, `{"registrationId":"d2"}`, fault.InvalidRegistrationID, "request"},
 		{"TPM", scope, "d1", device.evidence, `{"tpm":{"endorsementKey":"AA=="}}`, fault.ArgumentInvalid, "request"},
-		{"certificate request", scope, "d1", device.evidence, `{"csr":"AA=="}`, fault.ArgumentInvalid, "request"},
+		{"certificate request", scope, "d1", device.evidence, `{"csr":"AA=="}`, fault.ArgumentInvalid, "certificate request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := h.OpenSession(c.scope, c.id, c.evidence).Register(context.Background(), []byte(c.body))

@@ -44,6 +44,7 @@ type intent struct {
 	IDScope        string               `json:"idScope,omitempty"`
 	Trace          attest.Trace         `json:"trace,omitempty"`
 	Payload        json.RawMessage      `json:"payload,omitempty"` // the device's, for custom allocation
+	CSR            string               `json:"csr,omitempty"`     // that the device sent, checked
 }
 
 // job is an assignment that this process works on.
@@ -103,7 +104,7 @@ func (j *jobs) end(done *job, operation Operation, err error) {
 // assign begins the assignment of an attested device and returns the job that
 // does it. When it returns without an error, the assignment will be finished
 // whatever happens to the process.
-func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device admitted, payload json.RawMessage, trace attest.Trace) (*job, error) {
+func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device admitted, asked request, trace attest.Trace) (*job, error) {
 	job, isNew := s.jobs.begin(evidence.RegistrationID)
 	if !isNew {
 		return job, nil
@@ -112,8 +113,8 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == byX509 {
 		job.intent.Certificate = describe(evidence.Certificates[0])
 	}
-	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, payload
-	job.intent.Trace = trace
+	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload
+	job.intent.CSR, job.intent.Trace = asked.CSR, trace
 	done, err := s.assignAtOnce(ctx, job, device.enrollment)
 	if done {
 		return job, nil
@@ -150,19 +151,26 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if !ok || len(pending.Left) > 0 || pending.AssignedHub != "" && pending.placed() != (place{hub.Host(), admission.DeviceID}) {
 			return false, nil
 		}
+		issuing, err := s.issue(ctx, enrollment, job.intent, &pending, &admission)
+		if err != nil {
+			return false, nil // the job says how it failed
+		}
 		admitting, committed, err := hub.PrepareAdmission(ctx, admission)
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
 		trace := job.intent.Trace
 		trace.Pass("allocation", hub.Host()+": "+chosen.reason)
+		if len(issuing) > 0 {
+			trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
+		}
 		trace.Pass("hub admission", "device "+admission.DeviceID)
 		result := s.assigned(pending, enrollment, chosen)
 		if pending.unfinished {
 			changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 		}
 		put := len(changes)
-		changes = append(changes, s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored()))
+		changes = append(append(changes, s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored())), issuing...)
 		etags, err := s.config.Documents.Commit(ctx, append(changes, admitting...)...)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
@@ -424,6 +432,16 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	trace.Pass("allocation", hub.Host()+": "+chosen.reason)
 
 	admission := enrollment.admission()
+	issuing, err := s.issue(ctx, enrollment, intent, &result, &admission)
+	if err != nil {
+		return failed("certificate", "an operational certificate", "Look at the credential policy and its issuing authority: berth credential policy list", err)
+	}
+	if len(issuing) > 0 {
+		if _, err := s.config.Documents.Commit(ctx, issuing...); err != nil {
+			return result, trace, err
+		}
+		trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
+	}
 	former, target := pending.placed(), place{hub.Host(), admission.DeviceID}
 	if target != former {
 		if slices.Contains(pending.Left, target) {

@@ -18,7 +18,9 @@ type record struct {
 	Signer      *X509CertificateInfo `json:"signer,omitempty"`  // of a device that came by a group
 	GroupID     string               `json:"groupId,omitempty"` // of a device that came by a group
 	Mechanism   string               `json:"mechanism,omitempty"`
-	Left        []place              `json:"left,omitempty"` // where there may be identities that the device no longer uses
+	IssuedChain []string             `json:"issuedChain,omitempty"` // what the last registration answered
+	Issued      []string             `json:"issued,omitempty"`      // thumbprints of the latest operational certificates, two at most
+	Left        []place              `json:"left,omitempty"`        // where there may be identities that the device no longer uses
 
 	unfinished bool // it said assigning before this assignment began
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -53,6 +54,7 @@ type Config struct {
 	Attempts  store.Log                  // one partition; keeps the traces
 	Hubs      []Hub                      // those of this process, which are linked unless that was undone
 	Reach     func(HubLink) (Hub, error) // a hub elsewhere, by its connection string; that it has a Close is no need
+	Issuer    *issuance.Service          // of operational certificates; without one there are none
 	Webhook   Webhook                    // of custom allocation
 	Pace      Pace                       // Instant when empty
 	Now       func() time.Time

@@ -41,6 +41,8 @@ type DeviceRegistration struct {
 	Registration
 	X509         *X509Result         `json:"x509,omitempty"`
 	SymmetricKey *SymmetricKeyResult `json:"symmetricKey,omitempty"`
+
+	IssuedCertificateChain []string `json:"issuedCertificateChain,omitempty"` // base64 of DER, the device's own first and the root last
 }
 
 // SymmetricKeyResult is what the device was attested with.
@@ -68,9 +70,9 @@ func (s *Service) OpenSession(idScope, registrationID string, evidence credentia
 func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
 	var trace attest.Trace
 	admitted, err := x.admit(ctx, &trace)
-	var payload json.RawMessage
+	var asked request
 	if err == nil {
-		payload, err = checkRequest(&trace, body, x.evidence.RegistrationID)
+		asked, err = x.service.checkRequest(ctx, &trace, body, x.evidence.RegistrationID, admitted.enrollment)
 	}
 	wrongHub := ""
 	if err == nil {
@@ -79,7 +81,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
-	job, err := x.service.assign(ctx, x.evidence, admitted, payload, trace)
+	job, err := x.service.assign(ctx, x.evidence, admitted, asked, trace)
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
@@ -193,46 +195,58 @@ func unauthorized(refusal attest.Refusal) error {
 type request struct {
 	RegistrationID string          `json:"registrationId"`
 	TPM            json.RawMessage `json:"tpm"`
-	CSR            json.RawMessage `json:"csr"`
+	CSR            string          `json:"csr"` // base64 of PKCS #10
 	Payload        json.RawMessage `json:"payload"`
 }
 
-func checkRequest(trace *attest.Trace, body []byte, registrationID string) (payload json.RawMessage, _ error) {
-	payload, err := readRequest(body, registrationID)
-	if err != nil {
-		trace.Fail("request", err.Message, "a register request in JSON",
+func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []byte, registrationID string, enrollment Enrollment) (request, error) {
+	asked, problem := readRequest(body, registrationID)
+	if problem != nil {
+		trace.Fail("request", problem.Message, "a register request in JSON",
 			"The device's program sends this; an unmodified device SDK does not")
-		return nil, err
+		return request{}, problem
 	}
 	trace.Pass("request", fmt.Sprintf("%d bytes", len(body)))
-	return payload, nil
+	if asked.CSR == "" {
+		return asked, nil
+	}
+	if enrollment.CredentialPolicyName == "" || s.config.Issuer == nil {
+		trace.Fail("certificate request", "a certificate signing request", "none, as the enrollment names no credential policy",
+			"Let the enrollment name one: --credential-policy default. Or let the device register without csr")
+		return request{}, fault.New(fault.ArgumentInvalid, "The request holds csr, and the enrollment names no credential policy")
+	}
+	if _, err := s.config.Issuer.Check(ctx, enrollment.CredentialPolicyName, registrationID, asked.CSR); err != nil {
+		trace.Fail("certificate request", fault.From(err).Message, "a request that the credential policy "+enrollment.CredentialPolicyName+" allows",
+			"Correct the device's request, or the policy")
+		return request{}, err
+	}
+	trace.Pass("certificate request", "for the credential policy "+enrollment.CredentialPolicyName)
+	return asked, nil
 }
 
-func readRequest(body []byte, registrationID string) (payload json.RawMessage, _ *fault.Error) {
+func readRequest(body []byte, registrationID string) (asked request, _ *fault.Error) {
 	if len(body) > maxRequest {
-		return nil, fault.New(fault.ArgumentInvalid, "The request has %d bytes, the limit is %d", len(body), maxRequest)
+		return asked, fault.New(fault.ArgumentInvalid, "The request has %d bytes, the limit is %d", len(body), maxRequest)
 	}
 	if body = bytes.TrimSpace(body); len(body) == 0 {
-		return nil, nil
+		return asked, nil
 	}
-	var r request
-	if err := json.Unmarshal(body, &r); err != nil {
-		return nil, fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
+	r := &asked
+	if err := json.Unmarshal(body, r); err != nil {
+		return asked, fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
 	}
 	switch {
 	case r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID):
-		return nil, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
+		return asked, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
 	case len(r.Payload) > maxPayload:
-		return nil, fault.New(fault.ArgumentInvalid, "The payload has %d bytes, the limit is %d", len(r.Payload), maxPayload)
+		return asked, fault.New(fault.ArgumentInvalid, "The payload has %d bytes, the limit is %d", len(r.Payload), maxPayload)
 	case present(r.TPM):
-		return nil, fault.New(fault.ArgumentInvalid, "TPM attestation is not served by this version of Berth. Enroll the device with an X.509 certificate")
-	case present(r.CSR):
-		return nil, fault.New(fault.ArgumentInvalid, "Certificates are not issued by this version of Berth. Register without csr")
+		return asked, fault.New(fault.ArgumentInvalid, "TPM attestation is not served by this version of Berth. Enroll the device with an X.509 certificate")
 	}
 	if !present(r.Payload) {
-		return nil, nil
+		r.Payload = nil
 	}
-	return r.Payload, nil
+	return asked, nil
 }
 
 func present(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }
@@ -247,7 +261,7 @@ func (r record) operation() Operation {
 }
 
 func (r record) forDevice() DeviceRegistration {
-	device := DeviceRegistration{Registration: r.Registration}
+	device := DeviceRegistration{Registration: r.Registration, IssuedCertificateChain: r.IssuedChain}
 	switch {
 	case r.Mechanism == bySymmetricKey:
 		if r.GroupID != "" {

@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"slices"
@@ -71,6 +72,15 @@ func (s *Service) completeTerms(enrollment *Enrollment) error {
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
 	}
+	if name := enrollment.CredentialPolicyName; name != "" {
+		if s.config.Issuer == nil {
+			return about("credentialPolicyName", fault.New(fault.ArgumentInvalid, "This service issues no certificates"))
+		}
+		if _, err := s.config.Issuer.Policy(context.Background(), name); err != nil {
+			problem := fault.From(err)
+			return about("credentialPolicyName", fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", problem.Message))
+		}
+	}
 	if err := s.completeAllocation(enrollment); err != nil {
 		return about("hub", err)
 	}
@@ -79,7 +89,7 @@ func (s *Service) completeTerms(enrollment *Enrollment) error {
 
 // about notes in a fault which field of an enrollment it is about, for forms:
 // Info["field"] is registrationId, provisioningStatus, attestation, primary,
-// secondary, hub, deviceId or initialTwin.
+// secondary, hub, credentialPolicyName, deviceId or initialTwin.
 func about(field string, err error) error { return note(err, "field", field) }
 
 // aboutTwin notes that a fault is about a part of the initial twin too:

@@ -73,7 +73,10 @@ func (l localHub) Remove(ctx context.Context, deviceID string) error {
 
 func forHub(a provisioning.Admission) hub.Admission {
 	admission := hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
-		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge}
+		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge, ParentDeviceID: a.ParentDeviceID}
+	if a.CredentialPolicy != "" {
+		admission.Issuance = &hub.Issuance{RegistrationID: a.RegistrationID, Policy: a.CredentialPolicy}
+	}
 	if a.Twin != nil {
 		admission.Tags, admission.Desired = a.Twin.Tags, a.Twin.Properties.Desired
 	}
@@ -123,7 +126,7 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 		return fmt.Errorf("open the telemetry of hub %s: %w", entry.Name, err)
 	}
 	h, err := hub.Open(ctx, hub.Config{Name: entry.Name, Host: entry.Host, Documents: s.documents, Telemetry: telemetry,
-		Bus: local.New(), Now: s.config.Now, Logger: s.config.Logger})
+		Bus: local.New(), Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger})
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/berth-iot/berth/backend"
@@ -61,9 +62,18 @@ const beingProvisioned = "being provisioned"
 // device that is to have a twin comes disabled, gets it, and is enabled: who
 // repeats this after a crash finds out how far it came.
 func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) error {
-	wanted, err := forHub(admission).Device()
+	told := forHub(admission)
+	told.Issuance = nil // a hub elsewhere knows the certificates by their thumbprints
+	wanted, err := told.Device()
 	if err != nil {
 		return err
+	}
+	if admission.ParentDeviceID != "" {
+		parent, err := r.Device(ctx, admission.ParentDeviceID)
+		if err := hub.CheckParent(admission.ParentDeviceID, parent, err); err != nil {
+			return err
+		}
+		wanted.SetParent(parent)
 	}
 	twin := admission.Twin != nil && (len(admission.Twin.Tags) > 0 || len(admission.Twin.Properties.Desired) > 0)
 	present, err := r.Device(ctx, admission.DeviceID)
@@ -90,10 +100,17 @@ func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) 
 			return err
 		}
 	}
-	if !begun && sameCredentials(present.Authentication, wanted.Authentication) && present.Capabilities == wanted.Capabilities {
+	if !begun && sameCredentials(present.Authentication, wanted.Authentication) && present.Capabilities == wanted.Capabilities &&
+		(admission.ParentDeviceID == "" || slices.Equal(present.ParentScopes, wanted.ParentScopes)) {
 		return nil
 	}
 	present.Authentication, present.Capabilities = wanted.Authentication, wanted.Capabilities
+	if admission.ParentDeviceID != "" {
+		present.ParentScopes = wanted.ParentScopes
+		if !wanted.Capabilities.IoTEdge {
+			present.DeviceScope = wanted.DeviceScope
+		}
+	}
 	if begun {
 		present.Status, present.StatusReason = "enabled", nil
 	}

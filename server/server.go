@@ -18,6 +18,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/portal"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
@@ -36,6 +37,7 @@ type Server struct {
 	logs         store.Logs
 	hubs         *hub.Directory
 	certificates certificates
+	issuer       *issuance.Service
 	provisioning *provisioning.Service
 	listeners    listeners
 	changing     sync.Mutex // held while a hub is added
@@ -116,6 +118,9 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}
+	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now}); err != nil {
+		return err
+	}
 	if err := s.openHubs(ctx); err != nil {
 		return err
 	}
@@ -128,8 +133,27 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: reach, Webhook: newWebhook(), Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
-	return err
+		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(), Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
+	if err != nil {
+		return err
+	}
+	s.issuer.OnRevoke(s.revoked)
+	return nil
+}
+
+// revoked takes what was revoked from those who use it: at once here, and as fast
+// as they answer from hubs elsewhere.
+func (s *Server) revoked(revocation issuance.Revocation) {
+	for _, h := range s.hubs.All() {
+		h.EndRevoked(revocation)
+	}
+	s.serving.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := s.provisioning.Revoked(ctx, revocation); err != nil {
+			s.config.Logger.Error("a revocation has not reached all hubs elsewhere", "thumbprint", revocation.Thumbprint, "authority", revocation.Authority, "error", err)
+		}
+	})
 }
 
 // openDocuments returns no typed nil.

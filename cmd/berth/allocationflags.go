@@ -14,6 +14,7 @@ import (
 // happens when they come again.
 type allocationFlags struct {
 	hub, policy, webhook, reprovision string
+	credential, parent                string
 	hubs                              []string
 }
 
@@ -24,9 +25,11 @@ type allocationTerms struct {
 	policy      *provisioning.AllocationPolicy
 	custom      **provisioning.CustomAllocationDefinition
 	reprovision **provisioning.ReprovisionPolicy
+	credential  *string
+	parent      *string
 }
 
-var allocationFlagNames = []string{"hub", "hubs", "allocation-policy", "webhook", "reprovision-policy"}
+var allocationFlagNames = []string{"hub", "hubs", "allocation-policy", "webhook", "reprovision-policy", "credential-policy", "parent"}
 
 // reprovisionPolicies are what they are called on the command line.
 var reprovisionPolicies = map[string]provisioning.ReprovisionPolicy{
@@ -42,6 +45,8 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.policy, "allocation-policy", "", "how a hub is chosen: hashed (evenly weighted), geoLatency (lowest latency), static or custom")
 	flags.StringVar(&f.webhook, "webhook", "", "ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
 	flags.StringVar(&f.reprovision, "reprovision-policy", "", "when a device registers again: migrate (its twin with it to another hub), reset (its twin there) or never (keep its hub)")
+	flags.StringVar(&f.credential, "credential-policy", "", "let devices get operational certificates by the credential policy of this `name`; '' gives them none")
+	flags.StringVar(&f.parent, "parent", "", "make the devices children of the IoT Edge device with this `id`, in the same hub; '' leaves their parents as they are")
 	for name, values := range map[string][]cobra.Completion{"allocation-policy": {"hashed", "geoLatency", "static", "custom"}, "reprovision-policy": {"migrate", "reset", "never"}} {
 		command.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
@@ -88,6 +93,12 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, terms allocation
 			*terms.custom = nil
 		}
 	}
+	if changed("credential-policy") {
+		*terms.credential = f.credential
+	}
+	if changed("parent") {
+		*terms.parent = f.parent
+	}
 	if changed("reprovision-policy") {
 		policy, ok := reprovisionPolicies[f.reprovision]
 		if !ok {
@@ -99,11 +110,11 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, terms allocation
 }
 
 func enrollmentTerms(e *provisioning.Enrollment) allocationTerms {
-	return allocationTerms{&e.HubHostName, &e.Hubs, &e.AllocationPolicy, &e.CustomAllocationDefinition, &e.ReprovisionPolicy}
+	return allocationTerms{&e.HubHostName, &e.Hubs, &e.AllocationPolicy, &e.CustomAllocationDefinition, &e.ReprovisionPolicy, &e.CredentialPolicyName, &e.ParentDeviceID}
 }
 
 func groupTerms(g *provisioning.EnrollmentGroup) allocationTerms {
-	return allocationTerms{&g.HubHostName, &g.Hubs, &g.AllocationPolicy, &g.CustomAllocationDefinition, &g.ReprovisionPolicy}
+	return allocationTerms{&g.HubHostName, &g.Hubs, &g.AllocationPolicy, &g.CustomAllocationDefinition, &g.ReprovisionPolicy, &g.CredentialPolicyName, &g.ParentDeviceID}
 }
 
 // describeTerms are the fields of an enrollment or a group that say where its
@@ -120,5 +131,5 @@ func describeTerms(terms allocationTerms) []field {
 			}
 		}
 	}
-	return fields
+	return append(fields, field{"Credential policy", *terms.credential}, field{"Parent device", *terms.parent})
 }

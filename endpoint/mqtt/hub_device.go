@@ -47,8 +47,9 @@ type hubSession struct {
 	bag             bag
 	message         hub.Message
 
-	twinQoS    byte // granted for twin responses; mqtt.Refused while not subscribed
-	desiredQoS atomic.Uint32
+	twinQoS        byte // granted for twin responses; mqtt.Refused while not subscribed
+	credentialsQoS byte // likewise for certificates
+	desiredQoS     atomic.Uint32
 }
 
 func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name hubName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
@@ -61,7 +62,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	case name.moduleID != "":
 		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
-	s := &hubSession{backend: b, conn: conn, deviceID: name.deviceID, will: connect.Will, twinQoS: mqtt.Refused}
+	s := &hubSession{backend: b, conn: conn, deviceID: name.deviceID, will: connect.Will, twinQoS: mqtt.Refused, credentialsQoS: mqtt.Refused}
 	s.desiredQoS.Store(uint32(mqtt.Refused))
 	s.deviceboundName = "devices/" + name.deviceID + "/messages/devicebound/#"
 	s.events = [][]byte{[]byte("devices/" + name.deviceID + "/messages/events")}
@@ -105,6 +106,8 @@ func (s *hubSession) grant(filter string, qos byte) byte {
 	switch filter {
 	case twinResponseFilter:
 		s.twinQoS = qos
+	case credentialsFilter:
+		s.credentialsQoS = qos
 	case desiredFilter:
 		s.desiredQoS.Store(uint32(qos))
 	case methodsFilter, s.deviceboundName:
@@ -135,6 +138,8 @@ func (s *hubSession) Unsubscribe(filters []string) error {
 		switch filter {
 		case twinResponseFilter:
 			s.twinQoS = mqtt.Refused
+		case credentialsFilter:
+			s.credentialsQoS = mqtt.Refused
 		case desiredFilter:
 			s.desiredQoS.Store(uint32(mqtt.Refused))
 		}
@@ -157,6 +162,9 @@ func (s *hubSession) Publish(message *mqtt.Publish) error {
 	}
 	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(twinReportedTopic)); ok {
 		return s.twinReport(message, parameters)
+	}
+	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(credentialsTopic)); ok {
+		return s.issueCertificate(message, parameters)
 	}
 	return errTopic
 }

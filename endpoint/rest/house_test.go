@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -69,7 +70,9 @@ func newHouse(t testing.TB) *house {
 	dps, err := provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts,
 		Hubs: []provisioning.Hub{linked{iot}}, Now: time.Now, Logger: logger})
 	must(err)
-	h := &house{t: t, config: Config{Provisioning: dps, Hubs: hub.NewDirectory(iot), Logger: logger}}
+	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: time.Now})
+	must(err)
+	h := &house{t: t, config: Config{Provisioning: dps, Issuer: issuer, Hubs: hub.NewDirectory(iot), Logger: logger}}
 	h.config.MQTT = func(conn net.Conn, peer mqtt.Peer) {
 		defer conn.Close()
 		io.Copy(conn, conn) // an echo is enough here

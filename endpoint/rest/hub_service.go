@@ -81,10 +81,13 @@ type deviceBody struct {
 	StatusReason   *string             `json:"statusReason"`
 	Authentication *hub.Authentication `json:"authentication"`
 	Capabilities   *hub.Capabilities   `json:"capabilities"`
+	DeviceScope    string              `json:"deviceScope"`
+	ParentScopes   []string            `json:"parentScopes"`
 }
 
 func (b deviceBody) device() hub.Device {
-	device := hub.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason, Authentication: b.Authentication}
+	device := hub.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason, Authentication: b.Authentication,
+		DeviceScope: b.DeviceScope, ParentScopes: b.ParentScopes}
 	if b.ID != "" {
 		device.DeviceID = b.ID
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -34,6 +35,7 @@ type Config struct {
 	Provisioning *provisioning.Service
 	Hubs         *hub.Directory
 	MQTT         func(conn net.Conn, peer mqtt.Peer) // serves a WebSocket with the subprotocol mqtt until it ends
+	Issuer       *issuance.Service
 	LoginLink    func(ctx context.Context, role string) (credential.LoginLink, error)
 	CreateHub    func(ctx context.Context, name, host string) (provisioning.HubLink, error)
 	Logger       *slog.Logger
@@ -43,7 +45,7 @@ type Config struct {
 // path tells which service a request is for; among several hubs, the Host does.
 func New(config Config) http.Handler {
 	h := &handler{Config: config}
-	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.unserved()} {
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.credentials(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
 	return h

@@ -1,0 +1,49 @@
+package device
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+)
+
+// RenewCertificate asks the hub for a new operational certificate: csr is PKCS #10
+// in DER with the registration id as its common name. It returns the chain in DER,
+// the device's own first and the root last. The connection goes on with the
+// certificate it has; the new one is for the next. A refusal is a *fault.Error.
+func (c *Client) RenewCertificate(ctx context.Context, csr []byte) (chain [][]byte, err error) {
+	if err := c.listenForCertificates(ctx); err != nil {
+		return nil, err
+	}
+	body, err := json.Marshal(struct {
+		ID  string `json:"id"`
+		CSR []byte `json:"csr"`
+	}{c.deviceID, csr})
+	if err != nil {
+		return nil, fmt.Errorf("encode the request: %w", err)
+	}
+	reply, err := c.renewed.ask(ctx, c.mqtt, "$iothub/credentials/POST/issueCertificate/", "", body)
+	if err != nil {
+		return nil, err
+	}
+	var issued struct {
+		Certificates [][]byte `json:"certificates"`
+	}
+	if err := json.Unmarshal(reply.body, &issued); err != nil || len(issued.Certificates) == 0 {
+		return nil, fmt.Errorf("read the issued certificates: %.200s", reply.body)
+	}
+	return issued.Certificates, nil
+}
+
+// listenForCertificates subscribes to their answers, once.
+func (c *Client) listenForCertificates(ctx context.Context) error {
+	c.credentials.Lock()
+	defer c.credentials.Unlock()
+	if c.listening {
+		return nil
+	}
+	if err := subscribe(ctx, c.mqtt, certificateAnswers+"#"); err != nil {
+		return err
+	}
+	c.listening = true
+	return nil
+}

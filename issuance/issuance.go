@@ -1,0 +1,337 @@
+// Package issuance is the built-in certificate authority that gives devices their
+// operational certificates: for whom (credential policies), by whom (issuing
+// authorities), which there are, and which were revoked. The provisioning service
+// and the hubs both ask it.
+package issuance
+
+import (
+	"context"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// Policy says what certificates devices get. Enrollments name one in
+// credentialPolicyName, as in Azure's DPS since 2025-07-01-preview.
+type Policy struct {
+	Name            string   `json:"name"`
+	Authority       string   `json:"issuingAuthority"`   // the issuing authority that signs
+	ValidityMinutes int      `json:"validityMinutes"`    // 1 to 525,600 (a year); 30 days when 0
+	KeyTypes        []string `json:"keyTypes"`           // such as ec-p256 and rsa-2048; all of KeyTypes when empty
+	DNSNames        []string `json:"dnsNames,omitempty"` // patterns of names that a request may ask for: {registrationId} stands for the device's, * for anything without a full stop
+	ETag            string   `json:"etag,omitempty"`
+}
+
+// KeyTypes are the kinds of keys that certificates are issued for.
+var KeyTypes = []string{"ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072", "rsa-4096"}
+
+// Authority is an issuing authority.
+type Authority struct {
+	Name        string    `json:"name"`
+	Certificate string    `json:"certificate"` // PEM
+	Root        string    `json:"root"`        // PEM of the authority above it
+	Created     time.Time `json:"created"`
+	NotAfter    time.Time `json:"notAfter"`
+	Revoked     time.Time `json:"revoked,omitzero"` // when it was
+	ETag        string    `json:"etag,omitempty"`
+}
+
+// Certificate is one that was issued.
+type Certificate struct {
+	Thumbprint     string    `json:"thumbprint"` // SHA-256 in upper-case hexadecimal
+	RegistrationID string    `json:"registrationId"`
+	Policy         string    `json:"credentialPolicyName"`
+	Authority      string    `json:"issuingAuthority"`
+	SerialNumber   string    `json:"serialNumber"` // hexadecimal
+	KeyType        string    `json:"keyType"`
+	Issued         time.Time `json:"issued"`
+	NotAfter       time.Time `json:"notAfter"`
+	Revoked        time.Time `json:"revoked,omitzero"` // when it was
+}
+
+// Revocation is what devices may no longer use, for those who hold their
+// connections.
+type Revocation struct {
+	Thumbprint string // of one certificate, or
+	Authority  string // of all that this one signed
+}
+
+// Config is what an issuing service is made of.
+type Config struct {
+	Documents store.Documents
+	Now       func() time.Time
+}
+
+// Service issues certificates. Its methods may be called at once from many
+// goroutines; their errors are *fault.Error unless storage fails.
+type Service struct {
+	config       Config
+	policies     store.Table[Policy]
+	authorities  store.Table[storedAuthority]
+	certificates store.Table[Certificate]
+	devices      store.Table[string] // thumbprints by registration id and time
+
+	mutex  sync.Mutex
+	opened map[string]*credential.Authority // by name: keys that were parsed
+	told   []func(Revocation)
+}
+
+// storedAuthority is an authority with its key.
+type storedAuthority struct {
+	Authority
+	Key string `json:"key"` // PEM
+}
+
+const (
+	// DefaultPolicy and DefaultAuthority are there from the beginning.
+	DefaultPolicy    = "default"
+	DefaultAuthority = "default"
+
+	rootName           = "root" // the one that signs issuing authorities, and nothing else
+	rootValidity       = 20 * 365 * 24 * time.Hour
+	authorityValidity  = 10 * 365 * 24 * time.Hour
+	defaultValidity    = 30 * 24 * 60 // minutes
+	maxValidity        = 365 * 24 * 60
+	clockSlack         = time.Hour // certificates begin earlier than now: devices' clocks are late
+	maxPatterns        = 20
+	maxNames           = 20
+	maxAuthorities     = 1000
+	maxIssuedOfADevice = 1000 // that List and revocation of a device look at
+)
+
+// Open returns the service on its documents: at the first time with a root, and an
+// authority and a policy called default.
+func Open(ctx context.Context, config Config) (*Service, error) {
+	s := &Service{
+		config:       config,
+		policies:     store.Table[Policy]{Documents: config.Documents, Collection: "issuance/policies"},
+		authorities:  store.Table[storedAuthority]{Documents: config.Documents, Collection: "issuance/authorities"},
+		certificates: store.Table[Certificate]{Documents: config.Documents, Collection: "issuance/certificates"},
+		devices:      store.Table[string]{Documents: config.Documents, Collection: "issuance/devices"},
+		opened:       make(map[string]*credential.Authority),
+	}
+	if err := s.begin(ctx); err != nil {
+		return nil, fmt.Errorf("open the issuing authorities: %w", err)
+	}
+	return s, nil
+}
+
+// begin makes what a new service has.
+func (s *Service) begin(ctx context.Context) error {
+	if _, _, err := s.authorities.Get(ctx, rootName); !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	now := s.config.Now().UTC()
+	root, err := credential.NewAuthority("Berth operational root "+now.Format("2006-01-02"), now.Add(-clockSlack), rootValidity)
+	if err != nil {
+		return err
+	}
+	stored, err := keep(rootName, root, "", now)
+	if err != nil {
+		return err
+	}
+	first, err := s.subordinate(DefaultAuthority, root, stored.Certificate, now)
+	if err != nil {
+		return err
+	}
+	_, err = s.config.Documents.Commit(ctx,
+		s.authorities.Put(rootName, store.Absent, stored),
+		s.authorities.Put(DefaultAuthority, store.Absent, first),
+		s.policies.Put(DefaultPolicy, store.Always, Policy{Name: DefaultPolicy, Authority: DefaultAuthority, ValidityMinutes: defaultValidity, KeyTypes: KeyTypes}))
+	if _, conflict := store.IsConflict(err); conflict {
+		return nil // another node was faster
+	}
+	return err
+}
+
+func (s *Service) subordinate(name string, root *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
+	authority, err := root.NewSubordinate("Berth operational "+name, now.Add(-clockSlack), authorityValidity)
+	if err != nil {
+		return storedAuthority{}, err
+	}
+	return keep(name, authority, rootPEM, now)
+}
+
+func keep(name string, authority *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
+	certificatePEM, keyPEM, err := authority.PEM()
+	return storedAuthority{Authority: Authority{Name: name, Certificate: string(certificatePEM), Root: rootPEM, Created: now, NotAfter: authority.Certificate.NotAfter.UTC()}, Key: string(keyPEM)}, err
+}
+
+// OnRevoke has tell called after each revocation.
+func (s *Service) OnRevoke(tell func(Revocation)) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	s.told = append(s.told, tell)
+}
+
+func (s *Service) tell(revocation Revocation) {
+	s.mutex.Lock()
+	told := slices.Clone(s.told)
+	s.mutex.Unlock()
+	for _, tell := range told {
+		tell(revocation)
+	}
+}
+
+// Request is a device's wish for a certificate, checked against its policy.
+type Request struct {
+	csr            *x509.CertificateRequest
+	policy         Policy
+	registrationID string
+}
+
+// Check reads a certificate signing request and holds it against a policy. What is
+// wrong with it is fault 400004; a policy that is not there is fault 404000.
+func (s *Service) Check(ctx context.Context, policyName, registrationID, csr string) (Request, error) {
+	policy, err := s.Policy(ctx, policyName)
+	if err != nil {
+		return Request{}, err
+	}
+	request, err := credential.ParseCSR(csr)
+	if err != nil {
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: %s", err)
+	}
+	kind := credential.KeyKind(request.PublicKey)
+	switch {
+	case !strings.EqualFold(request.Subject.CommonName, registrationID):
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its common name is %.128q. It must be the registration id %q", request.Subject.CommonName, registrationID)
+	case len(request.Subject.Names) > 1:
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its subject is %.200q. It may have the common name alone", request.Subject.String())
+	case !slices.Contains(policy.KeyTypes, kind):
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its key is %.32q. The policy %s takes %s", kind, policy.Name, strings.Join(policy.KeyTypes, ", "))
+	case len(request.IPAddresses)+len(request.URIs)+len(request.EmailAddresses) > 0:
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for an IP address, a URI or an e-mail address. Only DNS names that the policy allows are possible")
+	case len(request.DNSNames) > maxNames:
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for %d DNS names, the limit is %d", len(request.DNSNames), maxNames)
+	}
+	for _, name := range request.DNSNames {
+		if !policy.allows(name, registrationID) {
+			return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for the DNS name %.253q, which the policy %s does not allow", name, policy.Name)
+		}
+	}
+	return Request{request, policy, registrationID}, nil
+}
+
+// allows reports whether one of the patterns stands for the name.
+func (p Policy) allows(name, registrationID string) bool {
+	labels := strings.Split(strings.ToLower(name), ".")
+	return slices.ContainsFunc(p.DNSNames, func(pattern string) bool {
+		wanted := strings.Split(strings.ToLower(strings.ReplaceAll(pattern, "{registrationId}", registrationID)), ".")
+		if len(wanted) != len(labels) {
+			return false
+		}
+		for i := range wanted {
+			if ok, err := path.Match(wanted[i], labels[i]); !ok || err != nil {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// Issue makes the certificate and returns its chain, the device's own first and the
+// root last, in DER. It holds once the changes are committed.
+func (s *Service) Issue(ctx context.Context, request Request) (chain [][]byte, changes []store.Change, err error) {
+	stored, authority, err := s.issuing(ctx, request.policy.Authority)
+	if err != nil {
+		return nil, nil, err
+	}
+	now := s.config.Now().UTC()
+	notAfter := now.Add(time.Duration(request.policy.ValidityMinutes) * time.Minute)
+	if notAfter.After(authority.Certificate.NotAfter) {
+		notAfter = authority.Certificate.NotAfter
+	}
+	certificate, err := authority.IssueDevice(request.csr, request.registrationID, request.csr.DNSNames, now.Add(-clockSlack), notAfter)
+	if err != nil {
+		return nil, nil, err
+	}
+	issued := Certificate{
+		Thumbprint: thumbprint(certificate), RegistrationID: request.registrationID, Policy: request.policy.Name, Authority: stored.Name,
+		SerialNumber: certificate.SerialNumber.Text(16), KeyType: credential.KeyKind(certificate.PublicKey), Issued: now, NotAfter: certificate.NotAfter.UTC(),
+	}
+	root, _ := pem.Decode([]byte(stored.Root))
+	return [][]byte{certificate.Raw, authority.Certificate.Raw, root.Bytes}, []store.Change{
+		s.certificates.Put(issued.Thumbprint, store.Absent, issued),
+		s.devices.Put(deviceKey(issued.RegistrationID, issued.Issued, issued.Thumbprint), store.Always, issued.Thumbprint),
+	}, nil
+}
+
+// issuing returns an authority that may sign.
+func (s *Service) issuing(ctx context.Context, name string) (storedAuthority, *credential.Authority, error) {
+	stored, _, err := s.authorities.Get(ctx, name)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return stored, nil, fault.New(fault.NotFound, "There is no issuing authority %.64q", name)
+	case err != nil:
+		return stored, nil, err
+	case !stored.Revoked.IsZero():
+		return stored, nil, fault.New(fault.Unavailable, "The issuing authority %s was revoked. Let the policy name another", name)
+	}
+	authority, err := s.parsed(stored)
+	return stored, authority, err
+}
+
+// parsed is the authority ready to sign.
+func (s *Service) parsed(stored storedAuthority) (*credential.Authority, error) {
+	s.mutex.Lock()
+	defer s.mutex.Unlock()
+	if authority, ok := s.opened[stored.Name]; ok {
+		return authority, nil
+	}
+	authority, err := credential.ParseAuthority([]byte(stored.Certificate), []byte(stored.Key))
+	if err == nil {
+		s.opened[stored.Name] = authority
+	}
+	return authority, err
+}
+
+// Verify judges the certificate that a device shows to its hub. The device must be
+// the one it was issued to. What is wrong with it is fault 401002.
+func (s *Service) Verify(ctx context.Context, certificate *x509.Certificate, registrationID string) (Certificate, error) {
+	issued, _, err := s.certificates.Get(ctx, thumbprint(certificate))
+	now := s.config.Now()
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return issued, fault.New(fault.UnauthorizedAccess, "The certificate is none that was issued here. The device must show the operational certificate it got when it registered")
+	case err != nil:
+		return issued, err
+	case !strings.EqualFold(issued.RegistrationID, registrationID):
+		return issued, fault.New(fault.UnauthorizedAccess, "The certificate was issued to %q, not to %q", issued.RegistrationID, registrationID)
+	case !issued.Revoked.IsZero():
+		return issued, fault.New(fault.UnauthorizedAccess, "The certificate was revoked at %s. Register again with a new request", issued.Revoked.Format(time.RFC3339))
+	case now.Before(certificate.NotBefore) || now.After(certificate.NotAfter):
+		return issued, fault.New(fault.UnauthorizedAccess, "The certificate is valid from %s to %s only. Register again with a new request",
+			certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339))
+	}
+	authority, _, err := s.authorities.Get(ctx, issued.Authority)
+	if err != nil {
+		return issued, err
+	}
+	if !authority.Revoked.IsZero() {
+		return issued, fault.New(fault.UnauthorizedAccess, "The authority %s that issued the certificate was revoked at %s. Register again with a new request", authority.Name, authority.Revoked.Format(time.RFC3339))
+	}
+	return issued, nil
+}
+
+func thumbprint(certificate *x509.Certificate) string {
+	sum := sha256.Sum256(certificate.Raw)
+	return strings.ToUpper(hex.EncodeToString(sum[:]))
+}
+
+// deviceKey orders the certificates of a device by their age. Registration ids have
+// no slash.
+func deviceKey(registrationID string, issued time.Time, thumbprint string) string {
+	return fmt.Sprintf("%s/%016x/%s", strings.ToLower(registrationID), uint64(issued.UnixNano()), thumbprint)
+}
