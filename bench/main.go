@@ -6,6 +6,11 @@
 //
 // Server and generator run on cores of their own. Everything stays on loopback
 // and in a temporary folder. It reads /proc, so it runs on Linux.
+//
+// Devices agree on keys by X25519, as those of the Azure SDKs do: none of them
+// offers ML-KEM, as Go would.
+//
+//go:debug tlsmlkem=0
 package main
 
 import (
@@ -15,6 +20,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,6 +53,7 @@ var parts = []part{
 }
 
 func main() {
+	debug.SetGCPercent(800) // the generator has one core and much memory: the server must be the bottleneck
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	if err := run(ctx); err != nil {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
+	"runtime"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -58,6 +60,12 @@ that can be told. A port of 0 is a free one.`,
 
 // serve runs a server until the context ends.
 func (c *cli) serve(ctx context.Context, config server.Config) error {
+	if runtime.GOMAXPROCS(0) == 1 && os.Getenv("GOMAXPROCS") == "" {
+		// With one thread for Go, all stands still while the disk syncs, until the
+		// runtime notices: a second one made 1.7 times as many registrations of one
+		// core.
+		runtime.GOMAXPROCS(2)
+	}
 	s, err := server.Start(context.WithoutCancel(ctx), config)
 	if err != nil {
 		return err
