@@ -32,27 +32,28 @@ var layout = map[string][]string{
 
 	// The domain. The two services do not know each other.
 	"credential":          {"fault"},
-	"issuance":            {"credential", "store", "fault"},
+	"audit":               {"store"},
+	"issuance":            {"audit", "credential", "store", "fault"},
 	"provisioning/attest": {"credential", "fault"},
-	"provisioning":        {"provisioning/attest", "issuance", "credential", "store", "fault"},
+	"provisioning":        {"provisioning/attest", "issuance", "audit", "credential", "store", "fault"},
 	"hub":                 {"issuance", "credential", "store", "cluster", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},
-	"endpoint/rest": {"provisioning", "hub", "issuance", "credential", "store", "fault", "wire/mqtt"},
+	"endpoint/rest": {"provisioning", "hub", "issuance", "audit", "credential", "store", "fault", "wire/mqtt"},
 
-	"portal": {"provisioning", "hub", "issuance", "credential", "store", "fault"},
+	"portal": {"provisioning", "hub", "issuance", "audit", "credential", "store", "fault"},
 
 	// The only place that knows all.
-	"server": {"endpoint", "portal", "backend", "provisioning", "hub", "issuance", "credential", "store", "cluster", "fault", "wire"},
+	"server": {"endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "store", "cluster", "fault", "wire"},
 
 	// Clients, and what is made of them.
 	"device":      {"wire", "credential", "fault"},
-	"backend":     {"provisioning", "hub", "issuance", "credential", "fault"},
+	"backend":     {"provisioning", "hub", "issuance", "audit", "credential", "fault"},
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
 	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
 	"conformance": {},
-	"cmd":         {"bench", "server", "device", "backend", "provisioning", "hub", "issuance", "credential", "fault"},
+	"cmd":         {"bench", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the

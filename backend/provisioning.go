@@ -69,6 +69,36 @@ func (p *Provisioning) Enrollments(ctx context.Context, prefix, after string, to
 	return list[provisioning.Enrollment](ctx, p.client, "/berth/provisioning/enrollments", prefix, after, top)
 }
 
+// BulkMode is what a bulk operation does to each item.
+type BulkMode string
+
+const (
+	BulkCreate            BulkMode = "create"
+	BulkUpdate            BulkMode = "update"
+	BulkUpdateIfMatchETag BulkMode = "updateIfMatchETag"
+	BulkDelete            BulkMode = "delete"
+)
+
+// MaxBulk is how many items one bulk operation takes.
+const MaxBulk = 100
+
+// BulkError is what went wrong with one item of a bulk operation.
+type BulkError struct {
+	ID      string `json:"registrationId"`
+	Code    int    `json:"errorCode"`
+	Message string `json:"errorStatus"`
+}
+
+// BulkEnrollments does the same to several enrollments, each for itself, and returns
+// those that failed.
+func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
+	var answer struct {
+		Errors []BulkError `json:"errors"`
+	}
+	err = p.do(ctx, request{method: http.MethodPost, path: "/enrollments", body: map[string]any{"mode": mode, "enrollments": enrollments}, into: &answer})
+	return answer.Errors, err
+}
+
 // Registration returns the registration record of a device.
 func (p *Provisioning) Registration(ctx context.Context, id string) (registration provisioning.Registration, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: "/registrations/" + url.PathEscape(id), into: &registration})

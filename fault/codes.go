@@ -22,7 +22,8 @@ const (
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
 	TokenExpired       Code = 401003 // IotHubUnauthorized
 
-	Forbidden Code = 403000 // GenericForbidden
+	Forbidden     Code = 403000 // GenericForbidden
+	QuotaExceeded Code = 403002 // IotHubQuotaExceeded
 
 	NotFound             Code = 404000 // GenericNotFound
 	DeviceNotFound       Code = 404001
@@ -65,6 +66,7 @@ var names = map[Code]string{
 	UnauthorizedAccess:       "IotHubUnauthorizedAccess",
 	TokenExpired:             "IotHubUnauthorized",
 	Forbidden:                "GenericForbidden",
+	QuotaExceeded:            "IotHubQuotaExceeded",
 	NotFound:                 "GenericNotFound",
 	DeviceNotFound:           "DeviceNotFound",
 	ModuleNotFound:           "ModuleNotFound",

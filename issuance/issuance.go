@@ -18,6 +18,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
@@ -72,6 +73,7 @@ type Revocation struct {
 type Config struct {
 	Documents store.Documents
 	Now       func() time.Time
+	Audit     *audit.Log // nil keeps none
 }
 
 // Service issues certificates. Its methods may be called at once from many

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -57,7 +58,13 @@ func (s *Service) PutPolicy(ctx context.Context, policy Policy, ifMatch string) 
 	default:
 		expected = store.ETag(ifMatch)
 	}
-	etags, err := s.config.Documents.Commit(ctx, s.policies.Put(strings.ToLower(policy.Name), expected, policy))
+	changes := []store.Change{s.policies.Put(strings.ToLower(policy.Name), expected, policy)}
+	if before, err := s.Policy(ctx, policy.Name); err == nil {
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.CredentialPolicy, policy.Name, before, policy)...)
+	} else {
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.CredentialPolicy, policy.Name, nil, nil)...)
+	}
+	etags, err := s.config.Documents.Commit(ctx, changes...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return Policy{}, fault.New(fault.PreconditionFailed, "The credential policy was changed since, or is not there. Read it again and repeat the change")
 	}
@@ -111,7 +118,7 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 // DeletePolicy removes a credential policy. Devices whose enrollments name it get
 // no more certificates; those they have stay good.
 func (s *Service) DeletePolicy(ctx context.Context, name string) error {
-	_, err := s.config.Documents.Commit(ctx, s.policies.Delete(strings.ToLower(name), store.Present))
+	_, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.CredentialPolicy, name, nil, nil), s.policies.Delete(strings.ToLower(name), store.Present))...)
 	if _, missing := store.IsConflict(err); missing {
 		return fault.New(fault.NotFound, "There is no credential policy %.64q", name)
 	}
@@ -161,7 +168,7 @@ func (s *Service) CreateAuthority(ctx context.Context, name string) (Authority, 
 	if err != nil {
 		return Authority{}, err
 	}
-	_, err = s.config.Documents.Commit(ctx, s.authorities.Put(name, store.Absent, made))
+	_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Created, audit.Issuer, name, nil, nil), s.authorities.Put(name, store.Absent, made))...)
 	if _, exists := store.IsConflict(err); exists {
 		return Authority{}, fault.New(fault.Conflict, "There is an issuing authority %s already, or was", name)
 	}
@@ -183,7 +190,7 @@ func (s *Service) RevokeAuthority(ctx context.Context, name string) (Authority, 
 		}
 		if stored.Revoked.IsZero() {
 			stored.Revoked = s.config.Now().UTC()
-			_, err = s.config.Documents.Commit(ctx, s.authorities.Put(name, store.ETag(etag), stored))
+			_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Revoked, audit.Issuer, name, nil, nil), s.authorities.Put(name, store.ETag(etag), stored))...)
 			if _, conflict := store.IsConflict(err); conflict {
 				continue
 			}
@@ -266,7 +273,7 @@ func (s *Service) Revoke(ctx context.Context, thumbprint string) (Certificate, e
 		}
 		if issued.Revoked.IsZero() {
 			issued.Revoked = s.config.Now().UTC()
-			_, err = s.config.Documents.Commit(ctx, s.certificates.Put(thumbprint, store.ETag(etag), issued))
+			_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Revoked, audit.Issued, thumbprint, nil, nil), s.certificates.Put(thumbprint, store.ETag(etag), issued))...)
 			if _, conflict := store.IsConflict(err); conflict {
 				continue
 			}

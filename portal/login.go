@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -166,6 +167,7 @@ func writing(again, do handler) handler {
 			c.restored = true
 			return again(c)
 		}
+		c.r = c.r.WithContext(audit.WithActor(c.r.Context(), audit.Actor{Name: "portal " + string(c.session.Role), Remote: c.r.RemoteAddr}))
 		return do(c)
 	}
 }

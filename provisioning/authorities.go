@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
@@ -149,9 +150,9 @@ func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string) err
 		if err := precondition("certificate authority", ifMatch, prior.ETag, true); err != nil {
 			return err
 		}
-		_, err = s.config.Documents.Commit(ctx,
+		_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Authority, prior.Name, nil, nil),
 			s.authorities.Delete(key(name), store.ETag(unquote(prior.ETag))),
-			s.authorityNames.Delete(prior.subjectKey(), store.Always))
+			s.authorityNames.Delete(prior.subjectKey(), store.Always))...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
 		}
@@ -182,6 +183,16 @@ func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, cre
 		changes := []store.Change{s.authorities.Put(key(name), match, changed), s.authorityNames.Put(changed.subjectKey(), store.Always, key(name))}
 		if exists && prior.subjectKey() != changed.subjectKey() {
 			changes = append(changes, s.authorityNames.Delete(prior.subjectKey(), store.Always))
+		}
+		if exists {
+			changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Authority, name, s.describeAuthority(prior), s.describeAuthority(changed))...)
+		} else {
+			if full, err := isFull(ctx, s.config.Limits.Authorities, s.authorities.Count); err != nil {
+				return Authority{}, err
+			} else if full {
+				return Authority{}, fault.New(fault.QuotaExceeded, "There are %d certificate authorities, which is the limit of the service", s.config.Limits.Authorities)
+			}
+			changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Authority, name, nil, nil)...)
 		}
 		etags, err := s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); conflict {

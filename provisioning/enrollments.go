@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -84,7 +85,8 @@ func (s *Service) DeleteEnrollment(ctx context.Context, registrationID, ifMatch 
 		if err := precondition("enrollment", ifMatch, prior.ETag, true); err != nil {
 			return err
 		}
-		_, err = s.config.Documents.Commit(ctx, s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))
+		_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment, prior.RegistrationID, nil, nil),
+			s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
 		}
@@ -155,7 +157,18 @@ func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrol
 		enrollment.CreatedDateTimeUTC = prior.CreatedDateTimeUTC
 	}
 	enrollment.ETag, enrollment.RegistrationState = "", nil // the store's, and the registration's own
-	etags, err := s.config.Documents.Commit(ctx, s.enrollments.Put(key(enrollment.RegistrationID), match, enrollment))
+	changes := []store.Change{s.enrollments.Put(key(enrollment.RegistrationID), match, enrollment)}
+	if prior != nil {
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Enrollment, enrollment.RegistrationID, *prior, enrollment)...)
+	} else {
+		if full, err := isFull(ctx, s.config.Limits.Enrollments, s.enrollments.Count); err != nil {
+			return Enrollment{}, err
+		} else if full {
+			return Enrollment{}, fault.New(fault.QuotaExceeded, "There are %d individual enrollments, which is the limit of the service", s.config.Limits.Enrollments)
+		}
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Enrollment, enrollment.RegistrationID, nil, nil)...)
+	}
+	etags, err := s.config.Documents.Commit(ctx, changes...)
 	if err != nil {
 		return Enrollment{}, err
 	}

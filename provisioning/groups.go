@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"errors"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
@@ -86,6 +87,7 @@ func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
 		for _, name := range prior.signerKeys() {
 			changes = append(changes, s.signers.Delete(name, store.Always))
 		}
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Group, prior.EnrollmentGroupID, nil, nil)...)
 		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
@@ -192,12 +194,41 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 			}
 		}
 	}
+	if prior != nil {
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Group, stored.EnrollmentGroupID, prior.EnrollmentGroup, stored.EnrollmentGroup)...)
+	} else {
+		if err := s.roomForGroup(ctx, stored.Attestation.Type); err != nil {
+			return EnrollmentGroup{}, err
+		}
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Group, stored.EnrollmentGroupID, nil, nil)...)
+	}
 	etags, err := s.config.Documents.Commit(ctx, append([]store.Change{s.groups.Put(key(stored.EnrollmentGroupID), match, stored)}, changes...)...)
 	if err != nil {
 		return EnrollmentGroup{}, err
 	}
 	stored.ETag = quote(etags[0])
 	return stored.EnrollmentGroup, nil
+}
+
+// roomForGroup says whether there may be one more group with this mechanism.
+func (s *Service) roomForGroup(ctx context.Context, mechanism string) error {
+	limit := s.config.Limits.X509Groups
+	if mechanism == bySymmetricKey {
+		limit = s.config.Limits.KeyGroups
+	}
+	full, err := isFull(ctx, limit, func(ctx context.Context) (count int, _ error) {
+		entries, err := s.groups.List(ctx, "", "", s.config.Limits.X509Groups+s.config.Limits.KeyGroups+1)
+		for _, entry := range entries {
+			if entry.Value.Attestation.Type == mechanism {
+				count++
+			}
+		}
+		return count, err
+	})
+	if err != nil || !full {
+		return err
+	}
+	return fault.New(fault.QuotaExceeded, "There are %d enrollment groups of this kind, which is the limit of the service", limit)
 }
 
 // completeGroup checks a group that is to be written and fills in what its writer

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -237,7 +238,16 @@ func (s *Service) LinkHub(ctx context.Context, link HubLink, ifMatch string) (Hu
 	if etag != "" {
 		expected = store.ETag(etag)
 	}
-	_, err = s.config.Documents.Commit(ctx, s.links.Put(key(link.HostName), expected, storedLink{HubLink: link}))
+	changes := []store.Change{s.links.Put(key(link.HostName), expected, storedLink{HubLink: link})}
+	if exists {
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.HubLink, link.HostName, before.HubLink, link)...)
+	} else {
+		if most := s.config.Limits.LinkedHubs; most > 0 && len(s.links.all()) >= most {
+			return HubLink{}, fault.New(fault.QuotaExceeded, "There are %d linked hubs, which is the limit of the service", most)
+		}
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.HubLink, link.HostName, nil, nil)...)
+	}
+	_, err = s.config.Documents.Commit(ctx, changes...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return HubLink{}, fault.New(fault.PreconditionFailed, "The linked hub was changed at the same time. Read it again, and repeat the change if it is still wanted")
 	}
@@ -342,7 +352,7 @@ func (s *Service) UnlinkHub(ctx context.Context, host, ifMatch string, force boo
 	if hub.link.Local {
 		change = s.links.Put(key(host), store.ETag(unquote(hub.link.ETag)), storedLink{HubLink: HubLink{HostName: hub.link.HostName, Local: true}, Unlinked: true})
 	}
-	_, err := s.config.Documents.Commit(ctx, change)
+	_, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.HubLink, hub.Host(), nil, nil), change)...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return fault.New(fault.PreconditionFailed, "The linked hub was changed at the same time. Read it again, and repeat the change if it is still wanted")
 	}

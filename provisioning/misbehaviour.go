@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
@@ -68,7 +69,8 @@ func (s *Service) Misbehave(ctx context.Context, wanted Misbehaviour) (Misbehavi
 		return Misbehaviour{}, fault.New(fault.ArgumentInvalid, "There are %d misbehaviours already. Remove some", maxMisbehaviours)
 	}
 	wanted.ID = fault.NewTrackingID()
-	if _, err := s.config.Documents.Commit(ctx, s.misbehaviours.Put(wanted.ID, store.Absent, wanted)); err != nil {
+	if _, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Created, audit.Misbehaviour, string(wanted.Kind)+" "+wanted.ID, nil, nil),
+		s.misbehaviours.Put(wanted.ID, store.Absent, wanted))...); err != nil {
 		s.misbehaviours.armed.Add(-1)
 		return Misbehaviour{}, err
 	}
@@ -139,7 +141,7 @@ func (s *Service) Behave(ctx context.Context, id string) error {
 }
 
 func (s *Service) disarm(ctx context.Context, id string) error {
-	_, err := s.config.Documents.Commit(ctx, s.misbehaviours.Delete(id, store.Present))
+	_, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Misbehaviour, id, nil, nil), s.misbehaviours.Delete(id, store.Present))...)
 	if _, gone := store.IsConflict(err); gone {
 		return nil
 	}

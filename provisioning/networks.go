@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -101,7 +102,7 @@ func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch strin
 	if len(checked.Latencies) == 0 || len(checked.Latencies) > maxLatencies {
 		return Network{}, fault.New(fault.ArgumentInvalid, "A network has the latencies of 1 to %d locations", maxLatencies)
 	}
-	_, etag, err := s.networks.Get(ctx, prefix)
+	before, etag, err := s.networks.Get(ctx, prefix)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return Network{}, err
 	}
@@ -116,7 +117,13 @@ func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch strin
 	if exists {
 		expected = store.ETag(etag)
 	}
-	etags, err := s.config.Documents.Commit(ctx, s.networks.Put(prefix, expected, checked))
+	changes := []store.Change{s.networks.Put(prefix, expected, checked)}
+	if exists {
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Network, prefix, before, checked)...)
+	} else {
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Network, prefix, nil, nil)...)
+	}
+	etags, err := s.config.Documents.Commit(ctx, changes...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return Network{}, fault.New(fault.PreconditionFailed, "The network was changed at the same time. Read it again, and repeat the change if it is still wanted")
 	}
@@ -133,7 +140,7 @@ func (s *Service) DeleteNetwork(ctx context.Context, prefix string) error {
 	if err != nil {
 		return err
 	}
-	_, err = s.config.Documents.Commit(ctx, s.networks.Delete(prefix, store.Present))
+	_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Network, prefix, nil, nil), s.networks.Delete(prefix, store.Present))...)
 	if _, missing := store.IsConflict(err); missing {
 		return fault.New(fault.NotFound, "There is no network %s", prefix)
 	}

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -26,12 +27,14 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // admitted, on real engines. It can be closed and opened again.
 type house struct {
 	*Service
-	t     *testing.T
-	dir   string
-	pace  Pace
-	now   time.Time
-	hubs  []Hub
-	close func()
+	t      *testing.T
+	dir    string
+	pace   Pace
+	now    time.Time
+	hubs   []Hub
+	limits Limits
+	audit  *audit.Log
+	close  func()
 }
 
 func newHouse(t *testing.T, hosts ...string) *house {
@@ -61,8 +64,9 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.audit = audit.Open(documents, func() time.Time { return h.now })
 	h.Service, err = Open(context.Background(), Config{
-		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Pace: h.pace,
+		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Pace: h.pace, Limits: h.limits, Audit: h.audit,
 		Now: func() time.Time { return h.now }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {

@@ -290,6 +290,9 @@ const (
 func (s *Service) keepSweeping() {
 	for {
 		s.sweep()
+		if err := s.config.Audit.Prune(s.work); err != nil && s.work.Err() == nil {
+			s.config.Logger.Error("the audit can't be pruned", "error", err)
+		}
 		timer := time.NewTimer(sweepEvery)
 		select {
 		case <-timer.C:

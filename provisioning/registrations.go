@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -121,6 +122,7 @@ func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatc
 		if record.GroupID != "" {
 			changes = append(changes, s.members.Delete(memberKey(record.GroupID, registrationID), store.Always))
 		}
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Registration, record.RegistrationID, nil, nil)...)
 		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
@@ -57,6 +58,8 @@ type Config struct {
 	Issuer    *issuance.Service          // of operational certificates; without one there are none
 	Webhook   Webhook                    // of custom allocation
 	Pace      Pace                       // Instant when empty
+	Limits    Limits                     // none when zero
+	Audit     *audit.Log                 // of changes by operators; nil keeps none
 	Now       func() time.Time
 	Logger    *slog.Logger
 }
@@ -76,6 +79,8 @@ type Service struct {
 	policies       store.Table[credential.Policy]
 	misbehaviours  misbehaviours
 	links          links
+	lockouts       lockouts
+	throttles      *throttles
 	networks       networks
 	attempts       *attempts
 	jobs           jobs
@@ -109,6 +114,8 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	}
 	s.misbehaviours.Table = store.Table[Misbehaviour]{Documents: config.Documents, Collection: "provisioning/misbehaviours"}
 	s.links.Table = store.Table[storedLink]{Documents: config.Documents, Collection: "provisioning/links"}
+	s.lockouts.Table = store.Table[LockedOut]{Documents: config.Documents, Collection: "provisioning/lockouts"}
+	s.throttles = newThrottles(config.Limits)
 	s.networks.Table = store.Table[Network]{Documents: config.Documents, Collection: "provisioning/networks"}
 	s.closing = make(chan struct{})
 	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
@@ -118,7 +125,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err := s.openMisbehaviours(ctx); err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
-	if err := errors.Join(s.openLinks(ctx), s.readNetworks(ctx)); err != nil {
+	if err := errors.Join(s.openLinks(ctx), s.readNetworks(ctx), s.openLockouts(ctx)); err != nil {
 		return nil, err
 	}
 	var err error
@@ -166,15 +173,15 @@ func (s *Service) Policies(ctx context.Context) ([]credential.Policy, error) {
 	return policies, err
 }
 
-// Authorize checks that a back end's token has the right. It returns a fault
-// 401 that says what is wrong with it.
-func (s *Service) Authorize(ctx context.Context, token, right string) error {
+// Authorize checks that a back end's token has the right, and returns the name of
+// its policy. It returns a fault 401 that says what is wrong with it.
+func (s *Service) Authorize(ctx context.Context, token, right string) (policy string, err error) {
 	policies, err := s.Policies(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
-	_, err = credential.Authorize(policies, token, s.config.Host, right, s.config.Now())
-	return err
+	found, err := credential.Authorize(policies, token, s.config.Host, right, s.config.Now())
+	return found.Name, err
 }
 
 func (s *Service) createPolicies(ctx context.Context) error {

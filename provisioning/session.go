@@ -69,7 +69,18 @@ func (s *Service) OpenSession(idScope, registrationID string, evidence credentia
 // every refusal is kept as an attempt with its trace.
 func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
 	var trace attest.Trace
+	if err := x.service.heard(x.evidence.RemoteAddr); err != nil {
+		return Operation{}, err // not on record: that would be what the source wants
+	}
+	if err := x.service.throttleRegistration(x.evidence.RegistrationID); err != nil {
+		trace.Fail("throttle", fault.From(err).Message, "fewer registrations",
+			"The device must wait for as long as the answer's retry-after says. The limits are those of berth up: --fidelity, --registrations-per-minute")
+		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
+	}
 	admitted, err := x.admit(ctx, &trace)
+	if errors.Is(err, fault.UnauthorizedAccess) {
+		x.service.failed(ctx, x.evidence.RemoteAddr)
+	}
 	var asked request
 	if err == nil {
 		asked, err = x.service.checkRequest(ctx, &trace, body, x.evidence.RegistrationID, admitted.enrollment)
@@ -136,9 +147,15 @@ func (x *Session) Broken(ctx context.Context, reason error) {
 
 // state returns the device's record once its evidence has passed.
 func (x *Session) state(ctx context.Context) (record, error) {
+	if err := errors.Join(x.service.heard(x.evidence.RemoteAddr), x.service.throttlePoll(x.evidence.RegistrationID)); err != nil {
+		return record{}, err
+	}
 	if !x.admitted {
 		var trace attest.Trace
 		if _, err := x.admit(ctx, &trace); err != nil {
+			if errors.Is(err, fault.UnauthorizedAccess) {
+				x.service.failed(ctx, x.evidence.RemoteAddr)
+			}
 			return record{}, x.service.refused(ctx, x.evidence, trace, err)
 		}
 	}

@@ -12,15 +12,16 @@ import (
 
 // Config says what a server is.
 type Config struct {
-	DataDir    string            // everything it keeps
-	Host       string            // of the provisioning service
-	HubHost    string            // of the first hub; must contain a dot, or some SDKs refuse it
-	Listen     string            // address that devices and back ends reach; all when empty
-	MQTTPort   int               // 0 is a free one, here and below
-	AMQPPort   int               // reserved: this version does not serve AMQP
-	HTTPSPort  int               // also MQTT over WebSocket
-	PortalPort int               // on loopback only: portal, health, metrics
-	Pace       provisioning.Pace // of registrations
+	DataDir    string              // everything it keeps
+	Host       string              // of the provisioning service
+	HubHost    string              // of the first hub; must contain a dot, or some SDKs refuse it
+	Listen     string              // address that devices and back ends reach; all when empty
+	MQTTPort   int                 // 0 is a free one, here and below
+	AMQPPort   int                 // reserved: this version does not serve AMQP
+	HTTPSPort  int                 // also MQTT over WebSocket
+	PortalPort int                 // on loopback only: portal, health, metrics
+	Pace       provisioning.Pace   // of registrations
+	Limits     provisioning.Limits // of the provisioning service; none when zero
 	Logger     *slog.Logger
 	Notice     func(string)     // told what a person should know of the start, in a sentence
 	Now        func() time.Time // time.Now when nil

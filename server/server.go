@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
 	"github.com/berth-iot/berth/hub"
@@ -37,6 +38,7 @@ type Server struct {
 	logs         store.Logs
 	hubs         *hub.Directory
 	certificates certificates
+	audit        *audit.Log
 	issuer       *issuance.Service
 	provisioning *provisioning.Service
 	listeners    listeners
@@ -118,7 +120,8 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}
-	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now}); err != nil {
+	s.audit = audit.Open(s.documents, s.config.Now)
+	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now, Audit: s.audit}); err != nil {
 		return err
 	}
 	if err := s.openHubs(ctx); err != nil {
@@ -133,7 +136,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(), Pace: s.config.Pace, Now: s.config.Now, Logger: s.config.Logger})
+		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(), Pace: s.config.Pace, Limits: s.config.Limits, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger})
 	if err != nil {
 		return err
 	}

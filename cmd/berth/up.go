@@ -23,6 +23,7 @@ const drainTime = 10 * time.Second
 func (c *cli) up() *cobra.Command {
 	config := server.DefaultConfig()
 	level := slog.LevelInfo
+	var limits limitFlags
 	command := &cobra.Command{
 		Use:   "up",
 		Short: "Start a server and keep it until it is told to stop",
@@ -40,6 +41,9 @@ that can be told. A port of 0 is a free one.`,
 		Args: exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			config.DataDir = c.target.dataDir()
+			if err := limits.apply(command, &config); err != nil {
+				return err
+			}
 			config.Logger = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
 			config.Notice = func(notice string) { fmt.Fprintln(c.stderr, "berth:", notice) }
 			return c.serve(command.Context(), config)
@@ -53,6 +57,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that can't be had")
 	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
+	limits.flags(command)
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
 	command.RegisterFlagCompletionFunc("registration", cobra.FixedCompletions([]cobra.Completion{"instant", "paced"}, cobra.ShellCompDirectiveNoFileComp))
 	return command

@@ -117,6 +117,7 @@ var meanings = map[fault.Code]string{
 	fault.MethodNotAllowed:         "The address takes other methods, which the header Allow lists",
 	fault.DeviceAlreadyExists:      "The device id is taken",
 	fault.CredentialRequestInvalid: "The certificate signing request can't be met; the message says what is wrong with it",
+	fault.QuotaExceeded:            "There may be no more of this, by the limits that the server was given",
 	fault.Conflict:                 "What was asked for is in the way of something that is there; the message says of what",
 	fault.EnrollmentConflict:       "The registration id is enrolled already",
 	fault.RegistrationConflict:     "The registration was changed while the device was being assigned; register again",

@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
@@ -21,6 +23,9 @@ func (h *handler) management() []route {
 		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
 		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, attempts},
 		{"POST", "/berth/portal/links", provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},
+		{"GET", "/berth/provisioning/audit", provisioningAPI, provisioning.ServiceConfig, 0, auditEntries},
+		{"GET", "/berth/provisioning/lockouts", provisioningAPI, provisioning.RegistrationStatusRead, 0, listLockouts},
+		{"DELETE", "/berth/provisioning/lockouts/{source}", provisioningAPI, provisioning.ServiceConfig, 0, liftLockout},
 		{"GET", "/berth/hub/devices", hubAPI, hub.RegistryRead, 0, pageOfDevices},
 		{"GET", "/berth/hub/telemetry", hubAPI, hub.ServiceConnect, 0, telemetry},
 	}
@@ -64,6 +69,33 @@ func pageOfDevices(c *call) (any, error) {
 	return page(c, func(prefix, after string, limit int) ([]hub.Device, string, error) {
 		return c.hub.Devices(c.Context(), prefix, after, limit)
 	})
+}
+
+// auditEntries are the changes that operators made, the latest first.
+func auditEntries(c *call) (any, error) {
+	most, err := c.number("top", c.query("top"), defaultPage, maxPage)
+	if err != nil {
+		return nil, err
+	}
+	filter := audit.Filter{Kind: audit.Kind(c.query("kind")), ID: c.query("id"), Actor: c.query("actor"), Max: most, After: c.query("after")}
+	if filter.Kind != "" && !slices.Contains(audit.Kinds, filter.Kind) {
+		return nil, fault.New(fault.ArgumentInvalid, "kind is %.32q. It is one of %v", string(filter.Kind), audit.Kinds)
+	}
+	for name, into := range map[string]*time.Time{"since": &filter.Since, "until": &filter.Until} {
+		if text := c.query(name); text != "" {
+			if *into, err = time.Parse(time.RFC3339Nano, text); err != nil {
+				return nil, fault.New(fault.ArgumentInvalid, "%s is %.64q. It is a time such as 2026-11-23T12:00:00Z", name, text)
+			}
+		}
+	}
+	entries, next, err := c.Audit.Entries(c.Context(), filter)
+	return Page[audit.Entry]{entries, next}, err
+}
+
+func listLockouts(c *call) (any, error) { return c.Provisioning.LockedOut(c.Context()) }
+
+func liftLockout(c *call) (any, error) {
+	return nil, c.Provisioning.LiftLockout(c.Context(), c.parameters["source"])
 }
 
 func summary(c *call) (any, error) {

@@ -1,12 +1,14 @@
 package rest
 
 import (
+	"cmp"
 	"encoding/base64"
 	"errors"
 	"regexp"
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -158,8 +160,9 @@ func answerQuery[T any](c *call, itemType string, list func(after string, limit 
 	return items, nil
 }
 
-// maxBulk is how many enrollments one bulk operation takes in Azure.
-const maxBulk = 10
+// maxBulk is how many enrollments one bulk operation takes, unless the service has a
+// limit; Azure takes 10.
+const maxBulk = 1000
 
 // errNoETag refuses an item of a bulk operation that is to be done under a
 // condition and brings none. Else it would be done whatever the state.
@@ -184,7 +187,7 @@ func bulkEnrollments(c *call) (any, error) {
 		return nil, err
 	}
 	ctx, service := c.Context(), c.Provisioning
-	return bulkOf(bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[provisioning.Enrollment]{
+	return bulkOf(c, bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[provisioning.Enrollment]{
 		identity: func(e provisioning.Enrollment) (id, etag string) { return e.RegistrationID, e.ETag },
 		create:   func(e provisioning.Enrollment) error { _, err := service.CreateEnrollment(ctx, e); return err },
 		put: func(e provisioning.Enrollment, ifMatch string) error {
@@ -205,7 +208,7 @@ func bulkGroups(c *call) (any, error) {
 		return nil, err
 	}
 	ctx, service := c.Context(), c.Provisioning
-	return bulkOf(bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[provisioning.EnrollmentGroup]{
+	return bulkOf(c, bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[provisioning.EnrollmentGroup]{
 		identity: func(g provisioning.EnrollmentGroup) (id, etag string) { return g.EnrollmentGroupID, g.ETag },
 		create:   func(g provisioning.EnrollmentGroup) error { _, err := service.CreateGroup(ctx, g); return err },
 		put: func(g provisioning.EnrollmentGroup, ifMatch string) error {
@@ -224,9 +227,10 @@ type bulkOperations[T any] struct {
 	delete   func(id string) error
 }
 
-func bulkOf[T any](mode, things string, items []T, operations bulkOperations[T]) (any, error) {
-	if n := len(items); n == 0 || n > maxBulk {
-		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d %s, this one has %d", maxBulk, things, n)
+func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOperations[T]) (any, error) {
+	most := cmp.Or(c.Provisioning.Limits().BulkItems, maxBulk)
+	if n := len(items); n == 0 || n > most {
+		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
 	}
 	var apply func(item T, id, etag string) error
 	switch strings.ToLower(mode) {
@@ -247,18 +251,49 @@ func bulkOf[T any](mode, things string, items []T, operations bulkOperations[T])
 		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
 	}
 	failed := []bulkError{}
-	for _, item := range items {
-		id, etag := operations.identity(item)
-		if err := apply(item, id, etag); err != nil {
-			var problem *fault.Error
-			if !errors.As(err, &problem) {
-				return nil, err
-			}
-			failed = append(failed, bulkError{id, int(problem.Code), problem.Message})
+	ids, outcomes := applyAll(items, operations, apply)
+	for i, err := range outcomes {
+		var problem *fault.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &problem):
+			failed = append(failed, bulkError{ids[i], int(problem.Code), problem.Message})
+		default:
+			return nil, err
 		}
 	}
 	return struct {
 		IsSuccessful bool        `json:"isSuccessful"`
 		Errors       []bulkError `json:"errors"`
 	}{len(failed) == 0, failed}, nil
+}
+
+// bulkAtOnce is how many items of a bulk operation are applied at once, so that
+// they share a sync of the disk.
+const bulkAtOnce = 32
+
+// applyAll applies an operation to all items, and returns their ids and what came of
+// each. Items of the same id are applied in their order.
+func applyAll[T any](items []T, operations bulkOperations[T], apply func(item T, id, etag string) error) (ids []string, outcomes []error) {
+	ids, outcomes = make([]string, len(items)), make([]error, len(items))
+	free := make(chan struct{}, bulkAtOnce)
+	last := make(map[string]chan struct{}) // by id: closed when the latest item is applied
+	var all sync.WaitGroup
+	for i, item := range items {
+		id, etag := operations.identity(item)
+		ids[i] = id
+		before, done := last[strings.ToLower(id)], make(chan struct{})
+		last[strings.ToLower(id)] = done
+		all.Go(func() {
+			defer close(done)
+			if before != nil {
+				<-before
+			}
+			free <- struct{}{}
+			outcomes[i] = apply(item, id, etag)
+			<-free
+		})
+	}
+	all.Wait()
+	return ids, outcomes
 }

@@ -22,6 +22,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
@@ -36,6 +37,7 @@ type Config struct {
 	Hubs         *hub.Directory
 	MQTT         func(conn net.Conn, peer mqtt.Peer) // serves a WebSocket with the subprotocol mqtt until it ends
 	Issuer       *issuance.Service
+	Audit        *audit.Log
 	LoginLink    func(ctx context.Context, role string) (credential.LoginLink, error)
 	CreateHub    func(ctx context.Context, name, host string) (provisioning.HubLink, error)
 	Logger       *slog.Logger
@@ -155,7 +157,15 @@ func (c *call) authorize(found route) error {
 	case found.service == hubAPI:
 		return c.hub.Authorize(c.Context(), token, found.right)
 	}
-	return c.Provisioning.Authorize(c.Context(), token, found.right)
+	policy, err := c.Provisioning.Authorize(c.Context(), token, found.right)
+	if err != nil {
+		return err
+	}
+	c.Request = c.Request.WithContext(audit.WithActor(c.Context(), audit.Actor{Name: "policy " + policy, Remote: c.RemoteAddr}))
+	if strings.HasPrefix(found.pattern, "/berth/") {
+		return nil // what Azure has no limit for, as it does not have it
+	}
+	return c.Provisioning.ThrottleOperation()
 }
 
 // read takes the body, which must be JSON where an operation has one. Bodies

@@ -1,0 +1,299 @@
+// Package audit keeps who changed what, when and from where. An entry is committed
+// together with the change it tells of, so that neither is there without the other.
+package audit
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// Actor is who asks for a change.
+type Actor struct {
+	Name   string // such as policy provisioningserviceowner, or portal operator
+	Remote string // host:port that the request came from, "" for this process
+}
+
+type actorKey struct{}
+
+// WithActor notes in a context who asks.
+func WithActor(ctx context.Context, actor Actor) context.Context {
+	return context.WithValue(ctx, actorKey{}, actor)
+}
+
+// Server is the actor of what nobody asked for.
+var Server = Actor{Name: "server"}
+
+func actorOf(ctx context.Context) Actor {
+	if actor, ok := ctx.Value(actorKey{}).(Actor); ok {
+		return actor
+	}
+	return Server
+}
+
+// Action is what was done to a thing.
+type Action string
+
+const (
+	Created Action = "created"
+	Updated Action = "updated"
+	Deleted Action = "deleted"
+	Revoked Action = "revoked"
+)
+
+// Kind is what sort of thing was changed.
+type Kind string
+
+const (
+	Enrollment       Kind = "enrollment"
+	Group            Kind = "enrollmentGroup"
+	Registration     Kind = "registration"
+	Authority        Kind = "certificate" // a certificate authority of the service
+	HubLink          Kind = "linkedHub"
+	Network          Kind = "network"
+	Misbehaviour     Kind = "misbehaviour"
+	Lockout          Kind = "lockout"
+	AccessPolicy     Kind = "accessPolicy"
+	CredentialPolicy Kind = "credentialPolicy"
+	Issuer           Kind = "issuingAuthority"
+	Issued           Kind = "issuedCertificate"
+)
+
+// Kinds are all of them.
+var Kinds = []Kind{Enrollment, Group, Registration, Authority, HubLink, Network, Misbehaviour, Lockout, AccessPolicy, CredentialPolicy, Issuer, Issued}
+
+// Entry is one change.
+type Entry struct {
+	Time    time.Time `json:"time"`
+	Actor   string    `json:"actor"`
+	Remote  string    `json:"remoteAddress,omitempty"`
+	Action  Action    `json:"action"`
+	Kind    Kind      `json:"kind"`
+	ID      string    `json:"id"`
+	Changes []Field   `json:"changes,omitempty"` // of an update
+}
+
+// Field is one field that differs. Secrets are not shown, only that they changed.
+type Field struct {
+	Path   string `json:"path"` // such as iotHubs or initialTwin.tags.floor
+	Before string `json:"before,omitempty"`
+	After  string `json:"after,omitempty"`
+}
+
+const (
+	maxFields    = 50
+	maxValue     = 200 // bytes of a value that is shown
+	keep         = 400 * 24 * time.Hour
+	pruneAtOnce  = 500
+	hidden       = "(hidden)"
+	searchStride = 500
+	mostSearched = 50_000
+)
+
+// secrets are the fields whose values are never shown.
+var secrets = []string{"primaryKey", "secondaryKey", "connectionString", "endorsementKey", "storageRootKey", "key", "verificationCode"}
+
+// noise are the fields that change with each write.
+var noise = []string{"etag", "lastUpdatedDateTimeUtc", "createdDateTimeUtc", "registrationState", "updated"}
+
+// Log is the audit. A nil Log keeps nothing.
+type Log struct {
+	documents store.Documents
+	entries   store.Table[Entry]
+	now       func() time.Time
+	last      atomic.Int64 // nanoseconds since 1970 of the latest entry
+}
+
+// Open returns the audit on its documents.
+func Open(documents store.Documents, now func() time.Time) *Log {
+	return &Log{documents: documents, entries: store.Table[Entry]{Documents: documents, Collection: "audit/entries"}, now: now}
+}
+
+// Change is the entry of a change, to be committed with it. before and after are
+// the thing as JSON shows it, nil where there is none.
+func (l *Log) Change(ctx context.Context, action Action, kind Kind, id string, before, after any) []store.Change {
+	if l == nil {
+		return nil
+	}
+	actor, now := actorOf(ctx), l.now().UTC()
+	entry := Entry{Time: now, Actor: actor.Name, Remote: actor.Remote, Action: action, Kind: kind, ID: id}
+	if before != nil && after != nil {
+		entry.Changes = differences(flat(before), flat(after))
+	}
+	return []store.Change{l.entries.Put(l.key(now), store.Absent, entry)}
+}
+
+// key orders entries by their times, the latest first, and those of the same time as
+// they came.
+func (l *Log) key(at time.Time) string {
+	moment := at.UnixNano()
+	for {
+		last := l.last.Load()
+		moment = max(moment, last+1)
+		if l.last.CompareAndSwap(last, moment) {
+			break
+		}
+	}
+	var unique [8]byte
+	rand.Read(unique[:]) // never fails, see crypto/rand
+	return fmt.Sprintf("%016x%s", uint64(math.MaxInt64-moment), hex.EncodeToString(unique[:]))
+}
+
+// flat is a thing as its fields by their paths.
+func flat(thing any) map[string]string {
+	fields := make(map[string]string)
+	text, err := json.Marshal(thing)
+	if err != nil {
+		return fields
+	}
+	var value any
+	if json.Unmarshal(text, &value) == nil {
+		flatten(fields, "", value)
+	}
+	return fields
+}
+
+func flatten(fields map[string]string, path string, value any) {
+	object, ok := value.(map[string]any)
+	if !ok {
+		text, err := json.Marshal(value)
+		if err == nil {
+			fields[path] = string(text)
+		}
+		return
+	}
+	for name, value := range object {
+		if slices.Contains(noise, name) {
+			continue
+		}
+		below := name
+		if path != "" {
+			below = path + "." + name
+		}
+		flatten(fields, below, value)
+	}
+}
+
+func differences(before, after map[string]string) (fields []Field) {
+	paths := slices.Sorted(maps.Keys(before))
+	for path := range after {
+		if _, ok := before[path]; !ok {
+			paths = append(paths, path)
+		}
+	}
+	slices.Sort(paths)
+	for _, path := range paths {
+		if before[path] == after[path] || len(fields) == maxFields {
+			continue
+		}
+		field := Field{path, shorten(before[path]), shorten(after[path])}
+		if last := path[strings.LastIndexByte(path, '.')+1:]; slices.Contains(secrets, last) {
+			field.Before, field.After = hide(field.Before), hide(field.After)
+		}
+		fields = append(fields, field)
+	}
+	return fields
+}
+
+func hide(text string) string {
+	if text == "" {
+		return ""
+	}
+	return hidden
+}
+
+func shorten(text string) string {
+	if len(text) <= maxValue {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxValue], "") + "…"
+}
+
+// Filter chooses entries. What is empty is not asked for.
+type Filter struct {
+	Kind         Kind
+	ID           string // without case
+	Actor        string // a part of the name
+	Since, Until time.Time
+	Max          int    // 100 when 0
+	After        string // where an earlier call ended
+}
+
+// Entries returns the entries that the filter wants, the latest first, and the
+// After of the next call, "" at the end. It reads no more than 50,000 and may then
+// return fewer than there are.
+func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next string, err error) {
+	found = []Entry{}
+	if l == nil {
+		return found, "", nil
+	}
+	most := filter.Max
+	if most <= 0 {
+		most = 100
+	}
+	after := filter.After
+	if after == "" && !filter.Until.IsZero() {
+		after = fmt.Sprintf("%016x", uint64(math.MaxInt64-filter.Until.UnixNano()))
+	}
+	for read := 0; read < mostSearched; read += searchStride {
+		entries, err := l.entries.List(ctx, "", after, searchStride)
+		if err != nil {
+			return nil, "", err
+		}
+		for _, entry := range entries {
+			if !filter.Since.IsZero() && entry.Value.Time.Before(filter.Since) {
+				return found, "", nil
+			}
+			if !filter.wants(entry.Value) {
+				continue
+			}
+			if len(found) == most {
+				return found, after, nil
+			}
+			found, after = append(found, entry.Value), entry.Key
+		}
+		if len(entries) < searchStride {
+			return found, "", nil
+		}
+		if len(found) < most {
+			after = entries[len(entries)-1].Key
+		}
+	}
+	return found, after, nil
+}
+
+func (f Filter) wants(entry Entry) bool {
+	return (f.Kind == "" || f.Kind == entry.Kind) && (f.ID == "" || strings.EqualFold(f.ID, entry.ID)) &&
+		strings.Contains(strings.ToLower(entry.Actor), strings.ToLower(f.Actor))
+}
+
+// Prune forgets what is older than 400 days.
+func (l *Log) Prune(ctx context.Context) error {
+	if l == nil {
+		return nil
+	}
+	end := fmt.Sprintf("%016x", uint64(math.MaxInt64-l.now().Add(-keep).UnixNano()))
+	for {
+		entries, err := l.entries.List(ctx, "", end, pruneAtOnce)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		changes := make([]store.Change, len(entries))
+		for i, entry := range entries {
+			changes[i] = l.entries.Delete(entry.Key, store.Always)
+		}
+		if _, err := l.documents.Commit(ctx, changes...); err != nil {
+			return err
+		}
+	}
+}

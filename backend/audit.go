@@ -1,0 +1,47 @@
+package backend
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// Audit returns the changes that the filter wants, the latest first, and the After
+// of the next call, "" at the end.
+func (p *Provisioning) Audit(ctx context.Context, filter audit.Filter) ([]audit.Entry, string, error) {
+	query := url.Values{}
+	for name, value := range map[string]string{"kind": string(filter.Kind), "id": filter.ID, "actor": filter.Actor, "after": filter.After} {
+		if value != "" {
+			query.Set(name, value)
+		}
+	}
+	for name, value := range map[string]time.Time{"since": filter.Since, "until": filter.Until} {
+		if !value.IsZero() {
+			query.Set(name, value.UTC().Format(time.RFC3339Nano))
+		}
+	}
+	if filter.Max > 0 {
+		query.Set("top", strconv.Itoa(filter.Max))
+	}
+	var found page[audit.Entry]
+	err := p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/audit", query: query, into: &found})
+	return found.Items, found.Next, err
+}
+
+const lockoutsPath = "/berth/provisioning/lockouts"
+
+// LockedOut returns the sources that are locked out now.
+func (p *Provisioning) LockedOut(ctx context.Context) (locked []provisioning.LockedOut, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: lockoutsPath, into: &locked})
+	return locked, err
+}
+
+// LiftLockout lets a source be heard again.
+func (p *Provisioning) LiftLockout(ctx context.Context, source string) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: lockoutsPath + "/" + url.PathEscape(source)})
+}

@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// others are how many enrollments there are beside those of the devices that
+// register.
+var others = []int{1000, 1_000_000}
+
+// measureScale measures what a first registration costs among few enrollments and
+// among many.
+func measureScale(ctx context.Context, s settings, r *report) error {
+	authority, err := newAuthority()
+	if err != nil {
+		return err
+	}
+	for _, n := range others {
+		if err := measureAmong(ctx, s, r, authority, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func measureAmong(ctx context.Context, s settings, r *report, authority *credential.Authority, n int) (err error) {
+	b, err := startBerth(s)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, b.stop()) }()
+	began := time.Now()
+	if err := b.enrollOthers(ctx, authority, n); err != nil {
+		return err
+	}
+	fmt.Printf("%d enrollments made in %s\n", n, time.Since(began).Round(time.Millisecond))
+	if err := b.settle(ctx); err != nil {
+		return err
+	}
+	for round := range s.rounds {
+		devices, err := newIdentities(authority, fmt.Sprintf("round-%d", round), s.devices)
+		if err != nil {
+			return err
+		}
+		if err := b.enroll(ctx, devices); err != nil {
+			return err
+		}
+		if err := registerAmong(ctx, b, devices, r, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func registerAmong(ctx context.Context, b *berth, devices []identity, r *report, n int) error {
+	before, err := b.process.cpu()
+	if err != nil {
+		return err
+	}
+	if err := inParallel(ctx, len(devices), arriving, func(ctx context.Context, i int) error { return b.register(ctx, devices[i]) }); err != nil {
+		return err
+	}
+	after, err := b.process.cpu()
+	if err != nil {
+		return err
+	}
+	r.add(b, fmt.Sprintf("First registration among %d enrollments: server CPU (ms)", n), 1000*(after-before)/float64(len(devices)))
+	return nil
+}
+
+// enrollOthers makes n enrollments, for the same certificate: nobody comes with it.
+func (b *berth) enrollOthers(ctx context.Context, authority *credential.Authority, n int) error {
+	of, err := newIdentity(authority, "other")
+	if err != nil {
+		return err
+	}
+	certificates := &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: of.pem}}
+	return inParallel(ctx, (n+backend.MaxBulk-1)/backend.MaxBulk, 4, func(ctx context.Context, i int) error {
+		var enrollments []provisioning.Enrollment
+		for id := i * backend.MaxBulk; id < min(n, (i+1)*backend.MaxBulk); id++ {
+			enrollments = append(enrollments, provisioning.Enrollment{RegistrationID: fmt.Sprintf("other-%07d", id),
+				Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: certificates}}})
+		}
+		failed, err := b.service.BulkEnrollments(ctx, backend.BulkCreate, enrollments)
+		if err == nil && len(failed) > 0 {
+			err = errors.New(failed[0].Message)
+		}
+		return err
+	})
+}
+
+// settle waits until the server has nothing left to do: its storage puts in order
+// what it was given.
+func (b *berth) settle(ctx context.Context) error {
+	for quiet := 0; quiet < 3; {
+		before, err := b.process.cpu()
+		if err != nil {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		after, err := b.process.cpu()
+		if err != nil {
+			return err
+		}
+		if quiet++; after-before > 0.05 {
+			quiet = 0
+		}
+	}
+	return nil
+}

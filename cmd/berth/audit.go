@@ -1,0 +1,121 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func (c *cli) audit() *cobra.Command {
+	var filter audit.Filter
+	var kind, since string
+	command := &cobra.Command{
+		Use:   "audit",
+		Short: "Show who changed which enrollment, group, policy or certificate, when and from where",
+		Long: `Shows the changes that operators made, the latest first, by whichever way: the
+command line, the service API, or the portal. Secrets are never shown, only that
+they changed. Entries are kept for 400 days.`,
+		Example: `  berth audit
+  berth audit --kind enrollmentGroup --id meters
+  berth audit --since 24h -o json`,
+		Args: exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			filter.Kind = audit.Kind(kind)
+			if since != "" {
+				var err error
+				if filter.Since, err = moment(since, time.Now()); err != nil {
+					return usageError{fmt.Errorf("--since: %w", err)}
+				}
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			entries, _, err := service.Audit(command.Context(), filter)
+			if err != nil {
+				return err
+			}
+			return printList(c, entries, "Nothing was changed.", []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
+				func(e audit.Entry) []string {
+					return []string{when(e.Time), e.Actor, orDash(e.Remote), string(e.Action), string(e.Kind), e.ID, orDash(describeChanges(e))}
+				})
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&kind, "kind", "", "only things of this `kind`, such as enrollment")
+	flags.StringVar(&filter.ID, "id", "", "only the thing with this `id`")
+	flags.StringVar(&filter.Actor, "actor", "", "only by actors whose name has this `text` in it")
+	flags.StringVar(&since, "since", "", "only since this `time`: 2026-11-23T12:00:00Z, or 24h for the last day")
+	flags.IntVar(&filter.Max, "max", 0, "at most so many (0 is 100)")
+	kinds := make([]cobra.Completion, len(audit.Kinds))
+	for i, kind := range audit.Kinds {
+		kinds[i] = cobra.Completion(kind)
+	}
+	command.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
+	return command
+}
+
+// moment reads a time, or how long ago it was.
+func moment(text string, now time.Time) (time.Time, error) {
+	if ago, err := time.ParseDuration(text); err == nil {
+		return now.Add(-ago), nil
+	}
+	at, err := time.Parse(time.RFC3339Nano, text)
+	if err != nil {
+		return at, fmt.Errorf("%q is neither a time such as 2026-11-23T12:00:00Z nor a duration such as 24h", text)
+	}
+	return at, nil
+}
+
+func describeChanges(e audit.Entry) string {
+	changes := make([]string, len(e.Changes))
+	for i, field := range e.Changes {
+		changes[i] = fmt.Sprintf("%s: %s -> %s", field.Path, orDash(field.Before), orDash(field.After))
+	}
+	return strings.Join(changes, "; ")
+}
+
+func (c *cli) lockout() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "lockout",
+		Short: "Addresses that are not heard because devices there kept failing to prove themselves",
+		Long: `Lists and lifts lock-outs. berth up --lockout says when a source is locked out; by
+default none is.`,
+	})
+	command.AddCommand(&cobra.Command{
+		Use:   "list",
+		Short: "List the sources that are locked out",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			locked, err := service.LockedOut(command.Context())
+			if err != nil {
+				return err
+			}
+			return printList(c, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
+				func(l provisioning.LockedOut) []string {
+					return []string{l.Source, when(l.Since.Time), when(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
+				})
+		},
+	}, &cobra.Command{
+		Use:   "lift SOURCE",
+		Short: "Let a source be heard again",
+		Args:  exactly("SOURCE"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.LiftLockout(command.Context(), args[0])
+		},
+	})
+	return command
+}

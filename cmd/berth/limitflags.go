@@ -1,0 +1,80 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/server"
+)
+
+// limitFlags say how much and how fast the provisioning service lets things happen.
+type limitFlags struct {
+	fidelity                          string
+	registrations, operations, device int
+	lockout                           string
+}
+
+func (f *limitFlags) flags(command *cobra.Command) {
+	flags := command.Flags()
+	flags.StringVar(&f.fidelity, "fidelity", "berth", "berth (no limits but those of the machine) or azure: impose the limits, throttles and pacing that Azure documents, so that what fails there fails here first")
+	flags.IntVar(&f.registrations, "registrations-per-minute", 0, "take at most so many registrations a minute from all devices; more are answered 429 (0 is no limit)")
+	flags.IntVar(&f.device, "device-registrations-per-minute", 0, "take at most so many registrations a minute from one device (0 is no limit)")
+	flags.IntVar(&f.operations, "operations-per-minute", 0, "take at most so many operations of the service API a minute (0 is no limit)")
+	flags.StringVar(&f.lockout, "lockout", "", "after so many failed attestations from an address in a time, do not hear it for a time: `N/WITHIN:FOR`, such as 20/1m:10m")
+	command.RegisterFlagCompletionFunc("fidelity", cobra.FixedCompletions([]cobra.Completion{"berth", "azure"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error {
+	changed := command.Flags().Changed
+	switch f.fidelity {
+	case "berth":
+	case "azure":
+		config.Limits = provisioning.AzureLimits
+		if !changed("registration") {
+			config.Pace = provisioning.Paced
+		}
+	default:
+		return usageError{fmt.Errorf("--fidelity is %q. It is berth or azure", f.fidelity)}
+	}
+	for name, limit := range map[string]struct {
+		given int
+		into  *int
+	}{
+		"registrations-per-minute":        {f.registrations, &config.Limits.RegistrationsPerMinute},
+		"device-registrations-per-minute": {f.device, &config.Limits.DevicePerMinute},
+		"operations-per-minute":           {f.operations, &config.Limits.OperationsPerMinute},
+	} {
+		if limit.given < 0 {
+			return usageError{fmt.Errorf("--%s is %d. It is 0 for no limit, or more", name, limit.given)}
+		}
+		if changed(name) {
+			*limit.into = limit.given
+		}
+	}
+	if f.lockout == "" {
+		return nil
+	}
+	lockout, err := parseLockout(f.lockout)
+	config.Limits.Lockout = lockout
+	return err
+}
+
+// parseLockout reads N/WITHIN:FOR.
+func parseLockout(text string) (lockout provisioning.Lockout, err error) {
+	count, times, _ := strings.Cut(text, "/")
+	within, lasting, _ := strings.Cut(times, ":")
+	var failed [3]error
+	lockout.Failures, failed[0] = strconv.Atoi(count)
+	lockout.Within, failed[1] = time.ParseDuration(within)
+	lockout.For, failed[2] = time.ParseDuration(lasting)
+	if errors.Join(failed[:]...) != nil || lockout.Failures < 1 || lockout.Within <= 0 || lockout.For <= 0 {
+		return lockout, usageError{fmt.Errorf("--lockout is %q. It is written N/WITHIN:FOR, such as 20/1m:10m", text)}
+	}
+	return lockout, nil
+}

@@ -1,0 +1,222 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/fault"
+)
+
+func (h *house) limited(limits Limits) *house {
+	h.t.Helper()
+	h.limits = limits
+	h.reopen()
+	return h
+}
+
+// comeBack says whether the error is a fault 429001 that names this time.
+func comeBack(err error, after time.Duration) bool {
+	var problem *fault.Error
+	return errors.As(err, &problem) && problem.Code == fault.Throttled && problem.RetryAfter == after
+}
+
+func TestRegistrationsAreThrottled(t *testing.T) {
+	h := newHouse(t, "hub.local").limited(Limits{RegistrationsPerMinute: 4, DevicePerMinute: 2})
+	one, two := valid(t, "one"), valid(t, "two")
+	h.enroll(one.enrollment())
+	h.enroll(two.enrollment())
+	ctx := context.Background()
+	register := func(d deviceIdentity) error {
+		_, err := h.OpenSession(scope, d.evidence.Certificates[0].Subject.CommonName, d.evidence).Register(ctx, nil)
+		return err
+	}
+	for i, c := range []struct {
+		device deviceIdentity
+		after  time.Duration // 0 is let in
+	}{{one, 0}, {one, 0}, {one, 30 * time.Second}, {two, 0}, {two, 15 * time.Second}} {
+		if err := register(c.device); c.after == 0 && err != nil || c.after != 0 && !comeBack(err, c.after) {
+			t.Errorf("registration %d of %s is answered %v, want 429 after %s", i, c.device.evidence.Certificates[0].Subject.CommonName, err, c.after)
+		}
+	}
+	if attempt := h.lastAttempt("two"); attempt.Code != int(fault.Throttled) {
+		t.Errorf("the operator sees %+v", attempt)
+	}
+	h.now = h.now.Add(15 * time.Second)
+	if err := register(two); err != nil {
+		t.Errorf("after the time that was named it is answered %v", err)
+	}
+}
+
+func TestPollsAndOperationsAreThrottled(t *testing.T) {
+	h := newHouse(t, "hub.local").limited(AzureLimits)
+	device := valid(t, "d1")
+	h.enroll(device.enrollment())
+	state := h.mustRegister(device)
+	session := h.OpenSession(scope, "d1", device.evidence)
+	for i := range 6 {
+		if _, err := session.Lookup(context.Background()); i < 5 && err != nil || i == 5 && !comeBack(err, 2*time.Second) {
+			t.Errorf("look-up %d of %s is answered %v", i, state.RegistrationID, err)
+		}
+	}
+	for i := range 1001 {
+		if err := h.ThrottleOperation(); i < 1000 && err != nil || i == 1000 && !comeBack(err, time.Second) {
+			t.Errorf("operation %d is answered %v", i, err)
+		}
+	}
+}
+
+func TestThereMayBeNoMore(t *testing.T) {
+	h := newHouse(t, "hub.local").limited(Limits{Enrollments: 1, KeyGroups: 1, X509Groups: 1})
+	ctx := context.Background()
+	h.enroll(valid(t, "d1").enrollment())
+	h.enroll(valid(t, "d1").enrollment()) // again is no more
+	if _, err := h.PutEnrollment(ctx, valid(t, "d2").enrollment(), ""); !errors.Is(err, fault.QuotaExceeded) {
+		t.Errorf("a second enrollment is answered %v", err)
+	}
+	keys := AttestationMechanism{Type: bySymmetricKey}
+	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", Attestation: keys}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g2", Attestation: keys}, ""); !errors.Is(err, fault.QuotaExceeded) {
+		t.Errorf("a second group is answered %v", err)
+	}
+}
+
+// A source that keeps failing is not heard, over a restart too, until its time is
+// over or an operator lifts it. Others are heard.
+func TestLockout(t *testing.T) {
+	h := newHouse(t, "hub.local").limited(Limits{Lockout: Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
+	ctx := context.Background()
+	good, stranger := valid(t, "good"), valid(t, "stranger")
+	h.enroll(good.enrollment())
+	register := func(d deviceIdentity, from string) error {
+		evidence := d.evidence
+		evidence.RemoteAddr = from
+		_, err := h.OpenSession(scope, d.evidence.Certificates[0].Subject.CommonName, evidence).Register(ctx, nil)
+		return err
+	}
+	const bad, other = "[2001:db8::1]:4711", "[2001:db8:0:1::1]:4711"
+	for range 2 {
+		register(stranger, bad)
+		h.now = h.now.Add(40 * time.Second)
+	}
+	if err := register(good, bad); err != nil {
+		t.Fatalf("after two failures, one of them long ago, a good device is answered %v", err)
+	}
+	register(stranger, bad)
+	register(stranger, "[2001:db8::2]:1") // of the same network
+	if err := register(good, bad); !comeBack(err, 10*time.Minute) {
+		t.Fatalf("from a source that is locked out it is answered %v", err)
+	}
+	if err := register(good, other); err != nil {
+		t.Errorf("from elsewhere it is answered %v", err)
+	}
+	h.reopen()
+	if err := register(good, bad); !comeBack(err, 10*time.Minute) {
+		t.Errorf("after a restart it is answered %v", err)
+	}
+	locked, err := h.LockedOut(ctx)
+	if err != nil || len(locked) != 1 || locked[0].Source != "2001:db8::/64" || locked[0].Failures != 3 || locked[0].Refused != 1 {
+		t.Errorf("locked out are %+v, error %v", locked, err)
+	}
+	if err := h.LiftLockout(ctx, "2001:db8::1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := register(good, bad); err != nil {
+		t.Errorf("after it was lifted it is answered %v", err)
+	}
+	if err := h.LiftLockout(ctx, "2001:db8::1"); !errors.Is(err, fault.NotFound) {
+		t.Errorf("lifting it again is answered %v", err)
+	}
+	for range 3 {
+		register(stranger, bad)
+	}
+	h.now = h.now.Add(10 * time.Minute)
+	if err := register(good, bad); err != nil {
+		t.Errorf("when its time is over it is answered %v", err)
+	}
+	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 0 {
+		t.Errorf("then locked out are %+v, error %v", locked, err)
+	}
+}
+
+// Every change is in the audit, with who made it, and no secret is.
+func TestAudit(t *testing.T) {
+	h := newHouse(t, "hub.local", "hub2.local")
+	ctx := audit.WithActor(context.Background(), audit.Actor{Name: "policy someone", Remote: "192.0.2.7:1"})
+	must := func(_ any, err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	device := valid(t, "d1")
+	must(h.PutEnrollment(ctx, device.enrollment(), ""))
+	changed := device.enrollment()
+	changed.ProvisioningStatus, changed.Hubs = Disabled, []string{"hub2.local"}
+	must(h.PutEnrollment(ctx, changed, ""))
+	must(nil, h.DeleteEnrollment(ctx, "d1", ""))
+	keys := AttestationMechanism{Type: bySymmetricKey}
+	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", Attestation: keys}, ""))
+	rolled := AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0", SecondaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0"}}
+	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", Attestation: rolled}, ""))
+	must(nil, h.DeleteGroup(ctx, "g1", ""))
+	must(h.PutNetwork(ctx, Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
+	must(nil, h.DeleteNetwork(ctx, "10.0.0.0/8"))
+	weight := 5
+	must(h.LinkHub(ctx, HubLink{HostName: "hub.local", AllocationWeight: &weight}, ""))
+	must(nil, h.UnlinkHub(ctx, "hub.local", "", true))
+	must(h.Misbehave(ctx, Misbehaviour{Kind: Fail}))
+	must(nil, h.Behave(ctx, ""))
+	if _, err := h.PutEnrollment(ctx, changed, `"nothing"`); err == nil {
+		t.Error("a wrong ETag is taken")
+	}
+	h.reopen()
+	entries, next, err := h.audit.Entries(ctx, audit.Filter{})
+	if err != nil || next != "" {
+		t.Fatal(next, err)
+	}
+	var story []string
+	for _, entry := range entries {
+		if entry.Actor != "policy someone" || entry.Remote != "192.0.2.7:1" {
+			t.Errorf("the actor of %+v", entry)
+		}
+		id, _, _ := strings.Cut(entry.ID, " ")
+		if entry.Kind == audit.Misbehaviour {
+			id = "one"
+		}
+		story = append(story, fmt.Sprintf("%s %s %s", entry.Kind, id, entry.Action))
+	}
+	want := []string{"misbehaviour one deleted", "misbehaviour one created", "linkedHub hub.local deleted", "linkedHub hub.local updated",
+		"network 10.0.0.0/8 deleted", "network 10.0.0.0/8 created", "enrollmentGroup g1 deleted", "enrollmentGroup g1 updated", "enrollmentGroup g1 created",
+		"enrollment d1 deleted", "enrollment d1 updated", "enrollment d1 created"}
+	if fmt.Sprint(story) != fmt.Sprint(want) {
+		t.Errorf("the audit is %q, want %q", story, want)
+	}
+	if text := fmt.Sprint(entries); strings.Contains(text, "c2Vjcm") || !strings.Contains(text, "primaryKey (hidden) (hidden)") {
+		t.Errorf("the change of a key is told as %s", text)
+	}
+	if update := entries[len(entries)-2]; fmt.Sprint(update.Changes) != `[{iotHubs  ["hub2.local"]} {provisioningStatus "enabled" "disabled"}]` {
+		t.Errorf("the change of an enrollment is told as %v", update.Changes)
+	}
+	first, next, err := h.audit.Entries(ctx, audit.Filter{Kind: audit.Enrollment, Max: 2})
+	if err != nil || len(first) != 2 || next == "" {
+		t.Fatalf("the first page is %+v, next %q, error %v", first, next, err)
+	}
+	rest, next, err := h.audit.Entries(ctx, audit.Filter{Kind: audit.Enrollment, Max: 2, After: next})
+	if err != nil || len(rest) != 1 || rest[0].Action != audit.Created || next != "" {
+		t.Errorf("the second page is %+v, next %q, error %v", rest, next, err)
+	}
+	h.now = h.now.Add(401 * 24 * time.Hour)
+	if err := h.audit.Prune(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if left, _, err := h.audit.Entries(ctx, audit.Filter{}); err != nil || len(left) != 0 {
+		t.Errorf("after 401 days there are %+v, error %v", left, err)
+	}
+}
