@@ -119,8 +119,18 @@ func NewToken(resource, keyName, key string, expiry time.Time) (string, error) {
 	if err != nil || len(secret) == 0 {
 		return "", errors.New("the shared access key is not base64")
 	}
+	return SignToken(resource, keyName, expiry, func(text []byte) ([]byte, error) { return sign(secret, string(text)), nil })
+}
+
+// SignToken makes a token as NewToken does, for a key that is kept elsewhere:
+// signer returns the HMAC-SHA256 of a text with it.
+func SignToken(resource, keyName string, expiry time.Time, signer func(text []byte) ([]byte, error)) (string, error) {
 	sr, se := url.QueryEscape(resource), strconv.FormatInt(expiry.Unix(), 10)
-	signature := base64.StdEncoding.EncodeToString(sign(secret, sr+"\n"+se))
+	mac, err := signer([]byte(sr + "\n" + se))
+	if err != nil {
+		return "", fmt.Errorf("sign the token for %s: %w", resource, err)
+	}
+	signature := base64.StdEncoding.EncodeToString(mac)
 	token := tokenPrefix + "sr=" + sr + "&sig=" + url.QueryEscape(signature) + "&se=" + se
 	if keyName != "" {
 		token += "&skn=" + url.QueryEscape(keyName)

@@ -34,6 +34,7 @@ type HubOptions struct {
 	DeviceID     string
 	Certificate  *tls.Certificate // for a device with X.509 authentication
 	SASKey       string           // base64, for a device with a key instead
+	TPM          *TPM             // that holds the device's key since Provision, instead
 	RootCAs      *x509.CertPool   // what the server's certificate is checked against; the system's when nil
 	WebSocket    bool
 	CleanSession bool
@@ -77,8 +78,8 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 		CleanSession: options.CleanSession,
 		KeepAlive:    keepAliveSeconds(keepAlive),
 	}
-	if options.SASKey != "" {
-		token, err := credential.NewToken(to.name()+"/devices/"+options.DeviceID, "", options.SASKey, time.Now().Add(tokenLifetime))
+	if options.SASKey != "" || options.TPM != nil {
+		token, err := options.token(to.name()+"/devices/"+options.DeviceID, time.Now().Add(tokenLifetime))
 		if err != nil {
 			return nil, fmt.Errorf("make the token of %s: %w", options.DeviceID, err)
 		}
@@ -101,6 +102,14 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 		}
 	}
 	return c, nil
+}
+
+// token makes a token with the device's key, wherever that is.
+func (o HubOptions) token(resource string, expiry time.Time) (string, error) {
+	if o.TPM != nil {
+		return credential.SignToken(resource, "", expiry, o.TPM.sign)
+	}
+	return credential.NewToken(resource, "", o.SASKey, expiry)
 }
 
 // receive takes what the hub publishes.

@@ -18,11 +18,12 @@ import (
 
 // ProvisioningOptions say who registers, and where.
 type ProvisioningOptions struct {
-	Host           string // host, or host:port; the ports are 8883, or 443 for WebSocket
+	Host           string // host, or host:port; the ports are 8883, or 443 for WebSocket and with a TPM
 	IDScope        string
 	RegistrationID string
 	Certificate    *tls.Certificate // for an enrollment with X.509 attestation
 	SASKey         string           // base64, for one with a symmetric key instead; in a group, the key derived for this device
+	TPM            *TPM             // for one with a TPM instead, over HTTPS; it holds the key of the hub in the end
 	RootCAs        *x509.CertPool   // trusted authorities; the system's when nil
 	WebSocket      bool
 	Payload        json.RawMessage // custom data, optional
@@ -54,6 +55,12 @@ type RegistrationState struct {
 	IssuedCertificateChain [][]byte        `json:"issuedCertificateChain,omitempty"` // DER, the device's own first and the root last; what CSR asked for
 	ErrorCode              int             `json:"errorCode,omitempty"`
 	ErrorMessage           string          `json:"errorMessage,omitempty"`
+	TPM                    *TPMState       `json:"tpm,omitempty"` // of a device that has one
+}
+
+// TPMState is what the service encloses for the device's TPM.
+type TPMState struct {
+	AuthenticationKey []byte `json:"authenticationKey"` // the device's key in its hub, for TPM.Activate
 }
 
 // defaultWait is how long to wait before asking again when the service does not
@@ -64,6 +71,9 @@ const defaultWait = 2 * time.Second
 // assignment that failed, are returned as a *fault.Error. With an error from the
 // time of waiting comes what the service answered last.
 func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error) {
+	if o.TPM != nil {
+		return provisionTPM(ctx, o)
+	}
 	asked := newRequests("$dps/registrations/res/")
 	to := endpoint{o.Host, o.Certificate, o.RootCAs, o.WebSocket}
 	resource := o.IDScope + "/registrations/" + o.RegistrationID
@@ -136,7 +146,7 @@ func readRegistration(got answer, err error) (registration Registration, _ error
 }
 
 // wait waits before the device asks again, for as long as ctx and the connection
-// last.
+// last; client is nil without one.
 func (o ProvisioningOptions) wait(ctx context.Context, client *mqtt.Client, operationID string, wait time.Duration) error {
 	if wait <= 0 {
 		wait = defaultWait
@@ -144,12 +154,16 @@ func (o ProvisioningOptions) wait(ctx context.Context, client *mqtt.Client, oper
 	if o.OnAssigning != nil {
 		o.OnAssigning(operationID, wait)
 	}
+	var ended <-chan struct{}
+	if client != nil {
+		ended = client.Ended()
+	}
 	timer := time.NewTimer(wait)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
-	case <-client.Ended():
+	case <-ended:
 		return fmt.Errorf("wait for the assignment: %w", client.Err())
 	case <-ctx.Done():
 		return fmt.Errorf("wait for the assignment: %w", context.Cause(ctx))

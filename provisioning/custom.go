@@ -45,6 +45,7 @@ type deviceContext struct {
 	CurrentDevice  string              `json:"currentDeviceId,omitempty"`
 	X509           *X509Result         `json:"x509,omitempty"`
 	SymmetricKey   *SymmetricKeyResult `json:"symmetricKey,omitempty"`
+	TPM            *struct{}           `json:"tpm,omitempty"`
 	Payload        json.RawMessage     `json:"payload,omitempty"`
 }
 
@@ -134,9 +135,12 @@ func (s *Service) allocationRequest(ctx context.Context, enrollment Enrollment, 
 	for _, hub := range candidates {
 		request.LinkedHubs = append(request.LinkedHubs, hub.Host())
 	}
-	if intent.Mechanism == bySymmetricKey {
+	switch intent.Mechanism {
+	case bySymmetricKey:
 		request.Device.SymmetricKey = &SymmetricKeyResult{intent.GroupID}
-	} else {
+	case byTPM:
+		request.Device.TPM = &struct{}{}
+	default:
 		request.Device.X509 = &X509Result{CertificateInfo: intent.Certificate, SigningCertificateInfo: intent.Signer, EnrollmentGroupID: intent.GroupID}
 	}
 	if intent.GroupID == "" {

@@ -74,16 +74,25 @@ type InitialTwinProperties struct {
 
 // AttestationMechanism says how a device proves that it is the enrolled one.
 type AttestationMechanism struct {
-	Type         string                   `json:"type"` // x509 or symmetricKey
+	Type         string                   `json:"type"` // x509, symmetricKey or tpm
 	X509         *X509Attestation         `json:"x509,omitempty"`
 	SymmetricKey *SymmetricKeyAttestation `json:"symmetricKey,omitempty"`
+	TPM          *TPMAttestation          `json:"tpm,omitempty"` // of an individual enrollment
 }
 
 // The types of attestation mechanisms.
 const (
 	byX509         = "x509"
 	bySymmetricKey = "symmetricKey"
+	byTPM          = "tpm"
 )
+
+// TPMAttestation holds what is known of a device's TPM: the public areas of its
+// keys, base64 of a TPM2B_PUBLIC.
+type TPMAttestation struct {
+	EndorsementKey string `json:"endorsementKey"`           // RSA of 2048 bits or more, or EC
+	StorageRootKey string `json:"storageRootKey,omitempty"` // if it is given, the device must show the same
+}
 
 // SymmetricKeyAttestation holds the keys of an enrollment, base64 of 16 to 64
 // bytes; of a group, those from which its devices' keys are derived. Keys that

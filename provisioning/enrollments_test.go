@@ -93,7 +93,10 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		{"id with an end that is not allowed", func(e *Enrollment) { e.RegistrationID = "a." }, "end", "registrationId", ""},
 		{"no mechanism", func(e *Enrollment) { e.Attestation = AttestationMechanism{} }, "x509", "attestation", ""},
 		{"unknown mechanism", func(e *Enrollment) { e.Attestation.Type = "trust" }, "x509", "attestation", ""},
-		{"mechanism that is not served", func(e *Enrollment) { e.Attestation.Type = "tpm" }, "x509", "attestation", ""},
+		{"TPM without a key", func(e *Enrollment) { e.Attestation = AttestationMechanism{Type: "tpm"} }, "endorsementKey is missing", "attestation", ""},
+		{"TPM with an unreadable key", func(e *Enrollment) {
+			e.Attestation = AttestationMechanism{Type: "tpm", TPM: &TPMAttestation{EndorsementKey: "AAAA"}}
+		}, "no TPM2B_PUBLIC", "attestation", ""},
 		{"no certificates", func(e *Enrollment) { e.Attestation.X509 = nil }, "clientCertificates", "primary", ""},
 		{"no primary", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary = nil }, "primary", "primary", ""},
 		{"unreadable", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = "hello" }, "no certificate", "primary", ""},

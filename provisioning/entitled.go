@@ -17,6 +17,7 @@ type admitted struct {
 	enrollment Enrollment           // its own, or its group as its own
 	group      string               // "" for an individual enrollment
 	signer     *X509CertificateInfo // of a device of an X.509 group
+	tpm        *tpmDevice           // of a device with a TPM
 }
 
 // entitled finds the enrollment that the device may claim and judges whether it
@@ -26,6 +27,8 @@ type admitted struct {
 func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
 	enrollment, err := s.enrollment(ctx, evidence.RegistrationID)
 	switch {
+	case err == nil && enrollment.Attestation.Type == byTPM:
+		return s.ownTPM(ctx, trace, evidence, enrollment)
 	case err == nil:
 		refusal := s.own(trace, evidence, enrollment)
 		return admitted{enrollment: enrollment}, refusal, nil
@@ -33,6 +36,10 @@ func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence at
 		return admitted{}, "", err
 	case len(evidence.Certificates) > 0:
 		return s.signedMember(ctx, trace, evidence)
+	case evidence.Token == "":
+		trace.Fail("enrollment", "none", "an individual enrollment "+evidence.RegistrationID+" with the TPM's endorsement key",
+			"Enroll the device: berth enrollment create "+evidence.RegistrationID+" --tpm FILE")
+		return admitted{}, attest.NotAdmitted, nil
 	}
 	return s.derivedMember(ctx, trace, evidence)
 }
@@ -40,6 +47,10 @@ func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence at
 // own judges the evidence against the device's individual enrollment.
 func (s *Service) own(trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) attest.Refusal {
 	switch mechanism := enrollment.Attestation; {
+	case evidence.Token == "" && len(evidence.Certificates) == 0:
+		trace.Fail("enrollment", "individual, "+mechanism.name(), "TPM, as the device shows one",
+			"Let the device prove itself with what it is enrolled with, or enroll its TPM's endorsement key")
+		return attest.NotAdmitted
 	case mechanism.Type == bySymmetricKey && evidence.Token == "":
 		trace.Fail("enrollment", "individual, symmetric key", "X.509, as the device shows a certificate",
 			"Let the device prove itself with the enrollment's key, or enroll its certificate")
@@ -102,7 +113,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 			}
 			*trace = append(*trace, attempt...)
 			leaf := describe(evidence.Certificates[0])
-			return admitted{group.withCertificate(evidence.RegistrationID, leaf), group.EnrollmentGroupID, describe(authority)}, "", nil
+			return admitted{enrollment: group.withCertificate(evidence.RegistrationID, leaf), group: group.EnrollmentGroupID, signer: describe(authority)}, "", nil
 		}
 	}
 	if failed != nil {
@@ -218,7 +229,11 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace, eviden
 // again is the enrollment of an intent, as it is now: a crash may lie between.
 func (s *Service) again(ctx context.Context, intent intent) (Enrollment, error) {
 	if intent.GroupID == "" {
-		return s.enrollment(ctx, intent.RegistrationID)
+		enrollment, err := s.enrollment(ctx, intent.RegistrationID)
+		if err == nil && enrollment.Attestation.Type == byTPM {
+			return s.withTPMKeys(ctx, enrollment)
+		}
+		return enrollment, err
 	}
 	group, err := s.group(ctx, intent.GroupID)
 	switch {

@@ -58,7 +58,10 @@ func (g EnrollmentGroup) withKeys(registrationID string) Enrollment {
 
 // withoutKeys leaves out the keys, as what is read shows it.
 func (m AttestationMechanism) withoutKeys() AttestationMechanism {
-	if m.SymmetricKey != nil {
+	switch {
+	case m.Type == byTPM:
+		m.SymmetricKey = nil // see withHubKeys
+	case m.SymmetricKey != nil:
 		m.SymmetricKey = &SymmetricKeyAttestation{}
 	}
 	return m

@@ -244,6 +244,10 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 	if err := checkType(stored.Attestation.Type); err != nil {
 		return stored, err
 	}
+	if stored.Attestation.Type == byTPM {
+		return stored, about("attestation", fault.New(fault.ArgumentInvalid, "A group can't have attestation.type tpm, as each TPM has a key of its own. Enroll the devices one by one"))
+	}
+	stored.Attestation.TPM = nil
 	var sample Enrollment // as one of the group's devices will be
 	if stored.Attestation.Type == bySymmetricKey {
 		stored.Attestation.X509 = nil

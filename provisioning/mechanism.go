@@ -25,6 +25,10 @@ func (m AttestationMechanism) clone() AttestationMechanism {
 		keys := *m.SymmetricKey
 		m.SymmetricKey = &keys
 	}
+	if m.TPM != nil {
+		keys := *m.TPM
+		m.TPM = &keys
+	}
 	return m
 }
 
@@ -48,11 +52,15 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 	if err := checkType(mechanism.Type); err != nil {
 		return err
 	}
-	if mechanism.Type == bySymmetricKey {
-		mechanism.X509 = nil
+	switch mechanism.Type {
+	case bySymmetricKey:
+		mechanism.X509, mechanism.TPM = nil, nil
 		return completeKeys(mechanism, before)
+	case byTPM:
+		mechanism.X509, mechanism.SymmetricKey = nil, nil
+		return checkTPM(mechanism.TPM)
 	}
-	mechanism.SymmetricKey = nil
+	mechanism.SymmetricKey, mechanism.TPM = nil, nil
 	if mechanism.X509 == nil || mechanism.X509.ClientCertificates == nil {
 		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
 	}
@@ -66,14 +74,12 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 
 func checkType(name string) error {
 	switch name {
-	case byX509, bySymmetricKey:
+	case byX509, bySymmetricKey, byTPM:
 		return nil
 	case "":
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509 or symmetricKey"))
-	case "tpm":
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type tpm is not served by this version of Berth. Use x509 or symmetricKey"))
+		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509, symmetricKey or tpm"))
 	}
-	return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509 or symmetricKey", name))
+	return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509, symmetricKey or tpm", name))
 }
 
 // completeKeys makes the keys that are left out. An enrollment that was read,

@@ -291,7 +291,6 @@ func TestRefusals(t *testing.T) {
 		{"something after the JSON", scope, "d1", device.evidence, `{}{}`, fault.ArgumentInvalid, "request"},
 		{"oversized JSON", scope, "d1", device.evidence, `{"payload":"` + string(make([]byte, maxRequest)) + `"}`, fault.ArgumentInvalid, "request"},
 		{"request for another", scope, "d1", device.evidence, `{"registrationId":"d2"}`, fault.InvalidRegistrationID, "request"},
-		{"TPM", scope, "d1", device.evidence, `{"tpm":{"endorsementKey":"AA=="}}`, fault.ArgumentInvalid, "request"},
 		{"certificate request", scope, "d1", device.evidence, `{"csr":"AA=="}`, fault.ArgumentInvalid, "certificate request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -312,7 +311,7 @@ func TestRefusals(t *testing.T) {
 	if h.mustRegister(device).DeviceID != "d1" {
 		t.Error("the enrolled device does not come in any more")
 	}
-	if refused, err := h.Attempts(context.Background(), AttemptFilter{Refused: true}); err != nil || len(refused) != 17 {
+	if refused, err := h.Attempts(context.Background(), AttemptFilter{Refused: true}); err != nil || len(refused) != 16 {
 		t.Errorf("%d refusals on record, error %v", len(refused), err)
 	}
 }

@@ -24,6 +24,7 @@ type Session struct {
 	service  *Service
 	evidence attest.Evidence
 	admitted bool // the evidence was judged on this connection and passed
+	tpm      *tpmDevice
 }
 
 // Operation is the state of a registration's assignment (the REST API's
@@ -41,6 +42,7 @@ type DeviceRegistration struct {
 	Registration
 	X509         *X509Result         `json:"x509,omitempty"`
 	SymmetricKey *SymmetricKeyResult `json:"symmetricKey,omitempty"`
+	TPM          *TPMResult          `json:"tpm,omitempty"`
 
 	IssuedCertificateChain []string `json:"issuedCertificateChain,omitempty"` // base64 of DER, the device's own first and the root last
 }
@@ -66,7 +68,8 @@ func (s *Service) OpenSession(idScope, registrationID string, evidence credentia
 
 // Register assigns the device to a hub. body is the register request in JSON
 // and may be empty. A refused device gets fault 401002, a wrong request 400004;
-// every refusal is kept as an attempt with its trace.
+// every refusal is kept as an attempt with its trace. A device with a TPM that has
+// yet to prove itself gets a *TPMChallenge.
 func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
 	var trace attest.Trace
 	if err := x.service.heard(x.evidence.RemoteAddr); err != nil {
@@ -77,6 +80,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 			"The device must wait for as long as the answer's retry-after says. The limits are those of berth up: --fidelity, --registrations-per-minute")
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
+	x.evidence.TPM, x.evidence.Returning = readTPM(body), false
 	admitted, err := x.admit(ctx, &trace)
 	if errors.Is(err, fault.UnauthorizedAccess) {
 		x.service.failed(ctx, x.evidence.RemoteAddr)
@@ -90,14 +94,17 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 		wrongHub, err = x.service.misbehave(ctx, &trace, x.evidence.RegistrationID, admitted.group)
 	}
 	if err != nil {
-		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
+		return Operation{}, x.refused(ctx, trace, err)
 	}
 	job, err := x.service.assign(ctx, x.evidence, admitted, asked, trace)
 	if err != nil {
 		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
 	}
 	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, patience) {
-		return job.operation.naming(wrongHub), job.err
+		if job.err != nil {
+			return Operation{}, job.err
+		}
+		return x.withHubKey(ctx, job.operation.naming(wrongHub))
 	}
 	return assigning(job.intent.OperationID), nil
 }
@@ -126,7 +133,7 @@ func (x *Session) Operation(ctx context.Context, operationID string) (Operation,
 		x.service.resume(ctx, x.evidence.RegistrationID)
 		return assigning(operationID), nil
 	}
-	return record.operation(), nil
+	return x.withHubKey(ctx, record.operation())
 }
 
 // Lookup returns the device's registration. It returns fault 404202 when it
@@ -152,6 +159,7 @@ func (x *Session) state(ctx context.Context) (record, error) {
 	}
 	if !x.admitted {
 		var trace attest.Trace
+		x.evidence.TPM, x.evidence.Returning = nil, true
 		if _, err := x.admit(ctx, &trace); err != nil {
 			if errors.Is(err, fault.UnauthorizedAccess) {
 				x.service.failed(ctx, x.evidence.RemoteAddr)
@@ -199,7 +207,7 @@ func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, err
 		return admitted{}, unauthorized("The enrollment of this device is disabled")
 	}
 	trace.Pass("provisioning status", "enabled")
-	x.admitted = true
+	x.admitted, x.tpm = true, found.tpm
 	return found, nil
 }
 
@@ -211,7 +219,6 @@ func unauthorized(refusal attest.Refusal) error {
 // it does not know are left aside: clients of later versions send more.
 type request struct {
 	RegistrationID string          `json:"registrationId"`
-	TPM            json.RawMessage `json:"tpm"`
 	CSR            string          `json:"csr"` // base64 of PKCS #10
 	Payload        json.RawMessage `json:"payload"`
 }
@@ -257,8 +264,6 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 		return asked, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
 	case len(r.Payload) > maxPayload:
 		return asked, fault.New(fault.ArgumentInvalid, "The payload has %d bytes, the limit is %d", len(r.Payload), maxPayload)
-	case present(r.TPM):
-		return asked, fault.New(fault.ArgumentInvalid, "TPM attestation is not served by this version of Berth. Enroll the device with an X.509 certificate")
 	}
 	if !present(r.Payload) {
 		r.Payload = nil

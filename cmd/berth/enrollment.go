@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/base64"
 	"fmt"
 	"io"
 	"os"
@@ -25,21 +26,23 @@ func (c *cli) enrollment() *cobra.Command {
 func (c *cli) enrollmentCreate() *cobra.Command {
 	var wanted enrollmentFlags
 	command := &cobra.Command{
-		Use:   "create ID (--x509 FILE | --symmetric)",
-		Short: "Enroll a device with its X.509 certificate or a symmetric key",
+		Use:   "create ID (--x509 FILE | --symmetric | --tpm KEY)",
+		Short: "Enroll a device with its X.509 certificate, a symmetric key or its TPM",
 		Long: `Enrolls a device. ID is its registration id, which must be the common name in
 the subject of its certificate. The file holds the certificate as PEM or DER,
 never the private key. With --symmetric the device proves itself with a key, which
-is made and shown unless one is given.`,
+is made and shown unless one is given. With --tpm it proves itself with its TPM,
+whose public endorsement key is given as a device SDK or tpm2_createek shows it.`,
 		Example: `  berth enrollment create Python-device-01 --x509 python-device.pem
   berth enrollment create meter-0815 --symmetric
+  berth enrollment create gateway-7 --tpm ek.pub
   berth enrollment create Python-device-01 --x509 python-device.pem \
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			enrollment := provisioning.Enrollment{RegistrationID: args[0], Attestation: provisioning.AttestationMechanism{Type: "x509"}}
-			if wanted.primary == "" && !wanted.symmetric && wanted.primaryKey == "" {
-				return usageError{fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric")}
+			if wanted.primary == "" && !wanted.symmetric && wanted.primaryKey == "" && wanted.tpm == "" {
+				return usageError{fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY")}
 			}
 			if err := wanted.apply(c, command, &enrollment); err != nil {
 				return err
@@ -177,6 +180,7 @@ type enrollmentFlags struct {
 	primaryKey         string
 	secondaryKey       string
 	allocation         allocationFlags
+	tpm, storageRoot   string
 	deviceID           string
 	initialTwin        string
 	status             string
@@ -191,6 +195,8 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.primaryKey, "primary-key", "", "the device's primary `key`, base64 of 16 to 64 bytes")
 	flags.StringVar(&f.secondaryKey, "secondary-key", "", "the device's secondary `key`")
 	f.allocation.flags(command)
+	flags.StringVar(&f.tpm, "tpm", "", "the public endorsement `key` of the device's TPM: base64 of a TPM2B_PUBLIC, or a file that holds it")
+	flags.StringVar(&f.storageRoot, "tpm-storage-root-key", "", "the storage root `key` that the TPM must have too, in the same form")
 	flags.StringVar(&f.deviceID, "device-id", "", "the device's `id` in the hub, when it is to differ from the registration id")
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
@@ -199,7 +205,7 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 }
 
 func (f *enrollmentFlags) changed(command *cobra.Command) bool {
-	for _, name := range append(slices.Clone(allocationFlagNames), "x509", "x509-secondary", "symmetric", "primary-key", "secondary-key", "device-id", "initial-twin", "provisioning-status", "edge-enabled") {
+	for _, name := range append(slices.Clone(allocationFlagNames), "x509", "x509-secondary", "symmetric", "primary-key", "secondary-key", "tpm", "tpm-storage-root-key", "device-id", "initial-twin", "provisioning-status", "edge-enabled") {
 		if command.Flags().Changed(name) {
 			return true
 		}
@@ -217,6 +223,11 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *prov
 	}
 	if flags.Changed("x509") || flags.Changed("x509-secondary") {
 		if err := f.applyCertificates(c, command, enrollment); err != nil {
+			return err
+		}
+	}
+	if flags.Changed("tpm") || flags.Changed("tpm-storage-root-key") {
+		if err := f.applyTPM(command, enrollment); err != nil {
 			return err
 		}
 	}
@@ -267,6 +278,44 @@ func (f *enrollmentFlags) applyCertificates(c *cli, command *cobra.Command, enro
 	return nil
 }
 
+func (f *enrollmentFlags) applyTPM(command *cobra.Command, enrollment *provisioning.Enrollment) error {
+	var keys provisioning.TPMAttestation
+	if there := enrollment.Attestation.TPM; there != nil {
+		keys = *there
+	}
+	for _, which := range []struct {
+		flag, value string
+		key         *string
+	}{{"tpm", f.tpm, &keys.EndorsementKey}, {"tpm-storage-root-key", f.storageRoot, &keys.StorageRootKey}} {
+		if !command.Flags().Changed(which.flag) {
+			continue
+		}
+		text, err := readTPMKey(which.value)
+		if err != nil {
+			return fmt.Errorf("--%s: %w", which.flag, err)
+		}
+		*which.key = text
+	}
+	enrollment.Attestation = provisioning.AttestationMechanism{Type: "tpm", TPM: &keys}
+	return nil
+}
+
+// readTPMKey returns a key in base64. It may be given so, or as a file that holds
+// base64 or, as the tpm2 tools write it, the TPM2B_PUBLIC itself.
+func readTPMKey(value string) (string, error) {
+	content, err := os.ReadFile(value)
+	switch {
+	case err == nil && len(content) > 2 && int(content[0])<<8|int(content[1]) == len(content)-2:
+		return base64.StdEncoding.EncodeToString(content), nil
+	case err == nil:
+		return strings.Join(strings.Fields(string(content)), ""), nil
+	}
+	if _, decodes := base64.StdEncoding.DecodeString(value); decodes != nil {
+		return "", fmt.Errorf("this is neither base64 nor a file: %w", err)
+	}
+	return value, nil
+}
+
 // readCertificate returns a certificate as PEM for the service. A common name
 // that is not the registration id is no error here, but the device will be
 // refused: the person is told.
@@ -309,6 +358,9 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 	}
 	if keys := e.Attestation.SymmetricKey; keys != nil {
 		fields = append(fields, field{"Primary key", keys.PrimaryKey}, field{"Secondary key", keys.SecondaryKey})
+	}
+	if keys := e.Attestation.TPM; keys != nil {
+		fields = append(fields, field{"Endorsement key", keys.EndorsementKey}, field{"Storage root key", keys.StorageRootKey})
 	}
 	primary, secondary := certificatesOf(e)
 	for _, certificate := range []struct {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
 )
 
 // writeFault renders a fault as the service does that answers.
@@ -27,6 +28,23 @@ func writeFault(w http.ResponseWriter, answering service, problem *fault.Error) 
 	}
 	header.Set("x-ms-error-code", strconv.Itoa(int(problem.Code)))
 	writeJSON(w, problem.Code.Status(), provisioningError(problem, time.Now()))
+}
+
+// challengeBody is a refusal with what the device's TPM is to activate: the C#
+// and Node clients look for authenticationKey in it.
+type challengeBody struct {
+	provisioningErrorBody
+	AuthenticationKey []byte `json:"authenticationKey"`
+	KeyName           string `json:"keyName"`
+}
+
+func writeChallenge(w http.ResponseWriter, challenge *provisioning.TPMChallenge) {
+	problem := challenge.Fault
+	header := w.Header()
+	header.Set("x-ms-request-id", problem.TrackingID)
+	header.Set("x-ms-error-code", strconv.Itoa(int(problem.Code)))
+	header.Set("WWW-Authenticate", "SharedAccessSignature")
+	writeJSON(w, problem.Code.Status(), challengeBody{provisioningError(problem, time.Now()), challenge.Activation, challenge.KeyName})
 }
 
 // provisioningErrorBody is ProvisioningServiceErrorDetails without info: a

@@ -7,7 +7,7 @@ import (
 )
 
 // provisioningDevice are the operations of devices that register. The device
-// proves itself by its client certificate.
+// proves itself by its client certificate, its token or its TPM.
 func (h *handler) provisioningDevice() []route {
 	return []route{
 		{"PUT", "/{scope}/registrations/{id}/register", provisioningAPI, "", smallBody, register},

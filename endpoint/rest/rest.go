@@ -108,7 +108,10 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answering = found.service
 		answer, err = c.run(found)
 	}
+	var challenge *provisioning.TPMChallenge
 	switch {
+	case errors.As(err, &challenge):
+		writeChallenge(w, challenge)
 	case errors.Is(err, provisioning.ErrDropped):
 		panic(http.ErrAbortHandler) // ends the connection without an answer
 	case err != nil && c.streamed:

@@ -14,6 +14,8 @@ import (
 type Evidence struct {
 	IDScope        string
 	RegistrationID string // as the device wrote it
+	TPM            *TPM   // of a register request that has one
+	Returning      bool   // the device asks how its registration goes, and does not begin one
 	credential.Evidence
 }
 
@@ -63,6 +65,9 @@ func Sound(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 		return soundX509(trace, evidence, now)
 	case evidence.Token != "":
 		return soundToken(trace, evidence, now)
+	case evidence.TPM != nil:
+		_, _, refusal, ok := soundTPM(trace, evidence)
+		return refusal, ok
 	}
 	trace.Fail("client certificate", "none, and no token either", "a certificate in the TLS handshake, or a shared access signature",
 		"Give the device client its certificate and private key, or its key. A TLS proxy in between strips certificates")

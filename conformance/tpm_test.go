@@ -1,0 +1,138 @@
+//go:build conformance
+
+package conformance
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/google/go-tpm/tpm2/transport"
+
+	"github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/fault"
+)
+
+// installTPM makes Debian's software TPM, unless it is there.
+func installTPM() error {
+	if _, err := exec.LookPath("swtpm"); err == nil {
+		return nil
+	}
+	fmt.Println("conformance: set-up: apt-get install swtpm")
+	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "swtpm"}} {
+		if output, err := exec.Command("apt-get", append([]string{"-qq"}, args...)...).CombinedOutput(); err != nil {
+			return fmt.Errorf("swtpm is not there and can't be installed: apt-get install swtpm, as root: %w\n%s", err, output)
+		}
+	}
+	return nil
+}
+
+// newTPM starts a software TPM with seeds of its own, which ends with the test.
+func newTPM(t *testing.T, keys device.TPMKeyType) *device.TPM {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "swtpm") // not the test's, whose name is too long for a socket
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	socket := filepath.Join(dir, "socket")
+	process := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--server", "type=unixio,path="+socket, "--flags", "not-need-init,startup-clear")
+	if err := process.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		process.Process.Kill()
+		process.Wait()
+	})
+	var conn net.Conn
+	for deadline := time.Now().Add(10 * time.Second); conn == nil; time.Sleep(10 * time.Millisecond) {
+		if conn, err = net.Dial("unix", socket); err != nil && time.Now().After(deadline) {
+			t.Fatalf("swtpm does not answer: %v", err)
+		}
+	}
+	t.Cleanup(func() { conn.Close() })
+	tpm, err := device.OpenTPM(transport.FromReadWriteCloser(conn), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tpm
+}
+
+// TestTPM provisions devices with software TPMs, which then send to their hub.
+func TestTPM(t *testing.T) {
+	if err := installTPM(); err != nil {
+		t.Fatal(err)
+	}
+	s := start(t, build(t), t.TempDir(), t.TempDir(), "instant")
+	authority, err := os.ReadFile(s.info.CAFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(authority)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+
+	for name, keys := range map[string]device.TPMKeyType{"rsa": device.TPMRSA, "ecc": device.TPMECC} {
+		t.Run(name, func(t *testing.T) {
+			tpm := newTPM(t, keys)
+			id := tpm.RegistrationID()
+			s.berth(t, nil, "enrollment", "create", id, "--tpm", tpm.EndorsementKey())
+			options := device.ProvisioningOptions{Host: s.info.ProvisioningHost, IDScope: s.info.IDScope, RegistrationID: id, TPM: tpm, RootCAs: roots}
+
+			// Twice, as a device that restarts does: each time by a challenge of its own.
+			for range 2 {
+				registration, err := device.Provision(ctx, options)
+				if err != nil {
+					t.Fatal(err)
+				}
+				state := registration.RegistrationState
+				client, err := device.Connect(ctx, device.HubOptions{Host: state.AssignedHub, DeviceID: state.DeviceID, TPM: tpm, RootCAs: roots})
+				if err != nil {
+					t.Fatal(err)
+				}
+				if err := client.Send(ctx, device.Message{Payload: []byte(`{"tpm":"` + name + `"}`)}); err != nil {
+					t.Error(err)
+				}
+				client.Close()
+			}
+			var messages []message
+			s.berth(t, &messages, "telemetry", "tail", "--device", id, "--from", "earliest", "--max", "2")
+			if len(messages) != 2 {
+				t.Errorf("%d messages arrived, want 2", len(messages))
+			}
+
+			other := options
+			other.TPM = newTPM(t, keys)
+			var refusal *fault.Error
+			if _, err := device.Provision(ctx, other); !errors.As(err, &refusal) || refusal.Code != fault.UnauthorizedAccess {
+				t.Errorf("another TPM: got %v, want 401002", err)
+			}
+			if check := lastCheck(t, s, id); check != "enrolled endorsement key" {
+				t.Errorf("another TPM failed at %q", check)
+			}
+		})
+	}
+	s.stop(t)
+}
+
+// lastCheck returns the check at which a device was refused last.
+func lastCheck(t *testing.T, s *server, registrationID string) string {
+	t.Helper()
+	var attempts []struct {
+		Outcome string
+		Checks  []struct{ Name string }
+	}
+	s.berth(t, &attempts, "attempts", registrationID)
+	if len(attempts) == 0 || attempts[0].Outcome != "refused" || len(attempts[0].Checks) == 0 {
+		t.Fatalf("the attempts of %s are %+v, want a refusal first", registrationID, attempts)
+	}
+	return attempts[0].Checks[len(attempts[0].Checks)-1].Name
+}
