@@ -44,7 +44,7 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"the provisioning service's", `{"errorCode":404201,"trackingId":"t1","message":"None; none at all"}`, 404, nil, "404201 EnrollmentNotFound: None; none at all", fault.EnrollmentNotFound, 0},
 		{"a hub's", `{"Message":"ErrorCode:DeviceNotFound;There is none","ExceptionMessage":"Tracking ID:t1"}`, 404, map[string]string{"x-ms-request-id": "t1"}, "404001 DeviceNotFound: There is none", fault.DeviceNotFound, 0},
-		{"a hub's of another version", `{"Message":"ErrorCode:Unheard;Of"}`, 409, map[string]string{"x-ms-request-id": "t1"}, "409000 Error409000: Of", 409000, 0},
+		{"a hub's of another version", `{"Message":"ErrorCode:Unheard;Of"}`, 410, map[string]string{"x-ms-request-id": "t1"}, "410000 Error410000: Of", 410000, 0},
 		{"one that asks to wait", `{"errorCode":429001,"trackingId":"t1","message":"Slower"}`, 429, map[string]string{"Retry-After": "7"}, "Slower", 429001, 7 * time.Second},
 		{"a proxy's", "<html>Bad gateway</html>", 502, nil, "502 Bad Gateway: <html>", 0, 0},
 		{"one without a word", "", 503, nil, "503 Service Unavailable", 0, 0},
