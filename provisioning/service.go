@@ -184,9 +184,12 @@ func (s *Service) Authorize(ctx context.Context, token, right string) (policy st
 	return found.Name, err
 }
 
+// createPolicies gives a new service a policy of all rights.
 func (s *Service) createPolicies(ctx context.Context) error {
-	owner := credential.NewPolicy("provisioningserviceowner",
-		ServiceConfig, EnrollmentRead, EnrollmentWrite, RegistrationStatusRead, RegistrationStatusWrite)
+	if policies, err := s.Policies(ctx); err != nil || Owner(policies).Name != "" {
+		return err
+	}
+	owner := credential.NewPolicy(ownerPolicy, allRights...)
 	_, err := s.config.Documents.Commit(ctx, s.policies.Put(owner.Name, store.Absent, owner))
 	if _, exists := store.IsConflict(err); exists {
 		return nil

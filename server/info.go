@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -60,4 +61,14 @@ func (i Info) write(dataDir string) error {
 		return err
 	}
 	return writeFile(infoFile(dataDir), append(text, '\n'), 0o600)
+}
+
+// policiesChanged writes down anew how the server is reached: a key in there may
+// be another now.
+func (s *Server) policiesChanged() {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	if err := s.describe(context.Background()); err != nil {
+		s.config.Logger.Error("the data folder has an old key", "error", err)
+	}
 }

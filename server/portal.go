@@ -48,7 +48,7 @@ func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLi
 
 // web is what HTTPS serves: the portal below its path, and the services.
 func (s *Server) web() http.Handler {
-	services := rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, Issuer: s.issuer, Audit: s.audit, LoginLink: s.LoginLink, CreateHub: s.CreateHub, Logger: s.config.Logger})
+	services := rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, Issuer: s.issuer, Audit: s.audit, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged, Logger: s.config.Logger})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, portal.Root):

@@ -194,7 +194,7 @@ func (s *Server) describe(ctx context.Context) error {
 	info := Info{
 		IDScope: s.provisioning.IDScope(), ProvisioningHost: s.config.Host, CAFile: caFile,
 		PortalURL:                    fmt.Sprintf("http://127.0.0.1:%d/", portOf(s.listeners.portal)),
-		ProvisioningConnectionString: connectionString(s.config.Host, policies, "provisioningserviceowner"),
+		ProvisioningConnectionString: connectionString(s.config.Host, policies, provisioning.Owner(policies).Name),
 		Ports:                        Ports{MQTT: portOf(s.listeners.mqtt), HTTPS: portOf(s.listeners.https), Portal: portOf(s.listeners.portal)},
 	}
 	for _, h := range s.hubs.All() {

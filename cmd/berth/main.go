@@ -77,7 +77,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 		commands []*cobra.Command
 	}{
 		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info(), c.portal()}},
-		{identityGroup, []*cobra.Command{c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(), c.credential(), c.device(), c.hubs(), c.network(), c.allocate()}},
+		{identityGroup, []*cobra.Command{c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(), c.credential(), c.device(), c.hubs(), c.network(), c.allocate(), c.policy()}},
 		{lookGroup, []*cobra.Command{c.attempts(), c.audit(), c.lockout(), c.telemetry(), c.misbehave()}},
 	} {
 		for _, command := range group.commands {

@@ -73,7 +73,7 @@ func newHouse(t testing.TB) *house {
 	must(err)
 	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: time.Now})
 	must(err)
-	h := &house{t: t, config: Config{Provisioning: dps, Issuer: issuer, Audit: audit.Open(documents, time.Now), Hubs: hub.NewDirectory(iot), Logger: logger}}
+	h := &house{t: t, config: Config{Provisioning: dps, Issuer: issuer, Audit: audit.Open(documents, time.Now), Hubs: hub.NewDirectory(iot), PoliciesChanged: func() {}, Logger: logger}}
 	h.config.MQTT = func(conn net.Conn, peer mqtt.Peer) {
 		defer conn.Close()
 		io.Copy(conn, conn) // an echo is enough here

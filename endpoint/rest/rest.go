@@ -40,14 +40,17 @@ type Config struct {
 	Audit        *audit.Log
 	LoginLink    func(ctx context.Context, role string) (credential.LoginLink, error)
 	CreateHub    func(ctx context.Context, name, host string) (provisioning.HubLink, error)
-	Logger       *slog.Logger
+	// PoliciesChanged is told that keys or rights of the provisioning service's
+	// policies are others now.
+	PoliciesChanged func()
+	Logger          *slog.Logger
 }
 
 // New returns the handler of all services on one listener. The shape of the
 // path tells which service a request is for; among several hubs, the Host does.
 func New(config Config) http.Handler {
 	h := &handler{Config: config}
-	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.credentials(), h.unserved()} {
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.credentials(), h.policies(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
 	return h

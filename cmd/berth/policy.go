@@ -1,0 +1,172 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+func (c *cli) policy() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "policy",
+		Short: "Shared access policies: who may do what with the provisioning service",
+		Long: `Shared access policies of the provisioning service. A back end signs its requests
+with a key of one, and may do what the policy has the rights for: ServiceConfig
+(also to manage the policies), EnrollmentRead, EnrollmentWrite,
+RegistrationStatusRead and RegistrationStatusWrite.`,
+		Example: `  berth policy create dashboard --rights EnrollmentRead,RegistrationStatusRead
+  berth policy show dashboard
+  berth policy regenerate-key dashboard primary`,
+	})
+	command.AddCommand(c.policyCreate(), c.policyShow(), c.policyList(), c.policyRights(), c.policyRegenerateKey(), c.policyDelete())
+	return command
+}
+
+// describePolicy shows a policy with its keys. Lists for people leave them out.
+func (c *cli) describePolicy(w io.Writer, service *backend.Provisioning, p provisioning.SharedAccessPolicy) {
+	connection := credential.ConnectionString{HostName: service.Host(), SharedAccessKeyName: p.Name, SharedAccessKey: p.PrimaryKey}
+	record(w,
+		field{"Name", p.Name},
+		field{"Rights", strings.Join(p.Rights, ", ")},
+		field{"Primary key", p.PrimaryKey},
+		field{"Secondary key", p.SecondaryKey},
+		field{"Connection string", connection.String()},
+		field{"ETag", p.ETag})
+}
+
+// onPolicy is a command that does something to a policy and shows it.
+func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error)) *cobra.Command {
+	command.RunE = func(command *cobra.Command, args []string) error {
+		service, err := c.target.provisioning()
+		if err != nil {
+			return err
+		}
+		policy, err := do(command.Context(), service, args)
+		if err != nil {
+			return err
+		}
+		return c.print(policy, func(w io.Writer) { c.describePolicy(w, service, policy) })
+	}
+	return command
+}
+
+var errNoRights = usageError{errors.New("--rights names what the policy may do, and is missing")}
+
+// rightsFlag is --rights, which names the rights of a policy.
+func rightsFlag(command *cobra.Command, rights *[]string) {
+	command.Flags().StringSliceVar(rights, "rights", nil, "its `rights`, separated by commas")
+	command.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions([]cobra.Completion{
+		provisioning.ServiceConfig, provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
+		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// ifMatchFlag is --etag, the condition of a change.
+func ifMatchFlag(command *cobra.Command, etag *string) {
+	command.Flags().StringVar(etag, "etag", "", "only if the policy still has this `ETag`, as show prints it")
+}
+
+func (c *cli) policyCreate() *cobra.Command {
+	var rights []string
+	command := c.onPolicy(&cobra.Command{
+		Use:     "create NAME --rights RIGHT,…",
+		Short:   "Create a policy, with fresh keys",
+		Example: "  berth policy create dashboard --rights EnrollmentRead,RegistrationStatusRead",
+		Args:    exactly("NAME"),
+	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+		if len(rights) == 0 {
+			return provisioning.SharedAccessPolicy{}, errNoRights
+		}
+		return service.CreatePolicy(ctx, args[0], rights)
+	})
+	rightsFlag(command, &rights)
+	return command
+}
+
+func (c *cli) policyShow() *cobra.Command {
+	return c.onPolicy(&cobra.Command{Use: "show NAME", Short: "Show a policy with its keys and connection string", Args: exactly("NAME")},
+		func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+			return service.Policy(ctx, args[0])
+		})
+}
+
+func (c *cli) policyList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the policies and their rights",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			policies, err := service.Policies(command.Context())
+			if err != nil {
+				return err
+			}
+			return printList(c, policies, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p provisioning.SharedAccessPolicy) []string {
+				return []string{p.Name, strings.Join(p.Rights, ", ")}
+			})
+		},
+	}
+}
+
+func (c *cli) policyRights() *cobra.Command {
+	var rights []string
+	var etag string
+	command := c.onPolicy(&cobra.Command{
+		Use:   "rights NAME --rights RIGHT,…",
+		Short: "Give a policy other rights; its keys stay",
+		Args:  exactly("NAME"),
+	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+		if len(rights) == 0 {
+			return provisioning.SharedAccessPolicy{}, errNoRights
+		}
+		return service.SetPolicyRights(ctx, args[0], rights, etag)
+	})
+	rightsFlag(command, &rights)
+	ifMatchFlag(command, &etag)
+	return command
+}
+
+func (c *cli) policyRegenerateKey() *cobra.Command {
+	var etag string
+	command := c.onPolicy(&cobra.Command{
+		Use:   "regenerate-key NAME primary|secondary",
+		Short: "Make a key of a policy anew, so that the old one is worth nothing",
+		Long: `Makes a key of a policy anew. Requests signed with the old one are refused from
+then on. To change keys without a gap, let every back end use the secondary key,
+make the primary one anew, let them use that, and make the secondary one anew.`,
+		Args: exactly("NAME", "primary|secondary"),
+	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+		return service.RegeneratePolicyKey(ctx, args[0], args[1], etag)
+	})
+	ifMatchFlag(command, &etag)
+	return command
+}
+
+func (c *cli) policyDelete() *cobra.Command {
+	var etag string
+	command := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Delete a policy",
+		Long: `Deletes a policy. Who signs with its keys is refused from then on. The last one
+that has all rights stays: without it nobody could manage the service.`,
+		Args: exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.DeletePolicy(command.Context(), args[0], etag)
+		},
+	}
+	ifMatchFlag(command, &etag)
+	return command
+}

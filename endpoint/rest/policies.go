@@ -1,0 +1,82 @@
+package rest
+
+import "github.com/berth-iot/berth/provisioning"
+
+// policies are the operations on the provisioning service's shared access
+// policies, which Azure has in its management API. They show keys, so even to read
+// takes the right to configure.
+func (h *handler) policies() []route {
+	const (
+		all = "/berth/provisioning/policies"
+		one = all + "/{name}"
+	)
+	return []route{
+		{"GET", all, provisioningAPI, provisioning.ServiceConfig, 0, listPolicies},
+		{"POST", all, provisioningAPI, provisioning.ServiceConfig, smallBody, createPolicy},
+		{"GET", one, provisioningAPI, provisioning.ServiceConfig, 0, getPolicy},
+		{"PUT", one, provisioningAPI, provisioning.ServiceConfig, smallBody, putPolicy},
+		{"DELETE", one, provisioningAPI, provisioning.ServiceConfig, 0, deletePolicy},
+		{"POST", one + "/regenerateKey", provisioningAPI, provisioning.ServiceConfig, smallBody, regeneratePolicyKey},
+	}
+}
+
+// policyBody is what is sent of a policy: the service makes its keys.
+type policyBody struct {
+	Name   string   `json:"keyName"` // of a new one
+	Rights []string `json:"rights"`
+}
+
+func listPolicies(c *call) (any, error) {
+	return c.Provisioning.SharedAccessPolicies(c.Context())
+}
+
+func getPolicy(c *call) (any, error) {
+	policy, err := c.Provisioning.SharedAccessPolicy(c.Context(), c.parameters["name"])
+	return c.tagged(policy, policy.ETag, err)
+}
+
+func createPolicy(c *call) (any, error) {
+	var body policyBody
+	if err := c.decode(&body); err != nil {
+		return nil, err
+	}
+	policy, err := c.Provisioning.CreateSharedAccessPolicy(c.Context(), body.Name, body.Rights)
+	return c.tagged(policy, policy.ETag, err)
+}
+
+func putPolicy(c *call) (any, error) {
+	var body policyBody
+	if err := c.decode(&body); err != nil {
+		return nil, err
+	}
+	policy, err := c.Provisioning.SetPolicyRights(c.Context(), c.parameters["name"], body.Rights, c.Header.Get("If-Match"))
+	return c.changedPolicy(policy, err)
+}
+
+func regeneratePolicyKey(c *call) (any, error) {
+	var wanted struct {
+		Key string `json:"key"` // primary or secondary
+	}
+	if err := c.decode(&wanted); err != nil {
+		return nil, err
+	}
+	policy, err := c.Provisioning.RegeneratePolicyKey(c.Context(), c.parameters["name"], wanted.Key, c.Header.Get("If-Match"))
+	return c.changedPolicy(policy, err)
+}
+
+func deletePolicy(c *call) (any, error) {
+	err := c.Provisioning.DeleteSharedAccessPolicy(c.Context(), c.parameters["name"], c.Header.Get("If-Match"))
+	if err == nil {
+		c.PoliciesChanged()
+	}
+	return nil, err
+}
+
+// changedPolicy tells the server of the change, which may be of the key that it
+// has written down.
+func (c *call) changedPolicy(policy provisioning.SharedAccessPolicy, err error) (any, error) {
+	if err == nil {
+		c.PoliciesChanged()
+	}
+	return c.tagged(policy, policy.ETag, err)
+}
