@@ -3,20 +3,11 @@
 'use strict';
 
 const assert = require('node:assert/strict');
-const { execFileSync } = require('node:child_process');
-const fs = require('node:fs');
-const os = require('node:os');
-const path = require('node:path');
 const { test } = require('node:test');
 const { provisioning, refused } = require('./berth');
+const { authority } = require('./factory');
 
 const byKey = (enrollmentGroupId, properties = {}) => ({ enrollmentGroupId, attestation: { type: 'symmetricKey', symmetricKey: {} }, ...properties });
-
-function authority(name) {
-  const folder = fs.mkdtempSync(path.join(os.tmpdir(), 'berth-'));
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '30', '-subj', `/CN=${name}`, '-keyout', 'ca.key', '-out', 'ca.pem'], { cwd: folder, stdio: 'ignore' });
-  return fs.readFileSync(path.join(folder, 'ca.pem'), 'utf8');
-}
 
 test('a group by key: create, get, update, delete', async () => {
   const { responseBody: created } = await provisioning.createOrUpdateEnrollmentGroup(byKey('node-keys', { initialTwin: { tags: { site: 'harbour' } } }));
