@@ -34,7 +34,7 @@ func TestSDKs(t *testing.T) {
 	for _, module := range []string{"test_twin", "test_symmetric_key", "test_reconnect", "test_refusals", "test_provisioning_key", "test_group", "test_custom_allocation"} {
 		t.Run("python/"+module, func(t *testing.T) { instant.run(t, python("-m", "unittest", "-v", module)) })
 	}
-	for _, file := range []string{"enrollments", "groups", "provisioning", "registry", "device", "refusals"} {
+	for _, file := range []string{"enrollments", "groups", "provisioning", "operations", "registry", "device", "refusals"} {
 		t.Run("node/"+file, func(t *testing.T) { instant.run(t, node("--test", file+".test.js")) })
 	}
 	t.Run("attempts", func(t *testing.T) { refusalsExplained(t, instant) })
