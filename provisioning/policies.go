@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
@@ -93,7 +94,8 @@ func (s *Service) CreateSharedAccessPolicy(ctx context.Context, name string, rig
 		return SharedAccessPolicy{}, fault.New(fault.Conflict, "The service has %d shared access policies, which is the limit. Delete one that nobody uses", maxPolicies)
 	}
 	policy := credential.NewPolicy(name, rights...)
-	etags, err := s.config.Documents.Commit(ctx, s.policies.Put(key(name), store.Absent, policy))
+	etags, err := s.config.Documents.Commit(ctx, append([]store.Change{s.policies.Put(key(name), store.Absent, policy)},
+		s.config.Audit.Change(ctx, audit.Created, audit.AccessPolicy, name, nil, nil)...)...)
 	if _, exists := store.IsConflict(err); exists {
 		return SharedAccessPolicy{}, fault.New(fault.Conflict, "There is a shared access policy %q already. Change its rights, or choose another name", name)
 	}
@@ -147,12 +149,11 @@ func (s *Service) changePolicy(ctx context.Context, name, ifMatch string, change
 			return SharedAccessPolicy{}, err
 		}
 		match, changed := store.ETag(unquote(prior.ETag)), prior.Policy
-		step := s.policies.Delete(key(name), match)
+		steps := append([]store.Change{s.policies.Delete(key(name), match)}, s.config.Audit.Change(ctx, audit.Deleted, audit.AccessPolicy, prior.Name, nil, nil)...)
 		if change != nil {
 			change(&changed)
-			step = s.policies.Put(key(name), match, changed)
+			steps = append([]store.Change{s.policies.Put(key(name), match, changed)}, s.config.Audit.Change(ctx, audit.Updated, audit.AccessPolicy, prior.Name, prior.Policy, changed)...)
 		}
-		steps := []store.Change{step}
 		if isOwner(prior.Policy) && (change == nil || !isOwner(changed)) {
 			heir, err := s.anotherOwner(ctx, prior.Name)
 			if err != nil {

@@ -20,7 +20,7 @@ func (h *house) authorizes(policy SharedAccessPolicy, key, right string) bool {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	err = h.Authorize(context.Background(), token, right)
+	_, err = h.Authorize(context.Background(), token, right)
 	if err != nil && !errors.Is(err, fault.UnauthorizedAccess) {
 		h.t.Fatal(err)
 	}

@@ -137,6 +137,12 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 	if enrollment.policy() == Custom {
 		return false, nil
 	}
+	if enrollment.Attestation.Type == byTPM {
+		var err error
+		if enrollment, err = s.withTPMKeys(ctx, enrollment); err != nil {
+			return false, err
+		}
+	}
 	for {
 		pending, changes, err := s.begun(ctx, job.intent, enrollment)
 		if err != nil {

@@ -82,7 +82,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	}
 	x.evidence.TPM, x.evidence.Returning = readTPM(body), false
 	admitted, err := x.admit(ctx, &trace)
-	if errors.Is(err, fault.UnauthorizedAccess) {
+	if _, failed := trace.Failed(); failed && errors.Is(err, fault.UnauthorizedAccess) {
 		x.service.failed(ctx, x.evidence.RemoteAddr)
 	}
 	var asked request
