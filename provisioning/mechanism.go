@@ -1,7 +1,9 @@
 package provisioning
 
 import (
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"strings"
 
 	"github.com/berth-iot/berth/credential"
@@ -113,7 +115,8 @@ func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) 
 
 // completeCertificate replaces a certificate by what it says: what comes out of
 // the service is never the certificate. An enrollment that was read, changed
-// and is written back carries only what it says; then it must say the same.
+// and is written back carries only what it says; so does one that was exported
+// elsewhere, of which the thumbprint is enough.
 func completeCertificate(which string, certificate, before *X509Certificate) error {
 	if certificate == nil {
 		return nil
@@ -122,10 +125,17 @@ func completeCertificate(which string, certificate, before *X509Certificate) err
 		if certificate.Info == nil {
 			return nil
 		}
-		if before == nil || before.Info == nil || !strings.EqualFold(before.Info.SHA256Thumbprint, certificate.Info.SHA256Thumbprint) {
-			return fault.New(fault.ArgumentInvalid, "The %s certificate is missing: info alone is enough only for the certificate that is enrolled already", fault.Word(which))
+		thumbprint := strings.ToUpper(certificate.Info.SHA256Thumbprint)
+		if before != nil && before.Info != nil && before.Info.SHA256Thumbprint == thumbprint {
+			certificate.Info = before.Info
+			return nil
 		}
-		certificate.Info = before.Info
+		if digits, err := hex.DecodeString(thumbprint); err != nil || len(digits) != sha256.Size {
+			return fault.New(fault.ArgumentInvalid, "The %s certificate is missing: without it, info must have its sha256Thumbprint of 64 hexadecimal digits", fault.Word(which))
+		}
+		known := *certificate.Info
+		known.SHA256Thumbprint, known.SHA1Thumbprint = thumbprint, strings.ToUpper(known.SHA1Thumbprint)
+		certificate.Info = &known
 		return nil
 	}
 	parsed, err := credential.ParseCertificates([]byte(certificate.Certificate))

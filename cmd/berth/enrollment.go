@@ -19,7 +19,7 @@ func (c *cli) enrollment() *cobra.Command {
 		Use:   "enrollment",
 		Short: "Individual enrollments: the devices that may come in",
 	})
-	command.AddCommand(c.enrollmentCreate(), c.enrollmentShow(), c.enrollmentList(), c.enrollmentUpdate(), c.enrollmentDelete())
+	command.AddCommand(c.enrollmentCreate(), c.enrollmentShow(), c.enrollmentList(), c.enrollmentUpdate(), c.enrollmentDelete(), c.enrollmentImport(), c.enrollmentExport())
 	return command
 }
 

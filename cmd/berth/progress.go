@@ -1,0 +1,95 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+// progressBar shows on a terminal how far a long piece of work has come. Elsewhere
+// it says nothing but the lines it is given.
+type progressBar struct {
+	out      io.Writer
+	terminal bool
+	what     string
+	total    int64 // 0 when it is not known
+
+	mutex sync.Mutex
+	done  int64
+	begun time.Time
+	shown time.Time
+}
+
+// progressEvery is the time between two pictures.
+const progressEvery = 100 * time.Millisecond
+
+func (c *cli) newProgress(what string, total int64) *progressBar {
+	return &progressBar{out: c.stderr, terminal: isTerminal(c.stderr), what: what, total: total, begun: time.Now()}
+}
+
+// isTerminal reports whether a person looks at what is written.
+func isTerminal(w io.Writer) bool {
+	file, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	about, err := file.Stat()
+	return err == nil && about.Mode()&os.ModeCharDevice != 0
+}
+
+// add counts what is done.
+func (p *progressBar) add(n int64) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	p.done += n
+	if now := time.Now(); p.terminal && now.Sub(p.shown) >= progressEvery {
+		p.shown = now
+		p.draw(now)
+	}
+}
+
+// Write counts bytes.
+func (p *progressBar) Write(b []byte) (int, error) {
+	p.add(int64(len(b)))
+	return len(b), nil
+}
+
+const barWidth = 30
+
+func (p *progressBar) draw(now time.Time) {
+	rate := float64(p.done) / max(now.Sub(p.begun).Seconds(), 0.001)
+	if p.total <= 0 {
+		fmt.Fprintf(p.out, "\r\x1b[K%d %s, %.0f/s", p.done, p.what, rate)
+		return
+	}
+	part := min(float64(p.done)/float64(p.total), 1)
+	bar := make([]rune, barWidth)
+	for i := range bar {
+		if bar[i] = '·'; float64(i) < part*barWidth {
+			bar[i] = '█'
+		}
+	}
+	fmt.Fprintf(p.out, "\r\x1b[K%s %3.0f %%  %d of %d %s, %.0f/s", string(bar), 100*part, p.done, p.total, p.what, rate)
+}
+
+// line writes a line above the picture.
+func (p *progressBar) line(text string) {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.terminal {
+		fmt.Fprint(p.out, "\r\x1b[K")
+	}
+	fmt.Fprintln(p.out, text)
+}
+
+// end takes the picture away.
+func (p *progressBar) end() {
+	p.mutex.Lock()
+	defer p.mutex.Unlock()
+	if p.terminal && !p.shown.IsZero() {
+		p.draw(time.Now())
+		fmt.Fprintln(p.out)
+	}
+}
