@@ -34,8 +34,9 @@ func installTPM() error {
 	return nil
 }
 
-// newTPM starts a software TPM with seeds of its own, which ends with the test.
-func newTPM(t *testing.T, keys device.TPMKeyType) *device.TPM {
+// startTPM starts a software TPM with seeds of its own, which ends with the test,
+// and returns its socket.
+func startTPM(t *testing.T) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "swtpm") // not the test's, whose name is too long for a socket
 	if err != nil {
@@ -51,11 +52,22 @@ func newTPM(t *testing.T, keys device.TPMKeyType) *device.TPM {
 		process.Process.Kill()
 		process.Wait()
 	})
-	var conn net.Conn
-	for deadline := time.Now().Add(10 * time.Second); conn == nil; time.Sleep(10 * time.Millisecond) {
-		if conn, err = net.Dial("unix", socket); err != nil && time.Now().After(deadline) {
-			t.Fatalf("swtpm does not answer: %v", err)
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(socket); err == nil {
+			return socket
 		}
+		if time.Now().After(deadline) {
+			t.Fatal("swtpm has not opened its socket in 10 s")
+		}
+	}
+}
+
+// newTPM makes the keys of a software TPM ready.
+func newTPM(t *testing.T, keys device.TPMKeyType) *device.TPM {
+	t.Helper()
+	conn, err := net.Dial("unix", startTPM(t))
+	if err != nil {
+		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
 	tpm, err := device.OpenTPM(transport.FromReadWriteCloser(conn), keys)
@@ -120,6 +132,7 @@ func TestTPM(t *testing.T) {
 			}
 		})
 	}
+	t.Run("node", func(t *testing.T) { s.run(t, node("--test", "tpm.test.js"), "SWTPM="+startTPM(t)) })
 	s.stop(t)
 }
 
