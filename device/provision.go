@@ -24,6 +24,7 @@ type ProvisioningOptions struct {
 	Certificate    *tls.Certificate // for an enrollment with X.509 attestation
 	SASKey         string           // base64, for one with a symmetric key instead; in a group, the key derived for this device
 	TPM            *TPM             // for one with a TPM instead, over HTTPS; it holds the key of the hub in the end
+	Token          string           // a shared access signature in place of SASKey, sent as it is
 	RootCAs        *x509.CertPool   // trusted authorities; the system's when nil
 	WebSocket      bool
 	Payload        json.RawMessage // custom data, optional
@@ -87,6 +88,9 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 			return Registration{}, fmt.Errorf("make the token of %s: %w", o.RegistrationID, err)
 		}
 		connect.Password, connect.HasPassword = []byte(token), true
+	}
+	if o.Token != "" {
+		connect.Password, connect.HasPassword = []byte(o.Token), true
 	}
 	client, err := to.dial(ctx, connect, func(topic string, payload []byte) { asked.receive(topic, payload) })
 	if err != nil {

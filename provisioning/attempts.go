@@ -38,10 +38,14 @@ func (s *Service) Attempts(ctx context.Context, filter AttemptFilter) ([]attest.
 	if filter.Max <= 0 {
 		filter.Max = 100
 	}
-	return s.attempts.list(ctx, filter)
+	found, err := s.attempts.list(ctx, filter)
+	for i := range found {
+		found[i].Case = nil
+	}
+	return found, err
 }
 
-// Attempt returns one attempt by its sequence. It returns fault 404000 when it is
+// Attempt returns one attempt by its sequence, with its case. It returns fault 404000 when it is
 // not in the log, or no longer.
 func (s *Service) Attempt(ctx context.Context, sequence int64) (attest.Attempt, error) {
 	s.attempts.settle()
@@ -128,7 +132,7 @@ func (a *attempts) record(attempt attest.Attempt) {
 	a.mutex.Lock()
 	token := a.appended
 	a.appended++
-	attempt.Checks = nil // they are in the log
+	attempt.Checks, attempt.Case = nil, nil // they are in the log
 	a.waiting[token] = attempt
 	a.mutex.Unlock()
 	a.log.Append(0, encoded, a, token)

@@ -120,16 +120,32 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 		*trace = append(*trace, failed...)
 		return admitted{}, attest.NotAdmitted, nil
 	}
-	leaf := evidence.Certificates[0]
-	if bytes.Equal(leaf.RawIssuer, leaf.RawSubject) {
-		trace.Fail("enrollment", "none, and no group for a certificate that signs itself", "an individual enrollment "+evidence.RegistrationID,
-			"Enroll the device: berth enrollment create "+evidence.RegistrationID+" --x509 FILE")
-	} else {
-		trace.Fail("enrollment", "none; the device sent "+attest.Describe(evidence.Certificates),
-			"an individual enrollment "+evidence.RegistrationID+", or a group of an authority in that chain",
-			"Enroll the device's certificate, or make a group with the certificate that signed it. If there is such a group, let the device send the certificates in between too")
-	}
+	unknownSigner(trace, evidence, known.certificates)
 	return admitted{}, attest.NotAdmitted, nil
+}
+
+// unknownSigner says why no group lets the device's certificate in. known are the
+// authorities of the service that its chain leads over.
+func unknownSigner(trace *attest.Trace, evidence attest.Evidence, known []*x509.Certificate) {
+	id, sent := evidence.RegistrationID, attest.Describe(evidence.Certificates)
+	leaf, top := evidence.Certificates[0], attest.Top(evidence.Certificates)
+	switch {
+	case bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
+		trace.Fail("enrollment", "none, and no group for a certificate that signs itself", "an individual enrollment "+id,
+			"Enroll the device: berth enrollment create "+id+" --x509 FILE")
+	case len(known) > 0:
+		trace.Fail("enrollment", "none; the chain leads to the certificate authority "+known[len(known)-1].Subject.String()+", which no group names", "a group that names that authority",
+			"Verify the authority if it is not yet, and make a group of it: berth group create NAME --authority AUTHORITY")
+	case len(evidence.Certificates) == 1:
+		trace.Fail("enrollment", "none; the device sent its own certificate alone: "+sent, "an individual enrollment "+id+", a group of "+leaf.Issuer.String()+", or the certificates in between",
+			"If a group has an authority above "+leaf.Issuer.String()+", let the device send the certificates in between, its own first; some TLS libraries send none, then upload them as certificate authorities. Else make a group with the certificate of "+leaf.Issuer.String())
+	case bytes.Equal(top.RawIssuer, top.RawSubject):
+		trace.Fail("enrollment", "none; the chain is whole and leads to the root "+top.Subject.String()+": "+sent, "a group of an authority in that chain",
+			"Make a group with that root or with one of the certificates in between, or sign the device with an authority that is enrolled")
+	default:
+		trace.Fail("enrollment", "none; the chain ends at "+top.Subject.String()+", signed by "+top.Issuer.String()+", which was not sent: "+sent, "an individual enrollment "+id+", or a group of an authority in that chain",
+			"Let the device send the certificate of "+top.Issuer.String()+" too, or upload it as a certificate authority, or make a group with it")
+	}
 }
 
 // stillTrusted checks the authority that a group names, as it is now: it may have

@@ -43,6 +43,7 @@ type intent struct {
 	RemoteAddr     string               `json:"remoteAddress,omitempty"`
 	IDScope        string               `json:"idScope,omitempty"`
 	Trace          attest.Trace         `json:"trace,omitempty"`
+	Case           json.RawMessage      `json:"case,omitempty"`    // see attest.Attempt
 	Payload        json.RawMessage      `json:"payload,omitempty"` // the device's, for custom allocation
 	CSR            string               `json:"csr,omitempty"`     // that the device sent, checked
 }
@@ -115,6 +116,9 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	}
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload
 	job.intent.CSR, job.intent.Trace = asked.CSR, trace
+	if c, err := s.caseOf(ctx, evidence); err == nil { // without one the attempt is less, and not wrong
+		job.intent.Case = c.encoded()
+	}
 	done, err := s.assignAtOnce(ctx, job, device.enrollment)
 	if done {
 		return job, nil
@@ -587,7 +591,7 @@ func (i intent) attempt(result record, trace attest.Trace, now time.Time) attest
 	attempt := attest.Attempt{
 		Time: now.UTC(), RegistrationID: i.RegistrationID, Enrolled: true, IDScope: i.IDScope,
 		Protocol: i.Protocol, RemoteAddress: i.RemoteAddr,
-		Outcome: attest.Assigned, Hub: result.AssignedHub, DeviceID: result.DeviceID, Checks: trace,
+		Outcome: attest.Assigned, Hub: result.AssignedHub, DeviceID: result.DeviceID, Checks: trace, Case: i.Case,
 	}
 	if result.Status != StatusAssigned {
 		attempt.Outcome, attempt.Hub, attempt.DeviceID = attest.Failed, "", ""
@@ -606,6 +610,9 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, trace a
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
 	}
 	attempt.Enrolled = s.enrolledAs(ctx, evidence.RegistrationID)
+	if c, err := s.caseOf(ctx, evidence); err == nil {
+		attempt.Case = c.encoded()
+	}
 	check, _ := trace.Failed()
 	s.attempts.record(attempt)
 	s.tally.count(attest.Refused)

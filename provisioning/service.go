@@ -100,23 +100,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if config.Pace == "" {
 		config.Pace = Instant
 	}
-	s := &Service{
-		config:         config,
-		enrollments:    store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
-		registrations:  store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
-		groups:         store.Table[storedGroup]{Documents: config.Documents, Collection: "provisioning/groups"},
-		signers:        store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
-		members:        store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},
-		authorities:    store.Table[storedAuthority]{Documents: config.Documents, Collection: "provisioning/authorities"},
-		authorityNames: store.Table[string]{Documents: config.Documents, Collection: "provisioning/authority-names"},
-		intents:        store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
-		policies:       store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
-	}
-	s.misbehaviours.Table = store.Table[Misbehaviour]{Documents: config.Documents, Collection: "provisioning/misbehaviours"}
-	s.links.Table = store.Table[storedLink]{Documents: config.Documents, Collection: "provisioning/links"}
-	s.lockouts.Table = store.Table[LockedOut]{Documents: config.Documents, Collection: "provisioning/lockouts"}
-	s.throttles = newThrottles(config.Limits)
-	s.networks.Table = store.Table[Network]{Documents: config.Documents, Collection: "provisioning/networks"}
+	s := newService(config)
 	s.closing = make(chan struct{})
 	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
 	if err := s.createPolicies(ctx); err != nil {
@@ -135,6 +119,28 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	s.always.Go(s.keepSweeping)
 	s.always.Go(s.measureLatencies)
 	return s, nil
+}
+
+// newService is a service with its tables and nothing that runs.
+func newService(config Config) *Service {
+	s := &Service{
+		config:         config,
+		enrollments:    store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
+		registrations:  store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
+		groups:         store.Table[storedGroup]{Documents: config.Documents, Collection: "provisioning/groups"},
+		signers:        store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
+		members:        store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},
+		authorities:    store.Table[storedAuthority]{Documents: config.Documents, Collection: "provisioning/authorities"},
+		authorityNames: store.Table[string]{Documents: config.Documents, Collection: "provisioning/authority-names"},
+		intents:        store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
+		policies:       store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
+	}
+	s.misbehaviours.Table = store.Table[Misbehaviour]{Documents: config.Documents, Collection: "provisioning/misbehaviours"}
+	s.links.Table = store.Table[storedLink]{Documents: config.Documents, Collection: "provisioning/links"}
+	s.lockouts.Table = store.Table[LockedOut]{Documents: config.Documents, Collection: "provisioning/lockouts"}
+	s.throttles = newThrottles(config.Limits)
+	s.networks.Table = store.Table[Network]{Documents: config.Documents, Collection: "provisioning/networks"}
+	return s
 }
 
 // Close waits for the assignments under way, at most until ctx ends; what is

@@ -2,17 +2,23 @@ package main
 
 import (
 	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 func (c *cli) attempts() *cobra.Command {
 	var filter provisioning.AttemptFilter
+	var save string
 	command := &cobra.Command{
 		Use:   "attempts [ID]",
 		Short: "Show who tried to register, what was checked, and what failed",
@@ -34,6 +40,9 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			if err != nil {
 				return err
 			}
+			if save != "" {
+				return c.saveAttempt(command.Context(), service, found, save)
+			}
 			if filter.RegistrationID != "" && len(found) > 0 && c.output != asJSON {
 				for _, attempt := range found {
 					describeAttempt(c.stdout, attempt)
@@ -51,8 +60,30 @@ every check of each attempt; the one that failed comes last, with advice.`,
 		},
 	}
 	command.Flags().BoolVar(&filter.Refused, "refused", false, "only those that were not assigned")
+	command.Flags().StringVar(&save, "save", "", "write the latest one to this `file`, with all that its judgement depended on: for berth explain")
 	command.Flags().IntVar(&filter.Max, "max", 0, "at most so many (0 is 100)")
 	return command
+}
+
+// saveAttempt writes the latest attempt to a file.
+func (c *cli) saveAttempt(ctx context.Context, service *backend.Provisioning, found []attest.Attempt, file string) error {
+	if len(found) == 0 {
+		return errors.New("there is no such attempt to be saved")
+	}
+	attempt, err := service.Attempt(ctx, found[0].Sequence)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(attempt, "", "  ")
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(file, append(text, '\n'), 0o600); err != nil {
+		return fmt.Errorf("save the attempt: %w", err)
+	}
+	return c.print(attempt, func(w io.Writer) {
+		fmt.Fprintf(w, "The attempt of %s at %s is in %s. Judge it again: berth explain %s\n", plain(attempt.RegistrationID), when(attempt.Time), file, file)
+	})
 }
 
 func outcome(a attest.Attempt) string {
@@ -69,7 +100,18 @@ func describeAttempt(w io.Writer, a attest.Attempt) {
 		fmt.Fprintf(w, " to %s as %s", a.Hub, a.DeviceID)
 	}
 	fmt.Fprintf(w, "  (%s from %s)\n", a.Protocol, a.RemoteAddress)
-	for _, check := range a.Checks {
+	describeChecks(w, a.Checks)
+	if a.Message != "" {
+		fmt.Fprintf(w, "  The device was told: %s\n", plain(a.Message))
+	}
+	if a.TrackingID != "" {
+		fmt.Fprintf(w, "  Tracking id %s\n", a.TrackingID)
+	}
+	fmt.Fprintln(w)
+}
+
+func describeChecks(w io.Writer, checks attest.Trace) {
+	for _, check := range checks {
 		if check.Passed {
 			fmt.Fprintf(w, "  passed  %s: %s\n", check.Name, plain(check.Saw))
 			continue
@@ -79,11 +121,4 @@ func describeAttempt(w io.Writer, a attest.Attempt) {
 			fmt.Fprintf(w, "          %s\n", plain(check.Advice))
 		}
 	}
-	if a.Message != "" {
-		fmt.Fprintf(w, "  The device was told: %s\n", plain(a.Message))
-	}
-	if a.TrackingID != "" {
-		fmt.Fprintf(w, "  Tracking id %s\n", a.TrackingID)
-	}
-	fmt.Fprintln(w)
 }

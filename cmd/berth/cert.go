@@ -20,9 +20,9 @@ import (
 func (c *cli) cert() *cobra.Command {
 	command := help(&cobra.Command{
 		Use:   "cert",
-		Short: "Certificates for tests and trials",
+		Short: "Certificates for tests and trials, and chains diagnosed before a device tries them",
 	})
-	command.AddCommand(c.certDevice())
+	command.AddCommand(c.certDevice(), c.certCheck())
 	return command
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net/http"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/berth-iot/berth/audit"
@@ -23,6 +24,8 @@ func (h *handler) management() []route {
 		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
 		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, attempts},
 		{"POST", "/berth/portal/links", provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},
+		{"GET", "/berth/provisioning/attempts/{sequence}", provisioningAPI, provisioning.RegistrationStatusRead, 0, oneAttempt},
+		{"POST", "/berth/provisioning/checkchain", provisioningAPI, provisioning.EnrollmentRead, smallBody, checkChain},
 		{"GET", "/berth/provisioning/audit", provisioningAPI, provisioning.ServiceConfig, 0, auditEntries},
 		{"GET", "/berth/provisioning/lockouts", provisioningAPI, provisioning.RegistrationStatusRead, 0, listLockouts},
 		{"DELETE", "/berth/provisioning/lockouts/{source}", provisioningAPI, provisioning.ServiceConfig, 0, liftLockout},
@@ -69,6 +72,29 @@ func pageOfDevices(c *call) (any, error) {
 	return page(c, func(prefix, after string, limit int) ([]hub.Device, string, error) {
 		return c.hub.Devices(c.Context(), prefix, after, limit)
 	})
+}
+
+// oneAttempt is an attempt with all that its judgement depended on.
+func oneAttempt(c *call) (any, error) {
+	sequence, err := strconv.ParseInt(c.parameters["sequence"], 10, 64)
+	if err != nil {
+		return nil, fault.New(fault.ArgumentInvalid, "The sequence of an attempt is a number, not %.32q", c.parameters["sequence"])
+	}
+	attempt, err := c.Provisioning.Attempt(c.Context(), sequence)
+	return attempt, err
+}
+
+// checkChain judges a chain before any device comes with it.
+func checkChain(c *call) (any, error) {
+	var asked struct {
+		Certificates   string `json:"certificates"` // PEM, the device's own first
+		RegistrationID string `json:"registrationId"`
+	}
+	if err := c.decode(&asked); err != nil {
+		return nil, err
+	}
+	judgement, err := c.Provisioning.CheckChain(c.Context(), []byte(asked.Certificates), asked.RegistrationID)
+	return judgement, err
 }
 
 // auditEntries are the changes that operators made, the latest first.

@@ -1,6 +1,9 @@
 package attest
 
-import "time"
+import (
+	"encoding/json"
+	"time"
+)
 
 // Attempt is one try of a device to register: who, from where, what was
 // checked, and how it ended.
@@ -19,6 +22,10 @@ type Attempt struct {
 	Hub            string    `json:"hub,omitempty"`
 	DeviceID       string    `json:"deviceId,omitempty"`
 	Checks         Trace     `json:"checks"`
+
+	// Case is what the judgement depended on, for berth explain: the provisioning
+	// service's Case. Lists leave it out.
+	Case json.RawMessage `json:"case,omitempty"`
 }
 
 // Outcome is how an attempt ended.

@@ -41,6 +41,20 @@ func Ancestors(evidence Evidence, known func(name []byte) []*x509.Certificate) (
 	return names
 }
 
+// Top returns the certificate that the device's chain leads to among those that it
+// sent: a root, or the last one whose signer it did not send.
+func Top(sent []*x509.Certificate) *x509.Certificate {
+	top := sent[0]
+	for range maxChain {
+		next := issuerAmong(top, sent[1:])
+		if next == nil || next.Equal(top) {
+			break
+		}
+		top = next
+	}
+	return top
+}
+
 // issuerAmong returns the certificate whose key signed, or whose name says so.
 func issuerAmong(certificate *x509.Certificate, candidates []*x509.Certificate) (named *x509.Certificate) {
 	for _, candidate := range candidates {
@@ -70,6 +84,11 @@ func Descends(trace *Trace, evidence Evidence, authority *x509.Certificate, know
 	}
 	chains, err := leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	if err == nil {
+		for _, certificate := range chains[0][1:] {
+			if refusal, ok := strongKey(trace, certificate); !ok {
+				return refusal, false
+			}
+		}
 		trace.Pass("chain", path(chains[0]))
 		return "", true
 	}

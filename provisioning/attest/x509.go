@@ -1,6 +1,7 @@
 package attest
 
 import (
+	"crypto/rsa"
 	"crypto/subtle"
 	"crypto/x509"
 	"fmt"
@@ -14,7 +15,15 @@ import (
 func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	leaf := evidence.Certificates[0]
 	_, thumbprint := credential.Thumbprints(leaf)
+	if n := len(evidence.Certificates); n > maxChain {
+		trace.Fail("client certificate", fmt.Sprintf("a chain of %d certificates", n), fmt.Sprintf("%d at most", maxChain),
+			"Let the device send its own certificate and those of its signers, and no others")
+		return Refusal(fmt.Sprintf("The device sent %d certificates, the limit is %d", n, maxChain)), false
+	}
 	trace.Pass("client certificate", fmt.Sprintf("%s, SHA-256 %s", leaf.Subject, thumbprint))
+	if refusal, ok := strongKey(trace, leaf); !ok {
+		return refusal, false
+	}
 
 	if name := leaf.Subject.CommonName; !sameID(name, evidence.RegistrationID) {
 		trace.Fail("common name", fmt.Sprintf("%.128q", name), fmt.Sprintf("%q, the registration id", evidence.RegistrationID),
@@ -23,6 +32,21 @@ func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	}
 	trace.Pass("common name", leaf.Subject.CommonName)
 	return inTime(trace, leaf, now)
+}
+
+// minRSA is the size of the smallest RSA key that is taken, in bits (NIST SP
+// 800-131A).
+const minRSA = 2048
+
+// strongKey judges the key of a certificate.
+func strongKey(trace *Trace, certificate *x509.Certificate) (Refusal, bool) {
+	key, ok := certificate.PublicKey.(*rsa.PublicKey)
+	if !ok || key.N.BitLen() >= minRSA {
+		return "", true
+	}
+	trace.Fail("key size", fmt.Sprintf("%s has an RSA key of %d bits", certificate.Subject, key.N.BitLen()), fmt.Sprintf("RSA with %d bits or more, or EC", minRSA),
+		"Make the key and the certificate anew: keys this small can be broken")
+	return Refusal(fmt.Sprintf("The RSA key of the certificate %s has %d bits, and %d are the least", certificate.Subject, key.N.BitLen(), minRSA)), false
 }
 
 func inTime(trace *Trace, certificate *x509.Certificate, now time.Time) (Refusal, bool) {

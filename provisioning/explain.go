@@ -1,0 +1,315 @@
+package provisioning
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+)
+
+// Case is all that a judgement of a device depends on, so that it can be made again
+// elsewhere: what the device showed, and what was known of it. It holds no secret:
+// of a token it says whose key signed it.
+type Case struct {
+	Time           time.Time `json:"time"`
+	ServiceIDScope string    `json:"serviceIdScope"`
+
+	IDScope        string     `json:"idScope"` // that the device named
+	RegistrationID string     `json:"registrationId"`
+	Certificates   [][]byte   `json:"certificates,omitempty"` // DER, as the device sent them
+	Token          *CaseToken `json:"token,omitempty"`
+	TPM            bool       `json:"tpm,omitempty"` // such a case can't be judged again: only the TPM and its service know the challenge
+
+	Enrollment  *Enrollment     `json:"enrollment,omitempty"`  // the device's own
+	Groups      []CaseGroup     `json:"groups,omitempty"`      // that the device may belong to
+	Authorities []CaseAuthority `json:"authorities,omitempty"` // of the service, that they name or the chain leads over
+}
+
+// CaseToken is what a device's token says.
+type CaseToken struct {
+	Malformed bool      `json:"malformed,omitempty"`
+	Resource  string    `json:"resource,omitempty"`
+	KeyName   string    `json:"keyName,omitempty"`
+	Expiry    time.Time `json:"expiry,omitzero"`
+	SignedBy  string    `json:"signedBy,omitempty"` // primary or secondary key, of the enrollment or of the one group there; "" for neither
+}
+
+// CaseGroup is a group with its signing certificates.
+type CaseGroup struct {
+	EnrollmentGroup
+	Signing [2][]byte `json:"signing"` // primary and secondary, DER; empty for none
+}
+
+// CaseAuthority is a certificate authority of the service.
+type CaseAuthority struct {
+	Name        string `json:"name"`
+	Certificate []byte `json:"certificate"` // DER
+	Verified    bool   `json:"isVerified"`
+}
+
+// maxCaseCertificates bounds the bytes of certificates that are kept of an attempt:
+// a stranger chooses them.
+const maxCaseCertificates = 32 << 10
+
+// caseOf gathers what the judgement of the evidence depends on, as it is now. It is
+// nil when there is more than is kept.
+func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence) (*Case, error) {
+	c := &Case{Time: s.config.Now().UTC(), ServiceIDScope: s.config.IDScope, IDScope: printable(evidence.IDScope), RegistrationID: printable(evidence.RegistrationID),
+		TPM: evidence.TPM != nil}
+	size := 0
+	for _, certificate := range evidence.Certificates {
+		if size += len(certificate.Raw); size > maxCaseCertificates {
+			return nil, nil
+		}
+		c.Certificates = append(c.Certificates, certificate.Raw)
+	}
+	if evidence.Token != "" && len(evidence.Certificates) == 0 {
+		c.Token = caseToken(evidence.Token)
+	}
+	if !strings.EqualFold(evidence.IDScope, s.config.IDScope) || checkRegistrationID(evidence.RegistrationID) != nil {
+		return c, nil
+	}
+	enrollment, err := s.enrollment(ctx, evidence.RegistrationID)
+	switch {
+	case err == nil:
+		c.TPM = c.TPM || enrollment.Attestation.Type == byTPM
+		if keys := enrollment.Attestation.SymmetricKey; keys != nil && c.Token != nil {
+			c.Token.SignedBy, _ = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
+		}
+		enrollment.Attestation = enrollment.Attestation.withoutKeys()
+		c.Enrollment = &enrollment
+		return c, nil
+	case !errors.Is(err, fault.EnrollmentNotFound):
+		return nil, err
+	case len(evidence.Certificates) > 0:
+		return c, s.caseOfChain(ctx, c, evidence)
+	case c.Token != nil:
+		return c, s.caseOfDerived(ctx, c, evidence)
+	}
+	return c, nil
+}
+
+func caseToken(text string) *CaseToken {
+	token, err := credential.ParseToken(text)
+	if err != nil {
+		return &CaseToken{Malformed: true}
+	}
+	return &CaseToken{Resource: token.Resource, KeyName: token.KeyName, Expiry: token.Expiry}
+}
+
+// caseOfChain adds the groups whose authorities have the names of the chain.
+func (s *Service) caseOfChain(ctx context.Context, c *Case, evidence attest.Evidence) error {
+	known := s.knownAuthorities(ctx)
+	named := map[string]bool{}
+	ancestors := attest.Ancestors(evidence, known.named)
+	if known.err != nil {
+		return known.err
+	}
+	for _, name := range ancestors {
+		signers, err := s.signersNamed(ctx, name)
+		if err != nil {
+			return err
+		}
+		for _, candidate := range signers {
+			if slices.ContainsFunc(c.Groups, func(g CaseGroup) bool { return key(g.EnrollmentGroupID) == key(candidate.Group) }) {
+				continue
+			}
+			group, err := s.group(ctx, candidate.Group)
+			if errors.Is(err, fault.GroupNotFound) {
+				continue
+			}
+			if err != nil {
+				return err
+			}
+			c.Groups = append(c.Groups, CaseGroup{group.EnrollmentGroup, group.Signing})
+			named[key(group.reference(0))], named[key(group.reference(1))] = true, true
+		}
+		entries, err := s.authorityNames.List(ctx, nameKey(name)+"/", "", 10)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			named[entry.Value] = true
+		}
+	}
+	for name := range named {
+		authority, _, err := s.authorities.Get(ctx, name)
+		if name == "" || errors.Is(err, store.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		c.Authorities = append(c.Authorities, CaseAuthority{authority.Name, authority.Certificate, authority.IsVerified})
+	}
+	slices.SortFunc(c.Authorities, func(a, b CaseAuthority) int { return strings.Compare(a.Name, b.Name) })
+	return nil
+}
+
+// caseOfDerived adds the group from whose key the device's is derived.
+func (s *Service) caseOfDerived(ctx context.Context, c *Case, evidence attest.Evidence) error {
+	found, refusal, err := s.derivedMember(ctx, new(attest.Trace), evidence)
+	if err != nil || refusal != "" {
+		return err
+	}
+	group, err := s.group(ctx, found.group)
+	if err != nil {
+		return err
+	}
+	keys := found.enrollment.Attestation.SymmetricKey
+	c.Token.SignedBy, _ = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
+	group.Attestation = group.Attestation.withoutKeys()
+	c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup: group.EnrollmentGroup})
+	return nil
+}
+
+// encoded is the case as an attempt keeps it.
+func (c *Case) encoded() json.RawMessage {
+	if c == nil {
+		return nil
+	}
+	text, err := json.Marshal(c)
+	if err != nil {
+		return nil // a certificate's information that is no JSON: the attempt is kept without
+	}
+	return text
+}
+
+// Judgement is what came of judging a case.
+type Judgement struct {
+	Admitted bool         `json:"admitted"` // the device may come in
+	GroupID  string       `json:"enrollmentGroupId,omitempty"`
+	Message  string       `json:"message,omitempty"` // what a device that may not is told
+	Checks   attest.Trace `json:"checks"`
+}
+
+// Explain judges a case again, by the same code as when a device registers, with
+// nothing known but what the case holds. documents must be empty, and is the
+// caller's to throw away. It returns fault 400004 for a case that can't be judged.
+func Explain(ctx context.Context, documents store.Documents, c Case) (Judgement, error) {
+	if c.TPM {
+		return Judgement{}, fault.New(fault.ArgumentInvalid, "A registration with a TPM can't be judged again: only the TPM and its service know the challenge. Its checks are in the attempt")
+	}
+	at := c.Time
+	s := newService(Config{IDScope: c.ServiceIDScope, Documents: documents, Now: func() time.Time { return at }})
+	evidence, err := s.restage(ctx, c)
+	if err != nil {
+		return Judgement{}, err
+	}
+	return s.judge(ctx, evidence)
+}
+
+// judge says whether the evidence would be let in now.
+func (s *Service) judge(ctx context.Context, evidence attest.Evidence) (judgement Judgement, err error) {
+	session := &Session{service: s, evidence: evidence}
+	found, err := session.admit(ctx, &judgement.Checks)
+	var problem *fault.Error
+	switch {
+	case err == nil:
+		judgement.Admitted, judgement.GroupID = true, found.group
+	case errors.As(err, &problem):
+		judgement.Message, err = problem.Message, nil
+	}
+	return judgement, err
+}
+
+// restage makes an empty service know what the case holds, and returns what the
+// device showed. Keys are made anew: what counts is whose the token is.
+func (s *Service) restage(ctx context.Context, c Case) (attest.Evidence, error) {
+	evidence := attest.Evidence{IDScope: c.IDScope, RegistrationID: c.RegistrationID}
+	for i, der := range c.Certificates {
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			return evidence, fault.New(fault.ArgumentInvalid, "Certificate %d of the case can't be read: %v", i+1, err)
+		}
+		evidence.Certificates = append(evidence.Certificates, certificate)
+	}
+	keys := &SymmetricKeyAttestation{PrimaryKey: credential.NewKey(keySize), SecondaryKey: credential.NewKey(keySize)}
+	signing := map[string]string{"primary": keys.PrimaryKey, "secondary": keys.SecondaryKey, "": credential.NewKey(keySize)}
+	var changes []store.Change
+	if c.Enrollment != nil {
+		enrollment := *c.Enrollment
+		if enrollment.Attestation.Type == bySymmetricKey {
+			enrollment.Attestation.SymmetricKey = keys
+		}
+		enrollment.ETag = ""
+		changes = append(changes, s.enrollments.Put(key(enrollment.RegistrationID), store.Always, enrollment))
+	}
+	for _, authority := range c.Authorities {
+		stored := storedAuthority{Authority: Authority{Name: authority.Name, IsVerified: authority.Verified}, Certificate: authority.Certificate}
+		changes = append(changes, s.authorities.Put(key(authority.Name), store.Always, stored), s.authorityNames.Put(stored.subjectKey(), store.Always, key(authority.Name)))
+	}
+	for _, group := range c.Groups {
+		stored := storedGroup{group.EnrollmentGroup, group.Signing}
+		stored.ETag = ""
+		if stored.Attestation.Type == bySymmetricKey {
+			stored.Attestation.SymmetricKey = keys
+			for which, own := range signing {
+				signing[which] = attest.DeriveKey(own, c.RegistrationID)
+			}
+		}
+		changes = append(changes, s.groups.Put(key(stored.EnrollmentGroupID), store.Always, stored))
+		for i, der := range stored.Signing {
+			if name := signerKey(der, stored.EnrollmentGroupID, i); len(der) > 0 && name != "" {
+				changes = append(changes, s.signers.Put(name, store.Always, signer{stored.EnrollmentGroupID, der, stored.reference(i)}))
+			}
+		}
+	}
+	if len(changes) > 0 {
+		if _, err := s.config.Documents.Commit(ctx, changes...); err != nil {
+			return evidence, fmt.Errorf("stage the case: %w", err)
+		}
+	}
+	switch token := c.Token; {
+	case token == nil:
+	case token.Malformed:
+		evidence.Token = "malformed"
+	default:
+		var err error
+		if evidence.Token, err = credential.NewToken(token.Resource, token.KeyName, signing[token.SignedBy], token.Expiry); err != nil {
+			return evidence, err
+		}
+	}
+	return evidence, nil
+}
+
+// CheckChain judges a chain of certificates, the device's own first, as if a device
+// came with it now. registrationID is the common name of the first one when empty.
+// It returns fault 400004 for what holds no certificates.
+func (s *Service) CheckChain(ctx context.Context, chain []byte, registrationID string) (Judgement, error) {
+	certificates, err := credential.ParseCertificates(chain)
+	if err != nil {
+		return Judgement{}, fault.New(fault.ArgumentInvalid, "The chain is refused: %v", err)
+	}
+	if registrationID == "" {
+		registrationID = certificates[0].Subject.CommonName
+	}
+	return s.judge(ctx, attest.Evidence{IDScope: s.config.IDScope, RegistrationID: registrationID, Evidence: credential.Evidence{Certificates: certificates}})
+}
+
+// ChainCase is the case of a chain against authorities that a person has at hand:
+// each is the signing certificate of a group.
+func ChainCase(chain []*x509.Certificate, authorities []*x509.Certificate, registrationID string, now time.Time) Case {
+	const scope = "0ne00000000"
+	c := Case{Time: now, ServiceIDScope: scope, IDScope: scope, RegistrationID: registrationID}
+	if c.RegistrationID == "" {
+		c.RegistrationID = chain[0].Subject.CommonName
+	}
+	for _, certificate := range chain {
+		c.Certificates = append(c.Certificates, certificate.Raw)
+	}
+	for i, authority := range authorities {
+		c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), ProvisioningStatus: Enabled,
+			Attestation: AttestationMechanism{Type: byX509}}, [2][]byte{authority.Raw}})
+	}
+	return c
+}
