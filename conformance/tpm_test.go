@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -132,8 +134,27 @@ func TestTPM(t *testing.T) {
 			}
 		})
 	}
+	t.Run("berth device simulate", func(t *testing.T) { simulatedTPM(t, s) })
 	t.Run("node", func(t *testing.T) { s.run(t, node("--test", "tpm.test.js"), "SWTPM="+startTPM(t)) })
 	s.stop(t)
+}
+
+// simulatedTPM follows what the command line says: a device that is not enrolled
+// is told how it is, and then comes in.
+func simulatedTPM(t *testing.T, s *server) {
+	simulate := []string{"device", "simulate", "--tpm", startTPM(t), "--messages", "1", "--data", s.data}
+	refused, err := exec.Command(s.binary, simulate...).CombinedOutput()
+	if err == nil {
+		t.Fatalf("a TPM that is not enrolled came in:\n%s", refused)
+	}
+	advice := regexp.MustCompile(`berth (enrollment create \S+ --tpm \S+)`).FindSubmatch(refused)
+	if advice == nil {
+		t.Fatalf("there is no word of how to enroll the TPM:\n%s", refused)
+	}
+	s.berth(t, nil, strings.Fields(string(advice[1]))...)
+	if output, err := exec.Command(s.binary, simulate...).CombinedOutput(); err != nil || !strings.Contains(string(output), "done sending message #1") {
+		t.Errorf("%v\n%s", err, output)
+	}
 }
 
 // lastCheck returns the check at which a device was refused last.

@@ -147,11 +147,12 @@ func (d *demonstration) enroll(ctx context.Context) error {
 	return nil
 }
 
-func (d *demonstration) simulate(ctx context.Context) (err error) {
-	d.simulated.certificate, err = credential.LoadKeyPair(d.file("python-device.pem"), d.file("python-device.key.pem"), demoPassPhrase)
+func (d *demonstration) simulate(ctx context.Context) error {
+	certificate, err := credential.LoadKeyPair(d.file("python-device.pem"), d.file("python-device.key.pem"), demoPassPhrase)
 	if err != nil {
 		return err
 	}
+	d.simulated.certificate = &certificate
 	registration, err := d.simulated.run(ctx)
 	if err != nil {
 		return err

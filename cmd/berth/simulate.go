@@ -10,9 +10,11 @@ import (
 	"os"
 	"strconv"
 
+	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -22,6 +24,7 @@ type simulateFlags struct {
 	host, idScope, registrationID string
 	certificateFile, keyFile      string
 	passPhrase                    string
+	tpm                           string
 	messages                      int
 	webSocket                     bool
 }
@@ -38,13 +41,30 @@ What no flag says comes from the quickstart's environment variables:
 PROVISIONING_HOST, PROVISIONING_IDSCOPE, DPS_X509_REGISTRATION_ID, X509_CERT_FILE,
 X509_KEY_FILE, and PASS_PHRASE or X509_PASS_PHRASE. What they do not say either
 comes from the data folder and from the certificate. Without --ca-file the device
-trusts the system's authorities (SSL_CERT_FILE) and that of the data folder.`,
-		Example: `  berth device simulate --cert Python-device-01.pem --key Python-device-01.key.pem --pass-phrase 1234`,
-		Args:    exactly(),
+trusts the system's authorities (SSL_CERT_FILE) and that of the data folder.
+
+With --tpm the device proves itself with a TPM 2.0 in place of a certificate. It
+registers over HTTPS then, and speaks MQTT over WebSocket. Its registration id is
+by default the one that Azure's device SDKs derive from the endorsement key.`,
+		Example: `  berth device simulate --cert Python-device-01.pem --key Python-device-01.key.pem --pass-phrase 1234
+  berth device simulate --tpm /dev/tpmrm0`,
+		Args: exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			simulated, err := f.simulation(&c.target)
 			if err != nil {
 				return err
+			}
+			if f.tpm != "" {
+				through, err := openTPM(f.tpm)
+				if err != nil {
+					return err
+				}
+				defer through.Close()
+				if simulated.tpm, err = device.OpenTPM(through, device.TPMRSA); err != nil {
+					return err
+				}
+				defer simulated.tpm.Close()
+				simulated.registrationID = cmp.Or(simulated.registrationID, simulated.tpm.RegistrationID())
 			}
 			simulated.log = c.stdout
 			if c.output == asJSON {
@@ -64,6 +84,7 @@ trusts the system's authorities (SSL_CERT_FILE) and that of the data folder.`,
 	flags.StringVar(&f.certificateFile, "cert", "", "the device's certificate, PEM `file` (X509_CERT_FILE)")
 	flags.StringVar(&f.keyFile, "key", "", "its private key, PEM `file` (X509_KEY_FILE)")
 	flags.StringVar(&f.passPhrase, "pass-phrase", "", "the `text` that opens the private key (PASS_PHRASE or X509_PASS_PHRASE)")
+	flags.StringVar(&f.tpm, "tpm", "", "the device's TPM: its `file`, or the socket of a software TPM")
 	flags.IntVar(&f.messages, "messages", 10, "how many messages to send")
 	flags.BoolVar(&f.webSocket, "websocket", false, "speak MQTT over WebSocket")
 	return command
@@ -74,20 +95,16 @@ func (f simulateFlags) simulation(t *target) (simulation, error) {
 	if f.messages < 0 {
 		return simulation{}, usageError{errors.New("--messages is not negative")}
 	}
-	certificateFile, keyFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE")), cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
-	if certificateFile == "" || keyFile == "" {
-		return simulation{}, advise(usageError{errors.New("the device needs a certificate and its private key: --cert FILE --key FILE")},
-			"berth cert device CN makes both.")
-	}
-	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE")))
-	if err != nil {
-		return simulation{}, err
-	}
 	s := simulation{
 		host:           cmp.Or(f.host, os.Getenv("PROVISIONING_HOST")),
 		idScope:        cmp.Or(f.idScope, os.Getenv("PROVISIONING_IDSCOPE")),
-		registrationID: cmp.Or(f.registrationID, os.Getenv("DPS_X509_REGISTRATION_ID"), certificate.Leaf.Subject.CommonName),
-		certificate:    certificate, messages: f.messages, webSocket: f.webSocket,
+		registrationID: f.registrationID,
+		messages:       f.messages, webSocket: f.webSocket || f.tpm != "",
+	}
+	if f.tpm == "" {
+		if err := f.useCertificate(&s); err != nil {
+			return simulation{}, err
+		}
 	}
 	info, missing := t.info()
 	if missing != nil && (s.host == "" || s.idScope == "") {
@@ -97,8 +114,42 @@ func (f simulateFlags) simulation(t *target) (simulation, error) {
 	if err := s.choosePort(info); err != nil {
 		return s, err
 	}
+	var err error
 	s.roots, err = deviceRoots(t.caFile, info.CAFile)
 	return s, err
+}
+
+func (f simulateFlags) useCertificate(s *simulation) error {
+	certificateFile, keyFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE")), cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
+	if certificateFile == "" || keyFile == "" {
+		return advise(usageError{errors.New("the device needs a certificate and its private key: --cert FILE --key FILE")},
+			"berth cert device CN makes both.")
+	}
+	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE")))
+	s.certificate = &certificate
+	if err == nil {
+		s.registrationID = cmp.Or(s.registrationID, os.Getenv("DPS_X509_REGISTRATION_ID"), certificate.Leaf.Subject.CommonName)
+	}
+	return err
+}
+
+// openTPM opens a TPM: a device file such as /dev/tpmrm0, or the socket of a
+// software TPM.
+func openTPM(path string) (transport.TPMCloser, error) {
+	found, err := os.Stat(path)
+	if err != nil {
+		return nil, fmt.Errorf("open the TPM: %w", err)
+	}
+	var conn io.ReadWriteCloser
+	if found.Mode()&os.ModeSocket != 0 {
+		conn, err = net.Dial("unix", path)
+	} else {
+		conn, err = os.OpenFile(path, os.O_RDWR, 0)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open the TPM: %w", err)
+	}
+	return transport.FromReadWriteCloser(conn), nil
 }
 
 // choosePort takes the port that stands with the host, or that of the data

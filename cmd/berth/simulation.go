@@ -23,7 +23,8 @@ type simulation struct {
 	port           int    // of it and of the hub
 	idScope        string
 	registrationID string
-	certificate    tls.Certificate
+	certificate    *tls.Certificate // nil for a device with a TPM
+	tpm            *device.TPM
 	roots          *x509.CertPool
 	webSocket      bool
 	messages       int
@@ -55,7 +56,7 @@ func (s simulation) run(ctx context.Context) (device.Registration, error) {
 func (s simulation) provision(ctx context.Context) (device.Registration, error) {
 	registration, err := device.Provision(ctx, device.ProvisioningOptions{
 		Host: s.at(s.host), IDScope: s.idScope, RegistrationID: s.registrationID,
-		Certificate: &s.certificate, RootCAs: s.roots, WebSocket: s.webSocket,
+		Certificate: s.certificate, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket,
 		OnAssigning: func(_ string, wait time.Duration) {
 			fmt.Fprintf(s.log, "The service is assigning the device. Asking again in %v.\n", wait)
 		},
@@ -63,16 +64,25 @@ func (s simulation) provision(ctx context.Context) (device.Registration, error) 
 	if err != nil {
 		err = fmt.Errorf("register with %s: %w", s.at(s.host), err)
 		if errors.As(err, new(*fault.Error)) {
-			err = advise(err, "The operator sees each check that was made: berth attempts %s", quote(s.registrationID))
+			err = advise(err, "The operator sees each check that was made: berth attempts %s%s", quote(s.registrationID), s.toEnroll())
 		}
 		return registration, err
 	}
 	return registration, nil
 }
 
+// toEnroll is how a device with a TPM is enrolled, whose key is nowhere else to be
+// seen.
+func (s simulation) toEnroll() string {
+	if s.tpm == nil {
+		return ""
+	}
+	return fmt.Sprintf(", and lets this TPM in: berth enrollment create %s --tpm %s", quote(s.registrationID), s.tpm.EndorsementKey())
+}
+
 func (s simulation) send(ctx context.Context, hub, deviceID string) error {
 	client, err := device.Connect(ctx, device.HubOptions{
-		Host: s.at(hub), DeviceID: deviceID, Certificate: &s.certificate, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
+		Host: s.at(hub), DeviceID: deviceID, Certificate: s.certificate, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
 	})
 	if err != nil {
 		return fmt.Errorf("connect to the hub %s: %w", s.at(hub), err)
