@@ -4,10 +4,13 @@ package conformance
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,6 +21,7 @@ import (
 
 	"github.com/google/go-tpm/tpm2/transport"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 )
@@ -132,11 +136,55 @@ func TestTPM(t *testing.T) {
 			if check := lastCheck(t, s, id); check != "enrolled endorsement key" {
 				t.Errorf("another TPM failed at %q", check)
 			}
+			impostor(t, s, roots, id, tpm, other.TPM)
 		})
 	}
 	t.Run("berth device simulate", func(t *testing.T) { simulatedTPM(t, s) })
 	t.Run("node", func(t *testing.T) { s.run(t, node("--test", "tpm.test.js"), "SWTPM="+startTPM(t)) })
 	s.stop(t)
+}
+
+// impostor shows the public keys of a TPM, which are no secret, and has another:
+// that can't open the challenge, and what it answers is not taken.
+func impostor(t *testing.T, s *server, roots *x509.CertPool, id string, enrolled, own *device.TPM) {
+	t.Helper()
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: patience}
+	defer client.CloseIdleConnections()
+	register := func(token string) (status int, challenge struct{ AuthenticationKey []byte }) {
+		t.Helper()
+		body := fmt.Sprintf(`{"registrationId":%q,"tpm":{"endorsementKey":%q,"storageRootKey":%q}}`, id, enrolled.EndorsementKey(), enrolled.StorageRootKey())
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut,
+			"https://"+s.info.ProvisioningHost+"/"+s.info.IDScope+"/registrations/"+id+"/register?api-version=2021-06-01", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			request.Header.Set("Authorization", token)
+		}
+		answer, err := client.Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		if err := json.NewDecoder(answer.Body).Decode(&challenge); err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, challenge
+	}
+	status, challenge := register("")
+	if err := own.Activate(challenge.AuthenticationKey); status != http.StatusUnauthorized || err == nil {
+		t.Errorf("answered %d, and another TPM opens the challenge: %v", status, err)
+	}
+	token, err := credential.NewToken(s.info.IDScope+"/registrations/"+id, "registration", credential.NewKey(32), time.Now().Add(time.Hour))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, _ := register(token); status != http.StatusUnauthorized {
+		t.Errorf("the answer of another TPM is answered %d", status)
+	}
+	if check := lastCheck(t, s, id); check != "challenge" {
+		t.Errorf("the answer of another TPM failed at %q", check)
+	}
 }
 
 // simulatedTPM follows what the command line says: a device that is not enrolled

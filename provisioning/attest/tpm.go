@@ -58,7 +58,7 @@ func (k *TPMKey) String() string { return fmt.Sprintf("name %X", k.name) }
 // TPM2B_PUBLIC. Its errors say what is wrong.
 func ParseTPMKey(text string) (*TPMKey, error) {
 	if len(text) > base64.StdEncoding.EncodedLen(maxTPMKey) {
-		return nil, fmt.Errorf("it has %d characters, more than any such key", len(text))
+		return nil, errors.New("it is longer than any such key")
 	}
 	encoded, err := base64.StdEncoding.DecodeString(text)
 	switch {
