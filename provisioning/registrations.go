@@ -101,22 +101,26 @@ func (s *Service) FindRegistrations(ctx context.Context, filter RegistrationFilt
 // as in PutEnrollment. The device stays in its hub; when it registers again it
 // is assigned as if for the first time.
 func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatch string) error {
-	for first := true; ; first = false {
+	var tidied Registration // as it was when the condition held, before what the device left was removed
+	for {
 		record, err := s.record(ctx, registrationID)
 		if err != nil {
 			return err
 		}
-		if len(record.Left) > 0 && first {
+		if tidied.ETag == "" || !record.LastUpdatedDateTimeUTC.Equal(tidied.LastUpdatedDateTimeUTC.Time) {
+			if err := precondition("registration", ifMatch, record.ETag, true); err != nil {
+				return err
+			}
+		}
+		if len(record.Left) > 0 && tidied.ETag == "" {
 			// Without the record nobody would know what is left of the device.
+			tidied = record.Registration
 			select {
 			case <-s.resume(ctx, registrationID).finished:
 				continue
 			case <-ctx.Done():
 				return ctx.Err()
 			}
-		}
-		if err := precondition("registration", ifMatch, record.ETag, true); err != nil {
-			return err
 		}
 		changes := []store.Change{s.registrations.Delete(key(registrationID), match(record.ETag))}
 		if record.GroupID != "" {

@@ -2,11 +2,13 @@ package provisioning
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -100,5 +102,40 @@ func TestFindingRegistrationsReadsSoMany(t *testing.T) {
 	}
 	if ids, pages := h.find(filter, 10); pages != 2 || !slices.Equal(ids, []string{last.RegistrationID}) {
 		t.Errorf("%d pages find %v", pages, ids)
+	}
+}
+
+// What a device left behind is removed before its record is, and that does not
+// break the condition of who deletes the record.
+func TestDeletingARegistrationThatLeftSomething(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	device := valid(t, "d1")
+	h.enroll(device.enrollment())
+	h.mustRegister(device)
+	kept, err := h.record(ctx, "d1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	kept.Left = []place{{"hub.local", "former"}}
+	h.hub(0).devices["former"] = Admission{DeviceID: "former"}
+	_, err = h.config.Documents.Commit(ctx, h.registrations.Put("d1", store.Present, kept.stored()), h.intents.Put("d1", store.Always, intent{RegistrationID: "d1"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.DeleteRegistration(ctx, "d1", kept.ETag); !errors.Is(err, fault.PreconditionFailed) {
+		t.Errorf("with an old ETag: %v", err)
+	}
+	if _, there := h.hub(0).device("former"); !there {
+		t.Error("a deletion that was refused has removed something")
+	}
+	read, err := h.Registration(ctx, "d1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := h.DeleteRegistration(ctx, "d1", read.ETag); err != nil {
+		t.Errorf("with the ETag that was read: %v", err)
+	}
+	if _, there := h.hub(0).device("former"); there {
+		t.Error("what the device left is still there")
 	}
 }
