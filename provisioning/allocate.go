@@ -311,7 +311,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	if err != nil {
 		return Preview{}, err
 	}
-	preview.Policy, preview.Reason, preview.Candidates = enrollment.policy(), chosen.reason, chosen.candidates
+	preview.Policy, preview.Reason, preview.Candidates = enrollment.policy(), chosen.reason, append([]Candidate{}, chosen.candidates...) // [] in JSON
 	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()
 	if chosen.hub != nil {
 		preview.HubHostName = chosen.hub.Host()
