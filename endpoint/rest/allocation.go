@@ -24,12 +24,15 @@ func (h *handler) allocation() []route {
 
 func listHubLinks(c *call) (any, error) { return c.Provisioning.HubLinks(), nil }
 
+// newHub is a hub that this process is to have.
+type newHub struct {
+	Name string `json:"name"`     // small letters, digits and dashes
+	Host string `json:"hostName"` // that devices reach it by; the server finds one where it can when empty
+}
+
 // createHub adds a hub to this process, which links it.
 func createHub(c *call) (any, error) {
-	var wanted struct {
-		Name string `json:"name"`
-		Host string `json:"hostName"`
-	}
+	var wanted newHub
 	if err := c.decode(&wanted); err != nil {
 		return nil, err
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-var update = flag.Bool("update", false, "write docs/errors.md anew")
+var update = flag.Bool("update", false, "write docs/errors.md and openapi.json anew")
 
 // Every code goes through the writers of both services, and what comes out is
 // the documentation of the codes.

@@ -41,7 +41,7 @@ type house struct {
 type linked struct{ *hub.Hub }
 
 func (l linked) Admit(ctx context.Context, a provisioning.Admission) error {
-	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint})
+	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, PrimaryKey: a.PrimaryKey})
 }
 func (l linked) Check(provisioning.Admission) error { return nil }
 func (l linked) Twin(context.Context, string) (*provisioning.InitialTwin, error) {
@@ -49,7 +49,7 @@ func (l linked) Twin(context.Context, string) (*provisioning.InitialTwin, error)
 }
 func (l linked) Remove(ctx context.Context, id string) error { return l.DeleteDevice(ctx, id, "") }
 
-func newHouse(t testing.TB) *house {
+func newHouse(t testing.TB, configure ...func(*provisioning.Config)) *house {
 	t.Helper()
 	must := func(err error) {
 		t.Helper()
@@ -68,12 +68,17 @@ func newHouse(t testing.TB) *house {
 	must(err)
 	iot, err := hub.Open(ctx, hub.Config{Name: "test", Host: "hub.local", Documents: documents, Telemetry: telemetry, Bus: local.New(), Now: time.Now, Logger: logger})
 	must(err)
-	dps, err := provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts,
-		Hubs: []provisioning.Hub{linked{iot}}, Now: time.Now, Logger: logger})
-	must(err)
 	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: time.Now})
 	must(err)
-	h := &house{t: t, config: Config{Provisioning: dps, Issuer: issuer, Audit: audit.Open(documents, time.Now), Hubs: hub.NewDirectory(iot), PoliciesChanged: func() {}, Logger: logger}}
+	changes := audit.Open(documents, time.Now)
+	provisions := provisioning.Config{IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts,
+		Hubs: []provisioning.Hub{linked{iot}}, Issuer: issuer, Audit: changes, Now: time.Now, Logger: logger}
+	for _, change := range configure {
+		change(&provisions)
+	}
+	dps, err := provisioning.Open(ctx, provisions)
+	must(err)
+	h := &house{t: t, config: Config{Provisioning: dps, Issuer: issuer, Audit: changes, Hubs: hub.NewDirectory(iot), PoliciesChanged: func() {}, Logger: logger}}
 	h.config.MQTT = func(conn net.Conn, peer mqtt.Peer) {
 		defer conn.Close()
 		io.Copy(conn, conn) // an echo is enough here

@@ -123,6 +123,14 @@ func serviceStatistics(c *call) (any, error) { return c.hub.ServiceStatistics(c.
 // maxBulkDevices is how many devices one bulk operation takes in Azure.
 const maxBulkDevices = 100
 
+// bulkDeviceResult says which devices of a bulk operation failed.
+type bulkDeviceResult struct {
+	IsSuccessful bool              `json:"isSuccessful"`
+	Errors       []bulkDeviceError `json:"errors"`
+	Warnings     []any             `json:"warnings"` // none
+}
+
+// bulkDeviceError is a device of a bulk operation that failed.
 type bulkDeviceError struct {
 	DeviceID    string `json:"deviceId"`
 	ErrorCode   string `json:"errorCode"`
@@ -149,11 +157,7 @@ func bulkDevices(c *call) (any, error) {
 			failed = append(failed, bulkDeviceError{body.device().DeviceID, problem.Code.Name(), problem.Message})
 		}
 	}
-	return struct {
-		IsSuccessful bool              `json:"isSuccessful"`
-		Errors       []bulkDeviceError `json:"errors"`
-		Warnings     []any             `json:"warnings"`
-	}{len(failed) == 0, failed, []any{}}, nil
+	return bulkDeviceResult{len(failed) == 0, failed, []any{}}, nil
 }
 
 func (c *call) importDevice(body deviceBody) (err error) {

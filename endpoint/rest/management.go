@@ -138,11 +138,14 @@ func attempts(c *call) (any, error) {
 		RegistrationID: c.query("registrationId"), Refused: c.query("refused") == "true", Max: limit})
 }
 
+// linkWanted says whom a way to log in is for.
+type linkWanted struct {
+	Role string `json:"role"` // operator or reader
+}
+
 // loginLink makes a way to log in to the portal, for who may do everything here.
 func loginLink(c *call) (any, error) {
-	var wanted struct {
-		Role string `json:"role"`
-	}
+	var wanted linkWanted
 	if err := c.decode(&wanted); err != nil {
 		return nil, err
 	}

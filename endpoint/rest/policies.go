@@ -26,6 +26,11 @@ type policyBody struct {
 	Rights []string `json:"rights"`
 }
 
+// keyWanted says which key of a policy is made anew.
+type keyWanted struct {
+	Key string `json:"key"` // primary or secondary
+}
+
 func listPolicies(c *call) (any, error) {
 	return c.Provisioning.SharedAccessPolicies(c.Context())
 }
@@ -54,9 +59,7 @@ func putPolicy(c *call) (any, error) {
 }
 
 func regeneratePolicyKey(c *call) (any, error) {
-	var wanted struct {
-		Key string `json:"key"` // primary or secondary
-	}
+	var wanted keyWanted
 	if err := c.decode(&wanted); err != nil {
 		return nil, err
 	}

@@ -96,12 +96,15 @@ const (
 // selectAll is the query that the service serves.
 var selectAll = regexp.MustCompile(`(?i)^\s*select\s+\*\s+from\s+([a-z]+)\s*;?\s*$`)
 
+// querySpecification is what a query asks for.
+type querySpecification struct {
+	Query string `json:"query"` // SELECT * FROM enrollments, or enrollmentGroups
+}
+
 // checkQuery refuses a query that is not for all of some things. They go by any
 // of their names, in any case.
 func (c *call) checkQuery(names ...string) error {
-	var specification struct {
-		Query string `json:"query"`
-	}
+	var specification querySpecification
 	if err := c.decode(&specification); err != nil {
 		return err
 	}
@@ -170,19 +173,35 @@ func errNoETag(mode string) error {
 	return fault.New(fault.ArgumentNull, "%.32s needs an etag. Read the item again and send the etag that it has", mode)
 }
 
+// bulkResult says which items of a bulk operation failed.
+type bulkResult struct {
+	IsSuccessful bool        `json:"isSuccessful"`
+	Errors       []bulkError `json:"errors"`
+}
+
+// bulkError is an item of a bulk operation that failed.
 type bulkError struct {
 	RegistrationID string `json:"registrationId"` // or the group's id
 	ErrorCode      int    `json:"errorCode"`
 	ErrorStatus    string `json:"errorStatus"`
 }
 
+// bulkOfEnrollments does the same to several individual enrollments.
+type bulkOfEnrollments struct {
+	Mode        string                    `json:"mode"` // create, update, updateIfMatchETag or delete
+	Enrollments []provisioning.Enrollment `json:"enrollments"`
+}
+
+// bulkOfGroups does the same to several enrollment groups.
+type bulkOfGroups struct {
+	Mode   string                         `json:"mode"` // as of individual enrollments
+	Groups []provisioning.EnrollmentGroup `json:"enrollmentGroups"`
+}
+
 // bulkEnrollments does the same to several enrollments, each for itself: those
 // that fail are listed, the others are done.
 func bulkEnrollments(c *call) (any, error) {
-	var bulk struct {
-		Mode        string                    `json:"mode"`
-		Enrollments []provisioning.Enrollment `json:"enrollments"`
-	}
+	var bulk bulkOfEnrollments
 	if err := c.decode(&bulk); err != nil {
 		return nil, err
 	}
@@ -200,10 +219,7 @@ func bulkEnrollments(c *call) (any, error) {
 
 // bulkGroups is bulkEnrollments for groups.
 func bulkGroups(c *call) (any, error) {
-	var bulk struct {
-		Mode   string                         `json:"mode"`
-		Groups []provisioning.EnrollmentGroup `json:"enrollmentGroups"`
-	}
+	var bulk bulkOfGroups
 	if err := c.decode(&bulk); err != nil {
 		return nil, err
 	}
@@ -262,10 +278,7 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 			return nil, err
 		}
 	}
-	return struct {
-		IsSuccessful bool        `json:"isSuccessful"`
-		Errors       []bulkError `json:"errors"`
-	}{len(failed) == 0, failed}, nil
+	return bulkResult{len(failed) == 0, failed}, nil
 }
 
 // bulkAtOnce is how many items of a bulk operation are applied at once, so that

@@ -1,0 +1,198 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"reflect"
+	"runtime"
+	"strings"
+	"testing"
+)
+
+// TestOpenAPIDocument writes the document from the routes and types as they are,
+// and holds it against the one that is served.
+func TestOpenAPIDocument(t *testing.T) {
+	written, err := json.MarshalIndent(openAPIDocument(t), "", "  ")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written = append(written, '\n')
+	if *update {
+		if err := os.WriteFile("openapi.json", written, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		openAPI = written // that the other tests see it, too
+	}
+	if !bytes.Equal(written, openAPI) {
+		t.Error("openapi.json is not what the routes and types say: go test ./endpoint/rest -run OpenAPI -update, and look at what changed")
+	}
+}
+
+// openAPIDocument describes the routes. It fails where a route has no operation,
+// or an operation no route.
+func openAPIDocument(t *testing.T) object {
+	described := newSchemas(t)
+	paths, left := object{}, make(map[string]bool)
+	for name := range operations {
+		left[name] = true
+	}
+	for _, route := range served() {
+		name := route.method + " " + route.pattern
+		operation, ok := operations[name]
+		if !ok {
+			t.Errorf("the route %s is not described: give it a row in operations", name)
+			continue
+		}
+		delete(left, name)
+		if paths[route.pattern] == nil {
+			paths[route.pattern] = object{}
+		}
+		paths[route.pattern].(object)[strings.ToLower(route.method)] = describeOperation(t, described, route, operation)
+	}
+	for name := range left {
+		t.Errorf("%s is described, and no route", name)
+	}
+	described.of(provisioningErrorBody{}, false)
+	described.of(hubErrorBody{}, false)
+	return object{
+		"openapi": "3.0.3",
+		"info": object{
+			"title":       "Berth",
+			"version":     "1",
+			"description": "The REST APIs of a Berth server: Azure's of the Device Provisioning Service and of IoT Hub, and below /berth/ Berth's own, for what Azure offers by other means. Unknown fields of requests are ignored, and answers may have more fields in later versions.",
+		},
+		"servers": []any{object{"url": "https://{host}", "variables": object{"host": object{"default": "localhost", "description": "Host name of the provisioning service, or of the hub"}}}},
+		"tags": []any{
+			object{"name": "Device registration", "description": "Operations of devices, which prove themselves by client certificate or shared access signature"},
+			object{"name": "Provisioning service", "description": "Operations of back ends, as in Azure"},
+			object{"name": "IoT Hub", "description": "Operations of back ends on a hub, as in Azure"},
+			object{"name": "Berth", "description": "Operations that Azure has in its portal and management API, or not at all"},
+		},
+		"security":   []any{object{"sharedAccessSignature": []any{}}},
+		"paths":      paths,
+		"components": object{"schemas": described.components, "securitySchemes": object{"sharedAccessSignature": sharedAccessSignature}},
+	}
+}
+
+var sharedAccessSignature = object{
+	"type": "apiKey", "in": "header", "name": "Authorization",
+	"description": "SharedAccessSignature sr={host}&sig={signature}&se={expiry}&skn={policy}, signed with a key of a shared access policy that has the right which the operation needs",
+}
+
+// served are the routes that do something.
+func served() []route {
+	h, routes := New(Config{}).(*handler), []route(nil)
+	unserved := h.unserved()
+	for _, route := range h.routes {
+		refused := false
+		for _, other := range unserved {
+			refused = refused || route.method+route.pattern == other.method+other.pattern
+		}
+		if !refused {
+			routes = append(routes, route)
+		}
+	}
+	return routes
+}
+
+func describeOperation(t *testing.T, described *schemas, route route, operation operation) object {
+	answer := object{"description": "Done"}
+	status := operation.status
+	if operation.answer != nil {
+		kind := operation.kind
+		if kind == "" {
+			kind = jsonBody
+		}
+		answer["content"] = object{kind: object{"schema": described.of(operation.answer, false)}}
+		if status == 0 {
+			status = 200
+		}
+	} else if status == 0 {
+		status = 204
+	}
+	if operation.etag {
+		answer["headers"] = object{"ETag": object{"required": true, "schema": object{"type": "string"}, "description": "For If-Match: the operation then happens only while nobody else has changed it"}}
+	}
+	fault := described.of(provisioningErrorBody{}, false)
+	if route.service == hubAPI {
+		fault = described.of(hubErrorBody{}, false)
+	}
+	result := object{
+		"operationId": operationID(route),
+		"tags":        []any{tag(route)},
+		"summary":     operation.summary,
+		"parameters":  parameters(t, route, operation),
+		"responses": object{
+			fmt.Sprint(status): answer,
+			"default":          object{"description": "Refused: the message says why, and what to do", "content": object{jsonBody: object{"schema": fault}}},
+		},
+	}
+	if operation.request != nil {
+		result["requestBody"] = object{"required": true, "content": object{jsonBody: object{"schema": described.of(operation.request, true)}}}
+	}
+	if (operation.request != nil) != (route.maxBody > 0) {
+		t.Errorf("%s %s: the route takes %d bytes, the operation %T", route.method, route.pattern, route.maxBody, operation.request)
+	}
+	switch {
+	case route.right != "":
+		result["description"] = "Needs the right " + route.right + "."
+	case strings.HasPrefix(route.pattern, "/berth/"):
+		result["security"] = []any{} // for everybody
+	}
+	return result
+}
+
+// operationID is the name of the function that carries the operation out.
+func operationID(route route) string {
+	name := runtime.FuncForPC(reflect.ValueOf(route.handle).Pointer()).Name()
+	name = name[strings.LastIndexByte(name, '.')+1:]
+	if route.method == "DELETE" && !strings.HasSuffix(route.pattern, "}") {
+		name += "All"
+	}
+	return name
+}
+
+func tag(route route) string {
+	switch {
+	case strings.HasPrefix(route.pattern, "/berth/"):
+		return "Berth"
+	case strings.HasPrefix(route.pattern, "/{scope}/"):
+		return "Device registration"
+	case route.service == hubAPI:
+		return "IoT Hub"
+	}
+	return "Provisioning service"
+}
+
+func parameters(t *testing.T, route route, operation operation) []any {
+	all := []any{}
+	add := func(in string, p parameter, required bool) {
+		all = append(all, object{"in": in, "name": p.name, "description": p.description, "required": required, "schema": object{"type": "string"}})
+	}
+	before := ""
+	for _, segment := range strings.Split(route.pattern[1:], "/") {
+		if name, ok := strings.CutPrefix(segment, "{"); ok {
+			if pathParameters[before] == "" {
+				t.Errorf("%s: nothing is said of the parameter after %q: give it a row in pathParameters", route.pattern, before)
+			}
+			add("path", parameter{strings.TrimSuffix(name, "}"), pathParameters[before]}, true)
+		}
+		before = segment
+	}
+	if !strings.HasPrefix(route.pattern, "/berth/") {
+		add("query", parameter{"api-version", "Such as 2021-10-01 (provisioning) or 2021-04-12 (hub): which one makes no difference"}, true)
+	}
+	for _, p := range operation.query {
+		in := "query"
+		if strings.HasPrefix(p.name, "x-ms-") {
+			in = "header"
+		}
+		add(in, p, false)
+	}
+	if operation.ifMatch {
+		add("header", parameter{"If-Match", "The ETag that the thing must still have, or * for any; without it the operation happens whatever the state"}, false)
+	}
+	return all
+}

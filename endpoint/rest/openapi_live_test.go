@@ -1,0 +1,456 @@
+package rest
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math/big"
+	"net/http"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// TestOpenAPIHoldsLive carries out every operation of the document on a live
+// server, and holds what is sent and answered against it: field for field, so that
+// one that was added or removed shows.
+func TestOpenAPIHoldsLive(t *testing.T) {
+	l := newLive(t)
+	l.registers()
+	l.enrolls()
+	l.groups()
+	l.operatesTheHub()
+	l.uploadsAuthorities()
+	l.allocates()
+	l.issues()
+	l.managesPolicies()
+
+	l.do("GET /berth/openapi.json", nil, nil)
+	l.do("GET /berth/provisioning/service", nil, nil)
+	l.do("POST /berth/portal/links", nil, object{"role": "reader"})
+	misbehaviour := l.do("POST /berth/provisioning/misbehaviours", nil, object{"kind": "delay", "times": 2, "seconds": 1, "registrationId": "d1"})
+	l.do("POST /berth/provisioning/misbehaviours", nil, object{"kind": "wrongHub", "times": 1, "iotHubHostName": "wrong.example"})
+	l.do("GET /berth/provisioning/misbehaviours", nil, nil)
+	l.do("DELETE /berth/provisioning/misbehaviours/{id}", params{"id": misbehaviour.fields["id"].(string)}, nil)
+	l.do("DELETE /berth/provisioning/misbehaviours", nil, nil)
+
+	l.do("GET /berth/provisioning/audit", params{"kind": "enrollment", "top": "5"}, nil)
+	l.do("GET /berth/provisioning/audit", nil, nil)
+	l.isLockedOut()
+
+	for path, item := range l.document.Paths.Map() {
+		for method := range item.Operations() {
+			if name := method + " " + path; !l.done[name] {
+				t.Errorf("nothing here carries out %s: give it a place", name)
+			}
+		}
+	}
+}
+
+// TestOpenAPIHoldsLiveFails proves that a field too many, or too few, is found.
+func TestOpenAPIHoldsLiveFails(t *testing.T) {
+	l := newLive(t)
+	schema := l.document.Components.Schemas["RegistryStatistics"].Value
+	for text, fits := range map[string]bool{
+		`{"totalDeviceCount":1,"enabledDeviceCount":1,"disabledDeviceCount":0}`:             true,
+		`{"totalDeviceCount":1,"enabledDeviceCount":1}`:                                     false,
+		`{"totalDeviceCount":1,"enabledDeviceCount":1,"disabledDeviceCount":0,"another":1}`: false,
+		`{"totalDeviceCount":"1","enabledDeviceCount":1,"disabledDeviceCount":0}`:           false,
+	} {
+		var value any
+		if err := json.Unmarshal([]byte(text), &value); err != nil {
+			t.Fatal(err)
+		}
+		if err := schema.VisitJSON(value); (err == nil) != fits {
+			t.Errorf("%s: %v", text, err)
+		}
+	}
+}
+
+// live is a server and the document that it is held against.
+type live struct {
+	*house
+	document *openapi3.T
+	done     map[string]bool // operations, by method and pattern
+}
+
+type params map[string]string
+
+func newLive(t *testing.T) *live {
+	h := newHouse(t, func(config *provisioning.Config) {
+		config.Limits.Lockout = provisioning.Lockout{Failures: 3, Within: time.Minute, For: time.Minute}
+	})
+	h.config.LoginLink = func(_ context.Context, role string) (credential.LoginLink, error) {
+		return credential.LoginLink{URL: "http://127.0.0.1/", HTTPSURL: "https://dps.local/", Role: role, Expires: time.Now()}, nil
+	}
+	h.config.CreateHub = func(_ context.Context, _, _ string) (provisioning.HubLink, error) {
+		return h.config.Provisioning.HubLink("hub.local")
+	}
+	h.server.Config.Handler = New(h.config)
+	document, err := openapi3.NewLoader().LoadFromData(openAPI)
+	if err == nil {
+		err = document.Validate(context.Background())
+	}
+	if err != nil {
+		t.Fatalf("openapi.json is not a document of OpenAPI: %v", err)
+	}
+	for name, schema := range document.Components.Schemas {
+		if len(schema.Value.Properties) == 0 {
+			t.Errorf("%s has no fields", name)
+		}
+		no := false
+		schema.Value.AdditionalProperties.Has = &no // clients must stand new fields, this test must not
+	}
+	openapi3filter.RegisterBodyDecoder(lines, func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (value any, err error) {
+		err = json.NewDecoder(body).Decode(&value) // the first line stands for all
+		return value, err
+	})
+	return &live{house: h, document: document, done: make(map[string]bool)}
+}
+
+// reply is what came back, its JSON decoded.
+type reply struct {
+	fields map[string]any
+	items  []any
+	header http.Header
+}
+
+// do carries out an operation, named as in operations, which must succeed.
+func (l *live) do(name string, values params, body any, more ...string) reply {
+	l.t.Helper()
+	answer, ok := l.try(name, values, body, more...)
+	if !ok {
+		l.t.Fatalf("%s was refused: %v", name, answer.fields)
+	}
+	return answer
+}
+
+// refused carries out an operation that must be refused in the documented form.
+func (l *live) refused(name string, values params, body any, more ...string) {
+	l.t.Helper()
+	if answer, ok := l.try(name, values, body, more...); ok {
+		l.t.Fatalf("%s was done: %v", name, answer.fields)
+	}
+}
+
+// try sends the request. values are those of the path and, by the names that the
+// operation has for them, of the query; more are headers, name and value by turns.
+func (l *live) try(name string, values params, body any, more ...string) (reply, bool) {
+	l.t.Helper()
+	method, pattern, _ := strings.Cut(name, " ")
+	item := l.document.Paths.Value(pattern)
+	if item == nil || item.GetOperation(method) == nil {
+		l.t.Fatalf("the document has no %s", name)
+	}
+	operation := item.GetOperation(method)
+	query := url.Values{}
+	for _, parameter := range operation.Parameters {
+		if value, ok := values[parameter.Value.Name]; ok && parameter.Value.In == "query" {
+			query.Set(parameter.Value.Name, value)
+		}
+	}
+	path := regexp.MustCompile(`\{\w+\}`).ReplaceAllStringFunc(pattern, func(part string) string {
+		value, ok := values[part[1:len(part)-1]]
+		if !ok {
+			l.t.Fatalf("%s: no value of %s", name, part)
+		}
+		return url.PathEscape(value)
+	})
+	if !strings.HasPrefix(pattern, "/berth/") {
+		query.Set("api-version", "2021-10-01")
+	}
+	var sent []byte
+	if body != nil {
+		sent, _ = json.Marshal(body)
+	}
+	request, err := http.NewRequest(method, l.server.URL+path+"?"+query.Encode(), bytes.NewReader(sent))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	request.Host = "dps.local"
+	request.Header.Set("Authorization", l.dpsToken())
+	if slices.Contains(operation.Tags, "IoT Hub") || strings.HasPrefix(pattern, "/berth/hub/") {
+		request.Host = "hub.local"
+		request.Header.Set("Authorization", l.hubToken())
+	}
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	for pair := range slices.Chunk(more, 2) {
+		request.Header.Set(pair[0], pair[1])
+	}
+	input := &openapi3filter.RequestValidationInput{Request: request, PathParams: values, QueryParams: query,
+		Route:   &routers.Route{Spec: l.document, Path: pattern, PathItem: item, Method: method, Operation: operation},
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}}
+	if err := openapi3filter.ValidateRequest(l.t.Context(), input); err != nil {
+		l.t.Errorf("the request %s %s: %v", name, sent, err)
+	}
+	request.Body = io.NopCloser(bytes.NewReader(sent))
+	response, err := l.server.Client().Do(request)
+	if err != nil {
+		l.t.Fatalf("%s: %v", name, err)
+	}
+	defer response.Body.Close()
+	received, err := io.ReadAll(response.Body)
+	if err != nil {
+		l.t.Fatalf("%s: %v", name, err)
+	}
+	success := response.StatusCode < 300
+	output := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: response.StatusCode, Header: response.Header, Options: input.Options}
+	output.SetBodyBytes(received)
+	if err := openapi3filter.ValidateResponse(l.t.Context(), output); err != nil {
+		l.t.Errorf("the answer to %s, %d %s: %v", name, response.StatusCode, received, err)
+	}
+	if success && operation.Responses.Status(response.StatusCode) == nil {
+		l.t.Errorf("%s answers %d, which is not in the document", name, response.StatusCode)
+	}
+	if success {
+		l.done[name] = true
+	}
+	answer := reply{header: response.Header}
+	var decoded any
+	if len(received) > 0 && json.Unmarshal(bytes.SplitN(received, []byte("\n"), 2)[0], &decoded) == nil {
+		answer.fields, _ = decoded.(map[string]any)
+		answer.items, _ = decoded.([]any)
+	}
+	return answer, success
+}
+
+// etag is the one that an answer has in its body.
+func (r reply) etag() string { return fmt.Sprint(r.fields["etag"]) }
+
+var attested = object{"type": "symmetricKey", "symmetricKey": object{}}
+
+// deviceToken is what a device signs with its key.
+func (l *live) deviceToken(id, key string) string {
+	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, time.Now().Add(time.Hour))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return token
+}
+
+func keyOf(enrollment reply) string {
+	return enrollment.fields["attestation"].(map[string]any)["symmetricKey"].(map[string]any)["primaryKey"].(string)
+}
+
+// registers has a device with a csr get in, and one that nobody knows not.
+func (l *live) registers() {
+	d1 := params{"scope": scope, "id": "d1"}
+	enrolled := l.do("PUT /enrollments/{id}", d1, object{"registrationId": "d1", "attestation": attested, "credentialPolicyName": "default",
+		"initialTwin":  object{"tags": object{"site": "harbour"}, "properties": object{"desired": object{"interval": 5}}},
+		"capabilities": object{"iotEdge": true}, "optionalDeviceInformation": object{"model": "A1"}})
+	token := l.deviceToken("d1", keyOf(enrolled))
+	registration := l.do("PUT /{scope}/registrations/{id}/register", d1, object{"registrationId": "d1", "payload": object{"a": 1}, "csr": newCSR(l.t, "d1")}, "Authorization", token)
+	d1["operation"] = registration.fields["operationId"].(string)
+	l.do("GET /{scope}/registrations/{id}/operations/{operation}", d1, nil, "Authorization", token)
+	l.do("POST /{scope}/registrations/{id}", d1, object{"registrationId": "d1"}, "Authorization", token)
+	l.refused("PUT /{scope}/registrations/{id}/register", params{"scope": scope, "id": "stranger"}, object{"registrationId": "stranger"}, "Authorization", token)
+	l.do("GET /berth/provisioning/attempts", params{"max": "10"}, nil)
+	l.do("GET /berth/provisioning/attempts", params{"registrationId": "stranger", "refused": "true"}, nil)
+}
+
+func newCSR(t testing.TB, name string) string {
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, newKey(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(der)
+}
+
+// enrolls goes through individual enrollments; d1 is there and registered.
+func (l *live) enrolls() {
+	d2 := params{"id": "d2"}
+	first, _ := certificatePEM(l.t, "d2")
+	second, _ := certificatePEM(l.t, "d2")
+	x509 := object{"clientCertificates": object{"primary": object{"certificate": first}, "secondary": object{"certificate": second}}}
+	created := l.do("PUT /enrollments/{id}", d2, object{"registrationId": "d2", "deviceId": "device-2", "attestation": object{"type": "x509", "x509": x509},
+		"provisioningStatus": "disabled", "allocationPolicy": "custom", "iotHubs": []any{"hub.local"},
+		"customAllocationDefinition": object{"webhookUrl": "https://hook.example/", "apiVersion": "2021-10-01"},
+		"reprovisionPolicy":          object{"updateHubAssignment": true, "migrateDeviceData": false}})
+	l.refused("PUT /enrollments/{id}", d2, object{"registrationId": "d2", "attestation": attested}, "If-Match", `"old"`)
+	l.do("GET /enrollments/{id}", d2, nil)
+	l.do("GET /enrollments/{id}", params{"id": "d1"}, nil)
+	l.do("POST /enrollments/{id}/attestationmechanism", d2, nil)
+	l.do("POST /enrollments/{id}/attestationmechanism", params{"id": "d1"}, nil)
+	query := object{"query": "SELECT * FROM enrollments"}
+	page := l.do("POST /enrollments/query", nil, query, "x-ms-max-item-count", "1")
+	l.do("POST /enrollments/query", nil, query, "x-ms-max-item-count", "1", "x-ms-continuation", page.header.Get("x-ms-continuation"))
+	l.do("GET /berth/provisioning/enrollments", params{"prefix": "d", "top": "1"}, nil)
+	l.do("DELETE /enrollments/{id}", d2, nil, "If-Match", created.etag())
+	bulk := object{"mode": "create", "enrollments": []any{object{"registrationId": "d1", "attestation": attested}, object{"registrationId": "d3", "attestation": attested}}}
+	l.do("POST /enrollments", nil, bulk)
+}
+
+// groups goes through enrollment groups and the registrations of their devices.
+func (l *live) groups() {
+	g1 := params{"id": "g1"}
+	group := l.do("PUT /enrollmentGroups/{id}", g1, object{"enrollmentGroupId": "g1", "attestation": attested, "iotHubHostName": "hub.local", "allocationPolicy": "static"})
+	key := attest.DeriveKey(keyOf(group), "member")
+	member := params{"scope": scope, "id": "member"}
+	l.do("PUT /{scope}/registrations/{id}/register", member, object{"registrationId": "member"}, "Authorization", l.deviceToken("member", key))
+	l.do("POST /registrations/{id}/query", g1, object{"query": "*"})
+	state := l.do("GET /registrations/{id}", member, nil)
+	l.do("GET /berth/provisioning/registrations", params{"prefix": "m"}, nil)
+	l.do("DELETE /registrations/{id}", member, nil, "If-Match", state.etag())
+	l.refused("GET /registrations/{id}", member, nil)
+
+	l.do("GET /enrollmentGroups/{id}", g1, nil)
+	l.do("POST /enrollmentGroups/{id}/attestationmechanism", g1, nil)
+	l.do("POST /enrollmentGroups/query", nil, object{"query": "SELECT * FROM enrollmentGroups"})
+	l.do("GET /berth/provisioning/groups", params{"top": "1"}, nil)
+	signing := object{"signingCertificates": object{"primary": object{"certificate": l.authority("Group").text}}}
+	g2 := object{"enrollmentGroupId": "g2", "attestation": object{"type": "x509", "x509": signing}}
+	l.do("POST /enrollmentGroups", nil, object{"mode": "create", "enrollmentGroups": []any{g2, object{"enrollmentGroupId": "g1", "attestation": attested}}})
+	l.do("GET /enrollmentGroups/{id}", params{"id": "g2"}, nil)
+	l.do("DELETE /enrollmentGroups/{id}", params{"id": "g2"}, nil)
+}
+
+// operatesTheHub goes through devices, twins and telemetry.
+func (l *live) operatesTheHub() {
+	l.sender(l.t.Context(), "sends")("21.5")
+	l.do("GET /berth/hub/telemetry", params{"from": "earliest", "max": "1", "device": "sends"}, nil)
+	one := params{"id": "one"}
+	created := l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "enabled", "statusReason": "new"})
+	l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "disabled", "capabilities": object{"iotEdge": true}}, "If-Match", `"`+created.etag()+`"`)
+	l.refused("PUT /devices/{id}", one, object{"deviceId": "one"})
+	l.do("GET /devices/{id}", one, nil)
+	l.do("GET /devices", params{"top": "10"}, nil)
+	l.do("GET /berth/hub/devices", params{"prefix": "o"}, nil)
+	twin := object{"tags": object{"site": "harbour"}, "properties": object{"desired": object{"interval": 5}}}
+	l.do("PATCH /twins/{id}", one, twin, "If-Match", "*")
+	l.do("PUT /twins/{id}", one, twin)
+	l.do("GET /twins/{id}", one, nil)
+	l.do("GET /statistics/devices", nil, nil)
+	l.do("GET /statistics/service", nil, nil)
+	l.do("POST /devices", nil, []any{object{"id": "two", "importMode": "create"}, object{"id": "one", "importMode": "create"}})
+	l.do("DELETE /devices/{id}", one, nil, "If-Match", "*")
+}
+
+// signer is an authority's key and certificate.
+type signer struct {
+	key         *ecdsa.PrivateKey
+	certificate *x509.Certificate
+	text        string // base64 of DER
+}
+
+func (l *live) authority(name string) signer {
+	made := signer{key: newKey(l.t)}
+	made.certificate = &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign}
+	made.text = made.sign(l.t, name, made.certificate)
+	return made
+}
+
+// sign makes a certificate of the template with this name.
+func (s signer) sign(t testing.TB, name string, template *x509.Certificate) string {
+	template.SerialNumber, template.Subject, template.BasicConstraintsValid = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}, true
+	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
+	der, err := x509.CreateCertificate(rand.Reader, template, s.certificate, s.key.Public(), s.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(der)
+}
+
+// uploadsAuthorities goes through certificate authorities.
+func (l *live) uploadsAuthorities() {
+	const all, one = "/berth/provisioning/certificates", "/berth/provisioning/certificates/{id}"
+	factory, root := params{"id": "factory"}, l.authority("Factory")
+	l.do("PUT "+one, factory, object{"certificate": root.text, "isVerified": false})
+	code := l.do("POST "+one+"/generateVerificationCode", factory, nil)
+	l.do("POST "+one+"/verify", factory, object{"certificate": root.sign(l.t, code.fields["verificationCode"].(string), &x509.Certificate{})})
+	l.do("GET "+all, nil, nil)
+	read := l.do("GET "+one, factory, nil)
+	l.do("DELETE "+one, factory, nil, "If-Match", read.etag())
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// allocates goes through links of hubs, networks, and where a device would go.
+func (l *live) allocates() {
+	const hubs, networks = "/berth/provisioning/hubs", "/berth/provisioning/networks"
+	host := params{"host": "hub.local", "count": "true", "force": "true"}
+	l.do("GET "+hubs, nil, nil)
+	l.do("POST "+hubs, nil, object{"name": "east", "hostName": "east.example.com"})
+	l.do("GET "+hubs+"/{host}", host, nil)
+	l.do("PUT "+hubs+"/{host}", host, object{"allocationWeight": 3, "location": "westeurope", "applyAllocationPolicy": true})
+	office := params{"prefix": "10.1.0.0/16"}
+	l.do("PUT "+networks+"/{prefix}", office, object{"latencies": object{"westeurope": 12.5}})
+	l.do("GET "+networks, nil, nil)
+	l.do("POST /berth/provisioning/allocate", nil, object{"registrationId": "d1", "remoteAddress": "10.1.2.3"})
+	l.do("DELETE "+networks+"/{prefix}", office, nil)
+	l.do("DELETE "+hubs+"/{host}", host, nil)
+	l.do("POST /berth/provisioning/allocate", nil, object{"registrationId": "d3"})
+	l.do("GET "+hubs, nil, nil)
+}
+
+// issues goes through operational certificates, of which d1 has one.
+func (l *live) issues() {
+	const (
+		policies     = "/berth/provisioning/credentialpolicies"
+		authorities  = "/berth/provisioning/issuingauthorities"
+		certificates = "/berth/provisioning/issuedcertificates"
+	)
+	plant := params{"name": "plant"}
+	l.do("PUT "+authorities+"/{name}", plant, nil)
+	l.do("PUT "+policies+"/{name}", plant, object{"issuingAuthority": "plant", "validityMinutes": 60, "keyTypes": []any{"ec-p256"}, "dnsNames": []any{"{registrationId}.plant.example"}})
+	l.do("GET "+policies, nil, nil)
+	l.do("GET "+policies+"/{name}", plant, nil)
+	l.do("DELETE "+policies+"/{name}", plant, nil)
+	l.do("GET "+authorities, nil, nil)
+	l.do("GET "+authorities+"/{name}", plant, nil)
+	l.do("POST "+authorities+"/{name}/revoke", plant, nil)
+	l.do("GET "+certificates, params{"top": "10"}, nil)
+	issued := l.do("GET "+certificates, params{"registrationId": "d1"}, nil)
+	thumbprint := params{"thumbprint": issued.fields["items"].([]any)[0].(map[string]any)["thumbprint"].(string)}
+	l.do("GET "+certificates+"/{thumbprint}", thumbprint, nil)
+	l.do("POST "+certificates+"/{thumbprint}/revoke", thumbprint, nil)
+}
+
+// managesPolicies goes through shared access policies.
+func (l *live) managesPolicies() {
+	const all, one = "/berth/provisioning/policies", "/berth/provisioning/policies/{name}"
+	dashboard := params{"name": "dashboard"}
+	created := l.do("POST "+all, nil, object{"keyName": "dashboard", "rights": []any{"EnrollmentRead"}})
+	l.do("PUT "+one, dashboard, object{"rights": []any{"RegistrationStatusRead"}}, "If-Match", created.etag())
+	l.refused("POST "+one+"/regenerateKey", dashboard, object{"key": "primary"}, "If-Match", created.etag())
+	l.do("POST "+one+"/regenerateKey", dashboard, object{"key": "secondary"})
+	l.do("GET "+all, nil, nil)
+	read := l.do("GET "+one, dashboard, nil)
+	l.do("DELETE "+one, dashboard, nil, "If-Match", read.etag())
+	l.refused("DELETE "+one, params{"name": "provisioningserviceowner"}, nil)
+}
+
+// isLockedOut has this source fail until it is locked out, and heard again.
+func (l *live) isLockedOut() {
+	for range 3 {
+		l.refused("PUT /{scope}/registrations/{id}/register", params{"scope": scope, "id": "stranger"}, object{"registrationId": "stranger"}, "Authorization", l.deviceToken("stranger", "c3RyYW5nZXI="))
+	}
+	source := l.do("GET /berth/provisioning/lockouts", nil, nil).items[0].(map[string]any)["source"].(string)
+	l.do("DELETE /berth/provisioning/lockouts/{source}", params{"source": source}, nil)
+}

@@ -1,0 +1,176 @@
+package rest
+
+import (
+	"encoding/json"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// operation is what the route does not say of an operation. What is sent and
+// answered is named by values of the types.
+type operation struct {
+	summary string
+	query   []parameter
+	request any
+	answer  any
+	status  int  // of the answer; 200 when 0, 204 without an answer
+	ifMatch bool // takes If-Match
+	etag    bool // answers with an ETag
+	kind    string
+}
+
+// parameter is one of an address's, or a header.
+type parameter struct{ name, description string }
+
+// Bodies that have no type of their own in the server: it reads them where they go.
+type (
+	// registerBody is what a device sends when it registers.
+	registerBody struct {
+		RegistrationID string                      `json:"registrationId"`
+		TPM            provisioning.TPMAttestation `json:"tpm"`     // of a device that proves itself by its TPM
+		Payload        json.RawMessage             `json:"payload"` // for custom allocation
+		CSR            string                      `json:"csr"`     // base64 of a PKCS #10 request for an operational certificate, its common name the registration id
+	}
+	// twinBody is what back ends may change of a twin.
+	twinBody struct {
+		Tags       map[string]any `json:"tags"`
+		Properties twinProperties `json:"properties"`
+	}
+	// twinProperties are the properties that back ends may change.
+	twinProperties struct {
+		Desired map[string]any `json:"desired"`
+	}
+)
+
+const (
+	jsonBody = "application/json"
+	lines    = "application/x-ndjson" // JSON values, one a line
+)
+
+var (
+	paging    = []parameter{{"prefix", "Only names that start with this"}, {"after", "Begin after this name: the next of the page before"}, {"top", "At most so many items, up to 1,000; 100 when left out"}}
+	continued = []parameter{{"x-ms-max-item-count", "At most so many items, up to 1,000; 100 when left out"}, {"x-ms-continuation", "As the answer before had it in its header of this name"}}
+)
+
+// operations has every operation by method and pattern.
+var operations = map[string]operation{
+	// Devices that register.
+	"PUT /{scope}/registrations/{id}/register":               {summary: "Register a device", request: registerBody{}, answer: provisioning.Operation{}, status: 202},
+	"GET /{scope}/registrations/{id}/operations/{operation}": {summary: "Ask how a registration goes on", answer: provisioning.Operation{}},
+	"POST /{scope}/registrations/{id}":                       {summary: "Look up the registration state of the device itself", request: registerBody{}, answer: provisioning.DeviceRegistration{}},
+
+	// The provisioning service's back ends.
+	"POST /enrollments":                                {summary: "Create, update or delete several individual enrollments", request: bulkOfEnrollments{}, answer: bulkResult{}},
+	"POST /enrollments/query":                          {summary: "List individual enrollments, page by page", query: continued, request: querySpecification{}, answer: []provisioning.Enrollment{}},
+	"GET /enrollments/{id}":                            {summary: "Read an individual enrollment", answer: provisioning.Enrollment{}, etag: true},
+	"PUT /enrollments/{id}":                            {summary: "Create or update an individual enrollment", request: provisioning.Enrollment{}, answer: provisioning.Enrollment{}, etag: true, ifMatch: true},
+	"DELETE /enrollments/{id}":                         {summary: "Delete an individual enrollment", ifMatch: true},
+	"POST /enrollments/{id}/attestationmechanism":      {summary: "Read how an individual enrollment attests, with its keys", answer: provisioning.AttestationMechanism{}},
+	"POST /enrollmentGroups":                           {summary: "Create, update or delete several enrollment groups", request: bulkOfGroups{}, answer: bulkResult{}},
+	"POST /enrollmentGroups/query":                     {summary: "List enrollment groups, page by page", query: continued, request: querySpecification{}, answer: []provisioning.EnrollmentGroup{}},
+	"GET /enrollmentGroups/{id}":                       {summary: "Read an enrollment group", answer: provisioning.EnrollmentGroup{}, etag: true},
+	"PUT /enrollmentGroups/{id}":                       {summary: "Create or update an enrollment group", request: provisioning.EnrollmentGroup{}, answer: provisioning.EnrollmentGroup{}, etag: true, ifMatch: true},
+	"DELETE /enrollmentGroups/{id}":                    {summary: "Delete an enrollment group", ifMatch: true},
+	"POST /enrollmentGroups/{id}/attestationmechanism": {summary: "Read how an enrollment group attests, with its keys", answer: provisioning.AttestationMechanism{}},
+	"POST /registrations/{id}/query":                   {summary: "List the registration states of an enrollment group's devices, page by page", query: continued, request: querySpecification{}, answer: []provisioning.Registration{}},
+	"GET /registrations/{id}":                          {summary: "Read the registration state of a device", answer: provisioning.Registration{}, etag: true},
+	"DELETE /registrations/{id}":                       {summary: "Delete the registration state of a device", ifMatch: true},
+
+	// The hub's back ends.
+	"GET /devices":            {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []hub.Device{}},
+	"POST /devices":           {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: bulkDeviceResult{}},
+	"GET /devices/{id}":       {summary: "Read a device", answer: hub.Device{}, etag: true},
+	"PUT /devices/{id}":       {summary: "Create a device, or update one with If-Match", request: deviceBody{}, answer: hub.Device{}, etag: true, ifMatch: true},
+	"DELETE /devices/{id}":    {summary: "Delete a device", ifMatch: true},
+	"GET /twins/{id}":         {summary: "Read a twin", answer: hub.Twin{}, etag: true},
+	"PATCH /twins/{id}":       {summary: "Change parts of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
+	"PUT /twins/{id}":         {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
+	"GET /statistics/devices": {summary: "Count the devices", answer: hub.RegistryStatistics{}},
+	"GET /statistics/service": {summary: "Count the connected devices", answer: hub.ServiceStatistics{}},
+
+	// Berth's own.
+	"GET /berth/openapi.json":               {summary: "Read this document", answer: map[string]any{}},
+	"GET /berth/provisioning/service":       {summary: "Read what the provisioning service is", answer: provisioning.Summary{}},
+	"GET /berth/provisioning/enrollments":   {summary: "List individual enrollments by prefix", query: paging, answer: Page[provisioning.Enrollment]{}},
+	"GET /berth/provisioning/groups":        {summary: "List enrollment groups by prefix", query: paging, answer: Page[provisioning.EnrollmentGroup]{}},
+	"GET /berth/provisioning/registrations": {summary: "List registration states by prefix", query: paging, answer: Page[provisioning.Registration]{}},
+	"GET /berth/provisioning/attempts": {summary: "List attempts to register with their traces, the latest first", answer: []attest.Attempt{},
+		query: []parameter{{"registrationId", "Only those of this device"}, {"refused", "true: only those that were refused"}, {"max", "At most so many, up to 1,000; 100 when left out"}}},
+	"POST /berth/portal/links": {summary: "Make a link that logs in to the portal, once", request: linkWanted{}, answer: credential.LoginLink{}},
+	"GET /berth/hub/devices":   {summary: "List a hub's devices by prefix", query: paging, answer: Page[hub.Device]{}},
+	"GET /berth/hub/telemetry": {summary: "Follow a hub's telemetry: one message a line, until the client leaves", answer: hub.TelemetryMessage{}, kind: lines,
+		query: []parameter{{"from", "earliest, latest (when left out), or a time such as 2026-11-23T12:00:00Z"}, {"device", "Only messages of this device"}, {"max", "End after so many messages"}}},
+
+	"GET /berth/provisioning/audit": {summary: "List who changed what, the latest first", answer: Page[audit.Entry]{},
+		query: []parameter{{"kind", "Only changes of things of this kind"}, {"id", "Only changes of this thing"}, {"actor", "Only changes by this actor"},
+			{"since", "Only changes from this time on"}, {"until", "Only changes before this time"}, paging[1], paging[2]}},
+	"GET /berth/provisioning/lockouts":             {summary: "List the sources that are locked out", answer: []provisioning.LockedOut{}},
+	"DELETE /berth/provisioning/lockouts/{source}": {summary: "Hear a source again that is locked out"},
+
+	"GET /berth/provisioning/certificates":                                {summary: "List certificate authorities", query: paging, answer: Page[provisioning.Authority]{}},
+	"GET /berth/provisioning/certificates/{id}":                           {summary: "Read a certificate authority", answer: provisioning.Authority{}, etag: true},
+	"PUT /berth/provisioning/certificates/{id}":                           {summary: "Upload a certificate authority, or replace its certificate", request: authorityBody{}, answer: provisioning.Authority{}, etag: true, ifMatch: true},
+	"DELETE /berth/provisioning/certificates/{id}":                        {summary: "Delete a certificate authority", ifMatch: true},
+	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {summary: "Make the code that proves possession of the authority's key", answer: provisioning.Authority{}, etag: true, ifMatch: true},
+	"POST /berth/provisioning/certificates/{id}/verify":                   {summary: "Hand in the certificate that proves possession", request: authorityBody{}, answer: provisioning.Authority{}, etag: true, ifMatch: true},
+
+	"GET /berth/provisioning/misbehaviours":         {summary: "List what is left of the misbehaviours", answer: []provisioning.Misbehaviour{}},
+	"POST /berth/provisioning/misbehaviours":        {summary: "Be nasty to the next devices that register", request: provisioning.Misbehaviour{}, answer: provisioning.Misbehaviour{}},
+	"DELETE /berth/provisioning/misbehaviours":      {summary: "End all misbehaviours"},
+	"DELETE /berth/provisioning/misbehaviours/{id}": {summary: "End a misbehaviour"},
+
+	"GET /berth/provisioning/hubs":                 {summary: "List the linked hubs", answer: []provisioning.HubLink{}},
+	"POST /berth/provisioning/hubs":                {summary: "Add a hub to the server's process, and link it", request: newHub{}, answer: provisioning.HubLink{}},
+	"GET /berth/provisioning/hubs/{host}":          {summary: "Read the link of a hub", query: []parameter{{"count", "true: count its devices too"}}, answer: provisioning.HubLink{}},
+	"PUT /berth/provisioning/hubs/{host}":          {summary: "Link a hub, or change its link", request: provisioning.HubLink{}, answer: provisioning.HubLink{}, ifMatch: true},
+	"DELETE /berth/provisioning/hubs/{host}":       {summary: "End the link of a hub", query: []parameter{{"force", "true: though devices are assigned to it"}}, ifMatch: true},
+	"GET /berth/provisioning/networks":             {summary: "List the networks whose latencies are known", answer: []provisioning.Network{}},
+	"PUT /berth/provisioning/networks/{prefix}":    {summary: "Say how far a network is from the locations of hubs", request: provisioning.Network{}, answer: provisioning.Network{}, ifMatch: true},
+	"DELETE /berth/provisioning/networks/{prefix}": {summary: "Forget a network"},
+	"POST /berth/provisioning/allocate":            {summary: "Say where a device would go, and change nothing", request: provisioning.PreviewRequest{}, answer: provisioning.Preview{}},
+
+	"GET /berth/provisioning/credentialpolicies":                      {summary: "List credential policies", answer: []issuance.Policy{}},
+	"GET /berth/provisioning/credentialpolicies/{name}":               {summary: "Read a credential policy", answer: issuance.Policy{}},
+	"PUT /berth/provisioning/credentialpolicies/{name}":               {summary: "Create or update a credential policy", request: issuance.Policy{}, answer: issuance.Policy{}, ifMatch: true},
+	"DELETE /berth/provisioning/credentialpolicies/{name}":            {summary: "Delete a credential policy"},
+	"GET /berth/provisioning/issuingauthorities":                      {summary: "List issuing authorities", answer: []issuance.Authority{}},
+	"GET /berth/provisioning/issuingauthorities/{name}":               {summary: "Read an issuing authority", answer: issuance.Authority{}},
+	"PUT /berth/provisioning/issuingauthorities/{name}":               {summary: "Make an issuing authority", answer: issuance.Authority{}},
+	"POST /berth/provisioning/issuingauthorities/{name}/revoke":       {summary: "Revoke an issuing authority, and all that it signed", answer: issuance.Authority{}},
+	"GET /berth/provisioning/issuedcertificates":                      {summary: "List issued certificates", query: append([]parameter{{"registrationId", "Only those of this device, the latest first"}}, paging[1:]...), answer: Page[issuance.Certificate]{}},
+	"GET /berth/provisioning/issuedcertificates/{thumbprint}":         {summary: "Read an issued certificate", answer: issuance.Certificate{}},
+	"POST /berth/provisioning/issuedcertificates/{thumbprint}/revoke": {summary: "Revoke an issued certificate", answer: issuance.Certificate{}},
+
+	"GET /berth/provisioning/policies":                       {summary: "List the shared access policies, with their keys", answer: []provisioning.SharedAccessPolicy{}},
+	"POST /berth/provisioning/policies":                      {summary: "Create a shared access policy with fresh keys", request: policyBody{}, answer: provisioning.SharedAccessPolicy{}, etag: true},
+	"GET /berth/provisioning/policies/{name}":                {summary: "Read a shared access policy, with its keys", answer: provisioning.SharedAccessPolicy{}, etag: true},
+	"PUT /berth/provisioning/policies/{name}":                {summary: "Give a shared access policy other rights", request: policyBody{}, answer: provisioning.SharedAccessPolicy{}, etag: true, ifMatch: true},
+	"DELETE /berth/provisioning/policies/{name}":             {summary: "Delete a shared access policy", ifMatch: true},
+	"POST /berth/provisioning/policies/{name}/regenerateKey": {summary: "Make a key of a shared access policy anew", request: keyWanted{}, answer: provisioning.SharedAccessPolicy{}, etag: true, ifMatch: true},
+}
+
+// pathParameters are described by the part of the path that they follow, or by
+// their own name.
+var pathParameters = map[string]string{
+	"enrollments":        "Registration id",
+	"enrollmentGroups":   "Enrollment group id",
+	"registrations":      "Registration id, or the enrollment group id of a query",
+	"devices":            "Device id",
+	"twins":              "Device id",
+	"operations":         "Operation id, as the registration answered it",
+	"certificates":       "Name of the certificate authority",
+	"misbehaviours":      "Id of the misbehaviour",
+	"hubs":               "Host name of the hub",
+	"networks":           "Prefix of the network, such as 10.1.0.0/16, its slash percent-encoded",
+	"credentialpolicies": "Name of the credential policy",
+	"issuingauthorities": "Name of the issuing authority",
+	"issuedcertificates": "SHA-256 thumbprint of the certificate, in upper-case hexadecimal",
+	"policies":           "Name of the shared access policy",
+	"lockouts":           "The source: an IPv4 address, or an IPv6 network such as 2001:db8::/64",
+	"":                   "ID scope of the provisioning service",
+}
