@@ -3,7 +3,7 @@
 'use strict';
 
 const { execFileSync } = require('node:child_process');
-const { createHmac } = require('node:crypto');
+const { createHmac, generateKeyPairSync } = require('node:crypto');
 const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
@@ -51,3 +51,18 @@ exports.Factory = class {
 // derivedKey is a device's own key under a group by key.
 exports.derivedKey = (groupKey, registrationId) =>
   createHmac('sha256', Buffer.from(groupKey, 'base64')).update(registrationId).digest('base64');
+
+// endorsementKey is the public area (TPM2B_PUBLIC, base64) of a new RSA key that a
+// TPM would have made by the default template of the TCG's EK Credential Profile.
+exports.endorsementKey = () => {
+  const { n } = generateKeyPairSync('rsa', { modulusLength: 2048 }).publicKey.export({ format: 'jwk' });
+  const area = Buffer.concat([
+    Buffer.from('0001000b000300b2', 'hex'), // RSA, named by SHA-256, a restricted key for decryption
+    Buffer.from('0020837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa', 'hex'), // its policy
+    Buffer.from('00060080004300100800000000000100', 'hex'), // AES-128-CFB, no scheme, 2,048 bits, the usual exponent, 256 bytes
+    Buffer.from(n, 'base64url'),
+  ]);
+  const size = Buffer.alloc(2);
+  size.writeUInt16BE(area.length);
+  return Buffer.concat([size, area]).toString('base64');
+};

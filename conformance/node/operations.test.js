@@ -1,5 +1,5 @@
 // Every operation that Azure's Node service client has, on enrollments by
-// certificate and by key. The last test says if one of them was left out.
+// certificate, by key and by TPM. The last test says if one of them was left out.
 'use strict';
 
 const assert = require('node:assert/strict');
@@ -9,7 +9,7 @@ const { ProvisioningDeviceClient } = require('azure-iot-provisioning-device');
 const { ProvisioningServiceClient } = require('azure-iot-provisioning-service');
 const { SymmetricKeySecurityClient } = require('azure-iot-security-symmetric-key');
 const { provisioning, refused, registry } = require('./berth');
-const { authority, derivedKey, device } = require('./factory');
+const { authority, derivedKey, device, endorsementKey } = require('./factory');
 
 const { PROVISIONING_HOST, PROVISIONING_IDSCOPE } = process.env;
 
@@ -60,6 +60,7 @@ const kinds = {
     notFound: 404201,
     x509: (registrationId) => ({ registrationId, attestation: { type: 'x509', x509: { clientCertificates: { primary: { certificate: device(registrationId).cert } } } } }),
     symmetricKey: (registrationId) => ({ registrationId, attestation: { type: 'symmetricKey', symmetricKey: {} } }),
+    tpm: (registrationId) => ({ registrationId, attestation: { type: 'tpm', tpm: { endorsementKey: endorsementKey() } } }),
   },
   'enrollment group': {
     id: (item) => item.enrollmentGroupId,
@@ -75,7 +76,7 @@ const kinds = {
 };
 
 for (const [name, kind] of Object.entries(kinds)) {
-  for (const type of ['x509', 'symmetricKey']) {
+  for (const type of ['x509', 'symmetricKey', 'tpm'].filter((type) => kind[type])) {
     test(`${name}, ${type}`, async () => {
       const id = `node-op-${name.split(' ')[0]}-${type.toLowerCase()}`;
       const { responseBody: created, httpResponse } = await kind.put(kind[type](id));
