@@ -84,12 +84,15 @@ func oneAttempt(c *call) (any, error) {
 	return attempt, err
 }
 
+// chainBody is a chain that somebody wants to be judged.
+type chainBody struct {
+	Certificates   string `json:"certificates"`   // PEM, the device's own first
+	RegistrationID string `json:"registrationId"` // the common name of the first one when empty
+}
+
 // checkChain judges a chain before any device comes with it.
 func checkChain(c *call) (any, error) {
-	var asked struct {
-		Certificates   string `json:"certificates"` // PEM, the device's own first
-		RegistrationID string `json:"registrationId"`
-	}
+	var asked chainBody
 	if err := c.decode(&asked); err != nil {
 		return nil, err
 	}

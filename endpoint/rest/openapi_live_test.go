@@ -53,6 +53,9 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("DELETE /berth/provisioning/misbehaviours/{id}", params{"id": misbehaviour.fields["id"].(string)}, nil)
 	l.do("DELETE /berth/provisioning/misbehaviours", nil, nil)
 
+	l.do("GET /berth/provisioning/attempts/{sequence}", params{"sequence": "0"}, nil)
+	chain, _ := certificatePEM(t, "d1")
+	l.do("POST /berth/provisioning/checkchain", nil, object{"certificates": chain, "registrationId": "d1"})
 	l.do("GET /berth/provisioning/audit", params{"kind": "enrollment", "top": "5"}, nil)
 	l.do("GET /berth/provisioning/audit", nil, nil)
 	l.isLockedOut()

@@ -106,6 +106,8 @@ var operations = map[string]operation{
 	"GET /berth/hub/telemetry": {summary: "Follow a hub's telemetry: one message a line, until the client leaves", answer: hub.TelemetryMessage{}, kind: lines,
 		query: []parameter{{"from", "earliest, latest (when left out), or a time such as 2026-11-23T12:00:00Z"}, {"device", "Only messages of this device"}, {"max", "End after so many messages"}}},
 
+	"GET /berth/provisioning/attempts/{sequence}": {summary: "Read an attempt, with all that its judgement depended on", answer: attest.Attempt{}},
+	"POST /berth/provisioning/checkchain":         {summary: "Judge a chain of certificates before any device comes with it", request: chainBody{}, answer: provisioning.Judgement{}},
 	"GET /berth/provisioning/audit": {summary: "List who changed what, the latest first", answer: Page[audit.Entry]{},
 		query: []parameter{{"kind", "Only changes of things of this kind"}, {"id", "Only changes of this thing"}, {"actor", "Only changes by this actor"},
 			{"since", "Only changes from this time on"}, {"until", "Only changes before this time"}, paging[1], paging[2]}},
@@ -171,6 +173,7 @@ var pathParameters = map[string]string{
 	"issuingauthorities": "Name of the issuing authority",
 	"issuedcertificates": "SHA-256 thumbprint of the certificate, in upper-case hexadecimal",
 	"policies":           "Name of the shared access policy",
+	"attempts":           "Sequence of the attempt in the log",
 	"lockouts":           "The source: an IPv4 address, or an IPv6 network such as 2001:db8::/64",
 	"":                   "ID scope of the provisioning service",
 }
