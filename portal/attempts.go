@@ -3,6 +3,7 @@ package portal
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 
 	"github.com/berth-iot/berth/fault"
@@ -51,25 +52,35 @@ func showAttempt(c *call) error {
 	if err != nil {
 		return fault.New(fault.NotFound, "There is no such page")
 	}
-	attempt, err := c.config.Provisioning.Attempt(c.r.Context(), sequence)
+	ctx, service := c.r.Context(), c.config.Provisioning
+	attempt, err := service.Attempt(ctx, sequence)
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "attempt", attemptPage{attempt, remedyOf(attempt)})
+	page := attemptPage{Attempt: attempt}
+	if failed, ok := attempt.Checks.Failed(); ok {
+		_, err := service.Enrollment(ctx, attempt.RegistrationID)
+		if err != nil && fault.From(err).Code.Status() >= 500 {
+			return err
+		}
+		page.Remedy = remedyOf(attempt, failed.Name, err == nil)
+	}
+	return c.render(http.StatusOK, "attempt", page)
 }
 
-// remedyOf finds the page for the check that failed.
-func remedyOf(attempt attest.Attempt) *remedy {
-	failed, ok := attempt.Checks.Failed()
+// remedyOf finds the page for the check that failed. enrolled says that the device
+// has an individual enrollment now.
+func remedyOf(attempt attest.Attempt, failed string, enrolled bool) *remedy {
+	found := slices.ContainsFunc(attempt.Checks, func(check attest.Check) bool { return check.Name == "enrollment" && check.Passed })
 	switch {
-	case !ok:
-		return nil
-	case failed.Name == "ID scope":
+	case failed == "ID scope":
 		return &remedy{"", "See this service's ID scope"}
-	case attempt.Enrolled:
+	case enrolled:
 		return &remedy{"enrollment/" + url.PathEscape(attempt.RegistrationID), "Open the enrollment"}
-	case failed.Name == "enrollment":
+	case failed == "enrollment" || attempt.Enrolled && attempt.Outcome == attest.Refused: // its own is deleted since
 		return &remedy{"enrollments/new?registrationId=" + url.QueryEscape(attempt.RegistrationID), "Enroll this device"}
+	case found:
+		return &remedy{"groups", "See the enrollment groups"}
 	}
 	return &remedy{"quickstart", "See how a device is set up"}
 }

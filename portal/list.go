@@ -21,7 +21,8 @@ type list[T any] struct {
 	Status string // that was filtered by, where a list has that
 	After  string // the id before the first of this page, "" on the first page
 	Next   string // the After of the next page, "" on the last
-	Total  int    // of all, searched for or not
+	Total  int    // of all, searched for or not; 0 when nobody counts them
+	Part   string // of the page that the list is, by its id; "" for a page of its own
 }
 
 // FirstPage is the address of the list from its beginning.
@@ -37,7 +38,11 @@ func (l list[T]) address(after string) string {
 			query.Set(name, value)
 		}
 	}
-	return "?" + query.Encode()
+	address := "?" + query.Encode()
+	if l.Part != "" {
+		address += "#" + l.Part
+	}
+	return address
 }
 
 // Searched reports whether the list is of a part only.

@@ -6,11 +6,11 @@ const test = require("node:test");
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
-const { given, leave, pages, visit } = require("./browser.js");
+const { given, leave, pages, startServer, visit } = require("./browser.js");
 
 const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const device = "access-device";
-let addresses;
+let addresses, fresh; // fresh is a server on which nothing has happened
 
 test.before(async () => {
   const folder = given.enroll(device);
@@ -20,8 +20,12 @@ test.before(async () => {
   await assert.rejects(given.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", given.data], { ...environment, DPS_X509_REGISTRATION_ID: "access-stranger" }));
   const [refused] = given.json("attempts", "access-stranger");
   for (let i = 0; i < 60; i++) given.berth("device", "create", `access-row-${i}`);
+  fresh = await startServer();
   addresses = pages(device, refused.sequence, "localhost/provisioningserviceowner");
 });
+
+// empty are the pages of a server on which nothing has happened yet.
+const empty = ["", "quickstart", "enrollments", "registrations", "attempts", "hubs", "hubs/berth", "hubs/berth/devices"];
 
 test.after(() => {
   given.berth("enrollment", "delete", device);
@@ -38,6 +42,17 @@ async function violations(page) {
 // states are pages that come of doing something.
 const states = {
   "login": async ({ page, context, server }) => { await context.clearCookies({ name: /session/ }); await page.goto(server.url()); },
+  "session over, with what was typed": async (window) => {
+    await window.page.goto(given.link());
+    await window.page.goto(given.url("enrollments/new"));
+    await window.page.locator("#deviceId").fill("typed");
+    await window.context.clearCookies({ name: /session/ });
+    await leave(window, window.words.save);
+    await window.page.locator("input[type=hidden][value=typed]").waitFor({ state: "attached" });
+    await window.page.locator("#code").fill(given.link());
+    await leave(window, window.words.logIn);
+    await window.page.locator("#deviceId").waitFor();
+  },
   "form with errors": async ({ page, words }) => {
     await page.goto(given.url("enrollments/new"));
     await page.locator("#initialTwin").fill('{"tags": 1,}');
@@ -82,19 +97,49 @@ for (const language of ["en", "fr"]) {
         assert.deepEqual(await violations(window.page), [], name);
       }
       await window.close();
+      const first = await visit({ language, theme, bypassCSP: true, server: fresh });
+      for (const address of empty) {
+        await first.open(address);
+        assert.deepEqual(await violations(first.page), [], `nothing yet: ${address}`);
+      }
+      await first.close();
     });
   }
 }
 
+test("an empty list says what to do next, and how on the command line", async () => {
+  const window = await visit({ server: fresh });
+  for (const [where, next] of [["enrollments", "berth enrollment create"], ["hubs/berth/devices", "berth device create"], ["registrations", null], ["attempts", null]]) {
+    await window.open(where);
+    const says = window.page.locator(".empty").first();
+    await says.waitFor();
+    if (next) assert.ok((await says.innerText()).includes(next), where);
+  }
+  await window.close();
+});
+
 test("no page is wider than a window of 360 pixels, and none of 4K", async () => {
+  const fits = async ({ page }, name) => {
+    const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
+    assert.ok(over <= 0, `${name} is ${over} pixels too wide`);
+  };
   for (const [width, language] of [[360, "en"], [360, "fr"], [3840, "en"]]) {
     const window = await visit({ width, language });
     for (const [name, address] of Object.entries(addresses)) {
       await window.open(address);
-      const over = await window.page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-      assert.ok(over <= 0, `${name} is ${over} pixels too wide at ${width}`);
+      await fits(window, `${name}, ${language}, ${width}`);
+    }
+    for (const [name, reach] of Object.entries(states).reverse()) {
+      await reach(window);
+      await fits(window, `${name}, ${language}, ${width}`);
     }
     await window.close();
+    const first = await visit({ width, language, server: fresh });
+    for (const address of empty) {
+      await first.open(address);
+      await fits(first, `nothing yet: ${address}, ${language}, ${width}`);
+    }
+    await first.close();
   }
 });
 
@@ -106,24 +151,31 @@ test("all by keyboard", async () => {
   assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
   await page.keyboard.press("Enter");
   assert.equal(await page.evaluate(() => document.activeElement.id), "main");
-  // Every control can be reached, in order, and shows that it has the focus.
-  await window.open("enrollments");
-  const reachable = await page.evaluate(() => [...document.querySelectorAll("a[href], button:not(:disabled), input:not([type=hidden]), select, textarea, summary")].filter((element) => element.checkVisibility()).length);
-  const stops = new Set();
-  for (let i = 0; i < reachable + 5; i++) {
-    await page.keyboard.press("Tab");
-    const stop = await page.evaluate(() => {
-      const element = document.activeElement;
-      if (element === document.body) return null;
-      element.dataset.stop ??= String(document.querySelectorAll("[data-stop]").length);
-      const style = getComputedStyle(element);
-      return { id: element.dataset.stop, html: element.outerHTML.slice(0, 100), outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 };
+  // On every page each control can be reached, from the top to the bottom, and shows that it has the focus.
+  for (const [name, address] of Object.entries(addresses)) {
+    await window.open(address);
+    await page.evaluate(() => {
+      // Pages renew themselves, so the controls are looked up anew at each stop. Of radio buttons one is a stop.
+      globalThis.controls = () => [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary")]
+        .filter((element) => element.checkVisibility() && !element.matches(":disabled, [type=radio]:not(:checked)"));
+      document.activeElement.blur();
     });
-    if (!stop) continue;
-    assert.ok(stop.outlined, `no visible focus: ${stop.html}`);
-    stops.add(stop.id);
+    const reached = [];
+    for (let last = false, i = 0; !last && i < 400; i++) {
+      await page.keyboard.press("Tab");
+      const stop = await page.evaluate(() => {
+        const element = document.activeElement, style = getComputedStyle(element), all = globalThis.controls();
+        return { order: all.indexOf(element), last: element === all.at(-1), html: element.outerHTML.slice(0, 100), body: element === document.body, outlined: style.outlineStyle !== "none" && parseFloat(style.outlineWidth) > 0 };
+      });
+      if (stop.body) continue;
+      assert.ok(stop.outlined, `${name}: no visible focus: ${stop.html}`);
+      if (stop.order >= 0) reached.push(stop.order);
+      last = stop.last;
+    }
+    const missed = (await page.evaluate(() => globalThis.controls().map((element) => element.outerHTML.slice(0, 100)))).filter((_, order) => !reached.includes(order));
+    assert.deepEqual(missed, [], `${name}: cannot be reached`);
+    assert.deepEqual(reached, [...reached].sort((a, b) => a - b), `${name}: the order of the stops`);
   }
-  assert.ok(stops.size >= reachable, `${stops.size} of ${reachable} can be reached`);
   // The slash searches, Escape leaves the search, and the row stays ticked while the list renews itself.
   await window.open("hubs/berth/devices");
   await page.keyboard.press("/");
@@ -169,10 +221,24 @@ test("language and theme are switched, and kept", async () => {
   await window.close();
 });
 
+// moving are the elements that would move, each with what moves it. The answer
+// holds what hovering and arriving messages would bring too, where it is there.
+const moving = (page) => page.evaluate(() => [...document.querySelectorAll("*")].flatMap((element) => [null, "::before", "::after"].map((part) => {
+  const { animationName, transitionDuration } = getComputedStyle(element, part);
+  return animationName === "none" && transitionDuration.split(", ").every((duration) => parseFloat(duration) === 0) ? null : `${element.className}${part ?? ""}: ${animationName} ${transitionDuration}`;
+})).filter(Boolean));
+
 test("who wants less motion gets none, and paper gets the content alone", async () => {
+  const lively = await visit();
+  await lively.open("enrollments");
+  assert.notDeepEqual(await moving(lively.page), []); // so that there is something to be still
+  await lively.close();
   const window = await visit({ reducedMotion: "reduce" });
+  for (const [name, address] of Object.entries(addresses)) {
+    await window.open(address);
+    assert.deepEqual(await moving(window.page), [], name);
+  }
   await window.open(`hubs/berth/device/${device}`);
-  assert.ok(await window.page.evaluate(() => [...document.querySelectorAll("*")].every((element) => getComputedStyle(element).animationName === "none")));
   await window.page.emulateMedia({ media: "print" });
   for (const hidden of [".menu", ".top form", ".toolbar"]) assert.equal(await window.page.locator(hidden).first().isVisible(), false, hidden);
   assert.ok(await window.page.locator("#identity").isVisible());

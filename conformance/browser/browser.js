@@ -23,6 +23,8 @@ const words = {
     refresh: "Refresh", devices: "IoT devices", attempts: "Registration attempts", enabled: "enabled", assigned: "assigned",
     connected: "Connected", pause: "Pause", resume: "Resume", filter: "Filter", twin: "Device twin", desired: "Desired properties",
     logOut: "Log out", logIn: "Log in", idScope: "ID scope", endpoint: "Global device endpoint", cancel: "Cancel", done: "Done",
+    groups: "Enrollment groups", addGroup: "Add enrollment group", mechanism: "Mechanism", symmetricKey: "Symmetric key",
+    primaryKey: "Primary key (optional)", showKeys: "Show the keys", hide: "Hide", deviceKey: "Show its key",
   },
   fr: {
     locale: "fr-FR",
@@ -31,6 +33,8 @@ const words = {
     refresh: "Actualiser", devices: "Appareils IoT", attempts: "Tentatives d'inscription", enabled: "activé", assigned: "affecté",
     connected: "Connecté", pause: "Pause", resume: "Reprendre", filter: "Filtrer", twin: "Jumeau d'appareil", desired: "Propriétés souhaitées",
     logOut: "Se déconnecter", logIn: "Se connecter", idScope: "Étendue de l'ID", endpoint: "Point de terminaison d'appareil global", cancel: "Annuler", done: "Fait",
+    groups: "Groupes d'inscription", addGroup: "Ajouter un groupe d'inscription", mechanism: "Mécanisme", symmetricKey: "Clé symétrique",
+    primaryKey: "Clé principale (facultatif)", showKeys: "Afficher les clés", hide: "Masquer", deviceKey: "Afficher sa clé",
   },
 };
 
@@ -67,7 +71,11 @@ class Server {
   }
 }
 
-// startServer starts another server, on free ports, for tests that stop it.
+const started = [];
+after(() => Promise.all(started.map((server) => server.stop("SIGKILL"))));
+
+// startServer starts another server, on free ports, for tests that stop it or
+// need one on which nothing has happened.
 async function startServer(data = fs.mkdtempSync(path.join(os.tmpdir(), "berth-")), portal = "0") {
   const server = new Server(data);
   const child = spawn(binary, ["up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--amqp-port", "0", "--portal-port", portal], { stdio: ["ignore", "pipe", "pipe"] });
@@ -76,6 +84,7 @@ async function startServer(data = fs.mkdtempSync(path.join(os.tmpdir(), "berth-"
     child.once("exit", resolve);
     child.kill(signal);
   });
+  started.push(server);
   let problems = "";
   child.stderr.on("data", (text) => { problems += text; });
   await new Promise((resolve, reject) => {
@@ -86,7 +95,6 @@ async function startServer(data = fs.mkdtempSync(path.join(os.tmpdir(), "berth-"
     });
     child.once("exit", () => reject(new Error(`berth up ended: ${problems}`)));
   });
-  after(() => server.stop("SIGKILL"));
   return server;
 }
 
@@ -99,27 +107,41 @@ async function launch() {
 }
 after(() => browser?.close());
 
-// visit opens a browser window of its own. What the page complains of is
-// collected; expectQuiet fails on it.
-async function visit({ server = given, language = "en", theme = "light", width = 1280, role = "operator", loggedIn = true, ...options } = {}) {
+// visit opens a browser window of its own. What its pages complain of is
+// collected, but for what is expected (a pattern); close fails on the rest.
+async function visit({ server = given, language = "en", theme = "light", width = 1280, role = "operator", loggedIn = true, expected = /(?!)/, ...options } = {}) {
   const context = await (await launch()).newContext({
     locale: words[language].locale, colorScheme: theme, viewport: { width, height: 900 }, permissions: ["clipboard-read", "clipboard-write"], ...options,
   });
   context.setDefaultTimeout(patience);
   const complaints = [];
+  const complain = (text) => { if (!expected.test(text)) complaints.push(text); };
   context.on("page", (page) => {
-    page.on("pageerror", (error) => complaints.push(`script: ${error.message}`));
+    page.on("pageerror", (error) => complain(`script: ${error.message}`));
     page.on("console", (message) => {
-      // Chromium says so of every answer from 400 on, which tests expect by themselves.
-      if (["error", "warning"].includes(message.type()) && !/Failed to load resource/.test(message.text())) complaints.push(`${page.url()}: ${message.text()}`);
+      // What does not load is told below, with its address.
+      if (["error", "warning"].includes(message.type()) && !/Failed to load resource/.test(message.text())) complain(`${page.url()}: ${message.text()}`);
     });
-    page.on("response", (response) => { if (response.status() >= 500) complaints.push(`${response.url()}: ${response.status()}`); });
-    page.on("dialog", (dialog) => dialog.accept());
+    // A page may be a refusal, which its test expects by itself; what belongs to a page must be there.
+    page.on("response", (response) => {
+      const limit = response.request().resourceType() === "document" ? 500 : 400;
+      if (response.status() >= limit) complain(`${response.url()}: ${response.status()}`);
+    });
+    // Requests end unanswered when their page is left.
+    page.on("requestfailed", (request) => {
+      const reason = request.failure().errorText;
+      if (reason !== "net::ERR_ABORTED") complain(`${request.url()}: ${reason}`);
+    });
+    page.on("dialog", (dialog) => {
+      if (dialog.type() === "beforeunload") return dialog.accept();
+      complain(`${page.url()} opened a window: ${dialog.message()}`);
+      return dialog.dismiss();
+    });
   });
   const page = await context.newPage();
   if (loggedIn) await page.goto(server.link(role));
   return {
-    context, page, complaints, words: words[language], server,
+    context, page, words: words[language], server,
     open: (where) => page.goto(server.url(where)),
     close: async () => {
       await context.close();
@@ -136,12 +158,15 @@ async function leave(window, button) {
 }
 
 // pages are all pages of a server that has this device, with a name for each.
-// What a page needs to be in another state stands in its address.
-function pages(device, attempt, policy) {
+// What a page needs to be in another state stands in its address. group is one with
+// symmetric keys, if there is one.
+function pages(device, attempt, policy, group) {
   const id = encodeURIComponent(device);
+  const ofGroup = group ? { group: `group/${group}`, "group-keys": `group/${group}?show=keys`, "group-device-key": `group/${group}?registrationId=${id}` } : {};
   return {
     overview: "", "overview-secrets": `?show=${policy}`, quickstart: "quickstart?os=linux", "quickstart-windows": "quickstart?os=windows&id=not-yet",
     enrollments: "enrollments", "enrollments-none": "enrollments?prefix=zzz", "enrollment-new": "enrollments/new", enrollment: `enrollment/${id}`,
+    groups: "groups", "groups-none": "groups?prefix=zzz", "group-new": "groups/new", ...ofGroup,
     registrations: "registrations", "registrations-none": "registrations?status=failed",
     attempts: "attempts", "attempts-none": "attempts?id=zzz", attempt: `attempts/${attempt}`,
     policies: "policies", "policies-secrets": `policies?show=${policy}`, hubs: "hubs", hub: "hubs/berth", "hub-policies": "hubs/berth/policies",

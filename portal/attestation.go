@@ -1,0 +1,220 @@
+package portal
+
+import (
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// The mechanisms that the forms offer, in the words of the REST API.
+const (
+	byX509         = "x509"
+	bySymmetricKey = "symmetricKey"
+)
+
+// attestation is the part of a form that says how devices prove themselves. The
+// mechanism decides which of its fields count.
+type attestation struct {
+	Group       bool // of an enrollment group
+	Mechanism   string
+	Primary     certificateField
+	Secondary   certificateField
+	NoSecondary bool                           // the present secondary certificate is to go
+	Authorities []string                       // of the service, which the group names in place of certificates
+	Keys        [2]keyField                    // primary and secondary
+	HasKeys     bool                           // there are keys, which stay where none is typed
+	StoredKeys  *keys                          // when they are asked for
+	references  *provisioning.X509CAReferences // what Authorities come from
+}
+
+// keys are a primary and a secondary key, base64.
+type keys struct{ Primary, Secondary string }
+
+// keysOf are the keys of a mechanism.
+func keysOf(mechanism provisioning.AttestationMechanism, err error) (*keys, error) {
+	if err != nil || mechanism.SymmetricKey == nil { // it may have changed meanwhile
+		return nil, err
+	}
+	return &keys{mechanism.SymmetricKey.PrimaryKey, mechanism.SymmetricKey.SecondaryKey}, nil
+}
+
+// certificateField is one of the two certificates of the form.
+type certificateField struct {
+	Name     string // primary or secondary
+	Group    bool   // it signs the devices' certificates
+	Text     string // as typed; a private key never comes back
+	Report   *provisioning.CertificateReport
+	Problem  *fault.Error
+	Enrolled *provisioning.X509CertificateInfo // what is stored now
+}
+
+// keyField is one of the two symmetric keys of the form.
+type keyField struct {
+	Name string // primaryKey or secondaryKey
+	Text string // as typed
+}
+
+// readAttestation takes what was typed.
+func (c *call) readAttestation(group bool) attestation {
+	a := attestation{
+		Group: group, Mechanism: c.value("mechanism"),
+		Primary: c.readCertificate("primary", group), Secondary: c.readCertificate("secondary", group),
+		NoSecondary: c.value("removeSecondary") != "",
+		Keys:        [2]keyField{{Text: c.text("primaryKey")}, {Text: c.text("secondaryKey")}},
+	}
+	if a.Mechanism == "" {
+		a.Mechanism = byX509
+	}
+	return a
+}
+
+// readCertificate reads a certificate that the form brings.
+func (c *call) readCertificate(which string, group bool) certificateField {
+	f := certificateField{Name: which, Group: group, Text: c.text(which)}
+	if name, ok := c.oversized[which]; ok {
+		f.Problem = fault.New(fault.ArgumentInvalid, "The file %.100q is larger than %d bytes, so it is no certificate. Choose the device's .pem or .cer file", name, maxFile)
+		f.Text = ""
+		return f
+	}
+	if f.Text == "" {
+		return f
+	}
+	report, err := provisioning.Inspect([]byte(f.Text), c.config.Now())
+	if err != nil {
+		f.Problem = fault.From(err)
+		if f.Problem.Info["reason"] == "privateKey" || holdsPrivateKey(f.Text) {
+			f.Text = ""
+		}
+		return f
+	}
+	f.Report, f.Text = &report, report.PEM
+	return f
+}
+
+// ofDevices are the warnings about a certificate that are of a device's own, and
+// say nothing of one that signs devices.
+var ofDevices = map[string]bool{"certificateAuthority": true, "noCommonName": true, "commonNameNotRegistrationID": true, "notClientAuth": true}
+
+// Warnings are what may keep devices out that come with the certificate.
+func (f certificateField) Warnings() (found []provisioning.Warning) {
+	for _, warning := range f.Report.Warnings {
+		if !f.Group || !ofDevices[warning.Code] {
+			found = append(found, warning)
+		}
+	}
+	return found
+}
+
+// certificate is the field as it is to be stored.
+func (f certificateField) certificate() *provisioning.X509Certificate {
+	switch {
+	case f.Text != "":
+		return &provisioning.X509Certificate{Certificate: f.Text}
+	case f.Enrolled != nil:
+		return &provisioning.X509Certificate{Info: f.Enrolled}
+	}
+	return nil
+}
+
+// described is a certificate as what it says.
+func described(certificate *provisioning.X509Certificate) *provisioning.X509Certificate {
+	if certificate == nil || certificate.Certificate == "" {
+		return certificate
+	}
+	report, err := provisioning.Inspect([]byte(certificate.Certificate), time.Time{}) // its warnings are not asked for
+	if err != nil {
+		return certificate
+	}
+	return &provisioning.X509Certificate{Info: &report.Info}
+}
+
+// certificates is where a mechanism has its certificates.
+func (c common) certificates(x *provisioning.X509Attestation) **provisioning.X509Certificates {
+	if c.group {
+		return &x.SigningCertificates
+	}
+	return &x.ClientCertificates
+}
+
+// setStored notes the certificates and keys that there are.
+func (a *attestation) setStored(stored common) {
+	a.HasKeys = stored.attestation.Type == bySymmetricKey
+	x := stored.attestation.X509
+	if x == nil {
+		return
+	}
+	if a.references = x.CAReferences; a.references != nil {
+		for _, name := range []string{a.references.Primary, a.references.Secondary} {
+			if name != "" {
+				a.Authorities = append(a.Authorities, name)
+			}
+		}
+	}
+	certificates := *stored.certificates(x)
+	if certificates == nil {
+		return
+	}
+	if certificates.Primary != nil {
+		a.Primary.Enrolled = certificates.Primary.Info
+	}
+	if certificates.Secondary != nil {
+		a.Secondary.Enrolled = certificates.Secondary.Info
+	}
+}
+
+// check notes what is wrong with the fields that count.
+func (a *attestation) check(found problems) {
+	if a.Mechanism != byX509 {
+		return
+	}
+	if a.Primary.certificate() == nil && a.Primary.Problem == nil && !a.keepsAuthorities() {
+		a.Primary.Problem = fault.New(fault.ArgumentInvalid, "The device's certificate is missing: choose its .pem or .cer file")
+		if a.Group {
+			a.Primary.Problem = fault.New(fault.ArgumentInvalid, "The certificate that signs the devices' is missing: choose its .pem or .cer file")
+		}
+	}
+	for _, field := range []certificateField{a.Primary, a.Secondary} {
+		if field.Problem != nil {
+			found[field.Name] = field.Problem
+		}
+	}
+}
+
+// keepsAuthorities reports whether the group goes on naming authorities of the
+// service, as no certificate is given in their place.
+func (a *attestation) keepsAuthorities() bool {
+	return a.references != nil && a.Primary.Text == "" && a.Secondary.Text == ""
+}
+
+// write puts the mechanism into what is to be stored.
+func (a *attestation) write(wanted common) {
+	if a.Mechanism != byX509 { // the service says whether it knows it
+		*wanted.attestation = provisioning.AttestationMechanism{Type: a.Mechanism, SymmetricKey: &provisioning.SymmetricKeyAttestation{
+			PrimaryKey: a.Keys[0].Text, SecondaryKey: a.Keys[1].Text}}
+		return
+	}
+	x := new(provisioning.X509Attestation)
+	*wanted.attestation = provisioning.AttestationMechanism{Type: byX509, X509: x}
+	if a.keepsAuthorities() {
+		x.CAReferences = a.references
+		return
+	}
+	certificates := provisioning.X509Certificates{Primary: a.Primary.certificate(), Secondary: a.Secondary.certificate()}
+	if a.NoSecondary && a.Secondary.Text == "" {
+		certificates.Secondary = nil
+	}
+	*wanted.certificates(x) = &certificates
+}
+
+// named gives the fields their names, and takes from them what must not come back.
+func (a *attestation) named() {
+	a.Primary.Name, a.Secondary.Name = "primary", "secondary"
+	a.Primary.Group, a.Secondary.Group = a.Group, a.Group
+	a.Keys[0].Name, a.Keys[1].Name = "primaryKey", "secondaryKey"
+	for i := range a.Keys {
+		if holdsPrivateKey(a.Keys[i].Text) {
+			a.Keys[i].Text = ""
+		}
+	}
+}

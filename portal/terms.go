@@ -1,0 +1,212 @@
+package portal
+
+import (
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// terms is what the forms of an individual enrollment and of a group have in
+// common: how devices prove themselves, where they go, and what they begin with.
+type terms struct {
+	attestation
+	New         bool
+	Hub         string
+	InitialTwin string
+	Reprovision string
+	IoTEdge     bool
+	Enabled     bool
+	ETag        string // of what was read when the form was made
+	LinkedHubs  []string
+	Problems    problems
+	TwinProblem *jsonProblem
+	Conflict    []diffLine // somebody else saved meanwhile
+	Vanished    bool       // somebody else deleted it meanwhile
+
+	storedETag string
+}
+
+// common points at what an enrollment and a group have in common.
+type common struct {
+	group        bool
+	attestation  *provisioning.AttestationMechanism
+	capabilities **provisioning.Capabilities
+	hub          *string
+	hubs         *[]string
+	allocation   *provisioning.AllocationPolicy
+	initialTwin  **provisioning.InitialTwin
+	status       *provisioning.ProvisioningStatus
+	reprovision  **provisioning.ReprovisionPolicy
+	etag         *string
+	created      *provisioning.Time
+	updated      *provisioning.Time
+}
+
+func ofEnrollment(e *provisioning.Enrollment) common {
+	return common{false, &e.Attestation, &e.Capabilities, &e.HubHostName, &e.Hubs, &e.AllocationPolicy, &e.InitialTwin,
+		&e.ProvisioningStatus, &e.ReprovisionPolicy, &e.ETag, &e.CreatedDateTimeUTC, &e.LastUpdatedDateTimeUTC}
+}
+
+func ofGroup(g *provisioning.EnrollmentGroup) common {
+	return common{true, &g.Attestation, &g.Capabilities, &g.HubHostName, &g.Hubs, &g.AllocationPolicy, &g.InitialTwin,
+		&g.ProvisioningStatus, &g.ReprovisionPolicy, &g.ETag, &g.CreatedDateTimeUTC, &g.LastUpdatedDateTimeUTC}
+}
+
+// reprovisioning are the choices of what happens to a device's data when it
+// registers again, in Azure's order.
+var reprovisioning = []struct {
+	Value, Text string
+	Policy      provisioning.ReprovisionPolicy
+}{
+	{"migrate", "Re-provision and migrate data", provisioning.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}},
+	{"reset", "Re-provision and reset to initial state", provisioning.ReprovisionPolicy{UpdateHubAssignment: true}},
+	{"never", "Never re-provision", provisioning.ReprovisionPolicy{}},
+}
+
+// Reprovisioning returns the choices.
+func (terms) Reprovisioning() any { return reprovisioning }
+
+// emptyTwin is what a form begins with, as Azure's does.
+const emptyTwin = `{
+  "tags": {},
+  "properties": {
+    "desired": {}
+  }
+}`
+
+// newTerms are those that a form begins with.
+func newTerms(group bool) terms {
+	return terms{attestation: attestation{Group: group, Mechanism: byX509}, New: true, InitialTwin: emptyTwin, Enabled: true, Reprovision: "migrate"}
+}
+
+// termsOf are those that are stored.
+func termsOf(stored common) terms {
+	t := terms{
+		attestation: attestation{Group: stored.group, Mechanism: stored.attestation.Type},
+		Hub:         *stored.hub,
+		IoTEdge:     *stored.capabilities != nil && (*stored.capabilities).IoTEdge,
+		Enabled:     *stored.status != provisioning.Disabled,
+		ETag:        *stored.etag,
+	}
+	if *stored.initialTwin != nil {
+		t.InitialTwin = jsonOf(*stored.initialTwin)
+	}
+	for _, choice := range reprovisioning {
+		if *stored.reprovision != nil && **stored.reprovision == choice.Policy {
+			t.Reprovision = choice.Value
+		}
+	}
+	t.setStored(stored)
+	return t
+}
+
+// setStored notes what is there already, which a form need not bring again.
+func (t *terms) setStored(stored common) {
+	t.storedETag = *stored.etag
+	t.attestation.setStored(stored)
+}
+
+// readTerms takes what was typed, with what is wrong in it.
+func (c *call) readTerms(group bool) terms {
+	t := terms{
+		attestation: c.readAttestation(group),
+		New:         c.r.PathValue("id") == "",
+		Hub:         c.value("hub"), InitialTwin: c.text("initialTwin"), Reprovision: c.value("reprovision"),
+		IoTEdge: c.value("iotEdge") != "", Enabled: c.value("enabled") != "", ETag: c.value("etag"),
+		Problems: problems{},
+	}
+	_, t.TwinProblem = readInitialTwin(t.InitialTwin)
+	return t
+}
+
+// check notes what is wrong with what was typed, beside what is stored.
+func (t *terms) check() {
+	if !t.Vanished || t.ETag == "" { // else there is something to be said first
+		t.attestation.check(t.Problems)
+	}
+}
+
+// wrong reports whether the form must be corrected before it can be sent on.
+func (t *terms) wrong() bool { return len(t.Problems) > 0 || t.TwinProblem != nil }
+
+// creates reports whether saving makes something that is not there.
+func (t *terms) creates() bool { return t.New || t.Vanished && t.ETag == "" }
+
+// write puts what the form asks for into what is to be stored. What the form does
+// not show stays as it is.
+func (t *terms) write(wanted common) {
+	*wanted.hub, *wanted.status = t.Hub, provisioning.Disabled
+	if t.Enabled {
+		*wanted.status = provisioning.Enabled
+	}
+	if t.IoTEdge || *wanted.capabilities != nil {
+		*wanted.capabilities = &provisioning.Capabilities{IoTEdge: t.IoTEdge}
+	}
+	switch {
+	case t.Hub == "" && *wanted.allocation == provisioning.Static && len(*wanted.hubs) == 0:
+		*wanted.allocation = ""
+	case t.Hub != "":
+		*wanted.allocation = provisioning.Static
+	}
+	for _, choice := range reprovisioning {
+		if choice.Value == t.Reprovision {
+			policy := choice.Policy
+			*wanted.reprovision = &policy
+		}
+	}
+	*wanted.initialTwin, _ = readInitialTwin(t.InitialTwin)
+	t.attestation.write(wanted)
+}
+
+// refuse notes why the service did not take what was typed: at the field, or as
+// what somebody else stored meanwhile and how it differs. It returns the status to
+// answer with.
+func (t *terms) refuse(err error, stored, wanted string, fields ...string) int {
+	problem := fault.From(err)
+	if problem.Code == fault.PreconditionFailed {
+		if t.Vanished {
+			t.ETag = ""
+		} else {
+			t.Conflict, t.ETag = diffLines(stored, wanted), t.storedETag
+		}
+	}
+	switch field := t.Problems.add(err, append(fields, "hub", "initialTwin", "primary", "secondary")...); {
+	case field != "primary" && field != "secondary":
+	case t.Mechanism == bySymmetricKey:
+		t.Problems[field+"Key"] = problem
+	case field == "primary":
+		t.Primary.Problem = problem
+	default:
+		t.Secondary.Problem = problem
+	}
+	return problem.Code.Status()
+}
+
+// bare leaves of an enrollment or group what two people may have written
+// differently.
+func (c common) bare() {
+	*c.etag, *c.created, *c.updated = "", provisioning.Time{}, provisioning.Time{}
+	if c.attestation.X509 == nil {
+		return
+	}
+	x := *c.attestation.X509
+	c.attestation.X509 = &x
+	if there := *c.certificates(&x); there != nil {
+		*c.certificates(&x) = &provisioning.X509Certificates{Primary: described(there.Primary), Secondary: described(there.Secondary)}
+	}
+}
+
+// problems are what is wrong with a form, by field; "" is the whole.
+type problems map[string]*fault.Error
+
+// add puts a fault to the field it names, if the form has that, and returns it.
+func (p problems) add(err error, fields ...string) string {
+	problem := fault.From(err)
+	for _, field := range fields {
+		if problem.Info["field"] == field {
+			p[field] = problem
+			return field
+		}
+	}
+	p[""] = problem
+	return ""
+}
