@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"slices"
@@ -12,8 +13,9 @@ import (
 )
 
 var attemptRoutes = map[string]handler{
-	"GET attempts":            reading(listAttempts),
-	"GET attempts/{sequence}": reading(showAttempt),
+	"GET attempts":                  reading(listAttempts),
+	"GET attempts/{sequence}":       reading(showAttempt),
+	"GET attempts/{sequence}/saved": reading(saveAttempt),
 }
 
 type attemptsPage struct {
@@ -45,6 +47,28 @@ type remedy struct{ Path, Text string }
 type attemptPage struct {
 	attest.Attempt
 	Remedy *remedy
+}
+
+// saveAttempt hands out an attempt with all that its judgement depended on, for
+// berth explain.
+func saveAttempt(c *call) error {
+	sequence, err := strconv.ParseInt(c.r.PathValue("sequence"), 10, 64)
+	if err != nil {
+		return fault.New(fault.NotFound, "There is no such page")
+	}
+	attempt, err := c.config.Provisioning.Attempt(c.r.Context(), sequence)
+	if err != nil {
+		return err
+	}
+	text, err := json.MarshalIndent(attempt, "", "  ")
+	if err != nil {
+		return err
+	}
+	c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	c.w.Header().Set("Content-Disposition", "attachment; filename=attempt-"+strconv.FormatInt(sequence, 10)+".json")
+	c.answered = true
+	_, err = c.w.Write(append(text, '\n'))
+	return err
 }
 
 func showAttempt(c *call) error {

@@ -8,7 +8,6 @@ import (
 )
 
 var hubRoutes = map[string]handler{
-	"GET hubs":                reading(linkedHubs),
 	"GET hubs/{hub}":          reading(hubOverview),
 	"GET hubs/{hub}/policies": reading(hubPolicies),
 }
@@ -38,12 +37,6 @@ func (c *call) hub() (*hub.Hub, error) {
 		return h, nil
 	}
 	return nil, fault.New(fault.HubNotFound, "There is no hub %q here", name)
-}
-
-func linkedHubs(c *call) error {
-	return c.show("hubs", func() (any, error) {
-		return c.hubSummaries()
-	})
 }
 
 type hubPage struct {

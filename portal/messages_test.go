@@ -161,7 +161,7 @@ func mistakes(text, translated string) (wrong []string) {
 
 // isValue reports whether a text is a value named with what it is of.
 func isValue(text string) bool {
-	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "authentication: ")
+	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "action: ") || strings.HasPrefix(text, "kind: ") || strings.HasPrefix(text, "authentication: ")
 }
 
 // found are texts, each with a place that has it.
@@ -180,6 +180,7 @@ func allTexts(t *testing.T) found {
 
 	readGo(t, ".", func(where string, node ast.Node) { portalTexts(texts, where, node) })
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../audit", func(where string, node ast.Node) { constants(values, node) })
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
@@ -364,6 +365,7 @@ func constants(values map[string][]string, node ast.Node) {
 	format := map[string]string{
 		"Status": "%s", "Substatus": "%s", "ProvisioningStatus": "%s", "Outcome": "%s",
 		"AuthenticationType": "authentication: %s",
+		"Action":             "action: %s", "Kind": "kind: %s",
 	}[named.Name]
 	for _, value := range spec.Values {
 		if text := literal(value); format != "" && text != "" {

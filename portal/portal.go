@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
@@ -30,6 +31,8 @@ const Root = "/portal/"
 type Config struct {
 	Provisioning *provisioning.Service
 	Hubs         *hub.Directory
+	Audit        *audit.Log
+	CreateHub    func(ctx context.Context, name, host string) (provisioning.HubLink, error)
 	Documents    store.Documents // keeps the links and sessions
 	CAFile       string          // the authority that clients must trust
 	DataDir      string          // the server's data folder, for commands that are shown
@@ -66,7 +69,7 @@ func New(config Config) *Portal {
 	p.stopped, p.stop = context.WithCancel(context.Background())
 	p.mux.Handle("GET "+Root+"assets/", assets())
 	for _, routes := range []map[string]handler{
-		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes,
+		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, auditRoutes, checkRoutes,
 	} {
 		for pattern, handle := range routes {
 			method, path, _ := strings.Cut(pattern, " ")

@@ -102,7 +102,7 @@ func (s *Service) AddHub(ctx context.Context, hub Hub) error {
 	defer s.links.changing.Unlock()
 	s.links.local[key(hub.Host())] = hub
 	link := storedLink{HubLink: HubLink{HostName: hub.Host(), Local: true}}
-	_, err := s.config.Documents.Commit(ctx, s.links.Put(key(hub.Host()), store.Absent, link))
+	_, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Created, audit.HubLink, hub.Host(), nil, nil), s.links.Put(key(hub.Host()), store.Absent, link))...)
 	if _, exists := store.IsConflict(err); err != nil && !exists {
 		return fmt.Errorf("link the hub %s: %w", hub.Host(), err)
 	}
