@@ -201,8 +201,8 @@ func (s *schemas) component(t reflect.Type, request bool) object {
 		}
 	}
 	schema := object{"type": "object", "properties": properties}
-	if comment := s.comments[typeName(t)]; comment != "" {
-		schema["description"] = comment
+	if comment, ok := strings.CutPrefix(s.comments[typeName(t)], t.Name()); ok {
+		schema["description"] = strings.TrimSuffix(name, "Request") + comment
 	}
 	if len(required) > 0 {
 		schema["required"] = required
