@@ -30,6 +30,12 @@ func devicePath(h *hub.Hub, id string) string {
 	return "hubs/" + url.PathEscape(h.Name()) + "/device/" + url.PathEscape(id)
 }
 
+// DevicePath is the path of a device's page, for links: Azure lets ids have what an
+// address would be divided at.
+func (v *view) DevicePath(hubName, id string) string {
+	return "hubs/" + url.PathEscape(hubName) + "/device/" + url.PathEscape(id)
+}
+
 type devicesPage struct {
 	list[hub.Device]
 	Hub hubSummary

@@ -204,9 +204,11 @@ func readInitialTwin(text string) (*provisioning.InitialTwin, *jsonProblem) {
 
 // jsonOf writes a value of the domain as JSON for people.
 func jsonOf(value any) string {
-	text, err := json.Marshal(value)
-	if err != nil {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // the templates do that; what people read stays as it is
+	if err := encoder.Encode(value); err != nil {
 		panic(fmt.Sprintf("portal: %T is not JSON: %v", value, err)) // a mistake in the program
 	}
-	return indent(text)
+	return indent(bytes.TrimSpace(text.Bytes()))
 }

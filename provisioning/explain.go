@@ -130,7 +130,7 @@ func (s *Service) caseOfChain(ctx context.Context, c *Case, evidence attest.Evid
 			if err != nil {
 				return err
 			}
-			c.Groups = append(c.Groups, CaseGroup{group.EnrollmentGroup, group.Signing})
+			c.Groups = append(c.Groups, CaseGroup(group))
 			named[key(group.reference(0))], named[key(group.reference(1))] = true, true
 		}
 		entries, err := s.authorityNames.List(ctx, nameKey(name)+"/", "", 10)
@@ -249,7 +249,7 @@ func (s *Service) restage(ctx context.Context, c Case) (attest.Evidence, error) 
 		changes = append(changes, s.authorities.Put(key(authority.Name), store.Always, stored), s.authorityNames.Put(stored.subjectKey(), store.Always, key(authority.Name)))
 	}
 	for _, group := range c.Groups {
-		stored := storedGroup{group.EnrollmentGroup, group.Signing}
+		stored := storedGroup(group)
 		stored.ETag = ""
 		if stored.Attestation.Type == bySymmetricKey {
 			stored.Attestation.SymmetricKey = keys

@@ -363,7 +363,7 @@ for (const javaScriptEnabled of [true, false]) {
 
 test("a session that ends while somebody edits a twin", async () => {
   given.berth("device", "create", "mid-edit-twin");
-  const window = await visit();
+  const window = await visit({ expected: /json\?which=desired/ }); // while somebody types, what is typed is looked at
   const { page, words } = window;
   await window.open("hubs/berth/device/mid-edit-twin/twin");
   await page.locator("#desired").fill('{"typed": "before"}');
