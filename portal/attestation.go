@@ -11,6 +11,7 @@ import (
 const (
 	byX509         = "x509"
 	bySymmetricKey = "symmetricKey"
+	byTPM          = "tpm" // of individual enrollments
 )
 
 // attestation is the part of a form that says how devices prove themselves. The
@@ -25,6 +26,9 @@ type attestation struct {
 	Keys        [2]keyField                    // primary and secondary
 	HasKeys     bool                           // there are keys, which stay where none is typed
 	StoredKeys  *keys                          // when they are asked for
+	TPM         [2]keyField                    // endorsement key and storage root key, base64
+	Authority   string                         // the verified authority that a group names, chosen in the form
+	Choices     []string                       // the verified authorities that there are
 	references  *provisioning.X509CAReferences // what Authorities come from
 }
 
@@ -62,6 +66,7 @@ func (c *call) readAttestation(group bool) attestation {
 		Primary: c.readCertificate("primary", group), Secondary: c.readCertificate("secondary", group),
 		NoSecondary: c.value("removeSecondary") != "",
 		Keys:        [2]keyField{{Text: c.text("primaryKey")}, {Text: c.text("secondaryKey")}},
+		TPM:         [2]keyField{{Text: c.value("endorsementKey")}, {Text: c.value("storageRootKey")}}, Authority: c.value("authority"),
 	}
 	if a.Mechanism == "" {
 		a.Mechanism = byX509
@@ -140,6 +145,9 @@ func (c common) certificates(x *provisioning.X509Attestation) **provisioning.X50
 // setStored notes the certificates and keys that there are.
 func (a *attestation) setStored(stored common) {
 	a.HasKeys = stored.attestation.Type == bySymmetricKey
+	if tpm := stored.attestation.TPM; tpm != nil && a.TPM[0].Text == "" {
+		a.TPM[0].Text, a.TPM[1].Text = tpm.EndorsementKey, tpm.StorageRootKey
+	}
 	x := stored.attestation.X509
 	if x == nil {
 		return
@@ -149,6 +157,9 @@ func (a *attestation) setStored(stored common) {
 			if name != "" {
 				a.Authorities = append(a.Authorities, name)
 			}
+		}
+		if a.Authority == "" {
+			a.Authority = a.references.Primary
 		}
 	}
 	certificates := *stored.certificates(x)
@@ -168,7 +179,7 @@ func (a *attestation) check(found problems) {
 	if a.Mechanism != byX509 {
 		return
 	}
-	if a.Primary.certificate() == nil && a.Primary.Problem == nil && !a.keepsAuthorities() {
+	if a.Primary.certificate() == nil && a.Primary.Problem == nil && !a.keepsAuthorities() && a.Authority == "" {
 		a.Primary.Problem = fault.New(fault.ArgumentInvalid, "The device's certificate is missing: choose its .pem or .cer file")
 		if a.Group {
 			a.Primary.Problem = fault.New(fault.ArgumentInvalid, "The certificate that signs the devices' is missing: choose its .pem or .cer file")
@@ -189,6 +200,10 @@ func (a *attestation) keepsAuthorities() bool {
 
 // write puts the mechanism into what is to be stored.
 func (a *attestation) write(wanted common) {
+	if a.Mechanism == byTPM {
+		*wanted.attestation = provisioning.AttestationMechanism{Type: byTPM, TPM: &provisioning.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text}}
+		return
+	}
 	if a.Mechanism != byX509 { // the service says whether it knows it
 		*wanted.attestation = provisioning.AttestationMechanism{Type: a.Mechanism, SymmetricKey: &provisioning.SymmetricKeyAttestation{
 			PrimaryKey: a.Keys[0].Text, SecondaryKey: a.Keys[1].Text}}
@@ -196,7 +211,14 @@ func (a *attestation) write(wanted common) {
 	}
 	x := new(provisioning.X509Attestation)
 	*wanted.attestation = provisioning.AttestationMechanism{Type: byX509, X509: x}
-	if a.keepsAuthorities() {
+	switch {
+	case a.Group && a.Authority != "" && a.Primary.Text == "":
+		x.CAReferences = &provisioning.X509CAReferences{Primary: a.Authority}
+		if a.references != nil && a.references.Primary == a.Authority {
+			x.CAReferences = a.references
+		}
+		return
+	case a.keepsAuthorities() && !a.Group:
 		x.CAReferences = a.references
 		return
 	}
@@ -212,6 +234,7 @@ func (a *attestation) named() {
 	a.Primary.Name, a.Secondary.Name = "primary", "secondary"
 	a.Primary.Group, a.Secondary.Group = a.Group, a.Group
 	a.Keys[0].Name, a.Keys[1].Name = "primaryKey", "secondaryKey"
+	a.TPM[0].Name, a.TPM[1].Name = "endorsementKey", "storageRootKey"
 	for i := range a.Keys {
 		if holdsPrivateKey(a.Keys[i].Text) {
 			a.Keys[i].Text = ""

@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"net/http"
+	"slices"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -53,7 +54,7 @@ func deleteEnrollments(c *call) error  { return c.deleteSelected(c.enrollmentDel
 // dropped or pasted.
 func inspectCertificate(c *call) error {
 	which := c.query("which")
-	if which != "secondary" {
+	if !slices.Contains([]string{"primary", "secondary", "certificate", "proof"}, which) {
 		which = "primary"
 	}
 	return c.renderPart("enrollment", "certificate-report", c.readCertificate(which, c.query("of") == "group"))

@@ -108,11 +108,15 @@ func (c *call) deriveKeys(page groupPage) (device derivedKeys, err error) {
 func (c *call) completeGroup(page groupPage) (groupPage, error) {
 	page.LinkedHubs = c.config.Provisioning.LinkedHubs()
 	page.named()
+	choices, err := c.verifiedAuthorities()
+	if err != nil {
+		return page, err
+	}
+	page.Choices = choices
 	if page.New || page.Vanished {
 		return page, nil
 	}
 	page.Members = list[provisioning.Registration]{After: c.query("after"), Part: "registrations"}
-	var err error
 	page.Members.Items, page.Members.Next, err = c.config.Provisioning.GroupRegistrations(c.r.Context(), page.GroupID, page.Members.After, pageSize)
 	return page, err
 }

@@ -175,6 +175,9 @@ func allTexts(t *testing.T) found {
 	for _, choice := range reprovisioning {
 		texts[choice.Text] = "reprovisioning"
 	}
+	for _, choice := range allocations {
+		texts[choice.Text] = "allocations"
+	}
 	// Without DISCONNECT there is no reason but that of package io.
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
 

@@ -11,6 +11,10 @@ type terms struct {
 	attestation
 	New         bool
 	Hub         string
+	Allocation  string // policy; "" is the service's
+	Webhook     string
+	Credential  string // credential policy
+	Parent      string // device
 	InitialTwin string
 	Reprovision string
 	IoTEdge     bool
@@ -37,18 +41,21 @@ type common struct {
 	status       *provisioning.ProvisioningStatus
 	reprovision  **provisioning.ReprovisionPolicy
 	etag         *string
+	custom       **provisioning.CustomAllocationDefinition
+	credential   *string
+	parent       *string
 	created      *provisioning.Time
 	updated      *provisioning.Time
 }
 
 func ofEnrollment(e *provisioning.Enrollment) common {
 	return common{false, &e.Attestation, &e.Capabilities, &e.HubHostName, &e.Hubs, &e.AllocationPolicy, &e.InitialTwin,
-		&e.ProvisioningStatus, &e.ReprovisionPolicy, &e.ETag, &e.CreatedDateTimeUTC, &e.LastUpdatedDateTimeUTC}
+		&e.ProvisioningStatus, &e.ReprovisionPolicy, &e.ETag, &e.CustomAllocationDefinition, &e.CredentialPolicyName, &e.ParentDeviceID, &e.CreatedDateTimeUTC, &e.LastUpdatedDateTimeUTC}
 }
 
 func ofGroup(g *provisioning.EnrollmentGroup) common {
 	return common{true, &g.Attestation, &g.Capabilities, &g.HubHostName, &g.Hubs, &g.AllocationPolicy, &g.InitialTwin,
-		&g.ProvisioningStatus, &g.ReprovisionPolicy, &g.ETag, &g.CreatedDateTimeUTC, &g.LastUpdatedDateTimeUTC}
+		&g.ProvisioningStatus, &g.ReprovisionPolicy, &g.ETag, &g.CustomAllocationDefinition, &g.CredentialPolicyName, &g.ParentDeviceID, &g.CreatedDateTimeUTC, &g.LastUpdatedDateTimeUTC}
 }
 
 // reprovisioning are the choices of what happens to a device's data when it
@@ -64,6 +71,18 @@ var reprovisioning = []struct {
 
 // Reprovisioning returns the choices.
 func (terms) Reprovisioning() any { return reprovisioning }
+
+// allocations are the choices of how a hub is chosen, in Azure's order.
+var allocations = []struct{ Value, Text string }{
+	{"", "As the service does: evenly weighted"},
+	{string(provisioning.Hashed), "Evenly weighted distribution"},
+	{string(provisioning.GeoLatency), "Lowest latency"},
+	{string(provisioning.Static), "Static: the hub below"},
+	{string(provisioning.Custom), "Custom: a web service says"},
+}
+
+// Allocations returns the choices.
+func (terms) Allocations() any { return allocations }
 
 // emptyTwin is what a form begins with, as Azure's does.
 const emptyTwin = `{
@@ -82,10 +101,13 @@ func newTerms(group bool) terms {
 func termsOf(stored common) terms {
 	t := terms{
 		attestation: attestation{Group: stored.group, Mechanism: stored.attestation.Type},
-		Hub:         *stored.hub,
-		IoTEdge:     *stored.capabilities != nil && (*stored.capabilities).IoTEdge,
-		Enabled:     *stored.status != provisioning.Disabled,
-		ETag:        *stored.etag,
+		Hub:         *stored.hub, Allocation: string(*stored.allocation), Credential: *stored.credential, Parent: *stored.parent,
+		IoTEdge: *stored.capabilities != nil && (*stored.capabilities).IoTEdge,
+		Enabled: *stored.status != provisioning.Disabled,
+		ETag:    *stored.etag,
+	}
+	if *stored.custom != nil {
+		t.Webhook = (*stored.custom).WebhookURL
 	}
 	if *stored.initialTwin != nil {
 		t.InitialTwin = jsonOf(*stored.initialTwin)
@@ -110,7 +132,7 @@ func (c *call) readTerms(group bool) terms {
 	t := terms{
 		attestation: c.readAttestation(group),
 		New:         c.r.PathValue("id") == "",
-		Hub:         c.value("hub"), InitialTwin: c.text("initialTwin"), Reprovision: c.value("reprovision"),
+		Hub:         c.value("hub"), Allocation: c.value("allocation"), Webhook: c.value("webhook"), Credential: c.value("credential"), Parent: c.value("parent"), InitialTwin: c.text("initialTwin"), Reprovision: c.value("reprovision"),
 		IoTEdge: c.value("iotEdge") != "", Enabled: c.value("enabled") != "", ETag: c.value("etag"),
 		Problems: problems{},
 	}
@@ -141,12 +163,17 @@ func (t *terms) write(wanted common) {
 	if t.IoTEdge || *wanted.capabilities != nil {
 		*wanted.capabilities = &provisioning.Capabilities{IoTEdge: t.IoTEdge}
 	}
+	*wanted.allocation, *wanted.custom = provisioning.AllocationPolicy(t.Allocation), nil
+	if t.Allocation == string(provisioning.Custom) {
+		*wanted.custom = &provisioning.CustomAllocationDefinition{WebhookURL: t.Webhook}
+	}
 	switch {
 	case t.Hub == "" && *wanted.allocation == provisioning.Static && len(*wanted.hubs) == 0:
 		*wanted.allocation = ""
-	case t.Hub != "":
+	case t.Hub != "" && *wanted.allocation != provisioning.Custom:
 		*wanted.allocation = provisioning.Static
 	}
+	*wanted.credential, *wanted.parent = t.Credential, t.Parent
 	for _, choice := range reprovisioning {
 		if choice.Value == t.Reprovision {
 			policy := choice.Policy
@@ -169,7 +196,7 @@ func (t *terms) refuse(err error, stored, wanted string, fields ...string) int {
 			t.Conflict, t.ETag = diffLines(stored, wanted), t.storedETag
 		}
 	}
-	switch field := t.Problems.add(err, append(fields, "hub", "initialTwin", "primary", "secondary")...); {
+	switch field := t.Problems.add(err, append(fields, "hub", "credentialPolicyName", "initialTwin", "primary", "secondary")...); {
 	case field != "primary" && field != "secondary":
 	case t.Mechanism == bySymmetricKey:
 		t.Problems[field+"Key"] = problem

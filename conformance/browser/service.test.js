@@ -81,6 +81,36 @@ for (const language of ["en", "fr"]) {
     await page.locator(".notice-error").waitFor();
     assert.equal(await page.locator("#chain").inputValue(), "");
 
+    // A certificate authority, proved by a certificate with the code; then a group names it.
+    const openssl = (...args) => execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "pipe", "pipe"] });
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.pem", "-days", "30", "-subj", "/CN=Factory");
+    await window.open("certificates");
+    await page.getByRole("main").locator("a.primary").click();
+    await page.locator("#name").fill("factory");
+    await page.locator("#certificateFile").setInputFiles(path.join(folder, "ca.pem"));
+    await page.locator("#certificate-report", { hasText: "CN=Factory" }).waitFor();
+    await leave(window, words.save);
+    await leave(window, words.makeCode);
+    // The commands of the page do what it asks for.
+    execFileSync("sh", ["-ec", await page.locator("#proof-command").innerText()], { cwd: folder, stdio: "ignore" });
+    await page.locator("#proofFile").setInputFiles(path.join(folder, "ca.pem")); // not that one
+    await page.locator("#proof-report", { hasText: "CN=Factory" }).waitFor();
+    await leave(window, words.verify);
+    await page.locator(".notice-error").waitFor();
+    await page.locator("#proofFile").setInputFiles(path.join(folder, "verify.pem"));
+    await page.locator("#proof-report", { hasText: await page.locator("#verification-code").innerText() }).waitFor();
+    await leave(window, words.verify);
+    await page.locator("main .state-assigned").waitFor();
+    assert.equal(server.json("authority", "show", "factory").isVerified, true);
+    await window.open("groups/new");
+    await page.locator("#groupId").fill("made-here");
+    await page.locator("#authority").selectOption("factory");
+    await page.locator("#allocation").selectOption("geoLatency");
+    await leave(window, words.save);
+    const group = server.json("group", "show", "made-here");
+    assert.equal(group.attestation.x509.caReferences.primary, "factory");
+    assert.equal(group.allocationPolicy, "geoLatency");
+
     // A refused attempt is saved, and reaches the same verdict without a server.
     const environment = { X509_CERT_FILE: certificate, X509_KEY_FILE: path.join(folder, "checked.key.pem"), DPS_X509_REGISTRATION_ID: "stranger" };
     await assert.rejects(server.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", server.data], environment));
