@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"slices"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -112,7 +113,9 @@ func (c *call) completeGroup(page groupPage) (groupPage, error) {
 	if err != nil {
 		return page, err
 	}
-	page.Choices = choices
+	if page.Choices = choices; page.Authority != "" && !slices.Contains(choices, page.Authority) {
+		page.Choices = append(page.Choices, page.Authority) // no longer verified, and named all the same
+	}
 	if page.New || page.Vanished {
 		return page, nil
 	}

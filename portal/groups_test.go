@@ -94,7 +94,7 @@ func TestGroupOfAuthority(t *testing.T) {
 }
 
 // TestGroupOfNamedAuthority sees that the form leaves a group with the authority
-// that it names, which only REST and the command line can set.
+// that it names, unless a certificate takes its place.
 func TestGroupOfNamedAuthority(t *testing.T) {
 	h := newHouse(t)
 	service := h.config.Provisioning
@@ -105,7 +105,7 @@ func TestGroupOfNamedAuthority(t *testing.T) {
 	h.must(err)
 	b := h.loggedIn(Operator)
 	_, page := b.get("group/line")
-	b.shows(page, "<strong>root</strong>")
+	b.shows(page, "<option selected>root</option>")
 	b.send("group/line", http.StatusOK, url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "iotEdge": {"yes"}, "etag": {group.ETag}})
 	changed, err := service.Group(ctx, "line")
 	h.must(err)
