@@ -161,7 +161,7 @@ func mistakes(text, translated string) (wrong []string) {
 
 // isValue reports whether a text is a value named with what it is of.
 func isValue(text string) bool {
-	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "action: ") || strings.HasPrefix(text, "kind: ") || strings.HasPrefix(text, "authentication: ")
+	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "action: ") || strings.HasPrefix(text, "kind: ") || strings.HasPrefix(text, "misbehaviour: ") || strings.HasPrefix(text, "authentication: ")
 }
 
 // found are texts, each with a place that has it.
@@ -174,6 +174,9 @@ func allTexts(t *testing.T) found {
 	values := map[string][]string{"theme: %s": themes}
 	for _, choice := range reprovisioning {
 		texts[choice.Text] = "reprovisioning"
+	}
+	for _, choice := range misbehaviourKinds {
+		texts[choice.Text] = "misbehaviours"
 	}
 	for _, choice := range allocations {
 		texts[choice.Text] = "allocations"
@@ -368,7 +371,7 @@ func constants(values map[string][]string, node ast.Node) {
 	format := map[string]string{
 		"Status": "%s", "Substatus": "%s", "ProvisioningStatus": "%s", "Outcome": "%s",
 		"AuthenticationType": "authentication: %s",
-		"Action":             "action: %s", "Kind": "kind: %s",
+		"Action":             "action: %s", "Kind": "kind: %s", "MisbehaviourKind": "misbehaviour: %s",
 	}[named.Name]
 	for _, value := range spec.Values {
 		if text := literal(value); format != "" && text != "" {

@@ -111,6 +111,18 @@ for (const language of ["en", "fr"]) {
     assert.equal(group.attestation.x509.caReferences.primary, "factory");
     assert.equal(group.allocationPolicy, "geoLatency");
 
+    // The service is nasty once, and the attempt says so.
+    await window.open("misbehaviours");
+    await page.locator("#registrationId").fill("wanderer");
+    await page.locator("#kind").selectOption("wrongHub");
+    await leave(window, words.arm);
+    await page.locator(".notice-error", { hasText: "400004" }).waitFor(); // which one?
+    await page.locator("#hubHost").fill("wrong.example");
+    await leave(window, words.arm);
+    await page.locator("tr", { hasText: "wrong.example" }).waitFor();
+    await leave(window, words.end);
+    assert.deepEqual(server.json("misbehave", "list"), []);
+
     // A refused attempt is saved, and reaches the same verdict without a server.
     const environment = { X509_CERT_FILE: certificate, X509_KEY_FILE: path.join(folder, "checked.key.pem"), DPS_X509_REGISTRATION_ID: "stranger" };
     await assert.rejects(server.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", server.data], environment));
