@@ -124,7 +124,7 @@ for (const language of ["en", "fr"]) {
     assert.deepEqual(server.json("misbehave", "list"), []);
 
     // A refused attempt is saved, and reaches the same verdict without a server.
-    const environment = { X509_CERT_FILE: certificate, X509_KEY_FILE: path.join(folder, "checked.key.pem"), DPS_X509_REGISTRATION_ID: "stranger" };
+    const environment = { PROVISIONING_HOST: `localhost:${server.info.ports.mqtt}`, PROVISIONING_IDSCOPE: server.info.idScope, X509_CERT_FILE: certificate, X509_KEY_FILE: path.join(folder, "checked.key.pem"), DPS_X509_REGISTRATION_ID: "stranger" };
     await assert.rejects(server.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", server.data], environment));
     const [attempt] = server.json("attempts", "--refused");
     await window.open(`attempts/${attempt.sequence}`);
