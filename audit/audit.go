@@ -97,11 +97,12 @@ const (
 	pruneAtOnce  = 500
 	hidden       = "(hidden)"
 	searchStride = 500
-	mostSearched = 50_000
+	mostSearched = 10_000
 )
 
-// secrets are the fields whose values are never shown.
-var secrets = []string{"primaryKey", "secondaryKey", "connectionString", "endorsementKey", "storageRootKey", "key", "verificationCode"}
+// secrets are what the paths of fields have in them whose values are never shown, as
+// those of keys, in small letters. Twins hold passwords of their own under such names.
+var secrets = []string{"connectionstring", "verificationcode", "password", "passphrase", "secret", "token"}
 
 // noise are the fields that change with each write.
 var noise = []string{"etag", "lastUpdatedDateTimeUtc", "createdDateTimeUtc", "registrationState", "updated"}
@@ -164,24 +165,40 @@ func flat(thing any) map[string]string {
 }
 
 func flatten(fields map[string]string, path string, value any) {
-	object, ok := value.(map[string]any)
-	if !ok {
-		text, err := json.Marshal(value)
-		if err == nil {
-			fields[path] = string(text)
+	switch value := value.(type) {
+	case map[string]any:
+		for name, value := range value {
+			if slices.Contains(noise, name) {
+				continue
+			}
+			below := name
+			if path != "" {
+				below = path + "." + name
+			}
+			flatten(fields, below, value)
 		}
 		return
-	}
-	for name, value := range object {
-		if slices.Contains(noise, name) {
-			continue
+	case []any:
+		if slices.ContainsFunc(value, holdsFields) {
+			for i, value := range value {
+				flatten(fields, fmt.Sprintf("%s[%d]", path, i), value)
+			}
+			return
 		}
-		below := name
-		if path != "" {
-			below = path + "." + name
-		}
-		flatten(fields, below, value)
 	}
+	if text, err := json.Marshal(value); err == nil {
+		fields[path] = string(text)
+	}
+}
+
+// holdsFields reports whether an element of an array has fields of its own, some of
+// which may be secret.
+func holdsFields(value any) bool {
+	switch value.(type) {
+	case map[string]any, []any:
+		return true
+	}
+	return false
 }
 
 func differences(before, after map[string]string) (fields []Field) {
@@ -196,20 +213,26 @@ func differences(before, after map[string]string) (fields []Field) {
 		if before[path] == after[path] || len(fields) == maxFields {
 			continue
 		}
-		field := Field{path, shorten(before[path]), shorten(after[path])}
-		if last := path[strings.LastIndexByte(path, '.')+1:]; slices.Contains(secrets, last) {
-			field.Before, field.After = hide(field.Before), hide(field.After)
-		}
-		fields = append(fields, field)
+		fields = append(fields, Field{path, shown(path, before[path]), shown(path, after[path])})
 	}
 	return fields
 }
 
-func hide(text string) string {
-	if text == "" {
+// shown is the value of a field as anybody may see it.
+func shown(path, text string) string {
+	path = strings.ToLower(path)
+	switch {
+	case text == "":
 		return ""
+	case strings.HasSuffix(path, "key"), slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(path, secret) }):
+		return hidden
+	case strings.HasSuffix(path, "url"):
+		// Web services are often protected by nothing but a code in their addresses.
+		if address, _, found := strings.Cut(text, "?"); found {
+			return shorten(address) + "?" + hidden + `"`
+		}
 	}
-	return hidden
+	return shorten(text)
 }
 
 func shorten(text string) string {
@@ -230,8 +253,8 @@ type Filter struct {
 }
 
 // Entries returns the entries that the filter wants, the latest first, and the
-// After of the next call, "" at the end. It reads no more than 50,000 and may then
-// return fewer than there are.
+// After of the next call, "" at the end. It reads no more than 10,000 and may then
+// return fewer than there are, or none, with an After to go on from.
 func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next string, err error) {
 	found = []Entry{}
 	if l == nil {
