@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -36,7 +37,9 @@ they changed. Entries are kept for 400 days.`,
 			if err != nil {
 				return err
 			}
-			entries, _, err := service.Audit(command.Context(), filter)
+			entries, err := changesOf(filter, func(filter audit.Filter) ([]audit.Entry, string, error) {
+				return service.Audit(command.Context(), filter)
+			})
 			if err != nil {
 				return err
 			}
@@ -58,6 +61,22 @@ they changed. Entries are kept for 400 days.`,
 	}
 	command.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
 	return command
+}
+
+// changesOf reads the audit call by call: one call looks through a part of it only.
+func changesOf(filter audit.Filter, read func(audit.Filter) ([]audit.Entry, string, error)) (entries []audit.Entry, err error) {
+	most := cmp.Or(filter.Max, 100)
+	for {
+		filter.Max = min(most-len(entries), pageSize)
+		found, next, err := read(filter)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, found...)
+		if filter.After = next; next == "" || len(entries) >= most {
+			return entries, nil
+		}
+	}
 }
 
 // moment reads a time, or how long ago it was.

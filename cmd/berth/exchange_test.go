@@ -84,6 +84,13 @@ func TestExchange(t *testing.T) {
 		t.Fatalf("the import says %s", out)
 	}
 	t.Logf("%d rows imported in %s", many, time.Since(began))
+	// What was changed before all these rows is found in the audit.
+	if out := from.must("audit", "--id", "KEYED"); !strings.Contains(out, "policy provisioningserviceowner") || !strings.Contains(out, "127.0.0.1:") || !strings.Contains(out, "created") || strings.Count(out, "\n") != 2 {
+		t.Errorf("the audit of an earlier enrollment is\n%s", out)
+	}
+	if out := from.must("audit", "--max", "1500", "-o", "json"); strings.Count(out, `"action"`) != 1500 {
+		t.Errorf("of 1500 entries there are %d", strings.Count(out, `"action"`))
+	}
 	for _, format := range []string{"json", "csv"} {
 		t.Run(format, func(t *testing.T) {
 			exported := filepath.Join(from.folder, "out."+format)
