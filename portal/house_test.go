@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
@@ -54,10 +55,11 @@ func newHouse(t *testing.T) *house {
 	hubs, err := hub.Open(ctx, hub.Config{Name: "berth", Host: "127.0.0.1", Documents: documents, Telemetry: telemetry, Bus: local.New(), Now: h.clock, Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { hubs.Close(ctx) })
-	service, err := provisioning.Open(ctx, provisioning.Config{IDScope: "0ne1", Host: "localhost", Documents: documents, Attempts: attempts, Now: h.clock, Logger: logger})
+	changes := audit.Open(documents, h.clock)
+	service, err := provisioning.Open(ctx, provisioning.Config{IDScope: "0ne1", Host: "localhost", Documents: documents, Attempts: attempts, Audit: changes, Now: h.clock, Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { service.Close(ctx) })
-	h.Portal = New(Config{Provisioning: service, Hubs: hub.NewDirectory(hubs), Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Logger: logger})
+	h.Portal = New(Config{Provisioning: service, Hubs: hub.NewDirectory(hubs), Audit: changes, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Logger: logger})
 	h.server = httptest.NewServer(h.Portal)
 	t.Cleanup(func() { h.Close(); h.server.Close() })
 	return h
