@@ -86,6 +86,7 @@ func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence) (*Case, 
 			c.Token.SignedBy, _ = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
 		}
 		enrollment.Attestation = enrollment.Attestation.withoutKeys()
+		enrollment.InitialTwin, enrollment.CustomAllocationDefinition = nil, nil // where people put secrets, and no judgement looks
 		c.Enrollment = &enrollment
 		return c, nil
 	case !errors.Is(err, fault.EnrollmentNotFound):
@@ -130,6 +131,7 @@ func (s *Service) caseOfChain(ctx context.Context, c *Case, evidence attest.Evid
 			if err != nil {
 				return err
 			}
+			group.InitialTwin, group.CustomAllocationDefinition = nil, nil // as of an enrollment
 			c.Groups = append(c.Groups, CaseGroup(group))
 			named[key(group.reference(0))], named[key(group.reference(1))] = true, true
 		}
@@ -168,6 +170,7 @@ func (s *Service) caseOfDerived(ctx context.Context, c *Case, evidence attest.Ev
 	keys := found.enrollment.Attestation.SymmetricKey
 	c.Token.SignedBy, _ = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
 	group.Attestation = group.Attestation.withoutKeys()
+	group.InitialTwin, group.CustomAllocationDefinition = nil, nil
 	c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup: group.EnrollmentGroup})
 	return nil
 }
