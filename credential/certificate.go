@@ -31,6 +31,9 @@ func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	if len(data) > maxCertificateBytes {
 		return nil, fmt.Errorf("certificates of %d bytes are too large, the limit is %d", len(data), maxCertificateBytes)
 	}
+	if len(data) > 0 && data[0] == 0x30 { // an ASN.1 sequence, as every certificate in DER is; no base64 of one starts with a 0
+		return parseDER(data)
+	}
 	// A byte order mark is what Windows editors leave in front of PEM.
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
 	if len(data) == 0 {
@@ -39,7 +42,7 @@ func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	if bytes.Contains(data, []byte("-----BEGIN")) {
 		return parsePEM(data)
 	}
-	if data[0] == 0x30 { // an ASN.1 sequence, as every certificate in DER is; no base64 of one starts with a 0
+	if data[0] == 0x30 {
 		return parseDER(data)
 	}
 	decoded, err := base64.StdEncoding.DecodeString(stripSpace(string(data)))

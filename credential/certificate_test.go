@@ -172,3 +172,22 @@ func FuzzParseCertificates(f *testing.F) {
 		}
 	})
 }
+
+// DER is binary: a last byte that would be a space in text belongs to it.
+func TestDERThatEndsLikeASpace(t *testing.T) {
+	for {
+		text, _, err := NewDeviceCertificate(DeviceCertificate{CommonName: "d1", KeyType: EC256, NotBefore: time.Now(), Validity: time.Hour})
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(text)
+		if len(bytes.TrimSpace(block.Bytes)) == len(block.Bytes) {
+			continue
+		}
+		certificates, err := ParseCertificates(block.Bytes)
+		if err != nil || len(certificates) != 1 || !bytes.Equal(certificates[0].Raw, block.Bytes) {
+			t.Errorf("a certificate that ends with %#x is read as %v, error %v", block.Bytes[len(block.Bytes)-1], certificates, err)
+		}
+		return
+	}
+}
