@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"strings"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
@@ -20,10 +22,17 @@ func (s *Service) Group(ctx context.Context, id string) (EnrollmentGroup, error)
 	return group.EnrollmentGroup, err
 }
 
-// GroupAttestationMechanism returns how the devices of a group prove themselves,
-// keys included. It returns fault 404204 when there is no such group.
+// GroupAttestationMechanism returns how the devices of a group prove themselves, with
+// its keys, or the certificates that sign them in base64 of DER. It returns fault 404204 when there is no such group.
 func (s *Service) GroupAttestationMechanism(ctx context.Context, id string) (AttestationMechanism, error) {
 	group, err := s.group(ctx, id)
+	if x := group.Attestation.X509; x != nil && x.SigningCertificates != nil {
+		for i, certificate := range []*X509Certificate{x.SigningCertificates.Primary, x.SigningCertificates.Secondary} {
+			if certificate != nil {
+				certificate.Certificate = base64.StdEncoding.EncodeToString(group.Signing[i])
+			}
+		}
+	}
 	return group.Attestation, err
 }
 
@@ -154,9 +163,16 @@ type storedGroup struct {
 	Signing [2][]byte `json:"signing"` // primary and secondary, DER; empty for none
 }
 
+func checkGroupID(id string) error {
+	if checkRegistrationID(id) != nil {
+		return fault.New(fault.ArgumentInvalid, "The enrollment group id %.128q is none: up to 128 letters, digits and - . _ : are allowed, with a letter, a digit or a dash at the end", id)
+	}
+	return nil
+}
+
 func (s *Service) group(ctx context.Context, id string) (storedGroup, error) {
-	if err := checkRegistrationID(id); err != nil {
-		return storedGroup{}, fault.New(fault.ArgumentInvalid, "The enrollment group id %.128q is none: up to 128 letters, digits and - . _ : are allowed, with a letter, a digit or a dash at the end", id)
+	if err := checkGroupID(id); err != nil {
+		return storedGroup{}, err
 	}
 	group, etag, err := s.groups.Get(ctx, key(id))
 	if errors.Is(err, store.ErrNotFound) {
@@ -316,25 +332,31 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.signingCertificates is missing. A group has the certificate there that signs its devices"))
 	}
 	x.ClientCertificates, x.CAReferences = nil, nil
-	for i, given := range []*X509Certificate{x.SigningCertificates.Primary, x.SigningCertificates.Secondary} {
-		switch {
-		case given == nil:
+	earlier := new(X509Certificates)
+	if before.Attestation.X509 != nil && before.Attestation.X509.SigningCertificates != nil {
+		earlier = before.Attestation.X509.SigningCertificates
+	}
+	for i, part := range []struct {
+		name           string
+		given, earlier *X509Certificate
+	}{{"primary", x.SigningCertificates.Primary, earlier.Primary}, {"secondary", x.SigningCertificates.Secondary, earlier.Secondary}} {
+		switch given := part.given; {
+		case given == nil || given.Certificate == "" && given.Info == nil:
 		case given.Certificate == "":
-			g.Signing[i] = before.Signing[i] // the one that is there, if Info says the same
+			if part.earlier == nil || !strings.EqualFold(part.earlier.Info.SHA256Thumbprint, given.Info.SHA256Thumbprint) {
+				return about(part.name, fault.New(fault.ArgumentInvalid, "The %s certificate is missing: a group needs the whole of a certificate that it does not have yet", fault.Word(part.name)))
+			}
+			g.Signing[i] = before.Signing[i]
 		default:
 			certificates, err := credential.ParseCertificates([]byte(given.Certificate))
 			if err != nil {
 				continue // said below, with its field
 			}
 			if err := checkAuthority(certificates[0]); err != nil {
-				return about([]string{"primary", "secondary"}[i], err)
+				return about(part.name, err)
 			}
 			g.Signing[i] = certificates[0].Raw
 		}
-	}
-	var earlier *X509Certificates
-	if before.Attestation.X509 != nil {
-		earlier = before.Attestation.X509.SigningCertificates
 	}
 	return completeCertificates("signingCertificates", x.SigningCertificates, earlier)
 }

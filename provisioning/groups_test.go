@@ -1,0 +1,87 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/pem"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+)
+
+func newSigner(t *testing.T, name string) string {
+	t.Helper()
+	authority, err := credential.NewAuthority(name, noon.Add(-time.Hour), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Certificate.Raw}))
+}
+
+func signedGroup(id string, primary, secondary *X509Certificate) EnrollmentGroup {
+	return EnrollmentGroup{EnrollmentGroupID: id, Attestation: AttestationMechanism{Type: byX509, X509: &X509Attestation{
+		SigningCertificates: &X509Certificates{Primary: primary, Secondary: secondary}}}}
+}
+
+// A group trusts the certificates that it shows, and no others: it needs them whole,
+// as a thumbprint says nothing of a key.
+func TestGroupTrustsWhatItShows(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	one, two := newSigner(t, "one"), newSigner(t, "two")
+	stored, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: one}, &X509Certificate{Certificate: two}), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	trusted := func(want int) storedGroup {
+		t.Helper()
+		group, err := h.group(ctx, "g")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if names := group.signerKeys(); len(names) != want {
+			t.Errorf("devices of %d certificates come in, want %d", len(names), want)
+		}
+		return group
+	}
+	primary, secondary := stored.Attestation.X509.SigningCertificates.Primary.Info, stored.Attestation.X509.SigningCertificates.Secondary.Info
+	trusted(2)
+
+	for name, group := range map[string]EnrollmentGroup{
+		"another's thumbprint": signedGroup("g", &X509Certificate{Info: secondary}, nil),
+		"a new group":          signedGroup("new", &X509Certificate{Info: primary}, nil),
+		"of a secondary":       signedGroup("g", &X509Certificate{Info: primary}, &X509Certificate{Info: primary}),
+	} {
+		if _, err := h.PutGroup(ctx, group, ""); !errors.Is(err, fault.ArgumentInvalid) {
+			t.Errorf("%s: the error is %v", name, err)
+		}
+	}
+	trusted(2)
+
+	// What was read is written back as it is, and an empty one is none.
+	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Info: primary}, &X509Certificate{Info: secondary}), ""); err != nil {
+		t.Error(err)
+	}
+	trusted(2)
+	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Info: primary}, &X509Certificate{}), ""); err != nil {
+		t.Error(err)
+	}
+	trusted(1)
+	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Info: primary}, &X509Certificate{Certificate: two}), ""); err != nil {
+		t.Error(err)
+	}
+	trusted(2)
+
+	// The whole certificates are shown to who may see keys, to make the same elsewhere.
+	mechanism, err := h.GroupAttestationMechanism(ctx, "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "copy", Attestation: mechanism}, ""); err != nil {
+		t.Error(err)
+	}
+	if shown, err := h.Group(ctx, "g"); err != nil || shown.Attestation.X509.SigningCertificates.Primary.Certificate != "" {
+		t.Errorf("the group shows %+v, error %v", shown.Attestation.X509.SigningCertificates.Primary, err)
+	}
+}
