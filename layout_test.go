@@ -31,12 +31,13 @@ var layout = map[string][]string{
 	"cluster/local":   {"cluster"},
 
 	// The domain. The two services do not know each other.
-	"credential":          {"fault"},
-	"audit":               {"store"},
-	"issuance":            {"audit", "credential", "store", "fault"},
-	"provisioning/attest": {"credential", "fault"},
-	"provisioning":        {"provisioning/attest", "issuance", "audit", "credential", "store", "fault"},
-	"hub":                 {"issuance", "credential", "store", "cluster", "fault"},
+	"credential":            {"fault"},
+	"audit":                 {"store"},
+	"issuance":              {"audit", "credential", "store", "fault"},
+	"provisioning/attest":   {"credential", "fault"},
+	"provisioning":          {"provisioning/attest", "issuance", "audit", "credential", "store", "fault"},
+	"provisioning/exchange": {"provisioning", "fault"},
+	"hub":                   {"issuance", "credential", "store", "cluster", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},

@@ -28,6 +28,15 @@ func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) erro
 	return p.do(ctx, request{method: http.MethodDelete, path: groupPath(id), ifMatch: ifMatch})
 }
 
+// BulkGroups is BulkEnrollments for groups, whose ids stand in BulkError.ID.
+func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode, groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
+	var answer struct {
+		Errors []BulkError `json:"errors"`
+	}
+	err = p.do(ctx, request{method: http.MethodPost, path: "/enrollmentGroups", body: map[string]any{"mode": mode, "enrollmentGroups": groups}, into: &answer})
+	return answer.Errors, err
+}
+
 // Groups lists the groups as Enrollments does enrollments.
 func (p *Provisioning) Groups(ctx context.Context, prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
 	return list[provisioning.EnrollmentGroup](ctx, p.client, "/berth/provisioning/groups", prefix, after, top)

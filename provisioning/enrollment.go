@@ -56,6 +56,24 @@ type ReprovisionPolicy struct {
 	MigrateDeviceData   bool `json:"migrateDeviceData"`
 }
 
+// ReprovisionPolicies are the policies by the names that people give them.
+var ReprovisionPolicies = map[string]ReprovisionPolicy{
+	"migrate": {UpdateHubAssignment: true, MigrateDeviceData: true},
+	"reset":   {UpdateHubAssignment: true},
+	"never":   {},
+}
+
+// Name is what people call the policy: migrate, reset or never.
+func (p ReprovisionPolicy) Name() string {
+	switch {
+	case !p.UpdateHubAssignment:
+		return "never"
+	case p.MigrateDeviceData:
+		return "migrate"
+	}
+	return "reset"
+}
+
 // Capabilities of the device in its hub.
 type Capabilities struct {
 	IoTEdge bool `json:"iotEdge"`

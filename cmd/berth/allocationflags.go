@@ -31,13 +31,6 @@ type allocationTerms struct {
 
 var allocationFlagNames = []string{"hub", "hubs", "allocation-policy", "webhook", "reprovision-policy", "credential-policy", "parent"}
 
-// reprovisionPolicies are what they are called on the command line.
-var reprovisionPolicies = map[string]provisioning.ReprovisionPolicy{
-	"migrate": {UpdateHubAssignment: true, MigrateDeviceData: true},
-	"reset":   {UpdateHubAssignment: true},
-	"never":   {},
-}
-
 func (f *allocationFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.hub, "hub", "", "bind to the hub with this `name` or host; '' lets every linked hub take the devices")
@@ -100,7 +93,7 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, terms allocation
 		*terms.parent = f.parent
 	}
 	if changed("reprovision-policy") {
-		policy, ok := reprovisionPolicies[f.reprovision]
+		policy, ok := provisioning.ReprovisionPolicies[f.reprovision]
 		if !ok {
 			return usageError{fmt.Errorf("--reprovision-policy is %q. It is migrate, reset or never", f.reprovision)}
 		}
@@ -124,12 +117,8 @@ func describeTerms(terms allocationTerms) []field {
 	if *terms.custom != nil {
 		fields = append(fields, field{"Webhook", (*terms.custom).WebhookURL})
 	}
-	if *terms.reprovision != nil {
-		for name, policy := range reprovisionPolicies {
-			if policy == **terms.reprovision && name != "migrate" {
-				fields = append(fields, field{"Reprovisioning", name})
-			}
-		}
+	if policy := *terms.reprovision; policy != nil && policy.Name() != "migrate" {
+		fields = append(fields, field{"Reprovisioning", policy.Name()})
 	}
 	return append(fields, field{"Credential policy", *terms.credential}, field{"Parent device", *terms.parent})
 }

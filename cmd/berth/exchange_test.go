@@ -74,13 +74,16 @@ func TestExchange(t *testing.T) {
 	from.must("enrollment", "create", "keyed", "--symmetric", "--edge-enabled", "--reprovision-policy", "never", "--credential-policy", "default", "--parent", "gateway")
 	from.must("enrollment", "create", "disabled", "--symmetric", "--provisioning-status", "disabled", "--allocation-policy", "geoLatency", "--webhook", "")
 	var bulk strings.Builder
-	const many = 20_000
+	many := 100_000
+	if testing.Short() {
+		many = 5_000
+	}
 	bulk.WriteString("registrationId,attestation,primaryThumbprint\r\n")
 	for i := range many {
-		fmt.Fprintf(&bulk, "row-%05d,x509,%064X\r\n", i, i+1)
+		fmt.Fprintf(&bulk, "row-%06d,x509,%064X\r\n", i, i+1)
 	}
 	began := time.Now()
-	if out := from.must("enrollment", "import", from.write("many.csv", "\xef\xbb\xbf"+bulk.String())); !strings.Contains(out, "20000 imported, 0 failed") {
+	if out := from.must("enrollment", "import", from.write("many.csv", "\xef\xbb\xbf"+bulk.String())); !strings.Contains(out, fmt.Sprintf("%d imported, 0 failed", many)) {
 		t.Fatalf("the import says %s", out)
 	}
 	t.Logf("%d rows imported in %s", many, time.Since(began))
@@ -94,16 +97,24 @@ func TestExchange(t *testing.T) {
 	for _, format := range []string{"json", "csv"} {
 		t.Run(format, func(t *testing.T) {
 			exported := filepath.Join(from.folder, "out."+format)
+			if err := os.WriteFile(exported, []byte("older"), 0o644); err != nil { // whose mode is not kept
+				t.Fatal(err)
+			}
+			began := time.Now()
 			from.must("enrollment", "export", exported, "--keys")
+			t.Logf("exported in %s", time.Since(began))
 			if about, err := os.Stat(exported); err != nil || about.Mode().Perm() != 0o600 {
 				t.Errorf("a file with keys has the mode %v, error %v", about.Mode(), err)
 			}
 			to := newFiles(t, binary)
 			to.t = t
-			if out := to.must("enrollment", "import", exported); !strings.Contains(out, fmt.Sprintf("%d imported, 0 failed", many+3)) {
+			began = time.Now()
+			out := to.must("enrollment", "import", exported)
+			t.Logf("imported in %s", time.Since(began))
+			if !strings.Contains(out, fmt.Sprintf("%d imported, 0 failed", many+3)) {
 				t.Fatalf("the import says %s", out)
 			}
-			for _, id := range []string{"x509", "keyed", "disabled", "row-00000", "row-19999"} {
+			for _, id := range []string{"x509", "keyed", "disabled", "row-000000", fmt.Sprintf("row-%06d", many-1)} {
 				want, got := from.enrollment(id), to.enrollment(id)
 				for _, e := range []*provisioning.Enrollment{&want, &got} {
 					e.ETag, e.CreatedDateTimeUTC, e.LastUpdatedDateTimeUTC = "", provisioning.Time{}, provisioning.Time{}
@@ -145,10 +156,12 @@ func TestImportOfBadRows(t *testing.T) {
 		{"bad rows", "bad.csv", "registrationId,primaryThumbprint,iotEdge,initialTwin,reprovisionPolicy\n" +
 			"good-1," + good + ",true,,\nno space," + good + ",,,\nbad-1,xyz,,,\nbad-2," + good + ",maybe,,\nbad-3," + good + ",,{,\nbad-4," + good + ",,,often\n\"good-2\",\"" + good + "\",,\"{\"\"tags\"\":{\"\"a\"\":1}}\",never\ngood-1," + good + ",,,\n" +
 			"long," + good + ",,,,,,\n", nil, 2, 7, []string{"line 3", "character", "line 4, bad-1", "sha256Thumbprint", "line 5", "iotEdge", "line 6", "initialTwin", "line 7", "reprovisionPolicy", "line 9", "already", "line 10", "8 fields"}},
-		{"objects one after the other", "some.jsonl", `{"registrationId":"line-1","attestation":{"type":"symmetricKey"}}` + "\n" + `{"registrationId":7}` + "\n" + `{"registrationId":"line-2"}`, nil, 1, 2, []string{"item 2", "not the JSON of an enrollment", "item 3", "attestation.type"}},
-		{"update of what is not there", "update.json", `[{"registrationId":"line-1","attestation":{"type":"symmetricKey"}},{"registrationId":"line-9","attestation":{"type":"symmetricKey"}}]`, []string{"--mode", "update"}, 1, 1, []string{"item 2, line-9"}},
+		{"objects one after the other", "some.jsonl", `{"registrationId":"line-1","attestation":{"type":"symmetricKey"}}` + "\n" + `{"registrationId":7}` + "\n" + `{"registrationId":"line-2"}`, nil, 1, 2, []string{"line 2", "not the JSON of an enrollment", "line 3, line-2: attestation.type"}},
+		{"update of what is not there", "update.json", `[{"registrationId":"line-1","attestation":{"type":"symmetricKey"}},{"registrationId":"line-9","attestation":{"type":"symmetricKey"}}]`, []string{"--mode", "update"}, 1, 1, []string{"line 1, line-9"}},
 		{"upsert", "upsert.json", `[{"registrationId":"line-1","provisioningStatus":"disabled","attestation":{"type":"symmetricKey"}},{"registrationId":"line-9","attestation":{"type":"symmetricKey"}}]`, []string{"--mode", "upsert"}, 2, 0, nil},
 		{"only to see", "dry.json", `[{"registrationId":"line-10","attestation":{"type":"symmetricKey"}}]`, []string{"--dry-run"}, 1, 0, nil},
+		{"only to see what is wrong", "dry.csv", "registrationId,attestation,primaryKey\nline-10,symmetricKey,\nline 11,symmetricKey,\nline-12,symmetricKey,short\nline-13,,\nline-14,magic,\n", []string{"--dry-run"}, 1, 4,
+			[]string{"line 3, line 11", "line 4, line-12: The primary key is not base64", "line 5, line-13: attestation.x509.clientCertificates.primary", "line 6, line-14: attestation.type"}},
 		{"nothing", "nothing.json", "[]", nil, 0, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -187,5 +200,77 @@ func TestImportOfBadRows(t *testing.T) {
 		if output, problems, code := f.run(args...); code == 0 || problems == "" {
 			t.Errorf("%s: exit code %d, %s %s", name, code, output, problems)
 		}
+	}
+}
+
+// TestExchangeOfGroups carries enrollment groups from one server to another.
+func TestExchangeOfGroups(t *testing.T) {
+	binary := buildBinary(t)
+	from, to := newFiles(t, binary), newFiles(t, binary)
+	var certificates []string
+	for _, name := range []string{"one", "two"} {
+		authority, err := credential.NewAuthority(name, time.Now().Add(-time.Hour), 24*time.Hour)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, _, err := authority.PEM()
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificates = append(certificates, from.write(name+".pem", string(certificate)))
+	}
+	from.must("group", "create", "factory", "--x509", certificates[0], "--x509-secondary", certificates[1], "--initial-twin", `{"tags":{"plant":"Lyon"}}`)
+	from.must("group", "create", "meters", "--symmetric", "--provisioning-status", "disabled")
+	exported := filepath.Join(from.folder, "groups.json")
+	if _, problems, code := from.run("group", "export", exported); code != 0 || !strings.Contains(problems, "the keys of 1 are not in it") {
+		t.Errorf("without --keys: exit code %d, %s", code, problems)
+	}
+	if _, problems, code := from.run("group", "export", exported, "--keys"); code != 0 || problems != "" {
+		t.Errorf("with --keys: exit code %d, %s", code, problems)
+	}
+	if out := to.must("group", "import", exported); !strings.Contains(out, "2 imported, 0 failed") {
+		t.Errorf("the import says %s", out)
+	}
+	if _, problems, code := to.run("group", "import", exported); code != 1 || !strings.Contains(problems, "line 3, meters: ") || !strings.Contains(problems, "--mode upsert") {
+		t.Errorf("a second import: exit code %d, %s", code, problems)
+	}
+	to.must("group", "import", exported, "--mode", "upsert")
+	for _, id := range []string{"factory", "meters"} {
+		var shown [2]string
+		for i, f := range []*files{from, to} {
+			group, err := f.server.provisioning.Group(within(t, time.Minute), id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if group.Attestation, err = f.server.provisioning.GroupAttestationMechanism(within(t, time.Minute), id); err != nil {
+				t.Fatal(err)
+			}
+			group.ETag, group.CreatedDateTimeUTC, group.LastUpdatedDateTimeUTC = "", provisioning.Time{}, provisioning.Time{}
+			shown[i] = compact(group)
+		}
+		if shown[0] != shown[1] {
+			t.Errorf("%s was\n%s\nand is\n%s", id, shown[0], shown[1])
+		}
+	}
+	bad := to.write("bad.jsonl", `{"enrollmentGroupId":"a b","attestation":{"type":"symmetricKey"}}`+"\n"+`{"enrollmentGroupId":"chip","attestation":{"type":"tpm"}}`+"\n{\n"+`{"enrollmentGroupId":"good","attestation":{"type":"symmetricKey"}}`)
+	if output, problems, code := to.run("group", "import", bad, "-o", "json"); code != 1 || !strings.Contains(output, `"done": 1`) || !strings.Contains(output, `"failed": 3`) ||
+		!strings.Contains(problems, "line 1, a b: ") || !strings.Contains(problems, "line 2, chip: ") || !strings.Contains(problems, "line 3, -: It is not JSON") {
+		t.Errorf("bad groups: exit code %d, %s%s", code, output, problems)
+	}
+}
+
+// TestImportWithinLimits: a service that takes little at once, and not too often, gets
+// it so.
+func TestImportWithinLimits(t *testing.T) {
+	data := t.TempDir()
+	f := &files{t, startProcess(t, buildBinary(t), data, "--fidelity", "azure", "--operations-per-minute", "600"), data, t.TempDir()}
+	const many = 6_200 // more than the 600 operations that may be done at once
+	var rows strings.Builder
+	rows.WriteString("registrationId,attestation\n")
+	for i := range many {
+		fmt.Fprintf(&rows, "row-%05d,symmetricKey\n", i)
+	}
+	if out := f.must("enrollment", "import", f.write("many.csv", rows.String())); !strings.Contains(out, "6200 imported, 0 failed") {
+		t.Errorf("the import says %s", out)
 	}
 }

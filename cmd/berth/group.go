@@ -18,7 +18,7 @@ func (c *cli) group() *cobra.Command {
 		Use:   "group",
 		Short: "Enrollment groups: all devices that an authority signed, or with keys derived from one",
 	})
-	command.AddCommand(c.groupCreate(), c.groupShow(), c.groupList(), c.groupUpdate(), c.groupDelete(), c.groupDeviceKey())
+	command.AddCommand(c.groupCreate(), c.groupShow(), c.groupList(), c.groupUpdate(), c.groupDelete(), c.groupDeviceKey(), c.groupImport(), c.groupExport())
 	return command
 }
 

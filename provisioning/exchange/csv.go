@@ -1,0 +1,215 @@
+package exchange
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"encoding/csv"
+	"encoding/json"
+	"errors"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// Columns are those that CSV may have. Others are refused, so that a misspelt one is
+// not lost in silence; those that are missing are empty.
+var Columns = []string{"registrationId", "deviceId", "provisioningStatus", "attestation", "primaryCertificate", "secondaryCertificate",
+	"primaryThumbprint", "secondaryThumbprint", "primaryKey", "secondaryKey", "endorsementKey", "storageRootKey", "iotEdge", "iotHubHostName", "iotHubs",
+	"allocationPolicy", "webhookUrl", "webhookApiVersion", "reprovisionPolicy", "credentialPolicyName", "parentDeviceId", "initialTwin", "optionalDeviceInformation"}
+
+// toCSV is an enrollment as a row.
+func toCSV(e provisioning.Enrollment) ([]string, error) {
+	row := map[string]string{
+		"registrationId": e.RegistrationID, "deviceId": e.DeviceID, "provisioningStatus": string(e.ProvisioningStatus), "attestation": e.Attestation.Type,
+		"iotHubHostName": e.HubHostName, "iotHubs": strings.Join(e.Hubs, " "), "allocationPolicy": string(e.AllocationPolicy),
+		"credentialPolicyName": e.CredentialPolicyName, "parentDeviceId": e.ParentDeviceID, "optionalDeviceInformation": string(e.OptionalDeviceInformation),
+	}
+	if x := e.Attestation.X509; x != nil && x.ClientCertificates != nil {
+		for name, certificate := range map[string]*provisioning.X509Certificate{"primaryThumbprint": x.ClientCertificates.Primary, "secondaryThumbprint": x.ClientCertificates.Secondary} {
+			if certificate != nil && certificate.Info != nil {
+				row[name] = certificate.Info.SHA256Thumbprint
+			}
+		}
+	}
+	if keys := e.Attestation.SymmetricKey; keys != nil {
+		row["primaryKey"], row["secondaryKey"] = keys.PrimaryKey, keys.SecondaryKey
+	}
+	if tpm := e.Attestation.TPM; tpm != nil {
+		row["endorsementKey"], row["storageRootKey"] = tpm.EndorsementKey, tpm.StorageRootKey
+	}
+	if e.Capabilities != nil && e.Capabilities.IoTEdge {
+		row["iotEdge"] = "true"
+	}
+	if custom := e.CustomAllocationDefinition; custom != nil {
+		row["webhookUrl"], row["webhookApiVersion"] = custom.WebhookURL, custom.APIVersion
+	}
+	if policy := e.ReprovisionPolicy; policy != nil {
+		row["reprovisionPolicy"] = policy.Name()
+	}
+	if e.InitialTwin != nil {
+		twin, err := json.Marshal(e.InitialTwin)
+		if err != nil {
+			return nil, err
+		}
+		row["initialTwin"] = string(twin)
+	}
+	cells := make([]string, len(Columns))
+	for i, column := range Columns {
+		cells[i] = row[column]
+	}
+	return cells, nil
+}
+
+// fromCSV is a row as an enrollment.
+func fromCSV(row map[string]string) (e provisioning.Enrollment, err error) {
+	e = provisioning.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], HubHostName: row["iotHubHostName"],
+		ProvisioningStatus: provisioning.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: provisioning.AllocationPolicy(row["allocationPolicy"]),
+		Hubs: strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"], ParentDeviceID: row["parentDeviceId"]}
+	e.Attestation.Type = cmp.Or(row["attestation"], "x509")
+	switch e.Attestation.Type {
+	case "x509":
+		e.Attestation.X509 = &provisioning.X509Attestation{ClientCertificates: &provisioning.X509Certificates{
+			Primary:   certificateOf(row["primaryCertificate"], row["primaryThumbprint"]),
+			Secondary: certificateOf(row["secondaryCertificate"], row["secondaryThumbprint"])}}
+	case "symmetricKey":
+		e.Attestation.SymmetricKey = &provisioning.SymmetricKeyAttestation{PrimaryKey: row["primaryKey"], SecondaryKey: row["secondaryKey"]}
+	case "tpm":
+		e.Attestation.TPM = &provisioning.TPMAttestation{EndorsementKey: row["endorsementKey"], StorageRootKey: row["storageRootKey"]}
+	}
+	if text := row["iotEdge"]; text != "" {
+		edge, err := strconv.ParseBool(strings.ToLower(text))
+		if err != nil {
+			return e, fault.New(fault.ArgumentInvalid, "iotEdge is %.32q. It is true or false", text)
+		}
+		e.Capabilities = &provisioning.Capabilities{IoTEdge: edge}
+	}
+	if address := row["webhookUrl"]; address != "" {
+		e.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: address, APIVersion: row["webhookApiVersion"]}
+	}
+	if name := row["reprovisionPolicy"]; name != "" {
+		policy, ok := provisioning.ReprovisionPolicies[name]
+		if !ok {
+			return e, fault.New(fault.ArgumentInvalid, "reprovisionPolicy is %.32q. It is migrate, reset or never", name)
+		}
+		e.ReprovisionPolicy = &policy
+	}
+	if text := row["initialTwin"]; text != "" {
+		if err := json.Unmarshal([]byte(text), &e.InitialTwin); err != nil {
+			return e, fault.New(fault.BadFormat, "initialTwin is not the JSON of a twin: %v", plain(err))
+		}
+	}
+	if text := row["optionalDeviceInformation"]; text != "" {
+		if e.OptionalDeviceInformation = json.RawMessage(text); !json.Valid([]byte(text)) {
+			return e, fault.New(fault.BadFormat, "optionalDeviceInformation is not JSON")
+		}
+	}
+	return e, nil
+}
+
+// certificateOf is a certificate by its text or, without one, by its thumbprint.
+func certificateOf(text, thumbprint string) *provisioning.X509Certificate {
+	switch {
+	case text != "":
+		return &provisioning.X509Certificate{Certificate: text}
+	case thumbprint != "":
+		return &provisioning.X509Certificate{Info: &provisioning.X509CertificateInfo{SHA256Thumbprint: thumbprint}}
+	}
+	return nil
+}
+
+func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) error {
+	buffered, err := open(reader)
+	if err != nil {
+		return err
+	}
+	lines := csv.NewReader(buffered)
+	lines.Comma = separator(buffered)
+	lines.FieldsPerRecord = -1
+	lines.ReuseRecord = true
+	header, err := lines.Read()
+	if err == io.EOF {
+		return fault.New(fault.BadFormat, "The file is empty. The first line of CSV names the columns, such as registrationId")
+	}
+	if err != nil {
+		return misquoted(err)
+	}
+	columns, err := columnsOf(header)
+	if err != nil {
+		return err
+	}
+	for {
+		cells, err := lines.Read()
+		if err == io.EOF {
+			return nil
+		}
+		row := Row[provisioning.Enrollment]{}
+		var parsing *csv.ParseError
+		switch {
+		case errors.As(err, &parsing):
+			row.Line, row.Err = parsing.StartLine, misquoted(err)
+		case err != nil:
+			return err
+		case !slices.ContainsFunc(cells, func(cell string) bool { return strings.TrimSpace(cell) != "" }):
+			continue // spreadsheets leave such lines at the end
+		case len(cells) > len(columns):
+			row.Line, _ = lines.FieldPos(0)
+			row.Err = fault.New(fault.BadFormat, "It has %d fields, the header has %d", len(cells), len(columns))
+		default:
+			row.Line, _ = lines.FieldPos(0)
+			values := make(map[string]string, len(cells))
+			for i, cell := range cells {
+				values[columns[i]] = cell
+			}
+			row.Item, row.Err = fromCSV(values)
+		}
+		if err := each(row); err != nil {
+			return err
+		}
+	}
+}
+
+// separator is what stands between the fields: spreadsheets write what their
+// country is used to.
+func separator(reader *bufio.Reader) rune {
+	header, _ := reader.Peek(reader.Size()) // less when the file has less
+	header, _, _ = bytes.Cut(header, []byte("\n"))
+	for _, other := range ";\t" {
+		if !bytes.ContainsRune(header, ',') && bytes.ContainsRune(header, other) {
+			return other
+		}
+	}
+	return ','
+}
+
+func columnsOf(header []string) ([]string, error) {
+	columns := make([]string, len(header))
+	for i, name := range header {
+		j := slices.IndexFunc(Columns, func(known string) bool { return strings.EqualFold(known, strings.TrimSpace(name)) })
+		if j < 0 {
+			return nil, fault.New(fault.BadFormat, "There is no column %.64q. Possible are: %s", name, strings.Join(Columns, ", "))
+		}
+		if slices.Contains(columns, Columns[j]) {
+			return nil, fault.New(fault.BadFormat, "The column %s is there twice", Columns[j])
+		}
+		columns[i] = Columns[j]
+	}
+	if !slices.Contains(columns, "registrationId") {
+		return nil, fault.New(fault.BadFormat, "The column registrationId is missing")
+	}
+	return columns, nil
+}
+
+// misquoted says what is wrong with quotes, and how many lines were taken for one
+// field because of it.
+func misquoted(err error) error {
+	var parsing *csv.ParseError
+	if errors.As(err, &parsing) && parsing.Line > parsing.StartLine {
+		return fault.New(fault.BadFormat, "A quote is not closed, so that all up to line %d was taken for this row. A quote within a field is written twice, and such a field stands in quotes", parsing.Line)
+	}
+	return fault.New(fault.BadFormat, "A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes")
+}

@@ -1,0 +1,266 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/iotest"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// told reads a file and tells what is in it: the line and id of each enrollment, or
+// what is wrong with it, and why the rest was not read.
+func told(reader io.Reader, format Format) string {
+	var story []string
+	err := ReadEnrollments(reader, format, func(row Row[provisioning.Enrollment]) error {
+		said := row.Item.RegistrationID
+		if row.Err != nil {
+			said = "! " + fault.From(row.Err).Message
+		}
+		story = append(story, fmt.Sprintf("%d %s", row.Line, said))
+		return nil
+	})
+	if err != nil {
+		story = append(story, "END "+fault.From(err).Message)
+	}
+	return strings.Join(story, "\n")
+}
+
+func TestReadJSON(t *testing.T) {
+	for name, c := range map[string]struct{ file, want string }{
+		"array":                  {"[{\"registrationId\":\"a\"},\n\n  {\"registrationId\":\n\"b\"}\n]\n", "1 a\n3 b"},
+		"array after space":      {"\xef\xbb\xbf\n\n [\r\n{\"registrationId\":\"a\"}\r\n,\r\n{\"registrationId\":\"b\"}]", "4 a\n6 b"},
+		"empty array":            {"[]", ""},
+		"empty":                  {" \n ", ""},
+		"lines":                  {"{\"registrationId\":\"a\"}\n\n{\"registrationId\":\"b\"}", "1 a\n3 b"},
+		"lines of Windows":       {"{\"registrationId\":\"a\"}\r\n{\"registrationId\":\"b\"}\r\n", "1 a\n2 b"},
+		"objects over lines":     {"{\n \"registrationId\": \"a\"\n}\n{\n \"registrationId\": \"b\"\n}", "1 a\n4 b"},
+		"objects in a line":      {"{\"registrationId\":\"a\"} {\"registrationId\":\"b\"}", "1 a\n1 b"},
+		"a broken line":          {"{\"registrationId\":\"a\"}\n{\"registrationId\":\n{\"registrationId\":\"c\"}\n{\"registrationId\":\"d}\n{\"registrationId\":\"e\"}", "1 a\n2 ! It is not JSON: it ends too early\n3 c\n4 ! It is not JSON: invalid character '\\n' in string literal\n5 e"},
+		"cut off":                {"{\"registrationId\":\"a\"}\n{\"registr", "1 a\n2 ! It is not JSON: it ends too early"},
+		"wrong type":             {"[{\"registrationId\":7},{\"registrationId\":\"b\"}]", "1 ! It is not the JSON of an enrollment: cannot unmarshal number into Go struct field Enrollment.registrationId of type string\n1 b"},
+		"no object":              {"[7]", "1 ! It is not the JSON of an enrollment: cannot unmarshal number into Go value of type provisioning.Enrollment"},
+		"no JSON":                {"hello\n{\"registrationId\":\"a\"}", "1 ! It is not JSON: invalid character 'h' looking for beginning of value\n2 a"},
+		"an array that breaks":   {"[\n{\"registrationId\":\"a\"},\n{\"registrationId\":},\n{\"registrationId\":\"c\"}]", "2 a\nEND Line 3 is not JSON, so nothing from there on was read: invalid character '}' looking for beginning of value"},
+		"an array that is cut":   {"[{\"registrationId\":\"a\"},\n{\"reg", "1 a\nEND Line 2 is not JSON, so nothing from there on was read: it ends too early"},
+		"an array without end":   {"[{\"registrationId\":\"a\"}\n", "1 a\nEND Line 2 is not JSON, so nothing from there on was read: it ends too early"},
+		"an array and more":      {"[{\"registrationId\":\"a\"}]\n[{\"registrationId\":\"b\"}]", "1 a\nEND Line 2 is not JSON, so nothing from there on was read: the array has ended"},
+		"UTF-16":                 {"\xff\xfe[\x00", "END The file is in UTF-16. Save it as UTF-8"},
+		"a comma that is one":    {"[{\"registrationId\":\"a\"},]", "1 a\nEND Line 1 is not JSON, so nothing from there on was read: invalid character ']' looking for beginning of value"},
+		"an object that is huge": {"{\"registrationId\":\"" + strings.Repeat("x", 3<<20) + "\"}\n{\"registrationId\":\"b\"}", "1 ! It is longer than 1048576 bytes\n2 b"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := told(strings.NewReader(c.file), JSON); got != c.want {
+				t.Errorf("it is\n%s\nwant\n%s", got, c.want)
+			}
+			if got := told(iotest.OneByteReader(strings.NewReader(c.file)), JSON); got != c.want {
+				t.Errorf("byte for byte it is\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}
+
+func TestReadCSV(t *testing.T) {
+	for name, c := range map[string]struct{ file, want string }{
+		"plain":              {"registrationId,deviceId\na,x\nb,y\n", "2 a\n3 b"},
+		"BOM and CRLF":       {"\xef\xbb\xbfRegistrationID , deviceid\r\na,x\r\nb,y", "2 a\n3 b"},
+		"semicolons":         {"registrationId;iotHubs\na;h1 h2\n", "2 a"},
+		"tabs":               {"registrationId\tdeviceId\na\tb,c;d\n", "2 a"},
+		"quotes":             {"registrationId,initialTwin\n\"a\",\"{\"\"tags\"\":{\"\"x\"\":\"\"1,2\"\"}}\"\nb,\"{\n}\"\nc\n", "2 a\n3 b\n5 c"},
+		"rows of nothing":    {"registrationId,deviceId\n,\n\n a,\n,  \n", "4  a"},
+		"too long, then not": {"registrationId\na,b,c\nd\n", "2 ! It has 3 fields, the header has 1\n3 d"},
+		"misquoted":          {"registrationId,deviceId\na,b\"c\nd,e\n\"f\"g,h\ni,j\n", "2 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n3 d\n4 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n5 i"},
+		"a quote left open":  {"registrationId,deviceId\na,\"b\nc,d\n\ne,f\n", "2 ! A quote is not closed, so that all up to line 5 was taken for this row. A quote within a field is written twice, and such a field stands in quotes"},
+		"values":             {"registrationId,iotEdge,reprovisionPolicy,initialTwin,optionalDeviceInformation\na,TRUE,,,\nb,maybe,,,\nc,,often,,\nd,,,{,\ne,,,,{\nf,,,[],\n", "2 a\n3 ! iotEdge is \"maybe\". It is true or false\n4 ! reprovisionPolicy is \"often\". It is migrate, reset or never\n5 ! initialTwin is not the JSON of a twin: unexpected end of JSON input\n6 ! optionalDeviceInformation is not JSON\n7 ! initialTwin is not the JSON of a twin: cannot unmarshal array into Go value of type provisioning.InitialTwin"},
+		"unknown column":     {"registrationId,colour\na,b\n", "END There is no column \"colour\". Possible are: " + strings.Join(Columns, ", ")},
+		"missing column":     {"deviceId\na\n", "END The column registrationId is missing"},
+		"column twice":       {"registrationId,registrationid\na,b\n", "END The column registrationId is there twice"},
+		"empty":              {"", "END The file is empty. The first line of CSV names the columns, such as registrationId"},
+		"header alone":       {"registrationId", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := told(strings.NewReader(c.file), CSV); got != c.want {
+				t.Errorf("it is\n%s\nwant\n%s", got, c.want)
+			}
+		})
+	}
+}
+
+// A file that can't be read to its end says so, and not that it is wrong.
+func TestUnreadable(t *testing.T) {
+	broken := errors.New("the disk is gone")
+	for _, file := range []string{"[{\"registrationId\":\"a\"},", "{\"registrationId\":\"a\"}\n", "registrationId\na\n"} {
+		format := JSON
+		if file[0] == 'r' {
+			format = CSV
+		}
+		err := ReadEnrollments(io.MultiReader(strings.NewReader(file), iotest.ErrReader(broken)), format, func(Row[provisioning.Enrollment]) error { return nil })
+		if !errors.Is(err, broken) {
+			t.Errorf("%q ends with %v", file, err)
+		}
+	}
+}
+
+// What is written is read as it was, each sort of enrollment.
+func TestRoundTrip(t *testing.T) {
+	x509 := func(primary, secondary string) provisioning.AttestationMechanism {
+		return provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			ClientCertificates: &provisioning.X509Certificates{Primary: certificateOf("", primary), Secondary: certificateOf("", secondary)}}}
+	}
+	all := []provisioning.Enrollment{
+		{RegistrationID: "x509", Attestation: x509("AA", "BB"), ProvisioningStatus: provisioning.Disabled, DeviceID: "semi;colon, comma \"quote\"\nline"},
+		{RegistrationID: "keyed", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
+			Capabilities: &provisioning.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: provisioning.Custom,
+			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"},
+		{RegistrationID: "tpm", Attestation: provisioning.AttestationMechanism{Type: "tpm", TPM: &provisioning.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge",
+			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`), InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
+	}
+	for name, policy := range provisioning.ReprovisionPolicies {
+		all = append(all, provisioning.Enrollment{RegistrationID: name, Attestation: x509("CC", ""), ReprovisionPolicy: &policy})
+	}
+	for _, format := range []Format{JSON, CSV} {
+		var file bytes.Buffer
+		writer := NewWriter(&file, format)
+		for _, e := range all {
+			own := e
+			own.ETag, own.RegistrationState = "mine", &provisioning.Registration{RegistrationID: e.RegistrationID}
+			if err := writer.Write(own); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := writer.Close(); err != nil {
+			t.Fatal(err)
+		}
+		n := 0
+		err := ReadEnrollments(&file, format, func(row Row[provisioning.Enrollment]) error {
+			got, _ := json.Marshal(row.Item)
+			want, _ := json.Marshal(all[n])
+			if n++; row.Err != nil || string(got) != string(want) {
+				t.Errorf("%s: it was\n%s\nand is\n%s, error %v", format, want, got, row.Err)
+			}
+			return nil
+		})
+		if err != nil || n != len(all) {
+			t.Errorf("%s: %d of %d are read, error %v", format, n, len(all), err)
+		}
+	}
+	var none bytes.Buffer
+	if err := NewGroupWriter(&none).Close(); err != nil || none.String() != "[]\n" {
+		t.Errorf("none is written as %q, error %v", none.String(), err)
+	}
+}
+
+// manyRows is a CSV of so many rows, written as it is read.
+type manyRows struct {
+	rows, next int
+	line       []byte // what is left of a row
+}
+
+func (m *manyRows) Read(p []byte) (int, error) {
+	if len(m.line) == 0 {
+		if m.next > m.rows {
+			return 0, io.EOF
+		}
+		if m.line = []byte("registrationId,primaryThumbprint\n"); m.next > 0 {
+			m.line = fmt.Appendf(nil, "row-%07d,%064X\n", m.next, m.next)
+		}
+		m.next++
+	}
+	n := copy(p, m.line)
+	m.line = m.line[n:]
+	return n, nil
+}
+
+// A file of a million rows takes no more memory than one of a few.
+func TestMemory(t *testing.T) {
+	peak, rows := uint64(0), 0
+	err := ReadEnrollments(&manyRows{rows: 1_000_000}, CSV, func(row Row[provisioning.Enrollment]) error {
+		if rows++; rows%100_000 == 0 {
+			runtime.GC()
+			var memory runtime.MemStats
+			runtime.ReadMemStats(&memory)
+			peak = max(peak, memory.HeapAlloc)
+		}
+		return row.Err
+	})
+	if err != nil || rows != 1_000_000 || peak > 16<<20 {
+		t.Errorf("%d rows, %d bytes in use, error %v", rows, peak, err)
+	}
+}
+
+func TestImport(t *testing.T) {
+	file := "registrationId\n"
+	for i := range 100 {
+		file += fmt.Sprintf("row-%d\n", i)
+	}
+	file += "a,b\n"
+	read := func(each func(Row[provisioning.Enrollment]) error) error {
+		return ReadEnrollments(strings.NewReader(file), CSV, each)
+	}
+	var lines []int
+	done := 0
+	importing := Import[provisioning.Enrollment]{Size: 7, AtOnce: 3,
+		Send: func(_ context.Context, rows []Row[provisioning.Enrollment]) (map[int]error, error) {
+			failed := map[int]error{}
+			for i, row := range rows {
+				if row.Line%50 == 0 {
+					failed[i] = errors.New("refused")
+				}
+			}
+			return failed, nil
+		},
+		Failed: func(row Row[provisioning.Enrollment], _ error) { lines = append(lines, row.Line) },
+		Done:   func(rows int) { done += rows },
+	}
+	if err := importing.Run(t.Context(), read); err != nil || done != 98 || len(lines) != 3 {
+		t.Errorf("%d are done, lines %v failed, error %v", done, lines, err)
+	}
+
+	// What ends it is told, and nothing is sent afterwards.
+	gone := errors.New("the service is gone")
+	var sent atomic.Int64
+	importing = Import[provisioning.Enrollment]{Size: 1, AtOnce: 2, Failed: func(Row[provisioning.Enrollment], error) {},
+		Send: func(context.Context, []Row[provisioning.Enrollment]) (map[int]error, error) {
+			sent.Add(1)
+			return nil, gone
+		}}
+	if err := importing.Run(t.Context(), read); !errors.Is(err, gone) || sent.Load() > 2 {
+		t.Errorf("it ends with %v after %d", err, sent.Load())
+	}
+	importing.cause = nil
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := importing.Run(stopped, read); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped, it ends with %v", err)
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, seed := range []string{"[{\"registrationId\":\"a\"}]", "{}\n{", "registrationId\n\"a\"\n", "[", "\xef\xbb\xbf[]x"} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, file []byte) {
+		for _, format := range []Format{JSON, CSV} {
+			line := 0
+			err := ReadEnrollments(bytes.NewReader(file), format, func(row Row[provisioning.Enrollment]) error {
+				if row.Line < line || row.Line > 1+bytes.Count(file, []byte("\n")) {
+					t.Errorf("%s: line %d after %d of %q", format, row.Line, line, file)
+				}
+				line = row.Line
+				return nil
+			})
+			if err != nil && fault.From(err).Code != fault.BadFormat {
+				t.Errorf("%s: %q ends with %v", format, file, err)
+			}
+		}
+	})
+}

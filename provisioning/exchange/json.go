@@ -1,0 +1,209 @@
+package exchange
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// ReadEnrollments hands over the individual enrollments of a file. It returns an
+// error for what makes the rest of the file unreadable, and what each returns.
+func ReadEnrollments(reader io.Reader, format Format, each func(Row[provisioning.Enrollment]) error) error {
+	if format == CSV {
+		return readCSV(reader, each)
+	}
+	return readJSON(reader, "enrollment", each)
+}
+
+// ReadGroups hands over the enrollment groups of a file in JSON, as ReadEnrollments
+// does.
+func ReadGroups(reader io.Reader, each func(Row[provisioning.EnrollmentGroup]) error) error {
+	return readJSON(reader, "enrollment group", each)
+}
+
+// readJSON reads an array, or one object after the other.
+func readJSON[T any](reader io.Reader, thing string, each func(Row[T]) error) error {
+	buffered, err := open(reader)
+	if err != nil {
+		return err
+	}
+	line := 1
+	for {
+		first, err := buffered.Peek(1)
+		switch {
+		case err == io.EOF:
+			return nil
+		case err != nil:
+			return err
+		case first[0] == '[':
+			return readArray(buffered, line, thing, each)
+		case !strings.ContainsRune(" \t\r\n", rune(first[0])):
+			return readObjects(buffered, line, thing, each)
+		case first[0] == '\n':
+			line++
+		}
+		buffered.Discard(1)
+	}
+}
+
+// readArray reads the elements of an array. What is no JSON ends it: nobody knows
+// where the next element begins.
+func readArray[T any](reader io.Reader, line int, thing string, each func(Row[T]) error) error {
+	lines := &lineReader{Reader: reader, line: line}
+	decoder := json.NewDecoder(lines)
+	if _, err := decoder.Token(); err != nil {
+		return err
+	}
+	for decoder.More() {
+		var text json.RawMessage
+		if err := decoder.Decode(&text); err != nil {
+			return lines.broken(decoder, err)
+		}
+		if err := each(rowOf[T](lines.at(decoder.InputOffset()-int64(len(text))), text, thing)); err != nil {
+			return err
+		}
+	}
+	if _, err := decoder.Token(); err != nil {
+		return lines.broken(decoder, err)
+	}
+	if _, err := decoder.Token(); err != io.EOF {
+		return lines.broken(decoder, errors.New("the array has ended"))
+	}
+	return nil
+}
+
+// maxObject is how long one object may be among several, in bytes. The service takes
+// less.
+const maxObject = 1 << 20
+
+// readObjects reads one object after the other. Each begins in a line of its own, at
+// its very beginning, so that a broken one does not hide those after it.
+func readObjects[T any](reader *bufio.Reader, line int, thing string, each func(Row[T]) error) error {
+	var object, text []byte
+	for begin := line; ; line++ {
+		var err error
+		if text, err = appendLine(text[:0], reader); err != nil && err != io.EOF {
+			return err
+		}
+		if len(object) > 0 && len(text) > 0 && text[0] == '{' {
+			if err := eachOf(object, begin, thing, each); err != nil {
+				return err
+			}
+			object = object[:0]
+		}
+		if len(bytes.TrimSpace(object)) == 0 {
+			object, begin = object[:0], line
+		}
+		object = append(object, text...)
+		object = object[:min(len(object), maxObject+1)]
+		if err == io.EOF {
+			return eachOf(object, begin, thing, each)
+		}
+	}
+}
+
+// appendLine reads a line. Of one that is too long it keeps as much as shows that.
+func appendLine(object []byte, reader *bufio.Reader) ([]byte, error) {
+	for {
+		text, err := reader.ReadSlice('\n')
+		if room := maxObject + 1 - len(object); len(text) > room {
+			text = text[:max(room, 0)]
+		}
+		object = append(object, text...)
+		if err != bufio.ErrBufferFull {
+			return object, err
+		}
+	}
+}
+
+// eachOf hands over the objects of some lines, which are most often one.
+func eachOf[T any](text []byte, line int, thing string, each func(Row[T]) error) error {
+	if len(text) > maxObject {
+		return each(Row[T]{Line: line, Err: fault.New(fault.BadFormat, "It is longer than %d bytes", maxObject)})
+	}
+	for decoder := json.NewDecoder(bytes.NewReader(text)); ; {
+		var one json.RawMessage
+		err := decoder.Decode(&one)
+		if err == io.EOF {
+			return nil
+		}
+		row := Row[T]{Line: line}
+		if err != nil {
+			row.Err = fault.New(fault.BadFormat, "It is not JSON: %v", plain(err))
+		} else {
+			row = rowOf[T](line, one, thing)
+		}
+		if failed := each(row); failed != nil || err != nil {
+			return failed
+		}
+	}
+}
+
+func rowOf[T any](line int, text []byte, thing string) Row[T] {
+	row := Row[T]{Line: line}
+	if err := json.Unmarshal(text, &row.Item); err != nil {
+		row.Err = fault.New(fault.BadFormat, "It is not the JSON of an %s: %v", fault.Word(thing), plain(err))
+	}
+	return row
+}
+
+// plain is what package json says without its name.
+func plain(err error) error {
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return errors.New("it ends too early")
+	}
+	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+}
+
+// lineReader knows in which line each byte is that went through it and was not asked
+// for yet.
+type lineReader struct {
+	io.Reader
+	passed int64   // bytes
+	ends   []int64 // where lines end, beyond what was asked for
+	line   int     // that ends[0] ends
+	failed error   // why there is no more, other than io.EOF
+}
+
+func (r *lineReader) Read(p []byte) (int, error) {
+	n, err := r.Reader.Read(p)
+	for i, b := range p[:n] {
+		if b == '\n' {
+			r.ends = append(r.ends, r.passed+int64(i))
+		}
+	}
+	r.passed += int64(n)
+	if err != io.EOF {
+		r.failed = err
+	}
+	return n, err
+}
+
+// at returns the line of the byte at an offset, which may not go back.
+func (r *lineReader) at(offset int64) int {
+	passed := 0
+	for passed < len(r.ends) && r.ends[passed] < offset {
+		passed++
+	}
+	r.line += passed
+	r.ends = append(r.ends[:0], r.ends[passed:]...)
+	return r.line
+}
+
+// broken says where an array could not be read any further.
+func (r *lineReader) broken(decoder *json.Decoder, err error) error {
+	if !errors.As(err, new(*json.SyntaxError)) && err != io.EOF && err != io.ErrUnexpectedEOF && r.failed != nil {
+		return r.failed
+	}
+	offset := decoder.InputOffset()
+	if rest, err := io.ReadAll(decoder.Buffered()); err == nil {
+		offset += int64(len(rest) - len(bytes.TrimLeft(rest, " \t\r\n,")))
+	}
+	return fault.New(fault.BadFormat, "Line %d is not JSON, so nothing from there on was read: %v", r.at(offset), plain(err))
+}
