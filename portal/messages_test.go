@@ -178,6 +178,9 @@ func allTexts(t *testing.T) found {
 	for _, choice := range misbehaviourKinds {
 		texts[choice.Text] = "misbehaviours"
 	}
+	for _, choice := range importModes {
+		texts[choice.Text] = "importModes"
+	}
 	for _, choice := range allocations {
 		texts[choice.Text] = "allocations"
 	}
@@ -187,6 +190,7 @@ func allTexts(t *testing.T) found {
 	readGo(t, ".", func(where string, node ast.Node) { portalTexts(texts, where, node) })
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../audit", func(where string, node ast.Node) { constants(values, node) })
+	readGo(t, "../provisioning/exchange", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)

@@ -51,7 +51,8 @@ type Portal struct {
 	streams  chan struct{} // one place for each live page
 	stop     context.CancelFunc
 	stopped  context.Context // ends the live pages
-	open     sync.WaitGroup  // live pages
+	open     sync.WaitGroup  // live pages and imports
+	imports  imports
 }
 
 // maxStreams bounds how many pages are kept up to date at once.
@@ -69,12 +70,15 @@ func New(config Config) *Portal {
 	p.stopped, p.stop = context.WithCancel(context.Background())
 	p.mux.Handle("GET "+Root+"assets/", assets())
 	for _, routes := range []map[string]handler{
-		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes,
+		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes,
 	} {
 		for pattern, handle := range routes {
 			method, path, _ := strings.Cut(pattern, " ")
 			p.mux.Handle(method+" "+Root+path, p.handle(handle))
 		}
+	}
+	for path, handle := range uploadRoutes {
+		p.mux.Handle("POST "+Root+path, p.handle(uploading(handle)))
 	}
 	p.mux.Handle(Root, p.handle(func(*call) error {
 		return fault.New(fault.NotFound, "There is no such page")
@@ -155,7 +159,7 @@ func (c *call) run(handle handler) (err error) {
 	if err := crossOrigin.Check(c.r); err != nil {
 		return fault.New(fault.Forbidden, "Another web site sent this. Nothing was done").Because(err)
 	}
-	if c.r.Method == http.MethodPost {
+	if _, isUpload := uploadRoutes[strings.TrimPrefix(c.r.URL.Path, Root)]; c.r.Method == http.MethodPost && !isUpload {
 		if err := c.readForm(); err != nil {
 			return err
 		}

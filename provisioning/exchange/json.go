@@ -18,17 +18,17 @@ func ReadEnrollments(reader io.Reader, format Format, each func(Row[provisioning
 	if format == CSV {
 		return readCSV(reader, each)
 	}
-	return readJSON(reader, "enrollment", each)
+	return readJSON(reader, each)
 }
 
 // ReadGroups hands over the enrollment groups of a file in JSON, as ReadEnrollments
 // does.
 func ReadGroups(reader io.Reader, each func(Row[provisioning.EnrollmentGroup]) error) error {
-	return readJSON(reader, "enrollment group", each)
+	return readJSON(reader, each)
 }
 
 // readJSON reads an array, or one object after the other.
-func readJSON[T any](reader io.Reader, thing string, each func(Row[T]) error) error {
+func readJSON[T any](reader io.Reader, each func(Row[T]) error) error {
 	buffered, err := open(reader)
 	if err != nil {
 		return err
@@ -42,9 +42,9 @@ func readJSON[T any](reader io.Reader, thing string, each func(Row[T]) error) er
 		case err != nil:
 			return err
 		case first[0] == '[':
-			return readArray(buffered, line, thing, each)
+			return readArray(buffered, line, each)
 		case !strings.ContainsRune(" \t\r\n", rune(first[0])):
-			return readObjects(buffered, line, thing, each)
+			return readObjects(buffered, line, each)
 		case first[0] == '\n':
 			line++
 		}
@@ -54,7 +54,7 @@ func readJSON[T any](reader io.Reader, thing string, each func(Row[T]) error) er
 
 // readArray reads the elements of an array. What is no JSON ends it: nobody knows
 // where the next element begins.
-func readArray[T any](reader io.Reader, line int, thing string, each func(Row[T]) error) error {
+func readArray[T any](reader io.Reader, line int, each func(Row[T]) error) error {
 	lines := &lineReader{Reader: reader, line: line}
 	decoder := json.NewDecoder(lines)
 	if _, err := decoder.Token(); err != nil {
@@ -65,7 +65,7 @@ func readArray[T any](reader io.Reader, line int, thing string, each func(Row[T]
 		if err := decoder.Decode(&text); err != nil {
 			return lines.broken(decoder, err)
 		}
-		if err := each(rowOf[T](lines.at(decoder.InputOffset()-int64(len(text))), text, thing)); err != nil {
+		if err := each(rowOf[T](lines.at(decoder.InputOffset()-int64(len(text))), text)); err != nil {
 			return err
 		}
 	}
@@ -84,7 +84,7 @@ const maxObject = 1 << 20
 
 // readObjects reads one object after the other. Each begins in a line of its own, at
 // its very beginning, so that a broken one does not hide those after it.
-func readObjects[T any](reader *bufio.Reader, line int, thing string, each func(Row[T]) error) error {
+func readObjects[T any](reader *bufio.Reader, line int, each func(Row[T]) error) error {
 	var object, text []byte
 	for begin := line; ; line++ {
 		var err error
@@ -92,7 +92,7 @@ func readObjects[T any](reader *bufio.Reader, line int, thing string, each func(
 			return err
 		}
 		if len(object) > 0 && len(text) > 0 && text[0] == '{' {
-			if err := eachOf(object, begin, thing, each); err != nil {
+			if err := eachOf(object, begin, each); err != nil {
 				return err
 			}
 			object = object[:0]
@@ -103,7 +103,7 @@ func readObjects[T any](reader *bufio.Reader, line int, thing string, each func(
 		object = append(object, text...)
 		object = object[:min(len(object), maxObject+1)]
 		if err == io.EOF {
-			return eachOf(object, begin, thing, each)
+			return eachOf(object, begin, each)
 		}
 	}
 }
@@ -123,7 +123,7 @@ func appendLine(object []byte, reader *bufio.Reader) ([]byte, error) {
 }
 
 // eachOf hands over the objects of some lines, which are most often one.
-func eachOf[T any](text []byte, line int, thing string, each func(Row[T]) error) error {
+func eachOf[T any](text []byte, line int, each func(Row[T]) error) error {
 	if len(text) > maxObject {
 		return each(Row[T]{Line: line, Err: fault.New(fault.BadFormat, "It is longer than %d bytes", maxObject)})
 	}
@@ -137,7 +137,7 @@ func eachOf[T any](text []byte, line int, thing string, each func(Row[T]) error)
 		if err != nil {
 			row.Err = fault.New(fault.BadFormat, "It is not JSON: %v", plain(err))
 		} else {
-			row = rowOf[T](line, one, thing)
+			row = rowOf[T](line, one)
 		}
 		if failed := each(row); failed != nil || err != nil {
 			return failed
@@ -145,10 +145,10 @@ func eachOf[T any](text []byte, line int, thing string, each func(Row[T]) error)
 	}
 }
 
-func rowOf[T any](line int, text []byte, thing string) Row[T] {
+func rowOf[T any](line int, text []byte) Row[T] {
 	row := Row[T]{Line: line}
 	if err := json.Unmarshal(text, &row.Item); err != nil {
-		row.Err = fault.New(fault.BadFormat, "It is not the JSON of an %s: %v", fault.Word(thing), plain(err))
+		row.Err = fault.New(fault.BadFormat, "It does not have the form of the service API: %v", plain(err))
 	}
 	return row
 }

@@ -1,0 +1,210 @@
+package portal
+
+import (
+	"bytes"
+	"fmt"
+	"html"
+	"mime/multipart"
+	"net/http"
+	"os"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/audit"
+)
+
+// upload sends a file with a form, whose fields come first.
+func (b *browser) upload(path, name, content string, fields ...string) (status int, page, arrived string) {
+	b.t.Helper()
+	var body bytes.Buffer
+	form := multipart.NewWriter(&body)
+	for i := 0; i < len(fields); i += 2 {
+		b.must(form.WriteField(fields[i], fields[i+1]))
+	}
+	part, err := form.CreateFormFile("file", name)
+	b.must(err)
+	_, err = part.Write([]byte(content))
+	b.must(err)
+	b.must(form.Close())
+	request, err := http.NewRequest(http.MethodPost, b.server.URL+Root+path, &body)
+	b.must(err)
+	request.Header.Set("Content-Type", form.FormDataContentType())
+	response, err := b.client.Do(request)
+	b.must(err)
+	defer response.Body.Close()
+	var text bytes.Buffer
+	_, err = text.ReadFrom(response.Body)
+	b.must(err)
+	return response.StatusCode, text.String(), strings.TrimPrefix(response.Request.URL.Path, Root)
+}
+
+var (
+	importCounts = regexp.MustCompile(`(?s)id="done">([^<]*)<.*id="failed">([^<]*)<`)
+	importRow    = regexp.MustCompile(`data-label="Line">([^<]*)</td><td class="id" data-label="Name">([^<]*)</td><td data-label="Problem">([^<]*)<`)
+)
+
+// imported uploads a file, waits for the end of its import and returns what its page
+// says.
+func (b *browser) imported(kind, name, content string, fields ...string) (counts, problems, page string) {
+	b.t.Helper()
+	status, page, path := b.upload(kind+"/exchange", name, content, append([]string{"csrf", b.token()}, fields...)...)
+	if status != http.StatusOK || !strings.HasPrefix(path, "imports/") {
+		b.t.Fatalf("%s: the upload is answered %d at %s:\n%s", name, status, path, page)
+	}
+	for deadline := time.Now().Add(time.Minute); strings.Contains(page, "<progress"); _, page = b.get(path) {
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%s: the import does not end:\n%s", name, page)
+		}
+	}
+	found := importCounts.FindStringSubmatch(page)
+	if found == nil {
+		b.t.Fatalf("%s: the page has no counts:\n%s", name, page)
+	}
+	var rows []string
+	for _, row := range importRow.FindAllStringSubmatch(page, -1) {
+		rows = append(rows, html.UnescapeString(fmt.Sprintf("%s %s: %s", row[1], row[2], row[3])))
+	}
+	return found[1] + "+" + found[2], strings.Join(rows, "\n"), page
+}
+
+// Files are imported and exported, and what is wrong with a row is shown.
+func TestImportAndExport(t *testing.T) {
+	h := newHouse(t)
+	b := h.loggedIn(Operator)
+	file := "registrationId,attestation,primaryKey\n"
+	for i := range 3000 {
+		file += fmt.Sprintf("row-%04d,symmetricKey,\n", i)
+	}
+	if counts, problems, page := b.imported("enrollments", "many.csv", file, "mode", "create"); counts != "3,000+0" || problems != "" || !strings.Contains(page, "The import is done.") {
+		t.Errorf("the import counts %s, %s\n%s", counts, problems, page)
+	}
+	bad := "registrationId,attestation,primaryKey\nrow-0001,symmetricKey,\nnew-1,symmetricKey,\nno space,symmetricKey,\nnew-2,symmetricKey,short\nnew-3,magic,\n"
+	want := `2 row-0001: There is an enrollment "row-0001" already. Update it, or delete it first
+4 no space: The registration id "no space" has the character ' '. Letters, digits, dash, full stop, underscore and colon are allowed
+5 new-2: The primary key is not base64 of 16 to 64 bytes. Leave it out to have one made
+6 new-3: attestation.type is "magic". It is x509, symmetricKey or tpm`
+	if counts, problems, page := b.imported("enrollments", "bad.csv", bad, "mode", "create", "check", "yes"); counts != "2+3" || !strings.Contains(page, "nothing changed") || problems != want[strings.Index(want, "\n")+1:] {
+		t.Errorf("a look counts %s,\n%s", counts, problems)
+	}
+	if counts, problems, _ := b.imported("enrollments", "bad.csv", bad, "mode", "create"); counts != "1+4" || problems != want {
+		t.Errorf("bad rows count %s,\n%s", counts, problems)
+	}
+	if counts, problems, _ := b.imported("enrollments", "update.JSON", `[{"registrationId":"new-1","provisioningStatus":"disabled","attestation":{"type":"symmetricKey"}},
+{"registrationId":"new-9","attestation":{"type":"symmetricKey"}}]`, "mode", "update"); counts != "1+1" || !strings.HasPrefix(problems, "2 new-9: ") {
+		t.Errorf("an update counts %s,\n%s", counts, problems)
+	}
+	if counts, problems, _ := b.imported("groups", "groups.json", `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"}}`, "mode", "upsert"); counts != "1+0" {
+		t.Errorf("groups count %s,\n%s", counts, problems)
+	}
+	// What comes before a break is imported, and the break is told.
+	counts, _, page := b.imported("enrollments", "broken.json", "[{\"registrationId\":\"before\",\"attestation\":{\"type\":\"symmetricKey\"}},\n}", "mode", "create")
+	if counts != "1+0" || !strings.Contains(page, "Line 2 is not JSON") || !strings.Contains(page, "400006") {
+		t.Errorf("a broken file counts %s:\n%s", counts, page)
+	}
+	many := "registrationId\n" + strings.Repeat("x y\n", importShown+5)
+	if counts, _, page := b.imported("enrollments", "worse.csv", many, "mode", "create"); counts != "0+205" || !strings.Contains(page, "5 more are not shown") {
+		t.Errorf("many bad rows count %s:\n%s", counts, page)
+	}
+	if entries, _, err := h.config.Audit.Entries(ctx, audit.Filter{ID: "new-1"}); err != nil || len(entries) != 2 || entries[0].Actor != "portal operator" || entries[0].Remote == "" {
+		t.Errorf("the audit has %+v, error %v", entries, err)
+	}
+	if left, err := os.ReadDir(h.config.DataDir); err != nil || strings.Contains(fmt.Sprint(left), "upload-") {
+		t.Errorf("uploads are left behind: %v, error %v", left, err)
+	}
+
+	mechanism, err := h.config.Provisioning.AttestationMechanism(ctx, "new-1")
+	h.must(err)
+	key := mechanism.SymmetricKey.PrimaryKey
+	reader := h.loggedIn(Reader)
+	for _, c := range []struct {
+		b    *browser
+		path string
+		rows int
+		keys bool
+	}{
+		{b, "enrollments/export?format=csv", 3003, false}, {b, "enrollments/export?format=csv&show=keys", 3003, true}, {b, "enrollments/export?format=json&show=keys", 3004, true},
+		{reader, "enrollments/export?format=csv&show=keys", 3003, false}, {b, "groups/export", 3, false},
+	} {
+		status, text := c.b.get(c.path)
+		if rows := strings.Count(text, "\n"); status != http.StatusOK || rows != c.rows || strings.Contains(text, key) != c.keys {
+			t.Errorf("%s is answered %d with %d rows, want %d; keys %v", c.path, status, rows, c.rows, strings.Contains(text, key))
+		}
+	}
+	// An export is imported as it is.
+	_, text := b.get("enrollments/export?format=json&show=keys")
+	if counts, problems, _ := b.imported("enrollments", "again.json", text, "mode", "upsert"); counts != "3,002+0" {
+		t.Errorf("what was exported counts %s,\n%s", counts, problems)
+	}
+}
+
+// Who may not import does not, and nothing is kept of it.
+func TestImportIsRefused(t *testing.T) {
+	h := newHouse(t)
+	operator, reader := h.loggedIn(Operator), h.loggedIn(Reader)
+	token := operator.token()
+	const file = `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"}}`
+	big := strings.Repeat(" ", 3<<20)
+	for name, c := range map[string]struct {
+		b      *browser
+		file   string
+		fields []string
+		status int
+		says   string
+	}{
+		"a reader":            {reader, file, []string{"csrf", reader.token(), "mode", "create"}, http.StatusForbidden, "as a reader"},
+		"another's form":      {operator, file + big, []string{"csrf", "x", "mode", "create"}, http.StatusForbidden, "not made for your session"},
+		"no token":            {operator, file, []string{"mode", "create"}, http.StatusForbidden, "not made for your session"},
+		"nobody":              {h.browser(), file + big, []string{"csrf", token, "mode", "create"}, http.StatusUnauthorized, "login"},
+		"no mode":             {operator, file, []string{"csrf", token}, http.StatusBadRequest, "The mode is"},
+		"a file without name": {operator, file, []string{"csrf", token, "mode", "create", "name", ""}, http.StatusBadRequest, "Choose a file first"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			fileName := "groups.json"
+			if name == "a file without name" {
+				fileName = ""
+			}
+			status, page, _ := c.b.upload("groups/exchange", fileName, c.file, c.fields...)
+			if status != c.status || !strings.Contains(page, c.says) {
+				t.Errorf("it is answered %d:\n%s", status, page)
+			}
+		})
+	}
+	if status, page, _ := operator.upload("groups/exchange", "groups.csv", file, "csrf", token, "mode", "create"); status != http.StatusBadRequest || !strings.Contains(page, "JSON only") {
+		t.Errorf("CSV of groups is answered %d:\n%s", status, page)
+	}
+	if status, page := operator.post("groups/exchange", map[string][]string{"csrf": {token}}); status != http.StatusUnsupportedMediaType {
+		t.Errorf("another form is answered %d:\n%s", status, page)
+	}
+	if groups, _, err := h.config.Provisioning.Groups(ctx, "", "", 10); err != nil || len(groups) != 0 {
+		t.Errorf("there are the groups %v, error %v", groups, err)
+	}
+	if left, err := os.ReadDir(h.config.DataDir); err != nil || strings.Contains(fmt.Sprint(left), "upload-") {
+		t.Errorf("uploads are left behind: %v, error %v", left, err)
+	}
+	if status, _ := operator.get("imports/unknown"); status != http.StatusNotFound {
+		t.Errorf("an unknown import is answered %d", status)
+	}
+}
+
+// The outcomes that are kept are bounded, and so are the imports under way.
+func TestImportsKept(t *testing.T) {
+	var kept imports
+	for i := range 2 * importsKept {
+		if err := kept.add(&importJob{id: fmt.Sprint(i), ended: true}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(kept.latest) != importsKept || kept.find("0") != nil || kept.find(fmt.Sprint(2*importsKept-1)) == nil {
+		t.Errorf("%d are kept", len(kept.latest))
+	}
+	for i := range importsAtOnce + 1 {
+		if err := kept.add(&importJob{id: "running"}); (err != nil) != (i == importsAtOnce) {
+			t.Errorf("the import %d under way: %v", i+1, err)
+		}
+	}
+	if len(kept.latest) != importsKept {
+		t.Errorf("%d are kept", len(kept.latest))
+	}
+}
