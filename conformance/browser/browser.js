@@ -25,6 +25,7 @@ const words = {
     logOut: "Log out", logIn: "Log in", idScope: "ID scope", endpoint: "Global device endpoint", cancel: "Cancel", done: "Done",
     groups: "Enrollment groups", addGroup: "Add enrollment group", mechanism: "Mechanism", symmetricKey: "Symmetric key",
     addHub: "Add a hub", create: "Create", unlink: "Unlink", check: "Check", look: "Look", arm: "Arm", end: "End", makeCode: "Generate verification code", verify: "Verify", audit: "Audit", saveAttempt: "Save for berth explain", linked: "Linked IoT hubs",
+    exchange: "Import and export", import: "Import", export: "Export", back: "Back to the list",
     primaryKey: "Primary key (optional)", showKeys: "Show the keys", hide: "Hide", deviceKey: "Show its key",
   },
   fr: {
@@ -36,6 +37,7 @@ const words = {
     logOut: "Se déconnecter", logIn: "Se connecter", idScope: "Étendue de l'ID", endpoint: "Point de terminaison d'appareil global", cancel: "Annuler", done: "Fait",
     groups: "Groupes d'inscription", addGroup: "Ajouter un groupe d'inscription", mechanism: "Mécanisme", symmetricKey: "Clé symétrique",
     addHub: "Ajouter un hub", create: "Créer", unlink: "Rompre le lien", check: "Vérifier", look: "Regarder", arm: "Armer", end: "Terminer", makeCode: "Générer un code de vérification", verify: "Vérifier", audit: "Audit", saveAttempt: "Enregistrer pour berth explain", linked: "Hubs IoT liés",
+    exchange: "Importer et exporter", import: "Importer", export: "Exporter", back: "Retour à la liste",
     primaryKey: "Clé principale (facultatif)", showKeys: "Afficher les clés", hide: "Masquer", deviceKey: "Afficher sa clé",
   },
 };
@@ -168,10 +170,11 @@ function pages(device, attempt, policy, group) {
   return {
     overview: "", "overview-secrets": `?show=${policy}`, quickstart: "quickstart?os=linux", "quickstart-windows": "quickstart?os=windows&id=not-yet",
     enrollments: "enrollments", "enrollments-none": "enrollments?prefix=zzz", "enrollment-new": "enrollments/new", enrollment: `enrollment/${id}`,
+    "enrollments-exchange": "enrollments/exchange", "groups-exchange": "groups/exchange",
     groups: "groups", "groups-none": "groups?prefix=zzz", "group-new": "groups/new", ...ofGroup,
     registrations: "registrations", "registrations-none": "registrations?status=failed",
     attempts: "attempts", "attempts-none": "attempts?id=zzz", attempt: `attempts/${attempt}`,
-    policies: "policies", "policies-secrets": `policies?show=${policy}`, hubs: "hubs", "hub-add": "linkhub", "hub-link": "link/127.0.0.1", allocate: "allocate", "allocate-answer": `allocate?id=${id}`, certificates: "certificates", "certificates-none": "certificates?prefix=zzz", "certificate-new": "certificates/new", misbehaviours: "misbehaviours", audit: "audit", "audit-none": "audit?id=zzz", check: "check",
+    policies: "policies", "policies-secrets": `policies?show=${policy}`, hubs: "hubs", "hub-add": "linkhub", "hub-link": "link/127.0.0.1", allocate: "allocate", "allocate-answer": `allocate?id=${id}`, certificates: "certificates", "certificates-none": "certificates?prefix=zzz", "certificate-new": "certificates/new", misbehaviours: "misbehaviours", audit: "audit", "audit-none": "audit?id=zzz", "audit-filtered": "audit?kind=enrollment&by=policy&since=720h", check: "check",
     hub: "hubs/berth", "hub-policies": "hubs/berth/policies",
     devices: "hubs/berth/devices", "devices-none": "hubs/berth/devices?prefix=zzz", "device-new": "hubs/berth/devices/new",
     device: `hubs/berth/device/${id}`, twin: `hubs/berth/device/${id}/twin`, missing: "nothing/here",
