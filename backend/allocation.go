@@ -33,7 +33,7 @@ func (p *Provisioning) HubLink(ctx context.Context, host string, count bool) (li
 // CreateHub adds a hub to the server's process and links it. host may be "" where
 // the server can find one.
 func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link provisioning.HubLink, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: hubLinksPath, body: map[string]string{"name": name, "hostName": host}, into: &link})
+	err = p.do(ctx, request{method: http.MethodPost, path: hubLinksPath, body: map[string]string{"hub": name, "name": host}, into: &link})
 	return link, err
 }
 

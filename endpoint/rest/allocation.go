@@ -24,10 +24,11 @@ func (h *handler) allocation() []route {
 
 func listHubLinks(c *call) (any, error) { return c.Provisioning.HubLinks(), nil }
 
-// newHub is a hub that this process is to have.
+// newHub is a hub that this process is to have. Its host name is called as it is in
+// the link that comes of it.
 type newHub struct {
-	Name string `json:"name"`     // small letters, digits and dashes
-	Host string `json:"hostName"` // that devices reach it by; the server finds one where it can when empty
+	Hub  string `json:"hub"`  // its name in this process: small letters, digits and dashes
+	Host string `json:"name"` // that devices reach it by; the server finds one where it can when empty
 }
 
 // createHub adds a hub to this process, which links it.
@@ -36,7 +37,7 @@ func createHub(c *call) (any, error) {
 	if err := c.decode(&wanted); err != nil {
 		return nil, err
 	}
-	link, err := c.CreateHub(c.Context(), wanted.Name, wanted.Host)
+	link, err := c.CreateHub(c.Context(), wanted.Hub, wanted.Host)
 	return link, err
 }
 

@@ -399,7 +399,7 @@ func (l *live) allocates() {
 	const hubs, networks = "/berth/provisioning/hubs", "/berth/provisioning/networks"
 	host := params{"host": "hub.local", "count": "true", "force": "true"}
 	l.do("GET "+hubs, nil, nil)
-	l.do("POST "+hubs, nil, object{"name": "east", "hostName": "east.example.com"})
+	l.do("POST "+hubs, nil, object{"hub": "east", "name": "east.example.com"})
 	l.do("GET "+hubs+"/{host}", host, nil)
 	l.do("PUT "+hubs+"/{host}", host, object{"allocationWeight": 3, "location": "westeurope", "applyAllocationPolicy": true})
 	office := params{"prefix": "10.1.0.0/16"}
