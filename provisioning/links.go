@@ -343,7 +343,7 @@ func (s *Service) UnlinkHub(ctx context.Context, host, ifMatch string, force boo
 			return err
 		}
 		if devices > 0 {
-			return fault.New(fault.Conflict, "%d devices are assigned to the hub %s. They stay in it, and their twins with them, but when they register again they go to another hub as new ones. Let them migrate first by linking another hub and weighing this one 0, or unlink it by force", devices, hub.Host())
+			return fault.New(fault.Conflict, "The hub still has devices (%d assigned to %s). They stay in it, and their twins with them, but when they register again they go to another hub as new ones. Let them migrate first by linking another hub and weighing this one 0, or unlink it by force", devices, hub.Host())
 		}
 	}
 	s.links.changing.Lock()

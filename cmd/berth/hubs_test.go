@@ -407,7 +407,7 @@ func TestUnlinkingAHub(t *testing.T) {
 		t.Fatalf("it went to %s", state.AssignedHub)
 	}
 	err := f.first.provisioning.UnlinkHub(ctx, secondHost, "", false)
-	if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "1 devices") {
+	if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "(1 assigned to") {
 		t.Errorf("unlinking a hub with a device is answered %v", err)
 	}
 	f.run("hub", "unlink", secondHost, "--force")
