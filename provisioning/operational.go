@@ -39,8 +39,28 @@ func (s *Service) issue(ctx context.Context, enrollment Enrollment, intent inten
 		result.Issued = slices.Insert(slices.Clone(result.Issued), 0, strings.ToUpper(hex.EncodeToString(sum[:])))
 		result.Issued = result.Issued[:min(2, len(result.Issued))]
 	}
+	result.Issued = s.notRevoked(ctx, result.Issued, len(changes) > 0)
 	result.operational(enrollment.CredentialPolicyName, enrollment.RegistrationID, admission)
 	return changes, nil
+}
+
+// notRevoked is what is good of the certificates issued to a device, of which the
+// first may not be stored yet. Where nothing is, one that nobody has takes their
+// place: the device may not come in with its enrollment's credential instead.
+func (s *Service) notRevoked(ctx context.Context, issued []string, isNew bool) []string {
+	if len(issued) == 0 {
+		return nil
+	}
+	good := []string{}
+	for i, thumbprint := range issued {
+		if i == 0 && isNew || s.config.Issuer.Good(ctx, thumbprint) {
+			good = append(good, thumbprint)
+		}
+	}
+	if len(good) == 0 {
+		return []string{noThumbprint}
+	}
+	return good
 }
 
 // operational makes the admission that of a device with operational certificates,
@@ -104,10 +124,7 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	if err != nil {
 		return err
 	}
-	record.Issued = slices.DeleteFunc(record.Issued, func(thumbprint string) bool { return !s.config.Issuer.Good(ctx, thumbprint) })
-	if len(record.Issued) == 0 {
-		record.Issued = []string{noThumbprint}
-	}
+	record.Issued = s.notRevoked(ctx, record.Issued, false)
 	admission := enrollment.admission()
 	record.operational(enrollment.CredentialPolicyName, registrationID, &admission)
 	return s.persist(ctx, func() error { return hub.Admit(ctx, admission) })

@@ -241,6 +241,13 @@ func TestOperationalCertificates(t *testing.T) {
 	if _, err := f.connect("distant", host, &distant); !refusedByHub(err) {
 		t.Errorf("a revoked certificate is answered %v elsewhere", err)
 	}
+	// The hub does not learn of it again when the device registers without a request.
+	if host := f.register("distant").AssignedHub; host != secondHost {
+		t.Fatalf("it went to %s", host)
+	}
+	if _, err := f.connect("distant", host, &distant); !refusedByHub(err) {
+		t.Errorf("a revoked certificate is answered %v elsewhere, after the device registered again", err)
+	}
 	if err := neighbour.Send(ctx, device.Message{Payload: []byte("still here")}); err != nil {
 		t.Errorf("its neighbour: %v", err)
 	}
