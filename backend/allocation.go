@@ -37,7 +37,8 @@ func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link p
 	return link, err
 }
 
-// LinkHub links a hub, or changes its link; what is left out of a change stays.
+// LinkHub links a hub, or replaces its link; a connection string that is left out
+// stays.
 func (p *Provisioning) LinkHub(ctx context.Context, link provisioning.HubLink, ifMatch string) (linked provisioning.HubLink, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: hubLinksPath + "/" + url.PathEscape(link.HostName), ifMatch: ifMatch, body: link, into: &linked})
 	return linked, err

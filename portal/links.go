@@ -115,12 +115,19 @@ func (c *call) storedLink() (linkForm, error) {
 func saveLink(c *call) error {
 	form := c.readLink()
 	host, page := c.r.PathValue("host"), "link"
-	wanted := provisioning.HubLink{HostName: host, Location: form.Location, MeasureLatency: form.Measure}
+	var wanted provisioning.HubLink
 	if host == "" {
 		page = "linkhub"
 		wanted.ConnectionString, wanted.Address, wanted.CACertificates = strings.TrimSpace(form.ConnectionString), form.Address, form.CACertificates
 		wanted.HostName = hostOfString(wanted.ConnectionString)
+	} else {
+		stored, err := c.storedLink()
+		if err != nil {
+			return err
+		}
+		form.Link, wanted = stored.Link, *stored.Link
 	}
+	wanted.Location, wanted.MeasureLatency = form.Location, form.Measure
 	weight, err := strconv.Atoi(form.Weight)
 	if err != nil {
 		err = fault.New(fault.ArgumentInvalid, "The weight is %.20q. It is a whole number from 0 to %d", form.Weight, provisioning.MaxAllocationWeight)
@@ -132,13 +139,6 @@ func saveLink(c *call) error {
 		linked, err = c.config.Provisioning.LinkHub(c.r.Context(), wanted, form.ETag)
 	}
 	if err != nil {
-		if host != "" {
-			stored, err := c.storedLink()
-			if err != nil {
-				return err
-			}
-			form.Link = stored.Link
-		}
 		form.Problem = fault.From(err)
 		return c.render(form.Problem.Code.Status(), page, form)
 	}

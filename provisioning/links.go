@@ -21,7 +21,7 @@ import (
 // the fields of Azure's IotHubDefinitionDescription, and Berth's own after them.
 type HubLink struct {
 	HostName              string `json:"name"`                       // host name that devices connect to
-	ConnectionString      string `json:"connectionString,omitempty"` // of a hub elsewhere; never shown again
+	ConnectionString      string `json:"connectionString,omitempty"` // of a hub elsewhere; never shown again, and kept when it is left out
 	Location              string `json:"location,omitempty"`         // region, such as westeurope; for lowest latency
 	ApplyAllocationPolicy *bool  `json:"applyAllocationPolicy"`      // false leaves the hub to enrollments that name it; true when nil
 	AllocationWeight      *int   `json:"allocationWeight"`           // share of the devices, 0 to 1,000; 1 when nil
@@ -209,10 +209,10 @@ func (s *Service) linked(host string) *linkedHub {
 	return nil
 }
 
-// LinkHub links a hub, or changes its link: what is left out of a change stays.
-// ifMatch is as in PutEnrollment. A hub elsewhere is asked at once whether its
-// connection string is good. It returns the faults 400004, 412001, and what the
-// hub answered.
+// LinkHub links a hub, or replaces its link; a connection string that is left out
+// stays, as it is not shown. ifMatch is as in PutEnrollment. A hub elsewhere is asked
+// at once whether its connection string is good. It returns the faults 400004,
+// 412001, and what the hub answered.
 func (s *Service) LinkHub(ctx context.Context, link HubLink, ifMatch string) (HubLink, error) {
 	if err := CheckHostName(link.HostName); err != nil {
 		return HubLink{}, err
@@ -266,12 +266,7 @@ func (s *Service) completeLink(ctx context.Context, link *HubLink, before HubLin
 	_, link.Local = s.links.local[key(link.HostName)]
 	if exists {
 		link.HostName = before.HostName
-		link.Location = cmp.Or(link.Location, before.Location)
 		link.ConnectionString = cmp.Or(link.ConnectionString, before.ConnectionString)
-		link.Address = cmp.Or(link.Address, before.Address)
-		link.CACertificates = cmp.Or(link.CACertificates, before.CACertificates)
-		link.AllocationWeight = cmp.Or(link.AllocationWeight, before.AllocationWeight)
-		link.ApplyAllocationPolicy = cmp.Or(link.ApplyAllocationPolicy, before.ApplyAllocationPolicy)
 	}
 	switch weight := link.AllocationWeight; {
 	case weight != nil && (*weight < 0 || *weight > MaxAllocationWeight):

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -61,7 +62,15 @@ func (f *linkFlags) apply(command *cobra.Command, link *provisioning.HubLink) er
 		}
 		link.CACertificates = string(text)
 	}
-	link.Location, link.Address, link.MeasureLatency = f.location, f.address, f.measure
+	if changed("location") {
+		link.Location = f.location
+	}
+	if changed("hub-address") {
+		link.Address = f.address
+	}
+	if changed("measure-latency") {
+		link.MeasureLatency = f.measure
+	}
 	return nil
 }
 
@@ -128,18 +137,23 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
   berth hub link berth --weight 3`,
 		Args: exactly("HUB"),
 		RunE: func(command *cobra.Command, args []string) error {
-			link, err := c.wantedLink(args[0])
+			wanted, err := c.wantedLink(args[0])
 			if err != nil {
-				return err
-			}
-			if err := flags.apply(command, &link); err != nil {
 				return err
 			}
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
 			}
-			linked, err := service.LinkHub(command.Context(), link, "")
+			link, err := service.HubLink(command.Context(), wanted.HostName, false)
+			if err != nil && !errors.Is(err, fault.HubNotFound) {
+				return err
+			}
+			link.HostName, link.ConnectionString = wanted.HostName, wanted.ConnectionString
+			if err := flags.apply(command, &link); err != nil {
+				return err
+			}
+			linked, err := service.LinkHub(command.Context(), link, link.ETag)
 			if err != nil {
 				return err
 			}

@@ -117,7 +117,11 @@ func (f *fleet) weigh(ctx context.Context, weights ...int) error {
 			f.starting.Lock()
 			service := f.first.provisioning
 			f.starting.Unlock()
-			_, err := service.LinkHub(ctx, provisioning.HubLink{HostName: f.hosts[i], AllocationWeight: &weight}, "")
+			link, err := service.HubLink(ctx, f.hosts[i], false)
+			if err == nil {
+				link.AllocationWeight = &weight
+				_, err = service.LinkHub(ctx, link, "")
+			}
 			if err == nil {
 				break
 			}
@@ -430,6 +434,22 @@ func TestUnlinkingAHub(t *testing.T) {
 	f.run("hub", "link", "east")
 	if list := f.run("hub", "list"); !strings.Contains(list, "127.0.0.2") {
 		t.Errorf("it can't be linked again:\n%s", list)
+	}
+}
+
+// TestChangingALink: what a command does not mention stays as it is.
+func TestChangingALink(t *testing.T) {
+	f := newFleet(t)
+	f.run("hub", "link", secondHost, "--measure-latency", "--only-by-name")
+	f.run("hub", "link", secondHost, "--weight", "7")
+	link, err := f.first.provisioning.HubLink(within(t, time.Minute), secondHost, false)
+	if err != nil || *link.AllocationWeight != 7 || *link.ApplyAllocationPolicy || !link.MeasureLatency || link.Location != "north" || link.Address != f.secondAddress || link.CACertificates == "" {
+		t.Errorf("the link is %+v, error %v", link, err)
+	}
+	f.run("hub", "link", secondHost, "--location", "", "--measure-latency=false", "--only-by-name=false")
+	link, err = f.first.provisioning.HubLink(within(t, time.Minute), secondHost, false)
+	if err != nil || *link.AllocationWeight != 7 || !*link.ApplyAllocationPolicy || link.MeasureLatency || link.Location != "" {
+		t.Errorf("afterwards the link is %+v, error %v", link, err)
 	}
 }
 

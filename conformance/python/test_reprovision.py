@@ -75,7 +75,7 @@ class Reprovision(unittest.IsolatedAsyncioTestCase):
                 self.forget()
 
     async def test_another_hub(self):
-        other = service.provisioning.call("POST", HUBS, {"name": "python-other"})["name"]
+        other = service.provisioning.call("POST", HUBS, {"hub": "python-other"})["name"]
         self.addCleanup(service.provisioning.call, "DELETE", f"{HUBS}/{other}", force="true")
         for policy, hub, substatus, desired in (
             ("migrate", other, "deviceDataMigrated", {"interval": 60}),
