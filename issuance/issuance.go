@@ -110,7 +110,8 @@ const (
 	maxPatterns        = 20
 	maxNames           = 20
 	maxAuthorities     = 1000
-	maxIssuedOfADevice = 1000 // that List and revocation of a device look at
+	maxIssuedOfADevice = 1000 // that are listed
+	expiredKept        = 90 * 24 * time.Hour
 )
 
 // Open returns the service on its documents: at the first time with a root, and an
@@ -263,11 +264,33 @@ func (s *Service) Issue(ctx context.Context, request Request) (chain [][]byte, c
 		Thumbprint: thumbprint(certificate), RegistrationID: request.registrationID, Policy: request.policy.Name, Authority: stored.Name,
 		SerialNumber: certificate.SerialNumber.Text(16), KeyType: credential.KeyKind(certificate.PublicKey), Issued: now, NotAfter: certificate.NotAfter.UTC(),
 	}
+	forgotten, err := s.forget(ctx, issued.RegistrationID, now)
+	if err != nil {
+		return nil, nil, err
+	}
 	root, _ := pem.Decode([]byte(stored.Root))
-	return [][]byte{certificate.Raw, authority.Certificate.Raw, root.Bytes}, []store.Change{
+	return [][]byte{certificate.Raw, authority.Certificate.Raw, root.Bytes}, append(forgotten,
 		s.certificates.Put(issued.Thumbprint, store.Absent, issued),
-		s.devices.Put(deviceKey(issued.RegistrationID, issued.Issued, issued.Thumbprint), store.Always, issued.Thumbprint),
-	}, nil
+		s.devices.Put(deviceKey(issued.RegistrationID, issued.Issued, issued.Thumbprint), store.Always, issued.Thumbprint)), nil
+}
+
+// forget removes certificates of a device that expired long ago: the oldest two, so
+// that they become fewer with each that is issued.
+func (s *Service) forget(ctx context.Context, registrationID string, now time.Time) (changes []store.Change, err error) {
+	const most = 2
+	entries, err := s.devices.List(ctx, deviceFolder(registrationID), "", most)
+	for _, entry := range entries {
+		var old Certificate
+		if old, _, err = s.certificates.Get(ctx, entry.Value); err != nil && !errors.Is(err, store.ErrNotFound) {
+			return nil, err
+		}
+		if err == nil && now.Sub(old.NotAfter) < expiredKept {
+			break // those after it are younger
+		}
+		changes = append(changes, s.devices.Delete(entry.Key, store.Always), s.certificates.Delete(entry.Value, store.Always))
+		err = nil
+	}
+	return changes, err
 }
 
 // issuing returns an authority that may sign.
@@ -332,8 +355,11 @@ func thumbprint(certificate *x509.Certificate) string {
 	return strings.ToUpper(hex.EncodeToString(sum[:]))
 }
 
-// deviceKey orders the certificates of a device by their age. Registration ids have
-// no slash.
+// deviceKey orders the certificates of a device by their age.
 func deviceKey(registrationID string, issued time.Time, thumbprint string) string {
-	return fmt.Sprintf("%s/%016x/%s", strings.ToLower(registrationID), uint64(issued.UnixNano()), thumbprint)
+	return fmt.Sprintf("%s%016x/%s", deviceFolder(registrationID), uint64(issued.UnixNano()), thumbprint)
 }
+
+// deviceFolder is what the keys of a device's certificates begin with. Registration
+// ids have no slash.
+func deviceFolder(registrationID string) string { return strings.ToLower(registrationID) + "/" }

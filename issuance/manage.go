@@ -203,15 +203,26 @@ func (s *Service) RevokeAuthority(ctx context.Context, name string) (Authority, 
 	}
 }
 
-// Issued returns the certificates of a device, the latest first.
+// Issued returns the latest 1,000 certificates of a device, the youngest first.
 func (s *Service) Issued(ctx context.Context, registrationID string) ([]Certificate, error) {
-	entries, err := s.devices.List(ctx, strings.ToLower(registrationID)+"/", "", maxIssuedOfADevice)
-	if err != nil {
-		return nil, err
+	var thumbprints []string
+	for after := ""; ; {
+		entries, err := s.devices.List(ctx, deviceFolder(registrationID), after, maxIssuedOfADevice)
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			thumbprints = append(thumbprints, entry.Value)
+		}
+		thumbprints = thumbprints[max(0, len(thumbprints)-maxIssuedOfADevice):]
+		if len(entries) < maxIssuedOfADevice {
+			break
+		}
+		after = entries[len(entries)-1].Key
 	}
 	issued := []Certificate{}
-	for _, entry := range entries {
-		certificate, _, err := s.certificates.Get(ctx, entry.Value)
+	for _, thumbprint := range thumbprints {
+		certificate, _, err := s.certificates.Get(ctx, thumbprint)
 		if errors.Is(err, store.ErrNotFound) {
 			continue
 		}

@@ -1,0 +1,188 @@
+package issuance
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"errors"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store/pebble"
+)
+
+// house is a service whose clock the test sets.
+type house struct {
+	*Service
+	t   *testing.T
+	now time.Time
+}
+
+func newHouse(t *testing.T) *house {
+	t.Helper()
+	documents, err := pebble.Open(t.TempDir(), pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { documents.Close() })
+	h := &house{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	if h.Service, err = Open(t.Context(), Config{Documents: documents, Now: func() time.Time { return h.now }}); err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+func csr(t *testing.T, name string, dnsNames ...string) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}, DNSNames: dnsNames}, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return base64.StdEncoding.EncodeToString(der)
+}
+
+// issue gives a device a certificate.
+func (h *house) issue(policy, id string) *x509.Certificate {
+	h.t.Helper()
+	request, err := h.Check(h.t.Context(), policy, id, csr(h.t, id))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	chain, changes, err := h.Issue(h.t.Context(), request)
+	if err == nil {
+		_, err = h.config.Documents.Commit(h.t.Context(), changes...)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return certificate
+}
+
+func (h *house) verify(certificate *x509.Certificate, id string) error {
+	_, err := h.Verify(h.t.Context(), certificate, id)
+	return err
+}
+
+// A certificate is good for its device and its time, until it or its authority is
+// revoked; whoever holds connections is told.
+func TestVerify(t *testing.T) {
+	h, ctx := newHouse(t), t.Context()
+	var told []Revocation
+	h.OnRevoke(func(r Revocation) { told = append(told, r) })
+	if _, err := h.CreateAuthority(ctx, "second"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.PutPolicy(ctx, Policy{Name: "short", Authority: "second", ValidityMinutes: 60}, ""); err != nil {
+		t.Fatal(err)
+	}
+	one, other, short := h.issue("default", "one"), h.issue("default", "other"), h.issue("short", "one")
+	refused := func(name string, certificate *x509.Certificate, id string) {
+		t.Helper()
+		if err := h.verify(certificate, id); !errors.Is(err, fault.UnauthorizedAccess) {
+			t.Errorf("%s is answered %v", name, err)
+		}
+	}
+	good := func(certificates ...*x509.Certificate) {
+		t.Helper()
+		for _, certificate := range certificates {
+			if err := h.verify(certificate, certificate.Subject.CommonName); err != nil {
+				t.Errorf("the certificate of %s: %v", certificate.Subject.CommonName, err)
+			}
+		}
+	}
+	good(one, other, short)
+	refused("another's", one, "other")
+	if _, err := h.Revoke(ctx, thumbprint(one)); err != nil {
+		t.Fatal(err)
+	}
+	refused("a revoked one", one, "one")
+	good(other, short)
+	if _, err := h.RevokeAuthority(ctx, "second"); err != nil {
+		t.Fatal(err)
+	}
+	refused("one of a revoked authority", short, "one")
+	good(other)
+	if want := []Revocation{{Thumbprint: thumbprint(one)}, {Authority: "second"}}; !slices.Equal(told, want) {
+		t.Errorf("told were %+v, want %+v", told, want)
+	}
+	if h.Good(ctx, thumbprint(one)) || h.Good(ctx, thumbprint(short)) || !h.Good(ctx, thumbprint(other)) || h.Good(ctx, "00") {
+		t.Error("what is good is not what is verified")
+	}
+	h.now = h.now.Add(31 * 24 * time.Hour)
+	refused("an expired one", other, "other")
+	if request, err := h.Check(ctx, "short", "one", csr(t, "one")); err != nil {
+		t.Error(err)
+	} else if _, _, err := h.Issue(ctx, request); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("a revoked authority signs: %v", err)
+	}
+}
+
+// The names that a request may ask for are those of the policy's patterns, label by
+// label.
+func TestNames(t *testing.T) {
+	h, ctx := newHouse(t), t.Context()
+	if _, err := h.PutPolicy(ctx, Policy{Name: "named", DNSNames: []string{"{registrationId}.example.com", "*.plant.example.com"}}, ""); err != nil {
+		t.Fatal(err)
+	}
+	for name, allowed := range map[string]bool{
+		"meter.example.com": true, "METER.Example.com": true, "other.example.com": false, "x.plant.example.com": true,
+		"x.y.plant.example.com": false, "plant.example.com": false, "meter.example.com.evil.org": false,
+	} {
+		if _, err := h.Check(ctx, "named", "meter", csr(t, "meter", name)); (err == nil) != allowed {
+			t.Errorf("%s is answered %v", name, err)
+		}
+		if _, err := h.Check(ctx, "default", "meter", csr(t, "meter", name)); err == nil {
+			t.Errorf("%s is allowed by a policy without names", name)
+		}
+	}
+}
+
+// The list of a device's certificates begins with the latest, and those that expired
+// long ago go.
+func TestOldCertificatesGo(t *testing.T) {
+	h, ctx := newHouse(t), t.Context()
+	if _, err := h.PutPolicy(ctx, Policy{Name: "daily", ValidityMinutes: 24 * 60}, ""); err != nil {
+		t.Fatal(err)
+	}
+	neighbour := h.issue("daily", "meter-2")
+	const days = 120
+	var last *x509.Certificate
+	for range days {
+		h.now = h.now.Add(24 * time.Hour)
+		last = h.issue("daily", "meter")
+	}
+	issued, err := h.Issued(ctx, "Meter")
+	if err != nil || issued[0].Thumbprint != thumbprint(last) || !slices.IsSortedFunc(issued, func(a, b Certificate) int { return b.Issued.Compare(a.Issued) }) {
+		t.Fatalf("the latest is %+v, error %v", issued[0], err)
+	}
+	// Those of today and yesterday, and those of the ninety days before.
+	if len(issued) < 91 || len(issued) > 92 || h.now.Sub(issued[len(issued)-1].NotAfter) > expiredKept+24*time.Hour {
+		t.Errorf("%d are kept, the oldest expired at %s", len(issued), issued[len(issued)-1].NotAfter)
+	}
+	if kept, _, err := h.Certificates(ctx, "", 1000); err != nil || len(kept) != len(issued)+1 {
+		t.Errorf("%d are kept in all, error %v", len(kept), err)
+	}
+	if _, err := h.Certificate(ctx, thumbprint(neighbour)); err != nil {
+		t.Errorf("that of another device: %v", err)
+	}
+	if err := h.verify(last, "meter"); err != nil {
+		t.Error(err)
+	}
+	if _, err := h.Issued(context.Background(), "nobody"); err != nil {
+		t.Error(err)
+	}
+}
