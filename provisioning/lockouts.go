@@ -82,7 +82,7 @@ func (s *Service) heard(remote string) error {
 	}
 	now := s.config.Now()
 	if !now.Before(locked.Until.Time) {
-		delete(l.locked, source) // the record goes when somebody lists them, or locks it out again
+		delete(l.locked, source) // the record goes with the next sweep
 		return nil
 	}
 	locked.Refused++
@@ -111,6 +111,11 @@ func (s *Service) failed(ctx context.Context, remote string) {
 		return
 	}
 	delete(l.failures, source)
+	if len(l.locked) >= maxSources {
+		l.mutex.Unlock()
+		s.config.Logger.WarnContext(ctx, "too many sources are locked out", "source", source)
+		return
+	}
 	locked := &LockedOut{Source: source, Since: Time{now.UTC()}, Until: Time{now.Add(l.rule.For).UTC()}, Failures: len(times)}
 	l.locked[source] = locked
 	stored := *locked
@@ -121,7 +126,7 @@ func (s *Service) failed(ctx context.Context, remote string) {
 	}
 }
 
-// LockedOut returns the sources that are locked out now.
+// LockedOut returns the sources that are locked out now, and forgets the others.
 func (s *Service) LockedOut(ctx context.Context) ([]LockedOut, error) {
 	entries, err := s.lockouts.List(ctx, "", "", maxSources)
 	if err != nil {
@@ -133,6 +138,9 @@ func (s *Service) LockedOut(ctx context.Context) ([]LockedOut, error) {
 	for _, entry := range entries {
 		if !s.config.Now().Before(entry.Value.Until.Time) {
 			over = append(over, s.lockouts.Delete(entry.Key, store.ETag(entry.ETag)))
+			if locked := s.lockouts.locked[entry.Key]; locked != nil && !s.config.Now().Before(locked.Until.Time) {
+				delete(s.lockouts.locked, entry.Key)
+			}
 			continue
 		}
 		if locked := s.lockouts.locked[entry.Key]; locked != nil {

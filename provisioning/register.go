@@ -303,6 +303,9 @@ func (s *Service) keepSweeping() {
 		if err := s.config.Audit.Prune(s.work); err != nil && s.work.Err() == nil {
 			s.config.Logger.Error("the audit can't be pruned", "error", err)
 		}
+		if _, err := s.LockedOut(s.work); err != nil && s.work.Err() == nil {
+			s.config.Logger.Error("past lock-outs can't be removed", "error", err)
+		}
 		timer := time.NewTimer(sweepEvery)
 		select {
 		case <-timer.C:
