@@ -17,10 +17,12 @@ var tools = []struct{ program, debian string }{
 	{"node", "nodejs"},
 	{"npm", "npm"},
 	{"openssl", "openssl"},
+	{"javac", "default-jdk-headless"},
+	{"mvn", "maven"},
 }
 
-// installSDKs makes the Python environment and the Node modules, unless they are
-// there already for the lists as they stand.
+// installSDKs makes the Python environment and fetches the Node modules and the Java
+// libraries, unless they are there already for the lists as they stand.
 func installSDKs() error {
 	for _, tool := range tools {
 		if _, err := exec.LookPath(tool.program); err != nil {
@@ -36,8 +38,12 @@ func installSDKs() error {
 	if err != nil {
 		return err
 	}
-	return once("node/node_modules", "node/package-lock.json",
+	err = once("node/node_modules", "node/package-lock.json",
 		[]string{"npm", "ci", "--prefix", "node", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"})
+	if err != nil {
+		return err
+	}
+	return installJava()
 }
 
 // once runs the commands that make folder out of list. A copy of the list in the
