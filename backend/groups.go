@@ -16,8 +16,7 @@ func (p *Provisioning) Group(ctx context.Context, id string) (group provisioning
 	return group, err
 }
 
-// PutGroup creates or replaces a group. ifMatch is "", "*" or an ETag as it stands
-// in the group.
+// PutGroup writes a group, under the condition ifMatch as in PutEnrollment.
 func (p *Provisioning) PutGroup(ctx context.Context, group provisioning.EnrollmentGroup, ifMatch string) (written provisioning.EnrollmentGroup, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: groupPath(group.EnrollmentGroupID), ifMatch: ifMatch, body: group, into: &written})
 	return written, err
@@ -30,11 +29,7 @@ func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) erro
 
 // BulkGroups is BulkEnrollments for groups, whose ids stand in BulkError.ID.
 func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode, groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
-	var answer struct {
-		Errors []BulkError `json:"errors"`
-	}
-	err = p.do(ctx, request{method: http.MethodPost, path: "/enrollmentGroups", body: map[string]any{"mode": mode, "enrollmentGroups": groups}, into: &answer})
-	return answer.Errors, err
+	return p.bulk(ctx, "/enrollmentGroups", map[string]any{"mode": mode, "enrollmentGroups": groups})
 }
 
 // Groups lists the groups as Enrollments does enrollments.

@@ -1,13 +1,13 @@
 package backend
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/http"
 	"net/url"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -32,8 +32,8 @@ func (p *Provisioning) Enrollment(ctx context.Context, id string) (enrollment pr
 	return enrollment, err
 }
 
-// PutEnrollment creates or replaces an enrollment. ifMatch is "", "*" or an ETag
-// as it stands in the enrollment.
+// PutEnrollment writes an enrollment: with ifMatch "" a new one, with "*" or an ETag
+// as it stands in the enrollment in place of the one that is there.
 func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisioning.Enrollment, ifMatch string) (written provisioning.Enrollment, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: enrollmentPath(enrollment.RegistrationID), ifMatch: ifMatch, body: enrollment, into: &written})
 	return written, err
@@ -41,21 +41,7 @@ func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisionin
 
 // CreateEnrollment adds an enrollment; it is fault 409202 when there is one.
 func (p *Provisioning) CreateEnrollment(ctx context.Context, enrollment provisioning.Enrollment) (provisioning.Enrollment, error) {
-	var result struct {
-		Errors []struct {
-			ErrorCode   int    `json:"errorCode"`
-			ErrorStatus string `json:"errorStatus"`
-		} `json:"errors"`
-	}
-	err := p.do(ctx, request{method: http.MethodPost, path: "/enrollments", into: &result,
-		body: map[string]any{"mode": "create", "enrollments": []provisioning.Enrollment{enrollment}}})
-	if err != nil {
-		return provisioning.Enrollment{}, err
-	}
-	for _, problem := range result.Errors {
-		return provisioning.Enrollment{}, &fault.Error{Code: fault.Code(problem.ErrorCode), Message: problem.ErrorStatus}
-	}
-	return p.Enrollment(ctx, enrollment.RegistrationID)
+	return p.PutEnrollment(ctx, enrollment, "")
 }
 
 // DeleteEnrollment removes an enrollment under the condition ifMatch.
@@ -84,19 +70,31 @@ const MaxBulk = 100
 
 // BulkError is what went wrong with one item of a bulk operation.
 type BulkError struct {
-	ID      string `json:"registrationId"`
-	Code    int    `json:"errorCode"`
-	Message string `json:"errorStatus"`
+	ID      string // registration id, or the group's id
+	Code    int    // six digits, as of a fault
+	Message string
 }
 
 // BulkEnrollments does the same to several enrollments, each for itself, and returns
 // those that failed.
 func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
+	return p.bulk(ctx, "/enrollments", map[string]any{"mode": mode, "enrollments": enrollments})
+}
+
+func (p *Provisioning) bulk(ctx context.Context, path string, body any) (failed []BulkError, err error) {
 	var answer struct {
-		Errors []BulkError `json:"errors"`
+		Errors []struct {
+			RegistrationID    string `json:"registrationId"`
+			EnrollmentGroupID string `json:"enrollmentGroupId"`
+			ErrorCode         int    `json:"errorCode"`
+			ErrorStatus       string `json:"errorStatus"`
+		} `json:"errors"`
 	}
-	err = p.do(ctx, request{method: http.MethodPost, path: "/enrollments", body: map[string]any{"mode": mode, "enrollments": enrollments}, into: &answer})
-	return answer.Errors, err
+	err = p.do(ctx, request{method: http.MethodPost, path: path, body: body, into: &answer})
+	for _, e := range answer.Errors {
+		failed = append(failed, BulkError{cmp.Or(e.RegistrationID, e.EnrollmentGroupID), e.ErrorCode, e.ErrorStatus})
+	}
+	return failed, err
 }
 
 // Registration returns the registration record of a device.

@@ -16,7 +16,7 @@ POLICIES = {
 
 
 class Reprovision(unittest.IsolatedAsyncioTestCase):
-    def enroll(self, policy, *hubs):
+    def enroll(self, policy, *hubs, update=False):
         """Enrolls a device of the policy's own, or changes its enrollment."""
         self.id = f"python-{policy}"
         path = f"/enrollments/{self.id}"
@@ -26,7 +26,7 @@ class Reprovision(unittest.IsolatedAsyncioTestCase):
             "reprovisionPolicy": POLICIES[policy],
             "initialTwin": {"properties": {"desired": {"interval": 10}}},
             "iotHubs": hubs,
-        })
+        }, update=update)
         self.assertEqual(POLICIES[policy], enrollment["reprovisionPolicy"])
         self.key = enrollment["attestation"]["symmetricKey"]["primaryKey"]
 
@@ -89,7 +89,7 @@ class Reprovision(unittest.IsolatedAsyncioTestCase):
                 await self.desired(first, firmware="1.2")
                 service.hub.call("PATCH", f"/twins/{self.id}", {"properties": {"desired": {"interval": 60}}})
 
-                self.enroll(policy, other)
+                self.enroll(policy, other, update=True)
                 moved = await self.register()
                 self.assertEqual((hub, substatus), (moved.assigned_hub, moved.sub_status))
                 self.assertEqual(desired, await self.desired(moved))

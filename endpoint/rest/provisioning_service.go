@@ -53,7 +53,14 @@ func putEnrollment(c *call) (any, error) {
 	if !strings.EqualFold(enrollment.RegistrationID, id) {
 		return nil, fault.New(fault.InvalidRegistrationID, "The body names the registration id %.128q, the address %.128q", enrollment.RegistrationID, id)
 	}
-	written, err := c.Provisioning.PutEnrollment(c.Context(), enrollment, c.Header.Get("If-Match"))
+	var written provisioning.Enrollment
+	var err error
+	if ifMatch := c.Header.Get("If-Match"); ifMatch == "" {
+		// As in Azure: who changes what is there says so.
+		written, err = c.Provisioning.CreateEnrollment(c.Context(), enrollment)
+	} else {
+		written, err = c.Provisioning.PutEnrollment(c.Context(), enrollment, ifMatch)
+	}
 	return c.tagged(written, written.ETag, err)
 }
 
@@ -181,9 +188,10 @@ type bulkResult struct {
 
 // bulkError is an item of a bulk operation that failed.
 type bulkError struct {
-	RegistrationID string `json:"registrationId"` // or the group's id
-	ErrorCode      int    `json:"errorCode"`
-	ErrorStatus    string `json:"errorStatus"`
+	RegistrationID    string `json:"registrationId,omitempty"`    // of an individual enrollment
+	EnrollmentGroupID string `json:"enrollmentGroupId,omitempty"` // of a group
+	ErrorCode         int    `json:"errorCode"`
+	ErrorStatus       string `json:"errorStatus"`
 }
 
 // bulkOfEnrollments does the same to several individual enrollments.
@@ -213,7 +221,8 @@ func bulkEnrollments(c *call) (any, error) {
 			_, err := service.PutEnrollment(ctx, e, ifMatch)
 			return err
 		},
-		delete: func(id string) error { return service.DeleteEnrollment(ctx, id, "") },
+		delete:  func(id string) error { return service.DeleteEnrollment(ctx, id, "") },
+		refused: func(id string) bulkError { return bulkError{RegistrationID: id} },
 	})
 }
 
@@ -231,7 +240,8 @@ func bulkGroups(c *call) (any, error) {
 			_, err := service.PutGroup(ctx, g, ifMatch)
 			return err
 		},
-		delete: func(id string) error { return service.DeleteGroup(ctx, id, "") },
+		delete:  func(id string) error { return service.DeleteGroup(ctx, id, "") },
+		refused: func(id string) bulkError { return bulkError{EnrollmentGroupID: id} },
 	})
 }
 
@@ -241,6 +251,7 @@ type bulkOperations[T any] struct {
 	create   func(T) error
 	put      func(item T, ifMatch string) error
 	delete   func(id string) error
+	refused  func(id string) bulkError // which is yet to say why
 }
 
 func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOperations[T]) (any, error) {
@@ -273,7 +284,9 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 		switch {
 		case err == nil:
 		case errors.As(err, &problem):
-			failed = append(failed, bulkError{ids[i], int(problem.Code), problem.Message})
+			refused := operations.refused(ids[i])
+			refused.ErrorCode, refused.ErrorStatus = int(problem.Code), problem.Message
+			failed = append(failed, refused)
 		default:
 			return nil, err
 		}
