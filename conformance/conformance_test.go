@@ -31,7 +31,7 @@ func TestSDKs(t *testing.T) {
 		t.Run("instant/"+program.name, func(t *testing.T) { program.test(t, instant) })
 	}
 	t.Run("telemetry", func(t *testing.T) { firstTelemetry(t, instant) })
-	for _, module := range []string{"test_twin", "test_symmetric_key", "test_reconnect", "test_refusals", "test_provisioning_key", "test_group", "test_custom_allocation", "test_reprovision"} {
+	for _, module := range []string{"test_twin", "test_symmetric_key", "test_reconnect", "test_refusals", "test_provisioning_key", "test_group", "test_custom_allocation", "test_reprovision", "test_service_client"} {
 		t.Run("python/"+module, func(t *testing.T) { instant.run(t, python("-m", "unittest", "-v", module)) })
 	}
 	for _, file := range []string{"enrollments", "groups", "provisioning", "operations", "registry", "device", "refusals"} {

@@ -1,6 +1,6 @@
 """The back end of the device tests: signed calls of the two services' REST APIs.
 
-Azure's Python service packages are not used here; the npm ones are, in ../node.
+They need no package; Azure's own clients are tested in test_service_client.py and ../node.
 """
 import base64
 import hashlib
@@ -67,6 +67,11 @@ def enroll(registration_id, certificate_file, **properties):
         "attestation": {"type": "x509", "x509": {"clientCertificates": {"primary": {"certificate": certificate}}}},
         **properties,
     })
+
+
+def derived_key(group_key, registration_id):
+    """The key of a device in a group with symmetric keys."""
+    return base64.b64encode(hmac.digest(base64.b64decode(group_key), registration_id.encode(), hashlib.sha256)).decode()
 
 
 def create_device(device_id):
