@@ -4,7 +4,9 @@ import "fmt"
 
 // Code is a six-digit error code. Values and names are those of Azure IoT Hub
 // (PyPI azure-iot-hub, generated models, ErrorDetails) and of the Device
-// Provisioning Service (as its clients report them).
+// Provisioning Service (as its clients and its documentation of custom allocation
+// report them). That list has the names of 400201 to 400209 in the order of their
+// numbers.
 type Code int
 
 const (
@@ -14,7 +16,8 @@ const (
 	ArgumentNull             Code = 400005
 	BadFormat                Code = 400006 // IotHubFormatError
 	CredentialRequestInvalid Code = 400037 // what the hub answers to a certificate signing request that fails its checks
-	InvalidRegistrationID    Code = 400207
+	InvalidRegistrationID    Code = 400202
+	AllocationFailed         Code = 400207 // CustomAllocationFailed
 	HubNotSpecified          Code = 400208 // CustomAllocationIotHubNotSpecified
 	WebhookUnauthorized      Code = 400209 // CustomAllocationUnauthorizedAccess
 
@@ -60,6 +63,7 @@ var names = map[Code]string{
 	BadFormat:                "IotHubFormatError",
 	CredentialRequestInvalid: "CredentialOperationFailed",
 	InvalidRegistrationID:    "InvalidRegistrationId",
+	AllocationFailed:         "CustomAllocationFailed",
 	HubNotSpecified:          "CustomAllocationIotHubNotSpecified",
 	WebhookUnauthorized:      "CustomAllocationUnauthorizedAccess",
 	Unauthorized:             "GenericUnauthorized",

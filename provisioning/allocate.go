@@ -315,7 +315,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()
 	if chosen.hub != nil {
 		preview.HubHostName = chosen.hub.Host()
-		preview.Substatus = s.substatus(pending, enrollment, chosen.hub)
+		preview.Substatus = s.substatus(pending, enrollment.beginning(chosen.answer.InitialTwin), chosen.hub)
 	}
 	return preview, nil
 }

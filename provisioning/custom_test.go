@@ -16,7 +16,7 @@ type webhook struct {
 	asked   []string
 }
 
-func (w *webhook) Call(_ context.Context, address string, body []byte) (int, []byte, error) {
+func (w *webhook) Call(_ context.Context, address string, body []byte, _ int) (int, []byte, error) {
 	w.asked = append(w.asked, string(body))
 	answer := w.answers[min(len(w.asked), len(w.answers))-1]
 	status, text, _ := strings.Cut(answer, " ")
@@ -48,14 +48,14 @@ func TestCustomAllocation(t *testing.T) {
 	}{
 		"the second hub":          {[]string{`200 {"iotHubHostName":"TWO.local","payload":{"a":1},"initialTwin":{"tags":{"from":"webhook"}}}`}, "two.local", 0, "", 1},
 		"after it was down":       {[]string{"0", "503 later", `200 {"iotHubHostName":"one.local"}`}, "one.local", 0, "", 3},
-		"down for good":           {[]string{"0"}, "", fault.HubNotSpecified, "did not answer", 3},
-		"fails":                   {[]string{"500 oops"}, "", fault.HubNotSpecified, "status 500", 3},
+		"down for good":           {[]string{"0"}, "", fault.AllocationFailed, "did not answer", 3},
+		"fails":                   {[]string{"500 oops"}, "", fault.AllocationFailed, "status 500", 3},
 		"refuses":                 {[]string{"403 no"}, "", fault.WebhookUnauthorized, "status 403", 1},
-		"redirects":               {[]string{"302 there"}, "", fault.HubNotSpecified, "status 302", 1},
-		"nonsense":                {[]string{"200 <html>"}, "", fault.HubNotSpecified, "not the JSON", 1},
+		"redirects":               {[]string{"302 there"}, "", fault.AllocationFailed, "status 302", 1},
+		"nonsense":                {[]string{"200 <html>"}, "", fault.AllocationFailed, "not JSON", 1},
 		"no hub":                  {[]string{"200 {}"}, "", fault.HubNotSpecified, "names no hub", 1},
 		"a hub that is not there": {[]string{`200 {"iotHubHostName":"evil.example"}`}, "", fault.HubNotSpecified, "evil.example", 1},
-		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", maxPayload) + `"}`}, "", fault.HubNotSpecified, "the limit is", 1},
+		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", maxPayload) + `"}`}, "", fault.AllocationFailed, "the limit is", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, "one.local", "two.local")

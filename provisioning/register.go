@@ -412,45 +412,56 @@ func without(places []place, one place) []place {
 	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p == one })
 }
 
+// failure is why a device was not assigned, with what its attempt tells the operator.
+type failure struct {
+	error
+	check, expected, advice string
+}
+
+func (f failure) Unwrap() error { return f.error }
+
+func failed(check, expected, advice string, err error) failure {
+	return failure{err, check, expected, advice}
+}
+
 // place chooses the hub and has it admit the device. The result says assigned
 // or failed. An error means that the record could not be written.
 func (s *Service) place(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace, err error) {
 	result, trace = pending, intent.Trace
-	failed := func(check, expected, advice string, err error) (record, attest.Trace, error) {
-		problem := fault.From(err)
+	end := func(why failure) (record, attest.Trace, error) {
+		problem := fault.From(why.error)
 		if s.isClosing() && problem.Code.Status() >= 500 {
-			return result, trace, err // after the next start it goes on
+			return result, trace, why.error // after the next start it goes on
 		}
-		trace.Fail(check, problem.Message, expected, advice)
+		trace.Fail(why.check, problem.Message, why.expected, why.advice)
 		result.Status, result.Substatus = StatusFailed, ""
 		result.ErrorCode, result.ErrorMessage = int(problem.Code), problem.Message
-		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", check, "trackingId", problem.TrackingID, "error", err)
+		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.check, "trackingId", problem.TrackingID, "error", why.error)
 		return result, trace, nil
 	}
 
 	enrollment, err := s.again(ctx, intent)
 	if err != nil {
-		return failed("enrollment", "an enrollment", "It was deleted while the device was being assigned. Enroll the device again if it may come in", err)
+		return end(failed("enrollment", "an enrollment", "It was deleted while the device was being assigned. Enroll the device again if it may come in", err))
 	}
 	chosen, err := s.allocate(ctx, enrollment, intent, pending)
 	if err != nil {
-		return failed("allocation", "a hub from the webhook "+enrollment.CustomAllocationDefinition.WebhookURL,
-			"Look into the webhook's log: it must answer with one of the linked hubs it is given", err)
+		why := failed("allocation", "a hub from the webhook", "The server could not ask the webhook. Its log says why", err)
+		errors.As(err, &why)
+		return end(why)
 	}
 	hub := chosen.hub
 	if hub == nil {
-		return failed("allocation", "a linked hub", "Link a hub, or let the enrollment name one that is linked",
-			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service"))
+		return end(failed("allocation", "a linked hub", "Link a hub, or let the enrollment name one that is linked",
+			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service")))
 	}
-	if chosen.answer.InitialTwin != nil {
-		enrollment.InitialTwin = chosen.answer.InitialTwin
-	}
+	enrollment = enrollment.beginning(chosen.answer.InitialTwin)
 	trace.Pass("allocation", hub.Host()+": "+chosen.reason)
 
 	admission := enrollment.admission()
 	issuing, err := s.issue(ctx, enrollment, intent, &result, &admission)
 	if err != nil {
-		return failed("certificate", "an operational certificate", "Look at the credential policy and its issuing authority: berth credential policy list", err)
+		return end(failed("certificate", "an operational certificate", "Look at the credential policy and its issuing authority: berth credential policy list", err))
 	}
 	if len(issuing) > 0 {
 		if _, err := s.config.Documents.Commit(ctx, issuing...); err != nil {
@@ -463,7 +474,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		if slices.Contains(pending.Left, target) {
 			// What the device once left there is no longer its own.
 			if err := s.persist(ctx, func() error { return hub.Remove(ctx, target.DeviceID) }); err != nil {
-				return failed("hub admission", "that the hub removes the former device "+target.DeviceID, "The hub must answer before the device can return to it", err)
+				return end(failed("hub admission", "that the hub removes the former device "+target.DeviceID, "The hub must answer before the device can return to it", err))
 			}
 		} else {
 			result.Left = append(slices.Clone(result.Left), target)
@@ -476,14 +487,14 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		var twin *InitialTwin
 		err := s.persist(ctx, func() (err error) { twin, err = left.Twin(ctx, former.DeviceID); return err })
 		if err != nil {
-			return failed("migration", "the twin from "+former.Hub, "The former hub must answer before the device can move", err)
+			return end(failed("migration", "the twin from "+former.Hub, "The former hub must answer before the device can move", err))
 		}
 		if twin != nil {
 			admission.Twin = twin
 		}
 	}
 	if err := s.persist(ctx, func() error { return hub.Admit(ctx, admission) }); err != nil {
-		return failed("hub admission", "the device in "+hub.Host(), "The hub refused the device for the reason shown", err)
+		return end(failed("hub admission", "the device in "+hub.Host(), "The hub refused the device for the reason shown", err))
 	}
 	trace.Pass("hub admission", "device "+admission.DeviceID)
 	result.Left = without(result.Left, target)

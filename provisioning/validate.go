@@ -161,17 +161,9 @@ func (s *Service) completeAllocation(enrollment *Enrollment) error {
 // be given, so that mistakes show when the enrollment is written and not when
 // the device comes.
 func (s *Service) checkAdmission(enrollment *Enrollment) error {
-	if twin := enrollment.InitialTwin; twin != nil {
-		for _, part := range []struct {
-			path string
-			json *json.RawMessage
-		}{{"tags", &twin.Tags}, {"properties.desired", &twin.Properties.Desired}} {
-			switch trimmed := bytes.TrimSpace(*part.json); {
-			case len(trimmed) == 0 || string(trimmed) == "null":
-				*part.json = nil
-			case trimmed[0] != '{':
-				return aboutTwin(part.path, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "initialTwin."+part.path))
-			}
+	if enrollment.InitialTwin != nil {
+		if err := enrollment.InitialTwin.complete(); err != nil {
+			return err
 		}
 	}
 	sample := *enrollment
@@ -182,6 +174,22 @@ func (s *Service) checkAdmission(enrollment *Enrollment) error {
 	for _, hub := range s.candidates(*enrollment) {
 		if err := hub.Check(admission); err != nil {
 			return refusedPart(hub, admission, err)
+		}
+	}
+	return nil
+}
+
+// complete drops the parts that are null. The others must be objects.
+func (t *InitialTwin) complete() error {
+	for _, part := range []struct {
+		path string
+		json *json.RawMessage
+	}{{"tags", &t.Tags}, {"properties.desired", &t.Properties.Desired}} {
+		switch trimmed := bytes.TrimSpace(*part.json); {
+		case len(trimmed) == 0 || string(trimmed) == "null":
+			*part.json = nil
+		case trimmed[0] != '{':
+			return aboutTwin(part.path, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "initialTwin."+part.path))
 		}
 	}
 	return nil

@@ -4,6 +4,7 @@
 package server
 
 import (
+	"crypto/x509"
 	"log/slog"
 	"time"
 
@@ -22,6 +23,7 @@ type Config struct {
 	PortalPort int                 // on loopback only: portal, health, metrics
 	Pace       provisioning.Pace   // of registrations
 	Limits     provisioning.Limits // of the provisioning service; none when zero
+	Webhooks   *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil
 	Logger     *slog.Logger
 	Notice     func(string)     // told what a person should know of the start, in a sentence
 	Now        func() time.Time // time.Now when nil

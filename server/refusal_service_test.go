@@ -69,7 +69,7 @@ func TestRefusedBackEnds(t *testing.T) {
 		{"unreadable certificate", "PUT", "localhost", "/enrollments/d2", good, "", enrollment("d2", "hello"), 400, "no certificate"},
 		{"a private key", "PUT", "localhost", "/enrollments/d2", good, "", enrollment("d2", string(keyPEM)), 400, "private key"},
 		{"wrong ETag", "PUT", "localhost", "/enrollments/d1", good, `"other"`, enrollment("d1", keys.pem), 412, "412001"},
-		{"id that breaks the rules", "PUT", "localhost", "/enrollments/d%2F2", good, "", enrollment("d/2", keys.pem), 400, "400207"},
+		{"id that breaks the rules", "PUT", "localhost", "/enrollments/d%2F2", good, "", enrollment("d/2", keys.pem), 400, "400202"},
 		{"unknown enrollment", "GET", "localhost", "/enrollments/d2", good, "", "", 404, "404201"},
 		{"unknown device", "GET", "127.0.0.1", "/devices/d2", hubGood, "", "", 404, "ErrorCode:DeviceNotFound;"},
 		{"device id that breaks the rules", "PUT", "127.0.0.1", "/devices/a%20b", hubGood, "", `{"deviceId":"a b"}`, 400, "ErrorCode:ArgumentInvalid;"},

@@ -43,7 +43,7 @@ func TestRefusedRegistrations(t *testing.T) {
 		{"disabled enrollment", scope, "disabled", "", &disabled, 401002, "disabled", "provisioning status"},
 		{"malformed JSON", scope, "d1", `{"registrationId": d1}`, &device, 400004, "JSON", "request"},
 		{"oversized JSON", scope, "d1", `{"payload":"` + strings.Repeat("x", 100<<10) + `"}`, &device, 400004, "98304", "request"},
-		{"id that breaks the rules", scope, "no space", "", &device, 400207, "character", "registration id"},
+		{"id that breaks the rules", scope, "no space", "", &device, 400202, "character", "registration id"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := h.provision(c.keys, c.scope, c.id).ask(registerTopic, c.body)

@@ -136,7 +136,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(), Pace: s.config.Pace, Limits: s.config.Limits, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger})
+		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger})
 	if err != nil {
 		return err
 	}

@@ -3,18 +3,15 @@ package server
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
-	"time"
+	"net/url"
 
 	"github.com/berth-iot/berth/provisioning"
-)
-
-const (
-	webhookTime   = 5 * time.Second // for one call, as Azure allows
-	webhookAnswer = 256 << 10       // bytes
 )
 
 // webhook calls the operator's web services by HTTP.
@@ -22,29 +19,41 @@ type webhook struct{ client http.Client }
 
 var _ provisioning.Webhook = (*webhook)(nil)
 
-func newWebhook() *webhook {
+// newWebhook trusts the authorities given; the system's when nil.
+func newWebhook(roots *x509.CertPool) *webhook {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
 	return &webhook{http.Client{
-		Timeout: webhookTime,
+		Transport: transport,
 		// A redirect could lead where the operator never pointed.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
 // Call implements provisioning.Webhook.
-func (w *webhook) Call(ctx context.Context, address string, body []byte) (int, []byte, error) {
+func (w *webhook) Call(ctx context.Context, address string, body []byte, most int) (int, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, withoutAddress(err)
 	}
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
 	response, err := w.client.Do(request)
 	if err != nil {
-		return 0, nil, fmt.Errorf("call the webhook: %w", err)
+		return 0, nil, withoutAddress(err)
 	}
 	defer response.Body.Close()
-	answer, err := io.ReadAll(io.LimitReader(response.Body, webhookAnswer+1))
-	if err == nil && len(answer) > webhookAnswer {
-		err = errors.New("the webhook's answer is larger than 256 KiB")
+	answer, err := io.ReadAll(io.LimitReader(response.Body, int64(most)))
+	if err != nil {
+		return response.StatusCode, nil, fmt.Errorf("read the webhook's answer: %w", err)
 	}
-	return response.StatusCode, answer, err
+	return response.StatusCode, answer, nil
+}
+
+// withoutAddress is the error beneath that of a call: the address may hold a key.
+func withoutAddress(err error) error {
+	var called *url.Error
+	if errors.As(err, &called) {
+		err = called.Err
+	}
+	return fmt.Errorf("call the webhook: %w", err)
 }

@@ -227,7 +227,7 @@ func TestMistakes(t *testing.T) {
 		{1, "no such file", "enrollment create d1 --x509 nowhere.pem"},
 		{1, `there is no hub "other" here, but berth (127.0.0.1)`, "device list --hub other"},
 		{1, "certificate.pem: ", "enrollment create d1 --x509 broken-certificate.pem"},
-		{1, "400207", "enrollment create d1. --x509 certificate.pem"},
+		{1, "400202", "enrollment create d1. --x509 certificate.pem"},
 		{1, "404001", "device show nobody"},
 		{1, "berth device list", "device twin nobody"},
 		{1, "berth enrollment list", "enrollment show nobody"},

@@ -135,12 +135,16 @@ func (t *target) service(choose func(server.Info) (string, error)) (string, back
 // loopback is where a server on this machine is reached, whatever it is called.
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
+// readAuthorities reads the authorities to trust from a file in PEM.
 func readAuthorities(file string) (*x509.CertPool, error) {
+	return addAuthorities(x509.NewCertPool(), file)
+}
+
+func addAuthorities(pool *x509.CertPool, file string) (*x509.CertPool, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate authorities: %w", err)
 	}
-	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("%s holds no certificate in PEM", file)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -24,6 +25,7 @@ func (c *cli) up() *cobra.Command {
 	config := server.DefaultConfig()
 	level := slog.LevelInfo
 	var limits limitFlags
+	webhookRoots := ""
 	command := &cobra.Command{
 		Use:   "up",
 		Short: "Start a server and keep it until it is told to stop",
@@ -44,6 +46,12 @@ that can be told. A port of 0 is a free one.`,
 			if err := limits.apply(command, &config); err != nil {
 				return err
 			}
+			if webhookRoots != "" {
+				var err error
+				if config.Webhooks, err = webhookAuthorities(webhookRoots); err != nil {
+					return err
+				}
+			}
 			config.Logger = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
 			config.Notice = func(notice string) { fmt.Fprintln(c.stderr, "berth:", notice) }
 			return c.serve(command.Context(), config)
@@ -58,9 +66,19 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
 	limits.flags(command)
+	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
 	command.RegisterFlagCompletionFunc("registration", cobra.FixedCompletions([]cobra.Completion{"instant", "paced"}, cobra.ShellCompDirectiveNoFileComp))
 	return command
+}
+
+// webhookAuthorities are the system's and those of the file.
+func webhookAuthorities(file string) (*x509.CertPool, error) {
+	system, err := x509.SystemCertPool()
+	if err != nil {
+		return nil, fmt.Errorf("read the system's certificate authorities: %w", err)
+	}
+	return addAuthorities(system, file)
 }
 
 // serve runs a server until the context ends.

@@ -1,0 +1,226 @@
+package provisioning
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"net"
+	"net/url"
+	"syscall"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+)
+
+// Webhook calls the operator's web service. Implementations follow no redirects,
+// and put nothing of the address into an error: it may hold a key.
+type Webhook interface {
+	// Call posts a JSON document and returns the status and at most so many bytes
+	// of the answer's body. When the answer breaks off, the error comes with its
+	// status.
+	Call(ctx context.Context, address string, body []byte, most int) (status int, answer []byte, err error)
+}
+
+// A webhook that does not answer, or answers with a status of 429 or more, is asked
+// again (Azure, how-to-use-custom-allocation-policies). Azure's pauses are longer,
+// and its devices wait.
+const (
+	webhookTries     = 3
+	webhookPause     = 500 * time.Millisecond
+	webhookTime      = 5 * time.Second // for one try
+	maxWebhookAnswer = 256 << 10       // bytes
+)
+
+// allocationAnswer is what the webhook answers.
+type allocationAnswer struct {
+	HubHostName string          `json:"iotHubHostName"`
+	InitialTwin *InitialTwin    `json:"initialTwin"` // in place of the enrollment's
+	Payload     json.RawMessage `json:"payload"`     // for the device
+}
+
+// askWebhook asks the enrollment's webhook for a hub among those allowed. What the
+// webhook does wrong is a *failure.
+func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedHub) (*linkedHub, allocationAnswer, error) {
+	body, err := s.allocationRequest(ctx, enrollment, intent, former, candidates)
+	if err != nil {
+		return nil, allocationAnswer{}, err
+	}
+	address := enrollment.CustomAllocationDefinition.WebhookURL
+	status, text, err := s.callWebhook(ctx, address, body)
+	if ctx.Err() != nil {
+		return nil, allocationAnswer{}, ctx.Err() // nobody waits any more: that is not the webhook's fault
+	}
+	if err != nil {
+		return nil, allocationAnswer{}, unanswered(address, status, err)
+	}
+	answer, err := readAllocation(status, text)
+	if err != nil {
+		return nil, answer, err
+	}
+	hub, err := s.hubOfAnswer(answer, candidates)
+	if err != nil {
+		return nil, answer, err
+	}
+	if answer.InitialTwin != nil {
+		err := answer.InitialTwin.complete()
+		if err == nil {
+			err = hub.Check(Admission{DeviceID: enrollment.deviceID(), Twin: answer.InitialTwin})
+		}
+		if err != nil {
+			return nil, answer, failed("allocation", "an initialTwin that the hub takes", "Correct the initialTwin that the webhook answers with",
+				fault.New(fault.AllocationFailed, "The allocation webhook's initialTwin is refused: %s", fault.From(err).Message).Because(err))
+		}
+	}
+	return hub, answer, nil
+}
+
+// callWebhook calls the webhook until it answers.
+func (s *Service) callWebhook(ctx context.Context, address string, body []byte) (status int, answer []byte, err error) {
+	for try := 1; ; try++ {
+		trying, cancel := context.WithTimeout(ctx, webhookTime)
+		status, answer, err = s.config.Webhook.Call(trying, address, body, maxWebhookAnswer+1)
+		cancel()
+		if err == nil && status < 429 || isCertificate(err) || try == webhookTries || ctx.Err() != nil {
+			return status, answer, err
+		}
+		timer := time.NewTimer(webhookPause)
+		select {
+		case <-timer.C:
+		case <-ctx.Done():
+			timer.Stop()
+		}
+	}
+}
+
+// isCertificate reports whether a call ended at the webhook's certificate.
+func isCertificate(err error) bool {
+	var refused *tls.CertificateVerificationError
+	return errors.As(err, &refused)
+}
+
+// unanswered says why a webhook gave no answer. status is that of an answer that
+// broke off.
+func unanswered(address string, status int, err error) error {
+	var (
+		timeout   net.Error
+		noName    *net.DNSError
+		invalid   x509.CertificateInvalidError
+		unknown   x509.UnknownAuthorityError
+		otherHost x509.HostnameError
+		noTLS     tls.RecordHeaderError
+	)
+	seconds := int(webhookTime / time.Second)
+	late := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
+	expected := "an answer of the webhook at " + hostOf(address)
+	switch {
+	case late && status != 0:
+		return failed("allocation", expected, "Let the webhook send its whole answer at once: it is waited for 5 seconds, three times",
+			fault.New(fault.AllocationFailed, "The allocation webhook began to answer with the status %d, and did not end within %d seconds", status, seconds).Because(err))
+	case late:
+		return failed("allocation", expected, "Look whether the webhook runs, and what it waits for: it has 5 seconds, three times",
+			fault.New(fault.AllocationFailed, "The allocation webhook did not answer within %d seconds", seconds).Because(err))
+	case status != 0:
+		return failed("allocation", expected, "Look into the webhook's log, and that of a proxy in between: the connection ended before the answer did",
+			fault.New(fault.AllocationFailed, "The allocation webhook broke off its answer, which began with the status %d", status).Because(err))
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return failed("allocation", expected, "Renew the webhook's certificate, and look at the clocks of both machines",
+			fault.New(fault.AllocationFailed, "The allocation webhook's certificate has expired, or is not yet valid").Because(err))
+	case errors.As(err, &unknown):
+		return failed("allocation", expected, "Let this server trust the authority of the webhook's certificate: berth up --webhook-ca-file FILE",
+			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is of an authority that this server does not trust").Because(err))
+	case errors.As(err, &otherHost):
+		return failed("allocation", expected, "Give the webhook a certificate for the host in webhookUrl, or put the host of its certificate there",
+			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is for another host").Because(err))
+	case isCertificate(err):
+		return failed("allocation", expected, "Give the webhook another certificate. The server's log says what is wrong with this one",
+			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is not valid").Because(err))
+	case errors.As(err, &noTLS):
+		return failed("allocation", expected, "Look at the port in webhookUrl: what listens there does not speak TLS",
+			fault.New(fault.AllocationFailed, "The allocation webhook does not speak TLS").Because(err))
+	case errors.As(err, &noName):
+		return failed("allocation", expected, "Correct the host in webhookUrl, or the name service of this server",
+			fault.New(fault.AllocationFailed, "The host of the allocation webhook is not found").Because(err))
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return failed("allocation", expected, "Start the webhook, or correct the host and port in webhookUrl",
+			fault.New(fault.AllocationFailed, "Nothing listens where the allocation webhook should be: the connection is refused").Because(err))
+	}
+	return failed("allocation", expected, "Look whether the webhook runs and can be reached from this server, whose log says more",
+		fault.New(fault.AllocationFailed, "The allocation webhook did not answer").Because(err))
+}
+
+// hostOf is what may be told of a webhook's address: the rest may hold a key.
+func hostOf(address string) string {
+	parsed, err := url.Parse(address)
+	if err != nil {
+		return ""
+	}
+	return parsed.Host
+}
+
+// readAllocation reads what a webhook answers.
+func readAllocation(status int, text []byte) (answer allocationAnswer, _ error) {
+	const expected = "the status 200 with the JSON of an allocation"
+	switch {
+	case status == 401 || status == 403:
+		return answer, failed("allocation", expected, "Put the webhook's key into webhookUrl (?code=KEY of an Azure Function), or let the webhook admit this server",
+			fault.New(fault.WebhookUnauthorized, "The allocation webhook refused the service with the status %d", status))
+	case status >= 300 && status < 400:
+		return answer, failed("allocation", expected, "Put the address that the webhook redirects to into webhookUrl. Redirects are not followed",
+			fault.New(fault.AllocationFailed, "The allocation webhook redirects, with the status %d", status))
+	case status == 404:
+		return answer, failed("allocation", expected, "Correct the path in webhookUrl",
+			fault.New(fault.AllocationFailed, "There is no allocation webhook at its address: the answer is the status 404"))
+	case status >= 429:
+		return answer, failed("allocation", expected, "Look into the webhook's log. It was asked three times",
+			fault.New(fault.AllocationFailed, "The allocation webhook fails: the answer is the status %d", status))
+	case status != 200:
+		return answer, failed("allocation", expected, "Look into the webhook's log: it must answer with the status 200",
+			fault.New(fault.AllocationFailed, "The allocation webhook answered with the status %d", status))
+	case len(text) > maxWebhookAnswer:
+		return answer, failed("allocation", expected, "Let the webhook answer with iotHubHostName, initialTwin and payload alone",
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes", maxWebhookAnswer))
+	}
+	var syntax *json.SyntaxError
+	var otherType *json.UnmarshalTypeError
+	switch err := json.Unmarshal(text, &answer); {
+	case errors.As(err, &syntax):
+		return answer, failed("allocation", expected, "Let the webhook answer with a JSON object that has iotHubHostName",
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
+	case errors.As(err, &otherType) && otherType.Field != "":
+		return answer, failed("allocation", expected, "Correct the property in the webhook's answer",
+			fault.New(fault.AllocationFailed, "In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
+	case err != nil:
+		return answer, failed("allocation", expected, "Let the webhook answer with a JSON object",
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not the JSON of an allocation").Because(err))
+	}
+	if !present(answer.Payload) {
+		answer.Payload = nil
+	}
+	if len(answer.Payload) > maxPayload {
+		return answer, failed("allocation", expected, "Let the webhook send the device less",
+			fault.New(fault.AllocationFailed, "The allocation webhook's payload has %d bytes, the limit is %d", len(answer.Payload), maxPayload))
+	}
+	return answer, nil
+}
+
+// hubOfAnswer is the hub that a webhook names, which is one of those it was given.
+func (s *Service) hubOfAnswer(answer allocationAnswer, candidates []*linkedHub) (*linkedHub, error) {
+	const expected = "iotHubHostName is one of the linkedHubs that the webhook is sent"
+	for _, hub := range candidates {
+		if hub.is(answer.HubHostName) {
+			return hub, nil
+		}
+	}
+	switch {
+	case answer.HubHostName == "":
+		return nil, failed("allocation", expected, "Let the webhook answer with iotHubHostName",
+			fault.New(fault.HubNotSpecified, "The allocation webhook's answer names no hub"))
+	case s.linked(answer.HubHostName) != nil:
+		return nil, failed("allocation", expected, "Let the enrollment allow the hub (iotHubs), or the webhook name another",
+			fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is linked, but not one of the enrollment's", answer.HubHostName))
+	}
+	return nil, failed("allocation", expected, "Link the hub (berth hub link), or let the webhook name one of linkedHubs",
+		fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is not linked to this service", answer.HubHostName))
+}
