@@ -66,7 +66,7 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 	if answer.InitialTwin != nil {
 		err := answer.InitialTwin.complete()
 		if err == nil {
-			err = hub.Check(Admission{DeviceID: enrollment.deviceID(), Twin: answer.InitialTwin})
+			err = hub.Check(enrollment.beginning(answer.InitialTwin).sample())
 		}
 		if err != nil {
 			return nil, answer, failed("allocation", "an initialTwin that the hub takes", "Correct the initialTwin that the webhook answers with",

@@ -55,5 +55,8 @@ func withoutAddress(err error) error {
 	if errors.As(err, &called) {
 		err = called.Err
 	}
+	if errors.Is(err, http.ErrSchemeMismatch) {
+		err = tls.RecordHeaderError{Msg: err.Error()} // as from others that do not speak TLS
+	}
 	return fmt.Errorf("call the webhook: %w", err)
 }
