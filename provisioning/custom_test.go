@@ -6,6 +6,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-iot/berth/fault"
 )
@@ -116,5 +117,80 @@ func TestCustomAllocationIsChecked(t *testing.T) {
 	group.Attestation = AttestationMechanism{Type: "symmetricKey"}
 	if _, err := h.PutGroup(ctx, group, ""); err != nil {
 		t.Errorf("a webhook on this machine: %v", err)
+	}
+}
+
+// The webhook's initial twin goes before the one that would migrate; without one the
+// device keeps its own.
+func TestWebhookTwinGoesBeforeMigration(t *testing.T) {
+	ctx := context.Background()
+	device := valid(t, "d1")
+	for name, test := range map[string]struct {
+		twin      string
+		tags      string
+		substatus Substatus
+	}{
+		"a twin":  {`{"tags":{"from":"webhook"}}`, `{"from":"webhook"}`, DeviceDataReset},
+		"no twin": {"null", `{"from":"enrollment"}`, DeviceDataMigrated},
+	} {
+		t.Run(name, func(t *testing.T) {
+			h := newHouse(t, "one.local", "two.local")
+			h.Service.config.Webhook = &webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`, `200 {"iotHubHostName":"two.local","initialTwin":` + test.twin + `}`}}
+			enrollment := device.enrollment()
+			enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+			enrollment.InitialTwin = &InitialTwin{Tags: json.RawMessage(`{"from":"enrollment"}`)}
+			h.enroll(enrollment)
+			h.mustRegister(device)
+			preview, err := h.PreviewAllocation(ctx, PreviewRequest{RegistrationID: "d1"})
+			if err != nil || preview.HubHostName != "two.local" || preview.Substatus != test.substatus {
+				t.Errorf("the preview is %+v, error %v", preview, err)
+			}
+			if state := h.mustRegister(device); state.AssignedHub != "two.local" || state.Substatus != test.substatus {
+				t.Errorf("the device is told %+v", state)
+			}
+			if tags := string(h.hub(1).devices["d1"].Twin.Tags); tags != test.tags {
+				t.Errorf("its tags are %s", tags)
+			}
+		})
+	}
+}
+
+// hangingWebhook answers when nobody waits any more.
+type hangingWebhook struct{ called chan struct{} }
+
+func (w hangingWebhook) Call(ctx context.Context, _ string, _ []byte, _ int) (int, []byte, error) {
+	close(w.called)
+	<-ctx.Done()
+	return 0, nil, ctx.Err()
+}
+
+// A server that stops while a webhook is asked does not let the device fail: the
+// assignment goes on after the next start.
+func TestWebhookIsAskedAgainAfterAStop(t *testing.T) {
+	ctx := context.Background()
+	h, device := newHouse(t, "one.local"), valid(t, "d1")
+	enrollment := device.enrollment()
+	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+	h.enroll(enrollment)
+	hanging := hangingWebhook{make(chan struct{})}
+	h.Service.config.Webhook = hanging
+	operation, err := h.OpenSession(scope, "d1", device.evidence).Register(ctx, nil)
+	if err != nil || operation.Status != StatusAssigning {
+		t.Fatalf("while the webhook hangs the device is told %+v, error %v", operation, err)
+	}
+	<-hanging.called
+	over, cancel := context.WithCancel(ctx)
+	cancel()
+	h.hurry = over
+	h.webhook = &webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`}}
+	h.reopen()
+	session := h.OpenSession(scope, "d1", device.evidence)
+	for deadline := time.Now().Add(30 * time.Second); operation.Status == StatusAssigning && time.Now().Before(deadline); {
+		if operation, err = session.Operation(ctx, operation.OperationID); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if operation.Status != StatusAssigned || operation.RegistrationState.AssignedHub != "one.local" {
+		t.Errorf("after the next start the device is told %+v", operation)
 	}
 }

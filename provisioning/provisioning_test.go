@@ -27,19 +27,21 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // admitted, on real engines. It can be closed and opened again.
 type house struct {
 	*Service
-	t      *testing.T
-	dir    string
-	pace   Pace
-	now    time.Time
-	hubs   []Hub
-	limits Limits
-	audit  *audit.Log
-	close  func()
+	t       *testing.T
+	dir     string
+	pace    Pace
+	now     time.Time
+	hubs    []Hub
+	webhook Webhook
+	limits  Limits
+	audit   *audit.Log
+	hurry   context.Context // how long close waits for what is under way
+	close   func()
 }
 
 func newHouse(t *testing.T, hosts ...string) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), pace: Instant, now: noon}
+	h := &house{t: t, dir: t.TempDir(), pace: Instant, now: noon, hurry: context.Background()}
 	for _, host := range hosts {
 		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]Admission{}})
 	}
@@ -66,7 +68,7 @@ func (h *house) open() {
 	}
 	h.audit = audit.Open(documents, func() time.Time { return h.now })
 	h.Service, err = Open(context.Background(), Config{
-		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Pace: h.pace, Limits: h.limits, Audit: h.audit,
+		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Webhook: h.webhook, Pace: h.pace, Limits: h.limits, Audit: h.audit,
 		Now: func() time.Time { return h.now }, Logger: slog.New(slog.DiscardHandler),
 	})
 	if err != nil {
@@ -74,7 +76,7 @@ func (h *house) open() {
 	}
 	h.close = func() {
 		h.t.Helper()
-		if err := errors.Join(h.Service.Close(context.Background()), logs.Close(), documents.Close()); err != nil {
+		if err := errors.Join(h.Service.Close(h.hurry), logs.Close(), documents.Close()); err != nil {
 			h.t.Error(err)
 		}
 	}
