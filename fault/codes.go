@@ -17,6 +17,7 @@ const (
 	BadFormat                Code = 400006 // IotHubFormatError
 	CredentialRequestInvalid Code = 400037 // what the hub answers to a certificate signing request that fails its checks
 	InvalidRegistrationID    Code = 400202
+	TooManyEnrollments       Code = 400205
 	AllocationFailed         Code = 400207 // CustomAllocationFailed
 	HubNotSpecified          Code = 400208 // CustomAllocationIotHubNotSpecified
 	WebhookUnauthorized      Code = 400209 // CustomAllocationUnauthorizedAccess
@@ -63,6 +64,7 @@ var names = map[Code]string{
 	BadFormat:                "IotHubFormatError",
 	CredentialRequestInvalid: "CredentialOperationFailed",
 	InvalidRegistrationID:    "InvalidRegistrationId",
+	TooManyEnrollments:       "TooManyEnrollments",
 	AllocationFailed:         "CustomAllocationFailed",
 	HubNotSpecified:          "CustomAllocationIotHubNotSpecified",
 	WebhookUnauthorized:      "CustomAllocationUnauthorizedAccess",

@@ -27,10 +27,6 @@ func (d *CustomAllocationDefinition) complete() *CustomAllocationDefinition {
 	return &CustomAllocationDefinition{d.WebhookURL, cmp.Or(d.APIVersion, "2021-10-01")}
 }
 
-// maxPayload is the size of the largest payload in bytes, in a register request and
-// in a webhook's answer (Azure, how-to-send-additional-data: 64 KB).
-const maxPayload = 64 << 10
-
 // allocationRequest is what the webhook is sent.
 type allocationRequest struct {
 	IndividualEnrollment *Enrollment      `json:"individualEnrollment,omitempty"`

@@ -161,6 +161,10 @@ func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrol
 	if prior != nil {
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Enrollment, enrollment.RegistrationID, *prior, enrollment)...)
 	} else {
+		if s.config.Limits.Enrollments > 0 { // a bulk operation makes several at once
+			s.limited.Lock()
+			defer s.limited.Unlock()
+		}
 		if full, err := isFull(ctx, s.config.Limits.Enrollments, s.enrollments.Count); err != nil {
 			return Enrollment{}, err
 		} else if full {

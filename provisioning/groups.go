@@ -213,6 +213,10 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 	if prior != nil {
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Group, stored.EnrollmentGroupID, prior.EnrollmentGroup, stored.EnrollmentGroup)...)
 	} else {
+		if s.config.Limits.X509Groups > 0 || s.config.Limits.KeyGroups > 0 {
+			s.limited.Lock()
+			defer s.limited.Unlock()
+		}
 		if err := s.roomForGroup(ctx, stored.Attestation.Type); err != nil {
 			return EnrollmentGroup{}, err
 		}

@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"context"
+	"errors"
 	"math"
 	"sync"
 	"time"
@@ -9,6 +10,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // Limits are how much of something there may be, and how often something may be
@@ -19,21 +21,23 @@ type Limits struct {
 	DevicePerMinute        int // registrations of one device
 	PollsPer10Seconds      int // of one device: polls and look-ups
 
-	Enrollments int // individual
-	X509Groups  int
-	KeyGroups   int // groups with symmetric keys
-	Authorities int
-	LinkedHubs  int
-	BulkItems   int // of one bulk operation
+	Registrations int // records of devices that registered
+	Enrollments   int // individual
+	X509Groups    int
+	KeyGroups     int // groups with symmetric keys
+	Authorities   int
+	LinkedHubs    int
+	BulkItems     int // of one bulk operation
 
 	Lockout Lockout
 }
 
 // AzureLimits are those that Azure documents for a service of the tier S1
-// (iot-dps-limits).
+// (iot-dps-limits; of bulk operations, its REST API). The size of a message is
+// maxRequest with and without them.
 var AzureLimits = Limits{
 	RegistrationsPerMinute: 1000, OperationsPerMinute: 1000, PollsPer10Seconds: 5,
-	Enrollments: 1_000_000, X509Groups: 100, KeyGroups: 100, Authorities: 25, LinkedHubs: 50, BulkItems: 10,
+	Registrations: 1_000_000, Enrollments: 1_000_000, X509Groups: 100, KeyGroups: 100, Authorities: 25, LinkedHubs: 50, BulkItems: 10,
 }
 
 // throttles count what is done against the limits.
@@ -140,6 +144,26 @@ func (s *Service) ThrottleOperation() error {
 
 func throttled(wait time.Duration, problem *fault.Error) error {
 	problem.RetryAfter = wait
+	return problem
+}
+
+// roomForRegistration looks whether there may be one more registration, of a device
+// that has none: fault 403002 when not.
+func (s *Service) roomForRegistration(ctx context.Context, trace *attest.Trace, registrationID string) error {
+	most := s.config.Limits.Registrations
+	if most <= 0 {
+		return nil
+	}
+	if _, err := s.record(ctx, registrationID); !errors.Is(err, fault.RegistrationNotFound) {
+		return err
+	}
+	full, err := isFull(ctx, most, s.registrations.Count)
+	if err != nil || !full {
+		return err
+	}
+	problem := fault.New(fault.QuotaExceeded, "There are %d registrations, which is the limit of the service", most)
+	trace.Fail("registrations", problem.Message, "fewer registrations",
+		"Delete the registration records of devices that are gone. The limits are those of berth up: --fidelity")
 	return problem
 }
 

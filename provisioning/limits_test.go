@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,20 +72,150 @@ func TestPollsAndOperationsAreThrottled(t *testing.T) {
 	}
 }
 
+// The limits that Azure documents (iot-dps-limits), one by one.
+func TestAzureLimits(t *testing.T) {
+	for _, c := range []struct {
+		of          string
+		limit, want int
+	}{
+		{"registrations", AzureLimits.Registrations, 1_000_000},
+		{"individual enrollments", AzureLimits.Enrollments, 1_000_000},
+		{"enrollment groups (X.509)", AzureLimits.X509Groups, 100},
+		{"enrollment groups (symmetric key)", AzureLimits.KeyGroups, 100},
+		{"CAs", AzureLimits.Authorities, 25},
+		{"linked hubs", AzureLimits.LinkedHubs, 50},
+		{"size of a message", maxRequest, 96 << 10},
+		{"operations a minute", AzureLimits.OperationsPerMinute, 1000},
+		{"registrations a minute", AzureLimits.RegistrationsPerMinute, 1000},
+		{"polls of a device in 10 seconds", AzureLimits.PollsPer10Seconds, 5},
+		{"enrollments of a bulk operation", AzureLimits.BulkItems, 10},
+		{"registrations of a device a minute", AzureLimits.DevicePerMinute, 0}, // Azure has none
+	} {
+		if c.limit != c.want {
+			t.Errorf("%s: %d, want %d", c.of, c.limit, c.want)
+		}
+	}
+	if (AzureLimits.Lockout != Lockout{}) {
+		t.Errorf("Azure locks nobody out, and this does: %+v", AzureLimits.Lockout)
+	}
+}
+
+// Of what there may be two there is no third; what is there can still be changed, and
+// when one goes another may come.
 func TestThereMayBeNoMore(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{Enrollments: 1, KeyGroups: 1, X509Groups: 1})
 	ctx := context.Background()
-	h.enroll(valid(t, "d1").enrollment())
-	h.enroll(valid(t, "d1").enrollment()) // again is no more
-	if _, err := h.PutEnrollment(ctx, valid(t, "d2").enrollment(), ""); !errors.Is(err, fault.QuotaExceeded) {
-		t.Errorf("a second enrollment is answered %v", err)
+	root := certify(t, "Root", nil, true)
+	keys := AttestationMechanism{Type: bySymmetricKey}
+	names := []string{"one", "two", "three"}
+	ids := map[string]deviceIdentity{}
+	for _, name := range names {
+		ids[name] = valid(t, name)
+	}
+	authorities := map[string][]byte{}
+	for _, name := range names {
+		authorities[name] = []byte(certify(t, "Root "+name, nil, true).pem)
+	}
+	for _, c := range []struct {
+		of     string
+		limits Limits
+		put    func(h *house, name string) error // makes it, or changes it when it is there
+		remove func(h *house, name string) error
+	}{
+		{"enrollments", Limits{Enrollments: 2}, func(h *house, name string) error {
+			_, err := h.PutEnrollment(ctx, ids[name].enrollment(), "")
+			return err
+		}, func(h *house, name string) error { return h.DeleteEnrollment(ctx, name, "") }},
+		{"groups with X.509", Limits{X509Groups: 2, KeyGroups: 1}, func(h *house, name string) error {
+			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, Attestation: AttestationMechanism{Type: byX509,
+				X509: &X509Attestation{SigningCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: root.pem}}}}}, "")
+			return err
+		}, func(h *house, name string) error { return h.DeleteGroup(ctx, name, "") }},
+		{"groups with keys", Limits{X509Groups: 1, KeyGroups: 2}, func(h *house, name string) error {
+			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, Attestation: keys}, "")
+			return err
+		}, func(h *house, name string) error { return h.DeleteGroup(ctx, name, "") }},
+		{"certificate authorities", Limits{Authorities: 2}, func(h *house, name string) error {
+			_, err := h.PutAuthority(ctx, name, authorities[name], true, "")
+			return err
+		}, func(h *house, name string) error { return h.DeleteAuthority(ctx, name, "") }},
+		{"linked hubs", Limits{LinkedHubs: 2}, func(h *house, name string) error {
+			_, err := h.LinkHub(ctx, HubLink{HostName: name + ".local"}, "")
+			return err
+		}, func(h *house, name string) error { return h.UnlinkHub(ctx, name+".local", "", true) }},
+		{"registrations", Limits{Registrations: 2}, func(h *house, name string) error {
+			h.enroll(ids[name].enrollment())
+			_, err := h.OpenSession(scope, name, ids[name].evidence).Register(ctx, nil)
+			return err
+		}, func(h *house, name string) error { return h.DeleteRegistration(ctx, name, "") }},
+	} {
+		t.Run(c.of, func(t *testing.T) {
+			h := newHouse(t, "one.local", "two.local", "three.local")
+			if c.of == "linked hubs" {
+				if err := h.UnlinkHub(ctx, "three.local", "", true); err != nil {
+					t.Fatal(err)
+				}
+			}
+			h.limited(c.limits)
+			for _, name := range []string{"one", "two", "one", "two"} {
+				if err := c.put(h, name); err != nil {
+					t.Fatalf("%s: %v", name, err)
+				}
+			}
+			if err := c.put(h, "three"); !errors.Is(err, fault.QuotaExceeded) || !strings.Contains(err.Error(), "There are 2 ") {
+				t.Errorf("the third is answered %v", err)
+			}
+			if err := c.remove(h, "one"); err != nil {
+				t.Fatal(err)
+			}
+			if err := c.put(h, "three"); err != nil {
+				t.Errorf("when one is gone the third is answered %v", err)
+			}
+		})
+	}
+}
+
+// A device that finds no room is an attempt that says so.
+func TestRegistrationsThatFindNoRoom(t *testing.T) {
+	h, one, two := newHouse(t, "hub.local").limited(Limits{Registrations: 1}), valid(t, "one"), valid(t, "two")
+	h.enroll(one.enrollment())
+	h.enroll(two.enrollment())
+	h.mustRegister(one)
+	if _, err := h.OpenSession(scope, "two", two.evidence).Register(context.Background(), nil); !errors.Is(err, fault.QuotaExceeded) {
+		t.Errorf("the second device is told %v", err)
+	}
+	attempt := h.lastAttempt("two")
+	if check, _ := attempt.Checks.Failed(); check.Name != "registrations" || !strings.Contains(check.Advice, "Delete the registration records") {
+		t.Errorf("the operator sees %+v", attempt)
+	}
+}
+
+// Enrollments that are made at once take no place twice.
+func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
+	h := newHouse(t, "hub.local").limited(Limits{Enrollments: 5, KeyGroups: 3})
+	ctx := context.Background()
+	var all sync.WaitGroup
+	var made, full atomic.Int64
+	count := func(err error) {
+		if err == nil {
+			made.Add(1)
+		} else if errors.Is(err, fault.QuotaExceeded) {
+			full.Add(1)
+		}
 	}
 	keys := AttestationMechanism{Type: bySymmetricKey}
-	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", Attestation: keys}, ""); err != nil {
-		t.Fatal(err)
+	for i := range 20 {
+		all.Go(func() {
+			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: fmt.Sprintf("d%d", i), Attestation: keys}, "")
+			count(err)
+		})
+		all.Go(func() {
+			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%d", i), Attestation: keys}, "")
+			count(err)
+		})
 	}
-	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g2", Attestation: keys}, ""); !errors.Is(err, fault.QuotaExceeded) {
-		t.Errorf("a second group is answered %v", err)
+	all.Wait()
+	if made.Load() != 8 || full.Load() != 32 {
+		t.Errorf("%d were made and %d had no place, want 8 and 32", made.Load(), full.Load())
 	}
 }
 

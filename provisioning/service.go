@@ -81,6 +81,7 @@ type Service struct {
 	links          links
 	lockouts       lockouts
 	throttles      *throttles
+	limited        sync.Mutex // held from the count to the commit of what there may be only so many of
 	networks       networks
 	attempts       *attempts
 	jobs           jobs

@@ -89,6 +89,9 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err == nil {
 		asked, err = x.service.checkRequest(ctx, &trace, body, x.evidence.RegistrationID, admitted.enrollment)
 	}
+	if err == nil {
+		err = x.service.roomForRegistration(ctx, &trace, x.evidence.RegistrationID)
+	}
 	wrongHub := ""
 	if err == nil {
 		wrongHub, err = x.service.misbehave(ctx, &trace, x.evidence.RegistrationID, admitted.group)
@@ -259,11 +262,8 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	if err := json.Unmarshal(body, r); err != nil {
 		return asked, fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
 	}
-	switch {
-	case r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID):
+	if r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID) {
 		return asked, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
-	case len(r.Payload) > maxPayload:
-		return asked, fault.New(fault.ArgumentInvalid, "The payload has %d bytes, the limit is %d", len(r.Payload), maxPayload)
 	}
 	if !present(r.Payload) {
 		r.Payload = nil

@@ -31,6 +31,10 @@ const (
 	webhookPause     = 500 * time.Millisecond
 	webhookTime      = 5 * time.Second // for one try
 	maxWebhookAnswer = 256 << 10       // bytes
+
+	// maxPayload leaves room in the answer to the device, which is a message of at
+	// most maxRequest as well.
+	maxPayload = 64 << 10
 )
 
 // allocationAnswer is what the webhook answers.

@@ -100,6 +100,7 @@ var meanings = map[fault.Code]string{
 	fault.ArgumentNull:             "The body, or a value that is needed, is missing",
 	fault.BadFormat:                "The body is not the JSON of what is wanted; the message gives the line or the field",
 	fault.InvalidRegistrationID:    "The registration id breaks the rules, or body and address name different ones",
+	fault.TooManyEnrollments:       "A bulk operation has no items, or more than the service takes at once",
 	fault.AllocationFailed:         "The webhook of a custom allocation did not answer, or with nothing that can be used",
 	fault.HubNotSpecified:          "The enrollment, or the webhook of its custom allocation, names no hub that is linked to the service",
 	fault.WebhookUnauthorized:      "The webhook of a custom allocation refused the service",

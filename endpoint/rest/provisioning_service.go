@@ -257,7 +257,7 @@ type bulkOperations[T any] struct {
 func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOperations[T]) (any, error) {
 	most := cmp.Or(c.Provisioning.Limits().BulkItems, maxBulk)
 	if n := len(items); n == 0 || n > most {
-		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
+		return nil, fault.New(fault.TooManyEnrollments, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
 	}
 	var apply func(item T, id, etag string) error
 	switch strings.ToLower(mode) {
