@@ -456,7 +456,7 @@ func (i *importing[T]) apply(ctx context.Context, mode backend.BulkMode, items [
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-	case tooMany && problem.Code == fault.ArgumentInvalid && len(items) > azureBulk:
+	case tooMany && problem.Code.Status() == 400 && len(items) > azureBulk:
 		i.most.Store(azureBulk)
 		return i.apply(ctx, mode, items)
 	case tooMany && problem.Code == fault.MessageTooLarge && len(items) > 1:
