@@ -1,6 +1,7 @@
 package portal
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/http"
@@ -51,10 +52,12 @@ func (l list[T]) Searched() bool { return l.Prefix != "" || l.Status != "" }
 // maxSelected is how many things are deleted at once.
 const maxSelected = 1000
 
-// deletion is how things of one kind are deleted: the texts of the page that
-// asks whether to, which names them, and the call that does it.
+// deletion is how things of one kind are deleted, or revoked: the texts of the page
+// that asks whether to, which names them, and the call that does it.
 type deletion struct {
 	Back    string // the path of their list
+	Path    string // to which the answer goes; "" for Back/delete
+	Button  string // "" for Delete
 	Title   string // one|many, with the number
 	Explain string // what it means
 	Done    string // one|many, with the number
@@ -66,6 +69,9 @@ type deletionPage struct {
 	deletion
 	IDs []string
 }
+
+// Action is the path to which the answer goes.
+func (d deletion) Action() string { return cmp.Or(d.Path, d.Back+"/delete") }
 
 // failure is a thing that could not be deleted.
 type failure struct {

@@ -178,6 +178,9 @@ func allTexts(t *testing.T) found {
 	for _, choice := range misbehaviourKinds {
 		texts[choice.Text] = "misbehaviours"
 	}
+	for _, right := range policyRights {
+		texts[right.Text] = "policyRights"
+	}
 	for _, choice := range importModes {
 		texts[choice.Text] = "importModes"
 	}
@@ -352,7 +355,7 @@ func portalTexts(texts found, where string, node ast.Node) {
 	for i, element := range value.Elts {
 		if pair, ok := element.(*ast.KeyValueExpr); ok {
 			name, _ := pair.Key.(*ast.Ident)
-			if isType(value, "deletion") && slices.Contains([]string{"Title", "Explain", "Done"}, name.Name) {
+			if isType(value, "deletion") && slices.Contains([]string{"Title", "Explain", "Done", "Button"}, name.Name) {
 				texts.add(where, pair.Value)
 			}
 		} else if isType(value, "remedy") && i == 1 {
@@ -388,7 +391,7 @@ func constants(values map[string][]string, node ast.Node) {
 // the program has in the places that the functions above look at.
 var dynamic = []string{
 	".Name", ".Text", ".", // of a check or difference; of a choice, remedy or warning; an advice or reason
-	".Data.Title", ".Data.Explain", ".Data.Deletion.Done", // of a deletion
+	".Data.Title", ".Data.Explain", ".Data.Button", ".Data.Deletion.Done", // of a deletion
 }
 
 // readTemplates adds the texts of the templates. values are those that each

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
@@ -32,14 +33,18 @@ type Config struct {
 	Provisioning *provisioning.Service
 	Hubs         *hub.Directory
 	Audit        *audit.Log
-	CreateHub    func(ctx context.Context, name, host string) (provisioning.HubLink, error)
-	Documents    store.Documents // keeps the links and sessions
-	CAFile       string          // the authority that clients must trust
-	DataDir      string          // the server's data folder, for commands that are shown
-	MQTTPort     int
-	HTTPSPort    int
-	Now          func() time.Time
-	Logger       *slog.Logger
+	Issuer       *issuance.Service
+	// PoliciesChanged is told that keys or rights of the provisioning service's
+	// policies have changed.
+	PoliciesChanged func()
+	CreateHub       func(ctx context.Context, name, host string) (provisioning.HubLink, error)
+	Documents       store.Documents // keeps the links and sessions
+	CAFile          string          // the authority that clients must trust
+	DataDir         string          // the server's data folder, for commands that are shown
+	MQTTPort        int
+	HTTPSPort       int
+	Now             func() time.Time
+	Logger          *slog.Logger
 }
 
 // Portal is an http.Handler for the paths below Root, on HTTPS and on loopback.
@@ -70,7 +75,7 @@ func New(config Config) *Portal {
 	p.stopped, p.stop = context.WithCancel(context.Background())
 	p.mux.Handle("GET "+Root+"assets/", assets())
 	for _, routes := range []map[string]handler{
-		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes,
+		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes, lockoutRoutes, networkRoutes, credentialRoutes,
 	} {
 		for pattern, handle := range routes {
 			method, path, _ := strings.Cut(pattern, " ")

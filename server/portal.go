@@ -22,6 +22,7 @@ func (s *Server) newPortal() *portal.Portal {
 	info := s.Info()
 	return portal.New(portal.Config{
 		Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit, CreateHub: s.CreateHub, Documents: s.documents,
+		Issuer: s.issuer, PoliciesChanged: s.policiesChanged,
 		CAFile: info.CAFile, DataDir: dataDir, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
 		Now: s.config.Now, Logger: s.config.Logger,
 	})

@@ -26,6 +26,8 @@ const words = {
     groups: "Enrollment groups", addGroup: "Add enrollment group", mechanism: "Mechanism", symmetricKey: "Symmetric key",
     addHub: "Add a hub", create: "Create", unlink: "Unlink", check: "Check", look: "Look", arm: "Arm", end: "End", makeCode: "Generate verification code", verify: "Verify", audit: "Audit", saveAttempt: "Save for berth explain", linked: "Linked IoT hubs",
     exchange: "Import and export", import: "Import", export: "Export", back: "Back to the list",
+    operational: "Operational certificates", addCredentialPolicy: "Add a credential policy", revoke: "Revoke", networks: "Networks", addNetwork: "Add a network", lockouts: "Lock-outs",
+    addPolicy: "Add a shared access policy", change: "Change", renewPrimary: "Make the primary key anew", makeAnew: "Make anew",
     primaryKey: "Primary key (optional)", showKeys: "Show the keys", hide: "Hide", deviceKey: "Show its key",
   },
   fr: {
@@ -38,6 +40,8 @@ const words = {
     groups: "Groupes d'inscription", addGroup: "Ajouter un groupe d'inscription", mechanism: "Mécanisme", symmetricKey: "Clé symétrique",
     addHub: "Ajouter un hub", create: "Créer", unlink: "Rompre le lien", check: "Vérifier", look: "Regarder", arm: "Armer", end: "Terminer", makeCode: "Générer un code de vérification", verify: "Vérifier", audit: "Audit", saveAttempt: "Enregistrer pour berth explain", linked: "Hubs IoT liés",
     exchange: "Importer et exporter", import: "Importer", export: "Exporter", back: "Retour à la liste",
+    operational: "Certificats opérationnels", addCredentialPolicy: "Ajouter une stratégie de certificats", revoke: "Révoquer", networks: "Réseaux", addNetwork: "Ajouter un réseau", lockouts: "Blocages",
+    addPolicy: "Ajouter une stratégie d'accès partagé", change: "Modifier", renewPrimary: "Renouveler la clé principale", makeAnew: "Renouveler",
     primaryKey: "Clé principale (facultatif)", showKeys: "Afficher les clés", hide: "Masquer", deviceKey: "Afficher sa clé",
   },
 };
@@ -80,9 +84,9 @@ after(() => Promise.all(started.map((server) => server.stop("SIGKILL"))));
 
 // startServer starts another server, on free ports, for tests that stop it or
 // need one on which nothing has happened.
-async function startServer(data = fs.mkdtempSync(path.join(os.tmpdir(), "berth-")), portal = "0") {
+async function startServer(data = fs.mkdtempSync(path.join(os.tmpdir(), "berth-")), portal = "0", ...flags) {
   const server = new Server(data);
-  const child = spawn(binary, ["up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--amqp-port", "0", "--portal-port", portal], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(binary, ["up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--amqp-port", "0", "--portal-port", portal, ...flags], { stdio: ["ignore", "pipe", "pipe"] });
   server.stop = (signal = "SIGTERM") => new Promise((resolve) => {
     if (child.exitCode !== null || child.signalCode) return resolve();
     child.once("exit", resolve);
@@ -174,7 +178,9 @@ function pages(device, attempt, policy, group) {
     groups: "groups", "groups-none": "groups?prefix=zzz", "group-new": "groups/new", ...ofGroup,
     registrations: "registrations", "registrations-none": "registrations?status=failed",
     attempts: "attempts", "attempts-none": "attempts?id=zzz", attempt: `attempts/${attempt}`,
-    policies: "policies", "policies-secrets": `policies?show=${policy}`, hubs: "hubs", "hub-add": "linkhub", "hub-link": "link/127.0.0.1", allocate: "allocate", "allocate-answer": `allocate?id=${id}`, certificates: "certificates", "certificates-none": "certificates?prefix=zzz", "certificate-new": "certificates/new", misbehaviours: "misbehaviours", audit: "audit", "audit-none": "audit?id=zzz", "audit-filtered": "audit?kind=enrollment&by=policy&since=720h", check: "check",
+    policies: "policies", "policies-secrets": `policies?show=${policy}`, "policy-new": "policies/new", "policy-change": "policy/provisioningserviceowner", networks: "networks", "network-new": "networks/new", lockouts: "lockouts",
+    credentials: "credentials", "credentials-none": "credentials?prefix=zzz", "credential-new": "credentials/new", credential: "credential/default",
+    hubs: "hubs", "hub-add": "linkhub", "hub-link": "link/127.0.0.1", allocate: "allocate", "allocate-answer": `allocate?id=${id}`, certificates: "certificates", "certificates-none": "certificates?prefix=zzz", "certificate-new": "certificates/new", misbehaviours: "misbehaviours", audit: "audit", "audit-none": "audit?id=zzz", "audit-filtered": "audit?kind=enrollment&by=policy&since=720h", check: "check",
     hub: "hubs/berth", "hub-policies": "hubs/berth/policies",
     devices: "hubs/berth/devices", "devices-none": "hubs/berth/devices?prefix=zzz", "device-new": "hubs/berth/devices/new",
     device: `hubs/berth/device/${id}`, twin: `hubs/berth/device/${id}/twin`, missing: "nothing/here",
