@@ -10,4 +10,5 @@ type Evidence struct {
 	Token        string              // the SAS token as received, "" without
 	Protocol     string              // mqtt, mqttws, https, amqp, amqpws
 	RemoteAddr   string              // host:port
+	APIVersion   string              // that the client names, such as 2019-03-31; "" when it names none
 }

@@ -272,7 +272,7 @@ type Preview struct {
 	DeviceID       string           `json:"deviceId"`
 	Reason         string           `json:"reason"`
 	CurrentHub     string           `json:"currentIotHubHostName,omitempty"`
-	Substatus      Substatus        `json:"substatus,omitempty"` // what the device would be told
+	Substatus      Substatus        `json:"substatus,omitempty"` // what a device of the api-version 2019-03-31 would be told
 	Candidates     []Candidate      `json:"candidates"`
 }
 
@@ -315,7 +315,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()
 	if chosen.hub != nil {
 		preview.HubHostName = chosen.hub.Host()
-		preview.Substatus = s.substatus(pending, enrollment.beginning(chosen.answer.InitialTwin), chosen.hub)
+		preview.Substatus = s.substatus(pending, enrollment.beginning(chosen.answer.InitialTwin), chosen.hub, false)
 	}
 	return preview, nil
 }

@@ -136,7 +136,11 @@ func (m *memoryHub) Admit(ctx context.Context, a Admission) error {
 func (m *memoryHub) Twin(_ context.Context, deviceID string) (*InitialTwin, error) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
-	return m.devices[deviceID].Twin, nil
+	there, ok := m.devices[deviceID]
+	if ok && there.Twin == nil {
+		return &InitialTwin{}, nil
+	}
+	return there.Twin, nil
 }
 
 func (m *memoryHub) Remove(_ context.Context, deviceID string) error {
@@ -509,6 +513,61 @@ func TestMovingToAnotherHub(t *testing.T) {
 				t.Errorf("the device is in %v, want it in %s alone", where, c.hub)
 			}
 		})
+	}
+}
+
+// What a device is told that comes again depends on the api-version that it speaks:
+// Azure's clients of 2019-03-31 are told initialAssignment, later ones that they were
+// there before, also when the record of that was deleted (azure-iot-cli-extension's
+// tests of device registrations; azure-iot-sdk-csharp, pull request 2397).
+func TestComingAgain(t *testing.T) {
+	const again = ReprovisionedToInitialAssignment
+	for _, c := range []struct {
+		version                    string
+		stays, forgotten, returned Substatus // registers again; with its record deleted; back from another hub
+	}{
+		{"2019-03-31", InitialAssignment, InitialAssignment, DeviceDataReset},
+		{"", InitialAssignment, InitialAssignment, DeviceDataReset},
+		{"2021-06-01", again, again, DeviceDataReset},
+		{"2025-07-01-preview", again, again, DeviceDataReset},
+	} {
+		for _, remote := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/remote=%t", c.version, remote), func(t *testing.T) {
+				h, ctx := newHouse(t, "a.local", "b.local"), context.Background()
+				device := valid(t, "d1")
+				device.evidence.APIVersion = c.version
+				enrollment := device.enrollment()
+				enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &ReprovisionPolicy{true, false}
+				if remote { // so that the assignment takes its steps
+					h.Service.config.Webhook = &webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`}}
+					enrollment.HubHostName, enrollment.Hubs = "", []string{"a.local"}
+					enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+				}
+				h.enroll(enrollment)
+				is := func(what string, want Substatus) {
+					t.Helper()
+					if state := h.mustRegister(device); state.Substatus != want {
+						t.Errorf("%s: told %s, want %s", what, state.Substatus, want)
+					}
+				}
+				is("the first time", InitialAssignment)
+				is("again", c.stays)
+				is("and again", c.stays)
+				if err := h.DeleteRegistration(ctx, "d1", ""); err != nil {
+					t.Fatal(err)
+				}
+				is("with its record deleted", c.forgotten)
+				if remote {
+					return
+				}
+				for _, host := range []string{"b.local", "a.local"} {
+					enrollment.HubHostName = host
+					h.enroll(enrollment)
+					is("moved to "+host, c.returned)
+					is("again in "+host, c.returned)
+				}
+			})
+		}
 	}
 }
 

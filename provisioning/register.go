@@ -42,6 +42,7 @@ type intent struct {
 	Protocol       string               `json:"protocol,omitempty"`
 	RemoteAddr     string               `json:"remoteAddress,omitempty"`
 	IDScope        string               `json:"idScope,omitempty"`
+	ToldAgain      bool                 `json:"toldAgain,omitempty"` // see sinceReprovisioned
 	Trace          attest.Trace         `json:"trace,omitempty"`
 	Case           json.RawMessage      `json:"case,omitempty"`    // see attest.Attempt
 	Payload        json.RawMessage      `json:"payload,omitempty"` // the device's, for custom allocation
@@ -114,6 +115,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == byX509 {
 		job.intent.Certificate = describe(evidence.Certificates[0])
 	}
+	job.intent.ToldAgain = evidence.APIVersion >= sinceReprovisioned
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload
 	job.intent.CSR, job.intent.Trace = asked.CSR, trace
 	if c, err := s.caseOf(ctx, evidence); err == nil { // without one the attempt is less, and not wrong
@@ -165,6 +167,10 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
+		again, err := s.comesAgain(ctx, job.intent, pending, hub, admission.DeviceID)
+		if err != nil {
+			return false, nil // the job says how it failed
+		}
 		admitting, committed, err := hub.PrepareAdmission(ctx, admission)
 		if err != nil {
 			return false, nil // the job says how it failed
@@ -175,7 +181,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 			trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
 		}
 		trace.Pass("hub admission", "device "+admission.DeviceID)
-		result := s.assigned(pending, enrollment, chosen)
+		result := s.assigned(pending, enrollment, chosen, again)
 		if pending.unfinished {
 			changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 		}
@@ -493,7 +499,15 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 			admission.Twin = twin
 		}
 	}
-	if err := s.persist(ctx, func() error { return hub.Admit(ctx, admission) }); err != nil {
+	again := false
+	err = s.persist(ctx, func() (err error) {
+		again, err = s.comesAgain(ctx, intent, pending, hub, target.DeviceID)
+		return err
+	})
+	if err == nil {
+		err = s.persist(ctx, func() error { return hub.Admit(ctx, admission) })
+	}
+	if err != nil {
 		return end(failed("hub admission", "the device in "+hub.Host(), "The hub refused the device for the reason shown", err))
 	}
 	trace.Pass("hub admission", "device "+admission.DeviceID)
@@ -501,7 +515,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	if target != former && s.linked(former.Hub) != nil {
 		result.Left = append(result.Left, former)
 	}
-	return s.assigned(result, enrollment, chosen), trace, nil
+	return s.assigned(result, enrollment, chosen, again), trace, nil
 }
 
 // A hub that does not answer is asked again for so long, with pauses that grow
@@ -545,14 +559,11 @@ func (s *Service) isClosing() bool {
 }
 
 // assigned is the record of a device that has a hub now.
-func (s *Service) assigned(pending record, enrollment Enrollment, chosen allocation) record {
+func (s *Service) assigned(pending record, enrollment Enrollment, chosen allocation, again bool) record {
 	result := pending
-	result.Substatus = s.substatus(pending, enrollment, chosen.hub)
+	result.Substatus = s.substatus(pending, enrollment, chosen.hub, again)
 	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.hub.Host(), enrollment.deviceID()
 	result.ErrorCode, result.ErrorMessage, result.Payload = 0, "", chosen.answer.Payload
-	if result.InitialHub == "" {
-		result.InitialHub = chosen.hub.Host()
-	}
 	return result
 }
 
@@ -582,20 +593,34 @@ func (s *Service) vacate(ctx context.Context, result record) {
 // it: the device may be waiting.
 const removalTimeout = 10 * time.Second
 
+// sinceReprovisioned is the first api-version whose clients are told that they come
+// again to a hub that had them already. Earlier ones are told initialAssignment.
+const sinceReprovisioned = "2019-04-15"
+
+// comesAgain reports whether a device that may be told so comes to a hub that has it
+// already: by its record, or because it was there before that was deleted.
+func (s *Service) comesAgain(ctx context.Context, intent intent, pending record, hub Hub, deviceID string) (bool, error) {
+	if !intent.ToldAgain || pending.AssignedHub != "" {
+		return intent.ToldAgain, nil
+	}
+	twin, err := hub.Twin(ctx, deviceID)
+	return twin != nil, err
+}
+
 // substatus says how the device comes to the hub (Azure,
 // concepts-device-reprovision). While nothing moves, what the last move was
 // still holds.
-func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedHub) Substatus {
+func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedHub, again bool) Substatus {
 	moves := pending.AssignedHub != "" && !hub.is(pending.AssignedHub)
 	switch {
-	case !moves && pending.AssignedHub != "" && pending.Substatus != "":
+	case !moves && (pending.Substatus == DeviceDataMigrated || pending.Substatus == DeviceDataReset):
 		return pending.Substatus
+	case !moves && again:
+		return ReprovisionedToInitialAssignment
 	case !moves:
 		return InitialAssignment
 	case enrollment.ReprovisionPolicy.MigrateDeviceData && s.linked(pending.AssignedHub) != nil:
 		return DeviceDataMigrated
-	case hub.is(pending.InitialHub):
-		return ReprovisionedToInitialAssignment
 	}
 	return DeviceDataReset
 }

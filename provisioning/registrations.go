@@ -13,8 +13,7 @@ import (
 // record is a registration as it is stored.
 type record struct {
 	Registration
-	OperationID string               `json:"operationId"`          // the last one
-	InitialHub  string               `json:"initialHub,omitempty"` // of the first assignment
+	OperationID string               `json:"operationId"` // the last one
 	Certificate *X509CertificateInfo `json:"certificate,omitempty"`
 	Signer      *X509CertificateInfo `json:"signer,omitempty"`  // of a device that came by a group
 	GroupID     string               `json:"groupId,omitempty"` // of a device that came by a group
@@ -98,8 +97,8 @@ func (s *Service) FindRegistrations(ctx context.Context, filter RegistrationFilt
 }
 
 // DeleteRegistration removes a registration record under the condition ifMatch,
-// as in PutEnrollment. The device stays in its hub; when it registers again it
-// is assigned as if for the first time.
+// as in PutEnrollment. The device stays in its hub with its twin; when it registers
+// again it is assigned as if for the first time, and keeps the twin in that hub.
 func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatch string) error {
 	var tidied Registration // as it was when the condition held, before what the device left was removed
 	for {

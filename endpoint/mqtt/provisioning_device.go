@@ -47,6 +47,7 @@ func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name 
 	if connect.ClientID != name.registrationID {
 		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not the registration id %.128q of the user name", connect.ClientID, name.registrationID))
 	}
+	evidence.APIVersion = name.apiVersion
 	s := &provisioningSession{backend: b, conn: conn, session: b.Provisioning.OpenSession(name.idScope, name.registrationID, evidence)}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.over = time.AfterFunc(provisioningTime, func() { conn.Close(errProvisioningOver) })

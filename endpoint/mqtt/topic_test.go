@@ -63,11 +63,11 @@ func TestUserNames(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ user, want string }{
-		{"0ne1/registrations/d1/api-version=2019-03-31&ClientVersion=x%2F1", "{0ne1 d1}"},
-		{"0ne1/registrations/d1/?api-version=2019-03-31", "{0ne1 d1}"},
-		{"0ne1/registrations/d1", "{0ne1 d1}"},
-		{"0ne1/registrations/", "{0ne1 }"},
-		{"hub.local/registrations/?api-version=2021-04-12", "{hub.local ?api-version=2021-04-12}"},
+		{"0ne1/registrations/d1/api-version=2019-03-31&ClientVersion=x%2F1", "{0ne1 d1 2019-03-31}"},
+		{"0ne1/registrations/d1/?api-version=2019-03-31", "{0ne1 d1 2019-03-31}"},
+		{"0ne1/registrations/d1", "{0ne1 d1 }"},
+		{"0ne1/registrations/", "{0ne1  }"},
+		{"hub.local/registrations/?api-version=2021-04-12", "{hub.local ?api-version=2021-04-12 }"},
 		{"a/b/registrations/d1/", ""},
 		{"hub.local/d1/?api-version=1", ""},
 	} {

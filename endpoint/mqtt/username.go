@@ -9,18 +9,19 @@ import (
 // provisioningName is the user name of a device that registers:
 //
 //	{idScope}/registrations/{registrationId}/api-version={version}[&ClientVersion={agent}]
-type provisioningName struct{ idScope, registrationID string }
+type provisioningName struct{ idScope, registrationID, apiVersion string }
 
 func parseProvisioningName(username string) (provisioningName, bool) {
 	scope, rest, ok := strings.Cut(username, "/registrations/")
 	if !ok || strings.Contains(scope, "/") {
 		return provisioningName{}, false
 	}
-	id, _, _ := strings.Cut(rest, "/")
+	id, parameters, _ := strings.Cut(rest, "/")
+	version, _ := query([]byte(strings.TrimPrefix(parameters, "?")), "api-version")
 	if decoded, err := url.PathUnescape(id); err == nil {
 		id = decoded
 	}
-	return provisioningName{scope, id}, true
+	return provisioningName{scope, id, string(version)}, true
 }
 
 // hubName is the user name of a device of a hub:

@@ -339,7 +339,7 @@ func hostName(hostport string) string {
 
 // evidence is what a device shows by HTTPS.
 func (c *call) evidence() credential.Evidence {
-	evidence := credential.Evidence{Token: c.Header.Get("Authorization"), Protocol: "https", RemoteAddr: c.RemoteAddr}
+	evidence := credential.Evidence{Token: c.Header.Get("Authorization"), Protocol: "https", RemoteAddr: c.RemoteAddr, APIVersion: c.query("api-version")}
 	if c.TLS != nil {
 		evidence.Certificates = c.TLS.PeerCertificates
 	}
