@@ -85,6 +85,9 @@ func (s *Service) callWebhook(ctx context.Context, address string, body []byte) 
 	for try := 1; ; try++ {
 		trying, cancel := context.WithTimeout(ctx, webhookTime)
 		status, answer, err = s.config.Webhook.Call(trying, address, body, maxWebhookAnswer+1)
+		if err == nil {
+			err = trying.Err() // a webhook that sees the caller go may end its answer then
+		}
 		cancel()
 		if err == nil && status < 429 || isCertificate(err) || try == webhookTries || ctx.Err() != nil {
 			return status, answer, err
