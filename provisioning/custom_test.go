@@ -120,6 +120,31 @@ func TestCustomAllocationIsChecked(t *testing.T) {
 	}
 }
 
+// Of each attestation the webhook is told what Azure tells it: of a TPM its public
+// keys, of symmetric keys none.
+func TestWebhookIsToldOfTheAttestation(t *testing.T) {
+	h := newHouse(t, "one.local")
+	definition := &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+	for _, c := range []struct {
+		mechanism AttestationMechanism
+		want      string
+	}{
+		{AttestationMechanism{Type: byTPM, TPM: &TPMAttestation{EndorsementKey: "ZWs=", StorageRootKey: "c3Jr"}}, `"tpm":{"endorsementKey":"ZWs=","storageRootKey":"c3Jr"}`},
+		{AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: "secret", SecondaryKey: "secret"}}, `"symmetricKey":{}`},
+		{AttestationMechanism{Type: byX509}, `"x509":{"certificateInfo":{"subjectName":"CN=d1"`},
+	} {
+		enrollment := Enrollment{RegistrationID: "d1", Attestation: c.mechanism, CustomAllocationDefinition: definition}
+		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &X509CertificateInfo{SubjectName: "CN=d1"}}
+		body, err := h.allocationRequest(context.Background(), enrollment, device, record{}, nil)
+		var request struct {
+			Device json.RawMessage `json:"deviceRuntimeContext"`
+		}
+		if err != nil || json.Unmarshal(body, &request) != nil || !strings.HasPrefix(string(request.Device), `{"registrationId":"d1",`+c.want) || strings.Contains(string(body), "secret") {
+			t.Errorf("of %s it is told %s, error %v", c.mechanism.Type, body, err)
+		}
+	}
+}
+
 // The webhook's initial twin goes before the one that would migrate; without one the
 // device keeps its own.
 func TestWebhookTwinGoesBeforeMigration(t *testing.T) {

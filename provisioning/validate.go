@@ -166,21 +166,17 @@ func (s *Service) checkAdmission(enrollment *Enrollment) error {
 			return err
 		}
 	}
-	admission := enrollment.sample()
+	sample := *enrollment
+	if sample.Attestation.Type == byTPM { // its keys are made when the device comes
+		sample = sample.withHubKeys(make([]byte, 32), make([]byte, 32))
+	}
+	admission := sample.admission()
 	for _, hub := range s.candidates(*enrollment) {
 		if err := hub.Check(admission); err != nil {
 			return refusedPart(hub, admission, err)
 		}
 	}
 	return nil
-}
-
-// sample is an admission like the one that the device will have.
-func (e Enrollment) sample() Admission {
-	if e.Attestation.Type == byTPM { // its keys are made when the device comes
-		e = e.withHubKeys(make([]byte, 32), make([]byte, 32))
-	}
-	return e.admission()
 }
 
 // complete drops the parts that are null. The others must be objects.

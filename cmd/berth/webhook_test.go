@@ -239,7 +239,14 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 				t.Errorf("the attempt holds the webhook's key: %s, error %v", text, err)
 			}
 
-			w.group(t, strings.TrimPrefix(options.RegistrationID, "device-"), w.healthy.URL+"/allocate?code="+secret, "*")
+			group := strings.TrimPrefix(options.RegistrationID, "device-")
+			if !strings.HasPrefix(group, "hangs") { // a dry run says the same, as slowly
+				_, err := w.process.provisioning.PreviewAllocation(within(t, time.Minute), provisioning.PreviewRequest{RegistrationID: options.RegistrationID, GroupID: group})
+				if !errors.As(err, &problem) || problem.Code != c.code || !strings.Contains(problem.Message, c.saw) {
+					t.Errorf("a dry run is answered %v, want %d that says %q", err, c.code, c.saw)
+				}
+			}
+			w.group(t, group, w.healthy.URL+"/allocate?code="+secret, "*")
 			registration, err := device.Provision(within(t, time.Minute), options)
 			if err != nil || registration.RegistrationState.AssignedHub != "127.0.0.1" || registration.RegistrationState.Substatus != "initialAssignment" ||
 				string(registration.RegistrationState.Payload) != `{"hello":["device",1]}` || registration.RegistrationState.ErrorCode != 0 {
