@@ -45,7 +45,7 @@ type allocationAnswer struct {
 }
 
 // askWebhook asks the enrollment's webhook for a hub among those allowed. What the
-// webhook does wrong is a *failure.
+// webhook does wrong is a failure.
 func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedHub) (*linkedHub, allocationAnswer, error) {
 	body, err := s.allocationRequest(ctx, enrollment, intent, former, candidates)
 	if err != nil {
