@@ -45,12 +45,14 @@ type throttles struct {
 	registrations, operations *rate.Limiter // nil without a limit
 
 	perDevice, polls perKey
+	handshakes       perKey // that failed and are kept
 }
 
 func newThrottles(limits Limits) *throttles {
 	return &throttles{
 		registrations: per(limits.RegistrationsPerMinute, time.Minute), operations: per(limits.OperationsPerMinute, time.Minute),
 		perDevice: perKey{most: limits.DevicePerMinute, time: time.Minute}, polls: perKey{most: limits.PollsPer10Seconds, time: 10 * time.Second},
+		handshakes: perKey{most: handshakesKept, time: time.Minute},
 	}
 }
 

@@ -19,6 +19,8 @@ func tlsConfig(own *certificates) *tls.Config {
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.server.Load(), nil },
 		MinVersion:     tls.VersionTLS12,
 		ClientAuth:     tls.RequestClientCert,
+
+		GetConfigForClient: noteName,
 	}
 }
 
@@ -59,7 +61,7 @@ func listenTLS(address string, port int, config *tls.Config) (net.Listener, erro
 	if err != nil {
 		return nil, err
 	}
-	return tls.NewListener(listener, config), nil
+	return tls.NewListener(greeter{listener}, config), nil
 }
 
 func (l listeners) close() error {

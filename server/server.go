@@ -224,10 +224,14 @@ func (s *Server) serve() {
 	s.mqtt = &mqtt.Server{
 		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Logger: s.config.Logger}),
 		Logger:  s.config.Logger,
+
+		HandshakeFailed: s.handshakeFailed("mqtt"),
 	}
 	s.https, s.local = s.newHTTP(s.web()), s.newHTTP(s.operations())
 	s.run("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
-	s.run("HTTPS", func() error { return s.https.Serve(s.listeners.https) })
+	s.run("HTTPS", func() error {
+		return s.https.Serve(newHandshakes(s.listeners.https, s.config.Logger, s.handshakeFailed("https")))
+	})
 	s.run("portal", func() error { return s.local.Serve(s.listeners.portal) })
 }
 

@@ -82,7 +82,12 @@ func (c *cli) saveAttempt(ctx context.Context, service *backend.Provisioning, fo
 		return fmt.Errorf("save the attempt: %w", err)
 	}
 	return c.print(attempt, func(w io.Writer) {
-		fmt.Fprintf(w, "The attempt of %s at %s is in %s. Judge it again: berth explain %s\n", plain(attempt.RegistrationID), when(attempt.Time), file, file)
+		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", orDash(plain(attempt.RegistrationID)), when(attempt.Time), file)
+		if len(attempt.Case) == 0 {
+			fmt.Fprintln(w, "It can't be judged again: a TLS handshake, or a TPM, leaves nothing behind to judge.")
+			return
+		}
+		fmt.Fprintf(w, "Judge it again: berth explain %s\n", file)
 	})
 }
 

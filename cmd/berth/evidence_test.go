@@ -104,13 +104,9 @@ func (p pki) chain(files ...string) (chain tls.Certificate, text string) {
 	p.t.Helper()
 	var all strings.Builder
 	for _, file := range files {
-		content, err := os.ReadFile(p.path(file + ".pem"))
-		if err != nil {
-			p.t.Fatal(err)
-		}
-		all.Write(content)
-		block, _ := pem.Decode(content)
-		chain.Certificate = append(chain.Certificate, block.Bytes)
+		der := p.der(file)
+		pem.Encode(&all, &pem.Block{Type: "CERTIFICATE", Bytes: der})
+		chain.Certificate = append(chain.Certificate, der)
 	}
 	content, err := os.ReadFile(p.path(files[0] + ".key"))
 	if err != nil {
@@ -120,6 +116,17 @@ func (p pki) chain(files ...string) (chain tls.Certificate, text string) {
 		p.t.Fatal(err)
 	}
 	return chain, all.String()
+}
+
+// der is a certificate's bytes.
+func (p pki) der(file string) []byte {
+	p.t.Helper()
+	content, err := os.ReadFile(p.path(file + ".pem"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	block, _ := pem.Decode(content)
+	return block.Bytes
 }
 
 // TestBadCertificates tries chains of every sort, made by openssl, over the wire:

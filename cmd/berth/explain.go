@@ -51,7 +51,8 @@ holds certificates and settings, and no secret.`,
 			}
 			var saved provisioning.Case
 			if len(result.Attempt.Case) == 0 {
-				return advise(fmt.Errorf("%s does not hold what the judgement depended on", args[0]), "Save the attempt with: berth attempts ID --save FILE.")
+				return advise(fmt.Errorf("%s does not hold what the judgement depended on", args[0]),
+					"Save the attempt with: berth attempts ID --save FILE. One of a TLS handshake that failed, or of a TPM, can't be judged again.")
 			}
 			if err := json.Unmarshal(result.Attempt.Case, &saved); err != nil {
 				return fmt.Errorf("%s is no saved attempt: %w", args[0], err)

@@ -19,6 +19,10 @@ type Server struct {
 	Backend Backend
 	Logger  *slog.Logger // gets failed handshakes; slog.Default() when nil
 
+	// HandshakeFailed is told of each failed TLS handshake, before the connection is
+	// closed; nil tells nobody. It may be called from many goroutines at once.
+	HandshakeFailed func(conn *tls.Conn, err error)
+
 	HandshakeTimeout time.Duration // for TLS; 10 s
 	ConnectTimeout   time.Duration // from then until CONNECT is answered; 10 s
 	PacketTimeout    time.Duration // from a packet's first byte to its last; 30 s
@@ -169,6 +173,9 @@ func (s *Server) greet(conn net.Conn) {
 			s.stats.handshakeFailures.Add(1)
 			s.admit()
 			s.Logger.Debug("TLS handshake", "remote", peer.RemoteAddr, "error", err)
+			if s.HandshakeFailed != nil {
+				s.HandshakeFailed(secure, err)
+			}
 			conn.Close()
 			return
 		}

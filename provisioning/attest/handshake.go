@@ -1,0 +1,62 @@
+package attest
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+)
+
+// HandshakeFailed adds to a trace why the TLS handshake with a device failed, as
+// package crypto/tls says it. It reports false, and adds nothing, where that says
+// nothing of the device: what came was no TLS, or nothing in time.
+func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, err error) bool {
+	said := strings.TrimPrefix(err.Error(), "tls: ")
+	var refused *net.OpError
+	switch {
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return false
+	case errors.As(err, &refused) && refused.Op == "remote error":
+		alert := strings.TrimPrefix(refused.Err.Error(), "tls: ")
+		switch alert {
+		case "unknown certificate authority", "bad certificate", "unknown certificate", "expired certificate", "unsupported certificate", "revoked certificate":
+			trace.Fail("TLS handshake", "the device refuses the server's certificate: "+alert, "a device that trusts the server's authority",
+				"Let the device trust the authority that berth info --trust names, and connect by a host name that is in the server's certificate. Its clock must be right too")
+		default:
+			trace.Fail("TLS handshake", "the device ends it: "+alert, "a device that goes on with it",
+				"Look at the TLS settings of the device's program: it does not take what the server offers")
+		}
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &refused) && strings.HasSuffix(refused.Error(), "bad record MAC"):
+		// With TLS 1.3 OpenSSL tells its reason without encryption, and others don't tell.
+		trace.Fail("TLS handshake", "the device goes away when it has the server's certificate", "a device that trusts the server's authority",
+			"Let the device trust the authority that berth info --trust names, and connect by a host name that is in the server's certificate. Its clock must be right too")
+	case strings.HasPrefix(said, "invalid signature by the client certificate"), strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
+		trace.Fail("TLS handshake", "a signature that the key of "+subjectOf(certificates)+" did not make", "a signature with the private key of the certificate",
+			"Give the device the private key that belongs to its certificate: openssl x509 -in CERTIFICATE -noout -pubkey and openssl pkey -in KEY -pubout must print the same")
+	case strings.HasPrefix(said, "failed to parse client certificate"):
+		trace.Fail("TLS handshake", "a client certificate that can't be read: "+strings.TrimPrefix(said, "failed to parse client certificate: "), "a certificate of X.509 in DER",
+			"Make the certificate anew. berth cert check CHAIN says what is wrong with one")
+	case strings.HasPrefix(said, "client sent certificate containing RSA key larger"), strings.HasPrefix(said, "client certificate contains an unsupported public key"):
+		trace.Fail("TLS handshake", said, "an RSA key of at most 8192 bits, or an EC key on P-256, P-384 or P-521",
+			"Make the device a certificate with another kind of key")
+	case strings.HasPrefix(said, "client offered only unsupported versions"):
+		trace.Fail("TLS handshake", "a version of TLS before 1.2", "TLS 1.2 or 1.3",
+			"Update the device's TLS library, or switch TLS 1.2 on in its settings")
+	case strings.HasPrefix(said, "no cipher suite supported by both"), strings.HasPrefix(said, "no key exchanges supported by both"):
+		trace.Fail("TLS handshake", "no cipher or key exchange that the server has", "TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken",
+			"Look at the TLS settings of the device's program: it does not take what the server offers")
+	default:
+		return false
+	}
+	return true
+}
+
+func subjectOf(certificates []*x509.Certificate) string {
+	if len(certificates) == 0 {
+		return "the certificate"
+	}
+	return certificates[0].Subject.String()
+}
