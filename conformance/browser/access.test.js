@@ -20,8 +20,11 @@ test.before(async () => {
   await assert.rejects(given.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", given.data], { ...environment, DPS_X509_REGISTRATION_ID: "access-stranger" }));
   const [refused] = given.json("attempts", "access-stranger");
   for (let i = 0; i < 60; i++) given.berth("device", "create", `access-row-${i}`);
+  const ca = path.join(folder, "ca.pem");
+  await given.run("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", path.join(folder, "ca.key"), "-out", ca, "-subj", "/CN=access", "-addext", "keyUsage=critical,keyCertSign"]);
+  given.berth("authority", "create", "access-ca", "--file", ca);
   fresh = await startServer();
-  addresses = pages(device, refused.sequence, "localhost/provisioningserviceowner");
+  addresses = pages(device, refused.sequence, "localhost/provisioningserviceowner", undefined, "access-ca");
 });
 
 // empty are the pages of a server on which nothing has happened yet.
@@ -29,6 +32,7 @@ const empty = ["", "quickstart", "enrollments", "registrations", "attempts", "hu
 
 test.after(() => {
   given.berth("enrollment", "delete", device);
+  given.berth("authority", "delete", "access-ca");
   for (const { deviceId } of given.json("device", "list", "--prefix", "access-", "--max", "100")) given.berth("device", "delete", deviceId);
   given.berth("registration", "delete", device);
 });

@@ -167,11 +167,12 @@ async function leave(window, button) {
 
 // pages are all pages of a server that has this device, with a name for each.
 // What a page needs to be in another state stands in its address. group is one with
-// symmetric keys, if there is one.
-function pages(device, attempt, policy, group) {
+// symmetric keys and authority a certificate authority, if there are any.
+function pages(device, attempt, policy, group, authority) {
   const id = encodeURIComponent(device);
   const ofGroup = group ? { group: `group/${group}`, "group-keys": `group/${group}?show=keys`, "group-device-key": `group/${group}?registrationId=${id}` } : {};
   return {
+    ...(authority ? { certificate: `certificate/${authority}` } : {}),
     overview: "", "overview-secrets": `?show=${policy}`, quickstart: "quickstart?os=linux", "quickstart-windows": "quickstart?os=windows&id=not-yet",
     enrollments: "enrollments", "enrollments-none": "enrollments?prefix=zzz", "enrollment-new": "enrollments/new", enrollment: `enrollment/${id}`,
     "enrollments-exchange": "enrollments/exchange", "groups-exchange": "groups/exchange",
