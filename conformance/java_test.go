@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestJava is what Azure's Java SDKs do, with JUnit.
+// TestJava is what Azure's Java SDKs do of provisioning, with JUnit.
 func TestJava(t *testing.T) {
 	certificates := t.TempDir()
 	now := time.Now()

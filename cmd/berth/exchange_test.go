@@ -74,7 +74,7 @@ func TestExchange(t *testing.T) {
 	from.must("enrollment", "create", "keyed", "--symmetric", "--edge-enabled", "--reprovision-policy", "never", "--credential-policy", "default", "--parent", "gateway")
 	from.must("enrollment", "create", "disabled", "--symmetric", "--provisioning-status", "disabled", "--allocation-policy", "geoLatency", "--webhook", "")
 	var bulk strings.Builder
-	many := 100_000
+	many := 20_000
 	if testing.Short() {
 		many = 5_000
 	}

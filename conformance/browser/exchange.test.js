@@ -33,10 +33,11 @@ for (const language of ["en", "fr"]) {
 
     await window.open("enrollments");
     await page.getByRole("link", { name: words.exchange, exact: true }).click();
-    const rows = Array.from({ length: 100_000 }, (_, i) => `row-${String(i).padStart(6, "0")},${(i + 1).toString(16).padStart(64, "0")}\r\n`);
+    const many = language === "en" ? 100_000 : 10_000;
+    const rows = Array.from({ length: many }, (_, i) => `row-${String(i).padStart(6, "0")},${(i + 1).toString(16).padStart(64, "0")}\r\n`);
     await upload(write("many.csv", `\ufeffregistrationId;primaryThumbprint\r\n${rows.join("").replaceAll(",", ";")}`), "create");
     await page.locator("progress").waitFor();
-    assert.deepEqual(await counts(), [100_000, 0]);
+    assert.deepEqual(await counts(), [many, 0]);
 
     // What is wrong is shown with its line, as the language has it.
     await window.open("enrollments/exchange");
@@ -57,10 +58,10 @@ for (const language of ["en", "fr"]) {
     const exported = path.join(folder, "exported.json");
     await download.saveAs(exported);
     const all = JSON.parse(fs.readFileSync(exported, "utf8"));
-    assert.equal(all.length, 100_001);
+    assert.equal(all.length, many + 1);
     assert.equal(all.find((e) => e.registrationId === "keyed").attestation.symmetricKey.primaryKey, "c2VjcmV0c2VjcmV0c2VjcmV0");
     await upload(exported, "upsert");
-    assert.deepEqual(await counts(), [100_001, 0]);
+    assert.deepEqual(await counts(), [many + 1, 0]);
 
     // Groups go the same way.
     await window.open("groups");

@@ -1,10 +1,6 @@
 import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 
-import com.microsoft.azure.sdk.iot.device.DeviceClient;
-import com.microsoft.azure.sdk.iot.device.IotHubClientProtocol;
-import com.microsoft.azure.sdk.iot.device.Message;
-import com.microsoft.azure.sdk.iot.device.twin.Twin;
 import com.microsoft.azure.sdk.iot.provisioning.device.AdditionalData;
 import com.microsoft.azure.sdk.iot.provisioning.device.ProvisioningDeviceClient;
 import com.microsoft.azure.sdk.iot.provisioning.device.ProvisioningDeviceClientRegistrationResult;
@@ -22,10 +18,9 @@ import com.microsoft.azure.sdk.iot.provisioning.service.configs.TwinCollection;
 import com.microsoft.azure.sdk.iot.provisioning.service.configs.TwinState;
 import com.microsoft.azure.sdk.iot.provisioning.service.configs.X509Attestation;
 import java.nio.charset.StandardCharsets;
-import org.junit.jupiter.params.ParameterizedTest;
-import org.junit.jupiter.params.provider.EnumSource;
+import org.junit.jupiter.api.Test;
 
-/** Devices of the Java SDK come in over each transport, and then send to the hub they were given. */
+/** Devices of the Java SDK register over HTTPS. */
 class ProvisioningTest {
     private static final int PATIENCE = 30_000; // milliseconds
 
@@ -44,8 +39,8 @@ class ProvisioningTest {
 
     private static byte[] bytes(String text) { return text.getBytes(StandardCharsets.UTF_8); }
 
-    private static ProvisioningDeviceClientRegistrationResult register(ProvisioningDeviceClientTransportProtocol protocol, SecurityProvider device) throws Exception {
-        ProvisioningDeviceClient client = ProvisioningDeviceClient.create(Berth.HOST, Berth.ID_SCOPE, protocol, device);
+    private static ProvisioningDeviceClientRegistrationResult register(SecurityProvider device) throws Exception {
+        ProvisioningDeviceClient client = ProvisioningDeviceClient.create(Berth.HOST, Berth.ID_SCOPE, ProvisioningDeviceClientTransportProtocol.HTTPS, device);
         try {
             AdditionalData data = new AdditionalData();
             data.setProvisioningPayload("{\"model\":\"java\"}");
@@ -61,52 +56,25 @@ class ProvisioningTest {
         assertEquals(result.getIothubUri(), Berth.SERVICE.getDeviceRegistrationState(id).getAssignedHub());
     }
 
-    /** Uses the hub as a device does, over the transport that it registered by, or MQTT. */
-    private static void use(ProvisioningDeviceClientTransportProtocol protocol, DeviceClient client) throws Exception {
-        client.open(false);
-        try {
-            client.sendEvent(new Message("hello"), PATIENCE);
-            client.subscribeToDesiredProperties((update, context) -> {}, null);
-            Twin twin = client.getTwin();
-            assertEquals(5, ((Number) twin.getDesiredProperties().get("interval")).intValue());
-            twin.getReportedProperties().put("transport", protocol.name());
-            client.updateReportedProperties(twin.getReportedProperties());
-            assertEquals(protocol.name(), client.getTwin().getReportedProperties().get("transport"));
-        } finally {
-            client.close();
-        }
-    }
-
-    private static IotHubClientProtocol likewise(ProvisioningDeviceClientTransportProtocol protocol) {
-        return protocol == ProvisioningDeviceClientTransportProtocol.MQTT_WS ? IotHubClientProtocol.MQTT_WS : IotHubClientProtocol.MQTT;
-    }
-
-    private static String id(String what, ProvisioningDeviceClientTransportProtocol protocol) {
-        return "java-" + what + "-" + protocol.name().toLowerCase().replace('_', '-');
-    }
-
-    @ParameterizedTest
-    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
-    void key(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
-        String id = id("key", protocol);
+    @Test
+    void key() throws Exception {
+        String id = "java-key";
         SymmetricKeyAttestation keys = enroll(id, new SymmetricKeyAttestation("", ""));
-        ProvisioningDeviceClientRegistrationResult result = register(protocol, new SecurityProviderSymmetricKey(bytes(keys.getPrimaryKey()), id));
+        ProvisioningDeviceClientRegistrationResult result = register(new SecurityProviderSymmetricKey(bytes(keys.getPrimaryKey()), id));
         assertAssigned(id, result);
-        use(protocol, new DeviceClient("HostName=" + result.getIothubUri() + ";DeviceId=" + id + ";SharedAccessKey=" + keys.getPrimaryKey(), likewise(protocol)));
 
-        assertThrows(ProvisioningDeviceClientException.class, () -> register(protocol, new SecurityProviderSymmetricKey(bytes("c2VjcmV0c2VjcmV0c2VjcmV0"), id)));
+        assertThrows(ProvisioningDeviceClientException.class, () -> register(new SecurityProviderSymmetricKey(bytes("c2VjcmV0c2VjcmV0c2VjcmV0"), id)));
         Berth.SERVICE.deleteDeviceRegistrationState(id);
         Berth.SERVICE.deleteIndividualEnrollment(id);
     }
 
-    @ParameterizedTest
-    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
-    void derivedKey(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
-        String id = id("member", protocol), group = id + "-group";
+    @Test
+    void derivedKey() throws Exception {
+        String id = "java-member", group = "java-member-group";
         SymmetricKeyAttestation keys = (SymmetricKeyAttestation) Berth.SERVICE.createOrUpdateEnrollmentGroup(
             new EnrollmentGroup(group, new SymmetricKeyAttestation("", ""))).getAttestation();
         byte[] own = SecurityProviderSymmetricKey.ComputeDerivedSymmetricKey(bytes(keys.getSecondaryKey()), id);
-        assertAssigned(id, register(protocol, new SecurityProviderSymmetricKey(own, id)));
+        assertAssigned(id, register(new SecurityProviderSymmetricKey(own, id)));
         var states = Berth.SERVICE.createEnrollmentGroupRegistrationStateQuery(
             new QuerySpecificationBuilder("*", QuerySpecificationBuilder.FromType.DEVICE_REGISTRATIONS).createSqlQuery(), group);
         assertEquals(1, states.next().getItems().length);
@@ -114,28 +82,24 @@ class ProvisioningTest {
         Berth.SERVICE.deleteEnrollmentGroup(group);
     }
 
-    @ParameterizedTest
-    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
-    void certificate(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
+    @Test
+    void certificate() throws Exception {
         Berth.Certificate device = new Berth.Certificate("java-certificate");
         enroll("java-certificate", X509Attestation.createFromClientCertificates(Berth.pem("java-certificate.pem")));
-        ProvisioningDeviceClientRegistrationResult result = register(protocol, device);
+        ProvisioningDeviceClientRegistrationResult result = register(device);
         assertAssigned("java-certificate", result);
-        use(protocol, new DeviceClient(result.getIothubUri(), "java-certificate", device, likewise(protocol)));
         Berth.SERVICE.deleteDeviceRegistrationState("java-certificate");
         Berth.SERVICE.deleteIndividualEnrollment("java-certificate");
     }
 
-    @ParameterizedTest
-    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
-    void signedCertificate(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
+    @Test
+    void signedCertificate() throws Exception {
         Berth.Certificate device = new Berth.Certificate("java-signed");
         EnrollmentGroup wanted = new EnrollmentGroup("java-signed-group", X509Attestation.createFromRootCertificates(Berth.pem("java-authority.pem")));
         wanted.setInitialTwin(twin());
         Berth.SERVICE.createOrUpdateEnrollmentGroup(wanted);
-        ProvisioningDeviceClientRegistrationResult result = register(protocol, device);
+        ProvisioningDeviceClientRegistrationResult result = register(device);
         assertAssigned("java-signed", result);
-        use(protocol, new DeviceClient(result.getIothubUri(), "java-signed", device, likewise(protocol)));
         Berth.SERVICE.deleteDeviceRegistrationState("java-signed");
         Berth.SERVICE.deleteEnrollmentGroup("java-signed-group");
     }
