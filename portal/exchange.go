@@ -143,40 +143,26 @@ func send[T any](c *call, writer exchange.Writer[T], list func(ctx context.Conte
 }
 
 func importEnrollments(c *call, file *upload) error {
-	service := c.config.Provisioning
 	return startImport(c, file, "enrollments", importOf[provisioning.Enrollment]{
 		read: func(reader io.Reader, each func(exchange.Row[provisioning.Enrollment]) error) error {
 			return exchange.ReadEnrollments(reader, file.format, each)
 		},
-		id:    func(e provisioning.Enrollment) string { return e.RegistrationID },
-		check: provisioning.Enrollment.Check,
-		create: func(ctx context.Context, e provisioning.Enrollment) error {
-			_, err := service.CreateEnrollment(ctx, e)
-			return err
-		},
-		put: func(ctx context.Context, e provisioning.Enrollment, ifMatch string) error {
-			_, err := service.PutEnrollment(ctx, e, ifMatch)
-			return err
-		},
+		id:     func(e provisioning.Enrollment) string { return e.RegistrationID },
+		check:  provisioning.Enrollment.Check,
+		create: c.config.Provisioning.CreateEnrollment,
+		put:    c.config.Provisioning.PutEnrollment,
 	})
 }
 
 func importGroups(c *call, file *upload) error {
-	service := c.config.Provisioning
 	if file.format == exchange.CSV {
 		return fault.New(fault.ArgumentInvalid, "Groups are imported as JSON only")
 	}
 	return startImport(c, file, "groups", importOf[provisioning.EnrollmentGroup]{
-		read:  exchange.ReadGroups,
-		id:    func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
-		check: provisioning.EnrollmentGroup.Check,
-		create: func(ctx context.Context, g provisioning.EnrollmentGroup) error {
-			_, err := service.CreateGroup(ctx, g)
-			return err
-		},
-		put: func(ctx context.Context, g provisioning.EnrollmentGroup, ifMatch string) error {
-			_, err := service.PutGroup(ctx, g, ifMatch)
-			return err
-		},
+		read:   exchange.ReadGroups,
+		id:     func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
+		check:  provisioning.EnrollmentGroup.Check,
+		create: c.config.Provisioning.CreateGroup,
+		put:    c.config.Provisioning.PutGroup,
 	})
 }

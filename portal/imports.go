@@ -97,8 +97,8 @@ type importOf[T any] struct {
 	read   func(reader io.Reader, each func(exchange.Row[T]) error) error
 	id     func(T) string
 	check  func(T) error
-	create func(context.Context, T) error
-	put    func(ctx context.Context, item T, ifMatch string) error
+	create func(context.Context, T) (T, error)
+	put    func(ctx context.Context, item T, ifMatch string) (T, error)
 }
 
 // startImport begins an import and goes to its page. It then owns the file.
@@ -126,21 +126,21 @@ func startImport[T any](c *call, file *upload, kind string, of importOf[T]) erro
 }
 
 func runImport[T any](ctx context.Context, job *importJob, file *upload, of importOf[T]) error {
-	apply := func(item T) error { return of.create(ctx, item) }
+	apply := func(item T) (T, error) { return of.create(ctx, item) }
 	switch {
 	case file.dryRun:
-		apply = of.check
+		apply = func(item T) (T, error) { return item, of.check(item) }
 	case file.mode == exchange.Update:
-		apply = func(item T) error { return of.put(ctx, item, "*") }
+		apply = func(item T) (T, error) { return of.put(ctx, item, "*") }
 	case file.mode == exchange.Upsert:
-		apply = func(item T) error { return of.put(ctx, item, "") }
+		apply = func(item T) (T, error) { return of.put(ctx, item, "") }
 	}
 	importing := exchange.Import[T]{Size: importSize, AtOnce: importWriters,
 		Send: func(ctx context.Context, rows []exchange.Row[T]) (map[int]error, error) {
 			failed := make(map[int]error)
 			for i, row := range rows {
 				var problem *fault.Error
-				if err := apply(row.Item); errors.As(err, &problem) && problem.Code.Status() < 500 {
+				if _, err := apply(row.Item); errors.As(err, &problem) && problem.Code.Status() < 500 {
 					failed[i] = problem
 				} else if err != nil {
 					return nil, err

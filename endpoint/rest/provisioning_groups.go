@@ -24,13 +24,7 @@ func putGroup(c *call) (any, error) {
 	if !strings.EqualFold(group.EnrollmentGroupID, id) {
 		return nil, fault.New(fault.ArgumentInvalid, "The body names the enrollment group %.128q, the address %.128q", group.EnrollmentGroupID, id)
 	}
-	var written provisioning.EnrollmentGroup
-	var err error
-	if ifMatch := c.Header.Get("If-Match"); ifMatch == "" {
-		written, err = c.Provisioning.CreateGroup(c.Context(), group)
-	} else {
-		written, err = c.Provisioning.PutGroup(c.Context(), group, ifMatch)
-	}
+	written, err := createOrReplace(c, group, c.Provisioning.CreateGroup, c.Provisioning.PutGroup)
 	return c.tagged(written, written.ETag, err)
 }
 

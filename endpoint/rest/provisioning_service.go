@@ -2,6 +2,7 @@ package rest
 
 import (
 	"cmp"
+	"context"
 	"encoding/base64"
 	"errors"
 	"regexp"
@@ -53,15 +54,17 @@ func putEnrollment(c *call) (any, error) {
 	if !strings.EqualFold(enrollment.RegistrationID, id) {
 		return nil, fault.New(fault.InvalidRegistrationID, "The body names the registration id %.128q, the address %.128q", enrollment.RegistrationID, id)
 	}
-	var written provisioning.Enrollment
-	var err error
-	if ifMatch := c.Header.Get("If-Match"); ifMatch == "" {
-		// As in Azure: who changes what is there says so.
-		written, err = c.Provisioning.CreateEnrollment(c.Context(), enrollment)
-	} else {
-		written, err = c.Provisioning.PutEnrollment(c.Context(), enrollment, ifMatch)
-	}
+	written, err := createOrReplace(c, enrollment, c.Provisioning.CreateEnrollment, c.Provisioning.PutEnrollment)
 	return c.tagged(written, written.ETag, err)
+}
+
+// createOrReplace creates an item, or replaces it when the request says by If-Match
+// that it is to be there: as in Azure, who changes what is there says so.
+func createOrReplace[T any](c *call, item T, create func(context.Context, T) (T, error), put func(ctx context.Context, item T, ifMatch string) (T, error)) (T, error) {
+	if ifMatch := c.Header.Get("If-Match"); ifMatch != "" {
+		return put(c.Context(), item, ifMatch)
+	}
+	return create(c.Context(), item)
 }
 
 func deleteEnrollment(c *call) (any, error) {
@@ -213,16 +216,12 @@ func bulkEnrollments(c *call) (any, error) {
 	if err := c.decode(&bulk); err != nil {
 		return nil, err
 	}
-	ctx, service := c.Context(), c.Provisioning
 	return bulkOf(c, bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[provisioning.Enrollment]{
 		identity: func(e provisioning.Enrollment) (id, etag string) { return e.RegistrationID, e.ETag },
-		create:   func(e provisioning.Enrollment) error { _, err := service.CreateEnrollment(ctx, e); return err },
-		put: func(e provisioning.Enrollment, ifMatch string) error {
-			_, err := service.PutEnrollment(ctx, e, ifMatch)
-			return err
-		},
-		delete:  func(id string) error { return service.DeleteEnrollment(ctx, id, "") },
-		refused: func(id string) bulkError { return bulkError{RegistrationID: id} },
+		create:   c.Provisioning.CreateEnrollment,
+		put:      c.Provisioning.PutEnrollment,
+		delete:   c.Provisioning.DeleteEnrollment,
+		refused:  func(id string) bulkError { return bulkError{RegistrationID: id} },
 	})
 }
 
@@ -232,25 +231,21 @@ func bulkGroups(c *call) (any, error) {
 	if err := c.decode(&bulk); err != nil {
 		return nil, err
 	}
-	ctx, service := c.Context(), c.Provisioning
 	return bulkOf(c, bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[provisioning.EnrollmentGroup]{
 		identity: func(g provisioning.EnrollmentGroup) (id, etag string) { return g.EnrollmentGroupID, g.ETag },
-		create:   func(g provisioning.EnrollmentGroup) error { _, err := service.CreateGroup(ctx, g); return err },
-		put: func(g provisioning.EnrollmentGroup, ifMatch string) error {
-			_, err := service.PutGroup(ctx, g, ifMatch)
-			return err
-		},
-		delete:  func(id string) error { return service.DeleteGroup(ctx, id, "") },
-		refused: func(id string) bulkError { return bulkError{EnrollmentGroupID: id} },
+		create:   c.Provisioning.CreateGroup,
+		put:      c.Provisioning.PutGroup,
+		delete:   c.Provisioning.DeleteGroup,
+		refused:  func(id string) bulkError { return bulkError{EnrollmentGroupID: id} },
 	})
 }
 
 // bulkOperations are what can be done to many things of a kind at once.
 type bulkOperations[T any] struct {
 	identity func(T) (id, etag string)
-	create   func(T) error
-	put      func(item T, ifMatch string) error
-	delete   func(id string) error
+	create   func(context.Context, T) (T, error)
+	put      func(ctx context.Context, item T, ifMatch string) (T, error)
+	delete   func(ctx context.Context, id, ifMatch string) error
 	refused  func(id string) bulkError // which is yet to say why
 }
 
@@ -259,21 +254,29 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 	if n := len(items); n == 0 || n > most {
 		return nil, fault.New(fault.TooManyEnrollments, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
 	}
+	ctx := c.Context()
+	put := func(item T, ifMatch string) error {
+		_, err := operations.put(ctx, item, ifMatch)
+		return err
+	}
 	var apply func(item T, id, etag string) error
 	switch strings.ToLower(mode) {
 	case "create":
-		apply = func(item T, _, _ string) error { return operations.create(item) }
+		apply = func(item T, _, _ string) error {
+			_, err := operations.create(ctx, item)
+			return err
+		}
 	case "update":
-		apply = func(item T, _, _ string) error { return operations.put(item, "*") }
+		apply = func(item T, _, _ string) error { return put(item, "*") }
 	case "updateifmatchetag":
 		apply = func(item T, _, etag string) error {
 			if etag == "" {
 				return errNoETag(mode)
 			}
-			return operations.put(item, etag)
+			return put(item, etag)
 		}
 	case "delete":
-		apply = func(_ T, id, _ string) error { return operations.delete(id) }
+		apply = func(_ T, id, _ string) error { return operations.delete(ctx, id, "") }
 	default:
 		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
 	}
