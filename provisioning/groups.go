@@ -23,7 +23,8 @@ func (s *Service) Group(ctx context.Context, id string) (EnrollmentGroup, error)
 }
 
 // GroupAttestationMechanism returns how the devices of a group prove themselves, with
-// its keys, or the certificates that sign them in base64 of DER. It returns fault 404204 when there is no such group.
+// its keys, or the certificates that sign them in base64 of DER. It returns fault
+// 404204 when there is no such group.
 func (s *Service) GroupAttestationMechanism(ctx context.Context, id string) (AttestationMechanism, error) {
 	group, err := s.group(ctx, id)
 	if x := group.Attestation.X509; x != nil && x.SigningCertificates != nil {

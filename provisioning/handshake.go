@@ -33,9 +33,5 @@ func (s *Service) HandshakeFailed(ctx context.Context, serverName string, eviden
 		attempt.RegistrationID, attempt.Enrolled = printable(name), s.enrolledAs(ctx, name)
 		s.failed(ctx, evidence.RemoteAddr)
 	}
-	check, _ := trace.Failed()
-	s.attempts.record(attempt)
-	s.tally.count(attest.Refused)
-	s.config.Logger.WarnContext(ctx, "registration", "registrationId", attempt.RegistrationID, "outcome", attest.Refused,
-		"check", check.Name, "saw", check.Saw, "protocol", evidence.Protocol, "remote", evidence.RemoteAddr, "error", failure)
+	s.keepRefusal(ctx, attempt, failure)
 }

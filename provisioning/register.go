@@ -652,12 +652,17 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, trace a
 	if c, err := s.caseOf(ctx, evidence); err == nil {
 		attempt.Case = c.encoded()
 	}
-	check, _ := trace.Failed()
+	s.keepRefusal(ctx, attempt, err)
+	return problem
+}
+
+// keepRefusal keeps, counts and logs an attempt that was refused.
+func (s *Service) keepRefusal(ctx context.Context, attempt attest.Attempt, err error) {
+	check, _ := attempt.Checks.Failed()
 	s.attempts.record(attempt)
 	s.tally.count(attest.Refused)
 	s.config.Logger.WarnContext(ctx, "registration", "registrationId", attempt.RegistrationID, "outcome", attest.Refused,
-		"check", check.Name, "saw", check.Saw, "trackingId", problem.TrackingID, "protocol", evidence.Protocol, "remote", evidence.RemoteAddr, "error", err)
-	return problem
+		"check", check.Name, "saw", check.Saw, "trackingId", attempt.TrackingID, "protocol", attempt.Protocol, "remote", attempt.RemoteAddress, "error", err)
 }
 
 // printable bounds what a stranger makes the service keep: at most 128 bytes,

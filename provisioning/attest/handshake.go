@@ -23,16 +23,13 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, err error) 
 		alert := strings.TrimPrefix(refused.Err.Error(), "tls: ")
 		switch alert {
 		case "unknown certificate authority", "bad certificate", "unknown certificate", "expired certificate", "unsupported certificate", "revoked certificate":
-			trace.Fail("TLS handshake", "the device refuses the server's certificate: "+alert, "a device that trusts the server's authority",
-				"Let the device trust the authority that berth info --trust names, and connect by a host name that is in the server's certificate. Its clock must be right too")
+			distrusted(trace, "the device refuses the server's certificate: "+alert)
 		default:
-			trace.Fail("TLS handshake", "the device ends it: "+alert, "a device that goes on with it",
-				"Look at the TLS settings of the device's program: it does not take what the server offers")
+			unagreed(trace, "the device ends it: "+alert, "a device that goes on with it")
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &refused) && strings.HasSuffix(refused.Error(), "bad record MAC"):
 		// With TLS 1.3 OpenSSL tells its reason without encryption, and others don't tell.
-		trace.Fail("TLS handshake", "the device goes away when it has the server's certificate", "a device that trusts the server's authority",
-			"Let the device trust the authority that berth info --trust names, and connect by a host name that is in the server's certificate. Its clock must be right too")
+		distrusted(trace, "the device goes away when it has the server's certificate")
 	case strings.HasPrefix(said, "invalid signature by the client certificate"), strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
 		trace.Fail("TLS handshake", "a signature that the key of "+subjectOf(certificates)+" did not make", "a signature with the private key of the certificate",
 			"Give the device the private key that belongs to its certificate: openssl x509 -in CERTIFICATE -noout -pubkey and openssl pkey -in KEY -pubout must print the same")
@@ -46,12 +43,22 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, err error) 
 		trace.Fail("TLS handshake", "a version of TLS before 1.2", "TLS 1.2 or 1.3",
 			"Update the device's TLS library, or switch TLS 1.2 on in its settings")
 	case strings.HasPrefix(said, "no cipher suite supported by both"), strings.HasPrefix(said, "no key exchanges supported by both"):
-		trace.Fail("TLS handshake", "no cipher or key exchange that the server has", "TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken",
-			"Look at the TLS settings of the device's program: it does not take what the server offers")
+		unagreed(trace, "no cipher or key exchange that the server has", "TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken")
 	default:
 		return false
 	}
 	return true
+}
+
+// distrusted is the check of a device that does not trust the server.
+func distrusted(trace *Trace, saw string) {
+	trace.Fail("TLS handshake", saw, "a device that trusts the server's authority",
+		"Let the device trust the authority that berth info --trust names, and connect by a host name that is in the server's certificate. Its clock must be right too")
+}
+
+// unagreed is the check of a device that does not speak TLS as the server does.
+func unagreed(trace *Trace, saw, expected string) {
+	trace.Fail("TLS handshake", saw, expected, "Look at the TLS settings of the device's program: it does not take what the server offers")
 }
 
 func subjectOf(certificates []*x509.Certificate) string {
