@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -63,47 +62,63 @@ type handshakes struct {
 	failed       func(*tls.Conn, error)
 
 	begin   sync.Once
-	ready   chan net.Conn
+	end     sync.Once
+	ready   chan accepted
 	pending chan struct{} // holds one for each handshake
-	over    chan struct{} // closed when the listener has ended
-	err     error         // why, once it is over
+	over    chan struct{} // closed by Close
+}
+
+// accepted is what Accept returns.
+type accepted struct {
+	conn net.Conn
+	err  error
 }
 
 func newHandshakes(listener net.Listener, logger *slog.Logger, failed func(*tls.Conn, error)) *handshakes {
 	return &handshakes{Listener: listener, logger: logger, failed: failed,
-		ready: make(chan net.Conn), pending: make(chan struct{}, maxHandshakes), over: make(chan struct{})}
+		ready: make(chan accepted), pending: make(chan struct{}, maxHandshakes), over: make(chan struct{})}
 }
 
 // Accept implements net.Listener.
 func (h *handshakes) Accept() (net.Conn, error) {
 	h.begin.Do(func() { go h.accept() })
 	select {
-	case conn := <-h.ready:
-		return conn, nil
+	case next := <-h.ready:
+		return next.conn, next.err
 	case <-h.over:
-		return nil, h.err
+		return nil, net.ErrClosed
+	}
+}
+
+// Close implements net.Listener.
+func (h *handshakes) Close() error {
+	h.end.Do(func() { close(h.over) })
+	return h.Listener.Close()
+}
+
+// hand gives somebody who accepts a connection, or an error, after which it is for
+// them to go on or not. It reports false when nobody accepts any more.
+func (h *handshakes) hand(next accepted) bool {
+	select {
+	case h.ready <- next:
+		return true
+	case <-h.over:
+		return false
 	}
 }
 
 func (h *handshakes) accept() {
-	defer close(h.over)
-	for pause := time.Millisecond; ; {
+	for {
 		h.pending <- struct{}{}
 		conn, err := h.Listener.Accept()
-		switch {
-		case err == nil:
-			pause = time.Millisecond
+		if err == nil {
 			go h.greet(conn.(*tls.Conn))
 			continue
-		case errors.Is(err, net.ErrClosed):
-			h.err = err
+		}
+		<-h.pending
+		if !h.hand(accepted{err: err}) {
 			return
 		}
-		// Out of file descriptors, say: the next one may work.
-		<-h.pending
-		h.logger.Error("accept", "error", err)
-		time.Sleep(pause)
-		pause = min(2*pause, time.Second)
 	}
 }
 
@@ -117,9 +132,7 @@ func (h *handshakes) greet(conn *tls.Conn) {
 		conn.Close()
 		return
 	}
-	select {
-	case h.ready <- conn:
-	case <-h.over:
+	if !h.hand(accepted{conn: conn}) {
 		conn.Close()
 	}
 }
