@@ -115,9 +115,7 @@ func (c *call) credentialPolicyDeletion() deletion {
 		Explain: "Devices whose enrollments name it get no more certificates. Those that they have stay good.",
 		Done:    "%d credential policy was deleted|%d credential policies were deleted",
 		gone:    fault.NotFound,
-		delete: func(ctx context.Context, name string) error {
-			return c.config.Issuer.DeletePolicy(ctx, name)
-		},
+		delete:  c.config.Issuer.DeletePolicy,
 	}
 }
 

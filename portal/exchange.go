@@ -71,7 +71,7 @@ func exportEnrollments(c *call) error {
 	service, keys := c.config.Provisioning, c.asksFor("keys")
 	writer := exchange.NewWriter(c.download("enrollments", format), format)
 	return send(c, writer, service.Enrollments, func(ctx context.Context, e *provisioning.Enrollment) (err error) {
-		if keys {
+		if keys && e.Attestation.SymmetricKey != nil {
 			e.Attestation, err = service.AttestationMechanism(ctx, e.RegistrationID)
 		}
 		return err

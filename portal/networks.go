@@ -1,7 +1,6 @@
 package portal
 
 import (
-	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -31,8 +30,9 @@ func listNetworks(c *call) error {
 func (v *view) NetworkPath(prefix string) string { return "network/" + url.PathEscape(prefix) }
 
 // Latencies lists what is known of a network, a location each.
-func (v *view) Latencies(network provisioning.Network) []string {
-	var texts []string
+func (v *view) Latencies(network provisioning.Network) []string { return latenciesOf(network) }
+
+func latenciesOf(network provisioning.Network) (texts []string) {
 	for _, location := range slices.Sorted(maps.Keys(network.Latencies)) {
 		texts = append(texts, fmt.Sprintf("%s=%g", location, network.Latencies[location]))
 	}
@@ -66,21 +66,31 @@ func newNetwork(c *call) error {
 
 func showNetwork(c *call) error {
 	form := c.readNetwork()
-	i := slices.IndexFunc(c.config.Provisioning.Networks(), func(n provisioning.Network) bool { return n.Prefix == form.Prefix })
-	if i < 0 {
+	stored, ok := c.network(form.Prefix)
+	if !ok {
 		return fault.New(fault.NotFound, "There is no network %.64q", form.Prefix)
 	}
-	if stored := c.config.Provisioning.Networks()[i]; c.r.Method == http.MethodGet {
-		form.Latencies, form.ETag = strings.Join((&view{call: c}).Latencies(stored), "\n"), stored.ETag
+	if c.r.Method == http.MethodGet {
+		form.Latencies, form.ETag = strings.Join(latenciesOf(stored), "\n"), stored.ETag
 	}
 	return c.render(http.StatusOK, "network", form)
+}
+
+// network is what is configured of a network.
+func (c *call) network(prefix string) (provisioning.Network, bool) {
+	networks := c.config.Provisioning.Networks()
+	i := slices.IndexFunc(networks, func(n provisioning.Network) bool { return n.Prefix == prefix })
+	if i < 0 {
+		return provisioning.Network{}, false
+	}
+	return networks[i], true
 }
 
 func saveNetwork(c *call) error {
 	form := c.readNetwork()
 	latencies, err := readLatencies(form.Latencies)
 	if err == nil && form.New {
-		if slices.ContainsFunc(c.config.Provisioning.Networks(), func(n provisioning.Network) bool { return n.Prefix == form.Prefix }) {
+		if _, ok := c.network(form.Prefix); ok {
 			err = fault.New(fault.Conflict, "There is a network %.64q already. Change it, or delete it first", form.Prefix)
 		}
 	}
@@ -119,9 +129,7 @@ func (c *call) networkDeletion() deletion {
 		Explain: "Of devices that come from there nothing is known then, but by a wider network or what was measured.",
 		Done:    "%d network was deleted|%d networks were deleted",
 		gone:    fault.NotFound,
-		delete: func(ctx context.Context, id string) error {
-			return c.config.Provisioning.DeleteNetwork(ctx, id)
-		},
+		delete:  c.config.Provisioning.DeleteNetwork,
 	}
 }
 
