@@ -22,6 +22,10 @@ const (
 	defaultCache    = 32 << 20
 	defaultMemTable = 16 << 20
 	maxOpenFiles    = 512
+
+	// memTables are those of a busy database: one that is written, one that is
+	// flushed, and one that waits to be used again.
+	memTables = 3
 )
 
 // Options tune the engine. The zero value suits a small server.
@@ -67,7 +71,9 @@ func Open(dir string, options Options) (*Documents, error) {
 		return nil, fmt.Errorf("make the folder of the documents: %w", err)
 	}
 	settings := &pebble.Options{
-		CacheSize:          options.Cache,
+		// Pebble takes the memory of its tables from the cache: without more, a
+		// load of writes leaves no cache at all.
+		CacheSize:          options.Cache + memTables*int64(options.MemTable),
 		MemTableSize:       uint64(options.MemTable),
 		MaxOpenFiles:       maxOpenFiles,
 		FormatMajorVersion: pebble.FormatValueSeparation,
