@@ -16,44 +16,46 @@ import (
 var others = []int{1000, 1_000_000}
 
 // measureScale measures what a first registration costs among few enrollments and
-// among many.
-func measureScale(ctx context.Context, s settings, r *report) error {
+// among many. Servers with each number take turns in every round: what else the
+// machine does meanwhile is then the same for both.
+func measureScale(ctx context.Context, s settings, r *report) (err error) {
 	authority, err := newAuthority()
 	if err != nil {
 		return err
 	}
+	var among []*berth
+	defer func() {
+		for _, b := range among {
+			err = errors.Join(err, b.stop())
+		}
+	}()
 	for _, n := range others {
-		if err := measureAmong(ctx, s, r, authority, n); err != nil {
+		b, err := startBerth(s)
+		if err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-func measureAmong(ctx context.Context, s settings, r *report, authority *credential.Authority, n int) (err error) {
-	b, err := startBerth(s)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, b.stop()) }()
-	began := time.Now()
-	if err := b.enrollOthers(ctx, authority, n); err != nil {
-		return err
-	}
-	fmt.Printf("%d enrollments made in %s\n", n, time.Since(began).Round(time.Millisecond))
-	if err := b.settle(ctx); err != nil {
-		return err
+		among = append(among, b)
+		began := time.Now()
+		if err := b.enrollOthers(ctx, authority, n); err != nil {
+			return err
+		}
+		fmt.Printf("%d enrollments made in %s\n", n, time.Since(began).Round(time.Millisecond))
 	}
 	for round := range s.rounds {
 		devices, err := newIdentities(authority, fmt.Sprintf("round-%d", round), s.devices)
 		if err != nil {
 			return err
 		}
-		if err := b.enroll(ctx, devices); err != nil {
-			return err
-		}
-		if err := registerAmong(ctx, b, devices, r, n); err != nil {
-			return err
+		for i, b := range among {
+			if err := b.enroll(ctx, devices); err != nil {
+				return err
+			}
+			if err := b.settle(ctx); err != nil {
+				return err
+			}
+			if err := registerAmong(ctx, b, devices, r, others[i]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
