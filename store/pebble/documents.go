@@ -30,8 +30,8 @@ const (
 
 // Options tune the engine. The zero value suits a small server.
 type Options struct {
-	Cache    int64        // bytes of read cache; 32 MiB when zero
-	MemTable int          // bytes of recent changes held in memory, at most twice at a time; 16 MiB when zero
+	Cache    int64        // bytes of read cache at the least; 32 MiB when zero
+	MemTable int          // bytes of recent changes held in memory, at most three times at a time; 16 MiB when zero
 	Logger   *slog.Logger // gets the engine's errors; slog.Default() when nil
 }
 
@@ -71,8 +71,9 @@ func Open(dir string, options Options) (*Documents, error) {
 		return nil, fmt.Errorf("make the folder of the documents: %w", err)
 	}
 	settings := &pebble.Options{
-		// Pebble takes the memory of its tables from the cache: without more, a
-		// load of writes leaves no cache at all.
+		// Pebble takes the memory of its memtables from the cache: without more, a
+		// load of writes leaves no cache at all. While they are small, the cache
+		// has the rest.
 		CacheSize:          options.Cache + memTables*int64(options.MemTable),
 		MemTableSize:       uint64(options.MemTable),
 		MaxOpenFiles:       maxOpenFiles,
