@@ -14,33 +14,27 @@ const storm = 16
 func measureConnections(ctx context.Context, s settings, r *report) error {
 	return each(ctx, s, r, s.rounds, storm, func(t target, devices []identity) error {
 		var connected atomic.Int64
-		before, err := t.server().cpu()
-		if err != nil {
-			return err
-		}
-		began := time.Now()
-		if err := inParallel(ctx, storm, storm, func(ctx context.Context, i int) error {
-			for time.Since(began) < s.seconds {
-				link, err := t.connect(ctx, devices[i], false)
-				if err != nil {
-					return err
+		cpu, elapsed, err := t.server().spent(func() error {
+			began := time.Now()
+			return inParallel(ctx, storm, storm, func(ctx context.Context, i int) error {
+				for time.Since(began) < s.seconds {
+					link, err := t.connect(ctx, devices[i], false)
+					if err != nil {
+						return err
+					}
+					connected.Add(1)
+					if err := link.close(); err != nil {
+						return err
+					}
 				}
-				connected.Add(1)
-				if err := link.close(); err != nil {
-					return err
-				}
-			}
-			return nil
-		}); err != nil {
-			return err
-		}
-		elapsed := time.Since(began)
-		after, err := t.server().cpu()
+				return nil
+			})
+		})
 		if err != nil {
 			return err
 		}
 		r.add(t, "Connect storm, mutual TLS: connections/s", float64(connected.Load())/elapsed.Seconds())
-		r.add(t, "Connect storm, mutual TLS: server CPU a connection (ms)", 1000*(after-before)/float64(connected.Load()))
+		r.add(t, "Connect storm, mutual TLS: server CPU a connection (ms)", 1000*cpu/float64(connected.Load()))
 		return nil
 	})
 }

@@ -111,6 +111,22 @@ func (p *process) cpu() (float64, error) {
 	return parseCPU(string(text))
 }
 
+// spent calls do, and returns the CPU time in seconds that the server used
+// meanwhile, and how long it took.
+func (p *process) spent(do func() error) (cpu float64, elapsed time.Duration, err error) {
+	before, err := p.cpu()
+	if err != nil {
+		return 0, 0, err
+	}
+	began := time.Now()
+	if err := do(); err != nil {
+		return 0, 0, err
+	}
+	elapsed = time.Since(began)
+	after, err := p.cpu()
+	return after - before, elapsed, err
+}
+
 // parseCPU reads user and system time, the fields 14 and 15 of proc(5)'s stat.
 // The second field, a name in parentheses, may hold spaces.
 func parseCPU(stat string) (float64, error) {

@@ -62,18 +62,11 @@ func measureScale(ctx context.Context, s settings, r *report) (err error) {
 }
 
 func registerAmong(ctx context.Context, b *berth, devices []identity, r *report, n int) error {
-	before, err := b.process.cpu()
+	cpu, _, err := b.registerAll(ctx, devices)
 	if err != nil {
 		return err
 	}
-	if err := inParallel(ctx, len(devices), arriving, func(ctx context.Context, i int) error { return b.register(ctx, devices[i]) }); err != nil {
-		return err
-	}
-	after, err := b.process.cpu()
-	if err != nil {
-		return err
-	}
-	r.add(b, fmt.Sprintf("First registration among %d enrollments: server CPU (ms)", n), 1000*(after-before)/float64(len(devices)))
+	r.add(b, fmt.Sprintf("First registration among %d enrollments: server CPU (ms)", n), 1000*cpu/float64(len(devices)))
 	return nil
 }
 
@@ -102,20 +95,11 @@ func (b *berth) enrollOthers(ctx context.Context, authority *credential.Authorit
 // what it was given.
 func (b *berth) settle(ctx context.Context) error {
 	for quiet := 0; quiet < 3; {
-		before, err := b.process.cpu()
+		cpu, _, err := b.process.spent(func() error { return wait(ctx, time.Second) })
 		if err != nil {
 			return err
 		}
-		select {
-		case <-time.After(time.Second):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-		after, err := b.process.cpu()
-		if err != nil {
-			return err
-		}
-		if quiet++; after-before > 0.05 {
+		if quiet++; cpu > 0.05 {
 			quiet = 0
 		}
 	}

@@ -113,22 +113,16 @@ func (l *load) measure(ctx context.Context, server *process, duration time.Durat
 	if err := wait(ctx, warmUp); err != nil {
 		return err
 	}
-	before, err := server.cpu()
+	cpu, elapsed, err := server.spent(func() error {
+		l.measuring.Store(true)
+		defer l.measuring.Store(false)
+		return wait(ctx, duration)
+	})
 	if err != nil {
 		return err
 	}
-	l.measuring.Store(true)
-	began := time.Now()
-	err = wait(ctx, duration)
-	l.measuring.Store(false)
-	elapsed := time.Since(began)
-	if err != nil {
-		return err
-	}
-	after, err := server.cpu()
-	l.cpu = after - before
-	l.busy = l.cpu / elapsed.Seconds()
-	return err
+	l.cpu, l.busy = cpu, cpu/elapsed.Seconds()
+	return nil
 }
 
 func (x *slot) send() {
