@@ -118,5 +118,5 @@ func (s *hubSession) respondCredentials(status int, requestID string, body []byt
 	if s.credentialsQoS == mqtt.Refused {
 		return nil // nobody listens
 	}
-	return s.conn.Publish(fmt.Sprintf(credentialsResponse, status, requestID), body, s.credentialsQoS, false, nil)
+	return s.conn.Respond(fmt.Sprintf(credentialsResponse, status, requestID), body, s.credentialsQoS)
 }

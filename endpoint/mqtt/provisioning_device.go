@@ -133,14 +133,14 @@ func (s *provisioningSession) respond(requestID string, operation provisioning.O
 	if retry > 0 {
 		topic += fmt.Sprintf("&retry-after=%d", max(1, int(retry/time.Second)))
 	}
-	return s.conn.Publish(topic, body, s.qos, false, nil)
+	return s.conn.Respond(topic, body, s.qos)
 }
 
 // Close implements mqtt.Session.
 func (s *provisioningSession) Close(reason error) {
+	defer s.cancel()
 	s.over.Stop()
 	if errors.Is(reason, errTopic) || errors.Is(reason, mqtt.ErrProtocol) {
 		s.session.Broken(s.ctx, reason)
 	}
-	s.cancel()
 }

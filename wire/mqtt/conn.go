@@ -26,10 +26,12 @@ type Conn struct {
 	room      sync.Cond // the ring of acknowledgements got shorter, or the connection is over
 	reason    error     // why it ends, once closing
 	closing   bool
-	connected bool   // CONNACK has been written to out
-	out       []byte // not yet written, a pooled buffer or nil
-	writing   bool   // somebody writes, or will before it returns to reading
-	writer    func() // writes; made once, so that starting it allocates nothing
+	closeBy   time.Time // by when a closing client must have taken the rest
+	connected bool      // CONNACK has been written to out
+	out       []byte    // not yet written, a pooled buffer or nil
+	writing   bool      // somebody writes, or will before it returns to reading
+	broken    bool      // a write failed; for who writes
+	writer    func()    // writes; made once, so that starting it allocates nothing
 	acks      ackRing
 	inFlight  map[uint16]func(error) // our QoS 1 messages, until PUBACK
 	nextID    uint16
@@ -40,9 +42,19 @@ func newConn(server *Server, conn net.Conn, peer Peer) *Conn {
 	c.room.L = &c.mutex
 	c.writer = func() {
 		defer server.active.Done()
+		defer c.Recover()
 		c.write()
 	}
 	return c
+}
+
+// Recover is for callbacks on behalf of a connection to defer: a panic ends the
+// connection.
+func (c *Conn) Recover() {
+	if value := recover(); value != nil {
+		c.server.panicked(c.peer, value)
+		c.Close(ErrPanic)
+	}
 }
 
 // Peer returns what is known of the other end.
@@ -51,10 +63,10 @@ func (c *Conn) Peer() Peer { return c.peer }
 // serve runs the connection to its end and tells the session why it ended.
 // admitted is called once CONNECT has been answered, or did not come.
 func (c *Conn) serve(ctx context.Context, admitted func()) {
-	err := c.handshake(ctx)
+	err := c.server.contain(c.peer, func() error { return c.handshake(ctx) })
 	admitted()
 	if err == nil && c.session != nil {
-		err = c.read()
+		err = c.server.contain(c.peer, c.read)
 	}
 	c.Close(err)
 	c.finish()
@@ -302,6 +314,7 @@ func (c *Conn) Close(reason error) {
 		return
 	}
 	c.closing, c.reason = true, reason
+	c.closeBy = time.Now().Add(min(closeGrace, c.server.WriteTimeout))
 	c.room.Broadcast()
 	// The connection's goroutine wakes up and does the rest.
 	c.net.SetReadDeadline(longAgo)
@@ -323,7 +336,7 @@ func (c *Conn) writeDeadline() time.Time {
 		return longAgo
 	}
 	if c.closing && !errors.Is(c.reason, ErrShutdown) {
-		return time.Now().Add(min(closeGrace, c.server.WriteTimeout))
+		return c.closeBy
 	}
 	return time.Now().Add(c.server.WriteTimeout)
 }
@@ -349,7 +362,9 @@ func (c *Conn) finish() {
 		c.room.Wait()
 	}
 	last, reason := c.out, c.reason
-	c.out = nil
+	if c.out = nil; !c.connected || c.broken {
+		last = nil // nothing may come before CONNACK, or after a part of a packet
+	}
 	waiting := c.inFlight
 	c.inFlight = nil
 	c.mutex.Unlock()
@@ -363,10 +378,10 @@ func (c *Conn) finish() {
 	c.net.Close()
 	for _, done := range waiting {
 		if done != nil {
-			done(net.ErrClosed)
+			c.server.contain(c.peer, func() error { done(net.ErrClosed); return nil })
 		}
 	}
 	if c.session != nil {
-		c.session.Close(reason)
+		c.server.contain(c.peer, func() error { c.session.Close(reason); return nil })
 	}
 }

@@ -29,6 +29,8 @@ var (
 	ErrTooManyInFlight = errors.New("the client does not acknowledge what it is sent")
 	// ErrReplaced is for backends: the client connected a second time.
 	ErrReplaced = errors.New("another connection of the same client took over")
+	// ErrPanic is a panic of the backend or of a session of its.
+	ErrPanic = errors.New("the server failed while it served this connection")
 	// ErrShutdown is the end of the server.
 	ErrShutdown = errors.New("the server is shutting down")
 )

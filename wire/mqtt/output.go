@@ -3,12 +3,14 @@ package mqtt
 import (
 	"errors"
 	"net"
+	"time"
 )
 
 // Everything a client is sent is appended to out and written by whoever finds
 // no writer at work: the connection's own goroutine after it has handled what it
 // read, or else a goroutine that lives until out is empty. So answers that
-// arise together leave together, and nobody waits for a slow client.
+// arise together leave together, and nobody waits for a slow client but its own
+// connection, which reads no further requests while their answers are not read.
 
 // Acknowledge says that the QoS 1 message with this packet id is the server's
 // now. Its PUBACK leaves when all earlier messages are acknowledged
@@ -50,10 +52,46 @@ func (c *Conn) awaitRoom(packetID uint16) error {
 	return nil
 }
 
-// Publish sends a message with QoS 0 or 1. With QoS 1, done (which may be nil)
-// is called with nil at PUBACK, or with an error when the connection ends
-// before. The payload is copied. With an error (net.ErrClosed; ErrSlowReader and
-// ErrTooManyInFlight, after which the caller does well to close) nothing is sent
+// Respond publishes the answer to what the session is handling; only the session's
+// methods may call it, before they return. While much waits for the client to read
+// it, Respond waits too, and with it the client's further requests: only who reads
+// nothing within WriteTimeout is cut off. Of QoS 1, with half of MaxInFlight
+// unacknowledged, the answer goes with QoS 0, because the acknowledgements may wait
+// behind further requests. The payload is copied.
+func (c *Conn) Respond(topic string, payload []byte, qos byte) error {
+	if err := checkPublish(topic, payload); err != nil {
+		return err
+	}
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	// Half of what may wait is for what others publish, as they can't wait.
+	for len(c.out) > c.server.MaxOutbound/2 && !c.closing {
+		c.writePart()
+	}
+	if c.closing {
+		return c.over()
+	}
+	if len(c.inFlight) >= c.server.MaxInFlight/2 {
+		qos = 0
+	}
+	c.publish(topic, payload, qos, false, nil)
+	return nil
+}
+
+// writePart writes what has gathered so far, for who is the writer. The mutex is
+// held, but not meanwhile.
+func (c *Conn) writePart() {
+	b := c.out
+	c.out = nil
+	c.mutex.Unlock()
+	defer c.mutex.Lock()
+	c.send(b)
+}
+
+// Publish sends a message with QoS 0 or 1 and never waits. With QoS 1, done (which
+// may be nil) is called with nil at PUBACK, or with an error when the connection
+// ends before. The payload is copied. With an error (net.ErrClosed; ErrSlowReader
+// and ErrTooManyInFlight, after which the caller does well to close) nothing is sent
 // and done is not called.
 func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done func(error)) error {
 	if err := checkPublish(topic, payload); err != nil {
@@ -67,11 +105,17 @@ func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done
 	if len(c.out)+len(topic)+len(payload) > c.server.MaxOutbound {
 		return ErrSlowReader
 	}
+	if qos > 0 && len(c.inFlight) >= c.server.MaxInFlight {
+		return ErrTooManyInFlight
+	}
+	c.publish(topic, payload, qos, retain, done)
+	return nil
+}
+
+// publish adds a message to what the client is sent. The mutex is held.
+func (c *Conn) publish(topic string, payload []byte, qos byte, retain bool, done func(error)) {
 	var id uint16
 	if qos > 0 {
-		if len(c.inFlight) >= c.server.MaxInFlight {
-			return ErrTooManyInFlight
-		}
 		if c.inFlight == nil {
 			c.inFlight = make(map[uint16]func(error))
 		}
@@ -89,7 +133,6 @@ func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done
 	c.out = appendPublish(c.out, topic, payload, qos, retain, false, id)
 	c.server.stats.packetsOut.Add(1)
 	c.startWriter()
-	return nil
 }
 
 // settle ends a message that the client acknowledged. An id that is not in
@@ -154,29 +197,66 @@ func (c *Conn) startWriter() {
 
 // write writes out until it is empty.
 func (c *Conn) write() {
-	for {
-		c.mutex.Lock()
-		b := c.out
-		c.out = nil
-		if len(b) == 0 {
-			c.writing = false
-			c.room.Broadcast()
-			c.mutex.Unlock()
-			putBuffer(b)
-			return
+	finished := false
+	defer func() {
+		if !finished { // a panic: whoever waits for the writer must not wait for ever
+			c.stopWriting()
 		}
-		err := c.net.SetWriteDeadline(c.writeDeadline()) // under the mutex, so that Close has the last word
+	}()
+	for b := c.takeOut(); b != nil; b = c.takeOut() {
+		c.send(b)
+	}
+	finished = true
+}
+
+// takeOut takes what has gathered. With nothing left, nil, the writing is over.
+func (c *Conn) takeOut() []byte {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	b := c.out
+	if c.out = nil; len(b) > 0 {
+		return b
+	}
+	putBuffer(b)
+	c.writing = false
+	c.room.Broadcast()
+	return nil
+}
+
+func (c *Conn) stopWriting() {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.writing = false
+	c.room.Broadcast()
+}
+
+// maxWrite is how much a client must read within WriteTimeout so that it does not
+// count as one that does not read; a TLS record holds as much.
+const maxWrite = 16 << 10
+
+// send writes b, which then goes to the pool. Once something could not be written,
+// nothing is any more: it would begin in the middle of a packet.
+func (c *Conn) send(b []byte) {
+	for rest := b; len(rest) > 0 && !c.broken; {
+		c.mutex.Lock()
+		deadline := c.writeDeadline()
+		err := c.net.SetWriteDeadline(deadline) // under the mutex, so that Close has the last word
 		c.mutex.Unlock()
 		n := 0
 		if err == nil {
-			n, err = c.net.Write(b)
+			n, err = c.net.Write(rest[:min(len(rest), maxWrite)])
 		}
 		c.server.stats.bytesOut.Add(uint64(n))
-		putBuffer(b)
+		rest = rest[n:]
 		if err != nil {
+			c.broken = true
+			if !time.Now().Before(deadline) {
+				err = ErrSlowReader
+			}
 			c.Close(err)
 		}
 	}
+	putBuffer(b)
 }
 
 // ackRing holds the packet ids of messages that are not acknowledged, in the

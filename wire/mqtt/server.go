@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -22,6 +23,11 @@ type Server struct {
 	// HandshakeFailed is told of each failed TLS handshake, before the connection is
 	// closed; nil tells nobody. It may be called from many goroutines at once.
 	HandshakeFailed func(conn *tls.Conn, err error)
+
+	// Panicked is told of each panic of the backend, its sessions and their callbacks,
+	// by the goroutine that panicked and before its connection is closed, so that
+	// debug.Stack shows where it was. nil writes it to Logger.
+	Panicked func(peer Peer, value any)
 
 	HandshakeTimeout time.Duration // for TLS; 10 s
 	ConnectTimeout   time.Duration // from then until CONNECT is answered; 10 s
@@ -166,7 +172,7 @@ func (s *Server) greet(conn net.Conn) {
 	s.stats.connections.Add(1)
 	if secure, ok := conn.(*tls.Conn); ok {
 		ctx, cancel := context.WithTimeout(s.work, s.HandshakeTimeout)
-		err := secure.HandshakeContext(ctx)
+		err := s.contain(peer, func() error { return secure.HandshakeContext(ctx) })
 		cancel()
 		if err != nil {
 			s.stats.connections.Add(-1)
@@ -174,7 +180,7 @@ func (s *Server) greet(conn net.Conn) {
 			s.admit()
 			s.Logger.Debug("TLS handshake", "remote", peer.RemoteAddr, "error", err)
 			if s.HandshakeFailed != nil {
-				s.HandshakeFailed(secure, err)
+				s.contain(peer, func() error { s.HandshakeFailed(secure, err); return nil })
 			}
 			conn.Close()
 			return
@@ -183,6 +189,27 @@ func (s *Server) greet(conn net.Conn) {
 		peer.TLS = &state
 	}
 	s.active.Go(func() { s.serveConn(conn, peer, s.admit) })
+}
+
+// contain ends a panic of f, which is then told as ErrPanic: it is for the connection
+// of this peer to end, and nothing else.
+func (s *Server) contain(peer Peer, f func() error) (err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			s.panicked(peer, value)
+			err = ErrPanic
+		}
+	}()
+	return f()
+}
+
+// panicked tells of a panic. Deferred functions call it.
+func (s *Server) panicked(peer Peer, value any) {
+	if s.Panicked != nil {
+		s.Panicked(peer, value)
+		return
+	}
+	s.Logger.Error("panic", "remote", peer.RemoteAddr, "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 }
 
 // ServeConn serves one connection to its end. It is for connections that were
