@@ -22,11 +22,12 @@ var layout = map[string][]string{
 	"fault":   {},
 	"store":   {},
 	"cluster": {},
+	"panics":  {},
 	"wire":    {},
 
 	// Engines implement an interface and know no domain.
 	"store/pebble":    {"store"},
-	"store/segment":   {"store"},
+	"store/segment":   {"store", "panics"},
 	"store/storetest": {"store"},
 	"cluster/local":   {"cluster"},
 
@@ -35,18 +36,19 @@ var layout = map[string][]string{
 	"audit":                 {"store"},
 	"issuance":              {"audit", "credential", "store", "fault"},
 	"provisioning/attest":   {"credential", "fault"},
-	"provisioning":          {"provisioning/attest", "issuance", "audit", "credential", "store", "fault"},
+	"provisioning":          {"provisioning/attest", "issuance", "audit", "credential", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "fault"},
-	"hub":                   {"issuance", "credential", "store", "cluster", "fault"},
+	"hub":                   {"issuance", "credential", "store", "cluster", "panics", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},
-	"endpoint/rest": {"provisioning", "hub", "issuance", "audit", "credential", "store", "fault", "wire/mqtt"},
+	"endpoint/rest": {"provisioning", "hub", "issuance", "audit", "credential", "store", "panics", "fault", "wire/mqtt"},
 
-	"portal": {"provisioning", "hub", "issuance", "audit", "credential", "store", "fault"},
+	"portal": {"provisioning", "hub", "issuance", "audit", "credential", "store", "panics", "fault"},
 
 	// The only place that knows all.
-	"server": {"endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "store", "cluster", "fault", "wire"},
+	"server":     {"server/log", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "store", "cluster", "panics", "fault", "wire"},
+	"server/log": {},
 
 	// Clients, and what is made of them.
 	"device":      {"wire", "credential", "fault"},

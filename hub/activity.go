@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -54,7 +55,8 @@ func (a *activity) follow() {
 		case <-a.stop:
 			return
 		case <-ticker.C:
-			if err := a.write(context.Background()); err != nil {
+			err := a.hub.config.Panics.Do(panics.Background, func() error { return a.write(context.Background()) })
+			if err != nil {
 				a.hub.config.Logger.Error("device activity can't be written", "hub", a.hub.config.Name, "error", err)
 			}
 		}
@@ -94,18 +96,21 @@ func (a *activity) arrive(s *Session) {
 func (a *activity) leave(s *Session, reason error) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
+	last := a.live[s.deviceID] == s // else another connection has taken over
+	if last {
+		delete(a.live, s.deviceID) // before anything that may fail
+	}
 	end := Connection{Time: a.hub.config.Now().UTC()}
 	if reason != nil {
 		end.Reason = reason.Error()
 	}
 	a.note(s, end)
-	if a.live[s.deviceID] != s {
-		return // another connection has taken over
+	if !last {
+		return
 	}
-	delete(a.live, s.deviceID)
-	last := s.stamp()
-	last.StateChanged = a.hub.config.Now().UTC()
-	a.parted[s.deviceID] = last
+	parted := s.stamp()
+	parted.StateChanged = a.hub.config.Now().UTC()
+	a.parted[s.deviceID] = parted
 }
 
 // describe fills in what is known of a device's connection.
@@ -168,10 +173,12 @@ func (a *activity) write(ctx context.Context) error {
 			return err
 		}
 	}
+	var unreadable error
 	for id, more := range events {
 		known, err := a.history(ctx, id, more.Generation)
 		if err != nil {
-			return err
+			unreadable = errors.Join(unreadable, err) // one device's keeps no other's from being written
+			continue
 		}
 		known.add(more.Connections...)
 		if err := add(a.connections.Put(id, store.Always, known)); err != nil {
@@ -179,8 +186,8 @@ func (a *activity) write(ctx context.Context) error {
 		}
 	}
 	if len(changes) == 0 {
-		return nil
+		return unreadable
 	}
 	_, err := a.stamps.Documents.Commit(ctx, changes...)
-	return err
+	return errors.Join(unreadable, err)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -36,6 +37,7 @@ type Config struct {
 	Issuer    *issuance.Service // of operational certificates; may be nil
 	Now       func() time.Time
 	Logger    *slog.Logger
+	Panics    *panics.Recorder // of what runs in the background
 }
 
 // Hub is one IoT hub. Its methods may be called at once from many goroutines;

@@ -11,6 +11,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -60,7 +61,7 @@ func (h *Hub) Telemetry(ctx context.Context, from Position, deviceID string, eac
 			return err
 		}
 		if oldest == nil {
-			if err := waitForAny(ctx, cursors); err != nil {
+			if err := h.waitForAny(ctx, cursors); err != nil {
 				return err
 			}
 			continue
@@ -128,7 +129,7 @@ func oldestOf(ctx context.Context, cursors []*cursor) (oldest *cursor, err error
 }
 
 // waitForAny waits until one of the partitions grows.
-func waitForAny(ctx context.Context, cursors []*cursor) error {
+func (h *Hub) waitForAny(ctx context.Context, cursors []*cursor) error {
 	waiting, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var group sync.WaitGroup
@@ -136,7 +137,7 @@ func waitForAny(ctx context.Context, cursors []*cursor) error {
 	var failed error
 	for _, c := range cursors {
 		group.Go(func() {
-			err := c.log.Wait(waiting, c.partition, c.next)
+			err := h.config.Panics.Do(panics.Background, func() error { return c.log.Wait(waiting, c.partition, c.next) })
 			if err != nil && waiting.Err() == nil {
 				mutex.Lock()
 				failed = err

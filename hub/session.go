@@ -27,6 +27,7 @@ var (
 	ErrCredentialChanged = errors.New("the device's credentials were changed")
 	ErrTokenExpired      = errors.New("the device's token has expired")
 	ErrRevoked           = errors.New("the device's certificate was revoked")
+	ErrNotOpened         = errors.New("the hub failed while it opened the connection")
 	ErrShutdown          = errors.New("the hub is shutting down")
 )
 
@@ -91,13 +92,19 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 		return nil, fmt.Errorf("serve the device's subject: %w", err)
 	}
 	h.activity.arrive(s)
+	opened, reason := false, ErrNotOpened
+	defer func() {
+		if !opened {
+			s.Close(reason) // also after a panic: the hub must not go on believing in it
+		}
+	}()
 	if !expiry.IsZero() {
 		s.expiry = time.AfterFunc(expiry.Add(credential.ClockSkew).Sub(h.config.Now()), func() { down.Close(ErrTokenExpired) })
 	}
 	// From here on a change of the identity reaches this session. One that came
 	// between the check and now did not.
 	if again, err := h.device(ctx, deviceID); err != nil || again.ETag != device.ETag {
-		s.Close(ErrCredentialChanged)
+		reason = ErrCredentialChanged
 		if err == nil {
 			err = fault.New(fault.UnauthorizedAccess, "The device was changed while it was connecting. Connect again")
 		}
@@ -105,10 +112,11 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	}
 	if method == issued {
 		if _, err := h.verifyIssued(ctx, device, evidence); err != nil {
-			s.Close(ErrRevoked)
+			reason = ErrRevoked
 			return nil, err
 		}
 	}
+	opened = true
 	return s, nil
 }
 
@@ -277,8 +285,8 @@ func (s *Session) Close(reason error) {
 		if s.expiry != nil {
 			s.expiry.Stop()
 		}
+		defer s.hub.activity.leave(s, reason)
 		s.release()
-		s.hub.activity.leave(s, reason)
 	})
 }
 

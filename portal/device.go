@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/panics"
 )
 
 // devicePage is one device of a hub.
@@ -129,20 +130,21 @@ func streamTelemetry(c *call) error {
 	received := make(chan hub.TelemetryMessage, burst)
 	var skipped atomic.Int64
 	var failed error
+	receive := func(m hub.TelemetryMessage) error {
+		if !from.Time.IsZero() && m.EnqueuedTime.Equal(from.Time) && m.SequenceNumber <= after {
+			return nil
+		}
+		select {
+		case received <- m:
+		default:
+			skipped.Add(1)
+		}
+		return nil
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failed = h.Telemetry(ctx, from, id, func(m hub.TelemetryMessage) error {
-			if !from.Time.IsZero() && m.EnqueuedTime.Equal(from.Time) && m.SequenceNumber <= after {
-				return nil
-			}
-			select {
-			case received <- m:
-			default:
-				skipped.Add(1)
-			}
-			return nil
-		})
+		failed = c.config.Panics.Do(panics.Portal, func() error { return h.Telemetry(ctx, from, id, receive) })
 	}()
 	defer func() { cancel(); <-ended }()
 	return c.events(func(send func(event string, text []byte) error) error {

@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
@@ -113,7 +114,8 @@ func startImport[T any](c *call, file *upload, kind string, of importOf[T]) erro
 	c.open.Go(func() {
 		defer stop()
 		defer detach()
-		err := errors.Join(runImport(ctx, job, file, of), file.Close())
+		err := c.config.Panics.Do(panics.Portal, func() error { return runImport(ctx, c.config.Panics, job, file, of) })
+		err = errors.Join(err, file.Close())
 		job.mutex.Lock()
 		defer job.mutex.Unlock()
 		job.ended = true
@@ -125,7 +127,7 @@ func startImport[T any](c *call, file *upload, kind string, of importOf[T]) erro
 	return c.redirect("imports/" + job.id)
 }
 
-func runImport[T any](ctx context.Context, job *importJob, file *upload, of importOf[T]) error {
+func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *importJob, file *upload, of importOf[T]) error {
 	apply := func(item T) (T, error) { return of.create(ctx, item) }
 	switch {
 	case file.dryRun:
@@ -140,9 +142,11 @@ func runImport[T any](ctx context.Context, job *importJob, file *upload, of impo
 			failed := make(map[int]error)
 			for i, row := range rows {
 				var problem *fault.Error
-				if _, err := apply(row.Item); errors.As(err, &problem) && problem.Code.Status() < 500 {
-					failed[i] = problem
-				} else if err != nil {
+				err := recorder.Do(panics.Portal, func() error { _, err := apply(row.Item); return err })
+				switch {
+				case errors.As(err, &problem) && problem.Code.Status() < 500, errors.Is(err, panics.ErrPanic):
+					failed[i] = err
+				case err != nil:
 					return nil, err
 				}
 			}

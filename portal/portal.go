@@ -7,12 +7,10 @@ package portal
 import (
 	"context"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strings"
 	"sync"
 	"time"
@@ -21,6 +19,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
@@ -45,6 +44,7 @@ type Config struct {
 	HTTPSPort       int
 	Now             func() time.Time
 	Logger          *slog.Logger
+	Panics          *panics.Recorder
 }
 
 // Portal is an http.Handler for the paths below Root, on HTTPS and on loopback.
@@ -146,11 +146,18 @@ func (p *Portal) handle(handle handler) http.Handler {
 		w.Header().Set("Cache-Control", "no-store")
 		w.Header().Set("Vary", "Accept-Language, Cookie")
 		defer func() {
-			if reason := recover(); reason != nil && reason != http.ErrAbortHandler {
-				c.fail(fmt.Errorf("panic: %v\n%s", reason, debug.Stack()))
-			} else if reason != nil {
-				panic(reason)
+			value := recover()
+			switch {
+			case value == nil:
+				return
+			case value == http.ErrAbortHandler:
+				panic(value)
 			}
+			p.config.Panics.Record(panics.Portal, value, "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr)
+			if c.answered {
+				panic(http.ErrAbortHandler) // so that the browser does not take it for the end
+			}
+			c.fail(panics.ErrPanic)
 		}()
 		if err := c.run(handle); err != nil {
 			c.fail(err)

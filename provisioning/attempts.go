@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
@@ -63,6 +64,7 @@ func (s *Service) Attempt(ctx context.Context, sequence int64) (attest.Attempt, 
 // brought up to date from it after a crash.
 type attempts struct {
 	log        store.Log
+	config     Config
 	index      store.Table[places]
 	hours      store.Table[hour]  // how attempts ended
 	checkpoint store.Table[int64] // how much of the log is indexed
@@ -96,6 +98,18 @@ func (b batch) add(attempt attest.Attempt, sequence int64) {
 	}
 }
 
+// merge adds another batch. Of an id's sequences it keeps those that the index would.
+func (b batch) merge(other batch) {
+	for id, sequences := range other.places {
+		sequences = append(sequences, b.places[id]...)
+		slices.Sort(sequences)
+		b.places[id] = sequences[max(0, len(sequences)-attemptsKept):]
+	}
+	for step, count := range other.outcomes {
+		b.outcomes[step] = b.outcomes[step].plus(count)
+	}
+}
+
 // places are the sequences of an id's last attempts in the log, oldest first.
 type places struct {
 	Sequences []int64 `json:"sequences"`
@@ -103,9 +117,11 @@ type places struct {
 
 const checkpointKey = "next"
 
-func openAttempts(ctx context.Context, documents store.Documents, log store.Log) (*attempts, error) {
+func openAttempts(ctx context.Context, config Config) (*attempts, error) {
+	documents := config.Documents
 	a := &attempts{
-		log:        log,
+		log:        config.Attempts,
+		config:     config,
 		index:      store.Table[places]{Documents: documents, Collection: "provisioning/attempts"},
 		hours:      store.Table[hour]{Documents: documents, Collection: "provisioning/outcomes"},
 		checkpoint: store.Table[int64]{Documents: documents, Collection: "provisioning/attempts-indexed"},
@@ -151,10 +167,7 @@ func (a *attempts) Committed(token uint64, at store.Position, err error) {
 	}
 	a.next = at.Sequence + 1
 	a.pending.add(attempt, at.Sequence)
-	select {
-	case a.dirty <- struct{}{}:
-	default:
-	}
+	a.wake()
 }
 
 // indexKey is what an attempt is indexed under: "" for ids without enrollment.
@@ -165,9 +178,11 @@ func indexKey(attempt attest.Attempt) string {
 	return key(attempt.RegistrationID)
 }
 
-// follow writes the index, a batch at a time, until the attempts are closed.
+// follow writes the index, a batch at a time, until the attempts are closed. What
+// can't be written is tried again, after pauses that grow.
 func (a *attempts) follow() error {
-	for {
+	const lastPause = 10 * time.Second
+	for pause := indexDelay; ; {
 		select {
 		case <-a.stop:
 			return a.flush(context.Background())
@@ -175,15 +190,27 @@ func (a *attempts) follow() error {
 		}
 		select {
 		case <-a.stop:
-		case <-time.After(indexDelay): // gathers what comes in a burst
+		case <-time.After(pause): // gathers what comes in a burst
 		}
 		if err := a.flush(context.Background()); err != nil {
-			return err
+			a.config.Logger.Error("the registration attempts can't be indexed now", "error", err)
+			pause = min(2*pause, lastPause)
+			a.wake()
+			continue
 		}
+		pause = indexDelay
 	}
 }
 
-// flush writes what is pending into the index.
+// wake lets the indexer look at what is pending.
+func (a *attempts) wake() {
+	select {
+	case a.dirty <- struct{}{}:
+	default: // it will look anyway
+	}
+}
+
+// flush writes what is pending into the index; what it can't write stays pending.
 func (a *attempts) flush(ctx context.Context) error {
 	a.indexing.Lock()
 	defer a.indexing.Unlock()
@@ -191,7 +218,13 @@ func (a *attempts) flush(ctx context.Context) error {
 	pending, next := a.pending, a.next
 	a.pending = newBatch()
 	a.mutex.Unlock()
-	return a.write(ctx, pending, next)
+	err := a.config.Panics.Do(panics.Background, func() error { return a.write(ctx, pending, next) })
+	if err != nil {
+		a.mutex.Lock()
+		defer a.mutex.Unlock()
+		a.pending.merge(pending)
+	}
+	return err
 }
 
 // write indexes a batch. What it writes of places may be written twice; the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -115,7 +116,7 @@ func TestAttemptThatHasLeftTheLog(t *testing.T) {
 		}
 		j.append(attest.Attempt{Time: clock(), RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
 	}
-	a, err := openAttempts(context.Background(), j.documents, log)
+	a, err := openAttempts(context.Background(), Config{Documents: j.documents, Attempts: log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

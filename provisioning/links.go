@@ -384,7 +384,7 @@ const measureEvery = time.Minute
 func (s *Service) measureLatencies() {
 	for {
 		for _, hub := range s.links.all() {
-			s.measure(hub)
+			s.background("the latency of a hub can't be measured", func() error { s.measure(hub); return nil })
 		}
 		timer := time.NewTimer(measureEvery)
 		select {

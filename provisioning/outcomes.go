@@ -56,9 +56,14 @@ type hour struct {
 
 func (h *hour) add(step time.Time, more OutcomeCount) {
 	count := &h.Steps[step.Minute()/int(outcomeStep/time.Minute)]
-	count.Assigned += more.Assigned
-	count.Refused += more.Refused
-	count.Failed += more.Failed
+	*count = count.plus(more)
+}
+
+func (c OutcomeCount) plus(more OutcomeCount) OutcomeCount {
+	c.Assigned += more.Assigned
+	c.Refused += more.Refused
+	c.Failed += more.Failed
+	return c
 }
 
 // count returns the changes that add counts to what is stored. They belong into
@@ -118,11 +123,7 @@ func (a *attempts) outcomesSince(ctx context.Context, since time.Time) ([]Outcom
 		}
 		for i, stored := range entry.Value.Steps {
 			step := begin.Add(time.Duration(i) * outcomeStep)
-			count := all[step]
-			count.Assigned += stored.Assigned
-			count.Refused += stored.Refused
-			count.Failed += stored.Failed
-			all[step] = count
+			all[step] = all[step].plus(stored)
 		}
 	}
 	var counts []OutcomeCount

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
 	"testing"
 	"time"
@@ -115,7 +116,7 @@ func (j *journal) append(attempts ...attest.Attempt) {
 // outcomes opens the attempts, which indexes what is missing, and closes them.
 func (j *journal) outcomes() []OutcomeCount {
 	j.t.Helper()
-	a, err := openAttempts(context.Background(), j.documents, j.log)
+	a, err := openAttempts(context.Background(), Config{Documents: j.documents, Attempts: j.log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		j.t.Fatal(err)
 	}
@@ -159,7 +160,7 @@ func TestOutcomesCountOnceAcrossCrashes(t *testing.T) {
 	}
 	crashes := 0
 	for commits := 0; ; commits++ {
-		a, err := openAttempts(context.Background(), &powerless{j.documents, commits}, j.log)
+		a, err := openAttempts(context.Background(), Config{Documents: &powerless{j.documents, commits}, Attempts: j.log, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
 			if err := a.close(); !errors.Is(err, errPower) && err != nil {
 				t.Fatal(err)

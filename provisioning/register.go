@@ -14,6 +14,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
@@ -98,9 +99,23 @@ func (j *jobs) begin(registrationID string) (found *job, isNew bool) {
 func (j *jobs) end(done *job, operation Operation, err error) {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
+	select {
+	case <-done.finished:
+		return // it panicked afterwards
+	default:
+	}
 	done.operation, done.err = operation, err
 	delete(j.byKey, key(done.intent.RegistrationID))
 	close(done.finished)
+}
+
+// endIfPanicking ends a job whose beginning panics, for who waits for it and for the
+// next one of the device. It is for the one who begins the job to defer.
+func (j *jobs) endIfPanicking(begun *job) {
+	if value := recover(); value != nil {
+		j.end(begun, Operation{}, panics.ErrPanic)
+		panic(value)
+	}
 }
 
 // assign begins the assignment of an attested device and returns the job that
@@ -111,6 +126,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	if !isNew {
 		return job, nil
 	}
+	defer s.jobs.endIfPanicking(job)
 	job.intent.Protocol, job.intent.RemoteAddr, job.intent.IDScope = evidence.Protocol, evidence.RemoteAddr, evidence.IDScope
 	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == byX509 {
 		job.intent.Certificate = describe(evidence.Certificates[0])
@@ -255,7 +271,11 @@ func (s *Service) run(job *job, pending record) {
 	s.active.Go(func() {
 		ctx, cancel := context.WithTimeout(s.work, assignmentTimeout)
 		defer cancel()
-		operation, err := s.finish(ctx, job.intent, pending)
+		var operation Operation
+		err := s.config.Panics.Do(panics.Background, func() (err error) {
+			operation, err = s.finish(ctx, job.intent, pending)
+			return err
+		})
 		s.jobs.end(job, operation, err)
 	})
 }
@@ -267,6 +287,7 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 	if !isNew {
 		return job
 	}
+	defer s.jobs.endIfPanicking(job)
 	intent, _, err := s.intents.Get(ctx, key(registrationID))
 	var pending record
 	if err == nil {
@@ -281,8 +302,8 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 		s.active.Go(func() {
 			ctx, cancel := context.WithTimeout(s.work, assignmentTimeout)
 			defer cancel()
-			s.vacate(ctx, pending)
-			s.jobs.end(job, pending.operation(), nil)
+			err := s.config.Panics.Do(panics.Background, func() error { s.vacate(ctx, pending); return nil })
+			s.jobs.end(job, pending.operation(), err)
 		})
 		return job
 	case err == nil, errors.Is(err, fault.RegistrationNotFound):
@@ -305,13 +326,9 @@ const (
 // did not answer kept from being finished.
 func (s *Service) keepSweeping() {
 	for {
-		s.sweep()
-		if err := s.config.Audit.Prune(s.work); err != nil && s.work.Err() == nil {
-			s.config.Logger.Error("the audit can't be pruned", "error", err)
-		}
-		if _, err := s.LockedOut(s.work); err != nil && s.work.Err() == nil {
-			s.config.Logger.Error("past lock-outs can't be removed", "error", err)
-		}
+		s.background("unfinished registrations can't be read", s.sweep)
+		s.background("the audit can't be pruned", func() error { return s.config.Audit.Prune(s.work) })
+		s.background("past lock-outs can't be removed", func() error { _, err := s.LockedOut(s.work); return err })
 		timer := time.NewTimer(sweepEvery)
 		select {
 		case <-timer.C:
@@ -322,27 +339,40 @@ func (s *Service) keepSweeping() {
 	}
 }
 
-func (s *Service) sweep() {
+// background does a part of what has to be done again and again. One that fails, or
+// panics, is in the log and keeps nothing else from being done.
+func (s *Service) background(failure string, do func() error) {
+	if err := s.config.Panics.Do(panics.Background, do); err != nil && s.work.Err() == nil {
+		s.config.Logger.Error(failure, "error", err)
+	}
+}
+
+// sweep takes up all that is unfinished. What one of them fails by is its own.
+func (s *Service) sweep() error {
 	free := make(chan struct{}, sweepAtOnce)
 	for after := ""; ; {
 		entries, err := s.intents.List(s.work, "", after, 100)
 		if err != nil {
-			if s.work.Err() == nil {
-				s.config.Logger.Error("unfinished registrations can't be read", "error", err)
-			}
-			return
+			return err
 		}
 		if len(entries) == 0 {
-			return
+			return nil
 		}
 		for _, entry := range entries {
 			after = entry.Key
 			select {
 			case free <- struct{}{}:
 			case <-s.closing:
-				return
+				return nil
 			}
-			job := s.resume(s.work, entry.Value.RegistrationID)
+			var job *job
+			if s.config.Panics.Do(panics.Background, func() error {
+				job = s.resume(s.work, entry.Value.RegistrationID)
+				return nil
+			}) != nil {
+				<-free
+				continue
+			}
 			s.active.Go(func() {
 				<-job.finished
 				<-free

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -62,6 +63,7 @@ type Config struct {
 	Audit     *audit.Log                 // of changes by operators; nil keeps none
 	Now       func() time.Time
 	Logger    *slog.Logger
+	Panics    *panics.Recorder // of what runs in the background
 }
 
 // Service is one provisioning service. Its methods may be called at once from
@@ -114,7 +116,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		return nil, err
 	}
 	var err error
-	if s.attempts, err = openAttempts(ctx, config.Documents, config.Attempts); err != nil {
+	if s.attempts, err = openAttempts(ctx, config); err != nil {
 		return nil, fmt.Errorf("open the registration attempts: %w", err)
 	}
 	s.always.Go(s.keepSweeping)

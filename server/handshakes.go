@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/panics"
 )
 
 // greeted is a connection that knows by which name the other end asked for the
@@ -59,6 +60,7 @@ const (
 type handshakes struct {
 	net.Listener // of *tls.Conn
 	logger       *slog.Logger
+	panics       *panics.Recorder
 	failed       func(*tls.Conn, error)
 
 	begin   sync.Once
@@ -74,8 +76,8 @@ type accepted struct {
 	err  error
 }
 
-func newHandshakes(listener net.Listener, logger *slog.Logger, failed func(*tls.Conn, error)) *handshakes {
-	return &handshakes{Listener: listener, logger: logger, failed: failed,
+func newHandshakes(listener net.Listener, logger *slog.Logger, recorder *panics.Recorder, failed func(*tls.Conn, error)) *handshakes {
+	return &handshakes{Listener: listener, logger: logger, panics: recorder, failed: failed,
 		ready: make(chan accepted), pending: make(chan struct{}, maxHandshakes), over: make(chan struct{})}
 }
 
@@ -126,9 +128,9 @@ func (h *handshakes) greet(conn *tls.Conn) {
 	defer func() { <-h.pending }()
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeTime)
 	defer cancel()
-	if err := conn.HandshakeContext(ctx); err != nil {
+	if err := h.panics.Do(panics.HTTPS, func() error { return conn.HandshakeContext(ctx) }); err != nil {
 		h.logger.Debug("TLS handshake", "remote", conn.RemoteAddr(), "error", err)
-		h.failed(conn, err)
+		h.panics.Do(panics.HTTPS, func() error { h.failed(conn, err); return nil })
 		conn.Close()
 		return
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -30,7 +31,7 @@ func (s *Server) operations() http.Handler {
 	})
 	mux.Handle(portal.Root, s.portal)
 	mux.Handle("GET /{$}", http.RedirectHandler(portal.Root, http.StatusSeeOther))
-	return mux
+	return s.contained(panics.Portal, mux)
 }
 
 // metrics reads the figures that the parts keep, when somebody asks.
@@ -54,6 +55,10 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("mqtt_packets_received_total", "MQTT packets received.", nil, func() float64 { return float64(s.mqtt.Stats().PacketsIn) })
 	counter("mqtt_received_bytes_total", "Bytes received by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesIn) })
 	counter("mqtt_sent_bytes_total", "Bytes sent by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesOut) })
+	for _, door := range panics.Doors {
+		counter("panics_total", "Panics, each of which ended one connection, request or piece of work; the log has their stacks.",
+			prometheus.Labels{"door": string(door)}, func() float64 { return float64(s.panics.Count(door)) })
+	}
 	for outcome, value := range map[string]func() uint64{
 		"assigned": func() uint64 { return s.provisioning.Tally().Assigned },
 		"refused":  func() uint64 { return s.provisioning.Tally().Refused },

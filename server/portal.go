@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/rest"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal"
 )
 
@@ -24,7 +25,7 @@ func (s *Server) newPortal() *portal.Portal {
 		Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit, CreateHub: s.CreateHub, Documents: s.documents,
 		Issuer: s.issuer, PoliciesChanged: s.policiesChanged,
 		CAFile: info.CAFile, DataDir: dataDir, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
-		Now: s.config.Now, Logger: s.config.Logger,
+		Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics,
 	})
 }
 
@@ -49,11 +50,13 @@ func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLi
 
 // web is what HTTPS serves: the portal below its path, and the services.
 func (s *Server) web() http.Handler {
-	services := rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, Issuer: s.issuer, Audit: s.audit, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged, Logger: s.config.Logger})
+	var services http.Handler = rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, Issuer: s.issuer, Audit: s.audit, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged, Logger: s.config.Logger, Panics: s.panics})
+	services = s.contained(panics.HTTPS, services)
+	pages := s.contained(panics.Portal, s.portal)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, portal.Root):
-			s.portal.ServeHTTP(w, r)
+			pages.ServeHTTP(w, r)
 		case (path == "/" || path+"/" == portal.Root) && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
 			http.Redirect(w, r, portal.Root, http.StatusSeeOther) // a browser: no client of the services asks for a page
 		default:

@@ -20,8 +20,10 @@ import (
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/server/log"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -34,6 +36,8 @@ type Server struct {
 	info   atomic.Pointer[Info]
 	ready  atomic.Bool
 
+	log          *log.Handler
+	panics       *panics.Recorder
 	documents    store.Documents
 	logs         store.Logs
 	hubs         *hub.Directory
@@ -57,7 +61,9 @@ type Server struct {
 // later ones find them. When it fails, nothing is left running.
 func Start(ctx context.Context, config Config) (s *Server, err error) {
 	config.complete()
-	s = &Server{config: config, hubs: hub.NewDirectory(), failed: make(chan error, 3)}
+	handler := log.NewHandler(config.Logger.Handler())
+	config.Logger = slog.New(handler)
+	s = &Server{config: config, log: handler, panics: panics.NewRecorder(config.Logger), hubs: hub.NewDirectory(), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeServices(ctx))
@@ -110,7 +116,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if s.documents, err = openDocuments(data("documents"), s.config.Logger); err != nil {
 		return fmt.Errorf("open the data folder: %w. If another server uses the folder, stop that one or name another folder with --data", err)
 	}
-	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Logger: s.config.Logger})
+	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
@@ -136,7 +142,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger})
+		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return err
 	}
@@ -153,7 +159,7 @@ func (s *Server) revoked(revocation issuance.Revocation) {
 	s.serving.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := s.provisioning.Revoked(ctx, revocation); err != nil {
+		if err := s.panics.Do(panics.Background, func() error { return s.provisioning.Revoked(ctx, revocation) }); err != nil {
 			s.config.Logger.Error("a revocation has not reached all hubs elsewhere", "thumbprint", revocation.Thumbprint, "authority", revocation.Authority, "error", err)
 		}
 	})
@@ -226,11 +232,12 @@ func (s *Server) serve() {
 		Logger:  s.config.Logger,
 
 		HandshakeFailed: s.handshakeFailed("mqtt"),
+		Panicked:        s.panicked,
 	}
 	s.https, s.local = s.newHTTP(s.web()), s.newHTTP(s.operations())
 	s.run("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
 	s.run("HTTPS", func() error {
-		return s.https.Serve(newHandshakes(s.listeners.https, s.config.Logger, s.handshakeFailed("https")))
+		return s.https.Serve(newHandshakes(s.listeners.https, s.config.Logger, s.panics, s.handshakeFailed("https")))
 	})
 	s.run("portal", func() error { return s.local.Serve(s.listeners.portal) })
 }
@@ -282,6 +289,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 func (s *Server) closeServices(ctx context.Context) error {
+	defer s.log.Flush()
 	err := s.listeners.close()
 	if s.provisioning != nil {
 		err = errors.Join(err, s.provisioning.Close(ctx))

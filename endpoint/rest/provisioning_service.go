@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -281,7 +282,9 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
 	}
 	failed := []bulkError{}
-	ids, outcomes := applyAll(items, operations, apply)
+	ids, outcomes := applyAll(items, operations, func(item T, id, etag string) error {
+		return c.Panics.Do(panics.HTTPS, func() error { return apply(item, id, etag) })
+	})
 	for i, err := range outcomes {
 		var problem *fault.Error
 		switch {

@@ -27,6 +27,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -44,6 +45,7 @@ type Config struct {
 	// policies are others now.
 	PoliciesChanged func()
 	Logger          *slog.Logger
+	Panics          *panics.Recorder // of what one request does on several goroutines
 }
 
 // New returns the handler of all services on one listener. The shape of the

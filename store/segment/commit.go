@@ -3,6 +3,7 @@ package segment
 import (
 	"fmt"
 
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -20,7 +21,7 @@ func (l *Log) Append(partition int, record []byte, committed store.Committer, to
 	if !accepted {
 		// The committer has gone, and a caller who holds a lock that Committed
 		// takes must not be called back in here.
-		go committed.Committed(token, store.Position{}, store.ErrClosed)
+		go l.tellOne(w, store.Position{}, store.ErrClosed)
 	}
 }
 
@@ -35,7 +36,13 @@ func (l *Log) commitAll() {
 		b, roll, more = l.queue.take(empty)
 		if b.bytes > 0 || roll {
 			if l.failure == nil {
-				written = l.write(reuse(written), b, roll)
+				err := l.options.Panics.Do(panics.Background, func() error {
+					written = l.write(reuse(written), b, roll)
+					return nil
+				})
+				if err != nil {
+					l.fail(err)
+				}
 			}
 		}
 		l.tell(b)
@@ -119,14 +126,24 @@ func (l *Log) tell(b *batch) {
 				if l.failure == nil {
 					at = e.header.position(e.offset, k)
 				}
-				waiters[k].committer.Committed(waiters[k].token, at, l.failure)
+				l.tellOne(waiters[k], at, l.failure)
 			}
 			waiters = waiters[e.header.records:]
 		}
 	}
 	for _, r := range b.refused {
-		r.committer.Committed(r.token, store.Position{}, r.err)
+		l.tellOne(r.waiter, store.Position{}, r.err)
 	}
+}
+
+// tellOne calls one who waits. Its panic is its own affair: others wait too.
+func (l *Log) tellOne(w waiter, at store.Position, err error) {
+	defer func() {
+		if value := recover(); value != nil {
+			l.options.Panics.Record(panics.Background, value)
+		}
+	}()
+	w.committer.Committed(w.token, at, err)
 }
 
 // fail ends the log for writing: what the disk holds past the last sync is not

@@ -21,6 +21,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -30,6 +31,7 @@ type Options struct {
 	Queue       int              // bytes that may wait for the disk in each log; 16 MiB when zero
 	Now         func() time.Time // time.Now when nil
 	Logger      *slog.Logger     // gets what goes wrong while old records are dropped; slog.Default() when nil
+	Panics      *panics.Recorder // gets the panics of who is told of commits, and the engine's own
 
 	open opener
 }

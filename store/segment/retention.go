@@ -6,6 +6,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -26,14 +27,19 @@ func (l *Log) keepHouse() {
 		case <-l.untidy:
 		case <-ticker.C:
 		}
-		var err error
-		leaving = append(leaving, l.expire()...)
-		if leaving, err = l.remove(leaving); err != nil {
-			l.options.Logger.Warn("can't remove old records, and will try again", "folder", l.folder, "error", err)
-		}
-		if err := l.finishSegments(); err != nil {
-			l.options.Logger.Warn("can't finish a segment, and will try again", "folder", l.folder, "error", err)
-		}
+		l.options.Panics.Do(panics.Background, func() (err error) { // or the next look at it finds the same
+			leaving = append(leaving, l.expire()...)
+			if leaving, err = l.remove(leaving); err != nil {
+				l.options.Logger.Warn("can't remove old records, and will try again", "folder", l.folder, "error", err)
+			}
+			return nil
+		})
+		l.options.Panics.Do(panics.Background, func() error {
+			if err := l.finishSegments(); err != nil {
+				l.options.Logger.Warn("can't finish a segment, and will try again", "folder", l.folder, "error", err)
+			}
+			return nil
+		})
 	}
 }
 
