@@ -41,8 +41,8 @@ type Downlink interface {
 	Close(reason error)
 }
 
-// Session is a connected device. Send, Twin, Report, Subscribe and Unsubscribe
-// are for one goroutine at a time.
+// Session is a connected device. Send, Twin, Report and SetSubscriptions are for one
+// goroutine at a time.
 type Session struct {
 	hub         *Hub
 	deviceID    string
@@ -230,33 +230,26 @@ func (s *Session) Report(ctx context.Context, patch []byte) (version int64, err 
 // earlier connections included when they were kept.
 func (s *Session) Subscriptions() []string { return slices.Clone(s.names) }
 
-// Subscribe adds names, which mean nothing to the hub.
-func (s *Session) Subscribe(ctx context.Context, names ...string) error {
-	changed := slices.Clone(s.names)
-	for _, name := range names {
-		if !slices.Contains(changed, name) {
-			changed = append(changed, name)
-		}
-	}
-	return s.setNames(ctx, changed)
-}
+// maxSubscriptions bounds what is kept of a device. It has five topics to subscribe
+// to, as on Azure.
+const maxSubscriptions = 50
 
-// Unsubscribe removes names; those that are not there are no error.
-func (s *Session) Unsubscribe(ctx context.Context, names ...string) error {
-	changed := slices.DeleteFunc(slices.Clone(s.names), func(name string) bool { return slices.Contains(names, name) })
-	return s.setNames(ctx, changed)
-}
-
-func (s *Session) setNames(ctx context.Context, names []string) error {
+// SetSubscriptions has these names be all that the device has subscribed to. They
+// mean nothing to the hub. However many they are, it is one commit, and none when
+// nothing changes. It returns fault 400004 for more than fifty.
+func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 	if slices.Equal(names, s.names) {
 		return nil
+	}
+	if len(names) > maxSubscriptions {
+		return fault.New(fault.ArgumentInvalid, "The device has %d subscriptions, the limit is %d", len(names), maxSubscriptions)
 	}
 	if s.keep {
 		if _, err := s.hub.config.Documents.Commit(ctx, s.hub.subscriptions.Put(s.deviceID, store.Always, names)); err != nil {
 			return err
 		}
 	}
-	s.names = names
+	s.names = slices.Clone(names)
 	return nil
 }
 

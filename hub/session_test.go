@@ -130,11 +130,18 @@ func TestSubscriptionsOutliveTheConnection(t *testing.T) {
 	h := newHouse(t)
 	device := h.create(Device{DeviceID: "d"})
 	session, _ := h.connect(device, true)
-	if err := session.Subscribe(ctx, "a", "b", "a"); err != nil {
+	if err := session.SetSubscriptions(ctx, []string{"a", "b"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := session.Unsubscribe(ctx, "a", "never"); err != nil {
+	if err := session.SetSubscriptions(ctx, []string{"b"}); err != nil {
 		t.Fatal(err)
+	}
+	var many []string
+	for i := range maxSubscriptions + 1 {
+		many = append(many, fmt.Sprint(i))
+	}
+	if err := session.SetSubscriptions(ctx, many); !errors.Is(err, fault.ArgumentInvalid) {
+		t.Errorf("%d subscriptions are answered %v", len(many), err)
 	}
 	session.Close(nil)
 	h.reopen()

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -120,20 +121,25 @@ func (s *hubSession) grant(filter string, qos byte) byte {
 
 func (s *hubSession) Subscribe(subscriptions []mqtt.Subscription) ([]byte, error) {
 	codes := make([]byte, len(subscriptions))
+	names := s.session.Subscriptions()
 	for i, subscription := range subscriptions {
 		codes[i] = s.grant(subscription.Filter, subscription.QoS)
 		if codes[i] == mqtt.Refused {
 			continue
 		}
-		s.forget(subscription.Filter, 1-codes[i])
-		if err := s.session.Subscribe(s.ctx, kept(subscription.Filter, codes[i])); err != nil {
-			return nil, err
+		name := kept(subscription.Filter, codes[i])
+		if former := kept(subscription.Filter, 1-codes[i]); slices.Contains(names, former) {
+			names = slices.DeleteFunc(names, func(n string) bool { return n == former })
+		}
+		if !slices.Contains(names, name) {
+			names = append(names, name)
 		}
 	}
-	return codes, nil
+	return codes, s.session.SetSubscriptions(s.ctx, names)
 }
 
 func (s *hubSession) Unsubscribe(filters []string) error {
+	names := s.session.Subscriptions()
 	for _, filter := range filters {
 		switch filter {
 		case twinResponseFilter:
@@ -143,11 +149,12 @@ func (s *hubSession) Unsubscribe(filters []string) error {
 		case desiredFilter:
 			s.desiredQoS.Store(uint32(mqtt.Refused))
 		}
-		if err := s.session.Unsubscribe(s.ctx, kept(filter, 0), kept(filter, 1)); err != nil {
-			return err
-		}
+		names = slices.DeleteFunc(names, func(name string) bool {
+			_, former, _ := strings.Cut(name, " ")
+			return former == filter
+		})
 	}
-	return nil
+	return s.session.SetSubscriptions(s.ctx, names)
 }
 
 // kept is a subscription as the hub keeps it for a client that comes back.
@@ -200,6 +207,7 @@ func (s *hubSession) telemetry(message *mqtt.Publish, encoded []byte) error {
 // durable. A log that fails takes the connection with it, so that the device
 // sends again.
 func (s *hubSession) Committed(packetID uint64, _ store.Position, err error) {
+	defer s.conn.Recover()
 	switch {
 	case err != nil:
 		s.conn.Close(err)
@@ -255,19 +263,19 @@ func (s *hubSession) respond(status int, requestID, parameters string, body []by
 	if s.twinQoS == mqtt.Refused {
 		return nil // nobody listens
 	}
-	return s.conn.Publish(fmt.Sprintf(twinResponseTopic, status, requestID)+parameters, body, s.twinQoS, false, nil)
+	return s.conn.Respond(fmt.Sprintf(twinResponseTopic, status, requestID)+parameters, body, s.twinQoS)
 }
 
 // Close implements mqtt.Session. A connection that ended otherwise than by
 // DISCONNECT leaves its will as a message.
 func (s *hubSession) Close(reason error) {
+	defer s.cancel()
+	defer s.session.Close(reason)
 	if reason != nil && s.will != nil {
 		if err := s.leaveWill(); err != nil {
 			s.backend.Logger.Warn("will refused", "device", s.deviceID, "error", err)
 		}
 	}
-	s.session.Close(reason)
-	s.cancel()
 	if reason != nil {
 		s.backend.Logger.Info("connection ended", "device", s.deviceID, "reason", reason)
 	}
@@ -284,13 +292,6 @@ func (s *hubSession) leaveWill() error {
 	}
 	s.message.System, s.message.Properties, s.message.Payload = s.bag.system, s.bag.properties, s.will.Payload
 	return s.session.Send(&s.message, s, 0)
-}
-
-// forget drops a kept subscription whose QoS has changed.
-func (s *hubSession) forget(filter string, qos byte) {
-	if err := s.session.Unsubscribe(s.ctx, kept(filter, qos)); err != nil {
-		s.conn.Close(err)
-	}
 }
 
 // downlink is how the hub reaches the device on this connection.
