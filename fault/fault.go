@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 )
 
@@ -24,9 +25,21 @@ type Error struct {
 	args   []any
 }
 
-// New returns a fault. The message is a sentence without a final stop.
+// New returns a fault. The message is a sentence without a final stop. One that an
+// argument makes too long is cut.
 func New(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: fmt.Sprintf(format, args...), TrackingID: NewTrackingID(), format: format, args: args}
+	return &Error{Code: code, Message: cut(fmt.Sprintf(format, args...)), TrackingID: NewTrackingID(), format: format, args: args}
+}
+
+// maxMessage is the size of the longest message in bytes. Callers choose much of what
+// a message quotes, and it is answered, logged and kept.
+const maxMessage = 1 << 10
+
+func cut(message string) string {
+	if len(message) <= maxMessage {
+		return message
+	}
+	return strings.ToValidUTF8(message[:maxMessage], "") + "…"
 }
 
 // Word is an argument of a message that is a word of the message's language and
@@ -50,7 +63,7 @@ func (e *Error) In(translate func(text string) string) string {
 			args[i] = translate(string(arg))
 		}
 	}
-	return fmt.Sprintf(translate(e.format), args...)
+	return cut(fmt.Sprintf(translate(e.format), args...))
 }
 
 // Because adds the error beneath, for the log. It is not shown to the caller.

@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"unicode/utf8"
 )
 
 func TestFaultIsFoundInAChain(t *testing.T) {
@@ -46,5 +47,18 @@ func TestEveryCodeHasANameAndAStatus(t *testing.T) {
 	}
 	if name := Code(499123).Name(); name != "Error499123" {
 		t.Errorf("an unknown code is named %s", name)
+	}
+}
+
+// A message that quotes what a caller wrote at length is cut, in both languages.
+func TestMessagesAreBounded(t *testing.T) {
+	for _, filling := range []string{"x", "é", "\x00"} {
+		long := New(ArgumentInvalid, "The body does not fit: %v", errors.New(strings.Repeat(filling, 60_000)))
+		inFrench := long.In(func(string) string { return "Le corps ne convient pas : %v" })
+		for _, message := range []string{long.Message, inFrench} {
+			if len(message) > maxMessage+10 || !utf8.ValidString(message) {
+				t.Errorf("a message of %d bytes: %.60q", len(message), message)
+			}
+		}
 	}
 }

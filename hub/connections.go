@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/store"
@@ -73,7 +74,7 @@ func (a *activity) history(ctx context.Context, deviceID, generation string) (hi
 func (a *activity) note(s *Session, event Connection) {
 	event.Protocol, event.RemoteAddress = s.protocol, s.remoteAddr
 	if len(event.Reason) > maxReason {
-		event.Reason = event.Reason[:maxReason]
+		event.Reason = strings.ToValidUTF8(event.Reason[:maxReason], "")
 	}
 	events := a.events[s.deviceID]
 	if events.Generation != s.generation {

@@ -104,7 +104,16 @@ func caseToken(text string) *CaseToken {
 	if err != nil {
 		return &CaseToken{Malformed: true}
 	}
-	return &CaseToken{Resource: token.Resource, KeyName: token.KeyName, Expiry: token.Expiry}
+	return &CaseToken{Resource: beginning(token.Resource), KeyName: beginning(token.KeyName), Expiry: token.Expiry}
+}
+
+// beginning is as much of a part of a token as is kept: one that is longer is wrong.
+func beginning(text string) string {
+	const most = 512
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // caseOfChain adds the groups whose authorities have the names of the chain.

@@ -33,11 +33,23 @@ type Check struct {
 type Trace []Check
 
 // Pass adds a check that passed.
-func (t *Trace) Pass(name, saw string) { *t = append(*t, Check{Name: name, Saw: saw, Passed: true}) }
+func (t *Trace) Pass(name, saw string) {
+	*t = append(*t, Check{Name: name, Saw: bounded(saw), Passed: true})
+}
 
 // Fail adds the check that failed.
 func (t *Trace) Fail(name, saw, expected, advice string) {
-	*t = append(*t, Check{Name: name, Saw: saw, Expected: expected, Advice: advice})
+	*t = append(*t, Check{Name: name, Saw: bounded(saw), Expected: bounded(expected), Advice: bounded(advice)})
+}
+
+// maxShown is how many bytes of what a device showed are kept in a check.
+const maxShown = 1 << 10
+
+func bounded(text string) string {
+	if len(text) <= maxShown {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxShown], "") + "…"
 }
 
 // Failed returns the check that failed, if one did.
