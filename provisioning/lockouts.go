@@ -134,11 +134,12 @@ func (s *Service) LockedOut(ctx context.Context) ([]LockedOut, error) {
 	}
 	found := []LockedOut{}
 	var over []store.Change
+	now := s.config.Now()
 	s.lockouts.mutex.Lock()
 	for _, entry := range entries {
-		if !s.config.Now().Before(entry.Value.Until.Time) {
+		if !now.Before(entry.Value.Until.Time) {
 			over = append(over, s.lockouts.Delete(entry.Key, store.ETag(entry.ETag)))
-			if locked := s.lockouts.locked[entry.Key]; locked != nil && !s.config.Now().Before(locked.Until.Time) {
+			if locked := s.lockouts.locked[entry.Key]; locked != nil && !now.Before(locked.Until.Time) {
 				delete(s.lockouts.locked, entry.Key)
 			}
 			continue

@@ -92,6 +92,8 @@ func (i *Import[T]) Run(ctx context.Context, read func(each func(Row[T]) error) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	batches := make(chan []Row[T])
+	end := sync.OnceFunc(func() { close(batches) })
+	defer end() // the senders go also when read panics
 	var senders sync.WaitGroup
 	for range i.AtOnce {
 		senders.Go(func() {
@@ -134,7 +136,7 @@ func (i *Import[T]) Run(ctx context.Context, read func(each func(Row[T]) error) 
 	})
 	// What was read before the file became unreadable is imported too.
 	err = errors.Join(err, flush())
-	close(batches)
+	end()
 	senders.Wait()
 	if i.cause != nil {
 		return i.cause

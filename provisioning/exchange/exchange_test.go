@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"testing/iotest"
+	"testing/synctest"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -262,5 +263,21 @@ func FuzzRead(f *testing.F) {
 				t.Errorf("%s: %q ends with %v", format, file, err)
 			}
 		}
+	})
+}
+
+// A file whose reading panics leaves no sender that waits for more of it.
+func TestAnImportThatPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // fails when a goroutine is left
+		defer func() {
+			if value := recover(); value != "read" {
+				t.Errorf("the import panics with %v", value)
+			}
+		}()
+		importing := Import[int]{Size: 1, AtOnce: 3, Send: func(context.Context, []Row[int]) (map[int]error, error) { return nil, nil }}
+		importing.Run(t.Context(), func(each func(Row[int]) error) error {
+			each(Row[int]{Item: 1})
+			panic("read")
+		})
 	})
 }
