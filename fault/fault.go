@@ -28,7 +28,8 @@ type Error struct {
 // New returns a fault. The message is a sentence without a final stop. One that an
 // argument makes too long is cut.
 func New(code Code, format string, args ...any) *Error {
-	return &Error{Code: code, Message: cut(fmt.Sprintf(format, args...)), TrackingID: NewTrackingID(), format: format, args: args}
+	message := cut(fmt.Sprintf(format, args...))
+	return &Error{Code: code, Message: message, TrackingID: NewTrackingID(), format: format, args: args}
 }
 
 // maxMessage is the size of the longest message in bytes. Callers choose much of what

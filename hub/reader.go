@@ -137,7 +137,9 @@ func (h *Hub) waitForAny(ctx context.Context, cursors []*cursor) error {
 	var failed error
 	for _, c := range cursors {
 		group.Go(func() {
-			err := h.config.Panics.Do(panics.Background, func() error { return c.log.Wait(waiting, c.partition, c.next) })
+			err := h.config.Panics.Do(panics.Background, func() error {
+				return c.log.Wait(waiting, c.partition, c.next)
+			})
 			if err != nil && waiting.Err() == nil {
 				mutex.Lock()
 				failed = err

@@ -242,7 +242,8 @@ func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 		return nil
 	}
 	if len(names) > maxSubscriptions {
-		return fault.New(fault.ArgumentInvalid, "The device has %d subscriptions, the limit is %d", len(names), maxSubscriptions)
+		return fault.New(fault.ArgumentInvalid, "The device has %d subscriptions, the limit is %d",
+			len(names), maxSubscriptions)
 	}
 	if s.keep {
 		if _, err := s.hub.config.Documents.Commit(ctx, s.hub.subscriptions.Put(s.deviceID, store.Always, names)); err != nil {

@@ -50,7 +50,8 @@ func (r *Recorder) Record(door Door, value any, attributes ...any) {
 			}
 		}
 	}
-	logger.Error("panic", append([]any{"door", string(door), "panic", fmt.Sprint(value), "stack", string(debug.Stack())}, attributes...)...)
+	what := []any{"door", string(door), "panic", fmt.Sprint(value), "stack", string(debug.Stack())}
+	logger.Error("panic", append(what, attributes...)...)
 }
 
 // Count returns how many panics there were.

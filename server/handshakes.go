@@ -76,7 +76,8 @@ type accepted struct {
 	err  error
 }
 
-func newHandshakes(listener net.Listener, logger *slog.Logger, recorder *panics.Recorder, failed func(*tls.Conn, error)) *handshakes {
+func newHandshakes(listener net.Listener, logger *slog.Logger, recorder *panics.Recorder,
+	failed func(*tls.Conn, error)) *handshakes {
 	return &handshakes{Listener: listener, logger: logger, panics: recorder, failed: failed,
 		ready: make(chan accepted), pending: make(chan struct{}, maxHandshakes), over: make(chan struct{})}
 }

@@ -125,8 +125,8 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 	if err != nil {
 		return fmt.Errorf("open the telemetry of hub %s: %w", entry.Name, err)
 	}
-	h, err := hub.Open(ctx, hub.Config{Panics: s.panics, Name: entry.Name, Host: entry.Host, Documents: s.documents, Telemetry: telemetry,
-		Bus: local.New(), Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger})
+	h, err := hub.Open(ctx, hub.Config{Name: entry.Name, Host: entry.Host, Documents: s.documents, Telemetry: telemetry,
+		Bus: local.New(), Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return err
 	}

@@ -56,7 +56,8 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("mqtt_received_bytes_total", "Bytes received by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesIn) })
 	counter("mqtt_sent_bytes_total", "Bytes sent by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesOut) })
 	for _, door := range panics.Doors {
-		counter("panics_total", "Panics, each of which ended one connection, request or piece of work; the log has their stacks.",
+		counter("panics_total",
+			"Panics, each of which ended one connection, request or piece of work; the log has their stacks.",
 			prometheus.Labels{"door": string(door)}, func() float64 { return float64(s.panics.Count(door)) })
 	}
 	for outcome, value := range map[string]func() uint64{

@@ -63,7 +63,8 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	config.complete()
 	handler := log.NewHandler(config.Logger.Handler())
 	config.Logger = slog.New(handler)
-	s = &Server{config: config, log: handler, panics: panics.NewRecorder(config.Logger), hubs: hub.NewDirectory(), failed: make(chan error, 3)}
+	s = &Server{config: config, log: handler, panics: panics.NewRecorder(config.Logger),
+		hubs: hub.NewDirectory(), failed: make(chan error, 3)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeServices(ctx))
@@ -116,7 +117,8 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if s.documents, err = openDocuments(data("documents"), s.config.Logger); err != nil {
 		return fmt.Errorf("open the data folder: %w. If another server uses the folder, stop that one or name another folder with --data", err)
 	}
-	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
+	logs, err := segment.Open(data("logs"),
+		segment.Options{Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
@@ -159,7 +161,8 @@ func (s *Server) revoked(revocation issuance.Revocation) {
 	s.serving.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
-		if err := s.panics.Do(panics.Background, func() error { return s.provisioning.Revoked(ctx, revocation) }); err != nil {
+		err := s.panics.Do(panics.Background, func() error { return s.provisioning.Revoked(ctx, revocation) })
+		if err != nil {
 			s.config.Logger.Error("a revocation has not reached all hubs elsewhere", "thumbprint", revocation.Thumbprint, "authority", revocation.Authority, "error", err)
 		}
 	})

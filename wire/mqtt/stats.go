@@ -12,7 +12,7 @@ type Stats struct {
 	HandshakeFailures     uint64    // of TLS
 	Refused               [6]uint64 // CONNACKs that said no, by ConnectCode
 	Breaches              uint64    // connections that ended with ErrProtocol
-	TimedOut              uint64    // connections that ended with ErrConnectTimeout, ErrPacketTimeout, ErrKeepAlive or ErrSlowReader
+	TimedOut              uint64    // that ended with ErrConnectTimeout, ErrPacketTimeout, ErrKeepAlive or ErrSlowReader
 	PacketsIn, PacketsOut uint64    // CONNECT is not counted
 	BytesIn, BytesOut     uint64    // without TLS
 }
@@ -52,7 +52,8 @@ func (c *counters) end(reason error) {
 	switch {
 	case errors.Is(reason, ErrProtocol):
 		c.breaches.Add(1)
-	case errors.Is(reason, ErrConnectTimeout), errors.Is(reason, ErrPacketTimeout), errors.Is(reason, ErrKeepAlive), errors.Is(reason, ErrSlowReader):
+	case errors.Is(reason, ErrConnectTimeout), errors.Is(reason, ErrPacketTimeout),
+		errors.Is(reason, ErrKeepAlive), errors.Is(reason, ErrSlowReader):
 		c.timedOut.Add(1)
 	}
 }
