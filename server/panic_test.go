@@ -110,25 +110,34 @@ func (h *house) figure(name string) string {
 	return ""
 }
 
-// connectToken connects a device that shows a token, over a WebSocket or not.
-func (h *house) connectToken(id, token string, webSocket bool) (client *mqtt.Client, err error) {
+// open opens a connection for MQTT, over a WebSocket or not.
+func (h *house) open(webSocket bool) net.Conn {
 	h.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
-	defer cancel()
-	var conn net.Conn
-	if webSocket {
-		transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: h.roots, ServerName: "localhost"}, DisableKeepAlives: true}
-		socket, _, err := websocket.Dial(ctx, fmt.Sprintf("wss://127.0.0.1:%d/$iothub/websocket", h.Info().Ports.HTTPS),
-			&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{"mqtt"}})
+	if !webSocket {
+		conn, err := h.dial(nil)
 		if err != nil {
 			h.t.Fatal(err)
 		}
-		conn = websocket.NetConn(context.Background(), socket, websocket.MessageBinary)
-	} else if conn, err = h.dial(nil); err != nil {
+		return conn
+	}
+	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: h.roots, ServerName: "localhost"}}
+	address := fmt.Sprintf("wss://127.0.0.1:%d/$iothub/websocket", h.Info().Ports.HTTPS)
+	socket, _, err := websocket.Dial(context.Background(), address,
+		&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{"mqtt"}})
+	if err != nil {
 		h.t.Fatal(err)
 	}
-	client, _, err = (&mqtt.Connect{ClientID: id, Username: "127.0.0.1/" + id + "/?api-version=2021-04-12", Password: []byte(token), HasPassword: true,
-		CleanSession: true, KeepAlive: 60}).Dial(ctx, conn, func(string, []byte) {})
+	return websocket.NetConn(context.Background(), socket, websocket.MessageBinary)
+}
+
+// connectToken connects a device that shows a token.
+func (h *house) connectToken(conn net.Conn, id, token string, receive func(topic string, payload []byte)) (*mqtt.Client, error) {
+	h.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	connect := &mqtt.Connect{ClientID: id, Username: "127.0.0.1/" + id + "/?api-version=2021-04-12",
+		Password: []byte(token), HasPassword: true, CleanSession: true, KeepAlive: 60}
+	client, _, err := connect.Dial(ctx, conn, receive)
 	if err == nil {
 		h.t.Cleanup(client.Abort)
 	}
@@ -166,7 +175,7 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 
 	connect := func(webSocket bool) func() error {
 		return func() error {
-			client, err := h.connectToken("d1", token, webSocket)
+			client, err := h.connectToken(h.open(webSocket), "d1", token, nil)
 			if err == nil {
 				client.Disconnect()
 			}
@@ -175,7 +184,7 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 	}
 	publish := func(webSocket bool) func() error {
 		return func() error {
-			client, err := h.connectToken("d1", token, webSocket)
+			client, err := h.connectToken(h.open(webSocket), "d1", token, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
