@@ -32,7 +32,7 @@ func TestAnAssignmentThatPanics(t *testing.T) {
 	enrollment := device.enrollment()
 	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
 	h.enroll(enrollment)
-	h.Service.config.Webhook, h.Service.config.Panics = new(panickingWebhook), quietPanics()
+	h.Service.config.Webhook = new(panickingWebhook)
 	if operation, err := h.register(device); err == nil {
 		t.Fatalf("while the webhook panics the device is told %+v", operation)
 	} else if !errors.Is(err, panics.ErrPanic) {

@@ -69,7 +69,7 @@ func (h *house) open() {
 	h.audit = audit.Open(documents, func() time.Time { return h.now })
 	h.Service, err = Open(context.Background(), Config{
 		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Webhook: h.webhook, Pace: h.pace, Limits: h.limits, Audit: h.audit,
-		Now: func() time.Time { return h.now }, Logger: slog.New(slog.DiscardHandler),
+		Now: func() time.Time { return h.now }, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
 	})
 	if err != nil {
 		h.t.Fatal(err)
