@@ -25,10 +25,10 @@ func NewPolicy(name string, rights ...string) Policy {
 func (p Policy) Allows(right string) bool { return slices.Contains(p.Rights, right) }
 
 // Authorize finds the policy that signed a back end's token and checks that the
-// token is for host, has not expired and has the right. Every refusal is a
-// fault 401 that says which of these it was, but for an unknown policy and a
-// wrong signature, which are told apart for nobody.
-func Authorize(policies []Policy, token, host, right string, now time.Time) (Policy, error) {
+// token is good for what is asked, has not expired and has the right. Every
+// refusal is a fault 401 that says which of these it was, but for an unknown
+// policy and a wrong signature, which are told apart for nobody.
+func Authorize(policies []Policy, token string, asked Resource, right string, now time.Time) (Policy, error) {
 	if token == "" {
 		return Policy{}, fault.New(fault.UnauthorizedAccess,
 			"The request has no Authorization. Send a shared access signature of a policy with the right %s", right)
@@ -43,12 +43,10 @@ func Authorize(policies []Policy, token, host, right string, now time.Time) (Pol
 			"The shared access signature was not made with a key of a policy of this service. Take the connection string anew (berth info)")
 	}
 	policy := policies[i]
-	// A token for a whole service may also name a resource below it, and legacy
-	// clients write the host in any case and with a trailing slash.
-	resource, _, _ := strings.Cut(parsed.Resource, "/")
-	if !strings.EqualFold(resource, host) {
+	if !parsed.Covers(asked) {
 		return Policy{}, fault.New(fault.UnauthorizedAccess,
-			"The shared access signature is for %.128q, this is %q", parsed.Resource, host)
+			"The shared access signature is for %.300q (sr), and this is %.300q. Make one for that, or for %s as a whole",
+			parsed.Resource, asked.String(), asked.Host)
 	}
 	if parsed.Expired(now) {
 		return Policy{}, fault.New(fault.TokenExpired,

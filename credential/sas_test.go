@@ -97,7 +97,8 @@ func TestAuthorize(t *testing.T) {
 	}{
 		{"primary key", token("Dps.Local", "owner", owner.PrimaryKey, later), nil},
 		{"secondary key", token("dps.local", "owner", owner.SecondaryKey, later), nil},
-		{"resource below the service", token("dps.local/enrollments/x", "owner", owner.PrimaryKey, later), nil},
+		{"what is asked", token("dps.local/enrollments", "owner", owner.PrimaryKey, later), nil},
+		{"only one below it", token("dps.local/enrollments/x", "owner", owner.PrimaryKey, later), fault.UnauthorizedAccess},
 		{"late clock", token("dps.local", "owner", owner.PrimaryKey, noon.Add(-ClockSkew)), nil},
 		{"no token", "", fault.UnauthorizedAccess},
 		{"no right", token("dps.local", "reader", reader.PrimaryKey, later), fault.UnauthorizedAccess},
@@ -108,7 +109,7 @@ func TestAuthorize(t *testing.T) {
 		{"expired", token("dps.local", "owner", owner.PrimaryKey, noon.Add(-ClockSkew-time.Second)), fault.TokenExpired},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			_, err := Authorize(policies, c.token, "dps.local", "Write", noon)
+			_, err := Authorize(policies, c.token, ResourceOf("dps.local", "enrollments"), "Write", noon)
 			if c.want == nil && err != nil {
 				t.Fatalf("refused: %v", err)
 			}

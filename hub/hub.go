@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/maphash"
 	"log/slog"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,14 +112,15 @@ func (h *Hub) Policies(ctx context.Context) ([]credential.Policy, error) {
 	return policies, err
 }
 
-// Authorize checks that a back end's token has the right. It returns a fault
-// 401 that says what is wrong with it.
-func (h *Hub) Authorize(ctx context.Context, token, right string) error {
+// Authorize checks that a back end's token has the right and is good for the path
+// below the hub that is asked for. It returns a fault 401 that says what is wrong
+// with it.
+func (h *Hub) Authorize(ctx context.Context, token, right string, path ...credential.Segment) error {
 	policies, err := h.Policies(ctx)
 	if err != nil {
 		return err
 	}
-	_, err = credential.Authorize(policies, token, h.config.Host, right, h.config.Now())
+	_, err = credential.Authorize(policies, token, credential.Resource{Host: h.config.Host, Path: path}, right, h.config.Now())
 	return err
 }
 
@@ -152,10 +152,4 @@ func (h *Hub) inOrder(deviceID string, do func() error) error {
 	mutex.Lock()
 	defer mutex.Unlock()
 	return do()
-}
-
-// isDeviceResource reports whether a token is for the device.
-func (h *Hub) isDeviceResource(resource, deviceID string) bool {
-	host, path, _ := strings.Cut(resource, "/")
-	return strings.EqualFold(host, h.config.Host) && path == "devices/"+deviceID
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -176,12 +175,12 @@ func (h *Hub) authenticateToken(device Device, text string) (method authMethod, 
 	if token.KeyName != "" {
 		return h.authenticatePolicy(device, text, token)
 	}
-	keys := device.Authentication.SymmetricKey
+	keys, asked := device.Authentication.SymmetricKey, credential.DeviceResource(h.config.Host, device.DeviceID)
 	switch {
 	case device.Authentication.Type != SAS:
 		return refuse(fault.UnauthorizedAccess, "The device %q shows a token, and its authentication is %s", device.DeviceID, device.Authentication.Type)
-	case !h.isDeviceResource(token.Resource, device.DeviceID):
-		return refuse(fault.UnauthorizedAccess, "The token is for %.300q, this is %s/devices/%s", token.Resource, h.config.Host, device.DeviceID)
+	case !token.Covers(asked):
+		return refuse(fault.UnauthorizedAccess, "The token is for %.300q (sr), and this is %.300q", token.Resource, asked.String())
 	case !signedByEither(token, keys):
 		return refuse(fault.UnauthorizedAccess, "The token of the device %q was not made with its key", device.DeviceID)
 	case token.Expired(h.config.Now()):
@@ -193,14 +192,7 @@ func (h *Hub) authenticateToken(device Device, text string) (method authMethod, 
 // authenticatePolicy lets a device in by a policy of the hub with the right
 // DeviceConnect, as gateways do.
 func (h *Hub) authenticatePolicy(device Device, text string, token *credential.Token) (authMethod, time.Time, error) {
-	policies, err := h.Policies(context.Background())
-	if err != nil {
-		return 0, time.Time{}, err
-	}
-	if _, path, ok := strings.Cut(token.Resource, "/"); ok && path != "devices/"+device.DeviceID {
-		return 0, time.Time{}, fault.New(fault.UnauthorizedAccess, "The token is for %.300q, this is the device %q", token.Resource, device.DeviceID)
-	}
-	_, err = credential.Authorize(policies, text, h.config.Host, DeviceConnect, h.config.Now())
+	err := h.Authorize(context.Background(), text, DeviceConnect, credential.DeviceResource(h.config.Host, device.DeviceID).Path...)
 	return policyKey, token.Expiry, err
 }
 

@@ -182,15 +182,15 @@ func (s *Service) Policies(ctx context.Context) ([]credential.Policy, error) {
 	return policies, err
 }
 
-// Authorize checks that a back end's token has the right, and returns the name of
-// its policy. It returns a fault 401 that says what is wrong with it.
-func (s *Service) Authorize(ctx context.Context, token, right string) (policy string, err error) {
+// Authorize checks that a back end's token has the right and is good for the path
+// below the service that is asked for, and returns the token's policy. It returns a
+// fault 401 that says what is wrong with it.
+func (s *Service) Authorize(ctx context.Context, token, right string, path ...credential.Segment) (credential.Policy, error) {
 	policies, err := s.Policies(ctx)
 	if err != nil {
-		return "", err
+		return credential.Policy{}, err
 	}
-	found, err := credential.Authorize(policies, token, s.config.Host, right, s.config.Now())
-	return found.Name, err
+	return credential.Authorize(policies, token, credential.Resource{Host: s.config.Host, Path: path}, right, s.config.Now())
 }
 
 // createPolicies gives a new service a policy of all rights.

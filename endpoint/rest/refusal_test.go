@@ -47,12 +47,17 @@ func TestRightsOfEveryOperation(t *testing.T) {
 		}
 		for name, token := range map[string]string{
 			"no token": "", "a token of the other service": other,
-			"an expired token": h.token(host, firstOf(policies), time.Now().Add(-time.Hour)),
-			"a signature cut":  strings.Replace(h.token(host, firstOf(policies), later), "sig=", "sig=A", 1),
+			"an expired token":         h.token(host, firstOf(policies), time.Now().Add(-time.Hour)),
+			"a signature cut":          strings.Replace(h.token(host, firstOf(policies), later), "sig=", "sig=A", 1),
+			"a token for one below it": h.token(host+path+"/below", firstOf(policies), later),
+			"a token for another":      h.token(host+"/nonsense", firstOf(policies), later),
 		} {
 			if got := status(token); got != http.StatusUnauthorized {
 				t.Errorf("%s %s with %s is answered %d", operation.method, operation.pattern, name, got)
 			}
+		}
+		if got := status(h.token(host+path, firstOf(policies), later)); got == http.StatusUnauthorized {
+			t.Errorf("%s %s with a token for just that is answered %d", operation.method, operation.pattern, got)
 		}
 		for policy, rights := range policies {
 			got := status(h.token(host, policy, later))

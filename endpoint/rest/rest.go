@@ -163,13 +163,13 @@ func (c *call) authorize(found route) error {
 	case found.right == "":
 		return nil
 	case found.service == hubAPI:
-		return c.hub.Authorize(c.Context(), token, found.right)
+		return c.hub.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
 	}
-	policy, err := c.Provisioning.Authorize(c.Context(), token, found.right)
+	policy, err := c.Provisioning.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
 	if err != nil {
 		return err
 	}
-	c.Request = c.Request.WithContext(audit.WithActor(c.Context(), audit.Actor{Name: "policy " + policy, Remote: c.RemoteAddr}))
+	c.Request = c.Request.WithContext(audit.WithActor(c.Context(), audit.Actor{Name: "policy " + policy.Name, Remote: c.RemoteAddr}))
 	if strings.HasPrefix(found.pattern, "/berth/") {
 		return nil // what Azure has no limit for, as it does not have it
 	}
@@ -310,6 +310,20 @@ func (r route) match(segments []string) (map[string]string, bool) {
 		}
 	}
 	return parameters, true
+}
+
+// resource is the path that a token must be good for: the words as the contract
+// has them, and the ids that are asked for.
+func (r route) resource(parameters map[string]string) (path []credential.Segment) {
+	for segment := range strings.SplitSeq(r.pattern[1:], "/") {
+		if name, ok := strings.CutPrefix(segment, "{"); ok {
+			id := parameters[strings.TrimSuffix(name, "}")]
+			path = append(path, credential.Segment{Text: id, Exact: r.service == hubAPI})
+			continue
+		}
+		path = append(path, credential.Segment{Text: segment})
+	}
+	return path
 }
 
 // hubOf returns the hub that a Host header names, or the only one: then tokens

@@ -5,7 +5,6 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/credential"
@@ -25,8 +24,8 @@ func soundToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) 
 	}
 	trace.Pass("token", "a shared access signature")
 
-	wanted := evidence.IDScope + "/registrations/" + evidence.RegistrationID
-	if !strings.EqualFold(token.Resource, wanted) {
+	asked := credential.RegistrationResource(evidence.IDScope, evidence.RegistrationID)
+	if wanted := asked.String(); !token.Covers(asked) {
 		trace.Fail("token resource", fmt.Sprintf("%.300q", token.Resource), wanted,
 			"The token was made for another ID scope or registration id, or for a hub. Give the device its own values and let it make a new one")
 		return Refusal(fmt.Sprintf("The token is for %.300q and not for %s", token.Resource, wanted)), false
