@@ -49,6 +49,7 @@ const (
 	Updated Action = "updated"
 	Deleted Action = "deleted"
 	Revoked Action = "revoked"
+	Refused Action = "refused" // to somebody who may not, or did not show the secret
 )
 
 // Kind is what sort of thing was changed.
@@ -67,10 +68,11 @@ const (
 	CredentialPolicy Kind = "credentialPolicy"
 	Issuer           Kind = "issuingAuthority"
 	Issued           Kind = "issuedCertificate"
+	Portal           Kind = "portal" // ways in, and pages; refusals only
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{Enrollment, Group, Registration, Authority, HubLink, Network, Misbehaviour, Lockout, AccessPolicy, CredentialPolicy, Issuer, Issued}
+var Kinds = []Kind{Enrollment, Group, Registration, Authority, HubLink, Network, Misbehaviour, Lockout, AccessPolicy, CredentialPolicy, Issuer, Issued, Portal}
 
 // Entry is one change.
 type Entry struct {
@@ -80,10 +82,12 @@ type Entry struct {
 	Action  Action    `json:"action"`
 	Kind    Kind      `json:"kind"`
 	ID      string    `json:"id"`
-	Changes []Field   `json:"changes,omitempty"` // of an update
+	Reason  string    `json:"reason,omitempty"`  // of a refusal
+	Changes []Field   `json:"changes,omitempty"` // of an update, or of one that was refused
 }
 
-// Field is one field that differs. Secrets are not shown, only that they changed.
+// Field is one field that differs. Values are shown when they are known to hold no
+// secret; of others it is told that they changed.
 type Field struct {
 	Path   string `json:"path"` // such as iotHubs or initialTwin.tags.floor
 	Before string `json:"before,omitempty"`
@@ -92,7 +96,7 @@ type Field struct {
 
 const (
 	maxFields    = 50
-	maxValue     = 200 // bytes of a value that is shown
+	maxValue     = 200 // bytes of a value, or of a name, that is shown
 	keep         = 400 * 24 * time.Hour
 	pruneAtOnce  = 500
 	hidden       = "(hidden)"
@@ -100,11 +104,7 @@ const (
 	mostSearched = 10_000
 )
 
-// secrets are what the paths of fields have in them whose values are never shown, as
-// those of keys, in small letters. Twins hold passwords of their own under such names.
-var secrets = []string{"connectionstring", "verificationcode", "password", "passphrase", "secret", "token"}
-
-// noise are the fields that change with each write.
+// noise are the fields of a thing that change with each write.
 var noise = []string{"etag", "lastUpdatedDateTimeUtc", "createdDateTimeUtc", "registrationState", "updated"}
 
 // Log is the audit. A nil Log keeps nothing.
@@ -113,6 +113,7 @@ type Log struct {
 	entries   store.Table[Entry]
 	now       func() time.Time
 	last      atomic.Int64 // nanoseconds since 1970 of the latest entry
+	refusals  refusals
 }
 
 // Open returns the audit on its documents.
@@ -168,12 +169,11 @@ func flatten(fields map[string]string, path string, value any) {
 	switch value := value.(type) {
 	case map[string]any:
 		for name, value := range value {
-			if slices.Contains(noise, name) {
-				continue
-			}
 			below := name
 			if path != "" {
 				below = path + "." + name
+			} else if slices.Contains(noise, name) {
+				continue
 			}
 			flatten(fields, below, value)
 		}
@@ -213,26 +213,9 @@ func differences(before, after map[string]string) (fields []Field) {
 		if before[path] == after[path] || len(fields) == maxFields {
 			continue
 		}
-		fields = append(fields, Field{path, shown(path, before[path]), shown(path, after[path])})
+		fields = append(fields, Field{shorten(path), shown(path, before[path]), shown(path, after[path])})
 	}
 	return fields
-}
-
-// shown is the value of a field as anybody may see it.
-func shown(path, text string) string {
-	path = strings.ToLower(path)
-	switch {
-	case text == "":
-		return ""
-	case strings.HasSuffix(path, "key"), slices.ContainsFunc(secrets, func(secret string) bool { return strings.Contains(path, secret) }):
-		return hidden
-	case strings.HasSuffix(path, "url"):
-		// Web services are often protected by nothing but a code in their addresses.
-		if address, _, found := strings.Cut(text, "?"); found {
-			return shorten(address) + "?" + hidden + `"`
-		}
-	}
-	return shorten(text)
 }
 
 func shorten(text string) string {
@@ -283,6 +266,7 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 			if len(found) == most {
 				return found, after, nil
 			}
+			entry.Value.Changes = reshown(entry.Value.Changes)
 			found, after = append(found, entry.Value), entry.Key
 		}
 		if len(entries) < searchStride {

@@ -3,6 +3,8 @@ package audit
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,42 +25,64 @@ func open(t *testing.T) *Log {
 	return Open(documents, func() time.Time { return noon })
 }
 
-// thing is what an update is told of.
-func thing(webhook, key, code string, more map[string]any) map[string]any {
+// thing is what an update is told of. Whatever is not known to be harmless holds the
+// text.
+func thing(text, webhook string, more map[string]any) map[string]any {
 	fields := map[string]any{
+		"etag": text,
+		"attestation": map[string]any{
+			"type":         "symmetricKey",
+			"symmetricKey": map[string]any{"primaryKey": text},
+			"x509":         map[string]any{"signingCertificates": map[string]any{"primary": map[string]any{"certificate": text, "info": map[string]any{"version": len(text)}}}},
+		},
 		"customAllocationDefinition": map[string]any{"webhookUrl": webhook},
-		"policies":                   []any{map[string]any{"keyName": "owner", "primaryKey": key}},
-		"initialTwin":                map[string]any{"properties": map[string]any{"desired": map[string]any{"wifi.Password": map[string]any{"value": code}, "secrets": []any{code}}}},
-		"etag":                       code,
+		"initialTwin": map[string]any{
+			"tags":       map[string]any{"pin": text, "etag": text, "name": map[string]any{"location": text}},
+			"properties": map[string]any{"desired": map[string]any{"psk": []any{text, map[string]any{"rights": text}}}},
+		},
+		"optionalDeviceInformation": text,
+		"connectionString":          text,
+		"somethingNew":              text,
+		"policies":                  []any{map[string]any{"keyName": "owner", "primaryKey": text}},
 	}
-	for name, value := range more {
-		fields[name] = value
-	}
+	maps.Copy(fields, more)
 	return fields
 }
 
-// What differs is told by its path, and secrets only as different, wherever they are.
+// What differs is told by its path. Values are told of the fields that are known to
+// hold no secret, and of no others.
 func TestChanges(t *testing.T) {
 	long := strings.Repeat("é", 300)
-	before := thing("https://x.example/api?code=one", "k-one", "c-one", map[string]any{"hubs": []string{"a", "b"}, "gone": true, "keyTypes": []string{"ec"}, "text": "short"})
-	after := thing("https://x.example/api?code=two", "k-two", "c-two", map[string]any{"hubs": []string{"b"}, "new": 7, "keyTypes": []string{"rsa"}, "text": long})
+	before := thing("hunter2", "https://user:hunter2@x.example/hunter2?code=hunter2", map[string]any{"iotHubs": []string{"a", "b"}, "location": "short"})
+	after := thing("hunter23", "https://x.example/", map[string]any{"iotHubs": []string{"b"}, "location": long, "rights": []string{"ServiceConfig"}})
+	fields := differences(flat(before), flat(after))
 	var told []string
-	for _, field := range differences(flat(before), flat(after)) {
+	for _, field := range fields {
 		told = append(told, fmt.Sprintf("%s: %s > %s", field.Path, field.Before, field.After))
 	}
 	want := []string{
-		`customAllocationDefinition.webhookUrl: "https://x.example/api?(hidden)" > "https://x.example/api?(hidden)"`,
-		`gone: true > `,
-		`hubs: ["a","b"] > ["b"]`,
-		`initialTwin.properties.desired.secrets: (hidden) > (hidden)`,
-		`initialTwin.properties.desired.wifi.Password.value: (hidden) > (hidden)`,
-		`keyTypes: ["ec"] > ["rsa"]`,
-		`new:  > 7`,
+		`attestation.symmetricKey.primaryKey: (hidden) > (hidden)`,
+		`attestation.x509.signingCertificates.primary.certificate: (hidden) > (hidden)`,
+		`attestation.x509.signingCertificates.primary.info.version: 7 > 8`,
+		`connectionString: (hidden) > (hidden)`,
+		`customAllocationDefinition.webhookUrl: "https://x.example/(hidden)" > "https://x.example"`,
+		`initialTwin.properties.desired.psk[0]: (hidden) > (hidden)`,
+		`initialTwin.properties.desired.psk[1].rights: (hidden) > (hidden)`,
+		`initialTwin.tags.etag: (hidden) > (hidden)`,
+		`initialTwin.tags.name.location: (hidden) > (hidden)`,
+		`initialTwin.tags.pin: (hidden) > (hidden)`,
+		`iotHubs: ["a","b"] > ["b"]`,
+		`location: "short" > "` + strings.Repeat("é", 99) + `…`,
+		`optionalDeviceInformation: (hidden) > (hidden)`,
 		`policies[0].primaryKey: (hidden) > (hidden)`,
-		`text: "short" > "` + strings.Repeat("é", 99) + `…`,
+		`rights:  > ["ServiceConfig"]`,
+		`somethingNew: (hidden) > (hidden)`,
 	}
 	if got := strings.Join(told, "\n"); got != strings.Join(want, "\n") {
 		t.Errorf("the changes are\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	if again := reshown(slices.Clone(fields)); !slices.Equal(again, fields) {
+		t.Errorf("shown once more the changes are\n%v\nwant\n%v", again, fields)
 	}
 	many := make(map[string]any)
 	for i := range 2 * maxFields {
@@ -151,5 +175,50 @@ func TestTimes(t *testing.T) {
 	}
 	if err != nil || next != "" || fmt.Sprint(ids) != "[3 2 1]" {
 		t.Errorf("between are %v, next %q, error %v", ids, next, err)
+	}
+}
+
+// An entry that was written when less was known of secrets shows none today.
+func TestEarlierEntries(t *testing.T) {
+	l, ctx := open(t), context.Background()
+	entry := Entry{Time: noon, Action: Updated, Kind: Group, ID: "meters", Changes: []Field{
+		{webhookPath, `"https://user:hunter2@x.example/api?(hidden)"`, ""}, {"initialTwin.tags.pin", `"hunter2"`, `7`}, {"iotHubs", `["a"]`, `["b"]`}}}
+	if _, err := l.documents.Commit(ctx, l.entries.Put(l.key(noon), store.Absent, entry)); err != nil {
+		t.Fatal(err)
+	}
+	entries, _, err := l.Entries(ctx, Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `[{customAllocationDefinition.webhookUrl "https://x.example/(hidden)" } {initialTwin.tags.pin (hidden) (hidden)} {iotHubs ["a"] ["b"]}]`
+	if got := fmt.Sprint(entries[0].Changes); got != want {
+		t.Errorf("it shows %s, want %s", got, want)
+	}
+}
+
+// Of what is refused to one actor an hour only so much is kept, and of another as much.
+func TestRefusals(t *testing.T) {
+	l, ctx := open(t), context.Background()
+	now := noon
+	l.now = func() time.Time { return now }
+	refuse := func(actor string, times int) {
+		t.Helper()
+		for range times {
+			err := l.Refuse(WithActor(ctx, Actor{Name: actor}), Group, strings.Repeat("x", 1<<16), strings.Repeat("y", 1<<16), nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	refuse("policy one", 10*refusalsAnHour)
+	refuse("policy two", 1)
+	now = now.Add(time.Hour)
+	refuse("policy one", 1)
+	entries, _, err := l.Entries(ctx, Filter{Max: 1000})
+	if err != nil || len(entries) != refusalsAnHour+2 || entries[0].Action != Refused || len(entries[0].ID)+len(entries[0].Reason) > 3*maxValue {
+		t.Errorf("there are %d entries, the latest %.500v, error %v", len(entries), entries[0], err)
+	}
+	if err := (*Log)(nil).Refuse(ctx, Group, "x", "y", nil, nil); err != nil {
+		t.Errorf("without a log: %v", err)
 	}
 }

@@ -61,8 +61,11 @@ func newClient(connectionString, apiVersion string, options Options) (*client, e
 			return dialer.DialContext(ctx, network, address)
 		},
 	}
-	return &client{connection: connection, http: &http.Client{Transport: transport}, apiVersion: apiVersion}, nil
+	return &client{connection: connection, http: &http.Client{Transport: transport, CheckRedirect: refuseRedirect}, apiVersion: apiVersion}, nil
 }
+
+// refuseRedirect ends a request at a redirect: the token is for one service.
+func refuseRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Close lets go of idle connections.
 func (c *client) Close() { c.http.CloseIdleConnections() }

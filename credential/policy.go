@@ -27,7 +27,8 @@ func (p Policy) Allows(right string) bool { return slices.Contains(p.Rights, rig
 // Authorize finds the policy that signed a back end's token and checks that the
 // token is good for what is asked, has not expired and has the right. Every
 // refusal is a fault 401 that says which of these it was, but for an unknown
-// policy and a wrong signature, which are told apart for nobody.
+// policy and a wrong signature, which are told apart for nobody. Where only the
+// resource or the right is missing, the policy comes with it.
 func Authorize(policies []Policy, token string, asked Resource, right string, now time.Time) (Policy, error) {
 	if token == "" {
 		return Policy{}, fault.New(fault.UnauthorizedAccess,
@@ -43,18 +44,18 @@ func Authorize(policies []Policy, token string, asked Resource, right string, no
 			"The shared access signature was not made with a key of a policy of this service. Take the connection string anew (berth info)")
 	}
 	policy := policies[i]
-	if !parsed.Covers(asked) {
-		return Policy{}, fault.New(fault.UnauthorizedAccess,
-			"The shared access signature is for %.300q (sr), and this is %.300q. Make one for that, or for %s as a whole",
-			parsed.Resource, asked.String(), asked.Host)
-	}
 	if parsed.Expired(now) {
 		return Policy{}, fault.New(fault.TokenExpired,
 			"The shared access signature expired at %s, it is %s here. Make a new one, and check the clock",
 			parsed.Expiry.Format(time.RFC3339), now.UTC().Format(time.RFC3339))
 	}
+	if !parsed.Covers(asked) {
+		return policy, fault.New(fault.UnauthorizedAccess,
+			"The shared access signature is for %.300q (sr), and this is %.300q. Make one for that, or for %s as a whole",
+			parsed.Resource, asked.String(), asked.Host)
+	}
 	if !policy.Allows(right) {
-		return Policy{}, fault.New(fault.UnauthorizedAccess,
+		return policy, fault.New(fault.UnauthorizedAccess,
 			"Policy %s has no right %s. It has %s", policy.Name, right, strings.Join(policy.Rights, ", "))
 	}
 	return policy, nil

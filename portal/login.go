@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 	"net/http"
 	"net/url"
 	"slices"
@@ -161,15 +162,27 @@ func writing(again, do handler) handler {
 			}
 		}
 		if c.session.Role != Operator {
-			return fault.New(fault.Forbidden, "You are logged in as a reader and can't change anything. An operator's link is made with: berth portal link --role operator")
+			return c.refuseReader()
 		}
 		if !c.genuine() {
 			c.restored = true
 			return again(c)
 		}
-		c.r = c.r.WithContext(audit.WithActor(c.r.Context(), audit.Actor{Name: "portal " + string(c.session.Role), Remote: c.r.RemoteAddr}))
+		c.r = c.r.WithContext(c.asActor())
 		return do(c)
 	}
+}
+
+// asActor is the context of what is done in the session's name.
+func (c *call) asActor() context.Context {
+	return audit.WithActor(c.r.Context(), audit.Actor{Name: "portal " + string(c.session.Role), Remote: c.r.RemoteAddr})
+}
+
+// refuseReader refuses a change, and keeps it in the audit that somebody tried.
+func (c *call) refuseReader() error {
+	refusal := fault.New(fault.Forbidden, "You are logged in as a reader and can't change anything. An operator's link is made with: berth portal link --role operator")
+	page := strings.TrimPrefix(c.r.URL.Path, Root)
+	return errors.Join(c.config.Audit.Refuse(c.asActor(), audit.Portal, page, refusal.Message, nil, nil), refusal)
 }
 
 // loginPage is what the page asks for that stands where there is no session.

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -142,6 +143,11 @@ func TestReaderChangesNothing(t *testing.T) {
 		if status, _ := b.post(path, form); status != http.StatusForbidden {
 			t.Errorf("%s is answered %d", path, status)
 		}
+	}
+	entries, _, err := h.config.Audit.Entries(ctx, audit.Filter{Kind: audit.Portal})
+	h.must(err)
+	if len(entries) != 8 || entries[0].Action != audit.Refused || entries[0].Actor != "portal reader" {
+		t.Errorf("the audit has of what was refused %+v", entries)
 	}
 	for _, path := range []string{"?show=localhost/provisioningserviceowner", "policies?show=localhost/provisioningserviceowner", "hubs/berth/policies?show=127.0.0.1/iothubowner", "hubs/berth/device/d1?show=keys"} {
 		if status, page := b.get(path); status != http.StatusOK || strings.Contains(page, "SharedAccessKey=") {

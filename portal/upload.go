@@ -12,7 +12,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
@@ -57,11 +56,11 @@ func uploading(take func(*call, *upload) error) handler {
 		}
 		if c.session.Role != Operator {
 			c.passOver()
-			return fault.New(fault.Forbidden, "You are logged in as a reader and can't change anything. An operator's link is made with: berth portal link --role operator")
+			return c.refuseReader()
 		}
 		file, err := c.readUpload()
 		if err == nil {
-			c.r = c.r.WithContext(audit.WithActor(c.r.Context(), audit.Actor{Name: "portal " + string(c.session.Role), Remote: c.r.RemoteAddr}))
+			c.r = c.r.WithContext(c.asActor())
 			if err = take(c, file); err != nil {
 				file.Close()
 			}

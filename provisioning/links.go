@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"sync"
@@ -210,7 +211,8 @@ func (s *Service) linked(host string) *linkedHub {
 }
 
 // LinkHub links a hub, or replaces its link; a connection string that is left out
-// stays, as it is not shown. ifMatch is as in PutEnrollment. A hub elsewhere is asked
+// stays, as it is not shown, while it goes to the same place: with another address or
+// other authorities to trust it is fault 400004. ifMatch is as in PutEnrollment. A hub elsewhere is asked
 // at once whether its connection string is good. It returns the faults 400004,
 // 412001, and what the hub answered.
 func (s *Service) LinkHub(ctx context.Context, link HubLink, ifMatch string) (HubLink, error) {
@@ -266,6 +268,9 @@ func (s *Service) completeLink(ctx context.Context, link *HubLink, before HubLin
 	_, link.Local = s.links.local[key(link.HostName)]
 	if exists {
 		link.HostName = before.HostName
+		if err := s.checkDestination(ctx, *link, before); err != nil {
+			return err
+		}
 		link.ConnectionString = cmp.Or(link.ConnectionString, before.ConnectionString)
 	}
 	switch weight := link.AllocationWeight; {
@@ -301,6 +306,23 @@ func (s *Service) completeLink(ctx context.Context, link *HubLink, before HubLin
 		return fault.New(fault.ArgumentInvalid, "The hub %s does not answer: %s", link.HostName, err.Error()).Because(err)
 	}
 	return nil
+}
+
+// checkDestination refuses to send a key that is kept to where its owner did not:
+// who may configure the service can't read the connection string.
+func (s *Service) checkDestination(ctx context.Context, link, before HubLink) error {
+	if link.Local || link.ConnectionString != "" || before.ConnectionString == "" || link.destination() == before.destination() {
+		return nil
+	}
+	refusal := fault.New(fault.ArgumentInvalid, "The address of the hub %s, or the authorities to trust there, would be others. The connection string that is kept is not sent there: give it again (connectionString)", link.HostName)
+	return errors.Join(s.config.Audit.Refuse(ctx, audit.HubLink, link.HostName, refusal.Message, before, link), refusal)
+}
+
+// destination is where the connection string is sent, and who is believed to be
+// there.
+func (l HubLink) destination() string {
+	address := cmp.Or(l.Address, net.JoinHostPort(l.HostName, "443"))
+	return strings.ToLower(address) + "\n" + strings.TrimSpace(l.CACertificates)
 }
 
 // linkTimeout bounds how long a hub may take to answer when it is linked.

@@ -19,8 +19,9 @@ func (c *cli) audit() *cobra.Command {
 		Use:   "audit",
 		Short: "Show who changed which enrollment, group, policy or certificate, when and from where",
 		Long: `Shows the changes that operators made, the latest first, by whichever way: the
-command line, the service API, or the portal. Secrets are never shown, only that
-they changed. Entries are kept for 400 days.`,
+command line, the service API, or the portal, and those that were refused to them
+for want of a right or a secret. Values are shown where they can't be secret; of
+others it is told that they changed. Entries are kept for 400 days.`,
 		Example: `  berth audit
   berth audit --kind enrollmentGroup --id meters
   berth audit --since 24h -o json`,
@@ -95,6 +96,9 @@ func describeChanges(e audit.Entry) string {
 	changes := make([]string, len(e.Changes))
 	for i, field := range e.Changes {
 		changes[i] = fmt.Sprintf("%s: %s -> %s", field.Path, orDash(field.Before), orDash(field.After))
+	}
+	if e.Reason != "" {
+		changes = append([]string{e.Reason}, changes...)
 	}
 	return strings.Join(changes, "; ")
 }

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -156,4 +157,23 @@ func TestABrokenStreamIsCutOff(t *testing.T) {
 	}()
 	h.handler.ServeHTTP(client, asked)
 	t.Error("the stream ended in good order")
+}
+
+// Every change that a policy may be refused has a kind for the audit.
+func TestChangesHaveKinds(t *testing.T) {
+	changes := 0
+	for _, operation := range newHouse(t).handler.(*handler).routes {
+		kind, ok := operation.changes()
+		writes := operation.service == provisioningAPI && operation.method != http.MethodGet &&
+			(strings.HasSuffix(operation.right, "Write") || operation.right == provisioning.ServiceConfig)
+		if ok != writes || ok && !slices.Contains(audit.Kinds, kind) {
+			t.Errorf("%s %s is a change: %v, of the kind %q", operation.method, operation.pattern, ok, kind)
+		}
+		if ok {
+			changes++
+		}
+	}
+	if changes < 25 {
+		t.Errorf("there are only %d changes", changes)
+	}
 }

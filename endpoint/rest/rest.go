@@ -166,10 +166,14 @@ func (c *call) authorize(found route) error {
 		return c.hub.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
 	}
 	policy, err := c.Provisioning.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
-	if err != nil {
+	if policy.Name == "" && err != nil {
 		return err
 	}
 	c.Request = c.Request.WithContext(audit.WithActor(c.Context(), audit.Actor{Name: "policy " + policy.Name, Remote: c.RemoteAddr}))
+	if err != nil {
+		c.auditRefusal(found, err)
+		return err
+	}
 	if strings.HasPrefix(found.pattern, "/berth/") {
 		return nil // what Azure has no limit for, as it does not have it
 	}

@@ -1,0 +1,50 @@
+package rest
+
+import (
+	"net/http"
+	"strings"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// changedKinds are the kinds of what operations change, by the word of their paths.
+var changedKinds = map[string]audit.Kind{
+	"enrollments": audit.Enrollment, "enrollmentGroups": audit.Group, "registrations": audit.Registration,
+	"certificates": audit.Authority, "hubs": audit.HubLink, "networks": audit.Network,
+	"misbehaviours": audit.Misbehaviour, "lockouts": audit.Lockout, "policies": audit.AccessPolicy,
+	"credentialpolicies": audit.CredentialPolicy, "issuingauthorities": audit.Issuer, "issuedcertificates": audit.Issued,
+	"portal": audit.Portal,
+}
+
+// changes reports what kind of thing the operation changes; false when it only
+// reads.
+func (r route) changes() (audit.Kind, bool) {
+	switch r.right {
+	case provisioning.ServiceConfig, provisioning.EnrollmentWrite, provisioning.RegistrationStatusWrite:
+	default:
+		return "", false
+	}
+	for segment := range strings.SplitSeq(r.pattern, "/") {
+		if kind, ok := changedKinds[segment]; ok {
+			return kind, r.method != http.MethodGet
+		}
+	}
+	return "", false
+}
+
+// auditRefusal keeps it that a policy asked for a change that it may not make.
+func (c *call) auditRefusal(found route, refusal error) {
+	kind, ok := found.changes()
+	if !ok {
+		return
+	}
+	id := ""
+	for _, parameter := range c.parameters {
+		id = parameter // no change has more than one
+	}
+	if err := c.Audit.Refuse(c.Context(), kind, id, fault.From(refusal).Message, nil, nil); err != nil {
+		c.Logger.Error("a refusal is not in the audit", "kind", kind, "id", id, "error", err)
+	}
+}
