@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/creack/pty"
 )
 
 // TestQuickstartDocs does what docs/quickstart.md and docs/demarrage-rapide.md
@@ -87,13 +89,13 @@ func readBlocks(t *testing.T, file string) []block {
 func follow(t *testing.T, blocks []block, binary, sample string) {
 	home, work := t.TempDir(), t.TempDir()
 	environment := readersEnvironment(t, home, binary, sample)
-	reader := openTerminal(t, work, environment)
+	reader := openTerminal(t, work, environment, false)
 	var server *terminal
 	var promised []string
 	for _, b := range blocks {
 		var printed string
 		if b.mark == "terminal: server" {
-			server = openTerminal(t, work, environment)
+			server = openTerminal(t, work, environment, true)
 			printed = server.run(t, b, "ready")
 		} else {
 			printed = reader.run(t, b, ended)
@@ -272,29 +274,38 @@ type terminal struct {
 }
 
 // openTerminal starts a shell in the folder. The test ends it with everything
-// that it has started.
-func openTerminal(t *testing.T, work string, environment []string) *terminal {
+// that it has started. With a screen, what is printed goes to a real terminal: there
+// berth up shows what it does not show elsewhere.
+func openTerminal(t *testing.T, work string, environment []string, screen bool) *terminal {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
 	term := &terminal{shell: exec.CommandContext(ctx, "bash", "--norc", "-e"), folder: t.TempDir()}
 	term.shell.Dir, term.shell.Env = work, environment
 	term.shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	term.shell.Cancel = func() error { return syscall.Kill(-term.shell.Process.Pid, syscall.SIGKILL) }
-	output, err := term.shell.StdoutPipe()
+	reader, writer, err := os.Pipe()
+	if screen {
+		reader, writer, err = pty.Open()
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	term.shell.Stderr = term.shell.Stdout // as a terminal shows both
-	term.output = bufio.NewReader(output)
+	term.shell.Stdout, term.shell.Stderr = writer, writer // as a terminal shows both
+	if screen {
+		term.shell.Stderr = t.Output() // the log, which nobody reads on: a terminal holds little
+	}
+	term.output = bufio.NewReader(reader)
 	if term.input, err = term.shell.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
 	if err := term.shell.Start(); err != nil {
 		t.Fatal(err)
 	}
+	writer.Close() // the shell has it
 	t.Cleanup(func() {
 		cancel()
 		term.shell.Wait()
+		reader.Close()
 	})
 	return term
 }
@@ -320,6 +331,7 @@ func (term *terminal) run(t *testing.T, b block, last string) string {
 	var printed strings.Builder
 	for {
 		line, err := term.output.ReadString('\n')
+		line = strings.ReplaceAll(line, "\r", "") // that terminals add
 		if line == last+"\n" {
 			if last != ended {
 				printed.WriteString(line)

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -39,11 +40,41 @@ strings hold keys.`,
 	return command
 }
 
-// welcome is what a person reads when a server has started.
+// hiddenKey stands for a key where it is not shown.
+const hiddenKey = "(hidden)"
+
+// withoutKeys is what may be said of a server where others read it.
+func withoutKeys(info server.Info) server.Info {
+	hide := func(connectionString string) string {
+		connection, err := credential.ParseConnectionString(connectionString)
+		if err != nil {
+			return hiddenKey
+		}
+		connection.SharedAccessKey = hiddenKey
+		return connection.String()
+	}
+	info.ProvisioningConnectionString = hide(info.ProvisioningConnectionString)
+	info.Hubs = slices.Clone(info.Hubs)
+	for i := range info.Hubs {
+		info.Hubs[i].ConnectionString = hide(info.Hubs[i].ConnectionString)
+	}
+	return info
+}
+
+// welcome is what a person reads when a server has started. Without a link, the info
+// is one without keys.
 func welcome(w io.Writer, info server.Info, link credential.LoginLink, dataDir string) {
 	fmt.Fprintf(w, "Berth (%s), data in %s\n\n", version(), dataDir)
-	fmt.Fprintf(w, "Open the portal (this link is good once, within the hour; berth portal link makes another):\n  %s\n\n", link.URL)
+	data := "--data " + quote(dataDir)
+	if link.URL != "" {
+		fmt.Fprintf(w, "Open the portal (this link is good once, within the hour; berth portal link makes another):\n  %s\n\n", link.URL)
+	} else {
+		fmt.Fprintf(w, "Open the portal with the link that this makes: berth portal link %s\n\n", data)
+	}
 	describeServer(w, info)
+	if link.URL == "" {
+		fmt.Fprintf(w, "\nThe keys are shown on a terminal only, or by: berth info %s\n", data)
+	}
 	fmt.Fprintf(w, "\nClients must trust the authority file. For Python and Node:\n")
 	fmt.Fprintf(w, "  export SSL_CERT_FILE=%s\n", quote(info.CAFile))
 	fmt.Fprintf(w, "  export NODE_EXTRA_CA_CERTS=%s\n", quote(info.CAFile))

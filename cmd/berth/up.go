@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
@@ -25,14 +26,16 @@ func (c *cli) up() *cobra.Command {
 	config := server.DefaultConfig()
 	level := slog.LevelInfo
 	var limits limitFlags
-	webhookRoots := ""
+	webhookRoots, showSecrets := "", false
 	command := &cobra.Command{
 		Use:   "up",
 		Short: "Start a server and keep it until it is told to stop",
 		Long: `Starts a server on the data folder. The first start makes a certificate
 authority, a server certificate, an ID scope, shared access policies, one
 provisioning service and one hub that is linked to it; later starts find them
-again. It prints what devices and back ends need, then a line "ready". SIGTERM
+again. It prints what devices and back ends need, then a line "ready": on a
+terminal with the connection strings and a link that logs in to the portal, and
+elsewhere, as where a service manager keeps it, without keys. SIGTERM
 and Ctrl-C let it finish what it owes its clients, and end it with exit code 0.
 
 The Azure SDKs have the ports 8883 and 443 built in: other ports are for clients
@@ -54,7 +57,7 @@ that can be told. A port of 0 is a free one.`,
 			}
 			config.Logger = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
 			config.Notice = func(notice string) { fmt.Fprintln(c.stderr, "berth:", notice) }
-			return c.serve(command.Context(), config)
+			return c.serve(command.Context(), config, showSecrets || isTerminal(c.stdout))
 		},
 	}
 	flags := command.Flags()
@@ -67,6 +70,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
 	limits.flags(command)
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
+	flags.BoolVar(&showSecrets, "show-secrets", false, "print keys and a login link, though this is no terminal (otherwise: berth info, berth portal link)")
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
 	command.RegisterFlagCompletionFunc("registration", cobra.FixedCompletions([]cobra.Completion{"instant", "paced"}, cobra.ShellCompDirectiveNoFileComp))
 	return command
@@ -81,8 +85,9 @@ func webhookAuthorities(file string) (*x509.CertPool, error) {
 	return addAuthorities(system, file)
 }
 
-// serve runs a server until the context ends.
-func (c *cli) serve(ctx context.Context, config server.Config) error {
+// serve runs a server until the context ends, and shows its secrets at the start or
+// not.
+func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool) error {
 	if runtime.GOMAXPROCS(0) == 1 && os.Getenv("GOMAXPROCS") == "" {
 		// With one thread for Go, all stands still while the disk syncs, until the
 		// runtime notices: a second one made 1.7 times as many registrations of one
@@ -93,11 +98,14 @@ func (c *cli) serve(ctx context.Context, config server.Config) error {
 	if err != nil {
 		return err
 	}
-	link, err := s.LoginLink(ctx, "")
-	if err != nil {
-		return errors.Join(err, s.Shutdown(ctx))
+	info, link := withoutKeys(s.Info()), credential.LoginLink{}
+	if showSecrets {
+		info = s.Info()
+		if link, err = s.LoginLink(ctx, ""); err != nil {
+			return errors.Join(err, s.Shutdown(ctx))
+		}
 	}
-	welcome(c.stdout, s.Info(), link, c.target.dataDir())
+	welcome(c.stdout, info, link, c.target.dataDir())
 	fmt.Fprintln(c.stdout, "ready")
 	select {
 	case <-ctx.Done():

@@ -1,15 +1,22 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"github.com/creack/pty"
+
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/server"
 )
 
 // TestUp starts, stops and starts the real binary on one data folder.
@@ -63,6 +70,71 @@ func TestUp(t *testing.T) {
 	}
 	client.Close()
 	again.terminate(t)
+}
+
+// TestUpShowsSecrets prints keys and a login link on a terminal, and where they were
+// asked for: what goes elsewhere is kept in journals.
+func TestUpShowsSecrets(t *testing.T) {
+	binary, data := buildBinary(t), t.TempDir()
+	for _, c := range []struct {
+		name     string
+		terminal bool
+		flags    []string
+		shown    bool
+	}{
+		{"a journal", false, nil, false},
+		{"a journal, when asked", false, []string{"--show-secrets"}, true},
+		{"a terminal", true, nil, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			up := exec.Command(binary, append([]string{"up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0"}, c.flags...)...)
+			var log strings.Builder
+			up.Stderr = &log
+			reader, writer, err := os.Pipe()
+			if c.terminal {
+				reader, writer, err = pty.Open()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer reader.Close()
+			up.Stdout = writer
+			if err := up.Start(); err != nil {
+				t.Fatal(err)
+			}
+			writer.Close()
+			var printed strings.Builder
+			for lines := bufio.NewScanner(reader); lines.Scan() && strings.TrimSpace(lines.Text()) != "ready"; {
+				printed.WriteString(lines.Text() + "\n")
+			}
+			up.Process.Signal(syscall.SIGTERM)
+			if err := up.Wait(); err != nil {
+				t.Fatalf("berth up: %v\n%s", err, &log)
+			}
+			info, err := server.ReadInfo(data)
+			if err != nil {
+				t.Fatal(err)
+			}
+			secrets := []string{"/portal/login?code="}
+			for _, text := range []string{info.ProvisioningConnectionString, info.Hubs[0].ConnectionString} {
+				connection, err := credential.ParseConnectionString(text)
+				if err != nil {
+					t.Fatal(err)
+				}
+				secrets = append(secrets, connection.SharedAccessKey)
+			}
+			for _, secret := range secrets {
+				if strings.Contains(printed.String(), secret) != c.shown || strings.Contains(log.String(), secret) {
+					t.Errorf("%s is shown: %v, want %v, in\n%s\nand the log\n%s", secret, !c.shown, c.shown, &printed, &log)
+				}
+			}
+			for _, said := range []string{info.IDScope, info.CAFile, "SharedAccessKeyName=provisioningserviceowner", "berth portal link"} {
+				if !strings.Contains(printed.String(), said) {
+					t.Errorf("it does not print %s:\n%s", said, &printed)
+				}
+			}
+		})
+	}
 }
 
 // TestUpBusyPort names the port that can't be had and what to do.
