@@ -22,7 +22,7 @@ var Columns = []string{"registrationId", "deviceId", "provisioningStatus", "atte
 	"primaryThumbprint", "secondaryThumbprint", "primaryKey", "secondaryKey", "endorsementKey", "storageRootKey", "iotEdge", "iotHubHostName", "iotHubs",
 	"allocationPolicy", "webhookUrl", "webhookApiVersion", "reprovisionPolicy", "credentialPolicyName", "parentDeviceId", "initialTwin", "optionalDeviceInformation"}
 
-// toCSV is an enrollment as a row.
+// toCSV is an enrollment as a row, of which a spreadsheet runs nothing.
 func toCSV(e provisioning.Enrollment) ([]string, error) {
 	row := map[string]string{
 		"registrationId": e.RegistrationID, "deviceId": e.DeviceID, "provisioningStatus": string(e.ProvisioningStatus), "attestation": e.Attestation.Type,
@@ -60,7 +60,7 @@ func toCSV(e provisioning.Enrollment) ([]string, error) {
 	}
 	cells := make([]string, len(Columns))
 	for i, column := range Columns {
-		cells[i] = row[column]
+		cells[i] = asText(row[column])
 	}
 	return cells, nil
 }
@@ -163,7 +163,7 @@ func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) er
 			row.Line, _ = lines.FieldPos(0)
 			values := make(map[string]string, len(cells))
 			for i, cell := range cells {
-				values[columns[i]] = cell
+				values[columns[i]] = fromText(cell)
 			}
 			row.Item, row.Err = fromCSV(values)
 		}
