@@ -104,12 +104,20 @@ func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header.Set("X-Content-Type-Options", "nosniff")
 	header.Set("Referrer-Policy", "same-origin")
 	header.Set("Cross-Origin-Opener-Policy", "same-origin")
-	if r.TLS == nil && !isLoopback(r.Host) {
-		// Another site's name that leads here must not read what is here.
-		http.Error(w, "Without TLS the portal answers at http://127.0.0.1 and http://localhost only.", http.StatusMisdirectedRequest)
-		return
-	}
-	p.mux.ServeHTTP(w, r)
+	RequireLoopback(p.mux).ServeHTTP(w, r)
+}
+
+// RequireLoopback refuses what comes without TLS and by another name than this
+// machine's for itself: the page of another site whose name leads here must not read
+// what is here (DNS rebinding).
+func RequireLoopback(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.TLS == nil && !isLoopback(r.Host) {
+			http.Error(w, "Without TLS this answers at http://127.0.0.1 and http://localhost only.", http.StatusMisdirectedRequest)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func isLoopback(host string) bool {

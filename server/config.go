@@ -21,6 +21,7 @@ type Config struct {
 	AMQPPort   int                 // reserved: this version does not serve AMQP
 	HTTPSPort  int                 // also MQTT over WebSocket
 	PortalPort int                 // on loopback only: portal, health, metrics
+	NoCBC      bool                // offers no AES-CBC suite in TLS 1.2, which old devices may need
 	Pace       provisioning.Pace   // of registrations
 	Limits     provisioning.Limits // of the provisioning service; none when zero
 	Webhooks   *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil

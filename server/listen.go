@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"strings"
 )
 
 // fallbackHTTPSPort serves when 443 can't be had.
@@ -14,14 +15,22 @@ const fallbackHTTPSPort = 8443
 // tlsConfig asks for a client certificate and takes any: the handshake proves
 // possession of its key, and whether that is good enough is for the service to
 // say. Python's SDK speaks no more than TLS 1.2.
-func tlsConfig(own *certificates) *tls.Config {
-	return &tls.Config{
+func tlsConfig(own *certificates, noCBC bool) *tls.Config {
+	config := &tls.Config{
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.server.Load(), nil },
 		MinVersion:     tls.VersionTLS12,
 		ClientAuth:     tls.RequestClientCert,
 
 		GetConfigForClient: noteName,
 	}
+	if noCBC {
+		for _, suite := range tls.CipherSuites() {
+			if !strings.Contains(suite.Name, "_CBC_") {
+				config.CipherSuites = append(config.CipherSuites, suite.ID)
+			}
+		}
+	}
+	return config
 }
 
 // listeners are the server's open ports.

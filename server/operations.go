@@ -25,10 +25,10 @@ func (s *Server) operations() http.Handler {
 		}
 		fmt.Fprintln(w, "ready")
 	})
-	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /metrics", portal.RequireLoopback(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Anew each time, because hubs are added while the server runs.
 		promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
-	})
+	})))
 	mux.Handle(portal.Root, s.portal)
 	mux.Handle("GET /{$}", http.RedirectHandler(portal.Root, http.StatusSeeOther))
 	return s.contained(panics.Portal, mux)

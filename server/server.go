@@ -77,13 +77,14 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return s, fmt.Errorf("make the data folder: %w", err)
 	}
+	hideFromOthers(config.DataDir, config.Logger)
 	if err := s.openServices(ctx); err != nil {
 		return s, err
 	}
 	if err := s.certificates.open(filepath.Join(config.DataDir, "pki"), s.names(), config.Now()); err != nil {
 		return s, err
 	}
-	if s.listeners, err = listen(config, tlsConfig(&s.certificates)); err != nil {
+	if s.listeners, err = listen(config, tlsConfig(&s.certificates, config.NoCBC)); err != nil {
 		return s, err
 	}
 	if err := s.describe(ctx); err != nil {

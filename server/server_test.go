@@ -354,6 +354,24 @@ func TestOperations(t *testing.T) {
 	if status, body := get("/"); status != 401 || !strings.Contains(body, "berth portal link") {
 		t.Errorf("the portal answers %d, and does not say how to log in:\n%s", status, body)
 	}
+	// A page whose name leads here (DNS rebinding) does not read what is here.
+	for _, path := range []string{"/metrics", "/portal/"} {
+		request, err := http.NewRequest("GET", strings.TrimSuffix(h.Info().PortalURL, "/")+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, host := range []string{"evil.example", "127.0.0.1.evil.example:8080", "localhost.evil.example", ""} {
+			request.Host = host
+			response, err := http.DefaultClient.Do(request)
+			if err != nil {
+				t.Fatal(err)
+			}
+			response.Body.Close()
+			if want := http.StatusMisdirectedRequest; (response.StatusCode == want) != (host != "") {
+				t.Errorf("%s of the host %q is answered %s", path, host, response.Status)
+			}
+		}
+	}
 	h.ready.Store(false)
 	if status, _ := get("/readyz"); status != 503 {
 		t.Errorf("while it is not ready it answers %d", status)
@@ -381,5 +399,34 @@ func TestStartThatFails(t *testing.T) {
 	}
 	if err := s.Shutdown(context.Background()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Old devices come in with AES-CBC, unless that is turned off; others always do.
+func TestCipherSuites(t *testing.T) {
+	h := newHouse(t)
+	connects := func(port int, suites ...uint16) bool {
+		t.Helper()
+		conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{RootCAs: h.roots, ServerName: "localhost",
+			MaxVersion: tls.VersionTLS12, CipherSuites: suites})
+		if err == nil {
+			conn.Close()
+		}
+		return err == nil
+	}
+	for _, noCBC := range []bool{false, true} {
+		h.stop()
+		h.config.NoCBC = noCBC
+		h.start()
+		for _, port := range []int{h.Info().Ports.MQTT, h.Info().Ports.HTTPS} {
+			cbc := connects(port, tls.TLS_ECDHE_ECDSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_ECDSA_WITH_AES_256_CBC_SHA,
+				tls.TLS_ECDHE_RSA_WITH_AES_128_CBC_SHA, tls.TLS_ECDHE_RSA_WITH_AES_256_CBC_SHA)
+			if cbc == noCBC {
+				t.Errorf("with --tls-no-cbc %v a client with AES-CBC alone connects: %v", noCBC, cbc)
+			}
+			if !connects(port) {
+				t.Errorf("with --tls-no-cbc %v a client with all suites does not connect", noCBC)
+			}
+		}
 	}
 }

@@ -67,6 +67,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.AMQPPort, "amqp-port", config.AMQPPort, "`port` for AMQP over TLS: reserved, this version does not serve AMQP")
 	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that can't be had")
 	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
+	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false, "refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
 	limits.flags(command)
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")

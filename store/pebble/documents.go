@@ -14,6 +14,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/berth-iot/berth/store"
 )
@@ -78,6 +79,7 @@ func Open(dir string, options Options) (*Documents, error) {
 		MemTableSize:       uint64(options.MemTable),
 		MaxOpenFiles:       maxOpenFiles,
 		FormatMajorVersion: pebble.FormatValueSeparation,
+		FS:                 private{vfs.Default},
 		Logger:             logger{options.Logger},
 	}
 	for i := range settings.Levels {
