@@ -315,6 +315,8 @@ func checkTexts(texts found, where string, node ast.Node) {
 	case name == "failed" && len(args) == 4:
 		texts.add(where, args[0])
 		texts.add(where, args[2])
+	case name == "unusable" && len(args) == 3:
+		texts.add(where, args[1])
 	}
 }
 

@@ -187,6 +187,9 @@ func (c *call) run(handle handler) (err error) {
 	if c.session, err = c.sessions.find(c.r.Context(), c.cookie(sessionCookie)); err != nil {
 		return err
 	}
+	if c.session != nil && c.session.Role == Operator {
+		c.r = c.r.WithContext(provisioning.WithConfidential(c.r.Context()))
+	}
 	return handle(c)
 }
 

@@ -309,7 +309,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	}
 	chosen, err := s.allocate(ctx, enrollment, asked, pending)
 	if err != nil {
-		return Preview{}, err
+		return Preview{}, detailed(ctx, err)
 	}
 	preview.Policy, preview.Reason, preview.Candidates = enrollment.policy(), chosen.reason, append([]Candidate{}, chosen.candidates...) // [] in JSON
 	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()

@@ -41,6 +41,7 @@ func (s *Service) Attempts(ctx context.Context, filter AttemptFilter) ([]attest.
 	}
 	found, err := s.attempts.list(ctx, filter)
 	for i := range found {
+		found[i] = forReader(ctx, found[i])
 		found[i].Case = nil
 	}
 	return found, err
@@ -53,7 +54,8 @@ func (s *Service) Attempt(ctx context.Context, sequence int64) (attest.Attempt, 
 	if records, err := s.attempts.log.Read(ctx, 0, max(sequence, 0), 1, 0); err != nil {
 		return attest.Attempt{}, err
 	} else if len(records) > 0 && records[0].Sequence == sequence {
-		return decodeAttempt(records[0])
+		attempt, err := decodeAttempt(records[0])
+		return forReader(ctx, attempt), err
 	}
 	return attest.Attempt{}, fault.New(fault.NotFound, "There is no attempt %d, or it is no longer kept", sequence)
 }

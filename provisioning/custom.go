@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
+	"net/netip"
 	"net/url"
 	"strings"
 
@@ -59,18 +60,24 @@ func (e Enrollment) beginning(twin *InitialTwin) Enrollment {
 	return e
 }
 
+// isLoopback reports whether a host is this machine by what it is called, and not by
+// what some name service says.
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.IsLoopback()
+}
+
 // checkWebhook holds a custom allocation against what can be called.
 func (s *Service) checkWebhook(definition *CustomAllocationDefinition) error {
 	if definition == nil || definition.WebhookURL == "" {
 		return fault.New(fault.ArgumentInvalid, "allocationPolicy custom needs customAllocationDefinition.webhookUrl")
 	}
 	address, err := url.Parse(definition.WebhookURL)
-	if err != nil || address.Host == "" {
-		return fault.New(fault.ArgumentInvalid, "customAllocationDefinition.webhookUrl %.200q is no address", definition.WebhookURL)
+	if err != nil || address.Hostname() == "" { // it is not shown: it may hold a key
+		return fault.New(fault.ArgumentInvalid, "customAllocationDefinition.webhookUrl is no address such as https://example.com/allocate")
 	}
-	local := address.Hostname() == "localhost" || strings.HasPrefix(address.Hostname(), "127.") || address.Hostname() == "::1"
-	if address.Scheme != "https" && !(address.Scheme == "http" && local) {
-		return fault.New(fault.ArgumentInvalid, "customAllocationDefinition.webhookUrl %.200q is not https. Without TLS the webhook must be on this machine", definition.WebhookURL)
+	if address.Scheme != "https" && !(address.Scheme == "http" && isLoopback(address.Hostname())) {
+		return fault.New(fault.ArgumentInvalid, "customAllocationDefinition.webhookUrl, of the host %.253q, is not https. Without TLS the webhook must be on this machine: localhost, 127.0.0.1 or [::1]", address.Host)
 	}
 	return nil
 }

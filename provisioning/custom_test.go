@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -49,11 +50,11 @@ func TestCustomAllocation(t *testing.T) {
 	}{
 		"the second hub":          {[]string{`200 {"iotHubHostName":"TWO.local","payload":{"a":1},"initialTwin":{"tags":{"from":"webhook"}}}`}, "two.local", 0, "", 1},
 		"after it was down":       {[]string{"0", "503 later", `200 {"iotHubHostName":"one.local"}`}, "one.local", 0, "", 3},
-		"down for good":           {[]string{"0"}, "", fault.AllocationFailed, "did not answer", 3},
-		"fails":                   {[]string{"500 oops"}, "", fault.AllocationFailed, "status 500", 3},
+		"down for good":           {[]string{"0"}, "", fault.AllocationFailed, "no answer that can be used", 3},
+		"fails":                   {[]string{"500 oops"}, "", fault.AllocationFailed, "no answer that can be used", 3},
 		"refuses":                 {[]string{"403 no"}, "", fault.WebhookUnauthorized, "status 403", 1},
-		"redirects":               {[]string{"302 there"}, "", fault.AllocationFailed, "status 302", 1},
-		"nonsense":                {[]string{"200 <html>"}, "", fault.AllocationFailed, "not JSON", 1},
+		"redirects":               {[]string{"302 there"}, "", fault.AllocationFailed, "no answer that can be used", 1},
+		"nonsense":                {[]string{"200 <html>"}, "", fault.AllocationFailed, "no answer that can be used", 1},
 		"no hub":                  {[]string{"200 {}"}, "", fault.HubNotSpecified, "names no hub", 1},
 		"a hub that is not there": {[]string{`200 {"iotHubHostName":"evil.example"}`}, "", fault.HubNotSpecified, "evil.example", 1},
 		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", maxPayload) + `"}`}, "", fault.AllocationFailed, "the limit is", 1},
@@ -106,17 +107,30 @@ func TestCustomAllocation(t *testing.T) {
 
 func TestCustomAllocationIsChecked(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
-	for _, address := range []string{"", "nothing", "ftp://example.com/x", "http://example.com/x", "https://"} {
+	for _, address := range []string{"", "nothing", "ftp://example.com/x", "http://example.com/x", "https://", "https://:443/",
+		"http://127.evil.example", "http://127.0.0.1.evil.example/x", "http://localhost.evil.example", "http://localhost:80@evil.example/",
+		"http://10.0.0.1/", "http://0.0.0.0/", "http://[::2]/", "http://127.1/", "https://x.example:port/", "http://%6cocalhost:1:2/"} {
 		group := customGroup(address)
 		group.Attestation = AttestationMechanism{Type: "symmetricKey"}
 		if _, err := h.PutGroup(ctx, group, ""); err == nil || !strings.Contains(err.Error(), "webhookUrl") {
 			t.Errorf("the webhook %q: %v", address, err)
 		}
 	}
-	group := customGroup("http://localhost:7071/api/allocate")
+	for i, address := range []string{"http://localhost:7071/api/allocate", "http://LOCALHOST/", "http://127.0.0.1:7071/x", "http://127.9.9.9/", "http://[::1]:80/",
+		"https://user:password@10.0.0.1:8443/hook?code=1"} {
+		group := customGroup(address)
+		group.EnrollmentGroupID, group.Attestation = fmt.Sprintf("g%d", i), AttestationMechanism{Type: "symmetricKey"}
+		if _, err := h.PutGroup(ctx, group, ""); err != nil {
+			t.Errorf("the webhook %q: %v", address, err)
+		}
+	}
+	group := customGroup("http://user:hunter2@x.example/hunter2?code=hunter2")
 	group.Attestation = AttestationMechanism{Type: "symmetricKey"}
-	if _, err := h.PutGroup(ctx, group, ""); err != nil {
-		t.Errorf("a webhook on this machine: %v", err)
+	for _, address := range []string{"http://user:hunter2@x.example/hunter2?code=hunter2", "https://user:hunter2@:443/hunter2", "https://x.example:hunter2/"} {
+		group.CustomAllocationDefinition = &CustomAllocationDefinition{WebhookURL: address}
+		if _, err := h.PutGroup(ctx, group, ""); err == nil || strings.Contains(err.Error(), "hunter2") {
+			t.Errorf("of the webhook %q it is said %v", address, err)
+		}
 	}
 }
 

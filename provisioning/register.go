@@ -452,12 +452,13 @@ func without(places []place, one place) []place {
 type failure struct {
 	error
 	check, expected, advice string
+	detail                  *fault.Error // what it was, for those who may configure the service; nil when all may know
 }
 
 func (f failure) Unwrap() error { return f.error }
 
 func failed(check, expected, advice string, err error) failure {
-	return failure{err, check, expected, advice}
+	return failure{err, check, expected, advice, nil}
 }
 
 // place chooses the hub and has it admit the device. The result says assigned
@@ -469,7 +470,12 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		if s.isClosing() && problem.Code.Status() >= 500 {
 			return result, trace, why.error // after the next start it goes on
 		}
-		trace.Fail(why.check, problem.Message, why.expected, why.advice)
+		saw := problem.Message
+		if why.detail != nil {
+			saw = why.detail.Message
+		}
+		trace.Fail(why.check, saw, why.expected, why.advice)
+		trace[len(trace)-1].Confidential = why.detail != nil
 		result.Status, result.Substatus = StatusFailed, ""
 		result.ErrorCode, result.ErrorMessage = int(problem.Code), problem.Message
 		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.check, "trackingId", problem.TrackingID, "error", why.error)

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net"
 	"net/url"
+	"strings"
 	"syscall"
 	"time"
 
@@ -59,7 +60,7 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 	if err != nil {
 		return nil, allocationAnswer{}, unanswered(address, status, err)
 	}
-	answer, err := readAllocation(status, text)
+	answer, err := readAllocation(address, status, text)
 	if err != nil {
 		return nil, answer, err
 	}
@@ -125,37 +126,37 @@ func unanswered(address string, status int, err error) error {
 	expected := "an answer of the webhook at " + hostOf(address)
 	switch {
 	case late && status != 0:
-		return failed("allocation", expected, "Let the webhook send its whole answer at once: it is waited for 5 seconds, three times",
+		return unusable(expected, "Let the webhook send its whole answer at once: it is waited for 5 seconds, three times",
 			fault.New(fault.AllocationFailed, "The allocation webhook began to answer with the status %d, and did not end within %d seconds", status, seconds).Because(err))
 	case late:
-		return failed("allocation", expected, "Look whether the webhook runs, and what it waits for: it has 5 seconds, three times",
+		return unusable(expected, "Look whether the webhook runs, and what it waits for: it has 5 seconds, three times",
 			fault.New(fault.AllocationFailed, "The allocation webhook did not answer within %d seconds", seconds).Because(err))
 	case status != 0:
-		return failed("allocation", expected, "Look into the webhook's log, and that of a proxy in between: the connection ended before the answer did",
+		return unusable(expected, "Look into the webhook's log, and that of a proxy in between: the connection ended before the answer did",
 			fault.New(fault.AllocationFailed, "The allocation webhook broke off its answer, which began with the status %d", status).Because(err))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return failed("allocation", expected, "Renew the webhook's certificate, and look at the clocks of both machines",
+		return unusable(expected, "Renew the webhook's certificate, and look at the clocks of both machines",
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate has expired, or is not yet valid").Because(err))
 	case errors.As(err, &unknown):
-		return failed("allocation", expected, "Let this server trust the authority of the webhook's certificate: berth up --webhook-ca-file FILE",
+		return unusable(expected, "Let this server trust the authority of the webhook's certificate: berth up --webhook-ca-file FILE",
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is of an authority that this server does not trust").Because(err))
 	case errors.As(err, &otherHost):
-		return failed("allocation", expected, "Give the webhook a certificate for the host in webhookUrl, or put the host of its certificate there",
+		return unusable(expected, "Give the webhook a certificate for the host in webhookUrl, or put the host of its certificate there",
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is for another host").Because(err))
 	case isCertificate(err):
-		return failed("allocation", expected, "Give the webhook another certificate. The server's log says what is wrong with this one",
+		return unusable(expected, "Give the webhook another certificate. The server's log says what is wrong with this one",
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is not valid").Because(err))
 	case errors.As(err, &noTLS):
-		return failed("allocation", expected, "Look at the port in webhookUrl: what listens there does not speak TLS",
+		return unusable(expected, "Look at the port in webhookUrl: what listens there does not speak TLS",
 			fault.New(fault.AllocationFailed, "The allocation webhook does not speak TLS").Because(err))
 	case errors.As(err, &noName):
-		return failed("allocation", expected, "Correct the host in webhookUrl, or the name service of this server",
+		return unusable(expected, "Correct the host in webhookUrl, or the name service of this server",
 			fault.New(fault.AllocationFailed, "The host of the allocation webhook is not found").Because(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return failed("allocation", expected, "Start the webhook, or correct the host and port in webhookUrl",
+		return unusable(expected, "Start the webhook, or correct the host and port in webhookUrl",
 			fault.New(fault.AllocationFailed, "Nothing listens where the allocation webhook should be: the connection is refused").Because(err))
 	}
-	return failed("allocation", expected, "Look whether the webhook runs and can be reached from this server, whose log says more",
+	return unusable(expected, "Look whether the webhook runs and can be reached from this server, whose log says more",
 		fault.New(fault.AllocationFailed, "The allocation webhook did not answer").Because(err))
 }
 
@@ -169,39 +170,43 @@ func hostOf(address string) string {
 }
 
 // readAllocation reads what a webhook answers.
-func readAllocation(status int, text []byte) (answer allocationAnswer, _ error) {
+func readAllocation(address string, status int, text []byte) (answer allocationAnswer, _ error) {
 	const expected = "the status 200 with the JSON of an allocation"
 	switch {
 	case status == 401 || status == 403:
-		return answer, failed("allocation", expected, "Put the webhook's key into webhookUrl (?code=KEY of an Azure Function), or let the webhook admit this server",
-			fault.New(fault.WebhookUnauthorized, "The allocation webhook refused the service with the status %d", status))
+		refusal := fault.New(fault.WebhookUnauthorized, "The allocation webhook refused the service with the status %d", status)
+		why := unusable(expected, "Put the webhook's key into webhookUrl (?code=KEY of an Azure Function), or let the webhook admit this server", refusal)
+		if strings.HasPrefix(address, "https:") { // a server with a certificate for its name: no finding
+			return answer, failed("allocation", expected, why.advice, refusal)
+		}
+		return answer, why
 	case status >= 300 && status < 400:
-		return answer, failed("allocation", expected, "Put the address that the webhook redirects to into webhookUrl. Redirects are not followed",
+		return answer, unusable(expected, "Put the address that the webhook redirects to into webhookUrl. Redirects are not followed",
 			fault.New(fault.AllocationFailed, "The allocation webhook redirects, with the status %d", status))
 	case status == 404:
-		return answer, failed("allocation", expected, "Correct the path in webhookUrl",
+		return answer, unusable(expected, "Correct the path in webhookUrl",
 			fault.New(fault.AllocationFailed, "There is no allocation webhook at its address: the answer is the status 404"))
 	case status >= 429:
-		return answer, failed("allocation", expected, "Look into the webhook's log. It was asked three times",
+		return answer, unusable(expected, "Look into the webhook's log. It was asked three times",
 			fault.New(fault.AllocationFailed, "The allocation webhook fails: the answer is the status %d", status))
 	case status != 200:
-		return answer, failed("allocation", expected, "Look into the webhook's log: it must answer with the status 200",
+		return answer, unusable(expected, "Look into the webhook's log: it must answer with the status 200",
 			fault.New(fault.AllocationFailed, "The allocation webhook answered with the status %d", status))
 	case len(text) > maxWebhookAnswer:
-		return answer, failed("allocation", expected, "Let the webhook answer with iotHubHostName, initialTwin and payload alone",
+		return answer, unusable(expected, "Let the webhook answer with iotHubHostName, initialTwin and payload alone",
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes", maxWebhookAnswer))
 	}
 	var syntax *json.SyntaxError
 	var otherType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(text, &answer); {
 	case errors.As(err, &syntax):
-		return answer, failed("allocation", expected, "Let the webhook answer with a JSON object that has iotHubHostName",
+		return answer, unusable(expected, "Let the webhook answer with a JSON object that has iotHubHostName",
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
 	case errors.As(err, &otherType) && otherType.Field != "":
 		return answer, failed("allocation", expected, "Correct the property in the webhook's answer",
 			fault.New(fault.AllocationFailed, "In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
 	case err != nil:
-		return answer, failed("allocation", expected, "Let the webhook answer with a JSON object",
+		return answer, unusable(expected, "Let the webhook answer with a JSON object",
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not the JSON of an allocation").Because(err))
 	}
 	if !present(answer.Payload) {

@@ -8,8 +8,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"syscall"
+	"time"
 
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -19,15 +23,42 @@ type webhook struct{ client http.Client }
 
 var _ provisioning.Webhook = (*webhook)(nil)
 
+// maxWebhookHeader bounds the header of an answer in bytes.
+const maxWebhookHeader = 64 << 10
+
 // newWebhook trusts the authorities given; the system's when nil.
 func newWebhook(roots *x509.CertPool) *webhook {
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	transport.TLSClientConfig = &tls.Config{RootCAs: roots}
+	secure := http.DefaultTransport.(*http.Transport).Clone()
+	secure.TLSClientConfig = &tls.Config{RootCAs: roots}
+	secure.MaxResponseHeaderBytes = maxWebhookHeader
+	plain := secure.Clone()
+	plain.Proxy = nil
+	plain.DialContext = (&net.Dialer{Timeout: 5 * time.Second, Control: onlyLoopback}).DialContext
 	return &webhook{http.Client{
-		Transport: transport,
+		Transport: byScheme{secure, plain},
 		// A redirect could lead where the operator never pointed.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
+}
+
+// byScheme calls with TLS wherever the operator says, and without on this machine
+// alone.
+type byScheme struct{ secure, plain *http.Transport }
+
+func (t byScheme) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme == "https" {
+		return t.secure.RoundTrip(r)
+	}
+	return t.plain.RoundTrip(r)
+}
+
+// onlyLoopback refuses to connect elsewhere, whatever a name server says of the name.
+func onlyLoopback(_, address string, _ syscall.RawConn) error {
+	to, err := netip.ParseAddrPort(address)
+	if err != nil || !to.Addr().IsLoopback() {
+		return fmt.Errorf("without TLS a webhook must be on this machine, and this is %s", address)
+	}
+	return nil
 }
 
 // Call implements provisioning.Webhook.

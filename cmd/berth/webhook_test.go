@@ -11,11 +11,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -214,13 +217,26 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 		}()
 		outcomes = append(outcomes, done)
 	}
+	// What there is at an address is told to the owner. All others are told the same of
+	// everything, but of an answer that a webhook alone gives.
+	const same = "no answer that can be used"
+	open := []string{"refuses", "answers a number for the hub", "names no hub", "names the hub null", "names an unknown hub", "names a hub of others",
+		"sends too much payload", "sends tags that are none", "sends a twin too large"}
+	reader := w.as(t, "reader", provisioning.EnrollmentRead, provisioning.EnrollmentWrite, provisioning.RegistrationStatusRead)
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			first := <-outcomes[i]
 			options := first.options
+			told := c.saw
+			if !slices.Contains(open, c.name) {
+				told = same
+			}
 			var problem *fault.Error
-			if !errors.As(first.err, &problem) || problem.Code != c.code || !strings.Contains(problem.Message, c.saw) {
-				t.Errorf("the device is told %v, want %d that says %q", first.err, c.code, c.saw)
+			if !errors.As(first.err, &problem) || problem.Code != c.code || !strings.Contains(problem.Message, told) {
+				t.Errorf("the device is told %v, want %d that says %q", first.err, c.code, told)
+			}
+			if told == same {
+				w.tellsNothing(t, reader, options.RegistrationID, c.saw, c.advice)
 			}
 			if first.took > 30*time.Second {
 				t.Errorf("the device waited for %s", first.took)
@@ -245,6 +261,10 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 				if !errors.As(err, &problem) || problem.Code != c.code || !strings.Contains(problem.Message, c.saw) {
 					t.Errorf("a dry run is answered %v, want %d that says %q", err, c.code, c.saw)
 				}
+				_, err = reader.PreviewAllocation(within(t, time.Minute), provisioning.PreviewRequest{RegistrationID: options.RegistrationID, GroupID: group})
+				if !errors.As(err, &problem) || !strings.Contains(problem.Message, told) {
+					t.Errorf("a dry run of somebody who may not configure the service is answered %v, want one that says %q", err, told)
+				}
 			}
 			w.group(t, group, w.healthy.URL+"/allocate?code="+secret, "*")
 			registration, err := device.Provision(within(t, time.Minute), options)
@@ -257,6 +277,46 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 	w.process.terminate(t)
 	if text := w.process.log.String(); strings.Contains(text, secret) || !strings.Contains(text, "certificate signed by unknown authority") {
 		t.Errorf("the log has the webhook's key, or not what was wrong with one:\n%s", text)
+	}
+}
+
+// as is a client with a policy of its own.
+func (w *webhooks) as(t *testing.T, name string, rights ...string) *backend.Provisioning {
+	t.Helper()
+	policy, err := w.process.provisioning.CreatePolicy(within(t, time.Minute), name, rights)
+	if err != nil {
+		t.Fatal(err)
+	}
+	connection := credential.ConnectionString{HostName: "localhost", SharedAccessKeyName: name, SharedAccessKey: policy.PrimaryKey}
+	client, err := backend.NewProvisioning(connection.String(), backend.Options{RootCAs: w.process.roots, Address: loopback(w.process.info.Ports.HTTPS)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(client.Close)
+	return client
+}
+
+// tellsNothing holds what the reader finds of a registration against what it must not
+// say.
+func (w *webhooks) tellsNothing(t *testing.T, reader *backend.Provisioning, id string, secrets ...string) {
+	t.Helper()
+	attempts, err := reader.Attempts(within(t, time.Minute), provisioning.AttemptFilter{RegistrationID: id})
+	if err != nil || len(attempts) != 1 {
+		t.Fatalf("the attempts are %+v, error %v", attempts, err)
+	}
+	attempt, err := reader.Attempt(within(t, time.Minute), attempts[0].Sequence)
+	if err != nil {
+		t.Fatal(err)
+	}
+	registration, err := reader.Registration(within(t, time.Minute), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := fmt.Sprintf("%+v %+v %+v", attempts, attempt, registration)
+	for _, secret := range secrets {
+		if strings.Contains(shown, secret) {
+			t.Errorf("somebody who may not configure the service is told %q in %s", secret, shown)
+		}
 	}
 }
 

@@ -174,6 +174,9 @@ func (c *call) authorize(found route) error {
 		c.auditRefusal(found, err)
 		return err
 	}
+	if policy.Allows(provisioning.ServiceConfig) {
+		c.Request = c.Request.WithContext(provisioning.WithConfidential(c.Context()))
+	}
 	if strings.HasPrefix(found.pattern, "/berth/") {
 		return nil // what Azure has no limit for, as it does not have it
 	}

@@ -2,6 +2,7 @@ package attest
 
 import (
 	"encoding/json"
+	"slices"
 	"time"
 )
 
@@ -26,6 +27,19 @@ type Attempt struct {
 	// Case is what the judgement depended on, for berth explain: the provisioning
 	// service's Case. Lists leave it out.
 	Case json.RawMessage `json:"case,omitempty"`
+}
+
+// WithoutConfidential is the attempt for those who may not configure the service.
+func (a Attempt) WithoutConfidential() Attempt {
+	last := len(a.Checks) - 1 // a check that fails
+	if last < 0 || !a.Checks[last].Confidential {
+		return a
+	}
+	trace := slices.Clone(a.Checks[:last])
+	trace.Fail(a.Checks[last].Name, a.Message, a.Checks[last].Expected,
+		"Let somebody who may configure the service look at this attempt, or at the server's log")
+	a.Checks = trace
+	return a
 }
 
 // Outcome is how an attempt ended.

@@ -26,6 +26,10 @@ type Check struct {
 	Expected string `json:"expected,omitempty"` // what would have passed
 	Passed   bool   `json:"passed"`
 	Advice   string `json:"advice,omitempty"` // of a failed check: what to do, for the operator
+
+	// Confidential is of a check whose Saw and Advice are for those who may configure
+	// the service: they tell what else is in its network.
+	Confidential bool `json:"confidential,omitempty"`
 }
 
 // Trace is the checks of one judgement in the order in which they were made.

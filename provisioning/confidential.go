@@ -1,0 +1,47 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// Who may write enrollments may have the service call any address. What it meets
+// there, such as a port where nothing listens, is told to those only who may configure
+// the service.
+
+type confidentialKey struct{}
+
+// WithConfidential is the context of somebody who may configure the service: attempts
+// and previews then tell all.
+func WithConfidential(ctx context.Context) context.Context {
+	return context.WithValue(ctx, confidentialKey{}, true)
+}
+
+func seesConfidential(ctx context.Context) bool { return ctx.Value(confidentialKey{}) != nil }
+
+// forReader is an attempt as the one who asks may see it.
+func forReader(ctx context.Context, attempt attest.Attempt) attest.Attempt {
+	if seesConfidential(ctx) {
+		return attempt
+	}
+	return attempt.WithoutConfidential()
+}
+
+// unusable is a failure of a webhook of which the device, and whoever reads, is told
+// the same whatever there is at its address. detail is for the operator.
+func unusable(expected, advice string, detail *fault.Error) failure {
+	told := fault.New(fault.AllocationFailed, "The allocation webhook gave no answer that can be used. Who may configure the service finds the reason in the attempt (berth attempts)").Because(detail)
+	return failure{told, "allocation", expected, advice, detail}
+}
+
+// detailed is the error of a preview for the one who asked.
+func detailed(ctx context.Context, err error) error {
+	var why failure
+	if seesConfidential(ctx) && errors.As(err, &why) && why.detail != nil {
+		return why.detail
+	}
+	return err
+}
