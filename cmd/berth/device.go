@@ -39,6 +39,11 @@ func (c *cli) deviceList() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			for _, device := range devices {
+				if device.Authentication != nil {
+					device.Authentication.SymmetricKey = hub.KeyPair{} // that a list is not asked for
+				}
+			}
 			return printDevices(c, devices)
 		},
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -148,6 +149,9 @@ func (c *cli) enrollmentUpdate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if keys := updated.Attestation.SymmetricKey; keys != nil && !wanted.namesKeys(command) {
+				*keys = provisioning.SymmetricKeyAttestation{} // that nobody asked for
+			}
 			return c.print(updated, func(w io.Writer) { describeEnrollment(w, updated) })
 		},
 	}
@@ -192,7 +196,7 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.primary, "x509", "", "the device's certificate, PEM or DER `file`")
 	flags.StringVar(&f.secondary, "x509-secondary", "", "the certificate to roll over to, PEM or DER `file`; '' removes it")
 	flags.BoolVar(&f.symmetric, "symmetric", false, "the device has a symmetric key; keys are made unless they are given")
-	flags.StringVar(&f.primaryKey, "primary-key", "", "the device's primary `key`, base64 of 16 to 64 bytes")
+	flags.StringVar(&f.primaryKey, "primary-key", "", "the device's primary `key`, base64 of 16 to 64 bytes, or @FILE that holds it")
 	flags.StringVar(&f.secondaryKey, "secondary-key", "", "the device's secondary `key`")
 	f.allocation.flags(command)
 	flags.StringVar(&f.tpm, "tpm", "", "the public endorsement `key` of the device's TPM: base64 of a TPM2B_PUBLIC, or a file that holds it")
@@ -202,6 +206,21 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the device is an IoT Edge device")
 	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
+}
+
+// namesKeys reports whether the flags are about the device's keys.
+func (f *enrollmentFlags) namesKeys(command *cobra.Command) bool {
+	changed := command.Flags().Changed
+	return changed("symmetric") || changed("primary-key") || changed("secondary-key")
+}
+
+// symmetricKeys is the attestation by keys, which are given as they are or in files.
+func symmetricKeys(primary, secondary string) (provisioning.AttestationMechanism, error) {
+	var keys provisioning.SymmetricKeyAttestation
+	var unread [2]error
+	keys.PrimaryKey, unread[0] = secretOf(primary)
+	keys.SecondaryKey, unread[1] = secretOf(secondary)
+	return provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
 }
 
 func (f *enrollmentFlags) changed(command *cobra.Command) bool {
@@ -217,9 +236,12 @@ func (f *enrollmentFlags) changed(command *cobra.Command) bool {
 // service would take but no device could use.
 func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *provisioning.Enrollment) error {
 	flags := command.Flags()
-	if flags.Changed("symmetric") || flags.Changed("primary-key") || flags.Changed("secondary-key") {
-		enrollment.Attestation = provisioning.AttestationMechanism{Type: "symmetricKey",
-			SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: f.primaryKey, SecondaryKey: f.secondaryKey}}
+	if f.namesKeys(command) {
+		keys, err := symmetricKeys(f.primaryKey, f.secondaryKey)
+		if err != nil {
+			return err
+		}
+		enrollment.Attestation = keys
 	}
 	if flags.Changed("x509") || flags.Changed("x509-secondary") {
 		if err := f.applyCertificates(c, command, enrollment); err != nil {

@@ -40,7 +40,7 @@ func (f *groupFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.secondary, "x509-secondary", "", "another one to roll over to, PEM or DER `file`")
 	flags.StringVar(&f.authority, "authority", "", "the `name` of a verified certificate authority that signs the group's devices")
 	flags.BoolVar(&f.symmetric, "symmetric", false, "devices have keys that are derived from the group's, which are made when none are given")
-	flags.StringVar(&f.primaryKey, "primary-key", "", "the group's primary `key`, base64 of 16 to 64 bytes")
+	flags.StringVar(&f.primaryKey, "primary-key", "", "the group's primary `key`, base64 of 16 to 64 bytes, or @FILE that holds it")
 	flags.StringVar(&f.otherKey, "secondary-key", "", "the group's secondary `key`")
 	f.allocation.flags(command)
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
@@ -79,7 +79,11 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisio
 	case changed("authority"):
 		group.Attestation = provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: f.authority}}}
 	case changed("symmetric") || changed("primary-key") || changed("secondary-key"):
-		group.Attestation = provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: f.primaryKey, SecondaryKey: f.otherKey}}
+		keys, err := symmetricKeys(f.primaryKey, f.otherKey)
+		if err != nil {
+			return err
+		}
+		group.Attestation = keys
 	case changed("x509") || changed("x509-secondary"):
 		var certificates provisioning.X509Certificates
 		if x := group.Attestation.X509; x != nil && x.SigningCertificates != nil {

@@ -166,12 +166,9 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 
 // wantedLink is the hub that a person means.
 func (c *cli) wantedLink(text string) (provisioning.HubLink, error) {
-	if file, ok := strings.CutPrefix(text, "@"); ok {
-		content, err := os.ReadFile(file)
-		if err != nil {
-			return provisioning.HubLink{}, fmt.Errorf("read the connection string: %w", err)
-		}
-		text = strings.TrimSpace(string(content))
+	text, err := secretOf(text)
+	if err != nil {
+		return provisioning.HubLink{}, err
 	}
 	if !strings.Contains(text, "=") {
 		return provisioning.HubLink{HostName: c.hostOf(text)}, nil

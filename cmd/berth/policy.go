@@ -41,6 +41,17 @@ func (c *cli) describePolicy(w io.Writer, service *backend.Provisioning, p provi
 		field{"ETag", p.ETag})
 }
 
+// keylessPolicy is a policy where nobody asked for its keys.
+type keylessPolicy struct {
+	Name   string   `json:"keyName"`
+	Rights []string `json:"rights"`
+	ETag   string   `json:"etag,omitempty"`
+}
+
+func withoutPolicyKeys(p provisioning.SharedAccessPolicy) keylessPolicy {
+	return keylessPolicy{p.Name, p.Rights, p.ETag}
+}
+
 // onPolicy is a command that does something to a policy and shows it.
 func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error)) *cobra.Command {
 	command.RunE = func(command *cobra.Command, args []string) error {
@@ -110,7 +121,11 @@ func (c *cli) policyList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(c, policies, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p provisioning.SharedAccessPolicy) []string {
+			shown := make([]keylessPolicy, len(policies))
+			for i, policy := range policies {
+				shown[i] = withoutPolicyKeys(policy)
+			}
+			return printList(c, shown, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p keylessPolicy) []string {
 				return []string{p.Name, strings.Join(p.Rights, ", ")}
 			})
 		},
@@ -120,16 +135,27 @@ func (c *cli) policyList() *cobra.Command {
 func (c *cli) policyRights() *cobra.Command {
 	var rights []string
 	var etag string
-	command := c.onPolicy(&cobra.Command{
+	command := &cobra.Command{
 		Use:   "rights NAME --rights RIGHT,…",
 		Short: "Give a policy other rights; its keys stay",
 		Args:  exactly("NAME"),
-	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
-		if len(rights) == 0 {
-			return provisioning.SharedAccessPolicy{}, errNoRights
-		}
-		return service.SetPolicyRights(ctx, args[0], rights, etag)
-	})
+		RunE: func(command *cobra.Command, args []string) error {
+			if len(rights) == 0 {
+				return errNoRights
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			policy, err := service.SetPolicyRights(command.Context(), args[0], rights, etag)
+			if err != nil {
+				return err
+			}
+			return c.print(withoutPolicyKeys(policy), func(w io.Writer) {
+				record(w, field{"Name", policy.Name}, field{"Rights", strings.Join(policy.Rights, ", ")}, field{"ETag", policy.ETag})
+			})
+		},
+	}
 	rightsFlag(command, &rights)
 	ifMatchFlag(command, &etag)
 	return command

@@ -1,9 +1,12 @@
 package main
 
 import (
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
@@ -22,6 +25,14 @@ func TestPolicy(t *testing.T) {
 		t.Errorf("berth policy list: %s", stdout)
 	}
 
+	for _, args := range [][]string{{"policy", "list", "-o", "json"}, {"policy", "rights", "dashboard", "--rights", "EnrollmentRead,RegistrationStatusRead", "-o", "json"},
+		{"policy", "rights", "dashboard", "--rights", "EnrollmentRead,RegistrationStatusRead"}} {
+		if stdout, _ := s.run(0, args...); !strings.Contains(stdout, "EnrollmentRead") || strings.Contains(stdout, made.PrimaryKey) || strings.Contains(stdout, made.SecondaryKey) {
+			t.Errorf("berth %v: %s", args, stdout)
+		}
+	}
+	made = read[provisioning.SharedAccessPolicy](s, "policy", "show", "dashboard")
+
 	// The policy's own connection string reads enrollments and shows no policy.
 	info := read[server.Info](s, "info")
 	theirs := func(key string) []string {
@@ -29,6 +40,12 @@ func TestPolicy(t *testing.T) {
 			"--address", loopback(info.Ports.HTTPS), "--ca-file", info.CAFile}
 	}
 	runLine(t, 0, append([]string{"enrollment", "list"}, theirs(made.PrimaryKey)...)...)
+	file := filepath.Join(t.TempDir(), "dashboard.txt")
+	if err := os.WriteFile(file, []byte(theirs(made.PrimaryKey)[1]+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fromFile := append([]string{"enrollment", "list", "--connection-string", "@" + file}, theirs("")[2:]...)
+	runLine(t, 0, fromFile...)
 	for _, args := range [][]string{{"policy", "list"}, {"policy", "show", "dashboard"}, {"policy", "regenerate-key", "dashboard", "primary"}} {
 		if stdout, stderr := runLine(t, 1, append(args, theirs(made.PrimaryKey)...)...); !strings.Contains(stderr, "ServiceConfig") || strings.Contains(stdout, made.SecondaryKey) {
 			t.Errorf("berth %v without the right: %s%s", args, stdout, stderr)
@@ -57,5 +74,35 @@ func TestPolicy(t *testing.T) {
 	}
 	if _, stderr := s.run(1, "policy", "show", "provisioningserviceowner"); !strings.Contains(stderr, "404000") {
 		t.Errorf("what was deleted: %s", stderr)
+	}
+}
+
+// TestSecretsThatNobodyAskedFor: a list and a change show no keys, and keys can be
+// given where other users of the machine don't see them.
+func TestSecretsThatNobodyAskedFor(t *testing.T) {
+	s := newShell(t)
+	const primary, secondary = "cHJpbWFyeXByaW1hcnlwcmltYXJ5", "c2Vjb25kYXJ5c2Vjb25kYXJ5c2Vj"
+	file := filepath.Join(t.TempDir(), "key.txt")
+	if err := os.WriteFile(file, []byte(primary+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, what := range []string{"enrollment", "group"} {
+		stdout, _ := s.run(0, what, "create", "keyed", "--primary-key", "@"+file, "--secondary-key", secondary)
+		if !strings.Contains(stdout, primary) || !strings.Contains(stdout, secondary) {
+			t.Errorf("berth %s create with keys: %s", what, stdout)
+		}
+		for _, args := range [][]string{{what, "update", "keyed", "--provisioning-status", "disabled"}, {what, "list"}, {what, "show", "keyed"}} {
+			for _, more := range [][]string{nil, {"-o", "json"}} {
+				if stdout, _ := s.run(0, append(args, more...)...); strings.Contains(stdout, primary) || strings.Contains(stdout, secondary) {
+					t.Errorf("berth %v %v shows the keys: %s", args, more, stdout)
+				}
+			}
+		}
+		s.run(1, what, "create", "other", "--primary-key", "@"+file+".gone")
+	}
+	s.run(0, "device", "create", "d1")
+	device := read[hub.Device](s, "device", "show", "d1")
+	if stdout, _ := s.run(0, "device", "list", "-o", "json"); strings.Contains(stdout, *device.Authentication.SymmetricKey.PrimaryKey) {
+		t.Errorf("berth device list shows keys: %s", stdout)
 	}
 }

@@ -27,7 +27,7 @@ type target struct {
 
 func (t *target) flags(flags *pflag.FlagSet) {
 	flags.StringVar(&t.data, "data", "", "the server's data `folder` (default $BERTH_DATA, else "+defaultDataDir()+")")
-	flags.StringVar(&t.connectionString, "connection-string", "", "speak to the service that this connection `string` names, instead of the server of the data folder")
+	flags.StringVar(&t.connectionString, "connection-string", "", "speak to the service that this connection `string` names, or @FILE that holds it, instead of the server of the data folder")
 	flags.StringVar(&t.address, "address", "", "with --connection-string: connect to this `host:port`, when it is not port 443 of its HostName")
 	flags.StringVar(&t.caFile, "ca-file", "", "trust the certificate authorities in this PEM `file` (default: with a data folder its own, else those of the system)")
 }
@@ -111,7 +111,8 @@ func (t *target) service(choose func(server.Info) (string, error)) (string, back
 		if t.caFile != "" {
 			options.RootCAs, err = readAuthorities(t.caFile)
 		}
-		return t.connectionString, options, err
+		connectionString, unread := secretOf(t.connectionString)
+		return connectionString, options, errors.Join(err, unread)
 	}
 	if t.address != "" {
 		return "", backend.Options{}, usageError{errors.New("--address belongs to --connection-string")}
@@ -130,6 +131,20 @@ func (t *target) service(choose func(server.Info) (string, error)) (string, back
 	}
 	authorities, err := readAuthorities(caFile)
 	return connectionString, backend.Options{Address: loopback(info.Ports.HTTPS), RootCAs: authorities}, err
+}
+
+// secretOf is a secret as it was given, or what is in the file of @FILE: others on the
+// machine see the arguments of a command, and a shell keeps them.
+func secretOf(text string) (string, error) {
+	file, ok := strings.CutPrefix(text, "@")
+	if !ok {
+		return text, nil
+	}
+	content, err := os.ReadFile(file)
+	if err != nil {
+		return "", fmt.Errorf("read the secret: %w", err)
+	}
+	return strings.TrimSpace(string(content)), nil
 }
 
 // loopback is where a server on this machine is reached, whatever it is called.
