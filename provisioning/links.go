@@ -315,6 +315,7 @@ func (s *Service) checkDestination(ctx context.Context, link, before HubLink) er
 		return nil
 	}
 	refusal := fault.New(fault.ArgumentInvalid, "The address of the hub %s, or the authorities to trust there, would be others. The connection string that is kept is not sent there: give it again (connectionString)", link.HostName)
+	link.ConnectionString = before.ConnectionString // that was not to be another
 	return errors.Join(s.config.Audit.Refuse(ctx, audit.HubLink, link.HostName, refusal.Message, before, link), refusal)
 }
 

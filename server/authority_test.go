@@ -93,6 +93,13 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 	if len(refused) != 4 || refused[0].Actor != "policy mallory" || refused[0].Kind != audit.HubLink || refused[0].ID != link.HostName || len(refused[0].Changes) == 0 {
 		t.Errorf("the audit has of what was refused %+v", refused)
 	}
+	for _, entry := range refused {
+		for _, field := range entry.Changes {
+			if field.Path == "connectionString" {
+				t.Errorf("the audit tells of a change of the connection string: %+v", entry)
+			}
+		}
+	}
 	key := strings.TrimPrefix(link.ConnectionString[strings.Index(link.ConnectionString, "SharedAccessKey="):], "SharedAccessKey=")
 	if shown := fmt.Sprintf("%+v", refused); strings.Contains(shown, key) {
 		t.Errorf("the audit shows the key: %s", shown)

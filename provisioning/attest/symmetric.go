@@ -30,7 +30,7 @@ func soundToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) 
 			"The token was made for another ID scope or registration id, or for a hub. Give the device its own values and let it make a new one")
 		return Refusal(fmt.Sprintf("The token is for %.300q and not for %s", token.Resource, wanted)), false
 	}
-	trace.Pass("token resource", token.Resource)
+	trace.Pass("token resource", fmt.Sprintf("%.300s", token.Resource))
 
 	if token.KeyName != "" && token.KeyName != registrationKeyName {
 		trace.Fail("token key name", fmt.Sprintf("%.64q", token.KeyName), registrationKeyName, "A token for provisioning has skn=registration, or none; one with the name of a policy is for back ends")
