@@ -36,15 +36,18 @@ type Config struct {
 	// PoliciesChanged is told that keys or rights of the provisioning service's
 	// policies have changed.
 	PoliciesChanged func()
-	CreateHub       func(ctx context.Context, name, host string) (provisioning.HubLink, error)
-	Documents       store.Documents // keeps the links and sessions
-	CAFile          string          // the authority that clients must trust
-	DataDir         string          // the server's data folder, for commands that are shown
-	MQTTPort        int
-	HTTPSPort       int
-	Now             func() time.Time
-	Logger          *slog.Logger
-	Panics          *panics.Recorder
+	// Proven is told that a request, whose context this is, comes from somebody who is
+	// logged in.
+	Proven    func(context.Context)
+	CreateHub func(ctx context.Context, name, host string) (provisioning.HubLink, error)
+	Documents store.Documents // keeps the links and sessions
+	CAFile    string          // the authority that clients must trust
+	DataDir   string          // the server's data folder, for commands that are shown
+	MQTTPort  int
+	HTTPSPort int
+	Now       func() time.Time
+	Logger    *slog.Logger
+	Panics    *panics.Recorder
 }
 
 // Portal is an http.Handler for the paths below Root, on HTTPS and on loopback.
@@ -186,6 +189,9 @@ func (c *call) run(handle handler) (err error) {
 	}
 	if c.session, err = c.sessions.find(c.r.Context(), c.cookie(sessionCookie)); err != nil {
 		return err
+	}
+	if c.session != nil && c.config.Proven != nil {
+		c.config.Proven(c.r.Context())
 	}
 	if c.session != nil && c.session.Role == Operator {
 		c.r = c.r.WithContext(provisioning.WithConfidential(c.r.Context()))

@@ -25,6 +25,10 @@ type Session struct {
 	evidence attest.Evidence
 	admitted bool // the evidence was judged on this connection and passed
 	tpm      *tpmDevice
+
+	// Proven is called when the evidence has passed, before anything is done for the
+	// device; nil is not.
+	Proven func()
 }
 
 // Operation is the state of a registration's assignment (the REST API's
@@ -211,6 +215,9 @@ func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, err
 	}
 	trace.Pass("provisioning status", "enabled")
 	x.admitted, x.tpm = true, found.tpm
+	if x.Proven != nil {
+		x.Proven()
+	}
 	return found, nil
 }
 

@@ -13,21 +13,27 @@ import (
 
 // Config says what a server is.
 type Config struct {
-	DataDir    string              // everything it keeps
-	Host       string              // of the provisioning service
-	HubHost    string              // of the first hub; must contain a dot, or some SDKs refuse it
-	Listen     string              // address that devices and back ends reach; all when empty
-	MQTTPort   int                 // 0 is a free one, here and below
-	AMQPPort   int                 // reserved: this version does not serve AMQP
-	HTTPSPort  int                 // also MQTT over WebSocket
-	PortalPort int                 // on loopback only: portal, health, metrics
-	NoCBC      bool                // offers no AES-CBC suite in TLS 1.2, which old devices may need
-	Pace       provisioning.Pace   // of registrations
-	Limits     provisioning.Limits // of the provisioning service; none when zero
-	Webhooks   *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil
-	Logger     *slog.Logger
-	Notice     func(string)     // told what a person should know of the start, in a sentence
-	Now        func() time.Time // time.Now when nil
+	DataDir    string // everything it keeps
+	Host       string // of the provisioning service
+	HubHost    string // of the first hub; must contain a dot, or some SDKs refuse it
+	Listen     string // address that devices and back ends reach; all when empty
+	MQTTPort   int    // 0 is a free one, here and below
+	AMQPPort   int    // reserved: this version does not serve AMQP
+	HTTPSPort  int    // also MQTT over WebSocket
+	PortalPort int    // on loopback only: portal, health, metrics
+
+	// MaxConnections is how many connections of devices and back ends may be open at
+	// once, over MQTT, HTTPS and WebSocket together. 0 is as many as the process may have
+	// file descriptors, less those that it needs for everything else.
+	MaxConnections int
+
+	NoCBC    bool                // offers no AES-CBC suite in TLS 1.2, which old devices may need
+	Pace     provisioning.Pace   // of registrations
+	Limits   provisioning.Limits // of the provisioning service; none when zero
+	Webhooks *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil
+	Logger   *slog.Logger
+	Notice   func(string)     // told what a person should know of the start, in a sentence
+	Now      func() time.Time // time.Now when nil
 }
 
 // DefaultConfig is the configuration of `berth up` without flags but for its

@@ -19,7 +19,7 @@ func Explain(ctx context.Context, c provisioning.Case) (judgement provisioning.J
 		return judgement, fmt.Errorf("make a folder for the case: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	documents, err := openDocuments(dir, slog.New(slog.DiscardHandler))
+	documents, err := openDocuments(dir, 0, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return judgement, err
 	}

@@ -172,6 +172,7 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (provisioning
 	if err := s.openHub(ctx, entry); err != nil {
 		return provisioning.HubLink{}, err
 	}
+	s.limitConnections()
 	if err := s.provisioning.AddHub(ctx, localHub{s.hubs.ByName(name)}); err != nil {
 		return provisioning.HubLink{}, err
 	}

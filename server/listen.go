@@ -7,6 +7,8 @@ import (
 	"net"
 	"strconv"
 	"strings"
+
+	"github.com/berth-iot/berth/wire/admission"
 )
 
 // fallbackHTTPSPort serves when 443 can't be had.
@@ -20,8 +22,6 @@ func tlsConfig(own *certificates, noCBC bool) *tls.Config {
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return own.server.Load(), nil },
 		MinVersion:     tls.VersionTLS12,
 		ClientAuth:     tls.RequestClientCert,
-
-		GetConfigForClient: noteName,
 	}
 	if noCBC {
 		for _, suite := range tls.CipherSuites() {
@@ -33,49 +33,48 @@ func tlsConfig(own *certificates, noCBC bool) *tls.Config {
 	return config
 }
 
-// listeners are the server's open ports.
+// listeners are the server's open ports, and who is let in by them. Loopback has a
+// gate of its own, so that the server's health and the portal can be reached there
+// however many knock at the other ports.
 type listeners struct {
-	mqtt, https, portal net.Listener
+	mqtt, https, portal *admission.Listener
+	gate, local         *admission.Gate
 }
 
 // listen opens the ports, all or none.
-func listen(config Config, secure *tls.Config) (l listeners, err error) {
+func (l *listeners) listen(config Config, secure *tls.Config) (err error) {
 	defer func() {
 		if err != nil {
 			l.close()
 		}
 	}()
-	if l.mqtt, err = listenTLS(config.Listen, config.MQTTPort, secure); err != nil {
-		return l, fmt.Errorf("port %d for MQTT can't be had: %w. Stop what uses it, or give another with --mqtt-port (the Azure SDKs know only 8883)", config.MQTTPort, err)
+	inner, err := net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(config.MQTTPort)))
+	if err != nil {
+		return fmt.Errorf("port %d for MQTT can't be had: %w. Stop what uses it, or give another with --mqtt-port (the Azure SDKs know only 8883)", config.MQTTPort, err)
 	}
+	l.mqtt = l.gate.Listen(inner, secure)
 	web := secure.Clone()
 	web.NextProtos = []string{"http/1.1"} // WebSockets need it
-	if l.https, err = listenTLS(config.Listen, config.HTTPSPort, web); err != nil && config.HTTPSPort == 443 {
+	if inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(config.HTTPSPort))); err != nil && config.HTTPSPort == 443 {
 		reason := err
-		if l.https, err = listenTLS(config.Listen, fallbackHTTPSPort, web); err == nil {
+		if inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(fallbackHTTPSPort))); err == nil {
 			config.Notice(fmt.Sprintf("Port 443 can't be had (%v): HTTPS and WebSocket are on port %d. The Azure SDKs know only 443.", reason, fallbackHTTPSPort))
 		}
 	}
 	if err != nil {
-		return l, fmt.Errorf("port %d for HTTPS can't be had: %w. Stop what uses it, or give another with --https-port", config.HTTPSPort, err)
+		return fmt.Errorf("port %d for HTTPS can't be had: %w. Stop what uses it, or give another with --https-port", config.HTTPSPort, err)
 	}
-	if l.portal, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(config.PortalPort))); err != nil {
-		return l, fmt.Errorf("port %d for the portal can't be had: %w. Stop what uses it, or give another with --portal-port", config.PortalPort, err)
+	l.https = l.gate.Listen(inner, web)
+	if inner, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(config.PortalPort))); err != nil {
+		return fmt.Errorf("port %d for the portal can't be had: %w. Stop what uses it, or give another with --portal-port", config.PortalPort, err)
 	}
-	return l, nil
+	l.portal = l.local.Listen(inner, nil)
+	return nil
 }
 
-func listenTLS(address string, port int, config *tls.Config) (net.Listener, error) {
-	listener, err := net.Listen("tcp", net.JoinHostPort(address, strconv.Itoa(port)))
-	if err != nil {
-		return nil, err
-	}
-	return tls.NewListener(greeter{listener}, config), nil
-}
-
-func (l listeners) close() error {
+func (l *listeners) close() error {
 	var failed error
-	for _, listener := range []net.Listener{l.mqtt, l.https, l.portal} {
+	for _, listener := range []*admission.Listener{l.mqtt, l.https, l.portal} {
 		if listener == nil {
 			continue
 		}

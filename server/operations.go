@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal"
+	"github.com/berth-iot/berth/wire/admission"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -46,7 +47,17 @@ func (s *Server) metrics() *prometheus.Registry {
 	}
 	gauge("mqtt_connections", "MQTT connections open now.", nil, func() float64 { return float64(s.mqtt.Stats().Connections) })
 	counter("mqtt_connections_total", "MQTT connections that came.", nil, func() float64 { return float64(s.mqtt.Stats().Accepted) })
-	counter("mqtt_handshake_failures_total", "TLS handshakes that failed.", nil, func() float64 { return float64(s.mqtt.Stats().HandshakeFailures) })
+	counter("mqtt_handshake_failures_total", "TLS handshakes that failed on the port of MQTT.", nil, func() float64 { return float64(s.listeners.mqtt.HandshakeFailures()) })
+	counter("https_handshake_failures_total", "TLS handshakes that failed on the port of HTTPS.", nil, func() float64 { return float64(s.listeners.https.HandshakeFailures()) })
+	gate := s.listeners.gate
+	gauge("connections", "Connections open now over MQTT, HTTPS and WebSocket.", nil, func() float64 { return float64(gate.Stats().Connections) })
+	gauge("connections_limit", "How many may be open at once; 0 is no limit.", nil, func() float64 { return float64(gate.Stats().Limit) })
+	gauge("connections_waiting", "Connections that have sent nothing yet or wait for their TLS handshake.", nil, func() float64 { return float64(gate.Stats().Waiting) })
+	gauge("connections_unproven", "Connections in or after their TLS handshake whose client has not proved who it is.", nil, func() float64 { return float64(gate.Stats().Unproven) })
+	counter("connections_total", "Connections that came over MQTT, HTTPS and WebSocket.", nil, func() float64 { return float64(gate.Stats().Accepted) })
+	for _, reason := range admission.Reasons() {
+		counter("connections_refused_total", "Connections that were closed before their client had proved who it is, by reason.", prometheus.Labels{"reason": reason.String()}, func() float64 { return float64(gate.Stats().Refused[reason]) })
+	}
 	for code := mqtt.UnacceptableProtocolVersion; code <= mqtt.NotAuthorized; code++ {
 		counter("mqtt_connections_refused_total", "CONNECTs refused, by the return code of CONNACK.", prometheus.Labels{"code": fmt.Sprint(code)}, func() float64 { return float64(s.mqtt.Stats().Refused[code]) })
 	}

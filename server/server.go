@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -27,6 +28,7 @@ import (
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
+	"github.com/berth-iot/berth/wire/admission"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -45,6 +47,7 @@ type Server struct {
 	audit        *audit.Log
 	issuer       *issuance.Service
 	provisioning *provisioning.Service
+	budget       budget
 	listeners    listeners
 	changing     sync.Mutex // held while a hub is added
 	mqtt         *mqtt.Server
@@ -74,6 +77,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if !strings.Contains(config.HubHost, ".") {
 		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: give one like hub.example.local with --hub-host", config.HubHost)
 	}
+	s.budget = newBudget(descriptors())
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return s, fmt.Errorf("make the data folder: %w", err)
 	}
@@ -84,7 +88,10 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := s.certificates.open(filepath.Join(config.DataDir, "pki"), s.names(), config.Now()); err != nil {
 		return s, err
 	}
-	if s.listeners, err = listen(config, tlsConfig(&s.certificates, config.NoCBC)); err != nil {
+	if err := s.openGates(); err != nil {
+		return s, err
+	}
+	if err := s.listeners.listen(config, tlsConfig(&s.certificates, config.NoCBC)); err != nil {
 		return s, err
 	}
 	if err := s.describe(ctx); err != nil {
@@ -115,7 +122,7 @@ func (s *Server) names() []string {
 // linked to it.
 func (s *Server) openServices(ctx context.Context) (err error) {
 	data := func(name string) string { return filepath.Join(s.config.DataDir, name) }
-	if s.documents, err = openDocuments(data("documents"), s.config.Logger); err != nil {
+	if s.documents, err = openDocuments(data("documents"), s.budget.documents, s.config.Logger); err != nil {
 		return fmt.Errorf("open the data folder: %w. If another server uses the folder, stop that one or name another folder with --data", err)
 	}
 	logs, err := segment.Open(data("logs"),
@@ -170,8 +177,8 @@ func (s *Server) revoked(revocation issuance.Revocation) {
 }
 
 // openDocuments returns no typed nil.
-func openDocuments(dir string, logger *slog.Logger) (store.Documents, error) {
-	documents, err := pebble.Open(dir, pebble.Options{Logger: logger})
+func openDocuments(dir string, files int, logger *slog.Logger) (store.Documents, error) {
+	documents, err := pebble.Open(dir, pebble.Options{MaxOpenFiles: files, Logger: logger})
 	if err != nil {
 		return nil, err
 	}
@@ -235,14 +242,15 @@ func (s *Server) serve() {
 		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Logger: s.config.Logger}),
 		Logger:  s.config.Logger,
 
-		HandshakeFailed: s.handshakeFailed("mqtt"),
-		Panicked:        s.panicked,
+		Panicked: s.panicked,
+	}
+	for door, listener := range map[panics.Door]*admission.Listener{panics.MQTT: s.listeners.mqtt, panics.HTTPS: s.listeners.https} {
+		listener.HandshakeFailed = s.handshakeFailed(string(door))
+		listener.Panicked = func(remote net.Addr, value any) { s.panics.Record(door, value, "remote", remote) }
 	}
 	s.https, s.local = s.newHTTP(s.web()), s.newHTTP(s.operations())
 	s.run("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
-	s.run("HTTPS", func() error {
-		return s.https.Serve(newHandshakes(s.listeners.https, s.config.Logger, s.panics, s.handshakeFailed("https")))
-	})
+	s.run("HTTPS", func() error { return s.https.Serve(s.listeners.https) })
 	s.run("portal", func() error { return s.local.Serve(s.listeners.portal) })
 }
 
@@ -255,6 +263,7 @@ func (s *Server) newHTTP(handler http.Handler) *http.Server {
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    32 << 10,
+		ConnContext:       admission.Context,
 		ErrorLog:          slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}
 }

@@ -69,6 +69,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
 	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false, "refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
+	flags.IntVar(&config.MaxConnections, "max-connections", 0, "most connections of devices and back ends at once; by default what the limit of file descriptors allows")
 	limits.flags(command)
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
 	flags.BoolVar(&showSecrets, "show-secrets", false, "print keys and a login link, though this is no terminal (otherwise: berth info, berth portal link)")

@@ -82,6 +82,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 		s.cancel()
 		return b.refuse(connect, evidence, err)
 	}
+	conn.Proven()
 	s.session = session
 	kept := session.Subscriptions()
 	for _, subscription := range kept {

@@ -22,9 +22,9 @@ const (
 	responseTopic  = "$dps/registrations/res/%d/?$rid=%s"
 )
 
-// provisioningTime is how long a device may stay connected to register. The
-// connection has proved nothing, so it must not stay for ever; assignments that
-// take longer are polled for on a new one.
+// provisioningTime is how long a device that has proved who it is may stay connected
+// to register; the listener sends others away much earlier. Assignments that take
+// longer are polled for on a new connection.
 const provisioningTime = 10 * time.Minute
 
 var errProvisioningOver = errors.New("the time for registering on one connection is over")
@@ -49,6 +49,7 @@ func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name 
 	}
 	evidence.APIVersion = name.apiVersion
 	s := &provisioningSession{backend: b, conn: conn, session: b.Provisioning.OpenSession(name.idScope, name.registrationID, evidence)}
+	s.session.Proven = conn.Proven
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.over = time.AfterFunc(provisioningTime, func() { conn.Close(errProvisioningOver) })
 	// Sessions are never kept, whatever CleanSession says.

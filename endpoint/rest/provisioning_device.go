@@ -17,7 +17,9 @@ func (h *handler) provisioningDevice() []route {
 }
 
 func (c *call) session() *provisioning.Session {
-	return c.Provisioning.OpenSession(c.parameters["scope"], c.parameters["id"], c.evidence())
+	session := c.Provisioning.OpenSession(c.parameters["scope"], c.parameters["id"], c.evidence())
+	session.Proven = func() { c.Proven(c.Context()) }
+	return session
 }
 
 // register answers 202 even when the work is done: the C# client takes nothing

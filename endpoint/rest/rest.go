@@ -44,14 +44,20 @@ type Config struct {
 	// PoliciesChanged is told that keys or rights of the provisioning service's
 	// policies are others now.
 	PoliciesChanged func()
-	Logger          *slog.Logger
-	Panics          *panics.Recorder // of what one request does on several goroutines
+	// Proven is told that the client of a request, whose context this is, has proved who
+	// it is.
+	Proven func(context.Context)
+	Logger *slog.Logger
+	Panics *panics.Recorder // of what one request does on several goroutines
 }
 
 // New returns the handler of all services on one listener. The shape of the
 // path tells which service a request is for; among several hubs, the Host does.
 func New(config Config) http.Handler {
 	h := &handler{Config: config}
+	if h.Proven == nil {
+		h.Proven = func(context.Context) {}
+	}
 	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.credentials(), h.policies(), h.description(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
@@ -163,7 +169,11 @@ func (c *call) authorize(found route) error {
 	case found.right == "":
 		return nil
 	case found.service == hubAPI:
-		return c.hub.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
+		err := c.hub.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
+		if err == nil {
+			c.Proven(c.Context())
+		}
+		return err
 	}
 	policy, err := c.Provisioning.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
 	if policy.Name == "" && err != nil {
@@ -174,6 +184,7 @@ func (c *call) authorize(found route) error {
 		c.auditRefusal(found, err)
 		return err
 	}
+	c.Proven(c.Context())
 	if policy.Allows(provisioning.ServiceConfig) {
 		c.Request = c.Request.WithContext(provisioning.WithConfidential(c.Context()))
 	}

@@ -32,7 +32,7 @@ func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
 		return // Accept has answered
 	}
 	conn := websocket.NetConn(context.Background(), socket, websocket.MessageBinary)
-	h.MQTT(conn, mqtt.Peer{RemoteAddr: remoteAddr(r), TLS: r.TLS, WebSocket: true})
+	h.MQTT(conn, mqtt.Peer{RemoteAddr: remoteAddr(r), TLS: r.TLS, WebSocket: true, Proven: func() { h.Proven(r.Context()) }})
 }
 
 func offers(lists []string, protocol string) bool {

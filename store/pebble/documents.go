@@ -20,9 +20,9 @@ import (
 )
 
 const (
-	defaultCache    = 32 << 20
-	defaultMemTable = 16 << 20
-	maxOpenFiles    = 512
+	defaultCache     = 32 << 20
+	defaultMemTable  = 16 << 20
+	defaultOpenFiles = 512
 
 	// memTables are those of a busy database: one that is written, one that is
 	// flushed, and one that waits to be used again.
@@ -31,9 +31,14 @@ const (
 
 // Options tune the engine. The zero value suits a small server.
 type Options struct {
-	Cache    int64        // bytes of read cache at the least; 32 MiB when zero
-	MemTable int          // bytes of recent changes held in memory, at most three times at a time; 16 MiB when zero
-	Logger   *slog.Logger // gets the engine's errors; slog.Default() when nil
+	Cache    int64 // bytes of read cache at the least; 32 MiB when zero
+	MemTable int   // bytes of recent changes held in memory, at most three times at a time; 16 MiB when zero
+
+	// MaxOpenFiles is how many files of sorted tables may be kept open at once; 512 when
+	// zero.
+	MaxOpenFiles int
+
+	Logger *slog.Logger // gets the engine's errors; slog.Default() when nil
 }
 
 // Documents implements store.Documents.
@@ -65,6 +70,9 @@ func Open(dir string, options Options) (*Documents, error) {
 	if options.MemTable <= 0 {
 		options.MemTable = defaultMemTable
 	}
+	if options.MaxOpenFiles == 0 {
+		options.MaxOpenFiles = defaultOpenFiles
+	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
 	}
@@ -77,7 +85,7 @@ func Open(dir string, options Options) (*Documents, error) {
 		// has the rest.
 		CacheSize:          options.Cache + memTables*int64(options.MemTable),
 		MemTableSize:       uint64(options.MemTable),
-		MaxOpenFiles:       maxOpenFiles,
+		MaxOpenFiles:       options.MaxOpenFiles,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 		FS:                 private{vfs.Default},
 		Logger:             logger{options.Logger},

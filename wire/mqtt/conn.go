@@ -60,11 +60,16 @@ func (c *Conn) Recover() {
 // Peer returns what is known of the other end.
 func (c *Conn) Peer() Peer { return c.peer }
 
+// Proven tells the listener that the client has proved who it is; see Peer.
+func (c *Conn) Proven() {
+	if c.peer.Proven != nil {
+		c.peer.Proven()
+	}
+}
+
 // serve runs the connection to its end and tells the session why it ended.
-// admitted is called once CONNECT has been answered, or did not come.
-func (c *Conn) serve(ctx context.Context, admitted func()) {
+func (c *Conn) serve(ctx context.Context) {
 	err := c.server.contain(c.peer, func() error { return c.handshake(ctx) })
-	admitted()
 	if err == nil && c.session != nil {
 		err = c.server.contain(c.peer, c.read)
 	}

@@ -7,7 +7,6 @@ import (
 	"net"
 	"runtime"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -161,46 +160,6 @@ func TestAClientThatIsHeldBackIsStillSentMessages(t *testing.T) {
 	})
 	conn.Acknowledge(2)
 	client.expect("\x40\x02\x00\x02")
-}
-
-// gated is a backend whose CONNECTs wait for the test to let them in.
-type gated struct {
-	quietBackend
-	opening, most atomic.Int32
-	gate          chan struct{}
-}
-
-func (g *gated) Open(ctx context.Context, conn *Conn, connect *Connect) (Session, bool, ConnectCode) {
-	now := g.opening.Add(1)
-	defer g.opening.Add(-1)
-	for most := g.most.Load(); now > most && !g.most.CompareAndSwap(most, now); most = g.most.Load() {
-	}
-	<-g.gate
-	return g.quietBackend.Open(ctx, conn, connect)
-}
-
-// No more than MaxPending connections are on their way in at once. The others
-// get their turn.
-func TestMaxPending(t *testing.T) {
-	backend := &gated{gate: make(chan struct{})}
-	address := start(t, &Server{Backend: backend, MaxPending: 2})
-	var clients []raw
-	for range 10 {
-		client := dial(t, address)
-		client.send(connectPacket)
-		clients = append(clients, client)
-	}
-	for i := range clients {
-		want := int32(min(2, len(clients)-i))
-		until(t, "two are on their way in", func() bool { return backend.opening.Load() >= want })
-		backend.gate <- struct{}{}
-	}
-	for _, client := range clients {
-		client.expect(accepted)
-	}
-	if most := backend.most.Load(); most != 2 {
-		t.Errorf("%d were on their way in at once, want 2", most)
-	}
 }
 
 // A client whose server falls silent notices.

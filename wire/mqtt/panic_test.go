@@ -2,7 +2,6 @@ package mqtt
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -199,24 +198,4 @@ func TestAPanicWhileWriting(t *testing.T) {
 			}
 		})
 	}
-}
-
-// A panic in what is told of a failed handshake neither ends the process nor keeps
-// the place of a connection that is on its way in.
-func TestAPanicAboutAFailedHandshake(t *testing.T) {
-	panics := new(panicLog)
-	server := &Server{Backend: quietBackend{}, Panicked: panics.add, MaxPending: 1,
-		HandshakeFailed: func(*tls.Conn, error) { panic("handshake") }}
-	address, config := startTLS(t, server)
-	for range 3 {
-		client := dial(t, address)
-		client.send("GET / HTTP/1.1\r\n\r\n")
-		io.Copy(io.Discard, client)
-		if value, _ := panics.take(t); value != "handshake" {
-			t.Errorf("told of the panic %v", value)
-		}
-	}
-	client := dialTLS(t, address, config)
-	client.send(connectPacket)
-	client.expect(accepted)
 }

@@ -18,33 +18,20 @@ import (
 // serves.
 type Server struct {
 	Backend Backend
-	Logger  *slog.Logger // gets failed handshakes; slog.Default() when nil
-
-	// HandshakeFailed is told of each failed TLS handshake, before the connection is
-	// closed; nil tells nobody. It may be called from many goroutines at once.
-	HandshakeFailed func(conn *tls.Conn, err error)
+	Logger  *slog.Logger // slog.Default() when nil
 
 	// Panicked is told of each panic of the backend, its sessions and their callbacks,
 	// by the goroutine that panicked and before its connection is closed, so that
 	// debug.Stack shows where it was. nil writes it to Logger.
 	Panicked func(peer Peer, value any)
 
-	HandshakeTimeout time.Duration // for TLS; 10 s
-	ConnectTimeout   time.Duration // from then until CONNECT is answered; 10 s
-	PacketTimeout    time.Duration // from a packet's first byte to its last; 30 s
-	WriteTimeout     time.Duration // for the client to take what it is sent; 30 s
-	MaxKeepAlive     time.Duration // silence allowed at most, whatever the client asks; without a keep-alive none is; 1,767 s
-	MaxPacketSize    int           // bytes; 320 KiB
-	MaxInFlight      int           // unacknowledged messages in each direction; 1,024
-	MaxOutbound      int           // bytes waiting for a client to read; 1 MiB
-	MaxConnections   int           // 0 is no limit
-
-	// MaxPending is how many connections that Serve accepted may be in their TLS
-	// handshake or without CONNACK at once; others wait in the listen queue. It
-	// bounds what a storm of connections and those who stay silent can take: one
-	// core is through with this many handshakes well within HandshakeTimeout.
-	// 4,096.
-	MaxPending int
+	ConnectTimeout time.Duration // from a connection until its CONNECT is answered; 10 s
+	PacketTimeout  time.Duration // from a packet's first byte to its last; 30 s
+	WriteTimeout   time.Duration // for the client to take what it is sent; 30 s
+	MaxKeepAlive   time.Duration // silence allowed at most, whatever the client asks; without a keep-alive none is; 1,767 s
+	MaxPacketSize  int           // bytes; 320 KiB
+	MaxInFlight    int           // unacknowledged messages in each direction; 1,024
+	MaxOutbound    int           // bytes waiting for a client to read; 1 MiB
 
 	once      sync.Once
 	stats     counters
@@ -56,7 +43,6 @@ type Server struct {
 	aborted   atomic.Bool
 	work      context.Context
 	stop      context.CancelFunc
-	pending   chan struct{} // holds one for each pending connection
 }
 
 func (s *Server) init() {
@@ -68,7 +54,7 @@ func (s *Server) init() {
 			field *time.Duration
 			value time.Duration
 		}{
-			{&s.HandshakeTimeout, 10 * time.Second}, {&s.ConnectTimeout, 10 * time.Second}, {&s.PacketTimeout, 30 * time.Second},
+			{&s.ConnectTimeout, 10 * time.Second}, {&s.PacketTimeout, 30 * time.Second},
 			{&s.WriteTimeout, 30 * time.Second}, {&s.MaxKeepAlive, 1767 * time.Second},
 		} {
 			if *d.field == 0 {
@@ -78,14 +64,13 @@ func (s *Server) init() {
 		for _, d := range []struct {
 			field *int
 			value int
-		}{{&s.MaxPacketSize, 320 << 10}, {&s.MaxInFlight, 1024}, {&s.MaxOutbound, 1 << 20}, {&s.MaxPending, 4096}} {
+		}{{&s.MaxPacketSize, 320 << 10}, {&s.MaxInFlight, 1024}, {&s.MaxOutbound, 1 << 20}} {
 			if *d.field == 0 {
 				*d.field = d.value
 			}
 		}
 		s.conns, s.listeners = make(map[*Conn]struct{}), make(map[net.Listener]struct{})
 		s.work, s.stop = context.WithCancel(context.Background())
-		s.pending = make(chan struct{}, s.MaxPending)
 	})
 }
 
@@ -99,7 +84,9 @@ func (s *Server) patience(connect *Connect) time.Duration {
 }
 
 // Serve accepts connections until the listener fails or Shutdown is called; then
-// it returns nil. Connections that are *tls.Conn get their handshake here.
+// it returns nil. How many there may be at once, and that they prove something, is
+// the listener's business, and so is the TLS handshake of a *tls.Conn: what is left
+// of it is done here. See Peer.Proven.
 func (s *Server) Serve(listener net.Listener) error {
 	s.init()
 	s.mutex.Lock()
@@ -111,14 +98,8 @@ func (s *Server) Serve(listener net.Listener) error {
 	s.mutex.Unlock()
 	pause := time.Millisecond
 	for {
-		select {
-		case s.pending <- struct{}{}:
-		case <-s.work.Done():
-			return nil
-		}
 		conn, err := listener.Accept()
 		if err != nil {
-			s.admit()
 			if s.shuttingDown() || errors.Is(err, net.ErrClosed) {
 				return nil
 			}
@@ -138,13 +119,36 @@ func (s *Server) Serve(listener net.Listener) error {
 		}
 		go func() {
 			defer s.active.Done()
-			s.greet(conn)
+			s.stats.accepted.Add(1)
+			s.stats.connections.Add(1)
+			peer := Peer{RemoteAddr: conn.RemoteAddr()}
+			if err := s.contain(peer, func() error { return s.identify(&peer, conn) }); err != nil {
+				s.stats.connections.Add(-1)
+				s.Logger.Debug("TLS handshake", "remote", peer.RemoteAddr, "error", err)
+				conn.Close()
+				return
+			}
+			s.serveConn(conn, peer)
 		}()
 	}
 }
 
-// admit makes room for another pending connection.
-func (s *Server) admit() { <-s.pending }
+// identify completes what is known of a connection that Serve accepted.
+func (s *Server) identify(peer *Peer, conn net.Conn) error {
+	if secure, ok := conn.(*tls.Conn); ok {
+		ctx, cancel := context.WithTimeout(s.work, s.ConnectTimeout)
+		defer cancel()
+		if err := secure.HandshakeContext(ctx); err != nil {
+			return err
+		}
+		state := secure.ConnectionState()
+		peer.TLS, conn = &state, secure.NetConn()
+	}
+	if provable, ok := conn.(interface{ Proven() }); ok {
+		peer.Proven = provable.Proven
+	}
+	return nil
+}
 
 // enter counts a goroutine that is about to serve, unless the server is shutting
 // down: from then on only those who are counted may count others.
@@ -156,39 +160,6 @@ func (s *Server) enter() bool {
 	}
 	s.active.Add(1)
 	return true
-}
-
-// greet does the TLS handshake. The connection is then served by a goroutine of
-// its own, whose stack has not grown as this one's has.
-func (s *Server) greet(conn net.Conn) {
-	peer := Peer{RemoteAddr: conn.RemoteAddr()}
-	s.stats.accepted.Add(1)
-	if s.MaxConnections > 0 && s.stats.connections.Load() >= int64(s.MaxConnections) {
-		s.Logger.Warn("connection refused", "remote", peer.RemoteAddr, "error", fmt.Sprintf("there are %d already", s.MaxConnections))
-		s.admit()
-		conn.Close()
-		return
-	}
-	s.stats.connections.Add(1)
-	if secure, ok := conn.(*tls.Conn); ok {
-		ctx, cancel := context.WithTimeout(s.work, s.HandshakeTimeout)
-		err := s.contain(peer, func() error { return secure.HandshakeContext(ctx) })
-		cancel()
-		if err != nil {
-			s.stats.connections.Add(-1)
-			s.stats.handshakeFailures.Add(1)
-			s.admit()
-			s.Logger.Debug("TLS handshake", "remote", peer.RemoteAddr, "error", err)
-			if s.HandshakeFailed != nil {
-				s.contain(peer, func() error { s.HandshakeFailed(secure, err); return nil })
-			}
-			conn.Close()
-			return
-		}
-		state := secure.ConnectionState()
-		peer.TLS = &state
-	}
-	s.active.Go(func() { s.serveConn(conn, peer, s.admit) })
 }
 
 // contain ends a panic of f, which is then told as ErrPanic: it is for the connection
@@ -213,8 +184,7 @@ func (s *Server) panicked(peer Peer, value any) {
 }
 
 // ServeConn serves one connection to its end. It is for connections that were
-// accepted elsewhere, such as WebSockets; MaxConnections and MaxPending do not
-// count them.
+// accepted elsewhere, such as WebSockets.
 func (s *Server) ServeConn(conn net.Conn, peer Peer) {
 	s.init()
 	if !s.enter() {
@@ -224,22 +194,21 @@ func (s *Server) ServeConn(conn net.Conn, peer Peer) {
 	defer s.active.Done()
 	s.stats.accepted.Add(1)
 	s.stats.connections.Add(1)
-	s.serveConn(conn, peer, func() {})
+	s.serveConn(conn, peer)
 }
 
-func (s *Server) serveConn(conn net.Conn, peer Peer, admitted func()) {
+func (s *Server) serveConn(conn net.Conn, peer Peer) {
 	defer s.stats.connections.Add(-1)
 	c := newConn(s, conn, peer)
 	s.mutex.Lock()
 	if s.closed {
 		s.mutex.Unlock()
-		admitted()
 		conn.Close()
 		return
 	}
 	s.conns[c] = struct{}{}
 	s.mutex.Unlock()
-	c.serve(s.work, admitted)
+	c.serve(s.work)
 	s.mutex.Lock()
 	delete(s.conns, c)
 	s.mutex.Unlock()

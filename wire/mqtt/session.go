@@ -101,4 +101,10 @@ type Peer struct {
 	RemoteAddr net.Addr
 	TLS        *tls.ConnectionState // nil without TLS; PeerCertificates are as sent, not judged
 	WebSocket  bool
+
+	// Proven tells whoever accepted the connection that the client has proved who it
+	// is; nil tells nobody. Of a connection that Serve accepted it is its method of
+	// this name, or of what is below its TLS. CONNECT may be accepted without a proof,
+	// so it is for the backend to call, through Conn.Proven.
+	Proven func()
 }

@@ -7,9 +7,8 @@ import (
 
 // Stats are a server's figures since it was made.
 type Stats struct {
-	Connections           int64     // open now, handshakes included
+	Connections           int64     // open now
 	Accepted              uint64    // connections that came
-	HandshakeFailures     uint64    // of TLS
 	Refused               [6]uint64 // CONNACKs that said no, by ConnectCode
 	Breaches              uint64    // connections that ended with ErrProtocol
 	TimedOut              uint64    // that ended with ErrConnectTimeout, ErrPacketTimeout, ErrKeepAlive or ErrSlowReader
@@ -18,19 +17,19 @@ type Stats struct {
 }
 
 type counters struct {
-	connections                 atomic.Int64
-	accepted, handshakeFailures atomic.Uint64
-	refused                     [6]atomic.Uint64
-	breaches, timedOut          atomic.Uint64
-	packetsIn, packetsOut       atomic.Uint64
-	bytesIn, bytesOut           atomic.Uint64
+	connections           atomic.Int64
+	accepted              atomic.Uint64
+	refused               [6]atomic.Uint64
+	breaches, timedOut    atomic.Uint64
+	packetsIn, packetsOut atomic.Uint64
+	bytesIn, bytesOut     atomic.Uint64
 }
 
 // Stats returns the present figures.
 func (s *Server) Stats() Stats {
 	c := &s.stats
 	stats := Stats{
-		Connections: c.connections.Load(), Accepted: c.accepted.Load(), HandshakeFailures: c.handshakeFailures.Load(),
+		Connections: c.connections.Load(), Accepted: c.accepted.Load(),
 		Breaches: c.breaches.Load(), TimedOut: c.timedOut.Load(), PacketsIn: c.packetsIn.Load(), PacketsOut: c.packetsOut.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 	}

@@ -1,0 +1,68 @@
+package server
+
+import (
+	"fmt"
+
+	"github.com/berth-iot/berth/wire/admission"
+)
+
+const (
+	// localConnections are those to the portal, health and figures on loopback.
+	localConnections = 64
+
+	// hubDescriptors is what the telemetry of one hub takes: a file for each segment
+	// that retention keeps, and some.
+	hubDescriptors = telemetryBytes/(64<<20) + 8
+)
+
+// budget says what the file descriptors of the process are for.
+type budget struct {
+	descriptors int // that the process may have; 0 is without a limit
+	reserve     int // for everything but connections of devices and back ends, with one hub
+	documents   int // of the reserve, for the files of the documents; 0 is the engine's default
+}
+
+// newBudget reserves a fortieth, and what a server with one hub and much data may
+// take at the least: 64 and more files of documents, a hub's telemetry, connections
+// on loopback and to hubs elsewhere. Of very few descriptors it takes half.
+func newBudget(descriptors int) budget {
+	if descriptors == 0 {
+		return budget{}
+	}
+	reserve := min(max(320, descriptors/40), 2048, descriptors/2)
+	return budget{descriptors, reserve, min(max(64, reserve/4), 512)}
+}
+
+// connections is how many connections of devices and back ends there may be; 0 is
+// without a limit.
+func (b budget) connections(hubs int) int {
+	if b.descriptors == 0 {
+		return 0
+	}
+	return max(1, b.descriptors-b.reserve-hubDescriptors*(hubs-1))
+}
+
+// openGates makes the gates of the listeners. It fails when more connections are
+// wanted than there are descriptors for.
+func (s *Server) openGates() error {
+	most := s.budget.connections(len(s.hubs.All()))
+	limit := s.config.MaxConnections
+	switch {
+	case limit < 0 || most > 0 && limit > most:
+		return fmt.Errorf("--max-connections is %d. It is 1 to %d, as the process may have %d file descriptors and needs some for its data: "+
+			"raise that limit (ulimit -n, or LimitNOFILE of the systemd unit), or allow fewer connections", limit, most, s.budget.descriptors)
+	case limit == 0:
+		limit = most
+	}
+	s.listeners.gate = &admission.Gate{MaxConnections: limit, Logger: s.config.Logger}
+	s.listeners.local = &admission.Gate{MaxConnections: localConnections, ProofTimeout: -1, Logger: s.config.Logger}
+	s.config.Logger.Info("connections are limited", "connections", limit, "descriptors", s.budget.descriptors)
+	return nil
+}
+
+// limitConnections follows the number of hubs, which have descriptors too.
+func (s *Server) limitConnections() {
+	if most := s.budget.connections(len(s.hubs.All())); s.config.MaxConnections == 0 || most > 0 && s.config.MaxConnections > most {
+		s.listeners.gate.SetMaxConnections(most)
+	}
+}

@@ -1,0 +1,178 @@
+package admission
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// Conn is a connection that its gate counts until it is closed.
+type Conn struct {
+	net.Conn
+	gate     *Gate
+	listener *Listener
+	source   *source
+	arrival  uint64
+	cause    atomic.Pointer[Reason] // why the gate closed it
+
+	// Guarded by the gate's mutex.
+	stage        stage
+	older, newer *Conn
+	turn         chan struct{} // closed when the turn has come, or never will
+	granted      bool          // the turn has come
+	timer        *time.Timer   // for the proof
+	handedOut    bool
+
+	// Used by the goroutine of the handshake only.
+	handshaking bool
+	peeked      bool          // what is read next has come already
+	back        chan struct{} // closed when it may go on
+	serverName  string
+}
+
+// Of returns the Conn below a connection that a Listener handed out, or nil for any
+// other.
+func Of(conn net.Conn) *Conn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	c, _ := conn.(*Conn)
+	return c
+}
+
+type contextKey struct{}
+
+// Context keeps a connection in the context of its requests. It is the ConnContext
+// of an http.Server.
+func Context(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, contextKey{}, Of(conn))
+}
+
+// Proven says that the client of a request, whose context this is, has proved who
+// it is.
+func Proven(ctx context.Context) {
+	if c, _ := ctx.Value(contextKey{}).(*Conn); c != nil {
+		c.Proven()
+	}
+}
+
+// Proven says that the client has proved who it is: the connection may stay, and
+// makes room for nobody.
+func (c *Conn) Proven() {
+	c.gate.mutex.Lock()
+	defer c.gate.mutex.Unlock()
+	if c.stage != begun {
+		return
+	}
+	c.gate.put(c, proven)
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+}
+
+// ServerName is by which name the client asked for the server in its TLS handshake;
+// "" is none.
+func (c *Conn) ServerName() string { return c.serverName }
+
+// Read implements net.Conn. When the gate has closed the connection, the error is its
+// Reason.
+func (c *Conn) Read(b []byte) (n int, err error) {
+	switch {
+	case !c.handshaking:
+		n, err = c.Conn.Read(b)
+	case c.peeked:
+		c.peeked = false
+		n, err = c.Conn.Read(b)
+	default:
+		c.gate.release()
+		n, err = c.Conn.Read(b)
+		c.gate.resume(c)
+	}
+	if err != nil {
+		if reason := c.cause.Load(); reason != nil {
+			err = *reason
+		}
+	}
+	return n, err
+}
+
+// Close implements net.Conn.
+func (c *Conn) Close() error {
+	err := c.Conn.Close()
+	c.gate.mutex.Lock()
+	defer c.gate.mutex.Unlock()
+	c.gate.forget(c)
+	return err
+}
+
+// SyscallConn implements syscall.Conn, where the network connection does.
+func (c *Conn) SyscallConn() (syscall.RawConn, error) {
+	if conn, ok := c.Conn.(syscall.Conn); ok {
+		return conn.SyscallConn()
+	}
+	return nil, errNoSyscallConn
+}
+
+// wake ends the wait for a turn. The gate's mutex is held.
+func (c *Conn) wake() {
+	if c.turn == nil {
+		return
+	}
+	select {
+	case <-c.turn:
+	default:
+		close(c.turn)
+		c.Conn.SetReadDeadline(longAgo)
+	}
+}
+
+// awaitTurn returns nil once the handshake may begin.
+func (c *Conn) awaitTurn() error {
+	g := c.gate
+	c.Conn.SetReadDeadline(time.Now().Add(g.FirstByteTimeout))
+	if err := c.awaitByte(); err != nil {
+		return g.giveUp(c, err, Silent)
+	}
+	// Before others can set it: it would undo what wakes the connection.
+	c.Conn.SetReadDeadline(time.Now().Add(g.TurnTimeout))
+	if g.ask(c) {
+		return nil
+	}
+	return g.giveUp(c, c.awaitWake(g.TurnTimeout), NoTurn)
+}
+
+// giveUp returns why a connection does not wait any longer, which is nil when its
+// turn has come.
+func (g *Gate) giveUp(c *Conn, err error, overdue Reason) error {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if c.granted {
+		return nil
+	}
+	reason := overdue
+	switch cause := c.cause.Load(); {
+	case cause != nil:
+		return *cause // is counted
+	case c.listener.isClosed():
+		return errListenerClosed
+	case !isTimeout(err):
+		reason = Gone
+	}
+	g.refuse(reason, c.RemoteAddr())
+	g.forget(c)
+	return reason
+}
+
+// unproven closes a connection that had time enough to prove something.
+func (c *Conn) unproven() {
+	c.gate.mutex.Lock()
+	defer c.gate.mutex.Unlock()
+	if c.stage == begun {
+		c.gate.end(c, Unproven)
+	}
+}
+
+var longAgo = time.Unix(1, 0)
