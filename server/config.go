@@ -27,7 +27,9 @@ type Config struct {
 	// file descriptors, less those that it needs for everything else.
 	MaxConnections int
 
-	NoCBC    bool                // offers no AES-CBC suite in TLS 1.2, which old devices may need
+	NoCBC        bool          // offers no AES-CBC suite in TLS 1.2, which old devices may need
+	ProofTimeout time.Duration // that a connection may stay without proving who its client is; a minute when zero
+
 	Pace     provisioning.Pace   // of registrations
 	Limits   provisioning.Limits // of the provisioning service; none when zero
 	Webhooks *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil

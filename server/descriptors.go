@@ -42,19 +42,29 @@ func (b budget) connections(hubs int) int {
 	return max(1, b.descriptors-b.reserve-hubDescriptors*(hubs-1))
 }
 
-// openGates makes the gates of the listeners. It fails when more connections are
-// wanted than there are descriptors for.
-func (s *Server) openGates() error {
-	most := s.budget.connections(len(s.hubs.All()))
-	limit := s.config.MaxConnections
+// limit returns how many connections there may be when so many are wanted; 0 wants
+// as many as there can be.
+func (b budget) limit(wanted, hubs int) (int, error) {
+	most := b.connections(hubs)
 	switch {
-	case limit < 0 || most > 0 && limit > most:
-		return fmt.Errorf("--max-connections is %d. It is 1 to %d, as the process may have %d file descriptors and needs some for its data: "+
-			"raise that limit (ulimit -n, or LimitNOFILE of the systemd unit), or allow fewer connections", limit, most, s.budget.descriptors)
-	case limit == 0:
-		limit = most
+	case wanted < 0:
+		return 0, fmt.Errorf("--max-connections is %d. It is a whole number from 1, or 0 for what the limit of file descriptors allows", wanted)
+	case most > 0 && wanted > most:
+		return 0, fmt.Errorf("--max-connections is %d, and the process may have %d file descriptors, some of which its data needs: allow %d connections at most, "+
+			"or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", wanted, b.descriptors, most)
+	case wanted == 0:
+		return most, nil
 	}
-	s.listeners.gate = &admission.Gate{MaxConnections: limit, Logger: s.config.Logger}
+	return wanted, nil
+}
+
+// openGates makes the gates of the listeners.
+func (s *Server) openGates() error {
+	limit, err := s.budget.limit(s.config.MaxConnections, len(s.hubs.All()))
+	if err != nil {
+		return err
+	}
+	s.listeners.gate = &admission.Gate{MaxConnections: limit, ProofTimeout: s.config.ProofTimeout, Logger: s.config.Logger}
 	s.listeners.local = &admission.Gate{MaxConnections: localConnections, ProofTimeout: -1, Logger: s.config.Logger}
 	s.config.Logger.Info("connections are limited", "connections", limit, "descriptors", s.budget.descriptors)
 	return nil

@@ -78,6 +78,9 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: give one like hub.example.local with --hub-host", config.HubHost)
 	}
 	s.budget = newBudget(descriptors())
+	if _, err := s.budget.limit(config.MaxConnections, 1); err != nil {
+		return s, err
+	}
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
 		return s, fmt.Errorf("make the data folder: %w", err)
 	}

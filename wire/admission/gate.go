@@ -35,7 +35,7 @@ type Gate struct {
 
 	// MaxUnproven bounds what those who have proved nothing may take. A connection
 	// that waits counts as one; from its handshake on, when it has buffers and keys,
-	// it counts as servedWeight. 16,384.
+	// it counts as servedWeight. 32,768.
 	MaxUnproven int
 
 	// Handshakes is how many TLS handshakes may be computed at once. One that waits
@@ -62,7 +62,7 @@ type Gate struct {
 	returning []*Conn // in the middle of their handshake: the next turn is for the first of them
 
 	counters
-	refusals refusalLog
+	refusals [reasons]refusalLog
 	failures refusalLog // of accepting
 }
 
@@ -87,7 +87,7 @@ func (g *Gate) init() {
 			}
 		}
 		if g.MaxUnproven == 0 {
-			g.MaxUnproven = 16384
+			g.MaxUnproven = 32768
 		}
 		if g.Handshakes == 0 {
 			g.Handshakes = runtime.GOMAXPROCS(0)
@@ -97,8 +97,6 @@ func (g *Gate) init() {
 		}
 		g.free = g.Handshakes
 		g.sources = make(map[address]*source)
-		g.refusals.init("connections refused")
-		g.failures.init("connections could not be accepted")
 	})
 }
 
@@ -305,7 +303,7 @@ func (g *Gate) resume(c *Conn) {
 func (g *Gate) failed(err error) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	g.failures.add(g, slog.LevelError, "error", err)
+	g.failures.add(g, slog.LevelError, "connections could not be accepted", "error", err)
 	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
 		g.displace()
 	}
@@ -316,7 +314,7 @@ func (g *Gate) failed(err error) {
 func (g *Gate) refuse(reason Reason, remote net.Addr) {
 	g.refused[reason].Add(1)
 	if reason == ByLimit || reason == Displaced {
-		g.refusals.add(g, slog.LevelWarn, "reason", reason.Error(), "remote", remote.String(), "limit", g.limit.Load())
+		g.refusals[reason].add(g, slog.LevelWarn, "connections refused", "reason", reason.Error(), "remote", remote.String(), "limit", g.limit.Load())
 	}
 }
 

@@ -39,6 +39,17 @@ type door struct {
 // and unread until the test takes it from accepted.
 func open(t *testing.T, gate *Gate, secure bool) *door {
 	t.Helper()
+	if !secure {
+		return openWith(t, gate, nil)
+	}
+	server, client := newTLS(t)
+	d := openWith(t, gate, server)
+	d.client = client
+	return d
+}
+
+func openWith(t *testing.T, gate *Gate, config *tls.Config) *door {
+	t.Helper()
 	if gate.Logger == nil {
 		gate.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -46,10 +57,6 @@ func open(t *testing.T, gate *Gate, secure bool) *door {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
-	}
-	var config *tls.Config
-	if secure {
-		config, d.client = newTLS(t)
 	}
 	d.Listener = gate.Listen(inner, config)
 	var serving sync.WaitGroup
@@ -177,7 +184,7 @@ func requireDescriptors(t *testing.T, want uint64) {
 // gone when their time is over.
 func TestSilentConnections(t *testing.T) {
 	requireDescriptors(t, 8000)
-	d := open(t, &Gate{MaxUnproven: 2000}, true)
+	d := open(t, &Gate{MaxUnproven: 2000, FirstByteTimeout: 2 * time.Second}, true)
 	var strangers []net.Conn
 	for i := range 3000 {
 		strangers = append(strangers, d.dial([]string{"127.0.0.2", "127.0.0.3"}[i%2]))
@@ -242,7 +249,7 @@ func TestLimit(t *testing.T) {
 	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "127.0.0.2") || strings.Count(text, "connections refused") != 1 {
+	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "127.0.0.2") || strings.Count(text, "connections refused") != 2 {
 		t.Errorf("the log is %q", text)
 	}
 }
@@ -321,10 +328,25 @@ func TestTurns(t *testing.T) {
 		conn, _ := d.hello(c.from)
 		names[conn.LocalAddr().String()] = c.name
 	}
-	d.release()
+	// All turns at once, each given back in its time.
 	var order []string
+	granted := make(map[*Conn]bool)
+	d.mutex.Lock()
 	for range names {
-		order = append(order, names[d.next().RemoteAddr().String()])
+		d.pass()
+		for _, s := range d.sources {
+			for c := s.in(begun).oldest; c != nil; c = c.newer {
+				if !granted[c] {
+					granted[c] = true
+					order = append(order, names[c.RemoteAddr().String()])
+				}
+			}
+		}
+	}
+	d.free -= len(names) - 1
+	d.mutex.Unlock()
+	for range names {
+		d.next()
 	}
 	if got := strings.Join(order, " "); got != "A3 B2 C1 A2 B1 A1" {
 		t.Errorf("the turns were %s", got)

@@ -79,20 +79,17 @@ const logPause = 10 * time.Second
 // refusalLog logs what may happen ten thousand times a second: the first time at once,
 // then how often it was since, every ten seconds. The gate's mutex guards it.
 type refusalLog struct {
-	message string
-	last    time.Time
-	count   int
+	last  time.Time
+	count int
 }
 
-func (l *refusalLog) init(message string) { l.message = message }
-
-func (l *refusalLog) add(g *Gate, level slog.Level, about ...any) {
+func (l *refusalLog) add(g *Gate, level slog.Level, message string, about ...any) {
 	l.count++
 	now := time.Now()
 	if now.Sub(l.last) < logPause {
 		return
 	}
-	g.Logger.Log(context.Background(), level, l.message, append([]any{"count", l.count}, about...)...)
+	g.Logger.Log(context.Background(), level, message, append([]any{"count", l.count}, about...)...)
 	l.last, l.count = now, 0
 }
 

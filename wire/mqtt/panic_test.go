@@ -3,7 +3,6 @@ package mqtt
 import (
 	"context"
 	"errors"
-	"io"
 	"net"
 	"runtime/debug"
 	"strings"
