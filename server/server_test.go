@@ -141,9 +141,16 @@ func (h *house) connect(keys *deviceKeys, clientID, username string) (*device, e
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	return h.greet(conn, clientID, username)
+}
+
+// greet connects over a network connection.
+func (h *house) greet(conn net.Conn, clientID, username string) (*device, error) {
+	h.t.Helper()
 	d := &device{t: h.t, answers: make(chan answer, 64)}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
+	var err error
 	d.Client, _, err = (&mqtt.Connect{ClientID: clientID, Username: username, CleanSession: true, KeepAlive: 60}).Dial(ctx, conn, func(topic string, payload []byte) {
 		var body map[string]any
 		if len(payload) > 0 {
