@@ -2,9 +2,13 @@ package credential
 
 import (
 	"bytes"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/pem"
@@ -80,22 +84,61 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 	if len(certificates) == 0 {
 		return nil, errors.New("this starts like PEM but holds no whole certificate: the text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE----- is needed, line breaks included")
 	}
-	return certificates, nil
+	return certificates, checkKeySizes(certificates)
 }
 
-func parseDER(data []byte) ([]*x509.Certificate, error) {
-	certificates, err := x509.ParseCertificates(data)
-	switch {
-	case err == nil && len(certificates) > maxCertificates:
-		return nil, fmt.Errorf("this holds more than %d certificates", maxCertificates)
-	case err == nil && len(certificates) > 0:
-		return certificates, nil
-	case isPrivateKey(data):
-		return nil, ErrPrivateKey
-	case err == nil:
+func parseDER(data []byte) (certificates []*x509.Certificate, err error) {
+	for rest := data; len(rest) > 0; {
+		if len(certificates) == maxCertificates {
+			return nil, fmt.Errorf("this holds more than %d certificates", maxCertificates)
+		}
+		var one asn1.RawValue
+		after, err := asn1.Unmarshal(rest, &one)
+		var certificate *x509.Certificate
+		if err == nil {
+			certificate, err = x509.ParseCertificate(one.FullBytes)
+		}
+		if err != nil && isPrivateKey(data) {
+			return nil, ErrPrivateKey
+		}
+		if err != nil {
+			return nil, fmt.Errorf("this is no certificate that can be read: %s", reason(err))
+		}
+		certificates, rest = append(certificates, certificate), after
+	}
+	if len(certificates) == 0 {
 		return nil, errors.New("this holds no certificate")
 	}
-	return nil, fmt.Errorf("this is no certificate that can be read: %s", reason(err))
+	return certificates, checkKeySizes(certificates)
+}
+
+// MaxRSA is the size of the largest RSA key that is taken, in bits, as in the TLS
+// handshake (package crypto/tls): the time that a signature takes grows with the
+// square of it.
+const MaxRSA = 8192
+
+// CheckKeySize refuses a public key with which signatures take too long, or which
+// none can be checked with. Its error reads on from: it has.
+func CheckKeySize(key any) error {
+	switch key := key.(type) {
+	case *rsa.PublicKey:
+		if size := key.N.BitLen(); size > MaxRSA {
+			return fmt.Errorf("an RSA key of %d bits", size)
+		}
+	case *ecdsa.PublicKey, ed25519.PublicKey:
+	default:
+		return errors.New("a key that is neither RSA, nor EC, nor Ed25519")
+	}
+	return nil
+}
+
+func checkKeySizes(certificates []*x509.Certificate) error {
+	for i, certificate := range certificates {
+		if err := CheckKeySize(certificate.PublicKey); err != nil {
+			return fmt.Errorf("certificate %d has %w. Take RSA with %d bits at most, or EC", i+1, err, MaxRSA)
+		}
+	}
+	return nil
 }
 
 func isPrivateKey(der []byte) bool {

@@ -40,6 +40,9 @@ func ParseCSR(text string) (*x509.CertificateRequest, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the certificate signing request is no PKCS #10 that can be read: %s", reason(err))
 	}
+	if err := CheckKeySize(request.PublicKey); err != nil {
+		return nil, fmt.Errorf("the certificate signing request has %w. Take RSA with %d bits at most, or EC", err, MaxRSA)
+	}
 	if err := request.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("the certificate signing request is not signed with its own key: %s", reason(err))
 	}

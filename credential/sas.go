@@ -109,6 +109,13 @@ func (t *Token) SignedBy(key string) bool {
 	return hmac.Equal(t.signature, sign(secret, t.signed))
 }
 
+// SignedWith is SignedBy for who computes the HMAC-SHA256 otherwise: mac appends
+// that of a text to sum.
+func (t *Token) SignedWith(mac func(sum, text []byte) []byte) bool {
+	var sum [sha256.Size]byte
+	return hmac.Equal(t.signature, mac(sum[:0], []byte(t.signed)))
+}
+
 // Expired reports whether the token's time is over, skew included.
 func (t *Token) Expired(now time.Time) bool { return now.After(t.Expiry.Add(ClockSkew)) }
 

@@ -43,6 +43,15 @@ func (t *tally) count(outcome attest.Outcome) {
 	}
 }
 
+// Work is what judging devices has cost since the service opened.
+type Work struct {
+	Signatures  uint64 // of certificates that were checked
+	GroupsTried uint64 // whose keys were tried on tokens
+}
+
+// Work returns the present figures.
+func (s *Service) Work() Work { return Work{s.signatures.Checks(), s.keyGroups.tried.Load()} }
+
 // Summary is what there is to know of a service without its secrets.
 type Summary struct {
 	IDScope    string   `json:"idScope"`

@@ -74,16 +74,17 @@ func (s *Service) own(trace *attest.Trace, evidence attest.Evidence, enrollment 
 // the nearest first.
 func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
 	var failed attest.Trace // what was wrong with the first authority of the right name
-	known := s.knownAuthorities(ctx)
-	ancestors := attest.Ancestors(evidence, known.named)
-	if known.err != nil {
-		return admitted{}, "", known.err
+	chain, err := s.chain(ctx, evidence)
+	if err != nil {
+		return admitted{}, "", err
 	}
-	for _, name := range ancestors {
-		signers, err := s.signersNamed(ctx, name)
+	left := maxSigners
+	for _, issuer := range chain.Issuers {
+		signers, err := s.signersOf(ctx, chain, issuer, left)
 		if err != nil {
 			return admitted{}, "", err
 		}
+		left -= len(signers)
 		for _, candidate := range signers {
 			authority, err := x509.ParseCertificate(candidate.Certificate)
 			if err != nil {
@@ -96,7 +97,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 				return admitted{}, "", err
 			}
 			if trusted {
-				_, trusted = attest.Descends(&attempt, evidence, authority, known.certificates, s.config.Now())
+				_, trusted = chain.Descends(&attempt, authority, s.config.Now())
 			}
 			if !trusted {
 				if failed == nil {
@@ -120,7 +121,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 		*trace = append(*trace, failed...)
 		return admitted{}, attest.NotAdmitted, nil
 	}
-	unknownSigner(trace, evidence, known.certificates)
+	unknownSigner(trace, evidence, chain.Known)
 	return admitted{}, attest.NotAdmitted, nil
 }
 
@@ -170,17 +171,11 @@ func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candida
 	return true, nil
 }
 
-// authoritiesSeen collects the authorities of the service that a chain leads over,
-// for devices that don't send the certificates in between.
-type authoritiesSeen struct {
-	named        func(name []byte) []*x509.Certificate
-	certificates []*x509.Certificate
-	err          error
-}
-
-func (s *Service) knownAuthorities(ctx context.Context) *authoritiesSeen {
-	seen := new(authoritiesSeen)
-	seen.named = func(name []byte) (found []*x509.Certificate) {
+// chain puts together what the device sent with the authorities of the service that
+// it leads over, for devices that don't send the certificates in between.
+func (s *Service) chain(ctx context.Context, evidence attest.Evidence) (*attest.Chain, error) {
+	var failure error
+	chain := attest.NewChain(evidence.Certificates, func(name []byte) (found []*x509.Certificate) {
 		const most = 10 // of one name
 		entries, err := s.authorityNames.List(ctx, nameKey(name)+"/", "", most)
 		for _, entry := range entries {
@@ -198,48 +193,10 @@ func (s *Service) knownAuthorities(ctx context.Context) *authoritiesSeen {
 			}
 			found = append(found, certificate)
 		}
-		seen.err = errors.Join(seen.err, err)
-		seen.certificates = append(seen.certificates, found...)
+		failure = errors.Join(failure, err)
 		return found
-	}
-	return seen
-}
-
-// derivedMember finds the group from whose key the device's is derived. The
-// token does not name the group, so all are tried.
-func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
-	tried := 0
-	for after := ""; ; {
-		const stride = 100
-		entries, err := s.groups.List(ctx, "", after, stride)
-		if err != nil {
-			return admitted{}, "", err
-		}
-		for _, entry := range entries {
-			group := entry.Value
-			if group.Attestation.Type != bySymmetricKey {
-				continue
-			}
-			tried++
-			group.ETag = quote(entry.ETag)
-			member := group.withKeys(evidence.RegistrationID)
-			name, ok := attest.SigningKey(evidence, member.Attestation.SymmetricKey.PrimaryKey, member.Attestation.SymmetricKey.SecondaryKey)
-			if !ok {
-				continue
-			}
-			trace.Pass("enrollment", "group "+group.EnrollmentGroupID+", symmetric key")
-			trace.Pass("token signature", "made with the key derived from the group's "+name+" key")
-			return admitted{enrollment: member, group: group.EnrollmentGroupID}, "", nil
-		}
-		if len(entries) < stride {
-			break
-		}
-		after = entries[stride-1].Key
-	}
-	trace.Fail("enrollment", fmt.Sprintf("none; the token is from none of %d groups with symmetric keys", tried),
-		"an individual enrollment "+evidence.RegistrationID+", or a group from whose key the device's is derived",
-		"Enroll the device, or give it the key that is derived from its group's for exactly this registration id: berth group device-key GROUP "+evidence.RegistrationID)
-	return admitted{}, attest.NotAdmitted, nil
+	}, &s.signatures)
+	return chain, failure
 }
 
 // again is the enrollment of an intent, as it is now: a crash may lie between.

@@ -62,7 +62,9 @@ const maxCaseCertificates = 32 << 10
 
 // caseOf gathers what the judgement of the evidence depends on, as it is now. It is
 // nil when there is more than is kept.
-func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence) (*Case, error) {
+//
+// found is what the judgement came to, as far as it did.
+func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence, found admitted) (*Case, error) {
 	c := &Case{Time: s.config.Now().UTC(), ServiceIDScope: s.config.IDScope, IDScope: printable(evidence.IDScope), RegistrationID: printable(evidence.RegistrationID),
 		TPM: evidence.TPM != nil}
 	size := 0
@@ -91,10 +93,12 @@ func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence) (*Case, 
 		return c, nil
 	case !errors.Is(err, fault.EnrollmentNotFound):
 		return nil, err
-	case len(evidence.Certificates) > 0:
-		return c, s.caseOfChain(ctx, c, evidence)
-	case c.Token != nil:
-		return c, s.caseOfDerived(ctx, c, evidence)
+	case len(evidence.Certificates) > 0 && attest.WithinLimits(evidence.Certificates):
+		if fits, err := s.addSigners(ctx, c, evidence); err != nil || !fits {
+			return nil, err
+		}
+	case c.Token != nil && found.group != "":
+		return c, s.addDerived(ctx, c, evidence, found)
 	}
 	return c, nil
 }
@@ -116,37 +120,43 @@ func beginning(text string) string {
 	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
-// caseOfChain adds the groups whose authorities have the names of the chain.
-func (s *Service) caseOfChain(ctx context.Context, c *Case, evidence attest.Evidence) error {
-	known := s.knownAuthorities(ctx)
-	named := map[string]bool{}
-	ancestors := attest.Ancestors(evidence, known.named)
-	if known.err != nil {
-		return known.err
+// maxCaseGroups bounds the groups that are kept of an attempt.
+const maxCaseGroups = 16
+
+// addSigners adds the groups whose authorities have the names of the chain, unless
+// that are more than are kept.
+func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evidence) (fits bool, _ error) {
+	chain, err := s.chain(ctx, evidence)
+	if err != nil {
+		return false, err
 	}
-	for _, name := range ancestors {
-		signers, err := s.signersNamed(ctx, name)
+	named := map[string]bool{}
+	for _, issuer := range chain.Issuers {
+		signers, err := s.signersOf(ctx, chain, issuer, 2*maxCaseGroups+1) // primary and secondary, and one more
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, candidate := range signers {
 			if slices.ContainsFunc(c.Groups, func(g CaseGroup) bool { return key(g.EnrollmentGroupID) == key(candidate.Group) }) {
 				continue
+			}
+			if len(c.Groups) == maxCaseGroups {
+				return false, nil
 			}
 			group, err := s.group(ctx, candidate.Group)
 			if errors.Is(err, fault.GroupNotFound) {
 				continue
 			}
 			if err != nil {
-				return err
+				return false, err
 			}
 			group.InitialTwin, group.CustomAllocationDefinition = nil, nil // as of an enrollment
 			c.Groups = append(c.Groups, CaseGroup(group))
 			named[key(group.reference(0))], named[key(group.reference(1))] = true, true
 		}
-		entries, err := s.authorityNames.List(ctx, nameKey(name)+"/", "", 10)
+		entries, err := s.authorityNames.List(ctx, nameKey(issuer)+"/", "", 10)
 		if err != nil {
-			return err
+			return false, err
 		}
 		for _, entry := range entries {
 			named[entry.Value] = true
@@ -158,20 +168,16 @@ func (s *Service) caseOfChain(ctx context.Context, c *Case, evidence attest.Evid
 			continue
 		}
 		if err != nil {
-			return err
+			return false, err
 		}
 		c.Authorities = append(c.Authorities, CaseAuthority{authority.Name, authority.Certificate, authority.IsVerified})
 	}
 	slices.SortFunc(c.Authorities, func(a, b CaseAuthority) int { return strings.Compare(a.Name, b.Name) })
-	return nil
+	return true, nil
 }
 
-// caseOfDerived adds the group from whose key the device's is derived.
-func (s *Service) caseOfDerived(ctx context.Context, c *Case, evidence attest.Evidence) error {
-	found, refusal, err := s.derivedMember(ctx, new(attest.Trace), evidence)
-	if err != nil || refusal != "" {
-		return err
-	}
+// addDerived adds the group from whose key the device's is derived.
+func (s *Service) addDerived(ctx context.Context, c *Case, evidence attest.Evidence, found admitted) error {
 	group, err := s.group(ctx, found.group)
 	if err != nil {
 		return err
@@ -271,7 +277,7 @@ func (s *Service) restage(ctx context.Context, c Case) (attest.Evidence, error) 
 		}
 		changes = append(changes, s.groups.Put(key(stored.EnrollmentGroupID), store.Always, stored))
 		for i, der := range stored.Signing {
-			if name := signerKey(der, stored.EnrollmentGroupID, i); len(der) > 0 && name != "" {
+			if name, _ := signerKey(der, stored.EnrollmentGroupID, i); len(der) > 0 && name != "" {
 				changes = append(changes, s.signers.Put(name, store.Always, signer{stored.EnrollmentGroupID, der, stored.reference(i)}))
 			}
 		}

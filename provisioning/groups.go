@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -94,9 +95,7 @@ func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
 			return err
 		}
 		changes := []store.Change{s.groups.Delete(key(id), store.ETag(unquote(prior.ETag)))}
-		for _, name := range prior.signerKeys() {
-			changes = append(changes, s.signers.Delete(name, store.Always))
-		}
+		changes = append(append(changes, s.withoutSigners(prior, nil)...), s.keyGroups.changed())
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Group, prior.EnrollmentGroupID, nil, nil)...)
 		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
@@ -197,7 +196,7 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 		if len(der) == 0 {
 			continue
 		}
-		name := signerKey(der, stored.EnrollmentGroupID, i)
+		name, _ := signerKey(der, stored.EnrollmentGroupID, i)
 		if kept[name] = true; name == "" {
 			continue
 		}
@@ -205,12 +204,9 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 	}
 	if prior != nil {
 		stored.CreatedDateTimeUTC = prior.CreatedDateTimeUTC
-		for _, name := range prior.signerKeys() {
-			if !kept[name] {
-				changes = append(changes, s.signers.Delete(name, store.Always))
-			}
-		}
+		changes = append(changes, s.withoutSigners(*prior, kept)...)
 	}
+	changes = append(changes, s.keyGroups.changed())
 	if prior != nil {
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Group, stored.EnrollmentGroupID, prior.EnrollmentGroup, stored.EnrollmentGroup)...)
 	} else {
@@ -382,14 +378,27 @@ func (g storedGroup) reference(which int) string {
 	return []string{g.Attestation.X509.CAReferences.Primary, g.Attestation.X509.CAReferences.Secondary}[which]
 }
 
-// signerKey is where a signing certificate is found: by the name that the
-// certificates which it signs have as their issuer.
-func signerKey(der []byte, groupID string, which int) string {
+// signerKey is where a signing certificate is found: by the name and the key
+// identifier that the certificates which it signs have as their issuer's. former is
+// where versions before kept it, without the key identifier.
+func signerKey(der []byte, groupID string, which int) (name, former string) {
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
-		return "" // it was parsed when it came in
+		return "", "" // it was parsed when it came in
 	}
-	return nameKey(certificate.RawSubject) + "/" + key(groupID) + "/" + []string{"primary", "secondary"}[which]
+	own := key(groupID) + "/" + []string{"primary", "secondary"}[which]
+	issuer := nameKey(certificate.RawSubject)
+	return issuer + "/" + keyIDKey(certificate.SubjectKeyId) + "/" + own, issuer + "/" + own
+}
+
+// keyIDKey is a key identifier in the key of a document. Group ids have no equals
+// sign.
+func keyIDKey(id []byte) string {
+	if len(id) > sha256.Size { // usual are 20 bytes
+		sum := sha256.Sum256(id)
+		id = sum[:]
+	}
+	return "id=" + hex.EncodeToString(id)
 }
 
 func nameKey(name []byte) string {
@@ -397,22 +406,51 @@ func nameKey(name []byte) string {
 	return hex.EncodeToString(sum[:])
 }
 
-func (g storedGroup) signerKeys() (keys []string) {
+// withoutSigners removes the signing certificates of a group from where they are
+// found, but for those that are kept.
+func (s *Service) withoutSigners(g storedGroup, kept map[string]bool) (changes []store.Change) {
 	for i, der := range g.Signing {
-		if name := signerKey(der, g.EnrollmentGroupID, i); len(der) > 0 && name != "" {
-			keys = append(keys, name)
+		if len(der) == 0 {
+			continue
+		}
+		name, former := signerKey(der, g.EnrollmentGroupID, i)
+		for _, name := range []string{name, former} {
+			if name != "" && !kept[name] {
+				changes = append(changes, s.signers.Delete(name, store.Always))
+			}
 		}
 	}
-	return keys
+	return changes
 }
 
-// signersNamed returns the signing certificates with an encoded name.
-func (s *Service) signersNamed(ctx context.Context, name []byte) ([]signer, error) {
-	const most = 100 // of one name: authorities made anew, and groups that share one
-	entries, err := s.signers.List(ctx, nameKey(name)+"/", "", most)
-	found := make([]signer, len(entries))
-	for i, entry := range entries {
-		found[i] = entry.Value
+// maxSigners bounds the signing certificates that one judgement looks at: those of
+// one name are authorities made anew, and groups that share one.
+const maxSigners = 100
+
+// signersOf returns the signing certificates that may have signed a chain's
+// certificates of this issuer, those whose key identifier they name first. There
+// are at most as many as most.
+func (s *Service) signersOf(ctx context.Context, chain *attest.Chain, issuer []byte, most int) ([]signer, error) {
+	var found []signer
+	seen := make(map[string]bool)
+	prefixes := []string{}
+	for _, id := range chain.KeyIDs(issuer) {
+		prefixes = append(prefixes, nameKey(issuer)+"/"+keyIDKey(id)+"/")
 	}
-	return found, err
+	for _, prefix := range append(prefixes, nameKey(issuer)+"/") {
+		if len(found) >= most {
+			break
+		}
+		entries, err := s.signers.List(ctx, prefix, "", most)
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if !seen[entry.Key] && len(found) < most {
+				seen[entry.Key] = true
+				found = append(found, entry.Value)
+			}
+		}
+	}
+	return found, nil
 }

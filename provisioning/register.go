@@ -134,7 +134,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	job.intent.ToldAgain = evidence.APIVersion >= sinceReprovisioned
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload
 	job.intent.CSR, job.intent.Trace = asked.CSR, trace
-	if c, err := s.caseOf(ctx, evidence); err == nil { // without one the attempt is less, and not wrong
+	if c, err := s.caseOf(ctx, evidence, device); err == nil { // without one the attempt is less, and not wrong
 		job.intent.Case = c.encoded()
 	}
 	done, err := s.assignAtOnce(ctx, job, device.enrollment)
@@ -677,7 +677,7 @@ func (i intent) attempt(result record, trace attest.Trace, now time.Time) attest
 
 // refused keeps the attempt of a device that got an error and returns that
 // error as the fault the device is told.
-func (s *Service) refused(ctx context.Context, evidence attest.Evidence, trace attest.Trace, err error) error {
+func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found admitted, trace attest.Trace, err error) error {
 	problem := fault.From(err)
 	attempt := attest.Attempt{
 		Time: s.config.Now().UTC(), RegistrationID: printable(evidence.RegistrationID), IDScope: printable(evidence.IDScope),
@@ -685,7 +685,7 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, trace a
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
 	}
 	attempt.Enrolled = s.enrolledAs(ctx, evidence.RegistrationID)
-	if c, err := s.caseOf(ctx, evidence); err == nil {
+	if c, err := s.caseOf(ctx, evidence, found); err == nil {
 		attempt.Case = c.encoded()
 	}
 	s.keepRefusal(ctx, attempt, err)

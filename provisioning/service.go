@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -83,6 +84,9 @@ type Service struct {
 	links          links
 	lockouts       lockouts
 	throttles      *throttles
+	signatures     attest.Signatures // of client certificates
+	keyGroups      keyGroups
+	searches       *searches
 	limited        sync.Mutex // held from the count to the commit of what there may be only so many of
 	networks       networks
 	attempts       *attempts
@@ -124,13 +128,15 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	return s, nil
 }
 
+const groupsCollection = "provisioning/groups"
+
 // newService is a service with its tables and nothing that runs.
 func newService(config Config) *Service {
 	s := &Service{
 		config:         config,
 		enrollments:    store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
 		registrations:  store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
-		groups:         store.Table[storedGroup]{Documents: config.Documents, Collection: "provisioning/groups"},
+		groups:         store.Table[storedGroup]{Documents: config.Documents, Collection: groupsCollection},
 		signers:        store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
 		members:        store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},
 		authorities:    store.Table[storedAuthority]{Documents: config.Documents, Collection: "provisioning/authorities"},
@@ -141,7 +147,8 @@ func newService(config Config) *Service {
 	s.misbehaviours.Table = store.Table[Misbehaviour]{Documents: config.Documents, Collection: "provisioning/misbehaviours"}
 	s.links.Table = store.Table[storedLink]{Documents: config.Documents, Collection: "provisioning/links"}
 	s.lockouts.Table = store.Table[LockedOut]{Documents: config.Documents, Collection: "provisioning/lockouts"}
-	s.throttles = newThrottles(config.Limits)
+	s.throttles, s.searches = newThrottles(config.Limits), newSearches()
+	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
 	s.networks.Table = store.Table[Network]{Documents: config.Documents, Collection: "provisioning/networks"}
 	return s
 }

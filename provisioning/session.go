@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -25,10 +27,40 @@ type Session struct {
 	evidence attest.Evidence
 	admitted bool // the evidence was judged on this connection and passed
 	tpm      *tpmDevice
+	found    admitted      // what the last judgement came to
+	failures *rate.Limiter // judgements that failed on this connection, nil before the first
 
 	// Proven is called when the evidence has passed, before anything is done for the
 	// device; nil is not.
 	Proven func()
+}
+
+// A connection may fail so many judgements at once, and again one every second.
+const failuresOfConnection = 20
+
+// heard says whether the device is heard: fault 429001 if its source is locked out,
+// or if too much was judged in vain on this connection. It is not on record: what
+// led to it is.
+func (x *Session) heard() error {
+	if err := x.service.heard(x.evidence.RemoteAddr); err != nil {
+		return err
+	}
+	if x.failures == nil || x.failures.TokensAt(x.service.config.Now()) >= 1 {
+		return nil
+	}
+	return throttled(time.Second, fault.New(fault.Throttled, "Too many registrations were refused on this connection. Come back later"))
+}
+
+// judge judges the evidence, and counts when that was in vain.
+func (x *Session) judge(ctx context.Context, trace *attest.Trace) (admitted, error) {
+	found, err := x.admit(ctx, trace)
+	if err != nil {
+		if x.failures == nil {
+			x.failures = rate.NewLimiter(1, failuresOfConnection)
+		}
+		x.failures.AllowN(x.service.config.Now(), 1)
+	}
+	return found, err
 }
 
 // Operation is the state of a registration's assignment (the REST API's
@@ -76,16 +108,16 @@ func (s *Service) OpenSession(idScope, registrationID string, evidence credentia
 // yet to prove itself gets a *TPMChallenge.
 func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
 	var trace attest.Trace
-	if err := x.service.heard(x.evidence.RemoteAddr); err != nil {
-		return Operation{}, err // not on record: that would be what the source wants
+	if err := x.heard(); err != nil {
+		return Operation{}, err
 	}
 	if err := x.service.throttleRegistration(x.evidence.RegistrationID); err != nil {
 		trace.Fail("throttle", fault.From(err).Message, "fewer registrations",
 			"The device must wait for as long as the answer's retry-after says. The limits are those of berth up: --fidelity, --registrations-per-minute")
-		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
+		return Operation{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 	}
 	x.evidence.TPM, x.evidence.Returning = readTPM(body), false
-	admitted, err := x.admit(ctx, &trace)
+	admitted, err := x.judge(ctx, &trace)
 	if _, failed := trace.Failed(); failed && errors.Is(err, fault.UnauthorizedAccess) {
 		x.service.failed(ctx, x.evidence.RemoteAddr)
 	}
@@ -105,7 +137,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	}
 	job, err := x.service.assign(ctx, x.evidence, admitted, asked, trace)
 	if err != nil {
-		return Operation{}, x.service.refused(ctx, x.evidence, trace, err)
+		return Operation{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 	}
 	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, patience) {
 		if job.err != nil {
@@ -156,22 +188,22 @@ func (x *Session) Broken(ctx context.Context, reason error) {
 	trace := attest.Trace{}
 	trace.Fail("protocol", reason.Error(), "the packets and topics of device provisioning",
 		"The device's program sends this; an unmodified device SDK does not")
-	x.service.refused(ctx, x.evidence, trace, fault.New(fault.BadRequest, "%v", reason))
+	x.service.refused(ctx, x.evidence, x.found, trace, fault.New(fault.BadRequest, "%v", reason))
 }
 
 // state returns the device's record once its evidence has passed.
 func (x *Session) state(ctx context.Context) (record, error) {
-	if err := errors.Join(x.service.heard(x.evidence.RemoteAddr), x.service.throttlePoll(x.evidence.RegistrationID)); err != nil {
+	if err := errors.Join(x.heard(), x.service.throttlePoll(x.evidence.RegistrationID)); err != nil {
 		return record{}, err
 	}
 	if !x.admitted {
 		var trace attest.Trace
 		x.evidence.TPM, x.evidence.Returning = nil, true
-		if _, err := x.admit(ctx, &trace); err != nil {
+		if _, err := x.judge(ctx, &trace); err != nil {
 			if errors.Is(err, fault.UnauthorizedAccess) {
 				x.service.failed(ctx, x.evidence.RemoteAddr)
 			}
-			return record{}, x.service.refused(ctx, x.evidence, trace, err)
+			return record{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 		}
 	}
 	return x.service.record(ctx, x.evidence.RegistrationID)
@@ -182,6 +214,7 @@ func (x *Session) state(ctx context.Context) (record, error) {
 // only then may it learn that the enrollment is disabled.
 func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, error) {
 	s, id := x.service, x.evidence.RegistrationID
+	x.found = admitted{}
 	if !strings.EqualFold(x.evidence.IDScope, s.config.IDScope) {
 		trace.Fail("ID scope", fmt.Sprintf("%.64q", x.evidence.IDScope), s.config.IDScope,
 			"Set the device's ID scope (PROVISIONING_IDSCOPE) to the one that berth info shows")
@@ -199,6 +232,7 @@ func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, err
 		return admitted{}, unauthorized(refusal)
 	}
 	found, refusal, err := s.entitled(ctx, trace, x.evidence)
+	x.found = found
 	if err != nil {
 		return admitted{}, err
 	}

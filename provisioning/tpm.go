@@ -202,11 +202,11 @@ func (s *Service) tpmState(ctx context.Context, registrationID string) (tpmState
 func (x *Session) refused(ctx context.Context, trace attest.Trace, err error) error {
 	s := x.service
 	if x.evidence.TPM == nil || !errors.Is(err, fault.UnauthorizedAccess) {
-		return s.refused(ctx, x.evidence, trace, err)
+		return s.refused(ctx, x.evidence, x.found, trace, err)
 	}
 	challenge, failure := s.challenge(ctx, x.evidence)
 	if _, failed := trace.Failed(); failed || failure != nil || challenge == nil {
-		err = s.refused(ctx, x.evidence, trace, errors.Join(failure, err))
+		err = s.refused(ctx, x.evidence, x.found, trace, errors.Join(failure, err))
 	} else {
 		s.config.Logger.InfoContext(ctx, "challenge", "registrationId", x.evidence.RegistrationID, "remote", x.evidence.RemoteAddr)
 	}

@@ -78,6 +78,8 @@ func (s *Server) metrics() *prometheus.Registry {
 	} {
 		counter("registrations_total", "Registrations by how they ended.", prometheus.Labels{"outcome": outcome}, func() float64 { return float64(value()) })
 	}
+	counter("attestation_signatures_total", "Signatures of certificates that were checked to judge devices.", nil, func() float64 { return float64(s.provisioning.Work().Signatures) })
+	counter("attestation_groups_tried_total", "Enrollment groups whose keys were tried on devices' tokens.", nil, func() float64 { return float64(s.provisioning.Work().GroupsTried) })
 	for _, h := range s.hubs.All() {
 		labels := prometheus.Labels{"hub": h.Name()}
 		gauge("hub_connected_devices", "Devices connected now.", labels, func() float64 { return float64(h.Stats().Connected) })

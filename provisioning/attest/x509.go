@@ -13,13 +13,11 @@ import (
 // soundX509 judges a certificate by itself. Its common name must be the
 // registration id (Azure, concepts-x509-attestation).
 func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
+	if refusal, ok := limited(trace, evidence.Certificates); !ok {
+		return refusal, false
+	}
 	leaf := evidence.Certificates[0]
 	_, thumbprint := credential.Thumbprints(leaf)
-	if n := len(evidence.Certificates); n > maxChain {
-		trace.Fail("client certificate", fmt.Sprintf("a chain of %d certificates", n), fmt.Sprintf("%d at most", maxChain),
-			"Let the device send its own certificate and those of its signers, and no others")
-		return Refusal(fmt.Sprintf("The device sent %d certificates, the limit is %d", n, maxChain)), false
-	}
 	trace.Pass("client certificate", fmt.Sprintf("%s, SHA-256 %s", leaf.Subject, thumbprint))
 	if refusal, ok := strongKey(trace, leaf); !ok {
 		return refusal, false

@@ -1,0 +1,64 @@
+package attest
+
+import (
+	"crypto/x509"
+	"fmt"
+
+	"github.com/berth-iot/berth/credential"
+)
+
+const (
+	// maxChain is the number of certificates that a device may send, its own
+	// included.
+	maxChain = 16
+
+	// maxChainBytes bounds them together. One with RSA of 4096 bits has about 2,000.
+	maxChainBytes = 48 << 10
+
+	// maxName bounds an encoded subject or issuer. Those of real authorities have
+	// 100 to 500 bytes.
+	maxName = 4 << 10
+)
+
+// WithinLimits says whether what a device sent is little enough to be looked at:
+// how many certificates, how large, with which keys. Nothing else may be done with
+// them before.
+func WithinLimits(certificates []*x509.Certificate) bool {
+	_, _, refusal := excess(certificates)
+	return refusal == ""
+}
+
+// limited judges the same, and says in the trace what there is too much of.
+func limited(trace *Trace, certificates []*x509.Certificate) (Refusal, bool) {
+	saw, expected, refusal := excess(certificates)
+	if refusal == "" {
+		return "", true
+	}
+	trace.Fail("client certificate", saw, expected, "Let the device send its own certificate and those of its signers, and no others, with keys of a usual size")
+	return refusal, false
+}
+
+// excess is what there is too much of; the refusal is "" for nothing.
+func excess(certificates []*x509.Certificate) (saw, expected string, refusal Refusal) {
+	if n := len(certificates); n > maxChain {
+		return fmt.Sprintf("a chain of %d certificates", n), fmt.Sprintf("%d at most", maxChain),
+			Refusal(fmt.Sprintf("The device sent %d certificates, the limit is %d", n, maxChain))
+	}
+	size := 0
+	for i, certificate := range certificates {
+		size += len(certificate.Raw)
+		if name := max(len(certificate.RawSubject), len(certificate.RawIssuer)); name > maxName {
+			return fmt.Sprintf("certificate %d has a name of %d bytes", i+1, name), fmt.Sprintf("%d at most", maxName),
+				Refusal(fmt.Sprintf("Certificate %d of the chain has a name of %d bytes, the limit is %d", i+1, name, maxName))
+		}
+		if err := credential.CheckKeySize(certificate.PublicKey); err != nil {
+			return fmt.Sprintf("certificate %d has %s", i+1, err), fmt.Sprintf("RSA with %d bits at most, or EC", credential.MaxRSA),
+				Refusal(fmt.Sprintf("Certificate %d of the chain has %s", i+1, err))
+		}
+	}
+	if size > maxChainBytes {
+		return fmt.Sprintf("a chain of %d bytes", size), fmt.Sprintf("%d at most", maxChainBytes),
+			Refusal(fmt.Sprintf("The certificates that the device sent have %d bytes, the limit is %d", size, maxChainBytes))
+	}
+	return "", "", ""
+}
