@@ -242,61 +242,92 @@ type Admission struct {
 	ParentDeviceID      string          // the IoT Edge device in this hub that it is a child of; "" leaves that as it is
 	Issuance            *Issuance       // of a device that proves itself with operational certificates, in place of the others
 	Tags, Desired       json.RawMessage // of a new device's twin: JSON objects, or empty
+
+	// IfGeneration is the generation that an identity must have for its credentials to
+	// be replaced, "" for none that is there; nil is any.
+	IfGeneration *string
 }
 
-// Admit makes sure that the device is there with these credentials. At its
-// creation it gets the twin; one that is there keeps its own, and its status.
-// It is safe to repeat. It returns fault 400004 for what is wrong in it.
-func (h *Hub) Admit(ctx context.Context, admission Admission) error {
+// DeviceInUse is what an admission is answered that may not replace the credentials
+// of the identity that is there.
+func DeviceInUse(id string) error {
+	return fault.New(fault.DeviceAlreadyExists, "The device id %q belongs to another device in its hub", id)
+}
+
+// Admit makes sure that the device is there with these credentials, and returns the
+// generation of its identity. At its creation it gets the twin; one that is there
+// keeps its own, and its status. It is safe to repeat. It returns fault 400004 for
+// what is wrong in it, and 409001 when IfGeneration does not hold.
+func (h *Hub) Admit(ctx context.Context, admission Admission) (generation string, _ error) {
 	for {
-		changes, committed, err := h.PrepareAdmission(ctx, admission)
-		if err != nil || len(changes) == 0 {
-			return err
+		prepared, err := h.PrepareAdmission(ctx, admission)
+		if err != nil || len(prepared.Changes) == 0 {
+			return prepared.Generation, err
 		}
-		_, err = h.config.Documents.Commit(ctx, changes...)
+		_, err = h.config.Documents.Commit(ctx, prepared.Changes...)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
 		if err == nil {
-			committed(ctx)
+			prepared.Committed(ctx)
 		}
-		return err
+		return prepared.Generation, err
 	}
 }
 
-// PrepareAdmission is Admit for a caller who commits its changes together with
-// others of its own, all or nothing, and calls committed then. A conflict in one
-// of the changes means that the device was changed meanwhile: prepare again.
+// PreparedAdmission is what Admit would commit, for a caller who commits it together
+// with changes of its own, all or nothing, and calls Committed then. A conflict in
+// one of the changes means that the device was changed meanwhile: prepare again.
 // There are none when the device is there as it should be.
-func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (changes []store.Change, committed func(context.Context), err error) {
+type PreparedAdmission struct {
+	Changes    []store.Change
+	Committed  func(context.Context)
+	Generation string // of the identity, once the changes are committed
+
+	Present  string // generation of the identity that is there before, "" for none
+	Replaces bool   // it proves itself otherwise than the admission says
+}
+
+// PrepareAdmission prepares Admit, with its faults. With fault 409001 it tells all the
+// same what is there.
+func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepared PreparedAdmission, _ error) {
 	wanted, twin, err := admission.begin(h.config.Now())
 	if err != nil {
-		return nil, nil, err
+		return prepared, err
 	}
-	committed = func(context.Context) {}
+	prepared.Committed = func(context.Context) {}
 	if admission.ParentDeviceID != "" {
 		parent, err := h.device(ctx, admission.ParentDeviceID)
 		if err := CheckParent(admission.ParentDeviceID, parent, err); err != nil {
-			return nil, nil, err
+			return prepared, err
 		}
 		wanted.SetParent(parent)
 	}
 	before, err := h.device(ctx, admission.DeviceID)
-	if err == nil && admission.ParentDeviceID == "" {
+	if errors.Is(err, fault.DeviceNotFound) {
+		prepared.Changes = h.creation(&wanted, twin)
+		prepared.Generation = wanted.GenerationID
+		return prepared, nil
+	}
+	if err != nil {
+		return prepared, err
+	}
+	if admission.ParentDeviceID == "" {
 		wanted.DeviceScope, wanted.ParentScopes = before.DeviceScope, before.ParentScopes
 	}
-	switch {
-	case errors.Is(err, fault.DeviceNotFound):
-		return h.creation(&wanted, twin), committed, nil
-	case err != nil:
-		return nil, nil, err
-	case reflect.DeepEqual(before.Authentication, wanted.Authentication) && before.Capabilities == wanted.Capabilities &&
-		reflect.DeepEqual(before.Issuance, wanted.Issuance) && slices.Equal(before.ParentScopes, wanted.ParentScopes):
-		return nil, committed, nil
+	prepared.Present, prepared.Generation = before.GenerationID, before.GenerationID
+	prepared.Replaces = !reflect.DeepEqual(before.Authentication, wanted.Authentication) || !reflect.DeepEqual(before.Issuance, wanted.Issuance)
+	if prepared.Replaces && admission.IfGeneration != nil && *admission.IfGeneration != before.GenerationID {
+		return prepared, DeviceInUse(admission.DeviceID)
+	}
+	if !prepared.Replaces && before.Capabilities == wanted.Capabilities && slices.Equal(before.ParentScopes, wanted.ParentScopes) {
+		return prepared, nil
 	}
 	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
 	change, after := h.replacement(before, wanted)
-	return []store.Change{change}, func(ctx context.Context) { h.endVoid(ctx, before, after) }, nil
+	prepared.Changes = []store.Change{change}
+	prepared.Committed = func(ctx context.Context) { h.endVoid(ctx, before, after) }
+	return prepared, nil
 }
 
 // Check says whether Admit would refuse the admission for what stands in it: fault

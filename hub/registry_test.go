@@ -115,7 +115,7 @@ func TestAdmitIsSafeToRepeat(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if err := h.Admit(ctx, admission); err != nil {
+		if _, err := h.Admit(ctx, admission); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -131,7 +131,7 @@ func TestAdmitIsSafeToRepeat(t *testing.T) {
 
 	// Another certificate: the identity follows, twin and status stay.
 	admission.PrimaryThumbprint, admission.Desired = strings.Repeat("CD", 32), []byte(`{"interval":9}`)
-	if err := h.Admit(ctx, admission); err != nil {
+	if _, err := h.Admit(ctx, admission); err != nil {
 		t.Fatal(err)
 	}
 	after, err := h.Device(ctx, "new")

@@ -51,6 +51,7 @@ func deleteGroups(c *call) error  { return c.deleteSelected(c.groupDeletion()) }
 type groupPage struct {
 	terms
 	GroupID string
+	Replace bool // existing devices
 	Stored  provisioning.EnrollmentGroup
 	Members list[provisioning.Registration]
 	Device  derivedKeys
@@ -74,7 +75,7 @@ func editGroup(c *call) error {
 		if err != nil {
 			return nil, err
 		}
-		page := groupPage{terms: termsOf(ofGroup(&stored)), GroupID: stored.EnrollmentGroupID, Stored: stored}
+		page := groupPage{terms: termsOf(ofGroup(&stored)), GroupID: stored.EnrollmentGroupID, Replace: stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices, Stored: stored}
 		if page.HasKeys && c.asksFor("keys") {
 			if page.StoredKeys, err = keysOf(service.GroupAttestationMechanism(ctx, id)); err != nil {
 				return nil, err
@@ -134,7 +135,7 @@ func (c *call) renderGroup(status int, page groupPage) error {
 
 // readGroup takes what was typed, with what is wrong in it.
 func (c *call) readGroup() (groupPage, error) {
-	page := groupPage{terms: c.readTerms(true), GroupID: c.text("groupId")}
+	page := groupPage{terms: c.readTerms(true), GroupID: c.text("groupId"), Replace: c.value("replace") != ""}
 	if !page.New {
 		page.GroupID = c.r.PathValue("id")
 	}
@@ -195,6 +196,9 @@ func saveGroup(c *call) error {
 func (p *groupPage) group() provisioning.EnrollmentGroup {
 	wanted := p.Stored
 	wanted.EnrollmentGroupID = p.GroupID
+	if wanted.ReplaceExistingDevices = nil; p.Replace || p.Stored.ReplaceExistingDevices != nil {
+		wanted.ReplaceExistingDevices = &p.Replace
+	}
 	p.write(ofGroup(&wanted))
 	return wanted
 }

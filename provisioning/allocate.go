@@ -22,10 +22,13 @@ type Hub interface {
 	// Host returns the host name that devices connect to.
 	Host() string
 
-	// Admit makes sure that the device is there with these credentials. At its
-	// creation it gets the twin; a device that is there keeps its own, and its
-	// status. It is safe to repeat.
-	Admit(ctx context.Context, admission Admission) error
+	// Admit makes sure that the device is there with these credentials, and returns
+	// the generation of its identity. At its creation it gets the twin; a device
+	// that is there keeps its own, and its status. It is safe to repeat.
+	Admit(ctx context.Context, admission Admission) (generation string, err error)
+
+	// Identity tells of the identity that is there in the place of the admission's.
+	Identity(ctx context.Context, admission Admission) (Identity, error)
 
 	// Check says whether Admit would refuse the admission for what stands in
 	// it, without asking the hub for anything.
@@ -44,9 +47,24 @@ type Hub interface {
 type CommittingHub interface {
 	Hub
 
-	// PrepareAdmission returns what Admit would commit; committed is to be called
-	// once it is. A conflict means that the device was changed meanwhile.
-	PrepareAdmission(ctx context.Context, admission Admission) (changes []store.Change, committed func(context.Context), err error)
+	// PrepareAdmission returns what Admit would commit.
+	PrepareAdmission(ctx context.Context, admission Admission) (PreparedAdmission, error)
+}
+
+// PreparedAdmission is what Admit would commit, for a caller who commits it together
+// with changes of its own and calls Committed then. A conflict means that the device
+// was changed meanwhile.
+type PreparedAdmission struct {
+	Changes    []store.Change
+	Committed  func(context.Context)
+	Generation string   // of the identity once the changes are committed
+	Present    Identity // what is there before
+}
+
+// Identity is what a hub tells of a device's identity.
+type Identity struct {
+	Generation string // another one after the device was deleted and made anew; "" when there is no identity
+	Differs    bool   // its credentials are not those of the admission
 }
 
 // Admission is what a hub is told of a device that has been attested.
@@ -64,6 +82,11 @@ type Admission struct {
 	// thumbprints are then those of its latest two, for hubs that know no policies.
 	CredentialPolicy string
 	RegistrationID   string // to which they are issued
+
+	// IfGeneration is the generation that an identity must have for its credentials to
+	// be replaced, "" for none that is there; nil is any. Else the hub answers fault
+	// 409001.
+	IfGeneration *string
 }
 
 // admission is what the enrollment's device brings to its hub.

@@ -34,7 +34,7 @@ func forReader(ctx context.Context, attempt attest.Attempt) attest.Attempt {
 // the same whatever there is at its address. detail is for the operator.
 func unusable(expected, advice string, detail *fault.Error) failure {
 	told := fault.New(fault.AllocationFailed, "The allocation webhook gave no answer that can be used. Who may configure the service finds the reason in the attempt (berth attempts)").Because(detail)
-	return failure{told, "allocation", expected, advice, detail}
+	return failure{error: told, check: "allocation", expected: expected, advice: advice, detail: detail}
 }
 
 // detailed is the error of a preview for the one who asked.

@@ -27,6 +27,17 @@ type EnrollmentGroup struct {
 
 	CredentialPolicyName string `json:"credentialPolicyName,omitempty"` // as in Enrollment, here and below
 	ParentDeviceID       string `json:"parentDeviceId,omitempty"`
+
+	// ReplaceExistingDevices is Berth's own: the group's devices may take hub identities
+	// from devices of other enrollments, and from those made by hand. When it is left
+	// out, what was stored stays, so that clients which don't know it don't change it;
+	// what is read shows it when it is true.
+	ReplaceExistingDevices *bool `json:"replaceExistingDevices,omitempty"`
+}
+
+// replaces reports whether the group's devices may replace existing ones.
+func (g EnrollmentGroup) replaces() bool {
+	return g.ReplaceExistingDevices != nil && *g.ReplaceExistingDevices
 }
 
 // member is the group as the individual enrollment of one of its devices.

@@ -258,6 +258,12 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 		before = *prior
 		stored.EnrollmentGroupID = prior.EnrollmentGroupID // the case of the first writing stays
 	}
+	if stored.ReplaceExistingDevices == nil {
+		stored.ReplaceExistingDevices = before.ReplaceExistingDevices
+	}
+	if !stored.replaces() {
+		stored.ReplaceExistingDevices = nil
+	}
 	if err := checkType(stored.Attestation.Type); err != nil {
 		return stored, err
 	}

@@ -127,5 +127,8 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	record.Issued = s.notRevoked(ctx, record.Issued, false)
 	admission := enrollment.admission()
 	record.operational(enrollment.CredentialPolicyName, registrationID, &admission)
-	return s.persist(ctx, func() error { return hub.Admit(ctx, admission) })
+	return s.persist(ctx, func() error {
+		_, err := hub.Admit(ctx, admission)
+		return err
+	})
 }

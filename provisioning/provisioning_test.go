@@ -94,6 +94,8 @@ type memoryHub struct {
 	host    string
 	mutex   sync.Mutex
 	devices map[string]Admission
+	made    int               // devices so far
+	of      map[string]string // device id -> generation
 	refuse  error
 	hold    chan struct{}
 }
@@ -113,24 +115,49 @@ func (m *memoryHub) Check(a Admission) error {
 	return nil
 }
 
-func (m *memoryHub) Admit(ctx context.Context, a Admission) error {
+func (m *memoryHub) Admit(ctx context.Context, a Admission) (generation string, _ error) {
 	if m.hold != nil {
 		select {
 		case <-m.hold:
 		case <-ctx.Done():
-			return ctx.Err()
+			return "", ctx.Err()
 		}
 	}
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	if m.refuse != nil {
-		return m.refuse
+		return "", m.refuse
 	}
-	if there, ok := m.devices[a.DeviceID]; ok {
-		a.Twin = there.Twin
+	there := m.identity(a)
+	if a.IfGeneration != nil && there.Differs && *a.IfGeneration != there.Generation {
+		return "", fault.New(fault.DeviceAlreadyExists, "the device is another")
+	}
+	if there.Generation != "" {
+		a.Twin = m.devices[a.DeviceID].Twin
+	} else {
+		m.made++
+		if m.of == nil {
+			m.of = map[string]string{}
+		}
+		m.of[a.DeviceID] = fmt.Sprint(m.made)
 	}
 	m.devices[a.DeviceID] = a
-	return nil
+	return m.of[a.DeviceID], nil
+}
+
+func (m *memoryHub) Identity(_ context.Context, a Admission) (Identity, error) {
+	m.mutex.Lock()
+	defer m.mutex.Unlock()
+	return m.identity(a), nil
+}
+
+func (m *memoryHub) identity(a Admission) Identity {
+	there, ok := m.devices[a.DeviceID]
+	if !ok {
+		return Identity{}
+	}
+	return Identity{m.of[a.DeviceID], there.PrimaryKey != a.PrimaryKey || there.SecondaryKey != a.SecondaryKey ||
+		there.PrimaryThumbprint != a.PrimaryThumbprint || there.SecondaryThumbprint != a.SecondaryThumbprint}
 }
 
 func (m *memoryHub) Twin(_ context.Context, deviceID string) (*InitialTwin, error) {

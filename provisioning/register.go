@@ -53,9 +53,17 @@ type intent struct {
 // job is an assignment that this process works on.
 type job struct {
 	intent    intent
+	known     chan struct{} // closed after intent is set
 	finished  chan struct{} // closed after operation and err are set
 	operation Operation
 	err       error
+}
+
+// of reports whether the job is that of a device of this group, "" for an
+// individual enrollment. It waits until that is known, which is soon.
+func (j *job) of(group string) bool {
+	<-j.known
+	return key(j.intent.GroupID) == key(group)
 }
 
 // wait waits for the job's end, at most for the time given.
@@ -90,7 +98,7 @@ func (j *jobs) begin(registrationID string) (found *job, isNew bool) {
 	if j.byKey == nil {
 		j.byKey = make(map[string]*job)
 	}
-	found = &job{intent: intent{RegistrationID: registrationID, OperationID: newOperationID()}, finished: make(chan struct{})}
+	found = &job{intent: intent{RegistrationID: registrationID, OperationID: newOperationID()}, known: make(chan struct{}), finished: make(chan struct{})}
 	j.byKey[key(registrationID)] = found
 	return found, true
 }
@@ -105,6 +113,11 @@ func (j *jobs) end(done *job, operation Operation, err error) {
 	default:
 	}
 	done.operation, done.err = operation, err
+	select {
+	case <-done.known:
+	default:
+		close(done.known) // nothing was to be done
+	}
 	delete(j.byKey, key(done.intent.RegistrationID))
 	close(done.finished)
 }
@@ -123,8 +136,17 @@ func (j *jobs) endIfPanicking(begun *job) {
 // whatever happens to the process.
 func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device admitted, asked request, trace attest.Trace) (*job, error) {
 	job, isNew := s.jobs.begin(evidence.RegistrationID)
-	if !isNew {
-		return job, nil
+	for !isNew {
+		if job.of(device.group) {
+			return job, nil
+		}
+		// Another device with the same registration id: what it is told is not for this one.
+		select {
+		case <-job.finished:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+		job, isNew = s.jobs.begin(evidence.RegistrationID)
 	}
 	defer s.jobs.endIfPanicking(job)
 	job.intent.Protocol, job.intent.RemoteAddr, job.intent.IDScope = evidence.Protocol, evidence.RemoteAddr, evidence.IDScope
@@ -137,6 +159,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	if c, err := s.caseOf(ctx, evidence, device); err == nil { // without one the attempt is less, and not wrong
 		job.intent.Case = c.encoded()
 	}
+	close(job.known)
 	done, err := s.assignAtOnce(ctx, job, device.enrollment)
 	if done {
 		return job, nil
@@ -166,7 +189,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		}
 	}
 	for {
-		pending, changes, err := s.begun(ctx, job.intent, enrollment)
+		pending, before, changes, err := s.begun(ctx, job.intent, enrollment)
 		if err != nil {
 			return false, err
 		}
@@ -187,53 +210,65 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
-		admitting, committed, err := hub.PrepareAdmission(ctx, admission)
+		prepared, err := hub.PrepareAdmission(ctx, admission)
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
-		trace := job.intent.Trace
+		target := place{hub.Host(), admission.DeviceID}
+		claimed, err := s.claim(ctx, job.intent, before, target, prepared.Present)
+		if err != nil {
+			return false, err
+		}
+		trace := slices.Clone(job.intent.Trace)
 		trace.Pass("allocation", hub.Host()+": "+chosen.reason)
 		if len(issuing) > 0 {
 			trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
 		}
+		claimed.note(&trace, target, job.intent)
 		trace.Pass("hub admission", "device "+admission.DeviceID)
 		result := s.assigned(pending, enrollment, chosen, again)
 		if pending.unfinished {
 			changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 		}
 		put := len(changes)
-		changes = append(append(changes, s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored())), issuing...)
-		etags, err := s.config.Documents.Commit(ctx, append(changes, admitting...)...)
+		changes = append(append(changes, s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored()),
+			s.putOwner(job.intent, target, prepared.Generation, claimed.match)), issuing...)
+		etags, err := s.config.Documents.Commit(ctx, append(changes, prepared.Changes...)...)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
 		if err != nil {
 			return false, err
 		}
-		committed(ctx)
+		prepared.Committed(ctx)
 		result.ETag = registrationETag(etags[put])
 		s.jobs.end(job, s.concluded(job.intent, result, trace), nil)
 		return true, nil
 	}
 }
 
-// begun is the device's record as an assignment that begins now finds it, and the
-// changes that keep it as a member of its group.
-func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollment) (pending record, changes []store.Change, err error) {
+// begun is the device's record as an assignment that begins now finds it, as it was
+// before, and the changes that keep it as a member of its group. It returns a failure
+// with fault 409001 when it is another's, whom this device may not replace.
+func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollment) (pending, before record, changes []store.Change, err error) {
 	pending, err = s.record(ctx, intent.RegistrationID)
 	now := Time{s.config.Now().UTC()}
 	switch {
 	case errors.Is(err, fault.RegistrationNotFound):
 		pending = record{Registration: Registration{RegistrationID: enrollment.RegistrationID, CreatedDateTimeUTC: now}}
 	case err != nil:
-		return record{}, nil, err
+		return record{}, record{}, nil, err
+	}
+	before = pending
+	if err := s.claimRecord(ctx, intent, before); err != nil {
+		return record{}, record{}, nil, err
 	}
 	pending.unfinished = pending.Status == StatusAssigning
 	pending.Status, pending.OperationID, pending.LastUpdatedDateTimeUTC = StatusAssigning, intent.OperationID, now
 	former := pending.GroupID
 	pending.Certificate, pending.Signer, pending.GroupID, pending.Mechanism = intent.Certificate, intent.Signer, intent.GroupID, intent.Mechanism
 	if key(former) == key(intent.GroupID) && err == nil {
-		return pending, nil, nil
+		return pending, before, nil, nil
 	}
 	if former != "" && key(former) != key(intent.GroupID) {
 		changes = append(changes, s.members.Delete(memberKey(former, intent.RegistrationID), store.Always))
@@ -241,13 +276,13 @@ func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollmen
 	if intent.GroupID != "" {
 		changes = append(changes, s.members.Put(memberKey(intent.GroupID, intent.RegistrationID), store.Always, intent.RegistrationID))
 	}
-	return pending, changes, nil
+	return pending, before, changes, nil
 }
 
 // promise writes the intent, and the record that says so.
 func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollment) (record, error) {
 	for {
-		pending, changes, err := s.begun(ctx, intent, enrollment)
+		pending, _, changes, err := s.begun(ctx, intent, enrollment)
 		if err != nil {
 			return record{}, err
 		}
@@ -296,6 +331,7 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 	switch {
 	case err == nil && pending.Status == StatusAssigning && pending.OperationID == intent.OperationID:
 		job.intent = intent
+		close(job.known)
 		s.run(job, pending)
 		return job
 	case err == nil && pending.Status != StatusAssigning && len(pending.Left) > 0:
@@ -409,7 +445,7 @@ func (s *Service) finish(ctx context.Context, intent intent, pending record) (Op
 
 // keep writes the record, and drops the intent when nothing is left to be done.
 func (s *Service) keep(ctx context.Context, result *record) error {
-	changes := []store.Change{s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())}
+	changes := append([]store.Change{s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())}, result.owning...)
 	if result.Status != StatusAssigning && len(result.Left) == 0 {
 		changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 	}
@@ -420,7 +456,7 @@ func (s *Service) keep(ctx context.Context, result *record) error {
 	if err != nil {
 		return err
 	}
-	result.ETag = registrationETag(etags[0])
+	result.ETag, result.owning = registrationETag(etags[0]), nil
 	return nil
 }
 
@@ -453,12 +489,27 @@ type failure struct {
 	error
 	check, expected, advice string
 	detail                  *fault.Error // what it was, for those who may configure the service; nil when all may know
+	saw                     string       // "" for what the device is told
 }
 
 func (f failure) Unwrap() error { return f.error }
 
+// fail adds to a trace how the assignment failed.
+func (f failure) fail(trace *attest.Trace) {
+	saw := f.saw
+	switch {
+	case saw != "":
+	case f.detail != nil:
+		saw = f.detail.Message
+	default:
+		saw = fault.From(f.error).Message
+	}
+	trace.Fail(f.check, saw, f.expected, f.advice)
+	(*trace)[len(*trace)-1].Confidential = f.detail != nil
+}
+
 func failed(check, expected, advice string, err error) failure {
-	return failure{err, check, expected, advice, nil}
+	return failure{error: err, check: check, expected: expected, advice: advice}
 }
 
 // place chooses the hub and has it admit the device. The result says assigned
@@ -470,12 +521,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		if s.isClosing() && problem.Code.Status() >= 500 {
 			return result, trace, why.error // after the next start it goes on
 		}
-		saw := problem.Message
-		if why.detail != nil {
-			saw = why.detail.Message
-		}
-		trace.Fail(why.check, saw, why.expected, why.advice)
-		trace[len(trace)-1].Confidential = why.detail != nil
+		why.fail(&trace)
 		result.Status, result.Substatus = StatusFailed, ""
 		result.ErrorCode, result.ErrorMessage = int(problem.Code), problem.Message
 		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.check, "trackingId", problem.TrackingID, "error", why.error)
@@ -512,13 +558,30 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
 	}
 	former, target := pending.placed(), place{hub.Host(), admission.DeviceID}
-	if target != former {
-		if slices.Contains(pending.Left, target) {
-			// What the device once left there is no longer its own.
-			if err := s.persist(ctx, func() error { return hub.Remove(ctx, target.DeviceID) }); err != nil {
-				return end(failed("hub admission", "that the hub removes the former device "+target.DeviceID, "The hub must answer before the device can return to it", err))
+	claimed := claim{match: store.Always, own: true}
+	switch {
+	case target != former && slices.Contains(pending.Left, target):
+		// What the device once left there is no longer its own.
+		if err := s.persist(ctx, func() error { return hub.Remove(ctx, target.DeviceID) }); err != nil {
+			return end(failed("hub admission", "that the hub removes the former device "+target.DeviceID, "The hub must answer before the device can return to it", err))
+		}
+		admission.IfGeneration = new(string)
+	default:
+		var present Identity
+		err := s.persist(ctx, func() (err error) { present, err = hub.Identity(ctx, admission); return err })
+		if err != nil {
+			return end(failed("hub admission", "that the hub tells of the device "+target.DeviceID, "The hub must answer before the device can come to it", err))
+		}
+		if claimed, err = s.claim(ctx, intent, pending, target, present); err != nil {
+			var why failure
+			if !errors.As(err, &why) {
+				return result, trace, err
 			}
-		} else {
+			return end(why)
+		}
+		claimed.note(&trace, target, intent)
+		admission.IfGeneration = &present.Generation
+		if target != former && claimed.own { // else it was another's before, and is not removed when this goes wrong
 			result.Left = append(slices.Clone(result.Left), target)
 			if err := s.keep(ctx, &result); err != nil {
 				return result, trace, err
@@ -540,8 +603,9 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		again, err = s.comesAgain(ctx, intent, pending, hub, target.DeviceID)
 		return err
 	})
+	generation := ""
 	if err == nil {
-		err = s.persist(ctx, func() error { return hub.Admit(ctx, admission) })
+		err = s.persist(ctx, func() (err error) { generation, err = hub.Admit(ctx, admission); return err })
 	}
 	if err != nil {
 		return end(failed("hub admission", "the device in "+hub.Host(), "The hub refused the device for the reason shown", err))
@@ -551,7 +615,9 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	if target != former && s.linked(former.Hub) != nil {
 		result.Left = append(result.Left, former)
 	}
-	return s.assigned(result, enrollment, chosen, again), trace, nil
+	result = s.assigned(result, enrollment, chosen, again)
+	result.owning = []store.Change{s.putOwner(intent, target, generation, claimed.match)}
+	return result, trace, nil
 }
 
 // A hub that does not answer is asked again for so long, with pauses that grow
@@ -619,6 +685,7 @@ func (s *Service) vacate(ctx context.Context, result record) {
 			}
 		}
 		result.Left = without(result.Left, left)
+		result.owning = append(result.owning, s.owners.Delete(ownerKey(left), store.Always))
 	}
 	if err := s.keep(ctx, &result); err != nil && s.work.Err() == nil {
 		s.config.Logger.Warn("what the device left is removed, but not on record", "registrationId", result.RegistrationID, "error", err)
@@ -684,7 +751,7 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found a
 		Protocol: evidence.Protocol, RemoteAddress: evidence.RemoteAddr,
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
 	}
-	attempt.Enrolled = s.enrolledAs(ctx, evidence.RegistrationID)
+	attempt.Enrolled = found.group != "" || s.enrolledAs(ctx, evidence.RegistrationID)
 	if c, err := s.caseOf(ctx, evidence, found); err == nil {
 		attempt.Case = c.encoded()
 	}

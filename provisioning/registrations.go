@@ -22,7 +22,8 @@ type record struct {
 	Issued      []string             `json:"issued,omitempty"`      // thumbprints of the latest operational certificates, two at most
 	Left        []place              `json:"left,omitempty"`        // where there may be identities that the device no longer uses
 
-	unfinished bool // it said assigning before this assignment began
+	unfinished bool           // it said assigning before this assignment began
+	owning     []store.Change // of owners, for the commit that writes the record
 }
 
 // stored is the record as it is written.

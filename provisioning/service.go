@@ -61,6 +61,7 @@ type Config struct {
 	Webhook   Webhook                    // of custom allocation
 	Pace      Pace                       // Instant when empty
 	Limits    Limits                     // none when zero
+	Replace   bool                       // a group's device may always take the hub identity of another, as in Azure
 	Audit     *audit.Log                 // of changes by operators; nil keeps none
 	Now       func() time.Time
 	Logger    *slog.Logger
@@ -73,6 +74,7 @@ type Service struct {
 	config         Config
 	enrollments    store.Table[Enrollment]
 	registrations  store.Table[record]
+	owners         store.Table[owner] // of identities in hubs
 	groups         store.Table[storedGroup]
 	signers        store.Table[signer] // signing certificates by their names
 	members        store.Table[string] // registration ids by their group
@@ -136,6 +138,7 @@ func newService(config Config) *Service {
 		config:         config,
 		enrollments:    store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
 		registrations:  store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
+		owners:         store.Table[owner]{Documents: config.Documents, Collection: "provisioning/owners"},
 		groups:         store.Table[storedGroup]{Documents: config.Documents, Collection: groupsCollection},
 		signers:        store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
 		members:        store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},

@@ -137,6 +137,10 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	}
 	job, err := x.service.assign(ctx, x.evidence, admitted, asked, trace)
 	if err != nil {
+		var why failure
+		if errors.As(err, &why) {
+			why.fail(&trace)
+		}
 		return Operation{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 	}
 	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, patience) {

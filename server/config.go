@@ -36,6 +36,7 @@ type Config struct {
 	Logger   *slog.Logger
 	Notice   func(string)     // told what a person should know of the start, in a sentence
 	Now      func() time.Time // time.Now when nil
+	Replace  bool             // a group's device may always take the hub identity of another device, as in Azure
 }
 
 // DefaultConfig is the configuration of `berth up` without flags but for its

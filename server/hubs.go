@@ -24,8 +24,14 @@ type localHub struct{ *hub.Hub }
 var _ provisioning.CommittingHub = localHub{}
 
 // Admit implements provisioning.Hub.
-func (l localHub) Admit(ctx context.Context, admission provisioning.Admission) error {
+func (l localHub) Admit(ctx context.Context, admission provisioning.Admission) (generation string, _ error) {
 	return l.Hub.Admit(ctx, forHub(admission))
+}
+
+// Identity implements provisioning.Hub.
+func (l localHub) Identity(ctx context.Context, admission provisioning.Admission) (provisioning.Identity, error) {
+	prepared, err := l.Hub.PrepareAdmission(ctx, forHub(admission))
+	return provisioning.Identity{Generation: prepared.Present, Differs: prepared.Replaces}, err
 }
 
 // Check implements provisioning.Hub.
@@ -35,8 +41,10 @@ func (l localHub) Check(admission provisioning.Admission) error {
 
 // PrepareAdmission implements provisioning.CommittingHub: hub and service keep
 // their documents in the same store.
-func (l localHub) PrepareAdmission(ctx context.Context, admission provisioning.Admission) ([]store.Change, func(context.Context), error) {
-	return l.Hub.PrepareAdmission(ctx, forHub(admission))
+func (l localHub) PrepareAdmission(ctx context.Context, admission provisioning.Admission) (provisioning.PreparedAdmission, error) {
+	prepared, err := l.Hub.PrepareAdmission(ctx, forHub(admission))
+	return provisioning.PreparedAdmission{Changes: prepared.Changes, Committed: prepared.Committed, Generation: prepared.Generation,
+		Present: provisioning.Identity{Generation: prepared.Present, Differs: prepared.Replaces}}, err
 }
 
 // Twin implements provisioning.Hub.
@@ -72,7 +80,7 @@ func (l localHub) Remove(ctx context.Context, deviceID string) error {
 }
 
 func forHub(a provisioning.Admission) hub.Admission {
-	admission := hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
+	admission := hub.Admission{IfGeneration: a.IfGeneration, DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
 		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge, ParentDeviceID: a.ParentDeviceID}
 	if a.CredentialPolicy != "" {
 		admission.Issuance = &hub.Issuance{RegistrationID: a.RegistrationID, Policy: a.CredentialPolicy}

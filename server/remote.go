@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -61,17 +62,17 @@ const beingProvisioned = "being provisioned"
 // Admit implements provisioning.Hub. Identity and twin are two requests, so a
 // device that is to have a twin comes disabled, gets it, and is enabled: who
 // repeats this after a crash finds out how far it came.
-func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) error {
+func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) (generation string, _ error) {
 	told := forHub(admission)
 	told.Issuance = nil // a hub elsewhere knows the certificates by their thumbprints
 	wanted, err := told.Device()
 	if err != nil {
-		return err
+		return "", err
 	}
 	if admission.ParentDeviceID != "" {
 		parent, err := r.Device(ctx, admission.ParentDeviceID)
 		if err := hub.CheckParent(admission.ParentDeviceID, parent, err); err != nil {
-			return err
+			return "", err
 		}
 		wanted.SetParent(parent)
 	}
@@ -88,21 +89,24 @@ func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) 
 		}
 	}
 	if err != nil {
-		return err
+		return "", err
+	}
+	if expected := admission.IfGeneration; expected != nil && *expected != generationOf(present) && !sameCredentials(present.Authentication, wanted.Authentication) {
+		return "", hub.DeviceInUse(admission.DeviceID)
 	}
 	begun := present.Status == "disabled" && present.StatusReason != nil && *present.StatusReason == beingProvisioned
 	if begun && twin {
 		patch, err := json.Marshal(admission.Twin)
 		if err != nil {
-			return err
+			return "", err
 		}
 		if _, err := r.PatchTwin(ctx, admission.DeviceID, patch, "*"); err != nil {
-			return err
+			return "", err
 		}
 	}
 	if !begun && sameCredentials(present.Authentication, wanted.Authentication) && present.Capabilities == wanted.Capabilities &&
 		(admission.ParentDeviceID == "" || slices.Equal(present.ParentScopes, wanted.ParentScopes)) {
-		return nil
+		return generationOf(present), nil
 	}
 	present.Authentication, present.Capabilities = wanted.Authentication, wanted.Capabilities
 	if admission.ParentDeviceID != "" {
@@ -114,8 +118,27 @@ func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) 
 	if begun {
 		present.Status, present.StatusReason = "enabled", nil
 	}
-	_, err = r.UpdateDevice(ctx, present, present.ETag)
-	return err
+	updated, err := r.UpdateDevice(ctx, present, present.ETag)
+	return generationOf(updated), err
+}
+
+// generationOf is the generation of an identity that is there: simple stand-ins of a
+// hub may have none.
+func generationOf(device hub.Device) string { return cmp.Or(device.GenerationID, "unknown") }
+
+// Identity implements provisioning.Hub.
+func (r remoteHub) Identity(ctx context.Context, admission provisioning.Admission) (provisioning.Identity, error) {
+	told := forHub(admission)
+	told.Issuance = nil // as in Admit
+	wanted, err := told.Device()
+	if err != nil {
+		return provisioning.Identity{}, err
+	}
+	present, err := r.Device(ctx, admission.DeviceID)
+	if errors.Is(err, fault.DeviceNotFound) {
+		return provisioning.Identity{}, nil
+	}
+	return provisioning.Identity{Generation: generationOf(present), Differs: !sameCredentials(present.Authentication, wanted.Authentication)}, err
 }
 
 // sameCredentials compares what counts for the type: hubs fill the rest in their

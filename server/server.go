@@ -155,7 +155,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
+		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return err
 	}

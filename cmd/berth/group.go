@@ -32,6 +32,7 @@ type groupFlags struct {
 	allocation           allocationFlags
 	status               string
 	edge                 bool
+	replace              bool
 }
 
 func (f *groupFlags) flags(command *cobra.Command) {
@@ -46,6 +47,7 @@ func (f *groupFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the devices are IoT Edge devices")
+	flags.BoolVar(&f.replace, "replace-existing-devices", false, "let the group's devices take device ids that belong to other enrollments or were made by hand: the device that had one is kept out from then on")
 	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -70,6 +72,9 @@ func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.E
 	}
 	if changed("edge-enabled") {
 		group.Capabilities = &provisioning.Capabilities{IoTEdge: f.edge}
+	}
+	if changed("replace-existing-devices") {
+		group.ReplaceExistingDevices = &f.replace
 	}
 	return nil
 }
@@ -308,6 +313,9 @@ func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
 		fields = append(fields, field{"Primary key", keys.PrimaryKey}, field{"Secondary key", keys.SecondaryKey})
 	}
 	fields = append(fields, describeTerms(groupTerms(&g))...)
+	if g.ReplaceExistingDevices != nil && *g.ReplaceExistingDevices {
+		fields = append(fields, field{"Existing devices", "are replaced"})
+	}
 	if g.InitialTwin != nil {
 		fields = append(fields, field{"Initial twin", compact(g.InitialTwin)})
 	}

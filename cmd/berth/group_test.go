@@ -36,6 +36,18 @@ func TestGroup(t *testing.T) {
 	if updated.ProvisioningStatus != provisioning.Disabled || updated.AllocationPolicy != provisioning.Custom || *updated.Attestation.SymmetricKey != *created.Attestation.SymmetricKey {
 		t.Errorf("updated: %+v", updated)
 	}
+	if updated.ReplaceExistingDevices != nil {
+		t.Errorf("a group may replace existing devices unasked: %+v", updated)
+	}
+	s.run(0, "group", "update", "meters", "--replace-existing-devices")
+	s.run(0, "group", "update", "meters", "--edge-enabled")
+	if stdout, _ := s.run(0, "group", "show", "meters"); !strings.Contains(stdout, "are replaced") {
+		t.Errorf("shown: %s", stdout)
+	}
+	s.run(0, "group", "update", "meters", "--replace-existing-devices=false")
+	if stdout, _ := s.run(0, "group", "show", "meters"); strings.Contains(stdout, "are replaced") {
+		t.Errorf("shown: %s", stdout)
+	}
 	s.run(2, "group", "update", "meters")
 	if stdout, _ := s.run(0, "group", "list"); !strings.Contains(stdout, "meters") || !strings.Contains(stdout, "disabled") {
 		t.Errorf("the list: %s", stdout)

@@ -117,7 +117,7 @@ var meanings = map[fault.Code]string{
 	fault.GroupNotFound:            "There is no such enrollment group",
 	fault.OperationNotFound:        "The operation is not the device's last; register again",
 	fault.MethodNotAllowed:         "The address takes other methods, which the header Allow lists",
-	fault.DeviceAlreadyExists:      "The device id is taken",
+	fault.DeviceAlreadyExists:      "The device id is taken; to a device that registers: it belongs to another device, whom its group may not replace",
 	fault.CredentialRequestInvalid: "The certificate signing request can't be met; the message says what is wrong with it",
 	fault.QuotaExceeded:            "There may be no more of this, by the limits that the server was given",
 	fault.Conflict:                 "What was asked for is in the way of something that is there; the message says of what",

@@ -40,8 +40,11 @@ type house struct {
 // linked makes a hub out of what this test needs of one.
 type linked struct{ *hub.Hub }
 
-func (l linked) Admit(ctx context.Context, a provisioning.Admission) error {
+func (l linked) Admit(ctx context.Context, a provisioning.Admission) (generation string, _ error) {
 	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, PrimaryKey: a.PrimaryKey})
+}
+func (l linked) Identity(context.Context, provisioning.Admission) (provisioning.Identity, error) {
+	return provisioning.Identity{}, nil
 }
 func (l linked) Check(provisioning.Admission) error { return nil }
 func (l linked) Twin(context.Context, string) (*provisioning.InitialTwin, error) {

@@ -1,0 +1,172 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+)
+
+// Whose an identity in a hub is: an individual enrollment names its registration id,
+// and so decides. A group does not: its device may have what is free, what the group
+// had before, and what belonged to an enrollment or group that is gone or disabled.
+// What belongs to another, or was made by hand, it replaces only if its group says
+// so.
+
+// owner is by what an identity in a hub came to be. It is kept beside the
+// registration, which may be deleted, and may have another id than the device.
+type owner struct {
+	RegistrationID string `json:"registrationId"`
+	GroupID        string `json:"groupId,omitempty"`    // "" for an individual enrollment
+	Generation     string `json:"generation,omitempty"` // of the identity; another one was made by hand since
+}
+
+// ownerKey is where the owner of an identity is kept. Host names have no case.
+func ownerKey(p place) string { return strings.ToLower(p.Hub) + "/" + p.DeviceID }
+
+// same reports whether an owner is by what the intent's device comes.
+func (i intent) same(o owner) bool {
+	return key(o.RegistrationID) == key(i.RegistrationID) && key(o.GroupID) == key(i.GroupID)
+}
+
+// String names the owner for the operator.
+func (o owner) String() string {
+	if o.GroupID != "" {
+		return "the group " + o.GroupID
+	}
+	return "the individual enrollment " + o.RegistrationID
+}
+
+// ownerOf returns the owner of an identity, with the condition under which that
+// holds. It reports false for one that nobody has, as far as is known.
+func (s *Service) ownerOf(ctx context.Context, p place, before record) (owner, store.Match, bool, error) {
+	found, etag, err := s.owners.Get(ctx, ownerKey(p))
+	switch {
+	case err == nil:
+		return found, store.ETag(etag), true, nil
+	case !errors.Is(err, store.ErrNotFound):
+		return owner{}, "", false, err
+	case p == before.placed(): // assigned by a version that did not keep this
+		return before.owner(), store.Absent, true, nil
+	}
+	return owner{}, store.Absent, false, nil
+}
+
+// owner is by what the device of the record came to be where it is.
+func (r record) owner() owner { return owner{RegistrationID: r.RegistrationID, GroupID: r.GroupID} }
+
+// holds reports whether an owner still lets devices in, so that nobody else may
+// have what is its.
+func (s *Service) holds(ctx context.Context, o owner) (bool, error) {
+	if o.GroupID == "" {
+		enrollment, err := s.enrollment(ctx, o.RegistrationID)
+		if errors.Is(err, fault.EnrollmentNotFound) {
+			return false, nil
+		}
+		return err == nil && enrollment.ProvisioningStatus != Disabled, err
+	}
+	group, err := s.group(ctx, o.GroupID)
+	if errors.Is(err, fault.GroupNotFound) {
+		return false, nil
+	}
+	return err == nil && group.ProvisioningStatus != Disabled, err
+}
+
+// mayReplace reports whether the device of an intent may take what is another's.
+func (s *Service) mayReplace(ctx context.Context, i intent) (bool, error) {
+	if i.GroupID == "" || s.config.Replace {
+		return true, nil
+	}
+	group, err := s.group(ctx, i.GroupID)
+	return err == nil && group.replaces(), err
+}
+
+// claim is what became of asking whether a device may have an identity.
+type claim struct {
+	match    store.Match // of the owner that is on record
+	replaces string      // whose identity it takes, "" for nobody's
+	own      bool        // nobody else's would be lost with it: it is free, or was this device's
+}
+
+// claim says whether the device of an intent may have the identity in a place, of
+// which its hub tells what is there. before is its record as it was. It returns a
+// failure with fault 409001 if not.
+func (s *Service) claim(ctx context.Context, i intent, before record, p place, present Identity) (claim, error) {
+	found, match, known, err := s.ownerOf(ctx, p, before)
+	if err != nil {
+		return claim{}, err
+	}
+	c := claim{match: match}
+	byHand := !known || found.Generation != "" && found.Generation != present.Generation
+	switch {
+	case present.Generation == "", !byHand && i.same(found):
+		c.own = true
+		return c, nil
+	case i.GroupID == "" || byHand && !present.Differs:
+		return c, nil
+	case !byHand:
+		if holds, err := s.holds(ctx, found); err != nil || !holds {
+			return c, err
+		}
+		c.replaces = found.String()
+	default:
+		c.replaces = "nobody here: it was made by hand, or by another service"
+	}
+	if may, err := s.mayReplace(ctx, i); err != nil || may {
+		return c, err
+	}
+	return c, taken(p, c.replaces)
+}
+
+// claimRecord says the same of the identity that the record of the device's
+// registration id names, before the record is written anew.
+func (s *Service) claimRecord(ctx context.Context, i intent, before record) error {
+	if i.GroupID == "" || before.AssignedHub == "" || i.same(before.owner()) {
+		return nil
+	}
+	if holds, err := s.holds(ctx, before.owner()); err != nil || !holds {
+		return err
+	}
+	if may, err := s.mayReplace(ctx, i); err != nil || may {
+		return err
+	}
+	hub := s.linked(before.AssignedHub)
+	if hub == nil {
+		return nil // its devices are no longer this service's
+	}
+	present, err := hub.Identity(ctx, Admission{DeviceID: before.DeviceID, PrimaryKey: unusedKey, SecondaryKey: unusedKey})
+	if err != nil || present.Generation == "" {
+		return err // it was deleted, so that the id is free
+	}
+	return taken(before.placed(), before.owner().String())
+}
+
+// unusedKey makes an admission complete that only asks whether a device is there.
+const unusedKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+
+// taken is the failure of a device that may not have an identity. The device is not
+// told whose it is.
+func taken(p place, whose string) error {
+	why := failed("device identity", "an identity that is new, that this group's device had before, or whose enrollment is gone or disabled",
+		"If this device is to take the place of the other, let its group replace existing devices: berth group update GROUP --replace-existing-devices. "+
+			"For this device alone: delete the other one in its hub, disable what it belongs to, or enroll this one by itself",
+		fault.New(fault.DeviceAlreadyExists, "The device id %q belongs to another device", p.DeviceID))
+	why.saw = fmt.Sprintf("the device %s in %s belongs to %s", p.DeviceID, p.Hub, whose)
+	return why
+}
+
+// note adds to a trace that a group's device takes another's place.
+func (c claim) note(trace *attest.Trace, p place, i intent) {
+	if c.replaces != "" {
+		trace.Pass("device identity", fmt.Sprintf("takes the place of the device %s in %s, which belonged to %s: the group %s may replace existing devices", p.DeviceID, p.Hub, c.replaces, i.GroupID))
+	}
+}
+
+// putOwner is the change that puts on record whose an identity is.
+func (s *Service) putOwner(i intent, p place, generation string, match store.Match) store.Change {
+	return s.owners.Put(ownerKey(p), match, owner{i.RegistrationID, i.GroupID, generation})
+}
