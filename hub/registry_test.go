@@ -108,6 +108,45 @@ func TestDevicesInPages(t *testing.T) {
 	}
 }
 
+// TestAdmitOnCondition replaces the credentials of the identity that was looked at,
+// and of no other that came in its place.
+func TestAdmitOnCondition(t *testing.T) {
+	h := newHouse(t)
+	none, print := "", func(pair string) string { return strings.Repeat(pair, 32) }
+	admit := func(thumbprint string, ifGeneration *string) (string, error) {
+		return h.Admit(ctx, Admission{DeviceID: "d", PrimaryThumbprint: thumbprint, IfGeneration: ifGeneration})
+	}
+	first, err := admit(print("AB"), &none)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		thumbprint string
+		condition  *string
+		code       fault.Code
+	}{
+		"none expected":          {print("CD"), &none, fault.DeviceAlreadyExists},
+		"none expected, as is":   {print("AB"), &none, 0},
+		"expected and there":     {print("AB"), &first, 0},
+		"another that was there": {print("CD"), new("1"), fault.DeviceAlreadyExists},
+		"any":                    {print("AB"), nil, 0},
+	} {
+		generation, err := admit(c.thumbprint, c.condition)
+		if c.code != 0 && !errors.Is(err, c.code) || c.code == 0 && (err != nil || generation != first) {
+			t.Errorf("%s: generation %q, error %v", name, generation, err)
+		}
+	}
+	if _, err := admit(print("EF"), &first); err != nil {
+		t.Errorf("replaced as expected: %v", err)
+	}
+	if err := h.DeleteDevice(ctx, "d", ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admit(print("AB"), &first); err != nil {
+		t.Errorf("where it was deleted: %v", err)
+	}
+}
+
 func TestAdmitIsSafeToRepeat(t *testing.T) {
 	h := newHouse(t)
 	admission := Admission{DeviceID: "new", PrimaryThumbprint: strings.Repeat("AB", 32), Tags: []byte(`{"site":1}`), Desired: []byte(`{"interval":5}`)}

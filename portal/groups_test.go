@@ -233,3 +233,20 @@ func TestRemedyOf(t *testing.T) {
 		}
 	}
 }
+
+// TestReplacingDevices is the setting of a group, as the form shows and writes it.
+func TestReplacingDevices(t *testing.T) {
+	h := newHouse(t)
+	b := h.loggedIn(Operator)
+	const unchecked, checked = `name="replace" value="yes" aria`, `name="replace" value="yes" checked`
+	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "enabled": {"yes"}})
+	_, page := b.get("group/meters")
+	b.shows(page, unchecked)
+	for _, step := range []struct{ typed, shown string }{{"yes", checked}, {"", unchecked}, {"yes", checked}} {
+		group, err := h.config.Provisioning.Group(ctx, "meters")
+		h.must(err)
+		b.send("group/meters", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {"yes"}, "etag": {group.ETag}, "replace": {step.typed}})
+		_, page := b.get("group/meters")
+		b.shows(page, step.shown)
+	}
+}

@@ -88,6 +88,7 @@ func (s *Service) mayReplace(ctx context.Context, i intent) (bool, error) {
 // claim is what became of asking whether a device may have an identity.
 type claim struct {
 	match    store.Match // of the owner that is on record
+	recorded owner       // that one
 	replaces string      // whose identity it takes, "" for nobody's
 	own      bool        // nobody else's would be lost with it: it is free, or was this device's
 }
@@ -100,7 +101,7 @@ func (s *Service) claim(ctx context.Context, i intent, before record, p place, p
 	if err != nil {
 		return claim{}, err
 	}
-	c := claim{match: match}
+	c := claim{match: match, recorded: found}
 	byHand := !known || found.Generation != "" && found.Generation != present.Generation
 	switch {
 	case present.Generation == "", !byHand && i.same(found):
@@ -138,15 +139,18 @@ func (s *Service) claimRecord(ctx context.Context, i intent, before record) erro
 	if hub == nil {
 		return nil // its devices are no longer this service's
 	}
-	present, err := hub.Identity(ctx, Admission{DeviceID: before.DeviceID, PrimaryKey: unusedKey, SecondaryKey: unusedKey})
+	present, err := hub.Identity(ctx, asking(before.DeviceID))
 	if err != nil || present.Generation == "" {
 		return err // it was deleted, so that the id is free
 	}
 	return taken(before.placed(), before.owner().String())
 }
 
-// unusedKey makes an admission complete that only asks whether a device is there.
-const unusedKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+// asking is an admission that only asks whether a device is there.
+func asking(deviceID string) Admission {
+	const unused = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
+	return Admission{DeviceID: deviceID, PrimaryKey: unused, SecondaryKey: unused}
+}
 
 // taken is the failure of a device that may not have an identity. The device is not
 // told whose it is.
@@ -166,7 +170,28 @@ func (c claim) note(trace *attest.Trace, p place, i intent) {
 	}
 }
 
-// putOwner is the change that puts on record whose an identity is.
-func (s *Service) putOwner(i intent, p place, generation string, match store.Match) store.Change {
-	return s.owners.Put(ownerKey(p), match, owner{i.RegistrationID, i.GroupID, generation})
+// putOwner is the change that puts on record whose an identity is from now on.
+func (s *Service) putOwner(i intent, p place, generation string, c claim) store.Change {
+	now := owner{i.RegistrationID, i.GroupID, generation}
+	change := s.owners.Put(ownerKey(p), c.match, now)
+	change.Check = now == c.recorded && c.match != store.Absent && c.match != store.Always
+	return change
+}
+
+// stillOwn reports whether an identity that a registration left, or is to leave, is
+// still its own: the device may have been deleted and made again by hand.
+func (s *Service) stillOwn(ctx context.Context, registrationID string, p place) (bool, error) {
+	recorded, _, err := s.owners.Get(ctx, ownerKey(p))
+	if errors.Is(err, store.ErrNotFound) {
+		return true, nil // as far as is known
+	}
+	if err != nil || key(recorded.RegistrationID) != key(registrationID) {
+		return false, err
+	}
+	hub := s.linked(p.Hub)
+	if hub == nil || recorded.Generation == "" {
+		return true, nil
+	}
+	present, err := hub.Identity(ctx, asking(p.DeviceID))
+	return present.Generation == "" || present.Generation == recorded.Generation, err
 }

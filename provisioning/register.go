@@ -232,7 +232,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		}
 		put := len(changes)
 		changes = append(append(changes, s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored()),
-			s.putOwner(job.intent, target, prepared.Generation, claimed.match)), issuing...)
+			s.putOwner(job.intent, target, prepared.Generation, claimed)), issuing...)
 		etags, err := s.config.Documents.Commit(ctx, append(changes, prepared.Changes...)...)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
@@ -335,6 +335,8 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 		s.run(job, pending)
 		return job
 	case err == nil && pending.Status != StatusAssigning && len(pending.Left) > 0:
+		job.intent.GroupID, job.intent.OperationID = pending.GroupID, pending.OperationID
+		close(job.known)
 		s.active.Go(func() {
 			ctx, cancel := context.WithTimeout(s.work, assignmentTimeout)
 			defer cancel()
@@ -558,39 +560,43 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
 	}
 	former, target := pending.placed(), place{hub.Host(), admission.DeviceID}
-	claimed := claim{match: store.Always, own: true}
-	switch {
-	case target != former && slices.Contains(pending.Left, target):
+	returns := target != former && slices.Contains(pending.Left, target)
+	if returns {
 		// What the device once left there is no longer its own.
-		if err := s.persist(ctx, func() error { return hub.Remove(ctx, target.DeviceID) }); err != nil {
+		if err := s.persist(ctx, func() error { return s.remove(ctx, hub, intent.RegistrationID, target) }); err != nil {
 			return end(failed("hub admission", "that the hub removes the former device "+target.DeviceID, "The hub must answer before the device can return to it", err))
 		}
-		admission.IfGeneration = new(string)
-	default:
-		var present Identity
-		err := s.persist(ctx, func() (err error) { present, err = hub.Identity(ctx, admission); return err })
-		if err != nil {
-			return end(failed("hub admission", "that the hub tells of the device "+target.DeviceID, "The hub must answer before the device can come to it", err))
+	}
+	var present Identity
+	err = s.persist(ctx, func() (err error) { present, err = hub.Identity(ctx, admission); return err })
+	if err != nil {
+		return end(failed("hub admission", "that the hub tells of the device "+target.DeviceID, "The hub must answer before the device can come to it", err))
+	}
+	claimed, err := s.claim(ctx, intent, pending, target, present)
+	if err != nil {
+		var why failure
+		if !errors.As(err, &why) {
+			return result, trace, err
 		}
-		if claimed, err = s.claim(ctx, intent, pending, target, present); err != nil {
-			var why failure
-			if !errors.As(err, &why) {
-				return result, trace, err
-			}
-			return end(why)
-		}
-		claimed.note(&trace, target, intent)
-		admission.IfGeneration = &present.Generation
-		if target != former && claimed.own { // else it was another's before, and is not removed when this goes wrong
-			result.Left = append(slices.Clone(result.Left), target)
-			if err := s.keep(ctx, &result); err != nil {
-				return result, trace, err
-			}
+		return end(why)
+	}
+	claimed.note(&trace, target, intent)
+	admission.IfGeneration = &present.Generation
+	if target != former && !returns && claimed.own { // else it was another's before, and is not removed when this goes wrong
+		result.Left = append(slices.Clone(result.Left), target)
+		if err := s.keep(ctx, &result); err != nil {
+			return result, trace, err
 		}
 	}
 	if left := s.linked(former.Hub); left != nil && target.Hub != former.Hub && enrollment.ReprovisionPolicy.MigrateDeviceData {
 		var twin *InitialTwin
-		err := s.persist(ctx, func() (err error) { twin, err = left.Twin(ctx, former.DeviceID); return err })
+		err := s.persist(ctx, func() error {
+			own, err := s.stillOwn(ctx, intent.RegistrationID, former)
+			if err == nil && own {
+				twin, err = left.Twin(ctx, former.DeviceID)
+			}
+			return err
+		})
 		if err != nil {
 			return end(failed("migration", "the twin from "+former.Hub, "The former hub must answer before the device can move", err))
 		}
@@ -616,7 +622,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		result.Left = append(result.Left, former)
 	}
 	result = s.assigned(result, enrollment, chosen, again)
-	result.owning = []store.Change{s.putOwner(intent, target, generation, claimed.match)}
+	result.owning = []store.Change{s.putOwner(intent, target, generation, claimed)}
 	return result, trace, nil
 }
 
@@ -677,7 +683,7 @@ func (s *Service) vacate(ctx context.Context, result record) {
 		// longer this service's.
 		if hub := s.linked(left.Hub); hub != nil {
 			removing, cancel := context.WithTimeout(ctx, removalTimeout)
-			err := hub.Remove(removing, left.DeviceID)
+			err := s.remove(removing, hub, result.RegistrationID, left)
 			cancel()
 			if err != nil {
 				s.config.Logger.Warn("the device is still in its former hub", "registrationId", result.RegistrationID, "hub", left.Hub, "error", err)
@@ -685,11 +691,22 @@ func (s *Service) vacate(ctx context.Context, result record) {
 			}
 		}
 		result.Left = without(result.Left, left)
-		result.owning = append(result.owning, s.owners.Delete(ownerKey(left), store.Always))
+		if recorded, etag, err := s.owners.Get(ctx, ownerKey(left)); err == nil && key(recorded.RegistrationID) == key(result.RegistrationID) {
+			result.owning = append(result.owning, s.owners.Delete(ownerKey(left), store.ETag(etag)))
+		}
 	}
 	if err := s.keep(ctx, &result); err != nil && s.work.Err() == nil {
 		s.config.Logger.Warn("what the device left is removed, but not on record", "registrationId", result.RegistrationID, "error", err)
 	}
+}
+
+// remove removes an identity that a registration left in a hub, if it still is its.
+func (s *Service) remove(ctx context.Context, hub Hub, registrationID string, left place) error {
+	own, err := s.stillOwn(ctx, registrationID, left)
+	if err != nil || !own {
+		return err
+	}
+	return hub.Remove(ctx, left.DeviceID)
 }
 
 // removalTimeout bounds how long a hub may take to remove a device that has left

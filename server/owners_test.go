@@ -253,6 +253,15 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 		f.assigned(f.member(a, id))
 		f.hasOf(a, id)
 	},
+	"made by hand where the device was before": func(f *fleet, a, _, id string) {
+		f.assigned(f.member(a, id))
+		f.must(f.hub.DeleteDevice(f.t.Context(), id, "*"))
+		key := f.byHand(id)
+		another := f.Info().Hubs[len(f.Info().Hubs)-1].Host
+		f.group(a, func(g *provisioning.EnrollmentGroup) { g.HubHostName = another })
+		f.assigned(f.member(a, id))
+		f.has(id, key)
+	},
 	"two groups at once": func(f *fleet, a, b, id string) {
 		for i := range 10 {
 			id := fmt.Sprint(id, "-", i)
@@ -276,6 +285,9 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 // of the same process.
 func TestDeviceIDsOfOthers(t *testing.T) {
 	h := newHouse(t)
+	if _, err := h.CreateHub(context.Background(), "another", ""); err != nil {
+		t.Fatal(err)
+	}
 	eachOwnerCase(t, h, h.hub, "127.0.0.1")
 }
 
