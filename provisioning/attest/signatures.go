@@ -78,6 +78,10 @@ func (s *Signatures) check(certificate, parent *x509.Certificate, budget *int) e
 	if err := credential.CheckKeySize(parent.PublicKey); err != nil {
 		return err // enrolled by a version that took it
 	}
+	switch certificate.SignatureAlgorithm { // x509 refuses SHA-1 in chains only
+	case x509.SHA1WithRSA, x509.ECDSAWithSHA1, x509.DSAWithSHA1, x509.MD5WithRSA, x509.MD2WithRSA:
+		return x509.InsecureAlgorithmError(certificate.SignatureAlgorithm)
+	}
 	cost := weight(parent.PublicKey)
 	if *budget < cost {
 		return errSignatureBudget
