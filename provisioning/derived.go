@@ -170,7 +170,8 @@ func (k *keyGroups) try(search *attest.DerivedSearch, group keyGroup) (found boo
 // derivedMember finds the group from whose key the device's is derived: the group
 // that it came in by before, else any. What it costs to find none is bounded for
 // each device, for each source and for all together.
-func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
+func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
+	evidence attest.Evidence) (admitted, attest.Refusal, error) {
 	table, err := s.keyGroups.table(ctx)
 	if err != nil {
 		return admitted{}, "", err
@@ -186,33 +187,47 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace, eviden
 	if place, ok := table.byID[key(before.GroupID)]; ok && s.keyGroups.try(search, table.groups[place]) {
 		return s.derivedFrom(ctx, trace, evidence, table.groups[place])
 	}
-	found := -1
-	if len(table.groups) > 0 {
-		end, err := s.searches.begin(ctx, evidence, len(table.groups), s.config.Now)
-		if err != nil {
-			trace.Fail("throttle", fault.From(err).Message, "fewer tokens that were made with a key of no group",
-				"Give the devices at this address the keys that are derived from their group's, or enroll them one by one: an individual enrollment costs no search")
-			return admitted{}, "", err
-		}
-		for i, group := range table.groups {
-			if s.keyGroups.try(search, group) {
-				found = i
-				break
-			}
-		}
-		end(found >= 0)
+	found, err := s.searchAll(ctx, evidence, search, table)
+	if err != nil {
+		trace.Fail("throttle", fault.From(err).Message, "fewer tokens that were made with a key of no group",
+			"Give the devices at this address the keys that are derived from their group's, "+
+				"or enroll them one by one: an individual enrollment costs no search")
+		return admitted{}, "", err
 	}
 	if found >= 0 {
 		return s.derivedFrom(ctx, trace, evidence, table.groups[found])
 	}
 	trace.Fail("enrollment", fmt.Sprintf("none; the token is from none of %d groups with symmetric keys", len(table.groups)),
 		"an individual enrollment "+evidence.RegistrationID+", or a group from whose key the device's is derived",
-		"Enroll the device, or give it the key that is derived from its group's for exactly this registration id: berth group device-key GROUP "+evidence.RegistrationID)
+		"Enroll the device, or give it the key that is derived from its group's for exactly this registration id: "+
+			"berth group device-key GROUP "+evidence.RegistrationID)
 	return admitted{}, attest.NotAdmitted, nil
 }
 
+// searchAll tries the groups one after the other, and returns the place of the one
+// from whose key the device's is derived; -1 for none.
+func (s *Service) searchAll(ctx context.Context, evidence attest.Evidence, search *attest.DerivedSearch,
+	table *keyTable) (found int, _ error) {
+	found = -1
+	if len(table.groups) == 0 {
+		return found, nil
+	}
+	end, err := s.searches.begin(ctx, evidence, len(table.groups), s.config.Now)
+	if err != nil {
+		return found, err
+	}
+	defer func() { end(found >= 0) }() // also when it panics
+	for i, group := range table.groups {
+		if s.keyGroups.try(search, group) {
+			return i, nil
+		}
+	}
+	return found, nil
+}
+
 // derivedFrom is the device as a member of the group that was found, as it is now.
-func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence attest.Evidence, found keyGroup) (admitted, attest.Refusal, error) {
+func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
+	found keyGroup) (admitted, attest.Refusal, error) {
 	group, err := s.group(ctx, found.id)
 	if err != nil && !errors.Is(err, fault.GroupNotFound) {
 		return admitted{}, "", err
@@ -221,10 +236,12 @@ func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence
 	name, ok := "", false
 	if err == nil && group.Attestation.Type == bySymmetricKey {
 		member = group.withKeys(evidence.RegistrationID)
-		name, ok = attest.SigningKey(evidence, member.Attestation.SymmetricKey.PrimaryKey, member.Attestation.SymmetricKey.SecondaryKey)
+		keys := member.Attestation.SymmetricKey
+		name, ok = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
 	}
 	if !ok { // changed or deleted this moment
-		trace.Fail("enrollment", "group "+found.id+", whose key was changed this moment", "the derived key of a group", "Give the device the key that is derived from its group's now")
+		trace.Fail("enrollment", "group "+found.id+", whose key was changed this moment", "the derived key of a group",
+			"Give the device the key that is derived from its group's now")
 		return admitted{}, attest.NotAdmitted, nil
 	}
 	trace.Pass("enrollment", "group "+group.EnrollmentGroupID+", symmetric key")

@@ -155,8 +155,10 @@ func asking(deviceID string) Admission {
 // taken is the failure of a device that may not have an identity. The device is not
 // told whose it is.
 func taken(p place, whose string) error {
-	why := failed("device identity", "an identity that is new, that this group's device had before, or whose enrollment is gone or disabled",
-		"If this device is to take the place of the other, let its group replace existing devices: berth group update GROUP --replace-existing-devices. "+
+	why := failed("device identity",
+		"an identity that is new, that this group's device had before, or whose enrollment is gone or disabled",
+		"If this device is to take the place of the other, let its group replace existing devices: "+
+			"berth group update GROUP --replace-existing-devices. "+
 			"For this device alone: delete the other one in its hub, disable what it belongs to, or enroll this one by itself",
 		fault.New(fault.DeviceAlreadyExists, "The device id %q belongs to another device", p.DeviceID))
 	why.saw = fmt.Sprintf("the device %s in %s belongs to %s", p.DeviceID, p.Hub, whose)
@@ -166,7 +168,8 @@ func taken(p place, whose string) error {
 // note adds to a trace that a group's device takes another's place.
 func (c claim) note(trace *attest.Trace, p place, i intent) {
 	if c.replaces != "" {
-		trace.Pass("device identity", fmt.Sprintf("takes the place of the device %s in %s, which belonged to %s: the group %s may replace existing devices", p.DeviceID, p.Hub, c.replaces, i.GroupID))
+		trace.Pass("device identity", fmt.Sprintf("takes the place of the device %s in %s, which belonged to %s: "+
+			"the group %s may replace existing devices", p.DeviceID, p.Hub, c.replaces, i.GroupID))
 	}
 }
 

@@ -39,14 +39,16 @@ const (
 func newSearches() *searches {
 	return &searches{
 		turn:    make(chan struct{}, 1),
-		devices: perKey{most: searchesOfDevice, time: searchesRefill}, sources: perKey{most: searchesOfSource, time: searchesRefill},
-		fresh: per(searchesOfAll, searchesRefill), repeated: per(searchesOfAll, searchesRefill),
+		devices: perKey{most: searchesOfDevice, time: searchesRefill},
+		sources: perKey{most: searchesOfSource, time: searchesRefill},
+		fresh:   per(searchesOfAll, searchesRefill), repeated: per(searchesOfAll, searchesRefill),
 	}
 }
 
 // begin waits for the turn to try as many groups, and returns what is to be called
 // at the end. It returns fault 429001 when there were too many that found nothing.
-func (q *searches) begin(ctx context.Context, evidence attest.Evidence, groups int, now func() time.Time) (end func(found bool), _ error) {
+func (q *searches) begin(ctx context.Context, evidence attest.Evidence, groups int,
+	now func() time.Time) (end func(found bool), _ error) {
 	source := sourceOf(evidence.RemoteAddr)
 	device, from := q.devices.of(source+" "+key(evidence.RegistrationID), now()), q.sources.of(source, now())
 	all := func() *rate.Limiter {
@@ -59,7 +61,8 @@ func (q *searches) begin(ctx context.Context, evidence attest.Evidence, groups i
 		for _, limiter := range []*rate.Limiter{device, from, all()} {
 			if missing := float64(min(groups, limiter.Burst())) - limiter.TokensAt(now()); missing > 0 {
 				wait := time.Duration(missing / float64(limiter.Limit()) * float64(time.Second)).Truncate(time.Second)
-				return throttled(wait+time.Second, fault.New(fault.Throttled, "Too many tokens came that were made with the key of no enrollment. Come back later"))
+				return throttled(wait+time.Second, fault.New(fault.Throttled,
+					"Too many tokens came that were made with the key of no enrollment. Come back later"))
 			}
 		}
 		return nil
@@ -72,7 +75,8 @@ func (q *searches) begin(ctx context.Context, evidence attest.Evidence, groups i
 	select {
 	case q.turn <- struct{}{}:
 	case <-timeout.C:
-		return nil, throttled(searchTurnTimeout, fault.New(fault.Throttled, "Too many devices register for the first time. Come back later"))
+		return nil, throttled(searchTurnTimeout, fault.New(fault.Throttled,
+			"Too many devices register for the first time. Come back later"))
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -73,7 +73,8 @@ func (c *Chain) add(certificate *x509.Certificate) bool {
 func (c *Chain) KeyIDs(issuer []byte) (ids [][]byte) {
 	for _, certificate := range slices.Concat(c.sent[:1], c.between) {
 		id := certificate.AuthorityKeyId
-		if len(id) > 0 && bytes.Equal(certificate.RawIssuer, issuer) && !slices.ContainsFunc(ids, func(other []byte) bool { return bytes.Equal(id, other) }) {
+		named := func(other []byte) bool { return bytes.Equal(id, other) }
+		if len(id) > 0 && bytes.Equal(certificate.RawIssuer, issuer) && !slices.ContainsFunc(ids, named) {
 			ids = append(ids, id)
 		}
 	}
@@ -144,7 +145,9 @@ func (c *Chain) children(parent *x509.Certificate) (children []*x509.Certificate
 			children = append(children, certificate)
 		}
 	}
-	slices.SortStableFunc(children, func(a, b *x509.Certificate) int { return keyDistance(a, parent) - keyDistance(b, parent) })
+	slices.SortStableFunc(children, func(a, b *x509.Certificate) int {
+		return keyDistance(a, parent) - keyDistance(b, parent)
+	})
 	return children
 }
 
@@ -176,7 +179,8 @@ func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Tim
 	for _, certificate := range found.between {
 		between.AddCert(certificate)
 	}
-	chains, err := c.sent[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
+	chains, err := c.sent[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	if err == nil {
 		for _, certificate := range chains[0][1:] {
 			if refusal, ok := strongKey(trace, certificate); !ok {
@@ -224,7 +228,8 @@ func (c *Chain) unsigned(found below, authority *x509.Certificate) (saw, expecte
 }
 
 // invalid says of a chain that is signed and does not hold what is wrong with it.
-func (c *Chain) invalid(err error, found below, authority *x509.Certificate, now time.Time) (saw, expected, advice string) {
+func (c *Chain) invalid(err error, found below, authority *x509.Certificate,
+	now time.Time) (saw, expected, advice string) {
 	leaf := c.sent[0]
 	expected = "a chain from the device's certificate to " + authority.Subject.String()
 	var invalid x509.CertificateInvalidError
