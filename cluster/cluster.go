@@ -12,6 +12,7 @@ import (
 var ErrNobody = errors.New("nobody serves this subject")
 
 // Bus carries requests to whoever serves a subject, in this process or another.
+// It alone knows who serves; everybody else asks it.
 type Bus interface {
 	// Serve makes server answer requests on the subject until release is
 	// called. The newest server of a subject wins: the former one is told by
@@ -23,12 +24,18 @@ type Bus interface {
 	// once when there is none, or the context's error.
 	Request(ctx context.Context, subject string, request []byte) ([]byte, error)
 
-	// Serving reports whether this node serves the subject now.
-	Serving(subject string) bool
+	// Server returns who serves the subject on this node now, or nil.
+	Server(subject string) Server
+
+	// Servers returns those on this node whose subjects begin with prefix, in no
+	// order. The slice is the caller's.
+	Servers(prefix string) []Server
 }
 
 // Server answers requests on one subject. Both methods may be called at once
-// from many goroutines and must not call the Bus about the same subject.
+// from many goroutines. Handle may call release; neither may serve or request
+// the same subject. Displaced may be called while the Serve that displaces is
+// still under way.
 type Server interface {
 	Handle(ctx context.Context, request []byte) ([]byte, error)
 	Displaced()

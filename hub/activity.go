@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"maps"
@@ -8,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
@@ -23,24 +25,23 @@ type stamp struct {
 	LastActivity time.Time `json:"lastActivity"`
 }
 
-// activity knows the connections that this node holds and keeps the stamps.
+// activity keeps what devices did: their stamps and the history of their
+// connections. Who is connected now is the bus's to say.
 type activity struct {
-	hub    *Hub
-	stamps store.Table[stamp]
-
+	hub         *Hub
+	stamps      store.Table[stamp]
 	connections store.Table[history]
 
 	mutex  sync.Mutex
-	live   map[string]*Session // by device
-	parted map[string]stamp    // of connections that ended since the last write
-	events map[string]history  // since the last write
+	ended  map[string]stamp   // by device, of connections that ended since the last write
+	events map[string]history // since the last write
 	stop   chan struct{}
 	done   chan struct{}
 }
 
 func followActivity(h *Hub, stamps store.Table[stamp], connections store.Table[history]) *activity {
 	a := &activity{hub: h, stamps: stamps, connections: connections,
-		live: make(map[string]*Session), parted: make(map[string]stamp), events: make(map[string]history),
+		ended: make(map[string]stamp), events: make(map[string]history),
 		stop: make(chan struct{}), done: make(chan struct{})}
 	go a.follow()
 	return a
@@ -55,7 +56,10 @@ func (a *activity) follow() {
 		case <-a.stop:
 			return
 		case <-ticker.C:
-			err := a.hub.config.Panics.Do(panics.Background, func() error { return a.write(context.Background()) })
+			err := a.hub.config.Panics.Do(panics.Background, func() error {
+				a.hub.endExpired()
+				return a.write(context.Background())
+			})
 			if err != nil {
 				a.hub.config.Logger.Error("device activity can't be written", "hub", a.hub.config.Name, "error", err)
 			}
@@ -66,60 +70,41 @@ func (a *activity) follow() {
 func (a *activity) close(ctx context.Context) error {
 	close(a.stop)
 	<-a.done
-	for _, session := range a.sessions() {
-		session.down.Close(ErrShutdown)
-		session.Close(ErrShutdown)
-	}
 	return a.write(ctx)
 }
 
-// sessions are the connections of now.
-func (a *activity) sessions() []*Session {
-	a.mutex.Lock()
-	defer a.mutex.Unlock()
-	return slices.Collect(maps.Values(a.live))
-}
-
-func (a *activity) connected() int {
-	a.mutex.Lock()
-	defer a.mutex.Unlock()
-	return len(a.live)
-}
-
+// arrive notes that the session is its device's connection from now on.
 func (a *activity) arrive(s *Session) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	a.live[s.deviceID] = s
 	a.note(s, Connection{Time: s.since, Connected: true})
 }
 
-func (a *activity) leave(s *Session, reason error) {
+// leave notes that the session is over. last says that the device is not connected
+// by another.
+func (a *activity) leave(s *Session, reason error, last bool) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	last := a.live[s.deviceID] == s // else another connection has taken over
-	if last {
-		delete(a.live, s.deviceID) // before anything that may fail
-	}
 	end := Connection{Time: a.hub.config.Now().UTC()}
 	if reason != nil {
 		end.Reason = reason.Error()
 	}
 	a.note(s, end)
-	if !last {
-		return
+	if last {
+		stamp := s.stamp()
+		stamp.StateChanged = end.Time
+		a.ended[s.deviceID] = stamp
 	}
-	parted := s.stamp()
-	parted.StateChanged = a.hub.config.Now().UTC()
-	a.parted[s.deviceID] = parted
 }
 
 // describe fills in what is known of a device's connection.
 func (a *activity) describe(ctx context.Context, device *Device) error {
 	device.ConnectionState = disconnected
-	if a.hub.config.Bus.Serving(a.hub.subject(device.DeviceID)) {
+	session := a.hub.session(device.DeviceID)
+	if session != nil {
 		device.ConnectionState = connected
 	}
-	known, err := a.stamp(ctx, device.DeviceID)
+	known, err := a.stamp(ctx, device.DeviceID, session)
 	if err != nil {
 		return err
 	}
@@ -129,15 +114,15 @@ func (a *activity) describe(ctx context.Context, device *Device) error {
 	return nil
 }
 
-func (a *activity) stamp(ctx context.Context, deviceID string) (stamp, error) {
-	a.mutex.Lock()
-	session, live := a.live[deviceID]
-	last, parted := a.parted[deviceID]
-	a.mutex.Unlock()
-	switch {
-	case live:
+// stamp is when a device was last heard of, by its session if it has one.
+func (a *activity) stamp(ctx context.Context, deviceID string, session *Session) (stamp, error) {
+	if session != nil {
 		return session.stamp(), nil
-	case parted:
+	}
+	a.mutex.Lock()
+	last, ended := a.ended[deviceID]
+	a.mutex.Unlock()
+	if ended {
 		return last, nil
 	}
 	last, _, err := a.stamps.Get(ctx, deviceID)
@@ -147,47 +132,138 @@ func (a *activity) stamp(ctx context.Context, deviceID string) (stamp, error) {
 	return last, err
 }
 
-// write makes durable what has changed since the last time.
+// write makes durable what has changed since the last time. What can't be written
+// is tried again the next time.
 func (a *activity) write(ctx context.Context) error {
 	a.mutex.Lock()
-	changed, events := a.parted, a.events
-	a.parted, a.events = make(map[string]stamp), make(map[string]history)
-	for id, session := range a.live {
-		if session.active.Swap(false) {
-			changed[id] = session.stamp()
-		}
-	}
+	stamps, events := a.ended, a.events
+	a.ended, a.events = make(map[string]stamp), make(map[string]history)
 	a.mutex.Unlock()
-	const batch = 500
-	var changes []store.Change
-	add := func(change store.Change) error {
-		if changes = append(changes, change); len(changes) < batch {
-			return nil
-		}
-		_, err := a.stamps.Documents.Commit(ctx, changes...)
-		changes = nil
-		return err
-	}
-	for id, last := range changed {
-		if err := add(a.stamps.Put(id, store.Always, last)); err != nil {
-			return err
+	for _, session := range a.hub.sessions() {
+		if session.active.Swap(false) {
+			stamps[session.deviceID] = session.stamp()
 		}
 	}
-	var unreadable error
-	for id, more := range events {
-		known, err := a.history(ctx, id, more.Generation)
+	const batch = 250 // devices
+	var updates []activityUpdate
+	var failed error // the first; the other devices are written all the same
+	flush := func() {
+		written, err := a.commit(ctx, updates)
+		for _, update := range written {
+			delete(stamps, update.deviceID)
+			delete(events, update.deviceID)
+		}
+		failed, updates = cmp.Or(failed, err), updates[:0]
+	}
+	for _, id := range keysOfEither(stamps, events) {
+		update, err := a.update(ctx, id, stamps, events)
 		if err != nil {
-			unreadable = errors.Join(unreadable, err) // one device's keeps no other's from being written
+			failed = cmp.Or(failed, err)
 			continue
 		}
-		known.add(more.Connections...)
-		if err := add(a.connections.Put(id, store.Always, known)); err != nil {
-			return err
+		if updates = append(updates, update); len(updates) == batch {
+			flush()
 		}
 	}
-	if len(changes) == 0 {
-		return unreadable
+	flush()
+	a.restore(stamps, events)
+	return failed
+}
+
+func keysOfEither(stamps map[string]stamp, events map[string]history) []string {
+	keys := slices.Collect(maps.Keys(events))
+	for key := range stamps {
+		if _, there := events[key]; !there {
+			keys = append(keys, key)
+		}
 	}
-	_, err := a.stamps.Documents.Commit(ctx, changes...)
-	return errors.Join(unreadable, err)
+	return keys
+}
+
+// activityUpdate is what is to be written of one device; nothing of one that is
+// gone.
+type activityUpdate struct {
+	deviceID string
+	changes  []store.Change
+}
+
+// update is what is to be written of a device, under the condition that it is there:
+// a device that was deleted leaves nothing behind.
+func (a *activity) update(ctx context.Context, id string, stamps map[string]stamp,
+	events map[string]history) (activityUpdate, error) {
+	update := activityUpdate{deviceID: id}
+	present := store.Change{Collection: a.hub.devices.Collection, Key: id, Match: store.Present, Check: true}
+	more, came := events[id]
+	if !came && a.hub.session(id) != nil { // connected all the time: this is most of them
+		update.changes = []store.Change{a.stamps.Put(id, store.Always, stamps[id]), present}
+		return update, nil
+	}
+	device, err := a.hub.device(ctx, id)
+	if errors.Is(err, fault.DeviceNotFound) {
+		return update, nil
+	}
+	if err != nil {
+		return update, err
+	}
+	if came && more.Generation == device.GenerationID {
+		known, err := a.history(ctx, id, more.Generation)
+		if err != nil {
+			return update, err
+		}
+		known.add(more.Connections...)
+		update.changes = append(update.changes, a.connections.Put(id, store.Always, known))
+	}
+	if last, ok := stamps[id]; ok && last.Generation == device.GenerationID {
+		update.changes = append(update.changes, a.stamps.Put(id, store.Always, last))
+	}
+	if len(update.changes) > 0 {
+		update.changes = append(update.changes, a.hub.unchanged(device))
+	}
+	return update, nil
+}
+
+// commit makes updates durable and returns them, but for those of devices that were
+// changed this moment.
+func (a *activity) commit(ctx context.Context, updates []activityUpdate) (written []activityUpdate, err error) {
+	updates = slices.Clone(updates)
+	for {
+		var changes []store.Change
+		var of []int // which update a change belongs to
+		for i, update := range updates {
+			for _, change := range update.changes {
+				changes, of = append(changes, change), append(of, i)
+			}
+		}
+		if len(changes) == 0 {
+			return updates, nil
+		}
+		_, err := a.stamps.Documents.Commit(ctx, changes...)
+		index, conflict := store.IsConflict(err)
+		switch {
+		case err == nil:
+			return updates, nil
+		case !conflict:
+			return nil, err
+		}
+		updates = slices.Delete(updates, of[index], of[index]+1)
+	}
+}
+
+// restore takes back what was not written, unless more has happened since.
+func (a *activity) restore(stamps map[string]stamp, events map[string]history) {
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	for id, last := range stamps {
+		if _, newer := a.ended[id]; !newer {
+			a.ended[id] = last
+		}
+	}
+	for id, earlier := range events {
+		if later, ok := a.events[id]; ok && later.Generation == earlier.Generation {
+			earlier.add(later.Connections...)
+		} else if ok {
+			continue
+		}
+		a.events[id] = earlier
+	}
 }

@@ -48,7 +48,7 @@ func TestConnections(t *testing.T) {
 	h.advance(time.Minute)
 	third, _ := h.connect(device, false) // takes over from the second
 	second.Close(ErrReplaced)
-	want := []string{"-12:03 another connection of the device took over", "+12:03", "+12:02", "-12:01", "+12:00"}
+	want := []string{"+12:03", "-12:03 another connection of the device took over", "+12:02", "-12:01", "+12:00"}
 	if diff := cmp.Diff(want, told(t, h, "d")); diff != "" {
 		t.Error(diff)
 	}

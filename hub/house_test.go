@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -24,11 +25,12 @@ var (
 // house is a hub on real engines, which can be closed and opened again.
 type house struct {
 	*Hub
-	t     testing.TB
-	dir   string
-	mutex sync.Mutex
-	now   time.Time
-	close func()
+	issuer *issuance.Service
+	t      testing.TB
+	dir    string
+	mutex  sync.Mutex
+	now    time.Time
+	close  func()
 }
 
 func newHouse(t testing.TB) *house {
@@ -53,11 +55,15 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	if h.issuer, err = issuance.Open(ctx, issuance.Config{Documents: documents, Now: h.clock}); err != nil {
+		h.t.Fatal(err)
+	}
 	h.Hub, err = Open(ctx, Config{Name: "test", Host: "hub.local", Documents: documents, Telemetry: telemetry,
-		Bus: local.New(), Now: h.clock, Logger: slog.New(slog.DiscardHandler)})
+		Bus: local.New(), Issuer: h.issuer, Now: h.clock, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		h.t.Fatal(err)
 	}
+	h.issuer.OnRevoke(h.Hub.EndRevoked)
 	h.close = func() {
 		h.t.Helper()
 		if err := errors.Join(h.Hub.Close(ctx), logs.Close(), documents.Close()); err != nil {
@@ -159,3 +165,23 @@ func (h *house) send(s *Session, m Message) {
 }
 
 func text(s string) *string { return &s }
+
+// leaving is a store whose caller is gone once a commit is done.
+type leaving struct {
+	store.Documents
+	leave context.CancelFunc
+}
+
+func (l leaving) Commit(ctx context.Context, changes ...store.Change) ([]string, error) {
+	defer l.leave()
+	return l.Documents.Commit(ctx, changes...)
+}
+
+// contextThatEndsAtCommit is that of a caller who is gone when the next commit is
+// done. stop gives the hub its store back.
+func contextThatEndsAtCommit(h *house) (gone context.Context, stop func()) {
+	gone, leave := context.WithCancel(ctx)
+	documents := h.config.Documents
+	h.config.Documents = leaving{documents, leave}
+	return gone, func() { leave(); h.config.Documents = documents }
+}

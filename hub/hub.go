@@ -5,9 +5,7 @@ package hub
 import (
 	"context"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -45,12 +43,14 @@ type Hub struct {
 	config        Config
 	devices       store.Table[Device]
 	twins         store.Table[twin]
-	subscriptions store.Table[[]string]
+	subscriptions store.Table[subscriptions]
 	policies      store.Table[credential.Policy]
 	activity      *activity
 	stats         stats
-	seed          maphash.Seed
-	order         [256]sync.Mutex // by device: keeps what it is told in the order of its twin's versions
+	order         *deviceLocks // keep what a device is told in the order of its twin's versions
+	arrivals      *deviceLocks // make one step of who serves a device's subject and what is on record of it
+	closed        atomic.Bool
+	generation    atomic.Int64 // the last one that was given out
 }
 
 // Stats are a hub's figures since it opened.
@@ -71,9 +71,10 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		config:        config,
 		devices:       store.Table[Device]{Documents: config.Documents, Collection: collection("devices")},
 		twins:         store.Table[twin]{Documents: config.Documents, Collection: collection("twins")},
-		subscriptions: store.Table[[]string]{Documents: config.Documents, Collection: collection("subscriptions")},
+		subscriptions: store.Table[subscriptions]{Documents: config.Documents, Collection: collection("subscriptions")},
 		policies:      store.Table[credential.Policy]{Documents: config.Documents, Collection: collection("policies")},
-		seed:          maphash.MakeSeed(),
+		order:         newDeviceLocks(),
+		arrivals:      newDeviceLocks(),
 	}
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
@@ -86,7 +87,13 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 
 // Close ends the connections of all devices and writes what is known of their
 // activity.
-func (h *Hub) Close(ctx context.Context) error { return h.activity.close(ctx) }
+func (h *Hub) Close(ctx context.Context) error {
+	h.closed.Store(true)
+	for _, session := range h.sessions() {
+		session.end(ErrShutdown)
+	}
+	return h.activity.close(ctx)
+}
 
 // Name returns the hub's name.
 func (h *Hub) Name() string { return h.config.Name }
@@ -97,7 +104,7 @@ func (h *Hub) Host() string { return h.config.Host }
 // Stats returns the present figures.
 func (h *Hub) Stats() Stats {
 	return Stats{
-		Connected: h.activity.connected(), Messages: h.stats.messages.Load(),
+		Connected: h.connected(), Messages: h.stats.messages.Load(),
 		Bytes: h.stats.bytes.Load(), TwinUpdates: h.stats.twinUpdates.Load(),
 	}
 }
@@ -141,15 +148,4 @@ func (h *Hub) createPolicies(ctx context.Context) error {
 		return nil
 	}
 	return err
-}
-
-// subject is what the connection of a device serves on the bus.
-func (h *Hub) subject(deviceID string) string { return "hub." + h.config.Name + ".device." + deviceID }
-
-// inOrder holds the lock of a device while do runs.
-func (h *Hub) inOrder(deviceID string, do func() error) error {
-	mutex := &h.order[maphash.String(h.seed, deviceID)%uint64(len(h.order))]
-	mutex.Lock()
-	defer mutex.Unlock()
-	return do()
 }

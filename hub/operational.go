@@ -15,17 +15,6 @@ func (h *Hub) verifyIssued(ctx context.Context, device Device, evidence credenti
 	return h.config.Issuer.Verify(ctx, evidence.Certificates[0], device.Issuance.RegistrationID)
 }
 
-// EndRevoked ends the connections of devices whose operational certificate is no
-// longer good. Others are left alone.
-func (h *Hub) EndRevoked(revoked issuance.Revocation) {
-	for _, session := range h.activity.sessions() {
-		operational := session.operational
-		if operational.Thumbprint != "" && (operational.Thumbprint == revoked.Thumbprint || operational.Authority == revoked.Authority) {
-			session.down.Close(ErrRevoked)
-		}
-	}
-}
-
 // IssueTimeout is how long a request for a certificate may take.
 const IssueTimeout = 2 * time.Minute
 
@@ -37,7 +26,7 @@ type CertificateRequest struct{ request issuance.Request }
 // gets no certificates, and 400037 for a request that its policy does not allow.
 func (s *Session) CheckCertificateRequest(ctx context.Context, csr string) (CertificateRequest, error) {
 	s.touch()
-	device, err := s.hub.device(ctx, s.deviceID)
+	device, _, err := s.identity(ctx)
 	if err != nil {
 		return CertificateRequest{}, err
 	}
@@ -61,7 +50,7 @@ func (s *Session) IssueCertificate(ctx context.Context, request CertificateReque
 	if err != nil {
 		return nil, err
 	}
-	if _, err := s.hub.config.Documents.Commit(ctx, changes...); err != nil {
+	if err := s.commit(ctx, changes...); err != nil {
 		return nil, err
 	}
 	for _, der := range made {

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -61,7 +60,7 @@ func (h *Hub) create(ctx context.Context, device Device, twin twin) (Device, err
 // is to be committed.
 func (h *Hub) creation(device *Device, twin twin) []store.Change {
 	*device = Device{
-		DeviceID: device.DeviceID, GenerationID: newGeneration(h.config.Now().UTC()),
+		DeviceID: device.DeviceID, GenerationID: h.newGeneration(),
 		Status: device.Status, StatusReason: device.StatusReason,
 		Authentication: device.Authentication, Capabilities: device.Capabilities, Issuance: device.Issuance,
 		DeviceScope: device.DeviceScope, ParentScopes: device.ParentScopes,
@@ -69,6 +68,7 @@ func (h *Hub) creation(device *Device, twin twin) []store.Change {
 	if device.Capabilities.IoTEdge {
 		device.DeviceScope = edgeScope(*device)
 	}
+	twin.Generation = device.GenerationID
 	return []store.Change{h.devices.Put(device.DeviceID, store.Absent, *device), h.twins.Put(device.DeviceID, store.Absent, twin)}
 }
 
@@ -106,11 +106,11 @@ func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (
 func (h *Hub) replace(ctx context.Context, before, changed Device) (Device, error) {
 	change, after := h.replacement(before, changed)
 	etags, err := h.config.Documents.Commit(ctx, change)
+	h.revalidate(ctx, after.DeviceID) // also after an error: it may be there all the same
 	if err != nil {
 		return Device{}, err
 	}
 	after.ETag = etagOf(etags[0])
-	h.endVoid(ctx, before, after)
 	return after, h.activity.describe(ctx, &after)
 }
 
@@ -127,16 +127,6 @@ func (h *Hub) replacement(before, changed Device) (store.Change, Device) {
 		after.StatusUpdatedTime = h.config.Now().UTC()
 	}
 	return h.devices.Put(after.DeviceID, storeMatch(before.ETag), after), after
-}
-
-// endVoid ends the connection that a change of the device has made void.
-func (h *Hub) endVoid(ctx context.Context, before, after Device) {
-	switch {
-	case after.Status == disabled:
-		h.disconnect(ctx, after.DeviceID, ErrDisabled)
-	case !reflect.DeepEqual(after.Authentication, before.Authentication):
-		h.disconnect(ctx, after.DeviceID, ErrCredentialChanged)
-	}
 }
 
 // DeleteDevice removes a device with its twin and all that is kept of it, and
@@ -156,11 +146,9 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 			h.subscriptions.Delete(id, store.Always),
 			h.activity.stamps.Delete(id, store.Always),
 			h.activity.connections.Delete(id, store.Always))
+		h.revalidate(ctx, id) // also after an error: it may be gone all the same
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
-		}
-		if err == nil {
-			h.disconnect(ctx, id, ErrDeleted)
 		}
 		return err
 	}
@@ -228,7 +216,7 @@ func (h *Hub) RegistryStatistics(ctx context.Context) (statistics RegistryStatis
 
 // ServiceStatistics counts the devices that are connected now.
 func (h *Hub) ServiceStatistics(context.Context) (ServiceStatistics, error) {
-	return ServiceStatistics{h.activity.connected()}, nil
+	return ServiceStatistics{h.connected()}, nil
 }
 
 // Admission is a device that the provisioning service has attested.
@@ -326,7 +314,7 @@ func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepar
 	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
 	change, after := h.replacement(before, wanted)
 	prepared.Changes = []store.Change{change}
-	prepared.Committed = func(ctx context.Context) { h.endVoid(ctx, before, after) }
+	prepared.Committed = func(ctx context.Context) { h.revalidate(ctx, after.DeviceID) }
 	return prepared, nil
 }
 
@@ -456,16 +444,15 @@ func deviceNotFound(id string) error {
 	return fault.New(fault.DeviceNotFound, "There is no device %q", id)
 }
 
-// disconnect ends the device's connection, wherever it is.
-func (h *Hub) disconnect(ctx context.Context, id string, reason error) {
-	_, err := h.config.Bus.Request(ctx, h.subject(id), downlinkRequest{Close: reason.Error()}.encode())
-	if err != nil && !errors.Is(err, cluster.ErrNobody) {
-		h.config.Logger.Error("a device is still connected", "hub", h.config.Name, "device", id, "error", err)
+// newGeneration tells a device from every earlier one of the same id, even if both
+// were made in one moment. Azure's is a number of 18 digits that grows with time; so
+// is this.
+func (h *Hub) newGeneration() string {
+	for {
+		last := h.generation.Load()
+		next := max(h.config.Now().UnixNano()/100+504911232000000000, last+1)
+		if h.generation.CompareAndSwap(last, next) {
+			return strconv.FormatInt(next, 10)
+		}
 	}
-}
-
-// newGeneration tells a device from an earlier one of the same id. Azure's is a
-// number of 18 digits that grows with time; so is this.
-func newGeneration(now time.Time) string {
-	return strconv.FormatInt(now.UnixNano()/100+504911232000000000, 10)
 }

@@ -1,13 +1,13 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"hash/fnv"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -16,18 +16,6 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
-)
-
-// Why a hub ends a device's connection, as Downlink.Close gets it.
-var (
-	ErrReplaced          = errors.New("another connection of the device took over")
-	ErrDisabled          = errors.New("the device was disabled")
-	ErrDeleted           = errors.New("the device was deleted")
-	ErrCredentialChanged = errors.New("the device's credentials were changed")
-	ErrTokenExpired      = errors.New("the device's token has expired")
-	ErrRevoked           = errors.New("the device's certificate was revoked")
-	ErrNotOpened         = errors.New("the hub failed while it opened the connection")
-	ErrShutdown          = errors.New("the hub is shutting down")
 )
 
 // Downlink is how the hub reaches a connected device; the device's connection
@@ -40,8 +28,8 @@ type Downlink interface {
 	Close(reason error)
 }
 
-// Session is a connected device. Send, Twin, Report and SetSubscriptions are for one
-// goroutine at a time.
+// Session is a connected device, until it is over (see presence.go). Send, Twin,
+// Report and SetSubscriptions are for one goroutine at a time.
 type Session struct {
 	hub         *Hub
 	deviceID    string
@@ -49,18 +37,21 @@ type Session struct {
 	partition   int
 	head        []byte // what all records of the session begin with
 	down        Downlink
-	release     func()
-	expiry      *time.Timer // of a token, or nil
+	expiry      time.Time // of a token; zero without one
 	protocol    string
 	remoteAddr  string
+	credentials Authentication       // those of the identity when the device proved itself
 	operational issuance.Certificate // with which the device came; zero for another
 	keep        bool
 	names       []string // subscriptions
 
 	since  time.Time
-	last   atomic.Int64 // nanoseconds since 1970
-	active atomic.Bool  // last has changed since the activity was written
-	once   sync.Once
+	last   atomic.Int64          // nanoseconds since 1970
+	active atomic.Bool           // last has changed since the activity was written
+	over   atomic.Pointer[error] // why, once nothing more is done for the device
+
+	release func() // leaves the bus; nil before the session has arrived. Under the device's lock, as left
+	left    bool   // the departure is on record
 }
 
 // OpenSession lets a device in that proves who it is, and ends its former
@@ -80,40 +71,27 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 		return nil, err
 	}
 	s := &Session{hub: h, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep,
-		protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr, operational: operational, since: h.config.Now().UTC()}
+		expiry: expiry, protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr,
+		credentials: *device.Authentication, operational: operational, since: h.config.Now().UTC()}
 	s.partition = partitionOf(deviceID, h.config.Telemetry.Partitions())
 	s.head = appendRecordHead(nil, deviceID, device.GenerationID, method)
 	if err := s.restore(ctx); err != nil {
 		return nil, err
 	}
 	s.touch()
-	if s.release, err = h.config.Bus.Serve(h.subject(deviceID), s); err != nil {
-		return nil, fmt.Errorf("serve the device's subject: %w", err)
-	}
-	h.activity.arrive(s)
-	opened, reason := false, ErrNotOpened
+	opened := false
 	defer func() {
 		if !opened {
-			s.Close(reason) // also after a panic: the hub must not go on believing in it
+			s.Close(ErrNotOpened) // also after a panic: the hub must not go on believing in it
 		}
 	}()
-	if !expiry.IsZero() {
-		s.expiry = time.AfterFunc(expiry.Add(credential.ClockSkew).Sub(h.config.Now()), func() { down.Close(ErrTokenExpired) })
-	}
-	// From here on a change of the identity reaches this session. One that came
-	// between the check and now did not.
-	if again, err := h.device(ctx, deviceID); err != nil || again.ETag != device.ETag {
-		reason = ErrCredentialChanged
-		if err == nil {
-			err = fault.New(fault.UnauthorizedAccess, "The device was changed while it was connecting. Connect again")
-		}
+	if err := h.arrive(s); err != nil {
 		return nil, err
 	}
-	if method == issued {
-		if _, err := h.verifyIssued(ctx, device, evidence); err != nil {
-			reason = ErrRevoked
-			return nil, err
-		}
+	// From here on whoever changes the identity finds this session. A change that
+	// came before is found here.
+	if reason := s.revalidate(ctx); reason != nil {
+		return nil, refusal(deviceID, reason)
 	}
 	opened = true
 	return s, nil
@@ -203,8 +181,14 @@ func signedByEither(token *credential.Token, keys KeyPair) bool {
 // Twin returns what a device sees of its twin:
 // {"desired":{…,"$version":n},"reported":{…,"$version":n}}.
 func (s *Session) Twin(ctx context.Context) (json.RawMessage, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
 	s.touch()
 	stored, err := s.hub.twin(ctx, s.deviceID)
+	if err == nil {
+		err = s.owns(stored)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -214,8 +198,11 @@ func (s *Session) Twin(ctx context.Context) (json.RawMessage, error) {
 // Report merges a patch (null deletes) into the device's reported properties
 // and returns their version. It returns fault 400004 for what breaks a limit.
 func (s *Session) Report(ctx context.Context, patch []byte) (version int64, err error) {
+	if err := s.check(); err != nil {
+		return 0, err
+	}
 	s.touch()
-	return s.hub.report(ctx, s.deviceID, patch)
+	return s.hub.report(ctx, s, patch)
 }
 
 // Subscriptions returns the names that the device has subscribed to, those of
@@ -230,6 +217,9 @@ const maxSubscriptions = 50
 // mean nothing to the hub. However many they are, it is one commit, and none when
 // nothing changes. It returns fault 400004 for more than fifty.
 func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
+	if err := s.check(); err != nil {
+		return err
+	}
 	if slices.Equal(names, s.names) {
 		return nil
 	}
@@ -238,7 +228,8 @@ func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 			len(names), maxSubscriptions)
 	}
 	if s.keep {
-		if _, err := s.hub.config.Documents.Commit(ctx, s.hub.subscriptions.Put(s.deviceID, store.Always, names)); err != nil {
+		kept := subscriptions{Generation: s.generation, Names: names}
+		if err := s.commit(ctx, s.hub.subscriptions.Put(s.deviceID, store.Always, kept)); err != nil {
 			return err
 		}
 	}
@@ -249,31 +240,34 @@ func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 // restore takes up the subscriptions of an earlier connection, or forgets them
 // when this one starts clean.
 func (s *Session) restore(ctx context.Context) error {
-	names, _, err := s.hub.subscriptions.Get(ctx, s.deviceID)
+	kept, _, err := s.hub.subscriptions.Get(ctx, s.deviceID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil
 	case err != nil:
 		return err
-	case s.keep:
-		s.names = names
+	case s.keep && (kept.Generation == s.generation || kept.Generation == ""):
+		s.names = kept.Names
 		return nil
+	case s.keep:
+		return nil // they are of an earlier device of the same id
 	}
-	_, err = s.hub.config.Documents.Commit(ctx, s.hub.subscriptions.Delete(s.deviceID, store.Always))
-	return err
+	return s.commit(ctx, s.hub.subscriptions.Delete(s.deviceID, store.Always))
 }
 
-// Close ends the session. reason is why the connection ended, nil when the device
-// took its leave; it goes into the connection history. Close may be called more
-// than once.
-func (s *Session) Close(reason error) {
-	s.once.Do(func() {
-		if s.expiry != nil {
-			s.expiry.Stop()
-		}
-		defer s.hub.activity.leave(s, reason)
-		s.release()
-	})
+// subscriptions are those that outlive a connection, as they are stored.
+type subscriptions struct {
+	Generation string   `json:"generation"` // "" in what versions before this field wrote
+	Names      []string `json:"names"`
+}
+
+// UnmarshalJSON takes a plain list of names too, as earlier versions stored it.
+func (s *subscriptions) UnmarshalJSON(b []byte) error {
+	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("[")) {
+		return json.Unmarshal(b, &s.Names)
+	}
+	type plain subscriptions
+	return json.Unmarshal(b, (*plain)(s))
 }
 
 // touch notes that the device was heard of.
@@ -290,9 +284,10 @@ func (s *Session) stamp() stamp {
 
 // downlinkRequest is what a node asks of the one that holds a device.
 type downlinkRequest struct {
-	Close   string          `json:"close,omitempty"` // the reason
-	Version int64           `json:"version,omitempty"`
-	Desired json.RawMessage `json:"desired,omitempty"`
+	Revalidate bool            `json:"revalidate,omitempty"` // may the device go on? Else it is told its desired properties
+	Generation string          `json:"generation,omitempty"` // of the identity whose desired properties these are
+	Version    int64           `json:"version,omitempty"`
+	Desired    json.RawMessage `json:"desired,omitempty"`
 }
 
 func (r downlinkRequest) encode() []byte {
@@ -305,42 +300,31 @@ func (r downlinkRequest) encode() []byte {
 
 // Handle implements cluster.Server: another part of the hub, here or on another
 // node, wants something of the device.
-func (s *Session) Handle(_ context.Context, request []byte) ([]byte, error) {
+func (s *Session) Handle(ctx context.Context, request []byte) ([]byte, error) {
 	var wanted downlinkRequest
 	if err := json.Unmarshal(request, &wanted); err != nil {
 		return nil, fmt.Errorf("a request to the device %q: %w", s.deviceID, err)
 	}
-	if wanted.Close != "" {
-		s.down.Close(closeReason(wanted.Close))
-	} else {
+	switch {
+	case wanted.Revalidate:
+		s.revalidate(ctx)
+	case s.check() == nil && (wanted.Generation == "" || wanted.Generation == s.generation):
 		s.down.Desired(wanted.Version, wanted.Desired)
 	}
 	return nil, nil
 }
 
-// closeReason finds the error that was sent by its text.
-func closeReason(text string) error {
-	for _, reason := range []error{ErrDisabled, ErrDeleted, ErrCredentialChanged} {
-		if reason.Error() == text {
-			return reason
-		}
-	}
-	return errors.New(text)
-}
-
-// Displaced implements cluster.Server: the device has connected anew.
-func (s *Session) Displaced() { s.down.Close(ErrReplaced) }
-
 // tellDesired sends new desired properties to the device if it is connected. The
 // change is durable whether or not this succeeds: the device reads its twin when
 // it connects.
-func (h *Hub) tellDesired(ctx context.Context, id string, version int64, patch json.RawMessage) {
+func (h *Hub) tellDesired(ctx context.Context, id string, changed twin, patch json.RawMessage) {
 	told, err := readObject("properties.desired", patch)
 	if err != nil {
 		return // it passed the same check before
 	}
-	told["$version"] = version
-	_, err = h.config.Bus.Request(ctx, h.subject(id), downlinkRequest{Version: version, Desired: told.encode()}.encode())
+	told["$version"] = changed.Desired.Version
+	_, err = h.config.Bus.Request(ctx, h.subject(id),
+		downlinkRequest{Generation: changed.Generation, Version: changed.Desired.Version, Desired: told.encode()}.encode())
 	if err != nil && !errors.Is(err, cluster.ErrNobody) {
 		h.config.Logger.Warn("a device was not told of its desired properties", "hub", h.config.Name, "device", id, "error", err)
 	}

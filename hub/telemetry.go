@@ -36,13 +36,33 @@ func (m *Message) size() int {
 // Send puts a message into the hub's telemetry. committed is called with token
 // when the message is durable, from a goroutine of the log. Nothing of the
 // message is kept, and nothing is allocated. It returns fault 413001 for a
-// message that is too large.
+// message that is too large, and 401002 once the session is over.
 func (s *Session) Send(m *Message, committed store.Committer, token uint64) error {
+	if err := s.check(); err != nil {
+		return err
+	}
+	s.touch()
+	return s.append(m, committed, token)
+}
+
+// SendWill is Send for the message that a device has left for when its connection
+// breaks. That is due when another connection has taken over, the token has expired
+// or the hub shuts down as well, and not for a device that may no longer connect.
+func (s *Session) SendWill(m *Message, committed store.Committer, token uint64) error {
+	if reason := s.over.Load(); reason != nil {
+		switch *reason {
+		case ErrDisabled, ErrDeleted, ErrCredentialChanged, ErrRevoked:
+			return s.check()
+		}
+	}
+	return s.append(m, committed, token)
+}
+
+func (s *Session) append(m *Message, committed store.Committer, token uint64) error {
 	size := m.size()
 	if size > maxMessage {
 		return fault.New(fault.MessageTooLarge, "The message has %d bytes with its properties, the limit is %d", size, maxMessage)
 	}
-	s.touch()
 	buffer := records.Get().(*[]byte)
 	record := append((*buffer)[:0], s.head...)
 	record = appendProperties(record, m.System)

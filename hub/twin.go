@@ -41,10 +41,11 @@ type TwinProperties struct {
 
 // twin is a twin as it is stored.
 type twin struct {
-	Version  int64   `json:"version"` // of the whole
-	Tags     object  `json:"tags"`
-	Desired  section `json:"desired"`
-	Reported section `json:"reported"`
+	Generation string  `json:"generation"` // of its device; "" in what versions before this field wrote
+	Version    int64   `json:"version"`    // of the whole
+	Tags       object  `json:"tags"`
+	Desired    section `json:"desired"`
+	Reported   section `json:"reported"`
 
 	etag string
 }
@@ -108,23 +109,7 @@ func (h *Hub) changeTwin(ctx context.Context, id string, body json.RawMessage, i
 	if err != nil {
 		return Twin{}, err
 	}
-	var changed twin
-	err = h.inOrder(id, func() error {
-		if changed, err = h.updateTwin(ctx, id, func(t *twin) error {
-			if err := precondition("twin", ifMatch, t.etag); err != nil {
-				return err
-			}
-			return t.apply(patch, replace, h.config.Now())
-		}); err != nil || !present(patch.Desired) {
-			return err
-		}
-		told := patch.Desired
-		if replace {
-			told = changed.Desired.Properties.encode()
-		}
-		h.tellDesired(ctx, id, changed.Desired.Version, told)
-		return nil
-	})
+	changed, err := h.changeAndTell(ctx, id, patch, ifMatch, replace)
 	if err != nil {
 		return Twin{}, err
 	}
@@ -132,14 +117,41 @@ func (h *Hub) changeTwin(ctx context.Context, id string, body json.RawMessage, i
 	return changed.describe(device), nil
 }
 
+// changeAndTell changes a twin and tells the device, one change after the other.
+func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifMatch string, replace bool) (twin, error) {
+	defer h.order.lock(id)()
+	changed, err := h.updateTwin(ctx, id, func(t *twin) error {
+		if err := precondition("twin", ifMatch, t.etag); err != nil {
+			return err
+		}
+		return t.apply(patch, replace, h.config.Now())
+	})
+	if err != nil || !present(patch.Desired) {
+		return changed, err
+	}
+	told := patch.Desired
+	if replace {
+		told = changed.Desired.Properties.encode()
+	}
+	h.tellDesired(ctx, id, changed, told)
+	return changed, nil
+}
+
 // report merges a device's patch into its reported properties and returns their
 // new version.
-func (h *Hub) report(ctx context.Context, id string, patch json.RawMessage) (int64, error) {
+func (h *Hub) report(ctx context.Context, session *Session, patch json.RawMessage) (int64, error) {
 	parsed, err := readObject("the reported properties", patch)
 	if err != nil {
 		return 0, err
 	}
-	changed, err := h.updateTwin(ctx, id, func(t *twin) error {
+	changed, err := h.updateTwin(ctx, session.deviceID, func(t *twin) error {
+		if err := session.check(); err != nil {
+			return err
+		}
+		if err := session.owns(*t); err != nil {
+			return err
+		}
+		t.Generation = session.generation
 		t.Version++
 		return t.Reported.merge("properties.reported", parsed, reportedLimit, h.config.Now(), false)
 	})

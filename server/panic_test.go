@@ -236,8 +236,8 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 		do          func() error
 	}{
 		{"mqtt", "hub.(*Hub).OpenSession", 0, connect(false)},
-		{"mqtt", "hub.(*Hub).OpenSession", 1, connect(false)}, // the session can be found already
-		{"websocket", "hub.(*Hub).OpenSession", 1, connect(true)},
+		{"mqtt", "hub.(*Session).judge", 0, connect(false)}, // the session can be found already
+		{"websocket", "hub.(*Session).judge", 0, connect(true)},
 		{"mqtt", "hub.(*Session).touch", 1, publish(false)},
 		{"websocket", "hub.(*Session).touch", 1, publish(true)},
 		{"mqtt", "hub.(*activity).leave", 0, publish(false)}, // the end of a connection

@@ -3,6 +3,7 @@ package local
 
 import (
 	"context"
+	"strings"
 	"sync"
 
 	"github.com/berth-iot/berth/cluster"
@@ -55,9 +56,25 @@ func (b *Bus) Request(ctx context.Context, subject string, request []byte) ([]by
 	return found.server.Handle(ctx, request)
 }
 
-// Serving implements cluster.Bus.
-func (b *Bus) Serving(subject string) bool {
+// Server implements cluster.Bus.
+func (b *Bus) Server(subject string) cluster.Server {
 	b.mutex.RLock()
 	defer b.mutex.RUnlock()
-	return b.servers[subject] != nil
+	if found := b.servers[subject]; found != nil {
+		return found.server
+	}
+	return nil
+}
+
+// Servers implements cluster.Bus.
+func (b *Bus) Servers(prefix string) []cluster.Server {
+	b.mutex.RLock()
+	defer b.mutex.RUnlock()
+	servers := make([]cluster.Server, 0, len(b.servers))
+	for subject, found := range b.servers {
+		if strings.HasPrefix(subject, prefix) {
+			servers = append(servers, found.server)
+		}
+	}
+	return servers
 }

@@ -37,9 +37,13 @@ func TestTheNewestServerWins(t *testing.T) {
 	if answer, err := bus.Request(ctx, "d", []byte("hello")); err != nil || string(answer) != "second hello" {
 		t.Errorf("answered %s, error %v", answer, err)
 	}
+	bus.Serve("e", first)
+	if bus.Server("d") != second || len(bus.Servers("d")) != 1 || len(bus.Servers("")) != 2 || bus.Server("") != nil {
+		t.Errorf("d is served by %v, and there are %d subjects", bus.Server("d"), len(bus.Servers("")))
+	}
 	releaseSecond()
 	releaseSecond()
-	if bus.Serving("d") {
+	if bus.Server("d") != nil || len(bus.Servers("d")) != 0 {
 		t.Error("the subject is still served")
 	}
 	ended, cancel := context.WithCancel(ctx)

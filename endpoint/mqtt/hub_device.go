@@ -292,7 +292,7 @@ func (s *hubSession) leaveWill() error {
 		s.bag.properties = append(s.bag.properties, hub.Property{Name: retainName, Value: retainValue})
 	}
 	s.message.System, s.message.Properties, s.message.Payload = s.bag.system, s.bag.properties, s.will.Payload
-	return s.session.Send(&s.message, s, 0)
+	return s.session.SendWill(&s.message, s, 0)
 }
 
 // downlink is how the hub reaches the device on this connection.

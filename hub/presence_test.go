@@ -1,0 +1,460 @@
+package hub
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/big"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// attempt is one connection that a device tries to make.
+type attempt struct {
+	line
+	session *Session
+	err     error
+	hungUp  atomic.Bool
+}
+
+// storm connects a device from several sides at once, while others run too, and
+// returns what became of the connections.
+func (h *house) storm(deviceID string, evidence credential.Evidence, connections int, others ...func()) []*attempt {
+	h.t.Helper()
+	attempts := make([]*attempt, connections)
+	start := make(chan struct{})
+	var group sync.WaitGroup
+	for i := range attempts {
+		attempts[i] = new(attempt)
+		group.Go(func() {
+			<-start
+			attempts[i].session, attempts[i].err = h.OpenSession(ctx, deviceID, evidence, false, attempts[i])
+		})
+	}
+	for _, other := range others {
+		group.Go(func() { <-start; other() })
+	}
+	close(start)
+	group.Wait()
+	return attempts
+}
+
+// alive are the connections that were let in and not ended since.
+func alive(attempts []*attempt) (alive []*attempt) {
+	for _, attempt := range attempts {
+		if attempt.session != nil && attempt.ended() == nil && !attempt.hungUp.Load() {
+			alive = append(alive, attempt)
+		}
+	}
+	return alive
+}
+
+// hangUp ends all connections as their endpoint does.
+func hangUp(attempts []*attempt) {
+	for _, attempt := range attempts {
+		if attempt.session != nil {
+			attempt.hungUp.Store(true)
+			attempt.session.Close(attempt.ended())
+		}
+	}
+}
+
+// agree checks that everybody says the same of who is connected: the connections
+// themselves, the count, the bus, the device's state and its history.
+func (h *house) agree(deviceID string, attempts []*attempt) (connected *attempt) {
+	h.t.Helper()
+	living := alive(attempts)
+	if len(living) > 1 {
+		h.t.Fatalf("%d connections of one device are alive", len(living))
+	}
+	if count := h.Stats().Connected; count != len(living) {
+		h.t.Fatalf("the hub counts %d connections, and %d are alive", count, len(living))
+	}
+	if served := len(h.config.Bus.Servers("")); served != len(living) {
+		h.t.Fatalf("%d subjects are served, and %d connections are alive", served, len(living))
+	}
+	for _, attempt := range attempts {
+		if attempt.session == nil || len(living) == 1 && attempt == living[0] {
+			continue
+		}
+		if _, err := attempt.session.Report(ctx, []byte(`{"ghost":true}`)); !errors.Is(err, fault.UnauthorizedAccess) &&
+			!errors.Is(err, fault.DeviceNotFound) {
+			h.t.Fatalf("a session that ended with %v reports, answered %v", attempt.ended(), err)
+		}
+		if err := attempt.session.Send(&Message{}, make(settled, 1), 1); !errors.Is(err, fault.UnauthorizedAccess) {
+			h.t.Fatalf("a session that ended with %v sends, answered %v", attempt.ended(), err)
+		}
+	}
+	device, err := h.Device(ctx, deviceID)
+	if errors.Is(err, fault.DeviceNotFound) && len(living) == 0 {
+		return nil
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	want := "Disconnected"
+	if len(living) == 1 {
+		want = "Connected"
+		if _, err := living[0].session.Report(ctx, []byte(`{"ghost":null}`)); err != nil {
+			h.t.Fatalf("the connection that is alive can't report: %v", err)
+		}
+	}
+	if device.ConnectionState != want {
+		h.t.Fatalf("the device is %s, and %d connections are alive", device.ConnectionState, len(living))
+	}
+	history, err := h.Connections(ctx, deviceID)
+	if err != nil || len(history) > 0 && history[0].Connected != (len(living) == 1) {
+		h.t.Fatalf("the history of a device with %d connections begins with %+v, error %v", len(living), history[0], err)
+	}
+	if len(living) == 0 {
+		return nil
+	}
+	return living[0]
+}
+
+// Four connections of one device at once, thousands of times: the last one stays, and
+// everybody knows it. So it is when some of them hang up meanwhile.
+func TestSimultaneousConnections(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	evidence := credential.Evidence{Token: h.token(device)}
+	var former []*attempt
+	for round := range 3000 {
+		attempts := h.storm("d", evidence, 4, func() { hangUp(former) })
+		if h.agree("d", append(attempts, former...)) == nil {
+			t.Fatalf("round %d: nobody is connected", round)
+		}
+		if former = attempts; round%3 == 0 {
+			hangUp(attempts)
+			hangUp(attempts)
+			if h.agree("d", nil) != nil {
+				t.Fatal("somebody is connected")
+			}
+			former = nil
+		}
+	}
+	hangUp(former)
+	if err := h.activity.write(ctx); err != nil {
+		t.Fatal(err)
+	}
+	h.agree("d", nil)
+}
+
+// Whatever takes a device its right to be connected ends its connections, also those
+// that are only coming.
+func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
+	h := newHouse(t)
+	must := func(_ Device, err error) {
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	fresh := func() KeyPair { return KeyPair{text(credential.NewKey(32)), text(credential.NewKey(32))} }
+	for _, c := range []struct {
+		name string
+		do   func(Device)
+		ends bool // nobody may be connected by the former credentials
+	}{
+		{"disable", func(d Device) { d.Status = "disabled"; must(h.UpdateDevice(ctx, d, "")) }, true},
+		{"delete", func(d Device) { must(Device{}, h.DeleteDevice(ctx, d.DeviceID, "")) }, true},
+		{"new keys", func(d Device) {
+			changed := *d.Authentication
+			changed.SymmetricKey = fresh()
+			d.Authentication = &changed
+			must(h.UpdateDevice(ctx, d, ""))
+		}, true},
+		{"new keys by registering", func(d Device) {
+			keys := fresh()
+			must(Device{}, h.Admit(ctx, Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
+				SecondaryKey: *keys.SecondaryKey}))
+		}, true},
+		{"delete and make anew with other keys", func(d Device) {
+			must(Device{}, h.DeleteDevice(ctx, d.DeviceID, ""))
+			must(h.CreateDevice(ctx, Device{DeviceID: d.DeviceID}))
+		}, true},
+		{"delete and make anew with the same keys", func(d Device) {
+			must(Device{}, h.DeleteDevice(ctx, d.DeviceID, ""))
+			must(h.CreateDevice(ctx, d))
+		}, false},
+		{"disable and enable", func(d Device) {
+			off := d
+			off.Status = "disabled"
+			must(h.UpdateDevice(ctx, off, ""))
+			must(h.UpdateDevice(ctx, d, ""))
+		}, false},
+		{"another reason", func(d Device) { d.StatusReason = text("inspected"); must(h.UpdateDevice(ctx, d, "")) }, false},
+		{"two at once", func(d Device) {
+			var group sync.WaitGroup
+			group.Go(func() {
+				off := d
+				off.Status = "disabled"
+				if _, err := h.UpdateDevice(ctx, off, ""); err != nil && !errors.Is(err, fault.DeviceNotFound) {
+					t.Error(err)
+				}
+			})
+			group.Go(func() { must(Device{}, h.DeleteDevice(ctx, d.DeviceID, "")) })
+			group.Wait()
+		}, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.t = t
+			for round := range 60 {
+				device := h.create(Device{DeviceID: fmt.Sprintf("%s-%d", strings.ReplaceAll(c.name, " ", "-"), round)})
+				evidence := credential.Evidence{Token: h.token(device)}
+				attempts := h.storm(device.DeviceID, evidence, round%2)
+				attempts = append(attempts, h.storm(device.DeviceID, evidence, 3, func() { c.do(device) })...)
+				survivor := h.agree(device.DeviceID, attempts)
+				if c.ends && survivor != nil {
+					t.Fatalf("round %d: the device is still connected", round)
+				}
+				present, err := h.Device(ctx, device.DeviceID)
+				if survivor != nil && (err != nil || survivor.session.generation != present.GenerationID) {
+					t.Fatalf("round %d: a connection of a device that was deleted is alive", round)
+				}
+				hangUp(attempts)
+				h.agree(device.DeviceID, nil)
+				if twin, err := h.Twin(ctx, device.DeviceID); err == nil && twin.Properties.Reported["ghost"] != nil {
+					t.Fatalf("round %d: the session of a device that was deleted has reported to its namesake: %v", round,
+						twin.Properties.Reported)
+				}
+				if err == nil {
+					must(Device{}, h.DeleteDevice(ctx, device.DeviceID, ""))
+				}
+			}
+			if err := h.activity.write(ctx); err != nil {
+				t.Fatal(err)
+			}
+			h.nothingIsLeft()
+		})
+	}
+}
+
+// nothingIsLeft checks that devices that were deleted left no documents.
+func (h *house) nothingIsLeft() {
+	h.t.Helper()
+	for _, collection := range []string{h.devices.Collection, h.twins.Collection, h.subscriptions.Collection,
+		h.activity.stamps.Collection, h.activity.connections.Collection} {
+		documents, err := h.config.Documents.List(ctx, collection, "", "", 1)
+		if err != nil || len(documents) > 0 {
+			h.t.Errorf("%s holds %v, error %v", collection, documents, err)
+		}
+	}
+}
+
+// issue gives a device an operational certificate and the identity that goes with it.
+func (h *house) issue(deviceID string) *x509.Certificate {
+	h.t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: deviceID}}, key)
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	request, err := h.issuer.Check(ctx, "default", deviceID, base64.StdEncoding.EncodeToString(der))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	chain, changes, err := h.issuer.Issue(ctx, request)
+	if err == nil {
+		_, err = h.config.Documents.Commit(ctx, changes...)
+	}
+	if err == nil {
+		err = h.Admit(ctx, Admission{DeviceID: deviceID, Issuance: &Issuance{RegistrationID: deviceID, Policy: "default"}})
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(chain[0])
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	return certificate
+}
+
+// A certificate that is revoked has no connection, whether that came before, at the
+// same time or after.
+func TestConnectionsWhileTheCertificateIsRevoked(t *testing.T) {
+	h := newHouse(t)
+	for round := range 100 {
+		id := fmt.Sprintf("d%d", round)
+		certificate := h.issue(id)
+		_, thumbprint := credential.Thumbprints(certificate)
+		evidence := credential.Evidence{Certificates: []*x509.Certificate{certificate}}
+		attempts := h.storm(id, evidence, 4)
+		if h.agree(id, attempts) == nil {
+			t.Fatal("nobody is connected")
+		}
+		attempts = append(attempts, h.storm(id, evidence, 3, func() {
+			if _, err := h.issuer.Revoke(ctx, thumbprint); err != nil {
+				t.Error(err)
+			}
+		})...)
+		if h.agree(id, attempts) != nil {
+			t.Fatalf("round %d: a revoked certificate keeps its connection", round)
+		}
+		hangUp(attempts)
+	}
+	// And all of an authority.
+	certificate := h.issue("last")
+	attempts := h.storm("last", credential.Evidence{Certificates: []*x509.Certificate{certificate}}, 3)
+	if _, err := h.issuer.RevokeAuthority(ctx, "default"); err != nil {
+		t.Fatal(err)
+	}
+	if h.agree("last", attempts) != nil || len(alive(attempts)) != 0 {
+		t.Error("a certificate of a revoked authority keeps its connection")
+	}
+}
+
+// Who asked for a change may be gone before it has its effect.
+func TestConnectionsEndThoughNobodyWaits(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	_, down := h.connect(device, false)
+	gone, leave := contextThatEndsAtCommit(h)
+	defer leave()
+	if err := h.DeleteDevice(gone, "d", ""); err != nil {
+		t.Fatal(err)
+	}
+	if reason := down.ended(); !errors.Is(reason, ErrDeleted) {
+		t.Errorf("the connection of a device that was deleted ended with %v", reason)
+	}
+}
+
+// A token's time is over while the device is connected.
+func TestTokensExpireDuringAConnection(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	_, down := h.connect(device, false)
+	h.advance(time.Hour + credential.ClockSkew)
+	h.endExpired()
+	if reason := down.ended(); reason != nil {
+		t.Fatalf("a token in its last second ended with %v", reason)
+	}
+	h.advance(time.Second)
+	h.endExpired()
+	if reason := down.ended(); !errors.Is(reason, ErrTokenExpired) || h.Stats().Connected != 0 {
+		t.Errorf("the connection ended with %v, and the hub counts %d", reason, h.Stats().Connected)
+	}
+}
+
+// What a session of a device that was deleted still wants does not reach the device
+// that has its id now, at whatever moment that was made.
+func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	session, _ := h.connect(device, true)
+	// The moment at which the session has been checked and nobody has ended it yet.
+	recreate := func() {
+		t.Helper()
+		changes := []store.Change{h.devices.Delete("d", store.Always), h.twins.Delete("d", store.Always),
+			h.subscriptions.Delete("d", store.Always)}
+		if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
+			t.Fatal(err)
+		}
+		h.create(Device{DeviceID: "d", Authentication: device.Authentication})
+	}
+	recreate()
+	if version, err := session.Report(ctx, []byte(`{"a":1}`)); !errors.Is(err, fault.DeviceNotFound) {
+		t.Errorf("a report is answered %d, %v", version, err)
+	}
+	if twin, err := session.Twin(ctx); !errors.Is(err, fault.DeviceNotFound) {
+		t.Errorf("the twin is answered %s, %v", twin, err)
+	}
+	if err := session.SetSubscriptions(ctx, []string{"a"}); !errors.Is(err, fault.DeviceNotFound) {
+		t.Errorf("a subscription is answered %v", err)
+	}
+	if _, err := session.CheckCertificateRequest(ctx, ""); !errors.Is(err, fault.DeviceNotFound) {
+		t.Errorf("a certificate request is answered %v", err)
+	}
+	if err := session.commit(ctx); !errors.Is(err, fault.DeviceNotFound) {
+		t.Errorf("a certificate is answered %v", err)
+	}
+	twin, err := h.Twin(ctx, "d")
+	if err != nil || fmt.Sprint(twin.Properties.Reported["$version"]) != "1" {
+		t.Errorf("the namesake's twin is %+v, error %v", twin, err)
+	}
+	// Nor is it told what the namesake is told.
+	former, down := session, session.down.(*line)
+	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"properties":{"desired":{"a":1}}}`), ""); err != nil ||
+		len(down.desired) != 0 {
+		t.Errorf("the former device was told %v, error %v", down.desired, err)
+	}
+	next, _ := h.connect(device, true)
+	if len(next.Subscriptions()) != 0 || !errors.Is(down.ended(), ErrReplaced) {
+		t.Errorf("the namesake has the subscriptions %v, and the former connection ended with %v", next.Subscriptions(),
+			down.ended())
+	}
+	former.Close(ErrReplaced)
+	if state, err := h.Device(ctx, "d"); err != nil || state.ConnectionState != "Connected" {
+		t.Errorf("the device is %s, error %v", state.ConnectionState, err)
+	}
+}
+
+// Of two devices that are made in one moment under one id, each has its generation.
+func TestGenerationsDiffer(t *testing.T) {
+	h := newHouse(t)
+	last := new(big.Int)
+	for range 100 {
+		device := h.create(Device{DeviceID: "d"})
+		generation, ok := new(big.Int).SetString(device.GenerationID, 10)
+		if !ok || generation.Cmp(last) <= 0 || len(device.GenerationID) != 18 {
+			t.Fatalf("the generation %s comes after %s", device.GenerationID, last)
+		}
+		last = generation
+		if err := h.DeleteDevice(ctx, "d", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A will is due when another connection takes over, and not for a device that may no
+// longer connect.
+func TestWills(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	replaced, _ := h.connect(device, false)
+	disabled, _ := h.connect(device, false)
+	device.Status = "disabled"
+	if _, err := h.UpdateDevice(ctx, device, ""); err != nil {
+		t.Fatal(err)
+	}
+	done := make(settled, 1)
+	if err := replaced.SendWill(&Message{}, done, 0); err != nil || <-done != nil {
+		t.Errorf("after a take-over: %v", err)
+	}
+	if err := disabled.SendWill(&Message{}, done, 0); !errors.Is(err, fault.UnauthorizedAccess) {
+		t.Errorf("of a disabled device: %v", err)
+	}
+	if err := replaced.Send(&Message{}, done, 0); !errors.Is(err, fault.UnauthorizedAccess) {
+		t.Errorf("telemetry after a take-over: %v", err)
+	}
+}
+
+// Subscriptions that an earlier version kept are found.
+func TestSubscriptionsOfAnEarlierVersion(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	earlier := store.Table[[]string]{Documents: h.config.Documents, Collection: h.subscriptions.Collection}
+	if _, err := h.config.Documents.Commit(ctx, earlier.Put("d", store.Always, []string{"a", "b"})); err != nil {
+		t.Fatal(err)
+	}
+	if session, _ := h.connect(device, true); fmt.Sprint(session.Subscriptions()) != "[a b]" {
+		t.Errorf("they are %v", session.Subscriptions())
+	}
+}
