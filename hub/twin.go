@@ -32,6 +32,15 @@ type Twin struct {
 	Capabilities              Capabilities       `json:"capabilities"`
 }
 
+// UnmarshalJSON keeps numbers as they are written: they are json.Number, also those
+// that a float64 can't hold without a loss.
+func (t *Twin) UnmarshalJSON(b []byte) error {
+	type plain Twin
+	decoder := json.NewDecoder(bytes.NewReader(b))
+	decoder.UseNumber()
+	return decoder.Decode((*plain)(t))
+}
+
 // TwinProperties are the two halves of a twin, each with $metadata and
 // $version.
 type TwinProperties struct {
@@ -66,11 +75,33 @@ func newTwin(now time.Time) twin {
 
 // begin gives a new twin its first tags and desired properties.
 func (t *twin) begin(tags, desired json.RawMessage, now time.Time) error {
+	if err := checkBeginning(limitsOfTags.name, tags); err != nil {
+		return err
+	}
+	if err := checkBeginning(limitsOfDesired.name, desired); err != nil {
+		return err
+	}
 	t.Version = 0 // this is the first version, not a change of it
 	if present(desired) {
 		t.Desired.Version = 0
 	}
 	return t.apply(twinPatch{Tags: tags, Desired: desired}, false, now)
+}
+
+// checkBeginning bounds a part of an initial twin as it is kept with an enrollment.
+func checkBeginning(name string, part json.RawMessage) error {
+	if !present(part) {
+		return nil
+	}
+	kept, err := json.Marshal(part)
+	if err != nil {
+		return fault.New(fault.ArgumentInvalid, "%s: not a JSON object: %v", fault.Word(name), err)
+	}
+	if len(kept) > maxBeginning {
+		return fault.New(fault.ArgumentInvalid, "%s is too large: it has %d bytes of JSON, and %d are allowed",
+			fault.Word(name), len(kept), maxBeginning)
+	}
+	return nil
 }
 
 // Twin returns the twin of a device. It returns fault 404001 when there is none.
@@ -118,7 +149,8 @@ func (h *Hub) changeTwin(ctx context.Context, id string, body json.RawMessage, i
 }
 
 // changeAndTell changes a twin and tells the device, one change after the other.
-func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifMatch string, replace bool) (twin, error) {
+func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifMatch string, replace bool) (twin,
+	error) {
 	defer h.order.lock(id)()
 	changed, err := h.updateTwin(ctx, id, func(t *twin) error {
 		if err := precondition("twin", ifMatch, t.etag); err != nil {
@@ -140,7 +172,7 @@ func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifM
 // report merges a device's patch into its reported properties and returns their
 // new version.
 func (h *Hub) report(ctx context.Context, session *Session, patch json.RawMessage) (int64, error) {
-	parsed, err := readObject("the reported properties", patch)
+	parsed, err := readObject(limitsOfReported.name, patch)
 	if err != nil {
 		return 0, err
 	}
@@ -153,7 +185,7 @@ func (h *Hub) report(ctx context.Context, session *Session, patch json.RawMessag
 		}
 		t.Generation = session.generation
 		t.Version++
-		return t.Reported.merge("properties.reported", parsed, reportedLimit, h.config.Now(), false)
+		return t.Reported.merge(limitsOfReported, parsed, false, h.config.Now(), false)
 	})
 	if err == nil {
 		h.stats.twinUpdates.Add(1)
@@ -171,7 +203,13 @@ func (h *Hub) updateTwin(ctx context.Context, id string, change func(*twin) erro
 		if err := change(&stored); err != nil {
 			return twin{}, err
 		}
-		etags, err := h.config.Documents.Commit(ctx, h.twins.Put(id, storeMatch(stored.etag), stored))
+		put := h.twins.Put(id, storeMatch(stored.etag), stored)
+		if len(put.Value) > maxDocument { // only if a section was too large already, by the rules of an earlier version
+			return twin{}, fault.New(fault.ArgumentInvalid,
+				"The twin is too large: it takes %d bytes of JSON to store, and %d are allowed. Delete properties of the section that is over its limit first",
+				len(put.Value), maxDocument)
+		}
+		etags, err := h.config.Documents.Commit(ctx, put)
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
@@ -197,29 +235,34 @@ func (h *Hub) twin(ctx context.Context, id string) (twin, error) {
 func (t *twin) apply(patch twinPatch, replace bool, now time.Time) error {
 	t.Version++
 	if present(patch.Tags) {
-		tags, err := readObject("tags", patch.Tags)
-		if err != nil {
-			return err
-		}
-		if replace {
-			t.Tags = object{}
-		}
-		t.Tags.merge(tags)
-		if err := checkLimits("tags", t.Tags, tagsLimit); err != nil {
+		if err := t.applyTags(patch.Tags, replace); err != nil {
 			return err
 		}
 	}
 	if !present(patch.Desired) {
 		return nil
 	}
-	desired, err := readObject("properties.desired", patch.Desired)
+	desired, err := readObject(limitsOfDesired.name, patch.Desired)
 	if err != nil {
 		return err
 	}
-	if replace {
-		t.Desired.Properties, t.Desired.Metadata = object{}, object{}
+	return t.Desired.merge(limitsOfDesired, desired, replace, now, true)
+}
+
+func (t *twin) applyTags(patch json.RawMessage, replace bool) error {
+	tags, err := readObject(limitsOfTags.name, patch)
+	if err != nil {
+		return err
 	}
-	return t.Desired.merge("properties.desired", desired, desiredLimit, now, true)
+	if err := checkValues(limitsOfTags.name, tags); err != nil {
+		return err
+	}
+	before := sizeOf(t.Tags, nil)
+	if replace {
+		t.Tags = object{}
+	}
+	t.Tags.merge(tags)
+	return limitsOfTags.check(before, sizeOf(t.Tags, nil))
 }
 
 func (t twin) describe(d Device) Twin {

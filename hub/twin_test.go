@@ -92,7 +92,7 @@ func TestTwinsThatBreakALimit(t *testing.T) {
 	h := newHouse(t)
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
 	before, _ := h.Twin(ctx, "d")
-	deep := strings.Repeat(`{"a":`, 11) + "1" + strings.Repeat("}", 11)
+	deep := strings.Repeat(`{"a":`, 12) + "1" + strings.Repeat("}", 12)
 	many := func(bytes int) string {
 		var b strings.Builder
 		for i := 0; b.Len() < bytes+bytes/8; i++ {
@@ -112,7 +112,10 @@ func TestTwinsThatBreakALimit(t *testing.T) {
 		{"name with a space inside", `{"x":{"a b":1}}`, "x: the name"},
 		{"name with a dollar", `{"$a":1}`, "dollar"},
 		{"name with a control character", `{"a\u0007":1}`, "control"},
-		{"empty name", `{"":1}`, "empty"},
+		{"null in an array", `{"a":[{"b":null}]}`, "a[0].b: null"},
+		{"not UTF-8", "{\"a\":\"\xff\"}", "UTF-8"},
+		{"long number", `{"n":1.` + strings.Repeat("1", 63) + `}`, "65 characters"},
+		{"number for no double", `{"n":-1e400}`, "double"},
 		{"long string", `{"s":"` + strings.Repeat("s", 4097) + `"}`, "4096"},
 		{"large integer", `{"n":4503599627370496}`, "out of range"},
 		{"huge integer", `{"n":123456789012345678901234567890}`, "out of range"},
@@ -136,7 +139,10 @@ func TestTwinsThatBreakALimit(t *testing.T) {
 	if after, _ := h.Twin(ctx, "d"); after.ETag != before.ETag {
 		t.Error("a refused patch changed the twin")
 	}
-	if _, err := session.Report(ctx, []byte(`{"a":1.5e300,"b":-4503599627370496,"c":{"d":[{"e":null}]}}`)); err != nil {
+	if _, err := session.Report(ctx,
+		[]byte(`{"a":1.5e300,"b":-4503599627370496,"c":{"d":[{"e":[]}]},"":1e-400,"`+strings.Repeat("n",
+			1024)+`":"`+strings.Repeat("s", 4096)+`","one":`+
+			strings.Repeat(`{"a":`, 9)+`{"ten":"deep"}`+strings.Repeat("}", 10))); err != nil {
 		t.Errorf("what is allowed is answered %v", err)
 	}
 }

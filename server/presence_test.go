@@ -232,13 +232,13 @@ func disconnect(clients []connection) {
 	}
 }
 
-// Four connections of one device at once: the last one stays, and the hub knows it.
+// Twelve connections of one device at once: the last one stays, and the hub knows it.
 func TestSimultaneousConnections(t *testing.T) {
 	f := newFleet(t)
 	options := f.create("d")
 	var former []connection
 	for round := range 100 {
-		clients := f.storm(options, 4, func() { disconnect(former) })
+		clients := f.storm(options, 12, func() { disconnect(former) })
 		all := append(clients, former...)
 		client := f.settle("d", all, false)
 		if client == nil {

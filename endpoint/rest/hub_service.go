@@ -18,8 +18,8 @@ func (h *handler) hubService() []route {
 		{"PUT", "/devices/{id}", hubAPI, hub.RegistryWrite, smallBody, putDevice},
 		{"DELETE", "/devices/{id}", hubAPI, hub.RegistryWrite, 0, deleteDevice},
 		{"GET", "/twins/{id}", hubAPI, hub.ServiceConnect, 0, getTwin},
-		{"PATCH", "/twins/{id}", hubAPI, hub.ServiceConnect, smallBody, patchTwin},
-		{"PUT", "/twins/{id}", hubAPI, hub.ServiceConnect, smallBody, replaceTwin},
+		{"PATCH", "/twins/{id}", hubAPI, hub.ServiceConnect, twinLimit, patchTwin},
+		{"PUT", "/twins/{id}", hubAPI, hub.ServiceConnect, twinLimit, replaceTwin},
 		{"GET", "/statistics/devices", hubAPI, hub.RegistryRead, 0, registryStatistics},
 		{"GET", "/statistics/service", hubAPI, hub.ServiceConnect, 0, serviceStatistics},
 	}

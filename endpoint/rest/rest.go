@@ -88,7 +88,8 @@ type route struct {
 }
 
 const (
-	smallBody = 256 << 10 // one enrollment, device or twin
+	smallBody = 256 << 10 // one enrollment or device
+	twinLimit = 2 << 20   // one twin, as a client sends it back with its metadata
 	largeBody = 4 << 20   // a hundred of them
 )
 
