@@ -449,7 +449,8 @@ func TestInitialTwinsThatAreTooLarge(t *testing.T) {
 			12) + "1" + strings.Repeat("}", 12))},
 	} {
 		admission.DeviceID, admission.PrimaryThumbprint = "d", strings.Repeat("A", 64)
-		for door, err := range map[string]error{"written": admission.Check(), "used": h.Admit(ctx, admission)} {
+		_, admitted := h.Admit(ctx, admission)
+		for door, err := range map[string]error{"written": admission.Check(), "used": admitted} {
 			if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), name) {
 				t.Errorf("%s, when %s, is answered %.300v", name, door, err)
 			}
@@ -457,13 +458,14 @@ func TestInitialTwinsThatAreTooLarge(t *testing.T) {
 	}
 	full := Admission{DeviceID: "full", PrimaryThumbprint: strings.Repeat("A", 64), Tags: json.RawMessage(each(0, 700,
 		`"%s":1`)), Desired: json.RawMessage(each(0, 2500, `"%s":1`))}
-	if err := errors.Join(full.Check(), h.Admit(ctx, full)); err != nil {
+	_, err := h.Admit(ctx, full)
+	if err = errors.Join(full.Check(), err); err != nil {
 		t.Errorf("an initial twin within the limits is answered %v", err)
 	}
 	// Nulls in it delete nothing and leave nothing.
 	empty := Admission{DeviceID: "empty", PrimaryThumbprint: strings.Repeat("A", 64), Tags: json.RawMessage(`{"a":null}`),
 		Desired: json.RawMessage(`{"a":null,"b":{"c":null}}`)}
-	if err := h.Admit(ctx, empty); err != nil {
+	if _, err := h.Admit(ctx, empty); err != nil {
 		t.Fatal(err)
 	}
 	twin, err := h.Twin(ctx, "empty")

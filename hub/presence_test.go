@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -178,7 +179,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 		}, true},
 		{"new keys by registering", func(d Device) {
 			keys := fresh()
-			must(Device{}, h.Admit(ctx, Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
+			must(Device{}, admit(ctx, h, Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
 				SecondaryKey: *keys.SecondaryKey}))
 		}, true},
 		{"delete and make anew with other keys", func(d Device) {
@@ -275,7 +276,7 @@ func (h *house) issue(deviceID string) *x509.Certificate {
 		_, err = h.config.Documents.Commit(ctx, changes...)
 	}
 	if err == nil {
-		err = h.Admit(ctx, Admission{DeviceID: deviceID, Issuance: &Issuance{RegistrationID: deviceID, Policy: "default"}})
+		_, err = h.Admit(ctx, Admission{DeviceID: deviceID, Issuance: &Issuance{RegistrationID: deviceID, Policy: "default"}})
 	}
 	if err != nil {
 		h.t.Fatal(err)
@@ -457,4 +458,9 @@ func TestSubscriptionsOfAnEarlierVersion(t *testing.T) {
 	if session, _ := h.connect(device, true); fmt.Sprint(session.Subscriptions()) != "[a b]" {
 		t.Errorf("they are %v", session.Subscriptions())
 	}
+}
+
+func admit(ctx context.Context, h *house, admission Admission) error {
+	_, err := h.Admit(ctx, admission)
+	return err
 }

@@ -256,9 +256,7 @@ func (h *Hub) Admit(ctx context.Context, admission Admission) (generation string
 		if _, conflict := store.IsConflict(err); conflict {
 			continue
 		}
-		if err == nil {
-			prepared.Committed(ctx)
-		}
+		prepared.Committed(ctx) // also after an error: it may be there all the same
 		return prepared.Generation, err
 	}
 }

@@ -3,7 +3,10 @@ package provisioning
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 
@@ -216,6 +219,88 @@ func (s *Service) again(ctx context.Context, intent intent) (Enrollment, error) 
 		return group.withKeys(intent.RegistrationID), nil
 	}
 	return group.withCertificate(intent.RegistrationID, intent.Certificate), nil
+}
+
+// errEnrollmentChanged is beneath the fault of enrollmentChanged.
+var errEnrollmentChanged = errors.New("the enrollment was changed")
+
+// enrollmentChanged ends an assignment whose enrollment was changed meanwhile.
+func enrollmentChanged() error {
+	return fault.New(fault.RegistrationConflict,
+		"The enrollment was changed while the device was being assigned. Register again").Because(errEnrollmentChanged)
+}
+
+// enrollmentChanges is how often a device is judged anew because its enrollment was
+// changed meanwhile.
+const enrollmentChanges = 3
+
+// judgedBy are the checks that a commit makes to assign a device by an enrollment:
+// that, or the group, is as it was when the device was judged, and a member of a group
+// has no enrollment of its own, which would decide alone.
+func (s *Service) judgedBy(intent intent, enrollment Enrollment) []store.Change {
+	own := store.Change{Collection: s.enrollments.Collection, Key: key(intent.RegistrationID),
+		Match: store.ETag(unquote(enrollment.ETag)), Check: true}
+	if intent.GroupID == "" {
+		return []store.Change{own}
+	}
+	own.Match = store.Absent
+	return []store.Change{own,
+		{Collection: s.groups.Collection, Key: key(intent.GroupID), Match: store.ETag(unquote(enrollment.ETag)), Check: true}}
+}
+
+// stillEntitled is the enrollment of an intent as it is now, if the device that was
+// judged may still come in by it. Else the error is a failure, or why the enrollment
+// can't be read.
+func (s *Service) stillEntitled(ctx context.Context, intent intent) (Enrollment, error) {
+	enrollment, err := s.again(ctx, intent)
+	if err != nil {
+		return Enrollment{}, err
+	}
+	hash, err := s.attestationHash(ctx, intent.GroupID, enrollment)
+	if err != nil {
+		return Enrollment{}, err
+	}
+	if intent.Attestation != "" && hash != intent.Attestation {
+		return Enrollment{}, failed("enrollment", "the attestation that the device was judged by",
+			"It was changed while the device was being assigned. Let the device register again", enrollmentChanged())
+	}
+	if intent.GroupID != "" {
+		switch _, err := s.enrollment(ctx, intent.RegistrationID); {
+		case err == nil:
+			return Enrollment{}, failed("enrollment", "no individual enrollment, as the device came by its group",
+				"It was enrolled by itself while it was being assigned. Let the device register again", enrollmentChanged())
+		case !errors.Is(err, fault.EnrollmentNotFound):
+			return Enrollment{}, err
+		}
+	}
+	if enrollment.ProvisioningStatus == Disabled {
+		return Enrollment{}, failed("provisioning status", "enabled",
+			"It was disabled while the device was being assigned. Enable it if the device may come in",
+			unauthorized("The enrollment of this device is disabled"))
+	}
+	return enrollment, nil
+}
+
+// attestationHash tells whether the attestation of an enrollment, or of a group, is
+// another than before.
+func (s *Service) attestationHash(ctx context.Context, groupID string, enrollment Enrollment) (string, error) {
+	mechanism := enrollment.Attestation
+	if groupID != "" {
+		group, err := s.group(ctx, groupID)
+		if err != nil {
+			return "", err
+		}
+		mechanism = group.Attestation
+	}
+	if mechanism.Type == byTPM {
+		mechanism.SymmetricKey = nil // see withHubKeys
+	}
+	encoded, err := json.Marshal(mechanism)
+	if err != nil {
+		return "", err
+	}
+	hash := sha256.Sum256(encoded)
+	return hex.EncodeToString(hash[:]), nil
 }
 
 // enrolledAs reports whether somebody enrolled a device of this id.

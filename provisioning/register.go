@@ -45,9 +45,10 @@ type intent struct {
 	IDScope        string               `json:"idScope,omitempty"`
 	ToldAgain      bool                 `json:"toldAgain,omitempty"` // see sinceReprovisioned
 	Trace          attest.Trace         `json:"trace,omitempty"`
-	Case           json.RawMessage      `json:"case,omitempty"`    // see attest.Attempt
-	Payload        json.RawMessage      `json:"payload,omitempty"` // the device's, for custom allocation
-	CSR            string               `json:"csr,omitempty"`     // that the device sent, checked
+	Case           json.RawMessage      `json:"case,omitempty"`        // see attest.Attempt
+	Payload        json.RawMessage      `json:"payload,omitempty"`     // the device's, for custom allocation
+	CSR            string               `json:"csr,omitempty"`         // that the device sent, checked
+	Attestation    string               `json:"attestation,omitempty"` // hash of what the device was judged by; "" in what earlier versions wrote
 }
 
 // job is an assignment that this process works on.
@@ -166,6 +167,9 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	}
 	var pending record
 	if err == nil {
+		job.intent.Attestation, err = s.attestationHash(ctx, device.group, device.enrollment)
+	}
+	if err == nil {
 		pending, err = s.promise(ctx, job.intent, device.enrollment)
 	}
 	if err != nil {
@@ -230,17 +234,21 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if pending.unfinished {
 			changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 		}
-		put := len(changes)
-		changes = append(append(changes, s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored()),
-			s.putOwner(job.intent, target, prepared.Generation, claimed)), issuing...)
-		etags, err := s.config.Documents.Commit(ctx, append(changes, prepared.Changes...)...)
-		if _, conflict := store.IsConflict(err); conflict {
+		judged := s.judgedBy(job.intent, enrollment)
+		put := len(judged) + len(changes)
+		changes = append(slices.Concat(judged, changes),
+			s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored()),
+			s.putOwner(job.intent, target, prepared.Generation, claimed))
+		etags, err := s.config.Documents.Commit(ctx, slices.Concat(changes, issuing, prepared.Changes)...)
+		if index, conflict := store.IsConflict(err); conflict && index < len(judged) {
+			return false, enrollmentChanged()
+		} else if conflict {
 			continue
 		}
+		prepared.Committed(ctx) // also after an error: it may be there all the same
 		if err != nil {
 			return false, err
 		}
-		prepared.Committed(ctx)
 		result.ETag = registrationETag(etags[put])
 		s.jobs.end(job, s.concluded(job.intent, result, trace), nil)
 		return true, nil
@@ -286,11 +294,14 @@ func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollm
 		if err != nil {
 			return record{}, err
 		}
-		put := len(changes)
-		etags, err := s.config.Documents.Commit(ctx, append(changes,
+		judged := s.judgedBy(intent, enrollment)
+		put := len(judged) + len(changes)
+		etags, err := s.config.Documents.Commit(ctx, append(slices.Concat(judged, changes),
 			s.registrations.Put(key(intent.RegistrationID), match(pending.ETag), pending.stored()),
 			s.intents.Put(key(intent.RegistrationID), store.Always, intent))...)
-		if _, conflict := store.IsConflict(err); conflict {
+		if index, conflict := store.IsConflict(err); conflict && index < len(judged) {
+			return record{}, enrollmentChanged()
+		} else if conflict {
 			continue
 		}
 		if err != nil {
@@ -426,11 +437,7 @@ func (s *Service) sweep() error {
 // means that storage failed, or that the record was changed by somebody else; the
 // intent then stays for later.
 func (s *Service) finish(ctx context.Context, intent intent, pending record) (Operation, error) {
-	result, trace, err := s.place(ctx, intent, pending)
-	if err == nil {
-		result.LastUpdatedDateTimeUTC = Time{s.config.Now().UTC()}
-		err = s.keep(ctx, &result)
-	}
+	result, trace, err := s.placeAndKeep(ctx, intent, pending)
 	if err != nil {
 		problem := fault.From(err)
 		s.config.Logger.Error("registration", "registrationId", intent.RegistrationID, "trackingId", problem.TrackingID, "error", err)
@@ -445,20 +452,53 @@ func (s *Service) finish(ctx context.Context, intent intent, pending record) (Op
 	return operation, nil
 }
 
-// keep writes the record, and drops the intent when nothing is left to be done.
-func (s *Service) keep(ctx context.Context, result *record) error {
+// placeAndKeep assigns the device and writes how that ended. A device is assigned only
+// if its enrollment is then still as it was when the hub was chosen; else that begins
+// again, and finds out whether the device may still come in.
+func (s *Service) placeAndKeep(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace,
+	err error) {
+	for range enrollmentChanges {
+		var judged []store.Change
+		if result, trace, judged, err = s.place(ctx, intent, pending); err != nil {
+			return result, trace, err
+		}
+		result.LastUpdatedDateTimeUTC = Time{s.config.Now().UTC()}
+		if err = s.keep(ctx, &result, judged...); !errors.Is(err, errEnrollmentChanged) {
+			return result, trace, err
+		}
+		if pending, err = s.record(ctx, intent.RegistrationID); err != nil {
+			return result, trace, err
+		}
+		if pending.Status != StatusAssigning || pending.OperationID != intent.OperationID {
+			return result, trace, errRegistrationChanged()
+		}
+	}
+	return result, trace, enrollmentChanged()
+}
+
+func errRegistrationChanged() error {
+	return fault.New(fault.RegistrationConflict,
+		"The registration was changed or deleted while the device was being assigned. Register again")
+}
+
+// keep writes the record, unless one of the checks fails, and drops the intent when
+// nothing is left to be done.
+func (s *Service) keep(ctx context.Context, result *record, checks ...store.Change) error {
+	put := len(checks)
 	changes := append([]store.Change{s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())}, result.owning...)
 	if result.Status != StatusAssigning && len(result.Left) == 0 {
 		changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 	}
-	etags, err := s.config.Documents.Commit(ctx, changes...)
-	if _, conflict := store.IsConflict(err); conflict {
-		return fault.New(fault.RegistrationConflict, "The registration was changed or deleted while the device was being assigned. Register again")
+	etags, err := s.config.Documents.Commit(ctx, append(checks, changes...)...)
+	if index, conflict := store.IsConflict(err); conflict && index < put {
+		return enrollmentChanged()
+	} else if conflict {
+		return errRegistrationChanged()
 	}
 	if err != nil {
 		return err
 	}
-	result.ETag, result.owning = registrationETag(etags[0]), nil
+	result.ETag, result.owning = registrationETag(etags[put]), nil
 	return nil
 }
 
@@ -515,25 +555,31 @@ func failed(check, expected, advice string, err error) failure {
 }
 
 // place chooses the hub and has it admit the device. The result says assigned
-// or failed. An error means that the record could not be written.
-func (s *Service) place(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace, err error) {
+// or failed; judged are the checks under which it may say assigned. An error means
+// that the record could not be written.
+func (s *Service) place(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace,
+	judged []store.Change, err error) {
 	result, trace = pending, intent.Trace
-	end := func(why failure) (record, attest.Trace, error) {
+	end := func(why failure) (record, attest.Trace, []store.Change, error) {
 		problem := fault.From(why.error)
 		if s.isClosing() && problem.Code.Status() >= 500 {
-			return result, trace, why.error // after the next start it goes on
+			return result, trace, nil, why.error // after the next start it goes on
 		}
 		why.fail(&trace)
 		result.Status, result.Substatus = StatusFailed, ""
 		result.ErrorCode, result.ErrorMessage = int(problem.Code), problem.Message
 		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.check, "trackingId", problem.TrackingID, "error", why.error)
-		return result, trace, nil
+		return result, trace, nil, nil
 	}
 
-	enrollment, err := s.again(ctx, intent)
+	enrollment, err := s.stillEntitled(ctx, intent)
 	if err != nil {
-		return end(failed("enrollment", "an enrollment", "It was deleted while the device was being assigned. Enroll the device again if it may come in", err))
+		why := failed("enrollment", "an enrollment",
+			"It was deleted while the device was being assigned. Enroll the device again if it may come in", err)
+		errors.As(err, &why)
+		return end(why)
 	}
+	judged = s.judgedBy(intent, enrollment)
 	chosen, err := s.allocate(ctx, enrollment, intent, pending)
 	if err != nil {
 		why := failed("allocation", "a hub from the webhook", "The server could not ask the webhook. Its log says why", err)
@@ -555,7 +601,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	}
 	if len(issuing) > 0 {
 		if _, err := s.config.Documents.Commit(ctx, issuing...); err != nil {
-			return result, trace, err
+			return result, trace, nil, err
 		}
 		trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
 	}
@@ -576,7 +622,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	if err != nil {
 		var why failure
 		if !errors.As(err, &why) {
-			return result, trace, err
+			return result, trace, nil, err
 		}
 		return end(why)
 	}
@@ -585,7 +631,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	if target != former && !returns && claimed.own { // else it was another's before, and is not removed when this goes wrong
 		result.Left = append(slices.Clone(result.Left), target)
 		if err := s.keep(ctx, &result); err != nil {
-			return result, trace, err
+			return result, trace, nil, err
 		}
 	}
 	if left := s.linked(former.Hub); left != nil && target.Hub != former.Hub && enrollment.ReprovisionPolicy.MigrateDeviceData {
@@ -623,7 +669,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	}
 	result = s.assigned(result, enrollment, chosen, again)
 	result.owning = []store.Change{s.putOwner(intent, target, generation, claimed)}
-	return result, trace, nil
+	return result, trace, judged, nil
 }
 
 // A hub that does not answer is asked again for so long, with pauses that grow

@@ -116,6 +116,24 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 			"The device must wait for as long as the answer's retry-after says. The limits are those of berth up: --fidelity, --registrations-per-minute")
 		return Operation{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 	}
+	job, wrongHub, err := x.assign(ctx, body, enrollmentChanges)
+	if err != nil {
+		return Operation{}, err
+	}
+	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, patience) {
+		if job.err != nil {
+			return Operation{}, job.err
+		}
+		return x.withHubKey(ctx, job.operation.naming(wrongHub))
+	}
+	return assigning(job.intent.OperationID), nil
+}
+
+// assign judges the evidence and begins the assignment, up to so many times if the
+// enrollment changes in between. wrongHub is the one that the device is to be told in
+// place of its own.
+func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job, wrongHub string, err error) {
+	var trace attest.Trace
 	x.evidence.TPM, x.evidence.Returning = readTPM(body), false
 	admitted, err := x.judge(ctx, &trace)
 	if _, failed := trace.Failed(); failed && errors.Is(err, fault.UnauthorizedAccess) {
@@ -128,28 +146,24 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err == nil {
 		err = x.service.roomForRegistration(ctx, &trace, x.evidence.RegistrationID)
 	}
-	wrongHub := ""
 	if err == nil {
 		wrongHub, err = x.service.misbehave(ctx, &trace, x.evidence.RegistrationID, admitted.group)
 	}
 	if err != nil {
-		return Operation{}, x.refused(ctx, trace, err)
+		return nil, "", x.refused(ctx, trace, err)
 	}
-	job, err := x.service.assign(ctx, x.evidence, admitted, asked, trace)
+	job, err = x.service.assign(ctx, x.evidence, admitted, asked, trace)
+	if errors.Is(err, errEnrollmentChanged) && times > 1 {
+		return x.assign(ctx, body, times-1) // is the device still entitled?
+	}
 	if err != nil {
 		var why failure
 		if errors.As(err, &why) {
 			why.fail(&trace)
 		}
-		return Operation{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
+		err = x.service.refused(ctx, x.evidence, x.found, trace, err)
 	}
-	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, patience) {
-		if job.err != nil {
-			return Operation{}, job.err
-		}
-		return x.withHubKey(ctx, job.operation.naming(wrongHub))
-	}
-	return assigning(job.intent.OperationID), nil
+	return job, wrongHub, err
 }
 
 // naming is the operation with another hub in it, unless that is "".

@@ -25,7 +25,7 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 		return nil, err
 	}
 	defer release()
-	unlock := d.locks.lock(keys)
+	unlock := d.locks.lock(keys, changes)
 	defer unlock()
 	d.counts.mutex.RLock()
 	defer d.counts.mutex.RUnlock()
@@ -136,25 +136,46 @@ func holds(match store.Match, etag string) bool {
 }
 
 // stripes are locks on keys. There are enough that two keys seldom share one.
-type stripes [4096]sync.Mutex
+type stripes [4096]sync.RWMutex
 
 var seed = maphash.MakeSeed()
 
-// lock locks the keys. It takes the locks in one order, so two commits never
-// wait for each other.
-func (s *stripes) lock(keys [][]byte) (unlock func()) {
-	taken := make([]int, len(keys))
-	for i, key := range keys {
-		taken[i] = int(maphash.Bytes(seed, key) % uint64(len(s)))
+// lock locks the keys of changes. Those that are only checked are shared with other
+// commits that check them. It takes the locks in one order, so two commits never wait
+// for each other.
+func (s *stripes) lock(keys [][]byte, changes []store.Change) (unlock func()) {
+	type taken struct {
+		stripe int
+		shared bool
 	}
-	slices.Sort(taken)
-	taken = slices.Compact(taken)
-	for _, i := range taken {
-		s[i].Lock()
+	locks := make([]taken, len(keys))
+	for i, key := range keys {
+		locks[i] = taken{int(maphash.Bytes(seed, key) % uint64(len(s))), changes[i].Check}
+	}
+	slices.SortFunc(locks, func(a, b taken) int {
+		if a.stripe == b.stripe && a.shared != b.shared { // the one that is not shared counts
+			if b.shared {
+				return -1
+			}
+			return 1
+		}
+		return a.stripe - b.stripe
+	})
+	locks = slices.CompactFunc(locks, func(a, b taken) bool { return a.stripe == b.stripe })
+	for _, l := range locks {
+		if l.shared {
+			s[l.stripe].RLock()
+		} else {
+			s[l.stripe].Lock()
+		}
 	}
 	return func() {
-		for _, i := range taken {
-			s[i].Unlock()
+		for _, l := range locks {
+			if l.shared {
+				s[l.stripe].RUnlock()
+			} else {
+				s[l.stripe].Unlock()
+			}
 		}
 	}
 }

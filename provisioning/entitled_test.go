@@ -1,0 +1,178 @@
+package provisioning
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+)
+
+// meddledHub is a hub that has something happen, once, when a device has been judged
+// and is about to be admitted.
+type meddledHub struct {
+	*memoryHub
+	meddle func()
+}
+
+func (m *meddledHub) Admit(ctx context.Context, a Admission) (generation string, err error) {
+	m.happen()
+	return m.memoryHub.Admit(ctx, a)
+}
+
+func (m *meddledHub) happen() {
+	if meddle := m.meddle; meddle != nil {
+		m.meddle = nil
+		meddle()
+	}
+}
+
+// committingMeddledHub is one whose devices are committed with their registration.
+type committingMeddledHub struct {
+	*meddledHub
+	t     *testing.T
+	house *house
+}
+
+func (m committingMeddledHub) PrepareAdmission(_ context.Context, a Admission) (PreparedAdmission, error) {
+	m.happen()
+	change := store.Table[string]{Collection: "test/devices"}.Put(a.DeviceID, store.Always, a.DeviceID)
+	return PreparedAdmission{Changes: []store.Change{change}, Committed: func(ctx context.Context) {
+		documents, err := m.house.config.Documents.List(ctx, "test/devices", "", "", 10)
+		if err != nil {
+			m.t.Error(err)
+		}
+		for _, document := range documents {
+			m.devices[document.Key] = Admission{}
+		}
+	}}, nil
+}
+
+// What happens to an enrollment while its device registers counts: a device is
+// assigned only by an enrollment that is there, enabled, and the one that the device
+// was judged by.
+func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
+	ctx := context.Background()
+	for _, c := range []struct {
+		name    string
+		group   bool
+		happens func(h *house) error
+		comesIn bool
+	}{
+		{"deleted", false, func(h *house) error { return h.DeleteEnrollment(ctx, "d", "") }, false},
+		{"disabled", false, func(h *house) error {
+			return h.change("d",
+				func(e *Enrollment) { e.ProvisioningStatus = Disabled })
+		}, false},
+		{"another credential", false, func(h *house) error {
+			return h.change("d",
+				func(e *Enrollment) { e.Attestation = keys() })
+		}, false},
+		{"deleted and made anew with another credential", false, func(h *house) error {
+			if err := h.DeleteEnrollment(ctx, "d", ""); err != nil {
+				return err
+			}
+			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", Attestation: keys()}, "")
+			return err
+		}, false},
+		{"another twin", false, func(h *house) error {
+			return h.change("d", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`{"a":1}`)} })
+		}, true},
+		{"group deleted", true, func(h *house) error { return h.DeleteGroup(ctx, "g", "") }, false},
+		{"group disabled", true, func(h *house) error {
+			return h.changeGroup(func(g *EnrollmentGroup) { g.ProvisioningStatus = Disabled })
+		}, false},
+		{"another key of the group", true,
+			func(h *house) error { return h.changeGroup(func(g *EnrollmentGroup) { g.Attestation = keys() }) }, false},
+		{"an enrollment of its own", true, func(h *house) error {
+			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", Attestation: keys(), ProvisioningStatus: Disabled},
+				"")
+			return err
+		}, false},
+		{"another twin of the group", true, func(h *house) error {
+			return h.changeGroup(func(g *EnrollmentGroup) { g.InitialTwin = &InitialTwin{Tags: []byte(`{"a":1}`)} })
+		}, true},
+	} {
+		for _, inOneCommit := range []bool{true, false} {
+			name := c.name + ", in steps"
+			if inOneCommit {
+				name = c.name + ", in one commit"
+			}
+			t.Run(name, func(t *testing.T) {
+				h := newHouse(t)
+				hub := &meddledHub{memoryHub: &memoryHub{host: "hub.local", devices: map[string]Admission{}}}
+				h.hubs = []Hub{hub}
+				if inOneCommit {
+					h.hubs = []Hub{committingMeddledHub{hub, t, h}}
+				}
+				h.reopen()
+				mechanism := keys()
+				key := mechanism.SymmetricKey.PrimaryKey
+				var err error
+				if c.group {
+					_, err = h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", Attestation: mechanism}, "")
+					key = attest.DeriveKey(key, "d")
+				} else {
+					_, err = h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", Attestation: mechanism}, "")
+				}
+				if err != nil {
+					t.Fatal(err)
+				}
+				token, err := credential.NewToken(scope+"/registrations/d", "registration", key, noon.Add(time.Hour))
+				if err != nil {
+					t.Fatal(err)
+				}
+				hub.meddle = func() {
+					if err := c.happens(h); err != nil {
+						t.Error(err)
+					}
+				}
+				operation, err := h.OpenSession(scope, "d", credential.Evidence{Token: token,
+					RemoteAddr: "127.0.0.1:4711"}).Register(ctx, nil)
+				if hub.meddle != nil {
+					t.Fatal("nothing happened")
+				}
+				registration, _ := h.Registration(ctx, "d")
+				_, there := hub.device("d")
+				assigned := err == nil && operation.Status == StatusAssigned
+				if assigned != c.comesIn || there != c.comesIn || (registration.Status == StatusAssigned) != c.comesIn {
+					t.Errorf("registering answers %+v, %v; the record says %q, and that the device is in the hub is %t", operation,
+						err, registration.Status, there)
+				}
+				if attempt := h.lastAttempt("d"); (attempt.Outcome == attest.Assigned) != c.comesIn {
+					t.Errorf("the attempt is %+v", attempt)
+				}
+				if intents, err := h.intents.List(ctx, "", "", 1); err != nil || len(intents) != 0 {
+					t.Errorf("%v is still to be done, error %v", intents, err)
+				}
+			})
+		}
+	}
+}
+
+// keys are an attestation with keys that nobody had before.
+func keys() AttestationMechanism {
+	return AttestationMechanism{Type: bySymmetricKey,
+		SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: credential.NewKey(64), SecondaryKey: credential.NewKey(64)}}
+}
+
+// change rewrites an enrollment as it is stored, with its keys.
+func (h *house) change(id string, change func(*Enrollment)) error {
+	enrollment, err := h.enrollment(context.Background(), id)
+	if err == nil {
+		change(&enrollment)
+		_, err = h.PutEnrollment(context.Background(), enrollment, enrollment.ETag)
+	}
+	return err
+}
+
+func (h *house) changeGroup(change func(*EnrollmentGroup)) error {
+	group, err := h.group(context.Background(), "g")
+	if err == nil {
+		change(&group.EnrollmentGroup)
+		_, err = h.PutGroup(context.Background(), group.EnrollmentGroup, group.ETag)
+	}
+	return err
+}
