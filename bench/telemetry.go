@@ -104,6 +104,9 @@ func (l *load) run(ctx context.Context, server *process, duration time.Duration)
 	for _, x := range slots {
 		l.latencies = append(l.latencies, x.latencies...)
 	}
+	if err == nil && len(l.latencies) == 0 {
+		err = fmt.Errorf("no message was acknowledged in %s", duration)
+	}
 	l.rate = float64(len(l.latencies)) / duration.Seconds()
 	return err
 }

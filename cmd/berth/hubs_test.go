@@ -110,28 +110,19 @@ func (f *fleet) allocate(change func(*provisioning.EnrollmentGroup)) {
 	}
 }
 
-// weigh gives the hubs other weights, while either process may be gone.
-func (f *fleet) weigh(ctx context.Context, weights ...int) error {
+// weigh gives the hubs other weights.
+func (f *fleet) weigh(ctx context.Context, weights ...int) {
+	f.t.Helper()
 	for i, weight := range weights {
-		for {
-			f.starting.Lock()
-			service := f.first.provisioning
-			f.starting.Unlock()
-			link, err := service.HubLink(ctx, f.hosts[i], false)
-			if err == nil {
-				link.AllocationWeight = &weight
-				_, err = service.LinkHub(ctx, link, "")
-			}
-			if err == nil {
-				break
-			}
-			if ctx.Err() != nil {
-				return err
-			}
-			time.Sleep(20 * time.Millisecond) // the service is starting again
+		link, err := f.first.provisioning.HubLink(ctx, f.hosts[i], false)
+		if err == nil {
+			link.AllocationWeight = &weight
+			_, err = f.first.provisioning.LinkHub(ctx, link, "")
+		}
+		if err != nil {
+			f.t.Fatalf("the weight of %s: %v", f.hosts[i], err)
 		}
 	}
-	return nil
 }
 
 func (f *fleet) options(id string) device.ProvisioningOptions {
@@ -151,7 +142,8 @@ func (f *fleet) register(id string) device.RegistrationState {
 	return *registration.RegistrationState
 }
 
-// insist registers a device until it succeeds.
+// insist registers a device until it succeeds. A process that is gone or has just
+// come back is the only thing that it takes for an answer: any other refusal ends it.
 func (f *fleet) insist(ctx context.Context, id string) (device.RegistrationState, error) {
 	for {
 		trying, cancel := context.WithTimeout(ctx, 30*time.Second)
@@ -160,7 +152,8 @@ func (f *fleet) insist(ctx context.Context, id string) (device.RegistrationState
 		if err == nil {
 			return *registration.RegistrationState, nil
 		}
-		if ctx.Err() != nil {
+		var refusal *fault.Error
+		if ctx.Err() != nil || errors.As(err, &refusal) && refusal.Code.Status() < 500 {
 			return device.RegistrationState{}, err
 		}
 		f.retries.Add(1)
@@ -240,9 +233,7 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f.allocate(c.change)
-			if err := f.weigh(ctx, c.weights...); err != nil {
-				t.Fatal(err)
-			}
+			f.weigh(ctx, c.weights...)
 			got := map[string]int{}
 			prefix := strings.ReplaceAll(c.name, " ", "-")
 			for _, name := range deviceNames(24) {
@@ -287,6 +278,11 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 	}
 }
 
+const (
+	workers          = 4  // that register devices at once
+	minRegistrations = 20 // in each round, before the crash
+)
+
 // TestMigrationSurvivesCrashes moves devices between three hubs of two processes
 // while both are killed at random moments, and proves that in the end each device is
 // in exactly one hub, the one it was told, with the twin it had.
@@ -310,40 +306,54 @@ func TestMigrationSurvivesCrashes(t *testing.T) {
 
 	loading, stop := context.WithCancel(ctx)
 	var load sync.WaitGroup
-	var moved atomic.Int64
-	for worker := range 4 {
+	defer func() { stop(); load.Wait() }()
+	var moved, registered atomic.Int64
+	for worker := range workers {
 		load.Go(func() {
 			last := map[string]string{}
-			for i := worker; loading.Err() == nil; i += 4 {
+			for i := worker; ; i += workers {
 				id := ids[i%len(ids)]
 				state, err := f.insist(loading, id)
-				if err == nil && last[id] != "" && last[id] != state.AssignedHub {
+				if loading.Err() != nil {
+					return
+				}
+				if err != nil {
+					t.Errorf("%s: %v", id, err)
+					stop()
+					return
+				}
+				if last[id] != "" && last[id] != state.AssignedHub {
 					moved.Add(1)
 					if state.Substatus != "deviceDataMigrated" {
 						t.Errorf("%s moved from %s to %s, and is told %s", id, last[id], state.AssignedHub, state.Substatus)
 					}
 				}
 				last[id] = state.AssignedHub
+				registered.Add(1)
 			}
 		})
 	}
 	for round := range rounds {
 		weights := []int{random.IntN(2), random.IntN(2), random.IntN(2)}
 		weights[round%3] = 3
-		if err := f.weigh(ctx, weights...); err != nil {
-			t.Fatal(err)
+		f.weigh(ctx, weights...)
+		// Killed in the middle of some registration, after a number of others.
+		enough := registered.Load() + minRegistrations + random.Int64N(int64(len(ids)))
+		for deadline := time.Now().Add(time.Minute); registered.Load() < enough && loading.Err() == nil; {
+			if time.Now().After(deadline) {
+				t.Fatalf("the load stands still in round %d\n%s", round, &f.first.log)
+			}
+			time.Sleep(time.Millisecond)
 		}
-		time.Sleep(time.Duration(random.IntN(400)) * time.Millisecond)
 		f.crash(random.IntN(2) == 0)
 		if t.Failed() {
 			break
 		}
 	}
-	time.Sleep(100 * time.Millisecond)
 	stop()
 	load.Wait()
-	if moved.Load() == 0 {
-		t.Error("no device moved: the test proves nothing")
+	if n := moved.Load(); n < int64(rounds) {
+		t.Errorf("%d devices moved in %d rounds: the test proves little", n, rounds)
 	}
 	f.reach()
 	told := map[string]string{}
@@ -404,9 +414,7 @@ func (f *fleet) crash(first bool) {
 func TestUnlinkingAHub(t *testing.T) {
 	f := newFleet(t)
 	ctx := within(t, time.Minute)
-	if err := f.weigh(ctx, 0, 0, 1); err != nil {
-		t.Fatal(err)
-	}
+	f.weigh(ctx, 0, 0, 1)
 	if state := f.register("stays"); state.AssignedHub != secondHost {
 		t.Fatalf("it went to %s", state.AssignedHub)
 	}

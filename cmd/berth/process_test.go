@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -25,6 +26,7 @@ import (
 type process struct {
 	command *exec.Cmd
 	log     bytes.Buffer  // standard error, complete when ended is closed
+	killed  atomic.Bool   // the test has killed it, or is about to
 	ended   chan struct{} // the process has ended
 	err     error         // how, then
 	ready   time.Duration // from its start to its line "ready"
@@ -106,6 +108,7 @@ func (p *process) connect(t *testing.T, data string) {
 
 // kill ends the process as a power cut does, and waits for its end.
 func (p *process) kill() {
+	p.killed.Store(true)
 	p.command.Process.Kill() // it may have ended
 	<-p.ended
 	if p.hub != nil {

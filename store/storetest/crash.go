@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -25,10 +26,10 @@ const crashFolder = "BERTH_STORETEST_CRASH"
 
 // crash runs the test that calls it in another process, which must work in the
 // folder $crashFolder and print a line for each change that was confirmed, and
-// kills that process. check is called then with all lines of all rounds.
-func crash(t *testing.T, rounds int, check func(dir string, confirmed []string)) {
+// kills that process. check is called then with all lines of all rounds, which are
+// returned in the end.
+func crash(t *testing.T, rounds int, check func(dir string, confirmed []string)) (confirmed []string) {
 	dir := t.TempDir()
-	var confirmed []string
 	for round := range rounds {
 		lines := 1 + rand.IntN(1+1<<rand.IntN(13)) // often early, sometimes late
 		t.Logf("round %d: killed after %d lines", round, lines)
@@ -60,13 +61,36 @@ func crash(t *testing.T, rounds int, check func(dir string, confirmed []string))
 				}
 			}
 		}
-		if err := child.Wait(); err == nil {
-			t.Fatal("the process ended before it was killed")
+		if err := child.Wait(); err == nil || child.ProcessState.ExitCode() == refusedCode {
+			t.Fatalf("the process ended before it was killed: %v\n%s", err, complaints.String())
 		}
 		cancel()
 		check(dir, confirmed)
 	}
 	t.Logf("%d changes were confirmed", len(confirmed))
+	return confirmed
+}
+
+// refusedCode is how the process ends that is refused a change.
+const refusedCode = 70
+
+// refused ends the process that is to be killed: a writer that goes quiet among
+// others would be lost with it.
+func refused(err error) {
+	fmt.Fprintln(os.Stderr, "a change was refused:", err)
+	os.Exit(refusedCode)
+}
+
+// everyWriter fails unless each writer was confirmed something.
+func everyWriter(t *testing.T, writers int, confirmed []string, writer func(line string) int) {
+	counts := make([]int, writers)
+	for _, line := range confirmed {
+		counts[writer(line)]++
+	}
+	t.Logf("each writer was confirmed: %v", counts)
+	if slices.Contains(counts, 0) {
+		t.Errorf("some writers were confirmed nothing: %v", counts)
+	}
 }
 
 // padding is what a record or document holds after its name: some bytes that
@@ -102,7 +126,7 @@ func CrashLogs(t *testing.T, open func(t testing.TB, dir string) store.Logs) {
 		appending.Wait()
 		return
 	}
-	crash(t, 15, func(dir string, confirmed []string) {
+	confirmed := crash(t, 15, func(dir string, confirmed []string) {
 		logs := open(t, dir)
 		log := openLog(t, logs, "telemetry", options)
 		there := map[string]bool{}
@@ -128,6 +152,13 @@ func CrashLogs(t *testing.T, open func(t testing.TB, dir string) store.Logs) {
 			t.Fatal(err)
 		}
 	})
+	everyWriter(t, writers, confirmed, func(line string) (w int) {
+		var partition, sequence, process int
+		if _, err := fmt.Sscanf(line, "%d %d %d-%d-", &partition, &sequence, &process, &w); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		return w
+	})
 }
 
 // printing prints what is confirmed.
@@ -140,9 +171,10 @@ type named struct {
 }
 
 func (n *named) Committed(_ uint64, at store.Position, err error) {
-	if err == nil {
-		fmt.Printf("%d %d %s\n", n.partition, at.Sequence, n.name)
+	if err != nil {
+		refused(err)
 	}
+	fmt.Printf("%d %d %s\n", n.partition, at.Sequence, n.name)
 	<-n.slots
 }
 
@@ -159,8 +191,7 @@ func CrashDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docu
 				for {
 					n, err := commitPair(t.Context(), d, w)
 					if err != nil {
-						t.Error(err)
-						return
+						refused(err)
 					}
 					fmt.Printf("%d %d\n", w, n)
 				}
@@ -169,7 +200,7 @@ func CrashDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docu
 		committing.Wait()
 		return
 	}
-	crash(t, 15, func(dir string, confirmed []string) {
+	confirmed := crash(t, 15, func(dir string, confirmed []string) {
 		d := open(t, dir)
 		for w := range writers {
 			a, err := pairCount(t.Context(), d, "left", w)
@@ -205,6 +236,12 @@ func CrashDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docu
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
+	})
+	everyWriter(t, writers, confirmed, func(line string) (w int) {
+		if _, err := fmt.Sscan(line, &w); err != nil {
+			t.Fatalf("line %q: %v", line, err)
+		}
+		return w
 	})
 }
 

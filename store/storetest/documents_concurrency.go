@@ -166,6 +166,9 @@ func countWhileChanging(t *testing.T, open OpenDocuments) {
 		})
 	}
 	all.Wait()
+	if n, err := d.Count(t.Context(), "other"); err != nil || n == 0 {
+		t.Errorf("nothing was put where nothing was: %d (%v)", n, err)
+	}
 	for _, collection := range []string{"counted", "other", "nothing"} {
 		listed, err := d.List(t.Context(), collection, "", "", keys+1)
 		if err != nil {
