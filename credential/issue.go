@@ -103,6 +103,35 @@ func NewAuthority(name string, notBefore time.Time, validity time.Duration) (*Au
 	return &Authority{certificate, key}, err
 }
 
+// Renew makes a certificate of the same authority, with its name and its key, that is
+// valid at other times. issuer signs it, which is the authority itself for one that
+// stands alone. What the authority has signed is good under both certificates.
+func (a *Authority) Renew(issuer *Authority, notBefore, notAfter time.Time) (*Authority, error) {
+	template := &x509.Certificate{
+		SerialNumber:          newSerialNumber(),
+		RawSubject:            a.Certificate.RawSubject,
+		NotBefore:             notBefore,
+		NotAfter:              notAfter,
+		KeyUsage:              a.Certificate.KeyUsage,
+		BasicConstraintsValid: true,
+		IsCA:                  true,
+		MaxPathLen:            a.Certificate.MaxPathLen,
+		MaxPathLenZero:        a.Certificate.MaxPathLenZero,
+		SubjectKeyId:          a.Certificate.SubjectKeyId,
+		AuthorityKeyId:        a.Certificate.AuthorityKeyId,
+	}
+	parent := issuer.Certificate
+	if issuer == a {
+		parent = template
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, a.Key.Public(), issuer.Key)
+	if err != nil {
+		return nil, fmt.Errorf("sign the authority: %w", err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	return &Authority{certificate, a.Key}, err
+}
+
 // PEM returns the authority's certificate and key.
 func (a *Authority) PEM() (certificatePEM, keyPEM []byte, err error) {
 	keyPEM, err = encodeKey(a.Key, "")

@@ -86,8 +86,14 @@ type Service struct {
 	devices      store.Table[string] // thumbprints by registration id and time
 
 	mutex  sync.Mutex
-	opened map[string]*credential.Authority // by name: keys that were parsed
+	opened map[string]openedAuthority // by name
 	told   []func(Revocation)
+}
+
+// openedAuthority is one whose key was parsed, with the certificate it had then.
+type openedAuthority struct {
+	*credential.Authority
+	certificate string // PEM
 }
 
 // storedAuthority is an authority with its key.
@@ -123,7 +129,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		authorities:  store.Table[storedAuthority]{Documents: config.Documents, Collection: "issuance/authorities"},
 		certificates: store.Table[Certificate]{Documents: config.Documents, Collection: "issuance/certificates"},
 		devices:      store.Table[string]{Documents: config.Documents, Collection: "issuance/devices"},
-		opened:       make(map[string]*credential.Authority),
+		opened:       make(map[string]openedAuthority),
 	}
 	if err := s.begin(ctx); err != nil {
 		return nil, fmt.Errorf("open the issuing authorities: %w", err)
@@ -312,12 +318,12 @@ func (s *Service) issuing(ctx context.Context, name string) (storedAuthority, *c
 func (s *Service) parsed(stored storedAuthority) (*credential.Authority, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	if authority, ok := s.opened[stored.Name]; ok {
-		return authority, nil
+	if opened := s.opened[stored.Name]; opened.certificate == stored.Certificate && opened.Authority != nil {
+		return opened.Authority, nil
 	}
 	authority, err := credential.ParseAuthority([]byte(stored.Certificate), []byte(stored.Key))
 	if err == nil {
-		s.opened[stored.Name] = authority
+		s.opened[stored.Name] = openedAuthority{authority, stored.Certificate}
 	}
 	return authority, err
 }

@@ -207,3 +207,37 @@ func TestHeaders(t *testing.T) {
 		}
 	}
 }
+
+// What a clock made that was ahead does not last until the clock gets there.
+func TestLoginsByAClockThatWasAhead(t *testing.T) {
+	const ahead = 400 * 24 * time.Hour
+	h := newHouse(t)
+	h.advance(ahead)
+	link := strings.TrimPrefix(h.link(Operator), Root)
+	b := h.loggedIn(Operator)
+	h.advance(-ahead)
+	if status, _ := h.browser().get(link); status != http.StatusUnauthorized {
+		t.Errorf("a link that is good for 400 days is answered %d", status)
+	}
+	if status, _ := b.get(""); status != http.StatusUnauthorized {
+		t.Errorf("a session that begins in 400 days is answered %d", status)
+	}
+	// A session that was seen by such a clock is idle when it is idle.
+	early := h.loggedIn(Reader)
+	for _, step := range []time.Duration{6 * time.Hour, -6 * time.Hour} {
+		h.advance(step)
+		if status, _ := early.get(""); status != http.StatusOK {
+			t.Errorf("a session that begins now is answered %d", status)
+		}
+	}
+	h.advance(idleTime + 2*time.Minute)
+	if status, _ := early.get(""); status != http.StatusUnauthorized {
+		t.Errorf("a session that was idle for eight hours is answered %d", status)
+	}
+	h.must(h.Sweep(ctx))
+	for _, collection := range []string{"portal/links", "portal/sessions"} {
+		if n, err := h.config.Documents.Count(ctx, collection); err != nil || n != 0 {
+			t.Errorf("%d are left in %s, error %v", n, collection, err)
+		}
+	}
+}

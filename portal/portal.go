@@ -100,6 +100,9 @@ func (p *Portal) Close() {
 	p.open.Wait()
 }
 
+// Sweep clears away login links and sessions whose time is over.
+func (p *Portal) Sweep(ctx context.Context) error { return p.sessions.sweep(ctx) }
+
 // ServeHTTP implements http.Handler.
 func (p *Portal) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	header := w.Header()

@@ -40,6 +40,7 @@ const (
 	idleTime     = 8 * time.Hour      // without a request, after which a session is over
 	absoluteTime = 7 * 24 * time.Hour // after which a session is over whatever happens
 	seenDelay    = time.Minute        // how exactly the last request is kept
+	clockStep    = 5 * time.Minute    // that a clock may be set back by without a session's end
 	sweepSize    = 1000               // links or sessions looked at when old ones are cleared away
 )
 
@@ -48,6 +49,11 @@ const (
 type link struct {
 	Role    Role      `json:"role"`
 	Expires time.Time `json:"expires"`
+}
+
+// over reports whether a link is too old, or was made by a clock that was wrong.
+func (l link) over(now time.Time) bool {
+	return now.After(l.Expires) || l.Expires.Sub(now) > linkTime+clockStep
 }
 
 // session is somebody who is logged in.
@@ -59,8 +65,10 @@ type session struct {
 	token string
 }
 
+// over reports whether a session has had its time. One that was opened in the future
+// was opened by a clock that was wrong, and would last for as long as that was ahead.
 func (s *session) over(now time.Time) bool {
-	return now.Sub(s.Seen) > idleTime || now.Sub(s.Created) > absoluteTime
+	return now.Sub(s.Seen) > idleTime || now.Sub(s.Created) > absoluteTime || s.Created.Sub(now) > clockStep
 }
 
 // csrf is what a form of this session carries. It follows from the session's
@@ -122,7 +130,7 @@ func (s *sessions) login(ctx context.Context, code string) (*session, error) {
 		return nil, err
 	}
 	now := s.now().UTC()
-	if now.After(found.Expires) {
+	if found.over(now) {
 		return nil, refused
 	}
 	opened := session{Role: found.Role, Created: now, Seen: now, token: newSecret()}
@@ -155,7 +163,7 @@ func (s *sessions) find(ctx context.Context, token string) (*session, error) {
 		return nil, nil
 	}
 	found.token = token
-	if now.Sub(found.Seen) > seenDelay {
+	if now.Sub(found.Seen).Abs() > seenDelay { // it may have been seen by a clock that was ahead
 		found.Seen = now
 		_, err := s.sessions.Documents.Commit(ctx, s.sessions.Put(hashOf(token), store.ETag(etag), found))
 		if _, conflict := store.IsConflict(err); err != nil && !conflict { // another request has done it
@@ -184,28 +192,32 @@ func (s *sessions) logout(ctx context.Context, token string) error {
 // sweep clears away what is too old to be of use.
 func (s *sessions) sweep(ctx context.Context) error {
 	now := s.now()
-	var changes []store.Change
-	links, err := s.links.List(ctx, "", "", sweepSize)
-	if err != nil {
-		return err
-	}
-	for _, entry := range links {
-		if now.After(entry.Value.Expires) {
-			changes = append(changes, s.links.Delete(entry.Key, store.Always))
+	return errors.Join(
+		sweep(ctx, s.links, func(l link) bool { return l.over(now) }),
+		sweep(ctx, s.sessions, func(opened session) bool { return opened.over(now) }))
+}
+
+func sweep[T any](ctx context.Context, table store.Table[T], over func(T) bool) error {
+	for after := ""; ; {
+		entries, err := table.List(ctx, "", after, sweepSize)
+		if err != nil {
+			return err
+		}
+		var changes []store.Change
+		for _, entry := range entries {
+			if over(entry.Value) {
+				changes = append(changes, table.Delete(entry.Key, store.ETag(entry.ETag)))
+			}
+			after = entry.Key
+		}
+		if len(changes) > 0 {
+			_, err := table.Documents.Commit(ctx, changes...)
+			if _, conflict := store.IsConflict(err); err != nil && !conflict { // else the next sweep has another look
+				return err
+			}
+		}
+		if len(entries) < sweepSize {
+			return nil
 		}
 	}
-	opened, err := s.sessions.List(ctx, "", "", sweepSize)
-	if err != nil {
-		return err
-	}
-	for _, entry := range opened {
-		if entry.Value.over(now) {
-			changes = append(changes, s.sessions.Delete(entry.Key, store.Always))
-		}
-	}
-	if len(changes) == 0 {
-		return nil
-	}
-	_, err = s.links.Documents.Commit(ctx, changes...)
-	return err
 }

@@ -275,6 +275,22 @@ func TestLockout(t *testing.T) {
 	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 0 {
 		t.Errorf("then locked out are %+v, error %v", locked, err)
 	}
+	// A clock that was ahead for a moment locks nobody out until it gets there.
+	right := h.now
+	h.now = right.Add(400 * 24 * time.Hour)
+	for range 3 {
+		register(stranger, bad)
+	}
+	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 1 {
+		t.Errorf("while the clock is ahead locked out are %+v, error %v", locked, err)
+	}
+	h.now = right
+	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 0 {
+		t.Errorf("when it is right locked out are %+v, error %v", locked, err)
+	}
+	if err := register(good, bad); err != nil {
+		t.Errorf("when it is right a good device is answered %v", err)
+	}
 }
 
 // Every change is in the audit, with who made it, and no secret is.

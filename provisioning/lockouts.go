@@ -71,6 +71,15 @@ func sourceOf(remote string) string {
 	return netip.PrefixFrom(address, 64).Masked().String()
 }
 
+// clockStep is how far a clock may be set back before what it said counts as wrong.
+const clockStep = 5 * time.Minute
+
+// over reports whether a source is heard again. A lock-out that begins in the future is
+// of a clock that was wrong, and would last for as long as that was ahead.
+func (l *LockedOut) over(now time.Time) bool {
+	return !now.Before(l.Until.Time) || l.Since.Sub(now) > clockStep
+}
+
 // heard says whether a source is heard: fault 429001 if it is locked out.
 func (s *Service) heard(remote string) error {
 	l, source := &s.lockouts, sourceOf(remote)
@@ -81,7 +90,7 @@ func (s *Service) heard(remote string) error {
 		return nil
 	}
 	now := s.config.Now()
-	if !now.Before(locked.Until.Time) {
+	if locked.over(now) {
 		delete(l.locked, source) // the record goes with the next sweep
 		return nil
 	}
@@ -102,7 +111,7 @@ func (s *Service) failed(ctx context.Context, remote string) {
 		l.failures = make(map[string][]time.Time)
 	}
 	times := append(l.failures[source], now)
-	for len(times) > 0 && now.Sub(times[0]) > l.rule.Within {
+	for len(times) > 0 && now.Sub(times[0]).Abs() > l.rule.Within {
 		times = times[1:]
 	}
 	l.failures[source] = times
@@ -137,9 +146,9 @@ func (s *Service) LockedOut(ctx context.Context) ([]LockedOut, error) {
 	now := s.config.Now()
 	s.lockouts.mutex.Lock()
 	for _, entry := range entries {
-		if !now.Before(entry.Value.Until.Time) {
+		if entry.Value.over(now) {
 			over = append(over, s.lockouts.Delete(entry.Key, store.ETag(entry.ETag)))
-			if locked := s.lockouts.locked[entry.Key]; locked != nil && !now.Before(locked.Until.Time) {
+			if locked := s.lockouts.locked[entry.Key]; locked != nil && locked.over(now) {
 				delete(s.lockouts.locked, entry.Key)
 			}
 			continue

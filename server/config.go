@@ -37,6 +37,8 @@ type Config struct {
 	Notice   func(string)     // told what a person should know of the start, in a sentence
 	Now      func() time.Time // time.Now when nil
 	Replace  bool             // a group's device may always take the hub identity of another device, as in Azure
+	// After is the timer by which renewals are due; time.After when nil.
+	After func(time.Duration) <-chan time.Time
 }
 
 // DefaultConfig is the configuration of `berth up` without flags but for its
@@ -54,6 +56,9 @@ func (c *Config) complete() {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.After == nil {
+		c.After = time.After
 	}
 }
 

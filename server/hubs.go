@@ -170,7 +170,7 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (provisioning
 	if err := provisioning.CheckHostName(host); err != nil {
 		return provisioning.HubLink{}, err
 	}
-	if err := s.certificates.openServer(append(s.names(), host), s.config.Now()); err != nil {
+	if err := s.certificates.renewServer(append(s.names(), host), s.config.Now()); err != nil {
 		return provisioning.HubLink{}, err
 	}
 	entry := hubEntry{Name: name, Host: host, Created: s.config.Now().UTC()}

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 
@@ -80,6 +81,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	}
 	counter("attestation_signatures_total", "Signatures of certificates that were checked to judge devices.", nil, func() float64 { return float64(s.provisioning.Work().Signatures) })
 	counter("attestation_groups_tried_total", "Enrollment groups whose keys were tried on devices' tokens.", nil, func() float64 { return float64(s.provisioning.Work().GroupsTried) })
+	s.certificateMetrics(registry)
 	for _, h := range s.hubs.All() {
 		labels := prometheus.Labels{"hub": h.Name()}
 		gauge("hub_connected_devices", "Devices connected now.", labels, func() float64 { return float64(h.Stats().Connected) })
@@ -88,4 +90,20 @@ func (s *Server) metrics() *prometheus.Registry {
 		counter("hub_twin_updates_total", "Changes of desired and reported properties and tags.", labels, func() float64 { return float64(h.Stats().TwinUpdates) })
 	}
 	return registry
+}
+
+// certificateMetrics say how long the certificates that the server made are still
+// valid. It renews them by itself, the server's own 30 days before its end.
+func (s *Server) certificateMetrics(registry *prometheus.Registry) {
+	expiry := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "berth", Name: "certificate_expiry_seconds",
+		Help: "Seconds until a certificate of the server expires; negative since it has."}, []string{"certificate", "name"})
+	registry.MustRegister(expiry, prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "berth", Name: "renewal_failures_total",
+		Help: "Attempts to renew what expires that failed."}, func() float64 { return float64(s.renewalFailures.Load()) }))
+	found, err := s.expiries(context.Background())
+	if err != nil {
+		s.config.Logger.Error("the issuing authorities can't be read for the metrics", "error", err)
+	}
+	for _, e := range found {
+		expiry.WithLabelValues(e.certificate, e.name).Set(e.notAfter.Sub(s.config.Now()).Seconds())
+	}
 }

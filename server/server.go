@@ -55,6 +55,10 @@ type Server struct {
 	portal       *portal.Portal
 	local        *http.Server // the portal and the server's figures, on loopback
 
+	stopRenewing    context.CancelFunc
+	renewalFailures atomic.Uint64
+	warned          time.Time // of what expires; known to the renewal alone
+
 	serving sync.WaitGroup
 	failed  chan error // a listener that ended on its own
 }
@@ -88,7 +92,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := s.openServices(ctx); err != nil {
 		return s, err
 	}
-	if err := s.certificates.open(filepath.Join(config.DataDir, "pki"), s.names(), config.Now()); err != nil {
+	if err := s.certificates.open(filepath.Join(config.DataDir, "pki"), config.Logger, s.names(), config.Now()); err != nil {
 		return s, err
 	}
 	if err := s.openGates(); err != nil {
@@ -102,6 +106,9 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	}
 	s.portal = s.newPortal()
 	s.serve()
+	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
+	s.stopRenewing = stop
+	s.serving.Go(func() { s.keepRenewing(renewing) })
 	s.ready.Store(true)
 	return s, nil
 }
@@ -291,6 +298,7 @@ func (s *Server) Failed() <-chan error { return s.failed }
 // acknowledged is lost either way.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.ready.Store(false)
+	s.stopRenewing()
 	s.portal.Close()
 	err := s.mqtt.Shutdown(ctx) // also ends WebSockets
 	// A reader of telemetry stays until it is sent away.

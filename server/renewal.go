@@ -1,0 +1,120 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+)
+
+const (
+	// renewEvery is how soon what has become due is renewed, and how soon what a wrong
+	// clock has done is made good.
+	renewEvery = time.Minute
+	// renewRetryAtMost is the longest pause after failures.
+	renewRetryAtMost = 16 * time.Minute
+)
+
+// keepRenewing renews what expires, and clears away what has expired, for as long as
+// the server runs: nobody restarts it for that. What fails is tried again, after
+// longer and longer pauses.
+func (s *Server) keepRenewing(ctx context.Context) {
+	for pause := renewEvery; ; {
+		err := s.renew(ctx)
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			pause = renewEvery
+		default:
+			s.renewalFailures.Add(1)
+			s.config.Logger.Error("what expires can't be renewed: the server goes on with what it has", "retryIn", pause, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.config.After(pause):
+		}
+		if err != nil {
+			pause = min(2*pause, renewRetryAtMost)
+		}
+	}
+}
+
+// renew looks once at all that expires. One failure does not keep it from the rest.
+func (s *Server) renew(ctx context.Context) error {
+	var failed error
+	for what, renew := range map[string]func(context.Context) error{
+		"the server's certificates": s.renewCertificates,
+		"the issuing authorities":   s.issuer.Renew,
+		"the portal's sessions":     s.portal.Sweep,
+		"operators' authorities":    s.warnOfExpiry,
+	} {
+		if err := renew(ctx); err != nil {
+			failed = errors.Join(failed, fmt.Errorf("%s: %w", what, err))
+		}
+	}
+	return failed
+}
+
+// renewCertificates waits while a hub is added, whose name the certificate must have.
+func (s *Server) renewCertificates(context.Context) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	return s.certificates.renew(s.names(), s.config.Now())
+}
+
+// warnAgain is how often the log says what an operator must renew.
+const warnAgain = 24 * time.Hour
+
+// warnOfExpiry says in the log which certificate authorities of operators expire soon,
+// or have expired: only they can renew them, and devices are refused from then on.
+func (s *Server) warnOfExpiry(ctx context.Context) error {
+	now := s.config.Now()
+	if now.Sub(s.warned).Abs() < warnAgain {
+		return nil
+	}
+	for after := ""; ; {
+		authorities, next, err := s.provisioning.Authorities(ctx, "", after, 100)
+		if err != nil {
+			return err
+		}
+		for _, authority := range authorities {
+			if left := authority.Info.NotAfterUTC.Sub(now); authority.IsVerified && authority.Warning != "" {
+				s.config.Logger.Warn("a certificate authority of devices must be renewed", "authority", authority.Name,
+					"notAfter", authority.Info.NotAfterUTC, "days", int(left.Hours()/24), "warning", authority.Warning)
+			}
+		}
+		if after = next; after == "" {
+			s.warned = now
+			return nil
+		}
+	}
+}
+
+// expiry is when one of the server's certificates expires.
+type expiry struct {
+	certificate string // what it is for
+	name        string // of an issuing authority
+	notAfter    time.Time
+}
+
+// expiries are those of all certificates that the server made for itself.
+func (s *Server) expiries(ctx context.Context) ([]expiry, error) {
+	found := []expiry{
+		{certificate: "server", notAfter: s.certificates.server.Load().Leaf.NotAfter},
+		{certificate: "authority", notAfter: s.certificates.authority.Load().Certificate.NotAfter},
+	}
+	root, err := s.issuer.Root(ctx)
+	if err != nil {
+		return found, err
+	}
+	found = append(found, expiry{certificate: "issuing_root", notAfter: root.NotAfter})
+	authorities, err := s.issuer.Authorities(ctx)
+	for _, authority := range authorities {
+		if authority.Revoked.IsZero() {
+			found = append(found, expiry{"issuing_authority", authority.Name, authority.NotAfter})
+		}
+	}
+	return found, err
+}
