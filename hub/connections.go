@@ -72,6 +72,7 @@ func (a *activity) history(ctx context.Context, deviceID, generation string) (hi
 
 // note adds an arrival or departure. The caller holds the mutex.
 func (a *activity) note(s *Session, event Connection) {
+	a.hub.stats.connections.Add(1)
 	event.Protocol, event.RemoteAddress = s.protocol, s.remoteAddr
 	if len(event.Reason) > maxReason {
 		event.Reason = strings.ToValidUTF8(event.Reason[:maxReason], "")

@@ -47,6 +47,7 @@ type Hub struct {
 	policies      store.Table[credential.Policy]
 	activity      *activity
 	stats         stats
+	boundaries    boundaries
 	order         *deviceLocks // keep what a device is told in the order of its twin's versions
 	arrivals      *deviceLocks // make one step of who serves a device's subject and what is on record of it
 	closed        atomic.Bool
@@ -59,9 +60,10 @@ type Stats struct {
 	Messages    uint64 // telemetry accepted
 	Bytes       uint64 // of its payloads
 	TwinUpdates uint64 // reported and desired
+	Connections uint64 // that began or ended
 }
 
-type stats struct{ messages, bytes, twinUpdates atomic.Uint64 }
+type stats struct{ messages, bytes, twinUpdates, connections atomic.Uint64 }
 
 // Open returns the hub on its documents: at the first time with Azure's five
 // shared access policies.
@@ -106,6 +108,7 @@ func (h *Hub) Stats() Stats {
 	return Stats{
 		Connected: h.connected(), Messages: h.stats.messages.Load(),
 		Bytes: h.stats.bytes.Load(), TwinUpdates: h.stats.twinUpdates.Load(),
+		Connections: h.stats.connections.Load(),
 	}
 }
 

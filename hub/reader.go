@@ -66,12 +66,13 @@ func (h *Hub) Telemetry(ctx context.Context, from Position, deviceID string, eac
 			}
 			continue
 		}
-		message, err := describeRecord(oldest.partition, oldest.pop())
+		record := oldest.pop()
+		if deviceID != "" && !sentBy(record.Value, deviceID) {
+			continue
+		}
+		message, err := describeRecord(oldest.partition, record)
 		if err != nil {
 			return err
-		}
-		if deviceID != "" && message.DeviceID != deviceID {
-			continue
 		}
 		if err := each(message); err != nil {
 			if errors.Is(err, ErrStop) {

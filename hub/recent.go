@@ -2,7 +2,9 @@ package hub
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/berth-iot/berth/store"
@@ -16,40 +18,67 @@ const recentSearched = 10_000
 // deviceID "", at most that many, oldest first. It looks through the newest 10,000
 // records of each partition.
 func (h *Hub) RecentTelemetry(ctx context.Context, deviceID string, most int) ([]TelemetryMessage, error) {
-	var found []TelemetryMessage
-	for partition := range h.config.Telemetry.Partitions() {
-		if deviceID != "" && partition != partitionOf(deviceID, h.config.Telemetry.Partitions()) {
+	return h.SearchRecent(deviceID, most).Look(ctx)
+}
+
+// RecentSearch is RecentTelemetry repeated: it keeps what it has found and reads only
+// what is new. It is for one goroutine at a time.
+type RecentSearch struct {
+	hub      *Hub
+	deviceID string
+	most     int
+	found    []TelemetryMessage
+	next     map[int]int64 // by partition: the sequence up to which it was searched
+}
+
+// SearchRecent returns a search that has not looked yet.
+func (h *Hub) SearchRecent(deviceID string, most int) *RecentSearch {
+	return &RecentSearch{hub: h, deviceID: deviceID, most: most, next: make(map[int]int64)}
+}
+
+// Of reports whether this is a search in a hub for a device; a nil search is for none.
+func (s *RecentSearch) Of(h *Hub, deviceID string) bool {
+	return s != nil && s.hub == h && s.deviceID == deviceID
+}
+
+// Look returns what there is now.
+func (s *RecentSearch) Look(ctx context.Context) ([]TelemetryMessage, error) {
+	found, next := s.found, maps.Clone(s.next)
+	for partition := range s.hub.config.Telemetry.Partitions() {
+		if s.deviceID != "" && partition != partitionOf(s.deviceID, s.hub.config.Telemetry.Partitions()) {
 			continue
 		}
-		some, err := h.recentOf(ctx, partition, deviceID, most)
+		end := s.hub.config.Telemetry.Bounds(partition).Next
+		some, err := s.recentOf(ctx, partition, end)
 		if err != nil {
 			return nil, err
 		}
-		found = append(found, some...)
+		found, next[partition] = append(found[:len(found):len(found)], some...), end
 	}
 	slices.SortStableFunc(found, func(a, b TelemetryMessage) int { return a.EnqueuedTime.Compare(b.EnqueuedTime) })
-	return found[max(0, len(found)-most):], nil
+	s.found, s.next = found[max(0, len(found)-s.most):], next
+	return slices.Clone(s.found), nil
 }
 
-// recentOf is RecentTelemetry for one partition.
-func (h *Hub) recentOf(ctx context.Context, partition int, deviceID string, most int) (found []TelemetryMessage, err error) {
+// recentOf returns the newest messages of one partition up to a sequence, of those that
+// were not searched yet.
+func (s *RecentSearch) recentOf(ctx context.Context, partition int, newest int64) (found []TelemetryMessage, err error) {
 	const stride = 250
-	bounds := h.config.Telemetry.Bounds(partition)
-	oldest := max(bounds.First, bounds.Next-recentSearched)
-	for end := bounds.Next; end > oldest && len(found) < most; end -= stride {
-		records, err := h.recordsBetween(ctx, partition, max(oldest, end-stride), end)
+	oldest := max(s.hub.config.Telemetry.Bounds(partition).First, newest-recentSearched, s.next[partition])
+	for end := newest; end > oldest && len(found) < s.most; end -= stride {
+		records, err := s.hub.recordsBetween(ctx, partition, max(oldest, end-stride), end)
 		if err != nil {
 			return nil, err
 		}
 		for _, record := range slices.Backward(records) {
+			if s.deviceID != "" && !sentBy(record.Value, s.deviceID) {
+				continue
+			}
 			message, err := describeRecord(partition, record)
 			if err != nil {
 				return nil, err
 			}
-			if deviceID != "" && message.DeviceID != deviceID {
-				continue
-			}
-			if found = append(found, message); len(found) == most {
+			if found = append(found, message); len(found) == s.most {
 				break
 			}
 		}
@@ -83,12 +112,12 @@ func (h *Hub) Traffic(ctx context.Context, since time.Time, step time.Duration) 
 	}
 	counts := make([]int64, steps)
 	for partition := range h.config.Telemetry.Partitions() {
-		before, err := h.config.Telemetry.SequenceAt(ctx, partition, since.UnixNano())
+		before, err := h.boundaries.at(ctx, h.config.Telemetry, partition, since)
 		if err != nil {
 			return nil, err
 		}
 		for i := range counts {
-			after, err := h.config.Telemetry.SequenceAt(ctx, partition, since.Add(time.Duration(i+1)*step).UnixNano())
+			after, err := h.boundaries.at(ctx, h.config.Telemetry, partition, since.Add(time.Duration(i+1)*step))
 			if err != nil {
 				return nil, err
 			}
@@ -97,4 +126,44 @@ func (h *Hub) Traffic(ctx context.Context, since time.Time, step time.Duration) 
 		}
 	}
 	return counts, nil
+}
+
+// boundaries remembers where in the log a time begins, once it does not change any
+// more: charts ask for the same times again and again.
+type boundaries struct {
+	mutex sync.Mutex
+	known map[boundary]int64
+}
+
+type boundary struct {
+	partition int
+	time      int64
+}
+
+// maxBoundaries bounds what is remembered; then it begins from nothing.
+const maxBoundaries = 2000
+
+// at is SequenceAt.
+func (b *boundaries) at(ctx context.Context, log store.Log, partition int, at time.Time) (int64, error) {
+	wanted := boundary{partition, at.UnixNano()}
+	b.mutex.Lock()
+	sequence, ok := b.known[wanted]
+	b.mutex.Unlock()
+	if ok {
+		return sequence, nil
+	}
+	if bounds := log.Bounds(partition); bounds.Last.Time < wanted.time {
+		return bounds.Next, nil // a record of this time may still come
+	}
+	sequence, err := log.SequenceAt(ctx, partition, wanted.time)
+	if err != nil {
+		return sequence, err
+	}
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if b.known == nil || len(b.known) >= maxBoundaries {
+		b.known = make(map[boundary]int64)
+	}
+	b.known[wanted] = sequence
+	return sequence, nil
 }

@@ -1,11 +1,14 @@
 package hub
 
 import (
+	"context"
 	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/berth-iot/berth/store"
 )
 
 func TestRecentTelemetry(t *testing.T) {
@@ -101,5 +104,85 @@ func TestTraffic(t *testing.T) {
 		if diff := cmp.Diff(test.want, got); diff != "" {
 			t.Errorf("since %s in steps of %s:\n%s", test.since.Format("15:04"), test.step, diff)
 		}
+	}
+}
+
+// countedLog counts what is read of a log.
+type countedLog struct {
+	store.Log
+	records, places int
+}
+
+func (l *countedLog) Read(ctx context.Context, partition int, from int64, maxRecords, maxBytes int) ([]store.Record, error) {
+	records, err := l.Log.Read(ctx, partition, from, maxRecords, maxBytes)
+	l.records += len(records)
+	return records, err
+}
+
+func (l *countedLog) SequenceAt(ctx context.Context, partition int, unixNano int64) (int64, error) {
+	l.places++
+	return l.Log.SequenceAt(ctx, partition, unixNano)
+}
+
+// A search that is repeated finds what a new one finds, and reads only what is new.
+func TestRecentSearchReadsOnlyWhatIsNew(t *testing.T) {
+	h := newHouse(t)
+	one, _ := h.connect(h.create(Device{DeviceID: "one"}), false)
+	two, _ := h.connect(h.create(Device{DeviceID: "two"}), false)
+	for range 300 {
+		h.send(two, Message{Payload: []byte("early")})
+	}
+	log := &countedLog{Log: h.config.Telemetry}
+	ids := []string{"one", "two", "", "nobody"}
+	searches := make(map[string]*RecentSearch)
+	for _, id := range ids {
+		searches[id] = h.SearchRecent(id, 3)
+	}
+	for round := range 10 {
+		h.send(two, Message{Payload: fmt.Appendf(nil, "two %d", round)})
+		h.advance(time.Second)
+		if round%3 == 0 {
+			h.send(one, Message{Payload: fmt.Appendf(nil, "one %d", round)})
+			h.advance(time.Second)
+		}
+		for _, id := range ids {
+			want, err := h.RecentTelemetry(ctx, id, 3)
+			if err != nil {
+				t.Fatal(err)
+			}
+			plain := h.config.Telemetry
+			log.records, h.config.Telemetry = 0, log
+			got, err := searches[id].Look(ctx)
+			h.config.Telemetry = plain
+			if diff := cmp.Diff(want, got); err != nil || diff != "" {
+				t.Errorf("round %d, the newest of %q, error %v:\n%s", round, id, err, diff)
+			}
+			if round > 0 && log.records > 2 {
+				t.Errorf("round %d, the newest of %q: %d records were read for at most 2 new ones", round, id, log.records)
+			}
+		}
+	}
+}
+
+// What a chart asks for again is not looked up again, but for what still changes.
+func TestTrafficIsLookedUpOnce(t *testing.T) {
+	h := newHouse(t)
+	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	log := &countedLog{Log: h.config.Telemetry}
+	h.config.Telemetry = log
+	var want []int64
+	for minute := range 10 {
+		h.advance(30 * time.Second)
+		h.send(session, Message{Payload: []byte("x")})
+		want = append(want, 1)
+		log.places = 0
+		got, err := h.Traffic(ctx, noon, time.Minute)
+		if diff := cmp.Diff(want, got); err != nil || diff != "" {
+			t.Errorf("in minute %d, error %v:\n%s", minute, err, diff)
+		}
+		if log.places > 1 {
+			t.Errorf("in minute %d the log was asked for %d times, one of them new", minute, log.places)
+		}
+		h.advance(30 * time.Second)
 	}
 }

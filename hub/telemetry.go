@@ -142,6 +142,15 @@ func decodeRecord(b []byte) (r record, err error) {
 	return r, nil
 }
 
+// sentBy reports whether a record is of this device, without reading the rest of it.
+func sentBy(record []byte, deviceID string) bool {
+	if len(record) < 2 || record[0] != recordVersion {
+		return true // whoever decodes it says what is wrong
+	}
+	sender, _, err := cutString(record[2:])
+	return err != nil || string(sender) == deviceID
+}
+
 func cutProperties(b []byte) (properties []Property, rest []byte, err error) {
 	count, n := binary.Uvarint(b)
 	if n <= 0 || count > uint64(len(b)) { // each takes at least two bytes

@@ -28,11 +28,11 @@ type attemptsPage struct {
 }
 
 func listAttempts(c *call) error {
-	return c.show("attempts", func() (any, error) {
+	return c.show("attempts", c.attemptsEnd, func() (any, error) {
 		page := attemptsPage{ID: c.query("id"), Outcome: c.query("outcome"), Before: c.number("before"),
 			Outcomes: []attest.Outcome{attest.Assigned, attest.Refused, attest.Failed}}
 		var err error
-		page.Attempts, err = c.config.Provisioning.Attempts(c.r.Context(), provisioning.AttemptFilter{
+		page.Attempts, err = c.attempts(c.r.Context(), provisioning.AttemptFilter{
 			RegistrationID: page.ID, Outcome: attest.Outcome(page.Outcome), Before: page.Before, Max: pageSize})
 		if len(page.Attempts) == pageSize {
 			page.Older = page.Attempts[pageSize-1].Sequence

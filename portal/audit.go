@@ -24,7 +24,7 @@ func (p auditPage) Filtered() bool { return p.ID+p.Kind+p.By+p.Since+p.After != 
 
 // showAudit lists what operators changed, the latest first.
 func showAudit(c *call) error {
-	return c.show("audit", func() (any, error) {
+	return c.show("audit", nil, func() (any, error) {
 		page := auditPage{Kinds: audit.Kinds, ID: strings.TrimSpace(c.query("id")), Kind: c.query("kind"), By: strings.TrimSpace(c.query("by")),
 			Since: c.query("since"), After: c.query("after")}
 		filter := audit.Filter{Kind: audit.Kind(page.Kind), ID: page.ID, Actor: page.By, After: page.After, Max: pageSize}

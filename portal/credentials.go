@@ -53,7 +53,7 @@ func (c *call) credentialsPage() (page credentialsPage, err error) {
 }
 
 func showCredentials(c *call) error {
-	return c.show("credentials", func() (any, error) { return c.credentialsPage() })
+	return c.show("credentials", nil, func() (any, error) { return c.credentialsPage() })
 }
 
 func createIssuer(c *call) error {

@@ -35,7 +35,7 @@ func showDevice(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.show("device", func() (any, error) { return c.loadDevice(h) })
+	return c.show("device", traffic(h), func() (any, error) { return c.loadDevice(h) })
 }
 
 func (c *call) loadDevice(h *hub.Hub) (page devicePage, err error) {

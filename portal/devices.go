@@ -46,7 +46,7 @@ func listDevices(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.show("devices", func() (any, error) {
+	return c.show("devices", traffic(h), func() (any, error) {
 		ctx := c.r.Context()
 		l := list[hub.Device]{Prefix: c.query("prefix"), After: c.query("after")}
 		var err error

@@ -21,7 +21,7 @@ var enrollmentRoutes = map[string]handler{
 }
 
 func listEnrollments(c *call) error {
-	return c.show("enrollments", func() (any, error) {
+	return c.show("enrollments", nil, func() (any, error) {
 		ctx, service := c.r.Context(), c.config.Provisioning
 		l := list[provisioning.Enrollment]{Prefix: c.query("prefix"), After: c.query("after")}
 		var err error

@@ -22,7 +22,7 @@ var groupRoutes = map[string]handler{
 }
 
 func listGroups(c *call) error {
-	return c.show("groups", func() (any, error) {
+	return c.show("groups", nil, func() (any, error) {
 		l := list[provisioning.EnrollmentGroup]{Prefix: c.query("prefix"), After: c.query("after")}
 		var err error
 		l.Items, l.Next, err = c.config.Provisioning.Groups(c.r.Context(), l.Prefix, l.After, pageSize)
@@ -69,7 +69,7 @@ func newGroup(c *call) error {
 }
 
 func editGroup(c *call) error {
-	return c.show("group", func() (any, error) {
+	return c.show("group", nil, func() (any, error) {
 		ctx, service, id := c.r.Context(), c.config.Provisioning, c.r.PathValue("id")
 		stored, err := service.Group(ctx, id)
 		if err != nil {

@@ -35,6 +35,9 @@ type house struct {
 	t      *testing.T
 	server *httptest.Server
 
+	reads    reads
+	attempts store.Log
+
 	mutex sync.Mutex
 	now   time.Time
 }
@@ -42,9 +45,10 @@ type house struct {
 func newHouse(t *testing.T) *house {
 	t.Helper()
 	h, dir, logger := &house{t: t, now: noon}, t.TempDir(), slog.New(slog.DiscardHandler)
-	documents, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Logger: logger})
+	engine, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Logger: logger})
 	h.must(err)
-	t.Cleanup(func() { documents.Close() })
+	t.Cleanup(func() { engine.Close() })
+	documents := store.Watch(countedDocuments{engine, &h.reads})
 	logs, err := segment.Open(filepath.Join(dir, "logs"), segment.Options{Now: h.clock, Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { logs.Close() })
@@ -52,6 +56,8 @@ func newHouse(t *testing.T) *house {
 	h.must(err)
 	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
 	h.must(err)
+	telemetry, attempts = countedLog{telemetry, &h.reads}, countedLog{attempts, &h.reads}
+	h.attempts = attempts
 	hubs, err := hub.Open(ctx, hub.Config{Name: "berth", Host: "127.0.0.1", Documents: documents, Telemetry: telemetry, Bus: local.New(), Now: h.clock, Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { hubs.Close(ctx) })

@@ -46,6 +46,9 @@ type hubPage struct {
 	Size  int     // bytes of an average message since the hub opened
 }
 
+// Fades implements fading: the rate falls while nothing comes.
+func (p hubPage) Fades() bool { return p.Rate > 0 }
+
 // rateSpan is the time over which the present message rate is taken.
 const rateSpan = 10 * time.Second
 
@@ -54,7 +57,7 @@ func hubOverview(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.show("hub", func() (any, error) {
+	return c.show("hub", traffic(h), func() (any, error) {
 		ctx, now := c.r.Context(), c.config.Now()
 		devices, err := h.DeviceCount(ctx)
 		if err != nil {

@@ -186,7 +186,7 @@ func showImport(c *call) error {
 	if job == nil {
 		return fault.New(fault.NotFound, "This import is not known any more. The audit says what was changed")
 	}
-	return c.show("import", func() (any, error) { return job.page(), nil })
+	return c.show("import", func() any { return job.page() }, func() (any, error) { return job.page(), nil })
 }
 
 func (j *importJob) page() importPage {

@@ -33,7 +33,7 @@ type linkRow struct {
 }
 
 func linkedHubs(c *call) error {
-	return c.show("hubs", func() (any, error) {
+	return c.show("hubs", c.links, func() (any, error) {
 		var rows []linkRow
 		for _, link := range c.config.Provisioning.HubLinks() {
 			rows = append(rows, linkRow{HubLink: link, Linked: true, Hub: c.config.Hubs.ByHost(link.HostName)})

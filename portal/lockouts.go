@@ -35,7 +35,7 @@ func short(d time.Duration) string {
 }
 
 func listLockouts(c *call) error {
-	return c.show("lockouts", func() (any, error) {
+	return c.show("lockouts", c.someTime, func() (any, error) {
 		locked, err := c.config.Provisioning.LockedOut(c.r.Context())
 		return lockoutsPage{c.config.Provisioning.Limits().Lockout, locked}, err
 	})

@@ -23,7 +23,7 @@ var networkRoutes = map[string]handler{
 }
 
 func listNetworks(c *call) error {
-	return c.show("networks", func() (any, error) { return c.config.Provisioning.Networks(), nil })
+	return c.show("networks", func() any { return c.config.Provisioning.Networks() }, func() (any, error) { return c.config.Provisioning.Networks(), nil })
 }
 
 // NetworkPath is the path of the page of a network.

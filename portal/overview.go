@@ -30,7 +30,7 @@ type overviewPage struct {
 const latestAttempts = 8
 
 func overview(c *call) error {
-	return c.show("overview", func() (any, error) {
+	return c.show("overview", c.everything, func() (any, error) {
 		ctx, service := c.r.Context(), c.config.Provisioning
 		page := overviewPage{IDScope: service.IDScope(), Host: service.Host(), HTTPSPort: c.config.HTTPSPort, MQTTPort: c.config.MQTTPort,
 			CAFile: c.config.CAFile, Tally: service.Tally()}
@@ -44,7 +44,7 @@ func overview(c *call) error {
 		if page.Chart, err = c.registrationChart(); err != nil {
 			return nil, err
 		}
-		if page.Attempts, err = service.Attempts(ctx, provisioning.AttemptFilter{Max: latestAttempts}); err != nil {
+		if page.Attempts, err = c.attempts(ctx, provisioning.AttemptFilter{Max: latestAttempts}); err != nil {
 			return nil, err
 		}
 		policies, err := service.Policies(ctx)

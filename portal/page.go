@@ -107,10 +107,11 @@ func (c *call) answer(status int, text []byte) {
 	c.w.Write(text) // the browser may be gone
 }
 
-// show answers with a page, or with the stream of its live part.
-func (c *call) show(name string, load func() (any, error)) error {
+// show answers with a page, or with the stream of its live part. A page follows what it
+// reads of the documents; moving returns what else it shows, nil for nothing else.
+func (c *call) show(name string, moving func() any, load func() (any, error)) error {
 	if c.r.URL.Query().Has("live") {
-		return c.stream(name, load)
+		return c.stream(name, moving, load)
 	}
 	data, err := load()
 	if err != nil {

@@ -69,8 +69,9 @@ func filledPortal(b *testing.B, size int) (*Portal, *http.Cookie) {
 			b.Fatal(err)
 		}
 	}
-	documents, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Logger: logger})
+	engine, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Logger: logger})
 	must(err)
+	documents := store.Watch(engine)
 	b.Cleanup(func() { documents.Close() })
 	logs, err := segment.Open(filepath.Join(dir, "logs"), segment.Options{Now: time.Now, Logger: logger})
 	must(err)

@@ -40,9 +40,9 @@ type Config struct {
 	// logged in.
 	Proven    func(context.Context)
 	CreateHub func(ctx context.Context, name, host string) (provisioning.HubLink, error)
-	Documents store.Documents // keeps the links and sessions
-	CAFile    string          // the authority that clients must trust
-	DataDir   string          // the server's data folder, for commands that are shown
+	Documents *store.Watched // keeps the links and sessions; all that is shown is read through it too
+	CAFile    string         // the authority that clients must trust
+	DataDir   string         // the server's data folder, for commands that are shown
 	MQTTPort  int
 	HTTPSPort int
 	Now       func() time.Time
@@ -56,15 +56,18 @@ type Portal struct {
 	sessions *sessions
 	pages    map[string]*page
 	mux      *http.ServeMux
-	streams  chan struct{} // one place for each live page
-	stop     context.CancelFunc
-	stopped  context.Context // ends the live pages
-	open     sync.WaitGroup  // live pages and imports
-	imports  imports
+	watches  watches
+	streams  struct {
+		sync.Mutex
+		all int
+		of  map[string]int // by the session's token
+	}
+	ticker  func(time.Duration) (tick <-chan time.Time, stop func())
+	stop    context.CancelFunc
+	stopped context.Context // ends the live pages
+	open    sync.WaitGroup  // live pages and imports
+	imports imports
 }
-
-// maxStreams bounds how many pages are kept up to date at once.
-const maxStreams = 256
 
 // New returns the portal on its services.
 func New(config Config) *Portal {
@@ -73,8 +76,10 @@ func New(config Config) *Portal {
 		sessions: openSessions(config.Documents, config.Now),
 		pages:    parsePages(),
 		mux:      http.NewServeMux(),
-		streams:  make(chan struct{}, maxStreams),
+		ticker:   newTicker,
 	}
+	p.watches.open = make(map[string]*watch)
+	p.streams.of = make(map[string]int)
 	p.stopped, p.stop = context.WithCancel(context.Background())
 	p.mux.Handle("GET "+Root+"assets/", assets())
 	for _, routes := range []map[string]handler{
@@ -145,6 +150,7 @@ type call struct {
 	language *language
 	theme    string
 	session  *session // nil before login
+	watch    *watch   // while a live page is loaded
 	started  time.Time
 	answered bool
 

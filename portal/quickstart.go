@@ -46,7 +46,7 @@ type system struct{ Value, Name string }
 var systems = []system{{"linux", "Linux"}, {"macos", "macOS"}, {"windows", "Windows (Git Bash)"}}
 
 func quickstart(c *call) error {
-	return c.show("quickstart", func() (any, error) {
+	return c.show("quickstart", c.everything, func() (any, error) {
 		h := c.config.Hubs.All()[0]
 		page := quickstartPage{
 			OS: c.system(), Systems: systems, ID: c.query("id"),
@@ -98,7 +98,7 @@ func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
 		return err
 	}
 	page.Enrolled = err == nil
-	attempts, err := service.Attempts(ctx, provisioning.AttemptFilter{RegistrationID: page.ID, Max: 1})
+	attempts, err := c.attempts(ctx, provisioning.AttemptFilter{RegistrationID: page.ID, Max: 1})
 	if err != nil {
 		return err
 	}
@@ -121,7 +121,7 @@ func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
 	} else if err != nil {
 		return err
 	}
-	sent, err := h.RecentTelemetry(ctx, device, 1)
+	sent, err := c.recent(ctx, h, device, 1)
 	page.Sent = len(sent) > 0
 	page.CleanedUp = page.Assigned && !page.Enrolled && page.DeviceGone
 	return err

@@ -21,7 +21,7 @@ type registrationsPage struct {
 }
 
 func listRegistrations(c *call) error {
-	return c.show("registrations", func() (any, error) {
+	return c.show("registrations", nil, func() (any, error) {
 		ctx, service := c.r.Context(), c.config.Provisioning
 		l := list[provisioning.Registration]{Prefix: c.query("prefix"), Status: c.query("status"), After: c.query("after")}
 		var err error

@@ -20,16 +20,19 @@ const (
 // errGone is that nobody reads a stream any more.
 var errGone = errors.New("the browser has gone")
 
-// stream answers with server-sent events: the live part of a page, each time
-// that it has changed, for as long as the page is open. A page shows what is in
-// the store, whoever changed it, so the part is made anew and compared.
-func (c *call) stream(name string, load func() (any, error)) error {
+// stream answers with server-sent events: the live part of a page, each time that it
+// has changed, for as long as the page is open.
+func (c *call) stream(name string, moving func() any, load func() (any, error)) error {
+	w := c.watches.join(c.watchKey(name))
+	defer c.watches.leave(w)
+	var shown int
 	var before []byte
 	return c.events(func(send func(event string, text []byte) error) error {
-		data, err := load()
-		if err != nil {
+		data, number, err := c.look(w, shown == 0, moving, load)
+		if err != nil || number == shown {
 			return err
 		}
+		shown = number
 		text, err := c.part(name, "live", data)
 		if err != nil || bytes.Equal(text, before) {
 			return err
@@ -39,16 +42,46 @@ func (c *call) stream(name string, load func() (any, error)) error {
 	})
 }
 
+// maxStreams bounds how many pages are kept up to date at once, maxSessionStreams those
+// of one session: many more than anybody looks at.
+const (
+	maxStreams        = 256
+	maxSessionStreams = 32
+)
+
+// openStream takes a place for a stream, until close is called.
+func (c *call) openStream() (closed func(), err error) {
+	c.streams.Lock()
+	defer c.streams.Unlock()
+	token := c.session.token
+	switch {
+	case c.streams.all >= maxStreams:
+		return nil, fault.New(fault.Unavailable, "Too many pages are being kept up to date, %d. Close some, or load the page again when you need it", maxStreams)
+	case c.streams.of[token] >= maxSessionStreams:
+		return nil, fault.New(fault.Unavailable, "Too many pages of your session are being kept up to date, %d. Close some, or load the page again when you need it", maxSessionStreams)
+	}
+	c.streams.all++
+	c.streams.of[token]++
+	c.open.Add(1)
+	return func() {
+		c.streams.Lock()
+		defer c.streams.Unlock()
+		c.streams.all--
+		if c.streams.of[token]--; c.streams.of[token] == 0 {
+			delete(c.streams.of, token)
+		}
+		c.open.Done()
+	}, nil
+}
+
 // events opens a stream of server-sent events and calls look every second until
 // the browser leaves, the session ends, or the server does.
 func (c *call) events(look func(send func(event string, text []byte) error) error) error {
-	select {
-	case c.streams <- struct{}{}:
-	default:
-		return fault.New(fault.Unavailable, "Too many pages are being kept up to date, %d. Close some, or load the page again when you need it", maxStreams)
+	closed, err := c.openStream()
+	if err != nil {
+		return err
 	}
-	c.open.Add(1)
-	defer func() { <-c.streams; c.open.Done() }()
+	defer closed()
 	c.answered = true
 	c.w.Header().Set("Content-Type", "text/event-stream")
 	c.w.WriteHeader(http.StatusOK)
@@ -74,8 +107,8 @@ func (c *call) events(look func(send func(event string, text []byte) error) erro
 	send := func(event string, text []byte) error {
 		return write(fmt.Sprintf("event: %s\ndata: %s\n\n", event, bytes.ReplaceAll(text, []byte("\n"), []byte("\ndata: "))))
 	}
-	ticker := time.NewTicker(lookAgain)
-	defer ticker.Stop()
+	tick, stop := c.ticker(lookAgain)
+	defer stop()
 	for asked := time.Now(); ; {
 		err := look(send)
 		if err == nil && time.Since(written) > keepAlive {
@@ -99,7 +132,13 @@ func (c *call) events(look func(send func(event string, text []byte) error) erro
 			return nil
 		case <-c.stopped.Done():
 			return nil
-		case <-ticker.C:
+		case <-tick:
 		}
 	}
+}
+
+// newTicker is a time.Ticker as a stream uses it.
+func newTicker(every time.Duration) (tick <-chan time.Time, stop func()) {
+	ticker := time.NewTicker(every)
+	return ticker.C, ticker.Stop
 }

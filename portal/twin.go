@@ -34,7 +34,7 @@ func showTwin(c *call) error {
 	if err != nil {
 		return err
 	}
-	return c.show("twin", func() (any, error) { return c.storedTwin(h) })
+	return c.show("twin", nil, func() (any, error) { return c.storedTwin(h) })
 }
 
 // storedTwin is the form filled in with what is stored.

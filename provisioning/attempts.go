@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -36,15 +35,7 @@ type AttemptFilter struct {
 // that is or was enrolled these are its last ten, however long ago; else the
 // newest ten thousand attempts are looked through.
 func (s *Service) Attempts(ctx context.Context, filter AttemptFilter) ([]attest.Attempt, error) {
-	if filter.Max <= 0 {
-		filter.Max = 100
-	}
-	found, err := s.attempts.list(ctx, filter)
-	for i := range found {
-		found[i] = forReader(ctx, found[i])
-		found[i].Case = nil
-	}
-	return found, err
+	return s.SearchAttempts(filter).Look(ctx)
 }
 
 // Attempt returns one attempt by its sequence, with its case. It returns fault 404000 when it is
@@ -308,20 +299,6 @@ func (a *attempts) settle() {
 	}
 }
 
-func (a *attempts) list(ctx context.Context, filter AttemptFilter) ([]attest.Attempt, error) {
-	a.settle()
-	if filter.RegistrationID != "" {
-		sequences, err := a.places(ctx, key(filter.RegistrationID))
-		if err != nil {
-			return nil, err
-		}
-		if len(sequences) > 0 {
-			return a.read(ctx, sequences, filter)
-		}
-	}
-	return a.search(ctx, filter)
-}
-
 // places returns the sequences of an id's attempts, indexed or on the way there.
 func (a *attempts) places(ctx context.Context, id string) ([]int64, error) {
 	a.indexing.RLock()
@@ -335,76 +312,8 @@ func (a *attempts) places(ctx context.Context, id string) ([]int64, error) {
 	}
 	sequences = append(sequences, known.Sequences...)
 	slices.Sort(sequences)
-	return slices.Compact(sequences), nil
-}
-
-// read returns the attempts at these places that the filter wants, newest first.
-func (a *attempts) read(ctx context.Context, sequences []int64, filter AttemptFilter) ([]attest.Attempt, error) {
-	found := []attest.Attempt{}
-	for _, sequence := range slices.Backward(sequences) {
-		records, err := a.log.Read(ctx, 0, sequence, 1, 0)
-		if err != nil {
-			return nil, err
-		}
-		if len(records) == 0 || records[0].Sequence != sequence {
-			break // older ones have left the log
-		}
-		if found, err = filter.add(found, records[0]); err != nil || len(found) == filter.Max {
-			return found, err
-		}
-	}
-	return found, nil
-}
-
-// search goes back through the log from its end.
-func (a *attempts) search(ctx context.Context, filter AttemptFilter) ([]attest.Attempt, error) {
-	const stride = 200
-	found := []attest.Attempt{}
-	bounds := a.log.Bounds(0)
-	newest := bounds.Next
-	if filter.Before != 0 {
-		newest = min(newest, filter.Before)
-	}
-	oldest := max(bounds.First, newest-attemptsSearched)
-	for end := newest; end > oldest; end -= stride {
-		start := max(oldest, end-stride)
-		var records []store.Record
-		for start < end {
-			some, err := a.log.Read(ctx, 0, start, int(end-start), 4<<20)
-			if err != nil {
-				return nil, err
-			}
-			if len(some) == 0 {
-				break
-			}
-			records = append(records, some...)
-			start = some[len(some)-1].Sequence + 1
-		}
-		for _, record := range slices.Backward(records) {
-			var err error
-			if found, err = filter.add(found, record); err != nil || len(found) == filter.Max {
-				return found, err
-			}
-		}
-	}
-	return found, nil
-}
-
-// add appends the attempt in the record if the filter wants it.
-func (f AttemptFilter) add(found []attest.Attempt, record store.Record) ([]attest.Attempt, error) {
-	attempt, err := decodeAttempt(record)
-	if err != nil {
-		return found, err
-	}
-	switch {
-	case f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID):
-	case f.Refused && attempt.Outcome == attest.Assigned:
-	case f.Outcome != "" && attempt.Outcome != f.Outcome:
-	case f.Before != 0 && attempt.Sequence >= f.Before:
-	default:
-		found = append(found, attempt)
-	}
-	return found, nil
+	sequences = slices.Compact(sequences)
+	return sequences[max(0, len(sequences)-attemptsKept):], nil
 }
 
 func decodeAttempt(record store.Record) (attempt attest.Attempt, err error) {

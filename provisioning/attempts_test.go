@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync/atomic"
 	"testing"
@@ -130,5 +131,34 @@ func TestAttemptThatHasLeftTheLog(t *testing.T) {
 	}
 	if err := errors.Join(a.close(), logs.Close()); err != nil {
 		t.Error(err)
+	}
+}
+
+// A search that is repeated finds what a new one finds, whatever came in between.
+func TestAttemptSearchFindsWhatANewOneFinds(t *testing.T) {
+	h := newHouse(t, "hub.local")
+	filters := []AttemptFilter{{}, {Max: 3}, {Refused: true}, {Outcome: attest.Failed, Max: 2}, {Before: 40}, {Before: 40, Outcome: attest.Refused},
+		{RegistrationID: "d1"}, {RegistrationID: "D2", Outcome: attest.Refused}, {RegistrationID: "D2", Max: 1}, {RegistrationID: "stranger"}, {RegistrationID: "later", Max: 4}}
+	searches := make([]*AttemptSearch, len(filters))
+	for i, filter := range filters {
+		searches[i] = h.SearchAttempts(filter)
+	}
+	random := rand.New(rand.NewPCG(1, 2))
+	outcomes := []attest.Outcome{attest.Assigned, attest.Refused, attest.Failed}
+	for round := range 60 {
+		for range random.IntN(8) {
+			id := []string{"d1", "d2", "stranger", "later"}[random.IntN(4)]
+			h.attempts.record(attest.Attempt{Time: h.now, RegistrationID: id, Outcome: outcomes[random.IntN(3)], Enrolled: id != "stranger" && (id != "later" || round > 30)})
+		}
+		for i, filter := range filters {
+			want, err := h.Attempts(context.Background(), filter)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := searches[i].Look(context.Background())
+			if err != nil || !slices.Equal(sequences(got), sequences(want)) {
+				t.Fatalf("round %d, %+v: found %v, error %v; a new search finds %v", round, filter, sequences(got), err, sequences(want))
+			}
+		}
 	}
 }

@@ -40,7 +40,7 @@ type Server struct {
 
 	log          *log.Handler
 	panics       *panics.Recorder
-	documents    store.Documents
+	documents    *store.Watched
 	logs         store.Logs
 	hubs         *hub.Directory
 	certificates certificates
@@ -132,9 +132,11 @@ func (s *Server) names() []string {
 // linked to it.
 func (s *Server) openServices(ctx context.Context) (err error) {
 	data := func(name string) string { return filepath.Join(s.config.DataDir, name) }
-	if s.documents, err = openDocuments(data("documents"), s.budget.documents, s.config.Logger); err != nil {
+	documents, err := openDocuments(data("documents"), s.budget.documents, s.config.Logger)
+	if err != nil {
 		return fmt.Errorf("open the data folder: %w. If another server uses the folder, stop that one or name another folder with --data", err)
 	}
+	s.documents = store.Watch(documents)
 	logs, err := segment.Open(data("logs"),
 		segment.Options{Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {

@@ -1,0 +1,162 @@
+package provisioning
+
+import (
+	"context"
+	"slices"
+	"strings"
+
+	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
+)
+
+// AttemptSearch is a search for attempts that can be repeated: it keeps what it has
+// found and reads only what is new. It is for one goroutine at a time.
+type AttemptSearch struct {
+	attempts *attempts
+	filter   AttemptFilter
+	found    []attest.Attempt // newest first, without their cases
+	next     int64            // the sequence up to which the log was searched
+}
+
+// SearchAttempts returns a search that has not looked yet.
+func (s *Service) SearchAttempts(filter AttemptFilter) *AttemptSearch {
+	if filter.Max <= 0 {
+		filter.Max = 100
+	}
+	return &AttemptSearch{attempts: s.attempts, filter: filter}
+}
+
+// AttemptsEnd returns the sequence that the next attempt in the log will get. While it
+// stays, every search finds what it found before.
+func (s *Service) AttemptsEnd() int64 { return s.attempts.log.Bounds(0).Next }
+
+// Look returns what there is now, as Attempts does, for the one who asks.
+func (s *AttemptSearch) Look(ctx context.Context) ([]attest.Attempt, error) {
+	found, err := s.look(ctx)
+	shown := make([]attest.Attempt, len(found))
+	for i, attempt := range found {
+		shown[i] = forReader(ctx, attempt)
+	}
+	return shown, err
+}
+
+func (s *AttemptSearch) look(ctx context.Context) ([]attest.Attempt, error) {
+	s.attempts.settle()
+	if s.filter.RegistrationID != "" {
+		sequences, err := s.attempts.places(ctx, key(s.filter.RegistrationID))
+		if err != nil {
+			return nil, err
+		}
+		if len(sequences) > 0 {
+			return s.read(ctx, sequences)
+		}
+	}
+	return s.search(ctx)
+}
+
+// read returns the attempts at these places, newest first.
+func (s *AttemptSearch) read(ctx context.Context, sequences []int64) ([]attest.Attempt, error) {
+	found := []attest.Attempt{}
+	for _, sequence := range slices.Backward(sequences) {
+		if len(found) == s.filter.Max {
+			break
+		}
+		if known := slices.IndexFunc(s.found, func(a attest.Attempt) bool { return a.Sequence == sequence }); known >= 0 {
+			found = append(found, s.found[known])
+			continue
+		}
+		if sequence < s.next { // it was read and not wanted
+			continue
+		}
+		records, err := s.attempts.log.Read(ctx, 0, sequence, 1, 0)
+		if err != nil {
+			return nil, err
+		}
+		if len(records) == 0 || records[0].Sequence != sequence {
+			break // older ones have left the log
+		}
+		if found, err = s.filter.add(found, records[0]); err != nil {
+			return nil, err
+		}
+	}
+	s.found = found
+	if len(found) < s.filter.Max { // all were looked at
+		s.next = sequences[len(sequences)-1] + 1
+	}
+	return found, nil
+}
+
+// search goes back through the log from its end to where the last search began.
+func (s *AttemptSearch) search(ctx context.Context) ([]attest.Attempt, error) {
+	stride := int64(200)
+	if s.filter.wantsAll() {
+		stride = int64(s.filter.Max)
+	}
+	bounds := s.attempts.log.Bounds(0)
+	newest := bounds.Next
+	if s.filter.Before != 0 {
+		newest = min(newest, s.filter.Before)
+	}
+	oldest := max(bounds.First, newest-attemptsSearched)
+	found := []attest.Attempt{}
+	for end := newest; end > max(oldest, s.next) && len(found) < s.filter.Max; end -= stride {
+		records, err := s.recordsBetween(ctx, max(oldest, s.next, end-stride), end)
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range slices.Backward(records) {
+			if found, err = s.filter.add(found, record); err != nil {
+				return nil, err
+			}
+			if len(found) == s.filter.Max {
+				break
+			}
+		}
+	}
+	for _, known := range s.found {
+		if known.Sequence >= oldest && len(found) < s.filter.Max {
+			found = append(found, known)
+		}
+	}
+	s.found, s.next = found, newest
+	return found, nil
+}
+
+// recordsBetween reads the records from a sequence up to another.
+func (s *AttemptSearch) recordsBetween(ctx context.Context, start, end int64) (records []store.Record, err error) {
+	for start < end {
+		some, err := s.attempts.log.Read(ctx, 0, start, int(end-start), 4<<20)
+		if err != nil {
+			return nil, err
+		}
+		if len(some) == 0 {
+			break
+		}
+		records = append(records, some...)
+		start = some[len(some)-1].Sequence + 1
+	}
+	return records, nil
+}
+
+// wantsAll reports whether the filter takes each attempt there is, up to Before.
+func (f AttemptFilter) wantsAll() bool {
+	return f.RegistrationID == "" && !f.Refused && f.Outcome == ""
+}
+
+// add appends the attempt in the record if the filter wants it.
+func (f AttemptFilter) add(found []attest.Attempt, record store.Record) ([]attest.Attempt, error) {
+	attempt, err := decodeAttempt(record)
+	if err != nil {
+		return found, err
+	}
+	switch {
+	case f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID):
+	case f.Refused && attempt.Outcome == attest.Assigned:
+	case f.Outcome != "" && attempt.Outcome != f.Outcome:
+	case f.Before != 0 && attempt.Sequence >= f.Before:
+	default:
+		attempt.Case = nil
+		found = append(found, attempt)
+	}
+	return found, nil
+}
