@@ -30,7 +30,8 @@ type credentialsPage struct {
 	Authorities []issuance.Authority
 	Name        string // of an authority that is to be created
 	Problem     *fault.Error
-	Issued      list[issuance.Certificate] // of the device in Prefix, or a page of all
+	Issued      list[issuance.Certificate] // of the device in Prefix, the latest, or a page of all
+	Older       int                        // of the device in Prefix, that are not among Issued
 }
 
 func (c *call) credentialsPage() (page credentialsPage, err error) {
@@ -45,7 +46,8 @@ func (c *call) credentialsPage() (page credentialsPage, err error) {
 	}
 	if page.Issued.Prefix != "" {
 		page.Issued.Items, err = issuer.Issued(ctx, page.Issued.Prefix)
-		page.Issued.Items = page.Issued.Items[:min(len(page.Issued.Items), pageSize)]
+		page.Older = max(0, len(page.Issued.Items)-pageSize)
+		page.Issued.Items = page.Issued.Items[:len(page.Issued.Items)-page.Older]
 	} else {
 		page.Issued.Items, page.Issued.Next, err = issuer.Certificates(ctx, page.Issued.After, pageSize)
 	}

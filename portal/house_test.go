@@ -18,6 +18,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -65,7 +66,9 @@ func newHouse(t *testing.T) *house {
 	service, err := provisioning.Open(ctx, provisioning.Config{IDScope: "0ne1", Host: "localhost", Documents: documents, Attempts: attempts, Audit: changes, Now: h.clock, Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { service.Close(ctx) })
-	h.Portal = New(Config{Provisioning: service, Hubs: hub.NewDirectory(hubs), Audit: changes, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Logger: logger})
+	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: h.clock, Audit: changes})
+	h.must(err)
+	h.Portal = New(Config{Issuer: issuer, Provisioning: service, Hubs: hub.NewDirectory(hubs), Audit: changes, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Logger: logger})
 	h.server = httptest.NewServer(h.Portal)
 	t.Cleanup(func() { h.Close(); h.server.Close() })
 	return h

@@ -216,11 +216,10 @@ func (h *liveHouse) fill() {
 	h.attempt(attest.Refused, names("bad", 10)...)
 }
 
-// livePages are all that keep themselves up to date, but for those of an import and of
-// operational certificates, which this portal has none of.
+// livePages are all that keep themselves up to date, but for that of an import.
 var livePages = []string{"", "enrollments", "enrollments?prefix=e", "groups", "group/g1", "registrations", "registrations?status=failed", "attempts",
 	"attempts?outcome=refused", "attempts?id=good-7", "attempts?before=100", "hubs", "hubs/berth", "hubs/berth/devices", "hubs/berth/device/d1",
-	"hubs/berth/device/d1/twin", "quickstart", "certificates", "audit", "audit?by=server", "lockouts", "networks"}
+	"hubs/berth/device/d1/twin", "quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit", "audit?by=server", "lockouts", "networks"}
 
 // A page that is open while nothing moves reads nothing, for a while.
 func TestLivePagesAtRestReadNothing(t *testing.T) {
