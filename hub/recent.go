@@ -62,7 +62,9 @@ func (s *RecentSearch) Look(ctx context.Context) ([]TelemetryMessage, error) {
 
 // recentOf returns the newest messages of one partition up to a sequence, of those that
 // were not searched yet.
-func (s *RecentSearch) recentOf(ctx context.Context, partition int, newest int64) (found []TelemetryMessage, err error) {
+func (s *RecentSearch) recentOf(
+	ctx context.Context, partition int, newest int64,
+) (found []TelemetryMessage, err error) {
 	const stride = 250
 	oldest := max(s.hub.config.Telemetry.Bounds(partition).First, newest-recentSearched, s.next[partition])
 	for end := newest; end > oldest && len(found) < s.most; end -= stride {

@@ -33,9 +33,14 @@ func (s *Service) Renew(ctx context.Context) error {
 	}
 	now := s.config.Now().UTC()
 	if due(root, now, rootRenewBefore) {
-		if stored, root, err = s.renew(ctx, stored, etag, root, root, "", now.Add(rootValidity)); err != nil {
+		renewed, err := root.Renew(root, beginOf(root, now), now.Add(rootValidity))
+		if err != nil {
 			return fmt.Errorf("renew the root: %w", err)
 		}
+		if stored, err = s.replace(ctx, stored, etag, renewed, ""); err != nil {
+			return fmt.Errorf("renew the root: %w", err)
+		}
+		root = renewed
 	}
 	entries, err := s.authorities.List(ctx, "", "", maxAuthorities+1)
 	if err != nil {
@@ -53,7 +58,11 @@ func (s *Service) Renew(ctx context.Context) error {
 		if !due(authority, now, authorityRenewBefore) && entry.Value.Root == stored.Certificate {
 			continue
 		}
-		if _, _, err := s.renew(ctx, entry.Value, entry.ETag, authority, root, stored.Certificate, now.Add(authorityValidity)); err != nil {
+		renewed, err := authority.Renew(root, beginOf(authority, now), now.Add(authorityValidity))
+		if err == nil {
+			_, err = s.replace(ctx, entry.Value, entry.ETag, renewed, stored.Certificate)
+		}
+		if err != nil {
 			return fmt.Errorf("renew the issuing authority %s: %w", entry.Key, err)
 		}
 	}
@@ -65,28 +74,31 @@ func due(authority *credential.Authority, now time.Time, ahead time.Duration) bo
 	return now.Before(authority.Certificate.NotBefore) || now.Add(ahead).After(authority.Certificate.NotAfter)
 }
 
-// renew stores an authority with a new certificate, and returns it.
-func (s *Service) renew(ctx context.Context, stored storedAuthority, etag string, authority, issuer *credential.Authority, rootPEM string, notAfter time.Time) (storedAuthority, *credential.Authority, error) {
-	// It stays valid from when it was, so that a clock that is ahead does no harm.
-	begin := s.config.Now().Add(-clockSlack)
+// beginOf is from when a renewed certificate is valid: from when the present one is, so
+// that a clock that is ahead does no harm.
+func beginOf(authority *credential.Authority, now time.Time) time.Time {
+	begin := now.Add(-clockSlack)
 	if former := authority.Certificate.NotBefore; former.Before(begin) {
-		begin = former
+		return former
 	}
-	made, err := authority.Renew(issuer, begin, notAfter)
-	if err != nil {
-		return stored, authority, err
-	}
+	return begin
+}
+
+// replace stores an authority with its new certificate.
+func (s *Service) replace(
+	ctx context.Context, stored storedAuthority, etag string, made *credential.Authority, rootPEM string,
+) (storedAuthority, error) {
 	renewed, err := keep(stored.Name, made, rootPEM, stored.Created)
 	if err != nil {
-		return stored, authority, err
+		return stored, err
 	}
 	_, err = s.config.Documents.Commit(ctx, append(
 		s.config.Audit.Change(ctx, audit.Updated, audit.Issuer, stored.Name, stored.Authority, renewed.Authority),
 		s.authorities.Put(stored.Name, store.ETag(etag), renewed))...)
 	if _, conflict := store.IsConflict(err); conflict {
-		return stored, authority, nil // revoked meanwhile, or renewed by another node
+		return stored, nil // revoked meanwhile, or renewed by another node: the next look sees it
 	}
-	return renewed, made, err
+	return renewed, err
 }
 
 // Root returns the root, which signs the issuing authorities and nothing else.

@@ -56,9 +56,11 @@ func (c *call) openStream() (closed func(), err error) {
 	token := c.session.token
 	switch {
 	case c.streams.all >= maxStreams:
-		return nil, fault.New(fault.Unavailable, "Too many pages are being kept up to date, %d. Close some, or load the page again when you need it", maxStreams)
+		return nil, fault.New(fault.Unavailable,
+			"Too many pages are being kept up to date, %d. Close some, or load the page again when you need it", maxStreams)
 	case c.streams.of[token] >= maxSessionStreams:
-		return nil, fault.New(fault.Unavailable, "Too many pages of your session are being kept up to date, %d. Close some, or load the page again when you need it", maxSessionStreams)
+		return nil, fault.New(fault.Unavailable, "Too many pages of your session are being kept up to date, %d. "+
+			"Close some, or load the page again when you need it", maxSessionStreams)
 	}
 	c.streams.all++
 	c.streams.of[token]++

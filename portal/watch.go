@@ -3,6 +3,7 @@ package portal
 import (
 	"context"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -71,13 +72,16 @@ func (w *watches) leave(shared *watch) {
 func (c *call) watchKey(name string) string {
 	query := c.r.URL.Query()
 	query.Del("live")
-	return name + " " + string(c.session.Role) + " " + c.language.Tag + " " + c.system() + " " + c.r.URL.EscapedPath() + "?" + query.Encode()
+	reader := []string{name, string(c.session.Role), c.language.Tag, c.system()}
+	return strings.Join(reader, " ") + " " + c.r.URL.EscapedPath() + "?" + query.Encode()
 }
 
 // look returns what a watch has to show and the number of its load. moving is what the
 // page shows that is not in the documents; first is asked by who has just opened the
 // page, and must not be shown less than the page has.
-func (c *call) look(w *watch, first bool, moving func() any, load func() (any, error)) (data any, number int, err error) {
+func (c *call) look(
+	w *watch, first bool, moving func() any, load func() (any, error),
+) (data any, number int, err error) {
 	ctx := c.r.Context()
 	select {
 	case w.turn <- struct{}{}:

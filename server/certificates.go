@@ -73,7 +73,8 @@ func (c *certificates) openAuthority(now time.Time) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	authority, err := credential.NewAuthority("Berth "+now.UTC().Format("2006-01-02"), now.Add(-clockSlack), authorityValidity)
+	name := "Berth " + now.UTC().Format("2006-01-02")
+	authority, err := credential.NewAuthority(name, now.Add(-clockSlack), authorityValidity)
 	if err != nil {
 		return err
 	}
@@ -104,7 +105,8 @@ func (c *certificates) openServer() error {
 	if err != nil {
 		return err
 	}
-	if pair, err := tls.X509KeyPair(certificatePEM, keyPEM); err == nil { // a crash may leave two that don't belong together
+	// A crash may leave two that don't belong together.
+	if pair, err := tls.X509KeyPair(certificatePEM, keyPEM); err == nil {
 		c.server.Store(&pair)
 	}
 	return nil
@@ -137,7 +139,8 @@ func (c *certificates) renewAuthority(now time.Time) error {
 	}
 	c.authority.Store(authority)
 	c.logger.Warn("the certificate authority was renewed: give its file to clients before the one they have expires",
-		"file", c.caFile(), "reason", reason, "formerNotAfter", former.NotAfter.UTC(), "notAfter", authority.Certificate.NotAfter.UTC())
+		"file", c.caFile(), "reason", reason,
+		"formerNotAfter", former.NotAfter.UTC(), "notAfter", authority.Certificate.NotAfter.UTC())
 	return nil
 }
 
@@ -169,7 +172,9 @@ func (c *certificates) renewServer(hosts []string, now time.Time) error {
 
 // reasonToIssue says why there must be another server certificate, "" when the one
 // there is will be good for all hosts for some time.
-func (c *certificates) reasonToIssue(present *tls.Certificate, hosts []string, now time.Time, ahead time.Duration) string {
+func (c *certificates) reasonToIssue(
+	present *tls.Certificate, hosts []string, now time.Time, ahead time.Duration,
+) string {
 	if present == nil {
 		return "there was none"
 	}

@@ -28,7 +28,8 @@ func (s *Server) keepRenewing(ctx context.Context) {
 			pause = renewEvery
 		default:
 			s.renewalFailures.Add(1)
-			s.config.Logger.Error("what expires can't be renewed: the server goes on with what it has", "retryIn", pause, "error", err)
+			s.config.Logger.Error("what expires can't be renewed: the server goes on with what it has",
+				"retryIn", pause, "error", err)
 		}
 		select {
 		case <-ctx.Done():
