@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/berth-iot/berth/panics"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 // longer and longer pauses.
 func (s *Server) keepRenewing(ctx context.Context) {
 	for pause := renewEvery; ; {
-		err := s.renew(ctx)
+		err := s.panics.Do(panics.Background, func() error { return s.renew(ctx) })
 		switch {
 		case ctx.Err() != nil:
 			return
