@@ -142,6 +142,9 @@ func (s *Service) LockedOut(ctx context.Context) ([]LockedOut, error) {
 		return nil, err
 	}
 	found := []LockedOut{}
+	if len(entries) == 0 {
+		return found, nil
+	}
 	var over []store.Change
 	now := s.config.Now()
 	s.lockouts.mutex.Lock()
