@@ -19,11 +19,12 @@ const module = "github.com/berth-iot/berth/"
 // docs/architecture.md explains the order.
 var layout = map[string][]string{
 	// What knows nothing of ours.
-	"fault":   {},
-	"store":   {},
-	"cluster": {},
-	"panics":  {},
-	"wire":    {},
+	"fault":    {},
+	"store":    {},
+	"cluster":  {},
+	"document": {},
+	"panics":   {},
+	"wire":     {},
 
 	// Engines implement an interface and know no domain.
 	"store/pebble":    {"store"},
@@ -36,27 +37,27 @@ var layout = map[string][]string{
 	"audit":                 {"store"},
 	"issuance":              {"audit", "credential", "store", "fault"},
 	"provisioning/attest":   {"credential", "fault"},
-	"provisioning":          {"provisioning/attest", "issuance", "audit", "credential", "store", "panics", "fault"},
-	"provisioning/exchange": {"provisioning", "fault"},
-	"hub":                   {"issuance", "credential", "store", "cluster", "panics", "fault"},
+	"provisioning":          {"provisioning/attest", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"provisioning/exchange": {"provisioning", "document", "fault"},
+	"hub":                   {"issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
-	"endpoint/mqtt": {"provisioning", "hub", "credential", "store", "fault", "wire/mqtt"},
-	"endpoint/rest": {"provisioning", "hub", "issuance", "audit", "credential", "store", "panics", "fault", "wire/mqtt"},
+	"endpoint/mqtt": {"provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
+	"endpoint/rest": {"provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
 
-	"portal": {"provisioning", "hub", "issuance", "audit", "credential", "store", "panics", "fault"},
+	"portal": {"provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 
 	// The only place that knows all.
-	"server":     {"server/log", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "store", "cluster", "panics", "fault", "wire"},
+	"server":     {"server/log", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
 	"server/log": {},
 
 	// Clients, and what is made of them.
 	"device":      {"wire", "credential", "fault"},
-	"backend":     {"provisioning", "hub", "issuance", "audit", "credential", "fault"},
+	"backend":     {"provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
 	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
 	"conformance": {},
-	"cmd":         {"bench", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "fault"},
+	"cmd":         {"bench", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the

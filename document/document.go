@@ -1,0 +1,89 @@
+// Package document bounds the JSON that others choose, so that all of it that is
+// taken can be stored, put into other JSON, and read back: how deep it is nested,
+// and which times it may hold. Package encoding/json goes 10,000 levels deep when it
+// reads, and what it read at that depth can be put into nothing.
+package document
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+const (
+	// MaxDepth is how deep a whole document may be nested, a request or an answer:
+	// .NET's and many other parsers go no deeper than 64.
+	MaxDepth = 64
+
+	// MaxFreeDepth is how deep the parts may be nested that devices and operators
+	// choose, such as payloads: what they become part of stays below MaxDepth.
+	MaxFreeDepth = 32
+)
+
+// A DepthError says that JSON is nested too deep.
+type DepthError struct{ Limit int }
+
+func (e *DepthError) Error() string {
+	return fmt.Sprintf("it is nested deeper than %d levels", e.Limit)
+}
+
+// CheckDepth returns a *DepthError when arrays and objects are nested deeper than
+// limit in a text. It reads the text once and keeps nothing, whatever stands in it,
+// so it comes before decoding. Whether the text is JSON is not its question.
+func CheckDepth(text []byte, limit int) error {
+	depth, quoted := 0, false
+	for i := 0; i < len(text); i++ {
+		switch c := text[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{' || c == '[':
+			if depth++; depth > limit {
+				return &DepthError{limit}
+			}
+		case c == '}' || c == ']':
+			depth--
+		}
+	}
+	return nil
+}
+
+// Embeddable reports whether a text is JSON that can be put into other JSON and
+// read by any parser: valid, in UTF-8, and not nested too deep.
+func Embeddable(text []byte) bool {
+	return CheckDepth(text, MaxFreeDepth) == nil && utf8.Valid(text) && json.Valid(text)
+}
+
+// ValidUTF8 returns the text with U+FFFD in place of what is not UTF-8, as parsers
+// of JSON read it. A text in UTF-8 is returned as it is.
+func ValidUTF8(text []byte) []byte {
+	if utf8.Valid(text) {
+		return text
+	}
+	return bytes.ToValidUTF8(text, []byte("\uFFFD"))
+}
+
+// The range of times that every client can read, in UTC: years 1 to 9999.
+var (
+	earliest = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	latest   = time.Date(9999, 12, 31, 23, 59, 59, 999_999_900, time.UTC) // seven digits of a second, as .NET has
+)
+
+// InRange reports whether a time can be written and read back in UTC: its year
+// there is 1 to 9999.
+func InRange(t time.Time) bool { return !t.Before(earliest) && !t.After(latest) }
+
+// Bounded returns the time in UTC, or the nearest that can be written and read back.
+func Bounded(t time.Time) time.Time {
+	switch {
+	case t.Before(earliest):
+		return earliest
+	case t.After(latest):
+		return latest
+	}
+	return t.UTC()
+}
