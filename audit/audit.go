@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"math"
@@ -69,10 +70,12 @@ const (
 	Issuer           Kind = "issuingAuthority"
 	Issued           Kind = "issuedCertificate"
 	Portal           Kind = "portal" // ways in, and pages; refusals only
+	Record           Kind = "record" // one that could not be read
 )
 
 // Kinds are all of them.
-var Kinds = []Kind{Enrollment, Group, Registration, Authority, HubLink, Network, Misbehaviour, Lockout, AccessPolicy, CredentialPolicy, Issuer, Issued, Portal}
+var Kinds = []Kind{Enrollment, Group, Registration, Authority, HubLink, Network, Misbehaviour, Lockout, AccessPolicy,
+	CredentialPolicy, Issuer, Issued, Portal, Record}
 
 // Entry is one change.
 type Entry struct {
@@ -84,6 +87,14 @@ type Entry struct {
 	ID      string    `json:"id"`
 	Reason  string    `json:"reason,omitempty"`  // of a refusal
 	Changes []Field   `json:"changes,omitempty"` // of an update, or of one that was refused
+}
+
+// Intact implements store.Checkable.
+func (e *Entry) Intact() error {
+	if e.Kind == "" || e.Time.IsZero() {
+		return errors.New("it has no kind, or no time")
+	}
+	return nil
 }
 
 // Field is one field that differs. Values are shown when they are known to hold no
@@ -118,7 +129,7 @@ type Log struct {
 
 // Open returns the audit on its documents.
 func Open(documents store.Documents, now func() time.Time) *Log {
-	return &Log{documents: documents, entries: store.Table[Entry]{Documents: documents, Collection: "audit/entries"}, now: now}
+	return &Log{documents: documents, entries: store.NewTable[Entry](documents, "audit/entries"), now: now}
 }
 
 // Change is the entry of a change, to be committed with it. before and after are

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -26,6 +27,10 @@ import (
 type Options struct {
 	RootCAs *x509.CertPool // trusted authorities; the system's when nil
 	Address string         // host:port to dial in place of the connection string's host and port 443
+
+	// Unreadable is told of the records that belong into a list and that the service
+	// can't read. It may be nil.
+	Unreadable func(Unreadable)
 }
 
 const (
@@ -39,6 +44,7 @@ type client struct {
 	connection credential.ConnectionString
 	http       *http.Client
 	apiVersion string
+	unreadable func(Unreadable)
 }
 
 func newClient(connectionString, apiVersion string, options Options) (*client, error) {
@@ -61,7 +67,8 @@ func newClient(connectionString, apiVersion string, options Options) (*client, e
 			return dialer.DialContext(ctx, network, address)
 		},
 	}
-	return &client{connection: connection, http: &http.Client{Transport: transport, CheckRedirect: refuseRedirect}, apiVersion: apiVersion}, nil
+	return &client{connection: connection, http: &http.Client{Transport: transport, CheckRedirect: refuseRedirect},
+		apiVersion: apiVersion, unreadable: options.Unreadable}, nil
 }
 
 // refuseRedirect ends a request at a redirect: the token is for one service.
@@ -75,7 +82,8 @@ type request struct {
 	method, path string // the path's segments are escaped
 	query        url.Values
 	ifMatch      string
-	body, into   any // JSON; nil for none
+	body, into   any   // JSON; nil for none
+	maxAnswer    int64 // bytes of an answer; 64 MiB when 0
 }
 
 // do sends a request and reads its answer.
@@ -88,7 +96,22 @@ func (c *client) do(ctx context.Context, r request) error {
 	if r.into == nil {
 		return nil
 	}
-	if err := json.NewDecoder(io.LimitReader(response.Body, maxAnswer)).Decode(r.into); err != nil {
+	most := int64(maxAnswer)
+	if r.maxAnswer > 0 {
+		most = r.maxAnswer
+	}
+	text, err := io.ReadAll(io.LimitReader(response.Body, most+1))
+	switch {
+	case err != nil:
+	case int64(len(text)) > most:
+		err = fmt.Errorf("it has more than %d bytes", most)
+	default:
+		err = document.CheckDepth(text, document.MaxDepth)
+	}
+	if err == nil {
+		err = json.Unmarshal(text, r.into)
+	}
+	if err != nil {
 		return fmt.Errorf("read the answer of %s %s: %w", r.method, r.path, err)
 	}
 	return nil
@@ -174,8 +197,16 @@ func retryAfter(response *http.Response) time.Duration {
 
 // page is a part of a list of Berth's own operations.
 type page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next"`
+	Items      []T          `json:"items"`
+	Next       string       `json:"next"`
+	Unreadable []Unreadable `json:"unreadable"`
+}
+
+// Unreadable is a record that the service can't read.
+type Unreadable struct {
+	Collection string `json:"collection"` // such as provisioning/enrollments
+	Key        string `json:"key"`
+	Reason     string `json:"reason"`
 }
 
 func list[T any](ctx context.Context, c *client, path, prefix, after string, top int) ([]T, string, error) {
@@ -190,5 +221,10 @@ func list[T any](ctx context.Context, c *client, path, prefix, after string, top
 	}
 	var found page[T]
 	err := c.do(ctx, request{method: http.MethodGet, path: path, query: query, into: &found})
+	if c.unreadable != nil {
+		for _, record := range found.Unreadable {
+			c.unreadable(record)
+		}
+	}
 	return found.Items, found.Next, err
 }

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"time"
 
 	"github.com/berth-iot/berth/hub"
@@ -25,18 +26,22 @@ func NewHub(connectionString string, options Options) (*Hub, error) {
 	return &Hub{c}, nil
 }
 
+// maxDocument bounds an identity or a twin that a hub answers with, in bytes. A twin
+// of Azure's limits, with all of its metadata, stays below it.
+const maxDocument = 8 << 20
+
 func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
 func twinPath(id string) string   { return "/twins/" + url.PathEscape(id) }
 
 // Device returns a device identity.
 func (h *Hub) Device(ctx context.Context, id string) (device hub.Device, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: devicePath(id), into: &device})
+	err = h.do(ctx, request{method: http.MethodGet, path: devicePath(id), into: &device, maxAnswer: maxDocument})
 	return device, err
 }
 
 // CreateDevice adds a device identity.
 func (h *Hub) CreateDevice(ctx context.Context, device hub.Device) (created hub.Device, err error) {
-	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), body: device, into: &created})
+	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), body: device, into: &created, maxAnswer: maxDocument})
 	return created, err
 }
 
@@ -46,7 +51,7 @@ func (h *Hub) UpdateDevice(ctx context.Context, device hub.Device, ifMatch strin
 	if ifMatch == "" {
 		ifMatch = "*"
 	}
-	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), ifMatch: ifMatch, body: device, into: &updated})
+	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), ifMatch: ifMatch, body: device, into: &updated, maxAnswer: maxDocument})
 	return updated, err
 }
 
@@ -63,19 +68,19 @@ func (h *Hub) Devices(ctx context.Context, prefix, after string, top int) ([]hub
 
 // Twin returns the twin of a device.
 func (h *Hub) Twin(ctx context.Context, id string) (twin hub.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: twinPath(id), into: &twin})
+	err = h.do(ctx, request{method: http.MethodGet, path: twinPath(id), into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }
 
 // PatchTwin merges a patch into a twin under the condition ifMatch.
 func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodPatch, path: twinPath(id), ifMatch: ifMatch, body: patch, into: &twin})
+	err = h.do(ctx, request{method: http.MethodPatch, path: twinPath(id), ifMatch: ifMatch, body: patch, into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }
 
 // ReplaceTwin puts other tags and desired properties into a twin.
 func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodPut, path: twinPath(id), ifMatch: ifMatch, body: replacement, into: &twin})
+	err = h.do(ctx, request{method: http.MethodPut, path: twinPath(id), ifMatch: ifMatch, body: replacement, into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }
 
@@ -118,7 +123,8 @@ func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string,
 	for lines.Scan() {
 		var message hub.TelemetryMessage
 		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
-			return fmt.Errorf("read a message: %w", err)
+			// It keeps nobody from those after it.
+			message = hub.TelemetryMessage{BodyBase64: slices.Clone(lines.Bytes()), Unreadable: err.Error()}
 		}
 		if err := each(message); err != nil {
 			if errors.Is(err, hub.ErrStop) {

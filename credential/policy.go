@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,14 @@ type Policy struct {
 	PrimaryKey   string   `json:"primaryKey"`   // base64
 	SecondaryKey string   `json:"secondaryKey"` // base64
 	Rights       []string `json:"rights"`
+}
+
+// Intact returns what is missing in a policy that was stored.
+func (p *Policy) Intact() error {
+	if p.Name == "" || p.PrimaryKey == "" {
+		return errors.New("it has no name, or no key")
+	}
+	return nil
 }
 
 // NewPolicy returns a policy with two fresh keys of 32 bytes.

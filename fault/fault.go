@@ -101,6 +101,20 @@ func From(err error) *Error {
 	return New(Internal, "The server could not do this. Its log says why, under the tracking id").Because(err)
 }
 
+// ForOperator returns the fault as From does. Where there is none, those who manage
+// the service are told what an error in the chain advises them: why a record can't be
+// read, which is nothing for devices.
+func ForOperator(err error) *Error {
+	var advised interface {
+		error
+		Advice() string
+	}
+	if problem := new(Error); !errors.As(err, &problem) && errors.As(err, &advised) {
+		return New(Internal, "%s", advised.Advice()).Because(err)
+	}
+	return From(err)
+}
+
 // NewTrackingID returns a random GUID in lower case.
 func NewTrackingID() string {
 	var b [16]byte

@@ -126,8 +126,8 @@ func (a *activity) stamp(ctx context.Context, deviceID string, session *Session)
 		return last, nil
 	}
 	last, _, err := a.stamps.Get(ctx, deviceID)
-	if errors.Is(err, store.ErrNotFound) {
-		err = nil
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
+		err = nil // what is lost is when it was heard of
 	}
 	return last, err
 }

@@ -64,7 +64,7 @@ func (h *Hub) Connections(ctx context.Context, deviceID string) ([]Connection, e
 // history is what is stored of a device of this generation.
 func (a *activity) history(ctx context.Context, deviceID, generation string) (history, error) {
 	known, _, err := a.connections.Get(ctx, deviceID)
-	if errors.Is(err, store.ErrNotFound) || err == nil && known.Generation != generation {
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) || err == nil && known.Generation != generation {
 		return history{Generation: generation}, nil
 	}
 	return known, err

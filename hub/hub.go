@@ -71,10 +71,10 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	collection := func(name string) string { return "hub/" + config.Name + "/" + name }
 	h := &Hub{
 		config:        config,
-		devices:       store.Table[Device]{Documents: config.Documents, Collection: collection("devices")},
-		twins:         store.Table[twin]{Documents: config.Documents, Collection: collection("twins")},
-		subscriptions: store.Table[subscriptions]{Documents: config.Documents, Collection: collection("subscriptions")},
-		policies:      store.Table[credential.Policy]{Documents: config.Documents, Collection: collection("policies")},
+		devices:       store.NewTable[Device](config.Documents, collection("devices")),
+		twins:         store.NewTable[twin](config.Documents, collection("twins")),
+		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
+		policies:      store.NewTable[credential.Policy](config.Documents, collection("policies")),
 		order:         newDeviceLocks(),
 		arrivals:      newDeviceLocks(),
 	}
@@ -82,8 +82,8 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
 	}
 	h.activity = followActivity(h,
-		store.Table[stamp]{Documents: config.Documents, Collection: collection("activity")},
-		store.Table[history]{Documents: config.Documents, Collection: collection("connections")})
+		store.NewTable[stamp](config.Documents, collection("activity")),
+		store.NewTable[history](config.Documents, collection("connections")))
 	return h, nil
 }
 
@@ -134,9 +134,9 @@ func (h *Hub) Authorize(ctx context.Context, token, right string, path ...creden
 	return err
 }
 
-// createPolicies makes the policies that a new hub of Azure has.
+// createPolicies makes those of the policies of a new hub of Azure that are not
+// there.
 func (h *Hub) createPolicies(ctx context.Context) error {
-	var changes []store.Change
 	for _, policy := range []credential.Policy{
 		credential.NewPolicy("iothubowner", RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect),
 		credential.NewPolicy("service", ServiceConnect),
@@ -144,11 +144,10 @@ func (h *Hub) createPolicies(ctx context.Context) error {
 		credential.NewPolicy("registryRead", RegistryRead),
 		credential.NewPolicy("registryReadWrite", RegistryRead, RegistryWrite),
 	} {
-		changes = append(changes, h.policies.Put(policy.Name, store.Absent, policy))
+		_, err := h.config.Documents.Commit(ctx, h.policies.Put(policy.Name, store.Absent, policy))
+		if _, exists := store.IsConflict(err); err != nil && !exists {
+			return err
+		}
 	}
-	_, err := h.config.Documents.Commit(ctx, changes...)
-	if _, exist := store.IsConflict(err); exist {
-		return nil
-	}
-	return err
+	return nil
 }

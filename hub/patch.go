@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -51,8 +52,8 @@ func readObject(what string, body json.RawMessage) (object, error) {
 	if !utf8.Valid(body) {
 		return nil, fault.New(fault.ArgumentInvalid, "%s: JSON is UTF-8, and this is not", fault.Word(what))
 	}
-	if err := checkNesting(what, body); err != nil {
-		return nil, err
+	if document.CheckDepth(body, maxNesting) != nil {
+		return nil, fault.New(fault.ArgumentInvalid, "%s: nested deeper than %d levels", what, maxDepth)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(body))
 	decoder.UseNumber()
@@ -69,27 +70,6 @@ func readObject(what string, body json.RawMessage) (object, error) {
 	delete(read, "$version")
 	delete(read, "$metadata")
 	return read, nil
-}
-
-// checkNesting bounds the depth before anything is built in memory.
-func checkNesting(what string, body json.RawMessage) error {
-	depth, quoted := 0, false
-	for i := 0; i < len(body); i++ {
-		switch c := body[i]; {
-		case quoted && c == '\\':
-			i++
-		case c == '"':
-			quoted = !quoted
-		case quoted:
-		case c == '{' || c == '[':
-			if depth++; depth > maxNesting {
-				return fault.New(fault.ArgumentInvalid, "%s: nested deeper than %d levels", what, maxDepth)
-			}
-		case c == '}' || c == ']':
-			depth--
-		}
-	}
-	return nil
 }
 
 // merge is a JSON merge patch (RFC 7396): null deletes, objects merge, all else

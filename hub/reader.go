@@ -4,13 +4,13 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
@@ -27,6 +27,7 @@ type TelemetryMessage struct {
 	Properties       map[string]string `json:"properties"`
 	Body             any               `json:"body,omitempty"`       // JSON, or text
 	BodyBase64       []byte            `json:"bodyBase64,omitempty"` // what is neither
+	Unreadable       string            `json:"unreadable,omitempty"` // why the record can't be read: then the body is the whole of it
 }
 
 // Position is where reading begins.
@@ -70,10 +71,7 @@ func (h *Hub) Telemetry(ctx context.Context, from Position, deviceID string, eac
 		if deviceID != "" && !sentBy(record.Value, deviceID) {
 			continue
 		}
-		message, err := describeRecord(oldest.partition, record)
-		if err != nil {
-			return err
-		}
+		message := describeRecord(oldest.partition, record)
 		if err := each(message); err != nil {
 			if errors.Is(err, ErrStop) {
 				return nil
@@ -164,12 +162,18 @@ var authMethods = map[authMethod]string{
 	issued:     `{"scope":"device","type":"x509CertificateAuthority","issuer":"external","acceptingIpFilterRule":null}`,
 }
 
-func describeRecord(partition int, stored store.Record) (TelemetryMessage, error) {
+// describeRecord is a record as readers see it. One that can't be read is shown as
+// such: it must not keep them from those after it.
+func describeRecord(partition int, stored store.Record) TelemetryMessage {
 	r, err := decodeRecord(stored.Value)
-	if err != nil {
-		return TelemetryMessage{}, fmt.Errorf("partition %d, sequence %d: %w", partition, stored.Sequence, err)
-	}
 	enqueued := time.Unix(0, stored.Time).UTC()
+	if err != nil {
+		return TelemetryMessage{
+			Partition: partition, SequenceNumber: stored.Sequence, Offset: strconv.FormatInt(stored.Offset, 10),
+			EnqueuedTime: enqueued, SystemProperties: map[string]string{}, Properties: map[string]string{},
+			BodyBase64: stored.Value, Unreadable: err.Error(),
+		}
+	}
 	message := TelemetryMessage{
 		Partition: partition, SequenceNumber: stored.Sequence, Offset: strconv.FormatInt(stored.Offset, 10),
 		EnqueuedTime: enqueued, DeviceID: string(r.deviceID),
@@ -190,12 +194,12 @@ func describeRecord(partition int, stored store.Record) (TelemetryMessage, error
 	}
 	contentType := message.SystemProperties["content-type"]
 	switch {
-	case strings.HasPrefix(strings.ToLower(contentType), "application/json") && json.Valid(r.Payload):
+	case strings.HasPrefix(strings.ToLower(contentType), "application/json") && document.Embeddable(r.Payload):
 		message.Body = json.RawMessage(r.Payload)
 	case utf8.Valid(r.Payload):
 		message.Body = string(r.Payload)
 	default:
 		message.BodyBase64 = r.Payload
 	}
-	return message, nil
+	return message
 }

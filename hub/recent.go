@@ -76,10 +76,7 @@ func (s *RecentSearch) recentOf(
 			if s.deviceID != "" && !sentBy(record.Value, s.deviceID) {
 				continue
 			}
-			message, err := describeRecord(partition, record)
-			if err != nil {
-				return nil, err
-			}
+			message := describeRecord(partition, record)
 			if found = append(found, message); len(found) == s.most {
 				break
 			}

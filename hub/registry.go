@@ -32,7 +32,8 @@ func (h *Hub) Device(ctx context.Context, id string) (Device, error) {
 
 // CreateDevice adds a device and an empty twin. Keys are generated for a device
 // that is to have some and brings none. It returns fault 409001 when the id is
-// taken and 400004 for what is wrong in the device.
+// taken and 400004 for what is wrong in the device. An identity that can't be read
+// is replaced.
 func (h *Hub) CreateDevice(ctx context.Context, device Device) (Device, error) {
 	if err := device.complete(nil); err != nil {
 		return Device{}, err
@@ -40,6 +41,12 @@ func (h *Hub) CreateDevice(ctx context.Context, device Device) (Device, error) {
 	device.Issuance = nil
 	if err := h.checkScopes(ctx, &device, nil); err != nil {
 		return Device{}, err
+	}
+	if before, err := h.device(ctx, device.DeviceID); store.IsUnreadable(err) {
+		created, err := h.replaceUnreadable(ctx, device, before.ETag)
+		if _, conflict := store.IsConflict(err); !conflict {
+			return created, err
+		}
 	}
 	return h.create(ctx, device, newTwin(h.config.Now()))
 }
@@ -79,11 +86,15 @@ func (h *Hub) creation(device *Device, twin twin) []store.Change {
 func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (Device, error) {
 	for {
 		before, err := h.device(ctx, device.DeviceID)
-		if err != nil {
+		unreadable := store.IsUnreadable(err)
+		if err != nil && !unreadable {
 			return Device{}, err
 		}
 		if err := precondition("device", ifMatch, before.ETag); err != nil {
 			return Device{}, err
+		}
+		if unreadable {
+			return h.CreateDevice(ctx, device)
 		}
 		changed := device
 		changed.Issuance = before.Issuance
@@ -129,12 +140,12 @@ func (h *Hub) replacement(before, changed Device) (store.Change, Device) {
 	return h.devices.Put(after.DeviceID, storeMatch(before.ETag), after), after
 }
 
-// DeleteDevice removes a device with its twin and all that is kept of it, and
-// ends its connection. It returns the faults 404001 and 412001.
+// DeleteDevice removes a device with its twin and all that is kept of it, whatever
+// that holds, and ends its connection. It returns the faults 404001 and 412001.
 func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 	for {
 		device, err := h.device(ctx, id)
-		if err != nil {
+		if err != nil && !store.IsUnreadable(err) {
 			return err
 		}
 		if err := precondition("device", ifMatch, device.ETag); err != nil {

@@ -244,9 +244,9 @@ func (s *Session) restore(ctx context.Context) error {
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil
-	case err != nil:
+	case err != nil && !store.IsUnreadable(err):
 		return err
-	case s.keep && (kept.Generation == s.generation || kept.Generation == ""):
+	case err == nil && s.keep && (kept.Generation == s.generation || kept.Generation == ""):
 		s.names = kept.Names
 		return nil
 	case s.keep:

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -152,7 +153,7 @@ func (h *Hub) changeTwin(ctx context.Context, id string, body json.RawMessage, i
 func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifMatch string, replace bool) (twin,
 	error) {
 	defer h.order.lock(id)()
-	changed, err := h.updateTwin(ctx, id, func(t *twin) error {
+	changed, err := h.updateTwin(ctx, id, replace, func(t *twin) error {
 		if err := precondition("twin", ifMatch, t.etag); err != nil {
 			return err
 		}
@@ -176,7 +177,7 @@ func (h *Hub) report(ctx context.Context, session *Session, patch json.RawMessag
 	if err != nil {
 		return 0, err
 	}
-	changed, err := h.updateTwin(ctx, session.deviceID, func(t *twin) error {
+	changed, err := h.updateTwin(ctx, session.deviceID, false, func(t *twin) error {
 		if err := session.check(); err != nil {
 			return err
 		}
@@ -193,10 +194,16 @@ func (h *Hub) report(ctx context.Context, session *Session, patch json.RawMessag
 	return changed.Reported.Version, err
 }
 
-// updateTwin changes a twin by compare-and-swap.
-func (h *Hub) updateTwin(ctx context.Context, id string, change func(*twin) error) (twin, error) {
+// updateTwin changes a twin by compare-and-swap. With replace, one that can't be read
+// is taken for an empty one.
+func (h *Hub) updateTwin(ctx context.Context, id string, replace bool, change func(*twin) error) (twin, error) {
 	for {
 		stored, err := h.twin(ctx, id)
+		if replace && store.IsUnreadable(err) {
+			etag := stored.etag
+			stored, err = newTwin(h.config.Now()), nil
+			stored.etag = etag
+		}
 		if err != nil {
 			return twin{}, err
 		}
@@ -310,6 +317,9 @@ func readTwinPatch(body json.RawMessage) (twinPatch, error) {
 	}
 	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "A twin is a JSON object: {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
+	}
+	if err := document.CheckDepth(body, document.MaxDepth); err != nil {
+		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin can't be taken: %v", err)
 	}
 	if err := json.Unmarshal(body, &patch); err != nil {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin is not the JSON of one: %v", err)

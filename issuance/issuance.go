@@ -62,6 +62,22 @@ type Certificate struct {
 	Revoked        time.Time `json:"revoked,omitzero"` // when it was
 }
 
+// Intact implements store.Checkable.
+func (p *Policy) Intact() error {
+	if p.Name == "" || p.Authority == "" {
+		return errors.New("it has no name, or names no issuing authority")
+	}
+	return nil
+}
+
+// Intact implements store.Checkable.
+func (c *Certificate) Intact() error {
+	if c.Thumbprint == "" || c.RegistrationID == "" {
+		return errors.New("it has no thumbprint, or no registration id")
+	}
+	return nil
+}
+
 // Revocation is what devices may no longer use, for those who hold their
 // connections.
 type Revocation struct {
@@ -102,6 +118,18 @@ type storedAuthority struct {
 	Key string `json:"key"` // PEM
 }
 
+// Intact implements store.Checkable.
+func (a *storedAuthority) Intact() error {
+	if a.Name == "" || a.Certificate == "" || a.Key == "" {
+		return errors.New("it has no name, no certificate, or no key")
+	}
+	return nil
+}
+
+// CertificateRecords is the collection of the certificates that were issued, as an
+// Inspector knows it.
+const CertificateRecords = "issuance/certificates"
+
 const (
 	// DefaultPolicy and DefaultAuthority are there from the beginning.
 	DefaultPolicy    = "default"
@@ -125,10 +153,10 @@ const (
 func Open(ctx context.Context, config Config) (*Service, error) {
 	s := &Service{
 		config:       config,
-		policies:     store.Table[Policy]{Documents: config.Documents, Collection: "issuance/policies"},
-		authorities:  store.Table[storedAuthority]{Documents: config.Documents, Collection: "issuance/authorities"},
-		certificates: store.Table[Certificate]{Documents: config.Documents, Collection: "issuance/certificates"},
-		devices:      store.Table[string]{Documents: config.Documents, Collection: "issuance/devices"},
+		policies:     store.NewTable[Policy](config.Documents, "issuance/policies"),
+		authorities:  store.NewTable[storedAuthority](config.Documents, "issuance/authorities"),
+		certificates: store.NewTable[Certificate](config.Documents, CertificateRecords),
+		devices:      store.NewTable[string](config.Documents, "issuance/devices"),
 		opened:       make(map[string]openedAuthority),
 	}
 	if err := s.begin(ctx); err != nil {
@@ -139,7 +167,11 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 
 // begin makes what a new service has.
 func (s *Service) begin(ctx context.Context) error {
-	if _, _, err := s.authorities.Get(ctx, rootName); !errors.Is(err, store.ErrNotFound) {
+	_, _, err := s.authorities.Get(ctx, rootName)
+	if store.IsUnreadable(err) {
+		return fmt.Errorf("%w. Without this key no certificate can be issued or judged: restore the data folder from a backup", err)
+	}
+	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	now := s.config.Now().UTC()
@@ -287,7 +319,12 @@ func (s *Service) forget(ctx context.Context, registrationID string, now time.Ti
 	entries, err := s.devices.List(ctx, deviceFolder(registrationID), "", most)
 	for _, entry := range entries {
 		var old Certificate
-		if old, _, err = s.certificates.Get(ctx, entry.Value); err != nil && !errors.Is(err, store.ErrNotFound) {
+		old, _, err = s.certificates.Get(ctx, entry.Value)
+		if store.IsUnreadable(err) {
+			err = nil // somebody must look at it
+			continue
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return nil, err
 		}
 		if err == nil && now.Sub(old.NotAfter) < expiredKept {

@@ -223,7 +223,7 @@ func (s *Service) Issued(ctx context.Context, registrationID string) ([]Certific
 	issued := []Certificate{}
 	for _, thumbprint := range thumbprints {
 		certificate, _, err := s.certificates.Get(ctx, thumbprint)
-		if errors.Is(err, store.ErrNotFound) {
+		if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
 			continue
 		}
 		if err != nil {

@@ -84,6 +84,10 @@ const maxShown = 4 << 10
 
 func messageOf(received hub.TelemetryMessage) message {
 	m := message{TelemetryMessage: received}
+	if received.Unreadable != "" {
+		m.Text = received.Unreadable
+		return m
+	}
 	switch body := received.Body.(type) {
 	case nil:
 		m.Text = base64.StdEncoding.EncodeToString(received.BodyBase64)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -61,6 +62,9 @@ var initialTwinMembers = members{"tags": nil, "properties": {"desired": nil}}
 func checkJSON(text string, shape members) *jsonProblem {
 	if !utf8.ValidString(text) {
 		return problemAt(strings.ToValidUTF8(text, "?"), 0, "This is not text in UTF-8")
+	}
+	if document.CheckDepth([]byte(text), document.MaxFreeDepth) != nil {
+		return problemAt(text, 0, "This is nested deeper than %d levels", document.MaxFreeDepth)
 	}
 	var whole any
 	decoder := json.NewDecoder(strings.NewReader(text))

@@ -112,7 +112,7 @@ func (c *call) deleteSelected(d deletion) error {
 		case err == nil || errors.Is(err, d.gone):
 			deleted++
 		default:
-			problem := fault.From(err)
+			problem := fault.ForOperator(err)
 			c.config.Logger.Info("portal could not delete", "id", id, "trackingId", problem.TrackingID, "error", problem)
 			failed = append(failed, failure{id, problem})
 		}

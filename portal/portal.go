@@ -36,13 +36,14 @@ type Config struct {
 	// PoliciesChanged is told that keys or rights of the provisioning service's
 	// policies have changed.
 	PoliciesChanged func()
+	Records         Records // nil knows of none
 	// Proven is told that a request, whose context this is, comes from somebody who is
 	// logged in.
 	Proven    func(context.Context)
 	CreateHub func(ctx context.Context, name, host string) (provisioning.HubLink, error)
-	Documents *store.Watched // keeps the links and sessions; all that is shown is read through it too
-	CAFile    string         // the authority that clients must trust
-	DataDir   string         // the server's data folder, for commands that are shown
+	Documents store.Documents // keeps the links and sessions; all that is shown is read through it too, and it is Watched
+	CAFile    string          // the authority that clients must trust
+	DataDir   string          // the server's data folder, for commands that are shown
 	MQTTPort  int
 	HTTPSPort int
 	Now       func() time.Time
@@ -83,7 +84,7 @@ func New(config Config) *Portal {
 	p.stopped, p.stop = context.WithCancel(context.Background())
 	p.mux.Handle("GET "+Root+"assets/", assets())
 	for _, routes := range []map[string]handler{
-		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes, lockoutRoutes, networkRoutes, credentialRoutes,
+		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes, lockoutRoutes, networkRoutes, credentialRoutes, recordRoutes,
 	} {
 		for pattern, handle := range routes {
 			method, path, _ := strings.Cut(pattern, " ")
@@ -214,7 +215,7 @@ func (c *call) fail(err error) {
 	if errors.Is(err, context.Canceled) && c.r.Context().Err() != nil {
 		return // the browser has gone
 	}
-	problem := fault.From(err)
+	problem := fault.ForOperator(err)
 	level := slog.LevelInfo
 	if problem.Code.Status() >= 500 {
 		level = slog.LevelError

@@ -88,8 +88,8 @@ type sessions struct {
 
 func openSessions(documents store.Documents, now func() time.Time) *sessions {
 	return &sessions{
-		links:    store.Table[link]{Documents: documents, Collection: "portal/links"},
-		sessions: store.Table[session]{Documents: documents, Collection: "portal/sessions"},
+		links:    store.NewTable[link](documents, "portal/links"),
+		sessions: store.NewTable[session](documents, "portal/sessions"),
 		now:      now,
 	}
 }
@@ -123,7 +123,7 @@ func (s *sessions) login(ctx context.Context, code string) (*session, error) {
 	refused := fault.New(fault.Unauthorized, "This login link was used before, is too old, or was never made here. Get a new one with: berth portal link")
 	key := hashOf(code)
 	found, etag, err := s.links.Get(ctx, key)
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
 		return nil, refused
 	}
 	if err != nil {
@@ -152,7 +152,7 @@ func (s *sessions) find(ctx context.Context, token string) (*session, error) {
 		return nil, nil
 	}
 	found, etag, err := s.sessions.Get(ctx, hashOf(token))
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
 		return nil, nil
 	}
 	if err != nil {
@@ -177,7 +177,7 @@ func (s *sessions) find(ctx context.Context, token string) (*session, error) {
 // it: an open page does not keep its session from ending.
 func (s *sessions) alive(ctx context.Context, token string) (bool, error) {
 	found, _, err := s.sessions.Get(ctx, hashOf(token))
-	if errors.Is(err, store.ErrNotFound) {
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
 		return false, nil
 	}
 	return err == nil && !found.over(s.now()), err

@@ -309,6 +309,12 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	if request.RemoteAddress != "" && !addressOf(request.RemoteAddress).IsValid() {
 		return Preview{}, fault.New(fault.ArgumentInvalid, "remoteAddress is %.64q. It is an IP address", request.RemoteAddress)
 	}
+	if len(request.Payload) > maxRequest {
+		return Preview{}, fault.New(fault.ArgumentInvalid, "payload has %d bytes, the limit is %d", len(request.Payload), maxRequest)
+	}
+	if err := checkFree("payload", request.Payload); err != nil {
+		return Preview{}, err
+	}
 	preview := Preview{RegistrationID: request.RegistrationID, GroupID: request.GroupID}
 	asked := intent{RegistrationID: request.RegistrationID, GroupID: request.GroupID, RemoteAddr: request.RemoteAddress, Payload: request.Payload}
 	var enrollment Enrollment

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -45,8 +46,7 @@ func (s *Service) Attempt(ctx context.Context, sequence int64) (attest.Attempt, 
 	if records, err := s.attempts.log.Read(ctx, 0, max(sequence, 0), 1, 0); err != nil {
 		return attest.Attempt{}, err
 	} else if len(records) > 0 && records[0].Sequence == sequence {
-		attempt, err := decodeAttempt(records[0])
-		return forReader(ctx, attempt), err
+		return forReader(ctx, decodeAttempt(records[0])), nil
 	}
 	return attest.Attempt{}, fault.New(fault.NotFound, "There is no attempt %d, or it is no longer kept", sequence)
 }
@@ -115,9 +115,9 @@ func openAttempts(ctx context.Context, config Config) (*attempts, error) {
 	a := &attempts{
 		log:        config.Attempts,
 		config:     config,
-		index:      store.Table[places]{Documents: documents, Collection: "provisioning/attempts"},
-		hours:      store.Table[hour]{Documents: documents, Collection: "provisioning/outcomes"},
-		checkpoint: store.Table[int64]{Documents: documents, Collection: "provisioning/attempts-indexed"},
+		index:      store.NewTable[places](documents, "provisioning/attempts"),
+		hours:      store.NewTable[hour](documents, "provisioning/outcomes"),
+		checkpoint: store.NewTable[int64](documents, "provisioning/attempts-indexed"),
 		waiting:    make(map[uint64]attest.Attempt),
 		pending:    newBatch(),
 		dirty:      make(chan struct{}, 1),
@@ -134,10 +134,7 @@ func openAttempts(ctx context.Context, config Config) (*attempts, error) {
 
 // record appends an attempt. It does not wait for the disk.
 func (a *attempts) record(attempt attest.Attempt) {
-	encoded, err := json.Marshal(attempt)
-	if err != nil {
-		panic(fmt.Sprintf("provisioning: an attempt is not JSON: %v", err)) // a mistake in the program
-	}
+	encoded := encodeAttempt(attempt)
 	a.mutex.Lock()
 	token := a.appended
 	a.appended++
@@ -145,6 +142,37 @@ func (a *attempts) record(attempt attest.Attempt) {
 	a.waiting[token] = attempt
 	a.mutex.Unlock()
 	a.log.Append(0, encoded, a, token)
+}
+
+// maxAttempt bounds an attempt in the log, in bytes.
+const maxAttempt = 1 << 20
+
+// encodeAttempt is the attempt as the log keeps it. What can't be kept of it is left
+// out, and the last check says so: an attempt on record is worth more than its
+// details.
+func encodeAttempt(attempt attest.Attempt) []byte {
+	encoded, err := json.Marshal(attempt)
+	for _, reduce := range []func(){
+		func() { attempt.Case = nil },
+		func() { attempt.Checks = nil },
+		func() { attempt.Message, attempt.Time = printable(attempt.Message), document.Bounded(attempt.Time) },
+	} {
+		if err == nil && len(encoded) > maxAttempt {
+			err = fmt.Errorf("%d bytes are too much, the limit is %d", len(encoded), maxAttempt)
+		}
+		if err == nil {
+			err = document.CheckDepth(encoded, document.MaxDepth)
+		}
+		if err == nil {
+			return encoded
+		}
+		reduce()
+		kept := attempt
+		kept.Checks = slices.Clone(attempt.Checks)
+		kept.Checks.Fail("attempt", fmt.Sprintf("%.200v", err), "an attempt that can be kept whole", "Its details are not on record: this attempt was reduced to what could be kept")
+		encoded, err = json.Marshal(kept)
+	}
+	return encoded
 }
 
 // Committed implements store.Committer.
@@ -226,7 +254,7 @@ func (a *attempts) write(ctx context.Context, indexed batch, next int64) error {
 	var changes []store.Change
 	for id, sequences := range indexed.places {
 		known, _, err := a.index.Get(ctx, id)
-		if err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {
 			return err
 		}
 		known.Sequences = append(known.Sequences, sequences...)
@@ -254,10 +282,13 @@ func (a *attempts) write(ctx context.Context, indexed batch, next int64) error {
 // catchUp indexes what the log holds beyond the checkpoint.
 func (a *attempts) catchUp(ctx context.Context) error {
 	next, _, err := a.checkpoint.Get(ctx, checkpointKey)
+	a.next = a.log.Bounds(0).Next
+	if store.IsUnreadable(err) {
+		next, err = a.next, nil // rather than count anything twice
+	}
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
-	a.next = a.log.Bounds(0).Next
 	for next < a.next {
 		records, err := a.log.Read(ctx, 0, next, 1000, 4<<20)
 		if err != nil {
@@ -268,11 +299,9 @@ func (a *attempts) catchUp(ctx context.Context) error {
 		}
 		missed := newBatch()
 		for _, record := range records {
-			attempt, err := decodeAttempt(record)
-			if err != nil {
-				return err
+			if attempt := decodeAttempt(record); attempt.Outcome != attest.Unreadable {
+				missed.add(attempt, record.Sequence)
 			}
-			missed.add(attempt, record.Sequence)
 			next = record.Sequence + 1
 		}
 		if err := a.write(ctx, missed, next); err != nil {
@@ -307,7 +336,7 @@ func (a *attempts) places(ctx context.Context, id string) ([]int64, error) {
 	sequences := slices.Clone(a.pending.places[id])
 	a.mutex.Unlock()
 	known, _, err := a.index.Get(ctx, id)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {
 		return nil, err
 	}
 	sequences = append(sequences, known.Sequences...)
@@ -316,10 +345,20 @@ func (a *attempts) places(ctx context.Context, id string) ([]int64, error) {
 	return sequences[max(0, len(sequences)-attemptsKept):], nil
 }
 
-func decodeAttempt(record store.Record) (attempt attest.Attempt, err error) {
-	if err = json.Unmarshal(record.Value, &attempt); err != nil {
-		err = fmt.Errorf("attempt %d does not hold what it should: %w", record.Sequence, err)
+// decodeAttempt reads an attempt. One that can't be read is shown as such: with its
+// place in the log, its time, and the reason.
+func decodeAttempt(record store.Record) (attempt attest.Attempt) {
+	err := document.CheckDepth(record.Value, document.MaxDepth) // earlier versions took more
+	if err == nil {
+		err = json.Unmarshal(record.Value, &attempt)
+	}
+	if err == nil && attempt.Outcome == "" {
+		err = errors.New("it has no outcome")
+	}
+	if err != nil {
+		attempt = attest.Attempt{Time: time.Unix(0, record.Time).UTC(), Outcome: attest.Unreadable,
+			Message: fmt.Sprintf("The attempt %d can't be read: %.200v", record.Sequence, err)}
 	}
 	attempt.Sequence = record.Sequence
-	return attempt, err
+	return attempt
 }

@@ -75,9 +75,7 @@ func (s *AttemptSearch) read(ctx context.Context, sequences []int64) ([]attest.A
 		if len(records) == 0 || records[0].Sequence != sequence {
 			break // older ones have left the log
 		}
-		if found, err = s.filter.add(found, records[0]); err != nil {
-			return nil, err
-		}
+		found = s.filter.add(found, records[0])
 	}
 	s.found = found
 	if len(found) < s.filter.Max { // all were looked at
@@ -105,10 +103,7 @@ func (s *AttemptSearch) search(ctx context.Context) ([]attest.Attempt, error) {
 			return nil, err
 		}
 		for _, record := range slices.Backward(records) {
-			if found, err = s.filter.add(found, record); err != nil {
-				return nil, err
-			}
-			if len(found) == s.filter.Max {
+			if found = s.filter.add(found, record); len(found) == s.filter.Max {
 				break
 			}
 		}
@@ -144,11 +139,8 @@ func (f AttemptFilter) wantsAll() bool {
 }
 
 // add appends the attempt in the record if the filter wants it.
-func (f AttemptFilter) add(found []attest.Attempt, record store.Record) ([]attest.Attempt, error) {
-	attempt, err := decodeAttempt(record)
-	if err != nil {
-		return found, err
-	}
+func (f AttemptFilter) add(found []attest.Attempt, record store.Record) []attest.Attempt {
+	attempt := decodeAttempt(record)
 	switch {
 	case f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID):
 	case f.Refused && attempt.Outcome == attest.Assigned:
@@ -158,5 +150,5 @@ func (f AttemptFilter) add(found []attest.Attempt, record store.Record) ([]attes
 		attempt.Case = nil
 		found = append(found, attempt)
 	}
-	return found, nil
+	return found
 }

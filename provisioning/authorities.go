@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/subtle"
@@ -144,15 +145,19 @@ func (s *Service) VerifyAuthority(ctx context.Context, name string, certificate 
 func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string) error {
 	for {
 		prior, err := s.authority(ctx, name)
-		if err != nil {
+		unreadable := store.IsUnreadable(err)
+		if err != nil && !unreadable {
 			return err
 		}
 		if err := precondition("certificate authority", ifMatch, prior.ETag, true); err != nil {
 			return err
 		}
-		_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Authority, prior.Name, nil, nil),
-			s.authorities.Delete(key(name), store.ETag(unquote(prior.ETag))),
-			s.authorityNames.Delete(prior.subjectKey(), store.Always))...)
+		changes := append(s.config.Audit.Change(ctx, audit.Deleted, audit.Authority, cmp.Or(prior.Name, name), nil, nil),
+			s.authorities.Delete(key(name), store.ETag(unquote(prior.ETag))))
+		if !unreadable { // else its name leads nowhere
+			changes = append(changes, s.authorityNames.Delete(prior.subjectKey(), store.Always))
+		}
+		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
 		}
@@ -164,17 +169,20 @@ func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string) err
 func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, create bool, change func(*storedAuthority) error) (Authority, error) {
 	for {
 		prior, err := s.authority(ctx, name)
-		exists := err == nil
-		if err != nil && !(create && errors.Is(err, fault.NotFound)) {
+		exists, unreadable := err == nil, store.IsUnreadable(err)
+		if err != nil && !(create && (unreadable || errors.Is(err, fault.NotFound))) {
 			return Authority{}, err
 		}
-		if err := precondition("certificate authority", ifMatch, prior.ETag, exists); err != nil {
+		if err := precondition("certificate authority", ifMatch, prior.ETag, exists || unreadable); err != nil {
 			return Authority{}, err
 		}
 		now := Time{s.config.Now().UTC()}
 		changed, match := prior, store.ETag(unquote(prior.ETag))
 		if !exists {
-			changed, match = storedAuthority{Authority: Authority{Name: name, Created: now}}, store.Absent
+			changed = storedAuthority{Authority: Authority{Name: name, Created: now}}
+		}
+		if !exists && !unreadable {
+			match = store.Absent
 		}
 		if err := change(&changed); err != nil {
 			return Authority{}, err
@@ -189,7 +197,7 @@ func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, cre
 		} else {
 			if full, err := isFull(ctx, s.config.Limits.Authorities, s.authorities.Count); err != nil {
 				return Authority{}, err
-			} else if full {
+			} else if full && !unreadable {
 				return Authority{}, fault.New(fault.QuotaExceeded, "There are %d certificate authorities, which is the limit of the service", s.config.Limits.Authorities)
 			}
 			changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Authority, name, nil, nil)...)

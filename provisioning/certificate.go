@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 )
 
 // describe returns what a certificate says, in the words of the REST API.
@@ -16,8 +17,8 @@ func describe(certificate *x509.Certificate) *X509CertificateInfo {
 		SHA1Thumbprint:   sha1,
 		SHA256Thumbprint: sha256,
 		IssuerName:       certificate.Issuer.String(),
-		NotBeforeUTC:     Time{certificate.NotBefore.UTC()},
-		NotAfterUTC:      Time{certificate.NotAfter.UTC()},
+		NotBeforeUTC:     Time{document.Bounded(certificate.NotBefore)},
+		NotAfterUTC:      Time{document.Bounded(certificate.NotAfter)},
 		SerialNumber:     strings.ToUpper(fmt.Sprintf("%x", certificate.SerialNumber)),
 		Version:          certificate.Version,
 	}

@@ -110,7 +110,8 @@ func TestManyAuthoritiesOfOneName(t *testing.T) {
 	for i := range 300 {
 		last = certify(t, "Factory", nil, true)
 		group := storedGroup{EnrollmentGroup: signedGroup(fmt.Sprintf("g%03d", i), nil, nil), Signing: [2][]byte{last.certificate.Raw}}
-		group.ReprovisionPolicy = &ReprovisionPolicy{}
+		group.ReprovisionPolicy, group.ProvisioningStatus = &ReprovisionPolicy{}, Enabled
+		group.Attestation.X509 = &X509Attestation{CAReferences: &X509CAReferences{}}
 		name, _ := signerKey(last.certificate.Raw, group.EnrollmentGroupID, 0)
 		if _, err := h.config.Documents.Commit(ctx, h.groups.Put(key(group.EnrollmentGroupID), store.Absent, group),
 			h.signers.Put(name, store.Absent, signer{Group: group.EnrollmentGroupID, Certificate: last.certificate.Raw})); err != nil {
@@ -277,7 +278,7 @@ func TestSearchForAGroup(t *testing.T) {
 		t.Errorf("with its key in a new group: %v", err)
 	}
 	// One that can't be read keeps its own devices out and no others.
-	if _, err := h.config.Documents.Commit(ctx, h.keyGroups.changed(), store.Change{Collection: groupsCollection, Key: "broken", Value: []byte("{")}); err != nil {
+	if _, err := h.config.Documents.Commit(ctx, h.keyGroups.changed(), store.Change{Collection: GroupRecords, Key: "broken", Value: []byte("{")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := register("d3", attest.DeriveKey(keys[0], "d3")); err != nil {

@@ -97,7 +97,7 @@ func (k *keyGroups) read(ctx context.Context, generation string, before *keyTabl
 	taken := make(map[string]bool) // keys
 	const stride = 500
 	for after := ""; ; {
-		documents, err := k.documents.List(ctx, groupsCollection, "", after, stride)
+		documents, err := k.documents.List(ctx, GroupRecords, "", after, stride)
 		if err != nil {
 			return nil, err
 		}

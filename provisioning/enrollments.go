@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -28,13 +29,19 @@ func (s *Service) AttestationMechanism(ctx context.Context, registrationID strin
 
 // CreateEnrollment adds an enrollment. It returns fault 409202 when the
 // registration id is taken, and the faults of PutEnrollment.
+// An enrollment that can't be read is replaced.
 func (s *Service) CreateEnrollment(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
-	if _, err := s.enrollment(ctx, enrollment.RegistrationID); err == nil {
+	match := store.Absent
+	prior, err := s.enrollment(ctx, enrollment.RegistrationID)
+	switch {
+	case err == nil:
 		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
-	} else if !errors.Is(err, fault.EnrollmentNotFound) {
+	case store.IsUnreadable(err):
+		match = store.ETag(unquote(prior.ETag))
+	case !errors.Is(err, fault.EnrollmentNotFound):
 		return Enrollment{}, about("registrationId", err)
 	}
-	written, err := s.write(ctx, enrollment, nil, store.Absent)
+	written, err := s.write(ctx, enrollment, nil, match)
 	if _, conflict := store.IsConflict(err); conflict {
 		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
 	}
@@ -53,17 +60,20 @@ func alreadyEnrolled(registrationID string) error {
 func (s *Service) PutEnrollment(ctx context.Context, enrollment Enrollment, ifMatch string) (Enrollment, error) {
 	for {
 		prior, err := s.enrollment(ctx, enrollment.RegistrationID)
-		exists := err == nil
-		if err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
+		exists, unreadable := err == nil, store.IsUnreadable(err)
+		if err != nil && !unreadable && !errors.Is(err, fault.EnrollmentNotFound) {
 			return Enrollment{}, about("registrationId", err)
 		}
-		if err := precondition("enrollment", ifMatch, prior.ETag, exists); err != nil {
+		if err := precondition("enrollment", ifMatch, prior.ETag, exists || unreadable); err != nil {
 			return Enrollment{}, err
 		}
 		var written Enrollment
-		if exists {
-			written, err = s.write(ctx, enrollment, &prior, store.ETag(unquote(prior.ETag)))
-		} else {
+		switch match := store.ETag(unquote(prior.ETag)); {
+		case exists:
+			written, err = s.write(ctx, enrollment, &prior, match)
+		case unreadable:
+			written, err = s.write(ctx, enrollment, nil, match)
+		default:
 			written, err = s.write(ctx, enrollment, nil, store.Absent)
 		}
 		if _, conflict := store.IsConflict(err); conflict {
@@ -79,13 +89,13 @@ func (s *Service) PutEnrollment(ctx context.Context, enrollment Enrollment, ifMa
 func (s *Service) DeleteEnrollment(ctx context.Context, registrationID, ifMatch string) error {
 	for {
 		prior, err := s.enrollment(ctx, registrationID)
-		if err != nil {
+		if err != nil && !store.IsUnreadable(err) {
 			return err
 		}
 		if err := precondition("enrollment", ifMatch, prior.ETag, true); err != nil {
 			return err
 		}
-		_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment, prior.RegistrationID, nil, nil),
+		_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment, cmp.Or(prior.RegistrationID, registrationID), nil, nil),
 			s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
@@ -138,7 +148,7 @@ func (s *Service) withState(ctx context.Context, enrollment Enrollment) (Enrollm
 	switch {
 	case err == nil:
 		enrollment.RegistrationState = &registration
-	case errors.Is(err, fault.RegistrationNotFound):
+	case errors.Is(err, fault.RegistrationNotFound), store.IsUnreadable(err):
 		enrollment.RegistrationState = nil
 	default:
 		return Enrollment{}, err
@@ -161,11 +171,15 @@ func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrol
 	if prior != nil {
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Enrollment, enrollment.RegistrationID, *prior, enrollment)...)
 	} else {
-		if s.config.Limits.Enrollments > 0 { // a bulk operation makes several at once
+		limit := s.config.Limits.Enrollments
+		if match != store.Absent {
+			limit = 0 // it takes the place of one
+		}
+		if limit > 0 { // a bulk operation makes several at once
 			s.limited.Lock()
 			defer s.limited.Unlock()
 		}
-		if full, err := isFull(ctx, s.config.Limits.Enrollments, s.enrollments.Count); err != nil {
+		if full, err := isFull(ctx, limit, s.enrollments.Count); err != nil {
 			return Enrollment{}, err
 		} else if full {
 			return Enrollment{}, fault.New(fault.QuotaExceeded, "There are %d individual enrollments, which is the limit of the service", s.config.Limits.Enrollments)

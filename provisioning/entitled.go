@@ -91,7 +91,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 		for _, candidate := range signers {
 			authority, err := x509.ParseCertificate(candidate.Certificate)
 			if err != nil {
-				return admitted{}, "", fmt.Errorf("a signing certificate of group %q: %w", candidate.Group, err)
+				continue // it was parsed when it came in
 			}
 			attempt := attest.Trace{}
 			attempt.Pass("enrollment", fmt.Sprintf("group %s, X.509, signed by %s", candidate.Group, authority.Subject))
@@ -163,6 +163,9 @@ func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candida
 	case errors.Is(err, fault.NotFound):
 		trace.Fail("certificate authority", candidate.Authority+", which was deleted", "a verified authority", "Upload the authority again, or let the group name another")
 		return false, nil
+	case store.IsUnreadable(err):
+		trace.Fail("certificate authority", candidate.Authority+", whose record can't be read", "a verified authority", "Upload the authority again")
+		return false, nil
 	case err != nil:
 		return false, err
 	case !authority.IsVerified || !bytes.Equal(authority.Certificate, candidate.Certificate):
@@ -183,16 +186,16 @@ func (s *Service) chain(ctx context.Context, evidence attest.Evidence) (*attest.
 		entries, err := s.authorityNames.List(ctx, nameKey(name)+"/", "", most)
 		for _, entry := range entries {
 			var stored storedAuthority
-			if stored, _, err = s.authorities.Get(ctx, entry.Value); errors.Is(err, store.ErrNotFound) {
+			if stored, _, err = s.authorities.Get(ctx, entry.Value); errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
 				err = nil
 				continue
 			}
-			var certificate *x509.Certificate
-			if err == nil {
-				certificate, err = x509.ParseCertificate(stored.Certificate)
-			}
 			if err != nil {
 				break
+			}
+			certificate, unparsed := x509.ParseCertificate(stored.Certificate)
+			if unparsed != nil {
+				continue // it was parsed when it came in
 			}
 			found = append(found, certificate)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
@@ -60,6 +61,10 @@ type CaseAuthority struct {
 // a stranger chooses them.
 const maxCaseCertificates = 32 << 10
 
+// maxCase bounds the bytes of a case, which holds all groups that a device may
+// belong to: each attempt keeps one.
+const maxCase = 256 << 10
+
 // caseOf gathers what the judgement of the evidence depends on, as it is now. It is
 // nil when there is more than is kept.
 //
@@ -88,7 +93,8 @@ func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence, found ad
 			c.Token.SignedBy, _ = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
 		}
 		enrollment.Attestation = enrollment.Attestation.withoutKeys()
-		enrollment.InitialTwin, enrollment.CustomAllocationDefinition = nil, nil // where people put secrets, and no judgement looks
+		// Where people put secrets, or much, and no judgement looks.
+		enrollment.InitialTwin, enrollment.CustomAllocationDefinition, enrollment.OptionalDeviceInformation = nil, nil, nil
 		c.Enrollment = &enrollment
 		return c, nil
 	case !errors.Is(err, fault.EnrollmentNotFound):
@@ -108,7 +114,7 @@ func caseToken(text string) *CaseToken {
 	if err != nil {
 		return &CaseToken{Malformed: true}
 	}
-	return &CaseToken{Resource: beginning(token.Resource), KeyName: beginning(token.KeyName), Expiry: token.Expiry}
+	return &CaseToken{Resource: beginning(token.Resource), KeyName: beginning(token.KeyName), Expiry: document.Bounded(token.Expiry)}
 }
 
 // beginning is as much of a part of a token as is kept: one that is longer is wrong.
@@ -164,7 +170,7 @@ func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evide
 	}
 	for name := range named {
 		authority, _, err := s.authorities.Get(ctx, name)
-		if name == "" || errors.Is(err, store.ErrNotFound) {
+		if name == "" || errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
 			continue
 		}
 		if err != nil {
@@ -196,8 +202,8 @@ func (c *Case) encoded() json.RawMessage {
 		return nil
 	}
 	text, err := json.Marshal(c)
-	if err != nil {
-		return nil // a certificate's information that is no JSON: the attempt is kept without
+	if err != nil || len(text) > maxCase {
+		return nil // the attempt is kept without
 	}
 	return text
 }

@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -39,14 +40,19 @@ func (s *Service) GroupAttestationMechanism(ctx context.Context, id string) (Att
 }
 
 // CreateGroup adds a group. It returns fault 409202 when the id is taken, and the
-// faults of PutGroup.
+// faults of PutGroup. A group that can't be read is replaced.
 func (s *Service) CreateGroup(ctx context.Context, group EnrollmentGroup) (EnrollmentGroup, error) {
-	if _, err := s.group(ctx, group.EnrollmentGroupID); err == nil {
+	match := store.Absent
+	prior, err := s.group(ctx, group.EnrollmentGroupID)
+	switch {
+	case err == nil:
 		return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
-	} else if !errors.Is(err, fault.GroupNotFound) {
+	case store.IsUnreadable(err):
+		match = store.ETag(unquote(prior.ETag))
+	case !errors.Is(err, fault.GroupNotFound):
 		return EnrollmentGroup{}, err
 	}
-	written, err := s.writeGroup(ctx, group, nil, store.Absent)
+	written, err := s.writeGroup(ctx, group, nil, match)
 	if _, conflict := store.IsConflict(err); conflict {
 		return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
 	}
@@ -63,17 +69,20 @@ func groupExists(id string) error {
 func (s *Service) PutGroup(ctx context.Context, group EnrollmentGroup, ifMatch string) (EnrollmentGroup, error) {
 	for {
 		prior, err := s.group(ctx, group.EnrollmentGroupID)
-		exists := err == nil
-		if err != nil && !errors.Is(err, fault.GroupNotFound) {
+		exists, unreadable := err == nil, store.IsUnreadable(err)
+		if err != nil && !unreadable && !errors.Is(err, fault.GroupNotFound) {
 			return EnrollmentGroup{}, err
 		}
-		if err := precondition("enrollment group", ifMatch, prior.ETag, exists); err != nil {
+		if err := precondition("enrollment group", ifMatch, prior.ETag, exists || unreadable); err != nil {
 			return EnrollmentGroup{}, err
 		}
 		var written EnrollmentGroup
-		if exists {
-			written, err = s.writeGroup(ctx, group, &prior, store.ETag(unquote(prior.ETag)))
-		} else {
+		switch match := store.ETag(unquote(prior.ETag)); {
+		case exists:
+			written, err = s.writeGroup(ctx, group, &prior, match)
+		case unreadable:
+			written, err = s.writeGroup(ctx, group, nil, match)
+		default:
 			written, err = s.writeGroup(ctx, group, nil, store.Absent)
 		}
 		if _, conflict := store.IsConflict(err); conflict {
@@ -88,15 +97,21 @@ func (s *Service) PutGroup(ctx context.Context, group EnrollmentGroup, ifMatch s
 func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
 	for {
 		prior, err := s.group(ctx, id)
-		if err != nil {
+		if err != nil && !store.IsUnreadable(err) {
 			return err
 		}
 		if err := precondition("enrollment group", ifMatch, prior.ETag, true); err != nil {
 			return err
 		}
+		former := s.withoutSigners(prior, nil)
+		if err != nil {
+			if former, err = s.withoutSignersOf(ctx, id, nil); err != nil {
+				return err
+			}
+		}
 		changes := []store.Change{s.groups.Delete(key(id), store.ETag(unquote(prior.ETag)))}
-		changes = append(append(changes, s.withoutSigners(prior, nil)...), s.keyGroups.changed())
-		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Group, prior.EnrollmentGroupID, nil, nil)...)
+		changes = append(append(changes, former...), s.keyGroups.changed())
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Group, cmp.Or(prior.EnrollmentGroupID, id), nil, nil)...)
 		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
@@ -127,7 +142,7 @@ func (s *Service) Groups(ctx context.Context, prefix, after string, limit int) (
 // devices, in the order of their ids; after and next are as in Enrollments. It
 // returns fault 404204 when there is no such group.
 func (s *Service) GroupRegistrations(ctx context.Context, id, after string, limit int) (registrations []Registration, next string, err error) {
-	if _, err := s.group(ctx, id); err != nil {
+	if _, err := s.group(ctx, id); err != nil && !store.IsUnreadable(err) {
 		return nil, "", err
 	}
 	prefix := key(id) + "/"
@@ -141,7 +156,7 @@ func (s *Service) GroupRegistrations(ctx context.Context, id, after string, limi
 		switch {
 		case err == nil && key(record.GroupID) == key(id):
 			registrations = append(registrations, record.Registration)
-		case err != nil && !errors.Is(err, fault.RegistrationNotFound):
+		case err != nil && !errors.Is(err, fault.RegistrationNotFound) && !store.IsUnreadable(err):
 			return nil, "", err
 		}
 	}
@@ -205,6 +220,12 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 	if prior != nil {
 		stored.CreatedDateTimeUTC = prior.CreatedDateTimeUTC
 		changes = append(changes, s.withoutSigners(*prior, kept)...)
+	} else if match != store.Absent { // in place of one that can't be read
+		former, err := s.withoutSignersOf(ctx, stored.EnrollmentGroupID, kept)
+		if err != nil {
+			return EnrollmentGroup{}, err
+		}
+		changes = append(changes, former...)
 	}
 	changes = append(changes, s.keyGroups.changed())
 	if prior != nil {
@@ -214,8 +235,10 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 			s.limited.Lock()
 			defer s.limited.Unlock()
 		}
-		if err := s.roomForGroup(ctx, stored.Attestation.Type); err != nil {
-			return EnrollmentGroup{}, err
+		if match == store.Absent {
+			if err := s.roomForGroup(ctx, stored.Attestation.Type); err != nil {
+				return EnrollmentGroup{}, err
+			}
 		}
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Group, stored.EnrollmentGroupID, nil, nil)...)
 	}
@@ -427,6 +450,28 @@ func (s *Service) withoutSigners(g storedGroup, kept map[string]bool) (changes [
 		}
 	}
 	return changes
+}
+
+// withoutSignersOf is withoutSigners for a group that can't be read. It goes through
+// the signing certificates of all groups.
+func (s *Service) withoutSignersOf(ctx context.Context, groupID string, kept map[string]bool) (changes []store.Change, err error) {
+	const stride = 500
+	for after := ""; ; {
+		documents, err := s.config.Documents.List(ctx, s.signers.Collection, "", after, stride)
+		if err != nil {
+			return nil, err
+		}
+		for _, document := range documents {
+			parts := strings.Split(document.Key, "/") // the last are the group, and which it is
+			if len(parts) >= 3 && parts[len(parts)-2] == key(groupID) && !kept[document.Key] {
+				changes = append(changes, s.signers.Delete(document.Key, store.Always))
+			}
+		}
+		if len(documents) < stride {
+			return changes, nil
+		}
+		after = documents[stride-1].Key
+	}
 }
 
 // maxSigners bounds the signing certificates that one judgement looks at: those of

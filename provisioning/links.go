@@ -222,15 +222,16 @@ func (s *Service) LinkHub(ctx context.Context, link HubLink, ifMatch string) (Hu
 	s.links.changing.Lock()
 	defer s.links.changing.Unlock()
 	before, etag, err := s.links.Get(ctx, key(link.HostName))
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	unreadable := store.IsUnreadable(err)
+	if err != nil && !unreadable && !errors.Is(err, store.ErrNotFound) {
 		return HubLink{}, err
 	}
 	exists := err == nil && !before.Unlinked
 	shownETag := ""
-	if exists {
+	if exists || unreadable {
 		shownETag = quote(etag)
 	}
-	if err := precondition("linked hub", ifMatch, shownETag, exists); err != nil {
+	if err := precondition("linked hub", ifMatch, shownETag, exists || unreadable); err != nil {
 		return HubLink{}, err
 	}
 	if err := s.completeLink(ctx, &link, before.HubLink, exists); err != nil {
@@ -350,6 +351,9 @@ func CheckHostName(host string) error {
 func (s *Service) UnlinkHub(ctx context.Context, host, ifMatch string, force bool) error {
 	hub := s.linked(host)
 	if hub == nil {
+		if _, _, err := s.links.Get(ctx, key(host)); store.IsUnreadable(err) {
+			return s.deleteRecord(ctx, audit.HubLink, s.links.Collection, key(host))
+		}
 		return s.notLinked(host)
 	}
 	if err := precondition("linked hub", ifMatch, hub.link.ETag, true); err != nil {

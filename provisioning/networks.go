@@ -64,7 +64,7 @@ func (s *Service) readNetworks(ctx context.Context) error {
 	for _, entry := range entries {
 		prefix, err := netip.ParsePrefix(entry.Value.Prefix)
 		if err != nil {
-			return fmt.Errorf("read the networks: %w", err)
+			continue // Intact has seen it
 		}
 		entry.Value.ETag = quote(entry.ETag)
 		all = append(all, networkOf{prefix, entry.Value})
@@ -103,10 +103,11 @@ func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch strin
 		return Network{}, fault.New(fault.ArgumentInvalid, "A network has the latencies of 1 to %d locations", maxLatencies)
 	}
 	before, etag, err := s.networks.Get(ctx, prefix)
-	if err != nil && !errors.Is(err, store.ErrNotFound) {
+	unreadable := store.IsUnreadable(err)
+	if err != nil && !unreadable && !errors.Is(err, store.ErrNotFound) {
 		return Network{}, err
 	}
-	exists := err == nil
+	exists := err == nil || unreadable
 	if err := precondition("network", ifMatch, quote(etag), exists); err != nil {
 		return Network{}, err
 	}
@@ -118,7 +119,7 @@ func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch strin
 		expected = store.ETag(etag)
 	}
 	changes := []store.Change{s.networks.Put(prefix, expected, checked)}
-	if exists {
+	if exists && !unreadable {
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Network, prefix, before, checked)...)
 	} else {
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Network, prefix, nil, nil)...)

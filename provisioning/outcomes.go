@@ -76,10 +76,10 @@ func (a *attempts) count(ctx context.Context, more outcomes) (changes []store.Ch
 		key := step.Format(hourLayout)
 		if hours[key] == nil {
 			stored, _, err := a.hours.Get(ctx, key)
-			if err != nil && !errors.Is(err, store.ErrNotFound) {
+			if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {
 				return nil, err
 			}
-			if err != nil && step.After(begun) {
+			if errors.Is(err, store.ErrNotFound) && step.After(begun) {
 				begun = step
 			}
 			hours[key] = &stored
@@ -119,7 +119,7 @@ func (a *attempts) outcomesSince(ctx context.Context, since time.Time) ([]Outcom
 	for _, entry := range entries {
 		begin, err := time.Parse(hourLayout, entry.Key)
 		if err != nil {
-			return nil, err
+			continue // not written by count
 		}
 		for i, stored := range entry.Value.Steps {
 			step := begin.Add(time.Duration(i) * outcomeStep)

@@ -142,6 +142,10 @@ func (s *Service) DeleteSharedAccessPolicy(ctx context.Context, name, ifMatch st
 func (s *Service) changePolicy(ctx context.Context, name, ifMatch string, change func(*credential.Policy)) (SharedAccessPolicy, error) {
 	for {
 		prior, err := s.SharedAccessPolicy(ctx, name)
+		if store.IsUnreadable(err) && change == nil { // it gives nobody any right
+			err := s.deleteRecord(ctx, audit.AccessPolicy, s.policies.Collection, key(name))
+			return SharedAccessPolicy{}, errors.Join(err, s.createPolicies(ctx))
+		}
 		if err != nil {
 			return SharedAccessPolicy{}, err
 		}

@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -104,7 +105,7 @@ func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatc
 	var tidied Registration // as it was when the condition held, before what the device left was removed
 	for {
 		record, err := s.record(ctx, registrationID)
-		if err != nil {
+		if err != nil && !store.IsUnreadable(err) {
 			return err
 		}
 		if tidied.ETag == "" || !record.LastUpdatedDateTimeUTC.Equal(tidied.LastUpdatedDateTimeUTC.Time) {
@@ -126,7 +127,7 @@ func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatc
 		if record.GroupID != "" {
 			changes = append(changes, s.members.Delete(memberKey(record.GroupID, registrationID), store.Always))
 		}
-		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Registration, record.RegistrationID, nil, nil)...)
+		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Registration, cmp.Or(record.RegistrationID, registrationID), nil, nil)...)
 		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err

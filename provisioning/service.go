@@ -49,6 +49,14 @@ const (
 	RegistrationStatusWrite = "RegistrationStatusWrite"
 )
 
+// The collections of records that are listed page by page, as an Inspector knows them.
+const (
+	EnrollmentRecords   = "provisioning/enrollments"
+	GroupRecords        = "provisioning/groups"
+	RegistrationRecords = "provisioning/registrations"
+	AuthorityRecords    = "provisioning/authorities"
+)
+
 // Config is what a provisioning service is made of.
 type Config struct {
 	IDScope   string // such as 0ne00000001
@@ -130,29 +138,27 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	return s, nil
 }
 
-const groupsCollection = "provisioning/groups"
-
 // newService is a service with its tables and nothing that runs.
 func newService(config Config) *Service {
 	s := &Service{
 		config:         config,
-		enrollments:    store.Table[Enrollment]{Documents: config.Documents, Collection: "provisioning/enrollments"},
-		registrations:  store.Table[record]{Documents: config.Documents, Collection: "provisioning/registrations"},
-		owners:         store.Table[owner]{Documents: config.Documents, Collection: "provisioning/owners"},
-		groups:         store.Table[storedGroup]{Documents: config.Documents, Collection: groupsCollection},
-		signers:        store.Table[signer]{Documents: config.Documents, Collection: "provisioning/signers"},
-		members:        store.Table[string]{Documents: config.Documents, Collection: "provisioning/members"},
-		authorities:    store.Table[storedAuthority]{Documents: config.Documents, Collection: "provisioning/authorities"},
-		authorityNames: store.Table[string]{Documents: config.Documents, Collection: "provisioning/authority-names"},
-		intents:        store.Table[intent]{Documents: config.Documents, Collection: "provisioning/intents"},
-		policies:       store.Table[credential.Policy]{Documents: config.Documents, Collection: "provisioning/policies"},
+		enrollments:    store.NewTable[Enrollment](config.Documents, EnrollmentRecords),
+		registrations:  store.NewTable[record](config.Documents, RegistrationRecords),
+		owners:         store.NewTable[owner](config.Documents, "provisioning/owners"),
+		groups:         store.NewTable[storedGroup](config.Documents, GroupRecords),
+		signers:        store.NewTable[signer](config.Documents, "provisioning/signers"),
+		members:        store.NewTable[string](config.Documents, "provisioning/members"),
+		authorities:    store.NewTable[storedAuthority](config.Documents, AuthorityRecords),
+		authorityNames: store.NewTable[string](config.Documents, "provisioning/authority-names"),
+		intents:        store.NewTable[intent](config.Documents, "provisioning/intents"),
+		policies:       store.NewTable[credential.Policy](config.Documents, "provisioning/policies"),
 	}
-	s.misbehaviours.Table = store.Table[Misbehaviour]{Documents: config.Documents, Collection: "provisioning/misbehaviours"}
-	s.links.Table = store.Table[storedLink]{Documents: config.Documents, Collection: "provisioning/links"}
-	s.lockouts.Table = store.Table[LockedOut]{Documents: config.Documents, Collection: "provisioning/lockouts"}
+	s.misbehaviours.Table = store.NewTable[Misbehaviour](config.Documents, "provisioning/misbehaviours")
+	s.links.Table = store.NewTable[storedLink](config.Documents, "provisioning/links")
+	s.lockouts.Table = store.NewTable[LockedOut](config.Documents, "provisioning/lockouts")
 	s.throttles, s.searches = newThrottles(config.Limits), newSearches()
 	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
-	s.networks.Table = store.Table[Network]{Documents: config.Documents, Collection: "provisioning/networks"}
+	s.networks.Table = store.NewTable[Network](config.Documents, "provisioning/networks")
 	return s
 }
 
@@ -211,6 +217,8 @@ func (s *Service) createPolicies(ctx context.Context) error {
 	owner := credential.NewPolicy(ownerPolicy, allRights...)
 	_, err := s.config.Documents.Commit(ctx, s.policies.Put(owner.Name, store.Absent, owner))
 	if _, exists := store.IsConflict(err); exists {
+		s.config.Logger.Error("no policy with all rights can be read, so only the portal can manage the service: delete its record there",
+			"policy", owner.Name)
 		return nil
 	}
 	return err

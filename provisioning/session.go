@@ -12,6 +12,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -317,8 +318,11 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	if body = bytes.TrimSpace(body); len(body) == 0 {
 		return asked, nil
 	}
+	if err := document.CheckDepth(body, document.MaxDepth); err != nil {
+		return asked, fault.New(fault.ArgumentInvalid, "The request can't be taken: %v", err)
+	}
 	r := &asked
-	if err := json.Unmarshal(body, r); err != nil {
+	if err := json.Unmarshal(document.ValidUTF8(body), r); err != nil {
 		return asked, fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
 	}
 	if r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID) {
@@ -326,6 +330,9 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	}
 	if !present(r.Payload) {
 		r.Payload = nil
+	}
+	if err := checkFree("payload", r.Payload); err != nil {
+		return asked, fault.From(err)
 	}
 	return asked, nil
 }

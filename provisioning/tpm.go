@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
@@ -45,14 +46,14 @@ type tpmState struct {
 }
 
 func (s *Service) tpmStates() store.Table[tpmState] {
-	return store.Table[tpmState]{Documents: s.config.Documents, Collection: "provisioning/tpm"}
+	return store.NewTable[tpmState](s.config.Documents, "provisioning/tpm")
 }
 
 // tpmSecret returns what the keys of challenges and of devices with a TPM are
 // derived from. It is made when it is first needed and then stays.
 func (s *Service) tpmSecret(ctx context.Context) ([]byte, error) {
 	const name = "tpm"
-	secrets := store.Table[[]byte]{Documents: s.config.Documents, Collection: "provisioning/secrets"}
+	secrets := store.NewTable[[]byte](s.config.Documents, "provisioning/secrets")
 	for {
 		secret, _, err := secrets.Get(ctx, name)
 		if !errors.Is(err, store.ErrNotFound) {
@@ -101,7 +102,7 @@ func readTPM(body []byte) *attest.TPM {
 	var request struct {
 		TPM json.RawMessage `json:"tpm"`
 	}
-	if json.Unmarshal(body, &request) != nil || !present(request.TPM) {
+	if document.CheckDepth(body, document.MaxDepth) != nil || json.Unmarshal(body, &request) != nil || !present(request.TPM) {
 		return nil
 	}
 	shown := new(attest.TPM)

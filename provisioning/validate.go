@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -48,6 +49,9 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	}
 	if info := bytes.TrimSpace(enrollment.OptionalDeviceInformation); string(info) == "null" {
 		enrollment.OptionalDeviceInformation = nil
+	}
+	if err := checkFree("optionalDeviceInformation", enrollment.OptionalDeviceInformation); err != nil {
+		return about("optionalDeviceInformation", err)
 	}
 	var before AttestationMechanism
 	if prior != nil {
@@ -108,7 +112,8 @@ func (s *Service) completeTerms(enrollment *Enrollment) error {
 
 // about notes in a fault which field of an enrollment it is about, for forms:
 // Info["field"] is registrationId, provisioningStatus, attestation, primary,
-// secondary, hub, credentialPolicyName, deviceId or initialTwin.
+// secondary, hub, credentialPolicyName, deviceId, optionalDeviceInformation or
+// initialTwin.
 func about(field string, err error) error { return note(err, "field", field) }
 
 // aboutTwin notes that a fault is about a part of the initial twin too:
@@ -191,8 +196,22 @@ func (t *InitialTwin) complete() error {
 		case trimmed[0] != '{':
 			return aboutTwin(part.path, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "initialTwin."+part.path))
 		}
+		if err := checkFree("initialTwin."+part.path, *part.json); err != nil {
+			return aboutTwin(part.path, err)
+		}
 	}
 	return nil
+}
+
+// checkFree bounds JSON that is taken as it comes, before it is put into anything.
+func checkFree(what string, text json.RawMessage) error {
+	if len(text) == 0 || document.Embeddable(text) {
+		return nil
+	}
+	if document.CheckDepth(text, document.MaxFreeDepth) != nil {
+		return fault.New(fault.ArgumentInvalid, "%s is nested deeper than %d levels", what, document.MaxFreeDepth)
+	}
+	return fault.New(fault.ArgumentInvalid, "%s is not JSON in UTF-8", what)
 }
 
 // refusedPart notes in a hub's refusal what it is about. Each part is shown to

@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -196,6 +197,11 @@ func readAllocation(address string, status int, text []byte) (answer allocationA
 		return answer, unusable(expected, "Let the webhook answer with iotHubHostName, initialTwin and payload alone",
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes", maxWebhookAnswer))
 	}
+	if err := document.CheckDepth(text, document.MaxDepth); err != nil {
+		return answer, unusable(expected, "Let the webhook answer with fewer levels of nesting",
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
+	}
+	text = document.ValidUTF8(text)
 	var syntax *json.SyntaxError
 	var otherType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(text, &answer); {
@@ -215,6 +221,10 @@ func readAllocation(address string, status int, text []byte) (answer allocationA
 	if len(answer.Payload) > maxPayload {
 		return answer, failed("allocation", expected, "Let the webhook send the device less",
 			fault.New(fault.AllocationFailed, "The allocation webhook's payload has %d bytes, the limit is %d", len(answer.Payload), maxPayload))
+	}
+	if err := checkFree("payload", answer.Payload); err != nil {
+		return answer, failed("allocation", expected, "Let the webhook send the device a payload in UTF-8, with fewer levels of nesting",
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %s", fault.From(err).Message))
 	}
 	return answer, nil
 }

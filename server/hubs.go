@@ -98,8 +98,16 @@ type hubEntry struct {
 	Created time.Time `json:"created"`
 }
 
+// Intact implements store.Checkable.
+func (e *hubEntry) Intact() error {
+	if !hubNames.MatchString(e.Name) || provisioning.CheckHostName(e.Host) != nil {
+		return errors.New("it has no name, or no host name")
+	}
+	return nil
+}
+
 func (s *Server) hubEntries() store.Table[hubEntry] {
-	return store.Table[hubEntry]{Documents: s.documents, Collection: "server/hubs"}
+	return store.NewTable[hubEntry](s.documents, "server/hubs")
 }
 
 // maxHubs bounds the hubs of one process: each has logs of its own.

@@ -72,6 +72,7 @@ func (s *Server) metrics() *prometheus.Registry {
 			"Panics, each of which ended one connection, request or piece of work; the log has their stacks.",
 			prometheus.Labels{"door": string(door)}, func() float64 { return float64(s.panics.Count(door)) })
 	}
+	gauge("unreadable_records", "Records met that can't be read: berth data unreadable lists them.", nil, func() float64 { return float64(len(s.documents.Known(""))) })
 	for outcome, value := range map[string]func() uint64{
 		"assigned": func() uint64 { return s.provisioning.Tally().Assigned },
 		"refused":  func() uint64 { return s.provisioning.Tally().Refused },

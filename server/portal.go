@@ -24,7 +24,7 @@ func (s *Server) newPortal() *portal.Portal {
 	info := s.Info()
 	return portal.New(portal.Config{
 		Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit, CreateHub: s.CreateHub, Documents: s.documents,
-		Issuer: s.issuer, PoliciesChanged: s.policiesChanged, Proven: admission.Proven,
+		Issuer: s.issuer, PoliciesChanged: s.policiesChanged, Proven: admission.Proven, Records: records{s},
 		CAFile: info.CAFile, DataDir: dataDir, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
 		Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics,
 	})
@@ -51,7 +51,9 @@ func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLi
 
 // web is what HTTPS serves: the portal below its path, and the services.
 func (s *Server) web() http.Handler {
-	var services http.Handler = rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn, Issuer: s.issuer, Audit: s.audit, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged, Proven: admission.Proven, Logger: s.config.Logger, Panics: s.panics})
+	var services http.Handler = rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn,
+		Issuer: s.issuer, Audit: s.audit, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged,
+		Records: records{s}, Proven: admission.Proven, Logger: s.config.Logger, Panics: s.panics})
 	services = s.contained(panics.HTTPS, services)
 	pages := s.contained(panics.Portal, s.portal)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

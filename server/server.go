@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,7 +41,7 @@ type Server struct {
 
 	log          *log.Handler
 	panics       *panics.Recorder
-	documents    *store.Watched
+	documents    *store.Inspector
 	logs         store.Logs
 	hubs         *hub.Directory
 	certificates certificates
@@ -136,7 +137,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("open the data folder: %w. If another server uses the folder, stop that one or name another folder with --data", err)
 	}
-	s.documents = store.Watch(documents)
+	s.documents = store.Inspect(store.Watch(documents), s.config.Logger)
 	logs, err := segment.Open(data("logs"),
 		segment.Options{Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
@@ -199,7 +200,7 @@ func openDocuments(dir string, files int, logger *slog.Logger) (store.Documents,
 
 // idScope returns the ID scope, which the first start draws.
 func (s *Server) idScope(ctx context.Context) (string, error) {
-	settings := store.Table[string]{Documents: s.documents, Collection: "server/settings"}
+	settings := store.NewTable[string](s.documents, "server/settings")
 	var random [4]byte
 	rand.Read(random[:]) // never fails, see crypto/rand
 	_, err := s.documents.Commit(ctx, settings.Put("idScope", store.Absent, fmt.Sprintf("0ne%X", random)))
@@ -207,6 +208,10 @@ func (s *Server) idScope(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("draw an ID scope: %w", err)
 	}
 	scope, _, err := settings.Get(ctx, "idScope")
+	if store.IsUnreadable(err) || err == nil && scope == "" {
+		return "", fmt.Errorf("the ID scope, by which devices name this service, is lost: restore the data folder from a backup (%w)",
+			cmp.Or(err, errors.New("the record server/settings \"idScope\" is empty")))
+	}
 	return scope, err
 }
 

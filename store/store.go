@@ -33,6 +33,7 @@ type Change struct {
 	Value      []byte // at most 1 MiB
 	Delete     bool
 	Check      bool
+	Err        error // why there is no Value: a Commit returns it, and does nothing
 }
 
 // Match is the condition under which a Change may happen. The zero Match

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Table is a typed view of one collection: documents are T as JSON.
@@ -13,16 +14,27 @@ type Table[T any] struct {
 	Collection string
 }
 
-// Get returns the document with its ETag, or ErrNotFound.
+// NewTable returns the table of a collection. An Inspector learns from it what the
+// documents should hold.
+func NewTable[T any](documents Documents, collection string) Table[T] {
+	if i, ok := documents.(inspector); ok {
+		i.register(collection, func(encoded []byte) error {
+			_, err := decodeDocument[T](encoded)
+			return err
+		})
+	}
+	return Table[T]{documents, collection}
+}
+
+// Get returns the document with its ETag, or ErrNotFound. One that can't be read is
+// an *UnreadableError, and comes with its ETag.
 func (t Table[T]) Get(ctx context.Context, key string) (value T, etag string, err error) {
 	document, err := t.Documents.Get(ctx, t.Collection, key)
 	if err != nil {
 		return value, "", err
 	}
-	if value, err = t.decode(document); err != nil {
-		return value, "", err
-	}
-	return value, document.ETag, nil
+	value, err = t.decode(document)
+	return value, document.ETag, err
 }
 
 // An Entry is one document of a List.
@@ -31,31 +43,37 @@ type Entry[T any] struct {
 	Value     T
 }
 
-// List returns documents as Documents.List does.
+// List returns documents as Documents.List does, but for those that can't be read:
+// the Inspector knows them. It returns fewer than limit only at the end.
 func (t Table[T]) List(ctx context.Context, prefix, after string, limit int) ([]Entry[T], error) {
-	documents, err := t.Documents.List(ctx, t.Collection, prefix, after, limit)
-	if err != nil {
-		return nil, err
-	}
-	entries := make([]Entry[T], len(documents))
-	for i, document := range documents {
-		value, err := t.decode(document)
+	var entries []Entry[T]
+	for {
+		wanted := limit - len(entries)
+		documents, err := t.Documents.List(ctx, t.Collection, prefix, after, wanted)
 		if err != nil {
 			return nil, err
 		}
-		entries[i] = Entry[T]{document.Key, document.ETag, value}
+		entries = slices.Grow(entries, len(documents))
+		for _, document := range documents {
+			if value, err := t.decode(document); err == nil {
+				entries = append(entries, Entry[T]{document.Key, document.ETag, value})
+			}
+		}
+		if len(documents) < wanted || len(entries) == limit {
+			return entries, nil
+		}
+		after = documents[wanted-1].Key
 	}
-	return entries, nil
 }
 
-// Put is the Change that writes value, for a Commit.
+// Put is the Change that writes value, for a Commit. A value that is no JSON fails
+// the Commit.
 func (t Table[T]) Put(key string, match Match, value T) Change {
 	encoded, err := json.Marshal(value)
 	if err != nil {
-		// Domain types marshal; one that doesn't is a mistake in the program.
-		panic(fmt.Sprintf("store: %s %q: %v", t.Collection, key, err))
+		err = fmt.Errorf("write %s %q: %w", t.Collection, key, err)
 	}
-	return Change{Collection: t.Collection, Key: key, Match: match, Value: encoded}
+	return Change{Collection: t.Collection, Key: key, Match: match, Value: encoded, Err: err}
 }
 
 // Delete is the Change that removes the document, for a Commit.
@@ -69,10 +87,20 @@ func (t Table[T]) Count(ctx context.Context) (int, error) {
 }
 
 func (t Table[T]) decode(document Document) (value T, err error) {
-	if err := json.Unmarshal(document.Value, &value); err != nil {
-		return value, fmt.Errorf("%s %q does not hold what it should: %w", t.Collection, document.Key, err)
+	i, inspected := t.Documents.(inspector)
+	value, err = decodeDocument[T](document.Value)
+	if err == nil {
+		if inspected {
+			i.readable(t.Collection, document.Key)
+		}
+		return value, nil
 	}
-	return value, nil
+	problem := &UnreadableError{t.Collection, document.Key, document.ETag, err}
+	if inspected {
+		i.unreadable(problem)
+	}
+	var none T // and no half of it
+	return none, problem
 }
 
 // IsConflict reports whether err says that a Commit found other documents than

@@ -176,6 +176,7 @@ type export[T any] struct {
 
 // run writes to the file, or to the standard output without one.
 func (e export[T]) run(c *cli, wanted selection, file string) error {
+	defer c.tellOfUnreadable()
 	defer e.shown.end()
 	if file == "" {
 		return e.write(wanted, c.stdout)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -22,6 +23,10 @@ func readJSON(flag, value string) (json.RawMessage, error) {
 		}
 		source += " " + file
 	}
+	if err := document.CheckDepth(text, document.MaxFreeDepth); err != nil {
+		return nil, usageError{fmt.Errorf("%s can't be taken: %w", source, err)}
+	}
+	text = document.ValidUTF8(text)
 	if !json.Valid(text) {
 		var anything any
 		return nil, usageError{fmt.Errorf("%s is not JSON: %w", source, json.Unmarshal(text, &anything))}

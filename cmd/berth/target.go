@@ -23,6 +23,8 @@ type target struct {
 	connectionString string
 	address          string
 	caFile           string
+
+	unreadable []backend.Unreadable // records that lists could not show
 }
 
 func (t *target) flags(flags *pflag.FlagSet) {
@@ -63,6 +65,7 @@ func (t *target) provisioning() (*backend.Provisioning, error) {
 	if err != nil {
 		return nil, err
 	}
+	options.Unreadable = t.noteUnreadable
 	return backend.NewProvisioning(connectionString, options)
 }
 
@@ -75,7 +78,12 @@ func (t *target) hub(name string) (*backend.Hub, error) {
 	if err != nil {
 		return nil, err
 	}
+	options.Unreadable = t.noteUnreadable
 	return backend.NewHub(connectionString, options)
+}
+
+func (t *target) noteUnreadable(record backend.Unreadable) {
+	t.unreadable = append(t.unreadable, record)
 }
 
 // hubHost is the host name of the hub with this name or host.

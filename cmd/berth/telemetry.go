@@ -121,6 +121,9 @@ func messageLines(w io.Writer) (write func(hub.TelemetryMessage) error, finish f
 }
 
 func body(message hub.TelemetryMessage) string {
+	if message.Unreadable != "" {
+		return "cannot be read: " + message.Unreadable
+	}
 	switch b := message.Body.(type) {
 	case nil:
 		return base64.StdEncoding.EncodeToString(message.BodyBase64)

@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"encoding/json"
+	"fmt"
 	"strconv"
 	"time"
 	"unicode/utf16"
@@ -24,21 +25,22 @@ func connectCode(problem *fault.Error) mqtt.ConnectCode {
 // (ProvisioningServiceErrorDetails; the hub's twin answers have the same
 // fields).
 func problemBody(problem *fault.Error, now time.Time) []byte {
-	return asciiJSON(struct {
+	body, _ := asciiJSON(struct { // numbers and strings are JSON, whatever they are
 		ErrorCode  int               `json:"errorCode"`
 		TrackingID string            `json:"trackingId"`
 		Message    string            `json:"message"`
 		Info       map[string]string `json:"info,omitempty"`
 		Timestamp  string            `json:"timestampUtc"`
 	}{int(problem.Code), problem.TrackingID, problem.Message, problem.Info, now.UTC().Format("2006-01-02T15:04:05.0000000Z")})
+	return body
 }
 
 // asciiJSON encodes a value in JSON of plain ASCII: the Node SDK decodes the
 // provisioning service's answers as that.
-func asciiJSON(value any) []byte {
+func asciiJSON(value any) ([]byte, error) {
 	encoded, err := json.Marshal(value)
 	if err != nil {
-		panic("endpoint/mqtt: " + err.Error()) // the types above marshal
+		return nil, fmt.Errorf("the answer is no JSON: %w", err)
 	}
 	plain := make([]byte, 0, len(encoded))
 	for len(encoded) > 0 {
@@ -54,7 +56,7 @@ func asciiJSON(value any) []byte {
 			plain = appendEscape(plain, r)
 		}
 	}
-	return plain
+	return plain, nil
 }
 
 func appendEscape(b []byte, r rune) []byte {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -42,7 +43,11 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 	}
 	correlationID := fault.NewTrackingID()
 	accepted := map[string]string{"correlationId": correlationID, "operationExpires": time.Now().Add(hub.IssueTimeout).UTC().Format(time.RFC3339Nano)}
-	if err := s.respondCredentials(202, requestID, asciiJSON(accepted)); err != nil {
+	body, err := asciiJSON(accepted)
+	if err == nil {
+		err = s.respondCredentials(202, requestID, body)
+	}
+	if err != nil {
 		return err
 	}
 	request, err := s.session.CheckCertificateRequest(s.ctx, *asked.CSR)
@@ -54,16 +59,23 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 		return s.refuseCredentials(requestID, err)
 	}
 	s.backend.Logger.Info("certificate issued", "device", s.deviceID, "correlationId", correlationID)
-	return s.respondCredentials(200, requestID, asciiJSON(struct {
+	body, err = asciiJSON(struct {
 		CorrelationID string   `json:"correlationId"`
 		Certificates  []string `json:"certificates"`
-	}{correlationID, chain}))
+	}{correlationID, chain})
+	if err != nil {
+		return s.refuseCredentials(requestID, err)
+	}
+	return s.respondCredentials(200, requestID, body)
 }
 
 // readIssueRequest holds a request against its form, field by field.
 func (s *hubSession) readIssueRequest(payload []byte) (asked issueRequest, _ error) {
 	if len(bytes.TrimSpace(payload)) == 0 {
 		return asked, fault.New(fault.ArgumentInvalid, "The request has no body. It is JSON with the fields id and csr")
+	}
+	if err := document.CheckDepth(payload, document.MaxDepth); err != nil {
+		return asked, fault.New(fault.BadFormat, "The request can't be taken: %v", err)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(payload))
 	decoder.DisallowUnknownFields()

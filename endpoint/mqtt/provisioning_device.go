@@ -119,15 +119,15 @@ func (s *provisioningSession) respond(requestID string, operation provisioning.O
 	}
 	status, retry := 200, operation.RetryAfter
 	var body []byte
+	if err == nil {
+		body, err = asciiJSON(operation)
+	}
 	if err != nil {
 		problem := fault.From(err)
 		status, retry = problem.Code.Status(), problem.RetryAfter
 		body = problemBody(problem, time.Now())
-	} else {
-		if retry > 0 {
-			status = 202
-		}
-		body = asciiJSON(operation)
+	} else if retry > 0 {
+		status = 202
 	}
 	// $rid comes first: the C# client's pattern wants it there.
 	topic := fmt.Sprintf(responseTopic, status, requestID)

@@ -79,9 +79,9 @@ func TestUserNames(t *testing.T) {
 }
 
 func TestAnswersAreASCII(t *testing.T) {
-	got := asciiJSON(map[string]string{"message": "é€😀<\""})
-	if want := `{"message":"\u00e9\u20ac\ud83d\ude00\u003c\""}`; string(got) != want {
-		t.Errorf("got %s, want %s", got, want)
+	got, err := asciiJSON(map[string]string{"message": "é€😀<\""})
+	if want := `{"message":"\u00e9\u20ac\ud83d\ude00\u003c\""}`; err != nil || string(got) != want {
+		t.Errorf("got %s, %v; want %s", got, err, want)
 	}
 }
 

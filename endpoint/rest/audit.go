@@ -15,7 +15,7 @@ var changedKinds = map[string]audit.Kind{
 	"certificates": audit.Authority, "hubs": audit.HubLink, "networks": audit.Network,
 	"misbehaviours": audit.Misbehaviour, "lockouts": audit.Lockout, "policies": audit.AccessPolicy,
 	"credentialpolicies": audit.CredentialPolicy, "issuingauthorities": audit.Issuer, "issuedcertificates": audit.Issued,
-	"portal": audit.Portal,
+	"portal": audit.Portal, "unreadable": audit.Record,
 }
 
 // changes reports what kind of thing the operation changes; false when it only

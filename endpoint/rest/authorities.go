@@ -27,7 +27,7 @@ type authorityBody struct {
 }
 
 func pageOfAuthorities(c *call) (any, error) {
-	return page(c, func(prefix, after string, limit int) ([]provisioning.Authority, string, error) {
+	return page(c, provisioning.AuthorityRecords, func(prefix, after string, limit int) ([]provisioning.Authority, string, error) {
 		return c.Provisioning.Authorities(c.Context(), prefix, after, limit)
 	})
 }

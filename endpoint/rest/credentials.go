@@ -73,7 +73,7 @@ func listIssuedCertificates(c *call) (any, error) {
 		issued, err := c.Issuer.Issued(c.Context(), id)
 		return Page[issuance.Certificate]{Items: issued}, err
 	}
-	return page(c, func(_, after string, limit int) ([]issuance.Certificate, string, error) {
+	return page(c, issuance.CertificateRecords, func(_, after string, limit int) ([]issuance.Certificate, string, error) {
 		return c.Issuer.Certificates(c.Context(), after, limit)
 	})
 }

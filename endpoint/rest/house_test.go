@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -61,8 +62,9 @@ func newHouse(t testing.TB, configure ...func(*provisioning.Config)) *house {
 		}
 	}
 	ctx, dir, logger := context.Background(), t.TempDir(), slog.New(slog.DiscardHandler)
-	documents, err := pebble.Open(dir+"/documents", pebble.Options{Logger: logger})
+	opened, err := pebble.Open(dir+"/documents", pebble.Options{Logger: logger})
 	must(err)
+	documents := store.Inspect(opened, logger)
 	logs, err := segment.Open(dir+"/logs", segment.Options{Logger: logger})
 	must(err)
 	telemetry, err := logs.Open("telemetry", store.LogOptions{Partitions: 2})
@@ -81,7 +83,7 @@ func newHouse(t testing.TB, configure ...func(*provisioning.Config)) *house {
 	}
 	dps, err := provisioning.Open(ctx, provisions)
 	must(err)
-	h := &house{t: t, config: Config{Provisioning: dps, Issuer: issuer, Audit: changes, Hubs: hub.NewDirectory(iot), PoliciesChanged: func() {}, Logger: logger}}
+	h := &house{t: t, config: Config{Provisioning: dps, Issuer: issuer, Audit: changes, Hubs: hub.NewDirectory(iot), PoliciesChanged: func() {}, Records: records{documents}, Logger: logger}}
 	h.config.MQTT = func(conn net.Conn, peer mqtt.Peer) {
 		defer conn.Close()
 		io.Copy(conn, conn) // an echo is enough here
@@ -97,6 +99,27 @@ func newHouse(t testing.TB, configure ...func(*provisioning.Config)) *house {
 		}
 	})
 	return h
+}
+
+// records deletes what can't be read and nothing else.
+type records struct{ *store.Inspector }
+
+func (r records) Unreadable(ctx context.Context) ([]store.Unreadable, error) { return r.Scan(ctx) }
+func (r records) DeleteUnreadable(ctx context.Context, collection, key string) error {
+	if !store.IsUnreadable(r.Check(ctx, collection, key)) {
+		return fault.New(fault.NotFound, "There is no such record")
+	}
+	_, err := r.Commit(ctx, store.Change{Collection: collection, Key: key, Delete: true})
+	return err
+}
+
+// damage puts something else in the place of a record.
+func (h *house) damage(collection, key string) {
+	h.t.Helper()
+	change := store.Change{Collection: collection, Key: key, Value: []byte("{damaged")}
+	if _, err := h.config.Records.(records).Commit(context.Background(), change); err != nil {
+		h.t.Fatal(err)
+	}
 }
 
 // token signs for a host with a policy of one of the services.

@@ -6,12 +6,14 @@ import (
 	"net/http"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
 )
 
 // management are Berth's own operations: what Azure shows in its portal or by
@@ -37,39 +39,53 @@ func (h *handler) management() []route {
 // Page is a part of a list. Next is the after of the next request, or "" at the
 // end.
 type Page[T any] struct {
-	Items []T    `json:"items"`
-	Next  string `json:"next,omitempty"`
+	Items      []T                `json:"items"`
+	Next       string             `json:"next,omitempty"`
+	Unreadable []store.Unreadable `json:"unreadable,omitempty"` // records that belong among the items and can't be read
 }
 
-func page[T any](c *call, list func(prefix, after string, limit int) ([]T, string, error)) (any, error) {
+// page answers with a part of the records of a collection.
+func page[T any](c *call, collection string, list func(prefix, after string, limit int) ([]T, string, error)) (any, error) {
 	top, err := c.number("top", c.query("top"), defaultPage, maxPage)
 	if err != nil {
 		return nil, err
 	}
-	items, next, err := list(c.query("prefix"), c.query("after"), top)
-	return Page[T]{items, next}, err
+	prefix, after := c.query("prefix"), c.query("after")
+	items, next, err := list(prefix, after, top)
+	if err != nil {
+		return nil, err
+	}
+	if c.Records == nil {
+		return Page[T]{Items: items, Next: next}, nil
+	}
+	// The list has passed over them.
+	unreadable := slices.DeleteFunc(c.Records.Known(collection), func(r store.Unreadable) bool {
+		return r.Collection != collection || !strings.HasPrefix(strings.ToLower(r.Key), strings.ToLower(prefix)) ||
+			after != "" && r.Key <= after || next != "" && r.Key > next
+	})
+	return Page[T]{items, next, unreadable}, nil
 }
 
 func pageOfEnrollments(c *call) (any, error) {
-	return page(c, func(prefix, after string, limit int) ([]provisioning.Enrollment, string, error) {
+	return page(c, provisioning.EnrollmentRecords, func(prefix, after string, limit int) ([]provisioning.Enrollment, string, error) {
 		return c.Provisioning.Enrollments(c.Context(), prefix, after, limit)
 	})
 }
 
 func pageOfGroups(c *call) (any, error) {
-	return page(c, func(prefix, after string, limit int) ([]provisioning.EnrollmentGroup, string, error) {
+	return page(c, provisioning.GroupRecords, func(prefix, after string, limit int) ([]provisioning.EnrollmentGroup, string, error) {
 		return c.Provisioning.Groups(c.Context(), prefix, after, limit)
 	})
 }
 
 func pageOfRegistrations(c *call) (any, error) {
-	return page(c, func(prefix, after string, limit int) ([]provisioning.Registration, string, error) {
+	return page(c, provisioning.RegistrationRecords, func(prefix, after string, limit int) ([]provisioning.Registration, string, error) {
 		return c.Provisioning.Registrations(c.Context(), prefix, after, limit)
 	})
 }
 
 func pageOfDevices(c *call) (any, error) {
-	return page(c, func(prefix, after string, limit int) ([]hub.Device, string, error) {
+	return page(c, c.hub.DeviceRecords(), func(prefix, after string, limit int) ([]hub.Device, string, error) {
 		return c.hub.Devices(c.Context(), prefix, after, limit)
 	})
 }
@@ -118,7 +134,7 @@ func auditEntries(c *call) (any, error) {
 		}
 	}
 	entries, next, err := c.Audit.Entries(c.Context(), filter)
-	return Page[audit.Entry]{entries, next}, err
+	return Page[audit.Entry]{Items: entries, Next: next}, err
 }
 
 func listLockouts(c *call) (any, error) { return c.Provisioning.LockedOut(c.Context()) }

@@ -59,6 +59,11 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("GET /berth/provisioning/audit", params{"kind": "enrollment", "top": "5"}, nil)
 	l.do("GET /berth/provisioning/audit", nil, nil)
 	l.isLockedOut()
+	l.damage(provisioning.EnrollmentRecords, "damaged")
+	l.do("GET /berth/provisioning/enrollments", nil, nil)
+	l.do("GET /berth/unreadable", nil, nil)
+	l.do("DELETE /berth/unreadable", params{"collection": provisioning.EnrollmentRecords, "key": "damaged"}, nil)
+	l.refused("DELETE /berth/unreadable", params{"collection": provisioning.EnrollmentRecords, "key": "damaged"}, nil)
 
 	for path, item := range l.document.Paths.Map() {
 		for method := range item.Operations() {

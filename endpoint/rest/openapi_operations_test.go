@@ -9,6 +9,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/store"
 )
 
 // operation is what the route does not say of an operation. What is sent and
@@ -111,6 +112,10 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/audit": {summary: "List who changed what, the latest first", answer: Page[audit.Entry]{},
 		query: []parameter{{"kind", "Only changes of things of this kind"}, {"id", "Only changes of this thing"}, {"actor", "Only changes by this actor"},
 			{"since", "Only changes from this time on"}, {"until", "Only changes before this time"}, paging[1], paging[2]}},
+	"GET /berth/unreadable": {summary: "Read all records of the server, and list those that can't be read", answer: []store.Unreadable{}},
+	"DELETE /berth/unreadable": {summary: "Delete a record that can't be read, with what belongs to it",
+		query: []parameter{{"collection", "The record's collection, as it is listed"}, {"key", "The record's key, as it is listed"}}},
+
 	"GET /berth/provisioning/lockouts":             {summary: "List the sources that are locked out", answer: []provisioning.LockedOut{}},
 	"DELETE /berth/provisioning/lockouts/{source}": {summary: "Hear a source again that is locked out"},
 

@@ -31,7 +31,7 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../provisioning", "../../provisioning/attest", "../../credential", "../../hub", "../../issuance", "../../audit", "."}
+var described = []string{"../../provisioning", "../../provisioning/attest", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.

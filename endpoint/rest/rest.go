@@ -24,11 +24,13 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -44,11 +46,24 @@ type Config struct {
 	// PoliciesChanged is told that keys or rights of the provisioning service's
 	// policies are others now.
 	PoliciesChanged func()
+	Records         Records
 	// Proven is told that the client of a request, whose context this is, has proved who
 	// it is.
 	Proven func(context.Context)
 	Logger *slog.Logger
 	Panics *panics.Recorder // of what one request does on several goroutines
+}
+
+// Records are the records of all services that can't be read.
+type Records interface {
+	// Unreadable reads all records and returns those that can't be read.
+	Unreadable(ctx context.Context) ([]store.Unreadable, error)
+	// Known returns those of the collections whose names start with prefix that were
+	// met so far.
+	Known(prefix string) []store.Unreadable
+	// DeleteUnreadable deletes such a record. One that can be read is fault 409000, one
+	// that is not there fault 404000.
+	DeleteUnreadable(ctx context.Context, collection, key string) error
 }
 
 // New returns the handler of all services on one listener. The shape of the
@@ -58,7 +73,7 @@ func New(config Config) http.Handler {
 	if h.Proven == nil {
 		h.Proven = func(context.Context) {}
 	}
-	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.credentials(), h.policies(), h.description(), h.unserved()} {
+	for _, group := range [][]route{h.provisioningDevice(), h.provisioningService(), h.hubService(), h.management(), h.authorities(), h.misbehaviours(), h.allocation(), h.credentials(), h.policies(), h.records(), h.description(), h.unserved()} {
 		h.routes = append(h.routes, group...)
 	}
 	return h
@@ -132,10 +147,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case found.right == "" && errors.Is(err, fault.UnauthorizedAccess):
 		// The provisioning service has this device in the log, with its trace.
 		writeFault(w, answering, fault.From(err))
+	case err != nil && found.right != "":
+		h.refuse(w, r, answering, fault.ForOperator(err))
 	case err != nil:
 		h.refuse(w, r, answering, err)
 	case !c.streamed:
-		c.answer(answer)
+		if err := c.answer(answer); err != nil {
+			h.refuse(w, r, answering, err)
+		}
 	}
 }
 
@@ -208,6 +227,10 @@ func (c *call) read(limit int64) (err error) {
 	case err != nil:
 		return fault.New(fault.BadRequest, "The body did not arrive whole").Because(err)
 	}
+	if err := document.CheckDepth(c.body, document.MaxDepth); limit > 0 && err != nil {
+		return fault.New(fault.BadFormat, "The body can't be taken: %v", err)
+	}
+	c.body = document.ValidUTF8(c.body)
 	if contentType := c.Header.Get("Content-Type"); limit > 0 && len(c.body) > 0 && contentType != "" {
 		if kind, _, err := mime.ParseMediaType(contentType); err != nil || kind != "application/json" {
 			return fault.New(fault.UnsupportedMediaType, "The body is %.64q. It must be application/json", contentType)
@@ -240,30 +263,32 @@ func (c *call) decode(into any) error {
 	return nil
 }
 
-// answer writes what an operation returned; nil is an answer without a body.
-func (c *call) answer(value any) {
+// answer writes what an operation returned; nil is an answer without a body. When
+// that is no JSON, nothing is written.
+func (c *call) answer(value any) error {
 	if value == nil {
 		if c.status == 0 {
 			c.status = http.StatusNoContent
 		}
 		c.w.WriteHeader(c.status)
-		return
+		return nil
 	}
 	if c.status == 0 {
 		c.status = http.StatusOK
 	}
-	writeJSON(c.w, c.status, value)
+	return writeJSON(c.w, c.status, value)
 }
 
-func writeJSON(w http.ResponseWriter, status int, value any) {
+func writeJSON(w http.ResponseWriter, status int, value any) error {
 	encoded, err := json.Marshal(value)
 	if err != nil {
-		panic(fmt.Sprintf("endpoint/rest: %T is not JSON: %v", value, err)) // a mistake in the program
+		return fmt.Errorf("the answer is no JSON: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
 	w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
 	w.WriteHeader(status)
 	w.Write(encoded) // the client may be gone
+	return nil
 }
 
 // query returns a parameter of the address.

@@ -49,4 +49,6 @@ const (
 	Assigned Outcome = "assigned"
 	Refused  Outcome = "refused" // by attestation, or because the request was wrong
 	Failed   Outcome = "failed"  // by allocation or the hub, after attestation had passed
+
+	Unreadable Outcome = "unreadable" // nobody knows: what was kept of it can't be read, and Message says why
 )

@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -99,12 +100,19 @@ func fromCSV(row map[string]string) (e provisioning.Enrollment, err error) {
 		e.ReprovisionPolicy = &policy
 	}
 	if text := row["initialTwin"]; text != "" {
-		if err := json.Unmarshal([]byte(text), &e.InitialTwin); err != nil {
+		if document.CheckDepth([]byte(text), maxRowDepth) != nil {
+			return e, fault.New(fault.BadFormat, "initialTwin is nested deeper than %d levels", maxRowDepth)
+		}
+		if err := json.Unmarshal(document.ValidUTF8([]byte(text)), &e.InitialTwin); err != nil {
 			return e, fault.New(fault.BadFormat, "initialTwin is not the JSON of a twin: %v", plain(err))
 		}
 	}
 	if text := row["optionalDeviceInformation"]; text != "" {
-		if e.OptionalDeviceInformation = json.RawMessage(text); !json.Valid([]byte(text)) {
+		e.OptionalDeviceInformation = document.ValidUTF8([]byte(text))
+		if document.CheckDepth(e.OptionalDeviceInformation, document.MaxFreeDepth) != nil {
+			return e, fault.New(fault.BadFormat, "optionalDeviceInformation is nested deeper than %d levels", document.MaxFreeDepth)
+		}
+		if !json.Valid(e.OptionalDeviceInformation) {
 			return e, fault.New(fault.BadFormat, "optionalDeviceInformation is not JSON")
 		}
 	}
@@ -127,7 +135,8 @@ func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) er
 	if err != nil {
 		return err
 	}
-	lines := csv.NewReader(buffered)
+	bounded := &boundedReader{Reader: buffered}
+	lines := csv.NewReader(bounded)
 	lines.Comma = separator(buffered)
 	lines.FieldsPerRecord = -1
 	lines.ReuseRecord = true
@@ -147,6 +156,7 @@ func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) er
 		if err == io.EOF {
 			return nil
 		}
+		bounded.next()
 		row := Row[provisioning.Enrollment]{}
 		var parsing *csv.ParseError
 		switch {

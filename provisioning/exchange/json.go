@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -55,7 +56,8 @@ func readJSON[T any](reader io.Reader, each func(Row[T]) error) error {
 // readArray reads the elements of an array. What is no JSON ends it: nobody knows
 // where the next element begins.
 func readArray[T any](reader io.Reader, line int, each func(Row[T]) error) error {
-	lines := &lineReader{Reader: reader, line: line}
+	bounded := &boundedReader{Reader: reader}
+	lines := &lineReader{Reader: bounded, line: line}
 	decoder := json.NewDecoder(lines)
 	if _, err := decoder.Token(); err != nil {
 		return err
@@ -68,6 +70,7 @@ func readArray[T any](reader io.Reader, line int, each func(Row[T]) error) error
 		if err := each(rowOf[T](lines.at(decoder.InputOffset()-int64(len(text))), text)); err != nil {
 			return err
 		}
+		bounded.next()
 	}
 	if _, err := decoder.Token(); err != nil {
 		return lines.broken(decoder, err)
@@ -145,9 +148,15 @@ func eachOf[T any](text []byte, line int, each func(Row[T]) error) error {
 	}
 }
 
+// maxRowDepth is how deep one enrollment may be nested: what is free in it, and its own
+// few levels.
+const maxRowDepth = document.MaxFreeDepth + 8
+
 func rowOf[T any](line int, text []byte) Row[T] {
 	row := Row[T]{Line: line}
-	if err := json.Unmarshal(text, &row.Item); err != nil {
+	if err := document.CheckDepth(text, maxRowDepth); err != nil {
+		row.Err = fault.New(fault.BadFormat, "It is nested deeper than %d levels", maxRowDepth)
+	} else if err := json.Unmarshal(document.ValidUTF8(text), &row.Item); err != nil {
 		row.Err = fault.New(fault.BadFormat, "It does not have the form of the service API: %v", plain(err))
 	}
 	return row

@@ -54,6 +54,8 @@ func validName(name string, limit int) bool {
 // validate says what in a change is beyond the limits of the contract.
 func validate(change store.Change) error {
 	switch {
+	case change.Err != nil:
+		return change.Err
 	case !validName(change.Collection, maxCollection):
 		return fmt.Errorf("collection %.80q must be 1 to %d bytes, none of them zero", change.Collection, maxCollection)
 	case !validName(change.Key, maxKey):

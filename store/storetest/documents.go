@@ -34,6 +34,7 @@ func RunDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docume
 		{"AllOrNothing", allOrNothing},
 		{"SameDocumentTwice", sameDocumentTwice},
 		{"Limits", documentLimits},
+		{"ChangeWithError", changeWithError},
 		{"List", list},
 		{"ListSeesOneMoment", listSeesOneMoment},
 		{"Count", count},
@@ -287,6 +288,17 @@ func sameDocumentTwice(t *testing.T, open OpenDocuments) {
 	wantValue(t, d, "devices", "a", "")
 	wantValue(t, d, "devices", "b", "")
 	commit(t, d, put("devices", "a", "one"), put("twins", "a", "one")) // same key, other collection
+}
+
+func changeWithError(t *testing.T, open OpenDocuments) {
+	d := documents(t, open)
+	failed := errors.New("there is no value")
+	_, err := d.Commit(t.Context(), put("devices", "a", "one"), store.Change{Collection: "devices", Key: "b", Err: failed})
+	if !errors.Is(err, failed) {
+		t.Fatalf("a change with an error: %v, want that error", err)
+	}
+	wantValue(t, d, "devices", "a", "")
+	wantValue(t, d, "devices", "b", "")
 }
 
 func documentLimits(t *testing.T, open OpenDocuments) {

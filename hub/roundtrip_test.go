@@ -1,0 +1,18 @@
+package hub
+
+import (
+	"testing"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/store/storetest"
+)
+
+func TestRoundTrip(t *testing.T) {
+	storetest.RoundTrip[Device](t)
+	storetest.RoundTrip[twin](t)
+	storetest.RoundTrip[stamp](t)
+	storetest.RoundTrip[history](t)
+	storetest.RoundTrip[[]string](t)
+	storetest.RoundTrip[credential.Policy](t)
+	storetest.RoundTrip[downlinkRequest](t)
+}
