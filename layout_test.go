@@ -27,8 +27,9 @@ var layout = map[string][]string{
 	"wire":     {},
 
 	// Engines implement an interface and know no domain.
-	"store/pebble":    {"store"},
-	"store/segment":   {"store", "panics"},
+	"store/mark":      {},
+	"store/pebble":    {"store", "store/mark"},
+	"store/segment":   {"store", "store/mark", "panics"},
 	"store/storetest": {"store"},
 	"cluster/local":   {"cluster"},
 

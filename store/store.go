@@ -17,6 +17,23 @@ var ErrNotFound = errors.New("document not found")
 // by appends that the closing engine could not make durable.
 var ErrClosed = errors.New("store is closed")
 
+// ErrFull is returned by changes and appends that the disk has no room for, or
+// keeps its last room from. Nothing of them happened; they are worth another try
+// when there is room again. Reading goes on.
+var ErrFull = errors.New("the disk is full")
+
+// A LossError says that an engine no longer has what it once confirmed. What a
+// crash leaves half written was never confirmed, and is no loss.
+type LossError struct {
+	Of  string // documents, or log and its name
+	Err error  // what is missing or damaged, and where
+}
+
+func (e *LossError) Error() string { return fmt.Sprintf("%s: %v", e.Of, e.Err) }
+
+// Unwrap returns what is missing or damaged.
+func (e *LossError) Unwrap() error { return e.Err }
+
 // A Document is one stored value with the ETag of its last change.
 type Document struct {
 	Key   string
@@ -114,8 +131,9 @@ type Log interface {
 	// copied the record when Append returns. When the record is on disk, or
 	// can't be put there, committed is called with token, from a goroutine of
 	// the log that must not be held up; records of one partition are committed
-	// in the order in which they were appended. A log that failed to sync
-	// refuses everything afterwards, because what the disk holds is not known.
+	// in the order in which they were appended. A disk that fails is tried again
+	// for a moment, then appends are refused until it works; what was refused may
+	// still be there when the log is opened again, as after a crash.
 	Append(partition int, record []byte, committed Committer, token uint64)
 
 	// Read returns records of the partition from the given Sequence on, in
@@ -127,9 +145,11 @@ type Log interface {
 	// Bounds returns what the partition holds at present.
 	Bounds(partition int) Bounds
 
-	// SequenceAt returns the sequence of the first record of the partition that
-	// was committed at or after the given time (nanoseconds since 1970, UTC),
-	// or Bounds.Next if there is none.
+	// SequenceAt returns the sequence of the first record of the partition whose
+	// time is at or after the given one (nanoseconds since 1970, UTC), or
+	// Bounds.Next if the newest record is older. Times are those that the clock
+	// showed: after a clock that was ahead for a while, the first record of that
+	// while may be the answer, so that none that is wanted is passed over.
 	SequenceAt(ctx context.Context, partition int, unixNano int64) (int64, error)
 
 	// Wait returns when the partition's Bounds.Next is greater than next, or
@@ -150,7 +170,7 @@ type Committer interface {
 type Position struct {
 	Sequence int64
 	Offset   int64
-	Time     int64 // nanoseconds since 1970, UTC; never decreases within a partition
+	Time     int64 // nanoseconds since 1970, UTC; orders nothing: a clock that was far ahead and is put right steps back
 }
 
 // Record is a record as read back. The caller owns Value.

@@ -34,7 +34,7 @@ func (w *window) Committed(token uint64, _ store.Position, err error) {
 func BenchmarkAppend(b *testing.B) {
 	for _, outstanding := range []int{1, 16, 50, 256, 800, 1024} {
 		b.Run(fmt.Sprintf("outstanding=%d", outstanding), func(b *testing.B) {
-			logs, err := Open(b.TempDir(), Options{})
+			logs, err := Open(b.TempDir(), Options{Marks: b.TempDir()})
 			if err != nil {
 				b.Fatal(err)
 			}

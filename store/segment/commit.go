@@ -2,6 +2,7 @@ package segment
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
@@ -34,51 +35,49 @@ func (l *Log) commitAll() {
 		var b *batch
 		var roll bool
 		b, roll, more = l.queue.take(empty)
+		var err error
 		if b.bytes > 0 || roll {
-			if l.failure == nil {
-				err := l.options.Panics.Do(panics.Background, func() error {
-					written = l.write(reuse(written), b, roll)
-					return nil
-				})
-				if err != nil {
-					l.fail(err)
-				}
-			}
+			written, err = l.persist(reuse(written), b, roll)
 		}
-		l.tell(b)
+		l.tell(b, err)
 		b.reset()
 		empty = b
 	}
 }
 
-// write makes the batch durable, or the log fail. Only the committer changes
-// tip, writing and failure, so it may read them without mu.
-func (l *Log) write(buffer []byte, b *batch, roll bool) []byte {
-	if l.writing.end > segmentHeader && (roll || l.writing.end+int64(b.bytes) > l.options.SegmentSize) {
+// write makes the batch durable. Only the committer changes tip, writing and
+// abandoned, so it may read them without mu.
+func (l *Log) write(buffer []byte, b *batch, roll bool) ([]byte, error) {
+	full := l.writing.end+int64(b.bytes) > l.options.SegmentSize
+	if l.abandoned || l.writing.end > segmentHeader && (roll || full) {
 		if err := l.roll(int64(b.bytes)); err != nil {
-			l.fail(fmt.Errorf("begin a segment: %w", err))
-			return buffer
+			return buffer, err
 		}
 	}
 	if b.bytes == 0 {
-		return buffer
+		return buffer, nil
 	}
 	s := l.writing
 	buffer = l.lay(buffer, b, s.base+s.end)
+	// Once a write or a sync has failed nobody knows what the file holds beyond
+	// its end: the log goes on in another.
 	if _, err := s.file.WriteAt(buffer, s.end); err != nil {
-		l.fail(fmt.Errorf("write %s: %w", s.path, err))
-	} else if err := s.file.Sync(); err != nil {
-		l.fail(fmt.Errorf("sync %s: %w", s.path, err))
-	} else {
-		l.publish(s, b)
+		l.abandoned = true
+		return buffer, fmt.Errorf("write %s: %w", s.path, err)
 	}
-	return buffer
+	if err := s.file.Sync(); err != nil {
+		l.abandoned = true
+		return buffer, fmt.Errorf("sync %s: %w", s.path, err)
+	}
+	l.publish(s, b)
+	l.putMark()
+	return buffer, nil
 }
 
 // lay gives all blocks of the batch their headers and puts them one after the
 // other into buffer, which will lie at offset in the log.
 func (l *Log) lay(buffer []byte, b *batch, offset int64) []byte {
-	now := max(l.options.Now().UnixNano(), l.tip.time)
+	now := l.stamp()
 	for i := range b.parts {
 		p := &b.parts[i]
 		next := l.tip.edges[i].next
@@ -115,18 +114,18 @@ func (l *Log) publish(s *segment, b *batch) {
 	}
 }
 
-// tell calls all who wait for the batch: it is durable, unless the log failed.
-func (l *Log) tell(b *batch) {
+// tell calls all who wait for the batch: it is durable, unless there is an error.
+func (l *Log) tell(b *batch, err error) {
 	for i := range b.parts {
 		waiters := b.parts[i].waiters
 		for j := range b.parts[i].extents {
 			e := &b.parts[i].extents[j]
 			for k := range e.header.records {
 				at := store.Position{}
-				if l.failure == nil {
+				if err == nil {
 					at = e.header.position(e.offset, k)
 				}
-				l.tellOne(waiters[k], at, l.failure)
+				l.tellOne(waiters[k], at, err)
 			}
 			waiters = waiters[e.header.records:]
 		}
@@ -146,24 +145,42 @@ func (l *Log) tellOne(w waiter, at store.Position, err error) {
 	w.committer.Committed(w.token, at, err)
 }
 
-// fail ends the log for writing: what the disk holds past the last sync is not
-// known, so nothing may be put after it.
-func (l *Log) fail(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.failure = err
-	for i := range l.changed {
-		l.wake(i)
+// stamp is the time of a batch. A clock that steps back a little, as those that
+// are kept right by the network do, stands still in the log; one that was far
+// ahead and is right again is followed, or all later records would keep the
+// wrong time.
+func (l *Log) stamp() int64 {
+	now := l.options.Now().UnixNano()
+	if back := l.tip.time - now; back > 0 && back <= int64(standStill) {
+		return l.tip.time
 	}
+	return now
 }
 
-// roll begins a segment that has room for size bytes of blocks.
+const standStill = time.Minute
+
+// roll begins a segment that has room for size bytes of blocks. Once it has
+// begun to, nothing may be written to the segment before, as the new one may
+// have its name on disk already and says where that one ends.
 func (l *Log) roll(size int64) error {
 	old := l.writing
-	s := newSegment(l.folder, old.number+1, old.base+old.end, l.tip.clone())
-	if err := s.create(l.options.open, max(l.options.SegmentSize, segmentHeader+size), l.secret); err != nil {
-		return err
+	if l.abandoned {
+		if err := old.verify(l.tip, l.secret); err != nil {
+			return err
+		}
 	}
+	reserved := max(l.options.SegmentSize, segmentHeader+size)
+	if l.options.Room != nil {
+		if err := l.options.Room(reserved); err != nil {
+			return fmt.Errorf("begin a segment in %s: %w", l.folder, err)
+		}
+	}
+	l.abandoned = true
+	s := newSegment(l.folder, old.number+1, old.base+old.end, l.tip.clone())
+	if err := s.create(l.options.open, reserved, l.secret); err != nil {
+		return fmt.Errorf("begin a segment: %w", err)
+	}
+	l.abandoned = false
 	l.writing = s
 	l.mu.Lock()
 	l.segments = append(l.segments, s)

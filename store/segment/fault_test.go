@@ -1,15 +1,21 @@
 package segment
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/store"
 )
 
 // gate holds up syncs while it is shut.
@@ -62,19 +68,30 @@ func (f gatedFile) Sync() error {
 	return f.file.Sync()
 }
 
-// failing is a disk whose writes or syncs fail once it is told to.
+// failing is a disk that fails at what it is told to.
 type failing struct {
-	mu          sync.Mutex
-	write, sync error
+	mu sync.Mutex
+	faults
 }
 
-func (f *failing) fail(write, sync error) {
+type faults struct{ create, reopen, reserve, write, sync error }
+
+func (f *failing) set(f2 faults) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.write, f.sync = write, sync
+	f.faults = f2
+}
+
+func (f *failing) now() faults {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.faults
 }
 
 func (f *failing) open(path string, create bool) (file, error) {
+	if now := f.now(); create && now.create != nil || !create && now.reopen != nil {
+		return nil, cmp.Or(now.create, now.reopen)
+	}
 	under, err := openDisk(path, create)
 	return failingFile{under, f}, err
 }
@@ -84,71 +101,165 @@ type failingFile struct {
 	disk *failing
 }
 
+func (f failingFile) Reserve(size int64) error {
+	if err := f.disk.now().reserve; err != nil {
+		return err
+	}
+	return f.file.Reserve(size)
+}
+
 func (f failingFile) WriteAt(b []byte, at int64) (int, error) {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	if f.disk.write != nil {
+	if err := f.disk.now().write; err != nil {
 		n, _ := f.file.WriteAt(b[:len(b)/2], at)
-		return n, f.disk.write
+		return n, err
 	}
 	return f.file.WriteAt(b, at)
 }
 
 func (f failingFile) Sync() error {
-	f.disk.mu.Lock()
-	defer f.disk.mu.Unlock()
-	if f.disk.sync != nil {
-		return f.disk.sync
+	if err := f.disk.now().sync; err != nil {
+		return err
 	}
 	return f.file.Sync()
 }
 
-func TestFailStop(t *testing.T) {
+// TestFailure lets the disk fail: nothing is confirmed meanwhile, those who wait
+// and those who read stay, and when the disk works again the log goes on by
+// itself, without a gap or a double, and is whole when it is opened again.
+func TestFailure(t *testing.T) {
 	broken := errors.New("the disk is broken")
 	for _, test := range []struct {
-		name        string
-		write, sync error
-	}{{"write", broken, nil}, {"sync", nil, broken}} {
+		name string
+		faults
+		size int // of the records that are refused: large ones need a segment of their own
+		says string
+	}{
+		{"write", faults{write: broken}, 1, segmentName(1)},
+		{"sync", faults{sync: broken}, 1, segmentName(1)},
+		{"no descriptor for the next segment", faults{create: syscall.EMFILE}, 7000, "begin a segment"},
+		{"no room for the next segment", faults{reserve: syscall.ENOSPC}, 7000, "begin a segment"},
+		{"a next segment that can't be synced", faults{sync: broken}, 7000, "begin a segment"},
+		{"a next segment that can't be opened again", faults{reopen: syscall.EMFILE}, 7000, "begin a segment"},
+	} {
 		t.Run(test.name, func(t *testing.T) {
 			dir := t.TempDir()
 			disk := &failing{}
+			reports := make(chan error, 10)
 			options := tiny
 			options.open = disk.open
+			options.patience = time.Millisecond
+			options.Failing = func(log string, err error) {
+				if log != "log" {
+					t.Errorf("the log is called %q", log)
+				}
+				reports <- err
+			}
 			logs, log := openOne(t, dir, options, 2)
-			appendEach(t, log, 0, "before")
+			filling := strings.Repeat("before", 500)
+			appendEach(t, log, 0, filling)
 			waiting := make(chan error, 1)
 			go func() { waiting <- log.Wait(t.Context(), 0, 1) }()
-			disk.fail(test.write, test.sync)
+			disk.set(test.faults)
 			var a acknowledged
 			for i := range 10 {
-				a.append(log, i%2, "refused")
+				a.append(log, i%2, strings.Repeat("x", test.size))
 			}
 			a.waiting.Wait()
-			disk.fail(nil, nil) // the disk recovers, but what it holds is not known
-			a.append(log, 0, strings.Repeat("refused too", 1000))
-			a.append(log, 1, "refused too")
-			a.waiting.Wait()
-			if len(a.at) != 0 || len(a.errs) != 12 {
-				t.Fatalf("%d appends confirmed and %d refused, want 0 and 12", len(a.at), len(a.errs))
+			if len(a.at) != 0 || len(a.errs) != 10 {
+				t.Fatalf("%d appends confirmed and %d refused, want 0 and 10", len(a.at), len(a.errs))
 			}
-			for _, err := range append(a.errs, <-waiting) {
-				if !errors.Is(err, broken) || !strings.Contains(err.Error(), segmentName(1)) {
-					t.Fatalf("error %v, want one that names the cause and the file", err)
+			for _, err := range append(a.errs, <-reports) {
+				if err == nil || !strings.Contains(err.Error(), test.says) {
+					t.Fatalf("error %v, want one that says %q", err, test.says)
 				}
 			}
-			if got := contents(t, log, 0); !slices.Equal(got, []string{"before"}) {
-				t.Fatalf("after the failure: %q", got)
+			if got := contents(t, log, 0); !slices.Equal(got, []string{filling}) {
+				t.Fatalf("while it fails: %.100q", got)
 			}
-			if err := logs.Close(); !errors.Is(err, broken) {
-				t.Fatalf("close: %v", err)
+			disk.set(faults{})
+			if err := <-reports; err != nil { // nobody appends meanwhile
+				t.Fatalf("the disk works, and the log says %v", err)
 			}
-			logs, log = openOne(t, dir, tiny, 2)
-			defer closeAll(t, logs)
-			if got := contents(t, log, 0); len(got) == 0 || got[0] != "before" {
-				t.Fatalf("after opening again: %q", got)
+			appendEach(t, log, 0, "after")
+			appendEach(t, log, 1, "after too")
+			if err := <-waiting; err != nil {
+				t.Fatalf("who waited for the next record got %v", err)
 			}
-			appendEach(t, log, 1, "after")
+			check := func(log store.Log) {
+				t.Helper()
+				if got := contents(t, log, 0); !slices.Equal(got, []string{filling, "after"}) {
+					t.Fatalf("partition 0: %.100q", got)
+				}
+				if got := contents(t, log, 1); !slices.Equal(got, []string{"after too"}) {
+					t.Fatalf("partition 1: %.100q", got)
+				}
+			}
+			check(log)
+			dir2 := photograph(t, dir).restore(t) // as a crash would leave it
+			closeAll(t, logs)
+			for _, dir := range []string{dir, dir2} {
+				logs, log := openOne(t, dir, tiny, 2)
+				check(log)
+				closeAll(t, logs)
+			}
 		})
+	}
+}
+
+// TestFailureForAMoment lets the disk fail and work again while records wait:
+// they are confirmed as if nothing had been.
+func TestFailureForAMoment(t *testing.T) {
+	disk := &failing{}
+	reports := make(chan error, 10)
+	options := tiny
+	options.open = disk.open
+	options.patience = time.Hour
+	options.Failing = func(_ string, err error) { reports <- err }
+	logs, log := openOne(t, t.TempDir(), options, 1)
+	defer closeAll(t, logs)
+	for _, fault := range []faults{
+		{write: syscall.ENOSPC},
+		{sync: syscall.EIO},
+		{create: syscall.EMFILE},
+		{reserve: syscall.ENOSPC},
+	} {
+		disk.set(fault)
+		var a acknowledged
+		a.append(log, 0, strings.Repeat("record", 1000))
+		if err := <-reports; err == nil {
+			t.Fatal("it did not fail")
+		}
+		disk.set(faults{})
+		a.waiting.Wait()
+		if len(a.errs) > 0 {
+			t.Fatal(a.errs[0])
+		}
+		if err := <-reports; err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := contents(t, log, 0); len(got) != 4 {
+		t.Fatalf("%d records, want 4", len(got))
+	}
+}
+
+// TestFailureWhileClosing ends a log whose disk fails, with records that wait.
+func TestFailureWhileClosing(t *testing.T) {
+	disk := &failing{}
+	reports := make(chan error, 10)
+	options := tiny
+	options.open = disk.open
+	options.patience = time.Hour
+	options.Failing = func(_ string, err error) { reports <- err }
+	logs, log := openOne(t, t.TempDir(), options, 1)
+	disk.set(faults{write: syscall.ENOSPC})
+	var a acknowledged
+	a.append(log, 0, "waiting")
+	<-reports
+	closeAll(t, logs)
+	a.waiting.Wait()
+	if len(a.errs) != 1 || !errors.Is(a.errs[0], syscall.ENOSPC) {
+		t.Fatalf("confirmed %v, refused %v", a.at, a.errs)
 	}
 }
 
@@ -242,7 +353,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	for round := range 25 {
 		disk := &forgetful{files: map[string]*sectors{}}
-		logs, log := openOne(t, dir, Options{SegmentSize: 64 << 10, open: disk.open}, 3)
+		logs, log := openOne(t, dir, Options{SegmentSize: 64 << 10, open: disk.open, patience: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, 3)
 		for p := range confirmed {
 			got := contents(t, log, p)
 			for sequence, want := range confirmed[p] {

@@ -97,5 +97,5 @@ const temporarySuffix = ".new"
 
 // damaged is the error for bytes on disk that are not what was written there.
 func damaged(path string, position int64, format string, args ...any) error {
-	return fmt.Errorf("%s is damaged at byte %d: %w", path, position, fmt.Errorf(format, args...))
+	return lost("%s is damaged at byte %d: %w", path, position, fmt.Errorf(format, args...))
 }

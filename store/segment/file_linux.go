@@ -18,6 +18,9 @@ func syncData(f *os.File) error {
 	}
 }
 
+// forget lets the system drop its copy of what is on disk. It is a hint.
+func forget(f *os.File) { unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED) }
+
 func reserve(f *os.File, size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), 0, 0, size)

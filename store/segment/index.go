@@ -12,11 +12,11 @@ import (
 
 // Beside a segment may lie an index file that says what an Open would find out
 // by reading the segment's block headers: up to where it goes, the tip there,
-// and for each partition its bytes and points. It is only a shortcut: it isn't
+// and for each partition its bytes, its latest time and its points. It is only a shortcut: it isn't
 // synced, and one that is missing, torn or short of the end costs time only.
 const (
 	indexMagic   = "BerthIdx"
-	indexVersion = 1
+	indexVersion = 2
 	indexSuffix  = ".index"
 )
 
@@ -36,6 +36,7 @@ func (s *segment) encodeIndex(t tip, secret uint32) []byte {
 	b = t.append(b)
 	for i, points := range s.points {
 		b = binary.LittleEndian.AppendUint64(b, uint64(s.bytes[i]))
+		b = binary.LittleEndian.AppendUint64(b, uint64(s.newest[i]))
 		b = binary.LittleEndian.AppendUint64(b, uint64(len(points)))
 		for _, p := range points {
 			b = binary.LittleEndian.AppendUint64(b, uint64(p.sequence))
@@ -70,14 +71,15 @@ func (s *segment) decodeIndex(b []byte, secret uint32) (tip, error) {
 		return tip{}, errIndex
 	}
 	points := make([][]point, len(s.points))
-	bytes := make([]int64, len(s.points))
+	bytes, newest := make([]int64, len(s.points)), make([]int64, len(s.points))
 	for i := range points {
-		if len(rest) < 16 {
+		if len(rest) < 24 {
 			return tip{}, errIndex
 		}
 		bytes[i] = int64(binary.LittleEndian.Uint64(rest))
-		n := binary.LittleEndian.Uint64(rest[8:])
-		rest = rest[16:]
+		newest[i] = int64(binary.LittleEndian.Uint64(rest[8:]))
+		n := binary.LittleEndian.Uint64(rest[16:])
+		rest = rest[24:]
 		if n > uint64(len(rest)/24) {
 			return tip{}, errIndex
 		}
@@ -94,7 +96,7 @@ func (s *segment) decodeIndex(b []byte, secret uint32) (tip, error) {
 	if len(rest) != 0 {
 		return tip{}, errIndex
 	}
-	s.end, s.indexed, s.first, s.points, s.bytes = end, end, first, points, bytes
+	s.end, s.indexed, s.first, s.points, s.bytes, s.newest = end, end, first, points, bytes, newest
 	return t, nil
 }
 

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/mark"
 )
 
 // Log implements store.Log.
@@ -26,14 +27,18 @@ type Log struct {
 	closing      chan struct{} // closed to end the housekeeper
 	untidy       chan struct{} // tells the housekeeper that there is something to do
 
-	writing *segment // the last one; only the committer uses it
+	// Only the committer uses these.
+	writing   *segment // the last one
+	abandoned bool     // nothing may be written to it any more
+	trouble   trouble
+	mark      *mark.File // nil without
+	marked    []byte     // memory for what is put there
 
 	mu        sync.RWMutex // guards what follows, and what segment says
 	segments  []*segment   // in order; the last is being written
 	tip       tip
 	changed   []chan struct{} // by partition, closed when it grows; nil while nobody waits
 	retention store.Retention
-	failure   error // why the log takes nothing more
 	closed    bool
 
 	hints hints
@@ -42,6 +47,13 @@ type Log struct {
 var _ store.Log = (*Log)(nil)
 
 func openLog(folder string, options store.LogOptions, engine Options) (*Log, error) {
+	marked, err := readMark(engine.markPath(folder))
+	if err != nil {
+		return nil, err
+	}
+	if err := marked.missingMeta(folder); err != nil {
+		return nil, err
+	}
 	if err := makeFolder(folder); err != nil {
 		return nil, err
 	}
@@ -62,7 +74,11 @@ func openLog(folder string, options store.LogOptions, engine Options) (*Log, err
 		retention:    options.Retention,
 		hints:        newHints(m.partitions),
 	}
-	if err := l.recover(); err != nil {
+	err = l.recover()
+	if err == nil {
+		err = l.openMark(marked)
+	}
+	if err != nil {
 		for _, s := range l.segments {
 			err = errors.Join(err, s.close())
 		}
@@ -100,7 +116,7 @@ func (l *Log) recover() error {
 	for i, s := range l.segments[:len(l.segments)-1] {
 		next := l.segments[i+1]
 		if next.number != s.number+1 {
-			return fmt.Errorf("segment %d is missing in %s", s.number+1, l.folder)
+			return lost("segment %d is missing in %s", s.number+1, l.folder)
 		}
 		if err := s.recoverSealed(next, l.secret); err != nil {
 			return err
@@ -178,8 +194,7 @@ func (l *Log) Bounds(partition int) store.Bounds {
 	return bounds
 }
 
-// Wait implements store.Log. It also ends, with the reason, when the log has
-// failed and will not grow any more.
+// Wait implements store.Log.
 func (l *Log) Wait(ctx context.Context, partition int, next int64) error {
 	if err := l.check(partition); err != nil {
 		return err
@@ -207,8 +222,6 @@ func (l *Log) change(partition int, next int64) (<-chan struct{}, error) {
 		return nil, store.ErrClosed
 	case l.tip.edges[partition].next > next:
 		return nil, nil
-	case l.failure != nil:
-		return nil, l.failure
 	}
 	if l.changed[partition] == nil {
 		l.changed[partition] = make(chan struct{})
@@ -239,12 +252,13 @@ func (l *Log) close() error {
 	l.mu.Unlock()
 
 	var errs []error
-	if l.failure != nil {
-		errs = append(errs, l.failure)
-	} else {
+	if !l.abandoned {
 		// The next Open finds its place without reading the segment.
 		s := l.active()
 		errs = append(errs, s.finish(l.tip, l.secret))
+	}
+	if l.mark != nil {
+		errs = append(errs, l.mark.Close())
 	}
 	for _, s := range l.segments {
 		errs = append(errs, s.close())

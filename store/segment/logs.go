@@ -32,8 +32,22 @@ type Options struct {
 	Now         func() time.Time // time.Now when nil
 	Logger      *slog.Logger     // gets what goes wrong while old records are dropped; slog.Default() when nil
 	Panics      *panics.Recorder // gets the panics of who is told of commits, and the engine's own
+	Marks       string           // folder outside of the logs' for how far each one was; no marks when empty
 
-	open opener
+	// Trusted says whether Now can be trusted to tell what is too old: while it does
+	// not, nothing is dropped for its age. Now is trusted when nil.
+	Trusted func() bool
+
+	// Room is asked before a file of so many bytes is made; its error keeps the
+	// log from growing further. There is room when nil.
+	Room func(bytes int64) error
+
+	// Failing is told that a log can't put records on disk, and why; and with a nil
+	// error that it can again. It must return quickly. When nil, Logger gets it.
+	Failing func(log string, err error)
+
+	open     opener
+	patience time.Duration // patience when zero
 }
 
 // Logs implements store.Logs.
@@ -63,6 +77,9 @@ func Open(dir string, options Options) (*Logs, error) {
 	}
 	if options.Logger == nil {
 		options.Logger = slog.Default()
+	}
+	if options.patience <= 0 {
+		options.patience = patience
 	}
 	if options.open == nil {
 		options.open = openDisk
@@ -96,7 +113,7 @@ func (l *Logs) Open(name string, options store.LogOptions) (store.Log, error) {
 	}
 	log, err := openLog(filepath.Join(l.dir, name), options, l.options)
 	if err != nil {
-		return nil, fmt.Errorf("open log %s: %w", name, err)
+		return nil, fmt.Errorf("open log %s: %w", name, asLoss(name, err))
 	}
 	l.logs[name] = log
 	return log, nil

@@ -3,6 +3,7 @@ package segment
 import (
 	"encoding/binary"
 	"sync"
+	"time"
 
 	"github.com/berth-iot/berth/store"
 )
@@ -16,10 +17,11 @@ type queue struct {
 	limit   int  // of bytes queued, in bytes
 	roll    bool // the committer is asked to begin a segment
 	closed  bool
+	closing chan struct{} // closed with it
 }
 
 func newQueue(partitions, limit int) *queue {
-	q := &queue{filling: newBatch(partitions), limit: limit}
+	q := &queue{filling: newBatch(partitions), limit: limit, closing: make(chan struct{})}
 	q.work.L = &q.mu
 	q.room.L = &q.mu
 	return q
@@ -87,8 +89,19 @@ func (q *queue) close() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.closed = true
+	close(q.closing)
 	q.work.Signal()
 	q.room.Broadcast()
+}
+
+// ending waits for a time and reports whether the queue was closed by then.
+func (q *queue) ending(wait time.Duration) bool {
+	select {
+	case <-q.closing:
+		return true
+	case <-time.After(wait):
+		return false
+	}
 }
 
 // batch is what is written and synced together.

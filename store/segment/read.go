@@ -193,7 +193,7 @@ func (l *Log) SequenceAt(ctx context.Context, partition int, unixNano int64) (in
 }
 
 // before returns a sequence, known to the index, at or before the first record
-// that was committed at or after the given time.
+// that was committed at or after the given time. Times need not grow.
 func (l *Log) before(partition int, unixNano int64) (int64, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -203,13 +203,15 @@ func (l *Log) before(partition int, unixNano int64) (int64, error) {
 	if l.tip.edges[partition].time < unixNano {
 		return l.tip.edges[partition].next, nil
 	}
-	for i := len(l.segments) - 1; i >= 0; i-- {
-		points := l.segments[i].points[partition]
-		if j := sort.Search(len(points), func(j int) bool { return points[j].time >= unixNano }); j > 0 {
-			return points[j-1].sequence, nil
+	for _, s := range l.segments {
+		points := s.points[partition]
+		if len(points) == 0 || s.newest[partition] < unixNano {
+			continue
 		}
+		j := sort.Search(len(points), func(j int) bool { return points[j].time >= unixNano })
+		return points[max(0, j-1)].sequence, nil
 	}
-	return 0, nil
+	return l.tip.edges[partition].next, nil
 }
 
 // seek moves from to the first record at or after the time, or past the

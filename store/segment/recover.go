@@ -3,7 +3,9 @@ package segment
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"syscall"
 )
 
 // recoverBlocks reads the segment from its end on, where the log is at t, and
@@ -72,8 +74,6 @@ func (t *tip) follows(h header, begun bool) string {
 		return fmt.Sprintf("a block of batch %d where batch %d belongs", h.batch, batch)
 	case h.sequence != t.edges[h.partition].next:
 		return fmt.Sprintf("partition %d goes on with record %d instead of %d", h.partition, h.sequence, t.edges[h.partition].next)
-	case h.time < t.time:
-		return fmt.Sprintf("time goes back from %d to %d", t.time, h.time)
 	}
 	return ""
 }
@@ -157,12 +157,10 @@ func (s *segment) recoverSealed(next *segment, secret uint32) error {
 }
 
 // recoverLast finds out what the last segment holds, drops a batch that was not
-// written whole, reserves size bytes and returns the tip of the log.
+// written whole, reserves size bytes and returns the tip of the log. It reads all
+// of the segment, whatever an index says: here a crash may have left something.
 func (s *segment) recoverLast(size int64, secret uint32) (tip, error) {
-	t, err := s.loadIndex(secret)
-	if err != nil {
-		return tip{}, err
-	}
+	t := s.start.clone()
 	limit, err := s.file.Size()
 	if err != nil {
 		return tip{}, fmt.Errorf("size of %s: %w", s.path, err)
@@ -185,11 +183,36 @@ func (s *segment) recoverLast(size int64, secret uint32) (tip, error) {
 			}
 		}
 	}
-	if err := s.file.Reserve(max(size, s.end)); err != nil {
+	// Without the room the file grows as it is written.
+	if err := s.file.Reserve(max(size, s.end)); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return tip{}, fmt.Errorf("reserve %s: %w", s.path, err)
 	}
 	if err := s.file.Sync(); err != nil {
 		return tip{}, fmt.Errorf("sync %s: %w", s.path, err)
 	}
 	return t, nil
+}
+
+// verify reads the segment again, from the disk where the system can be told to,
+// and reports whether it holds all that was confirmed, so that the log is at t. A
+// failed sync concerns what was written since the one before, but only the disk
+// knows what became of the page in which one ends and the other begins.
+func (s *segment) verify(t tip, secret uint32) error {
+	if f, ok := s.file.(diskFile); ok {
+		forget(f.File)
+	}
+	again := newSegment("", s.number, s.base, s.start)
+	again.path, again.file = s.path, s.file
+	found := s.start.clone()
+	stopped, err := again.recoverBlocks(&found, s.end, true, secret)
+	if err != nil {
+		return err
+	}
+	if stopped == "" && !found.equal(t) {
+		stopped = "it does not end where it did"
+	}
+	if stopped != "" {
+		return damaged(s.path, again.end, "%s", stopped)
+	}
+	return nil
 }

@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"io/fs"
+	"math"
 	"os"
 	"time"
 
@@ -65,13 +66,16 @@ func (l *Log) expire() (expired []*segment) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	age, bytes := l.retention.Age, l.retention.Bytes
+	if l.options.Trusted != nil && !l.options.Trusted() {
+		age = 0
+	}
 	total := int64(0)
 	for _, s := range l.segments {
 		total += s.end - segmentHeader
 	}
 	for len(l.segments) > 1 {
-		oldest, next := l.segments[0], l.segments[1]
-		tooOld := age > 0 && next.start.time < now-age
+		oldest := l.segments[0]
+		tooOld := age > 0 && l.written(0, now) < now-age
 		tooMany := bytes > 0 && total-(oldest.end-segmentHeader) >= bytes
 		if !tooOld && !tooMany {
 			break
@@ -85,6 +89,25 @@ func (l *Log) expire() (expired []*segment) {
 		l.queue.askRoll()
 	}
 	return expired
+}
+
+// written returns when the last records of the segment at this index were written,
+// at the latest. A time later than now is that of a clock that was wrong: what was
+// written afterwards tells.
+func (l *Log) written(index int, now int64) int64 {
+	for i, s := range l.segments[index : len(l.segments)-1] {
+		next := l.segments[index+i+1]
+		latest := int64(math.MinInt64)
+		for _, at := range append([]int64{next.start.time, next.first}, s.newest...) {
+			if at <= now {
+				latest = max(latest, at)
+			}
+		}
+		if latest > math.MinInt64 && latest != 0 {
+			return latest
+		}
+	}
+	return now
 }
 
 // remove removes dropped segments, in order so that an interruption leaves no

@@ -13,7 +13,9 @@ type clock struct{ now atomic.Int64 }
 
 func (c *clock) Now() time.Time { return time.Unix(0, c.now.Load()) }
 
-func TestTimeNeverGoesBack(t *testing.T) {
+// TestTimeStandsStill lets the clock step back by less than a minute: time stands
+// still in the log until the clock has caught up.
+func TestTimeStandsStill(t *testing.T) {
 	dir := t.TempDir()
 	c := &clock{}
 	options := tiny
@@ -90,5 +92,89 @@ func awaitHousekeeping(t testing.TB, log *Log, done func(store.Bounds) bool) {
 		case <-t.Context().Done():
 			t.Fatal("nothing was dropped")
 		}
+	}
+}
+
+// TestClockAhead lets the clock be 400 days ahead for a while: the records
+// afterwards have their own time, the order and what is read stay, and nothing is
+// dropped but what is old by the time that is right.
+func TestClockAhead(t *testing.T) {
+	const day = int64(24 * time.Hour)
+	start := 1000 * day
+	for _, test := range []struct {
+		name string
+		jump int64
+	}{{"ahead", 400 * day}, {"behind", -900 * day}} {
+		t.Run(test.name, func(t *testing.T) {
+			c := &clock{}
+			var trusted atomic.Bool
+			options := Options{SegmentSize: 8 << 10, Now: c.Now, Trusted: trusted.Load}
+			dir := t.TempDir()
+			logs, err := Open(dir, options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			retention := store.LogOptions{Partitions: 1, Retention: store.Retention{Age: 7 * day}}
+			opened, err := logs.Open("log", retention)
+			if err != nil {
+				t.Fatal(err)
+			}
+			log := opened.(*Log)
+			record := string(make([]byte, 1000))
+			c.now.Store(start)
+			appendN := func(n int) (at store.Position) {
+				for range n {
+					c.now.Add(int64(time.Second))
+					at = appendEach(t, log, 0, record)[0]
+				}
+				return at
+			}
+			appendN(10)
+			c.now.Add(test.jump)
+			wrong := appendN(10)
+			log.tidy()
+			c.now.Add(-test.jump)
+			right := appendN(10)
+			if right.Time != c.now.Load() || wrong.Time != start+test.jump+20*int64(time.Second) {
+				t.Fatalf("records have the times %d and %d", wrong.Time, right.Time)
+			}
+			check := func(log *Log) {
+				t.Helper()
+				if got := contents(t, log, 0); len(got) != 30 {
+					t.Fatalf("%d records of 30 are there", len(got))
+				}
+				for i := range 10 {
+					want := start + int64(21+i)*int64(time.Second)
+					sequence, err := log.SequenceAt(t.Context(), 0, want)
+					if err != nil || sequence > int64(20+i) {
+						t.Fatalf("from time %d on: record %d, %v; record %d would be missed", want, sequence, err, 20+i)
+					}
+				}
+			}
+			check(log)
+			// Opened again from its indexes, and without them.
+			closeAll(t, logs)
+			if logs, err = Open(dir, options); err != nil {
+				t.Fatal(err)
+			}
+			if opened, err = logs.Open("log", retention); err != nil {
+				t.Fatal(err)
+			}
+			log = opened.(*Log)
+			check(log)
+			// With the right time, trusted, all of it is young.
+			trusted.Store(true)
+			rounds := 0
+			awaitHousekeeping(t, log, func(store.Bounds) bool { rounds++; return rounds > 3 })
+			check(log)
+			// And a week later it is old, whatever time the clock showed meanwhile.
+			c.now.Add(8 * day)
+			last := appendN(1)
+			awaitHousekeeping(t, log, func(b store.Bounds) bool { return b.First >= 20 })
+			if got := log.Bounds(0); got.Last != last {
+				t.Fatalf("bounds %+v", got)
+			}
+			closeAll(t, logs)
+		})
 	}
 }

@@ -37,6 +37,7 @@ type segment struct {
 	first   int64 // time of its oldest record; zero while it has none
 	points  [][]point
 	bytes   []int64 // of blocks, by partition
+	newest  []int64 // the latest time of a block, by partition; zero while it has none
 	indexed int64   // up to where the index file knows it; see index.go
 
 	using  sync.RWMutex // held for reading by those who read file, for writing to close it
@@ -46,7 +47,7 @@ type segment struct {
 // point is a place at which a reader may begin.
 type point struct {
 	sequence int64 // of the first record of the block
-	time     int64 // of the block
+	time     int64 // the latest of the partition's blocks in the segment up to this one
 	position int64 // in the file
 }
 
@@ -69,6 +70,7 @@ func newSegment(folder string, number uint64, base int64, start tip) *segment {
 		end:    segmentHeader,
 		points: make([][]point, len(start.edges)),
 		bytes:  make([]int64, len(start.edges)),
+		newest: make([]int64, len(start.edges)),
 	}
 }
 
@@ -89,6 +91,7 @@ func (s *segment) create(open opener, size int64, secret uint32) error {
 	}
 	// Not every system renames an open file.
 	if err = errors.Join(err, f.Close()); err != nil {
+		os.Remove(temporary) // its room is needed
 		return err
 	}
 	if err := os.Rename(temporary, s.path); err != nil {
@@ -157,8 +160,9 @@ func decodeSegmentHeader(b []byte, number uint64, partitions int, secret uint32)
 // caller holds Log.mu.
 func (s *segment) add(h header, position int64) {
 	points := s.points[h.partition]
+	s.newest[h.partition] = max(s.newest[h.partition], h.time)
 	if len(points) == 0 || position-points[len(points)-1].position >= pointSpacing {
-		s.points[h.partition] = append(points, point{h.sequence, h.time, position})
+		s.points[h.partition] = append(points, point{h.sequence, s.newest[h.partition], position})
 	}
 	s.bytes[h.partition] += h.size()
 	s.end = position + h.size()

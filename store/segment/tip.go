@@ -21,6 +21,12 @@ type edge struct {
 	time   int64 // likewise
 }
 
+// The bytes of a tip: those of its own and those of each partition.
+const (
+	tipHeader = 16
+	tipEdge   = 24
+)
+
 func newTip(partitions int) tip { return tip{edges: make([]edge, partitions)} }
 
 func (t tip) clone() tip {
@@ -61,7 +67,7 @@ func (t tip) append(dst []byte) []byte {
 
 // decodeTip reads what append wrote and returns what follows it.
 func decodeTip(src []byte, partitions int) (tip, []byte, error) {
-	if len(src) < 16+24*partitions {
+	if len(src) < tipHeader+tipEdge*partitions {
 		return tip{}, nil, fmt.Errorf("%d bytes are too few for %d partitions", len(src), partitions)
 	}
 	number := func() uint64 {
