@@ -20,6 +20,11 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 	if err != nil {
 		return nil, err
 	}
+	if full := d.disk.options.Full; full != nil {
+		if err := full(); err != nil {
+			return nil, err
+		}
+	}
 	release, err := d.use(ctx)
 	if err != nil {
 		return nil, err

@@ -39,15 +39,28 @@ type Options struct {
 	MaxOpenFiles int
 
 	Logger *slog.Logger // gets the engine's errors; slog.Default() when nil
+	Mark   string       // file outside of the folder for how much of the documents is durable; no mark when empty
+
+	// Full is asked before each commit; its error, a store.ErrFull, refuses it.
+	// There is room when nil.
+	Full func() error
+
+	// Failing is told that a write waits for room or file descriptors, and which;
+	// and with a nil error that none waits any more. It must return quickly.
+	Failing func(err error)
+
+	fs vfs.FS
 }
 
 // Documents implements store.Documents.
 //
-// A failed write to its log leaves the database in a state that nobody knows,
-// so Pebble gives up then and the process ends; what it had confirmed is there
-// at the next Open. Reads may see a change a moment before it is durable.
+// A write that finds no room waits for it. Any other failure of a write, and a
+// failed sync, leaves the database in a state that nobody knows, so Pebble gives
+// up then and the process ends; what it had confirmed is there at the next Open.
+// Reads may see a change a moment before it is durable.
 type Documents struct {
 	db     *pebble.DB
+	disk   *disk
 	epoch  uint32        // grows by one at each Open
 	count  atomic.Uint64 // revisions given since then
 	locks  stripes
@@ -62,47 +75,128 @@ type Documents struct {
 var _ store.Documents = (*Documents)(nil)
 
 // Open opens the database in the folder dir, which it makes if need be, for
-// this process alone.
+// this process alone. It returns a *store.LossError when confirmed documents are
+// missing or damaged, and a store.ErrFull when the disk has no room to open them.
 func Open(dir string, options Options) (*Documents, error) {
-	if options.Cache <= 0 {
-		options.Cache = defaultCache
+	return OpenContext(context.Background(), dir, options)
+}
+
+// OpenContext is Open that ends with the context.
+func OpenContext(ctx context.Context, dir string, options Options) (*Documents, error) {
+	options.complete()
+	confirmed, err := readMark(options.Mark)
+	if err == nil {
+		err = losses(dir, confirmed)
 	}
-	if options.MemTable <= 0 {
-		options.MemTable = defaultMemTable
-	}
-	if options.MaxOpenFiles == 0 {
-		options.MaxOpenFiles = defaultOpenFiles
-	}
-	if options.Logger == nil {
-		options.Logger = slog.Default()
+	if err != nil {
+		return nil, err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the documents: %w", err)
 	}
+	db, disk, err := open(ctx, dir, options, confirmed)
+	if err != nil {
+		return nil, fmt.Errorf("open the documents in %s: %w", dir, err)
+	}
+	d := &Documents{db: db, disk: disk}
+	if err := d.beginEpoch(); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	return d, nil
+}
+
+func (o *Options) complete() {
+	if o.Cache <= 0 {
+		o.Cache = defaultCache
+	}
+	if o.MemTable <= 0 {
+		o.MemTable = defaultMemTable
+	}
+	if o.MaxOpenFiles == 0 {
+		o.MaxOpenFiles = defaultOpenFiles
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.fs == nil {
+		o.fs = private{vfs.Default}
+	}
+}
+
+// settings are the options of the database.
+func (o Options) settings(fs vfs.FS) *pebble.Options {
 	settings := &pebble.Options{
+		FS: fs,
 		// Pebble takes the memory of its memtables from the cache: without more, a
 		// load of writes leaves no cache at all. While they are small, the cache
 		// has the rest.
-		CacheSize:          options.Cache + memTables*int64(options.MemTable),
-		MemTableSize:       uint64(options.MemTable),
-		MaxOpenFiles:       options.MaxOpenFiles,
+		CacheSize:          o.Cache + memTables*int64(o.MemTable),
+		MemTableSize:       uint64(o.MemTable),
+		MaxOpenFiles:       o.MaxOpenFiles,
 		FormatMajorVersion: pebble.FormatValueSeparation,
-		FS:                 private{vfs.Default},
-		Logger:             logger{options.Logger},
+		Logger:             &logger{slog: o.Logger},
 	}
 	for i := range settings.Levels {
 		// Most conditional puts ask for keys that don't exist yet.
 		settings.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
-	db, err := pebble.Open(dir, settings)
-	if err != nil {
-		return nil, fmt.Errorf("open the documents in %s: %w", dir, err)
+	return settings
+}
+
+// open opens the database. Pebble knows no context and does not give up for want
+// of room: it is left alone then, and closed should it open after all.
+func open(ctx context.Context, dir string, options Options, confirmed []journal) (*pebble.DB, *disk, error) {
+	full := make(chan error, 1)
+	tell := options.Failing
+	options.Failing = func(err error) {
+		if tell != nil {
+			tell(err)
+		}
+		if err != nil {
+			select {
+			case full <- err:
+			default: // the first one tells enough
+			}
+		}
 	}
-	d := &Documents{db: db}
-	if err := d.beginEpoch(); err != nil {
-		return nil, errors.Join(err, db.Close())
+	disk := newDisk(options.fs, options)
+	if err := disk.journals.open(options.Mark, confirmed); err != nil {
+		return nil, nil, err
 	}
-	return d, nil
+	settings := options.settings(disk)
+	settings.ErrorIfNotExists = len(confirmed) > 0
+	type result struct {
+		db  *pebble.DB
+		err error
+	}
+	opened, gone := make(chan result), make(chan struct{})
+	go func() {
+		db, err := pebble.Open(dir, settings)
+		select {
+		case opened <- result{db, err}:
+		case <-gone:
+			if err == nil {
+				db.Close()
+			}
+			disk.journals.close()
+		}
+	}()
+	select {
+	case r := <-opened:
+		if r.err != nil {
+			if errors.Is(r.err, pebble.ErrCorruption) || errors.Is(r.err, pebble.ErrDBDoesNotExist) {
+				r.err = &store.LossError{Of: "documents", Err: r.err}
+			}
+			return nil, nil, errors.Join(r.err, disk.journals.close())
+		}
+		return r.db, disk, nil
+	case err := <-full:
+		close(gone)
+		return nil, nil, fmt.Errorf("%w: %w", store.ErrFull, err)
+	case <-ctx.Done():
+		close(gone)
+		return nil, nil, ctx.Err()
+	}
 }
 
 // epochKey starts with a zero byte and so lies in no collection.
@@ -146,13 +240,15 @@ func (d *Documents) use(ctx context.Context) (release func(), err error) {
 
 // Close implements store.Documents. It waits for calls under way.
 func (d *Documents) Close() error {
+	d.disk.end() // what waits for room would have to be waited for
 	d.open.Lock()
 	defer d.open.Unlock()
 	if d.closed {
 		return store.ErrClosed
 	}
 	d.closed = true
-	if err := d.db.Close(); err != nil {
+	err := d.db.Close()
+	if err = errors.Join(err, d.disk.journals.close()); err != nil {
 		return fmt.Errorf("close the documents: %w", err)
 	}
 	return nil

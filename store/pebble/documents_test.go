@@ -1,6 +1,7 @@
 package pebble_test
 
 import (
+	"path/filepath"
 	"testing"
 
 	"github.com/berth-iot/berth/store"
@@ -10,7 +11,7 @@ import (
 
 func open(t testing.TB, dir string) store.Documents {
 	t.Helper()
-	d, err := pebble.Open(dir, pebble.Options{})
+	d, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Mark: filepath.Join(dir, "mark")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,29 +5,54 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// logger passes on the errors of the database and keeps its running commentary
-// quiet.
-type logger struct{ slog *slog.Logger }
+// logger passes on the errors of the database, one a second, and keeps its running
+// commentary quiet. What the database does in the background and can't do, it
+// tries again at once.
+type logger struct {
+	slog *slog.Logger
 
-var _ pebble.LoggerAndTracer = logger{}
+	mutex   sync.Mutex
+	said    time.Time // when an error was passed on
+	swallow int       // how many were not since then
+}
 
-func (l logger) Infof(string, ...any) {}
+const logInterval = time.Second
 
-func (l logger) Errorf(format string, args ...any) {
-	l.slog.Error("documents", "error", fmt.Sprintf(format, args...))
+var _ pebble.LoggerAndTracer = (*logger)(nil)
+
+// Infof implements pebble.Logger.
+func (l *logger) Infof(string, ...any) {}
+
+// Errorf implements pebble.Logger.
+func (l *logger) Errorf(format string, args ...any) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	now := time.Now()
+	if now.Sub(l.said) < logInterval {
+		l.swallow++
+		return
+	}
+	attributes := []any{"error", fmt.Sprintf(format, args...)}
+	if l.swallow > 0 {
+		attributes = append(attributes, "moreSinceTheLast", l.swallow)
+	}
+	l.said, l.swallow = now, 0
+	l.slog.Error("documents", attributes...)
 }
 
 // Fatalf must not return: Pebble calls it when it no longer knows what its
 // files hold. A panic would not do, since it may be recovered further up.
-func (l logger) Fatalf(format string, args ...any) {
+func (l *logger) Fatalf(format string, args ...any) {
 	l.slog.Error("documents: the database can't go on", "error", fmt.Sprintf(format, args...))
 	os.Exit(1)
 }
 
-func (l logger) Eventf(context.Context, string, ...any) {}
+func (l *logger) Eventf(context.Context, string, ...any) {}
 
-func (l logger) IsTracingEnabled(context.Context) bool { return false }
+func (l *logger) IsTracingEnabled(context.Context) bool { return false }

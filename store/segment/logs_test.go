@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"path/filepath"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -12,7 +13,7 @@ import (
 // small makes files small enough that tests fill many of them.
 func small(t testing.TB, dir string) store.Logs {
 	t.Helper()
-	logs, err := Open(dir, Options{SegmentSize: 256 << 10})
+	logs, err := Open(dir, Options{SegmentSize: 256 << 10, Marks: filepath.Join(dir, "marks")})
 	if err != nil {
 		t.Fatal(err)
 	}

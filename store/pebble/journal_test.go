@@ -1,0 +1,178 @@
+package pebble
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/berth-iot/berth/store"
+)
+
+func marked(dir string) Options { return Options{Mark: filepath.Join(dir, "marks", "documents")} }
+
+func openMarked(t testing.TB, dir string) *Documents {
+	t.Helper()
+	d, err := Open(filepath.Join(dir, "documents"), marked(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func fill(t testing.TB, d *Documents, n int) {
+	t.Helper()
+	for i := range n {
+		if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: fmt.Sprint("k", i), Value: []byte(strings.Repeat("v", 100))}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// copyAll copies a folder, as the end of the process would leave it.
+func copyAll(t testing.TB, from string) (to string) {
+	t.Helper()
+	to = t.TempDir()
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	return to
+}
+
+// only returns the one file that the pattern names.
+func only(t testing.TB, pattern ...string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(pattern...))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%v: %v, %v", pattern, found, err)
+	}
+	return found[0]
+}
+
+func change(t testing.TB, path string, how func([]byte) []byte) {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(path, how(b), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestLostDocuments damages the journals of documents, and expects to be told: a
+// database that has lost what it confirmed never opens as if nothing were missing.
+func TestLostDocuments(t *testing.T) {
+	dir := t.TempDir()
+	d := openMarked(t, dir)
+	fill(t, d, 60)
+	crashed := copyAll(t, dir)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for state, dir := range map[string]string{"killed": crashed, "closed": dir} {
+		for name, damage := range map[string]func(dir string){
+			"a flipped byte in the middle of the log": func(dir string) {
+				change(t, only(t, dir, "documents", "*.log"), func(b []byte) []byte { b[4000] ^= 1; return b })
+			},
+			"a flipped byte in the last commit": func(dir string) {
+				change(t, only(t, dir, "documents", "*.log"), func(b []byte) []byte {
+					b[strings.LastIndex(string(b), "vvv")] ^= 1
+					return b
+				})
+			},
+			"zeros in the log": func(dir string) {
+				change(t, only(t, dir, "documents", "*.log"), func(b []byte) []byte { clear(b[4000:5000]); return b })
+			},
+			"a log that is cut": func(dir string) {
+				change(t, only(t, dir, "documents", "*.log"), func(b []byte) []byte { return b[:4000] })
+			},
+			"an empty log": func(dir string) {
+				change(t, only(t, dir, "documents", "*.log"), func(b []byte) []byte { return nil })
+			},
+			"no log":      func(dir string) { os.Remove(only(t, dir, "documents", "*.log")) },
+			"no manifest": func(dir string) { os.Remove(only(t, dir, "documents", "MANIFEST-*")) },
+			"a damaged manifest": func(dir string) {
+				change(t, only(t, dir, "documents", "MANIFEST-*"), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+			},
+			"no marker of the manifest": func(dir string) { os.Remove(only(t, dir, "documents", "marker.manifest.*")) },
+			"an empty folder": func(dir string) {
+				os.RemoveAll(filepath.Join(dir, "documents"))
+				os.Mkdir(filepath.Join(dir, "documents"), 0o700)
+			},
+			"no folder": func(dir string) { os.RemoveAll(filepath.Join(dir, "documents")) },
+		} {
+			t.Run(state+", "+name, func(t *testing.T) {
+				dir := copyAll(t, dir)
+				damage(dir)
+				for range 2 { // it is not forgotten by being told
+					d, err := Open(filepath.Join(dir, "documents"), marked(dir))
+					if err == nil {
+						n, _ := d.Count(t.Context(), "c")
+						d.Close()
+						t.Fatalf("it opened with %d documents of 60", n)
+					}
+					if loss := (*store.LossError)(nil); !errors.As(err, &loss) || !strings.Contains(err.Error(), dir) {
+						t.Fatalf("error %v, want a loss that names the folder", err)
+					}
+				}
+			})
+		}
+		t.Run(state+", a torn end", func(t *testing.T) {
+			dir := copyAll(t, dir)
+			change(t, only(t, dir, "documents", "*.log"), func(b []byte) []byte { return append(b, "half written"...) })
+			d := openMarked(t, dir)
+			if n, err := d.Count(t.Context(), "c"); n != 60 || err != nil {
+				t.Fatalf("%d documents of 60, %v", n, err)
+			}
+			if err := d.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// TestMarkFollowsFlushes fills and flushes memtables, so that logs come and go, and
+// opens what is left after each, as the end of the process would leave it.
+func TestMarkFollowsFlushes(t *testing.T) {
+	dir := t.TempDir()
+	options := marked(dir)
+	options.MemTable = 64 << 10
+	d, err := Open(filepath.Join(dir, "documents"), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := []byte(strings.Repeat("v", 4000))
+	flushed := false
+	for i := range 200 {
+		if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: fmt.Sprint("k", i), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+		tables, err := filepath.Glob(filepath.Join(dir, "documents", "*.sst"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		flushed = flushed || len(tables) > 0
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if !flushed {
+		t.Fatal("nothing was flushed")
+	}
+	for range 3 {
+		d := openMarked(t, dir)
+		if n, err := d.Count(t.Context(), "c"); n != 200 || err != nil {
+			t.Fatalf("%d documents of 200, %v", n, err)
+		}
+		journals, err := readMark(options.Mark)
+		if err != nil || len(journals) == 0 || len(journals) > 4 {
+			t.Fatalf("the mark tells of %+v, %v", journals, err)
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
