@@ -134,7 +134,6 @@ func (o Options) settings(fs vfs.FS) *pebble.Options {
 		MemTableSize:       uint64(o.MemTable),
 		MaxOpenFiles:       o.MaxOpenFiles,
 		FormatMajorVersion: pebble.FormatValueSeparation,
-		Logger:             &logger{slog: o.Logger},
 	}
 	for i := range settings.Levels {
 		// Most conditional puts ask for keys that don't exist yet.
@@ -165,6 +164,8 @@ func open(ctx context.Context, dir string, options Options, confirmed []journal)
 	}
 	settings := options.settings(disk)
 	settings.ErrorIfNotExists = len(confirmed) > 0
+	log := &logger{slog: options.Logger}
+	settings.Logger = log
 	type result struct {
 		db  *pebble.DB
 		err error
@@ -191,9 +192,11 @@ func open(ctx context.Context, dir string, options Options, confirmed []journal)
 		}
 		return r.db, disk, nil
 	case err := <-full:
+		log.abandoned.Store(true)
 		close(gone)
 		return nil, nil, fmt.Errorf("%w: %w", store.ErrFull, err)
 	case <-ctx.Done():
+		log.abandoned.Store(true)
 		close(gone)
 		return nil, nil, ctx.Err()
 	}

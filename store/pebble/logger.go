@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -20,6 +22,8 @@ type logger struct {
 	mutex   sync.Mutex
 	said    time.Time // when an error was passed on
 	swallow int       // how many were not since then
+
+	abandoned atomic.Bool // nobody waits any more for the database to open
 }
 
 const logInterval = time.Second
@@ -49,6 +53,9 @@ func (l *logger) Errorf(format string, args ...any) {
 // Fatalf must not return: Pebble calls it when it no longer knows what its
 // files hold. A panic would not do, since it may be recovered further up.
 func (l *logger) Fatalf(format string, args ...any) {
+	if l.abandoned.Load() {
+		runtime.Goexit()
+	}
 	l.slog.Error("documents: the database can't go on", "error", fmt.Sprintf(format, args...))
 	os.Exit(1)
 }
