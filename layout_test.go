@@ -24,6 +24,8 @@ var layout = map[string][]string{
 	"cluster":  {},
 	"document": {},
 	"panics":   {},
+	"health":   {},
+	"clock":    {},
 	"wire":     {},
 
 	// Engines implement an interface and know no domain.
@@ -46,10 +48,10 @@ var layout = map[string][]string{
 	"endpoint/mqtt": {"provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
 	"endpoint/rest": {"provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
 
-	"portal": {"provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"portal": {"health", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 
 	// The only place that knows all.
-	"server":     {"server/log", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
+	"server":     {"server/log", "health", "clock", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
 	"server/log": {},
 
 	// Clients, and what is made of them.

@@ -12,7 +12,9 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -123,7 +125,8 @@ type Log struct {
 	documents store.Documents
 	entries   store.Table[Entry]
 	now       func() time.Time
-	last      atomic.Int64 // nanoseconds since 1970 of the latest entry
+	last      atomic.Int64 // nanoseconds since 1970 by which the latest entry is ordered
+	begun     sync.Once    // last is that of the entries stored
 	refusals  refusals
 }
 
@@ -143,12 +146,13 @@ func (l *Log) Change(ctx context.Context, action Action, kind Kind, id string, b
 	if before != nil && after != nil {
 		entry.Changes = differences(flat(before), flat(after))
 	}
-	return []store.Change{l.entries.Put(l.key(now), store.Absent, entry)}
+	return []store.Change{l.entries.Put(l.key(ctx, now), store.Absent, entry)}
 }
 
-// key orders entries by their times, the latest first, and those of the same time as
-// they came.
-func (l *Log) key(at time.Time) string {
+// key orders entries as they came, the latest first: by their times, unless the clock
+// was ahead for a while.
+func (l *Log) key(ctx context.Context, at time.Time) string {
+	l.begin(ctx)
 	moment := at.UnixNano()
 	for {
 		last := l.last.Load()
@@ -160,6 +164,31 @@ func (l *Log) key(at time.Time) string {
 	var unique [8]byte
 	rand.Read(unique[:]) // never fails, see crypto/rand
 	return fmt.Sprintf("%016x%s", uint64(math.MaxInt64-moment), hex.EncodeToString(unique[:]))
+}
+
+// begin finds out where the order of the entries stored ends.
+func (l *Log) begin(ctx context.Context) {
+	l.begun.Do(func() {
+		// Without that entry the order is only that of the clock.
+		if latest, err := l.entries.List(ctx, "", "", 1); err == nil && len(latest) > 0 {
+			l.last.Store(momentOf(latest[0].Key))
+		}
+	})
+}
+
+// ahead reports whether the latest entries are ordered by a clock that was ahead.
+func (l *Log) ahead(ctx context.Context) bool {
+	l.begin(ctx)
+	return l.last.Load() > l.now().UnixNano()
+}
+
+// momentOf is what an entry's key orders it by, in nanoseconds since 1970.
+func momentOf(key string) int64 {
+	left, err := strconv.ParseUint(key[:min(16, len(key))], 16, 64)
+	if err != nil {
+		return 0
+	}
+	return math.MaxInt64 - int64(left)
 }
 
 // flat is a thing as its fields by their paths.
@@ -259,7 +288,7 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 		most = 100
 	}
 	after := filter.After
-	if after == "" && !filter.Until.IsZero() {
+	if after == "" && !filter.Until.IsZero() && !l.ahead(ctx) {
 		after = fmt.Sprintf("%016x", uint64(math.MaxInt64-filter.Until.UnixNano()))
 	}
 	for read := 0; read < mostSearched; read += searchStride {
@@ -268,8 +297,8 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 			return nil, "", err
 		}
 		for _, entry := range entries {
-			if !filter.Since.IsZero() && entry.Value.Time.Before(filter.Since) {
-				return found, "", nil
+			if !filter.Since.IsZero() && momentOf(entry.Key) < filter.Since.UnixNano() {
+				return found, "", nil // no later one can be of that time
 			}
 			if !filter.wants(entry.Value) {
 				continue
@@ -291,7 +320,8 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 }
 
 func (f Filter) wants(entry Entry) bool {
-	return (f.Kind == "" || f.Kind == entry.Kind) && (f.ID == "" || strings.EqualFold(f.ID, entry.ID)) &&
+	return (f.Since.IsZero() || !entry.Time.Before(f.Since)) && (f.Until.IsZero() || !entry.Time.After(f.Until)) &&
+		(f.Kind == "" || f.Kind == entry.Kind) && (f.ID == "" || strings.EqualFold(f.ID, entry.ID)) &&
 		strings.Contains(strings.ToLower(entry.Actor), strings.ToLower(f.Actor))
 }
 

@@ -183,7 +183,7 @@ func TestEarlierEntries(t *testing.T) {
 	l, ctx := open(t), context.Background()
 	entry := Entry{Time: noon, Action: Updated, Kind: Group, ID: "meters", Changes: []Field{
 		{webhookPath, `"https://user:hunter2@x.example/api?(hidden)"`, ""}, {"initialTwin.tags.pin", `"hunter2"`, `7`}, {"iotHubs", `["a"]`, `["b"]`}}}
-	if _, err := l.documents.Commit(ctx, l.entries.Put(l.key(noon), store.Absent, entry)); err != nil {
+	if _, err := l.documents.Commit(ctx, l.entries.Put(l.key(t.Context(), noon), store.Absent, entry)); err != nil {
 		t.Fatal(err)
 	}
 	entries, _, err := l.Entries(ctx, Filter{})

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -55,9 +56,40 @@ func (s *RecentSearch) Look(ctx context.Context) ([]TelemetryMessage, error) {
 		}
 		found, next[partition] = append(found[:len(found):len(found)], some...), end
 	}
-	slices.SortStableFunc(found, func(a, b TelemetryMessage) int { return a.EnqueuedTime.Compare(b.EnqueuedTime) })
+	found = inOrder(found)
 	s.found, s.next = found[max(0, len(found)-s.most):], next
 	return slices.Clone(s.found), nil
+}
+
+// inOrder returns messages by their times, oldest first. Within a partition the order
+// is that of the sequences: times of a clock that was ahead for a while are later than
+// what came afterwards.
+func inOrder(messages []TelemetryMessage) []TelemetryMessage {
+	ordered := make([]recentMessage, len(messages))
+	for i, message := range messages {
+		ordered[i] = recentMessage{message, message.EnqueuedTime}
+	}
+	slices.SortFunc(ordered, func(a, b recentMessage) int {
+		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.SequenceNumber, b.SequenceNumber))
+	})
+	for i, message := range slices.Backward(ordered) {
+		if i+1 < len(ordered) && message.Partition == ordered[i+1].Partition && message.order.After(ordered[i+1].order) {
+			ordered[i].order = ordered[i+1].order
+		}
+	}
+	slices.SortStableFunc(ordered, func(a, b recentMessage) int { return a.order.Compare(b.order) })
+	messages = make([]TelemetryMessage, len(ordered))
+	for i, message := range ordered {
+		messages[i] = message.TelemetryMessage
+	}
+	return messages
+}
+
+// recentMessage is a message with the time that orders it among those of other
+// partitions.
+type recentMessage struct {
+	TelemetryMessage
+	order time.Time
 }
 
 // recentOf returns the newest messages of one partition up to a sequence, of those that

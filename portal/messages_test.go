@@ -77,7 +77,8 @@ func TestMessagesOfEveryKind(t *testing.T) {
 		"Link a hub, or let the enrollment name one that is linked", // an advice given through a function
 		"this holds no certificate",                                 // a certificate that can't be read
 		"The certificate has expired, and the device will be refused. Make a new one",
-		"the device was deleted", // why a connection ended
+		"the device was deleted",                                                 // why a connection ended
+		"Documents can't be written and wait: %v. Changes are refused meanwhile", // a condition of the server
 		"nothing was heard for one and a half times the keep-alive",
 	} {
 		if _, ok := texts[example]; !ok {
@@ -230,6 +231,12 @@ func allTexts(t *testing.T) found {
 			errorTexts(texts, where, node)
 		}
 	})
+	readGo(t, "../server", func(where string, node ast.Node) {
+		conditionTexts(texts, where, node)
+		if filepath.Base(where) == "condition.go" {
+			faultTexts(texts, where, node)
+		}
+	})
 	readTemplates(t, texts, values)
 	return texts
 }
@@ -306,6 +313,13 @@ func faultTexts(texts found, where string, node ast.Node) {
 	}
 	if len(args) >= 2 && name == "New" && (receiver == "fault" || receiver == "" && filepath.Base(where) == "fault.go") {
 		texts.add(where, args[1])
+	}
+}
+
+// conditionTexts finds what is said of what is wrong with the server.
+func conditionTexts(texts found, where string, node ast.Node) {
+	if _, name, args := called(node); name == "Raise" && len(args) >= 3 {
+		texts.add(where, args[2])
 	}
 }
 

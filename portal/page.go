@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -157,6 +158,24 @@ func (v *view) LoggedIn() bool { return v.session != nil }
 
 // Operator reports whether the session may change things and see keys.
 func (v *view) Operator() bool { return v.session != nil && v.session.Role == Operator }
+
+// banner is a sentence above every page.
+type banner struct{ Kind, Text string }
+
+// Banners say what is wrong with the server, to those who have logged in.
+func (v *view) Banners() (banners []banner) {
+	if v.session == nil {
+		return nil
+	}
+	for _, condition := range v.config.Health.Conditions() {
+		kind := "warning"
+		if condition.Grade == health.Failure {
+			kind = "error"
+		}
+		banners = append(banners, banner{kind, condition.In(v.language.translate)})
+	}
+	return banners
+}
 
 // CSRF is what a form must carry.
 func (v *view) CSRF() string {

@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
@@ -47,6 +48,8 @@ type Config struct {
 	MQTTPort  int
 	HTTPSPort int
 	Now       func() time.Time
+	Trusted   func() bool // whether what is old by Now may be deleted; always when nil
+	Health    *health.Set // shown on every page
 	Logger    *slog.Logger
 	Panics    *panics.Recorder
 }
@@ -74,7 +77,7 @@ type Portal struct {
 func New(config Config) *Portal {
 	p := &Portal{
 		config:   config,
-		sessions: openSessions(config.Documents, config.Now),
+		sessions: openSessions(config.Documents, config.Now, config.Trusted),
 		pages:    parsePages(),
 		mux:      http.NewServeMux(),
 		ticker:   newTicker,

@@ -184,7 +184,7 @@ func (a *attempts) Committed(token uint64, at store.Position, err error) {
 	a.settled++
 	a.changed.Broadcast()
 	if err != nil {
-		return // the log has stopped, and every registration with it
+		return // the log takes nothing at present, and says so
 	}
 	a.next = at.Sequence + 1
 	a.pending.add(attempt, at.Sequence)

@@ -146,10 +146,13 @@ func (s *Service) LockedOut(ctx context.Context) ([]LockedOut, error) {
 		return found, nil
 	}
 	var over []store.Change
-	now := s.config.Now()
+	now, trusted := s.config.Now(), s.config.trusted()
 	s.lockouts.mutex.Lock()
 	for _, entry := range entries {
 		if entry.Value.over(now) {
+			if !trusted {
+				continue
+			}
 			over = append(over, s.lockouts.Delete(entry.Key, store.ETag(entry.ETag)))
 			if locked := s.lockouts.locked[entry.Key]; locked != nil && locked.over(now) {
 				delete(s.lockouts.locked, entry.Key)

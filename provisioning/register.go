@@ -376,7 +376,9 @@ const (
 func (s *Service) keepSweeping() {
 	for {
 		s.background("unfinished registrations can't be read", s.sweep)
-		s.background("the audit can't be pruned", func() error { return s.config.Audit.Prune(s.work) })
+		if s.config.trusted() {
+			s.background("the audit can't be pruned", func() error { return s.config.Audit.Prune(s.work) })
+		}
 		s.background("past lock-outs can't be removed", func() error { _, err := s.LockedOut(s.work); return err })
 		timer := time.NewTimer(sweepEvery)
 		select {

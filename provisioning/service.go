@@ -72,9 +72,12 @@ type Config struct {
 	Replace   bool                       // a group's device may always take the hub identity of another, as in Azure
 	Audit     *audit.Log                 // of changes by operators; nil keeps none
 	Now       func() time.Time
+	Trusted   func() bool // whether what is old by Now may be deleted; always when nil
 	Logger    *slog.Logger
 	Panics    *panics.Recorder // of what runs in the background
 }
+
+func (c Config) trusted() bool { return c.Trusted == nil || c.Trusted() }
 
 // Service is one provisioning service. Its methods may be called at once from
 // many goroutines; their errors are *fault.Error unless storage fails.

@@ -39,12 +39,18 @@ type Config struct {
 	Replace  bool             // a group's device may always take the hub identity of another device, as in Azure
 	// After is the timer by which renewals are due; time.After when nil.
 	After func(time.Duration) <-chan time.Time
+
+	// DiskReserve is how many bytes of the data folder's disk are left free: below,
+	// changes are refused and the server is not ready. 0 is none.
+	DiskReserve Size
+
+	elapsed func() time.Duration // see clock.Config
 }
 
 // DefaultConfig is the configuration of `berth up` without flags but for its
 // data folder.
 func DefaultConfig() Config {
-	return Config{Host: "localhost", HubHost: "127.0.0.1", MQTTPort: 8883, AMQPPort: 5671, HTTPSPort: 443, PortalPort: 8080, Pace: provisioning.Instant}
+	return Config{Host: "localhost", HubHost: "127.0.0.1", MQTTPort: 8883, AMQPPort: 5671, HTTPSPort: 443, PortalPort: 8080, Pace: provisioning.Instant, DiskReserve: 64 << 20}
 }
 
 func (c *Config) complete() {

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store/pebble"
 )
 
 // Explain judges a saved case again, by the code that registers devices, in a
@@ -19,7 +20,7 @@ func Explain(ctx context.Context, c provisioning.Case) (judgement provisioning.J
 		return judgement, fmt.Errorf("make a folder for the case: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	documents, err := openDocuments(dir, 0, slog.New(slog.DiscardHandler))
+	documents, err := openDocuments(ctx, dir, pebble.Options{Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		return judgement, err
 	}

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal"
 	"github.com/berth-iot/berth/wire/admission"
@@ -20,13 +22,7 @@ import (
 func (s *Server) operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
-		if !s.ready.Load() {
-			http.Error(w, "not ready", http.StatusServiceUnavailable)
-			return
-		}
-		fmt.Fprintln(w, "ready")
-	})
+	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.Handle("GET /metrics", portal.RequireLoopback(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Anew each time, because hubs are added while the server runs.
 		promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
@@ -34,6 +30,22 @@ func (s *Server) operations() http.Handler {
 	mux.Handle(portal.Root, s.portal)
 	mux.Handle("GET /{$}", http.RedirectHandler(portal.Root, http.StatusSeeOther))
 	return s.contained(panics.Portal, mux)
+}
+
+// readyz says in its first line whether the server does all that it should, and
+// then what is wrong, a line each.
+func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	if s.ready.Load() && s.health.Ready() {
+		fmt.Fprintln(w, "ready")
+	} else {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		fmt.Fprintln(w, "not ready")
+	}
+	for _, condition := range s.health.Conditions() {
+		fmt.Fprintf(w, "%s: %s\n", condition.Name, condition.Text())
+	}
 }
 
 // metrics reads the figures that the parts keep, when somebody asks.
@@ -45,6 +57,23 @@ func (s *Server) metrics() *prometheus.Registry {
 	}
 	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
 		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help, ConstLabels: labels}, value))
+	}
+	ready := func(is bool) func() float64 {
+		return func() float64 {
+			if is {
+				return 1
+			}
+			return 0
+		}
+	}
+	gauge("ready", "1 when the server does all that it should.", nil, ready(s.ready.Load() && s.health.Ready()))
+	wrong := s.health.Conditions()
+	for _, name := range s.health.Names() {
+		is := slices.ContainsFunc(wrong, func(c health.Condition) bool { return c.Name == name })
+		gauge("condition", "1 while the condition holds; see /readyz.", prometheus.Labels{"condition": name}, ready(is))
+	}
+	if free, err := freeBytes(s.config.DataDir); err == nil {
+		gauge("data_free_bytes", "Bytes free on the disk of the data folder.", nil, func() float64 { return float64(free) })
 	}
 	gauge("mqtt_connections", "MQTT connections open now.", nil, func() float64 { return float64(s.mqtt.Stats().Connections) })
 	counter("mqtt_connections_total", "MQTT connections that came.", nil, func() float64 { return float64(s.mqtt.Stats().Accepted) })

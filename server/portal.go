@@ -26,7 +26,7 @@ func (s *Server) newPortal() *portal.Portal {
 		Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit, CreateHub: s.CreateHub, Documents: s.documents,
 		Issuer: s.issuer, PoliciesChanged: s.policiesChanged, Proven: admission.Proven, Records: records{s},
 		CAFile: info.CAFile, DataDir: dataDir, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
-		Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics,
+		Now: s.config.Now, Trusted: s.clock.Trusted, Health: s.health, Logger: s.config.Logger, Panics: s.panics,
 	})
 }
 

@@ -18,8 +18,10 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/clock"
 	"github.com/berth-iot/berth/credential"
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
+	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
@@ -27,6 +29,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server/log"
 	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/mark"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
 	"github.com/berth-iot/berth/wire/admission"
@@ -39,8 +42,15 @@ type Server struct {
 	info   atomic.Pointer[Info]
 	ready  atomic.Bool
 
-	log          *log.Handler
-	panics       *panics.Recorder
+	log      *log.Handler
+	panics   *panics.Recorder
+	health   *health.Set
+	disk     *disk
+	clock    *clock.Clock
+	lastTime *mark.File    // the latest time that was trusted
+	ending   chan struct{} // closed when nothing needs to be watched any more
+	once     sync.Once     // to close it
+
 	documents    *store.Inspector
 	logs         store.Logs
 	hubs         *hub.Directory
@@ -71,8 +81,9 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	config.complete()
 	handler := log.NewHandler(config.Logger.Handler())
 	config.Logger = slog.New(handler)
-	s = &Server{config: config, log: handler, panics: panics.NewRecorder(config.Logger),
-		hubs: hub.NewDirectory(), failed: make(chan error, 3)}
+	s = &Server{config: config, log: handler, panics: panics.NewRecorder(config.Logger), health: health.New(config.Logger, config.Now),
+		hubs: hub.NewDirectory(), failed: make(chan error, 3), ending: make(chan struct{})}
+	s.disk = &disk{folder: config.DataDir, reserve: int64(config.DiskReserve), free: freeBytes, health: s.health}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeServices(ctx))
@@ -90,6 +101,13 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 		return s, fmt.Errorf("make the data folder: %w", err)
 	}
 	hideFromOthers(config.DataDir, config.Logger)
+	if err := errors.Join(s.disk.startable(), missing(config.DataDir)); err != nil {
+		return s, err
+	}
+	if err := s.openClock(); err != nil {
+		return s, fmt.Errorf("note the time: %w", err)
+	}
+	s.serving.Go(s.watch)
 	if err := s.openServices(ctx); err != nil {
 		return s, err
 	}
@@ -133,13 +151,19 @@ func (s *Server) names() []string {
 // linked to it.
 func (s *Server) openServices(ctx context.Context) (err error) {
 	data := func(name string) string { return filepath.Join(s.config.DataDir, name) }
-	documents, err := openDocuments(data("documents"), s.budget.documents, s.config.Logger)
+	marks := marksFolder(s.config.DataDir)
+	documents, err := openDocuments(ctx, data("documents"), pebble.Options{Logger: s.config.Logger, MaxOpenFiles: s.budget.documents,
+		Mark: filepath.Join(marks, documentsMark), Full: s.disk.full, Failing: s.disk.documentsFailing})
 	if err != nil {
-		return fmt.Errorf("open the data folder: %w. If another server uses the folder, stop that one or name another folder with --data", err)
+		err = fmt.Errorf("open the data folder: %w", err)
+		if !IsLoss(err) && !errors.Is(err, store.ErrFull) && ctx.Err() == nil {
+			err = fmt.Errorf("%w. If another server uses the folder, stop that one or name another folder with --data", err)
+		}
+		return err
 	}
 	s.documents = store.Inspect(store.Watch(documents), s.config.Logger)
-	logs, err := segment.Open(data("logs"),
-		segment.Options{Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
+	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics,
+		Marks: marks, Room: s.disk.room, Failing: s.disk.logFailing})
 	if err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
@@ -150,7 +174,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}
 	s.audit = audit.Open(s.documents, s.config.Now)
-	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now, Audit: s.audit}); err != nil {
+	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now, Trusted: s.clock.Trusted, Audit: s.audit}); err != nil {
 		return err
 	}
 	if err := s.openHubs(ctx); err != nil {
@@ -165,7 +189,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
+		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return err
 	}
@@ -190,8 +214,8 @@ func (s *Server) revoked(revocation issuance.Revocation) {
 }
 
 // openDocuments returns no typed nil.
-func openDocuments(dir string, files int, logger *slog.Logger) (store.Documents, error) {
-	documents, err := pebble.Open(dir, pebble.Options{MaxOpenFiles: files, Logger: logger})
+func openDocuments(ctx context.Context, dir string, options pebble.Options) (store.Documents, error) {
+	documents, err := pebble.OpenContext(ctx, dir, options)
 	if err != nil {
 		return nil, err
 	}
@@ -315,12 +339,15 @@ func (s *Server) Shutdown(ctx context.Context) error {
 		err = errors.Join(err, s.https.Close())
 	}
 	err = errors.Join(err, s.local.Close())
+	s.end()
 	s.serving.Wait()
 	return errors.Join(err, s.closeServices(ctx))
 }
 
 func (s *Server) closeServices(ctx context.Context) error {
 	defer s.log.Flush()
+	s.end()
+	s.serving.Wait()
 	err := s.listeners.close()
 	if s.provisioning != nil {
 		err = errors.Join(err, s.provisioning.Close(ctx))
@@ -333,6 +360,9 @@ func (s *Server) closeServices(ctx context.Context) error {
 	}
 	if s.documents != nil {
 		err = errors.Join(err, s.documents.Close())
+	}
+	if s.lastTime != nil {
+		err = errors.Join(err, s.lastTime.Close())
 	}
 	return err
 }

@@ -166,6 +166,19 @@ func TestOpenOnAFullDisk(t *testing.T) {
 		t.Fatalf("error %v", err)
 	}
 	disk.set(0) // lets go of the database that was being opened
+	for {
+		d, err := Open(filepath.Join(dir, "documents"), marked(dir))
+		if err == nil {
+			if n, err := d.Count(t.Context(), "c"); err != nil || n != 10 {
+				t.Errorf("%d documents of 10, %v", n, err)
+			}
+			d.Close()
+			break
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := OpenContext(ctx, filepath.Join(t.TempDir(), "documents"), Options{}); err != nil && !errors.Is(err, context.Canceled) {

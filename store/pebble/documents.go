@@ -86,6 +86,9 @@ func OpenContext(ctx context.Context, dir string, options Options) (*Documents, 
 	options.complete()
 	confirmed, err := readMark(options.Mark)
 	if err == nil {
+		err = ctx.Err()
+	}
+	if err == nil {
 		err = losses(dir, confirmed)
 	}
 	if err != nil {
