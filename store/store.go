@@ -121,8 +121,8 @@ type LogOptions struct {
 }
 
 // Log is an append-only sequence of records in partitions. A record's place in
-// its partition is its Sequence: 0, 1, 2, … without gaps. Its Offset grows too
-// but may jump. Records disappear from the front only, by retention.
+// its partition is its Sequence: 0, 1, 2, … without gaps, unless records were lost
+// and an operator let the log go on without them. Its Offset grows too but may jump. Records disappear from the front only, by retention.
 type Log interface {
 	Partitions() int
 
@@ -152,8 +152,8 @@ type Log interface {
 	// while may be the answer, so that none that is wanted is passed over.
 	SequenceAt(ctx context.Context, partition int, unixNano int64) (int64, error)
 
-	// Wait returns when the partition's Bounds.Next is greater than next, or
-	// with the error of the context or ErrClosed.
+	// Wait returns when the partition has a record of the sequence next or later,
+	// or with the error of the context or ErrClosed.
 	Wait(ctx context.Context, partition int, next int64) error
 }
 

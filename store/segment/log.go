@@ -97,6 +97,9 @@ func (l *Log) recover() error {
 	if err != nil {
 		return err
 	}
+	if err := l.clear(numbers); err != nil {
+		return err
+	}
 	for _, number := range numbers {
 		s, err := openSegment(l.options.open, l.folder, number, l.partitions, l.secret)
 		if err != nil {
@@ -118,16 +121,15 @@ func (l *Log) recover() error {
 		if next.number != s.number+1 {
 			return lost("segment %d is missing in %s", s.number+1, l.folder)
 		}
-		if err := s.recoverSealed(next, l.secret); err != nil {
+		if _, err := s.recoverSealed(next, false, l.secret); err != nil {
 			return err
 		}
 	}
-	l.tip, err = l.active().recoverLast(l.options.SegmentSize, l.secret)
+	l.tip, err = l.active().recoverLast(l.options, l.secret)
 	return err
 }
 
-// files returns the numbers of the segments in ascending order, and removes
-// what an interrupted change left behind.
+// files returns the numbers of the segments in ascending order.
 func (l *Log) files() ([]uint64, error) {
 	entries, err := os.ReadDir(l.folder)
 	if err != nil {
@@ -146,6 +148,16 @@ func (l *Log) files() ([]uint64, error) {
 		numbers = append(numbers, number)
 	}
 	slices.Sort(numbers)
+	return numbers, nil
+}
+
+// clear removes what an interrupted change left beside the segments with these
+// numbers.
+func (l *Log) clear(numbers []uint64) error {
+	entries, err := os.ReadDir(l.folder)
+	if err != nil {
+		return err
+	}
 	for _, entry := range entries {
 		left := strings.HasSuffix(entry.Name(), temporarySuffix)
 		if stem, ok := strings.CutSuffix(entry.Name(), indexSuffix); ok {
@@ -155,11 +167,11 @@ func (l *Log) files() ([]uint64, error) {
 		}
 		if left {
 			if err := os.Remove(filepath.Join(l.folder, entry.Name())); err != nil {
-				return nil, err
+				return err
 			}
 		}
 	}
-	return numbers, nil
+	return nil
 }
 
 // active is the segment that is being written. The caller holds mu or is alone.
@@ -220,13 +232,25 @@ func (l *Log) change(partition int, next int64) (<-chan struct{}, error) {
 	switch {
 	case l.closed:
 		return nil, store.ErrClosed
-	case l.tip.edges[partition].next > next:
+	case l.tip.edges[partition].next > l.lift(partition, next):
 		return nil, nil
 	}
 	if l.changed[partition] == nil {
 		l.changed[partition] = make(chan struct{})
 	}
 	return l.changed[partition], nil
+}
+
+// lift returns the sequence after the records that have left the log or are missing
+// in it, for one that is among them, and any other as it is. The caller holds mu.
+func (l *Log) lift(partition int, sequence int64) int64 {
+	sequence = max(sequence, l.segments[0].start.edges[partition].next)
+	for i, s := range l.segments[:len(l.segments)-1] {
+		if next := l.segments[i+1].start.edges[partition].next; s.stop != nil && sequence >= s.stop[partition].next && sequence < next {
+			sequence = next
+		}
+	}
+	return sequence
 }
 
 // wake ends the waiting for a partition to change. The caller holds mu.

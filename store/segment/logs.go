@@ -66,27 +66,40 @@ var _ store.Logs = (*Logs)(nil)
 // Open opens the logs in the folder dir, which it makes if need be, for this
 // process alone.
 func Open(dir string, options Options) (*Logs, error) {
-	if options.SegmentSize <= 0 {
-		options.SegmentSize = 64 << 20
-	}
-	if options.Queue <= 0 {
-		options.Queue = 16 << 20
-	}
-	if options.Now == nil {
-		options.Now = time.Now
-	}
-	if options.Logger == nil {
-		options.Logger = slog.Default()
-	}
-	if options.patience <= 0 {
-		options.patience = patience
-	}
-	if options.open == nil {
-		options.open = openDisk
-	}
+	options.complete()
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the logs: %w", err)
 	}
+	lock, err := lockLogs(dir)
+	if err != nil {
+		return nil, err
+	}
+	return &Logs{dir: dir, options: options, lock: lock, logs: map[string]*Log{}}, nil
+}
+
+func (o *Options) complete() {
+	if o.SegmentSize <= 0 {
+		o.SegmentSize = 64 << 20
+	}
+	if o.Queue <= 0 {
+		o.Queue = 16 << 20
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.patience <= 0 {
+		o.patience = patience
+	}
+	if o.open == nil {
+		o.open = openDisk
+	}
+}
+
+// lockLogs takes the logs in the folder dir for this process.
+func lockLogs(dir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dir, "LOCK"), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the folder of the logs: %w", err)
@@ -94,7 +107,7 @@ func Open(dir string, options Options) (*Logs, error) {
 	if err := lockFile(lock); err != nil {
 		return nil, errors.Join(fmt.Errorf("the logs in %s are in use by another process: %w", dir, err), lock.Close())
 	}
-	return &Logs{dir: dir, options: options, lock: lock, logs: map[string]*Log{}}, nil
+	return lock, nil
 }
 
 // Open implements store.Logs.

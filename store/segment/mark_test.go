@@ -1,7 +1,9 @@
 package segment
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -66,16 +68,114 @@ func TestLostEnd(t *testing.T) {
 			"all segments are gone":     {metaName: photo[metaName]},
 			"all is gone":               {},
 		} {
-			err := openMarked(t, broken.restore(t), options)
+			dir := broken.restore(t)
+			err := openMarked(t, dir, options)
 			if loss := (*store.LossError)(nil); !errors.As(err, &loss) || loss.Of != "log log" {
 				t.Errorf("closed %v, %s: %v, want a loss", closed, name, err)
+				continue
 			}
+			repair(t, fmt.Sprintf("closed %v, %s", closed, name), dir, options, 12)
 		}
 		// What comes after the end was never confirmed.
 		torn := photo.with(last, func(b []byte) []byte { return append(b[:end], "torn"...) })
 		if err := openMarked(t, torn.restore(t), options); err != nil {
 			t.Errorf("closed %v, a torn end: %v", closed, err)
 		}
+	}
+}
+
+// repair checks and repairs a damaged log of two partitions with so many confirmed
+// records in each, and expects it to go on after them.
+func repair(t *testing.T, what, dir string, options Options, confirmed int64) {
+	t.Helper()
+	// The next round needs the mark as it is.
+	marks := t.TempDir()
+	if err := os.CopyFS(marks, os.DirFS(options.Marks)); err != nil {
+		t.Fatal(err)
+	}
+	options.Marks = marks
+	for range 2 { // looking changes nothing
+		checked, err := Check(dir, options)
+		if err != nil || len(checked) != 1 || checked[0].Err == nil || checked[0].Missing == 0 || checked[0].Records+checked[0].Missing != 2*confirmed {
+			t.Errorf("%s: checked %+v, %v", what, checked, err)
+			return
+		}
+	}
+	aside := t.TempDir()
+	if repaired, err := Repair(dir, aside, options); err != nil || len(repaired) != 1 {
+		t.Errorf("%s: repaired %+v, %v", what, repaired, err)
+		return
+	}
+	if checked, err := Check(dir, options); err != nil || checked[0].Err != nil || checked[0].Missing != 0 {
+		t.Errorf("%s: after the repair %+v, %v", what, checked, err)
+	}
+	for round := range int64(3) {
+		logs, log := openOne(t, dir, options, 2)
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if round == 0 { // what is missing does not look like something to read
+			if err := log.Wait(ctx, 1, confirmed-1); !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: a wait for what is missing: %v", what, err)
+			}
+		}
+		if at := appendEach(t, log, 0, "new")[0]; at.Sequence != confirmed+round {
+			t.Errorf("%s: record %d follows the %d confirmed", what, at.Sequence, confirmed)
+		}
+		appendEach(t, log, 1, "new")
+		for partition := range 2 {
+			next := int64(0)
+			for next < confirmed+round+1 {
+				records, err := log.Read(t.Context(), partition, next, 1, 1000)
+				if err != nil || len(records) != 1 || records[0].Sequence < next {
+					t.Fatalf("%s: record %d of partition %d: %v, %v", what, next, partition, records, err)
+				}
+				if is := string(records[0].Value) == "new"; is != (records[0].Sequence >= confirmed) {
+					t.Errorf("%s: record %d of partition %d is %.20q", what, records[0].Sequence, partition, records[0].Value)
+				}
+				next = records[0].Sequence + 1
+			}
+			if found, err := log.SequenceAt(t.Context(), partition, 0); err != nil || found > confirmed {
+				t.Errorf("%s: the first record is %d, %v", what, found, err)
+			}
+		}
+		closeAll(t, logs)
+	}
+}
+
+// TestRepairWithoutMark drops what follows damage in a sealed segment, of a log that
+// has no mark.
+func TestRepairWithoutMark(t *testing.T) {
+	dir := t.TempDir()
+	logs, log := openOne(t, dir, tiny, 2)
+	for range 20 {
+		appendEach(t, log, 0, strings.Repeat("x", 1000))
+	}
+	photo := photograph(t, dir)
+	closeAll(t, logs)
+	for name, broken := range map[string]image{
+		"a flipped body":    photo.with(segmentName(2), func(b []byte) []byte { b[segmentHeader+blockHeader+1500] ^= 1; return b }),
+		"a flipped header":  photo.with(segmentName(2), func(b []byte) []byte { b[100] ^= 1; return b }),
+		"a segment cut off": photo.with(segmentName(3), func(b []byte) []byte { return b[:segmentHeader+10] }),
+		"the first segment": photo.with(segmentName(1), func(b []byte) []byte { b[20] ^= 1; return b }),
+		"what describes it": photo.with(metaName, func(b []byte) []byte { b[13] ^= 1; return b }),
+	} {
+		dir := broken.restore(t)
+		checked, err := Check(dir, tiny)
+		if err != nil || checked[0].Err == nil {
+			t.Errorf("%s: checked %+v, %v", name, checked, err)
+			continue
+		}
+		if repaired, err := Repair(dir, t.TempDir(), tiny); err != nil || len(repaired) != 1 {
+			t.Errorf("%s: repaired %+v, %v", name, repaired, err)
+			continue
+		}
+		logs, log := openOne(t, dir, tiny, 2)
+		at := appendEach(t, log, 0, "new")[0]
+		records, err := log.Read(t.Context(), 0, 0, 100, 1<<20)
+		if err != nil || records[len(records)-1].Position != at {
+			t.Errorf("%s: read %d records, %v; the last one is %+v", name, len(records), err, at)
+		}
+		closeAll(t, logs)
 	}
 }
 

@@ -100,7 +100,7 @@ func (l *Log) find(partition int, from int64) (place, error) {
 	if l.closed {
 		return place{}, store.ErrClosed
 	}
-	from = max(from, l.segments[0].start.edges[partition].next)
+	from = l.lift(partition, from)
 	if from >= l.tip.edges[partition].next {
 		return place{}, nil
 	}
@@ -110,7 +110,10 @@ func (l *Log) find(partition int, from int64) (place, error) {
 	}) - 1
 	s := l.segments[i]
 	p := place{segment: s, position: segmentHeader, end: s.end, from: from, next: l.tip.edges[partition].next}
-	if i+1 < len(l.segments) {
+	switch {
+	case s.stop != nil:
+		p.next = s.stop[partition].next
+	case i+1 < len(l.segments):
 		p.next = l.segments[i+1].start.edges[partition].next
 	}
 	points := s.points[partition]

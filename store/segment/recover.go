@@ -128,64 +128,78 @@ func allZero(b []byte) bool {
 	return true
 }
 
-// recoverSealed finds out what a segment holds that has another after it, which
-// begins at the tip next.
-func (s *segment) recoverSealed(next *segment, secret uint32) error {
-	t, err := s.loadIndex(secret)
-	if err != nil {
-		return err
+// recoverSealed finds out what a segment holds that has another after it, and
+// returns the tip of the log at its end. verify also reads what its index tells.
+func (s *segment) recoverSealed(next *segment, verify bool, secret uint32) (t tip, err error) {
+	t = s.start.clone()
+	if !verify {
+		if t, err = s.loadIndex(secret); err != nil {
+			return t, err
+		}
 	}
 	limit := next.base - s.base
 	size, err := s.file.Size()
 	if err != nil {
-		return fmt.Errorf("size of %s: %w", s.path, err)
+		return t, fmt.Errorf("size of %s: %w", s.path, err)
+	}
+	if next.lost {
+		limit = size // nothing is known of what followed
 	}
 	if limit < s.end || limit > size {
-		return damaged(s.path, min(limit, size), "the next segment begins at byte %d after this one, whose size is %d", limit, size)
+		return t, damaged(s.path, min(limit, size), "the next segment begins at byte %d after this one, whose size is %d", limit, size)
 	}
-	stopped, err := s.recoverBlocks(&t, limit, false, secret)
+	stopped, err := s.recoverBlocks(&t, limit, verify, secret)
 	if err != nil {
-		return err
+		return t, err
 	}
-	if stopped == "" && !t.equal(next.start) {
+	if next.lost {
+		s.stop = t.edges
+	} else if stopped == "" && !t.equal(next.start) {
 		stopped = "the next segment does not go on where this one ends"
 	}
 	if stopped != "" {
-		return damaged(s.path, s.end, "%s", stopped)
+		return t, damaged(s.path, s.end, "%s", stopped)
 	}
-	return nil
+	return t, nil
+}
+
+// inspectLast finds out what the last segment holds, and returns the tip of the log
+// and whether a batch that was not written whole follows. It reads all of the
+// segment, whatever an index says: here a crash may have left something.
+func (s *segment) inspectLast(secret uint32) (t tip, torn bool, err error) {
+	t = s.start.clone()
+	limit, err := s.file.Size()
+	if err != nil {
+		return t, false, fmt.Errorf("size of %s: %w", s.path, err)
+	}
+	stopped, err := s.recoverBlocks(&t, limit, true, secret)
+	if err != nil || stopped == "" {
+		return t, false, err
+	}
+	empty, later, err := s.tail(t, limit, secret)
+	if err == nil && later >= 0 {
+		err = damaged(s.path, s.end, "%s, and confirmed records follow at byte %d", stopped, later)
+	}
+	return t, !empty, err
 }
 
 // recoverLast finds out what the last segment holds, drops a batch that was not
-// written whole, reserves size bytes and returns the tip of the log. It reads all
-// of the segment, whatever an index says: here a crash may have left something.
-func (s *segment) recoverLast(size int64, secret uint32) (tip, error) {
-	t := s.start.clone()
-	limit, err := s.file.Size()
-	if err != nil {
-		return tip{}, fmt.Errorf("size of %s: %w", s.path, err)
-	}
-	stopped, err := s.recoverBlocks(&t, limit, true, secret)
+// written whole, reserves room for more and returns the tip of the log.
+func (s *segment) recoverLast(options Options, secret uint32) (tip, error) {
+	t, torn, err := s.inspectLast(secret)
 	if err != nil {
 		return tip{}, err
 	}
-	if stopped != "" {
-		empty, later, err := s.tail(t, limit, secret)
-		if err != nil {
-			return tip{}, err
-		}
-		if later >= 0 {
-			return tip{}, damaged(s.path, s.end, "%s, and confirmed records follow at byte %d", stopped, later)
-		}
-		if !empty {
-			if err := s.file.Cut(s.end); err != nil {
-				return tip{}, fmt.Errorf("drop the torn end of %s: %w", s.path, err)
-			}
+	if torn {
+		if err := s.file.Cut(s.end); err != nil {
+			return tip{}, fmt.Errorf("drop the torn end of %s: %w", s.path, err)
 		}
 	}
 	// Without the room the file grows as it is written.
-	if err := s.file.Reserve(max(size, s.end)); err != nil && !errors.Is(err, syscall.ENOSPC) {
-		return tip{}, fmt.Errorf("reserve %s: %w", s.path, err)
+	if size := max(options.SegmentSize, s.end); options.Room == nil || options.Room(size) == nil {
+		if err := s.file.Reserve(size); err != nil && !errors.Is(err, syscall.ENOSPC) {
+			return tip{}, fmt.Errorf("reserve %s: %w", s.path, err)
+		}
 	}
 	if err := s.file.Sync(); err != nil {
 		return tip{}, fmt.Errorf("sync %s: %w", s.path, err)

@@ -150,7 +150,12 @@ func (l *Log) unfinished() (*segment, tip) {
 	defer l.mu.RUnlock()
 	for i, s := range l.segments[:len(l.segments)-1] {
 		if s.indexed < s.end {
-			return s, l.segments[i+1].start
+			end := l.segments[i+1].start
+			if s.stop != nil { // the next one begins further on
+				end = end.clone()
+				end.edges = s.stop
+			}
+			return s, end
 		}
 	}
 	return nil, tip{}

@@ -12,15 +12,17 @@ import (
 
 // A segment file starts with its own header of 4 KiB: a magic word, the version
 // of the format, partitions, number, the offset of the file in the log, and the
-// tip of the log where the segment begins; zeros; a checksum in the last four
-// bytes. So the sequences go on even when retention has dropped all records.
+// tip of the log where the segment begins; zeros; in the last eight bytes, 1 when
+// the segment before it has lost records at its end (4), and a checksum (4). So the sequences go on even when retention has dropped all records.
 // Blocks follow; the reserved space after the last one is zero.
 const (
 	segmentMagic   = "BerthSeg"
 	segmentHeader  = 4096
 	segmentVersion = 1
 
-	// 32 bytes before the tip, 16 + 24 a partition in it, and the checksum fit.
+	lostFlag = segmentHeader - 8
+
+	// 32 bytes before the tip, 16 + 24 a partition in it, flag and checksum fit.
 	maxPartitions = 128
 )
 
@@ -29,8 +31,10 @@ type segment struct {
 	number uint64
 	path   string
 	file   file
-	base   int64 // offset of the file's first byte in the log
-	start  tip   // where the log was when the segment began
+	base   int64  // offset of the file's first byte in the log
+	start  tip    // where the log was when the segment began
+	lost   bool   // records are missing between the segment before it and this one
+	stop   []edge // where the segment ends, when records are missing after it; else nil
 
 	// What follows is guarded by Log.mu.
 	end     int64 // of its durable blocks, a position in the file
@@ -112,6 +116,9 @@ func (s *segment) encodeHeader(secret uint32) []byte {
 	b = binary.LittleEndian.AppendUint64(b, s.number)
 	b = binary.LittleEndian.AppendUint64(b, uint64(s.base))
 	b = s.start.append(b)[:segmentHeader]
+	if s.lost {
+		binary.LittleEndian.PutUint32(b[lostFlag:], 1)
+	}
 	binary.LittleEndian.PutUint32(b[segmentHeader-4:], crc32.Update(secret, castagnoli, b[:segmentHeader-4]))
 	return b
 }
@@ -133,6 +140,7 @@ func openSegment(open opener, folder string, number uint64, partitions int, secr
 	}
 	s := newSegment(folder, number, base, start)
 	s.file = f
+	s.lost = binary.LittleEndian.Uint32(b[lostFlag:]) == 1
 	return s, nil
 }
 
