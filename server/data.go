@@ -1,13 +1,20 @@
 package server
 
 import (
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
+	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/segment"
 )
 
 // documentsMark is the name of the documents' mark among the marks.
@@ -64,4 +71,114 @@ func missingAuthority(dataDir string) error {
 		}
 	}
 	return nil
+}
+
+// DataReport is what there is in a data folder, and what is missing or damaged.
+type DataReport struct {
+	Documents int         `json:"documents"`
+	Logs      []LogReport `json:"logs"`
+	Problems  []string    `json:"problems"`        // what was confirmed and can't be read any more; one a sentence
+	Aside     string      `json:"aside,omitempty"` // the folder with what a repair has dropped
+}
+
+// LogReport is what there is in a log.
+type LogReport struct {
+	Name    string `json:"name"`
+	Records int64  `json:"records"` // that can be read
+	Missing int64  `json:"missing"` // that were confirmed and can't be, as far as is known
+}
+
+func quietly(dataDir string) (pebble.Options, segment.Options) {
+	quiet := slog.New(slog.DiscardHandler)
+	return pebble.Options{Logger: quiet, Mark: filepath.Join(marksFolder(dataDir), documentsMark)},
+		segment.Options{Logger: quiet, Marks: marksFolder(dataDir)}
+}
+
+// CheckData reads all that a stopped server keeps in its data folder and reports
+// what is missing or damaged. It changes nothing.
+func CheckData(ctx context.Context, dataDir string) (report DataReport, err error) {
+	report.Logs, report.Problems = []LogReport{}, []string{}
+	if _, err := os.Stat(dataDir); err != nil {
+		return report, fmt.Errorf("check the data folder: %w", err)
+	}
+	note := func(err error) error {
+		if err != nil && IsLoss(err) {
+			report.Problems = append(report.Problems, err.Error())
+			return nil
+		}
+		return err
+	}
+	documents, logs := quietly(dataDir)
+	if err := missing(dataDir); err != nil {
+		if err := note(err); err != nil {
+			return report, err
+		}
+	}
+	report.Documents, err = pebble.Check(ctx, filepath.Join(dataDir, "documents"), documents)
+	if err := note(err); err != nil {
+		return report, inUse(err)
+	}
+	checked, err := segment.Check(filepath.Join(dataDir, "logs"), logs)
+	if err != nil {
+		return report, inUse(err)
+	}
+	for _, one := range checked {
+		report.Logs = append(report.Logs, LogReport{one.Name, one.Records, one.Missing})
+		note(one.Err)
+	}
+	return report, nil
+}
+
+func inUse(err error) error {
+	return fmt.Errorf("check the data folder: %w. If a server uses the folder, stop it first", err)
+}
+
+// RepairData makes a data folder with damage one that a server starts on again: it
+// drops what can't be read, and what came after it, and puts it aside. The servers
+// that start on the folder say so until the folder with it is removed. It returns
+// what was missing before.
+func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport, error) {
+	before, err := CheckData(ctx, dataDir)
+	if err != nil || len(before.Problems) == 0 {
+		return before, err
+	}
+	if err := missing(dataDir); err != nil {
+		return before, err
+	}
+	before.Aside = filepath.Join(lostFolder(dataDir), now.UTC().Format(lostLayout))
+	documents, logs := quietly(dataDir)
+	if _, err := pebble.Repair(ctx, filepath.Join(dataDir, "documents"), filepath.Join(before.Aside, "documents"), documents); err != nil {
+		return before, err
+	}
+	if _, err := segment.Repair(filepath.Join(dataDir, "logs"), filepath.Join(before.Aside, "logs"), logs); err != nil {
+		return before, err
+	}
+	text, err := json.MarshalIndent(before, "", "  ")
+	if err != nil {
+		return before, err
+	}
+	return before, writeFile(filepath.Join(before.Aside, lostReport), append(text, '\n'), 0o600)
+}
+
+const (
+	lostLayout = "20060102T150405Z"
+	lostReport = "report.json"
+)
+
+func lostFolder(dataDir string) string { return filepath.Join(dataDir, "lost") }
+
+// noteLost says what the data folder goes on without, as far as nobody has dealt
+// with it.
+func (s *Server) noteLost() {
+	found, err := filepath.Glob(filepath.Join(lostFolder(s.config.DataDir), "*", lostReport))
+	if err != nil || len(found) == 0 {
+		return
+	}
+	latest := found[len(found)-1]
+	var report DataReport
+	if text, err := os.ReadFile(latest); err != nil || json.Unmarshal(text, &report) != nil {
+		report.Problems = []string{latest}
+	}
+	s.health.Raise(dataLost, health.Warning, "The data folder was damaged, and the server goes on without what was lost: %s. Remove %s when that is dealt with",
+		strings.Join(report.Problems, "; "), filepath.Dir(latest))
 }

@@ -12,7 +12,7 @@ import (
 
 // ours are the folders and files that a server keeps in its data folder. All of them
 // but the certificates hold secrets.
-var ours = []string{"documents", "logs", "pki", "info.json"}
+var ours = []string{"documents", "logs", "marks", "lost", "pki", "info.json"}
 
 // public are files that others may read.
 var public = []string{"ca.pem", "server.pem"}

@@ -107,6 +107,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := s.openClock(); err != nil {
 		return s, fmt.Errorf("note the time: %w", err)
 	}
+	s.noteLost()
 	s.serving.Go(s.watch)
 	if err := s.openServices(ctx); err != nil {
 		return s, err

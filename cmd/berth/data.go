@@ -1,64 +1,107 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/server"
 )
+
+// lossCode is the exit code for a data folder that has lost something.
+const lossCode = 3
 
 func (c *cli) data() *cobra.Command {
 	command := help(&cobra.Command{
 		Use:   "data",
-		Short: "What a server keeps, and whether it can be read",
+		Short: "What a server keeps: check and repair it, and records that cannot be read",
 	})
-	command.AddCommand(c.unreadable())
+	command.AddCommand(c.dataCheck(), c.dataRepair(), c.unreadable())
 	return command
 }
 
-func (c *cli) unreadable() *cobra.Command {
-	command := &cobra.Command{
-		Use:   "unreadable",
-		Short: "Show the records that cannot be read, and delete them",
-		Long: `Has the server read all of its records, and shows those that cannot be read, because
-a disk or somebody damaged them. Everything else passes over them. Restore a backup,
-write them anew, or delete them.`,
-		Example: `  berth data unreadable
-  berth data unreadable delete provisioning/enrollments Python-device-01`,
+// lossError is a data folder that has lost something, after that has been shown.
+type lossError struct{ count int }
+
+func (e lossError) Error() string {
+	if e.count == 1 {
+		return "something is missing or damaged in the data folder"
+	}
+	return fmt.Sprintf("%d things are missing or damaged in the data folder", e.count)
+}
+
+// isLoss reports whether an error says that the data folder has lost something.
+func isLoss(err error) bool { return server.IsLoss(err) || errors.As(err, new(lossError)) }
+
+const lossHint = `Restore the folder from a backup; or go on without what is missing: berth data repair`
+
+func (c *cli) dataCheck() *cobra.Command {
+	return &cobra.Command{
+		Use:   "check",
+		Short: "Read all that the data folder holds, and say what is missing or damaged",
+		Long: `Reads all documents and logs of the data folder and changes nothing. The server
+must be stopped. The exit code is 0 when all is there that was ever confirmed, and
+3 when something is missing or damaged.`,
+		Example: `  berth data check
+  berth data check --data /var/lib/berth -o json | jq .problems`,
 		Args: exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			report, err := server.CheckData(command.Context(), c.target.dataDir())
 			if err != nil {
 				return err
 			}
-			records, err := service.Unreadable(command.Context())
-			if err != nil {
+			if err := c.print(report, func(w io.Writer) { describeData(w, report) }); err != nil {
 				return err
 			}
-			return printList(c, records, "Every record can be read.", []string{"COLLECTION", "RECORD", "REASON"},
-				func(r backend.Unreadable) []string { return []string{r.Collection, r.Key, r.Reason} })
+			if len(report.Problems) > 0 {
+				return lossError{len(report.Problems)}
+			}
+			return nil
 		},
 	}
-	command.AddCommand(&cobra.Command{
-		Use:   "delete COLLECTION RECORD",
-		Short: "Delete a record that cannot be read, with what belongs to it",
-		Long: `Deletes a record that berth data unreadable shows, with what belongs to it: with a
-device its twin, with a group its certificates. In place of a twin there is an empty
-one then, and in place of a policy of a hub one with other keys.`,
-		Example: `  berth data unreadable delete provisioning/enrollments Python-device-01`,
-		Args:    exactly("COLLECTION", "RECORD"),
-		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+}
+
+func (c *cli) dataRepair() *cobra.Command {
+	return &cobra.Command{
+		Use:   "repair",
+		Short: "Drop what can't be read, so that a server starts on the folder again",
+		Long: `Drops what is damaged, and what was stored after it, and puts it aside in the
+folder lost below the data folder. The server must be stopped. Restore a backup
+rather, if it has more. What the folder goes on without is said at every start and
+in the portal until what was put aside is removed.`,
+		Example: `  berth data repair --data /var/lib/berth`,
+		Args:    exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			report, err := server.RepairData(command.Context(), c.target.dataDir(), time.Now())
 			if err != nil {
 				return err
 			}
-			if err := service.DeleteUnreadable(command.Context(), args[0], args[1]); err != nil {
-				return err
-			}
-			return c.print(struct{}{}, func(w io.Writer) { fmt.Fprintf(w, "The record %s %s is deleted.\n", args[0], plain(args[1])) })
+			return c.print(report, func(w io.Writer) {
+				if len(report.Problems) == 0 {
+					fmt.Fprintln(w, "Nothing is missing or damaged, and nothing was changed.")
+					return
+				}
+				describeData(w, report)
+				fmt.Fprintf(w, "\nThis was dropped, and is in %s.\n", report.Aside)
+			})
 		},
-	})
-	return command
+	}
+}
+
+func describeData(w io.Writer, report server.DataReport) {
+	fields := []field{{"Documents", fmt.Sprint(report.Documents)}}
+	for _, log := range report.Logs {
+		text := fmt.Sprintf("%d records", log.Records)
+		if log.Missing > 0 {
+			text += fmt.Sprintf(", %d are missing", log.Missing)
+		}
+		fields = append(fields, field{"Log " + log.Name, text})
+	}
+	record(w, fields...)
+	for _, problem := range report.Problems {
+		fmt.Fprintf(w, "\n%s\n", problem)
+	}
 }

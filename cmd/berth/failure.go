@@ -46,6 +46,9 @@ func (c *cli) exit(err error) int {
 	if errors.As(err, new(usageError)) {
 		return 2
 	}
+	if isLoss(err) {
+		return lossCode
+	}
 	return 1
 }
 
@@ -78,6 +81,8 @@ func hintFor(err error) string {
 	switch {
 	case errors.As(err, new(usageError)):
 		return "berth help COMMAND shows how a command is written."
+	case isLoss(err):
+		return lossHint
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return "Is the server running? Start it with: berth up"
 	case errors.As(err, new(*net.DNSError)):

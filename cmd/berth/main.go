@@ -25,7 +25,8 @@ func main() {
 }
 
 // run carries out one command line and returns its exit code: 0, 1 for a
-// failure, 2 for a command line that is wrong.
+// failure, 2 for a command line that is wrong, 3 for a data folder that has lost
+// something.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := &cli{stdout: stdout, stderr: stderr}
 	root := c.root()
@@ -76,9 +77,9 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 		id       string
 		commands []*cobra.Command
 	}{
-		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info(), c.portal()}},
+		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info(), c.portal(), c.data()}},
 		{identityGroup, []*cobra.Command{c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(), c.credential(), c.device(), c.hubs(), c.network(), c.allocate(), c.policy()}},
-		{lookGroup, []*cobra.Command{c.attempts(), c.explain(), c.audit(), c.lockout(), c.telemetry(), c.data(), c.misbehave()}},
+		{lookGroup, []*cobra.Command{c.attempts(), c.explain(), c.audit(), c.lockout(), c.telemetry(), c.misbehave()}},
 	} {
 		for _, command := range group.commands {
 			command.GroupID = group.id

@@ -36,7 +36,9 @@ provisioning service and one hub that is linked to it; later starts find them
 again. It prints what devices and back ends need, then a line "ready": on a
 terminal with the connection strings and a link that logs in to the portal, and
 elsewhere, as where a service manager keeps it, without keys. SIGTERM
-and Ctrl-C let it finish what it owes its clients, and end it with exit code 0.
+and Ctrl-C let it finish what it owes its clients, and end it with exit code 0. It
+does not start on a data folder that has lost what it once confirmed: berth data
+check says what is missing, and the exit code is 3.
 
 The Azure SDKs have the ports 8883 and 443 built in: other ports are for clients
 that can be told. A port of 0 is a free one.`,
@@ -68,6 +70,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that can't be had")
 	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
 	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false, "refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
+	flags.Var(&config.DiskReserve, "disk-reserve", "leave so much of the data folder's disk free: with less, changes are refused until there is more; 0 is none")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
 	flags.IntVar(&config.MaxConnections, "max-connections", 0, "most connections of devices and back ends at once; by default what the limit of file descriptors allows")
 	limits.flags(command)
@@ -96,8 +99,8 @@ func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool)
 		// core.
 		runtime.GOMAXPROCS(2)
 	}
-	s, err := server.Start(context.WithoutCancel(ctx), config)
-	if err != nil {
+	s, err := start(ctx, config)
+	if err != nil || s == nil {
 		return err
 	}
 	info, link := withoutKeys(s.Info()), credential.LoginLink{}
@@ -116,6 +119,47 @@ func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool)
 	stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
 	return errors.Join(err, s.Shutdown(stopping))
+}
+
+// startGrace is how long a start that is told to stop may take to end what it has
+// begun. Cutting it off then loses nothing, as a crash would not.
+const startGrace = 5 * time.Second
+
+// start starts a server. It returns nil when it was told to stop meanwhile.
+func start(ctx context.Context, config server.Config) (*server.Server, error) {
+	starting, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer context.AfterFunc(ctx, stop)()
+	type result struct {
+		server *server.Server
+		err    error
+	}
+	started := make(chan result, 1)
+	go func() {
+		s, err := server.Start(starting, config)
+		started <- result{s, err}
+	}()
+	var r result
+	select {
+	case r = <-started:
+	case <-ctx.Done():
+		select {
+		case r = <-started:
+		case <-time.After(startGrace):
+			return nil, nil
+		}
+	}
+	if ctx.Err() == nil {
+		return r.server, r.err
+	}
+	if r.server != nil {
+		stopping, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+		defer cancel()
+		return nil, r.server.Shutdown(stopping)
+	}
+	if errors.Is(r.err, context.Canceled) {
+		return nil, nil
+	}
+	return nil, r.err
 }
 
 // pace is a provisioning.Pace as a flag.

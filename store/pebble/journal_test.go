@@ -176,3 +176,70 @@ func TestMarkFollowsFlushes(t *testing.T) {
 		}
 	}
 }
+
+// TestRepair repairs documents whose log is damaged: what came before the damage is
+// there, nothing of what came after, and commits go on.
+func TestRepair(t *testing.T) {
+	dir := t.TempDir()
+	d := openMarked(t, dir)
+	fill(t, d, 60)
+	crashed := copyAll(t, dir)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log := func(how func([]byte) []byte) func(string) {
+		return func(dir string) { change(t, only(t, dir, "documents", "*.log"), how) }
+	}
+	for state, dir := range map[string]string{"killed": crashed, "closed": dir} {
+		for name, test := range map[string]struct {
+			damage      func(dir string)
+			least, most int // documents afterwards; none when it can't be repaired
+		}{
+			"a flipped byte":        {log(func(b []byte) []byte { b[4000] ^= 1; return b }), 20, 35},
+			"a log that is cut":     {log(func(b []byte) []byte { return b[:4000] }), 20, 35},
+			"the last commit":       {log(func(b []byte) []byte { b[strings.LastIndex(string(b), "vvv")] ^= 1; return b }), 59, 59},
+			"an empty log":          {log(func(b []byte) []byte { return nil }), 0, 0},
+			"no log":                {func(dir string) { os.Remove(only(t, dir, "documents", "*.log")) }, 0, 0},
+			"no manifest":           {func(dir string) { os.Remove(only(t, dir, "documents", "MANIFEST-*")) }, -1, -1},
+			"nothing that is wrong": {func(string) {}, 60, 60},
+		} {
+			t.Run(state+", "+name, func(t *testing.T) {
+				dir := copyAll(t, dir)
+				test.damage(dir)
+				documents := filepath.Join(dir, "documents")
+				aside := filepath.Join(dir, "aside")
+				n, err := Check(t.Context(), documents, marked(dir))
+				if loss := (*store.LossError)(nil); (test.most == 60) == errors.As(err, &loss) || test.most == 60 && (n != 60 || err != nil) {
+					t.Fatalf("checked: %d documents, %v", n, err)
+				}
+				missing, err := Repair(t.Context(), documents, aside, marked(dir))
+				if test.most < 0 {
+					if err == nil || !strings.Contains(err.Error(), "backup") {
+						t.Fatalf("repaired: %v, %v", missing, err)
+					}
+					return
+				}
+				if (missing == nil) != (test.most == 60) || err != nil {
+					t.Fatalf("repaired: %v, %v", missing, err)
+				}
+				d := openMarked(t, dir)
+				n, err = d.Count(t.Context(), "c")
+				if err != nil || n < test.least || n > test.most {
+					t.Errorf("%d documents, %v", n, err)
+				}
+				for i := range n { // the first ones, and no others
+					if _, err := d.Get(t.Context(), "c", fmt.Sprint("k", i)); err != nil {
+						t.Errorf("document %d of %d: %v", i, n, err)
+					}
+				}
+				fill(t, d, 60)
+				if err := d.Close(); err != nil {
+					t.Fatal(err)
+				}
+				if n, err := Check(t.Context(), documents, marked(dir)); n != 60 || err != nil {
+					t.Errorf("in the end %d documents, %v", n, err)
+				}
+			})
+		}
+	}
+}

@@ -1,0 +1,192 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/wal"
+
+	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/mark"
+)
+
+// Check reads all documents in the folder dir, and in Options.Mark how much of them
+// was durable, and changes nothing. It returns how many there are, and a
+// *store.LossError when something is missing or damaged. No process may have the
+// documents open.
+func Check(ctx context.Context, dir string, options Options) (documents int, err error) {
+	options.complete()
+	confirmed, err := readMark(options.Mark)
+	if err != nil {
+		return 0, err
+	}
+	if err := losses(dir, confirmed); err != nil {
+		return 0, err
+	}
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	settings := options.settings(options.fs)
+	settings.ReadOnly = true
+	settings.Logger = &logger{slog: options.Logger}
+	db, err := pebble.Open(dir, settings)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) && len(confirmed) == 0 {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, asLoss(fmt.Errorf("open the documents in %s: %w", dir, err))
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	iterator, err := db.NewIterWithContext(ctx, nil)
+	if err != nil {
+		return 0, err
+	}
+	for more := iterator.First(); more && ctx.Err() == nil; more = iterator.Next() {
+		if _, err := iterator.ValueAndErr(); err != nil {
+			return documents, errors.Join(asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)), iterator.Close())
+		}
+		if !strings.HasPrefix(string(iterator.Key()), "\x00") {
+			documents++
+		}
+	}
+	if err := errors.Join(ctx.Err(), iterator.Error()); err != nil {
+		return documents, errors.Join(asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)), iterator.Close())
+	}
+	return documents, iterator.Close()
+}
+
+// asLoss returns err as a *store.LossError if it is of damage.
+func asLoss(err error) error {
+	if errors.Is(err, pebble.ErrCorruption) || errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, os.ErrNotExist) {
+		return &store.LossError{Of: "documents", Err: err}
+	}
+	return err
+}
+
+// Repair makes documents whose write-ahead log is damaged open again, as they were
+// before the first commit that can't be read: later ones may rest on it. What is
+// dropped is put into the folder aside. It returns what was missing, nil if nothing
+// was. Other damage it does not repair, and says so. No process may have the
+// documents open.
+func Repair(ctx context.Context, dir, aside string, options Options) (missing, err error) {
+	options.complete()
+	if _, missing = Check(ctx, dir, options); missing == nil {
+		return nil, nil
+	}
+	if loss := (*store.LossError)(nil); !errors.As(missing, &loss) {
+		return nil, missing
+	}
+	confirmed, err := readMark(options.Mark)
+	if err != nil {
+		return missing, err
+	}
+	for _, one := range confirmed {
+		if err := one.missing(dir); err != nil && strings.HasPrefix(one.name, "MANIFEST-") {
+			return missing, fmt.Errorf("only a backup can bring the documents back: %w", err)
+		}
+	}
+	unlock, err := options.fs.Lock(filepath.Join(dir, "LOCK"))
+	if err != nil {
+		return missing, fmt.Errorf("the documents in %s are in use by another process: %w", dir, err)
+	}
+	cut := cutLogs(dir, aside, confirmed)
+	if err := errors.Join(cut, unlock.Close()); err != nil {
+		return missing, fmt.Errorf("repair the documents in %s: %w", dir, err)
+	}
+	if options.Mark != "" {
+		// What the manifests hold is as it was.
+		kept := slices.DeleteFunc(confirmed, func(one journal) bool { return !strings.HasPrefix(one.name, "MANIFEST-") })
+		m, err := mark.Create(options.Mark, appendJournals(nil, kept))
+		if err == nil {
+			err = m.Close()
+		}
+		if err != nil {
+			return missing, err
+		}
+	}
+	if _, err := Check(ctx, dir, options); err != nil {
+		return missing, fmt.Errorf("only a backup can bring the documents back: %w", err)
+	}
+	return missing, nil
+}
+
+// cutLogs cuts the first write-ahead log that is not as it was at the last commit
+// that can be read, and takes those after it away.
+func cutLogs(dir, aside string, confirmed []journal) error {
+	logs, err := wal.Scan(wal.Dir{FS: vfs.Default, Dirname: dir})
+	if err != nil {
+		return err
+	}
+	if err := os.MkdirAll(aside, 0o700); err != nil {
+		return err
+	}
+	first := wal.NumWAL(0) // the first that is not as it was
+	found := false
+	note := func(number wal.NumWAL) {
+		if !found || number < first {
+			first, found = number, true
+		}
+	}
+	ends := make(map[wal.NumWAL]int64)
+	for i, log := range logs {
+		end, whole, err := readable(log)
+		if err != nil {
+			return err
+		}
+		ends[log.Num] = end
+		if !whole && i < len(logs)-1 {
+			note(log.Num)
+		}
+	}
+	for _, one := range confirmed {
+		number, _, isLog := wal.ParseLogFilename(one.name)
+		if isLog && one.missing(dir) != nil {
+			note(number)
+		}
+	}
+	if !found && len(logs) > 0 {
+		note(logs[len(logs)-1].Num)
+	}
+	for _, log := range logs {
+		if log.Num < first {
+			continue
+		}
+		_, path := log.SegmentLocation(0)
+		if err := vfs.Copy(vfs.Default, path, filepath.Join(aside, filepath.Base(path))); err != nil {
+			return err
+		}
+		if log.Num == first {
+			err = os.Truncate(path, ends[log.Num])
+		} else {
+			err = os.Remove(path)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readable returns how many bytes of a log can be read, and whether that is all
+// that was written to it.
+func readable(log wal.LogicalLog) (end int64, whole bool, err error) {
+	reader := log.OpenForRead()
+	defer reader.Close()
+	for {
+		record, offset, err := reader.NextRecord()
+		if err == nil {
+			_, err = io.Copy(io.Discard, record)
+		}
+		if err != nil {
+			return offset.Physical, errors.Is(err, io.EOF), nil
+		}
+	}
+}
