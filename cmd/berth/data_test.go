@@ -2,95 +2,208 @@ package main
 
 import (
 	"fmt"
-	"log/slog"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
-	"github.com/berth-iot/berth/backend"
-	"github.com/berth-iot/berth/berthtest"
-	"github.com/berth-iot/berth/provisioning"
-	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/device"
 )
 
-// TestUnreadable damages records in the folder of a stopped server. The commands show
-// them, go on past them, and delete them.
-func TestUnreadable(t *testing.T) {
-	data := t.TempDir()
-	running := berthtest.Start(t, berthtest.DataDir(data))
-	s := shell{t, data}
-	s.run(0, "enrollment", "create", "whole", "--symmetric")
-	s.run(0, "group", "create", "meters", "--symmetric")
-	s.run(0, "device", "create", "whole")
-	if err := running.Stop(); err != nil {
-		t.Fatal(err)
+// TestLostData damages the data folder of a server that was stopped or killed, in
+// every way that would otherwise go unnoticed: the next start says so and ends with
+// exit code 3, and so does berth data check.
+func TestLostData(t *testing.T) {
+	binary, data := buildBinary(t), t.TempDir()
+	p := startProcess(t, binary, data)
+	const enrollments = 60
+	fillData(t, p, enrollments)
+	p.kill()
+	killed := copyFolder(t, data)
+	again := startProcess(t, binary, data)
+	again.terminate(t)
+	if code, output := runBinary(t, binary, "data", "check", "--data", data); code != 0 {
+		t.Fatalf("a folder that is whole: exit code %d\n%s", code, output)
 	}
-	documents, err := pebble.Open(filepath.Join(data, "documents"), pebble.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
+	for state, data := range map[string]string{"killed": killed, "stopped": data} {
+		for name, damage := range map[string]struct {
+			do         func(t *testing.T, data string)
+			repairable bool
+		}{
+			"a flipped byte in the documents' log": {flip("documents/*.log"), true},
+			"the documents' log cut":               {cut("documents/*.log"), true},
+			"the documents' log gone":              {remove("documents/*.log"), true},
+			"no documents":                         {remove("documents"), false},
+			"the last telemetry segment flipped":   {flipLast("logs/hub.berth.telemetry/*.segment"), true},
+			"the last telemetry segment cut":       {cut("logs/hub.berth.telemetry/*.segment"), true},
+			"the last telemetry segment gone":      {remove("logs/hub.berth.telemetry/*.segment"), true},
+			"the telemetry gone":                   {remove("logs/hub.berth.telemetry"), true},
+			"all logs gone":                        {remove("logs"), true},
+			"the authority gone":                   {remove("pki"), false},
+		} {
+			t.Run(state+", "+name, func(t *testing.T) {
+				data := copyFolder(t, data)
+				damage.do(t, data)
+				for _, command := range [][]string{
+					{"up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0"},
+					{"data", "check", "--data", data},
+				} {
+					code, output := runBinary(t, binary, command...)
+					if code != lossCode || !strings.Contains(output, data) {
+						t.Fatalf("berth %s: exit code %d, want %d and what is missing\n%s", command[0], code, lossCode, output)
+					}
+				}
+				code, output := runBinary(t, binary, "data", "repair", "--data", data)
+				if !damage.repairable {
+					if code != lossCode || !strings.Contains(output, "backup") {
+						t.Fatalf("berth data repair: exit code %d\n%s", code, output)
+					}
+					return
+				}
+				if code != 0 {
+					t.Fatalf("berth data repair: exit code %d\n%s", code, output)
+				}
+				if code, output := runBinary(t, binary, "data", "check", "--data", data); code != 0 {
+					t.Fatalf("after the repair: exit code %d\n%s", code, output)
+				}
+				if strings.Contains(name, "documents") {
+					return // it may be another hub and another authority
+				}
+				p := startProcess(t, binary, data)
+				if status, text := p.readyz(t); status != 200 || !strings.Contains(text, "data-lost") {
+					t.Errorf("/readyz says %d %s", status, text)
+				}
+				fillData(t, p, 0)
+				p.terminate(t)
+				if !strings.Contains(p.log.String(), "level=WARN") || !strings.Contains(p.log.String(), "data-lost") {
+					t.Errorf("the log says nothing of it:\n%s", &p.log)
+				}
+			})
+		}
 	}
-	lists := []struct {
-		collection string
-		list       []string
-		remove     []string
-	}{
-		{provisioning.EnrollmentRecords, []string{"enrollment", "list"}, []string{"enrollment", "delete", "damaged"}},
-		{provisioning.GroupRecords, []string{"group", "list"}, []string{"group", "delete", "damaged"}},
-		{provisioning.RegistrationRecords, []string{"registration", "list"}, []string{"registration", "delete", "damaged"}},
-		{"hub/berth/devices", []string{"device", "list"}, []string{"device", "delete", "damaged"}},
-		{provisioning.AuthorityRecords, []string{"authority", "list"}, []string{"authority", "delete", "damaged"}},
-		{"provisioning/networks", []string{"network", "list"}, nil},
-		{"provisioning/misbehaviours", []string{"misbehave", "list"}, nil},
-		{"provisioning/policies", []string{"policy", "list"}, nil},
-		{"issuance/policies", []string{"credential", "policy", "list"}, nil},
-		{"issuance/certificates", []string{"credential", "list"}, nil},
-		{"provisioning/lockouts", []string{"lockout", "list"}, nil},
-		{"provisioning/links", []string{"hub", "list"}, nil},
-		{"audit/entries", []string{"audit"}, nil},
-	}
-	for _, l := range lists {
-		if _, err := documents.Commit(t.Context(), store.Change{Collection: l.collection, Key: "damaged", Value: []byte("{damaged")}); err != nil {
+}
+
+// fillData makes enrollments, and a device that sends telemetry.
+func fillData(t *testing.T, p *process, enrollments int) {
+	t.Helper()
+	ctx := within(t, time.Minute)
+	for i := range enrollments {
+		_, enrollment, err := newDevice(fmt.Sprintf("filling-%d", i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.provisioning.CreateEnrollment(ctx, enrollment); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := documents.Close(); err != nil {
+	id := fmt.Sprintf("device-%d", time.Now().UnixNano())
+	certificate, enrollment, err := newDevice(id)
+	if err != nil {
 		t.Fatal(err)
 	}
-	running.Restart(t)
+	if _, err := p.provisioning.CreateEnrollment(ctx, enrollment); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.register(ctx, id, certificate); err != nil {
+		t.Fatal(err)
+	}
+	client, err := p.dial(ctx, id, certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	for range 5 {
+		if err := client.Send(ctx, device.Message{Payload: []byte("telemetry")}); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
 
-	all := read[[]backend.Unreadable](s, "data", "unreadable")
-	if len(all) != len(lists) {
-		t.Errorf("%d of %d are shown: %v", len(all), len(lists), all)
+// matching are the files that a pattern below the data folder names, in order.
+func matching(t *testing.T, data, pattern string) []string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(data, filepath.FromSlash(pattern)))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%s: %v, %v", pattern, found, err)
 	}
-	s.run(0, "attempts")
-	s.run(0, "enrollment", "export", filepath.Join(t.TempDir(), "all.json"))
-	for _, l := range lists {
-		stdout, _ := s.run(0, l.list...)
-		_, problems := s.run(0, append(l.list, "-o", "json")...)
-		if l.remove == nil {
-			if stdout, _ := s.run(0, "data", "unreadable"); !strings.Contains(stdout, l.collection) {
-				t.Errorf("data unreadable does not show %s:\n%s", l.collection, stdout)
-			}
-			s.run(0, "data", "unreadable", "delete", l.collection, "damaged")
-			continue
+	slices.Sort(found)
+	return found
+}
+
+func rewrite(pattern string, how func(b []byte) []byte) func(*testing.T, string) {
+	return func(t *testing.T, data string) {
+		found := matching(t, data, pattern)
+		path := found[len(found)-1]
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
 		}
-		if !strings.Contains(stdout, "damaged") || !strings.Contains(stdout, "cannot be read: invalid character") {
-			t.Errorf("berth %s does not show what is damaged:\n%s", strings.Join(l.list, " "), stdout)
+		if err := os.WriteFile(path, how(b), 0o600); err != nil {
+			t.Fatal(err)
 		}
-		if !strings.Contains(problems, fmt.Sprintf("the record %s damaged cannot be read", l.collection)) {
-			t.Errorf("berth %s -o json does not tell of what is damaged: %q", strings.Join(l.list, " "), problems)
+	}
+}
+
+// written is how much of a file is not reserved space.
+func written(b []byte) int { return len(strings.TrimRight(string(b), "\x00")) }
+
+func flip(pattern string) func(*testing.T, string) {
+	return rewrite(pattern, func(b []byte) []byte { b[written(b)/2] ^= 1; return b })
+}
+
+func flipLast(pattern string) func(*testing.T, string) {
+	return rewrite(pattern, func(b []byte) []byte { b[written(b)-1] ^= 1; return b })
+}
+
+func cut(pattern string) func(*testing.T, string) {
+	return rewrite(pattern, func(b []byte) []byte { return b[:written(b)*2/3] })
+}
+
+func remove(pattern string) func(*testing.T, string) {
+	return func(t *testing.T, data string) {
+		found := matching(t, data, pattern)
+		if err := os.RemoveAll(found[len(found)-1]); err != nil {
+			t.Fatal(err)
 		}
-		s.run(0, l.remove...)
 	}
-	if left := read[[]backend.Unreadable](s, "data", "unreadable"); len(left) > 0 {
-		t.Errorf("still there: %v", left)
+}
+
+func copyFolder(t *testing.T, from string) (to string) {
+	t.Helper()
+	to = filepath.Join(t.TempDir(), "data")
+	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
+		t.Fatal(err)
 	}
-	if stdout, _ := s.run(0, "data", "unreadable"); !strings.Contains(stdout, "Every record can be read.") {
-		t.Errorf("none is told of as %q", stdout)
+	return to
+}
+
+// runBinary runs the real binary to its end.
+func runBinary(t *testing.T, binary string, args ...string) (code int, output string) {
+	t.Helper()
+	command := exec.CommandContext(within(t, time.Minute), binary, args...)
+	text, err := command.CombinedOutput()
+	if command.ProcessState == nil {
+		t.Fatalf("%v: %v", args, err)
 	}
-	s.run(1, "data", "unreadable", "delete", provisioning.EnrollmentRecords, "damaged")
-	if _, stderr := s.run(1, "data", "unreadable", "delete", provisioning.EnrollmentRecords, "whole"); !strings.Contains(stderr, "can be read") {
-		t.Errorf("deleting what can be read is answered %q", stderr)
+	return command.ProcessState.ExitCode(), string(text)
+}
+
+// readyz asks the server whether it is ready.
+func (p *process) readyz(t *testing.T) (status int, text string) {
+	t.Helper()
+	response, err := http.Get(strings.TrimSuffix(p.info.PortalURL, "/") + "/readyz")
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer response.Body.Close()
+	body, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(body)
 }
