@@ -42,6 +42,8 @@ type Clock struct {
 	elapsed time.Duration // likewise
 	trusted time.Duration // by elapsed: from when on
 	jumped  bool          // it was set, and is not trusted since
+	known   time.Time     // what it said when it was trusted last
+	since   time.Duration // by elapsed: when that was
 }
 
 // New returns a clock that has just been looked at.
@@ -51,9 +53,10 @@ func New(config Config) *Clock {
 		config.Elapsed = func() time.Duration { return time.Since(begun) }
 	}
 	c := &Clock{config: config, wall: config.Now().Round(0), elapsed: config.Elapsed()}
-	c.trusted = c.elapsed
+	c.trusted, c.known, c.since = c.elapsed, c.wall, c.elapsed
 	if gap := c.wall.Sub(config.Last); !config.Last.IsZero() && (gap > absence || gap < -step) {
 		c.trusted += settling
+		c.known = config.Last
 	}
 	return c
 }
@@ -76,8 +79,21 @@ func (c *Clock) look() {
 		}
 	}
 	if elapsed >= c.trusted {
-		c.jumped = false
+		c.jumped, c.known, c.since = false, wall, elapsed
 	}
+}
+
+// Earliest returns the earliest time that it may be, which is what the clock says
+// while it is trusted: what is to be good from now on must be good from then on, or
+// it is not good yet when a clock that was ahead is put right.
+func (c *Clock) Earliest() time.Time {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.look()
+	if passed := c.known.Add(c.elapsed - c.since); passed.Before(c.wall) {
+		return passed
+	}
+	return c.wall
 }
 
 // Trusted reports whether the clock can be trusted to delete by what it says. It

@@ -44,6 +44,9 @@ func TestJump(t *testing.T) {
 	expect("400 days ahead", false, true)
 	w.pass(17 * time.Second)
 	c.Look()
+	if early := c.Earliest(); !early.Equal(w.wall.Add(-400 * day)) {
+		t.Errorf("the earliest that it may be is %v", early)
+	}
 	w.wall = w.wall.Add(-400 * day)
 	expect("right again", false, true)
 	w.pass(time.Hour - time.Second)
@@ -58,6 +61,9 @@ func TestJump(t *testing.T) {
 	expect("a day behind", false, true)
 	w.pass(time.Hour)
 	expect("and an hour later", true, false)
+	if early := c.Earliest(); !early.Equal(w.wall) {
+		t.Errorf("the earliest that it may be is %v", early)
+	}
 }
 
 // TestRestart is not trusted at once when the time between two runs is a surprise.

@@ -55,10 +55,11 @@ func New(logger *slog.Logger, now func() time.Time) *Set {
 	return &Set{logger: logger, now: now, all: make(map[string]Condition), seen: make(map[string]bool)}
 }
 
-// Raise notes that something is wrong, or what is wrong now if it was already.
-func (s *Set) Raise(name string, grade Grade, format string, args ...any) {
+// Raise notes that something is wrong, or what is wrong now if it was already. It
+// reports whether the log was told, which hears of the beginning only.
+func (s *Set) Raise(name string, grade Grade, format string, args ...any) (logged bool) {
 	if s == nil {
-		return
+		return false
 	}
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
@@ -69,13 +70,14 @@ func (s *Set) Raise(name string, grade Grade, format string, args ...any) {
 	}
 	s.all[name], s.seen[name] = now, true
 	if known && was.Grade == grade {
-		return
+		return false
 	}
 	level := slog.LevelWarn
 	if grade == Failure {
 		level = slog.LevelError
 	}
 	s.logger.Log(context.Background(), level, now.Text(), "condition", name)
+	return true
 }
 
 // Clear notes that something is no longer wrong.

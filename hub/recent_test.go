@@ -186,3 +186,40 @@ func TestTrafficIsLookedUpOnce(t *testing.T) {
 		h.advance(30 * time.Second)
 	}
 }
+
+// TestRecentTelemetryOfAClockAhead sends while the clock is a day ahead: what comes
+// when it is right again is newer all the same.
+func TestRecentTelemetryOfAClockAhead(t *testing.T) {
+	h := newHouse(t)
+	var sessions []*Session
+	for _, id := range []string{"a", "b", "c"} { // in several partitions
+		s, _ := h.connect(h.create(Device{DeviceID: id}), false)
+		sessions = append(sessions, s)
+	}
+	i := 0
+	for _, by := range []time.Duration{time.Second, 24 * time.Hour, -24*time.Hour + time.Second} {
+		h.advance(by)
+		for _, s := range sessions {
+			h.send(s, Message{Payload: []byte(fmt.Sprint(i))})
+			i++
+			h.advance(time.Millisecond)
+		}
+	}
+	for _, id := range []string{"", "b"} {
+		messages, err := h.RecentTelemetry(ctx, id, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		last := map[string]string{}
+		for _, m := range messages {
+			if body := fmt.Sprint(m.Body); body <= last[m.DeviceID] {
+				t.Errorf("of %q: message %s of %s comes after %s", id, body, m.DeviceID, last[m.DeviceID])
+			} else {
+				last[m.DeviceID] = body
+			}
+		}
+		if newest := messages[len(messages)-1]; id == "" && fmt.Sprint(newest.Body) != "8" {
+			t.Errorf("the newest message is %v, want 8", newest.Body)
+		}
+	}
+}

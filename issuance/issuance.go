@@ -89,8 +89,9 @@ type Revocation struct {
 type Config struct {
 	Documents store.Documents
 	Now       func() time.Time
-	Trusted   func() bool // whether what is old by Now may be deleted; always when nil
-	Audit     *audit.Log  // nil keeps none
+	Trusted   func() bool      // whether what is old by Now may be deleted; always when nil
+	Earliest  func() time.Time // the earliest that it may be when Now can't be trusted; Now when nil
+	Audit     *audit.Log       // nil keeps none
 }
 
 // Service issues certificates. Its methods may be called at once from many
@@ -295,7 +296,7 @@ func (s *Service) Issue(ctx context.Context, request Request) (chain [][]byte, c
 	if notAfter.After(authority.Certificate.NotAfter) {
 		notAfter = authority.Certificate.NotAfter
 	}
-	certificate, err := authority.IssueDevice(request.csr, request.registrationID, request.csr.DNSNames, now.Add(-clockSlack), notAfter)
+	certificate, err := authority.IssueDevice(request.csr, request.registrationID, request.csr.DNSNames, s.notBefore(now), notAfter)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -311,6 +312,16 @@ func (s *Service) Issue(ctx context.Context, request Request) (chain [][]byte, c
 	return [][]byte{certificate.Raw, authority.Certificate.Raw, root.Bytes}, append(forgotten,
 		s.certificates.Put(issued.Thumbprint, store.Absent, issued),
 		s.devices.Put(deviceKey(issued.RegistrationID, issued.Issued, issued.Thumbprint), store.Always, issued.Thumbprint)), nil
+}
+
+// notBefore is from when on a certificate is good that is made now.
+func (s *Service) notBefore(now time.Time) time.Time {
+	if s.config.Earliest != nil {
+		if earliest := s.config.Earliest(); earliest.Before(now) {
+			now = earliest
+		}
+	}
+	return now.Add(-clockSlack)
 }
 
 // forget removes certificates of a device that expired long ago: the oldest two, so

@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/cluster/local"
+	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -39,13 +40,16 @@ type house struct {
 	reads    reads
 	attempts store.Log
 
-	mutex sync.Mutex
-	now   time.Time
+	mutex   sync.Mutex
+	now     time.Time
+	trusted bool
+	health  *health.Set
 }
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	h, dir, logger := &house{t: t, now: noon}, t.TempDir(), slog.New(slog.DiscardHandler)
+	h, dir, logger := &house{t: t, now: noon, trusted: true}, t.TempDir(), slog.New(slog.DiscardHandler)
+	h.health = health.New(logger, h.clock)
 	engine, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { engine.Close() })
@@ -68,7 +72,7 @@ func newHouse(t *testing.T) *house {
 	t.Cleanup(func() { service.Close(ctx) })
 	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: h.clock, Audit: changes})
 	h.must(err)
-	h.Portal = New(Config{Issuer: issuer, Provisioning: service, Hubs: hub.NewDirectory(hubs), Audit: changes, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Logger: logger})
+	h.Portal = New(Config{Issuer: issuer, Provisioning: service, Hubs: hub.NewDirectory(hubs), Audit: changes, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Trusted: func() bool { return h.trusted }, Health: h.health, Logger: logger})
 	h.server = httptest.NewServer(h.Portal)
 	t.Cleanup(func() { h.Close(); h.server.Close() })
 	return h

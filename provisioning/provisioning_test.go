@@ -31,6 +31,7 @@ type house struct {
 	dir     string
 	pace    Pace
 	now     time.Time
+	trusted func() bool
 	hubs    []Hub
 	webhook Webhook
 	limits  Limits
@@ -69,7 +70,7 @@ func (h *house) open() {
 	h.audit = audit.Open(documents, func() time.Time { return h.now })
 	h.Service, err = Open(context.Background(), Config{
 		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Webhook: h.webhook, Pace: h.pace, Limits: h.limits, Audit: h.audit,
-		Now: func() time.Time { return h.now }, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
+		Now: func() time.Time { return h.now }, Trusted: h.trusted, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
 	})
 	if err != nil {
 		h.t.Fatal(err)

@@ -29,6 +29,7 @@ const (
 type certificates struct {
 	dir       string
 	logger    *slog.Logger
+	earliest  func() time.Time // see clock.Clock; what the clock says when nil
 	authority atomic.Pointer[credential.Authority]
 	server    atomic.Pointer[tls.Certificate]
 
@@ -74,7 +75,8 @@ func (c *certificates) openAuthority(now time.Time) error {
 		return err
 	}
 	name := "Berth " + now.UTC().Format("2006-01-02")
-	authority, err := credential.NewAuthority(name, now.Add(-clockSlack), authorityValidity)
+	notBefore, validity := c.span(now, authorityValidity)
+	authority, err := credential.NewAuthority(name, notBefore, validity)
 	if err != nil {
 		return err
 	}
@@ -129,7 +131,8 @@ func (c *certificates) renewAuthority(now time.Time) error {
 	}
 	former := present.Certificate
 	// It stays valid from when it was, so that a clock that is ahead does no harm.
-	begin := earlier(former.NotBefore, now.Add(-clockSlack))
+	notBefore, _ := c.span(now, authorityValidity)
+	begin := earlier(former.NotBefore, notBefore)
 	authority, err := present.Renew(present, begin, now.Add(authorityValidity))
 	if err == nil {
 		err = c.writeAuthority(authority)
@@ -150,7 +153,8 @@ func (c *certificates) renewServer(hosts []string, now time.Time) error {
 	if reason == "" {
 		return nil
 	}
-	certificatePEM, keyPEM, err := c.authority.Load().IssueServer(hosts, now.Add(-clockSlack), serverValidity)
+	notBefore, validity := c.span(now, serverValidity)
+	certificatePEM, keyPEM, err := c.authority.Load().IssueServer(hosts, notBefore, validity)
 	if err != nil {
 		return fmt.Errorf("renew the server certificate: %w", err)
 	}
@@ -168,6 +172,15 @@ func (c *certificates) renewServer(hosts []string, now time.Time) error {
 	c.server.Store(&pair)
 	c.logger.Info("the server certificate was issued", "reason", reason, "notAfter", pair.Leaf.NotAfter.UTC())
 	return nil
+}
+
+// span is from when on, and for how long, a certificate is good that is made now.
+func (c *certificates) span(now time.Time, validity time.Duration) (notBefore time.Time, lasts time.Duration) {
+	from := now
+	if c.earliest != nil {
+		from = earlier(now, c.earliest())
+	}
+	return from.Add(-clockSlack), now.Sub(from) + validity
 }
 
 // reasonToIssue says why there must be another server certificate, "" when the one

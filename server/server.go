@@ -107,6 +107,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := s.openClock(); err != nil {
 		return s, fmt.Errorf("note the time: %w", err)
 	}
+	s.certificates.earliest = s.clock.Earliest
 	s.noteLost()
 	s.serving.Go(s.watch)
 	if err := s.openServices(ctx); err != nil {
@@ -175,7 +176,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}
 	s.audit = audit.Open(s.documents, s.config.Now)
-	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now, Trusted: s.clock.Trusted, Audit: s.audit}); err != nil {
+	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now, Trusted: s.clock.Trusted, Earliest: s.clock.Earliest, Audit: s.audit}); err != nil {
 		return err
 	}
 	if err := s.openHubs(ctx); err != nil {

@@ -38,8 +38,9 @@ func timeValue(t time.Time) []byte {
 }
 
 func (s *Server) clockJumped(by time.Duration) {
-	s.config.Logger.Warn("the clock was set: nothing is deleted for its age until it has run evenly for an hour", "by", by.Round(time.Millisecond), "now", s.config.Now().UTC())
-	s.health.Raise(clockJumped, health.Warning, "The server's clock was set by %s. Nothing is deleted for its age until the clock has run evenly for an hour", by.Round(time.Second))
+	if !s.health.Raise(clockJumped, health.Warning, "The server's clock was set by %s. Nothing is deleted for its age until the clock has run evenly for an hour", by.Round(time.Second)) {
+		s.config.Logger.Warn("the server's clock was set again", "condition", clockJumped, "by", by.Round(time.Second))
+	}
 }
 
 // lookAtClock judges the clock, and notes what it says while it is trusted.
