@@ -24,32 +24,29 @@ type Checked struct {
 // from end to end, and changes nothing. No process may have the logs open.
 func Check(dir string, options Options) ([]Checked, error) {
 	return each(dir, options, func(l *Log, marked tip) Checked {
-		_, checked := l.inspect(marked)
-		return checked
+		return l.survey(marked).checked(l)
 	})
 }
 
 // Repair makes logs that have lost something open again, without what is missing:
-// it drops what follows the first damage of each, and lets its sequences go on
-// after those that it once confirmed, so that no reader takes a new record for one
-// that it has seen. What is dropped is put into a folder of the log's name in aside.
-// It returns the logs that it changed. No process may have the logs open.
+// of a damaged segment it drops what follows the damage. The sequences of a log go
+// on after those that it once confirmed, so that no reader takes a new record for
+// one that it has seen. What is changed or dropped is put into a folder of the log's
+// name in aside. It returns the logs that it changed. No process may have the logs
+// open.
 func Repair(dir, aside string, options Options) (repaired []Checked, err error) {
 	_, err = each(dir, options, func(l *Log, marked tip) Checked {
-		intact, checked := l.inspect(marked)
-		if checked.Err == nil {
-			return checked
-		}
-		name := filepath.Base(l.folder)
+		found := l.survey(marked)
+		checked := found.checked(l)
 		if loss := (*store.LossError)(nil); !errors.As(checked.Err, &loss) {
 			return checked
 		}
-		if err := l.goOn(intact, marked, filepath.Join(aside, name)); err != nil {
-			checked.Err = fmt.Errorf("repair log %s: %w", name, err)
+		if err := l.repair(found, filepath.Join(aside, checked.Name)); err != nil {
+			checked.Err = fmt.Errorf("repair log %s: %w", checked.Name, err)
 			return checked
 		}
 		repaired = append(repaired, checked)
-		return Checked{Name: name}
+		return Checked{Name: checked.Name}
 	})
 	return repaired, err
 }
@@ -120,28 +117,35 @@ func folders(dir, marks string) (names []string, err error) {
 	return names, nil
 }
 
-// intact is what of a log is as it was: so many segments from the first on, and of
-// the next one what lies before the tip.
-type intact struct {
-	segments int
-	tip      tip
+// survey is what a look at all of a log has found.
+type survey struct {
+	marked  tip
+	tip     tip              // of the log, as far as it can be read
+	broken  map[uint64]error // segments, by number, that do not reach the next one
+	strange []uint64         // segments whose own header can't be read
+	end     error            // what is wrong with the last segment
+	errs    []error
+	records int64
+	missing int64
 }
 
-// inspect opens the segments of the log, reads all of them, and returns how far
-// they are intact.
-func (l *Log) inspect(marked tip) (good intact, checked Checked) {
-	name := filepath.Base(l.folder)
-	checked.Name = name
-	checked.Err = asLoss(name, l.inspectAll(marked, &good))
-	if len(l.segments) > 0 {
-		checked.Records = good.tip.records(l.segments[0].start)
+// survey opens the segments of the log and reads all of them.
+func (l *Log) survey(marked tip) *survey {
+	found := &survey{marked: marked, broken: map[uint64]error{}}
+	if err := l.surveyAll(found); err != nil {
+		found.errs = append(found.errs, err)
 	}
-	checked.Missing = marked.records(good.tip)
-	return good, checked
+	return found
 }
 
-func (l *Log) inspectAll(marked tip, good *intact) error {
-	if err := marked.missingMeta(l.folder); err != nil {
+func (s *survey) checked(l *Log) Checked {
+	name := filepath.Base(l.folder)
+	return Checked{Name: name, Records: s.records, Missing: s.missing, Err: asLoss(name, errors.Join(s.errs...))}
+}
+
+func (l *Log) surveyAll(found *survey) error {
+	found.missing = found.marked.records(tip{})
+	if err := found.marked.missingMeta(l.folder); err != nil {
 		return err
 	}
 	b, err := os.ReadFile(filepath.Join(l.folder, metaName))
@@ -154,46 +158,60 @@ func (l *Log) inspectAll(marked tip, good *intact) error {
 	if l.meta, err = decodeMeta(b); err != nil {
 		return damaged(filepath.Join(l.folder, metaName), 0, "%w", err)
 	}
-	good.tip = newTip(l.partitions)
+	found.tip = newTip(l.partitions)
 	numbers, err := l.files()
 	if err != nil {
 		return err
 	}
-	for i, number := range numbers {
+	for _, number := range numbers {
 		s, err := openSegment(l.options.open, l.folder, number, l.partitions, l.secret)
-		if err == nil && i > 0 && number != numbers[i-1]+1 {
-			err = errors.Join(lost("segment %d is missing in %s", numbers[i-1]+1, l.folder), s.file.Close())
-		}
-		if err != nil {
-			return errors.Join(err, l.inspectActive(good))
-		}
-		l.segments = append(l.segments, s)
-		if i == 0 {
-			good.tip = s.start.clone()
+		if errors.As(err, new(lossError)) {
+			found.strange = append(found.strange, number)
+			found.errs = append(found.errs, err)
 			continue
 		}
-		if good.tip, err = l.segments[i-1].recoverSealed(s, true, l.secret); err != nil {
+		if err != nil {
 			return err
 		}
-		good.segments, good.tip = i, s.start.clone()
+		l.segments = append(l.segments, s)
 	}
-	if len(numbers) == 0 {
-		if marked.confirmed() {
-			return lost("%s has no segments, and %d confirmed records are missing", l.folder, marked.records(good.tip))
-		}
-		return nil
-	}
-	if err := l.inspectActive(good); err != nil {
-		return err
-	}
-	return good.tip.behind(marked, l.active())
-}
-
-// inspectActive reads the last of the segments that are open.
-func (l *Log) inspectActive(good *intact) (err error) {
 	if len(l.segments) == 0 {
-		return nil
+		if found.marked.confirmed() {
+			found.end = lost("%s has no segments, and %d confirmed records are missing", l.folder, found.missing)
+		}
+		return found.end
 	}
-	good.tip, _, err = l.active().inspectLast(l.secret)
-	return err
+	found.missing = 0
+	for i, s := range l.segments[:len(l.segments)-1] {
+		next := l.segments[i+1]
+		var end tip
+		if next.number != s.number+1 && !next.lost {
+			err = lost("segment %d is missing in %s", s.number+1, l.folder)
+		} else if end, err = s.recoverSealed(next, true, l.secret); err != nil && !errors.As(err, new(lossError)) {
+			return err
+		}
+		if err != nil {
+			var unread error
+			if end, s.end, unread = s.scan(l.secret); unread != nil {
+				return unread
+			}
+		}
+		found.records += end.records(s.start)
+		if err != nil {
+			found.broken[s.number] = err
+			found.errs = append(found.errs, err)
+			found.missing += next.start.records(end)
+		}
+	}
+	last := l.active()
+	var end error
+	if found.tip, _, end = last.inspectLast(l.secret); end == nil {
+		end = found.tip.behind(found.marked, last)
+	} else if !errors.As(end, new(lossError)) {
+		return end
+	}
+	found.end = end
+	found.records += found.tip.records(last.start)
+	found.missing += found.marked.records(found.tip)
+	return end
 }

@@ -118,7 +118,7 @@ func (l *Log) recover() error {
 	}
 	for i, s := range l.segments[:len(l.segments)-1] {
 		next := l.segments[i+1]
-		if next.number != s.number+1 {
+		if next.number != s.number+1 && !next.lost {
 			return lost("segment %d is missing in %s", s.number+1, l.folder)
 		}
 		if _, err := s.recoverSealed(next, false, l.secret); err != nil {

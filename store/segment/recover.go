@@ -215,18 +215,23 @@ func (s *segment) verify(t tip, secret uint32) error {
 	if f, ok := s.file.(diskFile); ok {
 		forget(f.File)
 	}
+	found, end, err := s.scan(secret)
+	if err == nil && (end < s.end || end == s.end && !found.equal(t)) {
+		err = damaged(s.path, end, "it does not end at byte %d, where it did", s.end)
+	}
+	return err
+}
+
+// scan reads all of the segment and returns the tip and the place up to which it is
+// as it was written.
+func (s *segment) scan(secret uint32) (t tip, end int64, err error) {
+	size, err := s.file.Size()
+	if err != nil {
+		return tip{}, 0, fmt.Errorf("size of %s: %w", s.path, err)
+	}
 	again := newSegment("", s.number, s.base, s.start)
 	again.path, again.file = s.path, s.file
-	found := s.start.clone()
-	stopped, err := again.recoverBlocks(&found, s.end, true, secret)
-	if err != nil {
-		return err
-	}
-	if stopped == "" && !found.equal(t) {
-		stopped = "it does not end where it did"
-	}
-	if stopped != "" {
-		return damaged(s.path, again.end, "%s", stopped)
-	}
-	return nil
+	t = s.start.clone()
+	_, err = again.recoverBlocks(&t, size, true, secret)
+	return t, again.end, err
 }

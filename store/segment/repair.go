@@ -2,7 +2,6 @@ package segment
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -11,66 +10,75 @@ import (
 	"github.com/berth-iot/berth/store/mark"
 )
 
-// goOn drops what is not intact and begins a segment after what was confirmed. It
-// may be interrupted and done again.
-func (l *Log) goOn(good intact, marked tip, aside string) error {
-	if err := os.MkdirAll(aside, 0o700); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(l.folder, 0o700); err != nil {
-		return err
+// repair drops what is damaged and lets the log go on after it. It may be
+// interrupted and done again.
+func (l *Log) repair(found *survey, aside string) error {
+	for _, folder := range []string{aside, l.folder} {
+		if err := os.MkdirAll(folder, 0o700); err != nil {
+			return err
+		}
 	}
 	if l.partitions == 0 { // what describes the log is missing or damaged
-		if err := l.moveAside(aside, 0); err != nil || !marked.confirmed() {
+		return l.beginAnew(found.marked, aside)
+	}
+	for _, number := range found.strange {
+		if err := moveAside(aside, segmentPath(l.folder, number)); err != nil {
 			return err
 		}
-		var err error
-		if l.meta, err = loadMeta(l.folder, len(marked.edges)); err != nil {
+	}
+	for i, s := range l.segments {
+		if last := i == len(l.segments)-1; last && found.end == nil || !last && found.broken[s.number] == nil {
+			continue
+		}
+		if err := s.cutHere(aside); err != nil {
 			return err
 		}
-		good.tip = newTip(l.partitions)
-	}
-	// The sequences go on after all that is known to have been given.
-	to := good.tip.clone()
-	to.raise(marked)
-	numbers, err := l.files()
-	if err != nil {
-		return err
-	}
-	for _, number := range numbers {
-		if s, err := openSegment(l.options.open, l.folder, number, l.partitions, l.secret); err == nil {
-			to.raise(s.start)
-			if err := s.file.Close(); err != nil {
+		if i < len(l.segments)-1 {
+			if err := l.segments[i+1].afterLoss(l.secret); err != nil {
 				return err
 			}
 		}
 	}
-	kept := l.segments[:min(good.segments, len(l.segments))]
-	if rest := l.segments[len(kept):]; len(rest) > 0 && rest[0].end > segmentHeader {
-		if err := copyFile(filepath.Join(aside, filepath.Base(rest[0].path)), rest[0].path); err != nil {
-			return err
-		}
-		if err := os.Remove(rest[0].indexPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		kept = l.segments[:len(kept)+1]
+	if found.end == nil {
+		return nil
 	}
-	number, base := uint64(1), int64(0)
-	if len(kept) > 0 {
-		last := kept[len(kept)-1]
-		if err := errors.Join(last.file.Cut(last.end), last.file.Sync()); err != nil {
-			return err
-		}
-		number, base = last.number+1, last.base+last.end
-	}
-	if err := l.moveAside(aside, number); err != nil {
+	to := found.tip.clone()
+	to.raise(found.marked)
+	return l.goOn(to)
+}
+
+// beginAnew makes a log of which nothing is left but the mark, if that.
+func (l *Log) beginAnew(marked tip, aside string) error {
+	entries, err := os.ReadDir(l.folder)
+	if err != nil {
 		return err
 	}
+	for _, entry := range entries {
+		if err := os.Rename(filepath.Join(l.folder, entry.Name()), filepath.Join(aside, entry.Name())); err != nil {
+			return err
+		}
+	}
+	if err := errors.Join(syncFolder(aside), syncFolder(l.folder)); err != nil || !marked.confirmed() {
+		return err
+	}
+	if l.meta, err = loadMeta(l.folder, len(marked.edges)); err != nil {
+		return err
+	}
+	return l.goOn(marked)
+}
+
+// goOn begins a segment at a tip that is further than the log can be read.
+func (l *Log) goOn(to tip) error {
+	number, base := uint64(1), int64(0)
+	if len(l.segments) > 0 {
+		last := l.active()
+		number, base = last.number+1, last.base+last.end
+	}
 	for _, e := range to.edges {
-		base = max(base, e.offset+1)
+		base = max(base, e.offset+1) // offsets only grow
 	}
 	s := newSegment(l.folder, number, base, to)
-	s.lost = len(kept) > 0
+	s.lost = len(l.segments) > 0
 	if err := s.create(l.options.open, segmentHeader, l.secret); err != nil {
 		return err
 	}
@@ -88,6 +96,30 @@ func (l *Log) goOn(good intact, marked tip, aside string) error {
 	return m.Close()
 }
 
+// cutHere drops what follows the end of the segment, as far as it can be read.
+func (s *segment) cutHere(aside string) error {
+	if err := copyFile(filepath.Join(aside, filepath.Base(s.path)), s.path); err != nil {
+		return err
+	}
+	if err := errors.Join(s.file.Cut(s.end), s.file.Sync()); err != nil {
+		return err
+	}
+	if err := os.Remove(s.indexPath()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
+// afterLoss notes in the segment that records are missing before it. What changes of
+// its header lies in one sector.
+func (s *segment) afterLoss(secret uint32) error {
+	s.lost = true
+	if _, err := s.file.WriteAt(s.encodeHeader(secret), 0); err != nil {
+		return err
+	}
+	return s.file.Sync()
+}
+
 // raise moves the tip to where another is, if that is further.
 func (t *tip) raise(other tip) {
 	t.batch = max(t.batch, other.batch)
@@ -98,26 +130,12 @@ func (t *tip) raise(other tip) {
 	}
 }
 
-// moveAside moves the segments from a number on out of the log, with their indexes;
-// with 0 all that there is.
-func (l *Log) moveAside(aside string, from uint64) error {
-	entries, err := os.ReadDir(l.folder)
-	if err != nil {
+// moveAside moves a file into a folder on the same disk.
+func moveAside(aside, path string) error {
+	if err := os.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil {
 		return err
 	}
-	for _, entry := range entries {
-		var number uint64
-		n, _ := fmt.Sscanf(entry.Name(), "%020d.", &number)
-		if from > 0 && (n != 1 || number < from) {
-			continue
-		}
-		// A move to another disk is none that a rename can do, but the folder is below
-		// the same data folder.
-		if err := os.Rename(filepath.Join(l.folder, entry.Name()), filepath.Join(aside, entry.Name())); err != nil {
-			return err
-		}
-	}
-	return errors.Join(syncFolder(aside), syncFolder(l.folder))
+	return errors.Join(syncFolder(aside), syncFolder(filepath.Dir(path)))
 }
 
 // copyFile copies a file durably.
