@@ -2,6 +2,7 @@ package server
 
 import (
 	"errors"
+	"log/slog"
 	"sync/atomic"
 	"time"
 
@@ -16,6 +17,7 @@ const (
 	diskLow          = "disk-low"          // less is free than the reserve
 	documentsWaiting = "documents-waiting" // a write of documents waits for the disk
 	logFailing       = "log-failing-"      // and the name of the log: it takes no records
+	logDamaged       = "log-damaged-"      // and the name of the log: records can't be read and are passed over
 	clockJumped      = "clock-jumped"
 	dataLost         = "data-lost" // an operator has let the server go on without
 )
@@ -26,6 +28,7 @@ type disk struct {
 	reserve int64 // bytes that are left to what must be written for the server to go on
 	free    func(folder string) (int64, error)
 	health  *health.Set
+	logger  *slog.Logger
 
 	low     atomic.Bool
 	waiting atomic.Bool // documents for room
@@ -95,6 +98,13 @@ func (d *disk) logFailing(log string, err error) {
 		err = problem
 	}
 	d.health.Raise(logFailing+log, health.Failure, "The log %s takes no records, and tries again: %v", log, err)
+}
+
+// logDamaged is told by the logs of records that can't be read.
+func (d *disk) logDamaged(log string, err error) {
+	if !d.health.Raise(logDamaged+log, health.Warning, "The log %s is damaged, and records are passed over: %v", log, err) {
+		d.logger.Error("more records of a log are passed over", "log", log, "error", err)
+	}
 }
 
 // startable returns an error when there is too little room to start with.

@@ -83,7 +83,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	config.Logger = slog.New(handler)
 	s = &Server{config: config, log: handler, panics: panics.NewRecorder(config.Logger), health: health.New(config.Logger, config.Now),
 		hubs: hub.NewDirectory(), failed: make(chan error, 3), ending: make(chan struct{})}
-	s.disk = &disk{folder: config.DataDir, reserve: int64(config.DiskReserve), free: freeBytes, health: s.health}
+	s.disk = &disk{folder: config.DataDir, reserve: int64(config.DiskReserve), free: freeBytes, health: s.health, logger: config.Logger}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeServices(ctx))
@@ -165,7 +165,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	}
 	s.documents = store.Inspect(store.Watch(documents), s.config.Logger)
 	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics,
-		Marks: marks, Room: s.disk.room, Failing: s.disk.logFailing})
+		Marks: marks, Room: s.disk.room, Failing: s.disk.logFailing, Damaged: s.disk.logDamaged})
 	if err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}

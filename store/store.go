@@ -139,7 +139,8 @@ type Log interface {
 	// Read returns records of the partition from the given Sequence on, in
 	// order: at least one if there is one, else none; at most maxRecords and,
 	// after the first, at most maxBytes. Only durable records are returned. A
-	// Sequence older than the oldest record kept starts there.
+	// Sequence older than the oldest record kept starts there; records that are
+	// damaged are passed over.
 	Read(ctx context.Context, partition int, from int64, maxRecords, maxBytes int) ([]Record, error)
 
 	// Bounds returns what the partition holds at present.

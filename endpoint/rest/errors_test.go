@@ -127,6 +127,6 @@ var meanings = map[fault.Code]string{
 	fault.MessageTooLarge:          "The message or body is larger than the limit, which the message gives",
 	fault.UnsupportedMediaType:     "The body is not application/json",
 	fault.Throttled:                "Too many requests; Retry-After says when to come back",
-	fault.Unavailable:              "The portal keeps too many pages up to date already",
+	fault.Unavailable:              "The server's disk is full, and nothing was changed: try again when there is room. Or the portal keeps too many pages up to date already",
 	fault.Internal:                 "The server could not do it; its log says why, under the tracking id",
 }

@@ -60,7 +60,7 @@ func FuzzRecover(f *testing.F) {
 		for p := range partitions {
 			at := place{segment: s, position: segmentHeader, end: s.end, next: end.edges[p].next}
 			taken := taking{records: 1 << 30, bytes: 1 << 30}
-			if err := at.read(t.Context(), new(scanner), fuzzSecret, p, &taken); err != nil {
+			if err := at.read(t.Context(), new(scanner), &Log{meta: meta{secret: fuzzSecret}}, p, &taken); err != nil {
 				t.Fatal(err)
 			}
 			if int64(len(taken.taken)) != end.edges[p].next {

@@ -46,6 +46,10 @@ type Options struct {
 	// error that it can again. It must return quickly. When nil, Logger gets it.
 	Failing func(log string, err error)
 
+	// Damaged is told, once for each file, that records of a log can't be read and
+	// are passed over. When nil, Logger gets it.
+	Damaged func(log string, err error)
+
 	open     opener
 	patience time.Duration // patience when zero
 }

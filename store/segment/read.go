@@ -3,6 +3,7 @@ package segment
 import (
 	"context"
 	"fmt"
+	"path/filepath"
 	"sort"
 	"sync"
 
@@ -28,7 +29,7 @@ func (l *Log) Read(ctx context.Context, partition int, from int64, maxRecords, m
 		if place.segment == nil {
 			break
 		}
-		err = place.read(ctx, scan, l.secret, partition, &taken)
+		err = place.read(ctx, scan, l, partition, &taken)
 		place.segment.using.RUnlock()
 		if err != nil {
 			return nil, err
@@ -127,9 +128,12 @@ func (l *Log) find(partition int, from int64) (place, error) {
 
 // read takes records of the partition until it has all it wants or the segment
 // has no more, and moves the position to where the next one is found.
-func (p *place) read(ctx context.Context, scan *scanner, secret uint32, partition int, t *taking) error {
+//
+// A block whose records are not what was written is passed over and reported: one
+// bad sector stops nobody from reading the rest.
+func (p *place) read(ctx context.Context, scan *scanner, l *Log, partition int, t *taking) error {
 	t.from = p.from
-	scan.begin(p.segment.file, secret, p.end)
+	scan.begin(p.segment.file, l.secret, p.end)
 	for t.from < p.next && !t.full {
 		if err := ctx.Err(); err != nil {
 			return err
@@ -143,10 +147,15 @@ func (p *place) read(ctx context.Context, scan *scanner, secret uint32, partitio
 			if err != nil {
 				return fmt.Errorf("read %s: %w", p.segment.path, err)
 			}
-			if !ok || h.sequence > t.from {
+			if h.sequence > t.from {
 				return damaged(p.segment.path, p.position, "record %d of partition %d should be there", t.from, partition)
 			}
-			t.take(h, p.segment.base+p.position, body)
+			if !ok {
+				l.passOver(p.segment, damaged(p.segment.path, p.position, "%d records of partition %d, from %d on, can't be read", h.records, partition, h.sequence))
+				t.from = h.sequence + int64(h.records)
+			} else {
+				t.take(h, p.segment.base+p.position, body)
+			}
 			if h.sequence+int64(h.records) > t.from {
 				return nil // the next one is in the same block
 			}
@@ -154,6 +163,18 @@ func (p *place) read(ctx context.Context, scan *scanner, secret uint32, partitio
 		p.position += h.size()
 	}
 	return nil
+}
+
+// passOver reports what can't be read, once for each segment.
+func (l *Log) passOver(s *segment, err error) {
+	if s.reported.Swap(true) {
+		return
+	}
+	if l.options.Damaged != nil {
+		l.options.Damaged(filepath.Base(l.folder), err)
+		return
+	}
+	l.options.Logger.Error("records of a log can't be read and are passed over", "folder", l.folder, "error", err)
 }
 
 func (p *place) header(scan *scanner) (header, error) {

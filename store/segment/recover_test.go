@@ -225,7 +225,6 @@ func TestDamage(t *testing.T) {
 	}{
 		{"a header in a sealed segment", photo.with(segmentName(1), flip(segmentHeader+20)), "00001.segment is damaged at byte 4096"},
 		{"the second block of a sealed segment", photo.with(segmentName(2), flip(second+2)), "00002.segment is damaged at byte "},
-		{"a body in a sealed segment", photo.with(segmentName(2), flip(segmentHeader+blockHeader+10)), "00002.segment is damaged at byte 4096"},
 		{"the first block of the last segment", photo.with(segmentName(number), flip(segmentHeader+20)), ".segment is damaged at byte 4096: "},
 		{"the first body of the last segment", photo.with(segmentName(number), flip(segmentHeader+blockHeader+2)), ".segment is damaged at byte 4096: "},
 		{"a segment's own header", photo.with(segmentName(2), flip(100)), "00002.segment is damaged at byte 0: the checksum of its header"},
@@ -241,6 +240,23 @@ func TestDamage(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a body in a sealed segment", func(t *testing.T) {
+		// Nothing but its block is passed over, and that is reported once.
+		var reports []error
+		options := tiny
+		options.Damaged = func(_ string, err error) { reports = append(reports, err) }
+		logs, log := openOne(t, photo.with(segmentName(2), flip(segmentHeader+blockHeader+10)).restore(t), options, 0)
+		defer closeAll(t, logs)
+		for range 2 {
+			records, err := log.Read(t.Context(), 0, 0, 1<<30, 1<<30)
+			if err != nil || len(records) != 19 || records[18].Sequence != 19 {
+				t.Fatalf("%d records of 20, %v", len(records), err)
+			}
+		}
+		if len(reports) != 1 || !strings.Contains(reports[0].Error(), "00002.segment is damaged at byte 4096") {
+			t.Errorf("reported %v", reports)
+		}
+	})
 	t.Run("a missing segment", func(t *testing.T) {
 		gone := photo.with(metaName, bytes.Clone)
 		delete(gone, segmentName(2))

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 )
 
 // A segment file starts with its own header of 4 KiB: a magic word, the version
@@ -43,6 +44,8 @@ type segment struct {
 	bytes   []int64 // of blocks, by partition
 	newest  []int64 // the latest time of a block, by partition; zero while it has none
 	indexed int64   // up to where the index file knows it; see index.go
+
+	reported atomic.Bool // that records of it can't be read
 
 	using  sync.RWMutex // held for reading by those who read file, for writing to close it
 	closed bool
