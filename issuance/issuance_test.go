@@ -186,3 +186,35 @@ func TestOldCertificatesGo(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestClockAhead issues while the clock is 400 days ahead and not trusted: no
+// certificate is forgotten, and what is issued is good when the clock is right again.
+func TestClockAhead(t *testing.T) {
+	h := newHouse(t)
+	right := h.now
+	for range 3 {
+		h.issue(DefaultPolicy, "d1")
+		h.now = h.now.Add(time.Minute)
+	}
+	trusted := true
+	h.config.Trusted = func() bool { return trusted }
+	h.config.Earliest = func() time.Time {
+		if trusted {
+			return h.now
+		}
+		return right
+	}
+	trusted, h.now = false, right.Add(400*24*time.Hour)
+	issued := h.issue(DefaultPolicy, "d1")
+	if issued.NotBefore.After(right) || issued.NotAfter.Before(h.now) {
+		t.Errorf("it is good from %v to %v, and it is %v or %v", issued.NotBefore, issued.NotAfter, right, h.now)
+	}
+	if all, err := h.Issued(t.Context(), "d1"); err != nil || len(all) != 4 {
+		t.Errorf("there are %d certificates of 4, %v", len(all), err)
+	}
+	trusted = true
+	h.issue(DefaultPolicy, "d1")
+	if all, err := h.Issued(t.Context(), "d1"); err != nil || len(all) != 3 {
+		t.Errorf("there are %d certificates, want those two that are young and one that is not yet cleared away, %v", len(all), err)
+	}
+}

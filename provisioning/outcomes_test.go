@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -205,4 +206,44 @@ func TestOldOutcomesAreRemoved(t *testing.T) {
 		OutcomeCount{Time: noon.Add(outcomesKept + 2*time.Hour), Refused: 1},
 		OutcomeCount{Time: noon.Add(outcomesKept + 3*time.Hour), Refused: 1},
 	)
+}
+
+// TestAttemptsAreIndexedWhenDocumentsTakeThem appends attempts while documents refuse
+// every change, as on a full disk: they are indexed and counted, once, when documents
+// take changes again.
+func TestAttemptsAreIndexedWhenDocumentsTakeThem(t *testing.T) {
+	j := newJournal(t)
+	documents := &refusing{Documents: j.documents, refused: make(chan struct{}, 100)}
+	a, err := openAttempts(context.Background(), Config{Documents: documents, Attempts: j.log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	documents.refuse.Store(true)
+	a.record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Assigned})
+	<-documents.refused
+	a.record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
+	a.settle()
+	documents.refuse.Store(false)
+	if err := a.close(); err != nil {
+		t.Fatal(err)
+	}
+	j.check(OutcomeCount{Time: noon, Assigned: 1, Refused: 1})
+	if known, _, err := a.index.Get(context.Background(), "d1"); err != nil || len(known.Sequences) != 2 {
+		t.Errorf("indexed are %+v, %v", known, err)
+	}
+}
+
+// refusing is documents that refuse changes for a while.
+type refusing struct {
+	store.Documents
+	refuse  atomic.Bool
+	refused chan struct{}
+}
+
+func (r *refusing) Commit(ctx context.Context, changes ...store.Change) ([]string, error) {
+	if r.refuse.Load() {
+		r.refused <- struct{}{}
+		return nil, store.ErrFull
+	}
+	return r.Documents.Commit(ctx, changes...)
 }

@@ -196,6 +196,7 @@ func TestFullDisk(t *testing.T) {
 				if _, err := p.provisioning.CreateEnrollment(ctx, newEnrollment(t, "refused")); !errors.Is(err, fault.Unavailable) {
 					t.Errorf("a change on a full disk: %v, want 503001", err)
 				}
+				fillDevice(t, p, "sender", certificate) // the log has its room already
 			} else {
 				// The storage engine meets the end of the disk itself. What waits for
 				// room is confirmed later or given up by its client.
