@@ -12,7 +12,7 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[twin](t)
 	storetest.RoundTrip[stamp](t)
 	storetest.RoundTrip[history](t)
-	storetest.RoundTrip[[]string](t)
+	storetest.RoundTrip[subscriptions](t)
 	storetest.RoundTrip[credential.Policy](t)
 	storetest.RoundTrip[downlinkRequest](t)
 }

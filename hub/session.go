@@ -249,7 +249,7 @@ func (s *Session) restore(ctx context.Context) error {
 	case err == nil && s.keep && (kept.Generation == s.generation || kept.Generation == ""):
 		s.names = kept.Names
 		return nil
-	case s.keep:
+	case err == nil && s.keep:
 		return nil // they are of an earlier device of the same id
 	}
 	return s.commit(ctx, s.hub.subscriptions.Delete(s.deviceID, store.Always))
