@@ -214,7 +214,7 @@ func TestOldOutcomesAreRemoved(t *testing.T) {
 func TestAttemptsAreIndexedWhenDocumentsTakeThem(t *testing.T) {
 	j := newJournal(t)
 	documents := &refusing{Documents: j.documents, refused: make(chan struct{}, 100)}
-	a, err := openAttempts(context.Background(), Config{Documents: documents, Attempts: j.log})
+	a, err := openAttempts(context.Background(), Config{Documents: documents, Attempts: j.log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -3,6 +3,7 @@ package segment
 import (
 	"errors"
 	"log/slog"
+	"sync/atomic"
 	"testing"
 
 	"github.com/berth-iot/berth/panics"
@@ -77,16 +78,20 @@ func TestAPanicOfTheDisk(t *testing.T) {
 	if err := <-done; err != nil {
 		t.Fatal(err)
 	}
-	disk.armed = true
+	disk.armed.Store(true)
 	log.Append(0, []byte("b"), done, 0)
 	if err := <-done; !errors.Is(err, panics.ErrPanic) {
 		t.Errorf("a record on a disk that panics: %v", err)
 	}
-	disk.armed = false
+	disk.armed.Store(false)
+	log.Append(0, []byte("c"), done, 0)
+	if err := <-done; !errors.Is(err, panics.ErrPanic) {
+		t.Errorf("a record after that, when nobody knows what was left half done: %v", err)
+	}
 	logs.Close()
 }
 
-type panickingDisk struct{ armed bool }
+type panickingDisk struct{ armed atomic.Bool }
 
 type panickingFile struct {
 	file
@@ -99,7 +104,7 @@ func (d *panickingDisk) open(path string, create bool) (file, error) {
 }
 
 func (f panickingFile) Sync() error {
-	if f.armed {
+	if f.armed.Load() {
 		panic("sync")
 	}
 	return f.file.Sync()

@@ -22,11 +22,15 @@ type trouble struct {
 	err   error
 	since time.Time // of the first failure
 	tried time.Time // of the last one
+	final bool      // it is a mistake in the program, which trying again does not mend
 }
 
 // persist makes a batch durable, or says why that can't be done now. What it
 // could not write is not in the log, though it may be found there after a crash.
 func (l *Log) persist(buffer []byte, b *batch, roll bool) ([]byte, error) {
+	if l.trouble.final {
+		return buffer, l.trouble.err
+	}
 	if l.trouble.err != nil && time.Since(l.trouble.tried) < retryInterval && !roll {
 		return buffer, l.trouble.err
 	}
@@ -36,14 +40,14 @@ func (l *Log) persist(buffer []byte, b *batch, roll bool) ([]byte, error) {
 			buffer, err = l.write(buffer[:0], b, roll)
 			return nil
 		}); panicked != nil {
-			l.abandoned, err = true, panicked
+			l.abandoned, err, l.trouble.final = true, panicked, true // what it has left half done is not known
 		}
 		if err == nil {
 			l.recovered()
 			return buffer, nil
 		}
 		l.failing(err)
-		if b.bytes == 0 || time.Since(l.trouble.since)+pause > l.options.patience || l.queue.ending(pause) {
+		if l.trouble.final || b.bytes == 0 || time.Since(l.trouble.since)+pause > l.options.patience || l.queue.ending(pause) {
 			return buffer, err
 		}
 	}
@@ -58,7 +62,9 @@ func (l *Log) failing(err error) {
 		l.report(err)
 	}
 	l.trouble.err, l.trouble.tried = err, now
-	time.AfterFunc(2*retryInterval, l.queue.askRoll) // a closed queue does not mind
+	if !l.trouble.final {
+		time.AfterFunc(2*retryInterval, l.queue.askRoll) // a closed queue does not mind
+	}
 }
 
 // recovered notes that the disk took a batch.
