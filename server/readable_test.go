@@ -439,11 +439,13 @@ func TestHubElsewhereThatAnswersTooMuch(t *testing.T) {
 func (h *house) plant(change func(documents store.Documents, attempts store.Log)) {
 	h.t.Helper()
 	logger := slog.New(slog.DiscardHandler)
-	documents, err := pebble.Open(filepath.Join(h.config.DataDir, "documents"), pebble.Options{Logger: logger})
+	marks := marksFolder(h.config.DataDir)
+	documents, err := pebble.Open(filepath.Join(h.config.DataDir, "documents"), pebble.Options{Logger: logger,
+		Mark: filepath.Join(marks, documentsMark)})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	logs, err := segment.Open(filepath.Join(h.config.DataDir, "logs"), segment.Options{Logger: logger})
+	logs, err := segment.Open(filepath.Join(h.config.DataDir, "logs"), segment.Options{Logger: logger, Marks: marks})
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -26,7 +26,8 @@ func TestUnreadable(t *testing.T) {
 	if err := running.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	documents, err := pebble.Open(filepath.Join(data, "documents"), pebble.Options{Logger: slog.New(slog.DiscardHandler)})
+	documents, err := pebble.Open(filepath.Join(data, "documents"), pebble.Options{Logger: slog.New(slog.DiscardHandler),
+		Mark: filepath.Join(data, "marks", "documents")})
 	if err != nil {
 		t.Fatal(err)
 	}
