@@ -24,7 +24,7 @@ import (
 // documents open.
 func Check(ctx context.Context, dir string, options Options) (documents int, err error) {
 	options.complete()
-	confirmed, err := readMark(options.Mark)
+	confirmed, err := options.confirmed(dir)
 	if err != nil {
 		return 0, err
 	}
@@ -84,7 +84,7 @@ func Repair(ctx context.Context, dir, aside string, options Options) (missing, e
 	if loss := (*store.LossError)(nil); !errors.As(missing, &loss) {
 		return nil, missing
 	}
-	confirmed, err := readMark(options.Mark)
+	confirmed, err := options.confirmed(dir)
 	if err != nil {
 		return missing, err
 	}

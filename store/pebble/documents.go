@@ -84,7 +84,7 @@ func Open(dir string, options Options) (*Documents, error) {
 // OpenContext is Open that ends with the context.
 func OpenContext(ctx context.Context, dir string, options Options) (*Documents, error) {
 	options.complete()
-	confirmed, err := readMark(options.Mark)
+	confirmed, err := options.confirmed(dir)
 	if err == nil {
 		err = ctx.Err()
 	}

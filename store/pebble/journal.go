@@ -13,6 +13,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/berth-iot/berth/store"
@@ -139,8 +140,27 @@ func decodeJournals(src []byte) (all []journal, err error) {
 	return all, nil
 }
 
-// readMark returns the journals that the mark tells of: none without a mark, when
-// the documents are new or were kept by a program that knew no marks.
+// confirmed returns the journals in the folder dir that the mark tells of: none when
+// the documents are new, or a program that knows no marks was the last to keep them.
+func (o Options) confirmed(dir string) ([]journal, error) {
+	all, err := readMark(o.Mark)
+	if err != nil || losses(dir, all) == nil {
+		return all, err
+	}
+	// Each Open begins a manifest. One that is later than all those of the mark was
+	// begun by such a program, and the journals from before it went as they do.
+	if known, err := pebble.Peek(dir, o.fs); err == nil && known.Exists {
+		manifest := base(known.ManifestFilename)
+		if !slices.ContainsFunc(all, func(one journal) bool {
+			return strings.HasPrefix(one.name, "MANIFEST-") && one.name >= manifest
+		}) {
+			o.Logger.Warn("another program has used the documents since their mark was written: whether something is missing can't be told", "mark", o.Mark)
+			return nil, nil
+		}
+	}
+	return all, nil
+}
+
 func readMark(path string) ([]journal, error) {
 	if path == "" {
 		return nil, nil

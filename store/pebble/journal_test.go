@@ -243,3 +243,54 @@ func TestRepair(t *testing.T) {
 		}
 	}
 }
+
+// TestMarkOfAnEarlierState opens documents that a program without marks has used in
+// between, which is no loss; an older state of them is one.
+func TestMarkOfAnEarlierState(t *testing.T) {
+	dir := t.TempDir()
+	d := openMarked(t, dir)
+	fill(t, d, 10)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	documents := filepath.Join(dir, "documents")
+	backup := copyAll(t, documents)
+	for _, n := range []int{20, 30} {
+		d, err := Open(documents, Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		fill(t, d, n)
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := Check(t.Context(), documents, marked(dir)); n < 20 || err != nil {
+			t.Fatalf("checked: %d documents, %v", n, err)
+		}
+		if missing, err := Repair(t.Context(), documents, t.TempDir(), marked(dir)); missing != nil || err != nil {
+			t.Fatalf("repaired: %v, %v", missing, err)
+		}
+	}
+	d = openMarked(t, dir)
+	if n, err := d.Count(t.Context(), "c"); n != 30 || err != nil {
+		t.Fatalf("%d documents of 30, %v", n, err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(os.RemoveAll(documents), os.CopyFS(documents, os.DirFS(backup))); err != nil {
+		t.Fatal(err)
+	}
+	if loss := (*store.LossError)(nil); !errors.As(openError(t, dir), &loss) {
+		t.Fatal("an older state of the documents is taken for the latest")
+	}
+}
+
+func openError(t *testing.T, dir string) error {
+	t.Helper()
+	d, err := Open(filepath.Join(dir, "documents"), marked(dir))
+	if err == nil {
+		err = d.Close()
+	}
+	return err
+}
