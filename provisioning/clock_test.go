@@ -36,13 +36,14 @@ func TestNothingGoesByAWrongClock(t *testing.T) {
 		t.Fatal("the audit is empty")
 	}
 	asked := make(chan struct{}, 100)
+	h.close() // what sweeps reads the clock
 	h.trusted = func() bool {
 		asked <- struct{}{}
 		return false
 	}
 	right := h.now
 	h.now = h.now.Add(401 * 24 * time.Hour)
-	h.reopen()
+	h.open()
 	for range 2 { // the audit's turn and that of the lock-outs, of the sweep at the start
 		<-asked
 	}
@@ -55,9 +56,9 @@ func TestNothingGoesByAWrongClock(t *testing.T) {
 	if err := register(good); !comeBack(err, 10*time.Minute) {
 		t.Errorf("the source that was locked out is answered %v", err)
 	}
+	h.close()
 	h.trusted = nil
 	h.now = right.Add(401 * 24 * time.Hour)
-	h.close()
 	h.open()
 	for entries() > 0 && t.Context().Err() == nil { // the sweep at the start
 		time.Sleep(time.Millisecond)

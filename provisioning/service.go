@@ -77,7 +77,7 @@ type Config struct {
 	Panics    *panics.Recorder // of what runs in the background
 }
 
-func (c Config) trusted() bool { return c.Trusted == nil || c.Trusted() }
+func (c *Config) trusted() bool { return c.Trusted == nil || c.Trusted() }
 
 // Service is one provisioning service. Its methods may be called at once from
 // many goroutines; their errors are *fault.Error unless storage fails.

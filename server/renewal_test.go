@@ -63,7 +63,8 @@ func newTimedHouse(t *testing.T, now time.Time) *timedHouse {
 	t.Helper()
 	h := &timedHouse{pauses: make(chan time.Duration, 1), tick: make(chan time.Time), now: now}
 	h.house = &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
-		Now: h.clock, Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
+		Now: h.clock, elapsed: func() time.Duration { return h.clock().Sub(now) }, // its time passes, and is not set
+		Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
 		After: func(pause time.Duration) <-chan time.Time {
 			h.pauses <- pause
 			return h.tick
