@@ -52,7 +52,8 @@ func Hosts(provisioning, hub string) Option {
 	return func(c *server.Config) { c.Host, c.HubHost = provisioning, hub }
 }
 
-// Now is the server's clock.
+// Now is the server's clock. A server mistrusts a clock that is set: what it keeps for a
+// time is kept for at least an hour after that, though it is over.
 func Now(now func() time.Time) Option { return func(c *server.Config) { c.Now = now } }
 
 // Logger gets the server's log; without it the log goes to the test's output.

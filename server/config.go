@@ -62,9 +62,6 @@ func (c *Config) complete() {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
-	} else if c.elapsed == nil { // a clock that somebody moves is right
-		start := c.Now()
-		c.elapsed = func() time.Duration { return c.Now().Sub(start) }
 	}
 	if c.After == nil {
 		c.After = time.After
