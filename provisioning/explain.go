@@ -332,8 +332,9 @@ func ChainCase(chain []*x509.Certificate, authorities []*x509.Certificate, regis
 		c.Certificates = append(c.Certificates, certificate.Raw)
 	}
 	for i, authority := range authorities {
-		c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), ProvisioningStatus: Enabled,
-			Attestation: AttestationMechanism{Type: byX509}}, [2][]byte{authority.Raw}})
+		c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup{
+			EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{},
+			Attestation: AttestationMechanism{Type: byX509, X509: &X509Attestation{}}}, [2][]byte{authority.Raw}})
 	}
 	return c
 }
