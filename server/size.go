@@ -1,19 +1,20 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 )
 
-// Size is a number of bytes, written as 64MiB, 2GiB or a bare number of bytes. It
-// is a pflag.Value.
+// Size is a number of bytes, written as 64MiB, 2GiB, 1TiB or a bare number of
+// bytes. It is a pflag.Value.
 type Size int64
 
 var units = []struct {
 	name  string
 	bytes int64
-}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
+}{{"TiB", 1 << 40}, {"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}, {"", 1}}
 
 // Set implements pflag.Value.
 func (s *Size) Set(text string) error {
@@ -29,7 +30,7 @@ func (s *Size) Set(text string) error {
 		*s = Size(n * unit.bytes)
 		return nil
 	}
-	return fmt.Errorf("it is a number of bytes such as 64MiB or 2GiB")
+	return errors.New("it is a whole number of bytes, KiB, MiB, GiB or TiB, such as 64MiB or 2GiB")
 }
 
 // String implements pflag.Value.

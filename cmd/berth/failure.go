@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/fault"
 )
@@ -105,6 +106,23 @@ func hintFor(err error) string {
 		return "The file or folder belongs to somebody else: run the command as the user that ran berth up, or name another folder with --data."
 	}
 	return ""
+}
+
+// flagError says what a flag takes, in place of how the library failed to read it.
+func flagError(err error) error {
+	var invalid *pflag.InvalidValueError
+	if !errors.As(err, &invalid) {
+		return err
+	}
+	flag, value := invalid.GetFlag(), invalid.GetValue()
+	takes := map[string]string{"int": "a whole number", "bool": "true or false", "duration": "a time such as 90s or 15m"}[flag.Value.Type()]
+	if flag.Name == "log-level" {
+		takes = "DEBUG, INFO, WARN or ERROR"
+	}
+	if takes == "" {
+		return fmt.Errorf("--%s is %q: %w", flag.Name, value, invalid.Unwrap())
+	}
+	return fmt.Errorf("--%s must be %s, not %q", flag.Name, takes, value)
 }
 
 func unknownCommand(command *cobra.Command, word string) error {

@@ -64,7 +64,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	help(root)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
 	root.AddGroup(
 		&cobra.Group{ID: startGroup, Title: "Start:"},
 		&cobra.Group{ID: identityGroup, Title: "Device identity:"},
