@@ -10,6 +10,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"math/big"
 	"net"
@@ -138,7 +139,8 @@ func (a *Authority) PEM() (certificatePEM, keyPEM []byte, err error) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: a.Certificate.Raw}), keyPEM, err
 }
 
-// ParseAuthority reads what PEM returned.
+// ParseAuthority reads what PEM returned. A key that is not the certificate's is an
+// error.
 func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
 	certificates, err := ParseCertificates(certificatePEM)
 	if err != nil {
@@ -147,6 +149,9 @@ func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
 	key, err := ParsePrivateKey(keyPEM, "")
 	if err != nil {
 		return nil, err
+	}
+	if public, ok := certificates[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(key.Public()) {
+		return nil, errors.New("the private key is that of another certificate")
 	}
 	return &Authority{certificates[0], key}, nil
 }

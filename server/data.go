@@ -8,9 +8,12 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"syscall"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -27,8 +30,8 @@ func marksFolder(dataDir string) string { return filepath.Join(dataDir, "marks")
 func IsLoss(err error) bool { return errors.As(err, new(*store.LossError)) }
 
 // missing returns an error for a data folder that has been used and has no
-// documents, or no certificate authority: a start would make another service, with
-// other keys.
+// documents, or no certificate authority that can be read: a start would make another
+// service, with other keys.
 func missing(dataDir string) error {
 	return errors.Join(missingDocuments(dataDir), missingAuthority(dataDir))
 }
@@ -70,7 +73,27 @@ func missingAuthority(dataDir string) error {
 				path, infoFile(dataDir))}
 		}
 	}
+	certificate, key := filepath.Join(dataDir, "pki", "ca.pem"), filepath.Join(dataDir, "pki", "ca.key.pem")
+	certificatePEM, keyPEM, err := readPair(certificate, key)
+	if err != nil {
+		return err
+	}
+	if _, err := credential.ParseAuthority(certificatePEM, keyPEM); err != nil {
+		return &store.LossError{Of: "certificate authority", Err: fmt.Errorf(
+			"%s and %s are no certificate with its key: %w. Devices and back ends trust that authority: restore both from the backup. To make a new one, which all of them have to be given, remove both and %s",
+			certificate, key, err, infoFile(dataDir))}
+	}
 	return nil
+}
+
+// used returns an error when no server has ever started on the folder.
+func used(dataDir string) error {
+	for _, pattern := range []string{"documents/*", "logs/*", "marks/*", "pki/*", "info.json"} {
+		if found, _ := filepath.Glob(filepath.Join(dataDir, filepath.FromSlash(pattern))); len(found) > 0 {
+			return nil
+		}
+	}
+	return fmt.Errorf("no server has used the folder %s: name another folder with --data", dataDir)
 }
 
 // DataReport is what there is in a data folder, and what is missing or damaged.
@@ -98,29 +121,27 @@ func quietly(dataDir string) (pebble.Options, segment.Options) {
 // what is missing or damaged. It changes nothing.
 func CheckData(ctx context.Context, dataDir string) (report DataReport, err error) {
 	report.Logs, report.Problems = []LogReport{}, []string{}
-	if _, err := os.Stat(dataDir); err != nil {
-		return report, fmt.Errorf("check the data folder: %w", err)
+	if err := used(dataDir); err != nil {
+		return report, err
 	}
 	note := func(err error) error {
 		if err != nil && IsLoss(err) {
-			report.Problems = append(report.Problems, err.Error())
+			report.Problems = append(report.Problems, strings.ReplaceAll(err.Error(), "\n", "; "))
 			return nil
 		}
 		return err
 	}
 	documents, logs := quietly(dataDir)
-	if err := missing(dataDir); err != nil {
-		if err := note(err); err != nil {
-			return report, err
-		}
+	if err := errors.Join(note(missingDocuments(dataDir)), note(missingAuthority(dataDir))); err != nil {
+		return report, fmt.Errorf("check the data folder: %w", err)
 	}
 	report.Documents, err = pebble.Check(ctx, filepath.Join(dataDir, "documents"), documents)
 	if err := note(err); err != nil {
-		return report, inUse(err)
+		return report, notChecked(dataDir, err)
 	}
 	checked, err := segment.Check(filepath.Join(dataDir, "logs"), logs)
 	if err != nil {
-		return report, inUse(err)
+		return report, notChecked(dataDir, err)
 	}
 	for _, one := range checked {
 		report.Logs = append(report.Logs, LogReport{one.Name, one.Records, one.Missing})
@@ -129,14 +150,31 @@ func CheckData(ctx context.Context, dataDir string) (report DataReport, err erro
 	return report, nil
 }
 
-func inUse(err error) error {
-	return fmt.Errorf("check the data folder: %w. If a server uses the folder, stop it first", err)
+func notChecked(dataDir string, err error) error {
+	if isLocked(err) {
+		return fmt.Errorf("a server uses the data folder %s: stop it first", dataDir)
+	}
+	return fmt.Errorf("check the data folder: %w", err)
+}
+
+// isLocked reports whether an error is that of a file which another process has
+// locked.
+func isLocked(err error) bool {
+	const sharingViolation, lockViolation = syscall.Errno(32), syscall.Errno(33) // of Windows
+	var number syscall.Errno
+	if !errors.As(err, &number) {
+		return err != nil && strings.Contains(err.Error(), "lock held by current process") // Pebble's, in a test or berthtest
+	}
+	if runtime.GOOS == "windows" {
+		return number == sharingViolation || number == lockViolation
+	}
+	return number == syscall.EAGAIN
 }
 
 // RepairData makes a data folder with damage one that a server starts on again: it
 // drops what can't be read, and what came after it, and puts it aside. The servers
 // that start on the folder say so until the folder with it is removed. It returns
-// what was missing before.
+// what was missing before, and what there is now.
 func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport, error) {
 	before, err := CheckData(ctx, dataDir)
 	if err != nil || len(before.Problems) == 0 {
@@ -152,6 +190,18 @@ func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport,
 	}
 	if _, err := segment.Repair(filepath.Join(dataDir, "logs"), filepath.Join(before.Aside, "logs"), logs); err != nil {
 		return before, err
+	}
+	after, err := CheckData(ctx, dataDir)
+	if err != nil {
+		return before, err
+	}
+	before.Documents = after.Documents
+	for i, log := range before.Logs {
+		for _, now := range after.Logs {
+			if now.Name == log.Name {
+				before.Logs[i].Records = now.Records
+			}
+		}
 	}
 	text, err := json.MarshalIndent(before, "", "  ")
 	if err != nil {
@@ -179,6 +229,6 @@ func (s *Server) noteLost() {
 	if text, err := os.ReadFile(latest); err != nil || json.Unmarshal(text, &report) != nil {
 		report.Problems = []string{latest}
 	}
-	s.health.Raise(dataLost, health.Warning, "The data folder was damaged, and the server goes on without what was lost: %s. Remove %s when that is dealt with",
-		strings.Join(report.Problems, "; "), filepath.Dir(latest))
+	s.health.Raise(dataLost, health.Warning, "The data folder was damaged. What was dropped is in %s: remove that folder when it is dealt with. What was found: %s",
+		filepath.Dir(latest), strings.Join(report.Problems, "; "))
 }

@@ -158,8 +158,8 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		Mark: filepath.Join(marks, documentsMark), Full: s.disk.full, Failing: s.disk.documentsFailing})
 	if err != nil {
 		err = fmt.Errorf("open the data folder: %w", err)
-		if !IsLoss(err) && !errors.Is(err, store.ErrFull) && ctx.Err() == nil {
-			err = fmt.Errorf("%w. If another server uses the folder, stop that one or name another folder with --data", err)
+		if isLocked(err) {
+			err = fmt.Errorf("another server uses the data folder %s: stop that one, or name another folder with --data", s.config.DataDir)
 		}
 		return err
 	}

@@ -297,7 +297,7 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 	if !strings.HasPrefix(before.IDScope, "0ne") || len(before.IDScope) != 11 {
 		t.Errorf("the ID scope is %q", before.IDScope)
 	}
-	if _, err := Start(context.Background(), h.config); err == nil || !strings.Contains(err.Error(), "another server uses the folder") {
+	if _, err := Start(context.Background(), h.config); err == nil || !strings.Contains(err.Error(), "another server uses the data folder") {
 		t.Errorf("a second server on the folder is answered %v", err)
 	}
 	h.stop()

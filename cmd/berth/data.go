@@ -70,12 +70,17 @@ func (c *cli) dataRepair() *cobra.Command {
 		Short: "Drop what can't be read, so that a server starts on the folder again",
 		Long: `Drops what is damaged, and what was stored after it, and puts it aside in the
 folder lost below the data folder. The server must be stopped. Restore a backup
-rather, if it has more. What the folder goes on without is said at every start and
-in the portal until what was put aside is removed.`,
+rather, if it has more. What was dropped is said at every start and in the portal
+until the folder that it was put into is removed. When the ID scope or keys are lost,
+the next start makes new ones. Where only a backup helps, nothing is changed, and the
+exit code is 3.`,
 		Example: `  berth data repair --data /var/lib/berth`,
 		Args:    exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			report, err := server.RepairData(command.Context(), c.target.dataDir(), time.Now())
+			if isLoss(err) {
+				return advise(err, "This can't be repaired: restore the folder from a backup.")
+			}
 			if err != nil {
 				return err
 			}
@@ -86,6 +91,9 @@ in the portal until what was put aside is removed.`,
 				}
 				describeData(w, report)
 				fmt.Fprintf(w, "\nThis was dropped, and is in %s.\n", report.Aside)
+				if report.Documents == 0 {
+					fmt.Fprintln(w, "No documents are left: the next start makes a new service, with another ID scope and other keys.")
+				}
 			})
 		},
 	}

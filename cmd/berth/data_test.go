@@ -45,6 +45,9 @@ func TestLostData(t *testing.T) {
 			"the telemetry gone":                   {remove("logs/hub.berth.telemetry"), true},
 			"all logs gone":                        {remove("logs"), true},
 			"the authority gone":                   {remove("pki"), false},
+			"the authority's certificate cut":      {cut("pki/ca.pem"), false},
+			"the key of another authority":         {foreignKey, false},
+			"the manifest gone":                    {remove("documents/MANIFEST-*"), false},
 		} {
 			t.Run(state+", "+name, func(t *testing.T) {
 				data := copyFolder(t, data)
@@ -60,7 +63,7 @@ func TestLostData(t *testing.T) {
 				}
 				code, output := runBinary(t, binary, "data", "repair", "--data", data)
 				if !damage.repairable {
-					if code != lossCode || !strings.Contains(output, "backup") {
+					if code != lossCode || !strings.Contains(output, "backup") || strings.Contains(output, "berth data repair") {
 						t.Fatalf("berth data repair: exit code %d\n%s", code, output)
 					}
 					return
@@ -85,6 +88,33 @@ func TestLostData(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// TestDataInUse are folders that there is nothing to check in.
+func TestDataInUse(t *testing.T) {
+	binary, data := buildBinary(t), t.TempDir()
+	p := startProcess(t, binary, data)
+	defer p.kill()
+	empty := t.TempDir()
+	for _, c := range []struct {
+		folder string
+		words  []string
+		says   string
+	}{
+		{data, []string{"data", "check"}, "a server uses the data folder " + data + ": stop it first"},
+		{data, []string{"data", "repair"}, "a server uses the data folder " + data + ": stop it first"},
+		{data, []string{"up", "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0"}, "another server uses the data folder " + data},
+		{empty, []string{"data", "check"}, "no server has used the folder " + empty},
+		{filepath.Join(empty, "nowhere"), []string{"data", "repair"}, "no server has used the folder"},
+	} {
+		code, output := runBinary(t, binary, append(c.words, "--data", c.folder)...)
+		if code != 1 || !strings.Contains(output, c.says) {
+			t.Errorf("berth %s: exit code %d, want 1, and that it says %q\n%s", strings.Join(c.words, " "), code, c.says, output)
+		}
+	}
+	if left, err := os.ReadDir(empty); err != nil || len(left) > 0 {
+		t.Errorf("an empty folder holds %v, error %v", left, err)
 	}
 }
 
@@ -170,6 +200,13 @@ func remove(pattern string) func(*testing.T, string) {
 		if err := os.RemoveAll(found[len(found)-1]); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// foreignKey puts the server's key in place of the authority's.
+func foreignKey(t *testing.T, data string) {
+	if err := os.Rename(filepath.Join(data, "pki", "server.key.pem"), filepath.Join(data, "pki", "ca.key.pem")); err != nil {
+		t.Fatal(err)
 	}
 }
 

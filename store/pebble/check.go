@@ -90,7 +90,7 @@ func Repair(ctx context.Context, dir, aside string, options Options) (missing, e
 	}
 	for _, one := range confirmed {
 		if err := one.missing(dir); err != nil && strings.HasPrefix(one.name, "MANIFEST-") {
-			return missing, fmt.Errorf("only a backup can bring the documents back: %w", err)
+			return missing, beyondRepair(err)
 		}
 	}
 	unlock, err := options.fs.Lock(filepath.Join(dir, "LOCK"))
@@ -113,9 +113,13 @@ func Repair(ctx context.Context, dir, aside string, options Options) (missing, e
 		}
 	}
 	if _, err := Check(ctx, dir, options); err != nil {
-		return missing, fmt.Errorf("only a backup can bring the documents back: %w", err)
+		return missing, beyondRepair(err)
 	}
 	return missing, nil
+}
+
+func beyondRepair(err error) error {
+	return &store.LossError{Of: "documents", Err: fmt.Errorf("only a backup can bring them back: %w", err)}
 }
 
 // cutLogs cuts the first write-ahead log that is not as it was at the last commit
