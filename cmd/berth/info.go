@@ -62,23 +62,23 @@ func withoutKeys(info server.Info) server.Info {
 }
 
 // welcome is what a person reads when a server has started. Without a link, the info
-// is one without keys.
-func welcome(w io.Writer, info server.Info, link credential.LoginLink, dataDir string) {
+// is one without keys. data is how commands are told the folder, with a space before
+// it, or empty.
+func welcome(w io.Writer, info server.Info, link credential.LoginLink, dataDir, data string) {
 	fmt.Fprintf(w, "Berth (%s), data in %s\n\n", version(), dataDir)
-	data := "--data " + quote(dataDir)
 	if link.URL != "" {
-		fmt.Fprintf(w, "Open the portal (this link is good once, within the hour; berth portal link makes another):\n  %s\n\n", link.URL)
+		fmt.Fprintf(w, "Open the portal (this link is good once, within the hour; berth portal link%s makes another):\n  %s\n\n", data, link.URL)
 	} else {
-		fmt.Fprintf(w, "Open the portal with the link that this makes: berth portal link %s\n\n", data)
+		fmt.Fprintf(w, "Open the portal with the link that this makes: berth portal link%s\n\n", data)
 	}
 	describeServer(w, info)
 	if link.URL == "" {
-		fmt.Fprintf(w, "\nThe keys are shown on a terminal only, or by: berth info %s\n", data)
+		fmt.Fprintf(w, "\nThe keys are shown on a terminal only, or by: berth info%s\n", data)
 	}
 	fmt.Fprintf(w, "\nClients must trust the authority file. For Python and Node:\n")
 	fmt.Fprintf(w, "  export SSL_CERT_FILE=%s\n", quote(info.CAFile))
 	fmt.Fprintf(w, "  export NODE_EXTRA_CA_CERTS=%s\n", quote(info.CAFile))
-	fmt.Fprintf(w, "For Java, C#, C and Go: berth info --trust\n")
+	fmt.Fprintf(w, "For Java, C#, C and Go: berth info --trust%s\n", data)
 	fmt.Fprintf(w, "AMQP is not served by this version: use MQTT, MQTT over WebSocket or HTTPS.\n\n")
 }
 

@@ -110,7 +110,11 @@ func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool)
 			return errors.Join(err, s.Shutdown(ctx))
 		}
 	}
-	welcome(c.stdout, info, link, c.target.dataDir())
+	data := ""
+	if c.target.data != "" || !showSecrets { // a journal is read where BERTH_DATA is not set
+		data = " --data " + quote(c.target.dataDir())
+	}
+	welcome(c.stdout, info, link, c.target.dataDir(), data)
 	fmt.Fprintln(c.stdout, "ready")
 	select {
 	case <-ctx.Done():
