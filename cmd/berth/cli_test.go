@@ -234,6 +234,7 @@ func TestMistakes(t *testing.T) {
 		{1, "certificate.pem: ", "enrollment create d1 --x509 broken-certificate.pem"},
 		{1, "400202", "enrollment create d1. --x509 certificate.pem"},
 		{1, "404001", "device show nobody"},
+		{1, "berth data unreadable shows which there are", "data unreadable delete provisioning/enrollments nobody"},
 		{1, "berth device list", "device twin nobody"},
 		{1, "berth enrollment list", "enrollment show nobody"},
 		{1, "no dot", "up --hub-host localhost"},

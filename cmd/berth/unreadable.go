@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/fault"
 )
 
 func (c *cli) unreadable() *cobra.Command {
@@ -17,7 +19,7 @@ func (c *cli) unreadable() *cobra.Command {
 a disk or somebody damaged them. Everything else passes over them. Restore a backup,
 write them anew, or delete them.`,
 		Example: `  berth data unreadable
-  berth data unreadable delete provisioning/enrollments Python-device-01`,
+  berth data unreadable delete provisioning/enrollments python-device-01`,
 		Args: exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			service, err := c.target.provisioning()
@@ -38,14 +40,18 @@ write them anew, or delete them.`,
 		Long: `Deletes a record that berth data unreadable shows, with what belongs to it: with a
 device its twin, with a group its certificates. In place of a twin there is an empty
 one then, and in place of a policy of a hub one with other keys.`,
-		Example: `  berth data unreadable delete provisioning/enrollments Python-device-01`,
+		Example: `  berth data unreadable delete provisioning/enrollments python-device-01`,
 		Args:    exactly("COLLECTION", "RECORD"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
 			}
-			if err := service.DeleteUnreadable(command.Context(), args[0], args[1]); err != nil {
+			err = service.DeleteUnreadable(command.Context(), args[0], args[1])
+			if errors.Is(err, fault.NotFound) {
+				return advise(err, "berth data unreadable shows which there are, under the names to give here.")
+			}
+			if err != nil {
 				return err
 			}
 			return c.print(struct{}{}, func(w io.Writer) { fmt.Fprintf(w, "The record %s %s is deleted.\n", args[0], plain(args[1])) })
