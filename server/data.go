@@ -61,6 +61,22 @@ func missingDocuments(dataDir string) error {
 		documents, strings.Join(used, ", "))}
 }
 
+// missingScope returns an error for documents of a folder that has been used which do
+// not hold the ID scope any more: a start would draw another, and devices would not
+// find the service again.
+func missingScope(ctx context.Context, documents store.Documents, dataDir string) error {
+	if _, err := os.Stat(infoFile(dataDir)); err != nil {
+		return nil // no start has ended yet
+	}
+	_, err := documents.Get(ctx, settingsRecords, scopeRecord)
+	if !errors.Is(err, store.ErrNotFound) {
+		return err
+	}
+	return &store.LossError{Of: "documents", Err: fmt.Errorf(
+		"the ID scope, by which devices name this service, is not among them, though the folder has been used. Restore the folder from the backup. To begin a new service, name an empty folder with --data, or remove %s",
+		infoFile(dataDir))}
+}
+
 func missingAuthority(dataDir string) error {
 	if _, err := os.Stat(infoFile(dataDir)); err != nil {
 		return nil // no start has ended yet

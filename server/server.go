@@ -164,6 +164,9 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.documents = store.Inspect(store.Watch(documents), s.config.Logger)
+	if err := missingScope(ctx, documents, s.config.DataDir); err != nil {
+		return fmt.Errorf("open the data folder: %w", err)
+	}
 	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics,
 		Marks: marks, Room: s.disk.room, Failing: s.disk.logFailing, Damaged: s.disk.logDamaged})
 	if err != nil {
@@ -224,16 +227,22 @@ func openDocuments(ctx context.Context, dir string, options pebble.Options) (sto
 	return documents, nil
 }
 
+// Where the ID scope is kept.
+const (
+	settingsRecords = "server/settings"
+	scopeRecord     = "idScope"
+)
+
 // idScope returns the ID scope, which the first start draws.
 func (s *Server) idScope(ctx context.Context) (string, error) {
-	settings := store.NewTable[string](s.documents, "server/settings")
+	settings := store.NewTable[string](s.documents, settingsRecords)
 	var random [4]byte
 	rand.Read(random[:]) // never fails, see crypto/rand
-	_, err := s.documents.Commit(ctx, settings.Put("idScope", store.Absent, fmt.Sprintf("0ne%X", random)))
+	_, err := s.documents.Commit(ctx, settings.Put(scopeRecord, store.Absent, fmt.Sprintf("0ne%X", random)))
 	if _, exists := store.IsConflict(err); err != nil && !exists {
 		return "", fmt.Errorf("draw an ID scope: %w", err)
 	}
-	scope, _, err := settings.Get(ctx, "idScope")
+	scope, _, err := settings.Get(ctx, scopeRecord)
 	if store.IsUnreadable(err) || err == nil && scope == "" {
 		return "", fmt.Errorf("the ID scope, by which devices name this service, is lost: restore the data folder from a backup (%w)",
 			cmp.Or(err, errors.New("the record server/settings \"idScope\" is empty")))

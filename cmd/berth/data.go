@@ -71,9 +71,9 @@ func (c *cli) dataRepair() *cobra.Command {
 		Long: `Drops what is damaged, and what was stored after it, and puts it aside in the
 folder lost below the data folder. The server must be stopped. Restore a backup
 rather, if it has more. What was dropped is said at every start and in the portal
-until the folder that it was put into is removed. When the ID scope or keys are lost,
-the next start makes new ones. Where only a backup helps, nothing is changed, and the
-exit code is 3.`,
+until the folder that it was put into is removed. When the ID scope is lost, the next
+start refuses and says so. Where only a backup helps, nothing is changed, and the exit
+code is 3.`,
 		Example: `  berth data repair --data /var/lib/berth`,
 		Args:    exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -92,7 +92,7 @@ exit code is 3.`,
 				describeData(w, report)
 				fmt.Fprintf(w, "\nThis was dropped, and is in %s.\n", report.Aside)
 				if report.Documents == 0 {
-					fmt.Fprintln(w, "No documents are left: the next start makes a new service, with another ID scope and other keys.")
+					fmt.Fprintln(w, "No documents are left. Restore the folder from the backup, or begin a new service in an empty one with --data.")
 				}
 			})
 		},

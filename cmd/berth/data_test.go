@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,10 +10,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/server"
 )
 
 // TestLostData damages the data folder of a server that was stopped or killed, in
@@ -74,8 +77,9 @@ func TestLostData(t *testing.T) {
 				if code, output := runBinary(t, binary, "data", "check", "--data", data); code != 0 {
 					t.Fatalf("after the repair: exit code %d\n%s", code, output)
 				}
-				if strings.Contains(name, "documents") {
-					return // it may be another hub and another authority
+				if strings.Contains(name, "documents") { // the ID scope may be lost with them
+					sameServiceOrNone(t, binary, data, p.info.IDScope)
+					return
 				}
 				p := startProcess(t, binary, data)
 				if status, text := p.readyz(t); status != 200 || !strings.Contains(text, "data-lost") {
@@ -115,6 +119,41 @@ func TestDataInUse(t *testing.T) {
 	}
 	if left, err := os.ReadDir(empty); err != nil || len(left) > 0 {
 		t.Errorf("an empty folder holds %v, error %v", left, err)
+	}
+}
+
+// sameServiceOrNone starts a server on a repaired folder: it has the ID scope that it
+// had, or it does not start and says that this is lost.
+func sameServiceOrNone(t *testing.T, binary, data, scope string) {
+	t.Helper()
+	command := exec.CommandContext(within(t, time.Minute), binary, "up", "--data", data,
+		"--mqtt-port", "0", "--https-port", "0", "--portal-port", "0")
+	var log strings.Builder
+	command.Stderr = &log
+	output, err := command.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := command.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ready := false
+	for lines := bufio.NewScanner(output); !ready && lines.Scan(); {
+		ready = lines.Text() == "ready"
+	}
+	if ready {
+		command.Process.Signal(syscall.SIGTERM)
+		io.Copy(io.Discard, output)
+	}
+	err = command.Wait()
+	if ready {
+		if info, readErr := server.ReadInfo(data); err != nil || readErr != nil || info.IDScope != scope {
+			t.Errorf("after the repair the ID scope is %s, it was %s; errors %v, %v", info.IDScope, scope, err, readErr)
+		}
+		return
+	}
+	if code := command.ProcessState.ExitCode(); code != lossCode || !strings.Contains(log.String(), "the ID scope") {
+		t.Errorf("berth up after the repair: exit code %d, want %d and that the ID scope is lost\n%s", code, lossCode, &log)
 	}
 }
 
