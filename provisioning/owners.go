@@ -146,6 +146,22 @@ func (s *Service) claimRecord(ctx context.Context, i intent, before record) erro
 	return taken(before.placed(), before.owner().String())
 }
 
+// mayRead returns fault 404202 for the record of another device with the same
+// registration id: a group's device may read what it could replace.
+func (s *Service) mayRead(ctx context.Context, device admitted, found record) error {
+	asks := intent{RegistrationID: found.RegistrationID, GroupID: device.group}
+	if device.group == "" || asks.same(found.owner()) {
+		return nil
+	}
+	if holds, err := s.holds(ctx, found.owner()); err != nil || !holds {
+		return err
+	}
+	if may, err := s.mayReplace(ctx, asks); err != nil || may {
+		return err
+	}
+	return fault.New(fault.RegistrationNotFound, "The device %q is not registered", found.RegistrationID)
+}
+
 // asking is an admission that only asks whether a device is there.
 func asking(deviceID string) Admission {
 	const unused = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

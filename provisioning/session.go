@@ -225,7 +225,14 @@ func (x *Session) state(ctx context.Context) (record, error) {
 			return record{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 		}
 	}
-	return x.service.record(ctx, x.evidence.RegistrationID)
+	found, err := x.service.record(ctx, x.evidence.RegistrationID)
+	if err == nil {
+		err = x.service.mayRead(ctx, x.found, found)
+	}
+	if err != nil {
+		return record{}, err
+	}
+	return found, nil
 }
 
 // admit judges the evidence: the phases of an attestation, in their order. What

@@ -366,3 +366,35 @@ func TestFailureKeepsWhatWasThere(t *testing.T) {
 		t.Errorf("the parent: %v", err)
 	}
 }
+
+// TestRegistrationsOfOthers lets a device of one group look for the registration of
+// another's: it learns neither that there is one nor whose it is.
+func TestRegistrationsOfOthers(t *testing.T) {
+	h := newHouse(t)
+	f := &fleet{h, t, h.hub, "127.0.0.1"}
+	f.group("a")
+	f.group("b")
+	registered := f.member("a", "meter")
+	f.assigned(registered)
+	ask := func(group, method, path string) reply {
+		t.Helper()
+		key := attest.DeriveKey(groupKey(group), "meter")
+		token, err := credential.NewToken(h.Info().IDScope+"/registrations/meter", "registration", key, time.Now().Add(time.Hour))
+		f.must(err)
+		return f.send(nil, token, method, "/"+h.Info().IDScope+"/registrations/meter"+path, "")
+	}
+	operation := fmt.Sprintf("/operations/%v", registered.body["operationId"])
+	for _, group := range []string{"b", "a"} {
+		status := map[string]int{"a": 200, "b": 404}[group]
+		if got := ask(group, "POST", ""); got.status != status {
+			t.Errorf("a device of %s that looks up its registration is answered %+v, want %d", group, got, status)
+		}
+		if got := ask(group, "GET", operation); got.status != status {
+			t.Errorf("a device of %s that asks for the operation is answered %+v, want %d", group, got, status)
+		}
+	}
+	f.group("a", disabledGroup)
+	if got := ask("b", "POST", ""); got.status != 200 {
+		t.Errorf("where the other group is disabled, the device is answered %+v", got)
+	}
+}
