@@ -16,6 +16,7 @@ import (
 const (
 	diskLow          = "disk-low"          // less is free than the reserve
 	documentsWaiting = "documents-waiting" // a write of documents waits for the disk
+	documentsDamaged = "documents-damaged" // some of them can't be read
 	logFailing       = "log-failing-"      // and the name of the log: it takes no records
 	logDamaged       = "log-damaged-"      // and the name of the log: records can't be read and are passed over
 	clockJumped      = "clock-jumped"
@@ -85,6 +86,14 @@ func (d *disk) documentsFailing(err error) {
 		return
 	}
 	d.health.Raise(documentsWaiting, health.Failure, "Documents can't be written and wait: %v. Changes are refused meanwhile", err)
+}
+
+// documentsDamaged is told by the documents that some of them can't be read.
+func (d *disk) documentsDamaged(err error) {
+	if !d.health.Raise(documentsDamaged, health.Failure,
+		"Documents are damaged, and what needs them fails: %v. Stop the server and restore the data folder from a backup", err) {
+		d.logger.Error("documents are damaged", "error", err)
+	}
 }
 
 // logFailing is told by the logs that one of them takes no records.

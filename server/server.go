@@ -155,7 +155,8 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	data := func(name string) string { return filepath.Join(s.config.DataDir, name) }
 	marks := marksFolder(s.config.DataDir)
 	documents, err := openDocuments(ctx, data("documents"), pebble.Options{Logger: s.config.Logger, MaxOpenFiles: s.budget.documents,
-		Mark: filepath.Join(marks, documentsMark), Full: s.disk.full, Failing: s.disk.documentsFailing})
+		Mark: filepath.Join(marks, documentsMark), Full: s.disk.full, Failing: s.disk.documentsFailing,
+		Damaged: s.disk.documentsDamaged})
 	if err != nil {
 		err = fmt.Errorf("open the data folder: %w", err)
 		if isLocked(err) {

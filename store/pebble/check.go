@@ -63,12 +63,23 @@ func Check(ctx context.Context, dir string, options Options) (documents int, err
 	return documents, iterator.Close()
 }
 
-// asLoss returns err as a *store.LossError if it is of damage.
+// asLoss returns err as a *store.LossError if it is of damage, and names the table
+// in which that is.
 func asLoss(err error) error {
-	if errors.Is(err, pebble.ErrCorruption) || errors.Is(err, pebble.ErrDBDoesNotExist) || errors.Is(err, os.ErrNotExist) {
+	if info := pebble.ExtractDataCorruptionInfo(err); info != nil {
+		return &store.LossError{Of: "documents", Err: fmt.Errorf("%s: %w", info.Path, err)}
+	}
+	if errors.Is(err, pebble.ErrCorruption) || errors.Is(err, pebble.ErrDBDoesNotExist) ||
+		errors.Is(err, os.ErrNotExist) || wrongSize(err) {
 		return &store.LossError{Of: "documents", Err: err}
 	}
 	return err
+}
+
+// wrongSize reports whether a database does not open since a table was cut: Pebble
+// has no error of its own for that.
+func wrongSize(err error) bool {
+	return err != nil && strings.Contains(err.Error(), "object size mismatch")
 }
 
 // Repair makes documents whose write-ahead log is damaged open again, as they were

@@ -119,7 +119,7 @@ func (d *Documents) etag(key []byte) (string, error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", fmt.Errorf("read %q: %w", key, err)
+		return "", fmt.Errorf("read %q: %w", key, asLoss(err))
 	}
 	etag, _, err := split(stored)
 	return etag, errors.Join(err, closer.Close())

@@ -91,7 +91,7 @@ func countKeys(ctx context.Context, snapshot *pebble.Snapshot, collection string
 	lower := appendKey(nil, collection, "")
 	iterator, err := snapshot.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: successor(appendKey(nil, collection, ""))})
 	if err != nil {
-		return 0, fmt.Errorf("count %s: %w", collection, err)
+		return 0, fmt.Errorf("count %s: %w", collection, asLoss(err))
 	}
 	for more := iterator.First(); more; more = iterator.Next() {
 		if n++; n%1024 == 0 && ctx.Err() != nil {
@@ -99,7 +99,7 @@ func countKeys(ctx context.Context, snapshot *pebble.Snapshot, collection string
 		}
 	}
 	if err := iterator.Close(); err != nil {
-		return 0, fmt.Errorf("count %s: %w", collection, err)
+		return 0, fmt.Errorf("count %s: %w", collection, asLoss(err))
 	}
 	return n, ctx.Err()
 }

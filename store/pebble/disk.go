@@ -33,6 +33,8 @@ type disk struct {
 const (
 	firstPause = 10 * time.Millisecond
 	lastPause  = 500 * time.Millisecond
+
+	damagePause = 100 * time.Millisecond // after a table was found damaged
 )
 
 func newDisk(fs vfs.FS, options Options) *disk {
@@ -157,12 +159,17 @@ func (d *disk) Rename(oldname, newname string) error {
 func (d *disk) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
 	f, err := d.FS.Open(name, opts...)
 	if scarce(err) {
-		select {
-		case <-d.ending:
-		case <-time.After(firstPause):
-		}
+		d.pause(firstPause)
 	}
 	return f, err
+}
+
+// pause waits, unless the database closes.
+func (d *disk) pause(length time.Duration) {
+	select {
+	case <-d.ending:
+	case <-time.After(length):
+	}
 }
 
 // Unwrap implements vfs.FS.

@@ -49,6 +49,10 @@ type Options struct {
 	// and with a nil error that none waits any more. It must return quickly.
 	Failing func(err error)
 
+	// Damaged is told of tables that can't be read, each time that somebody tries. It
+	// must return quickly.
+	Damaged func(err error)
+
 	fs vfs.FS
 }
 
@@ -57,6 +61,7 @@ type Options struct {
 // A write that finds no room waits for it. Any other failure of a write, and a
 // failed sync, leaves the database in a state that nobody knows, so Pebble gives
 // up then and the process ends; what it had confirmed is there at the next Open.
+// A read of a table that is damaged fails with a *store.LossError, and only that.
 // Reads may see a change a moment before it is durable.
 type Documents struct {
 	db     *pebble.DB
@@ -138,6 +143,13 @@ func (o Options) settings(fs vfs.FS) *pebble.Options {
 		MaxOpenFiles:       o.MaxOpenFiles,
 		FormatMajorVersion: pebble.FormatValueSeparation,
 	}
+	// Pebble would end the process for a damaged table, each time that somebody reads
+	// what lies in it. The reader gets the error anyway.
+	settings.EventListener = &pebble.EventListener{DataCorruption: func(info pebble.DataCorruptionInfo) {
+		if o.Damaged != nil {
+			o.Damaged(fmt.Errorf("%s: %w", info.Path, info.Details))
+		}
+	}}
 	for i := range settings.Levels {
 		// Most conditional puts ask for keys that don't exist yet.
 		settings.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
@@ -165,6 +177,13 @@ func open(ctx context.Context, dir string, options Options, confirmed []journal)
 	if err := disk.journals.open(options.Mark, confirmed); err != nil {
 		return nil, nil, err
 	}
+	damaged := options.Damaged
+	options.Damaged = func(err error) {
+		if damaged != nil {
+			damaged(err)
+		}
+		disk.pause(damagePause) // or a compaction of the table would be tried again without one
+	}
 	settings := options.settings(disk)
 	settings.ErrorIfNotExists = len(confirmed) > 0
 	log := &logger{slog: options.Logger}
@@ -188,10 +207,7 @@ func open(ctx context.Context, dir string, options Options, confirmed []journal)
 	select {
 	case r := <-opened:
 		if r.err != nil {
-			if errors.Is(r.err, pebble.ErrCorruption) || errors.Is(r.err, pebble.ErrDBDoesNotExist) {
-				r.err = &store.LossError{Of: "documents", Err: r.err}
-			}
-			return nil, nil, errors.Join(r.err, disk.journals.close())
+			return nil, nil, errors.Join(asLoss(r.err), disk.journals.close())
 		}
 		return r.db, disk, nil
 	case err := <-full:
@@ -214,7 +230,7 @@ func (d *Documents) beginEpoch() error {
 	switch {
 	case errors.Is(err, pebble.ErrNotFound):
 	case err != nil:
-		return fmt.Errorf("read the epoch of the documents: %w", err)
+		return fmt.Errorf("read the epoch of the documents: %w", asLoss(err))
 	default:
 		if len(stored) != 4 {
 			return errors.Join(fmt.Errorf("the epoch of the documents is damaged: %x", stored), closer.Close())

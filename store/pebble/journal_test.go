@@ -1,11 +1,13 @@
 package pebble
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/berth-iot/berth/store"
@@ -293,4 +295,81 @@ func openError(t *testing.T, dir string) error {
 		err = d.Close()
 	}
 	return err
+}
+
+// TestDamagedTables damages tables, where all but the latest documents are: whoever
+// reads what lies there is told, and nobody else.
+func TestDamagedTables(t *testing.T) {
+	dir := t.TempDir()
+	d := openMarked(t, dir)
+	for i := range 2000 {
+		value := make([]byte, 200) // that does not compress
+		rand.Read(value)
+		if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: fmt.Sprintf("k%04d", i), Value: value}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.db.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, damage := range map[string]struct {
+		do    func(dir string)
+		opens bool
+	}{
+		"a flipped byte": {func(dir string) {
+			change(t, only(t, dir, "documents", "*.sst"), func(b []byte) []byte { b[len(b)/2] ^= 1; return b })
+		}, true},
+		"a table that is cut": {func(dir string) {
+			change(t, only(t, dir, "documents", "*.sst"), func(b []byte) []byte { return b[:len(b)/2] })
+		}, false},
+		"no table": {func(dir string) { os.Remove(only(t, dir, "documents", "*.sst")) }, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := copyAll(t, dir)
+			damage.do(dir)
+			isLoss := func(err error) bool {
+				return errors.As(err, new(*store.LossError)) && strings.Contains(err.Error(), dir)
+			}
+			if _, err := Check(t.Context(), filepath.Join(dir, "documents"), marked(dir)); !isLoss(err) {
+				t.Errorf("the check says %v", err)
+			}
+			if _, err := Repair(t.Context(), filepath.Join(dir, "documents"), filepath.Join(dir, "aside"), marked(dir)); !isLoss(err) {
+				t.Errorf("the repair says %v", err)
+			}
+			var told atomic.Int64
+			options := marked(dir)
+			options.Damaged = func(error) { told.Add(1) }
+			d, err := Open(filepath.Join(dir, "documents"), options)
+			if !damage.opens {
+				if !isLoss(err) {
+					t.Errorf("the documents open with %v", err)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer d.Close()
+			unreadable := 0
+			for i := 0; i < 2000; i += 5 {
+				if _, err := d.Get(t.Context(), "c", fmt.Sprintf("k%04d", i)); isLoss(err) {
+					unreadable++
+				} else if err != nil {
+					t.Fatal(err)
+				}
+			}
+			if unreadable == 0 || unreadable > 20 || told.Load() < int64(unreadable) {
+				t.Errorf("%d of 400 documents can't be read, and that was told %d times", unreadable, told.Load())
+			}
+			if _, err := d.List(t.Context(), "c", "", "", 5000); !isLoss(err) {
+				t.Errorf("the list says %v", err)
+			}
+			if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: "new", Value: []byte("v")}); err != nil {
+				t.Errorf("a change of something else says %v", err)
+			}
+		})
+	}
 }

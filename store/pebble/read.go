@@ -27,7 +27,7 @@ func (d *Documents) Get(ctx context.Context, collection, key string) (store.Docu
 		return store.Document{}, store.ErrNotFound
 	}
 	if err != nil {
-		return store.Document{}, fmt.Errorf("read %s %q: %w", collection, key, err)
+		return store.Document{}, fmt.Errorf("read %s %q: %w", collection, key, asLoss(err))
 	}
 	document, err := decode(key, stored)
 	return document, errors.Join(err, closer.Close())
@@ -81,11 +81,11 @@ func (d *Documents) each(ctx context.Context, collection, prefix, from string, f
 	upper := successor(appendKey(nil, collection, prefix))
 	iterator, err := d.db.NewIterWithContext(ctx, &pebble.IterOptions{LowerBound: lower, UpperBound: upper})
 	if err != nil {
-		return fmt.Errorf("list %s: %w", collection, err)
+		return fmt.Errorf("list %s: %w", collection, asLoss(err))
 	}
 	defer func() {
 		if closing := iterator.Close(); err == nil && closing != nil {
-			err = fmt.Errorf("list %s: %w", collection, closing)
+			err = fmt.Errorf("list %s: %w", collection, asLoss(closing))
 		}
 	}()
 	const checkEvery = 1024
@@ -105,7 +105,7 @@ func (d *Documents) each(ctx context.Context, collection, prefix, from string, f
 		}
 		stored, err := iterator.ValueAndErr()
 		if err != nil {
-			return fmt.Errorf("list %s: %w", collection, err)
+			return fmt.Errorf("list %s: %w", collection, asLoss(err))
 		}
 		if more, err := f(iterator.Key()[len(collection)+1:], stored); err != nil || !more {
 			return err
