@@ -200,9 +200,14 @@ func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport,
 		return before, err
 	}
 	before.Aside = filepath.Join(lostFolder(dataDir), now.UTC().Format(lostLayout))
+	// The report comes first: what a repair that was interrupted has dropped, the next
+	// one does not find missing any more.
+	if err := before.write(); err != nil {
+		return before, err
+	}
 	documents, logs := quietly(dataDir)
 	if _, err := pebble.Repair(ctx, filepath.Join(dataDir, "documents"), filepath.Join(before.Aside, "documents"), documents); err != nil {
-		return before, err
+		return before, errors.Join(err, os.Remove(filepath.Join(before.Aside, lostReport))) // no server starts on them
 	}
 	if _, err := segment.Repair(filepath.Join(dataDir, "logs"), filepath.Join(before.Aside, "logs"), logs); err != nil {
 		return before, err
@@ -219,11 +224,19 @@ func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport,
 			}
 		}
 	}
-	text, err := json.MarshalIndent(before, "", "  ")
+	return before, before.write()
+}
+
+// write puts the report of a repair into the folder with what that drops.
+func (r DataReport) write() error {
+	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
-		return before, err
+		return err
 	}
-	return before, writeFile(filepath.Join(before.Aside, lostReport), append(text, '\n'), 0o600)
+	if err := os.MkdirAll(r.Aside, 0o700); err != nil {
+		return err
+	}
+	return writeFile(filepath.Join(r.Aside, lostReport), append(text, '\n'), 0o600)
 }
 
 const (
@@ -240,11 +253,18 @@ func (s *Server) noteLost() {
 	if err != nil || len(found) == 0 {
 		return
 	}
-	latest := found[len(found)-1]
-	var report DataReport
-	if text, err := os.ReadFile(latest); err != nil || json.Unmarshal(text, &report) != nil {
-		report.Problems = []string{latest}
+	folder := filepath.Dir(found[0])
+	if len(found) > 1 {
+		folder = lostFolder(s.config.DataDir)
+	}
+	var problems []string
+	for _, path := range found {
+		var report DataReport
+		if text, err := os.ReadFile(path); err != nil || json.Unmarshal(text, &report) != nil {
+			report.Problems = []string{path}
+		}
+		problems = append(problems, report.Problems...)
 	}
 	s.health.Raise(dataLost, health.Warning, "The data folder was damaged. What was dropped is in %s: remove that folder when it is dealt with. What was found: %s",
-		filepath.Dir(latest), strings.Join(report.Problems, "; "))
+		folder, strings.Join(problems, "; "))
 }
