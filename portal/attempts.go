@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"strconv"
 
 	"github.com/berth-iot/berth/fault"
@@ -95,16 +96,18 @@ func showAttempt(c *call) error {
 // remedyOf finds the page for the check that failed. enrolled says that the device
 // has an individual enrollment now.
 func remedyOf(attempt attest.Attempt, failed string, enrolled bool) *remedy {
-	found := slices.ContainsFunc(attempt.Checks, func(check attest.Check) bool { return check.Name == "enrollment" && check.Passed })
+	group := slices.ContainsFunc(attempt.Checks, func(check attest.Check) bool {
+		return check.Name == "enrollment" && check.Passed && strings.HasPrefix(check.Saw, "group ")
+	})
 	switch {
 	case failed == "ID scope":
 		return &remedy{"", "See this service's ID scope"}
 	case enrolled:
 		return &remedy{"enrollment/" + url.PathEscape(attempt.RegistrationID), "Open the enrollment"}
+	case group:
+		return &remedy{"groups", "See the enrollment groups"}
 	case failed == "enrollment" || attempt.Enrolled && attempt.Outcome == attest.Refused: // its own is deleted since
 		return &remedy{"enrollments/new?registrationId=" + url.QueryEscape(attempt.RegistrationID), "Enroll this device"}
-	case found:
-		return &remedy{"groups", "See the enrollment groups"}
 	}
 	return &remedy{"quickstart", "See how a device is set up"}
 }

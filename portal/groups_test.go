@@ -208,7 +208,8 @@ func TestEnrollmentWithKeys(t *testing.T) {
 func TestRemedyOf(t *testing.T) {
 	trace := func(names ...string) (checks attest.Trace) { // the last fails
 		for i, name := range names {
-			checks = append(checks, attest.Check{Name: name, Passed: i < len(names)-1})
+			name, saw, _ := strings.Cut(name, "=")
+			checks = append(checks, attest.Check{Name: name, Saw: saw, Passed: i < len(names)-1})
 		}
 		return checks
 	}
@@ -220,10 +221,11 @@ func TestRemedyOf(t *testing.T) {
 	}{
 		{"another scope", attest.Attempt{Outcome: attest.Refused, Checks: trace("ID scope")}, true, ""},
 		{"not enrolled", attest.Attempt{Outcome: attest.Refused, Checks: trace("ID scope", "enrollment")}, false, "enrollments/new?registrationId=d"},
-		{"its own", attest.Attempt{Outcome: attest.Refused, Enrolled: true, Checks: trace("enrollment", "certificate")}, true, "enrollment/d"},
-		{"its own, deleted since", attest.Attempt{Outcome: attest.Refused, Enrolled: true, Checks: trace("enrollment", "certificate")}, false, "enrollments/new?registrationId=d"},
-		{"a group's", attest.Attempt{Outcome: attest.Refused, Checks: trace("enrollment", "validity")}, false, "groups"},
-		{"a group's, without a hub", attest.Attempt{Outcome: attest.Failed, Enrolled: true, Checks: trace("enrollment", "allocation")}, false, "groups"},
+		{"its own", attest.Attempt{Outcome: attest.Refused, Enrolled: true, Checks: trace("enrollment=individual, X.509", "certificate")}, true, "enrollment/d"},
+		{"its own, deleted since", attest.Attempt{Outcome: attest.Refused, Enrolled: true, Checks: trace("enrollment=individual, X.509", "certificate")}, false, "enrollments/new?registrationId=d"},
+		{"a group's", attest.Attempt{Outcome: attest.Refused, Checks: trace("enrollment=group g, X.509", "validity")}, false, "groups"},
+		{"a disabled group's", attest.Attempt{Outcome: attest.Refused, Enrolled: true, Checks: trace("enrollment=group g, X.509", "status")}, false, "groups"},
+		{"a group's, without a hub", attest.Attempt{Outcome: attest.Failed, Enrolled: true, Checks: trace("enrollment=group g, symmetric key", "allocation")}, false, "groups"},
 		{"before all that", attest.Attempt{Outcome: attest.Refused, Checks: trace("registration id")}, false, "quickstart"},
 	} {
 		example.attempt.RegistrationID = "d"
