@@ -17,8 +17,8 @@ const (
 )
 
 // Handler hands lines on to another handler, with every part of them cut to a
-// bounded length. Warnings and errors that repeat are counted instead of being
-// written one by one; see repeats.
+// bounded length. Lines that repeat are counted instead of being written one by one,
+// but for those of debugging; see repeats.
 type Handler struct {
 	next    slog.Handler
 	repeats *repeats
@@ -47,7 +47,7 @@ func (h *Handler) Handle(ctx context.Context, r slog.Record) error {
 		bounded.AddAttrs(bound(a))
 		return true
 	})
-	if r.Level >= slog.LevelWarn && h.repeats.count(h.next, bounded) {
+	if r.Level >= slog.LevelInfo && h.repeats.count(h.next, bounded) {
 		return nil
 	}
 	return h.next.Handle(ctx, bounded)

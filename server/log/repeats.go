@@ -8,14 +8,15 @@ import (
 )
 
 const (
-	repeatsShown = 10          // lines of one level and message that are written one by one
+	repeatsShown = 10          // warnings, and errors, with one message that are written one by one
+	requestLines = 100         // the same for other lines, as of requests
 	repeatsTime  = time.Second // within so long, from the first
 	maxLines     = 1000        // that are told apart; the program has far fewer
 )
 
-// repeats counts lines by level and message. Of those that come more than ten times
-// within a second, the last is written when the second is over, for all that were
-// not, with their number as the attribute "repeated".
+// repeats counts lines by level and message. Of those that come more often within a
+// second than are shown, the last is written when the second is over, for all that
+// were not, with their number as the attribute "repeated".
 type repeats struct {
 	mutex sync.Mutex
 	lines map[line]*window
@@ -54,7 +55,7 @@ func (r *repeats) count(next slog.Handler, record slog.Record) bool {
 		r.lines[key] = &window{began: now, seen: 1}
 		return false
 	}
-	if w.seen++; w.seen <= repeatsShown {
+	if w.seen++; w.seen <= shown(record.Level) {
 		return false
 	}
 	w.repeated++
@@ -63,6 +64,15 @@ func (r *repeats) count(next slog.Handler, record slog.Record) bool {
 		w.over = time.AfterFunc(w.began.Add(repeatsTime).Sub(now), func() { r.end(key, w) })
 	}
 	return true
+}
+
+// shown is how many lines of a level and message are written within a second. What
+// somebody is refused is no warning, and refusals can be had as fast as requests.
+func shown(level slog.Level) int {
+	if level >= slog.LevelWarn {
+		return repeatsShown
+	}
+	return requestLines
 }
 
 // end writes what a window has counted, and forgets it.
