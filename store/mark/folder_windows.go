@@ -1,5 +1,5 @@
 package mark
 
-// syncFolder does nothing: Windows keeps names in its own journal and can't sync
+// SyncFolder does nothing: Windows keeps names in its own journal and can't sync
 // a folder.
-func syncFolder(string) error { return nil }
+func SyncFolder(string) error { return nil }

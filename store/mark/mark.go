@@ -132,7 +132,7 @@ func Create(path string, value []byte) (*File, error) {
 	if err != nil {
 		return nil, errors.Join(err, os.Remove(temporary))
 	}
-	if err := syncFolder(filepath.Dir(path)); err != nil {
+	if err := SyncFolder(filepath.Dir(path)); err != nil {
 		return nil, err
 	}
 	return Open(path)

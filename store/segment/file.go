@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/berth-iot/berth/store/mark"
 )
 
 // A file is one segment on disk. Tests put failing disks behind it.
@@ -78,7 +80,7 @@ func replaceFile(path string, content []byte, sync bool) (err error) {
 		return err
 	}
 	if sync {
-		return syncFolder(filepath.Dir(path))
+		return mark.SyncFolder(filepath.Dir(path))
 	}
 	return nil
 }
@@ -90,7 +92,7 @@ func makeFolder(path string) error {
 	} else if err != nil {
 		return err
 	}
-	return syncFolder(filepath.Dir(path))
+	return mark.SyncFolder(filepath.Dir(path))
 }
 
 const temporarySuffix = ".new"

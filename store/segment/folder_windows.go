@@ -6,10 +6,6 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// syncFolder does nothing: Windows keeps names in its own journal and can't
-// sync a folder.
-func syncFolder(string) error { return nil }
-
 // lockFile takes the file for this process until it is closed.
 func lockFile(f *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY

@@ -58,7 +58,7 @@ func (l *Log) beginAnew(marked tip, aside string) error {
 			return err
 		}
 	}
-	if err := errors.Join(syncFolder(aside), syncFolder(l.folder)); err != nil || !marked.confirmed() {
+	if err := errors.Join(mark.SyncFolder(aside), mark.SyncFolder(l.folder)); err != nil || !marked.confirmed() {
 		return err
 	}
 	if l.meta, err = loadMeta(l.folder, len(marked.edges)); err != nil {
@@ -135,7 +135,7 @@ func moveAside(aside, path string) error {
 	if err := os.Rename(path, filepath.Join(aside, filepath.Base(path))); err != nil {
 		return err
 	}
-	return errors.Join(syncFolder(aside), syncFolder(filepath.Dir(path)))
+	return errors.Join(mark.SyncFolder(aside), mark.SyncFolder(filepath.Dir(path)))
 }
 
 // copyFile copies a file durably.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/mark"
 )
 
 // housekeepingInterval is how often a log looks for records that are too old.
@@ -123,7 +124,7 @@ func (l *Log) remove(leaving []*segment) ([]*segment, error) {
 				return leaving, err
 			}
 		}
-		if err := syncFolder(l.folder); err != nil {
+		if err := mark.SyncFolder(l.folder); err != nil {
 			return leaving, err
 		}
 		leaving = leaving[1:]

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 	"sync"
 	"sync/atomic"
+
+	"github.com/berth-iot/berth/store/mark"
 )
 
 // A segment file starts with its own header of 4 KiB: a magic word, the version
@@ -104,7 +106,7 @@ func (s *segment) create(open opener, size int64, secret uint32) error {
 	if err := os.Rename(temporary, s.path); err != nil {
 		return err
 	}
-	if err := syncFolder(filepath.Dir(s.path)); err != nil {
+	if err := mark.SyncFolder(filepath.Dir(s.path)); err != nil {
 		return err
 	}
 	s.file, err = open(s.path, false)
