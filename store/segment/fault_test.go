@@ -147,7 +147,7 @@ func TestFailure(t *testing.T) {
 			reports := make(chan error, 10)
 			options := tiny
 			options.open = disk.open
-			options.patience = time.Millisecond
+			options.retryTimeout = time.Millisecond
 			options.Failing = func(log string, err error) {
 				if log != "log" {
 					t.Errorf("the log is called %q", log)
@@ -213,7 +213,7 @@ func TestFailureForAMoment(t *testing.T) {
 	reports := make(chan error, 10)
 	options := tiny
 	options.open = disk.open
-	options.patience = time.Hour
+	options.retryTimeout = time.Hour
 	options.Failing = func(_ string, err error) { reports <- err }
 	logs, log := openOne(t, t.TempDir(), options, 1)
 	defer closeAll(t, logs)
@@ -249,7 +249,7 @@ func TestFailureWhileClosing(t *testing.T) {
 	reports := make(chan error, 10)
 	options := tiny
 	options.open = disk.open
-	options.patience = time.Hour
+	options.retryTimeout = time.Hour
 	options.Failing = func(_ string, err error) { reports <- err }
 	logs, log := openOne(t, t.TempDir(), options, 1)
 	disk.set(faults{write: syscall.ENOSPC})
@@ -353,7 +353,7 @@ func TestPowerCut(t *testing.T) {
 	}
 	for round := range 25 {
 		disk := &forgetful{files: map[string]*sectors{}}
-		logs, log := openOne(t, dir, Options{SegmentSize: 64 << 10, open: disk.open, patience: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, 3)
+		logs, log := openOne(t, dir, Options{SegmentSize: 64 << 10, open: disk.open, retryTimeout: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, 3)
 		for p := range confirmed {
 			got := contents(t, log, p)
 			for sequence, want := range confirmed[p] {

@@ -50,8 +50,8 @@ type Options struct {
 	// are passed over. When nil, Logger gets it.
 	Damaged func(log string, err error)
 
-	open     opener
-	patience time.Duration // patience when zero
+	open         opener
+	retryTimeout time.Duration // the constant when zero
 }
 
 // Logs implements store.Logs.
@@ -94,8 +94,8 @@ func (o *Options) complete() {
 	if o.Logger == nil {
 		o.Logger = slog.Default()
 	}
-	if o.patience <= 0 {
-		o.patience = patience
+	if o.retryTimeout <= 0 {
+		o.retryTimeout = retryTimeout
 	}
 	if o.open == nil {
 		o.open = openDisk

@@ -7,12 +7,12 @@ import (
 	"github.com/berth-iot/berth/panics"
 )
 
-// While the disk does not take a batch, the batch is tried again for patience;
+// While the disk does not take a batch, the batch is tried again for retryTimeout;
 // later ones, until the disk works again, once each and no more often than
 // retryInterval. So a moment without file descriptors or space costs a moment,
 // and a full disk neither keeps those who append waiting nor keeps the disk busy.
 const (
-	patience      = 2 * time.Second
+	retryTimeout  = 2 * time.Second
 	firstPause    = 5 * time.Millisecond
 	retryInterval = 250 * time.Millisecond
 )
@@ -47,7 +47,7 @@ func (l *Log) persist(buffer []byte, b *batch, roll bool) ([]byte, error) {
 			return buffer, nil
 		}
 		l.failing(err)
-		if l.trouble.final || b.bytes == 0 || time.Since(l.trouble.since)+pause > l.options.patience || l.queue.ending(pause) {
+		if l.trouble.final || b.bytes == 0 || time.Since(l.trouble.since)+pause > l.options.retryTimeout || l.queue.ending(pause) {
 			return buffer, err
 		}
 	}
