@@ -1,6 +1,7 @@
 package admission
 
 import (
+	"container/list"
 	"context"
 	"crypto/tls"
 	"net"
@@ -25,6 +26,8 @@ type Conn struct {
 	granted      bool          // the turn has come
 	timer        *time.Timer   // for the proof
 	handedOut    bool
+	began        time.Time     // its handshake
+	middle       *list.Element // in the gate's window, nil when it is not counted there
 
 	// Used by the goroutine of the handshake only.
 	handshaking bool
@@ -67,6 +70,7 @@ func (c *Conn) Proven() {
 	if c.stage != begun {
 		return
 	}
+	c.gate.window.countProof(time.Now())
 	c.gate.put(c, proven)
 	if c.timer != nil {
 		c.timer.Stop()

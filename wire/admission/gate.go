@@ -10,6 +10,7 @@
 // Addresses get their turns one after the other, and within an address the newest
 // connection comes first: when more come than can be served, those that have waited
 // longest are the next to give up, and work done for them would be done for nobody.
+// For the same reason no more handshakes are begun than are finished in a short time.
 package admission
 
 import (
@@ -39,7 +40,8 @@ type Gate struct {
 	MaxUnproven int
 
 	// Handshakes is how many TLS handshakes may be computed at once. One that waits
-	// for its client does not count. GOMAXPROCS.
+	// for its client does not count. One less than GOMAXPROCS, but at least one: the
+	// rest is for connections that are in.
 	Handshakes int
 
 	FirstByteTimeout time.Duration // from the connection to its first byte; 5 s
@@ -58,8 +60,10 @@ type Gate struct {
 	sources   map[address]*source
 	heaviest  sourceHeap // of all sources
 	turns     sourceQueue
-	free      int     // turns that nobody has
-	returning []*Conn // in the middle of their handshake: the next turn is for the first of them
+	free      int // turns that nobody has
+	window    window
+	retry     *time.Timer // for free turns, when the window is full
+	returning []*Conn     // in the middle of their handshake: the next turn is for the first of them
 
 	counters
 	refusals [reasons]refusalLog
@@ -90,7 +94,7 @@ func (g *Gate) init() {
 			g.MaxUnproven = 32768
 		}
 		if g.Handshakes == 0 {
-			g.Handshakes = runtime.GOMAXPROCS(0)
+			g.Handshakes = max(1, runtime.GOMAXPROCS(0)-1)
 		}
 		if g.limit.Load() == 0 {
 			g.limit.Store(int64(g.MaxConnections))
@@ -177,6 +181,9 @@ func (g *Gate) put(c *Conn, to stage) {
 		c.source.in(to).add(c)
 	}
 	g.reweigh(c.source)
+	if to > begun && g.window.leave(c) {
+		g.useFreeTurns()
+	}
 }
 
 func (g *Gate) count(at stage, change int) {
@@ -230,16 +237,23 @@ func (g *Gate) ask(c *Conn) (granted bool) {
 	return c.granted
 }
 
-// pass gives a turn that somebody is done with to the next. The mutex is held.
-func (g *Gate) pass() {
+// pass gives a turn that somebody is done with to the next. It reports false when
+// nobody takes it, so that it is free. The mutex is held.
+func (g *Gate) pass() bool {
 	if len(g.returning) > 0 {
 		c := g.returning[0]
 		g.returning[0] = nil // or the array holds it
 		g.returning = g.returning[1:]
 		close(c.back)
-		return
+		return true
 	}
+	now := time.Now()
 	for s := g.turns.pop(); s != nil; s = g.turns.pop() {
+		if pause := g.window.delay(now); pause > 0 {
+			g.turns.pushFront(s)
+			g.retryAfter(pause)
+			break
+		}
 		c := s.in(ready).newest
 		if c == nil {
 			continue // they have gone
@@ -249,11 +263,36 @@ func (g *Gate) pass() {
 		}
 		c.granted = true
 		g.put(c, begun)
+		g.window.enter(c, now)
 		c.wake()
 		g.makeRoom(0) // c may have to go itself: its handshake then fails at once
-		return
+		return true
 	}
 	g.free++
+	return false
+}
+
+// retryAfter uses free turns after a while. The mutex is held.
+func (g *Gate) retryAfter(pause time.Duration) {
+	if g.retry != nil {
+		g.retry.Reset(pause)
+		return
+	}
+	g.retry = time.AfterFunc(pause, func() {
+		g.mutex.Lock()
+		defer g.mutex.Unlock()
+		g.useFreeTurns()
+	})
+}
+
+// useFreeTurns gives the turns that nobody has to those who wait. The mutex is held.
+func (g *Gate) useFreeTurns() {
+	for g.free > 0 {
+		g.free--
+		if !g.pass() {
+			return
+		}
+	}
 }
 
 // begin lets a connection that needs no handshake in.

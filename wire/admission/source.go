@@ -139,6 +139,14 @@ func (q *sourceQueue) push(s *source) {
 	q.last = s
 }
 
+func (q *sourceQueue) pushFront(s *source) {
+	s.queued, s.next = true, q.first
+	q.first = s
+	if q.last == nil {
+		q.last = s
+	}
+}
+
 func (q *sourceQueue) pop() *source {
 	s := q.first
 	if s == nil {
