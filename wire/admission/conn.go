@@ -26,13 +26,14 @@ type Conn struct {
 	granted      bool          // the turn has come
 	timer        *time.Timer   // for the proof
 	handedOut    bool
-	began        time.Time     // its handshake
-	middle       *list.Element // in the gate's window, nil when it is not counted there
+	entered      time.Time     // into the gate's window
+	middle       *list.Element // in the window, nil when it is not there
 
 	// Used by the goroutine of the handshake only.
 	handshaking bool
 	peeked      bool          // what is read next has come already
 	back        chan struct{} // closed when it may go on
+	wrote       bool
 	serverName  string
 }
 
@@ -101,6 +102,16 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// Write implements net.Conn. With the first write of a handshake the server has done
+// most of its work for it.
+func (c *Conn) Write(b []byte) (int, error) {
+	if c.handshaking && !c.wrote {
+		c.wrote = true
+		c.gate.enterWindow(c)
+	}
+	return c.Conn.Write(b)
 }
 
 // Close implements net.Conn.

@@ -96,6 +96,9 @@ func (g *Gate) init() {
 		if g.Handshakes == 0 {
 			g.Handshakes = max(1, runtime.GOMAXPROCS(0)-1)
 		}
+		if g.window.span == 0 {
+			g.window.span = windowTime
+		}
 		if g.limit.Load() == 0 {
 			g.limit.Store(int64(g.MaxConnections))
 		}
@@ -248,28 +251,44 @@ func (g *Gate) pass() bool {
 		return true
 	}
 	now := time.Now()
+	full := 0 // how many could not begin because the window is full
 	for s := g.turns.pop(); s != nil; s = g.turns.pop() {
-		if pause := g.window.delay(now); pause > 0 {
-			g.turns.pushFront(s)
-			g.retryAfter(pause)
-			break
-		}
 		c := s.in(ready).newest
 		if c == nil {
 			continue // they have gone
+		}
+		if delay := g.window.delay(s, now); delay > 0 {
+			g.turns.push(s)
+			if full++; full == maxFull || s == g.turns.first {
+				g.retryAfter(delay)
+				break
+			}
+			continue
 		}
 		if s.in(ready).length > 1 {
 			g.turns.push(s)
 		}
 		c.granted = true
 		g.put(c, begun)
-		g.window.enter(c, now)
 		c.wake()
 		g.makeRoom(0) // c may have to go itself: its handshake then fails at once
 		return true
 	}
 	g.free++
 	return false
+}
+
+// maxFull bounds how many addresses are looked at for one that may begin.
+const maxFull = 16
+
+// enterWindow counts a connection whose handshake goes on. It may have been closed
+// meanwhile.
+func (g *Gate) enterWindow(c *Conn) {
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if c.stage == begun {
+		g.window.enter(c, time.Now())
+	}
 }
 
 // retryAfter uses free turns after a while. The mutex is held.

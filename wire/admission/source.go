@@ -43,6 +43,7 @@ type source struct {
 	address address
 	lists   [3]connList // of silent, ready and begun
 	index   int         // in the gate's heap, -1 outside
+	middle  int         // connections in the window
 
 	queued bool // in the queue for turns
 	next   *source
@@ -137,14 +138,6 @@ func (q *sourceQueue) push(s *source) {
 		q.first = s
 	}
 	q.last = s
-}
-
-func (q *sourceQueue) pushFront(s *source) {
-	s.queued, s.next = true, q.first
-	q.first = s
-	if q.last == nil {
-		q.last = s
-	}
 }
 
 func (q *sourceQueue) pop() *source {

@@ -5,18 +5,20 @@ import (
 	"time"
 )
 
-// window bounds how many connections are in the middle: their handshake has begun,
-// and they have neither proved who they are nor gone. New handshakes begin as fast
-// as old ones are finished, so nobody waits in the middle for much longer than
-// windowTime because of those who came later. A connection that takes longer by
-// itself is not counted any more: a stranger who stays in the middle takes a place
-// for that long at most.
+// window bounds how many connections are in the middle: the server has done its part
+// of their handshake, and they have neither proved who they are nor gone. New
+// handshakes begin as fast as old ones are finished, so nobody waits in the middle for
+// much longer than windowTime because of those who came later. A connection that takes
+// longer by itself is not counted any more: a stranger who stays in the middle takes a
+// place for that long at most. An address with nothing in the middle may begin when the
+// window is full, as long as there are not windowExtra times as many.
 //
 // Without it, a server that begins handshakes faster than its clients go on with
 // them has thousands in the middle; each takes so long that its client gives up, and
 // all that was done for it was for nothing.
 type window struct {
-	middle list.List // of *Conn, in the order in which they began
+	span   time.Duration // windowTime
+	middle list.List     // of *Conn, in the order in which they began
 
 	// How many proved who they are in the period that began at start, and in the
 	// period before.
@@ -25,22 +27,27 @@ type window struct {
 }
 
 const (
-	windowTime   = 2 * time.Second
-	windowPeriod = windowTime / 2
+	windowTime = 2 * time.Second
 
 	// windowMin is how many may be in the middle of a server to which nobody has
 	// come for a while.
 	windowMin = 512
+
+	windowExtra = 4
 )
 
-// delay is how long a new handshake has to wait unless somebody leaves before. Zero
-// means not at all.
-func (w *window) delay(now time.Time) time.Duration {
+// delay is how long a new handshake of a source has to wait unless somebody leaves
+// before. Zero means not at all.
+func (w *window) delay(s *source, now time.Time) time.Duration {
 	w.advance(now)
 	for first := w.middle.Front(); first != nil; first = w.middle.Front() {
 		c := first.Value.(*Conn)
-		if left := windowTime - now.Sub(c.began); left > 0 {
-			if w.middle.Len() < max(windowMin, w.previous+w.current) {
+		if left := w.span - now.Sub(c.entered); left > 0 {
+			limit := max(windowMin, w.previous+w.current)
+			if s.middle == 0 {
+				limit *= windowExtra
+			}
+			if w.middle.Len() < limit {
 				return 0
 			}
 			return left
@@ -51,8 +58,9 @@ func (w *window) delay(now time.Time) time.Duration {
 }
 
 func (w *window) enter(c *Conn, now time.Time) {
-	c.began = now
+	c.entered = now
 	c.middle = w.middle.PushBack(c)
+	c.source.middle++
 }
 
 // leave reports whether the connection was counted until now.
@@ -62,6 +70,7 @@ func (w *window) leave(c *Conn) bool {
 	}
 	w.middle.Remove(c.middle)
 	c.middle = nil
+	c.source.middle--
 	return true
 }
 
@@ -73,12 +82,12 @@ func (w *window) countProof(now time.Time) {
 
 // advance starts a new period when the present one is over.
 func (w *window) advance(now time.Time) {
-	age := now.Sub(w.start)
-	if age < windowPeriod {
+	age, period := now.Sub(w.start), w.span/2
+	if age < period {
 		return
 	}
 	w.previous = 0
-	if age < 2*windowPeriod {
+	if age < 2*period {
 		w.previous = w.current
 	}
 	w.current, w.start = 0, now

@@ -3,20 +3,24 @@
 package admission
 
 import (
+	"crypto/tls"
+	"io"
+	"net"
 	"testing"
 	"time"
 )
 
 func TestWindow(t *testing.T) {
-	var w window
+	w := window{span: windowTime}
 	now := time.Unix(1000, 0)
+	storm := new(source)
 	fill := func(n int) (entered []*Conn) {
 		t.Helper()
 		for len(entered) < n {
-			if d := w.delay(now); d != 0 {
+			if d := w.delay(storm, now); d != 0 {
 				t.Fatalf("connection %d of %d has to wait %v", len(entered), n, d)
 			}
-			c := new(Conn)
+			c := &Conn{source: storm}
 			w.enter(c, now)
 			entered = append(entered, c)
 		}
@@ -24,7 +28,7 @@ func TestWindow(t *testing.T) {
 	}
 	expectDelay := func(want time.Duration) {
 		t.Helper()
-		if got := w.delay(now); got != want {
+		if got := w.delay(storm, now); got != want {
 			t.Errorf("at %v a new handshake waits %v, want %v", now.Sub(time.Unix(1000, 0)), got, want)
 		}
 	}
@@ -50,10 +54,19 @@ func TestWindow(t *testing.T) {
 	}
 	fill(2 * windowMin)
 	expectDelay(windowTime)
-	now = now.Add(windowPeriod)
+	now = now.Add(windowTime / 2)
 	w.countProof(now)
 	fill(1)
-	expectDelay(windowPeriod)
+	expectDelay(windowTime / 2)
+
+	// Who has nothing in the middle may come in addition, up to a limit.
+	limit := windowExtra * w.middle.Len()
+	for w.delay(new(source), now) == 0 && w.middle.Len() < 2*limit {
+		w.enter(&Conn{source: new(source)}, now)
+	}
+	if got := w.middle.Len(); got != limit {
+		t.Errorf("with newcomers %d are in the middle, want %d", got, limit)
+	}
 
 	// What was long ago does not count.
 	now = now.Add(10 * windowTime)
@@ -65,18 +78,72 @@ func TestWindow(t *testing.T) {
 	expectDelay(0)
 }
 
-// TestWindowOfStrangers: clients that stay in the middle of their handshake take
-// their places for a short time, and share them with the other addresses.
+// TestWindowOfStrangers: clients that stay in the middle of their handshake keep those
+// of their own address waiting, and nobody else.
 func TestWindowOfStrangers(t *testing.T) {
+	gate := &Gate{HandshakeTimeout: time.Minute, TurnTimeout: time.Minute}
+	gate.window.span = time.Hour // else they are not counted for long
+	d := open(t, gate, true)
+	hello := clientHello(t, d.client)
+	var first net.Conn
+	for range windowMin + 1 {
+		conn := d.dial("127.0.0.2")
+		if _, err := conn.Write(hello); err != nil {
+			t.Fatal(err)
+		}
+		if first == nil {
+			first = conn
+			until(t, "the first is in the middle", func() bool { return d.middle() == 1 })
+		}
+	}
+	until(t, "the window is full", func() bool { return d.middle() == windowMin && d.Stats().Waiting == 1 })
+	_, other := d.handshake("127.0.0.1")
+	other.Proven()
+	if got := d.Stats().Waiting; got != 1 {
+		t.Errorf("%d wait, want 1", got)
+	}
+	first.Close()
+	until(t, "the last one begins", func() bool { return d.Stats().Waiting == 0 })
+}
+
+// TestBeginningsOfHandshakes: what costs the server nothing takes no place.
+func TestBeginningsOfHandshakes(t *testing.T) {
 	d := open(t, &Gate{HandshakeTimeout: time.Minute, TurnTimeout: time.Minute}, true)
+	hello := clientHello(t, d.client)
 	const strangers = windowMin + 200
 	for range strangers {
-		// All of a ClientHello but its end.
-		if _, err := d.dial("127.0.0.2").Write([]byte("\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")); err != nil {
+		if _, err := d.dial("127.0.0.2").Write(hello[:len(hello)-1]); err != nil {
 			t.Fatal(err)
 		}
 	}
-	until(t, "the window is full", func() bool { return d.Stats().Unproven >= windowMin })
-	d.handshake("127.0.0.1")
-	until(t, "all have begun", func() bool { return d.Stats().Unproven > strangers })
+	until(t, "all have begun", func() bool { return d.Stats().Unproven == strangers })
+	if n := d.middle(); n != 0 {
+		t.Errorf("%d are in the middle", n)
+	}
+}
+
+func (d *door) middle() int {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	return d.window.middle.Len()
+}
+
+// clientHello is what a client begins its handshake with.
+func clientHello(t *testing.T, config *tls.Config) []byte {
+	t.Helper()
+	client, server := net.Pipe()
+	defer server.Close()
+	go func() {
+		tls.Client(client, config).Handshake() // fails when the pipe is closed
+		client.Close()
+	}()
+	header := make([]byte, 5)
+	if _, err := io.ReadFull(server, header); err != nil {
+		t.Fatal(err)
+	}
+	record := make([]byte, int(header[3])<<8|int(header[4]))
+	if _, err := io.ReadFull(server, record); err != nil {
+		t.Fatal(err)
+	}
+	return append(header, record...)
 }
