@@ -109,7 +109,7 @@ func (a *activity) describe(ctx context.Context, device *Device) error {
 		return err
 	}
 	if known.Generation == device.GenerationID {
-		device.ConnectionStateUpdatedTime, device.LastActivityTime = known.StateChanged, known.LastActivity
+		device.ConnectionStateUpdatedTime.Time, device.LastActivityTime.Time = known.StateChanged, known.LastActivity
 	}
 	return nil
 }

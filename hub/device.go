@@ -1,6 +1,6 @@
 package hub
 
-import "time"
+import "github.com/berth-iot/berth/document"
 
 // Device is a device identity in the hub's registry, in the JSON of the IoT Hub
 // service REST API (PyPI azure-iot-hub, model Device).
@@ -11,9 +11,9 @@ type Device struct {
 	ConnectionState            string          `json:"connectionState"` // Connected or Disconnected
 	Status                     string          `json:"status"`          // enabled or disabled
 	StatusReason               *string         `json:"statusReason"`
-	ConnectionStateUpdatedTime time.Time       `json:"connectionStateUpdatedTime"` // zero is 0001-01-01T00:00:00Z
-	StatusUpdatedTime          time.Time       `json:"statusUpdatedTime"`
-	LastActivityTime           time.Time       `json:"lastActivityTime"`
+	ConnectionStateUpdatedTime document.Time   `json:"connectionStateUpdatedTime"` // zero is 0001-01-01T00:00:00Z
+	StatusUpdatedTime          document.Time   `json:"statusUpdatedTime"`
+	LastActivityTime           document.Time   `json:"lastActivityTime"`
 	CloudToDeviceMessageCount  int             `json:"cloudToDeviceMessageCount"`
 	Authentication             *Authentication `json:"authentication"`
 	Capabilities               Capabilities    `json:"capabilities"`

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -390,7 +391,7 @@ func TestTwinsThatAreTooLargeAlready(t *testing.T) {
 		for j := i; j < i+1000; j++ {
 			name := fmt.Sprintf("%x $", j) // a name that is not allowed either
 			stored.Reported.Properties[name], stored.Reported.Metadata[name] = []any{nil},
-				map[string]any{lastUpdated: metaTime(noon)}
+				map[string]any{lastUpdated: document.FormatTime(noon)}
 		}
 	}
 	if _, err := h.config.Documents.Commit(ctx, h.twins.Put("d", store.Always, stored)); err != nil {

@@ -13,9 +13,8 @@ import (
 )
 
 const (
-	lastUpdated    = "$lastUpdated"
-	lastVersion    = "$lastUpdatedVersion"
-	metaTimeLayout = "2006-01-02T15:04:05.0000000Z"
+	lastUpdated = "$lastUpdated"
+	lastVersion = "$lastUpdatedVersion"
 )
 
 // object is a JSON object. Numbers in it are json.Number: they come out as they
@@ -105,7 +104,7 @@ func (s *section) merge(limits sectionLimits, patch object, replace bool, now ti
 	}
 	s.Version++
 	s.Properties.merge(patch)
-	mark := object{lastUpdated: metaTime(now)}
+	mark := object{lastUpdated: document.FormatTime(now)}
 	if marked {
 		mark[lastVersion] = s.Version
 	}
@@ -130,5 +129,3 @@ func touch(metadata map[string]any, patch map[string]any, mark object) {
 		touch(inner, child, mark)
 	}
 }
-
-func metaTime(t time.Time) string { return t.UTC().Format(metaTimeLayout) }

@@ -21,7 +21,7 @@ type TelemetryMessage struct {
 	Partition        int               `json:"partition"`
 	SequenceNumber   int64             `json:"sequenceNumber"`
 	Offset           string            `json:"offset"`
-	EnqueuedTime     time.Time         `json:"enqueuedTimeUtc"`
+	EnqueuedTime     document.Time     `json:"enqueuedTimeUtc"`
 	DeviceID         string            `json:"deviceId"`
 	SystemProperties map[string]string `json:"systemProperties"`
 	Properties       map[string]string `json:"properties"`
@@ -166,7 +166,7 @@ var authMethods = map[authMethod]string{
 // such: it must not keep them from those after it.
 func describeRecord(partition int, stored store.Record) TelemetryMessage {
 	r, err := decodeRecord(stored.Value)
-	enqueued := time.Unix(0, stored.Time).UTC()
+	enqueued := document.Time{Time: time.Unix(0, stored.Time).UTC()}
 	if err != nil {
 		return TelemetryMessage{
 			Partition: partition, SequenceNumber: stored.Sequence, Offset: strconv.FormatInt(stored.Offset, 10),
@@ -182,7 +182,7 @@ func describeRecord(partition int, stored store.Record) TelemetryMessage {
 			"iothub-connection-device-id":          string(r.deviceID),
 			"iothub-connection-auth-method":        authMethods[r.method],
 			"iothub-connection-auth-generation-id": string(r.generation),
-			"iothub-enqueuedtime":                  enqueued.Format(metaTimeLayout),
+			"iothub-enqueuedtime":                  document.FormatTime(enqueued.Time),
 			"iothub-message-source":                "Telemetry",
 		},
 	}

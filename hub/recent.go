@@ -67,7 +67,7 @@ func (s *RecentSearch) Look(ctx context.Context) ([]TelemetryMessage, error) {
 func inOrder(messages []TelemetryMessage) []TelemetryMessage {
 	ordered := make([]recentMessage, len(messages))
 	for i, message := range messages {
-		ordered[i] = recentMessage{message, message.EnqueuedTime}
+		ordered[i] = recentMessage{message, message.EnqueuedTime.Time}
 	}
 	slices.SortFunc(ordered, func(a, b recentMessage) int {
 		return cmp.Or(cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.SequenceNumber, b.SequenceNumber))

@@ -135,7 +135,7 @@ func (h *Hub) replacement(before, changed Device) (store.Change, Device) {
 		after.DeviceScope = edgeScope(after)
 	}
 	if after.Status != before.Status {
-		after.StatusUpdatedTime = h.config.Now().UTC()
+		after.StatusUpdatedTime.Time = h.config.Now().UTC()
 	}
 	return h.devices.Put(after.DeviceID, storeMatch(before.ETag), after), after
 }

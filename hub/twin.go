@@ -20,9 +20,9 @@ type Twin struct {
 	DeviceETag                string             `json:"deviceEtag"`
 	Status                    string             `json:"status"`
 	StatusReason              *string            `json:"statusReason,omitempty"`
-	StatusUpdateTime          time.Time          `json:"statusUpdateTime"`
+	StatusUpdateTime          document.Time      `json:"statusUpdateTime"`
 	ConnectionState           string             `json:"connectionState"`
-	LastActivityTime          time.Time          `json:"lastActivityTime"`
+	LastActivityTime          document.Time      `json:"lastActivityTime"`
 	CloudToDeviceMessageCount int                `json:"cloudToDeviceMessageCount"`
 	AuthenticationType        AuthenticationType `json:"authenticationType"`
 	X509Thumbprint            ThumbprintPair     `json:"x509Thumbprint"`
@@ -69,7 +69,7 @@ type section struct {
 
 func newTwin(now time.Time) twin {
 	empty := func() section {
-		return section{Version: 1, Properties: object{}, Metadata: object{lastUpdated: metaTime(now)}}
+		return section{Version: 1, Properties: object{}, Metadata: object{lastUpdated: document.FormatTime(now)}}
 	}
 	return twin{Version: 1, Tags: object{}, Desired: empty(), Reported: empty()}
 }

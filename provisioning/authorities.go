@@ -176,7 +176,7 @@ func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, cre
 		if err := precondition("certificate authority", ifMatch, prior.ETag, exists || unreadable); err != nil {
 			return Authority{}, err
 		}
-		now := Time{s.config.Now().UTC()}
+		now := Time{Time: s.config.Now().UTC()}
 		changed, match := prior, store.ETag(unquote(prior.ETag))
 		if !exists {
 			changed = storedAuthority{Authority: Authority{Name: name, Created: now}}

@@ -17,8 +17,8 @@ func describe(certificate *x509.Certificate) *X509CertificateInfo {
 		SHA1Thumbprint:   sha1,
 		SHA256Thumbprint: sha256,
 		IssuerName:       certificate.Issuer.String(),
-		NotBeforeUTC:     Time{document.Bounded(certificate.NotBefore)},
-		NotAfterUTC:      Time{document.Bounded(certificate.NotAfter)},
+		NotBeforeUTC:     Time{Time: document.Bounded(certificate.NotBefore)},
+		NotAfterUTC:      Time{Time: document.Bounded(certificate.NotAfter)},
 		SerialNumber:     strings.ToUpper(fmt.Sprintf("%x", certificate.SerialNumber)),
 		Version:          certificate.Version,
 	}

@@ -2,8 +2,6 @@ package provisioning
 
 import (
 	"encoding/json"
-	"fmt"
-	"time"
 
 	"github.com/berth-iot/berth/document"
 )
@@ -200,23 +198,4 @@ const (
 
 // Time is a time in JSON as the service writes it: UTC with seven fractional
 // digits.
-type Time struct{ time.Time }
-
-const timeLayout = "2006-01-02T15:04:05.0000000Z"
-
-// MarshalJSON writes the time with seven fractional digits and Z. One beyond the
-// range of document.InRange is written as the nearest within.
-func (t Time) MarshalJSON() ([]byte, error) {
-	return []byte(`"` + document.Bounded(t.Time).Format(timeLayout) + `"`), nil
-}
-
-// UnmarshalJSON reads a time, and refuses what MarshalJSON could not write.
-func (t *Time) UnmarshalJSON(text []byte) error {
-	if err := t.Time.UnmarshalJSON(text); err != nil {
-		return err
-	}
-	if !document.InRange(t.Time) {
-		return fmt.Errorf("the time %.40s is not in the years 1 to 9999 of UTC", text)
-	}
-	return nil
-}
+type Time = document.Time

@@ -161,7 +161,7 @@ func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrol
 	if err := s.complete(&enrollment, prior); err != nil {
 		return Enrollment{}, err
 	}
-	now := Time{s.config.Now().UTC()}
+	now := Time{Time: s.config.Now().UTC()}
 	enrollment.CreatedDateTimeUTC, enrollment.LastUpdatedDateTimeUTC = now, now
 	if prior != nil {
 		enrollment.CreatedDateTimeUTC = prior.CreatedDateTimeUTC

@@ -203,7 +203,7 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 	if err != nil {
 		return EnrollmentGroup{}, err
 	}
-	now := Time{s.config.Now().UTC()}
+	now := Time{Time: s.config.Now().UTC()}
 	stored.CreatedDateTimeUTC, stored.LastUpdatedDateTimeUTC, stored.ETag = now, now, ""
 	var changes []store.Change
 	kept := make(map[string]bool)

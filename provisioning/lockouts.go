@@ -125,7 +125,7 @@ func (s *Service) failed(ctx context.Context, remote string) {
 		s.config.Logger.WarnContext(ctx, "too many sources are locked out", "source", source)
 		return
 	}
-	locked := &LockedOut{Source: source, Since: Time{now.UTC()}, Until: Time{now.Add(l.rule.For).UTC()}, Failures: len(times)}
+	locked := &LockedOut{Source: source, Since: Time{Time: now.UTC()}, Until: Time{Time: now.Add(l.rule.For).UTC()}, Failures: len(times)}
 	l.locked[source] = locked
 	stored := *locked
 	l.mutex.Unlock()

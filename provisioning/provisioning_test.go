@@ -619,11 +619,11 @@ func TestRegisteringAtOnce(t *testing.T) {
 }
 
 func TestTimeInJSON(t *testing.T) {
-	encoded, err := json.Marshal(Registration{RegistrationID: "x", Status: StatusAssigned, CreatedDateTimeUTC: Time{noon.Add(1234500)}})
+	encoded, err := json.Marshal(Registration{RegistrationID: "x", Status: StatusAssigned, CreatedDateTimeUTC: Time{Time: noon.Add(1234500)}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	const want = `{"registrationId":"x","createdDateTimeUtc":"2026-11-23T12:00:00.0012345Z","status":"assigned","lastUpdatedDateTimeUtc":"0001-01-01T00:00:00.0000000Z"}`
+	const want = `{"registrationId":"x","createdDateTimeUtc":"2026-11-23T12:00:00.0012345Z","status":"assigned","lastUpdatedDateTimeUtc":"0001-01-01T00:00:00Z"}`
 	if string(encoded) != want {
 		t.Errorf("got  %s\nwant %s", encoded, want)
 	}

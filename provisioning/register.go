@@ -260,7 +260,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 // with fault 409001 when it is another's, whom this device may not replace.
 func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollment) (pending, before record, changes []store.Change, err error) {
 	pending, err = s.record(ctx, intent.RegistrationID)
-	now := Time{s.config.Now().UTC()}
+	now := Time{Time: s.config.Now().UTC()}
 	switch {
 	case errors.Is(err, fault.RegistrationNotFound):
 		pending = record{Registration: Registration{RegistrationID: enrollment.RegistrationID, CreatedDateTimeUTC: now}}
@@ -464,7 +464,7 @@ func (s *Service) placeAndKeep(ctx context.Context, intent intent, pending recor
 		if result, trace, judged, err = s.place(ctx, intent, pending); err != nil {
 			return result, trace, err
 		}
-		result.LastUpdatedDateTimeUTC = Time{s.config.Now().UTC()}
+		result.LastUpdatedDateTimeUTC = Time{Time: s.config.Now().UTC()}
 		if err = s.keep(ctx, &result, judged...); !errors.Is(err, errEnrollmentChanged) {
 			return result, trace, err
 		}

@@ -112,7 +112,7 @@ func TestClockAhead(t *testing.T) {
 		if err != nil || len(messages) != 1 {
 			t.Fatalf("%v, %v", messages, err)
 		}
-		return messages[0].EnqueuedTime
+		return messages[0].EnqueuedTime.Time
 	}
 	send()
 	c.set(400 * 24 * time.Hour)

@@ -56,7 +56,7 @@ func printDevices(c *cli, devices []hub.Device) error {
 	return printList(c, devices, "The hub has no devices. Devices come by registering: berth device simulate",
 		[]string{"DEVICE ID", "STATUS", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"},
 		func(d hub.Device) []string {
-			return []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d), orDash(when(d.LastActivityTime))}
+			return []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d), orDash(when(d.LastActivityTime.Time))}
 		})
 }
 
@@ -112,8 +112,8 @@ func describeDevice(w io.Writer, d hub.Device) {
 		{"Device id", d.DeviceID},
 		{"Status", d.Status},
 		{"Connection", d.ConnectionState},
-		{"  since", when(d.ConnectionStateUpdatedTime)},
-		{"Last activity", when(d.LastActivityTime)},
+		{"  since", when(d.ConnectionStateUpdatedTime.Time)},
+		{"Last activity", when(d.LastActivityTime.Time)},
 		{"Authentication", authentication(d)},
 	}
 	if d.StatusReason != nil {

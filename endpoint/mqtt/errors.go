@@ -8,6 +8,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -31,7 +32,7 @@ func problemBody(problem *fault.Error, now time.Time) []byte {
 		Message    string            `json:"message"`
 		Info       map[string]string `json:"info,omitempty"`
 		Timestamp  string            `json:"timestampUtc"`
-	}{int(problem.Code), problem.TrackingID, problem.Message, problem.Info, now.UTC().Format("2006-01-02T15:04:05.0000000Z")})
+	}{int(problem.Code), problem.TrackingID, problem.Message, problem.Info, document.FormatTime(now)})
 	return body
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -57,7 +58,7 @@ type provisioningErrorBody struct {
 }
 
 func provisioningError(problem *fault.Error, now time.Time) provisioningErrorBody {
-	return provisioningErrorBody{int(problem.Code), problem.TrackingID, problem.Message, now.UTC().Format("2006-01-02T15:04:05.0000000Z")}
+	return provisioningErrorBody{int(problem.Code), problem.TrackingID, problem.Message, document.FormatTime(now)}
 }
 
 // hubErrorBody is how the hub's REST API has its errors. The Node SDK takes

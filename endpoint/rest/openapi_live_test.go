@@ -234,6 +234,13 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 	if success {
 		l.done[name] = true
 	}
+	if !strings.HasPrefix(pattern, "/berth/") {
+		for _, text := range anyTime.FindAllString(string(received), -1) {
+			if !contractTime.MatchString(text) {
+				l.t.Errorf("%s answers the time %s, without seven fractional digits: %s", name, text, received)
+			}
+		}
+	}
 	answer := reply{header: response.Header}
 	var decoded any
 	if len(received) > 0 && json.Unmarshal(bytes.SplitN(received, []byte("\n"), 2)[0], &decoded) == nil {
@@ -242,6 +249,11 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 	}
 	return answer, success
 }
+
+var (
+	anyTime      = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"`)
+	contractTime = regexp.MustCompile(`^"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z|0001-01-01T00:00:00Z)"$`)
+)
 
 // etag is the one that an answer has in its body.
 func (r reply) etag() string { return fmt.Sprint(r.fields["etag"]) }
