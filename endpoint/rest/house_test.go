@@ -42,7 +42,8 @@ type house struct {
 type linked struct{ *hub.Hub }
 
 func (l linked) Admit(ctx context.Context, a provisioning.Admission) (generation string, _ error) {
-	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, PrimaryKey: a.PrimaryKey})
+	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint,
+		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey})
 }
 func (l linked) Identity(context.Context, provisioning.Admission) (provisioning.Identity, error) {
 	return provisioning.Identity{}, nil
@@ -236,7 +237,10 @@ func (h *house) do(r request) response {
 	}
 	recorder := httptest.NewRecorder()
 	h.handler.ServeHTTP(recorder, sent)
-	answer := response{status: recorder.Code, header: recorder.Header(), text: recorder.Body.String()}
+	answer := response{status: recorder.Code, header: make(http.Header), text: recorder.Body.String()}
+	for name, values := range recorder.Header() { // as a client would have them that knows names by their meaning
+		answer.header[http.CanonicalHeaderKey(name)] = values
+	}
 	if strings.HasPrefix(strings.TrimSpace(answer.text), "{") {
 		if err := json.Unmarshal([]byte(answer.text), &answer.fields); err != nil {
 			h.t.Errorf("%s %s answers %v: %s", r.method, r.path, err, answer.text)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
@@ -14,6 +15,8 @@ func (h *handler) hubService() []route {
 	return []route{
 		{"GET", "/devices", hubAPI, hub.RegistryRead, 0, listDevices},
 		{"POST", "/devices", hubAPI, hub.RegistryWrite, largeBody, bulkDevices},
+		{"POST", "/devices/keys/regenerate", hubAPI, hub.RegistryWrite, smallBody, renewKeys},
+		{"POST", "/devices/query", hubAPI, hub.ServiceConnect, smallBody, queryTwins},
 		{"GET", "/devices/{id}", hubAPI, hub.RegistryRead, 0, getDevice},
 		{"PUT", "/devices/{id}", hubAPI, hub.RegistryWrite, smallBody, putDevice},
 		{"DELETE", "/devices/{id}", hubAPI, hub.RegistryWrite, 0, deleteDevice},
@@ -23,6 +26,25 @@ func (h *handler) hubService() []route {
 		{"GET", "/statistics/devices", hubAPI, hub.RegistryRead, 0, registryStatistics},
 		{"GET", "/statistics/service", hubAPI, hub.ServiceConnect, 0, serviceStatistics},
 	}
+}
+
+// authorizeDevices checks that a token is good for these devices, or for all when none is
+// named. An operation on several has an address that could be that of a device called
+// query or keys, for which alone a token may be.
+func (c *call) authorizeDevices(right string, ids ...string) error {
+	resources := [][]credential.Segment{{{Text: "devices"}}}
+	if len(ids) > 0 {
+		resources = nil
+	}
+	for _, id := range ids {
+		resources = append(resources, []credential.Segment{{Text: "devices"}, {Text: id, Exact: true}})
+	}
+	for _, resource := range resources {
+		if err := c.hub.Authorize(c.Context(), c.Header.Get("Authorization"), right, resource...); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func listDevices(c *call) (any, error) {

@@ -363,6 +363,8 @@ func (l *live) operatesTheHub() {
 	l.do("GET /statistics/devices", nil, nil)
 	l.do("GET /statistics/service", nil, nil)
 	l.do("POST /devices", nil, []any{object{"id": "two", "importMode": "create"}, object{"id": "one", "importMode": "create"}})
+	l.do("POST /devices/query", nil, object{"query": "SELECT * FROM devices"}, "x-ms-max-item-count", "1")
+	l.do("POST /devices/keys/regenerate", nil, object{"policyKey": "primaryKey", "devices": []any{object{"id": "two"}}})
 	l.do("DELETE /devices/{id}", one, nil, "If-Match", "*")
 }
 

@@ -55,7 +55,7 @@ const (
 
 var (
 	paging    = []parameter{{"prefix", "Only names that start with this"}, {"after", "Begin after this name: the next of the page before"}, {"top", "At most so many items, up to 1,000; 100 when left out"}}
-	continued = []parameter{{"x-ms-max-item-count", "At most so many items, up to 1,000; 100 when left out"}, {"x-ms-continuation", "As the answer before had it in its header of this name"}}
+	continued = []parameter{{"x-ms-max-item-count", "At most so many items, up to 1,000, or 100 twins; 100 when left out"}, {"x-ms-continuation", "As the answer before had it in its header of this name"}}
 )
 
 // operations has every operation by method and pattern.
@@ -83,16 +83,18 @@ var operations = map[string]operation{
 	"DELETE /registrations/{id}":                       {summary: "Delete the registration state of a device", ifMatch: true},
 
 	// The hub's back ends.
-	"GET /devices":            {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []hub.Device{}},
-	"POST /devices":           {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: bulkDeviceResult{}},
-	"GET /devices/{id}":       {summary: "Read a device", answer: hub.Device{}, etag: true},
-	"PUT /devices/{id}":       {summary: "Create a device, or update one with If-Match", request: deviceBody{}, answer: hub.Device{}, etag: true, ifMatch: true},
-	"DELETE /devices/{id}":    {summary: "Delete a device", ifMatch: true},
-	"GET /twins/{id}":         {summary: "Read a twin", answer: hub.Twin{}, etag: true},
-	"PATCH /twins/{id}":       {summary: "Change parts of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
-	"PUT /twins/{id}":         {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
-	"GET /statistics/devices": {summary: "Count the devices", answer: hub.RegistryStatistics{}},
-	"GET /statistics/service": {summary: "Count the connected devices", answer: hub.ServiceStatistics{}},
+	"GET /devices":                  {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []hub.Device{}},
+	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: bulkDeviceResult{}},
+	"POST /devices/query":           {summary: "List twins, page by page", query: continued, request: querySpecification{}, answer: []hub.Twin{}},
+	"POST /devices/keys/regenerate": {summary: "Make keys of several devices anew", request: keyRenewal{}, answer: keyRenewalResult{}},
+	"GET /devices/{id}":             {summary: "Read a device", answer: hub.Device{}, etag: true},
+	"PUT /devices/{id}":             {summary: "Create a device, or update one with If-Match", request: deviceBody{}, answer: hub.Device{}, etag: true, ifMatch: true},
+	"DELETE /devices/{id}":          {summary: "Delete a device", ifMatch: true},
+	"GET /twins/{id}":               {summary: "Read a twin", answer: hub.Twin{}, etag: true},
+	"PATCH /twins/{id}":             {summary: "Change parts of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
+	"PUT /twins/{id}":               {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
+	"GET /statistics/devices":       {summary: "Count the devices", answer: hub.RegistryStatistics{}},
+	"GET /statistics/service":       {summary: "Count the connected devices", answer: hub.ServiceStatistics{}},
 
 	// Berth's own.
 	"GET /berth/openapi.json":               {summary: "Read this document", answer: map[string]any{}},

@@ -3,11 +3,7 @@ package rest
 import (
 	"cmp"
 	"context"
-	"encoding/base64"
 	"errors"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"sync"
 
@@ -91,88 +87,12 @@ func (c *call) tagged(value any, etag string, err error) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.w.Header().Set("ETag", quoted(etag))
+	setHeader(c.w.Header(), "ETag", quoted(etag))
 	return value, nil
 }
 
 // quoted is an ETag as HTTP has it.
 func quoted(etag string) string { return `"` + strings.Trim(etag, `"`) + `"` }
-
-// Pages of a query have at most this many items.
-const (
-	defaultPage = 100
-	maxPage     = 1000
-)
-
-// selectAll is the query that the service serves.
-var selectAll = regexp.MustCompile(`(?i)^\s*select\s+\*\s+from\s+([a-z]+)\s*;?\s*$`)
-
-// querySpecification is what a query asks for.
-type querySpecification struct {
-	Query string `json:"query"` // SELECT * FROM enrollments, or enrollmentGroups
-}
-
-// checkQuery refuses a query that is not for all of some things. They go by any
-// of their names, in any case.
-func (c *call) checkQuery(names ...string) error {
-	var specification querySpecification
-	if err := c.decode(&specification); err != nil {
-		return err
-	}
-	found := selectAll.FindStringSubmatch(specification.Query)
-	if found == nil || !slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, found[1]) }) {
-		return fault.New(fault.ArgumentInvalid, "The query %.100q is not served by this version. It serves SELECT * FROM %s", specification.Query, names[0])
-	}
-	return nil
-}
-
-func queryEnrollments(c *call) (any, error) {
-	if err := c.checkQuery("enrollments"); err != nil {
-		return nil, err
-	}
-	return answerQuery(c, "enrollment", func(after string, limit int) ([]provisioning.Enrollment, string, error) {
-		return c.Provisioning.Enrollments(c.Context(), "", after, limit)
-	})
-}
-
-func queryGroups(c *call) (any, error) {
-	if err := c.checkQuery("enrollmentGroups", "enrollments"); err != nil {
-		return nil, err
-	}
-	return answerQuery(c, "enrollmentGroup", func(after string, limit int) ([]provisioning.EnrollmentGroup, string, error) {
-		return c.Provisioning.Groups(c.Context(), "", after, limit)
-	})
-}
-
-// queryRegistrations lists the registrations of a group, whose query may be empty.
-func queryRegistrations(c *call) (any, error) {
-	return answerQuery(c, "deviceRegistration", func(after string, limit int) ([]provisioning.Registration, string, error) {
-		return c.Provisioning.GroupRegistrations(c.Context(), c.parameters["id"], after, limit)
-	})
-}
-
-// answerQuery answers with one page of what a query found.
-func answerQuery[T any](c *call, itemType string, list func(after string, limit int) ([]T, string, error)) (any, error) {
-	limit, err := c.number("x-ms-max-item-count", c.Header.Get("x-ms-max-item-count"), defaultPage, maxPage)
-	if err != nil {
-		return nil, err
-	}
-	after, err := base64.URLEncoding.DecodeString(c.Header.Get("x-ms-continuation"))
-	if err != nil {
-		return nil, fault.New(fault.ArgumentInvalid, "x-ms-continuation is not one that this service gave")
-	}
-	items, next, err := list(string(after), limit)
-	if err != nil {
-		return nil, err
-	}
-	header := c.w.Header()
-	header.Set("x-ms-item-type", itemType)
-	header.Set("x-ms-max-item-count", strconv.Itoa(limit))
-	if next != "" { // an empty one would make the Node SDK ask for ever
-		header.Set("x-ms-continuation", base64.URLEncoding.EncodeToString([]byte(next)))
-	}
-	return items, nil
-}
 
 // maxBulk is how many enrollments one bulk operation takes, unless the service has a
 // limit; Azure takes 10.

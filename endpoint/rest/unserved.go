@@ -10,9 +10,7 @@ func (h *handler) unserved() []route {
 			return nil, fault.New(fault.NotFound, "%s are not served by this version of Berth", what)
 		}
 	}
-	methods, queries := refuse("Direct methods"), refuse("Queries of devices")
 	return []route{
-		{"POST", "/devices/query", hubAPI, "", smallBody, queries},
-		{"POST", "/twins/{id}/methods", hubAPI, "", smallBody, methods},
+		{"POST", "/twins/{id}/methods", hubAPI, "", smallBody, refuse("Direct methods")},
 	}
 }

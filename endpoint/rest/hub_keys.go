@@ -1,0 +1,103 @@
+package rest
+
+import (
+	"errors"
+	"net/http"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+)
+
+// keyRenewal is what keys of which devices are to be made anew.
+type keyRenewal struct {
+	PolicyKey string          `json:"policyKey"` // primaryKey, secondaryKey or both
+	Devices   []renewedDevice `json:"devices"`   // up to 100
+}
+
+// renewedDevice is a device whose keys are to be made anew.
+type renewedDevice struct {
+	ID       string `json:"id"`
+	ModuleID string `json:"moduleId,omitempty"` // modules are not served
+}
+
+// keyRenewalResult has the new keys, and the devices that have none.
+type keyRenewalResult struct {
+	PolicyKey   string            `json:"policyKey"`
+	RotatedKeys []renewedKeys     `json:"rotatedKeys"`
+	Errors      []keyRenewalError `json:"errors"`
+}
+
+// renewedKeys are the keys of a device from now on.
+type renewedKeys struct {
+	ID           string `json:"id"`
+	PrimaryKey   string `json:"primaryKey"`
+	SecondaryKey string `json:"secondaryKey"`
+}
+
+// keyRenewalError is a device whose keys were not made anew.
+type keyRenewalError struct {
+	ID          string `json:"id"`
+	ModuleID    string `json:"moduleId,omitempty"`
+	ErrorCode   string `json:"errorCode"`
+	ErrorStatus string `json:"errorStatus"`
+}
+
+// renewKeys makes keys of several devices anew, each for itself: those that fail are
+// listed, the others are done.
+func renewKeys(c *call) (any, error) {
+	var wanted keyRenewal
+	if err := c.decode(&wanted); err != nil {
+		return nil, err
+	}
+	if n := len(wanted.Devices); n == 0 || n > maxBulkDevices {
+		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d devices, this one has %d",
+			maxBulkDevices, n)
+	}
+	both := strings.EqualFold(wanted.PolicyKey, "both")
+	primary := both || strings.EqualFold(wanted.PolicyKey, "primaryKey")
+	secondary := both || strings.EqualFold(wanted.PolicyKey, "secondaryKey")
+	if !primary && !secondary {
+		return nil, fault.New(fault.ArgumentInvalid,
+			"policyKey must be primaryKey, secondaryKey or both, not %.32q", wanted.PolicyKey)
+	}
+	ids := make([]string, len(wanted.Devices))
+	for i, device := range wanted.Devices {
+		ids[i] = device.ID
+	}
+	if err := c.authorizeDevices(hub.RegistryWrite, ids...); err != nil {
+		return nil, err
+	}
+	result := keyRenewalResult{wanted.PolicyKey, []renewedKeys{}, []keyRenewalError{}}
+	for _, device := range wanted.Devices {
+		keys, err := c.renewKeys(device, primary, secondary)
+		var problem *fault.Error
+		switch {
+		case err == nil:
+			result.RotatedKeys = append(result.RotatedKeys, keys)
+		case errors.As(err, &problem):
+			failed := keyRenewalError{device.ID, device.ModuleID, problem.Code.Name(), problem.Message}
+			result.Errors = append(result.Errors, failed)
+		default:
+			return nil, err
+		}
+	}
+	if len(result.Errors) > 0 {
+		c.status = http.StatusMultiStatus
+	}
+	return result, nil
+}
+
+func (c *call) renewKeys(device renewedDevice, primary, secondary bool) (renewedKeys, error) {
+	if device.ModuleID != "" {
+		return renewedKeys{}, fault.New(fault.ModuleNotFound,
+			"There is no module %.128q of the device %.128q: modules are not served by this version",
+			device.ModuleID, device.ID)
+	}
+	renewed, err := c.hub.RenewKeys(c.Context(), device.ID, primary, secondary)
+	if err != nil {
+		return renewedKeys{}, err
+	}
+	keys := renewed.Authentication.SymmetricKey
+	return renewedKeys{device.ID, *keys.PrimaryKey, *keys.SecondaryKey}, nil
+}

@@ -1,0 +1,147 @@
+package rest
+
+import (
+	"bytes"
+	"encoding/base64"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// Pages of a query have at most this many items.
+const (
+	defaultPage = 100
+	maxPage     = 1000
+	maxTwins    = 100 // of a query; a twin can have half a mebibyte
+)
+
+// querySpecification is what a query asks for.
+type querySpecification struct {
+	Query string `json:"query"` // *, or SELECT * FROM enrollments, enrollmentGroups, registrations or devices
+}
+
+// checkQuery refuses a query that is not for all of some things. They go by any of
+// their names.
+func (c *call) checkQuery(names ...string) error {
+	var specification querySpecification
+	if err := c.decode(&specification); err != nil {
+		return err
+	}
+	return selectsAll(specification.Query, names)
+}
+
+var (
+	queryWord = regexp.MustCompile(`\*|[\pL\pN_.$]+`)
+
+	// clauses are the words by which a query asks for other records than all, or for
+	// something else of them.
+	clauses = []string{"where", "order", "group", "having", "join", "top", "limit", "offset", "distinct", "count"}
+)
+
+// selectsAll returns no error for a query whose answer is all records: one without a
+// condition, as clients write it (*, SELECT *, SELECT * FROM enrollments, nothing). What
+// stands before that is no part of the query: the CLI of Azure sends the text of the
+// Python object in which it has its query. A clause is refused, as the answer would be
+// taken for what it asks for.
+func selectsAll(query string, names []string) error {
+	words := queryWord.FindAllString(strings.ToLower(query), -1)
+	for _, clause := range clauses {
+		if slices.Contains(words, clause) {
+			return fault.New(fault.ArgumentInvalid,
+				"The query %.100q has %s, which this version can't evaluate. Ask for all with SELECT * FROM %s",
+				query, strings.ToUpper(clause), names[0])
+		}
+	}
+	if len(words) == 0 {
+		return nil
+	}
+	star := len(words) - 1
+	for star > 0 && words[star] != "*" {
+		star--
+	}
+	before, after := words[:star], words[star+1:]
+	columns := slices.Contains(before, "select") && before[star-1] != "select"
+	whole := len(after) == 0 || len(after) == 2 && after[0] == "from" &&
+		slices.ContainsFunc(names, func(name string) bool { return strings.EqualFold(name, after[1]) })
+	if words[star] != "*" || columns || !whole {
+		return fault.New(fault.ArgumentInvalid,
+			"The query %.100q is not served by this version. It serves SELECT * FROM %s", query, names[0])
+	}
+	return nil
+}
+
+func queryEnrollments(c *call) (any, error) {
+	if err := c.checkQuery("enrollments"); err != nil {
+		return nil, err
+	}
+	return answerQuery(c, "enrollment", maxPage,
+		func(after string, limit int) ([]provisioning.Enrollment, string, error) {
+			return c.Provisioning.Enrollments(c.Context(), "", after, limit)
+		})
+}
+
+func queryGroups(c *call) (any, error) {
+	if err := c.checkQuery("enrollmentGroups", "enrollments"); err != nil {
+		return nil, err
+	}
+	return answerQuery(c, "enrollmentGroup", maxPage,
+		func(after string, limit int) ([]provisioning.EnrollmentGroup, string, error) {
+			return c.Provisioning.Groups(c.Context(), "", after, limit)
+		})
+}
+
+// queryRegistrations lists the registrations of a group. Most clients send no query.
+func queryRegistrations(c *call) (any, error) {
+	if len(bytes.TrimSpace(c.body)) > 0 {
+		if err := c.checkQuery("registrations", "deviceRegistrations"); err != nil {
+			return nil, err
+		}
+	}
+	return answerQuery(c, "deviceRegistration", maxPage,
+		func(after string, limit int) ([]provisioning.Registration, string, error) {
+			return c.Provisioning.GroupRegistrations(c.Context(), c.parameters["id"], after, limit)
+		})
+}
+
+// queryTwins lists the twins of all devices.
+func queryTwins(c *call) (any, error) {
+	if err := c.checkQuery("devices"); err != nil {
+		return nil, err
+	}
+	if err := c.authorizeDevices(hub.ServiceConnect); err != nil {
+		return nil, err
+	}
+	return answerQuery(c, "Twin", maxTwins,
+		func(after string, limit int) ([]hub.Twin, string, error) {
+			return c.hub.Twins(c.Context(), after, limit)
+		})
+}
+
+// answerQuery answers with one page of what a query found, of most items.
+func answerQuery[T any](c *call, itemType string, most int,
+	list func(after string, limit int) ([]T, string, error)) (any, error) {
+	limit, err := c.number("x-ms-max-item-count", c.Header.Get("x-ms-max-item-count"), min(defaultPage, most), most)
+	if err != nil {
+		return nil, err
+	}
+	after, err := base64.URLEncoding.DecodeString(c.Header.Get("x-ms-continuation"))
+	if err != nil {
+		return nil, fault.New(fault.ArgumentInvalid, "x-ms-continuation is not one that this service gave")
+	}
+	items, next, err := list(string(after), limit)
+	if err != nil {
+		return nil, err
+	}
+	header := c.w.Header()
+	setHeader(header, "x-ms-item-type", itemType)
+	setHeader(header, "x-ms-max-item-count", strconv.Itoa(limit))
+	if next != "" { // an empty one would make the Node SDK ask for ever
+		setHeader(header, "x-ms-continuation", base64.URLEncoding.EncodeToString([]byte(next)))
+	}
+	return items, nil
+}
