@@ -15,19 +15,19 @@ import (
 // writeFault renders a fault as the service does that answers.
 func writeFault(w http.ResponseWriter, answering service, problem *fault.Error) {
 	header := w.Header()
-	header.Set("x-ms-request-id", problem.TrackingID)
+	setHeader(header, "x-ms-request-id", problem.TrackingID)
 	if problem.RetryAfter > 0 {
 		header.Set("Retry-After", seconds(problem.RetryAfter))
 	}
 	if problem.Code.Status() == http.StatusUnauthorized {
-		header.Set("WWW-Authenticate", "SharedAccessSignature")
+		setHeader(header, "WWW-Authenticate", "SharedAccessSignature")
 	}
 	if answering == hubAPI {
-		header.Set("iothub-errorcode", problem.Code.Name())
+		setHeader(header, "iothub-errorcode", problem.Code.Name())
 		writeJSON(w, problem.Code.Status(), hubError(problem, time.Now()))
 		return
 	}
-	header.Set("x-ms-error-code", strconv.Itoa(int(problem.Code)))
+	setHeader(header, "x-ms-error-code", strconv.Itoa(int(problem.Code)))
 	writeJSON(w, problem.Code.Status(), provisioningError(problem, time.Now()))
 }
 
@@ -42,9 +42,9 @@ type challengeBody struct {
 func writeChallenge(w http.ResponseWriter, challenge *provisioning.TPMChallenge) {
 	problem := challenge.Fault
 	header := w.Header()
-	header.Set("x-ms-request-id", problem.TrackingID)
-	header.Set("x-ms-error-code", strconv.Itoa(int(problem.Code)))
-	header.Set("WWW-Authenticate", "SharedAccessSignature")
+	setHeader(header, "x-ms-request-id", problem.TrackingID)
+	setHeader(header, "x-ms-error-code", strconv.Itoa(int(problem.Code)))
+	setHeader(header, "WWW-Authenticate", "SharedAccessSignature")
 	writeJSON(w, problem.Code.Status(), challengeBody{provisioningError(problem, time.Now()), challenge.Activation, challenge.KeyName})
 }
 

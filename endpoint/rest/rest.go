@@ -126,7 +126,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.webSocket(w, r)
 		return
 	}
-	w.Header().Set("x-ms-request-id", fault.NewTrackingID())
+	setHeader(w.Header(), "Server", "Berth")
+	setHeader(w.Header(), "x-ms-request-id", fault.NewTrackingID())
 	found, parameters, err := h.find(w.Header(), r)
 	c := &call{handler: h, Request: r, w: w, parameters: parameters}
 	answering := h.serviceOf(r.Host)
@@ -179,6 +180,7 @@ func (c *call) run(found route) (any, error) {
 	if err := c.read(found.maxBody); err != nil {
 		return nil, err
 	}
+	strongIfMatch(c.Header)
 	return found.handle(c)
 }
 
@@ -319,20 +321,24 @@ func (h *handler) find(answer http.Header, r *http.Request) (route, map[string]s
 		}
 		segments[i] = decoded
 	}
+	method, err := methodOf(r)
+	if err != nil {
+		return route{}, nil, err
+	}
 	var allowed []string
 	for _, candidate := range h.routes {
 		parameters, ok := candidate.match(segments)
 		if !ok {
 			continue
 		}
-		if candidate.method == r.Method {
+		if candidate.method == method {
 			return candidate, parameters, nil
 		}
 		allowed = append(allowed, candidate.method)
 	}
 	if allowed != nil {
 		answer.Set("Allow", strings.Join(allowed, ", "))
-		return route{}, nil, fault.New(fault.MethodNotAllowed, "%.32s is not possible here, but %s", r.Method, strings.Join(allowed, ", "))
+		return route{}, nil, fault.New(fault.MethodNotAllowed, "%.32s is not possible here, but %s", method, strings.Join(allowed, ", "))
 	}
 	return route{}, nil, fault.New(fault.NotFound, "There is nothing at %.200q", r.URL.Path)
 }
