@@ -19,10 +19,11 @@ const unset = "0001-01-01T00:00:00Z"
 // FormatTime returns a time as Time has it in JSON. One beyond the range of InRange is
 // the nearest within.
 func FormatTime(t time.Time) string {
-	if t.IsZero() {
+	t = Bounded(t)
+	if t.Sub(earliest) < 100*time.Nanosecond {
 		return unset
 	}
-	return Bounded(t).Format(timeLayout)
+	return t.Format(timeLayout)
 }
 
 // MarshalJSON writes the time as FormatTime does.
