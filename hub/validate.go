@@ -64,6 +64,11 @@ func (a *Authentication) complete(before *Authentication) error {
 			*field = nil // SDKs write what they leave out as ""
 		}
 	}
+	for _, known := range []AuthenticationType{SAS, SelfSigned, CertificateAuthority, NoAuthentication} {
+		if strings.EqualFold(string(a.Type), string(known)) {
+			a.Type = known
+		}
+	}
 	if a.Type == "" {
 		a.Type = SAS
 		if thumbprints.PrimaryThumbprint != nil || thumbprints.SecondaryThumbprint != nil {

@@ -23,6 +23,7 @@ type terms struct {
 	LinkedHubs  []string
 	Problems    problems
 	TwinProblem *jsonProblem
+	Unplaced    bool       // stored with static allocation and without a hub
 	Conflict    []diffLine // somebody else saved meanwhile
 	Vanished    bool       // somebody else deleted it meanwhile
 
@@ -124,6 +125,7 @@ func termsOf(stored common) terms {
 // setStored notes what is there already, which a form need not bring again.
 func (t *terms) setStored(stored common) {
 	t.storedETag = *stored.etag
+	t.Unplaced = *stored.allocation == provisioning.Static && *stored.hub == "" && len(*stored.hubs) == 0
 	t.attestation.setStored(stored)
 }
 
@@ -156,6 +158,7 @@ func (t *terms) creates() bool { return t.New || t.Vanished && t.ETag == "" }
 // write puts what the form asks for into what is to be stored. What the form does
 // not show stays as it is.
 func (t *terms) write(wanted common) {
+	former := *wanted.hub
 	*wanted.hub, *wanted.status = t.Hub, provisioning.Disabled
 	if t.Enabled {
 		*wanted.status = provisioning.Enabled
@@ -168,8 +171,8 @@ func (t *terms) write(wanted common) {
 		*wanted.custom = &provisioning.CustomAllocationDefinition{WebhookURL: t.Webhook}
 	}
 	switch {
-	case t.Hub == "" && *wanted.allocation == provisioning.Static && len(*wanted.hubs) == 0:
-		*wanted.allocation = ""
+	case t.Hub == "" && former != "" && *wanted.allocation == provisioning.Static && len(*wanted.hubs) == 0:
+		*wanted.allocation = "" // the hub was taken out, and any may have the device now
 	case t.Hub != "" && *wanted.allocation != provisioning.Custom:
 		*wanted.allocation = provisioning.Static
 	}

@@ -120,8 +120,17 @@ func (e Enrollment) policy() AllocationPolicy {
 	return e.AllocationPolicy
 }
 
+// unplaced reports whether the enrollment has static allocation and names no hub. As in
+// Azure it can be written so.
+func (e Enrollment) unplaced() bool {
+	return e.policy() == Static && e.HubHostName == "" && len(e.Hubs) == 0
+}
+
 // candidates returns the linked hubs that an enrollment allows.
 func (s *Service) candidates(enrollment Enrollment) (allowed []*linkedHub) {
+	if enrollment.unplaced() {
+		return nil
+	}
 	names := enrollment.Hubs
 	if enrollment.HubHostName != "" {
 		names = []string{enrollment.HubHostName}
@@ -167,6 +176,9 @@ func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent in
 			return chosen, err
 		}
 		chosen.reason = "as the webhook says"
+	case enrollment.unplaced():
+		chosen.reason = "static, and the enrollment names no hub"
+		return chosen, nil
 	case policy == Static:
 		chosen.hub, chosen.reason = weighted(hubs, intent.RegistrationID), "static"
 	case policy == GeoLatency:

@@ -113,7 +113,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		{"status", func(e *Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled", "provisioningStatus", ""},
 		{"hub that is not linked", func(e *Enrollment) { e.HubHostName = "elsewhere" }, "hub.local", "hub", ""},
 		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed, geoLatency", "hub", ""},
-		{"static without a hub", func(e *Enrollment) { e.AllocationPolicy = Static }, "one hub", "hub", ""},
+		{"static with two hubs", func(e *Enrollment) { e.AllocationPolicy, e.Hubs = Static, []string{"hub.local", "HUB.local"} }, "one hub", "hub", ""},
 		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
 		{"desired properties that are no object", func(e *Enrollment) {
 			e.InitialTwin = &InitialTwin{Properties: InitialTwinProperties{Desired: []byte(`1`)}}

@@ -287,7 +287,7 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 	if !stored.replaces() {
 		stored.ReplaceExistingDevices = nil
 	}
-	if err := checkType(stored.Attestation.Type); err != nil {
+	if err := checkType(&stored.Attestation.Type); err != nil {
 		return stored, err
 	}
 	if stored.Attestation.Type == byTPM {
@@ -320,6 +320,7 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 		return stored, err
 	}
 	stored.ProvisioningStatus, stored.ReprovisionPolicy, stored.InitialTwin = sample.ProvisioningStatus, sample.ReprovisionPolicy, sample.InitialTwin
+	stored.AllocationPolicy = sample.AllocationPolicy
 	return stored, nil
 }
 

@@ -51,7 +51,7 @@ func (c *X509Certificates) clone() *X509Certificates {
 // completeAttestation checks the mechanism of an individual enrollment and fills
 // in what its writer may leave out. before is the one that it replaces.
 func completeAttestation(mechanism *AttestationMechanism, before AttestationMechanism) error {
-	if err := checkType(mechanism.Type); err != nil {
+	if err := checkType(&mechanism.Type); err != nil {
 		return err
 	}
 	switch mechanism.Type {
@@ -74,14 +74,16 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 	return completeCertificates("clientCertificates", mechanism.X509.ClientCertificates, earlier)
 }
 
-func checkType(name string) error {
-	switch name {
+// checkType checks the type of a mechanism, and writes it as the contract does.
+func checkType(name *string) error {
+	*name = spelled(*name, byX509, bySymmetricKey, byTPM)
+	switch *name {
 	case byX509, bySymmetricKey, byTPM:
 		return nil
 	case "":
 		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509, symmetricKey or tpm"))
 	}
-	return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509, symmetricKey or tpm", name))
+	return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509, symmetricKey or tpm", *name))
 }
 
 // completeKeys makes the keys that are left out. An enrollment that was read,

@@ -589,6 +589,10 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		return end(why)
 	}
 	hub := chosen.hub
+	if hub == nil && enrollment.unplaced() {
+		return end(failed("allocation", "a hub in the enrollment", "Name the hub in the enrollment or group, with --hub, or choose another allocation policy",
+			fault.New(fault.HubNotSpecified, "The enrollment has the allocation policy static and names no hub")))
+	}
 	if hub == nil {
 		return end(failed("allocation", "a linked hub", "Link a hub, or let the enrollment name one that is linked",
 			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service")))

@@ -79,12 +79,13 @@ func (g EnrollmentGroup) Check() error {
 	if err := checkGroupID(g.EnrollmentGroupID); err != nil {
 		return err
 	}
-	return checkType(g.Attestation.Type)
+	return checkType(&g.Attestation.Type)
 }
 
 // completeTerms checks and completes what an individual enrollment and a group
 // have in common.
 func (s *Service) completeTerms(enrollment *Enrollment) error {
+	enrollment.ProvisioningStatus = spelled(enrollment.ProvisioningStatus, Enabled, Disabled)
 	switch enrollment.ProvisioningStatus {
 	case "":
 		enrollment.ProvisioningStatus = Enabled
@@ -108,6 +109,17 @@ func (s *Service) completeTerms(enrollment *Enrollment) error {
 		return about("hub", err)
 	}
 	return s.checkAdmission(enrollment)
+}
+
+// spelled returns the known word that differs from a given one by its case alone, as
+// Azure takes the words of its contract in any; else the word as it was given.
+func spelled[T ~string](given T, known ...T) T {
+	for _, word := range known {
+		if strings.EqualFold(string(given), string(word)) {
+			return word
+		}
+	}
+	return given
 }
 
 // about notes in a fault which field of an enrollment it is about, for forms:
@@ -148,11 +160,12 @@ func (s *Service) completeAllocation(enrollment *Enrollment) error {
 			return fault.New(fault.ArgumentInvalid, "The hub %.253q is not linked to this service. Linked are: %s", name, strings.Join(hosts, ", "))
 		}
 	}
+	enrollment.AllocationPolicy = spelled(enrollment.AllocationPolicy, Hashed, GeoLatency, Static, Custom)
 	switch enrollment.AllocationPolicy {
 	case "", Hashed, GeoLatency:
-	case Static:
-		if enrollment.HubHostName == "" && len(enrollment.Hubs) != 1 {
-			return fault.New(fault.ArgumentInvalid, "allocationPolicy static needs one hub, in iotHubs or iotHubHostName")
+	case Static: // its hub may be named later: until then, see unplaced, its devices are told that there is none
+		if named := len(enrollment.Hubs); enrollment.HubHostName == "" && named > 1 {
+			return fault.New(fault.ArgumentInvalid, "allocationPolicy static takes one hub, in iotHubs or iotHubHostName, not %d", named)
 		}
 	case Custom:
 		return s.checkWebhook(enrollment.CustomAllocationDefinition)
@@ -176,7 +189,11 @@ func (s *Service) checkAdmission(enrollment *Enrollment) error {
 		sample = sample.withHubKeys(make([]byte, 32), make([]byte, 32))
 	}
 	admission := sample.admission()
-	for _, hub := range s.candidates(*enrollment) {
+	hubs := s.candidates(*enrollment)
+	if enrollment.unplaced() {
+		hubs = s.links.all()
+	}
+	for _, hub := range hubs {
 		if err := hub.Check(admission); err != nil {
 			return refusedPart(hub, admission, err)
 		}

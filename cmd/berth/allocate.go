@@ -70,7 +70,7 @@ func describePreview(w io.Writer, p provisioning.Preview) {
 		field{"Is now in", p.CurrentHub},
 		field{"Would be told", string(p.Substatus)})
 	if len(p.Candidates) == 0 {
-		fmt.Fprintln(w, "\nNone of the hubs that the enrollment allows is linked: berth hub list")
+		fmt.Fprintln(w, "\nThere is no hub for it: let the enrollment name one that is linked, as berth hub list shows them")
 		return
 	}
 	fmt.Fprintln(w)

@@ -113,7 +113,11 @@ func groupTerms(g *provisioning.EnrollmentGroup) allocationTerms {
 // describeTerms are the fields of an enrollment or a group that say where its
 // devices go, as far as it is not what most do.
 func describeTerms(terms allocationTerms) []field {
-	fields := []field{{"Allocation", string(*terms.policy)}, {"Hub", *terms.hub}, {"Hubs", strings.Join(*terms.hubs, ", ")}}
+	hub := *terms.hub
+	if *terms.policy == provisioning.Static && hub == "" && len(*terms.hubs) == 0 {
+		hub = "none yet: name it with --hub, or its devices are refused"
+	}
+	fields := []field{{"Allocation", string(*terms.policy)}, {"Hub", hub}, {"Hubs", strings.Join(*terms.hubs, ", ")}}
 	if *terms.custom != nil {
 		fields = append(fields, field{"Webhook", (*terms.custom).WebhookURL})
 	}
