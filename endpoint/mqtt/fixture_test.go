@@ -106,12 +106,18 @@ func (f *fixture) connect(id string, clean bool) *device {
 	if err != nil {
 		f.t.Fatal(err)
 	}
+	return f.connectAs(id, "hub.local/"+id+"/?api-version=2021-04-12", token, clean)
+}
+
+// connectAs connects a device that is there by its client id and this user name.
+func (f *fixture) connectAs(id, username, token string, clean bool) *device {
+	f.t.Helper()
 	conn, err := net.Dial("tcp", f.address)
 	if err != nil {
 		f.t.Fatal(err)
 	}
 	d := &device{t: f.t, messages: make(chan received, 1000)}
-	connect := &mqtt.Connect{ClientID: id, Username: "hub.local/" + id + "/?api-version=2021-04-12", Password: []byte(token), HasPassword: true,
+	connect := &mqtt.Connect{ClientID: id, Username: username, Password: []byte(token), HasPassword: true,
 		CleanSession: clean, KeepAlive: 60}
 	d.Client, d.present, err = connect.Dial(f.t.Context(), conn, func(topic string, payload []byte) { d.messages <- received{topic, payload} })
 	if err != nil {

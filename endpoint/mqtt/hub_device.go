@@ -55,10 +55,11 @@ type hubSession struct {
 
 func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name hubName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
 	target := b.hub(name.host)
+	name, ok := name.as(connect.ClientID)
 	switch {
 	case target == nil:
 		return b.refuse(connect, evidence, fault.New(fault.HubNotFound, "there is no hub %.253q here", name.host))
-	case connect.ClientID != name.clientID():
+	case !ok:
 		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not %.260q as in the user name", connect.ClientID, name.clientID()))
 	case name.moduleID != "":
 		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))

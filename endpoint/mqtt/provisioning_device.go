@@ -44,7 +44,7 @@ type provisioningSession struct {
 }
 
 func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name provisioningName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
-	if connect.ClientID != name.registrationID {
+	if !name.matches(connect.ClientID) {
 		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not the registration id %.128q of the user name", connect.ClientID, name.registrationID))
 	}
 	evidence.APIVersion = name.apiVersion

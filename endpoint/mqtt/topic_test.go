@@ -42,42 +42,6 @@ func TestPropertyBags(t *testing.T) {
 	}
 }
 
-func TestUserNames(t *testing.T) {
-	for _, c := range []struct{ user, want string }{
-		{"hub.local/d1/?api-version=2021-04-12&DeviceClientType=x", "{hub.local d1 }"},
-		{"hub.local/d1/api-version=2021-04-12/DeviceClientType", ""},
-		{"hub.local/d1/api-version=2021-04-12", "{hub.local d1 }"},
-		{"hub.local/d1", "{hub.local d1 }"},
-		{"hub.local/d1/", "{hub.local d1 }"},
-		{"hub.local/d1/m1/?api-version=2020-09-30", "{hub.local d1 m1}"},
-		{"hub.local/d1?/?api-version=2020-09-30", "{hub.local d1? }"},
-		{"hub.local/a/b/c/?api-version=2020-09-30", ""},
-		{"hub.local//?api-version=2020-09-30", ""},
-		{"/d1", ""},
-		{"hub.local", ""},
-		{"", ""},
-	} {
-		name, err := parseHubName(c.user)
-		if got := fmt.Sprint(name); err == nil && got != c.want || err != nil && c.want != "" {
-			t.Errorf("%q is %s, error %v; want %q", c.user, got, err, c.want)
-		}
-	}
-	for _, c := range []struct{ user, want string }{
-		{"0ne1/registrations/d1/api-version=2019-03-31&ClientVersion=x%2F1", "{0ne1 d1 2019-03-31}"},
-		{"0ne1/registrations/d1/?api-version=2019-03-31", "{0ne1 d1 2019-03-31}"},
-		{"0ne1/registrations/d1", "{0ne1 d1 }"},
-		{"0ne1/registrations/", "{0ne1  }"},
-		{"hub.local/registrations/?api-version=2021-04-12", "{hub.local ?api-version=2021-04-12 }"},
-		{"a/b/registrations/d1/", ""},
-		{"hub.local/d1/?api-version=1", ""},
-	} {
-		name, ok := parseProvisioningName(c.user)
-		if got := fmt.Sprint(name); ok && got != c.want || !ok && c.want != "" {
-			t.Errorf("%q is %s, %v; want %q", c.user, got, ok, c.want)
-		}
-	}
-}
-
 func TestAnswersAreASCII(t *testing.T) {
 	got, err := asciiJSON(map[string]string{"message": "é€😀<\""})
 	if want := `{"message":"\u00e9\u20ac\ud83d\ude00\u003c\""}`; err != nil || string(got) != want {
@@ -113,15 +77,4 @@ func escape(text []byte) string {
 		fmt.Fprintf(&b, "%%%02x", c)
 	}
 	return b.String()
-}
-
-func FuzzUserName(f *testing.F) {
-	f.Add("hub.local/d1/?api-version=2021-04-12")
-	f.Add("0ne1/registrations/d1/api-version=2019-03-31")
-	f.Fuzz(func(t *testing.T, user string) {
-		if name, err := parseHubName(user); err == nil && (name.host == "" || name.deviceID == "") {
-			t.Errorf("%q names %+v", user, name)
-		}
-		parseProvisioningName(user)
-	})
 }
