@@ -2,9 +2,6 @@ package credential
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/ed25519"
-	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/x509"
@@ -13,8 +10,10 @@ import (
 	"encoding/hex"
 	"encoding/pem"
 	"errors"
-	"fmt"
+	"slices"
 	"strings"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // maxCertificates bounds what is read: no chain that Azure takes is longer.
@@ -23,40 +22,52 @@ const maxCertificates = 16
 // maxCertificateBytes bounds the text that certificates are read from.
 const maxCertificateBytes = 64 << 10
 
-// ErrPrivateKey is in the errors of ParseCertificates for what holds a private
-// key: whoever gets it must not keep what was sent.
-var ErrPrivateKey = errors.New("this holds a private key. Send the certificate alone; the private key stays on the device, and one that was sent elsewhere is better replaced")
-
 // ParseCertificates reads certificates in any form in which people and SDKs
 // hand them over: PEM, DER, or base64 of either. The order is kept. Errors are
-// whole sentences for the person who chose the file; a private key among the
-// certificates is refused.
+// whole sentences for the person who chose the file, and translated where a fault
+// quotes them: they say what was sent in place of a certificate. A private key among
+// the certificates is refused (ErrPrivateKey), and so is a certificate whose key
+// nobody can verify anything with.
 func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	if len(data) > maxCertificateBytes {
-		return nil, fmt.Errorf("certificates of %d bytes are too large, the limit is %d", len(data), maxCertificateBytes)
+		if isPrivateText(data) {
+			return nil, ErrPrivateKey
+		}
+		if _, err := ParseCertificates(data[:maxCertificateBytes]); errors.Is(err, ErrPrivateKey) {
+			return nil, err
+		}
+		return nil, fault.NewReason("certificates of %d bytes are too large, the limit is %d",
+			len(data), maxCertificateBytes)
 	}
-	if len(data) > 0 && data[0] == 0x30 { // an ASN.1 sequence, as every certificate in DER is; no base64 of one starts with a 0
+	if isBinary(data) {
 		return parseDER(data)
 	}
 	// A byte order mark is what Windows editors leave in front of PEM.
 	data = bytes.TrimSpace(bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")))
-	if len(data) == 0 {
-		return nil, errors.New("the certificate is empty")
-	}
-	if bytes.Contains(data, []byte("-----BEGIN")) {
+	switch {
+	case len(data) == 0:
+		return nil, fault.NewReason("the certificate is empty")
+	case isPrivateText(data):
+		return nil, ErrPrivateKey
+	case isPublicText(data):
+		return nil, errPublicKey
+	case bytes.Contains(data, []byte("-----BEGIN")):
 		return parsePEM(data)
-	}
-	if data[0] == 0x30 {
+	case isBinary(data):
 		return parseDER(data)
 	}
 	decoded, err := base64.StdEncoding.DecodeString(stripSpace(string(data)))
-	if err != nil {
-		return nil, errors.New("this is no certificate: neither PEM (-----BEGIN CERTIFICATE-----), nor DER, nor base64 of one")
-	}
-	if bytes.Contains(decoded, []byte("-----BEGIN")) {
+	switch {
+	case err == nil && bytes.Contains(decoded, []byte("-----BEGIN")) && !isPrivateText(decoded):
 		return parsePEM(decoded)
+	case err == nil:
+		return parseDER(decoded)
 	}
-	return parseDER(decoded)
+	if found := recognize(decoded); found != nil { // base64 that is cut off
+		return nil, found
+	}
+	return nil, fault.NewReason("this is no certificate: neither PEM (-----BEGIN CERTIFICATE-----), nor DER, " +
+		"nor base64 of one")
 }
 
 func parsePEM(data []byte) ([]*x509.Certificate, error) {
@@ -68,92 +79,99 @@ func parsePEM(data []byte) ([]*x509.Certificate, error) {
 		}
 		data = rest
 		switch {
-		case strings.Contains(block.Type, "PRIVATE KEY"):
-			return nil, ErrPrivateKey
-		case block.Type != "CERTIFICATE" && block.Type != "TRUSTED CERTIFICATE" && block.Type != "X509 CERTIFICATE":
-			return nil, fmt.Errorf("this holds a %.64s where a CERTIFICATE should be", block.Type)
+		case block.Type != "CERTIFICATE" && block.Type != trustedPEM && block.Type != "X509 CERTIFICATE":
+			if found := recognize(block.Bytes); found != nil {
+				return nil, found
+			}
+			return nil, fault.NewReason("this holds a %.64s where a CERTIFICATE should be", block.Type)
 		case len(certificates) == maxCertificates:
-			return nil, fmt.Errorf("this holds more than %d certificates", maxCertificates)
+			return nil, tooMany()
 		}
-		certificate, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d can't be read: %s", len(certificates)+1, reason(err))
+		certificate, after, err := readCertificate(block.Bytes, len(certificates)+1)
+		switch {
+		case err != nil:
+			return nil, err
+		case !isPadding(after) && block.Type != trustedPEM:
+			return nil, trailing(after)
 		}
 		certificates = append(certificates, certificate)
 	}
 	if len(certificates) == 0 {
-		return nil, errors.New("this starts like PEM but holds no whole certificate: the text from -----BEGIN CERTIFICATE----- to -----END CERTIFICATE----- is needed, line breaks included")
+		return nil, fault.NewReason("this starts like PEM but holds no whole certificate: the text from " +
+			"-----BEGIN CERTIFICATE----- to -----END CERTIFICATE----- is needed, line breaks included")
 	}
-	return certificates, checkKeySizes(certificates)
+	return certificates, checkKeys(certificates)
 }
 
+// trustedPEM is how OpenSSL marks a certificate that is followed by what it is trusted
+// for.
+const trustedPEM = "TRUSTED CERTIFICATE"
+
 func parseDER(data []byte) (certificates []*x509.Certificate, err error) {
-	for rest := data; len(rest) > 0; {
+	for rest := data; len(rest) > 0 && (len(certificates) == 0 || !isPadding(rest)); {
 		if len(certificates) == maxCertificates {
-			return nil, fmt.Errorf("this holds more than %d certificates", maxCertificates)
+			return nil, tooMany()
 		}
-		var one asn1.RawValue
-		after, err := asn1.Unmarshal(rest, &one)
-		var certificate *x509.Certificate
-		if err == nil {
-			certificate, err = x509.ParseCertificate(one.FullBytes)
-		}
-		if err != nil && isPrivateKey(data) {
-			return nil, ErrPrivateKey
-		}
-		if err != nil {
-			return nil, fmt.Errorf("this is no certificate that can be read: %s", reason(err))
+		certificate, after, err := readCertificate(rest, len(certificates)+1)
+		switch {
+		case err != nil && len(certificates) > 0:
+			return nil, trailing(rest)
+		case err != nil:
+			return nil, err
 		}
 		certificates, rest = append(certificates, certificate), after
 	}
 	if len(certificates) == 0 {
-		return nil, errors.New("this holds no certificate")
+		return nil, fault.NewReason("this holds no certificate")
 	}
-	return certificates, checkKeySizes(certificates)
+	return certificates, checkKeys(certificates)
 }
 
-// MaxRSA is the size of the largest RSA key that is taken, in bits, as in the TLS
-// handshake (package crypto/tls): the time that a signature takes grows with the
-// square of it.
-const MaxRSA = 8192
-
-// CheckKeySize refuses a public key with which signatures take too long, or which
-// none can be checked with. Its error reads on from: it has.
-func CheckKeySize(key any) error {
-	switch key := key.(type) {
-	case *rsa.PublicKey:
-		if size := key.N.BitLen(); size > MaxRSA {
-			return fmt.Errorf("an RSA key of %d bits", size)
-		}
-	case *ecdsa.PublicKey, ed25519.PublicKey:
-	default:
-		return errors.New("a key that is neither RSA, nor EC, nor Ed25519")
-	}
-	return nil
-}
-
-func checkKeySizes(certificates []*x509.Certificate) error {
-	for i, certificate := range certificates {
-		if err := CheckKeySize(certificate.PublicKey); err != nil {
-			return fmt.Errorf("certificate %d has %w. Take RSA with %d bits at most, or EC", i+1, err, MaxRSA)
+// readCertificate reads the certificate that data begins with, up to the length that it
+// states, and returns what follows it. which is its number, from 1.
+func readCertificate(data []byte, which int) (certificate *x509.Certificate, rest []byte, err error) {
+	var whole asn1.RawValue
+	if rest, err = asn1.Unmarshal(data, &whole); err == nil {
+		if certificate, err = x509.ParseCertificate(whole.FullBytes); err == nil {
+			return certificate, rest, nil
 		}
 	}
-	return nil
+	if found := recognize(data); found != nil {
+		return nil, nil, found
+	}
+	if outer, _, ok := nextValue(data); ok && outer.missing > 0 && hasTags(tagsOf(outer.values()), tagSequence) {
+		return nil, nil, fault.NewReason("certificate %d is cut off: %d bytes of it are "+
+			"missing", which, outer.missing)
+	}
+	if key := unparsedKey(data); key != nil {
+		return nil, nil, unverifiable(which, key)
+	}
+	return nil, nil, fault.NewReason("certificate %d can't be read: %s", which, reason(err))
 }
 
-func isPrivateKey(der []byte) bool {
-	if _, err := x509.ParsePKCS8PrivateKey(der); err == nil {
-		return true
-	}
-	if _, err := x509.ParsePKCS1PrivateKey(der); err == nil {
-		return true
-	}
-	_, err := x509.ParseECPrivateKey(der)
-	return err == nil
+// isPadding reports whether data is what fills an area of fixed size, as TPMs and
+// secure elements hand out: bytes of 0 or 0xff.
+func isPadding(data []byte) bool {
+	return !slices.ContainsFunc(data, func(b byte) bool { return b != 0 && b != 0xff })
 }
 
-// reason is what crypto/x509 says, without its package's name.
-func reason(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
+// trailing refuses what follows a certificate.
+func trailing(rest []byte) error {
+	if found := recognize(rest); errors.Is(found, ErrPrivateKey) {
+		return found
+	}
+	return fault.NewReason("%d bytes follow the certificate that are neither part of it nor padding. "+
+		"Cut them off: openssl x509 -in FILE -out certificate.pem, with -inform DER if FILE is binary", len(rest))
+}
+
+func tooMany() error {
+	return fault.NewReason("this holds more than %d certificates", maxCertificates)
+}
+
+// reason is what crypto/x509 and encoding/asn1 say, without their names.
+func reason(err error) string {
+	return strings.TrimPrefix(strings.TrimPrefix(err.Error(), "x509: "), "asn1: ")
+}
 
 func stripSpace(text string) string {
 	return strings.Join(strings.Fields(text), "")

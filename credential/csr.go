@@ -38,15 +38,23 @@ func ParseCSR(text string) (*x509.CertificateRequest, error) {
 	}
 	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {
+		if key := unparsedKey(der); key != nil {
+			return nil, unusableRequest(key)
+		}
 		return nil, fmt.Errorf("the certificate signing request is no PKCS #10 that can be read: %s", reason(err))
 	}
-	if err := CheckKeySize(request.PublicKey); err != nil {
-		return nil, fmt.Errorf("the certificate signing request has %w. Take RSA with %d bits at most, or EC", err, MaxRSA)
+	if err := CheckKey(request.PublicKey, request.RawSubjectPublicKeyInfo); err != nil {
+		return nil, unusableRequest(err)
 	}
 	if err := request.CheckSignature(); err != nil {
 		return nil, fmt.Errorf("the certificate signing request is not signed with its own key: %s", reason(err))
 	}
 	return request, nil
+}
+
+func unusableRequest(key error) error {
+	return fmt.Errorf("the certificate signing request has %w, with which no device can prove itself here. Use %s",
+		key, UsableKeys)
 }
 
 // KeyKind names the kind of a public key: ec-p256, ec-p384, ec-p521, rsa-2048 (and

@@ -46,6 +46,10 @@ func LoadKeyPair(certificateFile, keyFile, passPhrase string) (tls.Certificate, 
 // not, PKCS #1 or SEC 1.
 func ParsePrivateKey(text []byte, passPhrase string) (crypto.Signer, error) {
 	block := privateKeyBlock(text)
+	if block == nil && !isPrivateText(text) && HoldsPrivateKey(text) {
+		return nil, errors.New("this private key is not in PEM. Convert it: openssl pkey -in FILE -out key.pem, " +
+			"or, of PKCS #12 (.pfx, .p12): openssl pkcs12 -in FILE -nocerts -out key.pem")
+	}
 	if block == nil {
 		return nil, errors.New("this holds no private key in PEM (-----BEGIN PRIVATE KEY-----)")
 	}

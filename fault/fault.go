@@ -48,23 +48,13 @@ func cut(message string) string {
 type Word string
 
 // In returns the message in another language. translate is given the format of
-// the message, with its verbs, and each argument that is a Word or an error; it
-// returns what it does not know as it is.
+// the message, with its verbs, and each argument that is a Word, a Reason or another
+// error; it returns what it does not know as it is.
 func (e *Error) In(translate func(text string) string) string {
 	if e.format == "" {
 		return e.Message
 	}
-	args := make([]any, len(e.args))
-	for i, arg := range e.args {
-		args[i] = arg
-		switch arg := arg.(type) {
-		case error:
-			args[i] = translate(arg.Error())
-		case Word:
-			args[i] = translate(string(arg))
-		}
-	}
-	return cut(fmt.Sprintf(translate(e.format), args...))
+	return cut(fmt.Sprintf(translate(e.format), translateArgs(e.args, translate)...))
 }
 
 // Because adds the error beneath, for the log. It is not shown to the caller.

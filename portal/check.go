@@ -33,7 +33,7 @@ func checkChain(c *call) error {
 	judgement, err := c.config.Provisioning.CheckChain(c.r.Context(), []byte(page.Chain), page.ID)
 	if err != nil {
 		page.Problem = fault.From(err)
-		if strings.Contains(page.Chain, "PRIVATE KEY") {
+		if holdsPrivateKey(page.Chain) {
 			page.Chain = "" // it goes back to nobody
 		}
 		return c.render(page.Problem.Code.Status(), "check", page)

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -113,4 +114,4 @@ func (c *call) text(name string) string {
 
 // holdsPrivateKey reports whether a text is one that must not come back in a
 // page.
-func holdsPrivateKey(text string) bool { return strings.Contains(text, "PRIVATE KEY-----") }
+func holdsPrivateKey(text string) bool { return credential.HoldsPrivateKey([]byte(text)) }

@@ -76,6 +76,7 @@ func TestMessagesOfEveryKind(t *testing.T) {
 		"Correct the device's registration id",       // an advice
 		"Link a hub, or let the enrollment name one that is linked", // an advice given through a function
 		"this holds no certificate",                                 // a certificate that can't be read
+		"a key on the curve %s",                                     // why one is refused
 		"The certificate has expired, and the device will be refused. Make a new one",
 		"the device was deleted",                                                 // why a connection ended
 		"Documents can't be written and wait: %v. Changes are refused meanwhile", // a condition of the server
@@ -208,6 +209,7 @@ func allTexts(t *testing.T) found {
 		constants(values, node)
 	})
 	readGo(t, "../provisioning/attest", func(where string, node ast.Node) {
+		reasonTexts(texts, where, node)
 		checkTexts(texts, where, node)
 		if filepath.Base(where) == "tpm.go" {
 			errorTexts(texts, where, node)
@@ -227,7 +229,8 @@ func allTexts(t *testing.T) found {
 		}
 	})
 	readGo(t, "../credential", func(where string, node ast.Node) {
-		if filepath.Base(where) == "certificate.go" {
+		reasonTexts(texts, where, node)
+		if filepath.Base(where) == "container.go" {
 			errorTexts(texts, where, node)
 		}
 	})
@@ -307,12 +310,20 @@ func called(node ast.Node) (receiver, name string, args []ast.Expr) {
 
 // faultTexts finds what faults say, and the words that they are given for it.
 func faultTexts(texts found, where string, node ast.Node) {
+	reasonTexts(texts, where, node)
 	receiver, name, args := called(node)
 	if name == "completeCertificate" || name == "precondition" {
 		texts.add(where, args[0])
 	}
 	if len(args) >= 2 && name == "New" && (receiver == "fault" || receiver == "" && filepath.Base(where) == "fault.go") {
 		texts.add(where, args[1])
+	}
+}
+
+// reasonTexts finds the reasons that faults quote.
+func reasonTexts(texts found, where string, node ast.Node) {
+	if receiver, name, args := called(node); receiver == "fault" && name == "NewReason" {
+		texts.add(where, args[0])
 	}
 }
 

@@ -78,7 +78,7 @@ func (s *Service) PutAuthority(ctx context.Context, name string, certificate []b
 	if err := checkAuthorityName(name); err != nil {
 		return Authority{}, err
 	}
-	parsed, err := credential.ParseCertificates(certificate)
+	parsed, err := parseEnrollable(certificate)
 	if err != nil {
 		return Authority{}, about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
 	}

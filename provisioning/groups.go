@@ -11,7 +11,6 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
@@ -379,7 +378,7 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 			}
 			g.Signing[i] = before.Signing[i]
 		default:
-			certificates, err := credential.ParseCertificates([]byte(given.Certificate))
+			certificates, err := parseEnrollable([]byte(given.Certificate))
 			if err != nil {
 				continue // said below, with its field
 			}

@@ -3,7 +3,6 @@ package provisioning
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
@@ -36,7 +35,7 @@ const expiresSoon = 30 * 24 * time.Hour
 // was pasted. It returns fault 400004 for what is none, with Info["reason"]
 // privateKey for a private key.
 func Inspect(data []byte, now time.Time) (CertificateReport, error) {
-	certificates, err := credential.ParseCertificates(data)
+	certificates, err := parseEnrollable(data)
 	if err != nil {
 		problem := fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err)
 		if errors.Is(err, credential.ErrPrivateKey) {
@@ -76,22 +75,16 @@ func warnings(certificate *x509.Certificate, now time.Time) (found []Warning) {
 	warn(name == "", "noCommonName", "The certificate's subject has no common name. A device registers with its common name: make a certificate that has one")
 	warn(name != "" && checkRegistrationID(name) != nil, "commonNameNotRegistrationID", "The certificate's common name is no registration id: up to 128 letters, digits and - . _ : are allowed. Make a certificate with another name")
 	// What `openssl req -x509` makes calls itself an authority and is none.
-	selfSigned := bytes.Equal(certificate.RawIssuer, certificate.RawSubject)
+	// One that has the same name as its issuer may be an authority's new key, signed with
+	// the former.
+	selfSigned := bytes.Equal(certificate.RawIssuer, certificate.RawSubject) &&
+		certificate.CheckSignature(certificate.SignatureAlgorithm, certificate.RawTBSCertificate, certificate.Signature) == nil
 	warn(certificate.BasicConstraintsValid && certificate.IsCA && !selfSigned, "certificateAuthority", "This is the certificate of an authority. An individual enrollment takes the device's own")
-	warn(weakKey(certificate), "weakKey", "The certificate's key is short enough to be broken. Use RSA with 2048 bits or more, or an elliptic curve of 256")
+	curve, isEC := certificate.PublicKey.(*ecdsa.PublicKey)
+	warn(isEC && curve.Params().BitSize < 256, "weakKey", "The certificate's key is short enough to be broken. Use RSA with 2048 bits or more, or an elliptic curve of 256")
 	warn(slices.Contains([]x509.SignatureAlgorithm{x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1}, certificate.SignatureAlgorithm),
 		"weakSignature", "The certificate is signed with SHA-1 or MD5, which can be forged. Make one signed with SHA-256")
 	warn(len(certificate.ExtKeyUsage)+len(certificate.UnknownExtKeyUsage) > 0 && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageAny),
 		"notClientAuth", "The certificate is not made for clients: its extended key usage lacks client authentication. Some TLS libraries refuse to use it")
 	return found
-}
-
-func weakKey(certificate *x509.Certificate) bool {
-	switch key := certificate.PublicKey.(type) {
-	case *rsa.PublicKey:
-		return key.N.BitLen() < 2048
-	case *ecdsa.PublicKey:
-		return key.Curve.Params().BitSize < 256
-	}
-	return false
 }

@@ -62,10 +62,6 @@ func codes(warnings []Warning) []string {
 
 func TestCertificatesAreInspected(t *testing.T) {
 	p256 := newKey(t, elliptic.P256())
-	short, err := rsa.GenerateKey(rand.Reader, 1024)
-	if err != nil {
-		t.Fatal(err)
-	}
 	long, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		t.Fatal(err)
@@ -91,7 +87,8 @@ func TestCertificatesAreInspected(t *testing.T) {
 		{name: "common name with a space", change: func(c *x509.Certificate) { c.Subject.CommonName = "my device" }, want: []string{"commonNameNotRegistrationID"}},
 		{name: "issued to a device", issued: true, change: func(c *x509.Certificate) { c.IsCA = false }, id: "Python-device-01"},
 		{name: "issued to an authority", issued: true, id: "Python-device-01", want: []string{"certificateAuthority"}},
-		{name: "RSA of 1024 bits", key: short, id: "Python-device-01", want: []string{"weakKey"}},
+		{name: "issued to an authority, for its new key", issued: true, change: func(c *x509.Certificate) { c.Subject.CommonName = "Fleet CA" },
+			want: []string{"commonNameNotRegistrationID", "certificateAuthority"}},
 		{name: "P-224", key: newKey(t, elliptic.P224()), id: "Python-device-01", want: []string{"weakKey"}},
 		{name: "SHA-1", key: long, change: func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }, id: "Python-device-01", want: []string{"weakSignature"}},
 		{name: "for servers", change: func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, id: "Python-device-01", want: []string{"notClientAuth"}},

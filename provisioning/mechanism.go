@@ -140,7 +140,7 @@ func completeCertificate(which string, certificate, before *X509Certificate) err
 		certificate.Info = &known
 		return nil
 	}
-	parsed, err := credential.ParseCertificates([]byte(certificate.Certificate))
+	parsed, err := parseEnrollable([]byte(certificate.Certificate))
 	if err != nil {
 		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: %v", fault.Word(which), err)
 	}
@@ -149,6 +149,20 @@ func completeCertificate(which string, certificate, before *X509Certificate) err
 	}
 	*certificate = X509Certificate{Info: describe(parsed[0])}
 	return nil
+}
+
+// parseEnrollable reads certificates, the one to enroll first. Its key must be one that is
+// taken when a device comes with it, or with what it signed.
+func parseEnrollable(data []byte) ([]*x509.Certificate, error) {
+	parsed, err := credential.ParseCertificates(data)
+	if err != nil {
+		return nil, err
+	}
+	if err := credential.CheckKeyLength(parsed[0].PublicKey); err != nil {
+		return nil, fault.NewReason("it has %v, which is short enough to be broken, and no device would be let in by it. "+
+			"Use an EC key on P-256, P-384 or P-521, Ed25519, or RSA of 2048 to 8192 bits", err)
+	}
+	return parsed, nil
 }
 
 // completeCertificates checks a primary and a secondary certificate. earlier are

@@ -2,16 +2,15 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
 	"os"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -32,7 +31,8 @@ verified before: by proof of possession of its key, or by trusting it on upload.
 	return command
 }
 
-// certificateText is what a certificate file holds, as it is sent.
+// certificateText is what a certificate file holds, in PEM. What is no certificate is
+// refused before it is sent: it may be a private key.
 func certificateText(file string) ([]byte, error) {
 	if file == "" {
 		return nil, usageError{errors.New("--file names the certificate's file, and is missing")}
@@ -41,10 +41,11 @@ func certificateText(file string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the certificate: %w", err)
 	}
-	if !utf8.Valid(content) {
-		content = []byte(base64.StdEncoding.EncodeToString(content)) // DER
+	parsed, err := credential.ParseCertificates(content)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
 	}
-	return content, nil
+	return []byte(pemOf(parsed)), nil
 }
 
 // onAuthority is a command that does something to an authority and shows it.

@@ -148,11 +148,15 @@ func TestBadCertificates(t *testing.T) {
 	p.between("below-short", "short", wish{})
 	p.root("named", wish{extensions: "nameConstraints=critical,permitted;DNS:.contoso.example"})
 	p.root("small", wish{rsa: "1024"})
+	p.between("tiny-middle", "root", wish{rsa: "1024"})
 	p.between("weak-middle", "root", wish{rsa: "2048"})
 	p.root("unverified", wish{})
 	p.root("unused", wish{})
-	for group, file := range map[string]string{"main": "root", "old": "old-root", "short": "short", "named": "named", "small": "small"} {
+	for group, file := range map[string]string{"main": "root", "old": "old-root", "short": "short", "named": "named"} {
 		f.must("group", "create", group, "--x509", p.path(file+".pem"))
+	}
+	if _, problems, code := f.run("group", "create", "small", "--x509", p.path("small.pem")); code == 0 || !strings.Contains(problems, "an RSA key of 1024 bits") {
+		t.Errorf("a group with a small key: exit code %d, %s", code, problems)
 	}
 	f.must("authority", "create", "waiting", "--file", p.path("unverified.pem"), "--trust")
 	f.must("group", "create", "waiting", "--authority", "waiting")
@@ -193,7 +197,7 @@ func TestBadCertificates(t *testing.T) {
 		{id: "name-constraint", signer: "named", leaf: wish{extensions: "subjectAltName=DNS:device.fabrikam.example"}, check: "chain", says: "name constraints", ca: "named"},
 		{id: "sha1", signer: "weak-middle", leaf: wish{digest: "sha1"}, send: []string{"weak-middle"}, check: "chain", says: "SHA-1"},
 		{id: "tiny-key", signer: "root", leaf: wish{rsa: "1024"}, check: "key size", says: "1024 bits"},
-		{id: "tiny-authority", signer: "small", check: "key size", says: "CN=small has an RSA key of 1024 bits", ca: "small"},
+		{id: "tiny-authority", signer: "tiny-middle", send: []string{"tiny-middle"}, check: "key size", says: "CN=tiny-middle has an RSA key of 1024 bits"},
 		{id: "absurdly-long", signer: long[0], send: long, check: "client certificate", says: "18 certificates", ca: "--"},
 		{id: "another-name", signer: "root", leaf: wish{name: "someone-else"}, check: "common name", says: "someone-else"},
 	} {

@@ -160,26 +160,25 @@ would be refused.`,
 
 func (c *cli) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Judgement, error) {
 	ctx := command.Context()
-	if len(authorities) == 0 {
-		if at != "" {
-			return provisioning.Judgement{}, usageError{errors.New("--at belongs to --ca: a server judges by its own clock")}
-		}
-		service, err := c.target.provisioning()
-		if err != nil {
-			return provisioning.Judgement{}, err
-		}
-		return service.CheckChain(ctx, text, registrationID)
-	}
-	now := time.Now()
-	if at != "" {
-		var err error
-		if now, err = moment(at, now); err != nil {
-			return provisioning.Judgement{}, usageError{fmt.Errorf("--at: %w", err)}
-		}
+	if len(authorities) == 0 && at != "" {
+		return provisioning.Judgement{}, usageError{errors.New("--at belongs to --ca: a server judges by its own clock")}
 	}
 	chain, err := credential.ParseCertificates(text)
 	if err != nil {
 		return provisioning.Judgement{}, fmt.Errorf("the chain is refused: %w", err)
+	}
+	if len(authorities) == 0 {
+		service, err := c.target.provisioning()
+		if err != nil {
+			return provisioning.Judgement{}, err
+		}
+		return service.CheckChain(ctx, []byte(pemOf(chain)), registrationID)
+	}
+	now := time.Now()
+	if at != "" {
+		if now, err = moment(at, now); err != nil {
+			return provisioning.Judgement{}, usageError{fmt.Errorf("--at: %w", err)}
+		}
 	}
 	var roots []*x509.Certificate
 	for _, file := range authorities {

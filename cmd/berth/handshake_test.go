@@ -25,6 +25,9 @@ func TestHandshakesThatFail(t *testing.T) {
 	p.leaf("koblitz", "", wish{own: "koblitz"})
 	good, _ := p.chain("pump")
 	other, _ := p.chain("other")
+	p.openssl("genpkey", "-algorithm", "ED448", "-out", "ed448.key")
+	p.leaf("ed448", "", wish{own: "ed448"})
+	ed448 := tls.Certificate{Certificate: [][]byte{p.der("ed448")}, PrivateKey: other.PrivateKey}
 	koblitz := tls.Certificate{Certificate: [][]byte{p.der("koblitz")}, PrivateKey: other.PrivateKey}
 
 	for _, protocol := range []string{"mqtt", "https"} {
@@ -87,7 +90,8 @@ func TestHandshakesThatFail(t *testing.T) {
 						}
 					})},
 				{"no certificate", "", "can't be read", "Make the certificate anew", shows(tls.Certificate{Certificate: [][]byte{[]byte("hello")}, PrivateKey: other.PrivateKey})},
-				{"a curve that is not taken", "", "unsupported elliptic curve", "Make the certificate anew", shows(koblitz)},
+				{"a curve that is not taken", "", "can't verify signatures of", "another kind of key", shows(koblitz)},
+				{"a kind of key that is not taken", "ed448", "CN=ed448 has a key of the kind Ed448", "another kind of key", shows(ed448)},
 				{"TLS 1.1", "", "before 1.2", "TLS 1.2", trusting(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })},
 				{"without trust", "", "refuses the server's certificate", "berth info --trust", trusting(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() })},
 			} {

@@ -180,6 +180,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"not JSON", request{method: "PUT", path: "/enrollments/d1", token: good, body: body, header: http.Header{"Content-Type": {"text/xml"}}}, 415, "415000", "application/json"},
 		{"unreadable certificate", put(good, enrollmentBody("d1", "not a certificate")), 400, "400004", "no certificate"},
 		{"a private key", put(good, enrollmentBody("d1", key)), 400, "400004", "private key"},
+		{"PKCS #12", put(good, enrollmentBody("d1", "MIACAQMwgAYJKoZIhvcNAQcBoIA=")), 400, "400004", "openssl pkcs12 -in FILE -clcerts -nokeys"},
 		{"certificate and key", put(good, enrollmentBody("d1", certificate+key)), 400, "400004", "private key"},
 		{"id that breaks the rules", request{method: "PUT", path: "/enrollments/d%2F1", token: good, body: enrollmentBody("d/1", certificate)}, 400, "400202", "character"},
 		{"another id in the body", put(good, enrollmentBody("d2", certificate)), 400, "400202", "d2"},

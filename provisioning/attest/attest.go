@@ -86,7 +86,8 @@ func Sound(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 		return refusal, ok
 	}
 	trace.Fail("client certificate", "none, and no token either", "a certificate in the TLS handshake, or a shared access signature",
-		"Give the device client its certificate and private key, or its key. A TLS proxy in between strips certificates")
+		"Give the device client its certificate and private key, or its key. A TLS proxy in between strips certificates; "+
+			"a TLS library sends none whose key the server can't verify, such as Ed448, DSA or secp256k1")
 	return "Neither a client certificate was presented in the TLS handshake nor a shared access signature", false
 }
 

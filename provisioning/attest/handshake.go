@@ -4,10 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
+
+	"github.com/berth-iot/berth/credential"
 )
 
 // HandshakeFailed adds to a trace why the TLS handshake with a device failed, as
@@ -33,11 +36,18 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, err error) 
 	case strings.HasPrefix(said, "invalid signature by the client certificate"), strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
 		trace.Fail("TLS handshake", "a signature that the key of "+subjectOf(certificates)+" did not make", "a signature with the private key of the certificate",
 			"Give the device the private key that belongs to its certificate: openssl x509 -in CERTIFICATE -noout -pubkey and openssl pkey -in KEY -pubout must print the same")
+	case strings.HasPrefix(said, "failed to parse client certificate: x509: unsupported elliptic curve"):
+		trace.Fail("TLS handshake", "a client certificate whose key this server can't verify signatures of",
+			credential.UsableKeys, "Make the device a certificate with another kind of key")
+	case strings.HasPrefix(said, "client certificate contains an unsupported public key"):
+		trace.Fail("TLS handshake", fmt.Sprintf("%s has %s, and this server can't verify what such a key signs",
+			subjectOf(certificates), keyOf(certificates)),
+			credential.UsableKeys, "Make the device a certificate with another kind of key")
 	case strings.HasPrefix(said, "failed to parse client certificate"):
 		trace.Fail("TLS handshake", "a client certificate that can't be read: "+strings.TrimPrefix(said, "failed to parse client certificate: "), "a certificate of X.509 in DER",
 			"Make the certificate anew. berth cert check CHAIN says what is wrong with one")
-	case strings.HasPrefix(said, "client sent certificate containing RSA key larger"), strings.HasPrefix(said, "client certificate contains an unsupported public key"):
-		trace.Fail("TLS handshake", said, "an RSA key of at most 8192 bits, or an EC key on P-256, P-384 or P-521",
+	case strings.HasPrefix(said, "client sent certificate containing RSA key larger"):
+		trace.Fail("TLS handshake", said, credential.UsableKeys,
 			"Make the device a certificate with another kind of key")
 	case strings.HasPrefix(said, "client offered only unsupported versions"):
 		trace.Fail("TLS handshake", "a version of TLS before 1.2", "TLS 1.2 or 1.3",
@@ -66,4 +76,14 @@ func subjectOf(certificates []*x509.Certificate) string {
 		return "the certificate"
 	}
 	return certificates[0].Subject.String()
+}
+
+// keyOf names the key of a device's certificate that TLS can't use.
+func keyOf(certificates []*x509.Certificate) string {
+	if len(certificates) > 0 {
+		if err := credential.CheckKey(certificates[0].PublicKey, certificates[0].RawSubjectPublicKeyInfo); err != nil {
+			return err.Error()
+		}
+	}
+	return "a key of another kind"
 }

@@ -51,8 +51,8 @@ func excess(certificates []*x509.Certificate) (saw, expected string, refusal Ref
 			return fmt.Sprintf("certificate %d has a name of %d bytes", i+1, name), fmt.Sprintf("%d at most", maxName),
 				Refusal(fmt.Sprintf("Certificate %d of the chain has a name of %d bytes, the limit is %d", i+1, name, maxName))
 		}
-		if err := credential.CheckKeySize(certificate.PublicKey); err != nil {
-			return fmt.Sprintf("certificate %d has %s", i+1, err), fmt.Sprintf("RSA with %d bits at most, or EC", credential.MaxRSA),
+		if err := credential.CheckKey(certificate.PublicKey, certificate.RawSubjectPublicKeyInfo); err != nil {
+			return fmt.Sprintf("certificate %d has %s", i+1, err), credential.UsableKeys,
 				Refusal(fmt.Sprintf("Certificate %d of the chain has %s", i+1, err))
 		}
 	}

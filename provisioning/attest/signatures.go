@@ -75,7 +75,7 @@ func (s *Signatures) check(certificate, parent *x509.Certificate, budget *int) e
 	if known {
 		return result
 	}
-	if err := credential.CheckKeySize(parent.PublicKey); err != nil {
+	if err := credential.CheckKey(parent.PublicKey, parent.RawSubjectPublicKeyInfo); err != nil {
 		return err // enrolled by a version that took it
 	}
 	switch certificate.SignatureAlgorithm { // x509 refuses SHA-1 in chains only

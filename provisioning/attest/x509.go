@@ -1,7 +1,6 @@
 package attest
 
 import (
-	"crypto/rsa"
 	"crypto/subtle"
 	"crypto/x509"
 	"fmt"
@@ -32,19 +31,15 @@ func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	return inTime(trace, leaf, now)
 }
 
-// minRSA is the size of the smallest RSA key that is taken, in bits (NIST SP
-// 800-131A).
-const minRSA = 2048
-
 // strongKey judges the key of a certificate.
 func strongKey(trace *Trace, certificate *x509.Certificate) (Refusal, bool) {
-	key, ok := certificate.PublicKey.(*rsa.PublicKey)
-	if !ok || key.N.BitLen() >= minRSA {
+	err := credential.CheckKeyLength(certificate.PublicKey)
+	if err == nil {
 		return "", true
 	}
-	trace.Fail("key size", fmt.Sprintf("%s has an RSA key of %d bits", certificate.Subject, key.N.BitLen()), fmt.Sprintf("RSA with %d bits or more, or EC", minRSA),
+	trace.Fail("key size", fmt.Sprintf("%s has %s", certificate.Subject, err), credential.UsableKeys,
 		"Make the key and the certificate anew: keys this small can be broken")
-	return Refusal(fmt.Sprintf("The RSA key of the certificate %s has %d bits, and %d are the least", certificate.Subject, key.N.BitLen(), minRSA)), false
+	return Refusal(fmt.Sprintf("The certificate %s has %s, which is too short", certificate.Subject, err)), false
 }
 
 func inTime(trace *Trace, certificate *x509.Certificate, now time.Time) (Refusal, bool) {
