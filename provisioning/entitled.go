@@ -124,17 +124,17 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 		*trace = append(*trace, failed...)
 		return admitted{}, attest.NotAdmitted, nil
 	}
-	unknownSigner(trace, evidence, chain.Known)
+	unknownSigner(trace, evidence, chain)
 	return admitted{}, attest.NotAdmitted, nil
 }
 
-// unknownSigner says why no group lets the device's certificate in. known are the
-// authorities of the service that its chain leads over.
-func unknownSigner(trace *attest.Trace, evidence attest.Evidence, known []*x509.Certificate) {
+// unknownSigner says why no group lets the device's certificate in.
+func unknownSigner(trace *attest.Trace, evidence attest.Evidence, chain *attest.Chain) {
 	id, sent := evidence.RegistrationID, attest.Describe(evidence.Certificates)
-	leaf, top := evidence.Certificates[0], attest.Top(evidence.Certificates)
+	leaf, known := evidence.Certificates[0], chain.Known // of the service, that the chain leads over
+	top, root := chain.Top()
 	switch {
-	case bytes.Equal(leaf.RawIssuer, leaf.RawSubject):
+	case chain.IsRoot(leaf):
 		trace.Fail("enrollment", "none, and no group for a certificate that signs itself", "an individual enrollment "+id,
 			"Enroll the device: berth enrollment create "+id+" --x509 FILE")
 	case len(known) > 0:
@@ -143,7 +143,7 @@ func unknownSigner(trace *attest.Trace, evidence attest.Evidence, known []*x509.
 	case len(evidence.Certificates) == 1:
 		trace.Fail("enrollment", "none; the device sent its own certificate alone: "+sent, "an individual enrollment "+id+", a group of "+leaf.Issuer.String()+", or the certificates in between",
 			"If a group has an authority above "+leaf.Issuer.String()+", let the device send the certificates in between, its own first; some TLS libraries send none, then upload them as certificate authorities. Else make a group with the certificate of "+leaf.Issuer.String())
-	case bytes.Equal(top.RawIssuer, top.RawSubject):
+	case root:
 		trace.Fail("enrollment", "none; the chain is whole and leads to the root "+top.Subject.String()+": "+sent, "a group of an authority in that chain",
 			"Make a group with that root or with one of the certificates in between, or sign the device with an authority that is enrolled")
 	default:

@@ -2,15 +2,20 @@ package provisioning
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/asn1"
 	"encoding/base64"
 	"errors"
+	"fmt"
 	"math/big"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
@@ -139,5 +144,101 @@ func TestKeysOfNoUse(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestKeyRollover: a device comes in whose chain leads over an authority's new key, which
+// the former key of the same name signed; and says of a chain that is not whole where it
+// ends.
+func TestKeyRollover(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	plant := certify(t, "Plant", nil, true)
+	line := certify(t, "Line", plant, true)
+	again := certify(t, "Line", line, true)
+	device := certify(t, "d1", again, false)
+	for name, c := range map[string]struct {
+		chain []*issued
+		says  string
+	}{
+		"whole": {[]*issued{device, again, line},
+			"the chain ends at CN=Line, signed by CN=Plant, which was not sent"},
+		"without the former key": {[]*issued{device, again},
+			"the chain ends at CN=Line, signed by CN=Line, which was not sent"},
+		"with a root of its own": {[]*issued{certify(t, "d1", plant, false), plant},
+			"the chain is whole and leads to the root CN=Plant"},
+		"the new key's own": {[]*issued{again}, "sent its own certificate alone"},
+		"that signs itself": {[]*issued{certify(t, "d1", nil, false)},
+			"no group for a certificate that signs itself"},
+		"whole, in another order": {[]*issued{device, line, again},
+			"the chain ends at CN=Line, signed by CN=Plant, which was not sent"},
+	} {
+		cost := h.work(func() {
+			_, failed, err := h.registerChain(c.chain[0].certificate.Subject.CommonName, c.chain...)
+			if !errors.Is(err, fault.UnauthorizedAccess) || !strings.Contains(failed.Saw, c.says) {
+				t.Errorf("%s, and nothing enrolled: %+v, %v", name, failed, err)
+			}
+		})
+		if cost.Signatures > 1 {
+			t.Errorf("%s, and nothing enrolled: %d signatures", name, cost.Signatures)
+		}
+	}
+	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
+		t.Fatal(err)
+	}
+	if state, failed, err := h.registerChain("d1", device, again, line); err != nil ||
+		state.X509.EnrollmentGroupID != "g" {
+		t.Errorf("by its group: %+v, %v", failed, err)
+	}
+	var chain strings.Builder
+	for _, one := range []*issued{device, again, line} {
+		chain.WriteString(one.pem)
+	}
+	judgement, err := h.CheckChain(ctx, []byte(chain.String()), "")
+	if err != nil || !judgement.Admitted || judgement.GroupID != "g" {
+		t.Errorf("a chain that is checked: %+v, %v", judgement, err)
+	}
+}
+
+// TestHostileRollover bounds what certificates cost that all have one name, so that each
+// could be the new key of any other, and none leads anywhere.
+func TestHostileRollover(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	evidence := credential.Evidence{Protocol: "mqtt", RemoteAddr: "192.0.2.1:1"}
+	for i := range 15 {
+		key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+		if err != nil {
+			t.Fatal(err)
+		}
+		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: "d1"},
+			NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour), BasicConstraintsValid: true, IsCA: true}
+		der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			t.Fatal(err)
+		}
+		evidence.Certificates = append(evidence.Certificates, certificate)
+	}
+	register := func() Work {
+		return h.work(func() {
+			if _, err := h.OpenSession(scope, "d1", evidence).Register(ctx, nil); !errors.Is(err, fault.UnauthorizedAccess) {
+				t.Error(err)
+			}
+		})
+	}
+	if cost := register(); cost.Signatures > 15 {
+		t.Errorf("nothing enrolled: %d signatures", cost.Signatures)
+	}
+	for i := range 10 {
+		authority := certify(t, "d1", nil, true)
+		if _, err := h.PutGroup(ctx, signedGroup(fmt.Sprint("g", i), &X509Certificate{Certificate: authority.pem},
+			nil), ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if cost := register(); cost.Signatures > 200 {
+		t.Errorf("ten authorities of this name: %d signatures", cost.Signatures)
 	}
 }

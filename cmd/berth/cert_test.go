@@ -50,3 +50,43 @@ func TestFilesThatAreNoCertificate(t *testing.T) {
 		t.Errorf("the server judges: %+v", judgement)
 	}
 }
+
+// TestCheckBlames the certificate that is wrong, as the server does.
+func TestCheckBlames(t *testing.T) {
+	s, p := newShell(t), pki{t, t.TempDir()}
+	p.root("plant", wish{})
+	p.between("line", "plant", wish{})
+	p.between("line-again", "line", wish{name: "line"}) // its new key
+	p.leaf("rolled", "line-again", wish{})
+	p.between("unit", "plant", wish{extensions: "nameConstraints=critical,permitted;DNS:unit.example"})
+	p.leaf("beside", "unit", wish{extensions: "subjectAltName=DNS:dev.other.example"})
+	p.root("bare", wish{notCA: true})
+	p.leaf("orphan", "bare", wish{})
+	for _, c := range []struct {
+		chain []string
+		ca    string
+		says  string // "" is let in
+	}{
+		{[]string{"rolled", "line-again", "line"}, "plant", ""},
+		{[]string{"beside", "unit"}, "plant", `CN=unit does not allow the DNS name "dev.other.example" of CN=beside`},
+		{[]string{"orphan"}, "bare", "CN=bare signs others and is no authority"},
+	} {
+		_, text := p.chain(c.chain...)
+		chain := p.path(c.chain[0] + ".chain.pem")
+		if err := os.WriteFile(chain, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		code := 1
+		if c.says == "" {
+			code = 0
+		}
+		if output, _ := s.run(code, "cert", "check", chain, "--ca", p.path(c.ca+".pem")); !strings.Contains(output,
+			c.says) {
+			t.Errorf("%s: %s, want %q", c.chain[0], output, c.says)
+		}
+	}
+	if _, problems := s.run(1, "group", "create", "g", "--x509", p.path("bare.pem")); !strings.Contains(problems,
+		"is no authority") {
+		t.Errorf("a group of it: %s", problems)
+	}
+}

@@ -14,9 +14,9 @@ import (
 
 // Chain is a device's certificate with those that may lead from it to an authority:
 // what the device sent, and what is known besides. They are put together by their
-// names alone. A signature is checked from an enrolled authority downwards, so that
-// a stranger's certificates are compared with the keys of authorities and never
-// with each other's, and no more of them than one judgement may cost.
+// names alone, in whatever spelling. A signature is checked from an enrolled authority
+// downwards, so that a stranger's certificates are compared with the keys of authorities
+// and never with each other's, and no more of them than one judgement may cost.
 type Chain struct {
 	Issuers [][]byte            // the encoded names of those who may have signed, the nearest first
 	Known   []*x509.Certificate // those that the device did not send
@@ -24,26 +24,33 @@ type Chain struct {
 	sent       []*x509.Certificate // the device's own first
 	between    []*x509.Certificate // sent or known, each once
 	signatures *Signatures
-	budget     int // of this judgement, in the unit of signatureBudget
+	canonicals map[string]string // of encoded names, in canonical form
+
+	// What this judgement may still cost, in the unit of signatureBudget.
+	budget       int
+	policyBudget int
+
+	comparisons int // of names with constraints, so far
 }
 
 // NewChain puts a device's chain together. known returns the certificates of an
 // encoded name; it may be nil. What the device sent must be WithinLimits.
 func NewChain(sent []*x509.Certificate, known func(name []byte) []*x509.Certificate, signatures *Signatures) *Chain {
-	chain := &Chain{sent: sent, signatures: signatures, budget: signatureBudget}
+	chain := &Chain{sent: sent, signatures: signatures, canonicals: map[string]string{},
+		budget: signatureBudget, policyBudget: signatureBudget}
 	if len(sent) == 0 {
 		return chain
 	}
-	named := map[string]bool{}
+	named := map[string]bool{} // in canonical form
 	for next := [][]byte{sent[0].RawIssuer}; len(next) > 0 && len(chain.Issuers) < 2*maxChain; next = next[1:] {
 		name := next[0]
-		if named[string(name)] {
+		if named[chain.canonical(name)] {
 			continue
 		}
-		named[string(name)] = true
+		named[chain.canonical(name)] = true
 		chain.Issuers = append(chain.Issuers, name)
 		for _, certificate := range sent[1:] {
-			if bytes.Equal(certificate.RawSubject, name) && chain.add(certificate) {
+			if chain.sameName(certificate.RawSubject, name) && chain.add(certificate) {
 				next = append(next, certificate.RawIssuer)
 			}
 		}
@@ -51,13 +58,28 @@ func NewChain(sent []*x509.Certificate, known func(name []byte) []*x509.Certific
 			continue
 		}
 		for _, certificate := range known(name) {
-			if bytes.Equal(certificate.RawSubject, name) && chain.add(certificate) {
+			if chain.sameName(certificate.RawSubject, name) && chain.add(certificate) {
 				chain.Known = append(chain.Known, certificate)
 				next = append(next, certificate.RawIssuer)
 			}
 		}
 	}
 	return chain
+}
+
+// sameName reports whether two encoded names are the same in meaning.
+func (c *Chain) sameName(a, b []byte) bool {
+	return bytes.Equal(a, b) || c.canonical(a) == c.canonical(b)
+}
+
+// canonical is CanonicalName, worked out once for each name.
+func (c *Chain) canonical(name []byte) string {
+	known, ok := c.canonicals[string(name)]
+	if !ok {
+		known = CanonicalName(name)
+		c.canonicals[string(name)] = known
+	}
+	return known
 }
 
 func (c *Chain) add(certificate *x509.Certificate) bool {
@@ -74,7 +96,7 @@ func (c *Chain) KeyIDs(issuer []byte) (ids [][]byte) {
 	for _, certificate := range slices.Concat(c.sent[:1], c.between) {
 		id := certificate.AuthorityKeyId
 		named := func(other []byte) bool { return bytes.Equal(id, other) }
-		if len(id) > 0 && bytes.Equal(certificate.RawIssuer, issuer) && !slices.ContainsFunc(ids, named) {
+		if len(id) > 0 && c.sameName(certificate.RawIssuer, issuer) && !slices.ContainsFunc(ids, named) {
 			ids = append(ids, id)
 		}
 	}
@@ -82,38 +104,62 @@ func (c *Chain) KeyIDs(issuer []byte) (ids [][]byte) {
 }
 
 // Top returns the certificate that the device's chain leads to among those that it
-// sent, by their names: a root, or the last one whose signer it did not send.
-func Top(sent []*x509.Certificate) *x509.Certificate {
-	top := sent[0]
-	for range maxChain {
-		i := slices.IndexFunc(sent[1:], func(c *x509.Certificate) bool { return bytes.Equal(c.RawSubject, top.RawIssuer) })
-		if i < 0 || sent[1+i].Equal(top) {
+// sent, by names and key identifiers, and whether that is a root.
+func (c *Chain) Top() (top *x509.Certificate, root bool) {
+	top = c.sent[0]
+	passed := []*x509.Certificate{top}
+	for range c.sent {
+		var next *x509.Certificate
+		for _, certificate := range c.sent[1:] {
+			if !c.sameName(certificate.RawSubject, top.RawIssuer) || slices.ContainsFunc(passed, certificate.Equal) {
+				continue
+			}
+			if next == nil || keyDistance(top, certificate) < keyDistance(top, next) {
+				next = certificate
+			}
+		}
+		if next == nil || c.IsRoot(top) {
 			break
 		}
-		top = sent[1+i]
+		passed, top = append(passed, next), next
 	}
-	return top
+	return top, c.IsRoot(top)
+}
+
+// IsRoot reports whether a certificate was signed with its own key. That its subject
+// and its issuer have the same name is not enough: an authority that has a new key signs
+// it with the former. The signature counts in the budget; when that is used up, the
+// names decide.
+func (c *Chain) IsRoot(certificate *x509.Certificate) bool {
+	if !c.selfIssued(certificate) || keyDistance(certificate, certificate) == namesAnother {
+		return false
+	}
+	err := c.signatures.check(certificate, certificate, &c.budget)
+	return err == nil || errors.Is(err, errSignatureBudget) || errors.As(err, new(x509.InsecureAlgorithmError))
 }
 
 // below are the certificates of a chain whose signatures lead up to an authority.
 type below struct {
-	between []*x509.Certificate
-	leaf    bool  // the device's own is one of them
-	broken  error // why not, of the first one that names the authority: what its signature lacks
+	signers map[*x509.Certificate][]*x509.Certificate // whose key signed which
+	leaf    bool                                      // the device's own is one of them
+	broken  error                                     // why not: what the signature of child lacks
 	child   *x509.Certificate
 }
 
 // below looks which certificates descend from the authority, by their signatures
 // alone.
-func (c *Chain) below(authority *x509.Certificate) (found below) {
+func (c *Chain) below(authority *x509.Certificate) below {
 	leaf := c.sent[0]
-	found.leaf = leaf.Equal(authority)
-	done := map[*x509.Certificate]bool{}
+	found := below{signers: map[*x509.Certificate][]*x509.Certificate{}, leaf: leaf.Equal(authority)}
 	for parents := []*x509.Certificate{authority}; len(parents) > 0; parents = parents[1:] {
 		parent := parents[0]
 		for _, child := range c.children(parent) {
-			if done[child] || child.Equal(authority) {
+			if child == parent || child.Equal(authority) {
 				continue
+			}
+			signers := found.signers[child]
+			if len(signers) > 0 && !c.sameKey(signers[0], parent) {
+				continue // another key signed it
 			}
 			err := c.signatures.check(child, parent, &c.budget)
 			if errors.Is(err, errSignatureBudget) {
@@ -121,17 +167,15 @@ func (c *Chain) below(authority *x509.Certificate) (found below) {
 				return found
 			}
 			if err != nil {
-				if found.broken == nil {
+				if found.broken == nil || child == leaf {
 					found.broken, found.child = err, child
 				}
 				continue
 			}
-			if done[child] = true; child == leaf {
-				found.leaf = true
-				continue
+			found.signers[child] = append(signers, parent)
+			if found.leaf = found.leaf || child == leaf; child != leaf && len(signers) == 0 {
+				parents = append(parents, child)
 			}
-			found.between = append(found.between, child)
-			parents = append(parents, child)
 		}
 	}
 	return found
@@ -141,7 +185,7 @@ func (c *Chain) below(authority *x509.Certificate) (found below) {
 // name its key first and those that name another last.
 func (c *Chain) children(parent *x509.Certificate) (children []*x509.Certificate) {
 	for _, certificate := range slices.Concat(c.sent[:1], c.between) {
-		if bytes.Equal(certificate.RawIssuer, parent.RawSubject) {
+		if c.sameName(certificate.RawIssuer, parent.RawSubject) {
 			children = append(children, certificate)
 		}
 	}
@@ -151,120 +195,98 @@ func (c *Chain) children(parent *x509.Certificate) (children []*x509.Certificate
 	return children
 }
 
-// keyDistance tells a certificate that names its parent's key (0) from one that
-// names none (1) and one that names another (2).
+// How well the key that a certificate names fits that of its parent.
+const (
+	namesKey = iota
+	namesNone
+	namesAnother
+)
+
+// keyDistance tells a certificate that names its parent's key from one that names
+// none, and one that names another.
 func keyDistance(certificate, parent *x509.Certificate) int {
 	switch {
 	case len(certificate.AuthorityKeyId) == 0 || len(parent.SubjectKeyId) == 0:
-		return 1
+		return namesNone
 	case bytes.Equal(certificate.AuthorityKeyId, parent.SubjectKeyId):
-		return 0
+		return namesKey
 	}
-	return 2
+	return namesAnother
 }
 
 // Descends judges whether the device's certificate was signed by an authority, by
-// way of the chain: each signature, the times, what each certificate may sign, path
-// lengths and name constraints (RFC 5280, as crypto/x509 has it).
+// way of the chain: what the authority may do, each signature, and then the rules for
+// paths (valid). Of several paths one that holds is enough.
 func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Time) (Refusal, bool) {
-	found := c.below(authority)
-	if !found.leaf {
-		saw, expected, advice := c.unsigned(found, authority)
-		trace.Fail("chain", saw, expected, advice)
+	if !maySign(authority) {
+		noAuthority(trace, authority)
 		return NotAdmitted, false
 	}
-	// Only what the authority's keys have signed goes on from here.
-	roots, between := x509.NewCertPool(), x509.NewCertPool()
-	roots.AddCert(authority)
-	for _, certificate := range found.between {
-		between.AddCert(certificate)
+	found := c.below(authority)
+	if !found.leaf {
+		c.unsigned(trace, found, authority)
+		return NotAdmitted, false
 	}
-	chains, err := c.sent[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now,
-		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
-	if err == nil {
-		for _, certificate := range chains[0][1:] {
-			if refusal, ok := strongKey(trace, certificate); !ok {
-				return refusal, false
-			}
+	var (
+		refusal Refusal
+		failed  Trace // of the first path
+	)
+	for _, path := range c.paths(found, authority) {
+		var attempt Trace
+		refused, ok := c.valid(&attempt, path, now)
+		if ok {
+			trace.Pass("chain", names(path))
+			return "", true
 		}
-		trace.Pass("chain", path(chains[0]))
-		return "", true
+		if failed == nil {
+			failed, refusal = attempt, refused
+		}
 	}
-	saw, expected, advice := c.invalid(err, found, authority, now)
-	trace.Fail("chain", saw, expected, advice)
-	return NotAdmitted, false
-}
-
-// path names the certificates of a chain, the device's first.
-func path(chain []*x509.Certificate) string {
-	names := make([]string, len(chain))
-	for i, certificate := range chain {
-		names[i] = certificate.Subject.String()
+	if failed == nil {
+		trace.Fail("chain", "more ways to the authority than are followed", "a chain with few ways to the authority",
+			"Let the device send its own certificate and those of its signers, and no others")
+		return NotAdmitted, false
 	}
-	return strings.Join(names, ", signed by ")
+	*trace = append(*trace, failed...)
+	return refusal, false
 }
 
 // unsigned says of a chain whose signatures do not lead to the authority where they
 // end.
-func (c *Chain) unsigned(found below, authority *x509.Certificate) (saw, expected, advice string) {
+func (c *Chain) unsigned(trace *Trace, found below, authority *x509.Certificate) {
 	leaf := c.sent[0]
-	expected = "a chain from the device's certificate to " + authority.Subject.String()
+	expected := fmt.Sprintf("a chain from the device's certificate to %s", authority.Subject)
 	var weak x509.InsecureAlgorithmError
 	switch {
 	case errors.Is(found.broken, errSignatureBudget):
-		return found.broken.Error(), expected,
-			"Let the device send its own certificate and those of its signers, and no others; give authorities names of their own, or key identifiers"
+		trace.Fail("chain", found.broken.Error(), expected,
+			"Let the device send its own certificate and those of its signers, and no others; give authorities "+
+				"names of their own, or key identifiers")
 	case errors.As(found.broken, &weak):
-		return "a signature with SHA-1 or MD5", "signatures with SHA-256 or better", "Sign the certificates anew with SHA-256; SHA-1 can be forged"
-	case found.child != nil && bytes.Equal(found.child.RawIssuer, authority.RawSubject):
-		saw = "signed by another key than that of the enrolled " + authority.Subject.String()
-		if found.child != leaf {
-			saw = found.child.Subject.String() + " is " + saw
-		}
-		return saw, expected, "An authority was made anew under the same name. Enroll the authority that signed the device, or sign the device with the enrolled one"
+		trace.Fail("chain", "a signature with SHA-1 or MD5", "signatures with SHA-256 or better",
+			"Sign the certificates anew with SHA-256; SHA-1 can be forged")
+	case found.child != nil && found.child == leaf && c.sameName(leaf.RawIssuer, authority.RawSubject):
+		trace.Fail("chain",
+			fmt.Sprintf("signed by another key than that of the enrolled %s", authority.Subject), expected,
+			"An authority was made anew under the same name. Enroll the authority that signed the device, or "+
+				"sign the device with the enrolled one")
+	case found.child != nil && c.sameName(found.child.RawIssuer, authority.RawSubject):
+		trace.Fail("chain", fmt.Sprintf("%s is signed by another key than that of the enrolled %s",
+			found.child.Subject, authority.Subject), expected,
+			"An authority was made anew under the same name. Enroll the authority that signed the device, or "+
+				"sign the device with the enrolled one")
+	case found.child != nil:
+		trace.Fail("chain", fmt.Sprintf("%s is signed by another key than that of %s in the chain",
+			found.child.Subject, found.child.Issuer), expected,
+			"Let the device send the certificate of the authority that signed it: an authority was made anew "+
+				"under the same name")
+	default:
+		trace.Fail("chain",
+			fmt.Sprintf("signed by %s, from which no certificate leads to the enrolled authority", leaf.Issuer), expected,
+			"Let the device send its whole chain, its own certificate first and then each signer, in one file; "+
+				"or register the certificates in between")
 	}
-	return "signed by " + leaf.Issuer.String() + ", from which no certificate leads to the enrolled authority", expected,
-		"Let the device send its whole chain, its own certificate first and then each signer, in one file; or register the certificates in between"
 }
-
-// invalid says of a chain that is signed and does not hold what is wrong with it.
-func (c *Chain) invalid(err error, found below, authority *x509.Certificate,
-	now time.Time) (saw, expected, advice string) {
-	leaf := c.sent[0]
-	expected = "a chain from the device's certificate to " + authority.Subject.String()
-	var invalid x509.CertificateInvalidError
-	if errors.As(err, &invalid) {
-		name := invalid.Cert.Subject.String()
-		switch invalid.Reason {
-		case x509.Expired:
-			return fmt.Sprintf("%s, valid from %s to %s", name, stamp(invalid.Cert.NotBefore), stamp(invalid.Cert.NotAfter)),
-				"certificates that are valid at " + stamp(now), "Renew that certificate, and those that it signed. If it is valid by its dates, compare the clocks"
-		case x509.NotAuthorizedToSign:
-			return noAuthority(invalid.Cert)
-		case x509.TooManyIntermediates:
-			return name + " may not have so many certificates below it", "no more than its path length (pathlen) allows",
-				"Sign devices with an authority that is nearer, or make the authority with a greater pathlen"
-		case x509.CANotAuthorizedForThisName:
-			return fmt.Sprintf("%s does not allow the name %s: %s", name, leaf.Subject, invalid.Detail), "a name within the authority's name constraints",
-				"Give the device a name that the authority may sign for"
-		}
-		return fmt.Sprintf("%s: %s", name, reason(err)), expected, "Make the certificates anew"
-	}
-	for _, certificate := range found.between {
-		if !certificate.BasicConstraintsValid || !certificate.IsCA {
-			return noAuthority(certificate)
-		}
-	}
-	return reason(err), expected, "Make the certificates anew"
-}
-
-func noAuthority(certificate *x509.Certificate) (saw, expected, advice string) {
-	return certificate.Subject.String() + " signs others and is no authority", "basic constraints CA:TRUE and the key usage keyCertSign in each certificate above the device's",
-		"Sign the device's certificate with an authority's key, not with another device's; openssl needs basicConstraints=CA:TRUE for an authority"
-}
-
-// reason is what crypto/x509 says, without its package's name.
-func reason(err error) string { return strings.TrimPrefix(err.Error(), "x509: ") }
 
 // Describe names what a device showed, for a trace.
 func Describe(certificates []*x509.Certificate) string {

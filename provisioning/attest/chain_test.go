@@ -108,8 +108,8 @@ func TestDescends(t *testing.T) {
 		"one between has expired":       {root, []*signer{signed(late), late}, nil, "CN=Late, valid from", "Renew"},
 		"the root has expired":          {old, []*signer{signed(old)}, nil, "CN=Old, valid from", "Renew"},
 		"a device signs a device":       {root, []*signer{signed(neighbour), neighbour}, nil, "CN=neighbour signs others and is no authority", "another device's"},
-		"the path is too long":          {short, []*signer{signed(below), below}, nil, "so many certificates below", "pathlen"},
-		"a name that is not allowed":    {narrow, []*signer{signed(narrow)}, nil, "does not allow the name", "may sign for"},
+		"the path is too long":          {short, []*signer{signed(below), below}, nil, "CN=Short allows 0 authorities below it", "pathlen"},
+		"a name that is not allowed":    {narrow, []*signer{signed(narrow)}, nil, `CN=Narrow does not allow the DNS name "device.example" of CN=device`, "may sign for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			evidence := Evidence{RegistrationID: "device", Evidence: credential.Evidence{}}
