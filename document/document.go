@@ -1,7 +1,9 @@
-// Package document bounds the JSON that others choose, so that all of it that is
-// taken can be stored, put into other JSON, and read back: how deep it is nested,
-// and which times it may hold. Package encoding/json goes 10,000 levels deep when it
-// reads, and what it read at that depth can be put into nothing.
+// Package document is the JSON that others choose. It bounds it, so that all of it
+// that is taken can be stored, put into other JSON, and read back: how deep it is
+// nested, what of it is text, and which times it may hold. Package encoding/json goes
+// 10,000 levels deep when it reads, and what it read at that depth can be put into
+// nothing. And it keeps it as it came: an Object has its members in their order, and
+// its numbers and strings as they were spelled.
 package document
 
 import (
@@ -53,9 +55,10 @@ func CheckDepth(text []byte, limit int) error {
 }
 
 // Embeddable reports whether a text is JSON that can be put into other JSON and
-// read by any parser: valid, in UTF-8, and not nested too deep.
+// read by any parser: valid, as CheckText and CheckNumbers want it, and not nested too
+// deep.
 func Embeddable(text []byte) bool {
-	return CheckDepth(text, MaxFreeDepth) == nil && utf8.Valid(text) && json.Valid(text)
+	return CheckDepth(text, MaxFreeDepth) == nil && CheckText(text) == nil && json.Valid(text) && CheckNumbers(text) == nil
 }
 
 // ValidUTF8 returns the text with U+FFFD in place of what is not UTF-8, as parsers

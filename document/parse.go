@@ -1,0 +1,135 @@
+package document
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrNotObject says that JSON is something else than an object.
+var ErrNotObject = errors.New("it is not a JSON object")
+
+// Parse reads a JSON object that is nested at most so deep. Of members with the same
+// name the last counts, in the place of the first. It returns a *DepthError, a
+// *TextError, ErrNotObject, or what is wrong with the JSON, in words that follow what it
+// is about and a colon.
+func Parse(text []byte, depth int) (Object, error) {
+	if err := CheckDepth(text, depth); err != nil {
+		return Object{}, err
+	}
+	if err := CheckText(text); err != nil {
+		return Object{}, err
+	}
+	if !json.Valid(text) {
+		return Object{}, syntaxError(text)
+	}
+	p := parser{text: string(text)}
+	read := p.value()
+	if read.object == nil {
+		return Object{}, ErrNotObject
+	}
+	return *read.object, nil
+}
+
+func syntaxError(text []byte) error {
+	err := json.Unmarshal(text, new(json.RawMessage))
+	var syntax *json.SyntaxError
+	if !errors.As(err, &syntax) {
+		return fmt.Errorf("it is not JSON: %w", err)
+	}
+	at := int(syntax.Offset)
+	switch said := syntax.Error(); {
+	case strings.HasPrefix(said, "unexpected end"):
+		return errors.New("it is not JSON: it ends too early")
+	case strings.Contains(said, "after top-level value"):
+		return fmt.Errorf("something follows the JSON, at byte %d", at)
+	}
+	line := 1 + strings.Count(string(text[:min(at, len(text))]), "\n")
+	return fmt.Errorf("it is not JSON: %s, at byte %d, in line %d", syntax.Error(), at, line)
+}
+
+// parser goes through a text that is JSON.
+type parser struct {
+	text string
+	at   int
+}
+
+// next skips space and returns the byte after it.
+func (p *parser) next() byte {
+	for {
+		switch c := p.text[p.at]; c {
+		case ' ', '\t', '\r', '\n':
+			p.at++
+		default:
+			return c
+		}
+	}
+}
+
+func (p *parser) value() Value {
+	switch p.next() {
+	case '{':
+		return Value{object: p.object()}
+	case '[':
+		return Value{array: p.array()}
+	case '"':
+		return Value{text: p.quoted()}
+	}
+	begin := p.at
+	for ; p.at < len(p.text); p.at++ {
+		switch p.text[p.at] {
+		case ',', ']', '}', ' ', '\t', '\r', '\n':
+			return Value{text: p.text[begin:p.at]}
+		}
+	}
+	return Value{text: p.text[begin:]}
+}
+
+// quoted takes a string with its quotation marks.
+func (p *parser) quoted() string {
+	begin := p.at
+	for p.at++; p.text[p.at] != '"'; p.at++ {
+		if p.text[p.at] == '\\' {
+			p.at++
+		}
+	}
+	p.at++
+	return p.text[begin:p.at]
+}
+
+func (p *parser) object() *Object {
+	o := &Object{members: []member{}}
+	for p.at++; p.next() != '}'; {
+		quoted := p.quoted()
+		m := member{spelled: quoted[1 : len(quoted)-1]}
+		if m.name = m.spelled; strings.IndexByte(m.name, '\\') >= 0 {
+			m.name = unquote(quoted)
+		}
+		p.next()
+		p.at++ // the colon
+		m.value = p.value()
+		if same := o.find(m.name); same >= 0 {
+			o.members[same].value = m.value
+		} else {
+			o.add(m)
+		}
+		if p.next() == ',' {
+			p.at++
+		}
+	}
+	p.at++
+	return o
+}
+
+func (p *parser) array() []Value {
+	elements := []Value{}
+	for p.at++; p.next() != ']'; {
+		elements = append(elements, p.value())
+		if p.next() == ',' {
+			p.at++
+		}
+	}
+	p.at++
+	return elements
+}
