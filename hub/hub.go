@@ -35,6 +35,7 @@ type Config struct {
 	Now       func() time.Time
 	Logger    *slog.Logger
 	Panics    *panics.Recorder // of what runs in the background
+	Reindex   bool             // an earlier version has had the documents: indexes are made anew
 }
 
 // Hub is one IoT hub. Its methods may be called at once from many goroutines;
@@ -42,6 +43,7 @@ type Config struct {
 type Hub struct {
 	config        Config
 	devices       store.Table[Device]
+	disabled      store.Table[struct{}] // the ids of devices that are
 	twins         store.Table[twin]
 	subscriptions store.Table[subscriptions]
 	policies      store.Table[credential.Policy]
@@ -72,6 +74,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	h := &Hub{
 		config:        config,
 		devices:       store.NewTable[Device](config.Documents, collection("devices")),
+		disabled:      store.NewTable[struct{}](config.Documents, collection("disabled")),
 		twins:         store.NewTable[twin](config.Documents, collection("twins")),
 		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
 		policies:      store.NewTable[credential.Policy](config.Documents, collection("policies")),
@@ -80,6 +83,9 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	}
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
+	}
+	if err := h.indexDisabled(ctx, store.NewTable[bool](config.Documents, collection("indexes"))); err != nil {
+		return nil, fmt.Errorf("list the disabled devices of hub %s: %w", config.Name, err)
 	}
 	h.activity = followActivity(h,
 		store.NewTable[stamp](config.Documents, collection("activity")),

@@ -76,7 +76,11 @@ func (h *Hub) creation(device *Device, twin twin) []store.Change {
 		device.DeviceScope = edgeScope(*device)
 	}
 	twin.Generation = device.GenerationID
-	return []store.Change{h.devices.Put(device.DeviceID, store.Absent, *device), h.twins.Put(device.DeviceID, store.Absent, twin)}
+	changes := []store.Change{
+		h.devices.Put(device.DeviceID, store.Absent, *device),
+		h.twins.Put(device.DeviceID, store.Absent, twin),
+	}
+	return append(changes, h.indexStatus(*device, enabled)...)
 }
 
 // UpdateDevice replaces what an operator may set of a device: status, reason,
@@ -115,8 +119,8 @@ func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (
 // replace writes changed in the place of before and ends the connection that
 // this makes void.
 func (h *Hub) replace(ctx context.Context, before, changed Device) (Device, error) {
-	change, after := h.replacement(before, changed)
-	etags, err := h.config.Documents.Commit(ctx, change)
+	changes, after := h.replacement(before, changed)
+	etags, err := h.config.Documents.Commit(ctx, changes...)
 	h.revalidate(ctx, after.DeviceID) // also after an error: it may be there all the same
 	if err != nil {
 		return Device{}, err
@@ -125,7 +129,8 @@ func (h *Hub) replace(ctx context.Context, before, changed Device) (Device, erro
 	return after, h.activity.describe(ctx, &after)
 }
 
-func (h *Hub) replacement(before, changed Device) (store.Change, Device) {
+// replacement returns what is to be committed, the identity first.
+func (h *Hub) replacement(before, changed Device) ([]store.Change, Device) {
 	after := before
 	after.ETag = ""
 	after.Status, after.StatusReason = changed.Status, changed.StatusReason
@@ -137,7 +142,8 @@ func (h *Hub) replacement(before, changed Device) (store.Change, Device) {
 	if after.Status != before.Status {
 		after.StatusUpdatedTime.Time = h.config.Now().UTC()
 	}
-	return h.devices.Put(after.DeviceID, storeMatch(before.ETag), after), after
+	change := h.devices.Put(after.DeviceID, storeMatch(before.ETag), after)
+	return append([]store.Change{change}, h.indexStatus(after, before.Status)...), after
 }
 
 // DeleteDevice removes a device with its twin and all that is kept of it, whatever
@@ -153,6 +159,7 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 		}
 		_, err = h.config.Documents.Commit(ctx,
 			h.devices.Delete(id, storeMatch(device.ETag)),
+			h.disabled.Delete(id, store.Always),
 			h.twins.Delete(id, store.Always),
 			h.subscriptions.Delete(id, store.Always),
 			h.activity.stamps.Delete(id, store.Always),
@@ -185,49 +192,6 @@ func (h *Hub) Devices(ctx context.Context, prefix, after string, limit int) (dev
 		next = entries[limit-1].Key
 	}
 	return devices, next, nil
-}
-
-// RegistryStatistics counts the device identities.
-type RegistryStatistics struct {
-	TotalDeviceCount    int `json:"totalDeviceCount"`
-	EnabledDeviceCount  int `json:"enabledDeviceCount"`
-	DisabledDeviceCount int `json:"disabledDeviceCount"`
-}
-
-// ServiceStatistics counts the connected devices.
-type ServiceStatistics struct {
-	ConnectedDeviceCount int `json:"connectedDeviceCount"`
-}
-
-// DeviceCount counts the device identities.
-func (h *Hub) DeviceCount(ctx context.Context) (int, error) { return h.devices.Count(ctx) }
-
-// RegistryStatistics counts the device identities; that costs a read of each.
-func (h *Hub) RegistryStatistics(ctx context.Context) (statistics RegistryStatistics, err error) {
-	const page = 1000
-	for after := ""; ; {
-		entries, err := h.devices.List(ctx, "", after, page)
-		if err != nil {
-			return statistics, err
-		}
-		for _, entry := range entries {
-			statistics.TotalDeviceCount++
-			if entry.Value.Status == disabled {
-				statistics.DisabledDeviceCount++
-			} else {
-				statistics.EnabledDeviceCount++
-			}
-		}
-		if len(entries) < page {
-			return statistics, nil
-		}
-		after = entries[page-1].Key
-	}
-}
-
-// ServiceStatistics counts the devices that are connected now.
-func (h *Hub) ServiceStatistics(context.Context) (ServiceStatistics, error) {
-	return ServiceStatistics{h.connected()}, nil
 }
 
 // Admission is a device that the provisioning service has attested.
@@ -321,8 +285,8 @@ func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepar
 		return prepared, nil
 	}
 	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
-	change, after := h.replacement(before, wanted)
-	prepared.Changes = []store.Change{change}
+	var after Device
+	prepared.Changes, after = h.replacement(before, wanted)
 	prepared.Committed = func(ctx context.Context) { h.revalidate(ctx, after.DeviceID) }
 	return prepared, nil
 }

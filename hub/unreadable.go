@@ -12,8 +12,8 @@ func (h *Hub) DeviceRecords() string { return h.devices.Collection }
 
 // DeleteUnreadable removes a record that can't be read with what belongs to it, and
 // reports whether it is of a kind where there is more to that than the record: a
-// device goes with its twin, in place of a twin there is an empty one, and in place of a
-// policy one with other keys.
+// device goes with its twin, in place of a twin there is an empty one, in place of a
+// policy one with other keys, and a disabled device stays in the index of those.
 func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (handled bool, err error) {
 	switch collection {
 	case h.devices.Collection:
@@ -23,6 +23,9 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 			return true, err
 		}
 		return true, h.createPolicies(ctx)
+	case h.disabled.Collection:
+		_, err := h.config.Documents.Commit(ctx, h.disabled.Put(key, store.Present, struct{}{}))
+		return true, err
 	case h.twins.Collection:
 		if _, err := h.device(ctx, key); err != nil && !store.IsUnreadable(err) {
 			return false, nil // there is no device to it
@@ -38,6 +41,9 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 func (h *Hub) replaceUnreadable(ctx context.Context, device Device, etag string) (Device, error) {
 	changes := h.creation(&device, newTwin(h.config.Now()))
 	changes[0].Match, changes[1].Match = storeMatch(etag), store.Always
+	if device.Status == enabled {
+		changes = append(changes, h.disabled.Delete(device.DeviceID, store.Always))
+	}
 	if kept, err := h.twin(ctx, device.DeviceID); err == nil {
 		kept.Generation = device.GenerationID
 		changes[1] = h.twins.Put(device.DeviceID, storeMatch(kept.etag), kept)

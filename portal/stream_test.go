@@ -40,9 +40,9 @@ func (d countedDocuments) List(ctx context.Context, collection, prefix, after st
 	return d.Documents.List(ctx, collection, prefix, after, limit)
 }
 
-func (d countedDocuments) Count(ctx context.Context, collection string) (int, error) {
+func (d countedDocuments) Count(ctx context.Context, collections ...string) ([]int, error) {
 	d.reads.documents.Add(1)
-	return d.Documents.Count(ctx, collection)
+	return d.Documents.Count(ctx, collections...)
 }
 
 type countedLog struct {

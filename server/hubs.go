@@ -141,8 +141,10 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 	if err != nil {
 		return fmt.Errorf("open the telemetry of hub %s: %w", entry.Name, err)
 	}
+	engine, knows := s.engine.(interface{ Stale() bool })
 	h, err := hub.Open(ctx, hub.Config{Name: entry.Name, Host: entry.Host, Documents: s.documents, Telemetry: telemetry,
-		Bus: local.New(), Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics})
+		Bus: local.New(), Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics,
+		Reindex: knows && engine.Stale()})
 	if err != nil {
 		return err
 	}

@@ -352,7 +352,7 @@ func TestLinksAndSessionsAreClearedAway(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return n
+		return n[0]
 	}
 	if links, sessions := count("portal/links"), count("portal/sessions"); links < 3 || sessions != 1 {
 		t.Fatalf("there are %d links and %d sessions", links, sessions)

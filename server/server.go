@@ -51,6 +51,7 @@ type Server struct {
 	ending   chan struct{} // closed when nothing needs to be watched any more
 	once     sync.Once     // to close it
 
+	engine       store.Documents // below the others
 	documents    *store.Inspector
 	logs         store.Logs
 	hubs         *hub.Directory
@@ -164,6 +165,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		}
 		return err
 	}
+	s.engine = documents
 	s.documents = store.Inspect(store.Watch(documents), s.config.Logger)
 	if err := missingScope(ctx, documents, s.config.DataDir); err != nil {
 		return fmt.Errorf("open the data folder: %w", err)

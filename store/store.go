@@ -95,11 +95,21 @@ type Documents interface {
 	// deletes; the present one for checks), in order.
 	Commit(ctx context.Context, changes ...Change) ([]string, error)
 
-	// Count returns the number of documents in the collection. It may cost a
-	// read of all their keys the first time.
-	Count(ctx context.Context, collection string) (int, error)
+	// Count returns the number of documents in each of the collections, at one moment.
+	// It may cost a read of all keys of a collection that was never counted before; from
+	// then on commits keep its number, also past Close and crashes.
+	Count(ctx context.Context, collections ...string) ([]int, error)
 
 	Close() error
+}
+
+// Count returns the number of documents in one collection.
+func Count(ctx context.Context, documents Documents, collection string) (int, error) {
+	counts, err := documents.Count(ctx, collection)
+	if err != nil {
+		return 0, err
+	}
+	return counts[0], nil
 }
 
 // Logs opens the logs of one engine by name. A log is made at its first Open.

@@ -83,7 +83,7 @@ func (t Table[T]) Delete(key string, match Match) Change {
 
 // Count returns the number of documents.
 func (t Table[T]) Count(ctx context.Context) (int, error) {
-	return t.Documents.Count(ctx, t.Collection)
+	return Count(ctx, t.Documents, t.Collection)
 }
 
 func (t Table[T]) decode(document Document) (value T, err error) {

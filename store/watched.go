@@ -41,9 +41,11 @@ func (w *Watched) List(ctx context.Context, collection, prefix, after string, li
 }
 
 // Count implements Documents.
-func (w *Watched) Count(ctx context.Context, collection string) (int, error) {
-	w.note(ctx, collection)
-	return w.Documents.Count(ctx, collection)
+func (w *Watched) Count(ctx context.Context, collections ...string) ([]int, error) {
+	for _, collection := range collections {
+		w.note(ctx, collection)
+	}
+	return w.Documents.Count(ctx, collections...)
 }
 
 // Commit implements Documents. What fails may have happened all the same, but for a

@@ -33,7 +33,7 @@ func TestReading(t *testing.T) {
 	for how, read := range map[string]func(context.Context) error{
 		"get":   func(ctx context.Context) error { _, err := documents.Get(ctx, "here", "one"); return err },
 		"list":  func(ctx context.Context) error { _, err := documents.List(ctx, "here", "", "", 10); return err },
-		"count": func(ctx context.Context) error { _, err := documents.Count(ctx, "here"); return err },
+		"count": func(ctx context.Context) error { _, err := store.Count(ctx, documents, "here"); return err },
 	} {
 		for _, c := range []struct {
 			name   string

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -159,6 +160,7 @@ const (
 	enrollmentDeleted
 	enrollmentChanged
 	twinReported
+	stateChanged
 	kinds
 )
 
@@ -175,6 +177,7 @@ var does = [kinds]struct {
 	enrollmentDeleted: {"deleted enrollments", 30, 1},
 	enrollmentChanged: {"changed enrollments", 30, 3},
 	twinReported:      {"reported properties", 30, 3},
+	stateChanged:      {"device states", 30, 3},
 }
 
 // acknowledged notes what the server has acknowledged.
@@ -256,6 +259,7 @@ func (h *history) begin(t *testing.T, p *process, round int, devices map[string]
 	}
 	load.Go(func() { h.change(ctx, t, p) })
 	load.Go(func() { h.report(ctx, t, p, devices["twin"]) })
+	load.Go(func() { h.toggle(ctx, t, p) })
 	return load
 }
 
@@ -348,6 +352,35 @@ func (h *history) change(ctx context.Context, t *testing.T, p *process) {
 			return
 		}
 		h.acknowledged(enrollmentChanged, func() { h.changed.acknowledged = number })
+	}
+}
+
+// toggled begins the ids of devices that come, go, and change their state.
+const toggled = "toggled-"
+
+// toggle creates, enables, disables and deletes devices, whichever of them a crash has
+// left behind.
+func (h *history) toggle(ctx context.Context, t *testing.T, p *process) {
+	for number := 0; ; number++ {
+		id := fmt.Sprint(toggled, number%5)
+		_, err := p.hub.CreateDevice(ctx, hub.Device{DeviceID: id, Status: []string{"enabled", "disabled"}[number%2]})
+		if err != nil && !errors.Is(err, fault.DeviceAlreadyExists) {
+			p.loadEnded(t, "create "+id, err)
+			return
+		}
+		for _, status := range []string{"disabled", "enabled", "disabled"} {
+			if _, err := p.hub.UpdateDevice(ctx, hub.Device{DeviceID: id, Status: status}, ""); err != nil {
+				p.loadEnded(t, "change the state of "+id, err)
+				return
+			}
+			h.acknowledged(stateChanged, func() {})
+		}
+		if number%3 == 0 {
+			if err := p.hub.DeleteDevice(ctx, id, "*"); err != nil {
+				p.loadEnded(t, "delete "+id, err)
+				return
+			}
+		}
 	}
 }
 

@@ -92,6 +92,9 @@ func (h *history) verifyEnrollments(ctx context.Context, t *testing.T, p *proces
 	if err != nil {
 		t.Fatal(err)
 	}
+	if summary, err := p.provisioning.Summary(ctx); err != nil || summary.Enrollments != len(enrollments) {
+		t.Errorf("%d enrollments are counted, error %v, and %d are listed", summary.Enrollments, err, len(enrollments))
+	}
 	there := make(map[string]provisioning.Enrollment)
 	for _, e := range enrollments {
 		there[e.RegistrationID] = e
@@ -136,8 +139,18 @@ func (h *history) verifyDevices(ctx context.Context, t *testing.T, p *process) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	var counted hub.RegistryStatistics
 	there := make(map[string]hub.Device)
 	for _, d := range devices {
+		counted.TotalDeviceCount++
+		if d.Status == "disabled" {
+			counted.DisabledDeviceCount++
+		} else {
+			counted.EnabledDeviceCount++
+		}
+		if strings.HasPrefix(d.DeviceID, toggled) {
+			continue
+		}
 		there[d.DeviceID] = d
 		if _, ok := registrations[d.DeviceID]; !ok {
 			t.Errorf("device %s has no registration", d.DeviceID)
@@ -145,6 +158,12 @@ func (h *history) verifyDevices(ctx context.Context, t *testing.T, p *process) {
 		if d.Status != "enabled" || d.Authentication == nil || d.Authentication.X509Thumbprint.PrimaryThumbprint == nil {
 			t.Errorf("device %s is there by half: %s", d.DeviceID, compact(d))
 		}
+	}
+	if statistics, err := p.hub.RegistryStatistics(ctx); err != nil || statistics != counted {
+		t.Errorf("the statistics are %+v, error %v, and listed are %+v", statistics, err, counted)
+	}
+	if summary, err := p.provisioning.Summary(ctx); err != nil || summary.Registrations != len(registrations) {
+		t.Errorf("%d registrations are counted, error %v, and %d are listed", summary.Registrations, err, len(registrations))
 	}
 	for id := range h.registered {
 		if _, ok := registrations[id]; !ok {

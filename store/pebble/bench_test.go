@@ -93,7 +93,7 @@ func BenchmarkGet(b *testing.B) {
 		})
 		b.Run(fmt.Sprintf("documents=%d/count", n), func(b *testing.B) {
 			for b.Loop() {
-				if got, err := d.Count(b.Context(), "devices"); err != nil || got != n {
+				if got, err := store.Count(b.Context(), d, "devices"); err != nil || got != n {
 					b.Fatal(got, err)
 				}
 			}
@@ -117,4 +117,39 @@ func BenchmarkOpen(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(took.Microseconds())/float64(b.N), "open-µs")
+}
+
+// BenchmarkCreate puts new documents, in a collection whose number commits keep and in
+// one that nobody has counted.
+func BenchmarkCreate(b *testing.B) {
+	for _, counted := range []bool{false, true} {
+		for _, writers := range []int{1, 16, 256} {
+			b.Run(fmt.Sprintf("counted=%v/writers=%d", counted, writers), func(b *testing.B) {
+				d := open(b, b.TempDir())
+				defer d.Close()
+				if counted {
+					if _, err := d.Count(b.Context(), "devices"); err != nil {
+						b.Fatal(err)
+					}
+				}
+				b.ReportAllocs()
+				b.ResetTimer()
+				var next atomic.Int64
+				var all sync.WaitGroup
+				for range writers {
+					all.Go(func() {
+						for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
+							change := store.Change{Collection: "devices", Key: deviceKey(int(i)), Match: store.Absent, Value: document}
+							if _, err := d.Commit(b.Context(), change); err != nil {
+								b.Error(err)
+								return
+							}
+						}
+					})
+				}
+				all.Wait()
+				b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "commits/s")
+			})
+		}
+	}
 }

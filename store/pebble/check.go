@@ -49,10 +49,13 @@ func Check(ctx context.Context, dir string, options Options) (documents int, err
 	if err != nil {
 		return 0, err
 	}
+	counts := countCheck{kept: make(map[string]int64), seen: make(map[string]int64)}
 	for more := iterator.First(); more && ctx.Err() == nil; more = iterator.Next() {
-		if _, err := iterator.ValueAndErr(); err != nil {
+		value, err := iterator.ValueAndErr()
+		if err != nil {
 			return documents, errors.Join(asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)), iterator.Close())
 		}
+		counts.see(iterator.Key(), value)
 		if !strings.HasPrefix(string(iterator.Key()), "\x00") {
 			documents++
 		}
@@ -60,7 +63,7 @@ func Check(ctx context.Context, dir string, options Options) (documents int, err
 	if err := errors.Join(ctx.Err(), iterator.Error()); err != nil {
 		return documents, errors.Join(asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)), iterator.Close())
 	}
-	return documents, iterator.Close()
+	return documents, errors.Join(counts.wrong(), iterator.Close())
 }
 
 // asLoss returns err as a *store.LossError if it is of damage, and names the table
@@ -84,7 +87,7 @@ func wrongSize(err error) bool {
 
 // Repair makes documents whose write-ahead log is damaged open again, as they were
 // before the first commit that can't be read: later ones may rest on it. What is
-// dropped is put into the folder aside. It returns what was missing, nil if nothing
+// dropped is put into the folder aside. Counts that are wrong are forgotten. It returns what was missing, nil if nothing
 // was. Other damage it does not repair, and says so. No process may have the
 // documents open.
 func Repair(ctx context.Context, dir, aside string, options Options) (missing, err error) {
@@ -94,6 +97,9 @@ func Repair(ctx context.Context, dir, aside string, options Options) (missing, e
 	}
 	if loss := (*store.LossError)(nil); !errors.As(missing, &loss) {
 		return nil, missing
+	}
+	if errors.Is(missing, errCounts) {
+		return missing, recount(ctx, dir, options)
 	}
 	confirmed, err := options.confirmed(dir)
 	if err != nil {
@@ -127,6 +133,20 @@ func Repair(ctx context.Context, dir, aside string, options Options) (missing, e
 		return missing, beyondRepair(err)
 	}
 	return missing, nil
+}
+
+// recount forgets the counts of the documents: they are counted anew when somebody asks.
+func recount(ctx context.Context, dir string, options Options) error {
+	d, err := OpenContext(ctx, dir, options)
+	if err != nil {
+		return err
+	}
+	err = d.db.DeleteRange([]byte(countPrefix), []byte(countPrefixEnd), pebble.Sync)
+	if err := errors.Join(err, d.Close()); err != nil {
+		return fmt.Errorf("repair the documents in %s: %w", dir, err)
+	}
+	_, err = Check(ctx, dir, options)
+	return err
 }
 
 func beyondRepair(err error) error {

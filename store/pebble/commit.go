@@ -73,10 +73,9 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 		return etags, nil
 	}
 	// The locks are held until the batch is durable; other keys share the sync.
-	if err := batch.Commit(pebble.Sync); err != nil {
+	if err := d.counts.commit(d.db, batch, sizes); err != nil {
 		return nil, fmt.Errorf("commit %d changes: %w", len(changes), err)
 	}
-	sizes.apply()
 	return etags, nil
 }
 

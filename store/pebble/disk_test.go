@@ -143,7 +143,7 @@ func TestScarcity(t *testing.T) {
 			}
 			d = openMarked(t, dir)
 			defer d.Close()
-			if n, err := d.Count(t.Context(), "c"); err != nil || n != done {
+			if n, err := store.Count(t.Context(), d, "c"); err != nil || n != done {
 				t.Fatalf("%d documents, %v; %d were confirmed", n, err, done)
 			}
 		})
@@ -169,7 +169,7 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	for {
 		d, err := Open(filepath.Join(dir, "documents"), marked(dir))
 		if err == nil {
-			if n, err := d.Count(t.Context(), "c"); err != nil || n != 10 {
+			if n, err := store.Count(t.Context(), d, "c"); err != nil || n != 10 {
 				t.Errorf("%d documents of 10, %v", n, err)
 			}
 			d.Close()

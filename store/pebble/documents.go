@@ -3,6 +3,7 @@
 package pebble
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -70,6 +71,7 @@ type Documents struct {
 	count  atomic.Uint64 // revisions given since then
 	locks  stripes
 	counts counts
+	stale  bool // see Stale
 
 	// Pebble panics when it is used after Close, so every call holds open for
 	// reading and Close holds it for writing.
@@ -226,25 +228,39 @@ var epochKey = []byte("\x00epoch")
 
 // beginEpoch makes the revisions of this Open differ from those of all others.
 func (d *Documents) beginEpoch() error {
-	stored, closer, err := d.db.Get(epochKey)
-	switch {
-	case errors.Is(err, pebble.ErrNotFound):
-	case err != nil:
-		return fmt.Errorf("read the epoch of the documents: %w", asLoss(err))
-	default:
-		if len(stored) != 4 {
-			return errors.Join(fmt.Errorf("the epoch of the documents is damaged: %x", stored), closer.Close())
+	last, err := d.stored(epochKey)
+	if err != nil {
+		return fmt.Errorf("read the epoch of the documents: %w", err)
+	}
+	if last != nil {
+		if len(last) != 4 {
+			return fmt.Errorf("the epoch of the documents is damaged: %x", last)
 		}
-		d.epoch = binary.BigEndian.Uint32(stored)
-		if err := closer.Close(); err != nil {
-			return err
-		}
+		d.epoch = binary.BigEndian.Uint32(last)
 	}
 	d.epoch++
-	if err := d.db.Set(epochKey, binary.BigEndian.AppendUint32(nil, d.epoch), pebble.Sync); err != nil {
+	now := binary.BigEndian.AppendUint32(nil, d.epoch)
+	batch := d.db.NewBatch()
+	defer batch.Close()
+	if err := errors.Join(batch.Set(epochKey, now, nil), d.openCounts(batch, last, now)); err != nil {
+		return err
+	}
+	if err := batch.Commit(pebble.Sync); err != nil {
 		return fmt.Errorf("write the epoch of the documents: %w", err)
 	}
 	return nil
+}
+
+// stored returns what lies under a key of the engine's own, nil when nothing does.
+func (d *Documents) stored(key []byte) ([]byte, error) {
+	value, closer, err := d.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, asLoss(err)
+	}
+	return bytes.Clone(value), closer.Close()
 }
 
 // use lets a call use the database until it calls release.

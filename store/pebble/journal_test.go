@@ -112,7 +112,7 @@ func TestLostDocuments(t *testing.T) {
 				for range 2 { // it is not forgotten by being told
 					d, err := Open(filepath.Join(dir, "documents"), marked(dir))
 					if err == nil {
-						n, _ := d.Count(t.Context(), "c")
+						n, _ := store.Count(t.Context(), d, "c")
 						d.Close()
 						t.Fatalf("it opened with %d documents of 60", n)
 					}
@@ -126,7 +126,7 @@ func TestLostDocuments(t *testing.T) {
 			dir := copyAll(t, dir)
 			change(t, only(t, dir, "documents", "*.log"), func(b []byte) []byte { return append(b, "half written"...) })
 			d := openMarked(t, dir)
-			if n, err := d.Count(t.Context(), "c"); n != 60 || err != nil {
+			if n, err := store.Count(t.Context(), d, "c"); n != 60 || err != nil {
 				t.Fatalf("%d documents of 60, %v", n, err)
 			}
 			if err := d.Close(); err != nil {
@@ -166,7 +166,7 @@ func TestMarkFollowsFlushes(t *testing.T) {
 	}
 	for range 3 {
 		d := openMarked(t, dir)
-		if n, err := d.Count(t.Context(), "c"); n != 200 || err != nil {
+		if n, err := store.Count(t.Context(), d, "c"); n != 200 || err != nil {
 			t.Fatalf("%d documents of 200, %v", n, err)
 		}
 		journals, err := readMark(options.Mark)
@@ -225,7 +225,7 @@ func TestRepair(t *testing.T) {
 					t.Fatalf("repaired: %v, %v", missing, err)
 				}
 				d := openMarked(t, dir)
-				n, err = d.Count(t.Context(), "c")
+				n, err = store.Count(t.Context(), d, "c")
 				if err != nil || n < test.least || n > test.most {
 					t.Errorf("%d documents, %v", n, err)
 				}
@@ -274,7 +274,7 @@ func TestMarkOfAnEarlierState(t *testing.T) {
 		}
 	}
 	d = openMarked(t, dir)
-	if n, err := d.Count(t.Context(), "c"); n != 30 || err != nil {
+	if n, err := store.Count(t.Context(), d, "c"); n != 30 || err != nil {
 		t.Fatalf("%d documents of 30, %v", n, err)
 	}
 	if err := d.Close(); err != nil {

@@ -183,8 +183,12 @@ func (n *named) Committed(_ uint64, at store.Position, err error) {
 // The test that calls it may do nothing else: it is also what the process runs.
 func CrashDocuments(t *testing.T, open func(t testing.TB, dir string) store.Documents) {
 	const writers = 6
+	counted := []string{"left", "right", "steps", "flags"}
 	if dir := os.Getenv(crashFolder); dir != "" {
 		d := open(t, dir)
+		if _, err := d.Count(t.Context(), counted...); err != nil {
+			refused(err)
+		}
 		var committing sync.WaitGroup
 		for w := range writers {
 			committing.Go(func() {
@@ -202,6 +206,7 @@ func CrashDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docu
 	}
 	confirmed := crash(t, 15, func(dir string, confirmed []string) {
 		d := open(t, dir)
+		wantCounts(t, d, counted...)
 		for w := range writers {
 			a, err := pairCount(t.Context(), d, "left", w)
 			if err != nil {
@@ -247,7 +252,26 @@ func CrashDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docu
 
 func stepKey(writer, n int) string { return fmt.Sprintf("%d/%09d", writer, n) }
 
-// commitPair counts a writer's two documents up by one, and adds a step.
+// wantCounts fails unless the documents are as many as they are counted.
+func wantCounts(t *testing.T, d store.Documents, collections ...string) {
+	t.Helper()
+	counts, err := d.Count(t.Context(), collections...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, collection := range collections {
+		listed, err := d.List(t.Context(), collection, "", "", 1<<30)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if counts[i] != len(listed) {
+			t.Fatalf("%s has %d documents, and %d are counted", collection, len(listed), counts[i])
+		}
+	}
+}
+
+// commitPair counts a writer's two documents up by one, adds a step, and puts or
+// deletes a flag, which may be there or not.
 func commitPair(ctx context.Context, d store.Documents, writer int) (n int, err error) {
 	a, err := pairCount(ctx, d, "left", writer)
 	if err != nil {
@@ -263,7 +287,8 @@ func commitPair(ctx context.Context, d store.Documents, writer int) (n int, err 
 	_, err = d.Commit(ctx,
 		store.Change{Collection: "left", Key: key, Match: a.match, Value: value},
 		store.Change{Collection: "steps", Key: step, Match: store.Absent, Value: []byte(padding(step))},
-		store.Change{Collection: "right", Key: key, Match: b.match, Value: value})
+		store.Change{Collection: "right", Key: key, Match: b.match, Value: value},
+		store.Change{Collection: "flags", Key: fmt.Sprintf("%d/%d", writer, a.n%7), Value: value, Delete: a.n%3 == 0})
 	return a.n + 1, err
 }
 

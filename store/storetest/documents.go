@@ -38,6 +38,7 @@ func RunDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docume
 		{"List", list},
 		{"ListSeesOneMoment", listSeesOneMoment},
 		{"Count", count},
+		{"CountTogether", countTogether},
 		{"CountWhileChanging", countWhileChanging},
 		{"NoUpdateIsLost", noUpdateIsLost},
 		{"OppositeOrders", oppositeOrders},
@@ -393,7 +394,7 @@ func count(t *testing.T, open OpenDocuments) {
 	d := documents(t, open)
 	want := func(collection string, want int) {
 		t.Helper()
-		if n, err := d.Count(t.Context(), collection); err != nil || n != want {
+		if n, err := store.Count(t.Context(), d, collection); err != nil || n != want {
 			t.Fatalf("count of %s: %d (%v), want %d", collection, n, err, want)
 		}
 	}
