@@ -16,8 +16,8 @@ func checkDeviceID(id string) error {
 	switch {
 	case id == "":
 		return fault.New(fault.ArgumentInvalid, "The device id is empty")
-	case len(id) > 128:
-		return fault.New(fault.ArgumentInvalid, "The device id has %d characters, the limit is 128", len(id))
+	case utf8.RuneCountInString(id) > 128:
+		return fault.New(fault.ArgumentInvalid, "The device id has %d characters, the limit is 128", utf8.RuneCountInString(id))
 	}
 	for _, c := range id {
 		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'

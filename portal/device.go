@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -99,7 +100,7 @@ func messageOf(received hub.TelemetryMessage) message {
 		m.Text = fmt.Sprint(body)
 	}
 	if len(m.Text) > maxShown {
-		m.Text, m.Cut = m.Text[:maxShown], true
+		m.Text, m.Cut = strings.ToValidUTF8(m.Text[:maxShown], ""), true
 	}
 	return m
 }

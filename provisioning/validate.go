@@ -7,6 +7,7 @@ import (
 	"errors"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -19,13 +20,12 @@ func checkRegistrationID(id string) error {
 	switch {
 	case id == "":
 		return fault.New(fault.InvalidRegistrationID, "The registration id is empty")
-	case len(id) > 128:
-		return fault.New(fault.InvalidRegistrationID, "The registration id has %d characters, the limit is 128", len(id))
+	case utf8.RuneCountInString(id) > 128:
+		return fault.New(fault.InvalidRegistrationID, "The registration id has %d characters, the limit is 128", utf8.RuneCountInString(id))
 	}
-	for i := range len(id) {
-		c := id[i]
+	for i, c := range id {
 		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alphanumeric && strings.IndexByte("-._:", c) < 0 {
+		if !alphanumeric && !strings.ContainsRune("-._:", c) {
 			return fault.New(fault.InvalidRegistrationID,
 				"The registration id %.128q has the character %q. Letters, digits, dash, full stop, underscore and colon are allowed", id, c)
 		}
