@@ -209,9 +209,9 @@ func (s *Session) Report(ctx context.Context, patch []byte) (version int64, err 
 // earlier connections included when they were kept.
 func (s *Session) Subscriptions() []string { return slices.Clone(s.names) }
 
-// maxSubscriptions bounds what is kept of a device. It has five topics to subscribe
+// MaxSubscriptions bounds what is kept of a device. It has five topics to subscribe
 // to, as on Azure.
-const maxSubscriptions = 50
+const MaxSubscriptions = 50
 
 // SetSubscriptions has these names be all that the device has subscribed to. They
 // mean nothing to the hub. However many they are, it is one commit, and none when
@@ -223,9 +223,9 @@ func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 	if slices.Equal(names, s.names) {
 		return nil
 	}
-	if len(names) > maxSubscriptions {
+	if len(names) > MaxSubscriptions {
 		return fault.New(fault.ArgumentInvalid, "The device has %d subscriptions, the limit is %d",
-			len(names), maxSubscriptions)
+			len(names), MaxSubscriptions)
 	}
 	if s.keep {
 		kept := subscriptions{Generation: s.generation, Names: names}

@@ -137,7 +137,7 @@ func TestSubscriptionsOutliveTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	var many []string
-	for i := range maxSubscriptions + 1 {
+	for i := range MaxSubscriptions + 1 {
 		many = append(many, fmt.Sprint(i))
 	}
 	if err := session.SetSubscriptions(ctx, many); !errors.Is(err, fault.ArgumentInvalid) {

@@ -239,7 +239,8 @@ func TestADeviceComesInAndSends(t *testing.T) {
 	}
 
 	d := h.berth(&keys, "Python-device-01")
-	if codes := d.subscribe("$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#", "#", "devices/other/messages/devicebound/#"); fmt.Sprint(codes) != "[1 1 128 128]" {
+	if codes := d.subscribe("$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#", "devices/other/messages/devicebound/#",
+		"weather/#"); fmt.Sprint(codes) != "[1 1 128 128]" {
 		t.Errorf("granted %v", codes)
 	}
 	twin := d.ask("$iothub/twin/GET/?$rid=7", "")

@@ -20,7 +20,6 @@ import (
 const (
 	credentialsTopic    = "$iothub/credentials/POST/issueCertificate/?"
 	credentialsResponse = "$iothub/credentials/res/%d/?$rid=%s"
-	credentialsFilter   = "$iothub/credentials/res/#"
 )
 
 // issueRequest is what a device asks for.
@@ -127,8 +126,5 @@ func (s *hubSession) refuseCredentials(requestID string, err error) error {
 }
 
 func (s *hubSession) respondCredentials(status int, requestID string, body []byte) error {
-	if s.credentialsQoS == mqtt.Refused {
-		return nil // nobody listens
-	}
-	return s.conn.Respond(fmt.Sprintf(credentialsResponse, status, requestID), body, s.credentialsQoS)
+	return s.answer(fmt.Sprintf(credentialsResponse, status, requestID), body)
 }

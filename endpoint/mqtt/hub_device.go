@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -21,14 +20,20 @@ import (
 
 // The topics of a hub's device (Azure, iot-mqtt-connect-to-iot-hub).
 const (
-	twinGetTopic       = "$iothub/twin/GET/?"
-	twinReportedTopic  = "$iothub/twin/PATCH/properties/reported/?"
-	twinResponseTopic  = "$iothub/twin/res/%d/?$rid=%s"
-	twinResponseFilter = "$iothub/twin/res/#"
-	desiredTopic       = "$iothub/twin/PATCH/properties/desired/?$version=%d"
-	desiredFilter      = "$iothub/twin/PATCH/properties/desired/#"
-	methodsFilter      = "$iothub/methods/POST/#"
+	twinGetTopic      = "$iothub/twin/GET/?"
+	twinReportedTopic = "$iothub/twin/PATCH/properties/reported/?"
+	twinResponseTopic = "$iothub/twin/res/%d/?$rid=%s"
+	desiredTopic      = "$iothub/twin/PATCH/properties/desired/?$version=%d"
 )
+
+// hubForms are the topics on which every device may be sent something, by their forms;
+// see canMatch.
+var hubForms = []string{
+	"$iothub/twin/res/{number}/?$rid={id}",
+	"$iothub/twin/PATCH/properties/desired/?$version={number}",
+	"$iothub/methods/POST/{name}/?$rid={id}",
+	"$iothub/credentials/res/{number}/?$rid={id}",
+}
 
 var errWillTopic = errors.New("a will may only go to devices/{device id}/messages/events/")
 
@@ -43,14 +48,11 @@ type hubSession struct {
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 
-	events          [][]byte // the telemetry topic, up to its property bag, in the spellings that clients use
-	deviceboundName string   // the filter for cloud-to-device messages
-	bag             bag
-	message         hub.Message
+	events  []byte // the telemetry topic, up to its property bag, as the device has last spelled it
+	bag     bag
+	message hub.Message
 
-	twinQoS        byte // granted for twin responses; mqtt.Refused while not subscribed
-	credentialsQoS byte // likewise for certificates
-	desiredQoS     atomic.Uint32
+	subscriptions atomic.Pointer[subscriptions] // what it points to is never changed
 }
 
 func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name hubName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
@@ -64,13 +66,9 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	case name.moduleID != "":
 		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
-	s := &hubSession{backend: b, conn: conn, deviceID: name.deviceID, will: connect.Will, twinQoS: mqtt.Refused, credentialsQoS: mqtt.Refused}
-	s.desiredQoS.Store(uint32(mqtt.Refused))
-	s.deviceboundName = "devices/" + name.deviceID + "/messages/devicebound/#"
-	s.events = [][]byte{[]byte("devices/" + name.deviceID + "/messages/events")}
-	if escaped := url.PathEscape(name.deviceID); escaped != name.deviceID {
-		s.events = append(s.events, []byte("devices/"+escaped+"/messages/events"))
-	}
+	s := &hubSession{backend: b, conn: conn, deviceID: name.deviceID, will: connect.Will}
+	s.subscribed(nil)
+	s.events = eventsTopic(name.deviceID)
 	if connect.Will != nil {
 		if _, ok := s.telemetryBag([]byte(connect.Will.Topic)); !ok {
 			return b.refuse(connect, evidence, fault.New(fault.ArgumentInvalid, "%v", errWillTopic))
@@ -86,13 +84,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	conn.Proven()
 	s.session = session
 	kept := session.Subscriptions()
-	for _, subscription := range kept {
-		var qos byte
-		var filter string
-		if _, err := fmt.Sscanf(subscription, "%d %s", &qos, &filter); err == nil {
-			s.grant(filter, qos)
-		}
-	}
+	s.subscribed(namedSubscriptions(kept))
 	return s, keep && len(kept) > 0, mqtt.Accepted
 }
 
@@ -102,65 +94,42 @@ func (b *backend) hub(host string) *hub.Hub {
 	return b.Hubs.ByHost(host)
 }
 
-// grant notes a subscription and returns the QoS given, or Refused for a filter
-// that devices do not have.
-func (s *hubSession) grant(filter string, qos byte) byte {
-	qos = min(qos, 1)
-	switch filter {
-	case twinResponseFilter:
-		s.twinQoS = qos
-	case credentialsFilter:
-		s.credentialsQoS = qos
-	case desiredFilter:
-		s.desiredQoS.Store(uint32(qos))
-	case methodsFilter, s.deviceboundName:
-		// Nothing is sent there while no back end can send it.
-	default:
-		return mqtt.Refused
-	}
-	return qos
+// forms are those of the topics on which the device may be sent something. Nothing is
+// sent by cloud-to-device messages and methods while no back end can send it.
+func (s *hubSession) forms() []string {
+	return append(hubForms[:len(hubForms):len(hubForms)], "devices/="+s.deviceID+"/messages/devicebound/{bag}")
 }
 
-func (s *hubSession) Subscribe(subscriptions []mqtt.Subscription) ([]byte, error) {
-	codes := make([]byte, len(subscriptions))
-	names := s.session.Subscriptions()
-	for i, subscription := range subscriptions {
-		codes[i] = s.grant(subscription.Filter, subscription.QoS)
-		if codes[i] == mqtt.Refused {
-			continue
-		}
-		name := kept(subscription.Filter, codes[i])
-		if former := kept(subscription.Filter, 1-codes[i]); slices.Contains(names, former) {
-			names = slices.DeleteFunc(names, func(n string) bool { return n == former })
-		}
-		if !slices.Contains(names, name) {
-			names = append(names, name)
-		}
+// Subscribe implements mqtt.Session: a filter is granted when it matches anything that
+// the device may be sent. What it matches besides, others' topics say, never comes.
+func (s *hubSession) Subscribe(asked []mqtt.Subscription) ([]byte, error) {
+	all := slices.Clone(*s.subscriptions.Load())
+	codes, refused := all.grant(asked, s.forms())
+	if refused != "" {
+		s.backend.Logger.Warn("subscription refused", "device", s.deviceID, "filter", refused)
 	}
-	return codes, s.session.SetSubscriptions(s.ctx, names)
+	return codes, s.subscribe(all)
 }
 
+// Unsubscribe implements mqtt.Session.
 func (s *hubSession) Unsubscribe(filters []string) error {
-	names := s.session.Subscriptions()
+	all := slices.Clone(*s.subscriptions.Load())
 	for _, filter := range filters {
-		switch filter {
-		case twinResponseFilter:
-			s.twinQoS = mqtt.Refused
-		case credentialsFilter:
-			s.credentialsQoS = mqtt.Refused
-		case desiredFilter:
-			s.desiredQoS.Store(uint32(mqtt.Refused))
-		}
-		names = slices.DeleteFunc(names, func(name string) bool {
-			_, former, _ := strings.Cut(name, " ")
-			return former == filter
-		})
+		all.remove(filter)
 	}
-	return s.session.SetSubscriptions(s.ctx, names)
+	return s.subscribe(all)
 }
 
-// kept is a subscription as the hub keeps it for a client that comes back.
-func kept(filter string, qos byte) string { return fmt.Sprintf("%d %s", qos, filter) }
+// subscribe has the hub keep the subscriptions, and uses them from now on.
+func (s *hubSession) subscribe(all subscriptions) error {
+	if err := s.session.SetSubscriptions(s.ctx, all.names()); err != nil {
+		return err
+	}
+	s.subscribed(all)
+	return nil
+}
+
+func (s *hubSession) subscribed(all subscriptions) { s.subscriptions.Store(&all) }
 
 func (s *hubSession) Publish(message *mqtt.Publish) error {
 	if encoded, ok := s.telemetryBag(message.Topic); ok {
@@ -178,14 +147,33 @@ func (s *hubSession) Publish(message *mqtt.Publish) error {
 	return errTopic
 }
 
-// telemetryBag returns the property bag of a telemetry topic.
+// telemetryBag returns the property bag of a telemetry topic, in which the device's id
+// may be percent-encoded.
 func (s *hubSession) telemetryBag(topic []byte) (encoded []byte, ok bool) {
-	for _, prefix := range s.events {
-		if rest, ok := bytes.CutPrefix(topic, prefix); ok && (len(rest) == 0 || rest[0] == '/') {
-			return bytes.TrimPrefix(rest, []byte("/")), true
-		}
+	if encoded, ok = cutEvents(topic, s.events); ok {
+		return encoded, true
 	}
-	return nil, false
+	id, ok := bytes.CutPrefix(topic, []byte("devices/"))
+	id, _, _ = bytes.Cut(id, []byte("/"))
+	if !ok || string(id) != s.deviceID && unescape(string(id)) != s.deviceID {
+		return nil, false
+	}
+	events := eventsTopic(string(id))
+	if encoded, ok = cutEvents(topic, events); ok {
+		s.events = events // the device keeps to it
+	}
+	return encoded, ok
+}
+
+// eventsTopic is the telemetry topic of a device, up to its property bag.
+func eventsTopic(id string) []byte { return []byte("devices/" + id + "/messages/events") }
+
+func cutEvents(topic, events []byte) (encoded []byte, ok bool) {
+	rest, ok := bytes.CutPrefix(topic, events)
+	if !ok || len(rest) > 0 && rest[0] != '/' {
+		return nil, false
+	}
+	return bytes.TrimPrefix(rest, []byte("/")), true
 }
 
 var (
@@ -262,10 +250,15 @@ func (s *hubSession) refuse(requestID string, err error) error {
 }
 
 func (s *hubSession) respond(status int, requestID, parameters string, body []byte) error {
-	if s.twinQoS == mqtt.Refused {
-		return nil // nobody listens
+	return s.answer(fmt.Sprintf(twinResponseTopic, status, requestID)+parameters, body)
+}
+
+// answer sends the answer to a request, if the device has subscribed to it.
+func (s *hubSession) answer(topic string, body []byte) error {
+	if qos := s.subscriptions.Load().qos(topic); qos != mqtt.Refused {
+		return s.conn.Respond(topic, body, qos)
 	}
-	return s.conn.Respond(fmt.Sprintf(twinResponseTopic, status, requestID)+parameters, body, s.twinQoS)
+	return nil // nobody listens
 }
 
 // Close implements mqtt.Session. A connection that ended otherwise than by
@@ -302,8 +295,9 @@ type downlink struct{ *hubSession }
 // Desired implements hub.Downlink. A device that is not subscribed is not told;
 // it reads its twin when it wants to know.
 func (d downlink) Desired(version int64, patch json.RawMessage) {
-	if qos := byte(d.desiredQoS.Load()); qos != mqtt.Refused {
-		if err := d.conn.Publish(fmt.Sprintf(desiredTopic, version), patch, qos, false, nil); err != nil {
+	topic := fmt.Sprintf(desiredTopic, version)
+	if qos := d.subscriptions.Load().qos(topic); qos != mqtt.Refused {
+		if err := d.conn.Publish(topic, patch, qos, false, nil); err != nil {
 			d.conn.Close(err)
 		}
 	}

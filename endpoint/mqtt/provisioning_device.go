@@ -16,11 +16,14 @@ import (
 
 // The topics of provisioning (Azure, iot-dps-mqtt-support).
 const (
-	registerTopic  = "$dps/registrations/PUT/iotdps-register/?"
-	statusTopic    = "$dps/registrations/GET/iotdps-get-operationstatus/?"
-	responseFilter = "$dps/registrations/res/#"
-	responseTopic  = "$dps/registrations/res/%d/?$rid=%s"
+	registerTopic = "$dps/registrations/PUT/iotdps-register/?"
+	statusTopic   = "$dps/registrations/GET/iotdps-get-operationstatus/?"
+	responseTopic = "$dps/registrations/res/%d/?$rid=%s"
 )
+
+// provisioningForms are the topics on which a device is answered, by their form; see
+// canMatch.
+var provisioningForms = []string{"$dps/registrations/res/{number}/?$rid={id}"}
 
 // provisioningTime is how long a device that has proved who it is may stay connected
 // to register; the listener sends others away much earlier. Assignments that take
@@ -33,14 +36,14 @@ var errProvisioningOver = errors.New("the time for registering on one connection
 const maxRequestID = 128
 
 type provisioningSession struct {
-	backend    *backend
-	conn       *mqtt.Conn
-	session    *provisioning.Session
-	ctx        context.Context // ends with the connection
-	cancel     context.CancelFunc
-	over       *time.Timer
-	subscribed bool
-	qos        byte // granted for responses
+	backend        *backend
+	conn           *mqtt.Conn
+	session        *provisioning.Session
+	registrationID string
+	ctx            context.Context // ends with the connection
+	cancel         context.CancelFunc
+	over           *time.Timer
+	subscriptions  subscriptions
 }
 
 func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name provisioningName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
@@ -48,7 +51,8 @@ func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name 
 		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not the registration id %.128q of the user name", connect.ClientID, name.registrationID))
 	}
 	evidence.APIVersion = name.apiVersion
-	s := &provisioningSession{backend: b, conn: conn, session: b.Provisioning.OpenSession(name.idScope, name.registrationID, evidence)}
+	s := &provisioningSession{backend: b, conn: conn, registrationID: name.registrationID,
+		session: b.Provisioning.OpenSession(name.idScope, name.registrationID, evidence)}
 	s.session.Proven = conn.Proven
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.over = time.AfterFunc(provisioningTime, func() { conn.Close(errProvisioningOver) })
@@ -56,28 +60,24 @@ func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name 
 	return s, false, mqtt.Accepted
 }
 
-func (s *provisioningSession) Subscribe(subscriptions []mqtt.Subscription) ([]byte, error) {
-	codes := make([]byte, len(subscriptions))
-	for i, subscription := range subscriptions {
-		if subscription.Filter != responseFilter {
-			codes[i] = mqtt.Refused
-			continue
-		}
-		s.subscribed, s.qos = true, min(subscription.QoS, 1)
-		codes[i] = s.qos
+// Subscribe implements mqtt.Session.
+func (s *provisioningSession) Subscribe(asked []mqtt.Subscription) ([]byte, error) {
+	codes, refused := s.subscriptions.grant(asked, provisioningForms)
+	if refused != "" {
+		s.backend.Logger.Warn("subscription refused", "registrationId", s.registrationID, "filter", refused)
 	}
 	return codes, nil
 }
 
+// Unsubscribe implements mqtt.Session.
 func (s *provisioningSession) Unsubscribe(filters []string) error {
 	for _, filter := range filters {
-		if filter == responseFilter {
-			s.subscribed = false
-		}
+		s.subscriptions.remove(filter)
 	}
 	return nil
 }
 
+// Publish implements mqtt.Session.
 func (s *provisioningSession) Publish(message *mqtt.Publish) error {
 	var call func(parameters []byte) (provisioning.Operation, error)
 	parameters, isRegister := bytes.CutPrefix(message.Topic, []byte(registerTopic))
@@ -114,9 +114,6 @@ func (s *provisioningSession) status(parameters []byte) (provisioning.Operation,
 }
 
 func (s *provisioningSession) respond(requestID string, operation provisioning.Operation, err error) error {
-	if !s.subscribed {
-		return nil // nobody listens
-	}
 	status, retry := 200, operation.RetryAfter
 	var body []byte
 	if err == nil {
@@ -134,7 +131,11 @@ func (s *provisioningSession) respond(requestID string, operation provisioning.O
 	if retry > 0 {
 		topic += fmt.Sprintf("&retry-after=%d", max(1, int(retry/time.Second)))
 	}
-	return s.conn.Respond(topic, body, s.qos)
+	qos := s.subscriptions.qos(topic)
+	if qos == mqtt.Refused {
+		return nil // nobody listens
+	}
+	return s.conn.Respond(topic, body, qos)
 }
 
 // Close implements mqtt.Session.

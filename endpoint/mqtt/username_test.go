@@ -26,7 +26,8 @@ func TestHubUserNames(t *testing.T) {
 		{"hub.local/d1/api-version=2021-04-12", "{hub.local d1 }"},
 		{"hub.local/d1/api-version=2016-11-14&DeviceClientType=x", "{hub.local d1 }"},
 		{"hub.local/d1/DeviceClientType=x&api-version=2016-11-14", "{hub.local d1 }"},
-		{"hub.local/d1/api-version=2017-06-30/DeviceClientType=Microsoft.Azure.Devices.Client/1.5.1-preview-003", "{hub.local d1 }"},
+		{"hub.local/d1/api-version=2017-06-30/DeviceClientType=Microsoft.Azure.Devices.Client/1.5.1-preview-003",
+			"{hub.local d1 }"},
 		{"hub.local/d1/DeviceClientType=a/1.0/api-version=2016-11-14", "{hub.local d1 }"},
 		{"hub.local/d1/clientid=x&api-version=2016-11-14", "{hub.local d1 }"},
 		{"hub.local/d1?api-version=2021-04-12", "{hub.local d1 }"},
@@ -60,7 +61,8 @@ func TestHubUserNames(t *testing.T) {
 		{"hub.local/?api-version=2020-09-30", ""},
 		{"hub.local/api-version=2020-09-30", ""},
 		{"hub.local/&api-version=2020-09-30", ""},
-		{"hub.local?api-version=2020-09-30&DeviceClientType=a/b", "{hub.local?api-version=2020-09-30&DeviceClientType=a b }"}, // there is no such hub
+		{"hub.local?api-version=2020-09-30&DeviceClientType=a/b", // there is no such hub
+			"{hub.local?api-version=2020-09-30&DeviceClientType=a b }"},
 		{"/d1", ""},
 		{"hub.local", ""},
 		{"", ""},
@@ -123,7 +125,9 @@ func TestProvisioningUserNames(t *testing.T) {
 		}
 	}
 	name := provisioningName{registrationID: "Pump:1"}
-	for clientID, want := range map[string]bool{"Pump:1": true, "pump:1": true, "pump%3A1": true, "pump": false, "pump:12": false, "": false} {
+	for clientID, want := range map[string]bool{
+		"Pump:1": true, "pump:1": true, "pump%3A1": true, "pump": false, "pump:12": false, "": false,
+	} {
 		if got := name.matches(clientID); got != want {
 			t.Errorf("a device %q may connect as %q: %v", name.registrationID, clientID, got)
 		}
@@ -195,6 +199,7 @@ func isID(text string) bool {
 		}
 	}
 	return !strings.ContainsFunc(text, func(r rune) bool {
-		return !(r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || strings.ContainsRune("-:.+%_#*!(),=@;$'", r))
+		alphanumeric := r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z'
+		return !alphanumeric && !strings.ContainsRune("-:.+%_#*!(),=@;$'", r)
 	})
 }
