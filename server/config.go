@@ -30,6 +30,11 @@ type Config struct {
 	NoCBC        bool          // offers no AES-CBC suite in TLS 1.2, which old devices may need
 	ProofTimeout time.Duration // that a connection may stay without proving who its client is; a minute when zero
 
+	// QoS0AnswerDelay is how long after a registration or a poll of QoS 0, over MQTT, its
+	// answer goes out at the earliest; 0 is at once. Some clients lose an answer that comes
+	// while they are still busy with sending.
+	QoS0AnswerDelay time.Duration
+
 	Pace     provisioning.Pace   // of registrations
 	Limits   provisioning.Limits // of the provisioning service; none when zero
 	Webhooks *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil
@@ -50,7 +55,8 @@ type Config struct {
 // DefaultConfig is the configuration of `berth up` without flags but for its
 // data folder.
 func DefaultConfig() Config {
-	return Config{Host: "localhost", HubHost: "127.0.0.1", MQTTPort: 8883, AMQPPort: 5671, HTTPSPort: 443, PortalPort: 8080, Pace: provisioning.Instant, DiskReserve: 64 << 20}
+	return Config{Host: "localhost", HubHost: "127.0.0.1", MQTTPort: 8883, AMQPPort: 5671, HTTPSPort: 443, PortalPort: 8080,
+		Pace: provisioning.Instant, DiskReserve: 64 << 20, QoS0AnswerDelay: 100 * time.Millisecond}
 }
 
 func (c *Config) complete() {

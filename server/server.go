@@ -294,8 +294,9 @@ func connectionString(host string, policies []credential.Policy, name string) st
 // serve begins to answer on every listener.
 func (s *Server) serve() {
 	s.mqtt = &mqtt.Server{
-		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Logger: s.config.Logger}),
-		Logger:  s.config.Logger,
+		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Logger: s.config.Logger,
+			QoS0AnswerDelay: s.config.QoS0AnswerDelay}),
+		Logger: s.config.Logger,
 
 		Panicked: s.panicked,
 	}

@@ -72,6 +72,9 @@ that can be told. A port of 0 is a free one.`,
 	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false, "refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
 	flags.Var(&config.DiskReserve, "disk-reserve", "leave so much of the data folder's disk free: with less, changes are refused until there is more; 0 is none")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
+	flags.DurationVar(&config.QoS0AnswerDelay, "qos0-answer-delay", config.QoS0AnswerDelay,
+		"answer a registration or poll that comes by MQTT with QoS 0 no earlier: some clients (Java's) lose an answer "+
+			"that comes at once; 0 is at once")
 	flags.IntVar(&config.MaxConnections, "max-connections", 0, "most connections of devices and back ends at once; by default what the limit of file descriptors allows")
 	limits.flags(command)
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")

@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"time"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
@@ -20,6 +21,10 @@ type Config struct {
 	Provisioning *provisioning.Service
 	Hubs         *hub.Directory
 	Logger       *slog.Logger
+
+	// QoS0AnswerDelay is how long after a registration or a poll of QoS 0 its answer goes
+	// out at the earliest. Answers to requests of QoS 1 never wait.
+	QoS0AnswerDelay time.Duration
 }
 
 // New returns the backend that serves devices of all services on one listener.

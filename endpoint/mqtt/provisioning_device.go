@@ -79,6 +79,12 @@ func (s *provisioningSession) Unsubscribe(filters []string) error {
 
 // Publish implements mqtt.Session.
 func (s *provisioningSession) Publish(message *mqtt.Publish) error {
+	// A client that sends with QoS 0 has nothing that orders the answer behind its
+	// request: some lose one that comes while they are still busy with sending.
+	var notBefore time.Time
+	if message.QoS == 0 {
+		notBefore = time.Now().Add(s.backend.QoS0AnswerDelay)
+	}
 	var call func(parameters []byte) (provisioning.Operation, error)
 	parameters, isRegister := bytes.CutPrefix(message.Topic, []byte(registerTopic))
 	isStatus := false
@@ -101,7 +107,7 @@ func (s *provisioningSession) Publish(message *mqtt.Publish) error {
 	if errors.Is(err, provisioning.ErrDropped) {
 		return err
 	}
-	return s.respond(string(requestID), operation, err)
+	return s.respond(notBefore, string(requestID), operation, err)
 }
 
 func (s *provisioningSession) status(parameters []byte) (provisioning.Operation, error) {
@@ -113,7 +119,9 @@ func (s *provisioningSession) status(parameters []byte) (provisioning.Operation,
 	return s.session.Operation(s.ctx, operationID)
 }
 
-func (s *provisioningSession) respond(requestID string, operation provisioning.Operation, err error) error {
+// respond answers a request, not before a time.
+func (s *provisioningSession) respond(notBefore time.Time, requestID string, operation provisioning.Operation,
+	err error) error {
 	status, retry := 200, operation.RetryAfter
 	var body []byte
 	if err == nil {
@@ -135,7 +143,7 @@ func (s *provisioningSession) respond(requestID string, operation provisioning.O
 	if qos == mqtt.Refused {
 		return nil // nobody listens
 	}
-	return s.conn.Respond(topic, body, qos)
+	return s.conn.RespondNotBefore(notBefore, topic, body, qos)
 }
 
 // Close implements mqtt.Session.

@@ -33,6 +33,7 @@ type Conn struct {
 	broken    bool      // a write failed; for who writes
 	writer    func()    // writes; made once, so that starting it allocates nothing
 	acks      ackRing
+	delayed   *delayedAnswers
 	inFlight  map[uint16]func(error) // our QoS 1 messages, until PUBACK
 	nextID    uint16
 }
@@ -320,6 +321,7 @@ func (c *Conn) Close(reason error) {
 	}
 	c.closing, c.reason = true, reason
 	c.closeBy = time.Now().Add(min(closeGrace, c.server.WriteTimeout))
+	c.dropDelayed()
 	c.room.Broadcast()
 	// The connection's goroutine wakes up and does the rest.
 	c.net.SetReadDeadline(longAgo)

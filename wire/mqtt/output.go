@@ -40,16 +40,22 @@ func (c *Conn) awaitRoom(packetID uint16) error {
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	for c.acks.len() >= c.server.MaxInFlight && !c.closing {
-		c.writing = false
-		c.startWriter()
-		c.room.Wait()
-		c.takeOutput()
+		c.awaitOthers()
 	}
 	if c.closing {
 		return c.over()
 	}
 	c.acks.push(packetID)
 	return nil
+}
+
+// awaitOthers waits, for who is the writer, for something to change, and lets others
+// write meanwhile. The mutex is held.
+func (c *Conn) awaitOthers() {
+	c.writing = false
+	c.startWriter()
+	c.room.Wait()
+	c.takeOutput()
 }
 
 // Respond publishes the answer to what the session is handling; only the session's
@@ -64,18 +70,32 @@ func (c *Conn) Respond(topic string, payload []byte, qos byte) error {
 	}
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
-	// Half of what may wait is for what others publish, as they can't wait.
+	if err := c.awaitOutbound(); err != nil {
+		return err
+	}
+	c.respond(topic, payload, qos)
+	return nil
+}
+
+// awaitOutbound waits, for who is the writer, until the client has read so much that
+// half of what may wait for it is free, which is for what others publish, as they can't
+// wait. The mutex is held.
+func (c *Conn) awaitOutbound() error {
 	for len(c.out) > c.server.MaxOutbound/2 && !c.closing {
 		c.writePart()
 	}
 	if c.closing {
 		return c.over()
 	}
+	return nil
+}
+
+// respond adds an answer to what the client is sent. The mutex is held.
+func (c *Conn) respond(topic string, payload []byte, qos byte) {
 	if len(c.inFlight) >= c.server.MaxInFlight/2 {
 		qos = 0
 	}
 	c.publish(topic, payload, qos, false, nil)
-	return nil
 }
 
 // writePart writes what has gathered so far, for who is the writer. The mutex is
