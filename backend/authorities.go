@@ -44,7 +44,12 @@ func (p *Provisioning) VerifyAuthority(ctx context.Context, name string, certifi
 	return authority, err
 }
 
-// DeleteAuthority removes an authority under the condition ifMatch.
-func (p *Provisioning) DeleteAuthority(ctx context.Context, name, ifMatch string) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: authorityPath(name), ifMatch: ifMatch})
+// DeleteAuthority removes an authority under the condition ifMatch, though enrollment
+// groups name it when force is set.
+func (p *Provisioning) DeleteAuthority(ctx context.Context, name, ifMatch string, force bool) error {
+	query := url.Values{}
+	if force {
+		query.Set("force", "true")
+	}
+	return p.do(ctx, request{method: http.MethodDelete, path: authorityPath(name), query: query, ifMatch: ifMatch})
 }

@@ -28,21 +28,58 @@ func listAuthorities(c *call) error {
 	})
 }
 
-func (c *call) authorityDeletion() deletion {
+// authorityDeletion is how authorities are deleted. uses are the groups that name
+// those which are selected.
+func (c *call) authorityDeletion(uses []use) deletion {
 	return deletion{
+		Uses:    uses,
 		Back:    "certificates",
 		Title:   "Delete %d certificate authority?|Delete %d certificate authorities?",
 		Explain: "Devices of groups that name it are refused from then on; those that are in their hubs stay.",
 		Done:    "%d certificate authority was deleted|%d certificate authorities were deleted",
 		gone:    fault.NotFound,
 		delete: func(ctx context.Context, id string) error {
-			return c.config.Provisioning.DeleteAuthority(ctx, id, "")
+			return c.config.Provisioning.DeleteAuthority(ctx, id, "", c.value("force") == "yes")
 		},
 	}
 }
 
-func confirmAuthorities(c *call) error { return c.confirm(c.authorityDeletion()) }
-func deleteAuthorities(c *call) error  { return c.deleteSelected(c.authorityDeletion()) }
+// authorityUses are the groups that name the authorities which are selected.
+func (c *call) authorityUses() (uses []use, err error) {
+	const most = 20 // groups of each that a person wants to read of
+	ids := c.selected()
+	if len(ids) > maxSelected {
+		return nil, nil // they are refused
+	}
+	for _, name := range ids {
+		groups, count, err := c.config.Provisioning.GroupsOfAuthority(c.r.Context(), name, most)
+		if err != nil {
+			return nil, err
+		}
+		if count > len(groups) {
+			groups = append(groups, "+"+c.language.Number(count-len(groups)))
+		}
+		if count > 0 {
+			uses = append(uses, use{name, groups})
+		}
+	}
+	return uses, nil
+}
+
+func confirmAuthorities(c *call) error {
+	uses, err := c.authorityUses()
+	if err != nil {
+		return err
+	}
+	return c.confirm(c.authorityDeletion(uses))
+}
+
+func deleteAuthorities(c *call) error {
+	if c.value("confirm") != "yes" {
+		return confirmAuthorities(c)
+	}
+	return c.deleteSelected(c.authorityDeletion(nil))
+}
 
 // authorityForm is an authority's page: what is typed, and what there is.
 type authorityForm struct {

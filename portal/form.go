@@ -8,6 +8,7 @@ import (
 	"mime/multipart"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 	"unicode/utf8"
@@ -105,6 +106,11 @@ func textOf(content []byte) string {
 
 // value returns a field of the form.
 func (c *call) value(name string) string { return c.form.Get(name) }
+
+// values returns those of a field that there may be several of, such as boxes.
+func (c *call) values(name string) []string {
+	return slices.DeleteFunc(slices.Clone(c.form[name]), func(value string) bool { return value == "" })
+}
 
 // text returns a field of the form without the space around it and with plain
 // line ends.

@@ -61,8 +61,15 @@ type deletion struct {
 	Title   string // one|many, with the number
 	Explain string // what it means
 	Done    string // one|many, with the number
+	Uses    []use  // that keep them from being deleted, unless a box is ticked
 	delete  func(ctx context.Context, id string) error
 	gone    fault.Code // what delete says of one that is not there, which is as well
+}
+
+// use is a thing that others use.
+type use struct {
+	ID string
+	By []string
 }
 
 type deletionPage struct {
@@ -94,7 +101,7 @@ func (c *call) confirm(d deletion) error {
 
 // selected are the ids whose boxes were ticked.
 func (c *call) selected() []string {
-	ids := slices.DeleteFunc(slices.Clone(c.form["id"]), func(id string) bool { return id == "" })
+	ids := c.values("id")
 	slices.Sort(ids)
 	return slices.Compact(ids)
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"strconv"
 	"strings"
 	"time"
 
@@ -141,8 +142,10 @@ func (s *Service) VerifyAuthority(ctx context.Context, name string, certificate 
 }
 
 // DeleteAuthority removes an authority under the condition ifMatch, as in
-// PutEnrollment.
-func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string) error {
+// PutEnrollment. While groups name it, that is fault 409000, unless force is set:
+// their devices are refused without it. One that can't be read lets nobody in, and is
+// removed all the same.
+func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string, force bool) error {
 	for {
 		prior, err := s.authority(ctx, name)
 		unreadable := store.IsUnreadable(err)
@@ -157,11 +160,86 @@ func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string) err
 		if !unreadable { // else its name leads nowhere
 			changes = append(changes, s.authorityNames.Delete(prior.subjectKey(), store.Always))
 		}
+		if !force && !unreadable {
+			unused, err := s.checkUnused(ctx, prior.Name)
+			if err != nil {
+				return err
+			}
+			changes = append(changes, unused)
+		}
 		_, err = s.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
 		}
 	}
+}
+
+// checkUnused returns the check that no group names an authority, for the commit that
+// deletes it: the groups must be those that were looked at. It returns fault 409000
+// when there are some that do.
+func (s *Service) checkUnused(ctx context.Context, name string) (store.Change, error) {
+	generation, err := s.keyGroups.generation(ctx) // before the groups, so that it is never newer than they
+	if err != nil {
+		return store.Change{}, err
+	}
+	const named = 5 // as many as a person wants to read of
+	groups, count, err := s.GroupsOfAuthority(ctx, name, named)
+	if err != nil {
+		return store.Change{}, err
+	}
+	if count > len(groups) {
+		groups = append(groups, "+"+strconv.Itoa(count-len(groups)))
+	}
+	if count > 0 {
+		return store.Change{}, fault.New(fault.Conflict, "Enrollment groups name the certificate authority %.64q: %s. "+
+			"Without it their devices are refused. Let the groups name another authority first, or delete this one by force",
+			name, strings.Join(groups, ", "))
+	}
+	match := store.Absent
+	if generation != "" {
+		match = store.ETag(generation)
+	}
+	return store.Change{Collection: generations, Key: groupGeneration, Match: match, Check: true}, nil
+}
+
+// GroupsOfAuthority returns the ids of the first groups, at most limit, that name a
+// certificate authority, and how many do. It reads all groups.
+func (s *Service) GroupsOfAuthority(ctx context.Context, name string, limit int) (ids []string, count int, err error) {
+	const stride = 500
+	for after := ""; ; {
+		entries, err := s.groups.List(ctx, "", after, stride)
+		if err != nil {
+			return nil, 0, err
+		}
+		for _, entry := range entries {
+			if !entry.Value.names(name) {
+				continue
+			}
+			if count++; count <= limit {
+				ids = append(ids, entry.Value.EnrollmentGroupID)
+			}
+		}
+		if len(entries) < stride {
+			return ids, count, nil
+		}
+		after = entries[stride-1].Key
+	}
+}
+
+// signingOf is the certificate that the group has of the authority of this name, nil
+// when it names another.
+func (g storedGroup) signingOf(name string) []byte {
+	for i := range g.Signing {
+		if reference := g.reference(i); reference != "" && strings.EqualFold(reference, name) {
+			return g.Signing[i]
+		}
+	}
+	return nil
+}
+
+// names reports whether the group names the authority of this name.
+func (g storedGroup) names(name string) bool {
+	return strings.EqualFold(g.reference(0), name) || strings.EqualFold(g.reference(1), name)
 }
 
 // changeAuthority changes an authority by compare-and-swap; create says whether it

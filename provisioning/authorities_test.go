@@ -142,7 +142,7 @@ func TestProofOfPossession(t *testing.T) {
 	if _, failed, err := h.registerChain("device-1", device, between); err == nil || failed.Name != "certificate authority" {
 		t.Errorf("under an authority that was replaced: %+v, %v", failed, err)
 	}
-	if err := h.DeleteAuthority(ctx, "root", ""); err != nil {
+	if err := h.DeleteAuthority(ctx, "root", "", true); err != nil {
 		t.Fatal(err)
 	}
 	if _, failed, err := h.registerChain("device-1", device, between); err == nil || failed.Name != "certificate authority" || !strings.Contains(failed.Saw, "deleted") {
@@ -182,7 +182,7 @@ func TestAuthorities(t *testing.T) {
 		t.Errorf("after the end: %+v, %q, %v", found, next, err)
 	}
 	h.reopen()
-	if err := h.DeleteAuthority(ctx, "ROOT", ""); err != nil {
+	if err := h.DeleteAuthority(ctx, "ROOT", "", false); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.Authority(ctx, "root"); !errors.Is(err, fault.NotFound) {

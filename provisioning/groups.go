@@ -1,6 +1,7 @@
 package provisioning
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"crypto/sha256"
@@ -41,21 +42,23 @@ func (s *Service) GroupAttestationMechanism(ctx context.Context, id string) (Att
 // CreateGroup adds a group. It returns fault 409202 when the id is taken, and the
 // faults of PutGroup. A group that can't be read is replaced.
 func (s *Service) CreateGroup(ctx context.Context, group EnrollmentGroup) (EnrollmentGroup, error) {
-	match := store.Absent
-	prior, err := s.group(ctx, group.EnrollmentGroupID)
-	switch {
-	case err == nil:
-		return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
-	case store.IsUnreadable(err):
-		match = store.ETag(unquote(prior.ETag))
-	case !errors.Is(err, fault.GroupNotFound):
-		return EnrollmentGroup{}, err
+	for {
+		match := store.Absent
+		prior, err := s.group(ctx, group.EnrollmentGroupID)
+		switch {
+		case err == nil:
+			return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
+		case store.IsUnreadable(err):
+			match = store.ETag(unquote(prior.ETag))
+		case !errors.Is(err, fault.GroupNotFound):
+			return EnrollmentGroup{}, err
+		}
+		written, err := s.writeGroup(ctx, group, nil, match)
+		if _, conflict := store.IsConflict(err); conflict {
+			continue // somebody else made it, or changed an authority that it names: look again
+		}
+		return written, err
 	}
-	written, err := s.writeGroup(ctx, group, nil, match)
-	if _, conflict := store.IsConflict(err); conflict {
-		return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
-	}
-	return written, err
 }
 
 func groupExists(id string) error {
@@ -198,13 +201,12 @@ func (s *Service) group(ctx context.Context, id string) (storedGroup, error) {
 
 // writeGroup checks and stores a group; prior is the one it replaces.
 func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *storedGroup, match store.Match) (EnrollmentGroup, error) {
-	stored, err := s.completeGroup(ctx, group, prior)
+	stored, changes, err := s.completeGroup(ctx, group, prior)
 	if err != nil {
 		return EnrollmentGroup{}, err
 	}
 	now := Time{Time: s.config.Now().UTC()}
 	stored.CreatedDateTimeUTC, stored.LastUpdatedDateTimeUTC, stored.ETag = now, now, ""
-	var changes []store.Change
 	kept := make(map[string]bool)
 	for i, der := range stored.Signing {
 		if len(der) == 0 {
@@ -271,9 +273,11 @@ func (s *Service) roomForGroup(ctx context.Context, mechanism string) error {
 }
 
 // completeGroup checks a group that is to be written and fills in what its writer
-// may leave out.
-func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prior *storedGroup) (storedGroup, error) {
-	stored := storedGroup{EnrollmentGroup: group}
+// may leave out. What is as it was in prior is not judged anew. The checks are for the
+// commit that writes it.
+func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prior *storedGroup) (stored storedGroup,
+	checks []store.Change, err error) {
+	stored = storedGroup{EnrollmentGroup: group}
 	stored.Attestation = group.Attestation.clone()
 	var before storedGroup
 	if prior != nil {
@@ -287,27 +291,28 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 		stored.ReplaceExistingDevices = nil
 	}
 	if err := checkType(&stored.Attestation.Type); err != nil {
-		return stored, err
+		return stored, nil, err
 	}
 	if stored.Attestation.Type == byTPM {
-		return stored, about("attestation", fault.New(fault.ArgumentInvalid, "A group can't have attestation.type tpm, as each TPM has a key of its own. Enroll the devices one by one"))
+		return stored, nil, about("attestation", fault.New(fault.ArgumentInvalid,
+			"A group can't have attestation.type tpm, as each TPM has a key of its own. Enroll the devices one by one"))
 	}
 	stored.Attestation.TPM = nil
 	var sample Enrollment // as one of the group's devices will be
 	if stored.Attestation.Type == bySymmetricKey {
 		stored.Attestation.X509 = nil
 		if err := completeKeys(&stored.Attestation, before.Attestation); err != nil {
-			return stored, err
+			return stored, nil, err
 		}
 		sample = stored.withKeys("device")
 	} else {
 		stored.Attestation.SymmetricKey = nil
-		if err := s.completeSigners(ctx, &stored, before); err != nil {
-			return stored, err
+		if checks, err = s.completeSigners(ctx, &stored, before); err != nil {
+			return stored, nil, err
 		}
 		certificate, err := x509.ParseCertificate(stored.Signing[0])
 		if err != nil {
-			return stored, err // it was parsed when it came in
+			return stored, nil, err // it was parsed when it came in
 		}
 		sample = stored.withCertificate("device", describe(certificate))
 	}
@@ -315,43 +320,63 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 		twin := *group.InitialTwin
 		sample.InitialTwin = &twin
 	}
-	if err := s.completeTerms(&sample); err != nil {
-		return stored, err
+	var earlier *Enrollment // the device as it was, but for its credentials, which are right as they are made
+	if prior != nil {
+		member := prior.member("device")
+		member.Attestation = sample.Attestation
+		earlier = &member
+	}
+	if err := s.completeTerms(&sample, earlier); err != nil {
+		return stored, nil, err
 	}
 	stored.ProvisioningStatus, stored.ReprovisionPolicy, stored.InitialTwin = sample.ProvisioningStatus, sample.ReprovisionPolicy, sample.InitialTwin
 	stored.AllocationPolicy = sample.AllocationPolicy
-	return stored, nil
+	return stored, checks, nil
 }
 
 // completeSigners checks who signs the group's devices: certificates, or
-// authorities of the service by their names.
-func (s *Service) completeSigners(ctx context.Context, stored *storedGroup, before storedGroup) error {
+// authorities of the service by their names. An authority that the group named before
+// is no reason to refuse it, whatever has become of it. It returns the checks that
+// the others are still what they were.
+func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
+	before storedGroup) (checks []store.Change, _ error) {
 	x := stored.Attestation.X509
 	if x == nil || x.CAReferences == nil || x.CAReferences.Primary == "" && x.SigningCertificates != nil {
-		return stored.completeSigning(before)
+		return nil, stored.completeSigning(before)
 	}
 	x.ClientCertificates, x.SigningCertificates = nil, nil
 	for i, name := range []string{x.CAReferences.Primary, x.CAReferences.Secondary} {
 		if name == "" {
 			if i == 0 {
-				return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.caReferences.primary is missing. It is the name of a certificate authority of this service"))
+				return nil, about("primary", fault.New(fault.ArgumentInvalid,
+					"attestation.x509.caReferences.primary is missing. It is the name of a certificate authority of this service"))
 			}
 			continue
 		}
 		field := []string{"primary", "secondary"}[i]
 		authority, err := s.authority(ctx, name)
-		if errors.Is(err, fault.NotFound) {
-			return about(field, fault.New(fault.ArgumentInvalid, "There is no certificate authority %q. Upload it first", name))
+		former := before.signingOf(name)
+		switch {
+		case err == nil && authority.IsVerified:
+			stored.Signing[i] = authority.Certificate
+			check := store.Change{Collection: s.authorities.Collection, Key: key(name),
+				Match: store.ETag(unquote(authority.ETag)), Check: true}
+			if len(checks) == 0 || checks[0].Key != check.Key {
+				checks = append(checks, check)
+			}
+		case former != nil && (err == nil || errors.Is(err, fault.NotFound) || store.IsUnreadable(err)):
+			stored.Signing[i] = former
+		case errors.Is(err, fault.NotFound):
+			return nil, about(field, fault.New(fault.ArgumentInvalid, "There is no certificate authority %q. Upload it first",
+				name))
+		case err != nil:
+			return nil, about(field, err)
+		default:
+			return nil, about(field, fault.New(fault.ArgumentInvalid, "The certificate authority %q is not verified. Prove "+
+				"that you hold its key, or upload it as trusted", name))
 		}
-		if err != nil {
-			return about(field, err)
-		}
-		if !authority.IsVerified {
-			return about(field, fault.New(fault.ArgumentInvalid, "The certificate authority %q is not verified. Prove that you hold its key, or upload it as trusted", name))
-		}
-		stored.Signing[i] = authority.Certificate
 	}
-	return nil
+	return checks, nil
 }
 
 // completeSigning checks the certificates that sign the group's devices, and keeps
@@ -382,8 +407,10 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 			if err != nil {
 				continue // said below, with its field
 			}
-			if err := checkAuthority(certificates[0]); err != nil {
-				return about(part.name, err)
+			if former := before.Signing[i]; !bytes.Equal(certificates[0].Raw, former) {
+				if err := checkAuthority(certificates[0]); err != nil {
+					return about(part.name, err)
+				}
 			}
 			g.Signing[i] = certificates[0].Raw
 		}

@@ -137,7 +137,7 @@ func TestThereMayBeNoMore(t *testing.T) {
 		{"certificate authorities", Limits{Authorities: 2}, func(h *house, name string) error {
 			_, err := h.PutAuthority(ctx, name, authorities[name], true, "")
 			return err
-		}, func(h *house, name string) error { return h.DeleteAuthority(ctx, name, "") }},
+		}, func(h *house, name string) error { return h.DeleteAuthority(ctx, name, "", false) }},
 		{"linked hubs", Limits{LinkedHubs: 2}, func(h *house, name string) error {
 			_, err := h.LinkHub(ctx, HubLink{HostName: name + ".local"}, "")
 			return err

@@ -18,7 +18,7 @@ func (s *Service) DeleteUnreadable(ctx context.Context, collection, key string) 
 	case s.registrations.Collection:
 		return true, s.DeleteRegistration(ctx, key, "")
 	case s.authorities.Collection:
-		return true, s.DeleteAuthority(ctx, key, "")
+		return true, s.DeleteAuthority(ctx, key, "", true)
 	case s.links.Collection:
 		return true, s.deleteRecord(ctx, audit.HubLink, collection, key)
 	case s.policies.Collection:

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -60,7 +61,7 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	if err := completeAttestation(&enrollment.Attestation, before); err != nil {
 		return err
 	}
-	return s.completeTerms(enrollment)
+	return s.completeTerms(enrollment, prior)
 }
 
 // Check says what is wrong with an enrollment as far as that shows without a service:
@@ -83,8 +84,9 @@ func (g EnrollmentGroup) Check() error {
 }
 
 // completeTerms checks and completes what an individual enrollment and a group
-// have in common.
-func (s *Service) completeTerms(enrollment *Enrollment) error {
+// have in common. What is as it was in prior, the one that is replaced, is not judged
+// anew: who disables an enrollment is not held up by a hub that is gone.
+func (s *Service) completeTerms(enrollment, prior *Enrollment) error {
 	enrollment.ProvisioningStatus = spelled(enrollment.ProvisioningStatus, Enabled, Disabled)
 	switch enrollment.ProvisioningStatus {
 	case "":
@@ -96,7 +98,7 @@ func (s *Service) completeTerms(enrollment *Enrollment) error {
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
 	}
-	if name := enrollment.CredentialPolicyName; name != "" {
+	if name := enrollment.CredentialPolicyName; name != "" && (prior == nil || name != prior.CredentialPolicyName) {
 		if s.config.Issuer == nil {
 			return about("credentialPolicyName", fault.New(fault.ArgumentInvalid, "This service issues no certificates"))
 		}
@@ -105,10 +107,25 @@ func (s *Service) completeTerms(enrollment *Enrollment) error {
 			return about("credentialPolicyName", fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", problem.Message))
 		}
 	}
-	if err := s.completeAllocation(enrollment); err != nil {
-		return about("hub", err)
+	if prior == nil || !enrollment.allocatesAs(*prior) {
+		if err := s.completeAllocation(enrollment, prior); err != nil {
+			return about("hub", err)
+		}
 	}
-	return s.checkAdmission(enrollment)
+	return s.checkAdmission(enrollment, prior)
+}
+
+// allocatesAs reports whether both say the same of how a hub is chosen.
+func (e Enrollment) allocatesAs(other Enrollment) bool {
+	return e.AllocationPolicy == other.AllocationPolicy && e.HubHostName == other.HubHostName && slices.Equal(e.Hubs,
+		other.Hubs) &&
+		reflect.DeepEqual(e.CustomAllocationDefinition, other.CustomAllocationDefinition)
+}
+
+// namesHub reports whether the enrollment names the hub; nil names none.
+func (e *Enrollment) namesHub(host string) bool {
+	is := func(name string) bool { return strings.EqualFold(name, host) }
+	return e != nil && (is(e.HubHostName) || slices.ContainsFunc(e.Hubs, is))
 }
 
 // spelled returns the known word that differs from a given one by its case alone, as
@@ -153,10 +170,11 @@ func (e *Enrollment) detach() {
 	}
 }
 
-func (s *Service) completeAllocation(enrollment *Enrollment) error {
+func (s *Service) completeAllocation(enrollment, prior *Enrollment) error {
 	hosts := s.LinkedHubs()
 	for _, name := range append(slices.Clone(enrollment.Hubs), enrollment.HubHostName) {
-		if name != "" && !slices.ContainsFunc(hosts, func(host string) bool { return strings.EqualFold(host, name) }) {
+		if name != "" && !prior.namesHub(name) && !slices.ContainsFunc(hosts,
+			func(host string) bool { return strings.EqualFold(host, name) }) {
 			return fault.New(fault.ArgumentInvalid, "The hub %.253q is not linked to this service. Linked are: %s", name, strings.Join(hosts, ", "))
 		}
 	}
@@ -177,18 +195,23 @@ func (s *Service) completeAllocation(enrollment *Enrollment) error {
 
 // checkAdmission lets every hub that the device may go to look at what it would
 // be given, so that mistakes show when the enrollment is written and not when
-// the device comes.
-func (s *Service) checkAdmission(enrollment *Enrollment) error {
+// the device comes. What would have been given before as well is not shown.
+func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 	if enrollment.InitialTwin != nil {
 		if err := enrollment.InitialTwin.complete(); err != nil {
 			return err
 		}
 	}
-	sample := *enrollment
-	if sample.Attestation.Type == byTPM { // its keys are made when the device comes
-		sample = sample.withHubKeys(make([]byte, 32), make([]byte, 32))
+	admission := enrollment.sampleAdmission()
+	if prior != nil && enrollment.allocatesAs(*prior) {
+		before := prior.sampleAdmission()
+		if reflect.DeepEqual(admission, before) {
+			return nil
+		}
+		if reflect.DeepEqual(admission.Twin, before.Twin) {
+			admission.Twin = nil
+		}
 	}
-	admission := sample.admission()
 	hubs := s.candidates(*enrollment)
 	if enrollment.unplaced() {
 		hubs = s.links.all()
@@ -199,6 +222,15 @@ func (s *Service) checkAdmission(enrollment *Enrollment) error {
 		}
 	}
 	return nil
+}
+
+// sampleAdmission is what the device's hub is given, as far as that is known before
+// the device comes: those with a TPM get their keys then.
+func (e Enrollment) sampleAdmission() Admission {
+	if e.Attestation.Type == byTPM {
+		e = e.withHubKeys(make([]byte, 32), make([]byte, 32))
+	}
+	return e.admission()
 }
 
 // complete drops the parts that are null. The others must be objects.

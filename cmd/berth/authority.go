@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -171,17 +172,27 @@ func (c *cli) authorityList() *cobra.Command {
 }
 
 func (c *cli) authorityDelete() *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	command := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete an authority",
-		Long:  "Deletes an authority. Devices of groups that name it are refused from then on; those that are in their hubs stay.",
-		Args:  exactly("NAME"),
+		Long: `Deletes an authority. One that groups name needs --force: their devices are refused
+from then on, and those that are in their hubs stay. To replace it without a gap,
+give its groups the next one with berth group update GROUP --authority-secondary,
+and make that the only one when the devices have certificates of it.`,
+		Args: exactly("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
 			}
-			return service.DeleteAuthority(command.Context(), args[0], "")
+			err = service.DeleteAuthority(command.Context(), args[0], "", force)
+			if errors.Is(err, fault.Conflict) {
+				return advise(err, "berth group update GROUP --authority NAME names another one; --force deletes it all the same.")
+			}
+			return err
 		},
 	}
+	command.Flags().BoolVar(&force, "force", false, "though enrollment groups name it")
+	return command
 }

@@ -47,7 +47,8 @@ func putAuthority(c *call) (any, error) {
 }
 
 func deleteAuthority(c *call) (any, error) {
-	return nil, c.Provisioning.DeleteAuthority(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+	return nil, c.Provisioning.DeleteAuthority(c.Context(), c.parameters["id"], c.Header.Get("If-Match"),
+		c.query("force") == "true")
 }
 
 func newVerificationCode(c *call) (any, error) {

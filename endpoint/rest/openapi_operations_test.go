@@ -124,7 +124,7 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/certificates":                                {summary: "List certificate authorities", query: paging, answer: Page[provisioning.Authority]{}},
 	"GET /berth/provisioning/certificates/{id}":                           {summary: "Read a certificate authority", answer: provisioning.Authority{}, etag: true},
 	"PUT /berth/provisioning/certificates/{id}":                           {summary: "Upload a certificate authority, or replace its certificate", request: authorityBody{}, answer: provisioning.Authority{}, etag: true, ifMatch: true},
-	"DELETE /berth/provisioning/certificates/{id}":                        {summary: "Delete a certificate authority", ifMatch: true},
+	"DELETE /berth/provisioning/certificates/{id}":                        {summary: "Delete a certificate authority", query: []parameter{{"force", "true: though enrollment groups name it"}}, ifMatch: true},
 	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {summary: "Make the code that proves possession of the authority's key", answer: provisioning.Authority{}, etag: true, ifMatch: true},
 	"POST /berth/provisioning/certificates/{id}/verify":                   {summary: "Hand in the certificate that proves possession", request: authorityBody{}, answer: provisioning.Authority{}, etag: true, ifMatch: true},
 
