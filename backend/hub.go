@@ -30,6 +30,9 @@ func NewHub(connectionString string, options Options) (*Hub, error) {
 // of Azure's limits, with all of its metadata, stays below it.
 const maxDocument = 8 << 20
 
+// Host is the host name of the hub.
+func (h *Hub) Host() string { return h.connection.HostName }
+
 func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
 func twinPath(id string) string   { return "/twins/" + url.PathEscape(id) }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type HubLink struct {
 	AllocationWeight      *int   `json:"allocationWeight"`           // share of the devices, 0 to 1,000; 1 when nil
 
 	Local           bool   `json:"local"`                     // read only: a hub of this process
+	Hub             string `json:"hub,omitempty"`             // read only: what people call it
 	Address         string `json:"address,omitempty"`         // host:port of the service API, when it is not port 443 of the host name
 	CACertificates  string `json:"caCertificates,omitempty"`  // PEM of the authorities to trust there; those of the system when empty
 	MeasureLatency  bool   `json:"measureLatency,omitempty"`  // let the time to this hub stand for a network's that has no figure
@@ -59,6 +61,20 @@ func (h *linkedHub) weight() int {
 
 func (h *linkedHub) applies() bool {
 	return h.link.ApplyAllocationPolicy == nil || *h.link.ApplyAllocationPolicy
+}
+
+// name is what people call the hub: its name in this process, or of one elsewhere the
+// first label of its host name, which is what Azure calls a hub. An IP address is not
+// a name.
+func (h *linkedHub) name() string {
+	if named, ok := h.Hub.(interface{ Name() string }); ok {
+		return named.Name()
+	}
+	if _, err := netip.ParseAddr(h.Host()); err == nil {
+		return ""
+	}
+	label, _, _ := strings.Cut(h.Host(), ".")
+	return label
 }
 
 // is reports whether the hub has this host name.
@@ -186,7 +202,7 @@ func (s *Service) HubLink(host string) (HubLink, error) {
 // shown is the link without its secret.
 func (h *linkedHub) shown() HubLink {
 	link := h.link
-	link.ConnectionString = ""
+	link.ConnectionString, link.Hub = "", h.name()
 	if nanoseconds := h.latency.Load(); nanoseconds > 0 {
 		millis := int((time.Duration(nanoseconds) + time.Millisecond/2) / time.Millisecond)
 		link.LatencyMillis = &millis
@@ -265,7 +281,7 @@ func (s *Service) LinkHub(ctx context.Context, link HubLink, ifMatch string) (Hu
 
 // completeLink checks a link that is to be written and fills in what stays.
 func (s *Service) completeLink(ctx context.Context, link *HubLink, before HubLink, exists bool) error {
-	link.ETag, link.LatencyMillis, link.AssignedDevices = "", nil, nil
+	link.ETag, link.Hub, link.LatencyMillis, link.AssignedDevices = "", "", nil, nil
 	_, link.Local = s.links.local[key(link.HostName)]
 	if exists {
 		link.HostName = before.HostName

@@ -13,9 +13,9 @@ import (
 // allocationFlags say where devices of an enrollment or a group go, and what
 // happens when they come again.
 type allocationFlags struct {
-	hub, policy, webhook, reprovision string
-	credential, parent                string
-	hubs                              []string
+	hub, policy, webhook, webhookVersion, reprovision string
+	credential, parent                                string
+	hubs                                              []string
 }
 
 // allocationTerms are the fields that the flags write.
@@ -29,14 +29,14 @@ type allocationTerms struct {
 	parent      *string
 }
 
-var allocationFlagNames = []string{"hub", "hubs", "allocation-policy", "webhook", "reprovision-policy", "credential-policy", "parent"}
-
 func (f *allocationFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.hub, "hub", "", "bind to the hub with this `name` or host; '' lets every linked hub take the devices")
 	flags.StringSliceVar(&f.hubs, "hubs", nil, "let these hubs take the devices, by `names` or hosts with commas between; '' is every linked hub")
 	flags.StringVar(&f.policy, "allocation-policy", "", "how a hub is chosen: hashed (evenly weighted), geoLatency (lowest latency), static or custom")
 	flags.StringVar(&f.webhook, "webhook", "", "ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
+	flags.StringVar(&f.webhookVersion, "webhook-api-version", "", "send the webhook this `version` of the documents "+
+		"that it gets; '' is 2021-10-01")
 	flags.StringVar(&f.reprovision, "reprovision-policy", "", "when a device registers again: migrate (its twin with it to another hub), reset (its twin there) or never (keep its hub)")
 	flags.StringVar(&f.credential, "credential-policy", "", "let devices get operational certificates by the credential policy of this `name`; '' gives them none")
 	flags.StringVar(&f.parent, "parent", "", "make the devices children of the IoT Edge device with this `id`, in the same hub; '' leaves their parents as they are")
@@ -52,30 +52,48 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, terms allocation
 		return usageError{errors.New("--hub binds to one hub, --hubs lets several: give one of them")}
 	}
 	if changed("hub") {
-		host, err := c.target.hubHost(f.hub)
-		if err != nil {
-			return err
+		*terms.hub, *terms.hubs = "", nil
+		if f.hub != "" {
+			hosts, err := c.linkedHosts(command.Context(), f.hub)
+			if err != nil {
+				return err
+			}
+			*terms.hub = hosts[0]
 		}
-		*terms.hub, *terms.hubs = host, nil
 	}
 	if changed("hubs") {
-		*terms.hub, *terms.hubs = "", nil
+		var names []string
 		for _, name := range f.hubs {
-			if name = strings.TrimSpace(name); name == "" {
-				continue
+			if name = strings.TrimSpace(name); name != "" {
+				names = append(names, name)
 			}
-			host, err := c.target.hubHost(name)
+		}
+		*terms.hub, *terms.hubs = "", nil
+		if len(names) > 0 {
+			hosts, err := c.linkedHosts(command.Context(), names...)
 			if err != nil {
-				host = name // of a hub elsewhere; the service knows which are linked
+				return err
 			}
-			*terms.hubs = append(*terms.hubs, host)
+			*terms.hubs = hosts
 		}
 	}
 	if changed("webhook") {
+		definition := provisioning.CustomAllocationDefinition{WebhookURL: f.webhook}
+		if former := *terms.custom; former != nil {
+			definition.APIVersion = former.APIVersion
+		}
 		*terms.policy, *terms.custom = "", nil
 		if f.webhook != "" {
-			*terms.policy, *terms.custom = provisioning.Custom, &provisioning.CustomAllocationDefinition{WebhookURL: f.webhook}
+			*terms.policy, *terms.custom = provisioning.Custom, &definition
 		}
+	}
+	if changed("webhook-api-version") {
+		if *terms.custom == nil {
+			return usageError{errors.New("--webhook-api-version belongs to --webhook, and no webhook is asked")}
+		}
+		definition := **terms.custom
+		definition.APIVersion = f.webhookVersion
+		*terms.custom = &definition
 	}
 	if changed("allocation-policy") {
 		*terms.policy = provisioning.AllocationPolicy(f.policy)

@@ -186,7 +186,11 @@ func (d *demonstration) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := printDevices(&cli{stdout: d.stdout}, devices); err != nil {
+	listed := make([]hubDevice, len(devices))
+	for i, device := range devices {
+		listed[i].Device = device
+	}
+	if err := printDevices(&cli{stdout: d.stdout}, listed, func() string { return "" }, false); err != nil {
 		return err
 	}
 	if len(devices) != 1 || devices[0].DeviceID != demoDevice || devices[0].Status != "enabled" {

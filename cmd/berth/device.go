@@ -1,10 +1,16 @@
 package main
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"io"
+	"strconv"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -12,8 +18,13 @@ func (c *cli) device() *cobra.Command {
 	command := help(&cobra.Command{
 		Use:   "device",
 		Short: "Device identities of a hub, their twins, and a simulated device",
+		Long: `Device identities. Where the server has several hubs and --hub names none of them,
+a device is looked for in all; --hub says which one is meant when more than one has
+a device of that id.`,
 	})
-	command.AddCommand(c.deviceList(), c.deviceShow(), c.deviceCreate(), c.deviceDelete(), c.deviceTwin(), c.deviceSimulate())
+	command.AddCommand(c.deviceList(), c.deviceShow(), c.deviceCreate(), c.deviceUpdate(), c.deviceEnable(),
+		c.deviceDisable(), c.deviceDelete(), c.deviceConnectionString(), c.deviceSASToken(), c.deviceTwin(),
+		c.deviceSimulate())
 	return command
 }
 
@@ -21,30 +32,89 @@ func hubFlag(command *cobra.Command, name *string) {
 	command.Flags().StringVar(name, "hub", "", "the hub's `name` or host, when there are several")
 }
 
+// hubOf is the hub that a device is in: that with this name or host, or the one that
+// has the device. A hub that is the only one is not asked: the command does that.
+func (c *cli) hubOf(ctx context.Context, hubName, id string) (hubClient, error) {
+	hubs, err := c.target.hubs(hubName)
+	if err != nil {
+		return hubClient{}, err
+	}
+	if len(hubs) == 1 {
+		return hubs[0], nil
+	}
+	var found []hubClient
+	for _, client := range hubs {
+		switch _, err := client.Device(ctx, id); {
+		case err == nil:
+			found = append(found, client)
+		case !errors.Is(err, fault.DeviceNotFound):
+			return hubClient{}, err
+		}
+	}
+	switch len(found) {
+	case 0:
+		none := fmt.Sprintf("There is no device %q in the hubs %s", id, hubNames(hubs))
+		return hubClient{}, &fault.Error{Code: fault.DeviceNotFound, Message: none}
+	case 1:
+		return found[0], nil
+	}
+	err = fmt.Errorf("several hubs have a device %q, %s: say which one with --hub", id, hubNames(found))
+	return hubClient{}, usageError{err}
+}
+
+// inHubOf does something with a device in the hub that it is in.
+func (c *cli) inHubOf(ctx context.Context, hubName, id string, do func(hubClient) error) error {
+	client, err := c.hubOf(ctx, hubName, id)
+	if err == nil {
+		err = do(client)
+	}
+	if errors.Is(err, fault.DeviceNotFound) {
+		if elsewhere := c.hubsElsewhere(ctx); elsewhere != "" {
+			return advise(err, "berth device list shows which there are in this server's hubs. Others are linked, %s: "+
+				"one of them is asked with its own --connection-string.", elsewhere)
+		}
+	}
+	return err
+}
+
+// deviceAction does something with a device that is in the client's hub.
+type deviceAction func(ctx context.Context, client hubClient, id string) error
+
+// onDevice is a command about one device, with the flag --hub.
+func (c *cli) onDevice(command *cobra.Command, do deviceAction) *cobra.Command {
+	var hubName string
+	command.Args = exactly("ID")
+	command.RunE = func(command *cobra.Command, args []string) error {
+		ctx := command.Context()
+		return c.inHubOf(ctx, hubName, args[0], func(client hubClient) error { return do(ctx, client, args[0]) })
+	}
+	hubFlag(command, &hubName)
+	return command
+}
+
+// hubDevice is a device in a list: with the name of its hub where there are several.
+type hubDevice struct {
+	hub.Device
+	Hub string `json:"hub,omitempty"`
+}
+
 func (c *cli) deviceList() *cobra.Command {
 	var wanted selection
 	var hubName string
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the devices of a hub",
+		Short: "List the devices of a hub, or of all hubs of the server",
 		Args:  exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			client, err := c.target.hub(hubName)
+			hubs, err := c.target.hubs(hubName)
 			if err != nil {
 				return err
 			}
-			devices, err := collect(wanted, func(prefix, after string, top int) ([]hub.Device, string, error) {
-				return client.Devices(command.Context(), prefix, after, top)
-			})
+			devices, err := collect(wanted, devicesOf(command.Context(), hubs))
 			if err != nil {
 				return err
 			}
-			for _, device := range devices {
-				if device.Authentication != nil {
-					device.Authentication.SymmetricKey = hub.KeyPair{} // that a list is not asked for
-				}
-			}
-			return printDevices(c, devices)
+			return printDevices(c, devices, c.noDevices(command.Context(), hubs), len(hubs) > 1)
 		},
 	}
 	wanted.flags(command)
@@ -52,52 +122,87 @@ func (c *cli) deviceList() *cobra.Command {
 	return command
 }
 
-func printDevices(c *cli, devices []hub.Device) error {
-	return printList(c, devices, "The hub has no devices. Devices come by registering: berth device simulate",
-		[]string{"DEVICE ID", "STATUS", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"},
-		func(d hub.Device) []string {
-			return []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d), orDash(when(d.LastActivityTime.Time))}
-		})
+// devicesOf lists the devices of one hub after the other, without their keys. Where
+// it goes on is the place of the hub, a slash, and where to go on there.
+func devicesOf(ctx context.Context, hubs []hubClient) func(prefix, after string, top int) ([]hubDevice, string, error) {
+	return func(prefix, after string, top int) ([]hubDevice, string, error) {
+		place, after, _ := strings.Cut(after, "/")
+		i, _ := strconv.Atoi(place) // it is of this function, or empty
+		found, next, err := hubs[i].Devices(ctx, prefix, after, top)
+		if err != nil {
+			return nil, "", err
+		}
+		devices := make([]hubDevice, len(found))
+		for j, device := range found {
+			devices[j].Device = keylessDevice(device)
+			if len(hubs) > 1 {
+				devices[j].Hub = hubs[i].name
+			}
+		}
+		if next == "" {
+			i++
+		}
+		if i == len(hubs) {
+			return devices, "", nil
+		}
+		return devices, strconv.Itoa(i) + "/" + next, nil
+	}
+}
+
+// noDevices says that a list is empty, and which hubs it is of.
+func (c *cli) noDevices(ctx context.Context, hubs []hubClient) func() string {
+	return func() string {
+		none := "The hub has no devices. Devices come by registering: berth device simulate"
+		if len(hubs) > 1 {
+			none = "There are no devices in the hubs " + hubNames(hubs) + ". Devices come by registering: berth device simulate"
+		}
+		if elsewhere := c.hubsElsewhere(ctx); elsewhere != "" {
+			none += "\nOther hubs are linked, " + elsewhere + ": the devices of one are listed with its own --connection-string."
+		}
+		return none
+	}
+}
+
+// printDevices lists devices; several says that they are of more than one hub.
+func printDevices(c *cli, devices []hubDevice, none func() string, several bool) error {
+	header := []string{"DEVICE ID", "STATUS", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"}
+	if several {
+		header = append(header, "HUB")
+	}
+	empty := ""
+	if len(devices) == 0 && c.output != asJSON {
+		empty = none()
+	}
+	return printList(c, devices, empty, header, func(d hubDevice) []string {
+		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device), orDash(when(d.LastActivityTime.Time))}
+		if several {
+			row = append(row, d.Hub)
+		}
+		return row
+	})
 }
 
 func (c *cli) deviceShow() *cobra.Command {
-	var hubName string
-	command := &cobra.Command{
-		Use:   "show ID",
-		Short: "Show a device identity",
-		Args:  exactly("ID"),
-		RunE: func(command *cobra.Command, args []string) error {
-			client, err := c.target.hub(hubName)
+	keys := false
+	command := c.onDevice(&cobra.Command{Use: "show ID", Short: "Show a device identity"},
+		func(ctx context.Context, client hubClient, id string) error {
+			device, err := client.Device(ctx, id)
 			if err != nil {
 				return err
 			}
-			d, err := client.Device(command.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return c.print(d, func(w io.Writer) { describeDevice(w, d) })
-		},
-	}
-	hubFlag(command, &hubName)
+			return c.printDevice(device, keys)
+		})
+	keysFlag(command, &keys)
 	return command
 }
 
 func (c *cli) deviceDelete() *cobra.Command {
-	var hubName string
-	command := &cobra.Command{
+	return c.onDevice(&cobra.Command{
 		Use:   "delete ID",
 		Short: "Delete a device identity with its twin, and end its connection",
-		Args:  exactly("ID"),
-		RunE: func(command *cobra.Command, args []string) error {
-			client, err := c.target.hub(hubName)
-			if err != nil {
-				return err
-			}
-			return client.DeleteDevice(command.Context(), args[0], "*")
-		},
-	}
-	hubFlag(command, &hubName)
-	return command
+	}, func(ctx context.Context, client hubClient, id string) error {
+		return client.DeleteDevice(ctx, id, "*")
+	})
 }
 
 func authentication(d hub.Device) string {
@@ -105,6 +210,24 @@ func authentication(d hub.Device) string {
 		return "-"
 	}
 	return string(d.Authentication.Type)
+}
+
+// keylessDevice is a device where nobody asked for its keys.
+func keylessDevice(d hub.Device) hub.Device {
+	if d.Authentication != nil {
+		shown := *d.Authentication
+		shown.SymmetricKey = hub.KeyPair{}
+		d.Authentication = &shown
+	}
+	return d
+}
+
+// printDevice shows a device, and its keys when they were asked for.
+func (c *cli) printDevice(device hub.Device, keys bool) error {
+	if !keys {
+		device = keylessDevice(device)
+	}
+	return c.print(device, func(w io.Writer) { describeDevice(w, device) })
 }
 
 func describeDevice(w io.Writer, d hub.Device) {
@@ -120,14 +243,25 @@ func describeDevice(w io.Writer, d hub.Device) {
 		fields = append(fields, field{"Status reason", *d.StatusReason})
 	}
 	if a := d.Authentication; a != nil {
-		for _, thumbprint := range []struct {
+		keys := a.SymmetricKey
+		for _, each := range []struct {
 			name  string
 			value *string
-		}{{"  Primary thumbprint", a.X509Thumbprint.PrimaryThumbprint}, {"  Secondary thumbprint", a.X509Thumbprint.SecondaryThumbprint}} {
-			if thumbprint.value != nil {
-				fields = append(fields, field{thumbprint.name, *thumbprint.value})
+		}{
+			{"  Primary key", keys.PrimaryKey}, {"  Secondary key", keys.SecondaryKey},
+			{"  Primary thumbprint", a.X509Thumbprint.PrimaryThumbprint},
+			{"  Secondary thumbprint", a.X509Thumbprint.SecondaryThumbprint},
+		} {
+			if each.value != nil {
+				fields = append(fields, field{each.name, *each.value})
 			}
 		}
+		if a.Type == hub.SAS && keys.PrimaryKey == nil {
+			fields = append(fields, field{"  Keys", "not shown: berth device show " + d.DeviceID + " --keys"})
+		}
 	}
-	record(w, append(fields, field{"Generation", d.GenerationID})...)
+	if d.Capabilities.IoTEdge {
+		fields = append(fields, field{"IoT Edge", "yes"})
+	}
+	record(w, append(fields, field{"Parent", strings.Join(d.ParentScopes, ", ")}, field{"Generation", d.GenerationID})...)
 }

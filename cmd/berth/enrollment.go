@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -32,17 +31,18 @@ func (c *cli) enrollmentCreate() *cobra.Command {
 		Long: `Enrolls a device. ID is its registration id, which must be the common name in
 the subject of its certificate. The file holds the certificate as PEM or DER,
 never the private key. With --symmetric the device proves itself with a key, which
-is made and shown unless one is given. With --tpm it proves itself with its TPM,
-whose public endorsement key is given as a device SDK or tpm2_createek shows it.`,
+is made unless one is given; --keys shows it. With --tpm it proves itself with its
+TPM, whose public endorsement key is given as a device SDK or tpm2_createek shows
+it.`,
 		Example: `  berth enrollment create Python-device-01 --x509 python-device.pem
-  berth enrollment create meter-0815 --symmetric
+  berth enrollment create meter-0815 --symmetric --keys
   berth enrollment create gateway-7 --tpm ek.pub
   berth enrollment create Python-device-01 --x509 python-device.pem \
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			enrollment := provisioning.Enrollment{RegistrationID: args[0], Attestation: provisioning.AttestationMechanism{Type: "x509"}}
-			if wanted.primary == "" && !wanted.symmetric && wanted.primaryKey == "" && wanted.tpm == "" {
+			if wanted.primary == "" && !wanted.namesKeys(command) && wanted.tpm == "" {
 				return usageError{fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY")}
 			}
 			if err := wanted.apply(c, command, &enrollment); err != nil {
@@ -53,11 +53,11 @@ whose public endorsement key is given as a device SDK or tpm2_createek shows it.
 				return err
 			}
 			created, err := service.CreateEnrollment(command.Context(), enrollment)
-			if err == nil && created.Attestation.SymmetricKey != nil {
-				created.Attestation, err = service.AttestationMechanism(command.Context(), created.RegistrationID)
-			}
 			if err != nil {
 				return err
+			}
+			if !wanted.keys {
+				hideKeys(&created.Attestation)
 			}
 			return c.print(created, func(w io.Writer) { describeEnrollment(w, created) })
 		},
@@ -67,7 +67,8 @@ whose public endorsement key is given as a device SDK or tpm2_createek shows it.
 }
 
 func (c *cli) enrollmentShow() *cobra.Command {
-	return &cobra.Command{
+	keys := false
+	command := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show an enrollment and the state of its device's registration",
 		Args:  exactly("ID"),
@@ -77,12 +78,17 @@ func (c *cli) enrollmentShow() *cobra.Command {
 				return err
 			}
 			enrollment, err := service.Enrollment(command.Context(), args[0])
+			if err == nil && keys {
+				enrollment.Attestation, err = service.AttestationMechanism(command.Context(), args[0])
+			}
 			if err != nil {
 				return err
 			}
 			return c.print(enrollment, func(w io.Writer) { describeEnrollment(w, enrollment) })
 		},
 	}
+	keysFlag(command, &keys)
+	return command
 }
 
 func (c *cli) enrollmentList() *cobra.Command {
@@ -131,7 +137,7 @@ func (c *cli) enrollmentUpdate() *cobra.Command {
   berth enrollment update Python-device-01 --x509-secondary next.pem`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			if !wanted.changed(command) {
+			if !anyChanged(command, "keys") {
 				return usageError{fmt.Errorf("nothing is to be changed: name at least one flag")}
 			}
 			service, err := c.target.provisioning()
@@ -149,8 +155,8 @@ func (c *cli) enrollmentUpdate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			if keys := updated.Attestation.SymmetricKey; keys != nil && !wanted.namesKeys(command) {
-				*keys = provisioning.SymmetricKeyAttestation{} // that nobody asked for
+			if !wanted.keys {
+				hideKeys(&updated.Attestation)
 			}
 			return c.print(updated, func(w io.Writer) { describeEnrollment(w, updated) })
 		},
@@ -186,9 +192,11 @@ type enrollmentFlags struct {
 	allocation         allocationFlags
 	tpm, storageRoot   string
 	deviceID           string
+	information        string
 	initialTwin        string
 	status             string
 	edge               bool
+	keys               bool // are shown
 }
 
 func (f *enrollmentFlags) flags(command *cobra.Command) {
@@ -202,9 +210,12 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.tpm, "tpm", "", "the public endorsement `key` of the device's TPM: base64 of a TPM2B_PUBLIC, or a file that holds it")
 	flags.StringVar(&f.storageRoot, "tpm-storage-root-key", "", "the storage root `key` that the TPM must have too, in the same form")
 	flags.StringVar(&f.deviceID, "device-id", "", "the device's `id` in the hub, when it is to differ from the registration id")
+	flags.StringVar(&f.information, "device-information", "", "what else is to be known of the device, for your own "+
+		"use: `JSON`, or @FILE that holds it; '' removes it")
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the device is an IoT Edge device")
+	keysFlag(command, &f.keys)
 	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -223,19 +234,16 @@ func symmetricKeys(primary, secondary string) (provisioning.AttestationMechanism
 	return provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
 }
 
-func (f *enrollmentFlags) changed(command *cobra.Command) bool {
-	for _, name := range append(slices.Clone(allocationFlagNames), "x509", "x509-secondary", "symmetric", "primary-key", "secondary-key", "tpm", "tpm-storage-root-key", "device-id", "initial-twin", "provisioning-status", "edge-enabled") {
-		if command.Flags().Changed(name) {
-			return true
-		}
-	}
-	return false
-}
-
 // apply writes into the enrollment what the flags say, and warns of what the
 // service would take but no device could use.
 func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *provisioning.Enrollment) error {
 	flags := command.Flags()
+	byCertificate := flags.Changed("x509") || flags.Changed("x509-secondary")
+	byTPM := flags.Changed("tpm") || flags.Changed("tpm-storage-root-key")
+	if byCertificate && byTPM || f.namesKeys(command) && (byCertificate || byTPM) {
+		return usageError{errors.New("--x509, --symmetric and --tpm are three ways in which a device proves itself: " +
+			"choose one")}
+	}
 	if f.namesKeys(command) {
 		keys, err := symmetricKeys(f.primaryKey, f.secondaryKey)
 		if err != nil {
@@ -243,12 +251,12 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *prov
 		}
 		enrollment.Attestation = keys
 	}
-	if flags.Changed("x509") || flags.Changed("x509-secondary") {
+	if byCertificate {
 		if err := f.applyCertificates(c, command, enrollment); err != nil {
 			return err
 		}
 	}
-	if flags.Changed("tpm") || flags.Changed("tpm-storage-root-key") {
+	if byTPM {
 		if err := f.applyTPM(command, enrollment); err != nil {
 			return err
 		}
@@ -258,6 +266,16 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *prov
 	}
 	if flags.Changed("device-id") {
 		enrollment.DeviceID = f.deviceID
+	}
+	if flags.Changed("device-information") {
+		enrollment.OptionalDeviceInformation = nil
+		if f.information != "" {
+			information, err := readJSON("device-information", f.information)
+			if err != nil {
+				return err
+			}
+			enrollment.OptionalDeviceInformation = information
+		}
 	}
 	if flags.Changed("initial-twin") {
 		twin, err := readInitialTwin(f.initialTwin)
@@ -378,9 +396,7 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 		{"Provisioning status", string(e.ProvisioningStatus)},
 		{"Attestation", e.Attestation.Type},
 	}
-	if keys := e.Attestation.SymmetricKey; keys != nil {
-		fields = append(fields, field{"Primary key", keys.PrimaryKey}, field{"Secondary key", keys.SecondaryKey})
-	}
+	fields = append(fields, describeKeys(e.Attestation, "enrollment", e.RegistrationID)...)
 	if keys := e.Attestation.TPM; keys != nil {
 		fields = append(fields, field{"Endorsement key", keys.EndorsementKey}, field{"Storage root key", keys.StorageRootKey})
 	}
@@ -396,6 +412,9 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 		}
 	}
 	fields = append(fields, describeTerms(enrollmentTerms(&e))...)
+	if len(e.OptionalDeviceInformation) > 0 {
+		fields = append(fields, field{"Device information", string(e.OptionalDeviceInformation)})
+	}
 	if e.InitialTwin != nil {
 		fields = append(fields, field{"Initial twin", compact(e.InitialTwin)})
 	}

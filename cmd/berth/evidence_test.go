@@ -301,11 +301,11 @@ func failedAs(t *testing.T, what string, checks attest.Trace, name, says string)
 func TestBadTokens(t *testing.T) {
 	f := newFiles(t, buildBinary(t))
 	var group provisioning.EnrollmentGroup
-	if err := json.Unmarshal([]byte(f.must("group", "create", "meters", "--symmetric", "-o", "json")), &group); err != nil {
+	if err := json.Unmarshal([]byte(f.must("group", "create", "meters", "--symmetric", "--keys", "-o", "json")), &group); err != nil {
 		t.Fatal(err)
 	}
 	var single provisioning.Enrollment
-	if err := json.Unmarshal([]byte(f.must("enrollment", "create", "single", "--symmetric", "--initial-twin", `{"tags":{"wifi":"open sesame"}}`, "-o", "json")), &single); err != nil {
+	if err := json.Unmarshal([]byte(f.must("enrollment", "create", "single", "--symmetric", "--keys", "--initial-twin", `{"tags":{"wifi":"open sesame"}}`, "-o", "json")), &single); err != nil {
 		t.Fatal(err)
 	}
 	keys := group.Attestation.SymmetricKey

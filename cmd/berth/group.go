@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,7 +26,7 @@ func (c *cli) group() *cobra.Command {
 // groupFlags are what can be said of a group on the command line.
 type groupFlags struct {
 	primary, secondary   string // certificate files
-	authority            string
+	authority, next      string // of the service, by their names
 	symmetric            bool
 	primaryKey, otherKey string
 	initialTwin          string
@@ -33,6 +34,7 @@ type groupFlags struct {
 	status               string
 	edge                 bool
 	replace              bool
+	keys                 bool // are shown
 }
 
 func (f *groupFlags) flags(command *cobra.Command) {
@@ -40,6 +42,7 @@ func (f *groupFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.primary, "x509", "", "the certificate that signs the group's devices, PEM or DER `file`")
 	flags.StringVar(&f.secondary, "x509-secondary", "", "another one to roll over to, PEM or DER `file`")
 	flags.StringVar(&f.authority, "authority", "", "the `name` of a verified certificate authority that signs the group's devices")
+	flags.StringVar(&f.next, "authority-secondary", "", "the `name` of another one to roll over to; '' removes it")
 	flags.BoolVar(&f.symmetric, "symmetric", false, "devices have keys that are derived from the group's, which are made when none are given")
 	flags.StringVar(&f.primaryKey, "primary-key", "", "the group's primary `key`, base64 of 16 to 64 bytes, or @FILE that holds it")
 	flags.StringVar(&f.otherKey, "secondary-key", "", "the group's secondary `key`")
@@ -48,6 +51,7 @@ func (f *groupFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the devices are IoT Edge devices")
 	flags.BoolVar(&f.replace, "replace-existing-devices", false, "let the group's devices take device ids that belong to other enrollments or were made by hand: the device that had one is kept out from then on")
+	keysFlag(command, &f.keys)
 	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -80,16 +84,37 @@ func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.E
 }
 
 func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisioning.EnrollmentGroup) error {
+	byAuthority := changed("authority") || changed("authority-secondary")
+	byCertificate := changed("x509") || changed("x509-secondary")
+	byKeys := changed("symmetric") || changed("primary-key") || changed("secondary-key")
+	if byAuthority && byCertificate || byAuthority && byKeys || byCertificate && byKeys {
+		return usageError{errors.New("--x509, --authority and --symmetric are three ways in which devices prove " +
+			"themselves: choose one")}
+	}
 	switch {
-	case changed("authority"):
-		group.Attestation = provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: f.authority}}}
-	case changed("symmetric") || changed("primary-key") || changed("secondary-key"):
+	case byAuthority:
+		var references provisioning.X509CAReferences
+		if x := group.Attestation.X509; x != nil && x.CAReferences != nil {
+			references = *x.CAReferences
+		}
+		if changed("authority") {
+			references.Primary = f.authority
+		}
+		if changed("authority-secondary") {
+			references.Secondary = f.next
+		}
+		if references.Primary == "" {
+			return usageError{errors.New("a group that names authorities has a primary one: --authority NAME")}
+		}
+		group.Attestation = provisioning.AttestationMechanism{Type: "x509",
+			X509: &provisioning.X509Attestation{CAReferences: &references}}
+	case byKeys:
 		keys, err := symmetricKeys(f.primaryKey, f.otherKey)
 		if err != nil {
 			return err
 		}
 		group.Attestation = keys
-	case changed("x509") || changed("x509-secondary"):
+	case byCertificate:
 		var certificates provisioning.X509Certificates
 		if x := group.Attestation.X509; x != nil && x.SigningCertificates != nil {
 			certificates = *x.SigningCertificates
@@ -143,6 +168,9 @@ func (c *cli) groupCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if !wanted.keys {
+				hideKeys(&created.Attestation)
+			}
 			return c.print(created, func(w io.Writer) { describeGroup(w, created) })
 		},
 	}
@@ -171,7 +199,7 @@ func (c *cli) groupShow() *cobra.Command {
 			return c.print(group, func(w io.Writer) { describeGroup(w, group) })
 		},
 	}
-	command.Flags().BoolVar(&keys, "keys", false, "show the keys too")
+	keysFlag(command, &keys)
 	return command
 }
 
@@ -210,10 +238,11 @@ func (c *cli) groupUpdate() *cobra.Command {
 		Short: "Change an enrollment group",
 		Long:  "Changes what the flags name and leaves the rest of the group as it is.",
 		Example: `  berth group update factory --provisioning-status disabled
-  berth group update factory --x509-secondary next-ca.pem`,
+  berth group update factory --x509-secondary next-ca.pem
+  berth group update line-7 --authority-secondary factory-2027`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			if !anyChanged(command) {
+			if !anyChanged(command, "keys") {
 				return usageError{errors.New("nothing is to be changed: name at least one flag")}
 			}
 			service, err := c.target.provisioning()
@@ -227,12 +256,12 @@ func (c *cli) groupUpdate() *cobra.Command {
 			if err := wanted.apply(c, command, &group); err != nil {
 				return err
 			}
-			if _, err := service.PutGroup(command.Context(), group, group.ETag); err != nil {
-				return err
-			}
-			updated, err := service.Group(command.Context(), args[0]) // without the keys, which a write answers with
+			updated, err := service.PutGroup(command.Context(), group, group.ETag)
 			if err != nil {
 				return err
+			}
+			if !wanted.keys {
+				hideKeys(&updated.Attestation)
 			}
 			return c.print(updated, func(w io.Writer) { describeGroup(w, updated) })
 		},
@@ -283,9 +312,12 @@ primary key.`,
 	}
 }
 
-// anyChanged reports whether a flag of the command itself was given.
-func anyChanged(command *cobra.Command) (changed bool) {
-	command.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) { changed = changed || flag.Changed })
+// anyChanged reports whether a flag of the command itself was given, but for those that
+// say nothing of what is to be changed.
+func anyChanged(command *cobra.Command, but ...string) (changed bool) {
+	command.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
+		changed = changed || flag.Changed && !slices.Contains(but, flag.Name)
+	})
 	return changed
 }
 
@@ -309,9 +341,7 @@ func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
 		{"Attestation", g.Attestation.Type},
 		{"Signed by", signedBy(g)},
 	}
-	if keys := g.Attestation.SymmetricKey; keys != nil {
-		fields = append(fields, field{"Primary key", keys.PrimaryKey}, field{"Secondary key", keys.SecondaryKey})
-	}
+	fields = append(fields, describeKeys(g.Attestation, "group", g.EnrollmentGroupID)...)
 	fields = append(fields, describeTerms(groupTerms(&g))...)
 	if g.ReplaceExistingDevices != nil && *g.ReplaceExistingDevices {
 		fields = append(fields, field{"Existing devices", "are replaced"})

@@ -14,7 +14,7 @@ func TestGroup(t *testing.T) {
 		t.Errorf("the list of none: %s", stdout)
 	}
 	s.run(2, "group", "create", "meters")
-	created := read[provisioning.EnrollmentGroup](s, "group", "create", "meters", "--symmetric", "--initial-twin", `{"tags":{"site":"harbour"}}`)
+	created := read[provisioning.EnrollmentGroup](s, "group", "create", "meters", "--symmetric", "--keys", "--initial-twin", `{"tags":{"site":"harbour"}}`)
 	if created.Attestation.SymmetricKey == nil || created.Attestation.SymmetricKey.PrimaryKey == "" {
 		t.Fatalf("created: %+v", created)
 	}
@@ -60,7 +60,7 @@ func TestGroup(t *testing.T) {
 
 func TestEnrollmentByKey(t *testing.T) {
 	s := newShell(t)
-	created := read[provisioning.Enrollment](s, "enrollment", "create", "meter-1", "--symmetric")
+	created := read[provisioning.Enrollment](s, "enrollment", "create", "meter-1", "--symmetric", "--keys")
 	if keys := created.Attestation.SymmetricKey; keys == nil || keys.PrimaryKey == "" || keys.SecondaryKey == "" {
 		t.Fatalf("created: %+v", created)
 	}

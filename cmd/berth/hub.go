@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -79,7 +80,8 @@ func describeLink(w io.Writer, l provisioning.HubLink) {
 	if l.Local {
 		where = "this server"
 	}
-	fields := []field{{"Host", l.HostName}, {"Where", where}, {"Weight", number(l.AllocationWeight)}, {"Location", l.Location}, {"Service API", l.Address}}
+	fields := []field{{"Name", l.Hub}, {"Host", l.HostName}, {"Where", where}, {"Weight", number(l.AllocationWeight)},
+		{"Location", l.Location}, {"Service API", l.Address}}
 	if l.LatencyMillis != nil {
 		fields = append(fields, field{"Latency", number(l.LatencyMillis) + " ms"})
 	}
@@ -137,7 +139,7 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
   berth hub link berth --weight 3`,
 		Args: exactly("HUB"),
 		RunE: func(command *cobra.Command, args []string) error {
-			wanted, err := c.wantedLink(args[0])
+			wanted, err := c.wantedLink(command.Context(), args[0])
 			if err != nil {
 				return err
 			}
@@ -165,13 +167,13 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 }
 
 // wantedLink is the hub that a person means.
-func (c *cli) wantedLink(text string) (provisioning.HubLink, error) {
+func (c *cli) wantedLink(ctx context.Context, text string) (provisioning.HubLink, error) {
 	text, err := secretOf(text)
 	if err != nil {
 		return provisioning.HubLink{}, err
 	}
 	if !strings.Contains(text, "=") {
-		return provisioning.HubLink{HostName: c.hostOf(text)}, nil
+		return provisioning.HubLink{HostName: c.hostOf(ctx, text)}, nil
 	}
 	connection, err := credential.ParseConnectionString(text)
 	if err != nil {
@@ -181,15 +183,6 @@ func (c *cli) wantedLink(text string) (provisioning.HubLink, error) {
 		return provisioning.HubLink{}, usageError{errors.New("this is a device's connection string: a hub's has SharedAccessKeyName")}
 	}
 	return provisioning.HubLink{HostName: connection.HostName, ConnectionString: text}, nil
-}
-
-// hostOf is the host of a hub of the data folder's server by its name; what is
-// none is taken for a host.
-func (c *cli) hostOf(name string) string {
-	if host, err := c.target.hubHost(name); err == nil {
-		return host
-	}
-	return name
 }
 
 func (c *cli) hubUnlink() *cobra.Command {
@@ -207,7 +200,7 @@ weight 0, and unlink it when they have come by.`,
 			if err != nil {
 				return err
 			}
-			return service.UnlinkHub(command.Context(), c.hostOf(args[0]), "", force)
+			return service.UnlinkHub(command.Context(), c.hostOf(command.Context(), args[0]), "", force)
 		},
 	}
 	command.Flags().BoolVar(&force, "force", false, "though devices are assigned to it")
@@ -229,7 +222,7 @@ func (c *cli) hubList() *cobra.Command {
 				return err
 			}
 			return printList(c, links, "No hub is linked, so no device can be assigned. Link one: berth hub link HUB",
-				[]string{"HOST", "WHERE", "WEIGHT", "LOCATION", "LATENCY"}, func(l provisioning.HubLink) []string {
+				[]string{"NAME", "HOST", "WHERE", "WEIGHT", "LOCATION", "LATENCY"}, func(l provisioning.HubLink) []string {
 					where, latency := "elsewhere", ""
 					if l.Local {
 						where = "this server"
@@ -237,7 +230,7 @@ func (c *cli) hubList() *cobra.Command {
 					if l.LatencyMillis != nil {
 						latency = number(l.LatencyMillis) + " ms"
 					}
-					return []string{l.HostName, where, number(l.AllocationWeight), orDash(l.Location), orDash(latency)}
+					return []string{orDash(l.Hub), l.HostName, where, number(l.AllocationWeight), orDash(l.Location), orDash(latency)}
 				})
 		},
 	}
@@ -253,7 +246,7 @@ func (c *cli) hubShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			link, err := service.HubLink(command.Context(), c.hostOf(args[0]), true)
+			link, err := service.HubLink(command.Context(), c.hostOf(command.Context(), args[0]), true)
 			if err != nil {
 				return err
 			}

@@ -22,15 +22,29 @@ with a key of one, and may do what the policy has the rights for: ServiceConfig
 (also to manage the policies), EnrollmentRead, EnrollmentWrite,
 RegistrationStatusRead and RegistrationStatusWrite.`,
 		Example: `  berth policy create dashboard --rights EnrollmentRead,RegistrationStatusRead
-  berth policy show dashboard
+  berth policy show dashboard --keys
   berth policy regenerate-key dashboard primary`,
 	})
 	command.AddCommand(c.policyCreate(), c.policyShow(), c.policyList(), c.policyRights(), c.policyRegenerateKey(), c.policyDelete())
 	return command
 }
 
-// describePolicy shows a policy with its keys. Lists for people leave them out.
-func (c *cli) describePolicy(w io.Writer, service *backend.Provisioning, p provisioning.SharedAccessPolicy) {
+// printPolicy shows a policy, with its keys and connection string when they were asked
+// for.
+func (c *cli) printPolicy(service *backend.Provisioning, p provisioning.SharedAccessPolicy, keys bool) error {
+	if keys {
+		return c.print(p, func(w io.Writer) { describePolicy(w, service, p) })
+	}
+	return c.print(withoutPolicyKeys(p), func(w io.Writer) {
+		record(w,
+			field{"Name", p.Name},
+			field{"Rights", strings.Join(p.Rights, ", ")},
+			field{"Keys", "not shown: berth policy show " + p.Name + " --keys"},
+			field{"ETag", p.ETag})
+	})
+}
+
+func describePolicy(w io.Writer, service *backend.Provisioning, p provisioning.SharedAccessPolicy) {
 	connection := credential.ConnectionString{HostName: service.Host(), SharedAccessKeyName: p.Name, SharedAccessKey: p.PrimaryKey}
 	record(w,
 		field{"Name", p.Name},
@@ -54,6 +68,7 @@ func withoutPolicyKeys(p provisioning.SharedAccessPolicy) keylessPolicy {
 
 // onPolicy is a command that does something to a policy and shows it.
 func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error)) *cobra.Command {
+	keys := false
 	command.RunE = func(command *cobra.Command, args []string) error {
 		service, err := c.target.provisioning()
 		if err != nil {
@@ -63,8 +78,9 @@ func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, serv
 		if err != nil {
 			return err
 		}
-		return c.print(policy, func(w io.Writer) { c.describePolicy(w, service, policy) })
+		return c.printPolicy(service, policy, keys)
 	}
+	keysFlag(command, &keys)
 	return command
 }
 
@@ -101,7 +117,8 @@ func (c *cli) policyCreate() *cobra.Command {
 }
 
 func (c *cli) policyShow() *cobra.Command {
-	return c.onPolicy(&cobra.Command{Use: "show NAME", Short: "Show a policy with its keys and connection string", Args: exactly("NAME")},
+	return c.onPolicy(&cobra.Command{Use: "show NAME", Short: "Show a policy, and with --keys its keys and connection " +
+		"string", Args: exactly("NAME")},
 		func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
 			return service.Policy(ctx, args[0])
 		})
@@ -135,27 +152,16 @@ func (c *cli) policyList() *cobra.Command {
 func (c *cli) policyRights() *cobra.Command {
 	var rights []string
 	var etag string
-	command := &cobra.Command{
+	command := c.onPolicy(&cobra.Command{
 		Use:   "rights NAME --rights RIGHT,…",
 		Short: "Give a policy other rights; its keys stay",
 		Args:  exactly("NAME"),
-		RunE: func(command *cobra.Command, args []string) error {
-			if len(rights) == 0 {
-				return errNoRights
-			}
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			policy, err := service.SetPolicyRights(command.Context(), args[0], rights, etag)
-			if err != nil {
-				return err
-			}
-			return c.print(withoutPolicyKeys(policy), func(w io.Writer) {
-				record(w, field{"Name", policy.Name}, field{"Rights", strings.Join(policy.Rights, ", ")}, field{"ETag", policy.ETag})
-			})
-		},
-	}
+	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+		if len(rights) == 0 {
+			return provisioning.SharedAccessPolicy{}, errNoRights
+		}
+		return service.SetPolicyRights(ctx, args[0], rights, etag)
+	})
 	rightsFlag(command, &rights)
 	ifMatchFlag(command, &etag)
 	return command

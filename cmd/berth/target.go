@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -69,45 +70,95 @@ func (t *target) provisioning() (*backend.Provisioning, error) {
 	return backend.NewProvisioning(connectionString, options)
 }
 
-// hub is a client of the hub with this name or host, or of the first one.
-func (t *target) hub(name string) (*backend.Hub, error) {
+// hubClient is a client of a hub, with the name that the hub has on its server: ""
+// behind a connection string.
+type hubClient struct {
+	*backend.Hub
+	name string
+}
+
+// hub is a client of the hub with this name or host. It is no matter of taste which
+// hub is meant where there are several: a person must say.
+func (t *target) hub(name string) (hubClient, error) {
+	hubs, err := t.hubs(name)
+	if err == nil && len(hubs) > 1 {
+		err = errSeveralHubs(hubs)
+	}
+	if err != nil {
+		return hubClient{}, err
+	}
+	return hubs[0], nil
+}
+
+// hubs are clients of the hub with this name or host, or of all hubs of the server.
+func (t *target) hubs(name string) ([]hubClient, error) {
+	chosen := []server.HubInfo{{}}
 	connectionString, options, err := t.service(func(info server.Info) (string, error) {
-		hub, err := findHub(info, name)
-		return hub.ConnectionString, err
+		if chosen = info.Hubs; name != "" {
+			hub, err := findHub(info, name)
+			chosen = []server.HubInfo{hub}
+			return "", err
+		}
+		if len(chosen) == 0 {
+			return "", errors.New("the server has no hub")
+		}
+		return "", nil
 	})
 	if err != nil {
 		return nil, err
 	}
 	options.Unreadable = t.noteUnreadable
-	return backend.NewHub(connectionString, options)
+	var hubs []hubClient
+	for _, hub := range chosen {
+		client, err := backend.NewHub(cmp.Or(hub.ConnectionString, connectionString), options)
+		if err != nil {
+			return nil, err
+		}
+		hubs = append(hubs, hubClient{client, hub.Name})
+	}
+	if host := hubs[0].Host(); t.connectionString != "" && name != "" && !strings.EqualFold(name, host) {
+		return nil, usageError{fmt.Errorf("--connection-string names the hub %s, and --hub the hub %s: leave --hub out",
+			host, name)}
+	}
+	return hubs, nil
+}
+
+// errSeveralHubs asks which of the hubs is meant.
+func errSeveralHubs(hubs []hubClient) error {
+	return usageError{fmt.Errorf("the server has several hubs, %s: say which one with --hub", hubNames(hubs))}
+}
+
+// hubNames lists hubs for a sentence.
+func hubNames(hubs []hubClient) string {
+	names := make([]string, len(hubs))
+	for i, hub := range hubs {
+		names[i] = nameAndHost(hub.name, hub.Host())
+	}
+	return strings.Join(names, ", ")
+}
+
+// nameAndHost is a hub for a sentence.
+func nameAndHost(name, host string) string {
+	if name == "" || name == host {
+		return host
+	}
+	return fmt.Sprintf("%s (%s)", name, host)
 }
 
 func (t *target) noteUnreadable(record backend.Unreadable) {
 	t.unreadable = append(t.unreadable, record)
 }
 
-// hubHost is the host name of the hub with this name or host.
-func (t *target) hubHost(name string) (string, error) {
-	if name == "" || t.connectionString != "" {
-		return name, nil // somebody else's server: only it knows its hubs
-	}
-	info, err := t.info()
-	if err != nil {
-		return "", err
-	}
-	hub, err := findHub(info, name)
-	return hub.Host, err
-}
-
 func findHub(info server.Info, name string) (server.HubInfo, error) {
 	var known []string
 	for _, hub := range info.Hubs {
-		if name == "" || strings.EqualFold(name, hub.Name) || strings.EqualFold(name, hub.Host) {
+		if strings.EqualFold(name, hub.Name) || strings.EqualFold(name, hub.Host) {
 			return hub, nil
 		}
-		known = append(known, fmt.Sprintf("%s (%s)", hub.Name, hub.Host))
+		known = append(known, nameAndHost(hub.Name, hub.Host))
 	}
-	return server.HubInfo{}, fmt.Errorf("there is no hub %q here, but %s", name, strings.Join(known, ", "))
+	return server.HubInfo{}, advise(fmt.Errorf("there is no hub %q here, but %s", name, strings.Join(known, ", ")),
+		"berth hub list shows those elsewhere too; what is in one of them is reached with its own --connection-string.")
 }
 
 // service is how a service is reached: by the connection string that was given,

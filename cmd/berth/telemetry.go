@@ -46,6 +46,9 @@ says. With -o json that is one JSON array.`,
 				return usageError{errors.New("--max is not negative")}
 			}
 			client, err := c.target.hub(hubName)
+			if device != "" && hubName == "" {
+				client, err = c.hubOf(command.Context(), hubName, device)
+			}
 			if err != nil {
 				return err
 			}

@@ -6,6 +6,8 @@ import (
 	"io"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/hub"
 )
 
 func (c *cli) deviceTwin() *cobra.Command {
@@ -24,14 +26,15 @@ connected device is told of its new desired properties at once.`,
 			if err != nil {
 				return err
 			}
-			client, err := c.target.hub(hubName)
-			if err != nil {
+			ctx := command.Context()
+			var twin hub.Twin
+			err = c.inHubOf(ctx, hubName, args[0], func(client hubClient) error {
+				twin, err = client.Twin(ctx, args[0])
+				if patch != nil && err == nil {
+					twin, err = client.PatchTwin(ctx, args[0], patch, "*")
+				}
 				return err
-			}
-			twin, err := client.Twin(command.Context(), args[0])
-			if patch != nil && err == nil {
-				twin, err = client.PatchTwin(command.Context(), args[0], patch, "*")
-			}
+			})
 			if err != nil {
 				return err
 			}

@@ -85,7 +85,7 @@ for (const language of ["en", "fr"]) {
     await window.open("credentials");
     const keys = {};
     for (const id of ["meter-1", "meter-2"]) {
-      keys[id] = server.json("enrollment", "create", id, "--symmetric", "--credential-policy", "weekly").attestation.symmetricKey.primaryKey;
+      keys[id] = server.json("enrollment", "create", id, "--symmetric", "--keys", "--credential-policy", "weekly").attestation.symmetricKey.primaryKey;
       const { answer } = await register(server, id, keys[id], newRequest(id));
       assert.equal(answer.status, "assigned", JSON.stringify(answer));
       assert.equal(answer.registrationState.issuedCertificateChain.length, 3);
@@ -150,7 +150,7 @@ for (const language of ["en", "fr"]) {
     await page.locator("#live .empty").waitFor();
 
     // An address that fails is locked out, which shows at once, until that is lifted.
-    const { primaryKey } = server.json("enrollment", "create", "meter", "--symmetric").attestation.symmetricKey;
+    const { primaryKey } = server.json("enrollment", "create", "meter", "--symmetric", "--keys").attestation.symmetricKey;
     await window.open("attempts");
     await page.getByRole("link", { name: words.lockouts, exact: true }).click();
     await page.locator("#live .empty").waitFor();
@@ -171,7 +171,7 @@ for (const language of ["en", "fr"]) {
     await page.locator("input[value=RegistrationStatusRead]").check();
     await leave(window, words.save);
     const listed = () => server.json("policy", "list").find((each) => each.keyName === "watcher");
-    const watcher = () => listed() && server.json("policy", "show", "watcher");
+    const watcher = () => listed() && server.json("policy", "show", "watcher", "--keys");
     const before = watcher();
     await page.getByRole("link", { name: `${words.change} watcher`, exact: true }).click();
     await leave(window, words.renewPrimary);

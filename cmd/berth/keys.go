@@ -1,0 +1,36 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// No command prints a key unasked. Those that show a thing which has keys show them
+// with --keys; those whose whole answer is a secret (berth info, berth device
+// connection-string and their like) are asked for it by their name.
+
+// keysFlag is --keys, which asks for keys.
+func keysFlag(command *cobra.Command, keys *bool) {
+	command.Flags().BoolVar(keys, "keys", false, "show the keys too")
+}
+
+// hideKeys takes the keys from what is shown of an attestation.
+func hideKeys(mechanism *provisioning.AttestationMechanism) {
+	if mechanism.SymmetricKey != nil {
+		mechanism.SymmetricKey = new(provisioning.SymmetricKeyAttestation)
+	}
+}
+
+// describeKeys are the keys of an attestation, or how they are asked for: by the
+// command show of what has them.
+func describeKeys(mechanism provisioning.AttestationMechanism, what, id string) []field {
+	switch keys := mechanism.SymmetricKey; {
+	case keys == nil:
+		return nil
+	case keys.PrimaryKey == "" && keys.SecondaryKey == "":
+		return []field{{"Keys", "not shown: berth " + what + " show " + id + " --keys"}}
+	default:
+		return []field{{"Primary key", keys.PrimaryKey}, {"Secondary key", keys.SecondaryKey}}
+	}
+}
