@@ -28,6 +28,8 @@ type attestation struct {
 	StoredKeys  *keys                          // when they are asked for
 	TPM         [2]keyField                    // endorsement key and storage root key, base64
 	Authority   string                         // the verified authority that a group names, chosen in the form
+	Next        string                         // another one, to roll over to
+	nextTyped   bool                           // the form brought that, be it none
 	Choices     []string                       // the verified authorities that there are
 	references  *provisioning.X509CAReferences // what Authorities come from
 }
@@ -67,6 +69,7 @@ func (c *call) readAttestation(group bool) attestation {
 		NoSecondary: c.value("removeSecondary") != "",
 		Keys:        [2]keyField{{Text: c.text("primaryKey")}, {Text: c.text("secondaryKey")}},
 		TPM:         [2]keyField{{Text: c.value("endorsementKey")}, {Text: c.value("storageRootKey")}}, Authority: c.value("authority"),
+		Next: c.value("authoritySecondary"), nextTyped: c.form.Has("authoritySecondary"),
 	}
 	if a.Mechanism == "" {
 		a.Mechanism = byX509
@@ -161,6 +164,9 @@ func (a *attestation) setStored(stored common) {
 		if a.Authority == "" {
 			a.Authority = a.references.Primary
 		}
+		if !a.nextTyped {
+			a.Next = a.references.Secondary
+		}
 	}
 	certificates := *stored.certificates(x)
 	if certificates == nil {
@@ -184,6 +190,10 @@ func (a *attestation) check(found problems) {
 		if a.Group {
 			a.Primary.Problem = fault.New(fault.ArgumentInvalid, "The certificate that signs the devices' is missing: choose its .pem or .cer file")
 		}
+	}
+	if a.Group && a.Authority != "" && a.Primary.Text == "" && a.Secondary.Text != "" && a.Secondary.Problem == nil {
+		a.Secondary.Problem = fault.New(fault.ArgumentInvalid, "A certificate authority was chosen above, and beside it "+
+			"counts another authority, not a certificate")
 	}
 	for _, field := range []certificateField{a.Primary, a.Secondary} {
 		if field.Problem != nil {
@@ -213,10 +223,7 @@ func (a *attestation) write(wanted common) {
 	*wanted.attestation = provisioning.AttestationMechanism{Type: byX509, X509: x}
 	switch {
 	case a.Group && a.Authority != "" && a.Primary.Text == "":
-		x.CAReferences = &provisioning.X509CAReferences{Primary: a.Authority}
-		if a.references != nil && a.references.Primary == a.Authority {
-			x.CAReferences = a.references
-		}
+		x.CAReferences = &provisioning.X509CAReferences{Primary: a.Authority, Secondary: a.Next}
 		return
 	case a.keepsAuthorities() && !a.Group:
 		x.CAReferences = a.references

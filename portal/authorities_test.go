@@ -48,3 +48,91 @@ func TestAuthorityInUse(t *testing.T) {
 		t.Errorf("the group is %+v, error %v", group, err)
 	}
 }
+
+// TestRollingAuthorities gives a group a second authority, and makes it the only one.
+func TestRollingAuthorities(t *testing.T) {
+	h := newHouse(t)
+	b, service := h.loggedIn(Operator), h.config.Provisioning
+	for _, name := range []string{"first", "second", "third"} {
+		_, err := service.PutAuthority(ctx, name, []byte(h.authority(name)), true, "")
+		h.must(err)
+	}
+	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"line"}, "mechanism": {"x509"}, "authority": {"first"},
+		"enabled": {"yes"}})
+	for _, step := range []struct {
+		typed url.Values
+		want  provisioning.X509CAReferences
+	}{
+		{url.Values{"authority": {"first"}, "authoritySecondary": {"second"}},
+			provisioning.X509CAReferences{Primary: "first", Secondary: "second"}},
+		{url.Values{"authority": {"first"}, "iotEdge": {"yes"}}, provisioning.X509CAReferences{Primary: "first",
+			Secondary: "second"}},
+		{url.Values{"authority": {"third"}, "authoritySecondary": {"second"}},
+			provisioning.X509CAReferences{Primary: "third", Secondary: "second"}},
+		{url.Values{"authority": {"third"}, "authoritySecondary": {""}}, provisioning.X509CAReferences{Primary: "third"}},
+	} {
+		group, err := service.Group(ctx, "line")
+		h.must(err)
+		form := url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "etag": {group.ETag}}
+		for name, values := range step.typed {
+			form[name] = values
+		}
+		b.send("group/line", http.StatusOK, form)
+		group, err = service.Group(ctx, "line")
+		h.must(err)
+		if got := *group.Attestation.X509.CAReferences; got != step.want {
+			t.Errorf("after %v the group names %+v, want %+v", step.typed, got, step.want)
+		}
+	}
+	group, err := service.Group(ctx, "line")
+	h.must(err)
+	b.shows(b.send("group/line", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "authority": {"third"},
+		"secondary": {h.authority("fourth")}, "etag": {group.ETag}}), `id="secondary-error"`)
+}
+
+// TestHubsThatAreGone shows an enrollment's hubs as they are chosen, also those that are
+// not linked any more, and whatever the case that somebody wrote them in.
+func TestHubsThatAreGone(t *testing.T) {
+	h := newHouse(t)
+	b, service := h.loggedIn(Operator), h.config.Provisioning
+	for _, hub := range h.config.Hubs.All() {
+		h.must(service.AddHub(ctx, linkedHub{host: hub.Host()}))
+	}
+	h.must(service.AddHub(ctx, linkedHub{host: "east.example.com"}))
+	one := provisioning.Enrollment{RegistrationID: "one", HubHostName: "EAST.example.com",
+		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}
+	some := provisioning.Enrollment{RegistrationID: "some", Hubs: []string{"East.Example.com", "127.0.0.1"},
+		Attestation: one.Attestation}
+	for _, enrollment := range []provisioning.Enrollment{one, some} {
+		_, err := service.CreateEnrollment(ctx, enrollment)
+		h.must(err)
+	}
+	look := func(hub string) {
+		t.Helper()
+		_, page := b.get("enrollment/one")
+		b.shows(page, "<option selected>"+hub+"</option>")
+		_, page = b.get("enrollment/some")
+		b.shows(page, `name="hubs" value="`+hub+`" checked`, `name="hubs" value="127.0.0.1" checked`)
+	}
+	look("east.example.com")
+	h.must(service.UnlinkHub(ctx, "east.example.com", "", true))
+	_, page := b.get("enrollment/one")
+	b.shows(page, "<option selected>EAST.example.com</option>")
+	stored, err := service.Enrollment(ctx, "some")
+	h.must(err)
+	b.send("enrollment/some", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "hubs": {"East.Example.com",
+		"127.0.0.1"}, "etag": {stored.ETag}})
+	if stored, err = service.Enrollment(ctx, "some"); err != nil || stored.ProvisioningStatus != provisioning.Disabled ||
+		len(stored.Hubs) != 2 {
+		t.Errorf("the enrollment is %+v, error %v", stored, err)
+	}
+}
+
+// linkedHub is a hub that no device comes to.
+type linkedHub struct {
+	provisioning.Hub
+	host string
+}
+
+func (l linkedHub) Host() string                       { return l.host }
+func (l linkedHub) Check(provisioning.Admission) error { return nil }

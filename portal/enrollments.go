@@ -18,6 +18,7 @@ var enrollmentRoutes = map[string]handler{
 	"POST enrollments/delete":      writing(confirmEnrollments, deleteEnrollments),
 	"POST enrollments/certificate": reading(inspectCertificate),
 	"POST enrollments/twin":        reading(inspectTwin),
+	"POST enrollments/information": reading(inspectInformation),
 }
 
 func listEnrollments(c *call) error {
@@ -66,14 +67,26 @@ func inspectTwin(c *call) error {
 	return c.renderPart("enrollment", "json-problem", map[string]any{"Name": "initialTwin", "Problem": problem})
 }
 
+// inspectInformation tells at once what is wrong with a device's information.
+func inspectInformation(c *call) error {
+	_, problem := readDeviceInformation(c.text("deviceInformation"))
+	return c.renderPart("enrollment", "json-problem", map[string]any{"Name": "deviceInformation", "Problem": problem})
+}
+
 // enrollmentForm is the form that adds or edits an individual enrollment.
 type enrollmentForm struct {
 	terms
 	RegistrationID string
 	DeviceID       string
+	Information    string // of the device, for the operator's own use: JSON
 	State          *provisioning.Registration
 	Stored         provisioning.Enrollment
+
+	InformationProblem *jsonProblem
 }
+
+// wrong reports whether the form must be corrected before it can be sent on.
+func (f *enrollmentForm) wrong() bool { return f.terms.wrong() || f.InformationProblem != nil }
 
 func newEnrollment(c *call) error {
 	return c.renderEnrollment(http.StatusOK, enrollmentForm{terms: newTerms(false), RegistrationID: c.query("registrationId")})
@@ -86,7 +99,7 @@ func editEnrollment(c *call) error {
 		return err
 	}
 	form := enrollmentForm{terms: termsOf(ofEnrollment(&stored)), RegistrationID: stored.RegistrationID, DeviceID: stored.DeviceID,
-		State: stored.RegistrationState, Stored: stored}
+		Information: indent(stored.OptionalDeviceInformation), State: stored.RegistrationState, Stored: stored}
 	if form.HasKeys && c.asksFor("keys") {
 		if form.StoredKeys, err = keysOf(service.AttestationMechanism(ctx, id)); err != nil {
 			return err
@@ -96,14 +109,16 @@ func editEnrollment(c *call) error {
 }
 
 func (c *call) renderEnrollment(status int, form enrollmentForm) error {
-	form.LinkedHubs = c.config.Provisioning.LinkedHubs()
+	form.offerHubs(c.config.Provisioning.LinkedHubs())
 	form.named()
 	return c.render(status, "enrollment", form)
 }
 
 // readEnrollmentForm takes what was typed, with what is wrong in it.
 func (c *call) readEnrollmentForm() (enrollmentForm, error) {
-	form := enrollmentForm{terms: c.readTerms(false), RegistrationID: c.text("registrationId"), DeviceID: c.text("deviceId")}
+	form := enrollmentForm{terms: c.readTerms(false), RegistrationID: c.text("registrationId"),
+		DeviceID: c.text("deviceId"), Information: c.text("deviceInformation")}
+	_, form.InformationProblem = readDeviceInformation(form.Information)
 	if !form.New {
 		form.RegistrationID = c.r.PathValue("id")
 		stored, err := c.config.Provisioning.Enrollment(c.r.Context(), form.RegistrationID)
@@ -152,7 +167,8 @@ func saveEnrollment(c *call) error {
 		c.say("ok", c.language.T("The enrollment %s was saved", wanted.RegistrationID))
 		return c.redirect("enrollments")
 	}
-	status := form.refuse(err, comparableEnrollment(form.Stored), comparableEnrollment(wanted), "registrationId", "deviceId")
+	status := form.refuse(err, comparableEnrollment(form.Stored), comparableEnrollment(wanted), "registrationId",
+		"deviceId", "optionalDeviceInformation")
 	if status >= 500 {
 		return err
 	}
@@ -163,6 +179,7 @@ func saveEnrollment(c *call) error {
 func (f *enrollmentForm) enrollment() provisioning.Enrollment {
 	wanted := f.Stored
 	wanted.RegistrationID, wanted.DeviceID, wanted.RegistrationState = f.RegistrationID, f.DeviceID, nil
+	wanted.OptionalDeviceInformation, _ = readDeviceInformation(f.Information)
 	f.write(ofEnrollment(&wanted))
 	return wanted
 }

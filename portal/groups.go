@@ -108,14 +108,17 @@ func (c *call) deriveKeys(page groupPage) (device derivedKeys, err error) {
 
 // completeGroup adds what the page shows beside the form.
 func (c *call) completeGroup(page groupPage) (groupPage, error) {
-	page.LinkedHubs = c.config.Provisioning.LinkedHubs()
+	page.offerHubs(c.config.Provisioning.LinkedHubs())
 	page.named()
 	choices, err := c.verifiedAuthorities()
 	if err != nil {
 		return page, err
 	}
-	if page.Choices = choices; page.Authority != "" && !slices.Contains(choices, page.Authority) {
-		page.Choices = append(page.Choices, page.Authority) // no longer verified, and named all the same
+	page.Choices = choices
+	for _, name := range []string{page.Authority, page.Next} {
+		if name != "" && !slices.Contains(page.Choices, name) {
+			page.Choices = append(page.Choices, name) // no longer verified, and named all the same
+		}
 	}
 	if page.New || page.Vanished {
 		return page, nil

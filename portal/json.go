@@ -60,25 +60,33 @@ var initialTwinMembers = members{"tags": nil, "properties": {"desired": nil}}
 
 // checkJSON holds a text against the shape of an object.
 func checkJSON(text string, shape members) *jsonProblem {
+	whole, problem := parseJSON(text)
+	if problem != nil {
+		return problem
+	}
+	return checkShape(text, whole, shape, "")
+}
+
+// parseJSON reads any JSON.
+func parseJSON(text string) (whole any, _ *jsonProblem) {
 	if !utf8.ValidString(text) {
-		return problemAt(strings.ToValidUTF8(text, "?"), 0, "This is not text in UTF-8")
+		return nil, problemAt(strings.ToValidUTF8(text, "?"), 0, "This is not text in UTF-8")
 	}
 	if document.CheckDepth([]byte(text), document.MaxFreeDepth) != nil {
-		return problemAt(text, 0, "This is nested deeper than %d levels", document.MaxFreeDepth)
+		return nil, problemAt(text, 0, "This is nested deeper than %d levels", document.MaxFreeDepth)
 	}
-	var whole any
 	decoder := json.NewDecoder(strings.NewReader(text))
 	decoder.UseNumber()
 	if err := decoder.Decode(&whole); err != nil {
-		return syntaxProblem(text, err)
+		return nil, syntaxProblem(text, err)
 	}
 	end := int(decoder.InputOffset())
 	if _, err := decoder.Token(); err != io.EOF {
 		at := end
 		at += len(text[at:]) - len(strings.TrimLeft(text[at:], " \t\r\n"))
-		return problemAt(text, at, "Something follows the end of the JSON object")
+		return nil, problemAt(text, at, "Something follows the end of the JSON object")
 	}
-	return checkShape(text, whole, shape, "")
+	return whole, nil
 }
 
 func syntaxProblem(text string, err error) *jsonProblem {
@@ -204,6 +212,17 @@ func readInitialTwin(text string) (*provisioning.InitialTwin, *jsonProblem) {
 		return nil, problemAt(text, 0, "This is no initial twin: %s", err.Error())
 	}
 	return &twin, nil
+}
+
+// readDeviceInformation reads what someone typed as what else is known of a device.
+func readDeviceInformation(text string) (json.RawMessage, *jsonProblem) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	if _, problem := parseJSON(text); problem != nil {
+		return nil, problem
+	}
+	return json.RawMessage(text), nil
 }
 
 // jsonOf writes a value of the domain as JSON for people.

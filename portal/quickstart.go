@@ -116,6 +116,13 @@ func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
 	} else if registration.DeviceID != "" {
 		device = registration.DeviceID
 	}
+	if page.Assigned {
+		page.Hub = hubSummary{Host: registration.AssignedHub}
+		if h = c.config.Hubs.ByHost(registration.AssignedHub); h == nil {
+			return nil // what becomes of it elsewhere is not known here
+		}
+		page.Hub.Name = h.Name()
+	}
 	if _, err := h.Device(ctx, device); errors.Is(err, fault.DeviceNotFound) {
 		page.DeviceGone = true
 	} else if err != nil {

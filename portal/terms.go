@@ -1,6 +1,9 @@
 package portal
 
 import (
+	"slices"
+	"strings"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -11,8 +14,10 @@ type terms struct {
 	attestation
 	New         bool
 	Hub         string
-	Allocation  string // policy; "" is the service's
+	Hubs        []string // to choose among; all that are linked when empty
+	Allocation  string   // policy; "" is the service's
 	Webhook     string
+	Version     string // of what the webhook is sent; "" is the service's
 	Credential  string // credential policy
 	Parent      string // device
 	InitialTwin string
@@ -102,13 +107,14 @@ func newTerms(group bool) terms {
 func termsOf(stored common) terms {
 	t := terms{
 		attestation: attestation{Group: stored.group, Mechanism: stored.attestation.Type},
-		Hub:         *stored.hub, Allocation: string(*stored.allocation), Credential: *stored.credential, Parent: *stored.parent,
+		Hub:         *stored.hub, Hubs: slices.Clone(*stored.hubs),
+		Allocation: string(*stored.allocation), Credential: *stored.credential, Parent: *stored.parent,
 		IoTEdge: *stored.capabilities != nil && (*stored.capabilities).IoTEdge,
 		Enabled: *stored.status != provisioning.Disabled,
 		ETag:    *stored.etag,
 	}
 	if *stored.custom != nil {
-		t.Webhook = (*stored.custom).WebhookURL
+		t.Webhook, t.Version = (*stored.custom).WebhookURL, (*stored.custom).APIVersion
 	}
 	if *stored.initialTwin != nil {
 		t.InitialTwin = jsonOf(*stored.initialTwin)
@@ -134,13 +140,41 @@ func (c *call) readTerms(group bool) terms {
 	t := terms{
 		attestation: c.readAttestation(group),
 		New:         c.r.PathValue("id") == "",
-		Hub:         c.value("hub"), Allocation: c.value("allocation"), Webhook: c.value("webhook"), Credential: c.value("credential"), Parent: c.value("parent"), InitialTwin: c.text("initialTwin"), Reprovision: c.value("reprovision"),
-		IoTEdge: c.value("iotEdge") != "", Enabled: c.value("enabled") != "", ETag: c.value("etag"),
+		Hub:         c.value("hub"), Hubs: c.values("hubs"),
+		Allocation: c.value("allocation"), Webhook: c.value("webhook"), Version: c.value("webhookVersion"),
+		Credential: c.value("credential"), Parent: c.value("parent"), InitialTwin: c.text("initialTwin"),
+		Reprovision: c.value("reprovision"),
+		IoTEdge:     c.value("iotEdge") != "", Enabled: c.value("enabled") != "", ETag: c.value("etag"),
 		Problems: problems{},
 	}
 	_, t.TwinProblem = readInitialTwin(t.InitialTwin)
 	return t
 }
+
+// offerHubs says which hubs the form offers: those that are linked, and those that are
+// chosen though they are not linked any more. The chosen ones are spelled as the
+// others, for host names have no case.
+func (t *terms) offerHubs(linked []string) {
+	t.LinkedHubs = slices.Clone(linked)
+	spelled := func(host string) string {
+		for _, known := range t.LinkedHubs {
+			if strings.EqualFold(known, host) {
+				return known
+			}
+		}
+		t.LinkedHubs = append(t.LinkedHubs, host)
+		return host
+	}
+	if t.Hub != "" {
+		t.Hub = spelled(t.Hub)
+	}
+	for i, host := range t.Hubs {
+		t.Hubs[i] = spelled(host)
+	}
+}
+
+// Among reports whether a hub is one of those to choose among.
+func (t terms) Among(host string) bool { return slices.Contains(t.Hubs, host) }
 
 // check notes what is wrong with what was typed, beside what is stored.
 func (t *terms) check() {
@@ -159,7 +193,11 @@ func (t *terms) creates() bool { return t.New || t.Vanished && t.ETag == "" }
 // not show stays as it is.
 func (t *terms) write(wanted common) {
 	former := *wanted.hub
-	*wanted.hub, *wanted.status = t.Hub, provisioning.Disabled
+	otherHub := !strings.EqualFold(former, t.Hub)
+	*wanted.hub, *wanted.hubs, *wanted.status = t.Hub, nil, provisioning.Disabled
+	if len(t.Hubs) > 0 {
+		*wanted.hubs = t.Hubs
+	}
 	if t.Enabled {
 		*wanted.status = provisioning.Enabled
 	}
@@ -168,12 +206,12 @@ func (t *terms) write(wanted common) {
 	}
 	*wanted.allocation, *wanted.custom = provisioning.AllocationPolicy(t.Allocation), nil
 	if t.Allocation == string(provisioning.Custom) {
-		*wanted.custom = &provisioning.CustomAllocationDefinition{WebhookURL: t.Webhook}
+		*wanted.custom = &provisioning.CustomAllocationDefinition{WebhookURL: t.Webhook, APIVersion: t.Version}
 	}
 	switch {
 	case t.Hub == "" && former != "" && *wanted.allocation == provisioning.Static && len(*wanted.hubs) == 0:
 		*wanted.allocation = "" // the hub was taken out, and any may have the device now
-	case t.Hub != "" && *wanted.allocation != provisioning.Custom:
+	case t.Hub != "" && otherHub && *wanted.allocation != provisioning.Custom:
 		*wanted.allocation = provisioning.Static
 	}
 	*wanted.credential, *wanted.parent = t.Credential, t.Parent
