@@ -16,6 +16,9 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
+// defaultAttempts is how many attempts are shown unless more are asked for.
+const defaultAttempts = 100
+
 func (c *cli) attempts() *cobra.Command {
 	var filter provisioning.AttemptFilter
 	var save string
@@ -36,9 +39,17 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			if err != nil {
 				return err
 			}
+			most := cmp.Or(max(filter.Max, 0), defaultAttempts)
+			if filter.Max = most; most < pageSize {
+				filter.Max++ // one more tells whether there are more
+			}
 			found, err := service.Attempts(command.Context(), filter)
 			if err != nil {
 				return err
+			}
+			if len(found) > most {
+				found = found[:most]
+				defer c.tellOfMore(most, "--max N shows more of them")
 			}
 			if save != "" {
 				return c.saveAttempt(command.Context(), service, found, save)

@@ -154,20 +154,17 @@ func (c *cli) authorityList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			authorities, err := collect(wanted, func(prefix, after string, top int) ([]provisioning.Authority, string, error) {
+			list := func(prefix, after string, top int) ([]provisioning.Authority, string, error) {
 				return service.Authorities(command.Context(), prefix, after, top)
-			})
-			if err != nil {
-				return err
 			}
-			return printList(c, authorities, "There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
+			return printPages(c, wanted, list, "There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
 				[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
 				func(a provisioning.Authority) []string {
 					return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, when(a.Info.NotAfterUTC.Time), orDash(a.Warning)}
 				})
 		},
 	}
-	wanted.flags(command)
+	wanted.listFlags(command)
 	return command
 }
 

@@ -166,7 +166,7 @@ func (c *cli) issuerRevoke() *cobra.Command {
 
 func (c *cli) issuedList() *cobra.Command {
 	var device string
-	var most int
+	var wanted selection
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List operational certificates: those of a device, or all",
@@ -176,25 +176,24 @@ func (c *cli) issuedList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			var issued []issuance.Certificate
+			list := func(_, after string, top int) ([]issuance.Certificate, string, error) {
+				return service.IssuedCertificates(command.Context(), after, top)
+			}
 			if device != "" {
-				issued, err = service.IssuedTo(command.Context(), device)
-			} else {
-				issued, err = collect(selection{max: most}, func(_, after string, top int) ([]issuance.Certificate, string, error) {
-					return service.IssuedCertificates(command.Context(), after, top)
-				})
+				wanted.max = 0 // a device has few
+				list = func(string, string, int) ([]issuance.Certificate, string, error) {
+					issued, err := service.IssuedTo(command.Context(), device)
+					return issued, "", err
+				}
 			}
-			if err != nil {
-				return err
-			}
-			return printList(c, issued, "No operational certificate was issued",
+			return printPages(c, wanted, list, "No operational certificate was issued",
 				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"}, func(i issuance.Certificate) []string {
 					return []string{i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType, when(i.Issued), when(i.NotAfter), orDash(when(i.Revoked))}
 				})
 		},
 	}
 	command.Flags().StringVar(&device, "device", "", "only those of the device with this registration `id`, the latest first")
-	command.Flags().IntVar(&most, "max", 0, "at most so many (0 is all)")
+	maxFlag(command, &wanted.max, defaultMax)
 	return command
 }
 

@@ -190,7 +190,8 @@ func (d *demonstration) find(ctx context.Context) error {
 	for i, device := range devices {
 		listed[i].Device = device
 	}
-	if err := printDevices(&cli{stdout: d.stdout}, listed, func() string { return "" }, false); err != nil {
+	header, row := deviceTable(false)
+	if err := printList(&cli{stdout: d.stdout}, listed, "", header, row); err != nil {
 		return err
 	}
 	if len(devices) != 1 || devices[0].DeviceID != demoDevice || devices[0].Status != "enabled" {

@@ -110,14 +110,11 @@ func (c *cli) deviceList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			devices, err := collect(wanted, devicesOf(command.Context(), hubs))
-			if err != nil {
-				return err
-			}
-			return printDevices(c, devices, c.noDevices(command.Context(), hubs), len(hubs) > 1)
+			header, row := deviceTable(len(hubs) > 1)
+			return printPagesOr(c, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
 		},
 	}
-	wanted.flags(command)
+	wanted.listFlags(command)
 	hubFlag(command, &hubName)
 	return command
 }
@@ -163,23 +160,20 @@ func (c *cli) noDevices(ctx context.Context, hubs []hubClient) func() string {
 	}
 }
 
-// printDevices lists devices; several says that they are of more than one hub.
-func printDevices(c *cli, devices []hubDevice, none func() string, several bool) error {
-	header := []string{"DEVICE ID", "STATUS", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"}
+// deviceTable is how devices are listed; several says that they are of more than one
+// hub.
+func deviceTable(several bool) (header []string, row func(hubDevice) []string) {
+	header = []string{"DEVICE ID", "STATUS", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"}
 	if several {
 		header = append(header, "HUB")
 	}
-	empty := ""
-	if len(devices) == 0 && c.output != asJSON {
-		empty = none()
-	}
-	return printList(c, devices, empty, header, func(d hubDevice) []string {
+	return header, func(d hubDevice) []string {
 		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device), orDash(when(d.LastActivityTime.Time))}
 		if several {
 			row = append(row, d.Hub)
 		}
 		return row
-	})
+	}
 }
 
 func (c *cli) deviceShow() *cobra.Command {

@@ -102,13 +102,10 @@ func (c *cli) enrollmentList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			enrollments, err := collect(wanted, func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+			list := func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
 				return service.Enrollments(command.Context(), prefix, after, top)
-			})
-			if err != nil {
-				return err
 			}
-			return printList(c, enrollments, "No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
+			return printPages(c, wanted, list, "No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
 				[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
 				func(e provisioning.Enrollment) []string {
 					state, hub := "unassigned", ""
@@ -123,7 +120,7 @@ func (c *cli) enrollmentList() *cobra.Command {
 				})
 		},
 	}
-	wanted.flags(command)
+	wanted.listFlags(command)
 	return command
 }
 

@@ -214,20 +214,17 @@ func (c *cli) groupList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			groups, err := collect(wanted, func(prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
+			list := func(prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
 				return service.Groups(command.Context(), prefix, after, top)
-			})
-			if err != nil {
-				return err
 			}
-			return printList(c, groups, "There are no enrollment groups. Make one: berth group create ID --x509 FILE",
+			return printPages(c, wanted, list, "There are no enrollment groups. Make one: berth group create ID --x509 FILE",
 				[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
 				func(g provisioning.EnrollmentGroup) []string {
 					return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, orDash(signedBy(g)), orDash(g.HubHostName)}
 				})
 		},
 	}
-	wanted.flags(command)
+	wanted.listFlags(command)
 	return command
 }
 

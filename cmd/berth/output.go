@@ -52,36 +52,6 @@ func (c *cli) print(result any, people func(w io.Writer)) error {
 	return nil
 }
 
-// printList writes a list: as a JSON array, or as a table with a row for each. Records
-// that could not be read have rows as well; with JSON they are told of beside it.
-func printList[T any](c *cli, items []T, none string, header []string, row func(T) []string) error {
-	if items == nil {
-		items = []T{} // an array in JSON, not null
-	}
-	if c.output == asJSON {
-		c.tellOfUnreadable()
-	}
-	return c.print(items, func(w io.Writer) {
-		if len(items)+len(c.target.unreadable) == 0 {
-			fmt.Fprintln(w, none)
-			return
-		}
-		table := tabwriter.NewWriter(w, 0, 0, 3, ' ', 0)
-		fmt.Fprintln(table, strings.Join(header, "\t"))
-		for _, item := range items {
-			cells := row(item)
-			for i, cell := range cells {
-				cells[i] = plain(cell)
-			}
-			fmt.Fprintln(table, strings.Join(cells, "\t"))
-		}
-		for _, record := range c.target.unreadable {
-			fmt.Fprintf(table, "%s\tcannot be read: %s\n", plain(record.Key), plain(record.Reason))
-		}
-		table.Flush()
-	})
-}
-
 // tellOfUnreadable says which records a list or file does not have.
 func (c *cli) tellOfUnreadable() {
 	for _, record := range c.target.unreadable {

@@ -57,20 +57,17 @@ func (c *cli) registrationList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			registrations, err := collect(wanted, func(prefix, after string, top int) ([]provisioning.Registration, string, error) {
+			list := func(prefix, after string, top int) ([]provisioning.Registration, string, error) {
 				return service.Registrations(command.Context(), prefix, after, top)
-			})
-			if err != nil {
-				return err
 			}
-			return printList(c, registrations, "No device has registered. berth attempts shows those that tried.",
+			return printPages(c, wanted, list, "No device has registered. berth attempts shows those that tried.",
 				[]string{"REGISTRATION ID", "STATUS", "SUBSTATUS", "ASSIGNED HUB", "DEVICE ID", "LAST UPDATED"},
 				func(r provisioning.Registration) []string {
 					return []string{r.RegistrationID, string(r.Status), orDash(string(r.Substatus)), orDash(r.AssignedHub), orDash(r.DeviceID), when(r.LastUpdatedDateTimeUTC.Time)}
 				})
 		},
 	}
-	wanted.flags(command)
+	wanted.listFlags(command)
 	return command
 }
 
