@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/berth-iot/berth/issuance"
 )
@@ -32,9 +33,18 @@ func (p *Provisioning) PutCredentialPolicy(ctx context.Context, policy issuance.
 	return put, err
 }
 
-// DeleteCredentialPolicy removes a credential policy.
-func (p *Provisioning) DeleteCredentialPolicy(ctx context.Context, name string) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: credentialPoliciesPath + "/" + url.PathEscape(name)})
+// DeleteCredentialPolicy removes a credential policy, with force also while enrollments
+// name it.
+func (p *Provisioning) DeleteCredentialPolicy(ctx context.Context, name string, force bool) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: credentialPoliciesPath + "/" + url.PathEscape(name),
+		query: forceQuery(force)})
+}
+
+func forceQuery(force bool) url.Values {
+	if !force {
+		return nil
+	}
+	return url.Values{"force": {"true"}}
 }
 
 // IssuingAuthorities returns the issuing authorities.
@@ -49,9 +59,24 @@ func (p *Provisioning) CreateIssuingAuthority(ctx context.Context, name string) 
 	return authority, err
 }
 
-// RevokeIssuingAuthority makes void all that an issuing authority signed.
-func (p *Provisioning) RevokeIssuingAuthority(ctx context.Context, name string) (authority issuance.Authority, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: issuingAuthoritiesPath + "/" + url.PathEscape(name) + "/revoke", into: &authority})
+// DeleteIssuingAuthority removes an issuing authority, with force also while policies
+// name it, or certificates are good that it signed.
+func (p *Provisioning) DeleteIssuingAuthority(ctx context.Context, name string, force bool) error {
+	return p.do(ctx, request{method: http.MethodDelete, path: issuingAuthoritiesPath + "/" + url.PathEscape(name),
+		query: forceQuery(force)})
+}
+
+// RevokeIssuingAuthority makes void all that an issuing authority signed. The policies
+// that name it name replacement from then on, unless that is ""; it is made when there
+// is none.
+func (p *Provisioning) RevokeIssuingAuthority(ctx context.Context, name,
+	replacement string) (authority issuance.Authority, err error) {
+	var query url.Values
+	if replacement != "" {
+		query = url.Values{"replacement": {replacement}}
+	}
+	err = p.do(ctx, request{method: http.MethodPost, path: issuingAuthoritiesPath + "/" + url.PathEscape(name) +
+		"/revoke", query: query, into: &authority})
 	return authority, err
 }
 
@@ -62,10 +87,37 @@ func (p *Provisioning) IssuedCertificates(ctx context.Context, after string, top
 }
 
 // IssuedTo returns the operational certificates of a device, the latest first.
-func (p *Provisioning) IssuedTo(ctx context.Context, registrationID string) ([]issuance.Certificate, error) {
+func (p *Provisioning) IssuedTo(ctx context.Context, registrationID string) (issued []issuance.Certificate, err error) {
+	for after := ""; ; {
+		some, next, err := p.IssuedToAfter(ctx, registrationID, after, 1000)
+		if issued = append(issued, some...); err != nil || next == "" {
+			return issued, err
+		}
+		after = next
+	}
+}
+
+// IssuedToAfter is a page of IssuedTo, as of IssuedCertificates.
+func (p *Provisioning) IssuedToAfter(ctx context.Context, registrationID, after string,
+	top int) ([]issuance.Certificate, string, error) {
 	var found page[issuance.Certificate]
-	err := p.do(ctx, request{method: http.MethodGet, path: issuedPath, query: url.Values{"registrationId": {registrationID}}, into: &found})
-	return found.Items, err
+	query := url.Values{"registrationId": {registrationID}, "top": {strconv.Itoa(top)}}
+	if after != "" {
+		query.Set("after", after)
+	}
+	err := p.do(ctx, request{method: http.MethodGet, path: issuedPath, query: query, into: &found})
+	return found.Items, found.Next, err
+}
+
+// RevokeIssuedTo makes void all operational certificates of a device, and returns how
+// many were good before.
+func (p *Provisioning) RevokeIssuedTo(ctx context.Context, registrationID string) (revoked int, err error) {
+	var answer struct {
+		Revoked int `json:"revoked"`
+	}
+	err = p.do(ctx, request{method: http.MethodPost, path: issuedPath + "/revoke",
+		query: url.Values{"registrationId": {registrationID}}, into: &answer})
+	return answer.Revoked, err
 }
 
 // RevokeCertificate makes an operational certificate void, by its SHA-256

@@ -1,16 +1,20 @@
 package credential
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/asn1"
 	"encoding/base64"
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
+	"unicode"
 )
 
 // MaxCSR is the size of the largest certificate signing request, in bytes of its
@@ -21,35 +25,94 @@ const MaxCSR = 8 << 10
 // PKCS #10 in DER, or PEM. It checks the request's signature, which proves
 // possession of the key. Errors are whole sentences for who wrote the device.
 func ParseCSR(text string) (*x509.CertificateRequest, error) {
-	if len(text) > MaxCSR {
-		return nil, fmt.Errorf("the certificate signing request has %d bytes, the limit is %d", len(text), MaxCSR)
-	}
-	if text == "" {
-		return nil, errors.New("the certificate signing request is empty. It is base64 of PKCS #10 in DER")
-	}
-	var der []byte
-	if block, _ := pem.Decode([]byte(text)); block != nil {
-		der = block.Bytes
-	} else {
-		var err error
-		if der, err = base64.StdEncoding.DecodeString(stripSpace(text)); err != nil {
-			return nil, errors.New("the certificate signing request is not base64. It is base64 of PKCS #10 in DER")
-		}
+	der, err := decodeCSR(text)
+	if err != nil {
+		return nil, err
 	}
 	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {
 		if key := unparsedKey(der); key != nil {
 			return nil, unusableRequest(key)
 		}
-		return nil, fmt.Errorf("the certificate signing request is no PKCS #10 that can be read: %s", reason(err))
+		return nil, notCSR(der)
 	}
 	if err := CheckKey(request.PublicKey, request.RawSubjectPublicKeyInfo); err != nil {
 		return nil, unusableRequest(err)
 	}
 	if err := request.CheckSignature(); err != nil {
-		return nil, fmt.Errorf("the certificate signing request is not signed with its own key: %s", reason(err))
+		if request.SignatureAlgorithm == x509.UnknownSignatureAlgorithm ||
+			errors.Is(err, x509.ErrUnsupportedAlgorithm) ||
+			errors.As(err, new(x509.InsecureAlgorithmError)) {
+			return nil, fmt.Errorf("the certificate signing request is signed with %s, which is not taken. Sign it "+
+				"with SHA-256 or better",
+				signatureName(request.SignatureAlgorithm))
+		}
+		return nil, errors.New("the certificate signing request is not signed with its own key, or was changed " +
+			"since. Make it with the key pair that it is for")
 	}
 	return request, nil
+}
+
+// CheckCSREncoding looks whether a certificate signing request is base64, with the
+// tolerance of ParseCSR for PEM armour and line breaks unless exact.
+func CheckCSREncoding(text string, exact bool) error {
+	if exact && len(text) <= MaxCSR && strings.ContainsFunc(text, unicode.IsSpace) {
+		return errors.New("the certificate signing request has PEM armour, spaces or line breaks. It is base64 of " +
+			"PKCS #10 in DER alone, on one line")
+	}
+	_, err := decodeCSR(text)
+	return err
+}
+
+func decodeCSR(text string) ([]byte, error) {
+	if len(text) > MaxCSR {
+		return nil, fmt.Errorf("the certificate signing request has %d bytes, the limit is %d", len(text), MaxCSR)
+	}
+	if text == "" {
+		return nil, errors.New("the certificate signing request is empty. It is base64 of PKCS #10 in DER")
+	}
+	if block, _ := pem.Decode([]byte(text)); block != nil {
+		return block.Bytes, nil
+	}
+	der, err := base64.StdEncoding.DecodeString(stripSpace(text))
+	if err != nil {
+		return nil, errors.New("the certificate signing request is not base64. It is base64 of PKCS #10 in DER")
+	}
+	return der, nil
+}
+
+// notCSR says what is there in place of a certificate signing request, or what is wrong
+// with it.
+func notCSR(der []byte) error {
+	var outer asn1.RawValue
+	rest, err := asn1.Unmarshal(der, &outer)
+	_, notCertificate := x509.ParseCertificate(der)
+	switch {
+	case isPrivateKey(der):
+		return errors.New("this is a private key where a certificate signing request should be. Make a new key pair, " +
+			"as this one is known to others now, and send its request (PKCS #10) alone")
+	case notCertificate == nil:
+		return errors.New("this is a certificate where a certificate signing request should be. Send the request " +
+			"(PKCS #10) that is made with the device's key")
+	case err != nil && bytes.HasPrefix(der, []byte("-----BEGIN")):
+		return errors.New("this is PEM in base64, and no whole certificate signing request. Send base64 of its DER, " +
+			"which is the text between the lines BEGIN and END")
+	case err != nil:
+		return errors.New("the certificate signing request is no PKCS #10 that can be read: it breaks off, or is no " +
+			"DER. Send the whole of it, as base64 of DER")
+	case len(rest) > 0:
+		return fmt.Errorf("the certificate signing request is no PKCS #10 that can be read: %d bytes follow its end. "+
+			"Send the request alone", len(rest))
+	}
+	return errors.New("the certificate signing request is no PKCS #10 that can be read: its parts are not those of a " +
+		"request (RFC 2986). Make it anew, for instance with openssl req -new -outform DER")
+}
+
+func signatureName(algorithm x509.SignatureAlgorithm) string {
+	if algorithm == x509.UnknownSignatureAlgorithm {
+		return "an unknown algorithm"
+	}
+	return algorithm.String()
 }
 
 func unusableRequest(key error) error {

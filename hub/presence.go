@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/maphash"
 	"reflect"
+	"strings"
 	"sync"
 	"time"
 
@@ -196,7 +197,8 @@ func (h *Hub) EndRevoked(revoked issuance.Revocation) {
 	for _, session := range h.sessions() {
 		operational := session.operational
 		if operational.Thumbprint != "" && (operational.Thumbprint == revoked.Thumbprint ||
-			operational.Authority == revoked.Authority) {
+			operational.Authority == revoked.Authority ||
+			strings.EqualFold(operational.RegistrationID, revoked.RegistrationID)) {
 			session.revalidate(ctx)
 		}
 	}

@@ -5,6 +5,7 @@
 package issuance
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/x509"
@@ -41,11 +42,12 @@ var KeyTypes = []string{"ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072",
 // Authority is an issuing authority.
 type Authority struct {
 	Name        string    `json:"name"`
-	Certificate string    `json:"certificate"` // PEM
-	Root        string    `json:"root"`        // PEM of the authority above it
+	Certificate string    `json:"certificate"` // PEM; "" of one whose request is not signed yet
+	Root        string    `json:"root"`        // PEM of the authorities above it, the root last
 	Created     time.Time `json:"created"`
 	NotAfter    time.Time `json:"notAfter"`
-	Revoked     time.Time `json:"revoked,omitzero"` // when it was
+	Revoked     time.Time `json:"revoked,omitzero"`  // when it was
+	Request     string    `json:"request,omitempty"` // PEM, of one that an authority of the operator's own signs
 	ETag        string    `json:"etag,omitempty"`
 }
 
@@ -81,8 +83,9 @@ func (c *Certificate) Intact() error {
 // Revocation is what devices may no longer use, for those who hold their
 // connections.
 type Revocation struct {
-	Thumbprint string // of one certificate, or
-	Authority  string // of all that this one signed
+	Thumbprint     string // of one certificate, or
+	Authority      string // of all that this one signed, or
+	RegistrationID string // of all that were issued to this device
 }
 
 // Config is what an issuing service is made of.
@@ -91,6 +94,7 @@ type Config struct {
 	Now       func() time.Time
 	Trusted   func() bool      // whether what is old by Now may be deleted; always when nil
 	Earliest  func() time.Time // the earliest that it may be when Now can't be trusted; Now when nil
+	Exact     bool             // requests are base64 alone, as Azure documents them, without armour and line breaks
 	Audit     *audit.Log       // nil keeps none
 }
 
@@ -103,9 +107,10 @@ type Service struct {
 	certificates store.Table[Certificate]
 	devices      store.Table[string] // thumbprints by registration id and time
 
-	mutex  sync.Mutex
-	opened map[string]openedAuthority // by name
-	told   []func(Revocation)
+	mutex       sync.Mutex
+	opened      map[string]openedAuthority // by name
+	told        []func(Revocation)
+	enrollments Enrollments // nil before Follow
 }
 
 // openedAuthority is one whose key was parsed, with the certificate it had then.
@@ -117,12 +122,16 @@ type openedAuthority struct {
 // storedAuthority is an authority with its key.
 type storedAuthority struct {
 	Authority
-	Key string `json:"key"` // PEM
+	Key     string    `json:"key"`              // PEM; "" of one that was deleted
+	Deleted time.Time `json:"deleted,omitzero"` // what it has signed stays void, and its name taken
 }
 
 // Intact implements store.Checkable.
 func (a *storedAuthority) Intact() error {
-	if a.Name == "" || a.Certificate == "" || a.Key == "" {
+	if !a.Deleted.IsZero() && a.Name != "" {
+		return nil
+	}
+	if a.Name == "" || a.Certificate == "" && a.Request == "" || a.Key == "" {
 		return errors.New("it has no name, no certificate, or no key")
 	}
 	return nil
@@ -137,17 +146,15 @@ const (
 	DefaultPolicy    = "default"
 	DefaultAuthority = "default"
 
-	rootName           = "root" // the one that signs issuing authorities, and nothing else
-	rootValidity       = 20 * 365 * 24 * time.Hour
-	authorityValidity  = 10 * 365 * 24 * time.Hour
-	defaultValidity    = 30 * 24 * 60 // minutes
-	maxValidity        = 365 * 24 * 60
-	clockSlack         = time.Hour // certificates begin earlier than now: devices' clocks are late
-	maxPatterns        = 20
-	maxNames           = 20
-	maxAuthorities     = 1000
-	maxIssuedOfADevice = 1000 // that are listed
-	expiredKept        = 90 * 24 * time.Hour
+	rootName          = "root" // the one that signs issuing authorities, and nothing else
+	rootValidity      = 20 * 365 * 24 * time.Hour
+	authorityValidity = 10 * 365 * 24 * time.Hour
+	defaultValidity   = 30 * 24 * 60 // minutes
+	maxValidity       = 365 * 24 * 60
+	clockSlack        = time.Hour // certificates begin earlier than now: devices' clocks are late
+	maxPatterns       = 20
+	maxNames          = 20
+	expiredKept       = 90 * 24 * time.Hour
 )
 
 // Open returns the service on its documents: at the first time with a root, and an
@@ -236,10 +243,14 @@ type Request struct {
 }
 
 // Check reads a certificate signing request and holds it against a policy. What is
-// wrong with it is fault 400004; a policy that is not there is fault 404000.
+// wrong with it is fault 400004. A policy that is not there, or whose authority can't
+// sign, is the operator's to put right: fault 503001.
 func (s *Service) Check(ctx context.Context, policyName, registrationID, csr string) (Request, error) {
-	policy, err := s.Policy(ctx, policyName)
+	policy, err := s.usablePolicy(ctx, policyName)
 	if err != nil {
+		return Request{}, err
+	}
+	if err := s.CheckEncoding(csr); err != nil {
 		return Request{}, err
 	}
 	request, err := credential.ParseCSR(csr)
@@ -253,7 +264,8 @@ func (s *Service) Check(ctx context.Context, policyName, registrationID, csr str
 	case len(request.Subject.Names) > 1:
 		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its subject is %.200q. It may have the common name alone", request.Subject.String())
 	case !slices.Contains(policy.KeyTypes, kind):
-		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its key is %.32q. The policy %s takes %s", kind, policy.Name, strings.Join(policy.KeyTypes, ", "))
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its key is %.32q. The policy %s takes %s",
+			cmp.Or(kind, request.PublicKeyAlgorithm.String()), policy.Name, strings.Join(policy.KeyTypes, ", "))
 	case len(request.IPAddresses)+len(request.URIs)+len(request.EmailAddresses) > 0:
 		return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for an IP address, a URI or an e-mail address. Only DNS names that the policy allows are possible")
 	case len(request.DNSNames) > maxNames:
@@ -265,6 +277,21 @@ func (s *Service) Check(ctx context.Context, policyName, registrationID, csr str
 		}
 	}
 	return Request{request, policy, registrationID}, nil
+}
+
+// usablePolicy is a policy whose authority can sign, or fault 503001: what is missing is
+// nothing that a device could do better.
+func (s *Service) usablePolicy(ctx context.Context, name string) (Policy, error) {
+	policy, err := s.Policy(ctx, name)
+	if errors.Is(err, fault.NotFound) {
+		return policy, fault.New(fault.Unavailable,
+			"The credential policy %.64q was deleted. Whoever runs the service must make it again, or let the "+
+				"enrollment name another", name)
+	}
+	if err == nil {
+		_, _, err = s.issuing(ctx, policy.Authority)
+	}
+	return policy, err
 }
 
 // allows reports whether one of the patterns stands for the name.
@@ -308,10 +335,17 @@ func (s *Service) Issue(ctx context.Context, request Request) (chain [][]byte, c
 	if err != nil {
 		return nil, nil, err
 	}
-	root, _ := pem.Decode([]byte(stored.Root))
-	return [][]byte{certificate.Raw, authority.Certificate.Raw, root.Bytes}, append(forgotten,
+	return append([][]byte{certificate.Raw, authority.Certificate.Raw}, stored.issuerChain()...), append(forgotten,
 		s.certificates.Put(issued.Thumbprint, store.Absent, issued),
 		s.devices.Put(deviceKey(issued.RegistrationID, issued.Issued, issued.Thumbprint), store.Always, issued.Thumbprint)), nil
+}
+
+// issuerChain are the authorities above this one in DER, the root last.
+func (a Authority) issuerChain() (chain [][]byte) {
+	for block, rest := pem.Decode([]byte(a.Root)); block != nil; block, rest = pem.Decode(rest) {
+		chain = append(chain, block.Bytes)
+	}
+	return chain
 }
 
 // notBefore is from when on a certificate is good that is made now.
@@ -353,14 +387,24 @@ func (s *Service) forget(ctx context.Context, registrationID string, now time.Ti
 
 // issuing returns an authority that may sign.
 func (s *Service) issuing(ctx context.Context, name string) (storedAuthority, *credential.Authority, error) {
-	stored, _, err := s.authorities.Get(ctx, name)
+	stored, _, err := s.authorities.Get(ctx, strings.ToLower(name))
 	switch {
-	case errors.Is(err, store.ErrNotFound):
-		return stored, nil, fault.New(fault.NotFound, "There is no issuing authority %.64q", name)
+	case errors.Is(err, store.ErrNotFound), err == nil && !stored.Deleted.IsZero():
+		return stored, nil, fault.New(fault.Unavailable,
+			"There is no issuing authority %.64q. Whoever runs the service must let the credential policy name another",
+			name)
 	case err != nil:
 		return stored, nil, err
 	case !stored.Revoked.IsZero():
-		return stored, nil, fault.New(fault.Unavailable, "The issuing authority %s was revoked. Let the policy name another", name)
+		return stored, nil, fault.New(fault.Unavailable, "The issuing authority %s was revoked. "+
+			"Whoever runs the service must let the credential policy name another", name)
+	case stored.Certificate == "":
+		return stored, nil, fault.New(fault.Unavailable,
+			"The issuing authority %s has no certificate yet. Whoever runs the service must activate it", name)
+	case s.config.Now().After(stored.NotAfter):
+		return stored, nil, fault.New(fault.Unavailable,
+			"The certificate of the issuing authority %s expired at %s. Whoever runs the service must renew it, or "+
+				"let the credential policy name another", name, stored.NotAfter.Format(time.RFC3339))
 	}
 	authority, err := s.parsed(stored)
 	return stored, authority, err
@@ -387,7 +431,9 @@ func (s *Service) Verify(ctx context.Context, certificate *x509.Certificate, reg
 	now := s.config.Now()
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		return issued, fault.New(fault.UnauthorizedAccess, "The certificate is none that was issued here. The device must show the operational certificate it got when it registered")
+		return issued, fault.New(fault.UnauthorizedAccess,
+			"This server did not issue the certificate. The device must show the operational certificate it got when "+
+				"it registered")
 	case err != nil:
 		return issued, err
 	case !strings.EqualFold(issued.RegistrationID, registrationID):

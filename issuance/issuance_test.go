@@ -124,9 +124,7 @@ func TestVerify(t *testing.T) {
 	}
 	h.now = h.now.Add(31 * 24 * time.Hour)
 	refused("an expired one", other, "other")
-	if request, err := h.Check(ctx, "short", "one", csr(t, "one")); err != nil {
-		t.Error(err)
-	} else if _, _, err := h.Issue(ctx, request); !errors.Is(err, fault.Unavailable) {
+	if _, err := h.Check(ctx, "short", "one", csr(t, "one")); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("a revoked authority signs: %v", err)
 	}
 }
@@ -165,7 +163,7 @@ func TestOldCertificatesGo(t *testing.T) {
 		h.now = h.now.Add(24 * time.Hour)
 		last = h.issue("daily", "meter")
 	}
-	issued, err := h.Issued(ctx, "Meter")
+	issued, _, err := h.Issued(ctx, "Meter", "", 100)
 	if err != nil || issued[0].Thumbprint != thumbprint(last) || !slices.IsSortedFunc(issued, func(a, b Certificate) int { return b.Issued.Compare(a.Issued) }) {
 		t.Fatalf("the latest is %+v, error %v", issued[0], err)
 	}
@@ -182,7 +180,7 @@ func TestOldCertificatesGo(t *testing.T) {
 	if err := h.verify(last, "meter"); err != nil {
 		t.Error(err)
 	}
-	if _, err := h.Issued(context.Background(), "nobody"); err != nil {
+	if _, _, err := h.Issued(context.Background(), "nobody", "", 100); err != nil {
 		t.Error(err)
 	}
 }
@@ -209,12 +207,12 @@ func TestClockAhead(t *testing.T) {
 	if issued.NotBefore.After(right) || issued.NotAfter.Before(h.now) {
 		t.Errorf("it is good from %v to %v, and it is %v or %v", issued.NotBefore, issued.NotAfter, right, h.now)
 	}
-	if all, err := h.Issued(t.Context(), "d1"); err != nil || len(all) != 4 {
+	if all, _, err := h.Issued(t.Context(), "d1", "", 100); err != nil || len(all) != 4 {
 		t.Errorf("there are %d certificates of 4, %v", len(all), err)
 	}
 	trusted = true
 	h.issue(DefaultPolicy, "d1")
-	if all, err := h.Issued(t.Context(), "d1"); err != nil || len(all) != 3 {
+	if all, _, err := h.Issued(t.Context(), "d1", "", 100); err != nil || len(all) != 3 {
 		t.Errorf("there are %d certificates, want those two that are young and one that is not yet cleared away, %v", len(all), err)
 	}
 }

@@ -23,9 +23,26 @@ func checkName(name string) error {
 	return nil
 }
 
+// listStride is how many records a list reads at once.
+const listStride = 1000
+
+// all are the records of a table from first to last.
+func all[T any](ctx context.Context, table store.Table[T]) (entries []store.Entry[T], _ error) {
+	for after := ""; ; {
+		some, err := table.List(ctx, "", after, listStride)
+		if err != nil {
+			return nil, err
+		}
+		if entries = append(entries, some...); len(some) < listStride {
+			return entries, nil
+		}
+		after = some[listStride-1].Key
+	}
+}
+
 // Policies returns all credential policies.
 func (s *Service) Policies(ctx context.Context) ([]Policy, error) {
-	entries, err := s.policies.List(ctx, "", "", maxAuthorities)
+	entries, err := all(ctx, s.policies)
 	policies := make([]Policy, len(entries))
 	for i, entry := range entries {
 		policies[i] = entry.Value
@@ -109,130 +126,46 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 	if err != nil {
 		return err
 	}
-	if !authority.Revoked.IsZero() {
+	switch {
+	case !authority.Revoked.IsZero():
 		return fault.New(fault.ArgumentInvalid, "The issuing authority %s was revoked. Let the policy name another", policy.Authority)
+	case authority.Certificate == "":
+		return fault.New(fault.ArgumentInvalid,
+			"The issuing authority %s has no certificate yet. Have its request signed and activate it, or let the "+
+				"policy name another", policy.Authority)
 	}
 	return nil
 }
 
-// DeletePolicy removes a credential policy. Devices whose enrollments name it get
-// no more certificates; those they have stay good.
-func (s *Service) DeletePolicy(ctx context.Context, name string) error {
-	_, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.CredentialPolicy, name, nil, nil), s.policies.Delete(strings.ToLower(name), store.Present))...)
+// DeletePolicy removes a credential policy. It returns fault 409000 while an enrollment
+// or a group names it, unless forced: then the devices get no more certificates, and
+// register in vain with a request for one. Certificates that they have stay good.
+func (s *Service) DeletePolicy(ctx context.Context, name string, force bool) error {
+	if _, err := s.Policy(ctx, name); err != nil && !store.IsUnreadable(err) {
+		return err
+	}
+	if !force {
+		user, err := s.currentEnrollments().PolicyUser(ctx, name)
+		switch {
+		case err != nil:
+			return err
+		case user.Group:
+			return fault.New(fault.Conflict,
+				"The credential policy %.64q is named by the group %.128q. Let that name another, or force the "+
+					"deletion: devices that send a request then register in vain", name, user.ID)
+		case user.ID != "":
+			return fault.New(fault.Conflict,
+				"The credential policy %.64q is named by the enrollment %.128q. Let that name another, or force the "+
+					"deletion: devices that send a request then register in vain", name, user.ID)
+		}
+	}
+	_, err := s.config.Documents.Commit(ctx, append(
+		s.config.Audit.Change(ctx, audit.Deleted, audit.CredentialPolicy, name, nil, nil),
+		s.policies.Delete(strings.ToLower(name), store.Present))...)
 	if _, missing := store.IsConflict(err); missing {
 		return fault.New(fault.NotFound, "There is no credential policy %.64q", name)
 	}
 	return err
-}
-
-// Authorities returns all issuing authorities, without the root.
-func (s *Service) Authorities(ctx context.Context) ([]Authority, error) {
-	entries, err := s.authorities.List(ctx, "", "", maxAuthorities)
-	authorities := []Authority{}
-	for _, entry := range entries {
-		if entry.Key != rootName {
-			authorities = append(authorities, entry.Value.Authority)
-			authorities[len(authorities)-1].ETag = `"` + entry.ETag + `"`
-		}
-	}
-	return authorities, err
-}
-
-// Authority returns an issuing authority. It returns fault 404000 when there is
-// none.
-func (s *Service) Authority(ctx context.Context, name string) (Authority, error) {
-	stored, etag, err := s.authorities.Get(ctx, strings.ToLower(name))
-	if errors.Is(err, store.ErrNotFound) || strings.EqualFold(name, rootName) || name == "" {
-		return Authority{}, fault.New(fault.NotFound, "There is no issuing authority %.64q", name)
-	}
-	stored.Authority.ETag = `"` + etag + `"`
-	return stored.Authority, err
-}
-
-// CreateAuthority makes an issuing authority below the root. It returns fault
-// 409000 for a name that is taken, also by one that was revoked.
-func (s *Service) CreateAuthority(ctx context.Context, name string) (Authority, error) {
-	if err := checkName(name); err != nil {
-		return Authority{}, err
-	}
-	name = strings.ToLower(name)
-	root, _, err := s.authorities.Get(ctx, rootName)
-	if err != nil {
-		return Authority{}, err
-	}
-	signing, err := s.parsed(root)
-	if err != nil {
-		return Authority{}, err
-	}
-	made, err := s.subordinate(name, signing, root.Certificate, s.config.Now().UTC())
-	if err != nil {
-		return Authority{}, err
-	}
-	_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Created, audit.Issuer, name, nil, nil), s.authorities.Put(name, store.Absent, made))...)
-	if _, exists := store.IsConflict(err); exists {
-		return Authority{}, fault.New(fault.Conflict, "There is an issuing authority %s already, or was", name)
-	}
-	return made.Authority, err
-}
-
-// RevokeAuthority makes void all that an issuing authority signed, and ends the
-// connections of devices that came with it. It returns fault 404000 when there is
-// none.
-func (s *Service) RevokeAuthority(ctx context.Context, name string) (Authority, error) {
-	for {
-		if _, err := s.Authority(ctx, name); err != nil {
-			return Authority{}, err
-		}
-		name = strings.ToLower(name)
-		stored, etag, err := s.authorities.Get(ctx, name)
-		if err != nil {
-			return Authority{}, err
-		}
-		if stored.Revoked.IsZero() {
-			stored.Revoked = s.config.Now().UTC()
-			_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Revoked, audit.Issuer, name, nil, nil), s.authorities.Put(name, store.ETag(etag), stored))...)
-			if _, conflict := store.IsConflict(err); conflict {
-				continue
-			}
-			if err != nil {
-				return Authority{}, err
-			}
-		}
-		s.tell(Revocation{Authority: name}) // again too: somebody may have missed it
-		return stored.Authority, nil
-	}
-}
-
-// Issued returns the latest 1,000 certificates of a device, the youngest first.
-func (s *Service) Issued(ctx context.Context, registrationID string) ([]Certificate, error) {
-	var thumbprints []string
-	for after := ""; ; {
-		entries, err := s.devices.List(ctx, deviceFolder(registrationID), after, maxIssuedOfADevice)
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range entries {
-			thumbprints = append(thumbprints, entry.Value)
-		}
-		thumbprints = thumbprints[max(0, len(thumbprints)-maxIssuedOfADevice):]
-		if len(entries) < maxIssuedOfADevice {
-			break
-		}
-		after = entries[len(entries)-1].Key
-	}
-	issued := []Certificate{}
-	for _, thumbprint := range thumbprints {
-		certificate, _, err := s.certificates.Get(ctx, thumbprint)
-		if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
-			continue
-		}
-		if err != nil {
-			return nil, err
-		}
-		issued = append(issued, certificate)
-	}
-	slices.Reverse(issued)
-	return issued, nil
 }
 
 // Certificates returns at most limit certificates in the order of their
@@ -268,31 +201,4 @@ func (s *Service) Good(ctx context.Context, thumbprint string) bool {
 	}
 	authority, err := s.Authority(ctx, issued.Authority)
 	return err == nil && authority.Revoked.IsZero()
-}
-
-// Revoke makes a certificate void and ends the connection that came with it. It
-// returns fault 404000 when there is none.
-func (s *Service) Revoke(ctx context.Context, thumbprint string) (Certificate, error) {
-	thumbprint = strings.ToUpper(thumbprint)
-	for {
-		if _, err := s.Certificate(ctx, thumbprint); err != nil {
-			return Certificate{}, err
-		}
-		issued, etag, err := s.certificates.Get(ctx, thumbprint)
-		if err != nil {
-			return Certificate{}, err
-		}
-		if issued.Revoked.IsZero() {
-			issued.Revoked = s.config.Now().UTC()
-			_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Revoked, audit.Issued, thumbprint, nil, nil), s.certificates.Put(thumbprint, store.ETag(etag), issued))...)
-			if _, conflict := store.IsConflict(err); conflict {
-				continue
-			}
-			if err != nil {
-				return Certificate{}, err
-			}
-		}
-		s.tell(Revocation{Thumbprint: thumbprint})
-		return issued, nil
-	}
 }

@@ -42,12 +42,13 @@ func (s *Service) Renew(ctx context.Context) error {
 		}
 		root = renewed
 	}
-	entries, err := s.authorities.List(ctx, "", "", maxAuthorities+1)
+	entries, err := all(ctx, s.authorities)
 	if err != nil {
 		return err
 	}
 	for _, entry := range entries {
-		if entry.Key == rootName || !entry.Value.Revoked.IsZero() {
+		// One under an authority of the operator's own is renewed by its operator.
+		if entry.Key == rootName || !entry.Value.Revoked.IsZero() || entry.Value.Request != "" {
 			continue
 		}
 		authority, err := s.parsed(entry.Value)

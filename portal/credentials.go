@@ -13,15 +13,15 @@ import (
 )
 
 var credentialRoutes = map[string]handler{
-	"GET credentials":                     reading(showCredentials),
-	"POST credentials/revoke":             writing(confirmRevocation, revokeSelected),
-	"POST credentials":                    writing(showCredentials, createIssuer),
-	"POST credentials/authorities/revoke": writing(confirmIssuers, revokeIssuers),
-	"GET credentials/new":                 reading(newCredentialPolicy),
-	"POST credentials/new":                writing(newCredentialPolicy, saveCredentialPolicy),
-	"POST credentials/delete":             writing(confirmCredentialPolicies, deleteCredentialPolicies),
-	"GET credential/{name}":               reading(showCredentialPolicy),
-	"POST credential/{name}":              writing(showCredentialPolicy, saveCredentialPolicy),
+	"GET credentials":                 reading(showCredentials),
+	"POST credentials/revoke":         writing(confirmRevocation, revokeSelected),
+	"POST credentials":                writing(showCredentials, createIssuer),
+	"POST credentials/devices/revoke": writing(confirmDeviceRevocation, revokeDevices),
+	"GET credentials/new":             reading(newCredentialPolicy),
+	"POST credentials/new":            writing(newCredentialPolicy, saveCredentialPolicy),
+	"POST credentials/delete":         writing(confirmCredentialPolicies, deleteCredentialPolicies),
+	"GET credential/{name}":           reading(showCredentialPolicy),
+	"POST credential/{name}":          writing(showCredentialPolicy, saveCredentialPolicy),
 }
 
 // credentialsPage is what certificates are issued by, and which there are.
@@ -30,8 +30,7 @@ type credentialsPage struct {
 	Authorities []issuance.Authority
 	Name        string // of an authority that is to be created
 	Problem     *fault.Error
-	Issued      list[issuance.Certificate] // of the device in Prefix, the latest, or a page of all
-	Older       int                        // of the device in Prefix, that are not among Issued
+	Issued      list[issuance.Certificate] // a page of those of the device in Prefix, the latest first, or of all
 }
 
 func (c *call) credentialsPage() (page credentialsPage, err error) {
@@ -45,9 +44,7 @@ func (c *call) credentialsPage() (page credentialsPage, err error) {
 		return page, err
 	}
 	if page.Issued.Prefix != "" {
-		page.Issued.Items, err = issuer.Issued(ctx, page.Issued.Prefix)
-		page.Older = max(0, len(page.Issued.Items)-pageSize)
-		page.Issued.Items = page.Issued.Items[:len(page.Issued.Items)-page.Older]
+		page.Issued.Items, page.Issued.Next, err = issuer.Issued(ctx, page.Issued.Prefix, page.Issued.After, pageSize)
 	} else {
 		page.Issued.Items, page.Issued.Next, err = issuer.Certificates(ctx, page.Issued.After, pageSize)
 	}
@@ -56,20 +53,6 @@ func (c *call) credentialsPage() (page credentialsPage, err error) {
 
 func showCredentials(c *call) error {
 	return c.show("credentials", nil, func() (any, error) { return c.credentialsPage() })
-}
-
-func createIssuer(c *call) error {
-	authority, err := c.config.Issuer.CreateAuthority(c.r.Context(), strings.TrimSpace(c.value("name")))
-	if err != nil {
-		page, failed := c.credentialsPage()
-		if failed != nil {
-			return failed
-		}
-		page.Problem = fault.From(err)
-		return c.render(page.Problem.Code.Status(), "credentials", page)
-	}
-	c.say("ok", c.language.T("The issuing authority %s was created", authority.Name))
-	return c.redirect("credentials")
 }
 
 func (c *call) revocation() deletion {
@@ -91,33 +74,52 @@ func (c *call) revocation() deletion {
 func confirmRevocation(c *call) error { return c.confirm(c.revocation()) }
 func revokeSelected(c *call) error    { return c.deleteSelected(c.revocation()) }
 
-func (c *call) issuerRevocation() deletion {
+func (c *call) deviceRevocation() deletion {
 	return deletion{
-		Back:    "credentials",
-		Path:    "credentials/authorities/revoke",
-		Button:  "Revoke",
-		Title:   "Revoke %d issuing authority?|Revoke %d issuing authorities?",
-		Explain: "All certificates that it issued are void. Devices that are connected with one are cut off at once, and need a new certificate of another authority. This can't be undone.",
-		Done:    "%d issuing authority was revoked|%d issuing authorities were revoked",
-		gone:    fault.NotFound,
-		delete: func(ctx context.Context, name string) error {
-			_, err := c.config.Issuer.RevokeAuthority(ctx, name)
+		Back:   "credentials",
+		Path:   "credentials/devices/revoke",
+		Button: "Revoke",
+		Title:  "Revoke all certificates of %d device?|Revoke all certificates of %d devices?",
+		Explain: "The device is cut off at once. It gets a new certificate when it registers again, unless its " +
+			"enrollment is disabled. This can't be undone.",
+		Done: "all certificates of %d device were revoked|all certificates of %d devices were revoked",
+		gone: fault.NotFound,
+		delete: func(ctx context.Context, registrationID string) error {
+			_, err := c.config.Issuer.RevokeDevice(ctx, registrationID)
 			return err
 		},
 	}
 }
 
-func confirmIssuers(c *call) error { return c.confirm(c.issuerRevocation()) }
-func revokeIssuers(c *call) error  { return c.deleteSelected(c.issuerRevocation()) }
+func confirmDeviceRevocation(c *call) error {
+	c.selectDevice()
+	return c.confirm(c.deviceRevocation())
+}
+
+func revokeDevices(c *call) error {
+	c.selectDevice()
+	return c.deleteSelected(c.deviceRevocation())
+}
+
+// selectDevice has the device of the button be selected, and none of the certificates
+// whose boxes are in the same form.
+func (c *call) selectDevice() {
+	if device := c.value("device"); device != "" {
+		c.form["id"] = []string{device}
+	}
+}
 
 func (c *call) credentialPolicyDeletion() deletion {
 	return deletion{
 		Back:    "credentials",
 		Title:   "Delete %d credential policy?|Delete %d credential policies?",
 		Explain: "Devices whose enrollments name it get no more certificates. Those that they have stay good.",
+		Force:   "Delete it though an enrollment or a group names it",
 		Done:    "%d credential policy was deleted|%d credential policies were deleted",
 		gone:    fault.NotFound,
-		delete:  c.config.Issuer.DeletePolicy,
+		delete: func(ctx context.Context, name string) error {
+			return c.config.Issuer.DeletePolicy(ctx, name, c.force())
+		},
 	}
 }
 
@@ -155,7 +157,7 @@ func (c *call) readCredentialPolicy() (form credentialPolicyForm, err error) {
 	form.allow(c.form["keyType"])
 	authorities, err := c.config.Issuer.Authorities(c.r.Context())
 	for _, authority := range authorities {
-		if authority.Revoked.IsZero() {
+		if authority.Revoked.IsZero() && authority.Certificate != "" {
 			form.Authorities = append(form.Authorities, authority.Name)
 		}
 	}

@@ -67,11 +67,13 @@ func newHouse(t *testing.T) *house {
 	h.must(err)
 	t.Cleanup(func() { hubs.Close(ctx) })
 	changes := audit.Open(documents, h.clock)
-	service, err := provisioning.Open(ctx, provisioning.Config{IDScope: "0ne1", Host: "localhost", Documents: documents, Attempts: attempts, Audit: changes, Now: h.clock, Logger: logger})
-	h.must(err)
-	t.Cleanup(func() { service.Close(ctx) })
 	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: h.clock, Audit: changes})
 	h.must(err)
+	service, err := provisioning.Open(ctx,
+		provisioning.Config{IDScope: "0ne1", Host: "localhost", Documents: documents, Attempts: attempts,
+			Issuer: issuer, Audit: changes, Now: h.clock, Logger: logger})
+	h.must(err)
+	t.Cleanup(func() { service.Close(ctx) })
 	h.Portal = New(Config{Issuer: issuer, Provisioning: service, Hubs: hub.NewDirectory(hubs), Audit: changes, Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: h.clock, Trusted: func() bool { return h.trusted }, Health: h.health, Logger: logger})
 	h.server = httptest.NewServer(h.Portal)
 	t.Cleanup(func() { h.Close(); h.server.Close() })

@@ -60,6 +60,7 @@ type deletion struct {
 	Button  string // "" for Delete
 	Title   string // one|many, with the number
 	Explain string // what it means
+	Force   string // says what it is done in spite of when its box is ticked; "" for no box
 	Done    string // one|many, with the number
 	Uses    []use  // that keep them from being deleted, unless a box is ticked
 	delete  func(ctx context.Context, id string) error
@@ -98,6 +99,10 @@ func (c *call) confirm(d deletion) error {
 	}
 	return c.render(http.StatusOK, "delete", deletionPage{d, ids})
 }
+
+// force reports whether the box was ticked by which something is done in spite of what
+// is in its way.
+func (c *call) force() bool { return c.value("force") == "yes" }
 
 // selected are the ids whose boxes were ticked.
 func (c *call) selected() []string {

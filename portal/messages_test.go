@@ -230,7 +230,7 @@ func allTexts(t *testing.T) found {
 	})
 	readGo(t, "../credential", func(where string, node ast.Node) {
 		reasonTexts(texts, where, node)
-		if filepath.Base(where) == "container.go" {
+		if base := filepath.Base(where); base == "container.go" || base == "request.go" {
 			errorTexts(texts, where, node)
 		}
 	})
@@ -387,7 +387,8 @@ func portalTexts(texts found, where string, node ast.Node) {
 	for i, element := range value.Elts {
 		if pair, ok := element.(*ast.KeyValueExpr); ok {
 			name, _ := pair.Key.(*ast.Ident)
-			if isType(value, "deletion") && slices.Contains([]string{"Title", "Explain", "Done", "Button"}, name.Name) {
+			if isType(value, "deletion") &&
+				slices.Contains([]string{"Title", "Explain", "Force", "Done", "Button"}, name.Name) {
 				texts.add(where, pair.Value)
 			}
 		} else if isType(value, "remedy") && i == 1 {
@@ -423,7 +424,7 @@ func constants(values map[string][]string, node ast.Node) {
 // the program has in the places that the functions above look at.
 var dynamic = []string{
 	".Name", ".Text", ".", // of a check or difference; of a choice, remedy or warning; an advice or reason
-	".Data.Title", ".Data.Explain", ".Data.Button", ".Data.Deletion.Done", // of a deletion
+	".Data.Title", ".Data.Explain", ".Data.Force", ".Data.Button", ".Data.Deletion.Done", // of a deletion
 }
 
 // readTemplates adds the texts of the templates. values are those that each

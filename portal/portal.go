@@ -87,7 +87,7 @@ func New(config Config) *Portal {
 	p.stopped, p.stop = context.WithCancel(context.Background())
 	p.mux.Handle("GET "+Root+"assets/", assets())
 	for _, routes := range []map[string]handler{
-		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes, lockoutRoutes, networkRoutes, credentialRoutes, recordRoutes,
+		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes, lockoutRoutes, networkRoutes, credentialRoutes, issuerRoutes, recordRoutes,
 	} {
 		for pattern, handle := range routes {
 			method, path, _ := strings.Cut(pattern, " ")

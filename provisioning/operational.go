@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
@@ -84,6 +85,9 @@ const noThumbprint = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B78
 // certificates by their thumbprints alone. Hubs of this process ask the issuer
 // themselves.
 func (s *Service) Revoked(ctx context.Context, revoked issuance.Revocation) error {
+	if revoked.RegistrationID != "" {
+		return s.withdraw(ctx, revoked.RegistrationID)
+	}
 	if revoked.Thumbprint != "" {
 		certificate, err := s.config.Issuer.Certificate(ctx, revoked.Thumbprint)
 		if err != nil {
@@ -113,6 +117,9 @@ func (s *Service) Revoked(ctx context.Context, revoked issuance.Revocation) erro
 // still good.
 func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	record, err := s.record(ctx, registrationID)
+	if errors.Is(err, fault.RegistrationNotFound) {
+		return nil // it is in no hub by this service
+	}
 	if err != nil {
 		return err
 	}

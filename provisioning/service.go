@@ -136,6 +136,9 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if s.attempts, err = openAttempts(ctx, config); err != nil {
 		return nil, fmt.Errorf("open the registration attempts: %w", err)
 	}
+	if config.Issuer != nil {
+		config.Issuer.Follow(s)
+	}
 	s.always.Go(s.keepSweeping)
 	s.always.Go(s.measureLatencies)
 	return s, nil

@@ -89,10 +89,11 @@ func (s *Server) warnOfExpiry(ctx context.Context) error {
 			}
 		}
 		if after = next; after == "" {
-			s.warned = now
-			return nil
+			break
 		}
 	}
+	s.warned = now
+	return nil
 }
 
 // expiry is when one of the server's certificates expires.
@@ -115,7 +116,7 @@ func (s *Server) expiries(ctx context.Context) ([]expiry, error) {
 	found = append(found, expiry{certificate: "issuing_root", notAfter: root.NotAfter})
 	authorities, err := s.issuer.Authorities(ctx)
 	for _, authority := range authorities {
-		if authority.Revoked.IsZero() {
+		if authority.Revoked.IsZero() && authority.Certificate != "" {
 			found = append(found, expiry{"issuing_authority", authority.Name, authority.NotAfter})
 		}
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
@@ -20,12 +21,14 @@ device register with a certificate signing request (csr), and gives it a short-l
 certificate for its hub. The device renews it by registering again, or at its hub.`,
 		Example: `  berth group update meters --credential-policy default
   berth credential list --device meter-17
-  berth credential revoke THUMBPRINT`,
+  berth credential revoke THUMBPRINT
+  berth credential revoke --device meter-17`,
 	})
 	policy := help(&cobra.Command{Use: "policy", Short: "What certificates devices get"})
 	policy.AddCommand(c.credentialPolicySet(), c.credentialPolicyList(), c.credentialPolicyDelete())
 	authority := help(&cobra.Command{Use: "authority", Short: "The authorities that issue them"})
-	authority.AddCommand(c.issuerCreate(), c.issuerList(), c.issuerRevoke())
+	authority.AddCommand(c.issuerCreate(), c.issuerList(), c.issuerRevoke(),
+		c.issuerRotate(), c.issuerDelete())
 	command.AddCommand(policy, authority, c.issuedList(), c.issuedRevoke())
 	return command
 }
@@ -90,7 +93,8 @@ func (c *cli) credentialPolicyList() *cobra.Command {
 }
 
 func (c *cli) credentialPolicyDelete() *cobra.Command {
-	return &cobra.Command{
+	var force bool
+	command := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a credential policy; certificates that were issued stay good",
 		Args:  exactly("NAME"),
@@ -99,69 +103,11 @@ func (c *cli) credentialPolicyDelete() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return service.DeleteCredentialPolicy(command.Context(), args[0])
+			return service.DeleteCredentialPolicy(command.Context(), args[0], force)
 		},
 	}
-}
-
-func (c *cli) issuerCreate() *cobra.Command {
-	return &cobra.Command{
-		Use:   "create NAME",
-		Short: "Make an issuing authority",
-		Args:  exactly("NAME"),
-		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			authority, err := service.CreateIssuingAuthority(command.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return c.print(authority, func(w io.Writer) { fmt.Fprint(w, authority.Certificate) })
-		},
-	}
-}
-
-func (c *cli) issuerList() *cobra.Command {
-	return &cobra.Command{
-		Use:   "list",
-		Short: "List the issuing authorities",
-		Args:  exactly(),
-		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			authorities, err := service.IssuingAuthorities(command.Context())
-			if err != nil {
-				return err
-			}
-			return printList(c, authorities, "There are no issuing authorities. Make one: berth credential authority create NAME",
-				[]string{"NAME", "VALID TO", "REVOKED"}, func(a issuance.Authority) []string {
-					return []string{a.Name, when(a.NotAfter), orDash(when(a.Revoked))}
-				})
-		},
-	}
-}
-
-func (c *cli) issuerRevoke() *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke NAME",
-		Short: "Make void all certificates that an authority issued, and end the connections made with them",
-		Args:  exactly("NAME"),
-		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			authority, err := service.RevokeIssuingAuthority(command.Context(), args[0])
-			if err != nil {
-				return err
-			}
-			return c.print(authority, func(w io.Writer) { fmt.Fprintf(w, "%s is revoked since %s\n", authority.Name, when(authority.Revoked)) })
-		},
-	}
+	command.Flags().BoolVar(&force, "force", false, "delete it though an enrollment or a group names it")
+	return command
 }
 
 func (c *cli) issuedList() *cobra.Command {
@@ -177,14 +123,10 @@ func (c *cli) issuedList() *cobra.Command {
 				return err
 			}
 			list := func(_, after string, top int) ([]issuance.Certificate, string, error) {
-				return service.IssuedCertificates(command.Context(), after, top)
-			}
-			if device != "" {
-				wanted.max = 0 // a device has few
-				list = func(string, string, int) ([]issuance.Certificate, string, error) {
-					issued, err := service.IssuedTo(command.Context(), device)
-					return issued, "", err
+				if device != "" {
+					return service.IssuedToAfter(command.Context(), device, after, top)
 				}
+				return service.IssuedCertificates(command.Context(), after, top)
 			}
 			return printPages(c, wanted, list, "No operational certificate was issued",
 				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"}, func(i issuance.Certificate) []string {
@@ -198,14 +140,35 @@ func (c *cli) issuedList() *cobra.Command {
 }
 
 func (c *cli) issuedRevoke() *cobra.Command {
-	return &cobra.Command{
-		Use:   "revoke THUMBPRINT",
-		Short: "Make an operational certificate void, and end the connection made with it",
-		Args:  exactly("THUMBPRINT"),
+	var device string
+	command := &cobra.Command{
+		Use:   "revoke THUMBPRINT | --device ID",
+		Short: "Make an operational certificate void, or all of a device, and end the connections made with them",
+		Example: `  berth credential revoke THUMBPRINT
+  berth credential revoke --device meter-17`,
+		Args: func(_ *cobra.Command, args []string) error {
+			switch {
+			case device == "" && len(args) != 1:
+				return usageError{errors.New("name one certificate by its THUMBPRINT, or with --device a device " +
+					"whose certificates are all revoked")}
+			case device != "" && len(args) != 0:
+				return usageError{errors.New("name a THUMBPRINT or --device, not both")}
+			}
+			return nil
+		},
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
+			}
+			if device != "" {
+				revoked, err := service.RevokeIssuedTo(command.Context(), device)
+				if err != nil {
+					return err
+				}
+				return c.print(map[string]any{"registrationId": device, "revoked": revoked}, func(w io.Writer) {
+					fmt.Fprintf(w, "all certificates of %s are revoked: %d now\n", plain(device), revoked)
+				})
 			}
 			issued, err := service.RevokeCertificate(command.Context(), args[0])
 			if err != nil {
@@ -216,4 +179,7 @@ func (c *cli) issuedRevoke() *cobra.Command {
 			})
 		},
 	}
+	command.Flags().StringVar(&device, "device", "",
+		"revoke all certificates of the device with this registration `id`")
+	return command
 }

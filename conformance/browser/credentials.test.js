@@ -110,12 +110,13 @@ for (const language of ["en", "fr"]) {
     await page.getByRole("button", { name: `${words.revoke} second`, exact: true }).click();
     await leave(window, words.revoke);
     await page.locator("tr", { hasText: "second" }).filter({ hasText: language === "en" ? "revoked" : "révoqué" }).first().waitFor();
-    assert.equal((await register(server, "meter-2", keys["meter-2"], newRequest("meter-2"))).answer.status, "failed");
+    assert.equal((await register(server, "meter-2", keys["meter-2"], newRequest("meter-2"))).answer.errorCode, 503001);
     await page.getByRole("link", { name: words.addCredentialPolicy, exact: true }).click();
     assert.deepEqual(await page.locator("#authority option").allInnerTexts(), ["default"]);
     await window.open("credentials");
     await page.locator("form[action$='credentials/delete']").locator("tr", { hasText: "weekly" }).getByRole("checkbox").check();
     await leave(window, words.delete);
+    await page.locator("input[name='force']").check(); // enrollments name it
     await leave(window, words.delete);
     assert.deepEqual(server.json("credential", "policy", "list").map((each) => each.name), ["default"]);
     await window.close();

@@ -1,6 +1,9 @@
 package rest
 
 import (
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -21,11 +24,19 @@ func (h *handler) credentials() []route {
 		{"GET", authorities, provisioningAPI, provisioning.EnrollmentRead, 0, listIssuingAuthorities},
 		{"GET", authorities + "/{name}", provisioningAPI, provisioning.EnrollmentRead, 0, getIssuingAuthority},
 		{"PUT", authorities + "/{name}", provisioningAPI, provisioning.ServiceConfig, 0, createIssuingAuthority},
+		{"DELETE", authorities + "/{name}", provisioningAPI, provisioning.ServiceConfig, 0, deleteIssuingAuthority},
 		{"POST", authorities + "/{name}/revoke", provisioningAPI, provisioning.ServiceConfig, 0, revokeIssuingAuthority},
 		{"GET", certificates, provisioningAPI, provisioning.RegistrationStatusRead, 0, listIssuedCertificates},
 		{"GET", certificates + "/{thumbprint}", provisioningAPI, provisioning.RegistrationStatusRead, 0, getIssuedCertificate},
+		{"POST", certificates + "/revoke", provisioningAPI, provisioning.RegistrationStatusWrite, 0,
+			revokeIssuedToDevice},
 		{"POST", certificates + "/{thumbprint}/revoke", provisioningAPI, provisioning.RegistrationStatusWrite, 0, revokeIssuedCertificate},
 	}
+}
+
+// revokedBody says how much was revoked.
+type revokedBody struct {
+	Revoked int `json:"revoked"` // certificates that were not revoked before
 }
 
 func listCredentialPolicies(c *call) (any, error) { return c.Issuer.Policies(c.Context()) }
@@ -46,7 +57,7 @@ func putCredentialPolicy(c *call) (any, error) {
 }
 
 func deleteCredentialPolicy(c *call) (any, error) {
-	return nil, c.Issuer.DeletePolicy(c.Context(), c.parameters["name"])
+	return nil, c.Issuer.DeletePolicy(c.Context(), c.parameters["name"], c.force())
 }
 
 func listIssuingAuthorities(c *call) (any, error) { return c.Issuer.Authorities(c.Context()) }
@@ -61,21 +72,46 @@ func createIssuingAuthority(c *call) (any, error) {
 	return authority, err
 }
 
+// force reports whether an operation is to be done though something is in its way.
+func (c *call) force() bool { return strings.EqualFold(c.query("force"), "true") }
+
+func deleteIssuingAuthority(c *call) (any, error) {
+	return nil, c.Issuer.DeleteAuthority(c.Context(), c.parameters["name"], c.force())
+}
+
 func revokeIssuingAuthority(c *call) (any, error) {
+	if replacement := c.query("replacement"); replacement != "" {
+		authority, err := c.Issuer.RotateAuthority(c.Context(), c.parameters["name"], replacement)
+		return authority, err
+	}
 	authority, err := c.Issuer.RevokeAuthority(c.Context(), c.parameters["name"])
 	return authority, err
 }
 
-// listIssuedCertificates lists those of a device, the latest first, or a page of
+// listIssuedCertificates lists a page of those of a device, the latest first, or of
 // all.
 func listIssuedCertificates(c *call) (any, error) {
 	if id := c.query("registrationId"); id != "" {
-		issued, err := c.Issuer.Issued(c.Context(), id)
-		return Page[issuance.Certificate]{Items: issued}, err
+		top, err := c.number("top", c.query("top"), defaultPage, maxPage)
+		if err != nil {
+			return nil, err
+		}
+		issued, next, err := c.Issuer.Issued(c.Context(), id, c.query("after"), top)
+		return Page[issuance.Certificate]{Items: issued, Next: next}, err
 	}
 	return page(c, issuance.CertificateRecords, func(_, after string, limit int) ([]issuance.Certificate, string, error) {
 		return c.Issuer.Certificates(c.Context(), after, limit)
 	})
+}
+
+func revokeIssuedToDevice(c *call) (any, error) {
+	id := c.query("registrationId")
+	if id == "" {
+		return nil, fault.New(fault.ArgumentNull,
+			"The address has no registrationId. It is that of the device whose certificates are to be revoked")
+	}
+	revoked, err := c.Issuer.RevokeDevice(c.Context(), id)
+	return revokedBody{revoked}, err
 }
 
 func getIssuedCertificate(c *call) (any, error) {

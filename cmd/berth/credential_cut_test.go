@@ -1,0 +1,151 @@
+package main
+
+import (
+	"crypto/elliptic"
+	"crypto/tls"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// newBerth is a fleet of one process, whose group gives certificates by the policy
+// default.
+func newBerth(t *testing.T, flags ...string) *fleet {
+	t.Helper()
+	f := &fleet{t: t, binary: buildBinary(t), firstData: t.TempDir()}
+	f.first = startProcess(t, f.binary, f.firstData, flags...)
+	var err error
+	f.group, err = f.first.provisioning.PutGroup(within(t, time.Minute),
+		provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
+			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.groupKeys = *f.group.Attestation.SymmetricKey
+	return f
+}
+
+// refuses runs a command that must fail, and returns what it says.
+func (f *fleet) refuses(args ...string) string {
+	f.t.Helper()
+	var output, says strings.Builder
+	if code := run(f.t.Context(), append(args, "--data", f.firstData), &output, &says); code == 0 {
+		f.t.Errorf("berth %s was done: %s", strings.Join(args, " "), &output)
+	}
+	return says.String()
+}
+
+func (f *fleet) ended(what string, client *device.Client) {
+	f.t.Helper()
+	select {
+	case <-client.Ended():
+	case <-time.After(5 * time.Second):
+		f.t.Errorf("%s lives on", what)
+	}
+}
+
+// TestCutOff: a device renews only as long as its enrollment lets it, all of its
+// certificates are taken in one command, and a policy in use is not deleted unawares.
+func TestCutOff(t *testing.T) {
+	f := newBerth(t)
+	ctx := within(t, 2*time.Minute)
+	clients := map[string]*device.Client{}
+	certificates := map[string]tls.Certificate{}
+	host := ""
+	for _, id := range []string{"d1", "d2"} {
+		var err error
+		host, certificates[id] = f.operational(id, ecKey(t, elliptic.P256()))
+		if clients[id], err = f.connect(id, host, ptr(certificates[id])); err != nil {
+			t.Fatal(err)
+		}
+	}
+	renew := func(code fault.Code, inner, says string) {
+		t.Helper()
+		_, err := clients["d1"].RenewCertificate(ctx, csrOf(t, ecKey(t, elliptic.P256()), "d1"))
+		if code == 0 {
+			if err != nil {
+				t.Errorf("renewing is answered %v", err)
+			}
+			return
+		}
+		var problem *fault.Error
+		if !errors.As(err, &problem) || problem.Code != code || problem.Info["credentialError"] != inner ||
+			problem.Info["correlationId"] == "" || !strings.Contains(problem.Message, says) {
+			t.Errorf("renewing is answered %v, want %d for %s that says %q", err, int(code), inner, says)
+		}
+	}
+	renew(0, "", "")
+	f.run("group", "update", "meters", "--provisioning-status", "disabled")
+	renew(fault.CredentialRequestInvalid, "401002", "is disabled")
+	f.run("group", "update", "meters", "--provisioning-status", "enabled")
+	renew(0, "", "")
+	f.run("credential", "policy", "set", "other")
+	f.run("group", "update", "meters", "--credential-policy", "other")
+	renew(fault.CredentialRequestInvalid, "400004", "another credential policy")
+	f.run("group", "update", "meters", "--credential-policy", "")
+	renew(fault.CredentialRequestInvalid, "400004", "no credential policy")
+	f.run("group", "update", "meters", "--credential-policy", "default")
+	renew(0, "", "")
+	// A policy that narrows counts at once.
+	f.run("credential", "policy", "set", "default", "--key-types", "ec-p384")
+	renew(fault.CredentialRequestInvalid, "400004", "ec-p384")
+	f.run("credential", "policy", "set", "default")
+
+	if says := f.refuses("credential", "policy", "delete", "default"); !strings.Contains(says, "named by the group") ||
+		!strings.Contains(says, "meters") {
+		t.Errorf("deleting a policy in use is answered %s", says)
+	}
+	if says := f.refuses("credential", "authority", "delete", "default"); !strings.Contains(says, "credential policy") {
+		t.Errorf("deleting an authority in use is answered %s", says)
+	}
+	f.run("credential", "policy", "delete", "default", "--force")
+	renew(fault.Unavailable, "503001", "Whoever runs the service")
+	options := f.options("d3")
+	options.CSR = csrOf(t, ecKey(t, elliptic.P256()), "d3")
+	if _, err := device.Provision(ctx, options); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("registering without the policy is answered %v", err)
+	}
+	if says := f.run("attempts", "d3"); !strings.Contains(says, "credential policy") ||
+		!strings.Contains(says, "503001") {
+		t.Errorf("the attempt says %s", says)
+	}
+	f.run("credential", "policy", "set", "default")
+	renew(0, "", "")
+
+	issued, err := f.first.provisioning.IssuedTo(ctx, "d1")
+	if err != nil || len(issued) < 5 {
+		t.Fatalf("the device has %d certificates, error %v", len(issued), err)
+	}
+	if got := f.run("credential", "list", "--device", "d1", "--max", "2", "-o", "json"); strings.Count(got,
+		`"thumbprint"`) != 2 || !strings.Contains(got, issued[0].Thumbprint) {
+		t.Errorf("the latest two are %s", got)
+	}
+	f.refuses("credential", "revoke")
+	f.refuses("credential", "revoke", issued[0].Thumbprint, "--device", "d1")
+	f.refuses("credential", "revoke", "--device", "nobody")
+	f.run("credential", "revoke", "--device", "D1")
+	f.ended("a device whose certificates are revoked", clients["d1"])
+	if _, err := f.connect("d1", host, ptr(certificates["d1"])); !refusedByHub(err) {
+		t.Errorf("with a revoked certificate it is answered %v", err)
+	}
+	if issued, err = f.first.provisioning.IssuedTo(ctx, "d1"); err != nil {
+		t.Fatal(err)
+	}
+	for _, one := range issued {
+		if one.Revoked.IsZero() {
+			t.Errorf("%s is not revoked", one.Thumbprint)
+		}
+	}
+	if err := clients["d2"].Send(ctx, device.Message{Payload: []byte("still here")}); err != nil {
+		t.Errorf("another device: %v", err)
+	}
+	_, back := f.operational("d1", ecKey(t, elliptic.P256()))
+	if _, err := f.connect("d1", host, &back); err != nil {
+		t.Errorf("with a new certificate: %v", err)
+	}
+}

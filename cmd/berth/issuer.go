@@ -1,0 +1,124 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/issuance"
+)
+
+func (c *cli) issuerCreate() *cobra.Command {
+	return &cobra.Command{
+		Use:   "create NAME",
+		Short: "Make an issuing authority under Berth's own root",
+		Args:  exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			authority, err := service.CreateIssuingAuthority(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			return c.print(authority, func(w io.Writer) { fmt.Fprint(w, authority.Certificate) })
+		},
+	}
+}
+
+func (c *cli) issuerList() *cobra.Command {
+	return &cobra.Command{
+		Use:   "list",
+		Short: "List the issuing authorities",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			authorities, err := service.IssuingAuthorities(command.Context())
+			if err != nil {
+				return err
+			}
+			return printList(c, authorities,
+				"There are no issuing authorities. Make one: berth credential authority create NAME",
+				[]string{"NAME", "VALID TO", "REVOKED"}, func(a issuance.Authority) []string {
+					validTo := when(a.NotAfter)
+					if a.Certificate == "" {
+						validTo = "not activated"
+					}
+					return []string{a.Name, validTo, orDash(when(a.Revoked))}
+				})
+		},
+	}
+}
+
+func (c *cli) issuerRevoke() *cobra.Command {
+	return &cobra.Command{
+		Use:   "revoke NAME",
+		Short: "Make void all certificates that an authority issued, and end the connections made with them",
+		Args:  exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			return c.revokeIssuer(command, args[0], "")
+		},
+	}
+}
+
+func (c *cli) issuerRotate() *cobra.Command {
+	var replacement string
+	command := &cobra.Command{
+		Use:     "rotate NAME --to NAME",
+		Short:   "Revoke an authority and have the policies that name it name another, in one step",
+		Example: `  berth credential authority rotate default --to default-2`,
+		Args:    exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			if replacement == "" {
+				return usageError{errors.New("--to names the authority that the policies name from then on, and is " +
+					"missing")}
+			}
+			return c.revokeIssuer(command, args[0], replacement)
+		},
+	}
+	command.Flags().StringVar(&replacement, "to", "",
+		"the authority that the policies `name` from then on; one under Berth's own root is made when there is none")
+	return command
+}
+
+func (c *cli) revokeIssuer(command *cobra.Command, name, replacement string) error {
+	service, err := c.target.provisioning()
+	if err != nil {
+		return err
+	}
+	authority, err := service.RevokeIssuingAuthority(command.Context(), name, replacement)
+	if err != nil {
+		return err
+	}
+	return c.print(authority, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is revoked since %s\n", authority.Name, when(authority.Revoked))
+		if replacement != "" {
+			fmt.Fprintf(w, "its policies name %s now\n", plain(replacement))
+		}
+	})
+}
+
+func (c *cli) issuerDelete() *cobra.Command {
+	var force bool
+	command := &cobra.Command{
+		Use:   "delete NAME",
+		Short: "Delete an issuing authority and its key; its name stays taken",
+		Args:  exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.DeleteIssuingAuthority(command.Context(), args[0], force)
+		},
+	}
+	command.Flags().BoolVar(&force, "force", false,
+		"delete it though a policy names it, or certificates that it issued are good: those are void then")
+	return command
+}

@@ -1,0 +1,244 @@
+package issuance
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// Authorities returns all issuing authorities, without the root.
+func (s *Service) Authorities(ctx context.Context) ([]Authority, error) {
+	entries, err := all(ctx, s.authorities)
+	authorities := []Authority{}
+	for _, entry := range entries {
+		if entry.Key != rootName && entry.Value.Deleted.IsZero() {
+			authorities = append(authorities, entry.Value.Authority)
+			authorities[len(authorities)-1].ETag = `"` + entry.ETag + `"`
+		}
+	}
+	return authorities, err
+}
+
+// Authority returns an issuing authority. It returns fault 404000 when there is
+// none.
+func (s *Service) Authority(ctx context.Context, name string) (Authority, error) {
+	stored, _, err := s.authority(ctx, name)
+	return stored.Authority, err
+}
+
+// authority is Authority with what is stored of it.
+func (s *Service) authority(ctx context.Context, name string) (storedAuthority, string, error) {
+	stored, etag, err := s.authorities.Get(ctx, strings.ToLower(name))
+	if errors.Is(err, store.ErrNotFound) || strings.EqualFold(name, rootName) || name == "" ||
+		err == nil && !stored.Deleted.IsZero() {
+		return storedAuthority{}, "", fault.New(fault.NotFound, "There is no issuing authority %.64q", name)
+	}
+	stored.Authority.ETag = `"` + etag + `"`
+	return stored, etag, err
+}
+
+// CreateAuthority makes an issuing authority below the root. It returns fault
+// 409000 for a name that is taken, also by one that was revoked.
+func (s *Service) CreateAuthority(ctx context.Context, name string) (Authority, error) {
+	made, err := s.newAuthority(ctx, name)
+	if err != nil {
+		return Authority{}, err
+	}
+	return s.addAuthority(ctx, made)
+}
+
+// newAuthority makes an authority below the root. It is yet to be stored.
+func (s *Service) newAuthority(ctx context.Context, name string) (storedAuthority, error) {
+	if err := checkName(name); err != nil {
+		return storedAuthority{}, err
+	}
+	root, _, err := s.authorities.Get(ctx, rootName)
+	if err != nil {
+		return storedAuthority{}, err
+	}
+	signing, err := s.parsed(root)
+	if err != nil {
+		return storedAuthority{}, err
+	}
+	return s.subordinate(strings.ToLower(name), signing, root.Certificate, s.config.Now().UTC())
+}
+
+func (s *Service) addAuthority(ctx context.Context, made storedAuthority) (Authority, error) {
+	_, err := s.config.Documents.Commit(ctx, append(
+		s.config.Audit.Change(ctx, audit.Created, audit.Issuer, made.Name, nil, nil),
+		s.authorities.Put(made.Name, store.Absent, made))...)
+	if _, exists := store.IsConflict(err); exists {
+		return Authority{}, fault.New(fault.Conflict, "There is an issuing authority %s already, or was", made.Name)
+	}
+	return made.Authority, err
+}
+
+// RevokeAuthority makes void all that an issuing authority signed, and ends the
+// connections of devices that came with it. It returns fault 404000 when there is
+// none.
+func (s *Service) RevokeAuthority(ctx context.Context, name string) (Authority, error) {
+	return s.revokeAuthority(ctx, name, "")
+}
+
+// RotateAuthority is RevokeAuthority and, in the same commit, has the policies that
+// name the authority name another one instead, which is made below the root when there
+// is none. It returns fault 409000 for one that can't sign.
+func (s *Service) RotateAuthority(ctx context.Context, name, replacement string) (Authority, error) {
+	if strings.EqualFold(name, replacement) {
+		return Authority{}, fault.New(fault.ArgumentInvalid,
+			"The issuing authority %.64s can't replace itself. Name another, or a new one", name)
+	}
+	if err := checkName(replacement); err != nil {
+		return Authority{}, err
+	}
+	return s.revokeAuthority(ctx, name, replacement)
+}
+
+func (s *Service) revokeAuthority(ctx context.Context, name, replacement string) (Authority, error) {
+	for {
+		stored, etag, err := s.authority(ctx, name)
+		if err != nil {
+			return Authority{}, err
+		}
+		var changes []store.Change
+		if stored.Revoked.IsZero() {
+			stored.Revoked, stored.ETag = s.config.Now().UTC(), ""
+			changes = append(s.config.Audit.Change(ctx, audit.Revoked, audit.Issuer, stored.Name, nil, nil),
+				s.authorities.Put(stored.Name, store.ETag(etag), stored))
+		}
+		if replacement != "" {
+			rotated, err := s.rotate(ctx, stored.Name, replacement)
+			if err != nil {
+				return Authority{}, err
+			}
+			changes = append(changes, rotated...)
+		}
+		if len(changes) > 0 {
+			_, err = s.config.Documents.Commit(ctx, changes...)
+			if _, conflict := store.IsConflict(err); conflict {
+				continue
+			}
+			if err != nil {
+				return Authority{}, err
+			}
+		}
+		s.tell(Revocation{Authority: stored.Name}) // again too: somebody may have missed it
+		return stored.Authority, nil
+	}
+}
+
+// rotate are the changes by which the policies of one authority take another, which is
+// made when there is none.
+func (s *Service) rotate(ctx context.Context, from, to string) (changes []store.Change, _ error) {
+	next, etag, err := s.authority(ctx, to)
+	switch {
+	case errors.Is(err, fault.NotFound):
+		if next, err = s.newAuthority(ctx, to); err != nil {
+			return nil, err
+		}
+		if _, _, err := s.authorities.Get(ctx, next.Name); err == nil { // the root, or one that was deleted
+			return nil, fault.New(fault.Conflict, "There is an issuing authority %s already, or was", next.Name)
+		}
+		changes = append(s.config.Audit.Change(ctx, audit.Created, audit.Issuer, next.Name, nil, nil),
+			s.authorities.Put(next.Name, store.Absent, next))
+	case err != nil:
+		return nil, err
+	case !next.Revoked.IsZero() || next.Certificate == "":
+		return nil, fault.New(fault.Conflict,
+			"The issuing authority %s was revoked, or has no certificate yet. Name one that can sign, or a new one",
+			next.Name)
+	default: // it still can when this is committed
+		changes = []store.Change{{Collection: s.authorities.Collection, Key: next.Name, Match: store.ETag(etag),
+			Check: true}}
+	}
+	entries, err := all(ctx, s.policies)
+	if err != nil {
+		return nil, err
+	}
+	for _, entry := range entries {
+		if !strings.EqualFold(entry.Value.Authority, from) {
+			continue
+		}
+		changed := entry.Value
+		changed.Authority = next.Name
+		changes = append(changes, s.policies.Put(entry.Key, store.ETag(entry.ETag), changed))
+		changes = append(changes,
+			s.config.Audit.Change(ctx, audit.Updated, audit.CredentialPolicy, changed.Name, entry.Value, changed)...)
+	}
+	return changes, nil
+}
+
+// DeleteAuthority removes an issuing authority and its key. Its name stays taken, and
+// what it has signed is void. It returns fault 409000 while a policy names it, or while
+// a certificate is good that it signed, unless forced.
+func (s *Service) DeleteAuthority(ctx context.Context, name string, force bool) error {
+	for {
+		stored, etag, err := s.authority(ctx, name)
+		if err != nil {
+			return err
+		}
+		if !force {
+			if err := s.checkUnused(ctx, stored); err != nil {
+				return err
+			}
+		}
+		now := s.config.Now().UTC()
+		stored.Key, stored.Deleted, stored.ETag = "", now, ""
+		if stored.Revoked.IsZero() {
+			stored.Revoked = now
+		}
+		_, err = s.config.Documents.Commit(ctx, append(
+			s.config.Audit.Change(ctx, audit.Deleted, audit.Issuer, stored.Name, nil, nil),
+			s.authorities.Put(stored.Name, store.ETag(etag), stored))...)
+		if _, conflict := store.IsConflict(err); conflict {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		s.tell(Revocation{Authority: stored.Name})
+		return nil
+	}
+}
+
+// checkUnused returns fault 409000 for an authority that somebody needs.
+func (s *Service) checkUnused(ctx context.Context, authority storedAuthority) error {
+	policies, err := all(ctx, s.policies)
+	if err != nil {
+		return err
+	}
+	for _, entry := range policies {
+		if strings.EqualFold(entry.Value.Authority, authority.Name) {
+			return fault.New(fault.Conflict,
+				"The issuing authority %s is named by the credential policy %s. Let that name another, or force the "+
+					"deletion: devices that send a request then register in vain", authority.Name, entry.Value.Name)
+		}
+	}
+	if !authority.Revoked.IsZero() {
+		return nil
+	}
+	now := s.config.Now()
+	for after := ""; ; {
+		entries, err := s.certificates.List(ctx, "", after, listStride)
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			issued := entry.Value
+			if after = entry.Key; issued.Authority == authority.Name && issued.Revoked.IsZero() &&
+				now.Before(issued.NotAfter) {
+				return fault.New(fault.Conflict,
+					"The certificate that the issuing authority %s gave to %.128q is good until %s. Wait until all "+
+						"have expired, or force the deletion, which makes them void", authority.Name, issued.RegistrationID,
+					issued.NotAfter.Format("2006-01-02 15:04 MST"))
+			}
+		}
+		if len(entries) < listStride {
+			return nil
+		}
+	}
+}

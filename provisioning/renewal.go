@@ -1,0 +1,97 @@
+package provisioning
+
+import (
+	"context"
+	"errors"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/store"
+)
+
+var _ issuance.Enrollments = (*Service)(nil)
+
+// ThrottleRenewal implements issuance.Enrollments: a certificate costs at a hub what it
+// costs here.
+func (s *Service) ThrottleRenewal(registrationID string) error {
+	return s.throttleRegistration(registrationID)
+}
+
+// MayRenew implements issuance.Enrollments. It asks what a registration would ask: the
+// device's individual enrollment decides alone, else the group by which it came.
+func (s *Service) MayRenew(ctx context.Context, registrationID, policy string) ([]store.Change, error) {
+	record, err := s.record(ctx, registrationID)
+	if errors.Is(err, fault.RegistrationNotFound) {
+		return nil, fault.New(fault.RegistrationNotFound, "The registration of this device was deleted. Register again")
+	}
+	if err != nil {
+		return nil, err
+	}
+	enrollment, group, err := s.presentEnrollment(ctx, registrationID, record.GroupID)
+	switch {
+	case errors.Is(err, fault.EnrollmentNotFound), errors.Is(err, fault.GroupNotFound):
+		return nil, fault.New(fault.UnauthorizedAccess, "This device is not enrolled any more")
+	case err != nil:
+		return nil, err
+	case enrollment.ProvisioningStatus == Disabled:
+		return nil, fault.New(fault.UnauthorizedAccess, "The enrollment of this device is disabled")
+	case enrollment.CredentialPolicyName == "":
+		return nil, fault.New(fault.ArgumentInvalid,
+			"The enrollment of this device names no credential policy any more. Register again, without csr")
+	case !strings.EqualFold(enrollment.CredentialPolicyName, policy):
+		return nil, fault.New(fault.ArgumentInvalid,
+			"The enrollment of this device names another credential policy now. Register again, with a new request")
+	}
+	return s.judgedBy(intent{RegistrationID: registrationID, GroupID: group}, enrollment), nil
+}
+
+// presentEnrollment is the enrollment that decides about a device which came by this
+// group, "" for none, and the group if it is that.
+func (s *Service) presentEnrollment(ctx context.Context, registrationID, groupID string) (Enrollment, string, error) {
+	enrollment, err := s.enrollment(ctx, registrationID)
+	if groupID == "" || !errors.Is(err, fault.EnrollmentNotFound) {
+		return enrollment, "", err
+	}
+	group, err := s.group(ctx, groupID)
+	return group.member(registrationID), groupID, err
+}
+
+// PolicyUser implements issuance.Enrollments. It reads all groups, and then the
+// enrollments until one is found.
+func (s *Service) PolicyUser(ctx context.Context, policy string) (issuance.PolicyUser, error) {
+	group, err := firstOf(ctx, s.groups,
+		func(g storedGroup) bool { return strings.EqualFold(g.CredentialPolicyName, policy) })
+	if err != nil {
+		return issuance.PolicyUser{}, err
+	}
+	if group != nil {
+		return issuance.PolicyUser{ID: group.EnrollmentGroupID, Group: true}, nil
+	}
+	enrollment, err := firstOf(ctx, s.enrollments,
+		func(e Enrollment) bool { return strings.EqualFold(e.CredentialPolicyName, policy) })
+	if err != nil || enrollment == nil {
+		return issuance.PolicyUser{}, err
+	}
+	return issuance.PolicyUser{ID: enrollment.RegistrationID}, nil
+}
+
+// firstOf is the first record of a table that is wanted, nil for none.
+func firstOf[T any](ctx context.Context, table store.Table[T], wanted func(T) bool) (*T, error) {
+	const stride = 1000
+	for after := ""; ; {
+		entries, err := table.List(ctx, "", after, stride)
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if wanted(entry.Value) {
+				return &entry.Value, nil
+			}
+		}
+		if len(entries) < stride {
+			return nil, nil
+		}
+		after = entries[stride-1].Key
+	}
+}
