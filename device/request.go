@@ -62,6 +62,9 @@ func (r *requests) begin() (id string, answered chan answer) {
 	defer r.mutex.Unlock()
 	r.next++
 	id, answered = strconv.Itoa(r.next), make(chan answer, 1)
+	if r.patient {
+		id = fault.NewTrackingID() // a service may know it for longer than the connection lasts
+	}
 	r.waiting[id] = answered
 	return id, answered
 }

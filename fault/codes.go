@@ -15,7 +15,7 @@ const (
 	ArgumentInvalid          Code = 400004
 	ArgumentNull             Code = 400005
 	BadFormat                Code = 400006 // IotHubFormatError
-	CredentialRequestInvalid Code = 400037 // what the hub answers to a certificate signing request that fails its checks
+	CredentialRequestInvalid Code = 400040 // CredentialOperationFailed: the hub can't meet a request for a certificate
 	InvalidRegistrationID    Code = 400202
 	TooManyEnrollments       Code = 400205
 	AllocationFailed         Code = 400207 // CustomAllocationFailed
@@ -45,6 +45,8 @@ const (
 	EnrollmentConflict   Code = 409202
 	RegistrationConflict Code = 409203
 
+	CredentialOperationActive Code = 409005 // another certificate signing request of the device is under way at its hub
+
 	PreconditionFailed Code = 412001 // the ETag given is not the present one
 
 	MessageTooLarge      Code = 413001
@@ -57,41 +59,42 @@ const (
 )
 
 var names = map[Code]string{
-	BadRequest:               "GenericBadRequest",
-	InvalidProtocolVersion:   "InvalidProtocolVersion",
-	ArgumentInvalid:          "ArgumentInvalid",
-	ArgumentNull:             "ArgumentNull",
-	BadFormat:                "IotHubFormatError",
-	CredentialRequestInvalid: "CredentialOperationFailed",
-	InvalidRegistrationID:    "InvalidRegistrationId",
-	TooManyEnrollments:       "TooManyEnrollments",
-	AllocationFailed:         "CustomAllocationFailed",
-	HubNotSpecified:          "CustomAllocationIotHubNotSpecified",
-	WebhookUnauthorized:      "CustomAllocationUnauthorizedAccess",
-	Unauthorized:             "GenericUnauthorized",
-	UnauthorizedAccess:       "IotHubUnauthorizedAccess",
-	TokenExpired:             "IotHubUnauthorized",
-	Forbidden:                "GenericForbidden",
-	QuotaExceeded:            "IotHubQuotaExceeded",
-	NotFound:                 "GenericNotFound",
-	DeviceNotFound:           "DeviceNotFound",
-	ModuleNotFound:           "ModuleNotFound",
-	EnrollmentNotFound:       "EnrollmentNotFound",
-	RegistrationNotFound:     "DeviceRegistrationNotFound",
-	OperationNotFound:        "AsyncOperationNotFound",
-	GroupNotFound:            "EnrollmentGroupNotFound",
-	HubNotFound:              "IotHubNotFound",
-	MethodNotAllowed:         "MethodNotAllowed",
-	Conflict:                 "GenericConflict",
-	DeviceAlreadyExists:      "DeviceAlreadyExists",
-	EnrollmentConflict:       "EnrollmentConflict",
-	RegistrationConflict:     "RegistrationConflict",
-	PreconditionFailed:       "PreconditionFailed",
-	MessageTooLarge:          "MessageTooLarge",
-	UnsupportedMediaType:     "UnsupportedMediaType",
-	Throttled:                "ThrottlingException",
-	Internal:                 "ServerError",
-	Unavailable:              "ServiceUnavailable",
+	BadRequest:                "GenericBadRequest",
+	InvalidProtocolVersion:    "InvalidProtocolVersion",
+	ArgumentInvalid:           "ArgumentInvalid",
+	ArgumentNull:              "ArgumentNull",
+	BadFormat:                 "IotHubFormatError",
+	CredentialRequestInvalid:  "CredentialOperationFailed",
+	InvalidRegistrationID:     "InvalidRegistrationId",
+	TooManyEnrollments:        "TooManyEnrollments",
+	AllocationFailed:          "CustomAllocationFailed",
+	HubNotSpecified:           "CustomAllocationIotHubNotSpecified",
+	WebhookUnauthorized:       "CustomAllocationUnauthorizedAccess",
+	Unauthorized:              "GenericUnauthorized",
+	UnauthorizedAccess:        "IotHubUnauthorizedAccess",
+	TokenExpired:              "IotHubUnauthorized",
+	Forbidden:                 "GenericForbidden",
+	QuotaExceeded:             "IotHubQuotaExceeded",
+	NotFound:                  "GenericNotFound",
+	DeviceNotFound:            "DeviceNotFound",
+	ModuleNotFound:            "ModuleNotFound",
+	EnrollmentNotFound:        "EnrollmentNotFound",
+	RegistrationNotFound:      "DeviceRegistrationNotFound",
+	OperationNotFound:         "AsyncOperationNotFound",
+	GroupNotFound:             "EnrollmentGroupNotFound",
+	HubNotFound:               "IotHubNotFound",
+	MethodNotAllowed:          "MethodNotAllowed",
+	Conflict:                  "GenericConflict",
+	DeviceAlreadyExists:       "DeviceAlreadyExists",
+	EnrollmentConflict:        "EnrollmentConflict",
+	RegistrationConflict:      "RegistrationConflict",
+	PreconditionFailed:        "PreconditionFailed",
+	CredentialOperationActive: "CredentialOperationActive",
+	MessageTooLarge:           "MessageTooLarge",
+	UnsupportedMediaType:      "UnsupportedMediaType",
+	Throttled:                 "ThrottlingException",
+	Internal:                  "ServerError",
+	Unavailable:               "ServiceUnavailable",
 }
 
 // Status returns the HTTP status that belongs to the code.

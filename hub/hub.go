@@ -47,6 +47,8 @@ type Hub struct {
 	twins         store.Table[twin]
 	subscriptions store.Table[subscriptions]
 	policies      store.Table[credential.Policy]
+	answered      store.Table[answeredRenewal] // by device
+	renewals      renewals
 	activity      *activity
 	stats         stats
 	boundaries    boundaries
@@ -78,6 +80,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		twins:         store.NewTable[twin](config.Documents, collection("twins")),
 		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
 		policies:      store.NewTable[credential.Policy](config.Documents, collection("policies")),
+		answered:      store.NewTable[answeredRenewal](config.Documents, collection("renewals")),
 		order:         newDeviceLocks(),
 		arrivals:      newDeviceLocks(),
 	}

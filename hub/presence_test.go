@@ -247,6 +247,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 func (h *house) nothingIsLeft() {
 	h.t.Helper()
 	for _, collection := range []string{h.devices.Collection, h.twins.Collection, h.subscriptions.Collection,
+		h.answered.Collection,
 		h.activity.stamps.Collection, h.activity.connections.Collection} {
 		documents, err := h.config.Documents.List(ctx, collection, "", "", 1)
 		if err != nil || len(documents) > 0 {
@@ -380,7 +381,8 @@ func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
 	if err := session.SetSubscriptions(ctx, []string{"a"}); !errors.Is(err, fault.DeviceNotFound) {
 		t.Errorf("a subscription is answered %v", err)
 	}
-	if _, err := session.CheckCertificateRequest(ctx, ""); !errors.Is(err, fault.DeviceNotFound) {
+	if _, err := session.BeginRenewal(ctx, RenewalRequest{RequestID: "1", CSR: "AA=="}); !errors.Is(err,
+		fault.DeviceNotFound) {
 		t.Errorf("a certificate request is answered %v", err)
 	}
 	if err := session.commit(ctx); !errors.Is(err, fault.DeviceNotFound) {

@@ -162,6 +162,7 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 			h.disabled.Delete(id, store.Always),
 			h.twins.Delete(id, store.Always),
 			h.subscriptions.Delete(id, store.Always),
+			h.answered.Delete(id, store.Always),
 			h.activity.stamps.Delete(id, store.Always),
 			h.activity.connections.Delete(id, store.Always))
 		h.revalidate(ctx, id) // also after an error: it may be gone all the same

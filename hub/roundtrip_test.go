@@ -13,6 +13,7 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[stamp](t)
 	storetest.RoundTrip[history](t)
 	storetest.RoundTrip[subscriptions](t)
+	storetest.RoundTrip[answeredRenewal](t)
 	storetest.RoundTrip[credential.Policy](t)
 	storetest.RoundTrip[downlinkRequest](t)
 }

@@ -43,7 +43,8 @@ type Session struct {
 	credentials Authentication       // those of the identity when the device proved itself
 	operational issuance.Certificate // with which the device came; zero for another
 	keep        bool
-	names       []string // subscriptions
+	names       []string     // subscriptions
+	owed        []OwedAnswer // that the device has not acknowledged
 
 	since  time.Time
 	last   atomic.Int64          // nanoseconds since 1970
@@ -228,8 +229,7 @@ func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 			len(names), MaxSubscriptions)
 	}
 	if s.keep {
-		kept := subscriptions{Generation: s.generation, Names: names}
-		if err := s.commit(ctx, s.hub.subscriptions.Put(s.deviceID, store.Always, kept)); err != nil {
+		if err := s.commit(ctx, s.putSubscriptions(names, s.owed)); err != nil {
 			return err
 		}
 	}
@@ -247,7 +247,7 @@ func (s *Session) restore(ctx context.Context) error {
 	case err != nil && !store.IsUnreadable(err):
 		return err
 	case err == nil && s.keep && (kept.Generation == s.generation || kept.Generation == ""):
-		s.names = kept.Names
+		s.names, s.owed = kept.Names, kept.Owed
 		return nil
 	case err == nil && s.keep:
 		return nil // they are of an earlier device of the same id
@@ -257,8 +257,9 @@ func (s *Session) restore(ctx context.Context) error {
 
 // subscriptions are those that outlive a connection, as they are stored.
 type subscriptions struct {
-	Generation string   `json:"generation"` // "" in what versions before this field wrote
-	Names      []string `json:"names"`
+	Generation string       `json:"generation"` // "" in what versions before this field wrote
+	Names      []string     `json:"names"`
+	Owed       []OwedAnswer `json:"owed,omitempty"`
 }
 
 // UnmarshalJSON takes a plain list of names too, as earlier versions stored it.

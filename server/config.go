@@ -42,6 +42,7 @@ type Config struct {
 	Notice   func(string)     // told what a person should know of the start, in a sentence
 	Now      func() time.Time // time.Now when nil
 	Replace  bool             // a group's device may always take the hub identity of another device, as in Azure
+	Exact    bool             // requests for certificates are taken only in the form that Azure documents
 	// After is the timer by which renewals are due; time.After when nil.
 	After func(time.Duration) <-chan time.Time
 

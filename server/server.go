@@ -182,7 +182,9 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}
 	s.audit = audit.Open(s.documents, s.config.Now)
-	if s.issuer, err = issuance.Open(ctx, issuance.Config{Documents: s.documents, Now: s.config.Now, Trusted: s.clock.Trusted, Earliest: s.clock.Earliest, Audit: s.audit}); err != nil {
+	if s.issuer, err = issuance.Open(ctx,
+		issuance.Config{Documents: s.documents, Now: s.config.Now, Trusted: s.clock.Trusted, Earliest: s.clock.Earliest,
+			Exact: s.config.Exact, Audit: s.audit}); err != nil {
 		return err
 	}
 	if err := s.openHubs(ctx); err != nil {
@@ -216,7 +218,9 @@ func (s *Server) revoked(revocation issuance.Revocation) {
 		defer cancel()
 		err := s.panics.Do(panics.Background, func() error { return s.provisioning.Revoked(ctx, revocation) })
 		if err != nil {
-			s.config.Logger.Error("a revocation has not reached all hubs elsewhere", "thumbprint", revocation.Thumbprint, "authority", revocation.Authority, "error", err)
+			s.config.Logger.Error("a revocation has not reached all hubs elsewhere", "thumbprint",
+				revocation.Thumbprint, "authority", revocation.Authority,
+				"registrationId", revocation.RegistrationID, "error", err)
 		}
 	})
 }
@@ -294,8 +298,8 @@ func connectionString(host string, policies []credential.Policy, name string) st
 // serve begins to answer on every listener.
 func (s *Server) serve() {
 	s.mqtt = &mqtt.Server{
-		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Logger: s.config.Logger,
-			QoS0AnswerDelay: s.config.QoS0AnswerDelay}),
+		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Exact: s.config.Exact,
+			Logger: s.config.Logger, QoS0AnswerDelay: s.config.QoS0AnswerDelay}),
 		Logger: s.config.Logger,
 
 		Panicked: s.panicked,

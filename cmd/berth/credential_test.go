@@ -327,7 +327,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	}
 	for name, csr := range map[string][]byte{"common name": csrOf(t, good, "d2"), "not signed": forged, "PKCS #10": []byte("hello")} {
 		if _, err := client.RenewCertificate(ctx, csr); !errors.Is(err, fault.CredentialRequestInvalid) || !strings.Contains(err.Error(), name) {
-			t.Errorf("renewing is answered %v, want a fault 400037 that says %q", err, name)
+			t.Errorf("renewing is answered %v, want a fault 400040 that says %q", err, name)
 		}
 	}
 	if _, err := client.RenewCertificate(ctx, nil); !errors.Is(err, fault.ArgumentInvalid) {

@@ -20,6 +20,7 @@ import (
 type Config struct {
 	Provisioning *provisioning.Service
 	Hubs         *hub.Directory
+	Exact        bool // a certificate request's $rid is one only in the form that Azure documents
 	Logger       *slog.Logger
 
 	// QoS0AnswerDelay is how long after a registration or a poll of QoS 0 its answer goes

@@ -38,7 +38,7 @@ type fixture struct {
 	address   string
 }
 
-func newFixture(t testing.TB) *fixture {
+func newFixture(t testing.TB, configure ...func(*hub.Config, *Config)) *fixture {
 	t.Helper()
 	documents, err := pebble.Open(t.TempDir(), pebble.Options{})
 	if err != nil {
@@ -54,25 +54,30 @@ func newFixture(t testing.TB) *fixture {
 	}
 	f := &fixture{t: t, documents: &counted{Documents: documents}}
 	logger := slog.New(slog.DiscardHandler)
-	f.Hub, err = hub.Open(context.Background(), hub.Config{Name: "test", Host: "hub.local", Documents: f.documents, Telemetry: telemetry,
-		Bus: local.New(), Now: time.Now, Logger: logger})
-	if err != nil {
+	hubs := hub.NewDirectory()
+	config := hub.Config{Name: "test", Host: "hub.local", Documents: f.documents, Telemetry: telemetry,
+		Bus: local.New(), Now: time.Now, Logger: logger}
+	served := Config{Hubs: hubs, Logger: logger}
+	for _, change := range configure {
+		change(&config, &served)
+	}
+	if f.Hub, err = hub.Open(context.Background(), config); err != nil {
 		t.Fatal(err)
 	}
-	hubs := hub.NewDirectory()
 	hubs.Add(f.Hub)
-	f.server = &mqtt.Server{Backend: New(Config{Hubs: hubs, Logger: logger}), Logger: logger}
+	f.server = &mqtt.Server{Backend: New(served), Logger: logger}
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	f.address = listener.Addr().String()
-	served := make(chan error, 1)
-	go func() { served <- f.server.Serve(listener) }()
+	ended := make(chan error, 1)
+	go func() { ended <- f.server.Serve(listener) }()
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
-		if err := errors.Join(f.server.Shutdown(ctx), <-served, f.Hub.Close(ctx), logs.Close(), documents.Close()); err != nil {
+		if err := errors.Join(f.server.Shutdown(ctx), <-ended, f.Hub.Close(ctx), logs.Close(),
+			documents.Close()); err != nil {
 			t.Error(err)
 		}
 	})

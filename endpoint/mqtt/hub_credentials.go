@@ -30,42 +30,67 @@ type issueRequest struct {
 }
 
 // issueCertificate answers 202 when the request is well formed, and then 200 with
-// the chain, or what is wrong.
+// the chain, or what is wrong. The same request again, with its $rid, gets the same
+// certificate.
 func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) error {
 	requestID, err := s.begin(message, parameters)
 	if err != nil {
 		return err
 	}
-	asked, err := s.readIssueRequest(message.Payload)
+	renewal, err := s.takeRenewal(requestID, message.Payload)
 	if err != nil {
 		return s.refuseCredentials(requestID, err)
 	}
-	correlationID := fault.NewTrackingID()
-	accepted := map[string]string{"correlationId": correlationID, "operationExpires": time.Now().Add(hub.IssueTimeout).UTC().Format(time.RFC3339Nano)}
-	body, err := asciiJSON(accepted)
+	defer renewal.End()
+	body, err := asciiJSON(struct {
+		CorrelationID    string `json:"correlationId"`
+		OperationExpires string `json:"operationExpires"`
+	}{renewal.CorrelationID, renewal.OperationExpires()})
 	if err == nil {
 		err = s.respondCredentials(202, requestID, body)
 	}
 	if err != nil {
 		return err
 	}
-	request, err := s.session.CheckCertificateRequest(s.ctx, *asked.CSR)
-	var chain []string
-	if err == nil {
-		chain, err = s.session.IssueCertificate(s.ctx, request)
-	}
+	owed, err := s.reserve(requestID)
 	if err != nil {
-		return s.refuseCredentials(requestID, err)
+		return err
 	}
-	s.backend.Logger.Info("certificate issued", "device", s.deviceID, "correlationId", correlationID)
-	body, err = asciiJSON(struct {
-		CorrelationID string   `json:"correlationId"`
-		Certificates  []string `json:"certificates"`
-	}{correlationID, chain})
+	if owed != nil {
+		owed.Topic = fmt.Sprintf(credentialsResponse, 200, requestID)
+	}
+	body, err = renewal.Issue(func(chain []string) ([]byte, error) {
+		return asciiJSON(struct {
+			CorrelationID string   `json:"correlationId"`
+			Certificates  []string `json:"certificates"`
+		}{renewal.CorrelationID, chain})
+	}, owed)
 	if err != nil {
-		return s.refuseCredentials(requestID, err)
+		return s.refuseRenewal(requestID, renewal, err, owed)
+	}
+	s.backend.Logger.Info("certificate issued", "device", s.deviceID, "correlationId", renewal.CorrelationID)
+	if owed != nil {
+		return s.deliver(*owed, false)
 	}
 	return s.respondCredentials(200, requestID, body)
+}
+
+// takeRenewal reads a request and takes it, if that can be done.
+func (s *hubSession) takeRenewal(requestID string, payload []byte) (*hub.Renewal, error) {
+	if s.backend.Exact && !isRequestID(requestID) {
+		return nil, fault.New(fault.ArgumentInvalid,
+			"$rid is %.64q. It is the id of a request: 4 to 36 letters, digits and dashes, no dash first or last",
+			requestID)
+	}
+	asked, err := s.readIssueRequest(payload)
+	if err != nil {
+		return nil, err
+	}
+	wanted := hub.RenewalRequest{RequestID: requestID, CSR: *asked.CSR}
+	if asked.Replace != nil {
+		wanted.Replace = *asked.Replace
+	}
+	return s.session.BeginRenewal(s.ctx, wanted)
 }
 
 // readIssueRequest holds a request against its form, field by field.
@@ -75,6 +100,10 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked issueRequest, _ err
 	}
 	if err := document.CheckDepth(payload, document.MaxDepth); err != nil {
 		return asked, fault.New(fault.BadFormat, "The request can't be taken: %v", err)
+	}
+	if found, meant := document.Misspelled(payload, "id", "csr", "replace"); found != "" {
+		return asked, fault.New(fault.ArgumentInvalid, "The request has a field %.64q, whose name is written %s", found,
+			meant)
 	}
 	decoder := json.NewDecoder(bytes.NewReader(payload))
 	decoder.DisallowUnknownFields()
@@ -86,9 +115,12 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked issueRequest, _ err
 		case errors.As(err, &kind):
 			return asked, fault.New(fault.ArgumentInvalid, "%s can't be a JSON %s", kind.Field, kind.Value)
 		case strings.Contains(err.Error(), "unknown field"):
-			return asked, fault.New(fault.ArgumentInvalid, "The request has a field besides id, csr and replace: %s", strings.TrimPrefix(err.Error(), "json: "))
+			return asked, fault.New(fault.ArgumentInvalid, "The request has a field besides id, csr and replace: %s",
+				strings.TrimPrefix(err.Error(), "json: unknown field "))
 		}
-		return asked, fault.New(fault.BadFormat, "The request is not JSON: %v", err)
+		return asked, fault.New(fault.BadFormat,
+			"The request is not JSON: it breaks off, or has a wrong character. It is an object with the fields id "+
+				"and csr").Because(err)
 	}
 	if decoder.More() {
 		return asked, fault.New(fault.BadFormat, "The request goes on after its JSON")
@@ -102,12 +134,12 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked issueRequest, _ err
 		return asked, fault.New(fault.ArgumentInvalid, "csr is missing. It is base64 of a certificate signing request, PKCS #10 in DER")
 	case len(*asked.CSR) > credential.MaxCSR:
 		return asked, fault.New(fault.ArgumentInvalid, "csr has %d characters, the limit is %d", len(*asked.CSR), credential.MaxCSR)
-	case asked.Replace == nil || *asked.Replace == "" || *asked.Replace == "*":
-		return asked, nil // nothing is ever pending: certificates are issued at once
-	case !isRequestID(*asked.Replace):
-		return asked, fault.New(fault.ArgumentInvalid, "replace is %.64q. It is *, or the id of a request: 4 to 36 letters, digits and dashes, no dash first or last", *asked.Replace)
+	case asked.Replace == nil || *asked.Replace == "" || *asked.Replace == "*" || isRequestID(*asked.Replace):
+		return asked, nil
 	}
-	return asked, fault.New(fault.PreconditionFailed, "There is no request %q that is pending, so none can be replaced", *asked.Replace)
+	return asked, fault.New(fault.ArgumentInvalid,
+		"replace is %.64q. It is *, or the id of a request: 4 to 36 letters, digits and dashes, no dash first or last",
+		*asked.Replace)
 }
 
 func isRequestID(text string) bool {
@@ -119,12 +151,75 @@ func isRequestID(text string) bool {
 	return len(text) >= 4 && len(text) <= 36 && text[0] != '-' && text[len(text)-1] != '-'
 }
 
+// refuseCredentials answers a request that is not taken.
 func (s *hubSession) refuseCredentials(requestID string, err error) error {
 	problem := fault.From(err)
 	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "trackingId", problem.TrackingID, "error", problem)
-	return s.respondCredentials(problem.Code.Status(), requestID, problemBody(problem, time.Now()))
+	return s.respondCredentials(problem.Code.Status(), requestID, credentialProblem(problem), problem.RetryAfter)
 }
 
-func (s *hubSession) respondCredentials(status int, requestID string, body []byte) error {
-	return s.answer(fmt.Sprintf(credentialsResponse, status, requestID), body)
+// refuseRenewal answers a request that was taken and can't be met.
+func (s *hubSession) refuseRenewal(requestID string, renewal *hub.Renewal, err error, owed *hub.OwedAnswer) error {
+	problem := fault.From(err)
+	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "correlationId", renewal.CorrelationID,
+		"trackingId", problem.TrackingID, "error", problem)
+	if owed == nil {
+		return s.respondCredentials(problem.Code.Status(), requestID, credentialProblem(problem))
+	}
+	owed.Topic, owed.Payload = fmt.Sprintf(credentialsResponse, problem.Code.Status(), requestID),
+		credentialProblem(problem)
+	if err := s.session.Owe(s.ctx, *owed); err != nil {
+		s.backend.Logger.Warn("an answer is not kept", "device", s.deviceID, "error", err)
+	}
+	return s.deliver(*owed, false)
+}
+
+// credentialProblem is a refusal as devices read it: info is there, if only as null.
+func credentialProblem(problem *fault.Error) []byte {
+	body, _ := asciiJSON(struct { // numbers and strings are JSON, whatever they are
+		ErrorCode  int               `json:"errorCode"`
+		TrackingID string            `json:"trackingId"`
+		Message    string            `json:"message"`
+		Timestamp  string            `json:"timestampUtc"`
+		Info       map[string]string `json:"info"`
+	}{int(problem.Code), problem.TrackingID, problem.Message, time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z"),
+		problem.Info})
+	return body
+}
+
+func (s *hubSession) respondCredentials(status int, requestID string, body []byte, retryAfter ...time.Duration) error {
+	topic := fmt.Sprintf(credentialsResponse, status, requestID)
+	for _, wait := range retryAfter {
+		if wait > 0 {
+			topic += fmt.Sprintf("&retry-after=%d", max(1, int(wait/time.Second)))
+		}
+	}
+	return s.answer(topic, body)
+}
+
+// reserve is an answer that the device is owed until it acknowledges it, nil when its
+// session ends with the connection, or it did not ask for QoS 1.
+func (s *hubSession) reserve(requestID string) (*hub.OwedAnswer, error) {
+	topic := fmt.Sprintf(credentialsResponse, 200, requestID)
+	if !s.session.Keeps() || s.subscriptions.Load().qos(topic) != 1 {
+		return nil, nil
+	}
+	packetID, err := s.conn.Reserve()
+	if errors.Is(err, mqtt.ErrTooManyInFlight) {
+		return nil, nil // it goes with QoS 0, as Respond has it
+	}
+	return &hub.OwedAnswer{PacketID: packetID}, err
+}
+
+// deliver sends an answer that the device is owed.
+func (s *hubSession) deliver(owed hub.OwedAnswer, again bool) error {
+	return s.conn.Deliver(owed.Topic, owed.Payload, owed.PacketID, again, func(err error) {
+		if err != nil {
+			return // the connection ended: when the device is back, it gets it again
+		}
+		if err := s.session.Acknowledged(s.ctx, owed.PacketID); err != nil {
+			s.backend.Logger.Warn("an answer is sent again though it was acknowledged", "device", s.deviceID, "error",
+				err)
+		}
+	})
 }

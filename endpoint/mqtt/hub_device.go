@@ -85,7 +85,13 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	s.session = session
 	kept := session.Subscriptions()
 	s.subscribed(namedSubscriptions(kept))
-	return s, keep && len(kept) > 0, mqtt.Accepted
+	owed := session.Owed()
+	for _, answer := range owed {
+		if err := s.deliver(answer, true); err != nil {
+			b.Logger.Warn("an answer is not sent again", "device", s.deviceID, "error", err)
+		}
+	}
+	return s, keep && len(kept)+len(owed) > 0, mqtt.Accepted
 }
 
 // hub returns the hub with this host name, which may carry a port.

@@ -50,6 +50,7 @@ func TestErrorsAreDocumented(t *testing.T) {
 		}
 		fmt.Fprintf(&page, "| %d | %s | %d | %s |\n", int(code), code.Name(), code.Status(), meanings[code])
 	}
+	page.WriteString(errorsTail)
 	const path = "../../docs/errors.md"
 	if *update {
 		if err := os.WriteFile(path, []byte(page.String()), 0o644); err != nil {
@@ -84,7 +85,9 @@ answers over HTTPS with
     {"Message":"ErrorCode:DeviceNotFound;…","ExceptionMessage":"Tracking ID:…"}
 
 and over MQTT, for twins, with the provisioning service's body on
-` + "`$iothub/twin/res/{status}/?$rid=…`" + `. A connection that is refused gets CONNACK 5
+` + "`$iothub/twin/res/{status}/?$rid=…`" + `, and for certificates likewise on
+` + "`$iothub/credentials/res/{status}/?$rid=…`" + `, [with ` + "`info`" + `](#certificate-requests-at-a-hub).
+A connection that is refused gets CONNACK 5
 (not authorized), or 3 (server unavailable) when trying again may help; the
 reason is in the server's log.
 
@@ -92,41 +95,62 @@ reason is in the server's log.
 |---|---|---|---|
 `
 
+const errorsTail = `
+## Certificate requests at a hub
+
+Azure's answers, in all of which ` + "`info`" + ` is an object or null:
+
+| when | code | ` + "`info`" + ` |
+|---|---|---|
+| the request is not well formed, or is refused before it is taken | 400004, 400006, 429001 | null |
+| ` + "`replace`" + ` names a request that is not under way | 412001 | ` + "`{requestId}`" + `, the one that was named |
+| another request of the device is under way | 409005 | ` + "`{requestId, operationExpires, correlationId}`" + ` of that one |
+| after the 202, when the request can't be met | 400040, or 503001 when that is for whoever runs the service to put right | ` + "`{correlationId, credentialError, credentialMessage}`" + `: ` + "`credentialError`" + ` is the code of what is wrong |
+
+The correlation id is that of the 202, and stands in the log's line. There are two
+sources for two of the codes: Microsoft's Java client of March 2026 (branch ` + "`feature/csr`" + `)
+knows 400040 as CredentialOperationFailed and 409005 as CredentialOperationActive, and
+these are what Berth answers; the scenarios written down for the C# client in January 2026
+(branch ` + "`feature/iot-csr-preview`" + `) have 400037 and 409004 in their places. Clients that go
+by the status, as both do, see no difference.
+`
+
 // meanings say when a code is answered.
 var meanings = map[fault.Code]string{
-	fault.BadRequest:               "The request breaks its protocol: an address that is not percent-encoded, a body that did not arrive whole, a WebSocket of another subprotocol",
-	fault.InvalidProtocolVersion:   "The api-version is missing or is none",
-	fault.ArgumentInvalid:          "A value is not allowed; the message names it and what is",
-	fault.ArgumentNull:             "The body, or a value that is needed, is missing",
-	fault.BadFormat:                "The body is not the JSON of what is wanted; the message gives the line or the field",
-	fault.InvalidRegistrationID:    "The registration id breaks the rules, or body and address name different ones",
-	fault.TooManyEnrollments:       "A bulk operation has no items, or more than the service takes at once",
-	fault.AllocationFailed:         "The webhook of a custom allocation did not answer, or with nothing that can be used",
-	fault.HubNotSpecified:          "The enrollment, or the webhook of its custom allocation, names no hub that is linked to the service",
-	fault.WebhookUnauthorized:      "The webhook of a custom allocation refused the service",
-	fault.Unauthorized:             "The client id does not belong to the user name",
-	fault.UnauthorizedAccess:       "The device could not prove that it may come in, or the token is not good for this service or this operation",
-	fault.TokenExpired:             "The token has expired; make a new one and check the clock",
-	fault.Forbidden:                "The portal: the form was not made for this session, or the one who is logged in may only read",
-	fault.NotFound:                 "There is nothing at the address, or this version does not serve it",
-	fault.DeviceNotFound:           "The hub has no such device",
-	fault.ModuleNotFound:           "The device has no such module",
-	fault.HubNotFound:              "No hub here has the host name of the request",
-	fault.EnrollmentNotFound:       "There is no such enrollment",
-	fault.RegistrationNotFound:     "The device has not registered",
-	fault.GroupNotFound:            "There is no such enrollment group",
-	fault.OperationNotFound:        "The operation is not the device's last; register again",
-	fault.MethodNotAllowed:         "The address takes other methods, which the header Allow lists",
-	fault.DeviceAlreadyExists:      "The device id is taken; to a device that registers: it belongs to another device, whom its group may not replace",
-	fault.CredentialRequestInvalid: "The certificate signing request can't be met; the message says what is wrong with it",
-	fault.QuotaExceeded:            "There may be no more of this, by the limits that the server was given",
-	fault.Conflict:                 "What was asked for is in the way of something that is there; the message says of what",
-	fault.EnrollmentConflict:       "The registration id is enrolled already",
-	fault.RegistrationConflict:     "The registration was changed while the device was being assigned; register again",
-	fault.PreconditionFailed:       "The thing was changed since it was read: If-Match does not fit its ETag",
-	fault.MessageTooLarge:          "The message or body is larger than the limit, which the message gives",
-	fault.UnsupportedMediaType:     "The body is not application/json",
-	fault.Throttled:                "Too many requests; Retry-After says when to come back",
-	fault.Unavailable:              "The server's disk is full, and nothing was changed: try again when there is room. Or the portal keeps too many pages up to date already",
-	fault.Internal:                 "The server could not do it; its log says why, under the tracking id",
+	fault.BadRequest:                "The request breaks its protocol: an address that is not percent-encoded, a body that did not arrive whole, a WebSocket of another subprotocol",
+	fault.InvalidProtocolVersion:    "The api-version is missing or is none",
+	fault.ArgumentInvalid:           "A value is not allowed; the message names it and what is",
+	fault.ArgumentNull:              "The body, or a value that is needed, is missing",
+	fault.BadFormat:                 "The body is not the JSON of what is wanted; the message gives the line or the field",
+	fault.InvalidRegistrationID:     "The registration id breaks the rules, or body and address name different ones",
+	fault.TooManyEnrollments:        "A bulk operation has no items, or more than the service takes at once",
+	fault.AllocationFailed:          "The webhook of a custom allocation did not answer, or with nothing that can be used",
+	fault.HubNotSpecified:           "The enrollment, or the webhook of its custom allocation, names no hub that is linked to the service",
+	fault.WebhookUnauthorized:       "The webhook of a custom allocation refused the service",
+	fault.Unauthorized:              "The client id does not belong to the user name",
+	fault.UnauthorizedAccess:        "The device could not prove that it may come in, or the token is not good for this service or this operation",
+	fault.TokenExpired:              "The token has expired; make a new one and check the clock",
+	fault.Forbidden:                 "The portal: the form was not made for this session, or the one who is logged in may only read",
+	fault.NotFound:                  "There is nothing at the address, or this version does not serve it",
+	fault.DeviceNotFound:            "The hub has no such device",
+	fault.ModuleNotFound:            "The device has no such module",
+	fault.HubNotFound:               "No hub here has the host name of the request",
+	fault.EnrollmentNotFound:        "There is no such enrollment",
+	fault.RegistrationNotFound:      "The device has not registered",
+	fault.GroupNotFound:             "There is no such enrollment group",
+	fault.OperationNotFound:         "The operation is not the device's last; register again",
+	fault.MethodNotAllowed:          "The address takes other methods, which the header Allow lists",
+	fault.DeviceAlreadyExists:       "The device id is taken; to a device that registers: it belongs to another device, whom its group may not replace",
+	fault.CredentialRequestInvalid:  "The hub has taken the certificate signing request and can't meet it; message and `info` say what is wrong with it, or with the device's enrollment",
+	fault.QuotaExceeded:             "There may be no more of this, by the limits that the server was given",
+	fault.Conflict:                  "What was asked for is in the way of something that is there; the message says of what",
+	fault.EnrollmentConflict:        "The registration id is enrolled already",
+	fault.RegistrationConflict:      "The registration was changed while the device was being assigned; register again",
+	fault.CredentialOperationActive: "Another certificate signing request of the device is under way; `info` says which",
+	fault.PreconditionFailed:        "The thing was changed since it was read: If-Match does not fit its ETag",
+	fault.MessageTooLarge:           "The message or body is larger than the limit, which the message gives",
+	fault.UnsupportedMediaType:      "The body is not application/json",
+	fault.Throttled:                 "Too many requests; Retry-After says when to come back",
+	fault.Unavailable:               "The server's disk is full, and nothing was changed: try again when there is room. Or the portal keeps too many pages up to date already. To a device that asks for a certificate: its credential policy, or the issuing authority of that, is missing or can't sign, which is for whoever runs the service to put right",
+	fault.Internal:                  "The server could not do it; its log says why, under the tracking id",
 }

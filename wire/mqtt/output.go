@@ -136,16 +136,7 @@ func (c *Conn) Publish(topic string, payload []byte, qos byte, retain bool, done
 func (c *Conn) publish(topic string, payload []byte, qos byte, retain bool, done func(error)) {
 	var id uint16
 	if qos > 0 {
-		if c.inFlight == nil {
-			c.inFlight = make(map[uint16]func(error))
-		}
-		for taken := true; taken; _, taken = c.inFlight[c.nextID] {
-			if c.nextID++; c.nextID == 0 {
-				c.nextID = 1
-			}
-		}
-		id = c.nextID
-		c.inFlight[id] = done
+		id = c.takePacketID(done)
 	}
 	if c.out == nil {
 		c.out = getBuffer()[:0]

@@ -1,0 +1,64 @@
+package hub
+
+import (
+	"context"
+	"slices"
+
+	"github.com/berth-iot/berth/store"
+)
+
+// OwedAnswer is an answer of QoS 1 to a device whose session outlives the connection.
+// Until the device has acknowledged it, it is sent again whenever the device comes
+// back to the session [MQTT-4.4.0-1].
+type OwedAnswer struct {
+	PacketID uint16 `json:"packetId"`
+	Topic    string `json:"topic"`
+	Payload  []byte `json:"payload"`
+}
+
+// maxOwed bounds what is kept for a device that acknowledges nothing.
+const maxOwed = 8
+
+// Keeps reports whether the session outlives the connection.
+func (s *Session) Keeps() bool { return s.keep }
+
+// Owed are the answers of earlier connections that the device has not acknowledged, in
+// their order.
+func (s *Session) Owed() []OwedAnswer { return slices.Clone(s.owed) }
+
+// Owe keeps an answer until it is acknowledged.
+func (s *Session) Owe(ctx context.Context, answer OwedAnswer) error {
+	return s.setOwed(ctx, appendOwed(s.owed, answer))
+}
+
+// Acknowledged is told that the device has an answer.
+func (s *Session) Acknowledged(ctx context.Context, packetID uint16) error {
+	left := slices.DeleteFunc(slices.Clone(s.owed), func(a OwedAnswer) bool { return a.PacketID == packetID })
+	if len(left) == len(s.owed) {
+		return nil
+	}
+	return s.setOwed(ctx, left)
+}
+
+func (s *Session) setOwed(ctx context.Context, owed []OwedAnswer) error {
+	if !s.keep {
+		return nil
+	}
+	if err := s.commit(ctx, s.putSubscriptions(s.names, owed)); err != nil {
+		return err
+	}
+	s.owed = owed
+	return nil
+}
+
+// appendOwed is what is owed with one more answer.
+func appendOwed(owed []OwedAnswer, answer OwedAnswer) []OwedAnswer {
+	owed = append(slices.Clone(owed), answer)
+	return owed[max(0, len(owed)-maxOwed):]
+}
+
+// putSubscriptions keeps what outlives the connection.
+func (s *Session) putSubscriptions(names []string, owed []OwedAnswer) store.Change {
+	return s.hub.subscriptions.Put(s.deviceID, store.Always,
+		subscriptions{Generation: s.generation, Names: names, Owed: owed})
+}
