@@ -354,7 +354,7 @@ func TestFailuresOfAConnection(t *testing.T) {
 	if _, err := session.Register(ctx, nil); !errors.Is(err, fault.Throttled) {
 		t.Errorf("one more: %v", err)
 	}
-	if _, err := session.Lookup(ctx); !errors.Is(err, fault.Throttled) {
+	if _, err := session.Lookup(ctx, nil); !errors.Is(err, fault.Throttled) {
 		t.Errorf("a look-up: %v", err)
 	}
 	if h.Tally().Refused != attempts {

@@ -61,7 +61,8 @@ func TestPollsAndOperationsAreThrottled(t *testing.T) {
 	state := h.mustRegister(device)
 	session := h.OpenSession(scope, "d1", device.evidence)
 	for i := range 6 {
-		if _, err := session.Lookup(context.Background()); i < 5 && err != nil || i == 5 && !comeBack(err, 2*time.Second) {
+		if _, err := session.Lookup(context.Background(), nil); i < 5 && err != nil || i == 5 &&
+			!comeBack(err, 2*time.Second) {
 			t.Errorf("look-up %d of %s is answered %v", i, state.RegistrationID, err)
 		}
 	}

@@ -194,11 +194,26 @@ func (x *Session) Operation(ctx context.Context, operationID string) (Operation,
 	return x.withHubKey(ctx, record.operation())
 }
 
-// Lookup returns the device's registration. It returns fault 404202 when it
-// never registered.
-func (x *Session) Lookup(ctx context.Context) (DeviceRegistration, error) {
+// Lookup returns the device's registration, without a chain of certificates. body is
+// as of a register request, without csr. It returns fault 404202 when the device never
+// registered, and 400004 for a request that can't be taken.
+func (x *Session) Lookup(ctx context.Context, body []byte) (DeviceRegistration, error) {
 	record, err := x.state(ctx)
-	return record.forDevice(), err
+	if err != nil {
+		return DeviceRegistration{}, err
+	}
+	asked, problem := readRequest(body, x.evidence.RegistrationID)
+	if problem != nil {
+		return DeviceRegistration{}, problem
+	}
+	if asked.CSR != "" {
+		return DeviceRegistration{},
+			fault.New(fault.ArgumentInvalid,
+				"A look-up takes no csr, as it issues no certificate. Send it with a registration")
+	}
+	state := record.forDevice()
+	state.IssuedCertificateChain = nil
+	return state, nil
 }
 
 // Broken keeps it as an attempt that the device broke its protocol, where that
@@ -290,6 +305,7 @@ func unauthorized(refusal attest.Refusal) error {
 type request struct {
 	RegistrationID string          `json:"registrationId"`
 	CSR            string          `json:"csr"` // base64 of PKCS #10
+	TPM            json.RawMessage `json:"tpm"` // see readTPM
 	Payload        json.RawMessage `json:"payload"`
 }
 
@@ -309,7 +325,14 @@ func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []
 			"Let the enrollment name one: --credential-policy default. Or let the device register without csr")
 		return request{}, fault.New(fault.ArgumentInvalid, "The request holds csr, and the enrollment names no credential policy")
 	}
-	if _, err := s.config.Issuer.Check(ctx, enrollment.CredentialPolicyName, registrationID, asked.CSR); err != nil {
+	_, err := s.config.Issuer.Check(ctx, enrollment.CredentialPolicyName, registrationID, asked.CSR)
+	if errors.Is(err, fault.Unavailable) { // nothing that the device could do better
+		trace.Fail("credential policy", fault.From(err).Message, "a credential policy whose issuing authority can sign",
+			"Make the policy again, or let it name another authority: berth credential policy set "+
+				enrollment.CredentialPolicyName+" --authority NAME. Or let the enrollment name another policy")
+		return request{}, err
+	}
+	if err != nil {
 		trace.Fail("certificate request", fault.From(err).Message, "a request that the credential policy "+enrollment.CredentialPolicyName+" allows",
 			"Correct the device's request, or the policy")
 		return request{}, err
@@ -328,9 +351,26 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	if err := document.CheckDepth(body, document.MaxDepth); err != nil {
 		return asked, fault.New(fault.ArgumentInvalid, "The request can't be taken: %v", err)
 	}
+	if found, meant := document.Misspelled(body, "registrationId", "csr", "payload", "tpm"); found != "" {
+		return asked, fault.New(fault.ArgumentInvalid, "The request has a field %.64q, whose name is written %s", found,
+			meant)
+	}
 	r := &asked
 	if err := json.Unmarshal(document.ValidUTF8(body), r); err != nil {
-		return asked, fault.New(fault.ArgumentInvalid, "The request is not the JSON of a registration: %v", err)
+		var kind *json.UnmarshalTypeError
+		switch {
+		case errors.As(err, &kind) && kind.Field == "":
+			return asked, fault.New(fault.ArgumentInvalid,
+				"The request is a JSON %s. It is an object with registrationId, csr or payload", kind.Value)
+		case errors.As(err, &kind):
+			return asked, fault.New(fault.ArgumentInvalid, "%s can't be a JSON %s", kind.Field, kind.Value)
+		}
+		return asked, fault.New(fault.ArgumentInvalid,
+			"The request is not JSON: it breaks off, or has a wrong character").Because(err)
+	}
+	if found, meant := document.Misspelled(r.TPM, "endorsementKey", "storageRootKey"); found != "" {
+		return asked, fault.New(fault.ArgumentInvalid, "The request has a field %.64q, whose name is written %s", found,
+			meant)
 	}
 	if r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID) {
 		return asked, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)

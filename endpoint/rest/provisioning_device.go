@@ -52,4 +52,4 @@ func (c *call) pace(operation provisioning.Operation) {
 	}
 }
 
-func lookUp(c *call) (any, error) { return c.session().Lookup(c.Context()) }
+func lookUp(c *call) (any, error) { return c.session().Lookup(c.Context(), c.body) }
