@@ -18,7 +18,8 @@ func (p *Provisioning) Group(ctx context.Context, id string) (group provisioning
 
 // PutGroup writes a group, under the condition ifMatch as in PutEnrollment.
 func (p *Provisioning) PutGroup(ctx context.Context, group provisioning.EnrollmentGroup, ifMatch string) (written provisioning.EnrollmentGroup, err error) {
-	err = p.do(ctx, request{method: http.MethodPut, path: groupPath(group.EnrollmentGroupID), ifMatch: ifMatch, body: group, into: &written})
+	err = p.do(ctx, request{method: http.MethodPut, path: groupPath(group.EnrollmentGroupID), ifMatch: ifMatch,
+		body: wholeGroup(group), into: &written})
 	return written, err
 }
 
@@ -29,7 +30,7 @@ func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) erro
 
 // BulkGroups is BulkEnrollments for groups, whose ids stand in BulkError.ID.
 func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode, groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
-	return p.bulk(ctx, "/enrollmentGroups", map[string]any{"mode": mode, "enrollmentGroups": groups})
+	return p.bulk(ctx, "/enrollmentGroups", map[string]any{"mode": mode, "enrollmentGroups": each(groups, wholeGroup)})
 }
 
 // Groups lists the groups as Enrollments does enrollments.

@@ -35,8 +35,41 @@ func (p *Provisioning) Enrollment(ctx context.Context, id string) (enrollment pr
 // PutEnrollment writes an enrollment: with ifMatch "" a new one, with "*" or an ETag
 // as it stands in the enrollment in place of the one that is there.
 func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisioning.Enrollment, ifMatch string) (written provisioning.Enrollment, err error) {
-	err = p.do(ctx, request{method: http.MethodPut, path: enrollmentPath(enrollment.RegistrationID), ifMatch: ifMatch, body: enrollment, into: &written})
+	err = p.do(ctx, request{method: http.MethodPut, path: enrollmentPath(enrollment.RegistrationID), ifMatch: ifMatch,
+		body: wholeEnrollment(enrollment), into: &written})
 	return written, err
+}
+
+// sentEnrollment says something of every property: what a client leaves out that its
+// api-version does not know stays as it is stored.
+type sentEnrollment struct {
+	provisioning.Enrollment
+	CredentialPolicyName string `json:"credentialPolicyName"`
+	ParentDeviceID       string `json:"parentDeviceId"`
+}
+
+func wholeEnrollment(e provisioning.Enrollment) sentEnrollment {
+	return sentEnrollment{e, e.CredentialPolicyName, e.ParentDeviceID}
+}
+
+// sentGroup is sentEnrollment of a group.
+type sentGroup struct {
+	provisioning.EnrollmentGroup
+	CredentialPolicyName string `json:"credentialPolicyName"`
+	ParentDeviceID       string `json:"parentDeviceId"`
+}
+
+func wholeGroup(g provisioning.EnrollmentGroup) sentGroup {
+	return sentGroup{g, g.CredentialPolicyName, g.ParentDeviceID}
+}
+
+// each is every item as it is sent.
+func each[T, S any](items []T, sent func(T) S) []S {
+	all := make([]S, len(items))
+	for i, item := range items {
+		all[i] = sent(item)
+	}
+	return all
 }
 
 // CreateEnrollment adds an enrollment; it is fault 409202 when there is one.
@@ -78,7 +111,7 @@ type BulkError struct {
 // BulkEnrollments does the same to several enrollments, each for itself, and returns
 // those that failed.
 func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
-	return p.bulk(ctx, "/enrollments", map[string]any{"mode": mode, "enrollments": enrollments})
+	return p.bulk(ctx, "/enrollments", map[string]any{"mode": mode, "enrollments": each(enrollments, wholeEnrollment)})
 }
 
 func (p *Provisioning) bulk(ctx context.Context, path string, body any) (failed []BulkError, err error) {

@@ -58,6 +58,12 @@ func alreadyEnrolled(registrationID string) error {
 // what is wrong in it, with the place in Info["field"] and Info["path"] for
 // forms, and 412001 when the condition does not hold.
 func (s *Service) PutEnrollment(ctx context.Context, enrollment Enrollment, ifMatch string) (Enrollment, error) {
+	return s.PutEnrollmentKeeping(ctx, enrollment, Kept{}, ifMatch)
+}
+
+// PutEnrollmentKeeping is PutEnrollment by a client that does not know all properties.
+func (s *Service) PutEnrollmentKeeping(ctx context.Context, enrollment Enrollment, kept Kept,
+	ifMatch string) (Enrollment, error) {
 	for {
 		prior, err := s.enrollment(ctx, enrollment.RegistrationID)
 		exists, unreadable := err == nil, store.IsUnreadable(err)
@@ -70,6 +76,8 @@ func (s *Service) PutEnrollment(ctx context.Context, enrollment Enrollment, ifMa
 		var written Enrollment
 		switch match := store.ETag(unquote(prior.ETag)); {
 		case exists:
+			kept.restore(&enrollment.CredentialPolicyName, &enrollment.ParentDeviceID, prior.CredentialPolicyName,
+				prior.ParentDeviceID)
 			written, err = s.write(ctx, enrollment, &prior, match)
 		case unreadable:
 			written, err = s.write(ctx, enrollment, nil, match)

@@ -69,6 +69,12 @@ func groupExists(id string) error {
 // PutEnrollment. It returns fault 400004 and the like for what is wrong in it, and
 // 412001 when the condition does not hold.
 func (s *Service) PutGroup(ctx context.Context, group EnrollmentGroup, ifMatch string) (EnrollmentGroup, error) {
+	return s.PutGroupKeeping(ctx, group, Kept{}, ifMatch)
+}
+
+// PutGroupKeeping is PutGroup by a client that does not know all properties.
+func (s *Service) PutGroupKeeping(ctx context.Context, group EnrollmentGroup, kept Kept,
+	ifMatch string) (EnrollmentGroup, error) {
 	for {
 		prior, err := s.group(ctx, group.EnrollmentGroupID)
 		exists, unreadable := err == nil, store.IsUnreadable(err)
@@ -81,6 +87,8 @@ func (s *Service) PutGroup(ctx context.Context, group EnrollmentGroup, ifMatch s
 		var written EnrollmentGroup
 		switch match := store.ETag(unquote(prior.ETag)); {
 		case exists:
+			kept.restore(&group.CredentialPolicyName, &group.ParentDeviceID, prior.CredentialPolicyName,
+				prior.ParentDeviceID)
 			written, err = s.writeGroup(ctx, group, &prior, match)
 		case unreadable:
 			written, err = s.writeGroup(ctx, group, nil, match)

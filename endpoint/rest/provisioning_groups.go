@@ -4,28 +4,28 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 func getGroup(c *call) (any, error) {
 	group, err := c.Provisioning.Group(c.Context(), c.parameters["id"])
-	return c.tagged(group, group.ETag, err)
+	return c.tagged(c.policyTerms().group(group), group.ETag, err)
 }
 
 func putGroup(c *call) (any, error) {
-	var group provisioning.EnrollmentGroup
-	if err := c.decode(&group); err != nil {
+	var body sentGroup
+	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
 	id := c.parameters["id"]
-	if group.EnrollmentGroupID == "" {
-		group.EnrollmentGroupID = id
+	if body.EnrollmentGroupID == "" {
+		body.EnrollmentGroupID = id
 	}
-	if !strings.EqualFold(group.EnrollmentGroupID, id) {
-		return nil, fault.New(fault.ArgumentInvalid, "The body names the enrollment group %.128q, the address %.128q", group.EnrollmentGroupID, id)
+	if !strings.EqualFold(body.EnrollmentGroupID, id) {
+		return nil, fault.New(fault.ArgumentInvalid, "The body names the enrollment group %.128q, the address %.128q",
+			body.EnrollmentGroupID, id)
 	}
-	written, err := createOrReplace(c, group, c.Provisioning.CreateGroup, c.Provisioning.PutGroup)
-	return c.tagged(written, written.ETag, err)
+	written, err := createOrReplace(c, body, c.createGroup, c.putGroup)
+	return c.tagged(c.policyTerms().group(written), written.ETag, err)
 }
 
 func deleteGroup(c *call) (any, error) {

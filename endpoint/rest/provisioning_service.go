@@ -36,28 +36,33 @@ func (h *handler) provisioningService() []route {
 
 func getEnrollment(c *call) (any, error) {
 	enrollment, err := c.Provisioning.Enrollment(c.Context(), c.parameters["id"])
-	return c.tagged(enrollment, enrollment.ETag, err)
+	return c.tagged(c.policyTerms().enrollment(enrollment), enrollment.ETag, err)
 }
 
 func putEnrollment(c *call) (any, error) {
-	var enrollment provisioning.Enrollment
-	if err := c.decode(&enrollment); err != nil {
+	var body sentEnrollment
+	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
 	id := c.parameters["id"]
-	if enrollment.RegistrationID == "" {
-		enrollment.RegistrationID = id
+	if body.RegistrationID == "" {
+		body.RegistrationID = id
 	}
-	if !strings.EqualFold(enrollment.RegistrationID, id) {
-		return nil, fault.New(fault.InvalidRegistrationID, "The body names the registration id %.128q, the address %.128q", enrollment.RegistrationID, id)
+	if !strings.EqualFold(body.RegistrationID, id) {
+		return nil, fault.New(fault.InvalidRegistrationID,
+			"The body names the registration id %.128q, the address %.128q", body.RegistrationID, id)
 	}
-	written, err := createOrReplace(c, enrollment, c.Provisioning.CreateEnrollment, c.Provisioning.PutEnrollment)
-	return c.tagged(written, written.ETag, err)
+	written, err := createOrReplace(c, body, c.createEnrollment, c.putEnrollment)
+	return c.tagged(c.policyTerms().enrollment(written), written.ETag, err)
 }
 
 // createOrReplace creates an item, or replaces it when the request says by If-Match
 // that it is to be there: as in Azure, who changes what is there says so.
-func createOrReplace[T any](c *call, item T, create func(context.Context, T) (T, error), put func(ctx context.Context, item T, ifMatch string) (T, error)) (T, error) {
+func createOrReplace[B, T any](
+	c *call, item B,
+	create func(context.Context, B) (T, error),
+	put func(ctx context.Context, item B, ifMatch string) (T, error),
+) (T, error) {
 	if ifMatch := c.Header.Get("If-Match"); ifMatch != "" {
 		return put(c.Context(), item, ifMatch)
 	}
@@ -120,14 +125,14 @@ type bulkError struct {
 
 // bulkOfEnrollments does the same to several individual enrollments.
 type bulkOfEnrollments struct {
-	Mode        string                    `json:"mode"` // create, update, updateIfMatchETag or delete
-	Enrollments []provisioning.Enrollment `json:"enrollments"`
+	Mode        string           `json:"mode"` // create, update, updateIfMatchETag or delete
+	Enrollments []sentEnrollment `json:"enrollments"`
 }
 
 // bulkOfGroups does the same to several enrollment groups.
 type bulkOfGroups struct {
-	Mode   string                         `json:"mode"` // as of individual enrollments
-	Groups []provisioning.EnrollmentGroup `json:"enrollmentGroups"`
+	Mode   string      `json:"mode"` // as of individual enrollments
+	Groups []sentGroup `json:"enrollmentGroups"`
 }
 
 // bulkEnrollments does the same to several enrollments, each for itself: those
@@ -137,12 +142,14 @@ func bulkEnrollments(c *call) (any, error) {
 	if err := c.decode(&bulk); err != nil {
 		return nil, err
 	}
-	return bulkOf(c, bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[provisioning.Enrollment]{
-		identity: func(e provisioning.Enrollment) (id, etag string) { return e.RegistrationID, e.ETag },
-		create:   c.Provisioning.CreateEnrollment,
-		put:      c.Provisioning.PutEnrollment,
-		delete:   c.Provisioning.DeleteEnrollment,
-		refused:  func(id string) bulkError { return bulkError{RegistrationID: id} },
+	return bulkOf(c, bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[sentEnrollment]{
+		identity: func(e sentEnrollment) (id, etag string) { return e.RegistrationID, e.ETag },
+		create:   func(ctx context.Context, e sentEnrollment) error { return errorOf(c.createEnrollment(ctx, e)) },
+		put: func(ctx context.Context, e sentEnrollment, ifMatch string) error {
+			return errorOf(c.putEnrollment(ctx, e, ifMatch))
+		},
+		delete:  c.Provisioning.DeleteEnrollment,
+		refused: func(id string) bulkError { return bulkError{RegistrationID: id} },
 	})
 }
 
@@ -152,23 +159,28 @@ func bulkGroups(c *call) (any, error) {
 	if err := c.decode(&bulk); err != nil {
 		return nil, err
 	}
-	return bulkOf(c, bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[provisioning.EnrollmentGroup]{
-		identity: func(g provisioning.EnrollmentGroup) (id, etag string) { return g.EnrollmentGroupID, g.ETag },
-		create:   c.Provisioning.CreateGroup,
-		put:      c.Provisioning.PutGroup,
-		delete:   c.Provisioning.DeleteGroup,
-		refused:  func(id string) bulkError { return bulkError{EnrollmentGroupID: id} },
+	return bulkOf(c, bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[sentGroup]{
+		identity: func(g sentGroup) (id, etag string) { return g.EnrollmentGroupID, g.ETag },
+		create:   func(ctx context.Context, g sentGroup) error { return errorOf(c.createGroup(ctx, g)) },
+		put: func(ctx context.Context, g sentGroup, ifMatch string) error {
+			return errorOf(c.putGroup(ctx, g, ifMatch))
+		},
+		delete:  c.Provisioning.DeleteGroup,
+		refused: func(id string) bulkError { return bulkError{EnrollmentGroupID: id} },
 	})
 }
 
 // bulkOperations are what can be done to many things of a kind at once.
 type bulkOperations[T any] struct {
 	identity func(T) (id, etag string)
-	create   func(context.Context, T) (T, error)
-	put      func(ctx context.Context, item T, ifMatch string) (T, error)
+	create   func(context.Context, T) error
+	put      func(ctx context.Context, item T, ifMatch string) error
 	delete   func(ctx context.Context, id, ifMatch string) error
 	refused  func(id string) bulkError // which is yet to say why
 }
+
+// errorOf is why something could not be made, of what makes it.
+func errorOf[T any](_ T, err error) error { return err }
 
 func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOperations[T]) (any, error) {
 	most := cmp.Or(c.Provisioning.Limits().BulkItems, maxBulk)
@@ -176,25 +188,18 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 		return nil, fault.New(fault.TooManyEnrollments, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
 	}
 	ctx := c.Context()
-	put := func(item T, ifMatch string) error {
-		_, err := operations.put(ctx, item, ifMatch)
-		return err
-	}
 	var apply func(item T, id, etag string) error
 	switch strings.ToLower(mode) {
 	case "create":
-		apply = func(item T, _, _ string) error {
-			_, err := operations.create(ctx, item)
-			return err
-		}
+		apply = func(item T, _, _ string) error { return operations.create(ctx, item) }
 	case "update":
-		apply = func(item T, _, _ string) error { return put(item, "*") }
+		apply = func(item T, _, _ string) error { return operations.put(ctx, item, "*") }
 	case "updateifmatchetag":
 		apply = func(item T, _, etag string) error {
 			if etag == "" {
 				return errNoETag(mode)
 			}
-			return put(item, etag)
+			return operations.put(ctx, item, etag)
 		}
 	case "delete":
 		apply = func(_ T, id, _ string) error { return operations.delete(ctx, id, "") }

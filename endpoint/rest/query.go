@@ -80,8 +80,9 @@ func queryEnrollments(c *call) (any, error) {
 		return nil, err
 	}
 	return answerQuery(c, "enrollment", maxPage,
-		func(after string, limit int) ([]provisioning.Enrollment, string, error) {
-			return c.Provisioning.Enrollments(c.Context(), "", after, limit)
+		func(after string, limit int) ([]any, string, error) {
+			items, next, err := c.Provisioning.Enrollments(c.Context(), "", after, limit)
+			return renderPage(items, next, err, c.policyTerms().enrollment)
 		})
 }
 
@@ -90,8 +91,9 @@ func queryGroups(c *call) (any, error) {
 		return nil, err
 	}
 	return answerQuery(c, "enrollmentGroup", maxPage,
-		func(after string, limit int) ([]provisioning.EnrollmentGroup, string, error) {
-			return c.Provisioning.Groups(c.Context(), "", after, limit)
+		func(after string, limit int) ([]any, string, error) {
+			items, next, err := c.Provisioning.Groups(c.Context(), "", after, limit)
+			return renderPage(items, next, err, c.policyTerms().group)
 		})
 }
 

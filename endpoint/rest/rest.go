@@ -159,8 +159,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// apiVersion is the form of all of Azure's. Which one it is makes no difference
-// here: later ones only added.
+// apiVersion is the form of all of Azure's. Which one it is makes a difference only
+// for how a credential policy is named: see policyNaming.
 var apiVersion = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
 
 // run checks who asks and what they send, and carries out the operation.

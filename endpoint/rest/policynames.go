@@ -1,0 +1,263 @@
+package rest
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"regexp"
+	"strings"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// The versions of the service API name the credential policy of an enrollment in
+// three ways; here they are one policy. Whatever the version of a request, a policy
+// that it names in any of them is taken. What a version does not know and a request
+// does not name stays as it is stored.
+
+// policyNaming is how a version of the API names the policy.
+type policyNaming int
+
+const (
+	policyUnknown      policyNaming = iota // before 2025-07-01-preview
+	policyByName                           // credentialPolicyName, from then on
+	policyByResourceID                     // certificatePolicyResourceId, from 2026-07-01-preview on
+	policyByParts                          // namespaceName and two more, from 2026-11-01 on
+)
+
+// policyNamings are the first versions of each, the latest first. A date compares as
+// text; the preview of a date counts as that date.
+var policyNamings = []struct {
+	since  string
+	naming policyNaming
+}{{"2026-11-01", policyByParts}, {"2026-07-01", policyByResourceID}, {"2025-07-01", policyByName}}
+
+func policyNamingOf(apiVersion string) policyNaming {
+	for _, n := range policyNamings {
+		if strings.TrimSuffix(apiVersion, "-preview") >= n.since {
+			return n.naming
+		}
+	}
+	return policyUnknown
+}
+
+// policyNamespace is the namespace of all policies: a service has one, as it is
+// linked to one namespace of Azure Device Registry.
+const policyNamespace = "berth"
+
+// policyResource is the resource id of a policy. Berth has neither subscriptions nor
+// resource groups, so any may stand there.
+var policyResource = regexp.MustCompile(`(?i)^/subscriptions/[^/]+/resourceGroups/[^/]+` +
+	`/providers/Microsoft\.DeviceRegistry` +
+	`/(?:deviceRegistryNamespaces|namespaces)/([^/]+)/certificateAuthorities/([^/]+)/certificatePolicies/([^/]+)$`)
+
+// policyResourceForm is what a resource id looks like, and what is answered.
+const policyResourceForm = "/subscriptions/00000000-0000-0000-0000-000000000000/resourceGroups/berth" +
+	"/providers/Microsoft.DeviceRegistry/namespaces/%s/certificateAuthorities/%s/certificatePolicies/%s"
+
+// policyReference is how later versions of the API name the credential policy that
+// credentialPolicyName names.
+type policyReference struct {
+	// ResourceID is of api-version 2026-07-01-preview.
+	ResourceID string `json:"certificatePolicyResourceId,omitempty"`
+
+	// Namespace, Authority and Policy are of api-version 2026-11-01: berth, the policy's
+	// issuing authority, and the policy.
+	Namespace string `json:"namespaceName,omitempty"`
+	Authority string `json:"certificateAuthorityName,omitempty"`
+	Policy    string `json:"certificatePolicyName,omitempty"`
+}
+
+// sentEnrollment is an individual enrollment as any version of the API has it.
+type sentEnrollment struct {
+	provisioning.Enrollment
+	policyReference
+	stated stated
+}
+
+// sentGroup is an enrollment group as any version of the API has it.
+type sentGroup struct {
+	provisioning.EnrollmentGroup
+	policyReference
+	stated stated
+}
+
+// stated are the properties that a request says something of, if only that they are
+// empty or null.
+type stated struct{ policy, parent bool }
+
+func (b *sentEnrollment) UnmarshalJSON(text []byte) error {
+	type plain sentEnrollment
+	if err := json.Unmarshal(text, (*plain)(b)); err != nil {
+		return err
+	}
+	return b.stated.read(text)
+}
+
+func (b *sentGroup) UnmarshalJSON(text []byte) error {
+	type plain sentGroup
+	if err := json.Unmarshal(text, (*plain)(b)); err != nil {
+		return err
+	}
+	return b.stated.read(text)
+}
+
+func (s *stated) read(text []byte) error {
+	var members map[string]json.RawMessage
+	if err := json.Unmarshal(text, &members); err != nil {
+		return err
+	}
+	for name := range members {
+		switch strings.ToLower(name) {
+		case "credentialpolicyname", "certificatepolicyresourceid", "namespacename", "certificateauthorityname",
+			"certificatepolicyname":
+			s.policy = true
+		case "parentdeviceid":
+			s.parent = true
+		}
+	}
+	return nil
+}
+
+// keep are the properties that a request of this version leaves as they are stored.
+func (s stated) keep(apiVersion string) provisioning.Kept {
+	return provisioning.Kept{
+		CredentialPolicy: !s.policy && policyNamingOf(apiVersion) == policyUnknown,
+		Parent:           !s.parent, // Berth's own: no version knows it
+	}
+}
+
+// resolve returns the name of the policy that is meant, "" for none. named is what
+// credentialPolicyName says.
+func (r policyReference) resolve(c *call, named string) (string, error) {
+	if r.ResourceID != "" {
+		parts := policyResource.FindStringSubmatch(r.ResourceID)
+		if parts == nil {
+			return "", fault.New(fault.ArgumentInvalid, "certificatePolicyResourceId is %.400q. It has the form %s",
+				r.ResourceID, fmt.Sprintf(policyResourceForm, policyNamespace, "AUTHORITY", "POLICY"))
+		}
+		byID := policyReference{Namespace: parts[1], Authority: parts[2], Policy: parts[3]}
+		policy, err := byID.resolve(c, named)
+		if err != nil {
+			return "", err
+		}
+		named = policy
+	}
+	switch {
+	case r.Namespace == "" && r.Authority == "" && r.Policy == "":
+		return named, nil
+	case r.Namespace == "" || r.Authority == "" || r.Policy == "":
+		return "", fault.New(fault.ArgumentInvalid,
+			"A policy is named by namespaceName, certificateAuthorityName and certificatePolicyName together. Send "+
+				"all three, or none")
+	case !strings.EqualFold(r.Namespace, policyNamespace):
+		return "", fault.New(fault.ArgumentInvalid,
+			"There is no namespace %.64q. This service has one, %s: send that as namespaceName",
+			r.Namespace, policyNamespace)
+	case named != "" && !strings.EqualFold(named, r.Policy):
+		return "", fault.New(fault.ArgumentInvalid,
+			"The request names two credential policies, %.64q and %.64q. Name one, or the same one twice", named,
+			r.Policy)
+	}
+	policy, err := c.Issuer.Policy(c.Context(), r.Policy)
+	if err != nil {
+		return "", fault.New(fault.ArgumentInvalid, "certificatePolicyName: %s", fault.From(err).Message).Because(err)
+	}
+	if !strings.EqualFold(policy.Authority, r.Authority) {
+		return "", fault.New(fault.ArgumentInvalid,
+			"The credential policy %s is of the issuing authority %s, not of %.64q: send that as "+
+				"certificateAuthorityName",
+			policy.Name, policy.Authority, r.Authority)
+	}
+	return policy.Name, nil
+}
+
+// policyTerms names the policies of an answer as the request's version does.
+type policyTerms struct {
+	call        *call
+	naming      policyNaming
+	authorities map[string]string // by policy: a page of enrollments may name the same a thousand times
+}
+
+func (c *call) policyTerms() *policyTerms {
+	return &policyTerms{c, policyNamingOf(c.query("api-version")), make(map[string]string)}
+}
+
+// reference is a policy in the terms of later versions. The authority of a policy that
+// is not there any more is unknown.
+func (t *policyTerms) reference(name string) (reference policyReference) {
+	if name == "" {
+		return policyReference{}
+	}
+	authority, known := t.authorities[name]
+	if !known {
+		authority = "unknown"
+		if policy, err := t.call.Issuer.Policy(t.call.Context(), name); err == nil {
+			authority = policy.Authority
+		}
+		t.authorities[name] = authority
+	}
+	if t.naming == policyByResourceID {
+		return policyReference{ResourceID: fmt.Sprintf(policyResourceForm, policyNamespace, authority, name)}
+	}
+	return policyReference{Namespace: policyNamespace, Authority: authority, Policy: name}
+}
+
+func (t *policyTerms) enrollment(e provisioning.Enrollment) any {
+	if t.naming < policyByResourceID {
+		return e
+	}
+	body := sentEnrollment{Enrollment: e, policyReference: t.reference(e.CredentialPolicyName)}
+	body.CredentialPolicyName = ""
+	return body
+}
+
+func (t *policyTerms) group(g provisioning.EnrollmentGroup) any {
+	if t.naming < policyByResourceID {
+		return g
+	}
+	body := sentGroup{EnrollmentGroup: g, policyReference: t.reference(g.CredentialPolicyName)}
+	body.CredentialPolicyName = ""
+	return body
+}
+
+// renderPage renders the items of a page, if it could be had.
+func renderPage[T any](items []T, next string, err error, render func(T) any) ([]any, string, error) {
+	rendered := make([]any, len(items))
+	for i, item := range items {
+		rendered[i] = render(item)
+	}
+	return rendered, next, err
+}
+
+// createEnrollment creates an enrollment, as the version of the request means it.
+func (c *call) createEnrollment(ctx context.Context, body sentEnrollment) (written provisioning.Enrollment, err error) {
+	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+		return written, err
+	}
+	return c.Provisioning.CreateEnrollment(ctx, body.Enrollment)
+}
+
+func (c *call) putEnrollment(ctx context.Context, body sentEnrollment, ifMatch string) (written provisioning.Enrollment,
+	err error) {
+	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+		return written, err
+	}
+	return c.Provisioning.PutEnrollmentKeeping(ctx, body.Enrollment, body.stated.keep(c.query("api-version")), ifMatch)
+}
+
+func (c *call) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
+	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+		return written, err
+	}
+	return c.Provisioning.CreateGroup(ctx, body.EnrollmentGroup)
+}
+
+func (c *call) putGroup(ctx context.Context, body sentGroup, ifMatch string) (written provisioning.EnrollmentGroup,
+	err error) {
+	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+		return written, err
+	}
+	return c.Provisioning.PutGroupKeeping(ctx, body.EnrollmentGroup, body.stated.keep(c.query("api-version")), ifMatch)
+}
