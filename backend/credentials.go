@@ -66,6 +66,26 @@ func (p *Provisioning) DeleteIssuingAuthority(ctx context.Context, name string, 
 		query: forceQuery(force)})
 }
 
+// RequestIssuingAuthority makes an issuing authority that another authority is to sign,
+// with the request for that. commonName is the subject's; "" is one of Berth's.
+func (p *Provisioning) RequestIssuingAuthority(ctx context.Context, name,
+	commonName string) (authority issuance.Authority, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: issuingAuthoritiesPath + "/" + url.PathEscape(name) +
+		"/request",
+		body: map[string]string{"commonName": commonName}, into: &authority})
+	return authority, err
+}
+
+// ActivateIssuingAuthority brings the certificate that was signed for an issuing
+// authority, with those above it up to the root, in PEM.
+func (p *Provisioning) ActivateIssuingAuthority(ctx context.Context, name string,
+	chain []byte) (authority issuance.Authority, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: issuingAuthoritiesPath + "/" + url.PathEscape(name) +
+		"/activate",
+		body: map[string]string{"certificates": string(chain)}, into: &authority})
+	return authority, err
+}
+
 // RevokeIssuingAuthority makes void all that an issuing authority signed. The policies
 // that name it name replacement from then on, unless that is ""; it is made when there
 // is none.

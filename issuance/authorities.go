@@ -2,10 +2,13 @@ package issuance
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"strings"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -75,6 +78,118 @@ func (s *Service) addAuthority(ctx context.Context, made storedAuthority) (Autho
 		return Authority{}, fault.New(fault.Conflict, "There is an issuing authority %s already, or was", made.Name)
 	}
 	return made.Authority, err
+}
+
+// RequestAuthority makes an issuing authority that an authority of the operator's own
+// is to sign, and returns it with the request for its certificate. Until that is
+// brought with ActivateAuthority it signs nothing. For one that was activated before it
+// makes another request for the same key, with which what it has signed stays good.
+// commonName is the subject's; "" is the one that it had before, or one of Berth's. It returns fault 409000 for a name
+// that is taken by an authority under Berth's own root, or by one that was revoked.
+func (s *Service) RequestAuthority(ctx context.Context, name, commonName string) (Authority, error) {
+	if err := checkName(name); err != nil {
+		return Authority{}, err
+	}
+	name = strings.ToLower(name)
+	if len(commonName) > maxCommonName {
+		return Authority{}, fault.New(fault.ArgumentInvalid, "The common name has %d characters, the limit is %d",
+			len(commonName), maxCommonName)
+	}
+	stored, etag, err := s.authority(ctx, name)
+	if errors.Is(err, fault.NotFound) {
+		stored = storedAuthority{Authority: Authority{Name: name, Created: s.config.Now().UTC()}}
+		if commonName == "" {
+			commonName = "Berth operational " + name
+			commonName = commonName[:min(len(commonName), maxCommonName)]
+		}
+		if stored.Request, stored.Key, err = credential.NewAuthorityRequest(commonName, ""); err != nil {
+			return Authority{}, err
+		}
+		return s.addAuthority(ctx, stored)
+	}
+	switch {
+	case err != nil:
+		return Authority{}, err
+	case !stored.Revoked.IsZero():
+		return Authority{}, fault.New(fault.Conflict, "The issuing authority %s was revoked. Choose another name", name)
+	case stored.Request == "":
+		return Authority{}, fault.New(fault.Conflict,
+			"The issuing authority %s is signed by Berth's own root. Choose another name for one under an authority "+
+				"of your own", name)
+	}
+	before := stored.Authority
+	if commonName == "" {
+		commonName = requestedName(stored.Request)
+	}
+	if stored.Request, _, err = credential.NewAuthorityRequest(commonName, stored.Key); err != nil {
+		return Authority{}, err
+	}
+	return s.putAuthority(ctx, before, stored, etag)
+}
+
+// requestedName is the common name of a request that was made before.
+func requestedName(requestPEM string) string {
+	if block, _ := pem.Decode([]byte(requestPEM)); block != nil {
+		if request, err := x509.ParseCertificateRequest(block.Bytes); err == nil {
+			return request.Subject.CommonName
+		}
+	}
+	return ""
+}
+
+// maxCommonName is the size of the longest common name (RFC 5280, ub-common-name).
+const maxCommonName = 64
+
+// ActivateAuthority takes the certificate that was signed for the request of an issuing
+// authority, with those above it up to the root, in PEM and any order. From then on the
+// authority signs, and devices get that chain. It returns fault 400004 for what is wrong
+// with the chain, and 409000 for an authority that made no request.
+func (s *Service) ActivateAuthority(ctx context.Context, name string, chain []byte) (Authority, error) {
+	stored, etag, err := s.authority(ctx, name)
+	switch {
+	case err != nil:
+		return Authority{}, err
+	case !stored.Revoked.IsZero():
+		return Authority{}, fault.New(fault.Conflict,
+			"The issuing authority %s was revoked. Make a request for another one", stored.Name)
+	case stored.Request == "":
+		return Authority{}, fault.New(fault.Conflict,
+			"The issuing authority %s is signed by Berth's own root and needs no other certificate. Make a request "+
+				"under another name", stored.Name)
+	}
+	certificates, err := credential.AuthorityChain(chain, stored.Key, s.config.Now())
+	if err != nil {
+		return Authority{}, fault.New(fault.ArgumentInvalid, "The chain is refused: %s", err)
+	}
+	before := stored.Authority
+	stored.Certificate, stored.Root = "", ""
+	for i, certificate := range certificates {
+		encoded := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
+		if i == 0 {
+			stored.Certificate, stored.NotAfter = encoded, certificate.NotAfter.UTC()
+		} else {
+			stored.Root += encoded
+		}
+	}
+	return s.putAuthority(ctx, before, stored, etag)
+}
+
+// putAuthority replaces an authority that was read with this ETag.
+func (s *Service) putAuthority(ctx context.Context, before Authority, stored storedAuthority, etag string) (Authority,
+	error) {
+	stored.ETag = ""
+	etags, err := s.config.Documents.Commit(ctx, append(
+		[]store.Change{s.authorities.Put(stored.Name, store.ETag(etag), stored)},
+		s.config.Audit.Change(ctx, audit.Updated, audit.Issuer, stored.Name, before, stored.Authority)...)...)
+	if _, conflict := store.IsConflict(err); conflict {
+		return Authority{}, fault.New(fault.PreconditionFailed,
+			"The issuing authority was changed since. Read it again and repeat the change")
+	}
+	if err != nil {
+		return Authority{}, err
+	}
+	stored.Authority.ETag = `"` + etags[0] + `"`
+	return stored.Authority, nil
 }
 
 // RevokeAuthority makes void all that an issuing authority signed, and ends the

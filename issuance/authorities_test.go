@@ -2,18 +2,223 @@ package issuance
 
 import (
 	"context"
+	"crypto"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"math/big"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
 
+// company is an authority of an operator's own, with one below it that signs.
+type company struct {
+	t             *testing.T
+	root, between *x509.Certificate
+	rootKey, key  crypto.Signer // of the root, and of the one in between
+	now           time.Time
+}
+
+func newCompany(t *testing.T, now time.Time) *company {
+	t.Helper()
+	root, err := credential.NewAuthority("Company root", now.Add(-time.Hour), 10*year)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &company{t: t, root: root.Certificate, rootKey: root.Key, now: now}
+	if c.key, err = credential.NewPrivateKey(credential.EC256); err != nil {
+		t.Fatal(err)
+	}
+	c.between = c.sign(&x509.Certificate{Subject: pkix.Name{CommonName: "Company issuing"}, NotAfter: now.Add(5 * year),
+		KeyUsage: x509.KeyUsageCertSign, BasicConstraintsValid: true, IsCA: true}, c.key.Public(), c.root, c.rootKey)
+	return c
+}
+
+func (c *company) sign(template *x509.Certificate, public crypto.PublicKey, parent *x509.Certificate,
+	key crypto.Signer) *x509.Certificate {
+	c.t.Helper()
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	template.SerialNumber = serial
+	if template.NotBefore.IsZero() {
+		template.NotBefore = c.now.Add(-time.Hour)
+	}
+	if template.NotAfter.IsZero() {
+		template.NotAfter = c.now.Add(year)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, parent, public, key)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	certificate, err := x509.ParseCertificate(der)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return certificate
+}
+
+// signRequest signs an authority's request, as change makes the certificate.
+func (c *company) signRequest(requestPEM string, change func(*x509.Certificate)) *x509.Certificate {
+	c.t.Helper()
+	block, _ := pem.Decode([]byte(requestPEM))
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	template := &x509.Certificate{Subject: request.Subject, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
+		BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true}
+	if change != nil {
+		change(template)
+	}
+	return c.sign(template, request.PublicKey, c.between, c.key)
+}
+
+func encoded(certificates ...*x509.Certificate) []byte {
+	var text []byte
+	for _, certificate := range certificates {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw})...)
+	}
+	return text
+}
+
+// An authority under one of the operator's own: Berth makes the request, the operator
+// brings the chain, devices get all of it, and it is renewed with the same key.
+func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
+	h, ctx := newHouse(t), t.Context()
+	company := newCompany(t, h.now)
+	made, err := h.RequestAuthority(ctx, "Factory", "Factory issuing")
+	if err != nil || made.Certificate != "" || made.Name != "factory" {
+		t.Fatalf("made is %+v, error %v", made, err)
+	}
+	block, _ := pem.Decode([]byte(made.Request))
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil || request.CheckSignature() != nil || request.Subject.CommonName != "Factory issuing" ||
+		len(request.Extensions) != 2 {
+		t.Fatalf("the request is %+v, error %v", request, err)
+	}
+	if _, err := h.PutPolicy(ctx, Policy{Name: "made", Authority: "factory"}, ""); !errors.Is(err,
+		fault.ArgumentInvalid) {
+		t.Errorf("a policy of one that can't sign is answered %v", err)
+	}
+	own := company.signRequest(made.Request, nil)
+	stranger := newCompany(t, h.now)
+	for name, c := range map[string]struct {
+		chain []byte
+		says  string
+	}{
+		"nothing":                    {[]byte("hello"), ""},
+		"without the root":           {encoded(own, company.between), "root is missing"},
+		"without the one in between": {encoded(own, company.root), "does not lead to the root"},
+		"with another's root":        {encoded(own, company.between, stranger.root), "does not lead to the root"},
+		"of another":                 {encoded(company.between, company.root), "none of the certificates"},
+		"that is no authority": {encoded(company.signRequest(made.Request, func(c *x509.Certificate) {
+			c.IsCA, c.MaxPathLenZero, c.KeyUsage = false, false, x509.KeyUsageDigitalSignature
+		}), company.between, company.root), "basicConstraints"},
+		"that may not sign": {encoded(company.signRequest(made.Request, func(c *x509.Certificate) {
+			c.KeyUsage = x509.KeyUsageDigitalSignature
+		}), company.between, company.root), "keyCertSign"},
+		"that has expired": {encoded(company.signRequest(made.Request, func(c *x509.Certificate) {
+			c.NotAfter = company.now.Add(-time.Minute)
+		}), company.between, company.root), "Have the request signed anew"},
+	} {
+		if _, err := h.ActivateAuthority(ctx, "factory", c.chain); !errors.Is(err, fault.ArgumentInvalid) ||
+			!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "x509:") {
+			t.Errorf("a chain %s is answered %v, want a fault that says %q", name, err, c.says)
+		}
+	}
+	active, err := h.ActivateAuthority(ctx, "factory", encoded(company.root, own, company.between)) // in any order
+	if err != nil || !active.NotAfter.Equal(own.NotAfter) {
+		t.Fatalf("activated is %+v, error %v", active, err)
+	}
+	if _, err := h.PutPolicy(ctx, Policy{Name: "made", Authority: "factory"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	chain := h.chainOf("made", "d1")
+	if len(chain) != 4 || !chain[1].Equal(own) || !chain[2].Equal(company.between) || !chain[3].Equal(company.root) {
+		t.Fatalf("a device gets a chain of %d", len(chain))
+	}
+	leaf := chain[0]
+	if err := h.verify(leaf, "d1"); err != nil {
+		t.Error(err)
+	}
+	// Renew leaves it to its operator, who has another request signed, for the same key.
+	h.renew()
+	again, err := h.RequestAuthority(ctx, "factory", "")
+	if err != nil || again.Request == made.Request || again.Certificate != active.Certificate {
+		t.Fatalf("asked again it is %+v, error %v", again, err)
+	}
+	if name := requestedName(again.Request); name != "Factory issuing" {
+		t.Errorf("asked again it is called %q", name)
+	}
+	renewed := company.signRequest(again.Request, func(c *x509.Certificate) { c.NotAfter = company.now.Add(2 * year) })
+	if _, err := h.ActivateAuthority(ctx, "factory", encoded(renewed, company.between, company.root)); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.verify(leaf, "d1"); err != nil {
+		t.Errorf("what it has signed before: %v", err)
+	}
+	if chain := h.chainOf("made", "d1"); !chain[1].Equal(renewed) {
+		t.Error("it signs with the former certificate")
+	}
+	// Its certificate is not Berth's to renew: once it has expired it signs no more.
+	h.now = renewed.NotAfter.Add(time.Hour)
+	if _, err := h.Check(ctx, "made", "d1", csr(t, "d1")); !errors.Is(err, fault.Unavailable) {
+		t.Errorf("an authority that has expired is answered %v", err)
+	}
+	for name, err := range map[string]error{
+		"a request of one of Berth's": second(h.RequestAuthority(ctx, DefaultAuthority, "")),
+		"a chain for one of Berth's":  second(h.ActivateAuthority(ctx, DefaultAuthority, encoded(own))),
+		"a name of Berth's root":      second(h.RequestAuthority(ctx, "root", "")),
+	} {
+		if !errors.Is(err, fault.Conflict) {
+			t.Errorf("%s is answered %v", name, err)
+		}
+	}
+}
+
 func second[A, B any](_ A, b B) B { return b }
+
+// chainOf issues a certificate and returns its chain.
+func (h *house) chainOf(policy, id string) (chain []*x509.Certificate) {
+	h.t.Helper()
+	request, err := h.Check(h.t.Context(), policy, id, csr(h.t, id))
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	ders, changes, err := h.Issue(h.t.Context(), request)
+	if err == nil {
+		_, err = h.config.Documents.Commit(h.t.Context(), changes...)
+	}
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	roots, between := x509.NewCertPool(), x509.NewCertPool()
+	for i, der := range ders {
+		certificate, err := x509.ParseCertificate(der)
+		if err != nil {
+			h.t.Fatal(err)
+		}
+		if chain = append(chain, certificate); i > 0 && i < len(ders)-1 {
+			between.AddCert(certificate)
+		}
+	}
+	roots.AddCert(chain[len(chain)-1])
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: h.now,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
+		h.t.Errorf("the chain of %s: %v", id, err)
+	}
+	return chain
+}
 
 // Revoked and rotated in one step: what the former authority signed is void, and its
 // policies go on with the other, which is made when there is none.
@@ -47,7 +252,12 @@ func TestAuthoritiesAreRotated(t *testing.T) {
 	if err := h.verify(h.issue("short", "d1"), "d1"); err != nil {
 		t.Errorf("what the other one signs: %v", err)
 	}
-	for to, code := range map[string]fault.Code{"second": fault.ArgumentInvalid, DefaultAuthority: fault.Conflict, "no name": fault.ArgumentInvalid, "root": fault.Conflict} {
+	pending, err := h.RequestAuthority(ctx, "pending", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for to, code := range map[string]fault.Code{"second": fault.ArgumentInvalid, DefaultAuthority: fault.Conflict,
+		pending.Name: fault.Conflict, "no name": fault.ArgumentInvalid, "root": fault.Conflict} {
 		if _, err := h.RotateAuthority(ctx, "second", to); !errors.Is(err, code) {
 			t.Errorf("to %s it is answered %v", to, err)
 		}
@@ -100,7 +310,8 @@ func TestWhatIsInUseIsNotDeleted(t *testing.T) {
 		t.Errorf("there are %+v, error %v", authorities, err)
 	}
 	for name, err := range map[string]error{
-		"to create it": second(h.CreateAuthority(ctx, DefaultAuthority)),
+		"to create it":  second(h.CreateAuthority(ctx, DefaultAuthority)),
+		"to request it": second(h.RequestAuthority(ctx, DefaultAuthority, "")),
 		"to rotate to it": func() error {
 			if _, err := h.CreateAuthority(ctx, "second"); err != nil {
 				return err

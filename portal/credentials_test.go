@@ -7,7 +7,9 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/pem"
 	"html"
+	"math/big"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -15,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -125,5 +129,71 @@ func TestForcedDeletion(t *testing.T) {
 	h.must(err)
 	if len(policies)+len(authorities) > 0 {
 		t.Errorf("left are %+v and %+v", policies, authorities)
+	}
+}
+
+// An authority under one of the operator's own is requested, activated and replaced in
+// the portal.
+func TestIssuingAuthorityOfTheOperators(t *testing.T) {
+	h := newHouse(t)
+	b := h.loggedIn(Operator)
+	status, page := b.post("credentials/authorities/request", url.Values{"csrf": {b.token()}, "name": {"factory"}})
+	if status != http.StatusOK || !strings.Contains(page, "BEGIN CERTIFICATE REQUEST") ||
+		!strings.Contains(page, "not activated") {
+		t.Fatalf("requesting is answered %d:\n%s", status, page)
+	}
+	if _, page := b.get("credentials"); !strings.Contains(page, `<a href="/portal/issuer/factory">`) ||
+		!strings.Contains(page, "not activated") {
+		t.Errorf("the list does not lead there:\n%s", page)
+	}
+	authority, err := h.config.Issuer.Authority(ctx, "factory")
+	h.must(err)
+	block, _ := pem.Decode([]byte(authority.Request))
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	h.must(err)
+	root, err := credential.NewAuthority("Company root", h.clock().Add(-time.Hour), 24*time.Hour)
+	h.must(err)
+	der, err := x509.CreateCertificate(rand.Reader,
+		&x509.Certificate{SerialNumber: big.NewInt(7), Subject: request.Subject,
+			NotBefore: h.clock().Add(-time.Hour), NotAfter: h.clock().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+			BasicConstraintsValid: true, IsCA: true}, root.Certificate, request.PublicKey, root.Key)
+	h.must(err)
+	rootPEM, keyPEM, err := root.PEM()
+	h.must(err)
+	own := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	for chain, says := range map[string]string{"": "The chain is missing",
+		own: "The chain is refused: the root is missing", own + string(keyPEM): "The chain is refused"} {
+		status, page = b.post("issuer/factory/activate", url.Values{"csrf": {b.token()}, "chain": {chain}})
+		if status != http.StatusBadRequest || !strings.Contains(page, says) || strings.Contains(page, "PRIVATE KEY") {
+			t.Errorf("a chain of %d bytes is answered %d, want what says %q:\n%s", len(chain), status, says, page)
+		}
+	}
+	status, page = b.post("issuer/factory/activate", url.Values{"csrf": {b.token()}, "chain": {own + string(rootPEM)}})
+	if status != http.StatusOK || !strings.Contains(page, "The issuing authority signs from now on") {
+		t.Fatalf("activating is answered %d:\n%s", status, page)
+	}
+	_, err = h.config.Issuer.PutPolicy(ctx, issuance.Policy{Name: "default", Authority: "factory"}, "")
+	h.must(err)
+	h.issue("d1")
+	rotate := url.Values{"csrf": {b.token()}, "replacement": {"factory-2"}}
+	if status, page = b.post("issuer/factory/rotate", rotate); status != http.StatusBadRequest ||
+		!strings.Contains(page, "Tick the box") {
+		t.Errorf("replacing it unawares is answered %d:\n%s", status, page)
+	}
+	rotate.Set("confirm", "yes")
+	if status, page = b.post("issuer/factory/rotate", rotate); status != http.StatusOK ||
+		!strings.Contains(page, "its policies name the other one") {
+		t.Errorf("replacing it is answered %d:\n%s", status, page)
+	}
+	policy, err := h.config.Issuer.Policy(ctx, "default")
+	h.must(err)
+	if policy.Authority != "factory-2" {
+		t.Errorf("the policy names %s", policy.Authority)
+	}
+	for _, path := range []string{"issuer/factory", "issuer/factory-2", "issuer/default"} {
+		if status, page := h.loggedIn(Reader).get(path); status != http.StatusOK ||
+			strings.Contains(page, "Revoke and replace") {
+			t.Errorf("%s is answered a reader %d:\n%s", path, status, page)
+		}
 	}
 }

@@ -11,10 +11,13 @@ import (
 )
 
 var issuerRoutes = map[string]handler{
-	"POST credentials/authorities/revoke": writing(confirmIssuers, revokeIssuers),
-	"POST credentials/authorities/delete": writing(confirmIssuerDeletion, deleteIssuers),
-	"GET issuer/{name}":                   reading(showIssuer),
-	"POST issuer/{name}/rotate":           writing(showIssuer, rotateIssuer),
+	"POST credentials/authorities/request": writing(showCredentials, requestIssuer),
+	"POST credentials/authorities/revoke":  writing(confirmIssuers, revokeIssuers),
+	"POST credentials/authorities/delete":  writing(confirmIssuerDeletion, deleteIssuers),
+	"GET issuer/{name}":                    reading(showIssuer),
+	"POST issuer/{name}/request":           writing(showIssuer, requestAgain),
+	"POST issuer/{name}/activate":          writing(showIssuer, activateIssuer),
+	"POST issuer/{name}/rotate":            writing(showIssuer, rotateIssuer),
 }
 
 func createIssuer(c *call) error {
@@ -29,6 +32,20 @@ func createIssuer(c *call) error {
 	}
 	c.say("ok", c.language.T("The issuing authority %s was created", authority.Name))
 	return c.redirect("credentials")
+}
+
+// requestIssuer makes an authority that one of the operator's own is to sign.
+func requestIssuer(c *call) error {
+	authority, err := c.config.Issuer.RequestAuthority(c.r.Context(), strings.TrimSpace(c.value("name")), "")
+	if err != nil {
+		page, failed := c.credentialsPage()
+		if failed != nil {
+			return failed
+		}
+		page.Problem = fault.From(err)
+		return c.render(page.Problem.Code.Status(), "credentials", page)
+	}
+	return c.redirect(issuerPath(authority.Name))
 }
 
 // issuerPath is the path of the page of an issuing authority.
@@ -78,13 +95,18 @@ func deleteIssuers(c *call) error         { return c.deleteSelected(c.issuerDele
 // issuerPage is an issuing authority, and what is typed on its page.
 type issuerPage struct {
 	issuance.Authority
+	Chain       string // that was signed, in PEM
 	Replacement string
 	Problem     *fault.Error
 }
 
+// Own reports whether an authority of the operator's own signs it.
+func (p issuerPage) Own() bool { return p.Request != "" }
+
 func (c *call) issuerPage() (issuerPage, error) {
 	authority, err := c.config.Issuer.Authority(c.r.Context(), c.r.PathValue("name"))
-	return issuerPage{Authority: authority, Replacement: strings.TrimSpace(c.value("replacement"))}, err
+	return issuerPage{Authority: authority, Chain: c.text("chain"),
+		Replacement: strings.TrimSpace(c.value("replacement"))}, err
 }
 
 func showIssuer(c *call) error {
@@ -103,10 +125,30 @@ func (c *call) changeIssuer(done string, change func(page issuerPage) error) err
 	}
 	if err := change(page); err != nil {
 		page.Problem = fault.From(err)
+		if holdsPrivateKey(page.Chain) {
+			page.Chain = ""
+		}
 		return c.render(page.Problem.Code.Status(), "issuer", page)
 	}
 	c.say("ok", done)
 	return c.redirect(issuerPath(page.Name))
+}
+
+func requestAgain(c *call) error {
+	return c.changeIssuer(c.language.T("Another request was made"), func(page issuerPage) error {
+		_, err := c.config.Issuer.RequestAuthority(c.r.Context(), page.Name, "")
+		return err
+	})
+}
+
+func activateIssuer(c *call) error {
+	return c.changeIssuer(c.language.T("The issuing authority signs from now on"), func(page issuerPage) error {
+		if page.Chain == "" {
+			return fault.New(fault.ArgumentInvalid, "The chain is missing: choose its .pem file, or paste it")
+		}
+		_, err := c.config.Issuer.ActivateAuthority(c.r.Context(), page.Name, []byte(page.Chain))
+		return err
+	})
 }
 
 func rotateIssuer(c *call) error {

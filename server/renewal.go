@@ -92,8 +92,30 @@ func (s *Server) warnOfExpiry(ctx context.Context) error {
 			break
 		}
 	}
+	if err := s.warnOfIssuers(ctx, now); err != nil {
+		return err
+	}
 	s.warned = now
 	return nil
+}
+
+// warnIssuersBefore is how long before its expiry the log asks for the certificate of an
+// issuing authority: whoever signs it may take a while.
+const warnIssuersBefore = 60 * 24 * time.Hour
+
+// warnOfIssuers says which issuing authorities under authorities of operators' own need
+// a new certificate. Berth renews the others itself.
+func (s *Server) warnOfIssuers(ctx context.Context, now time.Time) error {
+	authorities, err := s.issuer.Authorities(ctx)
+	for _, authority := range authorities {
+		left := authority.NotAfter.Sub(now)
+		if authority.Request != "" && authority.Certificate != "" && authority.Revoked.IsZero() &&
+			left < warnIssuersBefore {
+			s.config.Logger.Warn("the certificate of an issuing authority must be renewed", "authority", authority.Name,
+				"notAfter", authority.NotAfter, "days", int(left.Hours()/24))
+		}
+	}
+	return err
 }
 
 // expiry is when one of the server's certificates expires.

@@ -27,7 +27,7 @@ certificate for its hub. The device renews it by registering again, or at its hu
 	policy := help(&cobra.Command{Use: "policy", Short: "What certificates devices get"})
 	policy.AddCommand(c.credentialPolicySet(), c.credentialPolicyList(), c.credentialPolicyDelete())
 	authority := help(&cobra.Command{Use: "authority", Short: "The authorities that issue them"})
-	authority.AddCommand(c.issuerCreate(), c.issuerList(), c.issuerRevoke(),
+	authority.AddCommand(c.issuerCreate(), c.issuerList(), c.issuerRequest(), c.issuerActivate(), c.issuerRevoke(),
 		c.issuerRotate(), c.issuerDelete())
 	command.AddCommand(policy, authority, c.issuedList(), c.issuedRevoke())
 	return command

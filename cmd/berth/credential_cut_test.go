@@ -1,13 +1,20 @@
 package main
 
 import (
+	"crypto"
 	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
+	"math/big"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -147,5 +154,113 @@ func TestCutOff(t *testing.T) {
 	_, back := f.operational("d1", ecKey(t, elliptic.P256()))
 	if _, err := f.connect("d1", host, &back); err != nil {
 		t.Errorf("with a new certificate: %v", err)
+	}
+}
+
+// TestAnAuthorityOfTheCompanys: an issuing authority under the company's own, from the
+// request to the devices' certificates, and its revocation and replacement in one step.
+func TestAnAuthorityOfTheCompanys(t *testing.T) {
+	f := newBerth(t)
+	ctx := within(t, 2*time.Minute)
+	root, err := credential.NewAuthority("Company root", time.Now().Add(-time.Hour), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sign := func(requestPEM string) string {
+		t.Helper()
+		block, _ := pem.Decode([]byte(requestPEM))
+		if block == nil {
+			t.Fatalf("no request: %s", requestPEM)
+		}
+		request, err := x509.ParseCertificateRequest(block.Bytes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		der, err := x509.CreateCertificate(rand.Reader,
+			&x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: request.Subject,
+				NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(10 * time.Hour),
+				KeyUsage:              x509.KeyUsageCertSign,
+				BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true}, root.Certificate, request.PublicKey,
+			root.Key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		rootPEM, _, err := root.PEM()
+		if err != nil {
+			t.Fatal(err)
+		}
+		file := t.TempDir() + "/chain.pem"
+		chain := append(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), rootPEM...)
+		if err := os.WriteFile(file, chain, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	requested := f.run("credential", "authority", "request", "factory", "--common-name", "Factory issuing")
+	if list := f.run("credential", "authority", "list"); !strings.Contains(list, "not activated") {
+		t.Errorf("the list says %s", list)
+	}
+	if says := f.refuses("credential", "policy", "set", "default", "--authority", "factory"); !strings.Contains(says,
+		"no certificate yet") {
+		t.Errorf("a policy of one that can't sign is answered %s", says)
+	}
+	other := t.TempDir() + "/other.pem"
+	rootPEM, _, err := root.PEM()
+	if err != nil || os.WriteFile(other, rootPEM, 0o600) != nil {
+		t.Fatal(err)
+	}
+	if says := f.refuses("credential", "authority", "activate", "factory", other); !strings.Contains(says,
+		"none of the certificates") {
+		t.Errorf("another chain is answered %s", says)
+	}
+	f.run("credential", "authority", "activate", "factory", sign(requested))
+	f.run("credential", "policy", "set", "default", "--authority", "factory")
+
+	issue := func(key crypto.Signer) (string, [][]byte) {
+		t.Helper()
+		options := f.options("d1")
+		options.CSR = csrOf(t, key, "d1")
+		registration, err := device.Provision(ctx, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return registration.RegistrationState.AssignedHub, registration.RegistrationState.IssuedCertificateChain
+	}
+	key := ecKey(t, elliptic.P256())
+	host, chain := issue(key)
+	certificate := f.chained("d1", chain, key)
+	if top, err := x509.ParseCertificate(chain[2]); err != nil || !top.Equal(root.Certificate) {
+		t.Errorf("the chain does not end with the company's root: %v", err)
+	}
+	client, err := f.connect("d1", host, &certificate)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := client.RenewCertificate(ctx, csrOf(t, ecKey(t, elliptic.P256()), "d1")); err != nil {
+		t.Errorf("renewing: %v", err)
+	}
+	f.run("credential", "authority", "activate", "factory",
+		sign(f.run("credential", "authority", "request", "factory")))
+	if err := client.Send(ctx, device.Message{Payload: []byte("still here")}); err != nil {
+		t.Errorf("after the authority was renewed: %v", err)
+	}
+	f.crash(true)
+	if client, err = f.connect("d1", host, &certificate); err != nil {
+		t.Fatalf("after a crash: %v", err)
+	}
+	f.refuses("credential", "authority", "rotate", "factory")
+	f.run("credential", "authority", "rotate", "factory", "--to", "factory-2")
+	f.ended("a device of a revoked authority", client)
+	if _, err := f.connect("d1", host, &certificate); !refusedByHub(err) {
+		t.Errorf("a certificate of the former authority is answered %v", err)
+	}
+	host, chain = issue(key)
+	certificate = f.chained("d1", chain, key)
+	if client, err = f.connect("d1", host, &certificate); err != nil {
+		t.Fatalf("a certificate of the other authority: %v", err)
+	}
+	f.run("credential", "authority", "delete", "factory")
+	if says := f.refuses("credential", "authority", "create", "factory"); !strings.Contains(says, "or was") {
+		t.Errorf("its name is answered %s", says)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 
 	"github.com/spf13/cobra"
 
@@ -52,6 +53,62 @@ func (c *cli) issuerList() *cobra.Command {
 					}
 					return []string{a.Name, validTo, orDash(when(a.Revoked))}
 				})
+		},
+	}
+}
+
+func (c *cli) issuerRequest() *cobra.Command {
+	var commonName string
+	command := &cobra.Command{
+		Use:   "request NAME",
+		Short: "Make the request for an issuing authority that an authority of your own is to sign",
+		Long: `Makes an issuing authority and prints the request for its certificate (PKCS #10, PEM).
+Have your own authority sign it as the certificate of an authority that signs devices and
+no further authorities, and bring that with: berth credential authority activate NAME FILE.
+Asked again, it makes another request for the same key, for instance to renew.`,
+		Example: `  berth credential authority request factory > factory.csr
+  berth credential authority activate factory factory-chain.pem
+  berth credential policy set default --authority factory`,
+		Args: exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			authority, err := service.RequestIssuingAuthority(command.Context(), args[0], commonName)
+			if err != nil {
+				return err
+			}
+			return c.print(authority, func(w io.Writer) { fmt.Fprint(w, authority.Request) })
+		},
+	}
+	command.Flags().StringVar(&commonName, "common-name", "",
+		"the common `name` of its subject (default Berth operational NAME)")
+	return command
+}
+
+func (c *cli) issuerActivate() *cobra.Command {
+	return &cobra.Command{
+		Use:   "activate NAME FILE",
+		Short: "Bring the certificate of an issuing authority, with those above it up to the root (PEM)",
+		Args:  exactly("NAME", "FILE"),
+		RunE: func(command *cobra.Command, args []string) error {
+			chain, err := os.ReadFile(args[1])
+			if err != nil {
+				return fmt.Errorf("read the chain: %w", err)
+			}
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			authority, err := service.ActivateIssuingAuthority(command.Context(), args[0], chain)
+			if err != nil {
+				return err
+			}
+			return c.print(authority, func(w io.Writer) {
+				fmt.Fprintf(w, "%s signs from now on; its certificate is valid to %s\n", authority.Name,
+					when(authority.NotAfter))
+			})
 		},
 	}
 }

@@ -25,6 +25,10 @@ func (h *handler) credentials() []route {
 		{"GET", authorities + "/{name}", provisioningAPI, provisioning.EnrollmentRead, 0, getIssuingAuthority},
 		{"PUT", authorities + "/{name}", provisioningAPI, provisioning.ServiceConfig, 0, createIssuingAuthority},
 		{"DELETE", authorities + "/{name}", provisioningAPI, provisioning.ServiceConfig, 0, deleteIssuingAuthority},
+		{"POST", authorities + "/{name}/request", provisioningAPI, provisioning.ServiceConfig, smallBody,
+			requestIssuingAuthority},
+		{"POST", authorities + "/{name}/activate", provisioningAPI, provisioning.ServiceConfig, smallBody,
+			activateIssuingAuthority},
 		{"POST", authorities + "/{name}/revoke", provisioningAPI, provisioning.ServiceConfig, 0, revokeIssuingAuthority},
 		{"GET", certificates, provisioningAPI, provisioning.RegistrationStatusRead, 0, listIssuedCertificates},
 		{"GET", certificates + "/{thumbprint}", provisioningAPI, provisioning.RegistrationStatusRead, 0, getIssuedCertificate},
@@ -32,6 +36,16 @@ func (h *handler) credentials() []route {
 			revokeIssuedToDevice},
 		{"POST", certificates + "/{thumbprint}/revoke", provisioningAPI, provisioning.RegistrationStatusWrite, 0, revokeIssuedCertificate},
 	}
+}
+
+// authorityRequestBody says for whom an authority of the operator's own is to sign.
+type authorityRequestBody struct {
+	CommonName string `json:"commonName"` // the subject's; Berth operational and the name when empty
+}
+
+// authorityChainBody is what an authority of the operator's own signed.
+type authorityChainBody struct {
+	Certificates string `json:"certificates"` // PEM: the issuing authority's, and those above it up to the root
 }
 
 // revokedBody says how much was revoked.
@@ -77,6 +91,27 @@ func (c *call) force() bool { return strings.EqualFold(c.query("force"), "true")
 
 func deleteIssuingAuthority(c *call) (any, error) {
 	return nil, c.Issuer.DeleteAuthority(c.Context(), c.parameters["name"], c.force())
+}
+
+// requestIssuingAuthority needs no body.
+func requestIssuingAuthority(c *call) (any, error) {
+	var body authorityRequestBody
+	if len(c.body) > 0 {
+		if err := c.decode(&body); err != nil {
+			return nil, err
+		}
+	}
+	authority, err := c.Issuer.RequestAuthority(c.Context(), c.parameters["name"], body.CommonName)
+	return authority, err
+}
+
+func activateIssuingAuthority(c *call) (any, error) {
+	var body authorityChainBody
+	if err := c.decode(&body); err != nil {
+		return nil, err
+	}
+	authority, err := c.Issuer.ActivateAuthority(c.Context(), c.parameters["name"], []byte(body.Certificates))
+	return authority, err
 }
 
 func revokeIssuingAuthority(c *call) (any, error) {

@@ -10,6 +10,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/base64"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"math/big"
@@ -447,11 +448,47 @@ func (l *live) issues() {
 	l.do("GET "+authorities, nil, nil)
 	l.do("GET "+authorities+"/{name}", plant, nil)
 	l.do("POST "+authorities+"/{name}/revoke", plant, nil)
+	l.do("DELETE "+authorities+"/{name}", plant, nil)
+	l.refused("DELETE "+authorities+"/{name}", params{"name": "default"}, nil)
+	factory := params{"name": "factory"}
+	made := l.do("POST "+authorities+"/{name}/request", factory, object{"commonName": "Factory"})
+	l.refused("POST "+authorities+"/{name}/activate", factory, object{"certificates": "nothing"})
+	l.do("POST "+authorities+"/{name}/activate", factory,
+		object{"certificates": signedChain(l.t, made.fields["request"].(string))})
 	l.do("GET "+certificates, params{"top": "10"}, nil)
 	issued := l.do("GET "+certificates, params{"registrationId": "d1"}, nil)
 	thumbprint := params{"thumbprint": issued.fields["items"].([]any)[0].(map[string]any)["thumbprint"].(string)}
 	l.do("GET "+certificates+"/{thumbprint}", thumbprint, nil)
 	l.do("POST "+certificates+"/{thumbprint}/revoke", thumbprint, nil)
+	l.do("POST "+certificates+"/revoke", params{"registrationId": "d1"}, nil)
+	l.refused("POST "+certificates+"/revoke", params{"registrationId": "nobody"}, nil)
+}
+
+// signedChain is the chain of an authority whose request is signed by one of a company's
+// own.
+func signedChain(t testing.TB, requestPEM string) string {
+	t.Helper()
+	block, _ := pem.Decode([]byte(requestPEM))
+	request, err := x509.ParseCertificateRequest(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := credential.NewAuthority("Company root", time.Now().Add(-time.Hour), 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader,
+		&x509.Certificate{SerialNumber: big.NewInt(7), Subject: request.Subject,
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
+			BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true}, root.Certificate, request.PublicKey, root.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rootPEM, _, err := root.PEM()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})) + string(rootPEM)
 }
 
 // managesPolicies goes through shared access policies.

@@ -37,6 +37,12 @@ type (
 		Payload        json.RawMessage             `json:"payload"` // for custom allocation
 		CSR            string                      `json:"csr"`     // base64 of a PKCS #10 request for an operational certificate, its common name the registration id
 	}
+	// lookUpBody is registerBody without what only a registration may have.
+	lookUpBody struct {
+		RegistrationID string                      `json:"registrationId"`
+		TPM            provisioning.TPMAttestation `json:"tpm"`     // as in a registration
+		Payload        json.RawMessage             `json:"payload"` // which is not used
+	}
 	// twinBody is what back ends may change of a twin.
 	twinBody struct {
 		Tags       map[string]any `json:"tags"`
@@ -63,19 +69,19 @@ var operations = map[string]operation{
 	// Devices that register.
 	"PUT /{scope}/registrations/{id}/register":               {summary: "Register a device", request: registerBody{}, answer: provisioning.Operation{}, status: 202},
 	"GET /{scope}/registrations/{id}/operations/{operation}": {summary: "Ask how a registration goes on", answer: provisioning.Operation{}},
-	"POST /{scope}/registrations/{id}":                       {summary: "Look up the registration state of the device itself", request: registerBody{}, answer: provisioning.DeviceRegistration{}},
+	"POST /{scope}/registrations/{id}":                       {summary: "Look up the registration state of the device itself", request: lookUpBody{}, answer: provisioning.DeviceRegistration{}},
 
 	// The provisioning service's back ends.
 	"POST /enrollments":                                {summary: "Create, update or delete several individual enrollments", request: bulkOfEnrollments{}, answer: bulkResult{}},
 	"POST /enrollments/query":                          {summary: "List individual enrollments, page by page", query: continued, request: querySpecification{}, answer: []provisioning.Enrollment{}},
 	"GET /enrollments/{id}":                            {summary: "Read an individual enrollment", answer: provisioning.Enrollment{}, etag: true},
-	"PUT /enrollments/{id}":                            {summary: "Create or update an individual enrollment", request: provisioning.Enrollment{}, answer: provisioning.Enrollment{}, etag: true, ifMatch: true},
+	"PUT /enrollments/{id}":                            {summary: "Create or update an individual enrollment", request: sentEnrollment{}, answer: provisioning.Enrollment{}, etag: true, ifMatch: true},
 	"DELETE /enrollments/{id}":                         {summary: "Delete an individual enrollment", ifMatch: true},
 	"POST /enrollments/{id}/attestationmechanism":      {summary: "Read how an individual enrollment attests, with its keys", answer: provisioning.AttestationMechanism{}},
 	"POST /enrollmentGroups":                           {summary: "Create, update or delete several enrollment groups", request: bulkOfGroups{}, answer: bulkResult{}},
 	"POST /enrollmentGroups/query":                     {summary: "List enrollment groups, page by page", query: continued, request: querySpecification{}, answer: []provisioning.EnrollmentGroup{}},
 	"GET /enrollmentGroups/{id}":                       {summary: "Read an enrollment group", answer: provisioning.EnrollmentGroup{}, etag: true},
-	"PUT /enrollmentGroups/{id}":                       {summary: "Create or update an enrollment group", request: provisioning.EnrollmentGroup{}, answer: provisioning.EnrollmentGroup{}, etag: true, ifMatch: true},
+	"PUT /enrollmentGroups/{id}":                       {summary: "Create or update an enrollment group", request: sentGroup{}, answer: provisioning.EnrollmentGroup{}, etag: true, ifMatch: true},
 	"DELETE /enrollmentGroups/{id}":                    {summary: "Delete an enrollment group", ifMatch: true},
 	"POST /enrollmentGroups/{id}/attestationmechanism": {summary: "Read how an enrollment group attests, with its keys", answer: provisioning.AttestationMechanism{}},
 	"POST /registrations/{id}/query":                   {summary: "List the registration states of an enrollment group's devices, page by page", query: continued, request: querySpecification{}, answer: []provisioning.Registration{}},
@@ -146,11 +152,15 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/credentialpolicies":                      {summary: "List credential policies", answer: []issuance.Policy{}},
 	"GET /berth/provisioning/credentialpolicies/{name}":               {summary: "Read a credential policy", answer: issuance.Policy{}},
 	"PUT /berth/provisioning/credentialpolicies/{name}":               {summary: "Create or update a credential policy", request: issuance.Policy{}, answer: issuance.Policy{}, ifMatch: true},
-	"DELETE /berth/provisioning/credentialpolicies/{name}":            {summary: "Delete a credential policy"},
+	"DELETE /berth/provisioning/credentialpolicies/{name}":            {summary: "Delete a credential policy", query: []parameter{{"force", "true: though enrollments name it"}}},
 	"GET /berth/provisioning/issuingauthorities":                      {summary: "List issuing authorities", answer: []issuance.Authority{}},
 	"GET /berth/provisioning/issuingauthorities/{name}":               {summary: "Read an issuing authority", answer: issuance.Authority{}},
 	"PUT /berth/provisioning/issuingauthorities/{name}":               {summary: "Make an issuing authority", answer: issuance.Authority{}},
-	"POST /berth/provisioning/issuingauthorities/{name}/revoke":       {summary: "Revoke an issuing authority, and all that it signed", answer: issuance.Authority{}},
+	"DELETE /berth/provisioning/issuingauthorities/{name}":            {summary: "Delete an issuing authority, and make void all that it signed", query: []parameter{{"force", "true: though policies name it, or certificates that it signed are good"}}},
+	"POST /berth/provisioning/issuingauthorities/{name}/request":      {summary: "Make the request for a certificate that an authority of the operator's own is to sign", request: authorityRequestBody{}, answer: issuance.Authority{}},
+	"POST /berth/provisioning/issuingauthorities/{name}/activate":     {summary: "Bring the certificate that was signed, with those above it", request: authorityChainBody{}, answer: issuance.Authority{}},
+	"POST /berth/provisioning/issuingauthorities/{name}/revoke":       {summary: "Revoke an issuing authority, and all that it signed", query: []parameter{{"replacement", "The issuing authority that its policies name from now on; it is made when there is none"}}, answer: issuance.Authority{}},
+	"POST /berth/provisioning/issuedcertificates/revoke":              {summary: "Revoke all certificates of a device", query: []parameter{{"registrationId", "The device"}}, answer: revokedBody{}},
 	"GET /berth/provisioning/issuedcertificates":                      {summary: "List issued certificates", query: append([]parameter{{"registrationId", "Only those of this device, the latest first"}}, paging[1:]...), answer: Page[issuance.Certificate]{}},
 	"GET /berth/provisioning/issuedcertificates/{thumbprint}":         {summary: "Read an issued certificate", answer: issuance.Certificate{}},
 	"POST /berth/provisioning/issuedcertificates/{thumbprint}/revoke": {summary: "Revoke an issued certificate", answer: issuance.Certificate{}},
