@@ -57,7 +57,9 @@ func newClient(connectionString, apiVersion string, options Options) (*client, e
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	transport := &http.Transport{
-		TLSClientConfig:     &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12},
+		// As other web clients do, it says what it is about to speak: a device's does not.
+		TLSClientConfig: &tls.Config{RootCAs: options.RootCAs, MinVersion: tls.VersionTLS12,
+			NextProtos: []string{"http/1.1"}},
 		TLSHandshakeTimeout: 10 * time.Second,
 		MaxIdleConnsPerHost: 16,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {

@@ -2,36 +2,96 @@ package provisioning
 
 import (
 	"context"
-	"strings"
+	"fmt"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-// handshakesKept is how many failed handshakes of a source are kept as attempts in
-// a minute: a stranger could fill the log with them.
-const handshakesKept = 10
+// unconnectedKept is how many devices of a source that could not connect are kept as
+// attempts in a minute: a stranger could fill the log with them.
+const unconnectedKept = 10
 
-// HandshakeFailed keeps it as an attempt that the TLS handshake with a device failed,
-// where that is known to be a device, and why. serverName is the name that it asked
-// for, "" for none: who asks for another is none of this service's.
-func (s *Service) HandshakeFailed(ctx context.Context, serverName string, evidence credential.Evidence, failure error) {
-	if serverName == "" && len(evidence.Certificates) == 0 || serverName != "" && !strings.EqualFold(serverName, s.Host()) {
-		return
+// Unconnected is a device whose connection ended before it could ask for anything, with
+// what is known of it.
+type Unconnected struct {
+	credential.Evidence
+
+	ServerName string // that it asked for in its TLS handshake; "" is none
+	OtherName  bool   // the server's certificate does not have that name
+
+	IDScope, RegistrationID string // of its user name, when it wanted to register
+	Hub, DeviceID           string // of its user name or ServerName, when it wanted to a hub
+}
+
+// HandshakeFailed keeps it as an attempt that the TLS handshake with a device failed. It
+// reports false, and does nothing, when the failure says nothing of the device.
+func (s *Service) HandshakeFailed(ctx context.Context, device Unconnected, failure error) bool {
+	trace := device.trace()
+	otherName := ""
+	if device.OtherName {
+		otherName = device.ServerName
 	}
-	var trace attest.Trace
-	if s.heard(evidence.RemoteAddr) != nil || !attest.HandshakeFailed(&trace, evidence.Certificates, failure) {
-		return
+	if !attest.HandshakeFailed(&trace, device.Certificates, otherName, failure) {
+		return false
 	}
+	if device.RegistrationID == "" && len(device.Certificates) > 0 {
+		device.RegistrationID = device.Certificates[0].Subject.CommonName
+	}
+	s.keepUnconnected(ctx, device, trace, failure)
+	return true
+}
+
+// VersionRefused keeps it as an attempt that a device speaks a protocol, such as "MQTT
+// 5.0", that is not served.
+func (s *Service) VersionRefused(ctx context.Context, device Unconnected, version string, failure error) {
+	trace := device.trace()
+	attest.VersionRefused(&trace, version)
+	s.keepUnconnected(ctx, device, trace, failure)
+}
+
+// ConnectFailed keeps it as an attempt that a device broke the protocol before it was
+// connected.
+func (s *Service) ConnectFailed(ctx context.Context, device Unconnected, failure error) {
+	trace := device.trace()
+	attest.ConnectFailed(&trace, failure)
+	s.keepUnconnected(ctx, device, trace, failure)
+}
+
+// trace begins with what an attempt has no field for: that the device wanted to a hub.
+func (u *Unconnected) trace() (trace attest.Trace) {
+	switch {
+	case u.DeviceID != "":
+		trace.Pass("hub", fmt.Sprintf("the device %.128q to the hub %.253q", u.DeviceID, u.Hub))
+	case u.Hub != "":
+		trace.Pass("hub", fmt.Sprintf("a device to the hub %.253q", u.Hub))
+	}
+	return trace
+}
+
+// keepUnconnected keeps an attempt, and counts it unless it was not one to register. If
+// the device's source is locked out or had many of them, there is a line in the log and
+// no more.
+func (s *Service) keepUnconnected(ctx context.Context, device Unconnected, trace attest.Trace, failure error) {
 	now := s.config.Now()
-	if _, ok := take(s.throttles.handshakes.of(sourceOf(evidence.RemoteAddr), now), now); !ok {
+	_, ok := take(s.throttles.handshakes.of(sourceOf(device.RemoteAddr), now), now)
+	if !ok || s.heard(device.RemoteAddr) != nil {
+		check, _ := trace.Failed()
+		s.config.Logger.WarnContext(ctx, "connection refused", "check", check.Name, "saw", check.Saw,
+			"protocol", device.Protocol, "remote", device.RemoteAddr, "error", failure)
 		return
 	}
-	attempt := attest.Attempt{Time: now.UTC(), Protocol: evidence.Protocol, RemoteAddress: evidence.RemoteAddr, Outcome: attest.Refused, Checks: trace}
-	if len(evidence.Certificates) > 0 {
-		name := evidence.Certificates[0].Subject.CommonName
-		attempt.RegistrationID, attempt.Enrolled = printable(name), s.enrolledAs(ctx, name)
-		s.failed(ctx, evidence.RemoteAddr)
+	attempt := attest.Attempt{Time: now.UTC(), Protocol: device.Protocol, RemoteAddress: device.RemoteAddr,
+		Outcome: attest.Refused, Checks: trace,
+		IDScope: printable(device.IDScope), RegistrationID: printable(device.RegistrationID)}
+	if device.RegistrationID != "" {
+		attempt.Enrolled = s.enrolledAs(ctx, device.RegistrationID)
+	}
+	if len(device.Certificates) > 0 {
+		s.failed(ctx, device.RemoteAddr)
+	}
+	if device.Hub == "" {
+		s.tally.count(attest.Refused)
 	}
 	s.keepRefusal(ctx, attempt, failure)
 }

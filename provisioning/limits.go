@@ -52,7 +52,7 @@ func newThrottles(limits Limits) *throttles {
 	return &throttles{
 		registrations: per(limits.RegistrationsPerMinute, time.Minute), operations: per(limits.OperationsPerMinute, time.Minute),
 		perDevice: perKey{most: limits.DevicePerMinute, time: time.Minute}, polls: perKey{most: limits.PollsPer10Seconds, time: 10 * time.Second},
-		handshakes: perKey{most: handshakesKept, time: time.Minute},
+		handshakes: perKey{most: unconnectedKept, time: time.Minute},
 	}
 }
 

@@ -824,15 +824,15 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found a
 	if c, err := s.caseOf(ctx, evidence, found); err == nil {
 		attempt.Case = c.encoded()
 	}
+	s.tally.count(attest.Refused)
 	s.keepRefusal(ctx, attempt, err)
 	return problem
 }
 
-// keepRefusal keeps, counts and logs an attempt that was refused.
+// keepRefusal keeps and logs an attempt that was refused.
 func (s *Service) keepRefusal(ctx context.Context, attempt attest.Attempt, err error) {
 	check, _ := attempt.Checks.Failed()
 	s.attempts.record(attempt)
-	s.tally.count(attest.Refused)
 	s.config.Logger.WarnContext(ctx, "registration", "registrationId", attempt.RegistrationID, "outcome", attest.Refused,
 		"check", check.Name, "saw", check.Saw, "trackingId", attempt.TrackingID, "protocol", attempt.Protocol, "remote", attempt.RemoteAddress, "error", err)
 }

@@ -88,6 +88,12 @@ func (s *Server) metrics() *prometheus.Registry {
 	for _, reason := range admission.Reasons() {
 		counter("connections_refused_total", "Connections that were closed before their client had proved who it is, by reason.", prometheus.Labels{"reason": reason.String()}, func() float64 { return float64(gate.Stats().Refused[reason]) })
 	}
+	for kind := range clients {
+		counter("connections_failed_total",
+			"Connections that ended in their TLS handshake or before CONNECT, by the kind of their client.",
+			prometheus.Labels{"client": kind.String()},
+			func() float64 { return float64(s.failedConnections[kind].Load()) })
+	}
 	for code := mqtt.UnacceptableProtocolVersion; code <= mqtt.NotAuthorized; code++ {
 		counter("mqtt_connections_refused_total", "CONNECTs refused, by the return code of CONNACK.", prometheus.Labels{"code": fmt.Sprint(code)}, func() float64 { return float64(s.mqtt.Stats().Refused[code]) })
 	}

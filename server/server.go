@@ -65,7 +65,9 @@ type Server struct {
 	mqtt         *mqtt.Server
 	https        *http.Server
 	portal       *portal.Portal
-	local        *http.Server // the portal and the server's figures, on loopback
+
+	failedConnections failedConnections
+	local             *http.Server // the portal and the server's figures, on loopback
 
 	stopRenewing    context.CancelFunc
 	renewalFailures atomic.Uint64
@@ -299,13 +301,13 @@ func connectionString(host string, policies []credential.Policy, name string) st
 func (s *Server) serve() {
 	s.mqtt = &mqtt.Server{
 		Backend: endpointmqtt.New(endpointmqtt.Config{Provisioning: s.provisioning, Hubs: s.hubs, Exact: s.config.Exact,
-			Logger: s.config.Logger, QoS0AnswerDelay: s.config.QoS0AnswerDelay}),
+			Logger: s.config.Logger, QoS0AnswerDelay: s.config.QoS0AnswerDelay, ConnectFailed: s.connectFailed}),
 		Logger: s.config.Logger,
 
 		Panicked: s.panicked,
 	}
 	for door, listener := range map[panics.Door]*admission.Listener{panics.MQTT: s.listeners.mqtt, panics.HTTPS: s.listeners.https} {
-		listener.HandshakeFailed = s.handshakeFailed(string(door))
+		listener.HandshakeFailed = s.handshakeFailed(door)
 		listener.Panicked = func(remote net.Addr, value any) { s.panics.Record(door, value, "remote", remote) }
 	}
 	s.https, s.local = s.newHTTP(s.web()), s.newHTTP(s.operations())

@@ -112,8 +112,15 @@ func TestHandshakesThatFail(t *testing.T) {
 				t.Errorf("openssl: the check is %+v", check)
 			}
 
-			// What is none of the service's business, and what there is too much of.
-			handshake(trusting(func(c *tls.Config) { c.ServerName, c.RootCAs = "hub.example.com", x509.NewCertPool() }))
+			// A name that the certificate does not have.
+			handshake(trusting(func(c *tls.Config) { c.ServerName = "hub.example.com" }))
+			kept++
+			if check, _ := more(kept)[0].Checks.Failed(); !strings.Contains(check.Saw, `asked for the host "hub.example.com"`) ||
+				!strings.Contains(check.Advice, "--host") {
+				t.Errorf("another host name: the check is %+v", check)
+			}
+
+			// What is no device, and what there is too much of.
 			conn, err := net.Dial("tcp", address)
 			if err != nil {
 				t.Fatal(err)
@@ -124,7 +131,8 @@ func TestHandshakesThatFail(t *testing.T) {
 			conn.Close()
 			wrongKey := shows(tls.Certificate{Certificate: good.Certificate, PrivateKey: other.PrivateKey})
 			handshake(wrongKey)
-			more(kept + 1)
+			kept++
+			more(kept)
 			for range 20 {
 				handshake(wrongKey)
 			}

@@ -26,6 +26,10 @@ type Config struct {
 	// QoS0AnswerDelay is how long after a registration or a poll of QoS 0 its answer goes
 	// out at the earliest. Answers to requests of QoS 1 never wait.
 	QoS0AnswerDelay time.Duration
+
+	// ConnectFailed is told of each client that did not get as far as a CONNECT that can
+	// be answered, and why; see mqtt.FailureObserver. nil tells nobody.
+	ConnectFailed func(device provisioning.Unconnected, err error)
 }
 
 // New returns the backend that serves devices of all services on one listener.
@@ -56,8 +60,13 @@ func (b *backend) refuse(connect *mqtt.Connect, evidence credential.Evidence, er
 }
 
 func evidenceOf(conn *mqtt.Conn, connect *mqtt.Connect) credential.Evidence {
-	peer := conn.Peer()
-	evidence := credential.Evidence{Token: string(connect.Password), Protocol: "mqtt", RemoteAddr: peer.RemoteAddr.String()}
+	evidence := peerEvidence(conn.Peer())
+	evidence.Token = string(connect.Password)
+	return evidence
+}
+
+func peerEvidence(peer mqtt.Peer) credential.Evidence {
+	evidence := credential.Evidence{Protocol: "mqtt", RemoteAddr: peer.RemoteAddr.String()}
 	if peer.WebSocket {
 		evidence.Protocol = "mqttws"
 	}

@@ -14,25 +14,30 @@ import (
 )
 
 // HandshakeFailed adds to a trace why the TLS handshake with a device failed, as
-// package crypto/tls says it. It reports false, and adds nothing, where that says
-// nothing of the device: what came was no TLS, or nothing in time.
-func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, err error) bool {
+// package crypto/tls says it. otherName is the name that the device asked for if it is
+// none of the server's certificate, else "". It reports false, and adds nothing, where
+// that says nothing of the device: what came was no TLS, or nothing in time.
+func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, otherName string, err error) bool {
 	said := strings.TrimPrefix(err.Error(), "tls: ")
 	var refused *net.OpError
+	var noTLS tls.RecordHeaderError
 	switch {
+	case errors.As(err, &noTLS) && IsPlainMQTT(noTLS.RecordHeader[:]):
+		trace.Fail("TLS handshake", "MQTT without TLS", "TLS 1.2 or 1.3",
+			"Switch TLS on in the device's program: the port takes MQTT over TLS only")
 	case errors.As(err, new(tls.RecordHeaderError)):
 		return false
 	case errors.As(err, &refused) && refused.Op == "remote error":
 		alert := strings.TrimPrefix(refused.Err.Error(), "tls: ")
 		switch alert {
 		case "unknown certificate authority", "bad certificate", "unknown certificate", "expired certificate", "unsupported certificate", "revoked certificate":
-			distrusted(trace, "the device refuses the server's certificate: "+alert)
+			distrusted(trace, otherName, "the device refuses the server's certificate: "+alert)
 		default:
 			unagreed(trace, "the device ends it: "+alert, "a device that goes on with it")
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &refused) && strings.HasSuffix(refused.Error(), "bad record MAC"):
 		// With TLS 1.3 OpenSSL tells its reason without encryption, and others don't tell.
-		distrusted(trace, "the device goes away when it has the server's certificate")
+		distrusted(trace, otherName, "the device goes away when it has the server's certificate")
 	case strings.HasPrefix(said, "invalid signature by the client certificate"), strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
 		trace.Fail("TLS handshake", "a signature that the key of "+subjectOf(certificates)+" did not make", "a signature with the private key of the certificate",
 			"Give the device the private key that belongs to its certificate: openssl x509 -in CERTIFICATE -noout -pubkey and openssl pkey -in KEY -pubout must print the same")
@@ -54,14 +59,38 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, err error) 
 			"Update the device's TLS library, or switch TLS 1.2 on in its settings")
 	case strings.HasPrefix(said, "no cipher suite supported by both"), strings.HasPrefix(said, "no key exchanges supported by both"):
 		unagreed(trace, "no cipher or key exchange that the server has", "TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken")
+	case strings.HasPrefix(said, "client requested unsupported application protocols"):
+		unagreed(trace, said, "HTTP/1.1, or nothing, in the protocols that the device offers (ALPN)")
 	default:
 		return false
 	}
 	return true
 }
 
+// IsPlainMQTT reports whether a client that should begin with TLS begins with CONNECT.
+func IsPlainMQTT(firstBytes []byte) bool { return len(firstBytes) > 0 && firstBytes[0] == 0x10 }
+
+// VersionRefused adds that the device speaks a protocol that is not served.
+func VersionRefused(trace *Trace, version string) {
+	trace.Fail("protocol", version, "MQTT 3.1.1",
+		"Have the device's program speak MQTT 3.1.1 (protocol level 4): many libraries begin with MQTT 5 if they are not told")
+}
+
+// ConnectFailed adds that the device did not begin as a client of MQTT does.
+func ConnectFailed(trace *Trace, err error) {
+	trace.Fail("protocol", err.Error(), "CONNECT of MQTT 3.1.1 first",
+		"The device's program sends this; an unmodified device SDK does not")
+}
+
 // distrusted is the check of a device that does not trust the server.
-func distrusted(trace *Trace, saw string) {
+func distrusted(trace *Trace, otherName, saw string) {
+	if otherName != "" {
+		trace.Fail("TLS handshake", fmt.Sprintf("%s. It asked for the host %.253q", saw, otherName),
+			"a host name that is in the server's certificate",
+			"Let the device connect by a host name of the certificate, or start the server with the one that devices use: "+
+				"berth up --host NAME")
+		return
+	}
 	trace.Fail("TLS handshake", saw, "a device that trusts the server's authority",
 		"Let the device trust the authority that berth info --trust names, and connect by a host name that is in the server's certificate. Its clock must be right too")
 }

@@ -35,6 +35,7 @@ type Conn struct {
 	back        chan struct{} // closed when it may go on
 	wrote       bool
 	serverName  string
+	offersHTTP  bool
 }
 
 // Of returns the Conn below a connection that a Listener handed out, or nil for any
@@ -81,6 +82,10 @@ func (c *Conn) Proven() {
 // ServerName is by which name the client asked for the server in its TLS handshake;
 // "" is none.
 func (c *Conn) ServerName() string { return c.serverName }
+
+// OffersHTTP reports whether the client offered in its TLS handshake to speak HTTP
+// (ALPN), as browsers and most web clients do.
+func (c *Conn) OffersHTTP() bool { return c.offersHTTP }
 
 // Read implements net.Conn. When the gate has closed the connection, the error is its
 // Reason.

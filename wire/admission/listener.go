@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,7 +45,9 @@ func (g *Gate) Listen(inner net.Listener, config *tls.Config) *Listener {
 	if config != nil {
 		l.config = config.Clone()
 		l.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			hello.Conn.(*Conn).serverName = hello.ServerName
+			c := hello.Conn.(*Conn)
+			c.serverName = hello.ServerName
+			c.offersHTTP = slices.Contains(hello.SupportedProtos, "http/1.1") || slices.Contains(hello.SupportedProtos, "h2")
 			if config.GetConfigForClient != nil {
 				return config.GetConfigForClient(hello)
 			}

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -86,26 +87,36 @@ const maxConnect = 96 << 10
 func (c *Conn) handshake(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.server.ConnectTimeout)
 	defer cancel()
-	deadline := time.Now().Add(c.server.ConnectTimeout)
-	if _, err := c.readUntil(c.one[:], deadline); err != nil {
-		return connectError(err)
+	buffer, first, body, err := c.readConnect(time.Now().Add(c.server.ConnectTimeout))
+	defer putBuffer(buffer)
+	if err != nil {
+		c.connectFailed(nil, err)
+		return err
 	}
-	buffer := getBuffer()
-	defer func() { putBuffer(buffer) }()
+	return c.open(ctx, first, body)
+}
+
+// readConnect reads a CONNECT, whose body is a part of the buffer, which goes back to
+// the pool afterwards.
+func (c *Conn) readConnect(deadline time.Time) (buffer []byte, first byte, body []byte, err error) {
+	if _, err := c.readUntil(c.one[:], deadline); err != nil {
+		return nil, 0, nil, connectError(err)
+	}
+	buffer = getBuffer()
 	buffer[0] = c.one[0]
 	filled := 1
+	if buffer[0]>>4 != typeConnect {
+		return buffer, 0, nil, c.firstBytes(buffer, filled)
+	}
 	for {
 		// What follows CONNECT before its answer waits in the network: only what
 		// belongs to the first packet is read here.
-		first, body, size, err := frame(buffer[:filled], min(maxConnect, c.server.MaxPacketSize))
+		first, start, size, err := frame(buffer[:filled], min(maxConnect, c.server.MaxPacketSize))
 		if err != nil {
-			return err
-		}
-		if buffer[0]>>4 != typeConnect {
-			return breach("MQTT-3.1.0-1", "the first packet is of type %d, not CONNECT", buffer[0]>>4)
+			return buffer, 0, nil, err
 		}
 		if size > 0 && filled == size {
-			return c.open(ctx, first, buffer[body:size])
+			return buffer, first, buffer[start:size], nil
 		}
 		want := filled + 1 // the fixed header, a byte at a time
 		if size > 0 {
@@ -114,8 +125,40 @@ func (c *Conn) handshake(ctx context.Context) error {
 		buffer = grow(buffer, filled)
 		n, err := c.readUntil(buffer[filled:min(want, len(buffer))], deadline)
 		if filled += n; err != nil {
-			return connectError(err)
+			if err = connectError(err); err == io.EOF {
+				err = io.ErrUnexpectedEOF // in the middle of CONNECT
+			}
+			return buffer, 0, nil, err
 		}
+	}
+}
+
+// How many first bytes tell what a client speaks that does not begin with CONNECT, and
+// how long they may take to come.
+const (
+	firstBytesSize = 8
+	firstBytesTime = 100 * time.Millisecond
+)
+
+func (c *Conn) firstBytes(buffer []byte, filled int) error {
+	deadline := time.Now().Add(firstBytesTime)
+	for filled < firstBytesSize {
+		n, err := c.readUntil(buffer[filled:firstBytesSize], deadline)
+		if filled += n; err != nil {
+			break
+		}
+	}
+	return &FirstBytesError{bytes.Clone(buffer[:filled])}
+}
+
+// connectFailed tells the backend of a client that it was not asked about, unless the
+// connection ends for another reason.
+func (c *Conn) connectFailed(connect *Connect, err error) {
+	c.mutex.Lock()
+	closing := c.closing
+	c.mutex.Unlock()
+	if observer, ok := c.server.Backend.(FailureObserver); ok && !closing {
+		observer.ConnectFailed(c.peer, connect, err)
 	}
 }
 
@@ -129,7 +172,10 @@ func connectError(err error) error {
 func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
 	connect, code, err := decodeConnect(first, body)
 	if err != nil {
-		return err
+		c.connectFailed(connect, err)
+		if code == Accepted {
+			return err
+		}
 	}
 	present := false
 	if code == Accepted {

@@ -114,9 +114,10 @@ func (r *reader) end() error {
 	return r.err
 }
 
-// decodeConnect reads a CONNECT. When the level is not that of MQTT 3.1.1, the
-// rest is not read and refused is what CONNACK says.
-func decodeConnect(first byte, body []byte) (connect *Connect, refused ConnectCode, err error) {
+// decodeConnect reads a CONNECT. With a code other than Accepted that is what CONNACK
+// says, and err why. Whatever is wrong, connect holds what could be read of it. Of a
+// version other than MQTT 3.1.1 that is who the client is and no more.
+func decodeConnect(first byte, body []byte) (connect *Connect, code ConnectCode, err error) {
 	if first&0x0f != 0 {
 		return nil, 0, breach("MQTT-2.2.2-2", "CONNECT with flags in its first byte")
 	}
@@ -125,12 +126,10 @@ func decodeConnect(first byte, body []byte) (connect *Connect, refused ConnectCo
 	switch {
 	case r.err != nil:
 		return nil, 0, r.err
-	case string(name) == "MQIsdp" && level == 3:
-		return nil, UnacceptableProtocolVersion, nil
+	case string(name) == "MQIsdp" && level == 3, string(name) == "MQTT" && level != 4:
+		return r.identity(level), UnacceptableProtocolVersion, &VersionError{string(name), level} // [MQTT-3.1.2-2]
 	case string(name) != "MQTT":
 		return nil, 0, breach("MQTT-3.1.2-1", "protocol name %.16q", name)
-	case level != 4:
-		return nil, UnacceptableProtocolVersion, nil // [MQTT-3.1.2-2]
 	}
 	flags := r.byte()
 	connect = &Connect{KeepAlive: r.uint16(), CleanSession: flags&0x02 != 0}
@@ -161,12 +160,54 @@ func decodeConnect(first byte, body []byte) (connect *Connect, refused ConnectCo
 		connect.Password, connect.HasPassword = bytes.Clone(r.bytes()), true
 	}
 	if err := r.end(); err != nil {
-		return nil, 0, err
+		return connect, 0, err
 	}
 	if connect.ClientID == "" && !connect.CleanSession {
-		return nil, IdentifierRejected, nil // [MQTT-3.1.3-8]
+		return connect, IdentifierRejected, breach("MQTT-3.1.3-8", "CONNECT without a client id that wants a session kept")
 	}
 	return connect, Accepted, nil
+}
+
+// identity reads from the flags of a CONNECT on who the client is, as far as it can be
+// read. The versions before and after differ in this by the properties of MQTT 5.
+func (r *reader) identity(level byte) *Connect {
+	flags := r.byte()
+	r.uint16()
+	skipProperties := func() {
+		if level >= 5 {
+			r.skip(r.length())
+		}
+	}
+	skipProperties()
+	connect := &Connect{ClientID: string(r.text())}
+	if flags&0x04 != 0 {
+		skipProperties()
+		r.bytes()
+		r.bytes()
+	}
+	if flags&0x80 != 0 {
+		connect.Username = string(r.text())
+	}
+	return connect
+}
+
+// length is a number of one to four bytes, as a remaining length is written.
+func (r *reader) length() (n int) {
+	for shift := 0; ; shift += 7 {
+		b := r.byte()
+		n |= int(b&0x7f) << shift
+		if b < 0x80 || shift == 21 {
+			return n
+		}
+	}
+}
+
+func (r *reader) skip(n int) {
+	if len(r.rest) < n {
+		r.fail(breach("MQTT-2.2.3", "packet shorter than its fields"))
+		return
+	}
+	r.rest = r.rest[n:]
 }
 
 // decode reads a PUBLISH in place: its topic and payload are parts of body.

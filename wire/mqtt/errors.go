@@ -39,3 +39,36 @@ var (
 func breach(clause, format string, args ...any) error {
 	return fmt.Errorf("%w: %s [%s]", ErrProtocol, fmt.Sprintf(format, args...), clause)
 }
+
+// VersionError is a CONNECT of another version than MQTT 3.1.1.
+type VersionError struct {
+	Name  string // of the protocol
+	Level byte
+}
+
+// Version names the version that the client speaks.
+func (e *VersionError) Version() string {
+	switch {
+	case e.Name == "MQIsdp":
+		return "MQTT 3.1"
+	case e.Level == 5:
+		return "MQTT 5.0"
+	}
+	return fmt.Sprintf("MQTT of the protocol level %d", e.Level)
+}
+
+// Error implements error.
+func (e *VersionError) Error() string {
+	return fmt.Sprintf("the client speaks %s, and MQTT 3.1.1 is wanted (protocol level 4)", e.Version())
+}
+
+// FirstBytesError is a client that begins with something else than a CONNECT.
+type FirstBytesError struct{ Bytes []byte } // some of them
+
+// Error implements error.
+func (e *FirstBytesError) Error() string {
+	return fmt.Sprintf("%v: the first packet begins with %q, which is no CONNECT [MQTT-3.1.0-1]", ErrProtocol, e.Bytes)
+}
+
+// Unwrap makes it an ErrProtocol.
+func (e *FirstBytesError) Unwrap() error { return ErrProtocol }

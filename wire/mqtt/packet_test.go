@@ -143,17 +143,33 @@ func TestTruncatedPackets(t *testing.T) {
 	}
 }
 
+// Of a CONNECT of another version it is read who the client is, and no more.
 func TestConnectVersions(t *testing.T) {
-	for name, packet := range map[string]string{
-		"MQTT 5":   "\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03dev",
-		"MQTT 3.1": "\x10\x11\x00\x06MQIsdp\x03\x02\x00\x3c\x00\x03dev",
+	for _, c := range []struct{ name, packet, version, clientID, username string }{
+		{"MQTT 5", "\x10\x10\x00\x04MQTT\x05\x02\x00\x3c\x00\x00\x03dev", "MQTT 5.0", "dev", ""},
+		{"MQTT 5 with everything",
+			"\x10\x2d\x00\x04MQTT\x05\xc6\x00\x3c\x05\x11\x00\x00\x00\x3c\x00\x03dev\x02\x01\x01\x00\x01w\x00\x02by" +
+				"\x00\x04user\x00\x06secret", "MQTT 5.0", "dev", "user"},
+		{"MQTT 5 cut short", "\x10\x0d\x00\x04MQTT\x05\x82\x00\x3c\xff\xff\x03", "MQTT 5.0", "", ""},
+		{"MQTT 3.1", "\x10\x17\x00\x06MQIsdp\x03\x82\x00\x3c\x00\x03dev\x00\x04user", "MQTT 3.1", "dev", "user"},
+		{"a bridge", "\x10\x0f\x00\x04MQTT\x84\x02\x00\x3c\x00\x03dev", "MQTT of the protocol level 132", "", ""},
 	} {
-		if _, code, err := decodeConnect(packet[0], []byte(packet[2:])); code != UnacceptableProtocolVersion || err != nil {
-			t.Errorf("%s: code %d, error %v", name, code, err)
+		first, start, size, err := frame([]byte(c.packet), 1000)
+		if err != nil || size != len(c.packet) {
+			t.Fatalf("%s: %d of %d bytes, %v", c.name, size, len(c.packet), err)
+		}
+		connect, code, err := decodeConnect(first, []byte(c.packet[start:]))
+		var version *VersionError
+		if code != UnacceptableProtocolVersion || !errors.As(err, &version) || version.Version() != c.version ||
+			!strings.Contains(err.Error(), "MQTT 3.1.1 is wanted") {
+			t.Errorf("%s: code %d, error %v", c.name, code, err)
+		} else if connect.ClientID != c.clientID || connect.Username != c.username || connect.HasPassword {
+			t.Errorf("%s: the client is %+v", c.name, connect)
 		}
 	}
-	if _, code, _ := decodeConnect(0x10, []byte("\x00\x04MQTT\x04\x00\x00\x3c\x00\x00")); code != IdentifierRejected {
-		t.Errorf("no client id and no clean session: code %d", code)
+	_, code, err := decodeConnect(0x10, []byte("\x00\x04MQTT\x04\x00\x00\x3c\x00\x00"))
+	if code != IdentifierRejected || err == nil {
+		t.Errorf("no client id and no clean session: code %d, error %v", code, err)
 	}
 }
 

@@ -19,6 +19,16 @@ type Backend interface {
 	Open(ctx context.Context, conn *Conn, connect *Connect) (session Session, present bool, code ConnectCode)
 }
 
+// A FailureObserver is a Backend that is told of the clients that Open is not called for.
+type FailureObserver interface {
+	// ConnectFailed is called on the connection's own goroutine, before its end, when
+	// no CONNECT came that Open could be called for and the client is to blame, or gone.
+	// err is a *VersionError, a *FirstBytesError, another ErrProtocol, ErrConnectTimeout,
+	// or what the network said: io.EOF for a client that went without a word. connect
+	// holds what could be read of a CONNECT, and is nil for nothing.
+	ConnectFailed(peer Peer, connect *Connect, err error)
+}
+
 // A Session is one connected client as its backend sees it. Its methods are
 // called one after the other from the connection's goroutine, so each may use
 // the session's fields without a lock; a slow method holds up only its client.

@@ -1,0 +1,26 @@
+package mqtt
+
+import (
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/wire/mqtt"
+)
+
+// ConnectFailed implements mqtt.FailureObserver. The user name tells where a client
+// wanted to, whatever version of MQTT it speaks.
+func (b *backend) ConnectFailed(peer mqtt.Peer, connect *mqtt.Connect, err error) {
+	if b.Config.ConnectFailed == nil {
+		return
+	}
+	device := provisioning.Unconnected{Evidence: peerEvidence(peer)}
+	if peer.TLS != nil {
+		device.ServerName = peer.TLS.ServerName
+	}
+	if connect != nil {
+		if name, ok := parseProvisioningName(connect.Username); ok && b.hub(name.idScope) == nil {
+			device.IDScope, device.RegistrationID = name.idScope, name.registrationID
+		} else if name, err := parseHubName(connect.Username); err == nil {
+			device.Hub, device.DeviceID = name.host, name.deviceID
+		}
+	}
+	b.Config.ConnectFailed(device, err)
+}
