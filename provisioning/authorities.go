@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -158,7 +159,7 @@ func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string, for
 		changes := append(s.config.Audit.Change(ctx, audit.Deleted, audit.Authority, cmp.Or(prior.Name, name), nil, nil),
 			s.authorities.Delete(key(name), store.ETag(unquote(prior.ETag))))
 		if !unreadable { // else its name leads nowhere
-			changes = append(changes, s.authorityNames.Delete(prior.subjectKey(), store.Always))
+			changes = append(changes, s.withoutSubject(prior, "")...)
 		}
 		if !force && !unreadable {
 			unused, err := s.checkUnused(ctx, prior.Name)
@@ -266,9 +267,10 @@ func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, cre
 			return Authority{}, err
 		}
 		changed.Updated, changed.ETag = now, ""
-		changes := []store.Change{s.authorities.Put(key(name), match, changed), s.authorityNames.Put(changed.subjectKey(), store.Always, key(name))}
-		if exists && prior.subjectKey() != changed.subjectKey() {
-			changes = append(changes, s.authorityNames.Delete(prior.subjectKey(), store.Always))
+		subject, _ := changed.subjectKey()
+		changes := []store.Change{s.authorities.Put(key(name), match, changed), s.authorityNames.Put(subject, store.Always, key(name))}
+		if exists {
+			changes = append(changes, s.withoutSubject(prior, subject)...)
 		}
 		if exists {
 			changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Authority, name, s.describeAuthority(prior), s.describeAuthority(changed))...)
@@ -320,13 +322,42 @@ func (s *Service) describeAuthority(stored storedAuthority) Authority {
 }
 
 // subjectKey is where the authority is found by the name that certificates have as
-// their issuer.
-func (a storedAuthority) subjectKey() string {
+// their issuer. former is where versions before kept it.
+func (a storedAuthority) subjectKey() (name, former string) {
 	certificate, err := x509.ParseCertificate(a.Certificate)
 	if err != nil {
-		return key(a.Name) // it was parsed when it came in
+		return key(a.Name), key(a.Name) // it was parsed when it came in
 	}
-	return nameKey(certificate.RawSubject) + "/" + key(a.Name)
+	return nameKey(certificate.RawSubject) + "/" + key(a.Name), formerNameKey(certificate.RawSubject) + "/" + key(a.Name)
+}
+
+// withoutSubject removes an authority from where it is found, but for kept.
+func (s *Service) withoutSubject(authority storedAuthority, kept string) (changes []store.Change) {
+	name, former := authority.subjectKey()
+	for _, name := range slices.Compact([]string{name, former}) {
+		if name != kept {
+			changes = append(changes, s.authorityNames.Delete(name, store.Always))
+		}
+	}
+	return changes
+}
+
+// authoritiesNamed returns the keys of the authorities with a certificate of this
+// subject, 10 at most.
+func (s *Service) authoritiesNamed(ctx context.Context, subject []byte) (found []string, err error) {
+	const most = 10
+	for _, name := range []string{nameKey(subject), formerNameKey(subject)} {
+		entries, err := s.authorityNames.List(ctx, name+"/", "", most)
+		if err != nil {
+			return nil, err
+		}
+		for _, entry := range entries {
+			if len(found) < most && !slices.Contains(found, entry.Value) {
+				found = append(found, entry.Value)
+			}
+		}
+	}
+	return found, nil
 }
 
 // checkAuthorityName holds a name against the rules of Azure's management API: up

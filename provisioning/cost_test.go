@@ -139,9 +139,15 @@ func TestManyAuthoritiesOfOneName(t *testing.T) {
 	}
 }
 
-// TestSignersOfFormerVersions are found and removed: they are kept without the key
-// identifier.
+// TestSignersOfFormerVersions are found and removed: they are kept by the name as it is
+// encoded, or without the key identifier.
 func TestSignersOfFormerVersions(t *testing.T) {
+	for which := range 2 {
+		signerOfFormerVersion(t, which)
+	}
+}
+
+func signerOfFormerVersion(t *testing.T, which int) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	authority := certify(t, "Factory", nil, true)
 	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
@@ -149,7 +155,7 @@ func TestSignersOfFormerVersions(t *testing.T) {
 	}
 	name, former := signerKey(authority.certificate.Raw, "g", 0)
 	if _, err := h.config.Documents.Commit(ctx, h.signers.Delete(name, store.Present),
-		h.signers.Put(former, store.Absent, signer{Group: "g", Certificate: authority.certificate.Raw})); err != nil {
+		h.signers.Put(former[which], store.Absent, signer{Group: "g", Certificate: authority.certificate.Raw})); err != nil {
 		t.Fatal(err)
 	}
 	if _, failed, err := h.registerChain("d1", certify(t, "d1", authority, false)); err != nil {

@@ -182,11 +182,10 @@ func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candida
 func (s *Service) chain(ctx context.Context, evidence attest.Evidence) (*attest.Chain, error) {
 	var failure error
 	chain := attest.NewChain(evidence.Certificates, func(name []byte) (found []*x509.Certificate) {
-		const most = 10 // of one name
-		entries, err := s.authorityNames.List(ctx, nameKey(name)+"/", "", most)
-		for _, entry := range entries {
+		authorities, err := s.authoritiesNamed(ctx, name)
+		for _, authority := range authorities {
 			var stored storedAuthority
-			if stored, _, err = s.authorities.Get(ctx, entry.Value); errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
+			if stored, _, err = s.authorities.Get(ctx, authority); errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
 				err = nil
 				continue
 			}

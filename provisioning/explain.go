@@ -160,12 +160,12 @@ func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evide
 			c.Groups = append(c.Groups, CaseGroup(group))
 			named[key(group.reference(0))], named[key(group.reference(1))] = true, true
 		}
-		entries, err := s.authorityNames.List(ctx, nameKey(issuer)+"/", "", 10)
+		authorities, err := s.authoritiesNamed(ctx, issuer)
 		if err != nil {
 			return false, err
 		}
-		for _, entry := range entries {
-			named[entry.Value] = true
+		for _, authority := range authorities {
+			named[authority] = true
 		}
 	}
 	for name := range named {
@@ -270,7 +270,9 @@ func (s *Service) restage(ctx context.Context, c Case) (attest.Evidence, error) 
 	}
 	for _, authority := range c.Authorities {
 		stored := storedAuthority{Authority: Authority{Name: authority.Name, IsVerified: authority.Verified}, Certificate: authority.Certificate}
-		changes = append(changes, s.authorities.Put(key(authority.Name), store.Always, stored), s.authorityNames.Put(stored.subjectKey(), store.Always, key(authority.Name)))
+		subject, _ := stored.subjectKey()
+		changes = append(changes, s.authorities.Put(key(authority.Name), store.Always, stored),
+			s.authorityNames.Put(subject, store.Always, key(authority.Name)))
 	}
 	for _, group := range c.Groups {
 		stored := storedGroup(group)

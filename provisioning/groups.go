@@ -443,16 +443,18 @@ func (g storedGroup) reference(which int) string {
 }
 
 // signerKey is where a signing certificate is found: by the name and the key
-// identifier that the certificates which it signs have as their issuer's. former is
-// where versions before kept it, without the key identifier.
-func signerKey(der []byte, groupID string, which int) (name, former string) {
+// identifier that the certificates which it signs have as their issuer's. former are
+// where versions before kept it: by the name as it is encoded, with the key identifier
+// and without.
+func signerKey(der []byte, groupID string, which int) (name string, former []string) {
 	certificate, err := x509.ParseCertificate(der)
 	if err != nil {
-		return "", "" // it was parsed when it came in
+		return "", nil // it was parsed when it came in
 	}
 	own := key(groupID) + "/" + []string{"primary", "secondary"}[which]
-	issuer := nameKey(certificate.RawSubject)
-	return issuer + "/" + keyIDKey(certificate.SubjectKeyId) + "/" + own, issuer + "/" + own
+	id := keyIDKey(certificate.SubjectKeyId)
+	issuer, encoded := nameKey(certificate.RawSubject), formerNameKey(certificate.RawSubject)
+	return issuer + "/" + id + "/" + own, []string{encoded + "/" + id + "/" + own, encoded + "/" + own}
 }
 
 // keyIDKey is a key identifier in the key of a document. Group ids have no equals
@@ -465,7 +467,11 @@ func keyIDKey(id []byte) string {
 	return "id=" + hex.EncodeToString(id)
 }
 
-func nameKey(name []byte) string {
+// nameKey is where what has a distinguished name is found, in whatever spelling.
+func nameKey(name []byte) string { return formerNameKey([]byte(attest.CanonicalName(name))) }
+
+// formerNameKey is where versions before kept it: by the name as it is encoded.
+func formerNameKey(name []byte) string {
 	sum := sha256.Sum256(name)
 	return hex.EncodeToString(sum[:])
 }
@@ -478,7 +484,7 @@ func (s *Service) withoutSigners(g storedGroup, kept map[string]bool) (changes [
 			continue
 		}
 		name, former := signerKey(der, g.EnrollmentGroupID, i)
-		for _, name := range []string{name, former} {
+		for _, name := range append(former, name) {
 			if name != "" && !kept[name] {
 				changes = append(changes, s.signers.Delete(name, store.Always))
 			}
@@ -519,11 +525,16 @@ const maxSigners = 100
 func (s *Service) signersOf(ctx context.Context, chain *attest.Chain, issuer []byte, most int) ([]signer, error) {
 	var found []signer
 	seen := make(map[string]bool)
-	prefixes := []string{}
+	names, prefixes := []string{nameKey(issuer), formerNameKey(issuer)}, []string{}
 	for _, id := range chain.KeyIDs(issuer) {
-		prefixes = append(prefixes, nameKey(issuer)+"/"+keyIDKey(id)+"/")
+		for _, name := range names {
+			prefixes = append(prefixes, name+"/"+keyIDKey(id)+"/")
+		}
 	}
-	for _, prefix := range append(prefixes, nameKey(issuer)+"/") {
+	for _, name := range names {
+		prefixes = append(prefixes, name+"/")
+	}
+	for _, prefix := range prefixes {
 		if len(found) >= most {
 			break
 		}

@@ -1,0 +1,82 @@
+package provisioning
+
+import (
+	"context"
+	"encoding/asn1"
+	"errors"
+	"testing"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// spelled is an authority that writes its name in UTF-8 in the certificates that it
+// signs, other than in its own.
+func spelled(t *testing.T, authority *issued) *issued {
+	t.Helper()
+	type attribute struct {
+		Type  asn1.ObjectIdentifier
+		Value string `asn1:"utf8"`
+	}
+	type partSET []attribute
+	encoded, err := asn1.Marshal([]partSET{{{asn1.ObjectIdentifier{2, 5, 4, 3}, authority.certificate.Subject.CommonName}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificate := *authority.certificate
+	certificate.RawSubject = encoded
+	return &issued{&certificate, authority.key, authority.pem}
+}
+
+// TestNamesInOtherSpellings finds groups and authorities by what their names mean, and
+// those that versions before kept by how they are encoded.
+func TestNamesInOtherSpellings(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	plant := certify(t, "Plant", nil, true)
+	line := certify(t, "Line", spelled(t, plant), true)
+	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, failed, err := h.registerChain("d1", certify(t, "d1", spelled(t, plant), false)); err != nil {
+		t.Errorf("a device of the group: %+v, %v", failed, err)
+	}
+	if _, err := h.PutAuthority(ctx, "line", []byte(line.pem), true, ""); err != nil {
+		t.Fatal(err)
+	}
+	device := certify(t, "d2", spelled(t, line), false)
+	if _, failed, err := h.registerChain("d2", device); err != nil {
+		t.Errorf("a device whose signer is known: %+v, %v", failed, err)
+	}
+
+	// As a version before kept it; then it is found as it is encoded.
+	authority, err := h.authority(ctx, "line")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name, former := authority.subjectKey()
+	if _, err := h.config.Documents.Commit(ctx, h.authorityNames.Delete(name, store.Present),
+		h.authorityNames.Put(former, store.Absent, "line")); err != nil {
+		t.Fatal(err)
+	}
+	own := certify(t, "d3", line, false)
+	if _, failed, err := h.registerChain("d3", own); err != nil {
+		t.Errorf("a device whose signer a former version kept: %+v, %v", failed, err)
+	}
+	if _, err := h.PutAuthority(ctx, "line", []byte(line.pem), true, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := h.registerChain("d2", device); err != nil {
+		t.Errorf("after it was saved again: %v", err)
+	}
+	if err := h.DeleteAuthority(ctx, "line", ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{name, former} {
+		if _, _, err := h.authorityNames.Get(ctx, key); !errors.Is(err, store.ErrNotFound) {
+			t.Errorf("the name stays after the authority was deleted: %v", err)
+		}
+	}
+	if _, _, err := h.registerChain("d3", own); !errors.Is(err, fault.UnauthorizedAccess) {
+		t.Errorf("after the authority was deleted: %v", err)
+	}
+}
