@@ -32,7 +32,7 @@ var layout = map[string][]string{
 	"store/mark":      {},
 	"store/pebble":    {"store", "store/mark"},
 	"store/segment":   {"store", "store/mark", "panics"},
-	"store/storetest": {"store"},
+	"store/storetest": {"store", "document"},
 	"cluster/local":   {"cluster"},
 
 	// The domain. The two services do not know each other.

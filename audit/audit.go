@@ -3,6 +3,7 @@
 package audit
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -199,7 +200,9 @@ func flat(thing any) map[string]string {
 		return fields
 	}
 	var value any
-	if json.Unmarshal(text, &value) == nil {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber() // 1.10 is written so, and is another value than 1.1
+	if decoder.Decode(&value) == nil {
 		flatten(fields, "", value)
 	}
 	return fields

@@ -2,6 +2,7 @@ package audit
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -83,6 +84,11 @@ func TestChanges(t *testing.T) {
 	}
 	if again := reshown(slices.Clone(fields)); !slices.Equal(again, fields) {
 		t.Errorf("shown once more the changes are\n%v\nwant\n%v", again, fields)
+	}
+	for before, after := range map[string]string{`{"n":9007199254740993}`: `{"n":9007199254740992}`, `{"n":1.0}`: `{"n":1}`} {
+		if fields := differences(flat(json.RawMessage(before)), flat(json.RawMessage(after))); len(fields) != 1 {
+			t.Errorf("from %s to %s there is %v", before, after, fields)
+		}
 	}
 	many := make(map[string]any)
 	for i := range 2 * maxFields {

@@ -128,7 +128,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	var body io.Reader
 	if r.body != nil {
-		encoded, err := json.Marshal(r.body)
+		encoded, err := document.Marshal(r.body)
 		if err != nil {
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}

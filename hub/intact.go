@@ -3,6 +3,7 @@ package hub
 import (
 	"errors"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -28,8 +29,9 @@ func (d *Device) Intact() error {
 
 // Intact implements store.Checkable.
 func (t *twin) Intact() error {
-	for _, part := range []object{t.Tags, t.Desired.Properties, t.Desired.Metadata, t.Reported.Properties, t.Reported.Metadata} {
-		if part == nil {
+	for _, part := range []document.Object{t.Tags, t.Desired.Properties, t.Desired.Metadata, t.Reported.Properties,
+		t.Reported.Metadata} {
+		if part.IsZero() {
 			return errors.New("a part of the twin is missing")
 		}
 	}

@@ -1,12 +1,12 @@
 package hub
 
 import (
-	"encoding/json"
 	"strconv"
 	"strings"
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -57,9 +57,19 @@ var (
 // sectionSize is what a section counts by Azure's rule, and what it takes to store.
 type sectionSize struct{ counted, stored int }
 
-func sizeOf(properties, metadata object) sectionSize {
-	return sectionSize{countedSize(map[string]any(properties)),
-		encodedSize(map[string]any(properties)) + encodedSize(map[string]any(metadata))}
+func sizeOf(properties, metadata document.Object) sectionSize {
+	return sectionSize{countedSize(document.ValueOf(properties)), properties.Size() + metadata.Size()}
+}
+
+// fit has a section within its limits. What is too large only because characters are
+// escaped that need not be is written without: nobody is refused for a spelling.
+func (l sectionLimits) fit(properties *document.Object, metadata document.Object, before sectionSize) error {
+	after := sizeOf(*properties, metadata)
+	if after.stored > l.stored {
+		*properties = properties.Plain()
+		after = sizeOf(*properties, metadata)
+	}
+	return l.check(before, after)
 }
 
 // check refuses a section that a change has made too large. One that was too large
@@ -78,81 +88,28 @@ func (l sectionLimits) check(before, after sectionSize) error {
 	return nil
 }
 
-// encodedSize is the length of a value as encoding/json writes it.
-func encodedSize(value any) int {
-	switch value := value.(type) {
-	case map[string]any:
-		size := len("{}") + max(0, len(value)-1)
-		for name, child := range value {
-			size += encodedString(name) + len(":") + encodedSize(child)
-		}
-		return size
-	case object:
-		return encodedSize(map[string]any(value))
-	case []any:
-		size := len("[]") + max(0, len(value)-1)
-		for _, child := range value {
-			size += encodedSize(child)
-		}
-		return size
-	case string:
-		return encodedString(value)
-	case json.Number:
-		return len(value)
-	case int64:
-		return len(strconv.FormatInt(value, 10))
-	case bool:
-		if !value {
-			return len("false")
-		}
-	}
-	return len("true") // as null
-}
-
-func encodedString(text string) int {
-	size := len(`""`) + len(text)
-	for i, r := range text {
-		switch r {
-		case '"', '\\', '\b', '\f', '\n', '\r', '\t':
-			size++
-		case '<', '>', '&':
-			size += len(`\u003c`) - 1
-		case '\u2028', '\u2029':
-			size += len(`\u2028`) - len("\u2028")
-		case utf8.RuneError:
-			if _, width := utf8.DecodeRuneInString(text[i:]); width == 1 {
-				size += len(`\ufffd`) - 1
-			}
-		default:
-			if r < ' ' {
-				size += len(`\u0000`) - 1
-			}
-		}
-	}
-	return size
-}
-
 // countedSize is the size of a value as Azure counts it.
-func countedSize(value any) (size int) {
-	switch value := value.(type) {
-	case map[string]any:
-		for name, child := range value {
+func countedSize(value document.Value) (size int) {
+	switch value.Kind() {
+	case document.KindObject:
+		for name, child := range value.Object().All() {
 			size += len(name) + countedSize(child)
 		}
-	case []any:
-		for _, child := range value {
+	case document.KindArray:
+		for _, child := range value.Elements() {
 			size += countedSize(child)
 		}
-	case string:
-		size = len(value)
-		for _, r := range value {
+	case document.KindString:
+		text := value.Text()
+		size = len(text)
+		for _, r := range text {
 			if r < ' ' || r >= 0x80 && r < 0xa0 {
 				size -= utf8.RuneLen(r)
 			}
 		}
-	case json.Number:
+	case document.KindNumber:
 		size = 8
-	case bool:
+	case document.KindBoolean:
 		size = 4
 	}
 	return size
@@ -161,18 +118,19 @@ func countedSize(value any) (size int) {
 // checkValues holds what a patch writes against the limits of single values, and
 // names the place that breaks one. It looks at the patch alone: what is there already
 // may be older than a limit, and must not keep anybody from making it smaller.
-func checkValues(section string, patch object) error {
-	return checkValue([]byte(section), map[string]any(patch), 0, false)
+func checkValues(section string, patch document.Object) error {
+	return checkValue([]byte(section), document.ValueOf(patch), 0, false)
 }
 
-func checkValue(path []byte, value any, depth int, inArray bool) error {
-	switch value := value.(type) {
-	case map[string]any:
-		if depth > maxDepth {
-			return fault.New(fault.ArgumentInvalid, "%.256s: nested deeper than %d levels", path, maxDepth)
-		}
-		for name, child := range value {
-			if child == nil && !inArray {
+func checkValue(path []byte, value document.Value, depth int, inArray bool) error {
+	kind := value.Kind()
+	if depth > maxDepth && (kind == document.KindObject || kind == document.KindArray) {
+		return fault.New(fault.ArgumentInvalid, "%.256s: nested deeper than %d levels", path, maxDepth)
+	}
+	switch kind {
+	case document.KindObject:
+		for name, child := range value.Object().All() {
+			if child.Kind() == document.KindNull && !inArray {
 				continue // deletes what is there, whatever it is called
 			}
 			if err := checkName(path, name); err != nil {
@@ -182,24 +140,21 @@ func checkValue(path []byte, value any, depth int, inArray bool) error {
 				return err
 			}
 		}
-	case []any:
-		if depth > maxDepth {
-			return fault.New(fault.ArgumentInvalid, "%.256s: nested deeper than %d levels", path, maxDepth)
-		}
-		for i, child := range value {
+	case document.KindArray:
+		for i, child := range value.Elements() {
 			if err := checkValue(append(strconv.AppendInt(append(path, '['), int64(i), 10), ']'), child, depth+1,
 				true); err != nil {
 				return err
 			}
 		}
-	case nil:
+	case document.KindNull:
 		return fault.New(fault.ArgumentInvalid, "%.256s: null deletes a property, and can't be in an array", path)
-	case string:
-		if len(value) > maxString {
+	case document.KindString:
+		if text := value.Text(); len(text) > maxString {
 			return fault.New(fault.ArgumentInvalid, "%.256s: a string of %d bytes is too long, the limit is %d", path,
-				len(value), maxString)
+				len(text), maxString)
 		}
-	case json.Number:
+	case document.KindNumber:
 		return checkNumber(path, value.String())
 	}
 	return nil

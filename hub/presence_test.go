@@ -227,7 +227,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 				}
 				hangUp(attempts)
 				h.agree(device.DeviceID, nil)
-				if twin, err := h.Twin(ctx, device.DeviceID); err == nil && twin.Properties.Reported["ghost"] != nil {
+				if twin, err := h.Twin(ctx, device.DeviceID); err == nil && twin.Properties.Reported.Get("ghost").String() != "" {
 					t.Fatalf("round %d: the session of a device that was deleted has reported to its namesake: %v", round,
 						twin.Properties.Reported)
 				}
@@ -389,7 +389,7 @@ func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
 		t.Errorf("a certificate is answered %v", err)
 	}
 	twin, err := h.Twin(ctx, "d")
-	if err != nil || fmt.Sprint(twin.Properties.Reported["$version"]) != "1" {
+	if err != nil || twin.Properties.Reported.Get("$version").String() != "1" {
 		t.Errorf("the namesake's twin is %+v, error %v", twin, err)
 	}
 	// Nor is it told what the namesake is told.

@@ -25,9 +25,35 @@ type TelemetryMessage struct {
 	DeviceID         string            `json:"deviceId"`
 	SystemProperties map[string]string `json:"systemProperties"`
 	Properties       map[string]string `json:"properties"`
-	Body             any               `json:"body,omitempty"`       // JSON, or text
+	Body             any               `json:"body,omitempty"`       // json.RawMessage, or a string for text
 	BodyBase64       []byte            `json:"bodyBase64,omitempty"` // what is neither
 	Unreadable       string            `json:"unreadable,omitempty"` // why the record can't be read: then the body is the whole of it
+}
+
+// UnmarshalJSON leaves a body that is JSON as its device wrote it, as json.RawMessage;
+// one that is text is a string.
+func (m *TelemetryMessage) UnmarshalJSON(text []byte) error {
+	type plain TelemetryMessage
+	read := struct {
+		*plain
+		Body json.RawMessage `json:"body"`
+	}{plain: (*plain)(m)}
+	if err := json.Unmarshal(text, &read); err != nil {
+		return err
+	}
+	switch {
+	case len(read.Body) == 0:
+		m.Body = nil
+	case read.Body[0] == '"':
+		var body string
+		if err := json.Unmarshal(read.Body, &body); err != nil {
+			return err
+		}
+		m.Body = body
+	default:
+		m.Body = read.Body
+	}
+	return nil
 }
 
 // Position is where reading begins.

@@ -159,7 +159,7 @@ func TestAdmitIsSafeToRepeat(t *testing.T) {
 		}
 	}
 	before, err := h.Twin(ctx, "new")
-	if err != nil || fmt.Sprint(before.Properties.Desired["interval"]) != "5" || fmt.Sprint(before.Tags["site"]) != "1" {
+	if err != nil || before.Properties.Desired.Get("interval").String() != "5" || before.Tags.Get("site").String() != "1" {
 		t.Fatalf("the twin is %+v, error %v", before, err)
 	}
 	device, _ := h.Device(ctx, "new")

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
@@ -193,7 +194,9 @@ func (s *Session) Twin(ctx context.Context) (json.RawMessage, error) {
 	if err != nil {
 		return nil, err
 	}
-	return json.Marshal(TwinProperties{Desired: stored.Desired.describe(false), Reported: stored.Reported.describe(false)})
+	seen := stored.Desired.describe(false).AppendJSON([]byte(`{"desired":`))
+	seen = stored.Reported.describe(false).AppendJSON(append(seen, `,"reported":`...))
+	return append(seen, '}'), nil
 }
 
 // Report merges a patch (null deletes) into the device's reported properties
@@ -292,7 +295,7 @@ type downlinkRequest struct {
 }
 
 func (r downlinkRequest) encode() []byte {
-	encoded, err := json.Marshal(r)
+	encoded, err := document.Marshal(r)
 	if err != nil {
 		panic("hub: " + err.Error()) // Desired was JSON when it came in
 	}
@@ -318,14 +321,10 @@ func (s *Session) Handle(ctx context.Context, request []byte) ([]byte, error) {
 // tellDesired sends new desired properties to the device if it is connected. The
 // change is durable whether or not this succeeds: the device reads its twin when
 // it connects.
-func (h *Hub) tellDesired(ctx context.Context, id string, changed twin, patch json.RawMessage) {
-	told, err := readObject("properties.desired", patch)
-	if err != nil {
-		return // it passed the same check before
-	}
-	told["$version"] = changed.Desired.Version
-	_, err = h.config.Bus.Request(ctx, h.subject(id),
-		downlinkRequest{Generation: changed.Generation, Version: changed.Desired.Version, Desired: told.encode()}.encode())
+func (h *Hub) tellDesired(ctx context.Context, id string, changed twin, patch document.Object) {
+	told := section{Version: changed.Desired.Version, Properties: patch}.describe(false).AppendJSON(nil)
+	_, err := h.config.Bus.Request(ctx, h.subject(id),
+		downlinkRequest{Generation: changed.Generation, Version: changed.Desired.Version, Desired: told}.encode())
 	if err != nil && !errors.Is(err, cluster.ErrNobody) {
 		h.config.Logger.Warn("a device was not told of its desired properties", "hub", h.config.Name, "device", id, "error", err)
 	}

@@ -28,50 +28,43 @@ type Twin struct {
 	X509Thumbprint            ThumbprintPair     `json:"x509Thumbprint"`
 	ModelID                   string             `json:"modelId"`
 	Version                   int64              `json:"version"`
-	Tags                      map[string]any     `json:"tags"`
+	Tags                      document.Object    `json:"tags"`
 	Properties                TwinProperties     `json:"properties"`
 	Capabilities              Capabilities       `json:"capabilities"`
 }
 
-// UnmarshalJSON keeps numbers as they are written: they are json.Number, also those
-// that a float64 can't hold without a loss.
-func (t *Twin) UnmarshalJSON(b []byte) error {
-	type plain Twin
-	decoder := json.NewDecoder(bytes.NewReader(b))
-	decoder.UseNumber()
-	return decoder.Decode((*plain)(t))
-}
-
-// TwinProperties are the two halves of a twin, each with $metadata and
-// $version.
+// TwinProperties are the two halves of a twin: the properties in the order in which
+// they came, then $metadata and $version.
 type TwinProperties struct {
-	Desired  map[string]any `json:"desired"`
-	Reported map[string]any `json:"reported"`
+	Desired  document.Object `json:"desired"`
+	Reported document.Object `json:"reported"`
 }
 
 // twin is a twin as it is stored.
 type twin struct {
-	Generation string  `json:"generation"` // of its device; "" in what versions before this field wrote
-	Version    int64   `json:"version"`    // of the whole
-	Tags       object  `json:"tags"`
-	Desired    section `json:"desired"`
-	Reported   section `json:"reported"`
+	Generation string          `json:"generation"` // of its device; "" in what versions before this field wrote
+	Version    int64           `json:"version"`    // of the whole
+	Tags       document.Object `json:"tags"`
+	Desired    section         `json:"desired"`
+	Reported   section         `json:"reported"`
 
 	etag string
 }
 
 // section is one half of a twin's properties.
 type section struct {
-	Version    int64  `json:"version"`
-	Properties object `json:"properties"`
-	Metadata   object `json:"metadata"` // as $metadata, of the same shape as the properties
+	Version    int64           `json:"version"`
+	Properties document.Object `json:"properties"`
+	Metadata   document.Object `json:"metadata"` // as $metadata, of the same shape as the properties
 }
 
 func newTwin(now time.Time) twin {
 	empty := func() section {
-		return section{Version: 1, Properties: object{}, Metadata: object{lastUpdated: document.FormatTime(now)}}
+		s := section{Version: 1}
+		s.Metadata.Set(lastUpdated, document.TextOf(document.FormatTime(now)))
+		return s
 	}
-	return twin{Version: 1, Tags: object{}, Desired: empty(), Reported: empty()}
+	return twin{Version: 1, Desired: empty(), Reported: empty()}
 }
 
 // begin gives a new twin its first tags and desired properties.
@@ -82,11 +75,15 @@ func (t *twin) begin(tags, desired json.RawMessage, now time.Time) error {
 	if err := checkBeginning(limitsOfDesired.name, desired); err != nil {
 		return err
 	}
+	patch, err := readParts(tags, desired)
+	if err != nil {
+		return err
+	}
 	t.Version = 0 // this is the first version, not a change of it
-	if present(desired) {
+	if patch.Desired != nil {
 		t.Desired.Version = 0
 	}
-	return t.apply(twinPatch{Tags: tags, Desired: desired}, false, now)
+	return t.apply(patch, false, now)
 }
 
 // checkBeginning bounds a part of an initial twin as it is kept with an enrollment.
@@ -94,7 +91,7 @@ func checkBeginning(name string, part json.RawMessage) error {
 	if !present(part) {
 		return nil
 	}
-	kept, err := json.Marshal(part)
+	kept, err := document.Marshal(part)
 	if err != nil {
 		return fault.New(fault.ArgumentInvalid, "%s: not a JSON object: %v", fault.Word(name), err)
 	}
@@ -130,12 +127,9 @@ func (h *Hub) ReplaceTwin(ctx context.Context, id string, twin json.RawMessage, 
 }
 
 func (h *Hub) changeTwin(ctx context.Context, id string, body json.RawMessage, ifMatch string, replace bool) (Twin, error) {
-	patch, err := readTwinPatch(body)
+	patch, err := readTwinPatch(body, replace)
 	if err != nil {
 		return Twin{}, err
-	}
-	if replace {
-		patch.complete()
 	}
 	device, err := h.Device(ctx, id)
 	if err != nil {
@@ -159,12 +153,12 @@ func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifM
 		}
 		return t.apply(patch, replace, h.config.Now())
 	})
-	if err != nil || !present(patch.Desired) {
+	if err != nil || patch.Desired == nil {
 		return changed, err
 	}
-	told := patch.Desired
+	told := *patch.Desired
 	if replace {
-		told = changed.Desired.Properties.encode()
+		told = changed.Desired.Properties
 	}
 	h.tellDesired(ctx, id, changed, told)
 	return changed, nil
@@ -172,7 +166,7 @@ func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifM
 
 // report merges a device's patch into its reported properties and returns their
 // new version.
-func (h *Hub) report(ctx context.Context, session *Session, patch json.RawMessage) (int64, error) {
+func (h *Hub) report(ctx context.Context, session *Session, patch []byte) (int64, error) {
 	parsed, err := readObject(limitsOfReported.name, patch)
 	if err != nil {
 		return 0, err
@@ -241,35 +235,27 @@ func (h *Hub) twin(ctx context.Context, id string) (twin, error) {
 // place.
 func (t *twin) apply(patch twinPatch, replace bool, now time.Time) error {
 	t.Version++
-	if present(patch.Tags) {
-		if err := t.applyTags(patch.Tags, replace); err != nil {
+	if patch.Tags != nil {
+		if err := t.applyTags(*patch.Tags, replace); err != nil {
 			return err
 		}
 	}
-	if !present(patch.Desired) {
+	if patch.Desired == nil {
 		return nil
 	}
-	desired, err := readObject(limitsOfDesired.name, patch.Desired)
-	if err != nil {
-		return err
-	}
-	return t.Desired.merge(limitsOfDesired, desired, replace, now, true)
+	return t.Desired.merge(limitsOfDesired, *patch.Desired, replace, now, true)
 }
 
-func (t *twin) applyTags(patch json.RawMessage, replace bool) error {
-	tags, err := readObject(limitsOfTags.name, patch)
-	if err != nil {
+func (t *twin) applyTags(patch document.Object, replace bool) error {
+	if err := checkValues(limitsOfTags.name, patch); err != nil {
 		return err
 	}
-	if err := checkValues(limitsOfTags.name, tags); err != nil {
-		return err
-	}
-	before := sizeOf(t.Tags, nil)
+	before := sizeOf(t.Tags, document.Object{})
 	if replace {
-		t.Tags = object{}
+		t.Tags = document.Object{}
 	}
-	t.Tags.merge(tags)
-	return limitsOfTags.check(before, sizeOf(t.Tags, nil))
+	t.Tags.Merge(patch)
+	return limitsOfTags.fit(&t.Tags, document.Object{}, before)
 }
 
 func (t twin) describe(d Device) Twin {
@@ -286,34 +272,27 @@ func (t twin) describe(d Device) Twin {
 	return described
 }
 
-// describe returns the properties with $version, and with $metadata for back
-// ends.
-func (s section) describe(metadata bool) map[string]any {
-	described := make(map[string]any, len(s.Properties)+2)
-	for name, value := range s.Properties {
-		described[name] = value
-	}
+// describe returns the properties, for back ends with $metadata, and $version at the
+// very end.
+func (s section) describe(metadata bool) document.Object {
+	described := s.Properties.Clone()
 	if metadata {
-		described["$metadata"] = s.Metadata
+		described.Set(metadataName, document.ValueOf(s.Metadata))
 	}
-	described["$version"] = s.Version
+	described.Set(versionName, document.IntegerOf(s.Version))
 	return described
 }
 
-// twinPatch is what a back end wants changed.
-type twinPatch struct {
-	Tags    json.RawMessage
-	Desired json.RawMessage
-}
+// twinPatch is what a back end wants changed; nil is to stay as it is.
+type twinPatch struct{ Tags, Desired *document.Object }
 
 // readTwinPatch takes the parts of a twin that back ends may change and leaves
-// the rest aside: SDKs send back whole twins.
-func readTwinPatch(body json.RawMessage) (twinPatch, error) {
-	var patch struct {
+// the rest aside: SDKs send back whole twins. A replacement names both parts: what is
+// left out, or null, will be empty.
+func readTwinPatch(body json.RawMessage, replace bool) (twinPatch, error) {
+	var sent struct {
 		Tags       json.RawMessage `json:"tags"`
-		Properties *struct {
-			Desired json.RawMessage `json:"desired"`
-		} `json:"properties"`
+		Properties json.RawMessage `json:"properties"`
 	}
 	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "A twin is a JSON object: {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
@@ -321,23 +300,42 @@ func readTwinPatch(body json.RawMessage) (twinPatch, error) {
 	if err := document.CheckDepth(body, document.MaxDepth); err != nil {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin can't be taken: %v", err)
 	}
-	if err := json.Unmarshal(body, &patch); err != nil {
+	if err := json.Unmarshal(body, &sent); err != nil {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin is not the JSON of one: %v", err)
 	}
-	read := twinPatch{Tags: patch.Tags}
-	if patch.Properties != nil {
-		read.Desired = patch.Properties.Desired
+	var properties struct {
+		Desired json.RawMessage `json:"desired"`
 	}
-	return read, nil
-}
-
-// complete makes the patch name both parts, as a replacement does.
-func (p *twinPatch) complete() {
-	for _, part := range []*json.RawMessage{&p.Tags, &p.Desired} {
-		if !present(*part) {
+	if sent.Properties != nil {
+		if err := json.Unmarshal(sent.Properties, &properties); err != nil {
+			return twinPatch{}, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "properties")
+		}
+	}
+	for _, part := range []*json.RawMessage{&sent.Tags, &properties.Desired} {
+		if replace && !present(*part) {
 			*part = json.RawMessage("{}")
 		}
 	}
+	return readParts(sent.Tags, properties.Desired)
+}
+
+// readParts reads tags and desired properties; what is absent or null is nil.
+func readParts(tags, desired json.RawMessage) (patch twinPatch, _ error) {
+	for _, part := range []struct {
+		name string
+		json json.RawMessage
+		into **document.Object
+	}{{limitsOfTags.name, tags, &patch.Tags}, {limitsOfDesired.name, desired, &patch.Desired}} {
+		if !present(part.json) {
+			continue
+		}
+		read, err := readObject(part.name, part.json)
+		if err != nil {
+			return twinPatch{}, err
+		}
+		*part.into = &read
+	}
+	return patch, nil
 }
 
 func present(part json.RawMessage) bool {

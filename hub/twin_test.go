@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -36,14 +37,14 @@ func TestTwinOfADevice(t *testing.T) {
 		t.Errorf("reported version %d, error %v", version, err)
 	}
 	want := []string{
-		`{"$version":2,"fan":{"mode":"auto","speed":3},"limit":[1,2]}`,
-		`{"$version":3,"fan":{"speed":4},"limit":null}`,
+		`{"fan":{"speed":3,"mode":"auto"},"limit":[1,2],"$version":2}`,
+		`{"fan":{"speed":4},"limit":null,"$version":3}`,
 	}
 	if fmt.Sprint(down.desired) != fmt.Sprint(want) {
 		t.Errorf("the device was told %v,\nwant %v", down.desired, want)
 	}
 	seen, err := session.Twin(ctx)
-	if wantTwin := `{"desired":{"$version":3,"fan":{"mode":"auto","speed":4}},"reported":{"$version":2,"big":4503599627370495,"fan":{"speed":4}}}`; err != nil || string(seen) != wantTwin {
+	if wantTwin := `{"desired":{"fan":{"speed":4,"mode":"auto"},"$version":3},"reported":{"fan":{"speed":4},"big":4503599627370495,"$version":2}}`; err != nil || string(seen) != wantTwin {
 		t.Errorf("the device sees %s, error %v,\nwant %s", seen, err, wantTwin)
 	}
 
@@ -53,11 +54,11 @@ func TestTwinOfADevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	encoded, _ := json.Marshal(twin.Properties.Desired)
-	const wantDesired = `{"$metadata":{"$lastUpdated":"2026-11-23T12:02:00.0000000Z","$lastUpdatedVersion":3,"fan":{"$lastUpdated":"2026-11-23T12:02:00.0000000Z","$lastUpdatedVersion":3,"mode":{"$lastUpdated":"2026-11-23T12:01:00.0000000Z","$lastUpdatedVersion":2},"speed":{"$lastUpdated":"2026-11-23T12:02:00.0000000Z","$lastUpdatedVersion":3}}},"$version":3,"fan":{"mode":"auto","speed":4}}`
+	const wantDesired = `{"fan":{"speed":4,"mode":"auto"},"$metadata":{"$lastUpdated":"2026-11-23T12:02:00.0000000Z","$lastUpdatedVersion":3,"fan":{"$lastUpdated":"2026-11-23T12:02:00.0000000Z","$lastUpdatedVersion":3,"speed":{"$lastUpdated":"2026-11-23T12:02:00.0000000Z","$lastUpdatedVersion":3},"mode":{"$lastUpdated":"2026-11-23T12:01:00.0000000Z","$lastUpdatedVersion":2}}},"$version":3}`
 	if string(encoded) != wantDesired {
 		t.Errorf("desired is\n%s, want\n%s", encoded, wantDesired)
 	}
-	if fmt.Sprint(twin.Tags) != "map[site:A]" || twin.Version != 4 {
+	if twin.Tags.String() != `{"site":"A"}` || twin.Version != 4 {
 		t.Errorf("tags %v, version %d", twin.Tags, twin.Version)
 	}
 }
@@ -73,17 +74,18 @@ func TestTwinIsReplaced(t *testing.T) {
 	}
 	// SDKs send the whole twin back.
 	twin, _ := h.Twin(ctx, "d")
-	delete(twin.Properties.Desired, "x")
-	twin.Tags = map[string]any{"b": 2}
+	twin.Properties.Desired.Delete("x")
+	twin.Tags = document.Object{}
+	twin.Tags.Set("b", document.IntegerOf(2))
 	body, _ := json.Marshal(twin)
 	after, err := h.ReplaceTwin(ctx, "d", body, `"`+twin.ETag+`"`)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := down.desired[1]; got != `{"$version":3,"y":2}` {
+	if got := down.desired[1]; got != `{"y":2,"$version":3}` {
 		t.Errorf("the device was told %s", got)
 	}
-	if fmt.Sprint(after.Tags) != "map[b:2]" || after.Properties.Reported["kept"] != true {
+	if after.Tags.String() != `{"b":2}` || after.Properties.Reported.Get("kept").String() != "true" {
 		t.Errorf("the twin is %+v", after)
 	}
 }
@@ -171,11 +173,11 @@ func TestTwinUnderContention(t *testing.T) {
 	})
 	group.Wait()
 	twin, _ := h.Twin(ctx, "d")
-	if fmt.Sprint(twin.Properties.Desired["$version"]) != "81" || fmt.Sprint(twin.Properties.Reported["$version"]) != "21" || len(down.desired) != 80 {
-		t.Fatalf("desired is version %v, reported %v, and the device was told %d times", twin.Properties.Desired["$version"], twin.Properties.Reported["$version"], len(down.desired))
+	if twin.Properties.Desired.Get("$version").String() != "81" || twin.Properties.Reported.Get("$version").String() != "21" || len(down.desired) != 80 {
+		t.Fatalf("desired is version %v, reported %v, and the device was told %d times", twin.Properties.Desired.Get("$version"), twin.Properties.Reported.Get("$version"), len(down.desired))
 	}
 	for i, told := range down.desired {
-		if !strings.HasPrefix(told, fmt.Sprintf(`{"$version":%d,`, i+2)) {
+		if !strings.HasSuffix(told, fmt.Sprintf(`,"$version":%d}`, i+2)) {
 			t.Fatalf("message %d is %s", i, told)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
@@ -53,13 +54,9 @@ func (c *call) storedTwin(h *hub.Hub) (twinForm, error) {
 }
 
 // plain leaves out what the hub adds to properties.
-func plain(properties map[string]any) map[string]any {
-	own := map[string]any{}
-	for name, value := range properties {
-		if name != "$metadata" && name != "$version" {
-			own[name] = value
-		}
-	}
+func plain(properties document.Object) document.Object {
+	own := properties.Clone()
+	own.Delete("$metadata", "$version")
 	return own
 }
 

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -110,5 +111,5 @@ func (s *Service) allocationRequest(ctx context.Context, enrollment Enrollment, 
 		group.CustomAllocationDefinition = group.CustomAllocationDefinition.complete()
 		request.EnrollmentGroup = &group
 	}
-	return json.Marshal(request)
+	return document.Marshal(request)
 }

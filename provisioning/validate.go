@@ -2,6 +2,7 @@ package provisioning
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -260,7 +261,10 @@ func checkFree(what string, text json.RawMessage) error {
 	if document.CheckDepth(text, document.MaxFreeDepth) != nil {
 		return fault.New(fault.ArgumentInvalid, "%s is nested deeper than %d levels", what, document.MaxFreeDepth)
 	}
-	return fault.New(fault.ArgumentInvalid, "%s is not JSON in UTF-8", what)
+	if !json.Valid(text) {
+		return fault.New(fault.ArgumentInvalid, "%s is not JSON", what)
+	}
+	return fault.New(fault.ArgumentInvalid, "%s: %v", what, cmp.Or(document.CheckText(text), document.CheckNumbers(text)))
 }
 
 // refusedPart notes in a hub's refusal what it is about. Each part is shown to

@@ -2,7 +2,6 @@ package server
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -60,14 +59,10 @@ func migrating(twin hub.Twin, err error) (*provisioning.InitialTwin, error) {
 	if err != nil {
 		return nil, err
 	}
-	tags, err := json.Marshal(twin.Tags)
-	if err != nil {
-		return nil, err
-	}
-	delete(twin.Properties.Desired, "$metadata")
-	delete(twin.Properties.Desired, "$version")
-	desired, err := json.Marshal(twin.Properties.Desired)
-	return &provisioning.InitialTwin{Tags: tags, Properties: provisioning.InitialTwinProperties{Desired: desired}}, err
+	desired := twin.Properties.Desired
+	desired.Delete("$metadata", "$version")
+	return &provisioning.InitialTwin{Tags: twin.Tags.AppendJSON(nil),
+		Properties: provisioning.InitialTwinProperties{Desired: desired.AppendJSON(nil)}}, nil
 }
 
 // Remove implements provisioning.Hub.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/x509"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
@@ -96,7 +96,7 @@ func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) 
 	}
 	begun := present.Status == "disabled" && present.StatusReason != nil && *present.StatusReason == beingProvisioned
 	if begun && twin {
-		patch, err := json.Marshal(admission.Twin)
+		patch, err := document.Marshal(admission.Twin)
 		if err != nil {
 			return "", err
 		}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -66,14 +67,18 @@ func (t Table[T]) List(ctx context.Context, prefix, after string, limit int) ([]
 	}
 }
 
-// Put is the Change that writes value, for a Commit. A value that is no JSON fails
-// the Commit.
+// Put is the Change that writes value, for a Commit. JSON in it is kept as it is
+// spelled. A value that is no JSON fails the Commit.
 func (t Table[T]) Put(key string, match Match, value T) Change {
-	encoded, err := json.Marshal(value)
+	var encoded bytes.Buffer
+	encoder := json.NewEncoder(&encoded)
+	encoder.SetEscapeHTML(false)
+	err := encoder.Encode(value)
 	if err != nil {
 		err = fmt.Errorf("write %s %q: %w", t.Collection, key, err)
 	}
-	return Change{Collection: t.Collection, Key: key, Match: match, Value: encoded, Err: err}
+	return Change{Collection: t.Collection, Key: key, Match: match, Value: bytes.TrimSuffix(encoded.Bytes(), []byte("\n")),
+		Err: err}
 }
 
 // Delete is the Change that removes the document, for a Commit.

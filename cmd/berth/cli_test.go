@@ -119,7 +119,7 @@ func TestQuickstart(t *testing.T) {
 	if devices := read[[]hub.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 || devices[0].Status != "enabled" {
 		t.Errorf("berth device list: %s", compact(devices))
 	}
-	if twin := read[hub.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`); fmt.Sprint(twin.Properties.Desired["interval"]) != "20" || twin.Tags["plant"] != "Lyon" {
+	if twin := read[hub.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`); twin.Properties.Desired.Get("interval").String() != "20" || twin.Tags.Get("plant").Text() != "Lyon" {
 		t.Errorf("berth device twin: %s", compact(twin))
 	}
 	if r := read[provisioning.Registration](s, "registration", "show", "Python-device-01"); r.Status != provisioning.StatusAssigned || r.AssignedHub != "127.0.0.1" {

@@ -185,7 +185,7 @@ func (h *history) verifyTwin(ctx context.Context, t *testing.T, p *process, id s
 	t.Helper()
 	twin, err := p.hub.Twin(ctx, id)
 	number := id[strings.LastIndexByte(id, '-')+1:]
-	if err != nil || fmt.Sprint(twin.Tags["number"]) != number || fmt.Sprint(twin.Properties.Desired["number"]) != number {
+	if err != nil || twin.Tags.Get("number").String() != number || twin.Properties.Desired.Get("number").String() != number {
 		t.Errorf("the twin of %s: %v, %s", id, err, compact(twin))
 	}
 }
@@ -204,8 +204,8 @@ func (h *history) verifyNumbers(ctx context.Context, t *testing.T, p *process) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if number, again := twin.Properties.Reported["number"], twin.Properties.Reported["again"]; number != nil || h.reported.acknowledged > 0 {
-		h.between(t, "the reported properties", fmt.Sprint(number), fmt.Sprint(again), h.reported, "%d")
+	if number, again := twin.Properties.Reported.Get("number"), twin.Properties.Reported.Get("again"); number.String() != "" || h.reported.acknowledged > 0 {
+		h.between(t, "the reported properties", number.String(), again.String(), h.reported, "%d")
 	}
 }
 

@@ -250,7 +250,7 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 					t.Errorf("%s is told %s by the webhook", id, state.Payload)
 				}
 				twin, err := f.hubs[state.AssignedHub].Twin(ctx, id)
-				if err != nil || twin.Tags["made"] != "by the group" || twin.Status != "enabled" {
+				if err != nil || twin.Tags.Get("made").Text() != "by the group" || twin.Status != "enabled" {
 					t.Errorf("%s: its twin is %+v, error %v", id, twin, err)
 				}
 				got[state.AssignedHub]++
@@ -382,7 +382,7 @@ func TestMigrationSurvivesCrashes(t *testing.T) {
 			continue
 		}
 		twin, err := f.hubs[told[id]].Twin(ctx, id)
-		if err != nil || twin.Tags["owner"] != "of "+id || twin.Tags["made"] != "by the group" || fmt.Sprint(twin.Properties.Desired["n"]) != "1" || twin.Status != "enabled" {
+		if err != nil || twin.Tags.Get("owner").Text() != "of "+id || twin.Tags.Get("made").Text() != "by the group" || twin.Properties.Desired.Get("n").String() != "1" || twin.Status != "enabled" {
 			t.Errorf("%s: its twin is %+v, error %v", id, twin, err)
 		}
 	}

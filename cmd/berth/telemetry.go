@@ -132,6 +132,8 @@ func body(message hub.TelemetryMessage) string {
 		return base64.StdEncoding.EncodeToString(message.BodyBase64)
 	case string:
 		return b
+	case json.RawMessage:
+		return string(b)
 	default:
 		return compact(b)
 	}

@@ -301,7 +301,7 @@ func (w *honestWork) verify(t *testing.T, p *process) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		number, err := strconv.Atoi(fmt.Sprint(twin.Properties.Reported["number"]))
+		number, err := strconv.Atoi(twin.Properties.Reported.Get("number").String())
 		if expected.acknowledged > 0 && (err != nil || number < expected.acknowledged || number > expected.asked) {
 			t.Errorf("%s reports number %d, acknowledged was %d, asked %d", id, number, expected.acknowledged, expected.asked)
 		}

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -43,9 +44,9 @@ connected device is told of its new desired properties at once.`,
 					field{"Device id", twin.DeviceID},
 					field{"Connection", twin.ConnectionState},
 					field{"Version", fmt.Sprint(twin.Version)},
-					field{"Tags", compact(twin.Tags)},
-					field{"Desired", compact(withoutMetadata(twin.Properties.Desired))},
-					field{"Reported", compact(withoutMetadata(twin.Properties.Reported))})
+					field{"Tags", twin.Tags.String()},
+					field{"Desired", withoutMetadata(twin.Properties.Desired)},
+					field{"Reported", withoutMetadata(twin.Properties.Reported)})
 			})
 		},
 	}
@@ -79,16 +80,12 @@ func twinPatch(command *cobra.Command, tags, desired string) (json.RawMessage, e
 	if patch.Tags == nil && patch.Properties == nil {
 		return nil, nil
 	}
-	return json.Marshal(patch)
+	return document.Marshal(patch)
 }
 
 // withoutMetadata is properties as people want to see them; JSON output has all.
-func withoutMetadata(properties map[string]any) map[string]any {
-	shown := make(map[string]any, len(properties))
-	for name, value := range properties {
-		if name != "$metadata" {
-			shown[name] = value
-		}
-	}
-	return shown
+func withoutMetadata(properties document.Object) string {
+	shown := properties.Clone()
+	shown.Delete("$metadata")
+	return shown.String()
 }

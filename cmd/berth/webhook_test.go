@@ -389,7 +389,7 @@ func TestWebhookDocuments(t *testing.T) {
 				t.Errorf("the device is told %+v", state)
 			}
 			twin, err := w.process.hub.Twin(within(t, time.Minute), state.DeviceID)
-			if err != nil || twin.Tags["made"] != "by the webhook" || twin.Properties.Desired["darkness"] != "medium" {
+			if err != nil || twin.Tags.Get("made").Text() != "by the webhook" || twin.Properties.Desired.Get("darkness").Text() != "medium" {
 				t.Errorf("its twin is %+v, error %v", twin, err)
 			}
 			if len(w.asked) != 1 {

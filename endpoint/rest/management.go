@@ -192,6 +192,7 @@ func telemetry(c *call) (any, error) {
 	c.streamed = true
 	controller.Flush()
 	encoder := json.NewEncoder(c.w)
+	encoder.SetEscapeHTML(false) // a body is as its device wrote it
 	err = c.hub.Telemetry(c.Context(), from, c.query("device"), func(message hub.TelemetryMessage) error {
 		// A reader may wait for its messages for ever, but not let one wait.
 		if err := controller.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -137,6 +138,8 @@ func (s *schemas) schema(t reflect.Type, request bool) object {
 		return object{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[json.RawMessage]():
 		return object{"description": "Any JSON"}
+	case reflect.TypeFor[document.Object]():
+		return s.schema(reflect.TypeFor[map[string]any](), request)
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

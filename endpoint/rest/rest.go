@@ -282,11 +282,12 @@ func (c *call) answer(value any) error {
 }
 
 func writeJSON(w http.ResponseWriter, status int, value any) error {
-	encoded, err := json.Marshal(value)
+	encoded, err := document.Marshal(value)
 	if err != nil {
 		return fmt.Errorf("the answer is no JSON: %w", err)
 	}
 	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.Header().Set("X-Content-Type-Options", "nosniff") // what others wrote is in it as it is
 	w.Header().Set("Content-Length", strconv.Itoa(len(encoded)))
 	w.WriteHeader(status)
 	w.Write(encoded) // the client may be gone

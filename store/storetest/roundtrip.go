@@ -13,6 +13,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -60,8 +61,9 @@ var (
 )
 
 var (
-	rawType  = reflect.TypeFor[json.RawMessage]()
-	timeType = reflect.TypeFor[time.Time]()
+	rawType    = reflect.TypeFor[json.RawMessage]()
+	objectType = reflect.TypeFor[document.Object]()
+	timeType   = reflect.TypeFor[time.Time]()
 )
 
 // fill gives a value any content; deeper is how many levels of pointers, slices and
@@ -72,6 +74,13 @@ func fill(t *rapid.T, value reflect.Value, deeper int) {
 		if rapid.Bool().Draw(t, "present") {
 			value.SetBytes(anyRaw(t))
 		}
+		return
+	case objectType:
+		object, err := document.Parse(anyObject(t, deeper), document.MaxDepth)
+		if err != nil {
+			t.Fatal(err)
+		}
+		value.Set(reflect.ValueOf(object))
 		return
 	case timeType:
 		const first, last = -62135596800, 253402300799 // of the years 1 to 9999
@@ -142,6 +151,27 @@ func anyContent(t *rapid.T, deeper int) any {
 		return map[string]any{rapid.String().Draw(t, "name"): anyContent(t, deeper-1)}
 	}
 	return rapid.String().Draw(t, "text")
+}
+
+// anyObject is a JSON object with names in any order and numbers in any spelling.
+func anyObject(t *rapid.T, deeper int) []byte {
+	object := []byte("{")
+	for i := range rapid.IntRange(0, 3).Draw(t, "members") {
+		if i > 0 {
+			object = append(object, ',')
+		}
+		name, err := json.Marshal(fmt.Sprint(rapid.String().Draw(t, "name"), i))
+		if err != nil {
+			t.Fatal(err)
+		}
+		object = append(append(object, name...), ':')
+		if deeper > 0 && rapid.Bool().Draw(t, "object") {
+			object = append(object, anyObject(t, deeper-1)...)
+		} else {
+			object = append(object, anyRaw(t)...)
+		}
+	}
+	return append(object, '}')
 }
 
 // anyRaw is JSON as somebody may send it, up to 32 levels deep.
