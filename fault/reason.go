@@ -17,6 +17,13 @@ func NewReason(format string, args ...any) *Reason {
 	return &Reason{message: fmt.Sprintf(format, args...), format: format, args: args}
 }
 
+// ReasonOf returns the fault in err's chain as a reason: its own message, without code
+// and cause.
+func ReasonOf(err error) *Reason {
+	problem := From(err)
+	return &Reason{message: problem.Message, format: problem.format, args: problem.args, cause: problem}
+}
+
 // Error returns the sentence in English.
 func (r *Reason) Error() string { return r.message }
 

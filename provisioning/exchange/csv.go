@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -66,8 +67,9 @@ func toCSV(e provisioning.Enrollment) ([]string, error) {
 	return cells, nil
 }
 
-// fromCSV is a row as an enrollment.
-func fromCSV(row map[string]string) (e provisioning.Enrollment, err error) {
+// fromCSV is a row as an enrollment, and the members of its twin that there is no place
+// for.
+func fromCSV(row map[string]string) (e provisioning.Enrollment, unknown []string, err error) {
 	e = provisioning.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], HubHostName: row["iotHubHostName"],
 		ProvisioningStatus: provisioning.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: provisioning.AllocationPolicy(row["allocationPolicy"]),
 		Hubs: strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"], ParentDeviceID: row["parentDeviceId"]}
@@ -85,7 +87,7 @@ func fromCSV(row map[string]string) (e provisioning.Enrollment, err error) {
 	if text := row["iotEdge"]; text != "" {
 		edge, err := strconv.ParseBool(strings.ToLower(text))
 		if err != nil {
-			return e, fault.New(fault.ArgumentInvalid, "iotEdge is %.32q. It is true or false", text)
+			return e, nil, fault.New(fault.ArgumentInvalid, "iotEdge must be true or false, not %.32q", text)
 		}
 		e.Capabilities = &provisioning.Capabilities{IoTEdge: edge}
 	}
@@ -95,28 +97,34 @@ func fromCSV(row map[string]string) (e provisioning.Enrollment, err error) {
 	if name := row["reprovisionPolicy"]; name != "" {
 		policy, ok := provisioning.ReprovisionPolicies[name]
 		if !ok {
-			return e, fault.New(fault.ArgumentInvalid, "reprovisionPolicy is %.32q. It is migrate, reset or never", name)
+			return e, nil, fault.New(fault.ArgumentInvalid, "reprovisionPolicy must be migrate, reset or never, not %.32q", name)
 		}
 		e.ReprovisionPolicy = &policy
 	}
 	if text := row["initialTwin"]; text != "" {
 		if document.CheckDepth([]byte(text), maxRowDepth) != nil {
-			return e, fault.New(fault.BadFormat, "initialTwin is nested deeper than %d levels", maxRowDepth)
+			return e, nil, fault.New(fault.BadFormat, "initialTwin is nested deeper than %d levels", maxRowDepth)
 		}
-		if err := json.Unmarshal(document.ValidUTF8([]byte(text)), &e.InitialTwin); err != nil {
-			return e, fault.New(fault.BadFormat, "initialTwin is not the JSON of a twin: %v", plain(err))
+		if err := CheckJSON([]byte(text)); err != nil {
+			return e, nil, fault.New(fault.BadFormat, "initialTwin can't be taken. %v", fault.ReasonOf(err))
+		}
+		if e.InitialTwin, unknown, err = decode[*provisioning.InitialTwin]([]byte(text)); err != nil {
+			return e, nil, fault.New(fault.BadFormat, "initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
 		}
 	}
 	if text := row["optionalDeviceInformation"]; text != "" {
-		e.OptionalDeviceInformation = document.ValidUTF8([]byte(text))
+		e.OptionalDeviceInformation = []byte(text)
 		if document.CheckDepth(e.OptionalDeviceInformation, document.MaxFreeDepth) != nil {
-			return e, fault.New(fault.BadFormat, "optionalDeviceInformation is nested deeper than %d levels", document.MaxFreeDepth)
+			return e, nil, fault.New(fault.BadFormat, "optionalDeviceInformation is nested deeper than %d levels", document.MaxFreeDepth)
 		}
-		if !json.Valid(e.OptionalDeviceInformation) {
-			return e, fault.New(fault.BadFormat, "optionalDeviceInformation is not JSON")
+		if err := CheckJSON(e.OptionalDeviceInformation); err != nil {
+			return e, nil, fault.New(fault.BadFormat, "optionalDeviceInformation can't be taken. %v", fault.ReasonOf(err))
 		}
 	}
-	return e, nil
+	for i := range unknown {
+		unknown[i] = "initialTwin." + unknown[i]
+	}
+	return e, unknown, nil
 }
 
 // certificateOf is a certificate by its text or, without one, by its thumbprint.
@@ -131,7 +139,7 @@ func certificateOf(text, thumbprint string) *provisioning.X509Certificate {
 }
 
 func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) error {
-	buffered, err := open(reader)
+	buffered, err := open(reader, CSV)
 	if err != nil {
 		return err
 	}
@@ -146,6 +154,9 @@ func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) er
 	}
 	if err != nil {
 		return misquoted(err)
+	}
+	if slices.ContainsFunc(header, func(name string) bool { return !utf8.ValidString(name) }) {
+		return fault.New(fault.BadFormat, "The header is not UTF-8. Save the file as CSV UTF-8")
 	}
 	columns, err := columnsOf(header)
 	if err != nil {
@@ -175,7 +186,13 @@ func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) er
 			for i, cell := range cells {
 				values[columns[i]] = fromText(cell)
 			}
-			row.Item, row.Err = fromCSV(values)
+			if broken := slices.IndexFunc(cells, func(cell string) bool { return !utf8.ValidString(cell) }); broken >= 0 {
+				// Excel's plain CSV is in the encoding of its country.
+				row.Item.RegistrationID = strings.ToValidUTF8(values["registrationId"], "?")
+				row.Err = fault.New(fault.BadFormat, "%s is not UTF-8. Save the file as CSV UTF-8", columns[broken])
+				break
+			}
+			row.Item, row.Unknown, row.Err = fromCSV(values)
 		}
 		if err := each(row); err != nil {
 			return err

@@ -6,6 +6,7 @@ package exchange
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"errors"
 	"io"
 	"path/filepath"
@@ -32,7 +33,7 @@ func FormatOf(asked, file string) (Format, error) {
 	case format == JSON, format == CSV:
 		return format, nil
 	case asked != "":
-		return "", fault.New(fault.ArgumentInvalid, "The format is %.32q. It is json or csv", asked)
+		return "", fault.New(fault.ArgumentInvalid, "The format must be json or csv, not %.32q", asked)
 	case strings.EqualFold(filepath.Ext(file), ".csv"):
 		return CSV, nil
 	}
@@ -57,14 +58,15 @@ func ParseMode(name string) (Mode, error) {
 	if mode := Mode(name); slices.Contains(Modes, mode) {
 		return mode, nil
 	}
-	return "", fault.New(fault.ArgumentInvalid, "The mode is %.32q. It is create, update or upsert", name)
+	return "", fault.New(fault.ArgumentInvalid, "The mode must be create, update or upsert, not %.32q", name)
 }
 
 // Row is one item of a file, or what is wrong with it.
 type Row[T any] struct {
-	Line int // that it begins in, from 1
-	Item T
-	Err  error // a fault 400004 or 400006, when the item could not be read
+	Line    int // that it begins in, from 1
+	Item    T
+	Unknown []string // members that the item does not have, and that are left out, such as "x.y"
+	Err     error    // a fault 400004 or 400006, when the item could not be read
 }
 
 // Import does something with every row of a file, several at once.
@@ -82,8 +84,13 @@ type Import[T any] struct {
 	// Done is told how many more rows are done, one at a time. It may be nil.
 	Done func(rows int)
 
+	// ID is set for a dry run that creates, and returns the id of an item: one that an
+	// earlier row had fails, as it would if that row had been written.
+	ID func(T) string
+
 	mutex sync.Mutex
-	cause error // what ended it
+	cause error              // what ended it
+	taken map[[16]byte]int64 // lines by the ids that are done
 }
 
 // Run imports the rows that read hands over. It returns an error when the rest of
@@ -154,6 +161,9 @@ func (i *Import[T]) send(ctx context.Context, rows []Row[T]) error {
 	}
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
+	if i.ID != nil {
+		failed = i.withDuplicates(rows, failed)
+	}
 	for index, row := range rows {
 		if why, ok := failed[index]; ok {
 			i.Failed(row, why)
@@ -165,18 +175,42 @@ func (i *Import[T]) send(ctx context.Context, rows []Row[T]) error {
 	return nil
 }
 
+// withDuplicates adds the rows whose ids earlier ones had.
+func (i *Import[T]) withDuplicates(rows []Row[T], failed map[int]error) map[int]error {
+	if i.taken == nil {
+		i.taken = make(map[[16]byte]int64)
+	}
+	if failed == nil {
+		failed = make(map[int]error)
+	}
+	for index, row := range rows {
+		if _, bad := failed[index]; bad {
+			continue
+		}
+		// A part of the hash, so that a million ids of any length take little.
+		sum := sha256.Sum256([]byte(strings.ToLower(i.ID(row.Item))))
+		name := [16]byte(sum[:])
+		if line, taken := i.taken[name]; taken {
+			failed[index] = fault.New(fault.EnrollmentConflict, "The id %q is in line %d already", i.ID(row.Item), line)
+			continue
+		}
+		i.taken[name] = int64(row.Line)
+	}
+	return failed
+}
+
 // open looks at the beginning of a file for the marks that editors leave there.
-func open(reader io.Reader) (*bufio.Reader, error) {
+func open(reader io.Reader, format Format) (*bufio.Reader, error) {
 	buffered := bufio.NewReaderSize(reader, 64<<10)
-	mark, err := buffered.Peek(3)
+	begin, err := buffered.Peek(4)
 	if err != nil && err != io.EOF {
 		return nil, err
 	}
-	switch {
-	case strings.HasPrefix(string(mark), "\xef\xbb\xbf"):
-		buffered.Discard(3)
-	case strings.HasPrefix(string(mark), "\xff\xfe"), strings.HasPrefix(string(mark), "\xfe\xff"):
-		return nil, fault.New(fault.BadFormat, "The file is in UTF-16. Save it as UTF-8")
+	if isUTF16(begin) {
+		return nil, errUTF16(format)
+	}
+	if strings.HasPrefix(string(begin), mark) {
+		buffered.Discard(len(mark))
 	}
 	return buffered, nil
 }

@@ -3,10 +3,14 @@ package exchange
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
+	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -30,7 +34,7 @@ func ReadGroups(reader io.Reader, each func(Row[provisioning.EnrollmentGroup]) e
 
 // readJSON reads an array, or one object after the other.
 func readJSON[T any](reader io.Reader, each func(Row[T]) error) error {
-	buffered, err := open(reader)
+	buffered, err := open(reader, JSON)
 	if err != nil {
 		return err
 	}
@@ -76,7 +80,7 @@ func readArray[T any](reader io.Reader, line int, each func(Row[T]) error) error
 		return lines.broken(decoder, err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
-		return lines.broken(decoder, errors.New("the array has ended"))
+		return fault.New(fault.BadFormat, "After the end of the array there is more, which was not read")
 	}
 	return nil
 }
@@ -130,6 +134,9 @@ func eachOf[T any](text []byte, line int, each func(Row[T]) error) error {
 	if len(text) > maxObject {
 		return each(Row[T]{Line: line, Err: fault.New(fault.BadFormat, "It is longer than %d bytes", maxObject)})
 	}
+	if invalidUTF8(text) >= 0 {
+		return each(Row[T]{Line: line, Err: errNotUTF8()})
+	}
 	for decoder := json.NewDecoder(bytes.NewReader(text)); ; {
 		var one json.RawMessage
 		err := decoder.Decode(&one)
@@ -138,7 +145,7 @@ func eachOf[T any](text []byte, line int, each func(Row[T]) error) error {
 		}
 		row := Row[T]{Line: line}
 		if err != nil {
-			row.Err = fault.New(fault.BadFormat, "It is not JSON: %v", plain(err))
+			row.Err = notJSON(text, err)
 		} else {
 			row = rowOf[T](line, one)
 		}
@@ -154,20 +161,60 @@ const maxRowDepth = document.MaxFreeDepth + 8
 
 func rowOf[T any](line int, text []byte) Row[T] {
 	row := Row[T]{Line: line}
-	if err := document.CheckDepth(text, maxRowDepth); err != nil {
+	if invalidUTF8(text) >= 0 {
+		row.Err = errNotUTF8()
+	} else if err := document.CheckDepth(text, maxRowDepth); err != nil {
 		row.Err = fault.New(fault.BadFormat, "It is nested deeper than %d levels", maxRowDepth)
-	} else if err := json.Unmarshal(document.ValidUTF8(text), &row.Item); err != nil {
-		row.Err = fault.New(fault.BadFormat, "It does not have the form of the service API: %v", plain(err))
+	} else if row.Err = checkSurrogates(text); row.Err == nil {
+		row.Item, row.Unknown, row.Err = decode[T](text)
 	}
 	return row
 }
 
-// plain is what package json says without its name.
-func plain(err error) error {
-	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return errors.New("it ends too early")
+func errNotUTF8() error {
+	return fault.New(fault.BadFormat, "It is not UTF-8. Save the file as UTF-8")
+}
+
+// decode reads an item, and says which of its members there is no place for.
+func decode[T any](text []byte) (item T, unknown []string, err error) {
+	strict := json.NewDecoder(bytes.NewReader(text))
+	strict.DisallowUnknownFields()
+	if strict.Decode(&item) == nil {
+		return item, nil, nil
 	}
-	return errors.New(strings.TrimPrefix(err.Error(), "json: "))
+	var again T
+	if err := json.Unmarshal(text, &again); err != nil {
+		return again, nil, misfit(err)
+	}
+	return again, unknownMembers(text, reflect.TypeFor[T](), ""), nil
+}
+
+// unknownMembers returns the members of an object that a type has no place for. Those
+// without a value are none.
+func unknownMembers(text []byte, of reflect.Type, path string) (unknown []string) {
+	for of.Kind() == reflect.Pointer {
+		of = of.Elem()
+	}
+	var members map[string]json.RawMessage
+	if of.Kind() != reflect.Struct || reflect.PointerTo(of).Implements(reflect.TypeFor[json.Unmarshaler]()) || json.Unmarshal(text, &members) != nil {
+		return nil
+	}
+	known := make(map[string]reflect.Type)
+	for _, field := range reflect.VisibleFields(of) {
+		name, _, _ := strings.Cut(field.Tag.Get("json"), ",")
+		known[strings.ToLower(cmp.Or(name, field.Name))] = field.Type
+	}
+	for name, value := range members {
+		switch inner, ok := known[strings.ToLower(name)]; {
+		case inner == reflect.TypeFor[*provisioning.Registration](): // is not written at all
+		case ok:
+			unknown = append(unknown, unknownMembers(value, inner, path+name+".")...)
+		case !slices.Contains([]string{"null", "{}", "[]", `""`}, string(bytes.TrimSpace(value))):
+			unknown = append(unknown, path+name)
+		}
+	}
+	slices.Sort(unknown)
+	return unknown
 }
 
 // lineReader knows in which line each byte is that went through it and was not asked
@@ -211,8 +258,14 @@ func (r *lineReader) broken(decoder *json.Decoder, err error) error {
 		return r.failed
 	}
 	offset := decoder.InputOffset()
-	if rest, err := io.ReadAll(decoder.Buffered()); err == nil {
-		offset += int64(len(rest) - len(bytes.TrimLeft(rest, " \t\r\n,")))
+	rest, _ := io.ReadAll(decoder.Buffered())
+	offset += int64(len(rest) - len(bytes.TrimLeft(rest, " \t\r\n,")))
+	// In some encodings a letter has a byte that stands for a backslash in UTF-8.
+	if at := invalidUTF8(rest); at >= 0 && utf8.FullRune(rest[at:]) {
+		return fault.New(fault.BadFormat, "Line %d is not UTF-8, so nothing from there on was read. Save the file as UTF-8", r.at(offset))
 	}
-	return fault.New(fault.BadFormat, "Line %d is not JSON, so nothing from there on was read: %v", r.at(offset), plain(err))
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		return fault.New(fault.BadFormat, "The file ends too early: nothing from line %d on was read", r.at(offset))
+	}
+	return fault.New(fault.BadFormat, "Line %d is not JSON, so nothing from there on was read", r.at(offset))
 }
