@@ -122,6 +122,11 @@ func (s *server) berth(t *testing.T, result any, args ...string) {
 		t.Fatalf("berth %v: %v\n%s%s", args, err, &output, &problems)
 	}
 	if result != nil {
+		if args[0] == "telemetry" { // an object a line
+			lines := "[" + strings.Join(strings.Split(strings.TrimSpace(output.String()), "\n"), ",") + "]"
+			output.Reset()
+			output.WriteString(lines)
+		}
 		if err := json.Unmarshal(output.Bytes(), result); err != nil {
 			t.Fatalf("berth %v: %v in %s", args, err, &output)
 		}

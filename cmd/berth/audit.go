@@ -31,7 +31,7 @@ others it is told that they changed. Entries are kept for 400 days.`,
 			if since != "" {
 				var err error
 				if filter.Since, err = moment(since, time.Now()); err != nil {
-					return usageError{fmt.Errorf("--since: %w", err)}
+					return usageError{fmt.Errorf("--since must be %w", err)}
 				}
 			}
 			service, err := c.target.provisioning()
@@ -56,11 +56,6 @@ others it is told that they changed. Entries are kept for 400 days.`,
 	flags.StringVar(&filter.Actor, "actor", "", "only by actors whose name has this `text` in it")
 	flags.StringVar(&since, "since", "", "only since this `time`: 2026-11-23T12:00:00Z, or 24h for the last day")
 	flags.IntVar(&filter.Max, "max", 0, "at most so many (0 is 100)")
-	kinds := make([]cobra.Completion, len(audit.Kinds))
-	for i, kind := range audit.Kinds {
-		kinds[i] = cobra.Completion(kind)
-	}
-	command.RegisterFlagCompletionFunc("kind", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
 	return command
 }
 
@@ -82,12 +77,12 @@ func changesOf(filter audit.Filter, read func(audit.Filter) ([]audit.Entry, stri
 
 // moment reads a time, or how long ago it was.
 func moment(text string, now time.Time) (time.Time, error) {
-	if ago, err := time.ParseDuration(text); err == nil {
+	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
 	at, err := time.Parse(time.RFC3339Nano, text)
 	if err != nil {
-		return at, fmt.Errorf("%q is neither a time such as 2026-11-23T12:00:00Z nor a duration such as 24h", text)
+		return at, fmt.Errorf("a time such as 2026-11-23T12:00:00Z, or a duration such as 24h, not %q", text)
 	}
 	return at, nil
 }

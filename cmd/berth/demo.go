@@ -164,7 +164,7 @@ func (d *demonstration) simulate(ctx context.Context) error {
 }
 
 func (d *demonstration) readBack(ctx context.Context) error {
-	write, _ := messageLines(d.stdout)
+	write := messageLines(d.stdout)
 	var bodies []string
 	err := d.hub.Telemetry(ctx, hub.Position{Earliest: true}, demoDevice, demoMessages, func(message hub.TelemetryMessage) error {
 		bodies = append(bodies, body(message))

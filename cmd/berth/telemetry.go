@@ -32,18 +32,16 @@ func (c *cli) telemetryTail() *cobra.Command {
 		Use:   "tail",
 		Short: "Follow the messages of a hub",
 		Long: `Prints messages as they come, until Ctrl-C or until so many have come as --max
-says. With -o json that is one JSON array.`,
+says. With -o json each is one JSON object in a line.`,
 		Example: `  berth telemetry tail
   berth telemetry tail --from earliest --max 10
+  berth telemetry tail --from 24h -o json | jq .body
   berth telemetry tail --from 2026-11-23T12:00:00Z --device Python-device-01 -o json`,
 		Args: exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			position, err := parsePosition(from)
 			if err != nil {
 				return err
-			}
-			if max < 0 {
-				return usageError{errors.New("--max is not negative")}
 			}
 			client, err := c.target.hub(hubName)
 			if device != "" && hubName == "" {
@@ -52,19 +50,19 @@ says. With -o json that is one JSON array.`,
 			if err != nil {
 				return err
 			}
-			write, finish := messageLines(c.stdout)
+			write := messageLines(c.stdout)
 			if c.output == asJSON {
-				write, finish = messageArray(c.stdout)
+				write = messageObjects(c.stdout)
 			}
 			err = client.Telemetry(command.Context(), position, device, max, write)
 			if errors.Is(err, context.Canceled) {
 				err = nil // Ctrl-C is how a person ends this
 			}
-			return errors.Join(err, finish())
+			return err
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&from, "from", "latest", "where to begin: earliest, latest, or a `time` such as 2026-11-23T12:00:00Z")
+	flags.StringVar(&from, "from", "latest", "where to begin: earliest, latest, a `time` such as 2026-11-23T12:00:00Z, or 24h for the last day")
 	flags.IntVar(&max, "max", 0, "end after so many messages (0 is never)")
 	flags.StringVar(&device, "device", "", "only messages of the device with this `id`")
 	hubFlag(command, &hubName)
@@ -79,40 +77,24 @@ func parsePosition(from string) (hub.Position, error) {
 	case "latest":
 		return hub.Position{}, nil
 	}
-	at, err := time.Parse(time.RFC3339Nano, from)
+	at, err := moment(from, time.Now())
 	if err != nil {
-		return hub.Position{}, usageError{fmt.Errorf("--from is %q: it is earliest, latest, or a time such as %s", from, time.Now().UTC().Format(time.RFC3339))}
+		return hub.Position{}, usageError{fmt.Errorf("--from must be earliest, latest, %w", err)}
 	}
 	return hub.Position{Time: at}, nil
 }
 
-// messageArray writes messages as one JSON array, each as soon as it comes.
-func messageArray(w io.Writer) (write func(hub.TelemetryMessage) error, finish func() error) {
-	separator := "["
-	write = func(message hub.TelemetryMessage) error {
-		encoded, err := json.Marshal(message)
-		if err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(w, "%s\n%s", separator, encoded)
-		separator = ","
-		return err
-	}
-	finish = func() error {
-		if separator == "[" {
-			_, err := fmt.Fprintln(w, "[]")
-			return err
-		}
-		_, err := fmt.Fprintln(w, "\n]")
-		return err
-	}
-	return write, finish
+// messageObjects writes messages as JSON, one a line, each as soon as it comes.
+func messageObjects(w io.Writer) func(hub.TelemetryMessage) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetEscapeHTML(false)
+	return func(message hub.TelemetryMessage) error { return encoder.Encode(message) }
 }
 
 // messageLines writes messages for people, each in a line: time, device,
 // application properties and body.
-func messageLines(w io.Writer) (write func(hub.TelemetryMessage) error, finish func() error) {
-	write = func(message hub.TelemetryMessage) error {
+func messageLines(w io.Writer) func(hub.TelemetryMessage) error {
+	return func(message hub.TelemetryMessage) error {
 		properties := ""
 		if len(message.Properties) > 0 {
 			properties = compact(message.Properties) + "  "
@@ -120,7 +102,6 @@ func messageLines(w io.Writer) (write func(hub.TelemetryMessage) error, finish f
 		_, err := fmt.Fprintf(w, "%s  %s  %s%s\n", message.EnqueuedTime.Local().Format("2006-01-02 15:04:05.000"), plain(message.DeviceID), plain(properties), plain(body(message)))
 		return err
 	}
-	return write, func() error { return nil }
 }
 
 func body(message hub.TelemetryMessage) string {
