@@ -28,7 +28,7 @@ func checkPage(c *call) error {
 func checkChain(c *call) error {
 	page := chainPage{Chain: c.text("chain"), ID: strings.TrimSpace(c.value("registrationId")), Command: "berth cert check chain.pem"}
 	if page.ID != "" {
-		page.Command += " --registration-id " + quote(page.ID)
+		page.Command += " --registration-id " + Quote(page.ID)
 	}
 	judgement, err := c.config.Provisioning.CheckChain(c.r.Context(), []byte(page.Chain), page.ID)
 	if err != nil {

@@ -199,10 +199,10 @@ func previewAllocation(c *call) error {
 	if page.RegistrationID == "" {
 		return c.render(http.StatusOK, "allocate", page)
 	}
-	page.Command = "berth allocate " + quote(page.RegistrationID) + " --dry-run"
+	page.Command = "berth allocate " + Quote(page.RegistrationID) + " --dry-run"
 	for flag, value := range map[string]string{"group": page.GroupID, "from": page.RemoteAddress} {
 		if value != "" {
-			page.Command += " --" + flag + " " + quote(value)
+			page.Command += " --" + flag + " " + Quote(value)
 		}
 	}
 	preview, err := c.config.Provisioning.PreviewAllocation(c.r.Context(), page.PreviewRequest)

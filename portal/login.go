@@ -201,7 +201,7 @@ type field struct{ Name, Value string }
 func (c *call) askToLogIn(status int, problem *fault.Error) error {
 	asked := loginPage{Problem: problem, Action: Root + "login", Command: "berth portal link"}
 	if c.r.TLS == nil {
-		asked.Command += " --data " + quote(c.config.DataDir) // who is on this machine may know where it is
+		asked.Command += " --data " + Quote(c.config.DataDir) // who is on this machine may know where it is
 	}
 	if c.r.Method == http.MethodPost && c.r.URL.Path != Root+"login" {
 		asked.Action = c.r.URL.RequestURI()

@@ -44,7 +44,8 @@ type Config struct {
 	CreateHub func(ctx context.Context, name, host string) (provisioning.HubLink, error)
 	Documents store.Documents // keeps the links and sessions; all that is shown is read through it too, and it is Watched
 	CAFile    string          // the authority that clients must trust
-	DataDir   string          // the server's data folder, for commands that are shown
+	DataDir   string          // the server's data folder
+	DataFlag  string          // how commands that are shown name it, with a space before; "" when they find it without
 	MQTTPort  int
 	HTTPSPort int
 	Now       func() time.Time

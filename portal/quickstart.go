@@ -81,7 +81,9 @@ func (c *call) system() string {
 func (q quickstartPage) WasEnrolled() bool { return q.Enrolled || q.Assigned }
 
 func (q *quickstartPage) setCommands() {
-	q.OpenSSL = `openssl req -outform PEM -x509 -sha256 -newkey rsa:4096 -keyout ./python-device.key.pem -out ./python-device.pem -days 365 -extensions usr_cert -subj "/CN=` + q.ID + `"`
+	// The files have the names that berth cert device gives them.
+	q.OpenSSL = "openssl req -outform PEM -x509 -sha256 -newkey rsa:4096 -keyout ./" + q.ID + ".key.pem -out ./" + q.ID + ".pem" +
+		` -days 365 -extensions usr_cert -subj "/CN=` + q.ID + `"`
 	q.Python, q.Activate = "python3", "source venv/bin/activate"
 	if q.OS == "windows" {
 		// Git Bash takes a name that begins with one slash for a path.

@@ -14,6 +14,7 @@ import (
 // Config says what a server is.
 type Config struct {
 	DataDir    string // everything it keeps
+	DefaultDir string // the folder that commands find without --data: those that are shown name any other
 	Host       string // of the provisioning service
 	HubHost    string // of the first hub; must contain a dot, or some SDKs refuse it
 	Listen     string // address that devices and back ends reach; all when empty

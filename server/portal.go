@@ -21,11 +21,15 @@ func (s *Server) newPortal() *portal.Portal {
 	if err != nil {
 		dataDir = s.config.DataDir // it is only shown
 	}
+	dataFlag := ""
+	if dataDir != s.config.DefaultDir {
+		dataFlag = " --data " + portal.Quote(dataDir)
+	}
 	info := s.Info()
 	return portal.New(portal.Config{
 		Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit, CreateHub: s.CreateHub, Documents: s.documents,
 		Issuer: s.issuer, PoliciesChanged: s.policiesChanged, Proven: admission.Proven, Records: records{s},
-		CAFile: info.CAFile, DataDir: dataDir, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
+		CAFile: info.CAFile, DataDir: dataDir, DataFlag: dataFlag, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
 		Now: s.config.Now, Trusted: s.clock.Trusted, Health: s.health, Logger: s.config.Logger, Panics: s.panics,
 	})
 }

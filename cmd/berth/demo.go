@@ -118,20 +118,20 @@ func (d *demonstration) makeCertificate(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(d.file("python-device.pem"), certificate, 0o644); err != nil {
+	if err := replaceFile(d.file(demoDevice+".pem"), certificate, 0o644); err != nil {
 		return err
 	}
-	if err := replaceFile(d.file("python-device.key.pem"), key, 0o600); err != nil {
+	if err := replaceFile(d.file(demoDevice+".key.pem"), key, 0o600); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.stdout, "python-device.pem and python-device.key.pem: RSA 4096, CN=%s, the key encrypted with the pass phrase %s\n", demoDevice, demoPassPhrase)
+	fmt.Fprintf(d.stdout, "%[1]s.pem and %[1]s.key.pem: RSA 4096, CN=%[1]s, the key encrypted with the pass phrase %[2]s\n", demoDevice, demoPassPhrase)
 	return nil
 }
 
 func (d *demonstration) file(name string) string { return filepath.Join(d.folder, name) }
 
 func (d *demonstration) enroll(ctx context.Context) error {
-	certificate, err := os.ReadFile(d.file("python-device.pem"))
+	certificate, err := os.ReadFile(d.file(demoDevice + ".pem"))
 	if err != nil {
 		return err
 	}
@@ -148,7 +148,7 @@ func (d *demonstration) enroll(ctx context.Context) error {
 }
 
 func (d *demonstration) simulate(ctx context.Context) error {
-	certificate, err := credential.LoadKeyPair(d.file("python-device.pem"), d.file("python-device.key.pem"), demoPassPhrase)
+	certificate, err := credential.LoadKeyPair(d.file(demoDevice+".pem"), d.file(demoDevice+".key.pem"), demoPassPhrase)
 	if err != nil {
 		return err
 	}

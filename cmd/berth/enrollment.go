@@ -34,10 +34,10 @@ never the private key. With --symmetric the device proves itself with a key, whi
 is made unless one is given; --keys shows it. With --tpm it proves itself with its
 TPM, whose public endorsement key is given as a device SDK or tpm2_createek shows
 it.`,
-		Example: `  berth enrollment create Python-device-01 --x509 python-device.pem
+		Example: `  berth enrollment create Python-device-01 --x509 Python-device-01.pem
   berth enrollment create meter-0815 --symmetric --keys
   berth enrollment create gateway-7 --tpm ek.pub
-  berth enrollment create Python-device-01 --x509 python-device.pem \
+  berth enrollment create Python-device-01 --x509 Python-device-01.pem \
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {

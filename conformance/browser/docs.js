@@ -39,12 +39,10 @@ async function take(page, file, last) {
   await page.screenshot({ path: file, clip: { x: 0, y: 0, width: 1280, height } });
 }
 
-// certificate makes the device's certificate under the quickstart's names.
+// certificate makes the device's certificate, as the quickstart does.
 function certificate(server, folder) {
   server.berth("cert", "device", device, "--pass-phrase", "1234", "--out", folder);
-  fs.renameSync(path.join(folder, `${device}.pem`), path.join(folder, "python-device.pem"));
-  fs.renameSync(path.join(folder, `${device}.key.pem`), path.join(folder, "python-device.key.pem"));
-  return { cert: path.join(folder, "python-device.pem"), key: path.join(folder, "python-device.key.pem") };
+  return { cert: path.join(folder, `${device}.pem`), key: path.join(folder, `${device}.key.pem`) };
 }
 
 function simulate(server, { cert, key }) {
