@@ -33,6 +33,13 @@ func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode, groups []p
 	return p.bulk(ctx, "/enrollmentGroups", map[string]any{"mode": mode, "enrollmentGroups": each(groups, wholeGroup)})
 }
 
+// DryRunGroups is DryRunEnrollments for groups.
+func (p *Provisioning) DryRunGroups(ctx context.Context, mode BulkMode, groups []provisioning.EnrollmentGroup,
+	created map[string]int) (failed []BulkError, err error) {
+	return p.dryRun(ctx, "/berth/provisioning/groups/dryrun", created,
+		map[string]any{"mode": mode, "enrollmentGroups": groups})
+}
+
 // Groups lists the groups as Enrollments does enrollments.
 func (p *Provisioning) Groups(ctx context.Context, prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
 	return list[provisioning.EnrollmentGroup](ctx, p.client, "/berth/provisioning/groups", prefix, after, top)

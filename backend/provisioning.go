@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"strconv"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
@@ -114,7 +115,30 @@ func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode, enrol
 	return p.bulk(ctx, "/enrollments", map[string]any{"mode": mode, "enrollments": each(enrollments, wholeEnrollment)})
 }
 
+// DryRunEnrollments says what BulkEnrollments would, and changes nothing. created is how
+// many earlier calls of the same dry run would have created, by the type of attestation.
+// It is fault 404000 of a service that can't do it, such as Azure's.
+func (p *Provisioning) DryRunEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment,
+	created map[string]int) (failed []BulkError, err error) {
+	return p.dryRun(ctx, "/berth/provisioning/enrollments/dryrun", created,
+		map[string]any{"mode": mode, "enrollments": enrollments})
+}
+
+func (p *Provisioning) dryRun(ctx context.Context, path string, created map[string]int, body any) ([]BulkError, error) {
+	query := url.Values{}
+	for mechanism, n := range created {
+		if n > 0 {
+			query.Set(mechanism, strconv.Itoa(n))
+		}
+	}
+	return p.doBulk(ctx, request{method: http.MethodPost, path: path, query: query, body: body})
+}
+
 func (p *Provisioning) bulk(ctx context.Context, path string, body any) (failed []BulkError, err error) {
+	return p.doBulk(ctx, request{method: http.MethodPost, path: path, body: body})
+}
+
+func (p *Provisioning) doBulk(ctx context.Context, r request) (failed []BulkError, err error) {
 	var answer struct {
 		Errors []struct {
 			RegistrationID    string `json:"registrationId"`
@@ -123,7 +147,8 @@ func (p *Provisioning) bulk(ctx context.Context, path string, body any) (failed 
 			ErrorStatus       string `json:"errorStatus"`
 		} `json:"errors"`
 	}
-	err = p.do(ctx, request{method: http.MethodPost, path: path, body: body, into: &answer})
+	r.into = &answer
+	err = p.do(ctx, r)
 	for _, e := range answer.Errors {
 		failed = append(failed, BulkError{cmp.Or(e.RegistrationID, e.EnrollmentGroupID), e.ErrorCode, e.ErrorStatus})
 	}

@@ -35,6 +35,7 @@ type exchangePage struct {
 	Modes   any
 	Columns []string // of CSV, of enrollments
 	Mode    string
+	Hubs    string // pairs OLD=NEW, one a line
 	Problem *fault.Error
 }
 
@@ -53,7 +54,7 @@ func exchangePageOf(kind string) handler {
 }
 
 func (c *call) showExchange(status int, kind, mode string, problem *fault.Error) error {
-	page := exchangePage{Kind: kind, Modes: importModes, Mode: mode, Problem: problem}
+	page := exchangePage{Kind: kind, Modes: importModes, Mode: mode, Hubs: c.value("hubs"), Problem: problem}
 	if kind == "enrollments" {
 		page.Columns = exchange.Columns
 	}
@@ -148,7 +149,7 @@ func importEnrollments(c *call, file *upload) error {
 			return exchange.ReadEnrollments(reader, file.format, each)
 		},
 		id:     func(e provisioning.Enrollment) string { return e.RegistrationID },
-		check:  provisioning.Enrollment.Check,
+		fit:    file.origin.Enrollments,
 		create: c.config.Provisioning.CreateEnrollment,
 		put:    c.config.Provisioning.PutEnrollment,
 	})
@@ -161,7 +162,7 @@ func importGroups(c *call, file *upload) error {
 	return startImport(c, file, "groups", importOf[provisioning.EnrollmentGroup]{
 		read:   exchange.ReadGroups,
 		id:     func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
-		check:  provisioning.EnrollmentGroup.Check,
+		fit:    file.origin.Groups,
 		create: c.config.Provisioning.CreateGroup,
 		put:    c.config.Provisioning.PutGroup,
 	})

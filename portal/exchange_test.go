@@ -2,6 +2,7 @@ package portal
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"html"
 	"mime/multipart"
@@ -13,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/fault"
 )
 
 // upload sends a file with a form, whose fields come first.
@@ -85,8 +87,14 @@ func TestImportAndExport(t *testing.T) {
 4 no space: The registration id "no space" has the character ' '. Letters, digits, dash, full stop, underscore and colon are allowed
 5 new-2: The primary key is not base64 of 16 to 64 bytes. Leave it out to have one made
 6 new-3: attestation.type is "magic". It is x509, symmetricKey or tpm`
-	if counts, problems, page := b.imported("enrollments", "bad.csv", bad, "mode", "create", "check", "yes"); counts != "2+3" || !strings.Contains(page, "nothing changed") || problems != want[strings.Index(want, "\n")+1:] {
-		t.Errorf("a look counts %s,\n%s", counts, problems)
+	if counts, problems, page := b.imported("enrollments", "bad.csv", bad, "mode", "create", "check", "yes"); counts != "1+4" || !strings.Contains(page, "nothing changed") || problems != want {
+		t.Errorf("a dry run counts %s,\n%s", counts, problems)
+	}
+	if counts, problems, _ := b.imported("enrollments", "twice.csv", "registrationId,attestation\ndouble,symmetricKey\nDOUBLE,symmetricKey\n", "mode", "create", "check", "yes"); counts != "1+1" || problems != `3 DOUBLE: The id "DOUBLE" is in line 2 already` {
+		t.Errorf("a dry run of one id twice counts %s,\n%s", counts, problems)
+	}
+	if _, err := h.config.Provisioning.Enrollment(ctx, "new-1"); !errors.Is(err, fault.EnrollmentNotFound) {
+		t.Errorf("after a dry run there is the enrollment: %v", err)
 	}
 	if counts, problems, _ := b.imported("enrollments", "bad.csv", bad, "mode", "create"); counts != "1+4" || problems != want {
 		t.Errorf("bad rows count %s,\n%s", counts, problems)
@@ -139,6 +147,72 @@ func TestImportAndExport(t *testing.T) {
 	}
 }
 
+// What another service has exported is fitted to the hubs here, and what can't come over
+// is told; a file in another encoding is refused by its rows.
+func TestImportFromElsewhere(t *testing.T) {
+	h := newHouse(t)
+	b := h.loggedIn(Operator)
+	host := h.config.Hubs.All()[0].Host()
+	file := `[{"registrationId":"one","etag":"1","attestation":{"type":"symmetricKey"},"iotHubs":["contoso.azure-devices.net"],"registrationState":{"registrationId":"one","assignedHub":"contoso.azure-devices.net"},"newer":1}]`
+	if counts, problems, _ := b.imported("enrollments", "azure.json", file, "mode", "create"); counts != "0+1" || !strings.Contains(problems, "contoso.azure-devices.net") {
+		t.Errorf("without a word on the hubs it counts %s, %s", counts, problems)
+	}
+	counts, problems, page := b.imported("enrollments", "azure.json", file, "mode", "create", "hubs", "\r\nCONTOSO.azure-devices.net = "+host+"\r\nother.azure-devices.net="+host)
+	if counts != "0+1" || !strings.Contains(problems, `The hub "`+host+`" is not linked`) { // no hub is, in this fixture
+		t.Errorf("with a hub for the hub it counts %s, %s", counts, problems)
+	}
+	for _, says := range []string{"1 comes over without keys", "1 comes over without its registration", "newer is not known here", "does not name the hub other.azure-devices.net"} {
+		if !strings.Contains(page, says) {
+			t.Errorf("the page does not say %q:\n%s", says, page)
+		}
+	}
+	if counts, problems, _ := b.imported("enrollments", "azure.json", file, "mode", "create", "ignoreHubs", "yes"); counts != "1+0" {
+		t.Errorf("without its hub it counts %s, %s", counts, problems)
+	}
+	if e, err := h.config.Provisioning.Enrollment(ctx, "one"); err != nil || len(e.Hubs) != 0 {
+		t.Errorf("it goes to %v, error %v", e.Hubs, err)
+	}
+	counts, _, page = b.imported("groups", "azure.json", `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"},"iotHubHostName":"contoso.azure-devices.net"}`, "mode", "create", "ignoreHubs", "yes")
+	if counts != "1+0" || !strings.Contains(page, "1 comes over without the hubs") {
+		t.Errorf("without the hubs it counts %s:\n%s", counts, page)
+	}
+	if status, page, _ := b.upload("enrollments/exchange", "azure.json", file, "csrf", b.token(), "mode", "create", "hubs", "contoso"); status != http.StatusBadRequest || !strings.Contains(page, "OLD=NEW") || !strings.Contains(page, ">contoso</textarea>") {
+		t.Errorf("no pair of hubs is answered %d:\n%s", status, page)
+	}
+
+	if counts, problems, _ := b.imported("enrollments", "windows.csv", "registrationId,attestation,initialTwin\nw1,symmetricKey,\"{\"\"tags\"\":{\"\"ort\"\":\"\"K\xf6ln\"\"}}\"\n", "mode", "create"); counts != "0+1" || problems != "2 w1: initialTwin is not UTF-8. Save the file as CSV UTF-8" {
+		t.Errorf("CSV of Windows counts %s, %s", counts, problems)
+	}
+	if counts, _, page := b.imported("enrollments", "utf16.csv", "\xff\xfer\x00", "mode", "create"); counts != "0+0" || !strings.Contains(page, "The file is in UTF-16. Save it as CSV UTF-8") {
+		t.Errorf("UTF-16 counts %s:\n%s", counts, page)
+	}
+}
+
+// Commands to copy are for the data folder of this server, unless they find it without.
+func TestCommandsNameTheDataFolder(t *testing.T) {
+	h := newHouse(t)
+	b := h.loggedIn(Operator)
+	pages := []string{"quickstart", "registrations", "enrollments", "groups", "hubs/" + h.config.Hubs.All()[0].Name() + "/devices", "networks", "lockouts", "misbehaviours", "certificates", "enrollments/exchange", "groups/exchange", "check"}
+	command := regexp.MustCompile(`(?m)(?:<code>|^)(berth [a-z]+ [^\n<]*)`)
+	for _, flag := range []string{"", " --data '/srv/berth data'"} {
+		h.config.DataFlag = flag
+		found := 0
+		for _, path := range pages {
+			_, page := b.get(path)
+			for _, line := range command.FindAllStringSubmatch(html.UnescapeString(page), -1) {
+				found++
+				want := flag != "" && !strings.HasPrefix(line[1], "berth cert device")
+				if got := strings.HasSuffix(line[1], " --data '/srv/berth data'"); got != want {
+					t.Errorf("%s has the command %s", path, line[1])
+				}
+			}
+		}
+		if found < 15 {
+			t.Errorf("%d commands are found", found)
+		}
+	}
+}
+
 // Who may not import does not, and nothing is kept of it.
 func TestImportIsRefused(t *testing.T) {
 	h := newHouse(t)
@@ -157,7 +231,7 @@ func TestImportIsRefused(t *testing.T) {
 		"another's form":      {operator, file + big, []string{"csrf", "x", "mode", "create"}, http.StatusForbidden, "not made for your session"},
 		"no token":            {operator, file, []string{"mode", "create"}, http.StatusForbidden, "not made for your session"},
 		"nobody":              {h.browser(), file + big, []string{"csrf", token, "mode", "create"}, http.StatusUnauthorized, "login"},
-		"no mode":             {operator, file, []string{"csrf", token}, http.StatusBadRequest, "The mode is"},
+		"no mode":             {operator, file, []string{"csrf", token}, http.StatusBadRequest, "The mode must be"},
 		"a file without name": {operator, file, []string{"csrf", token, "mode", "create", "name", ""}, http.StatusBadRequest, "Choose a file first"},
 	} {
 		t.Run(name, func(t *testing.T) {

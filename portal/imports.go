@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 	"sync/atomic"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
@@ -41,6 +43,8 @@ type importJob struct {
 	problems     []importProblem
 	ended        bool
 	broken       *fault.Error // why it ended early
+	without      exchange.Without
+	unused       []string // hubs that the file does not name
 }
 
 // importProblem is a row that was not imported.
@@ -97,7 +101,7 @@ func (j *importJob) over() bool {
 type importOf[T any] struct {
 	read   func(reader io.Reader, each func(exchange.Row[T]) error) error
 	id     func(T) string
-	check  func(T) error
+	fit    func(func(exchange.Row[T]) error) func(exchange.Row[T]) error // to this service
 	create func(context.Context, T) (T, error)
 	put    func(ctx context.Context, item T, ifMatch string) (T, error)
 }
@@ -118,7 +122,7 @@ func startImport[T any](c *call, file *upload, kind string, of importOf[T]) erro
 		err = errors.Join(err, file.Close())
 		job.mutex.Lock()
 		defer job.mutex.Unlock()
-		job.ended = true
+		job.ended, job.without, job.unused = true, file.origin.Without(), file.origin.Unused()
 		if err != nil {
 			job.broken = fault.From(err)
 			c.config.Logger.Warn("import ended early", "kind", kind, "file", job.name, "done", job.done, "failed", job.failed, "error", err)
@@ -128,21 +132,19 @@ func startImport[T any](c *call, file *upload, kind string, of importOf[T]) erro
 }
 
 func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *importJob, file *upload, of importOf[T]) error {
-	apply := func(item T) (T, error) { return of.create(ctx, item) }
-	switch {
-	case file.dryRun:
-		apply = func(item T) (T, error) { return item, of.check(item) }
-	case file.mode == exchange.Update:
-		apply = func(item T) (T, error) { return of.put(ctx, item, "*") }
-	case file.mode == exchange.Upsert:
-		apply = func(item T) (T, error) { return of.put(ctx, item, "") }
+	apply := of.create
+	switch file.mode {
+	case exchange.Update:
+		apply = func(ctx context.Context, item T) (T, error) { return of.put(ctx, item, "*") }
+	case exchange.Upsert:
+		apply = func(ctx context.Context, item T) (T, error) { return of.put(ctx, item, "") }
 	}
 	importing := exchange.Import[T]{Size: importSize, AtOnce: importWriters,
 		Send: func(ctx context.Context, rows []exchange.Row[T]) (map[int]error, error) {
 			failed := make(map[int]error)
 			for i, row := range rows {
 				var problem *fault.Error
-				err := recorder.Do(panics.Portal, func() error { _, err := apply(row.Item); return err })
+				err := recorder.Do(panics.Portal, func() error { _, err := apply(ctx, row.Item); return err })
 				switch {
 				case errors.As(err, &problem) && problem.Code.Status() < 500, errors.Is(err, panics.ErrPanic):
 					failed[i] = err
@@ -165,7 +167,13 @@ func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *impor
 			}
 		},
 	}
-	return importing.Run(ctx, func(each func(exchange.Row[T]) error) error { return of.read(io.TeeReader(file, job), each) })
+	if file.dryRun { // by the very code of the run
+		ctx = provisioning.DryRun(ctx, nil)
+		if file.mode == exchange.Create {
+			importing.ID = of.id
+		}
+	}
+	return importing.Run(ctx, func(each func(exchange.Row[T]) error) error { return of.read(io.TeeReader(file, job), of.fit(each)) })
 }
 
 // importPage is how an import stands.
@@ -178,6 +186,15 @@ type importPage struct {
 	More           int             // that failed and are not among Problems
 	Ended          bool
 	Broken         *fault.Error
+	Without        exchange.Without
+	Members        []memberCount // of Without, by their names
+	Unused         []string
+}
+
+// memberCount is in how many rows there is a member that is not known here.
+type memberCount struct {
+	Name string
+	Rows int
 }
 
 // showImport shows how an import stands, for as long as it goes on.
@@ -196,6 +213,10 @@ func (j *importJob) page() importPage {
 		More: j.failed - len(j.problems), Ended: j.ended, Broken: j.broken, Percent: 100}
 	if j.size > 0 {
 		page.Percent = int(100 * j.read.Load() / j.size)
+	}
+	page.Without, page.Unused = j.without, j.unused
+	for _, name := range slices.Sorted(maps.Keys(j.without.Members)) {
+		page.Members = append(page.Members, memberCount{name, j.without.Members[name]})
 	}
 	slices.SortStableFunc(page.Problems, func(a, b importProblem) int { return a.Line - b.Line })
 	return page

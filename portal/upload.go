@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -18,7 +19,7 @@ import (
 
 const (
 	maxUpload   = 512 << 20 // bytes of a file
-	maxSmall    = 1 << 10   // bytes of a field beside it
+	maxSmall    = 16 << 10  // bytes of a field beside it
 	uploadPause = time.Minute
 )
 
@@ -31,6 +32,7 @@ type upload struct {
 	format exchange.Format
 	mode   exchange.Mode
 	dryRun bool // only look at it
+	origin exchange.Origin
 }
 
 // Close removes the file.
@@ -147,7 +149,9 @@ func (c *call) readUpload() (file *upload, err error) {
 		return file, err
 	}
 	file.dryRun = c.value("check") != ""
-	return file, nil
+	file.origin.IgnoreHubs = c.value("ignoreHubs") != ""
+	file.origin.Hubs, err = exchange.ParseHubs(slices.DeleteFunc(strings.Split(c.text("hubs"), "\n"), func(line string) bool { return strings.TrimSpace(line) == "" }))
+	return file, err
 }
 
 // keep writes a file to disk, where nobody else sees it: it may hold keys. Where the

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -309,6 +310,11 @@ type Preview struct {
 	CurrentHub     string           `json:"currentIotHubHostName,omitempty"`
 	Substatus      Substatus        `json:"substatus,omitempty"` // what a device of the api-version 2019-03-31 would be told
 	Candidates     []Candidate      `json:"candidates"`
+
+	// What would have the device refused before that: its enrollment or group is disabled,
+	// or it has an enrollment of its own and does not come by the group.
+	Disabled      bool `json:"disabled,omitempty"`
+	OwnEnrollment bool `json:"ownEnrollment,omitempty"`
 }
 
 // PreviewAllocation says where a device would go, and changes nothing. With custom
@@ -328,6 +334,12 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 		return Preview{}, err
 	}
 	preview := Preview{RegistrationID: request.RegistrationID, GroupID: request.GroupID}
+	if request.GroupID != "" {
+		_, err := s.enrollment(ctx, request.RegistrationID)
+		if preview.OwnEnrollment = err == nil; err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
+			return Preview{}, err
+		}
+	}
 	asked := intent{RegistrationID: request.RegistrationID, GroupID: request.GroupID, RemoteAddr: request.RemoteAddress, Payload: request.Payload}
 	var enrollment Enrollment
 	var err error
@@ -354,6 +366,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	}
 	preview.Policy, preview.Reason, preview.Candidates = enrollment.policy(), chosen.reason, append([]Candidate{}, chosen.candidates...) // [] in JSON
 	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()
+	preview.Disabled = enrollment.ProvisioningStatus == Disabled
 	if chosen.hub != nil {
 		preview.HubHostName = chosen.hub.Host()
 		preview.Substatus = s.substatus(pending, enrollment.beginning(chosen.answer.InitialTwin), chosen.hub, false)

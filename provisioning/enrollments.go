@@ -103,6 +103,9 @@ func (s *Service) DeleteEnrollment(ctx context.Context, registrationID, ifMatch 
 		if err := precondition("enrollment", ifMatch, prior.ETag, true); err != nil {
 			return err
 		}
+		if dryRunOf(ctx) != nil {
+			return nil
+		}
 		_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment, cmp.Or(prior.RegistrationID, registrationID), nil, nil),
 			s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))...)
 		if _, conflict := store.IsConflict(err); !conflict {
@@ -187,12 +190,20 @@ func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrol
 			s.limited.Lock()
 			defer s.limited.Unlock()
 		}
-		if full, err := isFull(ctx, limit, s.enrollments.Count); err != nil {
+		count := func(ctx context.Context) (int, error) {
+			count, err := s.enrollments.Count(ctx)
+			return count + dryRunOf(ctx).count(""), err
+		}
+		if full, err := isFull(ctx, limit, count); err != nil {
 			return Enrollment{}, err
 		} else if full {
 			return Enrollment{}, fault.New(fault.QuotaExceeded, "There are %d individual enrollments, which is the limit of the service", s.config.Limits.Enrollments)
 		}
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Enrollment, enrollment.RegistrationID, nil, nil)...)
+	}
+	if dry := dryRunOf(ctx); dry != nil {
+		dry.create(enrollment.Attestation.Type, match != store.Absent)
+		return s.withState(ctx, enrollment)
 	}
 	etags, err := s.config.Documents.Commit(ctx, changes...)
 	if err != nil {

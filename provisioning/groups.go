@@ -113,6 +113,9 @@ func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
 		if err := precondition("enrollment group", ifMatch, prior.ETag, true); err != nil {
 			return err
 		}
+		if dryRunOf(ctx) != nil {
+			return nil
+		}
 		former := s.withoutSigners(prior, nil)
 		if err != nil {
 			if former, err = s.withoutSignersOf(ctx, id, nil); err != nil {
@@ -251,6 +254,10 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 		}
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Group, stored.EnrollmentGroupID, nil, nil)...)
 	}
+	if dry := dryRunOf(ctx); dry != nil {
+		dry.create(stored.Attestation.Type, match != store.Absent)
+		return stored.EnrollmentGroup, nil
+	}
 	etags, err := s.config.Documents.Commit(ctx, append([]store.Change{s.groups.Put(key(stored.EnrollmentGroupID), match, stored)}, changes...)...)
 	if err != nil {
 		return EnrollmentGroup{}, err
@@ -272,7 +279,7 @@ func (s *Service) roomForGroup(ctx context.Context, mechanism string) error {
 				count++
 			}
 		}
-		return count, err
+		return count + dryRunOf(ctx).count(mechanism), err
 	})
 	if err != nil || !full {
 		return err

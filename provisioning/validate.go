@@ -65,25 +65,6 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	return s.completeTerms(enrollment, prior)
 }
 
-// Check says what is wrong with an enrollment as far as that shows without a service:
-// its id, and how its device proves itself. It returns the faults of PutEnrollment.
-func (e Enrollment) Check() error {
-	if err := checkRegistrationID(e.RegistrationID); err != nil {
-		return about("registrationId", err)
-	}
-	e.detach()
-	return completeAttestation(&e.Attestation, AttestationMechanism{})
-}
-
-// Check says what is wrong with a group as far as that shows without a service: its
-// id, and the sort of its attestation. It returns the faults of PutGroup.
-func (g EnrollmentGroup) Check() error {
-	if err := checkGroupID(g.EnrollmentGroupID); err != nil {
-		return err
-	}
-	return checkType(&g.Attestation.Type)
-}
-
 // completeTerms checks and completes what an individual enrollment and a group
 // have in common. What is as it was in prior, the one that is replaced, is not judged
 // anew: who disables an enrollment is not held up by a hub that is gone.

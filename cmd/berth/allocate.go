@@ -69,6 +69,12 @@ func describePreview(w io.Writer, p provisioning.Preview) {
 		field{"As device", p.DeviceID},
 		field{"Is now in", p.CurrentHub},
 		field{"Would be told", string(p.Substatus)})
+	if p.Disabled {
+		fmt.Fprintln(w, "\nBut the device would be refused: its enrollment is disabled.")
+	}
+	if p.OwnEnrollment {
+		fmt.Fprintln(w, "\nBut the device has an individual enrollment, which decides alone: leave out --group.")
+	}
 	if len(p.Candidates) == 0 {
 		fmt.Fprintln(w, "\nThere is no hub for it: let the enrollment name one that is linked, as berth hub list shows them")
 		return

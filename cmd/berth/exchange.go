@@ -2,22 +2,17 @@ package main
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/backend"
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
@@ -41,7 +36,7 @@ one of the same name once it is complete.`,
 			file := strings.Join(args, "")
 			format, err := exchange.FormatOf(asked, file)
 			if err != nil {
-				return usageError{err}
+				return usageError{local(err)}
 			}
 			service, err := c.target.provisioning()
 			if err != nil {
@@ -79,7 +74,6 @@ one of the same name once it is complete.`,
 	}
 	command.Flags().StringVar(&asked, "format", "", "json or csv (default: by the file's name, else json)")
 	command.Flags().BoolVar(&keys, "keys", false, "write the symmetric keys too")
-	command.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]cobra.Completion{"json", "csv"}, cobra.ShellCompDirectiveNoFileComp))
 	wanted.flags(command)
 	return command
 }
@@ -233,256 +227,4 @@ func writeWhole(name string, write func(io.Writer) error) (err error) {
 		os.Remove(created.Name())
 	}
 	return err
-}
-
-func (c *cli) enrollmentImport() *cobra.Command {
-	var asked string
-	importing := importing[provisioning.Enrollment]{
-		id:      func(e provisioning.Enrollment) string { return e.RegistrationID },
-		check:   provisioning.Enrollment.Check,
-		bulk:    (*backend.Provisioning).BulkEnrollments,
-		example: "berth enrollment import enrollments.csv --mode upsert",
-	}
-	command := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Make enrollments of a file, JSON or CSV",
-		Long: `Makes or changes individual enrollments as a file says: a JSON array or one JSON
-object after the other, each beginning a line, in the form of the service API; or CSV
-with a header. What is wrong with one is said with its line, and the others are done
-all the same; the exit code is 1 then. An update replaces all of an enrollment but
-its keys, if the file has none. - is the standard input.
-
-The columns of CSV are ` + strings.Join(exchange.Columns, ", ") + `;
-only registrationId is needed. Certificates are PEM or base64, or only thumbprints.
-Commas, semicolons or tabs divide them.`,
-		Example: `  berth enrollment import enrollments.csv
-  berth enrollment import enrollments.json --mode upsert
-  berth enrollment import enrollments.json --dry-run`,
-		Args: exactly("FILE"),
-		RunE: func(command *cobra.Command, args []string) error {
-			format, err := exchange.FormatOf(asked, args[0])
-			if err != nil {
-				return usageError{err}
-			}
-			importing.read = func(input io.Reader, each func(exchange.Row[provisioning.Enrollment]) error) error {
-				return exchange.ReadEnrollments(input, format, each)
-			}
-			return importing.run(command.Context(), c, args[0])
-		},
-	}
-	command.Flags().StringVar(&asked, "format", "", "json or csv (default: by the file's name, else json)")
-	command.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]cobra.Completion{"json", "csv"}, cobra.ShellCompDirectiveNoFileComp))
-	importing.flags(command)
-	return command
-}
-
-func (c *cli) groupImport() *cobra.Command {
-	importing := importing[provisioning.EnrollmentGroup]{
-		id:      func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
-		check:   provisioning.EnrollmentGroup.Check,
-		bulk:    (*backend.Provisioning).BulkGroups,
-		read:    exchange.ReadGroups,
-		example: "berth group import groups.json --mode upsert",
-	}
-	command := &cobra.Command{
-		Use:   "import FILE",
-		Short: "Make enrollment groups of a file, JSON",
-		Long: `Makes or changes enrollment groups as a file says: a JSON array or one JSON object
-after the other, each beginning a line, in the form of the service API. What is wrong
-with one is said with its line, and the others are done all the same; the exit code is
-1 then. An update replaces all of a group but its keys, if the file has none. - is the
-standard input.`,
-		Example: `  berth group import groups.json
-  berth group import groups.json --mode upsert`,
-		Args: exactly("FILE"),
-		RunE: func(command *cobra.Command, args []string) error {
-			return importing.run(command.Context(), c, args[0])
-		},
-	}
-	importing.flags(command)
-	return command
-}
-
-// importing sends the items of a file in bulk, several bulks at once.
-type importing[T any] struct {
-	id      func(T) string
-	check   func(T) error // of a dry run
-	bulk    func(*backend.Provisioning, context.Context, backend.BulkMode, []T) ([]backend.BulkError, error)
-	read    func(input io.Reader, each func(exchange.Row[T]) error) error
-	example string // for who could not create them
-
-	asked   string
-	mode    exchange.Mode
-	dryRun  bool
-	service *backend.Provisioning
-	most    atomic.Int64 // items that the service takes at once
-}
-
-func (i *importing[T]) flags(command *cobra.Command) {
-	flags := command.Flags()
-	flags.StringVar(&i.asked, "mode", string(exchange.Create), "create (those that are there fail), update (those that are not there fail) or upsert")
-	flags.BoolVar(&i.dryRun, "dry-run", false, "only read the file, and say what is wrong as far as that shows without the server")
-	completions := make([]cobra.Completion, len(exchange.Modes))
-	for n, mode := range exchange.Modes {
-		completions[n] = cobra.Completion(mode)
-	}
-	command.RegisterFlagCompletionFunc("mode", cobra.FixedCompletions(completions, cobra.ShellCompDirectiveNoFileComp))
-}
-
-const (
-	bulksAtOnce = 4  // bulk operations under way
-	azureBulk   = 10 // items that Azure takes in one, and Berth with its limits
-)
-
-func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
-	var err error
-	if i.mode, err = exchange.ParseMode(i.asked); err != nil {
-		return usageError{err}
-	}
-	input, size := io.Reader(os.Stdin), int64(0)
-	if file != "-" {
-		opened, err := os.Open(file)
-		if err != nil {
-			return fmt.Errorf("read the file: %w", err)
-		}
-		defer opened.Close()
-		if about, err := opened.Stat(); err == nil && about.Mode().IsRegular() {
-			size = about.Size()
-		}
-		input = opened
-	}
-	if i.service, err = c.target.provisioning(); err != nil {
-		return err
-	}
-	i.most.Store(backend.MaxBulk)
-	done, wrong, there := 0, 0, 0
-	shown := c.newProgress("bytes read", size)
-	sending := exchange.Import[T]{Size: backend.MaxBulk, AtOnce: bulksAtOnce, Send: i.send,
-		Done: func(rows int) { done += rows },
-		Failed: func(row exchange.Row[T], why error) {
-			wrong++
-			if errors.Is(why, fault.EnrollmentConflict) {
-				there++
-			}
-			shown.line(fmt.Sprintf("line %d, %s: %s", row.Line, plain(orDash(i.id(row.Item))), plain(fault.From(why).Message)))
-		}}
-	if i.dryRun {
-		sending.Send = i.look
-	}
-	err = sending.Run(ctx, func(each func(exchange.Row[T]) error) error { return i.read(io.TeeReader(input, shown), each) })
-	shown.end()
-	if printed := c.print(map[string]int{"done": done, "failed": wrong}, func(w io.Writer) {
-		verb := "imported"
-		if i.dryRun {
-			verb = "would be sent"
-		}
-		fmt.Fprintf(w, "%d %s, %d failed\n", done, verb, wrong)
-	}); err == nil {
-		err = printed
-	}
-	if err == nil && wrong > 0 {
-		err = fmt.Errorf("%d of %d were not imported", wrong, wrong+done)
-		if there > 0 {
-			err = advise(err, "%d are there already: %s changes those.", there, i.example)
-		}
-	}
-	return err
-}
-
-// look says what is wrong with items without sending them.
-func (i *importing[T]) look(_ context.Context, rows []exchange.Row[T]) (map[int]error, error) {
-	failed := make(map[int]error)
-	for n, row := range rows {
-		if err := i.check(row.Item); err != nil {
-			failed[n] = err
-		}
-	}
-	return failed, nil
-}
-
-// send sends a bulk; upsert creates, and updates those that were there.
-func (i *importing[T]) send(ctx context.Context, rows []exchange.Row[T]) (map[int]error, error) {
-	items := make([]T, len(rows))
-	for n, row := range rows {
-		items[n] = row.Item
-	}
-	if i.mode == exchange.Update {
-		return i.apply(ctx, backend.BulkUpdate, items)
-	}
-	failed, err := i.apply(ctx, backend.BulkCreate, items)
-	if err != nil || i.mode == exchange.Create {
-		return failed, err
-	}
-	var there []T
-	var places []int
-	for n := range items {
-		if errors.Is(failed[n], fault.EnrollmentConflict) {
-			there, places = append(there, items[n]), append(places, n)
-			delete(failed, n)
-		}
-	}
-	again, err := i.apply(ctx, backend.BulkUpdate, there)
-	for n, why := range again {
-		failed[places[n]] = why
-	}
-	return failed, err
-}
-
-// apply returns what failed by the index in items. It sends fewer at once where the
-// service takes fewer, and again what came too fast.
-func (i *importing[T]) apply(ctx context.Context, mode backend.BulkMode, items []T) (map[int]error, error) {
-	failed := make(map[int]error)
-	if most := int(i.most.Load()); len(items) > most {
-		for begin := 0; begin < len(items); begin += most {
-			some, err := i.apply(ctx, mode, items[begin:min(begin+most, len(items))])
-			if err != nil {
-				return nil, err
-			}
-			for n, why := range some {
-				failed[begin+n] = why
-			}
-		}
-		return failed, nil
-	}
-	if len(items) == 0 {
-		return failed, nil
-	}
-	problems, err := i.bulk(i.service, ctx, mode, items)
-	var problem *fault.Error
-	switch tooMany := errors.As(err, &problem); {
-	case tooMany && problem.Code.Status() == 429:
-		select {
-		case <-time.After(max(problem.RetryAfter, time.Second)):
-			return i.apply(ctx, mode, items)
-		case <-ctx.Done():
-			return nil, ctx.Err()
-		}
-	case tooMany && problem.Code.Status() == 400 && len(items) > azureBulk:
-		i.most.Store(azureBulk)
-		return i.apply(ctx, mode, items)
-	case tooMany && problem.Code == fault.MessageTooLarge && len(items) > 1:
-		half := len(items) / 2
-		if failed, err = i.apply(ctx, mode, items[:half]); err != nil {
-			return nil, err
-		}
-		rest, err := i.apply(ctx, mode, items[half:])
-		for n, why := range rest {
-			failed[half+n] = why
-		}
-		return failed, err
-	case err != nil && len(items) == 1 && tooMany && problem.Code.Status() < 429:
-		return map[int]error{0: err}, nil // it alone is what the service refuses
-	case err != nil:
-		return nil, err
-	}
-	for _, problem := range problems {
-		// Of two with the same id it is the later one that was in the way.
-		for n := range slices.Backward(items) {
-			if _, taken := failed[n]; !taken && i.id(items[n]) == problem.ID {
-				failed[n] = &fault.Error{Code: fault.Code(problem.Code), Message: problem.Message}
-				break
-			}
-		}
-	}
-	return failed, nil
 }

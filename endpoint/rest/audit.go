@@ -11,7 +11,7 @@ import (
 
 // changedKinds are the kinds of what operations change, by the word of their paths.
 var changedKinds = map[string]audit.Kind{
-	"enrollments": audit.Enrollment, "enrollmentGroups": audit.Group, "registrations": audit.Registration,
+	"enrollments": audit.Enrollment, "enrollmentGroups": audit.Group, "groups": audit.Group, "registrations": audit.Registration,
 	"certificates": audit.Authority, "hubs": audit.HubLink, "networks": audit.Network,
 	"misbehaviours": audit.Misbehaviour, "lockouts": audit.Lockout, "policies": audit.AccessPolicy,
 	"credentialpolicies": audit.CredentialPolicy, "issuingauthorities": audit.Issuer, "issuedcertificates": audit.Issued,

@@ -22,7 +22,9 @@ func (h *handler) management() []route {
 	return []route{
 		{"GET", "/berth/provisioning/service", provisioningAPI, provisioning.EnrollmentRead, 0, summary},
 		{"GET", "/berth/provisioning/enrollments", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfEnrollments},
+		{"POST", "/berth/provisioning/enrollments/dryrun", provisioningAPI, provisioning.EnrollmentWrite, largeBody, dryRunEnrollments},
 		{"GET", "/berth/provisioning/groups", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfGroups},
+		{"POST", "/berth/provisioning/groups/dryrun", provisioningAPI, provisioning.EnrollmentWrite, largeBody, dryRunGroups},
 		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
 		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, attempts},
 		{"POST", "/berth/portal/links", provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},

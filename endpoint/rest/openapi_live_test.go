@@ -319,6 +319,7 @@ func (l *live) enrolls() {
 	l.do("GET /berth/provisioning/enrollments", params{"prefix": "d", "top": "1"}, nil)
 	l.do("DELETE /enrollments/{id}", d2, nil, "If-Match", created.etag())
 	bulk := object{"mode": "create", "enrollments": []any{object{"registrationId": "d1", "attestation": attested}, object{"registrationId": "d3", "attestation": attested}}}
+	l.do("POST /berth/provisioning/enrollments/dryrun", params{"symmetricKey": "2"}, bulk)
 	l.do("POST /enrollments", nil, bulk)
 }
 
@@ -341,7 +342,9 @@ func (l *live) groups() {
 	l.do("GET /berth/provisioning/groups", params{"top": "1"}, nil)
 	signing := object{"signingCertificates": object{"primary": object{"certificate": l.authority("Group").text}}}
 	g2 := object{"enrollmentGroupId": "g2", "attestation": object{"type": "x509", "x509": signing}}
-	l.do("POST /enrollmentGroups", nil, object{"mode": "create", "enrollmentGroups": []any{g2, object{"enrollmentGroupId": "g1", "attestation": attested}}})
+	groups := object{"mode": "create", "enrollmentGroups": []any{g2, object{"enrollmentGroupId": "g1", "attestation": attested}}}
+	l.do("POST /berth/provisioning/groups/dryrun", nil, groups)
+	l.do("POST /enrollmentGroups", nil, groups)
 	l.do("GET /enrollmentGroups/{id}", params{"id": "g2"}, nil)
 	l.do("DELETE /enrollmentGroups/{id}", params{"id": "g2"}, nil)
 }

@@ -64,6 +64,13 @@ var (
 	continued = []parameter{{"x-ms-max-item-count", "At most so many items, up to 1,000, or 100 twins; 100 when left out"}, {"x-ms-continuation", "As the answer before had it in its header of this name"}}
 )
 
+// dryRunCounts are what earlier requests of the same dry run would have created.
+var dryRunCounts = []parameter{
+	{"x509", "So many with X.509 earlier requests of the same dry run would have created"},
+	{"symmetricKey", "So many with symmetric keys"},
+	{"tpm", "So many with a TPM"},
+}
+
 // operations has every operation by method and pattern.
 var operations = map[string]operation{
 	// Devices that register.
@@ -108,6 +115,10 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/enrollments":   {summary: "List individual enrollments by prefix", query: paging, answer: Page[provisioning.Enrollment]{}},
 	"GET /berth/provisioning/groups":        {summary: "List enrollment groups by prefix", query: paging, answer: Page[provisioning.EnrollmentGroup]{}},
 	"GET /berth/provisioning/registrations": {summary: "List registration states by prefix", query: paging, answer: Page[provisioning.Registration]{}},
+	"POST /berth/provisioning/enrollments/dryrun": {summary: "Say what would fail if individual enrollments were created, updated or deleted, and change nothing",
+		query: dryRunCounts, request: bulkOfEnrollments{}, answer: bulkResult{}},
+	"POST /berth/provisioning/groups/dryrun": {summary: "Say what would fail if enrollment groups were created, updated or deleted, and change nothing",
+		query: dryRunCounts, request: bulkOfGroups{}, answer: bulkResult{}},
 	"GET /berth/provisioning/attempts": {summary: "List attempts to register with their traces, the latest first", answer: []attest.Attempt{},
 		query: []parameter{{"registrationId", "Only those of this device"}, {"refused", "true: only those that were refused"}, {"max", "At most so many, up to 1,000; 100 when left out"}}},
 	"POST /berth/portal/links": {summary: "Make a link that logs in to the portal, once", request: linkWanted{}, answer: credential.LoginLink{}},

@@ -170,6 +170,38 @@ func bulkGroups(c *call) (any, error) {
 	})
 }
 
+// dryRunEnrollments says what bulkEnrollments would, and writes nothing. It has an
+// address of its own: a parameter that another service does not know would be ignored.
+func dryRunEnrollments(c *call) (any, error) {
+	if err := c.dryRun(); err != nil {
+		return nil, err
+	}
+	return bulkEnrollments(c)
+}
+
+// dryRunGroups is dryRunEnrollments for groups.
+func dryRunGroups(c *call) (any, error) {
+	if err := c.dryRun(); err != nil {
+		return nil, err
+	}
+	return bulkGroups(c)
+}
+
+// dryRun makes the call one that writes nothing. The address says how many with each
+// attestation earlier calls of the same dry run would have created.
+func (c *call) dryRun() error {
+	created := make(map[string]int)
+	for _, mechanism := range []string{"x509", "symmetricKey", "tpm"} {
+		n, err := c.number(mechanism, c.query(mechanism), 0, 1<<30)
+		if err != nil {
+			return err
+		}
+		created[mechanism] = n
+	}
+	c.Request = c.WithContext(provisioning.DryRun(c.Context(), created))
+	return nil
+}
+
 // bulkOperations are what can be done to many things of a kind at once.
 type bulkOperations[T any] struct {
 	identity func(T) (id, etag string)
