@@ -152,7 +152,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	}
 	response, err := c.http.Do(sent)
 	if err != nil {
-		return nil, fmt.Errorf("reach the service: %w", err)
+		return nil, unreachable(sent.URL.Host, err)
 	}
 	if response.StatusCode >= 300 {
 		defer response.Body.Close()

@@ -127,7 +127,7 @@ func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string,
 		var message hub.TelemetryMessage
 		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
 			// It keeps nobody from those after it.
-			message = hub.TelemetryMessage{BodyBase64: slices.Clone(lines.Bytes()), Unreadable: err.Error()}
+			message = hub.TelemetryMessage{BodyBase64: slices.Clone(lines.Bytes()), Unreadable: "it is not the JSON of a message"}
 		}
 		if err := each(message); err != nil {
 			if errors.Is(err, hub.ErrStop) {

@@ -109,7 +109,7 @@ func used(dataDir string) error {
 			return nil
 		}
 	}
-	return fmt.Errorf("no server has used the folder %s: name another folder with --data", dataDir)
+	return neverUsed(dataDir)
 }
 
 // DataReport is what there is in a data folder, and what is missing or damaged.

@@ -40,20 +40,25 @@ type HubInfo struct {
 func infoFile(dataDir string) string { return filepath.Join(dataDir, "info.json") }
 
 // ReadInfo returns the Info of the server that uses a data folder, or used it
-// last.
+// last. It returns ErrNeverUsed when there is none.
 func ReadInfo(dataDir string) (info Info, err error) {
 	text, err := os.ReadFile(infoFile(dataDir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return info, fmt.Errorf("no server has used the folder %s: start one with berth up, or name another folder with --data", dataDir)
+		return info, neverUsed(dataDir)
 	}
 	if err != nil {
 		return info, err
 	}
 	if err := json.Unmarshal(text, &info); err != nil {
-		return info, fmt.Errorf("%s: %w", infoFile(dataDir), err)
+		return info, fmt.Errorf("%s is damaged: %w", infoFile(dataDir), err)
 	}
 	return info, nil
 }
+
+// ErrNeverUsed is in the error of a data folder that no server has started on.
+var ErrNeverUsed = errors.New("no server has used the folder")
+
+func neverUsed(dataDir string) error { return fmt.Errorf("%w %s", ErrNeverUsed, dataDir) }
 
 func (i Info) write(dataDir string) error {
 	text, err := json.MarshalIndent(i, "", "  ")

@@ -4,14 +4,16 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/berth-iot/berth/wire/admission"
 )
 
-// fallbackHTTPSPort serves when 443 can't be had.
+// fallbackHTTPSPort serves when 443 is not free.
 const fallbackHTTPSPort = 8443
 
 // tlsConfig asks for a client certificate and takes any: the handshake proves
@@ -50,7 +52,7 @@ func (l *listeners) listen(config Config, secure *tls.Config) (err error) {
 	}()
 	inner, err := net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(config.MQTTPort)))
 	if err != nil {
-		return fmt.Errorf("port %d for MQTT can't be had: %w. Stop what uses it, or give another with --mqtt-port (the Azure SDKs know only 8883)", config.MQTTPort, err)
+		return &ListenError{config.MQTTPort, "MQTT", "--mqtt-port (the Azure SDKs know only 8883)", err}
 	}
 	l.mqtt = l.gate.Listen(inner, secure)
 	web := secure.Clone()
@@ -58,18 +60,54 @@ func (l *listeners) listen(config Config, secure *tls.Config) (err error) {
 	if inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(config.HTTPSPort))); err != nil && config.HTTPSPort == 443 {
 		reason := err
 		if inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(fallbackHTTPSPort))); err == nil {
-			config.Notice(fmt.Sprintf("Port 443 can't be had (%v): HTTPS and WebSocket are on port %d. The Azure SDKs know only 443.", reason, fallbackHTTPSPort))
+			config.Notice(fmt.Sprintf("%s. HTTPS and WebSocket are on port %d; the Azure SDKs know only 443.",
+				sentence(&ListenError{443, "HTTPS", "", reason}), fallbackHTTPSPort))
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("port %d for HTTPS can't be had: %w. Stop what uses it, or give another with --https-port", config.HTTPSPort, err)
+		return &ListenError{config.HTTPSPort, "HTTPS", "--https-port", err}
 	}
 	l.https = l.gate.Listen(inner, web)
 	if inner, err = net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(config.PortalPort))); err != nil {
-		return fmt.Errorf("port %d for the portal can't be had: %w. Stop what uses it, or give another with --portal-port", config.PortalPort, err)
+		return &ListenError{config.PortalPort, "portal", "--portal-port", err}
 	}
 	l.portal = l.local.Listen(inner, nil)
 	return nil
+}
+
+// ListenError says that a port of the server could not be opened.
+type ListenError struct {
+	Port     int
+	Protocol string
+	flag     string // that gives another
+	err      error
+}
+
+func (e *ListenError) Error() string {
+	reason := e.err
+	var number syscall.Errno
+	if errors.As(e.err, &number) {
+		reason = number // without the address and the call, which stand before it
+	}
+	return fmt.Sprintf("cannot listen on port %d (%s): %v", e.Port, e.Protocol, reason)
+}
+
+// Unwrap returns what the system said.
+func (e *ListenError) Unwrap() error { return e.err }
+
+// Advice is what to do about it.
+func (e *ListenError) Advice() string {
+	if errors.Is(e.err, fs.ErrPermission) {
+		return "Ports below 1024 are for root, or who has the capability CAP_NET_BIND_SERVICE. " +
+			"Give another with " + e.flag + "."
+	}
+	return "Stop what uses it, or give another with " + e.flag + "."
+}
+
+// sentence begins what an error says with a capital.
+func sentence(err error) string {
+	text := err.Error()
+	return strings.ToUpper(text[:1]) + text[1:]
 }
 
 func (l *listeners) close() error {

@@ -30,7 +30,7 @@ func (s *Size) Set(text string) error {
 		*s = Size(n * unit.bytes)
 		return nil
 	}
-	return errors.New("it is a whole number of bytes, KiB, MiB, GiB or TiB, such as 64MiB or 2GiB")
+	return errors.New("a whole number of bytes, KiB, MiB, GiB or TiB, such as 64MiB or 2GiB")
 }
 
 // String implements pflag.Value.

@@ -48,9 +48,6 @@ its private key in CN.key.pem. Self-signed certificates are for tests.`,
 			if strings.ContainsAny(name, `/\`) || name == "." || name == ".." {
 				return usageError{fmt.Errorf("%q can't be the name of a file, nor a registration id", name)}
 			}
-			if days < 1 {
-				return usageError{errors.New("--days is at least 1")}
-			}
 			certificateFile, keyFile := filepath.Join(folder, name+".pem"), filepath.Join(folder, name+".key.pem")
 			if !force {
 				for _, file := range []string{certificateFile, keyFile} {
@@ -99,7 +96,6 @@ its private key in CN.key.pem. Self-signed certificates are for tests.`,
 	flags.StringVar(&passPhrase, "pass-phrase", "", "encrypt the private key with this `text`")
 	flags.StringVar(&folder, "out", ".", "the `folder` to write to")
 	flags.BoolVar(&force, "force", false, "replace files that are there")
-	command.RegisterFlagCompletionFunc("key-type", cobra.FixedCompletions([]cobra.Completion{"rsa4096", "rsa2048", "ec256"}, cobra.ShellCompDirectiveNoFileComp))
 	return command
 }
 

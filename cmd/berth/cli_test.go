@@ -226,15 +226,30 @@ func TestMistakes(t *testing.T) {
 		{2, `does not take "d2"`, "device show d1 d2"},
 		{2, "table or json", "device list -o yaml"},
 		{2, "unknown flag: --nothing", "info --nothing"},
-		{2, `--registration is "fast": it is instant or paced`, "up --registration fast"},
+		{2, `--registration must be instant or paced, not "fast"`, "up --registration fast"},
+		{2, "--max-connections must be 0 or more, not -1", "up --max-connections -1"},
+		{2, "--mqtt-port must be 0 to 65535, not 70000", "up --mqtt-port 70000"},
+		{2, "--for must be 1s to 10m, not 1h0m0s", "misbehave throttle --for 1h"},
+		{2, "--validity must be 1m to 8760h, not 30s", "credential policy set p --validity 30s"},
+		{2, "--provisioning-status must be enabled or disabled, not \"asleep\"", "enrollment update d1 --provisioning-status asleep"},
+		{2, "--rights must be ServiceConfig, ", "policy create p --rights EnrollmentRead,Everything"},
+		{2, "--hub-host names the hub", "misbehave wrong-hub"},
+		{2, "--map-hub: hubs must be given as OLD=NEW", "group import groups.json --map-hub contoso"},
+		{2, "there is no command \"berth nope\"", "help nope"},
+		{2, "there is no command \"berth enrollment nope\"", "help enrollment nope"},
+		{2, "this is a device's connection string", "device list --connection-string HostName=h;DeviceId=d;SharedAccessKey=AAAA"},
+		{2, "berth info shows those of a server", "device list --connection-string nonsense"},
+		{1, "--allocation-policy custom needs --webhook", "enrollment create d2 --symmetric --allocation-policy custom"},
+		{1, "--credential-policy: ", "group create g2 --symmetric --credential-policy none"},
+		{1, "berth group list", "group show nobody"},
 		{2, `--max-connections must be a whole number, not "many"`, "up --max-connections many"},
 		{2, `--log-level must be DEBUG, INFO, WARN or ERROR, not "loud"`, "up --log-level loud"},
 		{2, `--tls-no-cbc must be true or false, not "perhaps"`, "up --tls-no-cbc=perhaps"},
 		{2, `--for must be a time such as 90s or 15m, not "long"`, "misbehave delay --for long"},
 		{2, "64MiB or 2GiB", "up --disk-reserve 1.5GB"},
 		{2, "--from must be earliest, latest, a time such as", "telemetry tail --from yesterday"},
-		{2, "--initial-twin is not JSON", "enrollment create d1 --x509 certificate.pem --initial-twin {"},
-		{2, `unknown field "desired"`, `enrollment create d1 --x509 certificate.pem --initial-twin {"desired":{}}`},
+		{2, "--initial-twin can't be taken: it is not JSON: it ends too early", "enrollment create d1 --x509 certificate.pem --initial-twin {"},
+		{2, `--initial-twin has "desired", which is no part of a twin`, `enrollment create d1 --x509 certificate.pem --initial-twin {"desired":{}}`},
 		{2, "can't be the name of a file", "cert device ../d1"},
 		{2, "belongs to --connection-string", "device list --address 127.0.0.1:1"},
 		{1, "no such file", "enrollment create d1 --x509 nowhere.pem"},
@@ -245,7 +260,7 @@ func TestMistakes(t *testing.T) {
 		{1, "berth data unreadable shows which there are", "data unreadable delete provisioning/enrollments nobody"},
 		{1, "berth device list", "device twin nobody"},
 		{1, "berth enrollment list", "enrollment show nobody"},
-		{1, "no dot", "up --hub-host localhost"},
+		{2, "--hub-host must be a host name such as hub.example.com, not \"localhost\": the Java, C and C# SDKs refuse a hub whose name has no dot", "up --hub-host localhost"},
 	} {
 		t.Run(c.words, func(t *testing.T) {
 			t.Chdir(t.TempDir())
@@ -320,7 +335,11 @@ func TestElsewhere(t *testing.T) {
 	if !strings.Contains(stderr, "401002") || strings.Contains(stderr, "AAAA") {
 		t.Errorf("a wrong key: %s, want 401002 and not the key", stderr)
 	}
-	if _, stderr := runLine(t, 1, "device", "list", "--data", elsewhere); !strings.Contains(stderr, elsewhere) || !strings.Contains(stderr, "berth up") {
+	_, stderr = runLine(t, 1, "device", "list", "--connection-string", info.Hubs[0].ConnectionString, "--address", loopback(info.Ports.HTTPS), "--data", elsewhere)
+	if !strings.Contains(stderr, "an authority that is not trusted here") || !strings.Contains(stderr, "--ca-file FILE") {
+		t.Errorf("without trust: %s", stderr)
+	}
+	if _, stderr := runLine(t, 1, "device", "list", "--data", elsewhere); !strings.Contains(stderr, elsewhere) || !strings.Contains(stderr, "berth up --data "+elsewhere) {
 		t.Errorf("a folder that no server has used: %s", stderr)
 	}
 }
@@ -343,6 +362,14 @@ func TestHelp(t *testing.T) {
 	for _, want := range []string{"Start:", "demo", "up", "info", "Device identity:", "cert", "enrollment", "registration", "device", "Look:", "attempts", "telemetry", "completion"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the help does not say %q:\n%s", want, stdout)
+		}
+	}
+	if again, _ := runLine(t, 0, "help"); again != stdout {
+		t.Errorf("berth help is\n%s", again)
+	}
+	for words, want := range map[string]string{"help enrollment": "berth enrollment [command]", "help enrollment show": "berth enrollment show ID", "help help": "help [COMMAND]"} {
+		if stdout, _ := runLine(t, 0, strings.Fields(words)...); !strings.Contains(stdout, want) {
+			t.Errorf("berth %s is\n%s", words, stdout)
 		}
 	}
 	if stdout, _ := runLine(t, 0, "completion", "bash"); !strings.Contains(stdout, "berth") {

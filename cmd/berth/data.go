@@ -36,6 +36,14 @@ func (e lossError) Error() string {
 // isLoss reports whether an error says that the data folder has lost something.
 func isLoss(err error) bool { return server.IsLoss(err) || errors.As(err, new(lossError)) }
 
+// anotherFolder advises on a folder that a command about data can't work on.
+func anotherFolder(err error) error {
+	if errors.Is(err, server.ErrNeverUsed) {
+		return advise(err, "Name another folder with --data.")
+	}
+	return foreignFolder(err)
+}
+
 const lossHint = `Restore the folder from a backup; or go on without what is missing: berth data repair`
 
 func (c *cli) dataCheck() *cobra.Command {
@@ -51,7 +59,7 @@ must be stopped. The exit code is 0 when all is there that was ever confirmed, a
 		RunE: func(command *cobra.Command, _ []string) error {
 			report, err := server.CheckData(command.Context(), c.target.dataDir())
 			if err != nil {
-				return err
+				return anotherFolder(err)
 			}
 			if err := c.print(report, func(w io.Writer) { describeData(w, report) }); err != nil {
 				return err
@@ -82,7 +90,7 @@ code is 3.`,
 				return advise(err, "This can't be repaired: restore the folder from a backup.")
 			}
 			if err != nil {
-				return err
+				return anotherFolder(err)
 			}
 			return c.print(report, func(w io.Writer) {
 				if len(report.Problems) == 0 {

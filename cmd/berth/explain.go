@@ -41,7 +41,7 @@ holds certificates and settings, and no secret.`,
   berth explain attempt.json`,
 		Args: exactly("FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			text, err := os.ReadFile(args[0])
+			text, err := readText(args[0])
 			if err != nil {
 				return fmt.Errorf("read the attempt: %w", err)
 			}
@@ -177,7 +177,7 @@ func (c *cli) judgeChain(command *cobra.Command, text []byte, authorities []stri
 	now := time.Now()
 	if at != "" {
 		if now, err = moment(at, now); err != nil {
-			return provisioning.Judgement{}, usageError{fmt.Errorf("--at: %w", err)}
+			return provisioning.Judgement{}, usageError{fmt.Errorf("--at must be %w", err)}
 		}
 	}
 	var roots []*x509.Certificate

@@ -1,22 +1,21 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
 )
 
 // usageError is a command line that is wrong.
 type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
 
 // advised is an error with what to do next.
 type advised struct {
@@ -36,12 +35,12 @@ func advise(err error, format string, args ...any) error {
 
 // exit tells the person what went wrong and what to do next, and returns the
 // exit code.
-func (c *cli) exit(err error) int {
+func (c *cli) exit(command *cobra.Command, err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(c.stderr, "berth: %s\n", describe(err))
-	if hint := hintFor(err); hint != "" {
+	fmt.Fprintf(c.stderr, "berth: %s\n", describe(command, err))
+	if hint := c.hintFor(err); hint != "" {
 		fmt.Fprintf(c.stderr, "       %s\n", hint)
 	}
 	if errors.As(err, new(usageError)) {
@@ -53,28 +52,22 @@ func (c *cli) exit(err error) int {
 	return 1
 }
 
-// describe is the error in one line. A refusal of the server is told in its own
-// words.
-func describe(err error) string {
-	var (
-		problem *fault.Error
-		dial    *net.OpError
-	)
-	switch {
-	case errors.As(err, &problem):
-		text := fmt.Sprintf("%s (%d", problem.Message, problem.Code)
-		if problem.TrackingID != "" {
-			text += ", tracking id " + problem.TrackingID
-		}
-		return text + ")"
-	case errors.As(err, &dial) && dial.Op == "dial" && dial.Addr != nil:
-		return fmt.Sprintf("the server can't be reached at %s: %v", dial.Addr, dial.Err)
+// describe is the error of a command in one line. A refusal of the server is told in
+// its own words, with the flags for the names that it has on the wire.
+func describe(command *cobra.Command, err error) string {
+	var problem *fault.Error
+	if !errors.As(err, &problem) {
+		return inWords(err)
 	}
-	return err.Error()
+	text := fmt.Sprintf("%s (%d", inFlags(command, problem.Message), problem.Code)
+	if problem.TrackingID != "" {
+		text += ", tracking id " + problem.TrackingID
+	}
+	return text + ")"
 }
 
 // hintFor is what to do next.
-func hintFor(err error) string {
+func (c *cli) hintFor(err error) string {
 	var advice advised
 	if errors.As(err, &advice) {
 		return advice.hint
@@ -84,26 +77,25 @@ func hintFor(err error) string {
 		return "berth help COMMAND shows how a command is written."
 	case isLoss(err):
 		return lossHint
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return "Is the server running? Start it with: berth up"
-	case errors.As(err, new(*net.DNSError)):
-		return "Is the host name right? --address HOST:PORT says where else the server is reached."
+	case errors.As(err, new(*backend.UnreachableError)):
+		return c.target.unreachable(err)
 	case errors.Is(err, fault.TokenExpired), errors.Is(err, fault.UnauthorizedAccess):
-		return "berth info shows the connection strings that the server takes now."
+		if c.target.connectionString != "" {
+			return "Get the current connection string: berth info shows it where the server runs."
+		}
+		return "berth info" + c.target.dataFlag() + " shows the connection strings that the server takes now."
 	case errors.Is(err, fault.EnrollmentNotFound):
 		return "berth enrollment list shows which there are."
 	case errors.Is(err, fault.RegistrationNotFound):
 		return "berth registration list shows which there are; berth attempts shows who tried."
+	case errors.Is(err, fault.GroupNotFound):
+		return "berth group list shows which there are."
 	case errors.Is(err, fault.DeviceNotFound):
 		return "berth device list shows which there are."
 	case errors.Is(err, fault.EnrollmentConflict):
 		return "berth enrollment update changes the one that is there."
 	case errors.Is(err, fault.PreconditionFailed):
 		return "Somebody else changed it meanwhile: look at it, and repeat the command."
-	case errors.Is(err, context.DeadlineExceeded):
-		return "The server did not answer in time."
-	case errors.Is(err, fs.ErrPermission):
-		return "The file or folder belongs to somebody else: run the command as the user that ran berth up, or name another folder with --data."
 	}
 	return ""
 }
@@ -120,7 +112,7 @@ func flagError(err error) error {
 		takes = "DEBUG, INFO, WARN or ERROR"
 	}
 	if takes == "" {
-		return fmt.Errorf("--%s is %q: %w", flag.Name, value, invalid.Unwrap())
+		return fmt.Errorf("--%s must be %w, not %q", flag.Name, invalid.Unwrap(), value)
 	}
 	return fmt.Errorf("--%s must be %s, not %q", flag.Name, takes, value)
 }

@@ -110,6 +110,11 @@ the first hub is a loopback address, the next one is taken when none is given.`,
   berth hub create east --hub-host east.example.com`,
 		Args: exactly("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
+			if host != "" {
+				if err := checkHubHost("hub-host", host); err != nil {
+					return err
+				}
+			}
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err

@@ -27,20 +27,15 @@ func (f *limitFlags) flags(command *cobra.Command) {
 	flags.IntVar(&f.device, "device-registrations-per-minute", 0, "take at most so many registrations a minute from one device (0 is no limit)")
 	flags.IntVar(&f.operations, "operations-per-minute", 0, "take at most so many operations of the service API a minute (0 is no limit)")
 	flags.StringVar(&f.lockout, "lockout", "", "after so many failed attestations from an address in a time, do not hear it for a time: `N/WITHIN:FOR`, such as 20/1m:10m")
-	command.RegisterFlagCompletionFunc("fidelity", cobra.FixedCompletions([]cobra.Completion{"berth", "azure"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error {
 	changed := command.Flags().Changed
-	switch f.fidelity {
-	case "berth":
-	case "azure":
+	if f.fidelity == "azure" {
 		config.Limits, config.Replace, config.Exact = provisioning.AzureLimits, true, true
 		if !changed("registration") {
 			config.Pace = provisioning.Paced
 		}
-	default:
-		return usageError{fmt.Errorf("--fidelity is %q. It is berth or azure", f.fidelity)}
 	}
 	for name, limit := range map[string]struct {
 		given int
@@ -50,9 +45,6 @@ func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error 
 		"device-registrations-per-minute": {f.device, &config.Limits.DevicePerMinute},
 		"operations-per-minute":           {f.operations, &config.Limits.OperationsPerMinute},
 	} {
-		if limit.given < 0 {
-			return usageError{fmt.Errorf("--%s is %d. It is 0 for no limit, or more", name, limit.given)}
-		}
 		if changed(name) {
 			*limit.into = limit.given
 		}
@@ -74,7 +66,7 @@ func parseLockout(text string) (lockout provisioning.Lockout, err error) {
 	lockout.Within, failed[1] = time.ParseDuration(within)
 	lockout.For, failed[2] = time.ParseDuration(lasting)
 	if errors.Join(failed[:]...) != nil || lockout.Failures < 1 || lockout.Within <= 0 || lockout.For <= 0 {
-		return lockout, usageError{fmt.Errorf("--lockout is %q. It is written N/WITHIN:FOR, such as 20/1m:10m", text)}
+		return lockout, usageError{fmt.Errorf("--lockout must be written N/WITHIN:FOR, such as 20/1m:10m, not %q", text)}
 	}
 	return lockout, nil
 }

@@ -13,7 +13,9 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -30,8 +32,11 @@ func main() {
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	c := &cli{stdout: stdout, stderr: stderr}
 	root := c.root()
+	if err := checkText(args); err != nil {
+		return c.exit(root, err)
+	}
 	root.SetArgs(args)
-	return c.exit(root.ExecuteContext(ctx))
+	return c.exit(root.ExecuteContextC(ctx))
 }
 
 // cli is what the commands share.
@@ -39,6 +44,8 @@ type cli struct {
 	stdout, stderr io.Writer
 	target         target
 	output         format
+
+	completionTimeout time.Duration // in place of the constant, when it is not zero
 }
 
 // The groups of the help.
@@ -72,7 +79,6 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	)
 	c.target.flags(root.PersistentFlags())
 	root.PersistentFlags().VarP(&c.output, "output", "o", "how to print results: table or json")
-	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]cobra.Completion{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
 	for _, group := range []struct {
 		id       string
 		commands []*cobra.Command
@@ -87,6 +93,10 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 		}
 	}
 	strictCompletion(root)
+	root.SetHelpCommand(helpCommand())
+	c.completeFlags(root)
+	c.completeArguments(root)
+	root.PersistentPreRunE = func(command *cobra.Command, _ []string) error { return checkFlags(command) }
 	return root
 }
 
@@ -102,6 +112,40 @@ func help(command *cobra.Command) *cobra.Command {
 	}
 	command.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
 	return command
+}
+
+// helpCommand is cobra's help command, which would otherwise answer a command that
+// there is not with the help of the whole and success.
+func helpCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "help [COMMAND]",
+		Short: "Show how a command is written",
+		RunE: func(command *cobra.Command, args []string) error {
+			found, rest, err := command.Root().Find(args)
+			if err != nil {
+				return usageError{err}
+			}
+			if len(rest) > 0 {
+				return unknownCommand(found, rest[0])
+			}
+			found.InitDefaultHelpFlag()
+			found.InitDefaultVersionFlag()
+			return found.Help()
+		},
+		ValidArgsFunction: func(command *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+			found, rest, err := command.Root().Find(args)
+			if err != nil || len(rest) > 0 {
+				return nil, cobra.ShellCompDirectiveNoFileComp
+			}
+			var names []string
+			for _, sub := range found.Commands() {
+				if sub.IsAvailableCommand() && strings.HasPrefix(sub.Name(), begun) {
+					names = append(names, cobra.CompletionWithDesc(sub.Name(), sub.Short))
+				}
+			}
+			return names, cobra.ShellCompDirectiveNoFileComp
+		},
+	}
 }
 
 // strictCompletion adds cobra's completion command, which would otherwise answer

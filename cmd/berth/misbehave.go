@@ -52,6 +52,9 @@ func (c *cli) misbehaveAs(kind provisioning.MisbehaviourKind, short string) *cob
 		Short: short,
 		Args:  exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
+			if kind == provisioning.WrongHub && wanted.HubHostName == "" {
+				return errNoHubHost
+			}
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
@@ -116,7 +119,7 @@ func (c *cli) misbehaveStop() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop [ID]",
 		Short: "End a misbehaviour, or all",
-		Args:  cobra.MaximumNArgs(1),
+		Args:  between(0, "ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.target.provisioning()
 			if err != nil {

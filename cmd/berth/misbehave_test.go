@@ -51,7 +51,7 @@ func TestMisbehave(t *testing.T) {
 	if _, stderr := s.run(1, "misbehave", "stop", left[0].ID); !strings.Contains(stderr, "404000") {
 		t.Errorf("stopped twice: %s", stderr)
 	}
-	if _, stderr := s.run(1, "misbehave", "wrong-hub"); !strings.Contains(stderr, "iotHubHostName") {
+	if _, stderr := s.run(2, "misbehave", "wrong-hub"); !strings.Contains(stderr, "--hub-host names the hub") {
 		t.Errorf("a wrong hub without a name: %s", stderr)
 	}
 	if stdout, _ := s.run(0, "attempts", "d1"); !strings.Contains(stdout, "misbehaviour") {

@@ -89,9 +89,6 @@ var errNoRights = usageError{errors.New("--rights names what the policy may do, 
 // rightsFlag is --rights, which names the rights of a policy.
 func rightsFlag(command *cobra.Command, rights *[]string) {
 	command.Flags().StringSliceVar(rights, "rights", nil, "its `rights`, separated by commas")
-	command.RegisterFlagCompletionFunc("rights", cobra.FixedCompletions([]cobra.Completion{
-		provisioning.ServiceConfig, provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
-		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // ifMatchFlag is --etag, the condition of a change.

@@ -47,6 +47,5 @@ there is to change.`,
 		},
 	}
 	command.Flags().StringVar(&role, "role", role, "what the link lets one do: operator or `reader`")
-	command.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]cobra.Completion{"operator", "reader"}, cobra.ShellCompDirectiveNoFileComp))
 	return command
 }

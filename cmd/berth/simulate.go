@@ -92,9 +92,6 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 
 // simulation completes what the flags say.
 func (f simulateFlags) simulation(t *target) (simulation, error) {
-	if f.messages < 0 {
-		return simulation{}, usageError{errors.New("--messages is not negative")}
-	}
 	s := simulation{
 		host:           cmp.Or(f.host, os.Getenv("PROVISIONING_HOST")),
 		idScope:        cmp.Or(f.idScope, os.Getenv("PROVISIONING_IDSCOPE")),
@@ -113,6 +110,10 @@ func (f simulateFlags) simulation(t *target) (simulation, error) {
 	s.host, s.idScope = cmp.Or(s.host, info.ProvisioningHost), cmp.Or(s.idScope, info.IDScope)
 	if err := s.choosePort(info); err != nil {
 		return s, err
+	}
+	s.unreachable = "--host HOST:PORT says where the provisioning service is reached."
+	if s.host == info.ProvisioningHost && s.idScope == info.IDScope {
+		s.unreachable = "Is the server running? Start it with: berth up" + t.dataFlag()
 	}
 	var err error
 	s.roots, err = deviceRoots(t.caFile, info.CAFile)
@@ -162,7 +163,7 @@ func (s *simulation) choosePort(info server.Info) error {
 	if host, port, err := net.SplitHostPort(s.host); err == nil {
 		s.host = host
 		if s.port, err = strconv.Atoi(port); err != nil {
-			return usageError{fmt.Errorf("the port %q of the host is not a number", port)}
+			return usageError{fmt.Errorf("--host must be a host name, or host:port with a number, not %q", host+":"+port)}
 		}
 		return nil
 	}

@@ -29,6 +29,7 @@ type simulation struct {
 	webSocket      bool
 	messages       int
 	log            io.Writer // gets the quickstart's transcript
+	unreachable    string    // what to do when nobody answers at the host
 }
 
 // inParallel bounds how many messages of a simulated device are under way.
@@ -63,8 +64,14 @@ func (s simulation) provision(ctx context.Context) (device.Registration, error) 
 	})
 	if err != nil {
 		err = fmt.Errorf("register with %s: %w", s.at(s.host), err)
-		if errors.As(err, new(*fault.Error)) {
+		var dial *net.OpError
+		switch {
+		case errors.As(err, new(*fault.Error)):
 			err = advise(err, "The operator sees each check that was made: berth attempts %s%s", quote(s.registrationID), s.toEnroll())
+		case errors.As(err, new(x509.UnknownAuthorityError)):
+			err = advise(err, trustHint)
+		case errors.As(err, &dial) && dial.Op == "dial":
+			err = advise(err, "%s", s.unreachable)
 		}
 		return registration, err
 	}

@@ -2,9 +2,11 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
@@ -14,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -58,7 +61,57 @@ func defaultDataDir() string {
 }
 
 // info is what the server of the data folder wrote of itself when it started.
-func (t *target) info() (server.Info, error) { return server.ReadInfo(t.dataDir()) }
+func (t *target) info() (server.Info, error) {
+	info, err := server.ReadInfo(t.dataDir())
+	switch {
+	case errors.Is(err, server.ErrNeverUsed):
+		return info, advise(err, "Start one with: berth up%s; or name another folder with --data.", t.dataFlag())
+	case errors.Is(err, fs.ErrPermission):
+		return info, foreignFolder(err)
+	case err != nil:
+		return info, advise(err, "A server that starts on the folder writes it again: berth up%s", t.dataFlag())
+	}
+	return info, nil
+}
+
+// foreignFolder advises on a data folder that the user may not read or write.
+func foreignFolder(err error) error {
+	if !errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return advise(err, "The data folder belongs to somebody else: "+
+		"run the command as the user that ran berth up, or name another folder with --data.")
+}
+
+// dataFlag is what follows a command in a hint, so that it is for the same folder.
+func (t *target) dataFlag() string {
+	if t.data == "" {
+		return ""
+	}
+	return " --data " + quote(t.data)
+}
+
+// trustHint is what to do when a server's authority is not trusted.
+const trustHint = "--ca-file FILE trusts another authority. " +
+	"A Berth server's own is the authority file that berth info shows where it runs."
+
+// unreachable is what to do when the server can't be reached.
+func (t *target) unreachable(err error) string {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return ""
+	case errors.As(err, new(x509.UnknownAuthorityError)) && t.connectionString == "":
+		return "Is it another server that answers there? berth info" + t.dataFlag() +
+			" shows the ports and the authority of the one that used the folder."
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		return trustHint
+	case t.connectionString == "":
+		return "Is the server running? Start it with: berth up" + t.dataFlag()
+	case errors.As(err, new(x509.HostnameError)):
+		return "The HostName of the connection string must be one that the server has: berth up --host, --hub-host."
+	}
+	return "Is the HostName of the connection string right? --address HOST:PORT says where else the service is reached."
+}
 
 // provisioning is a client of the provisioning service.
 func (t *target) provisioning() (*backend.Provisioning, error) {
@@ -171,7 +224,18 @@ func (t *target) service(choose func(server.Info) (string, error)) (string, back
 			options.RootCAs, err = readAuthorities(t.caFile)
 		}
 		connectionString, unread := secretOf(t.connectionString)
-		return connectionString, options, errors.Join(err, unread)
+		if err := errors.Join(err, unread); err != nil {
+			return "", options, err
+		}
+		connection, err := credential.ParseConnectionString(connectionString)
+		if err == nil && connection.SharedAccessKeyName == "" {
+			err = errors.New("this is a device's connection string: a service's has SharedAccessKeyName")
+		}
+		if err != nil {
+			return "", options, advise(usageError{fmt.Errorf("--connection-string can't be used: %w", err)},
+				"berth info shows those of a server, where it runs. In a shell it stands between quotes.")
+		}
+		return connectionString, options, nil
 	}
 	if t.address != "" {
 		return "", backend.Options{}, usageError{errors.New("--address belongs to --connection-string")}
@@ -199,11 +263,15 @@ func secretOf(text string) (string, error) {
 	if !ok {
 		return text, nil
 	}
-	content, err := os.ReadFile(file)
+	content, err := readText(file)
 	if err != nil {
 		return "", fmt.Errorf("read the secret: %w", err)
 	}
-	return strings.TrimSpace(string(content)), nil
+	secret := strings.TrimSpace(string(content))
+	if secret == "" {
+		return "", fmt.Errorf("read the secret: %s is empty", file)
+	}
+	return secret, nil
 }
 
 // loopback is where a server on this machine is reached, whatever it is called.

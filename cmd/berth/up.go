@@ -47,8 +47,11 @@ that can be told. A port of 0 is a free one.`,
   berth up --registration paced`,
 		Args: exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			config.DataDir = c.target.dataDir()
+			config.DataDir, config.DefaultDir = c.target.dataDir(), defaultDataDir()
 			if err := limits.apply(command, &config); err != nil {
+				return err
+			}
+			if err := checkHubHost("hub-host", config.HubHost); err != nil {
 				return err
 			}
 			if webhookRoots != "" {
@@ -67,7 +70,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.StringVar(&config.HubHost, "hub-host", config.HubHost, "host `name` of the hub; it must contain a dot, because some SDKs refuse one without")
 	flags.IntVar(&config.MQTTPort, "mqtt-port", config.MQTTPort, "`port` for MQTT over TLS")
 	flags.IntVar(&config.AMQPPort, "amqp-port", config.AMQPPort, "`port` for AMQP over TLS: reserved, this version does not serve AMQP")
-	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that can't be had")
+	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that is not free")
 	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
 	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false, "refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
 	flags.Var(&config.DiskReserve, "disk-reserve", "leave so much of the data folder's disk free: with less, changes are refused until there is more; 0 is none")
@@ -80,7 +83,6 @@ that can be told. A port of 0 is a free one.`,
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
 	flags.BoolVar(&showSecrets, "show-secrets", false, "print keys and a login link, though this is no terminal (otherwise: berth info, berth portal link)")
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
-	command.RegisterFlagCompletionFunc("registration", cobra.FixedCompletions([]cobra.Completion{"instant", "paced"}, cobra.ShellCompDirectiveNoFileComp))
 	return command
 }
 
@@ -103,8 +105,12 @@ func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool)
 		runtime.GOMAXPROCS(2)
 	}
 	s, err := start(ctx, config)
-	if err != nil || s == nil {
-		return err
+	var closed *server.ListenError
+	switch {
+	case errors.As(err, &closed):
+		return advise(err, "%s", closed.Advice())
+	case err != nil || s == nil:
+		return foreignFolder(err)
 	}
 	info, link := withoutKeys(s.Info()), credential.LoginLink{}
 	if showSecrets {
@@ -179,7 +185,7 @@ func (p pace) Set(text string) error {
 		*p.Pace = provisioning.Pace(text)
 		return nil
 	}
-	return errors.New("it is instant or paced")
+	return errors.New("instant or paced")
 }
 
 // String implements pflag.Value.

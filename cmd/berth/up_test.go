@@ -137,7 +137,7 @@ func TestUpShowsSecrets(t *testing.T) {
 	}
 }
 
-// TestUpBusyPort names the port that can't be had and what to do.
+// TestUpBusyPort names the port that is not free and what to do.
 func TestUpBusyPort(t *testing.T) {
 	listener, err := net.Listen("tcp", ":0")
 	if err != nil {
@@ -146,12 +146,12 @@ func TestUpBusyPort(t *testing.T) {
 	defer listener.Close()
 	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
 	_, stderr := runLine(t, 1, "up", "--data", t.TempDir(), "--mqtt-port", port, "--https-port", "0", "--portal-port", "0")
-	if !strings.Contains(stderr, "port "+port) || !strings.Contains(stderr, "--mqtt-port") {
+	if !strings.Contains(stderr, "cannot listen on port "+port+" (MQTT): ") || !strings.Contains(stderr, "--mqtt-port") || strings.Contains(stderr, "listen tcp") {
 		t.Errorf("standard error: %s", stderr)
 	}
 }
 
-// TestUpWithout443 serves HTTPS on 8443 when port 443 can't be had, and says so.
+// TestUpWithout443 serves HTTPS on 8443 when port 443 is not free, and says so.
 func TestUpWithout443(t *testing.T) {
 	// Who may not have the port needs nobody else to hold it.
 	if listener, err := net.Listen("tcp", ":443"); err == nil {
@@ -165,7 +165,7 @@ func TestUpWithout443(t *testing.T) {
 		t.Errorf("the service there: %v", err)
 	}
 	p.terminate(t)
-	if !strings.Contains(p.log.String(), "Port 443 can't be had") || !strings.Contains(p.log.String(), "8443") {
+	if !strings.Contains(p.log.String(), "Cannot listen on port 443 (HTTPS): ") || !strings.Contains(p.log.String(), "8443") {
 		t.Errorf("the notice: %s", &p.log)
 	}
 }

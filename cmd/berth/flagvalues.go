@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/exchange"
+)
+
+// choice is the values that flags of a name take, on whichever command.
+type choice struct {
+	values []string
+	empty  bool // also none
+	fold   bool // in any case
+}
+
+// choices are checked before a command begins, and complete in the shell.
+var choices = map[string]choice{
+	"output":              {values: []string{"table", "json"}},
+	"role":                {values: []string{"operator", "reader"}},
+	"provisioning-status": {values: []string{"enabled", "disabled"}},
+	// az writes small letters.
+	"allocation-policy":  {values: []string{"hashed", "geoLatency", "static", "custom"}, empty: true, fold: true},
+	"reprovision-policy": {values: []string{"migrate", "reset", "never"}},
+	"registration":       {values: []string{"instant", "paced"}},
+	"fidelity":           {values: []string{"berth", "azure"}},
+	"key-type":           {values: words([]credential.KeyType{credential.RSA4096, credential.RSA2048, credential.EC256})},
+	"key-types":          {values: issuance.KeyTypes, empty: true},
+	"kind":               {values: words(audit.Kinds), empty: true},
+	"format":             {values: []string{string(exchange.JSON), string(exchange.CSV)}, empty: true},
+	"mode":               {values: words(exchange.Modes)},
+	"rights": {values: []string{provisioning.ServiceConfig, provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
+		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}},
+}
+
+func words[T ~string](values []T) []string {
+	texts := make([]string, len(values))
+	for i, value := range values {
+		texts[i] = string(value)
+	}
+	return texts
+}
+
+// interval is the numbers that flags of a name take; of times, in seconds.
+type interval struct{ least, most int }
+
+// intervals are checked before a command begins.
+var intervals = map[string]interval{
+	"max":                             {0, math.MaxInt},
+	"messages":                        {0, math.MaxInt},
+	"max-connections":                 {0, math.MaxInt},
+	"registrations-per-minute":        {0, math.MaxInt},
+	"device-registrations-per-minute": {0, math.MaxInt},
+	"operations-per-minute":           {0, math.MaxInt},
+	"mqtt-port":                       {0, 65535},
+	"amqp-port":                       {0, 65535},
+	"https-port":                      {0, 65535},
+	"portal-port":                     {0, 65535},
+	"weight":                          {0, 1000},
+	"times":                           {1, 1_000_000},
+	"days":                            {1, 36_500},
+	"for":                             {1, 600},
+	"validity":                        {60, 365 * 24 * 3600},
+}
+
+// jsonFlags are those that take JSON, or @FILE.
+var jsonFlags = map[string]bool{"initial-twin": true, "tags": true, "desired": true, "payload": true}
+
+// checkFlags refuses what flags were given and can't be, before anything is done.
+func checkFlags(command *cobra.Command) (wrong error) {
+	command.Flags().Visit(func(flag *pflag.Flag) {
+		if wrong != nil {
+			return
+		}
+		if choice, ok := choices[flag.Name]; ok {
+			wrong = choice.check(flag)
+		}
+		if interval, ok := intervals[flag.Name]; ok {
+			wrong = interval.check(flag)
+		}
+		if value := flag.Value.String(); jsonFlags[flag.Name] && value != "" {
+			_, wrong = readJSON(flag.Name, value)
+		}
+	})
+	return wrong
+}
+
+func (c choice) check(flag *pflag.Flag) error {
+	values := []string{flag.Value.String()}
+	if several, ok := flag.Value.(pflag.SliceValue); ok {
+		values = several.GetSlice()
+	}
+	for _, value := range values {
+		if value == "" && c.empty || slices.ContainsFunc(c.values, func(known string) bool {
+			return known == value || c.fold && strings.EqualFold(known, value)
+		}) {
+			continue
+		}
+		return usageError{fmt.Errorf("--%s must be %s, not %q", flag.Name, oneOf(c.values), value)}
+	}
+	return nil
+}
+
+// oneOf lists values as a sentence does.
+func oneOf(values []string) string {
+	last := len(values) - 1
+	return strings.Join(values[:last], ", ") + " or " + values[last]
+}
+
+func (i interval) check(flag *pflag.Flag) error {
+	value, shown := int64(0), func(n int) string { return strconv.Itoa(n) }
+	switch flag.Value.Type() {
+	case "int":
+		value, _ = strconv.ParseInt(flag.Value.String(), 10, 64) // the flag has read it
+	case "duration":
+		lasting, _ := time.ParseDuration(flag.Value.String())
+		value = int64(lasting.Round(time.Second) / time.Second)
+		shown = func(n int) string { return shortly(time.Duration(n) * time.Second) }
+		if lasting < time.Duration(i.least)*time.Second {
+			value = int64(i.least) - 1
+		}
+	default:
+		return nil
+	}
+	if value >= int64(i.least) && value <= int64(i.most) {
+		return nil
+	}
+	if i.most == math.MaxInt {
+		return usageError{fmt.Errorf("--%s must be %s or more, not %s", flag.Name, shown(i.least), flag.Value)}
+	}
+	return usageError{fmt.Errorf("--%s must be %s to %s, not %s", flag.Name, shown(i.least), shown(i.most), flag.Value)}
+}
+
+// shortly is a duration without the parts that are zero: 24h and not 24h0m0s.
+func shortly(d time.Duration) string {
+	text := d.String()
+	if text = strings.TrimSuffix(text, "m0s") + "m"; !strings.HasSuffix(d.String(), "m0s") {
+		return d.String()
+	}
+	if shorter, ok := strings.CutSuffix(text, "h0m"); ok {
+		return shorter + "h"
+	}
+	return text
+}
+
+// checkText refuses arguments that are not UTF-8, as a terminal with another encoding
+// writes them: their letters would be lost on the way. Names of files may be anything.
+func checkText(args []string) error {
+	for _, arg := range args {
+		if utf8.ValidString(arg) {
+			continue
+		}
+		_, value, _ := strings.Cut(arg, "=")
+		for _, file := range []string{arg, value, strings.TrimPrefix(arg, "@"), strings.TrimPrefix(value, "@")} {
+			if _, err := os.Lstat(file); file != "" && err == nil {
+				return nil
+			}
+		}
+		return advise(usageError{fmt.Errorf("the argument %q is not UTF-8", arg)},
+			"Set the terminal to UTF-8, or give the value in a file: @FILE.")
+	}
+	return nil
+}
+
+// checkHubHost refuses a host name that no hub can have.
+func checkHubHost(flag, host string) error {
+	if provisioning.CheckHostName(host) == nil {
+		return nil
+	}
+	why := "the Java, C and C# SDKs refuse a hub whose name has no dot"
+	if strings.Contains(host, ".") {
+		why = "it has letters, digits, dashes and dots"
+	}
+	return usageError{fmt.Errorf("--%s must be a host name such as hub.example.com, not %q: %s", flag, host, why)}
+}
+
+var errNoHubHost = usageError{errors.New("--hub-host names the hub that the device is told, and is missing")}
