@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -61,6 +62,37 @@ func (h *Hub) UpdateDevice(ctx context.Context, device hub.Device, ifMatch strin
 // DeleteDevice removes a device under the condition ifMatch.
 func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 	return h.do(ctx, request{method: http.MethodDelete, path: devicePath(id), ifMatch: ifMatch})
+}
+
+// DeleteDevices removes several devices, at most MaxBulk, each for itself, and returns
+// those that failed.
+func (h *Hub) DeleteDevices(ctx context.Context, ids []string) (failed []BulkError, err error) {
+	type item struct {
+		ID   string `json:"id"`
+		Mode string `json:"importMode"`
+	}
+	items := make([]item, len(ids))
+	for i, id := range ids {
+		items[i] = item{id, "delete"}
+	}
+	var answer struct {
+		Errors []struct {
+			DeviceID    string `json:"deviceId"`
+			ErrorCode   string `json:"errorCode"`
+			ErrorStatus string `json:"errorStatus"`
+		} `json:"errors"`
+	}
+	err = h.do(ctx, request{method: http.MethodPost, path: "/devices", body: items, into: &answer})
+	for _, e := range answer.Errors {
+		code := fault.Internal
+		for _, known := range fault.Codes() {
+			if known.Name() == e.ErrorCode {
+				code = known
+			}
+		}
+		failed = append(failed, BulkError{e.DeviceID, int(code), e.ErrorStatus})
+	}
+	return failed, err
 }
 
 // Devices returns at most top devices with ids that start with prefix, and the

@@ -88,7 +88,7 @@ func notCSR(der []byte) error {
 	rest, err := asn1.Unmarshal(der, &outer)
 	_, notCertificate := x509.ParseCertificate(der)
 	switch {
-	case isPrivateKey(der):
+	case HoldsPrivateKey(der):
 		return errors.New("this is a private key where a certificate signing request should be. Make a new key pair, " +
 			"as this one is known to others now, and send its request (PKCS #10) alone")
 	case notCertificate == nil:

@@ -191,12 +191,35 @@ func (c *cli) deviceShow() *cobra.Command {
 }
 
 func (c *cli) deviceDelete() *cobra.Command {
-	return c.onDevice(&cobra.Command{
-		Use:   "delete ID",
-		Short: "Delete a device identity with its twin, and end its connection",
-	}, func(ctx context.Context, client hubClient, id string) error {
-		return client.DeleteDevice(ctx, id, "*")
-	})
+	many := deleteMany{things: "devices", effect: "Their twins go with them, and their connections end."}
+	var hubName string
+	command := &cobra.Command{
+		Use:   "delete (ID | --prefix TEXT | --file FILE)",
+		Short: "Delete a device identity with its twin, or many, and end its connection",
+		Args:  exactly("ID"),
+		RunE: func(command *cobra.Command, args []string) error {
+			ctx := command.Context()
+			if !many.wanted(command) {
+				return c.inHubOf(ctx, hubName, args[0], func(client hubClient) error {
+					return client.DeleteDevice(ctx, args[0], "*")
+				})
+			}
+			client, err := c.target.hub(hubName)
+			if err != nil {
+				return err
+			}
+			list := func(prefix, after string, top int) ([]hub.Device, string, error) {
+				return client.Devices(ctx, prefix, after, top)
+			}
+			return many.run(command, c, deletion{
+				list:   idsOf(list, func(d hub.Device) string { return d.DeviceID }),
+				remove: removeDevices(client.Hub),
+			})
+		},
+	}
+	many.flags(command)
+	hubFlag(command, &hubName)
+	return command
 }
 
 func authentication(d hub.Device) string {

@@ -163,21 +163,37 @@ func (c *cli) enrollmentUpdate() *cobra.Command {
 }
 
 func (c *cli) enrollmentDelete() *cobra.Command {
-	return &cobra.Command{
-		Use:   "delete ID",
-		Short: "Delete an enrollment",
+	many := deleteMany{things: "enrollments", effect: "Their devices can't register again."}
+	command := &cobra.Command{
+		Use:   "delete (ID | --prefix TEXT | --file FILE)",
+		Short: "Delete an enrollment, or many",
 		Long: `Deletes an enrollment, so that its device can't register again. The registration
 record and the device in its hub stay: berth registration delete, berth device
 delete.`,
+		Example: `  berth enrollment delete Python-device-01
+  berth enrollment delete --prefix line-7- --yes
+  berth enrollment delete --file ids.txt`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
 			}
-			return service.DeleteEnrollment(command.Context(), args[0], "")
+			ctx := command.Context()
+			if !many.wanted(command) {
+				return service.DeleteEnrollment(ctx, args[0], "")
+			}
+			list := func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+				return service.Enrollments(ctx, prefix, after, top)
+			}
+			return many.run(command, c, deletion{
+				list:   idsOf(list, func(e provisioning.Enrollment) string { return e.RegistrationID }),
+				remove: removeEnrollments(service),
+			})
 		},
 	}
+	many.flags(command)
+	return command
 }
 
 // enrollmentFlags are what can be said of an enrollment on the command line.

@@ -268,9 +268,10 @@ func (c *cli) groupUpdate() *cobra.Command {
 }
 
 func (c *cli) groupDelete() *cobra.Command {
-	return &cobra.Command{
-		Use:   "delete ID",
-		Short: "Delete an enrollment group",
+	many := deleteMany{things: "groups", effect: "Their devices can't register again."}
+	command := &cobra.Command{
+		Use:   "delete (ID | --prefix TEXT | --file FILE)",
+		Short: "Delete an enrollment group, or many",
 		Long:  "Deletes a group, so that its devices can't register again. Those that did stay in their hubs.",
 		Args:  exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -278,9 +279,21 @@ func (c *cli) groupDelete() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return service.DeleteGroup(command.Context(), args[0], "")
+			ctx := command.Context()
+			if !many.wanted(command) {
+				return service.DeleteGroup(ctx, args[0], "")
+			}
+			list := func(prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
+				return service.Groups(ctx, prefix, after, top)
+			}
+			return many.run(command, c, deletion{
+				list:   idsOf(list, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
+				remove: removeGroups(service),
+			})
 		},
 	}
+	many.flags(command)
+	return command
 }
 
 func (c *cli) groupDeviceKey() *cobra.Command {

@@ -36,7 +36,11 @@ func isTerminal(w io.Writer) bool {
 		return false
 	}
 	about, err := file.Stat()
-	return err == nil && about.Mode()&os.ModeCharDevice != 0
+	if err != nil || about.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull) // is a character device too
+	return err != nil || !os.SameFile(about, null)
 }
 
 // add counts what is done.

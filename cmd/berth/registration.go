@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"io"
 
 	"github.com/spf13/cobra"
@@ -72,9 +73,10 @@ func (c *cli) registrationList() *cobra.Command {
 }
 
 func (c *cli) registrationDelete() *cobra.Command {
-	return &cobra.Command{
-		Use:   "delete ID",
-		Short: "Delete the registration record of a device",
+	many := deleteMany{things: "registrations", effect: "The devices stay in their hubs."}
+	command := &cobra.Command{
+		Use:   "delete (ID | --prefix TEXT | --file FILE)",
+		Short: "Delete the registration record of a device, or of many",
 		Long: `Deletes the registration record. The device stays in its hub; when it registers
 again it is assigned as if for the first time.`,
 		Args: exactly("ID"),
@@ -83,7 +85,21 @@ again it is assigned as if for the first time.`,
 			if err != nil {
 				return err
 			}
-			return service.DeleteRegistration(command.Context(), args[0], "")
+			ctx := command.Context()
+			if !many.wanted(command) {
+				return service.DeleteRegistration(ctx, args[0], "")
+			}
+			list := func(prefix, after string, top int) ([]provisioning.Registration, string, error) {
+				return service.Registrations(ctx, prefix, after, top)
+			}
+			return many.run(command, c, deletion{
+				list: idsOf(list, func(r provisioning.Registration) string { return r.RegistrationID }),
+				remove: removeEach(func(ctx context.Context, id string) error {
+					return service.DeleteRegistration(ctx, id, "")
+				}),
+			})
 		},
 	}
+	many.flags(command)
+	return command
 }
