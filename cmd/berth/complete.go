@@ -74,9 +74,9 @@ var argumentNames = map[string]names{
 	"credential authority create NAME":        nil,
 	"credential revoke THUMBPRINT":            thumbprintNames,
 	"hub create NAME":                         nil,
-	"hub link HUB":                            hubNames,
-	"hub unlink HUB":                          hubNames,
-	"hub show HUB":                            hubNames,
+	"hub link HUB":                            linkedHubNames,
+	"hub unlink HUB":                          linkedHubNames,
+	"hub show HUB":                            linkedHubNames,
 	"network set PREFIX":                      networkNames,
 	"network delete PREFIX":                   networkNames,
 	"lockout lift SOURCE":                     lockoutNames,
@@ -97,8 +97,8 @@ var argumentNames = map[string]names{
 // flagNames say how flags complete whose values are names on the server, by the name of
 // the flag, or by the path of the command and it.
 var flagNames = map[string]names{
-	"hub":                             hubNames,
-	"hubs":                            hubNames,
+	"hub":                             linkedHubNames,
+	"hubs":                            linkedHubNames,
 	"map-hub":                         nil,
 	"group":                           groupNames,
 	"device":                          registrationNames,
@@ -306,9 +306,9 @@ func fixedNames(values ...string) names {
 	return func(context.Context, *cli, *cobra.Command, string) ([]string, error) { return values, nil }
 }
 
-// hubNames are the linked hubs: those of the server by their names, others by their
+// linkedHubNames are the linked hubs: those of the server by their names, others by their
 // hosts.
-func hubNames(ctx context.Context, c *cli, command *cobra.Command, begun string) ([]string, error) {
+func linkedHubNames(ctx context.Context, c *cli, command *cobra.Command, begun string) ([]string, error) {
 	info, _ := c.target.info() // one elsewhere has none here
 	named := make(map[string]bool)
 	var found []string

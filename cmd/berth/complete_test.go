@@ -144,7 +144,7 @@ func TestCompletionWithoutServer(t *testing.T) {
 	c := &cli{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer), completionTimeout: 50 * time.Millisecond}
 	c.target.connectionString = "HostName=127.0.0.1;SharedAccessKeyName=n;SharedAccessKey=AAAA"
 	c.target.address = silent.Addr().String()
-	for name, of := range map[string]names{"enrollments": enrollmentNames, "devices": deviceIDs, "hubs": hubNames,
+	for name, of := range map[string]names{"enrollments": enrollmentNames, "devices": deviceIDs, "hubs": linkedHubNames,
 		"unreadable": unreadableCollections} {
 		begun := time.Now()
 		offered, directive := c.complete(of, &cobra.Command{}, "")

@@ -158,7 +158,7 @@ func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
 		return usageError{fmt.Errorf("--map-hub: %w", local(err))}
 	}
 	for old, name := range i.origin.Hubs {
-		i.origin.Hubs[old] = c.hostOf(name)
+		i.origin.Hubs[old] = c.hostOf(ctx, name)
 	}
 	input, size := io.Reader(os.Stdin), int64(0)
 	if file != "-" {
