@@ -11,13 +11,15 @@ import (
 	"time"
 )
 
-// TestJava is what Azure's Java SDKs do of provisioning, with JUnit.
+// TestJava is what Azure's Java SDKs do, with JUnit: everything with a server that
+// answers at once, and a crowd of registrations with one that has its devices poll.
 func TestJava(t *testing.T) {
 	certificates := t.TempDir()
 	now := time.Now()
 	deviceCertificate(t, certificates, "java-certificate", "java-certificate", now.Add(-time.Hour), now.Add(24*time.Hour))
 	signedCertificate(t, certificates, "java-signed", "java-authority")
-	s := start(t, build(t), t.TempDir(), certificates, "instant")
+	binary, data := build(t), t.TempDir()
+	s := start(t, binary, data, certificates, "instant")
 
 	classes, store := t.TempDir(), filepath.Join(t.TempDir(), "berth.p12")
 	libraries, err := filepath.Abs("java/lib")
@@ -36,14 +38,21 @@ func TestJava(t *testing.T) {
 			t.Fatalf("%s: %v\n%s", command[0], err, output)
 		}
 	}
-	lines := s.run(t, program{"java", []string{"java", "-Djavax.net.ssl.trustStore=" + store, "-Djavax.net.ssl.trustStorePassword=changeit",
-		"-cp", libraries + "/*:" + classes, "org.junit.platform.console.ConsoleLauncher", "execute", "--scan-classpath", classes,
-		"--disable-banner", "--disable-ansi-colors", "--details=tree", "--fail-if-no-tests"}})
-	for _, line := range lines {
-		if strings.Contains(line, "tests ") && !strings.Contains(line, " 0 tests ") {
-			t.Log(line)
+	run := func(t *testing.T, s *server, chosen ...string) {
+		lines := s.run(t, program{"java", append([]string{"java", "-Djavax.net.ssl.trustStore=" + store,
+			"-Djavax.net.ssl.trustStorePassword=changeit", "-cp", libraries + "/*:" + classes,
+			"org.junit.platform.console.ConsoleLauncher", "execute", "--disable-banner", "--disable-ansi-colors", "--details=tree",
+			"--fail-if-no-tests"}, chosen...)})
+		for _, line := range lines {
+			if strings.Contains(line, "tests ") && !strings.Contains(line, " 0 tests ") {
+				t.Log(line)
+			}
 		}
 	}
+	t.Run("instant", func(t *testing.T) { run(t, s, "--scan-classpath", classes) })
+	s.stop(t)
+	s = start(t, binary, data, certificates, "paced")
+	t.Run("paced", func(t *testing.T) { run(t, s, "--select-class", "CrowdTest") })
 }
 
 // installJava fetches the Java SDKs from Maven Central.

@@ -19,6 +19,8 @@ import java.util.List;
 final class Berth {
     static final String HOST = System.getenv("PROVISIONING_HOST");
     static final String ID_SCOPE = System.getenv("PROVISIONING_IDSCOPE");
+    static final String HUB = System.getenv("IOTHUB_CONNECTION_STRING");
+    static final String HUB_HOST = HUB.replaceFirst("^.*HostName=([^;]*).*$", "$1");
     static final ProvisioningServiceClient SERVICE =
         new ProvisioningServiceClient(System.getenv("PROVISIONING_CONNECTION_STRING"));
 

@@ -18,9 +18,10 @@ import com.microsoft.azure.sdk.iot.provisioning.service.configs.TwinCollection;
 import com.microsoft.azure.sdk.iot.provisioning.service.configs.TwinState;
 import com.microsoft.azure.sdk.iot.provisioning.service.configs.X509Attestation;
 import java.nio.charset.StandardCharsets;
-import org.junit.jupiter.api.Test;
+import org.junit.jupiter.params.ParameterizedTest;
+import org.junit.jupiter.params.provider.EnumSource;
 
-/** Devices of the Java SDK register over HTTPS. */
+/** Devices of the Java SDK register over HTTPS, MQTT and MQTT over WebSocket. */
 class ProvisioningTest {
     private static final int PATIENCE = 30_000; // milliseconds
 
@@ -39,8 +40,8 @@ class ProvisioningTest {
 
     private static byte[] bytes(String text) { return text.getBytes(StandardCharsets.UTF_8); }
 
-    private static ProvisioningDeviceClientRegistrationResult register(SecurityProvider device) throws Exception {
-        ProvisioningDeviceClient client = ProvisioningDeviceClient.create(Berth.HOST, Berth.ID_SCOPE, ProvisioningDeviceClientTransportProtocol.HTTPS, device);
+    static ProvisioningDeviceClientRegistrationResult register(ProvisioningDeviceClientTransportProtocol protocol, SecurityProvider device) throws Exception {
+        ProvisioningDeviceClient client = ProvisioningDeviceClient.create(Berth.HOST, Berth.ID_SCOPE, protocol, device);
         try {
             AdditionalData data = new AdditionalData();
             data.setProvisioningPayload("{\"model\":\"java\"}");
@@ -56,25 +57,27 @@ class ProvisioningTest {
         assertEquals(result.getIothubUri(), Berth.SERVICE.getDeviceRegistrationState(id).getAssignedHub());
     }
 
-    @Test
-    void key() throws Exception {
+    @ParameterizedTest
+    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
+    void key(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
         String id = "java-key";
         SymmetricKeyAttestation keys = enroll(id, new SymmetricKeyAttestation("", ""));
-        ProvisioningDeviceClientRegistrationResult result = register(new SecurityProviderSymmetricKey(bytes(keys.getPrimaryKey()), id));
+        ProvisioningDeviceClientRegistrationResult result = register(protocol, new SecurityProviderSymmetricKey(bytes(keys.getPrimaryKey()), id));
         assertAssigned(id, result);
 
-        assertThrows(ProvisioningDeviceClientException.class, () -> register(new SecurityProviderSymmetricKey(bytes("c2VjcmV0c2VjcmV0c2VjcmV0"), id)));
+        assertThrows(ProvisioningDeviceClientException.class, () -> register(protocol, new SecurityProviderSymmetricKey(bytes("c2VjcmV0c2VjcmV0c2VjcmV0"), id)));
         Berth.SERVICE.deleteDeviceRegistrationState(id);
         Berth.SERVICE.deleteIndividualEnrollment(id);
     }
 
-    @Test
-    void derivedKey() throws Exception {
+    @ParameterizedTest
+    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
+    void derivedKey(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
         String id = "java-member", group = "java-member-group";
         SymmetricKeyAttestation keys = (SymmetricKeyAttestation) Berth.SERVICE.createOrUpdateEnrollmentGroup(
             new EnrollmentGroup(group, new SymmetricKeyAttestation("", ""))).getAttestation();
         byte[] own = SecurityProviderSymmetricKey.ComputeDerivedSymmetricKey(bytes(keys.getSecondaryKey()), id);
-        assertAssigned(id, register(new SecurityProviderSymmetricKey(own, id)));
+        assertAssigned(id, register(protocol, new SecurityProviderSymmetricKey(own, id)));
         var states = Berth.SERVICE.createEnrollmentGroupRegistrationStateQuery(
             new QuerySpecificationBuilder("*", QuerySpecificationBuilder.FromType.DEVICE_REGISTRATIONS).createSqlQuery(), group);
         assertEquals(1, states.next().getItems().length);
@@ -82,23 +85,25 @@ class ProvisioningTest {
         Berth.SERVICE.deleteEnrollmentGroup(group);
     }
 
-    @Test
-    void certificate() throws Exception {
+    @ParameterizedTest
+    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
+    void certificate(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
         Berth.Certificate device = new Berth.Certificate("java-certificate");
         enroll("java-certificate", X509Attestation.createFromClientCertificates(Berth.pem("java-certificate.pem")));
-        ProvisioningDeviceClientRegistrationResult result = register(device);
+        ProvisioningDeviceClientRegistrationResult result = register(protocol, device);
         assertAssigned("java-certificate", result);
         Berth.SERVICE.deleteDeviceRegistrationState("java-certificate");
         Berth.SERVICE.deleteIndividualEnrollment("java-certificate");
     }
 
-    @Test
-    void signedCertificate() throws Exception {
+    @ParameterizedTest
+    @EnumSource(names = {"HTTPS", "MQTT", "MQTT_WS"})
+    void signedCertificate(ProvisioningDeviceClientTransportProtocol protocol) throws Exception {
         Berth.Certificate device = new Berth.Certificate("java-signed");
         EnrollmentGroup wanted = new EnrollmentGroup("java-signed-group", X509Attestation.createFromRootCertificates(Berth.pem("java-authority.pem")));
         wanted.setInitialTwin(twin());
         Berth.SERVICE.createOrUpdateEnrollmentGroup(wanted);
-        ProvisioningDeviceClientRegistrationResult result = register(device);
+        ProvisioningDeviceClientRegistrationResult result = register(protocol, device);
         assertAssigned("java-signed", result);
         Berth.SERVICE.deleteDeviceRegistrationState("java-signed");
         Berth.SERVICE.deleteEnrollmentGroup("java-signed-group");
