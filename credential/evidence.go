@@ -11,4 +11,5 @@ type Evidence struct {
 	Protocol     string              // mqtt, mqttws, https, amqp, amqpws
 	RemoteAddr   string              // host:port
 	APIVersion   string              // that the client names, such as 2019-03-31; "" when it names none
+	ModelID      *string             // that the device announces, such as dtmi:com:example:Thermostat;1; nil for none
 }

@@ -35,7 +35,17 @@ func (h *Hub) Device(ctx context.Context, id string) (Device, error) {
 // taken and 400004 for what is wrong in the device. An identity that can't be read
 // is replaced.
 func (h *Hub) CreateDevice(ctx context.Context, device Device) (Device, error) {
+	return h.CreateDeviceWithTwin(ctx, device, nil, nil)
+}
+
+// CreateDeviceWithTwin is CreateDevice with the first tags and desired properties of
+// the twin: JSON objects, or nothing. What breaks a limit of twins is fault 400004.
+func (h *Hub) CreateDeviceWithTwin(ctx context.Context, device Device, tags, desired json.RawMessage) (Device, error) {
 	if err := device.complete(nil); err != nil {
+		return Device{}, err
+	}
+	twin := newTwin(h.config.Now())
+	if err := twin.begin(tags, desired, h.config.Now()); err != nil {
 		return Device{}, err
 	}
 	device.Issuance = nil
@@ -43,12 +53,12 @@ func (h *Hub) CreateDevice(ctx context.Context, device Device) (Device, error) {
 		return Device{}, err
 	}
 	if before, err := h.device(ctx, device.DeviceID); store.IsUnreadable(err) {
-		created, err := h.replaceUnreadable(ctx, device, before.ETag)
+		created, err := h.replaceUnreadable(ctx, device, twin, !present(tags) && !present(desired), before.ETag)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return created, err
 		}
 	}
-	return h.create(ctx, device, newTwin(h.config.Now()))
+	return h.create(ctx, device, twin)
 }
 
 func (h *Hub) create(ctx context.Context, device Device, twin twin) (Device, error) {
@@ -333,8 +343,16 @@ func edgeScope(device Device) string {
 }
 
 // checkScopes holds what an operator writes of a device's parents against the hub's
-// devices. What is left out stays as it was before.
+// devices. What is left out stays as it was before. Of a device without edge
+// capability deviceScope is its parent's, as parentScopes is; of an IoT Edge device it
+// is its own, which the hub gives it.
 func (h *Hub) checkScopes(ctx context.Context, device, before *Device) error {
+	if before != nil && before.Capabilities.IoTEdge && !device.Capabilities.IoTEdge && device.DeviceScope == before.DeviceScope {
+		device.DeviceScope = "" // its own, as it was read; it has none any more
+	}
+	if err := checkDeviceScope(*device, before); err != nil {
+		return err
+	}
 	switch {
 	case len(device.ParentScopes) == 0 && (device.DeviceScope == "" || device.Capabilities.IoTEdge):
 		device.DeviceScope = ""

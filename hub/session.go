@@ -57,8 +57,9 @@ type Session struct {
 }
 
 // OpenSession lets a device in that proves who it is, and ends its former
-// connection. With keep, its subscriptions outlive the connection. It returns
-// the faults 404001, 401002 and 401003.
+// connection. With keep, its subscriptions outlive the connection. The model that it
+// announces goes into its twin. It returns the faults 404001, 401002 and 401003, and
+// 400004 for a model id that can't be one.
 func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credential.Evidence, keep bool, down Downlink) (*Session, error) {
 	device, err := h.device(ctx, deviceID)
 	if err != nil {
@@ -68,6 +69,9 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	var operational issuance.Certificate
 	if err == nil && method == issued {
 		operational, err = h.verifyIssued(ctx, device, evidence)
+	}
+	if err == nil && evidence.ModelID != nil {
+		err = checkModelID(*evidence.ModelID)
 	}
 	if err != nil {
 		return nil, err
@@ -94,6 +98,9 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	// came before is found here.
 	if reason := s.revalidate(ctx); reason != nil {
 		return nil, refusal(deviceID, reason)
+	}
+	if err := s.announceModel(ctx, evidence.ModelID); err != nil {
+		return nil, err
 	}
 	opened = true
 	return s, nil
@@ -202,11 +209,21 @@ func (s *Session) Twin(ctx context.Context) (json.RawMessage, error) {
 // Report merges a patch (null deletes) into the device's reported properties
 // and returns their version. It returns fault 400004 for what breaks a limit.
 func (s *Session) Report(ctx context.Context, patch []byte) (version int64, err error) {
+	return s.report(ctx, patch, nil)
+}
+
+// ReportIfVersion is Report for properties that have this version. It returns fault
+// 412001 when they have another.
+func (s *Session) ReportIfVersion(ctx context.Context, patch []byte, wanted int64) (version int64, err error) {
+	return s.report(ctx, patch, &wanted)
+}
+
+func (s *Session) report(ctx context.Context, patch []byte, ifVersion *int64) (version int64, err error) {
 	if err := s.check(); err != nil {
 		return 0, err
 	}
 	s.touch()
-	return s.hub.report(ctx, s, patch)
+	return s.hub.report(ctx, s, patch, ifVersion)
 }
 
 // Subscriptions returns the names that the device has subscribed to, those of

@@ -44,6 +44,7 @@ type TwinProperties struct {
 type twin struct {
 	Generation string          `json:"generation"` // of its device; "" in what versions before this field wrote
 	Version    int64           `json:"version"`    // of the whole
+	ModelID    string          `json:"modelId,omitempty"`
 	Tags       document.Object `json:"tags"`
 	Desired    section         `json:"desired"`
 	Reported   section         `json:"reported"`
@@ -164,9 +165,9 @@ func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifM
 	return changed, nil
 }
 
-// report merges a device's patch into its reported properties and returns their
-// new version.
-func (h *Hub) report(ctx context.Context, session *Session, patch []byte) (int64, error) {
+// report merges a device's patch into its reported properties, if they have the
+// version that is asked for, and returns their new version.
+func (h *Hub) report(ctx context.Context, session *Session, patch []byte, ifVersion *int64) (int64, error) {
 	parsed, err := readObject(limitsOfReported.name, patch)
 	if err != nil {
 		return 0, err
@@ -177,6 +178,11 @@ func (h *Hub) report(ctx context.Context, session *Session, patch []byte) (int64
 		}
 		if err := session.owns(*t); err != nil {
 			return err
+		}
+		if ifVersion != nil && *ifVersion != t.Reported.Version {
+			return fault.New(fault.PreconditionFailed,
+				"The reported properties have the version %d, and $version asks for %d. Get the twin and report again",
+				t.Reported.Version, *ifVersion)
 		}
 		t.Generation = session.generation
 		t.Version++
@@ -263,7 +269,7 @@ func (t twin) describe(d Device) Twin {
 		DeviceID: d.DeviceID, ETag: t.etag, DeviceETag: d.ETag,
 		Status: d.Status, StatusReason: d.StatusReason, StatusUpdateTime: d.StatusUpdatedTime,
 		ConnectionState: d.ConnectionState, LastActivityTime: d.LastActivityTime,
-		Version: t.Version, Tags: t.Tags, Capabilities: d.Capabilities,
+		ModelID: t.ModelID, Version: t.Version, Tags: t.Tags, Capabilities: d.Capabilities,
 		Properties: TwinProperties{Desired: t.Desired.describe(true), Reported: t.Reported.describe(true)},
 	}
 	if d.Authentication != nil {
@@ -288,11 +294,14 @@ type twinPatch struct{ Tags, Desired *document.Object }
 
 // readTwinPatch takes the parts of a twin that back ends may change and leaves
 // the rest aside: SDKs send back whole twins. A replacement names both parts: what is
-// left out, or null, will be empty.
+// left out, or null, will be empty. In a patch null would delete a whole part; that is
+// refused, as is what looks like a part and stands where none is.
 func readTwinPatch(body json.RawMessage, replace bool) (twinPatch, error) {
 	var sent struct {
 		Tags       json.RawMessage `json:"tags"`
 		Properties json.RawMessage `json:"properties"`
+		Desired    json.RawMessage `json:"desired"`
+		Reported   json.RawMessage `json:"reported"`
 	}
 	if trimmed := bytes.TrimSpace(body); len(trimmed) == 0 || trimmed[0] != '{' {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "A twin is a JSON object: {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
@@ -303,6 +312,10 @@ func readTwinPatch(body json.RawMessage, replace bool) (twinPatch, error) {
 	if err := json.Unmarshal(body, &sent); err != nil {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin is not the JSON of one: %v", err)
 	}
+	if sent.Desired != nil || sent.Reported != nil {
+		return twinPatch{}, fault.New(fault.ArgumentInvalid,
+			"The twin has desired or reported beside tags. They belong into properties: {\"properties\":{\"desired\":{…}}}")
+	}
 	var properties struct {
 		Desired json.RawMessage `json:"desired"`
 	}
@@ -311,9 +324,17 @@ func readTwinPatch(body json.RawMessage, replace bool) (twinPatch, error) {
 			return twinPatch{}, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "properties")
 		}
 	}
-	for _, part := range []*json.RawMessage{&sent.Tags, &properties.Desired} {
-		if replace && !present(*part) {
-			*part = json.RawMessage("{}")
+	for _, part := range []struct {
+		name string
+		json *json.RawMessage
+	}{{"tags", &sent.Tags}, {"properties", &sent.Properties}, {"properties.desired", &properties.Desired}} {
+		switch {
+		case replace && !present(*part.json):
+			*part.json = json.RawMessage("{}")
+		case *part.json != nil && !present(*part.json):
+			return twinPatch{}, fault.New(fault.ArgumentInvalid,
+				"%s is null, and a patch deletes properties one by one: {\"name\":null}. To empty a whole section, PUT the twin without it",
+				fault.Word(part.name))
 		}
 	}
 	return readParts(sent.Tags, properties.Desired)

@@ -36,15 +36,15 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 	return false, nil
 }
 
-// replaceUnreadable puts another identity in the place of one that can't be read. The
-// twin stays if it can be.
-func (h *Hub) replaceUnreadable(ctx context.Context, device Device, etag string) (Device, error) {
-	changes := h.creation(&device, newTwin(h.config.Now()))
+// replaceUnreadable puts another identity in the place of one that can't be read. With
+// keep the twin that is there stays if it can be read.
+func (h *Hub) replaceUnreadable(ctx context.Context, device Device, twin twin, keep bool, etag string) (Device, error) {
+	changes := h.creation(&device, twin)
 	changes[0].Match, changes[1].Match = storeMatch(etag), store.Always
 	if device.Status == enabled {
 		changes = append(changes, h.disabled.Delete(device.DeviceID, store.Always))
 	}
-	if kept, err := h.twin(ctx, device.DeviceID); err == nil {
+	if kept, err := h.twin(ctx, device.DeviceID); keep && err == nil {
 		kept.Generation = device.GenerationID
 		changes[1] = h.twins.Put(device.DeviceID, storeMatch(kept.etag), kept)
 	}

@@ -17,6 +17,7 @@ type twinForm struct {
 	Desired, Tags string
 	Reported      string
 	Version       int64
+	ModelID       string // of IoT Plug and Play, "" when the device announces none
 	Problem       *fault.Error
 	JSON          map[string]*jsonProblem
 	Conflict      []difference // somebody else saved meanwhile
@@ -46,7 +47,7 @@ func (c *call) storedTwin(h *hub.Hub) (twinForm, error) {
 		return twinForm{}, err
 	}
 	form := twinForm{
-		Hub: h.Name(), DeviceID: id, Version: twin.Version, etag: twin.ETag,
+		Hub: h.Name(), DeviceID: id, Version: twin.Version, ModelID: twin.ModelID, etag: twin.ETag,
 		Desired: jsonOf(plain(twin.Properties.Desired)), Tags: jsonOf(plain(twin.Tags)), Reported: jsonOf(plain(twin.Properties.Reported)),
 	}
 	form.Base = hashOf(form.Desired + "\n" + form.Tags)

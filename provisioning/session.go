@@ -307,6 +307,7 @@ type request struct {
 	CSR            string          `json:"csr"` // base64 of PKCS #10
 	TPM            json.RawMessage `json:"tpm"` // see readTPM
 	Payload        json.RawMessage `json:"payload"`
+	ModelID        json.RawMessage `json:"modelId"` // part of the payload, as in Azure; here it is refused
 }
 
 func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []byte, registrationID string, enrollment Enrollment) (request, error) {
@@ -371,6 +372,10 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	if found, meant := document.Misspelled(r.TPM, "endorsementKey", "storageRootKey"); found != "" {
 		return asked, fault.New(fault.ArgumentInvalid, "The request has a field %.64q, whose name is written %s", found,
 			meant)
+	}
+	if present(r.ModelID) {
+		return asked, fault.New(fault.ArgumentInvalid,
+			"The request has modelId beside payload. It belongs into it: {\"payload\":{\"modelId\":\"dtmi:…\"}}")
 	}
 	if r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID) {
 		return asked, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)

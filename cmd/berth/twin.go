@@ -44,6 +44,7 @@ connected device is told of its new desired properties at once.`,
 					field{"Device id", twin.DeviceID},
 					field{"Connection", twin.ConnectionState},
 					field{"Version", fmt.Sprint(twin.Version)},
+					field{"Model id", twin.ModelID},
 					field{"Tags", twin.Tags.String()},
 					field{"Desired", withoutMetadata(twin.Properties.Desired)},
 					field{"Reported", withoutMetadata(twin.Properties.Reported)})

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -74,6 +75,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 			return b.refuse(connect, evidence, fault.New(fault.ArgumentInvalid, "%v", errWillTopic))
 		}
 	}
+	evidence.ModelID = modelID(connect.Username)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	keep := !connect.CleanSession
 	session, err := target.OpenSession(ctx, name.deviceID, evidence, keep, downlink{s})
@@ -229,11 +231,35 @@ func (s *hubSession) twinReport(message *mqtt.Publish, parameters []byte) error 
 	if err != nil {
 		return err
 	}
-	version, err := s.session.Report(s.ctx, message.Payload)
+	patch := message.Payload
+	wanted, conditional, err := versionOf(parameters)
+	var version int64
+	switch {
+	case err != nil:
+	case conditional:
+		version, err = s.session.ReportIfVersion(s.ctx, patch, wanted)
+	default:
+		version, err = s.session.Report(s.ctx, patch)
+	}
 	if err != nil {
 		return s.refuse(requestID, err)
 	}
 	return s.respond(204, requestID, fmt.Sprintf("&$version=%d", version), nil)
+}
+
+// versionOf is the version that reported properties must have for a patch to be taken,
+// if its topic names one: $version.
+func versionOf(parameters []byte) (version int64, conditional bool, _ error) {
+	text, conditional := query(parameters, "$version")
+	if !conditional {
+		return 0, false, nil
+	}
+	version, err := strconv.ParseInt(string(text), 10, 64)
+	if err != nil {
+		return 0, false, fault.New(fault.ArgumentInvalid,
+			"$version in the topic must be the version of the reported properties, a whole number, not %.32q", text)
+	}
+	return version, true, nil
 }
 
 // begin acknowledges a request and returns its id. PUBACK says that the request

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"encoding/json"
 	"errors"
 	"strings"
 
@@ -81,6 +82,10 @@ func (c *call) decodeDevice(device *hub.Device) error {
 	if err := c.decode(&sent); err != nil {
 		return err
 	}
+	if sent.hasTwin() {
+		return fault.New(fault.ArgumentInvalid,
+			"The device has tags or properties. They are of its twin: PATCH /twins/%.128s", c.parameters["id"])
+	}
 	*device = sent.device()
 	id := c.parameters["id"]
 	if device.DeviceID == "" {
@@ -105,6 +110,33 @@ type deviceBody struct {
 	Capabilities   *hub.Capabilities   `json:"capabilities"`
 	DeviceScope    string              `json:"deviceScope"`
 	ParentScopes   []string            `json:"parentScopes"`
+
+	ModuleID   string              `json:"moduleId"`   // in bulk operations, where modules are refused
+	Tags       json.RawMessage     `json:"tags"`       // in bulk operations, of the twin of a new device
+	Properties *importedProperties `json:"properties"` // likewise
+}
+
+// importedProperties are those of the twin of a device in a bulk operation.
+type importedProperties struct {
+	Desired  json.RawMessage `json:"desired"`
+	Reported json.RawMessage `json:"reported"`
+}
+
+// hasTwin reports whether a device brings a twin.
+func (b deviceBody) hasTwin() bool {
+	return holds(b.Tags) || b.Properties != nil && (holds(b.Properties.Desired) || holds(b.Properties.Reported))
+}
+
+// holds reports whether there is more in a part of a twin than what SDKs send of an
+// empty one.
+func holds(part json.RawMessage) bool {
+	var members map[string]json.RawMessage
+	if json.Unmarshal(part, &members) != nil {
+		return len(part) > 0
+	}
+	delete(members, "$metadata")
+	delete(members, "$version")
+	return len(members) > 0
 }
 
 func (b deviceBody) device() hub.Device {
@@ -188,16 +220,28 @@ func (c *call) importDevice(body deviceBody) (err error) {
 	if strings.HasSuffix(mode, "ifmatchetag") && strings.Trim(device.ETag, `"`) == "" {
 		return errNoETag(body.ImportMode)
 	}
+	if body.ModuleID != "" {
+		return fault.New(fault.ModuleNotFound, "moduleId is %.128q, and modules are not served by this version", body.ModuleID)
+	}
+	create := func() error { _, err := c.hub.CreateDevice(ctx, device); return err }
+	if body.hasTwin() && !strings.HasPrefix(mode, "delete") {
+		if _, err := c.hub.Device(ctx, device.DeviceID); mode != "create" && !errors.Is(err, fault.DeviceNotFound) {
+			return fault.New(fault.ArgumentInvalid,
+				"The device has tags or properties, which a bulk operation takes for new devices only. Change its twin with PATCH /twins/%.128s",
+				device.DeviceID)
+		}
+		create = func() error { return c.createWithTwin(body) }
+	}
 	switch mode {
 	case "create":
-		_, err = c.hub.CreateDevice(ctx, device)
+		err = create()
 	case "update":
 		_, err = c.hub.UpdateDevice(ctx, device, "*")
 	case "updateifmatchetag":
 		_, err = c.hub.UpdateDevice(ctx, device, device.ETag)
 	case "createorupdate", "":
 		if _, err = c.hub.UpdateDevice(ctx, device, "*"); errors.Is(err, fault.DeviceNotFound) {
-			_, err = c.hub.CreateDevice(ctx, device)
+			err = create()
 		}
 	case "delete":
 		err = c.hub.DeleteDevice(ctx, device.DeviceID, "")
@@ -206,5 +250,18 @@ func (c *call) importDevice(body deviceBody) (err error) {
 	default:
 		err = fault.New(fault.ArgumentInvalid, "importMode is %.32q. It is create, update, updateIfMatchETag, createOrUpdate, delete or deleteIfMatchETag", body.ImportMode)
 	}
+	return err
+}
+
+// createWithTwin creates a device of a bulk operation with its twin.
+func (c *call) createWithTwin(body deviceBody) error {
+	var desired json.RawMessage
+	if body.Properties != nil {
+		if holds(body.Properties.Reported) {
+			return fault.New(fault.ArgumentInvalid, "properties.reported is for the device to write. Leave it out")
+		}
+		desired = body.Properties.Desired
+	}
+	_, err := c.hub.CreateDeviceWithTwin(c.Context(), body.device(), body.Tags, desired)
 	return err
 }

@@ -1,0 +1,32 @@
+package mqtt
+
+import (
+	"net/url"
+	"strings"
+)
+
+// modelParameter names the model of IoT Plug and Play that a device has: in the user
+// name, behind its ids (Azure, concepts-convention).
+const modelParameter = "model-id="
+
+// modelID is the model that a user name announces, nil when it announces none. No
+// device id has an ampersand or a slash, so a parameter is told by what is before it.
+func modelID(username string) *string {
+	for at := 0; ; {
+		next := strings.Index(username[at:], modelParameter)
+		if next < 0 {
+			return nil
+		}
+		at += next
+		before := strings.TrimSuffix(username[:at], "?")
+		value, _, _ := strings.Cut(username[at+len(modelParameter):], "&")
+		at += len(modelParameter)
+		if !strings.HasSuffix(before, "&") && !strings.HasSuffix(before, "/") {
+			continue
+		}
+		if decoded, err := url.PathUnescape(value); err == nil {
+			value = decoded
+		}
+		return &value
+	}
+}
