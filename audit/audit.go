@@ -82,14 +82,15 @@ var Kinds = []Kind{Enrollment, Group, Registration, Authority, HubLink, Network,
 
 // Entry is one change.
 type Entry struct {
-	Time    time.Time `json:"time"`
-	Actor   string    `json:"actor"`
-	Remote  string    `json:"remoteAddress,omitempty"`
-	Action  Action    `json:"action"`
-	Kind    Kind      `json:"kind"`
-	ID      string    `json:"id"`
-	Reason  string    `json:"reason,omitempty"`  // of a refusal
-	Changes []Field   `json:"changes,omitempty"` // of an update, or of one that was refused
+	Time    time.Time    `json:"time"`
+	Actor   string       `json:"actor"`
+	Remote  string       `json:"remoteAddress,omitempty"`
+	Action  Action       `json:"action"`
+	Kind    Kind         `json:"kind"`
+	ID      string       `json:"id"`                // of the thing; "" of a bulk operation
+	Bulk    *BulkSummary `json:"bulk,omitempty"`    // of an operation on many things
+	Reason  string       `json:"reason,omitempty"`  // of a refusal
+	Changes []Field      `json:"changes,omitempty"` // of an update, or of one that was refused
 }
 
 // Intact implements store.Checkable.
@@ -125,6 +126,8 @@ var noise = []string{"etag", "lastUpdatedDateTimeUtc", "createdDateTimeUtc", "re
 type Log struct {
 	documents store.Documents
 	entries   store.Table[Entry]
+	items     store.Table[itemsPart] // of bulk operations; they follow the order of their entries
+	bounds    map[string]*bound      // by collection
 	now       func() time.Time
 	last      atomic.Int64 // nanoseconds since 1970 by which the latest entry is ordered
 	begun     sync.Once    // last is that of the entries stored
@@ -133,21 +136,36 @@ type Log struct {
 
 // Open returns the audit on its documents.
 func Open(documents store.Documents, now func() time.Time) *Log {
-	return &Log{documents: documents, entries: store.NewTable[Entry](documents, "audit/entries"), now: now}
+	l := &Log{
+		documents: documents,
+		entries:   store.NewTable[Entry](documents, "audit/entries"),
+		items:     store.NewTable[itemsPart](documents, "audit/items"),
+		now:       now,
+	}
+	l.bounds = map[string]*bound{l.entries.Collection: newBound(mostEntries), l.items.Collection: newBound(mostItems)}
+	return l
 }
 
-// Change is the entry of a change, to be committed with it. before and after are
-// the thing as JSON shows it, nil where there is none.
+// Change is the entry of a change, to be committed with it, none of one that is part of
+// a bulk operation. before and after are the thing as JSON shows it, nil where there is
+// none.
 func (l *Log) Change(ctx context.Context, action Action, kind Kind, id string, before, after any) []store.Change {
 	if l == nil {
 		return nil
 	}
-	actor, now := actorOf(ctx), l.now().UTC()
-	entry := Entry{Time: now, Actor: actor.Name, Remote: actor.Remote, Action: action, Kind: kind, ID: id}
+	var changes []Field
 	if before != nil && after != nil {
-		entry.Changes = differences(flat(before), flat(after))
+		changes = differences(flat(before), flat(after))
 	}
-	return []store.Change{l.entries.Put(l.key(ctx, now), store.Absent, entry)}
+	if part := partOf(ctx, kind, id); part != nil {
+		part.note(id, changes)
+		return nil
+	}
+	actor, now := actorOf(ctx), l.now().UTC()
+	entry := Entry{Time: now, Actor: actor.Name, Remote: actor.Remote, Action: action, Kind: kind, ID: id, Changes: changes}
+	change := l.entries.Put(l.key(ctx, now), store.Absent, entry)
+	l.grew(change)
+	return []store.Change{change}
 }
 
 // key orders entries as they came, the latest first: by their times, unless the clock
@@ -294,6 +312,8 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 	if after == "" && !filter.Until.IsZero() && !l.ahead(ctx) {
 		after = fmt.Sprintf("%016x", uint64(math.MaxInt64-filter.Until.UnixNano()))
 	}
+	wanted := filter
+	wanted.ID = "" // is looked for in bulk operations too
 	for read := 0; read < mostSearched; read += searchStride {
 		entries, err := l.entries.List(ctx, "", after, searchStride)
 		if err != nil {
@@ -303,8 +323,21 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 			if !filter.Since.IsZero() && momentOf(entry.Key) < filter.Since.UnixNano() {
 				return found, "", nil // no later one can be of that time
 			}
-			if !filter.wants(entry.Value) {
+			if !wanted.wants(entry.Value) {
 				continue
+			}
+			if filter.ID != "" && !strings.EqualFold(filter.ID, entry.Value.ID) {
+				there, parts, err := l.hasItem(ctx, entry.Value.Bulk, filter.ID)
+				if err != nil {
+					return nil, "", err
+				}
+				read += parts
+				if !there && read >= mostSearched {
+					return found, entry.Key, nil
+				}
+				if !there {
+					continue
+				}
 			}
 			if len(found) == most {
 				return found, after, nil
@@ -326,25 +359,4 @@ func (f Filter) wants(entry Entry) bool {
 	return (f.Since.IsZero() || !entry.Time.Before(f.Since)) && (f.Until.IsZero() || !entry.Time.After(f.Until)) &&
 		(f.Kind == "" || f.Kind == entry.Kind) && (f.ID == "" || strings.EqualFold(f.ID, entry.ID)) &&
 		strings.Contains(strings.ToLower(entry.Actor), strings.ToLower(f.Actor))
-}
-
-// Prune forgets what is older than 400 days.
-func (l *Log) Prune(ctx context.Context) error {
-	if l == nil {
-		return nil
-	}
-	end := fmt.Sprintf("%016x", uint64(math.MaxInt64-l.now().Add(-keep).UnixNano()))
-	for {
-		entries, err := l.entries.List(ctx, "", end, pruneAtOnce)
-		if err != nil || len(entries) == 0 {
-			return err
-		}
-		changes := make([]store.Change, len(entries))
-		for i, entry := range entries {
-			changes[i] = l.entries.Delete(entry.Key, store.Always)
-		}
-		if _, err := l.documents.Commit(ctx, changes...); err != nil {
-			return err
-		}
-	}
 }

@@ -45,6 +45,5 @@ func (l *Log) Refuse(ctx context.Context, kind Kind, id, reason string, before, 
 	if before != nil && after != nil {
 		entry.Changes = differences(flat(before), flat(after))
 	}
-	_, err := l.documents.Commit(ctx, l.entries.Put(l.key(ctx, now), store.Absent, entry))
-	return err
+	return l.put(ctx, l.entries.Put(l.key(ctx, now), store.Absent, entry))
 }

@@ -33,6 +33,18 @@ func (p *Provisioning) Audit(ctx context.Context, filter audit.Filter) ([]audit.
 	return found.Items, found.Next, err
 }
 
+// AuditItems returns things of a bulk operation by the name that its entry has, and the
+// after of the next call, "" at the end.
+func (p *Provisioning) AuditItems(ctx context.Context, name, after string) ([]audit.Item, string, error) {
+	query := url.Values{}
+	if after != "" {
+		query.Set("after", after)
+	}
+	var found page[audit.Item]
+	err := p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/audit/" + url.PathEscape(name), query: query, into: &found})
+	return found.Items, found.Next, err
+}
+
 const lockoutsPath = "/berth/provisioning/lockouts"
 
 // LockedOut returns the sources that are locked out now.

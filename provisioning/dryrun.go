@@ -26,6 +26,9 @@ type dryRun struct {
 
 type dryRunKey struct{}
 
+// IsDryRun reports whether a context is one of DryRun.
+func IsDryRun(ctx context.Context) bool { return dryRunOf(ctx) != nil }
+
 // dryRunOf is the dry run that a context is of, nil for none.
 func dryRunOf(ctx context.Context) *dryRun {
 	run, _ := ctx.Value(dryRunKey{}).(*dryRun)

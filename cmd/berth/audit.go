@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 	"time"
@@ -12,8 +11,12 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
+// defaultAudit is how many changes are shown unless more are asked for.
+const defaultAudit = 100
+
 func (c *cli) audit() *cobra.Command {
 	var filter audit.Filter
+	var wanted selection
 	var kind, since string
 	command := &cobra.Command{
 		Use:   "audit",
@@ -21,7 +24,8 @@ func (c *cli) audit() *cobra.Command {
 		Long: `Shows the changes that operators made, the latest first, by whichever way: the
 command line, the service API, or the portal, and those that were refused to them
 for want of a right or a secret. Values are shown where they can't be secret; of
-others it is told that they changed. Entries are kept for 400 days.`,
+others it is told that they changed. A bulk operation has one entry. Entries are kept
+for 400 days, and the latest 256 MiB of them.`,
 		Example: `  berth audit
   berth audit --kind enrollmentGroup --id meters
   berth audit --since 24h -o json`,
@@ -38,41 +42,24 @@ others it is told that they changed. Entries are kept for 400 days.`,
 			if err != nil {
 				return err
 			}
-			entries, err := changesOf(filter, func(filter audit.Filter) ([]audit.Entry, string, error) {
+			list := func(_, after string, top int) ([]audit.Entry, string, error) {
+				filter.After, filter.Max = after, top
 				return service.Audit(command.Context(), filter)
-			})
-			if err != nil {
-				return err
 			}
-			return printList(c, entries, "Nothing was changed.", []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
+			return printPages(c, wanted, list, "Nothing was changed.", []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
 				func(e audit.Entry) []string {
-					return []string{when(e.Time), e.Actor, orDash(e.Remote), string(e.Action), string(e.Kind), e.ID, orDash(describeChanges(e))}
+					return []string{when(e.Time), e.Actor, orDash(e.Remote), string(e.Action), string(e.Kind), orDash(e.ID), orDash(describeChanges(e))}
 				})
 		},
 	}
+	command.AddCommand(c.auditItems())
 	flags := command.Flags()
 	flags.StringVar(&kind, "kind", "", "only things of this `kind`, such as enrollment")
 	flags.StringVar(&filter.ID, "id", "", "only the thing with this `id`")
 	flags.StringVar(&filter.Actor, "actor", "", "only by actors whose name has this `text` in it")
 	flags.StringVar(&since, "since", "", "only since this `time`: 2026-11-23T12:00:00Z, or 24h for the last day")
-	flags.IntVar(&filter.Max, "max", 0, "at most so many (0 is 100)")
+	maxFlag(command, &wanted.max, defaultAudit)
 	return command
-}
-
-// changesOf reads the audit call by call: one call looks through a part of it only.
-func changesOf(filter audit.Filter, read func(audit.Filter) ([]audit.Entry, string, error)) (entries []audit.Entry, err error) {
-	most := cmp.Or(filter.Max, 100)
-	for {
-		filter.Max = min(most-len(entries), pageSize)
-		found, next, err := read(filter)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, found...)
-		if filter.After = next; next == "" || len(entries) >= most {
-			return entries, nil
-		}
-	}
 }
 
 // moment reads a time, or how long ago it was.
@@ -87,10 +74,49 @@ func moment(text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-func describeChanges(e audit.Entry) string {
-	changes := make([]string, len(e.Changes))
-	for i, field := range e.Changes {
+// auditItems lists the things of a bulk operation.
+func (c *cli) auditItems() *cobra.Command {
+	wanted := selection{}
+	command := &cobra.Command{
+		Use:   "items NAME",
+		Short: "List the things of a bulk operation",
+		Long: `Lists what a bulk operation was about: one that created, changed or deleted many
+things at once has a single entry in the audit. berth audit shows its NAME.`,
+		Args: exactly("NAME"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			list := func(_, after string, _ int) ([]audit.Item, string, error) {
+				return service.AuditItems(command.Context(), args[0], after)
+			}
+			return printPages(c, wanted, list, "There is nothing in it.", []string{"ID", "FAILED", "CHANGES"},
+				func(i audit.Item) []string {
+					return []string{orDash(i.ID), orDash(i.Failed), orDash(strings.Join(describeFields(i.Changes), "; "))}
+				})
+		},
+	}
+	return command
+}
+
+// describeFields says what differs.
+func describeFields(fields []audit.Field) []string {
+	changes := make([]string, len(fields))
+	for i, field := range fields {
 		changes[i] = fmt.Sprintf("%s: %s -> %s", field.Path, orDash(field.Before), orDash(field.After))
+	}
+	return changes
+}
+
+func describeChanges(e audit.Entry) string {
+	changes := describeFields(e.Changes)
+	if bulk := e.Bulk; bulk != nil {
+		state := ""
+		if !bulk.Ended {
+			state = ", not ended"
+		}
+		changes = append(changes, fmt.Sprintf("%d done, %d failed%s: berth audit items %s", bulk.Done, bulk.Failed, state, bulk.Name))
 	}
 	if e.Reason != "" {
 		changes = append([]string{e.Reason}, changes...)

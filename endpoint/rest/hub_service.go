@@ -3,11 +3,13 @@ package rest
 import (
 	"encoding/json"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/panics"
 )
 
 // hubService are the operations of back ends on a hub (Azure, IoT Hub service
@@ -202,17 +204,29 @@ func bulkDevices(c *call) (any, error) {
 		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d devices, this one has %d", maxBulkDevices, n)
 	}
 	failed := []bulkDeviceError{}
-	for _, body := range devices {
-		if err := c.importDevice(body); err != nil {
-			var problem *fault.Error
-			if !errors.As(err, &problem) {
-				return nil, err
-			}
-			failed = append(failed, bulkDeviceError{body.device().DeviceID, problem.Code.Name(), problem.Message})
+	identity := func(body deviceBody) (id, etag string) { return body.device().DeviceID, body.ETag }
+	atOnce := bulkAtOnce
+	if slices.ContainsFunc(devices, func(body deviceBody) bool { return !body.deletes() }) {
+		atOnce = 1 // a device may be the parent of one after it
+	}
+	outcomes := applyAll(devices, atOnce, identity, func(body deviceBody, _, _ string) error {
+		return c.Panics.Do(panics.HTTPS, func() error { return c.importDevice(body) })
+	})
+	for i, err := range outcomes {
+		var problem *fault.Error
+		switch {
+		case err == nil:
+		case errors.As(err, &problem):
+			failed = append(failed, bulkDeviceError{devices[i].device().DeviceID, problem.Code.Name(), problem.Message})
+		default:
+			return nil, err
 		}
 	}
 	return bulkDeviceResult{len(failed) == 0, failed, []any{}}, nil
 }
+
+// deletes reports whether the device is to be deleted.
+func (b deviceBody) deletes() bool { return strings.HasPrefix(strings.ToLower(b.ImportMode), "delete") }
 
 func (c *call) importDevice(body deviceBody) (err error) {
 	ctx, device := c.Context(), body.device()

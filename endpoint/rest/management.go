@@ -31,6 +31,7 @@ func (h *handler) management() []route {
 		{"GET", "/berth/provisioning/attempts/{sequence}", provisioningAPI, provisioning.RegistrationStatusRead, 0, oneAttempt},
 		{"POST", "/berth/provisioning/checkchain", provisioningAPI, provisioning.EnrollmentRead, smallBody, checkChain},
 		{"GET", "/berth/provisioning/audit", provisioningAPI, provisioning.ServiceConfig, 0, auditEntries},
+		{"GET", "/berth/provisioning/audit/{bulk}", provisioningAPI, provisioning.ServiceConfig, 0, bulkItems},
 		{"GET", "/berth/provisioning/lockouts", provisioningAPI, provisioning.RegistrationStatusRead, 0, listLockouts},
 		{"DELETE", "/berth/provisioning/lockouts/{source}", provisioningAPI, provisioning.ServiceConfig, 0, liftLockout},
 		{"GET", "/berth/hub/devices", hubAPI, hub.RegistryRead, 0, pageOfDevices},
@@ -137,6 +138,15 @@ func auditEntries(c *call) (any, error) {
 	}
 	entries, next, err := c.Audit.Entries(c.Context(), filter)
 	return Page[audit.Entry]{Items: entries, Next: next}, err
+}
+
+// bulkItems are the things of a bulk operation, by the name that its entry has.
+func bulkItems(c *call) (any, error) {
+	items, next, err := c.Audit.Items(c.Context(), c.parameters["bulk"], c.query("after"))
+	if err == nil && len(items) == 0 && c.query("after") == "" {
+		err = fault.New(fault.NotFound, "The audit has no bulk operation %.64q, or no longer", c.parameters["bulk"])
+	}
+	return Page[audit.Item]{Items: items, Next: next}, err
 }
 
 func listLockouts(c *call) (any, error) { return c.Provisioning.LockedOut(c.Context()) }

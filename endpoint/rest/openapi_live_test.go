@@ -59,6 +59,8 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("POST /berth/provisioning/checkchain", nil, object{"certificates": chain, "registrationId": "d1"})
 	l.do("GET /berth/provisioning/audit", params{"kind": "enrollment", "top": "5"}, nil)
 	l.do("GET /berth/provisioning/audit", nil, nil)
+	l.do("GET /berth/provisioning/audit/{bulk}", params{"bulk": l.bulkName()}, nil)
+	l.refused("GET /berth/provisioning/audit/{bulk}", params{"bulk": "none"}, nil)
 	l.isLockedOut()
 	l.damage(provisioning.EnrollmentRecords, "damaged")
 	l.do("GET /berth/provisioning/enrollments", nil, nil)
@@ -321,6 +323,19 @@ func (l *live) enrolls() {
 	bulk := object{"mode": "create", "enrollments": []any{object{"registrationId": "d1", "attestation": attested}, object{"registrationId": "d3", "attestation": attested}}}
 	l.do("POST /berth/provisioning/enrollments/dryrun", params{"symmetricKey": "2"}, bulk)
 	l.do("POST /enrollments", nil, bulk)
+}
+
+// bulkName is that of the bulk operation in the audit.
+func (l *live) bulkName() string {
+	l.t.Helper()
+	entries := l.do("GET /berth/provisioning/audit", params{"id": "D3"}, nil).fields["items"].([]any)
+	for _, entry := range entries {
+		if bulk, ok := entry.(map[string]any)["bulk"].(map[string]any); ok && bulk["ended"] == true {
+			return bulk["name"].(string)
+		}
+	}
+	l.t.Fatalf("the audit has no bulk operation on d3: %v", entries)
+	return ""
 }
 
 // groups goes through enrollment groups and the registrations of their devices.

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
@@ -143,6 +144,7 @@ func bulkEnrollments(c *call) (any, error) {
 		return nil, err
 	}
 	return bulkOf(c, bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[sentEnrollment]{
+		kind:     audit.Enrollment,
 		identity: func(e sentEnrollment) (id, etag string) { return e.RegistrationID, e.ETag },
 		create:   func(ctx context.Context, e sentEnrollment) error { return errorOf(c.createEnrollment(ctx, e)) },
 		put: func(ctx context.Context, e sentEnrollment, ifMatch string) error {
@@ -160,6 +162,7 @@ func bulkGroups(c *call) (any, error) {
 		return nil, err
 	}
 	return bulkOf(c, bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[sentGroup]{
+		kind:     audit.Group,
 		identity: func(g sentGroup) (id, etag string) { return g.EnrollmentGroupID, g.ETag },
 		create:   func(ctx context.Context, g sentGroup) error { return errorOf(c.createGroup(ctx, g)) },
 		put: func(ctx context.Context, g sentGroup, ifMatch string) error {
@@ -204,6 +207,7 @@ func (c *call) dryRun() error {
 
 // bulkOperations are what can be done to many things of a kind at once.
 type bulkOperations[T any] struct {
+	kind     audit.Kind
 	identity func(T) (id, etag string)
 	create   func(context.Context, T) error
 	put      func(ctx context.Context, item T, ifMatch string) error
@@ -220,9 +224,11 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 		return nil, fault.New(fault.TooManyEnrollments, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
 	}
 	ctx := c.Context()
+	action := audit.Updated
 	var apply func(item T, id, etag string) error
 	switch strings.ToLower(mode) {
 	case "create":
+		action = audit.Created
 		apply = func(item T, _, _ string) error { return operations.create(ctx, item) }
 	case "update":
 		apply = func(item T, _, _ string) error { return operations.put(ctx, item, "*") }
@@ -234,14 +240,34 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 			return operations.put(ctx, item, etag)
 		}
 	case "delete":
+		action = audit.Deleted
 		apply = func(_ T, id, _ string) error { return operations.delete(ctx, id, "") }
 	default:
 		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
 	}
 	failed := []bulkError{}
-	ids, outcomes := applyAll(items, operations, func(item T, id, etag string) error {
+	var ids []string
+	for _, item := range items {
+		id, _ := operations.identity(item)
+		ids = append(ids, id)
+	}
+	// The operation has one entry in the audit; one thing alone has its own.
+	var bulk *audit.Bulk
+	var part *audit.Part
+	if len(items) > 1 && !provisioning.IsDryRun(ctx) {
+		var err error
+		bulk = c.Audit.Begin(ctx, action, operations.kind)
+		if ctx, part, err = bulk.Part(ctx, ids); err != nil {
+			return nil, err
+		}
+	}
+	outcomes := applyAll(items, bulkAtOnce, operations.identity, func(item T, id, etag string) error {
 		return c.Panics.Do(panics.HTTPS, func() error { return apply(item, id, etag) })
 	})
+	part.End(func(i int) string { return refusal(outcomes[i]) })
+	if err := bulk.End(ctx); err != nil {
+		return nil, err
+	}
 	for i, err := range outcomes {
 		var problem *fault.Error
 		switch {
@@ -257,32 +283,40 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 	return bulkResult{len(failed) == 0, failed}, nil
 }
 
+// refusal is what an operation was refused with, "" when it was not.
+func refusal(err error) string {
+	if err == nil {
+		return ""
+	}
+	return fault.From(err).Message
+}
+
 // bulkAtOnce is how many items of a bulk operation are applied at once, so that
 // they share a sync of the disk.
 const bulkAtOnce = 32
 
-// applyAll applies an operation to all items, and returns their ids and what came of
-// each. Items of the same id are applied in their order.
-func applyAll[T any](items []T, operations bulkOperations[T], apply func(item T, id, etag string) error) (ids []string, outcomes []error) {
-	ids, outcomes = make([]string, len(items)), make([]error, len(items))
-	free := make(chan struct{}, bulkAtOnce)
+// applyAll applies an operation to all items, and returns what came of each. Items of
+// the same id are applied in their order.
+func applyAll[T any](items []T, atOnce int, identity func(T) (id, etag string),
+	apply func(item T, id, etag string) error) []error {
+	outcomes := make([]error, len(items))
+	free := make(chan struct{}, atOnce)
 	last := make(map[string]chan struct{}) // by id: closed when the latest item is applied
 	var all sync.WaitGroup
 	for i, item := range items {
-		id, etag := operations.identity(item)
-		ids[i] = id
+		id, etag := identity(item)
 		before, done := last[strings.ToLower(id)], make(chan struct{})
 		last[strings.ToLower(id)] = done
+		free <- struct{}{} // in the order of the items
 		all.Go(func() {
 			defer close(done)
 			if before != nil {
 				<-before
 			}
-			free <- struct{}{}
 			outcomes[i] = apply(item, id, etag)
 			<-free
 		})
 	}
 	all.Wait()
-	return ids, outcomes
+	return outcomes
 }

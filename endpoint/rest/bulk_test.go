@@ -1,0 +1,123 @@
+package rest
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/hub"
+)
+
+// TestBulkInAudit makes one entry of a bulk operation, which says how many were changed,
+// and under which name to find them; one thing alone has an entry as ever.
+func TestBulkInAudit(t *testing.T) {
+	h := newHouse(t)
+	token := h.dpsToken()
+	const attested = `"attestation":{"type":"symmetricKey"}`
+	item := func(id string) string { return fmt.Sprintf(`{"registrationId":%q,%s}`, id, attested) }
+	bulk := func(mode string, items ...string) {
+		t.Helper()
+		body := fmt.Sprintf(`{"mode":%q,"enrollments":[%s]}`, mode, strings.Join(items, ","))
+		answer := h.do(request{method: "POST", path: "/enrollments", token: token, body: body})
+		if answer.status != http.StatusOK {
+			t.Fatalf("%s is answered %d %s", mode, answer.status, answer.text)
+		}
+	}
+	entries := func() []audit.Entry {
+		t.Helper()
+		answer := h.do(request{method: "GET", path: "/berth/provisioning/audit?kind=enrollment", token: token})
+		var page Page[audit.Entry]
+		if err := json.Unmarshal([]byte(answer.text), &page); err != nil {
+			t.Fatal(err)
+		}
+		return page.Items
+	}
+	bulk("create", item("one"))
+	if found := entries(); len(found) != 1 || found[0].ID != "one" || found[0].Bulk != nil {
+		t.Fatalf("of one there are %+v", found)
+	}
+	bulk("create", item("one"), item("Two"), item("three"))
+	disabled := strings.Replace(item("two"), "{", `{"provisioningStatus":"disabled",`, 1)
+	bulk("update", disabled, item("three"))
+	bulk("delete", item("one"), item("TWO"), item("none"))
+	found := entries()
+	if len(found) != 4 {
+		t.Fatalf("there are %+v", found)
+	}
+	for i, want := range []struct {
+		action       audit.Action
+		done, failed int
+		items        []string
+	}{
+		{audit.Deleted, 2, 1, []string{"one", "TWO", "none: "}},
+		{audit.Updated, 2, 0, []string{`two provisioningStatus "enabled">"disabled"`, "three"}},
+		{audit.Created, 2, 1, []string{"one: ", "Two", "three"}},
+	} {
+		entry := found[i]
+		if entry.Bulk == nil || entry.Action != want.action || entry.Bulk.Done != want.done || entry.Bulk.Failed != want.failed || !entry.Bulk.Ended {
+			t.Errorf("the entry is %+v of %+v, want %+v", entry, entry.Bulk, want)
+			continue
+		}
+		answer := h.do(request{method: "GET", path: "/berth/provisioning/audit/" + entry.Bulk.Name, token: token})
+		var page Page[audit.Item]
+		if err := json.Unmarshal([]byte(answer.text), &page); err != nil || len(page.Items) != len(want.items) {
+			t.Fatalf("%v in %s", err, answer.text)
+		}
+		for n, item := range page.Items {
+			text := item.ID
+			for _, field := range item.Changes {
+				if field.Path == "provisioningStatus" {
+					text += fmt.Sprintf(" %s %s>%s", field.Path, field.Before, field.After)
+				}
+			}
+			if item.Failed != "" {
+				text += ": "
+			}
+			if text != want.items[n] {
+				t.Errorf("item %d of %s is %q, want %q", n, want.action, text, want.items[n])
+			}
+		}
+	}
+}
+
+// TestBulkOfDevices deletes many devices at once, and does all else in the order in which
+// it is asked for.
+func TestBulkOfDevices(t *testing.T) {
+	h := newHouse(t)
+	token := h.hubToken()
+	send := func(items []string) (answer bulkDeviceResult) {
+		t.Helper()
+		got := h.do(request{method: "POST", path: "/devices", token: token, body: "[" + strings.Join(items, ",") + "]"})
+		if err := json.Unmarshal([]byte(got.text), &answer); err != nil || got.status != http.StatusOK {
+			t.Fatalf("answered %d %s", got.status, got.text)
+		}
+		return answer
+	}
+	var create, remove []string
+	for i := range 40 {
+		create = append(create, fmt.Sprintf(`{"id":"d%d","importMode":"create"}`, i%20)) // each twice
+		remove = append(remove, fmt.Sprintf(`{"id":"d%d","importMode":"delete"}`, i))
+	}
+	for i, failed := range send(create).Errors {
+		if want := fmt.Sprint("d", i); failed.DeviceID != want || failed.ErrorCode != "DeviceAlreadyExists" {
+			t.Errorf("failure %d is of %+v, want %s", i, failed, want)
+		}
+	}
+	answer := send(remove)
+	if len(answer.Errors) != 20 || answer.IsSuccessful {
+		t.Errorf("%d of 20 that are not there failed", len(answer.Errors))
+	}
+	for i, failed := range answer.Errors {
+		if want := fmt.Sprint("d", i+20); failed.DeviceID != want || failed.ErrorCode != "DeviceNotFound" {
+			t.Errorf("failure %d is of %+v, want %s", i, failed, want)
+		}
+	}
+	got := h.do(request{method: "GET", path: "/statistics/devices", token: token})
+	var statistics hub.RegistryStatistics
+	if err := json.Unmarshal([]byte(got.text), &statistics); err != nil || statistics.TotalDeviceCount != 0 {
+		t.Errorf("left are %s", got.text)
+	}
+}
