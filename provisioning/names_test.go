@@ -10,9 +10,9 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// spelled is an authority that writes its name in UTF-8 in the certificates that it
+// respelled is an authority that writes its name in UTF-8 in the certificates that it
 // signs, other than in its own.
-func spelled(t *testing.T, authority *issued) *issued {
+func respelled(t *testing.T, authority *issued) *issued {
 	t.Helper()
 	type attribute struct {
 		Type  asn1.ObjectIdentifier
@@ -33,17 +33,17 @@ func spelled(t *testing.T, authority *issued) *issued {
 func TestNamesInOtherSpellings(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	plant := certify(t, "Plant", nil, true)
-	line := certify(t, "Line", spelled(t, plant), true)
+	line := certify(t, "Line", respelled(t, plant), true)
 	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, failed, err := h.registerChain("d1", certify(t, "d1", spelled(t, plant), false)); err != nil {
+	if _, failed, err := h.registerChain("d1", certify(t, "d1", respelled(t, plant), false)); err != nil {
 		t.Errorf("a device of the group: %+v, %v", failed, err)
 	}
 	if _, err := h.PutAuthority(ctx, "line", []byte(line.pem), true, ""); err != nil {
 		t.Fatal(err)
 	}
-	device := certify(t, "d2", spelled(t, line), false)
+	device := certify(t, "d2", respelled(t, line), false)
 	if _, failed, err := h.registerChain("d2", device); err != nil {
 		t.Errorf("a device whose signer is known: %+v, %v", failed, err)
 	}

@@ -157,7 +157,7 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 		t.Errorf("berth device show: %s", compact(device))
 	}
 	if twin := read[hub.Twin](s, "device", "twin", "in-east", "--tags", `{"a":1}`); twin.DeviceID != "in-east" ||
-		len(twin.Tags) != 1 {
+		twin.Tags.Len() != 1 {
 		t.Errorf("berth device twin: %s", compact(twin))
 	}
 	if stdout, _ := s.run(0, "device", "connection-string", "in-east"); !strings.HasPrefix(stdout,

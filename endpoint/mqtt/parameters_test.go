@@ -47,7 +47,7 @@ func TestModelsAreAnnounced(t *testing.T) {
 		{"/?api-version=2020-09-30&DeviceClientType=model-id=none", "dtmi:com:example:Other;1"},
 		{"/?api-version=2020-09-30&model-id=", ""},
 	} {
-		d, err := f.connectAs("d1", c.parameters, nil)
+		d, err := f.connectWith("d1", c.parameters, nil)
 		if err != nil {
 			t.Fatalf("%s: %v", c.parameters, err)
 		}
@@ -59,7 +59,7 @@ func TestModelsAreAnnounced(t *testing.T) {
 	}
 	before, _ := f.Twin(t.Context(), "d1")
 	for _, bad := range []string{strings.Repeat("x", 300), "%ff", "dtmi%3Aa%00"} {
-		if _, err := f.connectAs("d1", "/?api-version=2020-09-30&model-id="+bad, nil); err == nil {
+		if _, err := f.connectWith("d1", "/?api-version=2020-09-30&model-id="+bad, nil); err == nil {
 			t.Errorf("the model id %.20q is taken", bad)
 		}
 	}
@@ -68,7 +68,7 @@ func TestModelsAreAnnounced(t *testing.T) {
 	}
 	// Announced again it changes nothing.
 	for range 2 {
-		d, err := f.connectAs("d2", "/?api-version=2020-09-30&model-id=dtmi:a;1", nil)
+		d, err := f.connectWith("d2", "/?api-version=2020-09-30&model-id=dtmi:a;1", nil)
 		if err != nil {
 			t.Fatal(err)
 		}

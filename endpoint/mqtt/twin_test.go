@@ -13,9 +13,9 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// connectAs connects a device, which is created when it is not there, with parameters
+// connectWith connects a device, which is created when it is not there, with parameters
 // in its user name and a will.
-func (f *fixture) connectAs(id, parameters string, will *mqtt.Will) (*device, error) {
+func (f *fixture) connectWith(id, parameters string, will *mqtt.Will) (*device, error) {
 	f.t.Helper()
 	known, err := f.Device(f.t.Context(), id)
 	if err != nil {
