@@ -133,7 +133,8 @@ func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *hub
 		*each.into = optional(value)
 	}
 	if (pair.PrimaryKey == nil) != (pair.SecondaryKey == nil) {
-		return usageError{errors.New("a device has two keys: give --primary-key and --secondary-key, or none to have both made")}
+		err := errors.New("a device has two keys: give --primary-key and --secondary-key, or none to have both made")
+		return usageError{err}
 	}
 	device.Authentication = &after
 	return nil

@@ -130,8 +130,8 @@ type hubClient struct {
 	name string
 }
 
-// hub is a client of the hub with this name or host. It is no matter of taste which
-// hub is meant where there are several: a person must say.
+// hub is a client of the hub with this name or host; "" is the only hub of the server.
+// Where there are several, it is an error that asks which one is meant.
 func (t *target) hub(name string) (hubClient, error) {
 	hubs, err := t.hubs(name)
 	if err == nil && len(hubs) > 1 {
