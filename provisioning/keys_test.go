@@ -118,11 +118,11 @@ func TestKeysOfNoUse(t *testing.T) {
 					Primary: &X509Certificate{Certificate: device.pem}, Secondary: &X509Certificate{Certificate: text}}}}
 			signing := &X509Certificate{Certificate: base64.StdEncoding.EncodeToString(signers)}
 			for door, err := range map[string]error{
-				"an enrollment":                 second(h.PutEnrollment(ctx, enrollment, "")),
-				"an enrollment that is new":     second(h.CreateEnrollment(ctx, enrollment)),
-				"a secondary certificate":       second(h.PutEnrollment(ctx, rolled, "")),
-				"an enrollment that is checked": enrollment.Check(),
-				"a group":                       second(h.PutGroup(ctx, signedGroup("g", signing, nil), "")),
+				"an enrollment":              second(h.PutEnrollment(ctx, enrollment, "")),
+				"an enrollment that is new":  second(h.CreateEnrollment(ctx, enrollment)),
+				"a secondary certificate":    second(h.PutEnrollment(ctx, rolled, "")),
+				"an enrollment in a dry run": second(h.CreateEnrollment(DryRun(ctx, nil), enrollment)),
+				"a group":                    second(h.PutGroup(ctx, signedGroup("g", signing, nil), "")),
 				"a group's secondary one": second(h.PutGroup(ctx, signedGroup("g",
 					&X509Certificate{Certificate: authority.pem}, signing), "")),
 				"an authority":          second(h.PutAuthority(ctx, "a", signers, true, "")),

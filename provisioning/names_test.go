@@ -68,7 +68,7 @@ func TestNamesInOtherSpellings(t *testing.T) {
 	if _, _, err := h.registerChain("d2", device); err != nil {
 		t.Errorf("after it was saved again: %v", err)
 	}
-	if err := h.DeleteAuthority(ctx, "line", ""); err != nil {
+	if err := h.DeleteAuthority(ctx, "line", "", false); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{name, former} {

@@ -52,7 +52,7 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	_, err = h.PutAuthority(ctx, "second", []byte(certify(t, "second", nil, true).pem), false, "") // another, not verified
 	must(err)
 	must(h.UnlinkHub(ctx, "two.local", "", true))
-	must(issuer.DeletePolicy(ctx, "weekly"))
+	must(issuer.DeletePolicy(ctx, "weekly", true))
 
 	group := func(change func(*EnrollmentGroup)) error {
 		stored, err := h.Group(ctx, "named")

@@ -189,7 +189,7 @@ func (r *renewing) listen(id string) *device {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(d.Abort)
-	if codes, err := d.Subscribe(r.t.Context(), mqtt.Subscription{Filter: credentialsFilter, QoS: 1}); err != nil ||
+	if codes, err := d.Subscribe(r.t.Context(), mqtt.Subscription{Filter: "$iothub/credentials/res/#", QoS: 1}); err != nil ||
 		codes[0] != 1 {
 		r.t.Fatalf("subscribing is answered %v, error %v", codes, err)
 	}
@@ -552,7 +552,7 @@ func TestUnacknowledgedAnswersAreDeliveredAgain(t *testing.T) {
 	username, token := r.admit("d1")
 	ask := func(p *packets, body string) received {
 		t.Helper()
-		p.send(0x82, []byte{0, 9}, text(credentialsFilter), []byte{1})
+		p.send(0x82, []byte{0, 9}, text("$iothub/credentials/res/#"), []byte{1})
 		p.send(0x32, text(credentialsTopic+"$rid=1234"), []byte{0, 10}, []byte(body))
 		_, id, m := p.answer()
 		if o := readOutcome(t, m); o.status != 202 || id == 0 {
