@@ -1,9 +1,13 @@
 package credential
 
 import (
+	"crypto/tls"
 	"encoding/base64"
+	"net"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // TestKeysOfNoUse names the keys whose signatures can't be verified, in certificates and
@@ -41,13 +45,71 @@ func TestKeysOfNoUse(t *testing.T) {
 			}
 		})
 	}
-	for _, key := range []string{"EC -pkeyopt ec_paramgen_curve:P-256", "EC -pkeyopt ec_paramgen_curve:P-384",
-		"EC -pkeyopt ec_paramgen_curve:P-521",
-		"ED25519", "RSA -pkeyopt rsa_keygen_bits:2048"} {
+}
+
+// TestKeysOfUse shows certificates with the keys that can be used to a server, as
+// UsableKeys says; one on P-224 gets there with TLS 1.2 alone, of which there is a
+// warning.
+func TestKeysOfUse(t *testing.T) {
+	o := newOpenSSL(t)
+	both := []uint16{tls.VersionTLS12, tls.VersionTLS13}
+	authority, err := NewAuthority("Berth test authority", noon, 24*time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificatePEM, keyPEM, err := authority.IssueServer([]string{"localhost"}, noon, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := tls.X509KeyPair(certificatePEM, keyPEM)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for key, versions := range map[string][]uint16{
+		"EC -pkeyopt ec_paramgen_curve:P-256": both, "EC -pkeyopt ec_paramgen_curve:P-384": both,
+		"EC -pkeyopt ec_paramgen_curve:P-521": both, "ED25519": both, "RSA -pkeyopt rsa_keygen_bits:2048": both,
+		"EC -pkeyopt ec_paramgen_curve:P-224": both[:1],
+	} {
 		o.run("genpkey -out key.pem -algorithm " + key)
-		certificates, err := ParseCertificates(o.make("req -x509 -key key.pem -subj /CN=d1 -days 30"))
+		text := o.make("req -x509 -key key.pem -subj /CN=d1 -days 30")
+		certificates, err := ParseCertificates(text)
 		if err != nil || CheckKeyLength(certificates[0].PublicKey) != nil {
 			t.Errorf("%s: %v", key, err)
 		}
+		device, err := tls.X509KeyPair(text, o.read("key.pem"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, version := range both {
+			if got := shown(t, server, device, version); got != slices.Contains(versions, version) {
+				t.Errorf("%s with %s: the server sees the certificate: %v", key, tls.VersionName(version), got)
+			}
+		}
 	}
+}
+
+// shown reports whether a device's certificate reaches a server in the handshake.
+func shown(t *testing.T, server, device tls.Certificate, version uint16) bool {
+	t.Helper()
+	near, far := net.Pipe()
+	defer near.Close()
+	defer far.Close()
+	done := make(chan error, 1)
+	go func() {
+		client := tls.Client(near, &tls.Config{Certificates: []tls.Certificate{device}, InsecureSkipVerify: true,
+			MinVersion: version, MaxVersion: version})
+		err := client.Handshake()
+		if err == nil {
+			client.Read(make([]byte, 1)) // what the server sends after the handshake
+		}
+		done <- err
+	}()
+	conn := tls.Server(far, &tls.Config{Certificates: []tls.Certificate{server}, ClientAuth: tls.RequestClientCert})
+	err := conn.Handshake()
+	seen := len(conn.ConnectionState().PeerCertificates) > 0
+	far.Close()
+	if other := <-done; err != nil || other != nil {
+		t.Fatalf("%s: the server says %v, the device %v", tls.VersionName(version), err, other)
+	}
+	return seen
 }

@@ -81,7 +81,8 @@ func warnings(certificate *x509.Certificate, now time.Time) (found []Warning) {
 		certificate.CheckSignature(certificate.SignatureAlgorithm, certificate.RawTBSCertificate, certificate.Signature) == nil
 	warn(certificate.BasicConstraintsValid && certificate.IsCA && !selfSigned, "certificateAuthority", "This is the certificate of an authority. An individual enrollment takes the device's own")
 	curve, isEC := certificate.PublicKey.(*ecdsa.PublicKey)
-	warn(isEC && curve.Params().BitSize < 256, "weakKey", "The certificate's key is short enough to be broken. Use RSA with 2048 bits or more, or an elliptic curve of 256")
+	warn(isEC && curve.Params().BitSize < 256, "weakKey",
+		"The certificate's key is on P-224, which TLS 1.2 takes and TLS 1.3 does not. Use an elliptic curve of 256 bits or more")
 	warn(slices.Contains([]x509.SignatureAlgorithm{x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1}, certificate.SignatureAlgorithm),
 		"weakSignature", "The certificate is signed with SHA-1 or MD5, which can be forged. Make one signed with SHA-256")
 	warn(len(certificate.ExtKeyUsage)+len(certificate.UnknownExtKeyUsage) > 0 && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !slices.Contains(certificate.ExtKeyUsage, x509.ExtKeyUsageAny),
