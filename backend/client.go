@@ -110,6 +110,9 @@ func (c *client) do(ctx context.Context, r request) error {
 	default:
 		err = document.CheckDepth(text, document.MaxDepth)
 	}
+	if err == nil && r.maxAnswer > 0 { // of one device: it is written again, elsewhere
+		err = document.CheckText(text)
+	}
 	if err == nil {
 		err = json.Unmarshal(text, r.into)
 	}

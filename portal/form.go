@@ -51,6 +51,13 @@ func (c *call) readForm() error {
 	case err != nil:
 		return fault.New(fault.BadRequest, "The form did not arrive whole").Because(err)
 	}
+	for name, values := range c.form {
+		for _, value := range append(values[:len(values):len(values)], name) {
+			if !utf8.ValidString(value) {
+				return fault.New(fault.BadRequest, "The form is not in UTF-8. Send it from the page of this portal")
+			}
+		}
+	}
 	return nil
 }
 

@@ -72,6 +72,11 @@ func parseJSON(text string) (whole any, _ *jsonProblem) {
 	if !utf8.ValidString(text) {
 		return nil, problemAt(strings.ToValidUTF8(text, "?"), 0, "This is not text in UTF-8")
 	}
+	var half *document.TextError
+	if errors.As(document.CheckText([]byte(text)), &half) {
+		return problemAt(text, half.Offset,
+			"%s is half a character. It takes two such escapes, or write the character itself", half.Escape)
+	}
 	if document.CheckDepth([]byte(text), document.MaxFreeDepth) != nil {
 		return nil, problemAt(text, 0, "This is nested deeper than %d levels", document.MaxFreeDepth)
 	}

@@ -352,12 +352,15 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	if err := document.CheckDepth(body, document.MaxDepth); err != nil {
 		return asked, fault.New(fault.ArgumentInvalid, "The request can't be taken: %v", err)
 	}
+	if err := document.CheckText(body); err != nil {
+		return asked, fault.New(fault.ArgumentInvalid, "The request can't be taken: %v", err)
+	}
 	if found, meant := document.Misspelled(body, "registrationId", "csr", "payload", "tpm"); found != "" {
 		return asked, fault.New(fault.ArgumentInvalid, "The request has a field %.64q, whose name is written %s", found,
 			meant)
 	}
 	r := &asked
-	if err := json.Unmarshal(document.ValidUTF8(body), r); err != nil {
+	if err := json.Unmarshal(body, r); err != nil {
 		var kind *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &kind) && kind.Field == "":

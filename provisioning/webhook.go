@@ -201,7 +201,10 @@ func readAllocation(address string, status int, text []byte) (answer allocationA
 		return answer, unusable(expected, "Let the webhook answer with fewer levels of nesting",
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
-	text = document.ValidUTF8(text)
+	if err := document.CheckText(text); err != nil {
+		return answer, unusable(expected, "Let the webhook answer in UTF-8",
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
+	}
 	var syntax *json.SyntaxError
 	var otherType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(text, &answer); {

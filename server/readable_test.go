@@ -422,6 +422,8 @@ func TestHubElsewhereThatAnswersTooMuch(t *testing.T) {
 	for what, answer := range map[string]string{
 		"9,990 levels":   `{"deviceId":"x","tags":` + strings.Repeat(`{"a":`, 9_990) + "1" + strings.Repeat("}", 9_990) + `}`,
 		"20,000 levels":  `{"deviceId":"x","tags":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000) + `}`,
+		"no text":        "{\"deviceId\":\"x\",\"tags\":{\"a\":\"K\xf6ln\"}}",
+		"half of one":    `{"deviceId":"x","tags":{"a":"\ud800"}}`,
 		"nine megabytes": `{"deviceId":"x","tags":{"a":"` + strings.Repeat("x", 9<<20) + `"}}`,
 	} {
 		body = answer

@@ -37,7 +37,7 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 	if err != nil {
 		return err
 	}
-	renewal, err := s.takeRenewal(requestID, message.Payload)
+	renewal, err := s.takeRenewal(requestID, document.TrimPadding(message.Payload))
 	if err != nil {
 		return s.refuseCredentials(requestID, err)
 	}
@@ -99,6 +99,9 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked issueRequest, _ err
 		return asked, fault.New(fault.ArgumentInvalid, "The request has no body. It is JSON with the fields id and csr")
 	}
 	if err := document.CheckDepth(payload, document.MaxDepth); err != nil {
+		return asked, fault.New(fault.BadFormat, "The request can't be taken: %v", err)
+	}
+	if err := document.CheckText(payload); err != nil {
 		return asked, fault.New(fault.BadFormat, "The request can't be taken: %v", err)
 	}
 	if found, meant := document.Misspelled(payload, "id", "csr", "replace"); found != "" {

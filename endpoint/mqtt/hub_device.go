@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/store"
@@ -71,8 +72,12 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	s.subscribed(nil)
 	s.events = eventsTopic(name.deviceID)
 	if connect.Will != nil {
-		if _, ok := s.telemetryBag([]byte(connect.Will.Topic)); !ok {
+		encoded, ok := s.telemetryBag([]byte(connect.Will.Topic))
+		if !ok {
 			return b.refuse(connect, evidence, fault.New(fault.ArgumentInvalid, "%v", errWillTopic))
+		}
+		if err := s.bag.parse(encoded); err != nil {
+			return b.refuse(connect, evidence, fault.New(fault.ArgumentInvalid, "the will can't be sent: %v", err))
 		}
 	}
 	evidence.ModelID = modelID(connect.Username)
@@ -231,7 +236,7 @@ func (s *hubSession) twinReport(message *mqtt.Publish, parameters []byte) error 
 	if err != nil {
 		return err
 	}
-	patch := message.Payload
+	patch := document.TrimPadding(message.Payload)
 	wanted, conditional, err := versionOf(parameters)
 	var version int64
 	switch {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -89,7 +90,9 @@ func (s *provisioningSession) Publish(message *mqtt.Publish) error {
 	parameters, isRegister := bytes.CutPrefix(message.Topic, []byte(registerTopic))
 	isStatus := false
 	if isRegister {
-		call = func([]byte) (provisioning.Operation, error) { return s.session.Register(s.ctx, message.Payload) }
+		call = func([]byte) (provisioning.Operation, error) {
+			return s.session.Register(s.ctx, document.TrimPadding(message.Payload))
+		}
 	} else if parameters, isStatus = bytes.CutPrefix(message.Topic, []byte(statusTopic)); isStatus {
 		call = s.status
 	} else {

@@ -3,6 +3,7 @@ package mqtt
 import (
 	"bytes"
 	"errors"
+	"unicode/utf8"
 
 	"github.com/berth-iot/berth/hub"
 )
@@ -10,7 +11,10 @@ import (
 // maxProperties bounds the properties of one message.
 const maxProperties = 256
 
-var errBag = errors.New("the topic's property bag is not percent-encoded name=value pairs")
+var (
+	errBag     = errors.New("the topic's property bag is not percent-encoded name=value pairs")
+	errBagText = errors.New("the topic's property bag is not UTF-8 once it is decoded: percent-encode the bytes of UTF-8")
+)
 
 // systemNames are the system properties that a topic's property bag may carry,
 // by their names there, with their names on the service side.
@@ -55,12 +59,12 @@ func (b *bag) parse(encoded []byte) error {
 			continue
 		}
 		name, value, _ := bytes.Cut(pair, []byte("="))
-		name, ok := b.decode(name)
-		if !ok {
-			return errBag
+		name, err := b.decode(name)
+		if err == nil {
+			value, err = b.decode(value)
 		}
-		if value, ok = b.decode(value); !ok {
-			return errBag
+		if err != nil {
+			return err
 		}
 		if len(b.system)+len(b.properties) == maxProperties {
 			return errors.New("the message has more than 256 properties")
@@ -83,28 +87,32 @@ var nameBytes = func() map[string][]byte {
 	return names
 }()
 
-// decode resolves %XX; a plus sign stays one.
-func (b *bag) decode(encoded []byte) ([]byte, bool) {
+// decode resolves %XX; a plus sign stays one. What has none is UTF-8 as the whole topic.
+func (b *bag) decode(encoded []byte) ([]byte, error) {
 	if bytes.IndexByte(encoded, '%') < 0 {
-		return encoded, true
+		return encoded, nil
 	}
 	start := len(b.text)
 	for i := 0; i < len(encoded); i++ {
 		c := encoded[i]
 		if c == '%' {
 			if i+2 >= len(encoded) {
-				return nil, false
+				return nil, errBag
 			}
 			high, low := unhex(encoded[i+1]), unhex(encoded[i+2])
 			if high > 15 || low > 15 {
-				return nil, false
+				return nil, errBag
 			}
 			c = high<<4 | low
 			i += 2
 		}
 		b.text = append(b.text, c)
 	}
-	return b.text[start:len(b.text):len(b.text)], true
+	decoded := b.text[start:len(b.text):len(b.text)]
+	if !utf8.Valid(decoded) {
+		return nil, errBagText
+	}
+	return decoded, nil
 }
 
 func unhex(c byte) byte {

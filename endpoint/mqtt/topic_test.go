@@ -35,7 +35,7 @@ func TestPropertyBags(t *testing.T) {
 			t.Errorf("%q is %q and %q, want %q and %q", c.encoded, show(b.system), show(b.properties), c.system, c.properties)
 		}
 	}
-	for _, bad := range []string{"a=%", "a=%4", "a=%zz", "%g0=1", strings.Repeat("a=1&", maxProperties+1)} {
+	for _, bad := range []string{"a=%", "a=%4", "a=%zz", "%g0=1", "a=%ff", "%c3=1", "a=%ed%a0%80", strings.Repeat("a=1&", maxProperties+1)} {
 		if err := b.parse([]byte(bad)); err == nil {
 			t.Errorf("%.20q was taken for %q", bad, show(b.properties))
 		}

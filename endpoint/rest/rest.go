@@ -232,13 +232,34 @@ func (c *call) read(limit int64) (err error) {
 	if err := document.CheckDepth(c.body, document.MaxDepth); limit > 0 && err != nil {
 		return fault.New(fault.BadFormat, "The body can't be taken: %v", err)
 	}
-	c.body = document.ValidUTF8(c.body)
-	if contentType := c.Header.Get("Content-Type"); limit > 0 && len(c.body) > 0 && contentType != "" {
-		if kind, _, err := mime.ParseMediaType(contentType); err != nil || kind != "application/json" {
+	if limit == 0 || len(c.body) == 0 {
+		return nil
+	}
+	if contentType := c.Header.Get("Content-Type"); contentType != "" {
+		kind, parameters, err := mime.ParseMediaType(contentType)
+		if err != nil || kind != "application/json" {
 			return fault.New(fault.UnsupportedMediaType, "The body is %.64q. It must be application/json", contentType)
 		}
+		if charset := parameters["charset"]; !isUTF8(charset) {
+			return fault.New(fault.UnsupportedMediaType,
+				"The body is in %.64q. Send it in UTF-8, as Content-Type: application/json; charset=utf-8", charset)
+		}
+	}
+	c.body = bytes.TrimPrefix(c.body, []byte("\uFEFF")) // .NET writes it in front of UTF-8
+	if err := document.CheckText(c.body); err != nil {
+		return fault.New(fault.BadFormat, "The body can't be taken: %v", err)
 	}
 	return nil
+}
+
+// isUTF8 reports whether text in a charset is UTF-8 as well. Which it is without a
+// charset.
+func isUTF8(charset string) bool {
+	switch strings.ToLower(charset) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+		return true
+	}
+	return false
 }
 
 // decode reads the body as JSON of one value. Fields that are not known are left
