@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-iot/berth/store"
 )
@@ -177,5 +178,23 @@ func TestBound(t *testing.T) {
 	prune()
 	if bytes, _ := size("audit/entries"); bytes > all/2 {
 		t.Errorf("%d bytes are there after more came", bytes)
+	}
+}
+
+// TestPruneLeavesOthers forgets entries that are old, and no record that is not one.
+func TestPruneLeavesOthers(t *testing.T) {
+	l, ctx := open(t), t.Context()
+	commit(t, l, ctx, Group, "old", nil, nil)
+	stray := store.Change{Collection: "audit/entries", Key: "stray", Value: []byte("{")}
+	if _, err := l.documents.Commit(ctx, stray); err != nil {
+		t.Fatal(err)
+	}
+	l.now = func() time.Time { return noon.Add(keep + time.Hour) }
+	if err := l.Prune(ctx); err != nil {
+		t.Fatal(err)
+	}
+	left, err := l.documents.List(ctx, "audit/entries", "", "", 10)
+	if err != nil || len(left) != 1 || left[0].Key != "stray" {
+		t.Errorf("left are %v, error %v", left, err)
 	}
 }

@@ -83,16 +83,22 @@ func (l *Log) cut(ctx context.Context, collection string, bound *bound) error {
 	return nil
 }
 
-// forget removes what comes after a key.
+// forget removes what comes after a key, but for records that are not the audit's: they
+// are for an operator to look at.
 func (l *Log) forget(ctx context.Context, collection, end string) error {
 	for {
 		documents, err := l.documents.List(ctx, collection, "", end, pruneAtOnce)
 		if err != nil || len(documents) == 0 {
 			return err
 		}
-		changes := make([]store.Change, len(documents))
-		for i, document := range documents {
-			changes[i] = store.Change{Collection: collection, Key: document.Key, Delete: true}
+		var changes []store.Change
+		for _, document := range documents {
+			if end = document.Key; momentOf(end) != 0 {
+				changes = append(changes, store.Change{Collection: collection, Key: end, Delete: true})
+			}
+		}
+		if len(changes) == 0 {
+			continue
 		}
 		if _, err := l.documents.Commit(ctx, changes...); err != nil {
 			return err
