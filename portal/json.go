@@ -74,7 +74,7 @@ func parseJSON(text string) (whole any, _ *jsonProblem) {
 	}
 	var half *document.TextError
 	if errors.As(document.CheckText([]byte(text)), &half) {
-		return problemAt(text, half.Offset,
+		return nil, problemAt(text, half.Offset,
 			"%s is half a character. It takes two such escapes, or write the character itself", half.Escape)
 	}
 	if document.CheckDepth([]byte(text), document.MaxFreeDepth) != nil {

@@ -60,11 +60,11 @@ func TestBagsThatAreNoText(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatalf("%s is taken", bag)
 		}
-		if _, err := f.connectAs("d1", "/?api-version=2021-04-12", &mqtt.Will{Topic: "devices/d1/messages/events/" + bag}); err == nil {
+		if _, err := f.connectWith("d1", "/?api-version=2021-04-12", &mqtt.Will{Topic: "devices/d1/messages/events/" + bag}); err == nil {
 			t.Errorf("a will with %s is taken", bag)
 		}
 	}
-	d, err := f.connectAs("d1", "/?api-version=2021-04-12", &mqtt.Will{Topic: "devices/d1/messages/events/city=K%C3%B6ln"})
+	d, err := f.connectWith("d1", "/?api-version=2021-04-12", &mqtt.Will{Topic: "devices/d1/messages/events/city=K%C3%B6ln"})
 	if err != nil {
 		t.Fatal(err)
 	}
