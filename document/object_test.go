@@ -331,7 +331,7 @@ func TestCheckNumbers(t *testing.T) {
 
 func TestTrimPadding(t *testing.T) {
 	for payload, want := range map[string]string{
-		"{}\x00\x00": "{}", "{}\n\x00 \x00": "{}", "\x00\x00": "", "": "", "{}": "{}", "{\x00}\x00": "{\x00}",
+		"{}\x00\x00": "{}", "{}\n\x00": "{}\n", "{} ": "{} ", "\x00\x00": "", "": "", "{}": "{}", "{\x00}\x00": "{\x00}",
 	} {
 		if got := string(TrimPadding([]byte(payload))); got != want {
 			t.Errorf("%q is %q, want %q", payload, got, want)

@@ -113,9 +113,9 @@ func CheckNumbers(text []byte) error {
 	return nil
 }
 
-// TrimPadding returns a payload without the NULs and the space at its end: clients in
-// C send the whole of a buffer that holds JSON.
-func TrimPadding(payload []byte) []byte { return bytes.TrimRight(payload, "\x00 \t\r\n") }
+// TrimPadding returns a payload without the NULs at its end: clients in C send the whole
+// of a buffer that holds JSON. Space counts, as it does everywhere.
+func TrimPadding(payload []byte) []byte { return bytes.TrimRight(payload, "\x00") }
 
 // Marshal is json.Marshal, but for <, > and &, which stay as they are written.
 func Marshal(value any) ([]byte, error) {
