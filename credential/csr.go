@@ -31,9 +31,6 @@ func ParseCSR(text string) (*x509.CertificateRequest, error) {
 	}
 	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {
-		if key := unparsedKey(der); key != nil {
-			return nil, unusableRequest(key)
-		}
 		return nil, notCSR(der)
 	}
 	if err := CheckKey(request.PublicKey, request.RawSubjectPublicKeyInfo); err != nil {
@@ -103,6 +100,9 @@ func notCSR(der []byte) error {
 	case len(rest) > 0:
 		return fmt.Errorf("the certificate signing request is no PKCS #10 that can be read: %d bytes follow its end. "+
 			"Send the request alone", len(rest))
+	}
+	if key := unparsedKey(der); key != nil {
+		return unusableRequest(key)
 	}
 	return errors.New("the certificate signing request is no PKCS #10 that can be read: its parts are not those of a " +
 		"request (RFC 2986). Make it anew, for instance with openssl req -new -outform DER")
