@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -112,6 +113,11 @@ func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool)
 	case err != nil || s == nil:
 		return foreignFolder(err)
 	}
+	tuned, stopTuning := context.WithCancel(ctx)
+	var tuning sync.WaitGroup
+	tuning.Go(func() { s.TuneCollector(tuned) })
+	defer tuning.Wait()
+	defer stopTuning()
 	info, link := withoutKeys(s.Info()), credential.LoginLink{}
 	if showSecrets {
 		info = s.Info()
