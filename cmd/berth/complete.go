@@ -71,6 +71,12 @@ var argumentNames = map[string]names{
 	"credential policy set NAME":              credentialPolicyNames,
 	"credential policy delete NAME":           credentialPolicyNames,
 	"credential authority revoke NAME":        issuerNames,
+	"credential authority activate NAME":      issuerNames,
+	"credential authority activate FILE":      completeFiles,
+	"credential authority delete NAME":        issuerNames,
+	"credential authority request NAME":       nil,
+	"credential authority rotate NAME":        issuerNames,
+	"audit items NAME":                        nil,
 	"credential authority create NAME":        nil,
 	"credential revoke THUMBPRINT":            thumbprintNames,
 	"hub create NAME":                         nil,
@@ -100,6 +106,8 @@ var flagNames = map[string]names{
 	"hub":                             linkedHubNames,
 	"hubs":                            linkedHubNames,
 	"map-hub":                         nil,
+	"common-name":                     nil,
+	"to":                              issuerNames,
 	"group":                           groupNames,
 	"device":                          registrationNames,
 	"telemetry tail device":           deviceIDs,
@@ -143,8 +151,8 @@ func commandPath(command *cobra.Command) string {
 // and what stands in place of others.
 func argumentsOf(command *cobra.Command) (arguments []string) {
 	for _, word := range strings.Fields(command.Use)[1:] {
-		word = strings.Trim(word, "[]")
-		if strings.HasPrefix(word, "-") || strings.HasPrefix(word, "(") {
+		word = strings.Trim(word, "[]()")
+		if strings.HasPrefix(word, "-") || word == "|" {
 			break // flags, which have values of their own
 		}
 		arguments = append(arguments, word)

@@ -256,7 +256,7 @@ func TestAnAuthorityOfTheCompanys(t *testing.T) {
 	}
 	host, chain = issue(key)
 	certificate = f.chained("d1", chain, key)
-	if client, err = f.connect("d1", host, &certificate); err != nil {
+	if _, err = f.connect("d1", host, &certificate); err != nil {
 		t.Fatalf("a certificate of the other authority: %v", err)
 	}
 	f.run("credential", "authority", "delete", "factory")

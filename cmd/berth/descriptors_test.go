@@ -140,10 +140,10 @@ func (p *process) figure(t *testing.T, name string) int {
 // start, with what to do.
 func TestTooManyConnections(t *testing.T) {
 	binary := buildBinary(t)
-	for limit, want := range map[string]string{"100000000": "LimitNOFILE", "-1": "from 1"} {
+	for limit, want := range map[string]string{"100000000": "LimitNOFILE", "-1": "must be 0 or more"} {
 		command := exec.CommandContext(within(t, time.Minute), binary, "up", "--max-connections", limit, "--data", t.TempDir(),
 			"--mqtt-port", "0", "--https-port", "0", "--portal-port", "0")
-		if output, err := command.CombinedOutput(); err == nil || !strings.Contains(string(output), "--max-connections is "+limit) || !strings.Contains(string(output), want) {
+		if output, err := command.CombinedOutput(); err == nil || !strings.Contains(string(output), "--max-connections") || !strings.Contains(string(output), limit) || !strings.Contains(string(output), want) {
 			t.Errorf("--max-connections %s: %v\n%s", limit, err, output)
 		}
 	}

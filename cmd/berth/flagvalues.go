@@ -44,7 +44,7 @@ var choices = map[string]choice{
 	"format":             {values: []string{string(exchange.JSON), string(exchange.CSV)}, empty: true},
 	"mode":               {values: words(exchange.Modes)},
 	"rights": {values: []string{provisioning.ServiceConfig, provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
-		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}},
+		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}, fold: true},
 }
 
 func words[T ~string](values []T) []string {

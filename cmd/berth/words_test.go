@@ -19,6 +19,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -41,9 +42,12 @@ var needed = map[string]string{
 	"policy create":       "--rights EnrollmentRead",
 	"policy rights":       "--rights EnrollmentRead",
 	"allocate":            "--dry-run",
-	"authority create":    "--file FILE",
-	"authority verify":    "--file FILE",
+	"authority create":    "--file CHAIN",
+	"authority verify":    "--file CHAIN",
 	"misbehave wrong-hub": "--hub-host hub.example.com",
+	"device update":       "--status-reason lost",
+
+	"credential authority rotate": "--to x2",
 }
 
 // leaves are the commands that do something, but for cobra's own.
@@ -64,16 +68,22 @@ func leaves(command *cobra.Command) (found []*cobra.Command) {
 func lineFor(command *cobra.Command, file string) []string {
 	path := commandPath(command)
 	line := strings.Fields(path)
+	chain := filepath.Join(filepath.Dir(file), "chain.pem")
+	if _, err := os.Stat(chain); err != nil {
+		chain = file
+	}
 	for _, argument := range argumentsOf(command) {
 		value := "x1"
-		if fileArguments[argument] {
+		if argument == "CHAIN" {
+			value = chain
+		} else if fileArguments[argument] {
 			value = file
 		} else if argument == "primary|secondary" {
 			value = "primary"
 		}
 		line = append(line, value)
 	}
-	return append(line, strings.Fields(strings.ReplaceAll(needed[path], "FILE", file))...)
+	return append(line, strings.Fields(strings.ReplaceAll(needed[path], "CHAIN", chain))...)
 }
 
 // withoutServer start a server themselves, or need none.
@@ -93,6 +103,14 @@ func TestWordsOfEveryCommand(t *testing.T) {
 	folder := t.TempDir()
 	file := filepath.Join(folder, "file.json")
 	if err := os.WriteFile(file, []byte(`[{"registrationId":"x1"}]`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	chain, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "x1",
+		KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
+	if err == nil {
+		err = os.WriteFile(filepath.Join(folder, "chain.pem"), chain, 0o600)
+	}
+	if err != nil {
 		t.Fatal(err)
 	}
 	web := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
