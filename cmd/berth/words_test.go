@@ -33,7 +33,7 @@ var goWords = regexp.MustCompile(` json: |strconv|invalid character|unmarshal|as
 	`i/o timeout|context (deadline|canceled)|EOF|goroutine|Go (struct|value)|invalid argument|looking for beginning|open /|listen tcp|unexpected end of`)
 
 // needed are flags without which a command says that they are missing, and does no
-// more. FILE stands for a file.
+// more. CHAIN stands for a file with a certificate.
 var needed = map[string]string{
 	"enrollment create":   "--symmetric",
 	"enrollment update":   "--edge-enabled",
