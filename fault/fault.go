@@ -51,10 +51,7 @@ type Word string
 // the message, with its verbs, and each argument that is a Word, a Reason or another
 // error; it returns what it does not know as it is.
 func (e *Error) In(translate func(text string) string) string {
-	if e.format == "" {
-		return e.Message
-	}
-	return cut(fmt.Sprintf(translate(e.format), translateArgs(e.args, translate)...))
+	return e.Text().In(translate)
 }
 
 // Because adds the error beneath, for the log. It is not shown to the caller.

@@ -28,11 +28,14 @@ func ReasonOf(err error) *Reason {
 func (r *Reason) Error() string { return r.message }
 
 // In returns the sentence in another language, as Error.In does.
-func (r *Reason) In(translate func(text string) string) string {
-	if len(r.args) == 0 {
-		return translate(r.message)
+func (r *Reason) In(translate func(text string) string) string { return r.Text().In(translate) }
+
+// Text returns the sentence as a text.
+func (r *Reason) Text() Text {
+	if r.format == "" {
+		return Text{format: literal(r.message)}
 	}
-	return fmt.Sprintf(translate(r.format), translateArgs(r.args, translate)...)
+	return Say(r.format, r.args...)
 }
 
 // Because adds the error that the reason is a case of, for errors.Is. It is not shown.
@@ -43,21 +46,3 @@ func (r *Reason) Because(cause error) *Reason {
 
 // Unwrap returns the error that the reason is a case of.
 func (r *Reason) Unwrap() error { return r.cause }
-
-// translateArgs returns the arguments of a message with those in another language that
-// are words of it.
-func translateArgs(args []any, translate func(text string) string) []any {
-	translated := make([]any, len(args))
-	for i, arg := range args {
-		translated[i] = arg
-		switch arg := arg.(type) {
-		case *Reason:
-			translated[i] = arg.In(translate)
-		case error:
-			translated[i] = translate(arg.Error())
-		case Word:
-			translated[i] = translate(string(arg))
-		}
-	}
-	return translated
-}

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"text/template/parse"
 	"unicode"
+
+	"github.com/berth-iot/berth/credential"
 )
 
 // TestMessages holds the translations against the texts that a reader can meet:
@@ -74,6 +76,7 @@ func TestMessagesOfEveryKind(t *testing.T) {
 		"allocation",                                 // a check that passes
 		"migration",                                  // one that only fails
 		"Correct the device's registration id",       // an advice
+		"valid from %s to %s",                        // what is seen
 		"Link a hub, or let the enrollment name one that is linked", // an advice given through a function
 		"this holds no certificate",                                 // a certificate that can't be read
 		"a key on the curve %s",                                     // why one is refused
@@ -191,6 +194,7 @@ func allTexts(t *testing.T) found {
 	}
 	// Without DISCONNECT there is no reason but that of package io.
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
+	texts[credential.UsableKeys] = "what a check expects"
 
 	readGo(t, ".", func(where string, node ast.Node) { portalTexts(texts, where, node) })
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
@@ -211,7 +215,7 @@ func allTexts(t *testing.T) found {
 	readGo(t, "../provisioning/attest", func(where string, node ast.Node) {
 		reasonTexts(texts, where, node)
 		checkTexts(texts, where, node)
-		if filepath.Base(where) == "tpm.go" {
+		if base := filepath.Base(where); base == "tpm.go" || base == "signatures.go" {
 			errorTexts(texts, where, node)
 		}
 		constants(values, node)
@@ -334,19 +338,16 @@ func conditionTexts(texts found, where string, node ast.Node) {
 	}
 }
 
-// checkTexts finds the names and the advice of the checks of a judgement.
+// checkTexts finds the names of the checks of a judgement, and what they say.
 func checkTexts(texts found, where string, node ast.Node) {
 	switch receiver, name, args := called(node); {
-	case receiver == "trace" && name == "Pass":
+	case name == "Pass" && len(args) >= 2:
 		texts.add(where, args[0])
-	case receiver == "trace" && name == "Fail":
-		texts.add(where, args[0])
-		texts.add(where, args[3])
-	case name == "failed" && len(args) == 4:
-		texts.add(where, args[0])
-		texts.add(where, args[2])
-	case name == "unusable" && len(args) == 3:
 		texts.add(where, args[1])
+	case name == "Fail" && len(args) == 4, name == "failed" && len(args) == 4:
+		texts.add(where, args[0])
+	case receiver == "fault" && (name == "Say" || name == "Word"):
+		texts.add(where, args[0])
 	}
 }
 

@@ -124,6 +124,17 @@ func (c *call) show(name string, moving func() any, load func() (any, error)) er
 // T returns a text in the reader's language.
 func (v *view) T(text string, args ...any) string { return v.language.T(text, args...) }
 
+// Say returns what the services say in the reader's language.
+func (v *view) Say(text fault.Text) string { return text.In(v.language.translate) }
+
+// Trace returns the checks of a judgement in the reader's language.
+func (v *view) Trace(checks attest.Trace) (translated attest.Trace) {
+	for _, check := range checks {
+		translated = append(translated, check.In(v.language.translate))
+	}
+	return translated
+}
+
 // N returns a text that depends on a number.
 func (v *view) N(oneMany string, n int) string { return v.language.N(oneMany, n) }
 

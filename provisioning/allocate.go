@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/fnv"
 	"math"
 	"net"
@@ -157,7 +156,7 @@ type Candidate struct {
 type allocation struct {
 	hub        *linkedHub // nil when there is none
 	candidates []Candidate
-	reason     string           // such as: evenly weighted, of 3
+	reason     fault.Text       // such as: evenly weighted, of 3
 	answer     allocationAnswer // of the webhook, with custom allocation
 }
 
@@ -171,24 +170,24 @@ func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent in
 	var latencies []time.Duration
 	switch policy := enrollment.policy(); {
 	case present != nil && !enrollment.ReprovisionPolicy.UpdateHubAssignment:
-		chosen.hub, chosen.reason = present, "the hub it has, which the enrollment never changes"
+		chosen.hub, chosen.reason = present, fault.Say("the hub it has, which the enrollment never changes")
 	case policy == Custom:
 		if chosen.hub, chosen.answer, err = s.askWebhook(ctx, enrollment, intent, pending, hubs); err != nil {
 			return chosen, err
 		}
-		chosen.reason = "as the webhook says"
+		chosen.reason = fault.Say("as the webhook says")
 	case enrollment.unplaced():
-		chosen.reason = "static, and the enrollment names no hub"
+		chosen.reason = fault.Say("static, and the enrollment names no hub")
 		return chosen, nil
 	case policy == Static:
-		chosen.hub, chosen.reason = weighted(hubs, intent.RegistrationID), "static"
+		chosen.hub, chosen.reason = weighted(hubs, intent.RegistrationID), fault.Say("static")
 	case policy == GeoLatency:
 		latencies = s.latencies(hubs, intent.RemoteAddr)
 		chosen.hub, chosen.reason = nearest(hubs, latencies, present, intent.RegistrationID)
 	default:
-		chosen.hub, chosen.reason = weighted(hubs, intent.RegistrationID), "evenly weighted"
+		chosen.hub, chosen.reason = weighted(hubs, intent.RegistrationID), fault.Say("evenly weighted")
 	}
-	chosen.reason += fmt.Sprintf(", of %d", len(hubs))
+	chosen.reason = fault.Say("%s, of %d", chosen.reason, len(hubs))
 	for i, hub := range hubs {
 		candidate := Candidate{HostName: hub.Host(), Weight: hub.weight(), Location: hub.link.Location, Chosen: hub == chosen.hub}
 		if latencies != nil && latencies[i] >= 0 {
@@ -236,7 +235,8 @@ const latencyTolerance = 5 * time.Millisecond
 
 // nearest picks the hub with the lowest latency. Those with the same are weighted;
 // hubs of no known latency count only when there are no others.
-func nearest(hubs []*linkedHub, latencies []time.Duration, present *linkedHub, registrationID string) (*linkedHub, string) {
+func nearest(hubs []*linkedHub, latencies []time.Duration, present *linkedHub, registrationID string,
+) (*linkedHub, fault.Text) {
 	lowest := time.Duration(-1)
 	for i, hub := range hubs {
 		if latency := latencies[i]; latency >= 0 && hub.weight() > 0 && (lowest < 0 || latency < lowest) {
@@ -244,18 +244,19 @@ func nearest(hubs []*linkedHub, latencies []time.Duration, present *linkedHub, r
 		}
 	}
 	if lowest < 0 {
-		return weighted(hubs, registrationID), "lowest latency, but nothing is known of the device's network: evenly weighted"
+		return weighted(hubs, registrationID),
+			fault.Say("lowest latency, but nothing is known of the device's network: evenly weighted")
 	}
 	var best []*linkedHub
 	for i, hub := range hubs {
 		if hub == present && hub.weight() > 0 && latencies[i] >= 0 && latencies[i] <= lowest+lowest/4+latencyTolerance {
-			return hub, fmt.Sprintf("lowest latency: the hub it has, at %s", latencies[i])
+			return hub, fault.Say("lowest latency: the hub it has, at %s", latencies[i])
 		}
 		if latencies[i] == lowest && hub.weight() > 0 {
 			best = append(best, hub)
 		}
 	}
-	return weighted(best, registrationID), fmt.Sprintf("lowest latency, %s", lowest)
+	return weighted(best, registrationID), fault.Say("lowest latency, %s", lowest)
 }
 
 // latencies returns what is known of the way from a device to each hub: by the
@@ -307,6 +308,7 @@ type Preview struct {
 	HubHostName    string           `json:"iotHubHostName,omitempty"` // none when there is no hub for it
 	DeviceID       string           `json:"deviceId"`
 	Reason         string           `json:"reason"`
+	ReasonText     fault.Text       `json:"-"` // the same, for other languages
 	CurrentHub     string           `json:"currentIotHubHostName,omitempty"`
 	Substatus      Substatus        `json:"substatus,omitempty"` // what a device of the api-version 2019-03-31 would be told
 	Candidates     []Candidate      `json:"candidates"`
@@ -364,7 +366,8 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	if err != nil {
 		return Preview{}, detailed(ctx, err)
 	}
-	preview.Policy, preview.Reason, preview.Candidates = enrollment.policy(), chosen.reason, append([]Candidate{}, chosen.candidates...) // [] in JSON
+	preview.Policy, preview.Candidates = enrollment.policy(), append([]Candidate{}, chosen.candidates...) // [] in JSON
+	preview.Reason, preview.ReasonText = chosen.reason.String(), chosen.reason
 	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()
 	preview.Disabled = enrollment.ProvisioningStatus == Disabled
 	if chosen.hub != nil {

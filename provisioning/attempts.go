@@ -169,7 +169,8 @@ func encodeAttempt(attempt attest.Attempt) []byte {
 		reduce()
 		kept := attempt
 		kept.Checks = slices.Clone(attempt.Checks)
-		kept.Checks.Fail("attempt", fmt.Sprintf("%.200v", err), "an attempt that can be kept whole", "Its details are not on record: this attempt was reduced to what could be kept")
+		kept.Checks.Fail("attempt", fault.Say("%.200v", err), fault.Say("an attempt that can be kept whole"),
+			fault.Say("Its details are not on record: this attempt was reduced to what could be kept"))
 		encoded, err = json.Marshal(kept)
 	}
 	return encoded

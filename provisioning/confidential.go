@@ -32,7 +32,7 @@ func forReader(ctx context.Context, attempt attest.Attempt) attest.Attempt {
 
 // unusable is a failure of a webhook of which the device, and whoever reads, is told
 // the same whatever there is at its address. detail is for the operator.
-func unusable(expected, advice string, detail *fault.Error) failure {
+func unusable(expected, advice fault.Text, detail *fault.Error) failure {
 	told := fault.New(fault.AllocationFailed, "The allocation webhook gave no answer that can be used. Who may configure the service finds the reason in the attempt (berth attempts)").Because(detail)
 	return failure{error: told, check: "allocation", expected: expected, advice: advice, detail: detail}
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -189,18 +188,21 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
 	}
 	found, err := s.searchAll(ctx, evidence, search, table)
 	if err != nil {
-		trace.Fail("throttle", fault.From(err).Message, "fewer tokens that were made with a key of no group",
-			"Give the devices at this address the keys that are derived from their group's, "+
-				"or enroll them one by one: an individual enrollment costs no search")
+		trace.Fail("throttle", fault.From(err).Text(), fault.Say("fewer tokens that were made with a key of no group"),
+			fault.Say("Give the devices at this address the keys that are derived from their group's, "+
+				"or enroll them one by one: an individual enrollment costs no search"))
 		return admitted{}, "", err
 	}
 	if found >= 0 {
 		return s.derivedFrom(ctx, trace, evidence, table.groups[found])
 	}
-	trace.Fail("enrollment", fmt.Sprintf("none; the token is from none of %d groups with symmetric keys", len(table.groups)),
-		"an individual enrollment "+evidence.RegistrationID+", or a group from whose key the device's is derived",
-		"Enroll the device, or give it the key that is derived from its group's for exactly this registration id: "+
-			"berth group device-key GROUP "+evidence.RegistrationID)
+	trace.Fail("enrollment",
+		fault.Say("none; the token is from none of %d groups with symmetric keys", len(table.groups)),
+		fault.Say("an individual enrollment %s, or a group from whose key the device's is derived",
+			evidence.RegistrationID),
+		fault.Say("Enroll the device, "+
+			"or give it the key that is derived from its group's for exactly this registration id: "+
+			"berth group device-key GROUP %s", evidence.RegistrationID))
 	return admitted{}, attest.NotAdmitted, nil
 }
 
@@ -240,11 +242,16 @@ func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence
 		name, ok = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
 	}
 	if !ok { // changed or deleted this moment
-		trace.Fail("enrollment", "group "+found.id+", whose key was changed this moment", "the derived key of a group",
-			"Give the device the key that is derived from its group's now")
+		trace.Fail("enrollment", fault.Say("group %s, whose key was changed this moment", found.id),
+			fault.Say("the derived key of a group"),
+			fault.Say("Give the device the key that is derived from its group's now"))
 		return admitted{}, attest.NotAdmitted, nil
 	}
-	trace.Pass("enrollment", "group "+group.EnrollmentGroupID+", symmetric key")
-	trace.Pass("token signature", "made with the key derived from the group's "+name+" key")
+	trace.Pass("enrollment", "group %s, symmetric key", group.EnrollmentGroupID)
+	if name == "secondary" {
+		trace.Pass("token signature", "made with the key derived from the group's secondary key")
+	} else {
+		trace.Pass("token signature", "made with the key derived from the group's primary key")
+	}
 	return admitted{enrollment: member, group: group.EnrollmentGroupID}, "", nil
 }

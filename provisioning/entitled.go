@@ -8,7 +8,6 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
-	"fmt"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -40,8 +39,9 @@ func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence at
 	case len(evidence.Certificates) > 0:
 		return s.signedMember(ctx, trace, evidence)
 	case evidence.Token == "":
-		trace.Fail("enrollment", "none", "an individual enrollment "+evidence.RegistrationID+" with the TPM's endorsement key",
-			"Enroll the device: berth enrollment create "+evidence.RegistrationID+" --tpm FILE")
+		trace.Fail("enrollment", fault.Say("none"),
+			fault.Say("an individual enrollment %s with the TPM's endorsement key", evidence.RegistrationID),
+			fault.Say("Enroll the device: berth enrollment create %s --tpm FILE", evidence.RegistrationID))
 		return admitted{}, attest.NotAdmitted, nil
 	}
 	return s.derivedMember(ctx, trace, evidence)
@@ -51,20 +51,23 @@ func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence at
 func (s *Service) own(trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) attest.Refusal {
 	switch mechanism := enrollment.Attestation; {
 	case evidence.Token == "" && len(evidence.Certificates) == 0:
-		trace.Fail("enrollment", "individual, "+mechanism.name(), "TPM, as the device shows one",
-			"Let the device prove itself with what it is enrolled with, or enroll its TPM's endorsement key")
+		trace.Fail("enrollment", fault.Say("individual, %s", mechanism.name()),
+			fault.Say("TPM, as the device shows one"),
+			fault.Say("Let the device prove itself with what it is enrolled with, or enroll its TPM's endorsement key"))
 		return attest.NotAdmitted
 	case mechanism.Type == bySymmetricKey && evidence.Token == "":
-		trace.Fail("enrollment", "individual, symmetric key", "X.509, as the device shows a certificate",
-			"Let the device prove itself with the enrollment's key, or enroll its certificate")
+		trace.Fail("enrollment", fault.Say("individual, symmetric key"),
+			fault.Say("X.509, as the device shows a certificate"),
+			fault.Say("Let the device prove itself with the enrollment's key, or enroll its certificate"))
 		return attest.NotAdmitted
 	case mechanism.Type == bySymmetricKey:
 		trace.Pass("enrollment", "individual, symmetric key")
 		refusal, _ := attest.Signed(trace, evidence, s.config.Now(), mechanism.SymmetricKey.PrimaryKey, mechanism.SymmetricKey.SecondaryKey)
 		return refusal
 	case len(evidence.Certificates) == 0:
-		trace.Fail("enrollment", "individual, X.509", "symmetric key, as the device shows a token",
-			"Let the device prove itself with its certificate, or enroll it with a symmetric key")
+		trace.Fail("enrollment", fault.Say("individual, X.509"),
+			fault.Say("symmetric key, as the device shows a token"),
+			fault.Say("Let the device prove itself with its certificate, or enroll it with a symmetric key"))
 		return attest.NotAdmitted
 	}
 	trace.Pass("enrollment", "individual, X.509")
@@ -94,7 +97,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 				continue // it was parsed when it came in
 			}
 			attempt := attest.Trace{}
-			attempt.Pass("enrollment", fmt.Sprintf("group %s, X.509, signed by %s", candidate.Group, authority.Subject))
+			attempt.Pass("enrollment", "group %s, X.509, signed by %s", candidate.Group, authority.Subject)
 			trusted, err := s.stillTrusted(ctx, &attempt, candidate)
 			if err != nil {
 				return admitted{}, "", err
@@ -135,20 +138,33 @@ func unknownSigner(trace *attest.Trace, evidence attest.Evidence, chain *attest.
 	top, root := chain.Top()
 	switch {
 	case chain.IsRoot(leaf):
-		trace.Fail("enrollment", "none, and no group for a certificate that signs itself", "an individual enrollment "+id,
-			"Enroll the device: berth enrollment create "+id+" --x509 FILE")
+		trace.Fail("enrollment", fault.Say("none, and no group for a certificate that signs itself"),
+			fault.Say("an individual enrollment %s", id),
+			fault.Say("Enroll the device: berth enrollment create %s --x509 FILE", id))
 	case len(known) > 0:
-		trace.Fail("enrollment", "none; the chain leads to the certificate authority "+known[len(known)-1].Subject.String()+", which no group names", "a group that names that authority",
-			"Verify the authority if it is not yet, and make a group of it: berth group create NAME --authority AUTHORITY")
+		trace.Fail("enrollment",
+			fault.Say("none; the chain leads to the certificate authority %s, which no group names",
+				known[len(known)-1].Subject),
+			fault.Say("a group that names that authority"),
+			fault.Say("Verify the authority if it is not yet, and make a group of it: "+
+				"berth group create NAME --authority AUTHORITY"))
 	case len(evidence.Certificates) == 1:
-		trace.Fail("enrollment", "none; the device sent its own certificate alone: "+sent, "an individual enrollment "+id+", a group of "+leaf.Issuer.String()+", or the certificates in between",
-			"If a group has an authority above "+leaf.Issuer.String()+", let the device send the certificates in between, its own first; some TLS libraries send none, then upload them as certificate authorities. Else make a group with the certificate of "+leaf.Issuer.String())
+		trace.Fail("enrollment", fault.Say("none; the device sent its own certificate alone: %s", sent),
+			fault.Say("an individual enrollment %s, a group of %s, or the certificates in between", id, leaf.Issuer),
+			fault.Say("If a group has an authority above %s, let the device send the certificates in between, "+
+				"its own first; some TLS libraries send none, then upload them as certificate authorities. "+
+				"Else make a group with the certificate of %s", leaf.Issuer, leaf.Issuer))
 	case root:
-		trace.Fail("enrollment", "none; the chain is whole and leads to the root "+top.Subject.String()+": "+sent, "a group of an authority in that chain",
-			"Make a group with that root or with one of the certificates in between, or sign the device with an authority that is enrolled")
+		trace.Fail("enrollment", fault.Say("none; the chain is whole and leads to the root %s: %s", top.Subject, sent),
+			fault.Say("a group of an authority in that chain"),
+			fault.Say("Make a group with that root or with one of the certificates in between, "+
+				"or sign the device with an authority that is enrolled"))
 	default:
-		trace.Fail("enrollment", "none; the chain ends at "+top.Subject.String()+", signed by "+top.Issuer.String()+", which was not sent: "+sent, "an individual enrollment "+id+", or a group of an authority in that chain",
-			"Let the device send the certificate of "+top.Issuer.String()+" too, or upload it as a certificate authority, or make a group with it")
+		trace.Fail("enrollment", fault.Say("none; the chain ends at %s, signed by %s, which was not sent: %s",
+			top.Subject, top.Issuer, sent),
+			fault.Say("an individual enrollment %s, or a group of an authority in that chain", id),
+			fault.Say("Let the device send the certificate of %s too, or upload it as a certificate authority, "+
+				"or make a group with it", top.Issuer))
 	}
 }
 
@@ -158,22 +174,27 @@ func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candida
 	if candidate.Authority == "" {
 		return true, nil
 	}
+	expected := fault.Say("a verified authority")
 	authority, err := s.authority(ctx, candidate.Authority)
 	switch {
 	case errors.Is(err, fault.NotFound):
-		trace.Fail("certificate authority", candidate.Authority+", which was deleted", "a verified authority", "Upload the authority again, or let the group name another")
+		trace.Fail("certificate authority", fault.Say("%s, which was deleted", candidate.Authority), expected,
+			fault.Say("Upload the authority again, or let the group name another"))
 		return false, nil
 	case store.IsUnreadable(err):
-		trace.Fail("certificate authority", candidate.Authority+", whose record can't be read", "a verified authority", "Upload the authority again")
+		trace.Fail("certificate authority", fault.Say("%s, whose record can't be read", candidate.Authority), expected,
+			fault.Say("Upload the authority again"))
 		return false, nil
 	case err != nil:
 		return false, err
 	case !authority.IsVerified || !bytes.Equal(authority.Certificate, candidate.Certificate):
-		trace.Fail("certificate authority", candidate.Authority+", which was replaced and is not verified, or is another than the group was made with", "a verified authority",
-			"Verify the authority, and save the group again so that it takes the new certificate")
+		trace.Fail("certificate authority",
+			fault.Say("%s, which was replaced and is not verified, or is another than the group was made with",
+				candidate.Authority),
+			expected, fault.Say("Verify the authority, and save the group again so that it takes the new certificate"))
 		return false, nil
 	}
-	trace.Pass("certificate authority", candidate.Authority+", verified")
+	trace.Pass("certificate authority", "%s, verified", candidate.Authority)
 	return true, nil
 }
 
@@ -263,21 +284,24 @@ func (s *Service) stillEntitled(ctx context.Context, intent intent) (Enrollment,
 		return Enrollment{}, err
 	}
 	if intent.Attestation != "" && hash != intent.Attestation {
-		return Enrollment{}, failed("enrollment", "the attestation that the device was judged by",
-			"It was changed while the device was being assigned. Let the device register again", enrollmentChanged())
+		return Enrollment{}, failed("enrollment", fault.Say("the attestation that the device was judged by"),
+			fault.Say("It was changed while the device was being assigned. "+
+				"Let the device register again"), enrollmentChanged())
 	}
 	if intent.GroupID != "" {
 		switch _, err := s.enrollment(ctx, intent.RegistrationID); {
 		case err == nil:
-			return Enrollment{}, failed("enrollment", "no individual enrollment, as the device came by its group",
-				"It was enrolled by itself while it was being assigned. Let the device register again", enrollmentChanged())
+			return Enrollment{}, failed("enrollment",
+				fault.Say("no individual enrollment, as the device came by its group"),
+				fault.Say("It was enrolled by itself while it was being assigned. "+
+					"Let the device register again"), enrollmentChanged())
 		case !errors.Is(err, fault.EnrollmentNotFound):
 			return Enrollment{}, err
 		}
 	}
 	if enrollment.ProvisioningStatus == Disabled {
-		return Enrollment{}, failed("provisioning status", "enabled",
-			"It was disabled while the device was being assigned. Enable it if the device may come in",
+		return Enrollment{}, failed("provisioning status", fault.Say("enabled"),
+			fault.Say("It was disabled while the device was being assigned. Enable it if the device may come in"),
 			unauthorized("The enrollment of this device is disabled"))
 	}
 	return enrollment, nil

@@ -2,7 +2,6 @@ package provisioning
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -62,9 +61,9 @@ func (s *Service) ConnectFailed(ctx context.Context, device Unconnected, failure
 func (u *Unconnected) trace() (trace attest.Trace) {
 	switch {
 	case u.DeviceID != "":
-		trace.Pass("hub", fmt.Sprintf("the device %.128q to the hub %.253q", u.DeviceID, u.Hub))
+		trace.Pass("hub", "the device %.128q to the hub %.253q", u.DeviceID, u.Hub)
 	case u.Hub != "":
-		trace.Pass("hub", fmt.Sprintf("a device to the hub %.253q", u.Hub))
+		trace.Pass("hub", "a device to the hub %.253q", u.Hub)
 	}
 	return trace
 }

@@ -164,8 +164,9 @@ func (s *Service) roomForRegistration(ctx context.Context, trace *attest.Trace, 
 		return err
 	}
 	problem := fault.New(fault.QuotaExceeded, "There are %d registrations, which is the limit of the service", most)
-	trace.Fail("registrations", problem.Message, "fewer registrations",
-		"Delete the registration records of devices that are gone. The limits are those of berth up: --fidelity")
+	trace.Fail("registrations", problem.Text(), fault.Say("fewer registrations"),
+		fault.Say("Delete the registration records of devices that are gone. "+
+			"The limits are those of berth up: --fidelity"))
 	return problem
 }
 

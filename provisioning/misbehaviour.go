@@ -3,7 +3,6 @@ package provisioning
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -170,7 +169,8 @@ func (s *Service) misbehave(ctx context.Context, trace *attest.Trace, registrati
 		return "", err
 	}
 	fail := func(err error) (string, error) {
-		trace.Fail("misbehaviour", string(struck.Kind), "none", "Somebody asked for this to test devices: berth misbehave list shows what is left of it")
+		trace.Fail("misbehaviour", fault.Say("%s", struck.Kind), fault.Say("none"),
+			fault.Say("Somebody asked for this to test devices: berth misbehave list shows what is left of it"))
 		return "", err
 	}
 	switch struck.Kind {
@@ -190,9 +190,9 @@ func (s *Service) misbehave(ctx context.Context, trace *attest.Trace, registrati
 		case <-ctx.Done():
 			return fail(ctx.Err())
 		}
-		trace.Pass("misbehaviour", fmt.Sprintf("delayed by %d seconds", struck.Seconds))
+		trace.Pass("misbehaviour", "delayed by %d seconds", struck.Seconds)
 	case WrongHub:
-		trace.Pass("misbehaviour", "the device is told the hub "+struck.HubHostName)
+		trace.Pass("misbehaviour", "the device is told the hub %s", struck.HubHostName)
 		return struck.HubHostName, nil
 	}
 	return "", nil

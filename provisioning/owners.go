@@ -3,7 +3,6 @@ package provisioning
 import (
 	"context"
 	"errors"
-	"fmt"
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
@@ -34,11 +33,11 @@ func (i intent) same(o owner) bool {
 }
 
 // String names the owner for the operator.
-func (o owner) String() string {
+func (o owner) text() fault.Text {
 	if o.GroupID != "" {
-		return "the group " + o.GroupID
+		return fault.Say("the group %s", o.GroupID)
 	}
-	return "the individual enrollment " + o.RegistrationID
+	return fault.Say("the individual enrollment %s", o.RegistrationID)
 }
 
 // ownerOf returns the owner of an identity, with the condition under which that
@@ -89,7 +88,7 @@ func (s *Service) mayReplace(ctx context.Context, i intent) (bool, error) {
 type claim struct {
 	match    store.Match // of the owner that is on record
 	recorded owner       // that one
-	replaces string      // whose identity it takes, "" for nobody's
+	replaces fault.Text  // whose identity it takes, zero for nobody's
 	own      bool        // nobody else's would be lost with it: it is free, or was this device's
 }
 
@@ -113,9 +112,9 @@ func (s *Service) claim(ctx context.Context, i intent, before record, p place, p
 		if holds, err := s.holds(ctx, found); err != nil || !holds {
 			return c, err
 		}
-		c.replaces = found.String()
+		c.replaces = found.text()
 	default:
-		c.replaces = "nobody here: it was made by hand, or by another service"
+		c.replaces = fault.Say("nobody here: it was made by hand, or by another service")
 	}
 	if may, err := s.mayReplace(ctx, i); err != nil || may {
 		return c, err
@@ -143,7 +142,7 @@ func (s *Service) claimRecord(ctx context.Context, i intent, before record) erro
 	if err != nil || present.Generation == "" {
 		return err // it was deleted, so that the id is free
 	}
-	return taken(before.placed(), before.owner().String())
+	return taken(before.placed(), before.owner().text())
 }
 
 // mayRead returns fault 404202 for the record of another device with the same
@@ -170,22 +169,24 @@ func asking(deviceID string) Admission {
 
 // taken is the failure of a device that may not have an identity. The device is not
 // told whose it is.
-func taken(p place, whose string) error {
+func taken(p place, whose fault.Text) error {
 	why := failed("device identity",
-		"an identity that is new, that this group's device had before, or whose enrollment is gone or disabled",
-		"If this device is to take the place of the other, let its group replace existing devices: "+
+		fault.Say("an identity that is new, that this group's device had before, "+
+			"or whose enrollment is gone or disabled"),
+		fault.Say("If this device is to take the place of the other, let its group replace existing devices: "+
 			"berth group update GROUP --replace-existing-devices. "+
-			"For this device alone: delete the other one in its hub, disable what it belongs to, or enroll this one by itself",
+			"For this device alone: delete the other one in its hub, "+
+			"disable what it belongs to, or enroll this one by itself"),
 		fault.New(fault.DeviceAlreadyExists, "The device id %q belongs to another device", p.DeviceID))
-	why.saw = fmt.Sprintf("the device %s in %s belongs to %s", p.DeviceID, p.Hub, whose)
+	why.saw = fault.Say("the device %s in %s belongs to %s", p.DeviceID, p.Hub, whose)
 	return why
 }
 
 // note adds to a trace that a group's device takes another's place.
 func (c claim) note(trace *attest.Trace, p place, i intent) {
-	if c.replaces != "" {
-		trace.Pass("device identity", fmt.Sprintf("takes the place of the device %s in %s, which belonged to %s: "+
-			"the group %s may replace existing devices", p.DeviceID, p.Hub, c.replaces, i.GroupID))
+	if !c.replaces.IsZero() {
+		trace.Pass("device identity", "takes the place of the device %s in %s, which belonged to %s: "+
+			"the group %s may replace existing devices", p.DeviceID, p.Hub, c.replaces, i.GroupID)
 	}
 }
 

@@ -224,12 +224,12 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 			return false, err
 		}
 		trace := slices.Clone(job.intent.Trace)
-		trace.Pass("allocation", hub.Host()+": "+chosen.reason)
+		trace.Pass("allocation", "%s: %s", hub.Host(), chosen.reason)
 		if len(issuing) > 0 {
-			trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
+			trace.Pass("certificate", "issued by the policy %s", enrollment.CredentialPolicyName)
 		}
 		claimed.note(&trace, target, job.intent)
-		trace.Pass("hub admission", "device "+admission.DeviceID)
+		trace.Pass("hub admission", "device %s", admission.DeviceID)
 		result := s.assigned(pending, enrollment, chosen, again)
 		if pending.unfinished {
 			changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
@@ -531,9 +531,10 @@ func without(places []place, one place) []place {
 // failure is why a device was not assigned, with what its attempt tells the operator.
 type failure struct {
 	error
-	check, expected, advice string
-	detail                  *fault.Error // what it was, for those who may configure the service; nil when all may know
-	saw                     string       // "" for what the device is told
+	check            string
+	expected, advice fault.Text
+	detail           *fault.Error // what it was, for those who may configure the service; nil when all may know
+	saw              fault.Text   // zero for what the device is told
 }
 
 func (f failure) Unwrap() error { return f.error }
@@ -542,17 +543,17 @@ func (f failure) Unwrap() error { return f.error }
 func (f failure) fail(trace *attest.Trace) {
 	saw := f.saw
 	switch {
-	case saw != "":
+	case !saw.IsZero():
 	case f.detail != nil:
-		saw = f.detail.Message
+		saw = f.detail.Text()
 	default:
-		saw = fault.From(f.error).Message
+		saw = fault.From(f.error).Text()
 	}
 	trace.Fail(f.check, saw, f.expected, f.advice)
 	(*trace)[len(*trace)-1].Confidential = f.detail != nil
 }
 
-func failed(check, expected, advice string, err error) failure {
+func failed(check string, expected, advice fault.Text, err error) failure {
 	return failure{error: err, check: check, expected: expected, advice: advice}
 }
 
@@ -576,53 +577,60 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 
 	enrollment, err := s.stillEntitled(ctx, intent)
 	if err != nil {
-		why := failed("enrollment", "an enrollment",
-			"It was deleted while the device was being assigned. Enroll the device again if it may come in", err)
+		why := failed("enrollment", fault.Say("an enrollment"),
+			fault.Say("It was deleted while the device was being assigned. "+
+				"Enroll the device again if it may come in"), err)
 		errors.As(err, &why)
 		return end(why)
 	}
 	judged = s.judgedBy(intent, enrollment)
 	chosen, err := s.allocate(ctx, enrollment, intent, pending)
 	if err != nil {
-		why := failed("allocation", "a hub from the webhook", "The server could not ask the webhook. Its log says why", err)
+		why := failed("allocation", fault.Say("a hub from the webhook"),
+			fault.Say("The server could not ask the webhook. Its log says why"), err)
 		errors.As(err, &why)
 		return end(why)
 	}
 	hub := chosen.hub
 	if hub == nil && enrollment.unplaced() {
-		return end(failed("allocation", "a hub in the enrollment", "Name the hub in the enrollment or group, with --hub, or choose another allocation policy",
+		return end(failed("allocation", fault.Say("a hub in the enrollment"),
+			fault.Say("Name the hub in the enrollment or group, with --hub, or choose another allocation policy"),
 			fault.New(fault.HubNotSpecified, "The enrollment has the allocation policy static and names no hub")))
 	}
 	if hub == nil {
-		return end(failed("allocation", "a linked hub", "Link a hub, or let the enrollment name one that is linked",
+		return end(failed("allocation", fault.Say("a linked hub"),
+			fault.Say("Link a hub, or let the enrollment name one that is linked"),
 			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service")))
 	}
 	enrollment = enrollment.beginning(chosen.answer.InitialTwin)
-	trace.Pass("allocation", hub.Host()+": "+chosen.reason)
+	trace.Pass("allocation", "%s: %s", hub.Host(), chosen.reason)
 
 	admission := enrollment.admission()
 	issuing, err := s.issue(ctx, enrollment, intent, &result, &admission)
 	if err != nil {
-		return end(failed("certificate", "an operational certificate", "Look at the credential policy and its issuing authority: berth credential policy list", err))
+		return end(failed("certificate", fault.Say("an operational certificate"),
+			fault.Say("Look at the credential policy and its issuing authority: berth credential policy list"), err))
 	}
 	if len(issuing) > 0 {
 		if _, err := s.config.Documents.Commit(ctx, issuing...); err != nil {
 			return result, trace, nil, err
 		}
-		trace.Pass("certificate", "issued by the policy "+enrollment.CredentialPolicyName)
+		trace.Pass("certificate", "issued by the policy %s", enrollment.CredentialPolicyName)
 	}
 	former, target := pending.placed(), place{hub.Host(), admission.DeviceID}
 	returns := target != former && slices.Contains(pending.Left, target)
 	if returns {
 		// What the device once left there is no longer its own.
 		if err := s.persist(ctx, func() error { return s.remove(ctx, hub, intent.RegistrationID, target) }); err != nil {
-			return end(failed("hub admission", "that the hub removes the former device "+target.DeviceID, "The hub must answer before the device can return to it", err))
+			return end(failed("hub admission", fault.Say("that the hub removes the former device %s", target.DeviceID),
+				fault.Say("The hub must answer before the device can return to it"), err))
 		}
 	}
 	var present Identity
 	err = s.persist(ctx, func() (err error) { present, err = hub.Identity(ctx, admission); return err })
 	if err != nil {
-		return end(failed("hub admission", "that the hub tells of the device "+target.DeviceID, "The hub must answer before the device can come to it", err))
+		return end(failed("hub admission", fault.Say("that the hub tells of the device %s", target.DeviceID),
+			fault.Say("The hub must answer before the device can come to it"), err))
 	}
 	claimed, err := s.claim(ctx, intent, pending, target, present)
 	if err != nil {
@@ -650,7 +658,8 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 			return err
 		})
 		if err != nil {
-			return end(failed("migration", "the twin from "+former.Hub, "The former hub must answer before the device can move", err))
+			return end(failed("migration", fault.Say("the twin from %s", former.Hub),
+				fault.Say("The former hub must answer before the device can move"), err))
 		}
 		if twin != nil {
 			admission.Twin = twin
@@ -666,9 +675,10 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		err = s.persist(ctx, func() (err error) { generation, err = hub.Admit(ctx, admission); return err })
 	}
 	if err != nil {
-		return end(failed("hub admission", "the device in "+hub.Host(), "The hub refused the device for the reason shown", err))
+		return end(failed("hub admission", fault.Say("the device in %s", hub.Host()),
+			fault.Say("The hub refused the device for the reason shown"), err))
 	}
-	trace.Pass("hub admission", "device "+admission.DeviceID)
+	trace.Pass("hub admission", "device %s", admission.DeviceID)
 	result.Left = without(result.Left, target)
 	if target != former && s.linked(former.Hub) != nil {
 		result.Left = append(result.Left, former)

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -113,8 +112,9 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 		return Operation{}, err
 	}
 	if err := x.service.throttleRegistration(x.evidence.RegistrationID); err != nil {
-		trace.Fail("throttle", fault.From(err).Message, "fewer registrations",
-			"The device must wait for as long as the answer's retry-after says. The limits are those of berth up: --fidelity, --registrations-per-minute")
+		trace.Fail("throttle", fault.From(err).Text(), fault.Say("fewer registrations"),
+			fault.Say("The device must wait for as long as the answer's retry-after says. "+
+				"The limits are those of berth up: --fidelity, --registrations-per-minute"))
 		return Operation{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 	}
 	job, wrongHub, err := x.assign(ctx, body, enrollmentChanges)
@@ -220,8 +220,8 @@ func (x *Session) Lookup(ctx context.Context, body []byte) (DeviceRegistration, 
 // can't be answered.
 func (x *Session) Broken(ctx context.Context, reason error) {
 	trace := attest.Trace{}
-	trace.Fail("protocol", reason.Error(), "the packets and topics of device provisioning",
-		"The device's program sends this; an unmodified device SDK does not")
+	trace.Fail("protocol", fault.TextOf(reason), fault.Say("the packets and topics of device provisioning"),
+		fault.Say("The device's program sends this; an unmodified device SDK does not"))
 	x.service.refused(ctx, x.evidence, x.found, trace, fault.New(fault.BadRequest, "%v", reason))
 }
 
@@ -257,17 +257,18 @@ func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, err
 	s, id := x.service, x.evidence.RegistrationID
 	x.found = admitted{}
 	if !strings.EqualFold(x.evidence.IDScope, s.config.IDScope) {
-		trace.Fail("ID scope", fmt.Sprintf("%.64q", x.evidence.IDScope), s.config.IDScope,
-			"Set the device's ID scope (PROVISIONING_IDSCOPE) to the one that berth info shows")
+		trace.Fail("ID scope", fault.Say("%.64q", x.evidence.IDScope), fault.Say("%s", s.config.IDScope),
+			fault.Say("Set the device's ID scope (PROVISIONING_IDSCOPE) to the one that berth info shows"))
 		return admitted{}, fault.New(fault.UnauthorizedAccess, "There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
 	}
-	trace.Pass("ID scope", x.evidence.IDScope)
+	trace.Pass("ID scope", "%s", x.evidence.IDScope)
 
 	if err := checkRegistrationID(id); err != nil {
-		trace.Fail("registration id", fmt.Sprintf("%.130q", id), "letters, digits and - . _ :, at most 128", "Correct the device's registration id")
+		trace.Fail("registration id", fault.Say("%.130q", id), fault.Say("letters, digits and - . _ :, at most 128"),
+			fault.Say("Correct the device's registration id"))
 		return admitted{}, err
 	}
-	trace.Pass("registration id", id)
+	trace.Pass("registration id", "%s", id)
 
 	if refusal, ok := attest.Sound(trace, x.evidence, s.config.Now()); !ok {
 		return admitted{}, unauthorized(refusal)
@@ -281,11 +282,13 @@ func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, err
 		return admitted{}, unauthorized(refusal)
 	}
 	if found.enrollment.ProvisioningStatus == Disabled {
-		thing, change := "enrollment", "berth enrollment update "+id+" --provisioning-status enabled"
+		advice := fault.Say("Enable the enrollment if the device may come in: "+
+			"berth enrollment update %s --provisioning-status enabled", id)
 		if found.group != "" {
-			thing, change = "group", "berth group update "+found.group+" --provisioning-status enabled"
+			advice = fault.Say("Enable the group if the device may come in: "+
+				"berth group update %s --provisioning-status enabled", found.group)
 		}
-		trace.Fail("provisioning status", "disabled", "enabled", "Enable the "+thing+" if the device may come in: "+change)
+		trace.Fail("provisioning status", fault.Say("disabled"), fault.Say("enabled"), advice)
 		return admitted{}, unauthorized("The enrollment of this device is disabled")
 	}
 	trace.Pass("provisioning status", "enabled")
@@ -313,32 +316,37 @@ type request struct {
 func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []byte, registrationID string, enrollment Enrollment) (request, error) {
 	asked, problem := readRequest(body, registrationID)
 	if problem != nil {
-		trace.Fail("request", problem.Message, "a register request in JSON",
-			"The device's program sends this; an unmodified device SDK does not")
+		trace.Fail("request", problem.Text(), fault.Say("a register request in JSON"),
+			fault.Say("The device's program sends this; an unmodified device SDK does not"))
 		return request{}, problem
 	}
-	trace.Pass("request", fmt.Sprintf("%d bytes", len(body)))
+	trace.Pass("request", "%d bytes", len(body))
 	if asked.CSR == "" {
 		return asked, nil
 	}
 	if enrollment.CredentialPolicyName == "" || s.config.Issuer == nil {
-		trace.Fail("certificate request", "a certificate signing request", "none, as the enrollment names no credential policy",
-			"Let the enrollment name one: --credential-policy default. Or let the device register without csr")
+		trace.Fail("certificate request", fault.Say("a certificate signing request"),
+			fault.Say("none, as the enrollment names no credential policy"),
+			fault.Say("Let the enrollment name one: --credential-policy default. "+
+				"Or let the device register without csr"))
 		return request{}, fault.New(fault.ArgumentInvalid, "The request holds csr, and the enrollment names no credential policy")
 	}
 	_, err := s.config.Issuer.Check(ctx, enrollment.CredentialPolicyName, registrationID, asked.CSR)
 	if errors.Is(err, fault.Unavailable) { // nothing that the device could do better
-		trace.Fail("credential policy", fault.From(err).Message, "a credential policy whose issuing authority can sign",
-			"Make the policy again, or let it name another authority: berth credential policy set "+
-				enrollment.CredentialPolicyName+" --authority NAME. Or let the enrollment name another policy")
+		trace.Fail("credential policy", fault.From(err).Text(),
+			fault.Say("a credential policy whose issuing authority can sign"),
+			fault.Say("Make the policy again, or let it name another authority: "+
+				"berth credential policy set %s --authority NAME. Or let the enrollment name another policy",
+				enrollment.CredentialPolicyName))
 		return request{}, err
 	}
 	if err != nil {
-		trace.Fail("certificate request", fault.From(err).Message, "a request that the credential policy "+enrollment.CredentialPolicyName+" allows",
-			"Correct the device's request, or the policy")
+		trace.Fail("certificate request", fault.From(err).Text(),
+			fault.Say("a request that the credential policy %s allows", enrollment.CredentialPolicyName),
+			fault.Say("Correct the device's request, or the policy"))
 		return request{}, err
 	}
-	trace.Pass("certificate request", "for the credential policy "+enrollment.CredentialPolicyName)
+	trace.Pass("certificate request", "for the credential policy %s", enrollment.CredentialPolicyName)
 	return asked, nil
 }
 

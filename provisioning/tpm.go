@@ -86,14 +86,14 @@ func checkTPM(attestation *TPMAttestation) error {
 }
 
 // name is what a trace calls the mechanism.
-func (m AttestationMechanism) name() string {
+func (m AttestationMechanism) name() fault.Word {
 	switch m.Type {
 	case bySymmetricKey:
-		return "symmetric key"
+		return fault.Word("symmetric key")
 	case byTPM:
-		return "TPM"
+		return fault.Word("TPM")
 	}
-	return "X.509"
+	return fault.Word("X.509")
 }
 
 // readTPM returns what a register request says of a TPM, nil for nothing. What
@@ -167,7 +167,8 @@ func (s *Service) returningTPM(ctx context.Context, trace *attest.Trace, evidenc
 		return admitted{}, "", err
 	}
 	if state.Answered == 0 {
-		trace.Fail("challenge", "none was answered yet", "a device that has registered", "Let the device register first")
+		trace.Fail("challenge", fault.Say("none was answered yet"), fault.Say("a device that has registered"),
+			fault.Say("Let the device register first"))
 		return admitted{}, attest.NotAdmitted, nil
 	}
 	endorsement, err := attest.ParseTPMKey(enrollment.Attestation.TPM.EndorsementKey)

@@ -77,7 +77,8 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 			err = hub.Check(sample.withHubKeys(make([]byte, 32), make([]byte, 32)).admission())
 		}
 		if err != nil {
-			return nil, answer, failed("allocation", "an initialTwin that the hub takes", "Correct the initialTwin that the webhook answers with",
+			return nil, answer, failed("allocation", fault.Say("an initialTwin that the hub takes"),
+				fault.Say("Correct the initialTwin that the webhook answers with"),
 				fault.New(fault.AllocationFailed, "The allocation webhook's initialTwin is refused: %s", fault.From(err).Message).Because(err))
 		}
 	}
@@ -124,40 +125,50 @@ func unanswered(address string, status int, err error) error {
 	)
 	seconds := int(webhookTime / time.Second)
 	late := errors.Is(err, context.DeadlineExceeded) || errors.As(err, &timeout) && timeout.Timeout()
-	expected := "an answer of the webhook at " + hostOf(address)
+	expected := fault.Say("an answer of the webhook at %s", hostOf(address))
 	switch {
 	case late && status != 0:
-		return unusable(expected, "Let the webhook send its whole answer at once: it is waited for 5 seconds, three times",
+		return unusable(expected,
+			fault.Say("Let the webhook send its whole answer at once: it is waited for 5 seconds, three times"),
 			fault.New(fault.AllocationFailed, "The allocation webhook began to answer with the status %d, and did not end within %d seconds", status, seconds).Because(err))
 	case late:
-		return unusable(expected, "Look whether the webhook runs, and what it waits for: it has 5 seconds, three times",
+		return unusable(expected,
+			fault.Say("Look whether the webhook runs, and what it waits for: it has 5 seconds, three times"),
 			fault.New(fault.AllocationFailed, "The allocation webhook did not answer within %d seconds", seconds).Because(err))
 	case status != 0:
-		return unusable(expected, "Look into the webhook's log, and that of a proxy in between: the connection ended before the answer did",
+		return unusable(expected,
+			fault.Say("Look into the webhook's log, and that of a proxy in between: "+
+				"the connection ended before the answer did"),
 			fault.New(fault.AllocationFailed, "The allocation webhook broke off its answer, which began with the status %d", status).Because(err))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return unusable(expected, "Renew the webhook's certificate, and look at the clocks of both machines",
+		return unusable(expected, fault.Say("Renew the webhook's certificate, and look at the clocks of both machines"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate has expired, or is not yet valid").Because(err))
 	case errors.As(err, &unknown):
-		return unusable(expected, "Let this server trust the authority of the webhook's certificate: berth up --webhook-ca-file FILE",
+		return unusable(expected,
+			fault.Say("Let this server trust the authority of the webhook's certificate: "+
+				"berth up --webhook-ca-file FILE"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is of an authority that this server does not trust").Because(err))
 	case errors.As(err, &otherHost):
-		return unusable(expected, "Give the webhook a certificate for the host in webhookUrl, or put the host of its certificate there",
+		return unusable(expected,
+			fault.Say("Give the webhook a certificate for the host in webhookUrl, "+
+				"or put the host of its certificate there"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is for another host").Because(err))
 	case isCertificate(err):
-		return unusable(expected, "Give the webhook another certificate. The server's log says what is wrong with this one",
+		return unusable(expected,
+			fault.Say("Give the webhook another certificate. The server's log says what is wrong with this one"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is not valid").Because(err))
 	case errors.As(err, &noTLS):
-		return unusable(expected, "Look at the port in webhookUrl: what listens there does not speak TLS",
+		return unusable(expected, fault.Say("Look at the port in webhookUrl: what listens there does not speak TLS"),
 			fault.New(fault.AllocationFailed, "The allocation webhook does not speak TLS").Because(err))
 	case errors.As(err, &noName):
-		return unusable(expected, "Correct the host in webhookUrl, or the name service of this server",
+		return unusable(expected, fault.Say("Correct the host in webhookUrl, or the name service of this server"),
 			fault.New(fault.AllocationFailed, "The host of the allocation webhook is not found").Because(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return unusable(expected, "Start the webhook, or correct the host and port in webhookUrl",
+		return unusable(expected, fault.Say("Start the webhook, or correct the host and port in webhookUrl"),
 			fault.New(fault.AllocationFailed, "Nothing listens where the allocation webhook should be: the connection is refused").Because(err))
 	}
-	return unusable(expected, "Look whether the webhook runs and can be reached from this server, whose log says more",
+	return unusable(expected,
+		fault.Say("Look whether the webhook runs and can be reached from this server, whose log says more"),
 		fault.New(fault.AllocationFailed, "The allocation webhook did not answer").Because(err))
 }
 
@@ -172,61 +183,67 @@ func hostOf(address string) string {
 
 // readAllocation reads what a webhook answers.
 func readAllocation(address string, status int, text []byte) (answer allocationAnswer, _ error) {
-	const expected = "the status 200 with the JSON of an allocation"
+	expected := fault.Say("the status 200 with the JSON of an allocation")
 	switch {
 	case status == 401 || status == 403:
 		refusal := fault.New(fault.WebhookUnauthorized, "The allocation webhook refused the service with the status %d", status)
-		why := unusable(expected, "Put the webhook's key into webhookUrl (?code=KEY of an Azure Function), or let the webhook admit this server", refusal)
+		why := unusable(expected,
+			fault.Say("Put the webhook's key into webhookUrl (?code=KEY of an Azure Function), "+
+				"or let the webhook admit this server"), refusal)
 		if strings.HasPrefix(address, "https:") { // a server with a certificate for its name: no finding
 			return answer, failed("allocation", expected, why.advice, refusal)
 		}
 		return answer, why
 	case status >= 300 && status < 400:
-		return answer, unusable(expected, "Put the address that the webhook redirects to into webhookUrl. Redirects are not followed",
+		return answer, unusable(expected,
+			fault.Say("Put the address that the webhook redirects to into webhookUrl. Redirects are not followed"),
 			fault.New(fault.AllocationFailed, "The allocation webhook redirects, with the status %d", status))
 	case status == 404:
-		return answer, unusable(expected, "Correct the path in webhookUrl",
+		return answer, unusable(expected, fault.Say("Correct the path in webhookUrl"),
 			fault.New(fault.AllocationFailed, "There is no allocation webhook at its address: the answer is the status 404"))
 	case status >= 429:
-		return answer, unusable(expected, "Look into the webhook's log. It was asked three times",
+		return answer, unusable(expected, fault.Say("Look into the webhook's log. It was asked three times"),
 			fault.New(fault.AllocationFailed, "The allocation webhook fails: the answer is the status %d", status))
 	case status != 200:
-		return answer, unusable(expected, "Look into the webhook's log: it must answer with the status 200",
+		return answer, unusable(expected, fault.Say("Look into the webhook's log: it must answer with the status 200"),
 			fault.New(fault.AllocationFailed, "The allocation webhook answered with the status %d", status))
 	case len(text) > maxWebhookAnswer:
-		return answer, unusable(expected, "Let the webhook answer with iotHubHostName, initialTwin and payload alone",
+		return answer, unusable(expected,
+			fault.Say("Let the webhook answer with iotHubHostName, initialTwin and payload alone"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes", maxWebhookAnswer))
 	}
 	if err := document.CheckDepth(text, document.MaxDepth); err != nil {
-		return answer, unusable(expected, "Let the webhook answer with fewer levels of nesting",
+		return answer, unusable(expected, fault.Say("Let the webhook answer with fewer levels of nesting"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
 	if err := document.CheckText(text); err != nil {
-		return answer, unusable(expected, "Let the webhook answer in UTF-8",
+		return answer, unusable(expected, fault.Say("Let the webhook answer in UTF-8"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
 	var syntax *json.SyntaxError
 	var otherType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(text, &answer); {
 	case errors.As(err, &syntax):
-		return answer, unusable(expected, "Let the webhook answer with a JSON object that has iotHubHostName",
+		return answer, unusable(expected,
+			fault.Say("Let the webhook answer with a JSON object that has iotHubHostName"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
 	case errors.As(err, &otherType) && otherType.Field != "":
-		return answer, failed("allocation", expected, "Correct the property in the webhook's answer",
+		return answer, failed("allocation", expected, fault.Say("Correct the property in the webhook's answer"),
 			fault.New(fault.AllocationFailed, "In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
 	case err != nil:
-		return answer, unusable(expected, "Let the webhook answer with a JSON object",
+		return answer, unusable(expected, fault.Say("Let the webhook answer with a JSON object"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not the JSON of an allocation").Because(err))
 	}
 	if !present(answer.Payload) {
 		answer.Payload = nil
 	}
 	if len(answer.Payload) > maxPayload {
-		return answer, failed("allocation", expected, "Let the webhook send the device less",
+		return answer, failed("allocation", expected, fault.Say("Let the webhook send the device less"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's payload has %d bytes, the limit is %d", len(answer.Payload), maxPayload))
 	}
 	if err := checkFree("payload", answer.Payload); err != nil {
-		return answer, failed("allocation", expected, "Let the webhook send the device a payload in UTF-8, with fewer levels of nesting",
+		return answer, failed("allocation", expected,
+			fault.Say("Let the webhook send the device a payload in UTF-8, with fewer levels of nesting"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %s", fault.From(err).Message))
 	}
 	return answer, nil
@@ -234,7 +251,7 @@ func readAllocation(address string, status int, text []byte) (answer allocationA
 
 // hubOfAnswer is the hub that a webhook names, which is one of those it was given.
 func (s *Service) hubOfAnswer(answer allocationAnswer, candidates []*linkedHub) (*linkedHub, error) {
-	const expected = "iotHubHostName is one of the linkedHubs that the webhook is sent"
+	expected := fault.Say("iotHubHostName is one of the linkedHubs that the webhook is sent")
 	for _, hub := range candidates {
 		if hub.is(answer.HubHostName) {
 			return hub, nil
@@ -242,12 +259,14 @@ func (s *Service) hubOfAnswer(answer allocationAnswer, candidates []*linkedHub) 
 	}
 	switch {
 	case answer.HubHostName == "":
-		return nil, failed("allocation", expected, "Let the webhook answer with iotHubHostName",
+		return nil, failed("allocation", expected, fault.Say("Let the webhook answer with iotHubHostName"),
 			fault.New(fault.HubNotSpecified, "The allocation webhook's answer names no hub"))
 	case s.linked(answer.HubHostName) != nil:
-		return nil, failed("allocation", expected, "Let the enrollment allow the hub (iotHubs), or the webhook name another",
+		return nil, failed("allocation", expected,
+			fault.Say("Let the enrollment allow the hub (iotHubs), or the webhook name another"),
 			fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is linked, but not one of the enrollment's", answer.HubHostName))
 	}
-	return nil, failed("allocation", expected, "Link the hub (berth hub link), or let the webhook name one of linkedHubs",
+	return nil, failed("allocation", expected,
+		fault.Say("Link the hub (berth hub link), or let the webhook name one of linkedHubs"),
 		fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is not linked to this service", answer.HubHostName))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -140,6 +141,13 @@ func (s *schemas) schema(t reflect.Type, request bool) object {
 		return object{"description": "Any JSON"}
 	case reflect.TypeFor[document.Object]():
 		return s.schema(reflect.TypeFor[map[string]any](), request)
+	case reflect.TypeFor[fault.Text]():
+		return object{"type": "object",
+			"description": "A text with what stands in it kept apart, to be said in another language",
+			"required":    []string{"format"}, "properties": object{
+				"format": object{"type": "string", "description": "In the form of Go's package fmt"},
+				"args":   object{"type": "array", "description": "A string each, or a text", "items": object{}},
+			}}
 	}
 	switch t.Kind() {
 	case reflect.Pointer:

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"slices"
 	"time"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // Attempt is one try of a device to register: who, from where, what was
@@ -36,8 +38,11 @@ func (a Attempt) WithoutConfidential() Attempt {
 		return a
 	}
 	trace := slices.Clone(a.Checks[:last])
-	trace.Fail(a.Checks[last].Name, a.Message, a.Checks[last].Expected,
-		"Let somebody who may configure the service look at this attempt, or at the server's log")
+	trace.Fail(a.Checks[last].Name, fault.Say("%s", a.Message), fault.Say("%s", a.Checks[last].Expected),
+		fault.Say("Let somebody who may configure the service look at this attempt, or at the server's log"))
+	if texts := a.Checks[last].Texts; texts != nil {
+		trace[last].Texts.Expected = texts.Expected
+	}
 	a.Checks = trace
 	return a
 }

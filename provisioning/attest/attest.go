@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 )
 
 // Evidence is what a device claims to be, with what it showed for it.
@@ -19,41 +20,54 @@ type Evidence struct {
 	credential.Evidence
 }
 
-// Check is one step of a judgement.
+// Check is one step of a judgement. Saw, Expected and Advice are in English; Texts
+// has the same for other languages.
 type Check struct {
 	Name     string `json:"name"`               // such as "common name"
 	Saw      string `json:"saw"`                // what the device showed, no secret
 	Expected string `json:"expected,omitempty"` // what would have passed
 	Passed   bool   `json:"passed"`
 	Advice   string `json:"advice,omitempty"` // of a failed check: what to do, for the operator
+	Texts    *Texts `json:"texts,omitempty"`  // nil for a check of an earlier version
 
 	// Confidential is of a check whose Saw and Advice are for those who may configure
 	// the service: they tell what else is in its network.
 	Confidential bool `json:"confidential,omitempty"`
 }
 
+// Texts are the texts of a check with what stands in them kept apart.
+type Texts struct {
+	Saw      fault.Text `json:"saw"`
+	Expected fault.Text `json:"expected,omitzero"`
+	Advice   fault.Text `json:"advice,omitzero"`
+}
+
+// In returns the check in another language; see fault.Text. Of one of an earlier
+// version no more than the advice is known.
+func (c Check) In(translate func(text string) string) Check {
+	if c.Texts == nil {
+		c.Advice = translate(c.Advice)
+		return c
+	}
+	c.Saw = c.Texts.Saw.In(translate)
+	c.Expected, c.Advice = c.Texts.Expected.In(translate), c.Texts.Advice.In(translate)
+	return c
+}
+
 // Trace is the checks of one judgement in the order in which they were made.
 // The first that fails is the last.
 type Trace []Check
 
-// Pass adds a check that passed.
-func (t *Trace) Pass(name, saw string) {
-	*t = append(*t, Check{Name: name, Saw: bounded(saw), Passed: true})
+// Pass adds a check that passed. saw is a format of package fmt.
+func (t *Trace) Pass(name, saw string, args ...any) {
+	text := fault.Say(saw, args...)
+	*t = append(*t, Check{Name: name, Saw: text.String(), Texts: &Texts{Saw: text}, Passed: true})
 }
 
 // Fail adds the check that failed.
-func (t *Trace) Fail(name, saw, expected, advice string) {
-	*t = append(*t, Check{Name: name, Saw: bounded(saw), Expected: bounded(expected), Advice: bounded(advice)})
-}
-
-// maxShown is how many bytes of what a device showed are kept in a check.
-const maxShown = 1 << 10
-
-func bounded(text string) string {
-	if len(text) <= maxShown {
-		return text
-	}
-	return strings.ToValidUTF8(text[:maxShown], "") + "…"
+func (t *Trace) Fail(name string, saw, expected, advice fault.Text) {
+	*t = append(*t, Check{Name: name, Saw: saw.String(), Expected: expected.String(), Advice: advice.String(),
+		Texts: &Texts{saw, expected, advice}})
 }
 
 // Failed returns the check that failed, if one did.
@@ -85,9 +99,11 @@ func Sound(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 		_, _, refusal, ok := soundTPM(trace, evidence)
 		return refusal, ok
 	}
-	trace.Fail("client certificate", "none, and no token either", "a certificate in the TLS handshake, or a shared access signature",
-		"Give the device client its certificate and private key, or its key. A TLS proxy in between strips certificates; "+
-			"a TLS library sends none whose key the server can't verify, such as Ed448, DSA or secp256k1")
+	trace.Fail("client certificate", fault.Say("none, and no token either"),
+		fault.Say("a certificate in the TLS handshake, or a shared access signature"),
+		fault.Say("Give the device client its certificate and private key, or its key. "+
+			"A TLS proxy in between strips certificates; "+
+			"a TLS library sends none whose key the server can't verify, such as Ed448, DSA or secp256k1"))
 	return "Neither a client certificate was presented in the TLS handshake nor a shared access signature", false
 }
 

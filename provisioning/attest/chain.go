@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 )
 
 // Chain is a device's certificate with those that may lead from it to an authority:
@@ -235,7 +234,7 @@ func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Tim
 		var attempt Trace
 		refused, ok := c.valid(&attempt, path, now)
 		if ok {
-			trace.Pass("chain", names(path))
+			trace.Pass("chain", "%s", names(path))
 			return "", true
 		}
 		if failed == nil {
@@ -243,8 +242,9 @@ func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Tim
 		}
 	}
 	if failed == nil {
-		trace.Fail("chain", "more ways to the authority than are followed", "a chain with few ways to the authority",
-			"Let the device send its own certificate and those of its signers, and no others")
+		trace.Fail("chain", fault.Say("more ways to the authority than are followed"),
+			fault.Say("a chain with few ways to the authority"),
+			fault.Say("Let the device send its own certificate and those of its signers, and no others"))
 		return NotAdmitted, false
 	}
 	*trace = append(*trace, failed...)
@@ -255,48 +255,46 @@ func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Tim
 // end.
 func (c *Chain) unsigned(trace *Trace, found below, authority *x509.Certificate) {
 	leaf := c.sent[0]
-	expected := fmt.Sprintf("a chain from the device's certificate to %s", authority.Subject)
+	expected := fault.Say("a chain from the device's certificate to %s", authority.Subject)
+	anew := fault.Say("An authority was made anew under the same name. " +
+		"Enroll the authority that signed the device, or sign the device with the enrolled one")
 	var weak x509.InsecureAlgorithmError
 	switch {
 	case errors.Is(found.broken, errSignatureBudget):
-		trace.Fail("chain", found.broken.Error(), expected,
-			"Let the device send its own certificate and those of its signers, and no others; give authorities "+
-				"names of their own, or key identifiers")
+		trace.Fail("chain", fault.TextOf(found.broken), expected,
+			fault.Say("Let the device send its own certificate and those of its signers, and no others; "+
+				"give authorities names of their own, or key identifiers"))
 	case errors.As(found.broken, &weak):
-		trace.Fail("chain", "a signature with SHA-1 or MD5", "signatures with SHA-256 or better",
-			"Sign the certificates anew with SHA-256; SHA-1 can be forged")
+		trace.Fail("chain", fault.Say("a signature with SHA-1 or MD5"), fault.Say("signatures with SHA-256 or better"),
+			fault.Say("Sign the certificates anew with SHA-256; SHA-1 can be forged"))
 	case found.child != nil && found.child == leaf && c.sameName(leaf.RawIssuer, authority.RawSubject):
-		trace.Fail("chain",
-			fmt.Sprintf("signed by another key than that of the enrolled %s", authority.Subject), expected,
-			"An authority was made anew under the same name. Enroll the authority that signed the device, or "+
-				"sign the device with the enrolled one")
+		trace.Fail("chain", fault.Say("signed by another key than that of the enrolled %s", authority.Subject),
+			expected, anew)
 	case found.child != nil && c.sameName(found.child.RawIssuer, authority.RawSubject):
-		trace.Fail("chain", fmt.Sprintf("%s is signed by another key than that of the enrolled %s",
-			found.child.Subject, authority.Subject), expected,
-			"An authority was made anew under the same name. Enroll the authority that signed the device, or "+
-				"sign the device with the enrolled one")
+		trace.Fail("chain", fault.Say("%s is signed by another key than that of the enrolled %s",
+			found.child.Subject, authority.Subject), expected, anew)
 	case found.child != nil:
-		trace.Fail("chain", fmt.Sprintf("%s is signed by another key than that of %s in the chain",
+		trace.Fail("chain", fault.Say("%s is signed by another key than that of %s in the chain",
 			found.child.Subject, found.child.Issuer), expected,
-			"Let the device send the certificate of the authority that signed it: an authority was made anew "+
-				"under the same name")
+			fault.Say("Let the device send the certificate of the authority that signed it: "+
+				"an authority was made anew under the same name"))
 	default:
 		trace.Fail("chain",
-			fmt.Sprintf("signed by %s, from which no certificate leads to the enrolled authority", leaf.Issuer), expected,
-			"Let the device send its whole chain, its own certificate first and then each signer, in one file; "+
-				"or register the certificates in between")
+			fault.Say("signed by %s, from which no certificate leads to the enrolled authority", leaf.Issuer), expected,
+			fault.Say("Let the device send its whole chain, its own certificate first and then each signer, "+
+				"in one file; or register the certificates in between"))
 	}
 }
 
 // Describe names what a device showed, for a trace.
-func Describe(certificates []*x509.Certificate) string {
+func Describe(certificates []*x509.Certificate) fault.Text {
 	if len(certificates) == 0 {
-		return "no certificate"
+		return fault.Say("no certificate")
+	}
+	described := fault.Say("%s (signed by %s)", certificates[0].Subject, certificates[0].Issuer)
+	for _, certificate := range certificates[1:] {
+		described = fault.Say("%s, %s (signed by %s)", described, certificate.Subject, certificate.Issuer)
 	}
 	_, thumbprint := credential.Thumbprints(certificates[0])
-	names := make([]string, 0, len(certificates))
-	for _, certificate := range certificates {
-		names = append(names, fmt.Sprintf("%s (signed by %s)", certificate.Subject, certificate.Issuer))
-	}
-	return strings.Join(names, ", ") + ", SHA-256 " + thumbprint
+	return fault.Say("%s, SHA-256 %s", described, thumbprint)
 }

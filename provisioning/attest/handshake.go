@@ -4,13 +4,13 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"strings"
 	"syscall"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 )
 
 // HandshakeFailed adds to a trace why the TLS handshake with a device failed, as
@@ -23,44 +23,48 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, otherName s
 	var noTLS tls.RecordHeaderError
 	switch {
 	case errors.As(err, &noTLS) && IsPlainMQTT(noTLS.RecordHeader[:]):
-		trace.Fail("TLS handshake", "MQTT without TLS", "TLS 1.2 or 1.3",
-			"Switch TLS on in the device's program: the port takes MQTT over TLS only")
+		trace.Fail("TLS handshake", fault.Say("MQTT without TLS"), fault.Say("TLS 1.2 or 1.3"),
+			fault.Say("Switch TLS on in the device's program: the port takes MQTT over TLS only"))
 	case errors.As(err, new(tls.RecordHeaderError)):
 		return false
 	case errors.As(err, &refused) && refused.Op == "remote error":
 		alert := strings.TrimPrefix(refused.Err.Error(), "tls: ")
 		switch alert {
 		case "unknown certificate authority", "bad certificate", "unknown certificate", "expired certificate", "unsupported certificate", "revoked certificate":
-			distrusted(trace, otherName, "the device refuses the server's certificate: "+alert)
+			distrusted(trace, otherName, fault.Say("the device refuses the server's certificate: %s", alert))
 		default:
-			unagreed(trace, "the device ends it: "+alert, "a device that goes on with it")
+			unagreed(trace, fault.Say("the device ends it: %s", alert), fault.Say("a device that goes on with it"))
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &refused) && strings.HasSuffix(refused.Error(), "bad record MAC"):
 		// With TLS 1.3 OpenSSL tells its reason without encryption, and others don't tell.
-		distrusted(trace, otherName, "the device goes away when it has the server's certificate")
+		distrusted(trace, otherName, fault.Say("the device goes away when it has the server's certificate"))
 	case strings.HasPrefix(said, "invalid signature by the client certificate"), strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
-		trace.Fail("TLS handshake", "a signature that the key of "+subjectOf(certificates)+" did not make", "a signature with the private key of the certificate",
-			"Give the device the private key that belongs to its certificate: openssl x509 -in CERTIFICATE -noout -pubkey and openssl pkey -in KEY -pubout must print the same")
+		trace.Fail("TLS handshake", fault.Say("a signature that the key of %s did not make", subjectOf(certificates)),
+			fault.Say("a signature with the private key of the certificate"),
+			fault.Say("Give the device the private key that belongs to its certificate: "+
+				"openssl x509 -in CERTIFICATE -noout -pubkey and openssl pkey -in KEY -pubout must print the same"))
 	case strings.HasPrefix(said, "failed to parse client certificate: x509: unsupported elliptic curve"):
-		trace.Fail("TLS handshake", "a client certificate whose key this server can't verify signatures of",
-			credential.UsableKeys, "Make the device a certificate with another kind of key")
+		unverifiable(trace, fault.Say("a client certificate whose key this server can't verify signatures of"))
 	case strings.HasPrefix(said, "client certificate contains an unsupported public key"):
-		trace.Fail("TLS handshake", fmt.Sprintf("%s has %s, and this server can't verify what such a key signs",
-			subjectOf(certificates), keyOf(certificates)),
-			credential.UsableKeys, "Make the device a certificate with another kind of key")
+		unverifiable(trace, fault.Say("%s has %s, and this server can't verify what such a key signs",
+			subjectOf(certificates), keyOf(certificates)))
 	case strings.HasPrefix(said, "failed to parse client certificate"):
-		trace.Fail("TLS handshake", "a client certificate that can't be read: "+strings.TrimPrefix(said, "failed to parse client certificate: "), "a certificate of X.509 in DER",
-			"Make the certificate anew. berth cert check CHAIN says what is wrong with one")
+		trace.Fail("TLS handshake",
+			fault.Say("a client certificate that can't be read: %s",
+				strings.TrimPrefix(said, "failed to parse client certificate: ")),
+			fault.Say("a certificate of X.509 in DER"),
+			fault.Say("Make the certificate anew. berth cert check CHAIN says what is wrong with one"))
 	case strings.HasPrefix(said, "client sent certificate containing RSA key larger"):
-		trace.Fail("TLS handshake", said, credential.UsableKeys,
-			"Make the device a certificate with another kind of key")
+		unverifiable(trace, fault.Say("%s", said))
 	case strings.HasPrefix(said, "client offered only unsupported versions"):
-		trace.Fail("TLS handshake", "a version of TLS before 1.2", "TLS 1.2 or 1.3",
-			"Update the device's TLS library, or switch TLS 1.2 on in its settings")
+		trace.Fail("TLS handshake", fault.Say("a version of TLS before 1.2"), fault.Say("TLS 1.2 or 1.3"),
+			fault.Say("Update the device's TLS library, or switch TLS 1.2 on in its settings"))
 	case strings.HasPrefix(said, "no cipher suite supported by both"), strings.HasPrefix(said, "no key exchanges supported by both"):
-		unagreed(trace, "no cipher or key exchange that the server has", "TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken")
+		unagreed(trace, fault.Say("no cipher or key exchange that the server has"),
+			fault.Say("TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken"))
 	case strings.HasPrefix(said, "client requested unsupported application protocols"):
-		unagreed(trace, said, "HTTP/1.1, or nothing, in the protocols that the device offers (ALPN)")
+		unagreed(trace, fault.Say("%s", said),
+			fault.Say("HTTP/1.1, or nothing, in the protocols that the device offers (ALPN)"))
 	default:
 		return false
 	}
@@ -72,47 +76,56 @@ func IsPlainMQTT(firstBytes []byte) bool { return len(firstBytes) > 0 && firstBy
 
 // VersionRefused adds that the device speaks a protocol that is not served.
 func VersionRefused(trace *Trace, version string) {
-	trace.Fail("protocol", version, "MQTT 3.1.1",
-		"Have the device's program speak MQTT 3.1.1 (protocol level 4): many libraries begin with MQTT 5 if they are not told")
+	trace.Fail("protocol", fault.Say("%s", version), fault.Say("MQTT 3.1.1"),
+		fault.Say("Have the device's program speak MQTT 3.1.1 (protocol level 4): "+
+			"many libraries begin with MQTT 5 if they are not told"))
 }
 
 // ConnectFailed adds that the device did not begin as a client of MQTT does.
 func ConnectFailed(trace *Trace, err error) {
-	trace.Fail("protocol", err.Error(), "CONNECT of MQTT 3.1.1 first",
-		"The device's program sends this; an unmodified device SDK does not")
+	trace.Fail("protocol", fault.TextOf(err), fault.Say("CONNECT of MQTT 3.1.1 first"),
+		fault.Say("The device's program sends this; an unmodified device SDK does not"))
 }
 
 // distrusted is the check of a device that does not trust the server.
-func distrusted(trace *Trace, otherName, saw string) {
+func distrusted(trace *Trace, otherName string, saw fault.Text) {
 	if otherName != "" {
-		trace.Fail("TLS handshake", fmt.Sprintf("%s. It asked for the host %.253q", saw, otherName),
-			"a host name that is in the server's certificate",
-			"Let the device connect by a host name of the certificate, or start the server with the one that devices use: "+
-				"berth up --host NAME")
+		trace.Fail("TLS handshake", fault.Say("%s. It asked for the host %.253q", saw, otherName),
+			fault.Say("a host name that is in the server's certificate"),
+			fault.Say("Let the device connect by a host name of the certificate, "+
+				"or start the server with the one that devices use: berth up --host NAME"))
 		return
 	}
-	trace.Fail("TLS handshake", saw, "a device that trusts the server's authority",
-		"Let the device trust the authority that berth info --trust names, and connect by a host name that is in the server's certificate. Its clock must be right too")
+	trace.Fail("TLS handshake", saw, fault.Say("a device that trusts the server's authority"),
+		fault.Say("Let the device trust the authority that berth info --trust names, "+
+			"and connect by a host name that is in the server's certificate. Its clock must be right too"))
 }
 
 // unagreed is the check of a device that does not speak TLS as the server does.
-func unagreed(trace *Trace, saw, expected string) {
-	trace.Fail("TLS handshake", saw, expected, "Look at the TLS settings of the device's program: it does not take what the server offers")
+func unagreed(trace *Trace, saw, expected fault.Text) {
+	trace.Fail("TLS handshake", saw, expected,
+		fault.Say("Look at the TLS settings of the device's program: it does not take what the server offers"))
 }
 
-func subjectOf(certificates []*x509.Certificate) string {
+// unverifiable is the check of a device with a certificate whose key TLS can't use.
+func unverifiable(trace *Trace, saw fault.Text) {
+	trace.Fail("TLS handshake", saw, fault.Say(credential.UsableKeys),
+		fault.Say("Make the device a certificate with another kind of key"))
+}
+
+func subjectOf(certificates []*x509.Certificate) fault.Text {
 	if len(certificates) == 0 {
-		return "the certificate"
+		return fault.Say("the certificate")
 	}
-	return certificates[0].Subject.String()
+	return fault.Say("%s", certificates[0].Subject)
 }
 
 // keyOf names the key of a device's certificate that TLS can't use.
-func keyOf(certificates []*x509.Certificate) string {
+func keyOf(certificates []*x509.Certificate) fault.Text {
 	if len(certificates) > 0 {
 		if err := credential.CheckKey(certificates[0].PublicKey, certificates[0].RawSubjectPublicKeyInfo); err != nil {
-			return err.Error()
+			return fault.TextOf(err)
 		}
 	}
-	return "a key of another kind"
+	return fault.Say("a key of another kind")
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 )
 
 const (
@@ -34,31 +35,33 @@ func limited(trace *Trace, certificates []*x509.Certificate) (Refusal, bool) {
 	if refusal == "" {
 		return "", true
 	}
-	trace.Fail("client certificate", saw, expected, "Let the device send its own certificate and those of its signers, and no others, with keys of a usual size")
+	trace.Fail("client certificate", saw, expected,
+		fault.Say("Let the device send its own certificate and those of its signers, and no others, "+
+			"with keys of a usual size"))
 	return refusal, false
 }
 
 // excess is what there is too much of; the refusal is "" for nothing.
-func excess(certificates []*x509.Certificate) (saw, expected string, refusal Refusal) {
+func excess(certificates []*x509.Certificate) (saw, expected fault.Text, refusal Refusal) {
 	if n := len(certificates); n > maxChain {
-		return fmt.Sprintf("a chain of %d certificates", n), fmt.Sprintf("%d at most", maxChain),
+		return fault.Say("a chain of %d certificates", n), fault.Say("%d at most", maxChain),
 			Refusal(fmt.Sprintf("The device sent %d certificates, the limit is %d", n, maxChain))
 	}
 	size := 0
 	for i, certificate := range certificates {
 		size += len(certificate.Raw)
 		if name := max(len(certificate.RawSubject), len(certificate.RawIssuer)); name > maxName {
-			return fmt.Sprintf("certificate %d has a name of %d bytes", i+1, name), fmt.Sprintf("%d at most", maxName),
+			return fault.Say("certificate %d has a name of %d bytes", i+1, name), fault.Say("%d at most", maxName),
 				Refusal(fmt.Sprintf("Certificate %d of the chain has a name of %d bytes, the limit is %d", i+1, name, maxName))
 		}
 		if err := credential.CheckKey(certificate.PublicKey, certificate.RawSubjectPublicKeyInfo); err != nil {
-			return fmt.Sprintf("certificate %d has %s", i+1, err), credential.UsableKeys,
+			return fault.Say("certificate %d has %s", i+1, err), fault.Say(credential.UsableKeys),
 				Refusal(fmt.Sprintf("Certificate %d of the chain has %s", i+1, err))
 		}
 	}
 	if size > maxChainBytes {
-		return fmt.Sprintf("a chain of %d bytes", size), fmt.Sprintf("%d at most", maxChainBytes),
+		return fault.Say("a chain of %d bytes", size), fault.Say("%d at most", maxChainBytes),
 			Refusal(fmt.Sprintf("The certificates that the device sent have %d bytes, the limit is %d", size, maxChainBytes))
 	}
-	return "", "", ""
+	return fault.Text{}, fault.Text{}, ""
 }

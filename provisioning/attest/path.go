@@ -4,10 +4,11 @@ import (
 	"bytes"
 	"crypto/x509"
 	"encoding/asn1"
-	"fmt"
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // A chain may have many ways from the device to an authority: certificates sent twice,
@@ -65,17 +66,18 @@ func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Re
 	for i := len(path) - 1; i >= 0; i-- {
 		certificate := path[i]
 		if now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
-			trace.Fail("chain", fmt.Sprintf("%s, valid from %s to %s", certificate.Subject,
+			trace.Fail("chain", fault.Say("%s, valid from %s to %s", certificate.Subject,
 				stamp(certificate.NotBefore), stamp(certificate.NotAfter)),
-				fmt.Sprintf("certificates that are valid at %s", stamp(now)),
-				"Renew that certificate, and those that it signed. If it is valid by its dates, compare the clocks")
+				fault.Say("certificates that are valid at %s", stamp(now)),
+				fault.Say("Renew that certificate, and those that it signed. "+
+					"If it is valid by its dates, compare the clocks"))
 			return NotAdmitted, false
 		}
 		if id, ok := unknownCritical(certificate); ok {
 			trace.Fail("chain",
-				fmt.Sprintf("%s has the critical extension %s, which is not known here", certificate.Subject, id),
-				"critical extensions that are known here",
-				"Make the certificate without that extension, or mark it as not critical")
+				fault.Say("%s has the critical extension %s, which is not known here", certificate.Subject, id),
+				fault.Say("critical extensions that are known here"),
+				fault.Say("Make the certificate without that extension, or mark it as not critical"))
 			return NotAdmitted, false
 		}
 		if i == 0 {
@@ -92,10 +94,11 @@ func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Re
 			}
 		}
 		if most := certificate.MaxPathLen; certificate.BasicConstraintsValid && most >= 0 && below > most {
-			trace.Fail("chain", fmt.Sprintf("%s allows %d authorities below it, and the chain has %d",
+			trace.Fail("chain", fault.Say("%s allows %d authorities below it, and the chain has %d",
 				certificate.Subject, most, below),
-				"no more than its path length (pathlen) allows",
-				"Sign devices with an authority that is nearer, or make the authority with a greater pathlen")
+				fault.Say("no more than its path length (pathlen) allows"),
+				fault.Say("Sign devices with an authority that is nearer, "+
+					"or make the authority with a greater pathlen"))
 			return NotAdmitted, false
 		}
 		if refusal, ok := strongKey(trace, certificate); !ok {
@@ -106,14 +109,17 @@ func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Re
 				continue
 			}
 			if c.comparisons += comparisons(certificate, path[j]); c.comparisons > maxComparisons {
-				trace.Fail("chain", fmt.Sprintf("%s has more name constraints than are compared with the names of %s",
-					certificate.Subject, path[j].Subject), "fewer names or name constraints",
-					"Make the certificates with fewer names, or under an authority with fewer name constraints")
+				trace.Fail("chain", fault.Say("%s has more name constraints than are compared with the names of %s",
+					certificate.Subject, path[j].Subject), fault.Say("fewer names or name constraints"),
+					fault.Say("Make the certificates with fewer names, "+
+						"or under an authority with fewer name constraints"))
 				return NotAdmitted, false
 			}
 			if err := forbidden(certificate, path[j]); err != nil {
-				trace.Fail("chain", err.Error(), "names within the name constraints of the authorities above",
-					"Make the certificate with names that the authority may sign for, or under another authority")
+				trace.Fail("chain", fault.TextOf(err),
+					fault.Say("names within the name constraints of the authorities above"),
+					fault.Say("Make the certificate with names that the authority may sign for, "+
+						"or under another authority"))
 				return NotAdmitted, false
 			}
 		}
@@ -129,10 +135,10 @@ func maySign(certificate *x509.Certificate) bool {
 }
 
 func noAuthority(trace *Trace, certificate *x509.Certificate) {
-	trace.Fail("chain", fmt.Sprintf("%s signs others and is no authority", certificate.Subject),
-		"basic constraints CA:TRUE and the key usage keyCertSign in each certificate above the device's",
-		"Sign the device's certificate with an authority's key, not with another device's; openssl needs "+
-			"basicConstraints=CA:TRUE for an authority")
+	trace.Fail("chain", fault.Say("%s signs others and is no authority", certificate.Subject),
+		fault.Say("basic constraints CA:TRUE and the key usage keyCertSign in each certificate above the device's"),
+		fault.Say("Sign the device's certificate with an authority's key, not with another device's; openssl needs "+
+			"basicConstraints=CA:TRUE for an authority"))
 }
 
 var oidKeyUsage = asn1.ObjectIdentifier{2, 5, 29, 15}
@@ -167,8 +173,8 @@ func (c *Chain) followsPolicies(trace *Trace, path []*x509.Certificate, now time
 		c.policyBudget -= weight(signer.PublicKey)
 	}
 	if c.policyBudget < 0 {
-		trace.Fail("chain", errSignatureBudget.Error(), "a chain with few ways to the authority",
-			"Let the device send its own certificate and those of its signers, and no others")
+		trace.Fail("chain", fault.TextOf(errSignatureBudget), fault.Say("a chain with few ways to the authority"),
+			fault.Say("Let the device send its own certificate and those of its signers, and no others"))
 		return NotAdmitted, false
 	}
 	c.signatures.checks.Add(uint64(len(path) - 1))
@@ -189,21 +195,21 @@ func (c *Chain) followsPolicies(trace *Trace, path []*x509.Certificate, now time
 	}
 	if _, err := relaxed[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
-		trace.Fail("chain", fmt.Sprintf("%s demands certificate policies: %s", path[demanding].Subject, reason(err)),
-			"the policies that the authorities demand in each certificate below them",
-			"Make the certificates below that authority with its certificate policies")
+		trace.Fail("chain", fault.Say("%s demands certificate policies: %s", path[demanding].Subject, reason(err)),
+			fault.Say("the policies that the authorities demand in each certificate below them"),
+			fault.Say("Make the certificates below that authority with its certificate policies"))
 		return NotAdmitted, false
 	}
 	return "", true
 }
 
 // names lists the certificates of a path, the device's first.
-func names(path []*x509.Certificate) string {
-	names := make([]string, len(path))
-	for i, certificate := range path {
-		names[i] = certificate.Subject.String()
+func names(path []*x509.Certificate) fault.Text {
+	named := fault.Say("%s", path[0].Subject)
+	for _, certificate := range path[1:] {
+		named = fault.Say("%s, signed by %s", named, certificate.Subject)
 	}
-	return strings.Join(names, ", signed by ")
+	return named
 }
 
 // reason is what crypto/x509 says, without its package's name.

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 )
 
 // registrationKeyName is the key name of a device's token (skn). Python's SDK
@@ -19,29 +20,35 @@ const registrationKeyName = "registration"
 func soundToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	token, err := credential.ParseToken(evidence.Token)
 	if err != nil {
-		trace.Fail("token", err.Error(), "a shared access signature with sr, sig, se and skn", "Let the device SDK make the token from the device's key")
+		trace.Fail("token", fault.TextOf(err), fault.Say("a shared access signature with sr, sig, se and skn"),
+			fault.Say("Let the device SDK make the token from the device's key"))
 		return Refusal(fmt.Sprintf("The shared access signature is malformed: %v", err)), false
 	}
 	trace.Pass("token", "a shared access signature")
 
 	asked := credential.RegistrationResource(evidence.IDScope, evidence.RegistrationID)
 	if wanted := asked.String(); !token.Covers(asked) {
-		trace.Fail("token resource", fmt.Sprintf("%.300q", token.Resource), wanted,
-			"The token was made for another ID scope or registration id, or for a hub. Give the device its own values and let it make a new one")
+		trace.Fail("token resource", fault.Say("%.300q", token.Resource), fault.Say("%s", wanted),
+			fault.Say("The token was made for another ID scope or registration id, or for a hub. "+
+				"Give the device its own values and let it make a new one"))
 		return Refusal(fmt.Sprintf("The token is for %.300q and not for %s", token.Resource, wanted)), false
 	}
-	trace.Pass("token resource", fmt.Sprintf("%.300s", token.Resource))
+	trace.Pass("token resource", "%.300s", token.Resource)
 
 	if token.KeyName != "" && token.KeyName != registrationKeyName {
-		trace.Fail("token key name", fmt.Sprintf("%.64q", token.KeyName), registrationKeyName, "A token for provisioning has skn=registration, or none; one with the name of a policy is for back ends")
+		trace.Fail("token key name", fault.Say("%.64q", token.KeyName), fault.Say("%s", registrationKeyName),
+			fault.Say("A token for provisioning has skn=registration, or none; "+
+				"one with the name of a policy is for back ends"))
 		return Refusal(fmt.Sprintf("The token's key name is %.64q and not registration", token.KeyName)), false
 	}
-	if saw := "until " + stamp(token.Expiry); token.Expired(now) {
-		trace.Fail("token expiry", saw, "later than "+stamp(now)+", this server's time", "Let the device make a new token, and compare its clock with this server's")
-		return Refusal("The token expired at " + stamp(token.Expiry)), false
-	} else {
-		trace.Pass("token expiry", saw)
+	expiry := stamp(token.Expiry)
+	if token.Expired(now) {
+		trace.Fail("token expiry", fault.Say("until %s", expiry),
+			fault.Say("later than %s, this server's time", stamp(now)),
+			fault.Say("Let the device make a new token, and compare its clock with this server's"))
+		return Refusal("The token expired at " + expiry), false
 	}
+	trace.Pass("token expiry", "until %s", expiry)
 	return "", true
 }
 
@@ -54,12 +61,21 @@ func Signed(trace *Trace, evidence Evidence, now time.Time, primary, secondary s
 		}
 	}
 	if name, ok := SigningKey(evidence, primary, secondary); ok {
-		trace.Pass("token signature", "made with the "+name+" key")
+		trace.Pass("token signature", "%s", madeWith(name))
 		return "", true
 	}
-	trace.Fail("token signature", "made with another key", "made with the primary or secondary key of the enrollment",
-		"Give the device the enrollment's key as it is: base64, not decoded, without spaces. A device of a group has the key that is derived from the group's")
+	trace.Fail("token signature", fault.Say("made with another key"),
+		fault.Say("made with the primary or secondary key of the enrollment"),
+		fault.Say("Give the device the enrollment's key as it is: base64, not decoded, without spaces. "+
+			"A device of a group has the key that is derived from the group's"))
 	return NotAdmitted, false
+}
+
+func madeWith(name string) fault.Text {
+	if name == "secondary" {
+		return fault.Say("made with the secondary key")
+	}
+	return fault.Say("made with the primary key")
 }
 
 // SigningKey tells which of two keys made the device's token: primary or

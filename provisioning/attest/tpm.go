@@ -17,6 +17,7 @@ import (
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 )
 
 // A device with a TPM proves that it has the enrolled endorsement key by using
@@ -249,21 +250,24 @@ func (c Challenge) signed(token *credential.Token, now time.Time, first, last in
 // soundTPM judges by itself what a device shows of its TPM.
 func soundTPM(trace *Trace, evidence Evidence) (endorsement, storageRoot *TPMKey, _ Refusal, _ bool) {
 	if evidence.Protocol != "https" {
-		trace.Fail("protocol", evidence.Protocol, "https", "Let the device register over HTTPS: MQTT has no way to give it a challenge")
+		trace.Fail("protocol", fault.Say("%s", evidence.Protocol), fault.Say("%s", "https"),
+			fault.Say("Let the device register over HTTPS: MQTT has no way to give it a challenge"))
 		return nil, nil, "TPM attestation is offered over HTTPS only", false
 	}
 	endorsement, err := ParseTPMKey(evidence.TPM.EndorsementKey)
 	if err != nil {
-		trace.Fail("endorsement key", err.Error(), "base64 of a TPM2B_PUBLIC", "Let the device SDK read the endorsement key from the TPM")
+		trace.Fail("endorsement key", fault.TextOf(err), fault.Say("base64 of a TPM2B_PUBLIC"),
+			fault.Say("Let the device SDK read the endorsement key from the TPM"))
 		return nil, nil, Refusal(fmt.Sprintf("The endorsement key is malformed: %v", err)), false
 	}
-	trace.Pass("endorsement key", endorsement.String())
+	trace.Pass("endorsement key", "%s", endorsement)
 	storageRoot, err = ParseTPMKey(evidence.TPM.StorageRootKey)
 	if err != nil {
-		trace.Fail("storage root key", err.Error(), "base64 of a TPM2B_PUBLIC", "Let the device SDK read the storage root key from the TPM")
+		trace.Fail("storage root key", fault.TextOf(err), fault.Say("base64 of a TPM2B_PUBLIC"),
+			fault.Say("Let the device SDK read the storage root key from the TPM"))
 		return nil, nil, Refusal(fmt.Sprintf("The storage root key is malformed: %v", err)), false
 	}
-	trace.Pass("storage root key", storageRoot.String())
+	trace.Pass("storage root key", "%s", storageRoot)
 	return endorsement, storageRoot, "", true
 }
 
@@ -271,8 +275,9 @@ func soundTPM(trace *Trace, evidence Evidence) (endorsement, storageRoot *TPMKey
 // enrollment, of which storageRootKey may be empty. It returns them.
 func EnrolledTPM(trace *Trace, evidence Evidence, endorsementKey, storageRootKey string) (endorsement, storageRoot *TPMKey, _ Refusal, _ bool) {
 	if evidence.TPM == nil {
-		trace.Fail("TPM", "no keys of a TPM, by "+evidence.Protocol, "tpm.endorsementKey and tpm.storageRootKey in the register request, over https",
-			"Let the device register with its TPM over HTTPS, or enroll it with what it has")
+		trace.Fail("TPM", fault.Say("no keys of a TPM, by %s", evidence.Protocol),
+			fault.Say("tpm.endorsementKey and tpm.storageRootKey in the register request, over https"),
+			fault.Say("Let the device register with its TPM over HTTPS, or enroll it with what it has"))
 		return nil, nil, NotAdmitted, false
 	}
 	shown := *trace
@@ -284,20 +289,21 @@ func EnrolledTPM(trace *Trace, evidence Evidence, endorsementKey, storageRootKey
 		return nil, nil, refusal, false
 	}
 	if enrolled, err := ParseTPMKey(endorsementKey); err != nil || !enrolled.Is(endorsement) {
-		trace.Fail("enrolled endorsement key", endorsement.String(), fmt.Sprint(enrolled),
-			"The device has another TPM than the enrollment, or its TPM was replaced. Enroll the endorsement key it has")
+		trace.Fail("enrolled endorsement key", fault.Say("%s", endorsement), fault.Say("%v", enrolled),
+			fault.Say("The device has another TPM than the enrollment, or its TPM was replaced. "+
+				"Enroll the endorsement key it has"))
 		return nil, nil, NotAdmitted, false
 	}
-	trace.Pass("enrolled endorsement key", endorsement.String())
+	trace.Pass("enrolled endorsement key", "%s", endorsement)
 	if storageRootKey == "" {
 		return endorsement, storageRoot, "", true
 	}
 	if enrolled, err := ParseTPMKey(storageRootKey); err != nil || !enrolled.Is(storageRoot) {
-		trace.Fail("enrolled storage root key", storageRoot.String(), fmt.Sprint(enrolled),
-			"The TPM was cleared since, or it is another. Enroll the storage root key it has, or none")
+		trace.Fail("enrolled storage root key", fault.Say("%s", storageRoot), fault.Say("%v", enrolled),
+			fault.Say("The TPM was cleared since, or it is another. Enroll the storage root key it has, or none"))
 		return nil, nil, NotAdmitted, false
 	}
-	trace.Pass("enrolled storage root key", storageRoot.String())
+	trace.Pass("enrolled storage root key", "%s", storageRoot)
 	return endorsement, storageRoot, "", true
 }
 
@@ -318,25 +324,30 @@ func Answers(trace *Trace, evidence Evidence, now time.Time, challenge Challenge
 	used, other := challenge, challenge
 	used.Answered--
 	other.StorageRoot = before
-	expected := fmt.Sprintf("made with the key of a challenge of the last %d minutes", 2*int(ChallengeTime/time.Minute))
+	expected := fault.Say("made with the key of a challenge of the last %d minutes", 2*int(ChallengeTime/time.Minute))
 	switch {
 	case challenge.signed(token, now, 0, 1):
 		trace.Pass("challenge", "answered with the key that was enclosed for this TPM")
 		return "", true
 	case challenge.signed(token, now, 2, hour):
-		trace.Fail("challenge", "the answer to a challenge that has expired", expected, "Let the device ask for a new challenge: register without a token")
+		trace.Fail("challenge", fault.Say("the answer to a challenge that has expired"), expected,
+			fault.Say("Let the device ask for a new challenge: register without a token"))
 		return "The challenge has expired. Answer the new one", false
 	case used.signed(token, now, 0, hour):
-		trace.Fail("challenge", "the answer to a challenge that was answered before", "an answer of its own for each registration",
-			"A device that registers again is given a new challenge. If this device did not send it twice, somebody has copied its token")
+		trace.Fail("challenge", fault.Say("the answer to a challenge that was answered before"),
+			fault.Say("an answer of its own for each registration"),
+			fault.Say("A device that registers again is given a new challenge. "+
+				"If this device did not send it twice, somebody has copied its token"))
 		return "The challenge was answered before. Answer the new one", false
 	case before != nil && !before.Is(challenge.StorageRoot) && other.signed(token, now, 0, hour):
-		trace.Fail("challenge", "the answer to a challenge for another storage root key", expected,
-			"The device shows another storage root key than when it was given the challenge. Let it begin anew")
+		trace.Fail("challenge", fault.Say("the answer to a challenge for another storage root key"), expected,
+			fault.Say("The device shows another storage root key than when it was given the challenge. "+
+				"Restart the registration"))
 		return "The challenge was for another storage root key. Answer the new one", false
 	}
-	trace.Fail("challenge", "made with another key", expected,
-		"Only the TPM with the enrolled endorsement key can open the challenge. This answer comes from another TPM, or is older than an hour")
+	trace.Fail("challenge", fault.Say("made with another key"), expected,
+		fault.Say("Only the TPM with the enrolled endorsement key can open the challenge. "+
+			"This answer comes from another TPM, or is older than an hour"))
 	return NotAdmitted, false
 }
 
@@ -353,6 +364,8 @@ func Answered(trace *Trace, evidence Evidence, now time.Time, challenge Challeng
 		trace.Pass("challenge", "the token with which the device came in")
 		return "", true
 	}
-	trace.Fail("challenge", "made with another key", "the token with which the device came in, for some minutes", "Let the device register again")
+	trace.Fail("challenge", fault.Say("made with another key"),
+		fault.Say("the token with which the device came in, for some minutes"),
+		fault.Say("Let the device register again"))
 	return NotAdmitted, false
 }

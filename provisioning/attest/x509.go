@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 )
 
 // soundX509 judges a certificate by itself. Its common name must be the
@@ -17,17 +18,19 @@ func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	}
 	leaf := evidence.Certificates[0]
 	_, thumbprint := credential.Thumbprints(leaf)
-	trace.Pass("client certificate", fmt.Sprintf("%s, SHA-256 %s", leaf.Subject, thumbprint))
+	trace.Pass("client certificate", "%s, SHA-256 %s", leaf.Subject, thumbprint)
 	if refusal, ok := strongKey(trace, leaf); !ok {
 		return refusal, false
 	}
 
 	if name := leaf.Subject.CommonName; !sameID(name, evidence.RegistrationID) {
-		trace.Fail("common name", fmt.Sprintf("%.128q", name), fmt.Sprintf("%q, the registration id", evidence.RegistrationID),
-			"Make the certificate with the registration id as its subject's common name, or register with that name")
+		trace.Fail("common name", fault.Say("%.128q", name),
+			fault.Say("%q, the registration id", evidence.RegistrationID),
+			fault.Say("Make the certificate with the registration id as its subject's common name, "+
+				"or register with that name"))
 		return Refusal(fmt.Sprintf("The certificate's common name %.128q is not the registration id %q", name, evidence.RegistrationID)), false
 	}
-	trace.Pass("common name", leaf.Subject.CommonName)
+	trace.Pass("common name", "%s", leaf.Subject.CommonName)
 	return inTime(trace, leaf, now)
 }
 
@@ -37,22 +40,24 @@ func strongKey(trace *Trace, certificate *x509.Certificate) (Refusal, bool) {
 	if err == nil {
 		return "", true
 	}
-	trace.Fail("key size", fmt.Sprintf("%s has %s", certificate.Subject, err), credential.UsableKeys,
-		"Make the key and the certificate anew: keys this small can be broken")
+	trace.Fail("key size", fault.Say("%s has %s", certificate.Subject, err), fault.Say(credential.UsableKeys),
+		fault.Say("Make the key and the certificate anew: keys this small can be broken"))
 	return Refusal(fmt.Sprintf("The certificate %s has %s, which is too short", certificate.Subject, err)), false
 }
 
 func inTime(trace *Trace, certificate *x509.Certificate, now time.Time) (Refusal, bool) {
-	saw := fmt.Sprintf("valid from %s to %s", stamp(certificate.NotBefore), stamp(certificate.NotAfter))
-	switch expected := fmt.Sprintf("a time span that holds %s, this server's time", stamp(now)); {
+	saw := fault.Say("valid from %s to %s", stamp(certificate.NotBefore), stamp(certificate.NotAfter))
+	switch expected := fault.Say("a time span that holds %s, this server's time", stamp(now)); {
 	case now.Before(certificate.NotBefore):
-		trace.Fail("validity", saw, expected, "Wait, or compare the clocks of this server and of the machine that made the certificate")
+		trace.Fail("validity", saw, expected,
+			fault.Say("Wait, or compare the clocks of this server and of the machine that made the certificate"))
 		return Refusal("The certificate is not valid before " + stamp(certificate.NotBefore)), false
 	case now.After(certificate.NotAfter):
-		trace.Fail("validity", saw, expected, "Make a new certificate, enroll it as the secondary one, and move the device to it")
+		trace.Fail("validity", saw, expected,
+			fault.Say("Make a new certificate, enroll it as the secondary one, and move the device to it"))
 		return Refusal("The certificate expired at " + stamp(certificate.NotAfter)), false
 	}
-	trace.Pass("validity", saw)
+	trace.Pass("validity", "%s", saw)
 	return "", true
 }
 
@@ -61,19 +66,20 @@ func inTime(trace *Trace, certificate *x509.Certificate, now time.Time) (Refusal
 // be empty.
 func Enrolled(trace *Trace, evidence Evidence, primary, secondary string) (Refusal, bool) {
 	_, thumbprint := credential.Thumbprints(evidence.Certificates[0])
-	saw := "SHA-256 " + thumbprint
 	for _, enrolled := range []struct{ name, thumbprint string }{{"primary", primary}, {"secondary", secondary}} {
 		if subtle.ConstantTimeCompare([]byte(thumbprint), []byte(enrolled.thumbprint)) == 1 {
-			trace.Pass("enrolled certificate", saw+", the "+enrolled.name+" one")
+			trace.Pass("enrolled certificate", "SHA-256 %s, the %s one", thumbprint, fault.Word(enrolled.name))
 			return "", true
 		}
 	}
-	expected := primary
+	expected := fault.Say("SHA-256 %s", primary)
 	if secondary != "" {
-		expected += " or " + secondary
+		expected = fault.Say("SHA-256 %s or %s", primary, secondary)
 	}
-	trace.Fail("enrolled certificate", saw, "SHA-256 "+expected,
-		"The device has another certificate than the enrollment. Enroll the one it has as primary or secondary, or give the device the enrolled one and its key")
+	trace.Fail("enrolled certificate", fault.Say("SHA-256 %s", thumbprint), expected,
+		fault.Say("The device has another certificate than the enrollment. "+
+			"Enroll the one it has as primary or secondary, "+
+			"or give the device the enrolled one and its key"))
 	return NotAdmitted, false
 }
 

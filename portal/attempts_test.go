@@ -1,0 +1,82 @@
+package portal
+
+import (
+	"crypto/x509"
+	"encoding/pem"
+	"fmt"
+	"html"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attest"
+)
+
+// TestAttemptsInFrench shows the attempts of devices that are refused at one check
+// after the other: what each check says is in the reader's language, and data stays as
+// it is.
+func TestAttemptsInFrench(t *testing.T) {
+	h := newHouse(t)
+	b := h.loggedIn(Operator)
+	own, factory := h.device("own"), h.authority("Factory")
+	evidence := func(chain ...string) credential.Evidence {
+		shown := credential.Evidence{Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711"}
+		for _, text := range chain {
+			block, _ := pem.Decode([]byte(text))
+			certificate, err := x509.ParseCertificate(block.Bytes)
+			h.must(err)
+			shown.Certificates = append(shown.Certificates, certificate)
+		}
+		return shown
+	}
+	for _, example := range []struct {
+		scope, id string
+		evidence  credential.Evidence
+		after     time.Duration
+		want      string
+	}{
+		{"0ne2", "own", evidence(own), 0, "Donnez à l'appareil (PROVISIONING_IDSCOPE)"},
+		{"0ne1", "own", evidence(), 0, "aucun, et pas de jeton non plus"},
+		{"0ne1", "other", evidence(own), 0, `"other", l'ID d'inscription`},
+		{"0ne1", "own", evidence(own), 0, "pas de groupe pour un certificat qui se signe lui-même"},
+		{"0ne1", "own", evidence(own), 500 * 24 * time.Hour, "une période qui contient"},
+		{"0ne1", "own", evidence(own, factory), 0, "une inscription individuelle own"},
+	} {
+		h.advance(example.after)
+		_, err := h.config.Provisioning.OpenSession(example.scope, example.id, example.evidence).Register(ctx, nil)
+		h.advance(-example.after)
+		if err == nil {
+			t.Fatalf("%+v is let in", example)
+		}
+		attempts, err := h.config.Provisioning.Attempts(ctx, provisioning.AttemptFilter{Max: 1})
+		h.must(err)
+		attempt := attempts[0]
+		address := fmt.Sprintf("%s%sattempts/%d", h.server.URL, Root, attempt.Sequence)
+		request, err := http.NewRequest(http.MethodGet, address, nil)
+		h.must(err)
+		request.Header.Set("Accept-Language", "fr")
+		status, page := b.do(request)
+		page = html.UnescapeString(page)
+		if status != http.StatusOK || !strings.Contains(page, example.want) {
+			t.Errorf("the attempt of %s is answered %d, without %q:\n%s", example.id, status, example.want, page)
+		}
+		for _, check := range attempt.Checks {
+			for _, english := range []string{check.Expected, check.Advice} {
+				if strings.Contains(english, " ") && strings.Contains(page, ">"+english) {
+					t.Errorf("the page in French says %q", english)
+				}
+			}
+		}
+	}
+}
+
+// A check of an earlier version, which has its texts in English only, is shown as it is.
+func TestAttemptOfEarlierVersion(t *testing.T) {
+	check := attest.Check{Name: "enrollment", Saw: "none", Advice: "Let the device register again"}.In(french.translate)
+	if check.Saw != "none" || check.Advice == "Let the device register again" {
+		t.Errorf("it is shown as %+v", check)
+	}
+}
