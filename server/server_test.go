@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -393,7 +394,9 @@ func TestStartThatFails(t *testing.T) {
 	}
 	defer taken.Close()
 	config := Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", MQTTPort: taken.Addr().(*net.TCPAddr).Port}
-	if _, err := Start(context.Background(), config); err == nil || !strings.Contains(err.Error(), "--mqtt-port") {
+	var closed *ListenError
+	if _, err := Start(context.Background(), config); !errors.As(err, &closed) || !strings.Contains(closed.Advice(), "--mqtt-port") ||
+		!strings.HasPrefix(err.Error(), fmt.Sprintf("cannot listen on port %d (MQTT): ", config.MQTTPort)) {
 		t.Errorf("a port that is taken is answered %v", err)
 	}
 	config.MQTTPort, config.HubHost = 0, "localhost"

@@ -41,7 +41,7 @@ var choices = map[string]choice{
 	"key-type":           {values: words([]credential.KeyType{credential.RSA4096, credential.RSA2048, credential.EC256})},
 	"key-types":          {values: issuance.KeyTypes, empty: true},
 	"kind":               {values: words(audit.Kinds), empty: true},
-	"format":             {values: []string{string(exchange.JSON), string(exchange.CSV)}, empty: true},
+	"format":             {values: []string{string(exchange.JSON), string(exchange.CSV)}, empty: true, fold: true},
 	"mode":               {values: words(exchange.Modes)},
 	"rights": {values: []string{provisioning.ServiceConfig, provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
 		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}, fold: true},

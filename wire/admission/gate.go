@@ -97,7 +97,7 @@ func (g *Gate) init() {
 			g.Handshakes = max(1, runtime.GOMAXPROCS(0)-1)
 		}
 		if g.window.span == 0 {
-			g.window.span = windowTime
+			g.window.span, g.window.least = windowTime, windowMin
 		}
 		if g.limit.Load() == 0 {
 			g.limit.Store(int64(g.MaxConnections))

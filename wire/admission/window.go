@@ -18,6 +18,7 @@ import (
 // all that was done for it was for nothing.
 type window struct {
 	span   time.Duration // windowTime
+	least  int           // windowMin
 	middle list.List     // of *Conn, in the order in which they began
 
 	// How many proved who they are in the period that began at start, and in the
@@ -43,7 +44,7 @@ func (w *window) delay(s *source, now time.Time) time.Duration {
 	for first := w.middle.Front(); first != nil; first = w.middle.Front() {
 		c := first.Value.(*Conn)
 		if left := w.span - now.Sub(c.entered); left > 0 {
-			limit := max(windowMin, w.previous+w.current)
+			limit := max(w.least, w.previous+w.current)
 			if s.middle == 0 {
 				limit *= windowExtra
 			}
