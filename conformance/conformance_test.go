@@ -111,12 +111,12 @@ func acrossRestart(t *testing.T, before *server, restart func() *server) *server
 // cleanUp deletes what the quickstart made. Nothing may be left then: the
 // programs delete what they make.
 func cleanUp(t *testing.T, s *server) {
-	for _, kind := range []string{"device", "registration", "enrollment"} {
-		s.berth(t, nil, kind, "delete", quickstartID)
+	for _, list := range [][]string{{"device", "list", "--hub", "berth"}, {"registration", "list"}, {"enrollment", "list"}} {
+		s.berth(t, nil, list[0], "delete", quickstartID)
 		var left []any
-		s.berth(t, &left, kind, "list")
+		s.berth(t, &left, list...)
 		if len(left) > 0 {
-			t.Errorf("berth %s list: %v are left", kind, left)
+			t.Errorf("berth %v: %v are left", list, left)
 		}
 	}
 }

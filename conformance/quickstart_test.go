@@ -75,7 +75,7 @@ func (q quickstart) test(t *testing.T, s *server) {
 	}
 
 	var messages []message
-	s.berth(t, &messages, "telemetry", "tail", "--from", begun.UTC().Format(time.RFC3339Nano), "--max", "10")
+	s.berth(t, &messages, "telemetry", "tail", "--hub", "berth", "--from", begun.UTC().Format(time.RFC3339Nano), "--max", "10")
 	tenMessages(t, messages)
 	var identity struct{ DeviceID, Status string }
 	if s.berth(t, &identity, "device", "show", quickstartID); identity.DeviceID != quickstartID || identity.Status != "enabled" {

@@ -97,10 +97,11 @@ func queryGroups(c *call) (any, error) {
 		})
 }
 
-// queryRegistrations lists the registrations of a group. Most clients send no query.
+// queryRegistrations lists the registrations of a group, which the address names. Most
+// clients send no query; samples of Microsoft's Node SDK name another collection.
 func queryRegistrations(c *call) (any, error) {
 	if len(bytes.TrimSpace(c.body)) > 0 {
-		if err := c.checkQuery("registrations", "deviceRegistrations"); err != nil {
+		if err := c.checkQuery("registrations", "deviceRegistrations", "enrollmentGroups", "enrollments"); err != nil {
 			return nil, err
 		}
 	}
