@@ -49,7 +49,9 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			}
 			if len(found) > most {
 				found = found[:most]
-				defer c.tellOfMore(most, "--max N shows more of them")
+				if !command.Flags().Changed("max") {
+					defer c.tellOfMore(most, "--max N shows more of them")
+				}
 			}
 			if save != "" {
 				return c.saveAttempt(command.Context(), service, found, save)
