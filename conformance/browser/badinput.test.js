@@ -37,9 +37,9 @@ test("a certificate that is none is refused where it was chosen", async () => {
   const window = await visit();
   for (const [file, says] of [
     [write("text.pem", "hello\n"), /neither PEM/],
-    [write("random.cer", Buffer.from([1, 2, 3, 255, 254, 0, 7])), /no certificate/],
+    [write("random.cer", Buffer.from([1, 2, 3, 255, 254, 0, 7])), /can't be read/],
     [write("torn.pem", fs.readFileSync(certificate("torn"), "utf8").slice(0, 200)), /no whole certificate/],
-    [write("request.pem", openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "request.key", "-subj", "/CN=request")), /CERTIFICATE REQUEST/],
+    [write("request.pem", openssl("req", "-new", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "request.key", "-subj", "/CN=request")), /signing request/],
     [write("empty.pem", ""), null],
   ]) {
     await window.open("enrollments/new");
@@ -158,7 +158,7 @@ test("what a device says is shown as it is", async () => {
   const id = "markup-says", markup = "<img src=x onerror=alert(1)>";
   given.berth("device", "create", id);
   given.berth("device", "twin", id, "--tags", JSON.stringify({ place: markup }), "--desired", JSON.stringify({ wish: `</textarea>${markup}` }));
-  const key = given.json("device", "show", id).authentication.symmetricKey.primaryKey;
+  const key = given.json("device", "show", id, "--keys").authentication.symmetricKey.primaryKey;
   const window = await visit();
   await window.open(`hubs/berth/device/${id}`);
   await window.page.locator("[data-no-messages]").waitFor();
