@@ -7,11 +7,9 @@
 package document
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"time"
-	"unicode/utf8"
 )
 
 const (
@@ -59,15 +57,6 @@ func CheckDepth(text []byte, limit int) error {
 // deep.
 func Embeddable(text []byte) bool {
 	return CheckDepth(text, MaxFreeDepth) == nil && CheckText(text) == nil && json.Valid(text) && CheckNumbers(text) == nil
-}
-
-// ValidUTF8 returns the text with U+FFFD in place of what is not UTF-8, as parsers
-// of JSON read it. A text in UTF-8 is returned as it is.
-func ValidUTF8(text []byte) []byte {
-	if utf8.Valid(text) {
-		return text
-	}
-	return bytes.ToValidUTF8(text, []byte("\uFFFD"))
 }
 
 // The range of times that every client can read, in UTC: years 1 to 9999.

@@ -55,6 +55,17 @@ func showCredentials(c *call) error {
 	return c.show("credentials", nil, func() (any, error) { return c.credentialsPage() })
 }
 
+// showCredentialsProblem answers with the page, and why what was asked for there was
+// not done.
+func (c *call) showCredentialsProblem(err error) error {
+	page, failed := c.credentialsPage()
+	if failed != nil {
+		return failed
+	}
+	page.Problem = fault.From(err)
+	return c.render(page.Problem.Code.Status(), "credentials", page)
+}
+
 func (c *call) revocation() deletion {
 	return deletion{
 		Back:    "credentials",

@@ -23,12 +23,7 @@ var issuerRoutes = map[string]handler{
 func createIssuer(c *call) error {
 	authority, err := c.config.Issuer.CreateAuthority(c.r.Context(), strings.TrimSpace(c.value("name")))
 	if err != nil {
-		page, failed := c.credentialsPage()
-		if failed != nil {
-			return failed
-		}
-		page.Problem = fault.From(err)
-		return c.render(page.Problem.Code.Status(), "credentials", page)
+		return c.showCredentialsProblem(err)
 	}
 	c.say("ok", c.language.T("The issuing authority %s was created", authority.Name))
 	return c.redirect("credentials")
@@ -38,12 +33,7 @@ func createIssuer(c *call) error {
 func requestIssuer(c *call) error {
 	authority, err := c.config.Issuer.RequestAuthority(c.r.Context(), strings.TrimSpace(c.value("name")), "")
 	if err != nil {
-		page, failed := c.credentialsPage()
-		if failed != nil {
-			return failed
-		}
-		page.Problem = fault.From(err)
-		return c.render(page.Problem.Code.Status(), "credentials", page)
+		return c.showCredentialsProblem(err)
 	}
 	return c.redirect(issuerPath(authority.Name))
 }

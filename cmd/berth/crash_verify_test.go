@@ -216,3 +216,12 @@ func (h *history) between(t *testing.T, what, one, other string, expected progre
 		t.Errorf("%s: %s and %s, acknowledged was %d, asked %d", what, one, other, expected.acknowledged, expected.asked)
 	}
 }
+
+// collect reads a list into memory.
+func collect[T any](s selection, list lister[T]) (items []T, err error) {
+	_, err = pages(s, list, func(page []T) error {
+		items = append(items, page...)
+		return nil
+	})
+	return items, err
+}

@@ -65,15 +65,6 @@ func pages[T any](s selection, list lister[T], each func(page []T) error) (more 
 	}
 }
 
-// collect reads a list into memory.
-func collect[T any](s selection, list lister[T]) (items []T, err error) {
-	_, err = pages(s, list, func(page []T) error {
-		items = append(items, page...)
-		return nil
-	})
-	return items, err
-}
-
 // printPages prints a list page by page as it comes, and says when there is more.
 func printPages[T any](c *cli, s selection, list lister[T], none string, header []string, row func(T) []string) error {
 	return printPagesOr(c, s, list, func() string { return none }, header, row)

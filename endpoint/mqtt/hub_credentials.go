@@ -185,7 +185,7 @@ func credentialProblem(problem *fault.Error) []byte {
 		Message    string            `json:"message"`
 		Timestamp  string            `json:"timestampUtc"`
 		Info       map[string]string `json:"info"`
-	}{int(problem.Code), problem.TrackingID, problem.Message, time.Now().UTC().Format("2006-01-02T15:04:05.0000000Z"),
+	}{int(problem.Code), problem.TrackingID, problem.Message, document.FormatTime(time.Now()),
 		problem.Info})
 	return body
 }

@@ -55,11 +55,6 @@ func (c *Conn) Deliver(topic string, payload []byte, packetID uint16, again bool
 		c.inFlight = make(map[uint16]func(error))
 	}
 	c.inFlight[packetID] = done
-	if c.out == nil {
-		c.out = getBuffer()[:0]
-	}
-	c.out = appendPublish(c.out, topic, payload, 1, false, again, packetID)
-	c.server.stats.packetsOut.Add(1)
-	c.startWriter()
+	c.queuePublish(topic, payload, 1, false, again, packetID)
 	return nil
 }

@@ -138,10 +138,15 @@ func (c *Conn) publish(topic string, payload []byte, qos byte, retain bool, done
 	if qos > 0 {
 		id = c.takePacketID(done)
 	}
+	c.queuePublish(topic, payload, qos, retain, false, id)
+}
+
+// queuePublish adds a PUBLISH with its packet id to what the client is sent. The mutex is held.
+func (c *Conn) queuePublish(topic string, payload []byte, qos byte, retain, again bool, packetID uint16) {
 	if c.out == nil {
 		c.out = getBuffer()[:0]
 	}
-	c.out = appendPublish(c.out, topic, payload, qos, retain, false, id)
+	c.out = appendPublish(c.out, topic, payload, qos, retain, again, packetID)
 	c.server.stats.packetsOut.Add(1)
 	c.startWriter()
 }
