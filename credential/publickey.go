@@ -64,8 +64,8 @@ func checkKeys(certificates []*x509.Certificate) error {
 }
 
 func unverifiable(which int, key error) error {
-	return fault.NewReason("certificate %d has %v, and this server can't verify what such a key signs. "+
-		"Use an EC key on P-256, P-384 or P-521, Ed25519, or RSA of 2048 to 8192 bits", which, key)
+	return fault.NewReason("certificate %d has %v, and this server can't verify what such a key signs. Use %s",
+		which, key, fault.Word(UsableKeys))
 }
 
 // unparsedKey names the key of a certificate, or of a request for one, that can't be

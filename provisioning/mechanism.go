@@ -159,8 +159,8 @@ func parseEnrollable(data []byte) ([]*x509.Certificate, error) {
 		return nil, err
 	}
 	if err := credential.CheckKeyLength(parsed[0].PublicKey); err != nil {
-		return nil, fault.NewReason("it has %v, which is short enough to be broken, and no device would be let in by it. "+
-			"Use an EC key on P-256, P-384 or P-521, Ed25519, or RSA of 2048 to 8192 bits", err)
+		return nil, fault.NewReason("it has %v, which is short enough to be broken, and no device would be let in by it. Use %s",
+			err, fault.Word(credential.UsableKeys))
 	}
 	return parsed, nil
 }
