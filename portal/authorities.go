@@ -21,7 +21,7 @@ var authorityRoutes = map[string]handler{
 
 func listAuthorities(c *call) error {
 	return c.show("certificates", nil, func() (any, error) {
-		l := list[provisioning.Authority]{Prefix: c.query("prefix"), After: c.query("after")}
+		l := list[provisioning.Authority]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
 		var err error
 		l.Items, l.Next, err = c.config.Provisioning.Authorities(c.r.Context(), l.Prefix, l.After, pageSize)
 		return l, err

@@ -36,7 +36,7 @@ type credentialsPage struct {
 func (c *call) credentialsPage() (page credentialsPage, err error) {
 	ctx, issuer := c.r.Context(), c.config.Issuer
 	page.Name = strings.TrimSpace(c.value("name"))
-	page.Issued = list[issuance.Certificate]{Prefix: strings.TrimSpace(c.query("prefix")), After: c.query("after"), Part: "issued"}
+	page.Issued = list[issuance.Certificate]{place: place{Prefix: strings.TrimSpace(c.query("prefix")), After: c.query("after")}, Part: "issued"}
 	if page.Policies, err = issuer.Policies(ctx); err != nil {
 		return page, err
 	}

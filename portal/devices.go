@@ -48,7 +48,7 @@ func listDevices(c *call) error {
 	}
 	return c.show("devices", traffic(h), func() (any, error) {
 		ctx := c.r.Context()
-		l := list[hub.Device]{Prefix: c.query("prefix"), After: c.query("after")}
+		l := list[hub.Device]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
 		var err error
 		if l.Items, l.Next, err = h.Devices(ctx, l.Prefix, l.After, pageSize); err != nil {
 			return nil, err
@@ -67,6 +67,7 @@ func (c *call) deviceDeletion(h *hub.Hub) deletion {
 		Explain: "Their twins go with them, and their connections end. A device that is still enrolled comes back when it registers again.",
 		Done:    "%d device was deleted|%d devices were deleted",
 		gone:    fault.DeviceNotFound,
+		ids:     idsOf(h.Devices, func(d hub.Device) string { return d.DeviceID }),
 		delete: func(ctx context.Context, id string) error {
 			return h.DeleteDevice(ctx, id, "")
 		},

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -24,7 +25,7 @@ var enrollmentRoutes = map[string]handler{
 func listEnrollments(c *call) error {
 	return c.show("enrollments", nil, func() (any, error) {
 		ctx, service := c.r.Context(), c.config.Provisioning
-		l := list[provisioning.Enrollment]{Prefix: c.query("prefix"), After: c.query("after")}
+		l := list[provisioning.Enrollment]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
 		var err error
 		if l.Items, l.Next, err = service.Enrollments(ctx, l.Prefix, l.After, pageSize); err != nil {
 			return nil, err
@@ -42,6 +43,8 @@ func (c *call) enrollmentDeletion() deletion {
 		Explain: "The devices can't register any more. Those that did stay in their hub, and their registration records stay too.",
 		Done:    "%d enrollment was deleted|%d enrollments were deleted",
 		gone:    fault.EnrollmentNotFound,
+		kind:    audit.Enrollment,
+		ids:     idsOf(c.config.Provisioning.Enrollments, func(e provisioning.Enrollment) string { return e.RegistrationID }),
 		delete: func(ctx context.Context, id string) error {
 			return c.config.Provisioning.DeleteEnrollment(ctx, id, "")
 		},

@@ -111,7 +111,7 @@ func TestImportAndExport(t *testing.T) {
 	if counts != "1+0" || !strings.Contains(page, "Line 2 is not JSON") || !strings.Contains(page, "400006") {
 		t.Errorf("a broken file counts %s:\n%s", counts, page)
 	}
-	many := "registrationId\n" + strings.Repeat("x y\n", importShown+5)
+	many := "registrationId\n" + strings.Repeat("x y\n", jobProblems+5)
 	if counts, _, page := b.imported("enrollments", "worse.csv", many, "mode", "create"); counts != "0+205" || !strings.Contains(page, "5 more are not shown") {
 		t.Errorf("many bad rows count %s:\n%s", counts, page)
 	}
@@ -259,26 +259,5 @@ func TestImportIsRefused(t *testing.T) {
 	}
 	if status, _ := operator.get("imports/unknown"); status != http.StatusNotFound {
 		t.Errorf("an unknown import is answered %d", status)
-	}
-}
-
-// The outcomes that are kept are bounded, and so are the imports under way.
-func TestImportsKept(t *testing.T) {
-	var kept imports
-	for i := range 2 * importsKept {
-		if err := kept.add(&importJob{id: fmt.Sprint(i), ended: true}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if len(kept.latest) != importsKept || kept.find("0") != nil || kept.find(fmt.Sprint(2*importsKept-1)) == nil {
-		t.Errorf("%d are kept", len(kept.latest))
-	}
-	for i := range importsAtOnce + 1 {
-		if err := kept.add(&importJob{id: "running"}); (err != nil) != (i == importsAtOnce) {
-			t.Errorf("the import %d under way: %v", i+1, err)
-		}
-	}
-	if len(kept.latest) != importsKept {
-		t.Errorf("%d are kept", len(kept.latest))
 	}
 }

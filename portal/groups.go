@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -23,7 +24,7 @@ var groupRoutes = map[string]handler{
 
 func listGroups(c *call) error {
 	return c.show("groups", nil, func() (any, error) {
-		l := list[provisioning.EnrollmentGroup]{Prefix: c.query("prefix"), After: c.query("after")}
+		l := list[provisioning.EnrollmentGroup]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
 		var err error
 		l.Items, l.Next, err = c.config.Provisioning.Groups(c.r.Context(), l.Prefix, l.After, pageSize)
 		return l, err
@@ -37,6 +38,8 @@ func (c *call) groupDeletion() deletion {
 		Explain: "Their devices can't register any more, unless they have an enrollment of their own. Those that did stay in their hub, and their registration records stay too.",
 		Done:    "%d enrollment group was deleted|%d enrollment groups were deleted",
 		gone:    fault.GroupNotFound,
+		kind:    audit.Group,
+		ids:     idsOf(c.config.Provisioning.Groups, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
 		delete: func(ctx context.Context, id string) error {
 			return c.config.Provisioning.DeleteGroup(ctx, id, "")
 		},
@@ -123,7 +126,7 @@ func (c *call) completeGroup(page groupPage) (groupPage, error) {
 	if page.New || page.Vanished {
 		return page, nil
 	}
-	page.Members = list[provisioning.Registration]{After: c.query("after"), Part: "registrations"}
+	page.Members = list[provisioning.Registration]{place: place{After: c.query("after")}, Part: "registrations"}
 	page.Members.Items, page.Members.Next, err = c.config.Provisioning.GroupRegistrations(c.r.Context(), page.GroupID, page.Members.After, pageSize)
 	return page, err
 }

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"sync"
 	"sync/atomic"
 
 	"github.com/berth-iot/berth/fault"
@@ -16,85 +15,27 @@ import (
 )
 
 const (
-	importsAtOnce = 2   // under way
-	importsKept   = 20  // whose outcome is shown
-	importShown   = 200 // rows of one that failed
-	importSize    = 8   // rows handed out together
-	importWriters = 16  // who write rows, so that the disk syncs many at once
+	importSize    = 8  // rows handed out together
+	importWriters = 16 // who write rows, so that the disk syncs many at once
 )
 
-// imports are those under way, and the outcome of the latest.
-type imports struct {
-	mutex  sync.Mutex
-	latest []*importJob // the oldest first
-}
-
-// importJob is an import on its way, which goes on when the browser leaves.
+// importJob is an import under way.
 type importJob struct {
-	id     string
+	job
 	kind   string // enrollments or groups
 	name   string // of the file
 	dryRun bool
 	size   int64 // bytes
 	read   atomic.Int64
 
-	mutex        sync.Mutex
-	done, failed int
-	problems     []importProblem
-	ended        bool
-	broken       *fault.Error // why it ended early
-	without      exchange.Without
-	unused       []string // hubs that the file does not name
-}
-
-// importProblem is a row that was not imported.
-type importProblem struct {
-	Line    int
-	ID      string
-	Problem *fault.Error
+	without exchange.Without
+	unused  []string // hubs that the file does not name
 }
 
 // Write counts what was read of the file.
 func (j *importJob) Write(p []byte) (int, error) {
 	j.read.Add(int64(len(p)))
 	return len(p), nil
-}
-
-// add keeps a job, as long as there are not too many.
-func (i *imports) add(job *importJob) error {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	running := 0
-	for _, other := range i.latest {
-		if !other.over() {
-			running++
-		}
-	}
-	if running >= importsAtOnce {
-		return fault.New(fault.Throttled, "%d imports are under way. Wait until one is done", running)
-	}
-	if i.latest = append(i.latest, job); len(i.latest) > importsKept {
-		oldest := slices.IndexFunc(i.latest, (*importJob).over)
-		i.latest = slices.Delete(i.latest, oldest, oldest+1)
-	}
-	return nil
-}
-
-func (i *imports) find(id string) *importJob {
-	i.mutex.Lock()
-	defer i.mutex.Unlock()
-	for _, job := range i.latest {
-		if job.id == id {
-			return job
-		}
-	}
-	return nil
-}
-
-func (j *importJob) over() bool {
-	j.mutex.Lock()
-	defer j.mutex.Unlock()
-	return j.ended
 }
 
 // importOf is how things of one kind are imported.
@@ -108,27 +49,15 @@ type importOf[T any] struct {
 
 // startImport begins an import and goes to its page. It then owns the file.
 func startImport[T any](c *call, file *upload, kind string, of importOf[T]) error {
-	job := &importJob{id: fault.NewTrackingID(), kind: kind, name: file.name, dryRun: file.dryRun, size: file.size}
-	if err := c.imports.add(job); err != nil {
-		return err
-	}
-	// It ends with the server and not with the request.
-	ctx, stop := context.WithCancel(context.WithoutCancel(c.r.Context()))
-	detach := context.AfterFunc(c.stopped, stop)
-	c.open.Go(func() {
-		defer stop()
-		defer detach()
+	job := &importJob{job: newJob(), kind: kind, name: file.name, dryRun: file.dryRun, size: file.size}
+	return c.start(job, "imports", func(ctx context.Context) error {
 		err := c.config.Panics.Do(panics.Portal, func() error { return runImport(ctx, c.config.Panics, job, file, of) })
 		err = errors.Join(err, file.Close())
 		job.mutex.Lock()
 		defer job.mutex.Unlock()
-		job.ended, job.without, job.unused = true, file.origin.Without(), file.origin.Unused()
-		if err != nil {
-			job.broken = fault.From(err)
-			c.config.Logger.Warn("import ended early", "kind", kind, "file", job.name, "done", job.done, "failed", job.failed, "error", err)
-		}
+		job.without, job.unused = file.origin.Without(), file.origin.Unused()
+		return err
 	})
-	return c.redirect("imports/" + job.id)
 }
 
 func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *importJob, file *upload, of importOf[T]) error {
@@ -154,18 +83,8 @@ func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *impor
 			}
 			return failed, nil
 		},
-		Done: func(rows int) {
-			job.mutex.Lock()
-			defer job.mutex.Unlock()
-			job.done += rows
-		},
-		Failed: func(row exchange.Row[T], why error) {
-			job.mutex.Lock()
-			defer job.mutex.Unlock()
-			if job.failed++; len(job.problems) < importShown {
-				job.problems = append(job.problems, importProblem{row.Line, of.id(row.Item), fault.From(why)})
-			}
-		},
+		Done:   job.progress,
+		Failed: func(row exchange.Row[T], why error) { job.fail(row.Line, of.id(row.Item), why) },
 	}
 	if file.dryRun { // by the very code of the run
 		ctx = provisioning.DryRun(ctx, nil)
@@ -178,17 +97,13 @@ func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *impor
 
 // importPage is how an import stands.
 type importPage struct {
-	ID, Kind, Name string
-	DryRun         bool
-	Percent        int
-	Done, Failed   int
-	Problems       []importProblem // in the order of their lines
-	More           int             // that failed and are not among Problems
-	Ended          bool
-	Broken         *fault.Error
-	Without        exchange.Without
-	Members        []memberCount // of Without, by their names
-	Unused         []string
+	jobPage
+	Kind, Name string
+	DryRun     bool
+	Percent    int
+	Without    exchange.Without
+	Members    []memberCount // of Without, by their names
+	Unused     []string
 }
 
 // memberCount is in how many rows there is a member that is not known here.
@@ -199,8 +114,8 @@ type memberCount struct {
 
 // showImport shows how an import stands, for as long as it goes on.
 func showImport(c *call) error {
-	job := c.imports.find(c.r.PathValue("id"))
-	if job == nil {
+	job, ok := c.jobs.find(c.r.PathValue("id")).(*importJob)
+	if !ok {
 		return fault.New(fault.NotFound, "This import is not known any more. The audit says what was changed")
 	}
 	return c.show("import", func() any { return job.page() }, func() (any, error) { return job.page(), nil })
@@ -209,8 +124,7 @@ func showImport(c *call) error {
 func (j *importJob) page() importPage {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	page := importPage{ID: j.id, Kind: j.kind, Name: j.name, DryRun: j.dryRun, Done: j.done, Failed: j.failed, Problems: slices.Clone(j.problems),
-		More: j.failed - len(j.problems), Ended: j.ended, Broken: j.broken, Percent: 100}
+	page := importPage{jobPage: j.stand(), Kind: j.kind, Name: j.name, DryRun: j.dryRun, Percent: 100}
 	if j.size > 0 {
 		page.Percent = int(100 * j.read.Load() / j.size)
 	}
@@ -218,6 +132,5 @@ func (j *importJob) page() importPage {
 	for _, name := range slices.Sorted(maps.Keys(j.without.Members)) {
 		page.Members = append(page.Members, memberCount{name, j.without.Members[name]})
 	}
-	slices.SortStableFunc(page.Problems, func(a, b importProblem) int { return a.Line - b.Line })
 	return page
 }

@@ -102,7 +102,7 @@ func mustURL(t *testing.T, address string) *url.URL {
 func TestNothingWithoutSession(t *testing.T) {
 	h := newHouse(t)
 	b, asked := h.browser(), 0
-	for _, routes := range []map[string]handler{overviewRoutes, enrollmentRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes} {
+	for _, routes := range []map[string]handler{overviewRoutes, enrollmentRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, everyRoutes} {
 		for pattern := range routes {
 			method, path, _ := strings.Cut(pattern, " ")
 			path = strings.NewReplacer("{$}", "", "{hub}", "berth", "{id}", "d1", "{sequence}", "0").Replace(path)

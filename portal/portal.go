@@ -70,8 +70,8 @@ type Portal struct {
 	ticker  func(time.Duration) (tick <-chan time.Time, stop func())
 	stop    context.CancelFunc
 	stopped context.Context // ends the live pages
-	open    sync.WaitGroup  // live pages and imports
-	imports imports
+	open    sync.WaitGroup  // live pages and jobs
+	jobs    jobs
 }
 
 // New returns the portal on its services.
@@ -88,7 +88,7 @@ func New(config Config) *Portal {
 	p.stopped, p.stop = context.WithCancel(context.Background())
 	p.mux.Handle("GET "+Root+"assets/", assets())
 	for _, routes := range []map[string]handler{
-		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes, lockoutRoutes, networkRoutes, credentialRoutes, issuerRoutes, recordRoutes,
+		loginRoutes, overviewRoutes, enrollmentRoutes, groupRoutes, registrationRoutes, attemptRoutes, policyRoutes, hubRoutes, deviceRoutes, quickstartRoutes, linkRoutes, authorityRoutes, auditRoutes, checkRoutes, misbehaviourRoutes, exchangeRoutes, lockoutRoutes, networkRoutes, credentialRoutes, issuerRoutes, recordRoutes, everyRoutes,
 	} {
 		for pattern, handle := range routes {
 			method, path, _ := strings.Cut(pattern, " ")

@@ -152,8 +152,9 @@ func TestEmbeddedC(t *testing.T) {
 		token(server.info.IDScope+"/registrations/"+id, "registration"))
 	d.subscribe("$dps/registrations/res/#")
 	began := time.Now()
+	// The samples publish the whole of the buffer that the body was written into.
 	d.publish("$dps/registrations/PUT/iotdps-register/?$rid=1",
-		`{"registrationId":"`+id+`","payload":{"modelId":"dtmi:com:example:Thermostat;1"}}`)
+		`{"registrationId":"`+id+`","payload":{"modelId":"dtmi:com:example:Thermostat;1"}}`+strings.Repeat("\x00", 40))
 	status, topic, payload := d.answer("1")
 	if took := time.Since(began); took < 100*time.Millisecond {
 		t.Errorf("a request of QoS 0 is answered after %v", took)
@@ -180,16 +181,17 @@ func TestEmbeddedC(t *testing.T) {
 		"DeviceClientType=azsdk-c%2F1.6.0", "c/1.6.0(ard;esp32)", "DeviceClientType=c/1.6.0(ard;esp32)",
 	} {
 		t.Run(agent, func(t *testing.T) {
-			for _, model := range []string{"", "&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1"} {
+			for model, padding := range map[string]string{"": "", "&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1": "\x00\x00\x00"} {
 				username := hub + "/" + id + "/?api-version=2020-09-30&" + agent + model
 				d := server.embedded(t, id, username, token(hub+"/devices/"+id, ""))
 				d.subscribe("$iothub/methods/POST/#", "devices/+/messages/devicebound/#", "$iothub/twin/res/#",
 					"$iothub/twin/PATCH/properties/desired/#")
 				d.publish("$iothub/twin/GET/?$rid=get_twin", "")
-				if status, topic, payload := d.answer("get_twin"); status != "200" || !strings.Contains(payload, `"device_count":5`) {
+				// The sample's reader of twins takes the first member for the property.
+				if status, topic, payload := d.answer("get_twin"); status != "200" || !strings.HasPrefix(payload, `{"desired":{"device_count":5,`) {
 					t.Errorf("the twin is answered %s %s", topic, payload)
 				}
-				d.publish("$iothub/twin/PATCH/properties/reported/?$rid=reported_prop", `{"device_count":5}`)
+				d.publish("$iothub/twin/PATCH/properties/reported/?$rid=reported_prop", `{"device_count":5}`+padding)
 				if status, topic, _ := d.answer("reported_prop"); status != "204" || !strings.Contains(topic, "&$version=") {
 					t.Errorf("reporting is answered %s", topic)
 				}
@@ -199,7 +201,7 @@ func TestEmbeddedC(t *testing.T) {
 				}
 				version++
 				want := fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", version)
-				if topic, payload := d.next(); topic != want || !strings.Contains(payload, `"device_count":5`) {
+				if topic, payload := d.next(); topic != want || !strings.HasPrefix(payload, `{"device_count":5,"$version":`) {
 					t.Errorf("told on %s of %s, want %s", topic, payload, want)
 				}
 				// The samples send with QoS 0 or 1, bare or with properties and a component.

@@ -6,9 +6,8 @@ const test = require("node:test");
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const path = require("node:path");
-const { given, leave, pages, startServer, visit } = require("./browser.js");
+const { given, leave, pages, startServer, violations, visit } = require("./browser.js");
 
-const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 const device = "access-device";
 let addresses, fresh; // fresh is a server on which nothing has happened
 
@@ -36,12 +35,6 @@ test.after(() => {
   for (const { deviceId } of given.json("device", "list", "--prefix", "access-", "--max", "100")) given.berth("device", "delete", deviceId);
   given.berth("registration", "delete", device);
 });
-
-async function violations(page) {
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-  return found.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
-}
 
 // states are pages that come of doing something.
 const states = {

@@ -165,6 +165,15 @@ async function leave(window, button) {
   await answered;
 }
 
+const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
+
+// violations are what axe-core finds wrong with a page, none at best.
+async function violations(page) {
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
+  return found.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
+}
+
 // pages are all pages of a server that has this device, with a name for each.
 // What a page needs to be in another state stands in its address. group is one with
 // symmetric keys and authority a certificate authority, if there are any.
@@ -188,4 +197,4 @@ function pages(device, attempt, policy, group, authority) {
   };
 }
 
-module.exports = { Server, given, leave, pages, patience, startServer, visit, words };
+module.exports = { Server, given, leave, pages, patience, startServer, violations, visit, words };

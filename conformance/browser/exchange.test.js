@@ -7,7 +7,7 @@ const assert = require("node:assert/strict");
 const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
-const { leave, startServer, visit } = require("./browser.js");
+const { leave, startServer, violations, visit } = require("./browser.js");
 
 for (const language of ["en", "fr"]) {
   test(`import and export, in ${language}`, async () => {
@@ -62,6 +62,25 @@ for (const language of ["en", "fr"]) {
     assert.equal(all.find((e) => e.registrationId === "keyed").attestation.symmetricKey.primaryKey, "c2VjcmV0c2VjcmV0c2VjcmV0");
     await upload(exported, "upsert");
     assert.deepEqual(await counts(), [many + 1, 0]);
+
+    // What a search finds on all its pages is deleted at once, and the search stays.
+    await window.open("enrollments");
+    await page.locator("#search").fill("row-0001");
+    await page.getByRole("link", { name: "row-000149", exact: true }).waitFor();
+    await page.locator("input[name=every]").focus();
+    await page.keyboard.press("Space");
+    assert.equal(await page.locator("input[name=id]:enabled").count(), 0);
+    await leave(window, words.delete);
+    assert.match(await page.locator("h1").innerText(), /100/);
+    assert.deepEqual(await violations(page), []);
+    await leave(window, words.delete);
+    await page.locator(".notice-ok", { hasText: "100" }).waitFor();
+    assert.deepEqual(await violations(page), []);
+    await page.getByRole("link", { name: words.back, exact: true }).click();
+    await page.locator(".empty").waitFor();
+    assert.equal(await page.locator("#search").inputValue(), "row-0001");
+    await page.locator("#search").fill("row-0002");
+    await page.getByRole("link", { name: "row-000200", exact: true }).waitFor();
 
     // Groups go the same way.
     await window.open("groups");

@@ -10,13 +10,12 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { execFileSync } = require("node:child_process");
-const { given, leave, visit } = require("./browser.js");
+const { given, leave, violations, visit } = require("./browser.js");
 
 const folder = fs.mkdtempSync(path.join(os.tmpdir(), "berth-"));
 const openssl = (...args) => execFileSync("openssl", args, { cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
 const ec = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
 const file = (name) => path.join(folder, name);
-const axe = fs.readFileSync(require.resolve("axe-core/axe.min.js"), "utf8");
 
 // authority makes NAME.pem and NAME.key of an authority, and returns the file.
 function authority(name) {
@@ -34,12 +33,6 @@ function member(signer, id) {
   return given.run(process.env.BERTH_BINARY, ["device", "simulate", "--data", given.data, "--messages", "1"], {
     PROVISIONING_IDSCOPE: given.info.idScope, DPS_X509_REGISTRATION_ID: id, X509_CERT_FILE: file(`${id}-chain.pem`), X509_KEY_FILE: file(`${id}.key`),
   });
-}
-
-async function violations(page) {
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => globalThis.axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"] }));
-  return found.violations.map((violation) => `${violation.id}: ${violation.nodes.map((node) => node.html.slice(0, 120)).join(" | ")}`);
 }
 
 // remove deletes a group by its box in the list and the page that asks.

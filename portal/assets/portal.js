@@ -75,14 +75,18 @@ document.addEventListener("change", (event) => {
   if (field.matches("[data-select-all]")) {
     for (const box of all("input[name=id]", field.form)) box.checked = field.checked;
   }
-  if (field.matches("input[name=id], [data-select-all]")) selection();
+  if (field.matches("input[name=id], [data-select-all], [data-select-every]")) selection();
   if (field.matches("[data-file]") && field.files.length > 0) takeFile(field.dataset.file, field.files[0], field);
 });
 
-// A button that needs a selection says so by being disabled without one.
+// A button that needs a selection says so by being disabled without one. When all that
+// match are selected, the boxes of the rows have nothing to say.
 function selection() {
+  for (const every of all("[data-select-every]")) {
+    for (const box of all("input[name=id], [data-select-all]", every.form)) box.disabled = every.checked;
+  }
   for (const button of all("[data-needs-selection]")) {
-    button.disabled = all("input[name=id]:checked", button.form).length === 0;
+    button.disabled = all("input[name=id]:checked, [data-select-every]:checked", button.form).length === 0;
   }
 }
 
@@ -188,11 +192,13 @@ function replaceLive(html) {
   if (!live || live.dataset.last === html) return;
   const said = live.querySelector("[data-announce]")?.textContent;
   const ticked = new Set(all("input[name=id]:checked", live).map((box) => box.value));
+  const every = live.querySelector("[data-select-every]:checked") !== null;
   const focused = live.contains(document.activeElement) ? describe(document.activeElement) : null;
   const scrolled = live.querySelector(".scroll")?.scrollLeft ?? 0;
   live.innerHTML = html;
   live.dataset.last = html;
   for (const box of all("input[name=id]", live)) box.checked = ticked.has(box.value);
+  for (const box of all("[data-select-every]", live)) box.checked = every;
   if (live.querySelector(".scroll")) live.querySelector(".scroll").scrollLeft = scrolled;
   settle(live);
   if (focused) all(focused.selector, live)[focused.index]?.focus({ preventScroll: true });
