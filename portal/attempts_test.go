@@ -1,10 +1,15 @@
 package portal
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"fmt"
 	"html"
+	"math/big"
 	"net/http"
 	"strings"
 	"testing"
@@ -70,6 +75,43 @@ func TestAttemptsInFrench(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// A check that quotes why a certificate is refused has the reason in French as well.
+func TestReasonOfACheckInFrench(t *testing.T) {
+	h := newHouse(t)
+	b := h.loggedIn(Operator)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	h.must(err)
+	issue := func(template, parent *x509.Certificate) (*x509.Certificate, string) {
+		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(1), noon, noon.Add(24*time.Hour)
+		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, key)
+		h.must(err)
+		made, err := x509.ParseCertificate(der)
+		h.must(err)
+		return made, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	}
+	authority := &x509.Certificate{Subject: pkix.Name{CommonName: "Factory"}, IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign, PermittedDNSDomains: []string{"factory.example"}, PermittedDNSDomainsCritical: true}
+	authority, text := issue(authority, authority)
+	device, _ := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "d1"}, DNSNames: []string{"d1.other.example"}}, authority)
+	_, err = h.config.Provisioning.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line",
+		Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: text}}}}})
+	h.must(err)
+	shown := credential.Evidence{Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711", Certificates: []*x509.Certificate{device, authority}}
+	if _, err := h.config.Provisioning.OpenSession("0ne1", "d1", shown).Register(ctx, nil); err == nil {
+		t.Fatal("the device is let in")
+	}
+	attempts, err := h.config.Provisioning.Attempts(ctx, provisioning.AttemptFilter{Max: 1})
+	h.must(err)
+	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s%sattempts/%d", h.server.URL, Root, attempts[0].Sequence), nil)
+	h.must(err)
+	request.Header.Set("Accept-Language", "fr")
+	_, page := b.do(request)
+	if page = html.UnescapeString(page); !strings.Contains(page, `ne permet pas le nom DNS "d1.other.example"`) || strings.Contains(page, "does not allow") {
+		t.Errorf("the page says:\n%s", page)
 	}
 }
 

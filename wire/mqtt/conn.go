@@ -19,6 +19,11 @@ type Conn struct {
 	peer   Peer
 	one    [1]byte // what an idle connection reads into: its buffer is back in the pool
 
+	ended   func()    // called once, after the end
+	rests   bool      // may go on in other goroutines than the one that serves it
+	resting bool      // does, since heard
+	heard   time.Time // when the last packets were handled
+
 	session   Session
 	message   Publish // of the packet being handled; a field so that it stays off the heap
 	keepAlive time.Duration
@@ -69,14 +74,36 @@ func (c *Conn) Proven() {
 	}
 }
 
-// serve runs the connection to its end and tells the session why it ended.
+// serve runs the connection and tells the session why it ended. It may return before the
+// end when the connection rests.
 func (c *Conn) serve(ctx context.Context) {
 	err := c.server.contain(c.peer, func() error { return c.handshake(ctx) })
 	if err == nil && c.session != nil {
-		err = c.server.contain(c.peer, c.read)
+		c.readOn()
+		return
 	}
+	c.end(err)
+}
+
+// readOn reads until the connection ends, or until it has been silent for so long that it
+// rests: then it goes on in a fresh goroutine. The stack of one that has handled packets
+// is twice as large as what waiting needs, and does not shrink while it waits below TLS.
+func (c *Conn) readOn() {
+	err := c.server.contain(c.peer, c.read)
+	if err == errSilent {
+		go c.readOn()
+		return
+	}
+	c.end(err)
+}
+
+// errSilent is told of a connection that may rest from now on.
+var errSilent = errors.New("nothing was heard for a while")
+
+func (c *Conn) end(err error) {
 	c.Close(err)
 	c.finish()
+	c.server.forget(c)
 }
 
 // maxConnect bounds a CONNECT in bytes: a will of 64 KiB and long names fit.
@@ -200,10 +227,17 @@ func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
 // read handles packets until the connection ends. Between packets it holds no
 // buffer: an idle connection costs little more than its goroutine.
 func (c *Conn) read() error {
+	if !c.resting {
+		c.heard = time.Now()
+	}
 	for {
-		n, err := c.readUntil(c.one[:], c.idleDeadline())
+		deadline, rests := c.idleDeadline()
+		n, err := c.readUntil(c.one[:], deadline)
 		if n == 0 {
 			switch {
+			case errors.Is(err, os.ErrDeadlineExceeded) && rests:
+				c.resting = true
+				return errSilent
 			case errors.Is(err, os.ErrDeadlineExceeded):
 				return ErrKeepAlive
 			case err == io.EOF:
@@ -215,6 +249,7 @@ func (c *Conn) read() error {
 		if done || err != nil {
 			return err
 		}
+		c.resting, c.heard = false, time.Now()
 	}
 }
 
@@ -329,12 +364,17 @@ func (c *Conn) handle(first byte, body []byte) (done bool, err error) {
 	return false, breach("MQTT-2.2.1", "a packet of type %d, which no client sends here", first>>4)
 }
 
-// idleDeadline is when silence ends the connection; the zero time is never.
-func (c *Conn) idleDeadline() time.Time {
-	if c.keepAlive == 0 {
-		return time.Time{}
+// idleDeadline is when silence ends the connection, or before that lets it rest; the zero
+// time is never.
+func (c *Conn) idleDeadline() (deadline time.Time, rests bool) {
+	after := c.server.RestAfter
+	switch {
+	case c.rests && !c.resting && (c.keepAlive == 0 || after < c.keepAlive):
+		return c.heard.Add(after), true
+	case c.keepAlive == 0:
+		return time.Time{}, false
 	}
-	return time.Now().Add(c.keepAlive)
+	return c.heard.Add(c.keepAlive), false
 }
 
 // readUntil reads with a deadline, unless the connection is closing: Close sets

@@ -29,6 +29,7 @@ type Server struct {
 	PacketTimeout  time.Duration // from a packet's first byte to its last; 30 s
 	WriteTimeout   time.Duration // for the client to take what it is sent; 30 s
 	MaxKeepAlive   time.Duration // silence allowed at most, whatever the client asks; without a keep-alive none is; 1,767 s
+	RestAfter      time.Duration // silence after which a connection that was accepted waits in less memory; 5 s
 	MaxPacketSize  int           // bytes; 320 KiB
 	MaxInFlight    int           // unacknowledged messages in each direction; 1,024
 	MaxOutbound    int           // bytes waiting for a client to read; 1 MiB
@@ -56,6 +57,7 @@ func (s *Server) init() {
 		}{
 			{&s.ConnectTimeout, 10 * time.Second}, {&s.PacketTimeout, 30 * time.Second},
 			{&s.WriteTimeout, 30 * time.Second}, {&s.MaxKeepAlive, 1767 * time.Second},
+			{&s.RestAfter, 5 * time.Second},
 		} {
 			if *d.field == 0 {
 				*d.field = d.value
@@ -118,7 +120,6 @@ func (s *Server) Serve(listener net.Listener) error {
 			return nil
 		}
 		go func() {
-			defer s.active.Done()
 			s.stats.accepted.Add(1)
 			s.stats.connections.Add(1)
 			peer := Peer{RemoteAddr: conn.RemoteAddr()}
@@ -126,9 +127,13 @@ func (s *Server) Serve(listener net.Listener) error {
 				s.stats.connections.Add(-1)
 				s.Logger.Debug("TLS handshake", "remote", peer.RemoteAddr, "error", err)
 				conn.Close()
+				s.active.Done()
 				return
 			}
-			s.serveConn(conn, peer)
+			c := newConn(s, conn, peer)
+			c.ended = s.active.Done
+			c.rests = true
+			s.serveConn(c)
 		}()
 	}
 }
@@ -191,27 +196,35 @@ func (s *Server) ServeConn(conn net.Conn, peer Peer) {
 		conn.Close()
 		return
 	}
-	defer s.active.Done()
 	s.stats.accepted.Add(1)
 	s.stats.connections.Add(1)
-	s.serveConn(conn, peer)
+	c := newConn(s, conn, peer)
+	c.ended = s.active.Done
+	s.serveConn(c)
 }
 
-func (s *Server) serveConn(conn net.Conn, peer Peer) {
-	defer s.stats.connections.Add(-1)
-	c := newConn(s, conn, peer)
+func (s *Server) serveConn(c *Conn) {
 	s.mutex.Lock()
-	if s.closed {
-		s.mutex.Unlock()
-		conn.Close()
+	closed := s.closed
+	if !closed {
+		s.conns[c] = struct{}{}
+	}
+	s.mutex.Unlock()
+	if closed {
+		c.net.Close()
+		s.forget(c)
 		return
 	}
-	s.conns[c] = struct{}{}
-	s.mutex.Unlock()
 	c.serve(s.work)
+}
+
+// forget is told of the end of a connection.
+func (s *Server) forget(c *Conn) {
 	s.mutex.Lock()
 	delete(s.conns, c)
 	s.mutex.Unlock()
+	s.stats.connections.Add(-1)
+	c.ended()
 }
 
 // Shutdown stops accepting, lets every connection have the acknowledgements it
