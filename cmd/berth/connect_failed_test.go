@@ -24,6 +24,7 @@ import (
 // not like the server's name is refused with an attempt that says what it did; a browser
 // or a command line that does not trust the server is counted apart.
 func TestConnectionsThatFail(t *testing.T) {
+	t.Parallel()
 	binary := buildBinary(t)
 	server := startProcess(t, binary, t.TempDir(), "--hub-host", "hub.test.local", "--log-level", "INFO")
 	scope := server.info.IDScope

@@ -31,6 +31,7 @@ const (
 // proves after each restart that what was acknowledged is there, that nothing is
 // there by half, and that the next round works.
 func TestCrash(t *testing.T) {
+	t.Parallel()
 	rounds := crashRounds
 	if testing.Short() {
 		rounds = 3

@@ -59,6 +59,7 @@ func (f *fleet) ended(what string, client *device.Client) {
 // TestCutOff: a device renews only as long as its enrollment lets it, all of its
 // certificates are taken in one command, and a policy in use is not deleted unawares.
 func TestCutOff(t *testing.T) {
+	t.Parallel()
 	f := newBerth(t)
 	ctx := within(t, 2*time.Minute)
 	clients := map[string]*device.Client{}
@@ -160,6 +161,7 @@ func TestCutOff(t *testing.T) {
 // TestAnAuthorityOfTheCompanys: an issuing authority under the company's own, from the
 // request to the devices' certificates, and its revocation and replacement in one step.
 func TestAnAuthorityOfTheCompanys(t *testing.T) {
+	t.Parallel()
 	f := newBerth(t)
 	ctx := within(t, 2*time.Minute)
 	root, err := credential.NewAuthority("Company root", time.Now().Add(-time.Hour), 24*time.Hour)

@@ -109,6 +109,7 @@ func refusedByHub(err error) bool {
 // it got to a hub of this process and to one elsewhere, renews it both ways, and
 // loses it to a revocation within five seconds while others stay connected.
 func TestOperationalCertificates(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := within(t, 2*time.Minute)
 	f.run("group", "update", "meters", "--credential-policy", "default")
@@ -267,6 +268,7 @@ func selfSigned(t *testing.T, id string) tls.Certificate {
 // TestRequestsThatAreRefused: what is wrong with a certificate signing request is
 // said, when a device registers with it and when it renews.
 func TestRequestsThatAreRefused(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := within(t, time.Minute)
 	if _, err := f.first.provisioning.PutCredentialPolicy(ctx, issuance.Policy{Name: "strict", KeyTypes: []string{"ec-p256", "rsa-2048"}, DNSNames: []string{"{registrationId}.devices.example"}}, ""); err != nil {
@@ -341,6 +343,7 @@ func TestRequestsThatAreRefused(t *testing.T) {
 // TestParents: an enrollment names the IoT Edge device that its device is a child
 // of, and that stays so when the device moves to another hub.
 func TestParents(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := within(t, time.Minute)
 	create := func(id string, edge bool, parent string) {

@@ -22,6 +22,7 @@ import (
 // every way that would otherwise go unnoticed: the next start says so and ends with
 // exit code 3, and so does berth data check.
 func TestLostData(t *testing.T) {
+	t.Parallel()
 	binary, data := buildBinary(t), t.TempDir()
 	p := startProcess(t, binary, data)
 	const enrollments = 60
@@ -97,6 +98,7 @@ func TestLostData(t *testing.T) {
 
 // TestDataInUse are folders that there is nothing to check in.
 func TestDataInUse(t *testing.T) {
+	t.Parallel()
 	binary, data := buildBinary(t), t.TempDir()
 	p := startProcess(t, binary, data)
 	defer p.kill()

@@ -127,6 +127,7 @@ func (d embedded) answer(requestID string) (status, topic, payload string) {
 // TestEmbeddedC: a device with Azure's SDK for Embedded C registers, reads its twin,
 // reports, is told of a change, and sends telemetry.
 func TestEmbeddedC(t *testing.T) {
+	t.Parallel()
 	server := startProcess(t, buildBinary(t), t.TempDir(), "--registration", "paced")
 	const id = "esp32-1"
 	key := credential.NewKey(32)

@@ -133,6 +133,7 @@ func (p pki) der(file string) []byte {
 // what is wrong is said by code and check, the saved attempt is explained with the
 // same verdict without a server, and berth cert check says it beforehand.
 func TestBadCertificates(t *testing.T) {
+	t.Parallel()
 	f := newFiles(t, buildBinary(t))
 	p := pki{t, t.TempDir()}
 	p.root("root", wish{})
@@ -299,6 +300,7 @@ func failedAs(t *testing.T, what string, checks attest.Trace, name, says string)
 
 // TestBadTokens does the same for shared access signatures.
 func TestBadTokens(t *testing.T) {
+	t.Parallel()
 	f := newFiles(t, buildBinary(t))
 	var group provisioning.EnrollmentGroup
 	if err := json.Unmarshal([]byte(f.must("group", "create", "meters", "--symmetric", "--keys", "-o", "json")), &group); err != nil {

@@ -64,6 +64,7 @@ func (f *files) enrollment(id string) provisioning.Enrollment {
 // TestExchange carries enrollments of every sort from one server to another, by
 // JSON and by CSV, and finds them equal.
 func TestExchange(t *testing.T) {
+	t.Parallel()
 	binary := buildBinary(t)
 	from := newFiles(t, binary)
 	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "x509", KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
@@ -152,6 +153,7 @@ func TestExchange(t *testing.T) {
 
 // TestImportOfBadRows: each is told with its place, and the good ones are done.
 func TestImportOfBadRows(t *testing.T) {
+	t.Parallel()
 	f := newFiles(t, buildBinary(t))
 	good := strings.Repeat("A", 64)
 	for _, c := range []struct {
@@ -212,6 +214,7 @@ func TestImportOfBadRows(t *testing.T) {
 
 // TestExchangeOfGroups carries enrollment groups from one server to another.
 func TestExchangeOfGroups(t *testing.T) {
+	t.Parallel()
 	binary := buildBinary(t)
 	from, to := newFiles(t, binary), newFiles(t, binary)
 	var certificates []string
@@ -269,6 +272,7 @@ func TestExchangeOfGroups(t *testing.T) {
 // TestImportWithinLimits: a service that takes little at once, and not too often, gets
 // it so.
 func TestImportWithinLimits(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	f := &files{t, startProcess(t, buildBinary(t), data, "--fidelity", "azure", "--operations-per-minute", "600"), data, t.TempDir()}
 	const many = 6_200 // more than the 600 operations that may be done at once

@@ -18,6 +18,7 @@ import (
 // why, on the port of MQTT and on that of HTTPS. Others leave none, and nobody can
 // fill the log.
 func TestHandshakesThatFail(t *testing.T) {
+	t.Parallel()
 	p := pki{t, t.TempDir()}
 	p.leaf("pump", "", wish{})
 	p.leaf("other", "", wish{})

@@ -192,6 +192,7 @@ func deviceNames(n int) (names []string) {
 // TestAllocationAmongThreeHubs shows every allocation policy with three hubs, one of
 // them of another process, and that a preview says beforehand what happens.
 func TestAllocationAmongThreeHubs(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := within(t, 2*time.Minute)
 	asked := atomic.Pointer[map[string]any]{}
@@ -287,6 +288,7 @@ const (
 // while both are killed at random moments, and proves that in the end each device is
 // in exactly one hub, the one it was told, with the twin it had.
 func TestMigrationSurvivesCrashes(t *testing.T) {
+	t.Parallel()
 	rounds := 12
 	if testing.Short() {
 		rounds = 3
@@ -412,6 +414,7 @@ func (f *fleet) crash(first bool) {
 // TestUnlinkingAHub: one with devices only by force, and a change of the policy
 // decides what becomes of them.
 func TestUnlinkingAHub(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := within(t, time.Minute)
 	f.weigh(ctx, 0, 0, 1)
@@ -447,6 +450,7 @@ func TestUnlinkingAHub(t *testing.T) {
 
 // TestChangingALink: what a command does not mention stays as it is.
 func TestChangingALink(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	f.run("hub", "link", secondHost, "--measure-latency", "--only-by-name")
 	f.run("hub", "link", secondHost, "--weight", "7")
@@ -463,6 +467,7 @@ func TestChangingALink(t *testing.T) {
 
 // TestLinksThatAreRefused: what is wrong with a hub is said when it is linked.
 func TestLinksThatAreRefused(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t)
 	ctx := within(t, time.Minute)
 	good := f.second.info.Hubs[0].ConnectionString

@@ -199,6 +199,7 @@ func TestImportOfOtherEncodings(t *testing.T) {
 // TestDryRunWithinLimits: a dry run counts what it would create against the limits, over
 // all the bulks that it is sent in.
 func TestDryRunWithinLimits(t *testing.T) {
+	t.Parallel()
 	data := t.TempDir()
 	f := &files{t, startProcess(t, buildBinary(t), data, "--fidelity", "azure", "--operations-per-minute", "100000"),
 		data, t.TempDir()}

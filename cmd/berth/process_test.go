@@ -6,11 +6,14 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"fmt"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -37,18 +40,40 @@ type process struct {
 	hub          *backend.Hub
 }
 
-// buildBinary compiles the command as `make build` does.
+// binaries is the folder of the binary that the tests run, made by the first that does.
+var binaries string
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if binaries != "" {
+		os.RemoveAll(binaries)
+	}
+	os.Exit(code)
+}
+
+// buildBinary compiles the command as `make build` does, once for all tests.
 func buildBinary(t *testing.T) string {
 	t.Helper()
-	binary := filepath.Join(t.TempDir(), "berth")
+	binary, err := builtBinary()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return binary
+}
+
+var builtBinary = sync.OnceValues(func() (binary string, err error) {
+	if binaries, err = os.MkdirTemp("", "berth-test-"); err != nil {
+		return "", err
+	}
+	binary = filepath.Join(binaries, "berth")
 	if runtime.GOOS == "windows" {
 		binary += ".exe"
 	}
 	if output, err := exec.Command("go", "build", "-o", binary, ".").CombinedOutput(); err != nil {
-		t.Fatalf("build berth: %v\n%s", err, output)
+		return "", fmt.Errorf("build berth: %w\n%s", err, output)
 	}
-	return binary
-}
+	return binary, nil
+})
 
 // startProcess starts the binary on a data folder and waits until it is ready.
 func startProcess(t *testing.T, binary, data string, flags ...string) *process {

@@ -109,6 +109,7 @@ const secret = "hunter2-is-a-secret"
 // its registration failed, the attempt says what the webhook did and what to do, and
 // with a webhook that works the same device is assigned.
 func TestWebhooksThatMisbehave(t *testing.T) {
+	t.Parallel()
 	w := newWebhooks(t)
 	closed, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -322,6 +323,7 @@ func (w *webhooks) tellsNothing(t *testing.T, reader *backend.Provisioning, id s
 
 // TestWebhookThatRecovers: a failure that passes is not the device's.
 func TestWebhookThatRecovers(t *testing.T) {
+	t.Parallel()
 	w := newWebhooks(t)
 	calls := 0
 	flaky := w.serve("flaky", "trusted", wish{extensions: "subjectAltName=IP:127.0.0.1"}, func(answer http.ResponseWriter, _ *http.Request) {
