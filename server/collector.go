@@ -3,7 +3,6 @@ package server
 import (
 	"context"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -19,7 +18,7 @@ const (
 	leastRoom     = 16 << 20 // bytes: a small server allocates as fast as a large one
 	leastPercent  = 5
 	mostPercent   = 400
-	settlePercent = 25 // of the room: so much garbage is collected when nothing else happens
+	settlePercent = 25 // of the room: so much that is of no use is given back when nothing else happens
 )
 
 // TuneCollector keeps the garbage collector's goal by what the server is, until the
@@ -51,6 +50,7 @@ type heap struct {
 	live    uint64 // bytes that the last collection found alive
 	roots   uint64 // bytes of stacks and globals that it looked through
 	objects uint64 // bytes that are taken, garbage among them
+	free    uint64 // bytes that nothing is in, and that the system could have back
 	cycles  uint64 // collections so far
 }
 
@@ -58,11 +58,12 @@ func readHeap() heap {
 	samples := []metrics.Sample{
 		{Name: "/gc/heap/live:bytes"}, {Name: "/gc/scan/stack:bytes"}, {Name: "/gc/scan/globals:bytes"},
 		{Name: "/memory/classes/heap/objects:bytes"}, {Name: "/gc/cycles/total:gc-cycles"},
+		{Name: "/memory/classes/heap/free:bytes"},
 	}
 	metrics.Read(samples)
 	return heap{
 		live: samples[0].Value.Uint64(), roots: samples[1].Value.Uint64() + samples[2].Value.Uint64(),
-		objects: samples[3].Value.Uint64(), cycles: samples[4].Value.Uint64(),
+		objects: samples[3].Value.Uint64(), cycles: samples[4].Value.Uint64(), free: samples[5].Value.Uint64(),
 	}
 }
 
@@ -84,8 +85,9 @@ type collector struct {
 }
 
 // tune sets the percentage if it should be another. Where nothing was collected since the
-// look before, what a storm of connections left behind is: while nothing is allocated the
-// collector would not run, and stacks not shrink.
+// look before, what a storm of connections left behind is, and goes back to the system:
+// while nothing is allocated the collector would not run, stacks not shrink, and what was
+// once needed be kept.
 func (c *collector) tune(now heap, caches func() int64) {
 	var cached int64
 	if caches != nil {
@@ -99,7 +101,7 @@ func (c *collector) tune(now heap, caches func() int64) {
 	}
 	quiet := now.cycles == c.cycles
 	c.cycles = now.cycles
-	if quiet && now.objects > now.live+room*settlePercent/100 {
-		runtime.GC()
+	if worth := room * settlePercent / 100; quiet && (now.objects > now.live+worth || now.free > worth) {
+		debug.FreeOSMemory()
 	}
 }

@@ -1,6 +1,9 @@
 package server
 
-import "testing"
+import (
+	"runtime"
+	"testing"
+)
 
 // TestCollectorPercent leaves room by what is alive, and none by what is cached.
 func TestCollectorPercent(t *testing.T) {
@@ -24,5 +27,30 @@ func TestCollectorPercent(t *testing.T) {
 		if percent := test.heap.percent(room); room != test.room || percent != test.want {
 			t.Errorf("%s: room for %d bytes and %d percent, want %d and %d", name, room, percent, test.room, test.want)
 		}
+	}
+}
+
+// TestCollectorGivesBack: what is of no use any more goes back to the system when nothing
+// else happens, and not while something does.
+func TestCollectorGivesBack(t *testing.T) {
+	var large [][]byte
+	for range 100 {
+		large = append(large, make([]byte, 1<<20))
+	}
+	var c collector
+	c.tune(readHeap(), nil)
+	if now := readHeap(); now.objects < 100<<20 {
+		t.Fatalf("%d bytes are taken", now.objects)
+	}
+	clear(large)
+	runtime.GC()
+	before := readHeap()
+	c.tune(before, nil) // something was collected since the look before
+	if now := readHeap(); before.free < 50<<20 || now.free < before.free/2 {
+		t.Errorf("%d bytes were free and %d are, at once", before.free, now.free)
+	}
+	c.tune(readHeap(), nil)
+	if now := readHeap(); now.free > 10<<20 || now.objects > 50<<20 {
+		t.Errorf("%d bytes are free and %d are taken, when nothing happens", now.free, now.objects)
 	}
 }

@@ -355,6 +355,9 @@ func (w *honestWork) rows(row func(what, format string, args ...any)) {
 	row("connections of honest devices; cut off or refused outside kills", "%d; %d", w.connects, w.lost)
 	for _, kind := range []string{"telemetry", "reported properties", "connect", "enrollment", "registration"} {
 		sample := w.latency[kind]
+		if len(sample) == 0 {
+			continue
+		}
 		row(kind+" outside kills: p50, p99, p99.9, longest", "%.1f, %.1f, %.1f, %.0f ms (%d)", quantileOf(sample, 0.5),
 			quantileOf(sample, 0.99), quantileOf(sample, 0.999), quantileOf(sample, 1), len(sample))
 	}
