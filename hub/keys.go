@@ -12,7 +12,7 @@ import (
 // a connection that the former keys began. It returns the faults 404001, and 400004 for a
 // device that has no keys.
 func (h *Hub) RenewKeys(ctx context.Context, id string, primary, secondary bool) (Device, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (Device, error) {
 		before, err := h.device(ctx, id)
 		if err != nil {
 			return Device{}, err
@@ -31,10 +31,6 @@ func (h *Hub) RenewKeys(ctx context.Context, id string, primary, secondary bool)
 			key := credential.NewKey(keySize)
 			renewed.SymmetricKey.SecondaryKey = &key
 		}
-		after, err := h.replace(ctx, before, changed)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
-		return after, err
-	}
+		return h.replace(ctx, before, changed)
+	})
 }

@@ -98,7 +98,7 @@ func (h *Hub) creation(device *Device, twin twin) []store.Change {
 // device must have. A device that is disabled, or whose credentials change, is
 // disconnected. It returns the faults 404001, 412001 and 400004.
 func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (Device, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (Device, error) {
 		before, err := h.device(ctx, device.DeviceID)
 		unreadable := store.IsUnreadable(err)
 		if err != nil && !unreadable {
@@ -118,12 +118,8 @@ func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (
 		if err := changed.complete(&before); err != nil {
 			return Device{}, err
 		}
-		after, err := h.replace(ctx, before, changed)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
-		return after, err
-	}
+		return h.replace(ctx, before, changed)
+	})
 }
 
 // replace writes changed in the place of before and ends the connection that
@@ -159,15 +155,15 @@ func (h *Hub) replacement(before, changed Device) ([]store.Change, Device) {
 // DeleteDevice removes a device with its twin and all that is kept of it, whatever
 // that holds, and ends its connection. It returns the faults 404001 and 412001.
 func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
-	for {
+	_, err := store.RetryOnConflict(ctx, func() ([]string, error) {
 		device, err := h.device(ctx, id)
 		if err != nil && !store.IsUnreadable(err) {
-			return err
+			return nil, err
 		}
 		if err := precondition("device", ifMatch, device.ETag); err != nil {
-			return err
+			return nil, err
 		}
-		_, err = h.config.Documents.Commit(ctx,
+		etags, err := h.config.Documents.Commit(ctx,
 			h.devices.Delete(id, storeMatch(device.ETag)),
 			h.disabled.Delete(id, store.Always),
 			h.twins.Delete(id, store.Always),
@@ -176,11 +172,9 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 			h.activity.stamps.Delete(id, store.Always),
 			h.activity.connections.Delete(id, store.Always))
 		h.revalidate(ctx, id) // also after an error: it may be gone all the same
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
-		return err
-	}
+		return etags, err
+	})
+	return err
 }
 
 // Devices returns at most limit devices whose ids start with prefix, in the
@@ -233,18 +227,17 @@ func DeviceInUse(id string) error {
 // keeps its own, and its status. It is safe to repeat. It returns fault 400004 for
 // what is wrong in it, and 409001 when IfGeneration does not hold.
 func (h *Hub) Admit(ctx context.Context, admission Admission) (generation string, _ error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (string, error) {
 		prepared, err := h.PrepareAdmission(ctx, admission)
 		if err != nil || len(prepared.Changes) == 0 {
 			return prepared.Generation, err
 		}
 		_, err = h.config.Documents.Commit(ctx, prepared.Changes...)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
+		if _, conflict := store.IsConflict(err); !conflict {
+			prepared.Committed(ctx) // also after an error: it may be there all the same
 		}
-		prepared.Committed(ctx) // also after an error: it may be there all the same
 		return prepared.Generation, err
-	}
+	})
 }
 
 // PreparedAdmission is what Admit would commit, for a caller who commits it together

@@ -197,7 +197,7 @@ func (h *Hub) report(ctx context.Context, session *Session, patch []byte, ifVers
 // updateTwin changes a twin by compare-and-swap. With replace, one that can't be read
 // is taken for an empty one.
 func (h *Hub) updateTwin(ctx context.Context, id string, replace bool, change func(*twin) error) (twin, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (twin, error) {
 		stored, err := h.twin(ctx, id)
 		if replace && store.IsUnreadable(err) {
 			etag := stored.etag
@@ -217,15 +217,12 @@ func (h *Hub) updateTwin(ctx context.Context, id string, replace bool, change fu
 				len(put.Value), maxDocument)
 		}
 		etags, err := h.config.Documents.Commit(ctx, put)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
 		if err != nil {
 			return twin{}, err
 		}
 		stored.etag = etagOf(etags[0])
 		return stored, nil
-	}
+	})
 }
 
 func (h *Hub) twin(ctx context.Context, id string) (twin, error) {

@@ -90,11 +90,16 @@ func (s *Service) RequestAuthority(ctx context.Context, name, commonName string)
 	if err := checkName(name); err != nil {
 		return Authority{}, err
 	}
-	name = strings.ToLower(name)
 	if len(commonName) > maxCommonName {
 		return Authority{}, fault.New(fault.ArgumentInvalid, "The common name has %d characters, the limit is %d",
 			len(commonName), maxCommonName)
 	}
+	return store.RetryOnConflict(ctx, func() (Authority, error) {
+		return s.requestAuthority(ctx, strings.ToLower(name), commonName)
+	})
+}
+
+func (s *Service) requestAuthority(ctx context.Context, name, commonName string) (Authority, error) {
 	stored, etag, err := s.authority(ctx, name)
 	if errors.Is(err, fault.NotFound) {
 		stored = storedAuthority{Authority: Authority{Name: name, Created: s.config.Now().UTC()}}
@@ -145,6 +150,10 @@ const maxCommonName = 64
 // authority signs, and devices get that chain. It returns fault 400004 for what is wrong
 // with the chain, and 409000 for an authority that made no request.
 func (s *Service) ActivateAuthority(ctx context.Context, name string, chain []byte) (Authority, error) {
+	return store.RetryOnConflict(ctx, func() (Authority, error) { return s.activateAuthority(ctx, name, chain) })
+}
+
+func (s *Service) activateAuthority(ctx context.Context, name string, chain []byte) (Authority, error) {
 	stored, etag, err := s.authority(ctx, name)
 	switch {
 	case err != nil:
@@ -181,10 +190,6 @@ func (s *Service) putAuthority(ctx context.Context, before Authority, stored sto
 	etags, err := s.config.Documents.Commit(ctx, append(
 		[]store.Change{s.authorities.Put(stored.Name, store.ETag(etag), stored)},
 		s.config.Audit.Change(ctx, audit.Updated, audit.Issuer, stored.Name, before, stored.Authority)...)...)
-	if _, conflict := store.IsConflict(err); conflict {
-		return Authority{}, fault.New(fault.PreconditionFailed,
-			"The issuing authority was changed since. Read it again and repeat the change")
-	}
 	if err != nil {
 		return Authority{}, err
 	}
@@ -214,7 +219,7 @@ func (s *Service) RotateAuthority(ctx context.Context, name, replacement string)
 }
 
 func (s *Service) revokeAuthority(ctx context.Context, name, replacement string) (Authority, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (Authority, error) {
 		stored, etag, err := s.authority(ctx, name)
 		if err != nil {
 			return Authority{}, err
@@ -233,17 +238,13 @@ func (s *Service) revokeAuthority(ctx context.Context, name, replacement string)
 			changes = append(changes, rotated...)
 		}
 		if len(changes) > 0 {
-			_, err = s.config.Documents.Commit(ctx, changes...)
-			if _, conflict := store.IsConflict(err); conflict {
-				continue
-			}
-			if err != nil {
+			if _, err := s.config.Documents.Commit(ctx, changes...); err != nil {
 				return Authority{}, err
 			}
 		}
 		s.tell(Revocation{Authority: stored.Name}) // again too: somebody may have missed it
 		return stored.Authority, nil
-	}
+	})
 }
 
 // rotate are the changes by which the policies of one authority take another, which is
@@ -291,14 +292,14 @@ func (s *Service) rotate(ctx context.Context, from, to string) (changes []store.
 // what it has signed is void. It returns fault 409000 while a policy names it, or while
 // a certificate is good that it signed, unless forced.
 func (s *Service) DeleteAuthority(ctx context.Context, name string, force bool) error {
-	for {
+	stored, err := store.RetryOnConflict(ctx, func() (storedAuthority, error) {
 		stored, etag, err := s.authority(ctx, name)
 		if err != nil {
-			return err
+			return stored, err
 		}
 		if !force {
 			if err := s.checkUnused(ctx, stored); err != nil {
-				return err
+				return stored, err
 			}
 		}
 		now := s.config.Now().UTC()
@@ -309,15 +310,12 @@ func (s *Service) DeleteAuthority(ctx context.Context, name string, force bool) 
 		_, err = s.config.Documents.Commit(ctx, append(
 			s.config.Audit.Change(ctx, audit.Deleted, audit.Issuer, stored.Name, nil, nil),
 			s.authorities.Put(stored.Name, store.ETag(etag), stored))...)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
-		if err != nil {
-			return err
-		}
+		return stored, err
+	})
+	if err == nil {
 		s.tell(Revocation{Authority: stored.Name})
-		return nil
 	}
+	return err
 }
 
 // checkUnused returns fault 409000 for an authority that somebody needs.

@@ -56,7 +56,7 @@ func (s *Service) Issued(
 // returns fault 404000 when there is none.
 func (s *Service) Revoke(ctx context.Context, thumbprint string) (Certificate, error) {
 	thumbprint = strings.ToUpper(thumbprint)
-	for {
+	return store.RetryOnConflict(ctx, func() (Certificate, error) {
 		if _, err := s.Certificate(ctx, thumbprint); err != nil {
 			return Certificate{}, err
 		}
@@ -69,16 +69,13 @@ func (s *Service) Revoke(ctx context.Context, thumbprint string) (Certificate, e
 			_, err = s.config.Documents.Commit(ctx, append(
 				s.config.Audit.Change(ctx, audit.Revoked, audit.Issued, thumbprint, nil, nil),
 				s.certificates.Put(thumbprint, store.ETag(etag), issued))...)
-			if _, conflict := store.IsConflict(err); conflict {
-				continue
-			}
 			if err != nil {
 				return Certificate{}, err
 			}
 		}
 		s.tell(Revocation{Thumbprint: thumbprint})
 		return issued, nil
-	}
+	})
 }
 
 // revokedAtOnce is how many certificates one commit revokes.
@@ -116,7 +113,7 @@ func (s *Service) RevokeDevice(ctx context.Context, registrationID string) (revo
 // revokeAll revokes those of the certificates that are not revoked yet. The audit has
 // one entry for them.
 func (s *Service) revokeAll(ctx context.Context, registrationID string, entries []store.Entry[string]) (int, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (int, error) {
 		var changes []store.Change
 		for _, entry := range entries {
 			issued, etag, err := s.certificates.Get(ctx, entry.Value)
@@ -136,12 +133,9 @@ func (s *Service) revokeAll(ctx context.Context, registrationID string, entries 
 		}
 		_, err := s.config.Documents.Commit(ctx, append(changes,
 			s.config.Audit.Change(ctx, audit.Revoked, audit.Issued, registrationID, nil, nil)...)...)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
 		if err != nil {
 			return 0, err
 		}
 		return len(changes), nil
-	}
+	})
 }

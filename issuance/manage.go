@@ -67,29 +67,33 @@ func (s *Service) PutPolicy(ctx context.Context, policy Policy, ifMatch string) 
 	if err := s.complete(ctx, &policy); err != nil {
 		return Policy{}, err
 	}
-	expected := store.Always
-	switch ifMatch = strings.Trim(ifMatch, `"`); ifMatch {
-	case "":
-	case "*":
-		expected = store.Present
-	default:
-		expected = store.ETag(ifMatch)
-	}
-	changes := []store.Change{s.policies.Put(strings.ToLower(policy.Name), expected, policy)}
-	if before, err := s.Policy(ctx, policy.Name); err == nil {
-		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.CredentialPolicy, policy.Name, before, policy)...)
-	} else {
-		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.CredentialPolicy, policy.Name, nil, nil)...)
-	}
-	etags, err := s.config.Documents.Commit(ctx, changes...)
-	if _, conflict := store.IsConflict(err); conflict {
-		return Policy{}, fault.New(fault.PreconditionFailed, "The credential policy was changed since, or is not there. Read it again and repeat the change")
-	}
-	if err != nil {
-		return Policy{}, err
-	}
-	policy.ETag = `"` + etags[0] + `"`
-	return policy, nil
+	return store.RetryOnConflict(ctx, func() (Policy, error) {
+		before, etag, err := s.policies.Get(ctx, strings.ToLower(policy.Name))
+		exists, unreadable := err == nil, store.IsUnreadable(err)
+		if err != nil && !unreadable && !errors.Is(err, store.ErrNotFound) {
+			return Policy{}, err
+		}
+		expected, there := store.Absent, exists || unreadable
+		if there {
+			expected = store.ETag(etag)
+		}
+		if wanted := strings.Trim(ifMatch, `"`); wanted != "" && !(there && (wanted == "*" || wanted == etag)) {
+			return Policy{}, fault.New(fault.PreconditionFailed,
+				"The credential policy was changed since, or is not there. Read it again and repeat the change")
+		}
+		audited := s.config.Audit.Change(ctx, audit.Created, audit.CredentialPolicy, policy.Name, nil, nil)
+		if exists {
+			audited = s.config.Audit.Change(ctx, audit.Updated, audit.CredentialPolicy, policy.Name, before, policy)
+		}
+		etags, err := s.config.Documents.Commit(ctx,
+			append([]store.Change{s.policies.Put(strings.ToLower(policy.Name), expected, policy)}, audited...)...)
+		if err != nil {
+			return Policy{}, err
+		}
+		stored := policy
+		stored.ETag = `"` + etags[0] + `"`
+		return stored, nil
+	})
 }
 
 func (s *Service) complete(ctx context.Context, policy *Policy) error {

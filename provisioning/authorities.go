@@ -147,14 +147,14 @@ func (s *Service) VerifyAuthority(ctx context.Context, name string, certificate 
 // their devices are refused without it. One that can't be read lets nobody in, and is
 // removed all the same.
 func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string, force bool) error {
-	for {
+	_, err := store.RetryOnConflict(ctx, func() ([]string, error) {
 		prior, err := s.authority(ctx, name)
 		unreadable := store.IsUnreadable(err)
 		if err != nil && !unreadable {
-			return err
+			return nil, err
 		}
 		if err := precondition("certificate authority", ifMatch, prior.ETag, true); err != nil {
-			return err
+			return nil, err
 		}
 		changes := append(s.config.Audit.Change(ctx, audit.Deleted, audit.Authority, cmp.Or(prior.Name, name), nil, nil),
 			s.authorities.Delete(key(name), store.ETag(unquote(prior.ETag))))
@@ -164,15 +164,13 @@ func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string, for
 		if !force && !unreadable {
 			unused, err := s.checkUnused(ctx, prior.Name)
 			if err != nil {
-				return err
+				return nil, err
 			}
 			changes = append(changes, unused)
 		}
-		_, err = s.config.Documents.Commit(ctx, changes...)
-		if _, conflict := store.IsConflict(err); !conflict {
-			return err
-		}
-	}
+		return s.config.Documents.Commit(ctx, changes...)
+	})
+	return err
 }
 
 // checkUnused returns the check that no group names an authority, for the commit that
@@ -246,7 +244,7 @@ func (g storedGroup) names(name string) bool {
 // changeAuthority changes an authority by compare-and-swap; create says whether it
 // may be a new one.
 func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, create bool, change func(*storedAuthority) error) (Authority, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (Authority, error) {
 		prior, err := s.authority(ctx, name)
 		exists, unreadable := err == nil, store.IsUnreadable(err)
 		if err != nil && !(create && (unreadable || errors.Is(err, fault.NotFound))) {
@@ -283,15 +281,12 @@ func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, cre
 			changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Authority, name, nil, nil)...)
 		}
 		etags, err := s.config.Documents.Commit(ctx, changes...)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
 		if err != nil {
 			return Authority{}, err
 		}
 		changed.ETag = quote(etags[0])
 		return s.describeAuthority(changed), nil
-	}
+	})
 }
 
 func (s *Service) authority(ctx context.Context, name string) (storedAuthority, error) {

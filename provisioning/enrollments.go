@@ -64,7 +64,7 @@ func (s *Service) PutEnrollment(ctx context.Context, enrollment Enrollment, ifMa
 // PutEnrollmentKeeping is PutEnrollment by a client that does not know all properties.
 func (s *Service) PutEnrollmentKeeping(ctx context.Context, enrollment Enrollment, kept Kept,
 	ifMatch string) (Enrollment, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (Enrollment, error) {
 		prior, err := s.enrollment(ctx, enrollment.RegistrationID)
 		exists, unreadable := err == nil, store.IsUnreadable(err)
 		if err != nil && !unreadable && !errors.Is(err, fault.EnrollmentNotFound) {
@@ -84,34 +84,31 @@ func (s *Service) PutEnrollmentKeeping(ctx context.Context, enrollment Enrollmen
 		default:
 			written, err = s.write(ctx, enrollment, nil, store.Absent)
 		}
-		if _, conflict := store.IsConflict(err); conflict {
-			continue // changed since it was read: look again whether the condition holds
-		}
 		return written, err
-	}
+	})
 }
 
 // DeleteEnrollment removes an enrollment under the condition ifMatch, as in
 // PutEnrollment. The registration and the device in its hub stay, as in Azure:
 // the device is only kept from registering again.
 func (s *Service) DeleteEnrollment(ctx context.Context, registrationID, ifMatch string) error {
-	for {
+	_, err := store.RetryOnConflict(ctx, func() ([]string, error) {
 		prior, err := s.enrollment(ctx, registrationID)
 		if err != nil && !store.IsUnreadable(err) {
-			return err
+			return nil, err
 		}
 		if err := precondition("enrollment", ifMatch, prior.ETag, true); err != nil {
-			return err
+			return nil, err
 		}
 		if dryRunOf(ctx) != nil {
-			return nil
+			return nil, nil
 		}
-		_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment, cmp.Or(prior.RegistrationID, registrationID), nil, nil),
-			s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))...)
-		if _, conflict := store.IsConflict(err); !conflict {
-			return err
-		}
-	}
+		audited := s.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment,
+			cmp.Or(prior.RegistrationID, registrationID), nil, nil)
+		return s.config.Documents.Commit(ctx,
+			append(audited, s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))...)
+	})
+	return err
 }
 
 // Enrollments returns at most limit enrollments whose registration ids start

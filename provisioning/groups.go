@@ -42,7 +42,8 @@ func (s *Service) GroupAttestationMechanism(ctx context.Context, id string) (Att
 // CreateGroup adds a group. It returns fault 409202 when the id is taken, and the
 // faults of PutGroup. A group that can't be read is replaced.
 func (s *Service) CreateGroup(ctx context.Context, group EnrollmentGroup) (EnrollmentGroup, error) {
-	for {
+	// Somebody else may make it meanwhile, or change an authority that it names.
+	return store.RetryOnConflict(ctx, func() (EnrollmentGroup, error) {
 		match := store.Absent
 		prior, err := s.group(ctx, group.EnrollmentGroupID)
 		switch {
@@ -53,12 +54,8 @@ func (s *Service) CreateGroup(ctx context.Context, group EnrollmentGroup) (Enrol
 		case !errors.Is(err, fault.GroupNotFound):
 			return EnrollmentGroup{}, err
 		}
-		written, err := s.writeGroup(ctx, group, nil, match)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue // somebody else made it, or changed an authority that it names: look again
-		}
-		return written, err
-	}
+		return s.writeGroup(ctx, group, nil, match)
+	})
 }
 
 func groupExists(id string) error {
@@ -75,7 +72,7 @@ func (s *Service) PutGroup(ctx context.Context, group EnrollmentGroup, ifMatch s
 // PutGroupKeeping is PutGroup by a client that does not know all properties.
 func (s *Service) PutGroupKeeping(ctx context.Context, group EnrollmentGroup, kept Kept,
 	ifMatch string) (EnrollmentGroup, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (EnrollmentGroup, error) {
 		prior, err := s.group(ctx, group.EnrollmentGroupID)
 		exists, unreadable := err == nil, store.IsUnreadable(err)
 		if err != nil && !unreadable && !errors.Is(err, fault.GroupNotFound) {
@@ -95,41 +92,36 @@ func (s *Service) PutGroupKeeping(ctx context.Context, group EnrollmentGroup, ke
 		default:
 			written, err = s.writeGroup(ctx, group, nil, store.Absent)
 		}
-		if _, conflict := store.IsConflict(err); conflict {
-			continue // changed since it was read: look again whether the condition holds
-		}
 		return written, err
-	}
+	})
 }
 
 // DeleteGroup removes a group under the condition ifMatch, as in PutEnrollment.
 // Its devices stay in their hubs, and are only kept from registering again.
 func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
-	for {
+	_, err := store.RetryOnConflict(ctx, func() ([]string, error) {
 		prior, err := s.group(ctx, id)
 		if err != nil && !store.IsUnreadable(err) {
-			return err
+			return nil, err
 		}
 		if err := precondition("enrollment group", ifMatch, prior.ETag, true); err != nil {
-			return err
+			return nil, err
 		}
 		if dryRunOf(ctx) != nil {
-			return nil
+			return nil, nil
 		}
 		former := s.withoutSigners(prior, nil)
 		if err != nil {
 			if former, err = s.withoutSignersOf(ctx, id, nil); err != nil {
-				return err
+				return nil, err
 			}
 		}
 		changes := []store.Change{s.groups.Delete(key(id), store.ETag(unquote(prior.ETag)))}
 		changes = append(append(changes, former...), s.keyGroups.changed())
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Group, cmp.Or(prior.EnrollmentGroupID, id), nil, nil)...)
-		_, err = s.config.Documents.Commit(ctx, changes...)
-		if _, conflict := store.IsConflict(err); !conflict {
-			return err
-		}
-	}
+		return s.config.Documents.Commit(ctx, changes...)
+	})
+	return err
 }
 
 // Groups returns at most limit groups whose ids start with prefix, in the order of

@@ -237,6 +237,10 @@ func (s *Service) LinkHub(ctx context.Context, link HubLink, ifMatch string) (Hu
 	}
 	s.links.changing.Lock()
 	defer s.links.changing.Unlock()
+	return store.RetryOnConflict(ctx, func() (HubLink, error) { return s.linkHub(ctx, link, ifMatch) })
+}
+
+func (s *Service) linkHub(ctx context.Context, link HubLink, ifMatch string) (HubLink, error) {
 	before, etag, err := s.links.Get(ctx, key(link.HostName))
 	unreadable := store.IsUnreadable(err)
 	if err != nil && !unreadable && !errors.Is(err, store.ErrNotFound) {
@@ -266,11 +270,7 @@ func (s *Service) LinkHub(ctx context.Context, link HubLink, ifMatch string) (Hu
 		}
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.HubLink, link.HostName, nil, nil)...)
 	}
-	_, err = s.config.Documents.Commit(ctx, changes...)
-	if _, conflict := store.IsConflict(err); conflict {
-		return HubLink{}, fault.New(fault.PreconditionFailed, "The linked hub was changed at the same time. Read it again, and repeat the change if it is still wanted")
-	}
-	if err != nil {
+	if _, err := s.config.Documents.Commit(ctx, changes...); err != nil {
 		return HubLink{}, err
 	}
 	if err := s.readLinks(ctx); err != nil {

@@ -200,12 +200,12 @@ func (s *Service) misbehave(ctx context.Context, trace *attest.Trace, registrati
 
 // strike takes one time off the first misbehaviour that is for the device.
 func (s *Service) strike(ctx context.Context, registrationID, group string) (Misbehaviour, error) {
-	for {
+	// Another device may be struck at the same moment.
+	return store.RetryOnConflict(ctx, func() (Misbehaviour, error) {
 		entries, err := s.misbehaviours.List(ctx, "", "", maxMisbehaviours)
 		if err != nil {
 			return Misbehaviour{}, err
 		}
-		again := false
 		for _, entry := range entries {
 			one := entry.Value
 			if one.RegistrationID != "" && !strings.EqualFold(one.RegistrationID, registrationID) || one.GroupID != "" && !strings.EqualFold(one.GroupID, group) {
@@ -217,17 +217,11 @@ func (s *Service) strike(ctx context.Context, registrationID, group string) (Mis
 				change = s.misbehaviours.Delete(entry.Key, store.ETag(entry.ETag))
 			}
 			_, err := s.config.Documents.Commit(ctx, change)
-			if _, conflict := store.IsConflict(err); conflict {
-				again = true // another device was struck at the same moment
-				break
-			}
 			if err == nil && one.Times == 0 {
 				s.misbehaviours.armed.Add(-1)
 			}
 			return one, err
 		}
-		if !again {
-			return Misbehaviour{}, nil
-		}
-	}
+		return Misbehaviour{}, nil
+	})
 }

@@ -102,6 +102,11 @@ func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch strin
 	if len(checked.Latencies) == 0 || len(checked.Latencies) > maxLatencies {
 		return Network{}, fault.New(fault.ArgumentInvalid, "A network has the latencies of 1 to %d locations", maxLatencies)
 	}
+	return store.RetryOnConflict(ctx, func() (Network, error) { return s.putNetwork(ctx, checked, ifMatch) })
+}
+
+func (s *Service) putNetwork(ctx context.Context, checked Network, ifMatch string) (Network, error) {
+	prefix := checked.Prefix
 	before, etag, err := s.networks.Get(ctx, prefix)
 	unreadable := store.IsUnreadable(err)
 	if err != nil && !unreadable && !errors.Is(err, store.ErrNotFound) {
@@ -125,9 +130,6 @@ func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch strin
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Network, prefix, nil, nil)...)
 	}
 	etags, err := s.config.Documents.Commit(ctx, changes...)
-	if _, conflict := store.IsConflict(err); conflict {
-		return Network{}, fault.New(fault.PreconditionFailed, "The network was changed at the same time. Read it again, and repeat the change if it is still wanted")
-	}
 	if err != nil {
 		return Network{}, err
 	}

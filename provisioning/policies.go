@@ -140,7 +140,7 @@ func (s *Service) DeleteSharedAccessPolicy(ctx context.Context, name, ifMatch st
 // nil. What takes all rights from one policy happens only while another still has
 // them: the commit checks that too.
 func (s *Service) changePolicy(ctx context.Context, name, ifMatch string, change func(*credential.Policy)) (SharedAccessPolicy, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (SharedAccessPolicy, error) {
 		prior, err := s.SharedAccessPolicy(ctx, name)
 		if store.IsUnreadable(err) && change == nil { // it gives nobody any right
 			err := s.deleteRecord(ctx, audit.AccessPolicy, s.policies.Collection, key(name))
@@ -166,14 +166,11 @@ func (s *Service) changePolicy(ctx context.Context, name, ifMatch string, change
 			steps = append(steps, heir)
 		}
 		etags, err := s.config.Documents.Commit(ctx, steps...)
-		if _, conflict := store.IsConflict(err); conflict {
-			continue
-		}
 		if err != nil {
 			return SharedAccessPolicy{}, err
 		}
 		return SharedAccessPolicy{changed, quote(etags[0])}, nil
-	}
+	})
 }
 
 // anotherOwner is the check that a policy of all rights other than this one stays

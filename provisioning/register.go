@@ -192,7 +192,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 			return false, err
 		}
 	}
-	for {
+	return store.RetryOnConflict(ctx, func() (bool, error) {
 		pending, before, changes, err := s.begun(ctx, job.intent, enrollment)
 		if err != nil {
 			return false, err
@@ -243,7 +243,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if index, conflict := store.IsConflict(err); conflict && index < len(judged) {
 			return false, enrollmentChanged()
 		} else if conflict {
-			continue
+			return false, err
 		}
 		prepared.Committed(ctx) // also after an error: it may be there all the same
 		if err != nil {
@@ -252,7 +252,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		result.ETag = registrationETag(etags[put])
 		s.jobs.end(job, s.concluded(job.intent, result, trace), nil)
 		return true, nil
-	}
+	})
 }
 
 // begun is the device's record as an assignment that begins now finds it, as it was
@@ -289,7 +289,7 @@ func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollmen
 
 // promise writes the intent, and the record that says so.
 func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollment) (record, error) {
-	for {
+	return store.RetryOnConflict(ctx, func() (record, error) {
 		pending, _, changes, err := s.begun(ctx, intent, enrollment)
 		if err != nil {
 			return record{}, err
@@ -301,15 +301,13 @@ func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollm
 			s.intents.Put(key(intent.RegistrationID), store.Always, intent))...)
 		if index, conflict := store.IsConflict(err); conflict && index < len(judged) {
 			return record{}, enrollmentChanged()
-		} else if conflict {
-			continue
 		}
 		if err != nil {
 			return record{}, err
 		}
 		pending.ETag = registrationETag(etags[put])
 		return pending, nil
-	}
+	})
 }
 
 // run finishes the job on a goroutine of the service.

@@ -54,7 +54,7 @@ func (s *Service) tpmStates() store.Table[tpmState] {
 func (s *Service) tpmSecret(ctx context.Context) ([]byte, error) {
 	const name = "tpm"
 	secrets := store.NewTable[[]byte](s.config.Documents, "provisioning/secrets")
-	for {
+	return store.RetryOnConflict(ctx, func() ([]byte, error) {
 		secret, _, err := secrets.Get(ctx, name)
 		if !errors.Is(err, store.ErrNotFound) {
 			return secret, err
@@ -62,10 +62,8 @@ func (s *Service) tpmSecret(ctx context.Context) ([]byte, error) {
 		secret = make([]byte, 32)
 		rand.Read(secret) // never fails, see crypto/rand
 		_, err = s.config.Documents.Commit(ctx, secrets.Put(name, store.Absent, secret))
-		if _, conflict := store.IsConflict(err); !conflict {
-			return secret, err
-		}
-	}
+		return secret, err
+	})
 }
 
 // checkTPM checks the attestation of an individual enrollment.
@@ -132,32 +130,30 @@ func (s *Service) ownTPM(ctx context.Context, trace *attest.Trace, evidence atte
 		return admitted{}, "", err
 	}
 	judged := len(*trace)
-	for {
+	device, err := store.RetryOnConflict(ctx, func() (admitted, error) {
+		*trace = (*trace)[:judged] // the same answer may come twice at once: only one of them counts
 		state, etag, err := s.tpmState(ctx, enrollment.RegistrationID)
 		if err != nil {
-			return admitted{}, "", err
+			return admitted{}, err
 		}
 		var before *attest.TPMKey
 		if state.StorageRootKey != "" {
 			if before, err = attest.ParseTPMKey(state.StorageRootKey); err != nil {
-				return admitted{}, "", err
+				return admitted{}, err
 			}
 		}
 		challenge := attest.Challenge{Secret: secret, RegistrationID: enrollment.RegistrationID, Endorsement: endorsement, StorageRoot: storageRoot, Answered: state.Answered}
-		if refusal, ok := attest.Answers(trace, evidence, s.config.Now(), challenge, before); !ok {
-			return admitted{}, refusal, nil
+		if refusal, ok = attest.Answers(trace, evidence, s.config.Now(), challenge, before); !ok {
+			return admitted{}, nil
 		}
 		state = tpmState{state.Answered + 1, evidence.TPM.StorageRootKey}
 		_, err = s.config.Documents.Commit(ctx, s.tpmStates().Put(key(enrollment.RegistrationID), etag, state))
-		if _, conflict := store.IsConflict(err); conflict {
-			*trace = (*trace)[:judged]
-			continue // the same answer came twice at once: only one of them counts
-		}
-		if err != nil {
-			return admitted{}, "", err
-		}
-		return admitted{enrollment: enrollment, tpm: &tpmDevice{endorsement, storageRoot}}, "", nil
+		return admitted{enrollment: enrollment, tpm: &tpmDevice{endorsement, storageRoot}}, err
+	})
+	if err != nil || !ok {
+		return admitted{}, refusal, err
 	}
+	return device, "", nil
 }
 
 // returningTPM judges a device that asks how its registration goes.
