@@ -38,29 +38,30 @@ var layout = map[string][]string{
 	// The domain. The two services do not know each other.
 	"credential":            {"fault"},
 	"audit":                 {"store"},
+	"access":                {"audit", "credential", "store", "fault"},
 	"issuance":              {"audit", "credential", "store", "fault"},
 	"provisioning/attest":   {"credential", "fault"},
-	"provisioning":          {"provisioning/attest", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"provisioning":          {"provisioning/attest", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "document", "fault"},
-	"hub":                   {"issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub":                   {"access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
-	"endpoint/rest": {"provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
+	"endpoint/rest": {"access", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
 
-	"portal": {"health", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"portal": {"health", "access", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 
 	// The only place that knows all.
-	"server":     {"server/log", "health", "clock", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
+	"server":     {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
 	"server/log": {},
 
 	// Clients, and what is made of them.
 	"device":      {"wire", "credential", "fault"},
-	"backend":     {"provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"backend":     {"access", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
 	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
 	"conformance": {},
-	"cmd":         {"bench", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"cmd":         {"bench", "access", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the

@@ -5,7 +5,7 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/access"
 )
 
 const policiesPath = "/berth/provisioning/policies"
@@ -16,32 +16,32 @@ func policyPath(name string) string { return policiesPath + "/" + url.PathEscape
 func (p *Provisioning) Host() string { return p.connection.HostName }
 
 // Policies returns the shared access policies of the service, with their keys.
-func (p *Provisioning) Policies(ctx context.Context) (policies []provisioning.SharedAccessPolicy, err error) {
+func (p *Provisioning) Policies(ctx context.Context) (policies []access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: policiesPath, into: &policies})
 	return policies, err
 }
 
 // Policy returns a shared access policy with its keys.
-func (p *Provisioning) Policy(ctx context.Context, name string) (policy provisioning.SharedAccessPolicy, err error) {
+func (p *Provisioning) Policy(ctx context.Context, name string) (policy access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: policyPath(name), into: &policy})
 	return policy, err
 }
 
 // CreatePolicy makes a shared access policy with these rights and fresh keys.
-func (p *Provisioning) CreatePolicy(ctx context.Context, name string, rights []string) (policy provisioning.SharedAccessPolicy, err error) {
+func (p *Provisioning) CreatePolicy(ctx context.Context, name string, rights []string) (policy access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: policiesPath, body: map[string]any{"keyName": name, "rights": rights}, into: &policy})
 	return policy, err
 }
 
 // SetPolicyRights gives a policy these rights in place of those it has, under the
 // condition ifMatch.
-func (p *Provisioning) SetPolicyRights(ctx context.Context, name string, rights []string, ifMatch string) (policy provisioning.SharedAccessPolicy, err error) {
+func (p *Provisioning) SetPolicyRights(ctx context.Context, name string, rights []string, ifMatch string) (policy access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: policyPath(name), ifMatch: ifMatch, body: map[string]any{"rights": rights}, into: &policy})
 	return policy, err
 }
 
 // RegeneratePolicyKey makes the primary or secondary key of a policy anew.
-func (p *Provisioning) RegeneratePolicyKey(ctx context.Context, name, key, ifMatch string) (policy provisioning.SharedAccessPolicy, err error) {
+func (p *Provisioning) RegeneratePolicyKey(ctx context.Context, name, key, ifMatch string) (policy access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: policyPath(name) + "/regenerateKey", ifMatch: ifMatch, body: map[string]string{"key": key}, into: &policy})
 	return policy, err
 }

@@ -88,6 +88,17 @@ func From(err error) *Error {
 	return New(Internal, "The server could not do this. Its log says why, under the tracking id").Because(err)
 }
 
+// Precondition holds an If-Match ("", "*" or an ETag, quoted or not) against the present
+// ETag of a thing that is there, and returns fault 412001 when it does not hold.
+func Precondition(thing Word, ifMatch, etag string) error {
+	wanted := strings.Trim(ifMatch, `"`)
+	if ifMatch == "" || wanted == "*" || wanted == strings.Trim(etag, `"`) {
+		return nil
+	}
+	return New(PreconditionFailed,
+		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, ifMatch)
+}
+
 // ForOperator returns the fault as From does. Where there is none, those who manage
 // the service are told what an error in the chain advises them: why a record can't be
 // read, which is nothing for devices.

@@ -9,8 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/cluster"
-	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
@@ -46,7 +46,7 @@ type Hub struct {
 	disabled      store.Table[struct{}] // the ids of devices that are
 	twins         store.Table[twin]
 	subscriptions store.Table[subscriptions]
-	policies      store.Table[credential.Policy]
+	access        *access.Policies
 	answered      store.Table[answeredRenewal] // by device
 	renewals      renewals
 	activity      *activity
@@ -79,10 +79,11 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		disabled:      store.NewTable[struct{}](config.Documents, collection("disabled")),
 		twins:         store.NewTable[twin](config.Documents, collection("twins")),
 		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
-		policies:      store.NewTable[credential.Policy](config.Documents, collection("policies")),
-		answered:      store.NewTable[answeredRenewal](config.Documents, collection("renewals")),
-		order:         newDeviceLocks(),
-		arrivals:      newDeviceLocks(),
+		access: access.Open(access.Config{Documents: config.Documents, Collection: collection("policies"), Host: config.Host,
+			Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
+		answered: store.NewTable[answeredRenewal](config.Documents, collection("renewals")),
+		order:    newDeviceLocks(),
+		arrivals: newDeviceLocks(),
 	}
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
@@ -121,40 +122,26 @@ func (h *Hub) Stats() Stats {
 	}
 }
 
-// Policies returns the shared access policies with their keys.
-func (h *Hub) Policies(ctx context.Context) ([]credential.Policy, error) {
-	entries, err := h.policies.List(ctx, "", "", 100)
-	policies := make([]credential.Policy, len(entries))
-	for i, entry := range entries {
-		policies[i] = entry.Value
-	}
-	return policies, err
-}
+// Access returns the shared access policies of the hub.
+func (h *Hub) Access() *access.Policies { return h.access }
 
-// Authorize checks that a back end's token has the right and is good for the path
-// below the hub that is asked for. It returns a fault 401 that says what is wrong
-// with it.
-func (h *Hub) Authorize(ctx context.Context, token, right string, path ...credential.Segment) error {
-	policies, err := h.Policies(ctx)
-	if err != nil {
-		return err
-	}
-	_, err = credential.Authorize(policies, token, credential.Resource{Host: h.config.Host, Path: path}, right, h.config.Now())
-	return err
-}
+// Rights are those of a hub's policies, in Azure's spelling and order.
+var Rights = []string{RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect}
+
+// OwnerPolicy is the policy of all rights that a new hub has.
+const OwnerPolicy = "iothubowner"
 
 // createPolicies makes those of the policies of a new hub of Azure that are not
 // there.
 func (h *Hub) createPolicies(ctx context.Context) error {
-	for _, policy := range []credential.Policy{
-		credential.NewPolicy("iothubowner", RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect),
-		credential.NewPolicy("service", ServiceConnect),
-		credential.NewPolicy("device", DeviceConnect),
-		credential.NewPolicy("registryRead", RegistryRead),
-		credential.NewPolicy("registryReadWrite", RegistryRead, RegistryWrite),
+	for _, policy := range []access.Policy{
+		access.NewPolicy(OwnerPolicy, Rights...),
+		access.NewPolicy("service", ServiceConnect),
+		access.NewPolicy("device", DeviceConnect),
+		access.NewPolicy("registryRead", RegistryRead),
+		access.NewPolicy("registryReadWrite", RegistryRead, RegistryWrite),
 	} {
-		_, err := h.config.Documents.Commit(ctx, h.policies.Put(policy.Name, store.Absent, policy))
-		if _, exists := store.IsConflict(err); err != nil && !exists {
+		if _, err := h.access.Add(ctx, policy); err != nil {
 			return err
 		}
 	}

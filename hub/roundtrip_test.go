@@ -3,7 +3,6 @@ package hub
 import (
 	"testing"
 
-	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/store/storetest"
 )
 
@@ -14,6 +13,5 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[history](t)
 	storetest.RoundTrip[subscriptions](t)
 	storetest.RoundTrip[answeredRenewal](t)
-	storetest.RoundTrip[credential.Policy](t)
 	storetest.RoundTrip[downlinkRequest](t)
 }

@@ -179,7 +179,7 @@ func (h *Hub) authenticateToken(device Device, text string) (method authMethod, 
 // authenticatePolicy lets a device in by a policy of the hub with the right
 // DeviceConnect, as gateways do.
 func (h *Hub) authenticatePolicy(device Device, text string, token *credential.Token) (authMethod, time.Time, error) {
-	err := h.Authorize(context.Background(), text, DeviceConnect, credential.DeviceResource(h.config.Host, device.DeviceID).Path...)
+	_, err := h.access.Authorize(context.Background(), text, DeviceConnect, credential.DeviceResource(h.config.Host, device.DeviceID).Path...)
 	return policyKey, token.Expiry, err
 }
 

@@ -44,7 +44,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		}
 		return credential.Evidence{Token: made}
 	}
-	policies, _ := h.Policies(ctx)
+	policies, _ := h.Access().List(ctx)
 	policyKey := map[string]string{}
 	for _, policy := range policies {
 		policyKey[policy.Name] = policy.PrimaryKey

@@ -18,8 +18,8 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 	switch collection {
 	case h.devices.Collection:
 		return true, h.DeleteDevice(ctx, key, "")
-	case h.policies.Collection:
-		if _, err := h.config.Documents.Commit(ctx, h.policies.Delete(key, store.Always)); err != nil {
+	case h.access.Collection():
+		if err := h.access.Delete(ctx, key, ""); err != nil {
 			return true, err
 		}
 		return true, h.createPolicies(ctx)

@@ -205,6 +205,7 @@ func allTexts(t *testing.T) found {
 		}
 	})
 	readGo(t, "../provisioning/exchange", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../access", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
@@ -316,7 +317,7 @@ func called(node ast.Node) (receiver, name string, args []ast.Expr) {
 func faultTexts(texts found, where string, node ast.Node) {
 	reasonTexts(texts, where, node)
 	receiver, name, args := called(node)
-	if name == "completeCertificate" || name == "precondition" || receiver == "fault" && name == "Word" {
+	if name == "completeCertificate" || strings.EqualFold(name, "precondition") || receiver == "fault" && name == "Word" {
 		texts.add(where, args[0])
 	}
 	if len(args) >= 2 && name == "New" && (receiver == "fault" || receiver == "" && filepath.Base(where) == "fault.go") {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -47,13 +48,13 @@ func overview(c *call) error {
 		if page.Attempts, err = c.attempts(ctx, provisioning.AttemptFilter{Max: latestAttempts}); err != nil {
 			return nil, err
 		}
-		policies, err := service.Policies(ctx)
+		policies, err := service.Access().List(ctx)
 		if err != nil {
 			return nil, err
 		}
 		page.Strings = c.connectionStrings(service.Host(), owner(policies))
 		for _, h := range c.config.Hubs.All() {
-			if policies, err = h.Policies(ctx); err != nil {
+			if policies, err = h.Access().List(ctx); err != nil {
 				return nil, err
 			}
 			page.Strings = append(page.Strings, c.connectionStrings(h.Host(), owner(policies))...)
@@ -64,11 +65,11 @@ func overview(c *call) error {
 
 // owner is the policy with the most rights, the one that comes first to mind. The
 // others are on their own page.
-func owner(policies []credential.Policy) []credential.Policy {
+func owner(policies []access.Policy) []access.Policy {
 	if len(policies) == 0 {
 		return nil
 	}
-	return []credential.Policy{slices.MaxFunc(policies, func(a, b credential.Policy) int { return len(a.Rights) - len(b.Rights) })}
+	return []access.Policy{slices.MaxFunc(policies, func(a, b access.Policy) int { return len(a.Rights) - len(b.Rights) })}
 }
 
 // secret is a text that is hidden until it is asked for.
@@ -84,7 +85,7 @@ type secret struct {
 
 // connectionStrings returns those of the policies. Only the one that is asked for
 // has its text, and only for an operator.
-func (c *call) connectionStrings(host string, policies []credential.Policy) []secret {
+func (c *call) connectionStrings(host string, policies []access.Policy) []secret {
 	secrets := make([]secret, len(policies))
 	for i, policy := range policies {
 		secrets[i] = secret{Name: policy.Name, Host: host, Rights: policy.Rights}

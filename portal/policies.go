@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -29,7 +30,7 @@ type policiesPage struct {
 
 func servicePolicies(c *call) error {
 	service := c.config.Provisioning
-	policies, err := service.Policies(c.r.Context())
+	policies, err := service.Access().List(c.r.Context())
 	if err != nil {
 		return err
 	}
@@ -41,7 +42,7 @@ func hubPolicies(c *call) error {
 	if err != nil {
 		return err
 	}
-	policies, err := h.Policies(c.r.Context())
+	policies, err := h.Access().List(c.r.Context())
 	if err != nil {
 		return err
 	}
@@ -96,7 +97,7 @@ func newPolicy(c *call) error {
 
 func showPolicy(c *call) error {
 	form := c.readPolicy()
-	policy, err := c.config.Provisioning.SharedAccessPolicy(c.r.Context(), form.Name)
+	policy, err := c.config.Provisioning.Access().Get(c.r.Context(), form.Name)
 	if err != nil {
 		return err
 	}
@@ -109,17 +110,17 @@ func showPolicy(c *call) error {
 
 func createPolicy(c *call) error {
 	form := c.readPolicy()
-	policy, err := c.config.Provisioning.CreateSharedAccessPolicy(c.r.Context(), form.Name, c.form["right"])
+	policy, err := c.config.Provisioning.Access().Create(c.r.Context(), form.Name, c.form["right"])
 	return c.savedPolicy(form, policy, err)
 }
 
 func setRights(c *call) error {
 	form := c.readPolicy()
-	policy, err := c.config.Provisioning.SetPolicyRights(c.r.Context(), form.Name, c.form["right"], form.ETag)
+	policy, err := c.config.Provisioning.Access().SetRights(c.r.Context(), form.Name, c.form["right"], form.ETag)
 	return c.savedPolicy(form, policy, err)
 }
 
-func (c *call) savedPolicy(form policyForm, policy provisioning.SharedAccessPolicy, err error) error {
+func (c *call) savedPolicy(form policyForm, policy access.Policy, err error) error {
 	if err != nil {
 		form.Problem = fault.From(err)
 		return c.render(form.Problem.Code.Status(), "policy", form)
@@ -131,7 +132,7 @@ func (c *call) savedPolicy(form policyForm, policy provisioning.SharedAccessPoli
 
 // renewKey makes a key anew, once that is confirmed.
 func renewKey(c *call) error {
-	policy, err := c.config.Provisioning.SharedAccessPolicy(c.r.Context(), c.r.PathValue("name"))
+	policy, err := c.config.Provisioning.Access().Get(c.r.Context(), c.r.PathValue("name"))
 	if err != nil {
 		return err
 	}
@@ -141,7 +142,7 @@ func renewKey(c *call) error {
 		form.Renew = c.value("key")
 		return c.render(http.StatusOK, "policy", form)
 	}
-	policy, err = c.config.Provisioning.RegeneratePolicyKey(c.r.Context(), form.Name, c.value("key"), "")
+	policy, err = c.config.Provisioning.Access().RegenerateKey(c.r.Context(), form.Name, c.value("key"), "")
 	return c.savedPolicy(form, policy, err)
 }
 
@@ -153,7 +154,7 @@ func (c *call) policyDeletion() deletion {
 		Done:    "%d shared access policy was deleted|%d shared access policies were deleted",
 		gone:    fault.NotFound,
 		delete: func(ctx context.Context, name string) error {
-			err := c.config.Provisioning.DeleteSharedAccessPolicy(ctx, name, "")
+			err := c.config.Provisioning.Access().Delete(ctx, name, "")
 			if err == nil {
 				c.config.PoliciesChanged()
 			}

@@ -516,3 +516,5 @@ func BenchmarkHostileChain(b *testing.B) {
 		})
 	}
 }
+
+func second[T any](_ T, err error) error { return err }

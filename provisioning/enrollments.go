@@ -217,11 +217,8 @@ func precondition(thing, ifMatch, etag string, exists bool) error {
 		return nil
 	case !exists:
 		return fault.New(fault.PreconditionFailed, "There is no such %s, and If-Match asks for one", fault.Word(thing))
-	case unquote(ifMatch) == "*" || unquote(ifMatch) == unquote(etag):
-		return nil
 	}
-	return fault.New(fault.PreconditionFailed,
-		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", fault.Word(thing), etag, ifMatch)
+	return fault.Precondition(fault.Word(thing), ifMatch, etag)
 }
 
 // The service writes ETags with their quotes, inside JSON too, as Azure does.

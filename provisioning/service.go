@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -92,7 +92,7 @@ type Service struct {
 	authorities    store.Table[storedAuthority]
 	authorityNames store.Table[string] // names of authorities by the subjects of their certificates
 	intents        store.Table[intent]
-	policies       store.Table[credential.Policy]
+	access         *access.Policies
 	misbehaviours  misbehaviours
 	links          links
 	lockouts       lockouts
@@ -123,8 +123,12 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	s := newService(config)
 	s.closing = make(chan struct{})
 	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	if err := s.createPolicies(ctx); err != nil {
+	switch ensured, err := s.access.EnsureOwner(ctx); {
+	case err != nil:
 		return nil, fmt.Errorf("create the provisioning service's policies: %w", err)
+	case !ensured:
+		config.Logger.Error("no policy with all rights can be read, so only the portal can manage the service: delete its record there",
+			"policy", ownerPolicy)
 	}
 	if err := s.openMisbehaviours(ctx); err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
@@ -157,7 +161,8 @@ func newService(config Config) *Service {
 		authorities:    store.NewTable[storedAuthority](config.Documents, AuthorityRecords),
 		authorityNames: store.NewTable[string](config.Documents, "provisioning/authority-names"),
 		intents:        store.NewTable[intent](config.Documents, "provisioning/intents"),
-		policies:       store.NewTable[credential.Policy](config.Documents, "provisioning/policies"),
+		access: access.Open(access.Config{Documents: config.Documents, Collection: "provisioning/policies", Host: config.Host,
+			Rights: Rights, Owner: ownerPolicy, Audit: config.Audit, Now: config.Now}),
 	}
 	s.misbehaviours.Table = store.NewTable[Misbehaviour](config.Documents, "provisioning/misbehaviours")
 	s.links.Table = store.NewTable[storedLink](config.Documents, "provisioning/links")
@@ -194,41 +199,14 @@ func (s *Service) IDScope() string { return s.config.IDScope }
 // Host returns the service's host name.
 func (s *Service) Host() string { return s.config.Host }
 
-// Policies returns the shared access policies with their keys.
-func (s *Service) Policies(ctx context.Context) ([]credential.Policy, error) {
-	entries, err := s.policies.List(ctx, "", "", 100)
-	policies := make([]credential.Policy, len(entries))
-	for i, entry := range entries {
-		policies[i] = entry.Value
-	}
-	return policies, err
-}
+// Access returns the shared access policies of the service.
+func (s *Service) Access() *access.Policies { return s.access }
 
-// Authorize checks that a back end's token has the right and is good for the path
-// below the service that is asked for, and returns the token's policy. It returns a
-// fault 401 that says what is wrong with it.
-func (s *Service) Authorize(ctx context.Context, token, right string, path ...credential.Segment) (credential.Policy, error) {
-	policies, err := s.Policies(ctx)
-	if err != nil {
-		return credential.Policy{}, err
-	}
-	return credential.Authorize(policies, token, credential.Resource{Host: s.config.Host, Path: path}, right, s.config.Now())
-}
+// Rights are those of the provisioning service's policies, in Azure's spelling and order.
+var Rights = []string{ServiceConfig, EnrollmentRead, EnrollmentWrite, RegistrationStatusRead, RegistrationStatusWrite}
 
-// createPolicies gives a new service a policy of all rights.
-func (s *Service) createPolicies(ctx context.Context) error {
-	if policies, err := s.Policies(ctx); err != nil || Owner(policies).Name != "" {
-		return err
-	}
-	owner := credential.NewPolicy(ownerPolicy, allRights...)
-	_, err := s.config.Documents.Commit(ctx, s.policies.Put(owner.Name, store.Absent, owner))
-	if _, exists := store.IsConflict(err); exists {
-		s.config.Logger.Error("no policy with all rights can be read, so only the portal can manage the service: delete its record there",
-			"policy", owner.Name)
-		return nil
-	}
-	return err
-}
+// ownerPolicy is the policy that a new service has.
+const ownerPolicy = "provisioningserviceowner"
 
 // key is what a registration id is stored under: ids have no case.
 func key(registrationID string) string { return strings.ToLower(registrationID) }

@@ -21,8 +21,8 @@ func (s *Service) DeleteUnreadable(ctx context.Context, collection, key string) 
 		return true, s.DeleteAuthority(ctx, key, "", true)
 	case s.links.Collection:
 		return true, s.deleteRecord(ctx, audit.HubLink, collection, key)
-	case s.policies.Collection:
-		return true, s.DeleteSharedAccessPolicy(ctx, key, "")
+	case s.access.Collection():
+		return true, s.access.Delete(ctx, key, "")
 	}
 	return false, nil
 }

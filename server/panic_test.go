@@ -245,7 +245,7 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 		{"mqtt", "hub.(*Session).touch", 1, publish(false)},
 		{"websocket", "hub.(*Session).touch", 1, publish(true)},
 		{"mqtt", "hub.(*activity).leave", 0, publish(false)}, // the end of a connection
-		{"https", "hub.(*Hub).Authorize", 0, patch},
+		{"https", "access.(*Policies).Authorize", 0, patch},
 		{"https", "provisioning.(*Service).write", 0, bulk},
 		{"portal", "portal.(*sessions).login", 0, page},
 	} {

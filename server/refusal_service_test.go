@@ -26,7 +26,7 @@ func TestRefusedBackEnds(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	hubPolicies, err := h.hubs.All()[0].Policies(context.Background())
+	hubPolicies, err := h.hubs.All()[0].Access().List(context.Background())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/clock"
 	"github.com/berth-iot/berth/credential"
@@ -265,21 +266,21 @@ func (s *Server) describe(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	policies, err := s.provisioning.Policies(ctx)
+	owner, err := s.provisioning.Access().Owner(ctx)
 	if err != nil {
 		return err
 	}
 	info := Info{
 		IDScope: s.provisioning.IDScope(), ProvisioningHost: s.config.Host, CAFile: caFile,
 		PortalURL:                    fmt.Sprintf("http://127.0.0.1:%d/", portOf(s.listeners.portal)),
-		ProvisioningConnectionString: connectionString(s.config.Host, policies, provisioning.Owner(policies).Name),
+		ProvisioningConnectionString: connectionString(s.config.Host, owner),
 		Ports:                        Ports{MQTT: portOf(s.listeners.mqtt), HTTPS: portOf(s.listeners.https), Portal: portOf(s.listeners.portal)},
 	}
 	for _, h := range s.hubs.All() {
-		if policies, err = h.Policies(ctx); err != nil {
+		if owner, err = h.Access().Owner(ctx); err != nil {
 			return err
 		}
-		info.Hubs = append(info.Hubs, HubInfo{Name: h.Name(), Host: h.Host(), ConnectionString: connectionString(h.Host(), policies, "iothubowner")})
+		info.Hubs = append(info.Hubs, HubInfo{Name: h.Name(), Host: h.Host(), ConnectionString: connectionString(h.Host(), owner)})
 	}
 	if err := info.write(s.config.DataDir); err != nil {
 		return fmt.Errorf("write down how the server is reached: %w", err)
@@ -288,13 +289,12 @@ func (s *Server) describe(ctx context.Context) error {
 	return nil
 }
 
-func connectionString(host string, policies []credential.Policy, name string) string {
-	for _, policy := range policies {
-		if policy.Name == name {
-			return credential.ConnectionString{HostName: host, SharedAccessKeyName: name, SharedAccessKey: policy.PrimaryKey}.String()
-		}
+// connectionString is that of a policy, "" of none.
+func connectionString(host string, policy access.Policy) string {
+	if policy.Name == "" {
+		return ""
 	}
-	return ""
+	return credential.ConnectionString{HostName: host, SharedAccessKeyName: policy.Name, SharedAccessKey: policy.PrimaryKey}.String()
 }
 
 // serve begins to answer on every listener.

@@ -101,3 +101,10 @@ func (r *Reading) Stale() bool {
 	}
 	return false
 }
+
+// Any reports whether anything was read that is watched.
+func (r *Reading) Any() bool {
+	r.mutex.Lock()
+	defer r.mutex.Unlock()
+	return len(r.seen) > 0
+}

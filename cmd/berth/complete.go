@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -294,7 +295,7 @@ var (
 	})
 	authorityNames = ofService(paged((*dps).Authorities), func(a provisioning.Authority) string { return a.Name })
 
-	policyNames = ofService(whole((*dps).Policies), func(p provisioning.SharedAccessPolicy) string {
+	policyNames = ofService(whole((*dps).Policies), func(p access.Policy) string {
 		return p.Name
 	})
 	credentialPolicyNames = ofService(whole((*dps).CredentialPolicies), func(p issuance.Policy) string { return p.Name })

@@ -11,8 +11,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // TestKeysWhenAsked has every command that shows a thing with keys show them with --keys,
@@ -80,7 +80,7 @@ func TestKeysWhenAsked(t *testing.T) {
 		t.Errorf("berth device show: %s", compact(d))
 	}
 	s.run(0, "policy", "create", "dashboard", "--rights", "EnrollmentRead")
-	policy := read[provisioning.SharedAccessPolicy](s, "policy", "show", "dashboard", "--keys")
+	policy := read[access.Policy](s, "policy", "show", "dashboard", "--keys")
 	shows("", []string{policy.PrimaryKey, policy.SecondaryKey}, "policy", "show", "dashboard")
 	shows("", []string{policy.PrimaryKey, policy.SecondaryKey}, "policy", "rights", "dashboard", "--rights",
 		"EnrollmentRead")

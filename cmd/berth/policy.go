@@ -8,9 +8,9 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 func (c *cli) policy() *cobra.Command {
@@ -31,7 +31,7 @@ RegistrationStatusRead and RegistrationStatusWrite.`,
 
 // printPolicy shows a policy, with its keys and connection string when they were asked
 // for.
-func (c *cli) printPolicy(service *backend.Provisioning, p provisioning.SharedAccessPolicy, keys bool) error {
+func (c *cli) printPolicy(service *backend.Provisioning, p access.Policy, keys bool) error {
 	if keys {
 		return c.print(p, func(w io.Writer) { describePolicy(w, service, p) })
 	}
@@ -44,7 +44,7 @@ func (c *cli) printPolicy(service *backend.Provisioning, p provisioning.SharedAc
 	})
 }
 
-func describePolicy(w io.Writer, service *backend.Provisioning, p provisioning.SharedAccessPolicy) {
+func describePolicy(w io.Writer, service *backend.Provisioning, p access.Policy) {
 	connection := credential.ConnectionString{HostName: service.Host(), SharedAccessKeyName: p.Name, SharedAccessKey: p.PrimaryKey}
 	record(w,
 		field{"Name", p.Name},
@@ -62,12 +62,12 @@ type keylessPolicy struct {
 	ETag   string   `json:"etag,omitempty"`
 }
 
-func withoutPolicyKeys(p provisioning.SharedAccessPolicy) keylessPolicy {
+func withoutPolicyKeys(p access.Policy) keylessPolicy {
 	return keylessPolicy{p.Name, p.Rights, p.ETag}
 }
 
 // onPolicy is a command that does something to a policy and shows it.
-func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error)) *cobra.Command {
+func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error)) *cobra.Command {
 	keys := false
 	command.RunE = func(command *cobra.Command, args []string) error {
 		service, err := c.target.provisioning()
@@ -103,9 +103,9 @@ func (c *cli) policyCreate() *cobra.Command {
 		Short:   "Create a policy, with fresh keys",
 		Example: "  berth policy create dashboard --rights EnrollmentRead,RegistrationStatusRead",
 		Args:    exactly("NAME"),
-	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		if len(rights) == 0 {
-			return provisioning.SharedAccessPolicy{}, errNoRights
+			return access.Policy{}, errNoRights
 		}
 		return service.CreatePolicy(ctx, args[0], rights)
 	})
@@ -116,7 +116,7 @@ func (c *cli) policyCreate() *cobra.Command {
 func (c *cli) policyShow() *cobra.Command {
 	return c.onPolicy(&cobra.Command{Use: "show NAME", Short: "Show a policy, and with --keys its keys and connection " +
 		"string", Args: exactly("NAME")},
-		func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+		func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 			return service.Policy(ctx, args[0])
 		})
 }
@@ -153,9 +153,9 @@ func (c *cli) policyRights() *cobra.Command {
 		Use:   "rights NAME --rights RIGHT,…",
 		Short: "Give a policy other rights; its keys stay",
 		Args:  exactly("NAME"),
-	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		if len(rights) == 0 {
-			return provisioning.SharedAccessPolicy{}, errNoRights
+			return access.Policy{}, errNoRights
 		}
 		return service.SetPolicyRights(ctx, args[0], rights, etag)
 	})
@@ -173,7 +173,7 @@ func (c *cli) policyRegenerateKey() *cobra.Command {
 then on. To change keys without a gap, let every back end use the secondary key,
 make the primary one anew, let them use that, and make the secondary one anew.`,
 		Args: exactly("NAME", "primary|secondary"),
-	}, func(ctx context.Context, service *backend.Provisioning, args []string) (provisioning.SharedAccessPolicy, error) {
+	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		return service.RegeneratePolicyKey(ctx, args[0], args[1], etag)
 	})
 	ifMatchFlag(command, &etag)

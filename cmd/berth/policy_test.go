@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -15,7 +15,7 @@ import (
 func TestPolicy(t *testing.T) {
 	s := newShell(t)
 	s.run(2, "policy", "create", "dashboard")
-	made := read[provisioning.SharedAccessPolicy](s, "policy", "create", "dashboard", "--keys", "--rights", "EnrollmentRead,registrationStatusRead")
+	made := read[access.Policy](s, "policy", "create", "dashboard", "--keys", "--rights", "EnrollmentRead,registrationStatusRead")
 	stdout, _ := s.run(0, "policy", "show", "dashboard", "--keys")
 	if !strings.Contains(stdout, "SharedAccessKeyName=dashboard;SharedAccessKey="+made.PrimaryKey) || !strings.Contains(stdout, "EnrollmentRead, RegistrationStatusRead") {
 		t.Errorf("berth policy show: %s", stdout)
@@ -30,7 +30,7 @@ func TestPolicy(t *testing.T) {
 			t.Errorf("berth %v: %s", args, stdout)
 		}
 	}
-	made = read[provisioning.SharedAccessPolicy](s, "policy", "show", "dashboard", "--keys")
+	made = read[access.Policy](s, "policy", "show", "dashboard", "--keys")
 
 	// The policy's own connection string reads enrollments and shows no policy.
 	info := read[server.Info](s, "info")
@@ -51,7 +51,7 @@ func TestPolicy(t *testing.T) {
 		}
 	}
 
-	fresh := read[provisioning.SharedAccessPolicy](s, "policy", "regenerate-key", "dashboard", "primary", "--keys", "--etag", made.ETag)
+	fresh := read[access.Policy](s, "policy", "regenerate-key", "dashboard", "primary", "--keys", "--etag", made.ETag)
 	runLine(t, 1, append([]string{"enrollment", "list"}, theirs(made.PrimaryKey)...)...)
 	runLine(t, 0, append([]string{"enrollment", "list"}, theirs(fresh.PrimaryKey)...)...)
 	if _, stderr := s.run(1, "policy", "delete", "dashboard", "--etag", made.ETag); !strings.Contains(stderr, "412001") {

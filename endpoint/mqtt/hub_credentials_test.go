@@ -157,7 +157,7 @@ func (r *renewing) admit(id string) (username, token string) {
 			Issuance: &hub.Issuance{RegistrationID: id, Policy: issuance.DefaultPolicy}}); err != nil {
 		r.t.Fatal(err)
 	}
-	policies, err := r.Policies(r.t.Context())
+	policies, err := r.Access().List(r.t.Context())
 	if err != nil {
 		r.t.Fatal(err)
 	}

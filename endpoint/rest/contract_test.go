@@ -446,7 +446,7 @@ func TestItemTypes(t *testing.T) {
 func TestTokenAsSigned(t *testing.T) {
 	c := newContract(t)
 	keys := map[string]string{}
-	policies, err := c.config.Provisioning.Policies(t.Context())
+	policies, err := c.config.Provisioning.Access().List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
@@ -126,10 +127,10 @@ func (h *house) damage(collection, key string) {
 // token signs for a host with a policy of one of the services.
 func (h *house) token(host, policy string, expiry time.Time) string {
 	h.t.Helper()
-	policies, err := h.config.Provisioning.Policies(context.Background())
+	policies, err := h.config.Provisioning.Access().List(context.Background())
 	if err == nil {
-		var more []credential.Policy
-		more, err = h.config.Hubs.All()[0].Policies(context.Background())
+		var more []access.Policy
+		more, err = h.config.Hubs.All()[0].Access().List(context.Background())
 		policies = append(policies, more...)
 	}
 	if err != nil {

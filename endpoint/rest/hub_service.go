@@ -43,7 +43,7 @@ func (c *call) authorizeDevices(right string, ids ...string) error {
 		resources = append(resources, []credential.Segment{{Text: "devices"}, {Text: id, Exact: true}})
 	}
 	for _, resource := range resources {
-		if err := c.hub.Authorize(c.Context(), c.Header.Get("Authorization"), right, resource...); err != nil {
+		if _, err := c.hub.Access().Authorize(c.Context(), c.Header.Get("Authorization"), right, resource...); err != nil {
 			return err
 		}
 	}

@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 
+	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
@@ -178,12 +179,12 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/issuedcertificates/{thumbprint}":         {summary: "Read an issued certificate", answer: issuance.Certificate{}},
 	"POST /berth/provisioning/issuedcertificates/{thumbprint}/revoke": {summary: "Revoke an issued certificate", answer: issuance.Certificate{}},
 
-	"GET /berth/provisioning/policies":                       {summary: "List the shared access policies, with their keys", answer: []provisioning.SharedAccessPolicy{}},
-	"POST /berth/provisioning/policies":                      {summary: "Create a shared access policy with fresh keys", request: policyBody{}, answer: provisioning.SharedAccessPolicy{}, etag: true},
-	"GET /berth/provisioning/policies/{name}":                {summary: "Read a shared access policy, with its keys", answer: provisioning.SharedAccessPolicy{}, etag: true},
-	"PUT /berth/provisioning/policies/{name}":                {summary: "Give a shared access policy other rights", request: policyBody{}, answer: provisioning.SharedAccessPolicy{}, etag: true, ifMatch: true},
+	"GET /berth/provisioning/policies":                       {summary: "List the shared access policies, with their keys", answer: []access.Policy{}},
+	"POST /berth/provisioning/policies":                      {summary: "Create a shared access policy with fresh keys", request: policyBody{}, answer: access.Policy{}, etag: true},
+	"GET /berth/provisioning/policies/{name}":                {summary: "Read a shared access policy, with its keys", answer: access.Policy{}, etag: true},
+	"PUT /berth/provisioning/policies/{name}":                {summary: "Give a shared access policy other rights", request: policyBody{}, answer: access.Policy{}, etag: true, ifMatch: true},
 	"DELETE /berth/provisioning/policies/{name}":             {summary: "Delete a shared access policy", ifMatch: true},
-	"POST /berth/provisioning/policies/{name}/regenerateKey": {summary: "Make a key of a shared access policy anew", request: keyWanted{}, answer: provisioning.SharedAccessPolicy{}, etag: true, ifMatch: true},
+	"POST /berth/provisioning/policies/{name}/regenerateKey": {summary: "Make a key of a shared access policy anew", request: keyWanted{}, answer: access.Policy{}, etag: true, ifMatch: true},
 }
 
 // pathParameters are described by the part of the path that they follow, or by

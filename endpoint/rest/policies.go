@@ -1,6 +1,9 @@
 package rest
 
-import "github.com/berth-iot/berth/provisioning"
+import (
+	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/provisioning"
+)
 
 // policies are the operations on the provisioning service's shared access
 // policies, which Azure has in its management API. They show keys, so even to read
@@ -32,11 +35,11 @@ type keyWanted struct {
 }
 
 func listPolicies(c *call) (any, error) {
-	return c.Provisioning.SharedAccessPolicies(c.Context())
+	return c.Provisioning.Access().List(c.Context())
 }
 
 func getPolicy(c *call) (any, error) {
-	policy, err := c.Provisioning.SharedAccessPolicy(c.Context(), c.parameters["name"])
+	policy, err := c.Provisioning.Access().Get(c.Context(), c.parameters["name"])
 	return c.tagged(policy, policy.ETag, err)
 }
 
@@ -45,7 +48,7 @@ func createPolicy(c *call) (any, error) {
 	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
-	policy, err := c.Provisioning.CreateSharedAccessPolicy(c.Context(), body.Name, body.Rights)
+	policy, err := c.Provisioning.Access().Create(c.Context(), body.Name, body.Rights)
 	return c.tagged(policy, policy.ETag, err)
 }
 
@@ -54,7 +57,7 @@ func putPolicy(c *call) (any, error) {
 	if err := c.decode(&body); err != nil {
 		return nil, err
 	}
-	policy, err := c.Provisioning.SetPolicyRights(c.Context(), c.parameters["name"], body.Rights, c.Header.Get("If-Match"))
+	policy, err := c.Provisioning.Access().SetRights(c.Context(), c.parameters["name"], body.Rights, c.Header.Get("If-Match"))
 	return c.changedPolicy(policy, err)
 }
 
@@ -63,12 +66,12 @@ func regeneratePolicyKey(c *call) (any, error) {
 	if err := c.decode(&wanted); err != nil {
 		return nil, err
 	}
-	policy, err := c.Provisioning.RegeneratePolicyKey(c.Context(), c.parameters["name"], wanted.Key, c.Header.Get("If-Match"))
+	policy, err := c.Provisioning.Access().RegenerateKey(c.Context(), c.parameters["name"], wanted.Key, c.Header.Get("If-Match"))
 	return c.changedPolicy(policy, err)
 }
 
 func deletePolicy(c *call) (any, error) {
-	err := c.Provisioning.DeleteSharedAccessPolicy(c.Context(), c.parameters["name"], c.Header.Get("If-Match"))
+	err := c.Provisioning.Access().Delete(c.Context(), c.parameters["name"], c.Header.Get("If-Match"))
 	if err == nil {
 		c.PoliciesChanged()
 	}
@@ -77,7 +80,7 @@ func deletePolicy(c *call) (any, error) {
 
 // changedPolicy tells the server of the change, which may be of the key that it
 // has written down.
-func (c *call) changedPolicy(policy provisioning.SharedAccessPolicy, err error) (any, error) {
+func (c *call) changedPolicy(policy access.Policy, err error) (any, error) {
 	if err == nil {
 		c.PoliciesChanged()
 	}

@@ -191,13 +191,13 @@ func (c *call) authorize(found route) error {
 	case found.right == "":
 		return nil
 	case found.service == hubAPI:
-		err := c.hub.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
+		_, err := c.hub.Access().Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
 		if err == nil {
 			c.Proven(c.Context())
 		}
 		return err
 	}
-	policy, err := c.Provisioning.Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
+	policy, err := c.Provisioning.Access().Authorize(c.Context(), token, found.right, found.resource(c.parameters)...)
 	if policy.Name == "" && err != nil {
 		return err
 	}

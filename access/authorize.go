@@ -1,52 +1,28 @@
-package credential
+package access
 
 import (
-	"errors"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
 
-// Policy is a shared access policy: a name, two keys and what they allow.
-type Policy struct {
-	Name         string   `json:"keyName"`
-	PrimaryKey   string   `json:"primaryKey"`   // base64
-	SecondaryKey string   `json:"secondaryKey"` // base64
-	Rights       []string `json:"rights"`
-}
-
-// Intact returns what is missing in a policy that was stored.
-func (p *Policy) Intact() error {
-	if p.Name == "" || p.PrimaryKey == "" {
-		return errors.New("it has no name, or no key")
-	}
-	return nil
-}
-
-// NewPolicy returns a policy with two fresh keys of 32 bytes.
-func NewPolicy(name string, rights ...string) Policy {
-	return Policy{Name: name, PrimaryKey: NewKey(32), SecondaryKey: NewKey(32), Rights: rights}
-}
-
-// Allows reports whether the policy has the right.
-func (p Policy) Allows(right string) bool { return slices.Contains(p.Rights, right) }
-
 // nobodysKey is of no policy.
-var nobodysKey = NewKey(32)
+var nobodysKey = credential.NewKey(32)
 
-// Authorize finds the policy that signed a back end's token and checks that the
+// authorize finds the policy that signed a back end's token and checks that the
 // token is good for what is asked, has not expired and has the right. Every
 // refusal is a fault 401 that says which of these it was, but for an unknown
 // policy and a wrong signature, which are told apart for nobody. Where only the
 // resource or the right is missing, the policy comes with it.
-func Authorize(policies []Policy, token string, asked Resource, right string, now time.Time) (Policy, error) {
+func authorize(policies []Policy, token string, asked credential.Resource, right string, now time.Time) (Policy, error) {
 	if token == "" {
 		return Policy{}, fault.New(fault.UnauthorizedAccess,
 			"The request has no Authorization. Send a shared access signature of a policy with the right %s", right)
 	}
-	parsed, err := ParseToken(token)
+	parsed, err := credential.ParseToken(token)
 	if err != nil {
 		return Policy{}, fault.New(fault.UnauthorizedAccess, "The shared access signature is malformed: %v", err)
 	}
