@@ -205,7 +205,11 @@ func allTexts(t *testing.T) found {
 		}
 	})
 	readGo(t, "../provisioning/exchange", func(where string, node ast.Node) { faultTexts(texts, where, node) })
-	readGo(t, "../access", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../access", func(where string, node ast.Node) {
+		if filepath.Base(where) == "policies.go" {
+			faultTexts(texts, where, node)
+		}
+	})
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
