@@ -41,7 +41,8 @@ var layout = map[string][]string{
 	"access":                {"audit", "credential", "store", "fault"},
 	"issuance":              {"audit", "credential", "store", "fault"},
 	"provisioning/attest":   {"credential", "fault"},
-	"provisioning":          {"provisioning/attest", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"provisioning/inject":   {"provisioning/attest", "audit", "store", "fault"},
+	"provisioning":          {"provisioning/attest", "provisioning/inject", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "document", "fault"},
 	"hub":                   {"access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 

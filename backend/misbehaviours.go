@@ -5,19 +5,19 @@ import (
 	"net/http"
 	"net/url"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
 )
 
 const misbehavioursPath = "/berth/provisioning/misbehaviours"
 
 // Misbehave makes the service be nasty to devices that register.
-func (p *Provisioning) Misbehave(ctx context.Context, wanted provisioning.Misbehaviour) (armed provisioning.Misbehaviour, err error) {
+func (p *Provisioning) Misbehave(ctx context.Context, wanted inject.Fault) (armed inject.Fault, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: misbehavioursPath, body: wanted, into: &armed})
 	return armed, err
 }
 
 // Misbehaviours returns those that are armed.
-func (p *Provisioning) Misbehaviours(ctx context.Context) (armed []provisioning.Misbehaviour, err error) {
+func (p *Provisioning) Misbehaviours(ctx context.Context) (armed []inject.Fault, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: misbehavioursPath, into: &armed})
 	return armed, err
 }

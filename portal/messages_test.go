@@ -211,6 +211,13 @@ func allTexts(t *testing.T) found {
 		}
 	})
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../provisioning/inject", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		checkTexts(texts, where, node)
+		kinds := map[string][]string{}
+		constants(kinds, node)
+		values["misbehaviour: %s"] = append(values["misbehaviour: %s"], kinds["kind: %s"]...)
+	})
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
 		checkTexts(texts, where, node)
@@ -417,7 +424,7 @@ func constants(values map[string][]string, node ast.Node) {
 	format := map[string]string{
 		"Status": "%s", "Substatus": "%s", "ProvisioningStatus": "%s", "Outcome": "%s",
 		"AuthenticationType": "authentication: %s",
-		"Action":             "action: %s", "Kind": "kind: %s", "MisbehaviourKind": "misbehaviour: %s",
+		"Action":             "action: %s", "Kind": "kind: %s",
 	}[named.Name]
 	for _, value := range spec.Values {
 		if text := literal(value); format != "" && text != "" {

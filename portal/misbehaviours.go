@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
 )
 
 var misbehaviourRoutes = map[string]handler{
@@ -17,19 +17,19 @@ var misbehaviourRoutes = map[string]handler{
 
 // misbehaviourKinds are the choices of what happens to the next devices.
 var misbehaviourKinds = []struct {
-	Value provisioning.MisbehaviourKind
+	Value inject.Kind
 	Text  string
 }{
-	{provisioning.Fail, "Fail: answer 500001"},
-	{provisioning.Throttle, "Throttle: answer 429001, with the time to come back at"},
-	{provisioning.Delay, "Delay: answer late"},
-	{provisioning.Drop, "Drop: end the connection without an answer"},
-	{provisioning.WrongHub, "Wrong hub: name another hub than the one that has the device"},
+	{inject.Fail, "Fail: answer 500001"},
+	{inject.Throttle, "Throttle: answer 429001, with the time to come back at"},
+	{inject.Delay, "Delay: answer late"},
+	{inject.Drop, "Drop: end the connection without an answer"},
+	{inject.WrongHub, "Wrong hub: name another hub than the one that has the device"},
 }
 
 // misbehavioursPage is what is armed, and what is typed.
 type misbehavioursPage struct {
-	Armed                                    []provisioning.Misbehaviour
+	Armed                                    []inject.Fault
 	Kinds                                    any
 	Kind, ID, Group, Times, Seconds, HubHost string
 	Problem                                  *fault.Error
@@ -41,7 +41,7 @@ func (c *call) misbehavioursPage() (page misbehavioursPage, err error) {
 	if page.Times == "" {
 		page.Times = "1"
 	}
-	page.Armed, err = c.config.Provisioning.Misbehaviours(c.r.Context())
+	page.Armed, err = c.config.Provisioning.Injector().List(c.r.Context())
 	return page, err
 }
 
@@ -59,7 +59,7 @@ func misbehave(c *call) error {
 	if err != nil {
 		return err
 	}
-	wanted := provisioning.Misbehaviour{Kind: provisioning.MisbehaviourKind(page.Kind), RegistrationID: page.ID, GroupID: page.Group, HubHostName: page.HubHost}
+	wanted := inject.Fault{Kind: inject.Kind(page.Kind), RegistrationID: page.ID, GroupID: page.Group, HubHostName: page.HubHost}
 	wanted.Times, err = strconv.Atoi(page.Times)
 	if err == nil && page.Seconds != "" {
 		wanted.Seconds, err = strconv.Atoi(page.Seconds)
@@ -67,7 +67,7 @@ func misbehave(c *call) error {
 	if err != nil {
 		err = fault.New(fault.ArgumentInvalid, "How often and how many seconds are whole numbers")
 	} else {
-		_, err = c.config.Provisioning.Misbehave(c.r.Context(), wanted)
+		_, err = c.config.Provisioning.Injector().Add(c.r.Context(), wanted)
 	}
 	if err != nil {
 		page.Problem = fault.From(err)
@@ -78,7 +78,7 @@ func misbehave(c *call) error {
 
 // behave ends one misbehaviour, or all.
 func behave(c *call) error {
-	if err := c.config.Provisioning.Behave(c.r.Context(), c.value("id")); err != nil && fault.From(err).Code != fault.NotFound {
+	if err := c.config.Provisioning.Injector().Remove(c.r.Context(), c.value("id")); err != nil && fault.From(err).Code != fault.NotFound {
 		return err // one that has just been used up is as well gone
 	}
 	return c.redirect("misbehaviours")

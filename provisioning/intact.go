@@ -22,7 +22,6 @@ var (
 	_ store.Checkable = (*owner)(nil)
 	_ store.Checkable = (*Network)(nil)
 	_ store.Checkable = (*LockedOut)(nil)
-	_ store.Checkable = (*Misbehaviour)(nil)
 )
 
 // Intact implements store.Checkable.
@@ -163,14 +162,6 @@ func (n *Network) Intact() error {
 func (l *LockedOut) Intact() error {
 	if l.Source == "" {
 		return errors.New("it names no source")
-	}
-	return nil
-}
-
-// Intact implements store.Checkable.
-func (m *Misbehaviour) Intact() error {
-	if m.ID == "" || m.Kind == "" || m.Times < 1 {
-		return errors.New("it has no id, no kind, or no number of times")
 	}
 	return nil
 }

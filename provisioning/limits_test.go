@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/inject"
 )
 
 func (h *house) limited(limits Limits) *house {
@@ -320,8 +321,8 @@ func TestAudit(t *testing.T) {
 	weight := 5
 	must(h.LinkHub(ctx, HubLink{HostName: "hub.local", AllocationWeight: &weight}, ""))
 	must(nil, h.UnlinkHub(ctx, "hub.local", "", true))
-	must(h.Misbehave(ctx, Misbehaviour{Kind: Fail}))
-	must(nil, h.Behave(ctx, ""))
+	must(h.Injector().Add(ctx, inject.Fault{Kind: inject.Fail}))
+	must(nil, h.Injector().Remove(ctx, ""))
 	if _, err := h.PutEnrollment(ctx, changed, `"nothing"`); err == nil {
 		t.Error("a wrong ETag is taken")
 	}

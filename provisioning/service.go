@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -93,7 +94,7 @@ type Service struct {
 	authorityNames store.Table[string] // names of authorities by the subjects of their certificates
 	intents        store.Table[intent]
 	access         *access.Policies
-	misbehaviours  misbehaviours
+	injector       *inject.Injector
 	links          links
 	lockouts       lockouts
 	throttles      *throttles
@@ -123,20 +124,22 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	s := newService(config)
 	s.closing = make(chan struct{})
 	s.work, s.stop = context.WithCancel(context.WithoutCancel(ctx))
-	switch ensured, err := s.access.EnsureOwner(ctx); {
+	ensured, err := s.access.EnsureOwner(ctx)
+	switch {
 	case err != nil:
 		return nil, fmt.Errorf("create the provisioning service's policies: %w", err)
 	case !ensured:
 		config.Logger.Error("no policy with all rights can be read, so only the portal can manage the service: delete its record there",
 			"policy", ownerPolicy)
 	}
-	if err := s.openMisbehaviours(ctx); err != nil {
+	s.injector, err = inject.Open(ctx,
+		inject.Config{Documents: config.Documents, Audit: config.Audit, CheckID: checkRegistrationID})
+	if err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
 	if err := errors.Join(s.openLinks(ctx), s.readNetworks(ctx), s.openLockouts(ctx)); err != nil {
 		return nil, err
 	}
-	var err error
 	if s.attempts, err = openAttempts(ctx, config); err != nil {
 		return nil, fmt.Errorf("open the registration attempts: %w", err)
 	}
@@ -164,7 +167,6 @@ func newService(config Config) *Service {
 		access: access.Open(access.Config{Documents: config.Documents, Collection: "provisioning/policies", Host: config.Host,
 			Rights: Rights, Owner: ownerPolicy, Audit: config.Audit, Now: config.Now}),
 	}
-	s.misbehaviours.Table = store.NewTable[Misbehaviour](config.Documents, "provisioning/misbehaviours")
 	s.links.Table = store.NewTable[storedLink](config.Documents, "provisioning/links")
 	s.lockouts.Table = store.NewTable[LockedOut](config.Documents, "provisioning/lockouts")
 	s.throttles, s.searches = newThrottles(config.Limits), newSearches()
@@ -201,6 +203,9 @@ func (s *Service) Host() string { return s.config.Host }
 
 // Access returns the shared access policies of the service.
 func (s *Service) Access() *access.Policies { return s.access }
+
+// Injector returns the faults that are injected on request.
+func (s *Service) Injector() *inject.Injector { return s.injector }
 
 // Rights are those of the provisioning service's policies, in Azure's spelling and order.
 var Rights = []string{ServiceConfig, EnrollmentRead, EnrollmentWrite, RegistrationStatusRead, RegistrationStatusWrite}

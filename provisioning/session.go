@@ -148,7 +148,7 @@ func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job,
 		err = x.service.roomForRegistration(ctx, &trace, x.evidence.RegistrationID)
 	}
 	if err == nil {
-		wrongHub, err = x.service.misbehave(ctx, &trace, x.evidence.RegistrationID, admitted.group)
+		wrongHub, err = x.service.injector.Apply(ctx, &trace, x.evidence.RegistrationID, admitted.group)
 	}
 	if err != nil {
 		return nil, "", x.refused(ctx, trace, err)

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
 )
 
 // completed is what a shell offers after some words, the last of which is begun, and
@@ -66,7 +66,7 @@ func TestCompletion(t *testing.T) {
 	s.run(0, "credential", "policy", "set", "credentials-1")
 	s.run(0, "credential", "authority", "create", "issuer-1")
 	s.run(0, "network", "set", "10.1.0.0/16", "--latency", "westeurope=8")
-	nasty := read[provisioning.Misbehaviour](s, "misbehave", "fail")
+	nasty := read[inject.Fault](s, "misbehave", "fail")
 	for _, c := range []struct {
 		words string // before what is begun
 		begun string

@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
 )
 
 func (c *cli) misbehave() *cobra.Command {
@@ -24,14 +24,14 @@ used up then; berth attempts says when it struck. There is none unless you ask.`
   berth misbehave stop`,
 	})
 	for _, kind := range []struct {
-		kind  provisioning.MisbehaviourKind
+		kind  inject.Kind
 		short string
 	}{
-		{provisioning.Fail, "Answer 500001"},
-		{provisioning.Throttle, "Answer 429001, with the time to come back at (--for)"},
-		{provisioning.Delay, "Answer late, by --for"},
-		{provisioning.Drop, "End the connection without an answer"},
-		{provisioning.WrongHub, "Name another hub (--hub-host) than the one that has the device"},
+		{inject.Fail, "Answer 500001"},
+		{inject.Throttle, "Answer 429001, with the time to come back at (--for)"},
+		{inject.Delay, "Answer late, by --for"},
+		{inject.Drop, "End the connection without an answer"},
+		{inject.WrongHub, "Name another hub (--hub-host) than the one that has the device"},
 	} {
 		command.AddCommand(c.misbehaveAs(kind.kind, kind.short))
 	}
@@ -40,19 +40,19 @@ used up then; berth attempts says when it struck. There is none unless you ask.`
 }
 
 // misbehaveNames are what the kinds are called on the command line.
-var misbehaveNames = map[provisioning.MisbehaviourKind]string{
-	provisioning.Fail: "fail", provisioning.Throttle: "throttle", provisioning.Delay: "delay", provisioning.Drop: "drop", provisioning.WrongHub: "wrong-hub",
+var misbehaveNames = map[inject.Kind]string{
+	inject.Fail: "fail", inject.Throttle: "throttle", inject.Delay: "delay", inject.Drop: "drop", inject.WrongHub: "wrong-hub",
 }
 
-func (c *cli) misbehaveAs(kind provisioning.MisbehaviourKind, short string) *cobra.Command {
-	wanted := provisioning.Misbehaviour{Kind: kind}
+func (c *cli) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
+	wanted := inject.Fault{Kind: kind}
 	var delay time.Duration
 	command := &cobra.Command{
 		Use:   misbehaveNames[kind],
 		Short: short,
 		Args:  exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			if kind == provisioning.WrongHub && wanted.HubHostName == "" {
+			if kind == inject.WrongHub && wanted.HubHostName == "" {
 				return errNoHubHost
 			}
 			service, err := c.target.provisioning()
@@ -75,15 +75,15 @@ func (c *cli) misbehaveAs(kind provisioning.MisbehaviourKind, short string) *cob
 	flags.StringVar(&wanted.RegistrationID, "device", "", "only the device with this registration `id`")
 	flags.StringVar(&wanted.GroupID, "group", "", "only devices of this enrollment `group`")
 	switch kind {
-	case provisioning.Delay, provisioning.Throttle:
+	case inject.Delay, inject.Throttle:
 		flags.DurationVar(&delay, "for", 5*time.Second, "the delay, or after how long the device is told to come back")
-	case provisioning.WrongHub:
+	case inject.WrongHub:
 		flags.StringVar(&wanted.HubHostName, "hub-host", "", "`host` name of the hub that the device is told")
 	}
 	return command
 }
 
-func misbehaveScope(m provisioning.Misbehaviour) string {
+func misbehaveScope(m inject.Fault) string {
 	switch {
 	case m.RegistrationID != "":
 		return m.RegistrationID
@@ -108,7 +108,7 @@ func (c *cli) misbehaveList() *cobra.Command {
 				return err
 			}
 			return printList(c, armed, "The service behaves.", []string{"ID", "KIND", "TIMES", "SECONDS", "STRIKES"},
-				func(m provisioning.Misbehaviour) []string {
+				func(m inject.Fault) []string {
 					return []string{m.ID, misbehaveNames[m.Kind], fmt.Sprint(m.Times), fmt.Sprint(m.Seconds), misbehaveScope(m)}
 				})
 		},

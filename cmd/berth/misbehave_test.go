@@ -5,7 +5,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -43,7 +43,7 @@ func TestMisbehave(t *testing.T) {
 		t.Errorf("the delayed registration took %v", time.Since(begun))
 	}
 
-	left := read[[]provisioning.Misbehaviour](s, "misbehave", "list")
+	left := read[[]inject.Fault](s, "misbehave", "list")
 	if len(left) != 1 || left[0].RegistrationID != "somebody-else" || left[0].Times != 1 {
 		t.Fatalf("left are %+v", left)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -107,7 +108,7 @@ func (s *provisioningSession) Publish(message *mqtt.Publish) error {
 		s.conn.Acknowledge(message.PacketID)
 	}
 	operation, err := call(parameters)
-	if errors.Is(err, provisioning.ErrDropped) {
+	if errors.Is(err, inject.ErrDropped) {
 		return err
 	}
 	return s.respond(notBefore, string(requestID), operation, err)

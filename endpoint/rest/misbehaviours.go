@@ -1,6 +1,9 @@
 package rest
 
-import "github.com/berth-iot/berth/provisioning"
+import (
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
+)
 
 // misbehaviours are the operations of people who test what devices do when the
 // service fails them.
@@ -15,18 +18,18 @@ func (h *handler) misbehaviours() []route {
 }
 
 func listMisbehaviours(c *call) (any, error) {
-	return c.Provisioning.Misbehaviours(c.Context())
+	return c.Provisioning.Injector().List(c.Context())
 }
 
 func misbehave(c *call) (any, error) {
-	var wanted provisioning.Misbehaviour
+	var wanted inject.Fault
 	if err := c.decode(&wanted); err != nil {
 		return nil, err
 	}
-	armed, err := c.Provisioning.Misbehave(c.Context(), wanted)
+	armed, err := c.Provisioning.Injector().Add(c.Context(), wanted)
 	return armed, err
 }
 
 func behave(c *call) (any, error) {
-	return nil, c.Provisioning.Behave(c.Context(), c.parameters["id"])
+	return nil, c.Provisioning.Injector().Remove(c.Context(), c.parameters["id"])
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -148,8 +149,8 @@ var operations = map[string]operation{
 	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {summary: "Make the code that proves possession of the authority's key", answer: provisioning.Authority{}, etag: true, ifMatch: true},
 	"POST /berth/provisioning/certificates/{id}/verify":                   {summary: "Hand in the certificate that proves possession", request: authorityBody{}, answer: provisioning.Authority{}, etag: true, ifMatch: true},
 
-	"GET /berth/provisioning/misbehaviours":         {summary: "List what is left of the misbehaviours", answer: []provisioning.Misbehaviour{}},
-	"POST /berth/provisioning/misbehaviours":        {summary: "Be nasty to the next devices that register", request: provisioning.Misbehaviour{}, answer: provisioning.Misbehaviour{}},
+	"GET /berth/provisioning/misbehaviours":         {summary: "List what is left of the misbehaviours", answer: []inject.Fault{}},
+	"POST /berth/provisioning/misbehaviours":        {summary: "Be nasty to the next devices that register", request: inject.Fault{}, answer: inject.Fault{}},
 	"DELETE /berth/provisioning/misbehaviours":      {summary: "End all misbehaviours"},
 	"DELETE /berth/provisioning/misbehaviours/{id}": {summary: "End a misbehaviour"},
 

@@ -33,14 +33,16 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../provisioning", "../../provisioning/attest", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
+var described = []string{"../../provisioning", "../../provisioning/attest", "../../provisioning/inject", "../../access", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.
 var names = map[string]string{
+	"access.Policy":               "SharedAccessPolicy",
 	"audit.Entry":                 "AuditEntry",
 	"audit.Field":                 "AuditChange",
 	"hub.Capabilities":            "DeviceCapabilities",
+	"inject.Fault":                "Misbehaviour",
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",
 	"issuance.Policy":             "CredentialPolicy",

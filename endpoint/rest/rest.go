@@ -30,6 +30,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -140,7 +141,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.As(err, &challenge):
 		writeChallenge(w, challenge)
-	case errors.Is(err, provisioning.ErrDropped):
+	case errors.Is(err, inject.ErrDropped):
 		panic(http.ErrAbortHandler) // ends the connection without an answer
 	case err != nil && c.streamed:
 		h.Logger.Warn("answer cut off", "path", r.URL.Path, "error", err)
