@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/guard"
 )
 
 // Audit returns the changes that the filter wants, the latest first, and the After
@@ -48,7 +48,7 @@ func (p *Provisioning) AuditItems(ctx context.Context, name, after string) ([]au
 const lockoutsPath = "/berth/provisioning/lockouts"
 
 // LockedOut returns the sources that are locked out now.
-func (p *Provisioning) LockedOut(ctx context.Context) (locked []provisioning.LockedOut, err error) {
+func (p *Provisioning) LockedOut(ctx context.Context) (locked []guard.LockedOut, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: lockoutsPath, into: &locked})
 	return locked, err
 }

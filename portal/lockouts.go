@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/guard"
 )
 
 var lockoutRoutes = map[string]handler{
@@ -14,8 +14,8 @@ var lockoutRoutes = map[string]handler{
 }
 
 type lockoutsPage struct {
-	Rule   provisioning.Lockout // the zero one locks nobody out
-	Locked []provisioning.LockedOut
+	Rule   guard.Lockout // the zero one locks nobody out
+	Locked []guard.LockedOut
 }
 
 // Within and For are the times of the rule, such as 10m.
@@ -36,14 +36,14 @@ func short(d time.Duration) string {
 
 func listLockouts(c *call) error {
 	return c.show("lockouts", c.someTime, func() (any, error) {
-		locked, err := c.config.Provisioning.LockedOut(c.r.Context())
+		locked, err := c.config.Provisioning.Lockouts().List(c.r.Context())
 		return lockoutsPage{c.config.Provisioning.Limits().Lockout, locked}, err
 	})
 }
 
 func liftLockout(c *call) error {
 	source := c.value("source")
-	err := c.config.Provisioning.LiftLockout(c.r.Context(), source)
+	err := c.config.Provisioning.Lockouts().Lift(c.r.Context(), source)
 	if err != nil && fault.From(err).Code != fault.NotFound {
 		return err // one whose time is over is as well heard
 	}

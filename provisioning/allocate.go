@@ -6,13 +6,12 @@ import (
 	"errors"
 	"hash/fnv"
 	"math"
-	"net"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -279,19 +278,6 @@ func (s *Service) latencies(hubs []*linkedHub, remote string) []time.Duration {
 	return known
 }
 
-// addressOf is the IP address of a device at host:port or host; the zero Addr when
-// it is none.
-func addressOf(remote string) netip.Addr {
-	if host, _, err := net.SplitHostPort(remote); err == nil {
-		remote = host
-	}
-	address, err := netip.ParseAddr(remote)
-	if err != nil {
-		return netip.Addr{}
-	}
-	return address.Unmap().WithZone("")
-}
-
 // PreviewRequest is a device whose allocation somebody wants to know beforehand.
 type PreviewRequest struct {
 	RegistrationID string          `json:"registrationId"`
@@ -326,7 +312,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	if err := checkRegistrationID(request.RegistrationID); err != nil {
 		return Preview{}, err
 	}
-	if request.RemoteAddress != "" && !addressOf(request.RemoteAddress).IsValid() {
+	if request.RemoteAddress != "" && !guard.AddressOf(request.RemoteAddress).IsValid() {
 		return Preview{}, fault.New(fault.ArgumentInvalid, "remoteAddress is %.64q. It is an IP address", request.RemoteAddress)
 	}
 	if len(request.Payload) > maxRequest {

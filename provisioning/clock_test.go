@@ -6,13 +6,14 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/provisioning/guard"
 )
 
 // TestNothingGoesByAWrongClock sweeps while the clock is 400 days ahead and not
 // trusted: the audit and the lock-outs stay. When it is trusted again, what is old
 // by then goes.
 func TestNothingGoesByAWrongClock(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{Lockout: Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
+	h := newHouse(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
 	ctx := context.Background()
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
@@ -63,14 +64,14 @@ func TestNothingGoesByAWrongClock(t *testing.T) {
 	for entries() > 0 && t.Context().Err() == nil { // the sweep at the start
 		time.Sleep(time.Millisecond)
 	}
-	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 0 {
+	if locked, err := h.Lockouts().List(ctx); err != nil || len(locked) != 0 {
 		t.Errorf("locked out are %+v, %v", locked, err)
 	}
 }
 
 // TestLockoutWhileTheClockIsAhead does not outlast it.
 func TestLockoutWhileTheClockIsAhead(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{Lockout: Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
+	h := newHouse(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
 	right := h.now
@@ -78,7 +79,7 @@ func TestLockoutWhileTheClockIsAhead(t *testing.T) {
 	evidence := stranger.evidence
 	evidence.RemoteAddr = "192.0.2.1:1"
 	h.OpenSession(scope, "stranger", evidence).Register(t.Context(), nil)
-	if locked, err := h.LockedOut(t.Context()); err != nil || len(locked) != 1 {
+	if locked, err := h.Lockouts().List(t.Context()); err != nil || len(locked) != 1 {
 		t.Fatalf("locked out are %+v, %v", locked, err)
 	}
 	h.now = right

@@ -22,6 +22,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -322,14 +323,14 @@ func TestWrongTokensAreBounded(t *testing.T) {
 
 	var refused int
 	cost := h.work(func() { refused = fail(30, same("d"), same("192.0.2.1:1")) })
-	if cost.GroupsTried > searchesOfDevice || refused != 30-searchesOfDevice/groups {
+	if cost.GroupsTried > guard.SearchesOfDevice || refused != 30-guard.SearchesOfDevice/groups {
 		t.Errorf("one device: %d groups were tried, %d times it was refused before", cost.GroupsTried, refused)
 	}
 	if err := register("good-1", attest.DeriveKey(keys[groups-1], "good-1"), "192.0.2.1:2"); err != nil {
 		t.Errorf("another device at the same source: %v", err)
 	}
 	cost = h.work(func() { fail(120, each("d%d"), same("192.0.2.1:1")) })
-	if cost.GroupsTried > searchesOfSource {
+	if cost.GroupsTried > guard.SearchesOfSource {
 		t.Errorf("many devices of one source: %d groups were tried", cost.GroupsTried)
 	}
 	if cost = h.work(func() { fail(20, each("e%d"), same("192.0.2.1:1")) }); cost.GroupsTried != 0 {
@@ -341,7 +342,7 @@ func TestWrongTokensAreBounded(t *testing.T) {
 	if err := register("good-1", attest.DeriveKey(keys[groups-1], "good-1"), "192.0.2.1:2"); err != nil {
 		t.Errorf("a device at the same source that comes again: %v", err)
 	}
-	h.now = h.now.Add(searchesRefill)
+	h.now = h.now.Add(guard.SearchesRefill)
 	if cost = h.work(func() { fail(1, same("d"), same("192.0.2.1:1")) }); cost.GroupsTried != groups {
 		t.Errorf("some time later: %d groups were tried", cost.GroupsTried)
 	}
@@ -475,7 +476,7 @@ func BenchmarkOneRefusedToken(b *testing.B) {
 			}
 			end := reportCPU(b)
 			for b.Loop() {
-				s.searches = newSearches()
+				s.searches = guard.NewSearches()
 				if _, err := s.OpenSession(scope, "d", evidence).Register(context.Background(), nil); err == nil {
 					b.Fatal("let in")
 				}

@@ -7,10 +7,6 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-// unconnectedKept is how many devices of a source that could not connect are kept as
-// attempts in a minute: a stranger could fill the log with them.
-const unconnectedKept = 10
-
 // Unconnected is a device whose connection ended before it could ask for anything, with
 // what is known of it.
 type Unconnected struct {
@@ -73,8 +69,7 @@ func (u *Unconnected) trace() (trace attest.Trace) {
 // no more.
 func (s *Service) keepUnconnected(ctx context.Context, device Unconnected, trace attest.Trace, failure error) {
 	now := s.config.Now()
-	_, ok := take(s.throttles.handshakes.of(sourceOf(device.RemoteAddr), now), now)
-	if !ok || s.heard(device.RemoteAddr) != nil {
+	if !s.rates.Unconnected(device.RemoteAddr) || s.lockouts.Check(device.RemoteAddr) != nil {
 		check, _ := trace.Failed()
 		s.config.Logger.WarnContext(ctx, "connection refused", "check", check.Name, "saw", check.Saw,
 			"protocol", device.Protocol, "remote", device.RemoteAddr, "error", failure)
@@ -87,7 +82,7 @@ func (s *Service) keepUnconnected(ctx context.Context, device Unconnected, trace
 		attempt.Enrolled = s.enrolledAs(ctx, device.RegistrationID)
 	}
 	if len(device.Certificates) > 0 {
-		s.failed(ctx, device.RemoteAddr)
+		s.lockouts.CountFailure(ctx, device.RemoteAddr)
 	}
 	if device.Hub == "" {
 		s.tally.count(attest.Refused)

@@ -21,7 +21,6 @@ var (
 	_ store.Checkable = (*storedLink)(nil)
 	_ store.Checkable = (*owner)(nil)
 	_ store.Checkable = (*Network)(nil)
-	_ store.Checkable = (*LockedOut)(nil)
 )
 
 // Intact implements store.Checkable.
@@ -156,12 +155,4 @@ func (o *owner) Intact() error {
 func (n *Network) Intact() error {
 	_, err := netip.ParsePrefix(n.Prefix)
 	return err
-}
-
-// Intact implements store.Checkable.
-func (l *LockedOut) Intact() error {
-	if l.Source == "" {
-		return errors.New("it names no source")
-	}
-	return nil
 }

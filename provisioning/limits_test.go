@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
@@ -97,7 +98,7 @@ func TestAzureLimits(t *testing.T) {
 			t.Errorf("%s: %d, want %d", c.of, c.limit, c.want)
 		}
 	}
-	if (AzureLimits.Lockout != Lockout{}) {
+	if (AzureLimits.Lockout != guard.Lockout{}) {
 		t.Errorf("Azure locks nobody out, and this does: %+v", AzureLimits.Lockout)
 	}
 }
@@ -224,7 +225,7 @@ func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
 // A source that keeps failing is not heard, over a restart too, until its time is
 // over or an operator lifts it. Others are heard.
 func TestLockout(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{Lockout: Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
+	h := newHouse(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
 	ctx := context.Background()
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
@@ -254,17 +255,17 @@ func TestLockout(t *testing.T) {
 	if err := register(good, bad); !comeBack(err, 10*time.Minute) {
 		t.Errorf("after a restart it is answered %v", err)
 	}
-	locked, err := h.LockedOut(ctx)
+	locked, err := h.Lockouts().List(ctx)
 	if err != nil || len(locked) != 1 || locked[0].Source != "2001:db8::/64" || locked[0].Failures != 3 || locked[0].Refused != 1 {
 		t.Errorf("locked out are %+v, error %v", locked, err)
 	}
-	if err := h.LiftLockout(ctx, "2001:db8::1"); err != nil {
+	if err := h.Lockouts().Lift(ctx, "2001:db8::1"); err != nil {
 		t.Fatal(err)
 	}
 	if err := register(good, bad); err != nil {
 		t.Errorf("after it was lifted it is answered %v", err)
 	}
-	if err := h.LiftLockout(ctx, "2001:db8::1"); !errors.Is(err, fault.NotFound) {
+	if err := h.Lockouts().Lift(ctx, "2001:db8::1"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("lifting it again is answered %v", err)
 	}
 	for range 3 {
@@ -274,7 +275,7 @@ func TestLockout(t *testing.T) {
 	if err := register(good, bad); err != nil {
 		t.Errorf("when its time is over it is answered %v", err)
 	}
-	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 0 {
+	if locked, err := h.Lockouts().List(ctx); err != nil || len(locked) != 0 {
 		t.Errorf("then locked out are %+v, error %v", locked, err)
 	}
 	// A clock that was ahead for a moment locks nobody out until it gets there.
@@ -283,11 +284,11 @@ func TestLockout(t *testing.T) {
 	for range 3 {
 		register(stranger, bad)
 	}
-	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 1 {
+	if locked, err := h.Lockouts().List(ctx); err != nil || len(locked) != 1 {
 		t.Errorf("while the clock is ahead locked out are %+v, error %v", locked, err)
 	}
 	h.now = right
-	if locked, err := h.LockedOut(ctx); err != nil || len(locked) != 0 {
+	if locked, err := h.Lockouts().List(ctx); err != nil || len(locked) != 0 {
 		t.Errorf("when it is right locked out are %+v, error %v", locked, err)
 	}
 	if err := register(good, bad); err != nil {

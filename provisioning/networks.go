@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -43,7 +44,7 @@ const (
 
 // of returns the networks that an address is in, the narrowest first.
 func (n *networks) of(remote string) (found []Network) {
-	address := addressOf(remote)
+	address := guard.AddressOf(remote)
 	if all := n.now.Load(); all != nil && address.IsValid() {
 		for _, network := range *all {
 			if network.Contains(address) {

@@ -377,7 +377,7 @@ func (s *Service) keepSweeping() {
 		if s.config.trusted() {
 			s.background("the audit can't be pruned", func() error { return s.config.Audit.Prune(s.work) })
 		}
-		s.background("past lock-outs can't be removed", func() error { _, err := s.LockedOut(s.work); return err })
+		s.background("past lock-outs can't be removed", func() error { _, err := s.lockouts.List(s.work); return err })
 		timer := time.NewTimer(sweepEvery)
 		select {
 		case <-timer.C:

@@ -15,7 +15,7 @@ var _ issuance.Enrollments = (*Service)(nil)
 // ThrottleRenewal implements issuance.Enrollments: a certificate costs at a hub what it
 // costs here.
 func (s *Service) ThrottleRenewal(registrationID string) error {
-	return s.throttleRegistration(registrationID)
+	return s.rates.Registration(registrationID)
 }
 
 // MayRenew implements issuance.Enrollments. It asks what a registration would ask: the

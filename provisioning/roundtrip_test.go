@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/storetest"
@@ -22,7 +23,7 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[signer](t)
 	storetest.RoundTrip[storedLink](t)
 	storetest.RoundTrip[Network](t)
-	storetest.RoundTrip[LockedOut](t)
+	storetest.RoundTrip[guard.LockedOut](t)
 	storetest.RoundTrip[inject.Fault](t)
 	storetest.RoundTrip[owner](t)
 	storetest.RoundTrip[tpmState](t)

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store"
 )
@@ -96,11 +97,11 @@ type Service struct {
 	access         *access.Policies
 	injector       *inject.Injector
 	links          links
-	lockouts       lockouts
-	throttles      *throttles
+	lockouts       *guard.Lockouts
+	rates          *guard.Rates
 	signatures     attest.Signatures // of client certificates
 	keyGroups      keyGroups
-	searches       *searches
+	searches       *guard.Searches
 	limited        sync.Mutex // held from the count to the commit of what there may be only so many of
 	networks       networks
 	attempts       *attempts
@@ -137,7 +138,12 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
-	if err := errors.Join(s.openLinks(ctx), s.readNetworks(ctx), s.openLockouts(ctx)); err != nil {
+	if err := errors.Join(s.openLinks(ctx), s.readNetworks(ctx)); err != nil {
+		return nil, err
+	}
+	s.lockouts, err = guard.OpenLockouts(ctx, guard.LockoutConfig{Documents: config.Documents, Rule: config.Limits.Lockout,
+		Audit: config.Audit, Now: config.Now, Trusted: config.trusted, Logger: config.Logger})
+	if err != nil {
 		return nil, err
 	}
 	if s.attempts, err = openAttempts(ctx, config); err != nil {
@@ -168,8 +174,7 @@ func newService(config Config) *Service {
 			Rights: Rights, Owner: ownerPolicy, Audit: config.Audit, Now: config.Now}),
 	}
 	s.links.Table = store.NewTable[storedLink](config.Documents, "provisioning/links")
-	s.lockouts.Table = store.NewTable[LockedOut](config.Documents, "provisioning/lockouts")
-	s.throttles, s.searches = newThrottles(config.Limits), newSearches()
+	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
 	s.networks.Table = store.NewTable[Network](config.Documents, "provisioning/networks")
 	return s
@@ -203,6 +208,9 @@ func (s *Service) Host() string { return s.config.Host }
 
 // Access returns the shared access policies of the service.
 func (s *Service) Access() *access.Policies { return s.access }
+
+// Lockouts returns who is not heard for a while.
+func (s *Service) Lockouts() *guard.Lockouts { return s.lockouts }
 
 // Injector returns the faults that are injected on request.
 func (s *Service) Injector() *inject.Injector { return s.injector }

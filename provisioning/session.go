@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/guard"
 )
 
 // maxRequest is the size of the largest register request in bytes (Azure,
@@ -42,13 +43,13 @@ const failuresOfConnection = 20
 // or if too much was judged in vain on this connection. It is not on record: what
 // led to it is.
 func (x *Session) heard() error {
-	if err := x.service.heard(x.evidence.RemoteAddr); err != nil {
+	if err := x.service.lockouts.Check(x.evidence.RemoteAddr); err != nil {
 		return err
 	}
 	if x.failures == nil || x.failures.TokensAt(x.service.config.Now()) >= 1 {
 		return nil
 	}
-	return throttled(time.Second, fault.New(fault.Throttled, "Too many registrations were refused on this connection. Come back later"))
+	return guard.Throttled(time.Second, fault.New(fault.Throttled, "Too many registrations were refused on this connection. Come back later"))
 }
 
 // judge judges the evidence, and counts when that was in vain.
@@ -111,7 +112,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err := x.heard(); err != nil {
 		return Operation{}, err
 	}
-	if err := x.service.throttleRegistration(x.evidence.RegistrationID); err != nil {
+	if err := x.service.rates.Registration(x.evidence.RegistrationID); err != nil {
 		trace.Fail("throttle", fault.From(err).Text(), fault.Say("fewer registrations"),
 			fault.Say("The device must wait for as long as the answer's retry-after says. "+
 				"The limits are those of berth up: --fidelity, --registrations-per-minute"))
@@ -138,7 +139,7 @@ func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job,
 	x.evidence.TPM, x.evidence.Returning = readTPM(body), false
 	admitted, err := x.judge(ctx, &trace)
 	if _, failed := trace.Failed(); failed && errors.Is(err, fault.UnauthorizedAccess) {
-		x.service.failed(ctx, x.evidence.RemoteAddr)
+		x.service.lockouts.CountFailure(ctx, x.evidence.RemoteAddr)
 	}
 	var asked request
 	if err == nil {
@@ -227,7 +228,7 @@ func (x *Session) Broken(ctx context.Context, reason error) {
 
 // state returns the device's record once its evidence has passed.
 func (x *Session) state(ctx context.Context) (record, error) {
-	if err := errors.Join(x.heard(), x.service.throttlePoll(x.evidence.RegistrationID)); err != nil {
+	if err := errors.Join(x.heard(), x.service.rates.Poll(x.evidence.RegistrationID)); err != nil {
 		return record{}, err
 	}
 	if !x.admitted {
@@ -235,7 +236,7 @@ func (x *Session) state(ctx context.Context) (record, error) {
 		x.evidence.TPM, x.evidence.Returning = nil, true
 		if _, err := x.judge(ctx, &trace); err != nil {
 			if errors.Is(err, fault.UnauthorizedAccess) {
-				x.service.failed(ctx, x.evidence.RemoteAddr)
+				x.service.lockouts.CountFailure(ctx, x.evidence.RemoteAddr)
 			}
 			return record{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 		}

@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/guard"
 )
 
 // defaultAudit is how many changes are shown unless more are asked for.
@@ -145,7 +145,7 @@ default none is.`,
 				return err
 			}
 			return printList(c, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
-				func(l provisioning.LockedOut) []string {
+				func(l guard.LockedOut) []string {
 					return []string{l.Source, when(l.Since.Time), when(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
 				})
 		},

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
@@ -305,7 +306,7 @@ var (
 	})
 	thumbprintNames   = ofService(issued, func(i issuance.Certificate) string { return i.Thumbprint })
 	networkNames      = ofService(whole((*dps).Networks), func(n provisioning.Network) string { return n.Prefix })
-	lockoutNames      = ofService(whole((*dps).LockedOut), func(l provisioning.LockedOut) string { return l.Source })
+	lockoutNames      = ofService(whole((*dps).LockedOut), func(l guard.LockedOut) string { return l.Source })
 	misbehaviourNames = ofService(whole((*dps).Misbehaviours), func(m inject.Fault) string {
 		return m.ID
 	})

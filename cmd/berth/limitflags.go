@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -58,7 +59,7 @@ func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error 
 }
 
 // parseLockout reads N/WITHIN:FOR.
-func parseLockout(text string) (lockout provisioning.Lockout, err error) {
+func parseLockout(text string) (lockout guard.Lockout, err error) {
 	count, times, _ := strings.Cut(text, "/")
 	within, lasting, _ := strings.Cut(times, ":")
 	var failed [3]error

@@ -149,10 +149,10 @@ func bulkItems(c *call) (any, error) {
 	return Page[audit.Item]{Items: items, Next: next}, err
 }
 
-func listLockouts(c *call) (any, error) { return c.Provisioning.LockedOut(c.Context()) }
+func listLockouts(c *call) (any, error) { return c.Provisioning.Lockouts().List(c.Context()) }
 
 func liftLockout(c *call) (any, error) {
-	return nil, c.Provisioning.LiftLockout(c.Context(), c.parameters["source"])
+	return nil, c.Provisioning.Lockouts().Lift(c.Context(), c.parameters["source"])
 }
 
 func summary(c *call) (any, error) {

@@ -29,6 +29,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/guard"
 )
 
 // TestOpenAPIHoldsLive carries out every operation of the document on a live
@@ -108,7 +109,7 @@ type params map[string]string
 
 func newLive(t *testing.T) *live {
 	h := newHouse(t, func(config *provisioning.Config) {
-		config.Limits.Lockout = provisioning.Lockout{Failures: 3, Within: time.Minute, For: time.Minute}
+		config.Limits.Lockout = guard.Lockout{Failures: 3, Within: time.Minute, For: time.Minute}
 	})
 	h.config.LoginLink = func(_ context.Context, role string) (credential.LoginLink, error) {
 		return credential.LoginLink{URL: "http://127.0.0.1/", HTTPSURL: "https://dps.local/", Role: role, Expires: time.Now()}, nil

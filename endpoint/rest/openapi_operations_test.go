@@ -10,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store"
 )
@@ -139,7 +140,7 @@ var operations = map[string]operation{
 	"DELETE /berth/unreadable": {summary: "Delete a record that can't be read, with what belongs to it",
 		query: []parameter{{"collection", "The record's collection, as it is listed"}, {"key", "The record's key, as it is listed"}}},
 
-	"GET /berth/provisioning/lockouts":             {summary: "List the sources that are locked out", answer: []provisioning.LockedOut{}},
+	"GET /berth/provisioning/lockouts":             {summary: "List the sources that are locked out", answer: []guard.LockedOut{}},
 	"DELETE /berth/provisioning/lockouts/{source}": {summary: "Hear a source again that is locked out"},
 
 	"GET /berth/provisioning/certificates":                                {summary: "List certificate authorities", query: paging, answer: Page[provisioning.Authority]{}},

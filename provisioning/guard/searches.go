@@ -1,7 +1,8 @@
-package provisioning
+package guard
 
 import (
 	"context"
+	"strings"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -10,16 +11,16 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-// searches bounds what it costs to find that a token was made with the key of no
+// Searches bounds what it costs to find that a token was made with the key of no
 // group. The unit is one group that is tried, about a microsecond; a search that
 // finds the device's group costs nothing. Those that find none are counted against
 // the device at its source, against the source, and against all sources that have
 // failed before or all that have not: so who keeps failing is refused before there
 // is work for it, and takes nothing from those who don't.
-type searches struct {
+type Searches struct {
 	turn    chan struct{} // holds one while somebody searches
-	devices perKey        // by source and registration id
-	sources perKey
+	devices PerKey        // by source and registration id
+	sources PerKey
 
 	fresh, repeated *rate.Limiter // of sources that had not failed, and that had
 }
@@ -29,30 +30,31 @@ type searches struct {
 // a source 200 times and then 10 times a second; with 10 groups nobody notices. All
 // sources together take a quarter of one processor.
 const (
-	searchesRefill    = 20 * time.Second
-	searchesOfDevice  = 20_000
-	searchesOfSource  = 200_000
+	SearchesRefill    = 20 * time.Second
+	SearchesOfDevice  = 20_000
+	SearchesOfSource  = 200_000
 	searchesOfAll     = 2_500_000 // of fresh, and of repeated ones
 	searchTurnTimeout = 5 * time.Second
 )
 
-func newSearches() *searches {
-	return &searches{
+// NewSearches returns a budget of which nothing is spent.
+func NewSearches() *Searches {
+	return &Searches{
 		turn:    make(chan struct{}, 1),
-		devices: perKey{most: searchesOfDevice, time: searchesRefill},
-		sources: perKey{most: searchesOfSource, time: searchesRefill},
-		fresh:   per(searchesOfAll, searchesRefill), repeated: per(searchesOfAll, searchesRefill),
+		devices: PerKey{most: SearchesOfDevice, time: SearchesRefill},
+		sources: PerKey{most: SearchesOfSource, time: SearchesRefill},
+		fresh:   per(searchesOfAll, SearchesRefill), repeated: per(searchesOfAll, SearchesRefill),
 	}
 }
 
-// begin waits for the turn to try as many groups, and returns what is to be called
+// Begin waits for the turn to try as many groups, and returns what is to be called
 // at the end. It returns fault 429001 when there were too many that found nothing.
-func (q *searches) begin(ctx context.Context, evidence attest.Evidence, groups int,
+func (q *Searches) Begin(ctx context.Context, evidence attest.Evidence, groups int,
 	now func() time.Time) (end func(found bool), _ error) {
-	source := sourceOf(evidence.RemoteAddr)
-	device, from := q.devices.of(source+" "+key(evidence.RegistrationID), now()), q.sources.of(source, now())
+	source := SourceOf(evidence.RemoteAddr)
+	device, from := q.devices.of(source+" "+strings.ToLower(evidence.RegistrationID), now()), q.sources.of(source, now())
 	all := func() *rate.Limiter {
-		if from.TokensAt(now()) < searchesOfSource {
+		if from.TokensAt(now()) < SearchesOfSource {
 			return q.repeated
 		}
 		return q.fresh
@@ -61,7 +63,7 @@ func (q *searches) begin(ctx context.Context, evidence attest.Evidence, groups i
 		for _, limiter := range []*rate.Limiter{device, from, all()} {
 			if missing := float64(min(groups, limiter.Burst())) - limiter.TokensAt(now()); missing > 0 {
 				wait := time.Duration(missing / float64(limiter.Limit()) * float64(time.Second)).Truncate(time.Second)
-				return throttled(wait+time.Second, fault.New(fault.Throttled,
+				return Throttled(wait+time.Second, fault.New(fault.Throttled,
 					"Too many tokens came that were made with the key of no enrollment. Come back later"))
 			}
 		}
@@ -75,7 +77,7 @@ func (q *searches) begin(ctx context.Context, evidence attest.Evidence, groups i
 	select {
 	case q.turn <- struct{}{}:
 	case <-timeout.C:
-		return nil, throttled(searchTurnTimeout, fault.New(fault.Throttled,
+		return nil, Throttled(searchTurnTimeout, fault.New(fault.Throttled,
 			"Too many devices register for the first time. Come back later"))
 	case <-ctx.Done():
 		return nil, ctx.Err()
