@@ -214,7 +214,7 @@ func (s *Service) searchAll(ctx context.Context, evidence attest.Evidence, searc
 	if len(table.groups) == 0 {
 		return found, nil
 	}
-	end, err := s.searches.Begin(ctx, evidence, len(table.groups), s.config.Now)
+	end, err := s.searches.Begin(ctx, evidence.RemoteAddr, evidence.RegistrationID, len(table.groups), s.config.Now)
 	if err != nil {
 		return found, err
 	}

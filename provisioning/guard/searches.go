@@ -8,7 +8,6 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // Searches bounds what it costs to find that a token was made with the key of no
@@ -49,10 +48,10 @@ func NewSearches() *Searches {
 
 // Begin waits for the turn to try as many groups, and returns what is to be called
 // at the end. It returns fault 429001 when there were too many that found nothing.
-func (q *Searches) Begin(ctx context.Context, evidence attest.Evidence, groups int,
+func (q *Searches) Begin(ctx context.Context, remote, registrationID string, groups int,
 	now func() time.Time) (end func(found bool), _ error) {
-	source := SourceOf(evidence.RemoteAddr)
-	device, from := q.devices.of(source+" "+strings.ToLower(evidence.RegistrationID), now()), q.sources.of(source, now())
+	source := SourceOf(remote)
+	device, from := q.devices.of(source+" "+strings.ToLower(registrationID), now()), q.sources.of(source, now())
 	all := func() *rate.Limiter {
 		if from.TokensAt(now()) < SearchesOfSource {
 			return q.repeated
