@@ -41,9 +41,10 @@ var layout = map[string][]string{
 	"access":                {"audit", "credential", "store", "fault"},
 	"issuance":              {"audit", "credential", "store", "fault"},
 	"provisioning/attest":   {"credential", "fault"},
-	"provisioning/guard":    {"audit", "credential", "document", "store", "fault"},
+	"provisioning/attempts": {"provisioning/attest", "document", "store", "panics", "fault"},
+	"provisioning/guard":    {"audit", "document", "store", "fault"},
 	"provisioning/inject":   {"provisioning/attest", "audit", "store", "fault"},
-	"provisioning":          {"provisioning/attest", "provisioning/guard", "provisioning/inject", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"provisioning":          {"provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "document", "fault"},
 	"hub":                   {"access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 

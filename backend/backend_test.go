@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 )
 
 func enrollment(t *testing.T, id string) provisioning.Enrollment {
@@ -93,7 +94,7 @@ func TestEnrollments(t *testing.T) {
 	if records, next, err := dps.Registrations(ctx, "", "", 0); err != nil || len(records) != 0 || next != "" {
 		t.Errorf("the registrations are %v, %q, error %v", records, next, err)
 	}
-	if attempts, err := dps.Attempts(ctx, provisioning.AttemptFilter{RegistrationID: "d1", Refused: true, Max: 5}); err != nil || len(attempts) != 0 {
+	if attempts, err := dps.Attempts(ctx, attempts.Filter{RegistrationID: "d1", Refused: true, Max: 5}); err != nil || len(attempts) != 0 {
 		t.Errorf("the attempts are %v, error %v", attempts, err)
 	}
 	if summary, err := dps.Summary(ctx); err != nil || summary.Enrollments != 3 || summary.Host != "localhost" || len(summary.LinkedHubs) != 1 {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -172,7 +173,7 @@ func (p *Provisioning) DeleteRegistration(ctx context.Context, id, ifMatch strin
 }
 
 // Attempts returns attempts to register, newest first.
-func (p *Provisioning) Attempts(ctx context.Context, filter provisioning.AttemptFilter) (attempts []attest.Attempt, err error) {
+func (p *Provisioning) Attempts(ctx context.Context, filter attempts.Filter) (attempts []attest.Attempt, err error) {
 	query := url.Values{}
 	if filter.RegistrationID != "" {
 		query.Set("registrationId", filter.RegistrationID)

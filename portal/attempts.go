@@ -9,7 +9,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -33,7 +33,7 @@ func listAttempts(c *call) error {
 		page := attemptsPage{ID: c.query("id"), Outcome: c.query("outcome"), Before: c.number("before"),
 			Outcomes: []attest.Outcome{attest.Assigned, attest.Refused, attest.Failed}}
 		var err error
-		page.Attempts, err = c.attempts(c.r.Context(), provisioning.AttemptFilter{
+		page.Attempts, err = c.attempts(c.r.Context(), attempts.Filter{
 			RegistrationID: page.ID, Outcome: attest.Outcome(page.Outcome), Before: page.Before, Max: pageSize})
 		if len(page.Attempts) == pageSize {
 			page.Older = page.Attempts[pageSize-1].Sequence
@@ -57,7 +57,7 @@ func saveAttempt(c *call) error {
 	if err != nil {
 		return fault.New(fault.NotFound, "There is no such page")
 	}
-	attempt, err := c.config.Provisioning.Attempt(c.r.Context(), sequence)
+	attempt, err := c.config.Provisioning.Attempts().Get(c.r.Context(), sequence)
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func showAttempt(c *call) error {
 		return fault.New(fault.NotFound, "There is no such page")
 	}
 	ctx, service := c.r.Context(), c.config.Provisioning
-	attempt, err := service.Attempt(ctx, sequence)
+	attempt, err := service.Attempts().Get(ctx, sequence)
 	if err != nil {
 		return err
 	}

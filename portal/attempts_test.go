@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -56,7 +57,7 @@ func TestAttemptsInFrench(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%+v is let in", example)
 		}
-		attempts, err := h.config.Provisioning.Attempts(ctx, provisioning.AttemptFilter{Max: 1})
+		attempts, err := h.config.Provisioning.Attempts().Find(ctx, attempts.Filter{Max: 1})
 		h.must(err)
 		attempt := attempts[0]
 		address := fmt.Sprintf("%s%sattempts/%d", h.server.URL, Root, attempt.Sequence)
@@ -104,7 +105,7 @@ func TestReasonOfACheckInFrench(t *testing.T) {
 	if _, err := h.config.Provisioning.OpenSession("0ne1", "d1", shown).Register(ctx, nil); err == nil {
 		t.Fatal("the device is let in")
 	}
-	attempts, err := h.config.Provisioning.Attempts(ctx, provisioning.AttemptFilter{Max: 1})
+	attempts, err := h.config.Provisioning.Attempts().Find(ctx, attempts.Filter{Max: 1})
 	h.must(err)
 	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s%sattempts/%d", h.server.URL, Root, attempts[0].Sequence), nil)
 	h.must(err)

@@ -211,6 +211,10 @@ func allTexts(t *testing.T) found {
 		}
 	})
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../provisioning/attempts", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		checkTexts(texts, where, node)
+	})
 	readGo(t, "../provisioning/guard", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/inject", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)

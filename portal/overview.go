@@ -7,6 +7,7 @@ import (
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -45,7 +46,7 @@ func overview(c *call) error {
 		if page.Chart, err = c.registrationChart(); err != nil {
 			return nil, err
 		}
-		if page.Attempts, err = c.attempts(ctx, provisioning.AttemptFilter{Max: latestAttempts}); err != nil {
+		if page.Attempts, err = c.attempts(ctx, attempts.Filter{Max: latestAttempts}); err != nil {
 			return nil, err
 		}
 		policies, err := service.Access().List(ctx)
@@ -118,7 +119,7 @@ const (
 func (c *call) registrationChart() (chart, error) {
 	end := c.config.Now().UTC().Truncate(chartStep).Add(chartStep)
 	begin := end.Add(-chartSpan)
-	outcomes, err := c.config.Provisioning.Outcomes(c.r.Context(), begin)
+	outcomes, err := c.config.Provisioning.Attempts().Outcomes(c.r.Context(), begin)
 	if err != nil {
 		return chart{}, err
 	}

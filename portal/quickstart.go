@@ -7,6 +7,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 )
 
 var quickstartRoutes = map[string]handler{
@@ -100,7 +101,7 @@ func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
 		return err
 	}
 	page.Enrolled = err == nil
-	attempts, err := c.attempts(ctx, provisioning.AttemptFilter{RegistrationID: page.ID, Max: 1})
+	attempts, err := c.attempts(ctx, attempts.Filter{RegistrationID: page.ID, Max: 1})
 	if err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
@@ -42,7 +42,7 @@ type watch struct {
 	loaded time.Time
 	took   time.Duration
 
-	attempts *provisioning.AttemptSearch
+	attempts *attempts.Search
 	recent   *hub.RecentSearch
 }
 
@@ -126,12 +126,12 @@ func (w *watch) pause() time.Duration {
 }
 
 // attempts returns attempts to register. A live page reads only those that are new.
-func (c *call) attempts(ctx context.Context, filter provisioning.AttemptFilter) ([]attest.Attempt, error) {
+func (c *call) attempts(ctx context.Context, filter attempts.Filter) ([]attest.Attempt, error) {
 	if c.watch == nil {
-		return c.config.Provisioning.Attempts(ctx, filter)
+		return c.config.Provisioning.Attempts().Find(ctx, filter)
 	}
 	if c.watch.attempts == nil {
-		c.watch.attempts = c.config.Provisioning.SearchAttempts(filter)
+		c.watch.attempts = c.config.Provisioning.Attempts().Search(filter)
 	}
 	return c.watch.attempts.Look(ctx)
 }
@@ -150,7 +150,7 @@ func (c *call) recent(ctx context.Context, h *hub.Hub, deviceID string, most int
 // What pages show that is not in the documents.
 
 // attemptsEnd moves with the attempts to register.
-func (c *call) attemptsEnd() any { return c.config.Provisioning.AttemptsEnd() }
+func (c *call) attemptsEnd() any { return c.config.Provisioning.Attempts().End() }
 
 // traffic moves with what a hub's devices do.
 func traffic(h *hub.Hub) func() any { return func() any { return h.Stats() } }
@@ -163,7 +163,7 @@ func (c *call) links() any { return []any{c.config.Provisioning.HubLinks(), c.ev
 
 // everything moves with all that happens at the service and in its hubs.
 func (c *call) everything() any {
-	figures := []any{c.config.Provisioning.AttemptsEnd(), c.config.Provisioning.Tally()}
+	figures := []any{c.config.Provisioning.Attempts().End(), c.config.Provisioning.Tally()}
 	for _, h := range c.config.Hubs.All() {
 		figures = append(figures, h.Stats())
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -68,7 +69,7 @@ func (h *house) registerChain(id string, chain ...*issued) (DeviceRegistration, 
 	h.t.Helper()
 	operation, err := h.OpenSession(scope, id, evidenceOf(chain...)).Register(context.Background(), nil)
 	if err != nil {
-		attempts, listing := h.Attempts(context.Background(), AttemptFilter{Max: 1})
+		attempts, listing := h.Attempts().Find(context.Background(), attempts.Filter{Max: 1})
 		if listing != nil || len(attempts) == 0 {
 			h.t.Fatalf("attempts: %v", listing)
 		}

@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/store"
@@ -385,11 +386,11 @@ func TestACaseIsBounded(t *testing.T) {
 	if _, _, err := h.registerChain("d1", certify(t, "d1", certify(t, "Factory", nil, true), false)); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Fatal(err)
 	}
-	last, err := h.Attempts(ctx, AttemptFilter{Max: 1})
+	last, err := h.Attempts().Find(ctx, attempts.Filter{Max: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
-	whole, err := h.Attempt(ctx, last[0].Sequence)
+	whole, err := h.Attempts().Get(ctx, last[0].Sequence)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
@@ -70,7 +71,7 @@ const maxCase = 256 << 10
 //
 // found is what the judgement came to, as far as it did.
 func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence, found admitted) (*Case, error) {
-	c := &Case{Time: s.config.Now().UTC(), ServiceIDScope: s.config.IDScope, IDScope: printable(evidence.IDScope), RegistrationID: printable(evidence.RegistrationID),
+	c := &Case{Time: s.config.Now().UTC(), ServiceIDScope: s.config.IDScope, IDScope: attempts.Printable(evidence.IDScope), RegistrationID: attempts.Printable(evidence.RegistrationID),
 		TPM: evidence.TPM != nil}
 	size := 0
 	for _, certificate := range evidence.Certificates {

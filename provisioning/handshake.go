@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -77,7 +78,7 @@ func (s *Service) keepUnconnected(ctx context.Context, device Unconnected, trace
 	}
 	attempt := attest.Attempt{Time: now.UTC(), Protocol: device.Protocol, RemoteAddress: device.RemoteAddr,
 		Outcome: attest.Refused, Checks: trace,
-		IDScope: printable(device.IDScope), RegistrationID: printable(device.RegistrationID)}
+		IDScope: attempts.Printable(device.IDScope), RegistrationID: attempts.Printable(device.RegistrationID)}
 	if device.RegistrationID != "" {
 		attempt.Enrolled = s.enrolledAs(ctx, device.RegistrationID)
 	}

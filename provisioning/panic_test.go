@@ -6,11 +6,8 @@ import (
 	"log/slog"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/berth-iot/berth/panics"
-	"github.com/berth-iot/berth/provisioning/attest"
-	"github.com/berth-iot/berth/store"
 )
 
 // panickingWebhook panics once and then answers.
@@ -39,51 +36,4 @@ func TestAnAssignmentThatPanics(t *testing.T) {
 		t.Errorf("while the webhook panics the device is told %v", err)
 	}
 	h.mustRegister(device)
-}
-
-// troubled is documents whose first commits fail or panic.
-type troubled struct {
-	store.Documents
-	commits atomic.Int32
-}
-
-func (d *troubled) Commit(ctx context.Context, changes ...store.Change) ([]string, error) {
-	switch d.commits.Add(1) {
-	case 1:
-		return nil, errors.New("the disk is full")
-	case 2:
-		panic("commit")
-	}
-	return d.Documents.Commit(ctx, changes...)
-}
-
-// The index of attempts is written when it can be, though it could not before.
-func TestTheIndexIsTriedAgain(t *testing.T) {
-	j := newJournal(t)
-	documents := &troubled{Documents: j.documents}
-	a, err := openAttempts(t.Context(), Config{Documents: documents, Attempts: j.log, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const attempts = attemptsKept + 2
-	for range attempts {
-		a.record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
-		a.settle()
-	}
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		indexed, _, err := a.index.Get(t.Context(), "d1")
-		if err == nil && len(indexed.Sequences) == attemptsKept && indexed.Sequences[attemptsKept-1] == attempts-1 {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("after %d commits the index holds %v, error %v", documents.commits.Load(), indexed, err)
-		}
-	}
-	if documents.commits.Load() < 3 {
-		t.Errorf("only %d commits: none failed", documents.commits.Load())
-	}
-	if err := a.close(); err != nil {
-		t.Error(err)
-	}
-	j.check(OutcomeCount{Time: noon, Refused: attempts})
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -246,7 +247,7 @@ func (h *house) mustRegister(d deviceIdentity) DeviceRegistration {
 
 func (h *house) lastAttempt(registrationID string) attest.Attempt {
 	h.t.Helper()
-	attempts, err := h.Attempts(context.Background(), AttemptFilter{RegistrationID: registrationID, Max: 1})
+	attempts, err := h.Attempts().Find(context.Background(), attempts.Filter{RegistrationID: registrationID, Max: 1})
 	if err != nil || len(attempts) != 1 {
 		h.t.Fatalf("%d attempts of %s, error %v", len(attempts), registrationID, err)
 	}
@@ -345,7 +346,7 @@ func TestRefusals(t *testing.T) {
 	if h.mustRegister(device).DeviceID != "d1" {
 		t.Error("the enrolled device does not come in any more")
 	}
-	if refused, err := h.Attempts(context.Background(), AttemptFilter{Refused: true}); err != nil || len(refused) != 16 {
+	if refused, err := h.Attempts().Find(context.Background(), attempts.Filter{Refused: true}); err != nil || len(refused) != 16 {
 		t.Errorf("%d refusals on record, error %v", len(refused), err)
 	}
 }

@@ -7,14 +7,12 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
 	"sync"
 	"time"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
@@ -505,7 +503,7 @@ func (s *Service) keep(ctx context.Context, result *record, checks ...store.Chan
 // concluded counts, logs and keeps how an assignment ended.
 func (s *Service) concluded(intent intent, result record, trace attest.Trace) Operation {
 	attempt := intent.attempt(result, trace, s.config.Now())
-	s.attempts.record(attempt)
+	s.attempts.Record(attempt)
 	s.tally.count(attempt.Outcome)
 	s.config.Logger.Info("registration", "registrationId", intent.RegistrationID, "outcome", attempt.Outcome,
 		"device", result.DeviceID, "hub", result.AssignedHub, "substatus", result.Substatus, "protocol", intent.Protocol)
@@ -824,7 +822,7 @@ func (i intent) attempt(result record, trace attest.Trace, now time.Time) attest
 func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found admitted, trace attest.Trace, err error) error {
 	problem := fault.From(err)
 	attempt := attest.Attempt{
-		Time: s.config.Now().UTC(), RegistrationID: printable(evidence.RegistrationID), IDScope: printable(evidence.IDScope),
+		Time: s.config.Now().UTC(), RegistrationID: attempts.Printable(evidence.RegistrationID), IDScope: attempts.Printable(evidence.IDScope),
 		Protocol: evidence.Protocol, RemoteAddress: evidence.RemoteAddr,
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
 	}
@@ -840,20 +838,9 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found a
 // keepRefusal keeps and logs an attempt that was refused.
 func (s *Service) keepRefusal(ctx context.Context, attempt attest.Attempt, err error) {
 	check, _ := attempt.Checks.Failed()
-	s.attempts.record(attempt)
+	s.attempts.Record(attempt)
 	s.config.Logger.WarnContext(ctx, "registration", "registrationId", attempt.RegistrationID, "outcome", attest.Refused,
 		"check", check.Name, "saw", check.Saw, "trackingId", attempt.TrackingID, "protocol", attempt.Protocol, "remote", attempt.RemoteAddress, "error", err)
-}
-
-// printable bounds what a stranger makes the service keep: at most 128 bytes,
-// and nothing that would do more than show on whatever it is shown.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if r == utf8.RuneError || !unicode.IsPrint(r) {
-			return '?'
-		}
-		return r
-	}, text[:min(len(text), 128)])
 }
 
 // newOperationID returns an operation id of Azure's form. Clients put it into

@@ -2,14 +2,12 @@ package provisioning
 
 import (
 	"encoding/json"
-	"reflect"
 	"testing"
 	"time"
 
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
-	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/storetest"
 	"pgregory.net/rapid"
 )
@@ -27,8 +25,6 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[inject.Fault](t)
 	storetest.RoundTrip[owner](t)
 	storetest.RoundTrip[tpmState](t)
-	storetest.RoundTrip[hour](t)
-	storetest.RoundTrip[places](t)
 	storetest.RoundTrip[attest.Attempt](t)
 	storetest.RoundTrip[Case](t)
 	storetest.RoundTrip[DeviceRegistration](t)
@@ -54,38 +50,6 @@ func TestAnyTimeIsWritten(t *testing.T) {
 			t.Fatalf("%v is read as %v", moment, read)
 		}
 	})
-}
-
-// TestAttemptsAreKept writes attempts with what no other code should make: something of
-// each is kept, and says what could not be.
-func TestAttemptsAreKept(t *testing.T) {
-	deep := make(json.RawMessage, 0, 20_000)
-	for range 10_000 {
-		deep = append(deep, '[')
-	}
-	for range 10_000 {
-		deep = append(deep, ']')
-	}
-	whole := attest.Attempt{Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), RegistrationID: "x", Outcome: attest.Assigned, Enrolled: true}
-	for name, change := range map[string]func(*attest.Attempt){
-		"a case that is no JSON": func(a *attest.Attempt) { a.Case = json.RawMessage("{") },
-		"a case without end":     func(a *attest.Attempt) { a.Case = deep },
-		"a case of megabytes":    func(a *attest.Attempt) { a.Case = json.RawMessage(`"` + largeText(2<<20) + `"`) },
-		"a check of megabytes":   func(a *attest.Attempt) { a.Checks = attest.Trace{{Name: "check", Saw: largeText(2 << 20)}} },
-		"a year without digits":  func(a *attest.Attempt) { a.Time = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"a message of megabytes": func(a *attest.Attempt) { a.Message = largeText(2 << 20) },
-	} {
-		attempt := whole
-		change(&attempt)
-		kept := decodeAttempt(store.Record{Position: store.Position{Sequence: 7}, Value: encodeAttempt(attempt)})
-		failed, _ := kept.Checks.Failed()
-		if kept.RegistrationID != "x" || kept.Outcome != attest.Assigned || kept.Sequence != 7 || failed.Name != "attempt" {
-			t.Errorf("%s: kept is %.300v", name, kept)
-		}
-	}
-	if kept := decodeAttempt(store.Record{Value: encodeAttempt(whole)}); !reflect.DeepEqual(kept, whole) {
-		t.Errorf("an ordinary attempt is kept as %+v", kept)
-	}
 }
 
 func largeText(size int) string {

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
@@ -104,7 +105,7 @@ type Service struct {
 	searches       *guard.Searches
 	limited        sync.Mutex // held from the count to the commit of what there may be only so many of
 	networks       networks
-	attempts       *attempts
+	attempts       *attempts.Attempts
 	jobs           jobs
 	tally          tally
 
@@ -146,7 +147,8 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.attempts, err = openAttempts(ctx, config); err != nil {
+	if s.attempts, err = attempts.Open(ctx, attempts.Config{Log: config.Attempts, Documents: config.Documents,
+		Shown: forReader, Trusted: config.trusted, Panics: config.Panics, Logger: config.Logger}); err != nil {
 		return nil, fmt.Errorf("open the registration attempts: %w", err)
 	}
 	if config.Issuer != nil {
@@ -197,7 +199,7 @@ func (s *Service) Close(ctx context.Context) error {
 		<-done
 	}
 	s.stop()
-	return s.attempts.close()
+	return s.attempts.Close()
 }
 
 // IDScope returns the scope that devices name.
@@ -208,6 +210,9 @@ func (s *Service) Host() string { return s.config.Host }
 
 // Access returns the shared access policies of the service.
 func (s *Service) Access() *access.Policies { return s.access }
+
+// Attempts returns how devices tried to register.
+func (s *Service) Attempts() *attempts.Attempts { return s.attempts }
 
 // Lockouts returns who is not heard for a while.
 func (s *Service) Lockouts() *guard.Lockouts { return s.lockouts }

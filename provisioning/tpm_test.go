@@ -23,6 +23,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -192,7 +193,7 @@ func TestTPM(t *testing.T) {
 	}
 
 	token := h.challenged("gateway-1", tpm)
-	if attempts, err := h.Attempts(context.Background(), AttemptFilter{RegistrationID: "gateway-1"}); err != nil || len(attempts) != 0 {
+	if attempts, err := h.Attempts().Find(context.Background(), attempts.Filter{RegistrationID: "gateway-1"}); err != nil || len(attempts) != 0 {
 		t.Errorf("a challenge is no attempt, but there are %d, error %v", len(attempts), err)
 	}
 	h.reopen() // a challenge lives through a restart

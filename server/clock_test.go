@@ -133,7 +133,7 @@ func TestClockAhead(t *testing.T) {
 	if entries, _, err := h.audit.Entries(context.Background(), audit.Filter{}); err != nil || len(entries) == 0 {
 		t.Errorf("the audit has %d entries, %v", len(entries), err)
 	}
-	if attempts, err := h.Server.provisioning.Outcomes(context.Background(), c.Now().Add(-time.Hour)); err != nil || len(attempts) == 0 {
+	if attempts, err := h.Server.provisioning.Attempts().Outcomes(context.Background(), c.Now().Add(-time.Hour)); err != nil || len(attempts) == 0 {
 		t.Errorf("the outcomes are %v, %v", attempts, err)
 	}
 	c.pass(time.Hour)

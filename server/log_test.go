@@ -15,7 +15,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -149,12 +149,12 @@ func TestTheWordsOfStrangersAreBounded(t *testing.T) {
 		}
 	}
 
-	attempts, err := h.Server.provisioning.Attempts(context.Background(), provisioning.AttemptFilter{})
+	attempts, err := h.Server.provisioning.Attempts().Find(context.Background(), attempts.Filter{})
 	if err != nil || len(attempts) < 5 {
 		t.Fatalf("%d attempts are kept, error %v", len(attempts), err)
 	}
 	for _, attempt := range attempts {
-		whole, err := h.Server.provisioning.Attempt(context.Background(), attempt.Sequence)
+		whole, err := h.Server.provisioning.Attempts().Get(context.Background(), attempt.Sequence)
 		if err != nil {
 			t.Fatal(err)
 		}

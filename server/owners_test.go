@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -101,7 +102,7 @@ func (f *fleet) taken(got reply, id, whose string) {
 	if text := fmt.Sprint(got.body); strings.Contains(text, "group") || strings.Contains(text, "by hand") {
 		f.t.Errorf("the device is told whose the id is: %s", text)
 	}
-	attempts, err := f.Server.provisioning.Attempts(f.t.Context(), provisioning.AttemptFilter{RegistrationID: id, Max: 1})
+	attempts, err := f.Server.provisioning.Attempts().Find(f.t.Context(), attempts.Filter{RegistrationID: id, Max: 1})
 	if err != nil || len(attempts) == 0 {
 		f.t.Fatalf("the attempts: %v, %v", attempts, err)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -52,7 +53,7 @@ func TestRefusedRegistrations(t *testing.T) {
 				got.body["errorCode"] != float64(c.code) || !strings.Contains(message, c.says) {
 				t.Fatalf("answered %+v, want %s, code %d, %q", got, want, c.code, c.says)
 			}
-			attempts, err := h.provisioning.Attempts(context.Background(), provisioning.AttemptFilter{RegistrationID: c.id, Max: 1})
+			attempts, err := h.provisioning.Attempts(context.Background(), attempts.Filter{RegistrationID: c.id, Max: 1})
 			if err != nil || len(attempts) != 1 {
 				t.Fatalf("%d attempts, error %v", len(attempts), err)
 			}
@@ -108,7 +109,7 @@ func TestConnectionsThatAreEnded(t *testing.T) {
 			}
 			// The record follows the end of the connection.
 			for deadline := time.Now().Add(20 * time.Second); ; {
-				attempts, err := h.provisioning.Attempts(context.Background(), provisioning.AttemptFilter{RegistrationID: "d1", Refused: true, Max: 1})
+				attempts, err := h.provisioning.Attempts(context.Background(), attempts.Filter{RegistrationID: "d1", Refused: true, Max: 1})
 				if err != nil || time.Now().After(deadline) {
 					t.Fatalf("the operator sees %+v, error %v", attempts, err)
 				}

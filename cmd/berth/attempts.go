@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -20,7 +20,7 @@ import (
 const defaultAttempts = 100
 
 func (c *cli) attempts() *cobra.Command {
-	var filter provisioning.AttemptFilter
+	var filter attempts.Filter
 	var save string
 	command := &cobra.Command{
 		Use:   "attempts [ID]",

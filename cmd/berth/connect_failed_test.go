@@ -16,7 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -61,7 +61,7 @@ func TestConnectionsThatFail(t *testing.T) {
 	}
 	attempts := func() []attest.Attempt {
 		t.Helper()
-		found, err := server.provisioning.Attempts(within(t, time.Minute), provisioning.AttemptFilter{Max: 100})
+		found, err := server.provisioning.Attempts(within(t, time.Minute), attempts.Filter{Max: 100})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -214,7 +215,7 @@ func TestBadCertificates(t *testing.T) {
 			if c.check == "" && err != nil || c.check != "" && !errors.Is(err, fault.UnauthorizedAccess) {
 				t.Fatalf("answered %v", err)
 			}
-			attempts, err := f.server.provisioning.Attempts(within(t, time.Minute), provisioning.AttemptFilter{RegistrationID: c.id, Max: 1})
+			attempts, err := f.server.provisioning.Attempts(within(t, time.Minute), attempts.Filter{RegistrationID: c.id, Max: 1})
 			if err != nil || len(attempts) != 1 {
 				t.Fatalf("%d attempts, error %v", len(attempts), err)
 			}

@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -60,7 +60,7 @@ func TestHandshakesThatFail(t *testing.T) {
 			}
 			attempts := func() []attest.Attempt {
 				t.Helper()
-				found, err := server.provisioning.Attempts(within(t, time.Minute), provisioning.AttemptFilter{Max: 100})
+				found, err := server.provisioning.Attempts(within(t, time.Minute), attempts.Filter{Max: 100})
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -22,6 +22,7 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -242,7 +243,7 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 			if first.took > 30*time.Second {
 				t.Errorf("the device waited for %s", first.took)
 			}
-			attempts, err := w.process.provisioning.Attempts(within(t, time.Minute), provisioning.AttemptFilter{RegistrationID: options.RegistrationID})
+			attempts, err := w.process.provisioning.Attempts(within(t, time.Minute), attempts.Filter{RegistrationID: options.RegistrationID})
 			if err != nil || len(attempts) != 1 {
 				t.Fatalf("the attempts are %+v, error %v", attempts, err)
 			}
@@ -301,7 +302,7 @@ func (w *webhooks) as(t *testing.T, name string, rights ...string) *backend.Prov
 // say.
 func (w *webhooks) tellsNothing(t *testing.T, reader *backend.Provisioning, id string, secrets ...string) {
 	t.Helper()
-	attempts, err := reader.Attempts(within(t, time.Minute), provisioning.AttemptFilter{RegistrationID: id})
+	attempts, err := reader.Attempts(within(t, time.Minute), attempts.Filter{RegistrationID: id})
 	if err != nil || len(attempts) != 1 {
 		t.Fatalf("the attempts are %+v, error %v", attempts, err)
 	}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 )
 
 // requestOf is a certificate signing request in DER.
@@ -179,7 +180,7 @@ func TestAMissingPolicyIsNotTheDevicesFault(t *testing.T) {
 			!strings.Contains(refused.text, "Whoever runs the service") {
 			t.Errorf("with %s a request is answered %d: %s", name, refused.status, refused.text)
 		}
-		attempts, err := d.config.Provisioning.Attempts(ctx, provisioning.AttemptFilter{RegistrationID: "d1", Max: 1})
+		attempts, err := d.config.Provisioning.Attempts().Find(ctx, attempts.Filter{RegistrationID: "d1", Max: 1})
 		if err != nil || len(attempts) != 1 {
 			t.Fatalf("the attempts are %+v, error %v", attempts, err)
 		}

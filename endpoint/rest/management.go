@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -26,7 +27,7 @@ func (h *handler) management() []route {
 		{"GET", "/berth/provisioning/groups", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfGroups},
 		{"POST", "/berth/provisioning/groups/dryrun", provisioningAPI, provisioning.EnrollmentWrite, largeBody, dryRunGroups},
 		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
-		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, attempts},
+		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, listAttempts},
 		{"POST", "/berth/portal/links", provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},
 		{"GET", "/berth/provisioning/attempts/{sequence}", provisioningAPI, provisioning.RegistrationStatusRead, 0, oneAttempt},
 		{"POST", "/berth/provisioning/checkchain", provisioningAPI, provisioning.EnrollmentRead, smallBody, checkChain},
@@ -99,7 +100,7 @@ func oneAttempt(c *call) (any, error) {
 	if err != nil {
 		return nil, fault.New(fault.ArgumentInvalid, "The sequence of an attempt is a number, not %.32q", c.parameters["sequence"])
 	}
-	attempt, err := c.Provisioning.Attempt(c.Context(), sequence)
+	attempt, err := c.Provisioning.Attempts().Get(c.Context(), sequence)
 	return attempt, err
 }
 
@@ -160,12 +161,12 @@ func summary(c *call) (any, error) {
 	return summary, err
 }
 
-func attempts(c *call) (any, error) {
+func listAttempts(c *call) (any, error) {
 	limit, err := c.number("max", c.query("max"), defaultPage, maxPage)
 	if err != nil {
 		return nil, err
 	}
-	return c.Provisioning.Attempts(c.Context(), provisioning.AttemptFilter{
+	return c.Provisioning.Attempts().Find(c.Context(), attempts.Filter{
 		RegistrationID: c.query("registrationId"), Refused: c.query("refused") == "true", Max: limit})
 }
 

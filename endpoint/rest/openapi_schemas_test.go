@@ -33,7 +33,7 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../provisioning", "../../provisioning/attest", "../../provisioning/inject", "../../provisioning/guard", "../../access", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
+var described = []string{"../../provisioning", "../../provisioning/attest", "../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.

@@ -1,13 +1,19 @@
-package provisioning
+// Package attempts keeps how devices tried to register: each attempt with its trace in a
+// log, the last ones of each enrolled device by an index, and counts over time.
+package attempts
 
 import (
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -23,8 +29,8 @@ const (
 	indexBatch       = 500 // registration ids in one commit
 )
 
-// AttemptFilter chooses attempts.
-type AttemptFilter struct {
+// Filter chooses attempts.
+type Filter struct {
 	RegistrationID string         // all when empty
 	Refused        bool           // only those that did not end assigned
 	Outcome        attest.Outcome // only those that ended so; all when empty
@@ -32,31 +38,47 @@ type AttemptFilter struct {
 	Max            int            // at most this many; 0 is 100
 }
 
-// Attempts returns attempts to register, newest first. For one registration id
+// Find returns attempts to register, newest first. For one registration id
 // that is or was enrolled these are its last ten, however long ago; else the
 // newest ten thousand attempts are looked through.
-func (s *Service) Attempts(ctx context.Context, filter AttemptFilter) ([]attest.Attempt, error) {
-	return s.SearchAttempts(filter).Look(ctx)
+func (a *Attempts) Find(ctx context.Context, filter Filter) ([]attest.Attempt, error) {
+	return a.Search(filter).Look(ctx)
 }
 
-// Attempt returns one attempt by its sequence, with its case. It returns fault 404000 when it is
-// not in the log, or no longer.
-func (s *Service) Attempt(ctx context.Context, sequence int64) (attest.Attempt, error) {
-	s.attempts.settle()
-	if records, err := s.attempts.log.Read(ctx, 0, max(sequence, 0), 1, 0); err != nil {
+// Get returns one attempt by its sequence, with its case. It returns fault 404000 when it
+// is not in the log, or no longer.
+func (a *Attempts) Get(ctx context.Context, sequence int64) (attest.Attempt, error) {
+	a.settle()
+	if records, err := a.config.Log.Read(ctx, 0, max(sequence, 0), 1, 0); err != nil {
 		return attest.Attempt{}, err
 	} else if len(records) > 0 && records[0].Sequence == sequence {
-		return forReader(ctx, decodeAttempt(records[0])), nil
+		return a.shown(ctx, decodeAttempt(records[0])), nil
 	}
 	return attest.Attempt{}, fault.New(fault.NotFound, "There is no attempt %d, or it is no longer kept", sequence)
 }
 
-// attempts keeps every attempt in a log, and for each enrolled id the places of
+// Config says where attempts are kept, and who sees what of them.
+type Config struct {
+	Log       store.Log // of one partition
+	Documents store.Documents
+	Shown     func(context.Context, attest.Attempt) attest.Attempt // as the one who asks may see it; all when nil
+	Trusted   func() bool                                          // whether what is old may be deleted; always when nil
+	Panics    *panics.Recorder
+	Logger    *slog.Logger
+}
+
+func (a *Attempts) shown(ctx context.Context, attempt attest.Attempt) attest.Attempt {
+	if a.config.Shown == nil {
+		return attempt
+	}
+	return a.config.Shown(ctx, attempt)
+}
+
+// Attempts keeps every attempt in a log, and for each enrolled id the places of
 // its last ones there. Ids without an enrollment are not indexed: strangers
 // could fill the store with them. The index follows the log by a moment and is
 // brought up to date from it after a crash.
-type attempts struct {
-	log        store.Log
+type Attempts struct {
 	config     Config
 	index      store.Table[places]
 	hours      store.Table[hour]  // how attempts ended
@@ -110,10 +132,10 @@ type places struct {
 
 const checkpointKey = "next"
 
-func openAttempts(ctx context.Context, config Config) (*attempts, error) {
+// Open returns the attempts that the log holds, with an index that is up to date.
+func Open(ctx context.Context, config Config) (*Attempts, error) {
 	documents := config.Documents
-	a := &attempts{
-		log:        config.Attempts,
+	a := &Attempts{
 		config:     config,
 		index:      store.NewTable[places](documents, "provisioning/attempts"),
 		hours:      store.NewTable[hour](documents, "provisioning/outcomes"),
@@ -132,8 +154,8 @@ func openAttempts(ctx context.Context, config Config) (*attempts, error) {
 	return a, nil
 }
 
-// record appends an attempt. It does not wait for the disk.
-func (a *attempts) record(attempt attest.Attempt) {
+// Record appends an attempt. It does not wait for the disk.
+func (a *Attempts) Record(attempt attest.Attempt) {
 	encoded := encodeAttempt(attempt)
 	a.mutex.Lock()
 	token := a.appended
@@ -141,7 +163,7 @@ func (a *attempts) record(attempt attest.Attempt) {
 	attempt.Checks, attempt.Case = nil, nil // they are in the log
 	a.waiting[token] = attempt
 	a.mutex.Unlock()
-	a.log.Append(0, encoded, a, token)
+	a.config.Log.Append(0, encoded, a, token)
 }
 
 // maxAttempt bounds an attempt in the log, in bytes.
@@ -155,7 +177,7 @@ func encodeAttempt(attempt attest.Attempt) []byte {
 	for _, reduce := range []func(){
 		func() { attempt.Case = nil },
 		func() { attempt.Checks = nil },
-		func() { attempt.Message, attempt.Time = printable(attempt.Message), document.Bounded(attempt.Time) },
+		func() { attempt.Message, attempt.Time = Printable(attempt.Message), document.Bounded(attempt.Time) },
 	} {
 		if err == nil && len(encoded) > maxAttempt {
 			err = fmt.Errorf("%d bytes are too much, the limit is %d", len(encoded), maxAttempt)
@@ -177,7 +199,7 @@ func encodeAttempt(attempt attest.Attempt) []byte {
 }
 
 // Committed implements store.Committer.
-func (a *attempts) Committed(token uint64, at store.Position, err error) {
+func (a *Attempts) Committed(token uint64, at store.Position, err error) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	attempt := a.waiting[token]
@@ -197,12 +219,12 @@ func indexKey(attempt attest.Attempt) string {
 	if !attempt.Enrolled {
 		return ""
 	}
-	return key(attempt.RegistrationID)
+	return strings.ToLower(attempt.RegistrationID)
 }
 
 // follow writes the index, a batch at a time, until the attempts are closed. What
 // can't be written is tried again, after pauses that grow.
-func (a *attempts) follow() error {
+func (a *Attempts) follow() error {
 	const lastPause = 10 * time.Second
 	for pause := indexDelay; ; {
 		select {
@@ -225,7 +247,7 @@ func (a *attempts) follow() error {
 }
 
 // wake lets the indexer look at what is pending.
-func (a *attempts) wake() {
+func (a *Attempts) wake() {
 	select {
 	case a.dirty <- struct{}{}:
 	default: // it will look anyway
@@ -233,7 +255,7 @@ func (a *attempts) wake() {
 }
 
 // flush writes what is pending into the index; what it can't write stays pending.
-func (a *attempts) flush(ctx context.Context) error {
+func (a *Attempts) flush(ctx context.Context) error {
 	a.indexing.Lock()
 	defer a.indexing.Unlock()
 	a.mutex.Lock()
@@ -251,7 +273,7 @@ func (a *attempts) flush(ctx context.Context) error {
 
 // write indexes a batch. What it writes of places may be written twice; the
 // outcomes go with the checkpoint.
-func (a *attempts) write(ctx context.Context, indexed batch, next int64) error {
+func (a *Attempts) write(ctx context.Context, indexed batch, next int64) error {
 	var changes []store.Change
 	for id, sequences := range indexed.places {
 		known, _, err := a.index.Get(ctx, id)
@@ -281,9 +303,9 @@ func (a *attempts) write(ctx context.Context, indexed batch, next int64) error {
 }
 
 // catchUp indexes what the log holds beyond the checkpoint.
-func (a *attempts) catchUp(ctx context.Context) error {
+func (a *Attempts) catchUp(ctx context.Context) error {
 	next, _, err := a.checkpoint.Get(ctx, checkpointKey)
-	a.next = a.log.Bounds(0).Next
+	a.next = a.config.Log.Bounds(0).Next
 	if store.IsUnreadable(err) {
 		next, err = a.next, nil // rather than count anything twice
 	}
@@ -291,7 +313,7 @@ func (a *attempts) catchUp(ctx context.Context) error {
 		return err
 	}
 	for next < a.next {
-		records, err := a.log.Read(ctx, 0, next, 1000, 4<<20)
+		records, err := a.config.Log.Read(ctx, 0, next, 1000, 4<<20)
 		if err != nil {
 			return err
 		}
@@ -312,8 +334,8 @@ func (a *attempts) catchUp(ctx context.Context) error {
 	return nil
 }
 
-// close writes what is left of the index.
-func (a *attempts) close() error {
+// Close writes what is left of the index.
+func (a *Attempts) Close() error {
 	a.settle()
 	close(a.stop)
 	return <-a.stopped
@@ -321,7 +343,7 @@ func (a *attempts) close() error {
 
 // settle waits until everything appended so far is in the log, so that who just
 // registered finds the attempt.
-func (a *attempts) settle() {
+func (a *Attempts) settle() {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	for target := a.appended; a.settled < target; {
@@ -330,7 +352,7 @@ func (a *attempts) settle() {
 }
 
 // places returns the sequences of an id's attempts, indexed or on the way there.
-func (a *attempts) places(ctx context.Context, id string) ([]int64, error) {
+func (a *Attempts) places(ctx context.Context, id string) ([]int64, error) {
 	a.indexing.RLock()
 	defer a.indexing.RUnlock()
 	a.mutex.Lock()
@@ -362,4 +384,15 @@ func decodeAttempt(record store.Record) (attempt attest.Attempt) {
 	}
 	attempt.Sequence = record.Sequence
 	return attempt
+}
+
+// Printable bounds what a stranger makes the service keep: at most 128 bytes,
+// and nothing that would do more than show on whatever it is shown.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if r == utf8.RuneError || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, text[:min(len(text), 128)])
 }

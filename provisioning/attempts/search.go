@@ -1,4 +1,4 @@
-package provisioning
+package attempts
 
 import (
 	"context"
@@ -9,41 +9,41 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// AttemptSearch is a search for attempts that can be repeated: it keeps what it has
+// Search is a search for attempts that can be repeated: it keeps what it has
 // found and reads only what is new. It is for one goroutine at a time.
-type AttemptSearch struct {
-	attempts *attempts
-	filter   AttemptFilter
+type Search struct {
+	attempts *Attempts
+	filter   Filter
 	found    []attest.Attempt // newest first, without their cases
 	next     int64            // the sequence up to which the log was searched
 }
 
-// SearchAttempts returns a search that has not looked yet.
-func (s *Service) SearchAttempts(filter AttemptFilter) *AttemptSearch {
+// Search returns a search that has not looked yet.
+func (a *Attempts) Search(filter Filter) *Search {
 	if filter.Max <= 0 {
 		filter.Max = 100
 	}
-	return &AttemptSearch{attempts: s.attempts, filter: filter}
+	return &Search{attempts: a, filter: filter}
 }
 
-// AttemptsEnd returns the sequence that the next attempt in the log will get. While it
+// End returns the sequence that the next attempt in the log will get. While it
 // stays, every search finds what it found before.
-func (s *Service) AttemptsEnd() int64 { return s.attempts.log.Bounds(0).Next }
+func (a *Attempts) End() int64 { return a.config.Log.Bounds(0).Next }
 
-// Look returns what there is now, as Attempts does, for the one who asks.
-func (s *AttemptSearch) Look(ctx context.Context) ([]attest.Attempt, error) {
+// Look returns what there is now, as Find does, for the one who asks.
+func (s *Search) Look(ctx context.Context) ([]attest.Attempt, error) {
 	found, err := s.look(ctx)
 	shown := make([]attest.Attempt, len(found))
 	for i, attempt := range found {
-		shown[i] = forReader(ctx, attempt)
+		shown[i] = s.attempts.shown(ctx, attempt)
 	}
 	return shown, err
 }
 
-func (s *AttemptSearch) look(ctx context.Context) ([]attest.Attempt, error) {
+func (s *Search) look(ctx context.Context) ([]attest.Attempt, error) {
 	s.attempts.settle()
 	if s.filter.RegistrationID != "" {
-		sequences, err := s.attempts.places(ctx, key(s.filter.RegistrationID))
+		sequences, err := s.attempts.places(ctx, strings.ToLower(s.filter.RegistrationID))
 		if err != nil {
 			return nil, err
 		}
@@ -55,7 +55,7 @@ func (s *AttemptSearch) look(ctx context.Context) ([]attest.Attempt, error) {
 }
 
 // read returns the attempts at these places, newest first.
-func (s *AttemptSearch) read(ctx context.Context, sequences []int64) ([]attest.Attempt, error) {
+func (s *Search) read(ctx context.Context, sequences []int64) ([]attest.Attempt, error) {
 	found := []attest.Attempt{}
 	for _, sequence := range slices.Backward(sequences) {
 		if len(found) == s.filter.Max {
@@ -68,7 +68,7 @@ func (s *AttemptSearch) read(ctx context.Context, sequences []int64) ([]attest.A
 		if sequence < s.next { // it was read and not wanted
 			continue
 		}
-		records, err := s.attempts.log.Read(ctx, 0, sequence, 1, 0)
+		records, err := s.attempts.config.Log.Read(ctx, 0, sequence, 1, 0)
 		if err != nil {
 			return nil, err
 		}
@@ -85,12 +85,12 @@ func (s *AttemptSearch) read(ctx context.Context, sequences []int64) ([]attest.A
 }
 
 // search goes back through the log from its end to where the last search began.
-func (s *AttemptSearch) search(ctx context.Context) ([]attest.Attempt, error) {
+func (s *Search) search(ctx context.Context) ([]attest.Attempt, error) {
 	stride := int64(200)
 	if s.filter.wantsAll() {
 		stride = int64(s.filter.Max)
 	}
-	bounds := s.attempts.log.Bounds(0)
+	bounds := s.attempts.config.Log.Bounds(0)
 	newest := bounds.Next
 	if s.filter.Before != 0 {
 		newest = min(newest, s.filter.Before)
@@ -118,9 +118,9 @@ func (s *AttemptSearch) search(ctx context.Context) ([]attest.Attempt, error) {
 }
 
 // recordsBetween reads the records from a sequence up to another.
-func (s *AttemptSearch) recordsBetween(ctx context.Context, start, end int64) (records []store.Record, err error) {
+func (s *Search) recordsBetween(ctx context.Context, start, end int64) (records []store.Record, err error) {
 	for start < end {
-		some, err := s.attempts.log.Read(ctx, 0, start, int(end-start), 4<<20)
+		some, err := s.attempts.config.Log.Read(ctx, 0, start, int(end-start), 4<<20)
 		if err != nil {
 			return nil, err
 		}
@@ -134,12 +134,12 @@ func (s *AttemptSearch) recordsBetween(ctx context.Context, start, end int64) (r
 }
 
 // wantsAll reports whether the filter takes each attempt there is, up to Before.
-func (f AttemptFilter) wantsAll() bool {
+func (f Filter) wantsAll() bool {
 	return f.RegistrationID == "" && !f.Refused && f.Outcome == ""
 }
 
 // add appends the attempt in the record if the filter wants it.
-func (f AttemptFilter) add(found []attest.Attempt, record store.Record) []attest.Attempt {
+func (f Filter) add(found []attest.Attempt, record store.Record) []attest.Attempt {
 	attempt := decodeAttempt(record)
 	switch {
 	case f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID):

@@ -1,4 +1,4 @@
-package provisioning
+package attempts
 
 import (
 	"context"
@@ -11,56 +11,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
 )
 
-func TestOutcomesOverTime(t *testing.T) {
-	h := newHouse(t, "hub.local")
-	device := valid(t, "d1")
-	h.enroll(device.enrollment())
-	h.now = noon.Add(4 * time.Minute)
-	h.mustRegister(device)
-	h.mustRegister(device)
-	h.now = noon.Add(6 * time.Minute)
-	if _, err := h.register(valid(t, "stranger")); !errors.Is(err, fault.UnauthorizedAccess) {
-		t.Fatal(err)
-	}
-	h.hub(0).refuse = fault.New(fault.BadRequest, "The hub is full")
-	h.now = noon.Add(time.Hour)
-	if operation, err := h.register(device); err != nil || operation.Status != StatusFailed {
-		t.Fatalf("registering answers %+v, error %v", operation, err)
-	}
-	want := []OutcomeCount{
-		{Time: noon, Assigned: 2},
-		{Time: noon.Add(5 * time.Minute), Refused: 1},
-		{Time: noon.Add(time.Hour), Failed: 1},
-	}
-	check := func(when string) {
-		t.Helper()
-		for skipped, since := range []time.Time{noon.Add(2 * time.Minute), noon.Add(5 * time.Minute), noon.Add(10 * time.Minute)} {
-			if got, err := h.Outcomes(context.Background(), since); err != nil || !slices.Equal(got, want[skipped:]) {
-				t.Errorf("%s, since %s: %v, error %v; want %v", when, since, got, err, want[skipped:])
-			}
-		}
-	}
-	check("at once")
-	if err := h.attempts.flush(context.Background()); err != nil {
-		t.Fatal(err)
-	}
-	check("when they are stored")
-	h.reopen()
-	check("after a restart")
-
-	// What comes later adds to what is stored of the same five minutes.
-	h.hub(0).refuse = nil
-	h.mustRegister(device)
-	want[2].Assigned++
-	check("after one more")
-}
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // journal is the attempts on real engines, whose index can fall behind their log
 // as in a crash.
@@ -115,21 +72,21 @@ func (j *journal) append(attempts ...attest.Attempt) {
 }
 
 // outcomes opens the attempts, which indexes what is missing, and closes them.
-func (j *journal) outcomes() []OutcomeCount {
+func (j *journal) outcomes() []Count {
 	j.t.Helper()
-	a, err := openAttempts(context.Background(), Config{Documents: j.documents, Attempts: j.log, Logger: slog.New(slog.DiscardHandler)})
+	a, err := Open(context.Background(), Config{Documents: j.documents, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		j.t.Fatal(err)
 	}
 	counts, err := a.outcomesSince(context.Background(), time.Time{})
-	if err = errors.Join(err, a.close()); err != nil {
+	if err = errors.Join(err, a.Close()); err != nil {
 		j.t.Fatal(err)
 	}
 	return counts
 }
 
 // check holds the outcomes against what they should be.
-func (j *journal) check(want ...OutcomeCount) {
+func (j *journal) check(want ...Count) {
 	j.t.Helper()
 	if got := j.outcomes(); !slices.Equal(got, want) {
 		j.t.Errorf("counted %v, want %v", got, want)
@@ -161,9 +118,9 @@ func TestOutcomesCountOnceAcrossCrashes(t *testing.T) {
 	}
 	crashes := 0
 	for commits := 0; ; commits++ {
-		a, err := openAttempts(context.Background(), Config{Documents: &powerless{j.documents, commits}, Attempts: j.log, Logger: slog.New(slog.DiscardHandler)})
+		a, err := Open(context.Background(), Config{Documents: &powerless{j.documents, commits}, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
-			if err := a.close(); !errors.Is(err, errPower) && err != nil {
+			if err := a.Close(); !errors.Is(err, errPower) && err != nil {
 				t.Fatal(err)
 			}
 			break
@@ -176,7 +133,7 @@ func TestOutcomesCountOnceAcrossCrashes(t *testing.T) {
 		t.Errorf("only %d places to crash at", crashes)
 	}
 	for range 2 {
-		j.check(OutcomeCount{Time: noon, Assigned: devices})
+		j.check(Count{Time: noon, Assigned: devices})
 	}
 }
 
@@ -187,24 +144,24 @@ func TestOldOutcomesAreRemoved(t *testing.T) {
 	}
 	j.append(refusal(0), refusal(time.Hour), refusal(2*time.Hour))
 	j.check(
-		OutcomeCount{Time: noon, Refused: 1},
-		OutcomeCount{Time: noon.Add(time.Hour), Refused: 1},
-		OutcomeCount{Time: noon.Add(2 * time.Hour), Refused: 1},
+		Count{Time: noon, Refused: 1},
+		Count{Time: noon.Add(time.Hour), Refused: 1},
+		Count{Time: noon.Add(2 * time.Hour), Refused: 1},
 	)
 	// One batch in which two hours begin, and an old one grows that would go.
 	j.append(refusal(time.Hour+5*time.Minute), refusal(outcomesKept+time.Hour), refusal(outcomesKept+2*time.Hour))
 	j.check(
-		OutcomeCount{Time: noon.Add(time.Hour), Refused: 1},
-		OutcomeCount{Time: noon.Add(time.Hour + 5*time.Minute), Refused: 1},
-		OutcomeCount{Time: noon.Add(2 * time.Hour), Refused: 1},
-		OutcomeCount{Time: noon.Add(outcomesKept + time.Hour), Refused: 1},
-		OutcomeCount{Time: noon.Add(outcomesKept + 2*time.Hour), Refused: 1},
+		Count{Time: noon.Add(time.Hour), Refused: 1},
+		Count{Time: noon.Add(time.Hour + 5*time.Minute), Refused: 1},
+		Count{Time: noon.Add(2 * time.Hour), Refused: 1},
+		Count{Time: noon.Add(outcomesKept + time.Hour), Refused: 1},
+		Count{Time: noon.Add(outcomesKept + 2*time.Hour), Refused: 1},
 	)
 	j.append(refusal(outcomesKept + 3*time.Hour))
 	j.check(
-		OutcomeCount{Time: noon.Add(outcomesKept + time.Hour), Refused: 1},
-		OutcomeCount{Time: noon.Add(outcomesKept + 2*time.Hour), Refused: 1},
-		OutcomeCount{Time: noon.Add(outcomesKept + 3*time.Hour), Refused: 1},
+		Count{Time: noon.Add(outcomesKept + time.Hour), Refused: 1},
+		Count{Time: noon.Add(outcomesKept + 2*time.Hour), Refused: 1},
+		Count{Time: noon.Add(outcomesKept + 3*time.Hour), Refused: 1},
 	)
 }
 
@@ -214,20 +171,20 @@ func TestOldOutcomesAreRemoved(t *testing.T) {
 func TestAttemptsAreIndexedWhenDocumentsTakeThem(t *testing.T) {
 	j := newJournal(t)
 	documents := &refusing{Documents: j.documents, refused: make(chan struct{}, 100)}
-	a, err := openAttempts(context.Background(), Config{Documents: documents, Attempts: j.log, Logger: slog.New(slog.DiscardHandler)})
+	a, err := Open(context.Background(), Config{Documents: documents, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	documents.refuse.Store(true)
-	a.record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Assigned})
+	a.Record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Assigned})
 	<-documents.refused
-	a.record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
+	a.Record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
 	a.settle()
 	documents.refuse.Store(false)
-	if err := a.close(); err != nil {
+	if err := a.Close(); err != nil {
 		t.Fatal(err)
 	}
-	j.check(OutcomeCount{Time: noon, Assigned: 1, Refused: 1})
+	j.check(Count{Time: noon, Assigned: 1, Refused: 1})
 	if known, _, err := a.index.Get(context.Background(), "d1"); err != nil || len(known.Sequences) != 2 {
 		t.Errorf("indexed are %+v, %v", known, err)
 	}

@@ -1,4 +1,4 @@
-package provisioning
+package attempts
 
 import (
 	"context"
@@ -10,8 +10,8 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// OutcomeCount says how the attempts to register of five minutes ended.
-type OutcomeCount struct {
+// Count says how the attempts to register of five minutes ended.
+type Count struct {
 	Time     time.Time `json:"time,omitzero"` // the beginning of the five minutes, UTC
 	Assigned int       `json:"assigned,omitempty"`
 	Refused  int       `json:"refused,omitempty"`
@@ -26,14 +26,14 @@ const (
 
 // Outcomes returns how attempts ended since a time, at most eight days ago: one
 // count for every five minutes that had any, oldest first.
-func (s *Service) Outcomes(ctx context.Context, since time.Time) ([]OutcomeCount, error) {
-	s.attempts.settle()
-	return s.attempts.outcomesSince(ctx, since.UTC().Truncate(outcomeStep))
+func (a *Attempts) Outcomes(ctx context.Context, since time.Time) ([]Count, error) {
+	a.settle()
+	return a.outcomesSince(ctx, since.UTC().Truncate(outcomeStep))
 }
 
 // outcomes are counts on their way into the store, by the beginning of their
 // five minutes.
-type outcomes map[time.Time]OutcomeCount
+type outcomes map[time.Time]Count
 
 func (o outcomes) add(at time.Time, outcome attest.Outcome) {
 	step := at.UTC().Truncate(outcomeStep)
@@ -51,15 +51,15 @@ func (o outcomes) add(at time.Time, outcome attest.Outcome) {
 
 // hour is an hour's counts as they are stored, without their times.
 type hour struct {
-	Steps [time.Hour / outcomeStep]OutcomeCount `json:"steps"`
+	Steps [time.Hour / outcomeStep]Count `json:"steps"`
 }
 
-func (h *hour) add(step time.Time, more OutcomeCount) {
+func (h *hour) add(step time.Time, more Count) {
 	count := &h.Steps[step.Minute()/int(outcomeStep/time.Minute)]
 	*count = count.plus(more)
 }
 
-func (c OutcomeCount) plus(more OutcomeCount) OutcomeCount {
+func (c Count) plus(more Count) Count {
 	c.Assigned += more.Assigned
 	c.Refused += more.Refused
 	c.Failed += more.Failed
@@ -69,7 +69,7 @@ func (c OutcomeCount) plus(more OutcomeCount) OutcomeCount {
 // count returns the changes that add counts to what is stored. They belong into
 // the commit that moves the checkpoint, so that each attempt counts once. Only
 // one caller at a time may do this.
-func (a *attempts) count(ctx context.Context, more outcomes) (changes []store.Change, err error) {
+func (a *Attempts) count(ctx context.Context, more outcomes) (changes []store.Change, err error) {
 	hours := make(map[string]*hour)
 	var begun time.Time // in the newest hour that is not stored yet
 	for step, count := range more {
@@ -89,7 +89,7 @@ func (a *attempts) count(ctx context.Context, more outcomes) (changes []store.Ch
 	for key, counted := range hours {
 		changes = append(changes, a.hours.Put(key, store.Always, *counted))
 	}
-	if begun.IsZero() || !a.config.trusted() {
+	if begun.IsZero() || a.config.Trusted != nil && !a.config.Trusted() {
 		return changes, nil
 	}
 	// With a new hour goes what is too old by then, unless it is being written.
@@ -103,7 +103,7 @@ func (a *attempts) count(ctx context.Context, more outcomes) (changes []store.Ch
 	return changes, err
 }
 
-func (a *attempts) outcomesSince(ctx context.Context, since time.Time) ([]OutcomeCount, error) {
+func (a *Attempts) outcomesSince(ctx context.Context, since time.Time) ([]Count, error) {
 	a.indexing.RLock()
 	defer a.indexing.RUnlock()
 	a.mutex.Lock()
@@ -126,12 +126,12 @@ func (a *attempts) outcomesSince(ctx context.Context, since time.Time) ([]Outcom
 			all[step] = all[step].plus(stored)
 		}
 	}
-	var counts []OutcomeCount
+	var counts []Count
 	for step, count := range all {
 		if count.Time = step; !step.Before(since) && count.Assigned+count.Refused+count.Failed > 0 {
 			counts = append(counts, count)
 		}
 	}
-	slices.SortFunc(counts, func(a, b OutcomeCount) int { return a.Time.Compare(b.Time) })
+	slices.SortFunc(counts, func(a, b Count) int { return a.Time.Compare(b.Time) })
 	return counts, nil
 }
