@@ -6,8 +6,6 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/provisioning/attest"
-	"github.com/berth-iot/berth/provisioning/guard"
-	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store/storetest"
 	"pgregory.net/rapid"
 )
@@ -21,8 +19,6 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[signer](t)
 	storetest.RoundTrip[storedLink](t)
 	storetest.RoundTrip[Network](t)
-	storetest.RoundTrip[guard.LockedOut](t)
-	storetest.RoundTrip[inject.Fault](t)
 	storetest.RoundTrip[owner](t)
 	storetest.RoundTrip[tpmState](t)
 	storetest.RoundTrip[attest.Attempt](t)
