@@ -128,8 +128,8 @@ func (l berthLink) close() error { return l.Close() }
 func (b *berth) enroll(ctx context.Context, devices []identity) error {
 	return inParallel(ctx, len(devices), admissions, func(ctx context.Context, i int) error {
 		_, err := b.service.PutEnrollment(ctx, provisioning.Enrollment{RegistrationID: devices[i].id,
-			Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-				ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: devices[i].pem}}}}}, "")
+			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+				ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: devices[i].pem}}}}}}, "")
 		return err
 	})
 }

@@ -81,7 +81,7 @@ func (b *berth) enrollOthers(ctx context.Context, authority *credential.Authorit
 		var enrollments []provisioning.Enrollment
 		for id := i * backend.MaxBulk; id < min(n, (i+1)*backend.MaxBulk); id++ {
 			enrollments = append(enrollments, provisioning.Enrollment{RegistrationID: fmt.Sprintf("other-%07d", id),
-				Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: certificates}}})
+				EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: certificates}}}})
 		}
 		failed, err := b.service.BulkEnrollments(ctx, backend.BulkCreate, enrollments)
 		if err == nil && len(failed) > 0 {

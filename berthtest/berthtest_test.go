@@ -29,8 +29,8 @@ func TestStart(t *testing.T) {
 	}
 	_, err = berth.Provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
 		RegistrationID: "device-1",
-		Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}},
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -44,8 +44,8 @@ func (h *house) certificate(registrationID string, enrolled bool) *tls.Certifica
 	if enrolled {
 		attestation := provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
 			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificatePEM)}}}}
-		enrollment := provisioning.Enrollment{RegistrationID: registrationID, Attestation: attestation,
-			InitialTwin: &provisioning.InitialTwin{Properties: provisioning.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}}
+		enrollment := provisioning.Enrollment{RegistrationID: registrationID, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: attestation,
+			InitialTwin: &provisioning.InitialTwin{Properties: provisioning.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}}}
 		if _, err := h.Provisioning.PutEnrollment(h.ctx, enrollment, ""); err != nil {
 			h.t.Fatal(err)
 		}

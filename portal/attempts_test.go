@@ -98,8 +98,8 @@ func TestReasonOfACheckInFrench(t *testing.T) {
 	authority, text := issue(authority, authority)
 	device, _ := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "d1"}, DNSNames: []string{"d1.other.example"}}, authority)
 	_, err = h.config.Provisioning.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line",
-		Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: text}}}}})
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: text}}}}}})
 	h.must(err)
 	shown := credential.Evidence{Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711", Certificates: []*x509.Certificate{device, authority}}
 	if _, err := h.config.Provisioning.OpenSession("0ne1", "d1", shown).Register(ctx, nil); err == nil {

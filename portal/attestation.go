@@ -137,21 +137,22 @@ func described(certificate *provisioning.X509Certificate) *provisioning.X509Cert
 	return &provisioning.X509Certificate{Info: &report.Info}
 }
 
-// certificates is where a mechanism has its certificates.
-func (c common) certificates(x *provisioning.X509Attestation) **provisioning.X509Certificates {
-	if c.group {
+// certificates is where a mechanism of a group, or of an individual enrollment, has its
+// certificates.
+func certificates(x *provisioning.X509Attestation, group bool) **provisioning.X509Certificates {
+	if group {
 		return &x.SigningCertificates
 	}
 	return &x.ClientCertificates
 }
 
 // setStored notes the certificates and keys that there are.
-func (a *attestation) setStored(stored common) {
-	a.HasKeys = stored.attestation.Type == bySymmetricKey
-	if tpm := stored.attestation.TPM; tpm != nil && a.TPM[0].Text == "" {
+func (a *attestation) setStored(stored *provisioning.EnrollmentSettings) {
+	a.HasKeys = stored.Attestation.Type == bySymmetricKey
+	if tpm := stored.Attestation.TPM; tpm != nil && a.TPM[0].Text == "" {
 		a.TPM[0].Text, a.TPM[1].Text = tpm.EndorsementKey, tpm.StorageRootKey
 	}
-	x := stored.attestation.X509
+	x := stored.Attestation.X509
 	if x == nil {
 		return
 	}
@@ -168,15 +169,15 @@ func (a *attestation) setStored(stored common) {
 			a.Next = a.references.Secondary
 		}
 	}
-	certificates := *stored.certificates(x)
-	if certificates == nil {
+	there := *certificates(x, a.Group)
+	if there == nil {
 		return
 	}
-	if certificates.Primary != nil {
-		a.Primary.Enrolled = certificates.Primary.Info
+	if there.Primary != nil {
+		a.Primary.Enrolled = there.Primary.Info
 	}
-	if certificates.Secondary != nil {
-		a.Secondary.Enrolled = certificates.Secondary.Info
+	if there.Secondary != nil {
+		a.Secondary.Enrolled = there.Secondary.Info
 	}
 }
 
@@ -209,18 +210,18 @@ func (a *attestation) keepsAuthorities() bool {
 }
 
 // write puts the mechanism into what is to be stored.
-func (a *attestation) write(wanted common) {
+func (a *attestation) write(wanted *provisioning.EnrollmentSettings) {
 	if a.Mechanism == byTPM {
-		*wanted.attestation = provisioning.AttestationMechanism{Type: byTPM, TPM: &provisioning.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text}}
+		wanted.Attestation = provisioning.AttestationMechanism{Type: byTPM, TPM: &provisioning.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text}}
 		return
 	}
 	if a.Mechanism != byX509 { // the service says whether it knows it
-		*wanted.attestation = provisioning.AttestationMechanism{Type: a.Mechanism, SymmetricKey: &provisioning.SymmetricKeyAttestation{
+		wanted.Attestation = provisioning.AttestationMechanism{Type: a.Mechanism, SymmetricKey: &provisioning.SymmetricKeyAttestation{
 			PrimaryKey: a.Keys[0].Text, SecondaryKey: a.Keys[1].Text}}
 		return
 	}
 	x := new(provisioning.X509Attestation)
-	*wanted.attestation = provisioning.AttestationMechanism{Type: byX509, X509: x}
+	wanted.Attestation = provisioning.AttestationMechanism{Type: byX509, X509: x}
 	switch {
 	case a.Group && a.Authority != "" && a.Primary.Text == "":
 		x.CAReferences = &provisioning.X509CAReferences{Primary: a.Authority, Secondary: a.Next}
@@ -229,11 +230,11 @@ func (a *attestation) write(wanted common) {
 		x.CAReferences = a.references
 		return
 	}
-	certificates := provisioning.X509Certificates{Primary: a.Primary.certificate(), Secondary: a.Secondary.certificate()}
+	chosen := provisioning.X509Certificates{Primary: a.Primary.certificate(), Secondary: a.Secondary.certificate()}
 	if a.NoSecondary && a.Secondary.Text == "" {
-		certificates.Secondary = nil
+		chosen.Secondary = nil
 	}
-	*wanted.certificates(x) = &certificates
+	*certificates(x, a.Group) = &chosen
 }
 
 // named gives the fields their names, and takes from them what must not come back.

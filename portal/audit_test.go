@@ -17,7 +17,7 @@ func TestAuditFilters(t *testing.T) {
 	group := func(id string) {
 		t.Helper()
 		actor := audit.WithActor(ctx, audit.Actor{Name: "policy filler", Remote: "192.0.2.7:1"})
-		_, err := h.config.Provisioning.PutGroup(actor, provisioning.EnrollmentGroup{EnrollmentGroupID: id, Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}, "")
+		_, err := h.config.Provisioning.PutGroup(actor, provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
 		h.must(err)
 	}
 	group("earlier")
@@ -63,7 +63,7 @@ func auditRows(page string) string {
 func TestAuditFurtherBack(t *testing.T) {
 	h := newHouse(t)
 	service := h.config.Provisioning
-	_, err := service.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "first", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}, "")
+	_, err := service.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "first", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	h.must(err)
 	for range 25 { // more than one call looks through
 		changes := h.config.Audit.Change(ctx, audit.Created, audit.Enrollment, "many", nil, nil)

@@ -99,10 +99,10 @@ func TestHubsThatAreGone(t *testing.T) {
 		h.must(service.AddHub(ctx, linkedHub{host: hub.Host()}))
 	}
 	h.must(service.AddHub(ctx, linkedHub{host: "east.example.com"}))
-	one := provisioning.Enrollment{RegistrationID: "one", HubHostName: "EAST.example.com",
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}
-	some := provisioning.Enrollment{RegistrationID: "some", Hubs: []string{"East.Example.com", "127.0.0.1"},
-		Attestation: one.Attestation}
+	one := provisioning.Enrollment{RegistrationID: "one", EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: "EAST.example.com",
+		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}
+	some := provisioning.Enrollment{RegistrationID: "some", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"East.Example.com", "127.0.0.1"},
+		Attestation: one.Attestation}}
 	for _, enrollment := range []provisioning.Enrollment{one, some} {
 		_, err := service.CreateEnrollment(ctx, enrollment)
 		h.must(err)

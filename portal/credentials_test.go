@@ -105,7 +105,7 @@ func TestRevokeADevice(t *testing.T) {
 func TestForcedDeletion(t *testing.T) {
 	h := newHouse(t)
 	_, err := h.config.Provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}, "")
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
 	h.must(err)
 	b := h.loggedIn(Operator)
 	for _, path := range []string{"credentials/authorities/delete", "credentials/delete"} {

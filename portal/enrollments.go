@@ -101,7 +101,7 @@ func editEnrollment(c *call) error {
 	if err != nil {
 		return err
 	}
-	form := enrollmentForm{terms: termsOf(ofEnrollment(&stored)), RegistrationID: stored.RegistrationID, DeviceID: stored.DeviceID,
+	form := enrollmentForm{terms: termsOf(&stored.EnrollmentSettings, false), RegistrationID: stored.RegistrationID, DeviceID: stored.DeviceID,
 		Information: indent(stored.OptionalDeviceInformation), State: stored.RegistrationState, Stored: stored}
 	if form.HasKeys && c.asksFor("keys") {
 		if form.StoredKeys, err = keysOf(service.AttestationMechanism(ctx, id)); err != nil {
@@ -128,7 +128,7 @@ func (c *call) readEnrollmentForm() (enrollmentForm, error) {
 		switch {
 		case err == nil:
 			form.Stored, form.State = stored, stored.RegistrationState
-			form.setStored(ofEnrollment(&stored))
+			form.setStored(&stored.EnrollmentSettings)
 		case fault.From(err).Code == fault.EnrollmentNotFound:
 			form.Vanished = true
 		default:
@@ -183,13 +183,13 @@ func (f *enrollmentForm) enrollment() provisioning.Enrollment {
 	wanted := f.Stored
 	wanted.RegistrationID, wanted.DeviceID, wanted.RegistrationState = f.RegistrationID, f.DeviceID, nil
 	wanted.OptionalDeviceInformation, _ = readDeviceInformation(f.Information)
-	f.write(ofEnrollment(&wanted))
+	f.write(&wanted.EnrollmentSettings)
 	return wanted
 }
 
 // comparableEnrollment is what two people may have changed differently, as text.
 func comparableEnrollment(e provisioning.Enrollment) string {
 	e.RegistrationState = nil
-	ofEnrollment(&e).bare()
+	bare(&e.EnrollmentSettings, false)
 	return jsonOf(e)
 }

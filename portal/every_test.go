@@ -57,7 +57,7 @@ func TestEveryEnrollment(t *testing.T) {
 			id = fmt.Sprintf("other-%03d", i)
 		}
 		_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id,
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}})
+			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}})
 		h.must(err)
 	}
 	_, page := b.get("enrollments?prefix=other-")
@@ -149,8 +149,8 @@ func TestEveryRegistration(t *testing.T) {
 	b, service := h.loggedIn(Operator), h.config.Provisioning
 	for _, id := range []string{"r-1", "r-2", "r-3"} {
 		key := credential.NewKey(32)
-		_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id, Attestation: provisioning.AttestationMechanism{
-			Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}})
+		_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
+			Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}})
 		h.must(err)
 		if id == "r-2" {
 			continue // it never registers

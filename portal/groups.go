@@ -78,7 +78,7 @@ func editGroup(c *call) error {
 		if err != nil {
 			return nil, err
 		}
-		page := groupPage{terms: termsOf(ofGroup(&stored)), GroupID: stored.EnrollmentGroupID, Replace: stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices, Stored: stored}
+		page := groupPage{terms: termsOf(&stored.EnrollmentSettings, true), GroupID: stored.EnrollmentGroupID, Replace: stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices, Stored: stored}
 		if page.HasKeys && c.asksFor("keys") {
 			if page.StoredKeys, err = keysOf(service.GroupAttestationMechanism(ctx, id)); err != nil {
 				return nil, err
@@ -149,7 +149,7 @@ func (c *call) readGroup() (groupPage, error) {
 	switch {
 	case err == nil && !page.New:
 		page.Stored = stored
-		page.setStored(ofGroup(&stored))
+		page.setStored(&stored.EnrollmentSettings)
 	case err == nil: // saving it says that there is one already
 	case errors.Is(err, fault.GroupNotFound):
 		page.Vanished = !page.New
@@ -205,12 +205,12 @@ func (p *groupPage) group() provisioning.EnrollmentGroup {
 	if wanted.ReplaceExistingDevices = nil; p.Replace || p.Stored.ReplaceExistingDevices != nil {
 		wanted.ReplaceExistingDevices = &p.Replace
 	}
-	p.write(ofGroup(&wanted))
+	p.write(&wanted.EnrollmentSettings)
 	return wanted
 }
 
 // comparableGroup is what two people may have changed differently, as text.
 func comparableGroup(g provisioning.EnrollmentGroup) string {
-	ofGroup(&g).bare()
+	bare(&g.EnrollmentSettings, true)
 	return jsonOf(g)
 }

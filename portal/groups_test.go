@@ -100,8 +100,8 @@ func TestGroupOfNamedAuthority(t *testing.T) {
 	service := h.config.Provisioning
 	_, err := service.PutAuthority(ctx, "root", []byte(h.authority("Root")), true, "")
 	h.must(err)
-	group, err := service.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line", Attestation: provisioning.AttestationMechanism{
-		Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: "root"}}}})
+	group, err := service.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
+		Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: "root"}}}}})
 	h.must(err)
 	b := h.loggedIn(Operator)
 	_, page := b.get("group/line")

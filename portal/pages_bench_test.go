@@ -95,8 +95,8 @@ func filledPortal(b *testing.B, size int) (*Portal, *http.Cookie) {
 		all.Go(func() {
 			for i := worker; i < size; i += workers {
 				id := fmt.Sprintf("device-%06d", i)
-				_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id, Attestation: provisioning.AttestationMechanism{
-					Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}})
+				_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
+					Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}}})
 				if err == nil {
 					_, err = h.CreateDevice(ctx, hub.Device{DeviceID: id})
 				}

@@ -200,7 +200,7 @@ func names(prefix string, n int) (ids []string) {
 
 // keyed is an enrollment by symmetric key.
 func keyed(id string) provisioning.Enrollment {
-	return provisioning.Enrollment{RegistrationID: id, Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}
+	return provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}
 }
 
 // fill gives the pages something to show.
@@ -208,7 +208,7 @@ func (h *liveHouse) fill() {
 	h.t.Helper()
 	_, err := h.config.Provisioning.CreateEnrollment(ctx, keyed("e1"))
 	h.must(err)
-	_, err = h.config.Provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "g1", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}, "")
+	_, err = h.config.Provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "g1", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	h.must(err)
 	_, err = h.config.Hubs.All()[0].CreateDevice(ctx, hub.Device{DeviceID: "d1"})
 	h.must(err)
@@ -320,7 +320,7 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 		{"", "<strong>", enroll("counted")},
 		{"enrollments", "new-1", enroll("new-1")},
 		{"groups", "new-2", func() error {
-			_, err := service.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "new-2", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}, "")
+			_, err := service.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "new-2", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
 			return err
 		}},
 		{"attempts?id=attempt-3", "attempt-3", attempt("attempt-3")},

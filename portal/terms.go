@@ -35,35 +35,6 @@ type terms struct {
 	storedETag string
 }
 
-// common points at what an enrollment and a group have in common.
-type common struct {
-	group        bool
-	attestation  *provisioning.AttestationMechanism
-	capabilities **provisioning.Capabilities
-	hub          *string
-	hubs         *[]string
-	allocation   *provisioning.AllocationPolicy
-	initialTwin  **provisioning.InitialTwin
-	status       *provisioning.ProvisioningStatus
-	reprovision  **provisioning.ReprovisionPolicy
-	etag         *string
-	custom       **provisioning.CustomAllocationDefinition
-	credential   *string
-	parent       *string
-	created      *provisioning.Time
-	updated      *provisioning.Time
-}
-
-func ofEnrollment(e *provisioning.Enrollment) common {
-	return common{false, &e.Attestation, &e.Capabilities, &e.HubHostName, &e.Hubs, &e.AllocationPolicy, &e.InitialTwin,
-		&e.ProvisioningStatus, &e.ReprovisionPolicy, &e.ETag, &e.CustomAllocationDefinition, &e.CredentialPolicyName, &e.ParentDeviceID, &e.CreatedDateTimeUTC, &e.LastUpdatedDateTimeUTC}
-}
-
-func ofGroup(g *provisioning.EnrollmentGroup) common {
-	return common{true, &g.Attestation, &g.Capabilities, &g.HubHostName, &g.Hubs, &g.AllocationPolicy, &g.InitialTwin,
-		&g.ProvisioningStatus, &g.ReprovisionPolicy, &g.ETag, &g.CustomAllocationDefinition, &g.CredentialPolicyName, &g.ParentDeviceID, &g.CreatedDateTimeUTC, &g.LastUpdatedDateTimeUTC}
-}
-
 // reprovisioning are the choices of what happens to a device's data when it
 // registers again, in Azure's order.
 var reprovisioning = []struct {
@@ -104,23 +75,23 @@ func newTerms(group bool) terms {
 }
 
 // termsOf are those that are stored.
-func termsOf(stored common) terms {
+func termsOf(stored *provisioning.EnrollmentSettings, group bool) terms {
 	t := terms{
-		attestation: attestation{Group: stored.group, Mechanism: stored.attestation.Type},
-		Hub:         *stored.hub, Hubs: slices.Clone(*stored.hubs),
-		Allocation: string(*stored.allocation), Credential: *stored.credential, Parent: *stored.parent,
-		IoTEdge: *stored.capabilities != nil && (*stored.capabilities).IoTEdge,
-		Enabled: *stored.status != provisioning.Disabled,
-		ETag:    *stored.etag,
+		attestation: attestation{Group: group, Mechanism: stored.Attestation.Type},
+		Hub:         stored.HubHostName, Hubs: slices.Clone(stored.Hubs),
+		Allocation: string(stored.AllocationPolicy), Credential: stored.CredentialPolicyName, Parent: stored.ParentDeviceID,
+		IoTEdge: stored.Capabilities != nil && stored.Capabilities.IoTEdge,
+		Enabled: stored.ProvisioningStatus != provisioning.Disabled,
+		ETag:    stored.ETag,
 	}
-	if *stored.custom != nil {
-		t.Webhook, t.Version = (*stored.custom).WebhookURL, (*stored.custom).APIVersion
+	if stored.CustomAllocationDefinition != nil {
+		t.Webhook, t.Version = stored.CustomAllocationDefinition.WebhookURL, stored.CustomAllocationDefinition.APIVersion
 	}
-	if *stored.initialTwin != nil {
-		t.InitialTwin = jsonOf(*stored.initialTwin)
+	if stored.InitialTwin != nil {
+		t.InitialTwin = jsonOf(stored.InitialTwin)
 	}
 	for _, choice := range reprovisioning {
-		if *stored.reprovision != nil && **stored.reprovision == choice.Policy {
+		if stored.ReprovisionPolicy != nil && *stored.ReprovisionPolicy == choice.Policy {
 			t.Reprovision = choice.Value
 		}
 	}
@@ -129,9 +100,9 @@ func termsOf(stored common) terms {
 }
 
 // setStored notes what is there already, which a form need not bring again.
-func (t *terms) setStored(stored common) {
-	t.storedETag = *stored.etag
-	t.Unplaced = *stored.allocation == provisioning.Static && *stored.hub == "" && len(*stored.hubs) == 0
+func (t *terms) setStored(stored *provisioning.EnrollmentSettings) {
+	t.storedETag = stored.ETag
+	t.Unplaced = stored.AllocationPolicy == provisioning.Static && stored.HubHostName == "" && len(stored.Hubs) == 0
 	t.attestation.setStored(stored)
 }
 
@@ -191,37 +162,37 @@ func (t *terms) creates() bool { return t.New || t.Vanished && t.ETag == "" }
 
 // write puts what the form asks for into what is to be stored. What the form does
 // not show stays as it is.
-func (t *terms) write(wanted common) {
-	former := *wanted.hub
+func (t *terms) write(wanted *provisioning.EnrollmentSettings) {
+	former := wanted.HubHostName
 	otherHub := !strings.EqualFold(former, t.Hub)
-	*wanted.hub, *wanted.hubs, *wanted.status = t.Hub, nil, provisioning.Disabled
+	wanted.HubHostName, wanted.Hubs, wanted.ProvisioningStatus = t.Hub, nil, provisioning.Disabled
 	if len(t.Hubs) > 0 {
-		*wanted.hubs = t.Hubs
+		wanted.Hubs = t.Hubs
 	}
 	if t.Enabled {
-		*wanted.status = provisioning.Enabled
+		wanted.ProvisioningStatus = provisioning.Enabled
 	}
-	if t.IoTEdge || *wanted.capabilities != nil {
-		*wanted.capabilities = &provisioning.Capabilities{IoTEdge: t.IoTEdge}
+	if t.IoTEdge || wanted.Capabilities != nil {
+		wanted.Capabilities = &provisioning.Capabilities{IoTEdge: t.IoTEdge}
 	}
-	*wanted.allocation, *wanted.custom = provisioning.AllocationPolicy(t.Allocation), nil
+	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = provisioning.AllocationPolicy(t.Allocation), nil
 	if t.Allocation == string(provisioning.Custom) {
-		*wanted.custom = &provisioning.CustomAllocationDefinition{WebhookURL: t.Webhook, APIVersion: t.Version}
+		wanted.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: t.Webhook, APIVersion: t.Version}
 	}
 	switch {
-	case t.Hub == "" && former != "" && *wanted.allocation == provisioning.Static && len(*wanted.hubs) == 0:
-		*wanted.allocation = "" // the hub was taken out, and any may have the device now
-	case t.Hub != "" && otherHub && *wanted.allocation != provisioning.Custom:
-		*wanted.allocation = provisioning.Static
+	case t.Hub == "" && former != "" && wanted.AllocationPolicy == provisioning.Static && len(wanted.Hubs) == 0:
+		wanted.AllocationPolicy = "" // the hub was taken out, and any may have the device now
+	case t.Hub != "" && otherHub && wanted.AllocationPolicy != provisioning.Custom:
+		wanted.AllocationPolicy = provisioning.Static
 	}
-	*wanted.credential, *wanted.parent = t.Credential, t.Parent
+	wanted.CredentialPolicyName, wanted.ParentDeviceID = t.Credential, t.Parent
 	for _, choice := range reprovisioning {
 		if choice.Value == t.Reprovision {
 			policy := choice.Policy
-			*wanted.reprovision = &policy
+			wanted.ReprovisionPolicy = &policy
 		}
 	}
-	*wanted.initialTwin, _ = readInitialTwin(t.InitialTwin)
+	wanted.InitialTwin, _ = readInitialTwin(t.InitialTwin)
 	t.attestation.write(wanted)
 }
 
@@ -251,15 +222,16 @@ func (t *terms) refuse(err error, stored, wanted string, fields ...string) int {
 
 // bare leaves of an enrollment or group what two people may have written
 // differently.
-func (c common) bare() {
-	*c.etag, *c.created, *c.updated = "", provisioning.Time{}, provisioning.Time{}
-	if c.attestation.X509 == nil {
+func bare(settings *provisioning.EnrollmentSettings, group bool) {
+	settings.ETag = ""
+	settings.CreatedDateTimeUTC, settings.LastUpdatedDateTimeUTC = provisioning.Time{}, provisioning.Time{}
+	if settings.Attestation.X509 == nil {
 		return
 	}
-	x := *c.attestation.X509
-	c.attestation.X509 = &x
-	if there := *c.certificates(&x); there != nil {
-		*c.certificates(&x) = &provisioning.X509Certificates{Primary: described(there.Primary), Secondary: described(there.Secondary)}
+	x := *settings.Attestation.X509
+	settings.Attestation.X509 = &x
+	if there := *certificates(&x, group); there != nil {
+		*certificates(&x, group) = &provisioning.X509Certificates{Primary: described(there.Primary), Secondary: described(there.Secondary)}
 	}
 }
 

@@ -80,7 +80,7 @@ func (h *house) registerChain(id string, chain ...*issued) (DeviceRegistration, 
 }
 
 func authorityGroup(id, authority string) EnrollmentGroup {
-	return EnrollmentGroup{EnrollmentGroupID: id, Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{CAReferences: &X509CAReferences{Primary: authority}}}}
+	return EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{CAReferences: &X509CAReferences{Primary: authority}}}}}
 }
 
 func TestProofOfPossession(t *testing.T) {

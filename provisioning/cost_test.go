@@ -192,8 +192,8 @@ func TestKeysThatAreTooLarge(t *testing.T) {
 		"a device's":     second(h.OpenSession(scope, "d1", credential.Evidence{Certificates: []*x509.Certificate{certificate}}).Register(ctx, nil)),
 		"a group's":      second(h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: text}, nil), "")),
 		"an authority's": second(h.PutAuthority(ctx, "a", der, true, "")),
-		"an enrollment's": second(h.PutEnrollment(ctx, Enrollment{RegistrationID: "d1", Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{
-			ClientCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: text}}}}}, "")),
+		"an enrollment's": second(h.PutEnrollment(ctx, Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{
+			ClientCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: text}}}}}}, "")),
 		"one that is inspected": second(Inspect(der, noon)),
 		"one that is checked":   second(h.CheckChain(ctx, der, "d1")),
 	} {
@@ -215,8 +215,8 @@ func addKeyGroups(t testing.TB, s *Service, groups int) (keys []string) {
 	changes := []store.Change{s.keyGroups.changed()}
 	for i := range groups {
 		keys = append(keys, credential.NewKey(keySize))
-		group := storedGroup{EnrollmentGroup: EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("keys-%05d", i), ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{},
-			Attestation: AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: keys[i], SecondaryKey: credential.NewKey(keySize)}}}}
+		group := storedGroup{EnrollmentGroup: EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("keys-%05d", i), EnrollmentSettings: EnrollmentSettings{ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{},
+			Attestation: AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: keys[i], SecondaryKey: credential.NewKey(keySize)}}}}}
 		changes = append(changes, s.groups.Put(key(group.EnrollmentGroupID), store.Always, group))
 		if len(changes) == 500 || i == groups-1 {
 			if _, err := s.config.Documents.Commit(context.Background(), changes...); err != nil {
@@ -278,8 +278,8 @@ func TestSearchForAGroup(t *testing.T) {
 	if err := register("d1", last); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("after its group was deleted: %v", err)
 	}
-	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "new", Attestation: AttestationMechanism{Type: bySymmetricKey,
-		SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: keys[groups-1]}}}, ""); err != nil {
+	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "new", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: bySymmetricKey,
+		SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: keys[groups-1]}}}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := register("d1", last); err != nil {

@@ -33,8 +33,8 @@ func (w *webhook) Call(_ context.Context, address string, body []byte, _ int) (i
 }
 
 func customGroup(webhookURL string) EnrollmentGroup {
-	return EnrollmentGroup{EnrollmentGroupID: "g", AllocationPolicy: Custom, CustomAllocationDefinition: &CustomAllocationDefinition{WebhookURL: webhookURL},
-		InitialTwin: &InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}
+	return EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{AllocationPolicy: Custom, CustomAllocationDefinition: &CustomAllocationDefinition{WebhookURL: webhookURL},
+		InitialTwin: &InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}}
 }
 
 func TestCustomAllocation(t *testing.T) {
@@ -147,7 +147,7 @@ func TestWebhookIsToldOfTheAttestation(t *testing.T) {
 		{AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: "secret", SecondaryKey: "secret"}}, `"symmetricKey":{}`},
 		{AttestationMechanism{Type: byX509}, `"x509":{"certificateInfo":{"subjectName":"CN=d1"`},
 	} {
-		enrollment := Enrollment{RegistrationID: "d1", Attestation: c.mechanism, CustomAllocationDefinition: definition}
+		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
 		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &X509CertificateInfo{SubjectName: "CN=d1"}}
 		body, err := h.allocationRequest(context.Background(), enrollment, device, record{}, nil)
 		var request struct {

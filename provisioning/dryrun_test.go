@@ -48,7 +48,7 @@ func outcome(err error) string {
 // run says then, in every way of writing it.
 func TestDryRunOfEnrollments(t *testing.T) {
 	keyed := func(id string, change func(*Enrollment)) Enrollment {
-		e := Enrollment{RegistrationID: id, Attestation: AttestationMechanism{Type: bySymmetricKey}}
+		e := Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: bySymmetricKey}}}
 		if change != nil {
 			change(&e)
 		}
@@ -103,13 +103,13 @@ func TestDryRunOfEnrollments(t *testing.T) {
 func TestDryRunWithinLimits(t *testing.T) {
 	h := newHouse(t, "hub.local").limited(Limits{Enrollments: 3, X509Groups: 1, KeyGroups: 2})
 	keyed := AttestationMechanism{Type: bySymmetricKey}
-	h.enroll(Enrollment{RegistrationID: "there", Attestation: keyed})
+	h.enroll(Enrollment{RegistrationID: "there", EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
 	enroll := func(ctx context.Context, id string) error {
-		_, err := h.CreateEnrollment(ctx, Enrollment{RegistrationID: id, Attestation: keyed})
+		_, err := h.CreateEnrollment(ctx, Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
 		return err
 	}
 	group := func(ctx context.Context, id string) error {
-		_, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: id, Attestation: keyed})
+		_, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
 		return err
 	}
 	dry := DryRun(context.Background(), nil)
@@ -142,7 +142,7 @@ func TestDryRunOfGroups(t *testing.T) {
 		t.Fatal(err)
 	}
 	keyed := func(id string, change func(*EnrollmentGroup)) EnrollmentGroup {
-		g := EnrollmentGroup{EnrollmentGroupID: id, Attestation: AttestationMechanism{Type: bySymmetricKey}}
+		g := EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: bySymmetricKey}}}
 		if change != nil {
 			change(&g)
 		}
@@ -157,8 +157,8 @@ func TestDryRunOfGroups(t *testing.T) {
 		"a short key": keyed("new",
 			func(g *EnrollmentGroup) { g.Attestation.SymmetricKey = &SymmetricKeyAttestation{PrimaryKey: "short"} }),
 		"an unknown hub": keyed("new", func(g *EnrollmentGroup) { g.Hubs = []string{"elsewhere.example"} }),
-		"an unknown authority": {EnrollmentGroupID: "new", Attestation: AttestationMechanism{Type: byX509,
-			X509: &X509Attestation{CAReferences: &X509CAReferences{Primary: "none"}}}},
+		"an unknown authority": {EnrollmentGroupID: "new", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509,
+			X509: &X509Attestation{CAReferences: &X509CAReferences{Primary: "none"}}}}},
 		"only a thumbprint": signedGroup("new",
 			&X509Certificate{Info: &X509CertificateInfo{SHA256Thumbprint: strings.Repeat("A", 64)}}, nil),
 		"a device's own": signedGroup("new", &X509Certificate{Certificate: string(device)}, nil),
@@ -192,11 +192,11 @@ func TestDryRunOfGroups(t *testing.T) {
 func TestPreviewSaysWhatWouldBeRefused(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	keyed := AttestationMechanism{Type: bySymmetricKey}
-	h.enroll(Enrollment{RegistrationID: "on", Attestation: keyed})
-	h.enroll(Enrollment{RegistrationID: "off", Attestation: keyed, ProvisioningStatus: Disabled})
+	h.enroll(Enrollment{RegistrationID: "on", EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
+	h.enroll(Enrollment{RegistrationID: "off", EnrollmentSettings: EnrollmentSettings{Attestation: keyed, ProvisioningStatus: Disabled}})
 	for id, status := range map[string]ProvisioningStatus{"group-on": Enabled, "group-off": Disabled} {
-		if _, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: id, Attestation: keyed,
-			ProvisioningStatus: status}); err != nil {
+		if _, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: keyed,
+			ProvisioningStatus: status}}); err != nil {
 			t.Fatal(err)
 		}
 	}

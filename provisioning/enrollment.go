@@ -10,21 +10,27 @@ import (
 // written in the JSON of the provisioning service's REST API
 // (IndividualEnrollment).
 type Enrollment struct {
-	RegistrationID            string               `json:"registrationId"`
-	DeviceID                  string               `json:"deviceId,omitempty"`          // the registration id when empty
-	RegistrationState         *Registration        `json:"registrationState,omitempty"` // read only
-	OptionalDeviceInformation json.RawMessage      `json:"optionalDeviceInformation,omitempty"`
-	Attestation               AttestationMechanism `json:"attestation"`
-	Capabilities              *Capabilities        `json:"capabilities,omitempty"`
-	HubHostName               string               `json:"iotHubHostName,omitempty"` // the hub it is bound to, with static allocation
-	InitialTwin               *InitialTwin         `json:"initialTwin,omitempty"`
-	ETag                      string               `json:"etag,omitempty"` // with its quotes: "\"…\""
-	ProvisioningStatus        ProvisioningStatus   `json:"provisioningStatus,omitempty"`
-	ReprovisionPolicy         *ReprovisionPolicy   `json:"reprovisionPolicy,omitempty"`
-	CreatedDateTimeUTC        Time                 `json:"createdDateTimeUtc,omitzero"`
-	LastUpdatedDateTimeUTC    Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
-	AllocationPolicy          AllocationPolicy     `json:"allocationPolicy,omitempty"`
-	Hubs                      []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
+	RegistrationID            string          `json:"registrationId"`
+	DeviceID                  string          `json:"deviceId,omitempty"`          // the registration id when empty
+	RegistrationState         *Registration   `json:"registrationState,omitempty"` // read only
+	OptionalDeviceInformation json.RawMessage `json:"optionalDeviceInformation,omitempty"`
+	EnrollmentSettings
+}
+
+// EnrollmentSettings are what an individual enrollment and a group have in common: how
+// devices prove themselves, where they go, and what they begin with.
+type EnrollmentSettings struct {
+	Attestation            AttestationMechanism `json:"attestation"`
+	Capabilities           *Capabilities        `json:"capabilities,omitempty"`
+	HubHostName            string               `json:"iotHubHostName,omitempty"` // the hub it is bound to, with static allocation
+	InitialTwin            *InitialTwin         `json:"initialTwin,omitempty"`
+	ETag                   string               `json:"etag,omitempty"` // with its quotes: "\"…\""
+	ProvisioningStatus     ProvisioningStatus   `json:"provisioningStatus,omitempty"`
+	ReprovisionPolicy      *ReprovisionPolicy   `json:"reprovisionPolicy,omitempty"`
+	CreatedDateTimeUTC     Time                 `json:"createdDateTimeUtc,omitzero"`
+	LastUpdatedDateTimeUTC Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
+	AllocationPolicy       AllocationPolicy     `json:"allocationPolicy,omitempty"`
+	Hubs                   []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
 
 	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
 

@@ -76,8 +76,7 @@ func (s *Service) PutEnrollmentKeeping(ctx context.Context, enrollment Enrollmen
 		var written Enrollment
 		switch match := store.ETag(unquote(prior.ETag)); {
 		case exists:
-			kept.restore(&enrollment.CredentialPolicyName, &enrollment.ParentDeviceID, prior.CredentialPolicyName,
-				prior.ParentDeviceID)
+			kept.restore(&enrollment.EnrollmentSettings, prior.EnrollmentSettings)
 			written, err = s.write(ctx, enrollment, &prior, match)
 		case unreadable:
 			written, err = s.write(ctx, enrollment, nil, match)

@@ -74,7 +74,7 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 			if err := h.DeleteEnrollment(ctx, "d", ""); err != nil {
 				return err
 			}
-			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", Attestation: keys()}, "")
+			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", EnrollmentSettings: EnrollmentSettings{Attestation: keys()}}, "")
 			return err
 		}, false},
 		{"another twin", false, func(h *house) error {
@@ -87,7 +87,7 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 		{"another key of the group", true,
 			func(h *house) error { return h.changeGroup(func(g *EnrollmentGroup) { g.Attestation = keys() }) }, false},
 		{"an enrollment of its own", true, func(h *house) error {
-			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", Attestation: keys(), ProvisioningStatus: Disabled},
+			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", EnrollmentSettings: EnrollmentSettings{Attestation: keys(), ProvisioningStatus: Disabled}},
 				"")
 			return err
 		}, false},
@@ -112,10 +112,10 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 				key := mechanism.SymmetricKey.PrimaryKey
 				var err error
 				if c.group {
-					_, err = h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", Attestation: mechanism}, "")
+					_, err = h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{Attestation: mechanism}}, "")
 					key = attest.DeriveKey(key, "d")
 				} else {
-					_, err = h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", Attestation: mechanism}, "")
+					_, err = h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", EnrollmentSettings: EnrollmentSettings{Attestation: mechanism}}, "")
 				}
 				if err != nil {
 					t.Fatal(err)

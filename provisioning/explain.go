@@ -336,8 +336,8 @@ func ChainCase(chain []*x509.Certificate, authorities []*x509.Certificate, regis
 	}
 	for i, authority := range authorities {
 		c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup{
-			EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{},
-			Attestation: AttestationMechanism{Type: byX509, X509: &X509Attestation{}}}, [2][]byte{authority.Raw}})
+			EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), EnrollmentSettings: EnrollmentSettings{ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{},
+				Attestation: AttestationMechanism{Type: byX509, X509: &X509Attestation{}}}}, [2][]byte{authority.Raw}})
 	}
 	return c
 }

@@ -10,23 +10,8 @@ import (
 // that have a key derived from one. It is written in the JSON of the provisioning
 // service's REST API (EnrollmentGroup).
 type EnrollmentGroup struct {
-	EnrollmentGroupID      string               `json:"enrollmentGroupId"`
-	Attestation            AttestationMechanism `json:"attestation"`
-	Capabilities           *Capabilities        `json:"capabilities,omitempty"`
-	HubHostName            string               `json:"iotHubHostName,omitempty"`
-	InitialTwin            *InitialTwin         `json:"initialTwin,omitempty"`
-	ETag                   string               `json:"etag,omitempty"` // with its quotes: "\"…\""
-	ProvisioningStatus     ProvisioningStatus   `json:"provisioningStatus,omitempty"`
-	ReprovisionPolicy      *ReprovisionPolicy   `json:"reprovisionPolicy,omitempty"`
-	CreatedDateTimeUTC     Time                 `json:"createdDateTimeUtc,omitzero"`
-	LastUpdatedDateTimeUTC Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
-	AllocationPolicy       AllocationPolicy     `json:"allocationPolicy,omitempty"`
-	Hubs                   []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
-
-	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
-
-	CredentialPolicyName string `json:"credentialPolicyName,omitempty"` // as in Enrollment, here and below
-	ParentDeviceID       string `json:"parentDeviceId,omitempty"`
+	EnrollmentGroupID string `json:"enrollmentGroupId"`
+	EnrollmentSettings
 
 	// ReplaceExistingDevices is Berth's own: the group's devices may take hub identities
 	// from devices of other enrollments, and from those made by hand. When it is left
@@ -42,13 +27,9 @@ func (g EnrollmentGroup) replaces() bool {
 
 // member is the group as the individual enrollment of one of its devices.
 func (g EnrollmentGroup) member(registrationID string) Enrollment {
-	return Enrollment{
-		RegistrationID: registrationID, Capabilities: g.Capabilities, HubHostName: g.HubHostName, InitialTwin: g.InitialTwin,
-		ETag: g.ETag, ProvisioningStatus: g.ProvisioningStatus, ReprovisionPolicy: g.ReprovisionPolicy,
-		CreatedDateTimeUTC: g.CreatedDateTimeUTC, LastUpdatedDateTimeUTC: g.LastUpdatedDateTimeUTC,
-		AllocationPolicy: g.AllocationPolicy, Hubs: slices.Clone(g.Hubs), Attestation: AttestationMechanism{Type: g.Attestation.Type},
-		CustomAllocationDefinition: g.CustomAllocationDefinition, CredentialPolicyName: g.CredentialPolicyName, ParentDeviceID: g.ParentDeviceID,
-	}
+	member := Enrollment{RegistrationID: registrationID, EnrollmentSettings: g.EnrollmentSettings}
+	member.Hubs, member.Attestation = slices.Clone(g.Hubs), AttestationMechanism{Type: g.Attestation.Type}
+	return member
 }
 
 // withCertificate is member for a device with this certificate.

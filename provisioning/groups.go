@@ -84,8 +84,7 @@ func (s *Service) PutGroupKeeping(ctx context.Context, group EnrollmentGroup, ke
 		var written EnrollmentGroup
 		switch match := store.ETag(unquote(prior.ETag)); {
 		case exists:
-			kept.restore(&group.CredentialPolicyName, &group.ParentDeviceID, prior.CredentialPolicyName,
-				prior.ParentDeviceID)
+			kept.restore(&group.EnrollmentSettings, prior.EnrollmentSettings)
 			written, err = s.writeGroup(ctx, group, &prior, match)
 		case unreadable:
 			written, err = s.writeGroup(ctx, group, nil, match)

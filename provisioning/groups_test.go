@@ -21,8 +21,8 @@ func newSigner(t *testing.T, name string) string {
 }
 
 func signedGroup(id string, primary, secondary *X509Certificate) EnrollmentGroup {
-	return EnrollmentGroup{EnrollmentGroupID: id, Attestation: AttestationMechanism{Type: byX509, X509: &X509Attestation{
-		SigningCertificates: &X509Certificates{Primary: primary, Secondary: secondary}}}}
+	return EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509, X509: &X509Attestation{
+		SigningCertificates: &X509Certificates{Primary: primary, Secondary: secondary}}}}}
 }
 
 // A group trusts the certificates that it shows, and no others: it needs them whole,
@@ -82,7 +82,7 @@ func TestGroupTrustsWhatItShows(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "copy", Attestation: mechanism}, ""); err != nil {
+	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "copy", EnrollmentSettings: EnrollmentSettings{Attestation: mechanism}}, ""); err != nil {
 		t.Error(err)
 	}
 	if shown, err := h.Group(ctx, "g"); err != nil || shown.Attestation.X509.SigningCertificates.Primary.Certificate != "" {

@@ -9,11 +9,11 @@ type Kept struct {
 }
 
 // restore puts what is kept of the stored one in the place of what was written.
-func (k Kept) restore(policy, parent *string, storedPolicy, storedParent string) {
+func (k Kept) restore(written *EnrollmentSettings, stored EnrollmentSettings) {
 	if k.CredentialPolicy {
-		*policy = storedPolicy
+		written.CredentialPolicyName = stored.CredentialPolicyName
 	}
 	if k.Parent {
-		*parent = storedParent
+		written.ParentDeviceID = stored.ParentDeviceID
 	}
 }

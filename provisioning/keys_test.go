@@ -109,9 +109,9 @@ func TestKeysOfNoUse(t *testing.T) {
 		t.Run(c.says, func(t *testing.T) {
 			devices, signers := otherKey(t, device, c.key), otherKey(t, authority, c.key)
 			text := base64.StdEncoding.EncodeToString(devices)
-			enrollment := Enrollment{RegistrationID: "d1", Attestation: AttestationMechanism{Type: byX509,
+			enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509,
 				X509: &X509Attestation{
-					ClientCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: text}}}}}
+					ClientCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: text}}}}}}
 			rolled := enrollment
 			rolled.Attestation = AttestationMechanism{Type: byX509,
 				X509: &X509Attestation{ClientCertificates: &X509Certificates{

@@ -129,12 +129,12 @@ func TestThereMayBeNoMore(t *testing.T) {
 			return err
 		}, func(h *house, name string) error { return h.DeleteEnrollment(ctx, name, "") }},
 		{"groups with X.509", Limits{X509Groups: 2, KeyGroups: 1}, func(h *house, name string) error {
-			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, Attestation: AttestationMechanism{Type: byX509,
-				X509: &X509Attestation{SigningCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: root.pem}}}}}, "")
+			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509,
+				X509: &X509Attestation{SigningCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: root.pem}}}}}}, "")
 			return err
 		}, func(h *house, name string) error { return h.DeleteGroup(ctx, name, "") }},
 		{"groups with keys", Limits{X509Groups: 1, KeyGroups: 2}, func(h *house, name string) error {
-			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, Attestation: keys}, "")
+			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, "")
 			return err
 		}, func(h *house, name string) error { return h.DeleteGroup(ctx, name, "") }},
 		{"certificate authorities", Limits{Authorities: 2}, func(h *house, name string) error {
@@ -208,11 +208,11 @@ func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
 	keys := AttestationMechanism{Type: bySymmetricKey}
 	for i := range 20 {
 		all.Go(func() {
-			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: fmt.Sprintf("d%d", i), Attestation: keys}, "")
+			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: fmt.Sprintf("d%d", i), EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, "")
 			count(err)
 		})
 		all.Go(func() {
-			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%d", i), Attestation: keys}, "")
+			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%d", i), EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, "")
 			count(err)
 		})
 	}
@@ -313,9 +313,9 @@ func TestAudit(t *testing.T) {
 	must(h.PutEnrollment(ctx, changed, ""))
 	must(nil, h.DeleteEnrollment(ctx, "d1", ""))
 	keys := AttestationMechanism{Type: bySymmetricKey}
-	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", Attestation: keys}, ""))
+	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, ""))
 	rolled := AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0", SecondaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0"}}
-	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", Attestation: rolled}, ""))
+	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", EnrollmentSettings: EnrollmentSettings{Attestation: rolled}}, ""))
 	must(nil, h.DeleteGroup(ctx, "g1", ""))
 	must(h.PutNetwork(ctx, Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
 	must(nil, h.DeleteNetwork(ctx, "10.0.0.0/8"))

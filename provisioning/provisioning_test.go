@@ -214,8 +214,8 @@ func valid(t testing.TB, commonName string) deviceIdentity {
 func (d deviceIdentity) enrollment() Enrollment {
 	return Enrollment{
 		RegistrationID: d.evidence.Certificates[0].Subject.CommonName,
-		Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{ClientCertificates: &X509Certificates{
-			Primary: &X509Certificate{Certificate: d.PEM}}}},
+		EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{ClientCertificates: &X509Certificates{
+			Primary: &X509Certificate{Certificate: d.PEM}}}}},
 	}
 }
 

@@ -66,12 +66,12 @@ func TestMayRenew(t *testing.T) {
 		t.Fatal(err)
 	}
 	group, err := h.PutGroup(ctx,
-		EnrollmentGroup{EnrollmentGroupID: "meters", Attestation: attested,
-			CredentialPolicyName: issuance.DefaultPolicy}, "")
+		EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: EnrollmentSettings{Attestation: attested,
+			CredentialPolicyName: issuance.DefaultPolicy}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := Enrollment{RegistrationID: "alone", Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}
+	own := Enrollment{RegistrationID: "alone", EnrollmentSettings: EnrollmentSettings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}}
 	h.enroll(own)
 	for id, key := range map[string]string{"member": attest.DeriveKey(attested.SymmetricKey.PrimaryKey, "member"),
 		"alone": attested.SymmetricKey.PrimaryKey} {
@@ -121,8 +121,8 @@ func TestMayRenew(t *testing.T) {
 	may("member", 0)
 
 	// An individual enrollment takes the group's place, also to keep the device out.
-	h.enroll(Enrollment{RegistrationID: "member", Attestation: attested, ProvisioningStatus: Disabled,
-		CredentialPolicyName: issuance.DefaultPolicy})
+	h.enroll(Enrollment{RegistrationID: "member", EnrollmentSettings: EnrollmentSettings{Attestation: attested, ProvisioningStatus: Disabled,
+		CredentialPolicyName: issuance.DefaultPolicy}})
 	may("member", fault.UnauthorizedAccess)
 	if err := h.DeleteEnrollment(ctx, "member", ""); err != nil {
 		t.Fatal(err)
@@ -152,7 +152,7 @@ func TestRenewalsAreThrottled(t *testing.T) {
 	attested := keys()
 	h := newHouse(t, "hub.local").limited(Limits{DevicePerMinute: 3})
 	issuer := h.issues()
-	h.enroll(Enrollment{RegistrationID: "d1", Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy})
+	h.enroll(Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}})
 	if err := h.registerForCertificate("d1", attested.SymmetricKey.PrimaryKey); err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +181,8 @@ func TestPolicyUser(t *testing.T) {
 	for range 1005 {
 		id := "d-" + fault.NewTrackingID()
 		changes = append(changes,
-			h.enrollments.Put(key(id), store.Absent, Enrollment{RegistrationID: id, Attestation: attested,
-				ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{}}))
+			h.enrollments.Put(key(id), store.Absent, Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: attested,
+				ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{}}}))
 	}
 	if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
 		t.Fatal(err)
@@ -194,14 +194,14 @@ func TestPolicyUser(t *testing.T) {
 		}
 	}
 	is(issuance.PolicyUser{})
-	h.enroll(Enrollment{RegistrationID: "zoe", Attestation: attested, CredentialPolicyName: "DEFAULT"})
+	h.enroll(Enrollment{RegistrationID: "zoe", EnrollmentSettings: EnrollmentSettings{Attestation: attested, CredentialPolicyName: "DEFAULT"}})
 	is(issuance.PolicyUser{ID: "zoe"})
 	if err := issuer.DeletePolicy(ctx, issuance.DefaultPolicy, false); !errors.Is(err, fault.Conflict) {
 		t.Errorf("deleting it is answered %v", err)
 	}
 	if _, err := h.PutGroup(ctx,
-		EnrollmentGroup{EnrollmentGroupID: "meters", Attestation: attested,
-			CredentialPolicyName: issuance.DefaultPolicy}, ""); err != nil {
+		EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: EnrollmentSettings{Attestation: attested,
+			CredentialPolicyName: issuance.DefaultPolicy}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	is(issuance.PolicyUser{ID: "meters", Group: true})

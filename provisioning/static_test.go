@@ -91,8 +91,8 @@ func TestStaticWithoutAHub(t *testing.T) {
 func TestStaticGroupWithoutAHub(t *testing.T) {
 	h := newHouse(t, "one.local", "two.local")
 	ctx := context.Background()
-	group, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", Attestation: keys(),
-		AllocationPolicy: Static})
+	group, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{Attestation: keys(),
+		AllocationPolicy: Static}})
 	if err != nil || group.AllocationPolicy != Static {
 		t.Fatalf("created %+v, error %v", group, err)
 	}
@@ -121,16 +121,16 @@ func TestWordsHaveNoCase(t *testing.T) {
 	ctx := context.Background()
 	for given, want := range map[AllocationPolicy]AllocationPolicy{"Hashed": Hashed, "geolatency": GeoLatency,
 		"GeoLatency": GeoLatency, "STATIC": Static, "": ""} {
-		enrollment := Enrollment{RegistrationID: "d1", Attestation: AttestationMechanism{Type: "SymmetricKey"},
-			AllocationPolicy: given, ProvisioningStatus: "Disabled"}
+		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "SymmetricKey"},
+			AllocationPolicy: given, ProvisioningStatus: "Disabled"}}
 		written, err := h.PutEnrollment(ctx, enrollment, "")
 		if err != nil || written.AllocationPolicy != want || written.ProvisioningStatus != Disabled ||
 			written.Attestation.Type != bySymmetricKey {
 			t.Errorf("%q is written as %+v, error %v", given, written, err)
 		}
 		group, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g",
-			Attestation: AttestationMechanism{Type: "SYMMETRICKEY"}, AllocationPolicy: given,
-			ProvisioningStatus: "ENABLED"}, "")
+			EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "SYMMETRICKEY"}, AllocationPolicy: given,
+				ProvisioningStatus: "ENABLED"}}, "")
 		if err != nil || group.AllocationPolicy != want || group.ProvisioningStatus != Enabled ||
 			group.Attestation.Type != bySymmetricKey {
 			t.Errorf("%q is written as %+v, error %v", given, group, err)

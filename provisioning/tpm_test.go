@@ -68,7 +68,7 @@ func (s *softTPM) keys() attest.TPM {
 }
 
 func (s *softTPM) enrollment(id string) Enrollment {
-	return Enrollment{RegistrationID: id, Attestation: AttestationMechanism{Type: "tpm", TPM: &TPMAttestation{EndorsementKey: s.endorsementPublic}}}
+	return Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "tpm", TPM: &TPMAttestation{EndorsementKey: s.endorsementPublic}}}}
 }
 
 // activate does TPM2_ActivateCredential and TPM2_Import and returns the HMAC key
@@ -411,7 +411,7 @@ func TestTPMBesideACertificate(t *testing.T) {
 
 func TestNoGroupOfTPMs(t *testing.T) {
 	h := newHouse(t, "hub.local")
-	_, err := h.PutGroup(context.Background(), EnrollmentGroup{EnrollmentGroupID: "g", Attestation: newSoftTPM(t).enrollment("d").Attestation}, "")
+	_, err := h.PutGroup(context.Background(), EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{Attestation: newSoftTPM(t).enrollment("d").Attestation}}, "")
 	if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "one by one") {
 		t.Errorf("got %v", err)
 	}

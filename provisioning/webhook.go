@@ -73,7 +73,7 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 		err := answer.InitialTwin.complete()
 		if err == nil {
 			// A device like it: a preview knows the device's own keys no better.
-			sample := Enrollment{RegistrationID: enrollment.deviceID(), InitialTwin: answer.InitialTwin}
+			sample := Enrollment{RegistrationID: enrollment.deviceID(), EnrollmentSettings: EnrollmentSettings{InitialTwin: answer.InitialTwin}}
 			err = hub.Check(sample.withHubKeys(make([]byte, 32), make([]byte, 32)).admission())
 		}
 		if err != nil {

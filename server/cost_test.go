@@ -77,8 +77,8 @@ func TestStrangersChains(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Certificate.Raw}))
-	if _, err := h.provisioning.PutGroup(context.Background(), provisioning.EnrollmentGroup{EnrollmentGroupID: "a", Attestation: provisioning.AttestationMechanism{
-		Type: "x509", X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: text}}}}}, ""); err != nil {
+	if _, err := h.provisioning.PutGroup(context.Background(), provisioning.EnrollmentGroup{EnrollmentGroupID: "a", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
+		Type: "x509", X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: text}}}}}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	const signatures = "berth_attestation_signatures_total"
@@ -103,7 +103,7 @@ func TestStrangersTokens(t *testing.T) {
 	h := limitedHouse(t, provisioning.Limits{})
 	key := credential.NewKey(64)
 	for i := range groups {
-		group := provisioning.EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%03d", i), Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}
+		group := provisioning.EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%03d", i), EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}
 		if i == groups-1 {
 			group.Attestation.SymmetricKey = &provisioning.SymmetricKeyAttestation{PrimaryKey: key}
 		}

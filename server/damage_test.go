@@ -40,10 +40,10 @@ func (h *house) furnish() []string {
 	must(d.Publish("devices/x/messages/events/", []byte("hello"), 1, nil))
 	d.ask("$iothub/twin/PATCH/properties/reported/?$rid=1", `{"a":1}`)
 	authority := newIssuer(h.t)
-	_, err := h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "factory", Attestation: provisioning.AttestationMechanism{Type: "x509",
-		X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: authority.pem}}}}}, "")
+	_, err := h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "factory", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509",
+		X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: authority.pem}}}}}}, "")
 	must(err)
-	_, err = h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}, "")
+	_, err = h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	must(err)
 	member := authority.issue("member", "20200101000000Z", "20400101000000Z")
 	h.provision(&member, h.Info().IDScope, "member").ask(registerTopic, `{}`)

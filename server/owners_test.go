@@ -37,8 +37,8 @@ func groupKey(group string) string {
 // group makes a group, or changes it.
 func (f *fleet) group(id string, change ...func(*provisioning.EnrollmentGroup)) {
 	f.t.Helper()
-	group := provisioning.EnrollmentGroup{EnrollmentGroupID: id, HubHostName: f.host, Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-		SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: groupKey(id), SecondaryKey: groupKey(id + " secondary")}}}
+	group := provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
+		SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: groupKey(id), SecondaryKey: groupKey(id + " secondary")}}}}
 	group.AllocationPolicy = provisioning.Static
 	ifMatch := ""
 	if stored, err := f.provisioning.Group(f.t.Context(), id); err == nil {
@@ -235,8 +235,8 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 		f.byHand(id + "-hand")
 		for _, id := range []string{id, id + "-hand"} {
 			own := credential.NewKey(32)
-			_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: id, HubHostName: f.host, AllocationPolicy: provisioning.Static,
-				Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}, "")
+			_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: provisioning.Static,
+				Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 			f.must(err)
 			f.assigned(f.register(id, own))
 			f.has(id, own)
@@ -244,8 +244,8 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 	},
 	"of an individual enrollment that names the device id": func(f *fleet, a, _, id string) {
 		own, enrollment := credential.NewKey(32), id+"-serial"
-		_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: enrollment, DeviceID: id, HubHostName: f.host, AllocationPolicy: provisioning.Static,
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}, "")
+		_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: enrollment, DeviceID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: provisioning.Static,
+			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 		f.must(err)
 		f.assigned(f.register(enrollment, own))
 		f.taken(f.member(a, id), id, "the individual enrollment "+enrollment)

@@ -207,7 +207,7 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 		var enrollments []provisioning.Enrollment
 		for i := range 3 {
 			enrollments = append(enrollments, provisioning.Enrollment{RegistrationID: fmt.Sprintf("bulk-%d-%d", bulks, i),
-				Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}})
+				EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}})
 		}
 		failed, err := h.provisioning.BulkEnrollments(ctx, backend.BulkCreate, enrollments)
 		if len(failed) > 0 {

@@ -57,9 +57,9 @@ func (f *fleet) operational(id string) device.HubOptions {
 	f.t.Helper()
 	key := credential.NewKey(32)
 	_, err := f.Provisioning.PutEnrollment(f.ctx, provisioning.Enrollment{RegistrationID: id,
-		CredentialPolicyName: "default",
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-			SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}, "")
+		EnrollmentSettings: provisioning.EnrollmentSettings{CredentialPolicyName: "default",
+			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -251,8 +251,8 @@ func TestTimesBeyondTheCalendar(t *testing.T) {
 
 	// A certificate of a group's authority says what it likes of its end.
 	authority := newIssuer(t)
-	group := provisioning.EnrollmentGroup{EnrollmentGroupID: "factory", Attestation: provisioning.AttestationMechanism{Type: "x509",
-		X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: authority.pem}}}}}
+	group := provisioning.EnrollmentGroup{EnrollmentGroupID: "factory", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509",
+		X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: authority.pem}}}}}}
 	if _, err := h.provisioning.PutGroup(t.Context(), group, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -136,7 +136,7 @@ func TestTokensAreGoodForTheirResource(t *testing.T) {
 		t.Fatal(err)
 	}
 	group, err := h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "g",
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}, "")
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

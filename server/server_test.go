@@ -103,8 +103,8 @@ func (h *house) enroll(keys deviceKeys, change ...func(*provisioning.Enrollment)
 	h.t.Helper()
 	enrollment := provisioning.Enrollment{
 		RegistrationID: keys.Leaf.Subject.CommonName,
-		Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: keys.pem}}}},
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: keys.pem}}}}},
 	}
 	for _, f := range change {
 		f(&enrollment)

@@ -23,11 +23,11 @@ func TestSpellingSurvivesAMove(t *testing.T) {
 	h, elsewhere := newHouse(t), newElsewhere(t, "127.0.0.8")
 	h.link(elsewhere)
 	key := credential.NewKey(32)
-	mover := provisioning.Enrollment{RegistrationID: "mover", Hubs: []string{"127.0.0.8"},
+	mover := provisioning.Enrollment{RegistrationID: "mover", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.8"},
 		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
 			SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}},
 		InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(spelled),
-			Properties: provisioning.InitialTwinProperties{Desired: json.RawMessage(spelled)}}}
+			Properties: provisioning.InitialTwinProperties{Desired: json.RawMessage(spelled)}}}}
 	if _, err := h.provisioning.CreateEnrollment(t.Context(), mover); err != nil {
 		t.Fatal(err)
 	}

@@ -113,11 +113,11 @@ func TestInitialTwinsAtEveryDoor(t *testing.T) {
 	mechanism := provisioning.AttestationMechanism{Type: "symmetricKey",
 		SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}
 	large := &provisioning.InitialTwin{Properties: provisioning.InitialTwinProperties{Desired: properties(9000, "[]")}}
-	enrollment := provisioning.Enrollment{RegistrationID: "d", Attestation: mechanism, InitialTwin: large}
+	enrollment := provisioning.Enrollment{RegistrationID: "d", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: mechanism, InitialTwin: large}}
 	_, err := f.Provisioning.PutEnrollment(f.ctx, enrollment, "")
 	refusedTwin(t, "enrollment", "properties.desired", err)
-	_, err = f.Provisioning.PutGroup(f.ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "g", Attestation: mechanism,
-		InitialTwin: large}, "")
+	_, err = f.Provisioning.PutGroup(f.ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: mechanism,
+		InitialTwin: large}}, "")
 	refusedTwin(t, "group", "properties.desired", err)
 	failed, err := f.Provisioning.BulkEnrollments(f.ctx, backend.BulkCreate, []provisioning.Enrollment{enrollment})
 	if err != nil || len(failed) != 1 || !strings.Contains(fmt.Sprint(failed[0]), "properties.desired is too large: ") {

@@ -18,17 +18,6 @@ type allocationFlags struct {
 	hubs                                              []string
 }
 
-// allocationTerms are the fields that the flags write.
-type allocationTerms struct {
-	hub         *string
-	hubs        *[]string
-	policy      *provisioning.AllocationPolicy
-	custom      **provisioning.CustomAllocationDefinition
-	reprovision **provisioning.ReprovisionPolicy
-	credential  *string
-	parent      *string
-}
-
 func (f *allocationFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.hub, "hub", "", "bind to the hub with this `name` or host; '' lets every linked hub take the devices")
@@ -46,19 +35,19 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 }
 
 // apply writes what the flags say.
-func (f *allocationFlags) apply(c *cli, command *cobra.Command, terms allocationTerms) error {
+func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provisioning.EnrollmentSettings) error {
 	changed := command.Flags().Changed
 	if changed("hub") && changed("hubs") {
 		return usageError{errors.New("--hub binds to one hub, --hubs lets several: give one of them")}
 	}
 	if changed("hub") {
-		*terms.hub, *terms.hubs = "", nil
+		settings.HubHostName, settings.Hubs = "", nil
 		if f.hub != "" {
 			hosts, err := c.linkedHosts(command.Context(), f.hub)
 			if err != nil {
 				return err
 			}
-			*terms.hub = hosts[0]
+			settings.HubHostName = hosts[0]
 		}
 	}
 	if changed("hubs") {
@@ -68,79 +57,71 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, terms allocation
 				names = append(names, name)
 			}
 		}
-		*terms.hub, *terms.hubs = "", nil
+		settings.HubHostName, settings.Hubs = "", nil
 		if len(names) > 0 {
 			hosts, err := c.linkedHosts(command.Context(), names...)
 			if err != nil {
 				return err
 			}
-			*terms.hubs = hosts
+			settings.Hubs = hosts
 		}
 	}
 	if changed("webhook") {
 		definition := provisioning.CustomAllocationDefinition{WebhookURL: f.webhook}
-		if former := *terms.custom; former != nil {
+		if former := settings.CustomAllocationDefinition; former != nil {
 			definition.APIVersion = former.APIVersion
 		}
-		*terms.policy, *terms.custom = "", nil
+		settings.AllocationPolicy, settings.CustomAllocationDefinition = "", nil
 		if f.webhook != "" {
-			*terms.policy, *terms.custom = provisioning.Custom, &definition
+			settings.AllocationPolicy, settings.CustomAllocationDefinition = provisioning.Custom, &definition
 		}
 	}
 	if changed("webhook-api-version") {
-		if *terms.custom == nil {
+		if settings.CustomAllocationDefinition == nil {
 			return usageError{errors.New("--webhook-api-version belongs to --webhook, and no webhook is asked")}
 		}
-		definition := **terms.custom
+		definition := *settings.CustomAllocationDefinition
 		definition.APIVersion = f.webhookVersion
-		*terms.custom = &definition
+		settings.CustomAllocationDefinition = &definition
 	}
 	if changed("allocation-policy") {
-		*terms.policy = provisioning.AllocationPolicy(f.policy)
+		settings.AllocationPolicy = provisioning.AllocationPolicy(f.policy)
 		if strings.EqualFold(f.policy, string(provisioning.GeoLatency)) {
-			*terms.policy = provisioning.GeoLatency // az writes it in small letters
+			settings.AllocationPolicy = provisioning.GeoLatency // az writes it in small letters
 		}
-		if *terms.policy != provisioning.Custom {
-			*terms.custom = nil
+		if settings.AllocationPolicy != provisioning.Custom {
+			settings.CustomAllocationDefinition = nil
 		}
 	}
 	if changed("credential-policy") {
-		*terms.credential = f.credential
+		settings.CredentialPolicyName = f.credential
 	}
 	if changed("parent") {
-		*terms.parent = f.parent
+		settings.ParentDeviceID = f.parent
 	}
 	if changed("reprovision-policy") {
 		policy, ok := provisioning.ReprovisionPolicies[f.reprovision]
 		if !ok {
 			return usageError{fmt.Errorf("--reprovision-policy is %q. It is migrate, reset or never", f.reprovision)}
 		}
-		*terms.reprovision = &policy
+		settings.ReprovisionPolicy = &policy
 	}
 	return nil
 }
 
-func enrollmentTerms(e *provisioning.Enrollment) allocationTerms {
-	return allocationTerms{&e.HubHostName, &e.Hubs, &e.AllocationPolicy, &e.CustomAllocationDefinition, &e.ReprovisionPolicy, &e.CredentialPolicyName, &e.ParentDeviceID}
-}
-
-func groupTerms(g *provisioning.EnrollmentGroup) allocationTerms {
-	return allocationTerms{&g.HubHostName, &g.Hubs, &g.AllocationPolicy, &g.CustomAllocationDefinition, &g.ReprovisionPolicy, &g.CredentialPolicyName, &g.ParentDeviceID}
-}
-
-// describeTerms are the fields of an enrollment or a group that say where its
+// describeAllocation are the fields of an enrollment or a group that say where its
 // devices go, as far as it is not what most do.
-func describeTerms(terms allocationTerms) []field {
-	hub := *terms.hub
-	if *terms.policy == provisioning.Static && hub == "" && len(*terms.hubs) == 0 {
+func describeAllocation(settings provisioning.EnrollmentSettings) []field {
+	hub := settings.HubHostName
+	if settings.AllocationPolicy == provisioning.Static && hub == "" && len(settings.Hubs) == 0 {
 		hub = "none yet: name it with --hub, or its devices are refused"
 	}
-	fields := []field{{"Allocation", string(*terms.policy)}, {"Hub", hub}, {"Hubs", strings.Join(*terms.hubs, ", ")}}
-	if *terms.custom != nil {
-		fields = append(fields, field{"Webhook", (*terms.custom).WebhookURL})
+	fields := []field{{"Allocation", string(settings.AllocationPolicy)}, {"Hub", hub}, {"Hubs", strings.Join(settings.Hubs, ", ")}}
+	if settings.CustomAllocationDefinition != nil {
+		fields = append(fields, field{"Webhook", settings.CustomAllocationDefinition.WebhookURL})
 	}
-	if policy := *terms.reprovision; policy != nil && policy.Name() != "migrate" {
+	if policy := settings.ReprovisionPolicy; policy != nil && policy.Name() != "migrate" {
 		fields = append(fields, field{"Reprovisioning", policy.Name()})
 	}
-	return append(fields, field{"Credential policy", *terms.credential}, field{"Parent device", *terms.parent})
+	return append(fields, field{"Credential policy", settings.CredentialPolicyName}, field{"Parent device", settings.ParentDeviceID})
 }

@@ -29,7 +29,7 @@ func newBerth(t *testing.T, flags ...string) *fleet {
 	var err error
 	f.group, err = f.first.provisioning.PutGroup(within(t, time.Minute),
 		provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}, "")
+			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

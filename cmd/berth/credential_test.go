@@ -348,9 +348,9 @@ func TestParents(t *testing.T) {
 	ctx := within(t, time.Minute)
 	create := func(id string, edge bool, parent string) {
 		t.Helper()
-		enrollment := provisioning.Enrollment{RegistrationID: id, ParentDeviceID: parent, Capabilities: &provisioning.Capabilities{IoTEdge: edge},
+		enrollment := provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{ParentDeviceID: parent, Capabilities: &provisioning.Capabilities{IoTEdge: edge},
 			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{
-				PrimaryKey: attest.DeriveKey(f.groupKeys.PrimaryKey, id), SecondaryKey: attest.DeriveKey(f.groupKeys.SecondaryKey, id)}}}
+				PrimaryKey: attest.DeriveKey(f.groupKeys.PrimaryKey, id), SecondaryKey: attest.DeriveKey(f.groupKeys.SecondaryKey, id)}}}}
 		if _, err := f.first.provisioning.PutEnrollment(ctx, enrollment, ""); err != nil {
 			t.Fatal(err)
 		}

@@ -46,7 +46,7 @@ func TestDeleteMany(t *testing.T) {
 	var enrollments []provisioning.Enrollment
 	for i := range 250 {
 		enrollments = append(enrollments, provisioning.Enrollment{RegistrationID: fmt.Sprintf("line-%03d", i),
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{}}})
+			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{}}}})
 	}
 	for begin := 0; begin < len(enrollments); begin += backend.MaxBulk {
 		some := enrollments[begin:min(begin+backend.MaxBulk, len(enrollments))]

@@ -137,8 +137,8 @@ func (d *demonstration) enroll(ctx context.Context) error {
 	}
 	enrollment, err := d.provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
 		RegistrationID: demoDevice,
-		Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}},
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}},
 	})
 	if err != nil {
 		return err

@@ -133,9 +133,9 @@ func TestEmbeddedC(t *testing.T) {
 	key := credential.NewKey(32)
 	initial := provisioning.InitialTwinProperties{Desired: json.RawMessage(`{"device_count":5}`)}
 	_, err := server.provisioning.PutEnrollment(within(t, time.Minute), provisioning.Enrollment{RegistrationID: id,
-		InitialTwin: &provisioning.InitialTwin{Properties: initial},
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-			SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}, "")
+		EnrollmentSettings: provisioning.EnrollmentSettings{InitialTwin: &provisioning.InitialTwin{Properties: initial},
+			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

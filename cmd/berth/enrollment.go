@@ -41,7 +41,7 @@ it.`,
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			enrollment := provisioning.Enrollment{RegistrationID: args[0], Attestation: provisioning.AttestationMechanism{Type: "x509"}}
+			enrollment := provisioning.Enrollment{RegistrationID: args[0], EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509"}}}
 			if wanted.primary == "" && !wanted.namesKeys(command) && wanted.tpm == "" {
 				return usageError{fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY")}
 			}
@@ -274,7 +274,7 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *prov
 			return err
 		}
 	}
-	if err := f.allocation.apply(c, command, enrollmentTerms(enrollment)); err != nil {
+	if err := f.allocation.apply(c, command, &enrollment.EnrollmentSettings); err != nil {
 		return err
 	}
 	if flags.Changed("device-id") {
@@ -424,7 +424,7 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 				field{"  SHA-256", certificate.info.SHA256Thumbprint})
 		}
 	}
-	fields = append(fields, describeTerms(enrollmentTerms(&e))...)
+	fields = append(fields, describeAllocation(e.EnrollmentSettings)...)
 	if len(e.OptionalDeviceInformation) > 0 {
 		fields = append(fields, field{"Device information", string(e.OptionalDeviceInformation)})
 	}

@@ -61,7 +61,7 @@ func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.E
 	if err := f.applyAttestation(changed, group); err != nil {
 		return err
 	}
-	if err := f.allocation.apply(c, command, groupTerms(group)); err != nil {
+	if err := f.allocation.apply(c, command, &group.EnrollmentSettings); err != nil {
 		return err
 	}
 	if changed("initial-twin") {
@@ -352,7 +352,7 @@ func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
 		{"Signed by", signedBy(g)},
 	}
 	fields = append(fields, describeKeys(g.Attestation, "group", g.EnrollmentGroupID)...)
-	fields = append(fields, describeTerms(groupTerms(&g))...)
+	fields = append(fields, describeAllocation(g.EnrollmentSettings)...)
 	if g.ReplaceExistingDevices != nil && *g.ReplaceExistingDevices {
 		fields = append(fields, field{"Existing devices", "are replaced"})
 	}

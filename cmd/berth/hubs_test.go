@@ -63,8 +63,8 @@ func newFleet(t *testing.T) *fleet {
 
 	var err error
 	f.group, err = f.first.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
-		InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(`{"made":"by the group"}`)}}, "")
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+			InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(`{"made":"by the group"}`)}}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

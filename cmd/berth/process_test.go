@@ -170,8 +170,8 @@ func newDevice(id string) (tls.Certificate, provisioning.Enrollment, error) {
 	certificate, err := tls.X509KeyPair(certificatePEM, keyPEM)
 	return certificate, provisioning.Enrollment{
 		RegistrationID: id,
-		Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificatePEM)}}}},
+		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificatePEM)}}}}},
 	}, err
 }
 

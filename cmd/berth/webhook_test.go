@@ -85,9 +85,9 @@ func (w *webhooks) serve(name, authority string, certificate wish, handler http.
 // hub only.
 func (w *webhooks) group(t *testing.T, id, address, ifMatch string) {
 	t.Helper()
-	if _, err := w.process.provisioning.PutGroup(within(t, time.Minute), provisioning.EnrollmentGroup{EnrollmentGroupID: id, Hubs: []string{"127.0.0.1"},
+	if _, err := w.process.provisioning.PutGroup(within(t, time.Minute), provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.1"},
 		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: provisioning.Custom,
-		CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: address, APIVersion: "2019-03-31"}}, ifMatch); err != nil {
+		CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: address, APIVersion: "2019-03-31"}}}, ifMatch); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -349,8 +349,8 @@ func TestWebhookDocuments(t *testing.T) {
 	definition := func(version string) *provisioning.CustomAllocationDefinition {
 		return &provisioning.CustomAllocationDefinition{WebhookURL: w.healthy.URL + "/api/allocate", APIVersion: version}
 	}
-	group, err := w.process.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters", Hubs: []string{"127.0.0.1", "127.0.0.2"},
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: provisioning.Custom, CustomAllocationDefinition: definition("2019-03-31")}, "")
+	group, err := w.process.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.1", "127.0.0.2"},
+		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: provisioning.Custom, CustomAllocationDefinition: definition("2019-03-31")}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

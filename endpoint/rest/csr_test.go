@@ -42,9 +42,9 @@ type registering struct {
 func newRegistering(t *testing.T, id string) registering {
 	h := newHouse(t)
 	key := credential.NewKey(32)
-	enrollment := provisioning.Enrollment{RegistrationID: id, CredentialPolicyName: "default",
+	enrollment := provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{CredentialPolicyName: "default",
 		Attestation: provisioning.AttestationMechanism{
-			Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}}
+			Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}}}
 	if _, err := h.config.Provisioning.CreateEnrollment(t.Context(), enrollment); err != nil {
 		t.Fatal(err)
 	}

@@ -85,9 +85,9 @@ func TestAnyEnrollmentRoundTrip(t *testing.T) {
 	object := rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`{}`), json.RawMessage(`{"a":[1,2.50,"é,\"\n;"]}`), json.RawMessage(`{"b":{"c":null}}`)})
 	rapid.Check(t, func(t *rapid.T) {
 		wanted := provisioning.Enrollment{RegistrationID: name.Draw(t, "id"), DeviceID: name.Draw(t, "device"),
-			OptionalDeviceInformation: object.Draw(t, "information"), HubHostName: name.Draw(t, "hub"), CredentialPolicyName: name.Draw(t, "policy"),
-			ProvisioningStatus: rapid.SampledFrom([]provisioning.ProvisioningStatus{provisioning.Enabled, provisioning.Disabled}).Draw(t, "status"),
-			Hubs:               rapid.SliceOfN(name, 1, 3).Draw(t, "hubs")}
+			OptionalDeviceInformation: object.Draw(t, "information"), EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: name.Draw(t, "hub"), CredentialPolicyName: name.Draw(t, "policy"),
+				ProvisioningStatus: rapid.SampledFrom([]provisioning.ProvisioningStatus{provisioning.Enabled, provisioning.Disabled}).Draw(t, "status"),
+				Hubs:               rapid.SliceOfN(name, 1, 3).Draw(t, "hubs")}}
 		if tags := object.Draw(t, "tags"); tags != nil {
 			wanted.InitialTwin = &provisioning.InitialTwin{Tags: tags}
 		}

@@ -70,9 +70,9 @@ func toCSV(e provisioning.Enrollment) ([]string, error) {
 // fromCSV is a row as an enrollment, and the members of its twin that there is no place
 // for.
 func fromCSV(row map[string]string) (e provisioning.Enrollment, unknown []string, err error) {
-	e = provisioning.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], HubHostName: row["iotHubHostName"],
+	e = provisioning.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: row["iotHubHostName"],
 		ProvisioningStatus: provisioning.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: provisioning.AllocationPolicy(row["allocationPolicy"]),
-		Hubs: strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"], ParentDeviceID: row["parentDeviceId"]}
+		Hubs: strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"], ParentDeviceID: row["parentDeviceId"]}}
 	e.Attestation.Type = cmp.Or(row["attestation"], "x509")
 	switch e.Attestation.Type {
 	case "x509":

@@ -118,15 +118,15 @@ func TestRoundTrip(t *testing.T) {
 			ClientCertificates: &provisioning.X509Certificates{Primary: certificateOf("", primary), Secondary: certificateOf("", secondary)}}}
 	}
 	all := []provisioning.Enrollment{
-		{RegistrationID: "x509", Attestation: x509("AA", "BB"), ProvisioningStatus: provisioning.Disabled, DeviceID: "semi;colon, comma \"quote\"\nline"},
-		{RegistrationID: "keyed", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
+		{RegistrationID: "x509", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: x509("AA", "BB"), ProvisioningStatus: provisioning.Disabled}, DeviceID: "semi;colon, comma \"quote\"\nline"},
+		{RegistrationID: "keyed", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
 			Capabilities: &provisioning.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: provisioning.Custom,
-			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"},
-		{RegistrationID: "tpm", Attestation: provisioning.AttestationMechanism{Type: "tpm", TPM: &provisioning.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge",
-			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`), InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
+			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"}},
+		{RegistrationID: "tpm", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "tpm", TPM: &provisioning.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
+			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`)},
 	}
 	for name, policy := range provisioning.ReprovisionPolicies {
-		all = append(all, provisioning.Enrollment{RegistrationID: name, Attestation: x509("CC", ""), ReprovisionPolicy: &policy})
+		all = append(all, provisioning.Enrollment{RegistrationID: name, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: x509("CC", ""), ReprovisionPolicy: &policy}})
 	}
 	for _, format := range []Format{JSON, CSV} {
 		var file bytes.Buffer

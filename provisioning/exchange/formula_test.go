@@ -15,10 +15,10 @@ import (
 // exported.
 func TestCellsAreNotRun(t *testing.T) {
 	for _, id := range []string{"=1+1", "+1", "-2+3", "@SUM(1)", "'=1+1", "''@x", "'", "''x", "it's", "=cmd|'/C calc'!A0"} {
-		roundTrip(t, provisioning.Enrollment{RegistrationID: "-d1", DeviceID: id, ParentDeviceID: id,
+		roundTrip(t, provisioning.Enrollment{RegistrationID: "-d1", DeviceID: id, EnrollmentSettings: provisioning.EnrollmentSettings{ParentDeviceID: id,
 			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{
 				PrimaryKey: "+/+/+/+/+/+/+/+/+/+/+w==", SecondaryKey: "=" + id}},
-			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "@" + id}})
+			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "@" + id}}})
 	}
 }
 

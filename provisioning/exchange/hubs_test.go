@@ -38,8 +38,8 @@ func TestOrigin(t *testing.T) {
 		"a policy that can": {Origin{IgnoreHubs: true}, "", []string{"a.b"}, "geoLatency", "", nil, "geoLatency", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := provisioning.Enrollment{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}
-			g := provisioning.EnrollmentGroup{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}
+			e := provisioning.Enrollment{EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
+			g := provisioning.EnrollmentGroup{EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
 			check := func(bound string, hubs []string, policy provisioning.AllocationPolicy) {
 				if bound != c.wantBound || !slices.Equal(hubs, c.wantHubs) || policy != c.wantPolicy {
 					t.Errorf("it is bound to %q of %q, %s", bound, hubs, policy)
