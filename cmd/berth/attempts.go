@@ -47,14 +47,13 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			if err != nil {
 				return err
 			}
-			if len(found) > most {
-				found = found[:most]
-				if !command.Flags().Changed("max") {
-					defer c.tellOfMore(most, "--max N shows more of them")
-				}
-			}
+			more := len(found) > most
+			found = found[:min(len(found), most)]
 			if save != "" {
 				return c.saveAttempt(command.Context(), service, found, save)
+			}
+			if more {
+				defer c.tellOfMore(most, "--max N shows more of them")
 			}
 			if filter.RegistrationID != "" && len(found) > 0 && c.output != asJSON {
 				for _, attempt := range found {

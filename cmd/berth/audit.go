@@ -46,7 +46,7 @@ for 400 days, and the latest 256 MiB of them.`,
 				filter.After, filter.Max = after, top
 				return service.Audit(command.Context(), filter)
 			}
-			return printPages(c, wanted, list, "Nothing was changed.", []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
+			return printPages(c, wanted, list, nothing("Nothing was changed."), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
 				func(e audit.Entry) []string {
 					return []string{when(e.Time), e.Actor, orDash(e.Remote), string(e.Action), string(e.Kind), orDash(e.ID), orDash(describeChanges(e))}
 				})
@@ -91,7 +91,7 @@ things at once has a single entry in the audit. berth audit shows its NAME.`,
 			list := func(_, after string, _ int) ([]audit.Item, string, error) {
 				return service.AuditItems(command.Context(), args[0], after)
 			}
-			return printPages(c, wanted, list, "There is nothing in it.", []string{"ID", "FAILED", "CHANGES"},
+			return printPages(c, wanted, list, nothing("There is nothing in it."), []string{"ID", "FAILED", "CHANGES"},
 				func(i audit.Item) []string {
 					return []string{orDash(i.ID), orDash(i.Failed), orDash(strings.Join(describeFields(i.Changes), "; "))}
 				})

@@ -144,28 +144,12 @@ func (c *cli) authorityShow() *cobra.Command {
 }
 
 func (c *cli) authorityList() *cobra.Command {
-	var wanted selection
-	command := &cobra.Command{
-		Use:   "list",
-		Short: "List the authorities",
-		Args:  exactly(),
-		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			list := func(prefix, after string, top int) ([]provisioning.Authority, string, error) {
-				return service.Authorities(command.Context(), prefix, after, top)
-			}
-			return printPages(c, wanted, list, "There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
-				[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
-				func(a provisioning.Authority) []string {
-					return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, when(a.Info.NotAfterUTC.Time), orDash(a.Warning)}
-				})
-		},
-	}
-	wanted.listFlags(command)
-	return command
+	return listCommand(c, "List the authorities", (*backend.Provisioning).Authorities,
+		"There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
+		[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
+		func(a provisioning.Authority) []string {
+			return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, when(a.Info.NotAfterUTC.Time), orDash(a.Warning)}
+		})
 }
 
 func (c *cli) authorityDelete() *cobra.Command {

@@ -111,7 +111,7 @@ func (c *cli) deviceList() *cobra.Command {
 				return err
 			}
 			header, row := deviceTable(len(hubs) > 1)
-			return printPagesOr(c, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
+			return printPages(c, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
 		},
 	}
 	wanted.listFlags(command)

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -92,36 +93,20 @@ func (c *cli) enrollmentShow() *cobra.Command {
 }
 
 func (c *cli) enrollmentList() *cobra.Command {
-	var wanted selection
-	command := &cobra.Command{
-		Use:   "list",
-		Short: "List the enrollments",
-		Args:  exactly(),
-		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
+	return listCommand(c, "List the enrollments", (*backend.Provisioning).Enrollments,
+		"No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
+		[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
+		func(e provisioning.Enrollment) []string {
+			state, hub := "unassigned", ""
+			if e.RegistrationState != nil {
+				state, hub = string(e.RegistrationState.Status), e.RegistrationState.AssignedHub
 			}
-			list := func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
-				return service.Enrollments(command.Context(), prefix, after, top)
+			expiry := ""
+			if primary, _ := certificatesOf(e); primary != nil {
+				expiry = when(primary.NotAfterUTC.Time)
 			}
-			return printPages(c, wanted, list, "No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
-				[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
-				func(e provisioning.Enrollment) []string {
-					state, hub := "unassigned", ""
-					if e.RegistrationState != nil {
-						state, hub = string(e.RegistrationState.Status), e.RegistrationState.AssignedHub
-					}
-					expiry := ""
-					if primary, _ := certificatesOf(e); primary != nil {
-						expiry = when(primary.NotAfterUTC.Time)
-					}
-					return []string{e.RegistrationID, string(e.ProvisioningStatus), state, orDash(hub), orDash(expiry)}
-				})
-		},
-	}
-	wanted.listFlags(command)
-	return command
+			return []string{e.RegistrationID, string(e.ProvisioningStatus), state, orDash(hub), orDash(expiry)}
+		})
 }
 
 func (c *cli) enrollmentUpdate() *cobra.Command {

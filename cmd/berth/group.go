@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -204,28 +205,12 @@ func (c *cli) groupShow() *cobra.Command {
 }
 
 func (c *cli) groupList() *cobra.Command {
-	var wanted selection
-	command := &cobra.Command{
-		Use:   "list",
-		Short: "List the enrollment groups",
-		Args:  exactly(),
-		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			list := func(prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
-				return service.Groups(command.Context(), prefix, after, top)
-			}
-			return printPages(c, wanted, list, "There are no enrollment groups. Make one: berth group create ID --x509 FILE",
-				[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
-				func(g provisioning.EnrollmentGroup) []string {
-					return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, orDash(signedBy(g)), orDash(g.HubHostName)}
-				})
-		},
-	}
-	wanted.listFlags(command)
-	return command
+	return listCommand(c, "List the enrollment groups", (*backend.Provisioning).Groups,
+		"There are no enrollment groups. Make one: berth group create ID --x509 FILE",
+		[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
+		func(g provisioning.EnrollmentGroup) []string {
+			return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, orDash(signedBy(g)), orDash(g.HubHostName)}
+		})
 }
 
 func (c *cli) groupUpdate() *cobra.Command {

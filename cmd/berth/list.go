@@ -1,12 +1,15 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/backend"
 )
 
 // selection is the part of a list that a person wants.
@@ -65,13 +68,37 @@ func pages[T any](s selection, list lister[T], each func(page []T) error) (more 
 	}
 }
 
-// printPages prints a list page by page as it comes, and says when there is more.
-func printPages[T any](c *cli, s selection, list lister[T], none string, header []string, row func(T) []string) error {
-	return printPagesOr(c, s, list, func() string { return none }, header, row)
+// listCommand is the command that lists things of the provisioning service. none is said of an
+// empty list.
+func listCommand[T any](c *cli, short string,
+	list func(service *backend.Provisioning, ctx context.Context, prefix, after string, top int) ([]T, string, error),
+	none string, header []string, row func(T) []string) *cobra.Command {
+	var wanted selection
+	command := &cobra.Command{
+		Use:   "list",
+		Short: short,
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			page := func(prefix, after string, top int) ([]T, string, error) {
+				return list(service, command.Context(), prefix, after, top)
+			}
+			return printPages(c, wanted, page, nothing(none), header, row)
+		},
+	}
+	wanted.listFlags(command)
+	return command
 }
 
-// printPagesOr does the same. What it says of an empty list is asked for only then.
-func printPagesOr[T any](c *cli, s selection, list lister[T], none func() string, header []string,
+// nothing says always the same of an empty list.
+func nothing(text string) func() string { return func() string { return text } }
+
+// printPages prints a list page by page as it comes, and says when there is more. What it
+// says of an empty list is asked for only then.
+func printPages[T any](c *cli, s selection, list lister[T], none func() string, header []string,
 	row func(T) []string) error {
 	printed := newListPrinter(c, none, header, row)
 	more, err := pages(s, list, printed.add)

@@ -54,7 +54,7 @@ func TestListPages(t *testing.T) {
 				var out, notes bytes.Buffer
 				asked := 0
 				c := &cli{stdout: &out, stderr: &notes, output: output}
-				err := printPages(c, selection{max: test.max}, numbers(test.n, &asked), "none", []string{"NUMBER", "X"}, decimals)
+				err := printPages(c, selection{max: test.max}, numbers(test.n, &asked), nothing("none"), []string{"NUMBER", "X"}, decimals)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -99,7 +99,7 @@ func TestListEndsWithItsReader(t *testing.T) {
 	for _, output := range []format{asTable, asJSON} {
 		out, notes, asked := &closing{until: fmt.Sprint(2*pageSize - 1)}, new(bytes.Buffer), 0
 		c := &cli{stdout: out, stderr: notes, output: output}
-		err := printPages(c, selection{}, numbers(100*pageSize, &asked), "none", []string{"NUMBER", "X"}, decimals)
+		err := printPages(c, selection{}, numbers(100*pageSize, &asked), nothing("none"), []string{"NUMBER", "X"}, decimals)
 		if err != nil || notes.Len() > 0 {
 			t.Errorf("%s: it ends with %v and says %q", output, err, notes.String())
 		}
@@ -122,7 +122,7 @@ func TestListThatBreaksOff(t *testing.T) {
 		return []int{1, 2}, "2", nil
 	}
 	var out bytes.Buffer
-	err := printPages(&cli{stdout: &out, output: asJSON}, selection{}, list, "none", []string{"NUMBER", "X"}, decimals)
+	err := printPages(&cli{stdout: &out, output: asJSON}, selection{}, list, nothing("none"), []string{"NUMBER", "X"}, decimals)
 	if !errors.Is(err, broken) || json.Valid(out.Bytes()) || !strings.Contains(out.String(), "2") {
 		t.Errorf("it ends with %v after %q", err, out.String())
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -48,28 +49,12 @@ func (c *cli) registrationShow() *cobra.Command {
 }
 
 func (c *cli) registrationList() *cobra.Command {
-	var wanted selection
-	command := &cobra.Command{
-		Use:   "list",
-		Short: "List the registration records",
-		Args:  exactly(),
-		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			list := func(prefix, after string, top int) ([]provisioning.Registration, string, error) {
-				return service.Registrations(command.Context(), prefix, after, top)
-			}
-			return printPages(c, wanted, list, "No device has registered. berth attempts shows those that tried.",
-				[]string{"REGISTRATION ID", "STATUS", "SUBSTATUS", "ASSIGNED HUB", "DEVICE ID", "LAST UPDATED"},
-				func(r provisioning.Registration) []string {
-					return []string{r.RegistrationID, string(r.Status), orDash(string(r.Substatus)), orDash(r.AssignedHub), orDash(r.DeviceID), when(r.LastUpdatedDateTimeUTC.Time)}
-				})
-		},
-	}
-	wanted.listFlags(command)
-	return command
+	return listCommand(c, "List the registration records", (*backend.Provisioning).Registrations,
+		"No device has registered. berth attempts shows those that tried.",
+		[]string{"REGISTRATION ID", "STATUS", "SUBSTATUS", "ASSIGNED HUB", "DEVICE ID", "LAST UPDATED"},
+		func(r provisioning.Registration) []string {
+			return []string{r.RegistrationID, string(r.Status), orDash(string(r.Substatus)), orDash(r.AssignedHub), orDash(r.DeviceID), when(r.LastUpdatedDateTimeUTC.Time)}
+		})
 }
 
 func (c *cli) registrationDelete() *cobra.Command {
