@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -35,11 +36,11 @@ type fixture struct {
 // counted counts how often a list of documents is read.
 type counted struct {
 	store.Documents
-	lists int
+	lists atomic.Int64
 }
 
 func (c *counted) List(ctx context.Context, collection, prefix, after string, limit int) ([]store.Document, error) {
-	c.lists++
+	c.lists.Add(1)
 	return c.Documents.List(ctx, collection, prefix, after, limit)
 }
 
@@ -193,14 +194,14 @@ func TestPoliciesAreReadOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.authorizes(owner, owner.PrimaryKey, read)
-	before := f.documents.lists
+	before := f.documents.lists.Load()
 	for range 10 {
 		if !f.authorizes(owner, owner.PrimaryKey, read) {
 			t.Fatal("the owner is refused")
 		}
 	}
-	if f.documents.lists != before {
-		t.Errorf("ten requests read the policies %d times", f.documents.lists-before)
+	if f.documents.lists.Load() != before {
+		t.Errorf("ten requests read the policies %d times", f.documents.lists.Load()-before)
 	}
 	fresh, err := f.RegenerateKey(ctx, ownerPolicy, PrimaryKey, "")
 	if err != nil {
@@ -211,11 +212,11 @@ func TestPoliciesAreReadOnce(t *testing.T) {
 	}
 	// Documents that nobody watches are read each time.
 	f.open(f.documents)
-	before = f.documents.lists
+	before = f.documents.lists.Load()
 	f.authorizes(owner, fresh.PrimaryKey, read)
 	f.authorizes(owner, fresh.PrimaryKey, read)
-	if f.documents.lists != before+2 {
-		t.Errorf("two requests read the policies %d times", f.documents.lists-before)
+	if f.documents.lists.Load() != before+2 {
+		t.Errorf("two requests read the policies %d times", f.documents.lists.Load()-before)
 	}
 }
 
