@@ -277,7 +277,7 @@ func (l *Log) close() error {
 
 	var errs []error
 	if !l.abandoned {
-		// The next Open finds its place without reading the segment.
+		// What was reserved is not needed while nobody writes.
 		s := l.active()
 		errs = append(errs, s.finish(l.tip, l.secret))
 	}

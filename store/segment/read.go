@@ -129,18 +129,31 @@ func (l *Log) find(partition int, from int64) (place, error) {
 // read takes records of the partition until it has all it wants or the segment
 // has no more, and moves the position to where the next one is found.
 //
-// A block whose records are not what was written is passed over and reported: one
-// bad sector stops nobody from reading the rest.
+// A block that is not what was written is passed over and reported: one bad sector
+// stops nobody from reading the rest.
 func (p *place) read(ctx context.Context, scan *scanner, l *Log, partition int, t *taking) error {
 	t.from = p.from
 	scan.begin(p.segment.file, l.secret, p.end)
+	gap := false // the headers of blocks are missing
 	for t.from < p.next && !t.full {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		h, err := p.header(scan)
+		h, ok, err := p.header(scan)
 		if err != nil {
 			return err
+		}
+		if !ok {
+			gap = true
+			l.passOver(p.segment, damaged(p.segment.path, p.position, "there is no whole block"))
+			more, err := p.skip(scan)
+			if err != nil {
+				return err
+			}
+			if !more {
+				t.from = p.next
+			}
+			continue
 		}
 		if h.partition == partition && h.sequence+int64(h.records) > t.from {
 			body, ok, err := scan.body(p.position, h)
@@ -148,7 +161,10 @@ func (p *place) read(ctx context.Context, scan *scanner, l *Log, partition int, 
 				return fmt.Errorf("read %s: %w", p.segment.path, err)
 			}
 			if h.sequence > t.from {
-				return damaged(p.segment.path, p.position, "record %d of partition %d should be there", t.from, partition)
+				if !gap {
+					return damaged(p.segment.path, p.position, "record %d of partition %d should be there", t.from, partition)
+				}
+				t.from = h.sequence
 			}
 			if !ok {
 				l.passOver(p.segment, damaged(p.segment.path, p.position, "%d records of partition %d, from %d on, can't be read", h.records, partition, h.sequence))
@@ -177,15 +193,27 @@ func (l *Log) passOver(s *segment, err error) {
 	l.options.Logger.Error("records of a log can't be read and are passed over", "folder", l.folder, "error", err)
 }
 
-func (p *place) header(scan *scanner) (header, error) {
-	h, ok, err := scan.header(p.position)
+// header reads the header at the position, and reports whether there is one.
+func (p *place) header(scan *scanner) (h header, ok bool, err error) {
+	h, ok, err = scan.header(p.position)
 	if err != nil {
-		return header{}, fmt.Errorf("read %s: %w", p.segment.path, err)
+		err = fmt.Errorf("read %s: %w", p.segment.path, err)
 	}
-	if !ok {
-		return header{}, damaged(p.segment.path, p.position, "there is no whole block")
+	return h, ok, err
+}
+
+// skip moves the position from a damaged header to the next one, or to the end, and
+// reports whether there is another.
+func (p *place) skip(scan *scanner) (more bool, err error) {
+	at, _, err := scan.search(p.position+1, func(header) bool { return true })
+	if err != nil {
+		return false, fmt.Errorf("read %s: %w", p.segment.path, err)
 	}
-	return h, nil
+	p.position = at
+	if at < 0 {
+		p.position = p.end
+	}
+	return at >= 0, nil
 }
 
 // SequenceAt implements store.Log.
@@ -246,11 +274,22 @@ func (p *place) seek(ctx context.Context, scan *scanner, secret uint32, partitio
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		h, err := p.header(scan)
+		h, ok, err := p.header(scan)
 		if err != nil {
 			return false, err
 		}
+		if !ok {
+			more, err := p.skip(scan)
+			if err != nil {
+				return false, err
+			}
+			if !more {
+				p.from = p.next
+			}
+			continue
+		}
 		if h.partition == partition && h.sequence+int64(h.records) > p.from {
+			p.from = max(p.from, h.sequence)
 			if h.time >= unixNano {
 				return true, nil
 			}

@@ -1,8 +1,6 @@
 package segment
 
 import (
-	"bytes"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"syscall"
@@ -84,48 +82,13 @@ func (t *tip) follows(h header, begun bool) string {
 // a block was written only once the batch before it was durable, so what is
 // missing before it was confirmed and then damaged.
 func (s *segment) tail(t tip, limit int64, secret uint32) (empty bool, later int64, err error) {
-	magic := binary.LittleEndian.AppendUint32(nil, blockMagic)
-	const stride = 1 << 20
 	var scan scanner
 	scan.begin(s.file, secret, limit)
-	empty = true
-	for position := s.end; position < limit; position += stride {
-		// A header may begin at the end of a stride and lie beyond it.
-		window, err := scan.bytes(position, stride+blockHeader)
-		if err != nil {
-			return false, -1, fmt.Errorf("read %s: %w", s.path, err)
-		}
-		if allZero(window) {
-			continue
-		}
-		empty = false
-		for at := 0; ; at++ {
-			next := bytes.Index(window[at:], magic)
-			if next < 0 {
-				break
-			}
-			at += next
-			if h, ok := parseHeader(window[at:], secret); ok && h.batch > t.batch+1 {
-				return false, position + int64(at), nil
-			}
-		}
+	later, empty, err = scan.search(s.end, func(h header) bool { return h.batch > t.batch+1 })
+	if err != nil {
+		return false, -1, fmt.Errorf("read %s: %w", s.path, err)
 	}
-	return empty, -1, nil
-}
-
-func allZero(b []byte) bool {
-	for len(b) >= 8 {
-		if binary.LittleEndian.Uint64(b) != 0 {
-			return false
-		}
-		b = b[8:]
-	}
-	for _, c := range b {
-		if c != 0 {
-			return false
-		}
-	}
-	return true
+	return empty, later, nil
 }
 
 // recoverSealed finds out what a segment holds that has another after it, and

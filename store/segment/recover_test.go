@@ -276,6 +276,84 @@ func TestDamage(t *testing.T) {
 	})
 }
 
+// TestDamagedHeader breaks the header of a block in a sealed segment that has an index,
+// so that nobody reads it before a reader does: nothing but the block is passed over.
+func TestDamagedHeader(t *testing.T) {
+	c := &clock{}
+	options := tiny
+	options.Now = c.Now
+	dir := t.TempDir()
+	logs, log := openOne(t, dir, options, 2)
+	record := strings.Repeat("x", 1000)
+	for range 20 {
+		c.now.Add(1000)
+		appendEach(t, log, 0, record)
+		appendEach(t, log, 1, "small")
+	}
+	// The second segment begins with partition 0 and ends with partition 1.
+	first, next, end := log.segments[1].start.edges, log.segments[2].start.edges, log.segments[1].end
+	if first[0].next != first[1].next || next[0].next != next[1].next || next[0].next < first[0].next+3 {
+		t.Fatalf("the second segment goes from %v to %v", first, next)
+	}
+	rounds := 0
+	awaitHousekeeping(t, log, func(store.Bounds) bool { rounds++; return rounds > 3 }) // it has an index now
+	closeAll(t, logs)
+	photo := photograph(t, dir)
+	large, small := int64(blockHeader+lengthSize+len(record)), int64(blockHeader+lengthSize+len("small"))
+	for name, test := range map[string]struct {
+		at        int64
+		partition int
+		lost      int64
+	}{
+		"the first block":               {segmentHeader, 0, first[0].next},
+		"a block in the middle":         {segmentHeader + large + small, 0, first[0].next + 1},
+		"a small block in the middle":   {segmentHeader + large, 1, first[1].next},
+		"the last of partition 0":       {end - small - large, 0, next[0].next - 1},
+		"the last block of the segment": {end - small, 1, next[1].next - 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var reports []error
+			options := tiny
+			options.Damaged = func(_ string, err error) { reports = append(reports, err) }
+			broken := photo.with(segmentName(2), func(b []byte) []byte { b[test.at+20] ^= 1; return b })
+			logs, log := openOne(t, broken.restore(t), options, 0)
+			defer closeAll(t, logs)
+			for _, steps := range []int{1, 100} {
+				var got []int64
+				for next := int64(0); next < 20; {
+					records, err := log.Read(t.Context(), test.partition, next, steps, 1<<20)
+					if err != nil || len(records) == 0 {
+						t.Fatalf("from %d on: %d records, %v", next, len(records), err)
+					}
+					for _, r := range records {
+						got = append(got, r.Sequence)
+					}
+					next = got[len(got)-1] + 1
+				}
+				if len(got) != 19 || slices.Contains(got, test.lost) || !slices.IsSorted(got) {
+					t.Errorf("in steps of %d: records %v, want all but %d", steps, got, test.lost)
+				}
+			}
+			if all, err := log.Read(t.Context(), 1-test.partition, 0, 100, 1<<20); err != nil || len(all) != 20 {
+				t.Errorf("the other partition: %d records, %v", len(all), err)
+			}
+			for sequence := range int64(20) {
+				want := sequence
+				if sequence == test.lost {
+					want++
+				}
+				if got, err := log.SequenceAt(t.Context(), test.partition, 1000*(sequence+1)); err != nil || got != want {
+					t.Errorf("the first record at the time of %d is %d, %v", sequence, got, err)
+				}
+			}
+			place := fmt.Sprintf("00002.segment is damaged at byte %d", test.at)
+			if len(reports) != 1 || !strings.Contains(reports[0].Error(), place) {
+				t.Errorf("reported %v, want once that %s", reports, place)
+			}
+		})
+	}
+}
+
 // readBack opens a log and reads all of it.
 func readBack(t testing.TB, dir string) error {
 	logs, err := Open(dir, tiny)

@@ -1,6 +1,8 @@
 package segment
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 )
@@ -56,6 +58,51 @@ func (s *scanner) header(position int64) (h header, ok bool, err error) {
 	}
 	h, ok = parseHeader(b, s.secret)
 	return h, ok && h.size() <= s.end-position, nil
+}
+
+// search returns the position of the first wanted header at or after position, wherever
+// it lies, or -1, and whether there is nothing but zeros up to the end.
+func (s *scanner) search(position int64, wanted func(header) bool) (at int64, empty bool, err error) {
+	magic := binary.LittleEndian.AppendUint32(nil, blockMagic)
+	const stride = 1 << 20
+	empty = true
+	for ; position < s.end; position += stride {
+		// A header may begin at the end of a stride and lie beyond it.
+		window, err := s.bytes(position, stride+blockHeader)
+		if err != nil {
+			return -1, false, err
+		}
+		if allZero(window) {
+			continue
+		}
+		empty = false
+		for at := 0; ; at++ {
+			next := bytes.Index(window[at:], magic)
+			if next < 0 {
+				break
+			}
+			at += next
+			if h, ok := parseHeader(window[at:], s.secret); ok && wanted(h) {
+				return position + int64(at), false, nil
+			}
+		}
+	}
+	return -1, empty, nil
+}
+
+func allZero(b []byte) bool {
+	for len(b) >= 8 {
+		if binary.LittleEndian.Uint64(b) != 0 {
+			return false
+		}
+		b = b[8:]
+	}
+	for _, c := range b {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
 }
 
 // body returns the body of the block at position, good until the next call, and
