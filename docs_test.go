@@ -161,8 +161,14 @@ func TestLinksInDocs(t *testing.T) {
 	if err != nil || len(pages) < 10 {
 		t.Fatalf("there are %d pages, error %v", len(pages), err)
 	}
+	decisions, err := filepath.Glob("docs/decisions/*.md")
+	if err != nil || len(decisions) < 10 {
+		t.Fatalf("there are %d decisions, error %v", len(decisions), err)
+	}
+	pages = append(append(pages, decisions...), "README.md", "SECURITY.md", "CONTRIBUTING.md", "CHANGELOG.md",
+		"store/segment/README.md")
 	link, fenced := regexp.MustCompile(`\]\(([^()\s]+)\)`), regexp.MustCompile("(?ms)^```.*?^```$")
-	for _, page := range append(pages, "README.md", "SECURITY.md") {
+	for _, page := range pages {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)
