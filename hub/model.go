@@ -32,7 +32,7 @@ func (s *Session) announceModel(ctx context.Context, modelID *string) error {
 		if t.ModelID == *modelID {
 			return errSameModel
 		}
-		t.Generation, t.ModelID = s.generation, *modelID
+		t.Generation, t.ModelID, t.Revision = s.generation, *modelID, t.revision()
 		t.Version++
 		return nil
 	})

@@ -2,9 +2,13 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"encoding/base64"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
+	"strconv"
 	"time"
 
 	"github.com/berth-iot/berth/document"
@@ -46,6 +50,7 @@ type twin struct {
 	Version    int64           `json:"version"`    // of the whole
 	ModelID    string          `json:"modelId,omitempty"`
 	Tags       document.Object `json:"tags"`
+	Revision   int64           `json:"revision"`   // of what back ends write; 0 in what versions before this field wrote
 	Desired    section         `json:"desired"`
 	Reported   section         `json:"reported"`
 
@@ -65,7 +70,20 @@ func newTwin(now time.Time) twin {
 		s.Metadata.Set(lastUpdated, document.TextOf(document.FormatTime(now)))
 		return s
 	}
-	return twin{Version: 1, Desired: empty(), Reported: empty()}
+	return twin{Version: 1, Revision: 1, Desired: empty(), Reported: empty()}
+}
+
+// revision counts what back ends have written. What versions before the field wrote has
+// begun to count with its version.
+func (t twin) revision() int64 { return cmp.Or(t.Revision, t.Version) }
+
+// tag is the twin's ETag. As in Azure it changes with what back ends write and with
+// nothing else: who changes a twin under the condition that it is as it was read is not
+// held up by what the device reports. A device that takes the place of another with the
+// same id begins with a tag of its own.
+func (t twin) tag() string {
+	generation, _ := strconv.ParseUint(t.Generation, 10, 64) // a number, "" in what early versions wrote
+	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, generation+uint64(t.revision())))
 }
 
 // begin gives a new twin its first tags and desired properties.
@@ -80,7 +98,7 @@ func (t *twin) begin(tags, desired json.RawMessage, now time.Time) error {
 	if err != nil {
 		return err
 	}
-	t.Version = 0 // this is the first version, not a change of it
+	t.Version, t.Revision = 0, 0 // this is the first version, not a change of it
 	if patch.Desired != nil {
 		t.Desired.Version = 0
 	}
@@ -149,7 +167,7 @@ func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifM
 	error) {
 	defer h.order.lock(id)()
 	changed, err := h.updateTwin(ctx, id, replace, func(t *twin) error {
-		if err := precondition("twin", ifMatch, t.etag); err != nil {
+		if err := precondition("twin", ifMatch, t.tag()); err != nil {
 			return err
 		}
 		return t.apply(patch, replace, h.config.Now())
@@ -184,7 +202,7 @@ func (h *Hub) report(ctx context.Context, session *Session, patch []byte, ifVers
 				"The reported properties have the version %d, and $version asks for %d. Get the twin and report again",
 				t.Reported.Version, *ifVersion)
 		}
-		t.Generation = session.generation
+		t.Generation, t.Revision = session.generation, t.revision()
 		t.Version++
 		return t.Reported.merge(limitsOfReported, parsed, false, h.config.Now(), false)
 	})
@@ -239,6 +257,7 @@ func (h *Hub) twin(ctx context.Context, id string) (twin, error) {
 func (t *twin) apply(patch twinPatch, replace bool, now time.Time) error {
 	t.Version++
 	if patch.Tags != nil {
+	t.Revision = t.revision() + 1
 		if err := t.applyTags(*patch.Tags, replace); err != nil {
 			return err
 		}
@@ -263,7 +282,7 @@ func (t *twin) applyTags(patch document.Object, replace bool) error {
 
 func (t twin) describe(d Device) Twin {
 	described := Twin{
-		DeviceID: d.DeviceID, ETag: t.etag, DeviceETag: d.ETag,
+		DeviceID: d.DeviceID, ETag: t.tag(), DeviceETag: d.ETag,
 		Status: d.Status, StatusReason: d.StatusReason, StatusUpdateTime: d.StatusUpdatedTime,
 		ConnectionState: d.ConnectionState, LastActivityTime: d.LastActivityTime,
 		ModelID: t.ModelID, Version: t.Version, Tags: t.Tags, Capabilities: d.Capabilities,

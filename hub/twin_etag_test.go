@@ -1,0 +1,90 @@
+package hub
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/store"
+)
+
+// A twin's ETag changes with what back ends write and with nothing else, so that who
+// changes a twin as it was read is not held up by its device.
+func TestTwinETag(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	tag := func() string {
+		t.Helper()
+		twin, err := h.Twin(ctx, "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return twin.ETag
+	}
+	fresh := tag()
+	model := "dtmi:com:example:Pump;1"
+	session, err := h.OpenSession(ctx, "d", credential.Evidence{Token: h.token(device), ModelID: &model}, false, new(line))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := session.Report(ctx, []byte(`{"level":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	session.Close(nil)
+	device.Status = disabled
+	if _, err := h.UpdateDevice(ctx, device, "*"); err != nil {
+		t.Fatal(err)
+	}
+	h.reopen()
+	if got := tag(); got != fresh {
+		t.Errorf("the ETag was %s, and is %s after what the device did", fresh, got)
+	}
+	seen := map[string]bool{fresh: true}
+	for _, body := range []string{`{"tags":{"a":1}}`, `{"tags":{"a":1}}`, `{"properties":{"desired":{"b":1}}}`} {
+		patched, err := h.PatchTwin(ctx, "d", json.RawMessage(body), `"`+tag()+`"`)
+		if err != nil || seen[patched.ETag] || patched.ETag != tag() {
+			t.Errorf("after %s the ETag is %s, then %s, error %v", body, patched.ETag, tag(), err)
+		}
+		seen[patched.ETag] = true
+	}
+	if _, err := h.ReplaceTwin(ctx, "d", json.RawMessage(`{}`), fresh); !errors.Is(err, fault.PreconditionFailed) {
+		t.Errorf("a stale ETag answers %v", err)
+	}
+	if err := h.DeleteDevice(ctx, "d", ""); err != nil {
+		t.Fatal(err)
+	}
+	h.advance(time.Second)
+	h.create(Device{DeviceID: "d"})
+	if seen[tag()] {
+		t.Error("another device of the same id has a twin with an ETag of the first")
+	}
+}
+
+// What earlier versions stored has an ETag, which stays until a back end writes.
+func TestTwinETagOfEarlierVersions(t *testing.T) {
+	h := newHouse(t)
+	device := h.create(Device{DeviceID: "d"})
+	stored, err := h.twin(ctx, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored.Version, stored.Revision = 7, 0
+	if _, err := h.config.Documents.Commit(ctx, h.twins.Put("d", store.Always, stored)); err != nil {
+		t.Fatal(err)
+	}
+	before, err := h.Twin(ctx, "d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	session, _ := h.connect(device, false)
+	if _, err := session.Report(ctx, []byte(`{"level":1}`)); err != nil {
+		t.Fatal(err)
+	}
+	after, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"a":1}}`), before.ETag)
+	if err != nil || after.ETag == before.ETag || after.Version != 9 {
+		t.Errorf("the ETag was %s, and is %s in version %d, error %v", before.ETag, after.ETag, after.Version, err)
+	}
+}
