@@ -35,6 +35,8 @@ type Twin struct {
 	Tags                      document.Object    `json:"tags"`
 	Properties                TwinProperties     `json:"properties"`
 	Capabilities              Capabilities       `json:"capabilities"`
+	DeviceScope               string             `json:"deviceScope,omitempty"` // as of the device
+	ParentScopes              []string           `json:"parentScopes,omitempty"`
 }
 
 // TwinProperties are the two halves of a twin: the properties in the order in which
@@ -286,6 +288,7 @@ func (t twin) describe(d Device) Twin {
 		Status: d.Status, StatusReason: d.StatusReason, StatusUpdateTime: d.StatusUpdatedTime,
 		ConnectionState: d.ConnectionState, LastActivityTime: d.LastActivityTime,
 		ModelID: t.ModelID, Version: t.Version, Tags: t.Tags, Capabilities: d.Capabilities,
+		DeviceScope: d.DeviceScope, ParentScopes: d.ParentScopes,
 		Properties: TwinProperties{Desired: t.Desired.describe(true), Reported: t.Reported.describe(true)},
 	}
 	if d.Authentication != nil {
