@@ -6,8 +6,12 @@ import (
 )
 
 // modelParameter names the model of IoT Plug and Play that a device has: in the user
-// name, behind its ids (Azure, concepts-convention).
-const modelParameter = "model-id="
+// name, behind its ids (Azure, concepts-convention). Clients of the preview of 2020, such
+// as that of Azure's SDK for Embedded C, have a longer name for it.
+const (
+	modelParameter = "model-id="
+	previewPrefix  = "digital-twin-"
+)
 
 // modelID is the model that a user name announces, nil when it announces none. No
 // device id has an ampersand or a slash, so a parameter is told by what is before it.
@@ -18,7 +22,7 @@ func modelID(username string) *string {
 			return nil
 		}
 		at += next
-		before := strings.TrimSuffix(username[:at], "?")
+		before := strings.TrimSuffix(strings.TrimSuffix(username[:at], previewPrefix), "?")
 		value, _, _ := strings.Cut(username[at+len(modelParameter):], "&")
 		at += len(modelParameter)
 		if !strings.HasSuffix(before, "&") && !strings.HasSuffix(before, "/") {

@@ -45,6 +45,9 @@ func TestModelsAreAnnounced(t *testing.T) {
 		{"/?api-version=2020-09-30&DeviceClientType=c%2F1.3.1&model-id=dtmi:com:example:Thermostat;2", "dtmi:com:example:Thermostat;2"},
 		{"/?model-id=dtmi:com:example:Other;1&api-version=2020-09-30", "dtmi:com:example:Other;1"},
 		{"/?api-version=2020-09-30&DeviceClientType=model-id=none", "dtmi:com:example:Other;1"},
+		{"/?api-version=2020-05-31-preview&digital-twin-model-id=dtmi%3Acom%3Aexample%3AOld%3B1", "dtmi:com:example:Old;1"},
+		{"/?digital-twin-model-id=dtmi:com:example:Old;2&api-version=2020-05-31-preview", "dtmi:com:example:Old;2"},
+		{"/?api-version=2020-09-30&not-digital-twin-model-id=dtmi:none;1", "dtmi:com:example:Old;2"},
 		{"/?api-version=2020-09-30&model-id=", ""},
 	} {
 		d, err := f.connectWith("d1", c.parameters, nil)
