@@ -10,6 +10,8 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"github.com/berth-iot/berth/document"
 )
 
 // format is how results are printed.
@@ -104,7 +106,7 @@ func when(t time.Time) string {
 
 // compact is a value as JSON in one line.
 func compact(value any) string {
-	encoded, err := json.Marshal(value)
+	encoded, err := document.Marshal(value)
 	if err != nil {
 		return fmt.Sprint(value)
 	}

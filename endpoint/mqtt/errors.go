@@ -1,7 +1,6 @@
 package mqtt
 
 import (
-	"encoding/json"
 	"fmt"
 	"strconv"
 	"time"
@@ -39,7 +38,7 @@ func problemBody(problem *fault.Error, now time.Time) []byte {
 // asciiJSON encodes a value in JSON of plain ASCII: the Node SDK decodes the
 // provisioning service's answers as that.
 func asciiJSON(value any) ([]byte, error) {
-	encoded, err := json.Marshal(value)
+	encoded, err := document.Marshal(value)
 	if err != nil {
 		return nil, fmt.Errorf("the answer is no JSON: %w", err)
 	}

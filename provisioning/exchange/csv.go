@@ -5,7 +5,6 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/csv"
-	"encoding/json"
 	"errors"
 	"io"
 	"slices"
@@ -54,7 +53,7 @@ func toCSV(e provisioning.Enrollment) ([]string, error) {
 		row["reprovisionPolicy"] = policy.Name()
 	}
 	if e.InitialTwin != nil {
-		twin, err := json.Marshal(e.InitialTwin)
+		twin, err := document.Marshal(e.InitialTwin)
 		if err != nil {
 			return nil, err
 		}

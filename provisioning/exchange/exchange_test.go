@@ -70,6 +70,39 @@ func TestReadJSON(t *testing.T) {
 	}
 }
 
+// A file has an initial twin as it is stored: members in their order, and numbers and
+// strings in their spelling.
+func TestTwinsKeepTheirSpelling(t *testing.T) {
+	const tags, desired = `{"z":1.10,"a":"<&>","m":"\u003c\u00e9"}`, `{"k":1e16,"b":-0.0}`
+	enrollment := provisioning.Enrollment{RegistrationID: "d", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+		InitialTwin: &provisioning.InitialTwin{Tags: []byte(tags),
+			Properties: provisioning.InitialTwinProperties{Desired: []byte(desired)}}}
+	for _, format := range []Format{JSON, CSV} {
+		var file bytes.Buffer
+		writer := NewWriter(&file, format)
+		if err := errors.Join(writer.Write(enrollment), writer.Close()); err != nil {
+			t.Fatal(err)
+		}
+		written := file.String()
+		if format == CSV {
+			written = strings.ReplaceAll(written, `""`, `"`)
+		}
+		if !strings.Contains(written, tags) || !strings.Contains(written, desired) {
+			t.Errorf("%v is written as %s", format, file.String())
+		}
+		err := ReadEnrollments(&file, format, func(row Row[provisioning.Enrollment]) error {
+			twin := row.Item.InitialTwin
+			if row.Err != nil || twin == nil || string(twin.Tags) != tags || string(twin.Properties.Desired) != desired {
+				t.Errorf("%v is read as %+v", format, row)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 func TestReadCSV(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
 		"plain":              {"registrationId,deviceId\na,x\nb,y\n", "2 a\n3 b"},
