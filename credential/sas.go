@@ -20,6 +20,9 @@ import (
 // MQTT or AMQP password.
 const tokenPrefix = "SharedAccessSignature "
 
+// bearer starts the tokens of Microsoft Entra ID.
+const bearer = "Bearer "
+
 // maxToken bounds a token in bytes. The longest honest one, for a module with
 // two names of 128 characters, each percent-encoded, stays below 2 KiB.
 const maxToken = 4096
@@ -45,6 +48,10 @@ type Token struct {
 // ParseToken reads a token. Its errors say what is malformed and never quote
 // the signature.
 func ParseToken(text string) (*Token, error) {
+	if len(text) > len(bearer) && strings.EqualFold(text[:len(bearer)], bearer) {
+		return nil, errors.New("it is a bearer token, as Microsoft Entra ID gives them, and Entra ID is not known " +
+			"here. Sign in with the key of a policy: a connection string has one")
+	}
 	if len(text) > maxToken {
 		return nil, fmt.Errorf("a token has at most %d bytes, this one has %d", maxToken, len(text))
 	}

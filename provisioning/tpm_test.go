@@ -340,7 +340,7 @@ func TestTPMRefusals(t *testing.T) {
 		{"a token for another device", nil, func(h *house) (attest.TPM, string) {
 			return tpm.keys(), h.token("d2", credential.NewKey(32))
 		}, "token resource", "d2", true},
-		{"a malformed token", nil, func(h *house) (attest.TPM, string) { return tpm.keys(), "Bearer x" }, "token", "SharedAccessSignature", true},
+		{"a malformed token", nil, func(h *house) (attest.TPM, string) { return tpm.keys(), "Basic x" }, "token", "SharedAccessSignature", true},
 		{"disabled", func(e *Enrollment) { e.ProvisioningStatus = Disabled }, func(h *house) (attest.TPM, string) {
 			return tpm.keys(), h.challenged("d1", tpm)
 		}, "provisioning status", "disabled", true},

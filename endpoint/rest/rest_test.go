@@ -168,7 +168,8 @@ func TestRefusedRequests(t *testing.T) {
 		says   string
 	}{
 		{"no token", put("", body), 401, "401002", "Authorization"},
-		{"malformed token", put("Bearer x", body), 401, "401002", "malformed"},
+		{"malformed token", put("Basic x", body), 401, "401002", "malformed"},
+		{"a token of Entra ID", put("Bearer "+strings.Repeat("eyJ0eXAi", 1000), body), 401, "401002", "Entra ID is not known here"},
 		{"expired token", put(h.token("dps.local", "provisioningserviceowner", time.Now().Add(-time.Hour)), body), 401, "401003", "expired"},
 		{"token for another service", put(h.token("other.local", "provisioningserviceowner", later), body), 401, "401002", "other.local"},
 		{"wrong signature", put(tamper(good), body), 401, "401002", ""},
