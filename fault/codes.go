@@ -38,7 +38,7 @@ const (
 	GroupNotFound        Code = 404204 // EnrollmentGroupNotFound
 	HubNotFound          Code = 404104
 
-	MethodNotAllowed Code = 405000
+	MethodNotAllowed Code = 405000 // GenericMethodNotAllowed
 
 	Conflict             Code = 409000 // GenericConflict
 	DeviceAlreadyExists  Code = 409001
@@ -83,7 +83,7 @@ var names = map[Code]string{
 	OperationNotFound:         "AsyncOperationNotFound",
 	GroupNotFound:             "EnrollmentGroupNotFound",
 	HubNotFound:               "IotHubNotFound",
-	MethodNotAllowed:          "MethodNotAllowed",
+	MethodNotAllowed:          "GenericMethodNotAllowed",
 	Conflict:                  "GenericConflict",
 	DeviceAlreadyExists:       "DeviceAlreadyExists",
 	EnrollmentConflict:        "EnrollmentConflict",
