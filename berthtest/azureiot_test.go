@@ -437,6 +437,23 @@ func TestAzureIoTExtensionHub(t *testing.T) {
 		az.has(child, "parentScopes", []any{edge.at("deviceScope")})
 		child.fields["hub"], child.fields["deviceScope"] = host, edge.at("deviceScope")
 		az.send("PUT", "/devices/child", az.encode(child.fields), 200, "If-Match", `"`+fmt.Sprint(child.at("etag"))+`"`)
+
+		// With --force it gives a child another parent, and children remove takes it away.
+		// Of parentScopes it sends what it has read.
+		second := az.send("PUT", "/devices/edge2",
+			`{"deviceId": "edge2", "status": "enabled", "authentication": {"type": "certificateAuthority"}, "capabilities": {"iotEdge": true}, "parentScopes": []}`, 200)
+		for _, wanted := range []any{second.at("deviceScope"), ""} {
+			child = az.send("GET", "/devices/child", "", 200)
+			child.fields["hub"], child.fields["deviceScope"] = host, wanted
+			az.send("PUT", "/devices/child", az.encode(child.fields), 200, "If-Match",
+				`"`+fmt.Sprint(child.at("etag"))+`"`)
+			child = az.send("GET", "/devices/child", "", 200)
+			if wanted == "" {
+				az.has(child, "deviceScope", nil, "parentScopes", nil)
+				continue
+			}
+			az.has(child, "deviceScope", wanted, "parentScopes", []any{wanted})
+		}
 	})
 	az.command("device-twin", func(az azureCLI) {
 		az.has(az.send("GET", "/twins/d1", "", 200), "deviceId", "d1", "status", "disabled",

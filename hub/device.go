@@ -18,7 +18,7 @@ type Device struct {
 	Authentication             *Authentication `json:"authentication"`
 	Capabilities               Capabilities    `json:"capabilities"`
 	DeviceScope                string          `json:"deviceScope,omitempty"`
-	ParentScopes               []string        `json:"parentScopes,omitempty"`
+	ParentScopes               []string        `json:"parentScopes,omitzero"`         // [] takes the parent away
 	Issuance                   *Issuance       `json:"certificateIssuance,omitempty"` // Berth's own, read only: of a device with operational certificates
 }
 

@@ -338,7 +338,7 @@ func edgeScope(device Device) string {
 // checkScopes holds what an operator writes of a device's parents against the hub's
 // devices. What is left out stays as it was before. Of a device without edge
 // capability deviceScope is its parent's, as parentScopes is; of an IoT Edge device it
-// is its own, which the hub gives it.
+// is its own, which the hub gives it. A list of no parents takes the parent away.
 func (h *Hub) checkScopes(ctx context.Context, device, before *Device) error {
 	if before != nil && before.Capabilities.IoTEdge && !device.Capabilities.IoTEdge && device.DeviceScope == before.DeviceScope {
 		device.DeviceScope = "" // its own, as it was read; it has none any more
@@ -349,13 +349,14 @@ func (h *Hub) checkScopes(ctx context.Context, device, before *Device) error {
 	switch {
 	case len(device.ParentScopes) == 0 && (device.DeviceScope == "" || device.Capabilities.IoTEdge):
 		device.DeviceScope = ""
-		if before != nil {
+		if before != nil && device.ParentScopes == nil {
 			device.ParentScopes = before.ParentScopes
 		}
 	case len(device.ParentScopes) == 0:
 		device.ParentScopes = []string{device.DeviceScope}
 	}
 	if len(device.ParentScopes) == 0 {
+		device.ParentScopes = nil
 		return nil
 	}
 	if len(device.ParentScopes) > 1 {

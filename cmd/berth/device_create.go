@@ -32,7 +32,8 @@ func (f *deviceFlags) flags(command *cobra.Command) {
 		"over to; '' removes it")
 	flags.StringVar(&f.reason, "status-reason", "", "why the device is enabled or disabled, a `text` of up to 128 "+
 		"characters; '' removes it")
-	flags.StringVar(&f.parent, "parent", "", "make it a child of the IoT Edge device with this `id`, in the same hub")
+	flags.StringVar(&f.parent, "parent", "", "make it a child of the IoT Edge device with this `id`, in the same "+
+		"hub; '' takes its parent away")
 	flags.BoolVar(&f.edge, "edge", false, "the device is an IoT Edge device")
 	keysFlag(command, &f.keysWanted)
 	command.RegisterFlagCompletionFunc("authentication", cobra.FixedCompletions(
@@ -68,7 +69,11 @@ func (f *deviceFlags) apply(ctx context.Context, command *cobra.Command, client 
 		return nil
 	}
 	if f.parent == "" {
-		return usageError{errors.New("--parent names a device: a child that has a parent keeps it until it gets another")}
+		device.ParentScopes = []string{}
+		if !device.Capabilities.IoTEdge {
+			device.DeviceScope = ""
+		}
+		return nil
 	}
 	parent, err := client.Device(ctx, f.parent)
 	switch {

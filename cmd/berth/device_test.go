@@ -75,7 +75,6 @@ func TestDeviceUpdate(t *testing.T) {
 		"device update pump --thumbprint " + first + " --primary-key " + key:        "authentication",
 		"device update pump --authentication none --primary-key " + key:             "the authentication sas",
 		"device create new --primary-key " + key:                                    "two keys",
-		"device update pump --parent=":                                              "--parent names a device",
 		"device sas-token pump --ttl 0s":                                            "--ttl",
 		"device update pump --thumbprint " + first + " --authentication sas --edge": "the authentication selfSigned",
 	} {
@@ -86,7 +85,14 @@ func TestDeviceUpdate(t *testing.T) {
 	if _, stderr := s.run(1, "device", "update", "gateway", "--parent", "nobody"); !strings.Contains(stderr, "404001") {
 		t.Errorf("a parent that there is not: %s", stderr)
 	}
-	s.run(0, "device", "create", "leaf")
+	s.run(0, "device", "create", "leaf", "--parent", "gateway")
+	for _, id := range []string{"pump", "leaf"} { // an IoT Edge device by now, and none
+		for parents, parent := range []string{"", "gateway"} {
+			if d := read[hub.Device](s, "device", "update", id, "--parent", parent); len(d.ParentScopes) != parents {
+				t.Errorf("berth device update %s --parent %q: %s", id, parent, compact(d))
+			}
+		}
+	}
 	if _, stderr := s.run(1, "device", "update", "leaf", "--parent", "leaf"); !strings.Contains(stderr,
 		"no IoT Edge device") {
 		t.Errorf("a parent that is no IoT Edge device: %s", stderr)

@@ -66,8 +66,8 @@ func getDevice(c *call) (any, error) {
 
 // putDevice creates a device, or updates one when the request has an If-Match.
 func putDevice(c *call) (any, error) {
-	var device hub.Device
-	if err := c.decodeDevice(&device); err != nil {
+	body, device, err := c.decodeDevice()
+	if err != nil {
 		return nil, err
 	}
 	ifMatch := c.Header.Get("If-Match")
@@ -75,28 +75,29 @@ func putDevice(c *call) (any, error) {
 		created, err := c.hub.CreateDevice(c.Context(), device)
 		return c.tagged(created, created.ETag, err)
 	}
+	c.readParent(body, &device)
 	updated, err := c.hub.UpdateDevice(c.Context(), device, ifMatch)
 	return c.tagged(updated, updated.ETag, err)
 }
 
-func (c *call) decodeDevice(device *hub.Device) error {
-	var sent deviceBody
-	if err := c.decode(&sent); err != nil {
-		return err
+func (c *call) decodeDevice() (body deviceBody, device hub.Device, _ error) {
+	if err := c.decode(&body); err != nil {
+		return body, device, err
 	}
-	if sent.hasTwin() {
-		return fault.New(fault.ArgumentInvalid,
-			"The device has tags or properties. They are of its twin: PATCH /twins/%.128s", c.parameters["id"])
-	}
-	*device = sent.device()
 	id := c.parameters["id"]
+	if body.hasTwin() {
+		return body, device, fault.New(fault.ArgumentInvalid,
+			"The device has tags or properties. They are of its twin: PATCH /twins/%.128s", id)
+	}
+	device = body.device()
 	if device.DeviceID == "" {
 		device.DeviceID = id
 	}
 	if device.DeviceID != id {
-		return fault.New(fault.ArgumentInvalid, "The body names the device %.128q, the address %.128q", device.DeviceID, id)
+		return body, device, fault.New(fault.ArgumentInvalid, "The body names the device %.128q, the address %.128q",
+			device.DeviceID, id)
 	}
-	return nil
+	return body, device, nil
 }
 
 // deviceBody is what is read of a device that a back end sends. What only the
@@ -110,7 +111,7 @@ type deviceBody struct {
 	StatusReason   *string             `json:"statusReason"`
 	Authentication *hub.Authentication `json:"authentication"`
 	Capabilities   *hub.Capabilities   `json:"capabilities"`
-	DeviceScope    string              `json:"deviceScope"`
+	DeviceScope    *string             `json:"deviceScope"`
 	ParentScopes   []string            `json:"parentScopes"`
 
 	ModuleID   string              `json:"moduleId"`   // in bulk operations, where modules are refused
@@ -143,7 +144,10 @@ func holds(part json.RawMessage) bool {
 
 func (b deviceBody) device() hub.Device {
 	device := hub.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason, Authentication: b.Authentication,
-		DeviceScope: b.DeviceScope, ParentScopes: b.ParentScopes}
+		ParentScopes: b.ParentScopes}
+	if b.DeviceScope != nil {
+		device.DeviceScope = *b.DeviceScope
+	}
 	if b.ID != "" {
 		device.DeviceID = b.ID
 	}
@@ -230,6 +234,7 @@ func (b deviceBody) deletes() bool { return strings.HasPrefix(strings.ToLower(b.
 
 func (c *call) importDevice(body deviceBody) (err error) {
 	ctx, device := c.Context(), body.device()
+	c.readParent(body, &device)
 	mode := strings.ToLower(body.ImportMode)
 	if strings.HasSuffix(mode, "ifmatchetag") && strings.Trim(device.ETag, `"`) == "" {
 		return errNoETag(body.ImportMode)

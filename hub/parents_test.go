@@ -1,0 +1,59 @@
+package hub
+
+import (
+	"encoding/json"
+	"slices"
+	"testing"
+)
+
+// A device's twin has its scopes, as its identity does, and none without them.
+func TestScopesInTwins(t *testing.T) {
+	h := newHouse(t)
+	gateway := h.create(Device{DeviceID: "gateway", Capabilities: Capabilities{IoTEdge: true}})
+	h.create(Device{DeviceID: "child", DeviceScope: gateway.DeviceScope})
+	h.create(Device{DeviceID: "alone"})
+	for id, want := range map[string]string{
+		"gateway": gateway.DeviceScope, "child": gateway.DeviceScope, "alone": "",
+	} {
+		twin, err := h.Twin(ctx, id)
+		if err != nil || twin.DeviceScope != want || len(twin.ParentScopes) > 0 != (id == "child") {
+			t.Errorf("the twin of %s has the scope %q and parents %q, error %v", id, twin.DeviceScope, twin.ParentScopes, err)
+		}
+		text, err := json.Marshal(twin)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var members map[string]json.RawMessage
+		if err := json.Unmarshal(text, &members); err != nil {
+			t.Fatal(err)
+		}
+		if _, there := members["deviceScope"]; there != (want != "") {
+			t.Errorf("the twin of %s is %s", id, text)
+		}
+	}
+}
+
+// What is said of a device's parent counts: an empty list takes it away, and what is not
+// there leaves it.
+func TestParentIsTakenAway(t *testing.T) {
+	h := newHouse(t)
+	gateway := h.create(Device{DeviceID: "gateway", Capabilities: Capabilities{IoTEdge: true}})
+	for _, edge := range []bool{false, true} {
+		id := map[bool]string{false: "leaf", true: "inner"}[edge]
+		h.create(Device{DeviceID: id, ParentScopes: []string{gateway.DeviceScope}, Capabilities: Capabilities{IoTEdge: edge}})
+		for _, step := range []struct{ parents, want []string }{
+			{nil, []string{gateway.DeviceScope}},
+			{[]string{}, nil},
+			{nil, nil},
+			{[]string{gateway.DeviceScope}, []string{gateway.DeviceScope}},
+		} {
+			wanted := Device{DeviceID: id, ParentScopes: step.parents, Capabilities: Capabilities{IoTEdge: edge}}
+			updated, err := h.UpdateDevice(ctx, wanted, "*")
+			if err != nil || !slices.Equal(updated.ParentScopes, step.want) ||
+				(updated.DeviceScope != "") != (edge || step.want != nil) {
+				t.Errorf("%s with the parents %q has %q and the scope %q, error %v", id, step.parents, updated.ParentScopes,
+					updated.DeviceScope, err)
+			}
+		}
+	}
+}
