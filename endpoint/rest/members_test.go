@@ -70,3 +70,44 @@ func TestNothingIsLeftAside(t *testing.T) {
 		})
 	}
 }
+
+// An initial twin has its properties where they are looked for, or is refused: each by
+// itself.
+func TestInitialTwinsAreInTheirPlace(t *testing.T) {
+	h := newHouse(t)
+	token := h.dpsToken()
+	const attested = `"attestation":{"type":"symmetricKey"}`
+	update := http.Header{"If-Match": {"*"}}
+	for _, path := range []string{"/enrollments/d", "/enrollmentGroups/d"} {
+		for _, c := range []struct {
+			twin   string
+			status int
+			says   string
+		}{
+			{`{"desired":{"a":1}}`, 400, "has desired beside tags"},
+			{`{"tags":{},"Reported":{"a":1}}`, 400, "has reported beside tags"},
+			{`{"properties":{"reported":{"a":1}}}`, 400, "for the device to write"},
+			{`{"desired":[1]}`, 400, "has desired beside tags"},
+			{`{"tags":{"a":1},"desired":{"$version":1},"reported":null,"properties":{"desired":{"b":2},"reported":{}}}`, 200,
+				`"initialTwin":{"tags":{"a":1},"properties":{"desired":{"b":2}}}`},
+			{`null`, 200, `"attestation"`},
+		} {
+			body := "{" + attested + `,"initialTwin":` + c.twin + "}"
+			got := h.do(request{method: "PUT", path: path, token: token, body: body, header: update})
+			if c.status == 200 && got.status == 412 { // the first one creates
+				got = h.do(request{method: "PUT", path: path, token: token, body: body})
+			}
+			if got.status != c.status || !strings.Contains(got.text, c.says) {
+				t.Errorf("%s with %s is answered %d %s", path, c.twin, got.status, got.text)
+			}
+		}
+	}
+	got := h.do(request{method: "POST", path: "/enrollments", token: token, body: `{"mode":"create","enrollments":[{"registrationId":"e1",` +
+		attested + `,"initialTwin":{"desired":{"a":1}}},{"registrationId":"e2",` + attested + `}]}`})
+	if got.status != 200 || !strings.Contains(got.text, `"errors":[{"registrationId":"e1","errorCode":400004`) {
+		t.Errorf("several are answered %d %s", got.status, got.text)
+	}
+	if got := h.do(request{method: "GET", path: "/enrollments/e2", token: token}); got.status != 200 {
+		t.Errorf("the one after it is answered %d", got.status)
+	}
+}

@@ -85,7 +85,10 @@ type sentGroup struct {
 
 // stated are the properties that a request says something of, if only that they are
 // empty or null.
-type stated struct{ policy, parent bool }
+type stated struct {
+	policy, parent bool
+	misplaced      error // what is wrong with where its initial twin has its properties
+}
 
 func (b *sentEnrollment) UnmarshalJSON(text []byte) error {
 	type plain sentEnrollment
@@ -108,13 +111,15 @@ func (s *stated) read(text []byte) error {
 	if err := json.Unmarshal(text, &members); err != nil {
 		return err
 	}
-	for name := range members {
+	for name, member := range members {
 		switch strings.ToLower(name) {
 		case "credentialpolicyname", "certificatepolicyresourceid", "namespacename", "certificateauthorityname",
 			"certificatepolicyname":
 			s.policy = true
 		case "parentdeviceid":
 			s.parent = true
+		case "initialtwin":
+			s.misplaced = checkInitialTwin(member)
 		}
 	}
 	return nil
@@ -233,6 +238,9 @@ func renderPage[T any](items []T, next string, err error, render func(T) any) ([
 
 // createEnrollment creates an enrollment, as the version of the request means it.
 func (c *call) createEnrollment(ctx context.Context, body sentEnrollment) (written provisioning.Enrollment, err error) {
+	if body.stated.misplaced != nil {
+		return written, body.stated.misplaced
+	}
 	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
 		return written, err
 	}
@@ -241,6 +249,9 @@ func (c *call) createEnrollment(ctx context.Context, body sentEnrollment) (writt
 
 func (c *call) putEnrollment(ctx context.Context, body sentEnrollment, ifMatch string) (written provisioning.Enrollment,
 	err error) {
+	if body.stated.misplaced != nil {
+		return written, body.stated.misplaced
+	}
 	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
 		return written, err
 	}
@@ -248,6 +259,9 @@ func (c *call) putEnrollment(ctx context.Context, body sentEnrollment, ifMatch s
 }
 
 func (c *call) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
+	if body.stated.misplaced != nil {
+		return written, body.stated.misplaced
+	}
 	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
 		return written, err
 	}
@@ -256,6 +270,9 @@ func (c *call) createGroup(ctx context.Context, body sentGroup) (written provisi
 
 func (c *call) putGroup(ctx context.Context, body sentGroup, ifMatch string) (written provisioning.EnrollmentGroup,
 	err error) {
+	if body.stated.misplaced != nil {
+		return written, body.stated.misplaced
+	}
 	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
 		return written, err
 	}
