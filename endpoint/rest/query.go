@@ -46,8 +46,9 @@ var (
 // selectsAll returns no error for a query whose answer is all records: one without a
 // condition, as clients write it (*, SELECT *, SELECT * FROM enrollments, nothing). What
 // stands before that is no part of the query: the CLI of Azure sends the text of the
-// Python object in which it has its query. A clause is refused, as the answer would be
-// taken for what it asks for.
+// Python object in which it has its query. Nor is a text that asks for nothing: Azure
+// answers it with all. A clause is refused, as the answer would be taken for what it asks
+// for.
 func selectsAll(query string, names []string) error {
 	words := queryWord.FindAllString(strings.ToLower(query), -1)
 	for _, clause := range clauses {
@@ -57,7 +58,8 @@ func selectsAll(query string, names []string) error {
 				query, strings.ToUpper(clause), names[0])
 		}
 	}
-	if len(words) == 0 {
+	asks := func(word string) bool { return slices.Contains([]string{"select", "from", "*"}, word) }
+	if !slices.ContainsFunc(words, asks) && !strings.ContainsAny(query, "=<>") {
 		return nil
 	}
 	star := len(words) - 1

@@ -44,8 +44,10 @@ func TestQueryOfAll(t *testing.T) {
 		{"SELECT * FROM", "not served"},
 		{"SELECT * FROM enrollments, devices", "not served"},
 		{"SELECT * EXCEPT etag", "not served"},
-		{"enrollments", "not served"},
-		{"all of them", "not served"},
+		{"enrollments", ""},
+		{"all of them", ""},
+		{"registrationId = 'd1'", "not served"},
+		{"from devices", "not served"},
 	} {
 		err := selectsAll(c.query, []string{"enrollments"})
 		switch {
