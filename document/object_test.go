@@ -368,3 +368,27 @@ func BenchmarkMerge(b *testing.B) {
 		o.Merge(read)
 	}
 }
+
+// Syntax names the character that can't stand where it does.
+func TestSyntax(t *testing.T) {
+	for text, want := range map[string]string{
+		`{"a":1}`:                "",
+		` "é" `:                  "",
+		``:                       "it ends too early",
+		`{"é":`:                  "it ends too early",
+		`{} {}`:                  "something follows its end, at byte 4",
+		`{é}`:                    "'é' can't stand in line 1 at character 2",
+		"{\"é\":1,\r\n \"ü\" 中}": "'中' can't stand in line 2 at character 6",
+		`[tru😀]`:                 "'😀' can't stand in line 1 at character 5",
+		"[\"a\nb\"]":             `'\n' can't stand in line 1 at character 4`,
+		`{"a":01}`:               "'1' can't stand in line 1 at character 7",
+	} {
+		got := ""
+		if err := Syntax([]byte(text)); err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}

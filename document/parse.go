@@ -1,10 +1,12 @@
 package document
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // ErrNotObject says that JSON is something else than an object.
@@ -22,7 +24,7 @@ func Parse(text []byte, depth int) (Object, error) {
 		return Object{}, err
 	}
 	if !json.Valid(text) {
-		return Object{}, syntaxError(text)
+		return Object{}, fmt.Errorf("it is not JSON: %w", Syntax(text))
 	}
 	p := parser{text: string(text)}
 	read := p.value()
@@ -32,21 +34,27 @@ func Parse(text []byte, depth int) (Object, error) {
 	return *read.object, nil
 }
 
-func syntaxError(text []byte) error {
-	err := json.Unmarshal(text, new(json.RawMessage))
+// Syntax says where a text is not JSON, in words that follow "it is not JSON:"; nil for
+// JSON. It names characters, where package json quotes a byte as if that were one.
+func Syntax(text []byte) error {
 	var syntax *json.SyntaxError
-	if !errors.As(err, &syntax) {
-		return fmt.Errorf("it is not JSON: %w", err)
+	if err := json.Unmarshal(text, new(json.RawMessage)); !errors.As(err, &syntax) {
+		return err
 	}
-	at := int(syntax.Offset)
+	at := int(syntax.Offset) - 1
 	switch said := syntax.Error(); {
 	case strings.HasPrefix(said, "unexpected end"):
-		return errors.New("it is not JSON: it ends too early")
+		return errors.New("it ends too early")
 	case strings.Contains(said, "after top-level value"):
-		return fmt.Errorf("something follows the JSON, at byte %d", at)
+		return fmt.Errorf("something follows its end, at byte %d", at+1)
 	}
-	line := 1 + strings.Count(string(text[:min(at, len(text))]), "\n")
-	return fmt.Errorf("it is not JSON: %s, at byte %d, in line %d", syntax.Error(), at, line)
+	for at > 0 && !utf8.RuneStart(text[at]) {
+		at--
+	}
+	found, _ := utf8.DecodeRune(text[at:])
+	before := text[:at]
+	column := 1 + utf8.RuneCount(before[1+bytes.LastIndexByte(before, '\n'):])
+	return fmt.Errorf("%q can't stand in line %d at character %d", found, 1+bytes.Count(before, []byte("\n")), column)
 }
 
 // parser goes through a text that is JSON.

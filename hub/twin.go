@@ -329,7 +329,7 @@ func readTwinPatch(body json.RawMessage, replace bool) (twinPatch, error) {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin can't be taken: %v", err)
 	}
 	if err := json.Unmarshal(body, &sent); err != nil {
-		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin is not the JSON of one: %v", err)
+		return twinPatch{}, fault.New(fault.ArgumentInvalid, "The twin is not JSON: %v", cmp.Or(document.Syntax(body), err))
 	}
 	if sent.Desired != nil || sent.Reported != nil {
 		return twinPatch{}, fault.New(fault.ArgumentInvalid,

@@ -275,8 +275,7 @@ func (c *call) decode(into any) error {
 		var moment *time.ParseError
 		switch {
 		case errors.As(err, &syntax):
-			before := c.body[:min(int(syntax.Offset), len(c.body))]
-			return fault.New(fault.BadFormat, "The body is not JSON: %v, in line %d", syntax, 1+bytes.Count(before, []byte("\n")))
+			return fault.New(fault.BadFormat, "The body is not JSON: %v", document.Syntax(c.body))
 		case errors.As(err, &kind):
 			return fault.New(fault.BadFormat, "The body does not fit: %s can't be a JSON %s", cmp.Or(kind.Field, "it"), kind.Value)
 		case errors.As(err, &moment):
