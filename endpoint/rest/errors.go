@@ -62,15 +62,17 @@ func provisioningError(problem *fault.Error, now time.Time) provisioningErrorBod
 }
 
 // hubErrorBody is how the hub's REST API has its errors. The Node SDK takes
-// Message apart at its semicolons: ErrorCode:Name;text.
+// Message apart at its semicolons: ErrorCode:Name;text. So a message has no others, but
+// for those of what it quotes.
 type hubErrorBody struct {
 	Message          string `json:"Message"`
 	ExceptionMessage string `json:"ExceptionMessage"`
 }
 
 func hubError(problem *fault.Error, now time.Time) hubErrorBody {
+	text := problem.In(func(text string) string { return strings.ReplaceAll(text, "; ", ", ") })
 	return hubErrorBody{
-		Message:          "ErrorCode:" + problem.Code.Name() + ";" + strings.ReplaceAll(problem.Message, ";", ","),
+		Message:          "ErrorCode:" + problem.Code.Name() + ";" + text,
 		ExceptionMessage: fmt.Sprintf("Tracking ID:%s-TimeStamp:%s", problem.TrackingID, now.UTC().Format("01/02/2006 15:04:05")),
 	}
 }

@@ -28,7 +28,8 @@ func TestErrorsAreDocumented(t *testing.T) {
 		if code.Status() < 400 || code.Status() > 599 || strings.HasPrefix(code.Name(), "Error") {
 			t.Errorf("the code %d has the status %d and the name %s", int(code), code.Status(), code.Name())
 		}
-		problem := &fault.Error{Code: code, Message: "What was wrong; what to do", TrackingID: "00000000-0000-4000-8000-000000000000", RetryAfter: 1500 * time.Millisecond}
+		problem := fault.New(code, "What was wrong; what to do")
+		problem.TrackingID, problem.RetryAfter = "00000000-0000-4000-8000-000000000000", 1500*time.Millisecond
 		dps, iot := httptest.NewRecorder(), httptest.NewRecorder()
 		writeFault(dps, provisioningAPI, problem)
 		writeFault(iot, hubAPI, problem)
@@ -158,3 +159,24 @@ var meanings = map[fault.Code]string{
 
 // asSpelled is a header by its name exactly as it goes out.
 func asSpelled(header http.Header, name string) []string { return header[name] }
+
+// A hub's errors have no semicolons of their own, at which clients take them apart, and
+// quote others as they were sent.
+func TestHubErrorsQuoteWhatWasSent(t *testing.T) {
+	h := newHouse(t)
+	for path, says := range map[string]string{
+		"/devices/s1;x=1":      `ErrorCode:DeviceNotFound;There is no device "s1;x=1"`,
+		"/devices/s%3B%201":    `The device id "s; 1" has the character ' '. Letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ ' are`,
+		"/twins/%E2%82%AC":     `The device id "€" has the character '€'`,
+		"/devices?top=%3B%201": `top is "; 1"`,
+	} {
+		got := h.do(request{method: "GET", path: path, token: h.hubToken()})
+		if message, _ := got.fields["Message"].(string); !strings.Contains(message, says) {
+			t.Errorf("%s is answered %s, want %s", path, got.text, says)
+		}
+	}
+	got := h.do(request{method: "PATCH", path: "/twins/d", token: h.hubToken(), body: `{"a":1;}`})
+	if message, _ := got.fields["Message"].(string); !strings.Contains(message, "';' can't stand in line 1 at character 7") {
+		t.Errorf("JSON with a semicolon is answered %s", got.text)
+	}
+}
