@@ -2,6 +2,7 @@ package rest
 
 import (
 	"net/http"
+	"net/url"
 
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -29,8 +30,7 @@ func register(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	c.status = http.StatusAccepted
-	c.pace(operation)
+	c.accept(operation)
 	return operation, nil
 }
 
@@ -40,15 +40,19 @@ func operationStatus(c *call) (any, error) {
 		return nil, err
 	}
 	if operation.RetryAfter > 0 {
-		c.status = http.StatusAccepted
+		c.accept(operation)
 	}
-	c.pace(operation)
 	return operation, nil
 }
 
-func (c *call) pace(operation provisioning.Operation) {
+// accept answers 202, and says where and when the device is to poll.
+func (c *call) accept(operation provisioning.Operation) {
+	c.status = http.StatusAccepted
+	poll := url.URL{Scheme: "https", Host: c.Host, RawQuery: url.Values{"api-version": {c.query("api-version")}}.Encode(),
+		Path: "/" + c.parameters["scope"] + "/registrations/" + c.parameters["id"] + "/operations/" + operation.OperationID}
+	setHeader(c.w.Header(), "Location", poll.String())
 	if operation.RetryAfter > 0 {
-		c.w.Header().Set("Retry-After", seconds(operation.RetryAfter))
+		setHeader(c.w.Header(), "Retry-After", seconds(operation.RetryAfter))
 	}
 }
 
