@@ -9,7 +9,9 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -18,8 +20,17 @@ import (
 func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
 	offered := r.Header.Values("Sec-WebSocket-Protocol")
 	if !offers(offered, "mqtt") {
-		h.refuse(w, r, h.serviceOf(r.Host), fault.New(fault.BadRequest,
-			"The WebSocket offers the subprotocols %.100q. This version serves mqtt", strings.Join(offered, ", ")))
+		answering := h.serviceOf(r.Host)
+		problem := fault.New(fault.BadRequest,
+			"The WebSocket offers the subprotocols %.100q. This version serves mqtt", strings.Join(offered, ", "))
+		// Nobody but a device speaks AMQP to the provisioning service, which has it in the
+		// log. To a hub a back end does, too.
+		if answering == provisioningAPI && offers(offered, "AMQPWSB10") {
+			h.Provisioning.VersionRefused(r.Context(), unconnected(r), "AMQP", problem)
+			writeFault(w, answering, problem)
+			return
+		}
+		h.refuse(w, r, answering, problem)
 		return
 	}
 	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{
@@ -33,6 +44,15 @@ func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	conn := websocket.NetConn(context.Background(), socket, websocket.MessageBinary)
 	h.MQTT(conn, mqtt.Peer{RemoteAddr: remoteAddr(r), TLS: r.TLS, WebSocket: true, Proven: func() { h.Proven(r.Context()) }})
+}
+
+// unconnected is a device whose WebSocket is refused.
+func unconnected(r *http.Request) provisioning.Unconnected {
+	device := provisioning.Unconnected{Evidence: credential.Evidence{Protocol: "amqpws", RemoteAddr: r.RemoteAddr}}
+	if r.TLS != nil {
+		device.ServerName, device.Certificates = r.TLS.ServerName, r.TLS.PeerCertificates
+	}
+	return device
 }
 
 func offers(lists []string, protocol string) bool {

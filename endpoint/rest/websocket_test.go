@@ -1,0 +1,39 @@
+package rest
+
+import (
+	"testing"
+
+	"github.com/coder/websocket"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// A device that speaks AMQP over a WebSocket leaves an attempt, as it does at the port of
+// MQTT; what may be a back end does not.
+func TestAMQPOverWebSocketLeavesAnAttempt(t *testing.T) {
+	h := newHouse(t)
+	for _, c := range []struct {
+		host, protocol string
+		want           int // attempts so far
+	}{
+		{"hub.local", "AMQPWSB10", 0},
+		{"dps.local", "chat", 0},
+		{"dps.local", "AMQPWSB10", 1},
+		{"dps.local", "amqpwsb10", 2},
+	} {
+		options := &websocket.DialOptions{HTTPClient: h.server.Client(), Host: c.host, Subprotocols: []string{c.protocol}}
+		_, answer, err := websocket.Dial(t.Context(), h.server.URL+"/$iothub/websocket", options)
+		if err == nil || answer == nil || answer.StatusCode != 400 || answer.Header.Get("x-ms-request-id") == "" {
+			t.Errorf("%s at %s is answered %v, error %v", c.protocol, c.host, answer, err)
+		}
+		attempts, err := h.config.Provisioning.Attempts(t.Context(), provisioning.AttemptFilter{Refused: true})
+		if err != nil || len(attempts) != c.want {
+			t.Fatalf("after %s at %s there are the attempts %+v, error %v", c.protocol, c.host, attempts, err)
+		}
+		if len(attempts) > 0 {
+			if check, _ := attempts[0].Checks.Failed(); check.Saw != "AMQP" || attempts[0].Protocol != "amqpws" {
+				t.Errorf("the attempt is %+v", attempts[0])
+			}
+		}
+	}
+}
