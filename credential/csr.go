@@ -23,11 +23,17 @@ const MaxCSR = 8 << 10
 
 // ParseCSR reads a certificate signing request as devices send it: base64 of
 // PKCS #10 in DER, or PEM. It checks the request's signature, which proves
-// possession of the key. Errors are whole sentences for who wrote the device.
+// possession of the key. What fills an area of fixed size behind the request, as secure
+// elements hand it out, is left aside. Errors are whole sentences for who wrote the
+// device.
 func ParseCSR(text string) (*x509.CertificateRequest, error) {
 	der, err := decodeCSR(text)
 	if err != nil {
 		return nil, err
+	}
+	var whole asn1.RawValue
+	if rest, err := asn1.Unmarshal(der, &whole); err == nil && isPadding(rest) {
+		der = whole.FullBytes
 	}
 	request, err := x509.ParseCertificateRequest(der)
 	if err != nil {

@@ -1,6 +1,7 @@
 package credential
 
 import (
+	"bytes"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
@@ -54,10 +55,16 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 	if _, err := ParseCSR(base64.StdEncoding.EncodeToString(weak)); err != nil {
 		t.Errorf("a short key is for a policy to refuse: %v", err)
 	}
+	for _, padding := range []string{"\x00", "\xff\xff\xff", "\xff\x00", strings.Repeat("\xff", 1000)} {
+		padded := base64.StdEncoding.EncodeToString(append(append([]byte(nil), good...), padding...))
+		if request, err := ParseCSR(padded); err != nil || !bytes.Equal(request.Raw, good) {
+			t.Errorf("a request that is followed by %.8q: %v", padding, err)
+		}
+	}
 	for says, der := range map[string][]byte{
 		"not signed with its own key": forged,
 		"it breaks off":               good[:len(good)-7],
-		"3 bytes follow its end":      append(append([]byte(nil), good...), 0, 0, 0),
+		"3 bytes follow its end":      append(append([]byte(nil), good...), 0, 1, 0xff),
 		"RFC 2986":                    {0x30, 3, 2, 1, 7},
 		"this is a private key":       private,
 		"this is a certificate":       block.Bytes,

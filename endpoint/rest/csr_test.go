@@ -147,7 +147,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 	}{
 		"a text":                {[]byte("hello"), "no PKCS #10"},
 		"the half of one":       {good[:len(good)/2], "breaks off"},
-		"more than one":         {append(good[:len(good):len(good)], 0), "1 bytes follow"},
+		"more than one":         {append(good[:len(good):len(good)], 7), "1 bytes follow"},
 		"an empty sequence":     {[]byte{0x30, 0}, "RFC 2986"},
 		"a number":              {[]byte{2, 1, 7}, "RFC 2986"},
 		"a certificate":         {block.Bytes, "this is a certificate"},
