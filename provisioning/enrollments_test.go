@@ -99,6 +99,11 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		}, "no TPM2B_PUBLIC", "attestation", ""},
 		{"no certificates", func(e *Enrollment) { e.Attestation.X509 = nil }, "clientCertificates", "primary", ""},
 		{"no primary", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary = nil }, "primary", "primary", ""},
+		{"signing certificates too", func(e *Enrollment) {
+			e.Attestation.X509.SigningCertificates = &X509Certificates{Secondary: &X509Certificate{Certificate: device.PEM}}
+		}, "the device's own certificate alone", "attestation", ""},
+		{"an authority too", func(e *Enrollment) { e.Attestation.X509.CAReferences = &X509CAReferences{Primary: "x"} },
+			"the device's own certificate alone", "attestation", ""},
 		{"unreadable", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = "hello" }, "no certificate", "primary", ""},
 		{"unreadable secondary", func(e *Enrollment) {
 			e.Attestation.X509.ClientCertificates.Secondary = &X509Certificate{Certificate: "hello"}

@@ -347,6 +347,15 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
 	before storedGroup) (checks []store.Change, _ error) {
 	x := stored.Attestation.X509
+	switch {
+	case x != nil && x.ClientCertificates.given():
+		return nil, about("attestation", fault.New(fault.ArgumentInvalid,
+			"attestation.x509 has clientCertificates, which are of individual enrollments. "+
+				"A group has signingCertificates or caReferences"))
+	case x != nil && x.SigningCertificates.given() && x.CAReferences.given():
+		return nil, about("attestation", fault.New(fault.ArgumentInvalid,
+			"attestation.x509 has both signingCertificates and caReferences. A group has one of them"))
+	}
 	if x == nil || x.CAReferences == nil || x.CAReferences.Primary == "" && x.SigningCertificates != nil {
 		return nil, stored.completeSigning(before)
 	}

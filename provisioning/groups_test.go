@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/pem"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -87,5 +88,37 @@ func TestGroupTrustsWhatItShows(t *testing.T) {
 	}
 	if shown, err := h.Group(ctx, "g"); err != nil || shown.Attestation.X509.SigningCertificates.Primary.Certificate != "" {
 		t.Errorf("the group shows %+v, error %v", shown.Attestation.X509.SigningCertificates.Primary, err)
+	}
+}
+
+// A group says in one way who signs its devices. What was read of another way, or is
+// empty, says nothing.
+func TestGroupsSignedInOneWay(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	one := newSigner(t, "one")
+	whole, read := &X509Certificate{Certificate: one}, &X509Certificate{Info: &X509CertificateInfo{}}
+	for name, c := range map[string]struct {
+		x    X509Attestation
+		says string
+	}{
+		"client certificates too": {X509Attestation{SigningCertificates: &X509Certificates{Primary: whole},
+			ClientCertificates: &X509Certificates{Primary: whole}}, "of individual enrollments"},
+		"client certificates": {X509Attestation{ClientCertificates: &X509Certificates{Primary: whole}},
+			"of individual enrollments"},
+		"an authority too": {X509Attestation{SigningCertificates: &X509Certificates{Primary: whole},
+			CAReferences: &X509CAReferences{Primary: "factory"}}, "both signingCertificates and caReferences"},
+		"a second authority": {X509Attestation{SigningCertificates: &X509Certificates{Primary: whole},
+			CAReferences: &X509CAReferences{Secondary: "factory"}}, "both signingCertificates and caReferences"},
+		"an authority, and what was read": {X509Attestation{SigningCertificates: &X509Certificates{Primary: read},
+			CAReferences: &X509CAReferences{Primary: "factory"}}, `no certificate authority "factory"`},
+		"what is empty": {X509Attestation{SigningCertificates: &X509Certificates{Primary: whole},
+			ClientCertificates: &X509Certificates{Primary: &X509Certificate{}}, CAReferences: &X509CAReferences{}}, ""},
+	} {
+		group := EnrollmentGroup{EnrollmentGroupID: "g", Attestation: AttestationMechanism{Type: byX509, X509: &c.x}}
+		_, err := h.PutGroup(ctx, group, "")
+		if c.says == "" && err != nil || c.says != "" && (!errors.Is(err, fault.ArgumentInvalid) ||
+			!strings.Contains(err.Error(), c.says)) {
+			t.Errorf("%s: %v, want %q", name, err, c.says)
+		}
 	}
 }

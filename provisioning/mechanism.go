@@ -48,6 +48,15 @@ func (c *X509Certificates) clone() *X509Certificates {
 	return &own
 }
 
+// given reports whether there is a certificate, and not only what was read of one.
+func (c *X509Certificates) given() bool {
+	whole := func(c *X509Certificate) bool { return c != nil && c.Certificate != "" }
+	return c != nil && (whole(c.Primary) || whole(c.Secondary))
+}
+
+// given reports whether an authority is named.
+func (r *X509CAReferences) given() bool { return r != nil && (r.Primary != "" || r.Secondary != "") }
+
 // completeAttestation checks the mechanism of an individual enrollment and fills
 // in what its writer may leave out. before is the one that it replaces.
 func completeAttestation(mechanism *AttestationMechanism, before AttestationMechanism) error {
@@ -65,6 +74,11 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 	mechanism.SymmetricKey, mechanism.TPM = nil, nil
 	if mechanism.X509 == nil || mechanism.X509.ClientCertificates == nil {
 		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
+	}
+	if mechanism.X509.SigningCertificates.given() || mechanism.X509.CAReferences.given() {
+		return about("attestation", fault.New(fault.ArgumentInvalid,
+			"attestation.x509 has signingCertificates or caReferences beside clientCertificates. "+
+				"An individual enrollment has the device's own certificate alone"))
 	}
 	var earlier *X509Certificates
 	if before.X509 != nil {
