@@ -74,7 +74,7 @@ func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
 }
 
 func TestEnrollmentsThatAreRefused(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newHouse(t, "hub.local", "east.local")
 	device := valid(t, "d1")
 	_, key, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "d1", KeyType: credential.EC256, NotBefore: noon, Validity: 1})
 	if err != nil {
@@ -117,6 +117,8 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		}, "missing", "primary", ""},
 		{"status", func(e *Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled", "provisioningStatus", ""},
 		{"hub that is not linked", func(e *Enrollment) { e.HubHostName = "elsewhere" }, "hub.local", "hub", ""},
+		{"two hubs", func(e *Enrollment) { e.HubHostName, e.Hubs = "hub.local", []string{"East.local"} },
+			`iotHubHostName is "hub.local", and it is not among iotHubs, East.local`, "hub", ""},
 		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed, geoLatency", "hub", ""},
 		{"static with two hubs", func(e *Enrollment) { e.AllocationPolicy, e.Hubs = Static, []string{"hub.local", "HUB.local"} }, "one hub", "hub", ""},
 		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},

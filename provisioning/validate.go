@@ -160,6 +160,12 @@ func (s *Service) completeAllocation(enrollment, prior *Enrollment) error {
 			return fault.New(fault.ArgumentInvalid, "The hub %.253q is not linked to this service. Linked are: %s", name, strings.Join(hosts, ", "))
 		}
 	}
+	bound := func(name string) bool { return strings.EqualFold(name, enrollment.HubHostName) }
+	if enrollment.HubHostName != "" && len(enrollment.Hubs) > 0 && !slices.ContainsFunc(enrollment.Hubs, bound) {
+		return fault.New(fault.ArgumentInvalid,
+			"iotHubHostName is %.253q, and it is not among iotHubs, %s. Leave one of the two out",
+			enrollment.HubHostName, strings.Join(enrollment.Hubs, ", "))
+	}
 	enrollment.AllocationPolicy = spelled(enrollment.AllocationPolicy, Hashed, GeoLatency, Static, Custom)
 	switch enrollment.AllocationPolicy {
 	case "", Hashed, GeoLatency:
