@@ -50,9 +50,9 @@ type TwinProperties struct {
 type twin struct {
 	Generation string          `json:"generation"` // of its device; "" in what versions before this field wrote
 	Version    int64           `json:"version"`    // of the whole
+	Revision   int64           `json:"revision"`   // of what back ends write; 0 in what versions before this field wrote
 	ModelID    string          `json:"modelId,omitempty"`
 	Tags       document.Object `json:"tags"`
-	Revision   int64           `json:"revision"`   // of what back ends write; 0 in what versions before this field wrote
 	Desired    section         `json:"desired"`
 	Reported   section         `json:"reported"`
 
@@ -257,9 +257,9 @@ func (h *Hub) twin(ctx context.Context, id string) (twin, error) {
 // apply merges a patch of tags and desired properties, or puts it in their
 // place.
 func (t *twin) apply(patch twinPatch, replace bool, now time.Time) error {
+	t.Revision = t.revision() + 1
 	t.Version++
 	if patch.Tags != nil {
-	t.Revision = t.revision() + 1
 		if err := t.applyTags(*patch.Tags, replace); err != nil {
 			return err
 		}
