@@ -157,11 +157,17 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, unreachable(sent.URL.Host, err)
 	}
-	if response.StatusCode >= 300 {
+	if response.StatusCode >= 300 && !isBulkResult(response) {
 		defer response.Body.Close()
 		return nil, readFault(response)
 	}
 	return response, nil
+}
+
+// isBulkResult reports whether a refusal is the result of a bulk operation of a hub, of
+// which some items failed.
+func isBulkResult(response *http.Response) bool {
+	return response.Header.Get("iothub-errorcode") == "BulkRegistryOperationFailure"
 }
 
 // readFault reads an error in the form of either service.

@@ -78,7 +78,7 @@ test('bulk', async () => {
   const devices = ['node-bulk-1', 'node-bulk-2'].map((deviceId) => ({ deviceId }));
   const { responseBody: added } = await registry.addDevices(devices);
   assert.equal(added.isSuccessful, true);
-  const { responseBody: again } = await registry.addDevices(devices.slice(1));
+  const again = await refused(registry.addDevices(devices.slice(1)), 'ArgumentError', 400);
   assert.equal(again.isSuccessful, false);
   assert.equal(again.errors[0].deviceId, 'node-bulk-2');
   assert.equal((await registry.updateDevices(devices.map((device) => ({ ...device, status: 'disabled' })), true)).responseBody.isSuccessful, true);

@@ -91,8 +91,14 @@ func TestBulkOfDevices(t *testing.T) {
 	send := func(items []string) (answer bulkDeviceResult) {
 		t.Helper()
 		got := h.do(request{method: "POST", path: "/devices", token: token, body: "[" + strings.Join(items, ",") + "]"})
-		if err := json.Unmarshal([]byte(got.text), &answer); err != nil || got.status != http.StatusOK {
-			t.Fatalf("answered %d %s", got.status, got.text)
+		want, code := http.StatusOK, ""
+		err := json.Unmarshal([]byte(got.text), &answer)
+		if !answer.IsSuccessful {
+			want, code = http.StatusBadRequest, bulkFailure
+		}
+		if err != nil || got.status != want || got.header.Get("iothub-errorcode") != code ||
+			got.header.Get("IotHubErrorCode") != code {
+			t.Fatalf("answered %d %v %s", got.status, got.header, got.text)
 		}
 		return answer
 	}

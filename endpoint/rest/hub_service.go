@@ -3,6 +3,7 @@ package rest
 import (
 	"encoding/json"
 	"errors"
+	"net/http"
 	"slices"
 	"strings"
 
@@ -197,8 +198,12 @@ type bulkDeviceError struct {
 	ErrorStatus string `json:"errorStatus"`
 }
 
+// bulkFailure is the name of the error that some devices of a bulk operation failed.
+const bulkFailure = "BulkRegistryOperationFailure"
+
 // bulkDevices does to each device what its importMode says. Those that fail are
-// listed, the others are done.
+// listed, the others are done. As in Azure the status is 400 when there are some; by the
+// header IotHubErrorCode the C# client knows that the body is the result all the same.
 func bulkDevices(c *call) (any, error) {
 	var devices []deviceBody
 	if err := c.decode(&devices); err != nil {
@@ -225,6 +230,11 @@ func bulkDevices(c *call) (any, error) {
 		default:
 			return nil, err
 		}
+	}
+	if len(failed) > 0 {
+		c.status = http.StatusBadRequest
+		setHeader(c.w.Header(), "iothub-errorcode", bulkFailure)
+		setHeader(c.w.Header(), "IotHubErrorCode", bulkFailure)
 	}
 	return bulkDeviceResult{len(failed) == 0, failed, []any{}}, nil
 }

@@ -56,10 +56,10 @@ func TestNothingIsLeftAside(t *testing.T) {
 		{"a device with an empty twin", request{method: "PUT", path: "/devices/e", body: `{"tags":{},"properties":{"desired":{"$version":1}}}`}, 200, `"deviceId":"e"`},
 		{"bulk with a twin", request{method: "POST", path: "/devices", body: `[{"id":"b1","importMode":"create","tags":{"z":1.0,"a":2},"properties":{"desired":{"k":1}}}]`}, 200, `"isSuccessful":true`},
 		{"and it is there", request{method: "GET", path: "/twins/b1"}, 200, `"tags":{"z":1.0,"a":2},"properties":{"desired":{"k":1,"$metadata"`},
-		{"bulk that creates or updates", request{method: "POST", path: "/devices", body: `[{"id":"b2","tags":{"a":1}},{"id":"b1","tags":{"a":1}}]`}, 200, `"errors":[{"deviceId":"b1","errorCode":"ArgumentInvalid","errorStatus":"The device has tags`},
-		{"bulk with a twin that can't be", request{method: "POST", path: "/devices", body: `[{"id":"b3","importMode":"create","tags":{"a":1e400}}]`}, 200, "out of range"},
-		{"bulk with what is the device's", request{method: "POST", path: "/devices", body: `[{"id":"b3","importMode":"create","properties":{"reported":{"a":1}}}]`}, 200, "for the device to write"},
-		{"bulk with a module", request{method: "POST", path: "/devices", body: `[{"id":"b1","moduleId":"m","importMode":"delete"}]`}, 200, "modules are not served"},
+		{"bulk that creates or updates", request{method: "POST", path: "/devices", body: `[{"id":"b2","tags":{"a":1}},{"id":"b1","tags":{"a":1}}]`}, 400, `"errors":[{"deviceId":"b1","errorCode":"ArgumentInvalid","errorStatus":"The device has tags`},
+		{"bulk with a twin that can't be", request{method: "POST", path: "/devices", body: `[{"id":"b3","importMode":"create","tags":{"a":1e400}}]`}, 400, "out of range"},
+		{"bulk with what is the device's", request{method: "POST", path: "/devices", body: `[{"id":"b3","importMode":"create","properties":{"reported":{"a":1}}}]`}, 400, "for the device to write"},
+		{"bulk with a module", request{method: "POST", path: "/devices", body: `[{"id":"b1","moduleId":"m","importMode":"delete"}]`}, 400, "modules are not served"},
 		{"bulk that deletes what was exported", request{method: "POST", path: "/devices", body: `[{"id":"b1","importMode":"delete","tags":{"z":1.0}}]`}, 200, `"isSuccessful":true`},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -129,6 +129,11 @@ func describeOperation(t *testing.T, described *schemas, route route, operation 
 			"default":          object{"description": "Refused: the message says why, and what to do", "content": object{jsonBody: object{"schema": fault}}},
 		},
 	}
+	if operation.failed != nil {
+		result["responses"].(object)["400"] = object{"description": "Some failed, the others are done; or, as an " +
+			"error, refused as a whole", "content": object{jsonBody: object{"schema": object{"oneOf": []any{
+			described.of(operation.failed, false), fault}}}}}
+	}
 	if operation.request != nil {
 		result["requestBody"] = object{"required": true, "content": object{jsonBody: object{"schema": described.of(operation.request, true)}}}
 	}

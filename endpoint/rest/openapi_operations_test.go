@@ -22,6 +22,7 @@ type operation struct {
 	query   []parameter
 	request any
 	answer  any
+	failed  any  // what is answered with 400 when some of it failed; nil for nothing of the kind
 	status  int  // of the answer; 200 when 0, 204 without an answer
 	ifMatch bool // takes If-Match
 	etag    bool // answers with an ETag
@@ -100,7 +101,7 @@ var operations = map[string]operation{
 
 	// The hub's back ends.
 	"GET /devices":                  {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []hub.Device{}},
-	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: bulkDeviceResult{}},
+	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: bulkDeviceResult{}, failed: bulkDeviceResult{}},
 	"POST /devices/query":           {summary: "List twins, page by page", query: continued, request: querySpecification{}, answer: []hub.Twin{}},
 	"POST /devices/keys/regenerate": {summary: "Make keys of several devices anew", request: keyRenewal{}, answer: keyRenewalResult{}},
 	"GET /devices/{id}":             {summary: "Read a device", answer: hub.Device{}, etag: true},
