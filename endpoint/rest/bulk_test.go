@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/hub"
@@ -80,6 +81,50 @@ func TestBulkInAudit(t *testing.T) {
 				t.Errorf("item %d of %s is %q, want %q", n, want.action, text, want.items[n])
 			}
 		}
+	}
+}
+
+// TestBulkOfTwins changes the twins of several devices, some on the condition that they
+// are as they were read.
+func TestBulkOfTwins(t *testing.T) {
+	h := newHouse(t)
+	token := h.hubToken()
+	for _, id := range []string{"a", "b"} {
+		h.do(request{method: "PUT", path: "/devices/" + id, token: token, body: `{}`})
+	}
+	etag, _ := h.do(request{method: "GET", path: "/twins/b", token: token}).fields["etag"].(string)
+	const twin = `"tags":{"site":1.0},"properties":{"desired":{"k":1,"$version":9},"reported":{"r":1}}`
+	for _, c := range []struct {
+		item   string
+		failed string
+	}{
+		{`{"id":"a","importMode":"updateTwin",` + twin + `}`, ""},
+		{`{"id":"a","importMode":"updateTwin"}`, ""},
+		{`{"id":"a","importMode":"updateTwin","tags":{"other":null},"properties":null}`, ""},
+		{`{"id":"b","importMode":"updateTwinIfMatchETag","twinETag":"` + etag + `",` + twin + `}`, ""},
+		{`{"id":"b","importMode":"UpdateTwinIfMatchETag","twinETag":"` + etag + `",` + twin + `}`, "PreconditionFailed"},
+		{`{"id":"b","importMode":"updateTwinIfMatchETag","eTag":"` + etag + `",` + twin + `}`, "needs a twinETag"},
+		{`{"id":"c","importMode":"updateTwin",` + twin + `}`, "DeviceNotFound"},
+		{`{"id":"a","importMode":"updateTwin","tags":{"a":1e400}}`, "out of range"},
+		{`{"id":"a","importMode":"updateTwins",` + twin + `}`, "importMode must be"},
+	} {
+		got := h.do(request{method: "POST", path: "/devices", token: token, body: "[" + c.item + "]"})
+		if (got.status == 200) != (c.failed == "") || !strings.Contains(got.text, c.failed) {
+			t.Errorf("%s is answered %d %s", c.item, got.status, got.text)
+		}
+	}
+	for _, id := range []string{"a", "b"} {
+		got := h.do(request{method: "GET", path: "/twins/" + id, token: token})
+		if !strings.Contains(got.text, `"tags":{"site":1.0},"properties":{"desired":{"k":1,"$metadata"`) ||
+			strings.Contains(got.text, `"r":1`) {
+			t.Errorf("the twin of %s is %s", id, got.text)
+		}
+	}
+	writer := h.token("hub.local", "registryReadWrite", time.Now().Add(time.Hour)) // who may not write twins
+	got := h.do(request{method: "POST", path: "/devices", token: writer,
+		body: `[{"id":"a","importMode":"updateTwin","tags":{"z":1}}]`})
+	if got.status != 400 || !strings.Contains(got.text, "has no right ServiceConnect") {
+		t.Errorf("without the right it is answered %d %s", got.status, got.text)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/panics"
@@ -118,6 +119,7 @@ type deviceBody struct {
 	ModuleID   string              `json:"moduleId"`   // in bulk operations, where modules are refused
 	Tags       json.RawMessage     `json:"tags"`       // in bulk operations, of the twin of a new device
 	Properties *importedProperties `json:"properties"` // likewise
+	TwinETag   string              `json:"twinETag"`   // in bulk operations, for updateTwinIfMatchETag
 }
 
 // importedProperties are those of the twin of a device in a bulk operation.
@@ -246,11 +248,14 @@ func (c *call) importDevice(body deviceBody) (err error) {
 	ctx, device := c.Context(), body.device()
 	c.readParent(body, &device)
 	mode := strings.ToLower(body.ImportMode)
-	if strings.HasSuffix(mode, "ifmatchetag") && strings.Trim(device.ETag, `"`) == "" {
+	if strings.HasSuffix(mode, "ifmatchetag") && mode != "updatetwinifmatchetag" && strings.Trim(device.ETag, `"`) == "" {
 		return errNoETag(body.ImportMode)
 	}
 	if body.ModuleID != "" {
 		return fault.New(fault.ModuleNotFound, "moduleId is %.128q, and modules are not served by this version", body.ModuleID)
+	}
+	if strings.HasPrefix(mode, "updatetwin") {
+		return c.importTwin(body, mode)
 	}
 	create := func() error { _, err := c.hub.CreateDevice(ctx, device); return err }
 	if body.hasTwin() && !strings.HasPrefix(mode, "delete") {
@@ -277,7 +282,46 @@ func (c *call) importDevice(body deviceBody) (err error) {
 	case "deleteifmatchetag":
 		err = c.hub.DeleteDevice(ctx, device.DeviceID, device.ETag)
 	default:
-		err = fault.New(fault.ArgumentInvalid, "importMode is %.32q. It is create, update, updateIfMatchETag, createOrUpdate, delete or deleteIfMatchETag", body.ImportMode)
+		err = errImportMode(body.ImportMode)
+	}
+	return err
+}
+
+func errImportMode(mode string) error {
+	return fault.New(fault.ArgumentInvalid, "importMode must be create, update, updateIfMatchETag, createOrUpdate, "+
+		"delete, deleteIfMatchETag, updateTwin or updateTwinIfMatchETag, not %.32q", mode)
+}
+
+// importTwin merges tags and desired properties of a bulk operation into a twin. It needs
+// the right that the twin's own operation needs.
+func (c *call) importTwin(body deviceBody, mode string) error {
+	id, ifMatch := body.device().DeviceID, "*"
+	if mode == "updatetwinifmatchetag" {
+		if ifMatch = body.TwinETag; strings.Trim(ifMatch, `"`) == "" {
+			return fault.New(fault.ArgumentNull, "%.32s needs a twinETag. Read the twin again and send the etag that it has",
+				body.ImportMode)
+		}
+	} else if mode != "updatetwin" {
+		return errImportMode(body.ImportMode)
+	}
+	if err := c.authorizeDevices(hub.ServiceConnect, id); err != nil {
+		return err
+	}
+	var patch struct {
+		Tags       json.RawMessage `json:"tags,omitempty"`
+		Properties struct {
+			Desired json.RawMessage `json:"desired,omitempty"`
+		} `json:"properties"`
+	}
+	if holds(body.Tags) {
+		patch.Tags = body.Tags
+	}
+	if body.Properties != nil && holds(body.Properties.Desired) {
+		patch.Properties.Desired = body.Properties.Desired
+	}
+	text, err := document.Marshal(patch)
+	if err == nil {
+		_, err = c.hub.PatchTwin(c.Context(), id, text, ifMatch)
 	}
 	return err
 }
