@@ -441,7 +441,8 @@ func TestAzureIoTExtensionHub(t *testing.T) {
 		// With --force it gives a child another parent, and children remove takes it away.
 		// Of parentScopes it sends what it has read.
 		second := az.send("PUT", "/devices/edge2",
-			`{"deviceId": "edge2", "status": "enabled", "authentication": {"type": "certificateAuthority"}, "capabilities": {"iotEdge": true}, "parentScopes": []}`, 200)
+			`{"deviceId": "edge2", "status": "enabled", "authentication": {"type": "certificateAuthority"}, `+
+				`"capabilities": {"iotEdge": true}, "parentScopes": []}`, 200)
 		for _, wanted := range []any{second.at("deviceScope"), ""} {
 			child = az.send("GET", "/devices/child", "", 200)
 			child.fields["hub"], child.fields["deviceScope"] = host, wanted

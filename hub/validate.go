@@ -22,7 +22,8 @@ func checkDeviceID(id string) error {
 	for _, c := range id {
 		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 		if !alphanumeric && !strings.ContainsRune("-:.+%_#*?!(),=@;$'", c) {
-			return fault.New(fault.ArgumentInvalid, "The device id %.128q has the character %q. Letters, digits and %s are allowed",
+			return fault.New(fault.ArgumentInvalid,
+				"The device id %.128q has the character %q. Letters, digits and %s are allowed",
 				id, c, "- : . + % _ # * ? ! ( ) , = @ ; $ '")
 		}
 	}

@@ -378,7 +378,8 @@ func (c *contract) register() (operation operationOfDevice) {
 		if err := json.Unmarshal([]byte(got.body), &operation); err != nil || got.status >= 300 {
 			c.t.Fatalf("%s is answered %d %s", line, got.status, got.body)
 		}
-		poll := "https://dps.local/" + scope + "/registrations/e1/operations/" + operation.OperationID + "?api-version=2021-10-01"
+		poll := "https://dps.local/" + scope + "/registrations/e1/operations/" + operation.OperationID +
+			"?api-version=2021-10-01"
 		if where, told := got.headers["Location"]; told != (got.status == http.StatusAccepted) || told && where != poll {
 			c.t.Errorf("%s is answered %d, and is to be polled at %q, want %q", line, got.status, where, poll)
 		}

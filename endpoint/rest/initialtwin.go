@@ -19,7 +19,7 @@ func checkInitialTwin(text json.RawMessage) error {
 		case "desired", "reported":
 			if holds(part) {
 				return fault.New(fault.ArgumentInvalid,
-					"initialTwin has %s beside tags. It is written {\"tags\":{…},\"properties\":{\"desired\":{…}}}",
+					"initialTwin has %s beside tags, and must be {\"tags\":{…},\"properties\":{\"desired\":{…}}}",
 					strings.ToLower(name))
 			}
 		case "properties":

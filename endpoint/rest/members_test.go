@@ -39,14 +39,26 @@ func TestNothingIsLeftAside(t *testing.T) {
 		{"two parents", request{method: "PUT", path: "/devices/d", header: update, body: `{"deviceScope":"` + gateway + `","parentScopes":["` + other + `"]}`}, 400, "A device has one parent"},
 		{"two parents of a new device", request{method: "PUT", path: "/devices/e", body: `{"deviceScope":"` + gateway + `","parentScopes":["` + other + `"]}`}, 400, "A device has one parent"},
 		{"the same parent twice", request{method: "PUT", path: "/devices/d", header: update, body: `{"deviceScope":"` + other + `","parentScopes":["` + other + `"]}`}, 200, other},
-		{"another deviceScope, and parentScopes as they were read", request{method: "PUT", path: "/devices/d", header: update, body: `{"deviceScope":"` + gateway + `","parentScopes":["` + other + `"]}`}, 200, `"deviceScope":"` + gateway + `","parentScopes":["` + gateway + `"]`},
-		{"no deviceScope, and parentScopes as they were read", request{method: "PUT", path: "/devices/d", header: update, body: `{"deviceScope":"","parentScopes":["` + gateway + `"]}`}, 200, `"capabilities":{"iotEdge":false}}`},
-		{"a parent in bulk", request{method: "POST", path: "/devices", body: `[{"id":"d","importMode":"update","deviceScope":"` + other + `","parentScopes":[]}]`}, 200, `"isSuccessful":true`},
+		{"another deviceScope, and parentScopes as they were read", request{method: "PUT", path: "/devices/d", header: update,
+			body: `{"deviceScope":"` + gateway + `","parentScopes":["` + other + `"]}`},
+			200, `"deviceScope":"` + gateway + `","parentScopes":["` + gateway + `"]`},
+		{"no deviceScope, and parentScopes as they were read", request{method: "PUT", path: "/devices/d", header: update,
+			body: `{"deviceScope":"","parentScopes":["` + gateway + `"]}`},
+			200, `"capabilities":{"iotEdge":false}}`},
+		{"a parent in bulk", request{method: "POST", path: "/devices",
+			body: `[{"id":"d","importMode":"update","deviceScope":"` + other + `","parentScopes":[]}]`},
+			200, `"isSuccessful":true`},
 		{"and it is there", request{method: "GET", path: "/devices/d"}, 200, `"parentScopes":["` + other + `"]`},
-		{"none in bulk", request{method: "POST", path: "/devices", body: `[{"id":"d","importMode":"update","deviceScope":"","parentScopes":["` + other + `"]}]`}, 200, `"isSuccessful":true`},
+		{"none in bulk", request{method: "POST", path: "/devices",
+			body: `[{"id":"d","importMode":"update","deviceScope":"","parentScopes":["` + other + `"]}]`},
+			200, `"isSuccessful":true`},
 		{"and it is gone", request{method: "GET", path: "/devices/d"}, 200, `"capabilities":{"iotEdge":false}}`},
-		{"what is said of the parent is null", request{method: "PUT", path: "/devices/d", header: update, body: `{"deviceScope":null,"parentScopes":["` + gateway + `"]}`}, 200, `"parentScopes":["` + gateway + `"]`},
-		{"an edge device whose parent is taken away", request{method: "PUT", path: "/devices/gateway", header: update, body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + gateway + `","parentScopes":[]}`}, 200, `"deviceScope":"` + gateway + `"}`},
+		{"what is said of the parent is null", request{method: "PUT", path: "/devices/d", header: update,
+			body: `{"deviceScope":null,"parentScopes":["` + gateway + `"]}`},
+			200, `"parentScopes":["` + gateway + `"]`},
+		{"an edge device whose parent is taken away", request{method: "PUT", path: "/devices/gateway", header: update,
+			body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + gateway + `","parentScopes":[]}`},
+			200, `"deviceScope":"` + gateway + `"}`},
 		{"an edge device with another scope", request{method: "PUT", path: "/devices/gateway", header: update, body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + other + `"}`}, 400, "gives an IoT Edge device its own"},
 		{"a new edge device with a scope", request{method: "PUT", path: "/devices/e", body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + other + `"}`}, 400, "parentScopes"},
 		{"an edge device as it was read", request{method: "PUT", path: "/devices/gateway", header: update, body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + gateway + `","parentScopes":["` + other + `"]}`}, 200, `"parentScopes":["` + other + `"]`},
@@ -102,8 +114,9 @@ func TestInitialTwinsAreInTheirPlace(t *testing.T) {
 			}
 		}
 	}
-	got := h.do(request{method: "POST", path: "/enrollments", token: token, body: `{"mode":"create","enrollments":[{"registrationId":"e1",` +
-		attested + `,"initialTwin":{"desired":{"a":1}}},{"registrationId":"e2",` + attested + `}]}`})
+	got := h.do(request{method: "POST", path: "/enrollments", token: token,
+		body: `{"mode":"create","enrollments":[{"registrationId":"e1",` + attested +
+			`,"initialTwin":{"desired":{"a":1}}},{"registrationId":"e2",` + attested + `}]}`})
 	if got.status != 200 || !strings.Contains(got.text, `"errors":[{"registrationId":"e1","errorCode":400004`) {
 		t.Errorf("several are answered %d %s", got.status, got.text)
 	}

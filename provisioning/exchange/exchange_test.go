@@ -74,7 +74,8 @@ func TestReadJSON(t *testing.T) {
 // strings in their spelling.
 func TestTwinsKeepTheirSpelling(t *testing.T) {
 	const tags, desired = `{"z":1.10,"a":"<&>","m":"\u003c\u00e9"}`, `{"k":1e16,"b":-0.0}`
-	enrollment := provisioning.Enrollment{RegistrationID: "d", Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+	enrollment := provisioning.Enrollment{RegistrationID: "d",
+		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
 		InitialTwin: &provisioning.InitialTwin{Tags: []byte(tags),
 			Properties: provisioning.InitialTwinProperties{Desired: []byte(desired)}}}
 	for _, format := range []Format{JSON, CSV} {
