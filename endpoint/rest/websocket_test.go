@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/coder/websocket"
@@ -31,7 +32,8 @@ func TestAMQPOverWebSocketLeavesAnAttempt(t *testing.T) {
 			t.Fatalf("after %s at %s there are the attempts %+v, error %v", c.protocol, c.host, attempts, err)
 		}
 		if len(attempts) > 0 {
-			if check, _ := attempts[0].Checks.Failed(); check.Saw != "AMQP" || attempts[0].Protocol != "amqpws" {
+			if check, _ := attempts[0].Checks.Failed(); check.Saw != "AMQP" || attempts[0].Protocol != "amqpws" ||
+				!strings.Contains(check.Advice, "does not serve AMQP") {
 				t.Errorf("the attempt is %+v", attempts[0])
 			}
 		}

@@ -76,6 +76,11 @@ func IsPlainMQTT(firstBytes []byte) bool { return len(firstBytes) > 0 && firstBy
 
 // VersionRefused adds that the device speaks a protocol that is not served.
 func VersionRefused(trace *Trace, version string) {
+	if version == "AMQP" {
+		trace.Fail("protocol", fault.Say("%s", version), fault.Say("MQTT 3.1.1"),
+			fault.Say("Choose MQTT, MQTT over WebSocket or HTTPS in the device's program: this version does not serve AMQP"))
+		return
+	}
 	trace.Fail("protocol", fault.Say("%s", version), fault.Say("MQTT 3.1.1"),
 		fault.Say("Have the device's program speak MQTT 3.1.1 (protocol level 4): "+
 			"many libraries begin with MQTT 5 if they are not told"))
