@@ -18,9 +18,12 @@ type Conn struct {
 	source   *source
 	arrival  uint64
 	cause    atomic.Pointer[Reason] // why the gate closed it
+	came     atomic.Int64           // bytes, until settled
+	settled  atomic.Bool            // is proven, or closed
 
 	// Guarded by the gate's mutex.
 	stage        stage
+	weight       int // of what came
 	older, newer *Conn
 	turn         chan struct{} // closed when the turn has come, or never will
 	granted      bool          // the turn has come
@@ -101,6 +104,7 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 		n, err = c.Conn.Read(b)
 		c.gate.resume(c)
 	}
+	c.count(n)
 	if err != nil {
 		if reason := c.cause.Load(); reason != nil {
 			err = *reason
@@ -108,6 +112,28 @@ func (c *Conn) Read(b []byte) (n int, err error) {
 	}
 	return n, err
 }
+
+// count says that so many bytes more have come.
+func (c *Conn) count(bytes int) {
+	if bytes <= 0 || c.settled.Load() {
+		return
+	}
+	came := c.came.Add(int64(bytes))
+	if weightOf(came) == weightOf(came-int64(bytes)) {
+		return
+	}
+	g := c.gate
+	g.mutex.Lock()
+	defer g.mutex.Unlock()
+	if c.stage.unproven() {
+		g.weigh(c, weightOf(c.came.Load()))
+		g.reweigh(c.source)
+		g.makeRoom(0) // c may have to go itself
+	}
+}
+
+// weightOf is the weight of so many bytes.
+func weightOf(came int64) int { return int(max(0, came-cameFree) / cameWeight) }
 
 // Write implements net.Conn. With the first write of a handshake the server has done
 // most of its work for it.

@@ -5,7 +5,8 @@
 // to do the TLS handshake, then it is served but has proved nothing until
 // Conn.Proven is called. As long as there is room, everybody gets in. When there
 // is none, the address with most of what has proved nothing makes room, with its
-// oldest connection; those that have proved who they are stay.
+// oldest connection; those that have proved who they are stay. What a client sends
+// before its proof counts too: it may be held, as half a packet or a form is.
 //
 // Addresses get their turns one after the other, and within an address the newest
 // connection comes first: when more come than can be served, those that have waited
@@ -36,7 +37,8 @@ type Gate struct {
 
 	// MaxUnproven bounds what those who have proved nothing may take. A connection
 	// that waits counts as one; from its handshake on, when it has buffers and keys,
-	// it counts as servedWeight. 32,768.
+	// it counts as servedWeight, and for each cameWeight bytes that come beyond the
+	// first cameFree as one more. 32,768.
 	MaxUnproven int
 
 	// Handshakes is how many TLS handshakes may be computed at once. One that waits
@@ -57,6 +59,7 @@ type Gate struct {
 	total     int    // connections open now
 	waiting   int    // of these, silent or ready
 	unproven  int    // of these, begun
+	came      int    // the weight of what came on these
 	sources   map[address]*source
 	heaviest  sourceHeap // of all sources
 	turns     sourceQueue
@@ -73,6 +76,13 @@ type Gate struct {
 // servedWeight is how much more a connection takes once its handshake has begun:
 // some 20 KiB, and some 5 KiB before.
 const servedWeight = 4
+
+// What comes weighs more than its bytes, as what is made of it takes more: the fields
+// of an HTTP header twenty times as much.
+const (
+	cameFree   = 8 << 10
+	cameWeight = 512
+)
 
 func (g *Gate) init() {
 	g.once.Do(func() {
@@ -137,7 +147,7 @@ func (g *Gate) enter(inner net.Conn, listener *Listener) *Conn {
 // makeRoom displaces connections until there is room for what weighs so much. The
 // mutex is held.
 func (g *Gate) makeRoom(weight int) {
-	for g.waiting+servedWeight*g.unproven+weight > g.MaxUnproven && g.displace() {
+	for g.waiting+servedWeight*g.unproven+g.came+weight > g.MaxUnproven && g.displace() {
 	}
 }
 
@@ -179,6 +189,10 @@ func (g *Gate) put(c *Conn, to stage) {
 	if c.stage.unproven() {
 		c.source.in(c.stage).take(c)
 	}
+	if !to.unproven() {
+		g.weigh(c, 0)
+		c.settled.Store(true)
+	}
 	c.stage = to
 	if to.unproven() {
 		c.source.in(to).add(c)
@@ -187,6 +201,16 @@ func (g *Gate) put(c *Conn, to stage) {
 	if to > begun && g.window.leave(c) {
 		g.useFreeTurns()
 	}
+}
+
+// weigh says how much what came on a connection weighs, of which one has half of all
+// there is at most. The mutex is held, and the source must be reweighed.
+func (g *Gate) weigh(c *Conn, weight int) {
+	weight = min(weight, g.MaxUnproven/2)
+	change := weight - c.weight
+	c.weight = weight
+	c.source.came += change
+	g.came += change
 }
 
 func (g *Gate) count(at stage, change int) {

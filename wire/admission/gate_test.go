@@ -78,7 +78,7 @@ func openWith(t *testing.T, gate *Gate, config *tls.Config) *door {
 		for conn := range d.accepted {
 			conn.Close()
 		}
-		if stats := gate.Stats(); stats.Connections != 0 || stats.Waiting != 0 || stats.Unproven != 0 || len(gate.sources) != 0 || gate.free != gate.Handshakes {
+		if stats := gate.Stats(); stats.Connections != 0 || stats.Waiting != 0 || stats.Unproven != 0 || gate.came != 0 || len(gate.sources) != 0 || gate.free != gate.Handshakes {
 			t.Errorf("when all is closed, %+v are left, %d addresses, %d turns of %d", stats, len(gate.sources), gate.free, gate.Handshakes)
 		}
 	})

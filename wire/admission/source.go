@@ -44,13 +44,14 @@ type source struct {
 	lists   [3]connList // of silent, ready and begun
 	index   int         // in the gate's heap, -1 outside
 	middle  int         // connections in the window
+	came    int         // the weight of what came on its connections
 
 	queued bool // in the queue for turns
 	next   *source
 }
 
 func (s *source) weight() int {
-	return s.in(silent).length + s.in(ready).length + servedWeight*s.in(begun).length
+	return s.in(silent).length + s.in(ready).length + servedWeight*s.in(begun).length + s.came
 }
 
 // in returns the connections at a stage.

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -25,6 +26,7 @@ type Conn struct {
 	heard   time.Time // when the last packets were handled
 
 	session   Session
+	proven    atomic.Bool
 	message   Publish // of the packet being handled; a field so that it stays off the heap
 	keepAlive time.Duration
 
@@ -69,6 +71,7 @@ func (c *Conn) Peer() Peer { return c.peer }
 
 // Proven tells the listener that the client has proved who it is; see Peer.
 func (c *Conn) Proven() {
+	c.proven.Store(true)
 	if c.peer.Proven != nil {
 		c.peer.Proven()
 	}

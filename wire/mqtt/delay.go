@@ -27,8 +27,8 @@ const answerOverhead = 128
 func (a *delayedAnswer) size() int { return len(a.topic) + len(a.payload) + answerOverhead }
 
 // RespondNotBefore is Respond for an answer that must not leave before its time. It
-// does not wait for that, and what comes meanwhile is served. Only when answers of half
-// of MaxOutbound wait already, it waits for one of them to leave. What waits when the
+// does not wait for that, and what comes meanwhile is served. Only when as many wait as
+// may, it waits for one of them to leave. What waits when the
 // connection ends is dropped.
 func (c *Conn) RespondNotBefore(due time.Time, topic string, payload []byte, qos byte) error {
 	if time.Until(due) <= 0 {
@@ -46,7 +46,7 @@ func (c *Conn) RespondNotBefore(due time.Time, topic string, payload []byte, qos
 		c.delayed = new(delayedAnswers)
 	}
 	waiting, answer := c.delayed, delayedAnswer{due, topic, bytes.Clone(payload), qos}
-	for len(waiting.queue) > 0 && waiting.size+answer.size() > c.server.MaxOutbound/2 && !c.closing {
+	for len(waiting.queue) > 0 && waiting.size+answer.size() > c.maxAnswers() && !c.closing {
 		c.awaitOthers()
 	}
 	if c.closing {

@@ -77,11 +77,10 @@ func (c *Conn) Respond(topic string, payload []byte, qos byte) error {
 	return nil
 }
 
-// awaitOutbound waits, for who is the writer, until the client has read so much that
-// half of what may wait for it is free, which is for what others publish, as they can't
-// wait. The mutex is held.
+// awaitOutbound waits, for who is the writer, until no more answers wait for the client
+// to read them than may. The mutex is held.
 func (c *Conn) awaitOutbound() error {
-	for len(c.out) > c.server.MaxOutbound/2 && !c.closing {
+	for len(c.out) > c.maxAnswers() && !c.closing {
 		c.writePart()
 	}
 	if c.closing {
@@ -89,6 +88,19 @@ func (c *Conn) awaitOutbound() error {
 	}
 	return nil
 }
+
+// maxAnswers bounds the answers that wait for the client, in bytes: to half of
+// MaxOutbound, as the other half is for what others publish, who can't wait. Before it
+// has proved anything it has to read sooner.
+func (c *Conn) maxAnswers() int {
+	if limit := c.server.MaxOutbound / 2; c.peer.Proven == nil || c.proven.Load() {
+		return limit
+	}
+	return min(c.server.MaxOutbound/2, maxUnproven)
+}
+
+// maxUnproven is how many bytes of answers may wait for a client that has proved nothing.
+const maxUnproven = 16 << 10
 
 // respond adds an answer to what the client is sent. The mutex is held.
 func (c *Conn) respond(topic string, payload []byte, qos byte) {
