@@ -42,37 +42,41 @@ func (b budget) connections(hubs int) int {
 	return max(1, b.descriptors-b.reserve-hubDescriptors*(hubs-1))
 }
 
-// limit returns how many connections there may be when so many are wanted; 0 wants
-// as many as there can be.
-func (b budget) limit(wanted, hubs int) (int, error) {
-	most := b.connections(hubs)
+// check refuses a limit of connections that there can't be even with one hub.
+func (b budget) check(wanted int) error {
+	most := b.connections(1)
 	switch {
 	case wanted < 0:
-		return 0, fmt.Errorf("--max-connections is %d. It is a whole number from 1, or 0 for what the limit of file descriptors allows", wanted)
+		return fmt.Errorf("--max-connections is %d. It is a whole number from 1, or 0 for what the limit of file descriptors allows", wanted)
 	case most > 0 && wanted > most:
-		return 0, fmt.Errorf("--max-connections is %d, and the process may have %d file descriptors, some of which its data needs: allow %d connections at most, "+
+		return fmt.Errorf("--max-connections is %d, and the process may have %d file descriptors, some of which its data needs: allow %d connections at most, "+
 			"or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", wanted, b.descriptors, most)
-	case wanted == 0:
-		return most, nil
 	}
-	return wanted, nil
+	return nil
 }
 
 // openGates makes the gates of the listeners.
-func (s *Server) openGates() error {
-	limit, err := s.budget.limit(s.config.MaxConnections, len(s.hubs.All()))
-	if err != nil {
-		return err
+func (s *Server) openGates() {
+	limit := s.maxConnections()
+	if limit < s.config.MaxConnections {
+		s.config.Logger.Warn("there may be fewer connections than --max-connections says: each hub needs file descriptors too",
+			"connections", limit, "wanted", s.config.MaxConnections, "hubs", len(s.hubs.All()))
 	}
 	s.listeners.gate = &admission.Gate{MaxConnections: limit, ProofTimeout: s.config.ProofTimeout, Logger: s.config.Logger}
 	s.listeners.local = &admission.Gate{MaxConnections: localConnections, ProofTimeout: -1, Logger: s.config.Logger}
 	s.config.Logger.Info("connections are limited", "connections", limit, "descriptors", s.budget.descriptors)
-	return nil
 }
 
 // limitConnections follows the number of hubs, which have descriptors too.
-func (s *Server) limitConnections() {
-	if most := s.budget.connections(len(s.hubs.All())); s.config.MaxConnections == 0 || most > 0 && s.config.MaxConnections > most {
-		s.listeners.gate.SetMaxConnections(most)
+func (s *Server) limitConnections() { s.listeners.gate.SetMaxConnections(s.maxConnections()) }
+
+// maxConnections is how many connections there may be with the hubs that there are: what
+// the configuration says, or fewer. Hubs are added while a server runs, and must not keep
+// it from starting again.
+func (s *Server) maxConnections() int {
+	most := s.budget.connections(len(s.hubs.All()))
+	if s.config.MaxConnections == 0 || most > 0 && s.config.MaxConnections > most {
+		return most
 	}
+	return s.config.MaxConnections
 }

@@ -120,7 +120,13 @@ func (s *Server) openHubs(ctx context.Context) error {
 	}
 	slices.SortStableFunc(entries, func(a, b store.Entry[hubEntry]) int { return a.Value.Created.Compare(b.Value.Created) })
 	for _, entry := range entries {
-		if s.hubs.ByHost(entry.Value.Host) != nil {
+		other := s.hubs.ByHost(entry.Value.Host)
+		if other != nil && other.Name() != hubName {
+			s.config.Logger.Error("a hub can't be opened: an older one has its host name", "hub", entry.Value.Name,
+				"host", entry.Value.Host, "other", other.Name())
+			continue
+		}
+		if other != nil {
 			return fmt.Errorf("the hub %s has the host name %s, which --hub-host gives to the hub %s too", entry.Value.Name, entry.Value.Host, hubName)
 		}
 		if err := s.openHub(ctx, entry.Value); err != nil {
@@ -183,7 +189,10 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (provisioning
 		return provisioning.HubLink{}, err
 	}
 	if err := s.openHub(ctx, entry); err != nil {
-		return provisioning.HubLink{}, err
+		// Else nobody could make it again, and another hub with its host would keep the
+		// server from starting.
+		_, undone := s.documents.Commit(context.WithoutCancel(ctx), s.hubEntries().Delete(name, store.Always))
+		return provisioning.HubLink{}, errors.Join(err, undone)
 	}
 	s.limitConnections()
 	if err := s.provisioning.AddHub(ctx, localHub{s.hubs.ByName(name)}); err != nil {

@@ -98,7 +98,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: give one like hub.example.local with --hub-host", config.HubHost)
 	}
 	s.budget = newBudget(descriptors())
-	if _, err := s.budget.limit(config.MaxConnections, 1); err != nil {
+	if err := s.budget.check(config.MaxConnections); err != nil {
 		return s, err
 	}
 	if err := os.MkdirAll(config.DataDir, 0o700); err != nil {
@@ -120,9 +120,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := s.certificates.open(filepath.Join(config.DataDir, "pki"), config.Logger, s.names(), config.Now()); err != nil {
 		return s, err
 	}
-	if err := s.openGates(); err != nil {
-		return s, err
-	}
+	s.openGates()
 	if err := s.listeners.listen(config, tlsConfig(&s.certificates, config.NoCBC)); err != nil {
 		return s, err
 	}
