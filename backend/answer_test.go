@@ -145,3 +145,46 @@ func TestWhatIsSent(t *testing.T) {
 		t.Errorf("sent %s %s %v", got.Method, got.RequestURI, got.Header)
 	}
 }
+
+// TestRefusalsAreBounded: what a service says of a refusal is told to devices, logged and
+// kept as if it were said here, so its code has a status, and its words an end.
+func TestRefusalsAreBounded(t *testing.T) {
+	long := strings.Repeat("x", 900<<10)
+	for name, c := range map[string]struct {
+		body   string
+		status int
+		wait   string
+		code   fault.Code
+	}{
+		"a long message":        {`{"errorCode":400004,"trackingId":"t1","message":"` + long + `"}`, 400, "", 400004},
+		"a long message of one": {`{"Message":"ErrorCode:DeviceNotFound;` + long + `"}`, 404, "", fault.DeviceNotFound},
+		"a long tracking id":    {`{"errorCode":400004,"trackingId":"` + long + `","message":"No"}`, 400, "", 400004},
+		"no status":             {`{"errorCode":7,"message":"No"}`, 409, "", 409000},
+		"a negative one":        {`{"errorCode":-404001,"message":"No"}`, 404, "", 404000},
+		"one that is none":      {`{"errorCode":99999999,"message":"No"}`, 500, "", 500000},
+		"a success":             {`{"errorCode":200000,"message":"No"}`, 403, "", 403000},
+		"a redirect":            {`{"message":"No"}`, 307, "", fault.Unavailable},
+		"a status beyond":       {`{"message":"No"}`, 799, "", fault.Unavailable},
+		"a wait without end":    {`{"errorCode":429001,"message":"No"}`, 429, "9223372036854775807", 429001},
+		"a negative wait":       {`{"errorCode":429001,"message":"No"}`, 429, "-5", 429001},
+	} {
+		client := clientOf(t, func(w http.ResponseWriter, _ *http.Request) {
+			if c.wait != "" {
+				w.Header().Set("Retry-After", c.wait)
+			}
+			w.WriteHeader(c.status)
+			fmt.Fprint(w, c.body)
+		})
+		_, err := client.Device(t.Context(), "d")
+		var problem *fault.Error
+		if !errors.As(err, &problem) {
+			t.Errorf("%s: the error is %.200v", name, err)
+			continue
+		}
+		if problem.Code != c.code || len(problem.Message) > 2<<10 || len(problem.TrackingID) > 64 ||
+			problem.RetryAfter < 0 || problem.RetryAfter > 24*time.Hour {
+			t.Errorf("%s: the fault is %d with a message of %d bytes, a tracking id of %d, and a wait of %s", name, problem.Code,
+				len(problem.Message), len(problem.TrackingID), problem.RetryAfter)
+		}
+	}
+}

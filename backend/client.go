@@ -184,26 +184,43 @@ func readFault(response *http.Response) error {
 	if json.Unmarshal(text, &body) != nil || body.Message == "" {
 		return fmt.Errorf("the service answers %s: %.200s", response.Status, text)
 	}
-	problem := &fault.Error{Code: fault.Code(body.ErrorCode), Message: body.Message, TrackingID: body.TrackingID, RetryAfter: retryAfter(response)}
-	if name, message, ok := strings.Cut(body.Message, ";"); ok && strings.HasPrefix(name, "ErrorCode:") {
-		problem.Message, problem.TrackingID = message, response.Header.Get("x-ms-request-id")
-		problem.Code = fault.Code(response.StatusCode * 1000) // of no known name: the generic one of its status
-		for _, code := range fault.Codes() {
-			if code.Name() == strings.TrimPrefix(name, "ErrorCode:") {
-				problem.Code = code
+	code, message, trackingID := fault.Code(body.ErrorCode), body.Message, body.TrackingID
+	if name, rest, ok := strings.Cut(body.Message, ";"); ok && strings.HasPrefix(name, "ErrorCode:") {
+		message, trackingID = rest, response.Header.Get("x-ms-request-id")
+		code = 0 // of no known name: the generic one of its status
+		for _, known := range fault.Codes() {
+			if known.Name() == strings.TrimPrefix(name, "ErrorCode:") {
+				code = known
 			}
 		}
+	}
+	// It is answered to others, logged and kept, as if it were one of our own.
+	for _, instead := range []fault.Code{fault.Code(response.StatusCode * 1000), fault.Unavailable} {
+		if status := code.Status(); status < 400 || status > 599 {
+			code = instead
+		}
+	}
+	problem := fault.New(code, "%s", message)
+	problem.RetryAfter = retryAfter(response)
+	if len(trackingID) <= maxTrackingID {
+		problem.TrackingID = trackingID
 	}
 	return problem
 }
 
+// maxTrackingID is the size of the longest tracking id that is taken: they are GUIDs.
+const maxTrackingID = 64
+
+// maxRetryAfter is the longest wait that a service may ask for.
+const maxRetryAfter = 24 * time.Hour
+
 // retryAfter is how long the service asks to wait, or zero.
 func retryAfter(response *http.Response) time.Duration {
-	seconds, err := strconv.Atoi(response.Header.Get("Retry-After"))
-	if err != nil || seconds < 0 {
+	seconds, err := strconv.ParseUint(response.Header.Get("Retry-After"), 10, 63)
+	if err != nil {
 		return 0
 	}
-	return time.Duration(seconds) * time.Second
+	return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 }
 
 // page is a part of a list of Berth's own operations.
