@@ -28,6 +28,10 @@ type Options struct {
 	RootCAs *x509.CertPool // trusted authorities; the system's when nil
 	Address string         // host:port to dial in place of the connection string's host and port 443
 
+	// Turn waits until a request may be sent, and returns what is to be called when it is over.
+	// It may be nil.
+	Turn func(context.Context) (end func(), err error)
+
 	// Unreadable is told of the records that belong into a list and that the service
 	// can't read. It may be nil.
 	Unreadable func(Unreadable)
@@ -45,6 +49,7 @@ type client struct {
 	http       *http.Client
 	apiVersion string
 	unreadable func(Unreadable)
+	turn       func(context.Context) (end func(), err error)
 }
 
 func newClient(connectionString, apiVersion string, options Options) (*client, error) {
@@ -62,6 +67,7 @@ func newClient(connectionString, apiVersion string, options Options) (*client, e
 			NextProtos: []string{"http/1.1"}},
 		TLSHandshakeTimeout: 10 * time.Second,
 		MaxIdleConnsPerHost: 16,
+		IdleConnTimeout:     30 * time.Second,
 		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
 			if options.Address != "" {
 				address = options.Address
@@ -70,7 +76,7 @@ func newClient(connectionString, apiVersion string, options Options) (*client, e
 		},
 	}
 	return &client{connection: connection, http: &http.Client{Transport: transport, CheckRedirect: refuseRedirect},
-		apiVersion: apiVersion, unreadable: options.Unreadable}, nil
+		apiVersion: apiVersion, unreadable: options.Unreadable, turn: options.Turn}, nil
 }
 
 // refuseRedirect ends a request at a redirect: the token is for one service.
@@ -153,10 +159,18 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if r.ifMatch != "" {
 		sent.Header.Set("If-Match", r.ifMatch)
 	}
+	end := func() {}
+	if c.turn != nil {
+		if end, err = c.turn(ctx); err != nil {
+			return nil, unreachable(sent.URL.Host, err)
+		}
+	}
 	response, err := c.http.Do(sent)
 	if err != nil {
+		end()
 		return nil, unreachable(sent.URL.Host, err)
 	}
+	response.Body = &lastBody{response.Body, end}
 	if response.StatusCode >= 300 && !isBulkResult(response) {
 		defer response.Body.Close()
 		return nil, readFault(response)
@@ -168,6 +182,18 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 // which some items failed.
 func isBulkResult(response *http.Response) bool {
 	return response.Header.Get("iothub-errorcode") == "BulkRegistryOperationFailure"
+}
+
+// lastBody is the body of an answer, with which a request is over.
+type lastBody struct {
+	io.ReadCloser
+	end func()
+}
+
+// Close implements io.Closer.
+func (b *lastBody) Close() error {
+	defer b.end()
+	return b.ReadCloser.Close()
 }
 
 // readFault reads an error in the form of either service.

@@ -70,14 +70,17 @@ type Config struct {
 	Reach     func(HubLink) (Hub, error) // a hub elsewhere, by its connection string; that it has a Close is no need
 	Issuer    *issuance.Service          // of operational certificates; without one there are none
 	Webhook   Webhook                    // of custom allocation
-	Pace      Pace                       // Instant when empty
-	Limits    Limits                     // none when zero
-	Replace   bool                       // a group's device may always take the hub identity of another, as in Azure
-	Audit     *audit.Log                 // of changes by operators; nil keeps none
-	Now       func() time.Time
-	Trusted   func() bool // whether what is old by Now may be deleted; always when nil
-	Logger    *slog.Logger
-	Panics    *panics.Recorder // of what runs in the background
+	// Outgoing waits until a webhook at a host may be asked, as long as the context goes on;
+	// end says that it was. nil never waits.
+	Outgoing func(ctx context.Context, host string) (end func(), err error)
+	Pace     Pace       // Instant when empty
+	Limits   Limits     // none when zero
+	Replace  bool       // a group's device may always take the hub identity of another, as in Azure
+	Audit    *audit.Log // of changes by operators; nil keeps none
+	Now      func() time.Time
+	Trusted  func() bool // whether what is old by Now may be deleted; always when nil
+	Logger   *slog.Logger
+	Panics   *panics.Recorder // of what runs in the background
 }
 
 func (c *Config) trusted() bool { return c.Trusted == nil || c.Trusted() }

@@ -88,12 +88,7 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 // callWebhook calls the webhook until it answers.
 func (s *Service) callWebhook(ctx context.Context, address string, body []byte) (status int, answer []byte, err error) {
 	for try := 1; ; try++ {
-		trying, cancel := context.WithTimeout(ctx, webhookTime)
-		status, answer, err = s.config.Webhook.Call(trying, address, body, maxWebhookAnswer+1)
-		if err == nil {
-			err = trying.Err() // a webhook that sees the caller go may end its answer then
-		}
-		cancel()
+		status, answer, err = s.tryWebhook(ctx, address, body)
 		if err == nil && status < 429 || isCertificate(err) || try == webhookTries || ctx.Err() != nil {
 			return status, answer, err
 		}
@@ -104,6 +99,24 @@ func (s *Service) callWebhook(ctx context.Context, address string, body []byte) 
 			timer.Stop()
 		}
 	}
+}
+
+// tryWebhook calls the webhook once. Its time begins when it is its turn.
+func (s *Service) tryWebhook(ctx context.Context, address string, body []byte) (status int, answer []byte, err error) {
+	if s.config.Outgoing != nil {
+		end, err := s.config.Outgoing(ctx, hostOf(address))
+		if err != nil {
+			return 0, nil, err
+		}
+		defer end()
+	}
+	trying, cancel := context.WithTimeout(ctx, webhookTime)
+	defer cancel()
+	status, answer, err = s.config.Webhook.Call(trying, address, body, maxWebhookAnswer+1)
+	if err == nil {
+		err = trying.Err() // a webhook that sees the caller go may end its answer then
+	}
+	return status, answer, err
 }
 
 // isCertificate reports whether a call ended at the webhook's certificate.

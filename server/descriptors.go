@@ -13,6 +13,10 @@ const (
 	// hubDescriptors is what the telemetry of one hub takes: a file for each segment
 	// that retention keeps, and some.
 	hubDescriptors = telemetryBytes/(64<<20) + 8
+
+	// mostOutgoing is how many requests to webhooks and to hubs elsewhere are under way at
+	// most, however many descriptors there are.
+	mostOutgoing = 400
 )
 
 // budget says what the file descriptors of the process are for.
@@ -20,17 +24,18 @@ type budget struct {
 	descriptors int // that the process may have; 0 is without a limit
 	reserve     int // for everything but connections of devices and back ends, with one hub
 	documents   int // of the reserve, for the files of the documents; 0 is the engine's default
+	outgoing    int // of the reserve, for requests to webhooks and to hubs elsewhere
 }
 
 // newBudget reserves a fortieth, and what a server with one hub and much data may
 // take at the least: 64 and more files of documents, a hub's telemetry, connections
-// on loopback and to hubs elsewhere. Of very few descriptors it takes half.
+// on loopback, and to webhooks and hubs elsewhere. Of very few descriptors it takes half.
 func newBudget(descriptors int) budget {
 	if descriptors == 0 {
-		return budget{}
+		return budget{outgoing: mostOutgoing}
 	}
 	reserve := min(max(320, descriptors/40), 2048, descriptors/2)
-	return budget{descriptors, reserve, min(max(64, reserve/4), 512)}
+	return budget{descriptors, reserve, min(max(64, reserve/4), 512), min(max(16, reserve/4), mostOutgoing)}
 }
 
 // connections is how many connections of devices and back ends there may be; 0 is

@@ -412,7 +412,7 @@ func TestHubElsewhereThatAnswersTooMuch(t *testing.T) {
 	}))
 	t.Cleanup(elsewhere.Close)
 	_, port, _ := net.SplitHostPort(elsewhere.Listener.Addr().String())
-	remote, err := reach(provisioning.HubLink{HostName: "example.com", Address: "127.0.0.1:" + port,
+	remote, err := newOutgoing(1).reach(provisioning.HubLink{HostName: "example.com", Address: "127.0.0.1:" + port,
 		ConnectionString: credential.ConnectionString{HostName: "example.com", SharedAccessKeyName: "iothubowner", SharedAccessKey: credential.NewKey(32)}.String(),
 		CACertificates:   string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: elsewhere.Certificate().Raw}))})
 	if err != nil {

@@ -30,12 +30,14 @@ type remoteHub struct {
 var _ provisioning.Hub = remoteHub{}
 
 // reach is how the provisioning service gets to a hub elsewhere.
-func reach(link provisioning.HubLink) (provisioning.Hub, error) {
+func (o *outgoing) reach(link provisioning.HubLink) (provisioning.Hub, error) {
 	connection, err := credential.ParseConnectionString(link.ConnectionString)
 	if err != nil {
 		return nil, fault.New(fault.ArgumentInvalid, "The hub's connection string can't be read: %s", err)
 	}
-	options := backend.Options{Address: link.Address}
+	options := backend.Options{Address: link.Address, Turn: func(ctx context.Context) (end func(), err error) {
+		return o.begin(ctx, connection.HostName)
+	}}
 	if link.CACertificates != "" {
 		options.RootCAs = x509.NewCertPool()
 		if !options.RootCAs.AppendCertsFromPEM([]byte(link.CACertificates)) {

@@ -63,6 +63,7 @@ type Server struct {
 	budget       budget
 	listeners    listeners
 	changing     sync.Mutex // held while a hub is added
+	outgoing     *outgoing
 	mqtt         *mqtt.Server
 	https        *http.Server
 	portal       *portal.Portal
@@ -98,6 +99,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: give one like hub.example.local with --hub-host", config.HubHost)
 	}
 	s.budget = newBudget(descriptors())
+	s.outgoing = newOutgoing(s.budget.outgoing)
 	if err := s.budget.check(config.MaxConnections); err != nil {
 		return s, err
 	}
@@ -200,7 +202,9 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: reach, Issuer: s.issuer, Webhook: newWebhook(s.config.Webhooks), Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics})
+		Attempts: attempts, Hubs: local, Reach: s.outgoing.reach, Issuer: s.issuer,
+		Webhook: newWebhook(s.config.Webhooks), Outgoing: s.outgoing.begin,
+		Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return err
 	}
