@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"crypto/x509"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,9 @@ type simulateFlags struct {
 	host, idScope, registrationID string
 	certificateFile, keyFile      string
 	passPhrase                    string
+	symmetricKey                  string
 	tpm                           string
+	payload                       string
 	messages                      int
 	webSocket                     bool
 }
@@ -41,12 +44,20 @@ What no flag says comes from the quickstart's environment variables:
 PROVISIONING_HOST, PROVISIONING_IDSCOPE, DPS_X509_REGISTRATION_ID, X509_CERT_FILE,
 X509_KEY_FILE, and PASS_PHRASE or X509_PASS_PHRASE. What they do not say either
 comes from the data folder and from the certificate. Without --ca-file the device
-trusts the system's authorities (SSL_CERT_FILE) and that of the data folder.
+trusts the system's authorities (SSL_CERT_FILE) and that of the data folder. A device
+of a group sends its chain: its own certificate is the first in the file of --cert,
+and those above it follow.
+
+With --symmetric-key the device proves itself with a key in place of a certificate:
+that of its enrollment, or the one that berth group device-key derives for it. Azure's
+samples have it in PROVISIONING_SYMMETRIC_KEY, and the registration id in
+PROVISIONING_REGISTRATION_ID.
 
 With --tpm the device proves itself with a TPM 2.0 in place of a certificate. It
 registers over HTTPS then, and speaks MQTT over WebSocket. Its registration id is
 by default the one that Azure's device SDKs derive from the endorsement key.`,
 		Example: `  berth device simulate --cert Python-device-01.pem --key Python-device-01.key.pem --pass-phrase 1234
+  berth device simulate --registration-id meter-17 --symmetric-key @meter-17.key
   berth device simulate --tpm /dev/tpmrm0`,
 		Args: exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -80,10 +91,15 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 	flags := command.Flags()
 	flags.StringVar(&f.host, "host", "", "global device endpoint: the provisioning service's `host`, or host:port (PROVISIONING_HOST)")
 	flags.StringVar(&f.idScope, "id-scope", "", "ID `scope` of the provisioning service (PROVISIONING_IDSCOPE)")
-	flags.StringVar(&f.registrationID, "registration-id", "", "the device's registration `id` (DPS_X509_REGISTRATION_ID; else the certificate's common name)")
+	flags.StringVar(&f.registrationID, "registration-id", "", "the device's registration `id` (DPS_X509_REGISTRATION_ID, "+
+		"or with a key PROVISIONING_REGISTRATION_ID; else the certificate's common name)")
 	flags.StringVar(&f.certificateFile, "cert", "", "the device's certificate, PEM `file` (X509_CERT_FILE)")
 	flags.StringVar(&f.keyFile, "key", "", "its private key, PEM `file` (X509_KEY_FILE)")
 	flags.StringVar(&f.passPhrase, "pass-phrase", "", "the `text` that opens the private key (PASS_PHRASE or X509_PASS_PHRASE)")
+	flags.StringVar(&f.symmetricKey, "symmetric-key", "", "the device's symmetric `key` in base64, or @FILE that "+
+		"holds it (PROVISIONING_SYMMETRIC_KEY)")
+	flags.StringVar(&f.payload, "payload", "", "send this `JSON` along with the registration, or @FILE that holds it: "+
+		"a custom allocation's webhook gets it")
 	flags.StringVar(&f.tpm, "tpm", "", "the device's TPM: its `file`, or the socket of a software TPM")
 	flags.IntVar(&f.messages, "messages", 10, "how many messages to send")
 	flags.BoolVar(&f.webSocket, "websocket", false, "speak MQTT over WebSocket")
@@ -98,8 +114,12 @@ func (f simulateFlags) simulation(t *target) (simulation, error) {
 		registrationID: f.registrationID,
 		messages:       f.messages, webSocket: f.webSocket || f.tpm != "",
 	}
-	if f.tpm == "" {
-		if err := f.useCertificate(&s); err != nil {
+	if err := f.useProof(&s); err != nil {
+		return simulation{}, err
+	}
+	if f.payload != "" {
+		var err error
+		if s.payload, err = readJSON("payload", f.payload); err != nil {
 			return simulation{}, err
 		}
 	}
@@ -120,11 +140,50 @@ func (f simulateFlags) simulation(t *target) (simulation, error) {
 	return s, err
 }
 
+// useProof takes what the device proves itself with: what flags say goes before the
+// environment. A TPM is opened later.
+func (f simulateFlags) useProof(s *simulation) error {
+	byCertificate := f.certificateFile != "" || f.keyFile != ""
+	byKey := f.symmetricKey != ""
+	if byCertificate && byKey || f.tpm != "" && (byCertificate || byKey) {
+		return usageError{errors.New("--cert, --symmetric-key and --tpm are three ways in which a device proves itself: " +
+			"choose one")}
+	}
+	switch key := os.Getenv("PROVISIONING_SYMMETRIC_KEY"); {
+	case f.tpm != "":
+		return nil
+	case byKey:
+		return f.useKey(s, "--symmetric-key", f.symmetricKey)
+	case !byCertificate && os.Getenv("X509_CERT_FILE") == "" && key != "":
+		return f.useKey(s, "PROVISIONING_SYMMETRIC_KEY", key)
+	}
+	return f.useCertificate(s)
+}
+
+// useKey takes a symmetric key, which the source named holds.
+func (f simulateFlags) useKey(s *simulation, source, value string) error {
+	key, err := secretOf(value)
+	if err != nil {
+		return err
+	}
+	if _, err := base64.StdEncoding.DecodeString(key); err != nil {
+		return advise(usageError{fmt.Errorf("%s must be a key in base64", source)},
+			"berth enrollment show ID --keys shows that of an enrollment, berth group device-key GROUP ID that of a "+
+				"group's device.")
+	}
+	s.key = key
+	s.registrationID = cmp.Or(s.registrationID, os.Getenv("PROVISIONING_REGISTRATION_ID"))
+	if s.registrationID == "" {
+		return usageError{errors.New("a device with a key needs --registration-id ID too")}
+	}
+	return nil
+}
+
 func (f simulateFlags) useCertificate(s *simulation) error {
 	certificateFile, keyFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE")), cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
 	if certificateFile == "" || keyFile == "" {
-		return advise(usageError{errors.New("the device needs a certificate and its private key: --cert FILE --key FILE")},
-			"berth cert device CN makes both.")
+		return advise(usageError{errors.New("the device needs a certificate and its private key, --cert FILE --key FILE, " +
+			"or --symmetric-key KEY, or --tpm FILE")}, "berth cert device CN makes a certificate and its key.")
 	}
 	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE")))
 	s.certificate = &certificate

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -23,8 +24,10 @@ type simulation struct {
 	port           int    // of it and of the hub
 	idScope        string
 	registrationID string
-	certificate    *tls.Certificate // nil for a device with a TPM
-	tpm            *device.TPM
+	certificate    *tls.Certificate // of a device with X.509
+	key            string           // of one with a symmetric key
+	tpm            *device.TPM      // of one with a TPM
+	payload        json.RawMessage  // goes along with the registration, nil for none
 	roots          *x509.CertPool
 	webSocket      bool
 	messages       int
@@ -57,7 +60,7 @@ func (s simulation) run(ctx context.Context) (device.Registration, error) {
 func (s simulation) provision(ctx context.Context) (device.Registration, error) {
 	registration, err := device.Provision(ctx, device.ProvisioningOptions{
 		Host: s.at(s.host), IDScope: s.idScope, RegistrationID: s.registrationID,
-		Certificate: s.certificate, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket,
+		Certificate: s.certificate, SASKey: s.key, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, Payload: s.payload,
 		OnAssigning: func(_ string, wait time.Duration) {
 			fmt.Fprintf(s.log, "The service is assigning the device. Asking again in %v.\n", wait)
 		},
@@ -89,7 +92,7 @@ func (s simulation) toEnroll() string {
 
 func (s simulation) send(ctx context.Context, hub, deviceID string) error {
 	client, err := device.Connect(ctx, device.HubOptions{
-		Host: s.at(hub), DeviceID: deviceID, Certificate: s.certificate, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
+		Host: s.at(hub), DeviceID: deviceID, Certificate: s.certificate, SASKey: s.key, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
 	})
 	if err != nil {
 		return fmt.Errorf("connect to the hub %s: %w", s.at(hub), err)

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// TestSimulateWithKeys lets devices with symmetric keys come in: one with an enrollment of
+// its own, one of a group, by flags, a file and the variables of Azure's samples.
+func TestSimulateWithKeys(t *testing.T) {
+	s := newShell(t)
+	t.Setenv("PROVISIONING_SYMMETRIC_KEY", "")
+	t.Setenv("PROVISIONING_REGISTRATION_ID", "")
+	enrolled := read[provisioning.Enrollment](s, "enrollment", "create", "alone", "--symmetric", "--keys")
+	s.run(0, "group", "create", "meters", "--symmetric")
+	derived, _ := s.run(0, "group", "device-key", "meters", "meter-17")
+	file := filepath.Join(t.TempDir(), "meter-17.key")
+	if err := os.WriteFile(file, []byte(derived), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	simulate := func(code int, args ...string) (stdout, stderr string) {
+		t.Helper()
+		return s.run(code, append([]string{"device", "simulate", "--messages", "1"}, args...)...)
+	}
+	key := enrolled.Attestation.SymmetricKey.SecondaryKey
+	for id, args := range map[string][]string{
+		"alone":    {"--registration-id", "alone", "--symmetric-key", key, "--payload", `{"a":1}`},
+		"meter-17": {"--registration-id", "meter-17", "--symmetric-key", "@" + file, "--websocket"},
+	} {
+		stdout, _ := simulate(0, args...)
+		if !strings.Contains(stdout, "\n"+id+"\n") || !strings.Contains(stdout, "done sending message #1\n") {
+			t.Errorf("berth device simulate %v prints\n%s", args, stdout)
+		}
+	}
+
+	for want, args := range map[string][]string{
+		"--symmetric-key must be a key in base64": {"--registration-id", "alone", "--symmetric-key", "a b"},
+		"choose one":                 {"--cert", "x.pem", "--key", "x.key", "--symmetric-key", key},
+		"needs --registration-id ID": {"--symmetric-key", key},
+		"--cert FILE --key FILE, or --symmetric-key KEY": {},
+		"--payload can't be taken":                       {"--registration-id", "a", "--symmetric-key", key, "--payload", "{"},
+		"are three ways in which a device proves itself": {"--tpm", "/dev/tpm0", "--symmetric-key", key},
+	} {
+		if _, stderr := simulate(2, args...); !strings.Contains(stderr, want) || strings.Contains(stderr, key) {
+			t.Errorf("berth device simulate %v says\n%sand not %q", args, stderr, want)
+		}
+	}
+
+	t.Setenv("PROVISIONING_SYMMETRIC_KEY", strings.TrimSpace(derived))
+	t.Setenv("PROVISIONING_REGISTRATION_ID", "meter-17")
+	simulate(0)
+	_, stderr := simulate(1, "--registration-id", "meter-18") // whose key is another
+	if !strings.Contains(stderr, "berth attempts meter-18") {
+		t.Errorf("a device with another's key is told\n%s", stderr)
+	}
+}
