@@ -25,7 +25,8 @@ verified before: by proof of possession of its key, or by trusting it on upload.
 
   berth authority create factory --file ca.pem
   berth authority code factory
-  openssl req -new -key verify.key -subj "/CN=CODE" | openssl x509 -req -CA ca.pem -CAkey ca.key -out verify.pem
+  openssl req -newkey rsa:2048 -nodes -keyout verify.key -subj "/CN=CODE" |
+    openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -out verify.pem
   berth authority verify factory --file verify.pem`,
 	})
 	command.AddCommand(c.authorityCreate(), c.authorityCode(), c.authorityVerify(), c.authorityShow(), c.authorityList(), c.authorityDelete())

@@ -40,7 +40,7 @@ func (c *cli) exit(command *cobra.Command, err error) int {
 		return 0
 	}
 	fmt.Fprintf(c.stderr, "berth: %s\n", describe(command, err))
-	if hint := c.hintFor(err); hint != "" {
+	if hint := c.hintFor(command, err); hint != "" {
 		fmt.Fprintf(c.stderr, "       %s\n", hint)
 	}
 	if errors.As(err, new(usageError)) {
@@ -67,16 +67,16 @@ func describe(command *cobra.Command, err error) string {
 }
 
 // hintFor is what to do next.
-func (c *cli) hintFor(err error) string {
+func (c *cli) hintFor(command *cobra.Command, err error) string {
 	var advice advised
 	if errors.As(err, &advice) {
 		return advice.hint
 	}
 	switch {
 	case errors.As(err, new(usageError)):
-		return "berth help COMMAND shows how a command is written."
+		return command.CommandPath() + " --help shows how it is written."
 	case isLoss(err):
-		return lossHint
+		return lossHint + c.target.dataFlag()
 	case errors.As(err, new(*backend.UnreachableError)):
 		return c.target.unreachable(err)
 	case errors.Is(err, fault.TokenExpired), errors.Is(err, fault.UnauthorizedAccess):
@@ -100,8 +100,17 @@ func (c *cli) hintFor(err error) string {
 	return ""
 }
 
-// flagError says what a flag takes, in place of how the library failed to read it.
-func flagError(err error) error {
+// flagError says what a flag takes, in place of how the library failed to read it, and
+// which flag may be meant by one that there is not.
+func flagError(command *cobra.Command, err error) error {
+	var unknown *pflag.NotExistError
+	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
+		err = fmt.Errorf("%s has no flag --%s", command.CommandPath(), unknown.GetSpecifiedName())
+		if near := nearFlags(command, unknown.GetSpecifiedName()); len(near) > 0 {
+			return advise(err, "Did you mean: %s", strings.Join(near, ", "))
+		}
+		return err
+	}
 	var invalid *pflag.InvalidValueError
 	if !errors.As(err, &invalid) {
 		return err
@@ -115,6 +124,20 @@ func flagError(err error) error {
 		return fmt.Errorf("--%s must be %w, not %q", flag.Name, invalid.Unwrap(), value)
 	}
 	return fmt.Errorf("--%s must be %s, not %q", flag.Name, takes, value)
+}
+
+// nearFlags are the flags of a command whose names are like a word, or begin so.
+func nearFlags(command *cobra.Command, word string) (near []string) {
+	like := help(&cobra.Command{Use: "like"}) // cobra compares names of commands
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
+		if !flag.Hidden {
+			like.AddCommand(&cobra.Command{Use: flag.Name, Run: func(*cobra.Command, []string) {}})
+		}
+	})
+	for _, name := range like.SuggestionsFor(word) {
+		near = append(near, "--"+name)
+	}
+	return near
 }
 
 func unknownCommand(command *cobra.Command, word string) error {

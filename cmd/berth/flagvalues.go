@@ -33,6 +33,8 @@ var choices = map[string]choice{
 	"output":              {values: []string{"table", "json"}},
 	"role":                {values: []string{"operator", "reader"}},
 	"provisioning-status": {values: []string{"enabled", "disabled"}},
+	"status":              {values: []string{"enabled", "disabled"}},
+	"authentication":      {values: []string{"sas", "selfSigned", "certificateAuthority", "none"}},
 	// az writes small letters.
 	"allocation-policy":  {values: []string{"hashed", "geoLatency", "static", "custom"}, empty: true, fold: true},
 	"reprovision-policy": {values: []string{"migrate", "reset", "never"}},

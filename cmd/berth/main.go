@@ -9,6 +9,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/signal"
@@ -71,7 +72,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	root.SetOut(c.stdout)
 	root.SetErr(c.stderr)
 	help(root)
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{flagError(err)} })
+	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error { return usageError{flagError(command, err)} })
 	root.AddGroup(
 		&cobra.Group{ID: startGroup, Title: "Start:"},
 		&cobra.Group{ID: identityGroup, Title: "Device identity:"},
@@ -93,11 +94,32 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 		}
 	}
 	strictCompletion(root)
+	root.AddCommand(c.versionCommand())
+	suggestSynonyms(root)
 	root.SetHelpCommand(helpCommand())
 	c.completeFlags(root)
 	c.completeArguments(root)
 	root.PersistentPreRunE = func(command *cobra.Command, _ []string) error { return checkFlags(command) }
 	return root
+}
+
+// synonyms are words that other programs have for what commands do here.
+var synonyms = map[string][]string{
+	"create": {"add", "new", "make"},
+	"delete": {"remove", "rm"},
+	"list":   {"ls"},
+	"show":   {"get", "describe"},
+	"update": {"edit", "modify", "change"},
+	"up":     {"start", "run", "serve", "server"},
+	"cert":   {"certificate"},
+}
+
+// suggestSynonyms has who writes one of them told what it is called here.
+func suggestSynonyms(command *cobra.Command) {
+	command.SuggestFor = synonyms[command.Name()]
+	for _, sub := range command.Commands() {
+		suggestSynonyms(sub)
+	}
 }
 
 // help makes a command that only has others below it show them, and refuse
@@ -159,6 +181,20 @@ func strictCompletion(root *cobra.Command) {
 	help(completion)
 	for _, shell := range completion.Commands() {
 		shell.Args = exactly()
+	}
+}
+
+// versionCommand says the same as --version, which few look for first.
+func (c *cli) versionCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "version",
+		Short: "Show which version this is",
+		Args:  exactly(),
+		RunE: func(*cobra.Command, []string) error {
+			return c.print(map[string]string{"version": version()}, func(w io.Writer) {
+				fmt.Fprintf(w, "berth version %s\n", version())
+			})
+		},
 	}
 }
 
