@@ -124,6 +124,9 @@ func (c *cli) networkSet() *cobra.Command {
 				}
 				network.Latencies[location] = value
 			}
+			if len(network.Latencies) == 0 {
+				return usageError{errors.New("--latency LOCATION=MILLISECONDS says how far a location is, and is missing")}
+			}
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err

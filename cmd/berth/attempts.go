@@ -35,6 +35,9 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			if len(args) > 0 {
 				filter.RegistrationID = args[0]
 			}
+			if filter.Max > pageSize {
+				return usageError{fmt.Errorf("--max must be 0 to %d, not %d", pageSize, filter.Max)}
+			}
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
@@ -61,7 +64,7 @@ every check of each attempt; the one that failed comes last, with advice.`,
 				}
 				return nil
 			}
-			return printList(c, found, "Nobody has tried to register.",
+			return printList(c, found, noAttempts(filter),
 				[]string{"TIME", "REGISTRATION ID", "OUTCOME", "FAILED CHECK", "SAW", "ADVICE"},
 				func(a attest.Attempt) []string {
 					failed, _ := a.Checks.Failed()
@@ -75,6 +78,18 @@ every check of each attempt; the one that failed comes last, with advice.`,
 	command.Flags().StringVar(&save, "save", "", "write the latest one to this `file`, with all that its judgement depended on: for berth explain")
 	command.Flags().IntVar(&filter.Max, "max", 0, "at most so many (0 is 100)")
 	return command
+}
+
+// noAttempts says that a list of attempts is empty.
+func noAttempts(filter provisioning.AttemptFilter) string {
+	who := "Nobody has"
+	if filter.RegistrationID != "" {
+		who = fmt.Sprintf("The device %q has not", filter.RegistrationID)
+	}
+	if filter.Refused {
+		return who + " tried to register and was refused."
+	}
+	return who + " tried to register."
 }
 
 // saveAttempt writes the latest attempt to a file.

@@ -46,7 +46,11 @@ for 400 days, and the latest 256 MiB of them.`,
 				filter.After, filter.Max = after, top
 				return service.Audit(command.Context(), filter)
 			}
-			return printPages(c, wanted, list, nothing("Nothing was changed."), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
+			none := "Nothing was changed."
+			if filter.Kind != "" || filter.ID != "" || filter.Actor != "" || !filter.Since.IsZero() {
+				none = "Nothing of that was changed."
+			}
+			return printPages(c, wanted, list, nothing(none), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
 				func(e audit.Entry) []string {
 					return []string{when(e.Time), e.Actor, orDash(e.Remote), string(e.Action), string(e.Kind), orDash(e.ID), orDash(describeChanges(e))}
 				})

@@ -128,7 +128,11 @@ func (c *cli) issuedList() *cobra.Command {
 				}
 				return service.IssuedCertificates(command.Context(), after, top)
 			}
-			return printPages(c, wanted, list, nothing("No operational certificate was issued"),
+			none := "No operational certificate was issued."
+			if device != "" {
+				none = fmt.Sprintf("No operational certificate was issued to %q.", device)
+			}
+			return printPages(c, wanted, list, nothing(none),
 				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"}, func(i issuance.Certificate) []string {
 					return []string{i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType, when(i.Issued), when(i.NotAfter), orDash(when(i.Revoked))}
 				})

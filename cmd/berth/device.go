@@ -119,30 +119,33 @@ func (c *cli) deviceList() *cobra.Command {
 	return command
 }
 
-// devicesOf lists the devices of one hub after the other, without their keys. Where
-// it goes on is the place of the hub, a slash, and where to go on there.
+// devicesOf lists the devices of one hub after the other, without their keys: a page may
+// have those of several, so that the columns of a table fit them all. Where it goes on is
+// the place of the hub, a slash, and where to go on there.
 func devicesOf(ctx context.Context, hubs []hubClient) func(prefix, after string, top int) ([]hubDevice, string, error) {
-	return func(prefix, after string, top int) ([]hubDevice, string, error) {
+	return func(prefix, after string, top int) (devices []hubDevice, _ string, _ error) {
 		place, after, _ := strings.Cut(after, "/")
 		i, _ := strconv.Atoi(place) // it is of this function, or empty
-		found, next, err := hubs[i].Devices(ctx, prefix, after, top)
-		if err != nil {
-			return nil, "", err
-		}
-		devices := make([]hubDevice, len(found))
-		for j, device := range found {
-			devices[j].Device = keylessDevice(device)
-			if len(hubs) > 1 {
-				devices[j].Hub = hubs[i].name
+		for i < len(hubs) && len(devices) < top {
+			found, next, err := hubs[i].Devices(ctx, prefix, after, top-len(devices))
+			if err != nil {
+				return nil, "", err
 			}
-		}
-		if next == "" {
-			i++
+			for _, device := range found {
+				shown := hubDevice{Device: keylessDevice(device)}
+				if len(hubs) > 1 {
+					shown.Hub = hubs[i].name
+				}
+				devices = append(devices, shown)
+			}
+			if after = next; next == "" {
+				i++
+			}
 		}
 		if i == len(hubs) {
 			return devices, "", nil
 		}
-		return devices, strconv.Itoa(i) + "/" + next, nil
+		return devices, strconv.Itoa(i) + "/" + after, nil
 	}
 }
 

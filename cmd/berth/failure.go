@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -81,7 +82,8 @@ func (c *cli) hintFor(command *cobra.Command, err error) string {
 		return c.target.unreachable(err)
 	case errors.Is(err, fault.TokenExpired), errors.Is(err, fault.UnauthorizedAccess):
 		if c.target.connectionString != "" {
-			return "Get the current connection string: berth info shows it where the server runs."
+			return "Get the current connection string: berth info shows it where the server runs. That of a hub is for " +
+				"berth device and berth telemetry, that of the provisioning service for the others."
 		}
 		return "berth info" + c.target.dataFlag() + " shows the connection strings that the server takes now."
 	case errors.Is(err, fault.EnrollmentNotFound):
@@ -92,10 +94,25 @@ func (c *cli) hintFor(command *cobra.Command, err error) string {
 		return "berth group list shows which there are."
 	case errors.Is(err, fault.DeviceNotFound):
 		return "berth device list shows which there are."
+	case errors.Is(err, fault.NotFound), errors.Is(err, fault.HubNotFound):
+		return listHint(command)
 	case errors.Is(err, fault.EnrollmentConflict):
 		return "berth enrollment update changes the one that is there."
 	case errors.Is(err, fault.PreconditionFailed):
 		return "Somebody else changed it meanwhile: look at it, and repeat the command."
+	}
+	return ""
+}
+
+// listHint names the command beside this one that lists what there is, if there is one.
+func listHint(command *cobra.Command) string {
+	if !command.HasParent() {
+		return ""
+	}
+	for _, sibling := range command.Parent().Commands() {
+		if sibling.Name() == "list" && sibling != command {
+			return sibling.CommandPath() + " shows which there are."
+		}
 	}
 	return ""
 }
@@ -126,7 +143,11 @@ func flagError(command *cobra.Command, err error) error {
 	return fmt.Errorf("--%s must be %s, not %q", flag.Name, takes, value)
 }
 
-// nearFlags are the flags of a command whose names are like a word, or begin so.
+// certificateFlags name a certificate, on one command or another.
+var certificateFlags = []string{"x509", "cert", "file"}
+
+// nearFlags are the flags of a command whose names are like a word or have it in them, and
+// those of a certificate for another one of it.
 func nearFlags(command *cobra.Command, word string) (near []string) {
 	like := help(&cobra.Command{Use: "like"}) // cobra compares names of commands
 	command.Flags().VisitAll(func(flag *pflag.Flag) {
@@ -134,7 +155,20 @@ func nearFlags(command *cobra.Command, word string) (near []string) {
 			like.AddCommand(&cobra.Command{Use: flag.Name, Run: func(*cobra.Command, []string) {}})
 		}
 	})
-	for _, name := range like.SuggestionsFor(word) {
+	names := like.SuggestionsFor(word)
+	command.Flags().VisitAll(func(flag *pflag.Flag) {
+		if len(word) > 2 && strings.Contains(flag.Name, word) && !slices.Contains(names, flag.Name) {
+			names = append(names, flag.Name)
+		}
+	})
+	if slices.Contains(append(certificateFlags, "certificate"), word) && len(names) == 0 {
+		for _, name := range certificateFlags {
+			if command.Flags().Lookup(name) != nil {
+				names = append(names, name)
+			}
+		}
+	}
+	for _, name := range names {
 		near = append(near, "--"+name)
 	}
 	return near

@@ -205,7 +205,12 @@ weight 0, and unlink it when they have come by.`,
 			if err != nil {
 				return err
 			}
-			return service.UnlinkHub(command.Context(), c.hostOf(command.Context(), args[0]), "", force)
+			err = service.UnlinkHub(command.Context(), c.hostOf(command.Context(), args[0]), "", force)
+			if errors.Is(err, fault.Conflict) {
+				return advise(err, "berth hub link %s --weight 0 has them go to another hub when they register again; "+
+					"--force unlinks it all the same.", quote(args[0]))
+			}
+			return err
 		},
 	}
 	command.Flags().BoolVar(&force, "force", false, "though devices are assigned to it")

@@ -100,11 +100,16 @@ func nothing(text string) func() string { return func() string { return text } }
 // says of an empty list is asked for only then.
 func printPages[T any](c *cli, s selection, list lister[T], none func() string, header []string,
 	row func(T) []string) error {
+	if s.prefix != "" {
+		none = func() string { return fmt.Sprintf("There is none with an id that starts with %q.", s.prefix) }
+	}
 	printed := newListPrinter(c, none, header, row)
 	more, err := pages(s, list, printed.add)
 	switch {
 	case errors.Is(err, errNoReader):
 		return nil
+	case errors.As(err, new(printError)):
+		return err
 	case err != nil:
 		return errors.Join(err, printed.flush())
 	}
@@ -125,6 +130,11 @@ func (c *cli) tellOfMore(shown int, how string) {
 // errNoReader says that nobody reads any more what is printed: head has seen enough, or
 // less was left.
 var errNoReader = errors.New("nobody reads the output")
+
+// printError says that a list could not be printed.
+type printError struct{ error }
+
+func (e printError) Unwrap() error { return e.error }
 
 // quietEnd takes it for the end that nobody reads any more.
 func quietEnd(err error) error {

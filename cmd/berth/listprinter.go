@@ -142,7 +142,7 @@ func (p *listPrinter[T]) flush() error {
 		if readerGone(err) {
 			return errNoReader
 		}
-		return fmt.Errorf("print the list: %w", err)
+		return printError{fmt.Errorf("print the list: %w", err)}
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,15 +44,23 @@ func (f *format) String() string {
 // Type implements pflag.Value.
 func (f *format) Type() string { return "table|json" }
 
-// print writes a result: as JSON, or as people calls it.
+// print writes a result: as JSON, or as people calls it. Who has no room for it is told,
+// as what is kept in a file may be all that there is of a key.
 func (c *cli) print(result any, people func(w io.Writer)) error {
+	var text bytes.Buffer
 	if c.output == asJSON {
-		encoder := json.NewEncoder(c.stdout)
+		encoder := json.NewEncoder(&text)
 		encoder.SetIndent("", "  ")
 		encoder.SetEscapeHTML(false)
-		return encoder.Encode(result)
+		if err := encoder.Encode(result); err != nil {
+			return err
+		}
+	} else {
+		people(&text)
 	}
-	people(c.stdout)
+	if _, err := c.stdout.Write(text.Bytes()); err != nil && !readerGone(err) {
+		return fmt.Errorf("print the result: %w", err)
+	}
 	return nil
 }
 

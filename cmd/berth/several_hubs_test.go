@@ -140,6 +140,14 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 	if stdout, _ := s.run(0, "device", "list"); !strings.Contains(stdout, "HUB") || strings.Count(stdout, "east") != 3 {
 		t.Errorf("berth device list:\n%s", stdout)
 	}
+	s.run(0, "device", "create", "with-a-longer-name", "--hub", "east")
+	stdout, _ := s.run(0, "device", "list")
+	for line := range strings.Lines(stdout) { // one page, whose columns stand below each other
+		if column := strings.Index(stdout, "STATUS"); line[column-1] != ' ' || line[column] == ' ' {
+			t.Errorf("berth device list:\n%s", stdout)
+		}
+	}
+	s.run(0, "device", "delete", "with-a-longer-name")
 	if devices := read[[]hubDevice](s, "device", "list", "--max", "3"); len(devices) != 3 {
 		t.Errorf("berth device list --max 3: %d", len(devices))
 	}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/wire/mqtt"
 )
 
 // simulation is a device that does what the quickstart's does: it registers,
@@ -73,6 +74,8 @@ func (s simulation) provision(ctx context.Context) (device.Registration, error) 
 			err = advise(err, "The operator sees each check that was made: berth attempts %s%s", quote(s.registrationID), s.toEnroll())
 		case errors.As(err, new(x509.UnknownAuthorityError)):
 			err = advise(err, trustHint)
+		case errors.Is(err, mqtt.ErrProtocol):
+			err = advise(err, "What answers there speaks no MQTT: with TLS that is on the port 8883, and with --websocket on 443.")
 		case errors.As(err, &dial) && dial.Op == "dial":
 			err = advise(err, "%s", s.unreachable)
 		}
@@ -95,7 +98,8 @@ func (s simulation) send(ctx context.Context, hub, deviceID string) error {
 		Host: s.at(hub), DeviceID: deviceID, Certificate: s.certificate, SASKey: s.key, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
 	})
 	if err != nil {
-		return fmt.Errorf("connect to the hub %s: %w", s.at(hub), err)
+		return advise(fmt.Errorf("connect to the hub %s: %w", s.at(hub), err), "The hub's log says why. "+
+			"How it has the device prove itself: berth device show %s", quote(deviceID))
 	}
 	var (
 		mutex    sync.Mutex // of the log and of failed
