@@ -29,7 +29,7 @@ type simulateFlags struct {
 	tpm                           string
 	payload                       string
 	messages                      int
-	webSocket                     bool
+	webSocket, csr                bool
 }
 
 func (c *cli) deviceSimulate() *cobra.Command {
@@ -52,6 +52,9 @@ With --symmetric-key the device proves itself with a key in place of a certifica
 that of its enrollment, or the one that berth group device-key derives for it. Azure's
 samples have it in PROVISIONING_SYMMETRIC_KEY, and the registration id in
 PROVISIONING_REGISTRATION_ID.
+
+With --csr the device asks for an operational certificate, which its enrollment must
+give (--credential-policy), and connects to its hub with that.
 
 With --tpm the device proves itself with a TPM 2.0 in place of a certificate. It
 registers over HTTPS then, and speaks MQTT over WebSocket. Its registration id is
@@ -76,6 +79,11 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 				}
 				defer simulated.tpm.Close()
 				simulated.registrationID = cmp.Or(simulated.registrationID, simulated.tpm.RegistrationID())
+			}
+			if f.csr {
+				if err := simulated.request(); err != nil {
+					return err
+				}
 			}
 			simulated.log = c.stdout
 			if c.output == asJSON {
@@ -102,6 +110,7 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 		"a custom allocation's webhook gets it")
 	flags.StringVar(&f.tpm, "tpm", "", "the device's TPM: its `file`, or the socket of a software TPM")
 	flags.IntVar(&f.messages, "messages", 10, "how many messages to send")
+	flags.BoolVar(&f.csr, "csr", false, "ask for an operational certificate with a new key, and connect to the hub with that")
 	flags.BoolVar(&f.webSocket, "websocket", false, "speak MQTT over WebSocket")
 	return command
 }
@@ -148,6 +157,9 @@ func (f simulateFlags) useProof(s *simulation) error {
 	if byCertificate && byKey || f.tpm != "" && (byCertificate || byKey) {
 		return usageError{errors.New("--cert, --symmetric-key and --tpm are three ways in which a device proves itself: " +
 			"choose one")}
+	}
+	if f.tpm != "" && f.csr {
+		return usageError{errors.New("--csr is for a device with a certificate or a key, and not for one with a TPM")}
 	}
 	switch key := os.Getenv("PROVISIONING_SYMMETRIC_KEY"); {
 	case f.tpm != "":

@@ -37,13 +37,28 @@ func TestSimulateWithKeys(t *testing.T) {
 		}
 	}
 
+	s.run(0, "group", "update", "meters", "--credential-policy", "default")
+	other, _ := s.run(0, "group", "device-key", "meters", "meter-21")
+	if stdout, _ := simulate(0, "--registration-id", "meter-21", "--symmetric-key", strings.TrimSpace(other),
+		"--csr"); !strings.Contains(stdout, "done sending message #1\n") {
+		t.Errorf("with an operational certificate:\n%s", stdout)
+	}
+	if stdout, _ := s.run(0, "credential", "list", "--device", "meter-21"); !strings.Contains(stdout, "ec-p256") {
+		t.Errorf("berth credential list:\n%s", stdout)
+	}
+	_, refused := simulate(1, "--registration-id", "alone", "--symmetric-key", key, "--csr")
+	if !strings.Contains(refused, "names no credential policy") {
+		t.Errorf("without a credential policy: %s", refused)
+	}
+
 	for want, args := range map[string][]string{
 		"--symmetric-key must be a key in base64": {"--registration-id", "alone", "--symmetric-key", "a b"},
 		"choose one":                 {"--cert", "x.pem", "--key", "x.key", "--symmetric-key", key},
 		"needs --registration-id ID": {"--symmetric-key", key},
-		"--cert FILE --key FILE, or --symmetric-key KEY": {},
-		"--payload can't be taken":                       {"--registration-id", "a", "--symmetric-key", key, "--payload", "{"},
-		"are three ways in which a device proves itself": {"--tpm", "/dev/tpm0", "--symmetric-key", key},
+		"--cert FILE --key FILE, or --symmetric-key KEY":    {},
+		"--payload can't be taken":                          {"--registration-id", "a", "--symmetric-key", key, "--payload", "{"},
+		"--csr is for a device with a certificate or a key": {"--tpm", "/dev/tpm0", "--csr"},
+		"are three ways in which a device proves itself":    {"--tpm", "/dev/tpm0", "--symmetric-key", key},
 	} {
 		if _, stderr := simulate(2, args...); !strings.Contains(stderr, want) || strings.Contains(stderr, key) {
 			t.Errorf("berth device simulate %v says\n%sand not %q", args, stderr, want)

@@ -2,8 +2,12 @@ package main
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -29,6 +33,8 @@ type simulation struct {
 	key            string           // of one with a symmetric key
 	tpm            *device.TPM      // of one with a TPM
 	payload        json.RawMessage  // goes along with the registration, nil for none
+	csr            []byte           // asks for an operational certificate, PKCS #10 in DER, nil for none
+	operationalKey *ecdsa.PrivateKey
 	roots          *x509.CertPool
 	webSocket      bool
 	messages       int
@@ -50,6 +56,13 @@ func (s simulation) run(ctx context.Context) (device.Registration, error) {
 	if len(state.Payload) > 0 {
 		payload = string(state.Payload)
 	}
+	if s.csr != nil {
+		if len(state.IssuedCertificateChain) == 0 {
+			return registration, errors.New("the service gave the device no operational certificate")
+		}
+		s.certificate = &tls.Certificate{Certificate: state.IssuedCertificateChain, PrivateKey: s.operationalKey}
+		s.key, s.tpm = "", nil
+	}
 	fmt.Fprintf(s.log, "The complete registration result is\n%s\n%s\n%s\n%s\n", state.DeviceID, state.AssignedHub, state.Substatus, payload)
 	if s.messages == 0 {
 		return registration, nil
@@ -58,10 +71,21 @@ func (s simulation) run(ctx context.Context) (device.Registration, error) {
 	return registration, s.send(ctx, state.AssignedHub, state.DeviceID)
 }
 
+// request makes a key, and with it the request for an operational certificate.
+func (s *simulation) request() (err error) {
+	if s.operationalKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
+		return err
+	}
+	s.csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
+		Subject: pkix.Name{CommonName: s.registrationID}}, s.operationalKey)
+	return err
+}
+
 func (s simulation) provision(ctx context.Context) (device.Registration, error) {
 	registration, err := device.Provision(ctx, device.ProvisioningOptions{
 		Host: s.at(s.host), IDScope: s.idScope, RegistrationID: s.registrationID,
 		Certificate: s.certificate, SASKey: s.key, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, Payload: s.payload,
+		CSR: s.csr,
 		OnAssigning: func(_ string, wait time.Duration) {
 			fmt.Fprintf(s.log, "The service is assigning the device. Asking again in %v.\n", wait)
 		},
