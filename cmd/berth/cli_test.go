@@ -233,6 +233,8 @@ func TestMistakes(t *testing.T) {
 		{2, "--latency LOCATION=MILLISECONDS", "network set 10.0.0.0/8"},
 		{2, "--max must be 0 to 1000, not 1001", "attempts --max 1001"},
 		{1, "berth authority list shows which there are", "authority show nobody"},
+		{1, "There is no issuing authority \"nobody\" (", "credential policy set default --authority nobody"},
+		{1, "--force does it all the same", "credential authority delete default"},
 		{1, "berth hub list shows which there are", "hub show nobody"},
 		{1, "berth policy list shows which there are", "policy show nobody"},
 		{2, "there is no command \"berth start\"\n       Did you mean: berth up", "start"},

@@ -77,6 +77,9 @@ func (c *cli) hintFor(command *cobra.Command, err error) string {
 	case errors.As(err, new(usageError)):
 		return command.CommandPath() + " --help shows how it is written."
 	case isLoss(err):
+		if strings.Contains(err.Error(), "from the backup") {
+			return "" // it says itself what is to be done, and a repair would not help
+		}
 		return lossHint + c.target.dataFlag()
 	case errors.As(err, new(*backend.UnreachableError)):
 		return c.target.unreachable(err)
@@ -95,7 +98,9 @@ func (c *cli) hintFor(command *cobra.Command, err error) string {
 	case errors.Is(err, fault.DeviceNotFound):
 		return "berth device list shows which there are."
 	case errors.Is(err, fault.NotFound), errors.Is(err, fault.HubNotFound):
-		return listHint(command)
+		return listHint(command, err)
+	case errors.Is(err, fault.Conflict) && command.Flags().Lookup("force") != nil:
+		return "--force does it all the same. " + command.CommandPath() + " --help says what that means."
 	case errors.Is(err, fault.EnrollmentConflict):
 		return "berth enrollment update changes the one that is there."
 	case errors.Is(err, fault.PreconditionFailed):
@@ -104,9 +109,12 @@ func (c *cli) hintFor(command *cobra.Command, err error) string {
 	return ""
 }
 
-// listHint names the command beside this one that lists what there is, if there is one.
-func listHint(command *cobra.Command) string {
-	if !command.HasParent() {
+// listHint names the command beside this one that lists what there is, if there is one, and
+// what is missing is what the command is about.
+func listHint(command *cobra.Command, err error) string {
+	if !command.HasParent() || !slices.ContainsFunc(command.Flags().Args(), func(arg string) bool {
+		return strings.Contains(err.Error(), arg)
+	}) {
 		return ""
 	}
 	for _, sibling := range command.Parent().Commands() {

@@ -161,6 +161,10 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 				return err
 			}
 			linked, err := service.LinkHub(command.Context(), link, link.ETag)
+			if err != nil && strings.Contains(err.Error(), "not trusted") {
+				return advise(err, "--hub-ca-file FILE trusts its authority: of a Berth server that is the authority file which "+
+					"berth info shows there.")
+			}
 			if err != nil {
 				return err
 			}

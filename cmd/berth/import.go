@@ -30,7 +30,7 @@ func (c *cli) enrollmentImport() *cobra.Command {
 		fit:     (*exchange.Origin).Enrollments,
 		bulk:    (*backend.Provisioning).BulkEnrollments,
 		dry:     (*backend.Provisioning).DryRunEnrollments,
-		example: "berth enrollment import enrollments.csv --mode upsert",
+		example: "berth enrollment import",
 	}
 	command := &cobra.Command{
 		Use:   "import FILE",
@@ -79,7 +79,7 @@ func (c *cli) groupImport() *cobra.Command {
 		bulk:    (*backend.Provisioning).BulkGroups,
 		dry:     (*backend.Provisioning).DryRunGroups,
 		read:    exchange.ReadGroups,
-		example: "berth group import groups.json --mode upsert",
+		example: "berth group import",
 	}
 	command := &cobra.Command{
 		Use:   "import FILE",
@@ -121,7 +121,7 @@ type importing[T any] struct {
 	bulk    bulkOf[T]
 	dry     dryRunOf[T]
 	read    func(input io.Reader, each func(exchange.Row[T]) error) error
-	example string // for who could not create them
+	example string // the command, for who could not create them
 
 	asked   string
 	mapped  []string // OLD=NEW
@@ -222,7 +222,8 @@ func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
 		}
 		var hints []string
 		if there > 0 {
-			hints = append(hints, fmt.Sprintf("%d are there already: %s changes those.", there, i.example))
+			hints = append(hints, fmt.Sprintf("%d are there already: %s %s --mode upsert changes those.", there,
+				i.example, quote(file)))
 		}
 		if elsewhere > 0 {
 			hints = append(hints, fmt.Sprintf(
