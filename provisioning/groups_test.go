@@ -114,7 +114,8 @@ func TestGroupsSignedInOneWay(t *testing.T) {
 		"what is empty": {X509Attestation{SigningCertificates: &X509Certificates{Primary: whole},
 			ClientCertificates: &X509Certificates{Primary: &X509Certificate{}}, CAReferences: &X509CAReferences{}}, ""},
 	} {
-		group := EnrollmentGroup{EnrollmentGroupID: "g", Attestation: AttestationMechanism{Type: byX509, X509: &c.x}}
+		group := EnrollmentGroup{EnrollmentGroupID: "g",
+			EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509, X509: &c.x}}}
 		_, err := h.PutGroup(ctx, group, "")
 		if c.says == "" && err != nil || c.says != "" && (!errors.Is(err, fault.ArgumentInvalid) ||
 			!strings.Contains(err.Error(), c.says)) {

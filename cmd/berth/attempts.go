@@ -81,7 +81,7 @@ every check of each attempt; the one that failed comes last, with advice.`,
 }
 
 // noAttempts says that a list of attempts is empty.
-func noAttempts(filter provisioning.AttemptFilter) string {
+func noAttempts(filter attempts.Filter) string {
 	who := "Nobody has"
 	if filter.RegistrationID != "" {
 		who = fmt.Sprintf("The device %q has not", filter.RegistrationID)

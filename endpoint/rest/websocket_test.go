@@ -6,7 +6,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/attempts"
 )
 
 // A device that speaks AMQP over a WebSocket leaves an attempt, as it does at the port of
@@ -27,14 +27,14 @@ func TestAMQPOverWebSocketLeavesAnAttempt(t *testing.T) {
 		if err == nil || answer == nil || answer.StatusCode != 400 || answer.Header.Get("x-ms-request-id") == "" {
 			t.Errorf("%s at %s is answered %v, error %v", c.protocol, c.host, answer, err)
 		}
-		attempts, err := h.config.Provisioning.Attempts(t.Context(), provisioning.AttemptFilter{Refused: true})
-		if err != nil || len(attempts) != c.want {
-			t.Fatalf("after %s at %s there are the attempts %+v, error %v", c.protocol, c.host, attempts, err)
+		found, err := h.config.Provisioning.Attempts().Find(t.Context(), attempts.Filter{Refused: true})
+		if err != nil || len(found) != c.want {
+			t.Fatalf("after %s at %s there are the attempts %+v, error %v", c.protocol, c.host, found, err)
 		}
-		if len(attempts) > 0 {
-			if check, _ := attempts[0].Checks.Failed(); check.Saw != "AMQP" || attempts[0].Protocol != "amqpws" ||
+		if len(found) > 0 {
+			if check, _ := found[0].Checks.Failed(); check.Saw != "AMQP" || found[0].Protocol != "amqpws" ||
 				!strings.Contains(check.Advice, "does not serve AMQP") {
-				t.Errorf("the attempt is %+v", attempts[0])
+				t.Errorf("the attempt is %+v", found[0])
 			}
 		}
 	}

@@ -74,10 +74,10 @@ func TestReadJSON(t *testing.T) {
 // strings in their spelling.
 func TestTwinsKeepTheirSpelling(t *testing.T) {
 	const tags, desired = `{"z":1.10,"a":"<&>","m":"\u003c\u00e9"}`, `{"k":1e16,"b":-0.0}`
-	enrollment := provisioning.Enrollment{RegistrationID: "d",
+	enrollment := provisioning.Enrollment{RegistrationID: "d", EnrollmentSettings: provisioning.EnrollmentSettings{
 		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
 		InitialTwin: &provisioning.InitialTwin{Tags: []byte(tags),
-			Properties: provisioning.InitialTwinProperties{Desired: []byte(desired)}}}
+			Properties: provisioning.InitialTwinProperties{Desired: []byte(desired)}}}}
 	for _, format := range []Format{JSON, CSV} {
 		var file bytes.Buffer
 		writer := NewWriter(&file, format)
