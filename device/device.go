@@ -21,6 +21,9 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
+// ErrProtocol is in the chain of an error when what answers does not speak MQTT.
+var ErrProtocol = mqtt.ErrProtocol
+
 const (
 	// clientVersion is what the user names call this client.
 	clientVersion = "berth-device/1"

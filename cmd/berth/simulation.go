@@ -19,7 +19,6 @@ import (
 
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/wire/mqtt"
 )
 
 // simulation is a device that does what the quickstart's does: it registers,
@@ -98,7 +97,7 @@ func (s simulation) provision(ctx context.Context) (device.Registration, error) 
 			err = advise(err, "The operator sees each check that was made: berth attempts %s%s", quote(s.registrationID), s.toEnroll())
 		case errors.As(err, new(x509.UnknownAuthorityError)):
 			err = advise(err, trustHint)
-		case errors.Is(err, mqtt.ErrProtocol):
+		case errors.Is(err, device.ErrProtocol):
 			err = advise(err, "What answers there speaks no MQTT: with TLS that is on the port 8883, and with --websocket on 443.")
 		case errors.As(err, &dial) && dial.Op == "dial":
 			err = advise(err, "%s", s.unreachable)
