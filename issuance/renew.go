@@ -2,6 +2,7 @@ package issuance
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -21,7 +22,7 @@ const (
 // Renew gives the root and the issuing authorities new certificates, with their old
 // names and keys, long before the present ones expire, and when those are not valid as
 // the clock is now. What they have signed stays good. An authority that was revoked
-// stays as it is.
+// stays as it is. What fails with one keeps no other from being renewed.
 func (s *Service) Renew(ctx context.Context) error {
 	stored, etag, err := s.authorities.Get(ctx, rootName)
 	if err != nil {
@@ -46,6 +47,7 @@ func (s *Service) Renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	var failed error
 	for _, entry := range entries {
 		// One under an authority of the operator's own is renewed by its operator.
 		if entry.Key == rootName || !entry.Value.Revoked.IsZero() || entry.Value.Request != "" {
@@ -53,7 +55,8 @@ func (s *Service) Renew(ctx context.Context) error {
 		}
 		authority, err := s.parsed(entry.Value)
 		if err != nil {
-			return fmt.Errorf("the issuing authority %s: %w", entry.Key, err)
+			failed = errors.Join(failed, fmt.Errorf("the issuing authority %s: %w", entry.Key, err))
+			continue
 		}
 		// Devices get the root with their certificates.
 		if !due(authority, now, authorityRenewBefore) && entry.Value.Root == stored.Certificate {
@@ -64,10 +67,10 @@ func (s *Service) Renew(ctx context.Context) error {
 			_, err = s.replace(ctx, entry.Value, entry.ETag, renewed, stored.Certificate)
 		}
 		if err != nil {
-			return fmt.Errorf("renew the issuing authority %s: %w", entry.Key, err)
+			failed = errors.Join(failed, fmt.Errorf("renew the issuing authority %s: %w", entry.Key, err))
 		}
 	}
-	return nil
+	return failed
 }
 
 // due reports whether an authority is not valid now, or won't be for long enough.

@@ -3,10 +3,12 @@ package issuance
 import (
 	"crypto/x509"
 	"encoding/pem"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/store"
 )
 
 const year = 365 * 24 * time.Hour
@@ -135,5 +137,30 @@ func TestAuthoritiesUnderAWrongClock(t *testing.T) {
 				t.Error("an authority is renewed at each look")
 			}
 		})
+	}
+}
+
+// An authority whose key can't be read is told of, and the others are renewed.
+func TestOneAuthorityThatCannotBeRenewed(t *testing.T) {
+	h := newHouse(t)
+	if _, err := h.CreateAuthority(t.Context(), "broken"); err != nil { // before default, as they are read
+		t.Fatal(err)
+	}
+	stored, _, err := h.authorities.Get(t.Context(), "broken")
+	if err != nil {
+		t.Fatal(err)
+	}
+	stored.Key = "no key"
+	if _, err := h.config.Documents.Commit(t.Context(), h.authorities.Put("broken", store.Always, stored)); err != nil {
+		t.Fatal(err)
+	}
+	before := h.signedBy(DefaultAuthority)
+	h.now = h.now.Add(9 * year)
+	h.Service.opened = make(map[string]openedAuthority) // as after a restart
+	if err := h.Renew(t.Context()); err == nil || !strings.Contains(err.Error(), "broken") {
+		t.Errorf("the error is %v", err)
+	}
+	if after := h.signedBy(DefaultAuthority); !after.NotAfter.After(before.NotAfter) {
+		t.Errorf("the other authority is good until %s as before", after.NotAfter)
 	}
 }
