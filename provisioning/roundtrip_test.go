@@ -47,11 +47,3 @@ func TestAnyTimeIsWritten(t *testing.T) {
 		}
 	})
 }
-
-func largeText(size int) string {
-	text := make([]byte, size)
-	for i := range text {
-		text[i] = 'x'
-	}
-	return string(text)
-}
