@@ -177,3 +177,23 @@ func TestChangesHaveKinds(t *testing.T) {
 		t.Errorf("there are only %d changes", changes)
 	}
 }
+
+// Who asks for an operation of Azure's that is not there is told what is missing, in the
+// form of the hub.
+func TestUnservedOperations(t *testing.T) {
+	h := newHouse(t)
+	for _, operation := range unservedOperations {
+		path := strings.NewReplacer("{", "", "}", "").Replace(operation.pattern)
+		for method := range strings.FieldsSeq(operation.methods) {
+			got := h.do(request{method: method, path: path, token: h.hubToken(), body: "{}"})
+			message, _ := got.fields["Message"].(string)
+			if got.status != 404 || !strings.HasPrefix(message, "ErrorCode:GenericNotFound;"+operation.what+" are not served") {
+				t.Errorf("%s %s is answered %d %s", method, path, got.status, got.text)
+			}
+		}
+	}
+	got := h.do(request{method: "PATCH", path: "/configurations/c", token: h.hubToken()})
+	if allowed := got.header.Get("Allow"); got.status != 405 || allowed != "GET, PUT, DELETE" {
+		t.Errorf("another method is answered %d, allowing %s", got.status, allowed)
+	}
+}

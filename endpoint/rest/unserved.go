@@ -1,16 +1,48 @@
 package rest
 
-import "github.com/berth-iot/berth/fault"
+import (
+	"strings"
 
-// unserved are operations of Azure's contract that this version does not have.
-// Who asks for one is told so, rather than that the address is wrong.
-func (h *handler) unserved() []route {
-	refuse := func(what string) func(*call) (any, error) {
-		return func(*call) (any, error) {
-			return nil, fault.New(fault.NotFound, "%s are not served by this version of Berth", what)
+	"github.com/berth-iot/berth/fault"
+)
+
+// unservedOperations are operations of Azure's contract that this version does not have.
+var unservedOperations = []struct{ what, methods, pattern string }{
+	{"Direct methods", "POST", "/twins/{id}/methods"},
+	{"Direct methods", "POST", "/twins/{id}/modules/{module}/methods"},
+	{"Modules", "GET", "/devices/{id}/modules"},
+	{"Modules", "GET PUT DELETE", "/devices/{id}/modules/{module}"},
+	{"Modules", "GET PATCH PUT", "/twins/{id}/modules/{module}"},
+	{"Configurations", "GET", "/configurations"},
+	{"Configurations", "GET PUT DELETE", "/configurations/{id}"},
+	{"Configurations", "POST", "/configurations/testQueries"},
+	{"Configurations", "POST", "/devices/{id}/applyConfigurationContent"},
+	{"Jobs", "GET", "/jobs"},
+	{"Jobs", "POST", "/jobs/create"},
+	{"Jobs", "GET DELETE", "/jobs/{id}"},
+	{"Jobs", "GET", "/jobs/v2/query"},
+	{"Jobs", "GET PUT", "/jobs/v2/{id}"},
+	{"Jobs", "POST", "/jobs/v2/{id}/cancel"},
+	{"Digital twins", "GET PATCH", "/digitaltwins/{id}"},
+	{"Digital twins", "POST", "/digitaltwins/{id}/commands/{command}"},
+	{"Digital twins", "POST", "/digitaltwins/{id}/components/{component}/commands/{command}"},
+	{"Cloud-to-device messages", "DELETE", "/devices/{id}/commands"},
+	{"Cloud-to-device messages", "GET", "/devices/{id}/messages/devicebound"},
+	{"Messages over HTTPS", "POST", "/devices/{id}/messages/events"},
+	{"File uploads", "POST", "/devices/{id}/files"},
+	{"File uploads", "POST", "/devices/{id}/files/notifications"},
+}
+
+// unserved are the routes of those. Who asks for one is told so, rather than that the
+// address is wrong.
+func (h *handler) unserved() (routes []route) {
+	for _, operation := range unservedOperations {
+		refuse := func(*call) (any, error) {
+			return nil, fault.New(fault.NotFound, "%s are not served by this version of Berth", operation.what)
+		}
+		for method := range strings.FieldsSeq(operation.methods) {
+			routes = append(routes, route{method, operation.pattern, hubAPI, "", twinLimit, refuse})
 		}
 	}
-	return []route{
-		{"POST", "/twins/{id}/methods", hubAPI, "", smallBody, refuse("Direct methods")},
-	}
+	return routes
 }
