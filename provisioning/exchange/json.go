@@ -135,7 +135,7 @@ func eachOf[T any](text []byte, line int, each func(Row[T]) error) error {
 		return each(Row[T]{Line: line, Err: fault.New(fault.BadFormat, "It is longer than %d bytes", maxObject)})
 	}
 	if invalidUTF8(text) >= 0 {
-		return each(Row[T]{Line: line, Err: errNotUTF8()})
+		return each(Row[T]{Line: line, Item: named[T](text), Err: errNotUTF8()})
 	}
 	for decoder := json.NewDecoder(bytes.NewReader(text)); ; {
 		var one json.RawMessage
@@ -162,13 +162,31 @@ const maxRowDepth = document.MaxFreeDepth + 8
 func rowOf[T any](line int, text []byte) Row[T] {
 	row := Row[T]{Line: line}
 	if invalidUTF8(text) >= 0 {
-		row.Err = errNotUTF8()
+		row.Item, row.Err = named[T](text), errNotUTF8()
 	} else if err := document.CheckDepth(text, maxRowDepth); err != nil {
 		row.Err = fault.New(fault.BadFormat, "It is nested deeper than %d levels", maxRowDepth)
-	} else if row.Err = checkSurrogates(text); row.Err == nil {
+	} else if row.Err = checkSurrogates(text); row.Err != nil {
+		row.Item = named[T](text)
+	} else {
 		row.Item, row.Unknown, row.Err = decode[T](text)
 	}
 	return row
+}
+
+// named is an item with its id alone, by which it is found in a file where it can't be
+// read as a whole.
+func named[T any](text []byte) (item T) {
+	var id struct {
+		Registration string `json:"registrationId,omitempty"`
+		Group        string `json:"enrollmentGroupId,omitempty"`
+	}
+	if json.Unmarshal(bytes.ToValidUTF8(text, []byte("?")), &id) != nil {
+		return item
+	}
+	if alone, err := json.Marshal(id); err == nil {
+		_ = json.Unmarshal(alone, &item) // which of both there is, the type knows
+	}
+	return item
 }
 
 func errNotUTF8() error {

@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
 )
 
 // latin1 is a text as Windows writes it in the west of Europe.
@@ -140,4 +141,37 @@ func TestCheckJSON(t *testing.T) {
 			t.Fatalf("%q is taken, and read as %s", text, shown)
 		}
 	})
+}
+
+// An item that is not text is named, so that it is found in its file.
+func TestItemsThatAreNoTextAreNamed(t *testing.T) {
+	for _, file := range []string{
+		"[{\"registrationId\":\"a\",\"deviceId\":\"K\xf6ln\"}]",
+		"{\"deviceId\":\"K\xf6ln\",\"registrationId\":\"a\"}\n",
+		`[{"deviceId":"\ud800","registrationId":"a"}]`,
+		"registrationId,deviceId\na,K\xf6ln\n",
+	} {
+		format := JSON
+		if strings.HasPrefix(file, "r") {
+			format = CSV
+		}
+		err := ReadEnrollments(strings.NewReader(file), format, func(row Row[provisioning.Enrollment]) error {
+			if row.Err == nil || row.Item.RegistrationID != "a" || row.Item.DeviceID != "" {
+				t.Errorf("%q is read as %+v", file, row)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%q: %v", file, err)
+		}
+	}
+	group := strings.NewReader("{\"enrollmentGroupId\":\"g\",\"iotHubHostName\":\"\xff\"}")
+	if err := ReadGroups(group, func(row Row[provisioning.EnrollmentGroup]) error {
+		if row.Err == nil || row.Item.EnrollmentGroupID != "g" {
+			t.Errorf("a group is read as %+v", row)
+		}
+		return nil
+	}); err != nil {
+		t.Error(err)
+	}
 }
