@@ -153,9 +153,9 @@ func TestImportOfOtherEncodings(t *testing.T) {
 		"CSV of Windows": {"w.csv",
 			"registrationId,attestation,initialTwin\nw1,symmetricKey,\"{\"\"tags\"\":{\"\"ort\"\":\"\"K\xf6ln\"\"}}\"\n", "line 2, w1: initialTwin is not UTF-8. Save the file as CSV UTF-8"},
 		"JSON of Windows": {"w.json",
-			"[\n{\"registrationId\":\"w1\",\"attestation\":{\"type\":\"symmetricKey\"},\"initialTwin\":{\"tags\":{\"ort\":\"K\xf6ln\"}}}]", "line 2, -: It is not UTF-8. Save the file as UTF-8"},
+			"[\n{\"registrationId\":\"w1\",\"attestation\":{\"type\":\"symmetricKey\"},\"initialTwin\":{\"tags\":{\"ort\":\"K\xf6ln\"}}}]", "line 2, w1: It is not UTF-8. Save the file as UTF-8"},
 		"half a pair": {"h.json",
-			`{"registrationId":"w1","attestation":{"type":"symmetricKey"},"initialTwin":{"tags":{"x":"\ud83d"}}}`, "line 1, -: It has \\ud83d"},
+			`{"registrationId":"w1","attestation":{"type":"symmetricKey"},"initialTwin":{"tags":{"x":"\ud83d"}}}`, "line 1, w1: It has \\ud83d"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			counts, problems := s.imported("enrollment", "import", s.fileOf(c.file, c.content))
