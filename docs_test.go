@@ -1,6 +1,7 @@
 package berth
 
 import (
+	"io/fs"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -15,6 +16,9 @@ var frenchDocs = map[string]string{
 	"provisioning.md":  "approvisionnement.md",
 	"compatibility.md": "compatibilite.md",
 	"trust.md":         "confiance.md",
+	"ci.md":            "integration-continue.md",
+	"azure.md":         "depuis-azure.md",
+	"durability.md":    "durabilite.md",
 }
 
 // TestFrenchDocs holds the French pages against the English ones: the same sections in
@@ -192,6 +196,41 @@ func TestLinksInDocs(t *testing.T) {
 			}
 			if section != "" && !slices.ContainsFunc(sectionsOf(fenced.ReplaceAllString(string(linked), "")), func(s docSection) bool { return anchor(s.title) == section }) {
 				t.Errorf("%s leads to %s, which has no such section", page, found[1])
+			}
+		}
+	}
+}
+
+// TestTestsInDocs looks for the tests that the documentation names: a promise whose test
+// is gone is a promise no more.
+func TestTestsInDocs(t *testing.T) {
+	there, function := make(map[string]bool), regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	err := filepath.WalkDir(".", func(path string, _ fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		for _, found := range function.FindAllStringSubmatch(string(text), -1) {
+			there[found[1]] = true
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pages, err := filepath.Glob("docs/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := regexp.MustCompile(`\bTest[A-Z]\w+`)
+	for _, page := range append(pages, "README.md", "SECURITY.md") {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range named.FindAllString(string(text), -1) {
+			if !there[name] {
+				t.Errorf("%s names %s, and there is no such test", page, name)
 			}
 		}
 	}
