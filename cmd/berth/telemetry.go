@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -49,6 +50,12 @@ says. With -o json each is one JSON object in a line.`,
 			}
 			if err != nil {
 				return err
+			}
+			if device != "" {
+				// Its messages may be there though it is deleted, or come once it has registered.
+				if _, err := client.Device(command.Context(), device); errors.Is(err, fault.DeviceNotFound) {
+					fmt.Fprintf(c.stderr, "berth: the hub has no device %q now: berth device list shows which there are\n", device)
+				}
 			}
 			write := messageLines(c.stdout)
 			if c.output == asJSON {
