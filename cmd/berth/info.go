@@ -30,8 +30,8 @@ strings hold keys.`,
 				return err
 			}
 			if trust {
-				fmt.Fprintln(c.stdout, trustText(info.CAFile))
-				return nil
+				trusted := map[string]string{"caFile": info.CAFile}
+				return c.print(trusted, func(w io.Writer) { fmt.Fprintln(w, trustText(info.CAFile)) })
 			}
 			return c.print(info, func(w io.Writer) { describeServer(w, info) })
 		},

@@ -159,7 +159,7 @@ func (b brokenOutput) Write([]byte) (int, error) { return 0, b.error }
 func TestNoRoomForTheAnswer(t *testing.T) {
 	s := newShell(t)
 	s.run(0, "group", "create", "meters", "--symmetric")
-	for _, words := range []string{"info", "version", "group show meters", "group show meters -o json",
+	for _, words := range []string{"info", "info --trust -o json", "version", "group show meters", "group show meters -o json",
 		"group device-key meters meter-17", "credential authority request factory", "group list", "group list -o json"} {
 		for problem, want := range map[error]int{syscall.ENOSPC: 1, syscall.EPIPE: 0} {
 			var stderr bytes.Buffer
