@@ -6,11 +6,14 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -83,7 +86,7 @@ const noThumbprint = "E3B0C44298FC1C149AFBF4C8996FB92427AE41E4649B934CA495991B78
 
 // Revoked takes certificates that were revoked from hubs elsewhere, which know
 // certificates by their thumbprints alone. Hubs of this process ask the issuer
-// themselves.
+// themselves. What fails for one device, or at one hub, keeps no other from being told.
 func (s *Service) Revoked(ctx context.Context, revoked issuance.Revocation) error {
 	if revoked.RegistrationID != "" {
 		return s.withdraw(ctx, revoked.RegistrationID)
@@ -95,6 +98,8 @@ func (s *Service) Revoked(ctx context.Context, revoked issuance.Revocation) erro
 		}
 		return s.withdraw(ctx, certificate.RegistrationID)
 	}
+	w := withdrawals{silent: make(map[string]bool), free: make(chan struct{}, withdrawAtOnce)}
+	defer w.all.Wait()
 	for after := ""; ; {
 		const stride = 1000
 		entries, err := s.registrations.List(ctx, "", after, stride)
@@ -102,19 +107,84 @@ func (s *Service) Revoked(ctx context.Context, revoked issuance.Revocation) erro
 			return err
 		}
 		for _, entry := range entries {
-			if len(entry.Value.Issued) > 0 {
-				err = errors.Join(err, s.withdraw(ctx, entry.Value.RegistrationID))
+			hub := s.linked(entry.Value.AssignedHub)
+			if hub == nil || hub.link.Local || len(entry.Value.Issued) == 0 {
+				continue
 			}
+			select {
+			case w.free <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			w.all.Go(func() {
+				defer func() { <-w.free }()
+				w.begin(hub, entry.Value.RegistrationID, func() error {
+					return s.config.Panics.Do(panics.Background, func() error { return s.withdraw(ctx, entry.Value.RegistrationID) })
+				})
+			})
 		}
-		if err != nil || len(entries) < stride {
-			return err
+		if len(entries) < stride {
+			w.all.Wait()
+			return w.failed
 		}
 		after = entries[stride-1].Key
 	}
 }
 
+// withdrawAtOnce is how many devices hubs elsewhere are told of at once.
+const withdrawAtOnce = 16
+
+// withdrawals are those of one revocation.
+type withdrawals struct {
+	all  sync.WaitGroup
+	free chan struct{} // as many as are under way
+
+	mutex  sync.Mutex
+	silent map[string]bool // hubs that did not answer: they are not asked again for each of their devices
+	count  int             // of those that failed
+	failed error           // that some did, with the first
+}
+
+// begin does one, and notes how it failed.
+func (w *withdrawals) begin(hub *linkedHub, registrationID string, withdraw func() error) {
+	w.mutex.Lock()
+	silent := w.silent[hub.Host()]
+	w.mutex.Unlock()
+	err := errSilent
+	if !silent {
+		err = withdraw()
+	}
+	if err == nil {
+		return
+	}
+	w.mutex.Lock()
+	defer w.mutex.Unlock()
+	if errors.Is(err, errSilent) {
+		w.silent[hub.Host()] = true
+	}
+	if w.count++; w.failed == nil {
+		w.failed = &withdrawError{w, registrationID, hub.Host(), err}
+	}
+}
+
+// errSilent is in the error of what a hub did not answer.
+var errSilent = errors.New("the hub does not answer")
+
+// withdrawError says that devices have kept certificates that were revoked.
+type withdrawError struct {
+	of                  *withdrawals
+	registrationID, hub string // of the first
+	err                 error
+}
+
+func (e *withdrawError) Error() string {
+	return fmt.Sprintf("%d devices may still come in at hubs elsewhere, the first of them %s at %s: %v", e.of.count, e.registrationID, e.hub, e.err)
+}
+
+func (e *withdrawError) Unwrap() error { return e.err }
+
 // withdraw leaves a device at its hub elsewhere only the certificates that are
-// still good.
+// still good. Whose enrollment is gone has none of its own there.
 func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	record, err := s.record(ctx, registrationID)
 	if errors.Is(err, fault.RegistrationNotFound) {
@@ -127,15 +197,30 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	if hub == nil || hub.link.Local || len(record.Issued) == 0 {
 		return nil
 	}
+	admission := Admission{DeviceID: record.DeviceID}
 	enrollment, err := s.again(ctx, intent{RegistrationID: registrationID, GroupID: record.GroupID, Certificate: record.Certificate})
-	if err != nil {
+	switch {
+	case err == nil:
+		admission = enrollment.admission()
+	case !errors.Is(err, fault.EnrollmentNotFound) && !errors.Is(err, fault.GroupNotFound) && !store.IsUnreadable(err):
 		return err
 	}
 	record.Issued = s.notRevoked(ctx, record.Issued, false)
-	admission := enrollment.admission()
 	record.operational(enrollment.CredentialPolicyName, registrationID, &admission)
-	return s.persist(ctx, func() error {
-		_, err := hub.Admit(ctx, admission)
+	err = s.persist(ctx, func() error {
+		own, err := s.stillOwn(ctx, registrationID, record.placed())
+		if err != nil || !own {
+			return err // somebody else has it now
+		}
+		present, err := hub.Identity(ctx, admission)
+		if err != nil || present.Generation == "" || !present.Differs {
+			return err
+		}
+		_, err = hub.Admit(ctx, admission)
 		return err
 	})
+	if problem := (*fault.Error)(nil); err != nil && (!errors.As(err, &problem) || problem.Code.Status() >= 500) {
+		err = fmt.Errorf("%w: %w", errSilent, err)
+	}
+	return err
 }

@@ -213,14 +213,21 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 }
 
 // revoked takes what was revoked from those who use it: at once here, and as fast
-// as they answer from hubs elsewhere.
+// as they answer from hubs elsewhere, for as long as the server runs.
 func (s *Server) revoked(revocation issuance.Revocation) {
 	for _, h := range s.hubs.All() {
 		h.EndRevoked(revocation)
 	}
 	s.serving.Go(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		ctx, cancel := context.WithCancel(context.Background())
 		defer cancel()
+		s.serving.Go(func() {
+			defer cancel()
+			select {
+			case <-s.ending:
+			case <-ctx.Done():
+			}
+		})
 		err := s.panics.Do(panics.Background, func() error { return s.provisioning.Revoked(ctx, revocation) })
 		if err != nil {
 			s.config.Logger.Error("a revocation has not reached all hubs elsewhere", "thumbprint",

@@ -124,6 +124,7 @@ func (s *Search) recordsBetween(ctx context.Context, start, end int64) (records 
 		if err != nil {
 			return nil, err
 		}
+		some = store.Before(some, end)
 		if len(some) == 0 {
 			break
 		}
