@@ -126,12 +126,16 @@ type cursor struct {
 	ahead     []store.Record
 }
 
-// fill reads on when nothing is left; afterwards ahead is empty only at the end.
+// fill reads on when nothing is left; afterwards ahead is empty only at the end. What
+// can't be read is passed over, also when nothing that can be comes after it.
 func (c *cursor) fill(ctx context.Context) (err error) {
-	if len(c.ahead) > 0 || c.log.Bounds(c.partition).Next <= c.next {
+	end := c.log.Bounds(c.partition).Next
+	if len(c.ahead) > 0 || end <= c.next {
 		return nil
 	}
-	c.ahead, err = c.log.Read(ctx, c.partition, c.next, 256, 1<<20)
+	if c.ahead, err = c.log.Read(ctx, c.partition, c.next, 256, 1<<20); err == nil && len(c.ahead) == 0 {
+		c.next = end
+	}
 	return err
 }
 
