@@ -310,7 +310,7 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 	}
 	after := filter.After
 	if after == "" && !filter.Until.IsZero() && !l.ahead(ctx) {
-		after = fmt.Sprintf("%016x", uint64(math.MaxInt64-filter.Until.UnixNano()))
+		after = fmt.Sprintf("%016x", uint64(math.MaxInt64-store.UnixNano(filter.Until)))
 	}
 	wanted := filter
 	wanted.ID = "" // is looked for in bulk operations too
@@ -320,7 +320,7 @@ func (l *Log) Entries(ctx context.Context, filter Filter) (found []Entry, next s
 			return nil, "", err
 		}
 		for _, entry := range entries {
-			if !filter.Since.IsZero() && momentOf(entry.Key) < filter.Since.UnixNano() {
+			if !filter.Since.IsZero() && momentOf(entry.Key) < store.UnixNano(filter.Since) {
 				return found, "", nil // no later one can be of that time
 			}
 			if !wanted.wants(entry.Value) {

@@ -228,3 +228,23 @@ func TestRefusals(t *testing.T) {
 		t.Errorf("without a log: %v", err)
 	}
 }
+
+// Times that can't be told in nanoseconds are later, or earlier, than all entries.
+func TestTimesBeyondNanoseconds(t *testing.T) {
+	l, ctx := open(t), t.Context()
+	if _, err := l.documents.Commit(ctx, l.Change(ctx, Created, Enrollment, "d", nil, nil)...); err != nil {
+		t.Fatal(err)
+	}
+	for _, year := range []int{1, 1000, 1500, 1676, 2263, 2500, 5000, 9999} {
+		at := time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)
+		for name, c := range map[string]struct {
+			filter Filter
+			found  bool
+		}{"since": {Filter{Since: at}, year < 2026}, "until": {Filter{Until: at}, year > 2026}} {
+			entries, _, err := l.Entries(ctx, c.filter)
+			if err != nil || len(entries) > 0 != c.found {
+				t.Errorf("%s the year %d there are %d entries, error %v", name, year, len(entries), err)
+			}
+		}
+	}
+}

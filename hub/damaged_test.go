@@ -74,3 +74,18 @@ func TestTheLastMessageIsDamaged(t *testing.T) {
 		t.Errorf("read %v, error %v", got, err)
 	}
 }
+
+// TestTelemetryFromFarAway begins to read at times that can't be told in nanoseconds:
+// they are before all messages, or after them.
+func TestTelemetryFromFarAway(t *testing.T) {
+	h := newHouse(t)
+	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	h.send(session, Message{Payload: []byte("one")})
+	partition := partitionOf("d", 4)
+	for year, want := range map[int]int64{1: 0, 1000: 0, 1500: 0, 2263: 1, 2500: 1, 5000: 1, 9999: 1} {
+		next, err := h.startOf(ctx, partition, Position{Time: time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)})
+		if err != nil || next != want {
+			t.Errorf("from the year %d on the next is message %d, error %v; want %d", year, next, err, want)
+		}
+	}
+}

@@ -115,7 +115,7 @@ func (h *Hub) startOf(ctx context.Context, partition int, from Position) (int64,
 	case from.Time.IsZero():
 		return bounds.Next, nil
 	}
-	return h.config.Telemetry.SequenceAt(ctx, partition, from.Time.UnixNano())
+	return h.config.Telemetry.SequenceAt(ctx, partition, store.UnixNano(from.Time))
 }
 
 // cursor reads a partition, some records at a time.
