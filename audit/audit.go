@@ -279,11 +279,14 @@ func differences(before, after map[string]string) (fields []Field) {
 	return fields
 }
 
-func shorten(text string) string {
-	if len(text) <= maxValue {
+func shorten(text string) string { return cut(text, maxValue) }
+
+// cut returns a text with at most so many bytes, and a few more that say that it had more.
+func cut(text string, most int) string {
+	if len(text) <= most {
 		return text
 	}
-	return strings.ToValidUTF8(text[:maxValue], "") + "…"
+	return strings.ToValidUTF8(text[:most], "") + "…"
 }
 
 // Filter chooses entries. What is empty is not asked for.

@@ -70,7 +70,7 @@ func (b *Bulk) Part(ctx context.Context, ids []string) (context.Context, *Part, 
 	// the entry is.
 	b.mutex.Lock()
 	p.key = fmt.Sprintf("%s-%06d", b.key, b.parts)
-	changes := append(b.outcomes, b.log.items.Put(p.key, store.Absent, itemsPart{p.items}))
+	changes := append(b.outcomes, p.put(store.Absent))
 	b.outcomes = nil
 	first := b.parts == 0
 	b.parts++
@@ -149,13 +149,7 @@ func (p *Part) End(why func(i int) string) {
 		}
 		more = more || item.Failed != "" || len(item.Changes) > 0
 	}
-	change := p.bulk.log.items.Put(p.key, store.Always, itemsPart{p.items})
-	if len(change.Value) > maxItems {
-		for i := range p.items {
-			p.items[i].Changes = nil
-		}
-		change = p.bulk.log.items.Put(p.key, store.Always, itemsPart{p.items})
-	}
+	change := p.put(store.Always)
 	p.bulk.mutex.Lock()
 	defer p.bulk.mutex.Unlock()
 	p.bulk.entry.Bulk.Done += len(p.items) - failed
@@ -165,8 +159,30 @@ func (p *Part) End(why func(i int) string) {
 	}
 }
 
-// maxItems is how many bytes the items of a part may have, what changed included.
-const maxItems = 512 << 10
+// put is the change that writes the items down. What makes them too many bytes is left
+// out: first what was changed of each, then the ends of ids and reasons, of which each
+// character may take six.
+func (p *Part) put(match store.Match) store.Change {
+	change := p.bulk.log.items.Put(p.key, match, itemsPart{p.items})
+	for _, reduce := range []func(*Item){
+		func(item *Item) { item.Changes = nil },
+		func(item *Item) { item.ID, item.Failed = cut(item.ID, maxCut), cut(item.Failed, maxCut) },
+	} {
+		if len(change.Value) <= maxItems {
+			break
+		}
+		for i := range p.items {
+			reduce(&p.items[i])
+		}
+		change = p.bulk.log.items.Put(p.key, match, itemsPart{p.items})
+	}
+	return change
+}
+
+const (
+	maxItems = 512 << 10 // bytes of the items of a part, what changed included
+	maxCut   = 32        // bytes of an id, or of a reason, where they are too many
+)
 
 // Items returns some of the things of a bulk operation, and the after of the next call,
 // "" at the end. There are none of an operation that is not known, or no longer.

@@ -172,3 +172,29 @@ func TestBulkOfDevices(t *testing.T) {
 		t.Errorf("left are %s", got.text)
 	}
 }
+
+// TestBulkOfStrangeIDs has ids in a bulk operation that take six bytes a character to
+// write down: each is refused by itself, and the one that is right is made.
+func TestBulkOfStrangeIDs(t *testing.T) {
+	for _, length := range []int{100, 150, 200, 500} {
+		h := newHouse(t)
+		strange := strings.Repeat(`\u0001`, length)
+		var items []string
+		for i := range maxBulk - 1 {
+			items = append(items, fmt.Sprintf(`{"registrationId":"%d%s"}`, i, strange))
+		}
+		items = append(items, `{"registrationId":"right","attestation":{"type":"symmetricKey"}}`)
+		answer := h.do(request{method: "POST", path: "/enrollments", token: h.dpsToken(),
+			body: `{"mode":"create","enrollments":[` + strings.Join(items, ",") + `]}`})
+		var result bulkResult
+		if err := json.Unmarshal([]byte(answer.text), &result); err != nil || answer.status != http.StatusOK || len(result.Errors) != maxBulk-1 {
+			t.Errorf("with ids of %d characters it is answered %d %.300s", length, answer.status, answer.text)
+		}
+		answer = h.do(request{method: "GET", path: "/berth/provisioning/audit?kind=enrollment", token: h.dpsToken()})
+		var page Page[audit.Entry]
+		if err := json.Unmarshal([]byte(answer.text), &page); err != nil || len(page.Items) != 1 || page.Items[0].Bulk == nil ||
+			!page.Items[0].Bulk.Ended || page.Items[0].Bulk.Done != 1 {
+			t.Errorf("with ids of %d characters the audit has %.300s", length, answer.text)
+		}
+	}
+}
