@@ -23,11 +23,12 @@ func modelID(username string) *string {
 		}
 		at += next
 		before := strings.TrimSuffix(strings.TrimSuffix(username[:at], previewPrefix), "?")
-		value, _, _ := strings.Cut(username[at+len(modelParameter):], "&")
+		behind := username[at+len(modelParameter):]
 		at += len(modelParameter)
 		if !strings.HasSuffix(before, "&") && !strings.HasSuffix(before, "/") {
 			continue
 		}
+		value, _, _ := strings.Cut(behind, "&")
 		if decoded, err := url.PathUnescape(value); err == nil {
 			value = decoded
 		}
