@@ -22,6 +22,7 @@ const (
 	maxField = 1 << 20  // bytes of a field
 	maxFile  = 64 << 10 // bytes of a certificate file that are kept
 	maxKept  = 2 << 20  // bytes of all that is kept of a form
+	maxParts = 4096     // fields and files of a form in parts: each takes microseconds, however small it is
 	formTime = time.Minute
 )
 
@@ -46,6 +47,8 @@ func (c *call) readForm() error {
 	}
 	var tooLarge *http.MaxBytesError
 	switch {
+	case errors.Is(err, errParts):
+		return fault.New(fault.MessageTooLarge, "The form has more than %d fields", maxParts)
 	case errors.As(err, &tooLarge):
 		return fault.New(fault.MessageTooLarge, "The form is larger than %d bytes", tooLarge.Limit)
 	case err != nil:
@@ -61,14 +64,19 @@ func (c *call) readForm() error {
 	return nil
 }
 
+var errParts = errors.New("the form has too many parts")
+
 func (c *call) readParts(reader *multipart.Reader) error {
-	for kept := 0; ; {
+	for kept, parts := 0, 1; ; parts++ {
 		part, err := reader.NextPart()
 		if err == io.EOF {
 			return nil
 		}
 		if err != nil {
 			return err
+		}
+		if parts > maxParts {
+			return errParts
 		}
 		name, isFile := part.FormName(), part.FileName() != ""
 		limit := int64(maxField)
