@@ -29,11 +29,34 @@ type Session struct {
 	admitted bool // the evidence was judged on this connection and passed
 	tpm      *tpmDevice
 	found    admitted      // what the last judgement came to
-	failures *rate.Limiter // judgements that failed on this connection, nil before the first
 
 	// Proven is called when the evidence has passed, before anything is done for the
 	// device; nil is not.
 	Proven func()
+
+	// Failures are those of its connection, which may have one session after the other.
+	Failures *Failures
+}
+
+// Failures are the judgements that failed on a connection. They are not for use by
+// several goroutines at once.
+type Failures struct {
+	limiter *rate.Limiter // nil before the first
+}
+
+type failuresKey struct{}
+
+// WithFailures is the context of a connection whose requests are a session each.
+func WithFailures(ctx context.Context) context.Context {
+	return context.WithValue(ctx, failuresKey{}, new(Failures))
+}
+
+// FailuresOf returns those of the connection of a request, whose context this is.
+func FailuresOf(ctx context.Context) *Failures {
+	if failures, ok := ctx.Value(failuresKey{}).(*Failures); ok {
+		return failures
+	}
+	return new(Failures)
 }
 
 // A connection may fail so many judgements at once, and again one every second.
@@ -46,7 +69,7 @@ func (x *Session) heard() error {
 	if err := x.service.lockouts.Check(x.evidence.RemoteAddr); err != nil {
 		return err
 	}
-	if x.failures == nil || x.failures.TokensAt(x.service.config.Now()) >= 1 {
+	if limiter := x.Failures.limiter; limiter == nil || limiter.TokensAt(x.service.config.Now()) >= 1 {
 		return nil
 	}
 	return guard.Throttled(time.Second, fault.New(fault.Throttled, "Too many registrations were refused on this connection. Come back later"))
@@ -56,10 +79,10 @@ func (x *Session) heard() error {
 func (x *Session) judge(ctx context.Context, trace *attest.Trace) (admitted, error) {
 	found, err := x.admit(ctx, trace)
 	if err != nil {
-		if x.failures == nil {
-			x.failures = rate.NewLimiter(1, failuresOfConnection)
+		if x.Failures.limiter == nil {
+			x.Failures.limiter = rate.NewLimiter(1, failuresOfConnection)
 		}
-		x.failures.AllowN(x.service.config.Now(), 1)
+		x.Failures.limiter.AllowN(x.service.config.Now(), 1)
 	}
 	return found, err
 }
@@ -100,7 +123,7 @@ type X509Result struct {
 // is told when the device asks for something, where the protocol can carry the
 // reason.
 func (s *Service) OpenSession(idScope, registrationID string, evidence credential.Evidence) *Session {
-	return &Session{service: s, evidence: attest.Evidence{IDScope: idScope, RegistrationID: registrationID, Evidence: evidence}}
+	return &Session{service: s, evidence: attest.Evidence{IDScope: idScope, RegistrationID: registrationID, Evidence: evidence}, Failures: new(Failures)}
 }
 
 // Register assigns the device to a hub. body is the register request in JSON

@@ -20,6 +20,7 @@ func (h *handler) provisioningDevice() []route {
 func (c *call) session() *provisioning.Session {
 	session := c.Provisioning.OpenSession(c.parameters["scope"], c.parameters["id"], c.evidence())
 	session.Proven = func() { c.Proven(c.Context()) }
+	session.Failures = provisioning.FailuresOf(c.Context())
 	return session
 }
 
