@@ -34,7 +34,8 @@ type Session struct {
 	// device; nil is not.
 	Proven func()
 
-	// Failures are those of its connection, which may have one session after the other.
+	// Failures are those of its connection, where that has one session after the other;
+	// nil before the first.
 	Failures *Failures
 }
 
@@ -51,12 +52,11 @@ func WithFailures(ctx context.Context) context.Context {
 	return context.WithValue(ctx, failuresKey{}, new(Failures))
 }
 
-// FailuresOf returns those of the connection of a request, whose context this is.
+// FailuresOf returns those of the connection of a request, whose context this is; nil
+// when it is of none.
 func FailuresOf(ctx context.Context) *Failures {
-	if failures, ok := ctx.Value(failuresKey{}).(*Failures); ok {
-		return failures
-	}
-	return new(Failures)
+	failures, _ := ctx.Value(failuresKey{}).(*Failures)
+	return failures
 }
 
 // A connection may fail so many judgements at once, and again one every second.
@@ -69,7 +69,7 @@ func (x *Session) heard() error {
 	if err := x.service.lockouts.Check(x.evidence.RemoteAddr); err != nil {
 		return err
 	}
-	if limiter := x.Failures.limiter; limiter == nil || limiter.TokensAt(x.service.config.Now()) >= 1 {
+	if x.Failures == nil || x.Failures.limiter == nil || x.Failures.limiter.TokensAt(x.service.config.Now()) >= 1 {
 		return nil
 	}
 	return guard.Throttled(time.Second, fault.New(fault.Throttled, "Too many registrations were refused on this connection. Come back later"))
@@ -79,6 +79,9 @@ func (x *Session) heard() error {
 func (x *Session) judge(ctx context.Context, trace *attest.Trace) (admitted, error) {
 	found, err := x.admit(ctx, trace)
 	if err != nil {
+		if x.Failures == nil {
+			x.Failures = new(Failures)
+		}
 		if x.Failures.limiter == nil {
 			x.Failures.limiter = rate.NewLimiter(1, failuresOfConnection)
 		}
@@ -123,7 +126,7 @@ type X509Result struct {
 // is told when the device asks for something, where the protocol can carry the
 // reason.
 func (s *Service) OpenSession(idScope, registrationID string, evidence credential.Evidence) *Session {
-	return &Session{service: s, evidence: attest.Evidence{IDScope: idScope, RegistrationID: registrationID, Evidence: evidence}, Failures: new(Failures)}
+	return &Session{service: s, evidence: attest.Evidence{IDScope: idScope, RegistrationID: registrationID, Evidence: evidence}}
 }
 
 // Register assigns the device to a hub. body is the register request in JSON
