@@ -130,7 +130,7 @@ func TestManyDevicesAskOneWebhook(t *testing.T) {
 	time.Sleep(200 * time.Millisecond) // for more than there may be
 	begun := time.Now()
 	f.assigned(f.member("fast", "fast-1"))
-	if took := time.Since(begun); took > 2*time.Second {
+	if took := time.Since(begun); took > 4*time.Second { // a request has 5 s
 		t.Errorf("a device whose webhook answers waited %s for those of one that does not", took)
 	}
 	close(answer)
