@@ -125,7 +125,7 @@ func (h *Hub) recordsBetween(ctx context.Context, partition int, from, to int64)
 		if err != nil {
 			return nil, err
 		}
-		if len(some) == 0 || some[0].Sequence >= to {
+		if some = store.Before(some, to); len(some) == 0 {
 			break
 		}
 		records = append(records, some...)

@@ -28,7 +28,7 @@ type Session struct {
 	evidence attest.Evidence
 	admitted bool // the evidence was judged on this connection and passed
 	tpm      *tpmDevice
-	found    admitted      // what the last judgement came to
+	found    admitted // what the last judgement came to
 
 	// Proven is called when the evidence has passed, before anything is done for the
 	// device; nil is not.

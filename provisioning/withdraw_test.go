@@ -46,10 +46,11 @@ func TestRevocationElsewhere(t *testing.T) {
 	hub := h.elsewhere("elsewhere.example")
 	attested := keys()
 	for _, group := range []string{"kept", "deleted"} {
-		if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: group, Attestation: AttestationMechanism{Type: bySymmetricKey,
-			SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: attest.DeriveKey(attested.SymmetricKey.PrimaryKey, group),
+		if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: group, EnrollmentSettings: EnrollmentSettings{
+			Attestation: AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{
+				PrimaryKey:   attest.DeriveKey(attested.SymmetricKey.PrimaryKey, group),
 				SecondaryKey: attest.DeriveKey(attested.SymmetricKey.SecondaryKey, group)}},
-			CredentialPolicyName: issuance.DefaultPolicy}, ""); err != nil {
+			CredentialPolicyName: issuance.DefaultPolicy}}, ""); err != nil {
 			t.Fatal(err)
 		}
 		id := "z-" + group // after those of the records below
