@@ -121,8 +121,12 @@ func (s simulation) send(ctx context.Context, hub, deviceID string) error {
 		Host: s.at(hub), DeviceID: deviceID, Certificate: s.certificate, SASKey: s.key, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
 	})
 	if err != nil {
-		return advise(fmt.Errorf("connect to the hub %s: %w", s.at(hub), err), "The hub's log says why. "+
-			"How it has the device prove itself: berth device show %s", quote(deviceID))
+		err = fmt.Errorf("connect to the hub %s: %w", s.at(hub), err)
+		if errors.As(err, new(*net.OpError)) {
+			return err // nobody there has refused anything
+		}
+		return advise(err, "The hub's log says why. How it has the device prove itself: berth device show %s",
+			quote(deviceID))
 	}
 	var (
 		mutex    sync.Mutex // of the log and of failed
