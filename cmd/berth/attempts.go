@@ -55,14 +55,14 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			if save != "" {
 				return c.saveAttempt(command.Context(), service, found, save)
 			}
-			if more {
-				defer c.tellOfMore(most, "--max N shows more of them")
-			}
 			if filter.RegistrationID != "" && len(found) > 0 && c.output != asJSON {
 				for _, attempt := range found {
 					describeAttempt(c.stdout, attempt)
 				}
 				return nil
+			}
+			if more {
+				defer c.tellOfMore(most, "--max N shows more of them")
 			}
 			return printList(c, found, noAttempts(filter),
 				[]string{"TIME", "REGISTRATION ID", "OUTCOME", "FAILED CHECK", "SAW", "ADVICE"},

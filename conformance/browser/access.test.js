@@ -181,11 +181,11 @@ test("all by keyboard", async () => {
   assert.equal(await page.locator("#live td.id").first().innerText(), "access-row-1");
   await page.keyboard.press("Escape");
   assert.notEqual(await page.evaluate(() => document.activeElement.id), "search");
-  await page.locator("input[value=access-row-1]").focus();
+  await page.locator("input[name=id][value=access-row-1]").focus();
   await page.keyboard.press("Space");
   given.berth("device", "create", "access-row-1x");
   await page.getByRole("link", { name: "access-row-1x", exact: true }).waitFor();
-  assert.ok(await page.locator("input[value=access-row-1]").isChecked());
+  assert.ok(await page.locator("input[name=id][value=access-row-1]").isChecked());
   assert.equal(await page.evaluate(() => document.activeElement.value), "access-row-1");
   await window.close();
 });
