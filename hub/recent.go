@@ -100,7 +100,7 @@ func (s *RecentSearch) recentOf(
 	const stride = 250
 	oldest := max(s.hub.config.Telemetry.Bounds(partition).First, newest-recentSearched, s.next[partition])
 	for end := newest; end > oldest && len(found) < s.most; end -= stride {
-		records, err := s.hub.recordsBetween(ctx, partition, max(oldest, end-stride), end)
+		records, err := store.ReadBetween(ctx, s.hub.config.Telemetry, partition, max(oldest, end-stride), end)
 		if err != nil {
 			return nil, err
 		}
@@ -116,22 +116,6 @@ func (s *RecentSearch) recentOf(
 	}
 	slices.Reverse(found)
 	return found, nil
-}
-
-// recordsBetween reads the records of a partition from a sequence up to another.
-func (h *Hub) recordsBetween(ctx context.Context, partition int, from, to int64) (records []store.Record, err error) {
-	for from < to {
-		some, err := h.config.Telemetry.Read(ctx, partition, from, int(to-from), 4<<20)
-		if err != nil {
-			return nil, err
-		}
-		if some = store.Before(some, to); len(some) == 0 {
-			break
-		}
-		records = append(records, some...)
-		from = some[len(some)-1].Sequence + 1
-	}
-	return records, nil
 }
 
 // Traffic returns how many messages were enqueued in each step of time since

@@ -190,17 +190,6 @@ type Record struct {
 	Value []byte
 }
 
-// Before returns those of some records of a partition that come before a sequence. A
-// Read for as many records goes beyond it where some can't be read.
-func Before(records []Record, sequence int64) []Record {
-	for i, record := range records {
-		if record.Sequence >= sequence {
-			return records[:i]
-		}
-	}
-	return records
-}
-
 // Bounds are the limits of a partition. It is empty when First equals Next.
 type Bounds struct {
 	First int64    // sequence of the oldest record kept

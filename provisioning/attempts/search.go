@@ -98,7 +98,7 @@ func (s *Search) search(ctx context.Context) ([]attest.Attempt, error) {
 	oldest := max(bounds.First, newest-attemptsSearched)
 	found := []attest.Attempt{}
 	for end := newest; end > max(oldest, s.next) && len(found) < s.filter.Max; end -= stride {
-		records, err := s.recordsBetween(ctx, max(oldest, s.next, end-stride), end)
+		records, err := store.ReadBetween(ctx, s.attempts.config.Log, 0, max(oldest, s.next, end-stride), end)
 		if err != nil {
 			return nil, err
 		}
@@ -115,23 +115,6 @@ func (s *Search) search(ctx context.Context) ([]attest.Attempt, error) {
 	}
 	s.found, s.next = found, newest
 	return found, nil
-}
-
-// recordsBetween reads the records from a sequence up to another.
-func (s *Search) recordsBetween(ctx context.Context, start, end int64) (records []store.Record, err error) {
-	for start < end {
-		some, err := s.attempts.config.Log.Read(ctx, 0, start, int(end-start), 4<<20)
-		if err != nil {
-			return nil, err
-		}
-		some = store.Before(some, end)
-		if len(some) == 0 {
-			break
-		}
-		records = append(records, some...)
-		start = some[len(some)-1].Sequence + 1
-	}
-	return records, nil
 }
 
 // wantsAll reports whether the filter takes each attempt there is, up to Before.
