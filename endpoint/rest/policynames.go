@@ -236,12 +236,19 @@ func renderPage[T any](items []T, next string, err error, render func(T) any) ([
 	return rendered, next, err
 }
 
+// readSettings takes the settings of an enrollment or a group as the version of the
+// request means them, and refuses what would be lost.
+func (c *call) readSettings(settings *provisioning.EnrollmentSettings, policy policyReference, said stated) (err error) {
+	if said.misplaced != nil {
+		return said.misplaced
+	}
+	settings.CredentialPolicyName, err = policy.resolve(c, settings.CredentialPolicyName)
+	return err
+}
+
 // createEnrollment creates an enrollment, as the version of the request means it.
 func (c *call) createEnrollment(ctx context.Context, body sentEnrollment) (written provisioning.Enrollment, err error) {
-	if body.stated.misplaced != nil {
-		return written, body.stated.misplaced
-	}
-	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
 	return c.Provisioning.CreateEnrollment(ctx, body.Enrollment)
@@ -249,20 +256,14 @@ func (c *call) createEnrollment(ctx context.Context, body sentEnrollment) (writt
 
 func (c *call) putEnrollment(ctx context.Context, body sentEnrollment, ifMatch string) (written provisioning.Enrollment,
 	err error) {
-	if body.stated.misplaced != nil {
-		return written, body.stated.misplaced
-	}
-	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
 	return c.Provisioning.PutEnrollmentKeeping(ctx, body.Enrollment, body.stated.keep(c.query("api-version")), ifMatch)
 }
 
 func (c *call) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
-	if body.stated.misplaced != nil {
-		return written, body.stated.misplaced
-	}
-	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
 	return c.Provisioning.CreateGroup(ctx, body.EnrollmentGroup)
@@ -270,10 +271,7 @@ func (c *call) createGroup(ctx context.Context, body sentGroup) (written provisi
 
 func (c *call) putGroup(ctx context.Context, body sentGroup, ifMatch string) (written provisioning.EnrollmentGroup,
 	err error) {
-	if body.stated.misplaced != nil {
-		return written, body.stated.misplaced
-	}
-	if body.CredentialPolicyName, err = body.resolve(c, body.CredentialPolicyName); err != nil {
+	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
 	return c.Provisioning.PutGroupKeeping(ctx, body.EnrollmentGroup, body.stated.keep(c.query("api-version")), ifMatch)

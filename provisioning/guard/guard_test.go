@@ -71,7 +71,7 @@ func TestRates(t *testing.T) {
 // Strangers who come under ever other names do not take ever more memory.
 func TestRatesForget(t *testing.T) {
 	now := noon
-	p := PerKey{most: 1, time: time.Minute}
+	p := perKey{most: 1, time: time.Minute}
 	for i := range 3 * maxLimiters {
 		p.of(fmt.Sprint(i), now)
 		if len(p.byKey) > 2*maxLimiters {

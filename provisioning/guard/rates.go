@@ -26,8 +26,8 @@ type Rates struct {
 
 	registrations, operations *rate.Limiter // nil without a limit
 
-	perDevice, polls PerKey
-	unconnected      PerKey // connections that failed and are kept
+	perDevice, polls perKey
+	unconnected      perKey // connections that failed and are kept
 }
 
 // unconnectedKept is how many devices of a source that could not connect are kept as
@@ -39,9 +39,9 @@ func NewRates(limits RateLimits, now func() time.Time) *Rates {
 	return &Rates{
 		limits: limits, now: now,
 		registrations: per(limits.RegistrationsPerMinute, time.Minute), operations: per(limits.OperationsPerMinute, time.Minute),
-		perDevice:   PerKey{most: limits.DevicePerMinute, time: time.Minute},
-		polls:       PerKey{most: limits.PollsPer10Seconds, time: 10 * time.Second},
-		unconnected: PerKey{most: unconnectedKept, time: time.Minute},
+		perDevice:   perKey{most: limits.DevicePerMinute, time: time.Minute},
+		polls:       perKey{most: limits.PollsPer10Seconds, time: 10 * time.Second},
+		unconnected: perKey{most: unconnectedKept, time: time.Minute},
 	}
 }
 
@@ -97,8 +97,8 @@ func per(most int, time time.Duration) *rate.Limiter {
 	return rate.NewLimiter(rate.Limit(float64(most)/time.Seconds()), most)
 }
 
-// PerKey limits what is done under each of many names.
-type PerKey struct {
+// perKey limits what is done under each of many names.
+type perKey struct {
 	most int
 	time time.Duration
 
@@ -110,7 +110,7 @@ type PerKey struct {
 // maxLimiters bounds the names that are remembered at once.
 const maxLimiters = 100_000
 
-func (p *PerKey) of(key string, now time.Time) *rate.Limiter {
+func (p *perKey) of(key string, now time.Time) *rate.Limiter {
 	if p.most <= 0 {
 		return nil
 	}

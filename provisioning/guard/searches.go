@@ -18,8 +18,8 @@ import (
 // is work for it, and takes nothing from those who don't.
 type Searches struct {
 	turn    chan struct{} // holds one while somebody searches
-	devices PerKey        // by source and registration id
-	sources PerKey
+	devices perKey        // by source and registration id
+	sources perKey
 
 	fresh, repeated *rate.Limiter // of sources that had not failed, and that had
 }
@@ -40,8 +40,8 @@ const (
 func NewSearches() *Searches {
 	return &Searches{
 		turn:    make(chan struct{}, 1),
-		devices: PerKey{most: SearchesOfDevice, time: SearchesRefill},
-		sources: PerKey{most: SearchesOfSource, time: SearchesRefill},
+		devices: perKey{most: SearchesOfDevice, time: SearchesRefill},
+		sources: perKey{most: SearchesOfSource, time: SearchesRefill},
 		fresh:   per(searchesOfAll, SearchesRefill), repeated: per(searchesOfAll, SearchesRefill),
 	}
 }
