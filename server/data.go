@@ -168,10 +168,12 @@ func CheckData(ctx context.Context, dataDir string) (report DataReport, err erro
 
 func notChecked(dataDir string, err error) error {
 	if isLocked(err) {
-		return fmt.Errorf("a server uses the data folder %s: stop it first", dataDir)
+		return inUse(dataDir)
 	}
 	return fmt.Errorf("check the data folder: %w", err)
 }
+
+func inUse(dataDir string) error { return fmt.Errorf("a server uses the data folder %s: stop it first", dataDir) }
 
 // isLocked reports whether an error is that of a file which another process has
 // locked.

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
+	"github.com/berth-iot/berth/server"
 )
 
 const (
@@ -92,6 +93,7 @@ var argumentNames = map[string]names{
 	"misbehave stop ID":                       misbehaviourNames,
 	"attempts ID":                             registrationNames,
 	"allocate ID":                             enrollmentNames,
+	"data dump log NAME":                      logNames,
 	"data unreadable delete COLLECTION":       unreadableCollections,
 	"data unreadable delete RECORD":           unreadableRecords,
 	"cert device CN":                          nil,
@@ -315,6 +317,11 @@ var (
 
 func fixedNames(values ...string) names {
 	return func(context.Context, *cli, *cobra.Command, string) ([]string, error) { return values, nil }
+}
+
+// logNames are the logs in the data folder.
+func logNames(_ context.Context, c *cli, _ *cobra.Command, _ string) ([]string, error) {
+	return server.LogNames(c.target.dataDir()), nil
 }
 
 // linkedHubNames are the linked hubs: those of the server by their names, others by their

@@ -17,9 +17,9 @@ const lossCode = 3
 func (c *cli) data() *cobra.Command {
 	command := help(&cobra.Command{
 		Use:   "data",
-		Short: "What a server keeps: check and repair it, and records that cannot be read",
+		Short: "What a server keeps: check, repair and print it, and records that cannot be read",
 	})
-	command.AddCommand(c.dataCheck(), c.dataRepair(), c.unreadable())
+	command.AddCommand(c.dataCheck(), c.dataRepair(), c.dataDump(), c.unreadable())
 	return command
 }
 

@@ -204,6 +204,7 @@ func TestWordsOfEveryCommand(t *testing.T) {
 				}
 				checkWords(t, line, stderr.String())
 				if path != "info" && path != "device simulate" && path != "data check" && path != "data repair" &&
+					!strings.HasPrefix(path, "data dump ") &&
 					!strings.Contains(stderr.String(), world.hint) {
 					t.Errorf("berth %s does not say %q:\n%s", strings.Join(line, " "), world.hint, &stderr)
 				}

@@ -31,39 +31,92 @@ func Check(ctx context.Context, dir string, options Options) (documents int, err
 	if err := losses(dir, confirmed); err != nil {
 		return 0, err
 	}
-	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+	counts := countCheck{kept: make(map[string]int64), seen: make(map[string]int64)}
+	err = scan(ctx, dir, options, pebble.IterOptions{}, func(key, value []byte) error {
+		counts.see(key, value)
+		if !isOwn(key) {
+			documents++
+		}
+		return nil
+	})
+	if errors.Is(err, pebble.ErrDBDoesNotExist) && len(confirmed) == 0 {
 		return 0, nil
+	}
+	if err != nil {
+		return documents, err
+	}
+	return documents, counts.wrong()
+}
+
+// Dump calls each with every document of the collection, or of all collections when it
+// is "", whose key starts with prefix, in the order of collections and keys, and changes
+// nothing. The document is good until each returns. It returns a *store.LossError at the
+// first that is damaged; an error of each ends it at once. No process may have the
+// documents open.
+func Dump(ctx context.Context, dir string, options Options, collection, prefix string,
+	each func(collection string, document store.Document) error) error {
+	options.complete()
+	var bounds pebble.IterOptions
+	if collection != "" {
+		bounds.LowerBound = appendKey(nil, collection, prefix)
+		bounds.UpperBound = successor(appendKey(nil, collection, prefix))
+	}
+	err := scan(ctx, dir, options, bounds, func(stored, value []byte) error {
+		if isOwn(stored) {
+			return nil
+		}
+		name, key, _ := strings.Cut(string(stored), "\x00")
+		if !strings.HasPrefix(key, prefix) {
+			return nil
+		}
+		etag, value, err := split(value)
+		if err != nil {
+			return &store.LossError{Of: "documents", Err: fmt.Errorf("%s %q: %w", name, key, err)}
+		}
+		return each(name, store.Document{Key: key, ETag: etag, Value: value})
+	})
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return nil
+	}
+	return err
+}
+
+// isOwn reports whether a stored key is one that the engine has for itself.
+func isOwn(key []byte) bool { return len(key) > 0 && key[0] == 0 }
+
+// scan calls each with the stored keys within bounds, and their values, in the order of
+// the keys. They are good until each returns.
+func scan(ctx context.Context, dir string, options Options, bounds pebble.IterOptions,
+	each func(key, value []byte) error) (err error) {
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
 	}
 	settings := options.settings(options.fs)
 	settings.ReadOnly = true
 	settings.Logger = &logger{slog: options.Logger}
 	db, err := pebble.Open(dir, settings)
-	if errors.Is(err, pebble.ErrDBDoesNotExist) && len(confirmed) == 0 {
-		return 0, nil
-	}
 	if err != nil {
-		return 0, asLoss(fmt.Errorf("open the documents in %s: %w", dir, err))
+		return asLoss(fmt.Errorf("open the documents in %s: %w", dir, err))
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
-	iterator, err := db.NewIterWithContext(ctx, nil)
+	damaged := func(err error) error { return asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)) }
+	iterator, err := db.NewIterWithContext(ctx, &bounds)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	counts := countCheck{kept: make(map[string]int64), seen: make(map[string]int64)}
 	for more := iterator.First(); more && ctx.Err() == nil; more = iterator.Next() {
 		value, err := iterator.ValueAndErr()
 		if err != nil {
-			return documents, errors.Join(asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)), iterator.Close())
+			return errors.Join(damaged(err), iterator.Close())
 		}
-		counts.see(iterator.Key(), value)
-		if !strings.HasPrefix(string(iterator.Key()), "\x00") {
-			documents++
+		if err := each(iterator.Key(), value); err != nil {
+			return errors.Join(err, iterator.Close())
 		}
 	}
 	if err := errors.Join(ctx.Err(), iterator.Error()); err != nil {
-		return documents, errors.Join(asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)), iterator.Close())
+		return errors.Join(damaged(err), iterator.Close())
 	}
-	return documents, errors.Join(counts.wrong(), iterator.Close())
+	return iterator.Close()
 }
 
 // asLoss returns err as a *store.LossError if it is of damage, and names the table

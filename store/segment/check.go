@@ -66,21 +66,30 @@ func each(dir string, options Options, do func(l *Log, marked tip) Checked) (all
 		return nil, err
 	}
 	for _, name := range names {
-		l := &Log{folder: filepath.Join(dir, name), options: options}
-		marked, err := readMark(options.markPath(l.folder))
+		checked, err := inspect(dir, name, options, do)
 		if err != nil {
-			return nil, err
-		}
-		checked := do(l, marked)
-		for _, s := range l.segments {
-			err = errors.Join(err, s.close())
-		}
-		if loss := (*store.LossError)(nil); err != nil || checked.Err != nil && !errors.As(checked.Err, &loss) {
-			return all, errors.Join(checked.Err, err)
+			return all, err
 		}
 		all = append(all, checked)
 	}
 	return all, nil
+}
+
+// inspect does something with one log, whose segments do may open.
+func inspect(dir, name string, options Options, do func(l *Log, marked tip) Checked) (Checked, error) {
+	l := &Log{folder: filepath.Join(dir, name), options: options}
+	marked, err := readMark(options.markPath(l.folder))
+	if err != nil {
+		return Checked{}, err
+	}
+	checked := do(l, marked)
+	for _, s := range l.segments {
+		err = errors.Join(err, s.close())
+	}
+	if loss := (*store.LossError)(nil); err != nil || checked.Err != nil && !errors.As(checked.Err, &loss) {
+		return Checked{}, errors.Join(checked.Err, err)
+	}
+	return checked, nil
 }
 
 // lock takes the logs for this process, nil when there is no folder of logs.
