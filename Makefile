@@ -3,6 +3,10 @@
 GO       ?= go
 FUZZTIME ?= 10m
 TORTURE  ?= 1h
+BINARY   ?= bin/berth
+
+# What berth version says; nothing where there is no git, as in an archive, which has it in a file.
+STAMP = $(shell git log -1 --format='-X main.commit=%H -X main.date=%cI' 2>/dev/null)
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -15,7 +19,7 @@ demo: ## the whole path once: enroll, provision, send, read back
 	$(GO) run ./cmd/berth demo
 
 build: ## a static binary in bin/berth
-	CGO_ENABLED=0 $(GO) build -trimpath -ldflags '-s -w' -o bin/berth ./cmd/berth
+	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w $(STAMP)" -o $(BINARY) ./cmd/berth
 
 test: lint unit hostile conformance ## everything: lint, unit, crash and wire tests, and the Azure SDKs
 

@@ -65,7 +65,7 @@ func withoutKeys(info server.Info) server.Info {
 // is one without keys. data is how commands are told the folder, with a space before
 // it, or empty.
 func welcome(w io.Writer, info server.Info, link credential.LoginLink, dataDir, data string) {
-	fmt.Fprintf(w, "Berth (%s), data in %s\n\n", version(), dataDir)
+	fmt.Fprintf(w, "Berth (%s), data in %s\n\n", builtFrom(), dataDir)
 	if link.URL != "" {
 		fmt.Fprintf(w, "Open the portal (this link is good once, within the hour; berth portal link%s makes another):\n  %s\n\n", data, link.URL)
 	} else {

@@ -9,11 +9,9 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"strings"
 	"syscall"
 	"time"
@@ -65,7 +63,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 
   berth demo      shows the whole path once, and leaves nothing behind
   berth up        starts a server; the other commands speak to it`,
-		Version:       version(),
+		Version:       builtFrom().String(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -182,27 +180,4 @@ func strictCompletion(root *cobra.Command) {
 	for _, shell := range completion.Commands() {
 		shell.Args = exactly()
 	}
-}
-
-// versionCommand says the same as --version, which few look for first.
-func (c *cli) versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "version",
-		Short: "Show which version this is",
-		Args:  exactly(),
-		RunE: func(*cobra.Command, []string) error {
-			return c.print(map[string]string{"version": version()}, func(w io.Writer) {
-				fmt.Fprintf(w, "berth version %s\n", version())
-			})
-		},
-	}
-}
-
-// version is what the binary was built from.
-func version() string {
-	build, ok := debug.ReadBuildInfo()
-	if !ok || build.Main.Version == "" || build.Main.Version == "(devel)" {
-		return "development"
-	}
-	return build.Main.Version
 }
