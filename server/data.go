@@ -173,7 +173,9 @@ func notChecked(dataDir string, err error) error {
 	return fmt.Errorf("check the data folder: %w", err)
 }
 
-func inUse(dataDir string) error { return fmt.Errorf("a server uses the data folder %s: stop it first", dataDir) }
+func inUse(dataDir string) error {
+	return fmt.Errorf("a server uses the data folder %s: stop it first", dataDir)
+}
 
 // isLocked reports whether an error is that of a file which another process has
 // locked.

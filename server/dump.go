@@ -7,36 +7,56 @@ import (
 	"io/fs"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
 )
 
+// StoredDocument is a document as it is stored.
+type StoredDocument struct {
+	Collection, Key, ETag string
+	Value                 []byte // good until the function that got it returns
+}
+
+// StoredRecord is a record of a log as it is stored.
+type StoredRecord struct {
+	Partition        int
+	Sequence, Offset int64
+	Time             time.Time // when it was written, UTC
+	Value            []byte    // good until the function that got it returns
+}
+
 // DumpDocuments calls each with the documents that a stopped server keeps in its data
 // folder: of one collection or, when that is "", of all, those whose keys start with
 // prefix, in the order of collections and keys. The values hold keys and certificates as
 // they are stored. It changes nothing, and ends at a document that is damaged.
 func DumpDocuments(ctx context.Context, dataDir, collection, prefix string,
-	each func(collection string, document store.Document) error) error {
+	each func(StoredDocument) error) error {
 	if err := errors.Join(used(dataDir), missingDocuments(dataDir)); err != nil {
 		return err
 	}
 	options, _ := quietly(dataDir)
-	err := pebble.Dump(ctx, filepath.Join(dataDir, "documents"), options, collection, prefix, each)
+	err := pebble.Dump(ctx, filepath.Join(dataDir, "documents"), options, collection, prefix,
+		func(collection string, document store.Document) error {
+			return each(StoredDocument{collection, document.Key, document.ETag, document.Value})
+		})
 	return notRead(dataDir, err)
 }
 
 // DumpLog calls each with the records of one log that a stopped server keeps in its data
 // folder, in the order in which they were written. It changes nothing, passes over what
 // is damaged, and then returns an error that says what was.
-func DumpLog(ctx context.Context, dataDir, name string, each func(partition int, record store.Record) error) error {
+func DumpLog(ctx context.Context, dataDir, name string, each func(StoredRecord) error) error {
 	if err := used(dataDir); err != nil {
 		return err
 	}
 	_, options := quietly(dataDir)
 	folder := filepath.Join(dataDir, "logs")
-	err := segment.Dump(ctx, folder, name, options, each)
+	err := segment.Dump(ctx, folder, name, options, func(partition int, record store.Record) error {
+		return each(StoredRecord{partition, record.Sequence, record.Offset, time.Unix(0, record.Time).UTC(), record.Value})
+	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no log %q in %s, but: %s", name, folder, strings.Join(LogNames(dataDir), ", "))
 	}

@@ -11,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/server"
-	"github.com/berth-iot/berth/store"
 )
 
 func (c *cli) dataDump() *cobra.Command {
@@ -77,8 +76,8 @@ stored. With -o json each line is an object. It changes nothing.`,
 		RunE: func(command *cobra.Command, _ []string) error {
 			lines := c.dumpLines(most)
 			return lines.end(server.DumpDocuments(command.Context(), c.target.dataDir(), collection, prefix,
-				func(collection string, document store.Document) error {
-					line := dumpedDocument{collection, document.Key, document.ETag, len(document.Value), nil}
+				func(document server.StoredDocument) error {
+					line := dumpedDocument{document.Collection, document.Key, document.ETag, len(document.Value), nil}
 					if showSecrets {
 						line.dumpedValue = newDumpedValue(document.Value)
 					}
@@ -122,9 +121,9 @@ changes nothing, passes over what is damaged, and ends with exit code 3 then.`,
 		RunE: func(command *cobra.Command, args []string) error {
 			lines := c.dumpLines(most)
 			return lines.end(server.DumpLog(command.Context(), c.target.dataDir(), args[0],
-				func(partition int, record store.Record) error {
-					return lines.print(dumpedRecord{partition, record.Sequence, record.Offset,
-						time.Unix(0, record.Time).UTC(), newDumpedValue(record.Value)})
+				func(record server.StoredRecord) error {
+					return lines.print(dumpedRecord{record.Partition, record.Sequence, record.Offset, record.Time,
+						newDumpedValue(record.Value)})
 				}))
 		},
 	}
