@@ -5,10 +5,12 @@ package server
 
 import (
 	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"time"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
 )
 
 // Config says what a server is.
@@ -47,6 +49,9 @@ type Config struct {
 	// After is the timer by which renewals are due; time.After when nil.
 	After func(time.Duration) <-chan time.Time
 
+	Telemetry LogConfig // of each hub; as DefaultConfig has it when zero
+	Attempts  LogConfig // the devices' attempts to register; likewise
+
 	// DiskReserve is how many bytes of the data folder's disk are left free: below,
 	// changes are refused and the server is not ready. 0 is none.
 	DiskReserve Size
@@ -58,7 +63,45 @@ type Config struct {
 // data folder.
 func DefaultConfig() Config {
 	return Config{Host: "localhost", HubHost: "127.0.0.1", MQTTPort: 8883, AMQPPort: 5671, HTTPSPort: 443, PortalPort: 8080,
-		Pace: provisioning.Instant, DiskReserve: 64 << 20, QoS0AnswerDelay: 100 * time.Millisecond}
+		Pace: provisioning.Instant, DiskReserve: 64 << 20, QoS0AnswerDelay: 100 * time.Millisecond,
+		Telemetry: telemetryRetention, Attempts: attemptsRetention}
+}
+
+// How long logs keep their records unless the configuration says otherwise.
+var (
+	telemetryRetention = LogConfig{Partitions: 4, Retention: 7 * 24 * time.Hour, MaxSize: 8 << 30} // as Azure's, but for the size
+	attemptsRetention  = LogConfig{Partitions: 1, Retention: 30 * 24 * time.Hour, MaxSize: 256 << 20}
+)
+
+// LogConfig says how a log is divided and how long it keeps its records. It drops whole
+// files of 64 MiB from its front, so it may keep more than it says, never less.
+type LogConfig struct {
+	Partitions int           // 1 to 128; a log that is there keeps those that it was made with
+	Retention  time.Duration // records that are older are dropped; zero means never
+	MaxSize    Size          // on disk, of all partitions, at least 64 MiB: the oldest records above are dropped
+}
+
+// segmentSize is the size of the files of logs.
+const segmentSize = 64 << 20
+
+// files is how many files a log has when it is as large as it may be.
+func (c LogConfig) files() int { return int(c.MaxSize / segmentSize) }
+
+func (c LogConfig) check(flag string) error {
+	switch {
+	case c.Partitions < 1 || c.Partitions > 128:
+		return fmt.Errorf("--%s-partitions must be 1 to 128, not %d", flag, c.Partitions)
+	case c.Retention < 0:
+		return fmt.Errorf("--%s-retention must be 0 (for ever) or more, not %s", flag, c.Retention)
+	case c.MaxSize < segmentSize:
+		return fmt.Errorf("--%s-max-size must be %s or more, not %s", flag, Size(segmentSize), c.MaxSize)
+	}
+	return nil
+}
+
+func (c LogConfig) options() store.LogOptions {
+	return store.LogOptions{Partitions: c.Partitions,
+		Retention: store.Retention{Age: int64(c.Retention), Bytes: int64(c.MaxSize)}}
 }
 
 func (c *Config) complete() {
@@ -74,13 +117,12 @@ func (c *Config) complete() {
 	if c.After == nil {
 		c.After = time.After
 	}
+	if c.Telemetry == (LogConfig{}) {
+		c.Telemetry = telemetryRetention
+	}
+	if c.Attempts == (LogConfig{}) {
+		c.Attempts = attemptsRetention
+	}
 }
 
-const (
-	hubName             = "berth" // of the first hub
-	telemetryPartitions = 4       // as a hub of Azure has by default
-	telemetryAge        = 7 * 24 * time.Hour
-	telemetryBytes      = 8 << 30
-	attemptsAge         = 30 * 24 * time.Hour
-	attemptsBytes       = 256 << 20
-)
+const hubName = "berth" // of the first hub

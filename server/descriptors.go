@@ -10,10 +10,6 @@ const (
 	// localConnections are those to the portal, health and figures on loopback.
 	localConnections = 64
 
-	// hubDescriptors is what the telemetry of one hub takes: a file for each segment
-	// that retention keeps, and some.
-	hubDescriptors = telemetryBytes/(64<<20) + 8
-
 	// mostOutgoing is how many requests to webhooks and to hubs elsewhere are under way at
 	// most, however many descriptors there are.
 	mostOutgoing = 400
@@ -25,17 +21,20 @@ type budget struct {
 	reserve     int // for everything but connections of devices and back ends, with one hub
 	documents   int // of the reserve, for the files of the documents; 0 is the engine's default
 	outgoing    int // of the reserve, for requests to webhooks and to hubs elsewhere
+	hub         int // that the telemetry of each further hub takes
 }
 
-// newBudget reserves a fortieth, and what a server with one hub and much data may
-// take at the least: 64 and more files of documents, a hub's telemetry, connections
-// on loopback, and to webhooks and hubs elsewhere. Of very few descriptors it takes half.
-func newBudget(descriptors int) budget {
+// newBudget reserves a fortieth, and what a server with one hub and much data may take
+// at the least: the files of its logs, 64 and more of documents, connections on
+// loopback, and to webhooks and hubs elsewhere. Of very few descriptors it takes half.
+func newBudget(descriptors int, telemetry, attempts LogConfig) budget {
+	hub := telemetry.files() + 8
 	if descriptors == 0 {
-		return budget{outgoing: mostOutgoing}
+		return budget{outgoing: mostOutgoing, hub: hub}
 	}
-	reserve := min(max(320, descriptors/40), 2048, descriptors/2)
-	return budget{descriptors, reserve, min(max(64, reserve/4), 512), min(max(16, reserve/4), mostOutgoing)}
+	least := hub + attempts.files() + 180
+	reserve := min(max(least, min(descriptors/40, 2048)), descriptors/2)
+	return budget{descriptors, reserve, min(max(64, reserve/4), 512), min(max(16, reserve/4), mostOutgoing), hub}
 }
 
 // connections is how many connections of devices and back ends there may be; 0 is
@@ -44,13 +43,16 @@ func (b budget) connections(hubs int) int {
 	if b.descriptors == 0 {
 		return 0
 	}
-	return max(1, b.descriptors-b.reserve-hubDescriptors*(hubs-1))
+	return max(1, b.descriptors-b.reserve-b.hub*(hubs-1))
 }
 
 // check refuses a limit of connections that there can't be even with one hub.
 func (b budget) check(wanted int) error {
 	most := b.connections(1)
 	switch {
+	case b.descriptors > 0 && b.hub > b.descriptors/2:
+		return fmt.Errorf("a hub's telemetry of the size that --telemetry-max-size allows is %d files, and the process may have %d file "+
+			"descriptors: allow less, or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", b.hub, b.descriptors)
 	case wanted < 0:
 		return fmt.Errorf("--max-connections is %d. It is a whole number from 1, or 0 for what the limit of file descriptors allows", wanted)
 	case most > 0 && wanted > most:

@@ -137,10 +137,14 @@ func (s *Server) openHubs(ctx context.Context) error {
 }
 
 func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
-	telemetry, err := s.logs.Open("hub."+entry.Name+".telemetry", store.LogOptions{
-		Partitions: telemetryPartitions, Retention: store.Retention{Age: int64(telemetryAge), Bytes: telemetryBytes}})
+	options := s.config.Telemetry.options()
+	telemetry, err := s.logs.Open("hub."+entry.Name+".telemetry", options)
 	if err != nil {
 		return fmt.Errorf("open the telemetry of hub %s: %w", entry.Name, err)
+	}
+	if has := telemetry.Partitions(); has != options.Partitions {
+		s.config.Logger.Info("a hub keeps the telemetry partitions that it was made with", "hub", entry.Name,
+			"partitions", has, "asked", options.Partitions)
 	}
 	engine, knows := s.engine.(interface{ Stale() bool })
 	h, err := hub.Open(ctx, hub.Config{Name: entry.Name, Host: entry.Host, Documents: s.documents, Telemetry: telemetry,

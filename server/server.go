@@ -98,7 +98,10 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if !strings.Contains(config.HubHost, ".") {
 		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: give one like hub.example.local with --hub-host", config.HubHost)
 	}
-	s.budget = newBudget(descriptors())
+	if err := errors.Join(config.Telemetry.check("telemetry"), config.Attempts.check("attempts")); err != nil {
+		return s, err
+	}
+	s.budget = newBudget(descriptors(), config.Telemetry, config.Attempts)
 	s.outgoing = newOutgoing(s.budget.outgoing)
 	if err := s.budget.check(config.MaxConnections); err != nil {
 		return s, err
@@ -179,8 +182,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
 	s.logs = logs
-	attempts, err := logs.Open("provisioning.attempts", store.LogOptions{
-		Partitions: 1, Retention: store.Retention{Age: int64(attemptsAge), Bytes: attemptsBytes}})
+	attempts, err := logs.Open("provisioning.attempts", s.config.Attempts.options())
 	if err != nil {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}

@@ -65,6 +65,7 @@ var intervals = map[string]interval{
 	"max":                             {0, math.MaxInt},
 	"messages":                        {0, math.MaxInt},
 	"max-connections":                 {0, math.MaxInt},
+	"telemetry-partitions":            {1, 128},
 	"registrations-per-minute":        {0, math.MaxInt},
 	"device-registrations-per-minute": {0, math.MaxInt},
 	"operations-per-minute":           {0, math.MaxInt},

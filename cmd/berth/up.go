@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
@@ -80,11 +81,21 @@ that can be told. A port of 0 is a free one.`,
 		"answer a registration or poll that comes by MQTT with QoS 0 no earlier: some clients (Java's) lose an answer "+
 			"that comes at once; 0 is at once")
 	flags.IntVar(&config.MaxConnections, "max-connections", 0, "most connections of devices and back ends at once; by default what the limit of file descriptors allows")
+	flags.IntVar(&config.Telemetry.Partitions, "telemetry-partitions", config.Telemetry.Partitions,
+		"partitions of the telemetry of each hub that is made from now on; a hub keeps those that it was made with")
+	logFlags(flags, "telemetry", "telemetry of each hub", &config.Telemetry)
+	logFlags(flags, "attempts", "devices' attempts to register", &config.Attempts)
 	limits.flags(command)
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
 	flags.BoolVar(&showSecrets, "show-secrets", false, "print keys and a login link, though this is no terminal (otherwise: berth info, berth portal link)")
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
 	return command
+}
+
+// logFlags are how long a log keeps its records.
+func logFlags(flags *pflag.FlagSet, name, what string, log *server.LogConfig) {
+	flags.DurationVar(&log.Retention, name+"-retention", log.Retention, "keep the "+what+" for so long; 0 is for ever")
+	flags.Var(&log.MaxSize, name+"-max-size", "keep so much of the "+what+" on disk, and drop the oldest above")
 }
 
 // webhookAuthorities are the system's and those of the file.
