@@ -6,6 +6,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"github.com/berth-iot/berth/contract"
 )
 
 // Message is telemetry: device-to-cloud, as Azure calls it.
@@ -58,11 +60,15 @@ func (m Message) bag() string {
 		bag.WriteByte('=')
 		bag.WriteString(escape(value))
 	}
-	for _, system := range [...]struct{ name, value string }{
-		{"$.mid", m.MessageID}, {"$.cid", m.CorrelationID}, {"$.ct", m.ContentType}, {"$.ce", m.ContentEncoding},
+	for _, system := range [...]struct {
+		property contract.Property
+		value    string
+	}{
+		{contract.MessageID, m.MessageID}, {contract.CorrelationID, m.CorrelationID},
+		{contract.ContentType, m.ContentType}, {contract.ContentEncoding, m.ContentEncoding},
 	} {
 		if system.value != "" {
-			add(system.name, system.value)
+			add(system.property.MQTT(), system.value)
 		}
 	}
 	names := make([]string, 0, len(m.Properties))

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -15,25 +16,6 @@ var (
 	errBag     = errors.New("the topic's property bag is not percent-encoded name=value pairs")
 	errBagText = errors.New("the topic's property bag is not UTF-8 once it is decoded: percent-encode the bytes of UTF-8")
 )
-
-// systemNames are the system properties that a topic's property bag may carry,
-// by their names there, with their names on the service side.
-var systemNames = map[string]string{
-	"$.mid":    "message-id",
-	"$.cid":    "correlation-id",
-	"$.uid":    "user-id",
-	"$.to":     "to",
-	"$.ct":     "content-type",
-	"$.ce":     "content-encoding",
-	"$.exp":    "absolute-expiry-time",
-	"$.ctime":  "iothub-creation-time-utc",
-	"$.schema": "iothub-message-schema",
-	"$.ifid":   "iothub-interface-id",
-	"$.sub":    "dt-subject",
-	"$.on":     "iothub-outputname",
-	"$.cdid":   "iothub-connection-device-id-claimed",
-	"$.cmid":   "iothub-connection-module-id-claimed",
-}
 
 // bag reads property bags. It keeps its memory from one message to the next.
 type bag struct {
@@ -69,23 +51,14 @@ func (b *bag) parse(encoded []byte) error {
 		if len(b.system)+len(b.properties) == maxProperties {
 			return errors.New("the message has more than 256 properties")
 		}
-		if long, ok := systemNames[string(name)]; ok { // no allocation: the compiler knows this form
-			b.system = append(b.system, hub.Property{Name: nameBytes[long], Value: value})
+		if property, ok := contract.PropertyOfMQTT(name); ok {
+			b.system = append(b.system, hub.Property{Name: property.Bytes(), Value: value})
 		} else {
 			b.properties = append(b.properties, hub.Property{Name: name, Value: value})
 		}
 	}
 	return nil
 }
-
-// nameBytes holds the service-side names once as bytes.
-var nameBytes = func() map[string][]byte {
-	names := make(map[string][]byte, len(systemNames))
-	for _, name := range systemNames {
-		names[name] = []byte(name)
-	}
-	return names
-}()
 
 // decode resolves %XX; a plus sign stays one. What has none is UTF-8 as the whole topic.
 func (b *bag) decode(encoded []byte) ([]byte, error) {

@@ -1,0 +1,76 @@
+package contract
+
+// Property is a system property of a message: one to which Azure gives a meaning. All
+// others are the application's. The spellings are those of Microsoft Learn,
+// iot-hub-devguide-messages-construct (names) and iot-mqtt-connect-to-iot-hub (MQTT).
+type Property int
+
+// The system properties.
+const (
+	MessageID Property = iota
+	CorrelationID
+	UserID
+	To
+	ContentType
+	ContentEncoding
+	AbsoluteExpiryTime
+	CreationTimeUTC
+	MessageSchema
+	InterfaceID // of IoT Plug and Play
+	Subject     // the component of IoT Plug and Play that sends
+	OutputName  // of a module
+	ClaimedDeviceID
+	ClaimedModuleID
+)
+
+// properties has a row for each property, and a column for each way to spell it.
+// AMQP, HTTPS headers and the routing language get theirs when they are served.
+var properties = [...]struct {
+	name string // in stored messages, and as the service side has it
+	mqtt string // in the property bag of a topic, decoded
+}{
+	MessageID:          {"message-id", "$.mid"},
+	CorrelationID:      {"correlation-id", "$.cid"},
+	UserID:             {"user-id", "$.uid"},
+	To:                 {"to", "$.to"},
+	ContentType:        {"content-type", "$.ct"},
+	ContentEncoding:    {"content-encoding", "$.ce"},
+	AbsoluteExpiryTime: {"absolute-expiry-time", "$.exp"},
+	CreationTimeUTC:    {"iothub-creation-time-utc", "$.ctime"},
+	MessageSchema:      {"iothub-message-schema", "$.schema"},
+	InterfaceID:        {"iothub-interface-id", "$.ifid"},
+	Subject:            {"dt-subject", "$.sub"},
+	OutputName:         {"iothub-outputname", "$.on"},
+	ClaimedDeviceID:    {"iothub-connection-device-id-claimed", "$.cdid"},
+	ClaimedModuleID:    {"iothub-connection-module-id-claimed", "$.cmid"},
+}
+
+var (
+	propertyNames   = make([][]byte, len(properties))
+	propertyOfTopic = make(map[string]Property, len(properties))
+)
+
+func init() {
+	for property, spelled := range properties {
+		propertyNames[property] = []byte(spelled.name)
+		propertyOfTopic[spelled.mqtt] = Property(property)
+	}
+}
+
+// String returns the name that the service side has for the property, such as
+// content-type.
+func (p Property) String() string { return properties[p].name }
+
+// Bytes returns what String does. It is shared and must not be changed.
+func (p Property) Bytes() []byte { return propertyNames[p] }
+
+// MQTT returns the name that the property has in the property bag of a topic, such as
+// $.ct, before it is percent-encoded.
+func (p Property) MQTT() string { return properties[p].mqtt }
+
+// PropertyOfMQTT returns the property that has this name in the property bag of a
+// topic, decoded. ok is false for one of the application's. It does not allocate.
+func PropertyOfMQTT(name []byte) (property Property, ok bool) {
+	property, ok = propertyOfTopic[string(name)]
+	return property, ok
+}

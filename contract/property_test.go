@@ -1,0 +1,36 @@
+package contract
+
+import "testing"
+
+// Every system property has a name of its own in every column, and is found by it
+// without allocating.
+func TestProperties(t *testing.T) {
+	names := make(map[string]Property)
+	for i := range properties {
+		property := Property(i)
+		if other, twice := names[property.String()]; property.String() == "" || twice {
+			t.Errorf("property %d is called %q as is %d", i, property, other)
+		}
+		names[property.String()] = property
+		if got := string(property.Bytes()); got != property.String() {
+			t.Errorf("%s is %s in bytes", property, got)
+		}
+		if got, ok := PropertyOfMQTT([]byte(property.MQTT())); !ok || got != property {
+			t.Errorf("%s of MQTT is %s, %v; want %s", property.MQTT(), got, ok, property)
+		}
+	}
+	if property, ok := PropertyOfMQTT([]byte("$.unknown")); ok {
+		t.Errorf("$.unknown is %s", property)
+	}
+}
+
+func TestPropertiesAllocateNothing(t *testing.T) {
+	spelled, own := []byte(ContentType.MQTT()), []byte("level")
+	if n := testing.AllocsPerRun(100, func() {
+		property, _ := PropertyOfMQTT(spelled)
+		_ = property.Bytes()
+		PropertyOfMQTT(own)
+	}); n != 0 {
+		t.Errorf("looking up a property allocates %v times", n)
+	}
+}
