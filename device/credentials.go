@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/berth-iot/berth/contract"
 )
 
 // RenewCertificate asks the hub for a new operational certificate: csr is PKCS #10
@@ -21,7 +23,7 @@ func (c *Client) RenewCertificate(ctx context.Context, csr []byte) (chain [][]by
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
 	}
-	reply, err := c.renewed.ask(ctx, c.mqtt, "$iothub/credentials/POST/issueCertificate/", "", body)
+	reply, err := c.renewed.ask(ctx, c.mqtt, contract.IssueCertificateTopic, "", body)
 	if err != nil {
 		return nil, err
 	}
@@ -41,7 +43,7 @@ func (c *Client) listenForCertificates(ctx context.Context) error {
 	if c.listening {
 		return nil
 	}
-	if err := subscribe(ctx, c.mqtt, certificateAnswers+"#"); err != nil {
+	if err := subscribe(ctx, c.mqtt, contract.CertificateAnswers.Filter()); err != nil {
 		return err
 	}
 	c.listening = true

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -22,10 +23,6 @@ const (
 	// tokenLifetime is how long the token of a device with a key is good. The
 	// hub ends the connection then.
 	tokenLifetime = time.Hour
-
-	twinAnswers        = "$iothub/twin/res/"
-	certificateAnswers = "$iothub/credentials/res/"
-	desiredTopic       = "$iothub/twin/PATCH/properties/desired/"
 )
 
 // HubOptions says to which hub and as whom to connect.
@@ -74,7 +71,7 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 	}
 	connect := mqtt.Connect{
 		ClientID:     options.DeviceID,
-		Username:     fmt.Sprintf("%s/%s/?api-version=%s&DeviceClientType=%s", to.name(), options.DeviceID, hubVersion, url.QueryEscape(clientVersion)),
+		Username:     contract.HubName{Host: to.name(), DeviceID: options.DeviceID}.Username(hubVersion, clientVersion),
 		CleanSession: options.CleanSession,
 		KeepAlive:    keepAliveSeconds(keepAlive),
 	}
@@ -86,17 +83,17 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 		connect.Password, connect.HasPassword = []byte(token), true
 	}
 	c := &Client{
-		events:  "devices/" + url.PathEscape(options.DeviceID) + "/messages/events/",
-		asked:   newRequests(twinAnswers),
+		events:  contract.EventsTopic(url.PathEscape(options.DeviceID)) + "/",
+		asked:   newRequests(contract.TwinAnswers),
 		desired: options.OnDesired, deviceID: options.DeviceID,
-		renewed: &requests{answers: certificateAnswers, patient: true, waiting: make(map[string]chan answer)},
+		renewed: &requests{answers: contract.CertificateAnswers, patient: true, waiting: make(map[string]chan answer)},
 	}
 	var err error
 	if c.mqtt, err = to.dial(ctx, connect, c.receive); err != nil {
 		return nil, err
 	}
 	if c.desired != nil {
-		if err := subscribe(ctx, c.mqtt, desiredTopic+"#"); err != nil {
+		if err := subscribe(ctx, c.mqtt, contract.DesiredFilter); err != nil {
 			c.mqtt.Abort()
 			return nil, err
 		}
@@ -117,7 +114,7 @@ func (c *Client) receive(topic string, payload []byte) {
 	if c.asked.receive(topic, payload) || c.renewed.receive(topic, payload) {
 		return
 	}
-	if query, ok := strings.CutPrefix(topic, desiredTopic+"?"); ok && c.desired != nil {
+	if query, ok := strings.CutPrefix(topic, contract.DesiredTopic); ok && c.desired != nil {
 		if parameters, err := url.ParseQuery(query); err == nil {
 			c.desired(number(parameters.Get("$version")), payload)
 		}

@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/url"
 	"strconv"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -64,6 +64,9 @@ type TPMState struct {
 	AuthenticationKey []byte `json:"authenticationKey"` // the device's key in its hub, for TPM.Activate
 }
 
+// provisioningVersion is the version of the contract that registering asks for.
+const provisioningVersion = "2019-03-31"
+
 // defaultWait is how long to wait before asking again when the service does not
 // say.
 const defaultWait = 2 * time.Second
@@ -75,12 +78,13 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 	if o.TPM != nil {
 		return provisionTPM(ctx, o)
 	}
-	asked := newRequests("$dps/registrations/res/")
+	asked := newRequests(contract.RegistrationAnswers)
 	to := endpoint{o.Host, o.Certificate, o.RootCAs, o.WebSocket}
 	resource := o.IDScope + "/registrations/" + o.RegistrationID
 	connect := mqtt.Connect{
 		ClientID: o.RegistrationID, CleanSession: true, KeepAlive: 60,
-		Username: resource + "/api-version=2019-03-31&ClientVersion=" + url.QueryEscape(clientVersion),
+		Username: contract.ProvisioningName{IDScope: o.IDScope, RegistrationID: o.RegistrationID,
+			APIVersion: provisioningVersion}.Username(clientVersion),
 	}
 	if o.SASKey != "" {
 		token, err := credential.NewToken(resource, "registration", o.SASKey, time.Now().Add(tokenLifetime))
@@ -97,7 +101,7 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 		return Registration{}, err
 	}
 	defer client.Disconnect() // what matters has been said by then
-	if err := subscribe(ctx, client, "$dps/registrations/res/#"); err != nil {
+	if err := subscribe(ctx, client, contract.RegistrationAnswers.Filter()); err != nil {
 		return Registration{}, err
 	}
 	body, err := json.Marshal(struct {
@@ -108,7 +112,7 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 	if err != nil {
 		return Registration{}, fmt.Errorf("encode the payload: %w", err)
 	}
-	got, err := asked.ask(ctx, client, "$dps/registrations/PUT/iotdps-register/", "", body)
+	got, err := asked.ask(ctx, client, contract.RegisterTopic, "", body)
 	for {
 		var registration Registration
 		if registration, err = readRegistration(got, err); err != nil || registration.Status != "assigning" {
@@ -117,7 +121,8 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 		if err := o.wait(ctx, client, registration.OperationID, got.retryAfter()); err != nil {
 			return registration, err
 		}
-		got, err = asked.ask(ctx, client, "$dps/registrations/GET/iotdps-get-operationstatus/", "&operationId="+escape(registration.OperationID), nil)
+		got, err = asked.ask(ctx, client, contract.RegistrationStatusTopic,
+			"&operationId="+escape(registration.OperationID), nil)
 	}
 }
 

@@ -6,19 +6,19 @@ import (
 	"fmt"
 	"net/url"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
 // requests are questions asked by publishing to a topic, whose answers come on
-// another topic, {filter}{status}/?$rid={request id}, with the same request id.
+// another topic, with the same request id.
 type requests struct {
-	answers string // the answers' topic up to the status
-	patient bool   // 202 only says that the request has arrived: the answer follows
+	answers contract.Answers
+	patient bool // 202 only says that the request has arrived: the answer follows
 
 	mutex   sync.Mutex
 	next    int
@@ -32,16 +32,16 @@ type answer struct {
 	body       []byte
 }
 
-func newRequests(answers string) *requests {
+func newRequests(answers contract.Answers) *requests {
 	return &requests{answers: answers, waiting: make(map[string]chan answer)}
 }
 
-// ask publishes a request to topic, which gets its $rid and the parameters, and
-// waits for the answer. An answer that is a refusal is returned as *fault.Error.
+// ask publishes a request to topic, which ends with a question mark and gets its $rid
+// and the parameters, and waits for the answer. An answer that is a refusal is returned as *fault.Error.
 func (r *requests) ask(ctx context.Context, client *mqtt.Client, topic, parameters string, payload []byte) (answer, error) {
 	id, answered := r.begin()
 	defer r.end(id)
-	if err := client.Publish(topic+"?$rid="+id+parameters, payload, 1, nil); err != nil {
+	if err := client.Publish(topic+"$rid="+id+parameters, payload, 1, nil); err != nil {
 		return answer{}, err
 	}
 	select {
@@ -77,11 +77,10 @@ func (r *requests) end(id string) {
 
 // receive takes a message and reports whether it was an answer.
 func (r *requests) receive(topic string, payload []byte) bool {
-	rest, ok := strings.CutPrefix(topic, r.answers)
+	status, query, ok := r.answers.Cut(topic)
 	if !ok {
 		return false
 	}
-	status, query, _ := strings.Cut(rest, "/?")
 	parameters, err := url.ParseQuery(query)
 	if err != nil {
 		return true // it answers no request of this client

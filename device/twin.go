@@ -4,12 +4,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+
+	"github.com/berth-iot/berth/contract"
 )
 
 // Twin returns the desired and the reported properties, JSON objects each with
 // its $version. A refusal is a *fault.Error.
 func (c *Client) Twin(ctx context.Context) (desired, reported json.RawMessage, err error) {
-	reply, err := c.askTwin(ctx, "$iothub/twin/GET/", nil)
+	reply, err := c.askTwin(ctx, contract.TwinTopic, nil)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -23,7 +25,7 @@ func (c *Client) Twin(ctx context.Context) (desired, reported json.RawMessage, e
 // Report merges a patch, a JSON object where null deletes, into the reported
 // properties and returns their new version. A refusal is a *fault.Error.
 func (c *Client) Report(ctx context.Context, patch json.RawMessage) (version int64, err error) {
-	reply, err := c.askTwin(ctx, "$iothub/twin/PATCH/properties/reported/", patch)
+	reply, err := c.askTwin(ctx, contract.ReportedTopic, patch)
 	if err != nil {
 		return 0, err
 	}
@@ -44,7 +46,7 @@ func (c *Client) subscribeTwin(ctx context.Context) error {
 	if c.subscribed {
 		return nil
 	}
-	if err := subscribe(ctx, c.mqtt, twinAnswers+"#"); err != nil {
+	if err := subscribe(ctx, c.mqtt, contract.TwinAnswers.Filter()); err != nil {
 		return err
 	}
 	c.subscribed = true

@@ -1,6 +1,7 @@
 package mqtt
 
 import (
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -16,10 +17,10 @@ func (b *backend) ConnectFailed(peer mqtt.Peer, connect *mqtt.Connect, err error
 		device.ServerName = peer.TLS.ServerName
 	}
 	if connect != nil {
-		if name, ok := parseProvisioningName(connect.Username); ok && b.hub(name.idScope) == nil {
-			device.IDScope, device.RegistrationID = name.idScope, name.registrationID
-		} else if name, err := parseHubName(connect.Username); err == nil {
-			device.Hub, device.DeviceID = name.host, name.deviceID
+		if name, ok := contract.ParseProvisioningName(connect.Username); ok && b.hub(name.IDScope) == nil {
+			device.IDScope, device.RegistrationID = name.IDScope, name.RegistrationID
+		} else if name, err := contract.ParseHubName(connect.Username); err == nil {
+			device.Hub, device.DeviceID = name.Host, name.DeviceID
 		}
 	}
 	b.Config.ConnectFailed(device, err)

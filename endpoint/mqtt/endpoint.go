@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
@@ -41,10 +42,10 @@ type backend struct{ Config }
 // Open implements mqtt.Backend.
 func (b *backend) Open(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect) (mqtt.Session, bool, mqtt.ConnectCode) {
 	evidence := evidenceOf(conn, connect)
-	if name, ok := parseProvisioningName(connect.Username); ok && b.hub(name.idScope) == nil {
+	if name, ok := contract.ParseProvisioningName(connect.Username); ok && b.hub(name.IDScope) == nil {
 		return b.openProvisioning(conn, connect, name, evidence)
 	}
-	name, err := parseHubName(connect.Username)
+	name, err := contract.ParseHubName(connect.Username)
 	if err != nil {
 		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "%v", err))
 	}

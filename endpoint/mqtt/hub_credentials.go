@@ -8,18 +8,12 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/wire/mqtt"
-)
-
-// The topics by which a device renews its operational certificate (Azure,
-// iot-mqtt-connect-to-iot-hub).
-const (
-	credentialsTopic    = "$iothub/credentials/POST/issueCertificate/?"
-	credentialsResponse = "$iothub/credentials/res/%d/?$rid=%s"
 )
 
 // issueRequest is what a device asks for.
@@ -57,7 +51,7 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 		return err
 	}
 	if owed != nil {
-		owed.Topic = fmt.Sprintf(credentialsResponse, 200, requestID)
+		owed.Topic = contract.CertificateAnswers.Topic(200, requestID)
 	}
 	body, err = renewal.Issue(func(chain []string) ([]byte, error) {
 		return asciiJSON(struct {
@@ -169,7 +163,7 @@ func (s *hubSession) refuseRenewal(requestID string, renewal *hub.Renewal, err e
 	if owed == nil {
 		return s.respondCredentials(problem.Code.Status(), requestID, credentialProblem(problem))
 	}
-	owed.Topic, owed.Payload = fmt.Sprintf(credentialsResponse, problem.Code.Status(), requestID),
+	owed.Topic, owed.Payload = contract.CertificateAnswers.Topic(problem.Code.Status(), requestID),
 		credentialProblem(problem)
 	if err := s.session.Owe(s.ctx, *owed); err != nil {
 		s.backend.Logger.Warn("an answer is not kept", "device", s.deviceID, "error", err)
@@ -191,7 +185,7 @@ func credentialProblem(problem *fault.Error) []byte {
 }
 
 func (s *hubSession) respondCredentials(status int, requestID string, body []byte, retryAfter ...time.Duration) error {
-	topic := fmt.Sprintf(credentialsResponse, status, requestID)
+	topic := contract.CertificateAnswers.Topic(status, requestID)
 	for _, wait := range retryAfter {
 		if wait > 0 {
 			topic += fmt.Sprintf("&retry-after=%d", max(1, int(wait/time.Second)))
@@ -203,7 +197,7 @@ func (s *hubSession) respondCredentials(status int, requestID string, body []byt
 // reserve is an answer that the device is owed until it acknowledges it, nil when its
 // session ends with the connection, or it did not ask for QoS 1.
 func (s *hubSession) reserve(requestID string) (*hub.OwedAnswer, error) {
-	topic := fmt.Sprintf(credentialsResponse, 200, requestID)
+	topic := contract.CertificateAnswers.Topic(200, requestID)
 	if !s.session.Keeps() || s.subscriptions.Load().qos(topic) != 1 {
 		return nil, nil
 	}

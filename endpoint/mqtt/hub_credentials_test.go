@@ -21,6 +21,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
@@ -227,7 +228,7 @@ func readOutcome(t testing.TB, m received) (o outcome) {
 // request publishes a request and returns its answers, the 202 first if there was one.
 func (d *device) request(requestID, body string) []outcome {
 	d.t.Helper()
-	if err := d.Publish(credentialsTopic+"$rid="+requestID, []byte(body), 1, nil); err != nil {
+	if err := d.Publish(contract.IssueCertificateTopic+"$rid="+requestID, []byte(body), 1, nil); err != nil {
 		d.t.Fatal(err)
 	}
 	first := readOutcome(d.t, d.next())
@@ -396,7 +397,7 @@ func TestOneCertificateRequestAtATime(t *testing.T) {
 	reached, open := r.gate.shut()
 	defer open()
 	slow := r.listen("d1")
-	if err := slow.Publish(credentialsTopic+"$rid=slow", []byte(asking("d1", csrFor(t, "d1"))), 1, nil); err != nil {
+	if err := slow.Publish(contract.IssueCertificateTopic+"$rid=slow", []byte(asking("d1", csrFor(t, "d1"))), 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	<-reached
@@ -553,7 +554,7 @@ func TestUnacknowledgedAnswersAreDeliveredAgain(t *testing.T) {
 	ask := func(p *packets, body string) received {
 		t.Helper()
 		p.send(0x82, []byte{0, 9}, text("$iothub/credentials/res/#"), []byte{1})
-		p.send(0x32, text(credentialsTopic+"$rid=1234"), []byte{0, 10}, []byte(body))
+		p.send(0x32, text(contract.IssueCertificateTopic+"$rid=1234"), []byte{0, 10}, []byte(body))
 		_, id, m := p.answer()
 		if o := readOutcome(t, m); o.status != 202 || id == 0 {
 			t.Fatalf("the request is answered %+v", o)

@@ -12,6 +12,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -20,21 +21,13 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// The topics of a hub's device (Azure, iot-mqtt-connect-to-iot-hub).
-const (
-	twinGetTopic      = "$iothub/twin/GET/?"
-	twinReportedTopic = "$iothub/twin/PATCH/properties/reported/?"
-	twinResponseTopic = "$iothub/twin/res/%d/?$rid=%s"
-	desiredTopic      = "$iothub/twin/PATCH/properties/desired/?$version=%d"
-)
-
 // hubForms are the topics on which every device may be sent something, by their forms;
 // see canMatch.
 var hubForms = []string{
-	"$iothub/twin/res/{number}/?$rid={id}",
-	"$iothub/twin/PATCH/properties/desired/?$version={number}",
+	answerForm(contract.TwinAnswers),
+	contract.DesiredTopic + "$version={number}",
 	"$iothub/methods/POST/{name}/?$rid={id}",
-	"$iothub/credentials/res/{number}/?$rid={id}",
+	answerForm(contract.CertificateAnswers),
 }
 
 var errWillTopic = errors.New("a will may only go to devices/{device id}/messages/events/")
@@ -57,20 +50,20 @@ type hubSession struct {
 	subscriptions atomic.Pointer[subscriptions] // what it points to is never changed
 }
 
-func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name hubName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
-	target := b.hub(name.host)
-	name, ok := name.as(connect.ClientID)
+func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name contract.HubName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
+	target := b.hub(name.Host)
+	name, ok := name.As(connect.ClientID)
 	switch {
 	case target == nil:
-		return b.refuse(connect, evidence, fault.New(fault.HubNotFound, "there is no hub %.253q here", name.host))
+		return b.refuse(connect, evidence, fault.New(fault.HubNotFound, "there is no hub %.253q here", name.Host))
 	case !ok:
-		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not %.260q as in the user name", connect.ClientID, name.clientID()))
-	case name.moduleID != "":
+		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not %.260q as in the user name", connect.ClientID, name.ClientID()))
+	case name.ModuleID != "":
 		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
-	s := &hubSession{backend: b, conn: conn, deviceID: name.deviceID, will: connect.Will}
+	s := &hubSession{backend: b, conn: conn, deviceID: name.DeviceID, will: connect.Will}
 	s.subscribed(nil)
-	s.events = eventsTopic(name.deviceID)
+	s.events = []byte(contract.EventsTopic(name.DeviceID))
 	if connect.Will != nil {
 		encoded, ok := s.telemetryBag([]byte(connect.Will.Topic))
 		if !ok {
@@ -80,10 +73,10 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 			return b.refuse(connect, evidence, fault.New(fault.ArgumentInvalid, "the will can't be sent: %v", err))
 		}
 	}
-	evidence.ModelID = modelID(connect.Username)
+	evidence.ModelID = contract.ModelID(connect.Username)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	keep := !connect.CleanSession
-	session, err := target.OpenSession(ctx, name.deviceID, evidence, keep, downlink{s})
+	session, err := target.OpenSession(ctx, name.DeviceID, evidence, keep, downlink{s})
 	if err != nil {
 		s.cancel()
 		return b.refuse(connect, evidence, err)
@@ -110,7 +103,7 @@ func (b *backend) hub(host string) *hub.Hub {
 // forms are those of the topics on which the device may be sent something. Nothing is
 // sent by cloud-to-device messages and methods while no back end can send it.
 func (s *hubSession) forms() []string {
-	return append(hubForms[:len(hubForms):len(hubForms)], "devices/="+s.deviceID+"/messages/devicebound/{bag}")
+	return append(hubForms[:len(hubForms):len(hubForms)], contract.DeviceboundTopic("="+s.deviceID)+"/{bag}")
 }
 
 // Subscribe implements mqtt.Session: a filter is granted when it matches anything that
@@ -148,13 +141,13 @@ func (s *hubSession) Publish(message *mqtt.Publish) error {
 	if encoded, ok := s.telemetryBag(message.Topic); ok {
 		return s.telemetry(message, encoded)
 	}
-	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(twinGetTopic)); ok {
+	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(contract.TwinTopic)); ok {
 		return s.twinGet(message, parameters)
 	}
-	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(twinReportedTopic)); ok {
+	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(contract.ReportedTopic)); ok {
 		return s.twinReport(message, parameters)
 	}
-	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(credentialsTopic)); ok {
+	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(contract.IssueCertificateTopic)); ok {
 		return s.issueCertificate(message, parameters)
 	}
 	return errTopic
@@ -168,18 +161,15 @@ func (s *hubSession) telemetryBag(topic []byte) (encoded []byte, ok bool) {
 	}
 	id, ok := bytes.CutPrefix(topic, []byte("devices/"))
 	id, _, _ = bytes.Cut(id, []byte("/"))
-	if !ok || string(id) != s.deviceID && unescape(string(id)) != s.deviceID {
+	if !ok || string(id) != s.deviceID && contract.Unescape(string(id)) != s.deviceID {
 		return nil, false
 	}
-	events := eventsTopic(string(id))
+	events := []byte(contract.EventsTopic(string(id)))
 	if encoded, ok = cutEvents(topic, events); ok {
 		s.events = events // the device keeps to it
 	}
 	return encoded, ok
 }
-
-// eventsTopic is the telemetry topic of a device, up to its property bag.
-func eventsTopic(id string) []byte { return []byte("devices/" + id + "/messages/events") }
 
 func cutEvents(topic, events []byte) (encoded []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(topic, events)
@@ -287,7 +277,7 @@ func (s *hubSession) refuse(requestID string, err error) error {
 }
 
 func (s *hubSession) respond(status int, requestID, parameters string, body []byte) error {
-	return s.answer(fmt.Sprintf(twinResponseTopic, status, requestID)+parameters, body)
+	return s.answer(contract.TwinAnswers.Topic(status, requestID)+parameters, body)
 }
 
 // answer sends the answer to a request, if the device has subscribed to it.
@@ -332,7 +322,7 @@ type downlink struct{ *hubSession }
 // Desired implements hub.Downlink. A device that is not subscribed is not told;
 // it reads its twin when it wants to know.
 func (d downlink) Desired(version int64, patch json.RawMessage) {
-	topic := fmt.Sprintf(desiredTopic, version)
+	topic := contract.DesiredTopic + "$version=" + strconv.FormatInt(version, 10)
 	if qos := d.subscriptions.Load().qos(topic); qos != mqtt.Refused {
 		if err := d.conn.Publish(topic, patch, qos, false, nil); err != nil {
 			d.conn.Close(err)

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -54,7 +55,7 @@ func TestOneCommitAPacket(t *testing.T) {
 	if !d.present {
 		t.Error("the session was not kept")
 	}
-	if err := d.Publish(twinGetTopic+"$rid=1", nil, 1, nil); err != nil {
+	if err := d.Publish(contract.TwinTopic+"$rid=1", nil, 1, nil); err != nil {
 		t.Fatal(err)
 	}
 	if answer := d.next(); answer.topic != "$iothub/twin/res/200/?$rid=1" {
@@ -133,7 +134,7 @@ func TestManyTwinRequestsAtOnce(t *testing.T) {
 	if _, err := d.Subscribe(t.Context(), mqtt.Subscription{Filter: twinResponseFilter, QoS: 1}, mqtt.Subscription{Filter: desiredFilter, QoS: 1}); err != nil {
 		t.Fatal(err)
 	}
-	if err := d.Publish(twinReportedTopic+"$rid=0", large("r"), 0, nil); err != nil {
+	if err := d.Publish(contract.ReportedTopic+"$rid=0", large("r"), 0, nil); err != nil {
 		t.Fatal(err)
 	}
 	if answer := d.next(); !strings.HasPrefix(answer.topic, "$iothub/twin/res/204/") {
@@ -141,7 +142,7 @@ func TestManyTwinRequestsAtOnce(t *testing.T) {
 	}
 	const requests, changes = 300, 20
 	for i := range requests {
-		if err := d.Publish(fmt.Sprint(twinGetTopic, "$rid=", i), nil, 0, nil); err != nil {
+		if err := d.Publish(fmt.Sprint(contract.TwinTopic, "$rid=", i), nil, 0, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -157,7 +158,7 @@ func TestManyTwinRequestsAtOnce(t *testing.T) {
 		message := d.next()
 		size += len(message.payload)
 		switch {
-		case message.topic == fmt.Sprintf(twinResponseTopic, 200, fmt.Sprint(answers)):
+		case message.topic == contract.TwinAnswers.Topic(200, fmt.Sprint(answers)):
 			answers++
 		case strings.HasPrefix(message.topic, "$iothub/twin/PATCH/properties/desired/"):
 			told++

@@ -3,7 +3,6 @@ package mqtt
 import (
 	"strings"
 	"testing"
-	"time"
 )
 
 // $version in the topic of a patch is what the reported properties must have.
@@ -80,20 +79,5 @@ func TestModelsAreAnnounced(t *testing.T) {
 	}
 	if twin, err := f.Twin(t.Context(), "d2"); err != nil || twin.Version != 2 {
 		t.Errorf("the twin has the version %d, error %v", twin.Version, err)
-	}
-}
-
-// A user name that is as long as one can be, and names the parameter wherever it can, is
-// read in no more than one pass or so.
-func TestModelsOfLongUserNames(t *testing.T) {
-	username := strings.Repeat(modelParameter, 65535/len(modelParameter))
-	best := time.Hour
-	for range 10 {
-		began := time.Now()
-		modelID(username)
-		best = min(best, time.Since(began))
-	}
-	if best > 2*time.Millisecond {
-		t.Errorf("it took %v", best)
 	}
 }

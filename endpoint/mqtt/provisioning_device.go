@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -16,16 +17,9 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// The topics of provisioning (Azure, iot-dps-mqtt-support).
-const (
-	registerTopic = "$dps/registrations/PUT/iotdps-register/?"
-	statusTopic   = "$dps/registrations/GET/iotdps-get-operationstatus/?"
-	responseTopic = "$dps/registrations/res/%d/?$rid=%s"
-)
-
 // provisioningForms are the topics on which a device is answered, by their form; see
 // canMatch.
-var provisioningForms = []string{"$dps/registrations/res/{number}/?$rid={id}"}
+var provisioningForms = []string{answerForm(contract.RegistrationAnswers)}
 
 // provisioningTime is how long a device that has proved who it is may stay connected
 // to register; the listener sends others away much earlier. Assignments that take
@@ -48,13 +42,13 @@ type provisioningSession struct {
 	subscriptions  subscriptions
 }
 
-func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name provisioningName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
-	if !name.matches(connect.ClientID) {
-		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not the registration id %.128q of the user name", connect.ClientID, name.registrationID))
+func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name contract.ProvisioningName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
+	if !name.Matches(connect.ClientID) {
+		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not the registration id %.128q of the user name", connect.ClientID, name.RegistrationID))
 	}
-	evidence.APIVersion = name.apiVersion
-	s := &provisioningSession{backend: b, conn: conn, registrationID: name.registrationID,
-		session: b.Provisioning.OpenSession(name.idScope, name.registrationID, evidence)}
+	evidence.APIVersion = name.APIVersion
+	s := &provisioningSession{backend: b, conn: conn, registrationID: name.RegistrationID,
+		session: b.Provisioning.OpenSession(name.IDScope, name.RegistrationID, evidence)}
 	s.session.Proven = conn.Proven
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	s.over = time.AfterFunc(provisioningTime, func() { conn.Close(errProvisioningOver) })
@@ -88,13 +82,13 @@ func (s *provisioningSession) Publish(message *mqtt.Publish) error {
 		notBefore = time.Now().Add(s.backend.QoS0AnswerDelay)
 	}
 	var call func(parameters []byte) (provisioning.Operation, error)
-	parameters, isRegister := bytes.CutPrefix(message.Topic, []byte(registerTopic))
+	parameters, isRegister := bytes.CutPrefix(message.Topic, []byte(contract.RegisterTopic))
 	isStatus := false
 	if isRegister {
 		call = func([]byte) (provisioning.Operation, error) {
 			return s.session.Register(s.ctx, document.TrimPadding(message.Payload))
 		}
-	} else if parameters, isStatus = bytes.CutPrefix(message.Topic, []byte(statusTopic)); isStatus {
+	} else if parameters, isStatus = bytes.CutPrefix(message.Topic, []byte(contract.RegistrationStatusTopic)); isStatus {
 		call = s.status
 	} else {
 		return errTopic
@@ -138,8 +132,7 @@ func (s *provisioningSession) respond(notBefore time.Time, requestID string, ope
 	} else if retry > 0 {
 		status = 202
 	}
-	// $rid comes first: the C# client's pattern wants it there.
-	topic := fmt.Sprintf(responseTopic, status, requestID)
+	topic := contract.RegistrationAnswers.Topic(status, requestID)
 	if retry > 0 {
 		topic += fmt.Sprintf("&retry-after=%d", max(1, int(retry/time.Second)))
 	}

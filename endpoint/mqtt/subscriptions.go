@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -89,6 +90,9 @@ func (s *subscriptions) grant(asked []mqtt.Subscription, forms []string) (codes 
 	return codes, refused
 }
 
+// answerForm is the form of the topics on which requests of a kind are answered.
+func answerForm(answers contract.Answers) string { return string(answers) + "{number}/?$rid={id}" }
+
 // canMatch reports whether a filter matches a topic of one of these forms. A form is a
 // topic in which a level may have a part in braces: {number} stands for digits, and
 // another for whatever a level may hold. A level that begins with an equals sign has an
@@ -126,7 +130,7 @@ func matchLevels(filter, topic string, fits func(level, of string) bool) bool {
 
 func fitsForm(level, form string) bool {
 	if id, ok := strings.CutPrefix(form, "="); ok {
-		return level == id || unescape(level) == id
+		return level == id || contract.Unescape(level) == id
 	}
 	prefix, variable, varies := strings.Cut(form, "{")
 	if !varies {

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -174,7 +175,7 @@ func TestFiltersOnTheWire(t *testing.T) {
 	// of both answers as the filters match.
 	exchange := func(d *device, want ...string) {
 		t.Helper()
-		for topic, payload := range map[string]string{twinReportedTopic + "$rid=bad": "[]", twinGetTopic + "$rid=good": ""} {
+		for topic, payload := range map[string]string{contract.ReportedTopic + "$rid=bad": "[]", contract.TwinTopic + "$rid=good": ""} {
 			if err := d.Publish(topic, []byte(payload), 1, nil); err != nil {
 				t.Fatal(err)
 			}

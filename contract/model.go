@@ -1,9 +1,6 @@
-package mqtt
+package contract
 
-import (
-	"net/url"
-	"strings"
-)
+import "strings"
 
 // modelParameter names the model of IoT Plug and Play that a device has: in the user
 // name, behind its ids (Azure, concepts-convention). Clients of the preview of 2020, such
@@ -13,9 +10,9 @@ const (
 	previewPrefix  = "digital-twin-"
 )
 
-// modelID is the model that a user name announces, nil when it announces none. No
+// ModelID returns the model that a user name of a hub's device announces, nil when it announces none. No
 // device id has an ampersand or a slash, so a parameter is told by what is before it.
-func modelID(username string) *string {
+func ModelID(username string) *string {
 	for at := 0; ; {
 		next := strings.Index(username[at:], modelParameter)
 		if next < 0 {
@@ -29,9 +26,7 @@ func modelID(username string) *string {
 			continue
 		}
 		value, _, _ := strings.Cut(behind, "&")
-		if decoded, err := url.PathUnescape(value); err == nil {
-			value = decoded
-		}
+		value = Unescape(value)
 		return &value
 	}
 }

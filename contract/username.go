@@ -1,4 +1,4 @@
-package mqtt
+package contract
 
 import (
 	"errors"
@@ -6,51 +6,88 @@ import (
 	"strings"
 )
 
-// provisioningName is the user name of a device that registers:
+// ProvisioningName is the MQTT user name of a device that registers (Microsoft Learn,
+// iot-dps-mqtt-support):
 //
 //	{idScope}/registrations/{registrationId}/api-version={version}[&ClientVersion={agent}]
 //
 // The parameters come in any order, with a question mark or a slash before them or
 // without.
-type provisioningName struct{ idScope, registrationID, apiVersion string }
+type ProvisioningName struct{ IDScope, RegistrationID, APIVersion string }
 
-func parseProvisioningName(username string) (provisioningName, bool) {
+// ParseProvisioningName reads a user name. ok is false for one of another form. The
+// registration id is decoded.
+func ParseProvisioningName(username string) (name ProvisioningName, ok bool) {
 	scope, rest, ok := strings.Cut(username, "/registrations/")
 	if !ok || strings.Contains(scope, "/") {
-		return provisioningName{}, false
+		return ProvisioningName{}, false
 	}
 	id, parameters := rest, ""
 	if end := strings.IndexAny(rest, "/?&"); end >= 0 { // no registration id has one of these
 		id, parameters = rest[:end], rest[end:]
 	}
-	return provisioningName{scope, unescape(id), parameter(parameters, "api-version")}, true
+	return ProvisioningName{scope, Unescape(id), parameter(parameters, "api-version")}, true
 }
 
-// matches reports whether a client may use the user name: its client id is the
+// Username returns the user name of a device whose program calls itself agent.
+func (n ProvisioningName) Username(agent string) string {
+	return n.IDScope + "/registrations/" + n.RegistrationID + "/api-version=" + n.APIVersion +
+		"&ClientVersion=" + url.QueryEscape(agent)
+}
+
+// Matches reports whether a client may use the user name: its client id is the
 // registration id, which has no upper and lower case.
-func (n provisioningName) matches(clientID string) bool {
-	return strings.EqualFold(unescape(clientID), n.registrationID)
+func (n ProvisioningName) Matches(clientID string) bool {
+	return strings.EqualFold(Unescape(clientID), n.RegistrationID)
 }
 
-// hubName is the user name of a device of a hub:
+// HubName is the MQTT user name of a device of a hub (Microsoft Learn,
+// iot-mqtt-connect-to-iot-hub):
 //
 //	{hubHost}/{deviceId}[/{moduleId}]/?api-version={version}[&…]
 //
 // also without the question mark, and with nothing after the ids.
-type hubName struct{ host, deviceID, moduleID string }
+type HubName struct{ Host, DeviceID, ModuleID string }
 
-func parseHubName(username string) (hubName, error) {
+// ParseHubName reads a user name. The ids are as they stand there: see As. The error
+// says what form it should have.
+func ParseHubName(username string) (HubName, error) {
 	host, rest, ok := strings.Cut(username, "/")
 	if !ok || host == "" {
-		return hubName{}, errors.New("the user name is neither {hub host}/{device id}/?api-version=… nor " +
+		return HubName{}, errors.New("the user name is neither {hub host}/{device id}/?api-version=… nor " +
 			"{ID scope}/registrations/{registration id}/api-version=…")
 	}
 	ids, _ := splitParameters(rest)
 	deviceID, moduleID, _ := strings.Cut(strings.TrimSuffix(ids, "/"), "/")
 	if deviceID == "" || strings.Contains(moduleID, "/") {
-		return hubName{}, errors.New("the user name does not name a device: {hub host}/{device id}/?api-version=…")
+		return HubName{}, errors.New("the user name does not name a device: {hub host}/{device id}/?api-version=…")
 	}
-	return hubName{host, deviceID, moduleID}, nil
+	return HubName{host, deviceID, moduleID}, nil
+}
+
+// Username returns the user name of a device whose program calls itself agent, and
+// wants this version of the contract.
+func (n HubName) Username(apiVersion, agent string) string {
+	return n.Host + "/" + n.ClientID() + "/?api-version=" + apiVersion + "&DeviceClientType=" + url.QueryEscape(agent)
+}
+
+// ClientID returns what the client id must be for the name.
+func (n HubName) ClientID() string {
+	if n.ModuleID != "" {
+		return n.DeviceID + "/" + n.ModuleID
+	}
+	return n.DeviceID
+}
+
+// As returns the name for a client id, which no client encodes: it tells whether the
+// ids of the user name are percent-encoded, as a percent sign may also be in an id. It
+// reports false when the client id is another.
+func (n HubName) As(clientID string) (HubName, bool) {
+	if n.ClientID() == clientID {
+		return n, true
+	}
+	decoded := HubName{n.Host, Unescape(n.DeviceID), Unescape(n.ModuleID)}
+	return decoded, decoded.ClientID() == clientID
 }
 
 // parameterNames are those of the parameters that clients send first, after the ids.
@@ -97,35 +134,17 @@ func beginsParameter(text string) bool {
 func parameter(parameters, name string) string {
 	for part := range strings.FieldsFuncSeq(parameters, func(r rune) bool { return r == '&' || r == '?' || r == '/' }) {
 		if key, value, _ := strings.Cut(part, "="); strings.EqualFold(key, name) {
-			return unescape(value)
+			return Unescape(value)
 		}
 	}
 	return ""
 }
 
-// unescape resolves %XX; a text that can't have been encoded stays as it is.
-func unescape(text string) string {
+// Unescape resolves %XX in a part of a user name or a topic. A text that can't have
+// been encoded stays as it is.
+func Unescape(text string) string {
 	if decoded, err := url.PathUnescape(text); err == nil {
 		return decoded
 	}
 	return text
-}
-
-// clientID is what the client id must be for the name.
-func (n hubName) clientID() string {
-	if n.moduleID != "" {
-		return n.deviceID + "/" + n.moduleID
-	}
-	return n.deviceID
-}
-
-// as returns the name for a client id, which no client encodes: it tells whether the
-// ids of the user name are percent-encoded, as a percent sign may also be in an id. It
-// reports false when the client id is another.
-func (n hubName) as(clientID string) (hubName, bool) {
-	if n.clientID() == clientID {
-		return n, true
-	}
-	decoded := hubName{n.host, unescape(n.deviceID), unescape(n.moduleID)}
-	return decoded, decoded.clientID() == clientID
 }

@@ -1,0 +1,68 @@
+package contract
+
+import (
+	"strconv"
+	"strings"
+)
+
+// The topics to which devices publish requests (Microsoft Learn, iot-dps-mqtt-support
+// and iot-mqtt-connect-to-iot-hub). Parameters follow, joined by &: $rid, the id of the
+// request, and what each topic has besides.
+const (
+	RegisterTopic           = "$dps/registrations/PUT/iotdps-register/?"
+	RegistrationStatusTopic = "$dps/registrations/GET/iotdps-get-operationstatus/?" // with operationId
+
+	TwinTopic             = "$iothub/twin/GET/?"
+	ReportedTopic         = "$iothub/twin/PATCH/properties/reported/?" // with $version, if conditional
+	IssueCertificateTopic = "$iothub/credentials/POST/issueCertificate/?"
+)
+
+// Answers is the beginning of the topics on which requests of a kind are answered:
+// {Answers}{status}/?$rid={request id}[&{parameters}]. The status is as in HTTP.
+type Answers string
+
+// The answers to the requests of devices.
+const (
+	RegistrationAnswers Answers = "$dps/registrations/res/"  // parameter retry-after, in seconds
+	TwinAnswers         Answers = "$iothub/twin/res/"        // parameter $version, of a report
+	CertificateAnswers  Answers = "$iothub/credentials/res/" // parameter retry-after
+)
+
+// Topic returns the topic of one answer, without parameters. $rid comes first: the
+// pattern of the C# client wants it there.
+func (a Answers) Topic(status int, requestID string) string {
+	return string(a) + strconv.Itoa(status) + "/?$rid=" + requestID
+}
+
+// Filter returns the topic filter by which a device subscribes to the answers.
+func (a Answers) Filter() string { return string(a) + "#" }
+
+// Cut splits the topic of an answer. ok is false for any other topic. The status is as
+// it stands there, and the parameters are still encoded.
+func (a Answers) Cut(topic string) (status, parameters string, ok bool) {
+	rest, ok := strings.CutPrefix(topic, string(a))
+	if !ok {
+		return "", "", false
+	}
+	status, parameters, _ = strings.Cut(rest, "/?")
+	return status, parameters, true
+}
+
+// DesiredTopic begins the topic on which a device is told of a patch of its desired
+// properties. The parameter $version is the version that it makes them.
+const DesiredTopic = desired + "?"
+
+// DesiredFilter is the topic filter by which a device subscribes to those patches.
+const DesiredFilter = desired + "#"
+
+const desired = "$iothub/twin/PATCH/properties/desired/"
+
+// EventsTopic returns the topic of a device's telemetry, up to its property bag, which
+// follows a slash. The id may be percent-encoded.
+func EventsTopic(deviceID string) string { return "devices/" + deviceID + "/messages/events" }
+
+// DeviceboundTopic returns the topic of messages to a device, up to their property bag,
+// which follows a slash.
+func DeviceboundTopic(deviceID string) string {
+	return "devices/" + deviceID + "/messages/devicebound"
+}
