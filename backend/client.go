@@ -5,6 +5,7 @@ package backend
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -15,9 +16,9 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -181,7 +182,7 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 // isBulkResult reports whether a refusal is the result of a bulk operation of a hub, of
 // which some items failed.
 func isBulkResult(response *http.Response) bool {
-	return response.Header.Get("iothub-errorcode") == "BulkRegistryOperationFailure"
+	return response.Header.Get(contract.HubErrorCodeHeader) == contract.BulkFailure
 }
 
 // lastBody is the body of an answer, with which a request is over.
@@ -202,31 +203,19 @@ func readFault(response *http.Response) error {
 	if err != nil {
 		return fmt.Errorf("read the service's error: %w", err)
 	}
-	var body struct {
-		ErrorCode  int    `json:"errorCode"`
-		TrackingID string `json:"trackingId"`
-		Message    string // also "message": names are matched without case
-	}
-	if json.Unmarshal(text, &body) != nil || body.Message == "" {
+	read, ok := contract.ParseRefusal(text)
+	if !ok || read.Message == "" {
 		return fmt.Errorf("the service answers %s: %.200s", response.Status, text)
 	}
-	code, message, trackingID := fault.Code(body.ErrorCode), body.Message, body.TrackingID
-	if name, rest, ok := strings.Cut(body.Message, ";"); ok && strings.HasPrefix(name, "ErrorCode:") {
-		message, trackingID = rest, response.Header.Get("x-ms-request-id")
-		code = 0 // of no known name: the generic one of its status
-		for _, known := range fault.Codes() {
-			if known.Name() == strings.TrimPrefix(name, "ErrorCode:") {
-				code = known
-			}
-		}
-	}
-	// It is answered to others, logged and kept, as if it were one of our own.
+	code, trackingID := read.Code, cmp.Or(read.TrackingID, response.Header.Get(contract.RequestIDHeader))
+	// It is answered to others, logged and kept, as if it were one of our own. A code that
+	// is not known, or is none of a refusal, becomes the generic one of the status.
 	for _, instead := range []fault.Code{fault.Code(response.StatusCode * 1000), fault.Unavailable} {
 		if status := code.Status(); status < 400 || status > 599 {
 			code = instead
 		}
 	}
-	problem := fault.New(code, "%s", message)
+	problem := fault.New(code, "%s", read.Message)
 	problem.RetryAfter = retryAfter(response)
 	if len(trackingID) <= maxTrackingID {
 		problem.TrackingID = trackingID

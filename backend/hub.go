@@ -11,6 +11,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
@@ -84,11 +85,9 @@ func (h *Hub) DeleteDevices(ctx context.Context, ids []string) (failed []BulkErr
 	}
 	err = h.do(ctx, request{method: http.MethodPost, path: "/devices", body: items, into: &answer})
 	for _, e := range answer.Errors {
-		code := fault.Internal
-		for _, known := range fault.Codes() {
-			if known.Name() == e.ErrorCode {
-				code = known
-			}
+		code, ok := contract.CodeOf(e.ErrorCode)
+		if !ok {
+			code = fault.Internal
 		}
 		failed = append(failed, BulkError{e.DeviceID, int(code), e.ErrorStatus})
 	}

@@ -2,7 +2,6 @@ package device
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -104,14 +103,11 @@ func (a answer) retryAfter() time.Duration {
 // fault returns the refusal that the answer is, with the service's code, message
 // and tracking id.
 func (a answer) fault() *fault.Error {
-	var body struct {
-		ErrorCode  int               `json:"errorCode"`
-		Message    string            `json:"message"`
-		TrackingID string            `json:"trackingId"`
-		Info       map[string]string `json:"info"`
+	read, ok := contract.ParseRefusal(a.body)
+	if !ok || read.Code == 0 {
+		return &fault.Error{Code: fault.Code(a.status * 1000),
+			Message: fmt.Sprintf("the service answers %d: %.200s", a.status, a.body), RetryAfter: a.retryAfter()}
 	}
-	if err := json.Unmarshal(a.body, &body); err != nil || body.ErrorCode == 0 {
-		return &fault.Error{Code: fault.Code(a.status * 1000), Message: fmt.Sprintf("the service answers %d: %.200s", a.status, a.body), RetryAfter: a.retryAfter()}
-	}
-	return &fault.Error{Code: fault.Code(body.ErrorCode), Message: body.Message, TrackingID: body.TrackingID, Info: body.Info, RetryAfter: a.retryAfter()}
+	return &fault.Error{Code: read.Code, Message: read.Message, TrackingID: read.TrackingID, Info: read.Info,
+		RetryAfter: a.retryAfter()}
 }

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 )
 
@@ -83,10 +84,7 @@ func (c *tpmClient) resource() string {
 
 // answer answers the challenge in a refusal.
 func (c *tpmClient) answer(got answer, refusal error) error {
-	var challenge struct {
-		AuthenticationKey []byte `json:"authenticationKey"`
-		KeyName           string `json:"keyName"`
-	}
+	var challenge contract.ChallengeBody
 	if got.status != http.StatusUnauthorized || json.Unmarshal(got.body, &challenge) != nil || len(challenge.AuthenticationKey) == 0 {
 		return refusal
 	}

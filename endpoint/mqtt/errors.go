@@ -7,6 +7,7 @@ import (
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -21,18 +22,25 @@ func connectCode(problem *fault.Error) mqtt.ConnectCode {
 	return mqtt.NotAuthorized
 }
 
-// problemBody is a fault as devices read it in the answer to a request
-// (ProvisioningServiceErrorDetails; the hub's twin answers have the same
-// fields).
+// problemBody is a fault in the answer to a registration or a request for a twin.
 func problemBody(problem *fault.Error, now time.Time) []byte {
-	body, _ := asciiJSON(struct { // numbers and strings are JSON, whatever they are
-		ErrorCode  int               `json:"errorCode"`
-		TrackingID string            `json:"trackingId"`
-		Message    string            `json:"message"`
-		Info       map[string]string `json:"info,omitempty"`
-		Timestamp  string            `json:"timestampUtc"`
-	}{int(problem.Code), problem.TrackingID, problem.Message, problem.Info, document.FormatTime(now)})
+	body, _ := asciiJSON(contract.NewMQTTErrorBody(problem, now)) // numbers and strings are JSON, whatever they are
 	return body
+}
+
+// certificateProblem is a fault in the answer to a request for a certificate.
+func certificateProblem(problem *fault.Error, now time.Time) []byte {
+	body, _ := asciiJSON(contract.NewCertificateErrorBody(problem, now))
+	return body
+}
+
+// retryAfter is the parameter of an answer's topic by which the device waits, "" when it
+// need not.
+func retryAfter(wait time.Duration) string {
+	if wait <= 0 {
+		return ""
+	}
+	return "&retry-after=" + strconv.Itoa(contract.RetryAfter(wait))
 }
 
 // asciiJSON encodes a value in JSON of plain ASCII: the Node SDK decodes the

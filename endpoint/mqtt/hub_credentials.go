@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"time"
 
@@ -152,7 +151,8 @@ func isRequestID(text string) bool {
 func (s *hubSession) refuseCredentials(requestID string, err error) error {
 	problem := fault.From(err)
 	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "trackingId", problem.TrackingID, "error", problem)
-	return s.respondCredentials(problem.Code.Status(), requestID, credentialProblem(problem), problem.RetryAfter)
+	topic := contract.CertificateAnswers.Topic(problem.Code.Status(), requestID) + retryAfter(problem.RetryAfter)
+	return s.answer(topic, certificateProblem(problem, time.Now()))
 }
 
 // refuseRenewal answers a request that was taken and can't be met.
@@ -161,37 +161,18 @@ func (s *hubSession) refuseRenewal(requestID string, renewal *hub.Renewal, err e
 	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "correlationId", renewal.CorrelationID,
 		"trackingId", problem.TrackingID, "error", problem)
 	if owed == nil {
-		return s.respondCredentials(problem.Code.Status(), requestID, credentialProblem(problem))
+		return s.respondCredentials(problem.Code.Status(), requestID, certificateProblem(problem, time.Now()))
 	}
 	owed.Topic, owed.Payload = contract.CertificateAnswers.Topic(problem.Code.Status(), requestID),
-		credentialProblem(problem)
+		certificateProblem(problem, time.Now())
 	if err := s.session.Owe(s.ctx, *owed); err != nil {
 		s.backend.Logger.Warn("an answer is not kept", "device", s.deviceID, "error", err)
 	}
 	return s.deliver(*owed, false)
 }
 
-// credentialProblem is a refusal as devices read it: info is there, if only as null.
-func credentialProblem(problem *fault.Error) []byte {
-	body, _ := asciiJSON(struct { // numbers and strings are JSON, whatever they are
-		ErrorCode  int               `json:"errorCode"`
-		TrackingID string            `json:"trackingId"`
-		Message    string            `json:"message"`
-		Timestamp  string            `json:"timestampUtc"`
-		Info       map[string]string `json:"info"`
-	}{int(problem.Code), problem.TrackingID, problem.Message, document.FormatTime(time.Now()),
-		problem.Info})
-	return body
-}
-
-func (s *hubSession) respondCredentials(status int, requestID string, body []byte, retryAfter ...time.Duration) error {
-	topic := contract.CertificateAnswers.Topic(status, requestID)
-	for _, wait := range retryAfter {
-		if wait > 0 {
-			topic += fmt.Sprintf("&retry-after=%d", max(1, int(wait/time.Second)))
-		}
-	}
-	return s.answer(topic, body)
+func (s *hubSession) respondCredentials(status int, requestID string, body []byte) error {
+	return s.answer(contract.CertificateAnswers.Topic(status, requestID), body)
 }
 
 // reserve is an answer that the device is owed until it acknowledges it, nil when its

@@ -132,10 +132,7 @@ func (s *provisioningSession) respond(notBefore time.Time, requestID string, ope
 	} else if retry > 0 {
 		status = 202
 	}
-	topic := contract.RegistrationAnswers.Topic(status, requestID)
-	if retry > 0 {
-		topic += fmt.Sprintf("&retry-after=%d", max(1, int(retry/time.Second)))
-	}
+	topic := contract.RegistrationAnswers.Topic(status, requestID) + retryAfter(retry)
 	qos := s.subscriptions.qos(topic)
 	if qos == mqtt.Refused {
 		return nil // nobody listens

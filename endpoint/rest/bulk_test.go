@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -139,7 +140,7 @@ func TestBulkOfDevices(t *testing.T) {
 		want, code := http.StatusOK, ""
 		err := json.Unmarshal([]byte(got.text), &answer)
 		if !answer.IsSuccessful {
-			want, code = http.StatusBadRequest, bulkFailure
+			want, code = http.StatusBadRequest, contract.BulkFailure
 		}
 		if err != nil || got.status != want || got.header.Get("iothub-errorcode") != code ||
 			got.header.Get("IotHubErrorCode") != code {

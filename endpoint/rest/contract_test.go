@@ -22,15 +22,15 @@ import (
 // The tests of this file hold the server against how Azure's services behave over
 // HTTP where clients depend on it, byte by byte on a connection.
 
-// contract is a server with a device, an enrollment and a group on it.
-type contract struct {
+// contractTest is a server with a device, an enrollment and a group on it.
+type contractTest struct {
 	*house
 	dps, iot string // tokens of back ends
 	client   tls.Config
 }
 
-func newContract(t *testing.T) *contract {
-	c := &contract{house: newHouse(t), client: tls.Config{InsecureSkipVerify: true}}
+func newContractTest(t *testing.T) *contractTest {
+	c := &contractTest{house: newHouse(t), client: tls.Config{InsecureSkipVerify: true}}
 	c.dps, c.iot = c.dpsToken(), c.hubToken()
 	const attestation = `"attestation":{"type":"symmetricKey"}`
 	for path, body := range map[string]string{
@@ -57,7 +57,7 @@ type answered struct {
 
 // send sends a request line with its header lines and a body, and reads what comes until
 // the end. The address gets an api-version unless it has a query.
-func (c *contract) send(line, body string, headers ...string) answered {
+func (c *contractTest) send(line, body string, headers ...string) answered {
 	c.t.Helper()
 	method, target, _ := strings.Cut(line, " ")
 	if !strings.Contains(target, "?") {
@@ -109,7 +109,7 @@ var guid = regexp.MustCompile(`^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-
 // TestHeaderNames looks for headers by the spelling that the C and C# clients compare
 // with, and sees that every answer has those that all have.
 func TestHeaderNames(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	dps, iot := authorization(c.dps), authorization(c.iot)
 	for _, example := range []struct {
 		line, body string
@@ -154,7 +154,7 @@ func TestHeaderNames(t *testing.T) {
 
 // TestMethodOverride sends PATCH as clients do that have no such method.
 func TestMethodOverride(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	iot := authorization(c.iot)
 	reader := authorization(c.token("hub.local", "registryReadWrite", time.Now().Add(time.Hour)))
 	const ignored = "ErrorCode:ArgumentInvalid;X-HTTP-Method-Override"
@@ -193,7 +193,7 @@ func TestMethodOverride(t *testing.T) {
 
 // TestPathsByMeaning writes paths as one client or another does.
 func TestPathsByMeaning(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	const id = "a+b#c:d'e(f)"
 	if _, err := c.config.Hubs.All()[0].CreateDevice(t.Context(), hub.Device{DeviceID: id}); err != nil {
 		t.Fatal(err)
@@ -229,7 +229,7 @@ func TestPathsByMeaning(t *testing.T) {
 
 // TestAPIVersions has those that clients were seen to send, and what is none.
 func TestAPIVersions(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	dps, iot := authorization(c.dps), authorization(c.iot)
 	for _, version := range []string{"2016-11-14", "2018-06-28", "2018-06-30", "2018-09-01-preview", "2018-11-01",
 		"2019-03-31", "2019-10-01",
@@ -257,7 +257,7 @@ func TestAPIVersions(t *testing.T) {
 // TestErrorEnvelopes has one refusal of each status, as each service has it: the name or
 // number in the header and in the body are the same.
 func TestErrorEnvelopes(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	dps, iot := authorization(c.dps), authorization(c.iot)
 	stale, xml := `If-Match: "c3RhbGU="`, "Content-Type: text/xml"
 	for _, example := range []struct {
@@ -318,7 +318,7 @@ func TestErrorEnvelopes(t *testing.T) {
 // TestIfMatchByMeaning writes the condition in the forms of clients: quoted, bare, weak,
 // the wildcard with quotes and without.
 func TestIfMatchByMeaning(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	dps, iot := authorization(c.dps), authorization(c.iot)
 	c.register()
 	for _, thing := range []struct{ token, path, write, body string }{
@@ -367,7 +367,7 @@ type operationOfDevice struct {
 }
 
 // register has the device e1 register over HTTPS, and waits until that is done.
-func (c *contract) register() (operation operationOfDevice) {
+func (c *contractTest) register() (operation operationOfDevice) {
 	c.t.Helper()
 	mechanism := c.do(request{method: "POST", path: "/enrollments/e1/attestationmechanism", token: c.dps})
 	key := mechanism.fields["symmetricKey"].(map[string]any)["primaryKey"].(string)
@@ -405,7 +405,7 @@ func signed(t testing.TB, resource, key, more string) string {
 
 // TestBodiesThatNobodyAskedFor come with requests that have none, and are left aside.
 func TestBodiesThatNobodyAskedFor(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	dps, iot := authorization(c.dps), authorization(c.iot)
 	for _, example := range []struct{ line, body, token string }{
 		{"GET /devices/d1", "{}", iot},
@@ -433,7 +433,7 @@ func TestBodiesThatNobodyAskedFor(t *testing.T) {
 // TestItemTypes has the words that C# and Java make values of, and sees that the last
 // page has no continuation: for Node and Java one that is there, if empty, means more.
 func TestItemTypes(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	c.register()
 	for path, want := range map[string]string{"/enrollments/query": "enrollment",
 		"/enrollmentGroups/query": "enrollmentGroup", "/registrations/g1/query": "deviceRegistration"} {
@@ -449,7 +449,7 @@ func TestItemTypes(t *testing.T) {
 // TestTokenAsSigned has the resource of a token in the encodings of clients: what counts
 // is the text that was signed. C# writes %2f, Java nothing encoded, others %2F.
 func TestTokenAsSigned(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	keys := map[string]string{}
 	policies, err := c.config.Provisioning.Access().List(t.Context())
 	if err != nil {
@@ -480,7 +480,7 @@ func TestTokenAsSigned(t *testing.T) {
 // TestRegistrationIsWhole has what clients read of a finished registration without
 // looking whether it is there: Python joins the fields as text.
 func TestRegistrationIsWhole(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	operation := c.register()
 	if !regexp.MustCompile(`^[0-9a-z.-]+$`).MatchString(operation.OperationID) { // it goes into addresses as it is
 		t.Errorf("the operation id is %q", operation.OperationID)
@@ -496,7 +496,7 @@ func TestRegistrationIsWhole(t *testing.T) {
 // TestAnyClientCertificate sees that the handshake takes whatever certificate a client
 // has, and that a back end's token counts all the same.
 func TestAnyClientCertificate(t *testing.T) {
-	c := newContract(t)
+	c := newContractTest(t)
 	certificate, key := certificatePEM(t, "somebody")
 	pair, err := tls.X509KeyPair([]byte(certificate), []byte(key))
 	if err != nil {

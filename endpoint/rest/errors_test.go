@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -33,8 +34,8 @@ func TestErrorsAreDocumented(t *testing.T) {
 		dps, iot := httptest.NewRecorder(), httptest.NewRecorder()
 		writeFault(dps, provisioningAPI, problem)
 		writeFault(iot, hubAPI, problem)
-		var dpsBody provisioningErrorBody
-		var hubBody hubErrorBody
+		var dpsBody contract.ErrorBody
+		var hubBody contract.HubErrorBody
 		if err := json.Unmarshal(dps.Body.Bytes(), &dpsBody); err != nil {
 			t.Error(err)
 		}

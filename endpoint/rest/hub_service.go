@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -200,9 +201,6 @@ type bulkDeviceError struct {
 	ErrorStatus string `json:"errorStatus"`
 }
 
-// bulkFailure is the name of the error that some devices of a bulk operation failed.
-const bulkFailure = "BulkRegistryOperationFailure"
-
 // bulkDevices does to each device what its importMode says. Those that fail are
 // listed, the others are done. As in Azure the status is 400 when there are some; by the
 // header IotHubErrorCode the C# client knows that the body is the result all the same.
@@ -235,8 +233,8 @@ func bulkDevices(c *call) (any, error) {
 	}
 	if len(failed) > 0 {
 		c.status = http.StatusBadRequest
-		setHeader(c.w.Header(), "iothub-errorcode", bulkFailure)
-		setHeader(c.w.Header(), "IotHubErrorCode", bulkFailure)
+		setHeader(c.w.Header(), contract.HubErrorCodeHeader, contract.BulkFailure)
+		setHeader(c.w.Header(), "IotHubErrorCode", contract.BulkFailure)
 	}
 	return bulkDeviceResult{len(failed) == 0, failed, []any{}}, nil
 }

@@ -9,6 +9,8 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+
+	"github.com/berth-iot/berth/contract"
 )
 
 // TestOpenAPIDocument writes the document from the routes and types as they are,
@@ -54,8 +56,8 @@ func openAPIDocument(t *testing.T) object {
 	for name := range left {
 		t.Errorf("%s is described, and no route", name)
 	}
-	described.of(provisioningErrorBody{}, false)
-	described.of(hubErrorBody{}, false)
+	described.of(contract.ErrorBody{}, false)
+	described.of(contract.HubErrorBody{}, false)
 	return object{
 		"openapi": "3.0.3",
 		"info": object{
@@ -115,9 +117,9 @@ func describeOperation(t *testing.T, described *schemas, route route, operation 
 	if operation.etag {
 		answer["headers"] = object{"ETag": object{"required": true, "schema": object{"type": "string"}, "description": "For If-Match: the operation then happens only while nobody else has changed it"}}
 	}
-	fault := described.of(provisioningErrorBody{}, false)
+	fault := described.of(contract.ErrorBody{}, false)
 	if route.service == hubAPI {
-		fault = described.of(hubErrorBody{}, false)
+		fault = described.of(contract.HubErrorBody{}, false)
 	}
 	result := object{
 		"operationId": operationID(route),

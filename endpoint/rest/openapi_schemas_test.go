@@ -33,7 +33,7 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../provisioning", "../../provisioning/attest", "../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
+var described = []string{"../../contract", "../../provisioning", "../../provisioning/attest", "../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.
@@ -41,6 +41,8 @@ var names = map[string]string{
 	"access.Policy":               "SharedAccessPolicy",
 	"audit.Entry":                 "AuditEntry",
 	"audit.Field":                 "AuditChange",
+	"contract.ErrorBody":          "ProvisioningServiceErrorDetails",
+	"contract.HubErrorBody":       "HubError",
 	"hub.Capabilities":            "DeviceCapabilities",
 	"inject.Fault":                "Misbehaviour",
 	"issuance.Authority":          "IssuingAuthority",
@@ -58,11 +60,9 @@ var names = map[string]string{
 	"rest.deviceBody":             "Device",
 	"rest.sentEnrollment":         "Enrollment",
 	"rest.sentGroup":              "EnrollmentGroup",
-	"rest.hubErrorBody":           "HubError",
 	"rest.keyWanted":              "RegenerateKey",
 	"rest.linkWanted":             "PortalLogin",
 	"rest.policyBody":             "SharedAccessPolicy",
-	"rest.provisioningErrorBody":  "ProvisioningServiceErrorDetails",
 	"rest.registerBody":           "DeviceRegistration",
 	"rest.twinBody":               "Twin",
 }

@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -128,7 +129,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	setHeader(w.Header(), "Server", "Berth")
-	setHeader(w.Header(), "x-ms-request-id", fault.NewTrackingID())
+	setHeader(w.Header(), contract.RequestIDHeader, fault.NewTrackingID())
 	found, parameters, err := h.find(w.Header(), r)
 	c := &call{handler: h, Request: r, w: w, parameters: parameters}
 	answering := h.serviceOf(r.Host)
