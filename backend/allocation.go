@@ -5,17 +5,13 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
-)
-
-const (
-	hubLinksPath = "/berth/provisioning/hubs"
-	networksPath = "/berth/provisioning/networks"
 )
 
 // HubLinks returns the linked hubs.
 func (p *Provisioning) HubLinks(ctx context.Context) (links []provisioning.HubLink, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: hubLinksPath, into: &links})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.HubLinksPath, into: &links})
 	return links, err
 }
 
@@ -26,21 +22,23 @@ func (p *Provisioning) HubLink(ctx context.Context, host string, count bool) (li
 	if count {
 		query.Set("count", "true")
 	}
-	err = p.do(ctx, request{method: http.MethodGet, path: hubLinksPath + "/" + url.PathEscape(host), query: query, into: &link})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.HubLinkPath.With(host), query: query, into: &link})
 	return link, err
 }
 
 // CreateHub adds a hub to the server's process and links it. host may be "" where
 // the server can find one.
 func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link provisioning.HubLink, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: hubLinksPath, body: map[string]string{"hub": name, "name": host}, into: &link})
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.HubLinksPath, body: map[string]string{"hub": name,
+		"name": host}, into: &link})
 	return link, err
 }
 
 // LinkHub links a hub, or replaces its link; a connection string that is left out
 // stays.
 func (p *Provisioning) LinkHub(ctx context.Context, link provisioning.HubLink, ifMatch string) (linked provisioning.HubLink, err error) {
-	err = p.do(ctx, request{method: http.MethodPut, path: hubLinksPath + "/" + url.PathEscape(link.HostName), ifMatch: ifMatch, body: link, into: &linked})
+	err = p.do(ctx, request{method: http.MethodPut, path: contract.HubLinkPath.With(link.HostName), ifMatch: ifMatch,
+		body: link, into: &linked})
 	return linked, err
 }
 
@@ -50,28 +48,30 @@ func (p *Provisioning) UnlinkHub(ctx context.Context, host, ifMatch string, forc
 	if force {
 		query.Set("force", "true")
 	}
-	return p.do(ctx, request{method: http.MethodDelete, path: hubLinksPath + "/" + url.PathEscape(host), query: query, ifMatch: ifMatch})
+	return p.do(ctx, request{method: http.MethodDelete, path: contract.HubLinkPath.With(host), query: query,
+		ifMatch: ifMatch})
 }
 
 // Networks returns the networks for lowest latency, the narrowest first.
 func (p *Provisioning) Networks(ctx context.Context) (networks []provisioning.Network, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: networksPath, into: &networks})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.NetworksPath, into: &networks})
 	return networks, err
 }
 
 // PutNetwork configures a network, or replaces what is configured of it.
 func (p *Provisioning) PutNetwork(ctx context.Context, network provisioning.Network, ifMatch string) (put provisioning.Network, err error) {
-	err = p.do(ctx, request{method: http.MethodPut, path: networksPath + "/" + url.PathEscape(network.Prefix), ifMatch: ifMatch, body: network, into: &put})
+	err = p.do(ctx, request{method: http.MethodPut, path: contract.NetworkPath.With(network.Prefix), ifMatch: ifMatch,
+		body: network, into: &put})
 	return put, err
 }
 
 // DeleteNetwork forgets a network.
 func (p *Provisioning) DeleteNetwork(ctx context.Context, prefix string) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: networksPath + "/" + url.PathEscape(prefix)})
+	return p.do(ctx, request{method: http.MethodDelete, path: contract.NetworkPath.With(prefix)})
 }
 
 // PreviewAllocation says where a device would go, and why.
 func (p *Provisioning) PreviewAllocation(ctx context.Context, wanted provisioning.PreviewRequest) (preview provisioning.Preview, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: "/berth/provisioning/allocate", body: wanted, into: &preview})
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.AllocatePath, body: wanted, into: &preview})
 	return preview, err
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning/guard"
 )
 
@@ -29,7 +30,7 @@ func (p *Provisioning) Audit(ctx context.Context, filter audit.Filter) ([]audit.
 		query.Set("top", strconv.Itoa(filter.Max))
 	}
 	var found page[audit.Entry]
-	err := p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/audit", query: query, into: &found})
+	err := p.do(ctx, request{method: http.MethodGet, path: contract.AuditPath, query: query, into: &found})
 	return found.Items, found.Next, err
 }
 
@@ -41,19 +42,18 @@ func (p *Provisioning) AuditItems(ctx context.Context, name, after string) ([]au
 		query.Set("after", after)
 	}
 	var found page[audit.Item]
-	err := p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/audit/" + url.PathEscape(name), query: query, into: &found})
+	err := p.do(ctx, request{method: http.MethodGet, path: contract.AuditItemsPath.With(name), query: query,
+		into: &found})
 	return found.Items, found.Next, err
 }
 
-const lockoutsPath = "/berth/provisioning/lockouts"
-
 // LockedOut returns the sources that are locked out now.
 func (p *Provisioning) LockedOut(ctx context.Context) (locked []guard.LockedOut, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: lockoutsPath, into: &locked})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.LockoutsPath, into: &locked})
 	return locked, err
 }
 
 // LiftLockout lets a source be heard again.
 func (p *Provisioning) LiftLockout(ctx context.Context, source string) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: lockoutsPath + "/" + url.PathEscape(source)})
+	return p.do(ctx, request{method: http.MethodDelete, path: contract.LockoutPath.With(source)})
 }

@@ -88,11 +88,12 @@ func (c *client) Close() { c.http.CloseIdleConnections() }
 
 // request is one call of an operation.
 type request struct {
-	method, path string // the path's segments are escaped
-	query        url.Values
-	ifMatch      string
-	body, into   any   // JSON; nil for none
-	maxAnswer    int64 // bytes of an answer; 64 MiB when 0
+	method     string
+	path       contract.Path // its ids are in it
+	query      url.Values
+	ifMatch    string
+	body, into any   // JSON; nil for none
+	maxAnswer  int64 // bytes of an answer; 64 MiB when 0
 }
 
 // do sends a request and reads its answer.
@@ -144,7 +145,8 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 		}
 		body = bytes.NewReader(encoded)
 	}
-	sent, err := http.NewRequestWithContext(ctx, r.method, "https://"+c.connection.HostName+r.path+"?"+query.Encode(), body)
+	sent, err := http.NewRequestWithContext(ctx, r.method, "https://"+c.connection.HostName+string(r.path)+"?"+
+		query.Encode(), body)
 	if err != nil {
 		return nil, err
 	}
@@ -252,7 +254,8 @@ type Unreadable struct {
 	Reason     string `json:"reason"`
 }
 
-func list[T any](ctx context.Context, c *client, path, prefix, after string, top int) ([]T, string, error) {
+func list[T any](ctx context.Context, c *client, path contract.Path, prefix, after string,
+	top int) ([]T, string, error) {
 	query := url.Values{}
 	for name, value := range map[string]string{"prefix": prefix, "after": after} {
 		if value != "" {

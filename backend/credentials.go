@@ -6,37 +6,33 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/issuance"
-)
-
-const (
-	credentialPoliciesPath = "/berth/provisioning/credentialpolicies"
-	issuingAuthoritiesPath = "/berth/provisioning/issuingauthorities"
-	issuedPath             = "/berth/provisioning/issuedcertificates"
 )
 
 // CredentialPolicies returns the credential policies.
 func (p *Provisioning) CredentialPolicies(ctx context.Context) (policies []issuance.Policy, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: credentialPoliciesPath, into: &policies})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.CredentialPoliciesPath, into: &policies})
 	return policies, err
 }
 
 // CredentialPolicy returns a credential policy.
 func (p *Provisioning) CredentialPolicy(ctx context.Context, name string) (policy issuance.Policy, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: credentialPoliciesPath + "/" + url.PathEscape(name), into: &policy})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.CredentialPolicyPath.With(name), into: &policy})
 	return policy, err
 }
 
 // PutCredentialPolicy makes a credential policy or replaces it.
 func (p *Provisioning) PutCredentialPolicy(ctx context.Context, policy issuance.Policy, ifMatch string) (put issuance.Policy, err error) {
-	err = p.do(ctx, request{method: http.MethodPut, path: credentialPoliciesPath + "/" + url.PathEscape(policy.Name), ifMatch: ifMatch, body: policy, into: &put})
+	err = p.do(ctx, request{method: http.MethodPut, path: contract.CredentialPolicyPath.With(policy.Name),
+		ifMatch: ifMatch, body: policy, into: &put})
 	return put, err
 }
 
 // DeleteCredentialPolicy removes a credential policy, with force also while enrollments
 // name it.
 func (p *Provisioning) DeleteCredentialPolicy(ctx context.Context, name string, force bool) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: credentialPoliciesPath + "/" + url.PathEscape(name),
+	return p.do(ctx, request{method: http.MethodDelete, path: contract.CredentialPolicyPath.With(name),
 		query: forceQuery(force)})
 }
 
@@ -49,20 +45,20 @@ func forceQuery(force bool) url.Values {
 
 // IssuingAuthorities returns the issuing authorities.
 func (p *Provisioning) IssuingAuthorities(ctx context.Context) (authorities []issuance.Authority, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: issuingAuthoritiesPath, into: &authorities})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.IssuersPath, into: &authorities})
 	return authorities, err
 }
 
 // CreateIssuingAuthority makes an issuing authority.
 func (p *Provisioning) CreateIssuingAuthority(ctx context.Context, name string) (authority issuance.Authority, err error) {
-	err = p.do(ctx, request{method: http.MethodPut, path: issuingAuthoritiesPath + "/" + url.PathEscape(name), into: &authority})
+	err = p.do(ctx, request{method: http.MethodPut, path: contract.IssuerPath.With(name), into: &authority})
 	return authority, err
 }
 
 // DeleteIssuingAuthority removes an issuing authority, with force also while policies
 // name it, or certificates are good that it signed.
 func (p *Provisioning) DeleteIssuingAuthority(ctx context.Context, name string, force bool) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: issuingAuthoritiesPath + "/" + url.PathEscape(name),
+	return p.do(ctx, request{method: http.MethodDelete, path: contract.IssuerPath.With(name),
 		query: forceQuery(force)})
 }
 
@@ -70,8 +66,7 @@ func (p *Provisioning) DeleteIssuingAuthority(ctx context.Context, name string, 
 // with the request for that. commonName is the subject's; "" is one of Berth's.
 func (p *Provisioning) RequestIssuingAuthority(ctx context.Context, name,
 	commonName string) (authority issuance.Authority, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: issuingAuthoritiesPath + "/" + url.PathEscape(name) +
-		"/request",
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.IssuerRequestPath.With(name),
 		body: map[string]string{"commonName": commonName}, into: &authority})
 	return authority, err
 }
@@ -80,8 +75,7 @@ func (p *Provisioning) RequestIssuingAuthority(ctx context.Context, name,
 // authority, with those above it up to the root, in PEM.
 func (p *Provisioning) ActivateIssuingAuthority(ctx context.Context, name string,
 	chain []byte) (authority issuance.Authority, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: issuingAuthoritiesPath + "/" + url.PathEscape(name) +
-		"/activate",
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.IssuerActivationPath.With(name),
 		body: map[string]string{"certificates": string(chain)}, into: &authority})
 	return authority, err
 }
@@ -95,15 +89,15 @@ func (p *Provisioning) RevokeIssuingAuthority(ctx context.Context, name,
 	if replacement != "" {
 		query = url.Values{"replacement": {replacement}}
 	}
-	err = p.do(ctx, request{method: http.MethodPost, path: issuingAuthoritiesPath + "/" + url.PathEscape(name) +
-		"/revoke", query: query, into: &authority})
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.IssuerRevocationPath.With(name), query: query,
+		into: &authority})
 	return authority, err
 }
 
 // IssuedCertificates returns at most top operational certificates of all devices,
 // and the after of the next call, "" at the end.
 func (p *Provisioning) IssuedCertificates(ctx context.Context, after string, top int) ([]issuance.Certificate, string, error) {
-	return list[issuance.Certificate](ctx, p.client, issuedPath, "", after, top)
+	return list[issuance.Certificate](ctx, p.client, contract.CertificatesPath, "", after, top)
 }
 
 // IssuedTo returns the operational certificates of a device, the latest first.
@@ -125,7 +119,7 @@ func (p *Provisioning) IssuedToAfter(ctx context.Context, registrationID, after 
 	if after != "" {
 		query.Set("after", after)
 	}
-	err := p.do(ctx, request{method: http.MethodGet, path: issuedPath, query: query, into: &found})
+	err := p.do(ctx, request{method: http.MethodGet, path: contract.CertificatesPath, query: query, into: &found})
 	return found.Items, found.Next, err
 }
 
@@ -135,7 +129,7 @@ func (p *Provisioning) RevokeIssuedTo(ctx context.Context, registrationID string
 	var answer struct {
 		Revoked int `json:"revoked"`
 	}
-	err = p.do(ctx, request{method: http.MethodPost, path: issuedPath + "/revoke",
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.DeviceRevocationPath,
 		query: url.Values{"registrationId": {registrationID}}, into: &answer})
 	return answer.Revoked, err
 }
@@ -143,6 +137,7 @@ func (p *Provisioning) RevokeIssuedTo(ctx context.Context, registrationID string
 // RevokeCertificate makes an operational certificate void, by its SHA-256
 // thumbprint.
 func (p *Provisioning) RevokeCertificate(ctx context.Context, thumbprint string) (issued issuance.Certificate, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: issuedPath + "/" + url.PathEscape(thumbprint) + "/revoke", into: &issued})
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.CertificateRevocationPath.With(thumbprint),
+		into: &issued})
 	return issued, err
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -12,7 +13,8 @@ import (
 // Attempt returns one attempt by its sequence, with all that its judgement depended
 // on.
 func (p *Provisioning) Attempt(ctx context.Context, sequence int64) (attempt attest.Attempt, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/attempts/" + strconv.FormatInt(sequence, 10), into: &attempt})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.AttemptPath.With(strconv.FormatInt(sequence, 10)),
+		into: &attempt})
 	return attempt, err
 }
 
@@ -20,6 +22,6 @@ func (p *Provisioning) Attempt(ctx context.Context, sequence int64) (attempt att
 // device came with it now. registrationID may be "" for the common name.
 func (p *Provisioning) CheckChain(ctx context.Context, chain []byte, registrationID string) (judgement provisioning.Judgement, err error) {
 	body := map[string]string{"certificates": string(chain), "registrationId": registrationID}
-	err = p.do(ctx, request{method: http.MethodPost, path: "/berth/provisioning/checkchain", body: body, into: &judgement})
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.CheckChainPath, body: body, into: &judgement})
 	return judgement, err
 }

@@ -35,18 +35,17 @@ const maxDocument = 8 << 20
 // Host is the host name of the hub.
 func (h *Hub) Host() string { return h.connection.HostName }
 
-func devicePath(id string) string { return "/devices/" + url.PathEscape(id) }
-func twinPath(id string) string   { return "/twins/" + url.PathEscape(id) }
-
 // Device returns a device identity.
 func (h *Hub) Device(ctx context.Context, id string) (device hub.Device, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: devicePath(id), into: &device, maxAnswer: maxDocument})
+	err = h.do(ctx, request{method: http.MethodGet, path: contract.DevicePath.With(id), into: &device,
+		maxAnswer: maxDocument})
 	return device, err
 }
 
 // CreateDevice adds a device identity.
 func (h *Hub) CreateDevice(ctx context.Context, device hub.Device) (created hub.Device, err error) {
-	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), body: device, into: &created, maxAnswer: maxDocument})
+	err = h.do(ctx, request{method: http.MethodPut, path: contract.DevicePath.With(device.DeviceID), body: device,
+		into: &created, maxAnswer: maxDocument})
 	return created, err
 }
 
@@ -56,13 +55,14 @@ func (h *Hub) UpdateDevice(ctx context.Context, device hub.Device, ifMatch strin
 	if ifMatch == "" {
 		ifMatch = "*"
 	}
-	err = h.do(ctx, request{method: http.MethodPut, path: devicePath(device.DeviceID), ifMatch: ifMatch, body: device, into: &updated, maxAnswer: maxDocument})
+	err = h.do(ctx, request{method: http.MethodPut, path: contract.DevicePath.With(device.DeviceID), ifMatch: ifMatch,
+		body: device, into: &updated, maxAnswer: maxDocument})
 	return updated, err
 }
 
 // DeleteDevice removes a device under the condition ifMatch.
 func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
-	return h.do(ctx, request{method: http.MethodDelete, path: devicePath(id), ifMatch: ifMatch})
+	return h.do(ctx, request{method: http.MethodDelete, path: contract.DevicePath.With(id), ifMatch: ifMatch})
 }
 
 // DeleteDevices removes several devices, at most MaxBulk, each for itself, and returns
@@ -83,7 +83,7 @@ func (h *Hub) DeleteDevices(ctx context.Context, ids []string) (failed []BulkErr
 			ErrorStatus string `json:"errorStatus"`
 		} `json:"errors"`
 	}
-	err = h.do(ctx, request{method: http.MethodPost, path: "/devices", body: items, into: &answer})
+	err = h.do(ctx, request{method: http.MethodPost, path: contract.DevicesPath, body: items, into: &answer})
 	for _, e := range answer.Errors {
 		code, ok := contract.CodeOf(e.ErrorCode)
 		if !ok {
@@ -97,36 +97,39 @@ func (h *Hub) DeleteDevices(ctx context.Context, ids []string) (failed []BulkErr
 // Devices returns at most top devices with ids that start with prefix, and the
 // after of the next call, "" at the end.
 func (h *Hub) Devices(ctx context.Context, prefix, after string, top int) ([]hub.Device, string, error) {
-	return list[hub.Device](ctx, h.client, "/berth/hub/devices", prefix, after, top)
+	return list[hub.Device](ctx, h.client, contract.DeviceListPath, prefix, after, top)
 }
 
 // Twin returns the twin of a device.
 func (h *Hub) Twin(ctx context.Context, id string) (twin hub.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: twinPath(id), into: &twin, maxAnswer: maxDocument})
+	err = h.do(ctx, request{method: http.MethodGet, path: contract.TwinPath.With(id), into: &twin,
+		maxAnswer: maxDocument})
 	return twin, err
 }
 
 // PatchTwin merges a patch into a twin under the condition ifMatch.
 func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodPatch, path: twinPath(id), ifMatch: ifMatch, body: patch, into: &twin, maxAnswer: maxDocument})
+	err = h.do(ctx, request{method: http.MethodPatch, path: contract.TwinPath.With(id), ifMatch: ifMatch, body: patch,
+		into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }
 
 // ReplaceTwin puts other tags and desired properties into a twin.
 func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodPut, path: twinPath(id), ifMatch: ifMatch, body: replacement, into: &twin, maxAnswer: maxDocument})
+	err = h.do(ctx, request{method: http.MethodPut, path: contract.TwinPath.With(id), ifMatch: ifMatch,
+		body: replacement, into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }
 
 // RegistryStatistics counts the device identities.
 func (h *Hub) RegistryStatistics(ctx context.Context) (statistics hub.RegistryStatistics, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: "/statistics/devices", into: &statistics})
+	err = h.do(ctx, request{method: http.MethodGet, path: contract.DeviceStatisticsPath, into: &statistics})
 	return statistics, err
 }
 
 // ServiceStatistics counts the connected devices.
 func (h *Hub) ServiceStatistics(ctx context.Context) (statistics hub.ServiceStatistics, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: "/statistics/service", into: &statistics})
+	err = h.do(ctx, request{method: http.MethodGet, path: contract.ServiceStatisticsPath, into: &statistics})
 	return statistics, err
 }
 
@@ -147,7 +150,7 @@ func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string,
 	if max > 0 {
 		query.Set("max", fmt.Sprint(max))
 	}
-	response, err := h.send(ctx, request{method: http.MethodGet, path: "/berth/hub/telemetry", query: query})
+	response, err := h.send(ctx, request{method: http.MethodGet, path: contract.TelemetryPath, query: query})
 	if err != nil {
 		return err
 	}

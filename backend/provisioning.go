@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
@@ -26,19 +27,18 @@ func NewProvisioning(connectionString string, options Options) (*Provisioning, e
 	return &Provisioning{c}, nil
 }
 
-func enrollmentPath(id string) string { return "/enrollments/" + url.PathEscape(id) }
-
 // Enrollment returns an individual enrollment.
 func (p *Provisioning) Enrollment(ctx context.Context, id string) (enrollment provisioning.Enrollment, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: enrollmentPath(id), into: &enrollment})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.EnrollmentPath.With(id), into: &enrollment})
 	return enrollment, err
 }
 
 // PutEnrollment writes an enrollment: with ifMatch "" a new one, with "*" or an ETag
 // as it stands in the enrollment in place of the one that is there.
 func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisioning.Enrollment, ifMatch string) (written provisioning.Enrollment, err error) {
-	err = p.do(ctx, request{method: http.MethodPut, path: enrollmentPath(enrollment.RegistrationID), ifMatch: ifMatch,
-		body: wholeEnrollment(enrollment), into: &written})
+	err = p.do(ctx, request{method: http.MethodPut, path: contract.EnrollmentPath.With(enrollment.RegistrationID),
+		ifMatch: ifMatch,
+		body:    wholeEnrollment(enrollment), into: &written})
 	return written, err
 }
 
@@ -81,13 +81,13 @@ func (p *Provisioning) CreateEnrollment(ctx context.Context, enrollment provisio
 
 // DeleteEnrollment removes an enrollment under the condition ifMatch.
 func (p *Provisioning) DeleteEnrollment(ctx context.Context, id, ifMatch string) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: enrollmentPath(id), ifMatch: ifMatch})
+	return p.do(ctx, request{method: http.MethodDelete, path: contract.EnrollmentPath.With(id), ifMatch: ifMatch})
 }
 
 // Enrollments returns at most top enrollments with ids that start with prefix,
 // and the after of the next call, "" at the end.
 func (p *Provisioning) Enrollments(ctx context.Context, prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
-	return list[provisioning.Enrollment](ctx, p.client, "/berth/provisioning/enrollments", prefix, after, top)
+	return list[provisioning.Enrollment](ctx, p.client, contract.EnrollmentListPath, prefix, after, top)
 }
 
 // BulkMode is what a bulk operation does to each item.
@@ -113,7 +113,8 @@ type BulkError struct {
 // BulkEnrollments does the same to several enrollments, each for itself, and returns
 // those that failed.
 func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
-	return p.bulk(ctx, "/enrollments", map[string]any{"mode": mode, "enrollments": each(enrollments, wholeEnrollment)})
+	return p.bulk(ctx, contract.EnrollmentsPath, map[string]any{"mode": mode, "enrollments": each(enrollments,
+		wholeEnrollment)})
 }
 
 // DryRunEnrollments says what BulkEnrollments would, and changes nothing. created is how
@@ -121,11 +122,12 @@ func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode, enrol
 // It is fault 404000 of a service that can't do it, such as Azure's.
 func (p *Provisioning) DryRunEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment,
 	created map[string]int) (failed []BulkError, err error) {
-	return p.dryRun(ctx, "/berth/provisioning/enrollments/dryrun", created,
+	return p.dryRun(ctx, contract.EnrollmentsDryRunPath, created,
 		map[string]any{"mode": mode, "enrollments": enrollments})
 }
 
-func (p *Provisioning) dryRun(ctx context.Context, path string, created map[string]int, body any) ([]BulkError, error) {
+func (p *Provisioning) dryRun(ctx context.Context, path contract.Path, created map[string]int, body any) ([]BulkError,
+	error) {
 	query := url.Values{}
 	for mechanism, n := range created {
 		if n > 0 {
@@ -135,7 +137,7 @@ func (p *Provisioning) dryRun(ctx context.Context, path string, created map[stri
 	return p.doBulk(ctx, request{method: http.MethodPost, path: path, query: query, body: body})
 }
 
-func (p *Provisioning) bulk(ctx context.Context, path string, body any) (failed []BulkError, err error) {
+func (p *Provisioning) bulk(ctx context.Context, path contract.Path, body any) (failed []BulkError, err error) {
 	return p.doBulk(ctx, request{method: http.MethodPost, path: path, body: body})
 }
 
@@ -158,18 +160,18 @@ func (p *Provisioning) doBulk(ctx context.Context, r request) (failed []BulkErro
 
 // Registration returns the registration record of a device.
 func (p *Provisioning) Registration(ctx context.Context, id string) (registration provisioning.Registration, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: "/registrations/" + url.PathEscape(id), into: &registration})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.RegistrationPath.With(id), into: &registration})
 	return registration, err
 }
 
 // Registrations lists registration records as Enrollments does enrollments.
 func (p *Provisioning) Registrations(ctx context.Context, prefix, after string, top int) ([]provisioning.Registration, string, error) {
-	return list[provisioning.Registration](ctx, p.client, "/berth/provisioning/registrations", prefix, after, top)
+	return list[provisioning.Registration](ctx, p.client, contract.RegistrationListPath, prefix, after, top)
 }
 
 // DeleteRegistration removes a registration record under the condition ifMatch.
 func (p *Provisioning) DeleteRegistration(ctx context.Context, id, ifMatch string) error {
-	return p.do(ctx, request{method: http.MethodDelete, path: "/registrations/" + url.PathEscape(id), ifMatch: ifMatch})
+	return p.do(ctx, request{method: http.MethodDelete, path: contract.RegistrationPath.With(id), ifMatch: ifMatch})
 }
 
 // Attempts returns attempts to register, newest first.
@@ -184,18 +186,19 @@ func (p *Provisioning) Attempts(ctx context.Context, filter attempts.Filter) (at
 	if filter.Max > 0 {
 		query.Set("max", fmt.Sprint(filter.Max))
 	}
-	err = p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/attempts", query: query, into: &attempts})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.AttemptsPath, query: query, into: &attempts})
 	return attempts, err
 }
 
 // LoginLink makes a link that logs in to the portal once, as operator or reader.
 func (p *Provisioning) LoginLink(ctx context.Context, role string) (link credential.LoginLink, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: "/berth/portal/links", body: map[string]string{"role": role}, into: &link})
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.PortalLinksPath,
+		body: map[string]string{"role": role}, into: &link})
 	return link, err
 }
 
 // Summary returns what the service is and how much it holds.
 func (p *Provisioning) Summary(ctx context.Context) (summary provisioning.Summary, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: "/berth/provisioning/service", into: &summary})
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.ServicePath, into: &summary})
 	return summary, err
 }

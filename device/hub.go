@@ -76,7 +76,8 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 		KeepAlive:    keepAliveSeconds(keepAlive),
 	}
 	if options.SASKey != "" || options.TPM != nil {
-		token, err := options.token(to.name()+"/devices/"+options.DeviceID, time.Now().Add(tokenLifetime))
+		token, err := options.token(credential.DeviceResource(to.name(), options.DeviceID).String(),
+			time.Now().Add(tokenLifetime))
 		if err != nil {
 			return nil, fmt.Errorf("make the token of %s: %w", options.DeviceID, err)
 		}

@@ -80,14 +80,13 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 	}
 	asked := newRequests(contract.RegistrationAnswers)
 	to := endpoint{o.Host, o.Certificate, o.RootCAs, o.WebSocket}
-	resource := o.IDScope + "/registrations/" + o.RegistrationID
 	connect := mqtt.Connect{
 		ClientID: o.RegistrationID, CleanSession: true, KeepAlive: 60,
 		Username: contract.ProvisioningName{IDScope: o.IDScope, RegistrationID: o.RegistrationID,
 			APIVersion: provisioningVersion}.Username(clientVersion),
 	}
 	if o.SASKey != "" {
-		token, err := credential.NewToken(resource, "registration", o.SASKey, time.Now().Add(tokenLifetime))
+		token, err := credential.NewToken(o.resource(), "registration", o.SASKey, time.Now().Add(tokenLifetime))
 		if err != nil {
 			return Registration{}, fmt.Errorf("make the token of %s: %w", o.RegistrationID, err)
 		}
@@ -124,6 +123,11 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 		got, err = asked.ask(ctx, client, contract.RegistrationStatusTopic,
 			"&operationId="+escape(registration.OperationID), nil)
 	}
+}
+
+// resource is what the token of the device is for.
+func (o ProvisioningOptions) resource() string {
+	return credential.RegistrationResource(o.IDScope, o.RegistrationID).String()
 }
 
 // subscribe subscribes to one filter, which the server must grant.

@@ -16,6 +16,9 @@ import (
 	"github.com/berth-iot/berth/credential"
 )
 
+// tpmVersion is the version of the contract that registering with a TPM asks for.
+const tpmVersion = "2021-06-01"
+
 // maxAnswer bounds an answer of the provisioning service in bytes.
 const maxAnswer = 1 << 20
 
@@ -41,14 +44,15 @@ func provisionTPM(ctx context.Context, o ProvisioningOptions) (Registration, err
 	if err != nil {
 		return Registration{}, fmt.Errorf("encode the payload: %w", err)
 	}
-	got, err := client.ask(ctx, http.MethodPut, "register", encoded)
+	register := contract.RegisterPath.With(o.IDScope, o.RegistrationID)
+	got, err := client.ask(ctx, http.MethodPut, register, encoded)
 	if err == nil {
 		return Registration{}, errors.New("the provisioning service does not challenge the TPM")
 	}
 	if err := client.answer(got, err); err != nil {
 		return Registration{}, err
 	}
-	got, err = client.ask(ctx, http.MethodPut, "register", encoded)
+	got, err = client.ask(ctx, http.MethodPut, register, encoded)
 	for {
 		var registration Registration
 		if registration, err = readRegistration(got, err); err == nil && registration.Status == "assigned" {
@@ -60,7 +64,8 @@ func provisionTPM(ctx context.Context, o ProvisioningOptions) (Registration, err
 		if err := o.wait(ctx, nil, registration.OperationID, got.retryAfter()); err != nil {
 			return registration, err
 		}
-		got, err = client.ask(ctx, http.MethodGet, "operations/"+registration.OperationID, nil)
+		got, err = client.ask(ctx, http.MethodGet,
+			contract.OperationStatusPath.With(o.IDScope, o.RegistrationID, registration.OperationID), nil)
 	}
 }
 
@@ -78,10 +83,6 @@ type tpmClient struct {
 	token   string
 }
 
-func (c *tpmClient) resource() string {
-	return c.options.IDScope + "/registrations/" + c.options.RegistrationID
-}
-
 // answer answers the challenge in a refusal.
 func (c *tpmClient) answer(got answer, refusal error) error {
 	var challenge contract.ChallengeBody
@@ -91,16 +92,17 @@ func (c *tpmClient) answer(got answer, refusal error) error {
 	if err := c.options.TPM.Activate(challenge.AuthenticationKey); err != nil {
 		return err
 	}
-	token, err := credential.SignToken(c.resource(), challenge.KeyName, time.Now().Add(tokenLifetime), c.options.TPM.sign)
+	token, err := credential.SignToken(c.options.resource(), challenge.KeyName, time.Now().Add(tokenLifetime),
+		c.options.TPM.sign)
 	c.token = token
 	return err
 }
 
 // ask makes a request. An answer that is a refusal is returned as *fault.Error.
-func (c *tpmClient) ask(ctx context.Context, method, what string, body []byte) (answer, error) {
+func (c *tpmClient) ask(ctx context.Context, method string, path contract.Path, body []byte) (answer, error) {
 	to := endpoint{host: c.options.Host, webSocket: true} // whose port is that of HTTPS
-	address := url.URL{Scheme: "https", Host: to.address(), Path: "/" + c.resource() + "/" + what, RawQuery: "api-version=2021-06-01"}
-	request, err := http.NewRequestWithContext(ctx, method, address.String(), bytes.NewReader(body))
+	address := "https://" + to.address() + string(path) + "?api-version=" + tpmVersion
+	request, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return answer{}, err
 	}

@@ -1,24 +1,23 @@
 package rest
 
-import "github.com/berth-iot/berth/provisioning"
+import (
+	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/provisioning"
+)
 
 // allocation are the operations on what devices can be assigned to: linked hubs,
 // and the networks that tell how far those are.
 func (h *handler) allocation() []route {
-	const (
-		hubs     = "/berth/provisioning/hubs"
-		networks = "/berth/provisioning/networks"
-	)
 	return []route{
-		{"GET", hubs, provisioningAPI, provisioning.EnrollmentRead, 0, listHubLinks},
-		{"POST", hubs, provisioningAPI, provisioning.ServiceConfig, smallBody, createHub},
-		{"GET", hubs + "/{host}", provisioningAPI, provisioning.EnrollmentRead, 0, getHubLink},
-		{"PUT", hubs + "/{host}", provisioningAPI, provisioning.ServiceConfig, smallBody, putHubLink},
-		{"DELETE", hubs + "/{host}", provisioningAPI, provisioning.ServiceConfig, 0, deleteHubLink},
-		{"GET", networks, provisioningAPI, provisioning.EnrollmentRead, 0, listNetworks},
-		{"PUT", networks + "/{prefix}", provisioningAPI, provisioning.ServiceConfig, smallBody, putNetwork},
-		{"DELETE", networks + "/{prefix}", provisioningAPI, provisioning.ServiceConfig, 0, deleteNetwork},
-		{"POST", "/berth/provisioning/allocate", provisioningAPI, provisioning.EnrollmentRead, smallBody, previewAllocation},
+		{"GET", contract.HubLinksPath, provisioningAPI, provisioning.EnrollmentRead, 0, listHubLinks},
+		{"POST", contract.HubLinksPath, provisioningAPI, provisioning.ServiceConfig, smallBody, createHub},
+		{"GET", contract.HubLinkPath, provisioningAPI, provisioning.EnrollmentRead, 0, getHubLink},
+		{"PUT", contract.HubLinkPath, provisioningAPI, provisioning.ServiceConfig, smallBody, putHubLink},
+		{"DELETE", contract.HubLinkPath, provisioningAPI, provisioning.ServiceConfig, 0, deleteHubLink},
+		{"GET", contract.NetworksPath, provisioningAPI, provisioning.EnrollmentRead, 0, listNetworks},
+		{"PUT", contract.NetworkPath, provisioningAPI, provisioning.ServiceConfig, smallBody, putNetwork},
+		{"DELETE", contract.NetworkPath, provisioningAPI, provisioning.ServiceConfig, 0, deleteNetwork},
+		{"POST", contract.AllocatePath, provisioningAPI, provisioning.EnrollmentRead, smallBody, previewAllocation},
 	}
 }
 

@@ -2,7 +2,6 @@ package rest
 
 import (
 	"net/http"
-	"strings"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
@@ -26,7 +25,7 @@ func (r route) changes() (audit.Kind, bool) {
 	default:
 		return "", false
 	}
-	for segment := range strings.SplitSeq(r.pattern, "/") {
+	for _, segment := range r.path.Segments() {
 		if kind, ok := changedKinds[segment]; ok {
 			return kind, r.method != http.MethodGet
 		}

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -8,14 +9,13 @@ import (
 // authorities are the operations on certificate authorities, which Azure has in
 // its management API.
 func (h *handler) authorities() []route {
-	const one = "/berth/provisioning/certificates/{id}"
 	return []route{
-		{"GET", "/berth/provisioning/certificates", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfAuthorities},
-		{"GET", one, provisioningAPI, provisioning.EnrollmentRead, 0, getAuthority},
-		{"PUT", one, provisioningAPI, provisioning.ServiceConfig, smallBody, putAuthority},
-		{"DELETE", one, provisioningAPI, provisioning.ServiceConfig, 0, deleteAuthority},
-		{"POST", one + "/generateVerificationCode", provisioningAPI, provisioning.ServiceConfig, 0, newVerificationCode},
-		{"POST", one + "/verify", provisioningAPI, provisioning.ServiceConfig, smallBody, verifyAuthority},
+		{"GET", contract.AuthoritiesPath, provisioningAPI, provisioning.EnrollmentRead, 0, pageOfAuthorities},
+		{"GET", contract.AuthorityPath, provisioningAPI, provisioning.EnrollmentRead, 0, getAuthority},
+		{"PUT", contract.AuthorityPath, provisioningAPI, provisioning.ServiceConfig, smallBody, putAuthority},
+		{"DELETE", contract.AuthorityPath, provisioningAPI, provisioning.ServiceConfig, 0, deleteAuthority},
+		{"POST", contract.AuthorityCodePath, provisioningAPI, provisioning.ServiceConfig, 0, newVerificationCode},
+		{"POST", contract.AuthorityProofPath, provisioningAPI, provisioning.ServiceConfig, smallBody, verifyAuthority},
 	}
 }
 

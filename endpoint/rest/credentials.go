@@ -3,6 +3,7 @@ package rest
 import (
 	"strings"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -11,30 +12,31 @@ import (
 // credentials are the operations on operational certificates: credential policies,
 // issuing authorities, and what was issued.
 func (h *handler) credentials() []route {
-	const (
-		policies     = "/berth/provisioning/credentialpolicies"
-		authorities  = "/berth/provisioning/issuingauthorities"
-		certificates = "/berth/provisioning/issuedcertificates"
-	)
 	return []route{
-		{"GET", policies, provisioningAPI, provisioning.EnrollmentRead, 0, listCredentialPolicies},
-		{"GET", policies + "/{name}", provisioningAPI, provisioning.EnrollmentRead, 0, getCredentialPolicy},
-		{"PUT", policies + "/{name}", provisioningAPI, provisioning.ServiceConfig, smallBody, putCredentialPolicy},
-		{"DELETE", policies + "/{name}", provisioningAPI, provisioning.ServiceConfig, 0, deleteCredentialPolicy},
-		{"GET", authorities, provisioningAPI, provisioning.EnrollmentRead, 0, listIssuingAuthorities},
-		{"GET", authorities + "/{name}", provisioningAPI, provisioning.EnrollmentRead, 0, getIssuingAuthority},
-		{"PUT", authorities + "/{name}", provisioningAPI, provisioning.ServiceConfig, 0, createIssuingAuthority},
-		{"DELETE", authorities + "/{name}", provisioningAPI, provisioning.ServiceConfig, 0, deleteIssuingAuthority},
-		{"POST", authorities + "/{name}/request", provisioningAPI, provisioning.ServiceConfig, smallBody,
+		{"GET", contract.CredentialPoliciesPath, provisioningAPI, provisioning.EnrollmentRead, 0,
+			listCredentialPolicies},
+		{"GET", contract.CredentialPolicyPath, provisioningAPI, provisioning.EnrollmentRead, 0, getCredentialPolicy},
+		{"PUT", contract.CredentialPolicyPath, provisioningAPI, provisioning.ServiceConfig, smallBody,
+			putCredentialPolicy},
+		{"DELETE", contract.CredentialPolicyPath, provisioningAPI, provisioning.ServiceConfig, 0,
+			deleteCredentialPolicy},
+		{"GET", contract.IssuersPath, provisioningAPI, provisioning.EnrollmentRead, 0, listIssuingAuthorities},
+		{"GET", contract.IssuerPath, provisioningAPI, provisioning.EnrollmentRead, 0, getIssuingAuthority},
+		{"PUT", contract.IssuerPath, provisioningAPI, provisioning.ServiceConfig, 0, createIssuingAuthority},
+		{"DELETE", contract.IssuerPath, provisioningAPI, provisioning.ServiceConfig, 0, deleteIssuingAuthority},
+		{"POST", contract.IssuerRequestPath, provisioningAPI, provisioning.ServiceConfig, smallBody,
 			requestIssuingAuthority},
-		{"POST", authorities + "/{name}/activate", provisioningAPI, provisioning.ServiceConfig, smallBody,
+		{"POST", contract.IssuerActivationPath, provisioningAPI, provisioning.ServiceConfig, smallBody,
 			activateIssuingAuthority},
-		{"POST", authorities + "/{name}/revoke", provisioningAPI, provisioning.ServiceConfig, 0, revokeIssuingAuthority},
-		{"GET", certificates, provisioningAPI, provisioning.RegistrationStatusRead, 0, listIssuedCertificates},
-		{"GET", certificates + "/{thumbprint}", provisioningAPI, provisioning.RegistrationStatusRead, 0, getIssuedCertificate},
-		{"POST", certificates + "/revoke", provisioningAPI, provisioning.RegistrationStatusWrite, 0,
+		{"POST", contract.IssuerRevocationPath, provisioningAPI, provisioning.ServiceConfig, 0, revokeIssuingAuthority},
+		{"GET", contract.CertificatesPath, provisioningAPI, provisioning.RegistrationStatusRead, 0,
+			listIssuedCertificates},
+		{"GET", contract.CertificatePath, provisioningAPI, provisioning.RegistrationStatusRead, 0,
+			getIssuedCertificate},
+		{"POST", contract.DeviceRevocationPath, provisioningAPI, provisioning.RegistrationStatusWrite, 0,
 			revokeIssuedToDevice},
-		{"POST", certificates + "/{thumbprint}/revoke", provisioningAPI, provisioning.RegistrationStatusWrite, 0, revokeIssuedCertificate},
+		{"POST", contract.CertificateRevocationPath, provisioningAPI, provisioning.RegistrationStatusWrite, 0,
+			revokeIssuedCertificate},
 	}
 }
 

@@ -19,18 +19,18 @@ import (
 // REST API).
 func (h *handler) hubService() []route {
 	return []route{
-		{"GET", "/devices", hubAPI, hub.RegistryRead, 0, listDevices},
-		{"POST", "/devices", hubAPI, hub.RegistryWrite, largeBody, bulkDevices},
-		{"POST", "/devices/keys/regenerate", hubAPI, hub.RegistryWrite, smallBody, renewKeys},
-		{"POST", "/devices/query", hubAPI, hub.ServiceConnect, smallBody, queryTwins},
-		{"GET", "/devices/{id}", hubAPI, hub.RegistryRead, 0, getDevice},
-		{"PUT", "/devices/{id}", hubAPI, hub.RegistryWrite, smallBody, putDevice},
-		{"DELETE", "/devices/{id}", hubAPI, hub.RegistryWrite, 0, deleteDevice},
-		{"GET", "/twins/{id}", hubAPI, hub.ServiceConnect, 0, getTwin},
-		{"PATCH", "/twins/{id}", hubAPI, hub.ServiceConnect, twinLimit, patchTwin},
-		{"PUT", "/twins/{id}", hubAPI, hub.ServiceConnect, twinLimit, replaceTwin},
-		{"GET", "/statistics/devices", hubAPI, hub.RegistryRead, 0, registryStatistics},
-		{"GET", "/statistics/service", hubAPI, hub.ServiceConnect, 0, serviceStatistics},
+		{"GET", contract.DevicesPath, hubAPI, hub.RegistryRead, 0, listDevices},
+		{"POST", contract.DevicesPath, hubAPI, hub.RegistryWrite, largeBody, bulkDevices},
+		{"POST", contract.DeviceKeysPath, hubAPI, hub.RegistryWrite, smallBody, renewKeys},
+		{"POST", contract.DevicesQueryPath, hubAPI, hub.ServiceConnect, smallBody, queryTwins},
+		{"GET", contract.DevicePath, hubAPI, hub.RegistryRead, 0, getDevice},
+		{"PUT", contract.DevicePath, hubAPI, hub.RegistryWrite, smallBody, putDevice},
+		{"DELETE", contract.DevicePath, hubAPI, hub.RegistryWrite, 0, deleteDevice},
+		{"GET", contract.TwinPath, hubAPI, hub.ServiceConnect, 0, getTwin},
+		{"PATCH", contract.TwinPath, hubAPI, hub.ServiceConnect, twinLimit, patchTwin},
+		{"PUT", contract.TwinPath, hubAPI, hub.ServiceConnect, twinLimit, replaceTwin},
+		{"GET", contract.DeviceStatisticsPath, hubAPI, hub.RegistryRead, 0, registryStatistics},
+		{"GET", contract.ServiceStatisticsPath, hubAPI, hub.ServiceConnect, 0, serviceStatistics},
 	}
 }
 
@@ -38,12 +38,12 @@ func (h *handler) hubService() []route {
 // named. An operation on several has an address that could be that of a device called
 // query or keys, for which alone a token may be.
 func (c *call) authorizeDevices(right string, ids ...string) error {
-	resources := [][]credential.Segment{{{Text: "devices"}}}
+	resources := [][]credential.Segment{credential.ResourceOf("", "devices").Path}
 	if len(ids) > 0 {
 		resources = nil
 	}
 	for _, id := range ids {
-		resources = append(resources, []credential.Segment{{Text: "devices"}, {Text: id, Exact: true}})
+		resources = append(resources, credential.DeviceResource("", id).Path)
 	}
 	for _, resource := range resources {
 		if _, err := c.hub.Access().Authorize(c.Context(), c.Header.Get("Authorization"), right, resource...); err != nil {

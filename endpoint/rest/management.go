@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
@@ -21,22 +22,24 @@ import (
 // other protocols.
 func (h *handler) management() []route {
 	return []route{
-		{"GET", "/berth/provisioning/service", provisioningAPI, provisioning.EnrollmentRead, 0, summary},
-		{"GET", "/berth/provisioning/enrollments", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfEnrollments},
-		{"POST", "/berth/provisioning/enrollments/dryrun", provisioningAPI, provisioning.EnrollmentWrite, largeBody, dryRunEnrollments},
-		{"GET", "/berth/provisioning/groups", provisioningAPI, provisioning.EnrollmentRead, 0, pageOfGroups},
-		{"POST", "/berth/provisioning/groups/dryrun", provisioningAPI, provisioning.EnrollmentWrite, largeBody, dryRunGroups},
-		{"GET", "/berth/provisioning/registrations", provisioningAPI, provisioning.RegistrationStatusRead, 0, pageOfRegistrations},
-		{"GET", "/berth/provisioning/attempts", provisioningAPI, provisioning.RegistrationStatusRead, 0, listAttempts},
-		{"POST", "/berth/portal/links", provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},
-		{"GET", "/berth/provisioning/attempts/{sequence}", provisioningAPI, provisioning.RegistrationStatusRead, 0, oneAttempt},
-		{"POST", "/berth/provisioning/checkchain", provisioningAPI, provisioning.EnrollmentRead, smallBody, checkChain},
-		{"GET", "/berth/provisioning/audit", provisioningAPI, provisioning.ServiceConfig, 0, auditEntries},
-		{"GET", "/berth/provisioning/audit/{bulk}", provisioningAPI, provisioning.ServiceConfig, 0, bulkItems},
-		{"GET", "/berth/provisioning/lockouts", provisioningAPI, provisioning.RegistrationStatusRead, 0, listLockouts},
-		{"DELETE", "/berth/provisioning/lockouts/{source}", provisioningAPI, provisioning.ServiceConfig, 0, liftLockout},
-		{"GET", "/berth/hub/devices", hubAPI, hub.RegistryRead, 0, pageOfDevices},
-		{"GET", "/berth/hub/telemetry", hubAPI, hub.ServiceConnect, 0, telemetry},
+		{"GET", contract.ServicePath, provisioningAPI, provisioning.EnrollmentRead, 0, summary},
+		{"GET", contract.EnrollmentListPath, provisioningAPI, provisioning.EnrollmentRead, 0, pageOfEnrollments},
+		{"POST", contract.EnrollmentsDryRunPath, provisioningAPI, provisioning.EnrollmentWrite, largeBody,
+			dryRunEnrollments},
+		{"GET", contract.GroupListPath, provisioningAPI, provisioning.EnrollmentRead, 0, pageOfGroups},
+		{"POST", contract.GroupsDryRunPath, provisioningAPI, provisioning.EnrollmentWrite, largeBody, dryRunGroups},
+		{"GET", contract.RegistrationListPath, provisioningAPI, provisioning.RegistrationStatusRead, 0,
+			pageOfRegistrations},
+		{"GET", contract.AttemptsPath, provisioningAPI, provisioning.RegistrationStatusRead, 0, listAttempts},
+		{"POST", contract.PortalLinksPath, provisioningAPI, provisioning.ServiceConfig, smallBody, loginLink},
+		{"GET", contract.AttemptPath, provisioningAPI, provisioning.RegistrationStatusRead, 0, oneAttempt},
+		{"POST", contract.CheckChainPath, provisioningAPI, provisioning.EnrollmentRead, smallBody, checkChain},
+		{"GET", contract.AuditPath, provisioningAPI, provisioning.ServiceConfig, 0, auditEntries},
+		{"GET", contract.AuditItemsPath, provisioningAPI, provisioning.ServiceConfig, 0, bulkItems},
+		{"GET", contract.LockoutsPath, provisioningAPI, provisioning.RegistrationStatusRead, 0, listLockouts},
+		{"DELETE", contract.LockoutPath, provisioningAPI, provisioning.ServiceConfig, 0, liftLockout},
+		{"GET", contract.DeviceListPath, hubAPI, hub.RegistryRead, 0, pageOfDevices},
+		{"GET", contract.TelemetryPath, hubAPI, hub.ServiceConnect, 0, telemetry},
 	}
 }
 

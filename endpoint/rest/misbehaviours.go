@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/inject"
 )
@@ -8,12 +9,11 @@ import (
 // misbehaviours are the operations of people who test what devices do when the
 // service fails them.
 func (h *handler) misbehaviours() []route {
-	const all = "/berth/provisioning/misbehaviours"
 	return []route{
-		{"GET", all, provisioningAPI, provisioning.RegistrationStatusRead, 0, listMisbehaviours},
-		{"POST", all, provisioningAPI, provisioning.ServiceConfig, smallBody, misbehave},
-		{"DELETE", all, provisioningAPI, provisioning.ServiceConfig, 0, behave},
-		{"DELETE", all + "/{id}", provisioningAPI, provisioning.ServiceConfig, 0, behave},
+		{"GET", contract.MisbehavioursPath, provisioningAPI, provisioning.RegistrationStatusRead, 0, listMisbehaviours},
+		{"POST", contract.MisbehavioursPath, provisioningAPI, provisioning.ServiceConfig, smallBody, misbehave},
+		{"DELETE", contract.MisbehavioursPath, provisioningAPI, provisioning.ServiceConfig, 0, behave},
+		{"DELETE", contract.MisbehaviourPath, provisioningAPI, provisioning.ServiceConfig, 0, behave},
 	}
 }
 

@@ -3,6 +3,8 @@ package rest
 import (
 	_ "embed"
 	"encoding/json"
+
+	"github.com/berth-iot/berth/contract"
 )
 
 // openAPI describes every operation that is served here, in OpenAPI 3.0. The tests
@@ -15,7 +17,7 @@ var openAPI []byte
 
 // description is where people and generators of clients find openAPI.
 func (h *handler) description() []route {
-	return []route{{"GET", "/berth/openapi.json", provisioningAPI, "", 0, describeAPI}}
+	return []route{{"GET", contract.OpenAPIPath, provisioningAPI, "", 0, describeAPI}}
 }
 
 func describeAPI(*call) (any, error) { return json.RawMessage(openAPI), nil }

@@ -41,17 +41,18 @@ func openAPIDocument(t *testing.T) object {
 		left[name] = true
 	}
 	for _, route := range served() {
-		name := route.method + " " + route.pattern
+		name := route.method + " " + string(route.path)
 		operation, ok := operations[name]
 		if !ok {
 			t.Errorf("the route %s is not described: give it a row in operations", name)
 			continue
 		}
 		delete(left, name)
-		if paths[route.pattern] == nil {
-			paths[route.pattern] = object{}
+		path := string(route.path)
+		if paths[path] == nil {
+			paths[path] = object{}
 		}
-		paths[route.pattern].(object)[strings.ToLower(route.method)] = describeOperation(t, described, route, operation)
+		paths[path].(object)[strings.ToLower(route.method)] = describeOperation(t, described, route, operation)
 	}
 	for name := range left {
 		t.Errorf("%s is described, and no route", name)
@@ -90,7 +91,7 @@ func served() []route {
 	for _, route := range h.routes {
 		refused := false
 		for _, other := range unserved {
-			refused = refused || route.method+route.pattern == other.method+other.pattern
+			refused = refused || route.method == other.method && route.path == other.path
 		}
 		if !refused {
 			routes = append(routes, route)
@@ -140,12 +141,13 @@ func describeOperation(t *testing.T, described *schemas, route route, operation 
 		result["requestBody"] = object{"required": true, "content": object{jsonBody: object{"schema": described.of(operation.request, true)}}}
 	}
 	if (operation.request != nil) != (route.maxBody > 0) {
-		t.Errorf("%s %s: the route takes %d bytes, the operation %T", route.method, route.pattern, route.maxBody, operation.request)
+		t.Errorf("%s %s: the route takes %d bytes, the operation %T", route.method, route.path, route.maxBody,
+			operation.request)
 	}
 	switch {
 	case route.right != "":
 		result["description"] = "Needs the right " + route.right + "."
-	case strings.HasPrefix(route.pattern, "/berth/"):
+	case route.path.IsOwn():
 		result["security"] = []any{} // for everybody
 	}
 	return result
@@ -155,7 +157,7 @@ func describeOperation(t *testing.T, described *schemas, route route, operation 
 func operationID(route route) string {
 	name := runtime.FuncForPC(reflect.ValueOf(route.handle).Pointer()).Name()
 	name = name[strings.LastIndexByte(name, '.')+1:]
-	if route.method == "DELETE" && !strings.HasSuffix(route.pattern, "}") {
+	if route.method == "DELETE" && !strings.HasSuffix(string(route.path), "}") {
 		name += "All"
 	}
 	return name
@@ -163,9 +165,9 @@ func operationID(route route) string {
 
 func tag(route route) string {
 	switch {
-	case strings.HasPrefix(route.pattern, "/berth/"):
+	case route.path.IsOwn():
 		return "Berth"
-	case strings.HasPrefix(route.pattern, "/{scope}/"):
+	case strings.HasPrefix(string(route.path), "/{scope}/"):
 		return "Device registration"
 	case route.service == hubAPI:
 		return "IoT Hub"
@@ -179,16 +181,17 @@ func parameters(t *testing.T, route route, operation operation) []any {
 		all = append(all, object{"in": in, "name": p.name, "description": p.description, "required": required, "schema": object{"type": "string"}})
 	}
 	before := ""
-	for _, segment := range strings.Split(route.pattern[1:], "/") {
+	for _, segment := range route.path.Segments() {
 		if name, ok := strings.CutPrefix(segment, "{"); ok {
 			if pathParameters[before] == "" {
-				t.Errorf("%s: nothing is said of the parameter after %q: give it a row in pathParameters", route.pattern, before)
+				t.Errorf("%s: nothing is said of the parameter after %q: give it a row in pathParameters", route.path,
+					before)
 			}
 			add("path", parameter{strings.TrimSuffix(name, "}"), pathParameters[before]}, true)
 		}
 		before = segment
 	}
-	if !strings.HasPrefix(route.pattern, "/berth/") {
+	if !route.path.IsOwn() {
 		add("query", parameter{"api-version", "Such as 2021-10-01 (provisioning) or 2021-04-12 (hub): which one makes no difference"}, true)
 	}
 	for _, p := range operation.query {

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -9,17 +10,14 @@ import (
 // policies, which Azure has in its management API. They show keys, so even to read
 // takes the right to configure.
 func (h *handler) policies() []route {
-	const (
-		all = "/berth/provisioning/policies"
-		one = all + "/{name}"
-	)
 	return []route{
-		{"GET", all, provisioningAPI, provisioning.ServiceConfig, 0, listPolicies},
-		{"POST", all, provisioningAPI, provisioning.ServiceConfig, smallBody, createPolicy},
-		{"GET", one, provisioningAPI, provisioning.ServiceConfig, 0, getPolicy},
-		{"PUT", one, provisioningAPI, provisioning.ServiceConfig, smallBody, putPolicy},
-		{"DELETE", one, provisioningAPI, provisioning.ServiceConfig, 0, deletePolicy},
-		{"POST", one + "/regenerateKey", provisioningAPI, provisioning.ServiceConfig, smallBody, regeneratePolicyKey},
+		{"GET", contract.AccessPoliciesPath, provisioningAPI, provisioning.ServiceConfig, 0, listPolicies},
+		{"POST", contract.AccessPoliciesPath, provisioningAPI, provisioning.ServiceConfig, smallBody, createPolicy},
+		{"GET", contract.AccessPolicyPath, provisioningAPI, provisioning.ServiceConfig, 0, getPolicy},
+		{"PUT", contract.AccessPolicyPath, provisioningAPI, provisioning.ServiceConfig, smallBody, putPolicy},
+		{"DELETE", contract.AccessPolicyPath, provisioningAPI, provisioning.ServiceConfig, 0, deletePolicy},
+		{"POST", contract.AccessPolicyKeyPath, provisioningAPI, provisioning.ServiceConfig, smallBody,
+			regeneratePolicyKey},
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -11,9 +13,9 @@ import (
 // proves itself by its client certificate, its token or its TPM.
 func (h *handler) provisioningDevice() []route {
 	return []route{
-		{"PUT", "/{scope}/registrations/{id}/register", provisioningAPI, "", smallBody, register},
-		{"GET", "/{scope}/registrations/{id}/operations/{operation}", provisioningAPI, "", 0, operationStatus},
-		{"POST", "/{scope}/registrations/{id}", provisioningAPI, "", smallBody, lookUp},
+		{"PUT", contract.RegisterPath, provisioningAPI, "", smallBody, register},
+		{"GET", contract.OperationStatusPath, provisioningAPI, "", 0, operationStatus},
+		{"POST", contract.LookUpPath, provisioningAPI, "", smallBody, lookUp},
 	}
 }
 
@@ -50,7 +52,8 @@ func operationStatus(c *call) (any, error) {
 func (c *call) accept(operation provisioning.Operation) {
 	c.status = http.StatusAccepted
 	poll := url.URL{Scheme: "https", Host: c.Host, RawQuery: url.Values{"api-version": {c.query("api-version")}}.Encode(),
-		Path: "/" + c.parameters["scope"] + "/registrations/" + c.parameters["id"] + "/operations/" + operation.OperationID}
+		Path: "/" + credential.RegistrationResource(c.parameters["scope"], c.parameters["id"]).String() +
+			"/operations/" + operation.OperationID}
 	setHeader(c.w.Header(), "Location", poll.String())
 	if operation.RetryAfter > 0 {
 		setHeader(c.w.Header(), "Retry-After", seconds(operation.RetryAfter))

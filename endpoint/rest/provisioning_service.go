@@ -8,6 +8,7 @@ import (
 	"sync"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
@@ -17,21 +18,26 @@ import (
 // service (Azure, DPS data plane, service).
 func (h *handler) provisioningService() []route {
 	return []route{
-		{"POST", "/enrollments", provisioningAPI, provisioning.EnrollmentWrite, largeBody, bulkEnrollments},
-		{"POST", "/enrollments/query", provisioningAPI, provisioning.EnrollmentRead, smallBody, queryEnrollments},
-		{"GET", "/enrollments/{id}", provisioningAPI, provisioning.EnrollmentRead, 0, getEnrollment},
-		{"PUT", "/enrollments/{id}", provisioningAPI, provisioning.EnrollmentWrite, smallBody, putEnrollment},
-		{"DELETE", "/enrollments/{id}", provisioningAPI, provisioning.EnrollmentWrite, 0, deleteEnrollment},
-		{"POST", "/enrollments/{id}/attestationmechanism", provisioningAPI, provisioning.EnrollmentRead, 0, attestationMechanism},
-		{"POST", "/enrollmentGroups", provisioningAPI, provisioning.EnrollmentWrite, largeBody, bulkGroups},
-		{"POST", "/enrollmentGroups/query", provisioningAPI, provisioning.EnrollmentRead, smallBody, queryGroups},
-		{"GET", "/enrollmentGroups/{id}", provisioningAPI, provisioning.EnrollmentRead, 0, getGroup},
-		{"PUT", "/enrollmentGroups/{id}", provisioningAPI, provisioning.EnrollmentWrite, smallBody, putGroup},
-		{"DELETE", "/enrollmentGroups/{id}", provisioningAPI, provisioning.EnrollmentWrite, 0, deleteGroup},
-		{"POST", "/enrollmentGroups/{id}/attestationmechanism", provisioningAPI, provisioning.EnrollmentRead, 0, groupAttestationMechanism},
-		{"POST", "/registrations/{id}/query", provisioningAPI, provisioning.RegistrationStatusRead, smallBody, queryRegistrations},
-		{"GET", "/registrations/{id}", provisioningAPI, provisioning.RegistrationStatusRead, 0, getRegistration},
-		{"DELETE", "/registrations/{id}", provisioningAPI, provisioning.RegistrationStatusWrite, 0, deleteRegistration},
+		{"POST", contract.EnrollmentsPath, provisioningAPI, provisioning.EnrollmentWrite, largeBody, bulkEnrollments},
+		{"POST", contract.EnrollmentsQueryPath, provisioningAPI, provisioning.EnrollmentRead, smallBody,
+			queryEnrollments},
+		{"GET", contract.EnrollmentPath, provisioningAPI, provisioning.EnrollmentRead, 0, getEnrollment},
+		{"PUT", contract.EnrollmentPath, provisioningAPI, provisioning.EnrollmentWrite, smallBody, putEnrollment},
+		{"DELETE", contract.EnrollmentPath, provisioningAPI, provisioning.EnrollmentWrite, 0, deleteEnrollment},
+		{"POST", contract.EnrollmentMechanismPath, provisioningAPI, provisioning.EnrollmentRead, 0,
+			attestationMechanism},
+		{"POST", contract.GroupsPath, provisioningAPI, provisioning.EnrollmentWrite, largeBody, bulkGroups},
+		{"POST", contract.GroupsQueryPath, provisioningAPI, provisioning.EnrollmentRead, smallBody, queryGroups},
+		{"GET", contract.GroupPath, provisioningAPI, provisioning.EnrollmentRead, 0, getGroup},
+		{"PUT", contract.GroupPath, provisioningAPI, provisioning.EnrollmentWrite, smallBody, putGroup},
+		{"DELETE", contract.GroupPath, provisioningAPI, provisioning.EnrollmentWrite, 0, deleteGroup},
+		{"POST", contract.GroupMechanismPath, provisioningAPI, provisioning.EnrollmentRead, 0,
+			groupAttestationMechanism},
+		{"POST", contract.GroupRegistrationsPath, provisioningAPI, provisioning.RegistrationStatusRead, smallBody,
+			queryRegistrations},
+		{"GET", contract.RegistrationPath, provisioningAPI, provisioning.RegistrationStatusRead, 0, getRegistration},
+		{"DELETE", contract.RegistrationPath, provisioningAPI, provisioning.RegistrationStatusWrite, 0,
+			deleteRegistration},
 	}
 }
 

@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -9,8 +10,8 @@ import (
 // the right ServiceConfig.
 func (h *handler) records() []route {
 	return []route{
-		{"GET", "/berth/unreadable", provisioningAPI, provisioning.ServiceConfig, 0, listUnreadable},
-		{"DELETE", "/berth/unreadable", provisioningAPI, provisioning.ServiceConfig, 0, deleteUnreadable},
+		{"GET", contract.UnreadablePath, provisioningAPI, provisioning.ServiceConfig, 0, listUnreadable},
+		{"DELETE", contract.UnreadablePath, provisioningAPI, provisioning.ServiceConfig, 0, deleteUnreadable},
 	}
 }
 

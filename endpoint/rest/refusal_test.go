@@ -42,7 +42,7 @@ func TestRightsOfEveryOperation(t *testing.T) {
 		if operation.service == hubAPI {
 			host, policies, other = "hub.local", hubRights, h.dpsToken()
 		}
-		path := strings.ReplaceAll(operation.pattern, "{id}", "nobody")
+		path := strings.ReplaceAll(string(operation.path), "{id}", "nobody")
 		status := func(token string) int {
 			return h.do(request{method: operation.method, path: path + "?max=0", token: token}).status // 0 ends what would stream
 		}
@@ -54,16 +54,16 @@ func TestRightsOfEveryOperation(t *testing.T) {
 			"a token for another":      h.token(host+"/nonsense", firstOf(policies), later),
 		} {
 			if got := status(token); got != http.StatusUnauthorized {
-				t.Errorf("%s %s with %s is answered %d", operation.method, operation.pattern, name, got)
+				t.Errorf("%s %s with %s is answered %d", operation.method, operation.path, name, got)
 			}
 		}
 		if got := status(h.token(host+path, firstOf(policies), later)); got == http.StatusUnauthorized {
-			t.Errorf("%s %s with a token for just that is answered %d", operation.method, operation.pattern, got)
+			t.Errorf("%s %s with a token for just that is answered %d", operation.method, operation.path, got)
 		}
 		for policy, rights := range policies {
 			got := status(h.token(host, policy, later))
 			if allowed := slices.Contains(rights, operation.right); allowed == (got == http.StatusUnauthorized) {
-				t.Errorf("%s %s with the policy %s is answered %d", operation.method, operation.pattern, policy, got)
+				t.Errorf("%s %s with the policy %s is answered %d", operation.method, operation.path, policy, got)
 			}
 		}
 	}
@@ -167,7 +167,7 @@ func TestChangesHaveKinds(t *testing.T) {
 		writes := operation.service == provisioningAPI && operation.method != http.MethodGet &&
 			(strings.HasSuffix(operation.right, "Write") || operation.right == provisioning.ServiceConfig)
 		if ok != writes || ok && !slices.Contains(audit.Kinds, kind) {
-			t.Errorf("%s %s is a change: %v, of the kind %q", operation.method, operation.pattern, ok, kind)
+			t.Errorf("%s %s is a change: %v, of the kind %q", operation.method, operation.path, ok, kind)
 		}
 		if ok {
 			changes++
@@ -183,7 +183,7 @@ func TestChangesHaveKinds(t *testing.T) {
 func TestUnservedOperations(t *testing.T) {
 	h := newHouse(t)
 	for _, operation := range unservedOperations {
-		path := strings.NewReplacer("{", "", "}", "").Replace(operation.pattern)
+		path := strings.NewReplacer("{", "", "}", "").Replace(string(operation.path))
 		for method := range strings.FieldsSeq(operation.methods) {
 			got := h.do(request{method: method, path: path, token: h.hubToken(), body: "{}"})
 			message, _ := got.fields["Message"].(string)

@@ -94,14 +94,14 @@ const (
 	hubAPI
 )
 
-// route is one operation. pattern is made of segments: words, which are compared
-// without case, and names in braces.
+// route is one operation. The words of its path are compared without case.
 type route struct {
-	method, pattern string
-	service         service
-	right           string // that the token must have; "" when the operation judges the caller itself
-	maxBody         int64  // bytes; 0 is no body
-	handle          func(*call) (any, error)
+	method  string
+	path    contract.Path
+	service service
+	right   string // that the token must have; "" when the operation judges the caller itself
+	maxBody int64  // bytes; 0 is no body
+	handle  func(*call) (any, error)
 }
 
 const (
@@ -172,7 +172,7 @@ func (c *call) run(found route) (any, error) {
 			return nil, fault.New(fault.HubNotFound, "There is no hub %.253q here", c.Host)
 		}
 	}
-	if version := c.query("api-version"); !strings.HasPrefix(found.pattern, "/berth/") && !apiVersion.MatchString(version) {
+	if version := c.query("api-version"); !found.path.IsOwn() && !apiVersion.MatchString(version) {
 		return nil, fault.New(fault.InvalidProtocolVersion,
 			"The address has the api-version %.32q. Write ?api-version=2021-10-01 (provisioning) or 2021-04-12 (hub)", version)
 	}
@@ -212,7 +212,7 @@ func (c *call) authorize(found route) error {
 	if policy.Allows(provisioning.ServiceConfig) {
 		c.Request = c.Request.WithContext(provisioning.WithConfidential(c.Context()))
 	}
-	if strings.HasPrefix(found.pattern, "/berth/") {
+	if found.path.IsOwn() {
 		return nil // what Azure has no limit for, as it does not have it
 	}
 	return c.Provisioning.ThrottleOperation()
@@ -367,7 +367,7 @@ func (h *handler) find(answer http.Header, r *http.Request) (route, map[string]s
 }
 
 func (r route) match(segments []string) (map[string]string, bool) {
-	wanted := strings.Split(r.pattern[1:], "/")
+	wanted := r.path.Segments()
 	if len(wanted) != len(segments) {
 		return nil, false
 	}
@@ -388,7 +388,7 @@ func (r route) match(segments []string) (map[string]string, bool) {
 // resource is the path that a token must be good for: the words as the contract
 // has them, and the ids that are asked for.
 func (r route) resource(parameters map[string]string) (path []credential.Segment) {
-	for segment := range strings.SplitSeq(r.pattern[1:], "/") {
+	for _, segment := range r.path.Segments() {
 		if name, ok := strings.CutPrefix(segment, "{"); ok {
 			id := parameters[strings.TrimSuffix(name, "}")]
 			path = append(path, credential.Segment{Text: id, Exact: r.service == hubAPI})

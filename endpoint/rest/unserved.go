@@ -3,11 +3,15 @@ package rest
 import (
 	"strings"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 )
 
 // unservedOperations are operations of Azure's contract that this version does not have.
-var unservedOperations = []struct{ what, methods, pattern string }{
+var unservedOperations = []struct {
+	what, methods string
+	path          contract.Path
+}{
 	{"Direct methods", "POST", "/twins/{id}/methods"},
 	{"Direct methods", "POST", "/twins/{id}/modules/{module}/methods"},
 	{"Modules", "GET", "/devices/{id}/modules"},
@@ -41,7 +45,7 @@ func (h *handler) unserved() (routes []route) {
 			return nil, fault.New(fault.NotFound, "%s are not served by this version of Berth", operation.what)
 		}
 		for method := range strings.FieldsSeq(operation.methods) {
-			routes = append(routes, route{method, operation.pattern, hubAPI, "", twinLimit, refuse})
+			routes = append(routes, route{method, operation.path, hubAPI, "", twinLimit, refuse})
 		}
 	}
 	return routes

@@ -1,0 +1,60 @@
+package contract
+
+import (
+	"net/url"
+	"strings"
+)
+
+// Path is the path of an address. A segment in braces stands for an id.
+type Path string
+
+// Segments returns what is between the slashes of the path.
+func (p Path) Segments() []string { return strings.Split(strings.TrimPrefix(string(p), "/"), "/") }
+
+// With returns the path with ids in place of the segments in braces, in their order and
+// percent-encoded. There must be as many as it has.
+func (p Path) With(ids ...string) Path {
+	var path strings.Builder
+	rest := string(p)
+	for _, id := range ids {
+		before, from, _ := strings.Cut(rest, "{")
+		_, after, _ := strings.Cut(from, "}")
+		path.WriteString(before)
+		path.WriteString(url.PathEscape(id))
+		rest = after
+	}
+	path.WriteString(rest)
+	return Path(path.String())
+}
+
+// The provisioning service's paths for devices (Azure, DPS data plane, device).
+const (
+	RegisterPath        Path = "/{scope}/registrations/{id}/register"
+	OperationStatusPath Path = "/{scope}/registrations/{id}/operations/{operation}"
+	LookUpPath          Path = "/{scope}/registrations/{id}"
+)
+
+// The provisioning service's paths for back ends (Azure, DPS data plane, service).
+const (
+	EnrollmentsPath         Path = "/enrollments"
+	EnrollmentsQueryPath    Path = "/enrollments/query"
+	EnrollmentPath          Path = "/enrollments/{id}"
+	EnrollmentMechanismPath Path = "/enrollments/{id}/attestationmechanism"
+	GroupsPath              Path = "/enrollmentGroups"
+	GroupsQueryPath         Path = "/enrollmentGroups/query"
+	GroupPath               Path = "/enrollmentGroups/{id}"
+	GroupMechanismPath      Path = "/enrollmentGroups/{id}/attestationmechanism"
+	GroupRegistrationsPath  Path = "/registrations/{id}/query" // whose id is a group's
+	RegistrationPath        Path = "/registrations/{id}"
+)
+
+// A hub's paths for back ends (Azure, IoT Hub service).
+const (
+	DevicesPath           Path = "/devices"
+	DevicesQueryPath      Path = "/devices/query"
+	DeviceKeysPath        Path = "/devices/keys/regenerate"
+	DevicePath            Path = "/devices/{id}"
+	TwinPath              Path = "/twins/{id}"
+	DeviceStatisticsPath  Path = "/statistics/devices"
+	ServiceStatisticsPath Path = "/statistics/service"
+)

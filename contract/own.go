@@ -1,0 +1,63 @@
+package contract
+
+import "strings"
+
+// own begins the paths of Berth's own operations: for what Azure offers by other means
+// than REST.
+const own Path = "/berth/"
+
+// IsOwn reports whether a path is of Berth's own operations.
+func (p Path) IsOwn() bool { return strings.HasPrefix(string(p), string(own)) }
+
+// Berth's own paths. What Azure has of these, it has in its portal and management API.
+const (
+	OpenAPIPath     Path = own + "openapi.json"
+	UnreadablePath  Path = own + "unreadable"
+	PortalLinksPath Path = own + "portal/links"
+
+	ServicePath           Path = own + "provisioning/service"
+	EnrollmentListPath    Path = own + "provisioning/enrollments"
+	EnrollmentsDryRunPath Path = EnrollmentListPath + "/dryrun"
+	GroupListPath         Path = own + "provisioning/groups"
+	GroupsDryRunPath      Path = GroupListPath + "/dryrun"
+	RegistrationListPath  Path = own + "provisioning/registrations"
+	AttemptsPath          Path = own + "provisioning/attempts"
+	AttemptPath           Path = AttemptsPath + "/{sequence}"
+	CheckChainPath        Path = own + "provisioning/checkchain"
+	AuditPath             Path = own + "provisioning/audit"
+	AuditItemsPath        Path = AuditPath + "/{bulk}"
+	LockoutsPath          Path = own + "provisioning/lockouts"
+	LockoutPath           Path = LockoutsPath + "/{source}"
+	MisbehavioursPath     Path = own + "provisioning/misbehaviours"
+	MisbehaviourPath      Path = MisbehavioursPath + "/{id}"
+
+	AuthoritiesPath    Path = own + "provisioning/certificates"
+	AuthorityPath      Path = AuthoritiesPath + "/{id}"
+	AuthorityCodePath  Path = AuthorityPath + "/generateVerificationCode"
+	AuthorityProofPath Path = AuthorityPath + "/verify"
+
+	HubLinksPath Path = own + "provisioning/hubs"
+	HubLinkPath  Path = HubLinksPath + "/{host}"
+	NetworksPath Path = own + "provisioning/networks"
+	NetworkPath  Path = NetworksPath + "/{prefix}"
+	AllocatePath Path = own + "provisioning/allocate"
+
+	CredentialPoliciesPath    Path = own + "provisioning/credentialpolicies"
+	CredentialPolicyPath      Path = CredentialPoliciesPath + "/{name}"
+	IssuersPath               Path = own + "provisioning/issuingauthorities"
+	IssuerPath                Path = IssuersPath + "/{name}"
+	IssuerRequestPath         Path = IssuerPath + "/request"
+	IssuerActivationPath      Path = IssuerPath + "/activate"
+	IssuerRevocationPath      Path = IssuerPath + "/revoke"
+	CertificatesPath          Path = own + "provisioning/issuedcertificates"
+	DeviceRevocationPath      Path = CertificatesPath + "/revoke" // of all certificates of a device
+	CertificatePath           Path = CertificatesPath + "/{thumbprint}"
+	CertificateRevocationPath Path = CertificatePath + "/revoke"
+
+	AccessPoliciesPath  Path = own + "provisioning/policies"
+	AccessPolicyPath    Path = AccessPoliciesPath + "/{name}"
+	AccessPolicyKeyPath Path = AccessPolicyPath + "/regenerateKey"
+
+	DeviceListPath Path = own + "hub/devices"
+	TelemetryPath  Path = own + "hub/telemetry"
+)
