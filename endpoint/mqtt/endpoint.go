@@ -57,7 +57,7 @@ func (b *backend) refuse(connect *mqtt.Connect, evidence credential.Evidence, er
 	problem := fault.From(err)
 	b.Logger.Warn("connection refused", "client", connect.ClientID, "user", connect.Username,
 		"protocol", evidence.Protocol, "remote", evidence.RemoteAddr, "trackingId", problem.TrackingID, "error", problem)
-	return nil, false, connectCode(problem)
+	return nil, false, ConnectCode(problem)
 }
 
 func evidenceOf(conn *mqtt.Conn, connect *mqtt.Connect) credential.Evidence {

@@ -13,23 +13,25 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// connectCode is what CONNACK says of a refusal: the client may try again (3),
-// or must change something (5). Azure uses no other.
-func connectCode(problem *fault.Error) mqtt.ConnectCode {
+// ConnectCode returns what CONNACK says of a refusal: the client may try again (3), or
+// must change something (5). Azure uses no other.
+func ConnectCode(problem *fault.Error) mqtt.ConnectCode {
 	if status := problem.Code.Status(); status == 429 || status >= 500 {
 		return mqtt.ServerUnavailable
 	}
 	return mqtt.NotAuthorized
 }
 
-// problemBody is a fault in the answer to a registration or a request for a twin.
-func problemBody(problem *fault.Error, now time.Time) []byte {
+// ErrorBody returns a fault as the answer to a registration or a request for a twin has
+// it, in JSON of plain ASCII.
+func ErrorBody(problem *fault.Error, now time.Time) []byte {
 	body, _ := asciiJSON(contract.NewMQTTErrorBody(problem, now)) // numbers and strings are JSON, whatever they are
 	return body
 }
 
-// certificateProblem is a fault in the answer to a request for a certificate.
-func certificateProblem(problem *fault.Error, now time.Time) []byte {
+// CertificateErrorBody returns a fault as the answer to a request for a certificate has
+// it, in JSON of plain ASCII.
+func CertificateErrorBody(problem *fault.Error, now time.Time) []byte {
 	body, _ := asciiJSON(contract.NewCertificateErrorBody(problem, now))
 	return body
 }

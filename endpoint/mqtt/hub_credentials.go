@@ -152,7 +152,7 @@ func (s *hubSession) refuseCredentials(requestID string, err error) error {
 	problem := fault.From(err)
 	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "trackingId", problem.TrackingID, "error", problem)
 	topic := contract.CertificateAnswers.Topic(problem.Code.Status(), requestID) + retryAfter(problem.RetryAfter)
-	return s.answer(topic, certificateProblem(problem, time.Now()))
+	return s.answer(topic, CertificateErrorBody(problem, time.Now()))
 }
 
 // refuseRenewal answers a request that was taken and can't be met.
@@ -161,10 +161,10 @@ func (s *hubSession) refuseRenewal(requestID string, renewal *hub.Renewal, err e
 	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "correlationId", renewal.CorrelationID,
 		"trackingId", problem.TrackingID, "error", problem)
 	if owed == nil {
-		return s.respondCredentials(problem.Code.Status(), requestID, certificateProblem(problem, time.Now()))
+		return s.respondCredentials(problem.Code.Status(), requestID, CertificateErrorBody(problem, time.Now()))
 	}
 	owed.Topic, owed.Payload = contract.CertificateAnswers.Topic(problem.Code.Status(), requestID),
-		certificateProblem(problem, time.Now())
+		CertificateErrorBody(problem, time.Now())
 	if err := s.session.Owe(s.ctx, *owed); err != nil {
 		s.backend.Logger.Warn("an answer is not kept", "device", s.deviceID, "error", err)
 	}

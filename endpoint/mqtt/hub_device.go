@@ -273,7 +273,7 @@ func (s *hubSession) begin(message *mqtt.Publish, parameters []byte) (string, er
 func (s *hubSession) refuse(requestID string, err error) error {
 	problem := fault.From(err)
 	s.backend.Logger.Warn("twin request refused", "device", s.deviceID, "trackingId", problem.TrackingID, "error", problem)
-	return s.respond(problem.Code.Status(), requestID, "", problemBody(problem, time.Now()))
+	return s.respond(problem.Code.Status(), requestID, "", ErrorBody(problem, time.Now()))
 }
 
 func (s *hubSession) respond(status int, requestID, parameters string, body []byte) error {

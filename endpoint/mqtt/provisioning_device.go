@@ -128,7 +128,7 @@ func (s *provisioningSession) respond(notBefore time.Time, requestID string, ope
 	if err != nil {
 		problem := fault.From(err)
 		status, retry = problem.Code.Status(), problem.RetryAfter
-		body = problemBody(problem, time.Now())
+		body = ErrorBody(problem, time.Now())
 	} else if retry > 0 {
 		status = 202
 	}

@@ -1,62 +1,68 @@
 package rest
 
 import (
-	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/contract"
+	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
 	"github.com/berth-iot/berth/fault"
 )
 
 var update = flag.Bool("update", false, "write docs/errors.md and openapi.json anew")
 
-// Every code goes through the writers of both services, and what comes out is
-// the documentation of the codes.
+// TestErrorsAreDocumented has every code rendered at every door, each of which says the
+// same in its own form. What comes out is the documentation of the codes.
 func TestErrorsAreDocumented(t *testing.T) {
 	codes := fault.Codes()
 	slices.Sort(codes)
-	var page strings.Builder
-	page.WriteString(errorsHead)
+	var table strings.Builder
 	for _, code := range codes {
 		if code.Status() < 400 || code.Status() > 599 || strings.HasPrefix(code.Name(), "Error") {
 			t.Errorf("the code %d has the status %d and the name %s", int(code), code.Status(), code.Name())
 		}
 		problem := fault.New(code, "What was wrong; what to do")
 		problem.TrackingID, problem.RetryAfter = "00000000-0000-4000-8000-000000000000", 1500*time.Millisecond
-		dps, iot := httptest.NewRecorder(), httptest.NewRecorder()
-		writeFault(dps, provisioningAPI, problem)
-		writeFault(iot, hubAPI, problem)
-		var dpsBody contract.ErrorBody
-		var hubBody contract.HubErrorBody
-		if err := json.Unmarshal(dps.Body.Bytes(), &dpsBody); err != nil {
-			t.Error(err)
+		dps, iot := renderHTTPS(provisioningAPI, problem), renderHTTPS(hubAPI, problem)
+		want := map[string]string{
+			"the provisioning service over HTTPS": fmt.Sprintf("%d [%d] [%s] 1 %s", code.Status(), int(code),
+				problem.TrackingID, detailsOf(problem, "")),
+			"a hub over HTTPS": fmt.Sprintf("%d [%s] [%s] 1 %s", code.Status(), code.Name(), problem.TrackingID,
+				`{"Message":"ErrorCode:`+code.Name()+`;What was wrong, what to do",`+
+					`"ExceptionMessage":"Tracking ID:`+problem.TrackingID+`-TimeStamp:…"}`),
+			"registrations and twins over MQTT": detailsOf(problem, ""),
+			"certificates over MQTT":            detailsOf(problem, `,"info":null`),
 		}
-		if err := json.Unmarshal(iot.Body.Bytes(), &hubBody); err != nil {
-			t.Error(err)
-		}
-		if dps.Code != code.Status() || dpsBody.ErrorCode != int(code) || !slices.Equal(asSpelled(dps.Header(), "x-ms-error-code"), []string{fmt.Sprint(int(code))}) || dps.Header().Get("Retry-After") != "1" {
-			t.Errorf("%d of the provisioning service: %d %+v %v", int(code), dps.Code, dpsBody, dps.Header())
-		}
-		if iot.Code != code.Status() || hubBody.Message != "ErrorCode:"+code.Name()+";What was wrong, what to do" || !slices.Equal(asSpelled(iot.Header(), "iothub-errorcode"), []string{code.Name()}) {
-			t.Errorf("%d of the hub: %d %+v %v", int(code), iot.Code, hubBody, iot.Header())
+		for door, got := range map[string]string{
+			"the provisioning service over HTTPS": dps.text("x-ms-error-code"),
+			"a hub over HTTPS":                    iot.text("iothub-errorcode"),
+			"registrations and twins over MQTT":   timeless(endpointmqtt.ErrorBody(problem, time.Now())),
+			"certificates over MQTT":              timeless(endpointmqtt.CertificateErrorBody(problem, time.Now())),
+		} {
+			if got != want[door] {
+				t.Errorf("%d of %s: %s, want %s", int(code), door, got, want[door])
+			}
 		}
 		if meanings[code] == "" {
 			t.Errorf("the code %d has no meaning: give it one in meanings", int(code))
 		}
-		fmt.Fprintf(&page, "| %d | %s | %d | %s |\n", int(code), code.Name(), code.Status(), meanings[code])
+		fmt.Fprintf(&table, "| %d | %s | %d | %d | %s |\n", int(code), code.Name(), code.Status(),
+			endpointmqtt.ConnectCode(problem), meanings[code])
 	}
-	page.WriteString(errorsTail)
+	head := strings.NewReplacer(
+		"{provisioning}", example(provisioningAPI, fault.EnrollmentNotFound, "x-ms-error-code"),
+		"{hub}", example(hubAPI, fault.DeviceNotFound, "iothub-errorcode")).Replace(errorsHead)
+	page := head + table.String() + errorsTail
 	const path = "../../docs/errors.md"
 	if *update {
-		if err := os.WriteFile(path, []byte(page.String()), 0o644); err != nil {
+		if err := os.WriteFile(path, []byte(page), 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -64,9 +70,44 @@ func TestErrorsAreDocumented(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if string(written) != page.String() {
+	if string(written) != page {
 		t.Errorf("%s is not what the code says; write it anew: go test ./endpoint/rest -run Documented -update", path)
 	}
+}
+
+// rendered is a refusal as it goes out over HTTPS.
+type rendered struct{ *httptest.ResponseRecorder }
+
+func renderHTTPS(answering service, problem *fault.Error) rendered {
+	r := rendered{httptest.NewRecorder()}
+	writeFault(r, answering, problem)
+	return r
+}
+
+// text is the status, the header with the code, tracking id, wait and body.
+func (r rendered) text(codeHeader string) string {
+	return fmt.Sprint(r.Code, asSpelled(r.Header(), codeHeader), asSpelled(r.Header(), "x-ms-request-id"), " ",
+		r.Header().Get("Retry-After"), " ", timeless(r.Body.Bytes()))
+}
+
+// detailsOf is the body of the provisioning service, and of a hub over MQTT.
+func detailsOf(problem *fault.Error, info string) string {
+	return fmt.Sprintf(`{"errorCode":%d,"trackingId":"%s","message":"%s","timestampUtc":"…"%s}`, int(problem.Code),
+		problem.TrackingID, problem.Message, info)
+}
+
+var moment = regexp.MustCompile(`\d{4}-\d{2}-\d{2}T[\d:]+\.\d{7}Z|\d{2}/\d{2}/\d{4} [\d:]{8}`)
+
+// timeless is a body with its time left out.
+func timeless(body []byte) string { return moment.ReplaceAllString(string(body), "…") }
+
+// example is the header with the code, and the body, of a refusal whose words are left
+// out.
+func example(answering service, code fault.Code, codeHeader string) string {
+	problem := fault.New(code, "…")
+	problem.TrackingID = "…"
+	r := renderHTTPS(answering, problem)
+	return codeHeader + ": " + strings.Join(asSpelled(r.Header(), codeHeader), "") + "\n    " + timeless(r.Body.Bytes())
 }
 
 const errorsHead = `# Error codes
@@ -78,14 +119,12 @@ attempt (` + "`berth attempts`" + `).
 
 The provisioning service answers over HTTPS with
 
-    x-ms-error-code: 404201
-    {"errorCode":404201,"trackingId":"…","message":"…","timestampUtc":"…"}
+    {provisioning}
 
 and over MQTT with the same body on ` + "`$dps/registrations/res/{status}/?$rid=…`" + `. A hub
 answers over HTTPS with
 
-    iothub-errorcode: DeviceNotFound
-    {"Message":"ErrorCode:DeviceNotFound;…","ExceptionMessage":"Tracking ID:…"}
+    {hub}
 
 and over MQTT, for twins, with the provisioning service's body on
 ` + "`$iothub/twin/res/{status}/?$rid=…`" + `, and for certificates likewise on
@@ -94,8 +133,8 @@ A connection that is refused gets CONNACK 5
 (not authorized), or 3 (server unavailable) when trying again may help; the
 reason is in the server's log.
 
-| code | name | HTTP status | meaning |
-|---|---|---|---|
+| code | name | HTTP status | CONNACK | meaning |
+|---|---|---|---|---|
 `
 
 const errorsTail = `
