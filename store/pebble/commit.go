@@ -16,9 +16,12 @@ import (
 
 // Commit implements store.Documents.
 func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]string, error) {
-	keys, err := keysOf(changes)
-	if err != nil {
+	if err := store.CheckChanges(changes); err != nil {
 		return nil, err
+	}
+	keys := make([][]byte, len(changes))
+	for i, change := range changes {
+		keys[i] = appendKey(nil, change.Collection, change.Key)
 	}
 	if full := d.disk.options.Full; full != nil {
 		if err := full(); err != nil {
@@ -46,7 +49,7 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 			if err != nil {
 				return nil, err
 			}
-			if !holds(change.Match, present) {
+			if !change.Match.Holds(present) {
 				return nil, &store.ConflictError{Index: i, Collection: change.Collection, Key: change.Key}
 			}
 			if change.Check {
@@ -79,28 +82,6 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 	return etags, nil
 }
 
-// keysOf returns the stored key of each change, or what is wrong with one.
-func keysOf(changes []store.Change) ([][]byte, error) {
-	keys := make([][]byte, len(changes))
-	for i, change := range changes {
-		if err := validate(change); err != nil {
-			return nil, fmt.Errorf("change %d of a commit: %w", i, err)
-		}
-		keys[i] = appendKey(nil, change.Collection, change.Key)
-	}
-	if len(keys) > 1 {
-		seen := make(map[string]int, len(keys))
-		for i, key := range keys {
-			if first, ok := seen[string(key)]; ok {
-				return nil, fmt.Errorf("changes %d and %d of a commit name the same document, %s %q",
-					first, i, changes[i].Collection, changes[i].Key)
-			}
-			seen[string(key)] = i
-		}
-	}
-	return keys, nil
-}
-
 // put writes value to the batch with a new revision, straight into the batch's
 // own memory.
 func (d *Documents) put(batch *pebble.Batch, key, value []byte) (etag string, err error) {
@@ -122,21 +103,6 @@ func (d *Documents) etag(key []byte) (string, error) {
 	}
 	etag, _, err := split(stored)
 	return etag, errors.Join(err, closer.Close())
-}
-
-// holds reports whether a document with this ETag ("" for none) is what match
-// asks for.
-func holds(match store.Match, etag string) bool {
-	switch match {
-	case store.Always:
-		return true
-	case store.Absent:
-		return etag == ""
-	case store.Present:
-		return etag != ""
-	default:
-		return string(match) == etag
-	}
 }
 
 // stripes are locks on keys. There are enough that two keys seldom share one.

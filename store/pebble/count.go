@@ -64,7 +64,7 @@ func (d *Documents) Count(ctx context.Context, collections ...string) ([]int, er
 	defer release()
 	counted := make([]*count, len(collections))
 	for i, collection := range collections {
-		if !validName(collection, maxCollection) {
+		if !store.ValidCollection(collection) {
 			continue // nothing can be there
 		}
 		d.counts.mutex.RLock()

@@ -19,7 +19,7 @@ func (d *Documents) Get(ctx context.Context, collection, key string) (store.Docu
 		return store.Document{}, err
 	}
 	defer release()
-	if !named(collection, key) {
+	if !store.ValidName(collection, key) {
 		return store.Document{}, store.ErrNotFound // nothing can be there
 	}
 	stored, closer, err := d.db.Get(appendKey(nil, collection, key))
@@ -74,7 +74,7 @@ func (d *Documents) each(ctx context.Context, collection, prefix, from string, f
 		return err
 	}
 	defer release()
-	if !validName(collection, maxCollection) {
+	if !store.ValidCollection(collection) {
 		return nil // nothing can be there
 	}
 	lower := appendKey(nil, collection, from)
