@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/berth-iot/berth/audit"
@@ -39,15 +38,9 @@ type Config struct {
 
 // Policies are those of one service.
 type Policies struct {
-	config Config
-	table  store.Table[Policy]
-	latest atomic.Pointer[reading]
-}
-
-// reading is what was read last, for as long as nothing has changed.
-type reading struct {
-	policies []Policy
-	noted    *store.Reading
+	config  Config
+	table   store.Table[Policy]
+	current *store.Cache[[]Policy] // each request is held against all of them
 }
 
 // Open returns the policies of a service.
@@ -55,7 +48,9 @@ func Open(config Config) *Policies {
 	if config.Now == nil {
 		config.Now = time.Now
 	}
-	return &Policies{config: config, table: store.NewTable[Policy](config.Documents, config.Collection)}
+	p := &Policies{config: config, table: store.NewTable[Policy](config.Documents, config.Collection)}
+	p.current = store.NewCache(config.Documents, p.List, config.Collection)
+	return p
 }
 
 // Collection is that of the documents, as an Inspector knows it.
@@ -66,24 +61,11 @@ func (p *Policies) Collection() string { return p.table.Collection }
 // fault 401 that says what is wrong with it; where only path or right are wrong, the
 // policy comes with it.
 func (p *Policies) Authorize(ctx context.Context, token, right string, path ...credential.Segment) (Policy, error) {
-	policies, err := p.current(ctx)
+	policies, err := p.current.Get(ctx)
 	if err != nil {
 		return Policy{}, err
 	}
 	return authorize(policies, token, credential.Resource{Host: p.config.Host, Path: path}, right, p.config.Now())
-}
-
-// current returns the policies, and reads them only when one has changed.
-func (p *Policies) current(ctx context.Context) ([]Policy, error) {
-	if latest := p.latest.Load(); latest != nil && !latest.noted.Stale() {
-		return latest.policies, nil
-	}
-	ctx, noted := store.NewReading(ctx)
-	policies, err := p.List(ctx)
-	if err == nil && noted.Any() {
-		p.latest.Store(&reading{policies, noted})
-	}
-	return policies, err
 }
 
 // List returns the policies with their keys, in the order of their names.

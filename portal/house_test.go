@@ -53,7 +53,7 @@ func newHouse(t *testing.T) *house {
 	engine, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { engine.Close() })
-	documents := store.Watch(countedDocuments{engine, &h.reads})
+	documents := store.TrackReads(countedDocuments{engine, &h.reads})
 	logs, err := segment.Open(filepath.Join(dir, "logs"), segment.Options{Now: h.clock, Logger: logger})
 	h.must(err)
 	t.Cleanup(func() { logs.Close() })

@@ -71,7 +71,7 @@ func filledPortal(b *testing.B, size int) (*Portal, *http.Cookie) {
 	}
 	engine, err := pebble.Open(filepath.Join(dir, "documents"), pebble.Options{Logger: logger})
 	must(err)
-	documents := store.Watch(engine)
+	documents := store.TrackReads(engine)
 	b.Cleanup(func() { documents.Close() })
 	logs, err := segment.Open(filepath.Join(dir, "logs"), segment.Options{Now: time.Now, Logger: logger})
 	must(err)

@@ -172,7 +172,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.engine = documents
-	s.documents = store.Inspect(store.Watch(documents), s.config.Logger)
+	s.documents = store.Inspect(store.TrackReads(documents), s.config.Logger)
 	if err := missingScope(ctx, documents, s.config.DataDir); err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}

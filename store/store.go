@@ -100,6 +100,16 @@ type Documents interface {
 	// then on commits keep its number, also past Close and crashes.
 	Count(ctx context.Context, collections ...string) ([]int, error)
 
+	// Watch calls changed when documents of the collections may have changed, until ctx
+	// ends. It is called at least once after a change can be read, and before the Commit
+	// that made it returns; for several changes, or for none, it may be called as well. An
+	// engine that other processes write to calls it within a second of what they commit,
+	// and when it may have missed something: after each interruption, and every 30 s. It
+	// need not tell inside of the commits: one message for what a node has changed in a
+	// tenth of a second is enough. changed may be called from several goroutines at once.
+	// Commits wait for it, so it only sets a flag or wakes a goroutine.
+	Watch(ctx context.Context, changed func(), collections ...string)
+
 	Close() error
 }
 

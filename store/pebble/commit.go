@@ -76,7 +76,9 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 		return etags, nil
 	}
 	// The locks are held until the batch is durable; other keys share the sync.
-	if err := d.counts.commit(d.db, batch, sizes); err != nil {
+	err = d.counts.commit(d.db, batch, sizes)
+	d.watchers.Notify(changes)
+	if err != nil {
 		return nil, fmt.Errorf("commit %d changes: %w", len(changes), err)
 	}
 	return etags, nil

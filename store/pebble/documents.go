@@ -73,6 +73,8 @@ type Documents struct {
 	counts counts
 	stale  bool // see Stale
 
+	watchers store.Watchers
+
 	// Pebble panics when it is used after Close, so every call holds open for
 	// reading and Close holds it for writing.
 	open   sync.RWMutex

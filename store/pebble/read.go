@@ -57,6 +57,12 @@ func (d *Documents) List(ctx context.Context, collection, prefix, after string, 
 	return documents, nil
 }
 
+// Watch implements store.Documents. The folder is this process's alone, so the commits of
+// this process are all that there are.
+func (d *Documents) Watch(ctx context.Context, changed func(), collections ...string) {
+	d.watchers.Watch(ctx, changed, collections...)
+}
+
 // check returns what a call that reads nothing returns.
 func (d *Documents) check(ctx context.Context) error {
 	release, err := d.use(ctx)

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -42,6 +43,8 @@ func RunDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docume
 		{"CountWhileChanging", countWhileChanging},
 		{"NoUpdateIsLost", noUpdateIsLost},
 		{"OppositeOrders", oppositeOrders},
+		{"Watch", watch},
+		{"WatchMany", watchMany},
 		{"Reopen", reopenDocuments},
 		{"Closed", closedDocuments},
 		{"Cancelled", cancelledDocuments},
@@ -61,6 +64,16 @@ func documents(t *testing.T, open OpenDocuments) store.Documents {
 		}
 	})
 	return d
+}
+
+// eventually waits until condition holds.
+func eventually(t testing.TB, what string, condition func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("it is not so after 10 s: %s", what)
+		}
+	}
 }
 
 func put(collection, key, value string) store.Change {

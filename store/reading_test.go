@@ -9,22 +9,22 @@ import (
 	"github.com/berth-iot/berth/store/storetest"
 )
 
-func watched(t testing.TB, dir string) store.Documents {
+func tracked(t testing.TB, dir string) store.Documents {
 	t.Helper()
 	documents, err := pebble.Open(dir, pebble.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return store.Watch(documents)
+	return store.TrackReads(documents)
 }
 
-// Documents that are watched are documents like others.
-func TestWatchedDocuments(t *testing.T) { storetest.RunDocuments(t, watched) }
+// Documents of which it is noted what is read are documents like others.
+func TestReadTracker(t *testing.T) { storetest.RunDocuments(t, tracked) }
 
 // A reading is stale when something has changed in a collection that was read, however
 // it was read, and only then.
 func TestReading(t *testing.T) {
-	documents := watched(t, t.TempDir())
+	documents := tracked(t, t.TempDir())
 	t.Cleanup(func() { documents.Close() })
 	commit := func(change store.Change) {
 		documents.Commit(t.Context(), change) // a condition may not hold

@@ -1,0 +1,56 @@
+package store
+
+import (
+	"context"
+	"sync/atomic"
+)
+
+// Cache keeps a value that is made of documents for as long as they stay as they are.
+// Its methods may be called at once from many goroutines.
+//
+// A Get that begins after a Commit of this process has returned sees what it changed;
+// what other processes change it sees as late as Documents.Watch tells of it.
+type Cache[T any] struct {
+	load    func(context.Context) (T, error)
+	changes atomic.Uint64 // that Watch has told of
+	latest  atomic.Pointer[cached[T]]
+	loading chan struct{} // held by the one who loads
+}
+
+type cached[T any] struct {
+	value   T
+	changes uint64 // that there had been when it began to be loaded
+}
+
+// NewCache returns a cache of what load makes of the documents of the collections, which
+// it watches for as long as the documents are open. The value is shared by all who Get
+// it, so nobody may change it.
+func NewCache[T any](documents Documents, load func(context.Context) (T, error), collections ...string) *Cache[T] {
+	c := &Cache[T]{load: load, loading: make(chan struct{}, 1)}
+	documents.Watch(context.Background(), func() { c.changes.Add(1) }, collections...)
+	return c
+}
+
+// Get returns the value, and loads it when something has changed. Its errors are those of
+// load, and of the context; the next Get tries again.
+func (c *Cache[T]) Get(ctx context.Context) (value T, err error) {
+	changes := c.changes.Load()
+	if latest := c.latest.Load(); latest != nil && latest.changes >= changes {
+		return latest.value, nil
+	}
+	select {
+	case c.loading <- struct{}{}:
+		defer func() { <-c.loading }()
+	case <-ctx.Done():
+		return value, ctx.Err()
+	}
+	// Who was waited for may have loaded all that had changed when this Get began.
+	if latest := c.latest.Load(); latest != nil && latest.changes >= changes {
+		return latest.value, nil
+	}
+	changes = c.changes.Load()
+	if value, err = c.load(ctx); err == nil {
+		c.latest.Store(&cached[T]{value, changes})
+	}
+	return value, err
+}
