@@ -32,6 +32,7 @@ var layout = map[string][]string{
 	"store/mark":      {},
 	"store/pebble":    {"store", "store/mark"},
 	"store/segment":   {"store", "store/mark", "panics"},
+	"store/memory":    {"store"},
 	"store/storetest": {"store", "document"},
 	"cluster/local":   {"cluster"},
 

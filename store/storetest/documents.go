@@ -1,5 +1,7 @@
 // Package storetest holds the suites that every storage engine must pass, with
-// nothing left out. An engine's test calls RunDocuments or RunLogs.
+// nothing left out. An engine's test calls RunDocuments or RunLogs; and what says that it
+// keeps more than all do: CrashDocuments or CrashLogs, that what it confirmed outlives its
+// process, and ShareDocuments, that several nodes may have the documents open at once.
 package storetest
 
 import (
