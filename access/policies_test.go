@@ -3,8 +3,6 @@ package access
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"slices"
 	"strings"
 	"sync"
@@ -15,7 +13,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 	"github.com/berth-iot/berth/store/storetest"
 )
 
@@ -46,10 +44,7 @@ func (c *counted) List(ctx context.Context, collection, prefix, after string, li
 
 func newFixture(t *testing.T) *fixture {
 	t.Helper()
-	engine, err := pebble.Open(t.TempDir(), pebble.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	engine := memory.New().Open()
 	t.Cleanup(func() { engine.Close() })
 	f := &fixture{t: t, documents: &counted{Documents: engine}}
 	f.open(f.documents)

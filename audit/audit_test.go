@@ -11,17 +11,14 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func open(t *testing.T) *Log {
 	t.Helper()
-	documents, err := pebble.Open(t.TempDir(), pebble.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	documents := memory.New().Open()
 	t.Cleanup(func() { documents.Close() })
 	return Open(documents, func() time.Time { return noon })
 }

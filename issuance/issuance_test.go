@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 )
 
 // house is a service whose clock the test sets.
@@ -26,12 +26,10 @@ type house struct {
 
 func newHouse(t *testing.T) *house {
 	t.Helper()
-	documents, err := pebble.Open(t.TempDir(), pebble.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	documents := memory.New().Open()
 	t.Cleanup(func() { documents.Close() })
 	h := &house{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	var err error
 	if h.Service, err = Open(t.Context(), Config{Documents: documents, Now: func() time.Time { return h.now }}); err != nil {
 		t.Fatal(err)
 	}

@@ -5,26 +5,28 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 	"github.com/berth-iot/berth/store/storetest"
 )
 
-func tracked(t testing.TB, dir string) store.Documents {
-	t.Helper()
-	documents, err := pebble.Open(dir, pebble.Options{})
-	if err != nil {
-		t.Fatal(err)
+// tracked returns what opens a store by the name of a folder, which stays empty.
+func tracked() func(testing.TB, string) store.Documents {
+	stores := make(map[string]*memory.Store)
+	return func(_ testing.TB, dir string) store.Documents {
+		if stores[dir] == nil {
+			stores[dir] = memory.New()
+		}
+		return store.TrackReads(stores[dir].Open())
 	}
-	return store.TrackReads(documents)
 }
 
 // Documents of which it is noted what is read are documents like others.
-func TestReadTracker(t *testing.T) { storetest.RunDocuments(t, tracked) }
+func TestReadTracker(t *testing.T) { storetest.RunDocuments(t, tracked()) }
 
 // A reading is stale when something has changed in a collection that was read, however
 // it was read, and only then.
 func TestReading(t *testing.T) {
-	documents := tracked(t, t.TempDir())
+	documents := store.TrackReads(memory.New().Open())
 	t.Cleanup(func() { documents.Close() })
 	commit := func(change store.Change) {
 		documents.Commit(t.Context(), change) // a condition may not hold

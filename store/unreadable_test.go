@@ -9,7 +9,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 )
 
 type thing struct {
@@ -27,10 +27,7 @@ func (t *thing) Intact() error {
 
 func open(t *testing.T, log *strings.Builder) *store.Inspector {
 	t.Helper()
-	documents, err := pebble.Open(t.TempDir(), pebble.Options{Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	documents := memory.New().Open()
 	t.Cleanup(func() { documents.Close() })
 	return store.Inspect(documents, slog.New(slog.NewTextHandler(log, nil)))
 }

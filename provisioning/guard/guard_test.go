@@ -4,14 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 	"github.com/berth-iot/berth/store/storetest"
 )
 
@@ -93,10 +92,7 @@ func newLockouts(t *testing.T, documents store.Documents, now *time.Time) *Locko
 
 // Who fails too often is not heard for a while, also after a restart, and others are.
 func TestLockouts(t *testing.T) {
-	documents, err := pebble.Open(t.TempDir(), pebble.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	documents := memory.New().Open()
 	t.Cleanup(func() { documents.Close() })
 	ctx, now := context.Background(), noon
 	l := newLockouts(t, documents, &now)

@@ -3,15 +3,13 @@ package inject
 import (
 	"context"
 	"errors"
-	"io"
-	"log/slog"
 	"testing"
 	"time"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 	"github.com/berth-iot/berth/store/storetest"
 )
 
@@ -31,10 +29,7 @@ func open(t *testing.T, documents store.Documents) *Injector {
 
 func newDocuments(t *testing.T) store.Documents {
 	t.Helper()
-	documents, err := pebble.Open(t.TempDir(), pebble.Options{Logger: slog.New(slog.NewTextHandler(io.Discard, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
+	documents := memory.New().Open()
 	t.Cleanup(func() { documents.Close() })
 	return documents
 }
