@@ -50,7 +50,8 @@ var layout = map[string][]string{
 	"provisioning/inject":   {"provisioning/attest", "audit", "store", "fault"},
 	"provisioning":          {"provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "document", "fault"},
-	"hub":                   {"access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub/message":           {},
+	"hub":                   {"hub/message", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},

@@ -2,7 +2,10 @@
 
 package hub
 
-import "testing"
+import (
+	"github.com/berth-iot/berth/hub/message"
+	"testing"
+)
 
 // The race detector makes pools forget, so this runs without it.
 
@@ -10,7 +13,11 @@ func TestSendAllocatesNothing(t *testing.T) {
 	h := newHouse(t)
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
 	h.config.Telemetry = discard{h.config.Telemetry}
-	m := &Message{System: []Property{{[]byte("message-id"), []byte("1")}}, Properties: []Property{{[]byte("a"), []byte("b")}}, Payload: make([]byte, 256)}
+	m := &message.Message{
+		System:     []message.Property{{Name: []byte("message-id"), Value: []byte("1")}},
+		Properties: []message.Property{{Name: []byte("a"), Value: []byte("b")}},
+		Payload:    make([]byte, 256),
+	}
 	done := new(counting)
 	if n := testing.AllocsPerRun(1000, func() {
 		if err := session.Send(m, done, 1); err != nil {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -28,8 +29,8 @@ func (l *waitedLog) Wait(ctx context.Context, partition int, next int64) error {
 func TestTheLastMessageIsDamaged(t *testing.T) {
 	h := newHouse(t)
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.send(session, Message{Payload: []byte("whole")})
-	h.send(session, Message{Payload: []byte("this one is damaged")})
+	h.send(session, message.Message{Payload: []byte("whole")})
+	h.send(session, message.Message{Payload: []byte("this one is damaged")})
 	files, err := filepath.Glob(filepath.Join(h.dir, "logs", "telemetry", "*.segment"))
 	if err != nil || len(files) != 1 {
 		t.Fatal(files, err)
@@ -69,7 +70,7 @@ func TestTheLastMessageIsDamaged(t *testing.T) {
 	if n := log.waits.Load(); n > 10 {
 		t.Errorf("while nothing came the log was asked %d times", n)
 	}
-	h.send(session, Message{Payload: []byte("next")})
+	h.send(session, message.Message{Payload: []byte("next")})
 	if err := <-read; err != nil || got[0] != "whole" || got[1] != "next" {
 		t.Errorf("read %v, error %v", got, err)
 	}
@@ -80,7 +81,7 @@ func TestTheLastMessageIsDamaged(t *testing.T) {
 func TestTelemetryFromFarAway(t *testing.T) {
 	h := newHouse(t)
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.send(session, Message{Payload: []byte("one")})
+	h.send(session, message.Message{Payload: []byte("one")})
 	partition := partitionOf("d", 4)
 	for year, want := range map[int]int64{1: 0, 1000: 0, 1500: 0, 2263: 1, 2500: 1, 5000: 1, 9999: 1} {
 		next, err := h.startOf(ctx, partition, Position{Time: time.Date(year, 6, 1, 0, 0, 0, 0, time.UTC)})

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -153,7 +154,7 @@ type settled chan error
 
 func (s settled) Committed(_ uint64, _ store.Position, err error) { s <- err }
 
-func (h *house) send(s *Session, m Message) {
+func (h *house) send(s *Session, m message.Message) {
 	h.t.Helper()
 	done := make(settled, 1)
 	if err := s.Send(&m, done, 1); err != nil {

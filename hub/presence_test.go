@@ -20,6 +20,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -95,7 +96,7 @@ func (h *house) agree(deviceID string, attempts []*attempt) (connected *attempt)
 			!errors.Is(err, fault.DeviceNotFound) {
 			h.t.Fatalf("a session that ended with %v reports, answered %v", attempt.ended(), err)
 		}
-		if err := attempt.session.Send(&Message{}, make(settled, 1), 1); !errors.Is(err, fault.UnauthorizedAccess) {
+		if err := attempt.session.Send(&message.Message{}, make(settled, 1), 1); !errors.Is(err, fault.UnauthorizedAccess) {
 			h.t.Fatalf("a session that ended with %v sends, answered %v", attempt.ended(), err)
 		}
 	}
@@ -438,13 +439,13 @@ func TestWills(t *testing.T) {
 		t.Fatal(err)
 	}
 	done := make(settled, 1)
-	if err := replaced.SendWill(&Message{}, done, 0); err != nil || <-done != nil {
+	if err := replaced.SendWill(&message.Message{}, done, 0); err != nil || <-done != nil {
 		t.Errorf("after a take-over: %v", err)
 	}
-	if err := disabled.SendWill(&Message{}, done, 0); !errors.Is(err, fault.UnauthorizedAccess) {
+	if err := disabled.SendWill(&message.Message{}, done, 0); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("of a disabled device: %v", err)
 	}
-	if err := replaced.Send(&Message{}, done, 0); !errors.Is(err, fault.UnauthorizedAccess) {
+	if err := replaced.Send(&message.Message{}, done, 0); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("telemetry after a take-over: %v", err)
 	}
 }

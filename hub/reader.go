@@ -11,6 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
@@ -94,7 +95,7 @@ func (h *Hub) Telemetry(ctx context.Context, from Position, deviceID string, eac
 			continue
 		}
 		record := oldest.pop()
-		if deviceID != "" && !sentBy(record.Value, deviceID) {
+		if deviceID != "" && !message.SentBy(record.Value, deviceID) {
 			continue
 		}
 		message := describeRecord(oldest.partition, record)
@@ -184,18 +185,10 @@ func (h *Hub) waitForAny(ctx context.Context, cursors []*cursor) error {
 	return ctx.Err()
 }
 
-// authMethods are what messages say of how their device proved itself.
-var authMethods = map[authMethod]string{
-	deviceKey:  `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
-	policyKey:  `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
-	thumbprint: `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
-	issued:     `{"scope":"device","type":"x509CertificateAuthority","issuer":"external","acceptingIpFilterRule":null}`,
-}
-
 // describeRecord is a record as readers see it. One that can't be read is shown as
 // such: it must not keep them from those after it.
 func describeRecord(partition int, stored store.Record) TelemetryMessage {
-	r, err := decodeRecord(stored.Value)
+	r, err := message.Decode(stored.Value)
 	enqueued := document.Time{Time: time.Unix(0, stored.Time).UTC()}
 	if err != nil {
 		return TelemetryMessage{
@@ -206,12 +199,12 @@ func describeRecord(partition int, stored store.Record) TelemetryMessage {
 	}
 	message := TelemetryMessage{
 		Partition: partition, SequenceNumber: stored.Sequence, Offset: strconv.FormatInt(stored.Offset, 10),
-		EnqueuedTime: enqueued, DeviceID: string(r.deviceID),
+		EnqueuedTime: enqueued, DeviceID: string(r.DeviceID),
 		Properties: make(map[string]string, len(r.Properties)),
 		SystemProperties: map[string]string{
-			"iothub-connection-device-id":          string(r.deviceID),
-			"iothub-connection-auth-method":        authMethods[r.method],
-			"iothub-connection-auth-generation-id": string(r.generation),
+			"iothub-connection-device-id":          string(r.DeviceID),
+			"iothub-connection-auth-method":        r.Method.String(),
+			"iothub-connection-auth-generation-id": string(r.Generation),
 			"iothub-enqueuedtime":                  document.FormatTime(enqueued.Time),
 			"iothub-message-source":                "Telemetry",
 		},

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -105,7 +106,7 @@ func (s *RecentSearch) recentOf(
 			return nil, err
 		}
 		for _, record := range slices.Backward(records) {
-			if s.deviceID != "" && !sentBy(record.Value, s.deviceID) {
+			if s.deviceID != "" && !message.SentBy(record.Value, s.deviceID) {
 				continue
 			}
 			message := describeRecord(partition, record)

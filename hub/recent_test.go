@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -16,9 +17,9 @@ func TestRecentTelemetry(t *testing.T) {
 	one, _ := h.connect(h.create(Device{DeviceID: "one"}), false)
 	two, _ := h.connect(h.create(Device{DeviceID: "two"}), false)
 	for i := range 6 {
-		h.send(one, Message{Payload: fmt.Appendf(nil, "one %d", i)})
+		h.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", i)})
 		h.advance(time.Second)
-		h.send(two, Message{Payload: fmt.Appendf(nil, "two %d", i)})
+		h.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", i)})
 		h.advance(time.Second)
 	}
 	for _, test := range []struct {
@@ -48,7 +49,7 @@ func TestRecentTelemetry(t *testing.T) {
 func TestRecentTelemetryLooksPastOthers(t *testing.T) {
 	h := newHouse(t)
 	rare, _ := h.connect(h.create(Device{DeviceID: "rare"}), false)
-	h.send(rare, Message{Payload: []byte("here")})
+	h.send(rare, message.Message{Payload: []byte("here")})
 	// One of the same partition that sends more than is read at once.
 	busy := ""
 	for i := 0; busy == ""; i++ {
@@ -59,7 +60,7 @@ func TestRecentTelemetryLooksPastOthers(t *testing.T) {
 	session, _ := h.connect(h.create(Device{DeviceID: busy}), false)
 	done := make(settled, 1000)
 	for range 1000 {
-		if err := session.Send(&Message{Payload: []byte("x")}, done, 0); err != nil {
+		if err := session.Send(&message.Message{Payload: []byte("x")}, done, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -82,7 +83,7 @@ func TestTraffic(t *testing.T) {
 		h.now = noon.Add(time.Duration(minute)*time.Minute + 30*time.Second)
 		h.mutex.Unlock()
 		for range count {
-			h.send(session, Message{Payload: []byte("x")})
+			h.send(session, message.Message{Payload: []byte("x")})
 		}
 	}
 	h.reopen() // it is counted from the log, not in memory
@@ -130,7 +131,7 @@ func TestRecentSearchReadsOnlyWhatIsNew(t *testing.T) {
 	one, _ := h.connect(h.create(Device{DeviceID: "one"}), false)
 	two, _ := h.connect(h.create(Device{DeviceID: "two"}), false)
 	for range 300 {
-		h.send(two, Message{Payload: []byte("early")})
+		h.send(two, message.Message{Payload: []byte("early")})
 	}
 	log := &countedLog{Log: h.config.Telemetry}
 	ids := []string{"one", "two", "", "nobody"}
@@ -139,10 +140,10 @@ func TestRecentSearchReadsOnlyWhatIsNew(t *testing.T) {
 		searches[id] = h.SearchRecent(id, 3)
 	}
 	for round := range 10 {
-		h.send(two, Message{Payload: fmt.Appendf(nil, "two %d", round)})
+		h.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", round)})
 		h.advance(time.Second)
 		if round%3 == 0 {
-			h.send(one, Message{Payload: fmt.Appendf(nil, "one %d", round)})
+			h.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", round)})
 			h.advance(time.Second)
 		}
 		for _, id := range ids {
@@ -173,7 +174,7 @@ func TestTrafficIsLookedUpOnce(t *testing.T) {
 	var want []int64
 	for minute := range 10 {
 		h.advance(30 * time.Second)
-		h.send(session, Message{Payload: []byte("x")})
+		h.send(session, message.Message{Payload: []byte("x")})
 		want = append(want, 1)
 		log.places = 0
 		got, err := h.Traffic(ctx, noon, time.Minute)
@@ -200,7 +201,7 @@ func TestRecentTelemetryOfAClockAhead(t *testing.T) {
 	for _, by := range []time.Duration{time.Second, 24 * time.Hour, -24*time.Hour + time.Second} {
 		h.advance(by)
 		for _, s := range sessions {
-			h.send(s, Message{Payload: []byte(fmt.Sprint(i))})
+			h.send(s, message.Message{Payload: []byte(fmt.Sprint(i))})
 			i++
 			h.advance(time.Millisecond)
 		}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/message"
 )
 
 func TestADeviceIsCreatedReadUpdatedAndDeleted(t *testing.T) {
@@ -195,7 +196,7 @@ func TestActivityIsKept(t *testing.T) {
 	device := h.create(Device{DeviceID: "d"})
 	session, _ := h.connect(device, false)
 	h.advance(time.Minute)
-	h.send(session, Message{Payload: []byte("x")})
+	h.send(session, message.Message{Payload: []byte("x")})
 	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Connected" || !seen.LastActivityTime.Equal(noon.Add(time.Minute)) || !seen.ConnectionStateUpdatedTime.Equal(noon) {
 		t.Errorf("while connected it is %+v", seen)
 	}

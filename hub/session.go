@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
@@ -67,7 +68,7 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	}
 	method, expiry, err := h.authenticate(device, evidence)
 	var operational issuance.Certificate
-	if err == nil && method == issued {
+	if err == nil && method == message.IssuedCertificate {
 		operational, err = h.verifyIssued(ctx, device, evidence)
 	}
 	if err == nil && evidence.ModelID != nil {
@@ -80,7 +81,7 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 		expiry: expiry, protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr,
 		credentials: *device.Authentication, operational: operational, since: h.config.Now().UTC()}
 	s.partition = partitionOf(deviceID, h.config.Telemetry.Partitions())
-	s.head = appendRecordHead(nil, deviceID, device.GenerationID, method)
+	s.head = message.AppendHead(nil, deviceID, device.GenerationID, method)
 	if err := s.restore(ctx); err != nil {
 		return nil, err
 	}
@@ -106,19 +107,9 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	return s, nil
 }
 
-// authMethod is how a device proved itself, as its messages tell.
-type authMethod byte
-
-const (
-	deviceKey authMethod = iota
-	policyKey
-	thumbprint
-	issued // by the operational certificate that Berth issued
-)
-
 // authenticate judges the evidence of a device against its identity.
-func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method authMethod, expiry time.Time, err error) {
-	refuse := func(format string, args ...any) (authMethod, time.Time, error) {
+func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method message.AuthMethod, expiry time.Time, err error) {
+	refuse := func(format string, args ...any) (message.AuthMethod, time.Time, error) {
 		return 0, time.Time{}, fault.New(fault.UnauthorizedAccess, format, args...)
 	}
 	if device.Status == disabled {
@@ -131,7 +122,7 @@ func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method 
 		return refuse("The device %q showed neither a token nor a client certificate", device.DeviceID)
 	}
 	if device.Authentication.Type == CertificateAuthority && device.Issuance != nil && h.config.Issuer != nil {
-		return issued, time.Time{}, nil // verifyIssued judges it
+		return message.IssuedCertificate, time.Time{}, nil // verifyIssued judges it
 	}
 	if device.Authentication.Type != SelfSigned {
 		return refuse("The device %q shows a certificate, and its authentication is %s", device.DeviceID, device.Authentication.Type)
@@ -148,11 +139,11 @@ func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method 
 		return refuse("The certificate of the device %q is valid from %s to %s only", device.DeviceID,
 			certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339))
 	}
-	return thumbprint, time.Time{}, nil
+	return message.Thumbprint, time.Time{}, nil
 }
 
-func (h *Hub) authenticateToken(device Device, text string) (method authMethod, expiry time.Time, err error) {
-	refuse := func(code fault.Code, format string, args ...any) (authMethod, time.Time, error) {
+func (h *Hub) authenticateToken(device Device, text string) (method message.AuthMethod, expiry time.Time, err error) {
+	refuse := func(code fault.Code, format string, args ...any) (message.AuthMethod, time.Time, error) {
 		return 0, time.Time{}, fault.New(code, format, args...)
 	}
 	token, err := credential.ParseToken(text)
@@ -173,14 +164,14 @@ func (h *Hub) authenticateToken(device Device, text string) (method authMethod, 
 	case token.Expired(h.config.Now()):
 		return refuse(fault.TokenExpired, "The token of the device %q expired at %s", device.DeviceID, token.Expiry.Format(time.RFC3339))
 	}
-	return deviceKey, token.Expiry, nil
+	return message.DeviceKey, token.Expiry, nil
 }
 
 // authenticatePolicy lets a device in by a policy of the hub with the right
 // DeviceConnect, as gateways do.
-func (h *Hub) authenticatePolicy(device Device, text string, token *credential.Token) (authMethod, time.Time, error) {
+func (h *Hub) authenticatePolicy(device Device, text string, token *credential.Token) (message.AuthMethod, time.Time, error) {
 	_, err := h.access.Authorize(context.Background(), text, DeviceConnect, credential.DeviceResource(h.config.Host, device.DeviceID).Path...)
-	return policyKey, token.Expiry, err
+	return message.PolicyKey, token.Expiry, err
 }
 
 func signedByEither(token *credential.Token, keys KeyPair) bool {

@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"pgregory.net/rapid"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -163,15 +162,15 @@ func TestTelemetryIsReadBack(t *testing.T) {
 	device, other := h.create(Device{DeviceID: "d"}), h.create(Device{DeviceID: "other"})
 	session, _ := h.connect(device, false)
 	another, _ := h.connect(other, false)
-	h.send(session, Message{
-		System:     []Property{{[]byte("message-id"), []byte("m1")}, {[]byte("content-type"), []byte("application/json")}},
-		Properties: []Property{{[]byte("level"), []byte("high & rising")}},
+	h.send(session, message.Message{
+		System:     []message.Property{{Name: []byte("message-id"), Value: []byte("m1")}, {Name: []byte("content-type"), Value: []byte("application/json")}},
+		Properties: []message.Property{{Name: []byte("level"), Value: []byte("high & rising")}},
 		Payload:    []byte(`{"temperature":21.5}`),
 	})
 	h.advance(time.Second)
-	h.send(another, Message{Payload: []byte("text")})
+	h.send(another, message.Message{Payload: []byte("text")})
 	h.advance(time.Second)
-	h.send(session, Message{Payload: []byte{0xff, 0x00}})
+	h.send(session, message.Message{Payload: []byte{0xff, 0x00}})
 	h.reopen()
 
 	read := func(from Position, deviceID string, n int) (messages []TelemetryMessage) {
@@ -207,7 +206,7 @@ func TestTelemetryIsReadBack(t *testing.T) {
 func TestTelemetryIsFollowed(t *testing.T) {
 	h := newHouse(t)
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.send(session, Message{Payload: []byte("before")})
+	h.send(session, message.Message{Payload: []byte("before")})
 	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	var got []string
@@ -218,7 +217,7 @@ func TestTelemetryIsFollowed(t *testing.T) {
 			return ErrStop
 		}
 		sent++ // each message that is read gives rise to the next
-		h.send(session, Message{Payload: []byte(fmt.Sprint(sent))})
+		h.send(session, message.Message{Payload: []byte(fmt.Sprint(sent))})
 		return nil
 	})
 	if err != nil || strings.Join(got, " ") != "before 1 2 3 4 5" {
@@ -229,41 +228,11 @@ func TestTelemetryIsFollowed(t *testing.T) {
 func TestAMessageThatIsTooLarge(t *testing.T) {
 	h := newHouse(t)
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.send(session, Message{Payload: make([]byte, maxMessage)})
-	err := session.Send(&Message{Payload: make([]byte, maxMessage), Properties: []Property{{[]byte("a"), nil}}}, make(settled, 1), 1)
+	h.send(session, message.Message{Payload: make([]byte, maxMessage)})
+	err := session.Send(&message.Message{Payload: make([]byte, maxMessage), Properties: []message.Property{{Name: []byte("a"), Value: nil}}}, make(settled, 1), 1)
 	if !errors.Is(err, fault.MessageTooLarge) {
 		t.Errorf("answered %v", err)
 	}
-}
-
-func TestEveryRecordReadsBackAsItWas(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		field := rapid.SliceOfN(rapid.Byte(), 0, 40)
-		properties := rapid.SliceOfN(rapid.Custom(func(t *rapid.T) Property {
-			return Property{field.Draw(t, "name"), field.Draw(t, "value")}
-		}), 0, 5)
-		m := Message{System: properties.Draw(t, "system"), Properties: properties.Draw(t, "application"), Payload: field.Draw(t, "payload")}
-		b := appendProperties(appendProperties(appendRecordHead(nil, "device", "7", thumbprint), m.System), m.Properties)
-		r, err := decodeRecord(append(b, m.Payload...))
-		if err != nil || string(r.deviceID) != "device" || string(r.generation) != "7" || r.method != thumbprint ||
-			len(r.System) != len(m.System) || len(r.Properties) != len(m.Properties) || !bytes.Equal(r.Payload, m.Payload) {
-			t.Fatalf("read back %+v, error %v", r, err)
-		}
-		for i := range m.Properties {
-			if !bytes.Equal(r.Properties[i].Name, m.Properties[i].Name) || !bytes.Equal(r.Properties[i].Value, m.Properties[i].Value) {
-				t.Fatalf("property %d read back as %q", i, r.Properties[i])
-			}
-		}
-	})
-}
-
-func FuzzDecodeRecord(f *testing.F) {
-	f.Add(append(appendProperties(appendProperties(appendRecordHead(nil, "d", "1", deviceKey), nil), []Property{{[]byte("a"), []byte("b")}}), "payload"...))
-	f.Fuzz(func(t *testing.T, b []byte) {
-		if r, err := decodeRecord(b); err == nil && len(r.Payload) > len(b) {
-			t.Errorf("%x holds %d bytes of payload", b, len(r.Payload))
-		}
-	})
 }
 
 // counting is a committer that costs nothing.
@@ -282,7 +251,7 @@ func BenchmarkSend(b *testing.B) {
 	h := newHouse(b)
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
 	h.config.Telemetry = discard{h.config.Telemetry}
-	m := &Message{System: []Property{{[]byte("message-id"), []byte("1")}}, Payload: make([]byte, 256)}
+	m := &message.Message{System: []message.Property{{Name: []byte("message-id"), Value: []byte("1")}}, Payload: make([]byte, 256)}
 	done := new(counting)
 	b.ReportAllocs()
 	for b.Loop() {

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	hubmessage "github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -139,7 +140,7 @@ func sendMessages(b *testing.B, h *hub.Hub, id string, count int) {
 	var sent committed
 	sent.Add(count)
 	for i := range count {
-		if err := session.Send(&hub.Message{Payload: fmt.Appendf(nil, `{"reading":%d}`, i)}, &sent, 0); err != nil {
+		if err := session.Send(&hubmessage.Message{Payload: fmt.Appendf(nil, `{"reading":%d}`, i)}, &sent, 0); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -45,7 +46,7 @@ type hubSession struct {
 
 	events  []byte // the telemetry topic, up to its property bag, as the device has last spelled it
 	bag     bag
-	message hub.Message
+	message message.Message
 
 	subscriptions atomic.Pointer[subscriptions] // what it points to is never changed
 }
@@ -185,15 +186,15 @@ var (
 )
 
 // telemetry hands the message to the hub. It is acknowledged by Committed.
-func (s *hubSession) telemetry(message *mqtt.Publish, encoded []byte) error {
+func (s *hubSession) telemetry(published *mqtt.Publish, encoded []byte) error {
 	if err := s.bag.parse(encoded); err != nil {
 		return err
 	}
-	if message.Retain {
-		s.bag.properties = append(s.bag.properties, hub.Property{Name: retainName, Value: retainValue})
+	if published.Retain {
+		s.bag.properties = append(s.bag.properties, message.Property{Name: retainName, Value: retainValue})
 	}
-	s.message.System, s.message.Properties, s.message.Payload = s.bag.system, s.bag.properties, message.Payload
-	return s.session.Send(&s.message, s, uint64(message.PacketID))
+	s.message.System, s.message.Properties, s.message.Payload = s.bag.system, s.bag.properties, published.Payload
+	return s.session.Send(&s.message, s, uint64(published.PacketID))
 }
 
 // Committed implements store.Committer: a message is acknowledged when it is
@@ -308,9 +309,9 @@ func (s *hubSession) leaveWill() error {
 	if err := s.bag.parse(encoded); err != nil {
 		return err
 	}
-	s.bag.properties = append(s.bag.properties, hub.Property{Name: willName, Value: willValue})
+	s.bag.properties = append(s.bag.properties, message.Property{Name: willName, Value: willValue})
 	if s.will.Retain {
-		s.bag.properties = append(s.bag.properties, hub.Property{Name: retainName, Value: retainValue})
+		s.bag.properties = append(s.bag.properties, message.Property{Name: retainName, Value: retainValue})
 	}
 	s.message.System, s.message.Properties, s.message.Payload = s.bag.system, s.bag.properties, s.will.Payload
 	return s.session.SendWill(&s.message, s, 0)

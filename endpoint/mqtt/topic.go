@@ -6,7 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/berth-iot/berth/contract"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/message"
 )
 
 // maxProperties bounds the properties of one message.
@@ -19,7 +19,7 @@ var (
 
 // bag reads property bags. It keeps its memory from one message to the next.
 type bag struct {
-	system, properties []hub.Property
+	system, properties []message.Property
 	text               []byte // decoded names and values
 }
 
@@ -52,9 +52,9 @@ func (b *bag) parse(encoded []byte) error {
 			return errors.New("the message has more than 256 properties")
 		}
 		if property, ok := contract.PropertyOfMQTT(name); ok {
-			b.system = append(b.system, hub.Property{Name: property.Bytes(), Value: value})
+			b.system = append(b.system, message.Property{Name: property.Bytes(), Value: value})
 		} else {
-			b.properties = append(b.properties, hub.Property{Name: name, Value: value})
+			b.properties = append(b.properties, message.Property{Name: name, Value: value})
 		}
 	}
 	return nil

@@ -6,10 +6,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/message"
 )
 
-func show(properties []hub.Property) string {
+func show(properties []message.Property) string {
 	var b strings.Builder
 	for _, property := range properties {
 		fmt.Fprintf(&b, "%s=%s;", property.Name, property.Value)

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
@@ -178,7 +179,7 @@ func (h *house) sender(ctx context.Context, id string) func(text string) {
 	return func(text string) {
 		h.t.Helper()
 		done := make(committed, 1)
-		if err := session.Send(&hub.Message{Payload: []byte(text)}, done, 1); err != nil {
+		if err := session.Send(&message.Message{Payload: []byte(text)}, done, 1); err != nil {
 			h.t.Fatal(err)
 		}
 		if err := <-done; err != nil {
