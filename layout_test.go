@@ -51,7 +51,8 @@ var layout = map[string][]string{
 	"provisioning":          {"provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "document", "fault"},
 	"hub/message":           {},
-	"hub":                   {"hub/message", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub/telemetry":         {"hub/message", "document", "store", "panics", "fault"},
+	"hub":                   {"hub/message", "hub/telemetry", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},

@@ -13,7 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 )
 
 // clientOf is a client of a service that answers as handle does.
@@ -94,11 +94,11 @@ func TestTelemetryThatEnds(t *testing.T) {
 		http.NewResponseController(w).Flush()
 		panic(http.ErrAbortHandler)
 	})
-	from := hub.Position{Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	from := telemetry.Position{Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	var seen []int64
 	read := func(stopAt int64, with error) error {
 		seen = nil
-		return client.Telemetry(t.Context(), from, "d&1", 3, func(m hub.TelemetryMessage) error {
+		return client.Telemetry(t.Context(), from, "d&1", 3, func(m telemetry.Message) error {
 			if seen = append(seen, m.SequenceNumber); m.SequenceNumber == stopAt {
 				return with
 			}
@@ -108,7 +108,7 @@ func TestTelemetryThatEnds(t *testing.T) {
 	if err := read(0, nil); err == nil || len(seen) != 2 {
 		t.Errorf("a stream that broke off: read %v, error %v", seen, err)
 	}
-	if err := read(1, hub.ErrStop); err != nil || len(seen) != 1 {
+	if err := read(1, telemetry.ErrStop); err != nil || len(seen) != 1 {
 		t.Errorf("a reader that had enough: read %v, error %v", seen, err)
 	}
 	mine := errors.New("mine")
@@ -124,7 +124,7 @@ func TestTelemetryEndsWithItsContext(t *testing.T) {
 		http.NewResponseController(w).Flush()
 		<-r.Context().Done()
 	})
-	err := client.Telemetry(ctx, hub.Position{}, "", 0, func(hub.TelemetryMessage) error { cancel(); return nil })
+	err := client.Telemetry(ctx, telemetry.Position{}, "", 0, func(telemetry.Message) error { cancel(); return nil })
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("the error is %v", err)
 	}

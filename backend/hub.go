@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 )
 
 // Hub is a client of a hub.
@@ -136,7 +137,7 @@ func (h *Hub) ServiceStatistics(ctx context.Context) (statistics hub.ServiceStat
 // Telemetry calls each with messages from a position on, of one device or of
 // all (""), until ctx ends, max (unless 0) have come, or each returns an error;
 // hub.ErrStop ends it without one.
-func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string, max int, each func(hub.TelemetryMessage) error) error {
+func (h *Hub) Telemetry(ctx context.Context, from telemetry.Position, deviceID string, max int, each func(telemetry.Message) error) error {
 	query := url.Values{"from": {"latest"}}
 	switch {
 	case from.Earliest:
@@ -158,13 +159,13 @@ func (h *Hub) Telemetry(ctx context.Context, from hub.Position, deviceID string,
 	lines := bufio.NewScanner(response.Body)
 	lines.Buffer(nil, 4<<20) // the largest message, escaped
 	for lines.Scan() {
-		var message hub.TelemetryMessage
+		var message telemetry.Message
 		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
 			// It keeps nobody from those after it.
-			message = hub.TelemetryMessage{BodyBase64: slices.Clone(lines.Bytes()), Unreadable: "it is not the JSON of a message"}
+			message = telemetry.Message{BodyBase64: slices.Clone(lines.Bytes()), Unreadable: "it is not the JSON of a message"}
 		}
 		if err := each(message); err != nil {
-			if errors.Is(err, hub.ErrStop) {
+			if errors.Is(err, telemetry.ErrStop) {
 				return nil
 			}
 			return err

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -81,10 +82,10 @@ func (h *house) connect(options device.HubOptions) *device.Client {
 }
 
 // telemetry returns the first n messages of a device.
-func (h *house) telemetry(deviceID string, n int) []hub.TelemetryMessage {
+func (h *house) telemetry(deviceID string, n int) []telemetry.Message {
 	h.t.Helper()
-	var messages []hub.TelemetryMessage
-	err := h.Hub.Telemetry(h.ctx, hub.Position{Earliest: true}, deviceID, n, func(message hub.TelemetryMessage) error {
+	var messages []telemetry.Message
+	err := h.Hub.Telemetry(h.ctx, telemetry.Position{Earliest: true}, deviceID, n, func(message telemetry.Message) error {
 		messages = append(messages, message)
 		return nil
 	})

@@ -11,8 +11,8 @@ import (
 
 func TestSendAllocatesNothing(t *testing.T) {
 	h := newHouse(t)
+	h.discardTelemetry()
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.config.Telemetry = discard{h.config.Telemetry}
 	m := &message.Message{
 		System:     []message.Property{{Name: []byte("message-id"), Value: []byte("1")}},
 		Properties: []message.Property{{Name: []byte("a"), Value: []byte("b")}},

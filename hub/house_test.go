@@ -32,6 +32,8 @@ type house struct {
 	mutex  sync.Mutex
 	now    time.Time
 	close  func()
+
+	wrapTelemetry func(store.Log) store.Log // when the hub is opened; nil leaves the log as it is
 }
 
 func newHouse(t testing.TB) *house {
@@ -55,6 +57,9 @@ func (h *house) open() {
 	telemetry, err := logs.Open("telemetry", store.LogOptions{Partitions: 4})
 	if err != nil {
 		h.t.Fatal(err)
+	}
+	if h.wrapTelemetry != nil {
+		telemetry = h.wrapTelemetry(telemetry)
 	}
 	if h.issuer, err = issuance.Open(ctx, issuance.Config{Documents: documents, Now: h.clock}); err != nil {
 		h.t.Fatal(err)

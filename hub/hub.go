@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/cluster"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
@@ -49,9 +50,9 @@ type Hub struct {
 	access        *access.Policies
 	answered      store.Table[answeredRenewal] // by device
 	renewals      renewals
+	telemetry     *telemetry.Log
 	activity      *activity
 	stats         stats
-	boundaries    boundaries
 	order         *deviceLocks // keep what a device is told in the order of its twin's versions
 	arrivals      *deviceLocks // make one step of who serves a device's subject and what is on record of it
 	closed        atomic.Bool
@@ -67,7 +68,7 @@ type Stats struct {
 	Connections uint64 // that began or ended
 }
 
-type stats struct{ messages, bytes, twinUpdates, connections atomic.Uint64 }
+type stats struct{ twinUpdates, connections atomic.Uint64 }
 
 // Open returns the hub on its documents: at the first time with Azure's five
 // shared access policies.
@@ -81,9 +82,10 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
 		access: access.Open(access.Config{Documents: config.Documents, Collection: collection("policies"), Host: config.Host,
 			Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
-		answered: store.NewTable[answeredRenewal](config.Documents, collection("renewals")),
-		order:    newDeviceLocks(),
-		arrivals: newDeviceLocks(),
+		telemetry: telemetry.New(telemetry.Config{Log: config.Telemetry, Now: config.Now, Panics: config.Panics}),
+		answered:  store.NewTable[answeredRenewal](config.Documents, collection("renewals")),
+		order:     newDeviceLocks(),
+		arrivals:  newDeviceLocks(),
 	}
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
@@ -115,12 +117,15 @@ func (h *Hub) Host() string { return h.config.Host }
 
 // Stats returns the present figures.
 func (h *Hub) Stats() Stats {
+	messages, bytes := h.telemetry.Accepted()
 	return Stats{
-		Connected: h.connected(), Messages: h.stats.messages.Load(),
-		Bytes: h.stats.bytes.Load(), TwinUpdates: h.stats.twinUpdates.Load(),
+		Connected: h.connected(), Messages: messages, Bytes: bytes, TwinUpdates: h.stats.twinUpdates.Load(),
 		Connections: h.stats.connections.Load(),
 	}
 }
+
+// Telemetry returns the messages that devices have sent.
+func (h *Hub) Telemetry() *telemetry.Log { return h.telemetry }
 
 // Access returns the shared access policies of the hub.
 func (h *Hub) Access() *access.Policies { return h.access }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -16,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
@@ -36,8 +36,7 @@ type Session struct {
 	hub         *Hub
 	deviceID    string
 	generation  string
-	partition   int
-	head        []byte // what all records of the session begin with
+	telemetry   *telemetry.Sender
 	down        Downlink
 	expiry      time.Time // of a token; zero without one
 	protocol    string
@@ -80,8 +79,7 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	s := &Session{hub: h, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep,
 		expiry: expiry, protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr,
 		credentials: *device.Authentication, operational: operational, since: h.config.Now().UTC()}
-	s.partition = partitionOf(deviceID, h.config.Telemetry.Partitions())
-	s.head = message.AppendHead(nil, deviceID, device.GenerationID, method)
+	s.telemetry = h.telemetry.NewSender(deviceID, device.GenerationID, method)
 	if err := s.restore(ctx); err != nil {
 		return nil, err
 	}
@@ -336,11 +334,4 @@ func (h *Hub) tellDesired(ctx context.Context, id string, changed twin, patch do
 	if err != nil && !errors.Is(err, cluster.ErrNobody) {
 		h.config.Logger.Warn("a device was not told of its desired properties", "hub", h.config.Name, "device", id, "error", err)
 	}
-}
-
-// partitionOf spreads devices over partitions; a device keeps its own.
-func partitionOf(deviceID string, partitions int) int {
-	hash := fnv.New32a()
-	hash.Write([]byte(deviceID))
-	return int(hash.Sum32() % uint32(partitions))
 }

@@ -1,9 +1,6 @@
 package hub
 
 import (
-	"bytes"
-	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
@@ -157,84 +154,6 @@ func TestSubscriptionsOutliveTheConnection(t *testing.T) {
 	}
 }
 
-func TestTelemetryIsReadBack(t *testing.T) {
-	h := newHouse(t)
-	device, other := h.create(Device{DeviceID: "d"}), h.create(Device{DeviceID: "other"})
-	session, _ := h.connect(device, false)
-	another, _ := h.connect(other, false)
-	h.send(session, message.Message{
-		System:     []message.Property{{Name: []byte("message-id"), Value: []byte("m1")}, {Name: []byte("content-type"), Value: []byte("application/json")}},
-		Properties: []message.Property{{Name: []byte("level"), Value: []byte("high & rising")}},
-		Payload:    []byte(`{"temperature":21.5}`),
-	})
-	h.advance(time.Second)
-	h.send(another, message.Message{Payload: []byte("text")})
-	h.advance(time.Second)
-	h.send(session, message.Message{Payload: []byte{0xff, 0x00}})
-	h.reopen()
-
-	read := func(from Position, deviceID string, n int) (messages []TelemetryMessage) {
-		t.Helper()
-		limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-		defer cancel()
-		if err := h.Telemetry(limited, from, deviceID, func(m TelemetryMessage) error {
-			if messages = append(messages, m); len(messages) == n {
-				return ErrStop
-			}
-			return nil
-		}); err != nil {
-			t.Fatal(err)
-		}
-		return messages
-	}
-	all := read(Position{Earliest: true}, "", 3)
-	if all[0].SystemProperties["message-id"] != "m1" || all[0].Properties["level"] != "high & rising" ||
-		string(all[0].Body.(json.RawMessage)) != `{"temperature":21.5}` || all[0].SystemProperties["iothub-connection-device-id"] != "d" {
-		t.Errorf("the first is %+v", all[0])
-	}
-	if all[1].DeviceID != "other" || all[1].Body != "text" || !bytes.Equal(all[2].BodyBase64, []byte{0xff, 0x00}) {
-		t.Errorf("the others are %+v", all[1:])
-	}
-	if mine := read(Position{Earliest: true}, "d", 2); mine[1].SequenceNumber <= mine[0].SequenceNumber {
-		t.Errorf("the device's are %+v", mine)
-	}
-	if late := read(Position{Time: noon.Add(2 * time.Second)}, "", 1); !bytes.Equal(late[0].BodyBase64, []byte{0xff, 0x00}) {
-		t.Errorf("from then on there is %+v", late[0])
-	}
-}
-
-func TestTelemetryIsFollowed(t *testing.T) {
-	h := newHouse(t)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.send(session, message.Message{Payload: []byte("before")})
-	limited, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	var got []string
-	sent := 0
-	err := h.Telemetry(limited, Position{Earliest: true}, "", func(m TelemetryMessage) error {
-		got = append(got, m.Body.(string))
-		if sent == 5 {
-			return ErrStop
-		}
-		sent++ // each message that is read gives rise to the next
-		h.send(session, message.Message{Payload: []byte(fmt.Sprint(sent))})
-		return nil
-	})
-	if err != nil || strings.Join(got, " ") != "before 1 2 3 4 5" {
-		t.Errorf("followed %v, error %v", got, err)
-	}
-}
-
-func TestAMessageThatIsTooLarge(t *testing.T) {
-	h := newHouse(t)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.send(session, message.Message{Payload: make([]byte, maxMessage)})
-	err := session.Send(&message.Message{Payload: make([]byte, maxMessage), Properties: []message.Property{{Name: []byte("a"), Value: nil}}}, make(settled, 1), 1)
-	if !errors.Is(err, fault.MessageTooLarge) {
-		t.Errorf("answered %v", err)
-	}
-}
-
 // counting is a committer that costs nothing.
 type counting struct{ n int }
 
@@ -247,10 +166,16 @@ func (discard) Append(_ int, _ []byte, committed store.Committer, token uint64) 
 	committed.Committed(token, store.Position{}, nil)
 }
 
+// discardTelemetry opens the hub again on a log that keeps nothing.
+func (h *house) discardTelemetry() {
+	h.wrapTelemetry = func(log store.Log) store.Log { return discard{log} }
+	h.reopen()
+}
+
 func BenchmarkSend(b *testing.B) {
 	h := newHouse(b)
+	h.discardTelemetry()
 	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	h.config.Telemetry = discard{h.config.Telemetry}
 	m := &message.Message{System: []message.Property{{Name: []byte("message-id"), Value: []byte("1")}}, Payload: make([]byte, 256)}
 	done := new(counting)
 	b.ReportAllocs()

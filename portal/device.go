@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/panics"
 )
 
@@ -65,7 +66,7 @@ func (c *call) loadDevice(h *hub.Hub) (page devicePage, err error) {
 	if c.r.URL.Query().Has("live") {
 		return page, nil // telemetry comes by its own stream
 	}
-	recent, err := h.RecentTelemetry(ctx, id, recentTelemetry)
+	recent, err := h.Telemetry().Recent(ctx, id, recentTelemetry)
 	slices.Reverse(recent)
 	for _, received := range recent {
 		page.Telemetry = append(page.Telemetry, messageOf(received))
@@ -75,7 +76,7 @@ func (c *call) loadDevice(h *hub.Hub) (page devicePage, err error) {
 
 // message is a telemetry message as the page lists it.
 type message struct {
-	hub.TelemetryMessage
+	telemetry.Message
 	Text string // the body, at most maxShown of it
 	Cut  bool
 }
@@ -83,8 +84,8 @@ type message struct {
 // maxShown is how much of a message's body a page shows, in bytes.
 const maxShown = 4 << 10
 
-func messageOf(received hub.TelemetryMessage) message {
-	m := message{TelemetryMessage: received}
+func messageOf(received telemetry.Message) message {
+	m := message{Message: received}
 	if received.Unreadable != "" {
 		m.Text = received.Unreadable
 		return m
@@ -128,14 +129,14 @@ func streamTelemetry(c *call) error {
 		return err
 	}
 	var nanoseconds, after int64
-	from := hub.Position{}
+	from := telemetry.Position{}
 	if n, _ := fmt.Sscanf(c.query("from"), "%d/%d", &nanoseconds, &after); n == 2 {
 		from.Time = time.Unix(0, nanoseconds)
 	}
-	received := make(chan hub.TelemetryMessage, burst)
+	received := make(chan telemetry.Message, burst)
 	var skipped atomic.Int64
 	var failed error
-	receive := func(m hub.TelemetryMessage) error {
+	receive := func(m telemetry.Message) error {
 		if !from.Time.IsZero() && m.EnqueuedTime.Equal(from.Time) && m.SequenceNumber <= after {
 			return nil
 		}
@@ -149,7 +150,7 @@ func streamTelemetry(c *call) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failed = c.config.Panics.Do(panics.Portal, func() error { return h.Telemetry(ctx, from, id, receive) })
+		failed = c.config.Panics.Do(panics.Portal, func() error { return h.Telemetry().Follow(ctx, from, id, receive) })
 	}()
 	defer func() { cancel(); <-ended }()
 	return c.events(func(send func(event string, text []byte) error) error {

@@ -67,7 +67,7 @@ func hubOverview(c *call) error {
 		if page.Stats.Messages > 0 {
 			page.Size = int(page.Stats.Bytes / page.Stats.Messages)
 		}
-		recent, err := h.Traffic(ctx, now.Add(-rateSpan), rateSpan)
+		recent, err := h.Telemetry().Traffic(ctx, now.Add(-rateSpan), rateSpan)
 		if err != nil {
 			return nil, err
 		}
@@ -76,7 +76,7 @@ func hubOverview(c *call) error {
 		}
 		const step = 2 * time.Minute
 		begin := now.UTC().Truncate(step).Add(step - time.Hour)
-		traffic, err := h.Traffic(ctx, begin, step)
+		traffic, err := h.Telemetry().Traffic(ctx, begin, step)
 		if err != nil {
 			return nil, err
 		}

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
@@ -43,7 +44,7 @@ type watch struct {
 	took   time.Duration
 
 	attempts *attempts.Search
-	recent   *hub.RecentSearch
+	recent   *telemetry.Search
 }
 
 // join returns the watch of a page, the same for all who have it open.
@@ -137,12 +138,12 @@ func (c *call) attempts(ctx context.Context, filter attempts.Filter) ([]attest.A
 }
 
 // recent returns the newest messages of a device, likewise.
-func (c *call) recent(ctx context.Context, h *hub.Hub, deviceID string, most int) ([]hub.TelemetryMessage, error) {
+func (c *call) recent(ctx context.Context, h *hub.Hub, deviceID string, most int) ([]telemetry.Message, error) {
 	if c.watch == nil {
-		return h.RecentTelemetry(ctx, deviceID, most)
+		return h.Telemetry().Recent(ctx, deviceID, most)
 	}
-	if !c.watch.recent.Of(h, deviceID) {
-		c.watch.recent = h.SearchRecent(deviceID, most)
+	if !c.watch.recent.Of(h.Telemetry(), deviceID) {
+		c.watch.recent = h.Telemetry().Search(deviceID, most)
 	}
 	return c.watch.recent.Look(ctx)
 }

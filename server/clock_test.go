@@ -108,7 +108,7 @@ func TestClockAhead(t *testing.T) {
 		if err := <-acknowledged; err != nil {
 			t.Fatal(err)
 		}
-		messages, err := h.hubs.All()[0].RecentTelemetry(context.Background(), "d1", 1)
+		messages, err := h.hubs.All()[0].Telemetry().Recent(context.Background(), "d1", 1)
 		if err != nil || len(messages) != 1 {
 			t.Fatalf("%v, %v", messages, err)
 		}
@@ -127,7 +127,7 @@ func TestClockAhead(t *testing.T) {
 	if at := send(); at.Sub(c.Now()).Abs() > time.Minute {
 		t.Errorf("the clock is right, and a message is of %v", at)
 	}
-	if messages, err := h.hubs.All()[0].RecentTelemetry(context.Background(), "", 10); err != nil || len(messages) != 4 {
+	if messages, err := h.hubs.All()[0].Telemetry().Recent(context.Background(), "", 10); err != nil || len(messages) != 4 {
 		t.Errorf("there are %d messages of 4, %v", len(messages), err)
 	}
 	if entries, _, err := h.audit.Entries(context.Background(), audit.Filter{}); err != nil || len(entries) == 0 {

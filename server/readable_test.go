@@ -25,7 +25,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -195,8 +195,8 @@ func TestDeepTelemetry(t *testing.T) {
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
-	var read []hub.TelemetryMessage
-	if err := h.hub.Telemetry(ctx, hub.Position{Earliest: true}, "x", len(bodies), func(m hub.TelemetryMessage) error {
+	var read []telemetry.Message
+	if err := h.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "x", len(bodies), func(m telemetry.Message) error {
 		read = append(read, m)
 		return nil
 	}); err != nil || len(read) != len(bodies) {

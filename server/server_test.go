@@ -18,7 +18,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -274,8 +274,8 @@ func TestADeviceComesInAndSends(t *testing.T) {
 	}
 	h.stop()
 	h.start() // nothing of it is lost
-	var messages []hub.TelemetryMessage
-	if err := h.hub.Telemetry(ctx, hub.Position{Earliest: true}, "", 10, func(m hub.TelemetryMessage) error {
+	var messages []telemetry.Message
+	if err := h.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "", 10, func(m telemetry.Message) error {
 		messages = append(messages, m)
 		return nil
 	}); err != nil || len(messages) != 10 {

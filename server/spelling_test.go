@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -85,7 +85,7 @@ func TestSpellingOfTelemetry(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var read []string
-	if err := h.hub.Telemetry(ctx, hub.Position{Earliest: true}, "x", len(bodies), func(m hub.TelemetryMessage) error {
+	if err := h.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "x", len(bodies), func(m telemetry.Message) error {
 		if m.Unreadable != "" {
 			t.Errorf("a message is unreadable: %s", m.Unreadable)
 		}

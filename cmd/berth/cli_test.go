@@ -18,6 +18,7 @@ import (
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/server"
@@ -112,7 +113,7 @@ func TestQuickstart(t *testing.T) {
 	stdout, _ := s.run(0, "telemetry", "tail", "--from", "1h", "--max", "20", "-o", "json")
 	messages := strings.Split(strings.TrimSuffix(stdout, "\n"), "\n")
 	for _, line := range messages {
-		var message hub.TelemetryMessage
+		var message telemetry.Message
 		if err := json.Unmarshal([]byte(line), &message); err != nil || message.DeviceID != "Python-device-01" {
 			t.Errorf("berth telemetry tail has the line %s, error %v", line, err)
 		}
@@ -316,14 +317,14 @@ func TestStrangers(t *testing.T) {
 	for _, id := range []string{"d1", nasty} {
 		s.run(1, "device", "simulate", "--registration-id", id, "--cert", filepath.Join(folder, "d1.pem"), "--key", filepath.Join(folder, "d1.key.pem"))
 	}
-	var telemetry bytes.Buffer
-	write := messageLines(&telemetry)
-	if err := write(hub.TelemetryMessage{DeviceID: "d1", Properties: map[string]string{nasty: nasty}, Body: nasty}); err != nil {
+	var tail bytes.Buffer
+	write := messageLines(&tail)
+	if err := write(telemetry.Message{DeviceID: "d1", Properties: map[string]string{nasty: nasty}, Body: nasty}); err != nil {
 		t.Fatal(err)
 	}
 	table, _ := s.run(0, "attempts")
 	one, _ := s.run(0, "attempts", "d1")
-	for name, stdout := range map[string]string{"berth attempts": table, "berth attempts d1": one, "berth telemetry tail": telemetry.String()} {
+	for name, stdout := range map[string]string{"berth attempts": table, "berth attempts d1": one, "berth telemetry tail": tail.String()} {
 		if strings.ContainsAny(stdout, "\x1b\u009b") || !strings.Contains(stdout, shown) {
 			t.Errorf("%s: %q, want what the device says as %s", name, stdout, shown)
 		}

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -43,7 +44,7 @@ func (h *history) verifyTelemetry(ctx context.Context, t *testing.T, p *process,
 
 	next := make(map[int]int64)   // by partition
 	found := make(map[string]int) // by sender and round: the number of the last message
-	err = p.hub.Telemetry(ctx, hub.Position{Earliest: since.IsZero(), Time: since}, "", 0, func(m hub.TelemetryMessage) error {
+	err = p.hub.Telemetry(ctx, telemetry.Position{Earliest: since.IsZero(), Time: since}, "", 0, func(m telemetry.Message) error {
 		want, seen := next[m.Partition]
 		if !seen && since.IsZero() {
 			seen = true // a log that is read from its beginning begins with 0
@@ -54,7 +55,7 @@ func (h *history) verifyTelemetry(ctx context.Context, t *testing.T, p *process,
 		next[m.Partition] = m.SequenceNumber + 1
 		payload, _ := m.Body.(string)
 		if payload == end {
-			return hub.ErrStop
+			return telemetry.ErrStop
 		}
 		if strings.HasPrefix(payload, "marker/") {
 			return nil

@@ -15,7 +15,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
@@ -166,7 +166,7 @@ func (d *demonstration) simulate(ctx context.Context) error {
 func (d *demonstration) readBack(ctx context.Context) error {
 	write := messageLines(d.stdout)
 	var bodies []string
-	err := d.hub.Telemetry(ctx, hub.Position{Earliest: true}, demoDevice, demoMessages, func(message hub.TelemetryMessage) error {
+	err := d.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, demoDevice, demoMessages, func(message telemetry.Message) error {
 		bodies = append(bodies, body(message))
 		return write(message)
 	})

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 )
 
 func (c *cli) telemetry() *cobra.Command {
@@ -77,31 +77,31 @@ says. With -o json each is one JSON object in a line.`,
 	return command
 }
 
-func parsePosition(from string) (hub.Position, error) {
+func parsePosition(from string) (telemetry.Position, error) {
 	switch from {
 	case "earliest":
-		return hub.Position{Earliest: true}, nil
+		return telemetry.Position{Earliest: true}, nil
 	case "latest":
-		return hub.Position{}, nil
+		return telemetry.Position{}, nil
 	}
 	at, err := moment(from, time.Now())
 	if err != nil {
-		return hub.Position{}, usageError{fmt.Errorf("--from must be earliest, latest, %w", err)}
+		return telemetry.Position{}, usageError{fmt.Errorf("--from must be earliest, latest, %w", err)}
 	}
-	return hub.Position{Time: at}, nil
+	return telemetry.Position{Time: at}, nil
 }
 
 // messageObjects writes messages as JSON, one a line, each as soon as it comes.
-func messageObjects(w io.Writer) func(hub.TelemetryMessage) error {
+func messageObjects(w io.Writer) func(telemetry.Message) error {
 	encoder := json.NewEncoder(w)
 	encoder.SetEscapeHTML(false)
-	return func(message hub.TelemetryMessage) error { return encoder.Encode(message) }
+	return func(message telemetry.Message) error { return encoder.Encode(message) }
 }
 
 // messageLines writes messages for people, each in a line: time, device,
 // application properties and body.
-func messageLines(w io.Writer) func(hub.TelemetryMessage) error {
-	return func(message hub.TelemetryMessage) error {
+func messageLines(w io.Writer) func(telemetry.Message) error {
+	return func(message telemetry.Message) error {
 		properties := ""
 		if len(message.Properties) > 0 {
 			properties = compact(message.Properties) + "  "
@@ -111,7 +111,7 @@ func messageLines(w io.Writer) func(hub.TelemetryMessage) error {
 	}
 }
 
-func body(message hub.TelemetryMessage) string {
+func body(message telemetry.Message) string {
 	if message.Unreadable != "" {
 		return "cannot be read: " + message.Unreadable
 	}

@@ -16,7 +16,7 @@ import (
 
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 )
 
 const (
@@ -262,14 +262,14 @@ func (w *honestWork) verify(t *testing.T, p *process) {
 	}
 	client.Close()
 	found, next := make(map[string]int), make(map[int]int64)
-	err = p.hub.Telemetry(ctx, hub.Position{Time: w.since.Add(-time.Second)}, "", 0, func(m hub.TelemetryMessage) error {
+	err = p.hub.Telemetry(ctx, telemetry.Position{Time: w.since.Add(-time.Second)}, "", 0, func(m telemetry.Message) error {
 		if want, seen := next[m.Partition]; seen && m.SequenceNumber != want {
 			return fmt.Errorf("partition %d: sequence number %d follows %d", m.Partition, m.SequenceNumber, want-1)
 		}
 		next[m.Partition] = m.SequenceNumber + 1
 		payload, _ := m.Body.(string)
 		if payload == end {
-			return hub.ErrStop
+			return telemetry.ErrStop
 		}
 		text, ours := strings.CutPrefix(payload, "honest/")
 		if !ours {

@@ -15,7 +15,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -50,7 +50,7 @@ func TestUp(t *testing.T) {
 	}
 	reading, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
-		ended <- first.hub.Telemetry(ctx, hub.Position{Earliest: true}, "", 0, func(hub.TelemetryMessage) error {
+		ended <- first.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "", 0, func(telemetry.Message) error {
 			close(reading)
 			return nil
 		})

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/store"
@@ -39,7 +40,7 @@ func (h *handler) management() []route {
 		{"GET", contract.LockoutsPath, provisioningAPI, provisioning.RegistrationStatusRead, 0, listLockouts},
 		{"DELETE", contract.LockoutPath, provisioningAPI, provisioning.ServiceConfig, 0, liftLockout},
 		{"GET", contract.DeviceListPath, hubAPI, hub.RegistryRead, 0, pageOfDevices},
-		{"GET", contract.TelemetryPath, hubAPI, hub.ServiceConnect, 0, telemetry},
+		{"GET", contract.TelemetryPath, hubAPI, hub.ServiceConnect, 0, followTelemetry},
 	}
 }
 
@@ -191,9 +192,9 @@ func loginLink(c *call) (any, error) {
 // patience is how long a reader of telemetry may take for one message.
 const patience = 30 * time.Second
 
-// telemetry streams messages as JSON, one a line, from a point in time on and
+// followTelemetry streams messages as JSON, one a line, from a point in time on and
 // for as long as the client stays, or until max have come.
-func telemetry(c *call) (any, error) {
+func followTelemetry(c *call) (any, error) {
 	from, err := position(c.query("from"))
 	if err != nil {
 		return nil, err
@@ -209,7 +210,7 @@ func telemetry(c *call) (any, error) {
 	controller.Flush()
 	encoder := json.NewEncoder(c.w)
 	encoder.SetEscapeHTML(false) // a body is as its device wrote it
-	err = c.hub.Telemetry(c.Context(), from, c.query("device"), func(message hub.TelemetryMessage) error {
+	err = c.hub.Telemetry().Follow(c.Context(), from, c.query("device"), func(message telemetry.Message) error {
 		// A reader may wait for its messages for ever, but not let one wait.
 		if err := controller.SetWriteDeadline(time.Now().Add(patience)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return err
@@ -221,7 +222,7 @@ func telemetry(c *call) (any, error) {
 			return err
 		}
 		if left--; left == 0 {
-			return hub.ErrStop
+			return telemetry.ErrStop
 		}
 		return nil
 	})
@@ -231,16 +232,16 @@ func telemetry(c *call) (any, error) {
 	return nil, err
 }
 
-func position(from string) (hub.Position, error) {
+func position(from string) (telemetry.Position, error) {
 	switch from {
 	case "", "latest":
-		return hub.Position{}, nil
+		return telemetry.Position{}, nil
 	case "earliest":
-		return hub.Position{Earliest: true}, nil
+		return telemetry.Position{Earliest: true}, nil
 	}
 	at, err := time.Parse(time.RFC3339Nano, from)
 	if err != nil {
-		return hub.Position{}, fault.New(fault.ArgumentInvalid, "from is %.64q. It is earliest, latest, or a time such as 2026-11-23T12:00:00Z", from)
+		return telemetry.Position{}, fault.New(fault.ArgumentInvalid, "from is %.64q. It is earliest, latest, or a time such as 2026-11-23T12:00:00Z", from)
 	}
-	return hub.Position{Time: at}, nil
+	return telemetry.Position{Time: at}, nil
 }

@@ -2,6 +2,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -123,7 +124,7 @@ func describeOperation(t *testing.T, described *schemas, route route, operation 
 		fault = described.of(contract.HubErrorBody{}, false)
 	}
 	result := object{
-		"operationId": operationID(route),
+		"operationId": cmp.Or(operation.id, operationID(route)),
 		"tags":        []any{tag(route)},
 		"summary":     operation.summary,
 		"parameters":  parameters(t, route, operation),

@@ -7,6 +7,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -18,6 +19,7 @@ import (
 // operation is what the route does not say of an operation. What is sent and
 // answered is named by values of the types.
 type operation struct {
+	id      string // the name of the function that carries it out when empty
 	summary string
 	query   []parameter
 	request any
@@ -127,7 +129,7 @@ var operations = map[string]operation{
 		query: []parameter{{"registrationId", "Only those of this device"}, {"refused", "true: only those that were refused"}, {"max", "At most so many, up to 1,000; 100 when left out"}}},
 	"POST /berth/portal/links": {summary: "Make a link that logs in to the portal, once", request: linkWanted{}, answer: credential.LoginLink{}},
 	"GET /berth/hub/devices":   {summary: "List a hub's devices by prefix", query: paging, answer: Page[hub.Device]{}},
-	"GET /berth/hub/telemetry": {summary: "Follow a hub's telemetry: one message a line, until the client leaves", answer: hub.TelemetryMessage{}, kind: lines,
+	"GET /berth/hub/telemetry": {id: "telemetry", summary: "Follow a hub's telemetry: one message a line, until the client leaves", answer: telemetry.Message{}, kind: lines,
 		query: []parameter{{"from", "earliest, latest (when left out), or a time such as 2026-11-23T12:00:00Z"}, {"device", "Only messages of this device"}, {"max", "End after so many messages"}}},
 
 	"GET /berth/provisioning/attempts/{sequence}": {summary: "Read an attempt, with all that its judgement depended on", answer: attest.Attempt{}},

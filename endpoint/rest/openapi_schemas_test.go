@@ -33,7 +33,10 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../contract", "../../provisioning", "../../provisioning/attest", "../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../credential", "../../hub", "../../issuance", "../../audit", "../../store", "."}
+var described = []string{"../../contract", "../../provisioning", "../../provisioning/attest", "../../provisioning/inject",
+	"../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../credential",
+	"../../hub", "../../hub/telemetry",
+	"../../issuance", "../../audit", "../../store", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.
@@ -52,6 +55,7 @@ var names = map[string]string{
 	"provisioning.Operation":      "RegistrationOperationStatus",
 	"provisioning.PreviewRequest": "AllocationPreview",
 	"provisioning.Registration":   "DeviceRegistrationState",
+	"telemetry.Message":           "TelemetryMessage",
 	"rest.authorityBody":          "CertificateUpload",
 	"rest.authorityChainBody":     "IssuingAuthorityChain",
 	"rest.authorityRequestBody":   "IssuingAuthorityRequest",

@@ -15,7 +15,7 @@ import (
 
 	"github.com/coder/websocket"
 
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
 )
 
 func TestEnrollmentsOverREST(t *testing.T) {
@@ -330,7 +330,7 @@ func TestTelemetryIsStreamed(t *testing.T) {
 		if !lines.Scan() {
 			t.Fatalf("the stream ended: %v", lines.Err())
 		}
-		var message hub.TelemetryMessage
+		var message telemetry.Message
 		if err := json.Unmarshal(lines.Bytes(), &message); err != nil || message.Body != want {
 			t.Fatalf("read %s, error %v, want %s", lines.Bytes(), err, want)
 		}

@@ -1,4 +1,4 @@
-package hub
+package telemetry
 
 import (
 	"context"
@@ -12,15 +12,15 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-func TestRecentTelemetry(t *testing.T) {
-	h := newHouse(t)
-	one, _ := h.connect(h.create(Device{DeviceID: "one"}), false)
-	two, _ := h.connect(h.create(Device{DeviceID: "two"}), false)
+func TestRecent(t *testing.T) {
+	f := newFixture(t)
+	one := f.sender("one")
+	two := f.sender("two")
 	for i := range 6 {
-		h.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", i)})
-		h.advance(time.Second)
-		h.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", i)})
-		h.advance(time.Second)
+		f.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", i)})
+		f.advance(time.Second)
+		f.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", i)})
+		f.advance(time.Second)
 	}
 	for _, test := range []struct {
 		device string
@@ -32,7 +32,7 @@ func TestRecentTelemetry(t *testing.T) {
 		{"", 3, []string{"two 4", "one 5", "two 5"}},
 		{"nobody", 3, nil},
 	} {
-		messages, err := h.RecentTelemetry(ctx, test.device, test.most)
+		messages, err := f.Recent(ctx, test.device, test.most)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -46,10 +46,10 @@ func TestRecentTelemetry(t *testing.T) {
 	}
 }
 
-func TestRecentTelemetryLooksPastOthers(t *testing.T) {
-	h := newHouse(t)
-	rare, _ := h.connect(h.create(Device{DeviceID: "rare"}), false)
-	h.send(rare, message.Message{Payload: []byte("here")})
+func TestRecentLooksPastOthers(t *testing.T) {
+	f := newFixture(t)
+	rare := f.sender("rare")
+	f.send(rare, message.Message{Payload: []byte("here")})
 	// One of the same partition that sends more than is read at once.
 	busy := ""
 	for i := 0; busy == ""; i++ {
@@ -57,10 +57,10 @@ func TestRecentTelemetryLooksPastOthers(t *testing.T) {
 			busy = id
 		}
 	}
-	session, _ := h.connect(h.create(Device{DeviceID: busy}), false)
+	sender := f.sender(busy)
 	done := make(settled, 1000)
 	for range 1000 {
-		if err := session.Send(&message.Message{Payload: []byte("x")}, done, 0); err != nil {
+		if err := sender.Send(&message.Message{Payload: []byte("x")}, done, 0); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -69,24 +69,24 @@ func TestRecentTelemetryLooksPastOthers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	messages, err := h.RecentTelemetry(ctx, "rare", 5)
+	messages, err := f.Recent(ctx, "rare", 5)
 	if err != nil || len(messages) != 1 || messages[0].Body != "here" {
 		t.Errorf("found %+v (%v)", messages, err)
 	}
 }
 
 func TestTraffic(t *testing.T) {
-	h := newHouse(t)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	f := newFixture(t)
+	sender := f.sender("d")
 	for minute, count := range []int{2, 0, 3, 1} {
-		h.mutex.Lock()
-		h.now = noon.Add(time.Duration(minute)*time.Minute + 30*time.Second)
-		h.mutex.Unlock()
+		f.mutex.Lock()
+		f.now = noon.Add(time.Duration(minute)*time.Minute + 30*time.Second)
+		f.mutex.Unlock()
 		for range count {
-			h.send(session, message.Message{Payload: []byte("x")})
+			f.send(sender, message.Message{Payload: []byte("x")})
 		}
 	}
-	h.reopen() // it is counted from the log, not in memory
+	f.reopen() // it is counted from the log, not in memory
 	for _, test := range []struct {
 		since time.Time
 		step  time.Duration
@@ -98,7 +98,7 @@ func TestTraffic(t *testing.T) {
 		{noon.Add(-time.Minute), time.Minute, []int64{0, 2, 0, 3, 1}},
 		{noon.Add(time.Hour), time.Minute, nil},
 	} {
-		got, err := h.Traffic(ctx, test.since, test.step)
+		got, err := f.Traffic(ctx, test.since, test.step)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -126,35 +126,35 @@ func (l *countedLog) SequenceAt(ctx context.Context, partition int, unixNano int
 }
 
 // A search that is repeated finds what a new one finds, and reads only what is new.
-func TestRecentSearchReadsOnlyWhatIsNew(t *testing.T) {
-	h := newHouse(t)
-	one, _ := h.connect(h.create(Device{DeviceID: "one"}), false)
-	two, _ := h.connect(h.create(Device{DeviceID: "two"}), false)
+func TestSearchReadsOnlyWhatIsNew(t *testing.T) {
+	f := newFixture(t)
+	one := f.sender("one")
+	two := f.sender("two")
 	for range 300 {
-		h.send(two, message.Message{Payload: []byte("early")})
+		f.send(two, message.Message{Payload: []byte("early")})
 	}
-	log := &countedLog{Log: h.config.Telemetry}
+	log := &countedLog{Log: f.config.Log}
 	ids := []string{"one", "two", "", "nobody"}
-	searches := make(map[string]*RecentSearch)
+	searches := make(map[string]*Search)
 	for _, id := range ids {
-		searches[id] = h.SearchRecent(id, 3)
+		searches[id] = f.Search(id, 3)
 	}
 	for round := range 10 {
-		h.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", round)})
-		h.advance(time.Second)
+		f.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", round)})
+		f.advance(time.Second)
 		if round%3 == 0 {
-			h.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", round)})
-			h.advance(time.Second)
+			f.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", round)})
+			f.advance(time.Second)
 		}
 		for _, id := range ids {
-			want, err := h.RecentTelemetry(ctx, id, 3)
+			want, err := f.Recent(ctx, id, 3)
 			if err != nil {
 				t.Fatal(err)
 			}
-			plain := h.config.Telemetry
-			log.records, h.config.Telemetry = 0, log
+			plain := f.config.Log
+			log.records, f.config.Log = 0, log
 			got, err := searches[id].Look(ctx)
-			h.config.Telemetry = plain
+			f.config.Log = plain
 			if diff := cmp.Diff(want, got); err != nil || diff != "" {
 				t.Errorf("round %d, the newest of %q, error %v:\n%s", round, id, err, diff)
 			}
@@ -167,47 +167,47 @@ func TestRecentSearchReadsOnlyWhatIsNew(t *testing.T) {
 
 // What a chart asks for again is not looked up again, but for what still changes.
 func TestTrafficIsLookedUpOnce(t *testing.T) {
-	h := newHouse(t)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
-	log := &countedLog{Log: h.config.Telemetry}
-	h.config.Telemetry = log
+	f := newFixture(t)
+	sender := f.sender("d")
+	log := &countedLog{Log: f.config.Log}
+	f.config.Log = log
 	var want []int64
 	for minute := range 10 {
-		h.advance(30 * time.Second)
-		h.send(session, message.Message{Payload: []byte("x")})
+		f.advance(30 * time.Second)
+		f.send(sender, message.Message{Payload: []byte("x")})
 		want = append(want, 1)
 		log.places = 0
-		got, err := h.Traffic(ctx, noon, time.Minute)
+		got, err := f.Traffic(ctx, noon, time.Minute)
 		if diff := cmp.Diff(want, got); err != nil || diff != "" {
 			t.Errorf("in minute %d, error %v:\n%s", minute, err, diff)
 		}
 		if log.places > 1 {
 			t.Errorf("in minute %d the log was asked for %d times, one of them new", minute, log.places)
 		}
-		h.advance(30 * time.Second)
+		f.advance(30 * time.Second)
 	}
 }
 
-// TestRecentTelemetryOfAClockAhead sends while the clock is a day ahead: what comes
+// TestRecentOfAClockAhead sends while the clock is a day ahead: what comes
 // when it is right again is newer all the same.
-func TestRecentTelemetryOfAClockAhead(t *testing.T) {
-	h := newHouse(t)
-	var sessions []*Session
+func TestRecentOfAClockAhead(t *testing.T) {
+	f := newFixture(t)
+	var senders []*Sender
 	for _, id := range []string{"a", "b", "c"} { // in several partitions
-		s, _ := h.connect(h.create(Device{DeviceID: id}), false)
-		sessions = append(sessions, s)
+		s := f.sender(id)
+		senders = append(senders, s)
 	}
 	i := 0
 	for _, by := range []time.Duration{time.Second, 24 * time.Hour, -24*time.Hour + time.Second} {
-		h.advance(by)
-		for _, s := range sessions {
-			h.send(s, message.Message{Payload: []byte(fmt.Sprint(i))})
+		f.advance(by)
+		for _, s := range senders {
+			f.send(s, message.Message{Payload: []byte(fmt.Sprint(i))})
 			i++
-			h.advance(time.Millisecond)
+			f.advance(time.Millisecond)
 		}
 	}
 	for _, id := range []string{"", "b"} {
-		messages, err := h.RecentTelemetry(ctx, id, 100)
+		messages, err := f.Recent(ctx, id, 100)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,16 +1,9 @@
 package hub
 
 import (
-	"sync"
-
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
-
-// maxMessage is the size of the largest message in bytes: payload with the names
-// and values of its properties (Azure: 256 KB).
-const maxMessage = 256 << 10
 
 // Send puts a message into the hub's telemetry. committed is called with token
 // when the message is durable, from a goroutine of the log. Nothing of the
@@ -21,7 +14,7 @@ func (s *Session) Send(m *message.Message, committed store.Committer, token uint
 		return err
 	}
 	s.touch()
-	return s.append(m, committed, token)
+	return s.telemetry.Send(m, committed, token)
 }
 
 // SendWill is Send for the message that a device has left for when its connection
@@ -34,27 +27,5 @@ func (s *Session) SendWill(m *message.Message, committed store.Committer, token 
 			return s.check()
 		}
 	}
-	return s.append(m, committed, token)
+	return s.telemetry.Send(m, committed, token)
 }
-
-func (s *Session) append(m *message.Message, committed store.Committer, token uint64) error {
-	size := m.Size()
-	if size > maxMessage {
-		return fault.New(fault.MessageTooLarge, "The message has %d bytes with its properties, the limit is %d", size, maxMessage)
-	}
-	buffer := records.Get().(*[]byte)
-	record := m.AppendTo(append((*buffer)[:0], s.head...))
-	s.hub.config.Telemetry.Append(s.partition, record, committed, token)
-	s.hub.stats.messages.Add(1)
-	s.hub.stats.bytes.Add(uint64(len(m.Payload)))
-	if cap(record) <= maxPooledRecord {
-		*buffer = record
-	}
-	records.Put(buffer)
-	return nil
-}
-
-// maxPooledRecord keeps a rare large message from holding memory for ever.
-const maxPooledRecord = 16 << 10
-
-var records = sync.Pool{New: func() any { return new([]byte) }}
