@@ -89,11 +89,15 @@ func From(err error) *Error {
 }
 
 // Precondition holds an If-Match ("", "*" or an ETag, quoted or not) against the present
-// ETag of a thing that is there, and returns fault 412001 when it does not hold.
+// ETag of a thing that is there, and returns fault 412001 when it does not hold. It shows
+// the condition as the ETag is given, with quotes or without.
 func Precondition(thing Word, ifMatch, etag string) error {
 	wanted := strings.Trim(ifMatch, `"`)
 	if ifMatch == "" || wanted == "*" || wanted == strings.Trim(etag, `"`) {
 		return nil
+	}
+	if !strings.HasPrefix(etag, `"`) {
+		ifMatch = wanted
 	}
 	return New(PreconditionFailed,
 		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, ifMatch)

@@ -62,3 +62,27 @@ func TestMessagesAreBounded(t *testing.T) {
 		}
 	}
 }
+
+func TestPrecondition(t *testing.T) {
+	const says = "The device was changed since: its ETag is %s, not %s. Read it again and repeat the change"
+	for _, c := range []struct{ ifMatch, etag, shown string }{
+		{"", "a", ""},
+		{"*", "a", ""},
+		{`"*"`, "a", ""},
+		{"a", "a", ""},
+		{`"a"`, "a", ""},
+		{"a", `"a"`, ""},
+		{"b", "a", "b"},
+		{`"b"`, "a", "b"},
+		{`"b"`, `"a"`, `"b"`},
+		{"b", `"a"`, "b"},
+		{`""`, "a", ""},
+	} {
+		err := Precondition("device", c.ifMatch, c.etag)
+		if holds := c.shown == "" && c.ifMatch != `""`; holds != (err == nil) {
+			t.Errorf("If-Match %s of %s is answered %v", c.ifMatch, c.etag, err)
+		} else if !holds && (!errors.Is(err, PreconditionFailed) || From(err).Message != fmt.Sprintf(says, c.etag, c.shown)) {
+			t.Errorf("If-Match %s of %s is answered %v", c.ifMatch, c.etag, err)
+		}
+	}
+}

@@ -104,7 +104,7 @@ func (h *Hub) UpdateDevice(ctx context.Context, device Device, ifMatch string) (
 		if err != nil && !unreadable {
 			return Device{}, err
 		}
-		if err := precondition("device", ifMatch, before.ETag); err != nil {
+		if err := fault.Precondition("device", ifMatch, before.ETag); err != nil {
 			return Device{}, err
 		}
 		if unreadable {
@@ -160,7 +160,7 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 		if err != nil && !store.IsUnreadable(err) {
 			return nil, err
 		}
-		if err := precondition("device", ifMatch, device.ETag); err != nil {
+		if err := fault.Precondition("device", ifMatch, device.ETag); err != nil {
 			return nil, err
 		}
 		etags, err := h.config.Documents.Commit(ctx,

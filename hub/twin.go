@@ -169,7 +169,7 @@ func (h *Hub) changeAndTell(ctx context.Context, id string, patch twinPatch, ifM
 	error) {
 	defer h.order.lock(id)()
 	changed, err := h.updateTwin(ctx, id, replace, func(t *twin) error {
-		if err := precondition("twin", ifMatch, t.tag()); err != nil {
+		if err := fault.Precondition("twin", ifMatch, t.tag()); err != nil {
 			return err
 		}
 		return t.apply(patch, replace, h.config.Now())
