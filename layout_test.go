@@ -34,7 +34,9 @@ var layout = map[string][]string{
 	"store/segment":   {"store", "store/mark", "panics"},
 	"store/memory":    {"store"},
 	"store/storetest": {"store", "document"},
-	"cluster/local":   {"cluster"},
+
+	"cluster/local":       {"cluster"},
+	"cluster/clustertest": {"cluster"},
 
 	// Azure's public words, which clients, endpoints and the domain share.
 	"contract": {"document", "fault"},
