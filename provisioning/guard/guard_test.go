@@ -139,4 +139,39 @@ func TestLockouts(t *testing.T) {
 	}
 }
 
+// Who is locked out by one node is locked out by the others soon, and lifted likewise. A
+// lock-out that can't be stored counts where it was made.
+func TestLockoutsOfAnotherNode(t *testing.T) {
+	ctx, now, shared := context.Background(), noon, memory.New()
+	documents := shared.Open()
+	here, elsewhere := newLockouts(t, documents, &now), newLockouts(t, shared.Open(), &now)
+	const bad, worse = "192.0.2.1:1", "192.0.2.2:1"
+	for range 3 {
+		here.CountFailure(ctx, bad)
+	}
+	eventually := func(what string, condition func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !condition(); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatalf("it is not so after 10 s: %s", what)
+			}
+		}
+	}
+	eventually("it is locked out elsewhere", func() bool { return errors.Is(elsewhere.Check(bad), fault.Throttled) })
+	if err := elsewhere.Lift(ctx, "192.0.2.1"); err != nil {
+		t.Fatal(err)
+	}
+	eventually("it is heard again here", func() bool { return here.Check(bad) == nil })
+
+	if err := documents.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		here.CountFailure(ctx, worse)
+	}
+	if here.Check(worse) == nil || elsewhere.Check(worse) != nil {
+		t.Error("a lock-out that can't be stored counts nowhere, or everywhere")
+	}
+}
+
 func TestRoundTrip(t *testing.T) { storetest.RoundTrip[LockedOut](t) }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/berth-iot/berth/audit"
@@ -56,26 +57,94 @@ type Lockouts struct {
 	config LockoutConfig
 	table  store.Table[LockedOut]
 
-	mutex    sync.Mutex
-	failures map[string][]time.Time // of sources that may yet be locked out, the latest last
-	locked   map[string]*LockedOut
+	// stale says that the documents may differ from what is known: another node locks out
+	// and lifts too.
+	stale atomic.Bool
+
+	mutex sync.Mutex
+	// failures are of sources that may yet be locked out, the latest last. Each node counts
+	// its own: a document changed by each failure would make failing expensive for the
+	// service rather than for who fails. On n nodes a source has up to n times as many tries.
+	failures map[string][]time.Time
+	locked   map[string]*lockedSource
+	next     time.Time // when to read the documents again at the earliest
+}
+
+// lockedSource is a source that is locked out. How often it has come since is counted by
+// each node for itself: it is told to who looks and decides nothing.
+type lockedSource struct {
+	LockedOut
+	unsaved bool // there is no document of it yet, or there could be none
 }
 
 // maxSources bounds the sources whose failures are counted.
 const maxSources = 100_000
 
+// readPause is the time between two readings of who is locked out, at least; and so many
+// times as long as one takes, because each new lock-out asks for another.
+const (
+	readPause   = time.Second / 2
+	readShare   = 20
+	readTimeout = 5 * time.Second // one that takes longer is given up
+)
+
 // OpenLockouts reads who is locked out.
 func OpenLockouts(ctx context.Context, config LockoutConfig) (*Lockouts, error) {
 	l := &Lockouts{config: config, table: store.NewTable[LockedOut](config.Documents, "provisioning/lockouts"),
-		failures: make(map[string][]time.Time), locked: make(map[string]*LockedOut)}
+		failures: make(map[string][]time.Time), locked: make(map[string]*lockedSource)}
+	config.Documents.Watch(context.Background(), func() { l.stale.Store(true) }, l.table.Collection)
+	return l, l.read(ctx)
+}
+
+// read makes what is stored what counts from now on, and keeps what only this node knows.
+func (l *Lockouts) read(ctx context.Context) error {
+	l.stale.Store(false) // what changes while it is read is read the next time
+	began := time.Now()
 	entries, err := l.table.List(ctx, "", "", maxSources)
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.next = time.Now().Add(max(readPause, readShare*time.Since(began)))
 	if err != nil {
-		return nil, fmt.Errorf("read the lock-outs: %w", err)
+		l.stale.Store(true)
+		return fmt.Errorf("read the lock-outs: %w", err)
+	}
+	locked := make(map[string]*lockedSource, len(entries))
+	for source, known := range l.locked {
+		if known.unsaved {
+			locked[source] = known
+		}
 	}
 	for _, entry := range entries {
-		l.locked[entry.Key] = &entry.Value
+		known := l.locked[entry.Key]
+		if known == nil || known.Since.Sub(entry.Value.Since.Time).Abs() > time.Millisecond { // written in fewer digits
+			known = &lockedSource{LockedOut: entry.Value}
+		}
+		locked[entry.Key] = known
 	}
-	return l, nil
+	l.locked = locked
+	return nil
+}
+
+// follow reads who is locked out if that has changed and was not read just now. What
+// can't be read is not said to the device: what it wants can't be read either.
+func (l *Lockouts) follow() {
+	if !l.stale.Load() {
+		return
+	}
+	l.mutex.Lock()
+	due := !time.Now().Before(l.next)
+	if due {
+		l.next = time.Now().Add(readTimeout) // and nobody else reads meanwhile
+	}
+	l.mutex.Unlock()
+	if !due {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), readTimeout)
+	defer cancel()
+	if err := l.read(ctx); err != nil {
+		l.config.Logger.Warn("lock-outs of other nodes are not known", "error", err)
+	}
 }
 
 // clockStep is how far a clock may be set back before what it said counts as wrong.
@@ -89,6 +158,7 @@ func (l *LockedOut) over(now time.Time) bool {
 
 // Check returns fault 429001 if the source of a remote address is locked out.
 func (l *Lockouts) Check(remote string) error {
+	l.follow()
 	source := SourceOf(remote)
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
@@ -132,14 +202,19 @@ func (l *Lockouts) CountFailure(ctx context.Context, remote string) {
 		l.config.Logger.WarnContext(ctx, "too many sources are locked out", "source", source)
 		return
 	}
-	locked := &LockedOut{Source: source, Since: document.Time{Time: now.UTC()}, Until: document.Time{Time: now.Add(rule.For).UTC()}, Failures: len(times)}
+	locked := &lockedSource{unsaved: true, LockedOut: LockedOut{Source: source, Failures: len(times),
+		Since: document.Time{Time: now.UTC()}, Until: document.Time{Time: now.Add(rule.For).UTC()}}}
 	l.locked[source] = locked
-	stored := *locked
+	stored := locked.LockedOut
 	l.mutex.Unlock()
 	l.config.Logger.WarnContext(ctx, "source locked out", "source", source, "failures", stored.Failures, "until", stored.Until)
 	if _, err := l.config.Documents.Commit(ctx, l.table.Put(source, store.Always, stored)); err != nil {
 		l.config.Logger.ErrorContext(ctx, "a lock-out would not survive a restart", "source", source, "error", err)
+		return
 	}
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	locked.unsaved = false
 }
 
 // List returns the sources that are locked out now, and forgets the others.

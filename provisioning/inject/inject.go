@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/berth-iot/berth/audit"
@@ -70,14 +69,15 @@ type Config struct {
 type Injector struct {
 	config Config
 	table  store.Table[Fault]
-	count  atomic.Int64 // of faults, so that a service without any does not look
+	count  *store.Cache[int] // of faults, so that a service without any does not look
 }
 
-// Open returns the faults that are to be injected, those of earlier runs among them.
+// Open returns the faults that are to be injected, those of earlier runs and of other
+// nodes among them.
 func Open(ctx context.Context, config Config) (*Injector, error) {
 	i := &Injector{config: config, table: store.NewTable[Fault](config.Documents, "provisioning/misbehaviours")}
-	faults, err := i.List(ctx)
-	i.count.Store(int64(len(faults)))
+	i.count = store.NewCache(config.Documents, i.table.Count, i.table.Collection)
+	_, err := i.count.Get(ctx)
 	return i, err
 }
 
@@ -90,14 +90,16 @@ func (i *Injector) Add(ctx context.Context, wanted Fault) (Fault, error) {
 	if err := i.check(wanted); err != nil {
 		return Fault{}, err
 	}
-	if i.count.Add(1) > maxFaults {
-		i.count.Add(-1)
+	// Who adds at the same moment is not counted: the limit keeps lists short, and may be
+	// exceeded by as many as do.
+	if count, err := i.count.Get(ctx); err != nil {
+		return Fault{}, err
+	} else if count >= maxFaults {
 		return Fault{}, fault.New(fault.ArgumentInvalid, "There are %d misbehaviours already. Remove some", maxFaults)
 	}
 	wanted.ID = fault.NewTrackingID()
 	if _, err := i.config.Documents.Commit(ctx, append(i.config.Audit.Change(ctx, audit.Created, audit.Misbehaviour, string(wanted.Kind)+" "+wanted.ID, nil, nil),
 		i.table.Put(wanted.ID, store.Absent, wanted))...); err != nil {
-		i.count.Add(-1)
 		return Fault{}, err
 	}
 	return wanted, nil
@@ -171,17 +173,14 @@ func (i *Injector) remove(ctx context.Context, id string) error {
 	if _, gone := store.IsConflict(err); gone {
 		return nil
 	}
-	if err == nil {
-		i.count.Add(-1)
-	}
 	return err
 }
 
 // Apply injects the first fault that is for an attested device. It returns the hub to name in the answer, or "", and what the device gets instead
 // of an answer.
 func (i *Injector) Apply(ctx context.Context, trace *attest.Trace, registrationID, group string) (wrongHub string, err error) {
-	if i.count.Load() == 0 {
-		return "", nil
+	if count, err := i.count.Get(ctx); err != nil || count == 0 {
+		return "", err
 	}
 	injected, err := i.consume(ctx, registrationID, group)
 	if err != nil || injected.Kind == "" {
@@ -236,9 +235,6 @@ func (i *Injector) consume(ctx context.Context, registrationID, group string) (F
 				change = i.table.Delete(entry.Key, store.ETag(entry.ETag))
 			}
 			_, err := i.config.Documents.Commit(ctx, change)
-			if err == nil && one.Times == 0 {
-				i.count.Add(-1)
-			}
 			return one, err
 		}
 		return Fault{}, nil

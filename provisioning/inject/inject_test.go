@@ -135,4 +135,32 @@ func TestRemove(t *testing.T) {
 	}
 }
 
+// A fault that one node was asked for is injected by another, and by both as often as it
+// was asked for.
+func TestFaultsOfAnotherNode(t *testing.T) {
+	ctx, shared := context.Background(), memory.New()
+	here, elsewhere := open(t, shared.Open()), open(t, shared.Open())
+	added, err := here.Add(ctx, Fault{Kind: Fail, Times: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n, c := range []struct {
+		i    *Injector
+		want error
+	}{{elsewhere, fault.Internal}, {here, fault.Internal}, {elsewhere, nil}, {here, nil}} {
+		if _, err := c.i.Apply(ctx, new(attest.Trace), "d1", ""); !errors.Is(err, c.want) {
+			t.Errorf("%d: a device gets %v, want %v", n, err, c.want)
+		}
+	}
+	if added, err = here.Add(ctx, Fault{Kind: Fail}); err != nil {
+		t.Fatal(err)
+	}
+	if err := elsewhere.Remove(ctx, added.ID); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := here.Apply(ctx, new(attest.Trace), "d1", ""); err != nil {
+		t.Errorf("after it was removed elsewhere: %v", err)
+	}
+}
+
 func TestRoundTrip(t *testing.T) { storetest.RoundTrip[Fault](t) }
