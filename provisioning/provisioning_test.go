@@ -437,7 +437,7 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 	}
 
 	h.reopen()
-	h.sweep() // beside the service's own
+	h.sweep(context.Background(), make(map[string]time.Time)) // beside the service's own
 	h.active.Wait()
 	if _, ok := h.hub(0).device("interrupted"); !ok {
 		t.Fatal("the hub has not admitted the device")
@@ -449,6 +449,40 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 	}
 	if left, err := h.intents.Count(context.Background()); left != 0 || err != nil {
 		t.Errorf("%d intents are left, error %v", left, err)
+	}
+}
+
+// What another node has begun is left to it for as long as it may take, and then taken up.
+func TestUnfinishedAssignmentsOfAnotherNode(t *testing.T) {
+	h, ctx := newHouse(t, "hub.local"), context.Background()
+	device := valid(t, "elsewhere")
+	h.enroll(device.enrollment())
+	enrollment, err := h.Enrollment(ctx, "elsewhere")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config := h.config
+	config.Node = "another"
+	promised := intent{RegistrationID: "elsewhere", OperationID: newOperationID(),
+		Certificate: describe(device.evidence.Certificates[0])}
+	if _, err := newService(config).promise(ctx, promised, enrollment); err != nil {
+		t.Fatal(err)
+	}
+	others := make(map[string]time.Time)
+	for _, passed := range []time.Duration{0, othersTimeout - time.Minute, othersTimeout} {
+		if since, seen := others[promised.OperationID]; seen {
+			others[promised.OperationID] = since.Add(-passed)
+		}
+		if err := h.sweep(ctx, others); err != nil {
+			t.Fatal(err)
+		}
+		h.active.Wait()
+		if _, taken := h.hub(0).device("elsewhere"); taken != (passed == othersTimeout) {
+			t.Fatalf("after %v it is taken up: %v", passed, taken)
+		}
+	}
+	if err := h.sweep(ctx, others); err != nil || len(others) > 0 {
+		t.Errorf("what is done is still waited for: %v, %v", others, err)
 	}
 }
 

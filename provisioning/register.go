@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -47,6 +48,7 @@ type intent struct {
 	Payload        json.RawMessage      `json:"payload,omitempty"`     // the device's, for custom allocation
 	CSR            string               `json:"csr,omitempty"`         // that the device sent, checked
 	Attestation    string               `json:"attestation,omitempty"` // hash of what the device was judged by; "" in what earlier versions wrote
+	Node           string               `json:"node,omitempty"`        // that began it, as in Config
 }
 
 // job is an assignment that this process works on.
@@ -287,6 +289,7 @@ func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollmen
 
 // promise writes the intent, and the record that says so.
 func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollment) (record, error) {
+	intent.Node = s.config.Node
 	return store.RetryOnConflict(ctx, func() (record, error) {
 		pending, _, changes, err := s.begun(ctx, intent, enrollment)
 		if err != nil {
@@ -364,14 +367,39 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 const (
 	sweepEvery  = 15 * time.Second
 	sweepAtOnce = 16 // unfinished registrations that the sweep works on
+
+	// othersTimeout is how long the node that has begun an assignment is left alone with it.
+	othersTimeout = time.Minute + assignmentTimeout
 )
 
 // keepSweeping takes up what is unfinished, at the start and from time to time:
 // what a crash interrupted and no device may come back for, and what a hub that
 // did not answer kept from being finished.
+//
+// One node of several does it, by a lease. What it commits is compare-and-swap on what it
+// has read, so that a node that has lost the lease meanwhile does no harm.
 func (s *Service) keepSweeping() {
-	for {
-		s.background("unfinished registrations can't be read", s.sweep)
+	ctx, cancel := context.WithCancel(s.work)
+	defer cancel()
+	s.always.Go(func() {
+		select {
+		case <-s.closing:
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	lease := store.NewLease(s.config.Documents, "provisioning/sweep", s.config.Node, s.config.Logger)
+	lease.Hold(ctx, func(ctx context.Context, _ store.Term) error { // it ends with the service
+		s.sweepWhile(ctx)
+		return nil
+	})
+}
+
+// sweepWhile sweeps until the context ends.
+func (s *Service) sweepWhile(ctx context.Context) {
+	others := make(map[string]time.Time)
+	for ctx.Err() == nil {
+		s.background("unfinished registrations can't be read", func() error { return s.sweep(ctx, others) })
 		if s.config.trusted() {
 			s.background("the audit can't be pruned", func() error { return s.config.Audit.Prune(s.work) })
 		}
@@ -379,9 +407,8 @@ func (s *Service) keepSweeping() {
 		timer := time.NewTimer(sweepEvery)
 		select {
 		case <-timer.C:
-		case <-s.closing:
+		case <-ctx.Done():
 			timer.Stop()
-			return
 		}
 	}
 }
@@ -394,8 +421,13 @@ func (s *Service) background(failure string, do func() error) {
 	}
 }
 
-// sweep takes up all that is unfinished. What one of them fails by is its own.
-func (s *Service) sweep() error {
+// sweep takes up all that is unfinished. What other nodes have begun it leaves to them for
+// othersTimeout, so that hub and webhook are not asked by both; others says since when it
+// has been seen, by the operation, and is kept from sweep to sweep. It is measured here, so
+// that no two clocks are compared. What one of them fails by is its own.
+func (s *Service) sweep(ctx context.Context, others map[string]time.Time) error {
+	seen := make(map[string]time.Time)
+	defer func() { clear(others); maps.Copy(others, seen) }()
 	free := make(chan struct{}, sweepAtOnce)
 	for after := ""; ; {
 		entries, err := s.intents.List(s.work, "", after, 100)
@@ -407,9 +439,20 @@ func (s *Service) sweep() error {
 		}
 		for _, entry := range entries {
 			after = entry.Key
+			if intent := entry.Value; intent.Node != s.config.Node {
+				now := time.Now()
+				since, known := others[intent.OperationID]
+				if !known {
+					since = now
+				}
+				seen[intent.OperationID] = since
+				if now.Sub(since) < othersTimeout {
+					continue
+				}
+			}
 			select {
 			case free <- struct{}{}:
-			case <-s.closing:
+			case <-ctx.Done():
 				return nil
 			}
 			var job *job

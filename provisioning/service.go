@@ -77,6 +77,7 @@ type Config struct {
 	Limits   Limits     // none when zero
 	Replace  bool       // a group's device may always take the hub identity of another, as in Azure
 	Audit    *audit.Log // of changes by operators; nil keeps none
+	Node     string     // this node's name among those that share the documents; "" for one that is alone
 	Now      func() time.Time
 	Trusted  func() bool // whether what is old by Now may be deleted; always when nil
 	Logger   *slog.Logger
