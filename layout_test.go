@@ -42,7 +42,7 @@ var layout = map[string][]string{
 	"contract": {"document", "fault"},
 
 	// The domain. The two services do not know each other.
-	"credential":            {"fault"},
+	"credential":            {"document", "fault"},
 	"audit":                 {"store"},
 	"access":                {"audit", "credential", "store", "fault"},
 	"issuance":              {"audit", "credential", "store", "fault"},
@@ -51,7 +51,7 @@ var layout = map[string][]string{
 	"provisioning/guard":    {"audit", "document", "store", "fault"},
 	"provisioning/inject":   {"provisioning/attest", "audit", "store", "fault"},
 	"provisioning":          {"provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
-	"provisioning/exchange": {"provisioning", "document", "fault"},
+	"provisioning/exchange": {"provisioning", "credential", "document", "fault"},
 	"hub/message":           {},
 	"hub/telemetry":         {"hub/message", "document", "store", "panics", "fault"},
 	"hub":                   {"hub/message", "hub/telemetry", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},

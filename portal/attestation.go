@@ -3,6 +3,7 @@ package portal
 import (
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -52,7 +53,7 @@ type certificateField struct {
 	Text     string // as typed; a private key never comes back
 	Report   *provisioning.CertificateReport
 	Problem  *fault.Error
-	Enrolled *provisioning.X509CertificateInfo // what is stored now
+	Enrolled *credential.X509CertificateInfo // what is stored now
 }
 
 // keyField is one of the two symmetric keys of the form.

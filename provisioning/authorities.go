@@ -25,12 +25,12 @@ import (
 // in by it only once it is verified: somebody proved to hold its key, or said on
 // uploading it that it is to be trusted.
 type Authority struct {
-	Name       string              `json:"name"`
-	Info       X509CertificateInfo `json:"info"`
-	IsVerified bool                `json:"isVerified"`
-	Created    Time                `json:"created"`
-	Updated    Time                `json:"updated"`
-	ETag       string              `json:"etag,omitempty"` // with its quotes: "\"…\""
+	Name       string                         `json:"name"`
+	Info       credential.X509CertificateInfo `json:"info"`
+	IsVerified bool                           `json:"isVerified"`
+	Created    Time                           `json:"created"`
+	Updated    Time                           `json:"updated"`
+	ETag       string                         `json:"etag,omitempty"` // with its quotes: "\"…\""
 
 	// VerificationCode is the common name of the certificate that proves possession,
 	// once it was asked for.
@@ -80,7 +80,7 @@ func (s *Service) PutAuthority(ctx context.Context, name string, certificate []b
 	if err := checkAuthorityName(name); err != nil {
 		return Authority{}, err
 	}
-	parsed, err := parseEnrollable(certificate)
+	parsed, err := credential.ParseEnrollable(certificate)
 	if err != nil {
 		return Authority{}, about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
 	}
@@ -95,7 +95,7 @@ func (s *Service) PutAuthority(ctx context.Context, name string, certificate []b
 			a.IsVerified, a.VerificationCode = false, ""
 		}
 		a.IsVerified = a.IsVerified || trusted
-		a.Certificate, a.Info = parsed[0].Raw, *describe(parsed[0])
+		a.Certificate, a.Info = parsed[0].Raw, *credential.Describe(parsed[0])
 		return nil
 	})
 }
@@ -310,7 +310,7 @@ func (s *Service) describeAuthority(stored storedAuthority) Authority {
 		shown.Warning = "expired"
 	case now.Before(info.NotBeforeUTC.Time):
 		shown.Warning = "notYetValid"
-	case info.NotAfterUTC.Sub(now) < expiresSoon:
+	case info.NotAfterUTC.Sub(now) < credential.ExpiresSoon:
 		shown.Warning = "expiresSoon"
 	}
 	return shown
@@ -323,7 +323,8 @@ func (a storedAuthority) subjectKey() (name, former string) {
 	if err != nil {
 		return key(a.Name), key(a.Name) // it was parsed when it came in
 	}
-	return nameKey(certificate.RawSubject) + "/" + key(a.Name), formerNameKey(certificate.RawSubject) + "/" + key(a.Name)
+	name, former = credential.NameKeys(certificate.RawSubject)
+	return name + "/" + key(a.Name), former + "/" + key(a.Name)
 }
 
 // withoutSubject removes an authority from where it is found, but for kept.
@@ -341,7 +342,8 @@ func (s *Service) withoutSubject(authority storedAuthority, kept string) (change
 // subject, 10 at most.
 func (s *Service) authoritiesNamed(ctx context.Context, subject []byte) (found []string, err error) {
 	const most = 10
-	for _, name := range []string{nameKey(subject), formerNameKey(subject)} {
+	present, former := credential.NameKeys(subject)
+	for _, name := range []string{present, former} {
 		entries, err := s.authorityNames.List(ctx, name+"/", "", most)
 		if err != nil {
 			return nil, err

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -148,7 +149,7 @@ func TestWebhookIsToldOfTheAttestation(t *testing.T) {
 		{AttestationMechanism{Type: byX509}, `"x509":{"certificateInfo":{"subjectName":"CN=d1"`},
 	} {
 		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
-		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &X509CertificateInfo{SubjectName: "CN=d1"}}
+		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &credential.X509CertificateInfo{SubjectName: "CN=d1"}}
 		body, err := h.allocationRequest(context.Background(), enrollment, device, record{}, nil)
 		var request struct {
 			Device json.RawMessage `json:"deviceRuntimeContext"`

@@ -160,7 +160,7 @@ func TestDryRunOfGroups(t *testing.T) {
 		"an unknown authority": {EnrollmentGroupID: "new", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509,
 			X509: &X509Attestation{CAReferences: &X509CAReferences{Primary: "none"}}}}},
 		"only a thumbprint": signedGroup("new",
-			&X509Certificate{Info: &X509CertificateInfo{SHA256Thumbprint: strings.Repeat("A", 64)}}, nil),
+			&X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: strings.Repeat("A", 64)}}, nil),
 		"a device's own": signedGroup("new", &X509Certificate{Certificate: string(device)}, nil),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"encoding/json"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 )
 
@@ -150,20 +151,8 @@ type X509Certificates struct {
 // X509Certificate is a certificate on its way in (Certificate: PEM, or base64
 // of PEM or DER) and what it says on its way out (Info).
 type X509Certificate struct {
-	Certificate string               `json:"certificate,omitempty"`
-	Info        *X509CertificateInfo `json:"info,omitempty"`
-}
-
-// X509CertificateInfo is what a certificate says.
-type X509CertificateInfo struct {
-	SubjectName      string `json:"subjectName"`
-	SHA1Thumbprint   string `json:"sha1Thumbprint"`   // 40 hexadecimal digits, upper case
-	SHA256Thumbprint string `json:"sha256Thumbprint"` // 64 hexadecimal digits, upper case
-	IssuerName       string `json:"issuerName"`
-	NotBeforeUTC     Time   `json:"notBeforeUtc"`
-	NotAfterUTC      Time   `json:"notAfterUtc"`
-	SerialNumber     string `json:"serialNumber"`
-	Version          int    `json:"version"` // 3
+	Certificate string                          `json:"certificate,omitempty"`
+	Info        *credential.X509CertificateInfo `json:"info,omitempty"`
 }
 
 // Registration is the registration record of a device: where it was assigned.

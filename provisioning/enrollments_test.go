@@ -113,7 +113,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 			e.Attestation.X509.ClientCertificates.Primary.Certificate = device.PEM + device.PEM
 		}, "2 certificates", "primary", ""},
 		{"info without certificate", func(e *Enrollment) {
-			e.Attestation.X509.ClientCertificates.Primary = &X509Certificate{Info: &X509CertificateInfo{SHA256Thumbprint: "AA"}}
+			e.Attestation.X509.ClientCertificates.Primary = &X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: "AA"}}
 		}, "missing", "primary", ""},
 		{"status", func(e *Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled", "provisioningStatus", ""},
 		{"hub that is not linked", func(e *Enrollment) { e.HubHostName = "elsewhere" }, "hub.local", "hub", ""},

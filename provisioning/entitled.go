@@ -9,6 +9,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
@@ -16,10 +17,10 @@ import (
 
 // admitted is a device that may come in, and by what.
 type admitted struct {
-	enrollment Enrollment           // its own, or its group as its own
-	group      string               // "" for an individual enrollment
-	signer     *X509CertificateInfo // of a device of an X.509 group
-	tpm        *tpmDevice           // of a device with a TPM
+	enrollment Enrollment                      // its own, or its group as its own
+	group      string                          // "" for an individual enrollment
+	signer     *credential.X509CertificateInfo // of a device of an X.509 group
+	tpm        *tpmDevice                      // of a device with a TPM
 }
 
 // entitled finds the enrollment that the device may claim and judges whether it
@@ -119,8 +120,8 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 				return admitted{}, "", err
 			}
 			*trace = append(*trace, attempt...)
-			leaf := describe(evidence.Certificates[0])
-			return admitted{enrollment: group.withCertificate(evidence.RegistrationID, leaf), group: group.EnrollmentGroupID, signer: describe(authority)}, "", nil
+			leaf := credential.Describe(evidence.Certificates[0])
+			return admitted{enrollment: group.withCertificate(evidence.RegistrationID, leaf), group: group.EnrollmentGroupID, signer: credential.Describe(authority)}, "", nil
 		}
 	}
 	if failed != nil {

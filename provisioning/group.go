@@ -3,6 +3,7 @@ package provisioning
 import (
 	"slices"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -33,7 +34,7 @@ func (g EnrollmentGroup) member(registrationID string) Enrollment {
 }
 
 // withCertificate is member for a device with this certificate.
-func (g EnrollmentGroup) withCertificate(registrationID string, certificate *X509CertificateInfo) Enrollment {
+func (g EnrollmentGroup) withCertificate(registrationID string, certificate *credential.X509CertificateInfo) Enrollment {
 	member := g.member(registrationID)
 	member.Attestation.X509 = &X509Attestation{ClientCertificates: &X509Certificates{Primary: &X509Certificate{Info: certificate}}}
 	return member

@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
@@ -320,7 +321,7 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 		if err != nil {
 			return stored, nil, err // it was parsed when it came in
 		}
-		sample = stored.withCertificate("device", describe(certificate))
+		sample = stored.withCertificate("device", credential.Describe(certificate))
 	}
 	if group.InitialTwin != nil {
 		twin := *group.InitialTwin
@@ -418,7 +419,7 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 			}
 			g.Signing[i] = before.Signing[i]
 		default:
-			certificates, err := parseEnrollable([]byte(given.Certificate))
+			certificates, err := credential.ParseEnrollable([]byte(given.Certificate))
 			if err != nil {
 				continue // said below, with its field
 			}
@@ -460,7 +461,7 @@ func signerKey(der []byte, groupID string, which int) (name string, former []str
 	}
 	own := key(groupID) + "/" + []string{"primary", "secondary"}[which]
 	id := keyIDKey(certificate.SubjectKeyId)
-	issuer, encoded := nameKey(certificate.RawSubject), formerNameKey(certificate.RawSubject)
+	issuer, encoded := credential.NameKeys(certificate.RawSubject)
 	return issuer + "/" + id + "/" + own, []string{encoded + "/" + id + "/" + own, encoded + "/" + own}
 }
 
@@ -472,15 +473,6 @@ func keyIDKey(id []byte) string {
 		id = sum[:]
 	}
 	return "id=" + hex.EncodeToString(id)
-}
-
-// nameKey is where what has a distinguished name is found, in whatever spelling.
-func nameKey(name []byte) string { return formerNameKey([]byte(attest.CanonicalName(name))) }
-
-// formerNameKey is where versions before kept it: by the name as it is encoded.
-func formerNameKey(name []byte) string {
-	sum := sha256.Sum256(name)
-	return hex.EncodeToString(sum[:])
 }
 
 // withoutSigners removes the signing certificates of a group from where they are
@@ -532,7 +524,8 @@ const maxSigners = 100
 func (s *Service) signersOf(ctx context.Context, chain *attest.Chain, issuer []byte, most int) ([]signer, error) {
 	var found []signer
 	seen := make(map[string]bool)
-	names, prefixes := []string{nameKey(issuer), formerNameKey(issuer)}, []string{}
+	present, former := credential.NameKeys(issuer)
+	names, prefixes := []string{present, former}, []string{}
 	for _, id := range chain.KeyIDs(issuer) {
 		for _, name := range names {
 			prefixes = append(prefixes, name+"/"+keyIDKey(id)+"/")

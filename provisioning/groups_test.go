@@ -96,7 +96,7 @@ func TestGroupTrustsWhatItShows(t *testing.T) {
 func TestGroupsSignedInOneWay(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	one := newSigner(t, "one")
-	whole, read := &X509Certificate{Certificate: one}, &X509Certificate{Info: &X509CertificateInfo{}}
+	whole, read := &X509Certificate{Certificate: one}, &X509Certificate{Info: &credential.X509CertificateInfo{}}
 	for name, c := range map[string]struct {
 		x    X509Attestation
 		says string

@@ -15,11 +15,11 @@ import (
 
 // CertificateReport is what a certificate says that somebody is about to enroll.
 type CertificateReport struct {
-	Info           X509CertificateInfo   `json:"info"`
-	RegistrationID string                `json:"registrationId,omitempty"` // the common name, when it is a registration id
-	Others         []X509CertificateInfo `json:"others,omitempty"`         // more that the file holds
-	Warnings       []Warning             `json:"warnings,omitempty"`
-	PEM            string                `json:"pem"` // the certificate alone
+	Info           credential.X509CertificateInfo   `json:"info"`
+	RegistrationID string                           `json:"registrationId,omitempty"` // the common name, when it is a registration id
+	Others         []credential.X509CertificateInfo `json:"others,omitempty"`         // more that the file holds
+	Warnings       []Warning                        `json:"warnings,omitempty"`
+	PEM            string                           `json:"pem"` // the certificate alone
 }
 
 // Warning is what may keep a device with the certificate out. Code stays as it is
@@ -29,13 +29,11 @@ type Warning struct {
 	Text string `json:"text"` // a sentence without a final stop, with what to do
 }
 
-const expiresSoon = 30 * 24 * time.Hour
-
 // Inspect reads what should be a device's certificate: a file's content or what
 // was pasted. It returns fault 400004 for what is none, with Info["reason"]
 // privateKey for a private key.
 func Inspect(data []byte, now time.Time) (CertificateReport, error) {
-	certificates, err := parseEnrollable(data)
+	certificates, err := credential.ParseEnrollable(data)
 	if err != nil {
 		problem := fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err)
 		if errors.Is(err, credential.ErrPrivateKey) {
@@ -45,7 +43,7 @@ func Inspect(data []byte, now time.Time) (CertificateReport, error) {
 	}
 	first := certificates[0]
 	report := CertificateReport{
-		Info:     *describe(first),
+		Info:     *credential.Describe(first),
 		Warnings: warnings(first, now),
 		PEM:      string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: first.Raw})),
 	}
@@ -53,7 +51,7 @@ func Inspect(data []byte, now time.Time) (CertificateReport, error) {
 		report.RegistrationID = first.Subject.CommonName
 	}
 	for _, other := range certificates[1:] {
-		report.Others = append(report.Others, *describe(other))
+		report.Others = append(report.Others, *credential.Describe(other))
 	}
 	if len(report.Others) > 0 {
 		report.Warnings = append(report.Warnings, Warning{"several", "The file holds several certificates. The first is taken; see that it is the device's own, and not one of an authority"})
@@ -71,7 +69,7 @@ func warnings(certificate *x509.Certificate, now time.Time) (found []Warning) {
 	name := certificate.Subject.CommonName
 	warn(now.After(certificate.NotAfter), "expired", "The certificate has expired, and the device will be refused. Make a new one")
 	warn(now.Before(certificate.NotBefore), "notYetValid", "The certificate is not valid yet, and the device will be refused until then. Compare the clocks")
-	warn(!now.After(certificate.NotAfter) && certificate.NotAfter.Sub(now) < expiresSoon, "expiresSoon", "The certificate expires within thirty days. Have its successor ready as the secondary certificate")
+	warn(!now.After(certificate.NotAfter) && certificate.NotAfter.Sub(now) < credential.ExpiresSoon, "expiresSoon", "The certificate expires within thirty days. Have its successor ready as the secondary certificate")
 	warn(name == "", "noCommonName", "The certificate's subject has no common name. A device registers with its common name: make a certificate that has one")
 	warn(name != "" && checkRegistrationID(name) != nil, "commonNameNotRegistrationID", "The certificate's common name is no registration id: up to 128 letters, digits and - . _ : are allowed. Make a certificate with another name")
 	// What `openssl req -x509` makes calls itself an authority and is none.

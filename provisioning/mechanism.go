@@ -154,29 +154,15 @@ func completeCertificate(which string, certificate, before *X509Certificate) err
 		certificate.Info = &known
 		return nil
 	}
-	parsed, err := parseEnrollable([]byte(certificate.Certificate))
+	parsed, err := credential.ParseEnrollable([]byte(certificate.Certificate))
 	if err != nil {
 		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: %v", fault.Word(which), err)
 	}
 	if len(parsed) > 1 {
 		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: this holds %d certificates. An individual enrollment takes the device's own certificate alone, without its chain", fault.Word(which), len(parsed))
 	}
-	*certificate = X509Certificate{Info: describe(parsed[0])}
+	*certificate = X509Certificate{Info: credential.Describe(parsed[0])}
 	return nil
-}
-
-// parseEnrollable reads certificates, the one to enroll first. Its key must be one that is
-// taken when a device comes with it, or with what it signed.
-func parseEnrollable(data []byte) ([]*x509.Certificate, error) {
-	parsed, err := credential.ParseCertificates(data)
-	if err != nil {
-		return nil, err
-	}
-	if err := credential.CheckKeyLength(parsed[0].PublicKey); err != nil {
-		return nil, fault.NewReason("it has %v, which is short enough to be broken, and no device would be let in by it. Use %s",
-			err, fault.Word(credential.UsableKeys))
-	}
-	return parsed, nil
 }
 
 // completeCertificates checks a primary and a secondary certificate. earlier are

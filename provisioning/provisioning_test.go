@@ -427,7 +427,7 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 	device := valid(t, "interrupted")
 	h.enroll(device.enrollment())
 	evidence := attest.Evidence{IDScope: scope, RegistrationID: "interrupted", Evidence: device.evidence}
-	promised := intent{RegistrationID: "interrupted", OperationID: newOperationID(), Certificate: describe(device.evidence.Certificates[0])}
+	promised := intent{RegistrationID: "interrupted", OperationID: newOperationID(), Certificate: credential.Describe(device.evidence.Certificates[0])}
 	enrollment, err := h.Enrollment(context.Background(), "interrupted")
 	if err != nil {
 		t.Fatal(err)
@@ -464,7 +464,7 @@ func TestUnfinishedAssignmentsOfAnotherNode(t *testing.T) {
 	config := h.config
 	config.Node = "another"
 	promised := intent{RegistrationID: "elsewhere", OperationID: newOperationID(),
-		Certificate: describe(device.evidence.Certificates[0])}
+		Certificate: credential.Describe(device.evidence.Certificates[0])}
 	if _, err := newService(config).promise(ctx, promised, enrollment); err != nil {
 		t.Fatal(err)
 	}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attempts"
@@ -33,22 +34,22 @@ const assignmentTimeout = time.Minute
 // intent is an assignment that has been promised. It holds what was known of
 // the device when it was attested.
 type intent struct {
-	OperationID    string               `json:"operationId"`
-	RegistrationID string               `json:"registrationId"`
-	Certificate    *X509CertificateInfo `json:"certificate,omitempty"`
-	Signer         *X509CertificateInfo `json:"signer,omitempty"`
-	GroupID        string               `json:"groupId,omitempty"`
-	Mechanism      string               `json:"mechanism,omitempty"`
-	Protocol       string               `json:"protocol,omitempty"`
-	RemoteAddr     string               `json:"remoteAddress,omitempty"`
-	IDScope        string               `json:"idScope,omitempty"`
-	ToldAgain      bool                 `json:"toldAgain,omitempty"` // see sinceReprovisioned
-	Trace          attest.Trace         `json:"trace,omitempty"`
-	Case           json.RawMessage      `json:"case,omitempty"`        // see attest.Attempt
-	Payload        json.RawMessage      `json:"payload,omitempty"`     // the device's, for custom allocation
-	CSR            string               `json:"csr,omitempty"`         // that the device sent, checked
-	Attestation    string               `json:"attestation,omitempty"` // hash of what the device was judged by; "" in what earlier versions wrote
-	Node           string               `json:"node,omitempty"`        // that began it, as in Config
+	OperationID    string                          `json:"operationId"`
+	RegistrationID string                          `json:"registrationId"`
+	Certificate    *credential.X509CertificateInfo `json:"certificate,omitempty"`
+	Signer         *credential.X509CertificateInfo `json:"signer,omitempty"`
+	GroupID        string                          `json:"groupId,omitempty"`
+	Mechanism      string                          `json:"mechanism,omitempty"`
+	Protocol       string                          `json:"protocol,omitempty"`
+	RemoteAddr     string                          `json:"remoteAddress,omitempty"`
+	IDScope        string                          `json:"idScope,omitempty"`
+	ToldAgain      bool                            `json:"toldAgain,omitempty"` // see sinceReprovisioned
+	Trace          attest.Trace                    `json:"trace,omitempty"`
+	Case           json.RawMessage                 `json:"case,omitempty"`        // see attest.Attempt
+	Payload        json.RawMessage                 `json:"payload,omitempty"`     // the device's, for custom allocation
+	CSR            string                          `json:"csr,omitempty"`         // that the device sent, checked
+	Attestation    string                          `json:"attestation,omitempty"` // hash of what the device was judged by; "" in what earlier versions wrote
+	Node           string                          `json:"node,omitempty"`        // that began it, as in Config
 }
 
 // job is an assignment that this process works on.
@@ -152,7 +153,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	defer s.jobs.endIfPanicking(job)
 	job.intent.Protocol, job.intent.RemoteAddr, job.intent.IDScope = evidence.Protocol, evidence.RemoteAddr, evidence.IDScope
 	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == byX509 {
-		job.intent.Certificate = describe(evidence.Certificates[0])
+		job.intent.Certificate = credential.Describe(evidence.Certificates[0])
 	}
 	job.intent.ToldAgain = evidence.APIVersion >= sinceReprovisioned
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload

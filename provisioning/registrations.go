@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -14,14 +15,14 @@ import (
 // record is a registration as it is stored.
 type record struct {
 	Registration
-	OperationID string               `json:"operationId"` // the last one
-	Certificate *X509CertificateInfo `json:"certificate,omitempty"`
-	Signer      *X509CertificateInfo `json:"signer,omitempty"`  // of a device that came by a group
-	GroupID     string               `json:"groupId,omitempty"` // of a device that came by a group
-	Mechanism   string               `json:"mechanism,omitempty"`
-	IssuedChain []string             `json:"issuedChain,omitempty"` // what the last registration answered
-	Issued      []string             `json:"issued,omitempty"`      // thumbprints of the latest operational certificates, two at most
-	Left        []place              `json:"left,omitempty"`        // where there may be identities that the device no longer uses
+	OperationID string                          `json:"operationId"` // the last one
+	Certificate *credential.X509CertificateInfo `json:"certificate,omitempty"`
+	Signer      *credential.X509CertificateInfo `json:"signer,omitempty"`  // of a device that came by a group
+	GroupID     string                          `json:"groupId,omitempty"` // of a device that came by a group
+	Mechanism   string                          `json:"mechanism,omitempty"`
+	IssuedChain []string                        `json:"issuedChain,omitempty"` // what the last registration answered
+	Issued      []string                        `json:"issued,omitempty"`      // thumbprints of the latest operational certificates, two at most
+	Left        []place                         `json:"left,omitempty"`        // where there may be identities that the device no longer uses
 
 	unfinished bool           // it said assigning before this assignment began
 	owning     []store.Change // of owners, for the commit that writes the record

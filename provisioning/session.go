@@ -117,9 +117,9 @@ type SymmetricKeyResult struct {
 
 // X509Result is what the device was attested with.
 type X509Result struct {
-	CertificateInfo        *X509CertificateInfo `json:"certificateInfo,omitempty"`
-	SigningCertificateInfo *X509CertificateInfo `json:"signingCertificateInfo,omitempty"`
-	EnrollmentGroupID      string               `json:"enrollmentGroupId,omitempty"`
+	CertificateInfo        *credential.X509CertificateInfo `json:"certificateInfo,omitempty"`
+	SigningCertificateInfo *credential.X509CertificateInfo `json:"signingCertificateInfo,omitempty"`
+	EnrollmentGroupID      string                          `json:"enrollmentGroupId,omitempty"`
 }
 
 // OpenSession begins with what a device claims and shows. What is wrong with it

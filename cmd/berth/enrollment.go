@@ -373,7 +373,7 @@ func (c *cli) readCertificate(file, registrationID string) (string, error) {
 }
 
 // certificatesOf returns what an enrollment's certificates say, nil for none.
-func certificatesOf(e provisioning.Enrollment) (primary, secondary *provisioning.X509CertificateInfo) {
+func certificatesOf(e provisioning.Enrollment) (primary, secondary *credential.X509CertificateInfo) {
 	if e.Attestation.X509 == nil || e.Attestation.X509.ClientCertificates == nil {
 		return nil, nil
 	}
@@ -401,7 +401,7 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 	primary, secondary := certificatesOf(e)
 	for _, certificate := range []struct {
 		name string
-		info *provisioning.X509CertificateInfo
+		info *credential.X509CertificateInfo
 	}{{"Primary certificate", primary}, {"Secondary certificate", secondary}} {
 		if certificate.info != nil {
 			fields = append(fields,

@@ -127,7 +127,7 @@ func TestExchange(t *testing.T) {
 				for _, e := range []*provisioning.Enrollment{&want, &got} {
 					e.ETag, e.CreatedDateTimeUTC, e.LastUpdatedDateTimeUTC = "", provisioning.Time{}, provisioning.Time{}
 					if x := e.Attestation.X509; x != nil && format == "csv" {
-						x.ClientCertificates.Primary.Info = &provisioning.X509CertificateInfo{SHA256Thumbprint: x.ClientCertificates.Primary.Info.SHA256Thumbprint}
+						x.ClientCertificates.Primary.Info = &credential.X509CertificateInfo{SHA256Thumbprint: x.ClientCertificates.Primary.Info.SHA256Thumbprint}
 					}
 				}
 				one, _ := json.Marshal(want)

@@ -75,7 +75,7 @@ func (c *Chain) sameName(a, b []byte) bool {
 func (c *Chain) canonical(name []byte) string {
 	known, ok := c.canonicals[string(name)]
 	if !ok {
-		known = CanonicalName(name)
+		known = credential.CanonicalName(name)
 		c.canonicals[string(name)] = known
 	}
 	return known

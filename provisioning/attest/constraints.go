@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -173,7 +174,7 @@ type directoryName struct {
 }
 
 func newDirectoryName(encoded []byte) directoryName {
-	parts, ok := canonicalParts(encoded)
+	parts, ok := credential.CanonicalParts(encoded)
 	var name pkix.RDNSequence
 	if _, err := asn1.Unmarshal(encoded, &name); err != nil || !ok {
 		return directoryName{"that can't be read", []string{string(encoded)}}
@@ -226,7 +227,7 @@ func directoryConstraints(authority *x509.Certificate) (permitted, excluded [][]
 			switch tree.Base.Tag {
 			case 1, 2, 6, 7: // e-mail, DNS, URI, IP
 			case 4:
-				name, ok := canonicalParts(tree.Base.Bytes)
+				name, ok := credential.CanonicalParts(tree.Base.Bytes)
 				known = known && ok
 				names = append(names, name)
 			default:

@@ -354,8 +354,13 @@ func spelledPaths(t *testing.T) []path {
 	root := issued(t, "Example Root", nil, ca)
 	line := issued(t, "Line", root, ca)
 	// named is the same authority, which writes its name in another way in what it signs.
+	type attribute struct {
+		Type  asn1.ObjectIdentifier
+		Value asn1.RawValue
+	}
+	type partSET []attribute
 	named := func(by *signer, tag int, text string) *signer {
-		encoded, err := asn1.Marshal([]attributeSET{{{asn1.ObjectIdentifier{2, 5, 4, 3}, asn1.RawValue{Tag: tag,
+		encoded, err := asn1.Marshal([]partSET{{{asn1.ObjectIdentifier{2, 5, 4, 3}, asn1.RawValue{Tag: tag,
 			Bytes: []byte(text)}}}})
 		if err != nil {
 			t.Fatal(err)

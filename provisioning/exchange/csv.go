@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -132,7 +133,7 @@ func certificateOf(text, thumbprint string) *provisioning.X509Certificate {
 	case text != "":
 		return &provisioning.X509Certificate{Certificate: text}
 	case thumbprint != "":
-		return &provisioning.X509Certificate{Info: &provisioning.X509CertificateInfo{SHA256Thumbprint: thumbprint}}
+		return &provisioning.X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: thumbprint}}
 	}
 	return nil
 }

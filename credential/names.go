@@ -1,6 +1,7 @@
-package attest
+package credential
 
 import (
+	"crypto/sha256"
 	"encoding/asn1"
 	"encoding/hex"
 	"slices"
@@ -23,15 +24,28 @@ type attributeSET []attribute
 // and in UTF-8 in another, or in other letters (RFC 5280, section 7.1). What is no name
 // is returned as it is.
 func CanonicalName(encoded []byte) string {
-	parts, ok := canonicalParts(encoded)
+	parts, ok := CanonicalParts(encoded)
 	if !ok {
 		return string(encoded)
 	}
 	return strings.Join(parts, "/")
 }
 
-// canonicalParts are the parts of a name from its root, each in canonical form.
-func canonicalParts(encoded []byte) (parts []string, ok bool) {
+// NameKeys returns what an encoded distinguished name is stored under: key is the same
+// for all its spellings, former is what versions before made of the name as it is
+// encoded. Both are in hexadecimal.
+func NameKeys(encoded []byte) (key, former string) {
+	return hashOf([]byte(CanonicalName(encoded))), hashOf(encoded)
+}
+
+func hashOf(data []byte) string {
+	sum := sha256.Sum256(data)
+	return hex.EncodeToString(sum[:])
+}
+
+// CanonicalParts returns the parts of an encoded name from its root, each in the form
+// of CanonicalName. It reports false for what is no name.
+func CanonicalParts(encoded []byte) (parts []string, ok bool) {
 	var name []attributeSET
 	if rest, err := asn1.Unmarshal(encoded, &name); err != nil || len(rest) > 0 {
 		return nil, false
