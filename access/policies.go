@@ -80,7 +80,7 @@ func (p *Policies) List(ctx context.Context) ([]Policy, error) {
 
 // shown is a policy with its ETag.
 func shown(policy Policy, etag string) Policy {
-	policy.ETag = `"` + etag + `"`
+	policy.ETag = store.QuoteETag(etag)
 	return policy
 }
 
@@ -165,7 +165,7 @@ var names = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 // Info["field"]: keyName or rights.
 func (p *Policies) Create(ctx context.Context, name string, rights []string) (Policy, error) {
 	if !names.MatchString(name) {
-		return Policy{}, about("keyName", fault.New(fault.ArgumentInvalid,
+		return Policy{}, fault.About("keyName", fault.New(fault.ArgumentInvalid,
 			"The name %.64q is no name of a shared access policy: up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
 	}
 	rights, err := p.checkRights(rights)
@@ -220,7 +220,7 @@ func (p *Policies) RegenerateKey(ctx context.Context, name, which, ifMatch strin
 	case SecondaryKey:
 		return p.change(ctx, name, ifMatch, func(policy *Policy) { policy.SecondaryKey = fresh })
 	}
-	return Policy{}, about("key", fault.New(fault.ArgumentInvalid, "key is %.64q. It is primary or secondary", which))
+	return Policy{}, fault.About("key", fault.New(fault.ArgumentInvalid, "key is %.64q. It is primary or secondary", which))
 }
 
 // Delete removes a policy under the condition ifMatch. It returns fault 409000 when
@@ -241,7 +241,7 @@ func (p *Policies) change(ctx context.Context, name, ifMatch string, change func
 			return Policy{}, err
 		}
 		prior := entry.Value
-		if err := fault.Precondition("shared access policy", ifMatch, `"`+entry.ETag+`"`); err != nil && !unreadable {
+		if err := fault.Precondition("shared access policy", ifMatch, store.QuoteETag(entry.ETag)); err != nil && !unreadable {
 			return Policy{}, err
 		}
 		changed, match := prior, store.ETag(entry.ETag)
@@ -291,21 +291,15 @@ func (p *Policies) checkRights(wanted []string) ([]string, error) {
 	all := p.config.Rights
 	for _, right := range wanted {
 		if !slices.ContainsFunc(all, func(known string) bool { return strings.EqualFold(right, known) }) {
-			return nil, about("rights", fault.New(fault.ArgumentInvalid,
+			return nil, fault.About("rights", fault.New(fault.ArgumentInvalid,
 				"The service has no right %.64q. There are %s", right, strings.Join(all, ", ")))
 		}
 	}
 	if len(wanted) == 0 {
-		return nil, about("rights", fault.New(fault.ArgumentInvalid,
+		return nil, fault.About("rights", fault.New(fault.ArgumentInvalid,
 			"The policy has no right. Give it one or more of %s", strings.Join(all, ", ")))
 	}
 	return slices.DeleteFunc(slices.Clone(all), func(known string) bool {
 		return !slices.ContainsFunc(wanted, func(right string) bool { return strings.EqualFold(right, known) })
 	}), nil
-}
-
-// about notes in a fault which field it is about, for forms.
-func about(field string, problem *fault.Error) error {
-	problem.Info = map[string]string{"field": field}
-	return problem
 }

@@ -103,6 +103,31 @@ func Precondition(thing Word, ifMatch, etag string) error {
 		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, ifMatch)
 }
 
+// PreconditionOf is Precondition for a thing that may not be there, etag is then unused:
+// an If-Match asks for one that is, so that any but "" is fault 412001.
+func PreconditionOf(thing Word, ifMatch, etag string, exists bool) error {
+	if ifMatch != "" && !exists {
+		return New(PreconditionFailed, "There is no such %s, and If-Match asks for one", thing)
+	}
+	return Precondition(thing, ifMatch, etag)
+}
+
+// About notes in the fault of an error which field of a form it is about, in
+// Info["field"]. It returns the error, and does nothing when there is no fault in it.
+func About(field string, err error) error { return Note(err, "field", field) }
+
+// Note adds to the Info of the fault in err's chain, if there is one, and returns err.
+func Note(err error, name, value string) error {
+	var problem *Error
+	if errors.As(err, &problem) {
+		if problem.Info == nil {
+			problem.Info = make(map[string]string)
+		}
+		problem.Info[name] = value
+	}
+	return err
+}
+
 // ForOperator returns the fault as From does. Where there is none, those who manage
 // the service are told what an error in the chain advises them: why a record can't be
 // read, which is nothing for devices.

@@ -334,7 +334,8 @@ func called(node ast.Node) (receiver, name string, args []ast.Expr) {
 func faultTexts(texts found, where string, node ast.Node) {
 	reasonTexts(texts, where, node)
 	receiver, name, args := called(node)
-	if name == "completeCertificate" || strings.EqualFold(name, "precondition") || receiver == "fault" && name == "Word" {
+	if name == "completeCertificate" || strings.EqualFold(name, "precondition") || name == "PreconditionOf" ||
+		receiver == "fault" && name == "Word" {
 		texts.add(where, args[0])
 	}
 	if len(args) >= 2 && name == "New" && (receiver == "fault" || receiver == "" && filepath.Base(where) == "fault.go") {

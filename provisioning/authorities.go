@@ -63,7 +63,7 @@ func (s *Service) Authorities(ctx context.Context, prefix, after string, limit i
 	}
 	found = make([]Authority, len(entries))
 	for i, entry := range entries {
-		entry.Value.ETag = quote(entry.ETag)
+		entry.Value.ETag = store.QuoteETag(entry.ETag)
 		found[i] = s.describeAuthority(entry.Value)
 	}
 	if len(entries) == limit {
@@ -82,13 +82,13 @@ func (s *Service) PutAuthority(ctx context.Context, name string, certificate []b
 	}
 	parsed, err := credential.ParseEnrollable(certificate)
 	if err != nil {
-		return Authority{}, about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
+		return Authority{}, fault.About("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
 	}
 	if len(parsed) > 1 {
-		return Authority{}, about("certificate", fault.New(fault.ArgumentInvalid, "The file holds %d certificates. Upload each authority by itself", len(parsed)))
+		return Authority{}, fault.About("certificate", fault.New(fault.ArgumentInvalid, "The file holds %d certificates. Upload each authority by itself", len(parsed)))
 	}
 	if err := checkAuthority(parsed[0]); err != nil {
-		return Authority{}, about("certificate", err)
+		return Authority{}, fault.About("certificate", err)
 	}
 	return s.changeAuthority(ctx, name, ifMatch, true, func(a *storedAuthority) error {
 		if !bytes.Equal(a.Certificate, parsed[0].Raw) {
@@ -121,7 +121,7 @@ func (s *Service) VerifyAuthority(ctx context.Context, name string, certificate 
 		}
 		parsed, err := credential.ParseCertificates(certificate)
 		if err != nil {
-			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
+			return fault.About("certificate", fault.New(fault.ArgumentInvalid, "The certificate is refused: %v", err))
 		}
 		authority, err := x509.ParseCertificate(a.Certificate)
 		if err != nil {
@@ -131,11 +131,11 @@ func (s *Service) VerifyAuthority(ctx context.Context, name string, certificate 
 		now := s.config.Now()
 		switch {
 		case subtle.ConstantTimeCompare([]byte(proof.Subject.CommonName), []byte(a.VerificationCode)) != 1:
-			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate's common name is %.128q and not the verification code. Make one with the code as it is shown", proof.Subject.CommonName))
+			return fault.About("certificate", fault.New(fault.ArgumentInvalid, "The certificate's common name is %.128q and not the verification code. Make one with the code as it is shown", proof.Subject.CommonName))
 		case now.Before(proof.NotBefore) || now.After(proof.NotAfter):
-			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate is valid from %s to %s only. Make a new one", proof.NotBefore.UTC().Format(time.RFC3339), proof.NotAfter.UTC().Format(time.RFC3339)))
+			return fault.About("certificate", fault.New(fault.ArgumentInvalid, "The certificate is valid from %s to %s only. Make a new one", proof.NotBefore.UTC().Format(time.RFC3339), proof.NotAfter.UTC().Format(time.RFC3339)))
 		case proof.CheckSignatureFrom(authority) != nil:
-			return about("certificate", fault.New(fault.ArgumentInvalid, "The certificate was not signed with the key of the authority %q. Sign it with the key that belongs to the certificate that was uploaded", a.Name))
+			return fault.About("certificate", fault.New(fault.ArgumentInvalid, "The certificate was not signed with the key of the authority %q. Sign it with the key that belongs to the certificate that was uploaded", a.Name))
 		}
 		a.IsVerified, a.VerificationCode = true, ""
 		return nil
@@ -153,11 +153,11 @@ func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string, for
 		if err != nil && !unreadable {
 			return nil, err
 		}
-		if err := precondition("certificate authority", ifMatch, prior.ETag, true); err != nil {
+		if err := fault.PreconditionOf("certificate authority", ifMatch, prior.ETag, true); err != nil {
 			return nil, err
 		}
 		changes := append(s.config.Audit.Change(ctx, audit.Deleted, audit.Authority, cmp.Or(prior.Name, name), nil, nil),
-			s.authorities.Delete(key(name), store.ETag(unquote(prior.ETag))))
+			s.authorities.Delete(key(name), store.ETag(store.UnquoteETag(prior.ETag))))
 		if !unreadable { // else its name leads nowhere
 			changes = append(changes, s.withoutSubject(prior, "")...)
 		}
@@ -250,11 +250,11 @@ func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, cre
 		if err != nil && !(create && (unreadable || errors.Is(err, fault.NotFound))) {
 			return Authority{}, err
 		}
-		if err := precondition("certificate authority", ifMatch, prior.ETag, exists || unreadable); err != nil {
+		if err := fault.PreconditionOf("certificate authority", ifMatch, prior.ETag, exists || unreadable); err != nil {
 			return Authority{}, err
 		}
 		now := Time{Time: s.config.Now().UTC()}
-		changed, match := prior, store.ETag(unquote(prior.ETag))
+		changed, match := prior, store.ETag(store.UnquoteETag(prior.ETag))
 		if !exists {
 			changed = storedAuthority{Authority: Authority{Name: name, Created: now}}
 		}
@@ -284,7 +284,7 @@ func (s *Service) changeAuthority(ctx context.Context, name, ifMatch string, cre
 		if err != nil {
 			return Authority{}, err
 		}
-		changed.ETag = quote(etags[0])
+		changed.ETag = store.QuoteETag(etags[0])
 		return s.describeAuthority(changed), nil
 	})
 }
@@ -297,7 +297,7 @@ func (s *Service) authority(ctx context.Context, name string) (storedAuthority, 
 	if errors.Is(err, store.ErrNotFound) {
 		return storedAuthority{}, fault.New(fault.NotFound, "There is no certificate authority %q", name)
 	}
-	stored.ETag = quote(etag)
+	stored.ETag = store.QuoteETag(etag)
 	return stored, err
 }
 
@@ -367,7 +367,7 @@ func checkAuthorityName(name string) error {
 		valid = valid && (alphanumeric || strings.IndexByte("-._", c) >= 0)
 	}
 	if !valid {
-		return about("name", fault.New(fault.ArgumentInvalid, "The name %.64q is no name of a certificate authority: up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
+		return fault.About("name", fault.New(fault.ArgumentInvalid, "The name %.64q is no name of a certificate authority: up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
 	}
 	return nil
 }

@@ -37,9 +37,9 @@ func (s *Service) CreateEnrollment(ctx context.Context, enrollment Enrollment) (
 	case err == nil:
 		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
 	case store.IsUnreadable(err):
-		match = store.ETag(unquote(prior.ETag))
+		match = store.ETag(store.UnquoteETag(prior.ETag))
 	case !errors.Is(err, fault.EnrollmentNotFound):
-		return Enrollment{}, about("registrationId", err)
+		return Enrollment{}, fault.About("registrationId", err)
 	}
 	written, err := s.write(ctx, enrollment, nil, match)
 	if _, conflict := store.IsConflict(err); conflict {
@@ -68,13 +68,13 @@ func (s *Service) PutEnrollmentKeeping(ctx context.Context, enrollment Enrollmen
 		prior, err := s.enrollment(ctx, enrollment.RegistrationID)
 		exists, unreadable := err == nil, store.IsUnreadable(err)
 		if err != nil && !unreadable && !errors.Is(err, fault.EnrollmentNotFound) {
-			return Enrollment{}, about("registrationId", err)
+			return Enrollment{}, fault.About("registrationId", err)
 		}
-		if err := precondition("enrollment", ifMatch, prior.ETag, exists || unreadable); err != nil {
+		if err := fault.PreconditionOf("enrollment", ifMatch, prior.ETag, exists || unreadable); err != nil {
 			return Enrollment{}, err
 		}
 		var written Enrollment
-		switch match := store.ETag(unquote(prior.ETag)); {
+		switch match := store.ETag(store.UnquoteETag(prior.ETag)); {
 		case exists:
 			kept.restore(&enrollment.EnrollmentSettings, prior.EnrollmentSettings)
 			written, err = s.write(ctx, enrollment, &prior, match)
@@ -96,7 +96,7 @@ func (s *Service) DeleteEnrollment(ctx context.Context, registrationID, ifMatch 
 		if err != nil && !store.IsUnreadable(err) {
 			return nil, err
 		}
-		if err := precondition("enrollment", ifMatch, prior.ETag, true); err != nil {
+		if err := fault.PreconditionOf("enrollment", ifMatch, prior.ETag, true); err != nil {
 			return nil, err
 		}
 		if dryRunOf(ctx) != nil {
@@ -105,7 +105,7 @@ func (s *Service) DeleteEnrollment(ctx context.Context, registrationID, ifMatch 
 		audited := s.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment,
 			cmp.Or(prior.RegistrationID, registrationID), nil, nil)
 		return s.config.Documents.Commit(ctx,
-			append(audited, s.enrollments.Delete(key(registrationID), store.ETag(unquote(prior.ETag))))...)
+			append(audited, s.enrollments.Delete(key(registrationID), store.ETag(store.UnquoteETag(prior.ETag))))...)
 	})
 	return err
 }
@@ -120,7 +120,7 @@ func (s *Service) Enrollments(ctx context.Context, prefix, after string, limit i
 	}
 	enrollments = make([]Enrollment, len(entries))
 	for i, entry := range entries {
-		entry.Value.ETag = quote(entry.ETag)
+		entry.Value.ETag = store.QuoteETag(entry.ETag)
 		if enrollments[i], err = s.shown(ctx, entry.Value); err != nil {
 			return nil, "", err
 		}
@@ -139,7 +139,7 @@ func (s *Service) enrollment(ctx context.Context, registrationID string) (Enroll
 	if errors.Is(err, store.ErrNotFound) {
 		return Enrollment{}, fault.New(fault.EnrollmentNotFound, "There is no enrollment %q", registrationID)
 	}
-	enrollment.ETag = quote(etag)
+	enrollment.ETag = store.QuoteETag(etag)
 	return enrollment, err
 }
 
@@ -205,27 +205,6 @@ func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrol
 	if err != nil {
 		return Enrollment{}, err
 	}
-	enrollment.ETag = quote(etags[0])
+	enrollment.ETag = store.QuoteETag(etags[0])
 	return s.withState(ctx, enrollment)
-}
-
-// precondition holds an If-Match against the present ETag of a thing.
-func precondition(thing, ifMatch, etag string, exists bool) error {
-	switch {
-	case ifMatch == "":
-		return nil
-	case !exists:
-		return fault.New(fault.PreconditionFailed, "There is no such %s, and If-Match asks for one", fault.Word(thing))
-	}
-	return fault.Precondition(fault.Word(thing), ifMatch, etag)
-}
-
-// The service writes ETags with their quotes, inside JSON too, as Azure does.
-func quote(etag string) string { return `"` + etag + `"` }
-
-func unquote(etag string) string {
-	if len(etag) >= 2 && etag[0] == '"' && etag[len(etag)-1] == '"' {
-		return etag[1 : len(etag)-1]
-	}
-	return etag
 }

@@ -263,13 +263,13 @@ const enrollmentChanges = 3
 // has no enrollment of its own, which would decide alone.
 func (s *Service) judgedBy(intent intent, enrollment Enrollment) []store.Change {
 	own := store.Change{Collection: s.enrollments.Collection, Key: key(intent.RegistrationID),
-		Match: store.ETag(unquote(enrollment.ETag)), Check: true}
+		Match: store.ETag(store.UnquoteETag(enrollment.ETag)), Check: true}
 	if intent.GroupID == "" {
 		return []store.Change{own}
 	}
 	own.Match = store.Absent
 	return []store.Change{own,
-		{Collection: s.groups.Collection, Key: key(intent.GroupID), Match: store.ETag(unquote(enrollment.ETag)), Check: true}}
+		{Collection: s.groups.Collection, Key: key(intent.GroupID), Match: store.ETag(store.UnquoteETag(enrollment.ETag)), Check: true}}
 }
 
 // stillEntitled is the enrollment of an intent as it is now, if the device that was

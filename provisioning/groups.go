@@ -51,7 +51,7 @@ func (s *Service) CreateGroup(ctx context.Context, group EnrollmentGroup) (Enrol
 		case err == nil:
 			return EnrollmentGroup{}, groupExists(group.EnrollmentGroupID)
 		case store.IsUnreadable(err):
-			match = store.ETag(unquote(prior.ETag))
+			match = store.ETag(store.UnquoteETag(prior.ETag))
 		case !errors.Is(err, fault.GroupNotFound):
 			return EnrollmentGroup{}, err
 		}
@@ -79,11 +79,11 @@ func (s *Service) PutGroupKeeping(ctx context.Context, group EnrollmentGroup, ke
 		if err != nil && !unreadable && !errors.Is(err, fault.GroupNotFound) {
 			return EnrollmentGroup{}, err
 		}
-		if err := precondition("enrollment group", ifMatch, prior.ETag, exists || unreadable); err != nil {
+		if err := fault.PreconditionOf("enrollment group", ifMatch, prior.ETag, exists || unreadable); err != nil {
 			return EnrollmentGroup{}, err
 		}
 		var written EnrollmentGroup
-		switch match := store.ETag(unquote(prior.ETag)); {
+		switch match := store.ETag(store.UnquoteETag(prior.ETag)); {
 		case exists:
 			kept.restore(&group.EnrollmentSettings, prior.EnrollmentSettings)
 			written, err = s.writeGroup(ctx, group, &prior, match)
@@ -104,7 +104,7 @@ func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
 		if err != nil && !store.IsUnreadable(err) {
 			return nil, err
 		}
-		if err := precondition("enrollment group", ifMatch, prior.ETag, true); err != nil {
+		if err := fault.PreconditionOf("enrollment group", ifMatch, prior.ETag, true); err != nil {
 			return nil, err
 		}
 		if dryRunOf(ctx) != nil {
@@ -116,7 +116,7 @@ func (s *Service) DeleteGroup(ctx context.Context, id, ifMatch string) error {
 				return nil, err
 			}
 		}
-		changes := []store.Change{s.groups.Delete(key(id), store.ETag(unquote(prior.ETag)))}
+		changes := []store.Change{s.groups.Delete(key(id), store.ETag(store.UnquoteETag(prior.ETag)))}
 		changes = append(append(changes, former...), s.keyGroups.changed())
 		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Group, cmp.Or(prior.EnrollmentGroupID, id), nil, nil)...)
 		return s.config.Documents.Commit(ctx, changes...)
@@ -134,7 +134,7 @@ func (s *Service) Groups(ctx context.Context, prefix, after string, limit int) (
 	groups = make([]EnrollmentGroup, len(entries))
 	for i, entry := range entries {
 		groups[i] = entry.Value.EnrollmentGroup
-		groups[i].ETag = quote(entry.ETag)
+		groups[i].ETag = store.QuoteETag(entry.ETag)
 		groups[i].Attestation = groups[i].Attestation.withoutKeys()
 	}
 	if len(entries) == limit {
@@ -198,7 +198,7 @@ func (s *Service) group(ctx context.Context, id string) (storedGroup, error) {
 	if errors.Is(err, store.ErrNotFound) {
 		return storedGroup{}, fault.New(fault.GroupNotFound, "There is no enrollment group %q", id)
 	}
-	group.ETag = quote(etag)
+	group.ETag = store.QuoteETag(etag)
 	return group, err
 }
 
@@ -254,7 +254,7 @@ func (s *Service) writeGroup(ctx context.Context, group EnrollmentGroup, prior *
 	if err != nil {
 		return EnrollmentGroup{}, err
 	}
-	stored.ETag = quote(etags[0])
+	stored.ETag = store.QuoteETag(etags[0])
 	return stored.EnrollmentGroup, nil
 }
 
@@ -301,7 +301,7 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 		return stored, nil, err
 	}
 	if stored.Attestation.Type == byTPM {
-		return stored, nil, about("attestation", fault.New(fault.ArgumentInvalid,
+		return stored, nil, fault.About("attestation", fault.New(fault.ArgumentInvalid,
 			"A group can't have attestation.type tpm, as each TPM has a key of its own. Enroll the devices one by one"))
 	}
 	stored.Attestation.TPM = nil
@@ -350,11 +350,11 @@ func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
 	x := stored.Attestation.X509
 	switch {
 	case x != nil && x.ClientCertificates.given():
-		return nil, about("attestation", fault.New(fault.ArgumentInvalid,
+		return nil, fault.About("attestation", fault.New(fault.ArgumentInvalid,
 			"attestation.x509 has clientCertificates, which are of individual enrollments. "+
 				"A group has signingCertificates or caReferences"))
 	case x != nil && x.SigningCertificates.given() && x.CAReferences.given():
-		return nil, about("attestation", fault.New(fault.ArgumentInvalid,
+		return nil, fault.About("attestation", fault.New(fault.ArgumentInvalid,
 			"attestation.x509 has both signingCertificates and caReferences. A group has one of them"))
 	}
 	if x == nil || x.CAReferences == nil || x.CAReferences.Primary == "" && x.SigningCertificates != nil {
@@ -364,7 +364,7 @@ func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
 	for i, name := range []string{x.CAReferences.Primary, x.CAReferences.Secondary} {
 		if name == "" {
 			if i == 0 {
-				return nil, about("primary", fault.New(fault.ArgumentInvalid,
+				return nil, fault.About("primary", fault.New(fault.ArgumentInvalid,
 					"attestation.x509.caReferences.primary is missing. It is the name of a certificate authority of this service"))
 			}
 			continue
@@ -376,19 +376,19 @@ func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
 		case err == nil && authority.IsVerified:
 			stored.Signing[i] = authority.Certificate
 			check := store.Change{Collection: s.authorities.Collection, Key: key(name),
-				Match: store.ETag(unquote(authority.ETag)), Check: true}
+				Match: store.ETag(store.UnquoteETag(authority.ETag)), Check: true}
 			if len(checks) == 0 || checks[0].Key != check.Key {
 				checks = append(checks, check)
 			}
 		case former != nil && (err == nil || errors.Is(err, fault.NotFound) || store.IsUnreadable(err)):
 			stored.Signing[i] = former
 		case errors.Is(err, fault.NotFound):
-			return nil, about(field, fault.New(fault.ArgumentInvalid, "There is no certificate authority %q. Upload it first",
+			return nil, fault.About(field, fault.New(fault.ArgumentInvalid, "There is no certificate authority %q. Upload it first",
 				name))
 		case err != nil:
-			return nil, about(field, err)
+			return nil, fault.About(field, err)
 		default:
-			return nil, about(field, fault.New(fault.ArgumentInvalid, "The certificate authority %q is not verified. Prove "+
+			return nil, fault.About(field, fault.New(fault.ArgumentInvalid, "The certificate authority %q is not verified. Prove "+
 				"that you hold its key, or upload it as trusted", name))
 		}
 	}
@@ -400,7 +400,7 @@ func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
 func (g *storedGroup) completeSigning(before storedGroup) error {
 	x := g.Attestation.X509
 	if x == nil || x.SigningCertificates == nil {
-		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.signingCertificates is missing. A group has the certificate there that signs its devices"))
+		return fault.About("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.signingCertificates is missing. A group has the certificate there that signs its devices"))
 	}
 	x.ClientCertificates, x.CAReferences = nil, nil
 	earlier := new(X509Certificates)
@@ -415,7 +415,7 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 		case given == nil || given.Certificate == "" && given.Info == nil:
 		case given.Certificate == "":
 			if part.earlier == nil || !strings.EqualFold(part.earlier.Info.SHA256Thumbprint, given.Info.SHA256Thumbprint) {
-				return about(part.name, fault.New(fault.ArgumentInvalid, "The %s certificate is missing: a group needs the whole of a certificate that it does not have yet", fault.Word(part.name)))
+				return fault.About(part.name, fault.New(fault.ArgumentInvalid, "The %s certificate is missing: a group needs the whole of a certificate that it does not have yet", fault.Word(part.name)))
 			}
 			g.Signing[i] = before.Signing[i]
 		default:
@@ -425,7 +425,7 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 			}
 			if former := before.Signing[i]; !bytes.Equal(certificates[0].Raw, former) {
 				if err := checkAuthority(certificates[0]); err != nil {
-					return about(part.name, err)
+					return fault.About(part.name, err)
 				}
 			}
 			g.Signing[i] = certificates[0].Raw

@@ -137,7 +137,7 @@ func (s *Service) readLinks(ctx context.Context) error {
 	hubs := []*linkedHub{}
 	for _, entry := range entries {
 		link := entry.Value.HubLink
-		link.ETag = quote(entry.ETag)
+		link.ETag = store.QuoteETag(entry.ETag)
 		if entry.Value.Unlinked {
 			continue
 		}
@@ -249,9 +249,9 @@ func (s *Service) linkHub(ctx context.Context, link HubLink, ifMatch string) (Hu
 	exists := err == nil && !before.Unlinked
 	shownETag := ""
 	if exists || unreadable {
-		shownETag = quote(etag)
+		shownETag = store.QuoteETag(etag)
 	}
-	if err := precondition("linked hub", ifMatch, shownETag, exists || unreadable); err != nil {
+	if err := fault.PreconditionOf("linked hub", ifMatch, shownETag, exists || unreadable); err != nil {
 		return HubLink{}, err
 	}
 	if err := s.completeLink(ctx, &link, before.HubLink, exists); err != nil {
@@ -372,7 +372,7 @@ func (s *Service) UnlinkHub(ctx context.Context, host, ifMatch string, force boo
 		}
 		return s.notLinked(host)
 	}
-	if err := precondition("linked hub", ifMatch, hub.link.ETag, true); err != nil {
+	if err := fault.PreconditionOf("linked hub", ifMatch, hub.link.ETag, true); err != nil {
 		return err
 	}
 	if !force {
@@ -386,9 +386,9 @@ func (s *Service) UnlinkHub(ctx context.Context, host, ifMatch string, force boo
 	}
 	s.links.changing.Lock()
 	defer s.links.changing.Unlock()
-	change := s.links.Delete(key(host), store.ETag(unquote(hub.link.ETag)))
+	change := s.links.Delete(key(host), store.ETag(store.UnquoteETag(hub.link.ETag)))
 	if hub.link.Local {
-		change = s.links.Put(key(host), store.ETag(unquote(hub.link.ETag)), storedLink{HubLink: HubLink{HostName: hub.link.HostName, Local: true}, Unlinked: true})
+		change = s.links.Put(key(host), store.ETag(store.UnquoteETag(hub.link.ETag)), storedLink{HubLink: HubLink{HostName: hub.link.HostName, Local: true}, Unlinked: true})
 	}
 	_, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.HubLink, hub.Host(), nil, nil), change)...)
 	if _, conflict := store.IsConflict(err); conflict {

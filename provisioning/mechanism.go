@@ -73,10 +73,10 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 	}
 	mechanism.SymmetricKey, mechanism.TPM = nil, nil
 	if mechanism.X509 == nil || mechanism.X509.ClientCertificates == nil {
-		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
+		return fault.About("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
 	}
 	if mechanism.X509.SigningCertificates.given() || mechanism.X509.CAReferences.given() {
-		return about("attestation", fault.New(fault.ArgumentInvalid,
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
 			"attestation.x509 has signingCertificates or caReferences beside clientCertificates. "+
 				"An individual enrollment has the device's own certificate alone"))
 	}
@@ -95,9 +95,9 @@ func checkType(name *string) error {
 	case byX509, bySymmetricKey, byTPM:
 		return nil
 	case "":
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509, symmetricKey or tpm"))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509, symmetricKey or tpm"))
 	}
-	return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509, symmetricKey or tpm", *name))
+	return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509, symmetricKey or tpm", *name))
 }
 
 // completeKeys makes the keys that are left out. An enrollment that was read,
@@ -123,7 +123,7 @@ func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) 
 			*part.key = credential.NewKey(keySize)
 		}
 		if !credential.ValidKey(*part.key) {
-			return about(part.name, fault.New(fault.ArgumentInvalid, "The %s key is not base64 of 16 to 64 bytes. Leave it out to have one made", fault.Word(part.name)))
+			return fault.About(part.name, fault.New(fault.ArgumentInvalid, "The %s key is not base64 of 16 to 64 bytes. Leave it out to have one made", fault.Word(part.name)))
 		}
 	}
 	return nil
@@ -172,13 +172,13 @@ func completeCertificates(what string, certificates, earlier *X509Certificates) 
 		earlier = new(X509Certificates)
 	}
 	if err := completeCertificate("primary", certificates.Primary, earlier.Primary); err != nil {
-		return about("primary", err)
+		return fault.About("primary", err)
 	}
 	if certificates.Primary == nil || certificates.Primary.Info == nil {
-		return about("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.%s.primary has no certificate", fault.Word(what)))
+		return fault.About("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.%s.primary has no certificate", fault.Word(what)))
 	}
 	if err := completeCertificate("secondary", certificates.Secondary, earlier.Secondary); err != nil {
-		return about("secondary", err)
+		return fault.About("secondary", err)
 	}
 	if certificates.Secondary != nil && certificates.Secondary.Info == nil {
 		certificates.Secondary = nil

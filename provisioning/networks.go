@@ -67,7 +67,7 @@ func (s *Service) readNetworks(ctx context.Context) error {
 		if err != nil {
 			continue // Intact has seen it
 		}
-		entry.Value.ETag = quote(entry.ETag)
+		entry.Value.ETag = store.QuoteETag(entry.ETag)
 		all = append(all, networkOf{prefix, entry.Value})
 	}
 	slices.SortStableFunc(all, func(a, b networkOf) int { return cmp.Compare(b.Bits(), a.Bits()) })
@@ -114,7 +114,7 @@ func (s *Service) putNetwork(ctx context.Context, checked Network, ifMatch strin
 		return Network{}, err
 	}
 	exists := err == nil || unreadable
-	if err := precondition("network", ifMatch, quote(etag), exists); err != nil {
+	if err := fault.PreconditionOf("network", ifMatch, store.QuoteETag(etag), exists); err != nil {
 		return Network{}, err
 	}
 	if !exists && len(s.Networks()) >= maxNetworks {
@@ -134,7 +134,7 @@ func (s *Service) putNetwork(ctx context.Context, checked Network, ifMatch strin
 	if err != nil {
 		return Network{}, err
 	}
-	checked.ETag = quote(etags[0])
+	checked.ETag = store.QuoteETag(etags[0])
 	return checked, s.readNetworks(ctx)
 }
 

@@ -110,7 +110,7 @@ func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatc
 			return err
 		}
 		if tidied.ETag == "" || !record.LastUpdatedDateTimeUTC.Equal(tidied.LastUpdatedDateTimeUTC.Time) {
-			if err := precondition("registration", ifMatch, record.ETag, true); err != nil {
+			if err := fault.PreconditionOf("registration", ifMatch, record.ETag, true); err != nil {
 				return err
 			}
 		}
@@ -150,7 +150,7 @@ func (s *Service) record(ctx context.Context, registrationID string) (record, er
 
 // A registration's ETag is base64 of the quoted one, as Azure shows it.
 func registrationETag(etag string) string {
-	return base64.StdEncoding.EncodeToString([]byte(quote(etag)))
+	return base64.StdEncoding.EncodeToString([]byte(store.QuoteETag(etag)))
 }
 
 // match is the store's condition for a registration's ETag.
@@ -159,5 +159,5 @@ func match(etag string) store.Match {
 	if err != nil || len(decoded) == 0 {
 		return store.Absent
 	}
-	return store.ETag(unquote(string(decoded)))
+	return store.ETag(store.UnquoteETag(string(decoded)))
 }

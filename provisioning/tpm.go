@@ -69,16 +69,16 @@ func (s *Service) tpmSecret(ctx context.Context) ([]byte, error) {
 // checkTPM checks the attestation of an individual enrollment.
 func checkTPM(attestation *TPMAttestation) error {
 	if attestation == nil || attestation.EndorsementKey == "" {
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is missing. It is the public endorsement key of the device's TPM, base64 of a TPM2B_PUBLIC"))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is missing. It is the public endorsement key of the device's TPM, base64 of a TPM2B_PUBLIC"))
 	}
 	if _, err := attest.ParseEndorsementKey(attestation.EndorsementKey); err != nil {
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is refused: %v", err))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is refused: %v", err))
 	}
 	if attestation.StorageRootKey == "" {
 		return nil
 	}
 	if _, err := attest.ParseTPMKey(attestation.StorageRootKey); err != nil {
-		return about("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.storageRootKey is refused: %v", err))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.storageRootKey is refused: %v", err))
 	}
 	return nil
 }

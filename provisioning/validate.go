@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"reflect"
 	"slices"
 	"strings"
@@ -40,10 +39,12 @@ func checkRegistrationID(id string) error {
 
 // complete checks an enrollment that is to be written and fills in what its
 // writer may leave out. prior is the one it replaces, nil for a new one.
-// What is wrong names its field, as about says.
+// What is wrong names its field in Info["field"]: registrationId, provisioningStatus,
+// attestation, primary, secondary, hub, credentialPolicyName, deviceId,
+// optionalDeviceInformation or initialTwin.
 func (s *Service) complete(enrollment, prior *Enrollment) error {
 	if err := checkRegistrationID(enrollment.RegistrationID); err != nil {
-		return about("registrationId", err)
+		return fault.About("registrationId", err)
 	}
 	enrollment.detach()
 	if prior != nil {
@@ -53,7 +54,7 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 		enrollment.OptionalDeviceInformation = nil
 	}
 	if err := checkFree("optionalDeviceInformation", enrollment.OptionalDeviceInformation); err != nil {
-		return about("optionalDeviceInformation", err)
+		return fault.About("optionalDeviceInformation", err)
 	}
 	var before AttestationMechanism
 	if prior != nil {
@@ -75,23 +76,23 @@ func (s *Service) completeTerms(enrollment, prior *Enrollment) error {
 		enrollment.ProvisioningStatus = Enabled
 	case Enabled, Disabled:
 	default:
-		return about("provisioningStatus", fault.New(fault.ArgumentInvalid, "provisioningStatus is %.64q. It is enabled or disabled", enrollment.ProvisioningStatus))
+		return fault.About("provisioningStatus", fault.New(fault.ArgumentInvalid, "provisioningStatus is %.64q. It is enabled or disabled", enrollment.ProvisioningStatus))
 	}
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
 	}
 	if name := enrollment.CredentialPolicyName; name != "" && (prior == nil || name != prior.CredentialPolicyName) {
 		if s.config.Issuer == nil {
-			return about("credentialPolicyName", fault.New(fault.ArgumentInvalid, "This service issues no certificates"))
+			return fault.About("credentialPolicyName", fault.New(fault.ArgumentInvalid, "This service issues no certificates"))
 		}
 		if _, err := s.config.Issuer.Policy(context.Background(), name); err != nil {
 			problem := fault.From(err)
-			return about("credentialPolicyName", fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", problem.Message))
+			return fault.About("credentialPolicyName", fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", problem.Message))
 		}
 	}
 	if prior == nil || !enrollment.allocatesAs(*prior) {
 		if err := s.completeAllocation(enrollment, prior); err != nil {
-			return about("hub", err)
+			return fault.About("hub", err)
 		}
 	}
 	return s.checkAdmission(enrollment, prior)
@@ -121,25 +122,10 @@ func spelled[T ~string](given T, known ...T) T {
 	return given
 }
 
-// about notes in a fault which field of an enrollment it is about, for forms:
-// Info["field"] is registrationId, provisioningStatus, attestation, primary,
-// secondary, hub, credentialPolicyName, deviceId, optionalDeviceInformation or
-// initialTwin.
-func about(field string, err error) error { return note(err, "field", field) }
-
 // aboutTwin notes that a fault is about a part of the initial twin too:
 // Info["path"] is tags or properties.desired.
-func aboutTwin(path string, err error) error { return note(about("initialTwin", err), "path", path) }
-
-func note(err error, name, value string) error {
-	var problem *fault.Error
-	if errors.As(err, &problem) {
-		if problem.Info == nil {
-			problem.Info = make(map[string]string)
-		}
-		problem.Info[name] = value
-	}
-	return err
+func aboutTwin(path string, err error) error {
+	return fault.Note(fault.About("initialTwin", err), "path", path)
 }
 
 // detach gives the enrollment its own copy of what completing it changes, so
@@ -260,7 +246,7 @@ func refusedPart(hub Hub, admission Admission, refusal error) error {
 	twin := admission.Twin
 	admission.Twin = nil
 	if err := hub.Check(admission); err != nil || twin == nil {
-		return about("deviceId", refusal)
+		return fault.About("deviceId", refusal)
 	}
 	admission.Twin = &InitialTwin{Tags: twin.Tags}
 	if err := hub.Check(admission); err != nil {
@@ -270,5 +256,5 @@ func refusedPart(hub Hub, admission Admission, refusal error) error {
 	if err := hub.Check(admission); err != nil {
 		return aboutTwin("properties.desired", err)
 	}
-	return about("initialTwin", refusal)
+	return fault.About("initialTwin", refusal)
 }
