@@ -45,12 +45,13 @@ var layout = map[string][]string{
 	"credential":            {"document", "fault"},
 	"audit":                 {"store"},
 	"access":                {"audit", "credential", "store", "fault"},
+	"authority":             {"audit", "credential", "document", "store", "fault"},
 	"issuance":              {"audit", "credential", "store", "fault"},
 	"provisioning/attest":   {"credential", "fault"},
 	"provisioning/attempts": {"provisioning/attest", "document", "store", "panics", "fault"},
 	"provisioning/guard":    {"audit", "document", "store", "fault"},
 	"provisioning/inject":   {"provisioning/attest", "audit", "store", "fault"},
-	"provisioning":          {"provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"provisioning":          {"provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "authority", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "credential", "document", "fault"},
 	"hub/message":           {},
 	"hub/telemetry":         {"hub/message", "document", "store", "panics", "fault"},
@@ -58,9 +59,9 @@ var layout = map[string][]string{
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
-	"endpoint/rest": {"contract", "access", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
+	"endpoint/rest": {"contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
 
-	"portal": {"health", "access", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"portal": {"health", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 
 	// The only place that knows all.
 	"server":     {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
@@ -68,11 +69,11 @@ var layout = map[string][]string{
 
 	// Clients, and what is made of them.
 	"device":      {"contract", "wire", "credential", "fault"},
-	"backend":     {"contract", "access", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"backend":     {"contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
 	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
 	"conformance": {},
-	"cmd":         {"bench", "access", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"cmd":         {"bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the

@@ -5,8 +5,8 @@ import (
 	"net/http"
 	"net/url"
 
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 var authorityRoutes = map[string]handler{
@@ -21,9 +21,9 @@ var authorityRoutes = map[string]handler{
 
 func listAuthorities(c *call) error {
 	return c.show("certificates", nil, func() (any, error) {
-		l := list[provisioning.Authority]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
+		l := list[authority.Authority]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
 		var err error
-		l.Items, l.Next, err = c.config.Provisioning.Authorities(c.r.Context(), l.Prefix, l.After, pageSize)
+		l.Items, l.Next, err = c.config.Provisioning.Authorities().List(c.r.Context(), l.Prefix, l.After, pageSize)
 		return l, err
 	})
 }
@@ -39,7 +39,7 @@ func (c *call) authorityDeletion(uses []use) deletion {
 		Done:    "%d certificate authority was deleted|%d certificate authorities were deleted",
 		gone:    fault.NotFound,
 		delete: func(ctx context.Context, id string) error {
-			return c.config.Provisioning.DeleteAuthority(ctx, id, "", c.value("force") == "yes")
+			return c.config.Provisioning.Authorities().Delete(ctx, id, "", c.value("force") == "yes")
 		},
 	}
 }
@@ -87,7 +87,7 @@ type authorityForm struct {
 	Trust    bool
 	Upload   certificateField
 	Problem  *fault.Error
-	There    *provisioning.Authority
+	There    *authority.Authority
 	Commands string // that make the verification certificate
 }
 
@@ -103,7 +103,7 @@ func uploadAuthority(c *call) error {
 	if form.Upload.Problem != nil {
 		return c.render(http.StatusBadRequest, "certificate-new", form)
 	}
-	authority, err := c.config.Provisioning.PutAuthority(c.r.Context(), form.Name, []byte(form.Upload.Text), form.Trust, "")
+	authority, err := c.config.Provisioning.Authorities().Put(c.r.Context(), form.Name, []byte(form.Upload.Text), form.Trust, "")
 	if err != nil {
 		form.Problem = fault.From(err)
 		return c.render(form.Problem.Code.Status(), "certificate-new", form)
@@ -114,7 +114,7 @@ func uploadAuthority(c *call) error {
 
 // storedAuthority is the authority that the address names.
 func (c *call) storedAuthority() (authorityForm, error) {
-	authority, err := c.config.Provisioning.Authority(c.r.Context(), c.r.PathValue("name"))
+	authority, err := c.config.Provisioning.Authorities().Get(c.r.Context(), c.r.PathValue("name"))
 	form := authorityForm{Name: authority.Name, There: &authority, Upload: c.readCertificate("proof", true)}
 	if code := authority.VerificationCode; code != "" {
 		form.Commands = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out verify.key\n" +
@@ -133,7 +133,7 @@ func showAuthority(c *call) error {
 }
 
 func makeCode(c *call) error {
-	if _, err := c.config.Provisioning.NewVerificationCode(c.r.Context(), c.r.PathValue("name"), ""); err != nil {
+	if _, err := c.config.Provisioning.Authorities().NewVerificationCode(c.r.Context(), c.r.PathValue("name"), ""); err != nil {
 		return err
 	}
 	return c.redirect("certificate/" + url.PathEscape(c.r.PathValue("name")))
@@ -151,7 +151,7 @@ func verifyAuthority(c *call) error {
 	if form.Upload.Problem != nil {
 		return c.render(http.StatusBadRequest, "certificate", form)
 	}
-	if _, err := c.config.Provisioning.VerifyAuthority(c.r.Context(), form.Name, []byte(form.Upload.Text), ""); err != nil {
+	if _, err := c.config.Provisioning.Authorities().Verify(c.r.Context(), form.Name, []byte(form.Upload.Text), ""); err != nil {
 		form.Problem = fault.From(err)
 		return c.render(form.Problem.Code.Status(), "certificate", form)
 	}
@@ -162,7 +162,7 @@ func verifyAuthority(c *call) error {
 // verifiedAuthorities are the names of those that a group may name.
 func (c *call) verifiedAuthorities() (names []string, err error) {
 	for after := ""; ; {
-		page, next, err := c.config.Provisioning.Authorities(c.r.Context(), "", after, 1000)
+		page, next, err := c.config.Provisioning.Authorities().List(c.r.Context(), "", after, 1000)
 		if err != nil {
 			return nil, err
 		}

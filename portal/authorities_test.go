@@ -16,7 +16,7 @@ func TestAuthorityInUse(t *testing.T) {
 	h := newHouse(t)
 	b, service := h.loggedIn(Operator), h.config.Provisioning
 	for _, name := range []string{"factory", "spare"} {
-		_, err := service.PutAuthority(ctx, name, []byte(h.authority(name)), true, "")
+		_, err := service.Authorities().Put(ctx, name, []byte(h.authority(name)), true, "")
 		h.must(err)
 	}
 	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"line-7"}, "mechanism": {"x509"},
@@ -32,11 +32,11 @@ func TestAuthorityInUse(t *testing.T) {
 	}
 	b.shows(b.send("certificates/delete", http.StatusConflict, url.Values{"id": {"factory", "spare"},
 		"confirm": {"yes"}}), "409000", "line-7", "by force")
-	if _, err := service.Authority(ctx, "spare"); fault.From(err).Code != fault.NotFound {
+	if _, err := service.Authorities().Get(ctx, "spare"); fault.From(err).Code != fault.NotFound {
 		t.Errorf("what nobody names is still there: %v", err)
 	}
 	b.send("certificates/delete", http.StatusOK, url.Values{"id": {"factory"}, "confirm": {"yes"}, "force": {"yes"}})
-	if _, err := service.Authority(ctx, "factory"); fault.From(err).Code != fault.NotFound {
+	if _, err := service.Authorities().Get(ctx, "factory"); fault.From(err).Code != fault.NotFound {
 		t.Errorf("by force it stays: %v", err)
 	}
 	// The group can be disabled all the same, and rolled to another.
@@ -54,7 +54,7 @@ func TestRollingAuthorities(t *testing.T) {
 	h := newHouse(t)
 	b, service := h.loggedIn(Operator), h.config.Provisioning
 	for _, name := range []string{"first", "second", "third"} {
-		_, err := service.PutAuthority(ctx, name, []byte(h.authority(name)), true, "")
+		_, err := service.Authorities().Put(ctx, name, []byte(h.authority(name)), true, "")
 		h.must(err)
 	}
 	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"line"}, "mechanism": {"x509"}, "authority": {"first"},

@@ -98,7 +98,7 @@ func TestGroupOfAuthority(t *testing.T) {
 func TestGroupOfNamedAuthority(t *testing.T) {
 	h := newHouse(t)
 	service := h.config.Provisioning
-	_, err := service.PutAuthority(ctx, "root", []byte(h.authority("Root")), true, "")
+	_, err := service.Authorities().Put(ctx, "root", []byte(h.authority("Root")), true, "")
 	h.must(err)
 	group, err := service.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
 		Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: "root"}}}}})

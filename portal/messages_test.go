@@ -210,6 +210,7 @@ func allTexts(t *testing.T) found {
 			faultTexts(texts, where, node)
 		}
 	})
+	readGo(t, "../authority", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/attempts", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)

@@ -8,14 +8,12 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
-	"errors"
 	"math/big"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -86,17 +84,17 @@ func authorityGroup(id, authority string) EnrollmentGroup {
 func TestProofOfPossession(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	root := certify(t, "Root", nil, true)
-	uploaded, err := h.PutAuthority(ctx, "root", []byte(root.pem), false, "")
+	uploaded, err := h.Authorities().Put(ctx, "root", []byte(root.pem), false, "")
 	if err != nil || uploaded.IsVerified || uploaded.Info.SubjectName != "CN=Root" {
 		t.Fatalf("uploaded: %+v, %v", uploaded, err)
 	}
 	if _, err := h.PutGroup(ctx, authorityGroup("g", "root"), ""); err == nil || !strings.Contains(err.Error(), "not verified") {
 		t.Errorf("a group of an authority that is not verified: %v", err)
 	}
-	if _, err := h.VerifyAuthority(ctx, "root", []byte(root.pem), ""); err == nil || !strings.Contains(err.Error(), "no verification code") {
+	if _, err := h.Authorities().Verify(ctx, "root", []byte(root.pem), ""); err == nil || !strings.Contains(err.Error(), "no verification code") {
 		t.Errorf("verified without a code: %v", err)
 	}
-	asked, err := h.NewVerificationCode(ctx, "root", uploaded.ETag)
+	asked, err := h.Authorities().NewVerificationCode(ctx, "root", uploaded.ETag)
 	if err != nil || len(asked.VerificationCode) != 48 {
 		t.Fatalf("the code: %+v, %v", asked, err)
 	}
@@ -106,11 +104,11 @@ func TestProofOfPossession(t *testing.T) {
 		"another authority": {certify(t, asked.VerificationCode, stranger, false).pem, "not signed with the key"},
 		"none":              {"hello", "refused"},
 	} {
-		if _, err := h.VerifyAuthority(ctx, "root", []byte(test.certificate), ""); err == nil || !strings.Contains(err.Error(), test.says) {
+		if _, err := h.Authorities().Verify(ctx, "root", []byte(test.certificate), ""); err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v, want one that says %q", name, err, test.says)
 		}
 	}
-	verified, err := h.VerifyAuthority(ctx, "root", []byte(certify(t, asked.VerificationCode, root, false).pem), asked.ETag)
+	verified, err := h.Authorities().Verify(ctx, "root", []byte(certify(t, asked.VerificationCode, root, false).pem), asked.ETag)
 	if err != nil || !verified.IsVerified || verified.VerificationCode != "" {
 		t.Fatalf("verified: %+v, %v", verified, err)
 	}
@@ -129,7 +127,7 @@ func TestProofOfPossession(t *testing.T) {
 	if _, failed, err := h.registerChain("device-1", device); err == nil || failed.Name != "enrollment" || !strings.Contains(failed.Saw, "CN=Between") {
 		t.Errorf("with an unknown intermediate: %+v, %v", failed, err)
 	}
-	if _, err := h.PutAuthority(ctx, "between", []byte(between.pem), false, ""); err != nil {
+	if _, err := h.Authorities().Put(ctx, "between", []byte(between.pem), false, ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, failed, err := h.registerChain("device-1", device); err != nil {
@@ -137,56 +135,16 @@ func TestProofOfPossession(t *testing.T) {
 	}
 
 	// The key of an authority that was made anew is not the one that was proven.
-	if replaced, err := h.PutAuthority(ctx, "root", []byte(stranger.pem), false, ""); err != nil || replaced.IsVerified {
+	if replaced, err := h.Authorities().Put(ctx, "root", []byte(stranger.pem), false, ""); err != nil || replaced.IsVerified {
 		t.Fatalf("replaced: %+v, %v", replaced, err)
 	}
 	if _, failed, err := h.registerChain("device-1", device, between); err == nil || failed.Name != "certificate authority" {
 		t.Errorf("under an authority that was replaced: %+v, %v", failed, err)
 	}
-	if err := h.DeleteAuthority(ctx, "root", "", true); err != nil {
+	if err := h.Authorities().Delete(ctx, "root", "", true); err != nil {
 		t.Fatal(err)
 	}
 	if _, failed, err := h.registerChain("device-1", device, between); err == nil || failed.Name != "certificate authority" || !strings.Contains(failed.Saw, "deleted") {
 		t.Errorf("under an authority that was deleted: %+v, %v", failed, err)
-	}
-}
-
-func TestAuthorities(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
-	root := certify(t, "Root", nil, true)
-	for name, test := range map[string]struct{ name, certificate, says string }{
-		"a name with a space": {"a b", root.pem, "no name"},
-		"a device":            {"d", certify(t, "device", root, false).pem, "no authority"},
-		"two":                 {"two", root.pem + root.pem, "2 certificates"},
-		"none":                {"none", "hello", "refused"},
-	} {
-		if _, err := h.PutAuthority(ctx, test.name, []byte(test.certificate), true, ""); err == nil || !strings.Contains(err.Error(), test.says) {
-			t.Errorf("%s: %v, want one that says %q", name, err, test.says)
-		}
-	}
-	trusted, err := h.PutAuthority(ctx, "Root", []byte(root.pem), true, "")
-	if err != nil || !trusted.IsVerified {
-		t.Fatalf("trusted on upload: %+v, %v", trusted, err)
-	}
-	if _, err := h.PutAuthority(ctx, "root", []byte(root.pem), false, `"old"`); !errors.Is(err, fault.PreconditionFailed) {
-		t.Errorf("under another ETag: %v", err)
-	}
-	if again, err := h.PutAuthority(ctx, "root", []byte(root.pem), false, trusted.ETag); err != nil || !again.IsVerified || again.Name != "Root" {
-		t.Errorf("the same certificate again: %+v, %v", again, err)
-	}
-	h.now = noon.Add(340 * 24 * time.Hour)
-	if soon, err := h.Authority(ctx, "root"); err != nil || soon.Warning != "expiresSoon" {
-		t.Errorf("25 days before the end: %+v, %v", soon, err)
-	}
-	h.now = noon.Add(366 * 24 * time.Hour)
-	if found, next, err := h.Authorities(ctx, "r", "", 10); err != nil || next != "" || len(found) != 1 || found[0].Warning != "expired" {
-		t.Errorf("after the end: %+v, %q, %v", found, next, err)
-	}
-	h.reopen()
-	if err := h.DeleteAuthority(ctx, "ROOT", "", false); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := h.Authority(ctx, "root"); !errors.Is(err, fault.NotFound) {
-		t.Errorf("after the deletion: %v", err)
 	}
 }

@@ -191,7 +191,7 @@ func TestKeysThatAreTooLarge(t *testing.T) {
 	for name, err := range map[string]error{
 		"a device's":     second(h.OpenSession(scope, "d1", credential.Evidence{Certificates: []*x509.Certificate{certificate}}).Register(ctx, nil)),
 		"a group's":      second(h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: text}, nil), "")),
-		"an authority's": second(h.PutAuthority(ctx, "a", der, true, "")),
+		"an authority's": second(h.Authorities().Put(ctx, "a", der, true, "")),
 		"an enrollment's": second(h.PutEnrollment(ctx, Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{
 			ClientCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: text}}}}}}, "")),
 		"one that is inspected": second(Inspect(der, noon)),

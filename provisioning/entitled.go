@@ -176,7 +176,7 @@ func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candida
 		return true, nil
 	}
 	expected := fault.Say("a verified authority")
-	authority, err := s.authority(ctx, candidate.Authority)
+	authority, err := s.authorities.Load(ctx, candidate.Authority)
 	switch {
 	case errors.Is(err, fault.NotFound):
 		trace.Fail("certificate authority", fault.Say("%s, which was deleted", candidate.Authority), expected,
@@ -204,17 +204,9 @@ func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candida
 func (s *Service) chain(ctx context.Context, evidence attest.Evidence) (*attest.Chain, error) {
 	var failure error
 	chain := attest.NewChain(evidence.Certificates, func(name []byte) (found []*x509.Certificate) {
-		authorities, err := s.authoritiesNamed(ctx, name)
-		for _, authority := range authorities {
-			var stored storedAuthority
-			if stored, _, err = s.authorities.Get(ctx, authority); errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
-				err = nil
-				continue
-			}
-			if err != nil {
-				break
-			}
-			certificate, unparsed := x509.ParseCertificate(stored.Certificate)
+		authorities, err := s.authorities.BySubject(ctx, name)
+		for _, known := range authorities {
+			certificate, unparsed := x509.ParseCertificate(known.Certificate)
 			if unparsed != nil {
 				continue // it was parsed when it came in
 			}

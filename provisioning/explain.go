@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -161,23 +162,24 @@ func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evide
 			c.Groups = append(c.Groups, CaseGroup(group))
 			named[key(group.reference(0))], named[key(group.reference(1))] = true, true
 		}
-		authorities, err := s.authoritiesNamed(ctx, issuer)
+		authorities, err := s.authorities.BySubject(ctx, issuer)
 		if err != nil {
 			return false, err
 		}
-		for _, authority := range authorities {
-			named[authority] = true
+		for _, known := range authorities {
+			named[key(known.Name)] = true
 		}
 	}
+	delete(named, "") // of a group that names none
 	for name := range named {
-		authority, _, err := s.authorities.Get(ctx, name)
-		if name == "" || errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
+		known, err := s.authorities.Load(ctx, name)
+		if errors.Is(err, fault.NotFound) || store.IsUnreadable(err) {
 			continue
 		}
 		if err != nil {
 			return false, err
 		}
-		c.Authorities = append(c.Authorities, CaseAuthority{authority.Name, authority.Certificate, authority.IsVerified})
+		c.Authorities = append(c.Authorities, CaseAuthority{known.Name, known.Certificate, known.IsVerified})
 	}
 	slices.SortFunc(c.Authorities, func(a, b CaseAuthority) int { return strings.Compare(a.Name, b.Name) })
 	return true, nil
@@ -269,11 +271,10 @@ func (s *Service) restage(ctx context.Context, c Case) (attest.Evidence, error) 
 		enrollment.ETag = ""
 		changes = append(changes, s.enrollments.Put(key(enrollment.RegistrationID), store.Always, enrollment))
 	}
-	for _, authority := range c.Authorities {
-		stored := storedAuthority{Authority: Authority{Name: authority.Name, IsVerified: authority.Verified}, Certificate: authority.Certificate}
-		subject, _ := stored.subjectKey()
-		changes = append(changes, s.authorities.Put(key(authority.Name), store.Always, stored),
-			s.authorityNames.Put(subject, store.Always, key(authority.Name)))
+	for _, known := range c.Authorities {
+		changes = append(changes, s.authorities.Restore(authority.Stored{
+			Authority:   authority.Authority{Name: known.Name, IsVerified: known.Verified},
+			Certificate: known.Certificate})...)
 	}
 	for _, group := range c.Groups {
 		stored := storedGroup(group)

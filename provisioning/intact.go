@@ -17,7 +17,6 @@ var (
 	_ store.Checkable = (*storedGroup)(nil)
 	_ store.Checkable = (*record)(nil)
 	_ store.Checkable = (*intent)(nil)
-	_ store.Checkable = (*storedAuthority)(nil)
 	_ store.Checkable = (*storedLink)(nil)
 	_ store.Checkable = (*owner)(nil)
 	_ store.Checkable = (*Network)(nil)
@@ -125,14 +124,6 @@ func (i *intent) Intact() error {
 		return fmt.Errorf("case: %w", err)
 	}
 	return intactFree("payload", i.Payload)
-}
-
-// Intact implements store.Checkable.
-func (a *storedAuthority) Intact() error {
-	if a.Name == "" || len(a.Certificate) == 0 {
-		return errors.New("it has no name, or no certificate")
-	}
-	return nil
 }
 
 // Intact implements store.Checkable.

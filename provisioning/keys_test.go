@@ -125,7 +125,7 @@ func TestKeysOfNoUse(t *testing.T) {
 				"a group":                    second(h.PutGroup(ctx, signedGroup("g", signing, nil), "")),
 				"a group's secondary one": second(h.PutGroup(ctx, signedGroup("g",
 					&X509Certificate{Certificate: authority.pem}, signing), "")),
-				"an authority":          second(h.PutAuthority(ctx, "a", signers, true, "")),
+				"an authority":          second(h.Authorities().Put(ctx, "a", signers, true, "")),
 				"one that is inspected": second(Inspect(devices, noon)),
 			} {
 				if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), c.says) ||

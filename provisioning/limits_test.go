@@ -138,9 +138,9 @@ func TestThereMayBeNoMore(t *testing.T) {
 			return err
 		}, func(h *house, name string) error { return h.DeleteGroup(ctx, name, "") }},
 		{"certificate authorities", Limits{Authorities: 2}, func(h *house, name string) error {
-			_, err := h.PutAuthority(ctx, name, authorities[name], true, "")
+			_, err := h.Authorities().Put(ctx, name, authorities[name], true, "")
 			return err
-		}, func(h *house, name string) error { return h.DeleteAuthority(ctx, name, "", false) }},
+		}, func(h *house, name string) error { return h.Authorities().Delete(ctx, name, "", false) }},
 		{"linked hubs", Limits{LinkedHubs: 2}, func(h *house, name string) error {
 			_, err := h.LinkHub(ctx, HubLink{HostName: name + ".local"}, "")
 			return err

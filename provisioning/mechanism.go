@@ -2,7 +2,6 @@ package provisioning
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"strings"
 
@@ -182,17 +181,6 @@ func completeCertificates(what string, certificates, earlier *X509Certificates) 
 	}
 	if certificates.Secondary != nil && certificates.Secondary.Info == nil {
 		certificates.Secondary = nil
-	}
-	return nil
-}
-
-// checkAuthority refuses a certificate whose devices a group could not let in.
-func checkAuthority(certificate *x509.Certificate) error {
-	if !certificate.BasicConstraintsValid || !certificate.IsCA {
-		return fault.New(fault.ArgumentInvalid, "The certificate %.200q is no authority: it has no basic constraint CA:TRUE. A group takes the certificate that signs its devices; a device's own belongs into an individual enrollment", certificate.Subject.String())
-	}
-	if certificate.KeyUsage != 0 && certificate.KeyUsage&x509.KeyUsageCertSign == 0 {
-		return fault.New(fault.ArgumentInvalid, "The certificate %.200q may not sign certificates: its key usage lacks keyCertSign", certificate.Subject.String())
 	}
 	return nil
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -40,7 +41,7 @@ func TestNamesInOtherSpellings(t *testing.T) {
 	if _, failed, err := h.registerChain("d1", certify(t, "d1", respelled(t, plant), false)); err != nil {
 		t.Errorf("a device of the group: %+v, %v", failed, err)
 	}
-	if _, err := h.PutAuthority(ctx, "line", []byte(line.pem), true, ""); err != nil {
+	if _, err := h.Authorities().Put(ctx, "line", []byte(line.pem), true, ""); err != nil {
 		t.Fatal(err)
 	}
 	device := certify(t, "d2", respelled(t, line), false)
@@ -49,30 +50,28 @@ func TestNamesInOtherSpellings(t *testing.T) {
 	}
 
 	// As a version before kept it; then it is found as it is encoded.
-	authority, err := h.authority(ctx, "line")
-	if err != nil {
-		t.Fatal(err)
-	}
-	name, former := authority.subjectKey()
-	if _, err := h.config.Documents.Commit(ctx, h.authorityNames.Delete(name, store.Present),
-		h.authorityNames.Put(former, store.Absent, "line")); err != nil {
+	subjects := store.NewTable[string](h.config.Documents, "provisioning/authority-names")
+	name, former := credential.NameKeys(line.certificate.RawSubject)
+	name, former = name+"/line", former+"/line"
+	if _, err := h.config.Documents.Commit(ctx, subjects.Delete(name, store.Present),
+		subjects.Put(former, store.Absent, "line")); err != nil {
 		t.Fatal(err)
 	}
 	own := certify(t, "d3", line, false)
 	if _, failed, err := h.registerChain("d3", own); err != nil {
 		t.Errorf("a device whose signer a former version kept: %+v, %v", failed, err)
 	}
-	if _, err := h.PutAuthority(ctx, "line", []byte(line.pem), true, ""); err != nil {
+	if _, err := h.Authorities().Put(ctx, "line", []byte(line.pem), true, ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := h.registerChain("d2", device); err != nil {
 		t.Errorf("after it was saved again: %v", err)
 	}
-	if err := h.DeleteAuthority(ctx, "line", "", false); err != nil {
+	if err := h.Authorities().Delete(ctx, "line", "", false); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{name, former} {
-		if _, _, err := h.authorityNames.Get(ctx, key); !errors.Is(err, store.ErrNotFound) {
+		if _, _, err := subjects.Get(ctx, key); !errors.Is(err, store.ErrNotFound) {
 			t.Errorf("the name stays after the authority was deleted: %v", err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store/storetest"
 	"pgregory.net/rapid"
@@ -15,7 +16,7 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[storedGroup](t)
 	storetest.RoundTrip[record](t)
 	storetest.RoundTrip[intent](t)
-	storetest.RoundTrip[storedAuthority](t)
+	storetest.RoundTrip[authority.Stored](t)
 	storetest.RoundTrip[signer](t)
 	storetest.RoundTrip[storedLink](t)
 	storetest.RoundTrip[Network](t)

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attempts"
@@ -89,29 +90,28 @@ func (c *Config) trusted() bool { return c.Trusted == nil || c.Trusted() }
 // Service is one provisioning service. Its methods may be called at once from
 // many goroutines; their errors are *fault.Error unless storage fails.
 type Service struct {
-	config         Config
-	enrollments    store.Table[Enrollment]
-	registrations  store.Table[record]
-	owners         store.Table[owner] // of identities in hubs
-	groups         store.Table[storedGroup]
-	signers        store.Table[signer] // signing certificates by their names
-	members        store.Table[string] // registration ids by their group
-	authorities    store.Table[storedAuthority]
-	authorityNames store.Table[string] // names of authorities by the subjects of their certificates
-	intents        store.Table[intent]
-	access         *access.Policies
-	injector       *inject.Injector
-	links          links
-	lockouts       *guard.Lockouts
-	rates          *guard.Rates
-	signatures     attest.Signatures // of client certificates
-	keyGroups      keyGroups
-	searches       *guard.Searches
-	limited        sync.Mutex // held from the count to the commit of what there may be only so many of
-	networks       networks
-	attempts       *attempts.Attempts
-	jobs           jobs
-	tally          tally
+	config        Config
+	enrollments   store.Table[Enrollment]
+	registrations store.Table[record]
+	owners        store.Table[owner] // of identities in hubs
+	groups        store.Table[storedGroup]
+	signers       store.Table[signer] // signing certificates by their names
+	members       store.Table[string] // registration ids by their group
+	authorities   *authority.Authorities
+	intents       store.Table[intent]
+	access        *access.Policies
+	injector      *inject.Injector
+	links         links
+	lockouts      *guard.Lockouts
+	rates         *guard.Rates
+	signatures    attest.Signatures // of client certificates
+	keyGroups     keyGroups
+	searches      *guard.Searches
+	limited       sync.Mutex // held from the count to the commit of what there may be only so many of
+	networks      networks
+	attempts      *attempts.Attempts
+	jobs          jobs
+	tally         tally
 
 	closing chan struct{}   // closed when no more is to be begun
 	work    context.Context // of assignments, which outlive the request that began them
@@ -166,19 +166,20 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 // newService is a service with its tables and nothing that runs.
 func newService(config Config) *Service {
 	s := &Service{
-		config:         config,
-		enrollments:    store.NewTable[Enrollment](config.Documents, EnrollmentRecords),
-		registrations:  store.NewTable[record](config.Documents, RegistrationRecords),
-		owners:         store.NewTable[owner](config.Documents, "provisioning/owners"),
-		groups:         store.NewTable[storedGroup](config.Documents, GroupRecords),
-		signers:        store.NewTable[signer](config.Documents, "provisioning/signers"),
-		members:        store.NewTable[string](config.Documents, "provisioning/members"),
-		authorities:    store.NewTable[storedAuthority](config.Documents, AuthorityRecords),
-		authorityNames: store.NewTable[string](config.Documents, "provisioning/authority-names"),
-		intents:        store.NewTable[intent](config.Documents, "provisioning/intents"),
+		config:        config,
+		enrollments:   store.NewTable[Enrollment](config.Documents, EnrollmentRecords),
+		registrations: store.NewTable[record](config.Documents, RegistrationRecords),
+		owners:        store.NewTable[owner](config.Documents, "provisioning/owners"),
+		groups:        store.NewTable[storedGroup](config.Documents, GroupRecords),
+		signers:       store.NewTable[signer](config.Documents, "provisioning/signers"),
+		members:       store.NewTable[string](config.Documents, "provisioning/members"),
+		intents:       store.NewTable[intent](config.Documents, "provisioning/intents"),
 		access: access.Open(access.Config{Documents: config.Documents, Collection: "provisioning/policies", Host: config.Host,
 			Rights: Rights, Owner: ownerPolicy, Audit: config.Audit, Now: config.Now}),
 	}
+	s.authorities = authority.Open(authority.Config{Documents: config.Documents, Collection: AuthorityRecords,
+		Subjects: "provisioning/authority-names", Limit: config.Limits.Authorities,
+		CheckUnused: s.checkAuthorityUnused, Audit: config.Audit, Now: config.Now})
 	s.links.Table = store.NewTable[storedLink](config.Documents, "provisioning/links")
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
@@ -214,6 +215,9 @@ func (s *Service) Host() string { return s.config.Host }
 
 // Access returns the shared access policies of the service.
 func (s *Service) Access() *access.Policies { return s.access }
+
+// Authorities returns the certificate authorities that groups may name.
+func (s *Service) Authorities() *authority.Authorities { return s.authorities }
 
 // Attempts returns how devices tried to register.
 func (s *Service) Attempts() *attempts.Attempts { return s.attempts }

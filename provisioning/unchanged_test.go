@@ -30,7 +30,7 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	_, err = issuer.PutPolicy(ctx, issuance.Policy{Name: "weekly"}, "")
 	must(err)
 	for _, name := range []string{"first", "second", "third"} {
-		_, err := h.PutAuthority(ctx, name, []byte(certify(t, name, nil, true).pem), true, "")
+		_, err := h.Authorities().Put(ctx, name, []byte(certify(t, name, nil, true).pem), true, "")
 		must(err)
 	}
 	named := authorityGroup("named", "first")
@@ -48,8 +48,8 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	_, err = h.config.Documents.Commit(ctx, h.enrollments.Put(key("tall"), store.Absent, tall))
 	must(err)
 
-	must(h.DeleteAuthority(ctx, "first", "", true))
-	_, err = h.PutAuthority(ctx, "second", []byte(certify(t, "second", nil, true).pem), false, "") // another, not verified
+	must(h.Authorities().Delete(ctx, "first", "", true))
+	_, err = h.Authorities().Put(ctx, "second", []byte(certify(t, "second", nil, true).pem), false, "") // another, not verified
 	must(err)
 	must(h.UnlinkHub(ctx, "two.local", "", true))
 	must(issuer.DeletePolicy(ctx, "weekly", true))
@@ -117,7 +117,7 @@ func TestAuthorityInUse(t *testing.T) {
 	ctx := context.Background()
 	h := newHouse(t, "hub.local")
 	for _, name := range []string{"Factory", "spare"} {
-		if _, err := h.PutAuthority(ctx, name, []byte(certify(t, name, nil, true).pem), true, ""); err != nil {
+		if _, err := h.Authorities().Put(ctx, name, []byte(certify(t, name, nil, true).pem), true, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -130,22 +130,22 @@ func TestAuthorityInUse(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	err := h.DeleteAuthority(ctx, "factory", "", false)
+	err := h.Authorities().Delete(ctx, "factory", "", false)
 	if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(),
 		`"Factory": line-1, line-2, line-3, line-4, line-5, +2. `) || !strings.Contains(err.Error(), "by force") {
 		t.Errorf("one that groups name: %v", err)
 	}
-	if err := h.DeleteAuthority(ctx, "spare", "", false); !errors.Is(err, fault.Conflict) ||
+	if err := h.Authorities().Delete(ctx, "spare", "", false); !errors.Is(err, fault.Conflict) ||
 		!strings.Contains(err.Error(), `"spare": line-2. `) {
 		t.Errorf("one that a group names: %v", err)
 	}
-	if err := h.DeleteAuthority(ctx, "factory", "", true); err != nil {
+	if err := h.Authorities().Delete(ctx, "factory", "", true); err != nil {
 		t.Errorf("by force: %v", err)
 	}
 	if err := h.DeleteGroup(ctx, "line-2", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.DeleteAuthority(ctx, "spare", "", false); err != nil {
+	if err := h.Authorities().Delete(ctx, "spare", "", false); err != nil {
 		t.Errorf("one that no group names any more: %v", err)
 	}
 }
@@ -157,7 +157,7 @@ func TestAuthorityDeletedMeanwhile(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	certificate := []byte(certify(t, "Factory", nil, true).pem)
 	for round := range 40 {
-		if _, err := h.PutAuthority(ctx, "factory", certificate, true, ""); err != nil {
+		if _, err := h.Authorities().Put(ctx, "factory", certificate, true, ""); err != nil {
 			t.Fatal(err)
 		}
 		made := make(chan error)
@@ -165,7 +165,7 @@ func TestAuthorityDeletedMeanwhile(t *testing.T) {
 			_, err := h.CreateGroup(ctx, authorityGroup("line", "factory"))
 			made <- err
 		}()
-		deleted := h.DeleteAuthority(ctx, "factory", "", false)
+		deleted := h.Authorities().Delete(ctx, "factory", "", false)
 		if err := <-made; (err == nil) == (deleted == nil) {
 			t.Fatalf("round %d: making the group %v, deleting its authority %v", round, err, deleted)
 		}

@@ -17,8 +17,8 @@ func (s *Service) DeleteUnreadable(ctx context.Context, collection, key string) 
 		return true, s.DeleteGroup(ctx, key, "")
 	case s.registrations.Collection:
 		return true, s.DeleteRegistration(ctx, key, "")
-	case s.authorities.Collection:
-		return true, s.DeleteAuthority(ctx, key, "", true)
+	case AuthorityRecords:
+		return true, s.authorities.Delete(ctx, key, "", true)
 	case s.links.Collection:
 		return true, s.deleteRecord(ctx, audit.HubLink, collection, key)
 	case s.access.Collection():

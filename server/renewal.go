@@ -78,7 +78,7 @@ func (s *Server) warnOfExpiry(ctx context.Context) error {
 		return nil
 	}
 	for after := ""; ; {
-		authorities, next, err := s.provisioning.Authorities(ctx, "", after, 100)
+		authorities, next, err := s.provisioning.Authorities().List(ctx, "", after, 100)
 		if err != nil {
 			return err
 		}

@@ -9,10 +9,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 func (c *cli) authority() *cobra.Command {
@@ -51,7 +51,7 @@ func certificateText(file string) ([]byte, error) {
 }
 
 // onAuthority is a command that does something to an authority and shows it.
-func (c *cli) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error)) *cobra.Command {
+func (c *cli) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error)) *cobra.Command {
 	command.Args = exactly("NAME")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		service, err := c.target.provisioning()
@@ -67,7 +67,7 @@ func (c *cli) onAuthority(command *cobra.Command, do func(ctx context.Context, s
 	return command
 }
 
-func describeAuthority(w io.Writer, a provisioning.Authority) {
+func describeAuthority(w io.Writer, a authority.Authority) {
 	verified := "no"
 	if a.IsVerified {
 		verified = "yes"
@@ -100,10 +100,10 @@ func (c *cli) authorityCreate() *cobra.Command {
 		Short: "Upload an authority's certificate, or replace it",
 		Example: `  berth authority create factory --file ca.pem
   berth authority create factory --file ca.pem --trust`,
-	}, func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+	}, func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
 		certificate, err := certificateText(file)
 		if err != nil {
-			return provisioning.Authority{}, err
+			return authority.Authority{}, err
 		}
 		return service.PutAuthority(ctx, name, certificate, trust, "")
 	})
@@ -116,7 +116,7 @@ func (c *cli) authorityCode() *cobra.Command {
 	return c.onAuthority(&cobra.Command{
 		Use:   "code NAME",
 		Short: "Make the verification code that proves possession of an authority's key",
-	}, func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+	}, func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
 		return service.NewVerificationCode(ctx, name)
 	})
 }
@@ -126,10 +126,10 @@ func (c *cli) authorityVerify() *cobra.Command {
 	command := c.onAuthority(&cobra.Command{
 		Use:   "verify NAME --file FILE",
 		Short: "Hand in the certificate that proves possession: signed by the authority, with the code as its common name",
-	}, func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+	}, func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
 		certificate, err := certificateText(file)
 		if err != nil {
-			return provisioning.Authority{}, err
+			return authority.Authority{}, err
 		}
 		return service.VerifyAuthority(ctx, name, certificate)
 	})
@@ -139,7 +139,7 @@ func (c *cli) authorityVerify() *cobra.Command {
 
 func (c *cli) authorityShow() *cobra.Command {
 	return c.onAuthority(&cobra.Command{Use: "show NAME", Short: "Show an authority"},
-		func(ctx context.Context, service *backend.Provisioning, name string) (provisioning.Authority, error) {
+		func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
 			return service.Authority(ctx, name)
 		})
 }
@@ -148,7 +148,7 @@ func (c *cli) authorityList() *cobra.Command {
 	return listCommand(c, "List the authorities", (*backend.Provisioning).Authorities,
 		"There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
 		[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
-		func(a provisioning.Authority) []string {
+		func(a authority.Authority) []string {
 			return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, when(a.Info.NotAfterUTC.Time), orDash(a.Warning)}
 		})
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/authority"
 )
 
 // TestAuthority proves possession of an authority's key on the command line.
@@ -51,7 +51,7 @@ func TestAuthority(t *testing.T) {
 	if _, stderr := s.run(1, "authority", "verify", "factory", "--file", root); !strings.Contains(stderr, "no verification code") {
 		t.Errorf("verified without a code: %s", stderr)
 	}
-	asked := read[provisioning.Authority](s, "authority", "code", "factory")
+	asked := read[authority.Authority](s, "authority", "code", "factory")
 	proof := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: asked.VerificationCode}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	if stdout, _ := s.run(0, "authority", "verify", "factory", "--file", write("proof.cer", proof, false)); !strings.Contains(stdout, "yes") {
 		t.Errorf("verified: %s", stdout)
@@ -63,7 +63,7 @@ func TestAuthority(t *testing.T) {
 	if _, stderr := s.run(1, "authority", "show", "factory"); !strings.Contains(stderr, "404000") {
 		t.Errorf("after the deletion: %s", stderr)
 	}
-	if trusted := read[provisioning.Authority](s, "authority", "create", "factory", "--file", root, "--trust"); !trusted.IsVerified {
+	if trusted := read[authority.Authority](s, "authority", "create", "factory", "--file", root, "--trust"); !trusted.IsVerified {
 		t.Errorf("trusted on upload: %+v", trusted)
 	}
 	if _, stderr := s.run(1, "authority", "create", "none", "--file", filepath.Join(folder, "nothing.pem")); !strings.Contains(stderr, "nothing.pem") {

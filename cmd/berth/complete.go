@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -297,7 +298,7 @@ var (
 	registrationNames = ofService(paged((*dps).Registrations), func(r provisioning.Registration) string {
 		return r.RegistrationID
 	})
-	authorityNames = ofService(paged((*dps).Authorities), func(a provisioning.Authority) string { return a.Name })
+	authorityNames = ofService(paged((*dps).Authorities), func(a authority.Authority) string { return a.Name })
 
 	policyNames = ofService(whole((*dps).Policies), func(p access.Policy) string {
 		return p.Name

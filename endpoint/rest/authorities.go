@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -27,13 +28,13 @@ type authorityBody struct {
 }
 
 func pageOfAuthorities(c *call) (any, error) {
-	return page(c, provisioning.AuthorityRecords, func(prefix, after string, limit int) ([]provisioning.Authority, string, error) {
-		return c.Provisioning.Authorities(c.Context(), prefix, after, limit)
+	return page(c, provisioning.AuthorityRecords, func(prefix, after string, limit int) ([]authority.Authority, string, error) {
+		return c.Provisioning.Authorities().List(c.Context(), prefix, after, limit)
 	})
 }
 
 func getAuthority(c *call) (any, error) {
-	authority, err := c.Provisioning.Authority(c.Context(), c.parameters["id"])
+	authority, err := c.Provisioning.Authorities().Get(c.Context(), c.parameters["id"])
 	return c.tagged(authority, authority.ETag, err)
 }
 
@@ -42,17 +43,17 @@ func putAuthority(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	written, err := c.Provisioning.PutAuthority(c.Context(), c.parameters["id"], []byte(body.Certificate), body.IsVerified, c.Header.Get("If-Match"))
+	written, err := c.Provisioning.Authorities().Put(c.Context(), c.parameters["id"], []byte(body.Certificate), body.IsVerified, c.Header.Get("If-Match"))
 	return c.tagged(written, written.ETag, err)
 }
 
 func deleteAuthority(c *call) (any, error) {
-	return nil, c.Provisioning.DeleteAuthority(c.Context(), c.parameters["id"], c.Header.Get("If-Match"),
+	return nil, c.Provisioning.Authorities().Delete(c.Context(), c.parameters["id"], c.Header.Get("If-Match"),
 		c.query("force") == "true")
 }
 
 func newVerificationCode(c *call) (any, error) {
-	authority, err := c.Provisioning.NewVerificationCode(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+	authority, err := c.Provisioning.Authorities().NewVerificationCode(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
 	return c.tagged(authority, authority.ETag, err)
 }
 
@@ -61,7 +62,7 @@ func verifyAuthority(c *call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	authority, err := c.Provisioning.VerifyAuthority(c.Context(), c.parameters["id"], []byte(body.Certificate), c.Header.Get("If-Match"))
+	authority, err := c.Provisioning.Authorities().Verify(c.Context(), c.parameters["id"], []byte(body.Certificate), c.Header.Get("If-Match"))
 	return c.tagged(authority, authority.ETag, err)
 }
 

@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/telemetry"
@@ -146,12 +147,12 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/lockouts":             {summary: "List the sources that are locked out", answer: []guard.LockedOut{}},
 	"DELETE /berth/provisioning/lockouts/{source}": {summary: "Hear a source again that is locked out"},
 
-	"GET /berth/provisioning/certificates":                                {summary: "List certificate authorities", query: paging, answer: Page[provisioning.Authority]{}},
-	"GET /berth/provisioning/certificates/{id}":                           {summary: "Read a certificate authority", answer: provisioning.Authority{}, etag: true},
-	"PUT /berth/provisioning/certificates/{id}":                           {summary: "Upload a certificate authority, or replace its certificate", request: authorityBody{}, answer: provisioning.Authority{}, etag: true, ifMatch: true},
+	"GET /berth/provisioning/certificates":                                {summary: "List certificate authorities", query: paging, answer: Page[authority.Authority]{}},
+	"GET /berth/provisioning/certificates/{id}":                           {summary: "Read a certificate authority", answer: authority.Authority{}, etag: true},
+	"PUT /berth/provisioning/certificates/{id}":                           {summary: "Upload a certificate authority, or replace its certificate", request: authorityBody{}, answer: authority.Authority{}, etag: true, ifMatch: true},
 	"DELETE /berth/provisioning/certificates/{id}":                        {summary: "Delete a certificate authority", query: []parameter{{"force", "true: though enrollment groups name it"}}, ifMatch: true},
-	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {summary: "Make the code that proves possession of the authority's key", answer: provisioning.Authority{}, etag: true, ifMatch: true},
-	"POST /berth/provisioning/certificates/{id}/verify":                   {summary: "Hand in the certificate that proves possession", request: authorityBody{}, answer: provisioning.Authority{}, etag: true, ifMatch: true},
+	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {summary: "Make the code that proves possession of the authority's key", answer: authority.Authority{}, etag: true, ifMatch: true},
+	"POST /berth/provisioning/certificates/{id}/verify":                   {summary: "Hand in the certificate that proves possession", request: authorityBody{}, answer: authority.Authority{}, etag: true, ifMatch: true},
 
 	"GET /berth/provisioning/misbehaviours":         {summary: "List what is left of the misbehaviours", answer: []inject.Fault{}},
 	"POST /berth/provisioning/misbehaviours":        {summary: "Be nasty to the next devices that register", request: inject.Fault{}, answer: inject.Fault{}},

@@ -34,7 +34,7 @@ type schemas struct {
 
 // described are the folders of the packages whose types are described.
 var described = []string{"../../contract", "../../provisioning", "../../provisioning/attest", "../../provisioning/inject",
-	"../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../credential",
+	"../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../authority", "../../credential",
 	"../../hub", "../../hub/telemetry",
 	"../../issuance", "../../audit", "../../store", "."}
 
@@ -46,12 +46,12 @@ var names = map[string]string{
 	"audit.Field":                 "AuditChange",
 	"contract.ErrorBody":          "ProvisioningServiceErrorDetails",
 	"contract.HubErrorBody":       "HubError",
+	"authority.Authority":         "CertificateAuthority",
 	"hub.Capabilities":            "DeviceCapabilities",
 	"inject.Fault":                "Misbehaviour",
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",
 	"issuance.Policy":             "CredentialPolicy",
-	"provisioning.Authority":      "CertificateAuthority",
 	"provisioning.Operation":      "RegistrationOperationStatus",
 	"provisioning.PreviewRequest": "AllocationPreview",
 	"provisioning.Registration":   "DeviceRegistrationState",
