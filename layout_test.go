@@ -61,7 +61,11 @@ var layout = map[string][]string{
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
 	"endpoint/rest": {"contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
 
-	"portal": {"health", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	// The frame of the pages knows no domain.
+	"portal/web": {"health", "document", "store", "panics", "fault"},
+	"portal/portaltest": {"health", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble",
+		"store/segment", "cluster/local"},
+	"portal": {"portal/web", "health", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 
 	// The only place that knows all.
 	"server":     {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},

@@ -9,14 +9,17 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-var attemptRoutes = map[string]handler{
-	"GET attempts":                  reading(listAttempts),
-	"GET attempts/{sequence}":       reading(showAttempt),
-	"GET attempts/{sequence}/saved": reading(saveAttempt),
+func (p *pages) attemptRoutes() web.Routes {
+	return web.Routes{
+		"GET attempts":                  web.RequireSession(p.listAttempts),
+		"GET attempts/{sequence}":       web.RequireSession(p.showAttempt),
+		"GET attempts/{sequence}/saved": web.RequireSession(p.saveAttempt),
+	}
 }
 
 type attemptsPage struct {
@@ -28,15 +31,15 @@ type attemptsPage struct {
 	Older    int64 // the Before of the next page; 0 on the last
 }
 
-func listAttempts(c *call) error {
-	return c.show("attempts", c.attemptsEnd, func() (any, error) {
-		page := attemptsPage{ID: c.query("id"), Outcome: c.query("outcome"), Before: c.number("before"),
+func (p *pages) listAttempts(c *web.Call) error {
+	return c.Show("attempts", p.attemptsEnd, func() (any, error) {
+		page := attemptsPage{ID: c.Query("id"), Outcome: c.Query("outcome"), Before: c.QueryNumber("before"),
 			Outcomes: []attest.Outcome{attest.Assigned, attest.Refused, attest.Failed}}
 		var err error
-		page.Attempts, err = c.attempts(c.r.Context(), attempts.Filter{
-			RegistrationID: page.ID, Outcome: attest.Outcome(page.Outcome), Before: page.Before, Max: pageSize})
-		if len(page.Attempts) == pageSize {
-			page.Older = page.Attempts[pageSize-1].Sequence
+		page.Attempts, err = p.attempts(c, attempts.Filter{
+			RegistrationID: page.ID, Outcome: attest.Outcome(page.Outcome), Before: page.Before, Max: web.PageSize})
+		if len(page.Attempts) == web.PageSize {
+			page.Older = page.Attempts[web.PageSize-1].Sequence
 		}
 		return page, err
 	})
@@ -52,12 +55,12 @@ type attemptPage struct {
 
 // saveAttempt hands out an attempt with all that its judgement depended on, for
 // berth explain.
-func saveAttempt(c *call) error {
-	sequence, err := strconv.ParseInt(c.r.PathValue("sequence"), 10, 64)
+func (p *pages) saveAttempt(c *web.Call) error {
+	sequence, err := strconv.ParseInt(c.PathValue("sequence"), 10, 64)
 	if err != nil {
 		return fault.New(fault.NotFound, "There is no such page")
 	}
-	attempt, err := c.config.Provisioning.Attempts().Get(c.r.Context(), sequence)
+	attempt, err := p.Provisioning.Attempts().Get(c.Context(), sequence)
 	if err != nil {
 		return err
 	}
@@ -65,19 +68,17 @@ func saveAttempt(c *call) error {
 	if err != nil {
 		return err
 	}
-	c.w.Header().Set("Content-Type", "application/json; charset=utf-8")
-	c.w.Header().Set("Content-Disposition", "attachment; filename=attempt-"+strconv.FormatInt(sequence, 10)+".json")
-	c.answered = true
-	_, err = c.w.Write(append(text, '\n'))
+	file := c.Download("application/json; charset=utf-8", "attempt-"+strconv.FormatInt(sequence, 10)+".json")
+	_, err = file.Write(append(text, '\n'))
 	return err
 }
 
-func showAttempt(c *call) error {
-	sequence, err := strconv.ParseInt(c.r.PathValue("sequence"), 10, 64)
+func (p *pages) showAttempt(c *web.Call) error {
+	sequence, err := strconv.ParseInt(c.PathValue("sequence"), 10, 64)
 	if err != nil {
 		return fault.New(fault.NotFound, "There is no such page")
 	}
-	ctx, service := c.r.Context(), c.config.Provisioning
+	ctx, service := c.Context(), p.Provisioning
 	attempt, err := service.Attempts().Get(ctx, sequence)
 	if err != nil {
 		return err
@@ -90,7 +91,7 @@ func showAttempt(c *call) error {
 		}
 		page.Remedy = remedyOf(attempt, failed.Name, err == nil)
 	}
-	return c.render(http.StatusOK, "attempt", page)
+	return c.Render(http.StatusOK, "attempt", page)
 }
 
 // remedyOf finds the page for the check that failed. enrolled says that the device
@@ -110,4 +111,31 @@ func remedyOf(attempt attest.Attempt, failed string, enrolled bool) *remedy {
 		return &remedy{"enrollments/new?registrationId=" + url.QueryEscape(attempt.RegistrationID), "Enroll this device"}
 	}
 	return &remedy{"quickstart", "See how a device is set up"}
+}
+
+// attempts returns attempts to register. A live page reads only those that are new.
+func (p *pages) attempts(c *web.Call, filter attempts.Filter) ([]attest.Attempt, error) {
+	log := p.Provisioning.Attempts()
+	search, live := web.Keep(c, "attempts", func() *attempts.Search { return log.Search(filter) })
+	if !live {
+		return log.Find(c.Context(), filter)
+	}
+	return search.Look(c.Context())
+}
+
+// attemptsEnd moves with the attempts to register.
+func (p *pages) attemptsEnd() any { return p.Provisioning.Attempts().End() }
+
+// trace returns the checks of a judgement in the reader's language.
+func trace(l *web.Language, checks attest.Trace) (translated attest.Trace) {
+	for _, check := range checks {
+		translated = append(translated, check.In(l.Translate))
+	}
+	return translated
+}
+
+// failedCheck returns the name of the check that failed, or "".
+func failedCheck(checks attest.Trace) string {
+	failed, _ := checks.Failed()
+	return failed.Name
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -63,14 +64,14 @@ type keyField struct {
 }
 
 // readAttestation takes what was typed.
-func (c *call) readAttestation(group bool) attestation {
+func (p *pages) readAttestation(c *web.Call, group bool) attestation {
 	a := attestation{
-		Group: group, Mechanism: c.value("mechanism"),
-		Primary: c.readCertificate("primary", group), Secondary: c.readCertificate("secondary", group),
-		NoSecondary: c.value("removeSecondary") != "",
-		Keys:        [2]keyField{{Text: c.text("primaryKey")}, {Text: c.text("secondaryKey")}},
-		TPM:         [2]keyField{{Text: c.value("endorsementKey")}, {Text: c.value("storageRootKey")}}, Authority: c.value("authority"),
-		Next: c.value("authoritySecondary"), nextTyped: c.form.Has("authoritySecondary"),
+		Group: group, Mechanism: c.Value("mechanism"),
+		Primary: p.readCertificate(c, "primary", group), Secondary: p.readCertificate(c, "secondary", group),
+		NoSecondary: c.Value("removeSecondary") != "",
+		Keys:        [2]keyField{{Text: c.Text("primaryKey")}, {Text: c.Text("secondaryKey")}},
+		TPM:         [2]keyField{{Text: c.Value("endorsementKey")}, {Text: c.Value("storageRootKey")}}, Authority: c.Value("authority"),
+		Next: c.Value("authoritySecondary"), nextTyped: c.Form().Has("authoritySecondary"),
 	}
 	if a.Mechanism == "" {
 		a.Mechanism = byX509
@@ -79,20 +80,20 @@ func (c *call) readAttestation(group bool) attestation {
 }
 
 // readCertificate reads a certificate that the form brings.
-func (c *call) readCertificate(which string, group bool) certificateField {
-	f := certificateField{Name: which, Group: group, Text: c.text(which)}
-	if name, ok := c.oversized[which]; ok {
-		f.Problem = fault.New(fault.ArgumentInvalid, "The file %.100q is larger than %d bytes, so it is no certificate. Choose the device's .pem or .cer file", name, maxFile)
+func (p *pages) readCertificate(c *web.Call, which string, group bool) certificateField {
+	f := certificateField{Name: which, Group: group, Text: c.Text(which)}
+	if name, ok := c.Oversized(which); ok {
+		f.Problem = fault.New(fault.ArgumentInvalid, "The file %.100q is larger than %d bytes, so it is no certificate. Choose the device's .pem or .cer file", name, web.MaxFile)
 		f.Text = ""
 		return f
 	}
 	if f.Text == "" {
 		return f
 	}
-	report, err := provisioning.Inspect([]byte(f.Text), c.config.Now())
+	report, err := provisioning.Inspect([]byte(f.Text), c.Now())
 	if err != nil {
 		f.Problem = fault.From(err)
-		if f.Problem.Info["reason"] == "privateKey" || holdsPrivateKey(f.Text) {
+		if f.Problem.Info["reason"] == "privateKey" || credential.HoldsPrivateKey([]byte(f.Text)) {
 			f.Text = ""
 		}
 		return f
@@ -245,7 +246,7 @@ func (a *attestation) named() {
 	a.Keys[0].Name, a.Keys[1].Name = "primaryKey", "secondaryKey"
 	a.TPM[0].Name, a.TPM[1].Name = "endorsementKey", "storageRootKey"
 	for i := range a.Keys {
-		if holdsPrivateKey(a.Keys[i].Text) {
+		if credential.HoldsPrivateKey([]byte(a.Keys[i].Text)) {
 			a.Keys[i].Text = ""
 		}
 	}

@@ -6,9 +6,12 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/portal/web"
 )
 
-var auditRoutes = map[string]handler{"GET audit": reading(showAudit)}
+func (p *pages) auditRoutes() web.Routes {
+	return web.Routes{"GET audit": web.RequireSession(p.showAudit)}
+}
 
 type auditPage struct {
 	Entries      []audit.Entry
@@ -23,17 +26,17 @@ type auditPage struct {
 func (p auditPage) Filtered() bool { return p.ID+p.Kind+p.By+p.Since+p.After != "" }
 
 // showAudit lists what operators changed, the latest first.
-func showAudit(c *call) error {
-	return c.show("audit", nil, func() (any, error) {
-		page := auditPage{Kinds: audit.Kinds, ID: strings.TrimSpace(c.query("id")), Kind: c.query("kind"), By: strings.TrimSpace(c.query("by")),
-			Since: c.query("since"), After: c.query("after")}
-		filter := audit.Filter{Kind: audit.Kind(page.Kind), ID: page.ID, Actor: page.By, After: page.After, Max: pageSize}
+func (p *pages) showAudit(c *web.Call) error {
+	return c.Show("audit", nil, func() (any, error) {
+		page := auditPage{Kinds: audit.Kinds, ID: strings.TrimSpace(c.Query("id")), Kind: c.Query("kind"), By: strings.TrimSpace(c.Query("by")),
+			Since: c.Query("since"), After: c.Query("after")}
+		filter := audit.Filter{Kind: audit.Kind(page.Kind), ID: page.ID, Actor: page.By, After: page.After, Max: web.PageSize}
 		if ago, err := time.ParseDuration(page.Since); err == nil {
-			filter.Since = c.config.Now().Add(-ago)
+			filter.Since = c.Now().Add(-ago)
 		} else {
 			page.Since = ""
 		}
-		entries, next, err := c.config.Audit.Entries(c.r.Context(), filter)
+		entries, next, err := p.Audit.Entries(c.Context(), filter)
 		page.Entries = entries
 		if next != "" {
 			page.Next = "?" + url.Values{"id": {page.ID}, "kind": {page.Kind}, "by": {page.By}, "since": {page.Since}, "after": {next}}.Encode()

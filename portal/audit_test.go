@@ -8,23 +8,24 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
 // The audit shows what the filters ask for, by whichever way it was changed.
 func TestAuditFilters(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	group := func(id string) {
 		t.Helper()
 		actor := audit.WithActor(ctx, audit.Actor{Name: "policy filler", Remote: "192.0.2.7:1"})
-		_, err := h.config.Provisioning.PutGroup(actor, provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
-		h.must(err)
+		_, err := h.Provisioning.PutGroup(actor, provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
+		h.Must(err)
 	}
 	group("earlier")
-	h.advance(2 * time.Hour)
+	h.Advance(2 * time.Hour)
 	group("later")
-	b := h.loggedIn(Operator)
-	status, page := b.post("groups/delete", map[string][]string{"csrf": {b.token()}, "id": {"later"}, "confirm": {"yes"}})
+	b := h.loggedIn(web.Operator)
+	status, page := b.Post("groups/delete", map[string][]string{"csrf": {b.Token()}, "id": {"later"}, "confirm": {"yes"}})
 	if status != http.StatusOK {
 		t.Fatalf("the deletion is answered %d:\n%s", status, page)
 	}
@@ -38,7 +39,7 @@ func TestAuditFilters(t *testing.T) {
 		{"?since=nonsense&id=earlier", "earlier created by policy filler"},
 		{"?kind=enrollment", ""},
 	} {
-		_, page := b.get("audit" + c.query)
+		_, page := b.Get("audit" + c.query)
 		if rows := auditRows(page); rows != c.rows {
 			t.Errorf("audit%s shows %q, want %q", c.query, rows, c.rows)
 		}
@@ -61,25 +62,25 @@ func auditRows(page string) string {
 
 // Where a thing was changed longer ago than one look goes, the page leads on to it.
 func TestAuditFurtherBack(t *testing.T) {
-	h := newHouse(t)
-	service := h.config.Provisioning
+	h := newFixture(t)
+	service := h.Provisioning
 	_, err := service.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "first", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
-	h.must(err)
+	h.Must(err)
 	for range 25 { // more than one call looks through
-		changes := h.config.Audit.Change(ctx, audit.Created, audit.Enrollment, "many", nil, nil)
+		changes := h.Audit.Change(ctx, audit.Created, audit.Enrollment, "many", nil, nil)
 		for range 499 {
-			changes = append(changes, h.config.Audit.Change(ctx, audit.Created, audit.Enrollment, "many", nil, nil)...)
+			changes = append(changes, h.Audit.Change(ctx, audit.Created, audit.Enrollment, "many", nil, nil)...)
 		}
-		_, err := h.config.Documents.Commit(ctx, changes...)
-		h.must(err)
+		_, err := h.Documents.Commit(ctx, changes...)
+		h.Must(err)
 	}
-	b := h.loggedIn(Reader)
-	_, page := b.get("audit?id=first")
+	b := h.loggedIn(web.Reader)
+	_, page := b.Get("audit?id=first")
 	next := regexp.MustCompile(`href="(\?[^"]*)" rel="next">Look further back`).FindStringSubmatch(page)
 	if next == nil {
 		t.Fatalf("nothing leads further back:\n%s", page)
 	}
-	_, page = b.get("audit" + strings.ReplaceAll(next[1], "&amp;", "&"))
+	_, page = b.Get("audit" + strings.ReplaceAll(next[1], "&amp;", "&"))
 	if rows := auditRows(page); rows != "first created by server" {
 		t.Errorf("further back is %q", rows)
 	}

@@ -7,78 +7,73 @@ import (
 
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 )
 
-var authorityRoutes = map[string]handler{
-	"GET certificates":               reading(listAuthorities),
-	"GET certificates/new":           reading(newAuthority),
-	"POST certificates/new":          writing(newAuthority, uploadAuthority),
-	"POST certificates/delete":       writing(confirmAuthorities, deleteAuthorities),
-	"GET certificate/{name}":         reading(showAuthority),
-	"POST certificate/{name}/code":   writing(showAuthority, makeCode),
-	"POST certificate/{name}/verify": writing(showAuthority, verifyAuthority),
+func (p *pages) authorityRoutes() web.Routes {
+	return web.Routes{
+		"GET certificates":               web.RequireSession(p.listAuthorities),
+		"GET certificates/new":           web.RequireSession(p.newAuthority),
+		"POST certificates/new":          web.RequireOperator(p.newAuthority, p.uploadAuthority),
+		"POST certificates/delete":       web.HandleDeletion(p.authorityDeletion),
+		"GET certificate/{name}":         web.RequireSession(p.showAuthority),
+		"POST certificate/{name}/code":   web.RequireOperator(p.showAuthority, p.makeCode),
+		"POST certificate/{name}/verify": web.RequireOperator(p.showAuthority, p.verifyAuthority),
+	}
 }
 
-func listAuthorities(c *call) error {
-	return c.show("certificates", nil, func() (any, error) {
-		l := list[authority.Authority]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
+func (p *pages) listAuthorities(c *web.Call) error {
+	return c.Show("certificates", nil, func() (any, error) {
+		l := web.List[authority.Authority]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
-		l.Items, l.Next, err = c.config.Provisioning.Authorities().List(c.r.Context(), l.Prefix, l.After, pageSize)
+		l.Items, l.Next, err = p.Provisioning.Authorities().List(c.Context(), l.Prefix, l.After, web.PageSize)
 		return l, err
 	})
 }
 
-// authorityDeletion is how authorities are deleted. uses are the groups that name
-// those which are selected.
-func (c *call) authorityDeletion(uses []use) deletion {
-	return deletion{
+// authorityDeletion is how authorities are deleted. The page that asks for it names the
+// groups that name those which are selected.
+func (p *pages) authorityDeletion(c *web.Call) (web.Deletion, error) {
+	var uses []web.Use
+	if !c.Confirmed() {
+		var err error
+		if uses, err = p.authorityUses(c); err != nil {
+			return web.Deletion{}, err
+		}
+	}
+	return web.Deletion{
 		Uses:    uses,
 		Back:    "certificates",
 		Title:   "Delete %d certificate authority?|Delete %d certificate authorities?",
 		Explain: "Devices of groups that name it are refused from then on; those that are in their hubs stay.",
 		Done:    "%d certificate authority was deleted|%d certificate authorities were deleted",
-		gone:    fault.NotFound,
-		delete: func(ctx context.Context, id string) error {
-			return c.config.Provisioning.Authorities().Delete(ctx, id, "", c.value("force") == "yes")
+		Gone:    fault.NotFound,
+		Delete: func(ctx context.Context, id string) error {
+			return p.Provisioning.Authorities().Delete(ctx, id, "", c.Forced())
 		},
-	}
+	}, nil
 }
 
 // authorityUses are the groups that name the authorities which are selected.
-func (c *call) authorityUses() (uses []use, err error) {
+func (p *pages) authorityUses(c *web.Call) (uses []web.Use, err error) {
 	const most = 20 // groups of each that a person wants to read of
-	ids := c.selected()
-	if len(ids) > maxSelected {
+	ids := c.Selected()
+	if len(ids) > web.MaxSelected {
 		return nil, nil // they are refused
 	}
 	for _, name := range ids {
-		groups, count, err := c.config.Provisioning.GroupsOfAuthority(c.r.Context(), name, most)
+		groups, count, err := p.Provisioning.GroupsOfAuthority(c.Context(), name, most)
 		if err != nil {
 			return nil, err
 		}
 		if count > len(groups) {
-			groups = append(groups, "+"+c.language.Number(count-len(groups)))
+			groups = append(groups, "+"+c.Number(count-len(groups)))
 		}
 		if count > 0 {
-			uses = append(uses, use{name, groups})
+			uses = append(uses, web.Use{ID: name, By: groups})
 		}
 	}
 	return uses, nil
-}
-
-func confirmAuthorities(c *call) error {
-	uses, err := c.authorityUses()
-	if err != nil {
-		return err
-	}
-	return c.confirm(c.authorityDeletion(uses))
-}
-
-func deleteAuthorities(c *call) error {
-	if c.value("confirm") != "yes" {
-		return confirmAuthorities(c)
-	}
-	return c.deleteSelected(c.authorityDeletion(nil))
 }
 
 // authorityForm is an authority's page: what is typed, and what there is.
@@ -91,31 +86,31 @@ type authorityForm struct {
 	Commands string // that make the verification certificate
 }
 
-func newAuthority(c *call) error {
-	return c.render(http.StatusOK, "certificate-new", authorityForm{Name: c.value("name"), Trust: c.value("trust") != "", Upload: c.readCertificate("certificate", true)})
+func (p *pages) newAuthority(c *web.Call) error {
+	return c.Render(http.StatusOK, "certificate-new", authorityForm{Name: c.Value("name"), Trust: c.Value("trust") != "", Upload: p.readCertificate(c, "certificate", true)})
 }
 
-func uploadAuthority(c *call) error {
-	form := authorityForm{Name: c.value("name"), Trust: c.value("trust") != "", Upload: c.readCertificate("certificate", true)}
+func (p *pages) uploadAuthority(c *web.Call) error {
+	form := authorityForm{Name: c.Value("name"), Trust: c.Value("trust") != "", Upload: p.readCertificate(c, "certificate", true)}
 	if form.Upload.Problem == nil && form.Upload.Text == "" {
 		form.Upload.Problem = fault.New(fault.ArgumentInvalid, "The authority's certificate is missing: choose its .pem or .cer file")
 	}
 	if form.Upload.Problem != nil {
-		return c.render(http.StatusBadRequest, "certificate-new", form)
+		return c.Render(http.StatusBadRequest, "certificate-new", form)
 	}
-	authority, err := c.config.Provisioning.Authorities().Put(c.r.Context(), form.Name, []byte(form.Upload.Text), form.Trust, "")
+	authority, err := p.Provisioning.Authorities().Put(c.Context(), form.Name, []byte(form.Upload.Text), form.Trust, "")
 	if err != nil {
 		form.Problem = fault.From(err)
-		return c.render(form.Problem.Code.Status(), "certificate-new", form)
+		return c.Render(form.Problem.Code.Status(), "certificate-new", form)
 	}
-	c.say("ok", c.language.T("The certificate authority %s was saved", authority.Name))
-	return c.redirect("certificate/" + url.PathEscape(authority.Name))
+	c.Notify("ok", c.T("The certificate authority %s was saved", authority.Name))
+	return c.Redirect("certificate/" + url.PathEscape(authority.Name))
 }
 
 // storedAuthority is the authority that the address names.
-func (c *call) storedAuthority() (authorityForm, error) {
-	authority, err := c.config.Provisioning.Authorities().Get(c.r.Context(), c.r.PathValue("name"))
-	form := authorityForm{Name: authority.Name, There: &authority, Upload: c.readCertificate("proof", true)}
+func (p *pages) storedAuthority(c *web.Call) (authorityForm, error) {
+	authority, err := p.Provisioning.Authorities().Get(c.Context(), c.PathValue("name"))
+	form := authorityForm{Name: authority.Name, There: &authority, Upload: p.readCertificate(c, "proof", true)}
 	if code := authority.VerificationCode; code != "" {
 		form.Commands = "openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out verify.key\n" +
 			"openssl req -new -key verify.key -subj \"/CN=" + code + "\" -out verify.csr\n" +
@@ -124,24 +119,24 @@ func (c *call) storedAuthority() (authorityForm, error) {
 	return form, err
 }
 
-func showAuthority(c *call) error {
-	form, err := c.storedAuthority()
+func (p *pages) showAuthority(c *web.Call) error {
+	form, err := p.storedAuthority(c)
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "certificate", form)
+	return c.Render(http.StatusOK, "certificate", form)
 }
 
-func makeCode(c *call) error {
-	if _, err := c.config.Provisioning.Authorities().NewVerificationCode(c.r.Context(), c.r.PathValue("name"), ""); err != nil {
+func (p *pages) makeCode(c *web.Call) error {
+	if _, err := p.Provisioning.Authorities().NewVerificationCode(c.Context(), c.PathValue("name"), ""); err != nil {
 		return err
 	}
-	return c.redirect("certificate/" + url.PathEscape(c.r.PathValue("name")))
+	return c.Redirect("certificate/" + url.PathEscape(c.PathValue("name")))
 }
 
 // verifyAuthority takes the certificate that proves possession.
-func verifyAuthority(c *call) error {
-	form, err := c.storedAuthority()
+func (p *pages) verifyAuthority(c *web.Call) error {
+	form, err := p.storedAuthority(c)
 	if err != nil {
 		return err
 	}
@@ -149,20 +144,20 @@ func verifyAuthority(c *call) error {
 		form.Upload.Problem = fault.New(fault.ArgumentInvalid, "The verification certificate is missing: choose its .pem or .cer file")
 	}
 	if form.Upload.Problem != nil {
-		return c.render(http.StatusBadRequest, "certificate", form)
+		return c.Render(http.StatusBadRequest, "certificate", form)
 	}
-	if _, err := c.config.Provisioning.Authorities().Verify(c.r.Context(), form.Name, []byte(form.Upload.Text), ""); err != nil {
+	if _, err := p.Provisioning.Authorities().Verify(c.Context(), form.Name, []byte(form.Upload.Text), ""); err != nil {
 		form.Problem = fault.From(err)
-		return c.render(form.Problem.Code.Status(), "certificate", form)
+		return c.Render(form.Problem.Code.Status(), "certificate", form)
 	}
-	c.say("ok", c.language.T("The certificate authority %s is verified", form.Name))
-	return c.redirect("certificate/" + url.PathEscape(form.Name))
+	c.Notify("ok", c.T("The certificate authority %s is verified", form.Name))
+	return c.Redirect("certificate/" + url.PathEscape(form.Name))
 }
 
 // verifiedAuthorities are the names of those that a group may name.
-func (c *call) verifiedAuthorities() (names []string, err error) {
+func (p *pages) verifiedAuthorities(c *web.Call) (names []string, err error) {
 	for after := ""; ; {
-		page, next, err := c.config.Provisioning.Authorities().List(c.r.Context(), "", after, 1000)
+		page, next, err := p.Provisioning.Authorities().List(c.Context(), "", after, 1000)
 		if err != nil {
 			return nil, err
 		}

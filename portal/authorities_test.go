@@ -7,42 +7,43 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
 // TestAuthorityInUse deletes authorities of which groups name one: the page says so
 // before, and only a box that is ticked deletes it all the same.
 func TestAuthorityInUse(t *testing.T) {
-	h := newHouse(t)
-	b, service := h.loggedIn(Operator), h.config.Provisioning
+	h := newFixture(t)
+	b, service := h.loggedIn(web.Operator), h.Provisioning
 	for _, name := range []string{"factory", "spare"} {
-		_, err := service.Authorities().Put(ctx, name, []byte(h.authority(name)), true, "")
-		h.must(err)
+		_, err := service.Authorities().Put(ctx, name, []byte(h.AuthorityCertificate(name)), true, "")
+		h.Must(err)
 	}
-	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"line-7"}, "mechanism": {"x509"},
+	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"line-7"}, "mechanism": {"x509"},
 		"authority": {"factory"}, "enabled": {"yes"}})
 	const box = `name="force" value="yes"`
-	page := b.send("certificates/delete", http.StatusOK, url.Values{"id": {"factory", "spare"}})
-	b.shows(page, "factory is named by groups:", "line-7", box)
+	page := b.Send("certificates/delete", http.StatusOK, url.Values{"id": {"factory", "spare"}})
+	b.Shows(page, "factory is named by groups:", "line-7", box)
 	if strings.Contains(page, "spare is named") {
 		t.Errorf("the page asks of an authority that nobody names:\n%s", page)
 	}
-	if page := b.send("certificates/delete", http.StatusOK, url.Values{"id": {"spare"}}); strings.Contains(page, box) {
+	if page := b.Send("certificates/delete", http.StatusOK, url.Values{"id": {"spare"}}); strings.Contains(page, box) {
 		t.Errorf("there is a box for what nobody names:\n%s", page)
 	}
-	b.shows(b.send("certificates/delete", http.StatusConflict, url.Values{"id": {"factory", "spare"},
+	b.Shows(b.Send("certificates/delete", http.StatusConflict, url.Values{"id": {"factory", "spare"},
 		"confirm": {"yes"}}), "409000", "line-7", "by force")
 	if _, err := service.Authorities().Get(ctx, "spare"); fault.From(err).Code != fault.NotFound {
 		t.Errorf("what nobody names is still there: %v", err)
 	}
-	b.send("certificates/delete", http.StatusOK, url.Values{"id": {"factory"}, "confirm": {"yes"}, "force": {"yes"}})
+	b.Send("certificates/delete", http.StatusOK, url.Values{"id": {"factory"}, "confirm": {"yes"}, "force": {"yes"}})
 	if _, err := service.Authorities().Get(ctx, "factory"); fault.From(err).Code != fault.NotFound {
 		t.Errorf("by force it stays: %v", err)
 	}
 	// The group can be disabled all the same, and rolled to another.
 	group, err := service.Group(ctx, "line-7")
-	h.must(err)
-	b.send("group/line-7", http.StatusOK, url.Values{"mechanism": {"x509"}, "authority": {"factory"},
+	h.Must(err)
+	b.Send("group/line-7", http.StatusOK, url.Values{"mechanism": {"x509"}, "authority": {"factory"},
 		"etag": {group.ETag}})
 	if group, err = service.Group(ctx, "line-7"); err != nil || group.ProvisioningStatus != provisioning.Disabled {
 		t.Errorf("the group is %+v, error %v", group, err)
@@ -51,13 +52,13 @@ func TestAuthorityInUse(t *testing.T) {
 
 // TestRollingAuthorities gives a group a second authority, and makes it the only one.
 func TestRollingAuthorities(t *testing.T) {
-	h := newHouse(t)
-	b, service := h.loggedIn(Operator), h.config.Provisioning
+	h := newFixture(t)
+	b, service := h.loggedIn(web.Operator), h.Provisioning
 	for _, name := range []string{"first", "second", "third"} {
-		_, err := service.Authorities().Put(ctx, name, []byte(h.authority(name)), true, "")
-		h.must(err)
+		_, err := service.Authorities().Put(ctx, name, []byte(h.AuthorityCertificate(name)), true, "")
+		h.Must(err)
 	}
-	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"line"}, "mechanism": {"x509"}, "authority": {"first"},
+	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"line"}, "mechanism": {"x509"}, "authority": {"first"},
 		"enabled": {"yes"}})
 	for _, step := range []struct {
 		typed url.Values
@@ -72,55 +73,55 @@ func TestRollingAuthorities(t *testing.T) {
 		{url.Values{"authority": {"third"}, "authoritySecondary": {""}}, provisioning.X509CAReferences{Primary: "third"}},
 	} {
 		group, err := service.Group(ctx, "line")
-		h.must(err)
+		h.Must(err)
 		form := url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "etag": {group.ETag}}
 		for name, values := range step.typed {
 			form[name] = values
 		}
-		b.send("group/line", http.StatusOK, form)
+		b.Send("group/line", http.StatusOK, form)
 		group, err = service.Group(ctx, "line")
-		h.must(err)
+		h.Must(err)
 		if got := *group.Attestation.X509.CAReferences; got != step.want {
 			t.Errorf("after %v the group names %+v, want %+v", step.typed, got, step.want)
 		}
 	}
 	group, err := service.Group(ctx, "line")
-	h.must(err)
-	b.shows(b.send("group/line", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "authority": {"third"},
-		"secondary": {h.authority("fourth")}, "etag": {group.ETag}}), `id="secondary-error"`)
+	h.Must(err)
+	b.Shows(b.Send("group/line", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "authority": {"third"},
+		"secondary": {h.AuthorityCertificate("fourth")}, "etag": {group.ETag}}), `id="secondary-error"`)
 }
 
 // TestHubsThatAreGone shows an enrollment's hubs as they are chosen, also those that are
 // not linked any more, and whatever the case that somebody wrote them in.
 func TestHubsThatAreGone(t *testing.T) {
-	h := newHouse(t)
-	b, service := h.loggedIn(Operator), h.config.Provisioning
-	for _, hub := range h.config.Hubs.All() {
-		h.must(service.AddHub(ctx, linkedHub{host: hub.Host()}))
+	h := newFixture(t)
+	b, service := h.loggedIn(web.Operator), h.Provisioning
+	for _, hub := range h.Hubs.All() {
+		h.Must(service.AddHub(ctx, linkedHub{host: hub.Host()}))
 	}
-	h.must(service.AddHub(ctx, linkedHub{host: "east.example.com"}))
+	h.Must(service.AddHub(ctx, linkedHub{host: "east.example.com"}))
 	one := provisioning.Enrollment{RegistrationID: "one", EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: "EAST.example.com",
 		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}
 	some := provisioning.Enrollment{RegistrationID: "some", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"East.Example.com", "127.0.0.1"},
 		Attestation: one.Attestation}}
 	for _, enrollment := range []provisioning.Enrollment{one, some} {
 		_, err := service.CreateEnrollment(ctx, enrollment)
-		h.must(err)
+		h.Must(err)
 	}
 	look := func(hub string) {
 		t.Helper()
-		_, page := b.get("enrollment/one")
-		b.shows(page, "<option selected>"+hub+"</option>")
-		_, page = b.get("enrollment/some")
-		b.shows(page, `name="hubs" value="`+hub+`" checked`, `name="hubs" value="127.0.0.1" checked`)
+		_, page := b.Get("enrollment/one")
+		b.Shows(page, "<option selected>"+hub+"</option>")
+		_, page = b.Get("enrollment/some")
+		b.Shows(page, `name="hubs" value="`+hub+`" checked`, `name="hubs" value="127.0.0.1" checked`)
 	}
 	look("east.example.com")
-	h.must(service.UnlinkHub(ctx, "east.example.com", "", true))
-	_, page := b.get("enrollment/one")
-	b.shows(page, "<option selected>EAST.example.com</option>")
+	h.Must(service.UnlinkHub(ctx, "east.example.com", "", true))
+	_, page := b.Get("enrollment/one")
+	b.Shows(page, "<option selected>EAST.example.com</option>")
 	stored, err := service.Enrollment(ctx, "some")
-	h.must(err)
-	b.send("enrollment/some", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "hubs": {"East.Example.com",
+	h.Must(err)
+	b.Send("enrollment/some", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "hubs": {"East.Example.com",
 		"127.0.0.1"}, "etag": {stored.ETag}})
 	if stored, err = service.Enrollment(ctx, "some"); err != nil || stored.ProvisioningStatus != provisioning.Disabled ||
 		len(stored.Hubs) != 2 {

@@ -4,13 +4,17 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
-var checkRoutes = map[string]handler{
-	"GET check":  reading(checkPage),
-	"POST check": writing(checkPage, checkChain),
+func (p *pages) checkRoutes() web.Routes {
+	return web.Routes{
+		"GET check":  web.RequireSession(p.checkPage),
+		"POST check": web.RequireOperator(p.checkPage, p.checkChain),
+	}
 }
 
 type chainPage struct {
@@ -20,24 +24,24 @@ type chainPage struct {
 	Command   string
 }
 
-func checkPage(c *call) error {
-	return c.render(http.StatusOK, "check", chainPage{Chain: c.text("chain"), ID: c.value("registrationId"), Command: "berth cert check chain.pem"})
+func (p *pages) checkPage(c *web.Call) error {
+	return c.Render(http.StatusOK, "check", chainPage{Chain: c.Text("chain"), ID: c.Value("registrationId"), Command: "berth cert check chain.pem"})
 }
 
 // checkChain judges a chain as if a device came with it now.
-func checkChain(c *call) error {
-	page := chainPage{Chain: c.text("chain"), ID: strings.TrimSpace(c.value("registrationId")), Command: "berth cert check chain.pem"}
+func (p *pages) checkChain(c *web.Call) error {
+	page := chainPage{Chain: c.Text("chain"), ID: strings.TrimSpace(c.Value("registrationId")), Command: "berth cert check chain.pem"}
 	if page.ID != "" {
-		page.Command += " --registration-id " + Quote(page.ID)
+		page.Command += " --registration-id " + web.Quote(page.ID)
 	}
-	judgement, err := c.config.Provisioning.CheckChain(c.r.Context(), []byte(page.Chain), page.ID)
+	judgement, err := p.Provisioning.CheckChain(c.Context(), []byte(page.Chain), page.ID)
 	if err != nil {
 		page.Problem = fault.From(err)
-		if holdsPrivateKey(page.Chain) {
+		if credential.HoldsPrivateKey([]byte(page.Chain)) {
 			page.Chain = "" // it goes back to nobody
 		}
-		return c.render(page.Problem.Code.Status(), "check", page)
+		return c.Render(page.Problem.Code.Status(), "check", page)
 	}
 	page.Judgement = &judgement
-	return c.render(http.StatusOK, "check", page)
+	return c.Render(http.StatusOK, "check", page)
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/portal/web"
 )
 
 // devicePage is one device of a hub.
@@ -32,16 +33,16 @@ type devicePage struct {
 // recentTelemetry is how many messages a device's page begins with.
 const recentTelemetry = 20
 
-func showDevice(c *call) error {
-	h, err := c.hub()
+func (p *pages) showDevice(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	return c.show("device", traffic(h), func() (any, error) { return c.loadDevice(h) })
+	return c.Show("device", traffic(h), func() (any, error) { return p.loadDevice(c, h) })
 }
 
-func (c *call) loadDevice(h *hub.Hub) (page devicePage, err error) {
-	ctx, id := c.r.Context(), c.r.PathValue("id")
+func (p *pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error) {
+	ctx, id := c.Context(), c.PathValue("id")
 	page.Hub = hubSummary{Name: h.Name(), Host: h.Host()}
 	if page.Device, err = h.Device(ctx, id); err != nil {
 		return page, err
@@ -51,7 +52,7 @@ func (c *call) loadDevice(h *hub.Hub) (page devicePage, err error) {
 	}
 	keys := page.Device.Authentication.SymmetricKey
 	page.HasKeys = page.Device.Authentication.Type == hub.SAS && keys.PrimaryKey != nil
-	page.ShowKeys = page.HasKeys && c.asksFor("keys")
+	page.ShowKeys = page.HasKeys && c.ShowsSecret("keys")
 	if page.ShowKeys {
 		text := func(key *string) string {
 			if key == nil {
@@ -63,7 +64,7 @@ func (c *call) loadDevice(h *hub.Hub) (page devicePage, err error) {
 	} else {
 		page.Device.Authentication = &hub.Authentication{Type: page.Device.Authentication.Type, X509Thumbprint: page.Device.Authentication.X509Thumbprint}
 	}
-	if c.r.URL.Query().Has("live") {
+	if c.Request.URL.Query().Has("live") {
 		return page, nil // telemetry comes by its own stream
 	}
 	recent, err := h.Telemetry().Recent(ctx, id, recentTelemetry)
@@ -117,20 +118,20 @@ const burst = 50
 // streamTelemetry sends a device's messages as they come, from a position on. Of
 // a device that sends faster than anybody reads it sends a part, and says how
 // many it left out.
-func streamTelemetry(c *call) error {
-	h, err := c.hub()
+func (p *pages) streamTelemetry(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(c.r.Context())
-	id := c.r.PathValue("id")
+	ctx, cancel := context.WithCancel(c.Context())
+	id := c.PathValue("id")
 	if _, err := h.Device(ctx, id); err != nil {
 		cancel()
 		return err
 	}
 	var nanoseconds, after int64
 	from := telemetry.Position{}
-	if n, _ := fmt.Sscanf(c.query("from"), "%d/%d", &nanoseconds, &after); n == 2 {
+	if n, _ := fmt.Sscanf(c.Query("from"), "%d/%d", &nanoseconds, &after); n == 2 {
 		from.Time = time.Unix(0, nanoseconds)
 	}
 	received := make(chan telemetry.Message, burst)
@@ -150,14 +151,14 @@ func streamTelemetry(c *call) error {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		failed = c.config.Panics.Do(panics.Portal, func() error { return h.Telemetry().Follow(ctx, from, id, receive) })
+		failed = c.Panics().Do(panics.Portal, func() error { return h.Telemetry().Follow(ctx, from, id, receive) })
 	}()
 	defer func() { cancel(); <-ended }()
-	return c.events(func(send func(event string, text []byte) error) error {
+	return c.Events(func(send func(event string, text []byte) error) error {
 		for range burst {
 			select {
 			case m := <-received:
-				text, err := c.part("device", "message", messageOf(m))
+				text, err := c.Part("device", "message", messageOf(m))
 				if err == nil {
 					err = send("message", text)
 				}

@@ -9,48 +9,58 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/portal/web"
 )
 
 // deviceRoutes are the devices of a hub.
-var deviceRoutes = map[string]handler{
-	"GET hubs/{hub}/devices":               reading(listDevices),
-	"GET hubs/{hub}/devices/new":           reading(newDevice),
-	"POST hubs/{hub}/devices/new":          writing(typedDevice, createDevice),
-	"POST hubs/{hub}/devices/delete":       writing(confirmDevices, deleteDevices),
-	"GET hubs/{hub}/device/{id}":           reading(showDevice),
-	"POST hubs/{hub}/device/{id}":          writing(showDevice, setDeviceStatus),
-	"GET hubs/{hub}/device/{id}/telemetry": reading(streamTelemetry),
-	"GET hubs/{hub}/device/{id}/twin":      reading(showTwin),
-	"POST hubs/{hub}/device/{id}/twin":     writing(typedTwin, saveTwin),
-	"POST hubs/{hub}/device/{id}/json":     reading(inspectObject),
+func (p *pages) deviceRoutes() web.Routes {
+	return web.Routes{
+		"GET hubs/{hub}/devices":               web.RequireSession(p.listDevices),
+		"GET hubs/{hub}/devices/new":           web.RequireSession(p.newDevice),
+		"POST hubs/{hub}/devices/new":          web.RequireOperator(p.typedDevice, p.createDevice),
+		"POST hubs/{hub}/devices/delete":       web.HandleDeletion(p.deviceDeletion),
+		"GET hubs/{hub}/device/{id}":           web.RequireSession(p.showDevice),
+		"POST hubs/{hub}/device/{id}":          web.RequireOperator(p.showDevice, p.setDeviceStatus),
+		"GET hubs/{hub}/device/{id}/telemetry": web.RequireSession(p.streamTelemetry),
+		"GET hubs/{hub}/device/{id}/twin":      web.RequireSession(p.showTwin),
+		"POST hubs/{hub}/device/{id}/twin":     web.RequireOperator(p.typedTwin, p.saveTwin),
+		"POST hubs/{hub}/device/{id}/json":     web.RequireSession(p.inspectObject),
+	}
 }
 
 // devicePath is the path of a device's page.
-func devicePath(h *hub.Hub, id string) string {
-	return "hubs/" + url.PathEscape(h.Name()) + "/device/" + url.PathEscape(id)
-}
+func devicePath(h *hub.Hub, id string) string { return devicePathOf(h.Name(), id) }
 
-// DevicePath is the path of a device's page, for links: Azure lets ids have what an
-// address would be divided at.
-func (v *view) DevicePath(hubName, id string) string {
+// devicePathOf is the same by the hub's name: Azure lets ids have what an address would
+// be divided at.
+func devicePathOf(hubName, id string) string {
 	return "hubs/" + url.PathEscape(hubName) + "/device/" + url.PathEscape(id)
 }
 
+// deviceLink returns the address of a device's page, or "" when the hub is not
+// one of this server's.
+func (p *pages) deviceLink(host, deviceID string) string {
+	if h := p.Hubs.ByHost(host); h != nil {
+		return web.Root + devicePath(h, deviceID)
+	}
+	return ""
+}
+
 type devicesPage struct {
-	list[hub.Device]
+	web.List[hub.Device]
 	Hub hubSummary
 }
 
-func listDevices(c *call) error {
-	h, err := c.hub()
+func (p *pages) listDevices(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	return c.show("devices", traffic(h), func() (any, error) {
-		ctx := c.r.Context()
-		l := list[hub.Device]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
+	return c.Show("devices", traffic(h), func() (any, error) {
+		ctx := c.Context()
+		l := web.List[hub.Device]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
-		if l.Items, l.Next, err = h.Devices(ctx, l.Prefix, l.After, pageSize); err != nil {
+		if l.Items, l.Next, err = h.Devices(ctx, l.Prefix, l.After, web.PageSize); err != nil {
 			return nil, err
 		}
 		if l.Total, err = h.DeviceCount(ctx); err != nil {
@@ -60,34 +70,22 @@ func listDevices(c *call) error {
 	})
 }
 
-func (c *call) deviceDeletion(h *hub.Hub) deletion {
-	return deletion{
+func (p *pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
+	h, err := p.hub(c)
+	if err != nil {
+		return web.Deletion{}, err
+	}
+	return web.Deletion{
 		Back:    "hubs/" + h.Name() + "/devices",
 		Title:   "Delete %d device?|Delete %d devices?",
 		Explain: "Their twins go with them, and their connections end. A device that is still enrolled comes back when it registers again.",
 		Done:    "%d device was deleted|%d devices were deleted",
-		gone:    fault.DeviceNotFound,
-		ids:     idsOf(h.Devices, func(d hub.Device) string { return d.DeviceID }),
-		delete: func(ctx context.Context, id string) error {
+		Gone:    fault.DeviceNotFound,
+		IDs:     web.ListIDs(h.Devices, func(d hub.Device) string { return d.DeviceID }),
+		Delete: func(ctx context.Context, id string) error {
 			return h.DeleteDevice(ctx, id, "")
 		},
-	}
-}
-
-func confirmDevices(c *call) error {
-	h, err := c.hub()
-	if err != nil {
-		return err
-	}
-	return c.confirm(c.deviceDeletion(h))
-}
-
-func deleteDevices(c *call) error {
-	h, err := c.hub()
-	if err != nil {
-		return err
-	}
-	return c.deleteSelected(c.deviceDeletion(h))
+	}, nil
 }
 
 // deviceForm is the form that adds a device to a hub.
@@ -102,44 +100,44 @@ type deviceForm struct {
 	Problem        *fault.Error
 }
 
-func newDevice(c *call) error {
-	h, err := c.hub()
+func (p *pages) newDevice(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "device-new", deviceForm{Hub: h.Name(), Authentication: hub.SAS, Enabled: true})
+	return c.Render(http.StatusOK, "device-new", deviceForm{Hub: h.Name(), Authentication: hub.SAS, Enabled: true})
 }
 
-func (c *call) readDeviceForm(h *hub.Hub) deviceForm {
+func (p *pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
 	return deviceForm{
-		Hub: h.Name(), DeviceID: c.text("deviceId"), Authentication: hub.AuthenticationType(c.value("authentication")),
-		Primary: c.text("primary"), Secondary: c.text("secondary"), IoTEdge: c.value("iotEdge") != "", Enabled: c.value("enabled") != "",
+		Hub: h.Name(), DeviceID: c.Text("deviceId"), Authentication: hub.AuthenticationType(c.Value("authentication")),
+		Primary: c.Text("primary"), Secondary: c.Text("secondary"), IoTEdge: c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "",
 	}
 }
 
-func typedDevice(c *call) error {
-	h, err := c.hub()
+func (p *pages) typedDevice(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "device-new", c.readDeviceForm(h))
+	return c.Render(http.StatusOK, "device-new", p.readDeviceForm(c, h))
 }
 
-func createDevice(c *call) error {
-	h, err := c.hub()
+func (p *pages) createDevice(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	form := c.readDeviceForm(h)
-	device, err := h.CreateDevice(c.r.Context(), form.device())
+	form := p.readDeviceForm(c, h)
+	device, err := h.CreateDevice(c.Context(), form.device())
 	if err == nil {
-		c.say("ok", c.language.T("The device %s was added", device.DeviceID))
-		return c.redirect(devicePath(h, device.DeviceID))
+		c.Notify("ok", c.T("The device %s was added", device.DeviceID))
+		return c.Redirect(devicePath(h, device.DeviceID))
 	}
 	if form.Problem = fault.From(err); form.Problem.Code.Status() >= 500 {
 		return err
 	}
-	return c.render(form.Problem.Code.Status(), "device-new", form)
+	return c.Render(form.Problem.Code.Status(), "device-new", form)
 }
 
 func (f deviceForm) device() hub.Device {
@@ -166,26 +164,26 @@ func (f deviceForm) device() hub.Device {
 }
 
 // setDeviceStatus enables or disables a device.
-func setDeviceStatus(c *call) error {
-	h, err := c.hub()
+func (p *pages) setDeviceStatus(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	ctx, id := c.r.Context(), c.r.PathValue("id")
+	ctx, id := c.Context(), c.PathValue("id")
 	device, err := h.Device(ctx, id)
 	if err != nil {
 		return err
 	}
-	device.Status = c.value("status")
+	device.Status = c.Value("status")
 	if _, err = h.UpdateDevice(ctx, device, device.ETag); err != nil && !errors.Is(err, fault.PreconditionFailed) {
 		return err
 	}
 	if err != nil {
-		c.say("error", c.language.T("Somebody else changed the device at the same moment. Look at it and repeat the change"))
+		c.Notify("error", c.T("Somebody else changed the device at the same moment. Look at it and repeat the change"))
 	} else if device.Status == "enabled" {
-		c.say("ok", c.language.T("The device %s may connect again", id))
+		c.Notify("ok", c.T("The device %s may connect again", id))
 	} else {
-		c.say("ok", c.language.T("The device %s is disabled, and its connection has ended", id))
+		c.Notify("ok", c.T("The device %s is disabled, and its connection has ended", id))
 	}
-	return c.redirect(devicePath(h, id))
+	return c.Redirect(devicePath(h, id))
 }

@@ -2,32 +2,37 @@ package portal
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"slices"
+	"strings"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
-var enrollmentRoutes = map[string]handler{
-	"GET enrollments":              reading(listEnrollments),
-	"GET enrollments/new":          reading(newEnrollment),
-	"POST enrollments/new":         writing(typedEnrollment, saveEnrollment),
-	"GET enrollment/{id}":          reading(editEnrollment),
-	"POST enrollment/{id}":         writing(typedEnrollment, saveEnrollment),
-	"POST enrollments/delete":      writing(confirmEnrollments, deleteEnrollments),
-	"POST enrollments/certificate": reading(inspectCertificate),
-	"POST enrollments/twin":        reading(inspectTwin),
-	"POST enrollments/information": reading(inspectInformation),
+func (p *pages) enrollmentRoutes() web.Routes {
+	return web.Routes{
+		"GET enrollments":              web.RequireSession(p.listEnrollments),
+		"GET enrollments/new":          web.RequireSession(p.newEnrollment),
+		"POST enrollments/new":         web.RequireOperator(p.typedEnrollment, p.saveEnrollment),
+		"GET enrollment/{id}":          web.RequireSession(p.editEnrollment),
+		"POST enrollment/{id}":         web.RequireOperator(p.typedEnrollment, p.saveEnrollment),
+		"POST enrollments/delete":      web.HandleDeletion(p.enrollmentDeletion),
+		"POST enrollments/certificate": web.RequireSession(p.inspectCertificate),
+		"POST enrollments/twin":        web.RequireSession(p.inspectTwin),
+		"POST enrollments/information": web.RequireSession(p.inspectInformation),
+	}
 }
 
-func listEnrollments(c *call) error {
-	return c.show("enrollments", nil, func() (any, error) {
-		ctx, service := c.r.Context(), c.config.Provisioning
-		l := list[provisioning.Enrollment]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
+func (p *pages) listEnrollments(c *web.Call) error {
+	return c.Show("enrollments", nil, func() (any, error) {
+		ctx, service := c.Context(), p.Provisioning
+		l := web.List[provisioning.Enrollment]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
-		if l.Items, l.Next, err = service.Enrollments(ctx, l.Prefix, l.After, pageSize); err != nil {
+		if l.Items, l.Next, err = service.Enrollments(ctx, l.Prefix, l.After, web.PageSize); err != nil {
 			return nil, err
 		}
 		counts, err := service.Counts(ctx)
@@ -36,44 +41,41 @@ func listEnrollments(c *call) error {
 	})
 }
 
-func (c *call) enrollmentDeletion() deletion {
-	return deletion{
+func (p *pages) enrollmentDeletion(c *web.Call) (web.Deletion, error) {
+	return web.Deletion{
 		Back:    "enrollments",
 		Title:   "Delete %d enrollment?|Delete %d enrollments?",
 		Explain: "The devices can't register any more. Those that did stay in their hub, and their registration records stay too.",
 		Done:    "%d enrollment was deleted|%d enrollments were deleted",
-		gone:    fault.EnrollmentNotFound,
-		kind:    audit.Enrollment,
-		ids:     idsOf(c.config.Provisioning.Enrollments, func(e provisioning.Enrollment) string { return e.RegistrationID }),
-		delete: func(ctx context.Context, id string) error {
-			return c.config.Provisioning.DeleteEnrollment(ctx, id, "")
+		Gone:    fault.EnrollmentNotFound,
+		Record:  p.recordDeletion(audit.Enrollment),
+		IDs:     web.ListIDs(p.Provisioning.Enrollments, func(e provisioning.Enrollment) string { return e.RegistrationID }),
+		Delete: func(ctx context.Context, id string) error {
+			return p.Provisioning.DeleteEnrollment(ctx, id, "")
 		},
-	}
+	}, nil
 }
-
-func confirmEnrollments(c *call) error { return c.confirm(c.enrollmentDeletion()) }
-func deleteEnrollments(c *call) error  { return c.deleteSelected(c.enrollmentDeletion()) }
 
 // inspectCertificate tells at once what a certificate says that was chosen,
 // dropped or pasted.
-func inspectCertificate(c *call) error {
-	which := c.query("which")
+func (p *pages) inspectCertificate(c *web.Call) error {
+	which := c.Query("which")
 	if !slices.Contains([]string{"primary", "secondary", "certificate", "proof"}, which) {
 		which = "primary"
 	}
-	return c.renderPart("enrollment", "certificate-report", c.readCertificate(which, c.query("of") == "group"))
+	return c.RenderPart("enrollment", "certificate-report", p.readCertificate(c, which, c.Query("of") == "group"))
 }
 
 // inspectTwin tells at once what is wrong with an initial twin.
-func inspectTwin(c *call) error {
-	_, problem := readInitialTwin(c.text("initialTwin"))
-	return c.renderPart("enrollment", "json-problem", map[string]any{"Name": "initialTwin", "Problem": problem})
+func (p *pages) inspectTwin(c *web.Call) error {
+	_, problem := readInitialTwin(c.Text("initialTwin"))
+	return c.RenderPart("enrollment", "json-problem", map[string]any{"Name": "initialTwin", "Problem": problem})
 }
 
 // inspectInformation tells at once what is wrong with a device's information.
-func inspectInformation(c *call) error {
-	_, problem := readDeviceInformation(c.text("deviceInformation"))
-	return c.renderPart("enrollment", "json-problem", map[string]any{"Name": "deviceInformation", "Problem": problem})
+func (p *pages) inspectInformation(c *web.Call) error {
+	_, problem := readDeviceInformation(c.Text("deviceInformation"))
+	return c.RenderPart("enrollment", "json-problem", map[string]any{"Name": "deviceInformation", "Problem": problem})
 }
 
 // enrollmentForm is the form that adds or edits an individual enrollment.
@@ -85,46 +87,46 @@ type enrollmentForm struct {
 	State          *provisioning.Registration
 	Stored         provisioning.Enrollment
 
-	InformationProblem *jsonProblem
+	InformationProblem *web.JSONProblem
 }
 
 // wrong reports whether the form must be corrected before it can be sent on.
 func (f *enrollmentForm) wrong() bool { return f.terms.wrong() || f.InformationProblem != nil }
 
-func newEnrollment(c *call) error {
-	return c.renderEnrollment(http.StatusOK, enrollmentForm{terms: newTerms(false), RegistrationID: c.query("registrationId")})
+func (p *pages) newEnrollment(c *web.Call) error {
+	return p.renderEnrollment(c, http.StatusOK, enrollmentForm{terms: newTerms(false), RegistrationID: c.Query("registrationId")})
 }
 
-func editEnrollment(c *call) error {
-	ctx, service, id := c.r.Context(), c.config.Provisioning, c.r.PathValue("id")
+func (p *pages) editEnrollment(c *web.Call) error {
+	ctx, service, id := c.Context(), p.Provisioning, c.PathValue("id")
 	stored, err := service.Enrollment(ctx, id)
 	if err != nil {
 		return err
 	}
 	form := enrollmentForm{terms: termsOf(&stored.EnrollmentSettings, false), RegistrationID: stored.RegistrationID, DeviceID: stored.DeviceID,
-		Information: indent(stored.OptionalDeviceInformation), State: stored.RegistrationState, Stored: stored}
-	if form.HasKeys && c.asksFor("keys") {
+		Information: web.IndentJSON(stored.OptionalDeviceInformation), State: stored.RegistrationState, Stored: stored}
+	if form.HasKeys && c.ShowsSecret("keys") {
 		if form.StoredKeys, err = keysOf(service.AttestationMechanism(ctx, id)); err != nil {
 			return err
 		}
 	}
-	return c.renderEnrollment(http.StatusOK, form)
+	return p.renderEnrollment(c, http.StatusOK, form)
 }
 
-func (c *call) renderEnrollment(status int, form enrollmentForm) error {
-	form.offerHubs(c.config.Provisioning.LinkedHubs())
+func (p *pages) renderEnrollment(c *web.Call, status int, form enrollmentForm) error {
+	form.offerHubs(p.Provisioning.LinkedHubs())
 	form.named()
-	return c.render(status, "enrollment", form)
+	return c.Render(status, "enrollment", form)
 }
 
 // readEnrollmentForm takes what was typed, with what is wrong in it.
-func (c *call) readEnrollmentForm() (enrollmentForm, error) {
-	form := enrollmentForm{terms: c.readTerms(false), RegistrationID: c.text("registrationId"),
-		DeviceID: c.text("deviceId"), Information: c.text("deviceInformation")}
+func (p *pages) readEnrollmentForm(c *web.Call) (enrollmentForm, error) {
+	form := enrollmentForm{terms: p.readTerms(c, false), RegistrationID: c.Text("registrationId"),
+		DeviceID: c.Text("deviceId"), Information: c.Text("deviceInformation")}
 	_, form.InformationProblem = readDeviceInformation(form.Information)
 	if !form.New {
-		form.RegistrationID = c.r.PathValue("id")
-		stored, err := c.config.Provisioning.Enrollment(c.r.Context(), form.RegistrationID)
+		form.RegistrationID = c.PathValue("id")
+		stored, err := p.Provisioning.Enrollment(c.Context(), form.RegistrationID)
 		switch {
 		case err == nil:
 			form.Stored, form.State = stored, stored.RegistrationState
@@ -142,40 +144,40 @@ func (c *call) readEnrollmentForm() (enrollmentForm, error) {
 }
 
 // typedEnrollment shows again what was typed.
-func typedEnrollment(c *call) error {
-	form, err := c.readEnrollmentForm()
+func (p *pages) typedEnrollment(c *web.Call) error {
+	form, err := p.readEnrollmentForm(c)
 	if err != nil {
 		return err
 	}
-	return c.renderEnrollment(http.StatusOK, form)
+	return p.renderEnrollment(c, http.StatusOK, form)
 }
 
 // saveEnrollment writes what was typed, if nobody else wrote meanwhile.
-func saveEnrollment(c *call) error {
-	form, err := c.readEnrollmentForm()
+func (p *pages) saveEnrollment(c *web.Call) error {
+	form, err := p.readEnrollmentForm(c)
 	if err != nil {
 		return err
 	}
 	if form.wrong() {
-		return c.renderEnrollment(http.StatusBadRequest, form)
+		return p.renderEnrollment(c, http.StatusBadRequest, form)
 	}
 	wanted := form.enrollment()
-	ctx, service := c.r.Context(), c.config.Provisioning
+	ctx, service := c.Context(), p.Provisioning
 	if form.creates() {
 		_, err = service.CreateEnrollment(ctx, wanted)
 	} else {
 		_, err = service.PutEnrollment(ctx, wanted, form.ETag)
 	}
 	if err == nil {
-		c.say("ok", c.language.T("The enrollment %s was saved", wanted.RegistrationID))
-		return c.redirect("enrollments")
+		c.Notify("ok", c.T("The enrollment %s was saved", wanted.RegistrationID))
+		return c.Redirect("enrollments")
 	}
 	status := form.refuse(err, comparableEnrollment(form.Stored), comparableEnrollment(wanted), "registrationId",
 		"deviceId", "optionalDeviceInformation")
 	if status >= 500 {
 		return err
 	}
-	return c.renderEnrollment(status, form)
+	return p.renderEnrollment(c, status, form)
 }
 
 // enrollment is what the form asks to be stored.
@@ -191,5 +193,34 @@ func (f *enrollmentForm) enrollment() provisioning.Enrollment {
 func comparableEnrollment(e provisioning.Enrollment) string {
 	e.RegistrationState = nil
 	bare(&e.EnrollmentSettings, false)
-	return jsonOf(e)
+	return web.FormatJSON(e)
+}
+
+// initialTwinMembers is the shape of an enrollment's initial twin.
+var initialTwinMembers = web.Members{"tags": nil, "properties": {"desired": nil}}
+
+// readInitialTwin reads what someone typed as a device's first twin.
+func readInitialTwin(text string) (*provisioning.InitialTwin, *web.JSONProblem) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	if problem := web.CheckJSON(text, initialTwinMembers); problem != nil {
+		return nil, problem
+	}
+	var twin provisioning.InitialTwin
+	if err := json.Unmarshal([]byte(text), &twin); err != nil {
+		return nil, web.ProblemAt(text, 0, "This is no initial twin: %s", err.Error())
+	}
+	return &twin, nil
+}
+
+// readDeviceInformation reads what someone typed as what else is known of a device.
+func readDeviceInformation(text string) (json.RawMessage, *web.JSONProblem) {
+	if strings.TrimSpace(text) == "" {
+		return nil, nil
+	}
+	if _, problem := web.ParseJSON(text); problem != nil {
+		return nil, problem
+	}
+	return json.RawMessage(text), nil
 }

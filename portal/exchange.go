@@ -10,23 +10,34 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
-var exchangeRoutes = map[string]handler{
-	"GET enrollments/exchange": reading(exchangePageOf("enrollments")),
-	"GET enrollments/export":   reading(exportEnrollments),
-	"GET groups/exchange":      reading(exchangePageOf("groups")),
-	"GET groups/export":        reading(exportGroups),
-	"GET imports/{id}":         reading(showImport),
+func (p *pages) exchangeRoutes() web.Routes {
+	return web.Routes{
+		"GET enrollments/exchange": web.RequireSession(p.exchangePageOf("enrollments")),
+		"GET enrollments/export":   web.RequireSession(p.exportEnrollments),
+		"GET groups/exchange":      web.RequireSession(p.exchangePageOf("groups")),
+		"GET groups/export":        web.RequireSession(p.exportGroups),
+		"GET imports/{id}":         web.RequireSession(p.showImport),
+	}
 }
 
-// uploadRoutes take a file of any size, by their paths. Their forms are not read into
-// memory.
-var uploadRoutes = map[string]func(*call, *upload) error{
-	"enrollments/exchange": importEnrollments,
-	"groups/exchange":      importGroups,
+// uploads are the forms that take a file of any size, by their paths.
+func (p *pages) uploads() web.Routes {
+	return web.Routes{
+		"enrollments/exchange": web.RequireUpload(p.explainImport("enrollments"), p.importEnrollments),
+		"groups/exchange":      web.RequireUpload(p.explainImport("groups"), p.importGroups),
+	}
+}
+
+// explainImport shows the form of an import again, with what was wrong.
+func (p *pages) explainImport(kind string) func(*web.Call, *fault.Error) error {
+	return func(c *web.Call, problem *fault.Error) error {
+		return p.showExchange(c, problem.Code.Status(), kind, c.Value("mode"), problem)
+	}
 }
 
 // exchangePage is where things are exported and imported.
@@ -49,28 +60,30 @@ var importModes = []struct {
 	{exchange.Upsert, "Create, and replace what is there"},
 }
 
-func exchangePageOf(kind string) handler {
-	return func(c *call) error { return c.showExchange(http.StatusOK, kind, string(exchange.Create), nil) }
+func (p *pages) exchangePageOf(kind string) web.Handler {
+	return func(c *web.Call) error { return p.showExchange(c, http.StatusOK, kind, string(exchange.Create), nil) }
 }
 
-func (c *call) showExchange(status int, kind, mode string, problem *fault.Error) error {
-	page := exchangePage{Kind: kind, Modes: importModes, Mode: mode, Hubs: c.value("hubs"), Problem: problem}
+func (p *pages) showExchange(c *web.Call, status int, kind, mode string, problem *fault.Error) error {
+	page := exchangePage{Kind: kind, Modes: importModes, Mode: mode, Hubs: c.Value("hubs"), Problem: problem}
 	if kind == "enrollments" {
 		page.Columns = exchange.Columns
 	}
-	return c.render(status, "exchange", page)
+	return c.Render(status, "exchange", page)
 }
 
-// exportStride is how many things are read at once.
-const exportStride = 500
+const (
+	exportStride  = 500         // things that are read at once
+	exportTimeout = time.Minute // that a browser may take for them
+)
 
-func exportEnrollments(c *call) error {
-	format, err := exchange.FormatOf(c.query("format"), "")
+func (p *pages) exportEnrollments(c *web.Call) error {
+	format, err := exchange.FormatOf(c.Query("format"), "")
 	if err != nil {
 		return err
 	}
-	service, keys := c.config.Provisioning, c.asksFor("keys")
-	writer := exchange.NewWriter(c.download("enrollments", format), format)
+	service, keys := p.Provisioning, c.ShowsSecret("keys")
+	writer := exchange.NewWriter(download(c, "enrollments", format), format)
 	return send(c, writer, service.Enrollments, func(ctx context.Context, e *provisioning.Enrollment) (err error) {
 		if keys && e.Attestation.SymmetricKey != nil {
 			e.Attestation, err = service.AttestationMechanism(ctx, e.RegistrationID)
@@ -79,9 +92,9 @@ func exportEnrollments(c *call) error {
 	})
 }
 
-func exportGroups(c *call) error {
-	service, keys := c.config.Provisioning, c.asksFor("keys")
-	writer := exchange.NewGroupWriter(c.download("enrollment-groups", exchange.JSON))
+func (p *pages) exportGroups(c *web.Call) error {
+	service, keys := p.Provisioning, c.ShowsSecret("keys")
+	writer := exchange.NewGroupWriter(download(c, "enrollment-groups", exchange.JSON))
 	return send(c, writer, service.Groups, func(ctx context.Context, g *provisioning.EnrollmentGroup) (err error) {
 		if keys || g.Attestation.X509 != nil { // the certificates are needed whole
 			g.Attestation, err = service.GroupAttestationMechanism(ctx, g.EnrollmentGroupID)
@@ -91,23 +104,20 @@ func exportGroups(c *call) error {
 }
 
 // download begins an answer that is a file.
-func (c *call) download(name string, format exchange.Format) io.Writer {
+func download(c *web.Call, name string, format exchange.Format) io.Writer {
 	kind := "application/json; charset=utf-8"
 	if format == exchange.CSV {
 		kind = "text/csv; charset=utf-8; header=present"
 	}
-	c.answered = true
-	c.w.Header().Set("Content-Type", kind)
-	c.w.Header().Set("Content-Disposition", fmt.Sprintf("attachment; filename=%s.%s", name, format))
-	return c.w
+	return c.Download(kind, fmt.Sprintf("%s.%s", name, format))
 }
 
 // send writes all of a list to a file that is being downloaded. When that fails the
 // connection ends, so that nobody takes a part for the whole.
-func send[T any](c *call, writer exchange.Writer[T], list func(ctx context.Context, prefix, after string, limit int) ([]T, string, error), complete func(context.Context, *T) error) error {
-	ctx, controller := c.r.Context(), http.NewResponseController(c.w)
+func send[T any](c *web.Call, writer exchange.Writer[T], list func(ctx context.Context, prefix, after string, limit int) ([]T, string, error), complete func(context.Context, *T) error) error {
+	ctx, controller := c.Context(), http.NewResponseController(c.Writer)
 	page := func(after string) (next string, err error) {
-		if err := controller.SetWriteDeadline(time.Now().Add(formTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := controller.SetWriteDeadline(time.Now().Add(exportTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
 			return "", err
 		}
 		items, next, err := list(ctx, "", after, exportStride)
@@ -137,33 +147,41 @@ func send[T any](c *call, writer exchange.Writer[T], list func(ctx context.Conte
 		if ctx.Err() != nil {
 			level = slog.LevelInfo // the browser has gone
 		}
-		c.config.Logger.Log(ctx, level, "portal export cut off", "path", c.r.URL.Path, "error", err)
+		c.Logger().Log(ctx, level, "portal export cut off", "path", c.Request.URL.Path, "error", err)
 		panic(http.ErrAbortHandler)
 	}
 	return nil
 }
 
-func importEnrollments(c *call, file *upload) error {
-	return startImport(c, file, "enrollments", importOf[provisioning.Enrollment]{
+func (p *pages) importEnrollments(c *web.Call, file *web.Upload) error {
+	job, err := newImport(c, "enrollments", file)
+	if err != nil {
+		return err
+	}
+	return startImport(c, job, importOf[provisioning.Enrollment]{
 		read: func(reader io.Reader, each func(exchange.Row[provisioning.Enrollment]) error) error {
-			return exchange.ReadEnrollments(reader, file.format, each)
+			return exchange.ReadEnrollments(reader, job.format, each)
 		},
 		id:     func(e provisioning.Enrollment) string { return e.RegistrationID },
-		fit:    file.origin.Enrollments,
-		create: c.config.Provisioning.CreateEnrollment,
-		put:    c.config.Provisioning.PutEnrollment,
+		fit:    job.origin.Enrollments,
+		create: p.Provisioning.CreateEnrollment,
+		put:    p.Provisioning.PutEnrollment,
 	})
 }
 
-func importGroups(c *call, file *upload) error {
-	if file.format == exchange.CSV {
+func (p *pages) importGroups(c *web.Call, file *web.Upload) error {
+	job, err := newImport(c, "groups", file)
+	if err != nil {
+		return err
+	}
+	if job.format == exchange.CSV {
 		return fault.New(fault.ArgumentInvalid, "Groups are imported as JSON only")
 	}
-	return startImport(c, file, "groups", importOf[provisioning.EnrollmentGroup]{
+	return startImport(c, job, importOf[provisioning.EnrollmentGroup]{
 		read:   exchange.ReadGroups,
 		id:     func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
-		fit:    file.origin.Groups,
-		create: c.config.Provisioning.CreateGroup,
-		put:    c.config.Provisioning.PutGroup,
+		fit:    job.origin.Groups,
+		create: p.Provisioning.CreateGroup,
+		put:    p.Provisioning.PutGroup,
 	})
 }

@@ -1,11 +1,9 @@
 package portal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"html"
-	"mime/multipart"
 	"net/http"
 	"os"
 	"regexp"
@@ -15,54 +13,31 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/portaltest"
+	"github.com/berth-iot/berth/portal/web"
 )
-
-// upload sends a file with a form, whose fields come first.
-func (b *browser) upload(path, name, content string, fields ...string) (status int, page, arrived string) {
-	b.t.Helper()
-	var body bytes.Buffer
-	form := multipart.NewWriter(&body)
-	for i := 0; i < len(fields); i += 2 {
-		b.must(form.WriteField(fields[i], fields[i+1]))
-	}
-	part, err := form.CreateFormFile("file", name)
-	b.must(err)
-	_, err = part.Write([]byte(content))
-	b.must(err)
-	b.must(form.Close())
-	request, err := http.NewRequest(http.MethodPost, b.server.URL+Root+path, &body)
-	b.must(err)
-	request.Header.Set("Content-Type", form.FormDataContentType())
-	response, err := b.client.Do(request)
-	b.must(err)
-	defer response.Body.Close()
-	var text bytes.Buffer
-	_, err = text.ReadFrom(response.Body)
-	b.must(err)
-	return response.StatusCode, text.String(), strings.TrimPrefix(response.Request.URL.Path, Root)
-}
 
 var (
 	importCounts = regexp.MustCompile(`(?s)id="done">([^<]*)<.*id="failed">([^<]*)<`)
 	importRow    = regexp.MustCompile(`data-label="Line">([^<]*)</td><td class="id" data-label="Name">([^<]*)</td><td data-label="Problem">([^<]*)<`)
 )
 
-// imported uploads a file, waits for the end of its import and returns what its page
+// importFile uploads a file, waits for the end of its import and returns what its page
 // says.
-func (b *browser) imported(kind, name, content string, fields ...string) (counts, problems, page string) {
-	b.t.Helper()
-	status, page, path := b.upload(kind+"/exchange", name, content, append([]string{"csrf", b.token()}, fields...)...)
+func importFile(b *portaltest.Browser, kind, name, content string, fields ...string) (counts, problems, page string) {
+	b.T.Helper()
+	status, page, path := b.Upload(kind+"/exchange", name, content, append([]string{"csrf", b.Token()}, fields...)...)
 	if status != http.StatusOK || !strings.HasPrefix(path, "imports/") {
-		b.t.Fatalf("%s: the upload is answered %d at %s:\n%s", name, status, path, page)
+		b.T.Fatalf("%s: the upload is answered %d at %s:\n%s", name, status, path, page)
 	}
-	for deadline := time.Now().Add(time.Minute); strings.Contains(page, "<progress"); _, page = b.get(path) {
+	for deadline := time.Now().Add(time.Minute); strings.Contains(page, "<progress"); _, page = b.Get(path) {
 		if time.Now().After(deadline) {
-			b.t.Fatalf("%s: the import does not end:\n%s", name, page)
+			b.T.Fatalf("%s: the import does not end:\n%s", name, page)
 		}
 	}
 	found := importCounts.FindStringSubmatch(page)
 	if found == nil {
-		b.t.Fatalf("%s: the page has no counts:\n%s", name, page)
+		b.T.Fatalf("%s: the page has no counts:\n%s", name, page)
 	}
 	var rows []string
 	for _, row := range importRow.FindAllStringSubmatch(page, -1) {
@@ -73,13 +48,13 @@ func (b *browser) imported(kind, name, content string, fields ...string) (counts
 
 // Files are imported and exported, and what is wrong with a row is shown.
 func TestImportAndExport(t *testing.T) {
-	h := newHouse(t)
-	b := h.loggedIn(Operator)
+	h := newFixture(t)
+	b := h.loggedIn(web.Operator)
 	file := "registrationId,attestation,primaryKey\n"
 	for i := range 3000 {
 		file += fmt.Sprintf("row-%04d,symmetricKey,\n", i)
 	}
-	if counts, problems, page := b.imported("enrollments", "many.csv", file, "mode", "create"); counts != "3,000+0" || problems != "" || !strings.Contains(page, "The import is done.") {
+	if counts, problems, page := importFile(b, "enrollments", "many.csv", file, "mode", "create"); counts != "3,000+0" || problems != "" || !strings.Contains(page, "The import is done.") {
 		t.Errorf("the import counts %s, %s\n%s", counts, problems, page)
 	}
 	bad := "registrationId,attestation,primaryKey\nrow-0001,symmetricKey,\nnew-1,symmetricKey,\nno space,symmetricKey,\nnew-2,symmetricKey,short\nnew-3,magic,\n"
@@ -87,47 +62,47 @@ func TestImportAndExport(t *testing.T) {
 4 no space: The registration id "no space" has the character ' '. Letters, digits, dash, full stop, underscore and colon are allowed
 5 new-2: The primary key is not base64 of 16 to 64 bytes. Leave it out to have one made
 6 new-3: attestation.type is "magic". It is x509, symmetricKey or tpm`
-	if counts, problems, page := b.imported("enrollments", "bad.csv", bad, "mode", "create", "check", "yes"); counts != "1+4" || !strings.Contains(page, "nothing changed") || problems != want {
+	if counts, problems, page := importFile(b, "enrollments", "bad.csv", bad, "mode", "create", "check", "yes"); counts != "1+4" || !strings.Contains(page, "nothing changed") || problems != want {
 		t.Errorf("a dry run counts %s,\n%s", counts, problems)
 	}
-	if counts, problems, _ := b.imported("enrollments", "twice.csv", "registrationId,attestation\ndouble,symmetricKey\nDOUBLE,symmetricKey\n", "mode", "create", "check", "yes"); counts != "1+1" || problems != `3 DOUBLE: The id "DOUBLE" is in line 2 already` {
+	if counts, problems, _ := importFile(b, "enrollments", "twice.csv", "registrationId,attestation\ndouble,symmetricKey\nDOUBLE,symmetricKey\n", "mode", "create", "check", "yes"); counts != "1+1" || problems != `3 DOUBLE: The id "DOUBLE" is in line 2 already` {
 		t.Errorf("a dry run of one id twice counts %s,\n%s", counts, problems)
 	}
-	if _, err := h.config.Provisioning.Enrollment(ctx, "new-1"); !errors.Is(err, fault.EnrollmentNotFound) {
+	if _, err := h.Provisioning.Enrollment(ctx, "new-1"); !errors.Is(err, fault.EnrollmentNotFound) {
 		t.Errorf("after a dry run there is the enrollment: %v", err)
 	}
-	if counts, problems, _ := b.imported("enrollments", "bad.csv", bad, "mode", "create"); counts != "1+4" || problems != want {
+	if counts, problems, _ := importFile(b, "enrollments", "bad.csv", bad, "mode", "create"); counts != "1+4" || problems != want {
 		t.Errorf("bad rows count %s,\n%s", counts, problems)
 	}
-	if counts, problems, _ := b.imported("enrollments", "update.JSON", `[{"registrationId":"new-1","provisioningStatus":"disabled","attestation":{"type":"symmetricKey"}},
+	if counts, problems, _ := importFile(b, "enrollments", "update.JSON", `[{"registrationId":"new-1","provisioningStatus":"disabled","attestation":{"type":"symmetricKey"}},
 {"registrationId":"new-9","attestation":{"type":"symmetricKey"}}]`, "mode", "update"); counts != "1+1" || !strings.HasPrefix(problems, "2 new-9: ") {
 		t.Errorf("an update counts %s,\n%s", counts, problems)
 	}
-	if counts, problems, _ := b.imported("groups", "groups.json", `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"}}`, "mode", "upsert"); counts != "1+0" {
+	if counts, problems, _ := importFile(b, "groups", "groups.json", `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"}}`, "mode", "upsert"); counts != "1+0" {
 		t.Errorf("groups count %s,\n%s", counts, problems)
 	}
 	// What comes before a break is imported, and the break is told.
-	counts, _, page := b.imported("enrollments", "broken.json", "[{\"registrationId\":\"before\",\"attestation\":{\"type\":\"symmetricKey\"}},\n}", "mode", "create")
+	counts, _, page := importFile(b, "enrollments", "broken.json", "[{\"registrationId\":\"before\",\"attestation\":{\"type\":\"symmetricKey\"}},\n}", "mode", "create")
 	if counts != "1+0" || !strings.Contains(page, "Line 2 is not JSON") || !strings.Contains(page, "400006") {
 		t.Errorf("a broken file counts %s:\n%s", counts, page)
 	}
-	many := "registrationId\n" + strings.Repeat("x y\n", jobProblems+5)
-	if counts, _, page := b.imported("enrollments", "worse.csv", many, "mode", "create"); counts != "0+205" || !strings.Contains(page, "5 more are not shown") {
+	many := "registrationId\n" + strings.Repeat("x y\n", 200+5)
+	if counts, _, page := importFile(b, "enrollments", "worse.csv", many, "mode", "create"); counts != "0+205" || !strings.Contains(page, "5 more are not shown") {
 		t.Errorf("many bad rows count %s:\n%s", counts, page)
 	}
-	if entries, _, err := h.config.Audit.Entries(ctx, audit.Filter{ID: "new-1"}); err != nil || len(entries) != 2 || entries[0].Actor != "portal operator" || entries[0].Remote == "" {
+	if entries, _, err := h.Audit.Entries(ctx, audit.Filter{ID: "new-1"}); err != nil || len(entries) != 2 || entries[0].Actor != "portal operator" || entries[0].Remote == "" {
 		t.Errorf("the audit has %+v, error %v", entries, err)
 	}
-	if left, err := os.ReadDir(h.config.DataDir); err != nil || strings.Contains(fmt.Sprint(left), "upload-") {
+	if left, err := os.ReadDir(h.DataDir); err != nil || strings.Contains(fmt.Sprint(left), "upload-") {
 		t.Errorf("uploads are left behind: %v, error %v", left, err)
 	}
 
-	mechanism, err := h.config.Provisioning.AttestationMechanism(ctx, "new-1")
-	h.must(err)
+	mechanism, err := h.Provisioning.AttestationMechanism(ctx, "new-1")
+	h.Must(err)
 	key := mechanism.SymmetricKey.PrimaryKey
-	reader := h.loggedIn(Reader)
+	reader := h.loggedIn(web.Reader)
 	for _, c := range []struct {
-		b    *browser
+		b    *portaltest.Browser
 		path string
 		rows int
 		keys bool
@@ -135,14 +110,14 @@ func TestImportAndExport(t *testing.T) {
 		{b, "enrollments/export?format=csv", 3003, false}, {b, "enrollments/export?format=csv&show=keys", 3003, true}, {b, "enrollments/export?format=json&show=keys", 3004, true},
 		{reader, "enrollments/export?format=csv&show=keys", 3003, false}, {b, "groups/export", 3, false},
 	} {
-		status, text := c.b.get(c.path)
+		status, text := c.b.Get(c.path)
 		if rows := strings.Count(text, "\n"); status != http.StatusOK || rows != c.rows || strings.Contains(text, key) != c.keys {
 			t.Errorf("%s is answered %d with %d rows, want %d; keys %v", c.path, status, rows, c.rows, strings.Contains(text, key))
 		}
 	}
 	// An export is imported as it is.
-	_, text := b.get("enrollments/export?format=json&show=keys")
-	if counts, problems, _ := b.imported("enrollments", "again.json", text, "mode", "upsert"); counts != "3,002+0" {
+	_, text := b.Get("enrollments/export?format=json&show=keys")
+	if counts, problems, _ := importFile(b, "enrollments", "again.json", text, "mode", "upsert"); counts != "3,002+0" {
 		t.Errorf("what was exported counts %s,\n%s", counts, problems)
 	}
 }
@@ -150,14 +125,14 @@ func TestImportAndExport(t *testing.T) {
 // What another service has exported is fitted to the hubs here, and what can't come over
 // is told; a file in another encoding is refused by its rows.
 func TestImportFromElsewhere(t *testing.T) {
-	h := newHouse(t)
-	b := h.loggedIn(Operator)
-	host := h.config.Hubs.All()[0].Host()
+	h := newFixture(t)
+	b := h.loggedIn(web.Operator)
+	host := h.Hub.Host()
 	file := `[{"registrationId":"one","etag":"1","attestation":{"type":"symmetricKey"},"iotHubs":["contoso.azure-devices.net"],"registrationState":{"registrationId":"one","assignedHub":"contoso.azure-devices.net"},"newer":1}]`
-	if counts, problems, _ := b.imported("enrollments", "azure.json", file, "mode", "create"); counts != "0+1" || !strings.Contains(problems, "contoso.azure-devices.net") {
+	if counts, problems, _ := importFile(b, "enrollments", "azure.json", file, "mode", "create"); counts != "0+1" || !strings.Contains(problems, "contoso.azure-devices.net") {
 		t.Errorf("without a word on the hubs it counts %s, %s", counts, problems)
 	}
-	counts, problems, page := b.imported("enrollments", "azure.json", file, "mode", "create", "hubs", "\r\nCONTOSO.azure-devices.net = "+host+"\r\nother.azure-devices.net="+host)
+	counts, problems, page := importFile(b, "enrollments", "azure.json", file, "mode", "create", "hubs", "\r\nCONTOSO.azure-devices.net = "+host+"\r\nother.azure-devices.net="+host)
 	if counts != "0+1" || !strings.Contains(problems, `The hub "`+host+`" is not linked`) { // no hub is, in this fixture
 		t.Errorf("with a hub for the hub it counts %s, %s", counts, problems)
 	}
@@ -166,39 +141,37 @@ func TestImportFromElsewhere(t *testing.T) {
 			t.Errorf("the page does not say %q:\n%s", says, page)
 		}
 	}
-	if counts, problems, _ := b.imported("enrollments", "azure.json", file, "mode", "create", "ignoreHubs", "yes"); counts != "1+0" {
+	if counts, problems, _ := importFile(b, "enrollments", "azure.json", file, "mode", "create", "ignoreHubs", "yes"); counts != "1+0" {
 		t.Errorf("without its hub it counts %s, %s", counts, problems)
 	}
-	if e, err := h.config.Provisioning.Enrollment(ctx, "one"); err != nil || len(e.Hubs) != 0 {
+	if e, err := h.Provisioning.Enrollment(ctx, "one"); err != nil || len(e.Hubs) != 0 {
 		t.Errorf("it goes to %v, error %v", e.Hubs, err)
 	}
-	counts, _, page = b.imported("groups", "azure.json", `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"},"iotHubHostName":"contoso.azure-devices.net"}`, "mode", "create", "ignoreHubs", "yes")
+	counts, _, page = importFile(b, "groups", "azure.json", `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"},"iotHubHostName":"contoso.azure-devices.net"}`, "mode", "create", "ignoreHubs", "yes")
 	if counts != "1+0" || !strings.Contains(page, "1 comes over without the hubs") {
 		t.Errorf("without the hubs it counts %s:\n%s", counts, page)
 	}
-	if status, page, _ := b.upload("enrollments/exchange", "azure.json", file, "csrf", b.token(), "mode", "create", "hubs", "contoso"); status != http.StatusBadRequest || !strings.Contains(page, "OLD=NEW") || !strings.Contains(page, ">contoso</textarea>") {
+	if status, page, _ := b.Upload("enrollments/exchange", "azure.json", file, "csrf", b.Token(), "mode", "create", "hubs", "contoso"); status != http.StatusBadRequest || !strings.Contains(page, "OLD=NEW") || !strings.Contains(page, ">contoso</textarea>") {
 		t.Errorf("no pair of hubs is answered %d:\n%s", status, page)
 	}
 
-	if counts, problems, _ := b.imported("enrollments", "windows.csv", "registrationId,attestation,initialTwin\nw1,symmetricKey,\"{\"\"tags\"\":{\"\"ort\"\":\"\"K\xf6ln\"\"}}\"\n", "mode", "create"); counts != "0+1" || problems != "2 w1: initialTwin is not UTF-8. Save the file as CSV UTF-8" {
+	if counts, problems, _ := importFile(b, "enrollments", "windows.csv", "registrationId,attestation,initialTwin\nw1,symmetricKey,\"{\"\"tags\"\":{\"\"ort\"\":\"\"K\xf6ln\"\"}}\"\n", "mode", "create"); counts != "0+1" || problems != "2 w1: initialTwin is not UTF-8. Save the file as CSV UTF-8" {
 		t.Errorf("CSV of Windows counts %s, %s", counts, problems)
 	}
-	if counts, _, page := b.imported("enrollments", "utf16.csv", "\xff\xfer\x00", "mode", "create"); counts != "0+0" || !strings.Contains(page, "The file is in UTF-16. Save it as CSV UTF-8") {
+	if counts, _, page := importFile(b, "enrollments", "utf16.csv", "\xff\xfer\x00", "mode", "create"); counts != "0+0" || !strings.Contains(page, "The file is in UTF-16. Save it as CSV UTF-8") {
 		t.Errorf("UTF-16 counts %s:\n%s", counts, page)
 	}
 }
 
 // Commands to copy are for the data folder of this server, unless they find it without.
 func TestCommandsNameTheDataFolder(t *testing.T) {
-	h := newHouse(t)
-	b := h.loggedIn(Operator)
-	pages := []string{"quickstart", "registrations", "enrollments", "groups", "hubs/" + h.config.Hubs.All()[0].Name() + "/devices", "networks", "lockouts", "misbehaviours", "certificates", "enrollments/exchange", "groups/exchange", "check"}
+	pages := []string{"quickstart", "registrations", "enrollments", "groups", "hubs/berth/devices", "networks", "lockouts", "misbehaviours", "certificates", "enrollments/exchange", "groups/exchange", "check"}
 	command := regexp.MustCompile(`(?m)(?:<code>|^)(berth [a-z]+ [^\n<]*)`)
 	for _, flag := range []string{"", " --data '/srv/berth data'"} {
-		h.config.DataFlag = flag
+		b := newFixture(t, func(c *Config) { c.DataFlag = flag }).loggedIn(web.Operator)
 		found := 0
 		for _, path := range pages {
-			_, page := b.get(path)
+			_, page := b.Get(path)
 			for _, line := range command.FindAllStringSubmatch(html.UnescapeString(page), -1) {
 				found++
 				want := flag != "" && !strings.HasPrefix(line[1], "berth cert device")
@@ -215,22 +188,22 @@ func TestCommandsNameTheDataFolder(t *testing.T) {
 
 // Who may not import does not, and nothing is kept of it.
 func TestImportIsRefused(t *testing.T) {
-	h := newHouse(t)
-	operator, reader := h.loggedIn(Operator), h.loggedIn(Reader)
-	token := operator.token()
+	h := newFixture(t)
+	operator, reader := h.loggedIn(web.Operator), h.loggedIn(web.Reader)
+	token := operator.Token()
 	const file = `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"}}`
 	big := strings.Repeat(" ", 3<<20)
 	for name, c := range map[string]struct {
-		b      *browser
+		b      *portaltest.Browser
 		file   string
 		fields []string
 		status int
 		says   string
 	}{
-		"a reader":            {reader, file, []string{"csrf", reader.token(), "mode", "create"}, http.StatusForbidden, "as a reader"},
+		"a reader":            {reader, file, []string{"csrf", reader.Token(), "mode", "create"}, http.StatusForbidden, "as a reader"},
 		"another's form":      {operator, file + big, []string{"csrf", "x", "mode", "create"}, http.StatusForbidden, "not made for your session"},
 		"no token":            {operator, file, []string{"mode", "create"}, http.StatusForbidden, "not made for your session"},
-		"nobody":              {h.browser(), file + big, []string{"csrf", token, "mode", "create"}, http.StatusUnauthorized, "login"},
+		"nobody":              {h.Browser(), file + big, []string{"csrf", token, "mode", "create"}, http.StatusUnauthorized, "login"},
 		"no mode":             {operator, file, []string{"csrf", token}, http.StatusBadRequest, "The mode must be"},
 		"a file without name": {operator, file, []string{"csrf", token, "mode", "create", "name", ""}, http.StatusBadRequest, "Choose a file first"},
 	} {
@@ -239,25 +212,25 @@ func TestImportIsRefused(t *testing.T) {
 			if name == "a file without name" {
 				fileName = ""
 			}
-			status, page, _ := c.b.upload("groups/exchange", fileName, c.file, c.fields...)
+			status, page, _ := c.b.Upload("groups/exchange", fileName, c.file, c.fields...)
 			if status != c.status || !strings.Contains(page, c.says) {
 				t.Errorf("it is answered %d:\n%s", status, page)
 			}
 		})
 	}
-	if status, page, _ := operator.upload("groups/exchange", "groups.csv", file, "csrf", token, "mode", "create"); status != http.StatusBadRequest || !strings.Contains(page, "JSON only") {
+	if status, page, _ := operator.Upload("groups/exchange", "groups.csv", file, "csrf", token, "mode", "create"); status != http.StatusBadRequest || !strings.Contains(page, "JSON only") {
 		t.Errorf("CSV of groups is answered %d:\n%s", status, page)
 	}
-	if status, page := operator.post("groups/exchange", map[string][]string{"csrf": {token}}); status != http.StatusUnsupportedMediaType {
+	if status, page := operator.Post("groups/exchange", map[string][]string{"csrf": {token}}); status != http.StatusUnsupportedMediaType {
 		t.Errorf("another form is answered %d:\n%s", status, page)
 	}
-	if groups, _, err := h.config.Provisioning.Groups(ctx, "", "", 10); err != nil || len(groups) != 0 {
+	if groups, _, err := h.Provisioning.Groups(ctx, "", "", 10); err != nil || len(groups) != 0 {
 		t.Errorf("there are the groups %v, error %v", groups, err)
 	}
-	if left, err := os.ReadDir(h.config.DataDir); err != nil || strings.Contains(fmt.Sprint(left), "upload-") {
+	if left, err := os.ReadDir(h.DataDir); err != nil || strings.Contains(fmt.Sprint(left), "upload-") {
 		t.Errorf("uploads are left behind: %v, error %v", left, err)
 	}
-	if status, _ := operator.get("imports/unknown"); status != http.StatusNotFound {
+	if status, _ := operator.Get("imports/unknown"); status != http.StatusNotFound {
 		t.Errorf("an unknown import is answered %d", status)
 	}
 }

@@ -8,46 +8,46 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // groupRoutes are the enrollment groups.
-var groupRoutes = map[string]handler{
-	"GET groups":         reading(listGroups),
-	"GET groups/new":     reading(newGroup),
-	"POST groups/new":    writing(typedGroup, saveGroup),
-	"GET group/{id}":     reading(editGroup),
-	"POST group/{id}":    writing(typedGroup, saveGroup),
-	"POST groups/delete": writing(confirmGroups, deleteGroups),
+func (p *pages) groupRoutes() web.Routes {
+	return web.Routes{
+		"GET groups":         web.RequireSession(p.listGroups),
+		"GET groups/new":     web.RequireSession(p.newGroup),
+		"POST groups/new":    web.RequireOperator(p.typedGroup, p.saveGroup),
+		"GET group/{id}":     web.RequireSession(p.editGroup),
+		"POST group/{id}":    web.RequireOperator(p.typedGroup, p.saveGroup),
+		"POST groups/delete": web.HandleDeletion(p.groupDeletion),
+	}
 }
 
-func listGroups(c *call) error {
-	return c.show("groups", nil, func() (any, error) {
-		l := list[provisioning.EnrollmentGroup]{place: place{Prefix: c.query("prefix"), After: c.query("after")}}
+func (p *pages) listGroups(c *web.Call) error {
+	return c.Show("groups", nil, func() (any, error) {
+		l := web.List[provisioning.EnrollmentGroup]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
-		l.Items, l.Next, err = c.config.Provisioning.Groups(c.r.Context(), l.Prefix, l.After, pageSize)
+		l.Items, l.Next, err = p.Provisioning.Groups(c.Context(), l.Prefix, l.After, web.PageSize)
 		return l, err
 	})
 }
 
-func (c *call) groupDeletion() deletion {
-	return deletion{
+func (p *pages) groupDeletion(c *web.Call) (web.Deletion, error) {
+	return web.Deletion{
 		Back:    "groups",
 		Title:   "Delete %d enrollment group?|Delete %d enrollment groups?",
 		Explain: "Their devices can't register any more, unless they have an enrollment of their own. Those that did stay in their hub, and their registration records stay too.",
 		Done:    "%d enrollment group was deleted|%d enrollment groups were deleted",
-		gone:    fault.GroupNotFound,
-		kind:    audit.Group,
-		ids:     idsOf(c.config.Provisioning.Groups, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
-		delete: func(ctx context.Context, id string) error {
-			return c.config.Provisioning.DeleteGroup(ctx, id, "")
+		Gone:    fault.GroupNotFound,
+		Record:  p.recordDeletion(audit.Group),
+		IDs:     web.ListIDs(p.Provisioning.Groups, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
+		Delete: func(ctx context.Context, id string) error {
+			return p.Provisioning.DeleteGroup(ctx, id, "")
 		},
-	}
+	}, nil
 }
-
-func confirmGroups(c *call) error { return c.confirm(c.groupDeletion()) }
-func deleteGroups(c *call) error  { return c.deleteSelected(c.groupDeletion()) }
 
 // groupPage is the form that adds or edits a group, and for a group that there is
 // its devices.
@@ -56,7 +56,7 @@ type groupPage struct {
 	GroupID string
 	Replace bool // existing devices
 	Stored  provisioning.EnrollmentGroup
-	Members list[provisioning.Registration]
+	Members web.List[provisioning.Registration]
 	Device  derivedKeys
 }
 
@@ -67,42 +67,42 @@ type derivedKeys struct {
 	Problem        *fault.Error
 }
 
-func newGroup(c *call) error {
-	return c.renderGroup(http.StatusOK, groupPage{terms: newTerms(true)})
+func (p *pages) newGroup(c *web.Call) error {
+	return p.renderGroup(c, http.StatusOK, groupPage{terms: newTerms(true)})
 }
 
-func editGroup(c *call) error {
-	return c.show("group", nil, func() (any, error) {
-		ctx, service, id := c.r.Context(), c.config.Provisioning, c.r.PathValue("id")
+func (p *pages) editGroup(c *web.Call) error {
+	return c.Show("group", nil, func() (any, error) {
+		ctx, service, id := c.Context(), p.Provisioning, c.PathValue("id")
 		stored, err := service.Group(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		page := groupPage{terms: termsOf(&stored.EnrollmentSettings, true), GroupID: stored.EnrollmentGroupID, Replace: stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices, Stored: stored}
-		if page.HasKeys && c.asksFor("keys") {
+		if page.HasKeys && c.ShowsSecret("keys") {
 			if page.StoredKeys, err = keysOf(service.GroupAttestationMechanism(ctx, id)); err != nil {
 				return nil, err
 			}
 		}
-		if page.Device, err = c.deriveKeys(page); err != nil {
+		if page.Device, err = p.deriveKeys(c, page); err != nil {
 			return nil, err
 		}
-		return c.completeGroup(page)
+		return p.completeGroup(c, page)
 	})
 }
 
 // deriveKeys returns the keys of the device that the page was asked for.
-func (c *call) deriveKeys(page groupPage) (device derivedKeys, err error) {
-	device.RegistrationID = c.query("registrationId")
-	if device.RegistrationID == "" || !page.HasKeys || c.session.Role != Operator {
+func (p *pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err error) {
+	device.RegistrationID = c.Query("registrationId")
+	if device.RegistrationID == "" || !page.HasKeys || !c.Operator() {
 		return device, nil
 	}
 	// The service knows what a registration id is, and says what is wrong with one.
-	if _, err := c.config.Provisioning.Registration(c.r.Context(), device.RegistrationID); errors.Is(err, fault.InvalidRegistrationID) {
+	if _, err := p.Provisioning.Registration(c.Context(), device.RegistrationID); errors.Is(err, fault.InvalidRegistrationID) {
 		device.Problem = fault.From(err)
 		return device, nil
 	}
-	group, err := keysOf(c.config.Provisioning.GroupAttestationMechanism(c.r.Context(), page.GroupID))
+	group, err := keysOf(p.Provisioning.GroupAttestationMechanism(c.Context(), page.GroupID))
 	if err == nil && group != nil {
 		device.Keys = &keys{attest.DeriveKey(group.Primary, device.RegistrationID), attest.DeriveKey(group.Secondary, device.RegistrationID)}
 	}
@@ -110,10 +110,10 @@ func (c *call) deriveKeys(page groupPage) (device derivedKeys, err error) {
 }
 
 // completeGroup adds what the page shows beside the form.
-func (c *call) completeGroup(page groupPage) (groupPage, error) {
-	page.offerHubs(c.config.Provisioning.LinkedHubs())
+func (p *pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
+	page.offerHubs(p.Provisioning.LinkedHubs())
 	page.named()
-	choices, err := c.verifiedAuthorities()
+	choices, err := p.verifiedAuthorities(c)
 	if err != nil {
 		return page, err
 	}
@@ -126,26 +126,26 @@ func (c *call) completeGroup(page groupPage) (groupPage, error) {
 	if page.New || page.Vanished {
 		return page, nil
 	}
-	page.Members = list[provisioning.Registration]{place: place{After: c.query("after")}, Part: "registrations"}
-	page.Members.Items, page.Members.Next, err = c.config.Provisioning.GroupRegistrations(c.r.Context(), page.GroupID, page.Members.After, pageSize)
+	page.Members = web.List[provisioning.Registration]{Position: web.Position{After: c.Query("after")}, Part: "registrations"}
+	page.Members.Items, page.Members.Next, err = p.Provisioning.GroupRegistrations(c.Context(), page.GroupID, page.Members.After, web.PageSize)
 	return page, err
 }
 
-func (c *call) renderGroup(status int, page groupPage) error {
-	page, err := c.completeGroup(page)
+func (p *pages) renderGroup(c *web.Call, status int, page groupPage) error {
+	page, err := p.completeGroup(c, page)
 	if err != nil {
 		return err
 	}
-	return c.render(status, "group", page)
+	return c.Render(status, "group", page)
 }
 
 // readGroup takes what was typed, with what is wrong in it.
-func (c *call) readGroup() (groupPage, error) {
-	page := groupPage{terms: c.readTerms(true), GroupID: c.text("groupId"), Replace: c.value("replace") != ""}
+func (p *pages) readGroup(c *web.Call) (groupPage, error) {
+	page := groupPage{terms: p.readTerms(c, true), GroupID: c.Text("groupId"), Replace: c.Value("replace") != ""}
 	if !page.New {
-		page.GroupID = c.r.PathValue("id")
+		page.GroupID = c.PathValue("id")
 	}
-	stored, err := c.config.Provisioning.Group(c.r.Context(), page.GroupID)
+	stored, err := p.Provisioning.Group(c.Context(), page.GroupID)
 	switch {
 	case err == nil && !page.New:
 		page.Stored = stored
@@ -163,39 +163,39 @@ func (c *call) readGroup() (groupPage, error) {
 }
 
 // typedGroup shows again what was typed.
-func typedGroup(c *call) error {
-	page, err := c.readGroup()
+func (p *pages) typedGroup(c *web.Call) error {
+	page, err := p.readGroup(c)
 	if err != nil {
 		return err
 	}
-	return c.renderGroup(http.StatusOK, page)
+	return p.renderGroup(c, http.StatusOK, page)
 }
 
 // saveGroup writes what was typed, if nobody else wrote meanwhile.
-func saveGroup(c *call) error {
-	page, err := c.readGroup()
+func (p *pages) saveGroup(c *web.Call) error {
+	page, err := p.readGroup(c)
 	if err != nil {
 		return err
 	}
 	if page.wrong() {
-		return c.renderGroup(http.StatusBadRequest, page)
+		return p.renderGroup(c, http.StatusBadRequest, page)
 	}
 	wanted := page.group()
-	ctx, service := c.r.Context(), c.config.Provisioning
+	ctx, service := c.Context(), p.Provisioning
 	if page.creates() {
 		_, err = service.CreateGroup(ctx, wanted)
 	} else {
 		_, err = service.PutGroup(ctx, wanted, page.ETag)
 	}
 	if err == nil {
-		c.say("ok", c.language.T("The enrollment group %s was saved", wanted.EnrollmentGroupID))
-		return c.redirect("groups")
+		c.Notify("ok", c.T("The enrollment group %s was saved", wanted.EnrollmentGroupID))
+		return c.Redirect("groups")
 	}
 	status := page.refuse(err, comparableGroup(page.Stored), comparableGroup(wanted))
 	if status >= 500 {
 		return err
 	}
-	return c.renderGroup(status, page)
+	return p.renderGroup(c, status, page)
 }
 
 // group is what the form asks to be stored.
@@ -212,5 +212,5 @@ func (p *groupPage) group() provisioning.EnrollmentGroup {
 // comparableGroup is what two people may have changed differently, as text.
 func comparableGroup(g provisioning.EnrollmentGroup) string {
 	bare(&g.EnrollmentSettings, true)
-	return jsonOf(g)
+	return web.FormatJSON(g)
 }

@@ -5,65 +5,26 @@ import (
 	"net/url"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/portal/portaltest"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-// authority makes the certificate of an authority, PEM.
-func (h *house) authority(name string) string {
-	h.t.Helper()
-	made, err := credential.NewAuthority(name, noon, 365*24*time.Hour)
-	h.must(err)
-	certificate, _, err := made.PEM()
-	h.must(err)
-	return string(certificate)
-}
-
-// device makes a device's certificate, PEM.
-func (h *house) device(name string) string {
-	h.t.Helper()
-	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: name, KeyType: credential.EC256, NotBefore: noon, Validity: 365 * 24 * time.Hour})
-	h.must(err)
-	return string(certificate)
-}
-
-// send posts a form of the browser's session, which must be answered so.
-func (b *browser) send(path string, want int, form url.Values) string {
-	b.t.Helper()
-	form.Set("csrf", b.token())
-	status, page := b.post(path, form)
-	if status != want {
-		b.t.Fatalf("%s is answered %d, want %d:\n%s", path, status, want, page)
-	}
-	return page
-}
-
-// shows holds a page against what must be in it.
-func (b *browser) shows(page string, texts ...string) {
-	b.t.Helper()
-	for _, text := range texts {
-		if !strings.Contains(page, text) {
-			_, main, _ := strings.Cut(page, "<main")
-			b.t.Errorf("the page does not show %q:\n%s", text, main)
-		}
-	}
-}
-
 func TestGroupOfAuthority(t *testing.T) {
-	h := newHouse(t)
-	b, first := h.loggedIn(Operator), h.authority("Factory")
-	b.shows(b.send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}}), `id="primary-error"`, "is missing")
-	b.shows(b.send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}, "primary": {h.device("a-device")}}), "is no authority")
-	b.shows(b.send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"a b"}, "mechanism": {"x509"}, "primary": {first}}), `id="groupId-error"`, `value="a b"`)
-	b.shows(b.send("enrollments/certificate?which=primary&of=group", http.StatusOK, url.Values{"primary": {first}}), "CN=Factory")
+	h := newFixture(t)
+	b, first := h.loggedIn(web.Operator), h.AuthorityCertificate("Factory")
+	b.Shows(b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}}), `id="primary-error"`, "is missing")
+	b.Shows(b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}, "primary": {h.DeviceCertificate("a-device")}}), "is no authority")
+	b.Shows(b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"a b"}, "mechanism": {"x509"}, "primary": {first}}), `id="groupId-error"`, `value="a b"`)
+	b.Shows(b.Send("enrollments/certificate?which=primary&of=group", http.StatusOK, url.Values{"primary": {first}}), "CN=Factory")
 
-	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}, "primary": {first}, "enabled": {"yes"}, "hub": {""},
+	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}, "primary": {first}, "enabled": {"yes"}, "hub": {""},
 		"initialTwin": {`{"tags":{"line":7}}`}, "reprovision": {"never"}})
-	group, err := h.config.Provisioning.Group(ctx, "factory")
-	h.must(err)
+	group, err := h.Provisioning.Group(ctx, "factory")
+	h.Must(err)
 	if got := group.Attestation.X509.SigningCertificates.Primary.Info.SubjectName; got != "CN=Factory" {
 		t.Errorf("the group is signed by %s", got)
 	}
@@ -72,23 +33,23 @@ func TestGroupOfAuthority(t *testing.T) {
 	}
 
 	// The certificate stays when none is sent, and a second one joins it.
-	b.send("group/factory", http.StatusOK, url.Values{"mechanism": {"x509"}, "secondary": {h.authority("Next")}, "etag": {group.ETag}})
-	changed, err := h.config.Provisioning.Group(ctx, "factory")
-	h.must(err)
+	b.Send("group/factory", http.StatusOK, url.Values{"mechanism": {"x509"}, "secondary": {h.AuthorityCertificate("Next")}, "etag": {group.ETag}})
+	changed, err := h.Provisioning.Group(ctx, "factory")
+	h.Must(err)
 	signers := changed.Attestation.X509.SigningCertificates
 	if signers.Primary.Info.SubjectName != "CN=Factory" || signers.Secondary == nil || signers.Secondary.Info.SubjectName != "CN=Next" || changed.ProvisioningStatus != provisioning.Disabled {
 		t.Errorf("the group was changed to %+v", changed)
 	}
 
 	// Who read it before that overwrites nothing.
-	page := b.send("group/factory", http.StatusPreconditionFailed, url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "etag": {group.ETag}})
-	b.shows(page, `class="diff"`, "CN=Next", `value="&#34;`)
-	h.must(h.config.Provisioning.DeleteGroup(ctx, "factory", ""))
-	page = b.send("group/factory", http.StatusPreconditionFailed, url.Values{"mechanism": {"x509"}, "etag": {changed.ETag}})
-	b.shows(page, "deleted meanwhile", `name="etag" value=""`)
-	b.send("group/factory", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "etag": {""}})
-	b.send("group/factory", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {first}, "etag": {""}})
-	if _, err := h.config.Provisioning.Group(ctx, "factory"); err != nil {
+	page := b.Send("group/factory", http.StatusPreconditionFailed, url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "etag": {group.ETag}})
+	b.Shows(page, `class="diff"`, "CN=Next", `value="&#34;`)
+	h.Must(h.Provisioning.DeleteGroup(ctx, "factory", ""))
+	page = b.Send("group/factory", http.StatusPreconditionFailed, url.Values{"mechanism": {"x509"}, "etag": {changed.ETag}})
+	b.Shows(page, "deleted meanwhile", `name="etag" value=""`)
+	b.Send("group/factory", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "etag": {""}})
+	b.Send("group/factory", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {first}, "etag": {""}})
+	if _, err := h.Provisioning.Group(ctx, "factory"); err != nil {
 		t.Errorf("the group was not made anew: %v", err)
 	}
 }
@@ -96,44 +57,44 @@ func TestGroupOfAuthority(t *testing.T) {
 // TestGroupOfNamedAuthority sees that the form leaves a group with the authority
 // that it names, unless a certificate takes its place.
 func TestGroupOfNamedAuthority(t *testing.T) {
-	h := newHouse(t)
-	service := h.config.Provisioning
-	_, err := service.Authorities().Put(ctx, "root", []byte(h.authority("Root")), true, "")
-	h.must(err)
+	h := newFixture(t)
+	service := h.Provisioning
+	_, err := service.Authorities().Put(ctx, "root", []byte(h.AuthorityCertificate("web.Root")), true, "")
+	h.Must(err)
 	group, err := service.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
 		Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: "root"}}}}})
-	h.must(err)
-	b := h.loggedIn(Operator)
-	_, page := b.get("group/line")
-	b.shows(page, "<option selected>root</option>")
-	b.send("group/line", http.StatusOK, url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "iotEdge": {"yes"}, "etag": {group.ETag}})
+	h.Must(err)
+	b := h.loggedIn(web.Operator)
+	_, page := b.Get("group/line")
+	b.Shows(page, "<option selected>root</option>")
+	b.Send("group/line", http.StatusOK, url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "iotEdge": {"yes"}, "etag": {group.ETag}})
 	changed, err := service.Group(ctx, "line")
-	h.must(err)
+	h.Must(err)
 	if x := changed.Attestation.X509; x.CAReferences == nil || x.CAReferences.Primary != "root" || !changed.Capabilities.IoTEdge {
 		t.Errorf("the group was changed to %+v", changed)
 	}
-	b.send("group/line", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {h.authority("Own")}, "etag": {changed.ETag}})
+	b.Send("group/line", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {h.AuthorityCertificate("Own")}, "etag": {changed.ETag}})
 	changed, err = service.Group(ctx, "line")
-	h.must(err)
+	h.Must(err)
 	if x := changed.Attestation.X509; x.CAReferences != nil || x.SigningCertificates.Primary.Info.SubjectName != "CN=Own" {
 		t.Errorf("the group was changed to %+v", changed.Attestation.X509)
 	}
 }
 
 func TestGroupOfKeys(t *testing.T) {
-	h := newHouse(t)
-	b, service := h.loggedIn(Operator), h.config.Provisioning
-	page := b.send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "secondaryKey": {"short"}})
-	b.shows(page, `id="secondaryKey-error"`, `value="short"`)
+	h := newFixture(t)
+	b, service := h.loggedIn(web.Operator), h.Provisioning
+	page := b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "secondaryKey": {"short"}})
+	b.Shows(page, `id="secondaryKey-error"`, `value="short"`)
 	// What is typed for the mechanism that is not chosen does not count.
-	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "primary": {"no certificate"}, "enabled": {"yes"}})
+	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "primary": {"no certificate"}, "enabled": {"yes"}})
 	mechanism, err := service.GroupAttestationMechanism(ctx, "meters")
-	h.must(err)
+	h.Must(err)
 	stored := mechanism.SymmetricKey
 	derived := attest.DeriveKey(stored.PrimaryKey, "Meter-1")
-	reader := h.loggedIn(Reader)
+	reader := h.loggedIn(web.Reader)
 	for _, shown := range []struct {
-		who  *browser
+		who  *portaltest.Browser
 		path string
 		keys bool
 		own  bool // of the device
@@ -142,64 +103,64 @@ func TestGroupOfKeys(t *testing.T) {
 		{b, "group/meters?registrationId=Meter-1", false, true}, {b, "group/meters?registrationId=a%20b", false, false},
 		{reader, "group/meters?show=keys&registrationId=Meter-1", false, false},
 	} {
-		status, page := shown.who.get(shown.path)
+		status, page := shown.who.Get(shown.path)
 		page = strings.ReplaceAll(page, "&#43;", "+")
 		if status != http.StatusOK || strings.Contains(page, stored.PrimaryKey) != shown.keys || strings.Contains(page, stored.SecondaryKey) != shown.keys || strings.Contains(page, derived) != shown.own {
 			t.Errorf("%s is answered %d:\n%s", shown.path, status, page)
 		}
 	}
-	_, page = b.get("group/meters?registrationId=a%20b")
-	b.shows(page, `id="registrationId-error"`)
+	_, page = b.Get("group/meters?registrationId=a%20b")
+	b.Shows(page, `id="registrationId-error"`)
 
 	// Keys stay when none are typed, and one can be changed alone.
 	group, err := service.Group(ctx, "meters")
-	h.must(err)
+	h.Must(err)
 	other := credential.NewKey(32)
-	b.send("group/meters", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "secondaryKey": {other}, "etag": {group.ETag}})
+	b.Send("group/meters", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "secondaryKey": {other}, "etag": {group.ETag}})
 	mechanism, err = service.GroupAttestationMechanism(ctx, "meters")
-	h.must(err)
+	h.Must(err)
 	if got := *mechanism.SymmetricKey; got.PrimaryKey != stored.PrimaryKey || got.SecondaryKey != other {
 		t.Errorf("the keys were changed to %+v", got)
 	}
 }
 
 func TestGroupsAreDeleted(t *testing.T) {
-	h := newHouse(t)
-	b := h.loggedIn(Operator)
+	h := newFixture(t)
+	b := h.loggedIn(web.Operator)
 	for _, id := range []string{"one", "two"} {
-		b.send("groups/new", http.StatusOK, url.Values{"groupId": {id}, "mechanism": {"symmetricKey"}})
+		b.Send("groups/new", http.StatusOK, url.Values{"groupId": {id}, "mechanism": {"symmetricKey"}})
 	}
-	b.shows(b.send("groups/new", http.StatusConflict, url.Values{"groupId": {"ONE"}, "mechanism": {"symmetricKey"}}), "already")
-	b.shows(b.send("groups/delete", http.StatusOK, url.Values{"id": {"one", "two"}}), "Delete 2 enrollment groups?")
-	b.shows(b.send("groups/delete", http.StatusOK, url.Values{"id": {"one", "two", "gone"}, "confirm": {"yes"}}), "3 enrollment groups were deleted", "There is no enrollment group yet")
+	b.Shows(b.Send("groups/new", http.StatusConflict, url.Values{"groupId": {"ONE"}, "mechanism": {"symmetricKey"}}), "already")
+	b.Shows(b.Send("groups/delete", http.StatusOK, url.Values{"id": {"one", "two"}}), "Delete 2 enrollment groups?")
+	b.Shows(b.Send("groups/delete", http.StatusOK, url.Values{"id": {"one", "two", "gone"}, "confirm": {"yes"}}), "3 enrollment groups were deleted", "There is no enrollment group yet")
 }
 
 func TestEnrollmentWithKeys(t *testing.T) {
-	h := newHouse(t)
-	b, service := h.loggedIn(Operator), h.config.Provisioning
-	b.shows(b.send("enrollments/new", http.StatusBadRequest, url.Values{"mechanism": {"symmetricKey"}, "primary": {h.device("named")}}), `id="registrationId-error"`)
+	h := newFixture(t)
+	b, service := h.loggedIn(web.Operator), h.Provisioning
+	b.Shows(b.Send("enrollments/new", http.StatusBadRequest, url.Values{"mechanism": {"symmetricKey"}, "primary": {h.DeviceCertificate("named")}}), `id="registrationId-error"`)
 	given := credential.NewKey(16)
-	b.send("enrollments/new", http.StatusOK, url.Values{"registrationId": {"meter"}, "mechanism": {"symmetricKey"}, "primaryKey": {given}, "enabled": {"yes"}})
+	b.Send("enrollments/new", http.StatusOK, url.Values{"registrationId": {"meter"}, "mechanism": {"symmetricKey"}, "primaryKey": {given}, "enabled": {"yes"}})
 	mechanism, err := service.AttestationMechanism(ctx, "meter")
-	h.must(err)
+	h.Must(err)
 	if mechanism.SymmetricKey.PrimaryKey != given || mechanism.SymmetricKey.SecondaryKey == "" {
 		t.Errorf("the enrollment has the mechanism %+v", mechanism)
 	}
 	for path, want := range map[string]bool{"enrollments": false, "enrollment/meter": false, "enrollment/meter?show=keys": true} {
-		if _, page := b.get(path); strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), given) != want {
+		if _, page := b.Get(path); strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), given) != want {
 			t.Errorf("%s shows the key: %t, want %t", path, !want, want)
 		}
 	}
-	if _, page := h.loggedIn(Reader).get("enrollment/meter?show=keys"); strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), given) {
+	if _, page := h.loggedIn(web.Reader).Get("enrollment/meter?show=keys"); strings.Contains(strings.ReplaceAll(page, "&#43;", "+"), given) {
 		t.Error("a reader sees the key")
 	}
 	// From keys to a certificate.
 	enrollment, err := service.Enrollment(ctx, "meter")
-	h.must(err)
-	b.shows(b.send("enrollment/meter", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "etag": {enrollment.ETag}}), `id="primary-error"`)
-	b.send("enrollment/meter", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {h.device("meter")}, "etag": {enrollment.ETag}})
+	h.Must(err)
+	b.Shows(b.Send("enrollment/meter", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "etag": {enrollment.ETag}}), `id="primary-error"`)
+	b.Send("enrollment/meter", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {h.DeviceCertificate("meter")}, "etag": {enrollment.ETag}})
 	mechanism, err = service.AttestationMechanism(ctx, "meter")
-	h.must(err)
+	h.Must(err)
 	if mechanism.Type != "x509" || mechanism.SymmetricKey != nil {
 		t.Errorf("the enrollment has the mechanism %+v", mechanism)
 	}
@@ -238,17 +199,17 @@ func TestRemedyOf(t *testing.T) {
 
 // TestReplacingDevices is the setting of a group, as the form shows and writes it.
 func TestReplacingDevices(t *testing.T) {
-	h := newHouse(t)
-	b := h.loggedIn(Operator)
+	h := newFixture(t)
+	b := h.loggedIn(web.Operator)
 	const unchecked, checked = `name="replace" value="yes" aria`, `name="replace" value="yes" checked`
-	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "enabled": {"yes"}})
-	_, page := b.get("group/meters")
-	b.shows(page, unchecked)
+	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "enabled": {"yes"}})
+	_, page := b.Get("group/meters")
+	b.Shows(page, unchecked)
 	for _, step := range []struct{ typed, shown string }{{"yes", checked}, {"", unchecked}, {"yes", checked}} {
-		group, err := h.config.Provisioning.Group(ctx, "meters")
-		h.must(err)
-		b.send("group/meters", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {"yes"}, "etag": {group.ETag}, "replace": {step.typed}})
-		_, page := b.get("group/meters")
-		b.shows(page, step.shown)
+		group, err := h.Provisioning.Group(ctx, "meters")
+		h.Must(err)
+		b.Send("group/meters", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {"yes"}, "etag": {group.ETag}, "replace": {step.typed}})
+		_, page := b.Get("group/meters")
+		b.Shows(page, step.shown)
 	}
 }

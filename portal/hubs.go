@@ -5,11 +5,15 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/portal/web"
 )
 
-var hubRoutes = map[string]handler{
-	"GET hubs/{hub}":          reading(hubOverview),
-	"GET hubs/{hub}/policies": reading(hubPolicies),
+func (p *pages) hubRoutes() web.Routes {
+	return web.Routes{
+		"GET hubs/{hub}":          web.RequireSession(p.hubOverview),
+		"GET hubs/{hub}/policies": web.RequireSession(p.hubPolicies),
+	}
 }
 
 // hubSummary is a hub in a list.
@@ -19,9 +23,9 @@ type hubSummary struct {
 	Stats      hub.Stats
 }
 
-func (c *call) hubSummaries() (summaries []hubSummary, err error) {
-	for _, h := range c.config.Hubs.All() {
-		devices, err := h.DeviceCount(c.r.Context())
+func (p *pages) hubSummaries(c *web.Call) (summaries []hubSummary, err error) {
+	for _, h := range p.Hubs.All() {
+		devices, err := h.DeviceCount(c.Context())
 		if err != nil {
 			return nil, err
 		}
@@ -31,9 +35,9 @@ func (c *call) hubSummaries() (summaries []hubSummary, err error) {
 }
 
 // hub returns the hub that the address names.
-func (c *call) hub() (*hub.Hub, error) {
-	name := c.r.PathValue("hub")
-	if h := c.config.Hubs.ByName(name); h != nil {
+func (p *pages) hub(c *web.Call) (*hub.Hub, error) {
+	name := c.PathValue("hub")
+	if h := p.Hubs.ByName(name); h != nil {
 		return h, nil
 	}
 	return nil, fault.New(fault.HubNotFound, "There is no hub %q here", name)
@@ -41,7 +45,7 @@ func (c *call) hub() (*hub.Hub, error) {
 
 type hubPage struct {
 	hubSummary
-	Chart chart
+	Chart web.Chart
 	Rate  float64 // messages a second, over rateSpan
 	Size  int     // bytes of an average message since the hub opened
 }
@@ -52,13 +56,13 @@ func (p hubPage) Fades() bool { return p.Rate > 0 }
 // rateSpan is the time over which the present message rate is taken.
 const rateSpan = 10 * time.Second
 
-func hubOverview(c *call) error {
-	h, err := c.hub()
+func (p *pages) hubOverview(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	return c.show("hub", traffic(h), func() (any, error) {
-		ctx, now := c.r.Context(), c.config.Now()
+	return c.Show("hub", traffic(h), func() (any, error) {
+		ctx, now := c.Context(), c.Now()
 		devices, err := h.DeviceCount(ctx)
 		if err != nil {
 			return nil, err
@@ -80,14 +84,31 @@ func hubOverview(c *call) error {
 		if err != nil {
 			return nil, err
 		}
-		bars := make([]bar, int(time.Hour/step))
+		bars := make([]web.Bar, int(time.Hour/step))
 		for i := range bars {
 			bars[i].From = begin.Add(time.Duration(i) * step)
 			if i < len(traffic) {
 				bars[i].Good = int(traffic[i])
 			}
 		}
-		page.Chart = newChart(bars, step)
+		page.Chart = web.NewChart(bars, step)
 		return page, nil
 	})
+}
+
+// traffic moves with what a hub's devices do.
+func traffic(h *hub.Hub) func() any { return func() any { return h.Stats() } }
+
+// recentTelemetryOf returns the newest messages of a device, at most so many. A live page
+// reads only those that are new.
+func recentTelemetryOf(c *web.Call, h *hub.Hub, deviceID string, most int) ([]telemetry.Message, error) {
+	type key struct {
+		hub    *hub.Hub
+		device string
+	}
+	search, live := web.Keep(c, key{h, deviceID}, func() *telemetry.Search { return h.Telemetry().Search(deviceID, most) })
+	if !live {
+		return h.Telemetry().Recent(c.Context(), deviceID, most)
+	}
+	return search.Look(c.Context())
 }

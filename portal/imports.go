@@ -6,10 +6,13 @@ import (
 	"io"
 	"maps"
 	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
@@ -21,15 +24,32 @@ const (
 
 // importJob is an import under way.
 type importJob struct {
-	job
 	kind   string // enrollments or groups
-	name   string // of the file
-	dryRun bool
-	size   int64 // bytes
-	read   atomic.Int64
+	dryRun bool   // only look at it
+	file   *web.Upload
+	format exchange.Format
+	mode   exchange.Mode
+	origin exchange.Origin
+	read   atomic.Int64 // bytes
 
+	mutex   sync.Mutex // guards what follows, which is known at the end
 	without exchange.Without
 	unused  []string // hubs that the file does not name
+}
+
+// newImport reads what a form asks to be done with a file.
+func newImport(c *web.Call, kind string, file *web.Upload) (job *importJob, err error) {
+	job = &importJob{kind: kind, dryRun: c.Value("check") != "", file: file}
+	if job.format, err = exchange.FormatOf("", file.FileName); err != nil {
+		return nil, err
+	}
+	if job.mode, err = exchange.ParseMode(c.Value("mode")); err != nil {
+		return nil, err
+	}
+	job.origin.IgnoreHubs = c.Value("ignoreHubs") != ""
+	pairs := slices.DeleteFunc(strings.Split(c.Text("hubs"), "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
+	job.origin.Hubs, err = exchange.ParseHubs(pairs)
+	return job, err
 }
 
 // Write counts what was read of the file.
@@ -48,21 +68,23 @@ type importOf[T any] struct {
 }
 
 // startImport begins an import and goes to its page. It then owns the file.
-func startImport[T any](c *call, file *upload, kind string, of importOf[T]) error {
-	job := &importJob{job: newJob(), kind: kind, name: file.name, dryRun: file.dryRun, size: file.size}
-	return c.start(job, "imports", func(ctx context.Context) error {
-		err := c.config.Panics.Do(panics.Portal, func() error { return runImport(ctx, c.config.Panics, job, file, of) })
-		err = errors.Join(err, file.Close())
+func startImport[T any](c *web.Call, job *importJob, of importOf[T]) error {
+	recorder := c.Panics()
+	return c.StartJob("imports", job, func(ctx context.Context, progress *web.Job) error {
+		err := recorder.Do(panics.Portal, func() error { return runImport(ctx, recorder, progress, job, of) })
+		err = errors.Join(err, job.file.Close())
 		job.mutex.Lock()
 		defer job.mutex.Unlock()
-		job.without, job.unused = file.origin.Without(), file.origin.Unused()
+		job.without, job.unused = job.origin.Without(), job.origin.Unused()
 		return err
 	})
 }
 
-func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *importJob, file *upload, of importOf[T]) error {
+func runImport[T any](
+	ctx context.Context, recorder *panics.Recorder, progress *web.Job, job *importJob, of importOf[T],
+) error {
 	apply := of.create
-	switch file.mode {
+	switch job.mode {
 	case exchange.Update:
 		apply = func(ctx context.Context, item T) (T, error) { return of.put(ctx, item, "*") }
 	case exchange.Upsert:
@@ -83,21 +105,23 @@ func runImport[T any](ctx context.Context, recorder *panics.Recorder, job *impor
 			}
 			return failed, nil
 		},
-		Done:   job.progress,
-		Failed: func(row exchange.Row[T], why error) { job.fail(row.Line, of.id(row.Item), why) },
+		Done:   progress.Progress,
+		Failed: func(row exchange.Row[T], why error) { progress.Fail(row.Line, of.id(row.Item), why) },
 	}
-	if file.dryRun { // by the very code of the run
+	if job.dryRun { // by the very code of the run
 		ctx = provisioning.DryRun(ctx, nil)
-		if file.mode == exchange.Create {
+		if job.mode == exchange.Create {
 			importing.ID = of.id
 		}
 	}
-	return importing.Run(ctx, func(each func(exchange.Row[T]) error) error { return of.read(io.TeeReader(file, job), of.fit(each)) })
+	return importing.Run(ctx, func(each func(exchange.Row[T]) error) error {
+		return of.read(io.TeeReader(job.file, job), of.fit(each))
+	})
 }
 
 // importPage is how an import stands.
 type importPage struct {
-	jobPage
+	web.JobStatus
 	Kind, Name string
 	DryRun     bool
 	Percent    int
@@ -113,20 +137,21 @@ type memberCount struct {
 }
 
 // showImport shows how an import stands, for as long as it goes on.
-func showImport(c *call) error {
-	job, ok := c.jobs.find(c.r.PathValue("id")).(*importJob)
+func (p *pages) showImport(c *web.Call) error {
+	progress, job, ok := web.FindJob[*importJob](c, c.PathValue("id"))
 	if !ok {
 		return fault.New(fault.NotFound, "This import is not known any more. The audit says what was changed")
 	}
-	return c.show("import", func() any { return job.page() }, func() (any, error) { return job.page(), nil })
+	page := func() any { return job.page(progress.Status()) }
+	return c.Show("import", page, func() (any, error) { return page(), nil })
 }
 
-func (j *importJob) page() importPage {
+func (j *importJob) page(status web.JobStatus) importPage {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
-	page := importPage{jobPage: j.stand(), Kind: j.kind, Name: j.name, DryRun: j.dryRun, Percent: 100}
-	if j.size > 0 {
-		page.Percent = int(100 * j.read.Load() / j.size)
+	page := importPage{JobStatus: status, Kind: j.kind, Name: j.file.FileName, DryRun: j.dryRun, Percent: 100}
+	if j.file.Size > 0 {
+		page.Percent = int(100 * j.read.Load() / j.file.Size)
 	}
 	page.Without, page.Unused = j.without, j.unused
 	for _, name := range slices.Sorted(maps.Keys(j.without.Members)) {

@@ -6,46 +6,47 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/portal/web"
 )
 
-var issuerRoutes = map[string]handler{
-	"POST credentials/authorities/request": writing(showCredentials, requestIssuer),
-	"POST credentials/authorities/revoke":  writing(confirmIssuers, revokeIssuers),
-	"POST credentials/authorities/delete":  writing(confirmIssuerDeletion, deleteIssuers),
-	"GET issuer/{name}":                    reading(showIssuer),
-	"POST issuer/{name}/request":           writing(showIssuer, requestAgain),
-	"POST issuer/{name}/activate":          writing(showIssuer, activateIssuer),
-	"POST issuer/{name}/rotate":            writing(showIssuer, rotateIssuer),
+func (p *pages) issuerRoutes() web.Routes {
+	return web.Routes{
+		"POST credentials/authorities/request": web.RequireOperator(p.showCredentials, p.requestIssuer),
+		"POST credentials/authorities/revoke":  web.HandleDeletion(p.issuerRevocation),
+		"POST credentials/authorities/delete":  web.HandleDeletion(p.issuerDeletion),
+		"GET issuer/{name}":                    web.RequireSession(p.showIssuer),
+		"POST issuer/{name}/request":           web.RequireOperator(p.showIssuer, p.requestAgain),
+		"POST issuer/{name}/activate":          web.RequireOperator(p.showIssuer, p.activateIssuer),
+		"POST issuer/{name}/rotate":            web.RequireOperator(p.showIssuer, p.rotateIssuer),
+	}
 }
 
-func createIssuer(c *call) error {
-	authority, err := c.config.Issuer.CreateAuthority(c.r.Context(), strings.TrimSpace(c.value("name")))
+func (p *pages) createIssuer(c *web.Call) error {
+	authority, err := p.Issuer.CreateAuthority(c.Context(), strings.TrimSpace(c.Value("name")))
 	if err != nil {
-		return c.showCredentialsProblem(err)
+		return p.showCredentialsProblem(c, err)
 	}
-	c.say("ok", c.language.T("The issuing authority %s was created", authority.Name))
-	return c.redirect("credentials")
+	c.Notify("ok", c.T("The issuing authority %s was created", authority.Name))
+	return c.Redirect("credentials")
 }
 
 // requestIssuer makes an authority that one of the operator's own is to sign.
-func requestIssuer(c *call) error {
-	authority, err := c.config.Issuer.RequestAuthority(c.r.Context(), strings.TrimSpace(c.value("name")), "")
+func (p *pages) requestIssuer(c *web.Call) error {
+	authority, err := p.Issuer.RequestAuthority(c.Context(), strings.TrimSpace(c.Value("name")), "")
 	if err != nil {
-		return c.showCredentialsProblem(err)
+		return p.showCredentialsProblem(c, err)
 	}
-	return c.redirect(issuerPath(authority.Name))
+	return c.Redirect(issuerPath(authority.Name))
 }
 
 // issuerPath is the path of the page of an issuing authority.
 func issuerPath(name string) string { return "issuer/" + url.PathEscape(name) }
 
-// IssuerPath is issuerPath for templates.
-func (v *view) IssuerPath(name string) string { return issuerPath(name) }
-
-func (c *call) issuerRevocation() deletion {
-	return deletion{
+func (p *pages) issuerRevocation(c *web.Call) (web.Deletion, error) {
+	return web.Deletion{
 		Back:   "credentials",
 		Path:   "credentials/authorities/revoke",
 		Button: "Revoke",
@@ -53,34 +54,28 @@ func (c *call) issuerRevocation() deletion {
 		Explain: "All certificates that it issued are void. Devices that are connected with one are cut off at once, " +
 			"and need a new certificate of another authority. This can't be undone.",
 		Done: "%d issuing authority was revoked|%d issuing authorities were revoked",
-		gone: fault.NotFound,
-		delete: func(ctx context.Context, name string) error {
-			_, err := c.config.Issuer.RevokeAuthority(ctx, name)
+		Gone: fault.NotFound,
+		Delete: func(ctx context.Context, name string) error {
+			_, err := p.Issuer.RevokeAuthority(ctx, name)
 			return err
 		},
-	}
+	}, nil
 }
 
-func confirmIssuers(c *call) error { return c.confirm(c.issuerRevocation()) }
-func revokeIssuers(c *call) error  { return c.deleteSelected(c.issuerRevocation()) }
-
-func (c *call) issuerDeletion() deletion {
-	return deletion{
+func (p *pages) issuerDeletion(c *web.Call) (web.Deletion, error) {
+	return web.Deletion{
 		Back:    "credentials",
 		Path:    "credentials/authorities/delete",
 		Title:   "Delete %d issuing authority?|Delete %d issuing authorities?",
 		Explain: "Its key is deleted, and all certificates that it issued are void. Its name can't be used again.",
 		Force:   "Delete it though a policy names it, or certificates that it issued are good",
 		Done:    "%d issuing authority was deleted|%d issuing authorities were deleted",
-		gone:    fault.NotFound,
-		delete: func(ctx context.Context, name string) error {
-			return c.config.Issuer.DeleteAuthority(ctx, name, c.force())
+		Gone:    fault.NotFound,
+		Delete: func(ctx context.Context, name string) error {
+			return p.Issuer.DeleteAuthority(ctx, name, c.Forced())
 		},
-	}
+	}, nil
 }
-
-func confirmIssuerDeletion(c *call) error { return c.confirm(c.issuerDeletion()) }
-func deleteIssuers(c *call) error         { return c.deleteSelected(c.issuerDeletion()) }
 
 // issuerPage is an issuing authority, and what is typed on its page.
 type issuerPage struct {
@@ -93,61 +88,61 @@ type issuerPage struct {
 // Own reports whether an authority of the operator's own signs it.
 func (p issuerPage) Own() bool { return p.Request != "" }
 
-func (c *call) issuerPage() (issuerPage, error) {
-	authority, err := c.config.Issuer.Authority(c.r.Context(), c.r.PathValue("name"))
-	return issuerPage{Authority: authority, Chain: c.text("chain"),
-		Replacement: strings.TrimSpace(c.value("replacement"))}, err
+func (p *pages) issuerPage(c *web.Call) (issuerPage, error) {
+	authority, err := p.Issuer.Authority(c.Context(), c.PathValue("name"))
+	return issuerPage{Authority: authority, Chain: c.Text("chain"),
+		Replacement: strings.TrimSpace(c.Value("replacement"))}, err
 }
 
-func showIssuer(c *call) error {
-	page, err := c.issuerPage()
+func (p *pages) showIssuer(c *web.Call) error {
+	page, err := p.issuerPage(c)
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "issuer", page)
+	return c.Render(http.StatusOK, "issuer", page)
 }
 
 // changeIssuer changes the authority that the address names, and says what was done.
-func (c *call) changeIssuer(done string, change func(page issuerPage) error) error {
-	page, err := c.issuerPage()
+func (p *pages) changeIssuer(c *web.Call, done string, change func(page issuerPage) error) error {
+	page, err := p.issuerPage(c)
 	if err != nil {
 		return err
 	}
 	if err := change(page); err != nil {
 		page.Problem = fault.From(err)
-		if holdsPrivateKey(page.Chain) {
+		if credential.HoldsPrivateKey([]byte(page.Chain)) {
 			page.Chain = ""
 		}
-		return c.render(page.Problem.Code.Status(), "issuer", page)
+		return c.Render(page.Problem.Code.Status(), "issuer", page)
 	}
-	c.say("ok", done)
-	return c.redirect(issuerPath(page.Name))
+	c.Notify("ok", done)
+	return c.Redirect(issuerPath(page.Name))
 }
 
-func requestAgain(c *call) error {
-	return c.changeIssuer(c.language.T("Another request was made"), func(page issuerPage) error {
-		_, err := c.config.Issuer.RequestAuthority(c.r.Context(), page.Name, "")
+func (p *pages) requestAgain(c *web.Call) error {
+	return p.changeIssuer(c, c.T("Another request was made"), func(page issuerPage) error {
+		_, err := p.Issuer.RequestAuthority(c.Context(), page.Name, "")
 		return err
 	})
 }
 
-func activateIssuer(c *call) error {
-	return c.changeIssuer(c.language.T("The issuing authority signs from now on"), func(page issuerPage) error {
+func (p *pages) activateIssuer(c *web.Call) error {
+	return p.changeIssuer(c, c.T("The issuing authority signs from now on"), func(page issuerPage) error {
 		if page.Chain == "" {
 			return fault.New(fault.ArgumentInvalid, "The chain is missing: choose its .pem file, or paste it")
 		}
-		_, err := c.config.Issuer.ActivateAuthority(c.r.Context(), page.Name, []byte(page.Chain))
+		_, err := p.Issuer.ActivateAuthority(c.Context(), page.Name, []byte(page.Chain))
 		return err
 	})
 }
 
-func rotateIssuer(c *call) error {
-	return c.changeIssuer(c.language.T("The issuing authority was revoked, and its policies name the other one"),
+func (p *pages) rotateIssuer(c *web.Call) error {
+	return p.changeIssuer(c, c.T("The issuing authority was revoked, and its policies name the other one"),
 		func(page issuerPage) error {
-			if c.value("confirm") != "yes" {
+			if c.Value("confirm") != "yes" {
 				return fault.New(fault.ArgumentInvalid, "Tick the box that says what happens to the devices")
 			}
-			_, err := c.config.Issuer.RotateAuthority(c.r.Context(), page.Name, page.Replacement)
+			_, err := p.Issuer.RotateAuthority(c.Context(), page.Name, page.Replacement)
 			return err
 		})
 }

@@ -9,18 +9,21 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
-var linkRoutes = map[string]handler{
-	"GET hubs":                reading(linkedHubs),
-	"GET linkhub":             reading(newLink),
-	"POST linkhub":            writing(newLink, saveLink),
-	"POST createhub":          writing(newLink, createHub),
-	"GET link/{host}":         reading(showLink),
-	"POST link/{host}":        writing(showLink, saveLink),
-	"POST link/{host}/unlink": writing(showLink, unlinkHub),
-	"GET allocate":            reading(previewAllocation),
+func (p *pages) linkRoutes() web.Routes {
+	return web.Routes{
+		"GET hubs":                web.RequireSession(p.linkedHubs),
+		"GET linkhub":             web.RequireSession(p.newLink),
+		"POST linkhub":            web.RequireOperator(p.newLink, p.saveLink),
+		"POST createhub":          web.RequireOperator(p.newLink, p.createHub),
+		"GET link/{host}":         web.RequireSession(p.showLink),
+		"POST link/{host}":        web.RequireOperator(p.showLink, p.saveLink),
+		"POST link/{host}/unlink": web.RequireOperator(p.showLink, p.unlinkHub),
+		"GET allocate":            web.RequireSession(p.previewAllocation),
+	}
 }
 
 // linkRow is a hub in the list: linked, or of this server and not linked.
@@ -32,13 +35,13 @@ type linkRow struct {
 	Count  int // devices in it, of a hub of this server
 }
 
-func linkedHubs(c *call) error {
-	return c.show("hubs", c.links, func() (any, error) {
+func (p *pages) linkedHubs(c *web.Call) error {
+	return c.Show("hubs", p.linkRevision, func() (any, error) {
 		var rows []linkRow
-		for _, link := range c.config.Provisioning.HubLinks() {
-			rows = append(rows, linkRow{HubLink: link, Linked: true, Hub: c.config.Hubs.ByHost(link.HostName)})
+		for _, link := range p.Provisioning.HubLinks() {
+			rows = append(rows, linkRow{HubLink: link, Linked: true, Hub: p.Hubs.ByHost(link.HostName)})
 		}
-		for _, h := range c.config.Hubs.All() {
+		for _, h := range p.Hubs.All() {
 			if !slices.ContainsFunc(rows, func(row linkRow) bool { return row.Hub == h }) {
 				rows = append(rows, linkRow{HubLink: provisioning.HubLink{HostName: h.Host(), Local: true}, Hub: h})
 			}
@@ -48,7 +51,7 @@ func linkedHubs(c *call) error {
 				continue
 			}
 			var err error
-			if rows[i].Count, err = rows[i].Hub.DeviceCount(c.r.Context()); err != nil {
+			if rows[i].Count, err = rows[i].Hub.DeviceCount(c.Context()); err != nil {
 				return nil, err
 			}
 			rows[i].Stats = rows[i].Hub.Stats()
@@ -69,42 +72,42 @@ type linkForm struct {
 	Confirm                                         bool // unlinking was asked for
 }
 
-func newLink(c *call) error {
-	form := c.readLink()
-	if c.r.Method == http.MethodGet {
+func (p *pages) newLink(c *web.Call) error {
+	form := p.readLink(c)
+	if c.Request.Method == http.MethodGet {
 		form.Weight = "1"
 	}
-	return c.render(http.StatusOK, "linkhub", form)
+	return c.Render(http.StatusOK, "linkhub", form)
 }
 
 // readLink takes what was typed.
-func (c *call) readLink() linkForm {
+func (p *pages) readLink(c *web.Call) linkForm {
 	return linkForm{
-		ConnectionString: c.value("connectionString"), Address: c.value("address"), CACertificates: c.text("caCertificates"),
-		Name: c.value("name"), Host: c.value("host"), Weight: c.value("weight"), Location: c.value("location"),
-		ByName: c.value("byName") != "", Measure: c.value("measure") != "", ETag: c.value("etag"),
+		ConnectionString: c.Value("connectionString"), Address: c.Value("address"), CACertificates: c.Text("caCertificates"),
+		Name: c.Value("name"), Host: c.Value("host"), Weight: c.Value("weight"), Location: c.Value("location"),
+		ByName: c.Value("byName") != "", Measure: c.Value("measure") != "", ETag: c.Value("etag"),
 	}
 }
 
-func showLink(c *call) error {
-	form, err := c.storedLink()
+func (p *pages) showLink(c *web.Call) error {
+	form, err := p.storedLink(c)
 	if err != nil {
 		return err
 	}
-	if c.r.Method == http.MethodPost {
-		typed := c.readLink()
+	if c.Request.Method == http.MethodPost {
+		typed := p.readLink(c)
 		form.Weight, form.Location, form.ByName, form.Measure = typed.Weight, typed.Location, typed.ByName, typed.Measure
 	}
-	return c.render(http.StatusOK, "link", form)
+	return c.Render(http.StatusOK, "link", form)
 }
 
 // storedLink is the link that the address names.
-func (c *call) storedLink() (linkForm, error) {
-	link, err := c.config.Provisioning.HubLink(c.r.PathValue("host"))
+func (p *pages) storedLink(c *web.Call) (linkForm, error) {
+	link, err := p.Provisioning.HubLink(c.PathValue("host"))
 	if err != nil {
 		return linkForm{}, err
 	}
-	devices, err := c.config.Provisioning.AssignedTo(c.r.Context(), link.HostName)
+	devices, err := p.Provisioning.AssignedTo(c.Context(), link.HostName)
 	link.AssignedDevices = &devices
 	return linkForm{Link: &link, Weight: strconv.Itoa(*link.AllocationWeight), Location: link.Location,
 		ByName: !*link.ApplyAllocationPolicy, Measure: link.MeasureLatency, ETag: link.ETag}, err
@@ -112,16 +115,16 @@ func (c *call) storedLink() (linkForm, error) {
 
 // saveLink links a hub by its connection string, or changes the link that the
 // address names.
-func saveLink(c *call) error {
-	form := c.readLink()
-	host, page := c.r.PathValue("host"), "link"
+func (p *pages) saveLink(c *web.Call) error {
+	form := p.readLink(c)
+	host, page := c.PathValue("host"), "link"
 	var wanted provisioning.HubLink
 	if host == "" {
 		page = "linkhub"
 		wanted.ConnectionString, wanted.Address, wanted.CACertificates = strings.TrimSpace(form.ConnectionString), form.Address, form.CACertificates
 		wanted.HostName = hostOfString(wanted.ConnectionString)
 	} else {
-		stored, err := c.storedLink()
+		stored, err := p.storedLink(c)
 		if err != nil {
 			return err
 		}
@@ -136,14 +139,14 @@ func saveLink(c *call) error {
 	wanted.AllocationWeight, wanted.ApplyAllocationPolicy = &weight, &applies
 	var linked provisioning.HubLink
 	if err == nil {
-		linked, err = c.config.Provisioning.LinkHub(c.r.Context(), wanted, form.ETag)
+		linked, err = p.Provisioning.LinkHub(c.Context(), wanted, form.ETag)
 	}
 	if err != nil {
 		form.Problem = fault.From(err)
-		return c.render(form.Problem.Code.Status(), page, form)
+		return c.Render(form.Problem.Code.Status(), page, form)
 	}
-	c.say("ok", c.language.T("The link of the hub %s was saved", linked.HostName))
-	return c.redirect("hubs")
+	c.Notify("ok", c.T("The link of the hub %s was saved", linked.HostName))
+	return c.Redirect("hubs")
 }
 
 // hostOfString is the host that a connection string names, "" for none.
@@ -156,33 +159,33 @@ func hostOfString(text string) string {
 	return ""
 }
 
-func createHub(c *call) error {
-	form := c.readLink()
-	link, err := c.config.CreateHub(c.r.Context(), form.Name, form.Host)
+func (p *pages) createHub(c *web.Call) error {
+	form := p.readLink(c)
+	link, err := p.CreateHub(c.Context(), form.Name, form.Host)
 	if err != nil {
 		form.CreateProblem, form.Weight = fault.From(err), "1"
-		return c.render(form.CreateProblem.Code.Status(), "linkhub", form)
+		return c.Render(form.CreateProblem.Code.Status(), "linkhub", form)
 	}
-	c.say("ok", c.language.T("The hub %s was created and linked", link.HostName))
-	return c.redirect("hubs")
+	c.Notify("ok", c.T("The hub %s was created and linked", link.HostName))
+	return c.Redirect("hubs")
 }
 
 // unlinkHub asks first, and says how many devices there are.
-func unlinkHub(c *call) error {
-	form, err := c.storedLink()
+func (p *pages) unlinkHub(c *web.Call) error {
+	form, err := p.storedLink(c)
 	if err != nil {
 		return err
 	}
-	if c.value("confirm") != "yes" {
+	if c.Value("confirm") != "yes" {
 		form.Confirm = true
-		return c.render(http.StatusOK, "link", form)
+		return c.Render(http.StatusOK, "link", form)
 	}
-	if err := c.config.Provisioning.UnlinkHub(c.r.Context(), form.Link.HostName, "", true); err != nil {
+	if err := p.Provisioning.UnlinkHub(c.Context(), form.Link.HostName, "", true); err != nil {
 		form.Problem = fault.From(err)
-		return c.render(form.Problem.Code.Status(), "link", form)
+		return c.Render(form.Problem.Code.Status(), "link", form)
 	}
-	c.say("ok", c.language.T("The hub %s is no longer linked", form.Link.HostName))
-	return c.redirect("hubs")
+	c.Notify("ok", c.T("The hub %s is no longer linked", form.Link.HostName))
+	return c.Redirect("hubs")
 }
 
 type allocationPage struct {
@@ -193,26 +196,29 @@ type allocationPage struct {
 }
 
 // previewAllocation says where a device would go, and why.
-func previewAllocation(c *call) error {
-	page := allocationPage{PreviewRequest: provisioning.PreviewRequest{RegistrationID: strings.TrimSpace(c.query("id")),
-		GroupID: strings.TrimSpace(c.query("group")), RemoteAddress: strings.TrimSpace(c.query("from"))}}
+func (p *pages) previewAllocation(c *web.Call) error {
+	page := allocationPage{PreviewRequest: provisioning.PreviewRequest{RegistrationID: strings.TrimSpace(c.Query("id")),
+		GroupID: strings.TrimSpace(c.Query("group")), RemoteAddress: strings.TrimSpace(c.Query("from"))}}
 	if page.RegistrationID == "" {
-		return c.render(http.StatusOK, "allocate", page)
+		return c.Render(http.StatusOK, "allocate", page)
 	}
-	page.Command = "berth allocate " + Quote(page.RegistrationID) + " --dry-run"
+	page.Command = "berth allocate " + web.Quote(page.RegistrationID) + " --dry-run"
 	for flag, value := range map[string]string{"group": page.GroupID, "from": page.RemoteAddress} {
 		if value != "" {
-			page.Command += " --" + flag + " " + Quote(value)
+			page.Command += " --" + flag + " " + web.Quote(value)
 		}
 	}
-	preview, err := c.config.Provisioning.PreviewAllocation(c.r.Context(), page.PreviewRequest)
+	preview, err := p.Provisioning.PreviewAllocation(c.Context(), page.PreviewRequest)
 	if err != nil {
 		page.Problem = fault.From(err)
-		return c.render(page.Problem.Code.Status(), "allocate", page)
+		return c.Render(page.Problem.Code.Status(), "allocate", page)
 	}
 	page.Preview = &preview
-	return c.render(http.StatusOK, "allocate", page)
+	return c.Render(http.StatusOK, "allocate", page)
 }
 
-// LinkPath is the path of the page of a hub's link.
-func (v *view) LinkPath(host string) string { return "link/" + url.PathEscape(host) }
+// linkPath is the path of the page of a hub's link.
+func linkPath(host string) string { return "link/" + url.PathEscape(host) }
+
+// linkRevision moves with the hubs, what links them and what their devices do.
+func (p *pages) linkRevision() any { return []any{p.Provisioning.HubLinks(), p.everything()} }

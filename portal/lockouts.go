@@ -5,12 +5,15 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/guard"
 )
 
-var lockoutRoutes = map[string]handler{
-	"GET lockouts":       reading(listLockouts),
-	"POST lockouts/lift": writing(listLockouts, liftLockout),
+func (p *pages) lockoutRoutes() web.Routes {
+	return web.Routes{
+		"GET lockouts":       web.RequireSession(p.listLockouts),
+		"POST lockouts/lift": web.RequireOperator(p.listLockouts, p.liftLockout),
+	}
 }
 
 type lockoutsPage struct {
@@ -34,19 +37,19 @@ func short(d time.Duration) string {
 	return text
 }
 
-func listLockouts(c *call) error {
-	return c.show("lockouts", c.someTime, func() (any, error) {
-		locked, err := c.config.Provisioning.Lockouts().List(c.r.Context())
-		return lockoutsPage{c.config.Provisioning.Limits().Lockout, locked}, err
+func (p *pages) listLockouts(c *web.Call) error {
+	return c.Show("lockouts", func() any { return c.Now().Truncate(10 * time.Second) }, func() (any, error) {
+		locked, err := p.Provisioning.Lockouts().List(c.Context())
+		return lockoutsPage{p.Provisioning.Limits().Lockout, locked}, err
 	})
 }
 
-func liftLockout(c *call) error {
-	source := c.value("source")
-	err := c.config.Provisioning.Lockouts().Lift(c.r.Context(), source)
+func (p *pages) liftLockout(c *web.Call) error {
+	source := c.Value("source")
+	err := p.Provisioning.Lockouts().Lift(c.Context(), source)
 	if err != nil && fault.From(err).Code != fault.NotFound {
 		return err // one whose time is over is as well heard
 	}
-	c.say("ok", c.language.T("%s is heard again", source))
-	return c.redirect("lockouts")
+	c.Notify("ok", c.T("%s is heard again", source))
+	return c.Redirect("lockouts")
 }

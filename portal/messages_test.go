@@ -6,8 +6,6 @@ import (
 	"go/token"
 	"io"
 	"maps"
-	"net/http"
-	"net/http/httptest"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -18,14 +16,16 @@ import (
 	"unicode"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/portal/web"
 )
 
 // TestMessages holds the translations against the texts that a reader can meet:
 // each has one, none is of a text that is gone, and all take their arguments.
 func TestMessages(t *testing.T) {
 	texts := allTexts(t)
+	english, french := languages[0].Messages(), languages[1].Messages()
 	for _, text := range slices.Sorted(maps.Keys(texts)) {
-		translated, ok := french.messages[text]
+		translated, ok := french[text]
 		if !ok {
 			t.Errorf("no French for %q (%s)", text, texts[text])
 			continue
@@ -35,14 +35,14 @@ func TestMessages(t *testing.T) {
 		}
 	}
 	for _, l := range languages {
-		for text := range l.messages {
+		for text := range l.Messages() {
 			if _, ok := texts[text]; !ok {
 				t.Errorf("%s.json translates %q, which nothing says", l.Tag, text)
 			}
 		}
 	}
 	for text := range texts {
-		if _, ok := english.messages[text]; !ok && isValue(text) {
+		if _, ok := english[text]; !ok && isValue(text) {
 			t.Errorf("en.json has no words for %q", text)
 		}
 	}
@@ -176,7 +176,7 @@ type found map[string]string
 func allTexts(t *testing.T) found {
 	t.Helper()
 	texts := found{}
-	values := map[string][]string{"theme: %s": themes}
+	values := map[string][]string{"theme: %s": web.Themes}
 	for _, choice := range reprovisioning {
 		texts[choice.Text] = "reprovisioning"
 	}
@@ -196,7 +196,9 @@ func allTexts(t *testing.T) found {
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
 	texts[credential.UsableKeys] = "what a check expects"
 
-	readGo(t, ".", func(where string, node ast.Node) { portalTexts(texts, where, node) })
+	for _, folder := range []string{".", "web"} {
+		readGo(t, folder, func(where string, node ast.Node) { portalTexts(texts, where, node) })
+	}
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../audit", func(where string, node ast.Node) { constants(values, node) })
 	readGo(t, "../server", func(where string, node ast.Node) {
@@ -388,8 +390,13 @@ func errorTexts(texts found, where string, node ast.Node) {
 }
 
 func isType(value *ast.CompositeLit, name string) bool {
-	named, ok := value.Type.(*ast.Ident)
-	return ok && named.Name == name
+	switch named := value.Type.(type) {
+	case *ast.Ident:
+		return named.Name == name
+	case *ast.SelectorExpr:
+		return named.Sel.Name == name
+	}
+	return false
 }
 
 // portalTexts finds the texts of the portal's own program.
@@ -398,7 +405,7 @@ func portalTexts(texts found, where string, node ast.Node) {
 	switch _, name, args := called(node); name {
 	case "T", "N":
 		texts.add(where, args[0])
-	case "problemAt":
+	case "ProblemAt":
 		texts.add(where, args[2])
 	}
 	value, ok := node.(*ast.CompositeLit)
@@ -408,7 +415,7 @@ func portalTexts(texts found, where string, node ast.Node) {
 	for i, element := range value.Elts {
 		if pair, ok := element.(*ast.KeyValueExpr); ok {
 			name, _ := pair.Key.(*ast.Ident)
-			if isType(value, "deletion") &&
+			if isType(value, "Deletion") &&
 				slices.Contains([]string{"Title", "Explain", "Force", "Done", "Button"}, name.Name) {
 				texts.add(where, pair.Value)
 			}
@@ -453,7 +460,7 @@ var dynamic = []string{
 func readTemplates(t *testing.T, texts found, values map[string][]string) {
 	t.Helper()
 	trees := map[string]*parse.Tree{} // by page and block
-	for name, page := range parsePages() {
+	for name, page := range newFixture(t).Templates() {
 		for _, block := range page.Templates() {
 			if block.Tree != nil && block.Tree.Root != nil {
 				trees[name+" "+block.Name()] = block.Tree
@@ -604,105 +611,5 @@ func walk(node parse.Node, visit func(parse.Node)) {
 		branch(node.BranchNode)
 	case *parse.WithNode:
 		branch(node.BranchNode)
-	}
-}
-
-func TestLanguageOf(t *testing.T) {
-	for _, example := range []struct{ cookie, accept, want string }{
-		{"", "", "en"},
-		{"", "fr", "fr"},
-		{"", "FR-ca", "fr"},
-		{"", "fr-FR,fr;q=0.9,en-US;q=0.8,en;q=0.7", "fr"},
-		{"", "en-GB,en;q=0.9,fr;q=0.8", "en"},
-		{"", "en;q=0.5, fr;q=0.9", "fr"},
-		{"", "en; q=0.1 , fr; q=0.2", "fr"},
-		{"", "fr,en", "fr"},
-		{"", "en,fr", "en"},
-		{"", "fr;q=0.5,en;q=0.5", "fr"},
-		{"", "de,it;q=0.9,fr;q=0.1", "fr"},
-		{"", "de", "en"},
-		{"", "*", "en"},
-		{"", "fr;q=0", "en"},
-		{"", "fr;q=0,en;q=0.1", "en"},
-		{"", "fr;q=much,en;q=0.1", "en"},
-		{"", ";;,=q,", "en"},
-		{"", "french", "en"},
-		{"fr", "", "fr"},
-		{"fr", "en", "fr"},
-		{"en", "fr", "en"},
-		{"de", "fr", "fr"},
-		{"de", "", "en"},
-	} {
-		r := httptest.NewRequest(http.MethodGet, Root, nil)
-		if example.accept != "" {
-			r.Header.Set("Accept-Language", example.accept)
-		}
-		if example.cookie != "" {
-			r.AddCookie(&http.Cookie{Name: languageCookie, Value: example.cookie})
-		}
-		if got := languageOf(r).Tag; got != example.want {
-			t.Errorf("cookie %q, Accept-Language %q: %s, want %s", example.cookie, example.accept, got, example.want)
-		}
-	}
-}
-
-func TestLanguageN(t *testing.T) {
-	for _, example := range []struct {
-		language *language
-		n        int
-		want     string
-	}{
-		{english, 0, "Delete 0 devices?"},
-		{english, 1, "Delete 1 device?"},
-		{english, 2, "Delete 2 devices?"},
-		{english, 1000, "Delete 1,000 devices?"},
-		{french, 0, "Supprimer 0 appareil\u00a0?"},
-		{french, 1, "Supprimer 1 appareil\u00a0?"},
-		{french, 2, "Supprimer 2 appareils\u00a0?"},
-		{french, 1000, "Supprimer 1\u202f000 appareils\u00a0?"},
-	} {
-		if got := example.language.N("Delete %d device?|Delete %d devices?", example.n); got != example.want {
-			t.Errorf("%s, %d: %q, want %q", example.language.Tag, example.n, got, example.want)
-		}
-	}
-}
-
-func TestLanguageNumber(t *testing.T) {
-	for _, example := range []struct {
-		n               int
-		english, french string
-	}{
-		{0, "0", "0"},
-		{999, "999", "999"},
-		{-999, "-999", "-999"},
-		{1000, "1,000", "1\u202f000"},
-		{-1000, "-1,000", "-1\u202f000"},
-		{-123456, "-123,456", "-123\u202f456"},
-		{1234567, "1,234,567", "1\u202f234\u202f567"},
-	} {
-		if got := english.Number(example.n); got != example.english {
-			t.Errorf("%d in English is %q, want %q", example.n, got, example.english)
-		}
-		if got := french.Number(example.n); got != example.french {
-			t.Errorf("%d in French is %q, want %q", example.n, got, example.french)
-		}
-	}
-}
-
-func TestLanguageT(t *testing.T) {
-	for _, example := range []struct {
-		language   *language
-		text, want string
-		args       []any
-	}{
-		{english, "Save", "Save", nil},
-		{french, "Save", "Enregistrer", nil},
-		{english, "theme: dark", "Dark", nil},
-		{french, "IoT hub %s", "Hub IoT home", []any{"home"}},
-		{french, "a name that somebody gave, 100% of it", "a name that somebody gave, 100% of it", nil},
-	} {
-		if got := example.language.T(example.text, example.args...); got != example.want {
-			t.Errorf("%s of %q is %q, want %q", example.language.Tag, example.text, got, example.want)
-		}
 	}
 }

@@ -6,13 +6,16 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-var misbehaviourRoutes = map[string]handler{
-	"GET misbehaviours":       reading(listMisbehaviours),
-	"POST misbehaviours":      writing(listMisbehaviours, misbehave),
-	"POST misbehaviours/stop": writing(listMisbehaviours, behave),
+func (p *pages) misbehaviourRoutes() web.Routes {
+	return web.Routes{
+		"GET misbehaviours":       web.RequireSession(p.listMisbehaviours),
+		"POST misbehaviours":      web.RequireOperator(p.listMisbehaviours, p.misbehave),
+		"POST misbehaviours/stop": web.RequireOperator(p.listMisbehaviours, p.behave),
+	}
 }
 
 // misbehaviourKinds are the choices of what happens to the next devices.
@@ -35,27 +38,27 @@ type misbehavioursPage struct {
 	Problem                                  *fault.Error
 }
 
-func (c *call) misbehavioursPage() (page misbehavioursPage, err error) {
-	page = misbehavioursPage{Kinds: misbehaviourKinds, Kind: c.value("kind"), ID: strings.TrimSpace(c.value("registrationId")), Group: strings.TrimSpace(c.value("group")),
-		Times: c.value("times"), Seconds: c.value("seconds"), HubHost: strings.TrimSpace(c.value("hubHost"))}
+func (p *pages) misbehavioursPage(c *web.Call) (page misbehavioursPage, err error) {
+	page = misbehavioursPage{Kinds: misbehaviourKinds, Kind: c.Value("kind"), ID: strings.TrimSpace(c.Value("registrationId")), Group: strings.TrimSpace(c.Value("group")),
+		Times: c.Value("times"), Seconds: c.Value("seconds"), HubHost: strings.TrimSpace(c.Value("hubHost"))}
 	if page.Times == "" {
 		page.Times = "1"
 	}
-	page.Armed, err = c.config.Provisioning.Injector().List(c.r.Context())
+	page.Armed, err = p.Provisioning.Injector().List(c.Context())
 	return page, err
 }
 
-func listMisbehaviours(c *call) error {
-	page, err := c.misbehavioursPage()
+func (p *pages) listMisbehaviours(c *web.Call) error {
+	page, err := p.misbehavioursPage(c)
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "misbehaviours", page)
+	return c.Render(http.StatusOK, "misbehaviours", page)
 }
 
 // misbehave arms what was typed.
-func misbehave(c *call) error {
-	page, err := c.misbehavioursPage()
+func (p *pages) misbehave(c *web.Call) error {
+	page, err := p.misbehavioursPage(c)
 	if err != nil {
 		return err
 	}
@@ -67,19 +70,19 @@ func misbehave(c *call) error {
 	if err != nil {
 		err = fault.New(fault.ArgumentInvalid, "How often and how many seconds are whole numbers")
 	} else {
-		_, err = c.config.Provisioning.Injector().Add(c.r.Context(), wanted)
+		_, err = p.Provisioning.Injector().Add(c.Context(), wanted)
 	}
 	if err != nil {
 		page.Problem = fault.From(err)
-		return c.render(page.Problem.Code.Status(), "misbehaviours", page)
+		return c.Render(page.Problem.Code.Status(), "misbehaviours", page)
 	}
-	return c.redirect("misbehaviours")
+	return c.Redirect("misbehaviours")
 }
 
 // behave ends one misbehaviour, or all.
-func behave(c *call) error {
-	if err := c.config.Provisioning.Injector().Remove(c.r.Context(), c.value("id")); err != nil && fault.From(err).Code != fault.NotFound {
+func (p *pages) behave(c *web.Call) error {
+	if err := p.Provisioning.Injector().Remove(c.Context(), c.Value("id")); err != nil && fault.From(err).Code != fault.NotFound {
 		return err // one that has just been used up is as well gone
 	}
-	return c.redirect("misbehaviours")
+	return c.Redirect("misbehaviours")
 }

@@ -10,28 +10,29 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
-var networkRoutes = map[string]handler{
-	"GET networks":          reading(listNetworks),
-	"GET networks/new":      reading(newNetwork),
-	"POST networks/new":     writing(newNetwork, saveNetwork),
-	"POST networks/delete":  writing(confirmNetworks, deleteNetworks),
-	"GET network/{prefix}":  reading(showNetwork),
-	"POST network/{prefix}": writing(showNetwork, saveNetwork),
+func (p *pages) networkRoutes() web.Routes {
+	return web.Routes{
+		"GET networks":          web.RequireSession(p.listNetworks),
+		"GET networks/new":      web.RequireSession(p.newNetwork),
+		"POST networks/new":     web.RequireOperator(p.newNetwork, p.saveNetwork),
+		"POST networks/delete":  web.HandleDeletion(p.networkDeletion),
+		"GET network/{prefix}":  web.RequireSession(p.showNetwork),
+		"POST network/{prefix}": web.RequireOperator(p.showNetwork, p.saveNetwork),
+	}
 }
 
-func listNetworks(c *call) error {
-	return c.show("networks", func() any { return c.config.Provisioning.Networks() }, func() (any, error) { return c.config.Provisioning.Networks(), nil })
+func (p *pages) listNetworks(c *web.Call) error {
+	return c.Show("networks", func() any { return p.Provisioning.Networks() }, func() (any, error) { return p.Provisioning.Networks(), nil })
 }
 
-// NetworkPath is the path of the page of a network.
-func (v *view) NetworkPath(prefix string) string { return "network/" + url.PathEscape(prefix) }
+// networkPath is the path of the page of a network.
+func networkPath(prefix string) string { return "network/" + url.PathEscape(prefix) }
 
-// Latencies lists what is known of a network, a location each.
-func (v *view) Latencies(network provisioning.Network) []string { return latenciesOf(network) }
-
+// latenciesOf lists what is known of a network, a location each.
 func latenciesOf(network provisioning.Network) (texts []string) {
 	for _, location := range slices.Sorted(maps.Keys(network.Latencies)) {
 		texts = append(texts, fmt.Sprintf("%s=%g", location, network.Latencies[location]))
@@ -47,12 +48,12 @@ type networkForm struct {
 	Problem                 *fault.Error
 }
 
-func (c *call) readNetwork() networkForm {
-	form := networkForm{Prefix: c.r.PathValue("prefix"), Latencies: c.text("latencies"), ETag: c.value("etag")}
+func (p *pages) readNetwork(c *web.Call) networkForm {
+	form := networkForm{Prefix: c.PathValue("prefix"), Latencies: c.Text("latencies"), ETag: c.Value("etag")}
 	if form.New = form.Prefix == ""; form.New {
-		form.Prefix = strings.TrimSpace(c.value("prefix"))
+		form.Prefix = strings.TrimSpace(c.Value("prefix"))
 	}
-	for _, link := range c.config.Provisioning.HubLinks() {
+	for _, link := range p.Provisioning.HubLinks() {
 		if link.Location != "" && !slices.Contains(form.Locations, link.Location) {
 			form.Locations = append(form.Locations, link.Location)
 		}
@@ -60,25 +61,25 @@ func (c *call) readNetwork() networkForm {
 	return form
 }
 
-func newNetwork(c *call) error {
-	return c.render(http.StatusOK, "network", c.readNetwork())
+func (p *pages) newNetwork(c *web.Call) error {
+	return c.Render(http.StatusOK, "network", p.readNetwork(c))
 }
 
-func showNetwork(c *call) error {
-	form := c.readNetwork()
-	stored, ok := c.network(form.Prefix)
+func (p *pages) showNetwork(c *web.Call) error {
+	form := p.readNetwork(c)
+	stored, ok := p.network(c, form.Prefix)
 	if !ok {
 		return fault.New(fault.NotFound, "There is no network %.64q", form.Prefix)
 	}
-	if c.r.Method == http.MethodGet {
+	if c.Request.Method == http.MethodGet {
 		form.Latencies, form.ETag = strings.Join(latenciesOf(stored), "\n"), stored.ETag
 	}
-	return c.render(http.StatusOK, "network", form)
+	return c.Render(http.StatusOK, "network", form)
 }
 
 // network is what is configured of a network.
-func (c *call) network(prefix string) (provisioning.Network, bool) {
-	networks := c.config.Provisioning.Networks()
+func (p *pages) network(c *web.Call, prefix string) (provisioning.Network, bool) {
+	networks := p.Provisioning.Networks()
 	i := slices.IndexFunc(networks, func(n provisioning.Network) bool { return n.Prefix == prefix })
 	if i < 0 {
 		return provisioning.Network{}, false
@@ -86,23 +87,23 @@ func (c *call) network(prefix string) (provisioning.Network, bool) {
 	return networks[i], true
 }
 
-func saveNetwork(c *call) error {
-	form := c.readNetwork()
+func (p *pages) saveNetwork(c *web.Call) error {
+	form := p.readNetwork(c)
 	latencies, err := readLatencies(form.Latencies)
 	if err == nil && form.New {
-		if _, ok := c.network(form.Prefix); ok {
+		if _, ok := p.network(c, form.Prefix); ok {
 			err = fault.New(fault.Conflict, "There is a network %.64q already. Change it, or delete it first", form.Prefix)
 		}
 	}
 	if err == nil {
-		_, err = c.config.Provisioning.PutNetwork(c.r.Context(), provisioning.Network{Prefix: form.Prefix, Latencies: latencies}, form.ETag)
+		_, err = p.Provisioning.PutNetwork(c.Context(), provisioning.Network{Prefix: form.Prefix, Latencies: latencies}, form.ETag)
 	}
 	if err != nil {
 		form.Problem = fault.From(err)
-		return c.render(form.Problem.Code.Status(), "network", form)
+		return c.Render(form.Problem.Code.Status(), "network", form)
 	}
-	c.say("ok", c.language.T("The network %s was saved", form.Prefix))
-	return c.redirect("networks")
+	c.Notify("ok", c.T("The network %s was saved", form.Prefix))
+	return c.Redirect("networks")
 }
 
 // readLatencies reads a line for each location, such as westeurope=8.
@@ -122,16 +123,13 @@ func readLatencies(text string) (map[string]float64, error) {
 	return latencies, nil
 }
 
-func (c *call) networkDeletion() deletion {
-	return deletion{
+func (p *pages) networkDeletion(c *web.Call) (web.Deletion, error) {
+	return web.Deletion{
 		Back:    "networks",
 		Title:   "Delete %d network?|Delete %d networks?",
 		Explain: "Of devices that come from there nothing is known then, but by a wider network or what was measured.",
 		Done:    "%d network was deleted|%d networks were deleted",
-		gone:    fault.NotFound,
-		delete:  c.config.Provisioning.DeleteNetwork,
-	}
+		Gone:    fault.NotFound,
+		Delete:  p.Provisioning.DeleteNetwork,
+	}, nil
 }
-
-func confirmNetworks(c *call) error { return c.confirm(c.networkDeletion()) }
-func deleteNetworks(c *call) error  { return c.deleteSelected(c.networkDeletion()) }

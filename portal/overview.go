@@ -6,13 +6,16 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-var overviewRoutes = map[string]handler{
-	"GET {$}": reading(overview),
+func (p *pages) overviewRoutes() web.Routes {
+	return web.Routes{
+		"GET {$}": web.RequireSession(p.overview),
+	}
 }
 
 type overviewPage struct {
@@ -24,41 +27,41 @@ type overviewPage struct {
 	Tally         provisioning.Tally
 	Hubs          []hubSummary
 	Strings       []secret // the connection strings, of which those asked for are shown
-	Chart         chart
+	Chart         web.Chart
 	Attempts      []attest.Attempt
 }
 
 // latestAttempts is how many the overview lists.
 const latestAttempts = 8
 
-func overview(c *call) error {
-	return c.show("overview", c.everything, func() (any, error) {
-		ctx, service := c.r.Context(), c.config.Provisioning
-		page := overviewPage{IDScope: service.IDScope(), Host: service.Host(), HTTPSPort: c.config.HTTPSPort, MQTTPort: c.config.MQTTPort,
-			CAFile: c.config.CAFile, Tally: service.Tally()}
+func (p *pages) overview(c *web.Call) error {
+	return c.Show("overview", p.everything, func() (any, error) {
+		ctx, service := c.Context(), p.Provisioning
+		page := overviewPage{IDScope: service.IDScope(), Host: service.Host(), HTTPSPort: p.HTTPSPort, MQTTPort: p.MQTTPort,
+			CAFile: p.CAFile, Tally: service.Tally()}
 		var err error
 		if page.Counts, err = service.Counts(ctx); err != nil {
 			return nil, err
 		}
-		if page.Hubs, err = c.hubSummaries(); err != nil {
+		if page.Hubs, err = p.hubSummaries(c); err != nil {
 			return nil, err
 		}
-		if page.Chart, err = c.registrationChart(); err != nil {
+		if page.Chart, err = p.registrationChart(c); err != nil {
 			return nil, err
 		}
-		if page.Attempts, err = c.attempts(ctx, attempts.Filter{Max: latestAttempts}); err != nil {
+		if page.Attempts, err = p.attempts(c, attempts.Filter{Max: latestAttempts}); err != nil {
 			return nil, err
 		}
 		policies, err := service.Access().List(ctx)
 		if err != nil {
 			return nil, err
 		}
-		page.Strings = c.connectionStrings(service.Host(), owner(policies))
-		for _, h := range c.config.Hubs.All() {
+		page.Strings = p.connectionStrings(c, service.Host(), owner(policies))
+		for _, h := range p.Hubs.All() {
 			if policies, err = h.Access().List(ctx); err != nil {
 				return nil, err
 			}
-			page.Strings = append(page.Strings, c.connectionStrings(h.Host(), owner(policies))...)
+			page.Strings = append(page.Strings, p.connectionStrings(c, h.Host(), owner(policies))...)
 		}
 		return page, nil
 	})
@@ -86,11 +89,11 @@ type secret struct {
 
 // connectionStrings returns those of the policies. Only the one that is asked for
 // has its text, and only for an operator.
-func (c *call) connectionStrings(host string, policies []access.Policy) []secret {
+func (p *pages) connectionStrings(c *web.Call, host string, policies []access.Policy) []secret {
 	secrets := make([]secret, len(policies))
 	for i, policy := range policies {
 		secrets[i] = secret{Name: policy.Name, Host: host, Rights: policy.Rights}
-		if !c.asksFor(host + "/" + policy.Name) {
+		if !c.ShowsSecret(host + "/" + policy.Name) {
 			continue
 		}
 		text := func(key string) string {
@@ -103,12 +106,6 @@ func (c *call) connectionStrings(host string, policies []access.Policy) []secret
 	return secrets
 }
 
-// asksFor reports whether the page was called to show a secret, by somebody who
-// may see it.
-func (c *call) asksFor(name string) bool {
-	return c.session.Role == Operator && c.query("show") == name
-}
-
 // chartSpan is the time that charts show, and chartStep what one bar stands for.
 const (
 	chartSpan = 2 * time.Hour
@@ -116,14 +113,14 @@ const (
 )
 
 // registrationChart is how registrations ended lately.
-func (c *call) registrationChart() (chart, error) {
-	end := c.config.Now().UTC().Truncate(chartStep).Add(chartStep)
+func (p *pages) registrationChart(c *web.Call) (web.Chart, error) {
+	end := c.Now().UTC().Truncate(chartStep).Add(chartStep)
 	begin := end.Add(-chartSpan)
-	outcomes, err := c.config.Provisioning.Attempts().Outcomes(c.r.Context(), begin)
+	outcomes, err := p.Provisioning.Attempts().Outcomes(c.Context(), begin)
 	if err != nil {
-		return chart{}, err
+		return web.Chart{}, err
 	}
-	bars := make([]bar, int(chartSpan/chartStep))
+	bars := make([]web.Bar, int(chartSpan/chartStep))
 	for i := range bars {
 		bars[i].From = begin.Add(time.Duration(i) * chartStep)
 	}
@@ -133,5 +130,14 @@ func (c *call) registrationChart() (chart, error) {
 			bars[i].Bad += outcome.Refused + outcome.Failed
 		}
 	}
-	return newChart(bars, chartStep), nil
+	return web.NewChart(bars, chartStep), nil
+}
+
+// everything moves with all that happens at the service and in its hubs.
+func (p *pages) everything() any {
+	figures := []any{p.Provisioning.Attempts().End(), p.Provisioning.Tally()}
+	for _, h := range p.Hubs.All() {
+		figures = append(figures, h.Stats())
+	}
+	return figures
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
 	hubmessage "github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -39,7 +40,7 @@ func BenchmarkPages(b *testing.B) {
 		b.Run("portal/"+page, func(b *testing.B) {
 			var took []time.Duration
 			for b.Loop() {
-				request := httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+Root+page, nil)
+				request := httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+web.Root+page, nil)
 				request.AddCookie(cookie)
 				answer := httptest.NewRecorder()
 				begun := time.Now()
@@ -61,7 +62,7 @@ func BenchmarkPages(b *testing.B) {
 // filledPortal is a portal on services that hold this many enrollments and
 // devices, and the cookie of an operator. The first device has registered and
 // sent 100,000 messages.
-func filledPortal(b *testing.B, size int) (*Portal, *http.Cookie) {
+func filledPortal(b *testing.B, size int) (*web.Site, *http.Cookie) {
 	b.Helper()
 	ctx, dir, logger := context.Background(), b.TempDir(), slog.New(slog.DiscardHandler)
 	must := func(err error) {
@@ -113,7 +114,7 @@ func filledPortal(b *testing.B, size int) (*Portal, *http.Cookie) {
 
 	p := New(Config{Provisioning: service, Hubs: hub.NewDirectory(h), Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: time.Now, Logger: logger})
 	b.Cleanup(p.Close)
-	path, _, err := p.Link(ctx, Operator)
+	path, _, err := p.Link(ctx, web.Operator)
 	must(err)
 	answer := httptest.NewRecorder()
 	p.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+path, nil))

@@ -9,17 +9,20 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
-var policyRoutes = map[string]handler{
-	"GET policies":             reading(servicePolicies),
-	"GET policies/new":         reading(newPolicy),
-	"POST policies/new":        writing(newPolicy, createPolicy),
-	"POST policies/delete":     writing(confirmPolicy, deletePolicy),
-	"GET policy/{name}":        reading(showPolicy),
-	"POST policy/{name}":       writing(showPolicy, setRights),
-	"POST policy/{name}/renew": writing(showPolicy, renewKey),
+func (p *pages) policyRoutes() web.Routes {
+	return web.Routes{
+		"GET policies":             web.RequireSession(p.servicePolicies),
+		"GET policies/new":         web.RequireSession(p.newPolicy),
+		"POST policies/new":        web.RequireOperator(p.newPolicy, p.createPolicy),
+		"POST policies/delete":     web.HandleDeletion(p.policyDeletion),
+		"GET policy/{name}":        web.RequireSession(p.showPolicy),
+		"POST policy/{name}":       web.RequireOperator(p.showPolicy, p.setRights),
+		"POST policy/{name}/renew": web.RequireOperator(p.showPolicy, p.renewKey),
+	}
 }
 
 type policiesPage struct {
@@ -28,25 +31,25 @@ type policiesPage struct {
 	Policies []secret
 }
 
-func servicePolicies(c *call) error {
-	service := c.config.Provisioning
-	policies, err := service.Access().List(c.r.Context())
+func (p *pages) servicePolicies(c *web.Call) error {
+	service := p.Provisioning
+	policies, err := service.Access().List(c.Context())
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "policies", policiesPage{"", service.Host(), c.connectionStrings(service.Host(), policies)})
+	return c.Render(http.StatusOK, "policies", policiesPage{"", service.Host(), p.connectionStrings(c, service.Host(), policies)})
 }
 
-func hubPolicies(c *call) error {
-	h, err := c.hub()
+func (p *pages) hubPolicies(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	policies, err := h.Access().List(c.r.Context())
+	policies, err := h.Access().List(c.Context())
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "policies", policiesPage{h.Name(), h.Host(), c.connectionStrings(h.Host(), policies)})
+	return c.Render(http.StatusOK, "policies", policiesPage{h.Name(), h.Host(), p.connectionStrings(c, h.Host(), policies)})
 }
 
 // policyForm is a policy of the provisioning service as it is typed. Its keys are on
@@ -82,89 +85,86 @@ func (f *policyForm) give(rights []string) {
 }
 
 // readPolicy takes what was typed.
-func (c *call) readPolicy() policyForm {
-	form := policyForm{Name: c.r.PathValue("name"), ETag: c.value("etag")}
+func (p *pages) readPolicy(c *web.Call) policyForm {
+	form := policyForm{Name: c.PathValue("name"), ETag: c.Value("etag")}
 	if form.New = form.Name == ""; form.New {
-		form.Name = strings.TrimSpace(c.value("name"))
+		form.Name = strings.TrimSpace(c.Value("name"))
 	}
-	form.give(c.form["right"])
+	form.give(c.Form()["right"])
 	return form
 }
 
-func newPolicy(c *call) error {
-	return c.render(http.StatusOK, "policy", c.readPolicy())
+func (p *pages) newPolicy(c *web.Call) error {
+	return c.Render(http.StatusOK, "policy", p.readPolicy(c))
 }
 
-func showPolicy(c *call) error {
-	form := c.readPolicy()
-	policy, err := c.config.Provisioning.Access().Get(c.r.Context(), form.Name)
+func (p *pages) showPolicy(c *web.Call) error {
+	form := p.readPolicy(c)
+	policy, err := p.Provisioning.Access().Get(c.Context(), form.Name)
 	if err != nil {
 		return err
 	}
-	if c.r.Method == http.MethodGet {
+	if c.Request.Method == http.MethodGet {
 		form.Name, form.ETag = policy.Name, policy.ETag
 		form.give(policy.Rights)
 	}
-	return c.render(http.StatusOK, "policy", form)
+	return c.Render(http.StatusOK, "policy", form)
 }
 
-func createPolicy(c *call) error {
-	form := c.readPolicy()
-	policy, err := c.config.Provisioning.Access().Create(c.r.Context(), form.Name, c.form["right"])
-	return c.savedPolicy(form, policy, err)
+func (p *pages) createPolicy(c *web.Call) error {
+	form := p.readPolicy(c)
+	policy, err := p.Provisioning.Access().Create(c.Context(), form.Name, c.Form()["right"])
+	return p.savedPolicy(c, form, policy, err)
 }
 
-func setRights(c *call) error {
-	form := c.readPolicy()
-	policy, err := c.config.Provisioning.Access().SetRights(c.r.Context(), form.Name, c.form["right"], form.ETag)
-	return c.savedPolicy(form, policy, err)
+func (p *pages) setRights(c *web.Call) error {
+	form := p.readPolicy(c)
+	policy, err := p.Provisioning.Access().SetRights(c.Context(), form.Name, c.Form()["right"], form.ETag)
+	return p.savedPolicy(c, form, policy, err)
 }
 
-func (c *call) savedPolicy(form policyForm, policy access.Policy, err error) error {
+func (p *pages) savedPolicy(c *web.Call, form policyForm, policy access.Policy, err error) error {
 	if err != nil {
 		form.Problem = fault.From(err)
-		return c.render(form.Problem.Code.Status(), "policy", form)
+		return c.Render(form.Problem.Code.Status(), "policy", form)
 	}
-	c.config.PoliciesChanged()
-	c.say("ok", c.language.T("The shared access policy %s was saved", policy.Name))
-	return c.redirect("policies")
+	p.PoliciesChanged()
+	c.Notify("ok", c.T("The shared access policy %s was saved", policy.Name))
+	return c.Redirect("policies")
 }
 
 // renewKey makes a key anew, once that is confirmed.
-func renewKey(c *call) error {
-	policy, err := c.config.Provisioning.Access().Get(c.r.Context(), c.r.PathValue("name"))
+func (p *pages) renewKey(c *web.Call) error {
+	policy, err := p.Provisioning.Access().Get(c.Context(), c.PathValue("name"))
 	if err != nil {
 		return err
 	}
 	form := policyForm{Name: policy.Name, ETag: policy.ETag}
 	form.give(policy.Rights)
-	if c.value("confirm") != "yes" {
-		form.Renew = c.value("key")
-		return c.render(http.StatusOK, "policy", form)
+	if c.Value("confirm") != "yes" {
+		form.Renew = c.Value("key")
+		return c.Render(http.StatusOK, "policy", form)
 	}
-	policy, err = c.config.Provisioning.Access().RegenerateKey(c.r.Context(), form.Name, c.value("key"), "")
-	return c.savedPolicy(form, policy, err)
+	policy, err = p.Provisioning.Access().RegenerateKey(c.Context(), form.Name, c.Value("key"), "")
+	return p.savedPolicy(c, form, policy, err)
 }
 
-func (c *call) policyDeletion() deletion {
-	return deletion{
+func (p *pages) policyDeletion(c *web.Call) (web.Deletion, error) {
+	return web.Deletion{
 		Back:    "policies",
 		Title:   "Delete %d shared access policy?|Delete %d shared access policies?",
 		Explain: "Back ends that use its keys are refused from then on.",
 		Done:    "%d shared access policy was deleted|%d shared access policies were deleted",
-		gone:    fault.NotFound,
-		delete: func(ctx context.Context, name string) error {
-			err := c.config.Provisioning.Access().Delete(ctx, name, "")
+		Gone:    fault.NotFound,
+		Delete: func(ctx context.Context, name string) error {
+			err := p.Provisioning.Access().Delete(ctx, name, "")
 			if err == nil {
-				c.config.PoliciesChanged()
+				p.PoliciesChanged()
 			}
 			return err
 		},
-	}
+	}, nil
 }
 
-func confirmPolicy(c *call) error { return c.confirm(c.policyDeletion()) }
-func deletePolicy(c *call) error  { return c.deleteSelected(c.policyDeletion()) }
-
-// PolicyPath is the path of the page of a policy.
-func (v *view) PolicyPath(name string) string { return "policy/" + url.PathEscape(name) }
+// policyPath is the path of the page of a policy.
+func policyPath(name string) string { return "policy/" + url.PathEscape(name) }

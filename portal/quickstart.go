@@ -6,12 +6,15 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 )
 
-var quickstartRoutes = map[string]handler{
-	"GET quickstart": reading(quickstart),
+func (p *pages) quickstartRoutes() web.Routes {
+	return web.Routes{
+		"GET quickstart": web.RequireSession(p.quickstart),
+	}
 }
 
 // quickstartDevice is the device of Azure's quickstart.
@@ -46,36 +49,20 @@ type system struct{ Value, Name string }
 
 var systems = []system{{"linux", "Linux"}, {"macos", "macOS"}, {"windows", "Windows (Git Bash)"}}
 
-func quickstart(c *call) error {
-	return c.show("quickstart", c.everything, func() (any, error) {
-		h := c.config.Hubs.All()[0]
+func (p *pages) quickstart(c *web.Call) error {
+	return c.Show("quickstart", p.everything, func() (any, error) {
+		h := p.Hubs.All()[0]
 		page := quickstartPage{
-			OS: c.system(), Systems: systems, ID: c.query("id"),
-			IDScope: c.config.Provisioning.IDScope(), Host: c.config.Provisioning.Host(),
-			Hub: hubSummary{Name: h.Name(), Host: h.Host()}, CAFile: c.config.CAFile,
+			OS: c.System(), Systems: systems, ID: c.Query("id"),
+			IDScope: p.Provisioning.IDScope(), Host: p.Provisioning.Host(),
+			Hub: hubSummary{Name: h.Name(), Host: h.Host()}, CAFile: p.CAFile,
 		}
 		if page.ID == "" {
 			page.ID = quickstartDevice
 		}
 		page.setCommands()
-		return page, c.progress(&page, h)
+		return page, p.progress(c, &page, h)
 	})
-}
-
-// system is the one that was asked for, else the browser's.
-func (c *call) system() string {
-	for _, known := range systems {
-		if c.query("os") == known.Value {
-			return known.Value
-		}
-	}
-	switch agent := c.r.UserAgent(); {
-	case strings.Contains(agent, "Windows"):
-		return "windows"
-	case strings.Contains(agent, "Mac OS"):
-		return "macos"
-	}
-	return "linux"
 }
 
 // WasEnrolled reports whether the device is enrolled, or was when it registered.
@@ -94,14 +81,14 @@ func (q *quickstartPage) setCommands() {
 }
 
 // progress finds out what of the quickstart has happened.
-func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
-	ctx, service := c.r.Context(), c.config.Provisioning
+func (p *pages) progress(c *web.Call, page *quickstartPage, h *hub.Hub) error {
+	ctx, service := c.Context(), p.Provisioning
 	enrollment, err := service.Enrollment(ctx, page.ID)
 	if err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
 		return err
 	}
 	page.Enrolled = err == nil
-	attempts, err := c.attempts(ctx, attempts.Filter{RegistrationID: page.ID, Max: 1})
+	attempts, err := p.attempts(c, attempts.Filter{RegistrationID: page.ID, Max: 1})
 	if err != nil {
 		return err
 	}
@@ -121,7 +108,7 @@ func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
 	}
 	if page.Assigned {
 		page.Hub = hubSummary{Host: registration.AssignedHub}
-		if h = c.config.Hubs.ByHost(registration.AssignedHub); h == nil {
+		if h = p.Hubs.ByHost(registration.AssignedHub); h == nil {
 			return nil // what becomes of it elsewhere is not known here
 		}
 		page.Hub.Name = h.Name()
@@ -131,7 +118,7 @@ func (c *call) progress(page *quickstartPage, h *hub.Hub) error {
 	} else if err != nil {
 		return err
 	}
-	sent, err := c.recent(ctx, h, device, 1)
+	sent, err := recentTelemetryOf(c, h, device, 1)
 	page.Sent = len(sent) > 0
 	page.CleanedUp = page.Assigned && !page.Enrolled && page.DeviceGone
 	return err

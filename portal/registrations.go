@@ -5,29 +5,32 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
-var registrationRoutes = map[string]handler{
-	"GET registrations":         reading(listRegistrations),
-	"POST registrations/delete": writing(confirmRegistrations, deleteRegistrations),
+func (p *pages) registrationRoutes() web.Routes {
+	return web.Routes{
+		"GET registrations":         web.RequireSession(p.listRegistrations),
+		"POST registrations/delete": web.HandleDeletion(p.registrationDeletion),
+	}
 }
 
 // statuses are those that registration records are filtered by.
 var statuses = []provisioning.Status{provisioning.StatusAssigned, provisioning.StatusAssigning, provisioning.StatusFailed, provisioning.StatusDisabled, provisioning.StatusUnassigned}
 
 type registrationsPage struct {
-	list[provisioning.Registration]
+	web.List[provisioning.Registration]
 	Statuses []provisioning.Status
 }
 
-func listRegistrations(c *call) error {
-	return c.show("registrations", nil, func() (any, error) {
-		ctx, service := c.r.Context(), c.config.Provisioning
-		l := list[provisioning.Registration]{place: place{Prefix: c.query("prefix"), Status: c.query("status"), After: c.query("after")}}
+func (p *pages) listRegistrations(c *web.Call) error {
+	return c.Show("registrations", nil, func() (any, error) {
+		ctx, service := c.Context(), p.Provisioning
+		l := web.List[provisioning.Registration]{Position: web.Position{Prefix: c.Query("prefix"), Status: c.Query("status"), After: c.Query("after")}}
 		var err error
 		filter := provisioning.RegistrationFilter{Prefix: l.Prefix, Status: provisioning.Status(l.Status)}
-		if l.Items, l.Next, err = service.FindRegistrations(ctx, filter, l.After, pageSize); err != nil {
+		if l.Items, l.Next, err = service.FindRegistrations(ctx, filter, l.After, web.PageSize); err != nil {
 			return nil, err
 		}
 		counts, err := service.Counts(ctx)
@@ -36,26 +39,23 @@ func listRegistrations(c *call) error {
 	})
 }
 
-func (c *call) registrationDeletion() deletion {
-	return deletion{
+func (p *pages) registrationDeletion(c *web.Call) (web.Deletion, error) {
+	return web.Deletion{
 		Back:    "registrations",
 		Title:   "Delete %d registration record?|Delete %d registration records?",
 		Explain: "The devices stay in their hub. When they register again they are assigned as if for the first time.",
 		Done:    "%d registration record was deleted|%d registration records were deleted",
-		gone:    fault.RegistrationNotFound,
-		kind:    audit.Registration,
-		ids: func(ctx context.Context, at place, limit int) (ids []string, next string, err error) {
+		Gone:    fault.RegistrationNotFound,
+		Record:  p.recordDeletion(audit.Registration),
+		IDs: func(ctx context.Context, at web.Position, limit int) (ids []string, next string, err error) {
 			find := func(ctx context.Context, prefix, after string, limit int) ([]provisioning.Registration, string, error) {
 				filter := provisioning.RegistrationFilter{Prefix: prefix, Status: provisioning.Status(at.Status)}
-				return c.config.Provisioning.FindRegistrations(ctx, filter, after, limit)
+				return p.Provisioning.FindRegistrations(ctx, filter, after, limit)
 			}
-			return idsOf(find, func(r provisioning.Registration) string { return r.RegistrationID })(ctx, at, limit)
+			return web.ListIDs(find, func(r provisioning.Registration) string { return r.RegistrationID })(ctx, at, limit)
 		},
-		delete: func(ctx context.Context, id string) error {
-			return c.config.Provisioning.DeleteRegistration(ctx, id, "")
+		Delete: func(ctx context.Context, id string) error {
+			return p.Provisioning.DeleteRegistration(ctx, id, "")
 		},
-	}
+	}, nil
 }
-
-func confirmRegistrations(c *call) error { return c.confirm(c.registrationDeletion()) }
-func deleteRegistrations(c *call) error  { return c.deleteSelected(c.registrationDeletion()) }

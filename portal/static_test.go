@@ -6,24 +6,25 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
 // TestStaticWithoutAHub sees that the forms take static allocation without a hub, keep
 // it when something else is changed, and say what comes of it.
 func TestStaticWithoutAHub(t *testing.T) {
-	h := newHouse(t)
-	b, service := h.loggedIn(Operator), h.config.Provisioning
+	h := newFixture(t)
+	b, service := h.loggedIn(web.Operator), h.Provisioning
 	const warning = "devices are refused until a hub is chosen"
-	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"g"}, "mechanism": {"symmetricKey"},
+	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"g"}, "mechanism": {"symmetricKey"},
 		"enabled": {"yes"}, "allocation": {"static"}, "hub": {""}})
-	b.send("enrollments/new", http.StatusOK, url.Values{"registrationId": {"d"}, "mechanism": {"symmetricKey"},
+	b.Send("enrollments/new", http.StatusOK, url.Values{"registrationId": {"d"}, "mechanism": {"symmetricKey"},
 		"enabled": {"yes"}, "allocation": {"static"}, "hub": {""}})
 	policies := func() (group, enrollment provisioning.AllocationPolicy, tags [2]string) {
 		g, err := service.Group(ctx, "g")
-		h.must(err)
+		h.Must(err)
 		e, err := service.Enrollment(ctx, "d")
-		h.must(err)
+		h.Must(err)
 		return g.AllocationPolicy, e.AllocationPolicy, [2]string{g.ETag, e.ETag}
 	}
 	group, enrollment, tags := policies()
@@ -31,20 +32,20 @@ func TestStaticWithoutAHub(t *testing.T) {
 		t.Fatalf("the group is saved with the policy %q, the enrollment with %q", group, enrollment)
 	}
 	for _, path := range []string{"group/g", "enrollment/d"} {
-		if _, page := b.get(path); !strings.Contains(page, warning) {
+		if _, page := b.Get(path); !strings.Contains(page, warning) {
 			t.Errorf("%s does not say what comes of it:\n%s", path, page)
 		}
 	}
-	b.send("group/g", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {""},
+	b.Send("group/g", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {""},
 		"allocation": {"static"}, "hub": {""}, "etag": {tags[0]}})
-	b.send("enrollment/d", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {""},
+	b.Send("enrollment/d", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {""},
 		"allocation": {"static"}, "hub": {""}, "etag": {tags[1]}})
 	if group, enrollment, _ = policies(); group != provisioning.Static || enrollment != provisioning.Static {
 		t.Errorf("after another change the group has the policy %q, the enrollment %q", group, enrollment)
 	}
-	b.send("groups/new", http.StatusOK, url.Values{"groupId": {"other"}, "mechanism": {"symmetricKey"},
+	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"other"}, "mechanism": {"symmetricKey"},
 		"enabled": {"yes"}, "allocation": {"hashed"}})
-	if _, page := b.get("group/other"); strings.Contains(page, warning) {
+	if _, page := b.Get("group/other"); strings.Contains(page, warning) {
 		t.Error("a group without static allocation is warned about")
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -27,10 +28,10 @@ type terms struct {
 	ETag        string // of what was read when the form was made
 	LinkedHubs  []string
 	Problems    problems
-	TwinProblem *jsonProblem
-	Unplaced    bool       // stored with static allocation and without a hub
-	Conflict    []diffLine // somebody else saved meanwhile
-	Vanished    bool       // somebody else deleted it meanwhile
+	TwinProblem *web.JSONProblem
+	Unplaced    bool           // stored with static allocation and without a hub
+	Conflict    []web.DiffLine // somebody else saved meanwhile
+	Vanished    bool           // somebody else deleted it meanwhile
 
 	storedETag string
 }
@@ -88,7 +89,7 @@ func termsOf(stored *provisioning.EnrollmentSettings, group bool) terms {
 		t.Webhook, t.Version = stored.CustomAllocationDefinition.WebhookURL, stored.CustomAllocationDefinition.APIVersion
 	}
 	if stored.InitialTwin != nil {
-		t.InitialTwin = jsonOf(stored.InitialTwin)
+		t.InitialTwin = web.FormatJSON(stored.InitialTwin)
 	}
 	for _, choice := range reprovisioning {
 		if stored.ReprovisionPolicy != nil && *stored.ReprovisionPolicy == choice.Policy {
@@ -107,15 +108,15 @@ func (t *terms) setStored(stored *provisioning.EnrollmentSettings) {
 }
 
 // readTerms takes what was typed, with what is wrong in it.
-func (c *call) readTerms(group bool) terms {
+func (p *pages) readTerms(c *web.Call, group bool) terms {
 	t := terms{
-		attestation: c.readAttestation(group),
-		New:         c.r.PathValue("id") == "",
-		Hub:         c.value("hub"), Hubs: c.values("hubs"),
-		Allocation: c.value("allocation"), Webhook: c.value("webhook"), Version: c.value("webhookVersion"),
-		Credential: c.value("credential"), Parent: c.value("parent"), InitialTwin: c.text("initialTwin"),
-		Reprovision: c.value("reprovision"),
-		IoTEdge:     c.value("iotEdge") != "", Enabled: c.value("enabled") != "", ETag: c.value("etag"),
+		attestation: p.readAttestation(c, group),
+		New:         c.PathValue("id") == "",
+		Hub:         c.Value("hub"), Hubs: c.Values("hubs"),
+		Allocation: c.Value("allocation"), Webhook: c.Value("webhook"), Version: c.Value("webhookVersion"),
+		Credential: c.Value("credential"), Parent: c.Value("parent"), InitialTwin: c.Text("initialTwin"),
+		Reprovision: c.Value("reprovision"),
+		IoTEdge:     c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "", ETag: c.Value("etag"),
 		Problems: problems{},
 	}
 	_, t.TwinProblem = readInitialTwin(t.InitialTwin)
@@ -205,7 +206,7 @@ func (t *terms) refuse(err error, stored, wanted string, fields ...string) int {
 		if t.Vanished {
 			t.ETag = ""
 		} else {
-			t.Conflict, t.ETag = diffLines(stored, wanted), t.storedETag
+			t.Conflict, t.ETag = web.DiffLines(stored, wanted), t.storedETag
 		}
 	}
 	switch field := t.Problems.add(err, append(fields, "hub", "credentialPolicyName", "initialTwin", "primary", "secondary")...); {

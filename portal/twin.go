@@ -1,6 +1,8 @@
 package portal
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -8,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/portal/web"
 )
 
 // twinForm is the form that edits a twin.
@@ -19,7 +22,7 @@ type twinForm struct {
 	Version       int64
 	ModelID       string // of IoT Plug and Play, "" when the device announces none
 	Problem       *fault.Error
-	JSON          map[string]*jsonProblem
+	JSON          map[string]*web.JSONProblem
 	Conflict      []difference // somebody else saved meanwhile
 
 	etag string
@@ -28,30 +31,36 @@ type twinForm struct {
 // difference is how a part of what was typed differs from what is stored.
 type difference struct {
 	Name  string
-	Lines []diffLine
+	Lines []web.DiffLine
 }
 
-func showTwin(c *call) error {
-	h, err := c.hub()
+func (p *pages) showTwin(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	return c.show("twin", nil, func() (any, error) { return c.storedTwin(h) })
+	return c.Show("twin", nil, func() (any, error) { return p.storedTwin(c, h) })
 }
 
 // storedTwin is the form filled in with what is stored.
-func (c *call) storedTwin(h *hub.Hub) (twinForm, error) {
-	id := c.r.PathValue("id")
-	twin, err := h.Twin(c.r.Context(), id)
+func (p *pages) storedTwin(c *web.Call, h *hub.Hub) (twinForm, error) {
+	id := c.PathValue("id")
+	twin, err := h.Twin(c.Context(), id)
 	if err != nil {
 		return twinForm{}, err
 	}
 	form := twinForm{
 		Hub: h.Name(), DeviceID: id, Version: twin.Version, ModelID: twin.ModelID, etag: twin.ETag,
-		Desired: jsonOf(plain(twin.Properties.Desired)), Tags: jsonOf(plain(twin.Tags)), Reported: jsonOf(plain(twin.Properties.Reported)),
+		Desired: web.FormatJSON(plain(twin.Properties.Desired)), Tags: web.FormatJSON(plain(twin.Tags)), Reported: web.FormatJSON(plain(twin.Properties.Reported)),
 	}
 	form.Base = hashOf(form.Desired + "\n" + form.Tags)
 	return form, nil
+}
+
+// hashOf is a text in short, to compare.
+func hashOf(text string) string {
+	sum := sha256.Sum256([]byte(text))
+	return hex.EncodeToString(sum[:])
 }
 
 // plain leaves out what the hub adds to properties.
@@ -63,59 +72,59 @@ func plain(properties document.Object) document.Object {
 
 // readTwinForm takes what was typed, with what is wrong in it, and what is
 // stored.
-func (c *call) readTwinForm(h *hub.Hub) (typed, stored twinForm, err error) {
-	if stored, err = c.storedTwin(h); err != nil {
+func (p *pages) readTwinForm(c *web.Call, h *hub.Hub) (typed, stored twinForm, err error) {
+	if stored, err = p.storedTwin(c, h); err != nil {
 		return typed, stored, err
 	}
 	typed = stored
-	typed.Base, typed.Desired, typed.Tags = c.value("etag"), c.text("desired"), c.text("tags")
-	typed.JSON = map[string]*jsonProblem{}
+	typed.Base, typed.Desired, typed.Tags = c.Value("etag"), c.Text("desired"), c.Text("tags")
+	typed.JSON = map[string]*web.JSONProblem{}
 	for name, text := range map[string]*string{"desired": &typed.Desired, "tags": &typed.Tags} {
 		if *text == "" {
 			*text = "{}"
 		}
-		if problem := checkJSON(*text, nil); problem != nil {
+		if problem := web.CheckJSON(*text, nil); problem != nil {
 			typed.JSON[name] = problem
 		}
 	}
 	return typed, stored, nil
 }
 
-func typedTwin(c *call) error {
-	h, err := c.hub()
+func (p *pages) typedTwin(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	typed, _, err := c.readTwinForm(h)
+	typed, _, err := p.readTwinForm(c, h)
 	if err != nil {
 		return err
 	}
-	return c.render(http.StatusOK, "twin", typed)
+	return c.Render(http.StatusOK, "twin", typed)
 }
 
 // saveTwin writes desired properties and tags, if no other operator wrote them
 // meanwhile. What the device reports meanwhile is no obstacle.
-func saveTwin(c *call) error {
-	h, err := c.hub()
+func (p *pages) saveTwin(c *web.Call) error {
+	h, err := p.hub(c)
 	if err != nil {
 		return err
 	}
-	typed, stored, err := c.readTwinForm(h)
+	typed, stored, err := p.readTwinForm(c, h)
 	if err != nil {
 		return err
 	}
 	if len(typed.JSON) > 0 {
-		return c.render(http.StatusBadRequest, "twin", typed)
+		return c.Render(http.StatusBadRequest, "twin", typed)
 	}
 	body := fmt.Appendf(nil, `{"tags":%s,"properties":{"desired":%s}}`, typed.Tags, typed.Desired)
 	for typed.Base == stored.Base {
-		_, err := h.ReplaceTwin(c.r.Context(), typed.DeviceID, body, stored.etag)
+		_, err := h.ReplaceTwin(c.Context(), typed.DeviceID, body, stored.etag)
 		switch {
 		case err == nil:
-			c.say("ok", c.language.T("The twin was saved. A connected device has been told of its desired properties"))
-			return c.redirect(devicePath(h, typed.DeviceID) + "/twin")
+			c.Notify("ok", c.T("The twin was saved. A connected device has been told of its desired properties"))
+			return c.Redirect(devicePath(h, typed.DeviceID) + "/twin")
 		case errors.Is(err, fault.PreconditionFailed):
-			if stored, err = c.storedTwin(h); err != nil {
+			if stored, err = p.storedTwin(c, h); err != nil {
 				return err
 			}
 			continue
@@ -123,30 +132,30 @@ func saveTwin(c *call) error {
 		if typed.Problem = fault.From(err); typed.Problem.Code.Status() >= 500 {
 			return err
 		}
-		return c.render(typed.Problem.Code.Status(), "twin", typed)
+		return c.Render(typed.Problem.Code.Status(), "twin", typed)
 	}
 	typed.Problem = fault.New(fault.PreconditionFailed, "Somebody else changed the twin since you opened it. Nothing was saved. Below is how it differs from what you typed")
 	for _, part := range []struct{ name, stored, typed string }{
 		{"Desired properties", stored.Desired, typed.Desired},
 		{"Tags", stored.Tags, typed.Tags},
 	} {
-		if pretty := indent([]byte(part.typed)); pretty != part.stored {
-			typed.Conflict = append(typed.Conflict, difference{part.name, diffLines(part.stored, pretty)})
+		if pretty := web.IndentJSON([]byte(part.typed)); pretty != part.stored {
+			typed.Conflict = append(typed.Conflict, difference{part.name, web.DiffLines(part.stored, pretty)})
 		}
 	}
 	typed.Base = stored.Base
-	return c.render(typed.Problem.Code.Status(), "twin", typed)
+	return c.Render(typed.Problem.Code.Status(), "twin", typed)
 }
 
 // inspectObject tells at once what is wrong with a part of a twin.
-func inspectObject(c *call) error {
-	name := c.query("which")
+func (p *pages) inspectObject(c *web.Call) error {
+	name := c.Query("which")
 	if name != "tags" {
 		name = "desired"
 	}
-	var problem *jsonProblem
-	if text := c.text(name); text != "" {
-		problem = checkJSON(text, nil)
+	var problem *web.JSONProblem
+	if text := c.Text(name); text != "" {
+		problem = web.CheckJSON(text, nil)
 	}
-	return c.renderPart("twin", "json-problem", map[string]any{"Name": name, "Problem": problem})
+	return c.RenderPart("twin", "json-problem", map[string]any{"Name": name, "Problem": problem})
 }

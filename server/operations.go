@@ -12,7 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/panics"
-	"github.com/berth-iot/berth/portal"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/wire/admission"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -23,12 +23,12 @@ func (s *Server) operations() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.Handle("GET /metrics", portal.RequireLoopback(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	mux.Handle("GET /metrics", web.RequireLoopback(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		// Anew each time, because hubs are added while the server runs.
 		promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}).ServeHTTP(w, r)
 	})))
-	mux.Handle(portal.Root, s.portal)
-	mux.Handle("GET /{$}", http.RedirectHandler(portal.Root, http.StatusSeeOther))
+	mux.Handle(web.Root, s.portal)
+	mux.Handle("GET /{$}", http.RedirectHandler(web.Root, http.StatusSeeOther))
 	return s.contained(panics.Portal, mux)
 }
 

@@ -247,7 +247,7 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 		{"mqtt", "hub.(*activity).leave", 0, publish(false)}, // the end of a connection
 		{"https", "access.(*Policies).Authorize", 0, patch},
 		{"https", "provisioning.(*Service).write", 0, bulk},
-		{"portal", "portal.(*sessions).login", 0, page},
+		{"portal", "web.(*sessions).login", 0, page},
 	} {
 		t.Run(c.door+" "+c.asker, func(t *testing.T) {
 			logged.take()

@@ -13,17 +13,18 @@ import (
 	"github.com/berth-iot/berth/endpoint/rest"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/wire/admission"
 )
 
-func (s *Server) newPortal() *portal.Portal {
+func (s *Server) newPortal() *web.Site {
 	dataDir, err := filepath.Abs(s.config.DataDir)
 	if err != nil {
 		dataDir = s.config.DataDir // it is only shown
 	}
 	dataFlag := ""
 	if dataDir != s.config.DefaultDir {
-		dataFlag = " --data " + portal.Quote(dataDir)
+		dataFlag = " --data " + web.Quote(dataDir)
 	}
 	info := s.Info()
 	return portal.New(portal.Config{
@@ -37,7 +38,7 @@ func (s *Server) newPortal() *portal.Portal {
 // LoginLink makes a link that logs in to the portal once, as operator or reader;
 // "" is operator. It returns fault 400004 for another role.
 func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLink, error) {
-	wanted, err := portal.ParseRole(role)
+	wanted, err := web.ParseRole(role)
 	if err != nil {
 		return credential.LoginLink{}, err
 	}
@@ -62,10 +63,10 @@ func (s *Server) web() http.Handler {
 	pages := s.contained(panics.Portal, s.portal)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
-		case strings.HasPrefix(path, portal.Root):
+		case strings.HasPrefix(path, web.Root):
 			pages.ServeHTTP(w, r)
-		case (path == "/" || path+"/" == portal.Root) && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
-			http.Redirect(w, r, portal.Root, http.StatusSeeOther) // a browser: no client of the services asks for a page
+		case (path == "/" || path+"/" == web.Root) && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+			http.Redirect(w, r, web.Root, http.StatusSeeOther) // a browser: no client of the services asks for a page
 		default:
 			services.ServeHTTP(w, r)
 		}

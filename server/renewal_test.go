@@ -23,7 +23,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/portal"
+	"github.com/berth-iot/berth/portal/web"
 )
 
 const day = 24 * time.Hour
@@ -334,7 +334,7 @@ func TestLinksAndSessionsAreClearedAway(t *testing.T) {
 	h := newTimedHouse(t, begin)
 	ctx := context.Background()
 	for range 3 {
-		if _, err := h.LoginLink(ctx, string(portal.Reader)); err != nil {
+		if _, err := h.LoginLink(ctx, string(web.Reader)); err != nil {
 			t.Fatal(err)
 		}
 	}

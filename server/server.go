@@ -26,7 +26,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
-	"github.com/berth-iot/berth/portal"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server/log"
 	"github.com/berth-iot/berth/store"
@@ -66,7 +66,7 @@ type Server struct {
 	outgoing     *outgoing
 	mqtt         *mqtt.Server
 	https        *http.Server
-	portal       *portal.Portal
+	portal       *web.Site
 
 	failedConnections failedConnections
 	local             *http.Server // the portal and the server's figures, on loopback

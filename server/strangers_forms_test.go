@@ -9,7 +9,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/portal"
+	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/wire/admission"
 )
 
@@ -25,7 +25,7 @@ func TestStrangersForms(t *testing.T) {
 		begin string
 		size  int
 	}{
-		"form": {h.Info().Ports.HTTPS, "POST " + portal.Root + "login HTTP/1.1\r\nHost: localhost\r\n" +
+		"form": {h.Info().Ports.HTTPS, "POST " + web.Root + "login HTTP/1.1\r\nHost: localhost\r\n" +
 			"Content-Type: application/x-www-form-urlencoded\r\nContent-Length: 1000000\r\n\r\n", 900 << 10},
 		"header":  {h.Info().Ports.HTTPS, "GET / HTTP/1.1\r\nHost: localhost\r\n", 30 << 10},
 		"CONNECT": {h.Info().Ports.MQTT, "\x10\x80\x80\x05", 75 << 10},
