@@ -65,7 +65,8 @@ var layout = map[string][]string{
 	"portal/web": {"health", "document", "store", "panics", "fault"},
 	"portal/portaltest": {"health", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble",
 		"store/segment", "cluster/local"},
-	"portal": {"portal/web", "health", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"portal/hubpages": {"portal/web", "hub", "credential", "document", "panics", "fault"},
+	"portal":          {"portal/web", "portal/hubpages", "health", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 
 	// The only place that knows all.
 	"server":     {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},

@@ -10,7 +10,6 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -109,25 +108,5 @@ func TestEveryRegistration(t *testing.T) {
 	b.Shows(page, "2 registration records were deleted")
 	if back != "registrations?status="+status {
 		t.Errorf("the way back leads to %q", back)
-	}
-}
-
-// All devices of a hub that match are deleted, which the audit does not know of.
-func TestEveryDevice(t *testing.T) {
-	h := newFixture(t)
-	b, devices := h.loggedIn(web.Operator), h.Hub
-	for i := range web.PageSize + 2 {
-		_, err := devices.CreateDevice(ctx, hub.Device{DeviceID: fmt.Sprintf("d-%03d", i)})
-		h.Must(err)
-	}
-	_, err := devices.CreateDevice(ctx, hub.Device{DeviceID: "e"})
-	h.Must(err)
-	page, back := b.DeleteAll("hubs/berth/devices/delete", url.Values{"prefix": {"d-"}})
-	b.Shows(page, fmt.Sprintf("%d devices were deleted", web.PageSize+2))
-	if back != "hubs/berth/devices?prefix=d-" {
-		t.Errorf("the way back leads to %q", back)
-	}
-	if left, _, err := devices.Devices(ctx, "", "", 10); err != nil || len(left) != 1 || left[0].DeviceID != "e" {
-		t.Errorf("there are still %v, error %v", left, err)
 	}
 }

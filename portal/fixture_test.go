@@ -30,7 +30,7 @@ func newFixture(t *testing.T, change ...func(*Config)) *fixture {
 	for _, set := range change {
 		set(&config)
 	}
-	f := &fixture{s, New(config), &pages{config}}
+	f := &fixture{s, New(config), newPages(config)}
 	s.Serve(f.Site)
 	return f
 }

@@ -15,7 +15,11 @@ import (
 func TestNothingWithoutSession(t *testing.T) {
 	h := newFixture(t)
 	b, asked := h.Browser(), 0
-	for _, routes := range h.pages.section().Routes {
+	var all []web.Routes
+	for _, section := range h.pages.sections() {
+		all = append(all, section.Routes...)
+	}
+	for _, routes := range all {
 		for pattern := range routes {
 			method, path, _ := strings.Cut(pattern, " ")
 			path = strings.NewReplacer("{$}", "", "{hub}", "berth", "{id}", "d1", "{sequence}", "0", "{name}", "n", "{host}", "h", "{prefix}", "p").Replace(path)

@@ -196,7 +196,7 @@ func allTexts(t *testing.T) found {
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
 	texts[credential.UsableKeys] = "what a check expects"
 
-	for _, folder := range []string{".", "web"} {
+	for _, folder := range []string{".", "web", "hubpages"} {
 		readGo(t, folder, func(where string, node ast.Node) { portalTexts(texts, where, node) })
 	}
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })

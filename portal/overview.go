@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/portal/hubpages"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
@@ -25,7 +26,7 @@ type overviewPage struct {
 	CAFile        string
 	Counts        provisioning.Counts
 	Tally         provisioning.Tally
-	Hubs          []hubSummary
+	Hubs          []hubpages.Summary
 	Strings       []secret // the connection strings, of which those asked for are shown
 	Chart         web.Chart
 	Attempts      []attest.Attempt
@@ -43,7 +44,7 @@ func (p *pages) overview(c *web.Call) error {
 		if page.Counts, err = service.Counts(ctx); err != nil {
 			return nil, err
 		}
-		if page.Hubs, err = p.hubSummaries(c); err != nil {
+		if page.Hubs, err = p.hubs.Summaries(ctx); err != nil {
 			return nil, err
 		}
 		if page.Chart, err = p.registrationChart(c); err != nil {

@@ -15,6 +15,7 @@ import (
 
 func (p *pages) policyRoutes() web.Routes {
 	return web.Routes{
+		"GET hubs/{hub}/policies":  web.RequireSession(p.hubPolicies),
 		"GET policies":             web.RequireSession(p.servicePolicies),
 		"GET policies/new":         web.RequireSession(p.newPolicy),
 		"POST policies/new":        web.RequireOperator(p.newPolicy, p.createPolicy),
@@ -41,7 +42,7 @@ func (p *pages) servicePolicies(c *web.Call) error {
 }
 
 func (p *pages) hubPolicies(c *web.Call) error {
-	h, err := p.hub(c)
+	h, err := p.hubs.Hub(c)
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/portal/hubpages"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
@@ -72,34 +73,41 @@ func subfolder(files fs.FS, name string) fs.FS {
 
 // New returns the portal on its services: an http.Handler for the paths below web.Root.
 func New(config Config) *web.Site {
-	p := &pages{config}
+	p := newPages(config)
 	return web.New(web.Config{
 		Name: config.Provisioning.IDScope(), Languages: languages, Documents: config.Documents,
 		DataDir: config.DataDir, DataFlag: config.DataFlag, Now: config.Now, Trusted: config.Trusted,
 		Records: config.Records, Health: config.Health, Logger: config.Logger, Panics: config.Panics, Ticker: config.Ticker,
 		Authorize: p.authorize, Act: act, Refused: p.refused,
 		HoldsSecret: func(text string) bool { return credential.HoldsPrivateKey([]byte(text)) },
-	}, p.section())
+	}, p.sections()...)
 }
 
 // pages are all that the portal shows.
 type pages struct {
 	Config
+	hubs *hubpages.Pages
+}
+
+func newPages(config Config) *pages {
+	return &pages{config, hubpages.New(config.Hubs)}
+}
+
+func (p *pages) sections() []web.Section {
+	return []web.Section{p.section(), p.hubs.Section()}
 }
 
 func (p *pages) section() web.Section {
 	return web.Section{
 		Routes: []web.Routes{
 			p.overviewRoutes(), p.enrollmentRoutes(), p.groupRoutes(), p.registrationRoutes(), p.attemptRoutes(),
-			p.policyRoutes(), p.hubRoutes(), p.deviceRoutes(), p.quickstartRoutes(), p.linkRoutes(), p.authorityRoutes(),
+			p.policyRoutes(), p.quickstartRoutes(), p.linkRoutes(), p.authorityRoutes(),
 			p.auditRoutes(), p.checkRoutes(), p.misbehaviourRoutes(), p.exchangeRoutes(), p.lockoutRoutes(),
 			p.networkRoutes(), p.credentialRoutes(), p.issuerRoutes(),
 		},
 		Uploads:   p.uploads(),
 		Templates: templateFiles,
 		Functions: template.FuncMap{
-			"hubs":           p.Hubs.All,
-			"devicePath":     devicePathOf,
 			"deviceLink":     p.deviceLink,
 			"policyPath":     policyPath,
 			"linkPath":       linkPath,
@@ -135,4 +143,13 @@ func act(ctx context.Context, role web.Role, remote string) context.Context {
 // refused keeps in the audit that somebody tried to change something who may only read.
 func (p *pages) refused(ctx context.Context, page string, refusal *fault.Error) error {
 	return p.Audit.Refuse(ctx, audit.Portal, page, refusal.Message, nil, nil)
+}
+
+// deviceLink returns the address of a device's page, or "" when the hub is not
+// one of this server's.
+func (p *pages) deviceLink(host, deviceID string) string {
+	if path := p.hubs.DevicePath(host, deviceID); path != "" {
+		return web.Root + path
+	}
+	return ""
 }

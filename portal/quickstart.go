@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/portal/hubpages"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
@@ -28,7 +29,7 @@ type quickstartPage struct {
 	ID       string
 	IDScope  string
 	Host     string
-	Hub      hubSummary
+	Hub      hubpages.Summary
 	CAFile   string
 	OpenSSL  string // the command that makes the certificate
 	Python   string // how Python is called
@@ -55,7 +56,7 @@ func (p *pages) quickstart(c *web.Call) error {
 		page := quickstartPage{
 			OS: c.System(), Systems: systems, ID: c.Query("id"),
 			IDScope: p.Provisioning.IDScope(), Host: p.Provisioning.Host(),
-			Hub: hubSummary{Name: h.Name(), Host: h.Host()}, CAFile: p.CAFile,
+			Hub: hubpages.Summary{Name: h.Name(), Host: h.Host()}, CAFile: p.CAFile,
 		}
 		if page.ID == "" {
 			page.ID = quickstartDevice
@@ -107,7 +108,7 @@ func (p *pages) progress(c *web.Call, page *quickstartPage, h *hub.Hub) error {
 		device = registration.DeviceID
 	}
 	if page.Assigned {
-		page.Hub = hubSummary{Host: registration.AssignedHub}
+		page.Hub = hubpages.Summary{Host: registration.AssignedHub}
 		if h = p.Hubs.ByHost(registration.AssignedHub); h == nil {
 			return nil // what becomes of it elsewhere is not known here
 		}
@@ -118,7 +119,7 @@ func (p *pages) progress(c *web.Call, page *quickstartPage, h *hub.Hub) error {
 	} else if err != nil {
 		return err
 	}
-	sent, err := recentTelemetryOf(c, h, device, 1)
+	sent, err := hubpages.RecentTelemetry(c, h, device, 1)
 	page.Sent = len(sent) > 0
 	page.CleanedUp = page.Assigned && !page.Enrolled && page.DeviceGone
 	return err

@@ -1,10 +1,9 @@
-package portal
+package hubpages
 
 import (
 	"context"
 	"errors"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
@@ -13,7 +12,7 @@ import (
 )
 
 // deviceRoutes are the devices of a hub.
-func (p *pages) deviceRoutes() web.Routes {
+func (p *Pages) deviceRoutes() web.Routes {
 	return web.Routes{
 		"GET hubs/{hub}/devices":               web.RequireSession(p.listDevices),
 		"GET hubs/{hub}/devices/new":           web.RequireSession(p.newDevice),
@@ -28,31 +27,13 @@ func (p *pages) deviceRoutes() web.Routes {
 	}
 }
 
-// devicePath is the path of a device's page.
-func devicePath(h *hub.Hub, id string) string { return devicePathOf(h.Name(), id) }
-
-// devicePathOf is the same by the hub's name: Azure lets ids have what an address would
-// be divided at.
-func devicePathOf(hubName, id string) string {
-	return "hubs/" + url.PathEscape(hubName) + "/device/" + url.PathEscape(id)
-}
-
-// deviceLink returns the address of a device's page, or "" when the hub is not
-// one of this server's.
-func (p *pages) deviceLink(host, deviceID string) string {
-	if h := p.Hubs.ByHost(host); h != nil {
-		return web.Root + devicePath(h, deviceID)
-	}
-	return ""
-}
-
 type devicesPage struct {
 	web.List[hub.Device]
-	Hub hubSummary
+	Hub Summary
 }
 
-func (p *pages) listDevices(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) listDevices(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
@@ -66,12 +47,12 @@ func (p *pages) listDevices(c *web.Call) error {
 		if l.Total, err = h.DeviceCount(ctx); err != nil {
 			return nil, err
 		}
-		return devicesPage{l, hubSummary{Name: h.Name(), Host: h.Host(), Stats: h.Stats()}}, nil
+		return devicesPage{l, Summary{Name: h.Name(), Host: h.Host(), Stats: h.Stats()}}, nil
 	})
 }
 
-func (p *pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
-	h, err := p.hub(c)
+func (p *Pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
+	h, err := p.Hub(c)
 	if err != nil {
 		return web.Deletion{}, err
 	}
@@ -100,31 +81,31 @@ type deviceForm struct {
 	Problem        *fault.Error
 }
 
-func (p *pages) newDevice(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) newDevice(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
 	return c.Render(http.StatusOK, "device-new", deviceForm{Hub: h.Name(), Authentication: hub.SAS, Enabled: true})
 }
 
-func (p *pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
+func (p *Pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
 	return deviceForm{
 		Hub: h.Name(), DeviceID: c.Text("deviceId"), Authentication: hub.AuthenticationType(c.Value("authentication")),
 		Primary: c.Text("primary"), Secondary: c.Text("secondary"), IoTEdge: c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "",
 	}
 }
 
-func (p *pages) typedDevice(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) typedDevice(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
 	return c.Render(http.StatusOK, "device-new", p.readDeviceForm(c, h))
 }
 
-func (p *pages) createDevice(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) createDevice(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
@@ -132,7 +113,7 @@ func (p *pages) createDevice(c *web.Call) error {
 	device, err := h.CreateDevice(c.Context(), form.device())
 	if err == nil {
 		c.Notify("ok", c.T("The device %s was added", device.DeviceID))
-		return c.Redirect(devicePath(h, device.DeviceID))
+		return c.Redirect(devicePath(h.Name(), device.DeviceID))
 	}
 	if form.Problem = fault.From(err); form.Problem.Code.Status() >= 500 {
 		return err
@@ -164,8 +145,8 @@ func (f deviceForm) device() hub.Device {
 }
 
 // setDeviceStatus enables or disables a device.
-func (p *pages) setDeviceStatus(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) setDeviceStatus(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
@@ -185,5 +166,5 @@ func (p *pages) setDeviceStatus(c *web.Call) error {
 	} else {
 		c.Notify("ok", c.T("The device %s is disabled, and its connection has ended", id))
 	}
-	return c.Redirect(devicePath(h, id))
+	return c.Redirect(devicePath(h.Name(), id))
 }

@@ -1,4 +1,4 @@
-package portal
+package hubpages
 
 import (
 	"context"
@@ -20,7 +20,7 @@ import (
 
 // devicePage is one device of a hub.
 type devicePage struct {
-	Hub         hubSummary
+	Hub         Summary
 	Device      hub.Device
 	HasKeys     bool
 	ShowKeys    bool
@@ -33,17 +33,17 @@ type devicePage struct {
 // recentTelemetry is how many messages a device's page begins with.
 const recentTelemetry = 20
 
-func (p *pages) showDevice(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) showDevice(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
 	return c.Show("device", traffic(h), func() (any, error) { return p.loadDevice(c, h) })
 }
 
-func (p *pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error) {
+func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error) {
 	ctx, id := c.Context(), c.PathValue("id")
-	page.Hub = hubSummary{Name: h.Name(), Host: h.Host()}
+	page.Hub = Summary{Name: h.Name(), Host: h.Host()}
 	if page.Device, err = h.Device(ctx, id); err != nil {
 		return page, err
 	}
@@ -118,8 +118,8 @@ const burst = 50
 // streamTelemetry sends a device's messages as they come, from a position on. Of
 // a device that sends faster than anybody reads it sends a part, and says how
 // many it left out.
-func (p *pages) streamTelemetry(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) streamTelemetry(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}

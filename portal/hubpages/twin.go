@@ -1,4 +1,4 @@
-package portal
+package hubpages
 
 import (
 	"crypto/sha256"
@@ -34,8 +34,8 @@ type difference struct {
 	Lines []web.DiffLine
 }
 
-func (p *pages) showTwin(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) showTwin(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
@@ -43,7 +43,7 @@ func (p *pages) showTwin(c *web.Call) error {
 }
 
 // storedTwin is the form filled in with what is stored.
-func (p *pages) storedTwin(c *web.Call, h *hub.Hub) (twinForm, error) {
+func (p *Pages) storedTwin(c *web.Call, h *hub.Hub) (twinForm, error) {
 	id := c.PathValue("id")
 	twin, err := h.Twin(c.Context(), id)
 	if err != nil {
@@ -72,7 +72,7 @@ func plain(properties document.Object) document.Object {
 
 // readTwinForm takes what was typed, with what is wrong in it, and what is
 // stored.
-func (p *pages) readTwinForm(c *web.Call, h *hub.Hub) (typed, stored twinForm, err error) {
+func (p *Pages) readTwinForm(c *web.Call, h *hub.Hub) (typed, stored twinForm, err error) {
 	if stored, err = p.storedTwin(c, h); err != nil {
 		return typed, stored, err
 	}
@@ -90,8 +90,8 @@ func (p *pages) readTwinForm(c *web.Call, h *hub.Hub) (typed, stored twinForm, e
 	return typed, stored, nil
 }
 
-func (p *pages) typedTwin(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) typedTwin(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
@@ -104,8 +104,8 @@ func (p *pages) typedTwin(c *web.Call) error {
 
 // saveTwin writes desired properties and tags, if no other operator wrote them
 // meanwhile. What the device reports meanwhile is no obstacle.
-func (p *pages) saveTwin(c *web.Call) error {
-	h, err := p.hub(c)
+func (p *Pages) saveTwin(c *web.Call) error {
+	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
@@ -122,7 +122,7 @@ func (p *pages) saveTwin(c *web.Call) error {
 		switch {
 		case err == nil:
 			c.Notify("ok", c.T("The twin was saved. A connected device has been told of its desired properties"))
-			return c.Redirect(devicePath(h, typed.DeviceID) + "/twin")
+			return c.Redirect(devicePath(h.Name(), typed.DeviceID) + "/twin")
 		case errors.Is(err, fault.PreconditionFailed):
 			if stored, err = p.storedTwin(c, h); err != nil {
 				return err
@@ -148,7 +148,7 @@ func (p *pages) saveTwin(c *web.Call) error {
 }
 
 // inspectObject tells at once what is wrong with a part of a twin.
-func (p *pages) inspectObject(c *web.Call) error {
+func (p *Pages) inspectObject(c *web.Call) error {
 	name := c.Query("which")
 	if name != "tags" {
 		name = "desired"
