@@ -65,8 +65,10 @@ var layout = map[string][]string{
 	"portal/web": {"health", "document", "store", "panics", "fault"},
 	"portal/portaltest": {"health", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble",
 		"store/segment", "cluster/local"},
-	"portal/hubpages": {"portal/web", "hub", "credential", "document", "panics", "fault"},
-	"portal":          {"portal/web", "portal/hubpages", "health", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"portal/hubpages":          {"portal/web", "hub", "credential", "document", "panics", "fault"},
+	"portal/provisioningpages": {"portal/web", "authority", "provisioning", "hub", "issuance", "audit", "credential", "panics", "fault"},
+	"portal": {"portal/web", "portal/provisioningpages", "portal/hubpages", "health", "access", "provisioning", "hub",
+		"issuance", "audit", "credential", "store", "panics", "fault"},
 
 	// The only place that knows all.
 	"server":     {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},

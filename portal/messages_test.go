@@ -177,26 +177,11 @@ func allTexts(t *testing.T) found {
 	t.Helper()
 	texts := found{}
 	values := map[string][]string{"theme: %s": web.Themes}
-	for _, choice := range reprovisioning {
-		texts[choice.Text] = "reprovisioning"
-	}
-	for _, choice := range misbehaviourKinds {
-		texts[choice.Text] = "misbehaviours"
-	}
-	for _, right := range policyRights {
-		texts[right.Text] = "policyRights"
-	}
-	for _, choice := range importModes {
-		texts[choice.Text] = "importModes"
-	}
-	for _, choice := range allocations {
-		texts[choice.Text] = "allocations"
-	}
 	// Without DISCONNECT there is no reason but that of package io.
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
 	texts[credential.UsableKeys] = "what a check expects"
 
-	for _, folder := range []string{".", "web", "hubpages"} {
+	for _, folder := range []string{".", "web", "provisioningpages", "hubpages"} {
 		readGo(t, folder, func(where string, node ast.Node) { portalTexts(texts, where, node) })
 	}
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
@@ -412,6 +397,7 @@ func portalTexts(texts found, where string, node ast.Node) {
 	if !ok {
 		return
 	}
+	choiceTexts(texts, where, value)
 	for i, element := range value.Elts {
 		if pair, ok := element.(*ast.KeyValueExpr); ok {
 			name, _ := pair.Key.(*ast.Ident)
@@ -423,6 +409,49 @@ func portalTexts(texts found, where string, node ast.Node) {
 			texts.add(where, element)
 		}
 	}
+}
+
+// choiceTexts finds the texts of choices that a form offers: a list of structures that
+// have a Text.
+func choiceTexts(texts found, where string, list *ast.CompositeLit) {
+	array, ok := list.Type.(*ast.ArrayType)
+	if !ok {
+		return
+	}
+	at := -1 // of Text, where fields have no names
+	if structure, ok := array.Elt.(*ast.StructType); ok {
+		var names []string
+		for _, field := range structure.Fields.List {
+			for _, name := range field.Names {
+				names = append(names, name.Name)
+			}
+		}
+		at = slices.Index(names, "Text")
+	}
+	for _, element := range list.Elts {
+		choice, ok := element.(*ast.CompositeLit)
+		if !ok {
+			continue
+		}
+		for i, value := range choice.Elts {
+			if pair, ok := value.(*ast.KeyValueExpr); !ok && i == at {
+				texts.add(where, value)
+			} else if name, named := choiceKey(pair); named && name == "Text" {
+				texts.add(where, pair.Value)
+			}
+		}
+	}
+}
+
+func choiceKey(pair *ast.KeyValueExpr) (name string, ok bool) {
+	if pair == nil {
+		return "", false
+	}
+	key, ok := pair.Key.(*ast.Ident)
+	if !ok {
+		return "", false
+	}
+	return key.Name, true
 }
 
 // constants collects the values that templates translate, under the format that

@@ -50,7 +50,7 @@ func (p *pages) overview(c *web.Call) error {
 		if page.Chart, err = p.registrationChart(c); err != nil {
 			return nil, err
 		}
-		if page.Attempts, err = p.attempts(c, attempts.Filter{Max: latestAttempts}); err != nil {
+		if page.Attempts, err = p.provisioning.Attempts(c, attempts.Filter{Max: latestAttempts}); err != nil {
 			return nil, err
 		}
 		policies, err := service.Access().List(ctx)

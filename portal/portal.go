@@ -20,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal/hubpages"
+	"github.com/berth-iot/berth/portal/provisioningpages"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
@@ -83,44 +84,29 @@ func New(config Config) *web.Site {
 	}, p.sections()...)
 }
 
-// pages are all that the portal shows.
+// pages are all that the portal shows: the pages of both services, and those that are of
+// neither or of both.
 type pages struct {
 	Config
-	hubs *hubpages.Pages
+	provisioning *provisioningpages.Pages
+	hubs         *hubpages.Pages
 }
 
 func newPages(config Config) *pages {
-	return &pages{config, hubpages.New(config.Hubs)}
+	p := &pages{Config: config, hubs: hubpages.New(config.Hubs)}
+	p.provisioning = provisioningpages.New(provisioningpages.Config{
+		Provisioning: config.Provisioning, Issuer: config.Issuer, Audit: config.Audit, Hubs: config.Hubs,
+		CreateHub: config.CreateHub, DevicePath: p.hubs.DevicePath,
+	})
+	return p
 }
 
 func (p *pages) sections() []web.Section {
-	return []web.Section{p.section(), p.hubs.Section()}
-}
-
-func (p *pages) section() web.Section {
-	return web.Section{
-		Routes: []web.Routes{
-			p.overviewRoutes(), p.enrollmentRoutes(), p.groupRoutes(), p.registrationRoutes(), p.attemptRoutes(),
-			p.policyRoutes(), p.quickstartRoutes(), p.linkRoutes(), p.authorityRoutes(),
-			p.auditRoutes(), p.checkRoutes(), p.misbehaviourRoutes(), p.exchangeRoutes(), p.lockoutRoutes(),
-			p.networkRoutes(), p.credentialRoutes(), p.issuerRoutes(),
-		},
-		Uploads:   p.uploads(),
+	return []web.Section{{
+		Routes:    []web.Routes{p.overviewRoutes(), p.quickstartRoutes(), p.policyRoutes(), p.auditRoutes()},
 		Templates: templateFiles,
-		Functions: template.FuncMap{
-			"deviceLink":     p.deviceLink,
-			"policyPath":     policyPath,
-			"linkPath":       linkPath,
-			"networkPath":    networkPath,
-			"latencies":      latenciesOf,
-			"credentialPath": credentialPath,
-			"issuerPath":     issuerPath,
-			"validity":       validity,
-			"expired":        p.expired,
-			"trace":          trace,
-			"failedCheck":    failedCheck,
-		},
-	}
+		Functions: template.FuncMap{"policyPath": policyPath},
+	}, p.provisioning.Section(), p.hubs.Section()}
 }
 
 // authorize takes note of those who are logged in, and lets operators see what is said
@@ -143,13 +129,4 @@ func act(ctx context.Context, role web.Role, remote string) context.Context {
 // refused keeps in the audit that somebody tried to change something who may only read.
 func (p *pages) refused(ctx context.Context, page string, refusal *fault.Error) error {
 	return p.Audit.Refuse(ctx, audit.Portal, page, refusal.Message, nil, nil)
-}
-
-// deviceLink returns the address of a device's page, or "" when the hub is not
-// one of this server's.
-func (p *pages) deviceLink(host, deviceID string) string {
-	if path := p.hubs.DevicePath(host, deviceID); path != "" {
-		return web.Root + path
-	}
-	return ""
 }

@@ -89,7 +89,7 @@ func (p *pages) progress(c *web.Call, page *quickstartPage, h *hub.Hub) error {
 		return err
 	}
 	page.Enrolled = err == nil
-	attempts, err := p.attempts(c, attempts.Filter{RegistrationID: page.ID, Max: 1})
+	attempts, err := p.provisioning.Attempts(c, attempts.Filter{RegistrationID: page.ID, Max: 1})
 	if err != nil {
 		return err
 	}

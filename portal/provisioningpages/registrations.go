@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -9,7 +9,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-func (p *pages) registrationRoutes() web.Routes {
+func (p *Pages) registrationRoutes() web.Routes {
 	return web.Routes{
 		"GET registrations":         web.RequireSession(p.listRegistrations),
 		"POST registrations/delete": web.HandleDeletion(p.registrationDeletion),
@@ -24,7 +24,7 @@ type registrationsPage struct {
 	Statuses []provisioning.Status
 }
 
-func (p *pages) listRegistrations(c *web.Call) error {
+func (p *Pages) listRegistrations(c *web.Call) error {
 	return c.Show("registrations", nil, func() (any, error) {
 		ctx, service := c.Context(), p.Provisioning
 		l := web.List[provisioning.Registration]{Position: web.Position{Prefix: c.Query("prefix"), Status: c.Query("status"), After: c.Query("after")}}
@@ -39,7 +39,7 @@ func (p *pages) listRegistrations(c *web.Call) error {
 	})
 }
 
-func (p *pages) registrationDeletion(c *web.Call) (web.Deletion, error) {
+func (p *Pages) registrationDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:    "registrations",
 		Title:   "Delete %d registration record?|Delete %d registration records?",

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"net/http"
@@ -13,7 +13,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-func (p *pages) linkRoutes() web.Routes {
+func (p *Pages) linkRoutes() web.Routes {
 	return web.Routes{
 		"GET hubs":                web.RequireSession(p.linkedHubs),
 		"GET linkhub":             web.RequireSession(p.newLink),
@@ -35,7 +35,7 @@ type linkRow struct {
 	Count  int // devices in it, of a hub of this server
 }
 
-func (p *pages) linkedHubs(c *web.Call) error {
+func (p *Pages) linkedHubs(c *web.Call) error {
 	return c.Show("hubs", p.linkRevision, func() (any, error) {
 		var rows []linkRow
 		for _, link := range p.Provisioning.HubLinks() {
@@ -72,7 +72,7 @@ type linkForm struct {
 	Confirm                                         bool // unlinking was asked for
 }
 
-func (p *pages) newLink(c *web.Call) error {
+func (p *Pages) newLink(c *web.Call) error {
 	form := p.readLink(c)
 	if c.Request.Method == http.MethodGet {
 		form.Weight = "1"
@@ -81,7 +81,7 @@ func (p *pages) newLink(c *web.Call) error {
 }
 
 // readLink takes what was typed.
-func (p *pages) readLink(c *web.Call) linkForm {
+func (p *Pages) readLink(c *web.Call) linkForm {
 	return linkForm{
 		ConnectionString: c.Value("connectionString"), Address: c.Value("address"), CACertificates: c.Text("caCertificates"),
 		Name: c.Value("name"), Host: c.Value("host"), Weight: c.Value("weight"), Location: c.Value("location"),
@@ -89,7 +89,7 @@ func (p *pages) readLink(c *web.Call) linkForm {
 	}
 }
 
-func (p *pages) showLink(c *web.Call) error {
+func (p *Pages) showLink(c *web.Call) error {
 	form, err := p.storedLink(c)
 	if err != nil {
 		return err
@@ -102,7 +102,7 @@ func (p *pages) showLink(c *web.Call) error {
 }
 
 // storedLink is the link that the address names.
-func (p *pages) storedLink(c *web.Call) (linkForm, error) {
+func (p *Pages) storedLink(c *web.Call) (linkForm, error) {
 	link, err := p.Provisioning.HubLink(c.PathValue("host"))
 	if err != nil {
 		return linkForm{}, err
@@ -115,7 +115,7 @@ func (p *pages) storedLink(c *web.Call) (linkForm, error) {
 
 // saveLink links a hub by its connection string, or changes the link that the
 // address names.
-func (p *pages) saveLink(c *web.Call) error {
+func (p *Pages) saveLink(c *web.Call) error {
 	form := p.readLink(c)
 	host, page := c.PathValue("host"), "link"
 	var wanted provisioning.HubLink
@@ -159,7 +159,7 @@ func hostOfString(text string) string {
 	return ""
 }
 
-func (p *pages) createHub(c *web.Call) error {
+func (p *Pages) createHub(c *web.Call) error {
 	form := p.readLink(c)
 	link, err := p.CreateHub(c.Context(), form.Name, form.Host)
 	if err != nil {
@@ -171,7 +171,7 @@ func (p *pages) createHub(c *web.Call) error {
 }
 
 // unlinkHub asks first, and says how many devices there are.
-func (p *pages) unlinkHub(c *web.Call) error {
+func (p *Pages) unlinkHub(c *web.Call) error {
 	form, err := p.storedLink(c)
 	if err != nil {
 		return err
@@ -196,7 +196,7 @@ type allocationPage struct {
 }
 
 // previewAllocation says where a device would go, and why.
-func (p *pages) previewAllocation(c *web.Call) error {
+func (p *Pages) previewAllocation(c *web.Call) error {
 	page := allocationPage{PreviewRequest: provisioning.PreviewRequest{RegistrationID: strings.TrimSpace(c.Query("id")),
 		GroupID: strings.TrimSpace(c.Query("group")), RemoteAddress: strings.TrimSpace(c.Query("from"))}}
 	if page.RegistrationID == "" {
@@ -221,4 +221,10 @@ func (p *pages) previewAllocation(c *web.Call) error {
 func linkPath(host string) string { return "link/" + url.PathEscape(host) }
 
 // linkRevision moves with the hubs, what links them and what their devices do.
-func (p *pages) linkRevision() any { return []any{p.Provisioning.HubLinks(), p.everything()} }
+func (p *Pages) linkRevision() any {
+	figures := []any{p.Provisioning.HubLinks(), p.Provisioning.Attempts().End(), p.Provisioning.Tally()}
+	for _, h := range p.Hubs.All() {
+		figures = append(figures, h.Stats())
+	}
+	return figures
+}

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-func (p *pages) enrollmentRoutes() web.Routes {
+func (p *Pages) enrollmentRoutes() web.Routes {
 	return web.Routes{
 		"GET enrollments":              web.RequireSession(p.listEnrollments),
 		"GET enrollments/new":          web.RequireSession(p.newEnrollment),
@@ -27,7 +27,7 @@ func (p *pages) enrollmentRoutes() web.Routes {
 	}
 }
 
-func (p *pages) listEnrollments(c *web.Call) error {
+func (p *Pages) listEnrollments(c *web.Call) error {
 	return c.Show("enrollments", nil, func() (any, error) {
 		ctx, service := c.Context(), p.Provisioning
 		l := web.List[provisioning.Enrollment]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
@@ -41,7 +41,7 @@ func (p *pages) listEnrollments(c *web.Call) error {
 	})
 }
 
-func (p *pages) enrollmentDeletion(c *web.Call) (web.Deletion, error) {
+func (p *Pages) enrollmentDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:    "enrollments",
 		Title:   "Delete %d enrollment?|Delete %d enrollments?",
@@ -58,7 +58,7 @@ func (p *pages) enrollmentDeletion(c *web.Call) (web.Deletion, error) {
 
 // inspectCertificate tells at once what a certificate says that was chosen,
 // dropped or pasted.
-func (p *pages) inspectCertificate(c *web.Call) error {
+func (p *Pages) inspectCertificate(c *web.Call) error {
 	which := c.Query("which")
 	if !slices.Contains([]string{"primary", "secondary", "certificate", "proof"}, which) {
 		which = "primary"
@@ -67,13 +67,13 @@ func (p *pages) inspectCertificate(c *web.Call) error {
 }
 
 // inspectTwin tells at once what is wrong with an initial twin.
-func (p *pages) inspectTwin(c *web.Call) error {
+func (p *Pages) inspectTwin(c *web.Call) error {
 	_, problem := readInitialTwin(c.Text("initialTwin"))
 	return c.RenderPart("enrollment", "json-problem", map[string]any{"Name": "initialTwin", "Problem": problem})
 }
 
 // inspectInformation tells at once what is wrong with a device's information.
-func (p *pages) inspectInformation(c *web.Call) error {
+func (p *Pages) inspectInformation(c *web.Call) error {
 	_, problem := readDeviceInformation(c.Text("deviceInformation"))
 	return c.RenderPart("enrollment", "json-problem", map[string]any{"Name": "deviceInformation", "Problem": problem})
 }
@@ -93,11 +93,11 @@ type enrollmentForm struct {
 // wrong reports whether the form must be corrected before it can be sent on.
 func (f *enrollmentForm) wrong() bool { return f.terms.wrong() || f.InformationProblem != nil }
 
-func (p *pages) newEnrollment(c *web.Call) error {
+func (p *Pages) newEnrollment(c *web.Call) error {
 	return p.renderEnrollment(c, http.StatusOK, enrollmentForm{terms: newTerms(false), RegistrationID: c.Query("registrationId")})
 }
 
-func (p *pages) editEnrollment(c *web.Call) error {
+func (p *Pages) editEnrollment(c *web.Call) error {
 	ctx, service, id := c.Context(), p.Provisioning, c.PathValue("id")
 	stored, err := service.Enrollment(ctx, id)
 	if err != nil {
@@ -113,14 +113,14 @@ func (p *pages) editEnrollment(c *web.Call) error {
 	return p.renderEnrollment(c, http.StatusOK, form)
 }
 
-func (p *pages) renderEnrollment(c *web.Call, status int, form enrollmentForm) error {
+func (p *Pages) renderEnrollment(c *web.Call, status int, form enrollmentForm) error {
 	form.offerHubs(p.Provisioning.LinkedHubs())
 	form.named()
 	return c.Render(status, "enrollment", form)
 }
 
 // readEnrollmentForm takes what was typed, with what is wrong in it.
-func (p *pages) readEnrollmentForm(c *web.Call) (enrollmentForm, error) {
+func (p *Pages) readEnrollmentForm(c *web.Call) (enrollmentForm, error) {
 	form := enrollmentForm{terms: p.readTerms(c, false), RegistrationID: c.Text("registrationId"),
 		DeviceID: c.Text("deviceId"), Information: c.Text("deviceInformation")}
 	_, form.InformationProblem = readDeviceInformation(form.Information)
@@ -144,7 +144,7 @@ func (p *pages) readEnrollmentForm(c *web.Call) (enrollmentForm, error) {
 }
 
 // typedEnrollment shows again what was typed.
-func (p *pages) typedEnrollment(c *web.Call) error {
+func (p *Pages) typedEnrollment(c *web.Call) error {
 	form, err := p.readEnrollmentForm(c)
 	if err != nil {
 		return err
@@ -153,7 +153,7 @@ func (p *pages) typedEnrollment(c *web.Call) error {
 }
 
 // saveEnrollment writes what was typed, if nobody else wrote meanwhile.
-func (p *pages) saveEnrollment(c *web.Call) error {
+func (p *Pages) saveEnrollment(c *web.Call) error {
 	form, err := p.readEnrollmentForm(c)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/berth-iot/berth/portal/web"
 )
 
-func (p *pages) authorityRoutes() web.Routes {
+func (p *Pages) authorityRoutes() web.Routes {
 	return web.Routes{
 		"GET certificates":               web.RequireSession(p.listAuthorities),
 		"GET certificates/new":           web.RequireSession(p.newAuthority),
@@ -22,7 +22,7 @@ func (p *pages) authorityRoutes() web.Routes {
 	}
 }
 
-func (p *pages) listAuthorities(c *web.Call) error {
+func (p *Pages) listAuthorities(c *web.Call) error {
 	return c.Show("certificates", nil, func() (any, error) {
 		l := web.List[authority.Authority]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
@@ -33,7 +33,7 @@ func (p *pages) listAuthorities(c *web.Call) error {
 
 // authorityDeletion is how authorities are deleted. The page that asks for it names the
 // groups that name those which are selected.
-func (p *pages) authorityDeletion(c *web.Call) (web.Deletion, error) {
+func (p *Pages) authorityDeletion(c *web.Call) (web.Deletion, error) {
 	var uses []web.Use
 	if !c.Confirmed() {
 		var err error
@@ -55,7 +55,7 @@ func (p *pages) authorityDeletion(c *web.Call) (web.Deletion, error) {
 }
 
 // authorityUses are the groups that name the authorities which are selected.
-func (p *pages) authorityUses(c *web.Call) (uses []web.Use, err error) {
+func (p *Pages) authorityUses(c *web.Call) (uses []web.Use, err error) {
 	const most = 20 // groups of each that a person wants to read of
 	ids := c.Selected()
 	if len(ids) > web.MaxSelected {
@@ -86,11 +86,11 @@ type authorityForm struct {
 	Commands string // that make the verification certificate
 }
 
-func (p *pages) newAuthority(c *web.Call) error {
+func (p *Pages) newAuthority(c *web.Call) error {
 	return c.Render(http.StatusOK, "certificate-new", authorityForm{Name: c.Value("name"), Trust: c.Value("trust") != "", Upload: p.readCertificate(c, "certificate", true)})
 }
 
-func (p *pages) uploadAuthority(c *web.Call) error {
+func (p *Pages) uploadAuthority(c *web.Call) error {
 	form := authorityForm{Name: c.Value("name"), Trust: c.Value("trust") != "", Upload: p.readCertificate(c, "certificate", true)}
 	if form.Upload.Problem == nil && form.Upload.Text == "" {
 		form.Upload.Problem = fault.New(fault.ArgumentInvalid, "The authority's certificate is missing: choose its .pem or .cer file")
@@ -108,7 +108,7 @@ func (p *pages) uploadAuthority(c *web.Call) error {
 }
 
 // storedAuthority is the authority that the address names.
-func (p *pages) storedAuthority(c *web.Call) (authorityForm, error) {
+func (p *Pages) storedAuthority(c *web.Call) (authorityForm, error) {
 	authority, err := p.Provisioning.Authorities().Get(c.Context(), c.PathValue("name"))
 	form := authorityForm{Name: authority.Name, There: &authority, Upload: p.readCertificate(c, "proof", true)}
 	if code := authority.VerificationCode; code != "" {
@@ -119,7 +119,7 @@ func (p *pages) storedAuthority(c *web.Call) (authorityForm, error) {
 	return form, err
 }
 
-func (p *pages) showAuthority(c *web.Call) error {
+func (p *Pages) showAuthority(c *web.Call) error {
 	form, err := p.storedAuthority(c)
 	if err != nil {
 		return err
@@ -127,7 +127,7 @@ func (p *pages) showAuthority(c *web.Call) error {
 	return c.Render(http.StatusOK, "certificate", form)
 }
 
-func (p *pages) makeCode(c *web.Call) error {
+func (p *Pages) makeCode(c *web.Call) error {
 	if _, err := p.Provisioning.Authorities().NewVerificationCode(c.Context(), c.PathValue("name"), ""); err != nil {
 		return err
 	}
@@ -135,7 +135,7 @@ func (p *pages) makeCode(c *web.Call) error {
 }
 
 // verifyAuthority takes the certificate that proves possession.
-func (p *pages) verifyAuthority(c *web.Call) error {
+func (p *Pages) verifyAuthority(c *web.Call) error {
 	form, err := p.storedAuthority(c)
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func (p *pages) verifyAuthority(c *web.Call) error {
 }
 
 // verifiedAuthorities are the names of those that a group may name.
-func (p *pages) verifiedAuthorities(c *web.Call) (names []string, err error) {
+func (p *Pages) verifiedAuthorities(c *web.Call) (names []string, err error) {
 	for after := ""; ; {
 		page, next, err := p.Provisioning.Authorities().List(c.Context(), "", after, 1000)
 		if err != nil {

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -15,7 +15,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
-func (p *pages) exchangeRoutes() web.Routes {
+func (p *Pages) exchangeRoutes() web.Routes {
 	return web.Routes{
 		"GET enrollments/exchange": web.RequireSession(p.exchangePageOf("enrollments")),
 		"GET enrollments/export":   web.RequireSession(p.exportEnrollments),
@@ -26,7 +26,7 @@ func (p *pages) exchangeRoutes() web.Routes {
 }
 
 // uploads are the forms that take a file of any size, by their paths.
-func (p *pages) uploads() web.Routes {
+func (p *Pages) uploads() web.Routes {
 	return web.Routes{
 		"enrollments/exchange": web.RequireUpload(p.explainImport("enrollments"), p.importEnrollments),
 		"groups/exchange":      web.RequireUpload(p.explainImport("groups"), p.importGroups),
@@ -34,7 +34,7 @@ func (p *pages) uploads() web.Routes {
 }
 
 // explainImport shows the form of an import again, with what was wrong.
-func (p *pages) explainImport(kind string) func(*web.Call, *fault.Error) error {
+func (p *Pages) explainImport(kind string) func(*web.Call, *fault.Error) error {
 	return func(c *web.Call, problem *fault.Error) error {
 		return p.showExchange(c, problem.Code.Status(), kind, c.Value("mode"), problem)
 	}
@@ -60,11 +60,11 @@ var importModes = []struct {
 	{exchange.Upsert, "Create, and replace what is there"},
 }
 
-func (p *pages) exchangePageOf(kind string) web.Handler {
+func (p *Pages) exchangePageOf(kind string) web.Handler {
 	return func(c *web.Call) error { return p.showExchange(c, http.StatusOK, kind, string(exchange.Create), nil) }
 }
 
-func (p *pages) showExchange(c *web.Call, status int, kind, mode string, problem *fault.Error) error {
+func (p *Pages) showExchange(c *web.Call, status int, kind, mode string, problem *fault.Error) error {
 	page := exchangePage{Kind: kind, Modes: importModes, Mode: mode, Hubs: c.Value("hubs"), Problem: problem}
 	if kind == "enrollments" {
 		page.Columns = exchange.Columns
@@ -77,7 +77,7 @@ const (
 	exportTimeout = time.Minute // that a browser may take for them
 )
 
-func (p *pages) exportEnrollments(c *web.Call) error {
+func (p *Pages) exportEnrollments(c *web.Call) error {
 	format, err := exchange.FormatOf(c.Query("format"), "")
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func (p *pages) exportEnrollments(c *web.Call) error {
 	})
 }
 
-func (p *pages) exportGroups(c *web.Call) error {
+func (p *Pages) exportGroups(c *web.Call) error {
 	service, keys := p.Provisioning, c.ShowsSecret("keys")
 	writer := exchange.NewGroupWriter(download(c, "enrollment-groups", exchange.JSON))
 	return send(c, writer, service.Groups, func(ctx context.Context, g *provisioning.EnrollmentGroup) (err error) {
@@ -153,7 +153,7 @@ func send[T any](c *web.Call, writer exchange.Writer[T], list func(ctx context.C
 	return nil
 }
 
-func (p *pages) importEnrollments(c *web.Call, file *web.Upload) error {
+func (p *Pages) importEnrollments(c *web.Call, file *web.Upload) error {
 	job, err := newImport(c, "enrollments", file)
 	if err != nil {
 		return err
@@ -169,7 +169,7 @@ func (p *pages) importEnrollments(c *web.Call, file *web.Upload) error {
 	})
 }
 
-func (p *pages) importGroups(c *web.Call, file *web.Upload) error {
+func (p *Pages) importGroups(c *web.Call, file *web.Upload) error {
 	job, err := newImport(c, "groups", file)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"time"
@@ -64,7 +64,7 @@ type keyField struct {
 }
 
 // readAttestation takes what was typed.
-func (p *pages) readAttestation(c *web.Call, group bool) attestation {
+func (p *Pages) readAttestation(c *web.Call, group bool) attestation {
 	a := attestation{
 		Group: group, Mechanism: c.Value("mechanism"),
 		Primary: p.readCertificate(c, "primary", group), Secondary: p.readCertificate(c, "secondary", group),
@@ -80,7 +80,7 @@ func (p *pages) readAttestation(c *web.Call, group bool) attestation {
 }
 
 // readCertificate reads a certificate that the form brings.
-func (p *pages) readCertificate(c *web.Call, which string, group bool) certificateField {
+func (p *Pages) readCertificate(c *web.Call, which string, group bool) certificateField {
 	f := certificateField{Name: which, Group: group, Text: c.Text(which)}
 	if name, ok := c.Oversized(which); ok {
 		f.Problem = fault.New(fault.ArgumentInvalid, "The file %.100q is larger than %d bytes, so it is no certificate. Choose the device's .pem or .cer file", name, web.MaxFile)

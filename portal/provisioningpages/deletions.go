@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -8,7 +8,7 @@ import (
 )
 
 // recordDeletion has the audit record a deletion of all that match, of things of a kind.
-func (p *pages) recordDeletion(kind audit.Kind) func(context.Context) web.BulkRecord {
+func (p *Pages) recordDeletion(kind audit.Kind) func(context.Context) web.BulkRecord {
 	return func(ctx context.Context) web.BulkRecord {
 		return bulkRecord{p.Audit.Begin(ctx, audit.Deleted, kind)}
 	}

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"net/http"

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"strings"
@@ -9,7 +9,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/guard"
 )
 
-func (p *pages) lockoutRoutes() web.Routes {
+func (p *Pages) lockoutRoutes() web.Routes {
 	return web.Routes{
 		"GET lockouts":       web.RequireSession(p.listLockouts),
 		"POST lockouts/lift": web.RequireOperator(p.listLockouts, p.liftLockout),
@@ -37,14 +37,14 @@ func short(d time.Duration) string {
 	return text
 }
 
-func (p *pages) listLockouts(c *web.Call) error {
+func (p *Pages) listLockouts(c *web.Call) error {
 	return c.Show("lockouts", func() any { return c.Now().Truncate(10 * time.Second) }, func() (any, error) {
 		locked, err := p.Provisioning.Lockouts().List(c.Context())
 		return lockoutsPage{p.Provisioning.Limits().Lockout, locked}, err
 	})
 }
 
-func (p *pages) liftLockout(c *web.Call) error {
+func (p *Pages) liftLockout(c *web.Call) error {
 	source := c.Value("source")
 	err := p.Provisioning.Lockouts().Lift(c.Context(), source)
 	if err != nil && fault.From(err).Code != fault.NotFound {

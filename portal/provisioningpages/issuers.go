@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -12,7 +12,7 @@ import (
 	"github.com/berth-iot/berth/portal/web"
 )
 
-func (p *pages) issuerRoutes() web.Routes {
+func (p *Pages) issuerRoutes() web.Routes {
 	return web.Routes{
 		"POST credentials/authorities/request": web.RequireOperator(p.showCredentials, p.requestIssuer),
 		"POST credentials/authorities/revoke":  web.HandleDeletion(p.issuerRevocation),
@@ -24,7 +24,7 @@ func (p *pages) issuerRoutes() web.Routes {
 	}
 }
 
-func (p *pages) createIssuer(c *web.Call) error {
+func (p *Pages) createIssuer(c *web.Call) error {
 	authority, err := p.Issuer.CreateAuthority(c.Context(), strings.TrimSpace(c.Value("name")))
 	if err != nil {
 		return p.showCredentialsProblem(c, err)
@@ -34,7 +34,7 @@ func (p *pages) createIssuer(c *web.Call) error {
 }
 
 // requestIssuer makes an authority that one of the operator's own is to sign.
-func (p *pages) requestIssuer(c *web.Call) error {
+func (p *Pages) requestIssuer(c *web.Call) error {
 	authority, err := p.Issuer.RequestAuthority(c.Context(), strings.TrimSpace(c.Value("name")), "")
 	if err != nil {
 		return p.showCredentialsProblem(c, err)
@@ -45,7 +45,7 @@ func (p *pages) requestIssuer(c *web.Call) error {
 // issuerPath is the path of the page of an issuing authority.
 func issuerPath(name string) string { return "issuer/" + url.PathEscape(name) }
 
-func (p *pages) issuerRevocation(c *web.Call) (web.Deletion, error) {
+func (p *Pages) issuerRevocation(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:   "credentials",
 		Path:   "credentials/authorities/revoke",
@@ -62,7 +62,7 @@ func (p *pages) issuerRevocation(c *web.Call) (web.Deletion, error) {
 	}, nil
 }
 
-func (p *pages) issuerDeletion(c *web.Call) (web.Deletion, error) {
+func (p *Pages) issuerDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:    "credentials",
 		Path:    "credentials/authorities/delete",
@@ -88,13 +88,13 @@ type issuerPage struct {
 // Own reports whether an authority of the operator's own signs it.
 func (p issuerPage) Own() bool { return p.Request != "" }
 
-func (p *pages) issuerPage(c *web.Call) (issuerPage, error) {
+func (p *Pages) issuerPage(c *web.Call) (issuerPage, error) {
 	authority, err := p.Issuer.Authority(c.Context(), c.PathValue("name"))
 	return issuerPage{Authority: authority, Chain: c.Text("chain"),
 		Replacement: strings.TrimSpace(c.Value("replacement"))}, err
 }
 
-func (p *pages) showIssuer(c *web.Call) error {
+func (p *Pages) showIssuer(c *web.Call) error {
 	page, err := p.issuerPage(c)
 	if err != nil {
 		return err
@@ -103,7 +103,7 @@ func (p *pages) showIssuer(c *web.Call) error {
 }
 
 // changeIssuer changes the authority that the address names, and says what was done.
-func (p *pages) changeIssuer(c *web.Call, done string, change func(page issuerPage) error) error {
+func (p *Pages) changeIssuer(c *web.Call, done string, change func(page issuerPage) error) error {
 	page, err := p.issuerPage(c)
 	if err != nil {
 		return err
@@ -119,14 +119,14 @@ func (p *pages) changeIssuer(c *web.Call, done string, change func(page issuerPa
 	return c.Redirect(issuerPath(page.Name))
 }
 
-func (p *pages) requestAgain(c *web.Call) error {
+func (p *Pages) requestAgain(c *web.Call) error {
 	return p.changeIssuer(c, c.T("Another request was made"), func(page issuerPage) error {
 		_, err := p.Issuer.RequestAuthority(c.Context(), page.Name, "")
 		return err
 	})
 }
 
-func (p *pages) activateIssuer(c *web.Call) error {
+func (p *Pages) activateIssuer(c *web.Call) error {
 	return p.changeIssuer(c, c.T("The issuing authority signs from now on"), func(page issuerPage) error {
 		if page.Chain == "" {
 			return fault.New(fault.ArgumentInvalid, "The chain is missing: choose its .pem file, or paste it")
@@ -136,7 +136,7 @@ func (p *pages) activateIssuer(c *web.Call) error {
 	})
 }
 
-func (p *pages) rotateIssuer(c *web.Call) error {
+func (p *Pages) rotateIssuer(c *web.Call) error {
 	return p.changeIssuer(c, c.T("The issuing authority was revoked, and its policies name the other one"),
 		func(page issuerPage) error {
 			if c.Value("confirm") != "yes" {

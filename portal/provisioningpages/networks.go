@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"fmt"
@@ -14,7 +14,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-func (p *pages) networkRoutes() web.Routes {
+func (p *Pages) networkRoutes() web.Routes {
 	return web.Routes{
 		"GET networks":          web.RequireSession(p.listNetworks),
 		"GET networks/new":      web.RequireSession(p.newNetwork),
@@ -25,7 +25,7 @@ func (p *pages) networkRoutes() web.Routes {
 	}
 }
 
-func (p *pages) listNetworks(c *web.Call) error {
+func (p *Pages) listNetworks(c *web.Call) error {
 	return c.Show("networks", func() any { return p.Provisioning.Networks() }, func() (any, error) { return p.Provisioning.Networks(), nil })
 }
 
@@ -48,7 +48,7 @@ type networkForm struct {
 	Problem                 *fault.Error
 }
 
-func (p *pages) readNetwork(c *web.Call) networkForm {
+func (p *Pages) readNetwork(c *web.Call) networkForm {
 	form := networkForm{Prefix: c.PathValue("prefix"), Latencies: c.Text("latencies"), ETag: c.Value("etag")}
 	if form.New = form.Prefix == ""; form.New {
 		form.Prefix = strings.TrimSpace(c.Value("prefix"))
@@ -61,11 +61,11 @@ func (p *pages) readNetwork(c *web.Call) networkForm {
 	return form
 }
 
-func (p *pages) newNetwork(c *web.Call) error {
+func (p *Pages) newNetwork(c *web.Call) error {
 	return c.Render(http.StatusOK, "network", p.readNetwork(c))
 }
 
-func (p *pages) showNetwork(c *web.Call) error {
+func (p *Pages) showNetwork(c *web.Call) error {
 	form := p.readNetwork(c)
 	stored, ok := p.network(c, form.Prefix)
 	if !ok {
@@ -78,7 +78,7 @@ func (p *pages) showNetwork(c *web.Call) error {
 }
 
 // network is what is configured of a network.
-func (p *pages) network(c *web.Call, prefix string) (provisioning.Network, bool) {
+func (p *Pages) network(c *web.Call, prefix string) (provisioning.Network, bool) {
 	networks := p.Provisioning.Networks()
 	i := slices.IndexFunc(networks, func(n provisioning.Network) bool { return n.Prefix == prefix })
 	if i < 0 {
@@ -87,7 +87,7 @@ func (p *pages) network(c *web.Call, prefix string) (provisioning.Network, bool)
 	return networks[i], true
 }
 
-func (p *pages) saveNetwork(c *web.Call) error {
+func (p *Pages) saveNetwork(c *web.Call) error {
 	form := p.readNetwork(c)
 	latencies, err := readLatencies(form.Latencies)
 	if err == nil && form.New {
@@ -123,7 +123,7 @@ func readLatencies(text string) (map[string]float64, error) {
 	return latencies, nil
 }
 
-func (p *pages) networkDeletion(c *web.Call) (web.Deletion, error) {
+func (p *Pages) networkDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:    "networks",
 		Title:   "Delete %d network?|Delete %d networks?",

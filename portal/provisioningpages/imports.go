@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -137,7 +137,7 @@ type memberCount struct {
 }
 
 // showImport shows how an import stands, for as long as it goes on.
-func (p *pages) showImport(c *web.Call) error {
+func (p *Pages) showImport(c *web.Call) error {
 	progress, job, ok := web.FindJob[*importJob](c, c.PathValue("id"))
 	if !ok {
 		return fault.New(fault.NotFound, "This import is not known any more. The audit says what was changed")

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"encoding/json"
@@ -14,7 +14,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-func (p *pages) attemptRoutes() web.Routes {
+func (p *Pages) attemptRoutes() web.Routes {
 	return web.Routes{
 		"GET attempts":                  web.RequireSession(p.listAttempts),
 		"GET attempts/{sequence}":       web.RequireSession(p.showAttempt),
@@ -31,12 +31,12 @@ type attemptsPage struct {
 	Older    int64 // the Before of the next page; 0 on the last
 }
 
-func (p *pages) listAttempts(c *web.Call) error {
+func (p *Pages) listAttempts(c *web.Call) error {
 	return c.Show("attempts", p.attemptsEnd, func() (any, error) {
 		page := attemptsPage{ID: c.Query("id"), Outcome: c.Query("outcome"), Before: c.QueryNumber("before"),
 			Outcomes: []attest.Outcome{attest.Assigned, attest.Refused, attest.Failed}}
 		var err error
-		page.Attempts, err = p.attempts(c, attempts.Filter{
+		page.Attempts, err = p.Attempts(c, attempts.Filter{
 			RegistrationID: page.ID, Outcome: attest.Outcome(page.Outcome), Before: page.Before, Max: web.PageSize})
 		if len(page.Attempts) == web.PageSize {
 			page.Older = page.Attempts[web.PageSize-1].Sequence
@@ -55,7 +55,7 @@ type attemptPage struct {
 
 // saveAttempt hands out an attempt with all that its judgement depended on, for
 // berth explain.
-func (p *pages) saveAttempt(c *web.Call) error {
+func (p *Pages) saveAttempt(c *web.Call) error {
 	sequence, err := strconv.ParseInt(c.PathValue("sequence"), 10, 64)
 	if err != nil {
 		return fault.New(fault.NotFound, "There is no such page")
@@ -73,7 +73,7 @@ func (p *pages) saveAttempt(c *web.Call) error {
 	return err
 }
 
-func (p *pages) showAttempt(c *web.Call) error {
+func (p *Pages) showAttempt(c *web.Call) error {
 	sequence, err := strconv.ParseInt(c.PathValue("sequence"), 10, 64)
 	if err != nil {
 		return fault.New(fault.NotFound, "There is no such page")
@@ -113,8 +113,8 @@ func remedyOf(attempt attest.Attempt, failed string, enrolled bool) *remedy {
 	return &remedy{"quickstart", "See how a device is set up"}
 }
 
-// attempts returns attempts to register. A live page reads only those that are new.
-func (p *pages) attempts(c *web.Call, filter attempts.Filter) ([]attest.Attempt, error) {
+// Attempts returns attempts to register. A live page reads only those that are new.
+func (p *Pages) Attempts(c *web.Call, filter attempts.Filter) ([]attest.Attempt, error) {
 	log := p.Provisioning.Attempts()
 	search, live := web.Keep(c, "attempts", func() *attempts.Search { return log.Search(filter) })
 	if !live {
@@ -124,7 +124,7 @@ func (p *pages) attempts(c *web.Call, filter attempts.Filter) ([]attest.Attempt,
 }
 
 // attemptsEnd moves with the attempts to register.
-func (p *pages) attemptsEnd() any { return p.Provisioning.Attempts().End() }
+func (p *Pages) attemptsEnd() any { return p.Provisioning.Attempts().End() }
 
 // trace returns the checks of a judgement in the reader's language.
 func trace(l *web.Language, checks attest.Trace) (translated attest.Trace) {

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"slices"
@@ -108,7 +108,7 @@ func (t *terms) setStored(stored *provisioning.EnrollmentSettings) {
 }
 
 // readTerms takes what was typed, with what is wrong in it.
-func (p *pages) readTerms(c *web.Call, group bool) terms {
+func (p *Pages) readTerms(c *web.Call, group bool) terms {
 	t := terms{
 		attestation: p.readAttestation(c, group),
 		New:         c.PathValue("id") == "",

@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 	"github.com/berth-iot/berth/portal/web"
 )
 
-func (p *pages) credentialRoutes() web.Routes {
+func (p *Pages) credentialRoutes() web.Routes {
 	return web.Routes{
 		"GET credentials":                 web.RequireSession(p.showCredentials),
 		"POST credentials/revoke":         web.HandleDeletion(p.revocation),
@@ -36,7 +36,7 @@ type credentialsPage struct {
 	Issued      web.List[issuance.Certificate] // a page of those of the device in Prefix, the latest first, or of all
 }
 
-func (p *pages) credentialsPage(c *web.Call) (page credentialsPage, err error) {
+func (p *Pages) credentialsPage(c *web.Call) (page credentialsPage, err error) {
 	ctx, issuer := c.Context(), p.Issuer
 	page.Name = strings.TrimSpace(c.Value("name"))
 	page.Issued = web.List[issuance.Certificate]{Position: web.Position{Prefix: strings.TrimSpace(c.Query("prefix")), After: c.Query("after")}, Part: "issued"}
@@ -54,13 +54,13 @@ func (p *pages) credentialsPage(c *web.Call) (page credentialsPage, err error) {
 	return page, err
 }
 
-func (p *pages) showCredentials(c *web.Call) error {
+func (p *Pages) showCredentials(c *web.Call) error {
 	return c.Show("credentials", nil, func() (any, error) { return p.credentialsPage(c) })
 }
 
 // showCredentialsProblem answers with the page, and why what was asked for there was
 // not done.
-func (p *pages) showCredentialsProblem(c *web.Call, err error) error {
+func (p *Pages) showCredentialsProblem(c *web.Call, err error) error {
 	page, failed := p.credentialsPage(c)
 	if failed != nil {
 		return failed
@@ -69,7 +69,7 @@ func (p *pages) showCredentialsProblem(c *web.Call, err error) error {
 	return c.Render(page.Problem.Code.Status(), "credentials", page)
 }
 
-func (p *pages) revocation(c *web.Call) (web.Deletion, error) {
+func (p *Pages) revocation(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:    "credentials",
 		Path:    "credentials/revoke",
@@ -87,7 +87,7 @@ func (p *pages) revocation(c *web.Call) (web.Deletion, error) {
 
 // deviceRevocation revokes all certificates of the device of the button, and none of
 // those whose boxes are in the same form.
-func (p *pages) deviceRevocation(c *web.Call) (web.Deletion, error) {
+func (p *Pages) deviceRevocation(c *web.Call) (web.Deletion, error) {
 	if device := c.Value("device"); device != "" {
 		c.Form()["id"] = []string{device}
 	}
@@ -107,7 +107,7 @@ func (p *pages) deviceRevocation(c *web.Call) (web.Deletion, error) {
 	}, nil
 }
 
-func (p *pages) credentialPolicyDeletion(c *web.Call) (web.Deletion, error) {
+func (p *Pages) credentialPolicyDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:    "credentials",
 		Title:   "Delete %d credential policy?|Delete %d credential policies?",
@@ -144,7 +144,7 @@ func (f *credentialPolicyForm) allow(names []string) {
 }
 
 // readCredentialPolicy takes what was typed.
-func (p *pages) readCredentialPolicy(c *web.Call) (form credentialPolicyForm, err error) {
+func (p *Pages) readCredentialPolicy(c *web.Call) (form credentialPolicyForm, err error) {
 	form = credentialPolicyForm{Name: c.PathValue("name"), Authority: c.Value("authority"), Validity: c.Value("validity"), DNSNames: c.Text("dnsNames"), ETag: c.Value("etag")}
 	if form.New = form.Name == ""; form.New {
 		form.Name = strings.TrimSpace(c.Value("name"))
@@ -159,7 +159,7 @@ func (p *pages) readCredentialPolicy(c *web.Call) (form credentialPolicyForm, er
 	return form, err
 }
 
-func (p *pages) newCredentialPolicy(c *web.Call) error {
+func (p *Pages) newCredentialPolicy(c *web.Call) error {
 	form, err := p.readCredentialPolicy(c)
 	if err != nil {
 		return err
@@ -171,7 +171,7 @@ func (p *pages) newCredentialPolicy(c *web.Call) error {
 	return c.Render(http.StatusOK, "credential", form)
 }
 
-func (p *pages) showCredentialPolicy(c *web.Call) error {
+func (p *Pages) showCredentialPolicy(c *web.Call) error {
 	form, err := p.readCredentialPolicy(c)
 	if err != nil {
 		return err
@@ -188,7 +188,7 @@ func (p *pages) showCredentialPolicy(c *web.Call) error {
 	return c.Render(http.StatusOK, "credential", form)
 }
 
-func (p *pages) saveCredentialPolicy(c *web.Call) error {
+func (p *Pages) saveCredentialPolicy(c *web.Call) error {
 	form, err := p.readCredentialPolicy(c)
 	if err != nil {
 		return err
@@ -213,7 +213,7 @@ func (p *pages) saveCredentialPolicy(c *web.Call) error {
 	return c.Redirect("credentials")
 }
 
-func (p *pages) hasCredentialPolicy(c *web.Call, name string) bool {
+func (p *Pages) hasCredentialPolicy(c *web.Call, name string) bool {
 	_, err := p.Issuer.Policy(c.Context(), name)
 	return err == nil
 }
@@ -230,9 +230,4 @@ func validity(l *web.Language, minutes int) string {
 		return l.N("%d hour|%d hours", minutes/60)
 	}
 	return l.N("%d minute|%d minutes", minutes)
-}
-
-// expired reports whether a certificate has had its time.
-func (p *pages) expired(certificate issuance.Certificate) bool {
-	return p.Now().After(certificate.NotAfter)
 }

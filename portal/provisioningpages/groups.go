@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 )
 
 // groupRoutes are the enrollment groups.
-func (p *pages) groupRoutes() web.Routes {
+func (p *Pages) groupRoutes() web.Routes {
 	return web.Routes{
 		"GET groups":         web.RequireSession(p.listGroups),
 		"GET groups/new":     web.RequireSession(p.newGroup),
@@ -25,7 +25,7 @@ func (p *pages) groupRoutes() web.Routes {
 	}
 }
 
-func (p *pages) listGroups(c *web.Call) error {
+func (p *Pages) listGroups(c *web.Call) error {
 	return c.Show("groups", nil, func() (any, error) {
 		l := web.List[provisioning.EnrollmentGroup]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
@@ -34,7 +34,7 @@ func (p *pages) listGroups(c *web.Call) error {
 	})
 }
 
-func (p *pages) groupDeletion(c *web.Call) (web.Deletion, error) {
+func (p *Pages) groupDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
 		Back:    "groups",
 		Title:   "Delete %d enrollment group?|Delete %d enrollment groups?",
@@ -67,11 +67,11 @@ type derivedKeys struct {
 	Problem        *fault.Error
 }
 
-func (p *pages) newGroup(c *web.Call) error {
+func (p *Pages) newGroup(c *web.Call) error {
 	return p.renderGroup(c, http.StatusOK, groupPage{terms: newTerms(true)})
 }
 
-func (p *pages) editGroup(c *web.Call) error {
+func (p *Pages) editGroup(c *web.Call) error {
 	return c.Show("group", nil, func() (any, error) {
 		ctx, service, id := c.Context(), p.Provisioning, c.PathValue("id")
 		stored, err := service.Group(ctx, id)
@@ -92,7 +92,7 @@ func (p *pages) editGroup(c *web.Call) error {
 }
 
 // deriveKeys returns the keys of the device that the page was asked for.
-func (p *pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err error) {
+func (p *Pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err error) {
 	device.RegistrationID = c.Query("registrationId")
 	if device.RegistrationID == "" || !page.HasKeys || !c.Operator() {
 		return device, nil
@@ -110,7 +110,7 @@ func (p *pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err
 }
 
 // completeGroup adds what the page shows beside the form.
-func (p *pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
+func (p *Pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
 	page.offerHubs(p.Provisioning.LinkedHubs())
 	page.named()
 	choices, err := p.verifiedAuthorities(c)
@@ -131,7 +131,7 @@ func (p *pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
 	return page, err
 }
 
-func (p *pages) renderGroup(c *web.Call, status int, page groupPage) error {
+func (p *Pages) renderGroup(c *web.Call, status int, page groupPage) error {
 	page, err := p.completeGroup(c, page)
 	if err != nil {
 		return err
@@ -140,7 +140,7 @@ func (p *pages) renderGroup(c *web.Call, status int, page groupPage) error {
 }
 
 // readGroup takes what was typed, with what is wrong in it.
-func (p *pages) readGroup(c *web.Call) (groupPage, error) {
+func (p *Pages) readGroup(c *web.Call) (groupPage, error) {
 	page := groupPage{terms: p.readTerms(c, true), GroupID: c.Text("groupId"), Replace: c.Value("replace") != ""}
 	if !page.New {
 		page.GroupID = c.PathValue("id")
@@ -163,7 +163,7 @@ func (p *pages) readGroup(c *web.Call) (groupPage, error) {
 }
 
 // typedGroup shows again what was typed.
-func (p *pages) typedGroup(c *web.Call) error {
+func (p *Pages) typedGroup(c *web.Call) error {
 	page, err := p.readGroup(c)
 	if err != nil {
 		return err
@@ -172,7 +172,7 @@ func (p *pages) typedGroup(c *web.Call) error {
 }
 
 // saveGroup writes what was typed, if nobody else wrote meanwhile.
-func (p *pages) saveGroup(c *web.Call) error {
+func (p *Pages) saveGroup(c *web.Call) error {
 	page, err := p.readGroup(c)
 	if err != nil {
 		return err

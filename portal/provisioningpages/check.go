@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-func (p *pages) checkRoutes() web.Routes {
+func (p *Pages) checkRoutes() web.Routes {
 	return web.Routes{
 		"GET check":  web.RequireSession(p.checkPage),
 		"POST check": web.RequireOperator(p.checkPage, p.checkChain),
@@ -24,12 +24,12 @@ type chainPage struct {
 	Command   string
 }
 
-func (p *pages) checkPage(c *web.Call) error {
+func (p *Pages) checkPage(c *web.Call) error {
 	return c.Render(http.StatusOK, "check", chainPage{Chain: c.Text("chain"), ID: c.Value("registrationId"), Command: "berth cert check chain.pem"})
 }
 
 // checkChain judges a chain as if a device came with it now.
-func (p *pages) checkChain(c *web.Call) error {
+func (p *Pages) checkChain(c *web.Call) error {
 	page := chainPage{Chain: c.Text("chain"), ID: strings.TrimSpace(c.Value("registrationId")), Command: "berth cert check chain.pem"}
 	if page.ID != "" {
 		page.Command += " --registration-id " + web.Quote(page.ID)

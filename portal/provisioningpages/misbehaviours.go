@@ -1,4 +1,4 @@
-package portal
+package provisioningpages
 
 import (
 	"net/http"
@@ -10,7 +10,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-func (p *pages) misbehaviourRoutes() web.Routes {
+func (p *Pages) misbehaviourRoutes() web.Routes {
 	return web.Routes{
 		"GET misbehaviours":       web.RequireSession(p.listMisbehaviours),
 		"POST misbehaviours":      web.RequireOperator(p.listMisbehaviours, p.misbehave),
@@ -38,7 +38,7 @@ type misbehavioursPage struct {
 	Problem                                  *fault.Error
 }
 
-func (p *pages) misbehavioursPage(c *web.Call) (page misbehavioursPage, err error) {
+func (p *Pages) misbehavioursPage(c *web.Call) (page misbehavioursPage, err error) {
 	page = misbehavioursPage{Kinds: misbehaviourKinds, Kind: c.Value("kind"), ID: strings.TrimSpace(c.Value("registrationId")), Group: strings.TrimSpace(c.Value("group")),
 		Times: c.Value("times"), Seconds: c.Value("seconds"), HubHost: strings.TrimSpace(c.Value("hubHost"))}
 	if page.Times == "" {
@@ -48,7 +48,7 @@ func (p *pages) misbehavioursPage(c *web.Call) (page misbehavioursPage, err erro
 	return page, err
 }
 
-func (p *pages) listMisbehaviours(c *web.Call) error {
+func (p *Pages) listMisbehaviours(c *web.Call) error {
 	page, err := p.misbehavioursPage(c)
 	if err != nil {
 		return err
@@ -57,7 +57,7 @@ func (p *pages) listMisbehaviours(c *web.Call) error {
 }
 
 // misbehave arms what was typed.
-func (p *pages) misbehave(c *web.Call) error {
+func (p *Pages) misbehave(c *web.Call) error {
 	page, err := p.misbehavioursPage(c)
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func (p *pages) misbehave(c *web.Call) error {
 }
 
 // behave ends one misbehaviour, or all.
-func (p *pages) behave(c *web.Call) error {
+func (p *Pages) behave(c *web.Call) error {
 	if err := p.Provisioning.Injector().Remove(c.Context(), c.Value("id")); err != nil && fault.From(err).Code != fault.NotFound {
 		return err // one that has just been used up is as well gone
 	}
