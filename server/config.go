@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/berth-iot/berth/cluster"
+	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
@@ -57,6 +59,16 @@ type Config struct {
 	DiskReserve Size
 
 	elapsed func() time.Duration // see clock.Config
+	node    node
+}
+
+// node makes a server one of several of one service. Nothing outside of tests sets it
+// yet: there is no engine that servers on several machines could share. The zero node is
+// alone.
+type node struct {
+	name      string          // among the others
+	documents store.Documents // that all share, opened for this server, which closes them
+	bus       cluster.Bus     // by which it reaches the others
 }
 
 // DefaultConfig is the configuration of `berth up` without flags but for its
@@ -116,6 +128,9 @@ func (c *Config) complete() {
 	}
 	if c.After == nil {
 		c.After = time.After
+	}
+	if c.node.bus == nil {
+		c.node.bus = local.New()
 	}
 	if c.Telemetry == (LogConfig{}) {
 		c.Telemetry = telemetryRetention

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
@@ -148,7 +147,7 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 	}
 	engine, knows := s.engine.(interface{ Stale() bool })
 	h, err := hub.Open(ctx, hub.Config{Name: entry.Name, Host: entry.Host, Documents: s.documents, Telemetry: telemetry,
-		Bus: local.New(), Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics,
+		Bus: s.config.node.bus, Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger, Panics: s.panics,
 		Reindex: knows && engine.Stale()})
 	if err != nil {
 		return err

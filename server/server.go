@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +21,7 @@ import (
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/clock"
+	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
 	"github.com/berth-iot/berth/health"
@@ -67,6 +69,8 @@ type Server struct {
 	mqtt         *mqtt.Server
 	https        *http.Server
 	portal       *web.Site
+
+	stopReceiving func() // ends listening to what other nodes revoke; nil before it has begun
 
 	failedConnections failedConnections
 	local             *http.Server // the portal and the server's figures, on loopback
@@ -161,9 +165,12 @@ func (s *Server) names() []string {
 func (s *Server) openServices(ctx context.Context) (err error) {
 	data := func(name string) string { return filepath.Join(s.config.DataDir, name) }
 	marks := marksFolder(s.config.DataDir)
-	documents, err := openDocuments(ctx, data("documents"), pebble.Options{Logger: s.config.Logger, MaxOpenFiles: s.budget.documents,
-		Mark: filepath.Join(marks, documentsMark), Full: s.disk.full, Failing: s.disk.documentsFailing,
-		Damaged: s.disk.documentsDamaged})
+	documents := s.config.node.documents
+	if documents == nil {
+		documents, err = openDocuments(ctx, data("documents"), pebble.Options{Logger: s.config.Logger,
+			MaxOpenFiles: s.budget.documents, Mark: filepath.Join(marks, documentsMark), Full: s.disk.full,
+			Failing: s.disk.documentsFailing, Damaged: s.disk.documentsDamaged})
+	}
 	if err != nil {
 		err = fmt.Errorf("open the data folder: %w", err)
 		if isLocked(err) {
@@ -206,19 +213,48 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
 		Attempts: attempts, Hubs: local, Reach: s.outgoing.reach, Issuer: s.issuer,
 		Webhook: newWebhook(s.config.Webhooks), Outgoing: s.outgoing.begin,
-		Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics})
+		Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Node: s.config.node.name,
+		Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return err
+	}
+	if s.stopReceiving, err = s.config.node.bus.Receive(revocations, s.endRevoked); err != nil {
+		return fmt.Errorf("listen to what other nodes revoke: %w", err)
 	}
 	s.issuer.OnRevoke(s.revoked)
 	return nil
 }
 
-// revoked takes what was revoked from those who use it: at once here, and as fast
-// as they answer from hubs elsewhere, for as long as the server runs.
-func (s *Server) revoked(revocation issuance.Revocation) {
+// revocations is the topic on the bus of what was revoked, an issuance.Revocation as JSON.
+const revocations = "revocations"
+
+// endRevoked ends the connections to this node that what was revoked at any node had let
+// in. A node that is not reached keeps its own until they end: it would let them in no more.
+func (s *Server) endRevoked(message []byte) {
+	var revocation issuance.Revocation
+	if err := json.Unmarshal(message, &revocation); err != nil {
+		s.config.Logger.Error("a revocation of another node can't be read", "error", err)
+		return
+	}
 	for _, h := range s.hubs.All() {
 		h.EndRevoked(revocation)
+	}
+}
+
+// revoked takes what was revoked from those who use it: at once from the nodes of this
+// service, and as fast as they answer from hubs elsewhere, for as long as the server runs.
+func (s *Server) revoked(revocation issuance.Revocation) {
+	message, err := json.Marshal(revocation)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), cluster.RequestTimeout)
+		err = s.config.node.bus.Broadcast(ctx, revocations, message)
+		cancel()
+	}
+	if err != nil {
+		s.config.Logger.Error("a revocation has not reached other nodes", "thumbprint",
+			revocation.Thumbprint, "authority", revocation.Authority,
+			"registrationId", revocation.RegistrationID, "error", err)
+		s.endRevoked(message)
 	}
 	s.serving.Go(func() {
 		ctx, cancel := context.WithCancel(context.Background())
@@ -383,6 +419,9 @@ func (s *Server) closeServices(ctx context.Context) error {
 	s.end()
 	s.serving.Wait()
 	err := s.listeners.close()
+	if s.stopReceiving != nil {
+		s.stopReceiving()
+	}
 	if s.provisioning != nil {
 		err = errors.Join(err, s.provisioning.Close(ctx))
 	}

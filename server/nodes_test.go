@@ -1,0 +1,189 @@
+package server
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"testing"
+
+	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cluster/local"
+	"github.com/berth-iot/berth/credential"
+	berth "github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/inject"
+	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/memory"
+)
+
+// nodes are two servers of one service: on the same documents, and on one network. Logs,
+// and the authority of their TLS certificates, each has for itself.
+type nodes struct {
+	a, b      *house
+	documents store.Documents
+}
+
+func newNodes(t *testing.T) *nodes {
+	t.Helper()
+	shared, network := memory.New(), local.NewNetwork()
+	n := &nodes{documents: shared.Open()}
+	for name, h := range map[string]**house{"a": &n.a, "b": &n.b} {
+		*h = &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1",
+			Listen: "127.0.0.1", node: node{name, shared.Open(), network.Node()}}}
+		(*h).start()
+		t.Cleanup((*h).stop)
+	}
+	return n
+}
+
+// assign enrolls a device and has it registered at a node.
+func assign(h *house, id string) *deviceKeys {
+	h.t.Helper()
+	keys := validKeys(h.t, id)
+	h.enroll(keys)
+	body := `{"registrationId":"` + id + `"}`
+	if answer := h.provision(&keys, h.Info().IDScope, id).ask(registerTopic, body); answer.body["status"] != "assigned" {
+		h.t.Fatalf("registering %s is answered %+v", id, answer)
+	}
+	return &keys
+}
+
+func ended(d *device) bool {
+	select {
+	case <-d.Ended():
+		return true
+	default:
+		return false
+	}
+}
+
+// A device is connected to one node at a time, and is reached from both.
+func TestDeviceOfTwoNodes(t *testing.T) {
+	n, ctx := newNodes(t), context.Background()
+	if n.a.Info().IDScope != n.b.Info().IDScope {
+		t.Fatalf("the nodes have the ID scopes %s and %s", n.a.Info().IDScope, n.b.Info().IDScope)
+	}
+	keys := assign(n.a, "d1")
+	first := n.a.berth(keys, "d1")
+	second := n.b.berth(keys, "d1")
+	until(t, "a connection at b ends the one at a", func() bool { return ended(first) })
+	if ended(second) {
+		t.Fatalf("the newer connection has ended: %v", second.Err())
+	}
+
+	second.subscribe("$iothub/twin/PATCH/properties/desired/#")
+	patch := json.RawMessage(`{"properties":{"desired":{"interval":9}}}`)
+	if _, err := n.a.hub.PatchTwin(ctx, "d1", patch, ""); err != nil {
+		t.Fatal(err)
+	}
+	if told := second.next(); told.body["interval"] != 9.0 {
+		t.Errorf("by a, the device at b is told %+v", told)
+	}
+
+	found, err := n.a.hub.Device(ctx, "d1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	found.Status = "disabled"
+	if _, err := n.a.hub.UpdateDevice(ctx, found, "*"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a device that is disabled at a is cut off from b", func() bool { return ended(second) })
+}
+
+// A certificate that is revoked at one node ends the connection that it had let in at the
+// other.
+func TestRevocationOfTwoNodes(t *testing.T) {
+	n, ctx := newNodes(t), context.Background()
+	key := credential.NewKey(32)
+	_, err := n.a.provisioning.PutEnrollment(ctx, provisioning.Enrollment{RegistrationID: "d1",
+		EnrollmentSettings: provisioning.EnrollmentSettings{CredentialPolicyName: "default",
+			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	csr, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: "d1"}}, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := fmt.Sprintf("127.0.0.1:%d", n.a.Info().Ports.MQTT)
+	registered, err := berth.Provision(ctx, berth.ProvisioningOptions{Host: host, IDScope: n.a.Info().IDScope,
+		RegistrationID: "d1", SASKey: key, RootCAs: n.a.roots, CSR: csr})
+	if err != nil {
+		t.Fatal(err)
+	}
+	connected := n.b.berth(&deviceKeys{Certificate: tls.Certificate{
+		Certificate: registered.RegistrationState.IssuedCertificateChain, PrivateKey: private}}, "d1")
+	if revoked, err := n.a.provisioning.RevokeIssuedTo(ctx, "d1"); err != nil || revoked != 1 {
+		t.Fatalf("%d certificates are revoked, %v", revoked, err)
+	}
+	until(t, "a certificate that is revoked at a ends the connection at b", func() bool { return ended(connected) })
+}
+
+// What is configured at one node counts at the other.
+func TestConfigurationOfTwoNodes(t *testing.T) {
+	n, ctx := newNodes(t), context.Background()
+	options := backend.Options{RootCAs: n.b.roots, Address: fmt.Sprintf("127.0.0.1:%d", n.b.Info().Ports.HTTPS)}
+	policy, err := n.a.provisioning.CreatePolicy(ctx, "reader", []string{provisioning.EnrollmentRead})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader, err := backend.NewProvisioning(credential.ConnectionString{HostName: "localhost",
+		SharedAccessKeyName: policy.Name, SharedAccessKey: policy.PrimaryKey}.String(), options)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer reader.Close()
+	allowed := func() bool {
+		_, _, err := reader.Enrollments(ctx, "", "", 1)
+		if err != nil && !errors.Is(err, fault.UnauthorizedAccess) {
+			t.Fatal(err)
+		}
+		return err == nil
+	}
+	until(t, "a policy that is made at a is good at b", allowed)
+	if err := n.a.provisioning.DeletePolicy(ctx, policy.Name, ""); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a policy that is deleted at a is good no more at b", func() bool { return !allowed() })
+
+	keys := assign(n.b, "d1")
+	if _, err := n.a.provisioning.Misbehave(ctx, inject.Fault{Kind: inject.Throttle, RegistrationID: "d1"}); err != nil {
+		t.Fatal(err)
+	}
+	again := n.b.provision(keys, n.b.Info().IDScope, "d1")
+	if answer := again.ask(registerTopic, `{"registrationId":"d1"}`); answer.body["errorCode"] != float64(fault.Throttled) {
+		t.Errorf("a fault that was injected at a: b answers %+v", answer)
+	}
+}
+
+// One of the nodes sweeps.
+func TestSweepOfTwoNodes(t *testing.T) {
+	n := newNodes(t)
+	leases := store.NewTable[struct {
+		Node   string
+		Number int64
+	}](n.documents, "cluster/leases")
+	until(t, "a node sweeps", func() bool {
+		_, _, err := leases.Get(t.Context(), "provisioning/sweep")
+		return err == nil
+	})
+	holder, _, err := leases.Get(t.Context(), "provisioning/sweep")
+	if err != nil || holder.Node != "a" && holder.Node != "b" || holder.Number != 1 {
+		t.Errorf("the sweep is that of %+v, %v", holder, err)
+	}
+}
