@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"sync/atomic"
+	"time"
 )
 
 // Cache keeps a value that is made of documents for as long as they stay as they are.
@@ -33,18 +34,42 @@ func NewCache[T any](documents Documents, load func(context.Context) (T, error),
 
 // Get returns the value, and loads it when something has changed. Its errors are those of
 // load, and of the context; the next Get tries again.
-func (c *Cache[T]) Get(ctx context.Context) (value T, err error) {
+func (c *Cache[T]) Get(ctx context.Context) (T, error) {
 	changes := c.changes.Load()
 	if latest := c.latest.Load(); latest != nil && latest.changes >= changes {
 		return latest.value, nil
 	}
+	return c.loadOnce(ctx, changes)
+}
+
+// loadTimeout bounds how long GetOrFormer waits.
+const loadTimeout = 5 * time.Second
+
+// GetOrFormer is Get for those who can do with an older value, and wait for nobody longer
+// than five seconds. With the error comes the value that was loaded last, or the zero T.
+func (c *Cache[T]) GetOrFormer() (T, error) {
+	changes, latest := c.changes.Load(), c.latest.Load()
+	if latest != nil && latest.changes >= changes {
+		return latest.value, nil
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
+	defer cancel()
+	value, err := c.loadOnce(ctx, changes)
+	if err != nil && latest != nil {
+		return latest.value, err
+	}
+	return value, err
+}
+
+// loadOnce loads the value, unless another who is waited for has loaded all that had
+// changed when the caller began.
+func (c *Cache[T]) loadOnce(ctx context.Context, changes uint64) (value T, err error) {
 	select {
 	case c.loading <- struct{}{}:
 		defer func() { <-c.loading }()
 	case <-ctx.Done():
 		return value, ctx.Err()
 	}
-	// Who was waited for may have loaded all that had changed when this Get began.
 	if latest := c.latest.Load(); latest != nil && latest.changes >= changes {
 		return latest.value, nil
 	}

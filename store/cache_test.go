@@ -36,6 +36,9 @@ func TestCacheFails(t *testing.T) {
 	if _, err := cache.Get(t.Context()); !errors.Is(err, failed) {
 		t.Errorf("error %v after a change, want that of the load", err)
 	}
+	if n, err := cache.GetOrFormer(); !errors.Is(err, failed) || n != 2 {
+		t.Errorf("the former value is %d (%v), want 2 with the error of the load", n, err)
+	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	var waiting sync.WaitGroup
