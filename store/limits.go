@@ -24,6 +24,26 @@ func validName(name string, limit int) bool {
 	return len(name) >= 1 && len(name) <= limit && strings.IndexByte(name, 0) < 0
 }
 
+// MaxPartitions is how many partitions a log has at most.
+const MaxPartitions = 128
+
+// CheckLogName returns what is wrong with the name of a log.
+func CheckLogName(name string) error {
+	const allowed = "abcdefghijklmnopqrstuvwxyz0123456789.-"
+	if len(name) >= 1 && len(name) <= 128 && strings.Trim(name, allowed) == "" && strings.Trim(name, ".") != "" {
+		return nil
+	}
+	return fmt.Errorf("log name %.140q must be 1 to 128 of the characters a-z, 0-9, '.' and '-', and not just dots", name)
+}
+
+// CheckPartitions returns what is wrong with the number of partitions of a new log.
+func CheckPartitions(partitions int) error {
+	if partitions < 1 || partitions > MaxPartitions {
+		return fmt.Errorf("a log with %d partitions: there must be 1 to %d", partitions, MaxPartitions)
+	}
+	return nil
+}
+
 // CheckChanges returns what of the changes of a Commit is outside of the contract of
 // Documents, before an engine does anything.
 func CheckChanges(changes []Change) error {

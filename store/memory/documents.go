@@ -1,5 +1,5 @@
-// Package memory keeps documents in the memory of this process, for as long as it runs:
-// for tests, and for what is thrown away after a moment.
+// Package memory keeps documents and logs in the memory of this process, for as long as it
+// runs: for tests, and for what is thrown away after a moment.
 package memory
 
 import (
@@ -13,13 +13,14 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// Store is a place for documents that several can open, as the nodes of one service open
-// one database. What is in it goes with it.
+// Store is a place for documents and logs that several can open, as the nodes of one
+// service open one database. What is in it goes with it.
 type Store struct {
 	mutex       sync.RWMutex
 	collections map[string]*collection
 	revision    uint64 // of the last change
 	watchers    store.Watchers
+	logs        map[string]*log
 }
 
 // collection is the documents of one collection.
@@ -34,7 +35,9 @@ type stored struct {
 }
 
 // New returns an empty store.
-func New() *Store { return &Store{collections: make(map[string]*collection)} }
+func New() *Store {
+	return &Store{collections: make(map[string]*collection), logs: make(map[string]*log)}
+}
 
 // Documents implements store.Documents on a Store. Commits see each other at once,
 // through whichever Documents of the store they are made.

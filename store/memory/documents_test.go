@@ -9,17 +9,18 @@ import (
 	"github.com/berth-iot/berth/store/storetest"
 )
 
-// opener returns what opens a store by the name of a folder, which stays empty.
-func opener() func(testing.TB, string) store.Documents {
-	var stores sync.Map
-	return func(_ testing.TB, dir string) store.Documents {
-		opened, _ := stores.LoadOrStore(dir, memory.New())
-		return opened.(*memory.Store).Open()
-	}
+// stores are those of a test by the names of folders, which stay empty.
+type stores struct{ byDir sync.Map }
+
+func (s *stores) of(dir string) *memory.Store {
+	opened, _ := s.byDir.LoadOrStore(dir, memory.New())
+	return opened.(*memory.Store)
 }
 
 // Nothing is kept past the process, so there is no crash to test.
 func TestDocuments(t *testing.T) {
-	storetest.RunDocuments(t, opener())
-	storetest.ShareDocuments(t, opener())
+	of := new(stores).of
+	open := func(_ testing.TB, dir string) store.Documents { return of(dir).Open() }
+	storetest.RunDocuments(t, open)
+	storetest.ShareDocuments(t, open)
 }

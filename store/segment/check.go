@@ -107,7 +107,7 @@ func folders(dir, marks string) (names []string, err error) {
 		return nil, err
 	}
 	for _, entry := range entries {
-		if entry.IsDir() && validName(entry.Name()) {
+		if entry.IsDir() && store.CheckLogName(entry.Name()) == nil {
 			names = append(names, entry.Name())
 		}
 	}
@@ -118,7 +118,7 @@ func folders(dir, marks string) (names []string, err error) {
 		return nil, err
 	}
 	for _, entry := range entries {
-		if name, ok := strings.CutPrefix(entry.Name(), "log."); ok && validName(name) && !strings.HasSuffix(name, temporarySuffix) && !slices.Contains(names, name) {
+		if name, ok := strings.CutPrefix(entry.Name(), "log."); ok && store.CheckLogName(name) == nil && !strings.HasSuffix(name, temporarySuffix) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

@@ -17,7 +17,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"time"
 
@@ -116,8 +115,8 @@ func lockLogs(dir string) (*os.File, error) {
 
 // Open implements store.Logs.
 func (l *Logs) Open(name string, options store.LogOptions) (store.Log, error) {
-	if !validName(name) {
-		return nil, fmt.Errorf("log name %.140q must be 1 to 128 of the characters a-z, 0-9, '.' and '-', and not just dots", name)
+	if err := store.CheckLogName(name); err != nil {
+		return nil, err
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -134,12 +133,6 @@ func (l *Logs) Open(name string, options store.LogOptions) (store.Log, error) {
 	}
 	l.logs[name] = log
 	return log, nil
-}
-
-func validName(name string) bool {
-	const allowed = "abcdefghijklmnopqrstuvwxyz0123456789.-"
-	return len(name) >= 1 && len(name) <= 128 &&
-		strings.Trim(name, allowed) == "" && strings.Trim(name, ".") != ""
 }
 
 // Close implements store.Logs.

@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+
+	"github.com/berth-iot/berth/store"
 )
 
 // meta is what a log is made with and keeps: a file of a magic word, version,
@@ -66,8 +68,8 @@ func loadMeta(folder string, partitions int) (meta, error) {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return meta{}, err
 	}
-	if partitions < 1 || partitions > maxPartitions {
-		return meta{}, fmt.Errorf("a log with %d partitions: there must be 1 to %d", partitions, maxPartitions)
+	if err := store.CheckPartitions(partitions); err != nil {
+		return meta{}, err
 	}
 	var secret [4]byte
 	if _, err := rand.Read(secret[:]); err != nil {
