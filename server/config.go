@@ -68,6 +68,7 @@ type Config struct {
 type node struct {
 	name      string          // among the others
 	documents store.Documents // that all share, opened for this server, which closes them
+	logs      store.Logs      // likewise
 	bus       cluster.Bus     // by which it reaches the others
 }
 

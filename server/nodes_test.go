@@ -18,14 +18,15 @@ import (
 	"github.com/berth-iot/berth/credential"
 	berth "github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/memory"
 )
 
-// nodes are two servers of one service: on the same documents, and on one network. Logs,
-// and the authority of their TLS certificates, each has for itself.
+// nodes are two servers of one service: on the same documents and logs, and on one network.
+// The authority of its TLS certificates each has for itself.
 type nodes struct {
 	a, b      *house
 	documents store.Documents
@@ -37,7 +38,7 @@ func newNodes(t *testing.T) *nodes {
 	n := &nodes{documents: shared.Open()}
 	for name, h := range map[string]**house{"a": &n.a, "b": &n.b} {
 		*h = &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1",
-			Listen: "127.0.0.1", node: node{name, shared.Open(), network.Node()}}}
+			Listen: "127.0.0.1", node: node{name, shared.Open(), shared.OpenLogs(nil), network.Node()}}}
 		(*h).start()
 		t.Cleanup((*h).stop)
 	}
@@ -87,6 +88,17 @@ func TestDeviceOfTwoNodes(t *testing.T) {
 	if told := second.next(); told.body["interval"] != 9.0 {
 		t.Errorf("by a, the device at b is told %+v", told)
 	}
+
+	if err := second.Publish("devices/d1/messages/events/", []byte("hello"), 1, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "what the device sends to b is read at a", func() (read bool) {
+		err := n.a.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "", 1, func(m telemetry.Message) error {
+			read = m.Body == "hello"
+			return nil
+		})
+		return err == nil && read
+	})
 
 	found, err := n.a.hub.Device(ctx, "d1")
 	if err != nil {

@@ -183,13 +183,15 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if err := missingScope(ctx, documents, s.config.DataDir); err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
-	logs, err := segment.Open(data("logs"), segment.Options{Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics,
-		Marks: marks, Room: s.disk.room, Failing: s.disk.logFailing, Damaged: s.disk.logDamaged})
+	if s.logs = s.config.node.logs; s.logs == nil {
+		s.logs, err = openLogs(data("logs"), segment.Options{Now: s.config.Now, Trusted: s.clock.Trusted,
+			Logger: s.config.Logger, Panics: s.panics, Marks: marks, Room: s.disk.room, Failing: s.disk.logFailing,
+			Damaged: s.disk.logDamaged})
+	}
 	if err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
-	s.logs = logs
-	attempts, err := logs.Open("provisioning.attempts", s.config.Attempts.options())
+	attempts, err := s.logs.Open("provisioning.attempts", s.config.Attempts.options())
 	if err != nil {
 		return fmt.Errorf("open the registration attempts: %w", err)
 	}
@@ -282,6 +284,15 @@ func openDocuments(ctx context.Context, dir string, options pebble.Options) (sto
 		return nil, err
 	}
 	return documents, nil
+}
+
+// openLogs returns no typed nil.
+func openLogs(dir string, options segment.Options) (store.Logs, error) {
+	logs, err := segment.Open(dir, options)
+	if err != nil {
+		return nil, err
+	}
+	return logs, nil
 }
 
 // Where the ID scope is kept.
