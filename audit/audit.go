@@ -169,7 +169,8 @@ func (l *Log) Change(ctx context.Context, action Action, kind Kind, id string, b
 }
 
 // key orders entries as they came, the latest first: by their times, unless the clock
-// was ahead for a while.
+// was ahead for a while. Each node orders what it writes itself, so that a change does not
+// wait for the order of others: of two nodes' entries the order is as good as their clocks.
 func (l *Log) key(ctx context.Context, at time.Time) string {
 	l.begin(ctx)
 	moment := at.UnixNano()

@@ -19,7 +19,9 @@ type RateLimits struct {
 	PollsPer10Seconds      int // of one device: polls and look-ups
 }
 
-// Rates count what is done against the limits.
+// Rates count what is done against the limits. Each node counts what comes to it: to ask
+// the others, or the documents, for each request would cost more than what is limited. So n
+// nodes take up to n times as much; a share for each would need to know how many live.
 type Rates struct {
 	limits RateLimits
 	now    func() time.Time
