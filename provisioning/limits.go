@@ -70,7 +70,9 @@ func (s *Service) roomForRegistration(ctx context.Context, trace *attest.Trace, 
 // Limits returns the limits of the service.
 func (s *Service) Limits() Limits { return s.config.Limits }
 
-// isFull says whether there are as many already as there may be.
+// isFull says whether there are as many already as there may be. What is counted and then
+// added is one step under a lock of this node (limited): other nodes that add at the same
+// moment may exceed the limit by as many as add, on which nothing else hangs.
 func isFull(ctx context.Context, limit int, count func(context.Context) (int, error)) (bool, error) {
 	if limit <= 0 {
 		return false, nil

@@ -83,7 +83,9 @@ func (j *job) wait(ctx context.Context, patience time.Duration) bool {
 }
 
 // jobs holds the jobs under way by registration key. There is at most one for a
-// device: who registers again meanwhile waits for the same.
+// device: who registers again meanwhile waits for the same. It is of this node, since only
+// who works can be waited for: who polls another node has that one work on the intent too.
+// Hub and custom allocation may be asked twice then, and what is committed first counts.
 type jobs struct {
 	mutex sync.Mutex
 	byKey map[string]*job

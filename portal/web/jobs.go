@@ -14,7 +14,8 @@ const (
 	jobProblems = 200 // of one, that are shown
 )
 
-// jobs are those under way, and the outcome of the latest.
+// jobs are those under way, and the outcome of the latest. They are of this node, as the
+// work and the files that it reads are: a balancer keeps a browser at one node.
 type jobs struct {
 	mutex  sync.Mutex
 	latest []*Job // the oldest first
