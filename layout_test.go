@@ -59,7 +59,12 @@ var layout = map[string][]string{
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
-	"endpoint/rest": {"contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "panics", "fault", "wire/mqtt"},
+
+	// The door of HTTPS, and the operations behind it: Azure's and Berth's own, which do not know each other.
+	"endpoint/https":           {"contract", "provisioning", "hub", "audit", "credential", "document", "fault", "wire/mqtt"},
+	"endpoint/rest":            {"endpoint/https", "contract", "provisioning", "hub", "issuance", "audit", "credential", "document", "panics", "fault"},
+	"endpoint/https/httpstest": {"endpoint/https", "access", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble", "store/segment", "cluster/local", "fault", "wire/mqtt"},
+	"endpoint/own":             {"endpoint/https", "contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "store", "fault"},
 
 	// The frame of the pages knows no domain.
 	"portal/web": {"health", "document", "store", "panics", "fault"},
@@ -112,6 +117,8 @@ func TestLayoutRefuses(t *testing.T) {
 		{"wire/mqtt", "fault", "wire/mqtt imports fault"},
 		{"store/segment", "hub", "store/segment imports hub"},
 		{"endpoint/rest", "endpoint/mqtt", "endpoint/rest imports endpoint/mqtt"},
+		{"endpoint/own", "endpoint/rest", "endpoint/own imports endpoint/rest"},
+		{"endpoint/https", "endpoint/own", "endpoint/https imports endpoint/own"},
 		{"device", "hub", "device imports hub"},
 		{"server", "cmd/berth", "server imports cmd/berth"},
 		{"utils", "fault", "utils has no place"},

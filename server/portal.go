@@ -6,10 +6,13 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/endpoint/own"
 	"github.com/berth-iot/berth/endpoint/rest"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal"
@@ -56,9 +59,12 @@ func (s *Server) LoginLink(ctx context.Context, role string) (credential.LoginLi
 
 // web is what HTTPS serves: the portal below its path, and the services.
 func (s *Server) web() http.Handler {
-	var services http.Handler = rest.New(rest.Config{Provisioning: s.provisioning, Hubs: s.hubs, MQTT: s.mqtt.ServeConn,
-		Issuer: s.issuer, Audit: s.audit, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged,
-		Records: records{s}, Proven: admission.Proven, Logger: s.config.Logger, Panics: s.panics})
+	azure := rest.Operations(rest.Config{Provisioning: s.provisioning, Issuer: s.issuer, Audit: s.audit,
+		Panics: s.panics})
+	berth := own.Operations(own.Config{Provisioning: s.provisioning, Issuer: s.issuer, Audit: s.audit,
+		Records: records{s}, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged})
+	services := https.New(https.Config{Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit,
+		MQTT: s.mqtt.ServeConn, Proven: admission.Proven, Logger: s.config.Logger}, slices.Concat(azure, berth)...)
 	services = s.contained(panics.HTTPS, services)
 	pages := s.contained(panics.Portal, s.portal)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -6,7 +6,7 @@ import (
 	"fmt"
 
 	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/endpoint/rest"
+	"github.com/berth-iot/berth/endpoint/own"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
@@ -14,17 +14,17 @@ import (
 // records are the records of all services that can't be read.
 type records struct{ *Server }
 
-var _ rest.Records = records{}
+var _ own.Records = records{}
 
-// Unreadable implements rest.Records.
+// Unreadable implements own.Records.
 func (r records) Unreadable(ctx context.Context) ([]store.Unreadable, error) {
 	return r.documents.Scan(ctx)
 }
 
-// Known implements rest.Records.
+// Known implements own.Records.
 func (r records) Known(prefix string) []store.Unreadable { return r.documents.Known(prefix) }
 
-// DeleteUnreadable implements rest.Records. Each service knows what goes with a record
+// DeleteUnreadable implements own.Records. Each service knows what goes with a record
 // of its own.
 func (r records) DeleteUnreadable(ctx context.Context, collection, key string) error {
 	err := r.documents.Check(ctx, collection, key)

@@ -10,29 +10,32 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
+	"github.com/berth-iot/berth/endpoint/own"
 	"github.com/berth-iot/berth/hub"
 )
 
 // TestBulkInAudit makes one entry of a bulk operation, which says how many were changed,
 // and under which name to find them; one thing alone has an entry as ever.
 func TestBulkInAudit(t *testing.T) {
-	h := newHouse(t)
-	token := h.dpsToken()
+	h := newFixture(t)
+	token := h.DPSToken()
 	const attested = `"attestation":{"type":"symmetricKey"}`
 	item := func(id string) string { return fmt.Sprintf(`{"registrationId":%q,%s}`, id, attested) }
 	bulk := func(mode string, items ...string) {
 		t.Helper()
 		body := fmt.Sprintf(`{"mode":%q,"enrollments":[%s]}`, mode, strings.Join(items, ","))
-		answer := h.do(request{method: "POST", path: "/enrollments", token: token, body: body})
-		if answer.status != http.StatusOK {
-			t.Fatalf("%s is answered %d %s", mode, answer.status, answer.text)
+		answer := h.Do(httpstest.Request{Method: "POST", Path: "/enrollments", Token: token, Body: body})
+		if answer.Status != http.StatusOK {
+			t.Fatalf("%s is answered %d %s", mode, answer.Status, answer.Text)
 		}
 	}
 	entries := func() []audit.Entry {
 		t.Helper()
-		answer := h.do(request{method: "GET", path: "/berth/provisioning/audit?kind=enrollment", token: token})
-		var page Page[audit.Entry]
-		if err := json.Unmarshal([]byte(answer.text), &page); err != nil {
+		answer := h.Do(httpstest.Request{Method: "GET", Path: "/berth/provisioning/audit?kind=enrollment",
+			Token: token})
+		var page own.Page[audit.Entry]
+		if err := json.Unmarshal([]byte(answer.Text), &page); err != nil {
 			t.Fatal(err)
 		}
 		return page.Items
@@ -63,10 +66,11 @@ func TestBulkInAudit(t *testing.T) {
 			t.Errorf("the entry is %+v of %+v, want %+v", entry, entry.Bulk, want)
 			continue
 		}
-		answer := h.do(request{method: "GET", path: "/berth/provisioning/audit/" + entry.Bulk.Name, token: token})
-		var page Page[audit.Item]
-		if err := json.Unmarshal([]byte(answer.text), &page); err != nil || len(page.Items) != len(want.items) {
-			t.Fatalf("%v in %s", err, answer.text)
+		answer := h.Do(httpstest.Request{Method: "GET", Path: "/berth/provisioning/audit/" + entry.Bulk.Name,
+			Token: token})
+		var page own.Page[audit.Item]
+		if err := json.Unmarshal([]byte(answer.Text), &page); err != nil || len(page.Items) != len(want.items) {
+			t.Fatalf("%v in %s", err, answer.Text)
 		}
 		for n, item := range page.Items {
 			text := item.ID
@@ -88,12 +92,12 @@ func TestBulkInAudit(t *testing.T) {
 // TestBulkOfTwins changes the twins of several devices, some on the condition that they
 // are as they were read.
 func TestBulkOfTwins(t *testing.T) {
-	h := newHouse(t)
-	token := h.hubToken()
+	h := newFixture(t)
+	token := h.HubToken()
 	for _, id := range []string{"a", "b"} {
-		h.do(request{method: "PUT", path: "/devices/" + id, token: token, body: `{}`})
+		h.Do(httpstest.Request{Method: "PUT", Path: "/devices/" + id, Token: token, Body: `{}`})
 	}
-	etag, _ := h.do(request{method: "GET", path: "/twins/b", token: token}).fields["etag"].(string)
+	etag, _ := h.Do(httpstest.Request{Method: "GET", Path: "/twins/b", Token: token}).Fields["etag"].(string)
 	const twin = `"tags":{"site":1.0},"properties":{"desired":{"k":1,"$version":9},"reported":{"r":1}}`
 	for _, c := range []struct {
 		item   string
@@ -109,42 +113,43 @@ func TestBulkOfTwins(t *testing.T) {
 		{`{"id":"a","importMode":"updateTwin","tags":{"a":1e400}}`, "out of range"},
 		{`{"id":"a","importMode":"updateTwins",` + twin + `}`, "importMode must be"},
 	} {
-		got := h.do(request{method: "POST", path: "/devices", token: token, body: "[" + c.item + "]"})
-		if (got.status == 200) != (c.failed == "") || !strings.Contains(got.text, c.failed) {
-			t.Errorf("%s is answered %d %s", c.item, got.status, got.text)
+		got := h.Do(httpstest.Request{Method: "POST", Path: "/devices", Token: token, Body: "[" + c.item + "]"})
+		if (got.Status == 200) != (c.failed == "") || !strings.Contains(got.Text, c.failed) {
+			t.Errorf("%s is answered %d %s", c.item, got.Status, got.Text)
 		}
 	}
 	for _, id := range []string{"a", "b"} {
-		got := h.do(request{method: "GET", path: "/twins/" + id, token: token})
-		if !strings.Contains(got.text, `"tags":{"site":1.0},"properties":{"desired":{"k":1,"$metadata"`) ||
-			strings.Contains(got.text, `"r":1`) {
-			t.Errorf("the twin of %s is %s", id, got.text)
+		got := h.Do(httpstest.Request{Method: "GET", Path: "/twins/" + id, Token: token})
+		if !strings.Contains(got.Text, `"tags":{"site":1.0},"properties":{"desired":{"k":1,"$metadata"`) ||
+			strings.Contains(got.Text, `"r":1`) {
+			t.Errorf("the twin of %s is %s", id, got.Text)
 		}
 	}
-	writer := h.token("hub.local", "registryReadWrite", time.Now().Add(time.Hour)) // who may not write twins
-	got := h.do(request{method: "POST", path: "/devices", token: writer,
-		body: `[{"id":"a","importMode":"updateTwin","tags":{"z":1}}]`})
-	if got.status != 400 || !strings.Contains(got.text, "has no right ServiceConnect") {
-		t.Errorf("without the right it is answered %d %s", got.status, got.text)
+	writer := h.Token("hub.local", "registryReadWrite", time.Now().Add(time.Hour)) // who may not write twins
+	got := h.Do(httpstest.Request{Method: "POST", Path: "/devices", Token: writer,
+		Body: `[{"id":"a","importMode":"updateTwin","tags":{"z":1}}]`})
+	if got.Status != 400 || !strings.Contains(got.Text, "has no right ServiceConnect") {
+		t.Errorf("without the right it is answered %d %s", got.Status, got.Text)
 	}
 }
 
 // TestBulkOfDevices deletes many devices at once, and does all else in the order in which
 // it is asked for.
 func TestBulkOfDevices(t *testing.T) {
-	h := newHouse(t)
-	token := h.hubToken()
+	h := newFixture(t)
+	token := h.HubToken()
 	send := func(items []string) (answer bulkDeviceResult) {
 		t.Helper()
-		got := h.do(request{method: "POST", path: "/devices", token: token, body: "[" + strings.Join(items, ",") + "]"})
+		got := h.Do(httpstest.Request{Method: "POST", Path: "/devices", Token: token, Body: "[" + strings.Join(items,
+			",") + "]"})
 		want, code := http.StatusOK, ""
-		err := json.Unmarshal([]byte(got.text), &answer)
+		err := json.Unmarshal([]byte(got.Text), &answer)
 		if !answer.IsSuccessful {
 			want, code = http.StatusBadRequest, contract.BulkFailure
 		}
-		if err != nil || got.status != want || got.header.Get("iothub-errorcode") != code ||
-			got.header.Get("IotHubErrorCode") != code {
-			t.Fatalf("answered %d %v %s", got.status, got.header, got.text)
+		if err != nil || got.Status != want || got.Header.Get("iothub-errorcode") != code ||
+			got.Header.Get("IotHubErrorCode") != code {
+			t.Fatalf("answered %d %v %s", got.Status, got.Header, got.Text)
 		}
 		return answer
 	}
@@ -167,10 +172,10 @@ func TestBulkOfDevices(t *testing.T) {
 			t.Errorf("failure %d is of %+v, want %s", i, failed, want)
 		}
 	}
-	got := h.do(request{method: "GET", path: "/statistics/devices", token: token})
+	got := h.Do(httpstest.Request{Method: "GET", Path: "/statistics/devices", Token: token})
 	var statistics hub.RegistryStatistics
-	if err := json.Unmarshal([]byte(got.text), &statistics); err != nil || statistics.TotalDeviceCount != 0 {
-		t.Errorf("left are %s", got.text)
+	if err := json.Unmarshal([]byte(got.Text), &statistics); err != nil || statistics.TotalDeviceCount != 0 {
+		t.Errorf("left are %s", got.Text)
 	}
 }
 
@@ -178,24 +183,27 @@ func TestBulkOfDevices(t *testing.T) {
 // write down: each is refused by itself, and the one that is right is made.
 func TestBulkOfStrangeIDs(t *testing.T) {
 	for _, length := range []int{100, 150, 200, 500} {
-		h := newHouse(t)
+		h := newFixture(t)
 		strange := strings.Repeat(`\u0001`, length)
 		var items []string
 		for i := range maxBulk - 1 {
 			items = append(items, fmt.Sprintf(`{"registrationId":"%d%s"}`, i, strange))
 		}
 		items = append(items, `{"registrationId":"right","attestation":{"type":"symmetricKey"}}`)
-		answer := h.do(request{method: "POST", path: "/enrollments", token: h.dpsToken(),
-			body: `{"mode":"create","enrollments":[` + strings.Join(items, ",") + `]}`})
+		answer := h.Do(httpstest.Request{Method: "POST", Path: "/enrollments", Token: h.DPSToken(),
+			Body: `{"mode":"create","enrollments":[` + strings.Join(items, ",") + `]}`})
 		var result bulkResult
-		if err := json.Unmarshal([]byte(answer.text), &result); err != nil || answer.status != http.StatusOK || len(result.Errors) != maxBulk-1 {
-			t.Errorf("with ids of %d characters it is answered %d %.300s", length, answer.status, answer.text)
+		if err := json.Unmarshal([]byte(answer.Text),
+			&result); err != nil || answer.Status != http.StatusOK || len(result.Errors) != maxBulk-1 {
+			t.Errorf("with ids of %d characters it is answered %d %.300s", length, answer.Status, answer.Text)
 		}
-		answer = h.do(request{method: "GET", path: "/berth/provisioning/audit?kind=enrollment", token: h.dpsToken()})
-		var page Page[audit.Entry]
-		if err := json.Unmarshal([]byte(answer.text), &page); err != nil || len(page.Items) != 1 || page.Items[0].Bulk == nil ||
+		answer = h.Do(httpstest.Request{Method: "GET", Path: "/berth/provisioning/audit?kind=enrollment",
+			Token: h.DPSToken()})
+		var page own.Page[audit.Entry]
+		if err := json.Unmarshal([]byte(answer.Text),
+			&page); err != nil || len(page.Items) != 1 || page.Items[0].Bulk == nil ||
 			!page.Items[0].Bulk.Ended || page.Items[0].Bulk.Done != 1 {
-			t.Errorf("with ids of %d characters the audit has %.300s", length, answer.text)
+			t.Errorf("with ids of %d characters the audit has %.300s", length, answer.Text)
 		}
 	}
 }

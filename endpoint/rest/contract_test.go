@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -24,25 +26,25 @@ import (
 
 // contractTest is a server with a device, an enrollment and a group on it.
 type contractTest struct {
-	*house
+	*httpstest.Fixture
 	dps, iot string // tokens of back ends
 	client   tls.Config
 }
 
 func newContractTest(t *testing.T) *contractTest {
-	c := &contractTest{house: newHouse(t), client: tls.Config{InsecureSkipVerify: true}}
-	c.dps, c.iot = c.dpsToken(), c.hubToken()
+	c := &contractTest{Fixture: newFixture(t), client: tls.Config{InsecureSkipVerify: true}}
+	c.dps, c.iot = c.DPSToken(), c.HubToken()
 	const attestation = `"attestation":{"type":"symmetricKey"}`
 	for path, body := range map[string]string{
 		"/enrollments/e1":      `{"registrationId":"e1",` + attestation + `}`,
 		"/enrollments/e2":      `{"registrationId":"e2",` + attestation + `}`,
 		"/enrollmentGroups/g1": `{"enrollmentGroupId":"g1",` + attestation + `}`,
 	} {
-		if got := c.do(request{method: "PUT", path: path, token: c.dps, body: body}); got.status != 200 {
+		if got := c.Do(httpstest.Request{Method: "PUT", Path: path, Token: c.dps, Body: body}); got.Status != 200 {
 			t.Fatalf("%s is answered %+v", path, got)
 		}
 	}
-	if _, err := c.config.Hubs.All()[0].CreateDevice(context.Background(), hub.Device{DeviceID: "d1"}); err != nil {
+	if _, err := c.Config.Hubs.All()[0].CreateDevice(context.Background(), hub.Device{DeviceID: "d1"}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -58,14 +60,14 @@ type answered struct {
 // send sends a request line with its header lines and a body, and reads what comes until
 // the end. The address gets an api-version unless it has a query.
 func (c *contractTest) send(line, body string, headers ...string) answered {
-	c.t.Helper()
+	c.T.Helper()
 	method, target, _ := strings.Cut(line, " ")
 	if !strings.Contains(target, "?") {
 		target += "?api-version=2021-10-01"
 	}
-	conn, err := tls.Dial("tcp", c.server.Listener.Addr().String(), &c.client)
+	conn, err := tls.Dial("tcp", c.Server.Listener.Addr().String(), &c.client)
 	if err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
@@ -83,17 +85,17 @@ func (c *contractTest) send(line, body string, headers ...string) answered {
 		text += header + "\r\n"
 	}
 	if _, err := io.WriteString(conn, text+"\r\n"+body); err != nil {
-		c.t.Fatal(err)
+		c.T.Fatal(err)
 	}
 	received, err := io.ReadAll(conn)
 	if err != nil {
-		c.t.Fatalf("%s: %v", line, err)
+		c.T.Fatalf("%s: %v", line, err)
 	}
 	head, rest, _ := strings.Cut(string(received), "\r\n\r\n")
 	lines := strings.Split(head, "\r\n")
 	got := answered{headers: make(map[string]string), body: rest}
 	if _, err := fmt.Sscanf(lines[0], "HTTP/1.1 %d", &got.status); err != nil {
-		c.t.Fatalf("%s is answered %q", line, head)
+		c.T.Fatalf("%s is answered %q", line, head)
 	}
 	for _, header := range lines[1:] {
 		name, value, _ := strings.Cut(header, ": ")
@@ -129,7 +131,7 @@ func TestHeaderNames(t *testing.T) {
 		{"PATCH /enrollments/e1", "", []string{dps}, 405, []string{"x-ms-error-code", "Allow"}},
 		{"POST /enrollments/query", `{"query":"*"}`, []string{dps, "x-ms-max-item-count: 1"}, 200,
 			[]string{"x-ms-continuation", "x-ms-max-item-count", "x-ms-item-type"}},
-		{"PUT /" + scope + "/registrations/e1/register", "{}", nil, 401, []string{"x-ms-error-code",
+		{"PUT /" + httpstest.Scope + "/registrations/e1/register", "{}", nil, 401, []string{"x-ms-error-code",
 			"WWW-Authenticate"}},
 		{"DELETE /enrollments/e2", "", []string{dps}, 204, nil},
 	} {
@@ -156,7 +158,7 @@ func TestHeaderNames(t *testing.T) {
 func TestMethodOverride(t *testing.T) {
 	c := newContractTest(t)
 	iot := authorization(c.iot)
-	reader := authorization(c.token("hub.local", "registryReadWrite", time.Now().Add(time.Hour)))
+	reader := authorization(c.Token("hub.local", "registryReadWrite", time.Now().Add(time.Hour)))
 	const ignored = "ErrorCode:ArgumentInvalid;X-HTTP-Method-Override"
 	for i, example := range []struct {
 		line, override string
@@ -195,7 +197,7 @@ func TestMethodOverride(t *testing.T) {
 func TestPathsByMeaning(t *testing.T) {
 	c := newContractTest(t)
 	const id = "a+b#c:d'e(f)"
-	if _, err := c.config.Hubs.All()[0].CreateDevice(t.Context(), hub.Device{DeviceID: id}); err != nil {
+	if _, err := c.Config.Hubs.All()[0].CreateDevice(t.Context(), hub.Device{DeviceID: id}); err != nil {
 		t.Fatal(err)
 	}
 	dps, iot := authorization(c.dps), authorization(c.iot)
@@ -274,7 +276,7 @@ func TestErrorEnvelopes(t *testing.T) {
 		{"PUT /devices/d1", `{"deviceId":"d1"}`, []string{iot}, 409},
 		{"PUT /devices/d1", `{"deviceId":"d1"}`, []string{iot, stale}, 412},
 		{"PATCH /twins/d1", `{"tags":{"a":1}}`, []string{iot, stale}, 412},
-		{"PATCH /twins/d1", strings.Repeat(" ", twinLimit+1), []string{iot}, 413},
+		{"PATCH /twins/d1", strings.Repeat(" ", https.TwinBody+1), []string{iot}, 413},
 		{"PUT /devices/d2", `<device/>`, []string{iot, xml}, 415},
 
 		{"PUT /enrollments/e3", `{"attestation":{"type":"trust"}}`, []string{dps}, 400},
@@ -285,7 +287,7 @@ func TestErrorEnvelopes(t *testing.T) {
 		{"PATCH /enrollments/e1", "", []string{dps}, 405},
 		{"PUT /enrollments/e1", `{"attestation":{"type":"symmetricKey"}}`, []string{dps}, 409},
 		{"DELETE /enrollmentGroups/g1", "", []string{dps, stale}, 412},
-		{"PUT /enrollments/e3", strings.Repeat(" ", smallBody+1), []string{dps}, 413},
+		{"PUT /enrollments/e3", strings.Repeat(" ", https.SmallBody+1), []string{dps}, 413},
 		{"PUT /enrollments/e3", `<enrollment/>`, []string{dps, xml}, 415},
 	} {
 		got := c.send(example.line, example.body, example.headers...)
@@ -368,20 +370,20 @@ type operationOfDevice struct {
 
 // register has the device e1 register over HTTPS, and waits until that is done.
 func (c *contractTest) register() (operation operationOfDevice) {
-	c.t.Helper()
-	mechanism := c.do(request{method: "POST", path: "/enrollments/e1/attestationmechanism", token: c.dps})
-	key := mechanism.fields["symmetricKey"].(map[string]any)["primaryKey"].(string)
-	token := authorization(signed(c.t, url.QueryEscape(scope+"/registrations/e1"), key, "&skn=registration"))
-	for line := "PUT /" + scope + "/registrations/e1/register"; ; line = "GET /" + scope +
+	c.T.Helper()
+	mechanism := c.Do(httpstest.Request{Method: "POST", Path: "/enrollments/e1/attestationmechanism", Token: c.dps})
+	key := mechanism.Fields["symmetricKey"].(map[string]any)["primaryKey"].(string)
+	token := authorization(signed(c.T, url.QueryEscape(httpstest.Scope+"/registrations/e1"), key, "&skn=registration"))
+	for line := "PUT /" + httpstest.Scope + "/registrations/e1/register"; ; line = "GET /" + httpstest.Scope +
 		"/registrations/e1/operations/" + operation.OperationID {
 		got := c.send(line, "", token)
 		if err := json.Unmarshal([]byte(got.body), &operation); err != nil || got.status >= 300 {
-			c.t.Fatalf("%s is answered %d %s", line, got.status, got.body)
+			c.T.Fatalf("%s is answered %d %s", line, got.status, got.body)
 		}
-		poll := "https://dps.local/" + scope + "/registrations/e1/operations/" + operation.OperationID +
+		poll := "https://dps.local/" + httpstest.Scope + "/registrations/e1/operations/" + operation.OperationID +
 			"?api-version=2021-10-01"
 		if where, told := got.headers["Location"]; told != (got.status == http.StatusAccepted) || told && where != poll {
-			c.t.Errorf("%s is answered %d, and is to be polled at %q, want %q", line, got.status, where, poll)
+			c.T.Errorf("%s is answered %d, and is to be polled at %q, want %q", line, got.status, where, poll)
 		}
 		if operation.Status != "assigning" {
 			return operation
@@ -451,24 +453,26 @@ func TestItemTypes(t *testing.T) {
 func TestTokenAsSigned(t *testing.T) {
 	c := newContractTest(t)
 	keys := map[string]string{}
-	policies, err := c.config.Provisioning.Access().List(t.Context())
+	policies, err := c.Config.Provisioning.Access().List(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, policy := range policies {
 		keys[policy.Name] = policy.PrimaryKey
 	}
-	mechanism := c.do(request{method: "POST", path: "/enrollments/e1/attestationmechanism", token: c.dps})
-	device := mechanism.fields["symmetricKey"].(map[string]any)["primaryKey"].(string)
+	mechanism := c.Do(httpstest.Request{Method: "POST", Path: "/enrollments/e1/attestationmechanism", Token: c.dps})
+	device := mechanism.Fields["symmetricKey"].(map[string]any)["primaryKey"].(string)
 	const owner, own = "provisioningserviceowner", "/registrations/e1"
 	for _, example := range []struct{ line, resource, key, more string }{
 		{"GET /enrollments/e1", "dps.local", keys[owner], "&skn=" + owner},
 		{"GET /enrollments/e1", "dps.local%2fenrollments%2fe1", keys[owner], "&skn=" + owner},
 		{"GET /enrollments/e1", "dps.local/enrollments", keys[owner], "&skn=" + owner},
-		{"PUT /" + scope + own + "/register", scope + own, device, "&skn="},
-		{"PUT /" + scope + own + "/register", scope + "%2fregistrations%2fe1", device, "&skn=registration"},
-		{"PUT /" + scope + own + "/register", scope + "%2Fregistrations%2Fe1", device, "&skn=registration"},
-		{"PUT /" + scope + own + "/register", scope + "%2Fregistrations%2Fe1", device, ""},
+		{"PUT /" + httpstest.Scope + own + "/register", httpstest.Scope + own, device, "&skn="},
+		{"PUT /" + httpstest.Scope + own + "/register", httpstest.Scope + "%2fregistrations%2fe1", device,
+			"&skn=registration"},
+		{"PUT /" + httpstest.Scope + own + "/register", httpstest.Scope + "%2Fregistrations%2Fe1", device,
+			"&skn=registration"},
+		{"PUT /" + httpstest.Scope + own + "/register", httpstest.Scope + "%2Fregistrations%2Fe1", device, ""},
 	} {
 		token := signed(t, example.resource, example.key, example.more)
 		if got := c.send(example.line, "", authorization(token)); got.status >= 300 {
@@ -497,7 +501,7 @@ func TestRegistrationIsWhole(t *testing.T) {
 // has, and that a back end's token counts all the same.
 func TestAnyClientCertificate(t *testing.T) {
 	c := newContractTest(t)
-	certificate, key := certificatePEM(t, "somebody")
+	certificate, key := httpstest.CertificatePEM(t, "somebody")
 	pair, err := tls.X509KeyPair([]byte(certificate), []byte(key))
 	if err != nil {
 		t.Fatal(err)

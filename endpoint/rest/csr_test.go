@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 )
@@ -35,35 +36,38 @@ func requestOf(t testing.TB, name string) []byte {
 // registering is a device with a symmetric key that registers by HTTPS, and whose
 // enrollment names a credential policy.
 type registering struct {
-	*house
+	*httpstest.Fixture
 	id, token string
 }
 
 func newRegistering(t *testing.T, id string) registering {
-	h := newHouse(t)
+	h := newFixture(t)
 	key := credential.NewKey(32)
 	enrollment := provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{CredentialPolicyName: "default",
 		Attestation: provisioning.AttestationMechanism{
 			Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}}}
-	if _, err := h.config.Provisioning.CreateEnrollment(t.Context(), enrollment); err != nil {
+	if _, err := h.Config.Provisioning.CreateEnrollment(t.Context(), enrollment); err != nil {
 		t.Fatal(err)
 	}
-	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(httpstest.Scope+"/registrations/"+id, "registration", key,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return registering{h, id, token}
 }
 
-func (r registering) register(body string) response {
-	r.t.Helper()
-	return r.do(request{method: "PUT", path: "/" + scope + "/registrations/" + r.id + "/register", token: r.token,
-		body: body})
+func (r registering) register(body string) httpstest.Response {
+	r.T.Helper()
+	return r.Do(httpstest.Request{Method: "PUT", Path: "/" + httpstest.Scope + "/registrations/" + r.id + "/register",
+		Token: r.token,
+		Body:  body})
 }
 
-func (r registering) lookUp(body string) response {
-	r.t.Helper()
-	return r.do(request{method: "POST", path: "/" + scope + "/registrations/" + r.id, token: r.token, body: body})
+func (r registering) lookUp(body string) httpstest.Response {
+	r.T.Helper()
+	return r.Do(httpstest.Request{Method: "POST", Path: "/" + httpstest.Scope + "/registrations/" + r.id,
+		Token: r.token, Body: body})
 }
 
 // A look-up is of what there is: it shows no chain and takes no request. The chain is in
@@ -72,26 +76,26 @@ func TestALookUpHasNoChain(t *testing.T) {
 	d := newRegistering(t, "d1")
 	csr := base64.StdEncoding.EncodeToString(requestOf(t, "d1"))
 	registered := d.register(`{"registrationId":"d1","csr":"` + csr + `"}`)
-	state, _ := registered.fields["registrationState"].(map[string]any)
-	if chain, _ := state["issuedCertificateChain"].([]any); registered.status != 202 || len(chain) != 3 {
-		t.Fatalf("registering is answered %d: %s", registered.status, registered.text)
+	state, _ := registered.Fields["registrationState"].(map[string]any)
+	if chain, _ := state["issuedCertificateChain"].([]any); registered.Status != 202 || len(chain) != 3 {
+		t.Fatalf("registering is answered %d: %s", registered.Status, registered.Text)
 	}
-	polled := d.do(request{method: "GET", path: "/" + scope + "/registrations/d1/operations/" +
-		registered.fields["operationId"].(string), token: d.token})
-	state, _ = polled.fields["registrationState"].(map[string]any)
-	if chain, _ := state["issuedCertificateChain"].([]any); polled.status != 200 || len(chain) != 3 {
-		t.Errorf("a poll is answered %d: %s", polled.status, polled.text)
+	polled := d.Do(httpstest.Request{Method: "GET", Path: "/" + httpstest.Scope + "/registrations/d1/operations/" +
+		registered.Fields["operationId"].(string), Token: d.token})
+	state, _ = polled.Fields["registrationState"].(map[string]any)
+	if chain, _ := state["issuedCertificateChain"].([]any); polled.Status != 200 || len(chain) != 3 {
+		t.Errorf("a poll is answered %d: %s", polled.Status, polled.Text)
 	}
 	for _, body := range []string{"", `{"registrationId":"d1"}`, `{"registrationId":"d1","payload":{"a":1}}`} {
 		found := d.lookUp(body)
-		if _, has := found.fields["issuedCertificateChain"]; found.status != 200 || has ||
-			found.fields["assignedHub"] != "hub.local" {
-			t.Errorf("a look-up with %q is answered %d: %s", body, found.status, found.text)
+		if _, has := found.Fields["issuedCertificateChain"]; found.Status != 200 || has ||
+			found.Fields["assignedHub"] != "hub.local" {
+			t.Errorf("a look-up with %q is answered %d: %s", body, found.Status, found.Text)
 		}
 	}
 	for _, body := range []string{`{"csr":"` + csr + `"}`, `{"registrationId":"d1","csr":"x"}`} {
-		if refused := d.lookUp(body); refused.status != 400 || !strings.Contains(refused.text, "takes no csr") {
-			t.Errorf("a look-up with %.40q is answered %d: %s", body, refused.status, refused.text)
+		if refused := d.lookUp(body); refused.Status != 400 || !strings.Contains(refused.Text, "takes no csr") {
+			t.Errorf("a look-up with %.40q is answered %d: %s", body, refused.Status, refused.Text)
 		}
 	}
 }
@@ -111,19 +115,20 @@ func TestNamesOfARegistrationAreExact(t *testing.T) {
 		`["d1"]`:                                      "is a JSON array",
 		`{"registrationId":"d1"`:                      "breaks off",
 	} {
-		for name, send := range map[string]func(string) response{"registering": d.register, "looking up": d.lookUp} {
+		for name, send := range map[string]func(string) httpstest.Response{"registering": d.register,
+			"looking up": d.lookUp} {
 			if name == "looking up" {
 				d.register(`{}`)
 			}
-			if refused := send(body); refused.status != 400 || !strings.Contains(refused.text, says) ||
-				strings.Contains(refused.text, "json:") {
-				t.Errorf("%s with %.40q is answered %d, want 400 that says %q: %s", name, body, refused.status, says,
-					refused.text)
+			if refused := send(body); refused.Status != 400 || !strings.Contains(refused.Text, says) ||
+				strings.Contains(refused.Text, "json:") {
+				t.Errorf("%s with %.40q is answered %d, want 400 that says %q: %s", name, body, refused.Status, says,
+					refused.Text)
 			}
 		}
 	}
-	if taken := d.register(`{"registrationId":"d1","later":{"than":"this"}}`); taken.status != 202 {
-		t.Errorf("a field of a later version is answered %d: %s", taken.status, taken.text)
+	if taken := d.register(`{"registrationId":"d1","later":{"than":"this"}}`); taken.Status != 202 {
+		t.Errorf("a field of a later version is answered %d: %s", taken.Status, taken.Text)
 	}
 }
 
@@ -139,7 +144,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	certificate, _ := certificatePEM(t, "d1")
+	certificate, _ := httpstest.CertificatePEM(t, "d1")
 	block, _ := pem.Decode([]byte(certificate))
 	for name, c := range map[string]struct {
 		der  []byte
@@ -155,9 +160,9 @@ func TestRequestsThatAreNone(t *testing.T) {
 		"a request of a length": {[]byte{0x30, 0x84, 0xff, 0xff, 0xff, 0xff}, "breaks off"},
 	} {
 		refused := d.register(`{"csr":"` + base64.StdEncoding.EncodeToString(c.der) + `"}`)
-		if refused.status != 400 || !strings.Contains(refused.text, c.says) || strings.Contains(refused.text, "asn1") ||
-			strings.Contains(refused.text, "x509") {
-			t.Errorf("%s is answered %d, want 400 that says %q: %s", name, refused.status, c.says, refused.text)
+		if refused.Status != 400 || !strings.Contains(refused.Text, c.says) || strings.Contains(refused.Text, "asn1") ||
+			strings.Contains(refused.Text, "x509") {
+			t.Errorf("%s is answered %d, want 400 that says %q: %s", name, refused.Status, c.says, refused.Text)
 		}
 	}
 }
@@ -169,18 +174,18 @@ func TestAMissingPolicyIsNotTheDevicesFault(t *testing.T) {
 	csr := base64.StdEncoding.EncodeToString(requestOf(t, "d1"))
 	ctx := t.Context()
 	for name, breaking := range map[string]func() error{
-		"a revoked authority": func() error { _, err := d.config.Issuer.RevokeAuthority(ctx, "default"); return err },
-		"a deleted policy":    func() error { return d.config.Issuer.DeletePolicy(ctx, "default", true) },
+		"a revoked authority": func() error { _, err := d.Issuer.RevokeAuthority(ctx, "default"); return err },
+		"a deleted policy":    func() error { return d.Issuer.DeletePolicy(ctx, "default", true) },
 	} {
 		if err := breaking(); err != nil {
 			t.Fatal(err)
 		}
 		refused := d.register(`{"csr":"` + csr + `"}`)
-		if refused.status != 503 || refused.fields["errorCode"] != 503001.0 ||
-			!strings.Contains(refused.text, "Whoever runs the service") {
-			t.Errorf("with %s a request is answered %d: %s", name, refused.status, refused.text)
+		if refused.Status != 503 || refused.Fields["errorCode"] != 503001.0 ||
+			!strings.Contains(refused.Text, "Whoever runs the service") {
+			t.Errorf("with %s a request is answered %d: %s", name, refused.Status, refused.Text)
 		}
-		attempts, err := d.config.Provisioning.Attempts().Find(ctx, attempts.Filter{RegistrationID: "d1", Max: 1})
+		attempts, err := d.Config.Provisioning.Attempts().Find(ctx, attempts.Filter{RegistrationID: "d1", Max: 1})
 		if err != nil || len(attempts) != 1 {
 			t.Fatalf("the attempts are %+v, error %v", attempts, err)
 		}
@@ -190,7 +195,7 @@ func TestAMissingPolicyIsNotTheDevicesFault(t *testing.T) {
 		}
 	}
 	// Without a request the device comes in as before.
-	if taken := d.register(`{}`); taken.status != 202 || taken.fields["status"] != "assigned" {
-		t.Errorf("without a request it is answered %d: %s", taken.status, taken.text)
+	if taken := d.register(`{}`); taken.Status != 202 || taken.Fields["status"] != "assigned" {
+		t.Errorf("without a request it is answered %d: %s", taken.Status, taken.Text)
 	}
 }

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	endpointmqtt "github.com/berth-iot/berth/endpoint/mqtt"
 	"github.com/berth-iot/berth/fault"
 )
@@ -30,7 +32,7 @@ func TestErrorsAreDocumented(t *testing.T) {
 		}
 		problem := fault.New(code, "What was wrong; what to do")
 		problem.TrackingID, problem.RetryAfter = "00000000-0000-4000-8000-000000000000", 1500*time.Millisecond
-		dps, iot := renderHTTPS(provisioningAPI, problem), renderHTTPS(hubAPI, problem)
+		dps, iot := renderHTTPS(https.ProvisioningAPI, problem), renderHTTPS(https.HubAPI, problem)
 		want := map[string]string{
 			"the provisioning service over HTTPS": fmt.Sprintf("%d [%d] [%s] 1 %s", code.Status(), int(code),
 				problem.TrackingID, detailsOf(problem, "")),
@@ -57,8 +59,8 @@ func TestErrorsAreDocumented(t *testing.T) {
 			endpointmqtt.ConnectCode(problem), meanings[code])
 	}
 	head := strings.NewReplacer(
-		"{provisioning}", example(provisioningAPI, fault.EnrollmentNotFound, "x-ms-error-code"),
-		"{hub}", example(hubAPI, fault.DeviceNotFound, "iothub-errorcode")).Replace(errorsHead)
+		"{provisioning}", example(https.ProvisioningAPI, fault.EnrollmentNotFound, "x-ms-error-code"),
+		"{hub}", example(https.HubAPI, fault.DeviceNotFound, "iothub-errorcode")).Replace(errorsHead)
 	page := head + table.String() + errorsTail
 	const path = "../../docs/errors.md"
 	if *update {
@@ -78,9 +80,9 @@ func TestErrorsAreDocumented(t *testing.T) {
 // rendered is a refusal as it goes out over HTTPS.
 type rendered struct{ *httptest.ResponseRecorder }
 
-func renderHTTPS(answering service, problem *fault.Error) rendered {
+func renderHTTPS(answering https.API, problem *fault.Error) rendered {
 	r := rendered{httptest.NewRecorder()}
-	writeFault(r, answering, problem)
+	https.WriteFault(r, answering, problem)
 	return r
 }
 
@@ -103,7 +105,7 @@ func timeless(body []byte) string { return moment.ReplaceAllString(string(body),
 
 // example is the header with the code, and the body, of a refusal whose words are left
 // out.
-func example(answering service, code fault.Code, codeHeader string) string {
+func example(answering https.API, code fault.Code, codeHeader string) string {
 	problem := fault.New(code, "…")
 	problem.TrackingID = "…"
 	r := renderHTTPS(answering, problem)
@@ -203,7 +205,7 @@ func asSpelled(header http.Header, name string) []string { return header[name] }
 // A hub's errors have no semicolons of their own, at which clients take them apart, and
 // quote others as they were sent.
 func TestHubErrorsQuoteWhatWasSent(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for path, says := range map[string]string{
 		"/devices/s1;x=1":      `ErrorCode:DeviceNotFound;There is no device "s1;x=1"`,
 		"/devices/s%3B%201":    `The device id "s; 1" has the character ' '`,
@@ -211,14 +213,14 @@ func TestHubErrorsQuoteWhatWasSent(t *testing.T) {
 		"/twins/%E2%82%AC":     `The device id "€" has the character '€'`,
 		"/devices?top=%3B%201": `top is "; 1"`,
 	} {
-		got := h.do(request{method: "GET", path: path, token: h.hubToken()})
-		if message, _ := got.fields["Message"].(string); !strings.Contains(message, says) {
-			t.Errorf("%s is answered %s, want %s", path, got.text, says)
+		got := h.Do(httpstest.Request{Method: "GET", Path: path, Token: h.HubToken()})
+		if message, _ := got.Fields["Message"].(string); !strings.Contains(message, says) {
+			t.Errorf("%s is answered %s, want %s", path, got.Text, says)
 		}
 	}
-	got := h.do(request{method: "PATCH", path: "/twins/d", token: h.hubToken(), body: `{"a":1;}`})
-	message, _ := got.fields["Message"].(string)
+	got := h.Do(httpstest.Request{Method: "PATCH", Path: "/twins/d", Token: h.HubToken(), Body: `{"a":1;}`})
+	message, _ := got.Fields["Message"].(string)
 	if !strings.Contains(message, "';' can't stand in line 1 at character 7") {
-		t.Errorf("JSON with a semicolon is answered %s", got.text)
+		t.Errorf("JSON with a semicolon is answered %s", got.Text)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 )
@@ -45,9 +46,9 @@ type keyRenewalError struct {
 
 // renewKeys makes keys of several devices anew, each for itself: those that fail are
 // listed, the others are done.
-func renewKeys(c *call) (any, error) {
+func renewKeys(c *https.Call) (any, error) {
 	var wanted keyRenewal
-	if err := c.decode(&wanted); err != nil {
+	if err := c.Decode(&wanted); err != nil {
 		return nil, err
 	}
 	if n := len(wanted.Devices); n == 0 || n > maxBulkDevices {
@@ -65,12 +66,12 @@ func renewKeys(c *call) (any, error) {
 	for i, device := range wanted.Devices {
 		ids[i] = device.ID
 	}
-	if err := c.authorizeDevices(hub.RegistryWrite, ids...); err != nil {
+	if err := authorizeDevices(c, hub.RegistryWrite, ids...); err != nil {
 		return nil, err
 	}
 	result := keyRenewalResult{wanted.PolicyKey, []renewedKeys{}, []keyRenewalError{}}
 	for _, device := range wanted.Devices {
-		keys, err := c.renewKeys(device, primary, secondary)
+		keys, err := renewKeysOf(c, device, primary, secondary)
 		var problem *fault.Error
 		switch {
 		case err == nil:
@@ -83,18 +84,19 @@ func renewKeys(c *call) (any, error) {
 		}
 	}
 	if len(result.Errors) > 0 {
-		c.status = http.StatusMultiStatus
+		c.Status = http.StatusMultiStatus
 	}
 	return result, nil
 }
 
-func (c *call) renewKeys(device renewedDevice, primary, secondary bool) (renewedKeys, error) {
+// renewKeysOf makes keys of one device anew.
+func renewKeysOf(c *https.Call, device renewedDevice, primary, secondary bool) (renewedKeys, error) {
 	if device.ModuleID != "" {
 		return renewedKeys{}, fault.New(fault.ModuleNotFound,
 			"There is no module %.128q of the device %.128q: modules are not served by this version",
 			device.ModuleID, device.ID)
 	}
-	renewed, err := c.hub.RenewKeys(c.Context(), device.ID, primary, secondary)
+	renewed, err := c.Hub.RenewKeys(c.Context(), device.ID, primary, secondary)
 	if err != nil {
 		return renewedKeys{}, err
 	}

@@ -5,15 +5,16 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/hub"
 )
 
 // TestTokensOfOneDevice has devices called as operations on several are: a token for such
 // a device is good for it alone.
 func TestTokensOfOneDevice(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for _, id := range []string{"keys", "query", "d1"} {
-		if _, err := h.config.Hubs.All()[0].CreateDevice(t.Context(), hub.Device{DeviceID: id}); err != nil {
+		if _, err := h.Config.Hubs.All()[0].CreateDevice(t.Context(), hub.Device{DeviceID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -34,13 +35,14 @@ func TestTokensOfOneDevice(t *testing.T) {
 		{"hub.local/devices", "/devices/query", query, 200},
 		{"hub.local/devices/query", "/devices/query", query, 401},
 	} {
-		token := h.token(c.resource, "iothubowner", time.Now().Add(time.Hour))
-		before := h.do(request{method: "GET", path: "/devices/d1", token: h.hubToken()}).text
-		if got := h.do(request{method: "POST", path: c.path, token: token, body: c.body}); got.status != c.status {
-			t.Errorf("%s with a token for %s is answered %d %s, want %d", c.path, c.resource, got.status, got.text,
+		token := h.Token(c.resource, "iothubowner", time.Now().Add(time.Hour))
+		before := h.Do(httpstest.Request{Method: "GET", Path: "/devices/d1", Token: h.HubToken()}).Text
+		if got := h.Do(httpstest.Request{Method: "POST", Path: c.path, Token: token,
+			Body: c.body}); got.Status != c.status {
+			t.Errorf("%s with a token for %s is answered %d %s, want %d", c.path, c.resource, got.Status, got.Text,
 				c.status)
 		}
-		after := h.do(request{method: "GET", path: "/devices/d1", token: h.hubToken()}).text
+		after := h.Do(httpstest.Request{Method: "GET", Path: "/devices/d1", Token: h.HubToken()}).Text
 		if changed := before != after; changed != (c.status == 200 && strings.Contains(c.body, `"d1"`)) {
 			t.Errorf("%s with a token for %s changed the device: %v", c.path, c.resource, changed)
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/panics"
@@ -17,27 +18,27 @@ import (
 
 // hubService are the operations of back ends on a hub (Azure, IoT Hub service
 // REST API).
-func (h *handler) hubService() []route {
-	return []route{
-		{"GET", contract.DevicesPath, hubAPI, hub.RegistryRead, 0, listDevices},
-		{"POST", contract.DevicesPath, hubAPI, hub.RegistryWrite, largeBody, bulkDevices},
-		{"POST", contract.DeviceKeysPath, hubAPI, hub.RegistryWrite, smallBody, renewKeys},
-		{"POST", contract.DevicesQueryPath, hubAPI, hub.ServiceConnect, smallBody, queryTwins},
-		{"GET", contract.DevicePath, hubAPI, hub.RegistryRead, 0, getDevice},
-		{"PUT", contract.DevicePath, hubAPI, hub.RegistryWrite, smallBody, putDevice},
-		{"DELETE", contract.DevicePath, hubAPI, hub.RegistryWrite, 0, deleteDevice},
-		{"GET", contract.TwinPath, hubAPI, hub.ServiceConnect, 0, getTwin},
-		{"PATCH", contract.TwinPath, hubAPI, hub.ServiceConnect, twinLimit, patchTwin},
-		{"PUT", contract.TwinPath, hubAPI, hub.ServiceConnect, twinLimit, replaceTwin},
-		{"GET", contract.DeviceStatisticsPath, hubAPI, hub.RegistryRead, 0, registryStatistics},
-		{"GET", contract.ServiceStatisticsPath, hubAPI, hub.ServiceConnect, 0, serviceStatistics},
+func (s *service) hubService() []https.Operation {
+	return []https.Operation{
+		iot("GET", contract.DevicesPath, hub.RegistryRead, 0, listDevices),
+		iot("POST", contract.DevicesPath, hub.RegistryWrite, https.LargeBody, s.bulkDevices),
+		iot("POST", contract.DeviceKeysPath, hub.RegistryWrite, https.SmallBody, renewKeys),
+		iot("POST", contract.DevicesQueryPath, hub.ServiceConnect, https.SmallBody, queryTwins),
+		iot("GET", contract.DevicePath, hub.RegistryRead, 0, getDevice),
+		iot("PUT", contract.DevicePath, hub.RegistryWrite, https.SmallBody, putDevice),
+		iot("DELETE", contract.DevicePath, hub.RegistryWrite, 0, deleteDevice),
+		iot("GET", contract.TwinPath, hub.ServiceConnect, 0, getTwin),
+		iot("PATCH", contract.TwinPath, hub.ServiceConnect, https.TwinBody, patchTwin),
+		iot("PUT", contract.TwinPath, hub.ServiceConnect, https.TwinBody, replaceTwin),
+		iot("GET", contract.DeviceStatisticsPath, hub.RegistryRead, 0, registryStatistics),
+		iot("GET", contract.ServiceStatisticsPath, hub.ServiceConnect, 0, serviceStatistics),
 	}
 }
 
 // authorizeDevices checks that a token is good for these devices, or for all when none is
 // named. An operation on several has an address that could be that of a device called
 // query or keys, for which alone a token may be.
-func (c *call) authorizeDevices(right string, ids ...string) error {
+func authorizeDevices(c *https.Call, right string, ids ...string) error {
 	resources := [][]credential.Segment{credential.ResourceOf("", "devices").Path}
 	if len(ids) > 0 {
 		resources = nil
@@ -46,48 +47,49 @@ func (c *call) authorizeDevices(right string, ids ...string) error {
 		resources = append(resources, credential.DeviceResource("", id).Path)
 	}
 	for _, resource := range resources {
-		if _, err := c.hub.Access().Authorize(c.Context(), c.Header.Get("Authorization"), right, resource...); err != nil {
+		if _, err := c.Hub.Access().Authorize(c.Context(), c.Header.Get("Authorization"), right,
+			resource...); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func listDevices(c *call) (any, error) {
-	top, err := c.number("top", c.query("top"), maxPage, maxPage)
+func listDevices(c *https.Call) (any, error) {
+	top, err := c.Number("top", c.Query("top"), https.MaxPage, https.MaxPage)
 	if err != nil {
 		return nil, err
 	}
-	devices, _, err := c.hub.Devices(c.Context(), "", "", top)
+	devices, _, err := c.Hub.Devices(c.Context(), "", "", top)
 	return devices, err
 }
 
-func getDevice(c *call) (any, error) {
-	device, err := c.hub.Device(c.Context(), c.parameters["id"])
-	return c.tagged(device, device.ETag, err)
+func getDevice(c *https.Call) (any, error) {
+	device, err := c.Hub.Device(c.Context(), c.Parameter("id"))
+	return c.Tagged(device, device.ETag, err)
 }
 
 // putDevice creates a device, or updates one when the request has an If-Match.
-func putDevice(c *call) (any, error) {
-	body, device, err := c.decodeDevice()
+func putDevice(c *https.Call) (any, error) {
+	body, device, err := decodeDevice(c)
 	if err != nil {
 		return nil, err
 	}
 	ifMatch := c.Header.Get("If-Match")
 	if ifMatch == "" {
-		created, err := c.hub.CreateDevice(c.Context(), device)
-		return c.tagged(created, created.ETag, err)
+		created, err := c.Hub.CreateDevice(c.Context(), device)
+		return c.Tagged(created, created.ETag, err)
 	}
-	c.readParent(body, &device)
-	updated, err := c.hub.UpdateDevice(c.Context(), device, ifMatch)
-	return c.tagged(updated, updated.ETag, err)
+	readParent(c, body, &device)
+	updated, err := c.Hub.UpdateDevice(c.Context(), device, ifMatch)
+	return c.Tagged(updated, updated.ETag, err)
 }
 
-func (c *call) decodeDevice() (body deviceBody, device hub.Device, _ error) {
-	if err := c.decode(&body); err != nil {
+func decodeDevice(c *https.Call) (body deviceBody, device hub.Device, _ error) {
+	if err := c.Decode(&body); err != nil {
 		return body, device, err
 	}
-	id := c.parameters["id"]
+	id := c.Parameter("id")
 	if body.hasTwin() {
 		return body, device, fault.New(fault.ArgumentInvalid,
 			"The device has tags or properties. They are of its twin: PATCH /twins/%.128s", id)
@@ -161,28 +163,32 @@ func (b deviceBody) device() hub.Device {
 	return device
 }
 
-func deleteDevice(c *call) (any, error) {
-	return nil, c.hub.DeleteDevice(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+func deleteDevice(c *https.Call) (any, error) {
+	return nil, c.Hub.DeleteDevice(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
 }
 
-func getTwin(c *call) (any, error) {
-	twin, err := c.hub.Twin(c.Context(), c.parameters["id"])
-	return c.tagged(twin, twin.ETag, err)
+func getTwin(c *https.Call) (any, error) {
+	twin, err := c.Hub.Twin(c.Context(), c.Parameter("id"))
+	return c.Tagged(twin, twin.ETag, err)
 }
 
-func patchTwin(c *call) (any, error) {
-	twin, err := c.hub.PatchTwin(c.Context(), c.parameters["id"], c.body, c.Header.Get("If-Match"))
-	return c.tagged(twin, twin.ETag, err)
+func patchTwin(c *https.Call) (any, error) {
+	twin, err := c.Hub.PatchTwin(c.Context(), c.Parameter("id"), c.Content, c.Header.Get("If-Match"))
+	return c.Tagged(twin, twin.ETag, err)
 }
 
-func replaceTwin(c *call) (any, error) {
-	twin, err := c.hub.ReplaceTwin(c.Context(), c.parameters["id"], c.body, c.Header.Get("If-Match"))
-	return c.tagged(twin, twin.ETag, err)
+func replaceTwin(c *https.Call) (any, error) {
+	twin, err := c.Hub.ReplaceTwin(c.Context(), c.Parameter("id"), c.Content, c.Header.Get("If-Match"))
+	return c.Tagged(twin, twin.ETag, err)
 }
 
-func registryStatistics(c *call) (any, error) { return c.hub.RegistryStatistics(c.Context()) }
+func registryStatistics(c *https.Call) (any, error) {
+	return c.Hub.RegistryStatistics(c.Context())
+}
 
-func serviceStatistics(c *call) (any, error) { return c.hub.ServiceStatistics(c.Context()) }
+func serviceStatistics(c *https.Call) (any, error) {
+	return c.Hub.ServiceStatistics(c.Context())
+}
 
 // maxBulkDevices is how many devices one bulk operation takes in Azure.
 const maxBulkDevices = 100
@@ -204,9 +210,9 @@ type bulkDeviceError struct {
 // bulkDevices does to each device what its importMode says. Those that fail are
 // listed, the others are done. As in Azure the status is 400 when there are some; by the
 // header IotHubErrorCode the C# client knows that the body is the result all the same.
-func bulkDevices(c *call) (any, error) {
+func (s *service) bulkDevices(c *https.Call) (any, error) {
 	var devices []deviceBody
-	if err := c.decode(&devices); err != nil {
+	if err := c.Decode(&devices); err != nil {
 		return nil, err
 	}
 	if n := len(devices); n == 0 || n > maxBulkDevices {
@@ -219,7 +225,7 @@ func bulkDevices(c *call) (any, error) {
 		atOnce = 1 // a device may be the parent of one after it
 	}
 	outcomes := applyAll(devices, atOnce, identity, func(body deviceBody, _, _ string) error {
-		return c.Panics.Do(panics.HTTPS, func() error { return c.importDevice(body) })
+		return s.Panics.Do(panics.HTTPS, func() error { return importDevice(c, body) })
 	})
 	for i, err := range outcomes {
 		var problem *fault.Error
@@ -232,9 +238,9 @@ func bulkDevices(c *call) (any, error) {
 		}
 	}
 	if len(failed) > 0 {
-		c.status = http.StatusBadRequest
-		setHeader(c.w.Header(), contract.HubErrorCodeHeader, contract.BulkFailure)
-		setHeader(c.w.Header(), "IotHubErrorCode", contract.BulkFailure)
+		c.Status = http.StatusBadRequest
+		c.SetHeader(contract.HubErrorCodeHeader, contract.BulkFailure)
+		c.SetHeader("IotHubErrorCode", contract.BulkFailure)
 	}
 	return bulkDeviceResult{len(failed) == 0, failed, []any{}}, nil
 }
@@ -242,9 +248,9 @@ func bulkDevices(c *call) (any, error) {
 // deletes reports whether the device is to be deleted.
 func (b deviceBody) deletes() bool { return strings.HasPrefix(strings.ToLower(b.ImportMode), "delete") }
 
-func (c *call) importDevice(body deviceBody) (err error) {
+func importDevice(c *https.Call, body deviceBody) (err error) {
 	ctx, device := c.Context(), body.device()
-	c.readParent(body, &device)
+	readParent(c, body, &device)
 	mode := strings.ToLower(body.ImportMode)
 	if strings.HasSuffix(mode, "ifmatchetag") && mode != "updatetwinifmatchetag" && strings.Trim(device.ETag, `"`) == "" {
 		return errNoETag(body.ImportMode)
@@ -253,32 +259,32 @@ func (c *call) importDevice(body deviceBody) (err error) {
 		return fault.New(fault.ModuleNotFound, "moduleId is %.128q, and modules are not served by this version", body.ModuleID)
 	}
 	if strings.HasPrefix(mode, "updatetwin") {
-		return c.importTwin(body, mode)
+		return importTwin(c, body, mode)
 	}
-	create := func() error { _, err := c.hub.CreateDevice(ctx, device); return err }
+	create := func() error { _, err := c.Hub.CreateDevice(ctx, device); return err }
 	if body.hasTwin() && !strings.HasPrefix(mode, "delete") {
-		if _, err := c.hub.Device(ctx, device.DeviceID); mode != "create" && !errors.Is(err, fault.DeviceNotFound) {
+		if _, err := c.Hub.Device(ctx, device.DeviceID); mode != "create" && !errors.Is(err, fault.DeviceNotFound) {
 			return fault.New(fault.ArgumentInvalid,
 				"The device has tags or properties, which a bulk operation takes for new devices only. Change its twin with PATCH /twins/%.128s",
 				device.DeviceID)
 		}
-		create = func() error { return c.createWithTwin(body) }
+		create = func() error { return createWithTwin(c, body) }
 	}
 	switch mode {
 	case "create":
 		err = create()
 	case "update":
-		_, err = c.hub.UpdateDevice(ctx, device, "*")
+		_, err = c.Hub.UpdateDevice(ctx, device, "*")
 	case "updateifmatchetag":
-		_, err = c.hub.UpdateDevice(ctx, device, device.ETag)
+		_, err = c.Hub.UpdateDevice(ctx, device, device.ETag)
 	case "createorupdate", "":
-		if _, err = c.hub.UpdateDevice(ctx, device, "*"); errors.Is(err, fault.DeviceNotFound) {
+		if _, err = c.Hub.UpdateDevice(ctx, device, "*"); errors.Is(err, fault.DeviceNotFound) {
 			err = create()
 		}
 	case "delete":
-		err = c.hub.DeleteDevice(ctx, device.DeviceID, "")
+		err = c.Hub.DeleteDevice(ctx, device.DeviceID, "")
 	case "deleteifmatchetag":
-		err = c.hub.DeleteDevice(ctx, device.DeviceID, device.ETag)
+		err = c.Hub.DeleteDevice(ctx, device.DeviceID, device.ETag)
 	default:
 		err = errImportMode(body.ImportMode)
 	}
@@ -292,7 +298,7 @@ func errImportMode(mode string) error {
 
 // importTwin merges tags and desired properties of a bulk operation into a twin. It needs
 // the right that the twin's own operation needs.
-func (c *call) importTwin(body deviceBody, mode string) error {
+func importTwin(c *https.Call, body deviceBody, mode string) error {
 	id, ifMatch := body.device().DeviceID, "*"
 	if mode == "updatetwinifmatchetag" {
 		if ifMatch = body.TwinETag; strings.Trim(ifMatch, `"`) == "" {
@@ -302,7 +308,7 @@ func (c *call) importTwin(body deviceBody, mode string) error {
 	} else if mode != "updatetwin" {
 		return errImportMode(body.ImportMode)
 	}
-	if err := c.authorizeDevices(hub.ServiceConnect, id); err != nil {
+	if err := authorizeDevices(c, hub.ServiceConnect, id); err != nil {
 		return err
 	}
 	var patch struct {
@@ -319,13 +325,13 @@ func (c *call) importTwin(body deviceBody, mode string) error {
 	}
 	text, err := document.Marshal(patch)
 	if err == nil {
-		_, err = c.hub.PatchTwin(c.Context(), id, text, ifMatch)
+		_, err = c.Hub.PatchTwin(c.Context(), id, text, ifMatch)
 	}
 	return err
 }
 
 // createWithTwin creates a device of a bulk operation with its twin.
-func (c *call) createWithTwin(body deviceBody) error {
+func createWithTwin(c *https.Call, body deviceBody) error {
 	var desired json.RawMessage
 	if body.Properties != nil {
 		if holds(body.Properties.Reported) {
@@ -333,6 +339,6 @@ func (c *call) createWithTwin(body deviceBody) error {
 		}
 		desired = body.Properties.Desired
 	}
-	_, err := c.hub.CreateDeviceWithTwin(c.Context(), body.device(), body.Tags, desired)
+	_, err := c.Hub.CreateDeviceWithTwin(c.Context(), body.device(), body.Tags, desired)
 	return err
 }

@@ -5,10 +5,11 @@ import (
 	"encoding/json"
 
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/endpoint/https"
 )
 
-// openAPI describes every operation that is served here, in OpenAPI 3.0. The tests
-// write it from the routes and the Go types, and hold it against the server:
+// openAPI describes Azure's operations, and Berth's own in endpoint/own, in OpenAPI 3.0.
+// The tests write it from the operations and the Go types, and hold it against the server:
 //
 //	go test ./endpoint/rest -run OpenAPI -update
 //
@@ -16,8 +17,8 @@ import (
 var openAPI []byte
 
 // description is where people and generators of clients find openAPI.
-func (h *handler) description() []route {
-	return []route{{"GET", contract.OpenAPIPath, provisioningAPI, "", 0, describeAPI}}
+func description() []https.Operation {
+	return []https.Operation{dps("GET", contract.OpenAPIPath, "", 0, describeAPI)}
 }
 
-func describeAPI(*call) (any, error) { return json.RawMessage(openAPI), nil }
+func describeAPI(*https.Call) (any, error) { return json.RawMessage(openAPI), nil }

@@ -8,10 +8,13 @@ import (
 	"os"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/endpoint/own"
 )
 
 // TestOpenAPIDocument writes the document from the routes and types as they are,
@@ -42,18 +45,18 @@ func openAPIDocument(t *testing.T) object {
 		left[name] = true
 	}
 	for _, route := range served() {
-		name := route.method + " " + string(route.path)
+		name := route.Method + " " + string(route.Path)
 		operation, ok := operations[name]
 		if !ok {
 			t.Errorf("the route %s is not described: give it a row in operations", name)
 			continue
 		}
 		delete(left, name)
-		path := string(route.path)
+		path := string(route.Path)
 		if paths[path] == nil {
 			paths[path] = object{}
 		}
-		paths[path].(object)[strings.ToLower(route.method)] = describeOperation(t, described, route, operation)
+		paths[path].(object)[strings.ToLower(route.Method)] = describeOperation(t, described, route, operation)
 	}
 	for name := range left {
 		t.Errorf("%s is described, and no route", name)
@@ -85,23 +88,17 @@ var sharedAccessSignature = object{
 	"description": "SharedAccessSignature sr={host}&sig={signature}&se={expiry}&skn={policy}, signed with a key of a shared access policy that has the right which the operation needs",
 }
 
-// served are the routes that do something.
-func served() []route {
-	h, routes := New(Config{}).(*handler), []route(nil)
-	unserved := h.unserved()
-	for _, route := range h.routes {
-		refused := false
-		for _, other := range unserved {
-			refused = refused || route.method == other.method && route.path == other.path
-		}
-		if !refused {
-			routes = append(routes, route)
-		}
-	}
-	return routes
+// served are the operations that do something.
+func served() []https.Operation {
+	return slices.DeleteFunc(slices.Concat(Operations(Config{}), own.Operations(own.Config{})),
+		func(one https.Operation) bool {
+			return slices.ContainsFunc(unserved(), func(other https.Operation) bool {
+				return one.Method == other.Method && one.Path == other.Path
+			})
+		})
 }
 
-func describeOperation(t *testing.T, described *schemas, route route, operation operation) object {
+func describeOperation(t *testing.T, described *schemas, route https.Operation, operation operation) object {
 	answer := object{"description": "Done"}
 	status := operation.status
 	if operation.answer != nil {
@@ -120,7 +117,7 @@ func describeOperation(t *testing.T, described *schemas, route route, operation 
 		answer["headers"] = object{"ETag": object{"required": true, "schema": object{"type": "string"}, "description": "For If-Match: the operation then happens only while nobody else has changed it"}}
 	}
 	fault := described.of(contract.ErrorBody{}, false)
-	if route.service == hubAPI {
+	if route.API == https.HubAPI {
 		fault = described.of(contract.HubErrorBody{}, false)
 	}
 	result := object{
@@ -141,58 +138,58 @@ func describeOperation(t *testing.T, described *schemas, route route, operation 
 	if operation.request != nil {
 		result["requestBody"] = object{"required": true, "content": object{jsonBody: object{"schema": described.of(operation.request, true)}}}
 	}
-	if (operation.request != nil) != (route.maxBody > 0) {
-		t.Errorf("%s %s: the route takes %d bytes, the operation %T", route.method, route.path, route.maxBody,
+	if (operation.request != nil) != (route.MaxBody > 0) {
+		t.Errorf("%s %s: the route takes %d bytes, the operation %T", route.Method, route.Path, route.MaxBody,
 			operation.request)
 	}
 	switch {
-	case route.right != "":
-		result["description"] = "Needs the right " + route.right + "."
-	case route.path.IsOwn():
+	case route.Right != "":
+		result["description"] = "Needs the right " + route.Right + "."
+	case route.Path.IsOwn():
 		result["security"] = []any{} // for everybody
 	}
 	return result
 }
 
 // operationID is the name of the function that carries the operation out.
-func operationID(route route) string {
-	name := runtime.FuncForPC(reflect.ValueOf(route.handle).Pointer()).Name()
-	name = name[strings.LastIndexByte(name, '.')+1:]
-	if route.method == "DELETE" && !strings.HasSuffix(string(route.path), "}") {
+func operationID(route https.Operation) string {
+	name := runtime.FuncForPC(reflect.ValueOf(route.Handle).Pointer()).Name()
+	name = strings.TrimSuffix(name[strings.LastIndexByte(name, '.')+1:], "-fm") // of a method
+	if route.Method == "DELETE" && !strings.HasSuffix(string(route.Path), "}") {
 		name += "All"
 	}
 	return name
 }
 
-func tag(route route) string {
+func tag(route https.Operation) string {
 	switch {
-	case route.path.IsOwn():
+	case route.Path.IsOwn():
 		return "Berth"
-	case strings.HasPrefix(string(route.path), "/{scope}/"):
+	case strings.HasPrefix(string(route.Path), "/{scope}/"):
 		return "Device registration"
-	case route.service == hubAPI:
+	case route.API == https.HubAPI:
 		return "IoT Hub"
 	}
 	return "Provisioning service"
 }
 
-func parameters(t *testing.T, route route, operation operation) []any {
+func parameters(t *testing.T, route https.Operation, operation operation) []any {
 	all := []any{}
 	add := func(in string, p parameter, required bool) {
 		all = append(all, object{"in": in, "name": p.name, "description": p.description, "required": required, "schema": object{"type": "string"}})
 	}
 	before := ""
-	for _, segment := range route.path.Segments() {
+	for _, segment := range route.Path.Segments() {
 		if name, ok := strings.CutPrefix(segment, "{"); ok {
 			if pathParameters[before] == "" {
-				t.Errorf("%s: nothing is said of the parameter after %q: give it a row in pathParameters", route.path,
+				t.Errorf("%s: nothing is said of the parameter after %q: give it a row in pathParameters", route.Path,
 					before)
 			}
 			add("path", parameter{strings.TrimSuffix(name, "}"), pathParameters[before]}, true)
 		}
 		before = segment
 	}
-	if !route.path.IsOwn() {
+	if !route.Path.IsOwn() {
 		add("query", parameter{"api-version", "Such as 2021-10-01 (provisioning) or 2021-04-12 (hub): which one makes no difference"}, true)
 	}
 	for _, p := range operation.query {

@@ -27,6 +27,7 @@ import (
 	"github.com/getkin/kin-openapi/routers"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
@@ -56,14 +57,14 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("DELETE /berth/provisioning/misbehaviours", nil, nil)
 
 	l.do("GET /berth/provisioning/attempts/{sequence}", params{"sequence": "0"}, nil)
-	chain, _ := certificatePEM(t, "d1")
+	chain, _ := httpstest.CertificatePEM(t, "d1")
 	l.do("POST /berth/provisioning/checkchain", nil, object{"certificates": chain, "registrationId": "d1"})
 	l.do("GET /berth/provisioning/audit", params{"kind": "enrollment", "top": "5"}, nil)
 	l.do("GET /berth/provisioning/audit", nil, nil)
 	l.do("GET /berth/provisioning/audit/{bulk}", params{"bulk": l.bulkName()}, nil)
 	l.refused("GET /berth/provisioning/audit/{bulk}", params{"bulk": "none"}, nil)
 	l.isLockedOut()
-	l.damage(provisioning.EnrollmentRecords, "damaged")
+	l.Damage(provisioning.EnrollmentRecords, "damaged")
 	l.do("GET /berth/provisioning/enrollments", nil, nil)
 	l.do("GET /berth/unreadable", nil, nil)
 	l.do("DELETE /berth/unreadable", params{"collection": provisioning.EnrollmentRecords, "key": "damaged"}, nil)
@@ -100,7 +101,7 @@ func TestOpenAPIHoldsLiveFails(t *testing.T) {
 
 // live is a server and the document that it is held against.
 type live struct {
-	*house
+	*httpstest.Fixture
 	document *openapi3.T
 	done     map[string]bool // operations, by method and pattern
 }
@@ -108,16 +109,9 @@ type live struct {
 type params map[string]string
 
 func newLive(t *testing.T) *live {
-	h := newHouse(t, func(config *provisioning.Config) {
+	h := newFixture(t, func(config *provisioning.Config) {
 		config.Limits.Lockout = guard.Lockout{Failures: 3, Within: time.Minute, For: time.Minute}
 	})
-	h.config.LoginLink = func(_ context.Context, role string) (credential.LoginLink, error) {
-		return credential.LoginLink{URL: "http://127.0.0.1/", HTTPSURL: "https://dps.local/", Role: role, Expires: time.Now()}, nil
-	}
-	h.config.CreateHub = func(_ context.Context, _, _ string) (provisioning.HubLink, error) {
-		return h.config.Provisioning.HubLink("hub.local")
-	}
-	h.server.Config.Handler = New(h.config)
 	document, err := openapi3.NewLoader().LoadFromData(openAPI)
 	if err == nil {
 		err = document.Validate(context.Background())
@@ -136,7 +130,7 @@ func newLive(t *testing.T) *live {
 		err = json.NewDecoder(body).Decode(&value) // the first line stands for all
 		return value, err
 	})
-	return &live{house: h, document: document, done: make(map[string]bool)}
+	return &live{Fixture: h, document: document, done: make(map[string]bool)}
 }
 
 // reply is what came back, its JSON decoded.
@@ -148,30 +142,30 @@ type reply struct {
 
 // do carries out an operation, named as in operations, which must succeed.
 func (l *live) do(name string, values params, body any, more ...string) reply {
-	l.t.Helper()
+	l.T.Helper()
 	answer, ok := l.try(name, values, body, more...)
 	if !ok {
-		l.t.Fatalf("%s was refused: %v", name, answer.fields)
+		l.T.Fatalf("%s was refused: %v", name, answer.fields)
 	}
 	return answer
 }
 
 // refused carries out an operation that must be refused in the documented form.
 func (l *live) refused(name string, values params, body any, more ...string) {
-	l.t.Helper()
+	l.T.Helper()
 	if answer, ok := l.try(name, values, body, more...); ok {
-		l.t.Fatalf("%s was done: %v", name, answer.fields)
+		l.T.Fatalf("%s was done: %v", name, answer.fields)
 	}
 }
 
 // try sends the request. values are those of the path and, by the names that the
 // operation has for them, of the query; more are headers, name and value by turns.
 func (l *live) try(name string, values params, body any, more ...string) (reply, bool) {
-	l.t.Helper()
+	l.T.Helper()
 	method, pattern, _ := strings.Cut(name, " ")
 	item := l.document.Paths.Value(pattern)
 	if item == nil || item.GetOperation(method) == nil {
-		l.t.Fatalf("the document has no %s", name)
+		l.T.Fatalf("the document has no %s", name)
 	}
 	operation := item.GetOperation(method)
 	query := url.Values{}
@@ -183,7 +177,7 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 	path := regexp.MustCompile(`\{\w+\}`).ReplaceAllStringFunc(pattern, func(part string) string {
 		value, ok := values[part[1:len(part)-1]]
 		if !ok {
-			l.t.Fatalf("%s: no value of %s", name, part)
+			l.T.Fatalf("%s: no value of %s", name, part)
 		}
 		return url.PathEscape(value)
 	})
@@ -194,15 +188,15 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 	if body != nil {
 		sent, _ = json.Marshal(body)
 	}
-	request, err := http.NewRequest(method, l.server.URL+path+"?"+query.Encode(), bytes.NewReader(sent))
+	request, err := http.NewRequest(method, l.Server.URL+path+"?"+query.Encode(), bytes.NewReader(sent))
 	if err != nil {
-		l.t.Fatal(err)
+		l.T.Fatal(err)
 	}
 	request.Host = "dps.local"
-	request.Header.Set("Authorization", l.dpsToken())
+	request.Header.Set("Authorization", l.DPSToken())
 	if slices.Contains(operation.Tags, "IoT Hub") || strings.HasPrefix(pattern, "/berth/hub/") {
 		request.Host = "hub.local"
-		request.Header.Set("Authorization", l.hubToken())
+		request.Header.Set("Authorization", l.HubToken())
 	}
 	if body != nil {
 		request.Header.Set("Content-Type", "application/json; charset=utf-8")
@@ -213,27 +207,27 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 	input := &openapi3filter.RequestValidationInput{Request: request, PathParams: values, QueryParams: query,
 		Route:   &routers.Route{Spec: l.document, Path: pattern, PathItem: item, Method: method, Operation: operation},
 		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}}
-	if err := openapi3filter.ValidateRequest(l.t.Context(), input); err != nil {
-		l.t.Errorf("the request %s %s: %v", name, sent, err)
+	if err := openapi3filter.ValidateRequest(l.T.Context(), input); err != nil {
+		l.T.Errorf("the request %s %s: %v", name, sent, err)
 	}
 	request.Body = io.NopCloser(bytes.NewReader(sent))
-	response, err := l.server.Client().Do(request)
+	response, err := l.Server.Client().Do(request)
 	if err != nil {
-		l.t.Fatalf("%s: %v", name, err)
+		l.T.Fatalf("%s: %v", name, err)
 	}
 	defer response.Body.Close()
 	received, err := io.ReadAll(response.Body)
 	if err != nil {
-		l.t.Fatalf("%s: %v", name, err)
+		l.T.Fatalf("%s: %v", name, err)
 	}
 	success := response.StatusCode < 300
 	output := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: response.StatusCode, Header: response.Header, Options: input.Options}
 	output.SetBodyBytes(received)
-	if err := openapi3filter.ValidateResponse(l.t.Context(), output); err != nil {
-		l.t.Errorf("the answer to %s, %d %s: %v", name, response.StatusCode, received, err)
+	if err := openapi3filter.ValidateResponse(l.T.Context(), output); err != nil {
+		l.T.Errorf("the answer to %s, %d %s: %v", name, response.StatusCode, received, err)
 	}
 	if success && operation.Responses.Status(response.StatusCode) == nil {
-		l.t.Errorf("%s answers %d, which is not in the document", name, response.StatusCode)
+		l.T.Errorf("%s answers %d, which is not in the document", name, response.StatusCode)
 	}
 	if success {
 		l.done[name] = true
@@ -241,7 +235,7 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 	if !strings.HasPrefix(pattern, "/berth/") {
 		for _, text := range anyTime.FindAllString(string(received), -1) {
 			if !contractTime.MatchString(text) {
-				l.t.Errorf("%s answers the time %s, without seven fractional digits: %s", name, text, received)
+				l.T.Errorf("%s answers the time %s, without seven fractional digits: %s", name, text, received)
 			}
 		}
 	}
@@ -266,9 +260,10 @@ var attested = object{"type": "symmetricKey", "symmetricKey": object{}}
 
 // deviceToken is what a device signs with its key.
 func (l *live) deviceToken(id, key string) string {
-	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(httpstest.Scope+"/registrations/"+id, "registration", key,
+		time.Now().Add(time.Hour))
 	if err != nil {
-		l.t.Fatal(err)
+		l.T.Fatal(err)
 	}
 	return token
 }
@@ -279,16 +274,18 @@ func keyOf(enrollment reply) string {
 
 // registers has a device with a csr get in, and one that nobody knows not.
 func (l *live) registers() {
-	d1 := params{"scope": scope, "id": "d1"}
+	d1 := params{"scope": httpstest.Scope, "id": "d1"}
 	enrolled := l.do("PUT /enrollments/{id}", d1, object{"registrationId": "d1", "attestation": attested, "credentialPolicyName": "default",
 		"initialTwin":  object{"tags": object{"site": "harbour"}, "properties": object{"desired": object{"interval": 5}}},
 		"capabilities": object{"iotEdge": true}, "optionalDeviceInformation": object{"model": "A1"}})
 	token := l.deviceToken("d1", keyOf(enrolled))
-	registration := l.do("PUT /{scope}/registrations/{id}/register", d1, object{"registrationId": "d1", "payload": object{"a": 1}, "csr": newCSR(l.t, "d1")}, "Authorization", token)
+	registration := l.do("PUT /{scope}/registrations/{id}/register", d1, object{"registrationId": "d1",
+		"payload": object{"a": 1}, "csr": newCSR(l.T, "d1")}, "Authorization", token)
 	d1["operation"] = registration.fields["operationId"].(string)
 	l.do("GET /{scope}/registrations/{id}/operations/{operation}", d1, nil, "Authorization", token)
 	l.do("POST /{scope}/registrations/{id}", d1, object{"registrationId": "d1"}, "Authorization", token)
-	l.refused("PUT /{scope}/registrations/{id}/register", params{"scope": scope, "id": "stranger"}, object{"registrationId": "stranger"}, "Authorization", token)
+	l.refused("PUT /{scope}/registrations/{id}/register", params{"scope": httpstest.Scope, "id": "stranger"},
+		object{"registrationId": "stranger"}, "Authorization", token)
 	l.do("GET /berth/provisioning/attempts", params{"max": "10"}, nil)
 	l.do("GET /berth/provisioning/attempts", params{"registrationId": "stranger", "refused": "true"}, nil)
 }
@@ -304,8 +301,8 @@ func newCSR(t testing.TB, name string) string {
 // enrolls goes through individual enrollments; d1 is there and registered.
 func (l *live) enrolls() {
 	d2 := params{"id": "d2"}
-	first, _ := certificatePEM(l.t, "d2")
-	second, _ := certificatePEM(l.t, "d2")
+	first, _ := httpstest.CertificatePEM(l.T, "d2")
+	second, _ := httpstest.CertificatePEM(l.T, "d2")
 	x509 := object{"clientCertificates": object{"primary": object{"certificate": first}, "secondary": object{"certificate": second}}}
 	created := l.do("PUT /enrollments/{id}", d2, object{"registrationId": "d2", "deviceId": "device-2", "attestation": object{"type": "x509", "x509": x509},
 		"provisioningStatus": "disabled", "allocationPolicy": "custom", "iotHubs": []any{"hub.local"},
@@ -328,14 +325,14 @@ func (l *live) enrolls() {
 
 // bulkName is that of the bulk operation in the audit.
 func (l *live) bulkName() string {
-	l.t.Helper()
+	l.T.Helper()
 	entries := l.do("GET /berth/provisioning/audit", params{"id": "D3"}, nil).fields["items"].([]any)
 	for _, entry := range entries {
 		if bulk, ok := entry.(map[string]any)["bulk"].(map[string]any); ok && bulk["ended"] == true {
 			return bulk["name"].(string)
 		}
 	}
-	l.t.Fatalf("the audit has no bulk operation on d3: %v", entries)
+	l.T.Fatalf("the audit has no bulk operation on d3: %v", entries)
 	return ""
 }
 
@@ -344,7 +341,7 @@ func (l *live) groups() {
 	g1 := params{"id": "g1"}
 	group := l.do("PUT /enrollmentGroups/{id}", g1, object{"enrollmentGroupId": "g1", "attestation": attested, "iotHubHostName": "hub.local", "allocationPolicy": "static"})
 	key := attest.DeriveKey(keyOf(group), "member")
-	member := params{"scope": scope, "id": "member"}
+	member := params{"scope": httpstest.Scope, "id": "member"}
 	l.do("PUT /{scope}/registrations/{id}/register", member, object{"registrationId": "member"}, "Authorization", l.deviceToken("member", key))
 	l.do("POST /registrations/{id}/query", g1, object{"query": "*"})
 	state := l.do("GET /registrations/{id}", member, nil)
@@ -367,7 +364,7 @@ func (l *live) groups() {
 
 // operatesTheHub goes through devices, twins and telemetry.
 func (l *live) operatesTheHub() {
-	l.sender(l.t.Context(), "sends")("21.5")
+	l.Sender(l.T.Context(), "sends")("21.5")
 	l.do("GET /berth/hub/telemetry", params{"from": "earliest", "max": "1", "device": "sends"}, nil)
 	one := params{"id": "one"}
 	created := l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "enabled", "statusReason": "new"})
@@ -397,9 +394,9 @@ type signer struct {
 }
 
 func (l *live) authority(name string) signer {
-	made := signer{key: newKey(l.t)}
+	made := signer{key: newKey(l.T)}
 	made.certificate = &x509.Certificate{IsCA: true, KeyUsage: x509.KeyUsageCertSign}
-	made.text = made.sign(l.t, name, made.certificate)
+	made.text = made.sign(l.T, name, made.certificate)
 	return made
 }
 
@@ -420,7 +417,8 @@ func (l *live) uploadsAuthorities() {
 	factory, root := params{"id": "factory"}, l.authority("Factory")
 	l.do("PUT "+one, factory, object{"certificate": root.text, "isVerified": false})
 	code := l.do("POST "+one+"/generateVerificationCode", factory, nil)
-	l.do("POST "+one+"/verify", factory, object{"certificate": root.sign(l.t, code.fields["verificationCode"].(string), &x509.Certificate{})})
+	l.do("POST "+one+"/verify", factory, object{"certificate": root.sign(l.T,
+		code.fields["verificationCode"].(string), &x509.Certificate{})})
 	l.do("GET "+all, nil, nil)
 	read := l.do("GET "+one, factory, nil)
 	l.do("DELETE "+one, factory, nil, "If-Match", read.etag())
@@ -474,7 +472,7 @@ func (l *live) issues() {
 	made := l.do("POST "+authorities+"/{name}/request", factory, object{"commonName": "Factory"})
 	l.refused("POST "+authorities+"/{name}/activate", factory, object{"certificates": "nothing"})
 	l.do("POST "+authorities+"/{name}/activate", factory,
-		object{"certificates": signedChain(l.t, made.fields["request"].(string))})
+		object{"certificates": signedChain(l.T, made.fields["request"].(string))})
 	l.do("GET "+certificates, params{"top": "10"}, nil)
 	issued := l.do("GET "+certificates, params{"registrationId": "d1"}, nil)
 	thumbprint := params{"thumbprint": issued.fields["items"].([]any)[0].(map[string]any)["thumbprint"].(string)}
@@ -528,7 +526,8 @@ func (l *live) managesPolicies() {
 // isLockedOut has this source fail until it is locked out, and heard again.
 func (l *live) isLockedOut() {
 	for range 3 {
-		l.refused("PUT /{scope}/registrations/{id}/register", params{"scope": scope, "id": "stranger"}, object{"registrationId": "stranger"}, "Authorization", l.deviceToken("stranger", "c3RyYW5nZXI="))
+		l.refused("PUT /{scope}/registrations/{id}/register", params{"scope": httpstest.Scope, "id": "stranger"},
+			object{"registrationId": "stranger"}, "Authorization", l.deviceToken("stranger", "c3RyYW5nZXI="))
 	}
 	source := l.do("GET /berth/provisioning/lockouts", nil, nil).items[0].(map[string]any)["source"].(string)
 	l.do("DELETE /berth/provisioning/lockouts/{source}", params{"source": source}, nil)

@@ -33,10 +33,10 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../contract", "../../provisioning", "../../provisioning/attest", "../../provisioning/inject",
-	"../../provisioning/guard", "../../provisioning/attempts", "../../access", "../../authority", "../../credential",
-	"../../hub", "../../hub/telemetry",
-	"../../issuance", "../../audit", "../../store", "."}
+var described = []string{"../../contract", "../../provisioning", "../../provisioning/attest",
+	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
+	"../../authority", "../../credential", "../../hub", "../../hub/telemetry", "../../issuance", "../../audit",
+	"../../store", "../own", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.
@@ -56,17 +56,10 @@ var names = map[string]string{
 	"provisioning.PreviewRequest": "AllocationPreview",
 	"provisioning.Registration":   "DeviceRegistrationState",
 	"telemetry.Message":           "TelemetryMessage",
-	"rest.authorityBody":          "CertificateUpload",
-	"rest.authorityChainBody":     "IssuingAuthorityChain",
-	"rest.authorityRequestBody":   "IssuingAuthorityRequest",
 	"rest.lookUpBody":             "DeviceRegistrationLookUp",
-	"rest.revokedBody":            "RevokedCertificates",
 	"rest.deviceBody":             "Device",
 	"rest.sentEnrollment":         "Enrollment",
 	"rest.sentGroup":              "EnrollmentGroup",
-	"rest.keyWanted":              "RegenerateKey",
-	"rest.linkWanted":             "PortalLogin",
-	"rest.policyBody":             "SharedAccessPolicy",
 	"rest.registerBody":           "DeviceRegistration",
 	"rest.twinBody":               "Twin",
 }

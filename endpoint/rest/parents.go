@@ -3,6 +3,7 @@ package rest
 import (
 	"slices"
 
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/hub"
 )
 
@@ -11,11 +12,11 @@ import (
 // send the other as they have read it: az changes deviceScope, to that of another parent
 // or to "", which takes the parent away. So parentScopes that are as they are stored say
 // nothing.
-func (c *call) readParent(body deviceBody, device *hub.Device) {
+func readParent(c *https.Call, body deviceBody, device *hub.Device) {
 	if body.DeviceScope == nil || device.Capabilities.IoTEdge {
 		return
 	}
-	stored, err := c.hub.Device(c.Context(), device.DeviceID)
+	stored, err := c.Hub.Device(c.Context(), device.DeviceID)
 	if err != nil || stored.Capabilities.IoTEdge {
 		return // the update says what is wrong; and what was an IoT Edge device had a scope of its own
 	}

@@ -7,7 +7,9 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -135,7 +137,7 @@ func (s stated) keep(apiVersion string) provisioning.Kept {
 
 // resolve returns the name of the policy that is meant, "" for none. named is what
 // credentialPolicyName says.
-func (r policyReference) resolve(c *call, named string) (string, error) {
+func (r policyReference) resolve(ctx context.Context, issuer *issuance.Service, named string) (string, error) {
 	if r.ResourceID != "" {
 		parts := policyResource.FindStringSubmatch(r.ResourceID)
 		if parts == nil {
@@ -143,7 +145,7 @@ func (r policyReference) resolve(c *call, named string) (string, error) {
 				r.ResourceID, fmt.Sprintf(policyResourceForm, policyNamespace, "AUTHORITY", "POLICY"))
 		}
 		byID := policyReference{Namespace: parts[1], Authority: parts[2], Policy: parts[3]}
-		policy, err := byID.resolve(c, named)
+		policy, err := byID.resolve(ctx, issuer, named)
 		if err != nil {
 			return "", err
 		}
@@ -165,7 +167,7 @@ func (r policyReference) resolve(c *call, named string) (string, error) {
 			"The request names two credential policies, %.64q and %.64q. Name one, or the same one twice", named,
 			r.Policy)
 	}
-	policy, err := c.Issuer.Policy(c.Context(), r.Policy)
+	policy, err := issuer.Policy(ctx, r.Policy)
 	if err != nil {
 		return "", fault.New(fault.ArgumentInvalid, "certificatePolicyName: %s", fault.From(err).Message).Because(err)
 	}
@@ -180,13 +182,14 @@ func (r policyReference) resolve(c *call, named string) (string, error) {
 
 // policyTerms names the policies of an answer as the request's version does.
 type policyTerms struct {
-	call        *call
+	ctx         context.Context
+	issuer      *issuance.Service
 	naming      policyNaming
 	authorities map[string]string // by policy: a page of enrollments may name the same a thousand times
 }
 
-func (c *call) policyTerms() *policyTerms {
-	return &policyTerms{c, policyNamingOf(c.query("api-version")), make(map[string]string)}
+func (s *service) policyTerms(c *https.Call) *policyTerms {
+	return &policyTerms{c.Context(), s.Issuer, policyNamingOf(c.Query("api-version")), make(map[string]string)}
 }
 
 // reference is a policy in the terms of later versions. The authority of a policy that
@@ -198,7 +201,7 @@ func (t *policyTerms) reference(name string) (reference policyReference) {
 	authority, known := t.authorities[name]
 	if !known {
 		authority = "unknown"
-		if policy, err := t.call.Issuer.Policy(t.call.Context(), name); err == nil {
+		if policy, err := t.issuer.Policy(t.ctx, name); err == nil {
 			authority = policy.Authority
 		}
 		t.authorities[name] = authority
@@ -238,41 +241,44 @@ func renderPage[T any](items []T, next string, err error, render func(T) any) ([
 
 // readSettings takes the settings of an enrollment or a group as the version of the
 // request means them, and refuses what would be lost.
-func (c *call) readSettings(settings *provisioning.EnrollmentSettings, policy policyReference, said stated) (err error) {
+func (s *service) readSettings(ctx context.Context, settings *provisioning.EnrollmentSettings, policy policyReference,
+	said stated) (err error) {
 	if said.misplaced != nil {
 		return said.misplaced
 	}
-	settings.CredentialPolicyName, err = policy.resolve(c, settings.CredentialPolicyName)
+	settings.CredentialPolicyName, err = policy.resolve(ctx, s.Issuer, settings.CredentialPolicyName)
 	return err
 }
 
 // createEnrollment creates an enrollment, as the version of the request means it.
-func (c *call) createEnrollment(ctx context.Context, body sentEnrollment) (written provisioning.Enrollment, err error) {
-	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
-		return written, err
-	}
-	return c.Provisioning.CreateEnrollment(ctx, body.Enrollment)
-}
-
-func (c *call) putEnrollment(ctx context.Context, body sentEnrollment, ifMatch string) (written provisioning.Enrollment,
+func (s *service) createEnrollment(ctx context.Context, body sentEnrollment) (written provisioning.Enrollment,
 	err error) {
-	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
-	return c.Provisioning.PutEnrollmentKeeping(ctx, body.Enrollment, body.stated.keep(c.query("api-version")), ifMatch)
+	return s.Provisioning.CreateEnrollment(ctx, body.Enrollment)
 }
 
-func (c *call) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
-	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+// replaceEnrollment changes an enrollment as a request of this version means it.
+func (s *service) replaceEnrollment(ctx context.Context, apiVersion string, body sentEnrollment,
+	ifMatch string) (written provisioning.Enrollment, err error) {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
-	return c.Provisioning.CreateGroup(ctx, body.EnrollmentGroup)
+	return s.Provisioning.PutEnrollmentKeeping(ctx, body.Enrollment, body.stated.keep(apiVersion), ifMatch)
 }
 
-func (c *call) putGroup(ctx context.Context, body sentGroup, ifMatch string) (written provisioning.EnrollmentGroup,
-	err error) {
-	if err := c.readSettings(&body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+func (s *service) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
-	return c.Provisioning.PutGroupKeeping(ctx, body.EnrollmentGroup, body.stated.keep(c.query("api-version")), ifMatch)
+	return s.Provisioning.CreateGroup(ctx, body.EnrollmentGroup)
+}
+
+func (s *service) replaceGroup(ctx context.Context, apiVersion string, body sentGroup,
+	ifMatch string) (written provisioning.EnrollmentGroup, err error) {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+		return written, err
+	}
+	return s.Provisioning.PutGroupKeeping(ctx, body.EnrollmentGroup, body.stated.keep(apiVersion), ifMatch)
 }

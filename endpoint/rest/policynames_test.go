@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/issuance"
 )
 
@@ -38,18 +39,18 @@ var policyNames = []string{"credentialPolicyName", "certificatePolicyResourceId"
 // enrolling is a house in which enrollments of either kind are written by clients of
 // different versions.
 type enrolling struct {
-	*house
+	*httpstest.Fixture
 	token string
 }
 
 func newEnrolling(t *testing.T) enrolling {
-	h := newHouse(t)
+	h := newFixture(t)
 	for _, policy := range []string{"meters", "other"} {
-		if _, err := h.config.Issuer.PutPolicy(t.Context(), issuance.Policy{Name: policy}, ""); err != nil {
+		if _, err := h.Issuer.PutPolicy(t.Context(), issuance.Policy{Name: policy}, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	return enrolling{h, h.dpsToken()}
+	return enrolling{h, h.DPSToken()}
 }
 
 // kinds are the paths of enrollments of either kind.
@@ -57,7 +58,7 @@ var kinds = []string{"enrollments", "enrollmentGroups"}
 
 // body is an enrollment with these members besides its own.
 func (e enrolling) body(kind, id string, members map[string]string) string {
-	e.t.Helper()
+	e.T.Helper()
 	name := "registrationId"
 	if kind == "enrollmentGroups" {
 		name = "enrollmentGroupId"
@@ -69,45 +70,47 @@ func (e enrolling) body(kind, id string, members map[string]string) string {
 	}
 	encoded, err := json.Marshal(whole)
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
 	return string(encoded)
 }
 
 // put writes an enrollment by a version of the API, in place of one that is there if
 // replace says so.
-func (e enrolling) put(kind, id, version string, replace bool, members map[string]string) response {
-	e.t.Helper()
+func (e enrolling) put(kind, id, version string, replace bool, members map[string]string) httpstest.Response {
+	e.T.Helper()
 	header := map[string][]string{}
 	if replace {
 		header["If-Match"] = []string{"*"}
 	}
-	return e.do(request{method: "PUT", path: "/" + kind + "/" + id + "?api-version=" + version, token: e.token,
-		body: e.body(kind, id, members), header: header})
+	return e.Do(httpstest.Request{Method: "PUT", Path: "/" + kind + "/" + id + "?api-version=" + version,
+		Token: e.token,
+		Body:  e.body(kind, id, members), Header: header})
 }
 
 func (e enrolling) get(kind, id, version string) map[string]any {
-	e.t.Helper()
-	found := e.do(request{method: "GET", path: "/" + kind + "/" + id + "?api-version=" + version, token: e.token})
-	if found.status != 200 {
-		e.t.Fatalf("%s %s is answered %d: %s", kind, id, found.status, found.text)
+	e.T.Helper()
+	found := e.Do(httpstest.Request{Method: "GET", Path: "/" + kind + "/" + id + "?api-version=" + version,
+		Token: e.token})
+	if found.Status != 200 {
+		e.T.Fatalf("%s %s is answered %d: %s", kind, id, found.Status, found.Text)
 	}
-	return found.fields
+	return found.Fields
 }
 
 // stored is the policy and the parent of an enrollment as it is stored.
 func (e enrolling) stored(kind, id string) (policy, parent string) {
-	e.t.Helper()
+	e.T.Helper()
 	if kind == "enrollments" {
-		enrollment, err := e.config.Provisioning.Enrollment(e.t.Context(), id)
+		enrollment, err := e.Config.Provisioning.Enrollment(e.T.Context(), id)
 		if err != nil {
-			e.t.Fatal(err)
+			e.T.Fatal(err)
 		}
 		return enrollment.CredentialPolicyName, enrollment.ParentDeviceID
 	}
-	group, err := e.config.Provisioning.Group(e.t.Context(), id)
+	group, err := e.Config.Provisioning.Group(e.T.Context(), id)
 	if err != nil {
-		e.t.Fatal(err)
+		e.T.Fatal(err)
 	}
 	return group.CredentialPolicyName, group.ParentDeviceID
 }
@@ -134,8 +137,8 @@ func TestEveryVersionNamesThePolicy(t *testing.T) {
 			}
 			id := "by-" + writer.version
 			written := e.put(kind, id, writer.version, false, writer.named)
-			if written.status != 200 || !maps.Equal(named(written.fields), writer.named) {
-				t.Fatalf("%s by %s are answered %d: %s", kind, writer.version, written.status, written.text)
+			if written.Status != 200 || !maps.Equal(named(written.Fields), writer.named) {
+				t.Fatalf("%s by %s are answered %d: %s", kind, writer.version, written.Status, written.Text)
 			}
 			if policy, _ := e.stored(kind, id); policy != "meters" {
 				t.Errorf("%s by %s have the policy %q", kind, writer.version, policy)
@@ -164,19 +167,21 @@ func TestListsNameThePolicyByVersion(t *testing.T) {
 				continue
 			}
 			id := fmt.Sprintf("bulk-%d", i)
-			bulk := e.do(request{method: "POST", path: "/" + kind + "?api-version=" + v.version, token: e.token,
-				body: `{"mode":"create","` + kind + `":[` + e.body(kind, id, v.named) + `]}`})
-			if bulk.status != 200 || bulk.fields["isSuccessful"] != true {
-				t.Fatalf("%s by %s are answered %d: %s", kind, v.version, bulk.status, bulk.text)
+			bulk := e.Do(httpstest.Request{Method: "POST", Path: "/" + kind + "?api-version=" + v.version,
+				Token: e.token,
+				Body:  `{"mode":"create","` + kind + `":[` + e.body(kind, id, v.named) + `]}`})
+			if bulk.Status != 200 || bulk.Fields["isSuccessful"] != true {
+				t.Fatalf("%s by %s are answered %d: %s", kind, v.version, bulk.Status, bulk.Text)
 			}
 			if policy, _ := e.stored(kind, id); policy != "meters" {
 				t.Errorf("%s by %s in bulk have the policy %q", kind, v.version, policy)
 			}
-			listed := e.do(request{method: "POST", path: "/" + kind + "/query?api-version=" + v.version, token: e.token,
-				body: `{"query":"` + query + `"}`})
+			listed := e.Do(httpstest.Request{Method: "POST", Path: "/" + kind + "/query?api-version=" + v.version,
+				Token: e.token,
+				Body:  `{"query":"` + query + `"}`})
 			var items []map[string]any
-			if err := json.Unmarshal([]byte(listed.text), &items); err != nil || len(items) == 0 {
-				t.Fatalf("%s are listed %s, error %v", kind, listed.text, err)
+			if err := json.Unmarshal([]byte(listed.Text), &items); err != nil || len(items) == 0 {
+				t.Fatalf("%s are listed %s, error %v", kind, listed.Text, err)
 			}
 			for _, item := range items {
 				if got := named(item); !maps.Equal(got, v.named) {
@@ -195,11 +200,11 @@ func TestOlderClientsKeepWhatTheyDoNotKnow(t *testing.T) {
 		for i, v := range policyVersions {
 			id := fmt.Sprintf("kept-%d", i)
 			before := map[string]string{"credentialPolicyName": "meters", "parentDeviceId": "gateway"}
-			if written := e.put(kind, id, "2025-07-01-preview", false, before); written.status != 200 {
-				t.Fatalf("%s are answered %d: %s", kind, written.status, written.text)
+			if written := e.put(kind, id, "2025-07-01-preview", false, before); written.Status != 200 {
+				t.Fatalf("%s are answered %d: %s", kind, written.Status, written.Text)
 			}
-			if written := e.put(kind, id, v.version, true, nil); written.status != 200 {
-				t.Fatalf("%s by %s are answered %d: %s", kind, v.version, written.status, written.text)
+			if written := e.put(kind, id, v.version, true, nil); written.Status != 200 {
+				t.Fatalf("%s by %s are answered %d: %s", kind, v.version, written.Status, written.Text)
 			}
 			want := "meters"
 			if v.named != nil {
@@ -211,8 +216,8 @@ func TestOlderClientsKeepWhatTheyDoNotKnow(t *testing.T) {
 			}
 			// What is said is done, whatever the version.
 			if written := e.put(kind, id, v.version, true,
-				map[string]string{"credentialPolicyName": "", "parentDeviceId": ""}); written.status != 200 {
-				t.Fatalf("%s by %s are answered %d: %s", kind, v.version, written.status, written.text)
+				map[string]string{"credentialPolicyName": "", "parentDeviceId": ""}); written.Status != 200 {
+				t.Fatalf("%s by %s are answered %d: %s", kind, v.version, written.Status, written.Text)
 			}
 			if policy, parent := e.stored(kind, id); policy != "" || parent != "" {
 				t.Errorf("%s by %s that say none have the policy %q and the parent %q", kind, v.version, policy, parent)
@@ -220,10 +225,10 @@ func TestOlderClientsKeepWhatTheyDoNotKnow(t *testing.T) {
 		}
 		// In bulk too.
 		e.put(kind, "bulk", "2025-07-01-preview", false, map[string]string{"credentialPolicyName": "meters"})
-		bulk := e.do(request{method: "POST", path: "/" + kind + "?api-version=2021-10-01", token: e.token,
-			body: `{"mode":"update","` + kind + `":[` + e.body(kind, "bulk", nil) + `]}`})
-		if policy, _ := e.stored(kind, "bulk"); bulk.fields["isSuccessful"] != true || policy != "meters" {
-			t.Errorf("after %s in bulk, answered %s, the policy is %q", kind, bulk.text, policy)
+		bulk := e.Do(httpstest.Request{Method: "POST", Path: "/" + kind + "?api-version=2021-10-01", Token: e.token,
+			Body: `{"mode":"update","` + kind + `":[` + e.body(kind, "bulk", nil) + `]}`})
+		if policy, _ := e.stored(kind, "bulk"); bulk.Fields["isSuccessful"] != true || policy != "meters" {
+			t.Errorf("after %s in bulk, answered %s, the policy is %q", kind, bulk.Text, policy)
 		}
 	}
 }
@@ -234,18 +239,18 @@ func TestAPolicyThatIsGoneStopsNoOtherChange(t *testing.T) {
 	for _, kind := range kinds {
 		e.put(kind, "d1", "2025-07-01-preview", false, map[string]string{"credentialPolicyName": "other"})
 	}
-	if err := e.config.Issuer.DeletePolicy(t.Context(), "other", true); err != nil {
+	if err := e.Issuer.DeletePolicy(t.Context(), "other", true); err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range kinds {
 		if changed := e.put(kind, "d1", "2021-10-01", true,
-			map[string]string{"provisioningStatus": "disabled"}); changed.status != 200 ||
-			changed.fields["provisioningStatus"] != "disabled" {
-			t.Errorf("%s are answered %d: %s", kind, changed.status, changed.text)
+			map[string]string{"provisioningStatus": "disabled"}); changed.Status != 200 ||
+			changed.Fields["provisioningStatus"] != "disabled" {
+			t.Errorf("%s are answered %d: %s", kind, changed.Status, changed.Text)
 		}
 		if refused := e.put(kind, "d2", "2025-07-01-preview", false,
-			map[string]string{"credentialPolicyName": "other"}); refused.status != 400 {
-			t.Errorf("a new one of %s is answered %d: %s", kind, refused.status, refused.text)
+			map[string]string{"credentialPolicyName": "other"}); refused.Status != 400 {
+			t.Errorf("a new one of %s is answered %d: %s", kind, refused.Status, refused.Text)
 		}
 	}
 }
@@ -289,21 +294,21 @@ func TestPoliciesThatAreNotMet(t *testing.T) {
 			for _, version := range []string{"2021-10-01", "2025-07-01-preview", "2026-07-01-preview", "2026-11-01"} {
 				name := fmt.Sprintf("refused-%d", i)
 				refused := e.put(kind, name, version, false, c.members)
-				if refused.status != 400 || !strings.Contains(refused.text, c.says) {
+				if refused.Status != 400 || !strings.Contains(refused.Text, c.says) {
 					t.Errorf("%v in %s by %s is answered %d, want 400 that says %q: %s", c.members, kind, version,
-						refused.status, c.says, refused.text)
+						refused.Status, c.says, refused.Text)
 				}
-				if found := e.do(request{method: "GET", path: "/" + kind + "/" + name,
-					token: e.token}); found.status != 404 {
-					t.Errorf("%v in %s is there: %s", c.members, kind, found.text)
+				if found := e.Do(httpstest.Request{Method: "GET", Path: "/" + kind + "/" + name,
+					Token: e.token}); found.Status != 404 {
+					t.Errorf("%v in %s is there: %s", c.members, kind, found.Text)
 				}
 			}
 		}
 		// The same policy in two ways is one.
 		both := with("credentialPolicyName", "Meters")
 		both["certificatePolicyResourceId"] = strings.Replace(id, "/namespaces/", "/deviceRegistryNamespaces/", 1)
-		if written := e.put(kind, "both", "2026-11-01", false, both); written.status != 200 {
-			t.Errorf("the same policy in two ways is answered %d: %s", written.status, written.text)
+		if written := e.put(kind, "both", "2026-11-01", false, both); written.Status != 200 {
+			t.Errorf("the same policy in two ways is answered %d: %s", written.Status, written.Text)
 		}
 	}
 }

@@ -3,20 +3,21 @@ package rest
 import (
 	"strings"
 
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 )
 
-func getGroup(c *call) (any, error) {
-	group, err := c.Provisioning.Group(c.Context(), c.parameters["id"])
-	return c.tagged(c.policyTerms().group(group), group.ETag, err)
+func (s *service) getGroup(c *https.Call) (any, error) {
+	group, err := s.Provisioning.Group(c.Context(), c.Parameter("id"))
+	return c.Tagged(s.policyTerms(c).group(group), group.ETag, err)
 }
 
-func putGroup(c *call) (any, error) {
+func (s *service) putGroup(c *https.Call) (any, error) {
 	var body sentGroup
-	if err := c.decode(&body); err != nil {
+	if err := c.Decode(&body); err != nil {
 		return nil, err
 	}
-	id := c.parameters["id"]
+	id := c.Parameter("id")
 	if body.EnrollmentGroupID == "" {
 		body.EnrollmentGroupID = id
 	}
@@ -24,15 +25,15 @@ func putGroup(c *call) (any, error) {
 		return nil, fault.New(fault.ArgumentInvalid, "The body names the enrollment group %.128q, the address %.128q",
 			body.EnrollmentGroupID, id)
 	}
-	written, err := createOrReplace(c, body, c.createGroup, c.putGroup)
-	return c.tagged(c.policyTerms().group(written), written.ETag, err)
+	written, err := createOrReplace(c, body, s.createGroup, s.replaceGroup)
+	return c.Tagged(s.policyTerms(c).group(written), written.ETag, err)
 }
 
-func deleteGroup(c *call) (any, error) {
-	return nil, c.Provisioning.DeleteGroup(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+func (s *service) deleteGroup(c *https.Call) (any, error) {
+	return nil, s.Provisioning.DeleteGroup(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
 }
 
-func groupAttestationMechanism(c *call) (any, error) {
-	mechanism, err := c.Provisioning.GroupAttestationMechanism(c.Context(), c.parameters["id"])
+func (s *service) groupAttestationMechanism(c *https.Call) (any, error) {
+	mechanism, err := s.Provisioning.GroupAttestationMechanism(c.Context(), c.Parameter("id"))
 	return mechanism, err
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
@@ -16,42 +17,38 @@ import (
 
 // provisioningService are the operations of back ends on the provisioning
 // service (Azure, DPS data plane, service).
-func (h *handler) provisioningService() []route {
-	return []route{
-		{"POST", contract.EnrollmentsPath, provisioningAPI, provisioning.EnrollmentWrite, largeBody, bulkEnrollments},
-		{"POST", contract.EnrollmentsQueryPath, provisioningAPI, provisioning.EnrollmentRead, smallBody,
-			queryEnrollments},
-		{"GET", contract.EnrollmentPath, provisioningAPI, provisioning.EnrollmentRead, 0, getEnrollment},
-		{"PUT", contract.EnrollmentPath, provisioningAPI, provisioning.EnrollmentWrite, smallBody, putEnrollment},
-		{"DELETE", contract.EnrollmentPath, provisioningAPI, provisioning.EnrollmentWrite, 0, deleteEnrollment},
-		{"POST", contract.EnrollmentMechanismPath, provisioningAPI, provisioning.EnrollmentRead, 0,
-			attestationMechanism},
-		{"POST", contract.GroupsPath, provisioningAPI, provisioning.EnrollmentWrite, largeBody, bulkGroups},
-		{"POST", contract.GroupsQueryPath, provisioningAPI, provisioning.EnrollmentRead, smallBody, queryGroups},
-		{"GET", contract.GroupPath, provisioningAPI, provisioning.EnrollmentRead, 0, getGroup},
-		{"PUT", contract.GroupPath, provisioningAPI, provisioning.EnrollmentWrite, smallBody, putGroup},
-		{"DELETE", contract.GroupPath, provisioningAPI, provisioning.EnrollmentWrite, 0, deleteGroup},
-		{"POST", contract.GroupMechanismPath, provisioningAPI, provisioning.EnrollmentRead, 0,
-			groupAttestationMechanism},
-		{"POST", contract.GroupRegistrationsPath, provisioningAPI, provisioning.RegistrationStatusRead, smallBody,
-			queryRegistrations},
-		{"GET", contract.RegistrationPath, provisioningAPI, provisioning.RegistrationStatusRead, 0, getRegistration},
-		{"DELETE", contract.RegistrationPath, provisioningAPI, provisioning.RegistrationStatusWrite, 0,
-			deleteRegistration},
+func (s *service) provisioningService() []https.Operation {
+	return []https.Operation{
+		dps("POST", contract.EnrollmentsPath, provisioning.EnrollmentWrite, https.LargeBody, s.bulkEnrollments),
+		dps("POST", contract.EnrollmentsQueryPath, provisioning.EnrollmentRead, https.SmallBody, s.queryEnrollments),
+		dps("GET", contract.EnrollmentPath, provisioning.EnrollmentRead, 0, s.getEnrollment),
+		dps("PUT", contract.EnrollmentPath, provisioning.EnrollmentWrite, https.SmallBody, s.putEnrollment),
+		dps("DELETE", contract.EnrollmentPath, provisioning.EnrollmentWrite, 0, s.deleteEnrollment),
+		dps("POST", contract.EnrollmentMechanismPath, provisioning.EnrollmentRead, 0, s.attestationMechanism),
+		dps("POST", contract.GroupsPath, provisioning.EnrollmentWrite, https.LargeBody, s.bulkGroups),
+		dps("POST", contract.GroupsQueryPath, provisioning.EnrollmentRead, https.SmallBody, s.queryGroups),
+		dps("GET", contract.GroupPath, provisioning.EnrollmentRead, 0, s.getGroup),
+		dps("PUT", contract.GroupPath, provisioning.EnrollmentWrite, https.SmallBody, s.putGroup),
+		dps("DELETE", contract.GroupPath, provisioning.EnrollmentWrite, 0, s.deleteGroup),
+		dps("POST", contract.GroupMechanismPath, provisioning.EnrollmentRead, 0, s.groupAttestationMechanism),
+		dps("POST", contract.GroupRegistrationsPath, provisioning.RegistrationStatusRead, https.SmallBody,
+			s.queryRegistrations),
+		dps("GET", contract.RegistrationPath, provisioning.RegistrationStatusRead, 0, s.getRegistration),
+		dps("DELETE", contract.RegistrationPath, provisioning.RegistrationStatusWrite, 0, s.deleteRegistration),
 	}
 }
 
-func getEnrollment(c *call) (any, error) {
-	enrollment, err := c.Provisioning.Enrollment(c.Context(), c.parameters["id"])
-	return c.tagged(c.policyTerms().enrollment(enrollment), enrollment.ETag, err)
+func (s *service) getEnrollment(c *https.Call) (any, error) {
+	enrollment, err := s.Provisioning.Enrollment(c.Context(), c.Parameter("id"))
+	return c.Tagged(s.policyTerms(c).enrollment(enrollment), enrollment.ETag, err)
 }
 
-func putEnrollment(c *call) (any, error) {
+func (s *service) putEnrollment(c *https.Call) (any, error) {
 	var body sentEnrollment
-	if err := c.decode(&body); err != nil {
+	if err := c.Decode(&body); err != nil {
 		return nil, err
 	}
-	id := c.parameters["id"]
+	id := c.Parameter("id")
 	if body.RegistrationID == "" {
 		body.RegistrationID = id
 	}
@@ -59,52 +56,40 @@ func putEnrollment(c *call) (any, error) {
 		return nil, fault.New(fault.InvalidRegistrationID,
 			"The body names the registration id %.128q, the address %.128q", body.RegistrationID, id)
 	}
-	written, err := createOrReplace(c, body, c.createEnrollment, c.putEnrollment)
-	return c.tagged(c.policyTerms().enrollment(written), written.ETag, err)
+	written, err := createOrReplace(c, body, s.createEnrollment, s.replaceEnrollment)
+	return c.Tagged(s.policyTerms(c).enrollment(written), written.ETag, err)
 }
 
 // createOrReplace creates an item, or replaces it when the request says by If-Match
 // that it is to be there: as in Azure, who changes what is there says so.
 func createOrReplace[B, T any](
-	c *call, item B,
+	c *https.Call, item B,
 	create func(context.Context, B) (T, error),
-	put func(ctx context.Context, item B, ifMatch string) (T, error),
+	replace func(ctx context.Context, apiVersion string, item B, ifMatch string) (T, error),
 ) (T, error) {
 	if ifMatch := c.Header.Get("If-Match"); ifMatch != "" {
-		return put(c.Context(), item, ifMatch)
+		return replace(c.Context(), c.Query("api-version"), item, ifMatch)
 	}
 	return create(c.Context(), item)
 }
 
-func deleteEnrollment(c *call) (any, error) {
-	return nil, c.Provisioning.DeleteEnrollment(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+func (s *service) deleteEnrollment(c *https.Call) (any, error) {
+	return nil, s.Provisioning.DeleteEnrollment(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
 }
 
-func attestationMechanism(c *call) (any, error) {
-	mechanism, err := c.Provisioning.AttestationMechanism(c.Context(), c.parameters["id"])
+func (s *service) attestationMechanism(c *https.Call) (any, error) {
+	mechanism, err := s.Provisioning.AttestationMechanism(c.Context(), c.Parameter("id"))
 	return mechanism, err
 }
 
-func getRegistration(c *call) (any, error) {
-	registration, err := c.Provisioning.Registration(c.Context(), c.parameters["id"])
-	return c.tagged(registration, registration.ETag, err)
+func (s *service) getRegistration(c *https.Call) (any, error) {
+	registration, err := s.Provisioning.Registration(c.Context(), c.Parameter("id"))
+	return c.Tagged(registration, registration.ETag, err)
 }
 
-func deleteRegistration(c *call) (any, error) {
-	return nil, c.Provisioning.DeleteRegistration(c.Context(), c.parameters["id"], c.Header.Get("If-Match"))
+func (s *service) deleteRegistration(c *https.Call) (any, error) {
+	return nil, s.Provisioning.DeleteRegistration(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
 }
-
-// tagged returns a value with its ETag in the header.
-func (c *call) tagged(value any, etag string, err error) (any, error) {
-	if err != nil {
-		return nil, err
-	}
-	setHeader(c.w.Header(), "ETag", quoted(etag))
-	return value, nil
-}
-
-// quoted is an ETag as HTTP has it.
-func quoted(etag string) string { return `"` + strings.Trim(etag, `"`) + `"` }
 
 // maxBulk is how many enrollments one bulk operation takes, unless the service has a
 // limit; Azure takes 10.
@@ -144,71 +129,39 @@ type bulkOfGroups struct {
 
 // bulkEnrollments does the same to several enrollments, each for itself: those
 // that fail are listed, the others are done.
-func bulkEnrollments(c *call) (any, error) {
+func (s *service) bulkEnrollments(c *https.Call) (any, error) {
 	var bulk bulkOfEnrollments
-	if err := c.decode(&bulk); err != nil {
+	if err := c.Decode(&bulk); err != nil {
 		return nil, err
 	}
-	return bulkOf(c, bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[sentEnrollment]{
+	return bulkOf(s, c, bulk.Mode, "enrollments", bulk.Enrollments, bulkOperations[sentEnrollment]{
 		kind:     audit.Enrollment,
 		identity: func(e sentEnrollment) (id, etag string) { return e.RegistrationID, e.ETag },
-		create:   func(ctx context.Context, e sentEnrollment) error { return errorOf(c.createEnrollment(ctx, e)) },
+		create:   func(ctx context.Context, e sentEnrollment) error { return errorOf(s.createEnrollment(ctx, e)) },
 		put: func(ctx context.Context, e sentEnrollment, ifMatch string) error {
-			return errorOf(c.putEnrollment(ctx, e, ifMatch))
+			return errorOf(s.replaceEnrollment(ctx, c.Query("api-version"), e, ifMatch))
 		},
-		delete:  c.Provisioning.DeleteEnrollment,
+		delete:  s.Provisioning.DeleteEnrollment,
 		refused: func(id string) bulkError { return bulkError{RegistrationID: id} },
 	})
 }
 
 // bulkGroups is bulkEnrollments for groups.
-func bulkGroups(c *call) (any, error) {
+func (s *service) bulkGroups(c *https.Call) (any, error) {
 	var bulk bulkOfGroups
-	if err := c.decode(&bulk); err != nil {
+	if err := c.Decode(&bulk); err != nil {
 		return nil, err
 	}
-	return bulkOf(c, bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[sentGroup]{
+	return bulkOf(s, c, bulk.Mode, "enrollment groups", bulk.Groups, bulkOperations[sentGroup]{
 		kind:     audit.Group,
 		identity: func(g sentGroup) (id, etag string) { return g.EnrollmentGroupID, g.ETag },
-		create:   func(ctx context.Context, g sentGroup) error { return errorOf(c.createGroup(ctx, g)) },
+		create:   func(ctx context.Context, g sentGroup) error { return errorOf(s.createGroup(ctx, g)) },
 		put: func(ctx context.Context, g sentGroup, ifMatch string) error {
-			return errorOf(c.putGroup(ctx, g, ifMatch))
+			return errorOf(s.replaceGroup(ctx, c.Query("api-version"), g, ifMatch))
 		},
-		delete:  c.Provisioning.DeleteGroup,
+		delete:  s.Provisioning.DeleteGroup,
 		refused: func(id string) bulkError { return bulkError{EnrollmentGroupID: id} },
 	})
-}
-
-// dryRunEnrollments says what bulkEnrollments would, and writes nothing. It has an
-// address of its own: a parameter that another service does not know would be ignored.
-func dryRunEnrollments(c *call) (any, error) {
-	if err := c.dryRun(); err != nil {
-		return nil, err
-	}
-	return bulkEnrollments(c)
-}
-
-// dryRunGroups is dryRunEnrollments for groups.
-func dryRunGroups(c *call) (any, error) {
-	if err := c.dryRun(); err != nil {
-		return nil, err
-	}
-	return bulkGroups(c)
-}
-
-// dryRun makes the call one that writes nothing. The address says how many with each
-// attestation earlier calls of the same dry run would have created.
-func (c *call) dryRun() error {
-	created := make(map[string]int)
-	for _, mechanism := range []string{"x509", "symmetricKey", "tpm"} {
-		n, err := c.number(mechanism, c.query(mechanism), 0, 1<<30)
-		if err != nil {
-			return err
-		}
-		created[mechanism] = n
-	}
-	c.Request = c.WithContext(provisioning.DryRun(c.Context(), created))
-	return nil
 }
 
 // bulkOperations are what can be done to many things of a kind at once.
@@ -224,8 +177,9 @@ type bulkOperations[T any] struct {
 // errorOf is why something could not be made, of what makes it.
 func errorOf[T any](_ T, err error) error { return err }
 
-func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOperations[T]) (any, error) {
-	most := cmp.Or(c.Provisioning.Limits().BulkItems, maxBulk)
+func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, operations bulkOperations[T]) (any,
+	error) {
+	most := cmp.Or(s.Provisioning.Limits().BulkItems, maxBulk)
 	if n := len(items); n == 0 || n > most {
 		return nil, fault.New(fault.TooManyEnrollments, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
 	}
@@ -262,13 +216,13 @@ func bulkOf[T any](c *call, mode, things string, items []T, operations bulkOpera
 	var part *audit.Part
 	if len(items) > 1 && !provisioning.IsDryRun(ctx) {
 		var err error
-		bulk = c.Audit.Begin(ctx, action, operations.kind)
+		bulk = s.Audit.Begin(ctx, action, operations.kind)
 		if ctx, part, err = bulk.Part(ctx, ids); err != nil {
 			return nil, err
 		}
 	}
 	outcomes := applyAll(items, bulkAtOnce, operations.identity, func(item T, id, etag string) error {
-		return c.Panics.Do(panics.HTTPS, func() error { return apply(item, id, etag) })
+		return s.Panics.Do(panics.HTTPS, func() error { return apply(item, id, etag) })
 	})
 	part.End(func(i int) string { return refusal(outcomes[i]) })
 	if err := bulk.End(ctx); err != nil {

@@ -8,17 +8,14 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
 )
 
-// Pages of a query have at most this many items.
-const (
-	defaultPage = 100
-	maxPage     = 1000
-	maxTwins    = 100 // of a query; a twin can have half a mebibyte
-)
+// maxTwins is how many twins a page of a query has at most: one can have half a mebibyte.
+const maxTwins = 100
 
 // querySpecification is what a query asks for.
 type querySpecification struct {
@@ -27,9 +24,9 @@ type querySpecification struct {
 
 // checkQuery refuses a query that is not for all of some things. They go by any of
 // their names.
-func (c *call) checkQuery(names ...string) error {
+func checkQuery(c *https.Call, names ...string) error {
 	var specification querySpecification
-	if err := c.decode(&specification); err != nil {
+	if err := c.Decode(&specification); err != nil {
 		return err
 	}
 	return selectsAll(specification.Query, names)
@@ -77,60 +74,61 @@ func selectsAll(query string, names []string) error {
 	return nil
 }
 
-func queryEnrollments(c *call) (any, error) {
-	if err := c.checkQuery("enrollments"); err != nil {
+func (s *service) queryEnrollments(c *https.Call) (any, error) {
+	if err := checkQuery(c, "enrollments"); err != nil {
 		return nil, err
 	}
-	return answerQuery(c, "enrollment", maxPage,
+	return answerQuery(c, "enrollment", https.MaxPage,
 		func(after string, limit int) ([]any, string, error) {
-			items, next, err := c.Provisioning.Enrollments(c.Context(), "", after, limit)
-			return renderPage(items, next, err, c.policyTerms().enrollment)
+			items, next, err := s.Provisioning.Enrollments(c.Context(), "", after, limit)
+			return renderPage(items, next, err, s.policyTerms(c).enrollment)
 		})
 }
 
-func queryGroups(c *call) (any, error) {
-	if err := c.checkQuery("enrollmentGroups", "enrollments"); err != nil {
+func (s *service) queryGroups(c *https.Call) (any, error) {
+	if err := checkQuery(c, "enrollmentGroups", "enrollments"); err != nil {
 		return nil, err
 	}
-	return answerQuery(c, "enrollmentGroup", maxPage,
+	return answerQuery(c, "enrollmentGroup", https.MaxPage,
 		func(after string, limit int) ([]any, string, error) {
-			items, next, err := c.Provisioning.Groups(c.Context(), "", after, limit)
-			return renderPage(items, next, err, c.policyTerms().group)
+			items, next, err := s.Provisioning.Groups(c.Context(), "", after, limit)
+			return renderPage(items, next, err, s.policyTerms(c).group)
 		})
 }
 
 // queryRegistrations lists the registrations of a group, which the address names. Most
 // clients send no query; samples of Microsoft's Node SDK name another collection.
-func queryRegistrations(c *call) (any, error) {
-	if len(bytes.TrimSpace(c.body)) > 0 {
-		if err := c.checkQuery("registrations", "deviceRegistrations", "enrollmentGroups", "enrollments"); err != nil {
+func (s *service) queryRegistrations(c *https.Call) (any, error) {
+	if len(bytes.TrimSpace(c.Content)) > 0 {
+		if err := checkQuery(c, "registrations", "deviceRegistrations", "enrollmentGroups", "enrollments"); err != nil {
 			return nil, err
 		}
 	}
-	return answerQuery(c, "deviceRegistration", maxPage,
+	return answerQuery(c, "deviceRegistration", https.MaxPage,
 		func(after string, limit int) ([]provisioning.Registration, string, error) {
-			return c.Provisioning.GroupRegistrations(c.Context(), c.parameters["id"], after, limit)
+			return s.Provisioning.GroupRegistrations(c.Context(), c.Parameter("id"), after, limit)
 		})
 }
 
 // queryTwins lists the twins of all devices.
-func queryTwins(c *call) (any, error) {
-	if err := c.checkQuery("devices"); err != nil {
+func queryTwins(c *https.Call) (any, error) {
+	if err := checkQuery(c, "devices"); err != nil {
 		return nil, err
 	}
-	if err := c.authorizeDevices(hub.ServiceConnect); err != nil {
+	if err := authorizeDevices(c, hub.ServiceConnect); err != nil {
 		return nil, err
 	}
 	return answerQuery(c, "Twin", maxTwins,
 		func(after string, limit int) ([]hub.Twin, string, error) {
-			return c.hub.Twins(c.Context(), after, limit)
+			return c.Hub.Twins(c.Context(), after, limit)
 		})
 }
 
 // answerQuery answers with one page of what a query found, of most items.
-func answerQuery[T any](c *call, itemType string, most int,
+func answerQuery[T any](c *https.Call, itemType string, most int,
 	list func(after string, limit int) ([]T, string, error)) (any, error) {
-	limit, err := c.number("x-ms-max-item-count", c.Header.Get("x-ms-max-item-count"), min(defaultPage, most), most)
+	limit, err := c.Number("x-ms-max-item-count", c.Header.Get("x-ms-max-item-count"), min(https.DefaultPage, most),
+		most)
 	if err != nil {
 		return nil, err
 	}
@@ -142,11 +140,10 @@ func answerQuery[T any](c *call, itemType string, most int,
 	if err != nil {
 		return nil, err
 	}
-	header := c.w.Header()
-	setHeader(header, "x-ms-item-type", itemType)
-	setHeader(header, "x-ms-max-item-count", strconv.Itoa(limit))
+	c.SetHeader("x-ms-item-type", itemType)
+	c.SetHeader("x-ms-max-item-count", strconv.Itoa(limit))
 	if next != "" { // an empty one would make the Node SDK ask for ever
-		setHeader(header, "x-ms-continuation", base64.URLEncoding.EncodeToString([]byte(next)))
+		c.SetHeader("x-ms-continuation", base64.URLEncoding.EncodeToString([]byte(next)))
 	}
 	return items, nil
 }

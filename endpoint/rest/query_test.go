@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -61,13 +62,13 @@ func TestQueryOfAll(t *testing.T) {
 
 // TestQueryEverywhere asks each of the three queries in the ways of clients.
 func TestQueryEverywhere(t *testing.T) {
-	h := newHouse(t)
-	token := h.dpsToken()
+	h := newFixture(t)
+	token := h.DPSToken()
 	for path, body := range map[string]string{
 		"/enrollments/d1":      `{"attestation":{"type":"symmetricKey"}}`,
 		"/enrollmentGroups/g1": `{"attestation":{"type":"symmetricKey"}}`,
 	} {
-		if got := h.do(request{method: "PUT", path: path, token: token, body: body}); got.status != 200 {
+		if got := h.Do(httpstest.Request{Method: "PUT", Path: path, Token: token, Body: body}); got.Status != 200 {
 			t.Fatalf("%s is answered %+v", path, got)
 		}
 	}
@@ -92,9 +93,10 @@ func TestQueryEverywhere(t *testing.T) {
 		{"/registrations/g1/query", `{"query":"SELECT * FROM registrations"}`, 200, "[]"},
 		{"/registrations/g1/query", `{"query":"SELECT * WHERE status = 'failed'"}`, 400, "WHERE"},
 	} {
-		if got := h.do(request{method: "POST", path: c.path, token: token, body: c.body}); got.status != c.status ||
-			!strings.Contains(got.text, c.text) {
-			t.Errorf("%s with %s is answered %d %s, want %d with %q", c.path, c.body, got.status, got.text,
+		if got := h.Do(httpstest.Request{Method: "POST", Path: c.path, Token: token,
+			Body: c.body}); got.Status != c.status ||
+			!strings.Contains(got.Text, c.text) {
+			t.Errorf("%s with %s is answered %d %s, want %d with %q", c.path, c.body, got.Status, got.Text,
 				c.status, c.text)
 		}
 	}

@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 )
 
 // A body is text in UTF-8, or it is refused with what to do; it is never changed.
 func TestBodiesThatAreNoText(t *testing.T) {
-	h := newHouse(t)
-	token := h.hubToken()
-	h.do(request{method: "PUT", path: "/devices/d", token: token, body: `{"deviceId":"d"}`})
+	h := newFixture(t)
+	token := h.HubToken()
+	h.Do(httpstest.Request{Method: "PUT", Path: "/devices/d", Token: token, Body: `{"deviceId":"d"}`})
 	latin := "{\"tags\":{\"city\":\"K\xf6ln\"}}"
 	utf8 := `{"tags":{"city":"Köln"}}`
 	utf16 := "\xff\xfe{\x00}\x00"
@@ -40,24 +42,29 @@ func TestBodiesThatAreNoText(t *testing.T) {
 			if c.contentType != "" {
 				header.Set("Content-Type", c.contentType)
 			}
-			if got := h.do(request{method: "PATCH", path: "/twins/d", token: token, body: c.body, header: header}); got.status != c.status ||
-				!strings.Contains(got.text, c.says) {
-				t.Errorf("a twin is answered %d %s, want %d and %q", got.status, got.text, c.status, c.says)
+			if got := h.Do(httpstest.Request{Method: "PATCH", Path: "/twins/d", Token: token, Body: c.body,
+				Header: header}); got.Status != c.status ||
+				!strings.Contains(got.Text, c.says) {
+				t.Errorf("a twin is answered %d %s, want %d and %q", got.Status, got.Text, c.status, c.says)
 			}
 			if c.status == 200 {
 				return
 			}
-			for _, r := range []request{
-				{method: "PUT", path: "/enrollments/e", token: h.dpsToken(), body: `{"attestation":{"type":"symmetricKey"},"initialTwin":` + c.body + `}`},
-				{method: "PUT", path: "/enrollmentGroups/e", token: h.dpsToken(), body: `{"attestation":{"type":"symmetricKey"},"initialTwin":` + c.body + `}`},
-				{method: "POST", path: "/enrollments", token: h.dpsToken(), body: `{"mode":"create","enrollments":[{"registrationId":"e","initialTwin":` + c.body + `}]}`},
-				{method: "PUT", path: "/devices/e", token: token, body: `{"statusReason":` + c.body + `}`},
-				{method: "POST", path: "/devices", token: token, body: `[{"id":"e","tags":` + c.body + `}]`},
-				{method: "PUT", path: "/" + scope + "/registrations/e/register", body: `{"payload":` + c.body + `}`},
+			for _, r := range []httpstest.Request{
+				{Method: "PUT", Path: "/enrollments/e", Token: h.DPSToken(),
+					Body: `{"attestation":{"type":"symmetricKey"},"initialTwin":` + c.body + `}`},
+				{Method: "PUT", Path: "/enrollmentGroups/e", Token: h.DPSToken(),
+					Body: `{"attestation":{"type":"symmetricKey"},"initialTwin":` + c.body + `}`},
+				{Method: "POST", Path: "/enrollments", Token: h.DPSToken(),
+					Body: `{"mode":"create","enrollments":[{"registrationId":"e","initialTwin":` + c.body + `}]}`},
+				{Method: "PUT", Path: "/devices/e", Token: token, Body: `{"statusReason":` + c.body + `}`},
+				{Method: "POST", Path: "/devices", Token: token, Body: `[{"id":"e","tags":` + c.body + `}]`},
+				{Method: "PUT", Path: "/" + httpstest.Scope + "/registrations/e/register",
+					Body: `{"payload":` + c.body + `}`},
 			} {
-				r.header = header
-				if got := h.do(r); got.status != c.status {
-					t.Errorf("%s %s is answered %d %s", r.method, r.path, got.status, got.text)
+				r.Header = header
+				if got := h.Do(r); got.Status != c.status {
+					t.Errorf("%s %s is answered %d %s", r.Method, r.Path, got.Status, got.Text)
 				}
 			}
 		})

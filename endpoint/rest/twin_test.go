@@ -3,6 +3,8 @@ package rest
 import (
 	"strings"
 	"testing"
+
+	"github.com/berth-iot/berth/endpoint/https/httpstest"
 )
 
 // member is the text of a part of an answer, from its name to what follows it.
@@ -18,23 +20,23 @@ func member(text, from, to string) string {
 // Back ends read what they wrote in its order and spelling, $metadata and $version at
 // the end.
 func TestTwinsKeepTheirOrderOverREST(t *testing.T) {
-	h := newHouse(t)
-	token := h.hubToken()
-	h.do(request{method: "PUT", path: "/devices/d", token: token, body: `{"deviceId":"d"}`})
+	h := newFixture(t)
+	token := h.HubToken()
+	h.Do(httpstest.Request{Method: "PUT", Path: "/devices/d", Token: token, Body: `{"deviceId":"d"}`})
 	const section = `{"zone":{"z":1.10,"a":1e16,"m":"<\u00e9>"},"alarm":[2,{"y":1,"x":0}],"zz":9007199254740993.0}`
 	body := `{"tags":` + section + `,"properties":{"desired":` + section + `}}`
-	for _, r := range []request{
-		{method: "PATCH", path: "/twins/d", token: token, body: body},
-		{method: "GET", path: "/twins/d", token: token},
-		{method: "PUT", path: "/twins/d", token: token, body: body},
+	for _, r := range []httpstest.Request{
+		{Method: "PATCH", Path: "/twins/d", Token: token, Body: body},
+		{Method: "GET", Path: "/twins/d", Token: token},
+		{Method: "PUT", Path: "/twins/d", Token: token, Body: body},
 	} {
-		got := h.do(r)
-		tags := member(got.text, `"tags":`, `,"properties"`)
-		desired := member(got.text, `"desired":`, `,"$metadata"`)
-		if got.status != 200 || tags != section || desired+"}" != section {
-			t.Errorf("%s is answered %d %s", r.method, got.status, got.text)
+		got := h.Do(r)
+		tags := member(got.Text, `"tags":`, `,"properties"`)
+		desired := member(got.Text, `"desired":`, `,"$metadata"`)
+		if got.Status != 200 || tags != section || desired+"}" != section {
+			t.Errorf("%s is answered %d %s", r.Method, got.Status, got.Text)
 		}
-		metadata := member(got.text, `,"$metadata":`, `,"$version"`)
+		metadata := member(got.Text, `,"$metadata":`, `,"$version"`)
 		last := -1
 		for _, name := range []string{`{"$lastUpdated":`, `,"$lastUpdatedVersion":`, `,"zone":`, `,"z":`, `,"a":`, `,"m":`,
 			`,"alarm":`, `,"zz":`} {
@@ -44,7 +46,8 @@ func TestTwinsKeepTheirOrderOverREST(t *testing.T) {
 			}
 			last = at
 		}
-		if end := member(got.text, `"desired":`, `,"reported"`); !strings.HasSuffix(end[:strings.LastIndexByte(end, ':')], `},"$version"`) {
+		if end := member(got.Text, `"desired":`, `,"reported"`); !strings.HasSuffix(end[:strings.LastIndexByte(end,
+			':')], `},"$version"`) {
 			t.Errorf("$version is not the last of %s", end)
 		}
 	}
@@ -53,8 +56,9 @@ func TestTwinsKeepTheirOrderOverREST(t *testing.T) {
 		{`{"zone":null,"zz":{"k":1}}`, `{"alarm":[2,{"y":1,"x":0}],"zz":{"k":1},"new":true}`},
 		{`{"zone":{"one":1}}`, `{"alarm":[2,{"y":1,"x":0}],"zz":{"k":1},"new":true,"zone":{"one":1}}`},
 	} {
-		got := h.do(request{method: "PATCH", path: "/twins/d", token: token, body: `{"tags":` + c.patch + `}`})
-		if tags := member(got.text, `"tags":`, `,"properties"`); tags != c.want {
+		got := h.Do(httpstest.Request{Method: "PATCH", Path: "/twins/d", Token: token,
+			Body: `{"tags":` + c.patch + `}`})
+		if tags := member(got.Text, `"tags":`, `,"properties"`); tags != c.want {
 			t.Errorf("%s makes %s, want %s", c.patch, tags, c.want)
 		}
 	}
@@ -62,25 +66,28 @@ func TestTwinsKeepTheirOrderOverREST(t *testing.T) {
 
 // An enrollment goes out as it came too.
 func TestEnrollmentsKeepTheirOrder(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	const free = `{"z":{"b":1.0,"a":1e300},"y":"<\u00e9>","x":[1.10]}`
 	const twin = `{"tags":{"z":1.0,"a":{"y":1e16,"x":0}},"properties":{"desired":{"k":"\u003c","b":-0}}}`
 	for _, path := range []string{"/enrollments/d", "/enrollmentGroups/g"} {
 		body := `{"optionalDeviceInformation":` + free + `,"attestation":{"type":"symmetricKey"},"initialTwin":` + twin + `}`
-		for _, r := range []request{{method: "PUT", path: path, token: h.dpsToken(), body: body}, {method: "GET", path: path, token: h.dpsToken()}} {
-			got := h.do(r)
-			if got.status != 200 || !strings.Contains(got.text, `"initialTwin":`+twin) ||
-				strings.HasPrefix(path, "/enrollments/") && !strings.Contains(got.text, `"optionalDeviceInformation":`+free) {
-				t.Errorf("%s %s is answered %d %s", r.method, path, got.status, got.text)
+		for _, r := range []httpstest.Request{{Method: "PUT", Path: path, Token: h.DPSToken(), Body: body},
+			{Method: "GET", Path: path, Token: h.DPSToken()}} {
+			got := h.Do(r)
+			if got.Status != 200 || !strings.Contains(got.Text, `"initialTwin":`+twin) ||
+				strings.HasPrefix(path, "/enrollments/") && !strings.Contains(got.Text,
+					`"optionalDeviceInformation":`+free) {
+				t.Errorf("%s %s is answered %d %s", r.Method, path, got.Status, got.Text)
 			}
 		}
 	}
 	for _, number := range []string{"1e400", "[-1e309]", strings.Repeat("9", 400)} {
 		for field, body := range map[string]string{"optionalDeviceInformation": `{"optionalDeviceInformation":` + number + `,"attestation":{"type":"symmetricKey"}}`,
 			"initialTwin.tags": `{"initialTwin":{"tags":{"a":` + number + `}},"attestation":{"type":"symmetricKey"}}`} {
-			if got := h.do(request{method: "PUT", path: "/enrollments/e", token: h.dpsToken(), body: body}); got.status != 400 ||
-				!strings.Contains(got.text, field+": the number ") {
-				t.Errorf("%s with %.20s is answered %d %s", field, number, got.status, got.text)
+			if got := h.Do(httpstest.Request{Method: "PUT", Path: "/enrollments/e", Token: h.DPSToken(),
+				Body: body}); got.Status != 400 ||
+				!strings.Contains(got.Text, field+": the number ") {
+				t.Errorf("%s with %.20s is answered %d %s", field, number, got.Status, got.Text)
 			}
 		}
 	}

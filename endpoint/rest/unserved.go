@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -37,16 +38,16 @@ var unservedOperations = []struct {
 	{"File uploads", "POST", "/devices/{id}/files/notifications"},
 }
 
-// unserved are the routes of those. Who asks for one is told so, rather than that the
-// address is wrong.
-func (h *handler) unserved() (routes []route) {
+// unserved are the operations that refuse those. Who asks for one is told so, rather than
+// that the address is wrong.
+func unserved() (operations []https.Operation) {
 	for _, operation := range unservedOperations {
-		refuse := func(*call) (any, error) {
+		refuse := func(*https.Call) (any, error) {
 			return nil, fault.New(fault.NotFound, "%s are not served by this version of Berth", operation.what)
 		}
 		for method := range strings.FieldsSeq(operation.methods) {
-			routes = append(routes, route{method, operation.path, hubAPI, "", twinLimit, refuse})
+			operations = append(operations, iot(method, operation.path, "", https.TwinBody, refuse))
 		}
 	}
-	return routes
+	return operations
 }

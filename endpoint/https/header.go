@@ -1,4 +1,4 @@
-package rest
+package https
 
 import (
 	"net/http"

@@ -1,4 +1,4 @@
-package rest
+package https
 
 import (
 	"net/http"
@@ -10,8 +10,8 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-// writeFault renders a fault as the service does that answers.
-func writeFault(w http.ResponseWriter, answering service, problem *fault.Error) {
+// WriteFault renders a fault as the service does that answers.
+func WriteFault(w http.ResponseWriter, answering API, problem *fault.Error) {
 	header := w.Header()
 	setHeader(header, contract.RequestIDHeader, problem.TrackingID)
 	if problem.RetryAfter > 0 {
@@ -20,7 +20,7 @@ func writeFault(w http.ResponseWriter, answering service, problem *fault.Error) 
 	if problem.Code.Status() == http.StatusUnauthorized {
 		setHeader(header, "WWW-Authenticate", "SharedAccessSignature")
 	}
-	if answering == hubAPI {
+	if answering == HubAPI {
 		setHeader(header, contract.HubErrorCodeHeader, problem.Code.Name())
 		writeJSON(w, problem.Code.Status(), contract.NewHubErrorBody(problem, time.Now()))
 		return

@@ -1,4 +1,4 @@
-package rest
+package https
 
 import (
 	"context"
@@ -17,20 +17,20 @@ import (
 
 // webSocket takes a WebSocket on any path and serves it by its subprotocol. SDKs
 // use /$iothub/websocket, and some others.
-func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
+func (d *door) webSocket(w http.ResponseWriter, r *http.Request) {
 	offered := r.Header.Values("Sec-WebSocket-Protocol")
 	if !offers(offered, "mqtt") {
-		answering := h.serviceOf(r.Host)
+		answering := d.serviceOf(r.Host)
 		problem := fault.New(fault.BadRequest,
 			"The WebSocket offers the subprotocols %.100q. This version serves mqtt", strings.Join(offered, ", "))
 		// Nobody but a device speaks AMQP to the provisioning service, which has it in the
 		// log. To a hub a back end does, too.
-		if answering == provisioningAPI && offers(offered, "AMQPWSB10") {
-			h.Provisioning.VersionRefused(r.Context(), unconnected(r), "AMQP", problem)
-			writeFault(w, answering, problem)
+		if answering == ProvisioningAPI && offers(offered, "AMQPWSB10") {
+			d.Provisioning.VersionRefused(r.Context(), unconnected(r), "AMQP", problem)
+			WriteFault(w, answering, problem)
 			return
 		}
-		h.refuse(w, r, answering, problem)
+		d.refuse(w, r, answering, problem)
 		return
 	}
 	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{
@@ -39,11 +39,12 @@ func (h *handler) webSocket(w http.ResponseWriter, r *http.Request) {
 		InsecureSkipVerify: true, // of Origin: devices have none, and nothing here trusts a cookie
 	})
 	if err != nil {
-		h.Logger.Info("WebSocket refused", "remote", r.RemoteAddr, "error", err)
+		d.Logger.Info("WebSocket refused", "remote", r.RemoteAddr, "error", err)
 		return // Accept has answered
 	}
 	conn := websocket.NetConn(context.Background(), socket, websocket.MessageBinary)
-	h.MQTT(conn, mqtt.Peer{RemoteAddr: remoteAddr(r), TLS: r.TLS, WebSocket: true, Proven: func() { h.Proven(r.Context()) }})
+	d.MQTT(conn, mqtt.Peer{RemoteAddr: remoteAddr(r), TLS: r.TLS, WebSocket: true,
+		Proven: func() { d.Proven(r.Context()) }})
 }
 
 // unconnected is a device whose WebSocket is refused.

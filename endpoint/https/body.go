@@ -1,0 +1,87 @@
+package https
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/fault"
+)
+
+// read takes the body, which must be JSON where an operation has one. Bodies
+// that nobody asked for are tolerated while they are small: the Node SDK sends
+// {} with a GET.
+func (c *Call) read(limit int64) (err error) {
+	reader := http.MaxBytesReader(c.w, c.Request.Body, max(limit, 1<<10))
+	c.Content, err = io.ReadAll(reader)
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &tooLarge):
+		return fault.New(fault.MessageTooLarge, "The body is larger than %d bytes", tooLarge.Limit)
+	case err != nil:
+		return fault.New(fault.BadRequest, "The body did not arrive whole").Because(err)
+	}
+	if err := document.CheckDepth(c.Content, document.MaxDepth); limit > 0 && err != nil {
+		return fault.New(fault.BadFormat, "The body can't be taken: %v", err)
+	}
+	if limit == 0 || len(c.Content) == 0 {
+		return nil
+	}
+	if contentType := c.Header.Get("Content-Type"); contentType != "" {
+		kind, parameters, err := mime.ParseMediaType(contentType)
+		if err != nil || kind != "application/json" {
+			return fault.New(fault.UnsupportedMediaType, "The body is %.64q. It must be application/json", contentType)
+		}
+		if charset := parameters["charset"]; !isUTF8(charset) {
+			return fault.New(fault.UnsupportedMediaType,
+				"The body is in %.64q. Send it in UTF-8, as Content-Type: application/json; charset=utf-8", charset)
+		}
+	}
+	c.Content = bytes.TrimPrefix(c.Content, []byte("\uFEFF")) // .NET writes it in front of UTF-8
+	if err := document.CheckText(c.Content); err != nil {
+		return fault.New(fault.BadFormat, "The body can't be taken: %v", err)
+	}
+	return nil
+}
+
+// isUTF8 reports whether text in a charset is UTF-8 as well. Which it is without a
+// charset.
+func isUTF8(charset string) bool {
+	switch strings.ToLower(charset) {
+	case "", "utf-8", "utf8", "us-ascii", "ascii":
+		return true
+	}
+	return false
+}
+
+// Decode reads the body as JSON of one value. Fields that are not known are left
+// aside: SDKs send back what they were given, and more in later versions.
+func (c *Call) Decode(into any) error {
+	if body := bytes.TrimSpace(c.Content); len(body) == 0 || string(body) == "null" {
+		return fault.New(fault.ArgumentNull, "The request has no body. It must be JSON")
+	}
+	if err := json.Unmarshal(c.Content, into); err != nil {
+		var syntax *json.SyntaxError
+		var kind *json.UnmarshalTypeError
+		var moment *time.ParseError
+		switch {
+		case errors.As(err, &syntax):
+			return fault.New(fault.BadFormat, "The body is not JSON: %v", document.Syntax(c.Content))
+		case errors.As(err, &kind):
+			return fault.New(fault.BadFormat, "The body does not fit: %s can't be a JSON %s", cmp.Or(kind.Field,
+				"it"), kind.Value)
+		case errors.As(err, &moment):
+			return fault.New(fault.BadFormat,
+				"The body does not fit: %.64s is not a time such as 2026-11-23T12:00:00Z", moment.Value)
+		}
+		return fault.New(fault.BadFormat, "The body does not fit: %v", err)
+	}
+	return nil
+}

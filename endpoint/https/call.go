@@ -1,0 +1,86 @@
+package https
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+)
+
+// How many items an answer with a part of a list has: when the request does not say, and
+// at most.
+const (
+	DefaultPage = 100
+	MaxPage     = 1000
+)
+
+// Call is one request on its way through an operation.
+type Call struct {
+	*http.Request
+	Hub     *hub.Hub // for the hub's operations
+	Content []byte   // the body, see Decode
+	Status  int      // of the answer; when 0 it is 200, or 204 without a body
+
+	door       *door
+	w          http.ResponseWriter
+	parameters map[string]string // of the path, decoded
+	streamed   bool              // the operation writes the answer itself
+}
+
+// Parameter returns the id that the path of the request has under a name, decoded.
+func (c *Call) Parameter(name string) string { return c.parameters[name] }
+
+// SetHeader sets a header of the answer under the very name given, in place of what it
+// was: see setHeader.
+func (c *Call) SetHeader(name, value string) { setHeader(c.w.Header(), name, value) }
+
+// Query returns a parameter of the address.
+func (c *Call) Query(name string) string { return c.URL.Query().Get(name) }
+
+// Number returns a parameter that is a whole number from 1 to most, and
+// otherwise when it is not there.
+func (c *Call) Number(name, text string, otherwise, most int) (int, error) {
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, fault.New(fault.ArgumentInvalid, "%s is %.32q. It is a whole number from 1", name, text)
+	}
+	return min(n, most), nil
+}
+
+// Proven tells the listener that the client has proved who it is.
+func (c *Call) Proven() { c.door.Proven(c.Context()) }
+
+// Tagged returns a value with its ETag in the header, or the error.
+func (c *Call) Tagged(value any, etag string, err error) (any, error) {
+	if err != nil {
+		return nil, err
+	}
+	c.SetHeader("ETag", `"`+strings.Trim(etag, `"`)+`"`)
+	return value, nil
+}
+
+// Stream begins an answer that the operation writes itself, as it comes. An error that it
+// returns after this cuts the connection, so that the client does not take it for the
+// end.
+func (c *Call) Stream(contentType string) http.ResponseWriter {
+	c.w.Header().Set("Content-Type", contentType)
+	c.w.WriteHeader(http.StatusOK)
+	c.streamed = true
+	return c.w
+}
+
+// Evidence is what a device shows by HTTPS.
+func (c *Call) Evidence() credential.Evidence {
+	evidence := credential.Evidence{Token: c.Header.Get("Authorization"), Protocol: "https",
+		RemoteAddr: c.RemoteAddr, APIVersion: c.Query("api-version")}
+	if c.TLS != nil {
+		evidence.Certificates = c.TLS.PeerCertificates
+	}
+	return evidence
+}

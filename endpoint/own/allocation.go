@@ -1,0 +1,94 @@
+package own
+
+import (
+	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/provisioning"
+)
+
+// allocation are the operations on what devices can be assigned to: linked hubs,
+// and the networks that tell how far those are.
+func (s *service) allocation() []https.Operation {
+	return []https.Operation{
+		dps("GET", contract.HubLinksPath, provisioning.EnrollmentRead, 0, s.listHubLinks),
+		dps("POST", contract.HubLinksPath, provisioning.ServiceConfig, https.SmallBody, s.createHub),
+		dps("GET", contract.HubLinkPath, provisioning.EnrollmentRead, 0, s.getHubLink),
+		dps("PUT", contract.HubLinkPath, provisioning.ServiceConfig, https.SmallBody, s.putHubLink),
+		dps("DELETE", contract.HubLinkPath, provisioning.ServiceConfig, 0, s.deleteHubLink),
+		dps("GET", contract.NetworksPath, provisioning.EnrollmentRead, 0, s.listNetworks),
+		dps("PUT", contract.NetworkPath, provisioning.ServiceConfig, https.SmallBody, s.putNetwork),
+		dps("DELETE", contract.NetworkPath, provisioning.ServiceConfig, 0, s.deleteNetwork),
+		dps("POST", contract.AllocatePath, provisioning.EnrollmentRead, https.SmallBody, s.previewAllocation),
+	}
+}
+
+func (s *service) listHubLinks(c *https.Call) (any, error) { return s.Provisioning.HubLinks(), nil }
+
+// NewHub is a hub that this process is to have. Its host name is called as it is in
+// the link that comes of it.
+type NewHub struct {
+	Hub  string `json:"hub"`  // its name in this process: small letters, digits and dashes
+	Host string `json:"name"` // that devices reach it by; the server finds one where it can when empty
+}
+
+// createHub adds a hub to this process, which links it.
+func (s *service) createHub(c *https.Call) (any, error) {
+	var wanted NewHub
+	if err := c.Decode(&wanted); err != nil {
+		return nil, err
+	}
+	link, err := s.CreateHub(c.Context(), wanted.Hub, wanted.Host)
+	return link, err
+}
+
+// getHubLink counts the devices of the hub too when it is asked to.
+func (s *service) getHubLink(c *https.Call) (any, error) {
+	link, err := s.Provisioning.HubLink(c.Parameter("host"))
+	if err == nil && c.Query("count") == "true" {
+		var devices int
+		devices, err = s.Provisioning.AssignedTo(c.Context(), link.HostName)
+		link.AssignedDevices = &devices
+	}
+	return link, err
+}
+
+func (s *service) putHubLink(c *https.Call) (any, error) {
+	var link provisioning.HubLink
+	if err := c.Decode(&link); err != nil {
+		return nil, err
+	}
+	link.HostName = c.Parameter("host")
+	linked, err := s.Provisioning.LinkHub(c.Context(), link, c.Header.Get("If-Match"))
+	return linked, err
+}
+
+func (s *service) deleteHubLink(c *https.Call) (any, error) {
+	return nil, s.Provisioning.UnlinkHub(c.Context(), c.Parameter("host"), c.Header.Get("If-Match"),
+		c.Query("force") == "true")
+}
+
+func (s *service) listNetworks(c *https.Call) (any, error) { return s.Provisioning.Networks(), nil }
+
+func (s *service) putNetwork(c *https.Call) (any, error) {
+	var network provisioning.Network
+	if err := c.Decode(&network); err != nil {
+		return nil, err
+	}
+	network.Prefix = c.Parameter("prefix")
+	network, err := s.Provisioning.PutNetwork(c.Context(), network, c.Header.Get("If-Match"))
+	return network, err
+}
+
+func (s *service) deleteNetwork(c *https.Call) (any, error) {
+	return nil, s.Provisioning.DeleteNetwork(c.Context(), c.Parameter("prefix"))
+}
+
+// previewAllocation says where a device would go, and changes nothing.
+func (s *service) previewAllocation(c *https.Call) (any, error) {
+	var request provisioning.PreviewRequest
+	if err := c.Decode(&request); err != nil {
+		return nil, err
+	}
+	preview, err := s.Provisioning.PreviewAllocation(c.Context(), request)
+	return preview, err
+}

@@ -1,0 +1,72 @@
+package own
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/store"
+)
+
+// Page is a part of a list. Next is the after of the next request, or "" at the
+// end.
+type Page[T any] struct {
+	Items      []T                `json:"items"`
+	Next       string             `json:"next,omitempty"`
+	Unreadable []store.Unreadable `json:"unreadable,omitempty"` // records that belong among the items and can't be read
+}
+
+// list returns at most limit records whose names start with prefix, from the one behind
+// after on, and the after of the next call, "" at the end.
+type list[T any] func(prefix, after string, limit int) ([]T, string, error)
+
+// page answers with a part of the records of a collection.
+func page[T any](s *service, c *https.Call, collection string, read list[T]) (any, error) {
+	top, err := c.Number("top", c.Query("top"), https.DefaultPage, https.MaxPage)
+	if err != nil {
+		return nil, err
+	}
+	prefix, after := c.Query("prefix"), c.Query("after")
+	items, next, err := read(prefix, after, top)
+	if err != nil {
+		return nil, err
+	}
+	if s.Records == nil {
+		return Page[T]{Items: items, Next: next}, nil
+	}
+	// The list has passed over them.
+	unreadable := slices.DeleteFunc(s.Records.Known(collection), func(r store.Unreadable) bool {
+		return r.Collection != collection || !strings.HasPrefix(strings.ToLower(r.Key), strings.ToLower(prefix)) ||
+			after != "" && r.Key <= after || next != "" && r.Key > next
+	})
+	return Page[T]{items, next, unreadable}, nil
+}
+
+func (s *service) pageOfEnrollments(c *https.Call) (any, error) {
+	return page(s, c, provisioning.EnrollmentRecords, func(prefix, after string,
+		limit int) ([]provisioning.Enrollment, string, error) {
+		return s.Provisioning.Enrollments(c.Context(), prefix, after, limit)
+	})
+}
+
+func (s *service) pageOfGroups(c *https.Call) (any, error) {
+	return page(s, c, provisioning.GroupRecords, func(prefix, after string,
+		limit int) ([]provisioning.EnrollmentGroup, string, error) {
+		return s.Provisioning.Groups(c.Context(), prefix, after, limit)
+	})
+}
+
+func (s *service) pageOfRegistrations(c *https.Call) (any, error) {
+	return page(s, c, provisioning.RegistrationRecords, func(prefix, after string,
+		limit int) ([]provisioning.Registration, string, error) {
+		return s.Provisioning.Registrations(c.Context(), prefix, after, limit)
+	})
+}
+
+func (s *service) pageOfDevices(c *https.Call) (any, error) {
+	return page(s, c, c.Hub.DeviceRecords(), func(prefix, after string, limit int) ([]hub.Device, string, error) {
+		return c.Hub.Devices(c.Context(), prefix, after, limit)
+	})
+}
