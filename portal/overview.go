@@ -15,7 +15,7 @@ import (
 
 func (p *pages) overviewRoutes() web.Routes {
 	return web.Routes{
-		"GET {$}": web.RequireSession(p.overview),
+		"GET {$}": web.RequireSession(p.showOverview),
 	}
 }
 
@@ -35,8 +35,8 @@ type overviewPage struct {
 // latestAttempts is how many the overview lists.
 const latestAttempts = 8
 
-func (p *pages) overview(c *web.Call) error {
-	return c.Show("overview", p.everything, func() (any, error) {
+func (p *pages) showOverview(c *web.Call) error {
+	return c.Show("overview", p.activityRevision, func() (any, error) {
 		ctx, service := c.Context(), p.Provisioning
 		page := overviewPage{IDScope: service.IDScope(), Host: service.Host(), HTTPSPort: p.HTTPSPort, MQTTPort: p.MQTTPort,
 			CAFile: p.CAFile, Tally: service.Tally()}
@@ -57,20 +57,20 @@ func (p *pages) overview(c *web.Call) error {
 		if err != nil {
 			return nil, err
 		}
-		page.Strings = p.connectionStrings(c, service.Host(), owner(policies))
+		page.Strings = p.connectionStrings(c, service.Host(), ownerPolicy(policies))
 		for _, h := range p.Hubs.All() {
 			if policies, err = h.Access().List(ctx); err != nil {
 				return nil, err
 			}
-			page.Strings = append(page.Strings, p.connectionStrings(c, h.Host(), owner(policies))...)
+			page.Strings = append(page.Strings, p.connectionStrings(c, h.Host(), ownerPolicy(policies))...)
 		}
 		return page, nil
 	})
 }
 
-// owner is the policy with the most rights, the one that comes first to mind. The
+// ownerPolicy is the policy with the most rights, the one that comes first to mind. The
 // others are on their own page.
-func owner(policies []access.Policy) []access.Policy {
+func ownerPolicy(policies []access.Policy) []access.Policy {
 	if len(policies) == 0 {
 		return nil
 	}
@@ -134,8 +134,8 @@ func (p *pages) registrationChart(c *web.Call) (web.Chart, error) {
 	return web.NewChart(bars, chartStep), nil
 }
 
-// everything moves with all that happens at the service and in its hubs.
-func (p *pages) everything() any {
+// activityRevision moves with all that happens at the service and in its hubs.
+func (p *pages) activityRevision() any {
 	figures := []any{p.Provisioning.Attempts().End(), p.Provisioning.Tally()}
 	for _, h := range p.Hubs.All() {
 		figures = append(figures, h.Stats())

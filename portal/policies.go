@@ -15,8 +15,8 @@ import (
 
 func (p *pages) policyRoutes() web.Routes {
 	return web.Routes{
-		"GET hubs/{hub}/policies":  web.RequireSession(p.hubPolicies),
-		"GET policies":             web.RequireSession(p.servicePolicies),
+		"GET hubs/{hub}/policies":  web.RequireSession(p.listHubPolicies),
+		"GET policies":             web.RequireSession(p.listServicePolicies),
 		"GET policies/new":         web.RequireSession(p.newPolicy),
 		"POST policies/new":        web.RequireOperator(p.newPolicy, p.createPolicy),
 		"POST policies/delete":     web.HandleDeletion(p.policyDeletion),
@@ -32,7 +32,7 @@ type policiesPage struct {
 	Policies []secret
 }
 
-func (p *pages) servicePolicies(c *web.Call) error {
+func (p *pages) listServicePolicies(c *web.Call) error {
 	service := p.Provisioning
 	policies, err := service.Access().List(c.Context())
 	if err != nil {
@@ -41,7 +41,7 @@ func (p *pages) servicePolicies(c *web.Call) error {
 	return c.Render(http.StatusOK, "policies", policiesPage{"", service.Host(), p.connectionStrings(c, service.Host(), policies)})
 }
 
-func (p *pages) hubPolicies(c *web.Call) error {
+func (p *pages) listHubPolicies(c *web.Call) error {
 	h, err := p.hubs.Hub(c)
 	if err != nil {
 		return err
@@ -78,7 +78,7 @@ var policyRights = []policyRight{
 	{Name: provisioning.RegistrationStatusWrite, Text: "delete registration records"},
 }
 
-func (f *policyForm) give(rights []string) {
+func (f *policyForm) markRights(rights []string) {
 	f.Rights = slices.Clone(policyRights)
 	for i, right := range f.Rights {
 		f.Rights[i].Has = slices.Contains(rights, right.Name)
@@ -91,7 +91,7 @@ func (p *pages) readPolicy(c *web.Call) policyForm {
 	if form.New = form.Name == ""; form.New {
 		form.Name = strings.TrimSpace(c.Value("name"))
 	}
-	form.give(c.Form()["right"])
+	form.markRights(c.Form()["right"])
 	return form
 }
 
@@ -107,7 +107,7 @@ func (p *pages) showPolicy(c *web.Call) error {
 	}
 	if c.Request.Method == http.MethodGet {
 		form.Name, form.ETag = policy.Name, policy.ETag
-		form.give(policy.Rights)
+		form.markRights(policy.Rights)
 	}
 	return c.Render(http.StatusOK, "policy", form)
 }
@@ -115,16 +115,16 @@ func (p *pages) showPolicy(c *web.Call) error {
 func (p *pages) createPolicy(c *web.Call) error {
 	form := p.readPolicy(c)
 	policy, err := p.Provisioning.Access().Create(c.Context(), form.Name, c.Form()["right"])
-	return p.savedPolicy(c, form, policy, err)
+	return p.answerSaved(c, form, policy, err)
 }
 
 func (p *pages) setRights(c *web.Call) error {
 	form := p.readPolicy(c)
 	policy, err := p.Provisioning.Access().SetRights(c.Context(), form.Name, c.Form()["right"], form.ETag)
-	return p.savedPolicy(c, form, policy, err)
+	return p.answerSaved(c, form, policy, err)
 }
 
-func (p *pages) savedPolicy(c *web.Call, form policyForm, policy access.Policy, err error) error {
+func (p *pages) answerSaved(c *web.Call, form policyForm, policy access.Policy, err error) error {
 	if err != nil {
 		form.Problem = fault.From(err)
 		return c.Render(form.Problem.Code.Status(), "policy", form)
@@ -141,13 +141,13 @@ func (p *pages) renewKey(c *web.Call) error {
 		return err
 	}
 	form := policyForm{Name: policy.Name, ETag: policy.ETag}
-	form.give(policy.Rights)
+	form.markRights(policy.Rights)
 	if c.Value("confirm") != "yes" {
 		form.Renew = c.Value("key")
 		return c.Render(http.StatusOK, "policy", form)
 	}
 	policy, err = p.Provisioning.Access().RegenerateKey(c.Context(), form.Name, c.Value("key"), "")
-	return p.savedPolicy(c, form, policy, err)
+	return p.answerSaved(c, form, policy, err)
 }
 
 func (p *pages) policyDeletion(c *web.Call) (web.Deletion, error) {

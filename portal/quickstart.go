@@ -14,7 +14,7 @@ import (
 
 func (p *pages) quickstartRoutes() web.Routes {
 	return web.Routes{
-		"GET quickstart": web.RequireSession(p.quickstart),
+		"GET quickstart": web.RequireSession(p.showQuickstart),
 	}
 }
 
@@ -50,8 +50,8 @@ type system struct{ Value, Name string }
 
 var systems = []system{{"linux", "Linux"}, {"macos", "macOS"}, {"windows", "Windows (Git Bash)"}}
 
-func (p *pages) quickstart(c *web.Call) error {
-	return c.Show("quickstart", p.everything, func() (any, error) {
+func (p *pages) showQuickstart(c *web.Call) error {
+	return c.Show("quickstart", p.activityRevision, func() (any, error) {
 		h := p.Hubs.All()[0]
 		page := quickstartPage{
 			OS: c.System(), Systems: systems, ID: c.Query("id"),

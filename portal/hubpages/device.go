@@ -30,15 +30,15 @@ type devicePage struct {
 	Telemetry   []message
 }
 
-// recentTelemetry is how many messages a device's page begins with.
-const recentTelemetry = 20
+// telemetryShown is how many messages a device's page begins with.
+const telemetryShown = 20
 
 func (p *Pages) showDevice(c *web.Call) error {
 	h, err := p.Hub(c)
 	if err != nil {
 		return err
 	}
-	return c.Show("device", traffic(h), func() (any, error) { return p.loadDevice(c, h) })
+	return c.Show("device", trafficRevision(h), func() (any, error) { return p.loadDevice(c, h) })
 }
 
 func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error) {
@@ -67,7 +67,7 @@ func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error)
 	if c.Request.URL.Query().Has("live") {
 		return page, nil // telemetry comes by its own stream
 	}
-	recent, err := h.Telemetry().Recent(ctx, id, recentTelemetry)
+	recent, err := h.Telemetry().Recent(ctx, id, telemetryShown)
 	slices.Reverse(recent)
 	for _, received := range recent {
 		page.Telemetry = append(page.Telemetry, messageOf(received))

@@ -16,13 +16,13 @@ func (p *Pages) deviceRoutes() web.Routes {
 	return web.Routes{
 		"GET hubs/{hub}/devices":               web.RequireSession(p.listDevices),
 		"GET hubs/{hub}/devices/new":           web.RequireSession(p.newDevice),
-		"POST hubs/{hub}/devices/new":          web.RequireOperator(p.typedDevice, p.createDevice),
+		"POST hubs/{hub}/devices/new":          web.RequireOperator(p.restoreDevice, p.createDevice),
 		"POST hubs/{hub}/devices/delete":       web.HandleDeletion(p.deviceDeletion),
 		"GET hubs/{hub}/device/{id}":           web.RequireSession(p.showDevice),
 		"POST hubs/{hub}/device/{id}":          web.RequireOperator(p.showDevice, p.setDeviceStatus),
 		"GET hubs/{hub}/device/{id}/telemetry": web.RequireSession(p.streamTelemetry),
 		"GET hubs/{hub}/device/{id}/twin":      web.RequireSession(p.showTwin),
-		"POST hubs/{hub}/device/{id}/twin":     web.RequireOperator(p.typedTwin, p.saveTwin),
+		"POST hubs/{hub}/device/{id}/twin":     web.RequireOperator(p.restoreTwin, p.saveTwin),
 		"POST hubs/{hub}/device/{id}/json":     web.RequireSession(p.inspectObject),
 	}
 }
@@ -37,7 +37,7 @@ func (p *Pages) listDevices(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	return c.Show("devices", traffic(h), func() (any, error) {
+	return c.Show("devices", trafficRevision(h), func() (any, error) {
 		ctx := c.Context()
 		l := web.List[hub.Device]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
@@ -96,7 +96,7 @@ func (p *Pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
 	}
 }
 
-func (p *Pages) typedDevice(c *web.Call) error {
+func (p *Pages) restoreDevice(c *web.Call) error {
 	h, err := p.Hub(c)
 	if err != nil {
 		return err

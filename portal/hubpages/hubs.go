@@ -29,7 +29,7 @@ func (p *Pages) showHub(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	return c.Show("hub", traffic(h), func() (any, error) {
+	return c.Show("hub", trafficRevision(h), func() (any, error) {
 		ctx, now := c.Context(), c.Now()
 		devices, err := h.DeviceCount(ctx)
 		if err != nil {
@@ -64,5 +64,5 @@ func (p *Pages) showHub(c *web.Call) error {
 	})
 }
 
-// traffic moves with what a hub's devices do.
-func traffic(h *hub.Hub) func() any { return func() any { return h.Stats() } }
+// trafficRevision moves with what a hub's devices do.
+func trafficRevision(h *hub.Hub) func() any { return func() any { return h.Stats() } }

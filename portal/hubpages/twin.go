@@ -51,20 +51,20 @@ func (p *Pages) storedTwin(c *web.Call, h *hub.Hub) (twinForm, error) {
 	}
 	form := twinForm{
 		Hub: h.Name(), DeviceID: id, Version: twin.Version, ModelID: twin.ModelID, etag: twin.ETag,
-		Desired: web.FormatJSON(plain(twin.Properties.Desired)), Tags: web.FormatJSON(plain(twin.Tags)), Reported: web.FormatJSON(plain(twin.Properties.Reported)),
+		Desired: web.FormatJSON(withoutMetadata(twin.Properties.Desired)), Tags: web.FormatJSON(withoutMetadata(twin.Tags)), Reported: web.FormatJSON(withoutMetadata(twin.Properties.Reported)),
 	}
-	form.Base = hashOf(form.Desired + "\n" + form.Tags)
+	form.Base = digest(form.Desired + "\n" + form.Tags)
 	return form, nil
 }
 
-// hashOf is a text in short, to compare.
-func hashOf(text string) string {
+// digest is a text in short, to compare.
+func digest(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return hex.EncodeToString(sum[:])
 }
 
-// plain leaves out what the hub adds to properties.
-func plain(properties document.Object) document.Object {
+// withoutMetadata leaves out what the hub adds to properties.
+func withoutMetadata(properties document.Object) document.Object {
 	own := properties.Clone()
 	own.Delete("$metadata", "$version")
 	return own
@@ -90,7 +90,7 @@ func (p *Pages) readTwinForm(c *web.Call, h *hub.Hub) (typed, stored twinForm, e
 	return typed, stored, nil
 }
 
-func (p *Pages) typedTwin(c *web.Call) error {
+func (p *Pages) restoreTwin(c *web.Call) error {
 	h, err := p.Hub(c)
 	if err != nil {
 		return err

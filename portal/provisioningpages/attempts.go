@@ -32,7 +32,7 @@ type attemptsPage struct {
 }
 
 func (p *Pages) listAttempts(c *web.Call) error {
-	return c.Show("attempts", p.attemptsEnd, func() (any, error) {
+	return c.Show("attempts", p.attemptsRevision, func() (any, error) {
 		page := attemptsPage{ID: c.Query("id"), Outcome: c.Query("outcome"), Before: c.QueryNumber("before"),
 			Outcomes: []attest.Outcome{attest.Assigned, attest.Refused, attest.Failed}}
 		var err error
@@ -123,8 +123,8 @@ func (p *Pages) Attempts(c *web.Call, filter attempts.Filter) ([]attest.Attempt,
 	return search.Look(c.Context())
 }
 
-// attemptsEnd moves with the attempts to register.
-func (p *Pages) attemptsEnd() any { return p.Provisioning.Attempts().End() }
+// attemptsRevision moves with the attempts to register.
+func (p *Pages) attemptsRevision() any { return p.Provisioning.Attempts().End() }
 
 // trace returns the checks of a judgement in the reader's language.
 func trace(l *web.Language, checks attest.Trace) (translated attest.Trace) {

@@ -127,8 +127,8 @@ func (f certificateField) certificate() *provisioning.X509Certificate {
 	return nil
 }
 
-// described is a certificate as what it says.
-func described(certificate *provisioning.X509Certificate) *provisioning.X509Certificate {
+// describe is a certificate as what it says.
+func describe(certificate *provisioning.X509Certificate) *provisioning.X509Certificate {
 	if certificate == nil || certificate.Certificate == "" {
 		return certificate
 	}
@@ -211,8 +211,8 @@ func (a *attestation) keepsAuthorities() bool {
 	return a.references != nil && a.Primary.Text == "" && a.Secondary.Text == ""
 }
 
-// write puts the mechanism into what is to be stored.
-func (a *attestation) write(wanted *provisioning.EnrollmentSettings) {
+// apply puts the mechanism into what is to be stored.
+func (a *attestation) apply(wanted *provisioning.EnrollmentSettings) {
 	if a.Mechanism == byTPM {
 		wanted.Attestation = provisioning.AttestationMechanism{Type: byTPM, TPM: &provisioning.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text}}
 		return
@@ -239,8 +239,8 @@ func (a *attestation) write(wanted *provisioning.EnrollmentSettings) {
 	*certificates(x, a.Group) = &chosen
 }
 
-// named gives the fields their names, and takes from them what must not come back.
-func (a *attestation) named() {
+// nameFields gives the fields their names, and takes from them what must not come back.
+func (a *attestation) nameFields() {
 	a.Primary.Name, a.Secondary.Name = "primary", "secondary"
 	a.Primary.Group, a.Secondary.Group = a.Group, a.Group
 	a.Keys[0].Name, a.Keys[1].Name = "primaryKey", "secondaryKey"

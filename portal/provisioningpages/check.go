@@ -12,8 +12,8 @@ import (
 
 func (p *Pages) checkRoutes() web.Routes {
 	return web.Routes{
-		"GET check":  web.RequireSession(p.checkPage),
-		"POST check": web.RequireOperator(p.checkPage, p.checkChain),
+		"GET check":  web.RequireSession(p.showCheck),
+		"POST check": web.RequireOperator(p.showCheck, p.checkChain),
 	}
 }
 
@@ -24,7 +24,7 @@ type chainPage struct {
 	Command   string
 }
 
-func (p *Pages) checkPage(c *web.Call) error {
+func (p *Pages) showCheck(c *web.Call) error {
 	return c.Render(http.StatusOK, "check", chainPage{Chain: c.Text("chain"), ID: c.Value("registrationId"), Command: "berth cert check chain.pem"})
 }
 

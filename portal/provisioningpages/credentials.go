@@ -136,7 +136,7 @@ type keyType struct {
 	Allowed bool
 }
 
-func (f *credentialPolicyForm) allow(names []string) {
+func (f *credentialPolicyForm) markKeyTypes(names []string) {
 	f.KeyTypes = nil
 	for _, name := range issuance.KeyTypes {
 		f.KeyTypes = append(f.KeyTypes, keyType{name, slices.Contains(names, name)})
@@ -149,7 +149,7 @@ func (p *Pages) readCredentialPolicy(c *web.Call) (form credentialPolicyForm, er
 	if form.New = form.Name == ""; form.New {
 		form.Name = strings.TrimSpace(c.Value("name"))
 	}
-	form.allow(c.Form()["keyType"])
+	form.markKeyTypes(c.Form()["keyType"])
 	authorities, err := p.Issuer.Authorities(c.Context())
 	for _, authority := range authorities {
 		if authority.Revoked.IsZero() && authority.Certificate != "" {
@@ -166,7 +166,7 @@ func (p *Pages) newCredentialPolicy(c *web.Call) error {
 	}
 	if c.Request.Method == http.MethodGet {
 		form.Validity = strconv.Itoa(30 * 24 * 60)
-		form.allow(issuance.KeyTypes)
+		form.markKeyTypes(issuance.KeyTypes)
 	}
 	return c.Render(http.StatusOK, "credential", form)
 }
@@ -183,7 +183,7 @@ func (p *Pages) showCredentialPolicy(c *web.Call) error {
 	if c.Request.Method == http.MethodGet {
 		form.Name, form.Authority, form.Validity, form.ETag = policy.Name, policy.Authority, strconv.Itoa(policy.ValidityMinutes), policy.ETag
 		form.DNSNames = strings.Join(policy.DNSNames, "\n")
-		form.allow(policy.KeyTypes)
+		form.markKeyTypes(policy.KeyTypes)
 	}
 	return c.Render(http.StatusOK, "credential", form)
 }

@@ -17,9 +17,9 @@ func (p *Pages) enrollmentRoutes() web.Routes {
 	return web.Routes{
 		"GET enrollments":              web.RequireSession(p.listEnrollments),
 		"GET enrollments/new":          web.RequireSession(p.newEnrollment),
-		"POST enrollments/new":         web.RequireOperator(p.typedEnrollment, p.saveEnrollment),
+		"POST enrollments/new":         web.RequireOperator(p.restoreEnrollment, p.saveEnrollment),
 		"GET enrollment/{id}":          web.RequireSession(p.editEnrollment),
-		"POST enrollment/{id}":         web.RequireOperator(p.typedEnrollment, p.saveEnrollment),
+		"POST enrollment/{id}":         web.RequireOperator(p.restoreEnrollment, p.saveEnrollment),
 		"POST enrollments/delete":      web.HandleDeletion(p.enrollmentDeletion),
 		"POST enrollments/certificate": web.RequireSession(p.inspectCertificate),
 		"POST enrollments/twin":        web.RequireSession(p.inspectTwin),
@@ -80,7 +80,7 @@ func (p *Pages) inspectInformation(c *web.Call) error {
 
 // enrollmentForm is the form that adds or edits an individual enrollment.
 type enrollmentForm struct {
-	terms
+	settingsForm
 	RegistrationID string
 	DeviceID       string
 	Information    string // of the device, for the operator's own use: JSON
@@ -90,11 +90,13 @@ type enrollmentForm struct {
 	InformationProblem *web.JSONProblem
 }
 
-// wrong reports whether the form must be corrected before it can be sent on.
-func (f *enrollmentForm) wrong() bool { return f.terms.wrong() || f.InformationProblem != nil }
+// invalid reports whether the form must be corrected before it can be sent on.
+func (f *enrollmentForm) invalid() bool {
+	return f.settingsForm.invalid() || f.InformationProblem != nil
+}
 
 func (p *Pages) newEnrollment(c *web.Call) error {
-	return p.renderEnrollment(c, http.StatusOK, enrollmentForm{terms: newTerms(false), RegistrationID: c.Query("registrationId")})
+	return p.renderEnrollment(c, http.StatusOK, enrollmentForm{settingsForm: newSettings(false), RegistrationID: c.Query("registrationId")})
 }
 
 func (p *Pages) editEnrollment(c *web.Call) error {
@@ -103,7 +105,7 @@ func (p *Pages) editEnrollment(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	form := enrollmentForm{terms: termsOf(&stored.EnrollmentSettings, false), RegistrationID: stored.RegistrationID, DeviceID: stored.DeviceID,
+	form := enrollmentForm{settingsForm: settingsOf(&stored.EnrollmentSettings, false), RegistrationID: stored.RegistrationID, DeviceID: stored.DeviceID,
 		Information: web.IndentJSON(stored.OptionalDeviceInformation), State: stored.RegistrationState, Stored: stored}
 	if form.HasKeys && c.ShowsSecret("keys") {
 		if form.StoredKeys, err = keysOf(service.AttestationMechanism(ctx, id)); err != nil {
@@ -115,13 +117,13 @@ func (p *Pages) editEnrollment(c *web.Call) error {
 
 func (p *Pages) renderEnrollment(c *web.Call, status int, form enrollmentForm) error {
 	form.offerHubs(p.Provisioning.LinkedHubs())
-	form.named()
+	form.nameFields()
 	return c.Render(status, "enrollment", form)
 }
 
 // readEnrollmentForm takes what was typed, with what is wrong in it.
 func (p *Pages) readEnrollmentForm(c *web.Call) (enrollmentForm, error) {
-	form := enrollmentForm{terms: p.readTerms(c, false), RegistrationID: c.Text("registrationId"),
+	form := enrollmentForm{settingsForm: p.readSettings(c, false), RegistrationID: c.Text("registrationId"),
 		DeviceID: c.Text("deviceId"), Information: c.Text("deviceInformation")}
 	_, form.InformationProblem = readDeviceInformation(form.Information)
 	if !form.New {
@@ -143,8 +145,8 @@ func (p *Pages) readEnrollmentForm(c *web.Call) (enrollmentForm, error) {
 	return form, nil
 }
 
-// typedEnrollment shows again what was typed.
-func (p *Pages) typedEnrollment(c *web.Call) error {
+// restoreEnrollment shows again what was typed.
+func (p *Pages) restoreEnrollment(c *web.Call) error {
 	form, err := p.readEnrollmentForm(c)
 	if err != nil {
 		return err
@@ -158,7 +160,7 @@ func (p *Pages) saveEnrollment(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	if form.wrong() {
+	if form.invalid() {
 		return p.renderEnrollment(c, http.StatusBadRequest, form)
 	}
 	wanted := form.enrollment()
@@ -185,14 +187,14 @@ func (f *enrollmentForm) enrollment() provisioning.Enrollment {
 	wanted := f.Stored
 	wanted.RegistrationID, wanted.DeviceID, wanted.RegistrationState = f.RegistrationID, f.DeviceID, nil
 	wanted.OptionalDeviceInformation, _ = readDeviceInformation(f.Information)
-	f.write(&wanted.EnrollmentSettings)
+	f.apply(&wanted.EnrollmentSettings)
 	return wanted
 }
 
 // comparableEnrollment is what two people may have changed differently, as text.
 func comparableEnrollment(e provisioning.Enrollment) string {
 	e.RegistrationState = nil
-	bare(&e.EnrollmentSettings, false)
+	clearIncidental(&e.EnrollmentSettings, false)
 	return web.FormatJSON(e)
 }
 

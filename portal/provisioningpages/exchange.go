@@ -84,7 +84,7 @@ func (p *Pages) exportEnrollments(c *web.Call) error {
 	}
 	service, keys := p.Provisioning, c.ShowsSecret("keys")
 	writer := exchange.NewWriter(download(c, "enrollments", format), format)
-	return send(c, writer, service.Enrollments, func(ctx context.Context, e *provisioning.Enrollment) (err error) {
+	return export(c, writer, service.Enrollments, func(ctx context.Context, e *provisioning.Enrollment) (err error) {
 		if keys && e.Attestation.SymmetricKey != nil {
 			e.Attestation, err = service.AttestationMechanism(ctx, e.RegistrationID)
 		}
@@ -95,7 +95,7 @@ func (p *Pages) exportEnrollments(c *web.Call) error {
 func (p *Pages) exportGroups(c *web.Call) error {
 	service, keys := p.Provisioning, c.ShowsSecret("keys")
 	writer := exchange.NewGroupWriter(download(c, "enrollment-groups", exchange.JSON))
-	return send(c, writer, service.Groups, func(ctx context.Context, g *provisioning.EnrollmentGroup) (err error) {
+	return export(c, writer, service.Groups, func(ctx context.Context, g *provisioning.EnrollmentGroup) (err error) {
 		if keys || g.Attestation.X509 != nil { // the certificates are needed whole
 			g.Attestation, err = service.GroupAttestationMechanism(ctx, g.EnrollmentGroupID)
 		}
@@ -112,9 +112,9 @@ func download(c *web.Call, name string, format exchange.Format) io.Writer {
 	return c.Download(kind, fmt.Sprintf("%s.%s", name, format))
 }
 
-// send writes all of a list to a file that is being downloaded. When that fails the
+// export writes all of a list to a file that is being downloaded. When that fails the
 // connection ends, so that nobody takes a part for the whole.
-func send[T any](c *web.Call, writer exchange.Writer[T], list func(ctx context.Context, prefix, after string, limit int) ([]T, string, error), complete func(context.Context, *T) error) error {
+func export[T any](c *web.Call, writer exchange.Writer[T], list func(ctx context.Context, prefix, after string, limit int) ([]T, string, error), complete func(context.Context, *T) error) error {
 	ctx, controller := c.Context(), http.NewResponseController(c.Writer)
 	page := func(after string) (next string, err error) {
 		if err := controller.SetWriteDeadline(time.Now().Add(exportTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
@@ -158,12 +158,12 @@ func (p *Pages) importEnrollments(c *web.Call, file *web.Upload) error {
 	if err != nil {
 		return err
 	}
-	return startImport(c, job, importOf[provisioning.Enrollment]{
+	return startImport(c, job, importer[provisioning.Enrollment]{
 		read: func(reader io.Reader, each func(exchange.Row[provisioning.Enrollment]) error) error {
 			return exchange.ReadEnrollments(reader, job.format, each)
 		},
 		id:     func(e provisioning.Enrollment) string { return e.RegistrationID },
-		fit:    job.origin.Enrollments,
+		adapt:  job.origin.Enrollments,
 		create: p.Provisioning.CreateEnrollment,
 		put:    p.Provisioning.PutEnrollment,
 	})
@@ -177,10 +177,10 @@ func (p *Pages) importGroups(c *web.Call, file *web.Upload) error {
 	if job.format == exchange.CSV {
 		return fault.New(fault.ArgumentInvalid, "Groups are imported as JSON only")
 	}
-	return startImport(c, job, importOf[provisioning.EnrollmentGroup]{
+	return startImport(c, job, importer[provisioning.EnrollmentGroup]{
 		read:   exchange.ReadGroups,
 		id:     func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
-		fit:    job.origin.Groups,
+		adapt:  job.origin.Groups,
 		create: p.Provisioning.CreateGroup,
 		put:    p.Provisioning.PutGroup,
 	})

@@ -18,9 +18,9 @@ func (p *Pages) groupRoutes() web.Routes {
 	return web.Routes{
 		"GET groups":         web.RequireSession(p.listGroups),
 		"GET groups/new":     web.RequireSession(p.newGroup),
-		"POST groups/new":    web.RequireOperator(p.typedGroup, p.saveGroup),
+		"POST groups/new":    web.RequireOperator(p.restoreGroup, p.saveGroup),
 		"GET group/{id}":     web.RequireSession(p.editGroup),
-		"POST group/{id}":    web.RequireOperator(p.typedGroup, p.saveGroup),
+		"POST group/{id}":    web.RequireOperator(p.restoreGroup, p.saveGroup),
 		"POST groups/delete": web.HandleDeletion(p.groupDeletion),
 	}
 }
@@ -52,7 +52,7 @@ func (p *Pages) groupDeletion(c *web.Call) (web.Deletion, error) {
 // groupPage is the form that adds or edits a group, and for a group that there is
 // its devices.
 type groupPage struct {
-	terms
+	settingsForm
 	GroupID string
 	Replace bool // existing devices
 	Stored  provisioning.EnrollmentGroup
@@ -68,7 +68,7 @@ type derivedKeys struct {
 }
 
 func (p *Pages) newGroup(c *web.Call) error {
-	return p.renderGroup(c, http.StatusOK, groupPage{terms: newTerms(true)})
+	return p.renderGroup(c, http.StatusOK, groupPage{settingsForm: newSettings(true)})
 }
 
 func (p *Pages) editGroup(c *web.Call) error {
@@ -78,7 +78,7 @@ func (p *Pages) editGroup(c *web.Call) error {
 		if err != nil {
 			return nil, err
 		}
-		page := groupPage{terms: termsOf(&stored.EnrollmentSettings, true), GroupID: stored.EnrollmentGroupID, Replace: stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices, Stored: stored}
+		page := groupPage{settingsForm: settingsOf(&stored.EnrollmentSettings, true), GroupID: stored.EnrollmentGroupID, Replace: stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices, Stored: stored}
 		if page.HasKeys && c.ShowsSecret("keys") {
 			if page.StoredKeys, err = keysOf(service.GroupAttestationMechanism(ctx, id)); err != nil {
 				return nil, err
@@ -112,7 +112,7 @@ func (p *Pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err
 // completeGroup adds what the page shows beside the form.
 func (p *Pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
 	page.offerHubs(p.Provisioning.LinkedHubs())
-	page.named()
+	page.nameFields()
 	choices, err := p.verifiedAuthorities(c)
 	if err != nil {
 		return page, err
@@ -141,7 +141,7 @@ func (p *Pages) renderGroup(c *web.Call, status int, page groupPage) error {
 
 // readGroup takes what was typed, with what is wrong in it.
 func (p *Pages) readGroup(c *web.Call) (groupPage, error) {
-	page := groupPage{terms: p.readTerms(c, true), GroupID: c.Text("groupId"), Replace: c.Value("replace") != ""}
+	page := groupPage{settingsForm: p.readSettings(c, true), GroupID: c.Text("groupId"), Replace: c.Value("replace") != ""}
 	if !page.New {
 		page.GroupID = c.PathValue("id")
 	}
@@ -162,8 +162,8 @@ func (p *Pages) readGroup(c *web.Call) (groupPage, error) {
 	return page, nil
 }
 
-// typedGroup shows again what was typed.
-func (p *Pages) typedGroup(c *web.Call) error {
+// restoreGroup shows again what was typed.
+func (p *Pages) restoreGroup(c *web.Call) error {
 	page, err := p.readGroup(c)
 	if err != nil {
 		return err
@@ -177,7 +177,7 @@ func (p *Pages) saveGroup(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	if page.wrong() {
+	if page.invalid() {
 		return p.renderGroup(c, http.StatusBadRequest, page)
 	}
 	wanted := page.group()
@@ -205,12 +205,12 @@ func (p *groupPage) group() provisioning.EnrollmentGroup {
 	if wanted.ReplaceExistingDevices = nil; p.Replace || p.Stored.ReplaceExistingDevices != nil {
 		wanted.ReplaceExistingDevices = &p.Replace
 	}
-	p.write(&wanted.EnrollmentSettings)
+	p.apply(&wanted.EnrollmentSettings)
 	return wanted
 }
 
 // comparableGroup is what two people may have changed differently, as text.
 func comparableGroup(g provisioning.EnrollmentGroup) string {
-	bare(&g.EnrollmentSettings, true)
+	clearIncidental(&g.EnrollmentSettings, true)
 	return web.FormatJSON(g)
 }

@@ -58,17 +58,17 @@ func (j *importJob) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// importOf is how things of one kind are imported.
-type importOf[T any] struct {
+// importer is how things of one kind are imported.
+type importer[T any] struct {
 	read   func(reader io.Reader, each func(exchange.Row[T]) error) error
 	id     func(T) string
-	fit    func(func(exchange.Row[T]) error) func(exchange.Row[T]) error // to this service
+	adapt  func(func(exchange.Row[T]) error) func(exchange.Row[T]) error // to this service
 	create func(context.Context, T) (T, error)
 	put    func(ctx context.Context, item T, ifMatch string) (T, error)
 }
 
 // startImport begins an import and goes to its page. It then owns the file.
-func startImport[T any](c *web.Call, job *importJob, of importOf[T]) error {
+func startImport[T any](c *web.Call, job *importJob, of importer[T]) error {
 	recorder := c.Panics()
 	return c.StartJob("imports", job, func(ctx context.Context, progress *web.Job) error {
 		err := recorder.Do(panics.Portal, func() error { return runImport(ctx, recorder, progress, job, of) })
@@ -81,7 +81,7 @@ func startImport[T any](c *web.Call, job *importJob, of importOf[T]) error {
 }
 
 func runImport[T any](
-	ctx context.Context, recorder *panics.Recorder, progress *web.Job, job *importJob, of importOf[T],
+	ctx context.Context, recorder *panics.Recorder, progress *web.Job, job *importJob, of importer[T],
 ) error {
 	apply := of.create
 	switch job.mode {
@@ -115,7 +115,7 @@ func runImport[T any](
 		}
 	}
 	return importing.Run(ctx, func(each func(exchange.Row[T]) error) error {
-		return of.read(io.TeeReader(job.file, job), of.fit(each))
+		return of.read(io.TeeReader(job.file, job), of.adapt(each))
 	})
 }
 

@@ -18,7 +18,7 @@ func (p *Pages) issuerRoutes() web.Routes {
 		"POST credentials/authorities/revoke":  web.HandleDeletion(p.issuerRevocation),
 		"POST credentials/authorities/delete":  web.HandleDeletion(p.issuerDeletion),
 		"GET issuer/{name}":                    web.RequireSession(p.showIssuer),
-		"POST issuer/{name}/request":           web.RequireOperator(p.showIssuer, p.requestAgain),
+		"POST issuer/{name}/request":           web.RequireOperator(p.showIssuer, p.renewIssuerRequest),
 		"POST issuer/{name}/activate":          web.RequireOperator(p.showIssuer, p.activateIssuer),
 		"POST issuer/{name}/rotate":            web.RequireOperator(p.showIssuer, p.rotateIssuer),
 	}
@@ -119,7 +119,7 @@ func (p *Pages) changeIssuer(c *web.Call, done string, change func(page issuerPa
 	return c.Redirect(issuerPath(page.Name))
 }
 
-func (p *Pages) requestAgain(c *web.Call) error {
+func (p *Pages) renewIssuerRequest(c *web.Call) error {
 	return p.changeIssuer(c, c.T("Another request was made"), func(page issuerPage) error {
 		_, err := p.Issuer.RequestAuthority(c.Context(), page.Name, "")
 		return err

@@ -15,7 +15,7 @@ import (
 
 func (p *Pages) linkRoutes() web.Routes {
 	return web.Routes{
-		"GET hubs":                web.RequireSession(p.linkedHubs),
+		"GET hubs":                web.RequireSession(p.listHubs),
 		"GET linkhub":             web.RequireSession(p.newLink),
 		"POST linkhub":            web.RequireOperator(p.newLink, p.saveLink),
 		"POST createhub":          web.RequireOperator(p.newLink, p.createHub),
@@ -35,8 +35,8 @@ type linkRow struct {
 	Count  int // devices in it, of a hub of this server
 }
 
-func (p *Pages) linkedHubs(c *web.Call) error {
-	return c.Show("hubs", p.linkRevision, func() (any, error) {
+func (p *Pages) listHubs(c *web.Call) error {
+	return c.Show("hubs", p.linksRevision, func() (any, error) {
 		var rows []linkRow
 		for _, link := range p.Provisioning.HubLinks() {
 			rows = append(rows, linkRow{HubLink: link, Linked: true, Hub: p.Hubs.ByHost(link.HostName)})
@@ -122,7 +122,7 @@ func (p *Pages) saveLink(c *web.Call) error {
 	if host == "" {
 		page = "linkhub"
 		wanted.ConnectionString, wanted.Address, wanted.CACertificates = strings.TrimSpace(form.ConnectionString), form.Address, form.CACertificates
-		wanted.HostName = hostOfString(wanted.ConnectionString)
+		wanted.HostName = hostOfConnectionString(wanted.ConnectionString)
 	} else {
 		stored, err := p.storedLink(c)
 		if err != nil {
@@ -149,8 +149,8 @@ func (p *Pages) saveLink(c *web.Call) error {
 	return c.Redirect("hubs")
 }
 
-// hostOfString is the host that a connection string names, "" for none.
-func hostOfString(text string) string {
+// hostOfConnectionString is the host that a connection string names, "" for none.
+func hostOfConnectionString(text string) string {
 	for field := range strings.SplitSeq(text, ";") {
 		if name, value, ok := strings.Cut(field, "="); ok && strings.EqualFold(strings.TrimSpace(name), "HostName") {
 			return value
@@ -220,8 +220,8 @@ func (p *Pages) previewAllocation(c *web.Call) error {
 // linkPath is the path of the page of a hub's link.
 func linkPath(host string) string { return "link/" + url.PathEscape(host) }
 
-// linkRevision moves with the hubs, what links them and what their devices do.
-func (p *Pages) linkRevision() any {
+// linksRevision moves with the hubs, what links them and what their devices do.
+func (p *Pages) linksRevision() any {
 	figures := []any{p.Provisioning.HubLinks(), p.Provisioning.Attempts().End(), p.Provisioning.Tally()}
 	for _, h := range p.Hubs.All() {
 		figures = append(figures, h.Stats())

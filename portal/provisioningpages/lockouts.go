@@ -22,11 +22,11 @@ type lockoutsPage struct {
 }
 
 // Within and For are the times of the rule, such as 10m.
-func (p lockoutsPage) Within() string { return short(p.Rule.Within) }
-func (p lockoutsPage) For() string    { return short(p.Rule.For) }
+func (p lockoutsPage) Within() string { return formatDuration(p.Rule.Within) }
+func (p lockoutsPage) For() string    { return formatDuration(p.Rule.For) }
 
-// short is a duration without the zeros that Go writes at its end.
-func short(d time.Duration) string {
+// formatDuration is a duration without the zeros that Go writes at its end.
+func formatDuration(d time.Duration) string {
 	text := d.String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

@@ -32,8 +32,8 @@ func (p *Pages) listNetworks(c *web.Call) error {
 // networkPath is the path of the page of a network.
 func networkPath(prefix string) string { return "network/" + url.PathEscape(prefix) }
 
-// latenciesOf lists what is known of a network, a location each.
-func latenciesOf(network provisioning.Network) (texts []string) {
+// formatLatencies lists what is known of a network, a location each.
+func formatLatencies(network provisioning.Network) (texts []string) {
 	for _, location := range slices.Sorted(maps.Keys(network.Latencies)) {
 		texts = append(texts, fmt.Sprintf("%s=%g", location, network.Latencies[location]))
 	}
@@ -72,7 +72,7 @@ func (p *Pages) showNetwork(c *web.Call) error {
 		return fault.New(fault.NotFound, "There is no network %.64q", form.Prefix)
 	}
 	if c.Request.Method == http.MethodGet {
-		form.Latencies, form.ETag = strings.Join(latenciesOf(stored), "\n"), stored.ETag
+		form.Latencies, form.ETag = strings.Join(formatLatencies(stored), "\n"), stored.ETag
 	}
 	return c.Render(http.StatusOK, "network", form)
 }

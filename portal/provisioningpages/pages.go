@@ -45,7 +45,7 @@ func (p *Pages) Section() web.Section {
 	return web.Section{
 		Routes: []web.Routes{
 			p.enrollmentRoutes(), p.groupRoutes(), p.exchangeRoutes(), p.registrationRoutes(), p.attemptRoutes(),
-			p.lockoutRoutes(), p.misbehaviourRoutes(), p.linkRoutes(), p.networkRoutes(), p.authorityRoutes(),
+			p.lockoutRoutes(), p.injectionRoutes(), p.linkRoutes(), p.networkRoutes(), p.authorityRoutes(),
 			p.checkRoutes(), p.credentialRoutes(), p.issuerRoutes(),
 		},
 		Uploads:   p.uploads(),
@@ -54,7 +54,7 @@ func (p *Pages) Section() web.Section {
 			"deviceLink":     p.deviceLink,
 			"linkPath":       linkPath,
 			"networkPath":    networkPath,
-			"latencies":      latenciesOf,
+			"latencies":      formatLatencies,
 			"credentialPath": credentialPath,
 			"issuerPath":     issuerPath,
 			"validity":       validity,

@@ -250,8 +250,8 @@ func (v *view) Current(menu string, only bool) bool {
 		menu != "" && !only && (strings.HasPrefix(here, Root+menu+"/") || strings.HasPrefix(here, one+"/"))
 }
 
-// Tell returns what is wrong with a JSON text.
-func (v *view) Tell(problem *JSONProblem) string { return v.T(problem.Text, problem.Args...) }
+// Explain returns what is wrong with a JSON text.
+func (v *view) Explain(problem *JSONProblem) string { return v.T(problem.Text, problem.Args...) }
 
 // Clock writes the time of day.
 func (v *view) Clock(t time.Time) string { return t.UTC().Format("15:04 UTC") }

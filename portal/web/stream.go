@@ -28,7 +28,7 @@ func (c *Call) stream(name string, revision func() any, load func() (any, error)
 	var shown int
 	var before []byte
 	return c.Events(func(send func(event string, text []byte) error) error {
-		data, number, err := c.look(w, shown == 0, revision, load)
+		data, number, err := c.refresh(w, shown == 0, revision, load)
 		if err != nil || number == shown {
 			return err
 		}

@@ -71,10 +71,10 @@ func (c *Call) watchKey(name string) string {
 	return strings.Join(reader, " ") + " " + c.Request.URL.EscapedPath() + "?" + query.Encode()
 }
 
-// look returns what a watch has to show and the number of its load. revision is what the
+// refresh returns what a watch has to show and the number of its load. revision is what the
 // page shows that is not in the documents; first is asked by who has just opened the
 // page, and must not be shown less than the page has.
-func (c *Call) look(
+func (c *Call) refresh(
 	w *watch, first bool, revision func() any, load func() (any, error),
 ) (data any, number int, err error) {
 	ctx := c.Context()

@@ -10,16 +10,16 @@ import (
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-func (p *Pages) misbehaviourRoutes() web.Routes {
+func (p *Pages) injectionRoutes() web.Routes {
 	return web.Routes{
-		"GET misbehaviours":       web.RequireSession(p.listMisbehaviours),
-		"POST misbehaviours":      web.RequireOperator(p.listMisbehaviours, p.misbehave),
-		"POST misbehaviours/stop": web.RequireOperator(p.listMisbehaviours, p.behave),
+		"GET misbehaviours":       web.RequireSession(p.listInjections),
+		"POST misbehaviours":      web.RequireOperator(p.listInjections, p.injectFault),
+		"POST misbehaviours/stop": web.RequireOperator(p.listInjections, p.removeFault),
 	}
 }
 
-// misbehaviourKinds are the choices of what happens to the next devices.
-var misbehaviourKinds = []struct {
+// injectionKinds are the choices of what happens to the next devices.
+var injectionKinds = []struct {
 	Value inject.Kind
 	Text  string
 }{
@@ -30,16 +30,16 @@ var misbehaviourKinds = []struct {
 	{inject.WrongHub, "Wrong hub: name another hub than the one that has the device"},
 }
 
-// misbehavioursPage is what is armed, and what is typed.
-type misbehavioursPage struct {
+// injectionsPage is what is armed, and what is typed.
+type injectionsPage struct {
 	Armed                                    []inject.Fault
 	Kinds                                    any
 	Kind, ID, Group, Times, Seconds, HubHost string
 	Problem                                  *fault.Error
 }
 
-func (p *Pages) misbehavioursPage(c *web.Call) (page misbehavioursPage, err error) {
-	page = misbehavioursPage{Kinds: misbehaviourKinds, Kind: c.Value("kind"), ID: strings.TrimSpace(c.Value("registrationId")), Group: strings.TrimSpace(c.Value("group")),
+func (p *Pages) injectionsPage(c *web.Call) (page injectionsPage, err error) {
+	page = injectionsPage{Kinds: injectionKinds, Kind: c.Value("kind"), ID: strings.TrimSpace(c.Value("registrationId")), Group: strings.TrimSpace(c.Value("group")),
 		Times: c.Value("times"), Seconds: c.Value("seconds"), HubHost: strings.TrimSpace(c.Value("hubHost"))}
 	if page.Times == "" {
 		page.Times = "1"
@@ -48,17 +48,17 @@ func (p *Pages) misbehavioursPage(c *web.Call) (page misbehavioursPage, err erro
 	return page, err
 }
 
-func (p *Pages) listMisbehaviours(c *web.Call) error {
-	page, err := p.misbehavioursPage(c)
+func (p *Pages) listInjections(c *web.Call) error {
+	page, err := p.injectionsPage(c)
 	if err != nil {
 		return err
 	}
 	return c.Render(http.StatusOK, "misbehaviours", page)
 }
 
-// misbehave arms what was typed.
-func (p *Pages) misbehave(c *web.Call) error {
-	page, err := p.misbehavioursPage(c)
+// injectFault arms what was typed.
+func (p *Pages) injectFault(c *web.Call) error {
+	page, err := p.injectionsPage(c)
 	if err != nil {
 		return err
 	}
@@ -79,8 +79,8 @@ func (p *Pages) misbehave(c *web.Call) error {
 	return c.Redirect("misbehaviours")
 }
 
-// behave ends one misbehaviour, or all.
-func (p *Pages) behave(c *web.Call) error {
+// removeFault ends one misbehaviour, or all.
+func (p *Pages) removeFault(c *web.Call) error {
 	if err := p.Provisioning.Injector().Remove(c.Context(), c.Value("id")); err != nil && fault.From(err).Code != fault.NotFound {
 		return err // one that has just been used up is as well gone
 	}

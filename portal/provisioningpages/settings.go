@@ -9,9 +9,9 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-// terms is what the forms of an individual enrollment and of a group have in
+// settingsForm is what the forms of an individual enrollment and of a group have in
 // common: how devices prove themselves, where they go, and what they begin with.
-type terms struct {
+type settingsForm struct {
 	attestation
 	New         bool
 	Hub         string
@@ -48,7 +48,7 @@ var reprovisioning = []struct {
 }
 
 // Reprovisioning returns the choices.
-func (terms) Reprovisioning() any { return reprovisioning }
+func (settingsForm) Reprovisioning() any { return reprovisioning }
 
 // allocations are the choices of how a hub is chosen, in Azure's order.
 var allocations = []struct{ Value, Text string }{
@@ -60,7 +60,7 @@ var allocations = []struct{ Value, Text string }{
 }
 
 // Allocations returns the choices.
-func (terms) Allocations() any { return allocations }
+func (settingsForm) Allocations() any { return allocations }
 
 // emptyTwin is what a form begins with, as Azure's does.
 const emptyTwin = `{
@@ -70,14 +70,14 @@ const emptyTwin = `{
   }
 }`
 
-// newTerms are those that a form begins with.
-func newTerms(group bool) terms {
-	return terms{attestation: attestation{Group: group, Mechanism: byX509}, New: true, InitialTwin: emptyTwin, Enabled: true, Reprovision: "migrate"}
+// newSettings are those that a form begins with.
+func newSettings(group bool) settingsForm {
+	return settingsForm{attestation: attestation{Group: group, Mechanism: byX509}, New: true, InitialTwin: emptyTwin, Enabled: true, Reprovision: "migrate"}
 }
 
-// termsOf are those that are stored.
-func termsOf(stored *provisioning.EnrollmentSettings, group bool) terms {
-	t := terms{
+// settingsOf are those that are stored.
+func settingsOf(stored *provisioning.EnrollmentSettings, group bool) settingsForm {
+	f := settingsForm{
 		attestation: attestation{Group: group, Mechanism: stored.Attestation.Type},
 		Hub:         stored.HubHostName, Hubs: slices.Clone(stored.Hubs),
 		Allocation: string(stored.AllocationPolicy), Credential: stored.CredentialPolicyName, Parent: stored.ParentDeviceID,
@@ -86,30 +86,30 @@ func termsOf(stored *provisioning.EnrollmentSettings, group bool) terms {
 		ETag:    stored.ETag,
 	}
 	if stored.CustomAllocationDefinition != nil {
-		t.Webhook, t.Version = stored.CustomAllocationDefinition.WebhookURL, stored.CustomAllocationDefinition.APIVersion
+		f.Webhook, f.Version = stored.CustomAllocationDefinition.WebhookURL, stored.CustomAllocationDefinition.APIVersion
 	}
 	if stored.InitialTwin != nil {
-		t.InitialTwin = web.FormatJSON(stored.InitialTwin)
+		f.InitialTwin = web.FormatJSON(stored.InitialTwin)
 	}
 	for _, choice := range reprovisioning {
 		if stored.ReprovisionPolicy != nil && *stored.ReprovisionPolicy == choice.Policy {
-			t.Reprovision = choice.Value
+			f.Reprovision = choice.Value
 		}
 	}
-	t.setStored(stored)
-	return t
+	f.setStored(stored)
+	return f
 }
 
 // setStored notes what is there already, which a form need not bring again.
-func (t *terms) setStored(stored *provisioning.EnrollmentSettings) {
-	t.storedETag = stored.ETag
-	t.Unplaced = stored.AllocationPolicy == provisioning.Static && stored.HubHostName == "" && len(stored.Hubs) == 0
-	t.attestation.setStored(stored)
+func (f *settingsForm) setStored(stored *provisioning.EnrollmentSettings) {
+	f.storedETag = stored.ETag
+	f.Unplaced = stored.AllocationPolicy == provisioning.Static && stored.HubHostName == "" && len(stored.Hubs) == 0
+	f.attestation.setStored(stored)
 }
 
-// readTerms takes what was typed, with what is wrong in it.
-func (p *Pages) readTerms(c *web.Call, group bool) terms {
-	t := terms{
+// readSettings takes what was typed, with what is wrong in it.
+func (p *Pages) readSettings(c *web.Call, group bool) settingsForm {
+	f := settingsForm{
 		attestation: p.readAttestation(c, group),
 		New:         c.PathValue("id") == "",
 		Hub:         c.Value("hub"), Hubs: c.Values("hubs"),
@@ -119,111 +119,111 @@ func (p *Pages) readTerms(c *web.Call, group bool) terms {
 		IoTEdge:     c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "", ETag: c.Value("etag"),
 		Problems: problems{},
 	}
-	_, t.TwinProblem = readInitialTwin(t.InitialTwin)
-	return t
+	_, f.TwinProblem = readInitialTwin(f.InitialTwin)
+	return f
 }
 
 // offerHubs says which hubs the form offers: those that are linked, and those that are
 // chosen though they are not linked any more. The chosen ones are spelled as the
 // others, for host names have no case.
-func (t *terms) offerHubs(linked []string) {
-	t.LinkedHubs = slices.Clone(linked)
+func (f *settingsForm) offerHubs(linked []string) {
+	f.LinkedHubs = slices.Clone(linked)
 	spelled := func(host string) string {
-		for _, known := range t.LinkedHubs {
+		for _, known := range f.LinkedHubs {
 			if strings.EqualFold(known, host) {
 				return known
 			}
 		}
-		t.LinkedHubs = append(t.LinkedHubs, host)
+		f.LinkedHubs = append(f.LinkedHubs, host)
 		return host
 	}
-	if t.Hub != "" {
-		t.Hub = spelled(t.Hub)
+	if f.Hub != "" {
+		f.Hub = spelled(f.Hub)
 	}
-	for i, host := range t.Hubs {
-		t.Hubs[i] = spelled(host)
+	for i, host := range f.Hubs {
+		f.Hubs[i] = spelled(host)
 	}
 }
 
 // Among reports whether a hub is one of those to choose among.
-func (t terms) Among(host string) bool { return slices.Contains(t.Hubs, host) }
+func (f settingsForm) Among(host string) bool { return slices.Contains(f.Hubs, host) }
 
 // check notes what is wrong with what was typed, beside what is stored.
-func (t *terms) check() {
-	if !t.Vanished || t.ETag == "" { // else there is something to be said first
-		t.attestation.check(t.Problems)
+func (f *settingsForm) check() {
+	if !f.Vanished || f.ETag == "" { // else there is something to be said first
+		f.attestation.check(f.Problems)
 	}
 }
 
-// wrong reports whether the form must be corrected before it can be sent on.
-func (t *terms) wrong() bool { return len(t.Problems) > 0 || t.TwinProblem != nil }
+// invalid reports whether the form must be corrected before it can be sent on.
+func (f *settingsForm) invalid() bool { return len(f.Problems) > 0 || f.TwinProblem != nil }
 
 // creates reports whether saving makes something that is not there.
-func (t *terms) creates() bool { return t.New || t.Vanished && t.ETag == "" }
+func (f *settingsForm) creates() bool { return f.New || f.Vanished && f.ETag == "" }
 
-// write puts what the form asks for into what is to be stored. What the form does
+// apply puts what the form asks for into what is to be stored. What the form does
 // not show stays as it is.
-func (t *terms) write(wanted *provisioning.EnrollmentSettings) {
+func (f *settingsForm) apply(wanted *provisioning.EnrollmentSettings) {
 	former := wanted.HubHostName
-	otherHub := !strings.EqualFold(former, t.Hub)
-	wanted.HubHostName, wanted.Hubs, wanted.ProvisioningStatus = t.Hub, nil, provisioning.Disabled
-	if len(t.Hubs) > 0 {
-		wanted.Hubs = t.Hubs
+	otherHub := !strings.EqualFold(former, f.Hub)
+	wanted.HubHostName, wanted.Hubs, wanted.ProvisioningStatus = f.Hub, nil, provisioning.Disabled
+	if len(f.Hubs) > 0 {
+		wanted.Hubs = f.Hubs
 	}
-	if t.Enabled {
+	if f.Enabled {
 		wanted.ProvisioningStatus = provisioning.Enabled
 	}
-	if t.IoTEdge || wanted.Capabilities != nil {
-		wanted.Capabilities = &provisioning.Capabilities{IoTEdge: t.IoTEdge}
+	if f.IoTEdge || wanted.Capabilities != nil {
+		wanted.Capabilities = &provisioning.Capabilities{IoTEdge: f.IoTEdge}
 	}
-	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = provisioning.AllocationPolicy(t.Allocation), nil
-	if t.Allocation == string(provisioning.Custom) {
-		wanted.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: t.Webhook, APIVersion: t.Version}
+	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = provisioning.AllocationPolicy(f.Allocation), nil
+	if f.Allocation == string(provisioning.Custom) {
+		wanted.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: f.Webhook, APIVersion: f.Version}
 	}
 	switch {
-	case t.Hub == "" && former != "" && wanted.AllocationPolicy == provisioning.Static && len(wanted.Hubs) == 0:
+	case f.Hub == "" && former != "" && wanted.AllocationPolicy == provisioning.Static && len(wanted.Hubs) == 0:
 		wanted.AllocationPolicy = "" // the hub was taken out, and any may have the device now
-	case t.Hub != "" && otherHub && wanted.AllocationPolicy != provisioning.Custom:
+	case f.Hub != "" && otherHub && wanted.AllocationPolicy != provisioning.Custom:
 		wanted.AllocationPolicy = provisioning.Static
 	}
-	wanted.CredentialPolicyName, wanted.ParentDeviceID = t.Credential, t.Parent
+	wanted.CredentialPolicyName, wanted.ParentDeviceID = f.Credential, f.Parent
 	for _, choice := range reprovisioning {
-		if choice.Value == t.Reprovision {
+		if choice.Value == f.Reprovision {
 			policy := choice.Policy
 			wanted.ReprovisionPolicy = &policy
 		}
 	}
-	wanted.InitialTwin, _ = readInitialTwin(t.InitialTwin)
-	t.attestation.write(wanted)
+	wanted.InitialTwin, _ = readInitialTwin(f.InitialTwin)
+	f.attestation.apply(wanted)
 }
 
 // refuse notes why the service did not take what was typed: at the field, or as
 // what somebody else stored meanwhile and how it differs. It returns the status to
 // answer with.
-func (t *terms) refuse(err error, stored, wanted string, fields ...string) int {
+func (f *settingsForm) refuse(err error, stored, wanted string, fields ...string) int {
 	problem := fault.From(err)
 	if problem.Code == fault.PreconditionFailed {
-		if t.Vanished {
-			t.ETag = ""
+		if f.Vanished {
+			f.ETag = ""
 		} else {
-			t.Conflict, t.ETag = web.DiffLines(stored, wanted), t.storedETag
+			f.Conflict, f.ETag = web.DiffLines(stored, wanted), f.storedETag
 		}
 	}
-	switch field := t.Problems.add(err, append(fields, "hub", "credentialPolicyName", "initialTwin", "primary", "secondary")...); {
+	switch field := f.Problems.add(err, append(fields, "hub", "credentialPolicyName", "initialTwin", "primary", "secondary")...); {
 	case field != "primary" && field != "secondary":
-	case t.Mechanism == bySymmetricKey:
-		t.Problems[field+"Key"] = problem
+	case f.Mechanism == bySymmetricKey:
+		f.Problems[field+"Key"] = problem
 	case field == "primary":
-		t.Primary.Problem = problem
+		f.Primary.Problem = problem
 	default:
-		t.Secondary.Problem = problem
+		f.Secondary.Problem = problem
 	}
 	return problem.Code.Status()
 }
 
-// bare leaves of an enrollment or group what two people may have written
+// clearIncidental leaves of an enrollment or group what two people may have written
 // differently.
-func bare(settings *provisioning.EnrollmentSettings, group bool) {
+func clearIncidental(settings *provisioning.EnrollmentSettings, group bool) {
 	settings.ETag = ""
 	settings.CreatedDateTimeUTC, settings.LastUpdatedDateTimeUTC = provisioning.Time{}, provisioning.Time{}
 	if settings.Attestation.X509 == nil {
@@ -232,7 +232,7 @@ func bare(settings *provisioning.EnrollmentSettings, group bool) {
 	x := *settings.Attestation.X509
 	settings.Attestation.X509 = &x
 	if there := *certificates(&x, group); there != nil {
-		*certificates(&x, group) = &provisioning.X509Certificates{Primary: described(there.Primary), Secondary: described(there.Secondary)}
+		*certificates(&x, group) = &provisioning.X509Certificates{Primary: describe(there.Primary), Secondary: describe(there.Secondary)}
 	}
 }
 
