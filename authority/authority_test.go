@@ -19,6 +19,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/storetest"
 )
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
@@ -186,3 +187,5 @@ func TestLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestRoundTrip(t *testing.T) { storetest.RoundTrip[Stored](t) }

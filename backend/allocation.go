@@ -7,17 +7,18 @@ import (
 
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // HubLinks returns the linked hubs.
-func (p *Provisioning) HubLinks(ctx context.Context) (links []provisioning.HubLink, err error) {
+func (p *Provisioning) HubLinks(ctx context.Context) (links []linkedhub.Link, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: contract.HubLinksPath, into: &links})
 	return links, err
 }
 
 // HubLink returns the link of a hub, with the number of its devices when count is
 // set: that reads all registrations.
-func (p *Provisioning) HubLink(ctx context.Context, host string, count bool) (link provisioning.HubLink, err error) {
+func (p *Provisioning) HubLink(ctx context.Context, host string, count bool) (link linkedhub.Link, err error) {
 	query := url.Values{}
 	if count {
 		query.Set("count", "true")
@@ -28,7 +29,7 @@ func (p *Provisioning) HubLink(ctx context.Context, host string, count bool) (li
 
 // CreateHub adds a hub to the server's process and links it. host may be "" where
 // the server can find one.
-func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link provisioning.HubLink, err error) {
+func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link linkedhub.Link, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.HubLinksPath, body: map[string]string{"hub": name,
 		"name": host}, into: &link})
 	return link, err
@@ -36,7 +37,7 @@ func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link p
 
 // LinkHub links a hub, or replaces its link; a connection string that is left out
 // stays.
-func (p *Provisioning) LinkHub(ctx context.Context, link provisioning.HubLink, ifMatch string) (linked provisioning.HubLink, err error) {
+func (p *Provisioning) LinkHub(ctx context.Context, link linkedhub.Link, ifMatch string) (linked linkedhub.Link, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.HubLinkPath.With(link.HostName), ifMatch: ifMatch,
 		body: link, into: &linked})
 	return linked, err

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // house is a running server and a test's way into it.
@@ -46,7 +47,7 @@ func (h *house) certificate(registrationID string, enrolled bool) *tls.Certifica
 		attestation := provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
 			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificatePEM)}}}}
 		enrollment := provisioning.Enrollment{RegistrationID: registrationID, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: attestation,
-			InitialTwin: &provisioning.InitialTwin{Properties: provisioning.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}}}
+			InitialTwin: &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}}}
 		if _, err := h.Provisioning.PutEnrollment(h.ctx, enrollment, ""); err != nil {
 			h.t.Fatal(err)
 		}

@@ -52,6 +52,14 @@ func CheckDepth(text []byte, limit int) error {
 	return nil
 }
 
+// CheckFreeDepth is CheckDepth with MaxFreeDepth, of a text that its error calls what.
+func CheckFreeDepth(what string, text []byte) error {
+	if err := CheckDepth(text, MaxFreeDepth); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
+
 // Embeddable reports whether a text is JSON that can be put into other JSON and
 // read by any parser: valid, as CheckText and CheckNumbers want it, and not nested too
 // deep.

@@ -203,6 +203,7 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		checkTexts(texts, where, node)
 	})
+	readGo(t, "../provisioning/linkedhub", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/guard", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/inject", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)

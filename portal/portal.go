@@ -23,6 +23,7 @@ import (
 	"github.com/berth-iot/berth/portal/provisioningpages"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -39,7 +40,7 @@ type Config struct {
 	// Proven is told that a request, whose context this is, comes from somebody who is
 	// logged in.
 	Proven    func(context.Context)
-	CreateHub func(ctx context.Context, name, host string) (provisioning.HubLink, error)
+	CreateHub func(ctx context.Context, name, host string) (linkedhub.Link, error)
 	Documents store.Documents // keeps the links and sessions; all that is shown is read through it too, and it is a ReadTracker
 	CAFile    string          // the authority that clients must trust
 	DataDir   string          // the server's data folder

@@ -12,85 +12,12 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/guard"
-	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
-// Hub is a hub as provisioning needs it: in this process, or anywhere else behind
-// its service API.
-type Hub interface {
-	// Host returns the host name that devices connect to.
-	Host() string
-
-	// Admit makes sure that the device is there with these credentials, and returns
-	// the generation of its identity. At its creation it gets the twin; a device
-	// that is there keeps its own, and its status. It is safe to repeat.
-	Admit(ctx context.Context, admission Admission) (generation string, err error)
-
-	// Identity tells of the identity that is there in the place of the admission's.
-	Identity(ctx context.Context, admission Admission) (Identity, error)
-
-	// Check says whether Admit would refuse the admission for what stands in
-	// it, without asking the hub for anything.
-	Check(admission Admission) error
-
-	// Twin returns what migrates with a device: tags and desired properties. It
-	// is nil when the device is not there.
-	Twin(ctx context.Context, deviceID string) (*InitialTwin, error)
-
-	// Remove deletes the device. One that is not there is no error.
-	Remove(ctx context.Context, deviceID string) error
-}
-
-// CommittingHub is a hub that keeps its devices where the service keeps its
-// records, so that both can change in one commit.
-type CommittingHub interface {
-	Hub
-
-	// PrepareAdmission returns what Admit would commit.
-	PrepareAdmission(ctx context.Context, admission Admission) (PreparedAdmission, error)
-}
-
-// PreparedAdmission is what Admit would commit, for a caller who commits it together
-// with changes of its own and calls Committed then. A conflict means that the device
-// was changed meanwhile.
-type PreparedAdmission struct {
-	Changes    []store.Change
-	Committed  func(context.Context)
-	Generation string   // of the identity once the changes are committed
-	Present    Identity // what is there before
-}
-
-// Identity is what a hub tells of a device's identity.
-type Identity struct {
-	Generation string // another one after the device was deleted and made anew; "" when there is no identity
-	Differs    bool   // its credentials are not those of the admission
-}
-
-// Admission is what a hub is told of a device that has been attested.
-type Admission struct {
-	DeviceID            string
-	PrimaryThumbprint   string // SHA-256 in upper-case hexadecimal
-	SecondaryThumbprint string // "" for none
-	PrimaryKey          string // base64; of a device that proves itself with a key in place of a certificate
-	SecondaryKey        string
-	IoTEdge             bool
-	ParentDeviceID      string       // the IoT Edge device in the same hub that it is a child of; "" leaves that as it is
-	Twin                *InitialTwin // nil for an empty twin
-
-	// CredentialPolicy is that of a device with operational certificates. The
-	// thumbprints are then those of its latest two, for hubs that know no policies.
-	CredentialPolicy string
-	RegistrationID   string // to which they are issued
-
-	// IfGeneration is the generation that an identity must have for its credentials to
-	// be replaced, "" for none that is there; nil is any. Else the hub answers fault
-	// 409001.
-	IfGeneration *string
-}
-
 // admission is what the enrollment's device brings to its hub.
-func (e Enrollment) admission() Admission {
-	admission := Admission{
+func (e Enrollment) admission() linkedhub.Admission {
+	admission := linkedhub.Admission{
 		DeviceID:       e.deviceID(),
 		IoTEdge:        e.Capabilities != nil && e.Capabilities.IoTEdge,
 		ParentDeviceID: e.ParentDeviceID,
@@ -126,7 +53,7 @@ func (e Enrollment) unplaced() bool {
 }
 
 // candidates returns the linked hubs that an enrollment allows.
-func (s *Service) candidates(enrollment Enrollment) (allowed []*linkedHub) {
+func (s *Service) candidates(enrollment Enrollment) (allowed []*linkedhub.Linked) {
 	if enrollment.unplaced() {
 		return nil
 	}
@@ -134,8 +61,8 @@ func (s *Service) candidates(enrollment Enrollment) (allowed []*linkedHub) {
 	if enrollment.HubHostName != "" {
 		names = []string{enrollment.HubHostName}
 	}
-	for _, hub := range s.links.all() {
-		if len(names) == 0 && hub.applies() || slices.ContainsFunc(names, hub.is) {
+	for _, hub := range s.links.All() {
+		if len(names) == 0 && hub.Applies() || slices.ContainsFunc(names, hub.Is) {
 			allowed = append(allowed, hub)
 		}
 	}
@@ -153,7 +80,7 @@ type Candidate struct {
 
 // allocation is the choice of a hub, with its reasons.
 type allocation struct {
-	hub        *linkedHub // nil when there is none
+	hub        *linkedhub.Linked // nil when there is none
 	candidates []Candidate
 	reason     fault.Text       // such as: evenly weighted, of 3
 	answer     allocationAnswer // of the webhook, with custom allocation
@@ -163,7 +90,7 @@ type allocation struct {
 // policy keeps, stays. Only custom allocation asks anybody, and can fail.
 func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent intent, pending record) (allocation, error) {
 	hubs := s.candidates(enrollment)
-	present := s.linked(pending.AssignedHub)
+	present := s.links.Find(pending.AssignedHub)
 	chosen := allocation{}
 	var err error
 	var latencies []time.Duration
@@ -188,7 +115,7 @@ func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent in
 	}
 	chosen.reason = fault.Say("%s, of %d", chosen.reason, len(hubs))
 	for i, hub := range hubs {
-		candidate := Candidate{HostName: hub.Host(), Weight: hub.weight(), Location: hub.link.Location, Chosen: hub == chosen.hub}
+		candidate := Candidate{HostName: hub.Host(), Weight: hub.Weight(), Location: hub.Link.Location, Chosen: hub == chosen.hub}
 		if latencies != nil && latencies[i] >= 0 {
 			millis := float64(latencies[i]) / float64(time.Millisecond)
 			candidate.LatencyMillis = &millis
@@ -202,8 +129,8 @@ func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent in
 // highest score of hash and weight (weighted rendezvous hashing). Each gets its
 // share, the choice is the same each time, and a hub that is added takes only its
 // share. Hubs of weight 0 get nothing, unless there are no others.
-func weighted(hubs []*linkedHub, registrationID string) *linkedHub {
-	var best *linkedHub
+func weighted(hubs []*linkedhub.Linked, registrationID string) *linkedhub.Linked {
+	var best *linkedhub.Linked
 	highest := math.Inf(-1)
 	for _, hub := range hubs {
 		hash := fnv.New64a()
@@ -211,7 +138,7 @@ func weighted(hubs []*linkedHub, registrationID string) *linkedHub {
 		hash.Write([]byte{0})
 		hash.Write([]byte(strings.ToLower(hub.Host())))
 		uniform := (float64(mix(hash.Sum64())>>11) + 0.5) / (1 << 53) // in (0, 1)
-		score := float64(hub.weight()) / -math.Log(uniform)
+		score := float64(hub.Weight()) / -math.Log(uniform)
 		if best == nil || score > highest {
 			best, highest = hub, score
 		}
@@ -234,11 +161,11 @@ const latencyTolerance = 5 * time.Millisecond
 
 // nearest picks the hub with the lowest latency. Those with the same are weighted;
 // hubs of no known latency count only when there are no others.
-func nearest(hubs []*linkedHub, latencies []time.Duration, present *linkedHub, registrationID string,
-) (*linkedHub, fault.Text) {
+func nearest(hubs []*linkedhub.Linked, latencies []time.Duration, present *linkedhub.Linked, registrationID string,
+) (*linkedhub.Linked, fault.Text) {
 	lowest := time.Duration(-1)
 	for i, hub := range hubs {
-		if latency := latencies[i]; latency >= 0 && hub.weight() > 0 && (lowest < 0 || latency < lowest) {
+		if latency := latencies[i]; latency >= 0 && hub.Weight() > 0 && (lowest < 0 || latency < lowest) {
 			lowest = latency
 		}
 	}
@@ -246,12 +173,12 @@ func nearest(hubs []*linkedHub, latencies []time.Duration, present *linkedHub, r
 		return weighted(hubs, registrationID),
 			fault.Say("lowest latency, but nothing is known of the device's network: evenly weighted")
 	}
-	var best []*linkedHub
+	var best []*linkedhub.Linked
 	for i, hub := range hubs {
-		if hub == present && hub.weight() > 0 && latencies[i] >= 0 && latencies[i] <= lowest+lowest/4+latencyTolerance {
+		if hub == present && hub.Weight() > 0 && latencies[i] >= 0 && latencies[i] <= lowest+lowest/4+latencyTolerance {
 			return hub, fault.Say("lowest latency: the hub it has, at %s", latencies[i])
 		}
-		if latencies[i] == lowest && hub.weight() > 0 {
+		if latencies[i] == lowest && hub.Weight() > 0 {
 			best = append(best, hub)
 		}
 	}
@@ -260,19 +187,19 @@ func nearest(hubs []*linkedHub, latencies []time.Duration, present *linkedHub, r
 
 // latencies returns what is known of the way from a device to each hub: by the
 // device's network and the hub's location, else as measured; -1 is not known.
-func (s *Service) latencies(hubs []*linkedHub, remote string) []time.Duration {
+func (s *Service) latencies(hubs []*linkedhub.Linked, remote string) []time.Duration {
 	known := make([]time.Duration, len(hubs))
 	networks := s.networks.of(remote)
 	for i, hub := range hubs {
 		known[i] = -1
 		for _, network := range networks {
-			if millis, ok := network.Latencies[strings.ToLower(hub.link.Location)]; ok && hub.link.Location != "" {
+			if millis, ok := network.Latencies[strings.ToLower(hub.Link.Location)]; ok && hub.Link.Location != "" {
 				known[i] = time.Duration(millis * float64(time.Millisecond))
 				break
 			}
 		}
-		if measured := hub.latency.Load(); known[i] < 0 && hub.link.MeasureLatency && measured > 0 {
-			known[i] = time.Duration(measured)
+		if measured := hub.Latency(); known[i] < 0 && measured > 0 {
+			known[i] = measured
 		}
 	}
 	return known
@@ -318,7 +245,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	if len(request.Payload) > maxRequest {
 		return Preview{}, fault.New(fault.ArgumentInvalid, "payload has %d bytes, the limit is %d", len(request.Payload), maxRequest)
 	}
-	if err := checkFree("payload", request.Payload); err != nil {
+	if err := linkedhub.CheckFree("payload", request.Payload); err != nil {
 		return Preview{}, err
 	}
 	preview := Preview{RegistrationID: request.RegistrationID, GroupID: request.GroupID}

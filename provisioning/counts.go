@@ -64,5 +64,5 @@ type Summary struct {
 // Summary returns the service's summary; it counts as Counts does.
 func (s *Service) Summary(ctx context.Context) (Summary, error) {
 	counts, err := s.Counts(ctx)
-	return Summary{s.config.IDScope, s.config.Host, s.LinkedHubs(), s.config.Pace, counts}, err
+	return Summary{s.config.IDScope, s.config.Host, s.Links().Hosts(), s.config.Pace, counts}, err
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // Custom allocation asks a web service of the operator's which hub a device goes
@@ -51,7 +52,7 @@ type deviceContext struct {
 // beginning is the enrollment of a device that gets this twin, also when it moves:
 // the webhook's goes before the one that would migrate (Azure,
 // concepts-custom-allocation).
-func (e Enrollment) beginning(twin *InitialTwin) Enrollment {
+func (e Enrollment) beginning(twin *linkedhub.InitialTwin) Enrollment {
 	if twin == nil {
 		return e
 	}
@@ -83,7 +84,7 @@ func (s *Service) checkWebhook(definition *CustomAllocationDefinition) error {
 	return nil
 }
 
-func (s *Service) allocationRequest(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedHub) ([]byte, error) {
+func (s *Service) allocationRequest(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedhub.Linked) ([]byte, error) {
 	request := allocationRequest{Device: deviceContext{
 		RegistrationID: intent.RegistrationID, CurrentHub: former.AssignedHub, CurrentDevice: former.DeviceID, Payload: intent.Payload,
 	}}

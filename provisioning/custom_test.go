@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // webhook answers as a test says, and remembers what it was asked.
@@ -35,7 +36,7 @@ func (w *webhook) Call(_ context.Context, address string, body []byte, _ int) (i
 
 func customGroup(webhookURL string) EnrollmentGroup {
 	return EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{AllocationPolicy: Custom, CustomAllocationDefinition: &CustomAllocationDefinition{WebhookURL: webhookURL},
-		InitialTwin: &InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}}
+		InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}}
 }
 
 func TestCustomAllocation(t *testing.T) {
@@ -178,7 +179,7 @@ func TestWebhookTwinGoesBeforeMigration(t *testing.T) {
 			h.Service.config.Webhook = &webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`, `200 {"iotHubHostName":"two.local","initialTwin":` + test.twin + `}`}}
 			enrollment := device.enrollment()
 			enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
-			enrollment.InitialTwin = &InitialTwin{Tags: json.RawMessage(`{"from":"enrollment"}`)}
+			enrollment.InitialTwin = &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"enrollment"}`)}
 			h.enroll(enrollment)
 			h.mustRegister(device)
 			preview, err := h.PreviewAllocation(ctx, PreviewRequest{RegistrationID: "d1"})

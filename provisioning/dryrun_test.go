@@ -9,6 +9,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // contents is all that the service and its audit keep, to see that nothing changed.
@@ -71,9 +72,9 @@ func TestDryRunOfEnrollments(t *testing.T) {
 		"no credential policy":  keyed("new", func(e *Enrollment) { e.CredentialPolicyName = "none" }),
 		"what the hub refuses":  keyed("new", func(e *Enrollment) { e.DeviceID = strings.Repeat("d", 101) }),
 		"tags the hub refuses": keyed("new", func(e *Enrollment) {
-			e.InitialTwin = &InitialTwin{Tags: []byte(`{"t":"` + strings.Repeat("x", 101) + `"}`)}
+			e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"t":"` + strings.Repeat("x", 101) + `"}`)}
 		}),
-		"a twin that is none": keyed("new", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`[]`)} }),
+		"a twin that is none": keyed("new", func(e *Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`[]`)} }),
 		"bad information":     keyed("new", func(e *Enrollment) { e.OptionalDeviceInformation = []byte(`{`) }),
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // Enrollment is an individual enrollment: one device that may come in. It is
@@ -21,17 +22,17 @@ type Enrollment struct {
 // EnrollmentSettings are what an individual enrollment and a group have in common: how
 // devices prove themselves, where they go, and what they begin with.
 type EnrollmentSettings struct {
-	Attestation            AttestationMechanism `json:"attestation"`
-	Capabilities           *Capabilities        `json:"capabilities,omitempty"`
-	HubHostName            string               `json:"iotHubHostName,omitempty"` // the hub it is bound to, with static allocation
-	InitialTwin            *InitialTwin         `json:"initialTwin,omitempty"`
-	ETag                   string               `json:"etag,omitempty"` // with its quotes: "\"…\""
-	ProvisioningStatus     ProvisioningStatus   `json:"provisioningStatus,omitempty"`
-	ReprovisionPolicy      *ReprovisionPolicy   `json:"reprovisionPolicy,omitempty"`
-	CreatedDateTimeUTC     Time                 `json:"createdDateTimeUtc,omitzero"`
-	LastUpdatedDateTimeUTC Time                 `json:"lastUpdatedDateTimeUtc,omitzero"`
-	AllocationPolicy       AllocationPolicy     `json:"allocationPolicy,omitempty"`
-	Hubs                   []string             `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
+	Attestation            AttestationMechanism   `json:"attestation"`
+	Capabilities           *Capabilities          `json:"capabilities,omitempty"`
+	HubHostName            string                 `json:"iotHubHostName,omitempty"` // the hub it is bound to, with static allocation
+	InitialTwin            *linkedhub.InitialTwin `json:"initialTwin,omitempty"`
+	ETag                   string                 `json:"etag,omitempty"` // with its quotes: "\"…\""
+	ProvisioningStatus     ProvisioningStatus     `json:"provisioningStatus,omitempty"`
+	ReprovisionPolicy      *ReprovisionPolicy     `json:"reprovisionPolicy,omitempty"`
+	CreatedDateTimeUTC     Time                   `json:"createdDateTimeUtc,omitzero"`
+	LastUpdatedDateTimeUTC Time                   `json:"lastUpdatedDateTimeUtc,omitzero"`
+	AllocationPolicy       AllocationPolicy       `json:"allocationPolicy,omitempty"`
+	Hubs                   []string               `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
 
 	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
 
@@ -85,17 +86,6 @@ func (p ReprovisionPolicy) Name() string {
 // Capabilities of the device in its hub.
 type Capabilities struct {
 	IoTEdge bool `json:"iotEdge"`
-}
-
-// InitialTwin is what the device's twin holds when the hub first makes it.
-type InitialTwin struct {
-	Tags       json.RawMessage       `json:"tags,omitempty"` // a JSON object
-	Properties InitialTwinProperties `json:"properties,omitzero"`
-}
-
-// InitialTwinProperties holds the desired properties, a JSON object.
-type InitialTwinProperties struct {
-	Desired json.RawMessage `json:"desired,omitempty"`
 }
 
 // AttestationMechanism says how a device proves that it is the enrolled one.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
@@ -121,19 +122,19 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 			`iotHubHostName is "hub.local", and it is not among iotHubs, East.local`, "hub", ""},
 		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed, geoLatency", "hub", ""},
 		{"static with two hubs", func(e *Enrollment) { e.AllocationPolicy, e.Hubs = Static, []string{"hub.local", "HUB.local"} }, "one hub", "hub", ""},
-		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
+		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
 		{"desired properties that are no object", func(e *Enrollment) {
-			e.InitialTwin = &InitialTwin{Properties: InitialTwinProperties{Desired: []byte(`1`)}}
+			e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: []byte(`1`)}}
 		}, "JSON object", "initialTwin", "properties.desired"},
 		{"device id that the hub would refuse", func(e *Enrollment) { e.DeviceID = strings.Repeat("x", 101) }, "id is too long", "deviceId", ""},
 		{"device id and twin that the hub would refuse", func(e *Enrollment) {
-			e.DeviceID, e.InitialTwin = strings.Repeat("x", 101), &InitialTwin{Tags: long}
+			e.DeviceID, e.InitialTwin = strings.Repeat("x", 101), &linkedhub.InitialTwin{Tags: long}
 		}, "id is too long", "deviceId", ""},
 		{"tags that the hub would refuse", func(e *Enrollment) {
-			e.InitialTwin = &InitialTwin{Tags: long, Properties: InitialTwinProperties{Desired: long}}
+			e.InitialTwin = &linkedhub.InitialTwin{Tags: long, Properties: linkedhub.InitialTwinProperties{Desired: long}}
 		}, "tags are too long", "initialTwin", "tags"},
 		{"desired properties that the hub would refuse", func(e *Enrollment) {
-			e.InitialTwin = &InitialTwin{Tags: []byte(`{}`), Properties: InitialTwinProperties{Desired: long}}
+			e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{}`), Properties: linkedhub.InitialTwinProperties{Desired: long}}
 		}, "desired properties are too long", "initialTwin", "properties.desired"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

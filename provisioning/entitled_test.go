@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -17,7 +18,7 @@ type meddledHub struct {
 	meddle func()
 }
 
-func (m *meddledHub) Admit(ctx context.Context, a Admission) (generation string, err error) {
+func (m *meddledHub) Admit(ctx context.Context, a linkedhub.Admission) (generation string, err error) {
 	m.happen()
 	return m.memoryHub.Admit(ctx, a)
 }
@@ -36,16 +37,16 @@ type committingMeddledHub struct {
 	house *house
 }
 
-func (m committingMeddledHub) PrepareAdmission(_ context.Context, a Admission) (PreparedAdmission, error) {
+func (m committingMeddledHub) PrepareAdmission(_ context.Context, a linkedhub.Admission) (linkedhub.PreparedAdmission, error) {
 	m.happen()
 	change := store.Table[string]{Collection: "test/devices"}.Put(a.DeviceID, store.Always, a.DeviceID)
-	return PreparedAdmission{Changes: []store.Change{change}, Committed: func(ctx context.Context) {
+	return linkedhub.PreparedAdmission{Changes: []store.Change{change}, Committed: func(ctx context.Context) {
 		documents, err := m.house.config.Documents.List(ctx, "test/devices", "", "", 10)
 		if err != nil {
 			m.t.Error(err)
 		}
 		for _, document := range documents {
-			m.devices[document.Key] = Admission{}
+			m.devices[document.Key] = linkedhub.Admission{}
 		}
 	}}, nil
 }
@@ -78,7 +79,7 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 			return err
 		}, false},
 		{"another twin", false, func(h *house) error {
-			return h.change("d", func(e *Enrollment) { e.InitialTwin = &InitialTwin{Tags: []byte(`{"a":1}`)} })
+			return h.change("d", func(e *Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
 		{"group deleted", true, func(h *house) error { return h.DeleteGroup(ctx, "g", "") }, false},
 		{"group disabled", true, func(h *house) error {
@@ -92,7 +93,7 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 			return err
 		}, false},
 		{"another twin of the group", true, func(h *house) error {
-			return h.changeGroup(func(g *EnrollmentGroup) { g.InitialTwin = &InitialTwin{Tags: []byte(`{"a":1}`)} })
+			return h.changeGroup(func(g *EnrollmentGroup) { g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
 	} {
 		for _, inOneCommit := range []bool{true, false} {
@@ -102,10 +103,10 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 			}
 			t.Run(name, func(t *testing.T) {
 				h := newHouse(t)
-				hub := &meddledHub{memoryHub: &memoryHub{host: "hub.local", devices: map[string]Admission{}}}
-				h.hubs = []Hub{hub}
+				hub := &meddledHub{memoryHub: &memoryHub{host: "hub.local", devices: map[string]linkedhub.Admission{}}}
+				h.hubs = []linkedhub.Hub{hub}
 				if inOneCommit {
-					h.hubs = []Hub{committingMeddledHub{hub, t, h}}
+					h.hubs = []linkedhub.Hub{committingMeddledHub{hub, t, h}}
 				}
 				h.reopen()
 				mechanism := keys()

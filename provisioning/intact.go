@@ -1,7 +1,6 @@
 package provisioning
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -17,7 +16,6 @@ var (
 	_ store.Checkable = (*storedGroup)(nil)
 	_ store.Checkable = (*record)(nil)
 	_ store.Checkable = (*intent)(nil)
-	_ store.Checkable = (*storedLink)(nil)
 	_ store.Checkable = (*owner)(nil)
 	_ store.Checkable = (*Network)(nil)
 )
@@ -33,7 +31,7 @@ func (e *Enrollment) Intact() error {
 	if err := intactSettings(e.ProvisioningStatus, e.ReprovisionPolicy); err != nil {
 		return err
 	}
-	return errors.Join(intactFree("optionalDeviceInformation", e.OptionalDeviceInformation), e.InitialTwin.intact())
+	return errors.Join(document.CheckFreeDepth("optionalDeviceInformation", e.OptionalDeviceInformation), e.InitialTwin.Intact())
 }
 
 // Intact implements store.Checkable.
@@ -61,7 +59,7 @@ func (g *storedGroup) Intact() error {
 	if err := intactSettings(g.ProvisioningStatus, g.ReprovisionPolicy); err != nil {
 		return err
 	}
-	return g.InitialTwin.intact()
+	return g.InitialTwin.Intact()
 }
 
 func (m AttestationMechanism) intact() error {
@@ -91,28 +89,12 @@ func intactSettings(status ProvisioningStatus, policy *ReprovisionPolicy) error 
 	return nil
 }
 
-func (t *InitialTwin) intact() error {
-	if t == nil {
-		return nil
-	}
-	return errors.Join(intactFree("initialTwin.tags", t.Tags), intactFree("initialTwin.properties.desired", t.Properties.Desired))
-}
-
-// intactFree refuses what earlier versions took, and which can be put into no other
-// JSON.
-func intactFree(what string, text json.RawMessage) error {
-	if err := document.CheckDepth(text, document.MaxFreeDepth); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
-	}
-	return nil
-}
-
 // Intact implements store.Checkable.
 func (r *record) Intact() error {
 	if checkRegistrationID(r.RegistrationID) != nil {
 		return errors.New("it has no registration id")
 	}
-	return intactFree("payload", r.Payload)
+	return document.CheckFreeDepth("payload", r.Payload)
 }
 
 // Intact implements store.Checkable.
@@ -123,15 +105,7 @@ func (i *intent) Intact() error {
 	if err := document.CheckDepth(i.Case, document.MaxDepth); err != nil {
 		return fmt.Errorf("case: %w", err)
 	}
-	return intactFree("payload", i.Payload)
-}
-
-// Intact implements store.Checkable.
-func (l *storedLink) Intact() error {
-	if l.HostName == "" {
-		return errors.New("it names no hub")
-	}
-	return nil
+	return document.CheckFreeDepth("payload", i.Payload)
 }
 
 // Intact implements store.Checkable.

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 func (h *house) limited(limits Limits) *house {
@@ -142,9 +143,9 @@ func TestThereMayBeNoMore(t *testing.T) {
 			return err
 		}, func(h *house, name string) error { return h.Authorities().Delete(ctx, name, "", false) }},
 		{"linked hubs", Limits{LinkedHubs: 2}, func(h *house, name string) error {
-			_, err := h.LinkHub(ctx, HubLink{HostName: name + ".local"}, "")
+			_, err := h.Links().Put(ctx, linkedhub.Link{HostName: name + ".local"}, "")
 			return err
-		}, func(h *house, name string) error { return h.UnlinkHub(ctx, name+".local", "", true) }},
+		}, func(h *house, name string) error { return h.Links().Delete(ctx, name+".local", "", true) }},
 		{"registrations", Limits{Registrations: 2}, func(h *house, name string) error {
 			h.enroll(ids[name].enrollment())
 			_, err := h.OpenSession(scope, name, ids[name].evidence).Register(ctx, nil)
@@ -154,7 +155,7 @@ func TestThereMayBeNoMore(t *testing.T) {
 		t.Run(c.of, func(t *testing.T) {
 			h := newHouse(t, "one.local", "two.local", "three.local")
 			if c.of == "linked hubs" {
-				if err := h.UnlinkHub(ctx, "three.local", "", true); err != nil {
+				if err := h.Links().Delete(ctx, "three.local", "", true); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -320,8 +321,8 @@ func TestAudit(t *testing.T) {
 	must(h.PutNetwork(ctx, Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
 	must(nil, h.DeleteNetwork(ctx, "10.0.0.0/8"))
 	weight := 5
-	must(h.LinkHub(ctx, HubLink{HostName: "hub.local", AllocationWeight: &weight}, ""))
-	must(nil, h.UnlinkHub(ctx, "hub.local", "", true))
+	must(h.Links().Put(ctx, linkedhub.Link{HostName: "hub.local", AllocationWeight: &weight}, ""))
+	must(nil, h.Links().Delete(ctx, "hub.local", "", true))
 	must(h.Injector().Add(ctx, inject.Fault{Kind: inject.Fail}))
 	must(nil, h.Injector().Remove(ctx, ""))
 	if _, err := h.PutEnrollment(ctx, changed, `"nothing"`); err == nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -21,7 +22,7 @@ import (
 // the admission that of a device that has one. What it returns is to be committed.
 // Certificates that the device never learns of, because the process died, do no
 // harm: only the device has their key.
-func (s *Service) issue(ctx context.Context, enrollment Enrollment, intent intent, result *record, admission *Admission) (changes []store.Change, err error) {
+func (s *Service) issue(ctx context.Context, enrollment Enrollment, intent intent, result *record, admission *linkedhub.Admission) (changes []store.Change, err error) {
 	result.IssuedChain = nil
 	if enrollment.CredentialPolicyName == "" {
 		result.Issued = nil // the enrollment's own credential counts again
@@ -69,7 +70,7 @@ func (s *Service) notRevoked(ctx context.Context, issued []string, isNew bool) [
 
 // operational makes the admission that of a device with operational certificates,
 // if it has any.
-func (r *record) operational(policy, registrationID string, admission *Admission) {
+func (r *record) operational(policy, registrationID string, admission *linkedhub.Admission) {
 	if len(r.Issued) == 0 {
 		return
 	}
@@ -107,8 +108,8 @@ func (s *Service) Revoked(ctx context.Context, revoked issuance.Revocation) erro
 			return err
 		}
 		for _, entry := range entries {
-			hub := s.linked(entry.Value.AssignedHub)
-			if hub == nil || hub.link.Local || len(entry.Value.Issued) == 0 {
+			hub := s.links.Find(entry.Value.AssignedHub)
+			if hub == nil || hub.Link.Local || len(entry.Value.Issued) == 0 {
 				continue
 			}
 			select {
@@ -146,7 +147,7 @@ type withdrawals struct {
 }
 
 // begin does one, and notes how it failed.
-func (w *withdrawals) begin(hub *linkedHub, registrationID string, withdraw func() error) {
+func (w *withdrawals) begin(hub *linkedhub.Linked, registrationID string, withdraw func() error) {
 	w.mutex.Lock()
 	silent := w.silent[hub.Host()]
 	w.mutex.Unlock()
@@ -193,11 +194,11 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	if err != nil {
 		return err
 	}
-	hub := s.linked(record.AssignedHub)
-	if hub == nil || hub.link.Local || len(record.Issued) == 0 {
+	hub := s.links.Find(record.AssignedHub)
+	if hub == nil || hub.Link.Local || len(record.Issued) == 0 {
 		return nil
 	}
-	admission := Admission{DeviceID: record.DeviceID}
+	admission := linkedhub.Admission{DeviceID: record.DeviceID}
 	enrollment, err := s.again(ctx, intent{RegistrationID: registrationID, GroupID: record.GroupID, Certificate: record.Certificate})
 	switch {
 	case err == nil:

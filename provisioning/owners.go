@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -95,7 +96,7 @@ type claim struct {
 // claim says whether the device of an intent may have the identity in a place, of
 // which its hub tells what is there. before is its record as it was. It returns a
 // failure with fault 409001 if not.
-func (s *Service) claim(ctx context.Context, i intent, before record, p place, present Identity) (claim, error) {
+func (s *Service) claim(ctx context.Context, i intent, before record, p place, present linkedhub.Identity) (claim, error) {
 	found, match, known, err := s.ownerOf(ctx, p, before)
 	if err != nil {
 		return claim{}, err
@@ -134,7 +135,7 @@ func (s *Service) claimRecord(ctx context.Context, i intent, before record) erro
 	if may, err := s.mayReplace(ctx, i); err != nil || may {
 		return err
 	}
-	hub := s.linked(before.AssignedHub)
+	hub := s.links.Find(before.AssignedHub)
 	if hub == nil {
 		return nil // its devices are no longer this service's
 	}
@@ -162,9 +163,9 @@ func (s *Service) mayRead(ctx context.Context, device admitted, found record) er
 }
 
 // asking is an admission that only asks whether a device is there.
-func asking(deviceID string) Admission {
+func asking(deviceID string) linkedhub.Admission {
 	const unused = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-	return Admission{DeviceID: deviceID, PrimaryKey: unused, SecondaryKey: unused}
+	return linkedhub.Admission{DeviceID: deviceID, PrimaryKey: unused, SecondaryKey: unused}
 }
 
 // taken is the failure of a device that may not have an identity. The device is not
@@ -208,7 +209,7 @@ func (s *Service) stillOwn(ctx context.Context, registrationID string, p place) 
 	if err != nil || key(recorded.RegistrationID) != key(registrationID) {
 		return false, err
 	}
-	hub := s.linked(p.Hub)
+	hub := s.links.Find(p.Hub)
 	if hub == nil || recorded.Generation == "" {
 		return true, nil
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -33,7 +34,8 @@ type house struct {
 	pace    Pace
 	now     time.Time
 	trusted func() bool
-	hubs    []Hub
+	hubs    []linkedhub.Hub
+	reach   func(linkedhub.Link) (linkedhub.Hub, error) // of hubs elsewhere
 	webhook Webhook
 	limits  Limits
 	audit   *audit.Log
@@ -45,7 +47,7 @@ func newHouse(t *testing.T, hosts ...string) *house {
 	t.Helper()
 	h := &house{t: t, dir: t.TempDir(), pace: Instant, now: noon, hurry: context.Background()}
 	for _, host := range hosts {
-		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]Admission{}})
+		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]linkedhub.Admission{}})
 	}
 	h.open()
 	t.Cleanup(func() { h.close() })
@@ -70,7 +72,9 @@ func (h *house) open() {
 	}
 	h.audit = audit.Open(documents, func() time.Time { return h.now })
 	h.Service, err = Open(context.Background(), Config{
-		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs, Webhook: h.webhook, Pace: h.pace, Limits: h.limits, Audit: h.audit,
+		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs,
+		Reach:   func(link linkedhub.Link) (linkedhub.Hub, error) { return h.reach(link) },
+		Webhook: h.webhook, Pace: h.pace, Limits: h.limits, Audit: h.audit,
 		Now: func() time.Time { return h.now }, Trusted: h.trusted, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
 	})
 	if err != nil {
@@ -95,7 +99,7 @@ func (h *house) reopen() {
 type memoryHub struct {
 	host    string
 	mutex   sync.Mutex
-	devices map[string]Admission
+	devices map[string]linkedhub.Admission
 	made    int               // devices so far
 	of      map[string]string // device id -> generation
 	refuse  error
@@ -104,7 +108,7 @@ type memoryHub struct {
 
 func (m *memoryHub) Host() string { return m.host }
 
-func (m *memoryHub) Check(a Admission) error {
+func (m *memoryHub) Check(a linkedhub.Admission) error {
 	if len(a.DeviceID) > 100 {
 		return fault.New(fault.ArgumentInvalid, "the device id is too long")
 	}
@@ -117,7 +121,7 @@ func (m *memoryHub) Check(a Admission) error {
 	return nil
 }
 
-func (m *memoryHub) Admit(ctx context.Context, a Admission) (generation string, _ error) {
+func (m *memoryHub) Admit(ctx context.Context, a linkedhub.Admission) (generation string, _ error) {
 	if m.hold != nil {
 		select {
 		case <-m.hold:
@@ -147,27 +151,27 @@ func (m *memoryHub) Admit(ctx context.Context, a Admission) (generation string, 
 	return m.of[a.DeviceID], nil
 }
 
-func (m *memoryHub) Identity(_ context.Context, a Admission) (Identity, error) {
+func (m *memoryHub) Identity(_ context.Context, a linkedhub.Admission) (linkedhub.Identity, error) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	return m.identity(a), nil
 }
 
-func (m *memoryHub) identity(a Admission) Identity {
+func (m *memoryHub) identity(a linkedhub.Admission) linkedhub.Identity {
 	there, ok := m.devices[a.DeviceID]
 	if !ok {
-		return Identity{}
+		return linkedhub.Identity{}
 	}
-	return Identity{m.of[a.DeviceID], there.PrimaryKey != a.PrimaryKey || there.SecondaryKey != a.SecondaryKey ||
+	return linkedhub.Identity{m.of[a.DeviceID], there.PrimaryKey != a.PrimaryKey || there.SecondaryKey != a.SecondaryKey ||
 		there.PrimaryThumbprint != a.PrimaryThumbprint || there.SecondaryThumbprint != a.SecondaryThumbprint}
 }
 
-func (m *memoryHub) Twin(_ context.Context, deviceID string) (*InitialTwin, error) {
+func (m *memoryHub) Twin(_ context.Context, deviceID string) (*linkedhub.InitialTwin, error) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	there, ok := m.devices[deviceID]
 	if ok && there.Twin == nil {
-		return &InitialTwin{}, nil
+		return &linkedhub.InitialTwin{}, nil
 	}
 	return there.Twin, nil
 }
@@ -179,7 +183,7 @@ func (m *memoryHub) Remove(_ context.Context, deviceID string) error {
 	return nil
 }
 
-func (m *memoryHub) device(id string) (Admission, bool) {
+func (m *memoryHub) device(id string) (linkedhub.Admission, bool) {
 	m.mutex.Lock()
 	defer m.mutex.Unlock()
 	a, ok := m.devices[id]
@@ -258,7 +262,7 @@ func TestADeviceGetsItsBerth(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	device := valid(t, "Python-device-01")
 	enrollment := device.enrollment()
-	enrollment.InitialTwin = &InitialTwin{Properties: InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
+	enrollment.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
 	h.enroll(enrollment)
 
 	first := h.mustRegister(device)
@@ -507,7 +511,7 @@ func TestAHubThatRefuses(t *testing.T) {
 func TestChoiceOfHub(t *testing.T) {
 	h := newHouse(t, "a.local", "b.local", "c.local")
 	counts := map[string]int{}
-	hubs := h.links.all()
+	hubs := h.links.All()
 	for i := range 300 {
 		id := fmt.Sprintf("device-%d", i)
 		if first, again := weighted(hubs, id), weighted(hubs, id); first != again {
@@ -550,11 +554,11 @@ func TestMovingToAnotherHub(t *testing.T) {
 			device := valid(t, "mover")
 			enrollment := device.enrollment()
 			enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &c.policy
-			enrollment.InitialTwin = &InitialTwin{Properties: InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
+			enrollment.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
 			h.enroll(enrollment)
 			h.mustRegister(device)
 			changed, _ := h.hub(0).device("mover")
-			changed.Twin = &InitialTwin{Properties: InitialTwinProperties{Desired: json.RawMessage(`{"interval":9}`)}}
+			changed.Twin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":9}`)}}
 			h.hub(0).devices["mover"] = changed
 
 			enrollment.HubHostName = "b.local"

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -204,7 +205,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if err != nil || chosen.hub == nil {
 			return false, err
 		}
-		hub, ok := chosen.hub.Hub.(CommittingHub)
+		hub, ok := chosen.hub.Hub.(linkedhub.CommittingHub)
 		admission := enrollment.admission()
 		if !ok || len(pending.Left) > 0 || pending.AssignedHub != "" && pending.placed() != (place{hub.Host(), admission.DeviceID}) {
 			return false, nil
@@ -668,7 +669,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 				fault.Say("The hub must answer before the device can return to it"), err))
 		}
 	}
-	var present Identity
+	var present linkedhub.Identity
 	err = s.persist(ctx, func() (err error) { present, err = hub.Identity(ctx, admission); return err })
 	if err != nil {
 		return end(failed("hub admission", fault.Say("that the hub tells of the device %s", target.DeviceID),
@@ -690,8 +691,8 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 			return result, trace, nil, err
 		}
 	}
-	if left := s.linked(former.Hub); left != nil && target.Hub != former.Hub && enrollment.ReprovisionPolicy.MigrateDeviceData {
-		var twin *InitialTwin
+	if left := s.links.Find(former.Hub); left != nil && target.Hub != former.Hub && enrollment.ReprovisionPolicy.MigrateDeviceData {
+		var twin *linkedhub.InitialTwin
 		err := s.persist(ctx, func() error {
 			own, err := s.stillOwn(ctx, intent.RegistrationID, former)
 			if err == nil && own {
@@ -722,7 +723,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	}
 	trace.Pass("hub admission", "device %s", admission.DeviceID)
 	result.Left = without(result.Left, target)
-	if target != former && s.linked(former.Hub) != nil {
+	if target != former && s.links.Find(former.Hub) != nil {
 		result.Left = append(result.Left, former)
 	}
 	result = s.assigned(result, enrollment, chosen, again)
@@ -785,7 +786,7 @@ func (s *Service) vacate(ctx context.Context, result record) {
 	for _, left := range slices.Clone(result.Left) {
 		// One that is no longer linked can't be asked, and its devices are no
 		// longer this service's.
-		if hub := s.linked(left.Hub); hub != nil {
+		if hub := s.links.Find(left.Hub); hub != nil {
 			removing, cancel := context.WithTimeout(ctx, removalTimeout)
 			err := s.remove(removing, hub, result.RegistrationID, left)
 			cancel()
@@ -805,7 +806,7 @@ func (s *Service) vacate(ctx context.Context, result record) {
 }
 
 // remove removes an identity that a registration left in a hub, if it still is its.
-func (s *Service) remove(ctx context.Context, hub Hub, registrationID string, left place) error {
+func (s *Service) remove(ctx context.Context, hub linkedhub.Hub, registrationID string, left place) error {
 	own, err := s.stillOwn(ctx, registrationID, left)
 	if err != nil || !own {
 		return err
@@ -823,7 +824,7 @@ const sinceReprovisioned = "2019-04-15"
 
 // comesAgain reports whether a device that may be told so comes to a hub that has it
 // already: by its record, or because it was there before that was deleted.
-func (s *Service) comesAgain(ctx context.Context, intent intent, pending record, hub Hub, deviceID string) (bool, error) {
+func (s *Service) comesAgain(ctx context.Context, intent intent, pending record, hub linkedhub.Hub, deviceID string) (bool, error) {
 	if !intent.ToldAgain || pending.AssignedHub != "" {
 		return intent.ToldAgain, nil
 	}
@@ -834,8 +835,8 @@ func (s *Service) comesAgain(ctx context.Context, intent intent, pending record,
 // substatus says how the device comes to the hub (Azure,
 // concepts-device-reprovision). While nothing moves, what the last move was
 // still holds.
-func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedHub, again bool) Substatus {
-	moves := pending.AssignedHub != "" && !hub.is(pending.AssignedHub)
+func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedhub.Linked, again bool) Substatus {
+	moves := pending.AssignedHub != "" && !hub.Is(pending.AssignedHub)
 	switch {
 	case !moves && (pending.Substatus == DeviceDataMigrated || pending.Substatus == DeviceDataReset):
 		return pending.Substatus
@@ -843,7 +844,7 @@ func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedHu
 		return ReprovisionedToInitialAssignment
 	case !moves:
 		return InitialAssignment
-	case enrollment.ReprovisionPolicy.MigrateDeviceData && s.linked(pending.AssignedHub) != nil:
+	case enrollment.ReprovisionPolicy.MigrateDeviceData && s.links.Find(pending.AssignedHub) != nil:
 		return DeviceDataMigrated
 	}
 	return DeviceDataReset

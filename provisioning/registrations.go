@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"strings"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
@@ -133,6 +134,26 @@ func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatc
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
 		}
+	}
+}
+
+// AssignedTo counts the registrations that name a hub. It reads them all.
+func (s *Service) AssignedTo(ctx context.Context, host string) (devices int, err error) {
+	for after := ""; ; {
+		const stride = 1000
+		entries, err := s.registrations.List(ctx, "", after, stride)
+		if err != nil {
+			return 0, err
+		}
+		for _, entry := range entries {
+			if strings.EqualFold(entry.Value.AssignedHub, host) {
+				devices++
+			}
+		}
+		if len(entries) < stride {
+			return devices, nil
+		}
+		after = entries[stride-1].Key
 	}
 }
 

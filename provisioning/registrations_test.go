@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -117,7 +118,7 @@ func TestDeletingARegistrationThatLeftSomething(t *testing.T) {
 		t.Fatal(err)
 	}
 	kept.Left = []place{{"hub.local", "former"}}
-	h.hub(0).devices["former"] = Admission{DeviceID: "former"}
+	h.hub(0).devices["former"] = linkedhub.Admission{DeviceID: "former"}
 	_, err = h.config.Documents.Commit(ctx, h.registrations.Put("d1", store.Present, kept.stored()), h.intents.Put("d1", store.Always, intent{RegistrationID: "d1"}))
 	if err != nil {
 		t.Fatal(err)

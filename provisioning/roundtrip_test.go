@@ -5,10 +5,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/authority"
+	"pgregory.net/rapid"
+
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store/storetest"
-	"pgregory.net/rapid"
 )
 
 func TestRoundTrip(t *testing.T) {
@@ -16,9 +16,7 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[storedGroup](t)
 	storetest.RoundTrip[record](t)
 	storetest.RoundTrip[intent](t)
-	storetest.RoundTrip[authority.Stored](t)
 	storetest.RoundTrip[signer](t)
-	storetest.RoundTrip[storedLink](t)
 	storetest.RoundTrip[Network](t)
 	storetest.RoundTrip[owner](t)
 	storetest.RoundTrip[tpmState](t)

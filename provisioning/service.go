@@ -21,6 +21,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -66,11 +67,11 @@ type Config struct {
 	IDScope   string // such as 0ne00000001
 	Host      string // the service's host name, the resource of its tokens
 	Documents store.Documents
-	Attempts  store.Log                  // one partition; keeps the traces
-	Hubs      []Hub                      // those of this process, which are linked unless that was undone
-	Reach     func(HubLink) (Hub, error) // a hub elsewhere, by its connection string; that it has a Close is no need
-	Issuer    *issuance.Service          // of operational certificates; without one there are none
-	Webhook   Webhook                    // of custom allocation
+	Attempts  store.Log                                   // one partition; keeps the traces
+	Hubs      []linkedhub.Hub                             // those of this process, which are linked unless that was undone
+	Reach     func(linkedhub.Link) (linkedhub.Hub, error) // a hub elsewhere, by its connection string; that it has a Close is no need
+	Issuer    *issuance.Service                           // of operational certificates; without one there are none
+	Webhook   Webhook                                     // of custom allocation
 	// Outgoing waits until a webhook at a host may be asked, as long as the context goes on;
 	// end says that it was. nil never waits.
 	Outgoing func(ctx context.Context, host string) (end func(), err error)
@@ -101,7 +102,7 @@ type Service struct {
 	intents       store.Table[intent]
 	access        *access.Policies
 	injector      *inject.Injector
-	links         links
+	links         *linkedhub.Links
 	lockouts      *guard.Lockouts
 	rates         *guard.Rates
 	signatures    attest.Signatures // of client certificates
@@ -143,7 +144,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
-	if err := errors.Join(s.openLinks(ctx), s.readNetworks(ctx)); err != nil {
+	if err := errors.Join(s.links.Load(ctx), s.readNetworks(ctx)); err != nil {
 		return nil, err
 	}
 	s.lockouts, err = guard.OpenLockouts(ctx, guard.LockoutConfig{Documents: config.Documents, Rule: config.Limits.Lockout,
@@ -159,7 +160,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		config.Issuer.Follow(s)
 	}
 	s.always.Go(s.keepSweeping)
-	s.always.Go(s.measureLatencies)
+	s.always.Go(func() { s.links.MeasureLatencies(s.work, s.closing) })
 	return s, nil
 }
 
@@ -180,7 +181,9 @@ func newService(config Config) *Service {
 	s.authorities = authority.Open(authority.Config{Documents: config.Documents, Collection: AuthorityRecords,
 		Subjects: "provisioning/authority-names", Limit: config.Limits.Authorities,
 		CheckUnused: s.checkAuthorityUnused, Audit: config.Audit, Now: config.Now})
-	s.links.Table = store.NewTable[storedLink](config.Documents, "provisioning/links")
+	s.links = linkedhub.New(linkedhub.Config{Documents: config.Documents, Hubs: config.Hubs, Reach: config.Reach,
+		Limit: config.Limits.LinkedHubs, AssignedTo: s.AssignedTo, Audit: config.Audit, Panics: config.Panics,
+		Logger: config.Logger})
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
 	s.networks.Table = store.NewTable[Network](config.Documents, "provisioning/networks")
@@ -218,6 +221,9 @@ func (s *Service) Access() *access.Policies { return s.access }
 
 // Authorities returns the certificate authorities that groups may name.
 func (s *Service) Authorities() *authority.Authorities { return s.authorities }
+
+// Links returns the hubs that devices may be assigned to.
+func (s *Service) Links() *linkedhub.Links { return s.links }
 
 // Attempts returns how devices tried to register.
 func (s *Service) Attempts() *attempts.Attempts { return s.attempts }

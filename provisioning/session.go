@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // maxRequest is the size of the largest register request in bytes (Azure,
@@ -421,7 +422,7 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	if !present(r.Payload) {
 		r.Payload = nil
 	}
-	if err := checkFree("payload", r.Payload); err != nil {
+	if err := linkedhub.CheckFree("payload", r.Payload); err != nil {
 		return asked, fault.From(err)
 	}
 	return asked, nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // TestStaticWithoutAHub writes enrollments that are to have a hub of their own before
@@ -101,7 +102,7 @@ func TestStaticGroupWithoutAHub(t *testing.T) {
 		t.Errorf("the preview is %+v, error %v", preview, err)
 	}
 	err = h.changeGroup(func(g *EnrollmentGroup) {
-		g.InitialTwin = &InitialTwin{Tags: []byte(`{"x":"` + strings.Repeat("x", 100) + `"}`)}
+		g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"x":"` + strings.Repeat("x", 100) + `"}`)}
 	})
 	if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "tags are too long") {
 		t.Errorf("an initial twin that no hub takes is answered %v", err)

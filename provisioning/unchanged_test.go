@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -43,7 +44,7 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	single = h.enroll(single)
 	tall := valid(t, "tall").enrollment()
 	must(h.complete(&tall, nil))
-	tall.InitialTwin = &InitialTwin{Tags: json.RawMessage(`{"text":"` + strings.Repeat("x", 200) +
+	tall.InitialTwin = &linkedhub.InitialTwin{Tags: json.RawMessage(`{"text":"` + strings.Repeat("x", 200) +
 		`"}`)} // before there was a limit
 	_, err = h.config.Documents.Commit(ctx, h.enrollments.Put(key("tall"), store.Absent, tall))
 	must(err)
@@ -51,7 +52,7 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	must(h.Authorities().Delete(ctx, "first", "", true))
 	_, err = h.Authorities().Put(ctx, "second", []byte(certify(t, "second", nil, true).pem), false, "") // another, not verified
 	must(err)
-	must(h.UnlinkHub(ctx, "two.local", "", true))
+	must(h.Links().Delete(ctx, "two.local", "", true))
 	must(issuer.DeletePolicy(ctx, "weekly", true))
 
 	group := func(change func(*EnrollmentGroup)) error {

@@ -3,8 +3,7 @@ package provisioning
 import (
 	"context"
 
-	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // DeleteUnreadable removes a record that can't be read with what belongs to it, and
@@ -19,17 +18,10 @@ func (s *Service) DeleteUnreadable(ctx context.Context, collection, key string) 
 		return true, s.DeleteRegistration(ctx, key, "")
 	case AuthorityRecords:
 		return true, s.authorities.Delete(ctx, key, "", true)
-	case s.links.Collection:
-		return true, s.deleteRecord(ctx, audit.HubLink, collection, key)
+	case linkedhub.Records:
+		return true, s.links.DeleteUnreadable(ctx, key)
 	case s.access.Collection():
 		return true, s.access.Delete(ctx, key, "")
 	}
 	return false, nil
-}
-
-// deleteRecord removes a record to which nothing else belongs.
-func (s *Service) deleteRecord(ctx context.Context, kind audit.Kind, collection, key string) error {
-	_, err := s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, kind, key, nil, nil),
-		store.Change{Collection: collection, Key: key, Delete: true})...)
-	return err
 }

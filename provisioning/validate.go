@@ -2,16 +2,14 @@ package provisioning
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"encoding/json"
 	"reflect"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // checkRegistrationID holds an id against the rules of Azure's documentation
@@ -53,7 +51,7 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	if info := bytes.TrimSpace(enrollment.OptionalDeviceInformation); string(info) == "null" {
 		enrollment.OptionalDeviceInformation = nil
 	}
-	if err := checkFree("optionalDeviceInformation", enrollment.OptionalDeviceInformation); err != nil {
+	if err := linkedhub.CheckFree("optionalDeviceInformation", enrollment.OptionalDeviceInformation); err != nil {
 		return fault.About("optionalDeviceInformation", err)
 	}
 	var before AttestationMechanism
@@ -122,12 +120,6 @@ func spelled[T ~string](given T, known ...T) T {
 	return given
 }
 
-// aboutTwin notes that a fault is about a part of the initial twin too:
-// Info["path"] is tags or properties.desired.
-func aboutTwin(path string, err error) error {
-	return fault.Note(fault.About("initialTwin", err), "path", path)
-}
-
 // detach gives the enrollment its own copy of what completing it changes, so
 // that the caller's stays as it was written.
 func (e *Enrollment) detach() {
@@ -139,7 +131,7 @@ func (e *Enrollment) detach() {
 }
 
 func (s *Service) completeAllocation(enrollment, prior *Enrollment) error {
-	hosts := s.LinkedHubs()
+	hosts := s.Links().Hosts()
 	for _, name := range append(slices.Clone(enrollment.Hubs), enrollment.HubHostName) {
 		if name != "" && !prior.namesHub(name) && !slices.ContainsFunc(hosts,
 			func(host string) bool { return strings.EqualFold(host, name) }) {
@@ -172,7 +164,7 @@ func (s *Service) completeAllocation(enrollment, prior *Enrollment) error {
 // the device comes. What would have been given before as well is not shown.
 func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 	if enrollment.InitialTwin != nil {
-		if err := enrollment.InitialTwin.complete(); err != nil {
+		if err := enrollment.InitialTwin.Complete(); err != nil {
 			return err
 		}
 	}
@@ -188,7 +180,7 @@ func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 	}
 	hubs := s.candidates(*enrollment)
 	if enrollment.unplaced() {
-		hubs = s.links.all()
+		hubs = s.links.All()
 	}
 	for _, hub := range hubs {
 		if err := hub.Check(admission); err != nil {
@@ -200,61 +192,28 @@ func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 
 // sampleAdmission is what the device's hub is given, as far as that is known before
 // the device comes: those with a TPM get their keys then.
-func (e Enrollment) sampleAdmission() Admission {
+func (e Enrollment) sampleAdmission() linkedhub.Admission {
 	if e.Attestation.Type == byTPM {
 		e = e.withHubKeys(make([]byte, 32), make([]byte, 32))
 	}
 	return e.admission()
 }
 
-// complete drops the parts that are null. The others must be objects.
-func (t *InitialTwin) complete() error {
-	for _, part := range []struct {
-		path string
-		json *json.RawMessage
-	}{{"tags", &t.Tags}, {"properties.desired", &t.Properties.Desired}} {
-		switch trimmed := bytes.TrimSpace(*part.json); {
-		case len(trimmed) == 0 || string(trimmed) == "null":
-			*part.json = nil
-		case trimmed[0] != '{':
-			return aboutTwin(part.path, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "initialTwin."+part.path))
-		}
-		if err := checkFree("initialTwin."+part.path, *part.json); err != nil {
-			return aboutTwin(part.path, err)
-		}
-	}
-	return nil
-}
-
-// checkFree bounds JSON that is taken as it comes, before it is put into anything.
-func checkFree(what string, text json.RawMessage) error {
-	if len(text) == 0 || document.Embeddable(text) {
-		return nil
-	}
-	if document.CheckDepth(text, document.MaxFreeDepth) != nil {
-		return fault.New(fault.ArgumentInvalid, "%s is nested deeper than %d levels", what, document.MaxFreeDepth)
-	}
-	if !json.Valid(text) {
-		return fault.New(fault.ArgumentInvalid, "%s is not JSON", what)
-	}
-	return fault.New(fault.ArgumentInvalid, "%s: %v", what, cmp.Or(document.CheckText(text), document.CheckNumbers(text)))
-}
-
 // refusedPart notes in a hub's refusal what it is about. Each part is shown to
 // the hub without the others: alone, without a twin, it is the device's id.
-func refusedPart(hub Hub, admission Admission, refusal error) error {
+func refusedPart(hub linkedhub.Hub, admission linkedhub.Admission, refusal error) error {
 	twin := admission.Twin
 	admission.Twin = nil
 	if err := hub.Check(admission); err != nil || twin == nil {
 		return fault.About("deviceId", refusal)
 	}
-	admission.Twin = &InitialTwin{Tags: twin.Tags}
+	admission.Twin = &linkedhub.InitialTwin{Tags: twin.Tags}
 	if err := hub.Check(admission); err != nil {
-		return aboutTwin("tags", err)
+		return linkedhub.AboutTwin("tags", err)
 	}
-	admission.Twin = &InitialTwin{Properties: twin.Properties}
+	admission.Twin = &linkedhub.InitialTwin{Properties: twin.Properties}
 	if err := hub.Check(admission); err != nil {
-		return aboutTwin("properties.desired", err)
+		return linkedhub.AboutTwin("properties.desired", err)
 	}
 	return fault.About("initialTwin", refusal)
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // Webhook calls the operator's web service. Implementations follow no redirects,
@@ -41,14 +42,14 @@ const (
 
 // allocationAnswer is what the webhook answers.
 type allocationAnswer struct {
-	HubHostName string          `json:"iotHubHostName"`
-	InitialTwin *InitialTwin    `json:"initialTwin"` // in place of the enrollment's
-	Payload     json.RawMessage `json:"payload"`     // for the device
+	HubHostName string                 `json:"iotHubHostName"`
+	InitialTwin *linkedhub.InitialTwin `json:"initialTwin"` // in place of the enrollment's
+	Payload     json.RawMessage        `json:"payload"`     // for the device
 }
 
 // askWebhook asks the enrollment's webhook for a hub among those allowed. What the
 // webhook does wrong is a failure.
-func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedHub) (*linkedHub, allocationAnswer, error) {
+func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedhub.Linked) (*linkedhub.Linked, allocationAnswer, error) {
 	body, err := s.allocationRequest(ctx, enrollment, intent, former, candidates)
 	if err != nil {
 		return nil, allocationAnswer{}, err
@@ -70,7 +71,7 @@ func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent 
 		return nil, answer, err
 	}
 	if answer.InitialTwin != nil {
-		err := answer.InitialTwin.complete()
+		err := answer.InitialTwin.Complete()
 		if err == nil {
 			// A device like it: a preview knows the device's own keys no better.
 			sample := Enrollment{RegistrationID: enrollment.deviceID(), EnrollmentSettings: EnrollmentSettings{InitialTwin: answer.InitialTwin}}
@@ -254,7 +255,7 @@ func readAllocation(address string, status int, text []byte) (answer allocationA
 		return answer, failed("allocation", expected, fault.Say("Let the webhook send the device less"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's payload has %d bytes, the limit is %d", len(answer.Payload), maxPayload))
 	}
-	if err := checkFree("payload", answer.Payload); err != nil {
+	if err := linkedhub.CheckFree("payload", answer.Payload); err != nil {
 		return answer, failed("allocation", expected,
 			fault.Say("Let the webhook send the device a payload in UTF-8, with fewer levels of nesting"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %s", fault.From(err).Message))
@@ -263,10 +264,10 @@ func readAllocation(address string, status int, text []byte) (answer allocationA
 }
 
 // hubOfAnswer is the hub that a webhook names, which is one of those it was given.
-func (s *Service) hubOfAnswer(answer allocationAnswer, candidates []*linkedHub) (*linkedHub, error) {
+func (s *Service) hubOfAnswer(answer allocationAnswer, candidates []*linkedhub.Linked) (*linkedhub.Linked, error) {
 	expected := fault.Say("iotHubHostName is one of the linkedHubs that the webhook is sent")
 	for _, hub := range candidates {
-		if hub.is(answer.HubHostName) {
+		if hub.Is(answer.HubHostName) {
 			return hub, nil
 		}
 	}
@@ -274,7 +275,7 @@ func (s *Service) hubOfAnswer(answer allocationAnswer, candidates []*linkedHub) 
 	case answer.HubHostName == "":
 		return nil, failed("allocation", expected, fault.Say("Let the webhook answer with iotHubHostName"),
 			fault.New(fault.HubNotSpecified, "The allocation webhook's answer names no hub"))
-	case s.linked(answer.HubHostName) != nil:
+	case s.links.Find(answer.HubHostName) != nil:
 		return nil, failed("allocation", expected,
 			fault.Say("Let the enrollment allow the hub (iotHubs), or the webhook name another"),
 			fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is linked, but not one of the enrollment's", answer.HubHostName))

@@ -12,15 +12,16 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
 // refusingHub refuses to tell of the devices whose ids begin with "bad".
 type refusingHub struct{ *memoryHub }
 
-func (r refusingHub) Identity(ctx context.Context, a Admission) (Identity, error) {
+func (r refusingHub) Identity(ctx context.Context, a linkedhub.Admission) (linkedhub.Identity, error) {
 	if strings.HasPrefix(a.DeviceID, "bad") {
-		return Identity{}, fault.New(fault.ArgumentInvalid, "I don't like this one")
+		return linkedhub.Identity{}, fault.New(fault.ArgumentInvalid, "I don't like this one")
 	}
 	return r.memoryHub.Identity(ctx, a)
 }
@@ -28,9 +29,9 @@ func (r refusingHub) Identity(ctx context.Context, a Admission) (Identity, error
 // elsewhere links a hub as one that is reached by a connection string.
 func (h *house) elsewhere(host string) *memoryHub {
 	h.t.Helper()
-	hub := &memoryHub{host: host, devices: map[string]Admission{}}
-	h.config.Reach = func(HubLink) (Hub, error) { return refusingHub{hub}, nil }
-	if _, err := h.LinkHub(h.t.Context(), HubLink{HostName: host, ConnectionString: credential.ConnectionString{HostName: host,
+	hub := &memoryHub{host: host, devices: map[string]linkedhub.Admission{}}
+	h.reach = func(linkedhub.Link) (linkedhub.Hub, error) { return refusingHub{hub}, nil }
+	if _, err := h.Links().Put(h.t.Context(), linkedhub.Link{HostName: host, ConnectionString: credential.ConnectionString{HostName: host,
 		SharedAccessKeyName: "iothubowner", SharedAccessKey: credential.NewKey(32)}.String()}, ""); err != nil {
 		h.t.Fatal(err)
 	}
@@ -93,11 +94,11 @@ func TestRevocationElsewhere(t *testing.T) {
 // TestHubsThatDoNotAnswer: of a hub that did not, nothing more is asked for the other
 // devices there, and those at other hubs go on.
 func TestHubsThatDoNotAnswer(t *testing.T) {
-	dead, alive := &linkedHub{Hub: &memoryHub{host: "dead"}}, &linkedHub{Hub: &memoryHub{host: "alive"}}
+	dead, alive := &linkedhub.Linked{Hub: &memoryHub{host: "dead"}}, &linkedhub.Linked{Hub: &memoryHub{host: "alive"}}
 	w := withdrawals{silent: map[string]bool{}}
 	asked := map[string]int{}
 	var mutex sync.Mutex
-	ask := func(hub *linkedHub, err error) {
+	ask := func(hub *linkedhub.Linked, err error) {
 		w.begin(hub, "d", func() error {
 			mutex.Lock()
 			defer mutex.Unlock()

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // as is a client of the provisioning service with a policy of its own.
@@ -59,7 +60,7 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	link := provisioning.HubLink{HostName: "hub.elsewhere.example", ConnectionString: there.Info().Hubs[0].ConnectionString,
+	link := linkedhub.Link{HostName: "hub.elsewhere.example", ConnectionString: there.Info().Hubs[0].ConnectionString,
 		Address: fmt.Sprintf("127.0.0.1:%d", there.Info().Ports.HTTPS), CACertificates: string(text)}
 	if _, err := h.provisioning.LinkHub(t.Context(), link, ""); err != nil {
 		t.Fatal(err)
@@ -70,11 +71,11 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 	defer rogue.Close()
 	mallory := h.as("mallory", provisioning.ServiceConfig, provisioning.EnrollmentRead)
 	weight := 7
-	for name, change := range map[string]func(*provisioning.HubLink){
-		"another address":   func(l *provisioning.HubLink) { l.Address = rogue.Listener.Addr().String() },
-		"no address":        func(l *provisioning.HubLink) { l.Address = "" },
-		"other authorities": func(l *provisioning.HubLink) { l.CACertificates += l.CACertificates },
-		"no authorities":    func(l *provisioning.HubLink) { l.CACertificates = "" },
+	for name, change := range map[string]func(*linkedhub.Link){
+		"another address":   func(l *linkedhub.Link) { l.Address = rogue.Listener.Addr().String() },
+		"no address":        func(l *linkedhub.Link) { l.Address = "" },
+		"other authorities": func(l *linkedhub.Link) { l.CACertificates += l.CACertificates },
+		"no authorities":    func(l *linkedhub.Link) { l.CACertificates = "" },
 	} {
 		kept, err := mallory.HubLink(t.Context(), link.HostName, false)
 		if err != nil || kept.ConnectionString != "" {

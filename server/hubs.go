@@ -12,46 +12,46 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
 // localHub is a hub of this process as the provisioning service needs it.
 type localHub struct{ *hub.Hub }
 
-var _ provisioning.CommittingHub = localHub{}
+var _ linkedhub.CommittingHub = localHub{}
 
-// Admit implements provisioning.Hub.
-func (l localHub) Admit(ctx context.Context, admission provisioning.Admission) (generation string, _ error) {
+// Admit implements linkedhub.Hub.
+func (l localHub) Admit(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
 	return l.Hub.Admit(ctx, forHub(admission))
 }
 
-// Identity implements provisioning.Hub.
-func (l localHub) Identity(ctx context.Context, admission provisioning.Admission) (provisioning.Identity, error) {
+// Identity implements linkedhub.Hub.
+func (l localHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
 	prepared, err := l.Hub.PrepareAdmission(ctx, forHub(admission))
-	return provisioning.Identity{Generation: prepared.Present, Differs: prepared.Replaces}, err
+	return linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}, err
 }
 
-// Check implements provisioning.Hub.
-func (l localHub) Check(admission provisioning.Admission) error {
+// Check implements linkedhub.Hub.
+func (l localHub) Check(admission linkedhub.Admission) error {
 	return forHub(admission).Check()
 }
 
 // PrepareAdmission implements provisioning.CommittingHub: hub and service keep
 // their documents in the same store.
-func (l localHub) PrepareAdmission(ctx context.Context, admission provisioning.Admission) (provisioning.PreparedAdmission, error) {
+func (l localHub) PrepareAdmission(ctx context.Context, admission linkedhub.Admission) (linkedhub.PreparedAdmission, error) {
 	prepared, err := l.Hub.PrepareAdmission(ctx, forHub(admission))
-	return provisioning.PreparedAdmission{Changes: prepared.Changes, Committed: prepared.Committed, Generation: prepared.Generation,
-		Present: provisioning.Identity{Generation: prepared.Present, Differs: prepared.Replaces}}, err
+	return linkedhub.PreparedAdmission{Changes: prepared.Changes, Committed: prepared.Committed, Generation: prepared.Generation,
+		Present: linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}}, err
 }
 
-// Twin implements provisioning.Hub.
-func (l localHub) Twin(ctx context.Context, deviceID string) (*provisioning.InitialTwin, error) {
+// Twin implements linkedhub.Hub.
+func (l localHub) Twin(ctx context.Context, deviceID string) (*linkedhub.InitialTwin, error) {
 	return migrating(l.Hub.Twin(ctx, deviceID))
 }
 
 // migrating is what migrates of a twin: tags and desired properties.
-func migrating(twin hub.Twin, err error) (*provisioning.InitialTwin, error) {
+func migrating(twin hub.Twin, err error) (*linkedhub.InitialTwin, error) {
 	if errors.Is(err, fault.DeviceNotFound) {
 		return nil, nil
 	}
@@ -60,11 +60,11 @@ func migrating(twin hub.Twin, err error) (*provisioning.InitialTwin, error) {
 	}
 	desired := twin.Properties.Desired
 	desired.Delete("$metadata", "$version")
-	return &provisioning.InitialTwin{Tags: twin.Tags.AppendJSON(nil),
-		Properties: provisioning.InitialTwinProperties{Desired: desired.AppendJSON(nil)}}, nil
+	return &linkedhub.InitialTwin{Tags: twin.Tags.AppendJSON(nil),
+		Properties: linkedhub.InitialTwinProperties{Desired: desired.AppendJSON(nil)}}, nil
 }
 
-// Remove implements provisioning.Hub.
+// Remove implements linkedhub.Hub.
 func (l localHub) Remove(ctx context.Context, deviceID string) error {
 	err := l.DeleteDevice(ctx, deviceID, "")
 	if errors.Is(err, fault.DeviceNotFound) {
@@ -73,7 +73,7 @@ func (l localHub) Remove(ctx context.Context, deviceID string) error {
 	return err
 }
 
-func forHub(a provisioning.Admission) hub.Admission {
+func forHub(a linkedhub.Admission) hub.Admission {
 	admission := hub.Admission{IfGeneration: a.IfGeneration, DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
 		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge, ParentDeviceID: a.ParentDeviceID}
 	if a.CredentialPolicy != "" {
@@ -94,7 +94,7 @@ type hubEntry struct {
 
 // Intact implements store.Checkable.
 func (e *hubEntry) Intact() error {
-	if !hubNames.MatchString(e.Name) || provisioning.CheckHostName(e.Host) != nil {
+	if !hubNames.MatchString(e.Name) || linkedhub.CheckHostName(e.Host) != nil {
 		return errors.New("it has no name, or no host name")
 	}
 	return nil
@@ -163,7 +163,7 @@ var hubNames = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,48}[a-z0-9])?$`)
 // to; "" takes the next address of this machine, if the first hub has one of those.
 // It returns fault 400004 for what is wrong and 409000 for a name or host that is
 // taken.
-func (s *Server) CreateHub(ctx context.Context, name, host string) (provisioning.HubLink, error) {
+func (s *Server) CreateHub(ctx context.Context, name, host string) (linkedhub.Link, error) {
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	if host == "" {
@@ -171,40 +171,40 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (provisioning
 	}
 	switch hubs := s.hubs.All(); {
 	case !hubNames.MatchString(name):
-		return provisioning.HubLink{}, fault.New(fault.ArgumentInvalid, "%.64q can't be the name of a hub. It has 1 to 50 small letters, digits and dashes between them", name)
+		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid, "%.64q can't be the name of a hub. It has 1 to 50 small letters, digits and dashes between them", name)
 	case host == "":
-		return provisioning.HubLink{}, fault.New(fault.ArgumentInvalid, "The hub needs a host name that devices reach this server by, such as hub2.example.com")
+		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid, "The hub needs a host name that devices reach this server by, such as hub2.example.com")
 	case s.hubs.ByName(name) != nil:
-		return provisioning.HubLink{}, fault.New(fault.Conflict, "There is a hub %s already", name)
+		return linkedhub.Link{}, fault.New(fault.Conflict, "There is a hub %s already", name)
 	case s.hubs.ByHost(host) != nil || strings.EqualFold(host, s.config.Host):
-		return provisioning.HubLink{}, fault.New(fault.Conflict, "The host name %.253q is in use. Each hub has one of its own, because clients say by it which one they want", host)
+		return linkedhub.Link{}, fault.New(fault.Conflict, "The host name %.253q is in use. Each hub has one of its own, because clients say by it which one they want", host)
 	case len(hubs) >= maxHubs:
-		return provisioning.HubLink{}, fault.New(fault.ArgumentInvalid, "This server has %d hubs already, which is the limit", maxHubs)
+		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid, "This server has %d hubs already, which is the limit", maxHubs)
 	}
-	if err := provisioning.CheckHostName(host); err != nil {
-		return provisioning.HubLink{}, err
+	if err := linkedhub.CheckHostName(host); err != nil {
+		return linkedhub.Link{}, err
 	}
 	if err := s.certificates.renewServer(append(s.names(), host), s.config.Now()); err != nil {
-		return provisioning.HubLink{}, err
+		return linkedhub.Link{}, err
 	}
 	entry := hubEntry{Name: name, Host: host, Created: s.config.Now().UTC()}
 	if _, err := s.documents.Commit(ctx, s.hubEntries().Put(name, store.Absent, entry)); err != nil {
-		return provisioning.HubLink{}, err
+		return linkedhub.Link{}, err
 	}
 	if err := s.openHub(ctx, entry); err != nil {
 		// Else nobody could make it again, and another hub with its host would keep the
 		// server from starting.
 		_, undone := s.documents.Commit(context.WithoutCancel(ctx), s.hubEntries().Delete(name, store.Always))
-		return provisioning.HubLink{}, errors.Join(err, undone)
+		return linkedhub.Link{}, errors.Join(err, undone)
 	}
 	s.limitConnections()
-	if err := s.provisioning.AddHub(ctx, localHub{s.hubs.ByName(name)}); err != nil {
-		return provisioning.HubLink{}, err
+	if err := s.provisioning.Links().Add(ctx, localHub{s.hubs.ByName(name)}); err != nil {
+		return linkedhub.Link{}, err
 	}
 	if err := s.describe(ctx); err != nil {
-		return provisioning.HubLink{}, err
+		return linkedhub.Link{}, err
 	}
-	return s.provisioning.HubLink(host)
+	return s.provisioning.Links().Get(host)
 }
 
 // nextHost is the loopback address after those of the hubs that are there, "" when

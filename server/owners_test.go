@@ -18,6 +18,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // fleet is a server with groups with symmetric keys, whose key is made of the
@@ -330,7 +331,7 @@ func (h *house) link(elsewhere *house) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if _, err := h.Server.provisioning.LinkHub(context.Background(), provisioning.HubLink{HostName: elsewhere.Info().Hubs[0].Host, CACertificates: string(authority),
+	if _, err := h.Server.provisioning.Links().Put(context.Background(), linkedhub.Link{HostName: elsewhere.Info().Hubs[0].Host, CACertificates: string(authority),
 		ConnectionString: elsewhere.Info().Hubs[0].ConnectionString, Address: fmt.Sprintf("127.0.0.1:%d", elsewhere.Info().Ports.HTTPS)}, ""); err != nil {
 		h.t.Fatal(err)
 	}

@@ -27,6 +27,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -412,7 +413,7 @@ func TestHubElsewhereThatAnswersTooMuch(t *testing.T) {
 	}))
 	t.Cleanup(elsewhere.Close)
 	_, port, _ := net.SplitHostPort(elsewhere.Listener.Addr().String())
-	remote, err := newOutgoing(1).reach(provisioning.HubLink{HostName: "example.com", Address: "127.0.0.1:" + port,
+	remote, err := newOutgoing(1).reach(linkedhub.Link{HostName: "example.com", Address: "127.0.0.1:" + port,
 		ConnectionString: credential.ConnectionString{HostName: "example.com", SharedAccessKeyName: "iothubowner", SharedAccessKey: credential.NewKey(32)}.String(),
 		CACertificates:   string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: elsewhere.Certificate().Raw}))})
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // remoteHub is a hub elsewhere as the provisioning service needs it: another
@@ -27,10 +27,10 @@ type remoteHub struct {
 	address string // host:port of the service API
 }
 
-var _ provisioning.Hub = remoteHub{}
+var _ linkedhub.Hub = remoteHub{}
 
 // reach is how the provisioning service gets to a hub elsewhere.
-func (o *outgoing) reach(link provisioning.HubLink) (provisioning.Hub, error) {
+func (o *outgoing) reach(link linkedhub.Link) (linkedhub.Hub, error) {
 	connection, err := credential.ParseConnectionString(link.ConnectionString)
 	if err != nil {
 		return nil, fault.New(fault.ArgumentInvalid, "The hub's connection string can't be read: %s", err)
@@ -55,16 +55,16 @@ func (o *outgoing) reach(link provisioning.HubLink) (provisioning.Hub, error) {
 	return remote, nil
 }
 
-// Host implements provisioning.Hub.
+// Host implements linkedhub.Hub.
 func (r remoteHub) Host() string { return r.host }
 
 // beingProvisioned is why a device is disabled that has no twin yet.
 const beingProvisioned = "being provisioned"
 
-// Admit implements provisioning.Hub. Identity and twin are two requests, so a
+// Admit implements linkedhub.Hub. Identity and twin are two requests, so a
 // device that is to have a twin comes disabled, gets it, and is enabled: who
 // repeats this after a crash finds out how far it came.
-func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) (generation string, _ error) {
+func (r remoteHub) Admit(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
 	told := forHub(admission)
 	told.Issuance = nil // a hub elsewhere knows the certificates by their thumbprints
 	wanted, err := told.Device()
@@ -128,19 +128,19 @@ func (r remoteHub) Admit(ctx context.Context, admission provisioning.Admission) 
 // hub may have none.
 func generationOf(device hub.Device) string { return cmp.Or(device.GenerationID, "unknown") }
 
-// Identity implements provisioning.Hub.
-func (r remoteHub) Identity(ctx context.Context, admission provisioning.Admission) (provisioning.Identity, error) {
+// Identity implements linkedhub.Hub.
+func (r remoteHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
 	told := forHub(admission)
 	told.Issuance = nil // as in Admit
 	wanted, err := told.Device()
 	if err != nil {
-		return provisioning.Identity{}, err
+		return linkedhub.Identity{}, err
 	}
 	present, err := r.Device(ctx, admission.DeviceID)
 	if errors.Is(err, fault.DeviceNotFound) {
-		return provisioning.Identity{}, nil
+		return linkedhub.Identity{}, nil
 	}
-	return provisioning.Identity{Generation: generationOf(present), Differs: !sameCredentials(present.Authentication, wanted.Authentication)}, err
+	return linkedhub.Identity{Generation: generationOf(present), Differs: !sameCredentials(present.Authentication, wanted.Authentication)}, err
 }
 
 // sameCredentials compares what counts for the type: hubs fill the rest in their
@@ -155,17 +155,17 @@ func sameCredentials(a, b *hub.Authentication) bool {
 	return reflect.DeepEqual(a.X509Thumbprint, b.X509Thumbprint)
 }
 
-// Check implements provisioning.Hub: the rules are those of every hub.
-func (r remoteHub) Check(admission provisioning.Admission) error {
+// Check implements linkedhub.Hub: the rules are those of every hub.
+func (r remoteHub) Check(admission linkedhub.Admission) error {
 	return forHub(admission).Check()
 }
 
-// Twin implements provisioning.Hub.
-func (r remoteHub) Twin(ctx context.Context, deviceID string) (*provisioning.InitialTwin, error) {
+// Twin implements linkedhub.Hub.
+func (r remoteHub) Twin(ctx context.Context, deviceID string) (*linkedhub.InitialTwin, error) {
 	return migrating(r.Hub.Twin(ctx, deviceID))
 }
 
-// Remove implements provisioning.Hub.
+// Remove implements linkedhub.Hub.
 func (r remoteHub) Remove(ctx context.Context, deviceID string) error {
 	err := r.DeleteDevice(ctx, deviceID, "*")
 	if errors.Is(err, fault.DeviceNotFound) {

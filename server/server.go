@@ -30,6 +30,7 @@ import (
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/server/log"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/mark"
@@ -204,7 +205,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if err := s.openHubs(ctx); err != nil {
 		return err
 	}
-	var local []provisioning.Hub
+	var local []linkedhub.Hub
 	for _, h := range s.hubs.All() {
 		local = append(local, localHub{h})
 	}

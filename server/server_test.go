@@ -20,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -231,7 +232,7 @@ func TestADeviceComesInAndSends(t *testing.T) {
 	h := newHouse(t)
 	keys := validKeys(t, "Python-device-01")
 	h.enroll(keys, func(e *provisioning.Enrollment) {
-		e.InitialTwin = &provisioning.InitialTwin{Properties: provisioning.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
+		e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
 	})
 	registered := h.provision(&keys, h.Info().IDScope, "Python-device-01").ask(registerTopic, `{"registrationId":"Python-device-01"}`)
 	state, _ := registered.body["registrationState"].(map[string]any)

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // spelled is a document as somebody may write it: names in no order, numbers that a
@@ -26,8 +27,8 @@ func TestSpellingSurvivesAMove(t *testing.T) {
 	mover := provisioning.Enrollment{RegistrationID: "mover", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.8"},
 		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
 			SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}},
-		InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(spelled),
-			Properties: provisioning.InitialTwinProperties{Desired: json.RawMessage(spelled)}}}}
+		InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(spelled),
+			Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(spelled)}}}}
 	if _, err := h.provisioning.CreateEnrollment(t.Context(), mover); err != nil {
 		t.Fatal(err)
 	}

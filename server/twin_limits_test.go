@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // properties are many that count little: two bytes of name, and nothing for the value.
@@ -112,7 +113,7 @@ func TestInitialTwinsAtEveryDoor(t *testing.T) {
 	key := credential.NewKey(32)
 	mechanism := provisioning.AttestationMechanism{Type: "symmetricKey",
 		SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}
-	large := &provisioning.InitialTwin{Properties: provisioning.InitialTwinProperties{Desired: properties(9000, "[]")}}
+	large := &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: properties(9000, "[]")}}
 	enrollment := provisioning.Enrollment{RegistrationID: "d", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: mechanism, InitialTwin: large}}
 	_, err := f.Provisioning.PutEnrollment(f.ctx, enrollment, "")
 	refusedTwin(t, "enrollment", "properties.desired", err)

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -313,7 +314,7 @@ var (
 	misbehaviourNames = ofService(whole((*dps).Misbehaviours), func(m inject.Fault) string {
 		return m.ID
 	})
-	linkedHosts = ofService(whole((*dps).HubLinks), func(l provisioning.HubLink) string { return l.HostName })
+	linkedHosts = ofService(whole((*dps).HubLinks), func(l linkedhub.Link) string { return l.HostName })
 )
 
 func fixedNames(values ...string) names {

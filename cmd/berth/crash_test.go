@@ -15,7 +15,7 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -332,9 +332,9 @@ func (h *history) arrive(ctx context.Context, t *testing.T, p *process, name str
 }
 
 // numbered is a twin whose two halves must always agree.
-func numbered(number int) *provisioning.InitialTwin {
+func numbered(number int) *linkedhub.InitialTwin {
 	text := json.RawMessage(fmt.Sprintf(`{"number":%d}`, number))
-	return &provisioning.InitialTwin{Tags: text, Properties: provisioning.InitialTwinProperties{Desired: text}}
+	return &linkedhub.InitialTwin{Tags: text, Properties: linkedhub.InitialTwinProperties{Desired: text}}
 }
 
 // change writes one enrollment over and over.

@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // embedded is a device with Azure's SDK for Embedded C, packet by packet: the SDK makes
@@ -131,9 +132,9 @@ func TestEmbeddedC(t *testing.T) {
 	server := startProcess(t, buildBinary(t), t.TempDir(), "--registration", "paced")
 	const id = "esp32-1"
 	key := credential.NewKey(32)
-	initial := provisioning.InitialTwinProperties{Desired: json.RawMessage(`{"device_count":5}`)}
+	initial := linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"device_count":5}`)}
 	_, err := server.provisioning.PutEnrollment(within(t, time.Minute), provisioning.Enrollment{RegistrationID: id,
-		EnrollmentSettings: provisioning.EnrollmentSettings{InitialTwin: &provisioning.InitialTwin{Properties: initial},
+		EnrollmentSettings: provisioning.EnrollmentSettings{InitialTwin: &linkedhub.InitialTwin{Properties: initial},
 			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
 				SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
 	if err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // choice is the values that flags of a name take, on whichever command.
@@ -181,7 +182,7 @@ func checkText(args []string) error {
 
 // checkHubHost refuses a host name that no hub can have.
 func checkHubHost(flag, host string) error {
-	if provisioning.CheckHostName(host) == nil {
+	if linkedhub.CheckHostName(host) == nil {
 		return nil
 	}
 	why := "the Java, C and C# SDKs refuse a hub whose name has no dot"

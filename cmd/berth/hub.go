@@ -12,7 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 func (c *cli) hubs() *cobra.Command {
@@ -48,7 +48,7 @@ func (f *linkFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.caFile, "hub-ca-file", "", "trust the authorities in this PEM `file` there")
 }
 
-func (f *linkFlags) apply(command *cobra.Command, link *provisioning.HubLink) error {
+func (f *linkFlags) apply(command *cobra.Command, link *linkedhub.Link) error {
 	changed := command.Flags().Changed
 	if changed("weight") {
 		link.AllocationWeight = &f.weight
@@ -75,7 +75,7 @@ func (f *linkFlags) apply(command *cobra.Command, link *provisioning.HubLink) er
 	return nil
 }
 
-func describeLink(w io.Writer, l provisioning.HubLink) {
+func describeLink(w io.Writer, l linkedhub.Link) {
 	where := "elsewhere"
 	if l.Local {
 		where = "this server"
@@ -176,22 +176,22 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 }
 
 // wantedLink is the hub that a person means.
-func (c *cli) wantedLink(ctx context.Context, text string) (provisioning.HubLink, error) {
+func (c *cli) wantedLink(ctx context.Context, text string) (linkedhub.Link, error) {
 	text, err := secretOf(text)
 	if err != nil {
-		return provisioning.HubLink{}, err
+		return linkedhub.Link{}, err
 	}
 	if !strings.Contains(text, "=") {
-		return provisioning.HubLink{HostName: c.hostOf(ctx, text)}, nil
+		return linkedhub.Link{HostName: c.hostOf(ctx, text)}, nil
 	}
 	connection, err := credential.ParseConnectionString(text)
 	if err != nil {
-		return provisioning.HubLink{}, usageError{err}
+		return linkedhub.Link{}, usageError{err}
 	}
 	if connection.SharedAccessKeyName == "" {
-		return provisioning.HubLink{}, usageError{errors.New("this is a device's connection string: a hub's has SharedAccessKeyName")}
+		return linkedhub.Link{}, usageError{errors.New("this is a device's connection string: a hub's has SharedAccessKeyName")}
 	}
-	return provisioning.HubLink{HostName: connection.HostName, ConnectionString: text}, nil
+	return linkedhub.Link{HostName: connection.HostName, ConnectionString: text}, nil
 }
 
 func (c *cli) hubUnlink() *cobra.Command {
@@ -236,7 +236,7 @@ func (c *cli) hubList() *cobra.Command {
 				return err
 			}
 			return printList(c, links, "No hub is linked, so no device can be assigned. Link one: berth hub link HUB",
-				[]string{"NAME", "HOST", "WHERE", "WEIGHT", "LOCATION", "LATENCY"}, func(l provisioning.HubLink) []string {
+				[]string{"NAME", "HOST", "WHERE", "WEIGHT", "LOCATION", "LATENCY"}, func(l linkedhub.Link) []string {
 					where, latency := "elsewhere", ""
 					if l.Local {
 						where = "this server"

@@ -23,6 +23,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // fleet is two real processes and three hubs: the first process has the
@@ -64,7 +65,7 @@ func newFleet(t *testing.T) *fleet {
 	var err error
 	f.group, err = f.first.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
 		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
-			InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(`{"made":"by the group"}`)}}}, "")
+			InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"made":"by the group"}`)}}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -479,16 +480,16 @@ func TestLinksThatAreRefused(t *testing.T) {
 	tooMuch := 1001
 	for _, c := range []struct {
 		name, says string
-		link       provisioning.HubLink
+		link       linkedhub.Link
 	}{
-		{"no connection string", "connection string", provisioning.HubLink{HostName: "hub.example.com"}},
-		{"no dot", "full stop", provisioning.HubLink{HostName: "hub"}},
-		{"another host", "is of the hub 127.0.0.9", provisioning.HubLink{HostName: "hub.example.com", ConnectionString: good}},
-		{"wrong key", "refuses the connection string", provisioning.HubLink{HostName: secondHost, ConnectionString: wrongKey, Address: f.secondAddress, CACertificates: string(roots)}},
-		{"nobody there", "does not answer", provisioning.HubLink{HostName: secondHost, ConnectionString: good, Address: "127.0.0.1:1", CACertificates: string(roots)}},
-		{"no certificates", "no certificate in PEM", provisioning.HubLink{HostName: secondHost, ConnectionString: good, CACertificates: "hello"}},
-		{"too heavy", "allocationWeight", provisioning.HubLink{HostName: "127.0.0.2", AllocationWeight: &tooMuch}},
-		{"string for an own hub", "needs no connection string", provisioning.HubLink{HostName: "127.0.0.2", ConnectionString: good}},
+		{"no connection string", "connection string", linkedhub.Link{HostName: "hub.example.com"}},
+		{"no dot", "full stop", linkedhub.Link{HostName: "hub"}},
+		{"another host", "is of the hub 127.0.0.9", linkedhub.Link{HostName: "hub.example.com", ConnectionString: good}},
+		{"wrong key", "refuses the connection string", linkedhub.Link{HostName: secondHost, ConnectionString: wrongKey, Address: f.secondAddress, CACertificates: string(roots)}},
+		{"nobody there", "does not answer", linkedhub.Link{HostName: secondHost, ConnectionString: good, Address: "127.0.0.1:1", CACertificates: string(roots)}},
+		{"no certificates", "no certificate in PEM", linkedhub.Link{HostName: secondHost, ConnectionString: good, CACertificates: "hello"}},
+		{"too heavy", "allocationWeight", linkedhub.Link{HostName: "127.0.0.2", AllocationWeight: &tooMuch}},
+		{"string for an own hub", "needs no connection string", linkedhub.Link{HostName: "127.0.0.2", ConnectionString: good}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.name == "wrong key" || c.name == "nobody there" || c.name == "no certificates" {

@@ -11,8 +11,8 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // readJSON reads the value of a flag that is JSON, or @FILE with the name of a
@@ -60,7 +60,7 @@ func local(err error) error {
 
 // readInitialTwin reads the twin that a new device gets; "null" or nothing is
 // none.
-func readInitialTwin(value string) (*provisioning.InitialTwin, error) {
+func readInitialTwin(value string) (*linkedhub.InitialTwin, error) {
 	if value == "" {
 		return nil, nil
 	}
@@ -68,7 +68,7 @@ func readInitialTwin(value string) (*provisioning.InitialTwin, error) {
 	if err != nil {
 		return nil, err
 	}
-	var twin *provisioning.InitialTwin
+	var twin *linkedhub.InitialTwin
 	decoder := json.NewDecoder(bytes.NewReader(text))
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&twin); err != nil {

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // linkedHosts are the host names of the linked hubs that people mean: hubs of the
@@ -35,7 +35,7 @@ func (c *cli) linkedHosts(ctx context.Context, names ...string) ([]string, error
 
 // linkedHost is the host name of the linked hub that people mean. A hub of the server
 // is meant before one elsewhere that is called the same.
-func linkedHost(links []provisioning.HubLink, name string) (string, error) {
+func linkedHost(links []linkedhub.Link, name string) (string, error) {
 	var here, elsewhere, known []string
 	for _, link := range links {
 		switch {

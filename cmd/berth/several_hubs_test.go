@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // TestHubsByName binds enrollments and groups to hubs of the server and elsewhere, by
@@ -37,7 +37,7 @@ func TestHubsByName(t *testing.T) {
 		named[secondHost] != "-" || named["plant.example.com"] != "plant" {
 		t.Errorf("berth hub list:\n%s", stdout)
 	}
-	if link := read[provisioning.HubLink](s, "hub", "show", "PLANT"); link.HostName != "plant.example.com" ||
+	if link := read[linkedhub.Link](s, "hub", "show", "PLANT"); link.HostName != "plant.example.com" ||
 		link.Hub != "plant" {
 		t.Errorf("berth hub show: %+v", link)
 	}
@@ -85,7 +85,7 @@ func TestHubsByName(t *testing.T) {
 }
 
 func TestLinkedHost(t *testing.T) {
-	links := []provisioning.HubLink{
+	links := []linkedhub.Link{
 		{HostName: "127.0.0.1", Hub: "berth", Local: true}, {HostName: "127.0.0.2", Hub: "east", Local: true},
 		{HostName: "east.example.com", Hub: "east"}, {HostName: "north.example.com", Hub: "north"},
 		{HostName: "north.example.org", Hub: "north"},

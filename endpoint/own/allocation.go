@@ -4,6 +4,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // allocation are the operations on what devices can be assigned to: linked hubs,
@@ -22,7 +23,7 @@ func (s *service) allocation() []https.Operation {
 	}
 }
 
-func (s *service) listHubLinks(c *https.Call) (any, error) { return s.Provisioning.HubLinks(), nil }
+func (s *service) listHubLinks(c *https.Call) (any, error) { return s.Provisioning.Links().List(), nil }
 
 // NewHub is a hub that this process is to have. Its host name is called as it is in
 // the link that comes of it.
@@ -43,7 +44,7 @@ func (s *service) createHub(c *https.Call) (any, error) {
 
 // getHubLink counts the devices of the hub too when it is asked to.
 func (s *service) getHubLink(c *https.Call) (any, error) {
-	link, err := s.Provisioning.HubLink(c.Parameter("host"))
+	link, err := s.Provisioning.Links().Get(c.Parameter("host"))
 	if err == nil && c.Query("count") == "true" {
 		var devices int
 		devices, err = s.Provisioning.AssignedTo(c.Context(), link.HostName)
@@ -53,17 +54,17 @@ func (s *service) getHubLink(c *https.Call) (any, error) {
 }
 
 func (s *service) putHubLink(c *https.Call) (any, error) {
-	var link provisioning.HubLink
+	var link linkedhub.Link
 	if err := c.Decode(&link); err != nil {
 		return nil, err
 	}
 	link.HostName = c.Parameter("host")
-	linked, err := s.Provisioning.LinkHub(c.Context(), link, c.Header.Get("If-Match"))
+	linked, err := s.Provisioning.Links().Put(c.Context(), link, c.Header.Get("If-Match"))
 	return linked, err
 }
 
 func (s *service) deleteHubLink(c *https.Call) (any, error) {
-	return nil, s.Provisioning.UnlinkHub(c.Context(), c.Parameter("host"), c.Header.Get("If-Match"),
+	return nil, s.Provisioning.Links().Delete(c.Context(), c.Parameter("host"), c.Header.Get("If-Match"),
 		c.Query("force") == "true")
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -22,7 +23,7 @@ type Config struct {
 	Audit        *audit.Log
 	Records      Records
 	LoginLink    func(ctx context.Context, role string) (credential.LoginLink, error)
-	CreateHub    func(ctx context.Context, name, host string) (provisioning.HubLink, error)
+	CreateHub    func(ctx context.Context, name, host string) (linkedhub.Link, error)
 	// PoliciesChanged is told that keys or rights of the provisioning service's
 	// policies are others now.
 	PoliciesChanged func()

@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/endpoint/own"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // newFixture is the door of a server: Azure's operations, and Berth's own, which people
@@ -29,8 +30,8 @@ func allOperations(f *httpstest.Fixture) []https.Operation {
 				return credential.LoginLink{URL: "http://127.0.0.1/", HTTPSURL: "https://dps.local/", Role: role,
 					Expires: time.Now()}, nil
 			},
-			CreateHub: func(context.Context, string, string) (provisioning.HubLink, error) {
-				return dps.HubLink("hub.local")
+			CreateHub: func(context.Context, string, string) (linkedhub.Link, error) {
+				return dps.Links().Get("hub.local")
 			},
 			PoliciesChanged: func() {}}))
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -171,11 +172,11 @@ var operations = map[string]operation{
 	"DELETE /berth/provisioning/misbehaviours":      {summary: "End all misbehaviours"},
 	"DELETE /berth/provisioning/misbehaviours/{id}": {summary: "End a misbehaviour"},
 
-	"GET /berth/provisioning/hubs": {summary: "List the linked hubs", answer: []provisioning.HubLink{}},
+	"GET /berth/provisioning/hubs": {summary: "List the linked hubs", answer: []linkedhub.Link{}},
 	"POST /berth/provisioning/hubs": {summary: "Add a hub to the server's process, and link it",
-		request: own.NewHub{}, answer: provisioning.HubLink{}},
-	"GET /berth/provisioning/hubs/{host}":          {summary: "Read the link of a hub", query: []parameter{{"count", "true: count its devices too"}}, answer: provisioning.HubLink{}},
-	"PUT /berth/provisioning/hubs/{host}":          {summary: "Link a hub, or change its link", request: provisioning.HubLink{}, answer: provisioning.HubLink{}, ifMatch: true},
+		request: own.NewHub{}, answer: linkedhub.Link{}},
+	"GET /berth/provisioning/hubs/{host}":          {summary: "Read the link of a hub", query: []parameter{{"count", "true: count its devices too"}}, answer: linkedhub.Link{}},
+	"PUT /berth/provisioning/hubs/{host}":          {summary: "Link a hub, or change its link", request: linkedhub.Link{}, answer: linkedhub.Link{}, ifMatch: true},
 	"DELETE /berth/provisioning/hubs/{host}":       {summary: "End the link of a hub", query: []parameter{{"force", "true: though devices are assigned to it"}}, ifMatch: true},
 	"GET /berth/provisioning/networks":             {summary: "List the networks whose latencies are known", answer: []provisioning.Network{}},
 	"PUT /berth/provisioning/networks/{prefix}":    {summary: "Say how far a network is from the locations of hubs", request: provisioning.Network{}, answer: provisioning.Network{}, ifMatch: true},

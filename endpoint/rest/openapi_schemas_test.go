@@ -33,7 +33,7 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../contract", "../../provisioning", "../../provisioning/attest",
+var described = []string{"../../contract", "../../provisioning", "../../provisioning/linkedhub", "../../provisioning/attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
 	"../../authority", "../../credential", "../../hub", "../../hub/telemetry", "../../issuance", "../../audit",
 	"../../store", "../own", "."}
@@ -52,6 +52,7 @@ var names = map[string]string{
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",
 	"issuance.Policy":             "CredentialPolicy",
+	"linkedhub.Link":              "HubLink",
 	"provisioning.Operation":      "RegistrationOperationStatus",
 	"provisioning.PreviewRequest": "AllocationPreview",
 	"provisioning.Registration":   "DeviceRegistrationState",

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // TestAuthorityInUse deletes authorities of which groups name one: the page says so
@@ -97,9 +98,9 @@ func TestHubsThatAreGone(t *testing.T) {
 	h := newFixture(t)
 	b, service := h.loggedIn(web.Operator), h.Provisioning
 	for _, hub := range h.Hubs.All() {
-		h.Must(service.AddHub(ctx, linkedHub{host: hub.Host()}))
+		h.Must(service.Links().Add(ctx, linkedHub{host: hub.Host()}))
 	}
-	h.Must(service.AddHub(ctx, linkedHub{host: "east.example.com"}))
+	h.Must(service.Links().Add(ctx, linkedHub{host: "east.example.com"}))
 	one := provisioning.Enrollment{RegistrationID: "one", EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: "EAST.example.com",
 		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}
 	some := provisioning.Enrollment{RegistrationID: "some", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"East.Example.com", "127.0.0.1"},
@@ -116,7 +117,7 @@ func TestHubsThatAreGone(t *testing.T) {
 		b.Shows(page, `name="hubs" value="`+hub+`" checked`, `name="hubs" value="127.0.0.1" checked`)
 	}
 	look("east.example.com")
-	h.Must(service.UnlinkHub(ctx, "east.example.com", "", true))
+	h.Must(service.Links().Delete(ctx, "east.example.com", "", true))
 	_, page := b.Get("enrollment/one")
 	b.Shows(page, "<option selected>EAST.example.com</option>")
 	stored, err := service.Enrollment(ctx, "some")
@@ -131,9 +132,9 @@ func TestHubsThatAreGone(t *testing.T) {
 
 // linkedHub is a hub that no device comes to.
 type linkedHub struct {
-	provisioning.Hub
+	linkedhub.Hub
 	host string
 }
 
-func (l linkedHub) Host() string                       { return l.host }
-func (l linkedHub) Check(provisioning.Admission) error { return nil }
+func (l linkedHub) Host() string                    { return l.host }
+func (l linkedHub) Check(linkedhub.Admission) error { return nil }

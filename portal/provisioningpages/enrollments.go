@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 func (p *Pages) enrollmentRoutes() web.Routes {
@@ -116,7 +117,7 @@ func (p *Pages) editEnrollment(c *web.Call) error {
 }
 
 func (p *Pages) renderEnrollment(c *web.Call, status int, form enrollmentForm) error {
-	form.offerHubs(p.Provisioning.LinkedHubs())
+	form.offerHubs(p.Provisioning.Links().Hosts())
 	form.nameFields()
 	return c.Render(status, "enrollment", form)
 }
@@ -202,14 +203,14 @@ func comparableEnrollment(e provisioning.Enrollment) string {
 var initialTwinMembers = web.Members{"tags": nil, "properties": {"desired": nil}}
 
 // readInitialTwin reads what someone typed as a device's first twin.
-func readInitialTwin(text string) (*provisioning.InitialTwin, *web.JSONProblem) {
+func readInitialTwin(text string) (*linkedhub.InitialTwin, *web.JSONProblem) {
 	if strings.TrimSpace(text) == "" {
 		return nil, nil
 	}
 	if problem := web.CheckJSON(text, initialTwinMembers); problem != nil {
 		return nil, problem
 	}
-	var twin provisioning.InitialTwin
+	var twin linkedhub.InitialTwin
 	if err := json.Unmarshal([]byte(text), &twin); err != nil {
 		return nil, web.ProblemAt(text, 0, "This is no initial twin: %s", err.Error())
 	}

@@ -111,7 +111,7 @@ func (p *Pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err
 
 // completeGroup adds what the page shows beside the form.
 func (p *Pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
-	page.offerHubs(p.Provisioning.LinkedHubs())
+	page.offerHubs(p.Provisioning.Links().Hosts())
 	page.nameFields()
 	choices, err := p.verifiedAuthorities(c)
 	if err != nil {

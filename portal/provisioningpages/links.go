@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 func (p *Pages) linkRoutes() web.Routes {
@@ -28,7 +29,7 @@ func (p *Pages) linkRoutes() web.Routes {
 
 // linkRow is a hub in the list: linked, or of this server and not linked.
 type linkRow struct {
-	provisioning.HubLink
+	linkedhub.Link
 	Linked bool
 	Hub    *hub.Hub // nil for one elsewhere
 	Stats  hub.Stats
@@ -38,12 +39,12 @@ type linkRow struct {
 func (p *Pages) listHubs(c *web.Call) error {
 	return c.Show("hubs", p.linksRevision, func() (any, error) {
 		var rows []linkRow
-		for _, link := range p.Provisioning.HubLinks() {
-			rows = append(rows, linkRow{HubLink: link, Linked: true, Hub: p.Hubs.ByHost(link.HostName)})
+		for _, link := range p.Provisioning.Links().List() {
+			rows = append(rows, linkRow{Link: link, Linked: true, Hub: p.Hubs.ByHost(link.HostName)})
 		}
 		for _, h := range p.Hubs.All() {
 			if !slices.ContainsFunc(rows, func(row linkRow) bool { return row.Hub == h }) {
-				rows = append(rows, linkRow{HubLink: provisioning.HubLink{HostName: h.Host(), Local: true}, Hub: h})
+				rows = append(rows, linkRow{Link: linkedhub.Link{HostName: h.Host(), Local: true}, Hub: h})
 			}
 		}
 		for i := range rows {
@@ -67,7 +68,7 @@ type linkForm struct {
 	Weight, Location                                string
 	ByName, Measure                                 bool
 	ETag                                            string
-	Link                                            *provisioning.HubLink // that is there, with its devices counted
+	Link                                            *linkedhub.Link // that is there, with its devices counted
 	Problem, CreateProblem                          *fault.Error
 	Confirm                                         bool // unlinking was asked for
 }
@@ -103,7 +104,7 @@ func (p *Pages) showLink(c *web.Call) error {
 
 // storedLink is the link that the address names.
 func (p *Pages) storedLink(c *web.Call) (linkForm, error) {
-	link, err := p.Provisioning.HubLink(c.PathValue("host"))
+	link, err := p.Provisioning.Links().Get(c.PathValue("host"))
 	if err != nil {
 		return linkForm{}, err
 	}
@@ -118,7 +119,7 @@ func (p *Pages) storedLink(c *web.Call) (linkForm, error) {
 func (p *Pages) saveLink(c *web.Call) error {
 	form := p.readLink(c)
 	host, page := c.PathValue("host"), "link"
-	var wanted provisioning.HubLink
+	var wanted linkedhub.Link
 	if host == "" {
 		page = "linkhub"
 		wanted.ConnectionString, wanted.Address, wanted.CACertificates = strings.TrimSpace(form.ConnectionString), form.Address, form.CACertificates
@@ -133,13 +134,13 @@ func (p *Pages) saveLink(c *web.Call) error {
 	wanted.Location, wanted.MeasureLatency = form.Location, form.Measure
 	weight, err := strconv.Atoi(form.Weight)
 	if err != nil {
-		err = fault.New(fault.ArgumentInvalid, "The weight is %.20q. It is a whole number from 0 to %d", form.Weight, provisioning.MaxAllocationWeight)
+		err = fault.New(fault.ArgumentInvalid, "The weight is %.20q. It is a whole number from 0 to %d", form.Weight, linkedhub.MaxWeight)
 	}
 	applies := !form.ByName
 	wanted.AllocationWeight, wanted.ApplyAllocationPolicy = &weight, &applies
-	var linked provisioning.HubLink
+	var linked linkedhub.Link
 	if err == nil {
-		linked, err = p.Provisioning.LinkHub(c.Context(), wanted, form.ETag)
+		linked, err = p.Provisioning.Links().Put(c.Context(), wanted, form.ETag)
 	}
 	if err != nil {
 		form.Problem = fault.From(err)
@@ -180,7 +181,7 @@ func (p *Pages) unlinkHub(c *web.Call) error {
 		form.Confirm = true
 		return c.Render(http.StatusOK, "link", form)
 	}
-	if err := p.Provisioning.UnlinkHub(c.Context(), form.Link.HostName, "", true); err != nil {
+	if err := p.Provisioning.Links().Delete(c.Context(), form.Link.HostName, "", true); err != nil {
 		form.Problem = fault.From(err)
 		return c.Render(form.Problem.Code.Status(), "link", form)
 	}
@@ -222,7 +223,7 @@ func linkPath(host string) string { return "link/" + url.PathEscape(host) }
 
 // linksRevision moves with the hubs, what links them and what their devices do.
 func (p *Pages) linksRevision() any {
-	figures := []any{p.Provisioning.HubLinks(), p.Provisioning.Attempts().End(), p.Provisioning.Tally()}
+	figures := []any{p.Provisioning.Links().List(), p.Provisioning.Attempts().End(), p.Provisioning.Tally()}
 	for _, h := range p.Hubs.All() {
 		figures = append(figures, h.Stats())
 	}

@@ -53,7 +53,7 @@ func (p *Pages) readNetwork(c *web.Call) networkForm {
 	if form.New = form.Prefix == ""; form.New {
 		form.Prefix = strings.TrimSpace(c.Value("prefix"))
 	}
-	for _, link := range p.Provisioning.HubLinks() {
+	for _, link := range p.Provisioning.Links().List() {
 		if link.Location != "" && !slices.Contains(form.Locations, link.Location) {
 			form.Locations = append(form.Locations, link.Location)
 		}

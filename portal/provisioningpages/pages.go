@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // Config is what the pages show and change.
@@ -23,7 +24,7 @@ type Config struct {
 	Audit        *audit.Log     // records deletions of many things
 	Hubs         *hub.Directory // those of this server, which may be linked
 	// CreateHub creates a hub of this server and links it.
-	CreateHub func(ctx context.Context, name, host string) (provisioning.HubLink, error)
+	CreateHub func(ctx context.Context, name, host string) (linkedhub.Link, error)
 	// DevicePath is the path of a device's page by the host of its hub, "" when there is
 	// none.
 	DevicePath func(host, deviceID string) string

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // TestDeepRows has rows among others that are nested too deep: each fails by itself.
@@ -89,7 +90,7 @@ func TestAnyEnrollmentRoundTrip(t *testing.T) {
 				ProvisioningStatus: rapid.SampledFrom([]provisioning.ProvisioningStatus{provisioning.Enabled, provisioning.Disabled}).Draw(t, "status"),
 				Hubs:               rapid.SliceOfN(name, 1, 3).Draw(t, "hubs")}}
 		if tags := object.Draw(t, "tags"); tags != nil {
-			wanted.InitialTwin = &provisioning.InitialTwin{Tags: tags}
+			wanted.InitialTwin = &linkedhub.InitialTwin{Tags: tags}
 		}
 		switch wanted.Attestation.Type = rapid.SampledFrom([]string{"x509", "symmetricKey", "tpm"}).Draw(t, "type"); wanted.Attestation.Type {
 		case "x509":

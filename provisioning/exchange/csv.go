@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // Columns are those that CSV may have. Others are refused, so that a misspelt one is
@@ -108,7 +109,7 @@ func fromCSV(row map[string]string) (e provisioning.Enrollment, unknown []string
 		if err := CheckJSON([]byte(text)); err != nil {
 			return e, nil, fault.New(fault.BadFormat, "initialTwin can't be taken. %v", fault.ReasonOf(err))
 		}
-		if e.InitialTwin, unknown, err = decode[*provisioning.InitialTwin]([]byte(text)); err != nil {
+		if e.InitialTwin, unknown, err = decode[*linkedhub.InitialTwin]([]byte(text)); err != nil {
 			return e, nil, fault.New(fault.BadFormat, "initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
 		}
 	}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // told reads a file and tells what is in it: the line and id of each enrollment, or
@@ -76,8 +77,8 @@ func TestTwinsKeepTheirSpelling(t *testing.T) {
 	const tags, desired = `{"z":1.10,"a":"<&>","m":"\u003c\u00e9"}`, `{"k":1e16,"b":-0.0}`
 	enrollment := provisioning.Enrollment{RegistrationID: "d", EnrollmentSettings: provisioning.EnrollmentSettings{
 		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
-		InitialTwin: &provisioning.InitialTwin{Tags: []byte(tags),
-			Properties: provisioning.InitialTwinProperties{Desired: []byte(desired)}}}}
+		InitialTwin: &linkedhub.InitialTwin{Tags: []byte(tags),
+			Properties: linkedhub.InitialTwinProperties{Desired: []byte(desired)}}}}
 	for _, format := range []Format{JSON, CSV} {
 		var file bytes.Buffer
 		writer := NewWriter(&file, format)
@@ -156,7 +157,7 @@ func TestRoundTrip(t *testing.T) {
 		{RegistrationID: "keyed", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
 			Capabilities: &provisioning.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: provisioning.Custom,
 			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"}},
-		{RegistrationID: "tpm", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "tpm", TPM: &provisioning.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &provisioning.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
+		{RegistrationID: "tpm", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "tpm", TPM: &provisioning.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
 			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`)},
 	}
 	for name, policy := range provisioning.ReprovisionPolicies {

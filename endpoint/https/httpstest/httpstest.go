@@ -27,6 +27,7 @@ import (
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -49,15 +50,15 @@ type Fixture struct {
 // linked makes a hub out of what this test needs of one.
 type linked struct{ *hub.Hub }
 
-func (l linked) Admit(ctx context.Context, a provisioning.Admission) (generation string, _ error) {
+func (l linked) Admit(ctx context.Context, a linkedhub.Admission) (generation string, _ error) {
 	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint,
 		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey})
 }
-func (l linked) Identity(context.Context, provisioning.Admission) (provisioning.Identity, error) {
-	return provisioning.Identity{}, nil
+func (l linked) Identity(context.Context, linkedhub.Admission) (linkedhub.Identity, error) {
+	return linkedhub.Identity{}, nil
 }
-func (l linked) Check(provisioning.Admission) error { return nil }
-func (l linked) Twin(context.Context, string) (*provisioning.InitialTwin, error) {
+func (l linked) Check(linkedhub.Admission) error { return nil }
+func (l linked) Twin(context.Context, string) (*linkedhub.InitialTwin, error) {
 	return nil, nil
 }
 func (l linked) Remove(ctx context.Context, id string) error { return l.DeleteDevice(ctx, id, "") }
@@ -89,7 +90,7 @@ func New(t testing.TB, operations func(*Fixture) []https.Operation,
 	must(err)
 	changes := audit.Open(documents, time.Now)
 	provisions := provisioning.Config{IDScope: Scope, Host: "dps.local", Documents: documents, Attempts: attempts,
-		Hubs: []provisioning.Hub{linked{iot}}, Issuer: issuer, Audit: changes, Now: time.Now, Logger: logger}
+		Hubs: []linkedhub.Hub{linked{iot}}, Issuer: issuer, Audit: changes, Now: time.Now, Logger: logger}
 	for _, change := range configure {
 		change(&provisions)
 	}

@@ -1,0 +1,136 @@
+package linkedhub
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/fault"
+)
+
+// Link is a hub that devices may be assigned to: one of this process, or any
+// other that is reached by its service REST API with a connection string. It has
+// the fields of Azure's IotHubDefinitionDescription, and Berth's own after them.
+type Link struct {
+	HostName              string `json:"name"`                       // host name that devices connect to
+	ConnectionString      string `json:"connectionString,omitempty"` // of a hub elsewhere; never shown again, and kept when it is left out
+	Location              string `json:"location,omitempty"`         // region, such as westeurope; for lowest latency
+	ApplyAllocationPolicy *bool  `json:"applyAllocationPolicy"`      // false leaves the hub to enrollments that name it; true when nil
+	AllocationWeight      *int   `json:"allocationWeight"`           // share of the devices, 0 to 1,000; 1 when nil
+
+	Local           bool   `json:"local"`                     // read only: a hub of this process
+	Hub             string `json:"hub,omitempty"`             // read only: what people call it
+	Address         string `json:"address,omitempty"`         // host:port of the service API, when it is not port 443 of the host name
+	CACertificates  string `json:"caCertificates,omitempty"`  // PEM of the authorities to trust there; those of the system when empty
+	MeasureLatency  bool   `json:"measureLatency,omitempty"`  // let the time to this hub stand for a network's that has no figure
+	LatencyMillis   *int   `json:"latencyMillis,omitempty"`   // read only: last measured, in milliseconds
+	AssignedDevices *int   `json:"assignedDevices,omitempty"` // read only: registrations that name it, where they were counted
+	ETag            string `json:"etag,omitempty"`
+}
+
+// MaxWeight is the largest weight of a linked hub.
+const MaxWeight = 1000
+
+// maxLocation is how many characters the name of a location may have.
+const maxLocation = 64
+
+// CheckHostName holds the host name of a hub against what all SDKs take; what is
+// wrong with it is fault 400004.
+func CheckHostName(host string) error {
+	valid := len(host) <= 253 && strings.Contains(host, ".") && !strings.HasPrefix(host, ".") &&
+		!strings.HasSuffix(host, ".")
+	for i := range len(host) {
+		c := host[i]
+		valid = valid && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '.')
+	}
+	if !valid {
+		return fault.New(fault.ArgumentInvalid, "%.253q can't be the host name of a hub. It has letters, digits, dashes, "+
+			"and at least one full stop, such as hub.example.com", host)
+	}
+	return nil
+}
+
+// complete checks a link that is to be written and fills in what stays of the one
+// before. A hub elsewhere is asked for that, which may take linkTimeout.
+func (l *Links) complete(ctx context.Context, link *Link, before Link, exists bool) error {
+	link.ETag, link.Hub, link.LatencyMillis, link.AssignedDevices = "", "", nil, nil
+	link.Local = l.isLocal(link.HostName)
+	if exists {
+		link.HostName = before.HostName
+		if err := l.checkDestination(ctx, *link, before); err != nil {
+			return err
+		}
+		link.ConnectionString = cmp.Or(link.ConnectionString, before.ConnectionString)
+	}
+	switch weight := link.AllocationWeight; {
+	case weight != nil && (*weight < 0 || *weight > MaxWeight):
+		return fault.New(fault.ArgumentInvalid, "allocationWeight is %d. It is 0 to %d", *weight, MaxWeight)
+	case len(link.Location) > maxLocation:
+		return fault.New(fault.ArgumentInvalid, "location has %d characters, the limit is 64", len(link.Location))
+	case link.Local && link.ConnectionString != "":
+		return fault.New(fault.ArgumentInvalid, "The hub %s is one of this server and needs no connection string",
+			link.HostName)
+	case link.Local:
+		return nil
+	case link.ConnectionString == "":
+		return fault.New(fault.ArgumentInvalid, "The hub %.253q is none of this server. Link it with the connection string "+
+			"of a policy that has the rights RegistryRead, RegistryWrite and ServiceConnect, such as iothubowner",
+			link.HostName)
+	}
+	return l.try(ctx, *link)
+}
+
+// linkTimeout bounds how long a hub may take to answer when it is linked.
+const linkTimeout = 15 * time.Second
+
+// try asks a hub elsewhere whether it takes the connection string of a link.
+func (l *Links) try(ctx context.Context, link Link) error {
+	hub, err := l.reach(link)
+	if err != nil {
+		return err
+	}
+	if closer, ok := hub.(interface{ Close() }); ok {
+		defer closer.Close()
+	}
+	if !strings.EqualFold(hub.Host(), link.HostName) {
+		return fault.New(fault.ArgumentInvalid, "The connection string is of the hub %s, and not of %s", hub.Host(),
+			link.HostName)
+	}
+	// A device that can't be there: the answer tells whether the hub takes the key.
+	ctx, cancel := context.WithTimeout(ctx, linkTimeout)
+	defer cancel()
+	_, err = hub.Twin(ctx, "berth-link-check")
+	var problem *fault.Error
+	switch {
+	case errors.As(err, &problem):
+		return fault.New(fault.ArgumentInvalid, "The hub %s refuses the connection string: %s", link.HostName,
+			problem.Message)
+	case err != nil:
+		return fault.New(fault.ArgumentInvalid, "The hub %s does not answer: %s", link.HostName, err.Error()).Because(err)
+	}
+	return nil
+}
+
+// checkDestination refuses to send a key that is kept to where its owner did not:
+// who may configure the service can't read the connection string.
+func (l *Links) checkDestination(ctx context.Context, link, before Link) error {
+	if link.Local || link.ConnectionString != "" || before.ConnectionString == "" ||
+		link.destination() == before.destination() {
+		return nil
+	}
+	refusal := fault.New(fault.ArgumentInvalid, "The address of the hub %s, or the authorities to trust there, would be "+
+		"others. The connection string that is kept is not sent there: give it again (connectionString)", link.HostName)
+	link.ConnectionString = before.ConnectionString // that was not to be another
+	return errors.Join(l.config.Audit.Refuse(ctx, audit.HubLink, link.HostName, refusal.Message, before, link), refusal)
+}
+
+// destination is where the connection string is sent, and who is believed to be
+// there.
+func (l Link) destination() string {
+	address := cmp.Or(l.Address, net.JoinHostPort(l.HostName, "443"))
+	return strings.ToLower(address) + "\n" + strings.TrimSpace(l.CACertificates)
+}
