@@ -162,8 +162,9 @@ func (m *memoryHub) identity(a linkedhub.Admission) linkedhub.Identity {
 	if !ok {
 		return linkedhub.Identity{}
 	}
-	return linkedhub.Identity{m.of[a.DeviceID], there.PrimaryKey != a.PrimaryKey || there.SecondaryKey != a.SecondaryKey ||
-		there.PrimaryThumbprint != a.PrimaryThumbprint || there.SecondaryThumbprint != a.SecondaryThumbprint}
+	return linkedhub.Identity{Generation: m.of[a.DeviceID],
+		Differs: there.PrimaryKey != a.PrimaryKey || there.SecondaryKey != a.SecondaryKey ||
+			there.PrimaryThumbprint != a.PrimaryThumbprint || there.SecondaryThumbprint != a.SecondaryThumbprint}
 }
 
 func (m *memoryHub) Twin(_ context.Context, deviceID string) (*linkedhub.InitialTwin, error) {
