@@ -56,7 +56,8 @@ var layout = map[string][]string{
 	"provisioning/exchange":  {"provisioning", "credential", "document", "fault"},
 	"hub/message":            {},
 	"hub/telemetry":          {"hub/message", "document", "store", "panics", "fault"},
-	"hub":                    {"hub/message", "hub/telemetry", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub/identity":           {"credential", "document", "store", "fault"},
+	"hub":                    {"hub/message", "hub/telemetry", "hub/identity", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 )
@@ -107,14 +107,14 @@ func TestDevicesAndTwins(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	const id = "a#b/c?d%" // what a path must escape; the slash is refused
-	_, err := iot.CreateDevice(ctx, hub.Device{DeviceID: id})
+	_, err := iot.CreateDevice(ctx, identity.Device{DeviceID: id})
 	expect(t, err, fault.ArgumentInvalid)
 	const odd = "a#b?d%25"
-	created, err := iot.CreateDevice(ctx, hub.Device{DeviceID: odd})
+	created, err := iot.CreateDevice(ctx, identity.Device{DeviceID: odd})
 	if err != nil || created.DeviceID != odd || *created.Authentication.SymmetricKey.PrimaryKey == "" {
 		t.Fatalf("created %+v, error %v", created, err)
 	}
-	_, err = iot.CreateDevice(ctx, hub.Device{DeviceID: odd})
+	_, err = iot.CreateDevice(ctx, identity.Device{DeviceID: odd})
 	expect(t, err, fault.DeviceAlreadyExists)
 	changed := created
 	changed.Status = "disabled"
@@ -137,7 +137,7 @@ func TestDevicesAndTwins(t *testing.T) {
 	if page, next, err := iot.Devices(ctx, "a#", "", 10); err != nil || len(page) != 1 || next != "" {
 		t.Errorf("the devices are %v, %q, error %v", page, next, err)
 	}
-	if statistics, err := iot.RegistryStatistics(ctx); err != nil || statistics != (hub.RegistryStatistics{TotalDeviceCount: 1, DisabledDeviceCount: 1}) {
+	if statistics, err := iot.RegistryStatistics(ctx); err != nil || statistics != (identity.Statistics{TotalDeviceCount: 1, DisabledDeviceCount: 1}) {
 		t.Errorf("the statistics are %+v, error %v", statistics, err)
 	}
 	if statistics, err := iot.ServiceStatistics(ctx); err != nil || statistics.ConnectedDeviceCount != 0 {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 )
 
@@ -37,14 +38,14 @@ const maxDocument = 8 << 20
 func (h *Hub) Host() string { return h.connection.HostName }
 
 // Device returns a device identity.
-func (h *Hub) Device(ctx context.Context, id string) (device hub.Device, err error) {
+func (h *Hub) Device(ctx context.Context, id string) (device identity.Device, err error) {
 	err = h.do(ctx, request{method: http.MethodGet, path: contract.DevicePath.With(id), into: &device,
 		maxAnswer: maxDocument})
 	return device, err
 }
 
 // CreateDevice adds a device identity.
-func (h *Hub) CreateDevice(ctx context.Context, device hub.Device) (created hub.Device, err error) {
+func (h *Hub) CreateDevice(ctx context.Context, device identity.Device) (created identity.Device, err error) {
 	err = h.do(ctx, request{method: http.MethodPut, path: contract.DevicePath.With(device.DeviceID), body: device,
 		into: &created, maxAnswer: maxDocument})
 	return created, err
@@ -52,7 +53,7 @@ func (h *Hub) CreateDevice(ctx context.Context, device hub.Device) (created hub.
 
 // UpdateDevice replaces what may be set of a device. ifMatch is "*" or the
 // device's ETag; "" is taken for "*".
-func (h *Hub) UpdateDevice(ctx context.Context, device hub.Device, ifMatch string) (updated hub.Device, err error) {
+func (h *Hub) UpdateDevice(ctx context.Context, device identity.Device, ifMatch string) (updated identity.Device, err error) {
 	if ifMatch == "" {
 		ifMatch = "*"
 	}
@@ -97,8 +98,8 @@ func (h *Hub) DeleteDevices(ctx context.Context, ids []string) (failed []BulkErr
 
 // Devices returns at most top devices with ids that start with prefix, and the
 // after of the next call, "" at the end.
-func (h *Hub) Devices(ctx context.Context, prefix, after string, top int) ([]hub.Device, string, error) {
-	return list[hub.Device](ctx, h.client, contract.DeviceListPath, prefix, after, top)
+func (h *Hub) Devices(ctx context.Context, prefix, after string, top int) ([]identity.Device, string, error) {
+	return list[identity.Device](ctx, h.client, contract.DeviceListPath, prefix, after, top)
 }
 
 // Twin returns the twin of a device.
@@ -123,7 +124,7 @@ func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMe
 }
 
 // RegistryStatistics counts the device identities.
-func (h *Hub) RegistryStatistics(ctx context.Context) (statistics hub.RegistryStatistics, err error) {
+func (h *Hub) RegistryStatistics(ctx context.Context) (statistics identity.Statistics, err error) {
 	err = h.do(ctx, request{method: http.MethodGet, path: contract.DeviceStatisticsPath, into: &statistics})
 	return statistics, err
 }

@@ -16,7 +16,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/device"
-	"github.com/berth-iot/berth/hub"
+	hubidentity "github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
@@ -101,8 +101,8 @@ const admissions = 16
 
 func (b *berth) admit(ctx context.Context, devices []identity) error {
 	return inParallel(ctx, len(devices), admissions, func(ctx context.Context, i int) error {
-		_, err := b.hub.CreateDevice(ctx, hub.Device{DeviceID: devices[i].id, Authentication: &hub.Authentication{
-			Type: hub.SelfSigned, X509Thumbprint: hub.ThumbprintPair{PrimaryThumbprint: &devices[i].thumbprint}}})
+		_, err := b.hub.CreateDevice(ctx, hubidentity.Device{DeviceID: devices[i].id, Authentication: &hubidentity.Authentication{
+			Type: hubidentity.SelfSigned, X509Thumbprint: hubidentity.ThumbprintPair{PrimaryThumbprint: &devices[i].thumbprint}}})
 		return err
 	})
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -64,7 +64,7 @@ func (h *house) provision(registrationID string, certificate *tls.Certificate) d
 // sasDevice makes a device with a key in the hub and returns its options.
 func (h *house) sasDevice(id string) device.HubOptions {
 	h.t.Helper()
-	created, err := h.Hub.CreateDevice(h.ctx, hub.Device{DeviceID: id})
+	created, err := h.Hub.CreateDevice(h.ctx, identity.Device{DeviceID: id})
 	if err != nil {
 		h.t.Fatal(err)
 	}

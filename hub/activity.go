@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
 )
@@ -98,11 +99,11 @@ func (a *activity) leave(s *Session, reason error, last bool) {
 }
 
 // describe fills in what is known of a device's connection.
-func (a *activity) describe(ctx context.Context, device *Device) error {
-	device.ConnectionState = disconnected
+func (a *activity) describe(ctx context.Context, device *identity.Device) error {
+	device.ConnectionState = identity.Disconnected
 	session := a.hub.session(device.DeviceID)
 	if session != nil {
-		device.ConnectionState = connected
+		device.ConnectionState = identity.Connected
 	}
 	known, err := a.stamp(ctx, device.DeviceID, session)
 	if err != nil {
@@ -192,13 +193,13 @@ type activityUpdate struct {
 func (a *activity) update(ctx context.Context, id string, stamps map[string]stamp,
 	events map[string]history) (activityUpdate, error) {
 	update := activityUpdate{deviceID: id}
-	present := store.Change{Collection: a.hub.devices.Collection, Key: id, Match: store.Present, Check: true}
+	present := a.hub.registry.Present(id)
 	more, came := events[id]
 	if !came && a.hub.session(id) != nil { // connected all the time: this is most of them
 		update.changes = []store.Change{a.stamps.Put(id, store.Always, stamps[id]), present}
 		return update, nil
 	}
-	device, err := a.hub.device(ctx, id)
+	device, err := a.hub.registry.Get(ctx, id)
 	if errors.Is(err, fault.DeviceNotFound) {
 		return update, nil
 	}
@@ -217,7 +218,7 @@ func (a *activity) update(ctx context.Context, id string, stamps map[string]stam
 		update.changes = append(update.changes, a.stamps.Put(id, store.Always, last))
 	}
 	if len(update.changes) > 0 {
-		update.changes = append(update.changes, a.hub.unchanged(device))
+		update.changes = append(update.changes, a.hub.registry.Unchanged(device))
 	}
 	return update, nil
 }

@@ -3,8 +3,10 @@
 package hub
 
 import (
-	"github.com/berth-iot/berth/hub/message"
 	"testing"
+
+	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/message"
 )
 
 // The race detector makes pools forget, so this runs without it.
@@ -12,7 +14,7 @@ import (
 func TestSendAllocatesNothing(t *testing.T) {
 	h := newHouse(t)
 	h.discardTelemetry()
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	m := &message.Message{
 		System:     []message.Property{{Name: []byte("message-id"), Value: []byte("1")}},
 		Properties: []message.Property{{Name: []byte("a"), Value: []byte("b")}},

@@ -42,7 +42,7 @@ func (h *history) add(more ...Connection) {
 // newest first. They are written down every few seconds, so that a crash may lose
 // the very last. It returns fault 404001 when there is no such device.
 func (h *Hub) Connections(ctx context.Context, deviceID string) ([]Connection, error) {
-	device, err := h.device(ctx, deviceID)
+	device, err := h.registry.Get(ctx, deviceID)
 	if err != nil {
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // told is a history as the tests write it: + for an arrival, - for a departure
@@ -32,7 +33,7 @@ func told(t *testing.T, h *house, id string) (lines []string) {
 
 func TestConnections(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	if _, err := h.Connections(ctx, "nobody"); !errors.Is(err, fault.DeviceNotFound) {
 		t.Errorf("connections of a device that is not there: %v", err)
 	}
@@ -66,7 +67,7 @@ func TestConnections(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.advance(time.Minute)
-	device = h.create(Device{DeviceID: "d"})
+	device = h.create(identity.Device{DeviceID: "d"})
 	if got := told(t, h, "d"); got != nil {
 		t.Errorf("of the device's namesake: %q", got)
 	}
@@ -79,7 +80,7 @@ func TestConnections(t *testing.T) {
 
 func TestConnectionsAreFew(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	for i := range 30 {
 		session, _ := h.connect(device, false)
 		session.Close(fmt.Errorf("reason %d", i))

@@ -1,64 +1,172 @@
 package hub
 
-import "github.com/berth-iot/berth/document"
+import (
+	"context"
+	"encoding/json"
 
-// Device is a device identity in the hub's registry, in the JSON of the IoT Hub
-// service REST API (PyPI azure-iot-hub, model Device).
-type Device struct {
-	DeviceID                   string          `json:"deviceId"`
-	GenerationID               string          `json:"generationId"`
-	ETag                       string          `json:"etag"`
-	ConnectionState            string          `json:"connectionState"` // Connected or Disconnected
-	Status                     string          `json:"status"`          // enabled or disabled
-	StatusReason               *string         `json:"statusReason"`
-	ConnectionStateUpdatedTime document.Time   `json:"connectionStateUpdatedTime"` // zero is 0001-01-01T00:00:00Z
-	StatusUpdatedTime          document.Time   `json:"statusUpdatedTime"`
-	LastActivityTime           document.Time   `json:"lastActivityTime"`
-	CloudToDeviceMessageCount  int             `json:"cloudToDeviceMessageCount"`
-	Authentication             *Authentication `json:"authentication"`
-	Capabilities               Capabilities    `json:"capabilities"`
-	DeviceScope                string          `json:"deviceScope,omitempty"`
-	ParentScopes               []string        `json:"parentScopes,omitzero"`         // [] takes the parent away
-	Issuance                   *Issuance       `json:"certificateIssuance,omitempty"` // Berth's own, read only: of a device with operational certificates
-}
-
-// Authentication says how a device proves itself to the hub.
-type Authentication struct {
-	Type           AuthenticationType `json:"type"`
-	SymmetricKey   KeyPair            `json:"symmetricKey"`
-	X509Thumbprint ThumbprintPair     `json:"x509Thumbprint"`
-}
-
-// Issuance is how a device comes by its operational certificates.
-type Issuance struct {
-	RegistrationID string `json:"registrationId"` // they are issued to
-	Policy         string `json:"credentialPolicyName"`
-}
-
-// AuthenticationType is one of the hub's ways to authenticate a device.
-type AuthenticationType string
-
-const (
-	SAS                  AuthenticationType = "sas"
-	SelfSigned           AuthenticationType = "selfSigned" // X.509 by thumbprint
-	CertificateAuthority AuthenticationType = "certificateAuthority"
-	NoAuthentication     AuthenticationType = "none"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/store"
 )
 
-// KeyPair holds two keys, base64 of 16 to 64 bytes.
-type KeyPair struct {
-	PrimaryKey   *string `json:"primaryKey"`
-	SecondaryKey *string `json:"secondaryKey"`
+// Device returns a device identity. It returns fault 404001 when there is none.
+func (h *Hub) Device(ctx context.Context, id string) (identity.Device, error) {
+	device, err := h.registry.Get(ctx, id)
+	if err != nil {
+		return identity.Device{}, err
+	}
+	return device, h.activity.describe(ctx, &device)
 }
 
-// ThumbprintPair holds two certificate thumbprints: SHA-1 or SHA-256 in
-// hexadecimal, upper case.
-type ThumbprintPair struct {
-	PrimaryThumbprint   *string `json:"primaryThumbprint"`
-	SecondaryThumbprint *string `json:"secondaryThumbprint"`
+// CreateDevice adds a device and an empty twin. Keys are generated for a device
+// that is to have some and brings none. It returns fault 409001 when the id is
+// taken and 400004 for what is wrong in the device. An identity that can't be read
+// is replaced.
+func (h *Hub) CreateDevice(ctx context.Context, device identity.Device) (identity.Device, error) {
+	return h.CreateDeviceWithTwin(ctx, device, nil, nil)
 }
 
-// Capabilities of a device.
-type Capabilities struct {
-	IoTEdge bool `json:"iotEdge"`
+// CreateDeviceWithTwin is CreateDevice with the first tags and desired properties of
+// the twin: JSON objects, or nothing. What breaks a limit of twins is fault 400004.
+func (h *Hub) CreateDeviceWithTwin(
+	ctx context.Context, device identity.Device, tags, desired json.RawMessage,
+) (identity.Device, error) {
+	if err := device.Complete(nil); err != nil {
+		return identity.Device{}, err
+	}
+	twin := newTwin(h.config.Now())
+	if err := twin.begin(tags, desired, h.config.Now()); err != nil {
+		return identity.Device{}, err
+	}
+	device.Issuance = nil
+	if err := h.registry.CheckParents(ctx, &device, nil); err != nil {
+		return identity.Device{}, err
+	}
+	if before, err := h.registry.Get(ctx, device.DeviceID); store.IsUnreadable(err) {
+		created, err := h.replaceUnreadable(ctx, device, twin, !present(tags) && !present(desired), before.ETag)
+		if _, conflict := store.IsConflict(err); !conflict {
+			return created, err
+		}
+	}
+	return h.create(ctx, device, twin)
+}
+
+func (h *Hub) create(ctx context.Context, device identity.Device, twin twin) (identity.Device, error) {
+	etags, err := h.config.Documents.Commit(ctx, h.prepareCreate(&device, twin)...)
+	if _, conflict := store.IsConflict(err); conflict {
+		return identity.Device{}, fault.New(fault.DeviceAlreadyExists,
+			"There is a device %q already. Update it, or delete it first", device.DeviceID)
+	}
+	if err != nil {
+		return identity.Device{}, err
+	}
+	device.ETag, device.ConnectionState = identity.ETag(etags[0]), identity.Disconnected
+	return device, nil
+}
+
+// prepareCreate returns what is to be committed for a device that is new, with its twin.
+func (h *Hub) prepareCreate(device *identity.Device, twin twin) []store.Change {
+	changes := h.registry.PrepareCreate(device)
+	twin.Generation = device.GenerationID
+	return append(changes, h.twins.Put(device.DeviceID, store.Absent, twin))
+}
+
+// UpdateDevice replaces what an operator may set of a device: status, reason,
+// authentication and capabilities. ifMatch is "", "*" or the ETag that the
+// device must have. A device that is disabled, or whose credentials change, is
+// disconnected. It returns the faults 404001, 412001 and 400004.
+func (h *Hub) UpdateDevice(ctx context.Context, device identity.Device, ifMatch string) (identity.Device, error) {
+	return store.RetryOnConflict(ctx, func() (identity.Device, error) {
+		before, err := h.registry.Get(ctx, device.DeviceID)
+		unreadable := store.IsUnreadable(err)
+		if err != nil && !unreadable {
+			return identity.Device{}, err
+		}
+		if err := fault.Precondition("device", ifMatch, before.ETag); err != nil {
+			return identity.Device{}, err
+		}
+		if unreadable {
+			return h.CreateDevice(ctx, device)
+		}
+		changed := device
+		changed.Issuance = before.Issuance
+		if err := h.registry.CheckParents(ctx, &changed, &before); err != nil {
+			return identity.Device{}, err
+		}
+		if err := changed.Complete(&before); err != nil {
+			return identity.Device{}, err
+		}
+		return h.replace(ctx, before, changed)
+	})
+}
+
+// replace writes changed in the place of before and ends the connection that
+// this makes void.
+func (h *Hub) replace(ctx context.Context, before, changed identity.Device) (identity.Device, error) {
+	changes, after := h.registry.PrepareUpdate(before, changed)
+	etags, err := h.config.Documents.Commit(ctx, changes...)
+	h.revalidate(ctx, after.DeviceID) // also after an error: it may be there all the same
+	if err != nil {
+		return identity.Device{}, err
+	}
+	after.ETag = identity.ETag(etags[0])
+	return after, h.activity.describe(ctx, &after)
+}
+
+// RenewKeys makes the primary key of a device anew, its secondary key, or both, and ends
+// a connection that the former keys began. It returns the faults 404001, and 400004 for a
+// device that has no keys.
+func (h *Hub) RenewKeys(ctx context.Context, id string, primary, secondary bool) (identity.Device, error) {
+	return store.RetryOnConflict(ctx, func() (identity.Device, error) {
+		before, err := h.registry.Get(ctx, id)
+		if err != nil {
+			return identity.Device{}, err
+		}
+		changed := before
+		if err := changed.RenewKeys(primary, secondary); err != nil {
+			return identity.Device{}, err
+		}
+		return h.replace(ctx, before, changed)
+	})
+}
+
+// DeleteDevice removes a device with its twin and all that is kept of it, whatever
+// that holds, and ends its connection. It returns the faults 404001 and 412001.
+func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
+	_, err := store.RetryOnConflict(ctx, func() ([]string, error) {
+		device, err := h.registry.Get(ctx, id)
+		if err != nil && !store.IsUnreadable(err) {
+			return nil, err
+		}
+		if err := fault.Precondition("device", ifMatch, device.ETag); err != nil {
+			return nil, err
+		}
+		changes := append(h.registry.PrepareDelete(id, device.ETag),
+			h.twins.Delete(id, store.Always),
+			h.subscriptions.Delete(id, store.Always),
+			h.answered.Delete(id, store.Always),
+			h.activity.stamps.Delete(id, store.Always),
+			h.activity.connections.Delete(id, store.Always))
+		etags, err := h.config.Documents.Commit(ctx, changes...)
+		h.revalidate(ctx, id) // also after an error: it may be gone all the same
+		return etags, err
+	})
+	return err
+}
+
+// Devices returns at most limit devices whose ids start with prefix, in the
+// order of their ids, and where to go on: next is the after of the next call,
+// or "" at the end.
+func (h *Hub) Devices(
+	ctx context.Context, prefix, after string, limit int,
+) (devices []identity.Device, next string, err error) {
+	if devices, next, err = h.registry.List(ctx, prefix, after, limit); err != nil {
+		return nil, "", err
+	}
+	for i := range devices {
+		if err := h.activity.describe(ctx, &devices[i]); err != nil {
+			return nil, "", err
+		}
+	}
+	return devices, next, nil
 }

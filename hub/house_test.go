@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
@@ -96,7 +97,7 @@ func (h *house) advance(d time.Duration) {
 	h.now = h.now.Add(d)
 }
 
-func (h *house) create(d Device) Device {
+func (h *house) create(d identity.Device) identity.Device {
 	h.t.Helper()
 	created, err := h.CreateDevice(ctx, d)
 	if err != nil {
@@ -106,7 +107,7 @@ func (h *house) create(d Device) Device {
 }
 
 // token is a device's own token, good for an hour.
-func (h *house) token(d Device) string {
+func (h *house) token(d identity.Device) string {
 	h.t.Helper()
 	token, err := credential.NewToken("hub.local/devices/"+d.DeviceID, "", *d.Authentication.SymmetricKey.PrimaryKey, h.clock().Add(time.Hour))
 	if err != nil {
@@ -143,7 +144,7 @@ func (l *line) ended() error {
 	return l.reasons[0]
 }
 
-func (h *house) connect(d Device, keep bool) (*Session, *line) {
+func (h *house) connect(d identity.Device, keep bool) (*Session, *line) {
 	h.t.Helper()
 	down := new(line)
 	session, err := h.OpenSession(ctx, d.DeviceID, credential.Evidence{Token: h.token(d)}, keep, down)
@@ -171,6 +172,11 @@ func (h *house) send(s *Session, m message.Message) {
 }
 
 func text(s string) *string { return &s }
+
+// newKeys are keys that nobody has.
+func newKeys() identity.KeyPair {
+	return identity.KeyPair{PrimaryKey: text(credential.NewKey(32)), SecondaryKey: text(credential.NewKey(32))}
+}
 
 // leaving is a store whose caller is gone once a commit is done.
 type leaving struct {

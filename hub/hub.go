@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/cluster"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
@@ -43,8 +44,7 @@ type Config struct {
 // their errors are *fault.Error unless storage fails.
 type Hub struct {
 	config        Config
-	devices       store.Table[Device]
-	disabled      store.Table[struct{}] // the ids of devices that are
+	registry      *identity.Registry
 	twins         store.Table[twin]
 	subscriptions store.Table[subscriptions]
 	access        *access.Policies
@@ -56,7 +56,6 @@ type Hub struct {
 	order         *deviceLocks // keep what a device is told in the order of its twin's versions
 	arrivals      *deviceLocks // make one step of who serves a device's subject and what is on record of it
 	closed        atomic.Bool
-	generation    atomic.Int64 // the last one that was given out
 }
 
 // Stats are a hub's figures since it opened.
@@ -76,8 +75,6 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	collection := func(name string) string { return "hub/" + config.Name + "/" + name }
 	h := &Hub{
 		config:        config,
-		devices:       store.NewTable[Device](config.Documents, collection("devices")),
-		disabled:      store.NewTable[struct{}](config.Documents, collection("disabled")),
 		twins:         store.NewTable[twin](config.Documents, collection("twins")),
 		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
 		access: access.Open(access.Config{Documents: config.Documents, Collection: collection("policies"), Host: config.Host,
@@ -90,7 +87,9 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
 	}
-	if err := h.indexDisabled(ctx, store.NewTable[bool](config.Documents, collection("indexes"))); err != nil {
+	var err error
+	if h.registry, err = identity.Open(ctx, identity.Config{Documents: config.Documents, Prefix: collection(""),
+		Now: config.Now, Reindex: config.Reindex}); err != nil {
 		return nil, fmt.Errorf("list the disabled devices of hub %s: %w", config.Name, err)
 	}
 	h.activity = followActivity(h,
@@ -123,6 +122,9 @@ func (h *Hub) Stats() Stats {
 		Connections: h.stats.connections.Load(),
 	}
 }
+
+// Registry returns the device identities. What changes them is a method of the hub.
+func (h *Hub) Registry() *identity.Registry { return h.registry }
 
 // Telemetry returns the messages that devices have sent.
 func (h *Hub) Telemetry() *telemetry.Log { return h.telemetry }

@@ -10,22 +10,8 @@ import (
 // What is read from the store is held against what the code relies on, so that a
 // damaged record is one that can't be read, and nothing worse.
 var (
-	_ store.Checkable = (*Device)(nil)
 	_ store.Checkable = (*twin)(nil)
 )
-
-// Intact implements store.Checkable.
-func (d *Device) Intact() error {
-	switch {
-	case checkDeviceID(d.DeviceID) != nil:
-		return errors.New("it has no device id")
-	case d.Status != enabled && d.Status != disabled:
-		return errors.New("it is neither enabled nor disabled")
-	case d.Authentication == nil:
-		return errors.New("it has no authentication")
-	}
-	return nil
-}
 
 // Intact implements store.Checkable.
 func (t *twin) Intact() error {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -168,7 +169,7 @@ func TestTwinsReadBackAsTheyWereWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		round++
 		id := fmt.Sprint("d", round)
-		session, down := h.connect(h.create(Device{DeviceID: id}), false)
+		session, down := h.connect(h.create(identity.Device{DeviceID: id}), false)
 		defer session.Close(nil)
 		model := map[string]any{"tags": map[string]any{}, "desired": map[string]any{}, "reported": map[string]any{}}
 		versions := map[string]int{"desired": 1, "reported": 1}
@@ -321,7 +322,7 @@ func TestTwinsGrowNoLargerThanCanBeStored(t *testing.T) {
 	for _, g := range growths {
 		t.Run(g.name, func(t *testing.T) {
 			id := strings.ReplaceAll(g.name, " ", "-")
-			session, _ := h.connect(h.create(Device{DeviceID: id}), false)
+			session, _ := h.connect(h.create(identity.Device{DeviceID: id}), false)
 			doors := []struct {
 				section string
 				write   func(string) error
@@ -378,7 +379,7 @@ func TestTwinsGrowNoLargerThanCanBeStored(t *testing.T) {
 // and deleted, and does not grow.
 func TestTwinsThatAreTooLargeAlready(t *testing.T) {
 	h := newHouse(t)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	stored, _, err := h.twins.Get(ctx, "d")
 	if err != nil {
 		t.Fatal(err)

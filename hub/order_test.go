@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -13,7 +14,7 @@ import (
 // to it from now on keeps its order.
 func TestTwinsOfEarlierVersions(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	const at = `"$lastUpdated":"2026-11-20T10:00:00.0000000Z"`
 	old := `{"generation":"` + device.GenerationID + `","version":5,"tags":{"a":"\u003cb\u003e","z":1},` +
 		`"desired":{"version":3,"properties":{"fan":{"mode":"auto","speed":3},"limit":[1,2]},` +
@@ -56,7 +57,7 @@ func TestTwinsOfEarlierVersions(t *testing.T) {
 // Null deletes what a device wrote, and not what the hub notes beside it.
 func TestMetadataIsTheHubs(t *testing.T) {
 	h := newHouse(t)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	h.advance(time.Minute)
 	for _, patch := range []string{`{"b":{"c":1,"d":2},"a":1}`, `{"b":{"c":null,"$lastUpdated":null},"$lastUpdated":null}`, `{"b":7}`,
 		`{"b":{"e":1}}`, `{"a":null,"b":{"a":1}}`} {
@@ -78,7 +79,7 @@ func TestMetadataIsTheHubs(t *testing.T) {
 // be.
 func TestSpellingIsNoReasonToRefuse(t *testing.T) {
 	h := newHouse(t)
-	h.create(Device{DeviceID: "d"})
+	h.create(identity.Device{DeviceID: "d"})
 	value := strings.Repeat(`\u003c`, 4095)
 	var members []string
 	for _, name := range []string{"a", "b"} {

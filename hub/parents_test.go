@@ -4,14 +4,16 @@ import (
 	"encoding/json"
 	"slices"
 	"testing"
+
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // A device's twin has its scopes, as its identity does, and none without them.
 func TestScopesInTwins(t *testing.T) {
 	h := newHouse(t)
-	gateway := h.create(Device{DeviceID: "gateway", Capabilities: Capabilities{IoTEdge: true}})
-	h.create(Device{DeviceID: "child", DeviceScope: gateway.DeviceScope})
-	h.create(Device{DeviceID: "alone"})
+	gateway := h.create(identity.Device{DeviceID: "gateway", Capabilities: identity.Capabilities{IoTEdge: true}})
+	h.create(identity.Device{DeviceID: "child", DeviceScope: gateway.DeviceScope})
+	h.create(identity.Device{DeviceID: "alone"})
 	for id, want := range map[string]string{
 		"gateway": gateway.DeviceScope, "child": gateway.DeviceScope, "alone": "",
 	} {
@@ -37,17 +39,17 @@ func TestScopesInTwins(t *testing.T) {
 // there leaves it.
 func TestParentIsTakenAway(t *testing.T) {
 	h := newHouse(t)
-	gateway := h.create(Device{DeviceID: "gateway", Capabilities: Capabilities{IoTEdge: true}})
+	gateway := h.create(identity.Device{DeviceID: "gateway", Capabilities: identity.Capabilities{IoTEdge: true}})
 	for _, edge := range []bool{false, true} {
 		id := map[bool]string{false: "leaf", true: "inner"}[edge]
-		h.create(Device{DeviceID: id, ParentScopes: []string{gateway.DeviceScope}, Capabilities: Capabilities{IoTEdge: edge}})
+		h.create(identity.Device{DeviceID: id, ParentScopes: []string{gateway.DeviceScope}, Capabilities: identity.Capabilities{IoTEdge: edge}})
 		for _, step := range []struct{ parents, want []string }{
 			{nil, []string{gateway.DeviceScope}},
 			{[]string{}, nil},
 			{nil, nil},
 			{[]string{gateway.DeviceScope}, []string{gateway.DeviceScope}},
 		} {
-			wanted := Device{DeviceID: id, ParentScopes: step.parents, Capabilities: Capabilities{IoTEdge: edge}}
+			wanted := identity.Device{DeviceID: id, ParentScopes: step.parents, Capabilities: identity.Capabilities{IoTEdge: edge}}
 			updated, err := h.UpdateDevice(ctx, wanted, "*")
 			if err != nil || !slices.Equal(updated.ParentScopes, step.want) ||
 				(updated.DeviceScope != "") != (edge || step.want != nil) {

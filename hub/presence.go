@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
@@ -154,7 +155,7 @@ func (s *Session) revalidate(ctx context.Context) error {
 // judge holds what the device proved itself with when it connected against its
 // identity as it is now.
 func (s *Session) judge(ctx context.Context) error {
-	device, err := s.hub.device(ctx, s.deviceID)
+	device, err := s.hub.registry.Get(ctx, s.deviceID)
 	switch {
 	case s.hub.closed.Load():
 		return ErrShutdown
@@ -162,7 +163,7 @@ func (s *Session) judge(ctx context.Context) error {
 		return ErrDeleted
 	case err != nil:
 		return err
-	case device.Status == disabled:
+	case device.Status == identity.Disabled:
 		return ErrDisabled
 	case !reflect.DeepEqual(*device.Authentication, s.credentials):
 		return ErrCredentialChanged
@@ -208,7 +209,7 @@ func (h *Hub) EndRevoked(revoked issuance.Revocation) {
 func refusal(deviceID string, reason error) error {
 	switch {
 	case errors.Is(reason, ErrDeleted):
-		return deviceNotFound(deviceID)
+		return identity.NotFound(deviceID)
 	case errors.Is(reason, ErrTokenExpired):
 		return fault.New(fault.TokenExpired, "The token of the device %q expired while it was connecting", deviceID)
 	case errors.Is(reason, ErrDisabled), errors.Is(reason, ErrCredentialChanged), errors.Is(reason, ErrRevoked):
@@ -228,21 +229,15 @@ func (s *Session) owns(stored twin) error {
 
 // identity returns the device's identity as long as the session is its own, and
 // the check that makes a commit fail when that has changed.
-func (s *Session) identity(ctx context.Context) (Device, store.Change, error) {
+func (s *Session) identity(ctx context.Context) (identity.Device, store.Change, error) {
 	if err := s.check(); err != nil {
-		return Device{}, store.Change{}, err
+		return identity.Device{}, store.Change{}, err
 	}
-	device, err := s.hub.device(ctx, s.deviceID)
+	device, err := s.hub.registry.Get(ctx, s.deviceID)
 	if err == nil && device.GenerationID != s.generation {
 		err = refusal(s.deviceID, ErrDeleted)
 	}
-	return device, s.hub.unchanged(device), err
-}
-
-// unchanged is the check that a device is as it was read.
-func (h *Hub) unchanged(device Device) store.Change {
-	return store.Change{Collection: h.devices.Collection, Key: device.DeviceID, Match: storeMatch(device.ETag),
-		Check: true}
+	return device, s.hub.registry.Unchanged(device), err
 }
 
 // commit makes a change that belongs to the session's device, and to no later one
@@ -273,4 +268,14 @@ func (l *deviceLocks) lock(deviceID string) (unlock func()) {
 	mutex := &l.mutexes[maphash.String(l.seed, deviceID)%uint64(len(l.mutexes))]
 	mutex.Lock()
 	return mutex.Unlock
+}
+
+// ServiceStatistics counts the connected devices.
+type ServiceStatistics struct {
+	ConnectedDeviceCount int `json:"connectedDeviceCount"`
+}
+
+// ServiceStatistics counts the devices that are connected now.
+func (h *Hub) ServiceStatistics(context.Context) (ServiceStatistics, error) {
+	return ServiceStatistics{h.connected()}, nil
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
@@ -131,7 +132,7 @@ func (h *house) agree(deviceID string, attempts []*attempt) (connected *attempt)
 // everybody knows it. So it is when some of them hang up meanwhile.
 func TestSimultaneousConnections(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	evidence := credential.Evidence{Token: h.token(device)}
 	var former []*attempt
 	for round := range 3000 {
@@ -159,46 +160,45 @@ func TestSimultaneousConnections(t *testing.T) {
 // that are only coming.
 func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 	h := newHouse(t)
-	must := func(_ Device, err error) {
+	must := func(_ identity.Device, err error) {
 		if err != nil {
 			t.Error(err)
 		}
 	}
-	fresh := func() KeyPair { return KeyPair{text(credential.NewKey(32)), text(credential.NewKey(32))} }
 	for _, c := range []struct {
 		name string
-		do   func(Device)
+		do   func(identity.Device)
 		ends bool // nobody may be connected by the former credentials
 	}{
-		{"disable", func(d Device) { d.Status = "disabled"; must(h.UpdateDevice(ctx, d, "")) }, true},
-		{"delete", func(d Device) { must(Device{}, h.DeleteDevice(ctx, d.DeviceID, "")) }, true},
-		{"new keys", func(d Device) {
+		{"disable", func(d identity.Device) { d.Status = "disabled"; must(h.UpdateDevice(ctx, d, "")) }, true},
+		{"delete", func(d identity.Device) { must(identity.Device{}, h.DeleteDevice(ctx, d.DeviceID, "")) }, true},
+		{"new keys", func(d identity.Device) {
 			changed := *d.Authentication
-			changed.SymmetricKey = fresh()
+			changed.SymmetricKey = newKeys()
 			d.Authentication = &changed
 			must(h.UpdateDevice(ctx, d, ""))
 		}, true},
-		{"new keys by registering", func(d Device) {
-			keys := fresh()
-			must(Device{}, admit(ctx, h, Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
+		{"new keys by registering", func(d identity.Device) {
+			keys := newKeys()
+			must(identity.Device{}, admit(ctx, h, Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
 				SecondaryKey: *keys.SecondaryKey}))
 		}, true},
-		{"delete and make anew with other keys", func(d Device) {
-			must(Device{}, h.DeleteDevice(ctx, d.DeviceID, ""))
-			must(h.CreateDevice(ctx, Device{DeviceID: d.DeviceID}))
+		{"delete and make anew with other keys", func(d identity.Device) {
+			must(identity.Device{}, h.DeleteDevice(ctx, d.DeviceID, ""))
+			must(h.CreateDevice(ctx, identity.Device{DeviceID: d.DeviceID}))
 		}, true},
-		{"delete and make anew with the same keys", func(d Device) {
-			must(Device{}, h.DeleteDevice(ctx, d.DeviceID, ""))
+		{"delete and make anew with the same keys", func(d identity.Device) {
+			must(identity.Device{}, h.DeleteDevice(ctx, d.DeviceID, ""))
 			must(h.CreateDevice(ctx, d))
 		}, false},
-		{"disable and enable", func(d Device) {
+		{"disable and enable", func(d identity.Device) {
 			off := d
 			off.Status = "disabled"
 			must(h.UpdateDevice(ctx, off, ""))
 			must(h.UpdateDevice(ctx, d, ""))
 		}, false},
-		{"another reason", func(d Device) { d.StatusReason = text("inspected"); must(h.UpdateDevice(ctx, d, "")) }, false},
-		{"two at once", func(d Device) {
+		{"another reason", func(d identity.Device) { d.StatusReason = text("inspected"); must(h.UpdateDevice(ctx, d, "")) }, false},
+		{"two at once", func(d identity.Device) {
 			var group sync.WaitGroup
 			group.Go(func() {
 				off := d
@@ -207,14 +207,14 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 					t.Error(err)
 				}
 			})
-			group.Go(func() { must(Device{}, h.DeleteDevice(ctx, d.DeviceID, "")) })
+			group.Go(func() { must(identity.Device{}, h.DeleteDevice(ctx, d.DeviceID, "")) })
 			group.Wait()
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.t = t
 			for round := range 60 {
-				device := h.create(Device{DeviceID: fmt.Sprintf("%s-%d", strings.ReplaceAll(c.name, " ", "-"), round)})
+				device := h.create(identity.Device{DeviceID: fmt.Sprintf("%s-%d", strings.ReplaceAll(c.name, " ", "-"), round)})
 				evidence := credential.Evidence{Token: h.token(device)}
 				attempts := h.storm(device.DeviceID, evidence, round%2)
 				attempts = append(attempts, h.storm(device.DeviceID, evidence, 3, func() { c.do(device) })...)
@@ -233,7 +233,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 						twin.Properties.Reported)
 				}
 				if err == nil {
-					must(Device{}, h.DeleteDevice(ctx, device.DeviceID, ""))
+					must(identity.Device{}, h.DeleteDevice(ctx, device.DeviceID, ""))
 				}
 			}
 			if err := h.activity.write(ctx); err != nil {
@@ -247,7 +247,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 // nothingIsLeft checks that devices that were deleted left no documents.
 func (h *house) nothingIsLeft() {
 	h.t.Helper()
-	for _, collection := range []string{h.devices.Collection, h.twins.Collection, h.subscriptions.Collection,
+	for _, collection := range []string{h.registry.Collection(), h.twins.Collection, h.subscriptions.Collection,
 		h.answered.Collection,
 		h.activity.stamps.Collection, h.activity.connections.Collection} {
 		documents, err := h.config.Documents.List(ctx, collection, "", "", 1)
@@ -278,7 +278,7 @@ func (h *house) issue(deviceID string) *x509.Certificate {
 		_, err = h.config.Documents.Commit(ctx, changes...)
 	}
 	if err == nil {
-		_, err = h.Admit(ctx, Admission{DeviceID: deviceID, Issuance: &Issuance{RegistrationID: deviceID, Policy: "default"}})
+		_, err = h.Admit(ctx, Admission{DeviceID: deviceID, Issuance: &identity.Issuance{RegistrationID: deviceID, Policy: "default"}})
 	}
 	if err != nil {
 		h.t.Fatal(err)
@@ -327,7 +327,7 @@ func TestConnectionsWhileTheCertificateIsRevoked(t *testing.T) {
 // Who asked for a change may be gone before it has its effect.
 func TestConnectionsEndThoughNobodyWaits(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	_, down := h.connect(device, false)
 	gone, leave := contextThatEndsAtCommit(h)
 	defer leave()
@@ -342,7 +342,7 @@ func TestConnectionsEndThoughNobodyWaits(t *testing.T) {
 // A token's time is over while the device is connected.
 func TestTokensExpireDuringAConnection(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	_, down := h.connect(device, false)
 	h.advance(time.Hour + credential.ClockSkew)
 	h.endExpired()
@@ -360,17 +360,21 @@ func TestTokensExpireDuringAConnection(t *testing.T) {
 // that has its id now, at whatever moment that was made.
 func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	session, _ := h.connect(device, true)
 	// The moment at which the session has been checked and nobody has ended it yet.
 	recreate := func() {
 		t.Helper()
-		changes := []store.Change{h.devices.Delete("d", store.Always), h.twins.Delete("d", store.Always),
-			h.subscriptions.Delete("d", store.Always)}
+		present, err := h.registry.Get(ctx, "d")
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes := append(h.registry.PrepareDelete("d", present.ETag), h.twins.Delete("d", store.Always),
+			h.subscriptions.Delete("d", store.Always))
 		if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
 			t.Fatal(err)
 		}
-		h.create(Device{DeviceID: "d", Authentication: device.Authentication})
+		h.create(identity.Device{DeviceID: "d", Authentication: device.Authentication})
 	}
 	recreate()
 	if version, err := session.Report(ctx, []byte(`{"a":1}`)); !errors.Is(err, fault.DeviceNotFound) {
@@ -415,7 +419,7 @@ func TestGenerationsDiffer(t *testing.T) {
 	h := newHouse(t)
 	last := new(big.Int)
 	for range 100 {
-		device := h.create(Device{DeviceID: "d"})
+		device := h.create(identity.Device{DeviceID: "d"})
 		generation, ok := new(big.Int).SetString(device.GenerationID, 10)
 		if !ok || generation.Cmp(last) <= 0 || len(device.GenerationID) != 18 {
 			t.Fatalf("the generation %s comes after %s", device.GenerationID, last)
@@ -431,7 +435,7 @@ func TestGenerationsDiffer(t *testing.T) {
 // longer connect.
 func TestWills(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	replaced, _ := h.connect(device, false)
 	disabled, _ := h.connect(device, false)
 	device.Status = "disabled"
@@ -453,7 +457,7 @@ func TestWills(t *testing.T) {
 // Subscriptions that an earlier version kept are found.
 func TestSubscriptionsOfAnEarlierVersion(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	earlier := store.Table[[]string]{Documents: h.config.Documents, Collection: h.subscriptions.Collection}
 	if _, err := h.config.Documents.Commit(ctx, earlier.Put("d", store.Always, []string{"a", "b"})); err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 func TestTwinsInPages(t *testing.T) {
@@ -17,7 +18,7 @@ func TestTwinsInPages(t *testing.T) {
 	ctx := context.Background()
 	for i := range 5 {
 		id := fmt.Sprintf("d%d", i)
-		if _, err := h.CreateDevice(ctx, Device{DeviceID: id}); err != nil {
+		if _, err := h.CreateDevice(ctx, identity.Device{DeviceID: id}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := h.PatchTwin(ctx, id, []byte(fmt.Sprintf(`{"tags":{"n":%d}}`, i)), ""); err != nil {
@@ -50,7 +51,7 @@ func TestTwinsInPages(t *testing.T) {
 func TestRenewKeys(t *testing.T) {
 	h := newHouse(t)
 	ctx := context.Background()
-	before, err := h.CreateDevice(ctx, Device{DeviceID: "d", Status: "disabled"})
+	before, err := h.CreateDevice(ctx, identity.Device{DeviceID: "d", Status: "disabled"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -74,8 +75,8 @@ func TestRenewKeys(t *testing.T) {
 	if _, err := h.RenewKeys(ctx, "nobody", true, true); !errors.Is(err, fault.DeviceNotFound) {
 		t.Errorf("a device that is not there is answered %v", err)
 	}
-	if _, err := h.CreateDevice(ctx, Device{DeviceID: "c",
-		Authentication: &Authentication{Type: CertificateAuthority}}); err != nil {
+	if _, err := h.CreateDevice(ctx, identity.Device{DeviceID: "c",
+		Authentication: &identity.Authentication{Type: identity.CertificateAuthority}}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.RenewKeys(ctx, "c", true, true); !errors.Is(err, fault.ArgumentInvalid) {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/issuance"
@@ -41,8 +42,8 @@ type Session struct {
 	expiry      time.Time // of a token; zero without one
 	protocol    string
 	remoteAddr  string
-	credentials Authentication       // those of the identity when the device proved itself
-	operational issuance.Certificate // with which the device came; zero for another
+	credentials identity.Authentication // those of the identity when the device proved itself
+	operational issuance.Certificate    // with which the device came; zero for another
 	keep        bool
 	names       []string     // subscriptions
 	owed        []OwedAnswer // that the device has not acknowledged
@@ -61,7 +62,7 @@ type Session struct {
 // announces goes into its twin. It returns the faults 404001, 401002 and 401003, and
 // 400004 for a model id that can't be one.
 func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credential.Evidence, keep bool, down Downlink) (*Session, error) {
-	device, err := h.device(ctx, deviceID)
+	device, err := h.registry.Get(ctx, deviceID)
 	if err != nil {
 		return nil, err
 	}
@@ -106,11 +107,11 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 }
 
 // authenticate judges the evidence of a device against its identity.
-func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method message.AuthMethod, expiry time.Time, err error) {
+func (h *Hub) authenticate(device identity.Device, evidence credential.Evidence) (method message.AuthMethod, expiry time.Time, err error) {
 	refuse := func(format string, args ...any) (message.AuthMethod, time.Time, error) {
 		return 0, time.Time{}, fault.New(fault.UnauthorizedAccess, format, args...)
 	}
-	if device.Status == disabled {
+	if device.Status == identity.Disabled {
 		return refuse("The device %q is disabled", device.DeviceID)
 	}
 	if evidence.Token != "" {
@@ -119,10 +120,10 @@ func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method 
 	if len(evidence.Certificates) == 0 {
 		return refuse("The device %q showed neither a token nor a client certificate", device.DeviceID)
 	}
-	if device.Authentication.Type == CertificateAuthority && device.Issuance != nil && h.config.Issuer != nil {
+	if device.Authentication.Type == identity.CertificateAuthority && device.Issuance != nil && h.config.Issuer != nil {
 		return message.IssuedCertificate, time.Time{}, nil // verifyIssued judges it
 	}
-	if device.Authentication.Type != SelfSigned {
+	if device.Authentication.Type != identity.SelfSigned {
 		return refuse("The device %q shows a certificate, and its authentication is %s", device.DeviceID, device.Authentication.Type)
 	}
 	certificate := evidence.Certificates[0]
@@ -140,7 +141,7 @@ func (h *Hub) authenticate(device Device, evidence credential.Evidence) (method 
 	return message.Thumbprint, time.Time{}, nil
 }
 
-func (h *Hub) authenticateToken(device Device, text string) (method message.AuthMethod, expiry time.Time, err error) {
+func (h *Hub) authenticateToken(device identity.Device, text string) (method message.AuthMethod, expiry time.Time, err error) {
 	refuse := func(code fault.Code, format string, args ...any) (message.AuthMethod, time.Time, error) {
 		return 0, time.Time{}, fault.New(code, format, args...)
 	}
@@ -153,7 +154,7 @@ func (h *Hub) authenticateToken(device Device, text string) (method message.Auth
 	}
 	keys, asked := device.Authentication.SymmetricKey, credential.DeviceResource(h.config.Host, device.DeviceID)
 	switch {
-	case device.Authentication.Type != SAS:
+	case device.Authentication.Type != identity.SAS:
 		return refuse(fault.UnauthorizedAccess, "The device %q shows a token, and its authentication is %s", device.DeviceID, device.Authentication.Type)
 	case !token.Covers(asked):
 		return refuse(fault.UnauthorizedAccess, "The token is for %.300q (sr), and this is %.300q", token.Resource, asked.String())
@@ -167,12 +168,12 @@ func (h *Hub) authenticateToken(device Device, text string) (method message.Auth
 
 // authenticatePolicy lets a device in by a policy of the hub with the right
 // DeviceConnect, as gateways do.
-func (h *Hub) authenticatePolicy(device Device, text string, token *credential.Token) (message.AuthMethod, time.Time, error) {
+func (h *Hub) authenticatePolicy(device identity.Device, text string, token *credential.Token) (message.AuthMethod, time.Time, error) {
 	_, err := h.access.Authorize(context.Background(), text, DeviceConnect, credential.DeviceResource(h.config.Host, device.DeviceID).Path...)
 	return message.PolicyKey, token.Expiry, err
 }
 
-func signedByEither(token *credential.Token, keys KeyPair) bool {
+func signedByEither(token *credential.Token, keys identity.KeyPair) bool {
 	return keys.PrimaryKey != nil && token.SignedBy(*keys.PrimaryKey) || keys.SecondaryKey != nil && token.SignedBy(*keys.SecondaryKey)
 }
 

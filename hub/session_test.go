@@ -9,14 +9,15 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
 
 func TestWhoIsLetIn(t *testing.T) {
 	h := newHouse(t)
-	withKey := h.create(Device{DeviceID: "key"})
-	closed := h.create(Device{DeviceID: "closed", Status: "disabled"})
+	withKey := h.create(identity.Device{DeviceID: "key"})
+	closed := h.create(identity.Device{DeviceID: "closed", Status: "disabled"})
 	certificate := func(name string, from time.Time) (credential.Evidence, string, string) {
 		text, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: name, KeyType: credential.EC256, NotBefore: from, Validity: time.Hour})
 		if err != nil {
@@ -32,7 +33,8 @@ func TestWhoIsLetIn(t *testing.T) {
 	now, sha1, _ := certificate("x509", noon.Add(-time.Minute))
 	old, _, oldSHA256 := certificate("x509", noon.Add(-2*time.Hour))
 	other, _, _ := certificate("x509", noon.Add(-time.Minute))
-	h.create(Device{DeviceID: "x509", Authentication: &Authentication{X509Thumbprint: ThumbprintPair{text(strings.ToLower(sha1)), &oldSHA256}}})
+	h.create(identity.Device{DeviceID: "x509", Authentication: &identity.Authentication{X509Thumbprint: identity.ThumbprintPair{
+		PrimaryThumbprint: text(strings.ToLower(sha1)), SecondaryThumbprint: &oldSHA256}}})
 	token := func(resource, policy, key string, expiry time.Time) credential.Evidence {
 		made, err := credential.NewToken(resource, policy, key, expiry)
 		if err != nil {
@@ -90,20 +92,20 @@ func TestWhatEndsASession(t *testing.T) {
 	h := newHouse(t)
 	for _, c := range []struct {
 		name string
-		do   func(Device) error
+		do   func(identity.Device) error
 		want error
 	}{
-		{"another connection", func(d Device) error { h.connect(d, false); return nil }, ErrReplaced},
-		{"disabling", func(d Device) error { d.Status = "disabled"; _, err := h.UpdateDevice(ctx, d, ""); return err }, ErrDisabled},
-		{"deleting", func(d Device) error { return h.DeleteDevice(ctx, d.DeviceID, "") }, ErrDeleted},
-		{"new keys", func(d Device) error {
-			d.Authentication.SymmetricKey = KeyPair{text(credential.NewKey(32)), text(credential.NewKey(32))}
+		{"another connection", func(d identity.Device) error { h.connect(d, false); return nil }, ErrReplaced},
+		{"disabling", func(d identity.Device) error { d.Status = "disabled"; _, err := h.UpdateDevice(ctx, d, ""); return err }, ErrDisabled},
+		{"deleting", func(d identity.Device) error { return h.DeleteDevice(ctx, d.DeviceID, "") }, ErrDeleted},
+		{"new keys", func(d identity.Device) error {
+			d.Authentication.SymmetricKey = newKeys()
 			_, err := h.UpdateDevice(ctx, d, "")
 			return err
 		}, ErrCredentialChanged},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			device := h.create(Device{DeviceID: strings.ReplaceAll(c.name, " ", "-")})
+			device := h.create(identity.Device{DeviceID: strings.ReplaceAll(c.name, " ", "-")})
 			_, down := h.connect(device, false)
 			if err := c.do(device); err != nil {
 				t.Fatal(err)
@@ -114,7 +116,7 @@ func TestWhatEndsASession(t *testing.T) {
 		})
 	}
 	// What does not concern the connection leaves it alone.
-	device := h.create(Device{DeviceID: "calm"})
+	device := h.create(identity.Device{DeviceID: "calm"})
 	_, down := h.connect(device, false)
 	device.StatusReason = text("inspected")
 	if _, err := h.UpdateDevice(ctx, device, ""); err != nil || down.ended() != nil {
@@ -124,7 +126,7 @@ func TestWhatEndsASession(t *testing.T) {
 
 func TestSubscriptionsOutliveTheConnection(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	session, _ := h.connect(device, true)
 	if err := session.SetSubscriptions(ctx, []string{"a", "b"}); err != nil {
 		t.Fatal(err)
@@ -175,7 +177,7 @@ func (h *house) discardTelemetry() {
 func BenchmarkSend(b *testing.B) {
 	h := newHouse(b)
 	h.discardTelemetry()
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	m := &message.Message{System: []message.Property{{Name: []byte("message-id"), Value: []byte("1")}}, Payload: make([]byte, 256)}
 	done := new(counting)
 	b.ReportAllocs()
@@ -188,7 +190,7 @@ func BenchmarkSend(b *testing.B) {
 
 func BenchmarkReport(b *testing.B) {
 	h := newHouse(b)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if _, err := session.Report(ctx, fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {

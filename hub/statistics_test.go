@@ -9,11 +9,12 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 )
 
 // listed counts the devices by reading them.
-func (h *house) listed() (statistics RegistryStatistics) {
+func (h *house) listed() (counted identity.Statistics) {
 	h.t.Helper()
 	for after := ""; ; {
 		devices, next, err := h.Devices(ctx, "", after, 10)
@@ -21,23 +22,29 @@ func (h *house) listed() (statistics RegistryStatistics) {
 			h.t.Fatal(err)
 		}
 		for _, device := range devices {
-			statistics.TotalDeviceCount++
+			counted.TotalDeviceCount++
 			if device.Status == "disabled" {
-				statistics.DisabledDeviceCount++
+				counted.DisabledDeviceCount++
 			} else {
-				statistics.EnabledDeviceCount++
+				counted.EnabledDeviceCount++
 			}
 		}
 		if next == "" {
-			return statistics
+			return counted
 		}
 		after = next
 	}
 }
 
-func (h *house) wantStatistics(want RegistryStatistics) {
+// statistics are those of so many devices.
+func statistics(enabled, disabled int) identity.Statistics {
+	return identity.Statistics{TotalDeviceCount: enabled + disabled, EnabledDeviceCount: enabled,
+		DisabledDeviceCount: disabled}
+}
+
+func (h *house) wantStatistics(want identity.Statistics) {
 	h.t.Helper()
-	if got, err := h.RegistryStatistics(ctx); err != nil || got != want {
+	if got, err := h.Registry().Statistics(ctx); err != nil || got != want {
 		h.t.Errorf("counted %+v (%v), want %+v", got, err, want)
 	}
 }
@@ -52,7 +59,7 @@ func TestRegistryStatistics(t *testing.T) {
 	var counting, all sync.WaitGroup
 	counting.Go(func() {
 		for {
-			s, err := h.RegistryStatistics(ctx)
+			s, err := h.Registry().Statistics(ctx)
 			if err != nil || s.EnabledDeviceCount < 0 || s.DisabledDeviceCount < 0 || s.TotalDeviceCount > ids {
 				t.Errorf("counted %+v, error %v", s, err)
 				return
@@ -72,9 +79,9 @@ func TestRegistryStatistics(t *testing.T) {
 				var err error
 				switch random.IntN(4) {
 				case 0:
-					_, err = h.CreateDevice(ctx, Device{DeviceID: id, Status: status})
+					_, err = h.CreateDevice(ctx, identity.Device{DeviceID: id, Status: status})
 				case 1:
-					_, err = h.UpdateDevice(ctx, Device{DeviceID: id, Status: status}, "")
+					_, err = h.UpdateDevice(ctx, identity.Device{DeviceID: id, Status: status}, "")
 				case 2:
 					err = h.DeleteDevice(ctx, id, "")
 				case 3:
@@ -96,94 +103,23 @@ func TestRegistryStatistics(t *testing.T) {
 	t.Logf("in the end there are %+v", h.listed())
 }
 
-// TestStatisticsOfAnEarlierVersion opens a hub whose disabled devices are in no index.
-func TestStatisticsOfAnEarlierVersion(t *testing.T) {
-	h := newHouse(t)
-	for i := range 25 {
-		h.create(Device{DeviceID: fmt.Sprint("d", i), Status: []string{"enabled", "disabled"}[i%2]})
-	}
-	var changes []store.Change
-	for i := range 25 {
-		changes = append(changes, h.disabled.Delete(fmt.Sprint("d", i), store.Always))
-	}
-	changes = append(changes, store.Change{Collection: "hub/test/indexes", Key: disabledIndex, Delete: true})
-	if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
-		t.Fatal(err)
-	}
-	h.reopen()
-	h.wantStatistics(RegistryStatistics{25, 13, 12})
-	h.wantStatistics(h.listed())
-
-	// Such a version deletes one, disables one, and enables one, and the index stays.
-	enabledNow, err := h.device(ctx, "d1")
-	if err != nil {
-		t.Fatal(err)
-	}
-	disabledNow, err := h.device(ctx, "d2")
-	if err != nil {
-		t.Fatal(err)
-	}
-	enabledNow.Status, disabledNow.Status = enabled, disabled
-	if _, err := h.config.Documents.Commit(ctx, h.devices.Put("d1", store.Present, enabledNow),
-		h.devices.Put("d2", store.Present, disabledNow), h.devices.Delete("d3", store.Present)); err != nil {
-		t.Fatal(err)
-	}
-	config := h.config
-	config.Reindex = true
-	again, err := Open(ctx, config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	h.wantStatistics(RegistryStatistics{24, 13, 11})
-	h.wantStatistics(h.listed())
-	if err := again.Close(ctx); err != nil {
-		t.Error(err)
-	}
-}
-
 // TestStatisticsOfUnreadable counts a device whose identity can't be read until it is
 // replaced or deleted.
 func TestStatisticsOfUnreadable(t *testing.T) {
 	h := newHouse(t)
 	for _, id := range []string{"deleted", "replaced", "disabled"} {
-		h.create(Device{DeviceID: id, Status: "disabled"})
-		damaged := store.Change{Collection: h.DeviceRecords(), Key: id, Value: []byte("{")}
+		h.create(identity.Device{DeviceID: id, Status: "disabled"})
+		damaged := store.Change{Collection: h.Registry().Collection(), Key: id, Value: []byte("{")}
 		if _, err := h.config.Documents.Commit(ctx, damaged); err != nil {
 			t.Fatal(err)
 		}
 	}
-	h.wantStatistics(RegistryStatistics{3, 0, 3})
+	h.wantStatistics(statistics(0, 3))
 	if err := h.DeleteDevice(ctx, "deleted", ""); err != nil {
 		t.Fatal(err)
 	}
-	h.create(Device{DeviceID: "replaced"})
-	h.create(Device{DeviceID: "disabled", Status: "disabled"})
-	h.wantStatistics(RegistryStatistics{2, 1, 1})
+	h.create(identity.Device{DeviceID: "replaced"})
+	h.create(identity.Device{DeviceID: "disabled", Status: "disabled"})
+	h.wantStatistics(statistics(1, 1))
 	h.wantStatistics(h.listed())
-}
-
-// BenchmarkRegistryStatistics counts the devices of a large hub.
-func BenchmarkRegistryStatistics(b *testing.B) {
-	h := newHouse(b)
-	const devices = 20_000
-	var changes []store.Change
-	for i := range devices {
-		device := Device{DeviceID: fmt.Sprintf("device-%06d", i), Status: []string{"enabled", "disabled"}[i%2]}
-		if err := device.complete(nil); err != nil {
-			b.Fatal(err)
-		}
-		changes = append(changes, h.creation(&device, newTwin(noon))...)
-		if len(changes) >= 900 || i == devices-1 {
-			if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
-				b.Fatal(err)
-			}
-			changes = nil
-		}
-	}
-	b.ReportAllocs()
-	for b.Loop() {
-		if s, err := h.RegistryStatistics(ctx); err != nil || s.TotalDeviceCount != devices || s.DisabledDeviceCount != devices/2 {
-			b.Fatal(s, err)
-		}
-	}
 }

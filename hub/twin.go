@@ -13,30 +13,31 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 )
 
 // Twin is a device twin as back ends see it, in the JSON of the IoT Hub service
 // REST API (PyPI azure-iot-hub, model Twin).
 type Twin struct {
-	DeviceID                  string             `json:"deviceId"`
-	ETag                      string             `json:"etag"`
-	DeviceETag                string             `json:"deviceEtag"`
-	Status                    string             `json:"status"`
-	StatusReason              *string            `json:"statusReason,omitempty"`
-	StatusUpdateTime          document.Time      `json:"statusUpdateTime"`
-	ConnectionState           string             `json:"connectionState"`
-	LastActivityTime          document.Time      `json:"lastActivityTime"`
-	CloudToDeviceMessageCount int                `json:"cloudToDeviceMessageCount"`
-	AuthenticationType        AuthenticationType `json:"authenticationType"`
-	X509Thumbprint            ThumbprintPair     `json:"x509Thumbprint"`
-	ModelID                   string             `json:"modelId"`
-	Version                   int64              `json:"version"`
-	Tags                      document.Object    `json:"tags"`
-	Properties                TwinProperties     `json:"properties"`
-	Capabilities              Capabilities       `json:"capabilities"`
-	DeviceScope               string             `json:"deviceScope,omitempty"` // as of the device
-	ParentScopes              []string           `json:"parentScopes,omitempty"`
+	DeviceID                  string                      `json:"deviceId"`
+	ETag                      string                      `json:"etag"`
+	DeviceETag                string                      `json:"deviceEtag"`
+	Status                    string                      `json:"status"`
+	StatusReason              *string                     `json:"statusReason,omitempty"`
+	StatusUpdateTime          document.Time               `json:"statusUpdateTime"`
+	ConnectionState           string                      `json:"connectionState"`
+	LastActivityTime          document.Time               `json:"lastActivityTime"`
+	CloudToDeviceMessageCount int                         `json:"cloudToDeviceMessageCount"`
+	AuthenticationType        identity.AuthenticationType `json:"authenticationType"`
+	X509Thumbprint            identity.ThumbprintPair     `json:"x509Thumbprint"`
+	ModelID                   string                      `json:"modelId"`
+	Version                   int64                       `json:"version"`
+	Tags                      document.Object             `json:"tags"`
+	Properties                TwinProperties              `json:"properties"`
+	Capabilities              identity.Capabilities       `json:"capabilities"`
+	DeviceScope               string                      `json:"deviceScope,omitempty"` // as of the device
+	ParentScopes              []string                    `json:"parentScopes,omitempty"`
 }
 
 // TwinProperties are the two halves of a twin: the properties in the order in which
@@ -56,7 +57,7 @@ type twin struct {
 	Desired    section         `json:"desired"`
 	Reported   section         `json:"reported"`
 
-	etag string
+	etag string // of the store
 }
 
 // section is one half of a twin's properties.
@@ -230,7 +231,7 @@ func (h *Hub) updateTwin(ctx context.Context, id string, replace bool, change fu
 		if err := change(&stored); err != nil {
 			return twin{}, err
 		}
-		put := h.twins.Put(id, storeMatch(stored.etag), stored)
+		put := h.twins.Put(id, store.ETag(stored.etag), stored)
 		if len(put.Value) > maxDocument { // only if a section was too large already, by the rules of an earlier version
 			return twin{}, fault.New(fault.ArgumentInvalid,
 				"The twin is too large: it takes %d bytes of JSON to store, and %d are allowed. Delete properties of the section that is over its limit first",
@@ -240,7 +241,7 @@ func (h *Hub) updateTwin(ctx context.Context, id string, replace bool, change fu
 		if err != nil {
 			return twin{}, err
 		}
-		stored.etag = etagOf(etags[0])
+		stored.etag = etags[0]
 		return stored, nil
 	})
 }
@@ -248,9 +249,9 @@ func (h *Hub) updateTwin(ctx context.Context, id string, replace bool, change fu
 func (h *Hub) twin(ctx context.Context, id string) (twin, error) {
 	stored, etag, err := h.twins.Get(ctx, id)
 	if errors.Is(err, store.ErrNotFound) {
-		return twin{}, deviceNotFound(id)
+		return twin{}, identity.NotFound(id)
 	}
-	stored.etag = etagOf(etag)
+	stored.etag = etag
 	return stored, err
 }
 
@@ -282,7 +283,7 @@ func (t *twin) applyTags(patch document.Object, replace bool) error {
 	return limitsOfTags.fit(&t.Tags, document.Object{}, before)
 }
 
-func (t twin) describe(d Device) Twin {
+func (t twin) describe(d identity.Device) Twin {
 	described := Twin{
 		DeviceID: d.DeviceID, ETag: t.tag(), DeviceETag: d.ETag,
 		Status: d.Status, StatusReason: d.StatusReason, StatusUpdateTime: d.StatusUpdatedTime,

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -15,7 +16,7 @@ import (
 // changes a twin as it was read is not held up by its device.
 func TestTwinETag(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	tag := func() string {
 		t.Helper()
 		twin, err := h.Twin(ctx, "d")
@@ -34,7 +35,7 @@ func TestTwinETag(t *testing.T) {
 		t.Fatal(err)
 	}
 	session.Close(nil)
-	device.Status = disabled
+	device.Status = identity.Disabled
 	if _, err := h.UpdateDevice(ctx, device, "*"); err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +58,7 @@ func TestTwinETag(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.advance(time.Second)
-	h.create(Device{DeviceID: "d"})
+	h.create(identity.Device{DeviceID: "d"})
 	if seen[tag()] {
 		t.Error("another device of the same id has a twin with an ETag of the first")
 	}
@@ -66,7 +67,7 @@ func TestTwinETag(t *testing.T) {
 // What earlier versions stored has an ETag, which stays until a back end writes.
 func TestTwinETagOfEarlierVersions(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	stored, err := h.twin(ctx, "d")
 	if err != nil {
 		t.Fatal(err)

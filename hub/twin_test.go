@@ -11,11 +11,12 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 func TestTwinOfADevice(t *testing.T) {
 	h := newHouse(t)
-	device := h.create(Device{DeviceID: "d"})
+	device := h.create(identity.Device{DeviceID: "d"})
 	session, down := h.connect(device, false)
 	fresh, err := h.Twin(ctx, "d")
 	if err != nil {
@@ -65,7 +66,7 @@ func TestTwinOfADevice(t *testing.T) {
 
 func TestTwinIsReplaced(t *testing.T) {
 	h := newHouse(t)
-	session, down := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, down := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"a":1},"properties":{"desired":{"x":1,"y":2}}}`), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +93,7 @@ func TestTwinIsReplaced(t *testing.T) {
 
 func TestTwinsThatBreakALimit(t *testing.T) {
 	h := newHouse(t)
-	session, _ := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	before, _ := h.Twin(ctx, "d")
 	deep := strings.Repeat(`{"a":`, 12) + "1" + strings.Repeat("}", 12)
 	many := func(bytes int) string {
@@ -153,7 +154,7 @@ func TestTwinsThatBreakALimit(t *testing.T) {
 // order of the versions.
 func TestTwinUnderContention(t *testing.T) {
 	h := newHouse(t)
-	session, down := h.connect(h.create(Device{DeviceID: "d"}), false)
+	session, down := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {

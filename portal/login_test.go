@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/portal/web"
 )
 
@@ -43,7 +43,7 @@ func TestNothingWithoutSession(t *testing.T) {
 
 func TestReaderChangesNothing(t *testing.T) {
 	h := newFixture(t)
-	_, err := h.Hub.CreateDevice(ctx, hub.Device{DeviceID: "d1"})
+	_, err := h.Hub.CreateDevice(ctx, identity.Device{DeviceID: "d1"})
 	h.Must(err)
 	b := h.loggedIn(web.Reader)
 	for path, form := range map[string]url.Values{

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	hubmessage "github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
@@ -100,7 +101,7 @@ func filledPortal(b *testing.B, size int) (*web.Site, *http.Cookie) {
 				_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
 					Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}}})
 				if err == nil {
-					_, err = h.CreateDevice(ctx, hub.Device{DeviceID: id})
+					_, err = h.CreateDevice(ctx, identity.Device{DeviceID: id})
 				}
 				if err != nil {
 					b.Error(err)

@@ -6,7 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
@@ -119,7 +119,7 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 		return func() error { _, err := service.CreateEnrollment(ctx, enrollment(id)); return err }
 	}
 	device := func(id string) func() error {
-		return func() error { _, err := first.CreateDevice(ctx, hub.Device{DeviceID: id}); return err }
+		return func() error { _, err := first.CreateDevice(ctx, identity.Device{DeviceID: id}); return err }
 	}
 	attempt := func(id string) func() error {
 		return func() error { h.Attempt(attest.Refused, id); return nil }

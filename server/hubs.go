@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
@@ -77,7 +78,7 @@ func forHub(a linkedhub.Admission) hub.Admission {
 	admission := hub.Admission{IfGeneration: a.IfGeneration, DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
 		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge, ParentDeviceID: a.ParentDeviceID}
 	if a.CredentialPolicy != "" {
-		admission.Issuance = &hub.Issuance{RegistrationID: a.RegistrationID, Policy: a.CredentialPolicy}
+		admission.Issuance = &identity.Issuance{RegistrationID: a.RegistrationID, Policy: a.CredentialPolicy}
 	}
 	if a.Twin != nil {
 		admission.Tags, admission.Desired = a.Twin.Tags, a.Twin.Properties.Desired

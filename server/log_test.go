@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -87,7 +87,7 @@ func TestTheWordsOfStrangersAreBounded(t *testing.T) {
 	withToken.Password = []byte(token)
 	refused(withToken, nil, registerTopic, "")
 
-	device, err := h.hub.CreateDevice(context.Background(), hub.Device{DeviceID: "d1"})
+	device, err := h.hub.CreateDevice(context.Background(), identity.Device{DeviceID: "d1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,7 @@ import (
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -133,8 +133,8 @@ func (f *fleet) hasOf(group, id string) {
 func (f *fleet) byHand(id string) (key string) {
 	f.t.Helper()
 	key = credential.NewKey(32)
-	if _, err := f.hub.CreateDevice(f.t.Context(), hub.Device{DeviceID: id, Status: "enabled",
-		Authentication: &hub.Authentication{Type: hub.SAS, SymmetricKey: hub.KeyPair{PrimaryKey: &key, SecondaryKey: &key}}}); err != nil {
+	if _, err := f.hub.CreateDevice(f.t.Context(), identity.Device{DeviceID: id, Status: "enabled",
+		Authentication: &identity.Authentication{Type: identity.SAS, SymmetricKey: identity.KeyPair{PrimaryKey: &key, SecondaryKey: &key}}}); err != nil {
 		f.t.Fatal(err)
 	}
 	return key
@@ -182,8 +182,8 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 	},
 	"made by hand with the device's own key": func(f *fleet, a, _, id string) {
 		key, other := attest.DeriveKey(groupKey(a), id), attest.DeriveKey(groupKey(a+" secondary"), id)
-		_, err := f.hub.CreateDevice(f.t.Context(), hub.Device{DeviceID: id, Status: "enabled",
-			Authentication: &hub.Authentication{Type: hub.SAS, SymmetricKey: hub.KeyPair{PrimaryKey: &key, SecondaryKey: &other}}})
+		_, err := f.hub.CreateDevice(f.t.Context(), identity.Device{DeviceID: id, Status: "enabled",
+			Authentication: &identity.Authentication{Type: identity.SAS, SymmetricKey: identity.KeyPair{PrimaryKey: &key, SecondaryKey: &other}}})
 		f.must(err)
 		f.assigned(f.member(a, id))
 	},

@@ -20,7 +20,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -164,7 +164,7 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 	}
 	honest := h.berth(&keys, "honest")
 	honest.subscribe("$iothub/twin/res/#")
-	device, err := h.hub.CreateDevice(ctx, hub.Device{DeviceID: "d1"})
+	device, err := h.hub.CreateDevice(ctx, identity.Device{DeviceID: "d1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -18,7 +18,7 @@ func TestPipelinedTwinRequests(t *testing.T) {
 	h := newHouse(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	device, err := h.hub.CreateDevice(ctx, hub.Device{DeviceID: "d1"})
+	device, err := h.hub.CreateDevice(ctx, identity.Device{DeviceID: "d1"})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -44,7 +44,7 @@ func newFleet(t *testing.T, options ...berthtest.Option) *fleet {
 // create makes a device with a key and returns how it connects.
 func (f *fleet) create(id string) device.HubOptions {
 	f.t.Helper()
-	created, err := f.Hub.CreateDevice(f.ctx, hub.Device{DeviceID: id})
+	created, err := f.Hub.CreateDevice(f.ctx, identity.Device{DeviceID: id})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -293,7 +293,7 @@ func TestConnectionsThatVanish(t *testing.T) {
 // that are only coming.
 func TestConnectionsWhileTheirRightEnds(t *testing.T) {
 	f := newFleet(t)
-	present := func(id string) hub.Device {
+	present := func(id string) identity.Device {
 		device, err := f.Hub.Device(f.ctx, id)
 		if err != nil {
 			t.Error(err)
@@ -328,13 +328,13 @@ func TestConnectionsWhileTheirRightEnds(t *testing.T) {
 		{"keys", f.create, func(id string) {
 			changed := present(id)
 			primary, secondary := credential.NewKey(32), credential.NewKey(32)
-			changed.Authentication.SymmetricKey = hub.KeyPair{PrimaryKey: &primary, SecondaryKey: &secondary}
+			changed.Authentication.SymmetricKey = identity.KeyPair{PrimaryKey: &primary, SecondaryKey: &secondary}
 			_, err := f.Hub.UpdateDevice(f.ctx, changed, "*")
 			must(err)
 		}},
 		{"recreate", f.create, func(id string) {
 			must(f.Hub.DeleteDevice(f.ctx, id, "*"))
-			_, err := f.Hub.CreateDevice(f.ctx, hub.Device{DeviceID: id})
+			_, err := f.Hub.CreateDevice(f.ctx, identity.Device{DeviceID: id})
 			must(err)
 		}},
 	} {

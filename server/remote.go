@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -73,7 +74,7 @@ func (r remoteHub) Admit(ctx context.Context, admission linkedhub.Admission) (ge
 	}
 	if admission.ParentDeviceID != "" {
 		parent, err := r.Device(ctx, admission.ParentDeviceID)
-		if err := hub.CheckParent(admission.ParentDeviceID, parent, err); err != nil {
+		if err := identity.CheckParent(admission.ParentDeviceID, parent, err); err != nil {
 			return "", err
 		}
 		wanted.SetParent(parent)
@@ -126,7 +127,7 @@ func (r remoteHub) Admit(ctx context.Context, admission linkedhub.Admission) (ge
 
 // generationOf is the generation of an identity that is there: simple stand-ins of a
 // hub may have none.
-func generationOf(device hub.Device) string { return cmp.Or(device.GenerationID, "unknown") }
+func generationOf(device identity.Device) string { return cmp.Or(device.GenerationID, "unknown") }
 
 // Identity implements linkedhub.Hub.
 func (r remoteHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
@@ -145,11 +146,11 @@ func (r remoteHub) Identity(ctx context.Context, admission linkedhub.Admission) 
 
 // sameCredentials compares what counts for the type: hubs fill the rest in their
 // own ways.
-func sameCredentials(a, b *hub.Authentication) bool {
+func sameCredentials(a, b *identity.Authentication) bool {
 	if a == nil || b == nil || a.Type != b.Type {
 		return false
 	}
-	if a.Type == hub.SAS {
+	if a.Type == identity.SAS {
 		return reflect.DeepEqual(a.SymmetricKey, b.SymmetricKey)
 	}
 	return reflect.DeepEqual(a.X509Thumbprint, b.X509Thumbprint)

@@ -18,6 +18,7 @@ import (
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -125,7 +126,7 @@ func TestQuickstart(t *testing.T) {
 	if !strings.Contains(stdout, "test wind speed") {
 		t.Errorf("berth telemetry tail for people: %s", stdout)
 	}
-	if devices := read[[]hub.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 || devices[0].Status != "enabled" {
+	if devices := read[[]identity.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 || devices[0].Status != "enabled" {
 		t.Errorf("berth device list: %s", compact(devices))
 	}
 	if twin := read[hub.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`); twin.Properties.Desired.Get("interval").String() != "20" || twin.Tags.Get("plant").Text() != "Lyon" {

@@ -14,7 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -364,13 +364,13 @@ const toggled = "toggled-"
 func (h *history) toggle(ctx context.Context, t *testing.T, p *process) {
 	for number := 0; ; number++ {
 		id := fmt.Sprint(toggled, number%5)
-		_, err := p.hub.CreateDevice(ctx, hub.Device{DeviceID: id, Status: []string{"enabled", "disabled"}[number%2]})
+		_, err := p.hub.CreateDevice(ctx, identity.Device{DeviceID: id, Status: []string{"enabled", "disabled"}[number%2]})
 		if err != nil && !errors.Is(err, fault.DeviceAlreadyExists) {
 			p.loadEnded(t, "create "+id, err)
 			return
 		}
 		for _, status := range []string{"disabled", "enabled", "disabled"} {
-			if _, err := p.hub.UpdateDevice(ctx, hub.Device{DeviceID: id, Status: status}, ""); err != nil {
+			if _, err := p.hub.UpdateDevice(ctx, identity.Device{DeviceID: id, Status: status}, ""); err != nil {
 				p.loadEnded(t, "change the state of "+id, err)
 				return
 			}

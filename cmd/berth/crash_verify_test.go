@@ -11,7 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 )
@@ -134,14 +134,14 @@ func (h *history) verifyDevices(ctx context.Context, t *testing.T, p *process) {
 			unfinished = unfinished || r.Status == provisioning.StatusAssigning
 		}
 	}
-	devices, err := collect(selection{}, func(prefix, after string, top int) ([]hub.Device, string, error) {
+	devices, err := collect(selection{}, func(prefix, after string, top int) ([]identity.Device, string, error) {
 		return p.hub.Devices(ctx, prefix, after, top)
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var counted hub.RegistryStatistics
-	there := make(map[string]hub.Device)
+	var counted identity.Statistics
+	there := make(map[string]identity.Device)
 	for _, d := range devices {
 		counted.TotalDeviceCount++
 		if d.Status == "disabled" {

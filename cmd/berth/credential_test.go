@@ -20,7 +20,7 @@ import (
 
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -130,7 +130,7 @@ func TestOperationalCertificates(t *testing.T) {
 		if err := client.Send(ctx, device.Message{Payload: []byte("hello")}); err != nil {
 			t.Fatalf("%s: %v", id, err)
 		}
-		if stored, err := f.hubs[host].Device(ctx, id); err != nil || stored.Authentication.Type != hub.CertificateAuthority || stored.Issuance == nil {
+		if stored, err := f.hubs[host].Device(ctx, id); err != nil || stored.Authentication.Type != identity.CertificateAuthority || stored.Issuance == nil {
 			t.Errorf("%s is in its hub as %+v, error %v", id, stored, err)
 		}
 		live[id], certificates[id] = client, certificate
@@ -368,7 +368,7 @@ func TestParents(t *testing.T) {
 			}
 		}
 		f.weigh(ctx, weights...)
-		scopes := map[string]hub.Device{}
+		scopes := map[string]identity.Device{}
 		for _, id := range []string{"gateway", "inner", "leaf"} {
 			if state := f.register(id); state.AssignedHub != host {
 				t.Fatalf("%s went to %s", id, state.AssignedHub)

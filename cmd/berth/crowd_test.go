@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -46,8 +46,8 @@ func newCrowd(t *testing.T, server *process, size int) *crowd {
 	for range cap(failed) {
 		workers.Go(func() {
 			for i := range next {
-				device := hub.Device{DeviceID: crowdID(i), Authentication: &hub.Authentication{
-					Type: hub.SelfSigned, X509Thumbprint: hub.ThumbprintPair{PrimaryThumbprint: &thumbprint}}}
+				device := identity.Device{DeviceID: crowdID(i), Authentication: &identity.Authentication{
+					Type: identity.SelfSigned, X509Thumbprint: identity.ThumbprintPair{PrimaryThumbprint: &thumbprint}}}
 				if _, err := server.hub.CreateDevice(ctx, device); err != nil {
 					failed <- err
 					return

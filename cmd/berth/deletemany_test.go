@@ -10,7 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/backend"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -56,7 +56,7 @@ func TestDeleteMany(t *testing.T) {
 	}
 	for _, id := range []string{"g-1", "g-2", "other"} {
 		s.run(0, "group", "create", id, "--symmetric")
-		if _, err := hubClient.CreateDevice(t.Context(), hub.Device{DeviceID: "G#" + id}); err != nil {
+		if _, err := hubClient.CreateDevice(t.Context(), identity.Device{DeviceID: "G#" + id}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -125,7 +125,7 @@ func TestDeleteRegistrations(t *testing.T) {
 	if left := read[[]provisioning.Registration](s, "registration", "list"); len(left) != 0 {
 		t.Errorf("%d registrations are left", len(left))
 	}
-	if devices := read[[]hub.Device](s, "device", "list"); len(devices) != 5 {
+	if devices := read[[]identity.Device](s, "device", "list"); len(devices) != 5 {
 		t.Errorf("%d devices are left of 5, who keep their places", len(devices))
 	}
 }

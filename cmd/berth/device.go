@@ -11,7 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 func (c *cli) device() *cobra.Command {
@@ -94,7 +94,7 @@ func (c *cli) onDevice(command *cobra.Command, do deviceAction) *cobra.Command {
 
 // hubDevice is a device in a list: with the name of its hub where there are several.
 type hubDevice struct {
-	hub.Device
+	identity.Device
 	Hub string `json:"hub,omitempty"`
 }
 
@@ -211,11 +211,11 @@ func (c *cli) deviceDelete() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			list := func(prefix, after string, top int) ([]hub.Device, string, error) {
+			list := func(prefix, after string, top int) ([]identity.Device, string, error) {
 				return client.Devices(ctx, prefix, after, top)
 			}
 			return many.run(command, c, deletion{
-				list:   idsOf(list, func(d hub.Device) string { return d.DeviceID }),
+				list:   idsOf(list, func(d identity.Device) string { return d.DeviceID }),
 				remove: removeDevices(client.Hub),
 			})
 		},
@@ -225,7 +225,7 @@ func (c *cli) deviceDelete() *cobra.Command {
 	return command
 }
 
-func authentication(d hub.Device) string {
+func authentication(d identity.Device) string {
 	if d.Authentication == nil {
 		return "-"
 	}
@@ -233,24 +233,24 @@ func authentication(d hub.Device) string {
 }
 
 // keylessDevice is a device where nobody asked for its keys.
-func keylessDevice(d hub.Device) hub.Device {
+func keylessDevice(d identity.Device) identity.Device {
 	if d.Authentication != nil {
 		shown := *d.Authentication
-		shown.SymmetricKey = hub.KeyPair{}
+		shown.SymmetricKey = identity.KeyPair{}
 		d.Authentication = &shown
 	}
 	return d
 }
 
 // printDevice shows a device, and its keys when they were asked for.
-func (c *cli) printDevice(device hub.Device, keys bool) error {
+func (c *cli) printDevice(device identity.Device, keys bool) error {
 	if !keys {
 		device = keylessDevice(device)
 	}
 	return c.print(device, func(w io.Writer) { describeDevice(w, device) })
 }
 
-func describeDevice(w io.Writer, d hub.Device) {
+func describeDevice(w io.Writer, d identity.Device) {
 	fields := []field{
 		{"Device id", d.DeviceID},
 		{"Status", d.Status},
@@ -276,7 +276,7 @@ func describeDevice(w io.Writer, d hub.Device) {
 				fields = append(fields, field{each.name, *each.value})
 			}
 		}
-		if a.Type == hub.SAS && keys.PrimaryKey == nil {
+		if a.Type == identity.SAS && keys.PrimaryKey == nil {
 			fields = append(fields, field{"  Keys", "not shown: berth device show " + d.DeviceID + " --keys"})
 		}
 	}

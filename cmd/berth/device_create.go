@@ -7,7 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // deviceFlags are what can be said of a device identity on the command line.
@@ -48,7 +48,7 @@ func (f *deviceFlags) flags(command *cobra.Command) {
 }
 
 // apply writes into the device what the flags say.
-func (f *deviceFlags) apply(ctx context.Context, command *cobra.Command, client hubClient, device *hub.Device) error {
+func (f *deviceFlags) apply(ctx context.Context, command *cobra.Command, client hubClient, device *identity.Device) error {
 	changed := command.Flags().Changed
 	if err := f.applyAuthentication(changed, device); err != nil {
 		return err
@@ -89,8 +89,8 @@ func (f *deviceFlags) apply(ctx context.Context, command *cobra.Command, client 
 	return nil
 }
 
-func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *hub.Device) error {
-	before := hub.Authentication{Type: hub.SAS}
+func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *identity.Device) error {
+	before := identity.Authentication{Type: identity.SAS}
 	if device.Authentication != nil {
 		before = *device.Authentication
 	}
@@ -99,19 +99,19 @@ func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *hub
 	wanted := before.Type
 	switch {
 	case changed("authentication"):
-		wanted = hub.AuthenticationType(f.authentication)
+		wanted = identity.AuthenticationType(f.authentication)
 	case keys:
-		wanted = hub.SAS
+		wanted = identity.SAS
 	case thumbprints:
-		wanted = hub.SelfSigned
+		wanted = identity.SelfSigned
 	}
 	switch {
-	case keys && wanted != hub.SAS:
+	case keys && wanted != identity.SAS:
 		return usageError{errors.New("--primary-key and --secondary-key are of a device with the authentication sas")}
-	case thumbprints && wanted != hub.SelfSigned:
+	case thumbprints && wanted != identity.SelfSigned:
 		return usageError{errors.New("--thumbprint and --secondary-thumbprint are of one with the authentication selfSigned")}
 	}
-	after := hub.Authentication{Type: wanted}
+	after := identity.Authentication{Type: wanted}
 	if wanted == before.Type {
 		after = before
 	}
@@ -171,7 +171,7 @@ are provisioned need none of this: their hub gets them when they register.`,
 			if err != nil {
 				return err
 			}
-			device := hub.Device{DeviceID: args[0], Status: "enabled"}
+			device := identity.Device{DeviceID: args[0], Status: "enabled"}
 			if err := wanted.apply(command.Context(), command, client, &device); err != nil {
 				return err
 			}

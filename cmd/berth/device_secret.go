@@ -10,13 +10,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // deviceKey is one of the two keys of a device. A device that has none is an error
 // that says how it proves itself.
-func deviceKey(device hub.Device, secondary bool) (string, error) {
-	if a := device.Authentication; a != nil && a.Type == hub.SAS {
+func deviceKey(device identity.Device, secondary bool) (string, error) {
+	if a := device.Authentication; a != nil && a.Type == identity.SAS {
 		key := a.SymmetricKey.PrimaryKey
 		if secondary {
 			key = a.SymmetricKey.SecondaryKey
@@ -42,7 +42,7 @@ a device that proves itself with a certificate.`,
 			return err
 		}
 		text := fmt.Sprintf("HostName=%s;DeviceId=%s;x509=true", client.Host(), device.DeviceID)
-		if a := device.Authentication; a == nil || a.Type != hub.SelfSigned && a.Type != hub.CertificateAuthority {
+		if a := device.Authentication; a == nil || a.Type != identity.SelfSigned && a.Type != identity.CertificateAuthority {
 			key, err := deviceKey(device, secondary)
 			if err != nil {
 				return err

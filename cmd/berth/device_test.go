@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // TestDeviceUpdate changes one thing of a device at a time: whatever the service API
@@ -17,46 +17,46 @@ func TestDeviceUpdate(t *testing.T) {
 	first, second := strings.Repeat("A1", 32), strings.Repeat("B2", 20)
 	s.run(0, "device", "create", "gateway", "--edge")
 	s.run(0, "device", "create", "pump", "--status-reason", "new", "--parent", "gateway")
-	before := read[hub.Device](s, "device", "show", "pump", "--keys")
+	before := read[identity.Device](s, "device", "show", "pump", "--keys")
 	if len(before.ParentScopes) != 1 || *before.StatusReason != "new" || before.Status != "enabled" {
 		t.Fatalf("created: %s", compact(before))
 	}
 	for _, c := range []struct {
 		flags []string
-		holds func(hub.Device) bool
+		holds func(identity.Device) bool
 	}{
 		{[]string{"--status", "disabled", "--status-reason", "stolen"},
-			func(d hub.Device) bool { return d.Status == "disabled" && *d.StatusReason == "stolen" }},
-		{[]string{"--status-reason", ""}, func(d hub.Device) bool {
+			func(d identity.Device) bool { return d.Status == "disabled" && *d.StatusReason == "stolen" }},
+		{[]string{"--status-reason", ""}, func(d identity.Device) bool {
 			return d.StatusReason == nil && d.Status == "disabled" &&
 				*d.Authentication.SymmetricKey.PrimaryKey == *before.Authentication.SymmetricKey.PrimaryKey
 		}},
-		{[]string{"--status", "enabled"}, func(d hub.Device) bool { return d.Status == "enabled" }},
-		{[]string{"--primary-key", key}, func(d hub.Device) bool {
+		{[]string{"--status", "enabled"}, func(d identity.Device) bool { return d.Status == "enabled" }},
+		{[]string{"--primary-key", key}, func(d identity.Device) bool {
 			pair := d.Authentication.SymmetricKey
 			return *pair.PrimaryKey == key && *pair.SecondaryKey == *before.Authentication.SymmetricKey.SecondaryKey
 		}},
 		{[]string{"--secondary-key", other},
-			func(d hub.Device) bool { return *d.Authentication.SymmetricKey.SecondaryKey == other }},
-		{[]string{"--thumbprint", first}, func(d hub.Device) bool {
-			return d.Authentication.Type == hub.SelfSigned && *d.Authentication.X509Thumbprint.PrimaryThumbprint == first &&
+			func(d identity.Device) bool { return *d.Authentication.SymmetricKey.SecondaryKey == other }},
+		{[]string{"--thumbprint", first}, func(d identity.Device) bool {
+			return d.Authentication.Type == identity.SelfSigned && *d.Authentication.X509Thumbprint.PrimaryThumbprint == first &&
 				d.Authentication.SymmetricKey.PrimaryKey == nil
 		}},
-		{[]string{"--secondary-thumbprint", second}, func(d hub.Device) bool {
+		{[]string{"--secondary-thumbprint", second}, func(d identity.Device) bool {
 			pair := d.Authentication.X509Thumbprint
 			return *pair.PrimaryThumbprint == first && *pair.SecondaryThumbprint == second
 		}},
 		{[]string{"--secondary-thumbprint", ""},
-			func(d hub.Device) bool { return d.Authentication.X509Thumbprint.SecondaryThumbprint == nil }},
+			func(d identity.Device) bool { return d.Authentication.X509Thumbprint.SecondaryThumbprint == nil }},
 		{[]string{"--authentication", "certificateAuthority"},
-			func(d hub.Device) bool { return d.Authentication.Type == hub.CertificateAuthority }},
-		{[]string{"--authentication", "sas"}, func(d hub.Device) bool {
+			func(d identity.Device) bool { return d.Authentication.Type == identity.CertificateAuthority }},
+		{[]string{"--authentication", "sas"}, func(d identity.Device) bool {
 			return d.Authentication.SymmetricKey.PrimaryKey != nil && *d.Authentication.SymmetricKey.PrimaryKey != key
 		}},
-		{[]string{"--edge"}, func(d hub.Device) bool { return d.Capabilities.IoTEdge && len(d.ParentScopes) == 1 }},
+		{[]string{"--edge"}, func(d identity.Device) bool { return d.Capabilities.IoTEdge && len(d.ParentScopes) == 1 }},
 	} {
 		s.run(0, append([]string{"device", "update", "pump"}, c.flags...)...)
-		if d := read[hub.Device](s, "device", "show", "pump", "--keys"); !c.holds(d) || len(d.ParentScopes) != 1 ||
+		if d := read[identity.Device](s, "device", "show", "pump", "--keys"); !c.holds(d) || len(d.ParentScopes) != 1 ||
 			d.GenerationID != before.GenerationID {
 			t.Errorf("after berth device update %q: %s", c.flags, compact(d))
 		}
@@ -66,7 +66,7 @@ func TestDeviceUpdate(t *testing.T) {
 		!strings.Contains(stdout, "winter") {
 		t.Errorf("disabled: %s", stdout)
 	}
-	if d := read[hub.Device](s, "device", "enable", "pump"); d.Status != "enabled" {
+	if d := read[identity.Device](s, "device", "enable", "pump"); d.Status != "enabled" {
 		t.Errorf("enabled: %s", compact(d))
 	}
 	for words, says := range map[string]string{
@@ -88,7 +88,7 @@ func TestDeviceUpdate(t *testing.T) {
 	s.run(0, "device", "create", "leaf", "--parent", "gateway")
 	for _, id := range []string{"pump", "leaf"} { // an IoT Edge device by now, and none
 		for parents, parent := range []string{"", "gateway"} {
-			if d := read[hub.Device](s, "device", "update", id, "--parent", parent); len(d.ParentScopes) != parents {
+			if d := read[identity.Device](s, "device", "update", id, "--parent", parent); len(d.ParentScopes) != parents {
 				t.Errorf("berth device update %s --parent %q: %s", id, parent, compact(d))
 			}
 		}
@@ -104,7 +104,7 @@ func TestDeviceSecrets(t *testing.T) {
 	s := newShell(t)
 	s.run(0, "device", "create", "pump")
 	s.run(0, "device", "create", "valve", "--thumbprint", strings.Repeat("A1", 32))
-	keys := read[hub.Device](s, "device", "show", "pump", "--keys").Authentication.SymmetricKey
+	keys := read[identity.Device](s, "device", "show", "pump", "--keys").Authentication.SymmetricKey
 	for _, c := range []struct{ words, want string }{
 		{"device connection-string pump", "HostName=127.0.0.1;DeviceId=pump;SharedAccessKey=" + *keys.PrimaryKey},
 		{"device connection-string pump --secondary", "HostName=127.0.0.1;DeviceId=pump;SharedAccessKey=" +

@@ -6,7 +6,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 func (c *cli) deviceUpdate() *cobra.Command {
@@ -26,7 +26,7 @@ changed with berth device twin.`,
 				return usageError{errors.New("nothing is to be changed: name at least one flag")}
 			}
 			return c.changeDevice(command.Context(), hubName, args[0], wanted.keysWanted, func(client hubClient,
-				device *hub.Device) error {
+				device *identity.Device) error {
 				return wanted.apply(command.Context(), command, client, device)
 			})
 		},
@@ -38,7 +38,7 @@ changed with berth device twin.`,
 
 // changeDevice changes a device, if nobody else does meanwhile, and shows it.
 func (c *cli) changeDevice(ctx context.Context, hubName, id string, keys bool, change func(client hubClient,
-	device *hub.Device) error) error {
+	device *identity.Device) error) error {
 	return c.inHubOf(ctx, hubName, id, func(client hubClient) error {
 		device, err := client.Device(ctx, id)
 		if err != nil {
@@ -68,7 +68,7 @@ func (c *cli) setDeviceStatus(status string, command *cobra.Command) *cobra.Comm
 	var hubName, reason string
 	command.Args = exactly("ID")
 	command.RunE = func(command *cobra.Command, args []string) error {
-		return c.changeDevice(command.Context(), hubName, args[0], false, func(_ hubClient, device *hub.Device) error {
+		return c.changeDevice(command.Context(), hubName, args[0], false, func(_ hubClient, device *identity.Device) error {
 			device.Status = status
 			if command.Flags().Changed("status-reason") {
 				device.StatusReason = optional(reason)

@@ -20,7 +20,7 @@ import (
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -513,7 +513,7 @@ func TestLinksThatAreRefused(t *testing.T) {
 	if err != nil || strings.Contains(fmt.Sprint(links), "SharedAccessKey") {
 		t.Errorf("the links are %+v, error %v", links, err)
 	}
-	if _, err := f.hubs["127.0.0.2"].CreateDevice(ctx, hub.Device{DeviceID: "d1"}); err != nil {
+	if _, err := f.hubs["127.0.0.2"].CreateDevice(ctx, identity.Device{DeviceID: "d1"}); err != nil {
 		t.Errorf("the hub that was created does not serve: %v", err)
 	}
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/access"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // TestKeysWhenAsked has every command that shows a thing with keys show them with --keys,
@@ -73,10 +73,10 @@ func TestKeysWhenAsked(t *testing.T) {
 		}
 	}
 	// Keys that the service makes.
-	if d := read[hub.Device](s, "device", "create", "made", "--keys"); d.Authentication.SymmetricKey.PrimaryKey == nil {
+	if d := read[identity.Device](s, "device", "create", "made", "--keys"); d.Authentication.SymmetricKey.PrimaryKey == nil {
 		t.Errorf("berth device create --keys: %s", compact(d))
 	}
-	if d := read[hub.Device](s, "device", "show", "made"); d.Authentication.SymmetricKey != (hub.KeyPair{}) {
+	if d := read[identity.Device](s, "device", "show", "made"); d.Authentication.SymmetricKey != (identity.KeyPair{}) {
 		t.Errorf("berth device show: %s", compact(d))
 	}
 	s.run(0, "policy", "create", "dashboard", "--rights", "EnrollmentRead")

@@ -21,7 +21,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -445,7 +445,7 @@ func TestDeviceFlags(t *testing.T) {
 	}
 	c := &cli{stdout: io.Discard, stderr: io.Discard}
 	create, update := c.deviceCreate(), c.deviceUpdate()
-	for _, path := range wirePaths(reflect.TypeFor[hub.Device](), "") {
+	for _, path := range wirePaths(reflect.TypeFor[identity.Device](), "") {
 		flag, known := flags[path]
 		switch {
 		case !known:

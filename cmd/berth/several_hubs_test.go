@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -157,11 +158,11 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 	}
 
 	// A device is found in the second hub as in the first.
-	if device := read[hub.Device](s, "device", "disable", "in-east", "--status-reason",
+	if device := read[identity.Device](s, "device", "disable", "in-east", "--status-reason",
 		"lost"); device.Status != "disabled" || *device.StatusReason != "lost" {
 		t.Errorf("berth device disable: %s", compact(device))
 	}
-	if device := read[hub.Device](s, "device", "show", "in-east"); device.Status != "disabled" {
+	if device := read[identity.Device](s, "device", "show", "in-east"); device.Status != "disabled" {
 		t.Errorf("berth device show: %s", compact(device))
 	}
 	if twin := read[hub.Twin](s, "device", "twin", "in-east", "--tags", `{"a":1}`); twin.DeviceID != "in-east" ||

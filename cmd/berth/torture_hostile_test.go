@@ -30,7 +30,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -104,8 +104,8 @@ func prepareAttack(t *testing.T, p *process) *attack {
 			id = fmt.Sprintf("storm-%d", i-insiders)
 		}
 		other := credential.NewKey(32)
-		if _, err := p.hub.CreateDevice(ctx, hub.Device{DeviceID: id, Authentication: &hub.Authentication{
-			Type: hub.SAS, SymmetricKey: hub.KeyPair{PrimaryKey: &a.Key, SecondaryKey: &other}}}); err != nil {
+		if _, err := p.hub.CreateDevice(ctx, identity.Device{DeviceID: id, Authentication: &identity.Authentication{
+			Type: identity.SAS, SymmetricKey: identity.KeyPair{PrimaryKey: &a.Key, SecondaryKey: &other}}}); err != nil {
 			t.Fatal(err)
 		}
 	}

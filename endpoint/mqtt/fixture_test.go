@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -103,7 +104,7 @@ func (f *fixture) connect(id string, clean bool) *device {
 	f.t.Helper()
 	created, err := f.Device(f.t.Context(), id)
 	if err != nil {
-		if created, err = f.CreateDevice(f.t.Context(), hub.Device{DeviceID: id}); err != nil {
+		if created, err = f.CreateDevice(f.t.Context(), identity.Device{DeviceID: id}); err != nil {
 			f.t.Fatal(err)
 		}
 	}

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -155,7 +156,7 @@ func (r *renewing) admit(id string) (username, token string) {
 	r.t.Helper()
 	if _, err := r.Admit(r.t.Context(),
 		hub.Admission{DeviceID: id,
-			Issuance: &hub.Issuance{RegistrationID: id, Policy: issuance.DefaultPolicy}}); err != nil {
+			Issuance: &identity.Issuance{RegistrationID: id, Policy: issuance.DefaultPolicy}}); err != nil {
 		r.t.Fatal(err)
 	}
 	policies, err := r.Access().List(r.t.Context())

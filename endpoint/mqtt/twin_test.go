@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -19,7 +19,7 @@ func (f *fixture) connectWith(id, parameters string, will *mqtt.Will) (*device, 
 	f.t.Helper()
 	known, err := f.Device(f.t.Context(), id)
 	if err != nil {
-		if known, err = f.CreateDevice(f.t.Context(), hub.Device{DeviceID: id}); err != nil {
+		if known, err = f.CreateDevice(f.t.Context(), identity.Device{DeviceID: id}); err != nil {
 			f.t.Fatal(err)
 		}
 	}

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // A device is let in with its id percent-encoded in its user name, and with an agent
@@ -13,7 +13,7 @@ import (
 func TestUserNamesOnTheWire(t *testing.T) {
 	f := newFixture(t)
 	const id = "a:b?c"
-	created, err := f.CreateDevice(t.Context(), hub.Device{DeviceID: id})
+	created, err := f.CreateDevice(t.Context(), identity.Device{DeviceID: id})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -5,7 +5,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/endpoint/https"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
@@ -66,7 +66,7 @@ func (s *service) pageOfRegistrations(c *https.Call) (any, error) {
 }
 
 func (s *service) pageOfDevices(c *https.Call) (any, error) {
-	return page(s, c, c.Hub.DeviceRecords(), func(prefix, after string, limit int) ([]hub.Device, string, error) {
+	return page(s, c, c.Hub.Registry().Collection(), func(prefix, after string, limit int) ([]identity.Device, string, error) {
 		return c.Hub.Devices(c.Context(), prefix, after, limit)
 	})
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/endpoint/own"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // TestBulkInAudit makes one entry of a bulk operation, which says how many were changed,
@@ -173,7 +173,7 @@ func TestBulkOfDevices(t *testing.T) {
 		}
 	}
 	got := h.Do(httpstest.Request{Method: "GET", Path: "/statistics/devices", Token: token})
-	var statistics hub.RegistryStatistics
+	var statistics identity.Statistics
 	if err := json.Unmarshal([]byte(got.Text), &statistics); err != nil || statistics.TotalDeviceCount != 0 {
 		t.Errorf("left are %s", got.Text)
 	}

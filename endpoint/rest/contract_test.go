@@ -18,7 +18,7 @@ import (
 
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // The tests of this file hold the server against how Azure's services behave over
@@ -44,7 +44,7 @@ func newContractTest(t *testing.T) *contractTest {
 			t.Fatalf("%s is answered %+v", path, got)
 		}
 	}
-	if _, err := c.Config.Hubs.All()[0].CreateDevice(context.Background(), hub.Device{DeviceID: "d1"}); err != nil {
+	if _, err := c.Config.Hubs.All()[0].CreateDevice(context.Background(), identity.Device{DeviceID: "d1"}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -197,7 +197,7 @@ func TestMethodOverride(t *testing.T) {
 func TestPathsByMeaning(t *testing.T) {
 	c := newContractTest(t)
 	const id = "a+b#c:d'e(f)"
-	if _, err := c.Config.Hubs.All()[0].CreateDevice(t.Context(), hub.Device{DeviceID: id}); err != nil {
+	if _, err := c.Config.Hubs.All()[0].CreateDevice(t.Context(), identity.Device{DeviceID: id}); err != nil {
 		t.Fatal(err)
 	}
 	dps, iot := authorization(c.dps), authorization(c.iot)

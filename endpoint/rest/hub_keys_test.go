@@ -6,7 +6,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // TestTokensOfOneDevice has devices called as operations on several are: a token for such
@@ -14,7 +14,7 @@ import (
 func TestTokensOfOneDevice(t *testing.T) {
 	h := newFixture(t)
 	for _, id := range []string{"keys", "query", "d1"} {
-		if _, err := h.Config.Hubs.All()[0].CreateDevice(t.Context(), hub.Device{DeviceID: id}); err != nil {
+		if _, err := h.Config.Hubs.All()[0].CreateDevice(t.Context(), identity.Device{DeviceID: id}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/panics"
 )
 
@@ -85,7 +86,7 @@ func putDevice(c *https.Call) (any, error) {
 	return c.Tagged(updated, updated.ETag, err)
 }
 
-func decodeDevice(c *https.Call) (body deviceBody, device hub.Device, _ error) {
+func decodeDevice(c *https.Call) (body deviceBody, device identity.Device, _ error) {
 	if err := c.Decode(&body); err != nil {
 		return body, device, err
 	}
@@ -108,16 +109,16 @@ func decodeDevice(c *https.Call) (body deviceBody, device hub.Device, _ error) {
 // deviceBody is what is read of a device that a back end sends. What only the
 // hub writes is left aside, whatever its type: SDKs send counts as strings.
 type deviceBody struct {
-	DeviceID       string              `json:"deviceId"`
-	ID             string              `json:"id"` // in bulk operations
-	ETag           string              `json:"etag"`
-	ImportMode     string              `json:"importMode"`
-	Status         string              `json:"status"`
-	StatusReason   *string             `json:"statusReason"`
-	Authentication *hub.Authentication `json:"authentication"`
-	Capabilities   *hub.Capabilities   `json:"capabilities"`
-	DeviceScope    *string             `json:"deviceScope"`
-	ParentScopes   []string            `json:"parentScopes"`
+	DeviceID       string                   `json:"deviceId"`
+	ID             string                   `json:"id"` // in bulk operations
+	ETag           string                   `json:"etag"`
+	ImportMode     string                   `json:"importMode"`
+	Status         string                   `json:"status"`
+	StatusReason   *string                  `json:"statusReason"`
+	Authentication *identity.Authentication `json:"authentication"`
+	Capabilities   *identity.Capabilities   `json:"capabilities"`
+	DeviceScope    *string                  `json:"deviceScope"`
+	ParentScopes   []string                 `json:"parentScopes"`
 
 	ModuleID   string              `json:"moduleId"`   // in bulk operations, where modules are refused
 	Tags       json.RawMessage     `json:"tags"`       // in bulk operations, of the twin of a new device
@@ -148,8 +149,8 @@ func holds(part json.RawMessage) bool {
 	return len(members) > 0
 }
 
-func (b deviceBody) device() hub.Device {
-	device := hub.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason, Authentication: b.Authentication,
+func (b deviceBody) device() identity.Device {
+	device := identity.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason, Authentication: b.Authentication,
 		ParentScopes: b.ParentScopes}
 	if b.DeviceScope != nil {
 		device.DeviceScope = *b.DeviceScope
@@ -183,7 +184,7 @@ func replaceTwin(c *https.Call) (any, error) {
 }
 
 func registryStatistics(c *https.Call) (any, error) {
-	return c.Hub.RegistryStatistics(c.Context())
+	return c.Hub.Registry().Statistics(c.Context())
 }
 
 func serviceStatistics(c *https.Call) (any, error) {

@@ -9,6 +9,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/own"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -105,17 +106,17 @@ var operations = map[string]operation{
 	"DELETE /registrations/{id}":                       {summary: "Delete the registration state of a device", ifMatch: true},
 
 	// The hub's back ends.
-	"GET /devices":                  {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []hub.Device{}},
+	"GET /devices":                  {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []identity.Device{}},
 	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: bulkDeviceResult{}, failed: bulkDeviceResult{}},
 	"POST /devices/query":           {summary: "List twins, page by page", query: continued, request: querySpecification{}, answer: []hub.Twin{}},
 	"POST /devices/keys/regenerate": {summary: "Make keys of several devices anew", request: keyRenewal{}, answer: keyRenewalResult{}},
-	"GET /devices/{id}":             {summary: "Read a device", answer: hub.Device{}, etag: true},
-	"PUT /devices/{id}":             {summary: "Create a device, or update one with If-Match", request: deviceBody{}, answer: hub.Device{}, etag: true, ifMatch: true},
+	"GET /devices/{id}":             {summary: "Read a device", answer: identity.Device{}, etag: true},
+	"PUT /devices/{id}":             {summary: "Create a device, or update one with If-Match", request: deviceBody{}, answer: identity.Device{}, etag: true, ifMatch: true},
 	"DELETE /devices/{id}":          {summary: "Delete a device", ifMatch: true},
 	"GET /twins/{id}":               {summary: "Read a twin", answer: hub.Twin{}, etag: true},
 	"PATCH /twins/{id}":             {summary: "Change parts of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
 	"PUT /twins/{id}":               {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
-	"GET /statistics/devices":       {summary: "Count the devices", answer: hub.RegistryStatistics{}},
+	"GET /statistics/devices":       {summary: "Count the devices", answer: identity.Statistics{}},
 	"GET /statistics/service":       {summary: "Count the connected devices", answer: hub.ServiceStatistics{}},
 
 	// Berth's own.
@@ -137,7 +138,7 @@ var operations = map[string]operation{
 	"POST /berth/portal/links": {summary: "Make a link that logs in to the portal, once", request: own.PortalLogin{},
 		answer: credential.LoginLink{}},
 	"GET /berth/hub/devices": {summary: "List a hub's devices by prefix", query: paging,
-		answer: own.Page[hub.Device]{}},
+		answer: own.Page[identity.Device]{}},
 	"GET /berth/hub/telemetry": {id: "telemetry", kind: lines, answer: telemetry.Message{},
 		summary: "Follow a hub's telemetry: one message a line, until the client leaves",
 		query: []parameter{{"from", "earliest, latest (when left out), or a time such as 2026-11-23T12:00:00Z"},

@@ -35,7 +35,7 @@ type schemas struct {
 // described are the folders of the packages whose types are described.
 var described = []string{"../../contract", "../../provisioning", "../../provisioning/linkedhub", "../../provisioning/attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
-	"../../authority", "../../credential", "../../hub", "../../hub/telemetry", "../../issuance", "../../audit",
+	"../../authority", "../../credential", "../../hub", "../../hub/identity", "../../hub/telemetry", "../../issuance", "../../audit",
 	"../../store", "../own", "."}
 
 // names are those of components that are not called as their Go types: because two
@@ -47,7 +47,8 @@ var names = map[string]string{
 	"contract.ErrorBody":          "ProvisioningServiceErrorDetails",
 	"contract.HubErrorBody":       "HubError",
 	"authority.Authority":         "CertificateAuthority",
-	"hub.Capabilities":            "DeviceCapabilities",
+	"identity.Statistics":         "RegistryStatistics",
+	"identity.Capabilities":       "DeviceCapabilities",
 	"inject.Fault":                "Misbehaviour",
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",

@@ -4,7 +4,7 @@ import (
 	"slices"
 
 	"github.com/berth-iot/berth/endpoint/https"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // readParent takes what an update means of the parent of a device without edge
@@ -12,7 +12,7 @@ import (
 // send the other as they have read it: az changes deviceScope, to that of another parent
 // or to "", which takes the parent away. So parentScopes that are as they are stored say
 // nothing.
-func readParent(c *https.Call, body deviceBody, device *hub.Device) {
+func readParent(c *https.Call, body deviceBody, device *identity.Device) {
 	if body.DeviceScope == nil || device.Capabilities.IoTEdge {
 		return
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal/web"
@@ -21,7 +22,7 @@ import (
 // devicePage is one device of a hub.
 type devicePage struct {
 	Hub         Summary
-	Device      hub.Device
+	Device      identity.Device
 	HasKeys     bool
 	ShowKeys    bool
 	Primary     string // connection strings, when they are asked for
@@ -51,7 +52,7 @@ func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error)
 		return page, err
 	}
 	keys := page.Device.Authentication.SymmetricKey
-	page.HasKeys = page.Device.Authentication.Type == hub.SAS && keys.PrimaryKey != nil
+	page.HasKeys = page.Device.Authentication.Type == identity.SAS && keys.PrimaryKey != nil
 	page.ShowKeys = page.HasKeys && c.ShowsSecret("keys")
 	if page.ShowKeys {
 		text := func(key *string) string {
@@ -62,7 +63,7 @@ func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error)
 		}
 		page.Primary, page.Secondary = text(keys.PrimaryKey), text(keys.SecondaryKey)
 	} else {
-		page.Device.Authentication = &hub.Authentication{Type: page.Device.Authentication.Type, X509Thumbprint: page.Device.Authentication.X509Thumbprint}
+		page.Device.Authentication = &identity.Authentication{Type: page.Device.Authentication.Type, X509Thumbprint: page.Device.Authentication.X509Thumbprint}
 	}
 	if c.Request.URL.Query().Has("live") {
 		return page, nil // telemetry comes by its own stream

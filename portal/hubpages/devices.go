@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/portal/web"
 )
 
@@ -28,7 +29,7 @@ func (p *Pages) deviceRoutes() web.Routes {
 }
 
 type devicesPage struct {
-	web.List[hub.Device]
+	web.List[identity.Device]
 	Hub Summary
 }
 
@@ -39,12 +40,12 @@ func (p *Pages) listDevices(c *web.Call) error {
 	}
 	return c.Show("devices", trafficRevision(h), func() (any, error) {
 		ctx := c.Context()
-		l := web.List[hub.Device]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
+		l := web.List[identity.Device]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
 		if l.Items, l.Next, err = h.Devices(ctx, l.Prefix, l.After, web.PageSize); err != nil {
 			return nil, err
 		}
-		if l.Total, err = h.DeviceCount(ctx); err != nil {
+		if l.Total, err = h.Registry().Count(ctx); err != nil {
 			return nil, err
 		}
 		return devicesPage{l, Summary{Name: h.Name(), Host: h.Host(), Stats: h.Stats()}}, nil
@@ -62,7 +63,7 @@ func (p *Pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
 		Explain: "Their twins go with them, and their connections end. A device that is still enrolled comes back when it registers again.",
 		Done:    "%d device was deleted|%d devices were deleted",
 		Gone:    fault.DeviceNotFound,
-		IDs:     web.ListIDs(h.Devices, func(d hub.Device) string { return d.DeviceID }),
+		IDs:     web.ListIDs(h.Devices, func(d identity.Device) string { return d.DeviceID }),
 		Delete: func(ctx context.Context, id string) error {
 			return h.DeleteDevice(ctx, id, "")
 		},
@@ -73,7 +74,7 @@ func (p *Pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
 type deviceForm struct {
 	Hub            string
 	DeviceID       string
-	Authentication hub.AuthenticationType
+	Authentication identity.AuthenticationType
 	Primary        string // a key or a thumbprint, by the authentication
 	Secondary      string
 	IoTEdge        bool
@@ -86,12 +87,12 @@ func (p *Pages) newDevice(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	return c.Render(http.StatusOK, "device-new", deviceForm{Hub: h.Name(), Authentication: hub.SAS, Enabled: true})
+	return c.Render(http.StatusOK, "device-new", deviceForm{Hub: h.Name(), Authentication: identity.SAS, Enabled: true})
 }
 
 func (p *Pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
 	return deviceForm{
-		Hub: h.Name(), DeviceID: c.Text("deviceId"), Authentication: hub.AuthenticationType(c.Value("authentication")),
+		Hub: h.Name(), DeviceID: c.Text("deviceId"), Authentication: identity.AuthenticationType(c.Value("authentication")),
 		Primary: c.Text("primary"), Secondary: c.Text("secondary"), IoTEdge: c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "",
 	}
 }
@@ -121,12 +122,12 @@ func (p *Pages) createDevice(c *web.Call) error {
 	return c.Render(form.Problem.Code.Status(), "device-new", form)
 }
 
-func (f deviceForm) device() hub.Device {
-	device := hub.Device{DeviceID: f.DeviceID, Status: "disabled", Capabilities: hub.Capabilities{IoTEdge: f.IoTEdge}}
+func (f deviceForm) device() identity.Device {
+	device := identity.Device{DeviceID: f.DeviceID, Status: "disabled", Capabilities: identity.Capabilities{IoTEdge: f.IoTEdge}}
 	if f.Enabled {
 		device.Status = "enabled"
 	}
-	authentication := &hub.Authentication{Type: f.Authentication}
+	authentication := &identity.Authentication{Type: f.Authentication}
 	optional := func(text string) *string {
 		if text == "" {
 			return nil
@@ -134,11 +135,11 @@ func (f deviceForm) device() hub.Device {
 		return &text
 	}
 	switch f.Authentication {
-	case hub.SelfSigned:
+	case identity.SelfSigned:
 		plain := strings.NewReplacer(":", "", " ", "")
-		authentication.X509Thumbprint = hub.ThumbprintPair{PrimaryThumbprint: optional(plain.Replace(f.Primary)), SecondaryThumbprint: optional(plain.Replace(f.Secondary))}
-	case hub.SAS:
-		authentication.SymmetricKey = hub.KeyPair{PrimaryKey: optional(f.Primary), SecondaryKey: optional(f.Secondary)}
+		authentication.X509Thumbprint = identity.ThumbprintPair{PrimaryThumbprint: optional(plain.Replace(f.Primary)), SecondaryThumbprint: optional(plain.Replace(f.Secondary))}
+	case identity.SAS:
+		authentication.SymmetricKey = identity.KeyPair{PrimaryKey: optional(f.Primary), SecondaryKey: optional(f.Secondary)}
 	}
 	device.Authentication = authentication
 	return device

@@ -5,7 +5,7 @@ import (
 	"net/url"
 	"testing"
 
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/portal/web"
 )
 
@@ -14,10 +14,10 @@ func TestAllDevicesAreDeleted(t *testing.T) {
 	h := newFixture(t)
 	b, devices := h.loggedIn(web.Operator), h.Hub
 	for i := range web.PageSize + 2 {
-		_, err := devices.CreateDevice(ctx, hub.Device{DeviceID: fmt.Sprintf("d-%03d", i)})
+		_, err := devices.CreateDevice(ctx, identity.Device{DeviceID: fmt.Sprintf("d-%03d", i)})
 		h.Must(err)
 	}
-	_, err := devices.CreateDevice(ctx, hub.Device{DeviceID: "e"})
+	_, err := devices.CreateDevice(ctx, identity.Device{DeviceID: "e"})
 	h.Must(err)
 	page, back := b.DeleteAll("hubs/berth/devices/delete", url.Values{"prefix": {"d-"}})
 	b.Shows(page, fmt.Sprintf("%d devices were deleted", web.PageSize+2))

@@ -31,7 +31,7 @@ func (p *Pages) showHub(c *web.Call) error {
 	}
 	return c.Show("hub", trafficRevision(h), func() (any, error) {
 		ctx, now := c.Context(), c.Now()
-		devices, err := h.DeviceCount(ctx)
+		devices, err := h.Registry().Count(ctx)
 		if err != nil {
 			return nil, err
 		}

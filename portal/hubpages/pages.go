@@ -70,7 +70,7 @@ type Summary struct {
 // Summaries are those of all hubs.
 func (p *Pages) Summaries(ctx context.Context) (summaries []Summary, err error) {
 	for _, h := range p.hubs.All() {
-		devices, err := h.DeviceCount(ctx)
+		devices, err := h.Registry().Count(ctx)
 		if err != nil {
 			return nil, err
 		}

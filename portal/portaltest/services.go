@@ -10,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -98,9 +99,9 @@ func (s *Services) EnrollGroup(id string) {
 }
 
 // AddDevice adds a device to the hub.
-func (s *Services) AddDevice(id string) hub.Device {
+func (s *Services) AddDevice(id string) identity.Device {
 	s.T.Helper()
-	device, err := s.Hub.CreateDevice(s.Context, hub.Device{DeviceID: id})
+	device, err := s.Hub.CreateDevice(s.Context, identity.Device{DeviceID: id})
 	s.Must(err)
 	return device
 }

@@ -52,7 +52,7 @@ func (p *Pages) listHubs(c *web.Call) error {
 				continue
 			}
 			var err error
-			if rows[i].Count, err = rows[i].Hub.DeviceCount(c.Context()); err != nil {
+			if rows[i].Count, err = rows[i].Hub.Registry().Count(c.Context()); err != nil {
 				return nil, err
 			}
 			rows[i].Stats = rows[i].Hub.Stats()

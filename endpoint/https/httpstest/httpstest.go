@@ -24,6 +24,7 @@ import (
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -183,7 +184,7 @@ func (c committed) Committed(_ uint64, _ store.Position, err error) { c <- err }
 func (f *Fixture) Sender(ctx context.Context, id string) func(text string) {
 	f.T.Helper()
 	iot := f.Config.Hubs.All()[0]
-	device, err := iot.CreateDevice(ctx, hub.Device{DeviceID: id})
+	device, err := iot.CreateDevice(ctx, identity.Device{DeviceID: id})
 	if err != nil {
 		f.T.Fatal(err)
 	}
@@ -205,7 +206,7 @@ func (f *Fixture) Sender(ctx context.Context, id string) func(text string) {
 }
 
 // evidenceOf is a device's own token.
-func evidenceOf(t testing.TB, device hub.Device) credential.Evidence {
+func evidenceOf(t testing.TB, device identity.Device) credential.Evidence {
 	t.Helper()
 	token, err := credential.NewToken("hub.local/devices/"+device.DeviceID, "",
 		*device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))

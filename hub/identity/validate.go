@@ -1,4 +1,4 @@
-package hub
+package identity
 
 import (
 	"encoding/hex"
@@ -9,15 +9,16 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-// checkDeviceID holds an id against the rules of Azure's documentation
+// CheckDeviceID holds an id against the rules of Azure's documentation
 // (iot-hub-devguide-identity-registry): up to 128 characters of a part of ASCII,
-// case-sensitive.
-func checkDeviceID(id string) error {
+// case-sensitive. It returns fault 400004.
+func CheckDeviceID(id string) error {
 	switch {
 	case id == "":
 		return fault.New(fault.ArgumentInvalid, "The device id is empty")
 	case utf8.RuneCountInString(id) > 128:
-		return fault.New(fault.ArgumentInvalid, "The device id has %d characters, the limit is 128", utf8.RuneCountInString(id))
+		return fault.New(fault.ArgumentInvalid, "The device id has %d characters, the limit is 128",
+			utf8.RuneCountInString(id))
 	}
 	for _, c := range id {
 		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
@@ -30,17 +31,18 @@ func checkDeviceID(id string) error {
 	return nil
 }
 
-// complete checks what an operator may write of a device and fills in what may
-// be left out. before is the device that it replaces, nil for a new one.
-func (d *Device) complete(before *Device) error {
-	if err := checkDeviceID(d.DeviceID); err != nil {
+// Complete checks what an operator may write of a device and fills in what may be left
+// out. Keys are generated for a device that is to have some and brings none. before is the
+// device that it replaces, nil for a new one. It returns fault 400004.
+func (d *Device) Complete(before *Device) error {
+	if err := CheckDeviceID(d.DeviceID); err != nil {
 		return err
 	}
 	switch strings.ToLower(d.Status) {
 	case "", "enabled":
-		d.Status = enabled
+		d.Status = Enabled
 	case "disabled":
-		d.Status = disabled
+		d.Status = Disabled
 	default:
 		return fault.New(fault.ArgumentInvalid, "status is %.32q. It is enabled or disabled", d.Status)
 	}
@@ -61,7 +63,8 @@ func (d *Device) complete(before *Device) error {
 
 func (a *Authentication) complete(before *Authentication) error {
 	keys, thumbprints := &a.SymmetricKey, &a.X509Thumbprint
-	for _, field := range []**string{&keys.PrimaryKey, &keys.SecondaryKey, &thumbprints.PrimaryThumbprint, &thumbprints.SecondaryThumbprint} {
+	for _, field := range []**string{&keys.PrimaryKey, &keys.SecondaryKey, &thumbprints.PrimaryThumbprint,
+		&thumbprints.SecondaryThumbprint} {
 		if *field != nil && **field == "" {
 			*field = nil // SDKs write what they leave out as ""
 		}
@@ -88,7 +91,8 @@ func (a *Authentication) complete(before *Authentication) error {
 		a.SymmetricKey, a.X509Thumbprint = KeyPair{}, ThumbprintPair{}
 		return nil
 	}
-	return fault.New(fault.ArgumentInvalid, "authentication.type is %.32q. It is sas, selfSigned, certificateAuthority or none", a.Type)
+	return fault.New(fault.ArgumentInvalid,
+		"authentication.type is %.32q. It is sas, selfSigned, certificateAuthority or none", a.Type)
 }
 
 // keySize is that of the keys that Azure generates for devices, in bytes.
@@ -105,17 +109,20 @@ func (k *KeyPair) complete(before *Authentication) error {
 		return nil
 	}
 	if k.PrimaryKey == nil || k.SecondaryKey == nil {
-		return fault.New(fault.ArgumentInvalid, "authentication.symmetricKey has one key. Give both, or none to have them generated")
+		return fault.New(fault.ArgumentInvalid,
+			"authentication.symmetricKey has one key. Give both, or none to have them generated")
 	}
 	if !credential.ValidKey(*k.PrimaryKey) || !credential.ValidKey(*k.SecondaryKey) {
-		return fault.New(fault.ArgumentInvalid, "A key of authentication.symmetricKey is not base64 of 16 to 64 bytes")
+		return fault.New(fault.ArgumentInvalid,
+			"A key of authentication.symmetricKey is not base64 of 16 to 64 bytes")
 	}
 	return nil
 }
 
 func (t *ThumbprintPair) complete() error {
 	if t.PrimaryThumbprint == nil && t.SecondaryThumbprint == nil {
-		return fault.New(fault.ArgumentInvalid, "authentication.type selfSigned needs x509Thumbprint.primaryThumbprint")
+		return fault.New(fault.ArgumentInvalid,
+			"authentication.type selfSigned needs x509Thumbprint.primaryThumbprint")
 	}
 	for _, field := range []**string{&t.PrimaryThumbprint, &t.SecondaryThumbprint} {
 		if *field == nil {
@@ -123,7 +130,8 @@ func (t *ThumbprintPair) complete() error {
 		}
 		thumbprint := strings.ToUpper(**field)
 		if digits, err := hex.DecodeString(thumbprint); err != nil || len(digits) != 20 && len(digits) != 32 {
-			return fault.New(fault.ArgumentInvalid, "A thumbprint is not 40 hexadecimal digits (SHA-1) or 64 (SHA-256)")
+			return fault.New(fault.ArgumentInvalid,
+				"A thumbprint is not 40 hexadecimal digits (SHA-1) or 64 (SHA-256)")
 		}
 		*field = &thumbprint
 	}

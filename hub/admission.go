@@ -1,0 +1,170 @@
+package hub
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/store"
+)
+
+// Admission is a device that the provisioning service has attested.
+type Admission struct {
+	DeviceID            string
+	PrimaryThumbprint   string // SHA-256 in upper-case hexadecimal
+	SecondaryThumbprint string // "" for none
+	PrimaryKey          string // base64; of a device that proves itself with a key in place of a certificate
+	SecondaryKey        string
+	IoTEdge             bool
+
+	// ParentDeviceID is the IoT Edge device in this hub that it is a child of; "" leaves
+	// that as it is.
+	ParentDeviceID string
+
+	// Issuance is that of a device that proves itself with operational certificates, in
+	// place of the others.
+	Issuance *identity.Issuance
+
+	// Tags and Desired are of a new device's twin: JSON objects, or empty.
+	Tags, Desired json.RawMessage
+
+	// IfGeneration is the generation that an identity must have for its credentials to
+	// be replaced, "" for none that is there; nil is any.
+	IfGeneration *string
+}
+
+// DeviceInUse is what an admission is answered that may not replace the credentials
+// of the identity that is there.
+func DeviceInUse(id string) error {
+	return fault.New(fault.DeviceAlreadyExists, "The device id %q belongs to another device in its hub", id)
+}
+
+// Admit makes sure that the device is there with these credentials, and returns the
+// generation of its identity. At its creation it gets the twin; one that is there
+// keeps its own, and its status. It is safe to repeat. It returns fault 400004 for
+// what is wrong in it, and 409001 when IfGeneration does not hold.
+func (h *Hub) Admit(ctx context.Context, admission Admission) (generation string, _ error) {
+	return store.RetryOnConflict(ctx, func() (string, error) {
+		prepared, err := h.PrepareAdmission(ctx, admission)
+		if err != nil || len(prepared.Changes) == 0 {
+			return prepared.Generation, err
+		}
+		_, err = h.config.Documents.Commit(ctx, prepared.Changes...)
+		if _, conflict := store.IsConflict(err); !conflict {
+			prepared.Committed(ctx) // also after an error: it may be there all the same
+		}
+		return prepared.Generation, err
+	})
+}
+
+// PreparedAdmission is what Admit would commit, for a caller who commits it together
+// with changes of its own, all or nothing, and calls Committed then. A conflict in
+// one of the changes means that the device was changed meanwhile: prepare again.
+// There are none when the device is there as it should be.
+type PreparedAdmission struct {
+	Changes    []store.Change
+	Committed  func(context.Context)
+	Generation string // of the identity, once the changes are committed
+
+	Present  string // generation of the identity that is there before, "" for none
+	Replaces bool   // it proves itself otherwise than the admission says
+}
+
+// PrepareAdmission prepares Admit, with its faults. With fault 409001 it tells all the
+// same what is there.
+func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepared PreparedAdmission, _ error) {
+	wanted, twin, err := admission.begin(h.config.Now())
+	if err != nil {
+		return prepared, err
+	}
+	prepared.Committed = func(context.Context) {}
+	if admission.ParentDeviceID != "" {
+		parent, err := h.registry.Get(ctx, admission.ParentDeviceID)
+		if err := identity.CheckParent(admission.ParentDeviceID, parent, err); err != nil {
+			return prepared, err
+		}
+		wanted.SetParent(parent)
+	}
+	before, err := h.registry.Get(ctx, admission.DeviceID)
+	if errors.Is(err, fault.DeviceNotFound) {
+		prepared.Changes = h.prepareCreate(&wanted, twin)
+		prepared.Generation = wanted.GenerationID
+		return prepared, nil
+	}
+	if err != nil {
+		return prepared, err
+	}
+	if admission.ParentDeviceID == "" {
+		wanted.DeviceScope, wanted.ParentScopes = before.DeviceScope, before.ParentScopes
+	}
+	prepared.Present, prepared.Generation = before.GenerationID, before.GenerationID
+	prepared.Replaces = !reflect.DeepEqual(before.Authentication, wanted.Authentication) ||
+		!reflect.DeepEqual(before.Issuance, wanted.Issuance)
+	if prepared.Replaces && admission.IfGeneration != nil && *admission.IfGeneration != before.GenerationID {
+		return prepared, DeviceInUse(admission.DeviceID)
+	}
+	if !prepared.Replaces && before.Capabilities == wanted.Capabilities &&
+		slices.Equal(before.ParentScopes, wanted.ParentScopes) {
+		return prepared, nil
+	}
+	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
+	var after identity.Device
+	prepared.Changes, after = h.registry.PrepareUpdate(before, wanted)
+	prepared.Committed = func(ctx context.Context) { h.revalidate(ctx, after.DeviceID) }
+	return prepared, nil
+}
+
+// Check says whether Admit would refuse the admission for what stands in it: fault
+// 400004.
+func (a Admission) Check() error {
+	_, _, err := a.begin(time.Now())
+	return err
+}
+
+// Device returns the identity that the device is to have, for a hub that is told
+// of it by its service API. It returns fault 400004 as Check does.
+func (a Admission) Device() (identity.Device, error) {
+	device, _, err := a.begin(time.Now())
+	return device, err
+}
+
+func (a Admission) begin(now time.Time) (identity.Device, twin, error) {
+	device := identity.Device{
+		DeviceID:       a.DeviceID,
+		Authentication: a.authentication(),
+		Capabilities:   identity.Capabilities{IoTEdge: a.IoTEdge},
+		Issuance:       a.Issuance,
+	}
+	if err := device.Complete(nil); err != nil {
+		return identity.Device{}, twin{}, err
+	}
+	if a.ParentDeviceID != "" {
+		if err := identity.CheckDeviceID(a.ParentDeviceID); err != nil {
+			return identity.Device{}, twin{}, err
+		}
+	}
+	twin := newTwin(now)
+	err := twin.begin(a.Tags, a.Desired, now)
+	return device, twin, err
+}
+
+// authentication is how the admitted device proves itself to the hub.
+func (a Admission) authentication() *identity.Authentication {
+	if a.Issuance != nil {
+		return &identity.Authentication{Type: identity.CertificateAuthority}
+	}
+	if a.PrimaryKey != "" {
+		return &identity.Authentication{Type: identity.SAS,
+			SymmetricKey: identity.KeyPair{PrimaryKey: &a.PrimaryKey, SecondaryKey: &a.SecondaryKey}}
+	}
+	thumbprints := identity.ThumbprintPair{PrimaryThumbprint: &a.PrimaryThumbprint}
+	if a.SecondaryThumbprint != "" {
+		thumbprints.SecondaryThumbprint = &a.SecondaryThumbprint
+	}
+	return &identity.Authentication{Type: identity.SelfSigned, X509Thumbprint: thumbprints}
+}
