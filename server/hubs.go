@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
@@ -101,8 +102,11 @@ func (e *hubEntry) Intact() error {
 	return nil
 }
 
+// hubRecords is the collection of the hubs, as an Inspector knows it.
+const hubRecords = "server/hubs"
+
 func (s *Server) hubEntries() store.Table[hubEntry] {
-	return store.NewTable[hubEntry](s.documents, "server/hubs")
+	return store.NewTable[hubEntry](s.documents, hubRecords)
 }
 
 // maxHubs bounds the hubs of one process: each has logs of its own.
@@ -189,7 +193,11 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (linkedhub.Li
 		return linkedhub.Link{}, err
 	}
 	entry := hubEntry{Name: name, Host: host, Created: s.config.Now().UTC()}
-	if _, err := s.documents.Commit(ctx, s.hubEntries().Put(name, store.Absent, entry)); err != nil {
+	_, err := s.documents.Commit(ctx, s.hubEntries().Put(name, store.Absent, entry))
+	if _, exists := store.IsConflict(err); exists { // another node was faster
+		return linkedhub.Link{}, fault.New(fault.Conflict, "There is a hub %s already", name)
+	}
+	if err != nil {
 		return linkedhub.Link{}, err
 	}
 	if err := s.openHub(ctx, entry); err != nil {
@@ -198,14 +206,70 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (linkedhub.Li
 		_, undone := s.documents.Commit(context.WithoutCancel(ctx), s.hubEntries().Delete(name, store.Always))
 		return linkedhub.Link{}, errors.Join(err, undone)
 	}
-	s.limitConnections()
-	if err := s.provisioning.Links().Add(ctx, localHub{s.hubs.ByName(name)}); err != nil {
-		return linkedhub.Link{}, err
-	}
-	if err := s.describe(ctx); err != nil {
+	if err := s.addHub(ctx, name); err != nil {
 		return linkedhub.Link{}, err
 	}
 	return s.provisioning.Links().Get(host)
+}
+
+// addHub makes a hub that was opened while the server runs known to all who have to know.
+func (s *Server) addHub(ctx context.Context, name string) error {
+	s.limitConnections()
+	if err := s.provisioning.Links().Add(ctx, localHub{s.hubs.ByName(name)}); err != nil {
+		return err
+	}
+	return s.describe(ctx)
+}
+
+// followHubs opens the hubs that other nodes create, until the server ends.
+func (s *Server) followHubs() {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	wake := make(chan struct{}, 1)
+	wake <- struct{}{} // for what was created between the start and the watch
+	s.documents.Watch(ctx, func() {
+		select {
+		case wake <- struct{}{}:
+		default: // it is awake
+		}
+	}, hubRecords)
+	for {
+		select {
+		case <-wake:
+		case <-s.ending:
+			return
+		}
+		err := s.panics.Do(panics.Background, func() error { return s.openNewHubs(ctx) })
+		if err != nil {
+			s.config.Logger.Error("a hub that another node has created can't be opened", "error", err)
+		}
+	}
+}
+
+// openNewHubs opens the hubs on record that are not open, but for those that can't be.
+func (s *Server) openNewHubs(ctx context.Context) error {
+	s.changing.Lock()
+	defer s.changing.Unlock()
+	entries, err := s.hubEntries().List(ctx, "", "", maxHubs)
+	if err != nil {
+		return fmt.Errorf("read the hubs: %w", err)
+	}
+	for _, entry := range entries {
+		name, host := entry.Value.Name, entry.Value.Host
+		if s.hubs.ByName(name) != nil || s.hubs.ByHost(host) != nil {
+			continue // the start has said which has the host name of another
+		}
+		if err := s.certificates.renewServer(append(s.names(), host), s.config.Now()); err != nil {
+			return err
+		}
+		if err := s.openHub(ctx, entry.Value); err != nil {
+			return err
+		}
+		if err := s.addHub(ctx, name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // nextHost is the loopback address after those of the hubs that are there, "" when

@@ -183,6 +183,33 @@ func TestConfigurationOfTwoNodes(t *testing.T) {
 	}
 }
 
+// A hub that is created at one node is there at the other, for those who want to manage it
+// and for devices that are assigned to it.
+func TestHubOfTwoNodes(t *testing.T) {
+	n, ctx := newNodes(t), context.Background()
+	if _, err := n.a.provisioning.CreateHub(ctx, "second", "127.0.0.2"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "b has the hub", func() bool { return len(n.b.Info().Hubs) == 2 })
+	links, err := n.b.provisioning.HubLinks(ctx)
+	if err != nil || len(links) != 2 || links[1].HostName != "127.0.0.2" || links[1].Hub != "second" {
+		t.Errorf("linked at b are %+v, %v", links, err)
+	}
+	if _, err := n.b.provisioning.CreateHub(ctx, "second", "127.0.0.3"); !errors.Is(err, fault.Conflict) {
+		t.Errorf("another of its name at b: %v", err)
+	}
+	if _, err := n.b.provisioning.CreateHub(ctx, "third", "127.0.0.3"); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a has the hub", func() bool { return len(n.a.Info().Hubs) == 3 })
+	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", n.a.Info().Ports.MQTT),
+		&tls.Config{RootCAs: n.a.roots, ServerName: "127.0.0.3"})
+	if err != nil {
+		t.Fatalf("a's certificate is not good for the hub that b has created: %v", err)
+	}
+	conn.Close()
+}
+
 // One of the nodes sweeps.
 func TestSweepOfTwoNodes(t *testing.T) {
 	n := newNodes(t)

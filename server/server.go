@@ -142,6 +142,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopRenewing = stop
 	s.serving.Go(func() { s.keepRenewing(renewing) })
+	s.serving.Go(s.followHubs)
 	s.ready.Store(true)
 	return s, nil
 }
