@@ -65,7 +65,7 @@ var layout = map[string][]string{
 	// The door of HTTPS, and the operations behind it: Azure's and Berth's own, which do not know each other.
 	"endpoint/https":           {"contract", "provisioning", "hub", "audit", "credential", "document", "fault", "wire/mqtt"},
 	"endpoint/rest":            {"endpoint/https", "contract", "provisioning", "hub", "issuance", "audit", "credential", "document", "panics", "fault"},
-	"endpoint/https/httpstest": {"endpoint/https", "access", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble", "store/segment", "cluster/local", "fault", "wire/mqtt"},
+	"endpoint/https/httpstest": {"endpoint/https", "access", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/memory", "cluster/local", "fault", "wire/mqtt"},
 	"endpoint/own":             {"endpoint/https", "contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "store", "fault"},
 
 	// The frame of the pages knows no domain.

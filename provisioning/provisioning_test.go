@@ -17,8 +17,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
-	"github.com/berth-iot/berth/store/segment"
+	"github.com/berth-iot/berth/store/memory"
 )
 
 const scope = "0ne0000ABCD"
@@ -26,11 +25,11 @@ const scope = "0ne0000ABCD"
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // house is a provisioning service with linked hubs that remember who was
-// admitted, on real engines. It can be closed and opened again.
+// admitted, on a store in memory. It can be closed and opened again.
 type house struct {
 	*Service
 	t       *testing.T
-	dir     string
+	store   *memory.Store
 	pace    Pace
 	now     time.Time
 	trusted func() bool
@@ -45,7 +44,7 @@ type house struct {
 
 func newHouse(t *testing.T, hosts ...string) *house {
 	t.Helper()
-	h := &house{t: t, dir: t.TempDir(), pace: Instant, now: noon, hurry: context.Background()}
+	h := &house{t: t, store: memory.New(), pace: Instant, now: noon, hurry: context.Background()}
 	for _, host := range hosts {
 		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]linkedhub.Admission{}})
 	}
@@ -58,14 +57,7 @@ func (h *house) hub(i int) *memoryHub { return h.hubs[i].(*memoryHub) }
 
 func (h *house) open() {
 	h.t.Helper()
-	documents, err := pebble.Open(h.dir+"/documents", pebble.Options{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
-	logs, err := segment.Open(h.dir+"/logs", segment.Options{})
-	if err != nil {
-		h.t.Fatal(err)
-	}
+	documents, logs := h.store.Open(), h.store.OpenLogs(nil)
 	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
 	if err != nil {
 		h.t.Fatal(err)

@@ -1,6 +1,6 @@
-// Package httpstest is the door of HTTPS in front of real services on real engines, for
-// the tests of whatever operations it is given. A token for dps.local or hub.local tells
-// which service a request is for.
+// Package httpstest is the door of HTTPS in front of real services on a store in memory,
+// for the tests of whatever operations it is given. A token for dps.local or hub.local
+// tells which service a request is for.
 package httpstest
 
 import (
@@ -30,8 +30,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
-	"github.com/berth-iot/berth/store/pebble"
-	"github.com/berth-iot/berth/store/segment"
+	"github.com/berth-iot/berth/store/memory"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -74,12 +73,8 @@ func New(t testing.TB, operations func(*Fixture) []https.Operation,
 			t.Fatal(err)
 		}
 	}
-	ctx, dir, logger := context.Background(), t.TempDir(), slog.New(slog.DiscardHandler)
-	opened, err := pebble.Open(dir+"/documents", pebble.Options{Logger: logger})
-	must(err)
-	documents := store.Inspect(opened, logger)
-	logs, err := segment.Open(dir+"/logs", segment.Options{Logger: logger})
-	must(err)
+	ctx, kept, logger := context.Background(), memory.New(), slog.New(slog.DiscardHandler)
+	documents, logs := store.Inspect(kept.Open(), logger), kept.OpenLogs(nil)
 	telemetry, err := logs.Open("telemetry", store.LogOptions{Partitions: 2})
 	must(err)
 	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
