@@ -47,6 +47,7 @@ func RunDocuments(t *testing.T, open func(t testing.TB, dir string) store.Docume
 		{"OppositeOrders", oppositeOrders},
 		{"Watch", watch},
 		{"WatchMany", watchMany},
+		{"Lease", lease},
 		{"Reopen", reopenDocuments},
 		{"Closed", closedDocuments},
 		{"Cancelled", cancelledDocuments},
