@@ -5,10 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"slices"
 	"strings"
-	"sync/atomic"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
@@ -24,10 +24,11 @@ type Network struct {
 	ETag      string             `json:"etag,omitempty"`
 }
 
-// networks are those that are configured, the longest prefix first.
+// networks are those that are configured, by whichever node.
 type networks struct {
 	store.Table[Network]
-	now atomic.Pointer[[]networkOf]
+	now    *store.Cache[[]networkOf] // the longest prefix first
+	logger *slog.Logger
 }
 
 type networkOf struct {
@@ -44,9 +45,8 @@ const (
 
 // of returns the networks that an address is in, the narrowest first.
 func (n *networks) of(remote string) (found []Network) {
-	address := guard.AddressOf(remote)
-	if all := n.now.Load(); all != nil && address.IsValid() {
-		for _, network := range *all {
+	if address := guard.AddressOf(remote); address.IsValid() {
+		for _, network := range n.all() {
 			if network.Contains(address) {
 				found = append(found, network.Network)
 			}
@@ -55,11 +55,30 @@ func (n *networks) of(remote string) (found []Network) {
 	return found
 }
 
-// readNetworks makes what is stored what counts from now on.
-func (s *Service) readNetworks(ctx context.Context) error {
-	entries, err := s.networks.List(ctx, "", "", maxNetworks)
+// all returns the networks, the longest prefix first. While they can't be read they are as
+// they were, which the log says.
+func (n *networks) all() []networkOf {
+	all, err := n.now.GetOrFormer()
 	if err != nil {
-		return fmt.Errorf("read the networks: %w", err)
+		n.logger.Error("the networks may be others", "error", err)
+	}
+	return all
+}
+
+// openNetworks returns those on the documents.
+func openNetworks(documents store.Documents, logger *slog.Logger) networks {
+	n := networks{Table: store.NewTable[Network](documents, "provisioning/networks"), logger: logger}
+	n.now = store.NewCache(documents, func(ctx context.Context) ([]networkOf, error) {
+		return readNetworks(ctx, n.Table)
+	}, n.Collection)
+	return n
+}
+
+// readNetworks returns what is stored, the longest prefix first.
+func readNetworks(ctx context.Context, table store.Table[Network]) ([]networkOf, error) {
+	entries, err := table.List(ctx, "", "", maxNetworks)
+	if err != nil {
+		return nil, fmt.Errorf("read the networks: %w", err)
 	}
 	var all []networkOf
 	for _, entry := range entries {
@@ -71,17 +90,14 @@ func (s *Service) readNetworks(ctx context.Context) error {
 		all = append(all, networkOf{prefix, entry.Value})
 	}
 	slices.SortStableFunc(all, func(a, b networkOf) int { return cmp.Compare(b.Bits(), a.Bits()) })
-	s.networks.now.Store(&all)
-	return nil
+	return all, nil
 }
 
 // Networks returns what is configured, the narrowest first.
 func (s *Service) Networks() []Network {
 	shown := []Network{}
-	if all := s.networks.now.Load(); all != nil {
-		for _, network := range *all {
-			shown = append(shown, network.Network)
-		}
+	for _, network := range s.networks.all() {
+		shown = append(shown, network.Network)
 	}
 	return shown
 }
@@ -135,7 +151,7 @@ func (s *Service) putNetwork(ctx context.Context, checked Network, ifMatch strin
 		return Network{}, err
 	}
 	checked.ETag = store.QuoteETag(etags[0])
-	return checked, s.readNetworks(ctx)
+	return checked, nil
 }
 
 // DeleteNetwork forgets a network. It returns fault 404000 when there is none.
@@ -148,10 +164,7 @@ func (s *Service) DeleteNetwork(ctx context.Context, prefix string) error {
 	if _, missing := store.IsConflict(err); missing {
 		return fault.New(fault.NotFound, "There is no network %s", prefix)
 	}
-	if err != nil {
-		return err
-	}
-	return s.readNetworks(ctx)
+	return err
 }
 
 // parsePrefix returns the one way to write a prefix.

@@ -5,7 +5,6 @@ package provisioning
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -144,7 +143,10 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
-	if err := errors.Join(s.links.Load(ctx), s.readNetworks(ctx)); err != nil {
+	if err := s.links.Load(ctx); err != nil {
+		return nil, err
+	}
+	if _, err := s.networks.now.Get(ctx); err != nil {
 		return nil, err
 	}
 	s.lockouts, err = guard.OpenLockouts(ctx, guard.LockoutConfig{Documents: config.Documents, Rule: config.Limits.Lockout,
@@ -186,7 +188,7 @@ func newService(config Config) *Service {
 		Logger: config.Logger})
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
-	s.networks.Table = store.NewTable[Network](config.Documents, "provisioning/networks")
+	s.networks = openNetworks(config.Documents, config.Logger)
 	return s
 }
 

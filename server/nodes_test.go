@@ -21,6 +21,7 @@ import (
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/inject"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/memory"
 )
@@ -172,6 +173,25 @@ func TestConfigurationOfTwoNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "a policy that is deleted at a is good no more at b", func() bool { return !allowed() })
+
+	network := provisioning.Network{Prefix: "10.1.0.0/16", Latencies: map[string]float64{"here": 1}}
+	if _, err := n.a.provisioning.PutNetwork(ctx, network, ""); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a network that is configured at a counts at b", func() bool {
+		networks, err := n.b.provisioning.Networks(ctx)
+		return err == nil && len(networks) == 1
+	})
+	if err := n.b.provisioning.UnlinkHub(ctx, "127.0.0.1", "", false); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a hub that is unlinked at b is no more at a", func() bool {
+		links, err := n.a.provisioning.HubLinks(ctx)
+		return err == nil && len(links) == 0
+	})
+	if _, err := n.a.provisioning.LinkHub(ctx, linkedhub.Link{HostName: "127.0.0.1", Local: true}, ""); err != nil {
+		t.Fatal(err)
+	}
 
 	keys := assign(n.b, "d1")
 	if _, err := n.a.provisioning.Misbehave(ctx, inject.Fault{Kind: inject.Throttle, RegistrationID: "d1"}); err != nil {

@@ -13,7 +13,7 @@ import (
 // what other processes change it sees as late as Documents.Watch tells of it.
 type Cache[T any] struct {
 	load    func(context.Context) (T, error)
-	changes atomic.Uint64 // that Watch has told of
+	changes atomic.Uint64 // that Watch has told of, or Invalidate
 	latest  atomic.Pointer[cached[T]]
 	loading chan struct{} // held by the one who loads
 }
@@ -28,9 +28,12 @@ type cached[T any] struct {
 // it, so nobody may change it.
 func NewCache[T any](documents Documents, load func(context.Context) (T, error), collections ...string) *Cache[T] {
 	c := &Cache[T]{load: load, loading: make(chan struct{}, 1)}
-	documents.Watch(context.Background(), func() { c.changes.Add(1) }, collections...)
+	documents.Watch(context.Background(), c.Invalidate, collections...)
 	return c
 }
+
+// Invalidate has the value loaded again: something else has changed of what it is made of.
+func (c *Cache[T]) Invalidate() { c.changes.Add(1) }
 
 // Get returns the value, and loads it when something has changed. Its errors are those of
 // load, and of the context; the next Get tries again.

@@ -40,17 +40,21 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Links are the hubs that are linked now. Their methods may be called at once from many
-// goroutines, and readers see one state of them. Errors are *fault.Error unless storage
-// fails.
+// Links are the hubs that are linked now, by whichever node. Their methods may be called at
+// once from many goroutines, and readers see one state of them. Errors are *fault.Error
+// unless storage fails.
+//
+// The connections to hubs elsewhere, and their latencies, are of this node: it is from here
+// that they are reached.
 type Links struct {
 	config  Config
 	table   store.Table[storedLink]
 	limited sync.Mutex // held from the count to the commit of a link where there may be only so many
-	now     atomic.Pointer[[]*Linked]
+	now     *store.Cache[[]*Linked]
 
-	mutex sync.Mutex     // held while the links are read; never while a hub is asked
-	local map[string]Hub // hubs of this process by their keys
+	mutex  sync.Mutex     // held while the links are read; never while a hub is asked
+	local  map[string]Hub // hubs of this process by their keys
+	former []*Linked      // that were read last, with their connections
 }
 
 // storedLink is a link as it is kept. A hub of this process that was unlinked
@@ -129,10 +133,12 @@ func (h *Linked) shown() Link {
 	return link
 }
 
-// New returns the links of a service. None counts before Load.
+// New returns the links of a service.
 func New(config Config) *Links {
-	return &Links{config: config, table: store.NewTable[storedLink](config.Documents, Records),
+	l := &Links{config: config, table: store.NewTable[storedLink](config.Documents, Records),
 		local: make(map[string]Hub)}
+	l.now = store.NewCache(config.Documents, l.read, Records)
+	return l
 }
 
 // Load reads the links, and makes those of the hubs of this process that have none.
@@ -142,7 +148,8 @@ func (l *Links) Load(ctx context.Context) error {
 			return err
 		}
 	}
-	return l.reload(ctx)
+	_, err := l.now.Get(ctx)
+	return err
 }
 
 // Add makes a hub of this process known, which links it unless that was done, or
@@ -158,7 +165,9 @@ func (l *Links) Add(ctx context.Context, hub Hub) error {
 	if _, exists := store.IsConflict(err); err != nil && !exists {
 		return fmt.Errorf("link the hub %s: %w", hub.Host(), err)
 	}
-	return l.reload(ctx)
+	l.now.Invalidate() // the link may have been there before the hub
+	_, err = l.now.Get(ctx)
+	return err
 }
 
 func (l *Links) isLocal(host string) bool {
@@ -168,16 +177,16 @@ func (l *Links) isLocal(host string) bool {
 	return local
 }
 
-// reload makes what is stored what counts from now on. A hub that can't be reached as
-// its link says is left out, and the log says why.
-func (l *Links) reload(ctx context.Context) error {
-	l.mutex.Lock() // who reads later has read more
+// read returns what is stored, with the connections that there are already. A hub that
+// can't be reached as its link says is left out, and the log says why.
+func (l *Links) read(ctx context.Context) ([]*Linked, error) {
+	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	entries, err := l.table.List(ctx, "", "", maxLinks)
 	if err != nil {
-		return fmt.Errorf("read the linked hubs: %w", err)
+		return nil, fmt.Errorf("read the linked hubs: %w", err)
 	}
-	before := l.All()
+	before := l.former
 	hubs := []*Linked{}
 	for _, entry := range entries {
 		link := entry.Value.Link
@@ -200,13 +209,13 @@ func (l *Links) reload(ctx context.Context) error {
 		}
 		hubs = append(hubs, found)
 	}
-	l.now.Store(&hubs)
+	l.former = hubs
 	for _, old := range before {
 		if closer, ok := old.Hub.(interface{ Close() }); ok && !slices.Contains(hubs, old) {
 			closer.Close()
 		}
 	}
-	return nil
+	return hubs, nil
 }
 
 func (l *Links) reach(link Link) (Hub, error) {
@@ -216,12 +225,14 @@ func (l *Links) reach(link Link) (Hub, error) {
 	return l.config.Reach(link)
 }
 
-// All returns the linked hubs, in the order of their host names.
+// All returns the linked hubs, in the order of their host names. While they can't be read
+// they are as they were, which the log says.
 func (l *Links) All() []*Linked {
-	if hubs := l.now.Load(); hubs != nil {
-		return *hubs
+	hubs, err := l.now.GetOrFormer()
+	if err != nil {
+		l.config.Logger.Error("the linked hubs may be others", "error", err)
 	}
-	return nil
+	return hubs
 }
 
 // Find returns the linked hub with this host name, or nil.
@@ -320,7 +331,7 @@ func (l *Links) put(ctx context.Context, link Link, ifMatch string) (Link, error
 	if _, err := l.config.Documents.Commit(ctx, changes...); err != nil {
 		return Link{}, err
 	}
-	if err := l.reload(ctx); err != nil {
+	if _, err := l.now.Get(ctx); err != nil {
 		return Link{}, err
 	}
 	return l.Get(link.HostName)
@@ -367,7 +378,8 @@ func (l *Links) Delete(ctx context.Context, host, ifMatch string, force bool) er
 	if err != nil {
 		return err
 	}
-	return l.reload(ctx)
+	_, err = l.now.Get(ctx)
+	return err
 }
 
 // DeleteUnreadable removes the record of a link that can't be read, by its key.

@@ -3,12 +3,12 @@ package linkedhub
 import (
 	"context"
 	"errors"
-	"io"
 	"log/slog"
+	"slices"
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/store/pebble"
+	"github.com/berth-iot/berth/store/memory"
 	"github.com/berth-iot/berth/store/storetest"
 )
 
@@ -42,14 +42,15 @@ func (h *localHub) Host() string { return h.host }
 
 func newLinks(t *testing.T, reach func(Link) (Hub, error)) *Links {
 	t.Helper()
-	logger := slog.New(slog.NewTextHandler(io.Discard, nil))
-	engine, err := pebble.Open(t.TempDir(), pebble.Options{Logger: logger})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { engine.Close() })
-	links := New(Config{Documents: engine, Hubs: []Hub{&localHub{host: "a.local"}, &localHub{host: "b.local"}},
-		Reach: reach, AssignedTo: func(context.Context, string) (int, error) { return 0, nil }, Logger: logger})
+	return newNode(t, memory.New(), reach)
+}
+
+// newNode returns the links of a node whose documents are in the store.
+func newNode(t *testing.T, shared *memory.Store, reach func(Link) (Hub, error)) *Links {
+	t.Helper()
+	links := New(Config{Documents: shared.Open(), Hubs: []Hub{&localHub{host: "a.local"}, &localHub{host: "b.local"}},
+		Reach: reach, AssignedTo: func(context.Context, string) (int, error) { return 0, nil },
+		Logger: slog.New(slog.DiscardHandler)})
 	if err := links.Load(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -113,6 +114,48 @@ func TestPutHoldsUpNobody(t *testing.T) {
 	if link, err := links.Get("a.local"); err != nil || *link.AllocationWeight != 3 {
 		t.Errorf("a.local: %+v, %v", link, err)
 	}
+}
+
+// What one node links, changes and unlinks, the other has linked, changed and unlinked.
+func TestLinksOfAnotherNode(t *testing.T) {
+	ctx, shared := context.Background(), memory.New()
+	reach := func(link Link) (Hub, error) {
+		asked, answer := make(chan struct{}, 1), make(chan struct{})
+		close(answer)
+		return &slowHub{host: link.HostName, asked: asked, answer: answer}, nil
+	}
+	here, elsewhere := newNode(t, shared, reach), newNode(t, shared, reach)
+	want := func(hosts ...string) {
+		t.Helper()
+		if found := elsewhere.Hosts(); !slices.Equal(found, hosts) {
+			t.Errorf("elsewhere %q are linked, want %q", found, hosts)
+		}
+	}
+	want("a.local", "b.local")
+	if _, err := here.Put(ctx, Link{HostName: "far.example", ConnectionString: "secret"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	want("a.local", "b.local", "far.example")
+	weight := 3
+	if _, err := here.Put(ctx, Link{HostName: "a.local", AllocationWeight: &weight}, ""); err != nil {
+		t.Fatal(err)
+	}
+	if found := elsewhere.Find("a.local"); found.Weight() != weight {
+		t.Errorf("elsewhere it weighs %d, want %d", found.Weight(), weight)
+	}
+	if err := here.Delete(ctx, "b.local", "", false); err != nil {
+		t.Fatal(err)
+	}
+	want("a.local", "far.example")
+	// A hub that only the other node has is not offered here before it is added.
+	if err := here.Add(ctx, &localHub{host: "c.local"}); err != nil {
+		t.Fatal(err)
+	}
+	want("a.local", "far.example")
+	if err := elsewhere.Add(ctx, &localHub{host: "c.local"}); err != nil {
+		t.Fatal(err)
+	}
+	want("a.local", "c.local", "far.example")
 }
 
 func TestRoundTrip(t *testing.T) { storetest.RoundTrip[storedLink](t) }
