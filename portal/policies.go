@@ -38,7 +38,11 @@ func (p *pages) listServicePolicies(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	return c.Render(http.StatusOK, "policies", policiesPage{"", service.Host(), p.connectionStrings(c, service.Host(), policies)})
+	return c.Render(
+		http.StatusOK,
+		"policies",
+		policiesPage{"", service.Host(), p.connectionStrings(c, service.Host(), policies)},
+	)
 }
 
 func (p *pages) listHubPolicies(c *web.Call) error {
@@ -50,7 +54,11 @@ func (p *pages) listHubPolicies(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	return c.Render(http.StatusOK, "policies", policiesPage{h.Name(), h.Host(), p.connectionStrings(c, h.Host(), policies)})
+	return c.Render(
+		http.StatusOK,
+		"policies",
+		policiesPage{h.Name(), h.Host(), p.connectionStrings(c, h.Host(), policies)},
+	)
 }
 
 // policyForm is a policy of the provisioning service as it is typed. Its keys are on

@@ -41,10 +41,12 @@ type Config struct {
 	// logged in.
 	Proven    func(context.Context)
 	CreateHub func(ctx context.Context, name, host string) (linkedhub.Link, error)
-	Documents store.Documents // keeps the links and sessions; all that is shown is read through it too, and it is a ReadTracker
-	CAFile    string          // the authority that clients must trust
-	DataDir   string          // the server's data folder
-	DataFlag  string          // how commands that are shown name it, with a space before; "" when they find it without
+	// Documents keeps the links and sessions. All that is shown is read through it too, and
+	// it is a ReadTracker.
+	Documents store.Documents
+	CAFile    string // the authority that clients must trust
+	DataDir   string // the server's data folder
+	DataFlag  string // how commands that are shown name it, with a space before; "" when they find it without
 	MQTTPort  int
 	HTTPSPort int
 	Now       func() time.Time

@@ -71,7 +71,8 @@ func (q quickstartPage) WasEnrolled() bool { return q.Enrolled || q.Assigned }
 
 func (q *quickstartPage) setCommands() {
 	// The files have the names that berth cert device gives them.
-	q.OpenSSL = "openssl req -outform PEM -x509 -sha256 -newkey rsa:4096 -keyout ./" + q.ID + ".key.pem -out ./" + q.ID + ".pem" +
+	q.OpenSSL = "openssl req -outform PEM -x509 -sha256 -newkey rsa:4096" +
+		" -keyout ./" + q.ID + ".key.pem -out ./" + q.ID + ".pem" +
 		` -days 365 -extensions usr_cert -subj "/CN=` + q.ID + `"`
 	q.Python, q.Activate = "python3", "source venv/bin/activate"
 	if q.OS == "windows" {
@@ -100,7 +101,8 @@ func (p *pages) progress(c *web.Call, page *quickstartPage, h *hub.Hub) error {
 	if err != nil && !errors.Is(err, fault.RegistrationNotFound) {
 		return err
 	}
-	page.Assigned, page.Substatus = err == nil && registration.Status == provisioning.StatusAssigned, registration.Substatus
+	page.Assigned, page.Substatus = err == nil &&
+		registration.Status == provisioning.StatusAssigned, registration.Substatus
 	device := page.ID
 	if enrollment.DeviceID != "" {
 		device = enrollment.DeviceID

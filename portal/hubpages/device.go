@@ -63,7 +63,8 @@ func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error)
 		}
 		page.Primary, page.Secondary = text(keys.PrimaryKey), text(keys.SecondaryKey)
 	} else {
-		page.Device.Authentication = &identity.Authentication{Type: page.Device.Authentication.Type, X509Thumbprint: page.Device.Authentication.X509Thumbprint}
+		stored := page.Device.Authentication
+		page.Device.Authentication = &identity.Authentication{Type: stored.Type, X509Thumbprint: stored.X509Thumbprint}
 	}
 	if c.Request.URL.Query().Has("live") {
 		return page, nil // telemetry comes by its own stream

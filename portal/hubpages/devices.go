@@ -58,12 +58,13 @@ func (p *Pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
 		return web.Deletion{}, err
 	}
 	return web.Deletion{
-		Back:    "hubs/" + h.Name() + "/devices",
-		Title:   "Delete %d device?|Delete %d devices?",
-		Explain: "Their twins go with them, and their connections end. A device that is still enrolled comes back when it registers again.",
-		Done:    "%d device was deleted|%d devices were deleted",
-		Gone:    fault.DeviceNotFound,
-		IDs:     web.ListIDs(h.Devices, func(d identity.Device) string { return d.DeviceID }),
+		Back:  "hubs/" + h.Name() + "/devices",
+		Title: "Delete %d device?|Delete %d devices?",
+		Explain: "Their twins go with them, and their connections end. " +
+			"A device that is still enrolled comes back when it registers again.",
+		Done: "%d device was deleted|%d devices were deleted",
+		Gone: fault.DeviceNotFound,
+		IDs:  web.ListIDs(h.Devices, func(d identity.Device) string { return d.DeviceID }),
 		Delete: func(ctx context.Context, id string) error {
 			return h.DeleteDevice(ctx, id, "")
 		},
@@ -93,7 +94,8 @@ func (p *Pages) newDevice(c *web.Call) error {
 func (p *Pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
 	return deviceForm{
 		Hub: h.Name(), DeviceID: c.Text("deviceId"), Authentication: identity.AuthenticationType(c.Value("authentication")),
-		Primary: c.Text("primary"), Secondary: c.Text("secondary"), IoTEdge: c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "",
+		Primary: c.Text("primary"), Secondary: c.Text("secondary"),
+		IoTEdge: c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "",
 	}
 }
 
@@ -137,7 +139,10 @@ func (f deviceForm) device() identity.Device {
 	switch f.Authentication {
 	case identity.SelfSigned:
 		plain := strings.NewReplacer(":", "", " ", "")
-		authentication.X509Thumbprint = identity.ThumbprintPair{PrimaryThumbprint: optional(plain.Replace(f.Primary)), SecondaryThumbprint: optional(plain.Replace(f.Secondary))}
+		authentication.X509Thumbprint = identity.ThumbprintPair{
+			PrimaryThumbprint:   optional(plain.Replace(f.Primary)),
+			SecondaryThumbprint: optional(plain.Replace(f.Secondary)),
+		}
 	case identity.SAS:
 		authentication.SymmetricKey = identity.KeyPair{PrimaryKey: optional(f.Primary), SecondaryKey: optional(f.Secondary)}
 	}

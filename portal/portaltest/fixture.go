@@ -50,7 +50,13 @@ type Site interface {
 // New opens documents in a folder of the test.
 func New(t *testing.T) *Fixture {
 	t.Helper()
-	f := &Fixture{T: t, Context: context.Background(), DataDir: t.TempDir(), Logger: slog.New(slog.DiscardHandler), now: Start}
+	f := &Fixture{
+		T:       t,
+		Context: context.Background(),
+		DataDir: t.TempDir(),
+		Logger:  slog.New(slog.DiscardHandler),
+		now:     Start,
+	}
 	f.Health = health.New(f.Logger, f.Now)
 	engine, err := pebble.Open(filepath.Join(f.DataDir, "documents"), pebble.Options{Logger: f.Logger})
 	f.Must(err)

@@ -87,14 +87,21 @@ func WithKeys() provisioning.EnrollmentSettings {
 // Enroll adds an individual enrollment by symmetric keys.
 func (s *Services) Enroll(id string) {
 	s.T.Helper()
-	_, err := s.Provisioning.CreateEnrollment(s.Context, provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: WithKeys()})
+	_, err := s.Provisioning.CreateEnrollment(
+		s.Context,
+		provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: WithKeys()},
+	)
 	s.Must(err)
 }
 
 // EnrollGroup adds an enrollment group by symmetric keys.
 func (s *Services) EnrollGroup(id string) {
 	s.T.Helper()
-	_, err := s.Provisioning.PutGroup(s.Context, provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: WithKeys()}, "")
+	_, err := s.Provisioning.PutGroup(
+		s.Context,
+		provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: WithKeys()},
+		"",
+	)
 	s.Must(err)
 }
 

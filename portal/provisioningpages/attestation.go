@@ -70,8 +70,9 @@ func (p *Pages) readAttestation(c *web.Call, group bool) attestation {
 		Primary: p.readCertificate(c, "primary", group), Secondary: p.readCertificate(c, "secondary", group),
 		NoSecondary: c.Value("removeSecondary") != "",
 		Keys:        [2]keyField{{Text: c.Text("primaryKey")}, {Text: c.Text("secondaryKey")}},
-		TPM:         [2]keyField{{Text: c.Value("endorsementKey")}, {Text: c.Value("storageRootKey")}}, Authority: c.Value("authority"),
-		Next: c.Value("authoritySecondary"), nextTyped: c.Form().Has("authoritySecondary"),
+		TPM:         [2]keyField{{Text: c.Value("endorsementKey")}, {Text: c.Value("storageRootKey")}},
+		Authority:   c.Value("authority"),
+		Next:        c.Value("authoritySecondary"), nextTyped: c.Form().Has("authoritySecondary"),
 	}
 	if a.Mechanism == "" {
 		a.Mechanism = byX509
@@ -83,7 +84,9 @@ func (p *Pages) readAttestation(c *web.Call, group bool) attestation {
 func (p *Pages) readCertificate(c *web.Call, which string, group bool) certificateField {
 	f := certificateField{Name: which, Group: group, Text: c.Text(which)}
 	if name, ok := c.Oversized(which); ok {
-		f.Problem = fault.New(fault.ArgumentInvalid, "The file %.100q is larger than %d bytes, so it is no certificate. Choose the device's .pem or .cer file", name, web.MaxFile)
+		f.Problem = fault.New(fault.ArgumentInvalid,
+			"The file %.100q is larger than %d bytes, so it is no certificate. Choose the device's .pem or .cer file", name,
+			web.MaxFile)
 		f.Text = ""
 		return f
 	}
@@ -104,7 +107,12 @@ func (p *Pages) readCertificate(c *web.Call, which string, group bool) certifica
 
 // ofDevices are the warnings about a certificate that are of a device's own, and
 // say nothing of one that signs devices.
-var ofDevices = map[string]bool{"certificateAuthority": true, "noCommonName": true, "commonNameNotRegistrationID": true, "notClientAuth": true}
+var ofDevices = map[string]bool{
+	"certificateAuthority":        true,
+	"noCommonName":                true,
+	"commonNameNotRegistrationID": true,
+	"notClientAuth":               true,
+}
 
 // Warnings are what may keep devices out that come with the certificate.
 func (f certificateField) Warnings() (found []provisioning.Warning) {
@@ -189,9 +197,11 @@ func (a *attestation) check(found problems) {
 		return
 	}
 	if a.Primary.certificate() == nil && a.Primary.Problem == nil && !a.keepsAuthorities() && a.Authority == "" {
-		a.Primary.Problem = fault.New(fault.ArgumentInvalid, "The device's certificate is missing: choose its .pem or .cer file")
+		a.Primary.Problem = fault.New(fault.ArgumentInvalid,
+			"The device's certificate is missing: choose its .pem or .cer file")
 		if a.Group {
-			a.Primary.Problem = fault.New(fault.ArgumentInvalid, "The certificate that signs the devices' is missing: choose its .pem or .cer file")
+			a.Primary.Problem = fault.New(fault.ArgumentInvalid,
+				"The certificate that signs the devices' is missing: choose its .pem or .cer file")
 		}
 	}
 	if a.Group && a.Authority != "" && a.Primary.Text == "" && a.Secondary.Text != "" && a.Secondary.Problem == nil {
@@ -214,12 +224,18 @@ func (a *attestation) keepsAuthorities() bool {
 // apply puts the mechanism into what is to be stored.
 func (a *attestation) apply(wanted *provisioning.EnrollmentSettings) {
 	if a.Mechanism == byTPM {
-		wanted.Attestation = provisioning.AttestationMechanism{Type: byTPM, TPM: &provisioning.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text}}
+		wanted.Attestation = provisioning.AttestationMechanism{
+			Type: byTPM,
+			TPM:  &provisioning.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text},
+		}
 		return
 	}
 	if a.Mechanism != byX509 { // the service says whether it knows it
-		wanted.Attestation = provisioning.AttestationMechanism{Type: a.Mechanism, SymmetricKey: &provisioning.SymmetricKeyAttestation{
-			PrimaryKey: a.Keys[0].Text, SecondaryKey: a.Keys[1].Text}}
+		wanted.Attestation = provisioning.AttestationMechanism{
+			Type: a.Mechanism,
+			SymmetricKey: &provisioning.SymmetricKeyAttestation{
+				PrimaryKey: a.Keys[0].Text, SecondaryKey: a.Keys[1].Text},
+		}
 		return
 	}
 	x := new(provisioning.X509Attestation)

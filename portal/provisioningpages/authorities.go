@@ -87,13 +87,26 @@ type authorityForm struct {
 }
 
 func (p *Pages) newAuthority(c *web.Call) error {
-	return c.Render(http.StatusOK, "certificate-new", authorityForm{Name: c.Value("name"), Trust: c.Value("trust") != "", Upload: p.readCertificate(c, "certificate", true)})
+	return c.Render(
+		http.StatusOK,
+		"certificate-new",
+		authorityForm{
+			Name:   c.Value("name"),
+			Trust:  c.Value("trust") != "",
+			Upload: p.readCertificate(c, "certificate", true),
+		},
+	)
 }
 
 func (p *Pages) uploadAuthority(c *web.Call) error {
-	form := authorityForm{Name: c.Value("name"), Trust: c.Value("trust") != "", Upload: p.readCertificate(c, "certificate", true)}
+	form := authorityForm{
+		Name:   c.Value("name"),
+		Trust:  c.Value("trust") != "",
+		Upload: p.readCertificate(c, "certificate", true),
+	}
 	if form.Upload.Problem == nil && form.Upload.Text == "" {
-		form.Upload.Problem = fault.New(fault.ArgumentInvalid, "The authority's certificate is missing: choose its .pem or .cer file")
+		form.Upload.Problem = fault.New(fault.ArgumentInvalid,
+			"The authority's certificate is missing: choose its .pem or .cer file")
 	}
 	if form.Upload.Problem != nil {
 		return c.Render(http.StatusBadRequest, "certificate-new", form)
@@ -141,7 +154,8 @@ func (p *Pages) verifyAuthority(c *web.Call) error {
 		return err
 	}
 	if form.Upload.Problem == nil && form.Upload.Text == "" {
-		form.Upload.Problem = fault.New(fault.ArgumentInvalid, "The verification certificate is missing: choose its .pem or .cer file")
+		form.Upload.Problem = fault.New(fault.ArgumentInvalid,
+			"The verification certificate is missing: choose its .pem or .cer file")
 	}
 	if form.Upload.Problem != nil {
 		return c.Render(http.StatusBadRequest, "certificate", form)

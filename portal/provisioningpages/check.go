@@ -25,12 +25,20 @@ type chainPage struct {
 }
 
 func (p *Pages) showCheck(c *web.Call) error {
-	return c.Render(http.StatusOK, "check", chainPage{Chain: c.Text("chain"), ID: c.Value("registrationId"), Command: "berth cert check chain.pem"})
+	return c.Render(
+		http.StatusOK,
+		"check",
+		chainPage{Chain: c.Text("chain"), ID: c.Value("registrationId"), Command: "berth cert check chain.pem"},
+	)
 }
 
 // checkChain judges a chain as if a device came with it now.
 func (p *Pages) checkChain(c *web.Call) error {
-	page := chainPage{Chain: c.Text("chain"), ID: strings.TrimSpace(c.Value("registrationId")), Command: "berth cert check chain.pem"}
+	page := chainPage{
+		Chain:   c.Text("chain"),
+		ID:      strings.TrimSpace(c.Value("registrationId")),
+		Command: "berth cert check chain.pem",
+	}
 	if page.ID != "" {
 		page.Command += " --registration-id " + web.Quote(page.ID)
 	}

@@ -39,7 +39,10 @@ type credentialsPage struct {
 func (p *Pages) credentialsPage(c *web.Call) (page credentialsPage, err error) {
 	ctx, issuer := c.Context(), p.Issuer
 	page.Name = strings.TrimSpace(c.Value("name"))
-	page.Issued = web.List[issuance.Certificate]{Position: web.Position{Prefix: strings.TrimSpace(c.Query("prefix")), After: c.Query("after")}, Part: "issued"}
+	page.Issued = web.List[issuance.Certificate]{
+		Position: web.Position{Prefix: strings.TrimSpace(c.Query("prefix")), After: c.Query("after")},
+		Part:     "issued",
+	}
 	if page.Policies, err = issuer.Policies(ctx); err != nil {
 		return page, err
 	}
@@ -71,13 +74,14 @@ func (p *Pages) showCredentialsProblem(c *web.Call, err error) error {
 
 func (p *Pages) revocation(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
-		Back:    "credentials",
-		Path:    "credentials/revoke",
-		Button:  "Revoke",
-		Title:   "Revoke %d certificate?|Revoke %d certificates?",
-		Explain: "Devices that are connected with them are cut off at once, and come in again only with another certificate. This can't be undone.",
-		Done:    "%d certificate was revoked|%d certificates were revoked",
-		Gone:    fault.NotFound,
+		Back:   "credentials",
+		Path:   "credentials/revoke",
+		Button: "Revoke",
+		Title:  "Revoke %d certificate?|Revoke %d certificates?",
+		Explain: "Devices that are connected with them are cut off at once, and come in again only with " +
+			"another certificate. This can't be undone.",
+		Done: "%d certificate was revoked|%d certificates were revoked",
+		Gone: fault.NotFound,
 		Delete: func(ctx context.Context, thumbprint string) error {
 			_, err := p.Issuer.Revoke(ctx, thumbprint)
 			return err
@@ -145,7 +149,13 @@ func (f *credentialPolicyForm) markKeyTypes(names []string) {
 
 // readCredentialPolicy takes what was typed.
 func (p *Pages) readCredentialPolicy(c *web.Call) (form credentialPolicyForm, err error) {
-	form = credentialPolicyForm{Name: c.PathValue("name"), Authority: c.Value("authority"), Validity: c.Value("validity"), DNSNames: c.Text("dnsNames"), ETag: c.Value("etag")}
+	form = credentialPolicyForm{
+		Name:      c.PathValue("name"),
+		Authority: c.Value("authority"),
+		Validity:  c.Value("validity"),
+		DNSNames:  c.Text("dnsNames"),
+		ETag:      c.Value("etag"),
+	}
 	if form.New = form.Name == ""; form.New {
 		form.Name = strings.TrimSpace(c.Value("name"))
 	}
@@ -181,7 +191,8 @@ func (p *Pages) showCredentialPolicy(c *web.Call) error {
 		return err
 	}
 	if c.Request.Method == http.MethodGet {
-		form.Name, form.Authority, form.Validity, form.ETag = policy.Name, policy.Authority, strconv.Itoa(policy.ValidityMinutes), policy.ETag
+		form.Name, form.Authority, form.ETag = policy.Name, policy.Authority, policy.ETag
+		form.Validity = strconv.Itoa(policy.ValidityMinutes)
 		form.DNSNames = strings.Join(policy.DNSNames, "\n")
 		form.markKeyTypes(policy.KeyTypes)
 	}
@@ -193,7 +204,12 @@ func (p *Pages) saveCredentialPolicy(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	policy := issuance.Policy{Name: form.Name, Authority: form.Authority, KeyTypes: slices.Clone(c.Form()["keyType"]), DNSNames: strings.Fields(form.DNSNames)}
+	policy := issuance.Policy{
+		Name:      form.Name,
+		Authority: form.Authority,
+		KeyTypes:  slices.Clone(c.Form()["keyType"]),
+		DNSNames:  strings.Fields(form.DNSNames),
+	}
 	policy.ValidityMinutes, err = strconv.Atoi(form.Validity)
 	switch {
 	case err != nil:
@@ -201,7 +217,8 @@ func (p *Pages) saveCredentialPolicy(c *web.Call) error {
 	case len(policy.KeyTypes) == 0:
 		err = fault.New(fault.ArgumentInvalid, "Tick the kinds of keys that get certificates, one at least")
 	case form.New && p.hasCredentialPolicy(c, form.Name):
-		err = fault.New(fault.Conflict, "There is a credential policy %.64q already. Change it, or choose another name", form.Name)
+		err = fault.New(fault.Conflict, "There is a credential policy %.64q already. Change it, or choose another name",
+			form.Name)
 	default:
 		_, err = p.Issuer.PutPolicy(c.Context(), policy, form.ETag)
 	}

@@ -44,13 +44,14 @@ func (p *Pages) listEnrollments(c *web.Call) error {
 
 func (p *Pages) enrollmentDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
-		Back:    "enrollments",
-		Title:   "Delete %d enrollment?|Delete %d enrollments?",
-		Explain: "The devices can't register any more. Those that did stay in their hub, and their registration records stay too.",
-		Done:    "%d enrollment was deleted|%d enrollments were deleted",
-		Gone:    fault.EnrollmentNotFound,
-		Record:  p.recordDeletion(audit.Enrollment),
-		IDs:     web.ListIDs(p.Provisioning.Enrollments, func(e provisioning.Enrollment) string { return e.RegistrationID }),
+		Back:  "enrollments",
+		Title: "Delete %d enrollment?|Delete %d enrollments?",
+		Explain: "The devices can't register any more. Those that did stay in their hub, " +
+			"and their registration records stay too.",
+		Done:   "%d enrollment was deleted|%d enrollments were deleted",
+		Gone:   fault.EnrollmentNotFound,
+		Record: p.recordDeletion(audit.Enrollment),
+		IDs:    web.ListIDs(p.Provisioning.Enrollments, func(e provisioning.Enrollment) string { return e.RegistrationID }),
 		Delete: func(ctx context.Context, id string) error {
 			return p.Provisioning.DeleteEnrollment(ctx, id, "")
 		},
@@ -97,7 +98,11 @@ func (f *enrollmentForm) invalid() bool {
 }
 
 func (p *Pages) newEnrollment(c *web.Call) error {
-	return p.renderEnrollment(c, http.StatusOK, enrollmentForm{settingsForm: newSettings(false), RegistrationID: c.Query("registrationId")})
+	return p.renderEnrollment(
+		c,
+		http.StatusOK,
+		enrollmentForm{settingsForm: newSettings(false), RegistrationID: c.Query("registrationId")},
+	)
 }
 
 func (p *Pages) editEnrollment(c *web.Call) error {
@@ -106,8 +111,14 @@ func (p *Pages) editEnrollment(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	form := enrollmentForm{settingsForm: settingsOf(&stored.EnrollmentSettings, false), RegistrationID: stored.RegistrationID, DeviceID: stored.DeviceID,
-		Information: web.IndentJSON(stored.OptionalDeviceInformation), State: stored.RegistrationState, Stored: stored}
+	form := enrollmentForm{
+		settingsForm:   settingsOf(&stored.EnrollmentSettings, false),
+		RegistrationID: stored.RegistrationID,
+		DeviceID:       stored.DeviceID,
+		Information:    web.IndentJSON(stored.OptionalDeviceInformation),
+		State:          stored.RegistrationState,
+		Stored:         stored,
+	}
 	if form.HasKeys && c.ShowsSecret("keys") {
 		if form.StoredKeys, err = keysOf(service.AttestationMechanism(ctx, id)); err != nil {
 			return err

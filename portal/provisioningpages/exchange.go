@@ -114,10 +114,16 @@ func download(c *web.Call, name string, format exchange.Format) io.Writer {
 
 // export writes all of a list to a file that is being downloaded. When that fails the
 // connection ends, so that nobody takes a part for the whole.
-func export[T any](c *web.Call, writer exchange.Writer[T], list func(ctx context.Context, prefix, after string, limit int) ([]T, string, error), complete func(context.Context, *T) error) error {
+func export[T any](
+	c *web.Call,
+	writer exchange.Writer[T],
+	list func(ctx context.Context, prefix, after string, limit int) ([]T, string, error),
+	complete func(context.Context, *T) error,
+) error {
 	ctx, controller := c.Context(), http.NewResponseController(c.Writer)
 	page := func(after string) (next string, err error) {
-		if err := controller.SetWriteDeadline(time.Now().Add(exportTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := controller.SetWriteDeadline(time.Now().Add(exportTimeout)); err != nil &&
+			!errors.Is(err, http.ErrNotSupported) {
 			return "", err
 		}
 		items, next, err := list(ctx, "", after, exportStride)

@@ -27,7 +27,9 @@ func (p *Pages) groupRoutes() web.Routes {
 
 func (p *Pages) listGroups(c *web.Call) error {
 	return c.Show("groups", nil, func() (any, error) {
-		l := web.List[provisioning.EnrollmentGroup]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
+		l := web.List[provisioning.EnrollmentGroup]{
+			Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")},
+		}
 		var err error
 		l.Items, l.Next, err = p.Provisioning.Groups(c.Context(), l.Prefix, l.After, web.PageSize)
 		return l, err
@@ -36,13 +38,15 @@ func (p *Pages) listGroups(c *web.Call) error {
 
 func (p *Pages) groupDeletion(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{
-		Back:    "groups",
-		Title:   "Delete %d enrollment group?|Delete %d enrollment groups?",
-		Explain: "Their devices can't register any more, unless they have an enrollment of their own. Those that did stay in their hub, and their registration records stay too.",
-		Done:    "%d enrollment group was deleted|%d enrollment groups were deleted",
-		Gone:    fault.GroupNotFound,
-		Record:  p.recordDeletion(audit.Group),
-		IDs:     web.ListIDs(p.Provisioning.Groups, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
+		Back:  "groups",
+		Title: "Delete %d enrollment group?|Delete %d enrollment groups?",
+		Explain: "Their devices can't register any more, unless they have an enrollment of their own. " +
+			"Those that did stay in their hub, and their registration records stay too.",
+		Done:   "%d enrollment group was deleted|%d enrollment groups were deleted",
+		Gone:   fault.GroupNotFound,
+		Record: p.recordDeletion(audit.Group),
+		IDs: web.ListIDs(p.Provisioning.Groups,
+			func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
 		Delete: func(ctx context.Context, id string) error {
 			return p.Provisioning.DeleteGroup(ctx, id, "")
 		},
@@ -78,7 +82,12 @@ func (p *Pages) editGroup(c *web.Call) error {
 		if err != nil {
 			return nil, err
 		}
-		page := groupPage{settingsForm: settingsOf(&stored.EnrollmentSettings, true), GroupID: stored.EnrollmentGroupID, Replace: stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices, Stored: stored}
+		page := groupPage{
+			settingsForm: settingsOf(&stored.EnrollmentSettings, true),
+			GroupID:      stored.EnrollmentGroupID,
+			Replace:      stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices,
+			Stored:       stored,
+		}
 		if page.HasKeys && c.ShowsSecret("keys") {
 			if page.StoredKeys, err = keysOf(service.GroupAttestationMechanism(ctx, id)); err != nil {
 				return nil, err
@@ -98,13 +107,17 @@ func (p *Pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err
 		return device, nil
 	}
 	// The service knows what a registration id is, and says what is wrong with one.
-	if _, err := p.Provisioning.Registration(c.Context(), device.RegistrationID); errors.Is(err, fault.InvalidRegistrationID) {
+	_, err = p.Provisioning.Registration(c.Context(), device.RegistrationID)
+	if errors.Is(err, fault.InvalidRegistrationID) {
 		device.Problem = fault.From(err)
 		return device, nil
 	}
 	group, err := keysOf(p.Provisioning.GroupAttestationMechanism(c.Context(), page.GroupID))
 	if err == nil && group != nil {
-		device.Keys = &keys{attest.DeriveKey(group.Primary, device.RegistrationID), attest.DeriveKey(group.Secondary, device.RegistrationID)}
+		device.Keys = &keys{
+			attest.DeriveKey(group.Primary, device.RegistrationID),
+			attest.DeriveKey(group.Secondary, device.RegistrationID),
+		}
 	}
 	return device, err
 }
@@ -126,8 +139,12 @@ func (p *Pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
 	if page.New || page.Vanished {
 		return page, nil
 	}
-	page.Members = web.List[provisioning.Registration]{Position: web.Position{After: c.Query("after")}, Part: "registrations"}
-	page.Members.Items, page.Members.Next, err = p.Provisioning.GroupRegistrations(c.Context(), page.GroupID, page.Members.After, web.PageSize)
+	page.Members = web.List[provisioning.Registration]{
+		Position: web.Position{After: c.Query("after")},
+		Part:     "registrations",
+	}
+	page.Members.Items, page.Members.Next, err = p.Provisioning.GroupRegistrations(c.Context(), page.GroupID,
+		page.Members.After, web.PageSize)
 	return page, err
 }
 

@@ -47,7 +47,10 @@ func newImport(c *web.Call, kind string, file *web.Upload) (job *importJob, err 
 		return nil, err
 	}
 	job.origin.IgnoreHubs = c.Value("ignoreHubs") != ""
-	pairs := slices.DeleteFunc(strings.Split(c.Text("hubs"), "\n"), func(line string) bool { return strings.TrimSpace(line) == "" })
+	pairs := slices.DeleteFunc(
+		strings.Split(c.Text("hubs"), "\n"),
+		func(line string) bool { return strings.TrimSpace(line) == "" },
+	)
 	job.origin.Hubs, err = exchange.ParseHubs(pairs)
 	return job, err
 }

@@ -39,8 +39,15 @@ type injectionsPage struct {
 }
 
 func (p *Pages) injectionsPage(c *web.Call) (page injectionsPage, err error) {
-	page = injectionsPage{Kinds: injectionKinds, Kind: c.Value("kind"), ID: strings.TrimSpace(c.Value("registrationId")), Group: strings.TrimSpace(c.Value("group")),
-		Times: c.Value("times"), Seconds: c.Value("seconds"), HubHost: strings.TrimSpace(c.Value("hubHost"))}
+	page = injectionsPage{
+		Kinds:   injectionKinds,
+		Kind:    c.Value("kind"),
+		ID:      strings.TrimSpace(c.Value("registrationId")),
+		Group:   strings.TrimSpace(c.Value("group")),
+		Times:   c.Value("times"),
+		Seconds: c.Value("seconds"),
+		HubHost: strings.TrimSpace(c.Value("hubHost")),
+	}
 	if page.Times == "" {
 		page.Times = "1"
 	}
@@ -62,7 +69,12 @@ func (p *Pages) injectFault(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	wanted := inject.Fault{Kind: inject.Kind(page.Kind), RegistrationID: page.ID, GroupID: page.Group, HubHostName: page.HubHost}
+	wanted := inject.Fault{
+		Kind:           inject.Kind(page.Kind),
+		RegistrationID: page.ID,
+		GroupID:        page.Group,
+		HubHostName:    page.HubHost,
+	}
 	wanted.Times, err = strconv.Atoi(page.Times)
 	if err == nil && page.Seconds != "" {
 		wanted.Seconds, err = strconv.Atoi(page.Seconds)
@@ -81,7 +93,8 @@ func (p *Pages) injectFault(c *web.Call) error {
 
 // removeFault ends one misbehaviour, or all.
 func (p *Pages) removeFault(c *web.Call) error {
-	if err := p.Provisioning.Injector().Remove(c.Context(), c.Value("id")); err != nil && fault.From(err).Code != fault.NotFound {
+	if err := p.Provisioning.Injector().Remove(c.Context(), c.Value("id")); err != nil &&
+		fault.From(err).Code != fault.NotFound {
 		return err // one that has just been used up is as well gone
 	}
 	return c.Redirect("misbehaviours")

@@ -122,7 +122,8 @@ func (p *Pages) saveLink(c *web.Call) error {
 	var wanted linkedhub.Link
 	if host == "" {
 		page = "linkhub"
-		wanted.ConnectionString, wanted.Address, wanted.CACertificates = strings.TrimSpace(form.ConnectionString), form.Address, form.CACertificates
+		wanted.ConnectionString = strings.TrimSpace(form.ConnectionString)
+		wanted.Address, wanted.CACertificates = form.Address, form.CACertificates
 		wanted.HostName = hostOfConnectionString(wanted.ConnectionString)
 	} else {
 		stored, err := p.storedLink(c)
@@ -134,7 +135,8 @@ func (p *Pages) saveLink(c *web.Call) error {
 	wanted.Location, wanted.MeasureLatency = form.Location, form.Measure
 	weight, err := strconv.Atoi(form.Weight)
 	if err != nil {
-		err = fault.New(fault.ArgumentInvalid, "The weight is %.20q. It is a whole number from 0 to %d", form.Weight, linkedhub.MaxWeight)
+		err = fault.New(fault.ArgumentInvalid, "The weight is %.20q. It is a whole number from 0 to %d", form.Weight,
+			linkedhub.MaxWeight)
 	}
 	applies := !form.ByName
 	wanted.AllocationWeight, wanted.ApplyAllocationPolicy = &weight, &applies

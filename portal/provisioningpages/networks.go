@@ -26,7 +26,11 @@ func (p *Pages) networkRoutes() web.Routes {
 }
 
 func (p *Pages) listNetworks(c *web.Call) error {
-	return c.Show("networks", func() any { return p.Provisioning.Networks() }, func() (any, error) { return p.Provisioning.Networks(), nil })
+	return c.Show(
+		"networks",
+		func() any { return p.Provisioning.Networks() },
+		func() (any, error) { return p.Provisioning.Networks(), nil },
+	)
 }
 
 // networkPath is the path of the page of a network.
@@ -96,7 +100,8 @@ func (p *Pages) saveNetwork(c *web.Call) error {
 		}
 	}
 	if err == nil {
-		_, err = p.Provisioning.PutNetwork(c.Context(), provisioning.Network{Prefix: form.Prefix, Latencies: latencies}, form.ETag)
+		_, err = p.Provisioning.PutNetwork(c.Context(), provisioning.Network{Prefix: form.Prefix, Latencies: latencies},
+			form.ETag)
 	}
 	if err != nil {
 		form.Problem = fault.From(err)
@@ -116,7 +121,8 @@ func readLatencies(text string) (map[string]float64, error) {
 		location, figure, _ := strings.Cut(line, "=")
 		millis, err := strconv.ParseFloat(strings.TrimSpace(figure), 64)
 		if err != nil {
-			return nil, fault.New(fault.ArgumentInvalid, "The line %.80q is no latency. Write the location of a hub, = and milliseconds, such as westeurope=8", line)
+			return nil, fault.New(fault.ArgumentInvalid,
+				"The line %.80q is no latency. Write the location of a hub, = and milliseconds, such as westeurope=8", line)
 		}
 		latencies[strings.TrimSpace(location)] = millis
 	}

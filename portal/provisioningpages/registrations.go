@@ -17,7 +17,13 @@ func (p *Pages) registrationRoutes() web.Routes {
 }
 
 // statuses are those that registration records are filtered by.
-var statuses = []provisioning.Status{provisioning.StatusAssigned, provisioning.StatusAssigning, provisioning.StatusFailed, provisioning.StatusDisabled, provisioning.StatusUnassigned}
+var statuses = []provisioning.Status{
+	provisioning.StatusAssigned,
+	provisioning.StatusAssigning,
+	provisioning.StatusFailed,
+	provisioning.StatusDisabled,
+	provisioning.StatusUnassigned,
+}
 
 type registrationsPage struct {
 	web.List[provisioning.Registration]
@@ -27,7 +33,9 @@ type registrationsPage struct {
 func (p *Pages) listRegistrations(c *web.Call) error {
 	return c.Show("registrations", nil, func() (any, error) {
 		ctx, service := c.Context(), p.Provisioning
-		l := web.List[provisioning.Registration]{Position: web.Position{Prefix: c.Query("prefix"), Status: c.Query("status"), After: c.Query("after")}}
+		l := web.List[provisioning.Registration]{
+			Position: web.Position{Prefix: c.Query("prefix"), Status: c.Query("status"), After: c.Query("after")},
+		}
 		var err error
 		filter := provisioning.RegistrationFilter{Prefix: l.Prefix, Status: provisioning.Status(l.Status)}
 		if l.Items, l.Next, err = service.FindRegistrations(ctx, filter, l.After, web.PageSize); err != nil {

@@ -42,7 +42,11 @@ var reprovisioning = []struct {
 	Value, Text string
 	Policy      provisioning.ReprovisionPolicy
 }{
-	{"migrate", "Re-provision and migrate data", provisioning.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}},
+	{
+		"migrate",
+		"Re-provision and migrate data",
+		provisioning.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true},
+	},
 	{"reset", "Re-provision and reset to initial state", provisioning.ReprovisionPolicy{UpdateHubAssignment: true}},
 	{"never", "Never re-provision", provisioning.ReprovisionPolicy{}},
 }
@@ -72,7 +76,13 @@ const emptyTwin = `{
 
 // newSettings are those that a form begins with.
 func newSettings(group bool) settingsForm {
-	return settingsForm{attestation: attestation{Group: group, Mechanism: byX509}, New: true, InitialTwin: emptyTwin, Enabled: true, Reprovision: "migrate"}
+	return settingsForm{
+		attestation: attestation{Group: group, Mechanism: byX509},
+		New:         true,
+		InitialTwin: emptyTwin,
+		Enabled:     true,
+		Reprovision: "migrate",
+	}
 }
 
 // settingsOf are those that are stored.
@@ -178,7 +188,10 @@ func (f *settingsForm) apply(wanted *provisioning.EnrollmentSettings) {
 	}
 	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = provisioning.AllocationPolicy(f.Allocation), nil
 	if f.Allocation == string(provisioning.Custom) {
-		wanted.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: f.Webhook, APIVersion: f.Version}
+		wanted.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{
+			WebhookURL: f.Webhook,
+			APIVersion: f.Version,
+		}
 	}
 	switch {
 	case f.Hub == "" && former != "" && wanted.AllocationPolicy == provisioning.Static && len(wanted.Hubs) == 0:
@@ -209,7 +222,8 @@ func (f *settingsForm) refuse(err error, stored, wanted string, fields ...string
 			f.Conflict, f.ETag = web.DiffLines(stored, wanted), f.storedETag
 		}
 	}
-	switch field := f.Problems.add(err, append(fields, "hub", "credentialPolicyName", "initialTwin", "primary", "secondary")...); {
+	fields = append(fields, "hub", "credentialPolicyName", "initialTwin", "primary", "secondary")
+	switch field := f.Problems.add(err, fields...); {
 	case field != "primary" && field != "secondary":
 	case f.Mechanism == bySymmetricKey:
 		f.Problems[field+"Key"] = problem
@@ -232,7 +246,10 @@ func clearIncidental(settings *provisioning.EnrollmentSettings, group bool) {
 	x := *settings.Attestation.X509
 	settings.Attestation.X509 = &x
 	if there := *certificates(&x, group); there != nil {
-		*certificates(&x, group) = &provisioning.X509Certificates{Primary: describe(there.Primary), Secondary: describe(there.Secondary)}
+		*certificates(&x, group) = &provisioning.X509Certificates{
+			Primary:   describe(there.Primary),
+			Secondary: describe(there.Secondary),
+		}
 	}
 }
 

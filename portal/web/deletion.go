@@ -120,7 +120,8 @@ func (c *Call) confirmDeletion(d Deletion) error {
 		return c.Redirect(d.Back + at.query())
 	}
 	if len(ids) > MaxSelected {
-		return fault.New(fault.ArgumentInvalid, "%d are selected, which is too many: the limit is %d at once", len(ids), MaxSelected)
+		return fault.New(fault.ArgumentInvalid, "%d are selected, which is too many: the limit is %d at once", len(ids),
+			MaxSelected)
 	}
 	return c.Render(http.StatusOK, "delete", deletionPage{Deletion: d, Position: at, IDs: ids, Count: len(ids)})
 }

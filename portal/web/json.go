@@ -93,7 +93,8 @@ func ParseJSON(text string) (whole any, _ *JSONProblem) {
 func syntaxProblem(text string, err error) *JSONProblem {
 	var syntax *json.SyntaxError
 	if !errors.As(err, &syntax) || strings.Contains(err.Error(), "unexpected end") {
-		return ProblemAt(text, len(strings.TrimRight(text, " \t\r\n")), "The text ends before the JSON does: a brace, bracket or quotation mark is missing")
+		return ProblemAt(text, len(strings.TrimRight(text, " \t\r\n")),
+			"The text ends before the JSON does: a brace, bracket or quotation mark is missing")
 	}
 	at := max(0, int(syntax.Offset)-1)
 	found, _ := utf8.DecodeRuneInString(text[min(at, len(text)):])
@@ -107,7 +108,8 @@ func syntaxProblem(text string, err error) *JSONProblem {
 		return ProblemAt(text, at, "A colon should be here, not %s", fmt.Sprintf("%q", found))
 	case strings.Contains(err.Error(), "beginning of object key"):
 		return ProblemAt(text, at, "A name between double quotes should be here, not %s", fmt.Sprintf("%q", found))
-	case strings.Contains(err.Error(), "after object key:value pair"), strings.Contains(err.Error(), "after array element"):
+	case strings.Contains(err.Error(), "after object key:value pair"),
+		strings.Contains(err.Error(), "after array element"):
 		return ProblemAt(text, at, "A comma or the end of the object should be here, not %s", fmt.Sprintf("%q", found))
 	}
 	return ProblemAt(text, at, "%s is not expected here", fmt.Sprintf("%q", found))
@@ -135,7 +137,8 @@ func checkShape(text string, value any, shape Members, path string) *JSONProblem
 				allowed = append(allowed, name)
 			}
 			slices.Sort(allowed)
-			return ProblemAt(text, whereIs(text, here), "%s is not known here. There can be: %s", placeName(here), strings.Join(allowed, ", "))
+			return ProblemAt(text, whereIs(text, here), "%s is not known here. There can be: %s", placeName(here),
+				strings.Join(allowed, ", "))
 		}
 		if object[name] == nil {
 			continue

@@ -29,11 +29,13 @@ const Root = "/portal/"
 
 // Config is what the frame needs, whatever the pages show.
 type Config struct {
-	Name      string          // keeps the cookies of this server apart from those of others on the machine
-	Languages []*Language     // that a reader can choose, the default one first; see ReadLanguages
-	Documents store.Documents // keeps the links and sessions; all that pages show is read through it, and it is a ReadTracker
-	DataDir   string          // the server's data folder, where uploads are kept while they are taken
-	DataFlag  string          // how commands that are shown name it, with a space before; "" when they find it without
+	Name      string      // keeps the cookies of this server apart from those of others on the machine
+	Languages []*Language // that a reader can choose, the default one first; see ReadLanguages
+	// Documents keeps the links and sessions. All that pages show is read through it too,
+	// and it is a ReadTracker.
+	Documents store.Documents
+	DataDir   string // the server's data folder, where uploads are kept while they are taken
+	DataFlag  string // how commands that are shown name it, with a space before; "" when they find it without
 	Now       func() time.Time
 	Trusted   func() bool // whether what is old by Now may be deleted; always when nil
 	Records   Records     // nil knows of none

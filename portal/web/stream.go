@@ -95,7 +95,8 @@ func (c *Call) Events(look func(send func(event string, text []byte) error) erro
 	written := time.Now()
 	write := func(text string) error {
 		written = time.Now()
-		if err := controller.SetWriteDeadline(written.Add(writeTimeout)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+		if err := controller.SetWriteDeadline(written.Add(writeTimeout)); err != nil &&
+			!errors.Is(err, http.ErrNotSupported) {
 			return err
 		}
 		if _, err := c.Writer.Write([]byte(text)); err != nil {

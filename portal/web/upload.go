@@ -86,7 +86,8 @@ type deadlineReader struct {
 }
 
 func (r deadlineReader) Read(p []byte) (int, error) {
-	if err := r.controller.SetReadDeadline(time.Now().Add(uploadPause)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	if err := r.controller.SetReadDeadline(time.Now().Add(uploadPause)); err != nil &&
+		!errors.Is(err, http.ErrNotSupported) {
 		return 0, err
 	}
 	return r.Reader.Read(p)
@@ -156,7 +157,8 @@ func (c *Call) save(part *multipart.Part) (*Upload, error) {
 		return file, fault.New(fault.BadRequest, "The form did not arrive whole").Because(err)
 	}
 	if file.Size > maxUpload {
-		return file, fault.New(fault.MessageTooLarge, "The file is larger than %d bytes. berth enrollment import takes one of any size", maxUpload)
+		return file, fault.New(fault.MessageTooLarge,
+			"The file is larger than %d bytes. berth enrollment import takes one of any size", maxUpload)
 	}
 	_, err = kept.Seek(0, io.SeekStart)
 	return file, err
