@@ -39,7 +39,7 @@ var layout = map[string][]string{
 	"cluster/clustertest": {"cluster"},
 
 	// Azure's public words, which clients, endpoints and the domain share.
-	"contract": {"document", "fault"},
+	"contract": {"credential", "document", "fault"},
 
 	// The domain. The two services do not know each other.
 	"credential":             {"document", "fault"},
@@ -52,7 +52,7 @@ var layout = map[string][]string{
 	"provisioning/guard":     {"audit", "document", "store", "fault"},
 	"provisioning/inject":    {"provisioning/attest", "audit", "store", "fault"},
 	"provisioning/linkedhub": {"audit", "document", "store", "panics", "fault"},
-	"provisioning":           {"provisioning/linkedhub", "provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "authority", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
+	"provisioning":           {"contract", "provisioning/linkedhub", "provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "authority", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange":  {"provisioning", "credential", "document", "fault"},
 	"hub/message":            {},
 	"hub/telemetry":          {"hub/message", "document", "store", "panics", "fault"},

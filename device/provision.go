@@ -4,10 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/berth-iot/berth/contract"
@@ -37,31 +36,15 @@ type ProvisioningOptions struct {
 
 // Registration is what the service answers to a registration.
 type Registration struct {
-	OperationID       string             `json:"operationId"`
-	Status            string             `json:"status"`                      // assigned, when there was no error
-	RegistrationState *RegistrationState `json:"registrationState,omitempty"` // not nil then
+	OperationID       string
+	Status            contract.RegistrationStatus // assigned, when there was no error
+	RegistrationState *RegistrationState          // not nil then
 }
 
 // RegistrationState is what the service says of the device.
 type RegistrationState struct {
-	RegistrationID         string          `json:"registrationId"`
-	DeviceID               string          `json:"deviceId"`
-	AssignedHub            string          `json:"assignedHub"`
-	Status                 string          `json:"status"`
-	Substatus              string          `json:"substatus"`
-	CreatedDateTimeUTC     time.Time       `json:"createdDateTimeUtc"`
-	LastUpdatedDateTimeUTC time.Time       `json:"lastUpdatedDateTimeUtc"`
-	ETag                   string          `json:"etag"`
-	Payload                json.RawMessage `json:"payload,omitempty"`
-	IssuedCertificateChain [][]byte        `json:"issuedCertificateChain,omitempty"` // DER, the device's own first and the root last; what CSR asked for
-	ErrorCode              int             `json:"errorCode,omitempty"`
-	ErrorMessage           string          `json:"errorMessage,omitempty"`
-	TPM                    *TPMState       `json:"tpm,omitempty"` // of a device that has one
-}
-
-// TPMState is what the service encloses for the device's TPM.
-type TPMState struct {
-	AuthenticationKey []byte `json:"authenticationKey"` // the device's key in its hub, for TPM.Activate
+	contract.DeviceRegistration
+	IssuedCertificateChain [][]byte // DER, the device's own first and the root last; what CSR asked for
 }
 
 // provisioningVersion is the version of the contract that registering asks for.
@@ -103,18 +86,15 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 	if err := subscribe(ctx, client, contract.RegistrationAnswers.Filter()); err != nil {
 		return Registration{}, err
 	}
-	body, err := json.Marshal(struct {
-		RegistrationID string          `json:"registrationId"`
-		Payload        json.RawMessage `json:"payload,omitempty"`
-		CSR            []byte          `json:"csr,omitempty"`
-	}{o.RegistrationID, o.Payload, o.CSR})
+	body, err := json.Marshal(contract.RegistrationRequest{RegistrationID: o.RegistrationID, Payload: o.Payload,
+		CSR: o.CSR})
 	if err != nil {
 		return Registration{}, fmt.Errorf("encode the payload: %w", err)
 	}
 	got, err := asked.ask(ctx, client, contract.RegisterTopic, "", body)
 	for {
 		var registration Registration
-		if registration, err = readRegistration(got, err); err != nil || registration.Status != "assigning" {
+		if registration, err = readRegistration(got, err); err != nil || registration.Status != contract.StatusAssigning {
 			return registration, err
 		}
 		if err := o.wait(ctx, client, registration.OperationID, got.retryAfter()); err != nil {
@@ -146,16 +126,29 @@ func readRegistration(got answer, err error) (registration Registration, _ error
 	if err != nil {
 		return registration, err
 	}
-	if err := json.Unmarshal(got.body, &registration); err != nil {
+	var operation contract.Operation
+	if err := json.Unmarshal(got.body, &operation); err != nil {
 		return registration, fmt.Errorf("read the answer of the provisioning service: %w", err)
 	}
+	registration.OperationID, registration.Status = operation.OperationID, operation.Status
+	if operation.RegistrationState != nil {
+		state := RegistrationState{DeviceRegistration: *operation.RegistrationState}
+		for _, certificate := range operation.RegistrationState.IssuedCertificateChain {
+			der, err := base64.StdEncoding.DecodeString(certificate)
+			if err != nil {
+				return registration, fmt.Errorf("read the issued certificates: %w", err)
+			}
+			state.IssuedCertificateChain = append(state.IssuedCertificateChain, der)
+		}
+		registration.RegistrationState = &state
+	}
 	switch state := registration.RegistrationState; {
-	case registration.Status == "assigning", registration.Status == "assigned" && state != nil:
+	case registration.Status == contract.StatusAssigning, registration.Status == contract.StatusAssigned && state != nil:
 		return registration, nil
-	case registration.Status == "failed" && state != nil:
+	case registration.Status == contract.StatusFailed && state != nil:
 		return registration, &fault.Error{Code: fault.Code(state.ErrorCode), Message: state.ErrorMessage}
 	}
-	return registration, errors.New("the provisioning service answers with the status " + strconv.Quote(registration.Status))
+	return registration, fmt.Errorf("the provisioning service answers with the status %q", string(registration.Status))
 }
 
 // wait waits before the device asks again, for as long as ctx and the connection

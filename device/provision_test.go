@@ -29,7 +29,7 @@ func TestProvisionConnectSend(t *testing.T) {
 			state := registration.RegistrationState
 			if registration.Status != "assigned" || registration.OperationID == "" || state.AssignedHub != house.Info().Hubs[0].Host ||
 				state.DeviceID != "wind-1" || state.Substatus != "initialAssignment" || state.ETag == "" ||
-				time.Since(state.CreatedDateTimeUTC) > time.Minute || state.LastUpdatedDateTimeUTC.IsZero() {
+				time.Since(state.CreatedDateTimeUTC.Time) > time.Minute || state.LastUpdatedDateTimeUTC.IsZero() {
 				t.Fatalf("registered as %+v with state %+v", registration, state)
 			}
 

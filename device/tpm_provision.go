@@ -30,16 +30,8 @@ func provisionTPM(ctx context.Context, o ProvisioningOptions) (Registration, err
 	transport := &http.Transport{TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: o.RootCAs}}
 	defer transport.CloseIdleConnections()
 	client := tpmClient{&http.Client{Transport: transport, Timeout: dialTime}, o, ""}
-	var body struct {
-		RegistrationID string `json:"registrationId"`
-		TPM            struct {
-			EndorsementKey string `json:"endorsementKey"`
-			StorageRootKey string `json:"storageRootKey"`
-		} `json:"tpm"`
-		Payload json.RawMessage `json:"payload,omitempty"`
-	}
-	body.RegistrationID, body.Payload = o.RegistrationID, o.Payload
-	body.TPM.EndorsementKey, body.TPM.StorageRootKey = o.TPM.EndorsementKey(), o.TPM.StorageRootKey()
+	body := contract.RegistrationRequest{RegistrationID: o.RegistrationID, Payload: o.Payload,
+		TPM: &contract.TPMKeys{EndorsementKey: o.TPM.EndorsementKey(), StorageRootKey: o.TPM.StorageRootKey()}}
 	encoded, err := json.Marshal(body)
 	if err != nil {
 		return Registration{}, fmt.Errorf("encode the payload: %w", err)
@@ -55,7 +47,7 @@ func provisionTPM(ctx context.Context, o ProvisioningOptions) (Registration, err
 	got, err = client.ask(ctx, http.MethodPut, register, encoded)
 	for {
 		var registration Registration
-		if registration, err = readRegistration(got, err); err == nil && registration.Status == "assigned" {
+		if registration, err = readRegistration(got, err); err == nil && registration.Status == contract.StatusAssigned {
 			return registration, o.takeHubKey(registration)
 		}
 		if err != nil {

@@ -186,6 +186,7 @@ func allTexts(t *testing.T) found {
 	}
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../audit", func(where string, node ast.Node) { constants(values, node) })
+	readGo(t, "../contract", func(where string, node ast.Node) { constants(values, node) })
 	readGo(t, "../server", func(where string, node ast.Node) {
 		if filepath.Base(where) == "records.go" {
 			faultTexts(texts, where, node)
@@ -471,7 +472,7 @@ func constants(values map[string][]string, node ast.Node) {
 		return
 	}
 	format := map[string]string{
-		"Status": "%s", "Substatus": "%s", "ProvisioningStatus": "%s", "Outcome": "%s",
+		"Status": "%s", "RegistrationStatus": "%s", "Substatus": "%s", "ProvisioningStatus": "%s", "Outcome": "%s",
 		"AuthenticationType": "authentication: %s",
 		"Action":             "action: %s", "Kind": "kind: %s",
 	}[named.Name]

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"strings"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -40,13 +41,13 @@ type allocationRequest struct {
 
 // deviceContext is what is known of the device that registers.
 type deviceContext struct {
-	RegistrationID string          `json:"registrationId"`
-	CurrentHub     string          `json:"currentIotHubHostName,omitempty"`
-	CurrentDevice  string          `json:"currentDeviceId,omitempty"`
-	X509           *X509Result     `json:"x509,omitempty"`
-	SymmetricKey   *struct{}       `json:"symmetricKey,omitempty"` // as Azure's, without the keys
-	TPM            *TPMAttestation `json:"tpm,omitempty"`
-	Payload        json.RawMessage `json:"payload,omitempty"`
+	RegistrationID string               `json:"registrationId"`
+	CurrentHub     string               `json:"currentIotHubHostName,omitempty"`
+	CurrentDevice  string               `json:"currentDeviceId,omitempty"`
+	X509           *contract.X509Result `json:"x509,omitempty"`
+	SymmetricKey   *struct{}            `json:"symmetricKey,omitempty"` // as Azure's, without the keys
+	TPM            *TPMAttestation      `json:"tpm,omitempty"`
+	Payload        json.RawMessage      `json:"payload,omitempty"`
 }
 
 // beginning is the enrollment of a device that gets this twin, also when it moves:
@@ -97,7 +98,7 @@ func (s *Service) allocationRequest(ctx context.Context, enrollment Enrollment, 
 	case byTPM:
 		request.Device.TPM = enrollment.Attestation.TPM
 	default:
-		request.Device.X509 = &X509Result{CertificateInfo: intent.Certificate, SigningCertificateInfo: intent.Signer, EnrollmentGroupID: intent.GroupID}
+		request.Device.X509 = &contract.X509Result{CertificateInfo: intent.Certificate, SigningCertificateInfo: intent.Signer, EnrollmentGroupID: intent.GroupID}
 	}
 	if intent.GroupID == "" {
 		shown := enrollment

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"encoding/json"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -146,39 +147,29 @@ type X509Certificate struct {
 }
 
 // Registration is the registration record of a device: where it was assigned.
-type Registration struct {
-	RegistrationID         string          `json:"registrationId"`
-	CreatedDateTimeUTC     Time            `json:"createdDateTimeUtc"`
-	AssignedHub            string          `json:"assignedHub,omitempty"`
-	DeviceID               string          `json:"deviceId,omitempty"`
-	Status                 Status          `json:"status"`
-	Substatus              Substatus       `json:"substatus,omitempty"`
-	ErrorCode              int             `json:"errorCode,omitempty"`
-	ErrorMessage           string          `json:"errorMessage,omitempty"`
-	LastUpdatedDateTimeUTC Time            `json:"lastUpdatedDateTimeUtc"`
-	ETag                   string          `json:"etag,omitempty"`
-	Payload                json.RawMessage `json:"payload,omitempty"`
-}
+type Registration = contract.Registration
 
 // Status of a registration.
-type Status string
+type Status = contract.RegistrationStatus
 
+// The statuses of a registration.
 const (
-	StatusUnassigned Status = "unassigned"
-	StatusAssigning  Status = "assigning"
-	StatusAssigned   Status = "assigned"
-	StatusFailed     Status = "failed"
-	StatusDisabled   Status = "disabled"
+	StatusUnassigned = contract.StatusUnassigned
+	StatusAssigning  = contract.StatusAssigning
+	StatusAssigned   = contract.StatusAssigned
+	StatusFailed     = contract.StatusFailed
+	StatusDisabled   = contract.StatusDisabled
 )
 
 // Substatus says how an assigned device came to its hub.
-type Substatus string
+type Substatus = contract.Substatus
 
+// The ways to a hub.
 const (
-	InitialAssignment                Substatus = "initialAssignment"
-	DeviceDataMigrated               Substatus = "deviceDataMigrated"
-	DeviceDataReset                  Substatus = "deviceDataReset"
-	ReprovisionedToInitialAssignment Substatus = "reprovisionedToInitialAssignment"
+	InitialAssignment                = contract.InitialAssignment
+	DeviceDataMigrated               = contract.DeviceDataMigrated
+	DeviceDataReset                  = contract.DeviceDataReset
+	ReprovisionedToInitialAssignment = contract.ReprovisionedToInitialAssignment
 )
 
 // Time is a time in JSON as the service writes it: UTC with seven fractional

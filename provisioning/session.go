@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -91,37 +92,11 @@ func (x *Session) judge(ctx context.Context, trace *attest.Trace) (admitted, err
 	return found, err
 }
 
-// Operation is the state of a registration's assignment (the REST API's
-// RegistrationOperationStatus).
-type Operation struct {
-	OperationID       string              `json:"operationId"`
-	Status            Status              `json:"status"`
-	RegistrationState *DeviceRegistration `json:"registrationState,omitempty"` // once it is finished
-
-	RetryAfter time.Duration `json:"-"` // when to ask again; zero once it is finished
-}
+// Operation is the state of a registration's assignment.
+type Operation = contract.Operation
 
 // DeviceRegistration is a registration as its device is told of it.
-type DeviceRegistration struct {
-	Registration
-	X509         *X509Result         `json:"x509,omitempty"`
-	SymmetricKey *SymmetricKeyResult `json:"symmetricKey,omitempty"`
-	TPM          *TPMResult          `json:"tpm,omitempty"`
-
-	IssuedCertificateChain []string `json:"issuedCertificateChain,omitempty"` // base64 of DER, the device's own first and the root last
-}
-
-// SymmetricKeyResult is what the device was attested with.
-type SymmetricKeyResult struct {
-	EnrollmentGroupID string `json:"enrollmentGroupId,omitempty"`
-}
-
-// X509Result is what the device was attested with.
-type X509Result struct {
-	CertificateInfo        *credential.X509CertificateInfo `json:"certificateInfo,omitempty"`
-	SigningCertificateInfo *credential.X509CertificateInfo `json:"signingCertificateInfo,omitempty"`
-	EnrollmentGroupID      string                          `json:"enrollmentGroupId,omitempty"`
-}
+type DeviceRegistration = contract.DeviceRegistration
 
 // OpenSession begins with what a device claims and shows. What is wrong with it
 // is told when the device asks for something, where the protocol can carry the
@@ -153,7 +128,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 		if job.err != nil {
 			return Operation{}, job.err
 		}
-		return x.withHubKey(ctx, job.operation.naming(wrongHub))
+		return x.withHubKey(ctx, withAssignedHub(job.operation, wrongHub))
 	}
 	return assigning(job.intent.OperationID), nil
 }
@@ -195,14 +170,14 @@ func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job,
 	return job, wrongHub, err
 }
 
-// naming is the operation with another hub in it, unless that is "".
-func (o Operation) naming(hub string) Operation {
-	if hub != "" && o.RegistrationState != nil && o.RegistrationState.AssignedHub != "" {
-		told := *o.RegistrationState
+// withAssignedHub returns the operation with another hub in it, unless that is "".
+func withAssignedHub(operation Operation, hub string) Operation {
+	if state := operation.RegistrationState; hub != "" && state != nil && state.AssignedHub != "" {
+		told := *state
 		told.AssignedHub = hub
-		o.RegistrationState = &told
+		operation.RegistrationState = &told
 	}
-	return o
+	return operation
 }
 
 // Operation returns the state of an operation that Register began, on this
@@ -444,10 +419,11 @@ func (r record) forDevice() DeviceRegistration {
 	switch {
 	case r.Mechanism == bySymmetricKey:
 		if r.GroupID != "" {
-			device.SymmetricKey = &SymmetricKeyResult{r.GroupID}
+			device.SymmetricKey = &contract.SymmetricKeyResult{EnrollmentGroupID: r.GroupID}
 		}
 	case r.Certificate != nil:
-		device.X509 = &X509Result{CertificateInfo: r.Certificate, SigningCertificateInfo: r.Signer, EnrollmentGroupID: r.GroupID}
+		device.X509 = &contract.X509Result{CertificateInfo: r.Certificate, SigningCertificateInfo: r.Signer,
+			EnrollmentGroupID: r.GroupID}
 	}
 	return device
 }

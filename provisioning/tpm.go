@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -30,11 +31,6 @@ func (c *TPMChallenge) Error() string { return c.Fault.Error() }
 
 // Unwrap returns the fault.
 func (c *TPMChallenge) Unwrap() error { return c.Fault }
-
-// TPMResult is how a device with a TPM gets the key of its hub.
-type TPMResult struct {
-	AuthenticationKey []byte `json:"authenticationKey"` // as attest.Activation makes it
-}
 
 // tpmDevice is a device whose TPM was judged.
 type tpmDevice struct{ endorsement, storageRoot *attest.TPMKey }
@@ -257,7 +253,7 @@ func (x *Session) withHubKey(ctx context.Context, operation Operation) (Operatio
 		return Operation{}, err
 	}
 	told := *operation.RegistrationState
-	told.TPM = &TPMResult{activation}
+	told.TPM = &contract.TPMResult{AuthenticationKey: activation}
 	operation.RegistrationState = &told
 	return operation, nil
 }
