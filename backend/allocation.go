@@ -7,6 +7,7 @@ import (
 
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -54,13 +55,13 @@ func (p *Provisioning) UnlinkHub(ctx context.Context, host, ifMatch string, forc
 }
 
 // Networks returns the networks for lowest latency, the narrowest first.
-func (p *Provisioning) Networks(ctx context.Context) (networks []provisioning.Network, err error) {
+func (p *Provisioning) Networks(ctx context.Context) (networks []allocation.Network, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: contract.NetworksPath, into: &networks})
 	return networks, err
 }
 
 // PutNetwork configures a network, or replaces what is configured of it.
-func (p *Provisioning) PutNetwork(ctx context.Context, network provisioning.Network, ifMatch string) (put provisioning.Network, err error) {
+func (p *Provisioning) PutNetwork(ctx context.Context, network allocation.Network, ifMatch string) (put allocation.Network, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.NetworkPath.With(network.Prefix), ifMatch: ifMatch,
 		body: network, into: &put})
 	return put, err

@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/web"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // TestMessages holds the translations against the texts that a reader can meet:
@@ -181,6 +182,10 @@ func allTexts(t *testing.T) found {
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
 	texts[credential.UsableKeys] = "what a check expects"
 
+	for _, policy := range allocation.Policies() {
+		texts[policy.Label()] = "allocation policies"
+	}
+
 	for _, folder := range []string{".", "web", "provisioningpages", "hubpages"} {
 		readGo(t, folder, func(where string, node ast.Node) { portalTexts(texts, where, node) })
 	}
@@ -201,6 +206,10 @@ func allTexts(t *testing.T) found {
 	readGo(t, "../authority", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../issuance", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/attempts", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		checkTexts(texts, where, node)
+	})
+	readGo(t, "../provisioning/allocation", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
 		checkTexts(texts, where, node)
 	})
@@ -357,7 +366,7 @@ func checkTexts(texts found, where string, node ast.Node) {
 	case name == "Pass" && len(args) >= 2:
 		texts.add(where, args[0])
 		texts.add(where, args[1])
-	case name == "Fail" && len(args) == 4, name == "failed" && len(args) == 4:
+	case name == "Fail" && len(args) == 4, name == "NewFailure" && len(args) == 4:
 		texts.add(where, args[0])
 	case receiver == "fault" && (name == "Say" || name == "Word"):
 		texts.add(where, args[0])

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -150,7 +151,7 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 		{"quickstart?id=q1", "", enroll("q1")},
 		{"audit", "new-8", enroll("new-8")},
 		{"networks", "192.0.2.0/24", func() error {
-			_, err := service.PutNetwork(ctx, provisioning.Network{Prefix: "192.0.2.0/24", Latencies: map[string]float64{"west": 3}}, "")
+			_, err := service.Networks().Put(ctx, allocation.Network{Prefix: "192.0.2.0/24", Latencies: map[string]float64{"west": 3}}, "")
 			return err
 		}},
 	} {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -30,18 +29,11 @@ func forReader(ctx context.Context, attempt attest.Attempt) attest.Attempt {
 	return attempt.WithoutConfidential()
 }
 
-// unusable is a failure of a webhook of which the device, and whoever reads, is told
-// the same whatever there is at its address. detail is for the operator.
-func unusable(expected, advice fault.Text, detail *fault.Error) failure {
-	told := fault.New(fault.AllocationFailed, "The allocation webhook gave no answer that can be used. Who may configure the service finds the reason in the attempt (berth attempts)").Because(detail)
-	return failure{error: told, check: "allocation", expected: expected, advice: advice, detail: detail}
-}
-
 // detailed is the error of a preview for the one who asked.
 func detailed(ctx context.Context, err error) error {
-	var why failure
-	if seesConfidential(ctx) && errors.As(err, &why) && why.detail != nil {
-		return why.detail
+	var why attest.Failure
+	if seesConfidential(ctx) && errors.As(err, &why) && why.Detail != nil {
+		return why.Detail
 	}
 	return err
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -35,8 +36,13 @@ func (w *webhook) Call(_ context.Context, address string, body []byte, _ int) (i
 }
 
 func customGroup(webhookURL string) EnrollmentGroup {
-	return EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{AllocationPolicy: Custom, CustomAllocationDefinition: &CustomAllocationDefinition{WebhookURL: webhookURL},
+	return EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{AllocationPolicy: allocation.Custom, CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: webhookURL},
 		InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}}
+}
+
+// ask has the service ask another webhook from now on.
+func (h *house) ask(webhook allocation.Webhook) {
+	h.Service.allocator = allocation.New(allocation.Config{Links: h.links, Networks: h.networks, Webhook: webhook})
 }
 
 func TestCustomAllocation(t *testing.T) {
@@ -59,12 +65,12 @@ func TestCustomAllocation(t *testing.T) {
 		"nonsense":                {[]string{"200 <html>"}, "", fault.AllocationFailed, "no answer that can be used", 1},
 		"no hub":                  {[]string{"200 {}"}, "", fault.HubNotSpecified, "names no hub", 1},
 		"a hub that is not there": {[]string{`200 {"iotHubHostName":"evil.example"}`}, "", fault.HubNotSpecified, "evil.example", 1},
-		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", maxPayload) + `"}`}, "", fault.AllocationFailed, "the limit is", 1},
+		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", 64<<10) + `"}`}, "", fault.AllocationFailed, "the limit is", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, "one.local", "two.local")
 			hook := &webhook{answers: test.answers}
-			h.Service.config.Webhook = hook
+			h.ask(hook)
 			group := customGroup("https://allocate.example/hook")
 			group.Attestation = AttestationMechanism{Type: "x509", X509: &X509Attestation{SigningCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: root.pem}}}}
 			if _, err := h.PutGroup(ctx, group, ""); err != nil {
@@ -129,7 +135,7 @@ func TestCustomAllocationIsChecked(t *testing.T) {
 	group := customGroup("http://user:hunter2@x.example/hunter2?code=hunter2")
 	group.Attestation = AttestationMechanism{Type: "symmetricKey"}
 	for _, address := range []string{"http://user:hunter2@x.example/hunter2?code=hunter2", "https://user:hunter2@:443/hunter2", "https://x.example:hunter2/"} {
-		group.CustomAllocationDefinition = &CustomAllocationDefinition{WebhookURL: address}
+		group.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address}
 		if _, err := h.PutGroup(ctx, group, ""); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("of the webhook %q it is said %v", address, err)
 		}
@@ -140,7 +146,7 @@ func TestCustomAllocationIsChecked(t *testing.T) {
 // keys, of symmetric keys none.
 func TestWebhookIsToldOfTheAttestation(t *testing.T) {
 	h := newHouse(t, "one.local")
-	definition := &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+	definition := &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	for _, c := range []struct {
 		mechanism AttestationMechanism
 		want      string
@@ -151,7 +157,7 @@ func TestWebhookIsToldOfTheAttestation(t *testing.T) {
 	} {
 		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
 		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &credential.X509CertificateInfo{SubjectName: "CN=d1"}}
-		body, err := h.allocationRequest(context.Background(), enrollment, device, record{}, nil)
+		body, err := h.webhookBody(context.Background(), enrollment, device, record{}, nil)
 		var request struct {
 			Device json.RawMessage `json:"deviceRuntimeContext"`
 		}
@@ -176,9 +182,9 @@ func TestWebhookTwinGoesBeforeMigration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newHouse(t, "one.local", "two.local")
-			h.Service.config.Webhook = &webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`, `200 {"iotHubHostName":"two.local","initialTwin":` + test.twin + `}`}}
+			h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`, `200 {"iotHubHostName":"two.local","initialTwin":` + test.twin + `}`}})
 			enrollment := device.enrollment()
-			enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+			enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 			enrollment.InitialTwin = &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"enrollment"}`)}
 			h.enroll(enrollment)
 			h.mustRegister(device)
@@ -211,10 +217,10 @@ func TestWebhookIsAskedAgainAfterAStop(t *testing.T) {
 	ctx := context.Background()
 	h, device := newHouse(t, "one.local"), valid(t, "d1")
 	enrollment := device.enrollment()
-	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	h.enroll(enrollment)
 	hanging := hangingWebhook{make(chan struct{})}
-	h.Service.config.Webhook = hanging
+	h.ask(hanging)
 	operation, err := h.OpenSession(scope, "d1", device.evidence).Register(ctx, nil)
 	if err != nil || operation.Status != StatusAssigning {
 		t.Fatalf("while the webhook hangs the device is told %+v, error %v", operation, err)

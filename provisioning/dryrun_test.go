@@ -9,6 +9,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -67,7 +68,7 @@ func TestDryRunOfEnrollments(t *testing.T) {
 		"an unknown hub":        keyed("new", func(e *Enrollment) { e.HubHostName = "elsewhere.example" }),
 		"an unknown hub of two": keyed("new", func(e *Enrollment) { e.Hubs = []string{"hub.local", "elsewhere.example"} }),
 		"another policy":        keyed("new", func(e *Enrollment) { e.AllocationPolicy = "dice" }),
-		"no webhook":            keyed("new", func(e *Enrollment) { e.AllocationPolicy = Custom }),
+		"no webhook":            keyed("new", func(e *Enrollment) { e.AllocationPolicy = allocation.Custom }),
 		"another status":        keyed("new", func(e *Enrollment) { e.ProvisioningStatus = "sleeping" }),
 		"no credential policy":  keyed("new", func(e *Enrollment) { e.CredentialPolicyName = "none" }),
 		"what the hub refuses":  keyed("new", func(e *Enrollment) { e.DeviceID = strings.Repeat("d", 101) }),

@@ -6,6 +6,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -32,10 +33,10 @@ type EnrollmentSettings struct {
 	ReprovisionPolicy      *ReprovisionPolicy     `json:"reprovisionPolicy,omitempty"`
 	CreatedDateTimeUTC     Time                   `json:"createdDateTimeUtc,omitzero"`
 	LastUpdatedDateTimeUTC Time                   `json:"lastUpdatedDateTimeUtc,omitzero"`
-	AllocationPolicy       AllocationPolicy       `json:"allocationPolicy,omitempty"`
+	AllocationPolicy       allocation.Policy      `json:"allocationPolicy,omitempty"`
 	Hubs                   []string               `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
 
-	CustomAllocationDefinition *CustomAllocationDefinition `json:"customAllocationDefinition,omitempty"`
+	CustomAllocationDefinition *allocation.CustomDefinition `json:"customAllocationDefinition,omitempty"`
 
 	CredentialPolicyName string `json:"credentialPolicyName,omitempty"` // of the operational certificates that the device gets; "" for none
 	ParentDeviceID       string `json:"parentDeviceId,omitempty"`       // Berth's own: the IoT Edge device, in the same hub, that it is a child of
@@ -47,16 +48,6 @@ type ProvisioningStatus string
 const (
 	Enabled  ProvisioningStatus = "enabled"
 	Disabled ProvisioningStatus = "disabled"
-)
-
-// AllocationPolicy is how a hub is chosen for a device.
-type AllocationPolicy string
-
-const (
-	Hashed     AllocationPolicy = "hashed"     // evenly over the hubs by their weights, the same one for the same registration id
-	GeoLatency AllocationPolicy = "geoLatency" // the hub with the lowest latency from the device's network
-	Static     AllocationPolicy = "static"     // the hub that the enrollment names
-	Custom     AllocationPolicy = "custom"     // as the operator's web service says
 )
 
 // ReprovisionPolicy is what happens when a device that has a hub registers

@@ -9,6 +9,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -121,7 +122,9 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 		{"two hubs", func(e *Enrollment) { e.HubHostName, e.Hubs = "hub.local", []string{"East.local"} },
 			`iotHubHostName is "hub.local", and it is not among iotHubs, East.local`, "hub", ""},
 		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed, geoLatency", "hub", ""},
-		{"static with two hubs", func(e *Enrollment) { e.AllocationPolicy, e.Hubs = Static, []string{"hub.local", "HUB.local"} }, "one hub", "hub", ""},
+		{"static with two hubs", func(e *Enrollment) {
+			e.AllocationPolicy, e.Hubs = allocation.Static, []string{"hub.local", "HUB.local"}
+		}, "one hub", "hub", ""},
 		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
 		{"desired properties that are no object", func(e *Enrollment) {
 			e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: []byte(`1`)}}

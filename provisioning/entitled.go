@@ -277,14 +277,14 @@ func (s *Service) stillEntitled(ctx context.Context, intent intent) (Enrollment,
 		return Enrollment{}, err
 	}
 	if intent.Attestation != "" && hash != intent.Attestation {
-		return Enrollment{}, failed("enrollment", fault.Say("the attestation that the device was judged by"),
+		return Enrollment{}, attest.NewFailure("enrollment", fault.Say("the attestation that the device was judged by"),
 			fault.Say("It was changed while the device was being assigned. "+
 				"Let the device register again"), enrollmentChanged())
 	}
 	if intent.GroupID != "" {
 		switch _, err := s.enrollment(ctx, intent.RegistrationID); {
 		case err == nil:
-			return Enrollment{}, failed("enrollment",
+			return Enrollment{}, attest.NewFailure("enrollment",
 				fault.Say("no individual enrollment, as the device came by its group"),
 				fault.Say("It was enrolled by itself while it was being assigned. "+
 					"Let the device register again"), enrollmentChanged())
@@ -293,7 +293,7 @@ func (s *Service) stillEntitled(ctx context.Context, intent intent) (Enrollment,
 		}
 	}
 	if enrollment.ProvisioningStatus == Disabled {
-		return Enrollment{}, failed("provisioning status", fault.Say("enabled"),
+		return Enrollment{}, attest.NewFailure("provisioning status", fault.Say("enabled"),
 			fault.Say("It was disabled while the device was being assigned. Enable it if the device may come in"),
 			unauthorized("The enrollment of this device is disabled"))
 	}

@@ -3,7 +3,6 @@ package provisioning
 import (
 	"errors"
 	"fmt"
-	"net/netip"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/store"
@@ -17,7 +16,6 @@ var (
 	_ store.Checkable = (*record)(nil)
 	_ store.Checkable = (*intent)(nil)
 	_ store.Checkable = (*owner)(nil)
-	_ store.Checkable = (*Network)(nil)
 )
 
 // Intact implements store.Checkable.
@@ -114,10 +112,4 @@ func (o *owner) Intact() error {
 		return errors.New("it names no registration")
 	}
 	return nil
-}
-
-// Intact implements store.Checkable.
-func (n *Network) Intact() error {
-	_, err := netip.ParsePrefix(n.Prefix)
-	return err
 }

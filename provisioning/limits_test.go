@@ -12,6 +12,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -318,8 +319,8 @@ func TestAudit(t *testing.T) {
 	rolled := AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0", SecondaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0"}}
 	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", EnrollmentSettings: EnrollmentSettings{Attestation: rolled}}, ""))
 	must(nil, h.DeleteGroup(ctx, "g1", ""))
-	must(h.PutNetwork(ctx, Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
-	must(nil, h.DeleteNetwork(ctx, "10.0.0.0/8"))
+	must(h.Networks().Put(ctx, allocation.Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
+	must(nil, h.Networks().Delete(ctx, "10.0.0.0/8"))
 	weight := 5
 	must(h.Links().Put(ctx, linkedhub.Link{HostName: "hub.local", AllocationWeight: &weight}, ""))
 	must(nil, h.Links().Delete(ctx, "hub.local", "", true))

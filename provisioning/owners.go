@@ -164,14 +164,13 @@ func (s *Service) mayRead(ctx context.Context, device admitted, found record) er
 
 // asking is an admission that only asks whether a device is there.
 func asking(deviceID string) linkedhub.Admission {
-	const unused = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="
-	return linkedhub.Admission{DeviceID: deviceID, PrimaryKey: unused, SecondaryKey: unused}
+	return linkedhub.Admission{DeviceID: deviceID, PrimaryKey: linkedhub.UnusedKey, SecondaryKey: linkedhub.UnusedKey}
 }
 
 // taken is the failure of a device that may not have an identity. The device is not
 // told whose it is.
 func taken(p place, whose fault.Text) error {
-	why := failed("device identity",
+	why := attest.NewFailure("device identity",
 		fault.Say("an identity that is new, that this group's device had before, "+
 			"or whose enrollment is gone or disabled"),
 		fault.Say("If this device is to take the place of the other, let its group replace existing devices: "+
@@ -179,7 +178,7 @@ func taken(p place, whose fault.Text) error {
 			"For this device alone: delete the other one in its hub, "+
 			"disable what it belongs to, or enroll this one by itself"),
 		fault.New(fault.DeviceAlreadyExists, "The device id %q belongs to another device", p.DeviceID))
-	why.saw = fault.Say("the device %s in %s belongs to %s", p.DeviceID, p.Hub, whose)
+	why.Saw = fault.Say("the device %s in %s belongs to %s", p.DeviceID, p.Hub, whose)
 	return why
 }
 

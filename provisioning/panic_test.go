@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // panickingWebhook panics once and then answers.
@@ -27,9 +28,9 @@ func quietPanics() *panics.Recorder { return panics.NewRecorder(slog.New(slog.Di
 func TestAnAssignmentThatPanics(t *testing.T) {
 	h, device := newHouse(t, "one.local"), valid(t, "d1")
 	enrollment := device.enrollment()
-	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	h.enroll(enrollment)
-	h.Service.config.Webhook = new(panickingWebhook)
+	h.ask(new(panickingWebhook))
 	if operation, err := h.register(device); err == nil {
 		t.Fatalf("while the webhook panics the device is told %+v", operation)
 	} else if !errors.Is(err, panics.ErrPanic) {

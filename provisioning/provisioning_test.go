@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -35,7 +36,7 @@ type house struct {
 	trusted func() bool
 	hubs    []linkedhub.Hub
 	reach   func(linkedhub.Link) (linkedhub.Hub, error) // of hubs elsewhere
-	webhook Webhook
+	webhook allocation.Webhook
 	limits  Limits
 	audit   *audit.Log
 	hurry   context.Context // how long close waits for what is under way
@@ -503,24 +504,6 @@ func TestAHubThatRefuses(t *testing.T) {
 
 func TestChoiceOfHub(t *testing.T) {
 	h := newHouse(t, "a.local", "b.local", "c.local")
-	counts := map[string]int{}
-	hubs := h.links.All()
-	for i := range 300 {
-		id := fmt.Sprintf("device-%d", i)
-		if first, again := weighted(hubs, id), weighted(hubs, id); first != again {
-			t.Fatalf("%s goes to %s, then to %s", id, first.Host(), again.Host())
-		}
-		counts[weighted(hubs, id).Host()]++
-		// Without hub c, only c's devices move.
-		if before, after := weighted(hubs, id), weighted(hubs[:2], id); before != hubs[2] && before != after {
-			t.Errorf("%s moves from %s to %s", id, before.Host(), after.Host())
-		}
-	}
-	for host, n := range counts {
-		if n < 60 || n > 140 {
-			t.Errorf("%s gets %d of 300", host, n)
-		}
-	}
 	device := valid(t, "bound")
 	enrollment := device.enrollment()
 	enrollment.Hubs = []string{"B.local"}
@@ -599,9 +582,9 @@ func TestComingAgain(t *testing.T) {
 				enrollment := device.enrollment()
 				enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &ReprovisionPolicy{true, false}
 				if remote { // so that the assignment takes its steps
-					h.Service.config.Webhook = &webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`}}
+					h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`}})
 					enrollment.HubHostName, enrollment.Hubs = "", []string{"a.local"}
-					enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = Custom, &CustomAllocationDefinition{WebhookURL: "https://allocate.example/hook"}
+					enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 				}
 				h.enroll(enrollment)
 				is := func(what string, want Substatus) {

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -187,7 +188,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 // assignAtOnce does the whole assignment in one commit if it can be done so, and
 // reports whether it was.
 func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollment) (done bool, _ error) {
-	if enrollment.policy() == Custom {
+	if enrollment.AllocationPolicy.Asks() {
 		return false, nil
 	}
 	if enrollment.Attestation.Type == byTPM {
@@ -202,10 +203,10 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 			return false, err
 		}
 		chosen, err := s.allocate(ctx, enrollment, job.intent, pending)
-		if err != nil || chosen.hub == nil {
+		if err != nil || chosen.Hub == nil {
 			return false, err
 		}
-		hub, ok := chosen.hub.Hub.(linkedhub.CommittingHub)
+		hub, ok := chosen.Hub.Hub.(linkedhub.CommittingHub)
 		admission := enrollment.admission()
 		if !ok || len(pending.Left) > 0 || pending.AssignedHub != "" && pending.placed() != (place{hub.Host(), admission.DeviceID}) {
 			return false, nil
@@ -228,7 +229,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 			return false, err
 		}
 		trace := slices.Clone(job.intent.Trace)
-		trace.Pass("allocation", "%s: %s", hub.Host(), chosen.reason)
+		trace.Pass("allocation", "%s: %s", hub.Host(), chosen.Reason)
 		if len(issuing) > 0 {
 			trace.Pass("certificate", "issued by the policy %s", enrollment.CredentialPolicyName)
 		}
@@ -571,56 +572,27 @@ func without(places []place, one place) []place {
 	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p == one })
 }
 
-// failure is why a device was not assigned, with what its attempt tells the operator.
-type failure struct {
-	error
-	check            string
-	expected, advice fault.Text
-	detail           *fault.Error // what it was, for those who may configure the service; nil when all may know
-	saw              fault.Text   // zero for what the device is told
-}
-
-func (f failure) Unwrap() error { return f.error }
-
-// fail adds to a trace how the assignment failed.
-func (f failure) fail(trace *attest.Trace) {
-	saw := f.saw
-	switch {
-	case !saw.IsZero():
-	case f.detail != nil:
-		saw = f.detail.Text()
-	default:
-		saw = fault.From(f.error).Text()
-	}
-	trace.Fail(f.check, saw, f.expected, f.advice)
-	(*trace)[len(*trace)-1].Confidential = f.detail != nil
-}
-
-func failed(check string, expected, advice fault.Text, err error) failure {
-	return failure{error: err, check: check, expected: expected, advice: advice}
-}
-
 // place chooses the hub and has it admit the device. The result says assigned
 // or failed; judged are the checks under which it may say assigned. An error means
 // that the record could not be written.
 func (s *Service) place(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace,
 	judged []store.Change, err error) {
 	result, trace = pending, intent.Trace
-	end := func(why failure) (record, attest.Trace, []store.Change, error) {
-		problem := fault.From(why.error)
+	end := func(why attest.Failure) (record, attest.Trace, []store.Change, error) {
+		problem := fault.From(why.Err)
 		if s.isClosing() && problem.Code.Status() >= 500 {
-			return result, trace, nil, why.error // after the next start it goes on
+			return result, trace, nil, why.Err // after the next start it goes on
 		}
-		why.fail(&trace)
+		why.AddTo(&trace)
 		result.Status, result.Substatus = StatusFailed, ""
 		result.ErrorCode, result.ErrorMessage = int(problem.Code), problem.Message
-		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.check, "trackingId", problem.TrackingID, "error", why.error)
+		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.Check, "trackingId", problem.TrackingID, "error", why.Err)
 		return result, trace, nil, nil
 	}
 
 	enrollment, err := s.stillEntitled(ctx, intent)
 	if err != nil {
-		why := failed("enrollment", fault.Say("an enrollment"),
+		why := attest.NewFailure("enrollment", fault.Say("an enrollment"),
 			fault.Say("It was deleted while the device was being assigned. "+
 				"Enroll the device again if it may come in"), err)
 		errors.As(err, &why)
@@ -629,29 +601,29 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	judged = s.judgedBy(intent, enrollment)
 	chosen, err := s.allocate(ctx, enrollment, intent, pending)
 	if err != nil {
-		why := failed("allocation", fault.Say("a hub from the webhook"),
+		why := attest.NewFailure("allocation", fault.Say("a hub from the webhook"),
 			fault.Say("The server could not ask the webhook. Its log says why"), err)
 		errors.As(err, &why)
 		return end(why)
 	}
-	hub := chosen.hub
-	if hub == nil && enrollment.unplaced() {
-		return end(failed("allocation", fault.Say("a hub in the enrollment"),
+	hub := chosen.Hub
+	if hub == nil && enrollment.allocation().Unplaced() {
+		return end(attest.NewFailure("allocation", fault.Say("a hub in the enrollment"),
 			fault.Say("Name the hub in the enrollment or group, with --hub, or choose another allocation policy"),
 			fault.New(fault.HubNotSpecified, "The enrollment has the allocation policy static and names no hub")))
 	}
 	if hub == nil {
-		return end(failed("allocation", fault.Say("a linked hub"),
+		return end(attest.NewFailure("allocation", fault.Say("a linked hub"),
 			fault.Say("Link a hub, or let the enrollment name one that is linked"),
 			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service")))
 	}
-	enrollment = enrollment.beginning(chosen.answer.InitialTwin)
-	trace.Pass("allocation", "%s: %s", hub.Host(), chosen.reason)
+	enrollment = enrollment.beginning(chosen.InitialTwin)
+	trace.Pass("allocation", "%s: %s", hub.Host(), chosen.Reason)
 
 	admission := enrollment.admission()
 	issuing, err := s.issue(ctx, enrollment, intent, &result, &admission)
 	if err != nil {
-		return end(failed("certificate", fault.Say("an operational certificate"),
+		return end(attest.NewFailure("certificate", fault.Say("an operational certificate"),
 			fault.Say("Look at the credential policy and its issuing authority: berth credential policy list"), err))
 	}
 	if len(issuing) > 0 {
@@ -665,19 +637,19 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 	if returns {
 		// What the device once left there is no longer its own.
 		if err := s.persist(ctx, func() error { return s.remove(ctx, hub, intent.RegistrationID, target) }); err != nil {
-			return end(failed("hub admission", fault.Say("that the hub removes the former device %s", target.DeviceID),
+			return end(attest.NewFailure("hub admission", fault.Say("that the hub removes the former device %s", target.DeviceID),
 				fault.Say("The hub must answer before the device can return to it"), err))
 		}
 	}
 	var present linkedhub.Identity
 	err = s.persist(ctx, func() (err error) { present, err = hub.Identity(ctx, admission); return err })
 	if err != nil {
-		return end(failed("hub admission", fault.Say("that the hub tells of the device %s", target.DeviceID),
+		return end(attest.NewFailure("hub admission", fault.Say("that the hub tells of the device %s", target.DeviceID),
 			fault.Say("The hub must answer before the device can come to it"), err))
 	}
 	claimed, err := s.claim(ctx, intent, pending, target, present)
 	if err != nil {
-		var why failure
+		var why attest.Failure
 		if !errors.As(err, &why) {
 			return result, trace, nil, err
 		}
@@ -701,7 +673,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 			return err
 		})
 		if err != nil {
-			return end(failed("migration", fault.Say("the twin from %s", former.Hub),
+			return end(attest.NewFailure("migration", fault.Say("the twin from %s", former.Hub),
 				fault.Say("The former hub must answer before the device can move"), err))
 		}
 		if twin != nil {
@@ -718,7 +690,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		err = s.persist(ctx, func() (err error) { generation, err = hub.Admit(ctx, admission); return err })
 	}
 	if err != nil {
-		return end(failed("hub admission", fault.Say("the device in %s", hub.Host()),
+		return end(attest.NewFailure("hub admission", fault.Say("the device in %s", hub.Host()),
 			fault.Say("The hub refused the device for the reason shown"), err))
 	}
 	trace.Pass("hub admission", "device %s", admission.DeviceID)
@@ -772,11 +744,11 @@ func (s *Service) isClosing() bool {
 }
 
 // assigned is the record of a device that has a hub now.
-func (s *Service) assigned(pending record, enrollment Enrollment, chosen allocation, again bool) record {
+func (s *Service) assigned(pending record, enrollment Enrollment, chosen allocation.Decision, again bool) record {
 	result := pending
-	result.Substatus = s.substatus(pending, enrollment, chosen.hub, again)
-	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.hub.Host(), enrollment.deviceID()
-	result.ErrorCode, result.ErrorMessage, result.Payload = 0, "", chosen.answer.Payload
+	result.Substatus = s.substatus(pending, enrollment, chosen.Hub, again)
+	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.Hub.Host(), enrollment.deviceID()
+	result.ErrorCode, result.ErrorMessage, result.Payload = 0, "", chosen.Payload
 	return result
 }
 

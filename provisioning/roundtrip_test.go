@@ -17,7 +17,6 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[record](t)
 	storetest.RoundTrip[intent](t)
 	storetest.RoundTrip[signer](t)
-	storetest.RoundTrip[Network](t)
 	storetest.RoundTrip[owner](t)
 	storetest.RoundTrip[tpmState](t)
 	storetest.RoundTrip[attest.Attempt](t)

@@ -5,6 +5,7 @@ package provisioning
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -16,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
@@ -70,7 +72,7 @@ type Config struct {
 	Hubs      []linkedhub.Hub                             // those of this process, which are linked unless that was undone
 	Reach     func(linkedhub.Link) (linkedhub.Hub, error) // a hub elsewhere, by its connection string; that it has a Close is no need
 	Issuer    *issuance.Service                           // of operational certificates; without one there are none
-	Webhook   Webhook                                     // of custom allocation
+	Webhook   allocation.Webhook                          // of custom allocation
 	// Outgoing waits until a webhook at a host may be asked, as long as the context goes on;
 	// end says that it was. nil never waits.
 	Outgoing func(ctx context.Context, host string) (end func(), err error)
@@ -108,7 +110,8 @@ type Service struct {
 	keyGroups     keyGroups
 	searches      *guard.Searches
 	limited       sync.Mutex // held from the count to the commit of what there may be only so many of
-	networks      networks
+	networks      *allocation.Networks
+	allocator     *allocation.Allocator
 	attempts      *attempts.Attempts
 	jobs          jobs
 	tally         tally
@@ -143,10 +146,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
-	if err := s.links.Load(ctx); err != nil {
-		return nil, err
-	}
-	if _, err := s.networks.now.Get(ctx); err != nil {
+	if err := errors.Join(s.links.Load(ctx), s.networks.Load(ctx)); err != nil {
 		return nil, err
 	}
 	s.lockouts, err = guard.OpenLockouts(ctx, guard.LockoutConfig{Documents: config.Documents, Rule: config.Limits.Lockout,
@@ -188,7 +188,9 @@ func newService(config Config) *Service {
 		Logger: config.Logger})
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
-	s.networks = openNetworks(config.Documents, config.Logger)
+	s.networks = allocation.NewNetworks(config.Documents, config.Audit, config.Logger)
+	s.allocator = allocation.New(allocation.Config{Links: s.links, Networks: s.networks, Webhook: config.Webhook,
+		Outgoing: config.Outgoing})
 	return s
 }
 
@@ -226,6 +228,9 @@ func (s *Service) Authorities() *authority.Authorities { return s.authorities }
 
 // Links returns the hubs that devices may be assigned to.
 func (s *Service) Links() *linkedhub.Links { return s.links }
+
+// Networks returns the networks that devices come from, for allocation by lowest latency.
+func (s *Service) Networks() *allocation.Networks { return s.networks }
 
 // Attempts returns how devices tried to register.
 func (s *Service) Attempts() *attempts.Attempts { return s.attempts }

@@ -161,9 +161,9 @@ func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job,
 		return x.assign(ctx, body, times-1) // is the device still entitled?
 	}
 	if err != nil {
-		var why failure
+		var why attest.Failure
 		if errors.As(err, &why) {
-			why.fail(&trace)
+			why.AddTo(&trace)
 		}
 		err = x.service.refused(ctx, x.evidence, x.found, trace, err)
 	}

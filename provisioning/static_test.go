@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
@@ -22,7 +23,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		"created": {func(h *house) (deviceIdentity, func(string) error) {
 			device := valid(t, "d1")
 			enrollment := device.enrollment()
-			enrollment.AllocationPolicy = Static
+			enrollment.AllocationPolicy = allocation.Static
 			if _, err := h.CreateEnrollment(ctx, enrollment); err != nil {
 				t.Fatal(err)
 			}
@@ -33,7 +34,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		"updated": {func(h *house) (deviceIdentity, func(string) error) {
 			device := valid(t, "d1")
 			enrollment := device.enrollment()
-			enrollment.AllocationPolicy, enrollment.HubHostName = Static, "one.local"
+			enrollment.AllocationPolicy, enrollment.HubHostName = allocation.Static, "one.local"
 			h.enroll(enrollment)
 			if err := h.change("d1", func(e *Enrollment) { e.HubHostName = "" }); err != nil {
 				t.Fatal(err)
@@ -45,7 +46,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		"the hub it had is taken from it": {func(h *house) (deviceIdentity, func(string) error) {
 			device := valid(t, "d1")
 			enrollment := device.enrollment()
-			enrollment.AllocationPolicy, enrollment.Hubs = Static, []string{"one.local"}
+			enrollment.AllocationPolicy, enrollment.Hubs = allocation.Static, []string{"one.local"}
 			h.enroll(enrollment)
 			h.mustRegister(device)
 			if err := h.change("d1", func(e *Enrollment) { e.Hubs = nil }); err != nil {
@@ -93,8 +94,8 @@ func TestStaticGroupWithoutAHub(t *testing.T) {
 	h := newHouse(t, "one.local", "two.local")
 	ctx := context.Background()
 	group, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{Attestation: keys(),
-		AllocationPolicy: Static}})
-	if err != nil || group.AllocationPolicy != Static {
+		AllocationPolicy: allocation.Static}})
+	if err != nil || group.AllocationPolicy != allocation.Static {
 		t.Fatalf("created %+v, error %v", group, err)
 	}
 	preview, err := h.PreviewAllocation(ctx, PreviewRequest{RegistrationID: "d1", GroupID: "g"})
@@ -120,8 +121,8 @@ func TestStaticGroupWithoutAHub(t *testing.T) {
 func TestWordsHaveNoCase(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	ctx := context.Background()
-	for given, want := range map[AllocationPolicy]AllocationPolicy{"Hashed": Hashed, "geolatency": GeoLatency,
-		"GeoLatency": GeoLatency, "STATIC": Static, "": ""} {
+	for given, want := range map[allocation.Policy]allocation.Policy{"Hashed": allocation.Hashed, "geolatency": allocation.GeoLatency,
+		"GeoLatency": allocation.GeoLatency, "STATIC": allocation.Static, "": ""} {
 		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "SymmetricKey"},
 			AllocationPolicy: given, ProvisioningStatus: "Disabled"}}
 		written, err := h.PutEnrollment(ctx, enrollment, "")

@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"context"
 	"reflect"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -88,25 +88,12 @@ func (s *Service) completeTerms(enrollment, prior *Enrollment) error {
 			return fault.About("credentialPolicyName", fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", problem.Message))
 		}
 	}
-	if prior == nil || !enrollment.allocatesAs(*prior) {
-		if err := s.completeAllocation(enrollment, prior); err != nil {
+	if prior == nil || !enrollment.allocation().Equal(prior.allocation()) {
+		if err := s.checkAllocation(enrollment, prior); err != nil {
 			return fault.About("hub", err)
 		}
 	}
 	return s.checkAdmission(enrollment, prior)
-}
-
-// allocatesAs reports whether both say the same of how a hub is chosen.
-func (e Enrollment) allocatesAs(other Enrollment) bool {
-	return e.AllocationPolicy == other.AllocationPolicy && e.HubHostName == other.HubHostName && slices.Equal(e.Hubs,
-		other.Hubs) &&
-		reflect.DeepEqual(e.CustomAllocationDefinition, other.CustomAllocationDefinition)
-}
-
-// namesHub reports whether the enrollment names the hub; nil names none.
-func (e *Enrollment) namesHub(host string) bool {
-	is := func(name string) bool { return strings.EqualFold(name, host) }
-	return e != nil && (is(e.HubHostName) || slices.ContainsFunc(e.Hubs, is))
 }
 
 // spelled returns the known word that differs from a given one by its case alone, as
@@ -130,33 +117,17 @@ func (e *Enrollment) detach() {
 	}
 }
 
-func (s *Service) completeAllocation(enrollment, prior *Enrollment) error {
-	hosts := s.Links().Hosts()
-	for _, name := range append(slices.Clone(enrollment.Hubs), enrollment.HubHostName) {
-		if name != "" && !prior.namesHub(name) && !slices.ContainsFunc(hosts,
-			func(host string) bool { return strings.EqualFold(host, name) }) {
-			return fault.New(fault.ArgumentInvalid, "The hub %.253q is not linked to this service. Linked are: %s", name, strings.Join(hosts, ", "))
-		}
+// checkAllocation checks how a hub is chosen, and spells the policy as the contract does.
+func (s *Service) checkAllocation(enrollment, prior *Enrollment) error {
+	settings := enrollment.allocation()
+	var before *allocation.Settings
+	if prior != nil {
+		replaced := prior.allocation()
+		before = &replaced
 	}
-	bound := func(name string) bool { return strings.EqualFold(name, enrollment.HubHostName) }
-	if enrollment.HubHostName != "" && len(enrollment.Hubs) > 0 && !slices.ContainsFunc(enrollment.Hubs, bound) {
-		return fault.New(fault.ArgumentInvalid,
-			"iotHubHostName is %.253q, and it is not among iotHubs, %s. Leave one of the two out",
-			enrollment.HubHostName, strings.Join(enrollment.Hubs, ", "))
-	}
-	enrollment.AllocationPolicy = spelled(enrollment.AllocationPolicy, Hashed, GeoLatency, Static, Custom)
-	switch enrollment.AllocationPolicy {
-	case "", Hashed, GeoLatency:
-	case Static: // its hub may be named later: until then, see unplaced, its devices are told that there is none
-		if named := len(enrollment.Hubs); enrollment.HubHostName == "" && named > 1 {
-			return fault.New(fault.ArgumentInvalid, "allocationPolicy static takes one hub, in iotHubs or iotHubHostName, not %d", named)
-		}
-	case Custom:
-		return s.checkWebhook(enrollment.CustomAllocationDefinition)
-	default:
-		return fault.New(fault.ArgumentInvalid, "allocationPolicy is %.64q. It is hashed, geoLatency, static or custom", enrollment.AllocationPolicy)
-	}
-	return nil
+	err := s.allocator.Check(&settings, before)
+	enrollment.AllocationPolicy = settings.Policy
+	return err
 }
 
 // checkAdmission lets every hub that the device may go to look at what it would
@@ -169,7 +140,7 @@ func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 		}
 	}
 	admission := enrollment.sampleAdmission()
-	if prior != nil && enrollment.allocatesAs(*prior) {
+	if prior != nil && enrollment.allocation().Equal(prior.allocation()) {
 		before := prior.sampleAdmission()
 		if reflect.DeepEqual(admission, before) {
 			return nil
@@ -178,8 +149,8 @@ func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 			admission.Twin = nil
 		}
 	}
-	hubs := s.candidates(*enrollment)
-	if enrollment.unplaced() {
+	hubs := s.allocator.Candidates(enrollment.allocation())
+	if enrollment.allocation().Unplaced() {
 		hubs = s.links.All()
 	}
 	for _, hub := range hubs {

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
@@ -174,7 +175,7 @@ func TestConfigurationOfTwoNodes(t *testing.T) {
 	}
 	until(t, "a policy that is deleted at a is good no more at b", func() bool { return !allowed() })
 
-	network := provisioning.Network{Prefix: "10.1.0.0/16", Latencies: map[string]float64{"here": 1}}
+	network := allocation.Network{Prefix: "10.1.0.0/16", Latencies: map[string]float64{"here": 1}}
 	if _, err := n.a.provisioning.PutNetwork(ctx, network, ""); err != nil {
 		t.Fatal(err)
 	}

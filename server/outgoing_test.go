@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // TestOutgoing begins more requests than there are places for: a destination never has
@@ -115,7 +116,7 @@ func TestManyDevicesAskOneWebhook(t *testing.T) {
 	defer fast.Close()
 	custom := func(address string) func(*provisioning.EnrollmentGroup) {
 		return func(g *provisioning.EnrollmentGroup) {
-			g.AllocationPolicy, g.CustomAllocationDefinition = provisioning.Custom, &provisioning.CustomAllocationDefinition{WebhookURL: address}
+			g.AllocationPolicy, g.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: address}
 		}
 	}
 	f.group("slow", custom(slow.URL))

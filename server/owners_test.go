@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -40,7 +41,7 @@ func (f *fleet) group(id string, change ...func(*provisioning.EnrollmentGroup)) 
 	f.t.Helper()
 	group := provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
 		SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: groupKey(id), SecondaryKey: groupKey(id + " secondary")}}}}
-	group.AllocationPolicy = provisioning.Static
+	group.AllocationPolicy = allocation.Static
 	ifMatch := ""
 	if stored, err := f.provisioning.Group(f.t.Context(), id); err == nil {
 		ifMatch = stored.ETag
@@ -236,7 +237,7 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 		f.byHand(id + "-hand")
 		for _, id := range []string{id, id + "-hand"} {
 			own := credential.NewKey(32)
-			_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: provisioning.Static,
+			_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: allocation.Static,
 				Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 			f.must(err)
 			f.assigned(f.register(id, own))
@@ -245,7 +246,7 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 	},
 	"of an individual enrollment that names the device id": func(f *fleet, a, _, id string) {
 		own, enrollment := credential.NewKey(32), id+"-serial"
-		_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: enrollment, DeviceID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: provisioning.Static,
+		_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: enrollment, DeviceID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: allocation.Static,
 			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 		f.must(err)
 		f.assigned(f.register(enrollment, own))

@@ -27,6 +27,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -383,7 +384,7 @@ func TestDeepWebhookAnswers(t *testing.T) {
 	h := newHouse(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys, func(e *provisioning.Enrollment) {
-		e.AllocationPolicy, e.CustomAllocationDefinition = provisioning.Custom, &provisioning.CustomAllocationDefinition{WebhookURL: webhook.URL, APIVersion: "2021-10-01"}
+		e.AllocationPolicy, e.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: webhook.URL, APIVersion: "2021-10-01"}
 	})
 	for _, depth := range []int{33, 9_990, 9_999, 20_000} {
 		object := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)

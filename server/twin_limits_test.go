@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -130,8 +131,8 @@ func TestInitialTwinsAtEveryDoor(t *testing.T) {
 		fmt.Fprintf(w, `{"iotHubHostName":"127.0.0.1","initialTwin":{"properties":{"desired":%s}}}`, properties(9000, "[]"))
 	}))
 	defer webhook.Close()
-	enrollment.InitialTwin, enrollment.AllocationPolicy = nil, provisioning.Custom
-	enrollment.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: webhook.URL,
+	enrollment.InitialTwin, enrollment.AllocationPolicy = nil, allocation.Custom
+	enrollment.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: webhook.URL,
 		APIVersion: "2021-10-01"}
 	if _, err := f.Provisioning.PutEnrollment(f.ctx, enrollment, ""); err != nil {
 		t.Fatal(err)

@@ -15,13 +15,13 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // webhook calls the operator's web services by HTTP.
 type webhook struct{ client http.Client }
 
-var _ provisioning.Webhook = (*webhook)(nil)
+var _ allocation.Webhook = (*webhook)(nil)
 
 // maxWebhookHeader bounds the header of an answer in bytes.
 const maxWebhookHeader = 64 << 10

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 func (c *cli) allocate() *cobra.Command {
@@ -115,7 +116,7 @@ func (c *cli) networkSet() *cobra.Command {
 		Short: "Say how far locations are from a network, in place of what was said before",
 		Args:  exactly("PREFIX"),
 		RunE: func(command *cobra.Command, args []string) error {
-			network := provisioning.Network{Prefix: args[0], Latencies: make(map[string]float64)}
+			network := allocation.Network{Prefix: args[0], Latencies: make(map[string]float64)}
 			for _, text := range latencies {
 				location, millis, ok := strings.Cut(text, "=")
 				value, err := strconv.ParseFloat(strings.TrimSuffix(millis, "ms"), 64)
@@ -143,7 +144,7 @@ func (c *cli) networkSet() *cobra.Command {
 	return command
 }
 
-func describeLatencies(n provisioning.Network) string {
+func describeLatencies(n allocation.Network) string {
 	var parts []string
 	for _, location := range slices.Sorted(maps.Keys(n.Latencies)) {
 		text, _ := json.Marshal(n.Latencies[location]) // a number
@@ -167,7 +168,7 @@ func (c *cli) networkList() *cobra.Command {
 				return err
 			}
 			return printList(c, networks, "There are no networks. Describe one: berth network set PREFIX --latency LOCATION=MILLISECONDS",
-				[]string{"NETWORK", "LATENCIES"}, func(n provisioning.Network) []string { return []string{n.Prefix, describeLatencies(n)} })
+				[]string{"NETWORK", "LATENCIES"}, func(n allocation.Network) []string { return []string{n.Prefix, describeLatencies(n)} })
 		},
 	}
 }

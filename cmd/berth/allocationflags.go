@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // allocationFlags say where devices of an enrollment or a group go, and what
@@ -22,14 +23,17 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.hub, "hub", "", "bind to the hub with this `name` or host; '' lets every linked hub take the devices")
 	flags.StringSliceVar(&f.hubs, "hubs", nil, "let these hubs take the devices, by `names` or hosts with commas between; '' is every linked hub")
-	flags.StringVar(&f.policy, "allocation-policy", "", "how a hub is chosen: hashed (evenly weighted), geoLatency (lowest latency), static or custom")
+	flags.StringVar(&f.policy, "allocation-policy", "", "how a hub is chosen: "+allocation.Alternatives())
 	flags.StringVar(&f.webhook, "webhook", "", "ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
 	flags.StringVar(&f.webhookVersion, "webhook-api-version", "", "send the webhook this `version` of the documents "+
 		"that it gets; '' is 2021-10-01")
 	flags.StringVar(&f.reprovision, "reprovision-policy", "", "when a device registers again: migrate (its twin with it to another hub), reset (its twin there) or never (keep its hub)")
 	flags.StringVar(&f.credential, "credential-policy", "", "let devices get operational certificates by the credential policy of this `name`; '' gives them none")
 	flags.StringVar(&f.parent, "parent", "", "make the devices children of the IoT Edge device with this `id`, in the same hub; '' leaves their parents as they are")
-	for name, values := range map[string][]cobra.Completion{"allocation-policy": {"hashed", "geoLatency", "static", "custom"}, "reprovision-policy": {"migrate", "reset", "never"}} {
+	for name, values := range map[string][]cobra.Completion{
+		"allocation-policy":  words(allocation.Policies()),
+		"reprovision-policy": {"migrate", "reset", "never"},
+	} {
 		command.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
 	}
 }
@@ -67,13 +71,13 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provis
 		}
 	}
 	if changed("webhook") {
-		definition := provisioning.CustomAllocationDefinition{WebhookURL: f.webhook}
+		definition := allocation.CustomDefinition{WebhookURL: f.webhook}
 		if former := settings.CustomAllocationDefinition; former != nil {
 			definition.APIVersion = former.APIVersion
 		}
 		settings.AllocationPolicy, settings.CustomAllocationDefinition = "", nil
 		if f.webhook != "" {
-			settings.AllocationPolicy, settings.CustomAllocationDefinition = provisioning.Custom, &definition
+			settings.AllocationPolicy, settings.CustomAllocationDefinition = allocation.Custom, &definition
 		}
 	}
 	if changed("webhook-api-version") {
@@ -85,11 +89,8 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provis
 		settings.CustomAllocationDefinition = &definition
 	}
 	if changed("allocation-policy") {
-		settings.AllocationPolicy = provisioning.AllocationPolicy(f.policy)
-		if strings.EqualFold(f.policy, string(provisioning.GeoLatency)) {
-			settings.AllocationPolicy = provisioning.GeoLatency // az writes it in small letters
-		}
-		if settings.AllocationPolicy != provisioning.Custom {
+		settings.AllocationPolicy = allocation.ParsePolicy(f.policy) // az writes it in small letters
+		if !settings.AllocationPolicy.Asks() {
 			settings.CustomAllocationDefinition = nil
 		}
 	}
@@ -113,7 +114,7 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provis
 // devices go, as far as it is not what most do.
 func describeAllocation(settings provisioning.EnrollmentSettings) []field {
 	hub := settings.HubHostName
-	if settings.AllocationPolicy == provisioning.Static && hub == "" && len(settings.Hubs) == 0 {
+	if settings.AllocationPolicy.Binds() && hub == "" && len(settings.Hubs) == 0 {
 		hub = "none yet: name it with --hub, or its devices are refused"
 	}
 	fields := []field{{"Allocation", string(settings.AllocationPolicy)}, {"Hub", hub}, {"Hubs", strings.Join(settings.Hubs, ", ")}}

@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -309,7 +310,7 @@ var (
 		return a.Name
 	})
 	thumbprintNames   = ofService(issued, func(i issuance.Certificate) string { return i.Thumbprint })
-	networkNames      = ofService(whole((*dps).Networks), func(n provisioning.Network) string { return n.Prefix })
+	networkNames      = ofService(whole((*dps).Networks), func(n allocation.Network) string { return n.Prefix })
 	lockoutNames      = ofService(whole((*dps).LockedOut), func(l guard.LockedOut) string { return l.Source })
 	misbehaviourNames = ofService(whole((*dps).Misbehaviours), func(m inject.Fault) string {
 		return m.ID

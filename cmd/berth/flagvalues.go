@@ -18,6 +18,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/exchange"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
@@ -37,7 +38,7 @@ var choices = map[string]choice{
 	"status":              {values: []string{"enabled", "disabled"}},
 	"authentication":      {values: []string{"sas", "selfSigned", "certificateAuthority", "none"}},
 	// az writes small letters.
-	"allocation-policy":  {values: []string{"hashed", "geoLatency", "static", "custom"}, empty: true, fold: true},
+	"allocation-policy":  {values: words(allocation.Policies()), empty: true, fold: true},
 	"reprovision-policy": {values: []string{"migrate", "reset", "never"}},
 	"registration":       {values: []string{"instant", "paced"}},
 	"fidelity":           {values: []string{"berth", "azure"}},

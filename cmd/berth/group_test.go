@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -33,7 +34,7 @@ func TestGroup(t *testing.T) {
 
 	s.run(0, "group", "update", "meters", "--provisioning-status", "disabled", "--webhook", "https://allocate.example/hook")
 	updated := read[provisioning.EnrollmentGroup](s, "group", "show", "meters", "--keys")
-	if updated.ProvisioningStatus != provisioning.Disabled || updated.AllocationPolicy != provisioning.Custom || *updated.Attestation.SymmetricKey != *created.Attestation.SymmetricKey {
+	if updated.ProvisioningStatus != provisioning.Disabled || updated.AllocationPolicy != allocation.Custom || *updated.Attestation.SymmetricKey != *created.Attestation.SymmetricKey {
 		t.Errorf("updated: %+v", updated)
 	}
 	if updated.ReplaceExistingDevices != nil {

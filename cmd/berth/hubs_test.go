@@ -22,6 +22,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
@@ -207,7 +208,7 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 		fmt.Fprintf(w, `{"iotHubHostName":%q,"payload":{"from":"webhook"}}`, secondHost)
 	}))
 	defer webhook.Close()
-	for _, network := range []provisioning.Network{
+	for _, network := range []allocation.Network{
 		{Prefix: "127.0.0.0/8", Latencies: map[string]float64{"west": 80, "East": 12.5, "north": 40}},
 		{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"north": 3, "west": 200}},
 	} {
@@ -222,15 +223,15 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 		want    map[string]bool // hubs that get devices: all of these, and no other
 		reason  string
 	}{
-		{"evenly", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = provisioning.Hashed }, map[string]bool{"127.0.0.1": true, "127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
+		{"evenly", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = allocation.Hashed }, map[string]bool{"127.0.0.1": true, "127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
 		{"by weights", []int{0, 1, 1}, func(g *provisioning.EnrollmentGroup) {}, map[string]bool{"127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
 		{"among chosen hubs", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.Hubs = []string{"127.0.0.1", secondHost} }, map[string]bool{"127.0.0.1": true, secondHost: true}, "evenly weighted, of 2"},
 		{"static", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) {
-			g.AllocationPolicy, g.Hubs = provisioning.Static, []string{"127.0.0.2"}
+			g.AllocationPolicy, g.Hubs = allocation.Static, []string{"127.0.0.2"}
 		}, map[string]bool{"127.0.0.2": true}, "static, of 1"},
-		{"lowest latency", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = provisioning.GeoLatency }, map[string]bool{"127.0.0.2": true}, "lowest latency, 12.5ms, of 3"},
+		{"lowest latency", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = allocation.GeoLatency }, map[string]bool{"127.0.0.2": true}, "lowest latency, 12.5ms, of 3"},
 		{"custom", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) {
-			g.AllocationPolicy, g.CustomAllocationDefinition = provisioning.Custom, &provisioning.CustomAllocationDefinition{WebhookURL: webhook.URL}
+			g.AllocationPolicy, g.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: webhook.URL}
 		}, map[string]bool{secondHost: true}, "as the webhook says, of 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -268,7 +269,7 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 		t.Errorf("the webhook was sent %v", request)
 	}
 	// From another network the same device would go elsewhere.
-	f.allocate(func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = provisioning.GeoLatency })
+	f.allocate(func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = allocation.GeoLatency })
 	for from, want := range map[string]string{"127.9.9.9": "127.0.0.2", "10.1.1.1": secondHost} {
 		var preview provisioning.Preview
 		if err := json.Unmarshal([]byte(f.run("allocate", "traveller", "--dry-run", "--group", "meters", "--from", from, "-o", "json")), &preview); err != nil || preview.HubHostName != want {

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // fileOf writes a file that is imported.
@@ -126,7 +127,7 @@ func TestImportFromElsewhere(t *testing.T) {
 	}
 	one, two := read[provisioning.Enrollment](s, "enrollment", "show", "one"), read[provisioning.Enrollment](s,
 		"enrollment", "show", "two")
-	if fmt.Sprint(one.Hubs) != "[east.example.com]" || one.AllocationPolicy != provisioning.Static ||
+	if fmt.Sprint(one.Hubs) != "[east.example.com]" || one.AllocationPolicy != allocation.Static ||
 		two.HubHostName != "east.example.com" {
 		t.Errorf("they go to %v by %s and to %q", one.Hubs, one.AllocationPolicy, two.HubHostName)
 	}
@@ -135,7 +136,7 @@ func TestImportFromElsewhere(t *testing.T) {
 		t.Errorf("without hubs: %s\n%s", counts, problems)
 	}
 	if one := read[provisioning.Enrollment](s, "enrollment", "show", "one"); len(one.Hubs) != 0 ||
-		one.AllocationPolicy == provisioning.Static {
+		one.AllocationPolicy == allocation.Static {
 		t.Errorf("it goes to %v by %q", one.Hubs, one.AllocationPolicy)
 	}
 	counts, problems = s.imported("group", "import", s.fileOf("groups.json",

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // TestStaticWithoutAHub has an enrollment and a group take static allocation before a hub
@@ -16,7 +17,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 	const says = "none yet: name it with --hub"
 	enrollment := read[provisioning.Enrollment](s, "enrollment", "create", "d1", "--symmetric",
 		"--allocation-policy", "static")
-	if enrollment.AllocationPolicy != provisioning.Static {
+	if enrollment.AllocationPolicy != allocation.Static {
 		t.Errorf("enrolled is %+v", enrollment)
 	}
 	if shown, _ := s.run(0, "enrollment", "show", "d1"); !strings.Contains(shown, says) {
@@ -34,7 +35,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 	}
 	s.run(0, "enrollment", "import", file)
 	if imported := read[provisioning.Enrollment](s, "enrollment", "show",
-		"d2"); imported.AllocationPolicy != provisioning.Static {
+		"d2"); imported.AllocationPolicy != allocation.Static {
 		t.Errorf("imported is %+v", imported)
 	}
 	if preview, _ := s.run(0, "allocate", "d1", "--dry-run"); !strings.Contains(preview,

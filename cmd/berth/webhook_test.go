@@ -22,6 +22,7 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -86,8 +87,8 @@ func (w *webhooks) serve(name, authority string, certificate wish, handler http.
 func (w *webhooks) group(t *testing.T, id, address, ifMatch string) {
 	t.Helper()
 	if _, err := w.process.provisioning.PutGroup(within(t, time.Minute), provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.1"},
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: provisioning.Custom,
-		CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: address, APIVersion: "2019-03-31"}}}, ifMatch); err != nil {
+		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom,
+		CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: address, APIVersion: "2019-03-31"}}}, ifMatch); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -346,11 +347,11 @@ func TestWebhookThatRecovers(t *testing.T) {
 func TestWebhookDocuments(t *testing.T) {
 	w := newWebhooks(t)
 	ctx := within(t, time.Minute)
-	definition := func(version string) *provisioning.CustomAllocationDefinition {
-		return &provisioning.CustomAllocationDefinition{WebhookURL: w.healthy.URL + "/api/allocate", APIVersion: version}
+	definition := func(version string) *allocation.CustomDefinition {
+		return &allocation.CustomDefinition{WebhookURL: w.healthy.URL + "/api/allocate", APIVersion: version}
 	}
 	group, err := w.process.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.1", "127.0.0.2"},
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: provisioning.Custom, CustomAllocationDefinition: definition("2019-03-31")}}, "")
+		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom, CustomAllocationDefinition: definition("2019-03-31")}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -358,7 +359,7 @@ func TestWebhookDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enrollment.DeviceID, enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = "alone-device", provisioning.Custom, definition("")
+	enrollment.DeviceID, enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = "alone-device", allocation.Custom, definition("")
 	if _, err := w.process.provisioning.PutEnrollment(ctx, enrollment, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -410,7 +411,7 @@ func TestWebhookDocuments(t *testing.T) {
 			if len(request) != 3 || string(request["linkedHubs"]) != `["127.0.0.1","127.0.0.2"]` {
 				t.Errorf("the webhook was asked %s", w.asked[0])
 			}
-			if entry.AllocationPolicy != provisioning.Custom || entry.CustomAllocationDefinition.APIVersion != c.version || entry.ETag == "" ||
+			if entry.AllocationPolicy != allocation.Custom || entry.CustomAllocationDefinition.APIVersion != c.version || entry.ETag == "" ||
 				entry.ProvisioningStatus != provisioning.Enabled || entry.ReprovisionPolicy == nil || entry.CreatedDateTimeUTC.IsZero() ||
 				c.entry == "enrollmentGroup" && (entry.EnrollmentGroupID != "meters" || len(entry.Hubs) != 2) || c.entry == "individualEnrollment" && entry.RegistrationID != "alone" {
 				t.Errorf("it is told of the enrollment %s", request[c.entry])

@@ -4,6 +4,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -68,20 +69,22 @@ func (s *service) deleteHubLink(c *https.Call) (any, error) {
 		c.Query("force") == "true")
 }
 
-func (s *service) listNetworks(c *https.Call) (any, error) { return s.Provisioning.Networks(), nil }
+func (s *service) listNetworks(c *https.Call) (any, error) {
+	return s.Provisioning.Networks().List(), nil
+}
 
 func (s *service) putNetwork(c *https.Call) (any, error) {
-	var network provisioning.Network
+	var network allocation.Network
 	if err := c.Decode(&network); err != nil {
 		return nil, err
 	}
 	network.Prefix = c.Parameter("prefix")
-	network, err := s.Provisioning.PutNetwork(c.Context(), network, c.Header.Get("If-Match"))
+	network, err := s.Provisioning.Networks().Put(c.Context(), network, c.Header.Get("If-Match"))
 	return network, err
 }
 
 func (s *service) deleteNetwork(c *https.Call) (any, error) {
-	return nil, s.Provisioning.DeleteNetwork(c.Context(), c.Parameter("prefix"))
+	return nil, s.Provisioning.Networks().Delete(c.Context(), c.Parameter("prefix"))
 }
 
 // previewAllocation says where a device would go, and changes nothing.

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
@@ -179,8 +180,8 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/hubs/{host}":          {summary: "Read the link of a hub", query: []parameter{{"count", "true: count its devices too"}}, answer: linkedhub.Link{}},
 	"PUT /berth/provisioning/hubs/{host}":          {summary: "Link a hub, or change its link", request: linkedhub.Link{}, answer: linkedhub.Link{}, ifMatch: true},
 	"DELETE /berth/provisioning/hubs/{host}":       {summary: "End the link of a hub", query: []parameter{{"force", "true: though devices are assigned to it"}}, ifMatch: true},
-	"GET /berth/provisioning/networks":             {summary: "List the networks whose latencies are known", answer: []provisioning.Network{}},
-	"PUT /berth/provisioning/networks/{prefix}":    {summary: "Say how far a network is from the locations of hubs", request: provisioning.Network{}, answer: provisioning.Network{}, ifMatch: true},
+	"GET /berth/provisioning/networks":             {summary: "List the networks whose latencies are known", answer: []allocation.Network{}},
+	"PUT /berth/provisioning/networks/{prefix}":    {summary: "Say how far a network is from the locations of hubs", request: allocation.Network{}, answer: allocation.Network{}, ifMatch: true},
 	"DELETE /berth/provisioning/networks/{prefix}": {summary: "Forget a network"},
 	"POST /berth/provisioning/allocate":            {summary: "Say where a device would go, and change nothing", request: provisioning.PreviewRequest{}, answer: provisioning.Preview{}},
 

@@ -33,7 +33,8 @@ type schemas struct {
 }
 
 // described are the folders of the packages whose types are described.
-var described = []string{"../../contract", "../../provisioning", "../../provisioning/linkedhub", "../../provisioning/attest",
+var described = []string{"../../contract", "../../provisioning", "../../provisioning/allocation",
+	"../../provisioning/linkedhub", "../../provisioning/attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
 	"../../authority", "../../credential", "../../hub", "../../hub/identity", "../../hub/telemetry", "../../issuance", "../../audit",
 	"../../store", "../own", "."}
@@ -42,6 +43,7 @@ var described = []string{"../../contract", "../../provisioning", "../../provisio
 // of these have the same name, or because Azure has one.
 var names = map[string]string{
 	"access.Policy":               "SharedAccessPolicy",
+	"allocation.CustomDefinition": "CustomAllocationDefinition",
 	"audit.Entry":                 "AuditEntry",
 	"audit.Field":                 "AuditChange",
 	"contract.ErrorBody":          "ProvisioningServiceErrorDetails",

@@ -11,7 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 func (p *Pages) networkRoutes() web.Routes {
@@ -26,18 +26,14 @@ func (p *Pages) networkRoutes() web.Routes {
 }
 
 func (p *Pages) listNetworks(c *web.Call) error {
-	return c.Show(
-		"networks",
-		func() any { return p.Provisioning.Networks() },
-		func() (any, error) { return p.Provisioning.Networks(), nil },
-	)
+	return c.Show("networks", func() any { return p.Provisioning.Networks().List() }, func() (any, error) { return p.Provisioning.Networks().List(), nil })
 }
 
 // networkPath is the path of the page of a network.
 func networkPath(prefix string) string { return "network/" + url.PathEscape(prefix) }
 
 // formatLatencies lists what is known of a network, a location each.
-func formatLatencies(network provisioning.Network) (texts []string) {
+func formatLatencies(network allocation.Network) (texts []string) {
 	for _, location := range slices.Sorted(maps.Keys(network.Latencies)) {
 		texts = append(texts, fmt.Sprintf("%s=%g", location, network.Latencies[location]))
 	}
@@ -82,11 +78,11 @@ func (p *Pages) showNetwork(c *web.Call) error {
 }
 
 // network is what is configured of a network.
-func (p *Pages) network(c *web.Call, prefix string) (provisioning.Network, bool) {
-	networks := p.Provisioning.Networks()
-	i := slices.IndexFunc(networks, func(n provisioning.Network) bool { return n.Prefix == prefix })
+func (p *Pages) network(c *web.Call, prefix string) (allocation.Network, bool) {
+	networks := p.Provisioning.Networks().List()
+	i := slices.IndexFunc(networks, func(n allocation.Network) bool { return n.Prefix == prefix })
 	if i < 0 {
-		return provisioning.Network{}, false
+		return allocation.Network{}, false
 	}
 	return networks[i], true
 }
@@ -100,8 +96,7 @@ func (p *Pages) saveNetwork(c *web.Call) error {
 		}
 	}
 	if err == nil {
-		_, err = p.Provisioning.PutNetwork(c.Context(), provisioning.Network{Prefix: form.Prefix, Latencies: latencies},
-			form.ETag)
+		_, err = p.Provisioning.Networks().Put(c.Context(), allocation.Network{Prefix: form.Prefix, Latencies: latencies}, form.ETag)
 	}
 	if err != nil {
 		form.Problem = fault.From(err)
@@ -136,6 +131,6 @@ func (p *Pages) networkDeletion(c *web.Call) (web.Deletion, error) {
 		Explain: "Of devices that come from there nothing is known then, but by a wider network or what was measured.",
 		Done:    "%d network was deleted|%d networks were deleted",
 		Gone:    fault.NotFound,
-		Delete:  p.Provisioning.DeleteNetwork,
+		Delete:  p.Provisioning.Networks().Delete,
 	}, nil
 }

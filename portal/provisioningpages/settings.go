@@ -7,6 +7,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // settingsForm is what the forms of an individual enrollment and of a group have in
@@ -55,12 +56,14 @@ var reprovisioning = []struct {
 func (settingsForm) Reprovisioning() any { return reprovisioning }
 
 // allocations are the choices of how a hub is chosen, in Azure's order.
-var allocations = []struct{ Value, Text string }{
-	{"", "As the service does: evenly weighted"},
-	{string(provisioning.Hashed), "Evenly weighted distribution"},
-	{string(provisioning.GeoLatency), "Lowest latency"},
-	{string(provisioning.Static), "Static: the hub below"},
-	{string(provisioning.Custom), "Custom: a web service says"},
+var allocations = append([]struct{ Value, Text string }{{"", "As the service does: evenly weighted"}}, policies()...)
+
+// policies are the choices that are policies.
+func policies() (choices []struct{ Value, Text string }) {
+	for _, policy := range allocation.Policies() {
+		choices = append(choices, struct{ Value, Text string }{string(policy), policy.Label()})
+	}
+	return choices
 }
 
 // Allocations returns the choices.
@@ -113,7 +116,7 @@ func settingsOf(stored *provisioning.EnrollmentSettings, group bool) settingsFor
 // setStored notes what is there already, which a form need not bring again.
 func (f *settingsForm) setStored(stored *provisioning.EnrollmentSettings) {
 	f.storedETag = stored.ETag
-	f.Unplaced = stored.AllocationPolicy == provisioning.Static && stored.HubHostName == "" && len(stored.Hubs) == 0
+	f.Unplaced = stored.AllocationPolicy.Binds() && stored.HubHostName == "" && len(stored.Hubs) == 0
 	f.attestation.setStored(stored)
 }
 
@@ -186,18 +189,15 @@ func (f *settingsForm) apply(wanted *provisioning.EnrollmentSettings) {
 	if f.IoTEdge || wanted.Capabilities != nil {
 		wanted.Capabilities = &provisioning.Capabilities{IoTEdge: f.IoTEdge}
 	}
-	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = provisioning.AllocationPolicy(f.Allocation), nil
-	if f.Allocation == string(provisioning.Custom) {
-		wanted.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{
-			WebhookURL: f.Webhook,
-			APIVersion: f.Version,
-		}
+	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = allocation.Policy(f.Allocation), nil
+	if f.Allocation == string(allocation.Custom) {
+		wanted.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: f.Webhook, APIVersion: f.Version}
 	}
 	switch {
-	case f.Hub == "" && former != "" && wanted.AllocationPolicy == provisioning.Static && len(wanted.Hubs) == 0:
+	case f.Hub == "" && former != "" && wanted.AllocationPolicy == allocation.Static && len(wanted.Hubs) == 0:
 		wanted.AllocationPolicy = "" // the hub was taken out, and any may have the device now
-	case f.Hub != "" && otherHub && wanted.AllocationPolicy != provisioning.Custom:
-		wanted.AllocationPolicy = provisioning.Static
+	case f.Hub != "" && otherHub && wanted.AllocationPolicy != allocation.Custom:
+		wanted.AllocationPolicy = allocation.Static
 	}
 	wanted.CredentialPolicyName, wanted.ParentDeviceID = f.Credential, f.Parent
 	for _, choice := range reprovisioning {

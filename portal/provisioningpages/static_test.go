@@ -7,7 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // TestStaticWithoutAHub sees that the forms take static allocation without a hub, keep
@@ -20,7 +20,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		"enabled": {"yes"}, "allocation": {"static"}, "hub": {""}})
 	b.Send("enrollments/new", http.StatusOK, url.Values{"registrationId": {"d"}, "mechanism": {"symmetricKey"},
 		"enabled": {"yes"}, "allocation": {"static"}, "hub": {""}})
-	policies := func() (group, enrollment provisioning.AllocationPolicy, tags [2]string) {
+	policies := func() (group, enrollment allocation.Policy, tags [2]string) {
 		g, err := service.Group(ctx, "g")
 		h.Must(err)
 		e, err := service.Enrollment(ctx, "d")
@@ -28,7 +28,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		return g.AllocationPolicy, e.AllocationPolicy, [2]string{g.ETag, e.ETag}
 	}
 	group, enrollment, tags := policies()
-	if group != provisioning.Static || enrollment != provisioning.Static {
+	if group != allocation.Static || enrollment != allocation.Static {
 		t.Fatalf("the group is saved with the policy %q, the enrollment with %q", group, enrollment)
 	}
 	for _, path := range []string{"group/g", "enrollment/d"} {
@@ -40,7 +40,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		"allocation": {"static"}, "hub": {""}, "etag": {tags[0]}})
 	b.Send("enrollment/d", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {""},
 		"allocation": {"static"}, "hub": {""}, "etag": {tags[1]}})
-	if group, enrollment, _ = policies(); group != provisioning.Static || enrollment != provisioning.Static {
+	if group, enrollment, _ = policies(); group != allocation.Static || enrollment != allocation.Static {
 		t.Errorf("after another change the group has the policy %q, the enrollment %q", group, enrollment)
 	}
 	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"other"}, "mechanism": {"symmetricKey"},

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -101,7 +102,7 @@ func TestAnyEnrollmentRoundTrip(t *testing.T) {
 			wanted.Attestation.TPM = &provisioning.TPMAttestation{EndorsementKey: name.Draw(t, "endorsement")}
 		}
 		if rapid.Bool().Draw(t, "custom") {
-			wanted.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: "https://x/" + text.Draw(t, "path"), APIVersion: name.Draw(t, "version")}
+			wanted.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://x/" + text.Draw(t, "path"), APIVersion: name.Draw(t, "version")}
 		}
 		for _, format := range []Format{JSON, CSV} {
 			var file bytes.Buffer

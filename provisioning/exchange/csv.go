@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -72,7 +73,7 @@ func toCSV(e provisioning.Enrollment) ([]string, error) {
 // for.
 func fromCSV(row map[string]string) (e provisioning.Enrollment, unknown []string, err error) {
 	e = provisioning.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: row["iotHubHostName"],
-		ProvisioningStatus: provisioning.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: provisioning.AllocationPolicy(row["allocationPolicy"]),
+		ProvisioningStatus: provisioning.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: allocation.Policy(row["allocationPolicy"]),
 		Hubs: strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"], ParentDeviceID: row["parentDeviceId"]}}
 	e.Attestation.Type = cmp.Or(row["attestation"], "x509")
 	switch e.Attestation.Type {
@@ -93,7 +94,7 @@ func fromCSV(row map[string]string) (e provisioning.Enrollment, unknown []string
 		e.Capabilities = &provisioning.Capabilities{IoTEdge: edge}
 	}
 	if address := row["webhookUrl"]; address != "" {
-		e.CustomAllocationDefinition = &provisioning.CustomAllocationDefinition{WebhookURL: address, APIVersion: row["webhookApiVersion"]}
+		e.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address, APIVersion: row["webhookApiVersion"]}
 	}
 	if name := row["reprovisionPolicy"]; name != "" {
 		policy, ok := provisioning.ReprovisionPolicies[name]

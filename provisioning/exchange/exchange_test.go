@@ -16,6 +16,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -155,8 +156,8 @@ func TestRoundTrip(t *testing.T) {
 	all := []provisioning.Enrollment{
 		{RegistrationID: "x509", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: x509("AA", "BB"), ProvisioningStatus: provisioning.Disabled}, DeviceID: "semi;colon, comma \"quote\"\nline"},
 		{RegistrationID: "keyed", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
-			Capabilities: &provisioning.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: provisioning.Custom,
-			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"}},
+			Capabilities: &provisioning.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: allocation.Custom,
+			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"}},
 		{RegistrationID: "tpm", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "tpm", TPM: &provisioning.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
 			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`)},
 	}

@@ -9,6 +9,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // Of what is exported, a spreadsheet runs no cell, and what is imported is what was
@@ -18,7 +19,7 @@ func TestCellsAreNotRun(t *testing.T) {
 		roundTrip(t, provisioning.Enrollment{RegistrationID: "-d1", DeviceID: id, EnrollmentSettings: provisioning.EnrollmentSettings{ParentDeviceID: id,
 			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{
 				PrimaryKey: "+/+/+/+/+/+/+/+/+/+/+w==", SecondaryKey: "=" + id}},
-			CustomAllocationDefinition: &provisioning.CustomAllocationDefinition{WebhookURL: "@" + id}}})
+			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "@" + id}}})
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // Origin fits what another service exported to the service that it is imported into:
@@ -92,7 +93,7 @@ func (o *Origin) Unused() (names []string) {
 	return names
 }
 
-func (o *Origin) fit(bound *string, hubs *[]string, policy *provisioning.AllocationPolicy) {
+func (o *Origin) fit(bound *string, hubs *[]string, policy *allocation.Policy) {
 	if len(o.Hubs) == 0 && !o.IgnoreHubs {
 		return
 	}
@@ -111,7 +112,7 @@ func (o *Origin) fit(bound *string, hubs *[]string, policy *provisioning.Allocat
 	if lost {
 		o.without.Hubs++
 	}
-	if lost && *policy == provisioning.Static && *bound == "" && len(fitted) == 0 {
+	if lost && policy.Binds() && *bound == "" && len(fitted) == 0 {
 		*policy = "" // without the hub that it stays with
 	}
 }

@@ -9,21 +9,22 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
 // TestOrigin fits what another service has exported to the hubs that are here.
 func TestOrigin(t *testing.T) {
 	own := map[string]string{"Contoso.azure-devices.net": "own.example", "old.azure-devices.net": "own.example",
 		"never.azure-devices.net": "own.example"}
-	static := provisioning.Static
+	static := allocation.Static
 	for name, c := range map[string]struct {
 		origin      Origin
 		bound       string
 		hubs        []string
-		policy      provisioning.AllocationPolicy
+		policy      allocation.Policy
 		wantBound   string
 		wantHubs    []string
-		wantPolicy  provisioning.AllocationPolicy
+		wantPolicy  allocation.Policy
 		wantWithout int
 	}{
 		"nothing asked": {Origin{}, "a.b", []string{"c.d"}, static, "a.b", []string{"c.d"}, static, 0},
@@ -40,7 +41,7 @@ func TestOrigin(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := provisioning.Enrollment{EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
 			g := provisioning.EnrollmentGroup{EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
-			check := func(bound string, hubs []string, policy provisioning.AllocationPolicy) {
+			check := func(bound string, hubs []string, policy allocation.Policy) {
 				if bound != c.wantBound || !slices.Equal(hubs, c.wantHubs) || policy != c.wantPolicy {
 					t.Errorf("it is bound to %q of %q, %s", bound, hubs, policy)
 				}

@@ -80,3 +80,6 @@ type Admission struct {
 	// 409001.
 	IfGeneration *string
 }
+
+// UnusedKey is a key, base64 of 32 bytes, of an admission that only asks.
+const UnusedKey = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="

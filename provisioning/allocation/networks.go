@@ -1,4 +1,4 @@
-package provisioning
+package allocation
 
 import (
 	"cmp"
@@ -24,16 +24,28 @@ type Network struct {
 	ETag      string             `json:"etag,omitempty"`
 }
 
-// networks are those that are configured, by whichever node.
-type networks struct {
-	store.Table[Network]
+// Networks are those that are configured, by whichever node. Their methods may be called
+// at once from many goroutines; their errors are *fault.Error unless storage fails.
+type Networks struct {
+	table  store.Table[Network]
+	audit  *audit.Log                // of changes; nil keeps none
 	now    *store.Cache[[]networkOf] // the longest prefix first
 	logger *slog.Logger
 }
 
+// networkOf is a network with its prefix, read.
 type networkOf struct {
 	netip.Prefix
 	Network
+}
+
+// NewNetworks returns the networks of a service.
+func NewNetworks(documents store.Documents, changes *audit.Log, logger *slog.Logger) *Networks {
+	n := &Networks{table: store.NewTable[Network](documents, "provisioning/networks"), audit: changes, logger: logger}
+	n.now = store.NewCache(documents, func(ctx context.Context) ([]networkOf, error) {
+		return readNetworks(ctx, n.table)
+	}, n.table.Collection)
+	return n
 }
 
 const (
@@ -44,7 +56,7 @@ const (
 )
 
 // of returns the networks that an address is in, the narrowest first.
-func (n *networks) of(remote string) (found []Network) {
+func (n *Networks) of(remote string) (found []Network) {
 	if address := guard.AddressOf(remote); address.IsValid() {
 		for _, network := range n.all() {
 			if network.Contains(address) {
@@ -55,23 +67,20 @@ func (n *networks) of(remote string) (found []Network) {
 	return found
 }
 
+// Load reads the networks, so that a start that can't ends.
+func (n *Networks) Load(ctx context.Context) error {
+	_, err := n.now.Get(ctx)
+	return err
+}
+
 // all returns the networks, the longest prefix first. While they can't be read they are as
 // they were, which the log says.
-func (n *networks) all() []networkOf {
+func (n *Networks) all() []networkOf {
 	all, err := n.now.GetOrFormer()
 	if err != nil {
 		n.logger.Error("the networks may be others", "error", err)
 	}
 	return all
-}
-
-// openNetworks returns those on the documents.
-func openNetworks(documents store.Documents, logger *slog.Logger) networks {
-	n := networks{Table: store.NewTable[Network](documents, "provisioning/networks"), logger: logger}
-	n.now = store.NewCache(documents, func(ctx context.Context) ([]networkOf, error) {
-		return readNetworks(ctx, n.Table)
-	}, n.Collection)
-	return n
 }
 
 // readNetworks returns what is stored, the longest prefix first.
@@ -93,18 +102,19 @@ func readNetworks(ctx context.Context, table store.Table[Network]) ([]networkOf,
 	return all, nil
 }
 
-// Networks returns what is configured, the narrowest first.
-func (s *Service) Networks() []Network {
+// List returns what is configured, the narrowest first.
+func (n *Networks) List() []Network {
 	shown := []Network{}
-	for _, network := range s.networks.all() {
+	for _, network := range n.all() {
 		shown = append(shown, network.Network)
 	}
 	return shown
 }
 
-// PutNetwork configures a network, or replaces what is configured of it, under the
-// condition ifMatch, as in PutEnrollment. It returns the faults 400004 and 412001.
-func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch string) (Network, error) {
+// Put configures a network, or replaces what is configured of it, under the
+// condition ifMatch: "" for any state, "*" for an existing one, or the ETag it must have.
+// It returns the faults 400004 and 412001.
+func (n *Networks) Put(ctx context.Context, network Network, ifMatch string) (Network, error) {
 	prefix, err := parsePrefix(network.Prefix)
 	if err != nil {
 		return Network{}, err
@@ -112,19 +122,21 @@ func (s *Service) PutNetwork(ctx context.Context, network Network, ifMatch strin
 	checked := Network{Prefix: prefix, Latencies: make(map[string]float64)}
 	for location, millis := range network.Latencies {
 		if location == "" || len(location) > maxLocationLength || !(millis >= 0 && millis <= maxLatency) {
-			return Network{}, fault.New(fault.ArgumentInvalid, "The latency of %.64q is %g. A location has 1 to 64 characters, and a latency 0 to 60000 milliseconds", location, millis)
+			return Network{}, fault.New(fault.ArgumentInvalid,
+				"The latency of %.64q is %g. A location has 1 to 64 characters, and a latency 0 to 60000 milliseconds",
+				location, millis)
 		}
 		checked.Latencies[strings.ToLower(location)] = millis
 	}
 	if len(checked.Latencies) == 0 || len(checked.Latencies) > maxLatencies {
 		return Network{}, fault.New(fault.ArgumentInvalid, "A network has the latencies of 1 to %d locations", maxLatencies)
 	}
-	return store.RetryOnConflict(ctx, func() (Network, error) { return s.putNetwork(ctx, checked, ifMatch) })
+	return store.RetryOnConflict(ctx, func() (Network, error) { return n.put(ctx, checked, ifMatch) })
 }
 
-func (s *Service) putNetwork(ctx context.Context, checked Network, ifMatch string) (Network, error) {
+func (n *Networks) put(ctx context.Context, checked Network, ifMatch string) (Network, error) {
 	prefix := checked.Prefix
-	before, etag, err := s.networks.Get(ctx, prefix)
+	before, etag, err := n.table.Get(ctx, prefix)
 	unreadable := store.IsUnreadable(err)
 	if err != nil && !unreadable && !errors.Is(err, store.ErrNotFound) {
 		return Network{}, err
@@ -133,20 +145,21 @@ func (s *Service) putNetwork(ctx context.Context, checked Network, ifMatch strin
 	if err := fault.PreconditionOf("network", ifMatch, store.QuoteETag(etag), exists); err != nil {
 		return Network{}, err
 	}
-	if !exists && len(s.Networks()) >= maxNetworks {
-		return Network{}, fault.New(fault.ArgumentInvalid, "There are %d networks already. Join some under a shorter prefix", maxNetworks)
+	if !exists && len(n.List()) >= maxNetworks {
+		return Network{}, fault.New(fault.ArgumentInvalid,
+			"There are %d networks already. Join some under a shorter prefix", maxNetworks)
 	}
 	expected := store.Absent
 	if exists {
 		expected = store.ETag(etag)
 	}
-	changes := []store.Change{s.networks.Put(prefix, expected, checked)}
+	changes := []store.Change{n.table.Put(prefix, expected, checked)}
 	if exists && !unreadable {
-		changes = append(changes, s.config.Audit.Change(ctx, audit.Updated, audit.Network, prefix, before, checked)...)
+		changes = append(changes, n.audit.Change(ctx, audit.Updated, audit.Network, prefix, before, checked)...)
 	} else {
-		changes = append(changes, s.config.Audit.Change(ctx, audit.Created, audit.Network, prefix, nil, nil)...)
+		changes = append(changes, n.audit.Change(ctx, audit.Created, audit.Network, prefix, nil, nil)...)
 	}
-	etags, err := s.config.Documents.Commit(ctx, changes...)
+	etags, err := n.table.Documents.Commit(ctx, changes...)
 	if err != nil {
 		return Network{}, err
 	}
@@ -154,13 +167,14 @@ func (s *Service) putNetwork(ctx context.Context, checked Network, ifMatch strin
 	return checked, nil
 }
 
-// DeleteNetwork forgets a network. It returns fault 404000 when there is none.
-func (s *Service) DeleteNetwork(ctx context.Context, prefix string) error {
+// Delete forgets a network. It returns fault 404000 when there is none.
+func (n *Networks) Delete(ctx context.Context, prefix string) error {
 	prefix, err := parsePrefix(prefix)
 	if err != nil {
 		return err
 	}
-	_, err = s.config.Documents.Commit(ctx, append(s.config.Audit.Change(ctx, audit.Deleted, audit.Network, prefix, nil, nil), s.networks.Delete(prefix, store.Present))...)
+	_, err = n.table.Documents.Commit(ctx, append(
+		n.audit.Change(ctx, audit.Deleted, audit.Network, prefix, nil, nil), n.table.Delete(prefix, store.Present))...)
 	if _, missing := store.IsConflict(err); missing {
 		return fault.New(fault.NotFound, "There is no network %s", prefix)
 	}
@@ -171,10 +185,20 @@ func (s *Service) DeleteNetwork(ctx context.Context, prefix string) error {
 func parsePrefix(text string) (string, error) {
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
-		return "", fault.New(fault.ArgumentInvalid, "%.64q is no network. It is written like 10.1.0.0/16 or 2001:db8::/32", text)
+		return "", fault.New(fault.ArgumentInvalid,
+			"%.64q is no network. It is written like 10.1.0.0/16 or 2001:db8::/32", text)
 	}
 	if prefix.Addr().Is4In6() {
-		return "", fault.New(fault.ArgumentInvalid, "%.64q is an IPv4 network in the form of IPv6. Write it like 10.1.0.0/16", text)
+		return "", fault.New(fault.ArgumentInvalid,
+			"%.64q is an IPv4 network in the form of IPv6. Write it like 10.1.0.0/16", text)
 	}
 	return prefix.Masked().String(), nil
+}
+
+var _ store.Checkable = (*Network)(nil)
+
+// Intact implements store.Checkable.
+func (n *Network) Intact() error {
+	_, err := netip.ParsePrefix(n.Prefix)
+	return err
 }

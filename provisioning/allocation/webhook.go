@@ -1,4 +1,4 @@
-package provisioning
+package allocation
 
 import (
 	"context"
@@ -14,6 +14,7 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -40,56 +41,68 @@ const (
 	maxPayload = 64 << 10
 )
 
-// allocationAnswer is what the webhook answers.
-type allocationAnswer struct {
+// answer is what the webhook answers.
+type answer struct {
 	HubHostName string                 `json:"iotHubHostName"`
 	InitialTwin *linkedhub.InitialTwin `json:"initialTwin"` // in place of the enrollment's
 	Payload     json.RawMessage        `json:"payload"`     // for the device
 }
 
 // askWebhook asks the enrollment's webhook for a hub among those allowed. What the
-// webhook does wrong is a failure.
-func (s *Service) askWebhook(ctx context.Context, enrollment Enrollment, intent intent, former record, candidates []*linkedhub.Linked) (*linkedhub.Linked, allocationAnswer, error) {
-	body, err := s.allocationRequest(ctx, enrollment, intent, former, candidates)
-	if err != nil {
-		return nil, allocationAnswer{}, err
+// webhook does wrong is an attest.Failure.
+func (a *Allocator) askWebhook(ctx context.Context, request Request, hubs []*linkedhub.Linked,
+) (*linkedhub.Linked, answer, error) {
+	hosts := make([]string, len(hubs))
+	for i, hub := range hubs {
+		hosts[i] = hub.Host()
 	}
-	address := enrollment.CustomAllocationDefinition.WebhookURL
-	status, text, err := s.callWebhook(ctx, address, body)
+	body, err := request.Body(ctx, hosts)
+	if err != nil {
+		return nil, answer{}, err
+	}
+	address := request.Custom.WebhookURL
+	status, text, err := a.callWebhook(ctx, address, body)
 	if ctx.Err() != nil {
-		return nil, allocationAnswer{}, ctx.Err() // nobody waits any more: that is not the webhook's fault
+		return nil, answer{}, ctx.Err() // nobody waits any more: that is not the webhook's fault
 	}
 	if err != nil {
-		return nil, allocationAnswer{}, unanswered(address, status, err)
+		return nil, answer{}, unanswered(address, status, err)
 	}
-	answer, err := readAllocation(address, status, text)
+	answered, err := readAnswer(address, status, text)
 	if err != nil {
-		return nil, answer, err
+		return nil, answered, err
 	}
-	hub, err := s.hubOfAnswer(answer, candidates)
+	hub, err := a.hubOfAnswer(answered, hubs)
 	if err != nil {
-		return nil, answer, err
+		return nil, answered, err
 	}
-	if answer.InitialTwin != nil {
-		err := answer.InitialTwin.Complete()
-		if err == nil {
-			// A device like it: a preview knows the device's own keys no better.
-			sample := Enrollment{RegistrationID: enrollment.deviceID(), EnrollmentSettings: EnrollmentSettings{InitialTwin: answer.InitialTwin}}
-			err = hub.Check(sample.withHubKeys(make([]byte, 32), make([]byte, 32)).admission())
-		}
-		if err != nil {
-			return nil, answer, failed("allocation", fault.Say("an initialTwin that the hub takes"),
-				fault.Say("Correct the initialTwin that the webhook answers with"),
-				fault.New(fault.AllocationFailed, "The allocation webhook's initialTwin is refused: %s", fault.From(err).Message).Because(err))
-		}
+	if err := answered.checkTwin(hub, request.DeviceID); err != nil {
+		return nil, answered, attest.NewFailure("allocation", fault.Say("an initialTwin that the hub takes"),
+			fault.Say("Correct the initialTwin that the webhook answers with"),
+			fault.New(fault.AllocationFailed, "The allocation webhook's initialTwin is refused: %s",
+				fault.From(err).Message).Because(err))
 	}
-	return hub, answer, nil
+	return hub, answered, nil
+}
+
+// checkTwin lets the hub look at the initial twin. The device's own keys are not known
+// here, and others like them do.
+func (a answer) checkTwin(hub linkedhub.Hub, deviceID string) error {
+	if a.InitialTwin == nil {
+		return nil
+	}
+	if err := a.InitialTwin.Complete(); err != nil {
+		return err
+	}
+	return hub.Check(linkedhub.Admission{DeviceID: deviceID, PrimaryKey: linkedhub.UnusedKey,
+		SecondaryKey: linkedhub.UnusedKey, Twin: a.InitialTwin})
 }
 
 // callWebhook calls the webhook until it answers.
-func (s *Service) callWebhook(ctx context.Context, address string, body []byte) (status int, answer []byte, err error) {
+func (a *Allocator) callWebhook(ctx context.Context, address string, body []byte) (status int, answer []byte,
+	err error) {
 	for try := 1; ; try++ {
-		status, answer, err = s.tryWebhook(ctx, address, body)
+		status, answer, err = a.tryWebhook(ctx, address, body)
 		if err == nil && status < 429 || isCertificate(err) || try == webhookTries || ctx.Err() != nil {
 			return status, answer, err
 		}
@@ -103,9 +116,10 @@ func (s *Service) callWebhook(ctx context.Context, address string, body []byte) 
 }
 
 // tryWebhook calls the webhook once. Its time begins when it is its turn.
-func (s *Service) tryWebhook(ctx context.Context, address string, body []byte) (status int, answer []byte, err error) {
-	if s.config.Outgoing != nil {
-		end, err := s.config.Outgoing(ctx, hostOf(address))
+func (a *Allocator) tryWebhook(ctx context.Context, address string, body []byte) (status int, answer []byte,
+	err error) {
+	if a.config.Outgoing != nil {
+		end, err := a.config.Outgoing(ctx, hostOf(address))
 		if err != nil {
 			return 0, nil, err
 		}
@@ -113,7 +127,7 @@ func (s *Service) tryWebhook(ctx context.Context, address string, body []byte) (
 	}
 	trying, cancel := context.WithTimeout(ctx, webhookTime)
 	defer cancel()
-	status, answer, err = s.config.Webhook.Call(trying, address, body, maxWebhookAnswer+1)
+	status, answer, err = a.config.Webhook.Call(trying, address, body, maxWebhookAnswer+1)
 	if err == nil {
 		err = trying.Err() // a webhook that sees the caller go may end its answer then
 	}
@@ -144,7 +158,9 @@ func unanswered(address string, status int, err error) error {
 	case late && status != 0:
 		return unusable(expected,
 			fault.Say("Let the webhook send its whole answer at once: it is waited for 5 seconds, three times"),
-			fault.New(fault.AllocationFailed, "The allocation webhook began to answer with the status %d, and did not end within %d seconds", status, seconds).Because(err))
+			fault.New(fault.AllocationFailed,
+				"The allocation webhook began to answer with the status %d, and did not end within %d seconds",
+				status, seconds).Because(err))
 	case late:
 		return unusable(expected,
 			fault.Say("Look whether the webhook runs, and what it waits for: it has 5 seconds, three times"),
@@ -153,15 +169,18 @@ func unanswered(address string, status int, err error) error {
 		return unusable(expected,
 			fault.Say("Look into the webhook's log, and that of a proxy in between: "+
 				"the connection ended before the answer did"),
-			fault.New(fault.AllocationFailed, "The allocation webhook broke off its answer, which began with the status %d", status).Because(err))
+			fault.New(fault.AllocationFailed,
+				"The allocation webhook broke off its answer, which began with the status %d", status).Because(err))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		return unusable(expected, fault.Say("Renew the webhook's certificate, and look at the clocks of both machines"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's certificate has expired, or is not yet valid").Because(err))
+			fault.New(fault.AllocationFailed,
+				"The allocation webhook's certificate has expired, or is not yet valid").Because(err))
 	case errors.As(err, &unknown):
 		return unusable(expected,
 			fault.Say("Let this server trust the authority of the webhook's certificate: "+
 				"berth up --webhook-ca-file FILE"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is of an authority that this server does not trust").Because(err))
+			fault.New(fault.AllocationFailed,
+				"The allocation webhook's certificate is of an authority that this server does not trust").Because(err))
 	case errors.As(err, &otherHost):
 		return unusable(expected,
 			fault.Say("Give the webhook a certificate for the host in webhookUrl, "+
@@ -179,7 +198,8 @@ func unanswered(address string, status int, err error) error {
 			fault.New(fault.AllocationFailed, "The host of the allocation webhook is not found").Because(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return unusable(expected, fault.Say("Start the webhook, or correct the host and port in webhookUrl"),
-			fault.New(fault.AllocationFailed, "Nothing listens where the allocation webhook should be: the connection is refused").Because(err))
+			fault.New(fault.AllocationFailed,
+				"Nothing listens where the allocation webhook should be: the connection is refused").Because(err))
 	}
 	return unusable(expected,
 		fault.Say("Look whether the webhook runs and can be reached from this server, whose log says more"),
@@ -195,92 +215,108 @@ func hostOf(address string) string {
 	return parsed.Host
 }
 
-// readAllocation reads what a webhook answers.
-func readAllocation(address string, status int, text []byte) (answer allocationAnswer, _ error) {
+// readAnswer reads what a webhook answers.
+func readAnswer(address string, status int, text []byte) (read answer, _ error) {
 	expected := fault.Say("the status 200 with the JSON of an allocation")
 	switch {
 	case status == 401 || status == 403:
-		refusal := fault.New(fault.WebhookUnauthorized, "The allocation webhook refused the service with the status %d", status)
+		refusal := fault.New(fault.WebhookUnauthorized,
+			"The allocation webhook refused the service with the status %d", status)
 		why := unusable(expected,
 			fault.Say("Put the webhook's key into webhookUrl (?code=KEY of an Azure Function), "+
 				"or let the webhook admit this server"), refusal)
 		if strings.HasPrefix(address, "https:") { // a server with a certificate for its name: no finding
-			return answer, failed("allocation", expected, why.advice, refusal)
+			return read, attest.NewFailure("allocation", expected, why.Advice, refusal)
 		}
-		return answer, why
+		return read, why
 	case status >= 300 && status < 400:
-		return answer, unusable(expected,
+		return read, unusable(expected,
 			fault.Say("Put the address that the webhook redirects to into webhookUrl. Redirects are not followed"),
 			fault.New(fault.AllocationFailed, "The allocation webhook redirects, with the status %d", status))
 	case status == 404:
-		return answer, unusable(expected, fault.Say("Correct the path in webhookUrl"),
+		return read, unusable(expected, fault.Say("Correct the path in webhookUrl"),
 			fault.New(fault.AllocationFailed, "There is no allocation webhook at its address: the answer is the status 404"))
 	case status >= 429:
-		return answer, unusable(expected, fault.Say("Look into the webhook's log. It was asked three times"),
+		return read, unusable(expected, fault.Say("Look into the webhook's log. It was asked three times"),
 			fault.New(fault.AllocationFailed, "The allocation webhook fails: the answer is the status %d", status))
 	case status != 200:
-		return answer, unusable(expected, fault.Say("Look into the webhook's log: it must answer with the status 200"),
+		return read, unusable(expected, fault.Say("Look into the webhook's log: it must answer with the status 200"),
 			fault.New(fault.AllocationFailed, "The allocation webhook answered with the status %d", status))
 	case len(text) > maxWebhookAnswer:
-		return answer, unusable(expected,
+		return read, unusable(expected,
 			fault.Say("Let the webhook answer with iotHubHostName, initialTwin and payload alone"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes", maxWebhookAnswer))
 	}
 	if err := document.CheckDepth(text, document.MaxDepth); err != nil {
-		return answer, unusable(expected, fault.Say("Let the webhook answer with fewer levels of nesting"),
+		return read, unusable(expected, fault.Say("Let the webhook answer with fewer levels of nesting"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
 	if err := document.CheckText(text); err != nil {
-		return answer, unusable(expected, fault.Say("Let the webhook answer in UTF-8"),
+		return read, unusable(expected, fault.Say("Let the webhook answer in UTF-8"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
 	var syntax *json.SyntaxError
 	var otherType *json.UnmarshalTypeError
-	switch err := json.Unmarshal(text, &answer); {
+	switch err := json.Unmarshal(text, &read); {
 	case errors.As(err, &syntax):
-		return answer, unusable(expected,
+		return read, unusable(expected,
 			fault.Say("Let the webhook answer with a JSON object that has iotHubHostName"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
+			fault.New(fault.AllocationFailed,
+				"The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
 	case errors.As(err, &otherType) && otherType.Field != "":
-		return answer, failed("allocation", expected, fault.Say("Correct the property in the webhook's answer"),
-			fault.New(fault.AllocationFailed, "In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
+		return read, attest.NewFailure("allocation", expected, fault.Say("Correct the property in the webhook's answer"),
+			fault.New(fault.AllocationFailed,
+				"In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
 	case err != nil:
-		return answer, unusable(expected, fault.Say("Let the webhook answer with a JSON object"),
+		return read, unusable(expected, fault.Say("Let the webhook answer with a JSON object"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not the JSON of an allocation").Because(err))
 	}
-	if !present(answer.Payload) {
-		answer.Payload = nil
+	if string(read.Payload) == "null" {
+		read.Payload = nil
 	}
-	if len(answer.Payload) > maxPayload {
-		return answer, failed("allocation", expected, fault.Say("Let the webhook send the device less"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's payload has %d bytes, the limit is %d", len(answer.Payload), maxPayload))
+	if len(read.Payload) > maxPayload {
+		return read, attest.NewFailure("allocation", expected, fault.Say("Let the webhook send the device less"),
+			fault.New(fault.AllocationFailed,
+				"The allocation webhook's payload has %d bytes, the limit is %d", len(read.Payload), maxPayload))
 	}
-	if err := linkedhub.CheckFree("payload", answer.Payload); err != nil {
-		return answer, failed("allocation", expected,
+	if err := linkedhub.CheckFree("payload", read.Payload); err != nil {
+		return read, attest.NewFailure("allocation", expected,
 			fault.Say("Let the webhook send the device a payload in UTF-8, with fewer levels of nesting"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %s", fault.From(err).Message))
 	}
-	return answer, nil
+	return read, nil
 }
 
 // hubOfAnswer is the hub that a webhook names, which is one of those it was given.
-func (s *Service) hubOfAnswer(answer allocationAnswer, candidates []*linkedhub.Linked) (*linkedhub.Linked, error) {
+func (a *Allocator) hubOfAnswer(answered answer, candidates []*linkedhub.Linked) (*linkedhub.Linked, error) {
 	expected := fault.Say("iotHubHostName is one of the linkedHubs that the webhook is sent")
 	for _, hub := range candidates {
-		if hub.Is(answer.HubHostName) {
+		if hub.Is(answered.HubHostName) {
 			return hub, nil
 		}
 	}
 	switch {
-	case answer.HubHostName == "":
-		return nil, failed("allocation", expected, fault.Say("Let the webhook answer with iotHubHostName"),
+	case answered.HubHostName == "":
+		return nil, attest.NewFailure("allocation", expected, fault.Say("Let the webhook answer with iotHubHostName"),
 			fault.New(fault.HubNotSpecified, "The allocation webhook's answer names no hub"))
-	case s.links.Find(answer.HubHostName) != nil:
-		return nil, failed("allocation", expected,
+	case a.config.Links.Find(answered.HubHostName) != nil:
+		return nil, attest.NewFailure("allocation", expected,
 			fault.Say("Let the enrollment allow the hub (iotHubs), or the webhook name another"),
-			fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is linked, but not one of the enrollment's", answer.HubHostName))
+			fault.New(fault.HubNotSpecified,
+				"The allocation webhook names the hub %.253q, which is linked, but not one of the enrollment's",
+				answered.HubHostName))
 	}
-	return nil, failed("allocation", expected,
+	return nil, attest.NewFailure("allocation", expected,
 		fault.Say("Link the hub (berth hub link), or let the webhook name one of linkedHubs"),
-		fault.New(fault.HubNotSpecified, "The allocation webhook names the hub %.253q, which is not linked to this service", answer.HubHostName))
+		fault.New(fault.HubNotSpecified,
+			"The allocation webhook names the hub %.253q, which is not linked to this service", answered.HubHostName))
+}
+
+// unusable is a failure of a webhook of which the device, and whoever reads, is told
+// the same whatever there is at its address: who may write enrollments may have the
+// service call any address. detail is for those who may configure the service.
+func unusable(expected, advice fault.Text, detail *fault.Error) attest.Failure {
+	told := fault.New(fault.AllocationFailed, "The allocation webhook gave no answer that can be used. Who may configure "+
+		"the service finds the reason in the attempt (berth attempts)").Because(detail)
+	return attest.Failure{Err: told, Check: "allocation", Expected: expected, Advice: advice, Detail: detail}
 }
