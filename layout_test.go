@@ -56,7 +56,7 @@ var layout = map[string][]string{
 	"provisioning":            {"contract", "provisioning/allocation", "provisioning/linkedhub", "provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "authority", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
 	"provisioning/exchange":   {"provisioning", "credential", "document", "fault"},
 	"hub/message":             {},
-	"hub/telemetry":           {"hub/message", "document", "store", "panics", "fault"},
+	"hub/telemetry":           {"hub/message", "contract", "document", "store", "panics", "fault"},
 	"hub/identity":            {"credential", "document", "store", "fault"},
 	"hub":                     {"hub/message", "hub/telemetry", "hub/identity", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 

@@ -21,13 +21,20 @@ const (
 	OutputName  // of a module
 	ClaimedDeviceID
 	ClaimedModuleID
+
+	// What the hub says of a message, and no device.
+	ConnectionDeviceID
+	ConnectionAuthMethod
+	ConnectionGenerationID
+	EnqueuedTime // by the hub's clock
+	MessageSource
 )
 
 // properties has a row for each property, and a column for each way to spell it.
 // AMQP, HTTPS headers and the routing language get theirs when they are served.
 var properties = [...]struct {
 	name string // in stored messages, and as the service side has it
-	mqtt string // in the property bag of a topic, decoded
+	mqtt string // in the property bag of a topic, decoded; "" of one that no device sends
 }{
 	MessageID:          {"message-id", "$.mid"},
 	CorrelationID:      {"correlation-id", "$.cid"},
@@ -43,6 +50,12 @@ var properties = [...]struct {
 	OutputName:         {"iothub-outputname", "$.on"},
 	ClaimedDeviceID:    {"iothub-connection-device-id-claimed", "$.cdid"},
 	ClaimedModuleID:    {"iothub-connection-module-id-claimed", "$.cmid"},
+
+	ConnectionDeviceID:     {"iothub-connection-device-id", ""},
+	ConnectionAuthMethod:   {"iothub-connection-auth-method", ""},
+	ConnectionGenerationID: {"iothub-connection-auth-generation-id", ""},
+	EnqueuedTime:           {"iothub-enqueuedtime", ""},
+	MessageSource:          {"iothub-message-source", ""},
 }
 
 var (
@@ -53,7 +66,9 @@ var (
 func init() {
 	for property, spelled := range properties {
 		propertyNames[property] = []byte(spelled.name)
-		propertyOfTopic[spelled.mqtt] = Property(property)
+		if spelled.mqtt != "" {
+			propertyOfTopic[spelled.mqtt] = Property(property)
+		}
 	}
 }
 
@@ -65,7 +80,7 @@ func (p Property) String() string { return properties[p].name }
 func (p Property) Bytes() []byte { return propertyNames[p] }
 
 // MQTT returns the name that the property has in the property bag of a topic, such as
-// $.ct, before it is percent-encoded.
+// $.ct, before it is percent-encoded; "" when no device sends it.
 func (p Property) MQTT() string { return properties[p].mqtt }
 
 // PropertyOfMQTT returns the property that has this name in the property bag of a

@@ -15,7 +15,7 @@ func TestProperties(t *testing.T) {
 		if got := string(property.Bytes()); got != property.String() {
 			t.Errorf("%s is %s in bytes", property, got)
 		}
-		if got, ok := PropertyOfMQTT([]byte(property.MQTT())); !ok || got != property {
+		if got, ok := PropertyOfMQTT([]byte(property.MQTT())); ok != (property.MQTT() != "") || ok && got != property {
 			t.Errorf("%s of MQTT is %s, %v; want %s", property.MQTT(), got, ok, property)
 		}
 	}

@@ -42,6 +42,19 @@ func TestPropertyBags(t *testing.T) {
 	}
 }
 
+// A bag that has once had room for a message takes the next without allocating.
+func TestBagAllocatesNothing(t *testing.T) {
+	var b bag
+	encoded := []byte("%24.mid=1&%24.ct=application%2Fjson&level=high%20and%20rising&plain=1")
+	if n := testing.AllocsPerRun(100, func() {
+		if err := b.parse(encoded); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("reading a property bag allocates %v times", n)
+	}
+}
+
 func TestAnswersAreASCII(t *testing.T) {
 	got, err := asciiJSON(map[string]string{"message": "é€😀<\""})
 	if want := `{"message":"\u00e9\u20ac\ud83d\ude00<\""}`; err != nil || string(got) != want {

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
@@ -71,11 +72,11 @@ func describe(partition int, stored store.Record) Message {
 		EnqueuedTime: enqueued, DeviceID: string(r.DeviceID),
 		Properties: make(map[string]string, len(r.Properties)),
 		SystemProperties: map[string]string{
-			"iothub-connection-device-id":          string(r.DeviceID),
-			"iothub-connection-auth-method":        r.Method.String(),
-			"iothub-connection-auth-generation-id": string(r.Generation),
-			"iothub-enqueuedtime":                  document.FormatTime(enqueued.Time),
-			"iothub-message-source":                "Telemetry",
+			contract.ConnectionDeviceID.String():     string(r.DeviceID),
+			contract.ConnectionAuthMethod.String():   r.Method.String(),
+			contract.ConnectionGenerationID.String(): string(r.Generation),
+			contract.EnqueuedTime.String():           document.FormatTime(enqueued.Time),
+			contract.MessageSource.String():          "Telemetry",
 		},
 	}
 	for _, property := range r.System {
@@ -84,7 +85,7 @@ func describe(partition int, stored store.Record) Message {
 	for _, property := range r.Properties {
 		described.Properties[string(property.Name)] = string(property.Value)
 	}
-	contentType := described.SystemProperties["content-type"]
+	contentType := described.SystemProperties[contract.ContentType.String()]
 	switch {
 	case strings.HasPrefix(strings.ToLower(contentType), "application/json") && document.Embeddable(r.Payload):
 		described.Body = json.RawMessage(r.Payload)
