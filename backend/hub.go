@@ -78,13 +78,7 @@ func (h *Hub) DeleteDevices(ctx context.Context, ids []string) (failed []BulkErr
 	for i, id := range ids {
 		items[i] = item{id, "delete"}
 	}
-	var answer struct {
-		Errors []struct {
-			DeviceID    string `json:"deviceId"`
-			ErrorCode   string `json:"errorCode"`
-			ErrorStatus string `json:"errorStatus"`
-		} `json:"errors"`
-	}
+	var answer contract.BulkDeviceResult
 	err = h.do(ctx, request{method: http.MethodPost, path: contract.DevicesPath, body: items, into: &answer})
 	for _, e := range answer.Errors {
 		code, ok := contract.CodeOf(e.ErrorCode)

@@ -142,14 +142,7 @@ func (p *Provisioning) bulk(ctx context.Context, path contract.Path, body any) (
 }
 
 func (p *Provisioning) doBulk(ctx context.Context, r request) (failed []BulkError, err error) {
-	var answer struct {
-		Errors []struct {
-			RegistrationID    string `json:"registrationId"`
-			EnrollmentGroupID string `json:"enrollmentGroupId"`
-			ErrorCode         int    `json:"errorCode"`
-			ErrorStatus       string `json:"errorStatus"`
-		} `json:"errors"`
-	}
+	var answer contract.BulkResult
 	r.into = &answer
 	err = p.do(ctx, r)
 	for _, e := range answer.Errors {

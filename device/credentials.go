@@ -2,6 +2,7 @@ package device
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"fmt"
 
@@ -16,10 +17,7 @@ func (c *Client) RenewCertificate(ctx context.Context, csr []byte) (chain [][]by
 	if err := c.listenForCertificates(ctx); err != nil {
 		return nil, err
 	}
-	body, err := json.Marshal(struct {
-		ID  string `json:"id"`
-		CSR []byte `json:"csr"`
-	}{c.deviceID, csr})
+	body, err := json.Marshal(contract.CertificateRequest{ID: c.deviceID, CSR: base64.StdEncoding.EncodeToString(csr)})
 	if err != nil {
 		return nil, fmt.Errorf("encode the request: %w", err)
 	}
@@ -27,13 +25,23 @@ func (c *Client) RenewCertificate(ctx context.Context, csr []byte) (chain [][]by
 	if err != nil {
 		return nil, err
 	}
-	var issued struct {
-		Certificates [][]byte `json:"certificates"`
-	}
+	var issued contract.CertificateIssued
 	if err := json.Unmarshal(reply.body, &issued); err != nil || len(issued.Certificates) == 0 {
 		return nil, fmt.Errorf("read the issued certificates: %.200s", reply.body)
 	}
-	return issued.Certificates, nil
+	return decodeChain(issued.Certificates)
+}
+
+// decodeChain reads a chain of certificates in base64 of DER.
+func decodeChain(encoded []string) (chain [][]byte, _ error) {
+	for _, certificate := range encoded {
+		der, err := base64.StdEncoding.DecodeString(certificate)
+		if err != nil {
+			return nil, fmt.Errorf("read the issued certificates: %w", err)
+		}
+		chain = append(chain, der)
+	}
+	return chain, nil
 }
 
 // listenForCertificates subscribes to their answers, once.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/base64"
 	"encoding/json"
 	"fmt"
 	"time"
@@ -132,15 +131,11 @@ func readRegistration(got answer, err error) (registration Registration, _ error
 	}
 	registration.OperationID, registration.Status = operation.OperationID, operation.Status
 	if operation.RegistrationState != nil {
-		state := RegistrationState{DeviceRegistration: *operation.RegistrationState}
-		for _, certificate := range operation.RegistrationState.IssuedCertificateChain {
-			der, err := base64.StdEncoding.DecodeString(certificate)
-			if err != nil {
-				return registration, fmt.Errorf("read the issued certificates: %w", err)
-			}
-			state.IssuedCertificateChain = append(state.IssuedCertificateChain, der)
+		chain, err := decodeChain(operation.RegistrationState.IssuedCertificateChain)
+		if err != nil {
+			return registration, err
 		}
-		registration.RegistrationState = &state
+		registration.RegistrationState = &RegistrationState{*operation.RegistrationState, chain}
 	}
 	switch state := registration.RegistrationState; {
 	case registration.Status == contract.StatusAssigning, registration.Status == contract.StatusAssigned && state != nil:

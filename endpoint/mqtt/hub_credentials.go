@@ -15,13 +15,6 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// issueRequest is what a device asks for.
-type issueRequest struct {
-	ID      *string `json:"id"`  // the device's
-	CSR     *string `json:"csr"` // base64 of PKCS #10
-	Replace *string `json:"replace"`
-}
-
 // issueCertificate answers 202 when the request is well formed, and then 200 with
 // the chain, or what is wrong. The same request again, with its $rid, gets the same
 // certificate.
@@ -35,10 +28,8 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 		return s.refuseCredentials(requestID, err)
 	}
 	defer renewal.End()
-	body, err := asciiJSON(struct {
-		CorrelationID    string `json:"correlationId"`
-		OperationExpires string `json:"operationExpires"`
-	}{renewal.CorrelationID, renewal.OperationExpires()})
+	body, err := asciiJSON(contract.CertificateAccepted{CorrelationID: renewal.CorrelationID,
+		OperationExpires: renewal.OperationExpires()})
 	if err == nil {
 		err = s.respondCredentials(202, requestID, body)
 	}
@@ -53,10 +44,7 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 		owed.Topic = contract.CertificateAnswers.Topic(200, requestID)
 	}
 	body, err = renewal.Issue(func(chain []string) ([]byte, error) {
-		return asciiJSON(struct {
-			CorrelationID string   `json:"correlationId"`
-			Certificates  []string `json:"certificates"`
-		}{renewal.CorrelationID, chain})
+		return asciiJSON(contract.CertificateIssued{CorrelationID: renewal.CorrelationID, Certificates: chain})
 	}, owed)
 	if err != nil {
 		return s.refuseRenewal(requestID, renewal, err, owed)
@@ -79,15 +67,11 @@ func (s *hubSession) takeRenewal(requestID string, payload []byte) (*hub.Renewal
 	if err != nil {
 		return nil, err
 	}
-	wanted := hub.RenewalRequest{RequestID: requestID, CSR: *asked.CSR}
-	if asked.Replace != nil {
-		wanted.Replace = *asked.Replace
-	}
-	return s.session.BeginRenewal(s.ctx, wanted)
+	return s.session.BeginRenewal(s.ctx, hub.RenewalRequest{RequestID: requestID, CSR: asked.CSR, Replace: asked.Replace})
 }
 
 // readIssueRequest holds a request against its form, field by field.
-func (s *hubSession) readIssueRequest(payload []byte) (asked issueRequest, _ error) {
+func (s *hubSession) readIssueRequest(payload []byte) (asked contract.CertificateRequest, _ error) {
 	if len(bytes.TrimSpace(payload)) == 0 {
 		return asked, fault.New(fault.ArgumentInvalid, "The request has no body. It is JSON with the fields id and csr")
 	}
@@ -122,20 +106,20 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked issueRequest, _ err
 		return asked, fault.New(fault.BadFormat, "The request goes on after its JSON")
 	}
 	switch {
-	case asked.ID == nil || *asked.ID == "":
+	case asked.ID == "":
 		return asked, fault.New(fault.ArgumentInvalid, "id is missing. It is the id of the device that is connected")
-	case *asked.ID != s.deviceID:
-		return asked, fault.New(fault.ArgumentInvalid, "id is %.128q, and the device that is connected is %q", *asked.ID, s.deviceID)
-	case asked.CSR == nil || *asked.CSR == "":
+	case asked.ID != s.deviceID:
+		return asked, fault.New(fault.ArgumentInvalid, "id is %.128q, and the device that is connected is %q", asked.ID, s.deviceID)
+	case asked.CSR == "":
 		return asked, fault.New(fault.ArgumentInvalid, "csr is missing. It is base64 of a certificate signing request, PKCS #10 in DER")
-	case len(*asked.CSR) > credential.MaxCSR:
-		return asked, fault.New(fault.ArgumentInvalid, "csr has %d characters, the limit is %d", len(*asked.CSR), credential.MaxCSR)
-	case asked.Replace == nil || *asked.Replace == "" || *asked.Replace == "*" || isRequestID(*asked.Replace):
+	case len(asked.CSR) > credential.MaxCSR:
+		return asked, fault.New(fault.ArgumentInvalid, "csr has %d characters, the limit is %d", len(asked.CSR), credential.MaxCSR)
+	case asked.Replace == "" || asked.Replace == "*" || isRequestID(asked.Replace):
 		return asked, nil
 	}
 	return asked, fault.New(fault.ArgumentInvalid,
 		"replace is %.64q. It is *, or the id of a request: 4 to 36 letters, digits and dashes, no dash first or last",
-		*asked.Replace)
+		asked.Replace)
 }
 
 func isRequestID(text string) bool {

@@ -138,10 +138,10 @@ func TestBulkOfTwins(t *testing.T) {
 func TestBulkOfDevices(t *testing.T) {
 	h := newFixture(t)
 	token := h.HubToken()
-	send := func(items []string) (answer bulkDeviceResult) {
+	send := func(items []string) (answer contract.BulkDeviceResult) {
 		t.Helper()
-		got := h.Do(httpstest.Request{Method: "POST", Path: "/devices", Token: token, Body: "[" + strings.Join(items,
-			",") + "]"})
+		body := "[" + strings.Join(items, ",") + "]"
+		got := h.Do(httpstest.Request{Method: "POST", Path: "/devices", Token: token, Body: body})
 		want, code := http.StatusOK, ""
 		err := json.Unmarshal([]byte(got.Text), &answer)
 		if !answer.IsSuccessful {
@@ -192,7 +192,7 @@ func TestBulkOfStrangeIDs(t *testing.T) {
 		items = append(items, `{"registrationId":"right","attestation":{"type":"symmetricKey"}}`)
 		answer := h.Do(httpstest.Request{Method: "POST", Path: "/enrollments", Token: h.DPSToken(),
 			Body: `{"mode":"create","enrollments":[` + strings.Join(items, ",") + `]}`})
-		var result bulkResult
+		var result contract.BulkResult
 		if err := json.Unmarshal([]byte(answer.Text),
 			&result); err != nil || answer.Status != http.StatusOK || len(result.Errors) != maxBulk-1 {
 			t.Errorf("with ids of %d characters it is answered %d %.300s", length, answer.Status, answer.Text)

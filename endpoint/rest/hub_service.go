@@ -194,20 +194,6 @@ func serviceStatistics(c *https.Call) (any, error) {
 // maxBulkDevices is how many devices one bulk operation takes in Azure.
 const maxBulkDevices = 100
 
-// bulkDeviceResult says which devices of a bulk operation failed.
-type bulkDeviceResult struct {
-	IsSuccessful bool              `json:"isSuccessful"`
-	Errors       []bulkDeviceError `json:"errors"`
-	Warnings     []any             `json:"warnings"` // none
-}
-
-// bulkDeviceError is a device of a bulk operation that failed.
-type bulkDeviceError struct {
-	DeviceID    string `json:"deviceId"`
-	ErrorCode   string `json:"errorCode"`
-	ErrorStatus string `json:"errorStatus"`
-}
-
 // bulkDevices does to each device what its importMode says. Those that fail are
 // listed, the others are done. As in Azure the status is 400 when there are some; by the
 // header IotHubErrorCode the C# client knows that the body is the result all the same.
@@ -219,7 +205,7 @@ func (s *service) bulkDevices(c *https.Call) (any, error) {
 	if n := len(devices); n == 0 || n > maxBulkDevices {
 		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d devices, this one has %d", maxBulkDevices, n)
 	}
-	failed := []bulkDeviceError{}
+	failed := []contract.BulkDeviceError{}
 	identity := func(body deviceBody) (id, etag string) { return body.device().DeviceID, body.ETag }
 	atOnce := bulkAtOnce
 	if slices.ContainsFunc(devices, func(body deviceBody) bool { return !body.deletes() }) {
@@ -233,7 +219,8 @@ func (s *service) bulkDevices(c *https.Call) (any, error) {
 		switch {
 		case err == nil:
 		case errors.As(err, &problem):
-			failed = append(failed, bulkDeviceError{devices[i].device().DeviceID, problem.Code.Name(), problem.Message})
+			failed = append(failed, contract.BulkDeviceError{DeviceID: devices[i].device().DeviceID,
+				ErrorCode: problem.Code.Name(), ErrorStatus: problem.Message})
 		default:
 			return nil, err
 		}
@@ -243,7 +230,7 @@ func (s *service) bulkDevices(c *https.Call) (any, error) {
 		c.SetHeader(contract.HubErrorCodeHeader, contract.BulkFailure)
 		c.SetHeader("IotHubErrorCode", contract.BulkFailure)
 	}
-	return bulkDeviceResult{len(failed) == 0, failed, []any{}}, nil
+	return contract.BulkDeviceResult{IsSuccessful: len(failed) == 0, Errors: failed, Warnings: []any{}}, nil
 }
 
 // deletes reports whether the device is to be deleted.

@@ -6,6 +6,7 @@ import (
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/authority"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/own"
 	"github.com/berth-iot/berth/hub"
@@ -90,13 +91,13 @@ var operations = map[string]operation{
 	"POST /{scope}/registrations/{id}":                       {summary: "Look up the registration state of the device itself", request: lookUpBody{}, answer: provisioning.DeviceRegistration{}},
 
 	// The provisioning service's back ends.
-	"POST /enrollments":                                {summary: "Create, update or delete several individual enrollments", request: bulkOfEnrollments{}, answer: bulkResult{}},
+	"POST /enrollments":                                {summary: "Create, update or delete several individual enrollments", request: bulkOfEnrollments{}, answer: contract.BulkResult{}},
 	"POST /enrollments/query":                          {summary: "List individual enrollments, page by page", query: continued, request: querySpecification{}, answer: []provisioning.Enrollment{}},
 	"GET /enrollments/{id}":                            {summary: "Read an individual enrollment", answer: provisioning.Enrollment{}, etag: true},
 	"PUT /enrollments/{id}":                            {summary: "Create or update an individual enrollment", request: sentEnrollment{}, answer: provisioning.Enrollment{}, etag: true, ifMatch: true},
 	"DELETE /enrollments/{id}":                         {summary: "Delete an individual enrollment", ifMatch: true},
 	"POST /enrollments/{id}/attestationmechanism":      {summary: "Read how an individual enrollment attests, with its keys", answer: provisioning.AttestationMechanism{}},
-	"POST /enrollmentGroups":                           {summary: "Create, update or delete several enrollment groups", request: bulkOfGroups{}, answer: bulkResult{}},
+	"POST /enrollmentGroups":                           {summary: "Create, update or delete several enrollment groups", request: bulkOfGroups{}, answer: contract.BulkResult{}},
 	"POST /enrollmentGroups/query":                     {summary: "List enrollment groups, page by page", query: continued, request: querySpecification{}, answer: []provisioning.EnrollmentGroup{}},
 	"GET /enrollmentGroups/{id}":                       {summary: "Read an enrollment group", answer: provisioning.EnrollmentGroup{}, etag: true},
 	"PUT /enrollmentGroups/{id}":                       {summary: "Create or update an enrollment group", request: sentGroup{}, answer: provisioning.EnrollmentGroup{}, etag: true, ifMatch: true},
@@ -108,7 +109,7 @@ var operations = map[string]operation{
 
 	// The hub's back ends.
 	"GET /devices":                  {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []identity.Device{}},
-	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: bulkDeviceResult{}, failed: bulkDeviceResult{}},
+	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: contract.BulkDeviceResult{}, failed: contract.BulkDeviceResult{}},
 	"POST /devices/query":           {summary: "List twins, page by page", query: continued, request: querySpecification{}, answer: []hub.Twin{}},
 	"POST /devices/keys/regenerate": {summary: "Make keys of several devices anew", request: keyRenewal{}, answer: keyRenewalResult{}},
 	"GET /devices/{id}":             {summary: "Read a device", answer: identity.Device{}, etag: true},
@@ -131,9 +132,9 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/registrations": {summary: "List registration states by prefix", query: paging,
 		answer: own.Page[provisioning.Registration]{}},
 	"POST /berth/provisioning/enrollments/dryrun": {summary: "Say what would fail if individual enrollments were created, updated or deleted, and change nothing",
-		query: dryRunCounts, request: bulkOfEnrollments{}, answer: bulkResult{}},
+		query: dryRunCounts, request: bulkOfEnrollments{}, answer: contract.BulkResult{}},
 	"POST /berth/provisioning/groups/dryrun": {summary: "Say what would fail if enrollment groups were created, updated or deleted, and change nothing",
-		query: dryRunCounts, request: bulkOfGroups{}, answer: bulkResult{}},
+		query: dryRunCounts, request: bulkOfGroups{}, answer: contract.BulkResult{}},
 	"GET /berth/provisioning/attempts": {summary: "List attempts to register with their traces, the latest first", answer: []attest.Attempt{},
 		query: []parameter{{"registrationId", "Only those of this device"}, {"refused", "true: only those that were refused"}, {"max", "At most so many, up to 1,000; 100 when left out"}}},
 	"POST /berth/portal/links": {summary: "Make a link that logs in to the portal, once", request: own.PortalLogin{},

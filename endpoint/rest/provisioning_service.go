@@ -101,20 +101,6 @@ func errNoETag(mode string) error {
 	return fault.New(fault.ArgumentNull, "%.32s needs an etag. Read the item again and send the etag that it has", mode)
 }
 
-// bulkResult says which items of a bulk operation failed.
-type bulkResult struct {
-	IsSuccessful bool        `json:"isSuccessful"`
-	Errors       []bulkError `json:"errors"`
-}
-
-// bulkError is an item of a bulk operation that failed.
-type bulkError struct {
-	RegistrationID    string `json:"registrationId,omitempty"`    // of an individual enrollment
-	EnrollmentGroupID string `json:"enrollmentGroupId,omitempty"` // of a group
-	ErrorCode         int    `json:"errorCode"`
-	ErrorStatus       string `json:"errorStatus"`
-}
-
 // bulkOfEnrollments does the same to several individual enrollments.
 type bulkOfEnrollments struct {
 	Mode        string           `json:"mode"` // create, update, updateIfMatchETag or delete
@@ -142,7 +128,7 @@ func (s *service) bulkEnrollments(c *https.Call) (any, error) {
 			return errorOf(s.replaceEnrollment(ctx, c.Query("api-version"), e, ifMatch))
 		},
 		delete:  s.Provisioning.DeleteEnrollment,
-		refused: func(id string) bulkError { return bulkError{RegistrationID: id} },
+		refused: func(id string) contract.BulkError { return contract.BulkError{RegistrationID: id} },
 	})
 }
 
@@ -160,7 +146,7 @@ func (s *service) bulkGroups(c *https.Call) (any, error) {
 			return errorOf(s.replaceGroup(ctx, c.Query("api-version"), g, ifMatch))
 		},
 		delete:  s.Provisioning.DeleteGroup,
-		refused: func(id string) bulkError { return bulkError{EnrollmentGroupID: id} },
+		refused: func(id string) contract.BulkError { return contract.BulkError{EnrollmentGroupID: id} },
 	})
 }
 
@@ -171,7 +157,7 @@ type bulkOperations[T any] struct {
 	create   func(context.Context, T) error
 	put      func(ctx context.Context, item T, ifMatch string) error
 	delete   func(ctx context.Context, id, ifMatch string) error
-	refused  func(id string) bulkError // which is yet to say why
+	refused  func(id string) contract.BulkError // which is yet to say why
 }
 
 // errorOf is why something could not be made, of what makes it.
@@ -205,7 +191,7 @@ func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, op
 	default:
 		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
 	}
-	failed := []bulkError{}
+	failed := []contract.BulkError{}
 	var ids []string
 	for _, item := range items {
 		id, _ := operations.identity(item)
@@ -240,7 +226,7 @@ func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, op
 			return nil, err
 		}
 	}
-	return bulkResult{len(failed) == 0, failed}, nil
+	return contract.BulkResult{IsSuccessful: len(failed) == 0, Errors: failed}, nil
 }
 
 // refusal is what an operation was refused with, "" when it was not.
