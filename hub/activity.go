@@ -98,19 +98,32 @@ func (a *activity) leave(s *Session, reason error, last bool) {
 	}
 }
 
-// describe fills in what is known of a device's connection.
-func (a *activity) describe(ctx context.Context, device *identity.Device) error {
-	device.ConnectionState = identity.Disconnected
-	session := a.hub.session(device.DeviceID)
-	if session != nil {
-		device.ConnectionState = identity.Connected
+// describe fills in what is known of the connections of devices, to whichever node: all
+// nodes are asked once. A device at another node was last active when that node has
+// written it, a few seconds ago.
+func (a *activity) describe(ctx context.Context, devices ...*identity.Device) error {
+	subjects := make([]string, len(devices))
+	for i, device := range devices {
+		subjects[i] = a.hub.subject(device.DeviceID)
 	}
-	known, err := a.stamp(ctx, device.DeviceID, session)
-	if err != nil {
-		return err
+	present, err := a.hub.config.Bus.Present(ctx, subjects...)
+	if err != nil { // then nobody can reach a device at another node
+		a.hub.config.Logger.Warn("devices connected to other nodes are not known", "hub", a.hub.config.Name, "error", err)
+		present = make([]bool, len(devices))
 	}
-	if known.Generation == device.GenerationID {
-		device.ConnectionStateUpdatedTime.Time, device.LastActivityTime.Time = known.StateChanged, known.LastActivity
+	for i, device := range devices {
+		device.ConnectionState = identity.Disconnected
+		session := a.hub.session(device.DeviceID)
+		if session != nil || present[i] {
+			device.ConnectionState = identity.Connected
+		}
+		known, err := a.stamp(ctx, device.DeviceID, session)
+		if err != nil {
+			return err
+		}
+		if known.Generation == device.GenerationID {
+			device.ConnectionStateUpdatedTime.Time, device.LastActivityTime.Time = known.StateChanged, known.LastActivity
+		}
 	}
 	return nil
 }

@@ -163,10 +163,12 @@ func (h *Hub) Devices(
 	if devices, next, err = h.registry.List(ctx, prefix, after, limit); err != nil {
 		return nil, "", err
 	}
+	found := make([]*identity.Device, len(devices))
 	for i := range devices {
-		if err := h.activity.describe(ctx, &devices[i]); err != nil {
-			return nil, "", err
-		}
+		found[i] = &devices[i]
+	}
+	if err := h.activity.describe(ctx, found...); err != nil {
+		return nil, "", err
 	}
 	return devices, next, nil
 }

@@ -275,7 +275,8 @@ type ServiceStatistics struct {
 	ConnectedDeviceCount int `json:"connectedDeviceCount"`
 }
 
-// ServiceStatistics counts the devices that are connected now.
-func (h *Hub) ServiceStatistics(context.Context) (ServiceStatistics, error) {
-	return ServiceStatistics{h.connected()}, nil
+// ServiceStatistics counts the devices that are connected now, to all nodes.
+func (h *Hub) ServiceStatistics(ctx context.Context) (ServiceStatistics, error) {
+	count, err := h.config.Bus.Count(ctx, h.subjects())
+	return ServiceStatistics{count}, err
 }

@@ -82,6 +82,16 @@ func TestDeviceOfTwoNodes(t *testing.T) {
 		t.Fatalf("the newer connection has ended: %v", second.Err())
 	}
 
+	for _, h := range []*house{n.a, n.b} {
+		found, err := h.hub.Device(ctx, "d1")
+		if err != nil || found.ConnectionState != "Connected" {
+			t.Errorf("the device is %+v, %v", found, err)
+		}
+		if connected, err := h.hub.ServiceStatistics(ctx); err != nil || connected.ConnectedDeviceCount != 1 {
+			t.Errorf("%d devices are connected, %v", connected.ConnectedDeviceCount, err)
+		}
+	}
+
 	second.subscribe("$iothub/twin/PATCH/properties/desired/#")
 	patch := json.RawMessage(`{"properties":{"desired":{"interval":9}}}`)
 	if _, err := n.a.hub.PatchTwin(ctx, "d1", patch, ""); err != nil {
@@ -195,7 +205,8 @@ func TestConfigurationOfTwoNodes(t *testing.T) {
 	}
 
 	keys := assign(n.b, "d1")
-	if _, err := n.a.provisioning.Misbehave(ctx, inject.Fault{Kind: inject.Throttle, RegistrationID: "d1"}); err != nil {
+	wanted := inject.Fault{Kind: inject.Throttle, RegistrationID: "d1"}
+	if _, err := n.a.provisioning.Misbehave(ctx, wanted); err != nil {
 		t.Fatal(err)
 	}
 	again := n.b.provision(keys, n.b.Info().IDScope, "d1")
