@@ -255,7 +255,9 @@ func (s *Session) commit(ctx context.Context, changes ...store.Change) error {
 	}
 }
 
-// deviceLocks are locks by device; some devices share one.
+// deviceLocks are locks by device; some devices share one. They put in order what this node
+// does: a lock across nodes would be held while the network is waited for. Two changes that
+// are made on two nodes may reach the device in the other order, with their versions.
 type deviceLocks struct {
 	seed    maphash.Seed
 	mutexes [256]sync.Mutex
