@@ -78,7 +78,10 @@ func TestDeviceForms(t *testing.T) {
 		t.Errorf("the device is stored as %+v with the thumbprint %v", device, stored)
 	}
 	// A form of another session comes back as it was typed.
-	status, page := b.Post("hubs/berth/devices/new", url.Values{"csrf": {"old"}, "deviceId": {"typed"}, "authentication": {"sas"}})
+	status, page := b.Post(
+		"hubs/berth/devices/new",
+		url.Values{"csrf": {"old"}, "deviceId": {"typed"}, "authentication": {"sas"}},
+	)
 	if status != http.StatusOK {
 		t.Errorf("a form of another session is answered %d", status)
 	}
@@ -180,7 +183,8 @@ func TestSummaries(t *testing.T) {
 	}
 	summaries, err := New(h.Hubs).Summaries(ctx)
 	h.Must(err)
-	if len(summaries) != 1 || summaries[0].Name != "berth" || summaries[0].Host != "127.0.0.1" || summaries[0].Devices != 3 {
+	if len(summaries) != 1 || summaries[0].Name != "berth" || summaries[0].Host != "127.0.0.1" ||
+		summaries[0].Devices != 3 {
 		t.Errorf("the summaries are %+v", summaries)
 	}
 	pages := New(h.Hubs)
