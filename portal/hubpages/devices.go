@@ -125,7 +125,8 @@ func (p *Pages) createDevice(c *web.Call) error {
 }
 
 func (f deviceForm) device() identity.Device {
-	device := identity.Device{DeviceID: f.DeviceID, Status: "disabled", Capabilities: identity.Capabilities{IoTEdge: f.IoTEdge}}
+	device := identity.Device{DeviceID: f.DeviceID, Status: "disabled",
+		Capabilities: identity.Capabilities{IoTEdge: f.IoTEdge}}
 	if f.Enabled {
 		device.Status = "enabled"
 	}

@@ -26,7 +26,8 @@ func (p *Pages) networkRoutes() web.Routes {
 }
 
 func (p *Pages) listNetworks(c *web.Call) error {
-	return c.Show("networks", func() any { return p.Provisioning.Networks().List() }, func() (any, error) { return p.Provisioning.Networks().List(), nil })
+	networks := func() any { return p.Provisioning.Networks().List() }
+	return c.Show("networks", networks, func() (any, error) { return networks(), nil })
 }
 
 // networkPath is the path of the page of a network.
@@ -96,7 +97,8 @@ func (p *Pages) saveNetwork(c *web.Call) error {
 		}
 	}
 	if err == nil {
-		_, err = p.Provisioning.Networks().Put(c.Context(), allocation.Network{Prefix: form.Prefix, Latencies: latencies}, form.ETag)
+		network := allocation.Network{Prefix: form.Prefix, Latencies: latencies}
+		_, err = p.Provisioning.Networks().Put(c.Context(), network, form.ETag)
 	}
 	if err != nil {
 		form.Problem = fault.From(err)
