@@ -45,8 +45,9 @@ type leaseBeat struct {
 }
 
 // NewLease returns a lease by its name (such as provisioning/sweep). node is the name of
-// this node, which no other may have; a node holds a lease once at a time. logger is told
-// why a lease can't be taken or renewed.
+// this node, which no other may have; a node holds a lease once at a time. One without a
+// name is alone, and holds every lease without asking the documents: work does not stop
+// with a disk that is full. logger is told why a lease can't be taken or renewed.
 func NewLease(documents Documents, name, node string, logger *slog.Logger) *Lease {
 	return &Lease{name: name, node: node, logger: logger,
 		terms: NewTable[leaseTerm](documents, "cluster/leases"),
@@ -55,7 +56,8 @@ func NewLease(documents Documents, name, node string, logger *slog.Logger) *Leas
 
 // Term is a time for which one node holds a lease.
 type Term struct {
-	// Number grows from term to term, by which who is asked by two nodes knows the later.
+	// Number grows from term to term, by which who is asked by two nodes knows the later. It
+	// is 0 for a node that is alone.
 	Number int64
 
 	check Change
@@ -70,6 +72,9 @@ func (t Term) Check() Change { return t.check }
 // of work ends with ctx, and with the cause ErrLeaseLost before another node can have the
 // lease. Hold returns once work has, with the error of work or ctx, and gives the lease up.
 func (l *Lease) Hold(ctx context.Context, work func(context.Context, Term) error) error {
+	if l.node == "" {
+		return work(ctx, Term{check: Change{Collection: l.terms.Collection, Key: l.name, Check: true}})
+	}
 	for {
 		term, since, err := l.acquire(ctx)
 		if err != nil {

@@ -186,6 +186,28 @@ func TestLeaseAfterARestart(t *testing.T) {
 	})
 }
 
+// A node that is alone needs no documents for its leases, so that its work goes on without
+// room on the disk.
+func TestLeaseOfANodeThatIsAlone(t *testing.T) {
+	documents := memory.New().Open()
+	full := &line{Documents: documents, broken: store.ErrFull}
+	worked := errors.New("it has worked")
+	err := store.NewLease(full, "sweep", "", slog.New(slog.DiscardHandler)).
+		Hold(t.Context(), func(ctx context.Context, term store.Term) error {
+			if _, err := documents.Commit(ctx, term.Check(), store.Change{Collection: "done", Key: "a"}); err != nil {
+				t.Errorf("the holder's commit: %v", err)
+			}
+			return worked
+		})
+	if !errors.Is(err, worked) {
+		t.Errorf("it ends with %v", err)
+	}
+	counts, err := documents.Count(t.Context(), "cluster/leases", "cluster/beats")
+	if err != nil || counts[0]+counts[1] > 0 {
+		t.Errorf("documents of leases: %v, %v", counts, err)
+	}
+}
+
 // Of many that begin at once, each does its work to the end, one after the other.
 func TestLeaseIsHeldOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
