@@ -38,7 +38,8 @@ func (p *Provisioning) CreateHub(ctx context.Context, name, host string) (link l
 
 // LinkHub links a hub, or replaces its link; a connection string that is left out
 // stays.
-func (p *Provisioning) LinkHub(ctx context.Context, link linkedhub.Link, ifMatch string) (linked linkedhub.Link, err error) {
+func (p *Provisioning) LinkHub(ctx context.Context, link linkedhub.Link,
+	ifMatch string) (linked linkedhub.Link, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.HubLinkPath.With(link.HostName), ifMatch: ifMatch,
 		body: link, into: &linked})
 	return linked, err
@@ -61,7 +62,8 @@ func (p *Provisioning) Networks(ctx context.Context) (networks []allocation.Netw
 }
 
 // PutNetwork configures a network, or replaces what is configured of it.
-func (p *Provisioning) PutNetwork(ctx context.Context, network allocation.Network, ifMatch string) (put allocation.Network, err error) {
+func (p *Provisioning) PutNetwork(ctx context.Context, network allocation.Network,
+	ifMatch string) (put allocation.Network, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.NetworkPath.With(network.Prefix), ifMatch: ifMatch,
 		body: network, into: &put})
 	return put, err
@@ -73,7 +75,8 @@ func (p *Provisioning) DeleteNetwork(ctx context.Context, prefix string) error {
 }
 
 // PreviewAllocation says where a device would go, and why.
-func (p *Provisioning) PreviewAllocation(ctx context.Context, wanted provisioning.PreviewRequest) (preview provisioning.Preview, err error) {
+func (p *Provisioning) PreviewAllocation(ctx context.Context,
+	wanted provisioning.PreviewRequest) (preview provisioning.Preview, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.AllocatePath, body: wanted, into: &preview})
 	return preview, err
 }

@@ -16,7 +16,8 @@ import (
 // of the next call, "" at the end.
 func (p *Provisioning) Audit(ctx context.Context, filter audit.Filter) ([]audit.Entry, string, error) {
 	query := url.Values{}
-	for name, value := range map[string]string{"kind": string(filter.Kind), "id": filter.ID, "actor": filter.Actor, "after": filter.After} {
+	for name, value := range map[string]string{"kind": string(filter.Kind), "id": filter.ID, "actor": filter.Actor,
+		"after": filter.After} {
 		if value != "" {
 			query.Set(name, value)
 		}

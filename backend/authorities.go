@@ -16,13 +16,15 @@ func (p *Provisioning) Authority(ctx context.Context, name string) (authority au
 }
 
 // Authorities lists the certificate authorities as Enrollments does enrollments.
-func (p *Provisioning) Authorities(ctx context.Context, prefix, after string, top int) ([]authority.Authority, string, error) {
+func (p *Provisioning) Authorities(ctx context.Context, prefix, after string,
+	top int) ([]authority.Authority, string, error) {
 	return list[authority.Authority](ctx, p.client, contract.AuthoritiesPath, prefix, after, top)
 }
 
 // PutAuthority uploads an authority's certificate; trusted verifies it at once,
 // without proof of possession.
-func (p *Provisioning) PutAuthority(ctx context.Context, name string, certificate []byte, trusted bool, ifMatch string) (authority authority.Authority, err error) {
+func (p *Provisioning) PutAuthority(ctx context.Context, name string, certificate []byte, trusted bool,
+	ifMatch string) (authority authority.Authority, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.AuthorityPath.With(name), ifMatch: ifMatch,
 		body: map[string]any{"certificate": string(certificate), "isVerified": trusted}, into: &authority})
 	return authority, err
@@ -30,13 +32,15 @@ func (p *Provisioning) PutAuthority(ctx context.Context, name string, certificat
 
 // NewVerificationCode makes the common name of the certificate that proves
 // possession of an authority's key.
-func (p *Provisioning) NewVerificationCode(ctx context.Context, name string) (authority authority.Authority, err error) {
+func (p *Provisioning) NewVerificationCode(ctx context.Context,
+	name string) (authority authority.Authority, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.AuthorityCodePath.With(name), into: &authority})
 	return authority, err
 }
 
 // VerifyAuthority hands in the certificate that proves possession.
-func (p *Provisioning) VerifyAuthority(ctx context.Context, name string, certificate []byte) (authority authority.Authority, err error) {
+func (p *Provisioning) VerifyAuthority(ctx context.Context, name string,
+	certificate []byte) (authority authority.Authority, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.AuthorityProofPath.With(name),
 		body: map[string]any{"certificate": string(certificate)}, into: &authority})
 	return authority, err

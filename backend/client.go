@@ -150,7 +150,8 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	if err != nil {
 		return nil, err
 	}
-	token, err := credential.NewToken(sent.URL.Hostname(), c.connection.SharedAccessKeyName, c.connection.SharedAccessKey, time.Now().Add(tokenLife))
+	token, err := credential.NewToken(sent.URL.Hostname(), c.connection.SharedAccessKeyName,
+		c.connection.SharedAccessKey, time.Now().Add(tokenLife))
 	if err != nil {
 		return nil, err
 	}

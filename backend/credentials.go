@@ -23,7 +23,8 @@ func (p *Provisioning) CredentialPolicy(ctx context.Context, name string) (polic
 }
 
 // PutCredentialPolicy makes a credential policy or replaces it.
-func (p *Provisioning) PutCredentialPolicy(ctx context.Context, policy issuance.Policy, ifMatch string) (put issuance.Policy, err error) {
+func (p *Provisioning) PutCredentialPolicy(ctx context.Context, policy issuance.Policy,
+	ifMatch string) (put issuance.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.CredentialPolicyPath.With(policy.Name),
 		ifMatch: ifMatch, body: policy, into: &put})
 	return put, err
@@ -50,7 +51,8 @@ func (p *Provisioning) IssuingAuthorities(ctx context.Context) (authorities []is
 }
 
 // CreateIssuingAuthority makes an issuing authority.
-func (p *Provisioning) CreateIssuingAuthority(ctx context.Context, name string) (authority issuance.Authority, err error) {
+func (p *Provisioning) CreateIssuingAuthority(ctx context.Context,
+	name string) (authority issuance.Authority, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.IssuerPath.With(name), into: &authority})
 	return authority, err
 }
@@ -96,7 +98,8 @@ func (p *Provisioning) RevokeIssuingAuthority(ctx context.Context, name,
 
 // IssuedCertificates returns at most top operational certificates of all devices,
 // and the after of the next call, "" at the end.
-func (p *Provisioning) IssuedCertificates(ctx context.Context, after string, top int) ([]issuance.Certificate, string, error) {
+func (p *Provisioning) IssuedCertificates(ctx context.Context, after string,
+	top int) ([]issuance.Certificate, string, error) {
 	return list[issuance.Certificate](ctx, p.client, contract.CertificatesPath, "", after, top)
 }
 
@@ -136,7 +139,8 @@ func (p *Provisioning) RevokeIssuedTo(ctx context.Context, registrationID string
 
 // RevokeCertificate makes an operational certificate void, by its SHA-256
 // thumbprint.
-func (p *Provisioning) RevokeCertificate(ctx context.Context, thumbprint string) (issued issuance.Certificate, err error) {
+func (p *Provisioning) RevokeCertificate(ctx context.Context,
+	thumbprint string) (issued issuance.Certificate, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.CertificateRevocationPath.With(thumbprint),
 		into: &issued})
 	return issued, err

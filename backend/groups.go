@@ -15,7 +15,8 @@ func (p *Provisioning) Group(ctx context.Context, id string) (group provisioning
 }
 
 // PutGroup writes a group, under the condition ifMatch as in PutEnrollment.
-func (p *Provisioning) PutGroup(ctx context.Context, group provisioning.EnrollmentGroup, ifMatch string) (written provisioning.EnrollmentGroup, err error) {
+func (p *Provisioning) PutGroup(ctx context.Context, group provisioning.EnrollmentGroup,
+	ifMatch string) (written provisioning.EnrollmentGroup, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.GroupPath.With(group.EnrollmentGroupID),
 		ifMatch: ifMatch,
 		body:    wholeGroup(group), into: &written})
@@ -28,7 +29,8 @@ func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) erro
 }
 
 // BulkGroups is BulkEnrollments for groups, whose ids stand in BulkError.ID.
-func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode, groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
+func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode,
+	groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
 	return p.bulk(ctx, contract.GroupsPath, map[string]any{"mode": mode, "enrollmentGroups": each(groups, wholeGroup)})
 }
 
@@ -40,20 +42,23 @@ func (p *Provisioning) DryRunGroups(ctx context.Context, mode BulkMode, groups [
 }
 
 // Groups lists the groups as Enrollments does enrollments.
-func (p *Provisioning) Groups(ctx context.Context, prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
+func (p *Provisioning) Groups(ctx context.Context, prefix, after string,
+	top int) ([]provisioning.EnrollmentGroup, string, error) {
 	return list[provisioning.EnrollmentGroup](ctx, p.client, contract.GroupListPath, prefix, after, top)
 }
 
 // GroupAttestationMechanism returns how the devices of a group prove themselves,
 // keys included.
-func (p *Provisioning) GroupAttestationMechanism(ctx context.Context, id string) (mechanism provisioning.AttestationMechanism, err error) {
+func (p *Provisioning) GroupAttestationMechanism(ctx context.Context,
+	id string) (mechanism provisioning.AttestationMechanism, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.GroupMechanismPath.With(id), into: &mechanism})
 	return mechanism, err
 }
 
 // AttestationMechanism returns how the device of an enrollment proves itself, keys
 // included.
-func (p *Provisioning) AttestationMechanism(ctx context.Context, id string) (mechanism provisioning.AttestationMechanism, err error) {
+func (p *Provisioning) AttestationMechanism(ctx context.Context,
+	id string) (mechanism provisioning.AttestationMechanism, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.EnrollmentMechanismPath.With(id), into: &mechanism})
 	return mechanism, err
 }

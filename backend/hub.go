@@ -53,7 +53,8 @@ func (h *Hub) CreateDevice(ctx context.Context, device identity.Device) (created
 
 // UpdateDevice replaces what may be set of a device. ifMatch is "*" or the
 // device's ETag; "" is taken for "*".
-func (h *Hub) UpdateDevice(ctx context.Context, device identity.Device, ifMatch string) (updated identity.Device, err error) {
+func (h *Hub) UpdateDevice(ctx context.Context, device identity.Device,
+	ifMatch string) (updated identity.Device, err error) {
 	if ifMatch == "" {
 		ifMatch = "*"
 	}
@@ -104,14 +105,16 @@ func (h *Hub) Twin(ctx context.Context, id string) (twin hub.Twin, err error) {
 }
 
 // PatchTwin merges a patch into a twin under the condition ifMatch.
-func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
+func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage,
+	ifMatch string) (twin hub.Twin, err error) {
 	err = h.do(ctx, request{method: http.MethodPatch, path: contract.TwinPath.With(id), ifMatch: ifMatch, body: patch,
 		into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }
 
 // ReplaceTwin puts other tags and desired properties into a twin.
-func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMessage, ifMatch string) (twin hub.Twin, err error) {
+func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMessage,
+	ifMatch string) (twin hub.Twin, err error) {
 	err = h.do(ctx, request{method: http.MethodPut, path: contract.TwinPath.With(id), ifMatch: ifMatch,
 		body: replacement, into: &twin, maxAnswer: maxDocument})
 	return twin, err
@@ -132,7 +135,8 @@ func (h *Hub) ServiceStatistics(ctx context.Context) (statistics hub.ServiceStat
 // Telemetry calls each with messages from a position on, of one device or of
 // all (""), until ctx ends, max (unless 0) have come, or each returns an error;
 // hub.ErrStop ends it without one.
-func (h *Hub) Telemetry(ctx context.Context, from telemetry.Position, deviceID string, max int, each func(telemetry.Message) error) error {
+func (h *Hub) Telemetry(ctx context.Context, from telemetry.Position, deviceID string, max int,
+	each func(telemetry.Message) error) error {
 	query := url.Values{"from": {"latest"}}
 	switch {
 	case from.Earliest:
@@ -157,7 +161,8 @@ func (h *Hub) Telemetry(ctx context.Context, from telemetry.Position, deviceID s
 		var message telemetry.Message
 		if err := json.Unmarshal(lines.Bytes(), &message); err != nil {
 			// It keeps nobody from those after it.
-			message = telemetry.Message{BodyBase64: slices.Clone(lines.Bytes()), Unreadable: "it is not the JSON of a message"}
+			message = telemetry.Message{BodyBase64: slices.Clone(lines.Bytes()),
+				Unreadable: "it is not the JSON of a message"}
 		}
 		if err := each(message); err != nil {
 			if errors.Is(err, telemetry.ErrStop) {

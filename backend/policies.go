@@ -24,7 +24,8 @@ func (p *Provisioning) Policy(ctx context.Context, name string) (policy access.P
 }
 
 // CreatePolicy makes a shared access policy with these rights and fresh keys.
-func (p *Provisioning) CreatePolicy(ctx context.Context, name string, rights []string) (policy access.Policy, err error) {
+func (p *Provisioning) CreatePolicy(ctx context.Context, name string,
+	rights []string) (policy access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.AccessPoliciesPath,
 		body: map[string]any{"keyName": name, "rights": rights}, into: &policy})
 	return policy, err
@@ -32,14 +33,16 @@ func (p *Provisioning) CreatePolicy(ctx context.Context, name string, rights []s
 
 // SetPolicyRights gives a policy these rights in place of those it has, under the
 // condition ifMatch.
-func (p *Provisioning) SetPolicyRights(ctx context.Context, name string, rights []string, ifMatch string) (policy access.Policy, err error) {
+func (p *Provisioning) SetPolicyRights(ctx context.Context, name string, rights []string,
+	ifMatch string) (policy access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.AccessPolicyPath.With(name), ifMatch: ifMatch,
 		body: map[string]any{"rights": rights}, into: &policy})
 	return policy, err
 }
 
 // RegeneratePolicyKey makes the primary or secondary key of a policy anew.
-func (p *Provisioning) RegeneratePolicyKey(ctx context.Context, name, key, ifMatch string) (policy access.Policy, err error) {
+func (p *Provisioning) RegeneratePolicyKey(ctx context.Context, name, key,
+	ifMatch string) (policy access.Policy, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.AccessPolicyKeyPath.With(name), ifMatch: ifMatch,
 		body: map[string]string{"key": key}, into: &policy})
 	return policy, err

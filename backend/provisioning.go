@@ -35,7 +35,8 @@ func (p *Provisioning) Enrollment(ctx context.Context, id string) (enrollment pr
 
 // PutEnrollment writes an enrollment: with ifMatch "" a new one, with "*" or an ETag
 // as it stands in the enrollment in place of the one that is there.
-func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisioning.Enrollment, ifMatch string) (written provisioning.Enrollment, err error) {
+func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisioning.Enrollment,
+	ifMatch string) (written provisioning.Enrollment, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.EnrollmentPath.With(enrollment.RegistrationID),
 		ifMatch: ifMatch,
 		body:    wholeEnrollment(enrollment), into: &written})
@@ -75,7 +76,8 @@ func each[T, S any](items []T, sent func(T) S) []S {
 }
 
 // CreateEnrollment adds an enrollment; it is fault 409202 when there is one.
-func (p *Provisioning) CreateEnrollment(ctx context.Context, enrollment provisioning.Enrollment) (provisioning.Enrollment, error) {
+func (p *Provisioning) CreateEnrollment(ctx context.Context,
+	enrollment provisioning.Enrollment) (provisioning.Enrollment, error) {
 	return p.PutEnrollment(ctx, enrollment, "")
 }
 
@@ -86,7 +88,8 @@ func (p *Provisioning) DeleteEnrollment(ctx context.Context, id, ifMatch string)
 
 // Enrollments returns at most top enrollments with ids that start with prefix,
 // and the after of the next call, "" at the end.
-func (p *Provisioning) Enrollments(ctx context.Context, prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+func (p *Provisioning) Enrollments(ctx context.Context, prefix, after string,
+	top int) ([]provisioning.Enrollment, string, error) {
 	return list[provisioning.Enrollment](ctx, p.client, contract.EnrollmentListPath, prefix, after, top)
 }
 
@@ -112,7 +115,8 @@ type BulkError struct {
 
 // BulkEnrollments does the same to several enrollments, each for itself, and returns
 // those that failed.
-func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
+func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode,
+	enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
 	return p.bulk(ctx, contract.EnrollmentsPath, map[string]any{"mode": mode, "enrollments": each(enrollments,
 		wholeEnrollment)})
 }
@@ -152,13 +156,15 @@ func (p *Provisioning) doBulk(ctx context.Context, r request) (failed []BulkErro
 }
 
 // Registration returns the registration record of a device.
-func (p *Provisioning) Registration(ctx context.Context, id string) (registration provisioning.Registration, err error) {
+func (p *Provisioning) Registration(ctx context.Context,
+	id string) (registration provisioning.Registration, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: contract.RegistrationPath.With(id), into: &registration})
 	return registration, err
 }
 
 // Registrations lists registration records as Enrollments does enrollments.
-func (p *Provisioning) Registrations(ctx context.Context, prefix, after string, top int) ([]provisioning.Registration, string, error) {
+func (p *Provisioning) Registrations(ctx context.Context, prefix, after string,
+	top int) ([]provisioning.Registration, string, error) {
 	return list[provisioning.Registration](ctx, p.client, contract.RegistrationListPath, prefix, after, top)
 }
 

@@ -70,11 +70,13 @@ func reasonOf(err error) string {
 		for _, address := range err.Certificate.IPAddresses {
 			names = append(slices.Clip(names), address.String())
 		}
-		return fmt.Sprintf("its certificate is for %s, not for %s", cmp.Or(strings.Join(names, ", "), "nothing"), err.Host)
+		return fmt.Sprintf("its certificate is for %s, not for %s", cmp.Or(strings.Join(names, ", "), "nothing"),
+			err.Host)
 	case x509.CertificateInvalidError:
 		if err.Reason == x509.Expired {
 			from, to := err.Cert.NotBefore.UTC(), err.Cert.NotAfter.UTC()
-			return fmt.Sprintf("its certificate is valid from %s to %s", from.Format(time.RFC3339), to.Format(time.RFC3339))
+			return fmt.Sprintf("its certificate is valid from %s to %s", from.Format(time.RFC3339),
+				to.Format(time.RFC3339))
 		}
 		return "its certificate is not valid"
 	case tls.RecordHeaderError:

@@ -24,16 +24,17 @@ func TestRefusalsAreRead(t *testing.T) {
 			"REST":        {NewErrorBody(problem, now), Refusal{code, problem.Message, "t1", nil}},
 			"MQTT":        {NewMQTTErrorBody(problem, now), Refusal{code, problem.Message, "t1", problem.Info}},
 			"certificate": {NewCertificateErrorBody(problem, now), Refusal{code, problem.Message, "t1", problem.Info}},
-			"challenge":   {ChallengeBody{ErrorBody: NewErrorBody(problem, now)}, Refusal{code, problem.Message, "t1", nil}},
-			"hub":         {NewHubErrorBody(problem, now), Refusal{code, problem.Message, "", nil}},
+			"challenge": {ChallengeBody{ErrorBody: NewErrorBody(problem, now)},
+				Refusal{code, problem.Message, "t1", nil}},
+			"hub": {NewHubErrorBody(problem, now), Refusal{code, problem.Message, "", nil}},
 		} {
 			text, err := json.Marshal(c.body)
 			if err != nil {
 				t.Fatal(err)
 			}
 			read, ok := ParseRefusal(text)
-			if !ok || read.Code != c.want.Code || read.Message != c.want.Message || read.TrackingID != c.want.TrackingID ||
-				!maps.Equal(read.Info, c.want.Info) {
+			if !ok || read.Code != c.want.Code || read.Message != c.want.Message ||
+				read.TrackingID != c.want.TrackingID || !maps.Equal(read.Info, c.want.Info) {
 				t.Errorf("%d as %s, %s, is read as %+v, %v", int(code), name, text, read, ok)
 			}
 		}
@@ -65,7 +66,9 @@ func TestRefusalsOfOthers(t *testing.T) {
 }
 
 func TestRetryAfter(t *testing.T) {
-	for wait, want := range map[time.Duration]int{0: 1, time.Millisecond: 1, 1500 * time.Millisecond: 1, time.Minute: 60} {
+	for wait, want := range map[time.Duration]int{
+		0: 1, time.Millisecond: 1, 1500 * time.Millisecond: 1, time.Minute: 60,
+	} {
 		if got := RetryAfter(wait); got != want {
 			t.Errorf("%v are %d seconds, want %d", wait, got, want)
 		}

@@ -67,7 +67,8 @@ func (e endpoint) address() string {
 }
 
 // dial opens an MQTT connection over TLS, or over a WebSocket over TLS.
-func (e endpoint) dial(ctx context.Context, connect mqtt.Connect, receive func(topic string, payload []byte)) (*mqtt.Client, error) {
+func (e endpoint) dial(ctx context.Context, connect mqtt.Connect,
+	receive func(topic string, payload []byte)) (*mqtt.Client, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTime)
 	defer cancel()
 	conn, err := e.open(ctx)

@@ -20,7 +20,7 @@ type ProvisioningOptions struct {
 	IDScope        string
 	RegistrationID string
 	Certificate    *tls.Certificate // for an enrollment with X.509 attestation
-	SASKey         string           // base64, for one with a symmetric key instead; in a group, the key derived for this device
+	SASKey         string           // base64, for one with a symmetric key; in a group, the device's derived key
 	TPM            *TPM             // for one with a TPM instead, over HTTPS; it holds the key of the hub in the end
 	Token          string           // a shared access signature in place of SASKey, sent as it is
 	RootCAs        *x509.CertPool   // trusted authorities; the system's when nil
@@ -93,7 +93,8 @@ func Provision(ctx context.Context, o ProvisioningOptions) (Registration, error)
 	got, err := asked.ask(ctx, client, contract.RegisterTopic, "", body)
 	for {
 		var registration Registration
-		if registration, err = readRegistration(got, err); err != nil || registration.Status != contract.StatusAssigning {
+		registration, err = readRegistration(got, err)
+		if err != nil || registration.Status != contract.StatusAssigning {
 			return registration, err
 		}
 		if err := o.wait(ctx, client, registration.OperationID, got.retryAfter()); err != nil {
@@ -138,7 +139,8 @@ func readRegistration(got answer, err error) (registration Registration, _ error
 		registration.RegistrationState = &RegistrationState{*operation.RegistrationState, chain}
 	}
 	switch state := registration.RegistrationState; {
-	case registration.Status == contract.StatusAssigning, registration.Status == contract.StatusAssigned && state != nil:
+	case registration.Status == contract.StatusAssigning,
+		registration.Status == contract.StatusAssigned && state != nil:
 		return registration, nil
 	case registration.Status == contract.StatusFailed && state != nil:
 		return registration, &fault.Error{Code: fault.Code(state.ErrorCode), Message: state.ErrorMessage}
@@ -148,7 +150,8 @@ func readRegistration(got answer, err error) (registration Registration, _ error
 
 // wait waits before the device asks again, for as long as ctx and the connection
 // last; client is nil without one.
-func (o ProvisioningOptions) wait(ctx context.Context, client *mqtt.Client, operationID string, wait time.Duration) error {
+func (o ProvisioningOptions) wait(ctx context.Context, client *mqtt.Client, operationID string,
+	wait time.Duration) error {
 	if wait <= 0 {
 		wait = defaultWait
 	}

@@ -37,7 +37,8 @@ func newRequests(answers contract.Answers) *requests {
 
 // ask publishes a request to topic, which ends with a question mark and gets its $rid
 // and the parameters, and waits for the answer. An answer that is a refusal is returned as *fault.Error.
-func (r *requests) ask(ctx context.Context, client *mqtt.Client, topic, parameters string, payload []byte) (answer, error) {
+func (r *requests) ask(ctx context.Context, client *mqtt.Client, topic, parameters string,
+	payload []byte) (answer, error) {
 	id, answered := r.begin()
 	defer r.end(id)
 	if err := client.Publish(topic+"$rid="+id+parameters, payload, 1, nil); err != nil {

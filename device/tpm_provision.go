@@ -47,7 +47,8 @@ func provisionTPM(ctx context.Context, o ProvisioningOptions) (Registration, err
 	got, err = client.ask(ctx, http.MethodPut, register, encoded)
 	for {
 		var registration Registration
-		if registration, err = readRegistration(got, err); err == nil && registration.Status == contract.StatusAssigned {
+		registration, err = readRegistration(got, err)
+		if err == nil && registration.Status == contract.StatusAssigned {
 			return registration, o.takeHubKey(registration)
 		}
 		if err != nil {
@@ -78,7 +79,8 @@ type tpmClient struct {
 // answer answers the challenge in a refusal.
 func (c *tpmClient) answer(got answer, refusal error) error {
 	var challenge contract.ChallengeBody
-	if got.status != http.StatusUnauthorized || json.Unmarshal(got.body, &challenge) != nil || len(challenge.AuthenticationKey) == 0 {
+	if got.status != http.StatusUnauthorized || json.Unmarshal(got.body, &challenge) != nil ||
+		len(challenge.AuthenticationKey) == 0 {
 		return refusal
 	}
 	if err := c.options.TPM.Activate(challenge.AuthenticationKey); err != nil {
@@ -110,7 +112,8 @@ func (c *tpmClient) ask(ctx context.Context, method string, path contract.Path, 
 		return answer{}, fmt.Errorf("ask the provisioning service: %w", err)
 	}
 	defer response.Body.Close()
-	got := answer{status: response.StatusCode, parameters: url.Values{"retry-after": response.Header.Values("Retry-After")}}
+	got := answer{status: response.StatusCode,
+		parameters: url.Values{"retry-after": response.Header.Values("Retry-After")}}
 	if got.body, err = io.ReadAll(io.LimitReader(response.Body, maxAnswer)); err != nil {
 		return got, fmt.Errorf("read the answer of the provisioning service: %w", err)
 	}

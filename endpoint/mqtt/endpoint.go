@@ -40,7 +40,8 @@ func New(config Config) mqtt.Backend { return &backend{config} }
 type backend struct{ Config }
 
 // Open implements mqtt.Backend.
-func (b *backend) Open(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect) (mqtt.Session, bool, mqtt.ConnectCode) {
+func (b *backend) Open(ctx context.Context, conn *mqtt.Conn,
+	connect *mqtt.Connect) (mqtt.Session, bool, mqtt.ConnectCode) {
 	evidence := evidenceOf(conn, connect)
 	if name, ok := contract.ParseProvisioningName(connect.Username); ok && b.hub(name.IDScope) == nil {
 		return b.openProvisioning(conn, connect, name, evidence)
@@ -53,10 +54,12 @@ func (b *backend) Open(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Conne
 }
 
 // refuse logs why a client is not let in and says it as well as CONNACK can.
-func (b *backend) refuse(connect *mqtt.Connect, evidence credential.Evidence, err error) (mqtt.Session, bool, mqtt.ConnectCode) {
+func (b *backend) refuse(connect *mqtt.Connect, evidence credential.Evidence,
+	err error) (mqtt.Session, bool, mqtt.ConnectCode) {
 	problem := fault.From(err)
 	b.Logger.Warn("connection refused", "client", connect.ClientID, "user", connect.Username,
-		"protocol", evidence.Protocol, "remote", evidence.RemoteAddr, "trackingId", problem.TrackingID, "error", problem)
+		"protocol", evidence.Protocol, "remote", evidence.RemoteAddr, "trackingId", problem.TrackingID,
+		"error", problem)
 	return nil, false, ConnectCode(problem)
 }
 

@@ -67,7 +67,8 @@ func (s *hubSession) takeRenewal(requestID string, payload []byte) (*hub.Renewal
 	if err != nil {
 		return nil, err
 	}
-	return s.session.BeginRenewal(s.ctx, hub.RenewalRequest{RequestID: requestID, CSR: asked.CSR, Replace: asked.Replace})
+	return s.session.BeginRenewal(s.ctx,
+		hub.RenewalRequest{RequestID: requestID, CSR: asked.CSR, Replace: asked.Replace})
 }
 
 // readIssueRequest holds a request against its form, field by field.
@@ -91,7 +92,8 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked contract.Certificat
 		var kind *json.UnmarshalTypeError
 		switch {
 		case errors.As(err, &kind) && kind.Field == "":
-			return asked, fault.New(fault.ArgumentInvalid, "The request is a JSON %s. It is an object with the fields id and csr", kind.Value)
+			return asked, fault.New(fault.ArgumentInvalid,
+				"The request is a JSON %s. It is an object with the fields id and csr", kind.Value)
 		case errors.As(err, &kind):
 			return asked, fault.New(fault.ArgumentInvalid, "%s can't be a JSON %s", kind.Field, kind.Value)
 		case strings.Contains(err.Error(), "unknown field"):
@@ -109,11 +111,14 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked contract.Certificat
 	case asked.ID == "":
 		return asked, fault.New(fault.ArgumentInvalid, "id is missing. It is the id of the device that is connected")
 	case asked.ID != s.deviceID:
-		return asked, fault.New(fault.ArgumentInvalid, "id is %.128q, and the device that is connected is %q", asked.ID, s.deviceID)
+		return asked, fault.New(fault.ArgumentInvalid, "id is %.128q, and the device that is connected is %q", asked.ID,
+			s.deviceID)
 	case asked.CSR == "":
-		return asked, fault.New(fault.ArgumentInvalid, "csr is missing. It is base64 of a certificate signing request, PKCS #10 in DER")
+		return asked, fault.New(fault.ArgumentInvalid,
+			"csr is missing. It is base64 of a certificate signing request, PKCS #10 in DER")
 	case len(asked.CSR) > credential.MaxCSR:
-		return asked, fault.New(fault.ArgumentInvalid, "csr has %d characters, the limit is %d", len(asked.CSR), credential.MaxCSR)
+		return asked, fault.New(fault.ArgumentInvalid, "csr has %d characters, the limit is %d", len(asked.CSR),
+			credential.MaxCSR)
 	case asked.Replace == "" || asked.Replace == "*" || isRequestID(asked.Replace):
 		return asked, nil
 	}
@@ -134,7 +139,8 @@ func isRequestID(text string) bool {
 // refuseCredentials answers a request that is not taken.
 func (s *hubSession) refuseCredentials(requestID string, err error) error {
 	problem := fault.From(err)
-	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "trackingId", problem.TrackingID, "error", problem)
+	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "trackingId", problem.TrackingID,
+		"error", problem)
 	topic := contract.CertificateAnswers.Topic(problem.Code.Status(), requestID) + retryAfter(problem.RetryAfter)
 	return s.answer(topic, CertificateErrorBody(problem, time.Now()))
 }

@@ -51,14 +51,16 @@ type hubSession struct {
 	subscriptions atomic.Pointer[subscriptions] // what it points to is never changed
 }
 
-func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name contract.HubName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
+func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name contract.HubName,
+	evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
 	target := b.hub(name.Host)
 	name, ok := name.As(connect.ClientID)
 	switch {
 	case target == nil:
 		return b.refuse(connect, evidence, fault.New(fault.HubNotFound, "there is no hub %.253q here", name.Host))
 	case !ok:
-		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not %.260q as in the user name", connect.ClientID, name.ClientID()))
+		return b.refuse(connect, evidence, fault.New(fault.Unauthorized,
+			"the client id %.128q is not %.260q as in the user name", connect.ClientID, name.ClientID()))
 	case name.ModuleID != "":
 		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
@@ -273,7 +275,8 @@ func (s *hubSession) begin(message *mqtt.Publish, parameters []byte) (string, er
 
 func (s *hubSession) refuse(requestID string, err error) error {
 	problem := fault.From(err)
-	s.backend.Logger.Warn("twin request refused", "device", s.deviceID, "trackingId", problem.TrackingID, "error", problem)
+	s.backend.Logger.Warn("twin request refused", "device", s.deviceID, "trackingId", problem.TrackingID,
+		"error", problem)
 	return s.respond(problem.Code.Status(), requestID, "", ErrorBody(problem, time.Now()))
 }
 

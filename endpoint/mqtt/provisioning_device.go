@@ -42,9 +42,12 @@ type provisioningSession struct {
 	subscriptions  subscriptions
 }
 
-func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name contract.ProvisioningName, evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
+func (b *backend) openProvisioning(conn *mqtt.Conn, connect *mqtt.Connect, name contract.ProvisioningName,
+	evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
 	if !name.Matches(connect.ClientID) {
-		return b.refuse(connect, evidence, fault.New(fault.Unauthorized, "the client id %.128q is not the registration id %.128q of the user name", connect.ClientID, name.RegistrationID))
+		return b.refuse(connect, evidence, fault.New(fault.Unauthorized,
+			"the client id %.128q is not the registration id %.128q of the user name",
+			connect.ClientID, name.RegistrationID))
 	}
 	evidence.APIVersion = name.APIVersion
 	s := &provisioningSession{backend: b, conn: conn, registrationID: name.RegistrationID,
@@ -81,16 +84,18 @@ func (s *provisioningSession) Publish(message *mqtt.Publish) error {
 	if message.QoS == 0 {
 		notBefore = time.Now().Add(s.backend.QoS0AnswerDelay)
 	}
+	var parameters []byte
 	var call func(parameters []byte) (provisioning.Operation, error)
-	parameters, isRegister := bytes.CutPrefix(message.Topic, []byte(contract.RegisterTopic))
-	isStatus := false
-	if isRegister {
-		call = func([]byte) (provisioning.Operation, error) {
+	register, isRegister := bytes.CutPrefix(message.Topic, []byte(contract.RegisterTopic))
+	poll, isPoll := bytes.CutPrefix(message.Topic, []byte(contract.RegistrationStatusTopic))
+	switch {
+	case isRegister:
+		parameters, call = register, func([]byte) (provisioning.Operation, error) {
 			return s.session.Register(s.ctx, document.TrimPadding(message.Payload))
 		}
-	} else if parameters, isStatus = bytes.CutPrefix(message.Topic, []byte(contract.RegistrationStatusTopic)); isStatus {
-		call = s.status
-	} else {
+	case isPoll:
+		parameters, call = poll, s.status
+	default:
 		return errTopic
 	}
 	requestID, ok := query(parameters, "$rid")
@@ -112,7 +117,8 @@ func (s *provisioningSession) status(parameters []byte) (provisioning.Operation,
 	encoded, _ := query(parameters, "operationId")
 	operationID, err := url.QueryUnescape(string(encoded))
 	if err != nil || operationID == "" {
-		return provisioning.Operation{}, fault.New(fault.ArgumentInvalid, "The topic has no operationId. It is the one that registering answered")
+		return provisioning.Operation{},
+			fault.New(fault.ArgumentInvalid, "The topic has no operationId. It is the one that registering answered")
 	}
 	return s.session.Operation(s.ctx, operationID)
 }

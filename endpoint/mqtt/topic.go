@@ -14,7 +14,8 @@ const maxProperties = 256
 
 var (
 	errBag     = errors.New("the topic's property bag is not percent-encoded name=value pairs")
-	errBagText = errors.New("the topic's property bag is not UTF-8 once it is decoded: percent-encode the bytes of UTF-8")
+	errBagText = errors.New("the topic's property bag is not UTF-8 once it is decoded: percent-encode the bytes of " +
+		"UTF-8")
 )
 
 // bag reads property bags. It keeps its memory from one message to the next.

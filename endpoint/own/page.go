@@ -66,7 +66,8 @@ func (s *service) pageOfRegistrations(c *https.Call) (any, error) {
 }
 
 func (s *service) pageOfDevices(c *https.Call) (any, error) {
-	return page(s, c, c.Hub.Registry().Collection(), func(prefix, after string, limit int) ([]identity.Device, string, error) {
-		return c.Hub.Devices(c.Context(), prefix, after, limit)
-	})
+	return page(s, c, c.Hub.Registry().Collection(),
+		func(prefix, after string, limit int) ([]identity.Device, string, error) {
+			return c.Hub.Devices(c.Context(), prefix, after, limit)
+		})
 }

@@ -150,8 +150,8 @@ func holds(part json.RawMessage) bool {
 }
 
 func (b deviceBody) device() identity.Device {
-	device := identity.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason, Authentication: b.Authentication,
-		ParentScopes: b.ParentScopes}
+	device := identity.Device{DeviceID: b.DeviceID, ETag: b.ETag, Status: b.Status, StatusReason: b.StatusReason,
+		Authentication: b.Authentication, ParentScopes: b.ParentScopes}
 	if b.DeviceScope != nil {
 		device.DeviceScope = *b.DeviceScope
 	}
@@ -203,7 +203,8 @@ func (s *service) bulkDevices(c *https.Call) (any, error) {
 		return nil, err
 	}
 	if n := len(devices); n == 0 || n > maxBulkDevices {
-		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d devices, this one has %d", maxBulkDevices, n)
+		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d devices, this one has %d",
+			maxBulkDevices, n)
 	}
 	failed := []contract.BulkDeviceError{}
 	identity := func(body deviceBody) (id, etag string) { return body.device().DeviceID, body.ETag }
@@ -240,11 +241,13 @@ func importDevice(c *https.Call, body deviceBody) (err error) {
 	ctx, device := c.Context(), body.device()
 	readParent(c, body, &device)
 	mode := strings.ToLower(body.ImportMode)
-	if strings.HasSuffix(mode, "ifmatchetag") && mode != "updatetwinifmatchetag" && strings.Trim(device.ETag, `"`) == "" {
+	if strings.HasSuffix(mode, "ifmatchetag") && mode != "updatetwinifmatchetag" &&
+		strings.Trim(device.ETag, `"`) == "" {
 		return errNoETag(body.ImportMode)
 	}
 	if body.ModuleID != "" {
-		return fault.New(fault.ModuleNotFound, "moduleId is %.128q, and modules are not served by this version", body.ModuleID)
+		return fault.New(fault.ModuleNotFound, "moduleId is %.128q, and modules are not served by this version",
+			body.ModuleID)
 	}
 	if strings.HasPrefix(mode, "updatetwin") {
 		return importTwin(c, body, mode)
@@ -253,7 +256,8 @@ func importDevice(c *https.Call, body deviceBody) (err error) {
 	if body.hasTwin() && !strings.HasPrefix(mode, "delete") {
 		if _, err := c.Hub.Device(ctx, device.DeviceID); mode != "create" && !errors.Is(err, fault.DeviceNotFound) {
 			return fault.New(fault.ArgumentInvalid,
-				"The device has tags or properties, which a bulk operation takes for new devices only. Change its twin with PATCH /twins/%.128s",
+				"The device has tags or properties, which a bulk operation takes for new devices only. Change its "+
+					"twin with PATCH /twins/%.128s",
 				device.DeviceID)
 		}
 		create = func() error { return createWithTwin(c, body) }
@@ -290,7 +294,8 @@ func importTwin(c *https.Call, body deviceBody, mode string) error {
 	id, ifMatch := body.device().DeviceID, "*"
 	if mode == "updatetwinifmatchetag" {
 		if ifMatch = body.TwinETag; strings.Trim(ifMatch, `"`) == "" {
-			return fault.New(fault.ArgumentNull, "%.32s needs a twinETag. Read the twin again and send the etag that it has",
+			return fault.New(fault.ArgumentNull,
+				"%.32s needs a twinETag. Read the twin again and send the etag that it has",
 				body.ImportMode)
 		}
 	} else if mode != "updatetwin" {

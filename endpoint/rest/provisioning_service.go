@@ -167,7 +167,8 @@ func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, op
 	error) {
 	most := cmp.Or(s.Provisioning.Limits().BulkItems, maxBulk)
 	if n := len(items); n == 0 || n > most {
-		return nil, fault.New(fault.TooManyEnrollments, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
+		return nil,
+			fault.New(fault.TooManyEnrollments, "A bulk operation takes 1 to %d %s, this one has %d", most, things, n)
 	}
 	ctx := c.Context()
 	action := audit.Updated
@@ -189,7 +190,8 @@ func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, op
 		action = audit.Deleted
 		apply = func(_ T, id, _ string) error { return operations.delete(ctx, id, "") }
 	default:
-		return nil, fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
+		return nil,
+			fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
 	}
 	failed := []contract.BulkError{}
 	var ids []string
