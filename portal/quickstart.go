@@ -97,7 +97,7 @@ func (p *pages) progress(c *web.Call, page *quickstartPage, h *hub.Hub) error {
 	if page.Attempted = len(attempts) > 0; page.Attempted && attempts[0].Outcome != "assigned" {
 		page.Refused = attempts[0].Sequence + 1
 	}
-	registration, err := service.Registration(ctx, page.ID)
+	registration, err := service.Registrations().Get(ctx, page.ID)
 	if err != nil && !errors.Is(err, fault.RegistrationNotFound) {
 		return err
 	}

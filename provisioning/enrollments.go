@@ -151,7 +151,7 @@ func (s *Service) shown(ctx context.Context, enrollment Enrollment) (Enrollment,
 
 // withState adds the registration, which is kept apart because devices write it.
 func (s *Service) withState(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
-	registration, err := s.Registration(ctx, enrollment.RegistrationID)
+	registration, err := s.Registrations().Get(ctx, enrollment.RegistrationID)
 	switch {
 	case err == nil:
 		enrollment.RegistrationState = &registration

@@ -60,17 +60,17 @@ func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
 	}
 
 	// The registration outlives the enrollment, as in Azure.
-	registration, err := h.Registration(ctx, "device-A")
+	registration, err := h.Registrations().Get(ctx, "device-A")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.DeleteRegistration(ctx, "device-A", "bm90aGluZw=="); !errors.Is(err, fault.PreconditionFailed) {
+	if err := h.Registrations().Delete(ctx, "device-A", "bm90aGluZw=="); !errors.Is(err, fault.PreconditionFailed) {
 		t.Errorf("deleting the registration with another ETag answers %v", err)
 	}
-	if err := h.DeleteRegistration(ctx, "device-A", registration.ETag); err != nil {
+	if err := h.Registrations().Delete(ctx, "device-A", registration.ETag); err != nil {
 		t.Error(err)
 	}
-	if _, err := h.Registration(ctx, "device-A"); !errors.Is(err, fault.RegistrationNotFound) {
+	if _, err := h.Registrations().Get(ctx, "device-A"); !errors.Is(err, fault.RegistrationNotFound) {
 		t.Errorf("reading the registration then answers %v", err)
 	}
 }

@@ -135,7 +135,7 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 				if hub.meddle != nil {
 					t.Fatal("nothing happened")
 				}
-				registration, _ := h.Registration(ctx, "d")
+				registration, _ := h.Registrations().Get(ctx, "d")
 				_, there := hub.device("d")
 				assigned := err == nil && operation.Status == StatusAssigned
 				if assigned != c.comesIn || there != c.comesIn || (registration.Status == StatusAssigned) != c.comesIn {

@@ -138,34 +138,6 @@ func (s *Service) Groups(ctx context.Context, prefix, after string, limit int) (
 	return groups, next, nil
 }
 
-// GroupRegistrations returns at most limit registration records of a group's
-// devices, in the order of their ids; after and next are as in Enrollments. It
-// returns fault 404204 when there is no such group.
-func (s *Service) GroupRegistrations(ctx context.Context, id, after string, limit int) (registrations []Registration, next string, err error) {
-	if _, err := s.group(ctx, id); err != nil && !store.IsUnreadable(err) {
-		return nil, "", err
-	}
-	prefix := key(id) + "/"
-	entries, err := s.members.List(ctx, prefix, after, limit)
-	if err != nil {
-		return nil, "", err
-	}
-	registrations = []Registration{}
-	for _, entry := range entries {
-		record, err := s.record(ctx, entry.Value)
-		switch {
-		case err == nil && key(record.GroupID) == key(id):
-			registrations = append(registrations, record.Registration)
-		case err != nil && !errors.Is(err, fault.RegistrationNotFound) && !store.IsUnreadable(err):
-			return nil, "", err
-		}
-	}
-	if len(entries) == limit {
-		next = entries[limit-1].Key
-	}
-	return registrations, next, nil
-}
-
 // memberKey is where it is kept that a device registered by way of a group.
 func memberKey(groupID, registrationID string) string {
 	return key(groupID) + "/" + key(registrationID)

@@ -151,7 +151,7 @@ func TestThereMayBeNoMore(t *testing.T) {
 			h.enroll(ids[name].enrollment())
 			_, err := h.OpenSession(scope, name, ids[name].evidence).Register(ctx, nil)
 			return err
-		}, func(h *house, name string) error { return h.DeleteRegistration(ctx, name, "") }},
+		}, func(h *house, name string) error { return h.Registrations().Delete(ctx, name, "") }},
 	} {
 		t.Run(c.of, func(t *testing.T) {
 			h := newHouse(t, "one.local", "two.local", "three.local")

@@ -596,7 +596,7 @@ func TestComingAgain(t *testing.T) {
 				is("the first time", InitialAssignment)
 				is("again", c.stays)
 				is("and again", c.stays)
-				if err := h.DeleteRegistration(ctx, "d1", ""); err != nil {
+				if err := h.Registrations().Delete(ctx, "d1", ""); err != nil {
 					t.Fatal(err)
 				}
 				is("with its record deleted", c.forgotten)

@@ -35,17 +35,33 @@ func (r record) stored() record {
 	return r
 }
 
-// Registration returns the registration record of a device. It returns fault
+// Registrations are the registration records of a service: where its devices went.
+type Registrations struct{ service *Service }
+
+// Registrations returns the registration records.
+func (s *Service) Registrations() Registrations { return Registrations{s} }
+
+// RegistrationFilter chooses registration records.
+type RegistrationFilter struct {
+	Prefix string // of the registration id; all when empty
+	Status Status // all when empty
+}
+
+// registrationsSearched bounds the records that one call of Find reads.
+const registrationsSearched = 10_000
+
+// Get returns the registration record of a device. It returns fault
 // 404202 when it never registered.
-func (s *Service) Registration(ctx context.Context, registrationID string) (Registration, error) {
-	record, err := s.record(ctx, registrationID)
+func (r Registrations) Get(ctx context.Context, registrationID string) (Registration, error) {
+	record, err := r.service.record(ctx, registrationID)
 	return record.Registration, err
 }
 
-// Registrations returns at most limit registration records whose ids start with
-// prefix, in their order; after and next are as in Enrollments.
-func (s *Service) Registrations(ctx context.Context, prefix, after string, limit int) (registrations []Registration, next string, err error) {
-	entries, err := s.registrations.List(ctx, key(prefix), after, limit)
+// List returns at most limit registration records whose ids start with
+// prefix, in their order; after and next are as in Service.Enrollments.
+func (r Registrations) List(ctx context.Context, prefix, after string, limit int) (registrations []Registration,
+	next string, err error) {
+	entries, err := r.service.registrations.List(ctx, key(prefix), after, limit)
 	if err != nil {
 		return nil, "", err
 	}
@@ -60,27 +76,18 @@ func (s *Service) Registrations(ctx context.Context, prefix, after string, limit
 	return registrations, next, nil
 }
 
-// RegistrationFilter chooses registration records.
-type RegistrationFilter struct {
-	Prefix string // of the registration id; all when empty
-	Status Status // all when empty
-}
-
-// registrationsSearched bounds the records that one call of FindRegistrations
-// reads.
-const registrationsSearched = 10_000
-
-// FindRegistrations returns at most limit registration records that the filter
-// wants, as Registrations does. It reads no more than 10,000 and may then return
+// Find returns at most limit registration records that the filter
+// wants, as List does. It reads no more than 10,000 and may then return
 // fewer than there are, with a next to go on from.
-func (s *Service) FindRegistrations(ctx context.Context, filter RegistrationFilter, after string, limit int) (found []Registration, next string, err error) {
+func (r Registrations) Find(ctx context.Context, filter RegistrationFilter, after string, limit int) (found []Registration,
+	next string, err error) {
 	if filter.Status == "" {
-		return s.Registrations(ctx, filter.Prefix, after, limit)
+		return r.List(ctx, filter.Prefix, after, limit)
 	}
 	const stride = 500
 	found = []Registration{}
 	for read := 0; read < registrationsSearched; read += stride {
-		some, following, err := s.Registrations(ctx, filter.Prefix, after, stride)
+		some, following, err := r.List(ctx, filter.Prefix, after, stride)
 		if err != nil {
 			return nil, "", err
 		}
@@ -100,13 +107,13 @@ func (s *Service) FindRegistrations(ctx context.Context, filter RegistrationFilt
 	return found, after, nil
 }
 
-// DeleteRegistration removes a registration record under the condition ifMatch,
+// Delete removes a registration record under the condition ifMatch,
 // as in PutEnrollment. The device stays in its hub with its twin; when it registers
 // again it is assigned as if for the first time, and keeps the twin in that hub.
-func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatch string) error {
+func (r Registrations) Delete(ctx context.Context, registrationID, ifMatch string) error {
 	var tidied Registration // as it was when the condition held, before what the device left was removed
 	for {
-		record, err := s.record(ctx, registrationID)
+		record, err := r.service.record(ctx, registrationID)
 		if err != nil && !store.IsUnreadable(err) {
 			return err
 		}
@@ -119,29 +126,30 @@ func (s *Service) DeleteRegistration(ctx context.Context, registrationID, ifMatc
 			// Without the record nobody would know what is left of the device.
 			tidied = record.Registration
 			select {
-			case <-s.resume(ctx, registrationID).finished:
+			case <-r.service.resume(ctx, registrationID).finished:
 				continue
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 		}
-		changes := []store.Change{s.registrations.Delete(key(registrationID), match(record.ETag))}
+		changes := []store.Change{r.service.registrations.Delete(key(registrationID), match(record.ETag))}
 		if record.GroupID != "" {
-			changes = append(changes, s.members.Delete(memberKey(record.GroupID, registrationID), store.Always))
+			changes = append(changes, r.service.members.Delete(memberKey(record.GroupID, registrationID), store.Always))
 		}
-		changes = append(changes, s.config.Audit.Change(ctx, audit.Deleted, audit.Registration, cmp.Or(record.RegistrationID, registrationID), nil, nil)...)
-		_, err = s.config.Documents.Commit(ctx, changes...)
+		changes = append(changes, r.service.config.Audit.Change(ctx, audit.Deleted, audit.Registration,
+			cmp.Or(record.RegistrationID, registrationID), nil, nil)...)
+		_, err = r.service.config.Documents.Commit(ctx, changes...)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return err
 		}
 	}
 }
 
-// AssignedTo counts the registrations that name a hub. It reads them all.
-func (s *Service) AssignedTo(ctx context.Context, host string) (devices int, err error) {
+// CountOfHub counts the registrations that name a hub. It reads them all.
+func (r Registrations) CountOfHub(ctx context.Context, host string) (devices int, err error) {
 	for after := ""; ; {
 		const stride = 1000
-		entries, err := s.registrations.List(ctx, "", after, stride)
+		entries, err := r.service.registrations.List(ctx, "", after, stride)
 		if err != nil {
 			return 0, err
 		}
@@ -155,6 +163,35 @@ func (s *Service) AssignedTo(ctx context.Context, host string) (devices int, err
 		}
 		after = entries[stride-1].Key
 	}
+}
+
+// ListOfGroup returns at most limit registration records of a group's
+// devices, in the order of their ids; after and next are as in Service.Enrollments. It
+// returns fault 404204 when there is no such group.
+func (r Registrations) ListOfGroup(ctx context.Context, id, after string, limit int) (registrations []Registration,
+	next string, err error) {
+	if _, err := r.service.group(ctx, id); err != nil && !store.IsUnreadable(err) {
+		return nil, "", err
+	}
+	prefix := key(id) + "/"
+	entries, err := r.service.members.List(ctx, prefix, after, limit)
+	if err != nil {
+		return nil, "", err
+	}
+	registrations = []Registration{}
+	for _, entry := range entries {
+		record, err := r.service.record(ctx, entry.Value)
+		switch {
+		case err == nil && key(record.GroupID) == key(id):
+			registrations = append(registrations, record.Registration)
+		case err != nil && !errors.Is(err, fault.RegistrationNotFound) && !store.IsUnreadable(err):
+			return nil, "", err
+		}
+	}
+	if len(entries) == limit {
+		next = entries[limit-1].Key
+	}
+	return registrations, next, nil
 }
 
 func (s *Service) record(ctx context.Context, registrationID string) (record, error) {

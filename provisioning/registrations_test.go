@@ -31,7 +31,7 @@ func (h *house) put(registrations ...Registration) {
 func (h *house) find(filter RegistrationFilter, limit int) (ids []string, pages int) {
 	h.t.Helper()
 	for after := ""; ; {
-		found, next, err := h.FindRegistrations(context.Background(), filter, after, limit)
+		found, next, err := h.Registrations().Find(context.Background(), filter, after, limit)
 		if err != nil {
 			h.t.Fatal(err)
 		}
@@ -97,7 +97,7 @@ func TestFindingRegistrationsReadsSoMany(t *testing.T) {
 	last.Status = StatusFailed
 	h.put(all...)
 	filter := RegistrationFilter{Status: StatusFailed}
-	found, next, err := h.FindRegistrations(context.Background(), filter, "", 10)
+	found, next, err := h.Registrations().Find(context.Background(), filter, "", 10)
 	if err != nil || len(found) != 0 || next != all[registrationsSearched-1].RegistrationID {
 		t.Errorf("the first call finds %v, next %q, error %v", found, next, err)
 	}
@@ -123,17 +123,17 @@ func TestDeletingARegistrationThatLeftSomething(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.DeleteRegistration(ctx, "d1", kept.ETag); !errors.Is(err, fault.PreconditionFailed) {
+	if err := h.Registrations().Delete(ctx, "d1", kept.ETag); !errors.Is(err, fault.PreconditionFailed) {
 		t.Errorf("with an old ETag: %v", err)
 	}
 	if _, there := h.hub(0).device("former"); !there {
 		t.Error("a deletion that was refused has removed something")
 	}
-	read, err := h.Registration(ctx, "d1")
+	read, err := h.Registrations().Get(ctx, "d1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := h.DeleteRegistration(ctx, "d1", read.ETag); err != nil {
+	if err := h.Registrations().Delete(ctx, "d1", read.ETag); err != nil {
 		t.Errorf("with the ETag that was read: %v", err)
 	}
 	if _, there := h.hub(0).device("former"); there {

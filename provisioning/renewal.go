@@ -10,25 +10,28 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-var _ issuance.Enrollments = (*Service)(nil)
+// renewals are what a renewal at a hub depends on.
+type renewals struct{ service *Service }
+
+var _ issuance.Enrollments = renewals{}
 
 // ThrottleRenewal implements issuance.Enrollments: a certificate costs at a hub what it
 // costs here.
-func (s *Service) ThrottleRenewal(registrationID string) error {
-	return s.rates.Registration(registrationID)
+func (r renewals) ThrottleRenewal(registrationID string) error {
+	return r.service.rates.Registration(registrationID)
 }
 
 // MayRenew implements issuance.Enrollments. It asks what a registration would ask: the
 // device's individual enrollment decides alone, else the group by which it came.
-func (s *Service) MayRenew(ctx context.Context, registrationID, policy string) ([]store.Change, error) {
-	record, err := s.record(ctx, registrationID)
+func (r renewals) MayRenew(ctx context.Context, registrationID, policy string) ([]store.Change, error) {
+	record, err := r.service.record(ctx, registrationID)
 	if errors.Is(err, fault.RegistrationNotFound) {
 		return nil, fault.New(fault.RegistrationNotFound, "The registration of this device was deleted. Register again")
 	}
 	if err != nil {
 		return nil, err
 	}
-	enrollment, group, err := s.presentEnrollment(ctx, registrationID, record.GroupID)
+	enrollment, group, err := r.service.presentEnrollment(ctx, registrationID, record.GroupID)
 	switch {
 	case errors.Is(err, fault.EnrollmentNotFound), errors.Is(err, fault.GroupNotFound):
 		return nil, fault.New(fault.UnauthorizedAccess, "This device is not enrolled any more")
@@ -43,7 +46,7 @@ func (s *Service) MayRenew(ctx context.Context, registrationID, policy string) (
 		return nil, fault.New(fault.ArgumentInvalid,
 			"The enrollment of this device names another credential policy now. Register again, with a new request")
 	}
-	return s.judgedBy(intent{RegistrationID: registrationID, GroupID: group}, enrollment), nil
+	return r.service.judgedBy(intent{RegistrationID: registrationID, GroupID: group}, enrollment), nil
 }
 
 // presentEnrollment is the enrollment that decides about a device which came by this
@@ -59,8 +62,8 @@ func (s *Service) presentEnrollment(ctx context.Context, registrationID, groupID
 
 // PolicyUser implements issuance.Enrollments. It reads all groups, and then the
 // enrollments until one is found.
-func (s *Service) PolicyUser(ctx context.Context, policy string) (issuance.PolicyUser, error) {
-	group, err := firstOf(ctx, s.groups,
+func (r renewals) PolicyUser(ctx context.Context, policy string) (issuance.PolicyUser, error) {
+	group, err := firstOf(ctx, r.service.groups,
 		func(g storedGroup) bool { return strings.EqualFold(g.CredentialPolicyName, policy) })
 	if err != nil {
 		return issuance.PolicyUser{}, err
@@ -68,7 +71,7 @@ func (s *Service) PolicyUser(ctx context.Context, policy string) (issuance.Polic
 	if group != nil {
 		return issuance.PolicyUser{ID: group.EnrollmentGroupID, Group: true}, nil
 	}
-	enrollment, err := firstOf(ctx, s.enrollments,
+	enrollment, err := firstOf(ctx, r.service.enrollments,
 		func(e Enrollment) bool { return strings.EqualFold(e.CredentialPolicyName, policy) })
 	if err != nil || enrollment == nil {
 		return issuance.PolicyUser{}, err

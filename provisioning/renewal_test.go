@@ -27,7 +27,7 @@ func (h *house) issues() *issuance.Service {
 		h.t.Fatal(err)
 	}
 	h.config.Issuer = issuer
-	issuer.Follow(h.Service)
+	issuer.Follow(renewals{h.Service})
 	return issuer
 }
 
@@ -189,7 +189,7 @@ func TestPolicyUser(t *testing.T) {
 	}
 	is := func(want issuance.PolicyUser) {
 		t.Helper()
-		if user, err := h.PolicyUser(ctx, issuance.DefaultPolicy); err != nil || user != want {
+		if user, err := (renewals{h.Service}).PolicyUser(ctx, issuance.DefaultPolicy); err != nil || user != want {
 			t.Errorf("it is %+v, want %+v, error %v", user, want, err)
 		}
 	}

@@ -159,7 +159,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		return nil, fmt.Errorf("open the registration attempts: %w", err)
 	}
 	if config.Issuer != nil {
-		config.Issuer.Follow(s)
+		config.Issuer.Follow(renewals{s})
 	}
 	s.always.Go(s.keepSweeping)
 	s.always.Go(func() { s.links.MeasureLatencies(s.work, s.closing) })
@@ -184,7 +184,7 @@ func newService(config Config) *Service {
 		Subjects: "provisioning/authority-names", Limit: config.Limits.Authorities,
 		CheckUnused: s.checkAuthorityUnused, Audit: config.Audit, Now: config.Now})
 	s.links = linkedhub.New(linkedhub.Config{Documents: config.Documents, Hubs: config.Hubs, Reach: config.Reach,
-		Limit: config.Limits.LinkedHubs, AssignedTo: s.AssignedTo, Audit: config.Audit, Panics: config.Panics,
+		Limit: config.Limits.LinkedHubs, AssignedTo: s.Registrations().CountOfHub, Audit: config.Audit, Panics: config.Panics,
 		Logger: config.Logger})
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger

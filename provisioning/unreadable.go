@@ -15,7 +15,7 @@ func (s *Service) DeleteUnreadable(ctx context.Context, collection, key string) 
 	case s.groups.Collection:
 		return true, s.DeleteGroup(ctx, key, "")
 	case s.registrations.Collection:
-		return true, s.DeleteRegistration(ctx, key, "")
+		return true, s.Registrations().Delete(ctx, key, "")
 	case AuthorityRecords:
 		return true, s.authorities.Delete(ctx, key, "", true)
 	case linkedhub.Records:

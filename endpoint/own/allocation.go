@@ -48,7 +48,7 @@ func (s *service) getHubLink(c *https.Call) (any, error) {
 	link, err := s.Provisioning.Links().Get(c.Parameter("host"))
 	if err == nil && c.Query("count") == "true" {
 		var devices int
-		devices, err = s.Provisioning.AssignedTo(c.Context(), link.HostName)
+		devices, err = s.Provisioning.Registrations().CountOfHub(c.Context(), link.HostName)
 		link.AssignedDevices = &devices
 	}
 	return link, err

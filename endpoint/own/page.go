@@ -61,7 +61,7 @@ func (s *service) pageOfGroups(c *https.Call) (any, error) {
 func (s *service) pageOfRegistrations(c *https.Call) (any, error) {
 	return page(s, c, provisioning.RegistrationRecords, func(prefix, after string,
 		limit int) ([]provisioning.Registration, string, error) {
-		return s.Provisioning.Registrations(c.Context(), prefix, after, limit)
+		return s.Provisioning.Registrations().List(c.Context(), prefix, after, limit)
 	})
 }
 

@@ -83,12 +83,12 @@ func (s *service) attestationMechanism(c *https.Call) (any, error) {
 }
 
 func (s *service) getRegistration(c *https.Call) (any, error) {
-	registration, err := s.Provisioning.Registration(c.Context(), c.Parameter("id"))
+	registration, err := s.Provisioning.Registrations().Get(c.Context(), c.Parameter("id"))
 	return c.Tagged(registration, registration.ETag, err)
 }
 
 func (s *service) deleteRegistration(c *https.Call) (any, error) {
-	return nil, s.Provisioning.DeleteRegistration(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
+	return nil, s.Provisioning.Registrations().Delete(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
 }
 
 // maxBulk is how many enrollments one bulk operation takes, unless the service has a

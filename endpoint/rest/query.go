@@ -106,7 +106,7 @@ func (s *service) queryRegistrations(c *https.Call) (any, error) {
 	}
 	return answerQuery(c, "deviceRegistration", https.MaxPage,
 		func(after string, limit int) ([]provisioning.Registration, string, error) {
-			return s.Provisioning.GroupRegistrations(c.Context(), c.Parameter("id"), after, limit)
+			return s.Provisioning.Registrations().ListOfGroup(c.Context(), c.Parameter("id"), after, limit)
 		})
 }
 

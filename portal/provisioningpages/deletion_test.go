@@ -96,7 +96,7 @@ func TestEveryRegistration(t *testing.T) {
 		_, err = service.OpenSession("0ne1", id, credential.Evidence{Token: token}).Register(ctx, nil)
 		h.Must(err)
 	}
-	all, _, err := service.Registrations(ctx, "", "", 10)
+	all, _, err := service.Registrations().List(ctx, "", "", 10)
 	h.Must(err)
 	if len(all) != 2 {
 		t.Fatalf("there are %d records", len(all))

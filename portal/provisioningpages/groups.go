@@ -107,7 +107,7 @@ func (p *Pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err
 		return device, nil
 	}
 	// The service knows what a registration id is, and says what is wrong with one.
-	_, err = p.Provisioning.Registration(c.Context(), device.RegistrationID)
+	_, err = p.Provisioning.Registrations().Get(c.Context(), device.RegistrationID)
 	if errors.Is(err, fault.InvalidRegistrationID) {
 		device.Problem = fault.From(err)
 		return device, nil
@@ -143,7 +143,7 @@ func (p *Pages) completeGroup(c *web.Call, page groupPage) (groupPage, error) {
 		Position: web.Position{After: c.Query("after")},
 		Part:     "registrations",
 	}
-	page.Members.Items, page.Members.Next, err = p.Provisioning.GroupRegistrations(c.Context(), page.GroupID,
+	page.Members.Items, page.Members.Next, err = p.Provisioning.Registrations().ListOfGroup(c.Context(), page.GroupID,
 		page.Members.After, web.PageSize)
 	return page, err
 }

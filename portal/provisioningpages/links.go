@@ -108,7 +108,7 @@ func (p *Pages) storedLink(c *web.Call) (linkForm, error) {
 	if err != nil {
 		return linkForm{}, err
 	}
-	devices, err := p.Provisioning.AssignedTo(c.Context(), link.HostName)
+	devices, err := p.Provisioning.Registrations().CountOfHub(c.Context(), link.HostName)
 	link.AssignedDevices = &devices
 	return linkForm{Link: &link, Weight: strconv.Itoa(*link.AllocationWeight), Location: link.Location,
 		ByName: !*link.ApplyAllocationPolicy, Measure: link.MeasureLatency, ETag: link.ETag}, err

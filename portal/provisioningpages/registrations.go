@@ -38,7 +38,7 @@ func (p *Pages) listRegistrations(c *web.Call) error {
 		}
 		var err error
 		filter := provisioning.RegistrationFilter{Prefix: l.Prefix, Status: provisioning.Status(l.Status)}
-		if l.Items, l.Next, err = service.FindRegistrations(ctx, filter, l.After, web.PageSize); err != nil {
+		if l.Items, l.Next, err = service.Registrations().Find(ctx, filter, l.After, web.PageSize); err != nil {
 			return nil, err
 		}
 		counts, err := service.Counts(ctx)
@@ -58,12 +58,12 @@ func (p *Pages) registrationDeletion(c *web.Call) (web.Deletion, error) {
 		IDs: func(ctx context.Context, at web.Position, limit int) (ids []string, next string, err error) {
 			find := func(ctx context.Context, prefix, after string, limit int) ([]provisioning.Registration, string, error) {
 				filter := provisioning.RegistrationFilter{Prefix: prefix, Status: provisioning.Status(at.Status)}
-				return p.Provisioning.FindRegistrations(ctx, filter, after, limit)
+				return p.Provisioning.Registrations().Find(ctx, filter, after, limit)
 			}
 			return web.ListIDs(find, func(r provisioning.Registration) string { return r.RegistrationID })(ctx, at, limit)
 		},
 		Delete: func(ctx context.Context, id string) error {
-			return p.Provisioning.DeleteRegistration(ctx, id, "")
+			return p.Provisioning.Registrations().Delete(ctx, id, "")
 		},
 	}, nil
 }
