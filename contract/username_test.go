@@ -171,7 +171,8 @@ func FuzzUserName(f *testing.F) {
 			return
 		}
 		if err != nil || name.DeviceID != deviceID || name.ModuleID != moduleID {
-			t.Errorf("%q names %+v, error %v; want the device %q and the module %q", username, name, err, deviceID, moduleID)
+			t.Errorf("%q names %+v, error %v; want the device %q and the module %q", username, name, err, deviceID,
+				moduleID)
 		}
 	})
 }
