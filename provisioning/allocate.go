@@ -19,7 +19,7 @@ func (e EnrollmentSettings) allocation() allocation.Settings {
 // allocate chooses the hub for a device. A hub that it has already, and that its
 // policy keeps, stays.
 func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent intent,
-	pending record) (allocation.Decision, error) {
+	pending storedRegistration) (allocation.Decision, error) {
 	return s.allocator.Choose(ctx, allocation.Request{Settings: enrollment.allocation(),
 		RegistrationID: intent.RegistrationID, DeviceID: enrollment.deviceID(), RemoteAddr: intent.RemoteAddr,
 		AssignedHub: pending.AssignedHub, Keep: !enrollment.ReprovisionPolicy.UpdateHubAssignment,
@@ -48,7 +48,7 @@ type deviceContext struct {
 }
 
 // webhookBody is what the webhook is sent, with the hubs to choose among.
-func (s *Service) webhookBody(ctx context.Context, enrollment Enrollment, intent intent, former record,
+func (s *Service) webhookBody(ctx context.Context, enrollment Enrollment, intent intent, former storedRegistration,
 	hosts []string) ([]byte, error) {
 	request := allocationRequest{Device: deviceContext{
 		RegistrationID: intent.RegistrationID, CurrentHub: former.AssignedHub, CurrentDevice: former.DeviceID,

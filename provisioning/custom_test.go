@@ -157,7 +157,7 @@ func TestWebhookIsToldOfTheAttestation(t *testing.T) {
 	} {
 		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
 		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &credential.X509CertificateInfo{SubjectName: "CN=d1"}}
-		body, err := h.webhookBody(context.Background(), enrollment, device, record{}, nil)
+		body, err := h.webhookBody(context.Background(), enrollment, device, storedRegistration{}, nil)
 		var request struct {
 			Device json.RawMessage `json:"deviceRuntimeContext"`
 		}

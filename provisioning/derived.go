@@ -170,18 +170,18 @@ func (k *keyGroups) try(search *attest.DerivedSearch, group keyGroup) (found boo
 // that it came in by before, else any. What it costs to find none is bounded for
 // each device, for each source and for all together.
 func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
-	evidence attest.Evidence) (admitted, attest.Refusal, error) {
+	evidence attest.Evidence) (principal, attest.Refusal, error) {
 	table, err := s.keyGroups.table(ctx)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	search, err := attest.NewDerivedSearch(evidence)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
-	before, err := s.record(ctx, evidence.RegistrationID)
+	before, err := s.loadRegistration(ctx, evidence.RegistrationID)
 	if err != nil && !errors.Is(err, fault.RegistrationNotFound) {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	if place, ok := table.byID[key(before.GroupID)]; ok && s.keyGroups.try(search, table.groups[place]) {
 		return s.derivedFrom(ctx, trace, evidence, table.groups[place])
@@ -191,7 +191,7 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
 		trace.Fail("throttle", fault.From(err).Text(), fault.Say("fewer tokens that were made with a key of no group"),
 			fault.Say("Give the devices at this address the keys that are derived from their group's, "+
 				"or enroll them one by one: an individual enrollment costs no search"))
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	if found >= 0 {
 		return s.derivedFrom(ctx, trace, evidence, table.groups[found])
@@ -203,7 +203,7 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
 		fault.Say("Enroll the device, "+
 			"or give it the key that is derived from its group's for exactly this registration id: "+
 			"berth group device-key GROUP %s", evidence.RegistrationID))
-	return admitted{}, attest.NotAdmitted, nil
+	return principal{}, attest.NotAdmitted, nil
 }
 
 // searchAll tries the groups one after the other, and returns the place of the one
@@ -229,10 +229,10 @@ func (s *Service) searchAll(ctx context.Context, evidence attest.Evidence, searc
 
 // derivedFrom is the device as a member of the group that was found, as it is now.
 func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
-	found keyGroup) (admitted, attest.Refusal, error) {
+	found keyGroup) (principal, attest.Refusal, error) {
 	group, err := s.group(ctx, found.id)
 	if err != nil && !errors.Is(err, fault.GroupNotFound) {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	var member Enrollment
 	name, ok := "", false
@@ -245,7 +245,7 @@ func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence
 		trace.Fail("enrollment", fault.Say("group %s, whose key was changed this moment", found.id),
 			fault.Say("the derived key of a group"),
 			fault.Say("Give the device the key that is derived from its group's now"))
-		return admitted{}, attest.NotAdmitted, nil
+		return principal{}, attest.NotAdmitted, nil
 	}
 	trace.Pass("enrollment", "group %s, symmetric key", group.EnrollmentGroupID)
 	if name == "secondary" {
@@ -253,5 +253,5 @@ func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence
 	} else {
 		trace.Pass("token signature", "made with the key derived from the group's primary key")
 	}
-	return admitted{enrollment: member, group: group.EnrollmentGroupID}, "", nil
+	return principal{enrollment: member, group: group.EnrollmentGroupID}, "", nil
 }

@@ -41,7 +41,7 @@ func (s *Service) CreateEnrollment(ctx context.Context, enrollment Enrollment) (
 	case !errors.Is(err, fault.EnrollmentNotFound):
 		return Enrollment{}, fault.About("registrationId", err)
 	}
-	written, err := s.write(ctx, enrollment, nil, match)
+	written, err := s.writeEnrollment(ctx, enrollment, nil, match)
 	if _, conflict := store.IsConflict(err); conflict {
 		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
 	}
@@ -77,11 +77,11 @@ func (s *Service) PutEnrollmentKeeping(ctx context.Context, enrollment Enrollmen
 		switch match := store.ETag(store.UnquoteETag(prior.ETag)); {
 		case exists:
 			kept.restore(&enrollment.EnrollmentSettings, prior.EnrollmentSettings)
-			written, err = s.write(ctx, enrollment, &prior, match)
+			written, err = s.writeEnrollment(ctx, enrollment, &prior, match)
 		case unreadable:
-			written, err = s.write(ctx, enrollment, nil, match)
+			written, err = s.writeEnrollment(ctx, enrollment, nil, match)
 		default:
-			written, err = s.write(ctx, enrollment, nil, store.Absent)
+			written, err = s.writeEnrollment(ctx, enrollment, nil, store.Absent)
 		}
 		return written, err
 	})
@@ -163,8 +163,9 @@ func (s *Service) withState(ctx context.Context, enrollment Enrollment) (Enrollm
 	return enrollment, nil
 }
 
-// write checks and stores an enrollment; prior is the one it replaces.
-func (s *Service) write(ctx context.Context, enrollment Enrollment, prior *Enrollment, match store.Match) (Enrollment, error) {
+// writeEnrollment checks and stores an enrollment; prior is the one it replaces.
+func (s *Service) writeEnrollment(ctx context.Context, enrollment Enrollment, prior *Enrollment,
+	match store.Match) (Enrollment, error) {
 	if err := s.complete(&enrollment, prior); err != nil {
 		return Enrollment{}, err
 	}

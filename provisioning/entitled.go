@@ -15,8 +15,8 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// admitted is a device that may come in, and by what.
-type admitted struct {
+// principal is a device that may come in, and by what.
+type principal struct {
 	enrollment Enrollment                      // its own, or its group as its own
 	group      string                          // "" for an individual enrollment
 	signer     *credential.X509CertificateInfo // of a device of an X.509 group
@@ -27,29 +27,30 @@ type admitted struct {
 // may: its individual enrollment, which decides alone, even if it is disabled; else
 // the group whose authority is nearest to the device's certificate, or whose key
 // the device's is derived from (Azure, concepts-service).
-func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
+func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (principal,
+	attest.Refusal, error) {
 	enrollment, err := s.enrollment(ctx, evidence.RegistrationID)
 	switch {
 	case err == nil && enrollment.Attestation.Type == byTPM:
 		return s.ownTPM(ctx, trace, evidence, enrollment)
 	case err == nil:
-		refusal := s.own(trace, evidence, enrollment)
-		return admitted{enrollment: enrollment}, refusal, nil
+		refusal := s.judgeOwn(trace, evidence, enrollment)
+		return principal{enrollment: enrollment}, refusal, nil
 	case !errors.Is(err, fault.EnrollmentNotFound):
-		return admitted{}, "", err
+		return principal{}, "", err
 	case len(evidence.Certificates) > 0:
 		return s.signedMember(ctx, trace, evidence)
 	case evidence.Token == "":
 		trace.Fail("enrollment", fault.Say("none"),
 			fault.Say("an individual enrollment %s with the TPM's endorsement key", evidence.RegistrationID),
 			fault.Say("Enroll the device: berth enrollment create %s --tpm FILE", evidence.RegistrationID))
-		return admitted{}, attest.NotAdmitted, nil
+		return principal{}, attest.NotAdmitted, nil
 	}
 	return s.derivedMember(ctx, trace, evidence)
 }
 
-// own judges the evidence against the device's individual enrollment.
-func (s *Service) own(trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) attest.Refusal {
+// judgeOwn judges the evidence against the device's individual enrollment.
+func (s *Service) judgeOwn(trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) attest.Refusal {
 	switch mechanism := enrollment.Attestation; {
 	case evidence.Token == "" && len(evidence.Certificates) == 0:
 		trace.Fail("enrollment", fault.Say("individual, %s", mechanism.name()),
@@ -79,17 +80,18 @@ func (s *Service) own(trace *attest.Trace, evidence attest.Evidence, enrollment 
 
 // signedMember finds the group whose authority signed the device's certificate,
 // the nearest first.
-func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (admitted, attest.Refusal, error) {
+func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (principal,
+	attest.Refusal, error) {
 	var failed attest.Trace // what was wrong with the first authority of the right name
 	chain, err := s.chain(ctx, evidence)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	left := maxSigners
 	for _, issuer := range chain.Issuers {
 		signers, err := s.signersOf(ctx, chain, issuer, left)
 		if err != nil {
-			return admitted{}, "", err
+			return principal{}, "", err
 		}
 		left -= len(signers)
 		for _, candidate := range signers {
@@ -101,7 +103,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 			attempt.Pass("enrollment", "group %s, X.509, signed by %s", candidate.Group, authority.Subject)
 			trusted, err := s.stillTrusted(ctx, &attempt, candidate)
 			if err != nil {
-				return admitted{}, "", err
+				return principal{}, "", err
 			}
 			if trusted {
 				_, trusted = chain.Descends(&attempt, authority, s.config.Now())
@@ -117,19 +119,20 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 				continue // deleted this moment
 			}
 			if err != nil {
-				return admitted{}, "", err
+				return principal{}, "", err
 			}
 			*trace = append(*trace, attempt...)
 			leaf := credential.Describe(evidence.Certificates[0])
-			return admitted{enrollment: group.withCertificate(evidence.RegistrationID, leaf), group: group.EnrollmentGroupID, signer: credential.Describe(authority)}, "", nil
+			return principal{enrollment: group.withCertificate(evidence.RegistrationID, leaf),
+				group: group.EnrollmentGroupID, signer: credential.Describe(authority)}, "", nil
 		}
 	}
 	if failed != nil {
 		*trace = append(*trace, failed...)
-		return admitted{}, attest.NotAdmitted, nil
+		return principal{}, attest.NotAdmitted, nil
 	}
 	unknownSigner(trace, evidence, chain)
-	return admitted{}, attest.NotAdmitted, nil
+	return principal{}, attest.NotAdmitted, nil
 }
 
 // unknownSigner says why no group lets the device's certificate in.
@@ -218,8 +221,8 @@ func (s *Service) chain(ctx context.Context, evidence attest.Evidence) (*attest.
 	return chain, failure
 }
 
-// again is the enrollment of an intent, as it is now: a crash may lie between.
-func (s *Service) again(ctx context.Context, intent intent) (Enrollment, error) {
+// reloadEnrollment reads the enrollment of an intent again: a crash may lie between.
+func (s *Service) reloadEnrollment(ctx context.Context, intent intent) (Enrollment, error) {
 	if intent.GroupID == "" {
 		enrollment, err := s.enrollment(ctx, intent.RegistrationID)
 		if err == nil && enrollment.Attestation.Type == byTPM {
@@ -268,7 +271,7 @@ func (s *Service) judgedBy(intent intent, enrollment Enrollment) []store.Change 
 // judged may still come in by it. Else the error is a failure, or why the enrollment
 // can't be read.
 func (s *Service) stillEntitled(ctx context.Context, intent intent) (Enrollment, error) {
-	enrollment, err := s.again(ctx, intent)
+	enrollment, err := s.reloadEnrollment(ctx, intent)
 	if err != nil {
 		return Enrollment{}, err
 	}

@@ -71,7 +71,7 @@ const maxCase = 256 << 10
 // nil when there is more than is kept.
 //
 // found is what the judgement came to, as far as it did.
-func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence, found admitted) (*Case, error) {
+func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence, found principal) (*Case, error) {
 	c := &Case{Time: s.config.Now().UTC(), ServiceIDScope: s.config.IDScope, IDScope: attempts.Printable(evidence.IDScope), RegistrationID: attempts.Printable(evidence.RegistrationID),
 		TPM: evidence.TPM != nil}
 	size := 0
@@ -186,7 +186,7 @@ func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evide
 }
 
 // addDerived adds the group from whose key the device's is derived.
-func (s *Service) addDerived(ctx context.Context, c *Case, evidence attest.Evidence, found admitted) error {
+func (s *Service) addDerived(ctx context.Context, c *Case, evidence attest.Evidence, found principal) error {
 	group, err := s.group(ctx, found.group)
 	if err != nil {
 		return err
@@ -228,17 +228,17 @@ func Explain(ctx context.Context, documents store.Documents, c Case) (Judgement,
 	}
 	at := c.Time
 	s := newService(Config{IDScope: c.ServiceIDScope, Documents: documents, Now: func() time.Time { return at }})
-	evidence, err := s.restage(ctx, c)
+	evidence, err := s.restore(ctx, c)
 	if err != nil {
 		return Judgement{}, err
 	}
-	return s.judge(ctx, evidence)
+	return s.evaluate(ctx, evidence)
 }
 
-// judge says whether the evidence would be let in now.
-func (s *Service) judge(ctx context.Context, evidence attest.Evidence) (judgement Judgement, err error) {
+// evaluate says whether the evidence would be let in now.
+func (s *Service) evaluate(ctx context.Context, evidence attest.Evidence) (judgement Judgement, err error) {
 	session := &Session{service: s, evidence: evidence}
-	found, err := session.admit(ctx, &judgement.Checks)
+	found, err := session.authenticate(ctx, &judgement.Checks)
 	var problem *fault.Error
 	switch {
 	case err == nil:
@@ -249,9 +249,9 @@ func (s *Service) judge(ctx context.Context, evidence attest.Evidence) (judgemen
 	return judgement, err
 }
 
-// restage makes an empty service know what the case holds, and returns what the
+// restore makes an empty service know what the case holds, and returns what the
 // device showed. Keys are made anew: what counts is whose the token is.
-func (s *Service) restage(ctx context.Context, c Case) (attest.Evidence, error) {
+func (s *Service) restore(ctx context.Context, c Case) (attest.Evidence, error) {
 	evidence := attest.Evidence{IDScope: c.IDScope, RegistrationID: c.RegistrationID}
 	for i, der := range c.Certificates {
 		certificate, err := x509.ParseCertificate(der)
@@ -321,7 +321,8 @@ func (s *Service) CheckChain(ctx context.Context, chain []byte, registrationID s
 	if registrationID == "" {
 		registrationID = certificates[0].Subject.CommonName
 	}
-	return s.judge(ctx, attest.Evidence{IDScope: s.config.IDScope, RegistrationID: registrationID, Evidence: credential.Evidence{Certificates: certificates}})
+	return s.evaluate(ctx, attest.Evidence{IDScope: s.config.IDScope, RegistrationID: registrationID,
+		Evidence: credential.Evidence{Certificates: certificates}})
 }
 
 // ChainCase is the case of a chain against authorities that a person has at hand:

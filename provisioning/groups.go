@@ -300,7 +300,7 @@ func (s *Service) completeGroup(ctx context.Context, group EnrollmentGroup, prio
 		member.Attestation = sample.Attestation
 		earlier = &member
 	}
-	if err := s.completeTerms(&sample, earlier); err != nil {
+	if err := s.completeSettings(&sample, earlier); err != nil {
 		return stored, nil, err
 	}
 	stored.ProvisioningStatus, stored.ReprovisionPolicy, stored.InitialTwin = sample.ProvisioningStatus, sample.ReprovisionPolicy, sample.InitialTwin

@@ -13,7 +13,7 @@ import (
 var (
 	_ store.Checkable = (*Enrollment)(nil)
 	_ store.Checkable = (*storedGroup)(nil)
-	_ store.Checkable = (*record)(nil)
+	_ store.Checkable = (*storedRegistration)(nil)
 	_ store.Checkable = (*intent)(nil)
 	_ store.Checkable = (*owner)(nil)
 )
@@ -88,7 +88,7 @@ func intactSettings(status ProvisioningStatus, policy *ReprovisionPolicy) error 
 }
 
 // Intact implements store.Checkable.
-func (r *record) Intact() error {
+func (r *storedRegistration) Intact() error {
 	if checkRegistrationID(r.RegistrationID) != nil {
 		return errors.New("it has no registration id")
 	}

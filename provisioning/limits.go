@@ -53,7 +53,7 @@ func (s *Service) roomForRegistration(ctx context.Context, trace *attest.Trace, 
 	if most <= 0 {
 		return nil
 	}
-	if _, err := s.record(ctx, registrationID); !errors.Is(err, fault.RegistrationNotFound) {
+	if _, err := s.loadRegistration(ctx, registrationID); !errors.Is(err, fault.RegistrationNotFound) {
 		return err
 	}
 	full, err := isFull(ctx, most, s.registrations.Count)

@@ -22,7 +22,8 @@ import (
 // the admission that of a device that has one. What it returns is to be committed.
 // Certificates that the device never learns of, because the process died, do no
 // harm: only the device has their key.
-func (s *Service) issue(ctx context.Context, enrollment Enrollment, intent intent, result *record, admission *linkedhub.Admission) (changes []store.Change, err error) {
+func (s *Service) issue(ctx context.Context, enrollment Enrollment, intent intent, result *storedRegistration,
+	admission *linkedhub.Admission) (changes []store.Change, err error) {
 	result.IssuedChain = nil
 	if enrollment.CredentialPolicyName == "" {
 		result.Issued = nil // the enrollment's own credential counts again
@@ -70,7 +71,7 @@ func (s *Service) notRevoked(ctx context.Context, issued []string, isNew bool) [
 
 // operational makes the admission that of a device with operational certificates,
 // if it has any.
-func (r *record) operational(policy, registrationID string, admission *linkedhub.Admission) {
+func (r *storedRegistration) operational(policy, registrationID string, admission *linkedhub.Admission) {
 	if len(r.Issued) == 0 {
 		return
 	}
@@ -187,7 +188,7 @@ func (e *withdrawError) Unwrap() error { return e.err }
 // withdraw leaves a device at its hub elsewhere only the certificates that are
 // still good. Whose enrollment is gone has none of its own there.
 func (s *Service) withdraw(ctx context.Context, registrationID string) error {
-	record, err := s.record(ctx, registrationID)
+	record, err := s.loadRegistration(ctx, registrationID)
 	if errors.Is(err, fault.RegistrationNotFound) {
 		return nil // it is in no hub by this service
 	}
@@ -199,7 +200,8 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 		return nil
 	}
 	admission := linkedhub.Admission{DeviceID: record.DeviceID}
-	enrollment, err := s.again(ctx, intent{RegistrationID: registrationID, GroupID: record.GroupID, Certificate: record.Certificate})
+	enrollment, err := s.reloadEnrollment(ctx,
+		intent{RegistrationID: registrationID, GroupID: record.GroupID, Certificate: record.Certificate})
 	switch {
 	case err == nil:
 		admission = enrollment.admission()

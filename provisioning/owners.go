@@ -26,7 +26,7 @@ type owner struct {
 }
 
 // ownerKey is where the owner of an identity is kept. Host names have no case.
-func ownerKey(p place) string { return strings.ToLower(p.Hub) + "/" + p.DeviceID }
+func ownerKey(p deviceRef) string { return strings.ToLower(p.Hub) + "/" + p.DeviceID }
 
 // same reports whether an owner is by what the intent's device comes.
 func (i intent) same(o owner) bool {
@@ -43,7 +43,8 @@ func (o owner) text() fault.Text {
 
 // ownerOf returns the owner of an identity, with the condition under which that
 // holds. It reports false for one that nobody has, as far as is known.
-func (s *Service) ownerOf(ctx context.Context, p place, before record) (owner, store.Match, bool, error) {
+func (s *Service) ownerOf(ctx context.Context, p deviceRef, before storedRegistration) (owner, store.Match, bool,
+	error) {
 	found, etag, err := s.owners.Get(ctx, ownerKey(p))
 	switch {
 	case err == nil:
@@ -57,7 +58,9 @@ func (s *Service) ownerOf(ctx context.Context, p place, before record) (owner, s
 }
 
 // owner is by what the device of the record came to be where it is.
-func (r record) owner() owner { return owner{RegistrationID: r.RegistrationID, GroupID: r.GroupID} }
+func (r storedRegistration) owner() owner {
+	return owner{RegistrationID: r.RegistrationID, GroupID: r.GroupID}
+}
 
 // holds reports whether an owner still lets devices in, so that nobody else may
 // have what is its.
@@ -96,7 +99,8 @@ type claim struct {
 // claim says whether the device of an intent may have the identity in a place, of
 // which its hub tells what is there. before is its record as it was. It returns a
 // failure with fault 409001 if not.
-func (s *Service) claim(ctx context.Context, i intent, before record, p place, present linkedhub.Identity) (claim, error) {
+func (s *Service) claim(ctx context.Context, i intent, before storedRegistration, p deviceRef,
+	present linkedhub.Identity) (claim, error) {
 	found, match, known, err := s.ownerOf(ctx, p, before)
 	if err != nil {
 		return claim{}, err
@@ -125,7 +129,7 @@ func (s *Service) claim(ctx context.Context, i intent, before record, p place, p
 
 // claimRecord says the same of the identity that the record of the device's
 // registration id names, before the record is written anew.
-func (s *Service) claimRecord(ctx context.Context, i intent, before record) error {
+func (s *Service) claimRecord(ctx context.Context, i intent, before storedRegistration) error {
 	if i.GroupID == "" || before.AssignedHub == "" || i.same(before.owner()) {
 		return nil
 	}
@@ -148,7 +152,7 @@ func (s *Service) claimRecord(ctx context.Context, i intent, before record) erro
 
 // mayRead returns fault 404202 for the record of another device with the same
 // registration id: a group's device may read what it could replace.
-func (s *Service) mayRead(ctx context.Context, device admitted, found record) error {
+func (s *Service) mayRead(ctx context.Context, device principal, found storedRegistration) error {
 	asks := intent{RegistrationID: found.RegistrationID, GroupID: device.group}
 	if device.group == "" || asks.same(found.owner()) {
 		return nil
@@ -169,7 +173,7 @@ func asking(deviceID string) linkedhub.Admission {
 
 // taken is the failure of a device that may not have an identity. The device is not
 // told whose it is.
-func taken(p place, whose fault.Text) error {
+func taken(p deviceRef, whose fault.Text) error {
 	why := attest.NewFailure("device identity",
 		fault.Say("an identity that is new, that this group's device had before, "+
 			"or whose enrollment is gone or disabled"),
@@ -182,8 +186,8 @@ func taken(p place, whose fault.Text) error {
 	return why
 }
 
-// note adds to a trace that a group's device takes another's place.
-func (c claim) note(trace *attest.Trace, p place, i intent) {
+// addTo adds to a trace that a group's device takes another's place.
+func (c claim) addTo(trace *attest.Trace, p deviceRef, i intent) {
 	if !c.replaces.IsZero() {
 		trace.Pass("device identity", "takes the place of the device %s in %s, which belonged to %s: "+
 			"the group %s may replace existing devices", p.DeviceID, p.Hub, c.replaces, i.GroupID)
@@ -191,7 +195,7 @@ func (c claim) note(trace *attest.Trace, p place, i intent) {
 }
 
 // putOwner is the change that puts on record whose an identity is from now on.
-func (s *Service) putOwner(i intent, p place, generation string, c claim) store.Change {
+func (s *Service) putOwner(i intent, p deviceRef, generation string, c claim) store.Change {
 	now := owner{i.RegistrationID, i.GroupID, generation}
 	change := s.owners.Put(ownerKey(p), c.match, now)
 	change.Check = now == c.recorded && c.match != store.Absent && c.match != store.Always
@@ -200,7 +204,7 @@ func (s *Service) putOwner(i intent, p place, generation string, c claim) store.
 
 // stillOwn reports whether an identity that a registration left, or is to leave, is
 // still its own: the device may have been deleted and made again by hand.
-func (s *Service) stillOwn(ctx context.Context, registrationID string, p place) (bool, error) {
+func (s *Service) stillOwn(ctx context.Context, registrationID string, p deviceRef) (bool, error) {
 	recorded, _, err := s.owners.Get(ctx, ownerKey(p))
 	if errors.Is(err, store.ErrNotFound) {
 		return true, nil // as far as is known

@@ -82,7 +82,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	if x := enrollment.Attestation.X509; asked.Mechanism == byX509 && x != nil && x.ClientCertificates != nil {
 		asked.Certificate = x.ClientCertificates.Primary.Info
 	}
-	pending, err := s.record(ctx, request.RegistrationID)
+	pending, err := s.loadRegistration(ctx, request.RegistrationID)
 	if err != nil && fault.From(err).Code != fault.RegistrationNotFound {
 		return Preview{}, err
 	}

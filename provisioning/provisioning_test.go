@@ -430,7 +430,7 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.promise(context.Background(), promised, enrollment); err != nil {
+	if _, err := h.writeIntent(context.Background(), promised, enrollment); err != nil {
 		t.Fatal(err)
 	}
 
@@ -463,7 +463,7 @@ func TestUnfinishedAssignmentsOfAnotherNode(t *testing.T) {
 	config.Node = "another"
 	promised := intent{RegistrationID: "elsewhere", OperationID: newOperationID(),
 		Certificate: credential.Describe(device.evidence.Certificates[0])}
-	if _, err := newService(config).promise(ctx, promised, enrollment); err != nil {
+	if _, err := newService(config).writeIntent(ctx, promised, enrollment); err != nil {
 		t.Fatal(err)
 	}
 	others := make(map[string]time.Time)

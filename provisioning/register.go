@@ -71,8 +71,8 @@ func (j *job) of(group string) bool {
 }
 
 // wait waits for the job's end, at most for the time given.
-func (j *job) wait(ctx context.Context, patience time.Duration) bool {
-	timer := time.NewTimer(patience)
+func (j *job) wait(ctx context.Context, timeout time.Duration) bool {
+	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	select {
 	case <-j.finished:
@@ -140,7 +140,8 @@ func (j *jobs) endIfPanicking(begun *job) {
 // assign begins the assignment of an attested device and returns the job that
 // does it. When it returns without an error, the assignment will be finished
 // whatever happens to the process.
-func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device admitted, asked request, trace attest.Trace) (*job, error) {
+func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device principal, asked request,
+	trace attest.Trace) (*job, error) {
 	job, isNew := s.jobs.begin(evidence.RegistrationID)
 	for !isNew {
 		if job.of(device.group) {
@@ -170,12 +171,12 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device a
 	if done {
 		return job, nil
 	}
-	var pending record
+	var pending storedRegistration
 	if err == nil {
 		job.intent.Attestation, err = s.attestationHash(ctx, device.group, device.enrollment)
 	}
 	if err == nil {
-		pending, err = s.promise(ctx, job.intent, device.enrollment)
+		pending, err = s.writeIntent(ctx, job.intent, device.enrollment)
 	}
 	if err != nil {
 		s.jobs.end(job, Operation{}, err)
@@ -198,7 +199,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		}
 	}
 	return store.RetryOnConflict(ctx, func() (bool, error) {
-		pending, before, changes, err := s.begun(ctx, job.intent, enrollment)
+		pending, before, changes, err := s.startAssignment(ctx, job.intent, enrollment)
 		if err != nil {
 			return false, err
 		}
@@ -208,7 +209,8 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		}
 		hub, ok := chosen.Hub.Hub.(linkedhub.CommittingHub)
 		admission := enrollment.admission()
-		if !ok || len(pending.Left) > 0 || pending.AssignedHub != "" && pending.placed() != (place{hub.Host(), admission.DeviceID}) {
+		moves := pending.AssignedHub != "" && pending.placed() != (deviceRef{chosen.Hub.Host(), admission.DeviceID})
+		if !ok || len(pending.Stale) > 0 || moves {
 			return false, nil
 		}
 		issuing, err := s.issue(ctx, enrollment, job.intent, &pending, &admission)
@@ -223,7 +225,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
-		target := place{hub.Host(), admission.DeviceID}
+		target := deviceRef{hub.Host(), admission.DeviceID}
 		claimed, err := s.claim(ctx, job.intent, before, target, prepared.Present)
 		if err != nil {
 			return false, err
@@ -233,7 +235,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 		if len(issuing) > 0 {
 			trace.Pass("certificate", "issued by the policy %s", enrollment.CredentialPolicyName)
 		}
-		claimed.note(&trace, target, job.intent)
+		claimed.addTo(&trace, target, job.intent)
 		trace.Pass("hub admission", "device %s", admission.DeviceID)
 		result := s.assigned(pending, enrollment, chosen, again)
 		if pending.unfinished {
@@ -255,26 +257,29 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 			return false, err
 		}
 		result.ETag = registrationETag(etags[put])
-		s.jobs.end(job, s.concluded(job.intent, result, trace), nil)
+		s.jobs.end(job, s.recordOutcome(job.intent, result, trace), nil)
 		return true, nil
 	})
 }
 
-// begun is the device's record as an assignment that begins now finds it, as it was
-// before, and the changes that keep it as a member of its group. It returns a failure
-// with fault 409001 when it is another's, whom this device may not replace.
-func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollment) (pending, before record, changes []store.Change, err error) {
-	pending, err = s.record(ctx, intent.RegistrationID)
+// startAssignment returns the device's record as an assignment that begins now finds
+// it, as it was before, and the changes that keep it as a member of its group. It
+// returns a failure with fault 409001 when it is another's, whom this device may not
+// replace.
+func (s *Service) startAssignment(ctx context.Context, intent intent, enrollment Enrollment,
+) (pending, before storedRegistration, changes []store.Change, err error) {
+	pending, err = s.loadRegistration(ctx, intent.RegistrationID)
 	now := Time{Time: s.config.Now().UTC()}
 	switch {
 	case errors.Is(err, fault.RegistrationNotFound):
-		pending = record{Registration: Registration{RegistrationID: enrollment.RegistrationID, CreatedDateTimeUTC: now}}
+		pending = storedRegistration{
+			Registration: Registration{RegistrationID: enrollment.RegistrationID, CreatedDateTimeUTC: now}}
 	case err != nil:
-		return record{}, record{}, nil, err
+		return storedRegistration{}, storedRegistration{}, nil, err
 	}
 	before = pending
 	if err := s.claimRecord(ctx, intent, before); err != nil {
-		return record{}, record{}, nil, err
+		return storedRegistration{}, storedRegistration{}, nil, err
 	}
 	pending.unfinished = pending.Status == StatusAssigning
 	pending.Status, pending.OperationID, pending.LastUpdatedDateTimeUTC = StatusAssigning, intent.OperationID, now
@@ -292,13 +297,13 @@ func (s *Service) begun(ctx context.Context, intent intent, enrollment Enrollmen
 	return pending, before, changes, nil
 }
 
-// promise writes the intent, and the record that says so.
-func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollment) (record, error) {
+// writeIntent writes the intent, and the record that says so.
+func (s *Service) writeIntent(ctx context.Context, intent intent, enrollment Enrollment) (storedRegistration, error) {
 	intent.Node = s.config.Node
-	return store.RetryOnConflict(ctx, func() (record, error) {
-		pending, _, changes, err := s.begun(ctx, intent, enrollment)
+	return store.RetryOnConflict(ctx, func() (storedRegistration, error) {
+		pending, _, changes, err := s.startAssignment(ctx, intent, enrollment)
 		if err != nil {
-			return record{}, err
+			return storedRegistration{}, err
 		}
 		judged := s.judgedBy(intent, enrollment)
 		put := len(judged) + len(changes)
@@ -306,10 +311,10 @@ func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollm
 			s.registrations.Put(key(intent.RegistrationID), match(pending.ETag), pending.stored()),
 			s.intents.Put(key(intent.RegistrationID), store.Always, intent))...)
 		if index, conflict := store.IsConflict(err); conflict && index < len(judged) {
-			return record{}, enrollmentChanged()
+			return storedRegistration{}, enrollmentChanged()
 		}
 		if err != nil {
-			return record{}, err
+			return storedRegistration{}, err
 		}
 		pending.ETag = registrationETag(etags[put])
 		return pending, nil
@@ -317,7 +322,7 @@ func (s *Service) promise(ctx context.Context, intent intent, enrollment Enrollm
 }
 
 // run finishes the job on a goroutine of the service.
-func (s *Service) run(job *job, pending record) {
+func (s *Service) run(job *job, pending storedRegistration) {
 	s.active.Go(func() {
 		ctx, cancel := context.WithTimeout(s.work, assignmentTimeout)
 		defer cancel()
@@ -339,9 +344,9 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 	}
 	defer s.jobs.endIfPanicking(job)
 	intent, _, err := s.intents.Get(ctx, key(registrationID))
-	var pending record
+	var pending storedRegistration
 	if err == nil {
-		pending, err = s.record(ctx, registrationID)
+		pending, err = s.loadRegistration(ctx, registrationID)
 	}
 	switch {
 	case err == nil && pending.Status == StatusAssigning && pending.OperationID == intent.OperationID:
@@ -349,13 +354,13 @@ func (s *Service) resume(ctx context.Context, registrationID string) *job {
 		close(job.known)
 		s.run(job, pending)
 		return job
-	case err == nil && pending.Status != StatusAssigning && len(pending.Left) > 0:
+	case err == nil && pending.Status != StatusAssigning && len(pending.Stale) > 0:
 		job.intent.GroupID, job.intent.OperationID = pending.GroupID, pending.OperationID
 		close(job.known)
 		s.active.Go(func() {
 			ctx, cancel := context.WithTimeout(s.work, assignmentTimeout)
 			defer cancel()
-			err := s.config.Panics.Do(panics.Background, func() error { s.vacate(ctx, pending); return nil })
+			err := s.config.Panics.Do(panics.Background, func() error { s.removeStale(ctx, pending); return nil })
 			s.jobs.end(job, pending.operation(), err)
 		})
 		return job
@@ -482,37 +487,38 @@ func (s *Service) sweep(ctx context.Context, others map[string]time.Time) error 
 // finish carries out an intent and returns what the device is told. An error
 // means that storage failed, or that the record was changed by somebody else; the
 // intent then stays for later.
-func (s *Service) finish(ctx context.Context, intent intent, pending record) (Operation, error) {
-	result, trace, err := s.placeAndKeep(ctx, intent, pending)
+func (s *Service) finish(ctx context.Context, intent intent, pending storedRegistration) (Operation, error) {
+	result, trace, err := s.assignAndSave(ctx, intent, pending)
 	if err != nil {
 		problem := fault.From(err)
 		s.config.Logger.Error("registration", "registrationId", intent.RegistrationID, "trackingId", problem.TrackingID, "error", err)
 		return Operation{}, problem
 	}
-	operation := s.concluded(intent, result, trace)
-	if len(result.Left) > 0 {
+	operation := s.recordOutcome(intent, result, trace)
+	if len(result.Stale) > 0 {
 		// Last, so that the device is gone from its former place only when it is
 		// on record in the new one.
-		s.vacate(ctx, result)
+		s.removeStale(ctx, result)
 	}
 	return operation, nil
 }
 
-// placeAndKeep assigns the device and writes how that ended. A device is assigned only
+// assignAndSave assigns the device and writes how that ended. A device is assigned only
 // if its enrollment is then still as it was when the hub was chosen; else that begins
 // again, and finds out whether the device may still come in.
-func (s *Service) placeAndKeep(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace,
+func (s *Service) assignAndSave(ctx context.Context, intent intent,
+	pending storedRegistration) (result storedRegistration, trace attest.Trace,
 	err error) {
 	for range enrollmentChanges {
 		var judged []store.Change
-		if result, trace, judged, err = s.place(ctx, intent, pending); err != nil {
+		if result, trace, judged, err = s.assignToHub(ctx, intent, pending); err != nil {
 			return result, trace, err
 		}
 		result.LastUpdatedDateTimeUTC = Time{Time: s.config.Now().UTC()}
-		if err = s.keep(ctx, &result, judged...); !errors.Is(err, errEnrollmentChanged) {
+		if err = s.saveRegistration(ctx, &result, judged...); !errors.Is(err, errEnrollmentChanged) {
 			return result, trace, err
 		}
-		if pending, err = s.record(ctx, intent.RegistrationID); err != nil {
+		if pending, err = s.loadRegistration(ctx, intent.RegistrationID); err != nil {
 			return result, trace, err
 		}
 		if pending.Status != StatusAssigning || pending.OperationID != intent.OperationID {
@@ -527,12 +533,12 @@ func errRegistrationChanged() error {
 		"The registration was changed or deleted while the device was being assigned. Register again")
 }
 
-// keep writes the record, unless one of the checks fails, and drops the intent when
+// saveRegistration writes the record, unless one of the checks fails, and drops the intent when
 // nothing is left to be done.
-func (s *Service) keep(ctx context.Context, result *record, checks ...store.Change) error {
+func (s *Service) saveRegistration(ctx context.Context, result *storedRegistration, checks ...store.Change) error {
 	put := len(checks)
 	changes := append([]store.Change{s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())}, result.owning...)
-	if result.Status != StatusAssigning && len(result.Left) == 0 {
+	if result.Status != StatusAssigning && len(result.Stale) == 0 {
 		changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 	}
 	etags, err := s.config.Documents.Commit(ctx, append(checks, changes...)...)
@@ -548,8 +554,8 @@ func (s *Service) keep(ctx context.Context, result *record, checks ...store.Chan
 	return nil
 }
 
-// concluded counts, logs and keeps how an assignment ended.
-func (s *Service) concluded(intent intent, result record, trace attest.Trace) Operation {
+// recordOutcome counts, logs and keeps how an assignment ended.
+func (s *Service) recordOutcome(intent intent, result storedRegistration, trace attest.Trace) Operation {
 	attempt := intent.attempt(result, trace, s.config.Now())
 	s.attempts.Record(attempt)
 	s.tally.count(attempt.Outcome)
@@ -558,27 +564,28 @@ func (s *Service) concluded(intent intent, result record, trace attest.Trace) Op
 	return result.operation()
 }
 
-// place is an identity in a hub.
-type place struct {
+// deviceRef is an identity in a hub.
+type deviceRef struct {
 	Hub      string `json:"hub"` // host name
 	DeviceID string `json:"deviceId"`
 }
 
 // placed is where the device was assigned last.
-func (r record) placed() place { return place{r.AssignedHub, r.DeviceID} }
+func (r storedRegistration) placed() deviceRef { return deviceRef{r.AssignedHub, r.DeviceID} }
 
-// without is the places but for one.
-func without(places []place, one place) []place {
-	return slices.DeleteFunc(slices.Clone(places), func(p place) bool { return p == one })
+// withoutRef is the identities but for one.
+func withoutRef(refs []deviceRef, one deviceRef) []deviceRef {
+	return slices.DeleteFunc(slices.Clone(refs), func(p deviceRef) bool { return p == one })
 }
 
-// place chooses the hub and has it admit the device. The result says assigned
+// assignToHub chooses the hub and has it admit the device. The result says assigned
 // or failed; judged are the checks under which it may say assigned. An error means
 // that the record could not be written.
-func (s *Service) place(ctx context.Context, intent intent, pending record) (result record, trace attest.Trace,
+func (s *Service) assignToHub(ctx context.Context, intent intent,
+	pending storedRegistration) (result storedRegistration, trace attest.Trace,
 	judged []store.Change, err error) {
 	result, trace = pending, intent.Trace
-	end := func(why attest.Failure) (record, attest.Trace, []store.Change, error) {
+	end := func(why attest.Failure) (storedRegistration, attest.Trace, []store.Change, error) {
 		problem := fault.From(why.Err)
 		if s.isClosing() && problem.Code.Status() >= 500 {
 			return result, trace, nil, why.Err // after the next start it goes on
@@ -632,8 +639,8 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		}
 		trace.Pass("certificate", "issued by the policy %s", enrollment.CredentialPolicyName)
 	}
-	former, target := pending.placed(), place{hub.Host(), admission.DeviceID}
-	returns := target != former && slices.Contains(pending.Left, target)
+	former, target := pending.placed(), deviceRef{hub.Host(), admission.DeviceID}
+	returns := target != former && slices.Contains(pending.Stale, target)
 	if returns {
 		// What the device once left there is no longer its own.
 		if err := s.persist(ctx, func() error { return s.remove(ctx, hub, intent.RegistrationID, target) }); err != nil {
@@ -655,11 +662,11 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 		}
 		return end(why)
 	}
-	claimed.note(&trace, target, intent)
+	claimed.addTo(&trace, target, intent)
 	admission.IfGeneration = &present.Generation
 	if target != former && !returns && claimed.own { // else it was another's before, and is not removed when this goes wrong
-		result.Left = append(slices.Clone(result.Left), target)
-		if err := s.keep(ctx, &result); err != nil {
+		result.Stale = append(slices.Clone(result.Stale), target)
+		if err := s.saveRegistration(ctx, &result); err != nil {
 			return result, trace, nil, err
 		}
 	}
@@ -694,9 +701,9 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 			fault.Say("The hub refused the device for the reason shown"), err))
 	}
 	trace.Pass("hub admission", "device %s", admission.DeviceID)
-	result.Left = without(result.Left, target)
+	result.Stale = withoutRef(result.Stale, target)
 	if target != former && s.links.Find(former.Hub) != nil {
-		result.Left = append(result.Left, former)
+		result.Stale = append(result.Stale, former)
 	}
 	result = s.assigned(result, enrollment, chosen, again)
 	result.owning = []store.Change{s.putOwner(intent, target, generation, claimed)}
@@ -706,7 +713,7 @@ func (s *Service) place(ctx context.Context, intent intent, pending record) (res
 // A hub that does not answer is asked again for so long, with pauses that grow
 // from the first to the last.
 const (
-	hubPatience   = 20 * time.Second
+	hubTimeout    = 20 * time.Second
 	hubFirstPause = 200 * time.Millisecond
 	hubLastPause  = 2 * time.Second
 )
@@ -717,7 +724,7 @@ func (s *Service) persist(ctx context.Context, ask func() error) error {
 	pause := hubFirstPause
 	for waited := time.Duration(0); ; waited += pause {
 		err := ask()
-		if err == nil || errors.As(err, &problem) && problem.Code.Status() < 500 || waited >= hubPatience {
+		if err == nil || errors.As(err, &problem) && problem.Code.Status() < 500 || waited >= hubTimeout {
 			return err
 		}
 		timer := time.NewTimer(pause)
@@ -744,7 +751,8 @@ func (s *Service) isClosing() bool {
 }
 
 // assigned is the record of a device that has a hub now.
-func (s *Service) assigned(pending record, enrollment Enrollment, chosen allocation.Decision, again bool) record {
+func (s *Service) assigned(pending storedRegistration, enrollment Enrollment, chosen allocation.Decision,
+	again bool) storedRegistration {
 	result := pending
 	result.Substatus = s.substatus(pending, enrollment, chosen.Hub, again)
 	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.Hub.Host(), enrollment.deviceID()
@@ -752,10 +760,10 @@ func (s *Service) assigned(pending record, enrollment Enrollment, chosen allocat
 	return result
 }
 
-// vacate removes the identities that the device left behind. What a hub does not
+// removeStale removes the identities that the device left behind. What a hub does not
 // remove now, the sweep tries again.
-func (s *Service) vacate(ctx context.Context, result record) {
-	for _, left := range slices.Clone(result.Left) {
+func (s *Service) removeStale(ctx context.Context, result storedRegistration) {
+	for _, left := range slices.Clone(result.Stale) {
 		// One that is no longer linked can't be asked, and its devices are no
 		// longer this service's.
 		if hub := s.links.Find(left.Hub); hub != nil {
@@ -767,18 +775,18 @@ func (s *Service) vacate(ctx context.Context, result record) {
 				continue
 			}
 		}
-		result.Left = without(result.Left, left)
+		result.Stale = withoutRef(result.Stale, left)
 		if recorded, etag, err := s.owners.Get(ctx, ownerKey(left)); err == nil && key(recorded.RegistrationID) == key(result.RegistrationID) {
 			result.owning = append(result.owning, s.owners.Delete(ownerKey(left), store.ETag(etag)))
 		}
 	}
-	if err := s.keep(ctx, &result); err != nil && s.work.Err() == nil {
+	if err := s.saveRegistration(ctx, &result); err != nil && s.work.Err() == nil {
 		s.config.Logger.Warn("what the device left is removed, but not on record", "registrationId", result.RegistrationID, "error", err)
 	}
 }
 
 // remove removes an identity that a registration left in a hub, if it still is its.
-func (s *Service) remove(ctx context.Context, hub linkedhub.Hub, registrationID string, left place) error {
+func (s *Service) remove(ctx context.Context, hub linkedhub.Hub, registrationID string, left deviceRef) error {
 	own, err := s.stillOwn(ctx, registrationID, left)
 	if err != nil || !own {
 		return err
@@ -796,7 +804,8 @@ const sinceReprovisioned = "2019-04-15"
 
 // comesAgain reports whether a device that may be told so comes to a hub that has it
 // already: by its record, or because it was there before that was deleted.
-func (s *Service) comesAgain(ctx context.Context, intent intent, pending record, hub linkedhub.Hub, deviceID string) (bool, error) {
+func (s *Service) comesAgain(ctx context.Context, intent intent, pending storedRegistration, hub linkedhub.Hub,
+	deviceID string) (bool, error) {
 	if !intent.ToldAgain || pending.AssignedHub != "" {
 		return intent.ToldAgain, nil
 	}
@@ -807,7 +816,8 @@ func (s *Service) comesAgain(ctx context.Context, intent intent, pending record,
 // substatus says how the device comes to the hub (Azure,
 // concepts-device-reprovision). While nothing moves, what the last move was
 // still holds.
-func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedhub.Linked, again bool) Substatus {
+func (s *Service) substatus(pending storedRegistration, enrollment Enrollment, hub *linkedhub.Linked,
+	again bool) Substatus {
 	moves := pending.AssignedHub != "" && !hub.Is(pending.AssignedHub)
 	switch {
 	case !moves && (pending.Substatus == DeviceDataMigrated || pending.Substatus == DeviceDataReset):
@@ -823,7 +833,7 @@ func (s *Service) substatus(pending record, enrollment Enrollment, hub *linkedhu
 }
 
 // attempt is the record of how the intent ended.
-func (i intent) attempt(result record, trace attest.Trace, now time.Time) attest.Attempt {
+func (i intent) attempt(result storedRegistration, trace attest.Trace, now time.Time) attest.Attempt {
 	attempt := attest.Attempt{
 		Time: now.UTC(), RegistrationID: i.RegistrationID, Enrolled: true, IDScope: i.IDScope,
 		Protocol: i.Protocol, RemoteAddress: i.RemoteAddr,
@@ -838,7 +848,8 @@ func (i intent) attempt(result record, trace attest.Trace, now time.Time) attest
 
 // refused keeps the attempt of a device that got an error and returns that
 // error as the fault the device is told.
-func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found admitted, trace attest.Trace, err error) error {
+func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found principal, trace attest.Trace,
+	err error) error {
 	problem := fault.From(err)
 	attempt := attest.Attempt{
 		Time: s.config.Now().UTC(), RegistrationID: attempts.Printable(evidence.RegistrationID), IDScope: attempts.Printable(evidence.IDScope),

@@ -13,8 +13,8 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// record is a registration as it is stored.
-type record struct {
+// storedRegistration is a registration as it is stored.
+type storedRegistration struct {
 	Registration
 	OperationID string                          `json:"operationId"` // the last one
 	Certificate *credential.X509CertificateInfo `json:"certificate,omitempty"`
@@ -23,14 +23,14 @@ type record struct {
 	Mechanism   string                          `json:"mechanism,omitempty"`
 	IssuedChain []string                        `json:"issuedChain,omitempty"` // what the last registration answered
 	Issued      []string                        `json:"issued,omitempty"`      // thumbprints of the latest operational certificates, two at most
-	Left        []place                         `json:"left,omitempty"`        // where there may be identities that the device no longer uses
+	Stale       []deviceRef                     `json:"left,omitempty"`        // where there may be identities that the device no longer uses
 
 	unfinished bool           // it said assigning before this assignment began
 	owning     []store.Change // of owners, for the commit that writes the record
 }
 
 // stored is the record as it is written.
-func (r record) stored() record {
+func (r storedRegistration) stored() storedRegistration {
 	r.ETag = ""
 	return r
 }
@@ -53,7 +53,7 @@ const registrationsSearched = 10_000
 // Get returns the registration record of a device. It returns fault
 // 404202 when it never registered.
 func (r Registrations) Get(ctx context.Context, registrationID string) (Registration, error) {
-	record, err := r.service.record(ctx, registrationID)
+	record, err := r.service.loadRegistration(ctx, registrationID)
 	return record.Registration, err
 }
 
@@ -113,7 +113,7 @@ func (r Registrations) Find(ctx context.Context, filter RegistrationFilter, afte
 func (r Registrations) Delete(ctx context.Context, registrationID, ifMatch string) error {
 	var tidied Registration // as it was when the condition held, before what the device left was removed
 	for {
-		record, err := r.service.record(ctx, registrationID)
+		record, err := r.service.loadRegistration(ctx, registrationID)
 		if err != nil && !store.IsUnreadable(err) {
 			return err
 		}
@@ -122,7 +122,7 @@ func (r Registrations) Delete(ctx context.Context, registrationID, ifMatch strin
 				return err
 			}
 		}
-		if len(record.Left) > 0 && tidied.ETag == "" {
+		if len(record.Stale) > 0 && tidied.ETag == "" {
 			// Without the record nobody would know what is left of the device.
 			tidied = record.Registration
 			select {
@@ -180,7 +180,7 @@ func (r Registrations) ListOfGroup(ctx context.Context, id, after string, limit 
 	}
 	registrations = []Registration{}
 	for _, entry := range entries {
-		record, err := r.service.record(ctx, entry.Value)
+		record, err := r.service.loadRegistration(ctx, entry.Value)
 		switch {
 		case err == nil && key(record.GroupID) == key(id):
 			registrations = append(registrations, record.Registration)
@@ -194,13 +194,13 @@ func (r Registrations) ListOfGroup(ctx context.Context, id, after string, limit 
 	return registrations, next, nil
 }
 
-func (s *Service) record(ctx context.Context, registrationID string) (record, error) {
+func (s *Service) loadRegistration(ctx context.Context, registrationID string) (storedRegistration, error) {
 	if err := checkRegistrationID(registrationID); err != nil {
-		return record{}, err
+		return storedRegistration{}, err
 	}
 	found, etag, err := s.registrations.Get(ctx, key(registrationID))
 	if errors.Is(err, store.ErrNotFound) {
-		return record{}, fault.New(fault.RegistrationNotFound, "The device %q has not registered", registrationID)
+		return storedRegistration{}, fault.New(fault.RegistrationNotFound, "The device %q has not registered", registrationID)
 	}
 	found.ETag = registrationETag(etag)
 	return found, err

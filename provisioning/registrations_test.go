@@ -19,7 +19,7 @@ func (h *house) put(registrations ...Registration) {
 	for some := range slices.Chunk(registrations, 1000) {
 		var changes []store.Change
 		for _, registration := range some {
-			changes = append(changes, h.registrations.Put(key(registration.RegistrationID), store.Always, record{Registration: registration}))
+			changes = append(changes, h.registrations.Put(key(registration.RegistrationID), store.Always, storedRegistration{Registration: registration}))
 		}
 		if _, err := h.config.Documents.Commit(context.Background(), changes...); err != nil {
 			h.t.Fatal(err)
@@ -113,11 +113,11 @@ func TestDeletingARegistrationThatLeftSomething(t *testing.T) {
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
 	h.mustRegister(device)
-	kept, err := h.record(ctx, "d1")
+	kept, err := h.loadRegistration(ctx, "d1")
 	if err != nil {
 		t.Fatal(err)
 	}
-	kept.Left = []place{{"hub.local", "former"}}
+	kept.Stale = []deviceRef{{"hub.local", "former"}}
 	h.hub(0).devices["former"] = linkedhub.Admission{DeviceID: "former"}
 	_, err = h.config.Documents.Commit(ctx, h.registrations.Put("d1", store.Present, kept.stored()), h.intents.Put("d1", store.Always, intent{RegistrationID: "d1"}))
 	if err != nil {

@@ -24,7 +24,7 @@ func (r renewals) ThrottleRenewal(registrationID string) error {
 // MayRenew implements issuance.Enrollments. It asks what a registration would ask: the
 // device's individual enrollment decides alone, else the group by which it came.
 func (r renewals) MayRenew(ctx context.Context, registrationID, policy string) ([]store.Change, error) {
-	record, err := r.service.record(ctx, registrationID)
+	record, err := r.service.loadRegistration(ctx, registrationID)
 	if errors.Is(err, fault.RegistrationNotFound) {
 		return nil, fault.New(fault.RegistrationNotFound, "The registration of this device was deleted. Register again")
 	}

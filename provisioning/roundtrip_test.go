@@ -14,7 +14,7 @@ import (
 func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[Enrollment](t)
 	storetest.RoundTrip[storedGroup](t)
-	storetest.RoundTrip[record](t)
+	storetest.RoundTrip[storedRegistration](t)
 	storetest.RoundTrip[intent](t)
 	storetest.RoundTrip[signer](t)
 	storetest.RoundTrip[owner](t)

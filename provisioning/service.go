@@ -31,7 +31,7 @@ type Pace string
 
 const (
 	// Instant answers with the finished result when the work is done within
-	// patience, as all official clients take it.
+	// instantTimeout, as all official clients take it.
 	Instant Pace = "instant"
 	// Paced always answers that it is assigning and lets the device poll, as
 	// Azure does.
@@ -39,8 +39,8 @@ const (
 )
 
 const (
-	// patience is how long an instant registration waits for its result.
-	patience = 250 * time.Millisecond
+	// instantTimeout is how long an instant registration waits for its result.
+	instantTimeout = 250 * time.Millisecond
 	// retryAfter is when a device is asked to poll: Azure's value, and one that
 	// every client honours.
 	retryAfter = 3 * time.Second
@@ -94,7 +94,7 @@ func (c *Config) trusted() bool { return c.Trusted == nil || c.Trusted() }
 type Service struct {
 	config        Config
 	enrollments   store.Table[Enrollment]
-	registrations store.Table[record]
+	registrations store.Table[storedRegistration]
 	owners        store.Table[owner] // of identities in hubs
 	groups        store.Table[storedGroup]
 	signers       store.Table[signer] // signing certificates by their names
@@ -171,7 +171,7 @@ func newService(config Config) *Service {
 	s := &Service{
 		config:        config,
 		enrollments:   store.NewTable[Enrollment](config.Documents, EnrollmentRecords),
-		registrations: store.NewTable[record](config.Documents, RegistrationRecords),
+		registrations: store.NewTable[storedRegistration](config.Documents, RegistrationRecords),
 		owners:        store.NewTable[owner](config.Documents, "provisioning/owners"),
 		groups:        store.NewTable[storedGroup](config.Documents, GroupRecords),
 		signers:       store.NewTable[signer](config.Documents, "provisioning/signers"),

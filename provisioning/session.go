@@ -26,11 +26,11 @@ const maxRequest = 96 << 10
 // Session is one device that talks to the service, whatever protocol it came
 // by: evidence in, session out. It is not for use by several goroutines at once.
 type Session struct {
-	service  *Service
-	evidence attest.Evidence
-	admitted bool // the evidence was judged on this connection and passed
-	tpm      *tpmDevice
-	found    admitted // what the last judgement came to
+	service       *Service
+	evidence      attest.Evidence
+	authenticated bool // the evidence was judged on this connection and passed
+	tpm           *tpmDevice
+	found         principal // what the last judgement came to
 
 	// Proven is called when the evidence has passed, before anything is done for the
 	// device; nil is not.
@@ -64,10 +64,9 @@ func FailuresOf(ctx context.Context) *Failures {
 // A connection may fail so many judgements at once, and again one every second.
 const failuresOfConnection = 20
 
-// heard says whether the device is heard: fault 429001 if its source is locked out,
-// or if too much was judged in vain on this connection. It is not on record: what
-// led to it is.
-func (x *Session) heard() error {
+// checkLockout returns fault 429001 if the device's source is locked out, or if too
+// much was judged in vain on this connection. It is not on record: what led to it is.
+func (x *Session) checkLockout() error {
 	if err := x.service.lockouts.Check(x.evidence.RemoteAddr); err != nil {
 		return err
 	}
@@ -78,8 +77,8 @@ func (x *Session) heard() error {
 }
 
 // judge judges the evidence, and counts when that was in vain.
-func (x *Session) judge(ctx context.Context, trace *attest.Trace) (admitted, error) {
-	found, err := x.admit(ctx, trace)
+func (x *Session) judge(ctx context.Context, trace *attest.Trace) (principal, error) {
+	found, err := x.authenticate(ctx, trace)
 	if err != nil {
 		if x.Failures == nil {
 			x.Failures = new(Failures)
@@ -111,7 +110,7 @@ func (s *Service) OpenSession(idScope, registrationID string, evidence credentia
 // yet to prove itself gets a *TPMChallenge.
 func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) {
 	var trace attest.Trace
-	if err := x.heard(); err != nil {
+	if err := x.checkLockout(); err != nil {
 		return Operation{}, err
 	}
 	if err := x.service.rates.Registration(x.evidence.RegistrationID); err != nil {
@@ -124,7 +123,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 	if err != nil {
 		return Operation{}, err
 	}
-	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, patience) {
+	if (x.service.config.Pace == Instant || wrongHub != "") && job.wait(ctx, instantTimeout) {
 		if job.err != nil {
 			return Operation{}, job.err
 		}
@@ -229,60 +228,60 @@ func (x *Session) Broken(ctx context.Context, reason error) {
 }
 
 // state returns the device's record once its evidence has passed.
-func (x *Session) state(ctx context.Context) (record, error) {
-	if err := errors.Join(x.heard(), x.service.rates.Poll(x.evidence.RegistrationID)); err != nil {
-		return record{}, err
+func (x *Session) state(ctx context.Context) (storedRegistration, error) {
+	if err := errors.Join(x.checkLockout(), x.service.rates.Poll(x.evidence.RegistrationID)); err != nil {
+		return storedRegistration{}, err
 	}
-	if !x.admitted {
+	if !x.authenticated {
 		var trace attest.Trace
 		x.evidence.TPM, x.evidence.Returning = nil, true
 		if _, err := x.judge(ctx, &trace); err != nil {
 			if errors.Is(err, fault.UnauthorizedAccess) {
 				x.service.lockouts.CountFailure(ctx, x.evidence.RemoteAddr)
 			}
-			return record{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
+			return storedRegistration{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
 		}
 	}
-	found, err := x.service.record(ctx, x.evidence.RegistrationID)
+	found, err := x.service.loadRegistration(ctx, x.evidence.RegistrationID)
 	if err == nil {
 		err = x.service.mayRead(ctx, x.found, found)
 	}
 	if err != nil {
-		return record{}, err
+		return storedRegistration{}, err
 	}
 	return found, nil
 }
 
-// admit judges the evidence: the phases of an attestation, in their order. What
+// authenticate judges the evidence: the phases of an attestation, in their order. What
 // the device shows is judged by itself first, then against its enrollment, and
 // only then may it learn that the enrollment is disabled.
-func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, error) {
+func (x *Session) authenticate(ctx context.Context, trace *attest.Trace) (principal, error) {
 	s, id := x.service, x.evidence.RegistrationID
-	x.found = admitted{}
+	x.found = principal{}
 	if !strings.EqualFold(x.evidence.IDScope, s.config.IDScope) {
 		trace.Fail("ID scope", fault.Say("%.64q", x.evidence.IDScope), fault.Say("%s", s.config.IDScope),
 			fault.Say("Set the device's ID scope (PROVISIONING_IDSCOPE) to the one that berth info shows"))
-		return admitted{}, fault.New(fault.UnauthorizedAccess, "There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
+		return principal{}, fault.New(fault.UnauthorizedAccess, "There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
 	}
 	trace.Pass("ID scope", "%s", x.evidence.IDScope)
 
 	if err := checkRegistrationID(id); err != nil {
 		trace.Fail("registration id", fault.Say("%.130q", id), fault.Say("letters, digits and - . _ :, at most 128"),
 			fault.Say("Correct the device's registration id"))
-		return admitted{}, err
+		return principal{}, err
 	}
 	trace.Pass("registration id", "%s", id)
 
 	if refusal, ok := attest.Sound(trace, x.evidence, s.config.Now()); !ok {
-		return admitted{}, unauthorized(refusal)
+		return principal{}, unauthorized(refusal)
 	}
 	found, refusal, err := s.entitled(ctx, trace, x.evidence)
 	x.found = found
 	if err != nil {
-		return admitted{}, err
+		return principal{}, err
 	}
 	if refusal != "" {
-		return admitted{}, unauthorized(refusal)
+		return principal{}, unauthorized(refusal)
 	}
 	if found.enrollment.ProvisioningStatus == Disabled {
 		advice := fault.Say("Enable the enrollment if the device may come in: "+
@@ -292,10 +291,10 @@ func (x *Session) admit(ctx context.Context, trace *attest.Trace) (admitted, err
 				"berth group update %s --provisioning-status enabled", found.group)
 		}
 		trace.Fail("provisioning status", fault.Say("disabled"), fault.Say("enabled"), advice)
-		return admitted{}, unauthorized("The enrollment of this device is disabled")
+		return principal{}, unauthorized("The enrollment of this device is disabled")
 	}
 	trace.Pass("provisioning status", "enabled")
-	x.admitted, x.tpm = true, found.tpm
+	x.authenticated, x.tpm = true, found.tpm
 	if x.Proven != nil {
 		x.Proven()
 	}
@@ -409,12 +408,12 @@ func assigning(operationID string) Operation {
 	return Operation{OperationID: operationID, Status: StatusAssigning, RetryAfter: retryAfter}
 }
 
-func (r record) operation() Operation {
+func (r storedRegistration) operation() Operation {
 	state := r.forDevice()
 	return Operation{OperationID: r.OperationID, Status: r.Status, RegistrationState: &state}
 }
 
-func (r record) forDevice() DeviceRegistration {
+func (r storedRegistration) forDevice() DeviceRegistration {
 	device := DeviceRegistration{Registration: r.Registration, IssuedCertificateChain: r.IssuedChain}
 	switch {
 	case r.Mechanism == bySymmetricKey:

@@ -108,7 +108,8 @@ func readTPM(body []byte) *attest.TPM {
 
 // ownTPM judges the evidence against an individual enrollment with a TPM. It
 // takes each answer to a challenge once.
-func (s *Service) ownTPM(ctx context.Context, trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) (admitted, attest.Refusal, error) {
+func (s *Service) ownTPM(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
+	enrollment Enrollment) (principal, attest.Refusal, error) {
 	trace.Pass("enrollment", "individual, TPM")
 	if evidence.Returning {
 		return s.returningTPM(ctx, trace, evidence, enrollment)
@@ -116,70 +117,71 @@ func (s *Service) ownTPM(ctx context.Context, trace *attest.Trace, evidence atte
 	keys := enrollment.Attestation.TPM
 	endorsement, storageRoot, refusal, ok := attest.EnrolledTPM(trace, evidence, keys.EndorsementKey, keys.StorageRootKey)
 	if !ok {
-		return admitted{}, refusal, nil
+		return principal{}, refusal, nil
 	}
 	if evidence.Token == "" {
-		return admitted{}, "Answer the challenge: sign a token with the key that the TPM activates", nil
+		return principal{}, "Answer the challenge: sign a token with the key that the TPM activates", nil
 	}
 	secret, err := s.tpmSecret(ctx)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	judged := len(*trace)
-	device, err := store.RetryOnConflict(ctx, func() (admitted, error) {
+	device, err := store.RetryOnConflict(ctx, func() (principal, error) {
 		*trace = (*trace)[:judged] // the same answer may come twice at once: only one of them counts
 		state, etag, err := s.tpmState(ctx, enrollment.RegistrationID)
 		if err != nil {
-			return admitted{}, err
+			return principal{}, err
 		}
 		var before *attest.TPMKey
 		if state.StorageRootKey != "" {
 			if before, err = attest.ParseTPMKey(state.StorageRootKey); err != nil {
-				return admitted{}, err
+				return principal{}, err
 			}
 		}
 		challenge := attest.Challenge{Secret: secret, RegistrationID: enrollment.RegistrationID, Endorsement: endorsement, StorageRoot: storageRoot, Answered: state.Answered}
 		if refusal, ok = attest.Answers(trace, evidence, s.config.Now(), challenge, before); !ok {
-			return admitted{}, nil
+			return principal{}, nil
 		}
 		state = tpmState{state.Answered + 1, evidence.TPM.StorageRootKey}
 		_, err = s.config.Documents.Commit(ctx, s.tpmStates().Put(key(enrollment.RegistrationID), etag, state))
-		return admitted{enrollment: enrollment, tpm: &tpmDevice{endorsement, storageRoot}}, err
+		return principal{enrollment: enrollment, tpm: &tpmDevice{endorsement, storageRoot}}, err
 	})
 	if err != nil || !ok {
-		return admitted{}, refusal, err
+		return principal{}, refusal, err
 	}
 	return device, "", nil
 }
 
 // returningTPM judges a device that asks how its registration goes.
-func (s *Service) returningTPM(ctx context.Context, trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) (admitted, attest.Refusal, error) {
+func (s *Service) returningTPM(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
+	enrollment Enrollment) (principal, attest.Refusal, error) {
 	state, _, err := s.tpmState(ctx, enrollment.RegistrationID)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	if state.Answered == 0 {
 		trace.Fail("challenge", fault.Say("none was answered yet"), fault.Say("a device that has registered"),
 			fault.Say("Let the device register first"))
-		return admitted{}, attest.NotAdmitted, nil
+		return principal{}, attest.NotAdmitted, nil
 	}
 	endorsement, err := attest.ParseTPMKey(enrollment.Attestation.TPM.EndorsementKey)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	storageRoot, err := attest.ParseTPMKey(state.StorageRootKey)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	secret, err := s.tpmSecret(ctx)
 	if err != nil {
-		return admitted{}, "", err
+		return principal{}, "", err
 	}
 	challenge := attest.Challenge{Secret: secret, RegistrationID: enrollment.RegistrationID, Endorsement: endorsement, StorageRoot: storageRoot, Answered: state.Answered - 1}
 	if refusal, ok := attest.Answered(trace, evidence, s.config.Now(), challenge); !ok {
-		return admitted{}, refusal, nil
+		return principal{}, refusal, nil
 	}
-	return admitted{enrollment: enrollment, tpm: &tpmDevice{endorsement, storageRoot}}, "", nil
+	return principal{enrollment: enrollment, tpm: &tpmDevice{endorsement, storageRoot}}, "", nil
 }
 
 func (s *Service) tpmState(ctx context.Context, registrationID string) (tpmState, store.Match, error) {

@@ -61,13 +61,13 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	if err := completeAttestation(&enrollment.Attestation, before); err != nil {
 		return err
 	}
-	return s.completeTerms(enrollment, prior)
+	return s.completeSettings(enrollment, prior)
 }
 
-// completeTerms checks and completes what an individual enrollment and a group
+// completeSettings checks and completes what an individual enrollment and a group
 // have in common. What is as it was in prior, the one that is replaced, is not judged
 // anew: who disables an enrollment is not held up by a hub that is gone.
-func (s *Service) completeTerms(enrollment, prior *Enrollment) error {
+func (s *Service) completeSettings(enrollment, prior *Enrollment) error {
 	enrollment.ProvisioningStatus = spelled(enrollment.ProvisioningStatus, Enabled, Disabled)
 	switch enrollment.ProvisioningStatus {
 	case "":

@@ -70,7 +70,7 @@ func TestRevocationElsewhere(t *testing.T) {
 		var changes []store.Change
 		for i := range 250 {
 			id := fmt.Sprintf("bad-%03d", first+i)
-			changes = append(changes, h.registrations.Put(id, store.Always, record{Issued: []string{noThumbprint},
+			changes = append(changes, h.registrations.Put(id, store.Always, storedRegistration{Issued: []string{noThumbprint},
 				Registration: Registration{RegistrationID: id, DeviceID: id, AssignedHub: hub.host, Status: StatusAssigned}}))
 		}
 		if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
