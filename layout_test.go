@@ -58,7 +58,8 @@ var layout = map[string][]string{
 	"hub/message":             {},
 	"hub/telemetry":           {"hub/message", "contract", "document", "store", "panics", "fault"},
 	"hub/identity":            {"credential", "document", "store", "fault"},
-	"hub":                     {"hub/message", "hub/telemetry", "hub/identity", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub/twin":                {"hub/identity", "document", "store", "fault"},
+	"hub":                     {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/twin"
 )
 
 // Hub is a client of a hub.
@@ -98,7 +99,7 @@ func (h *Hub) Devices(ctx context.Context, prefix, after string, top int) ([]ide
 }
 
 // Twin returns the twin of a device.
-func (h *Hub) Twin(ctx context.Context, id string) (twin hub.Twin, err error) {
+func (h *Hub) Twin(ctx context.Context, id string) (twin twin.Twin, err error) {
 	err = h.do(ctx, request{method: http.MethodGet, path: contract.TwinPath.With(id), into: &twin,
 		maxAnswer: maxDocument})
 	return twin, err
@@ -106,7 +107,7 @@ func (h *Hub) Twin(ctx context.Context, id string) (twin hub.Twin, err error) {
 
 // PatchTwin merges a patch into a twin under the condition ifMatch.
 func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage,
-	ifMatch string) (twin hub.Twin, err error) {
+	ifMatch string) (twin twin.Twin, err error) {
 	err = h.do(ctx, request{method: http.MethodPatch, path: contract.TwinPath.With(id), ifMatch: ifMatch, body: patch,
 		into: &twin, maxAnswer: maxDocument})
 	return twin, err
@@ -114,7 +115,7 @@ func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage,
 
 // ReplaceTwin puts other tags and desired properties into a twin.
 func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMessage,
-	ifMatch string) (twin hub.Twin, err error) {
+	ifMatch string) (twin twin.Twin, err error) {
 	err = h.do(ctx, request{method: http.MethodPut, path: contract.TwinPath.With(id), ifMatch: ifMatch,
 		body: replacement, into: &twin, maxAnswer: maxDocument})
 	return twin, err

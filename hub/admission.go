@@ -10,6 +10,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -78,7 +79,7 @@ type PreparedAdmission struct {
 // PrepareAdmission prepares Admit, with its faults. With fault 409001 it tells all the
 // same what is there.
 func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepared PreparedAdmission, _ error) {
-	wanted, twin, err := admission.begin(h.config.Now())
+	wanted, initial, err := admission.begin(h.config.Now())
 	if err != nil {
 		return prepared, err
 	}
@@ -92,7 +93,7 @@ func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepar
 	}
 	before, err := h.registry.Get(ctx, admission.DeviceID)
 	if errors.Is(err, fault.DeviceNotFound) {
-		prepared.Changes = h.prepareCreate(&wanted, twin)
+		prepared.Changes = h.prepareCreate(&wanted, initial)
 		prepared.Generation = wanted.GenerationID
 		return prepared, nil
 	}
@@ -133,7 +134,7 @@ func (a Admission) Device() (identity.Device, error) {
 	return device, err
 }
 
-func (a Admission) begin(now time.Time) (identity.Device, twin, error) {
+func (a Admission) begin(now time.Time) (identity.Device, twin.Document, error) {
 	device := identity.Device{
 		DeviceID:       a.DeviceID,
 		Authentication: a.authentication(),
@@ -141,16 +142,15 @@ func (a Admission) begin(now time.Time) (identity.Device, twin, error) {
 		Issuance:       a.Issuance,
 	}
 	if err := device.Complete(nil); err != nil {
-		return identity.Device{}, twin{}, err
+		return identity.Device{}, twin.Document{}, err
 	}
 	if a.ParentDeviceID != "" {
 		if err := identity.CheckDeviceID(a.ParentDeviceID); err != nil {
-			return identity.Device{}, twin{}, err
+			return identity.Device{}, twin.Document{}, err
 		}
 	}
-	twin := newTwin(now)
-	err := twin.begin(a.Tags, a.Desired, now)
-	return device, twin, err
+	initial, err := twin.New(a.Tags, a.Desired, now)
+	return device, initial, err
 }
 
 // authentication is how the admitted device proves itself to the hub.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -34,8 +35,8 @@ func (h *Hub) CreateDeviceWithTwin(
 	if err := device.Complete(nil); err != nil {
 		return identity.Device{}, err
 	}
-	twin := newTwin(h.config.Now())
-	if err := twin.begin(tags, desired, h.config.Now()); err != nil {
+	initial, err := twin.New(tags, desired, h.config.Now())
+	if err != nil {
 		return identity.Device{}, err
 	}
 	device.Issuance = nil
@@ -43,16 +44,16 @@ func (h *Hub) CreateDeviceWithTwin(
 		return identity.Device{}, err
 	}
 	if before, err := h.registry.Get(ctx, device.DeviceID); store.IsUnreadable(err) {
-		created, err := h.replaceUnreadable(ctx, device, twin, !present(tags) && !present(desired), before.ETag)
+		created, err := h.replaceUnreadable(ctx, device, initial, !twin.Given(tags, desired), before.ETag)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return created, err
 		}
 	}
-	return h.create(ctx, device, twin)
+	return h.create(ctx, device, initial)
 }
 
-func (h *Hub) create(ctx context.Context, device identity.Device, twin twin) (identity.Device, error) {
-	etags, err := h.config.Documents.Commit(ctx, h.prepareCreate(&device, twin)...)
+func (h *Hub) create(ctx context.Context, device identity.Device, initial twin.Document) (identity.Device, error) {
+	etags, err := h.config.Documents.Commit(ctx, h.prepareCreate(&device, initial)...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return identity.Device{}, fault.New(fault.DeviceAlreadyExists,
 			"There is a device %q already. Update it, or delete it first", device.DeviceID)
@@ -65,10 +66,9 @@ func (h *Hub) create(ctx context.Context, device identity.Device, twin twin) (id
 }
 
 // prepareCreate returns what is to be committed for a device that is new, with its twin.
-func (h *Hub) prepareCreate(device *identity.Device, twin twin) []store.Change {
+func (h *Hub) prepareCreate(device *identity.Device, initial twin.Document) []store.Change {
 	changes := h.registry.PrepareCreate(device)
-	twin.Generation = device.GenerationID
-	return append(changes, h.twins.Put(device.DeviceID, store.Absent, twin))
+	return append(changes, h.twins.PrepareCreate(device.DeviceID, device.GenerationID, initial))
 }
 
 // UpdateDevice replaces what an operator may set of a device: status, reason,
@@ -142,7 +142,7 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 			return nil, err
 		}
 		changes := append(h.registry.PrepareDelete(id, device.ETag),
-			h.twins.Delete(id, store.Always),
+			h.twins.PrepareDelete(id),
 			h.subscriptions.Delete(id, store.Always),
 			h.answered.Delete(id, store.Always),
 			h.activity.stamps.Delete(id, store.Always),

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
@@ -45,7 +46,7 @@ type Config struct {
 type Hub struct {
 	config        Config
 	registry      *identity.Registry
-	twins         store.Table[twin]
+	twins         *twin.Twins
 	subscriptions store.Table[subscriptions]
 	access        *access.Policies
 	answered      store.Table[answeredRenewal] // by device
@@ -67,7 +68,7 @@ type Stats struct {
 	Connections uint64 // that began or ended
 }
 
-type stats struct{ twinUpdates, connections atomic.Uint64 }
+type stats struct{ connections atomic.Uint64 }
 
 // Open returns the hub on its documents: at the first time with Azure's five
 // shared access policies.
@@ -75,7 +76,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	collection := func(name string) string { return "hub/" + config.Name + "/" + name }
 	h := &Hub{
 		config:        config,
-		twins:         store.NewTable[twin](config.Documents, collection("twins")),
+		twins:         twin.Open(twin.Config{Documents: config.Documents, Prefix: collection(""), Now: config.Now}),
 		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
 		access: access.Open(access.Config{Documents: config.Documents, Collection: collection("policies"), Host: config.Host,
 			Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
@@ -118,7 +119,7 @@ func (h *Hub) Host() string { return h.config.Host }
 func (h *Hub) Stats() Stats {
 	messages, bytes := h.telemetry.Accepted()
 	return Stats{
-		Connected: h.connected(), Messages: messages, Bytes: bytes, TwinUpdates: h.stats.twinUpdates.Load(),
+		Connected: h.connected(), Messages: messages, Bytes: bytes, TwinUpdates: h.twins.Updates(),
 		Connections: h.stats.connections.Load(),
 	}
 }

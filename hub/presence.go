@@ -218,15 +218,6 @@ func refusal(deviceID string, reason error) error {
 	return reason
 }
 
-// owns returns fault 401002 for the twin of another device of the same id, which
-// was made after this one was deleted.
-func (s *Session) owns(stored twin) error {
-	if stored.Generation == "" || stored.Generation == s.generation { // "" is older than this field
-		return nil
-	}
-	return refusal(s.deviceID, ErrDeleted)
-}
-
 // identity returns the device's identity as long as the session is its own, and
 // the check that makes a commit fail when that has changed.
 func (s *Session) identity(ctx context.Context) (identity.Device, store.Change, error) {

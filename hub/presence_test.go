@@ -247,7 +247,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 // nothingIsLeft checks that devices that were deleted left no documents.
 func (h *house) nothingIsLeft() {
 	h.t.Helper()
-	for _, collection := range []string{h.registry.Collection(), h.twins.Collection, h.subscriptions.Collection,
+	for _, collection := range []string{h.registry.Collection(), h.twins.Collection(), h.subscriptions.Collection,
 		h.answered.Collection,
 		h.activity.stamps.Collection, h.activity.connections.Collection} {
 		documents, err := h.config.Documents.List(ctx, collection, "", "", 1)
@@ -369,7 +369,7 @@ func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes := append(h.registry.PrepareDelete("d", present.ETag), h.twins.Delete("d", store.Always),
+		changes := append(h.registry.PrepareDelete("d", present.ETag), h.twins.PrepareDelete("d"),
 			h.subscriptions.Delete("d", store.Always))
 		if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
 			t.Fatal(err)

@@ -159,11 +159,16 @@ func TestAdmitIsSafeToRepeat(t *testing.T) {
 		t.Error("admitting again changed the twin")
 	}
 	for name, bad := range map[string]Admission{
-		"id":   {DeviceID: "a/b", PrimaryThumbprint: admission.PrimaryThumbprint},
-		"twin": {DeviceID: "x", PrimaryThumbprint: admission.PrimaryThumbprint, Tags: []byte(`{"a.b":1}`)},
+		"id":  {DeviceID: "a/b", PrimaryThumbprint: admission.PrimaryThumbprint},
+		"tag": {DeviceID: "x", PrimaryThumbprint: admission.PrimaryThumbprint, Tags: []byte(`{"a.b":1}`)},
+		"desired property": {DeviceID: "x", PrimaryThumbprint: admission.PrimaryThumbprint,
+			Desired: []byte(`{"a":[null]}`)},
 	} {
-		if err := bad.Check(); !errors.Is(err, fault.ArgumentInvalid) {
-			t.Errorf("a bad %s is answered %v", name, err)
+		_, admitted := h.Admit(ctx, bad)
+		for door, err := range map[string]error{"written": bad.Check(), "used": admitted} {
+			if !errors.Is(err, fault.ArgumentInvalid) {
+				t.Errorf("a bad %s, when %s, is answered %v", name, door, err)
+			}
 		}
 	}
 }

@@ -7,7 +7,6 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
-	storetest.RoundTrip[twin](t)
 	storetest.RoundTrip[stamp](t)
 	storetest.RoundTrip[history](t)
 	storetest.RoundTrip[subscriptions](t)

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
 )
@@ -72,7 +73,7 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 		operational, err = h.verifyIssued(ctx, device, evidence)
 	}
 	if err == nil && evidence.ModelID != nil {
-		err = checkModelID(*evidence.ModelID)
+		err = twin.CheckModelID(*evidence.ModelID)
 	}
 	if err != nil {
 		return nil, err
@@ -99,8 +100,10 @@ func (h *Hub) OpenSession(ctx context.Context, deviceID string, evidence credent
 	if reason := s.revalidate(ctx); reason != nil {
 		return nil, refusal(deviceID, reason)
 	}
-	if err := s.announceModel(ctx, evidence.ModelID); err != nil {
-		return nil, err
+	if evidence.ModelID != nil {
+		if err := h.twins.SetModel(ctx, s.owner(), *evidence.ModelID); err != nil {
+			return nil, err
+		}
 	}
 	opened = true
 	return s, nil
@@ -184,16 +187,7 @@ func (s *Session) Twin(ctx context.Context) (json.RawMessage, error) {
 		return nil, err
 	}
 	s.touch()
-	stored, err := s.hub.twin(ctx, s.deviceID)
-	if err == nil {
-		err = s.owns(stored)
-	}
-	if err != nil {
-		return nil, err
-	}
-	seen := stored.Desired.describe(false).AppendJSON([]byte(`{"desired":`))
-	seen = stored.Reported.describe(false).AppendJSON(append(seen, `,"reported":`...))
-	return append(seen, '}'), nil
+	return s.hub.twins.ForDevice(ctx, s.owner())
 }
 
 // Report merges a patch (null deletes) into the device's reported properties
@@ -213,7 +207,12 @@ func (s *Session) report(ctx context.Context, patch []byte, ifVersion *int64) (v
 		return 0, err
 	}
 	s.touch()
-	return s.hub.report(ctx, s, patch, ifVersion)
+	return s.hub.twins.Report(ctx, s.owner(), patch, ifVersion, s.check)
+}
+
+// owner is the device as its twin knows it.
+func (s *Session) owner() twin.Owner {
+	return twin.Owner{DeviceID: s.deviceID, Generation: s.generation}
 }
 
 // Subscriptions returns the names that the device has subscribed to, those of
@@ -325,14 +324,14 @@ func (s *Session) Handle(ctx context.Context, request []byte) ([]byte, error) {
 	return nil, nil
 }
 
-// tellDesired sends new desired properties to the device if it is connected. The
-// change is durable whether or not this succeeds: the device reads its twin when
-// it connects.
-func (h *Hub) tellDesired(ctx context.Context, id string, changed twin, patch document.Object) {
-	told := section{Version: changed.Desired.Version, Properties: patch}.describe(false).AppendJSON(nil)
+// notifyDesired sends new desired properties to the device of this generation if it is
+// connected. The change is durable whether or not this succeeds: the device reads its twin
+// when it connects.
+func (h *Hub) notifyDesired(ctx context.Context, id, generation string, version int64, notice json.RawMessage) {
 	_, err := h.config.Bus.Request(ctx, h.subject(id),
-		downlinkRequest{Generation: changed.Generation, Version: changed.Desired.Version, Desired: told}.encode())
+		downlinkRequest{Generation: generation, Version: version, Desired: notice}.encode())
 	if err != nil && !errors.Is(err, cluster.ErrNobody) {
-		h.config.Logger.Warn("a device was not told of its desired properties", "hub", h.config.Name, "device", id, "error", err)
+		h.config.Logger.Warn("a device was not told of its desired properties", "hub", h.config.Name, "device", id,
+			"error", err)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/store"
 )
 
 // A twin's ETag changes with what back ends write and with nothing else, so that who
@@ -61,31 +60,5 @@ func TestTwinETag(t *testing.T) {
 	h.create(identity.Device{DeviceID: "d"})
 	if seen[tag()] {
 		t.Error("another device of the same id has a twin with an ETag of the first")
-	}
-}
-
-// What earlier versions stored has an ETag, which stays until a back end writes.
-func TestTwinETagOfEarlierVersions(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	stored, err := h.twin(ctx, "d")
-	if err != nil {
-		t.Fatal(err)
-	}
-	stored.Version, stored.Revision = 7, 0
-	if _, err := h.config.Documents.Commit(ctx, h.twins.Put("d", store.Always, stored)); err != nil {
-		t.Fatal(err)
-	}
-	before, err := h.Twin(ctx, "d")
-	if err != nil {
-		t.Fatal(err)
-	}
-	session, _ := h.connect(device, false)
-	if _, err := session.Report(ctx, []byte(`{"level":1}`)); err != nil {
-		t.Fatal(err)
-	}
-	after, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"a":1}}`), before.ETag)
-	if err != nil || after.ETag == before.ETag || after.Version != 9 {
-		t.Errorf("the ETag was %s, and is %s in version %d, error %v", before.ETag, after.ETag, after.Version, err)
 	}
 }

@@ -91,65 +91,6 @@ func TestTwinIsReplaced(t *testing.T) {
 	}
 }
 
-func TestTwinsThatBreakALimit(t *testing.T) {
-	h := newHouse(t)
-	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
-	before, _ := h.Twin(ctx, "d")
-	deep := strings.Repeat(`{"a":`, 12) + "1" + strings.Repeat("}", 12)
-	many := func(bytes int) string {
-		var b strings.Builder
-		for i := 0; b.Len() < bytes+bytes/8; i++ {
-			fmt.Fprintf(&b, `"k%07d":"%s",`, i, strings.Repeat("x", 992))
-		}
-		return "{" + strings.TrimSuffix(b.String(), ",") + "}"
-	}
-	for _, c := range []struct{ name, patch, says string }{
-		{"not an object", `[1]`, "JSON object"},
-		{"null", `null`, "JSON object"},
-		{"half", `{"a":`, "JSON"},
-		{"two", `{}{}`, "follows"},
-		{"deep", deep, "10 levels"},
-		{"very deep", strings.Repeat("[", 100000), "10 levels"},
-		{"long name", `{"` + strings.Repeat("n", 1025) + `":1}`, "1024"},
-		{"name with a full stop", `{"a.b":1}`, "full stop"},
-		{"name with a space inside", `{"x":{"a b":1}}`, "x: the name"},
-		{"name with a dollar", `{"$a":1}`, "dollar"},
-		{"name with a control character", `{"a\u0007":1}`, "control"},
-		{"null in an array", `{"a":[{"b":null}]}`, "a[0].b: null"},
-		{"not UTF-8", "{\"a\":\"\xff\"}", "UTF-8"},
-		{"long number", `{"n":1.` + strings.Repeat("1", 63) + `}`, "65 characters"},
-		{"number for no double", `{"n":-1e400}`, "double"},
-		{"long string", `{"s":"` + strings.Repeat("s", 4097) + `"}`, "4096"},
-		{"large integer", `{"n":4503599627370496}`, "out of range"},
-		{"huge integer", `{"n":123456789012345678901234567890}`, "out of range"},
-		{"too much", many(reportedLimit), "32768"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			if _, err := session.Report(ctx, []byte(c.patch)); !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("reported is answered %.300v, want 400004 that says %q", err, c.says)
-			}
-			if c.patch != "null" {
-				body := json.RawMessage(`{"properties":{"desired":` + c.patch + `}}`)
-				if _, err := h.PatchTwin(ctx, "d", body, ""); !errors.Is(err, fault.ArgumentInvalid) {
-					t.Errorf("desired is answered %.300v", err)
-				}
-			}
-		})
-	}
-	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":`+many(tagsLimit)+`}`), ""); !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "8192") {
-		t.Errorf("too many tags are answered %.200v", err)
-	}
-	if after, _ := h.Twin(ctx, "d"); after.ETag != before.ETag {
-		t.Error("a refused patch changed the twin")
-	}
-	if _, err := session.Report(ctx,
-		[]byte(`{"a":1.5e300,"b":-4503599627370496,"c":{"d":[{"e":[]}]},"":1e-400,"`+strings.Repeat("n",
-			1024)+`":"`+strings.Repeat("s", 4096)+`","one":`+
-			strings.Repeat(`{"a":`, 9)+`{"ten":"deep"}`+strings.Repeat("}", 10))); err != nil {
-		t.Errorf("what is allowed is answered %v", err)
-	}
-}
-
 // Patches from many sides at once: none is lost, and the device is told in the
 // order of the versions.
 func TestTwinUnderContention(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -24,11 +25,11 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 			return true, err
 		}
 		return true, h.createPolicies(ctx)
-	case h.twins.Collection:
+	case h.twins.Collection():
 		if _, err := h.registry.Get(ctx, key); err != nil && !store.IsUnreadable(err) {
 			return false, nil // there is no device to it
 		}
-		_, err := h.config.Documents.Commit(ctx, h.twins.Put(key, store.Present, newTwin(h.config.Now())))
+		_, err := h.config.Documents.Commit(ctx, h.twins.PrepareEmpty(key))
 		return true, err
 	}
 	return false, nil
@@ -37,16 +38,11 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 // replaceUnreadable puts another identity in the place of one that can't be read. With
 // keep the twin that is there stays if it can be read.
 func (h *Hub) replaceUnreadable(
-	ctx context.Context, device identity.Device, twin twin, keep bool, etag string,
+	ctx context.Context, device identity.Device, initial twin.Document, keep bool, etag string,
 ) (identity.Device, error) {
 	changes := h.registry.PrepareReplace(&device, etag)
-	twin.Generation = device.GenerationID
-	put := h.twins.Put(device.DeviceID, store.Always, twin)
-	if kept, err := h.twin(ctx, device.DeviceID); keep && err == nil {
-		kept.Generation = device.GenerationID
-		put = h.twins.Put(device.DeviceID, store.ETag(kept.etag), kept)
-	}
-	etags, err := h.config.Documents.Commit(ctx, append(changes, put)...)
+	changes = append(changes, h.twins.PrepareReplace(ctx, device.DeviceID, device.GenerationID, initial, keep))
+	etags, err := h.config.Documents.Commit(ctx, changes...)
 	h.revalidate(ctx, device.DeviceID) // also after an error: it may be there all the same
 	if err != nil {
 		return identity.Device{}, err

@@ -248,6 +248,7 @@ func allTexts(t *testing.T) found {
 		constants(values, node)
 	})
 	readGo(t, "../hub/telemetry", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../hub/twin", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../wire/mqtt", func(where string, node ast.Node) {
 		if filepath.Base(where) == "errors.go" {
 			errorTexts(texts, where, node)

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
@@ -53,7 +54,7 @@ func (l localHub) Twin(ctx context.Context, deviceID string) (*linkedhub.Initial
 }
 
 // migrating is what migrates of a twin: tags and desired properties.
-func migrating(twin hub.Twin, err error) (*linkedhub.InitialTwin, error) {
+func migrating(twin twin.Twin, err error) (*linkedhub.InitialTwin, error) {
 	if errors.Is(err, fault.DeviceNotFound) {
 		return nil, nil
 	}

@@ -17,9 +17,9 @@ import (
 
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/server"
@@ -80,11 +80,11 @@ func TestQuickstart(t *testing.T) {
 		t.Errorf("a second certificate in the same place: %s", stderr)
 	}
 
-	twin := filepath.Join(folder, "twin.json")
-	if err := os.WriteFile(twin, []byte(`{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}`), 0o600); err != nil {
+	initial := filepath.Join(folder, "twin.json")
+	if err := os.WriteFile(initial, []byte(`{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}`), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, stderr := s.run(0, "enrollment", "create", "Python-device-01", "--x509", certificate, "--hub", "berth", "--initial-twin", "@"+twin)
+	_, stderr := s.run(0, "enrollment", "create", "Python-device-01", "--x509", certificate, "--hub", "berth", "--initial-twin", "@"+initial)
 	if stderr != "" {
 		t.Errorf("create warns without a reason: %s", stderr)
 	}
@@ -129,8 +129,9 @@ func TestQuickstart(t *testing.T) {
 	if devices := read[[]identity.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 || devices[0].Status != "enabled" {
 		t.Errorf("berth device list: %s", compact(devices))
 	}
-	if twin := read[hub.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`); twin.Properties.Desired.Get("interval").String() != "20" || twin.Tags.Get("plant").Text() != "Lyon" {
-		t.Errorf("berth device twin: %s", compact(twin))
+	patched := read[twin.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`)
+	if patched.Properties.Desired.Get("interval").String() != "20" || patched.Tags.Get("plant").Text() != "Lyon" {
+		t.Errorf("berth device twin: %s", compact(patched))
 	}
 	if r := read[provisioning.Registration](s, "registration", "show", "Python-device-01"); r.Status != provisioning.StatusAssigned || r.AssignedHub != "127.0.0.1" {
 		t.Errorf("berth registration show: %s", compact(r))

@@ -7,8 +7,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -165,7 +165,7 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 	if device := read[identity.Device](s, "device", "show", "in-east"); device.Status != "disabled" {
 		t.Errorf("berth device show: %s", compact(device))
 	}
-	if twin := read[hub.Twin](s, "device", "twin", "in-east", "--tags", `{"a":1}`); twin.DeviceID != "in-east" ||
+	if twin := read[twin.Twin](s, "device", "twin", "in-east", "--tags", `{"a":1}`); twin.DeviceID != "in-east" ||
 		twin.Tags.Len() != 1 {
 		t.Errorf("berth device twin: %s", compact(twin))
 	}

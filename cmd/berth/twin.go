@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/document"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/twin"
 )
 
 func (c *cli) deviceTwin() *cobra.Command {
@@ -28,7 +28,7 @@ connected device is told of its new desired properties at once.`,
 				return err
 			}
 			ctx := command.Context()
-			var twin hub.Twin
+			var twin twin.Twin
 			err = c.inHubOf(ctx, hubName, args[0], func(client hubClient) error {
 				twin, err = client.Twin(ctx, args[0])
 				if patch != nil && err == nil {

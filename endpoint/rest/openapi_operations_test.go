@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -110,14 +111,14 @@ var operations = map[string]operation{
 	// The hub's back ends.
 	"GET /devices":                  {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []identity.Device{}},
 	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: contract.BulkDeviceResult{}, failed: contract.BulkDeviceResult{}},
-	"POST /devices/query":           {summary: "List twins, page by page", query: continued, request: querySpecification{}, answer: []hub.Twin{}},
+	"POST /devices/query":           {summary: "List twins, page by page", query: continued, request: querySpecification{}, answer: []twin.Twin{}},
 	"POST /devices/keys/regenerate": {summary: "Make keys of several devices anew", request: keyRenewal{}, answer: keyRenewalResult{}},
 	"GET /devices/{id}":             {summary: "Read a device", answer: identity.Device{}, etag: true},
 	"PUT /devices/{id}":             {summary: "Create a device, or update one with If-Match", request: deviceBody{}, answer: identity.Device{}, etag: true, ifMatch: true},
 	"DELETE /devices/{id}":          {summary: "Delete a device", ifMatch: true},
-	"GET /twins/{id}":               {summary: "Read a twin", answer: hub.Twin{}, etag: true},
-	"PATCH /twins/{id}":             {summary: "Change parts of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
-	"PUT /twins/{id}":               {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: hub.Twin{}, etag: true, ifMatch: true},
+	"GET /twins/{id}":               {summary: "Read a twin", answer: twin.Twin{}, etag: true},
+	"PATCH /twins/{id}":             {summary: "Change parts of a twin", request: twinBody{}, answer: twin.Twin{}, etag: true, ifMatch: true},
+	"PUT /twins/{id}":               {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: twin.Twin{}, etag: true, ifMatch: true},
 	"GET /statistics/devices":       {summary: "Count the devices", answer: identity.Statistics{}},
 	"GET /statistics/service":       {summary: "Count the connected devices", answer: hub.ServiceStatistics{}},
 

@@ -36,8 +36,8 @@ type schemas struct {
 var described = []string{"../../contract", "../../provisioning", "../../provisioning/allocation",
 	"../../provisioning/linkedhub", "../../provisioning/attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
-	"../../authority", "../../credential", "../../hub", "../../hub/identity", "../../hub/telemetry", "../../issuance", "../../audit",
-	"../../store", "../own", "."}
+	"../../authority", "../../credential", "../../hub", "../../hub/identity", "../../hub/telemetry",
+	"../../hub/twin", "../../issuance", "../../audit", "../../store", "../own", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.
@@ -60,6 +60,7 @@ var names = map[string]string{
 	"linkedhub.Link":              "HubLink",
 	"provisioning.PreviewRequest": "AllocationPreview",
 	"telemetry.Message":           "TelemetryMessage",
+	"twin.Properties":             "TwinProperties",
 	"rest.lookUpBody":             "DeviceRegistrationLookUp",
 	"rest.deviceBody":             "Device",
 	"rest.sentEnrollment":         "Enrollment",

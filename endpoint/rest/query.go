@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/provisioning"
 )
 
@@ -119,7 +120,7 @@ func queryTwins(c *https.Call) (any, error) {
 		return nil, err
 	}
 	return answerQuery(c, "Twin", maxTwins,
-		func(after string, limit int) ([]hub.Twin, string, error) {
+		func(after string, limit int) ([]twin.Twin, string, error) {
 			return c.Hub.Twins(c.Context(), after, limit)
 		})
 }

@@ -1,4 +1,4 @@
-package hub
+package twin
 
 import (
 	"strconv"
@@ -82,7 +82,8 @@ func (l sectionLimits) check(before, after sectionSize) error {
 	}
 	if after.stored > l.stored && after.stored >= before.stored {
 		return fault.New(fault.ArgumentInvalid,
-			"%s is too large: it takes %d bytes of JSON to store with its metadata, and %d are allowed. Use fewer properties, or arrays in their place",
+			"%s is too large: it takes %d bytes of JSON to store with its metadata, and %d are allowed. Use fewer "+
+				"properties, or arrays in their place",
 			fault.Word(l.name), after.stored, l.stored)
 	}
 	return nil
