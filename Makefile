@@ -25,7 +25,7 @@ test: lint unit hostile conformance ## everything: lint, unit, crash and wire te
 
 unit: ## what needs nothing but Go, with the race detector
 	$(GO) test -race -count=1 -timeout 20m ./...
-	$(GO) test -run Allocates ./wire/mqtt ./hub # the race detector makes pools forget
+	$(GO) test -run Allocates ./wire/mqtt ./hub/... # the race detector makes pools forget
 
 hostile: ## two minutes of make torture, without judging times
 	$(GO) test -tags torture -count=1 -timeout 20m -run '^TestTorture$$' -v ./cmd/berth

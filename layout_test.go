@@ -59,7 +59,9 @@ var layout = map[string][]string{
 	"hub/telemetry":           {"hub/message", "contract", "document", "store", "panics", "fault"},
 	"hub/identity":            {"credential", "document", "store", "fault"},
 	"hub/twin":                {"hub/identity", "document", "store", "fault"},
-	"hub":                     {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub/connection":          {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub":                     {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection", "access", "issuance", "credential", "store", "cluster", "panics", "fault"},
+	"hub/hubtest":             {"hub", "issuance", "credential", "store", "store/pebble", "store/segment", "cluster", "cluster/local"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},

@@ -13,7 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
@@ -128,7 +128,7 @@ func (h *Hub) RegistryStatistics(ctx context.Context) (statistics identity.Stati
 }
 
 // ServiceStatistics counts the connected devices.
-func (h *Hub) ServiceStatistics(ctx context.Context) (statistics hub.ServiceStatistics, err error) {
+func (h *Hub) ServiceStatistics(ctx context.Context) (statistics connection.Statistics, err error) {
 	err = h.do(ctx, request{method: http.MethodGet, path: contract.ServiceStatisticsPath, into: &statistics})
 	return statistics, err
 }

@@ -116,7 +116,7 @@ func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepar
 	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
 	var after identity.Device
 	prepared.Changes, after = h.registry.PrepareUpdate(before, wanted)
-	prepared.Committed = func(ctx context.Context) { h.revalidate(ctx, after.DeviceID) }
+	prepared.Committed = func(ctx context.Context) { h.connections.Revalidate(ctx, after.DeviceID) }
 	return prepared, nil
 }
 

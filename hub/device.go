@@ -16,7 +16,7 @@ func (h *Hub) Device(ctx context.Context, id string) (identity.Device, error) {
 	if err != nil {
 		return identity.Device{}, err
 	}
-	return device, h.activity.describe(ctx, &device)
+	return device, h.connections.Describe(ctx, &device)
 }
 
 // CreateDevice adds a device and an empty twin. Keys are generated for a device
@@ -105,12 +105,12 @@ func (h *Hub) UpdateDevice(ctx context.Context, device identity.Device, ifMatch 
 func (h *Hub) replace(ctx context.Context, before, changed identity.Device) (identity.Device, error) {
 	changes, after := h.registry.PrepareUpdate(before, changed)
 	etags, err := h.config.Documents.Commit(ctx, changes...)
-	h.revalidate(ctx, after.DeviceID) // also after an error: it may be there all the same
+	h.connections.Revalidate(ctx, after.DeviceID) // also after an error: it may be there all the same
 	if err != nil {
 		return identity.Device{}, err
 	}
 	after.ETag = identity.ETag(etags[0])
-	return after, h.activity.describe(ctx, &after)
+	return after, h.connections.Describe(ctx, &after)
 }
 
 // RenewKeys makes the primary key of a device anew, its secondary key, or both, and ends
@@ -141,14 +141,10 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 		if err := fault.Precondition("device", ifMatch, device.ETag); err != nil {
 			return nil, err
 		}
-		changes := append(h.registry.PrepareDelete(id, device.ETag),
-			h.twins.PrepareDelete(id),
-			h.subscriptions.Delete(id, store.Always),
-			h.answered.Delete(id, store.Always),
-			h.activity.stamps.Delete(id, store.Always),
-			h.activity.connections.Delete(id, store.Always))
+		changes := append(h.registry.PrepareDelete(id, device.ETag), h.twins.PrepareDelete(id))
+		changes = append(changes, h.connections.PrepareDelete(id)...)
 		etags, err := h.config.Documents.Commit(ctx, changes...)
-		h.revalidate(ctx, id) // also after an error: it may be gone all the same
+		h.connections.Revalidate(ctx, id) // also after an error: it may be gone all the same
 		return etags, err
 	})
 	return err
@@ -167,7 +163,7 @@ func (h *Hub) Devices(
 	for i := range devices {
 		found[i] = &devices[i]
 	}
-	if err := h.activity.describe(ctx, found...); err != nil {
+	if err := h.connections.Describe(ctx, found...); err != nil {
 		return nil, "", err
 	}
 	return devices, next, nil

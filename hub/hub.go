@@ -1,16 +1,18 @@
-// Package hub is the IoT hub: device identities, their twins, and the messages
-// of connected devices.
+// Package hub is the IoT hub. Its parts are packages below it: who there is (identity),
+// their twins (twin), who is connected (connection) and what they send (telemetry,
+// message). Here is what concerns several of them, each in one commit.
 package hub
 
 import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/cluster"
+	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
@@ -44,19 +46,12 @@ type Config struct {
 // Hub is one IoT hub. Its methods may be called at once from many goroutines;
 // their errors are *fault.Error unless storage fails.
 type Hub struct {
-	config        Config
-	registry      *identity.Registry
-	twins         *twin.Twins
-	subscriptions store.Table[subscriptions]
-	access        *access.Policies
-	answered      store.Table[answeredRenewal] // by device
-	renewals      renewals
-	telemetry     *telemetry.Log
-	activity      *activity
-	stats         stats
-	order         *deviceLocks // keep what a device is told in the order of its twin's versions
-	arrivals      *deviceLocks // make one step of who serves a device's subject and what is on record of it
-	closed        atomic.Bool
+	config      Config
+	access      *access.Policies
+	registry    *identity.Registry
+	twins       *twin.Twins
+	telemetry   *telemetry.Log
+	connections *connection.Connections
 }
 
 // Stats are a hub's figures since it opened.
@@ -68,46 +63,42 @@ type Stats struct {
 	Connections uint64 // that began or ended
 }
 
-type stats struct{ connections atomic.Uint64 }
-
 // Open returns the hub on its documents: at the first time with Azure's five
 // shared access policies.
 func Open(ctx context.Context, config Config) (*Hub, error) {
-	collection := func(name string) string { return "hub/" + config.Name + "/" + name }
+	prefix := "hub/" + config.Name + "/"
 	h := &Hub{
-		config:        config,
-		twins:         twin.Open(twin.Config{Documents: config.Documents, Prefix: collection(""), Now: config.Now}),
-		subscriptions: store.NewTable[subscriptions](config.Documents, collection("subscriptions")),
-		access: access.Open(access.Config{Documents: config.Documents, Collection: collection("policies"), Host: config.Host,
-			Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
+		config: config,
+		access: access.Open(access.Config{Documents: config.Documents, Collection: prefix + "policies",
+			Host: config.Host, Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
+		twins:     twin.Open(twin.Config{Documents: config.Documents, Prefix: prefix, Now: config.Now}),
 		telemetry: telemetry.New(telemetry.Config{Log: config.Telemetry, Now: config.Now, Panics: config.Panics}),
-		answered:  store.NewTable[answeredRenewal](config.Documents, collection("renewals")),
-		order:     newDeviceLocks(),
-		arrivals:  newDeviceLocks(),
 	}
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
 	}
 	var err error
-	if h.registry, err = identity.Open(ctx, identity.Config{Documents: config.Documents, Prefix: collection(""),
+	if h.registry, err = identity.Open(ctx, identity.Config{Documents: config.Documents, Prefix: prefix,
 		Now: config.Now, Reindex: config.Reindex}); err != nil {
 		return nil, fmt.Errorf("list the disabled devices of hub %s: %w", config.Name, err)
 	}
-	h.activity = followActivity(h,
-		store.NewTable[stamp](config.Documents, collection("activity")),
-		store.NewTable[history](config.Documents, collection("connections")))
+	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
+		Prefix: prefix, Registry: h.registry, Twins: h.twins, Telemetry: h.telemetry, Bus: config.Bus,
+		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
+		Panics: config.Panics})
 	return h, nil
+}
+
+// authorizeDevice judges a token by the policies of the hub, as gateways bring it for
+// their devices.
+func (h *Hub) authorizeDevice(ctx context.Context, token string, resource ...credential.Segment) error {
+	_, err := h.access.Authorize(ctx, token, DeviceConnect, resource...)
+	return err
 }
 
 // Close ends the connections of all devices and writes what is known of their
 // activity.
-func (h *Hub) Close(ctx context.Context) error {
-	h.closed.Store(true)
-	for _, session := range h.sessions() {
-		session.end(ErrShutdown)
-	}
-	return h.activity.close(ctx)
-}
+func (h *Hub) Close(ctx context.Context) error { return h.connections.Close(ctx) }
 
 // Name returns the hub's name.
 func (h *Hub) Name() string { return h.config.Name }
@@ -118,11 +109,13 @@ func (h *Hub) Host() string { return h.config.Host }
 // Stats returns the present figures.
 func (h *Hub) Stats() Stats {
 	messages, bytes := h.telemetry.Accepted()
-	return Stats{
-		Connected: h.connected(), Messages: messages, Bytes: bytes, TwinUpdates: h.twins.Updates(),
-		Connections: h.stats.connections.Load(),
-	}
+	return Stats{Connected: h.connections.Count(), Messages: messages, Bytes: bytes, TwinUpdates: h.twins.Updates(),
+		Connections: h.connections.Events()}
 }
+
+// Connections returns those of the devices. What ends them is a method of the hub, or a
+// revocation.
+func (h *Hub) Connections() *connection.Connections { return h.connections }
 
 // Registry returns the device identities. What changes them is a method of the hub.
 func (h *Hub) Registry() *identity.Registry { return h.registry }

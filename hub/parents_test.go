@@ -1,4 +1,4 @@
-package hub
+package hub_test
 
 import (
 	"encoding/json"
@@ -10,10 +10,10 @@ import (
 
 // A device's twin has its scopes, as its identity does, and none without them.
 func TestScopesInTwins(t *testing.T) {
-	h := newHouse(t)
-	gateway := h.create(identity.Device{DeviceID: "gateway", Capabilities: identity.Capabilities{IoTEdge: true}})
-	h.create(identity.Device{DeviceID: "child", DeviceScope: gateway.DeviceScope})
-	h.create(identity.Device{DeviceID: "alone"})
+	h := newFixture(t)
+	gateway := h.Create(identity.Device{DeviceID: "gateway", Capabilities: identity.Capabilities{IoTEdge: true}})
+	h.Create(identity.Device{DeviceID: "child", DeviceScope: gateway.DeviceScope})
+	h.Create(identity.Device{DeviceID: "alone"})
 	for id, want := range map[string]string{
 		"gateway": gateway.DeviceScope, "child": gateway.DeviceScope, "alone": "",
 	} {
@@ -38,11 +38,11 @@ func TestScopesInTwins(t *testing.T) {
 // What is said of a device's parent counts: an empty list takes it away, and what is not
 // there leaves it.
 func TestParentIsTakenAway(t *testing.T) {
-	h := newHouse(t)
-	gateway := h.create(identity.Device{DeviceID: "gateway", Capabilities: identity.Capabilities{IoTEdge: true}})
+	h := newFixture(t)
+	gateway := h.Create(identity.Device{DeviceID: "gateway", Capabilities: identity.Capabilities{IoTEdge: true}})
 	for _, edge := range []bool{false, true} {
 		id := map[bool]string{false: "leaf", true: "inner"}[edge]
-		h.create(identity.Device{DeviceID: id, ParentScopes: []string{gateway.DeviceScope}, Capabilities: identity.Capabilities{IoTEdge: edge}})
+		h.Create(identity.Device{DeviceID: id, ParentScopes: []string{gateway.DeviceScope}, Capabilities: identity.Capabilities{IoTEdge: edge}})
 		for _, step := range []struct{ parents, want []string }{
 			{nil, []string{gateway.DeviceScope}},
 			{[]string{}, nil},

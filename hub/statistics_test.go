@@ -1,4 +1,4 @@
-package hub
+package hub_test
 
 import (
 	"errors"
@@ -9,17 +9,18 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 )
 
 // listed counts the devices by reading them.
-func (h *house) listed() (counted identity.Statistics) {
-	h.t.Helper()
+func (h *fixture) listed() (counted identity.Statistics) {
+	h.T.Helper()
 	for after := ""; ; {
 		devices, next, err := h.Devices(ctx, "", after, 10)
 		if err != nil {
-			h.t.Fatal(err)
+			h.T.Fatal(err)
 		}
 		for _, device := range devices {
 			counted.TotalDeviceCount++
@@ -42,10 +43,10 @@ func statistics(enabled, disabled int) identity.Statistics {
 		DisabledDeviceCount: disabled}
 }
 
-func (h *house) wantStatistics(want identity.Statistics) {
-	h.t.Helper()
+func (h *fixture) wantStatistics(want identity.Statistics) {
+	h.T.Helper()
 	if got, err := h.Registry().Statistics(ctx); err != nil || got != want {
-		h.t.Errorf("counted %+v (%v), want %+v", got, err, want)
+		h.T.Errorf("counted %+v (%v), want %+v", got, err, want)
 	}
 }
 
@@ -53,7 +54,7 @@ func (h *house) wantStatistics(want identity.Statistics) {
 // there are, also such that are refused. What is counted is what is listed, and at no
 // moment anything that can't be.
 func TestRegistryStatistics(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	const workers, rounds, ids = 6, 60, 10
 	done := make(chan struct{})
 	var counting, all sync.WaitGroup
@@ -85,7 +86,7 @@ func TestRegistryStatistics(t *testing.T) {
 				case 2:
 					err = h.DeleteDevice(ctx, id, "")
 				case 3:
-					_, err = h.Admit(ctx, Admission{DeviceID: id, PrimaryThumbprint: strings.Repeat(fmt.Sprintf("A%d", random.IntN(9)), 32)})
+					_, err = h.Admit(ctx, hub.Admission{DeviceID: id, PrimaryThumbprint: strings.Repeat(fmt.Sprintf("A%d", random.IntN(9)), 32)})
 				}
 				if err != nil && !errors.Is(err, fault.DeviceNotFound) && !errors.Is(err, fault.DeviceAlreadyExists) {
 					t.Error(err)
@@ -98,7 +99,7 @@ func TestRegistryStatistics(t *testing.T) {
 	close(done)
 	counting.Wait()
 	h.wantStatistics(h.listed())
-	h.reopen()
+	h.Reopen()
 	h.wantStatistics(h.listed())
 	t.Logf("in the end there are %+v", h.listed())
 }
@@ -106,11 +107,11 @@ func TestRegistryStatistics(t *testing.T) {
 // TestStatisticsOfUnreadable counts a device whose identity can't be read until it is
 // replaced or deleted.
 func TestStatisticsOfUnreadable(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for _, id := range []string{"deleted", "replaced", "disabled"} {
-		h.create(identity.Device{DeviceID: id, Status: "disabled"})
+		h.Create(identity.Device{DeviceID: id, Status: "disabled"})
 		damaged := store.Change{Collection: h.Registry().Collection(), Key: id, Value: []byte("{")}
-		if _, err := h.config.Documents.Commit(ctx, damaged); err != nil {
+		if _, err := h.Documents.Commit(ctx, damaged); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -118,8 +119,8 @@ func TestStatisticsOfUnreadable(t *testing.T) {
 	if err := h.DeleteDevice(ctx, "deleted", ""); err != nil {
 		t.Fatal(err)
 	}
-	h.create(identity.Device{DeviceID: "replaced"})
-	h.create(identity.Device{DeviceID: "disabled", Status: "disabled"})
+	h.Create(identity.Device{DeviceID: "replaced"})
+	h.Create(identity.Device{DeviceID: "disabled", Status: "disabled"})
 	h.wantStatistics(statistics(1, 1))
 	h.wantStatistics(h.listed())
 }

@@ -80,13 +80,13 @@ func (h *Hub) changeTwin(
 func (h *Hub) changeAndNotify(
 	ctx context.Context, id string, patch twin.Patch, ifMatch string, replace bool,
 ) (twin.Document, error) {
-	defer h.order.lock(id)()
+	defer h.connections.LockDesired(id)()
 	changed, err := h.twins.Patch(ctx, id, patch, ifMatch, replace)
 	if err != nil {
 		return twin.Document{}, err
 	}
 	if notice := changed.DesiredNotice(patch, replace); notice != nil {
-		h.notifyDesired(ctx, id, changed.Generation, changed.Desired.Version, notice)
+		h.connections.NotifyDesired(ctx, id, changed.Generation, changed.Desired.Version, notice)
 	}
 	return changed, nil
 }

@@ -1,4 +1,4 @@
-package hub
+package hub_test
 
 import (
 	"encoding/json"
@@ -8,14 +8,15 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/hubtest"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
 // A twin's ETag changes with what back ends write and with nothing else, so that who
 // changes a twin as it was read is not held up by its device.
 func TestTwinETag(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
 	tag := func() string {
 		t.Helper()
 		twin, err := h.Twin(ctx, "d")
@@ -26,7 +27,7 @@ func TestTwinETag(t *testing.T) {
 	}
 	fresh := tag()
 	model := "dtmi:com:example:Pump;1"
-	session, err := h.OpenSession(ctx, "d", credential.Evidence{Token: h.token(device), ModelID: &model}, false, new(line))
+	session, err := h.Connections().OpenSession(ctx, "d", credential.Evidence{Token: h.Token(device), ModelID: &model}, false, new(hubtest.Line))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -38,7 +39,7 @@ func TestTwinETag(t *testing.T) {
 	if _, err := h.UpdateDevice(ctx, device, "*"); err != nil {
 		t.Fatal(err)
 	}
-	h.reopen()
+	h.Reopen()
 	if got := tag(); got != fresh {
 		t.Errorf("the ETag was %s, and is %s after what the device did", fresh, got)
 	}
@@ -56,8 +57,8 @@ func TestTwinETag(t *testing.T) {
 	if err := h.DeleteDevice(ctx, "d", ""); err != nil {
 		t.Fatal(err)
 	}
-	h.advance(time.Second)
-	h.create(identity.Device{DeviceID: "d"})
+	h.Advance(time.Second)
+	h.Create(identity.Device{DeviceID: "d"})
 	if seen[tag()] {
 		t.Error("another device of the same id has a twin with an ETag of the first")
 	}

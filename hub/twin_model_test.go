@@ -1,4 +1,4 @@
-package hub
+package hub_test
 
 import (
 	"bytes"
@@ -136,12 +136,12 @@ func shaped(t *rapid.T, value any, metadata any, marked bool) {
 // Whatever patches a twin takes, it can be read back as it should be, by the device
 // and by back ends, and be patched again. What it does not take changes nothing.
 func TestTwinsReadBackAsTheyWereWritten(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	round, taken := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
 		round++
 		id := fmt.Sprint("d", round)
-		session, down := h.connect(h.create(identity.Device{DeviceID: id}), false)
+		session, down := h.Connect(h.Create(identity.Device{DeviceID: id}), false)
 		defer session.Close(nil)
 		model := map[string]any{"tags": map[string]any{}, "desired": map[string]any{}, "reported": map[string]any{}}
 		versions := map[string]int{"desired": 1, "reported": 1}
@@ -159,7 +159,7 @@ func TestTwinsReadBackAsTheyWereWritten(t *testing.T) {
 			if section == "tags" {
 				body = fmt.Appendf(nil, `{"tags":%s}`, encoded)
 			}
-			told := len(down.desired)
+			told := len(down.Notices())
 			switch {
 			case section == "reported":
 				_, err = session.Report(ctx, encoded)
@@ -184,8 +184,8 @@ func TestTwinsReadBackAsTheyWereWritten(t *testing.T) {
 			model[section] = merged(model[section], patch)
 			if section == "desired" || replace {
 				versions["desired"]++
-				if len(down.desired) != told+1 {
-					t.Fatalf("the device was told %d times", len(down.desired)-told)
+				if len(down.Notices()) != told+1 {
+					t.Fatalf("the device was told %d times", len(down.Notices())-told)
 				}
 			} else if section == "reported" {
 				versions["reported"]++

@@ -1,4 +1,4 @@
-package hub
+package hub_test
 
 import (
 	"encoding/json"
@@ -15,19 +15,19 @@ import (
 )
 
 func TestTwinOfADevice(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	session, down := h.connect(device, false)
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	session, down := h.Connect(device, false)
 	fresh, err := h.Twin(ctx, "d")
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.advance(time.Minute)
+	h.Advance(time.Minute)
 	patched, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"site":"A"},"properties":{"desired":{"fan":{"speed":3,"mode":"auto"},"limit":[1,2]}}}`), fresh.ETag)
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.advance(time.Minute)
+	h.Advance(time.Minute)
 	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"properties":{"desired":{"fan":{"speed":4},"limit":null}}}`), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -41,15 +41,15 @@ func TestTwinOfADevice(t *testing.T) {
 		`{"fan":{"speed":3,"mode":"auto"},"limit":[1,2],"$version":2}`,
 		`{"fan":{"speed":4},"limit":null,"$version":3}`,
 	}
-	if fmt.Sprint(down.desired) != fmt.Sprint(want) {
-		t.Errorf("the device was told %v,\nwant %v", down.desired, want)
+	if fmt.Sprint(down.Notices()) != fmt.Sprint(want) {
+		t.Errorf("the device was told %v,\nwant %v", down.Notices(), want)
 	}
 	seen, err := session.Twin(ctx)
 	if wantTwin := `{"desired":{"fan":{"speed":4,"mode":"auto"},"$version":3},"reported":{"fan":{"speed":4},"big":4503599627370495,"$version":2}}`; err != nil || string(seen) != wantTwin {
 		t.Errorf("the device sees %s, error %v,\nwant %s", seen, err, wantTwin)
 	}
 
-	h.reopen()
+	h.Reopen()
 	twin, err := h.Twin(ctx, "d")
 	if err != nil {
 		t.Fatal(err)
@@ -65,8 +65,8 @@ func TestTwinOfADevice(t *testing.T) {
 }
 
 func TestTwinIsReplaced(t *testing.T) {
-	h := newHouse(t)
-	session, down := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
+	h := newFixture(t)
+	session, down := h.Connect(h.Create(identity.Device{DeviceID: "d"}), false)
 	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"a":1},"properties":{"desired":{"x":1,"y":2}}}`), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestTwinIsReplaced(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := down.desired[1]; got != `{"y":2,"$version":3}` {
+	if got := down.Notices()[1]; got != `{"y":2,"$version":3}` {
 		t.Errorf("the device was told %s", got)
 	}
 	if after.Tags.String() != `{"b":2}` || after.Properties.Reported.Get("kept").String() != "true" {
@@ -94,8 +94,8 @@ func TestTwinIsReplaced(t *testing.T) {
 // Patches from many sides at once: none is lost, and the device is told in the
 // order of the versions.
 func TestTwinUnderContention(t *testing.T) {
-	h := newHouse(t)
-	session, down := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
+	h := newFixture(t)
+	session, down := h.Connect(h.Create(identity.Device{DeviceID: "d"}), false)
 	var group sync.WaitGroup
 	for i := range 8 {
 		group.Go(func() {
@@ -115,10 +115,10 @@ func TestTwinUnderContention(t *testing.T) {
 	})
 	group.Wait()
 	twin, _ := h.Twin(ctx, "d")
-	if twin.Properties.Desired.Get("$version").String() != "81" || twin.Properties.Reported.Get("$version").String() != "21" || len(down.desired) != 80 {
-		t.Fatalf("desired is version %v, reported %v, and the device was told %d times", twin.Properties.Desired.Get("$version"), twin.Properties.Reported.Get("$version"), len(down.desired))
+	if twin.Properties.Desired.Get("$version").String() != "81" || twin.Properties.Reported.Get("$version").String() != "21" || len(down.Notices()) != 80 {
+		t.Fatalf("desired is version %v, reported %v, and the device was told %d times", twin.Properties.Desired.Get("$version"), twin.Properties.Reported.Get("$version"), len(down.Notices()))
 	}
-	for i, told := range down.desired {
+	for i, told := range down.Notices() {
 		if !strings.HasSuffix(told, fmt.Sprintf(`,"$version":%d}`, i+2)) {
 			t.Fatalf("message %d is %s", i, told)
 		}

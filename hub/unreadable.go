@@ -43,10 +43,10 @@ func (h *Hub) replaceUnreadable(
 	changes := h.registry.PrepareReplace(&device, etag)
 	changes = append(changes, h.twins.PrepareReplace(ctx, device.DeviceID, device.GenerationID, initial, keep))
 	etags, err := h.config.Documents.Commit(ctx, changes...)
-	h.revalidate(ctx, device.DeviceID) // also after an error: it may be there all the same
+	h.connections.Revalidate(ctx, device.DeviceID) // also after an error: it may be there all the same
 	if err != nil {
 		return identity.Device{}, err
 	}
 	device.ETag = identity.ETag(etags[0])
-	return device, h.activity.describe(ctx, &device)
+	return device, h.connections.Describe(ctx, &device)
 }

@@ -238,10 +238,13 @@ func allTexts(t *testing.T) found {
 	})
 	readGo(t, "../hub", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
+		constants(values, node)
+	})
+	readGo(t, "../hub/connection", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
 		if filepath.Base(where) == "presence.go" {
 			errorTexts(texts, where, node)
 		}
-		constants(values, node)
 	})
 	readGo(t, "../hub/identity", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)

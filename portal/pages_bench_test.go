@@ -134,7 +134,7 @@ func sendMessages(b *testing.B, h *hub.Hub, id string, count int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	session, err := h.OpenSession(ctx, id, credential.Evidence{Token: token, Protocol: "mqtt"}, false, nobody{})
+	session, err := h.Connections().OpenSession(ctx, id, credential.Evidence{Token: token, Protocol: "mqtt"}, false, nobody{})
 	if err != nil {
 		b.Fatal(err)
 	}

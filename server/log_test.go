@@ -171,7 +171,7 @@ func TestTheWordsOfStrangersAreBounded(t *testing.T) {
 			t.Errorf("%d bytes are kept of an attempt: %.300s", len(encoded), encoded)
 		}
 	}
-	connections, err := h.hubs.All()[0].Connections(context.Background(), "d1")
+	connections, err := h.hubs.All()[0].Connections().History(context.Background(), "d1")
 	if encoded, _ := json.Marshal(connections); err != nil || len(encoded) > 20<<10 {
 		t.Errorf("%d bytes are kept of the connections, error %v", len(encoded), err)
 	}

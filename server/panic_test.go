@@ -239,12 +239,12 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 		skip        int
 		do          func() error
 	}{
-		{"mqtt", "hub.(*Hub).OpenSession", 0, connect(false)},
-		{"mqtt", "hub.(*Session).judge", 0, connect(false)}, // the session can be found already
-		{"websocket", "hub.(*Session).judge", 0, connect(true)},
-		{"mqtt", "hub.(*Session).touch", 1, publish(false)},
-		{"websocket", "hub.(*Session).touch", 1, publish(true)},
-		{"mqtt", "hub.(*activity).leave", 0, publish(false)}, // the end of a connection
+		{"mqtt", "connection.(*Connections).OpenSession", 0, connect(false)},
+		{"mqtt", "connection.(*Session).validate", 0, connect(false)}, // the session can be found already
+		{"websocket", "connection.(*Session).validate", 0, connect(true)},
+		{"mqtt", "connection.(*Session).markActive", 1, publish(false)},
+		{"websocket", "connection.(*Session).markActive", 1, publish(true)},
+		{"mqtt", "connection.(*activity).leave", 0, publish(false)}, // the end of a connection
 		{"https", "access.(*Policies).Authorize", 0, patch},
 		{"https", "provisioning.(*Service).writeEnrollment", 0, bulk},
 		{"portal", "web.(*sessions).login", 0, page},

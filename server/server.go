@@ -241,7 +241,7 @@ func (s *Server) endRevoked(message []byte) {
 		return
 	}
 	for _, h := range s.hubs.All() {
-		h.EndRevoked(revocation)
+		h.Connections().EndRevoked(revocation)
 	}
 }
 

@@ -11,7 +11,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -57,7 +57,7 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 }
 
 // takeRenewal reads a request and takes it, if that can be done.
-func (s *hubSession) takeRenewal(requestID string, payload []byte) (*hub.Renewal, error) {
+func (s *hubSession) takeRenewal(requestID string, payload []byte) (*connection.Renewal, error) {
 	if s.backend.Exact && !isRequestID(requestID) {
 		return nil, fault.New(fault.ArgumentInvalid,
 			"$rid is %.64q. It is the id of a request: 4 to 36 letters, digits and dashes, no dash first or last",
@@ -68,7 +68,7 @@ func (s *hubSession) takeRenewal(requestID string, payload []byte) (*hub.Renewal
 		return nil, err
 	}
 	return s.session.BeginRenewal(s.ctx,
-		hub.RenewalRequest{RequestID: requestID, CSR: asked.CSR, Replace: asked.Replace})
+		connection.RenewalRequest{RequestID: requestID, CSR: asked.CSR, Replace: asked.Replace})
 }
 
 // readIssueRequest holds a request against its form, field by field.
@@ -146,7 +146,7 @@ func (s *hubSession) refuseCredentials(requestID string, err error) error {
 }
 
 // refuseRenewal answers a request that was taken and can't be met.
-func (s *hubSession) refuseRenewal(requestID string, renewal *hub.Renewal, err error, owed *hub.OwedAnswer) error {
+func (s *hubSession) refuseRenewal(requestID string, renewal *connection.Renewal, err error, owed *connection.OwedAnswer) error {
 	problem := fault.From(err)
 	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "correlationId", renewal.CorrelationID,
 		"trackingId", problem.TrackingID, "error", problem)
@@ -167,25 +167,25 @@ func (s *hubSession) respondCredentials(status int, requestID string, body []byt
 
 // reserve is an answer that the device is owed until it acknowledges it, nil when its
 // session ends with the connection, or it did not ask for QoS 1.
-func (s *hubSession) reserve(requestID string) (*hub.OwedAnswer, error) {
+func (s *hubSession) reserve(requestID string) (*connection.OwedAnswer, error) {
 	topic := contract.CertificateAnswers.Topic(200, requestID)
-	if !s.session.Keeps() || s.subscriptions.Load().qos(topic) != 1 {
+	if !s.session.IsPersistent() || s.subscriptions.Load().qos(topic) != 1 {
 		return nil, nil
 	}
 	packetID, err := s.conn.Reserve()
 	if errors.Is(err, mqtt.ErrTooManyInFlight) {
 		return nil, nil // it goes with QoS 0, as Respond has it
 	}
-	return &hub.OwedAnswer{PacketID: packetID}, err
+	return &connection.OwedAnswer{PacketID: packetID}, err
 }
 
 // deliver sends an answer that the device is owed.
-func (s *hubSession) deliver(owed hub.OwedAnswer, again bool) error {
+func (s *hubSession) deliver(owed connection.OwedAnswer, again bool) error {
 	return s.conn.Deliver(owed.Topic, owed.Payload, owed.PacketID, again, func(err error) {
 		if err != nil {
 			return // the connection ended: when the device is back, it gets it again
 		}
-		if err := s.session.Acknowledged(s.ctx, owed.PacketID); err != nil {
+		if err := s.session.Acknowledge(s.ctx, owed.PacketID); err != nil {
 			s.backend.Logger.Warn("an answer is sent again though it was acknowledged", "device", s.deviceID, "error",
 				err)
 		}

@@ -25,6 +25,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
@@ -240,7 +241,7 @@ func (d *device) request(requestID, body string) []outcome {
 		d.t.Errorf("taken is %+v", first)
 	}
 	if expires, err := time.Parse(time.RFC3339Nano, first.OperationExpires); err != nil ||
-		time.Until(expires) > hub.IssueTimeout || time.Until(expires) < hub.IssueTimeout-time.Minute {
+		time.Until(expires) > connection.IssueTimeout || time.Until(expires) < connection.IssueTimeout-time.Minute {
 		d.t.Errorf("it expires at %s, error %v", first.OperationExpires, err)
 	}
 	return []outcome{first, readOutcome(d.t, d.next())}

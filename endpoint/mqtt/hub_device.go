@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -38,7 +39,7 @@ var errWillTopic = errors.New("a will may only go to devices/{device id}/message
 type hubSession struct {
 	backend  *backend
 	conn     *mqtt.Conn
-	session  *hub.Session
+	session  *connection.Session
 	will     *mqtt.Will
 	deviceID string
 	ctx      context.Context // ends with the connection
@@ -79,7 +80,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	evidence.ModelID = contract.ModelID(connect.Username)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	keep := !connect.CleanSession
-	session, err := target.OpenSession(ctx, name.DeviceID, evidence, keep, downlink{s})
+	session, err := target.Connections().OpenSession(ctx, name.DeviceID, evidence, keep, downlink{s})
 	if err != nil {
 		s.cancel()
 		return b.refuse(connect, evidence, err)
@@ -323,7 +324,7 @@ func (s *hubSession) leaveWill() error {
 // downlink is how the hub reaches the device on this connection.
 type downlink struct{ *hubSession }
 
-// Desired implements hub.Downlink. A device that is not subscribed is not told;
+// Desired implements connection.Downlink. A device that is not subscribed is not told;
 // it reads its twin when it wants to know.
 func (d downlink) Desired(version int64, patch json.RawMessage) {
 	topic := contract.DesiredTopic + "$version=" + strconv.FormatInt(version, 10)
@@ -334,5 +335,5 @@ func (d downlink) Desired(version int64, patch json.RawMessage) {
 	}
 }
 
-// Close implements hub.Downlink.
+// Close implements connection.Downlink.
 func (d downlink) Close(reason error) { d.conn.Close(reason) }

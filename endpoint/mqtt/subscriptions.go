@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/contract"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -24,7 +24,7 @@ func (s *subscriptions) set(filter string, qos byte) bool {
 		(*s)[i].QoS = qos
 		return true
 	}
-	if len(*s) == hub.MaxSubscriptions {
+	if len(*s) == connection.MaxSubscriptions {
 		return false
 	}
 	*s = append(*s, mqtt.Subscription{Filter: filter, QoS: qos})

@@ -8,7 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/contract"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -147,7 +147,7 @@ func TestOverlappingFilters(t *testing.T) {
 	if again := namedSubscriptions(append(all.names(), "", "2 a", "1", "x y")); !slices.Equal(again, all) {
 		t.Errorf("%v comes back as %v", all, again)
 	}
-	for i := len(all); i < hub.MaxSubscriptions; i++ {
+	for i := len(all); i < connection.MaxSubscriptions; i++ {
 		if code := ask(fmt.Sprint("$iothub/twin/res/", i, "/#"), 1); code != 1 {
 			t.Fatalf("subscription %d is answered %d", i, code)
 		}

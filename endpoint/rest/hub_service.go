@@ -188,7 +188,7 @@ func registryStatistics(c *https.Call) (any, error) {
 }
 
 func serviceStatistics(c *https.Call) (any, error) {
-	return c.Hub.ServiceStatistics(c.Context())
+	return c.Hub.Connections().Statistics(c.Context())
 }
 
 // maxBulkDevices is how many devices one bulk operation takes in Azure.

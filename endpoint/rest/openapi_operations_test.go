@@ -9,7 +9,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/own"
-	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
@@ -120,7 +120,7 @@ var operations = map[string]operation{
 	"PATCH /twins/{id}":             {summary: "Change parts of a twin", request: twinBody{}, answer: twin.Twin{}, etag: true, ifMatch: true},
 	"PUT /twins/{id}":               {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: twin.Twin{}, etag: true, ifMatch: true},
 	"GET /statistics/devices":       {summary: "Count the devices", answer: identity.Statistics{}},
-	"GET /statistics/service":       {summary: "Count the connected devices", answer: hub.ServiceStatistics{}},
+	"GET /statistics/service":       {summary: "Count the connected devices", answer: connection.Statistics{}},
 
 	// Berth's own.
 	"GET /berth/openapi.json": {summary: "Read this document", answer: map[string]any{}},

@@ -36,8 +36,8 @@ type schemas struct {
 var described = []string{"../../contract", "../../provisioning", "../../provisioning/allocation",
 	"../../provisioning/linkedhub", "../../provisioning/attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
-	"../../authority", "../../credential", "../../hub", "../../hub/identity", "../../hub/telemetry",
-	"../../hub/twin", "../../issuance", "../../audit", "../../store", "../own", "."}
+	"../../authority", "../../credential", "../../hub", "../../hub/connection", "../../hub/identity",
+	"../../hub/telemetry", "../../hub/twin", "../../issuance", "../../audit", "../../store", "../own", "."}
 
 // names are those of components that are not called as their Go types: because two
 // of these have the same name, or because Azure has one.
@@ -51,6 +51,7 @@ var names = map[string]string{
 	"contract.Operation":          "RegistrationOperationStatus",
 	"contract.Registration":       "DeviceRegistrationState",
 	"authority.Authority":         "CertificateAuthority",
+	"connection.Statistics":       "ServiceStatistics",
 	"identity.Statistics":         "RegistryStatistics",
 	"identity.Capabilities":       "DeviceCapabilities",
 	"inject.Fault":                "Misbehaviour",

@@ -13,6 +13,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/panics"
@@ -27,7 +28,7 @@ type devicePage struct {
 	ShowKeys    bool
 	Primary     string // connection strings, when they are asked for
 	Secondary   string
-	Connections []hub.Connection
+	Connections []connection.Event
 	Telemetry   []message
 }
 
@@ -48,7 +49,7 @@ func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error)
 	if page.Device, err = h.Device(ctx, id); err != nil {
 		return page, err
 	}
-	if page.Connections, err = h.Connections(ctx, id); err != nil {
+	if page.Connections, err = h.Connections().History(ctx, id); err != nil {
 		return page, err
 	}
 	keys := page.Device.Authentication.SymmetricKey

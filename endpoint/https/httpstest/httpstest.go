@@ -183,7 +183,7 @@ func (f *Fixture) Sender(ctx context.Context, id string) func(text string) {
 	if err != nil {
 		f.T.Fatal(err)
 	}
-	session, err := iot.OpenSession(ctx, id, evidenceOf(f.T, device), false, silent{})
+	session, err := iot.Connections().OpenSession(ctx, id, evidenceOf(f.T, device), false, silent{})
 	if err != nil {
 		f.T.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-package hub
+package connection
 
 import (
 	"context"
@@ -19,8 +19,8 @@ type OwedAnswer struct {
 // maxOwed bounds what is kept for a device that acknowledges nothing.
 const maxOwed = 8
 
-// Keeps reports whether the session outlives the connection.
-func (s *Session) Keeps() bool { return s.keep }
+// IsPersistent reports whether the session outlives the connection.
+func (s *Session) IsPersistent() bool { return s.keep }
 
 // Owed are the answers of earlier connections that the device has not acknowledged, in
 // their order.
@@ -31,8 +31,8 @@ func (s *Session) Owe(ctx context.Context, answer OwedAnswer) error {
 	return s.setOwed(ctx, appendOwed(s.owed, answer))
 }
 
-// Acknowledged is told that the device has an answer.
-func (s *Session) Acknowledged(ctx context.Context, packetID uint16) error {
+// Acknowledge takes an answer from what is owed: the device has it.
+func (s *Session) Acknowledge(ctx context.Context, packetID uint16) error {
 	left := slices.DeleteFunc(slices.Clone(s.owed), func(a OwedAnswer) bool { return a.PacketID == packetID })
 	if len(left) == len(s.owed) {
 		return nil
@@ -59,6 +59,6 @@ func appendOwed(owed []OwedAnswer, answer OwedAnswer) []OwedAnswer {
 
 // putSubscriptions keeps what outlives the connection.
 func (s *Session) putSubscriptions(names []string, owed []OwedAnswer) store.Change {
-	return s.hub.subscriptions.Put(s.deviceID, store.Always,
+	return s.of.subscriptions.Put(s.deviceID, store.Always,
 		subscriptions{Generation: s.generation, Names: names, Owed: owed})
 }

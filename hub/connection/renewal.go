@@ -1,4 +1,4 @@
-package hub
+package connection
 
 import (
 	"context"
@@ -68,12 +68,12 @@ type renewals struct {
 // device is under way, and 412001 when there is none that could be replaced; those two
 // say in Info of which request they speak.
 func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Renewal, error) {
-	s.touch()
+	s.markActive()
 	device, _, err := s.identity(ctx)
 	if err != nil {
 		return nil, err
 	}
-	issuer := s.hub.config.Issuer
+	issuer := s.of.config.Issuer
 	if device.Issuance == nil || issuer == nil {
 		return nil, fault.New(fault.ArgumentInvalid,
 			"The device %q has no operational certificates. Let its enrollment name a credential policy, and the "+
@@ -86,11 +86,11 @@ func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Rene
 		return nil, err
 	}
 	hash := sha256.Sum256([]byte(asked.CSR))
-	r := &Renewal{CorrelationID: fault.NewTrackingID(), Expires: s.hub.config.Now().Add(IssueTimeout).UTC(),
+	r := &Renewal{CorrelationID: fault.NewTrackingID(), Expires: s.of.config.Now().Add(IssueTimeout).UTC(),
 		session: s, asked: asked, request: hex.EncodeToString(hash[:]), done: make(chan struct{})}
 	r.ctx, r.cancel = context.WithTimeout(ctx, IssueTimeout)
 	for {
-		same, err := s.hub.renewals.enter(r)
+		same, err := s.of.renewals.enter(r)
 		if err != nil {
 			r.cancel()
 			return nil, err
@@ -146,7 +146,7 @@ func (all *renewals) enter(r *Renewal) (same *Renewal, _ error) {
 
 // End is the end of the request, whatever came of it.
 func (r *Renewal) End() {
-	all := &r.session.hub.renewals
+	all := &r.session.of.renewals
 	all.mutex.Lock()
 	defer all.mutex.Unlock()
 	if all.byDevice[r.session.deviceID] == r {
@@ -159,7 +159,7 @@ func (r *Renewal) End() {
 // recallAnswer finds out whether the same request was answered already.
 func (r *Renewal) recallAnswer() error {
 	s := r.session
-	last, _, err := s.hub.answered.Get(r.ctx, s.deviceID)
+	last, _, err := s.of.answered.Get(r.ctx, s.deviceID)
 	switch {
 	case errors.Is(err, store.ErrNotFound), store.IsUnreadable(err):
 		return nil
@@ -167,7 +167,7 @@ func (r *Renewal) recallAnswer() error {
 		return err
 	}
 	if last.Generation == s.generation && last.RequestID == r.asked.RequestID && last.Request == r.request &&
-		s.hub.config.Now().Before(last.Expires) {
+		s.of.config.Now().Before(last.Expires) {
 		r.before, r.CorrelationID, r.Expires = last.Answer, last.CorrelationID, last.Expires
 	}
 	return nil
@@ -211,7 +211,7 @@ func (r *Renewal) Issue(render func(chain []string) ([]byte, error), owed *OwedA
 }
 
 func (r *Renewal) issue(render func(chain []string) ([]byte, error), owed *OwedAnswer) ([]byte, error) {
-	s, issuer := r.session, r.session.hub.config.Issuer
+	s, issuer := r.session, r.session.of.config.Issuer
 	device, _, err := s.identity(r.ctx)
 	if err != nil {
 		return nil, err
@@ -240,12 +240,12 @@ func (r *Renewal) issue(render func(chain []string) ([]byte, error), owed *OwedA
 	if err != nil {
 		return nil, err
 	}
-	pruned, err := s.hub.pruneAnswered(r.ctx, s.deviceID)
+	pruned, err := s.of.pruneAnswered(r.ctx, s.deviceID)
 	if err != nil {
 		return nil, err
 	}
 	changes = append(slices.Concat(changes, entitled, pruned),
-		s.hub.answered.Put(s.deviceID, store.Always, answeredRenewal{
+		s.of.answered.Put(s.deviceID, store.Always, answeredRenewal{
 			Generation: s.generation, RequestID: r.asked.RequestID, Request: r.request,
 			CorrelationID: r.CorrelationID, Expires: r.Expires, Answer: answer}))
 	owes := s.owed
@@ -284,23 +284,23 @@ const prunedAtOnce = 4
 
 // pruneAnswered are the changes that remove answers whose time is over, of others than
 // this device.
-func (h *Hub) pruneAnswered(ctx context.Context, deviceID string) (changes []store.Change, _ error) {
-	h.renewals.mutex.Lock()
-	after := h.renewals.pruned
-	h.renewals.mutex.Unlock()
-	entries, err := h.answered.List(ctx, "", after, prunedAtOnce)
+func (c *Connections) pruneAnswered(ctx context.Context, deviceID string) (changes []store.Change, _ error) {
+	c.renewals.mutex.Lock()
+	after := c.renewals.pruned
+	c.renewals.mutex.Unlock()
+	entries, err := c.answered.List(ctx, "", after, prunedAtOnce)
 	if err != nil {
 		return nil, err
 	}
 	after = ""
 	for _, entry := range entries {
-		if entry.Key != deviceID && h.config.Now().After(entry.Value.Expires) {
-			changes = append(changes, h.answered.Delete(entry.Key, store.Always))
+		if entry.Key != deviceID && c.config.Now().After(entry.Value.Expires) {
+			changes = append(changes, c.answered.Delete(entry.Key, store.Always))
 		}
 		after = entry.Key
 	}
-	h.renewals.mutex.Lock()
-	h.renewals.pruned = after // "" is the beginning again
-	h.renewals.mutex.Unlock()
+	c.renewals.mutex.Lock()
+	c.renewals.pruned = after // "" is the beginning again
+	c.renewals.mutex.Unlock()
 	return changes, nil
 }

@@ -1,4 +1,4 @@
-package hub
+package connection
 
 import (
 	"cmp"
@@ -29,9 +29,9 @@ type stamp struct {
 // activity keeps what devices did: their stamps and the history of their
 // connections. Who is connected now is the bus's to say.
 type activity struct {
-	hub         *Hub
-	stamps      store.Table[stamp]
-	connections store.Table[history]
+	of        *Connections
+	stamps    store.Table[stamp]
+	histories store.Table[history]
 
 	mutex  sync.Mutex
 	ended  map[string]stamp   // by device, of connections that ended since the last write
@@ -40,8 +40,8 @@ type activity struct {
 	done   chan struct{}
 }
 
-func followActivity(h *Hub, stamps store.Table[stamp], connections store.Table[history]) *activity {
-	a := &activity{hub: h, stamps: stamps, connections: connections,
+func followActivity(of *Connections, stamps store.Table[stamp], histories store.Table[history]) *activity {
+	a := &activity{of: of, stamps: stamps, histories: histories,
 		ended: make(map[string]stamp), events: make(map[string]history),
 		stop: make(chan struct{}), done: make(chan struct{})}
 	go a.follow()
@@ -57,12 +57,12 @@ func (a *activity) follow() {
 		case <-a.stop:
 			return
 		case <-ticker.C:
-			err := a.hub.config.Panics.Do(panics.Background, func() error {
-				a.hub.endExpired()
+			err := a.of.config.Panics.Do(panics.Background, func() error {
+				a.of.endExpired()
 				return a.write(context.Background())
 			})
 			if err != nil {
-				a.hub.config.Logger.Error("device activity can't be written", "hub", a.hub.config.Name, "error", err)
+				a.of.config.Logger.Error("device activity can't be written", "hub", a.of.config.Hub, "error", err)
 			}
 		}
 	}
@@ -78,7 +78,7 @@ func (a *activity) close(ctx context.Context) error {
 func (a *activity) arrive(s *Session) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	a.note(s, Connection{Time: s.since, Connected: true})
+	a.addEvent(s, Event{Time: s.since, Connected: true})
 }
 
 // leave notes that the session is over. last says that the device is not connected
@@ -86,11 +86,11 @@ func (a *activity) arrive(s *Session) {
 func (a *activity) leave(s *Session, reason error, last bool) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
-	end := Connection{Time: a.hub.config.Now().UTC()}
+	end := Event{Time: a.of.config.Now().UTC()}
 	if reason != nil {
 		end.Reason = reason.Error()
 	}
-	a.note(s, end)
+	a.addEvent(s, end)
 	if last {
 		stamp := s.stamp()
 		stamp.StateChanged = end.Time
@@ -104,16 +104,17 @@ func (a *activity) leave(s *Session, reason error, last bool) {
 func (a *activity) describe(ctx context.Context, devices ...*identity.Device) error {
 	subjects := make([]string, len(devices))
 	for i, device := range devices {
-		subjects[i] = a.hub.subject(device.DeviceID)
+		subjects[i] = a.of.subject(device.DeviceID)
 	}
-	present, err := a.hub.config.Bus.Present(ctx, subjects...)
+	present, err := a.of.config.Bus.Present(ctx, subjects...)
 	if err != nil { // then nobody can reach a device at another node
-		a.hub.config.Logger.Warn("devices connected to other nodes are not known", "hub", a.hub.config.Name, "error", err)
+		a.of.config.Logger.Warn("devices connected to other nodes are not known", "hub", a.of.config.Hub, "error",
+			err)
 		present = make([]bool, len(devices))
 	}
 	for i, device := range devices {
 		device.ConnectionState = identity.Disconnected
-		session := a.hub.session(device.DeviceID)
+		session := a.of.session(device.DeviceID)
 		if session != nil || present[i] {
 			device.ConnectionState = identity.Connected
 		}
@@ -153,7 +154,7 @@ func (a *activity) write(ctx context.Context) error {
 	stamps, events := a.ended, a.events
 	a.ended, a.events = make(map[string]stamp), make(map[string]history)
 	a.mutex.Unlock()
-	for _, session := range a.hub.sessions() {
+	for _, session := range a.of.sessions() {
 		if session.active.Swap(false) {
 			stamps[session.deviceID] = session.stamp()
 		}
@@ -206,13 +207,13 @@ type activityUpdate struct {
 func (a *activity) update(ctx context.Context, id string, stamps map[string]stamp,
 	events map[string]history) (activityUpdate, error) {
 	update := activityUpdate{deviceID: id}
-	present := a.hub.registry.Present(id)
+	present := a.of.config.Registry.Present(id)
 	more, came := events[id]
-	if !came && a.hub.session(id) != nil { // connected all the time: this is most of them
+	if !came && a.of.session(id) != nil { // connected all the time: this is most of them
 		update.changes = []store.Change{a.stamps.Put(id, store.Always, stamps[id]), present}
 		return update, nil
 	}
-	device, err := a.hub.registry.Get(ctx, id)
+	device, err := a.of.config.Registry.Get(ctx, id)
 	if errors.Is(err, fault.DeviceNotFound) {
 		return update, nil
 	}
@@ -225,13 +226,13 @@ func (a *activity) update(ctx context.Context, id string, stamps map[string]stam
 			return update, err
 		}
 		known.add(more.Connections...)
-		update.changes = append(update.changes, a.connections.Put(id, store.Always, known))
+		update.changes = append(update.changes, a.histories.Put(id, store.Always, known))
 	}
 	if last, ok := stamps[id]; ok && last.Generation == device.GenerationID {
 		update.changes = append(update.changes, a.stamps.Put(id, store.Always, last))
 	}
 	if len(update.changes) > 0 {
-		update.changes = append(update.changes, a.hub.registry.Unchanged(device))
+		update.changes = append(update.changes, a.of.config.Registry.Unchanged(device))
 	}
 	return update, nil
 }

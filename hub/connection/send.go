@@ -1,4 +1,4 @@
-package hub
+package connection
 
 import (
 	"github.com/berth-iot/berth/hub/message"
@@ -13,7 +13,7 @@ func (s *Session) Send(m *message.Message, committed store.Committer, token uint
 	if err := s.check(); err != nil {
 		return err
 	}
-	s.touch()
+	s.markActive()
 	return s.telemetry.Send(m, committed, token)
 }
 

@@ -1,6 +1,6 @@
 //go:build !race
 
-package hub
+package connection_test
 
 import (
 	"testing"
@@ -12,9 +12,9 @@ import (
 // The race detector makes pools forget, so this runs without it.
 
 func TestSendAllocatesNothing(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.discardTelemetry()
-	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
+	session, _ := h.Connect(h.Create(identity.Device{DeviceID: "d"}), false)
 	m := &message.Message{
 		System:     []message.Property{{Name: []byte("message-id"), Value: []byte("1")}},
 		Properties: []message.Property{{Name: []byte("a"), Value: []byte("b")}},

@@ -1,13 +1,11 @@
-package hub
+package connection
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"reflect"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/berth-iot/berth/cluster"
@@ -25,7 +23,7 @@ import (
 // A session arrives and leaves under its device's lock, so that the history tells
 // what happened in the order in which it did. Whoever changes an identity, or
 // revokes a certificate, commits that first and then asks the session to look again
-// (revalidate). A session that arrives meanwhile looks once it can be found. So one
+// (Revalidate). A session that arrives meanwhile looks once it can be found. So one
 // of the two sees the change, in whatever order they come.
 
 // Why a hub ends a device's connection, as Downlink.Close gets it.
@@ -41,20 +39,20 @@ var (
 )
 
 // subjects begin the subjects of this hub's devices on the bus.
-func (h *Hub) subjects() string { return "hub." + h.config.Name + ".device." }
+func (c *Connections) subjects() string { return "hub." + c.config.Hub + ".device." }
 
 // subject is what the connection of a device serves on the bus.
-func (h *Hub) subject(deviceID string) string { return h.subjects() + deviceID }
+func (c *Connections) subject(deviceID string) string { return c.subjects() + deviceID }
 
 // session is the device's on this node, or nil.
-func (h *Hub) session(deviceID string) *Session {
-	session, _ := h.config.Bus.Server(h.subject(deviceID)).(*Session)
+func (c *Connections) session(deviceID string) *Session {
+	session, _ := c.config.Bus.Server(c.subject(deviceID)).(*Session)
 	return session
 }
 
 // sessions are those of this node.
-func (h *Hub) sessions() []*Session {
-	servers := h.config.Bus.Servers(h.subjects())
+func (c *Connections) sessions() []*Session {
+	servers := c.config.Bus.Servers(c.subjects())
 	sessions := make([]*Session, len(servers))
 	for i, server := range servers {
 		sessions[i] = server.(*Session)
@@ -62,20 +60,20 @@ func (h *Hub) sessions() []*Session {
 	return sessions
 }
 
-// connected counts the sessions of this node.
-func (h *Hub) connected() int { return len(h.config.Bus.Servers(h.subjects())) }
+// Count returns how many devices are connected now, to this node.
+func (c *Connections) Count() int { return len(c.config.Bus.Servers(c.subjects())) }
 
 // arrive makes the session the one of its device and ends the one before it.
-func (h *Hub) arrive(s *Session) (err error) {
-	defer h.arrivals.lock(s.deviceID)()
-	former := h.session(s.deviceID)
-	if s.release, err = h.config.Bus.Serve(h.subject(s.deviceID), s); err != nil {
+func (c *Connections) arrive(s *Session) (err error) {
+	defer c.arrivals.lock(s.deviceID)()
+	former := c.session(s.deviceID)
+	if s.release, err = c.config.Bus.Serve(c.subject(s.deviceID), s); err != nil {
 		return fmt.Errorf("serve the device's subject: %w", err)
 	}
 	if former != nil {
 		former.leave(ErrReplaced)
 	}
-	h.activity.arrive(s)
+	c.activity.arrive(s)
 	return nil
 }
 
@@ -83,7 +81,7 @@ func (h *Hub) arrive(s *Session) (err error) {
 // connected by it, and nothing that still comes from there has an effect.
 func (s *Session) end(reason error) {
 	defer s.down.Close(reason)
-	defer s.hub.arrivals.lock(s.deviceID)()
+	defer s.of.arrivals.lock(s.deviceID)()
 	s.leave(reason)
 }
 
@@ -91,7 +89,7 @@ func (s *Session) end(reason error) {
 // disconnected of its own accord; it goes into the connection history. Close may be
 // called more than once.
 func (s *Session) Close(reason error) {
-	defer s.hub.arrivals.lock(s.deviceID)()
+	defer s.of.arrivals.lock(s.deviceID)()
 	s.leave(reason)
 }
 
@@ -103,9 +101,9 @@ func (s *Session) leave(reason error) {
 	}
 	s.left = true
 	s.stop(reason)
-	last := s.hub.session(s.deviceID) == s // else another has taken over
+	last := s.of.session(s.deviceID) == s // else another has taken over
 	s.release()
-	s.hub.activity.leave(s, *s.over.Load(), last)
+	s.of.activity.leave(s, *s.over.Load(), last)
 }
 
 // stop makes sure that the session does nothing more for the device.
@@ -129,15 +127,15 @@ func (s *Session) check() error {
 // revalidateTimeout bounds how long a session may take to look again.
 const revalidateTimeout = 10 * time.Second
 
-// revalidate has the session of a device, wherever it is, look again whether the
+// Revalidate has the session of a device, wherever it is, look again whether the
 // device may stay connected. It does so whether or not whoever made the change
 // still waits.
-func (h *Hub) revalidate(ctx context.Context, id string) {
+func (c *Connections) Revalidate(ctx context.Context, id string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), revalidateTimeout)
 	defer cancel()
-	_, err := h.config.Bus.Request(ctx, h.subject(id), downlinkRequest{Revalidate: true}.encode())
+	_, err := c.config.Bus.Request(ctx, c.subject(id), downlinkRequest{Revalidate: true}.encode())
 	if err != nil && !errors.Is(err, cluster.ErrNobody) {
-		h.config.Logger.Error("a device may still be connected", "hub", h.config.Name, "device", id, "error", err)
+		c.config.Logger.Error("a device may still be connected", "hub", c.config.Hub, "device", id, "error", err)
 	}
 }
 
@@ -145,19 +143,19 @@ func (h *Hub) revalidate(ctx context.Context, id string) {
 // returns why. What can't be read counts as that: the device connects again when
 // it can.
 func (s *Session) revalidate(ctx context.Context) error {
-	reason := s.judge(ctx)
+	reason := s.validate(ctx)
 	if reason != nil {
 		s.end(reason)
 	}
 	return reason
 }
 
-// judge holds what the device proved itself with when it connected against its
+// validate holds what the device proved itself with when it connected against its
 // identity as it is now.
-func (s *Session) judge(ctx context.Context) error {
-	device, err := s.hub.registry.Get(ctx, s.deviceID)
+func (s *Session) validate(ctx context.Context) error {
+	device, err := s.of.config.Registry.Get(ctx, s.deviceID)
 	switch {
-	case s.hub.closed.Load():
+	case s.of.closed.Load():
 		return ErrShutdown
 	case errors.Is(err, fault.DeviceNotFound), err == nil && device.GenerationID != s.generation:
 		return ErrDeleted
@@ -167,9 +165,9 @@ func (s *Session) judge(ctx context.Context) error {
 		return ErrDisabled
 	case !reflect.DeepEqual(*device.Authentication, s.credentials):
 		return ErrCredentialChanged
-	case s.expired(s.hub.config.Now()):
+	case s.expired(s.of.config.Now()):
 		return ErrTokenExpired
-	case s.operational.Thumbprint != "" && !s.hub.config.Issuer.Good(ctx, s.operational.Thumbprint):
+	case s.proof.operational.Thumbprint != "" && !s.of.config.Issuer.Good(ctx, s.proof.operational.Thumbprint):
 		return ErrRevoked
 	}
 	return nil
@@ -177,13 +175,13 @@ func (s *Session) judge(ctx context.Context) error {
 
 // expired reports whether the token that the device came with is over.
 func (s *Session) expired(now time.Time) bool {
-	return !s.expiry.IsZero() && now.After(s.expiry.Add(credential.ClockSkew))
+	return !s.proof.expiry.IsZero() && now.After(s.proof.expiry.Add(credential.ClockSkew))
 }
 
 // endExpired ends the sessions whose tokens are over.
-func (h *Hub) endExpired() {
-	now := h.config.Now()
-	for _, session := range h.sessions() {
+func (c *Connections) endExpired() {
+	now := c.config.Now()
+	for _, session := range c.sessions() {
 		if session.expired(now) {
 			session.end(ErrTokenExpired)
 		}
@@ -192,11 +190,11 @@ func (h *Hub) endExpired() {
 
 // EndRevoked ends the connections of devices whose operational certificate is no
 // longer good. Others are left alone.
-func (h *Hub) EndRevoked(revoked issuance.Revocation) {
+func (c *Connections) EndRevoked(revoked issuance.Revocation) {
 	ctx, cancel := context.WithTimeout(context.Background(), revalidateTimeout)
 	defer cancel()
-	for _, session := range h.sessions() {
-		operational := session.operational
+	for _, session := range c.sessions() {
+		operational := session.proof.operational
 		if operational.Thumbprint != "" && (operational.Thumbprint == revoked.Thumbprint ||
 			operational.Authority == revoked.Authority ||
 			strings.EqualFold(operational.RegistrationID, revoked.RegistrationID)) {
@@ -224,11 +222,11 @@ func (s *Session) identity(ctx context.Context) (identity.Device, store.Change, 
 	if err := s.check(); err != nil {
 		return identity.Device{}, store.Change{}, err
 	}
-	device, err := s.hub.registry.Get(ctx, s.deviceID)
+	device, err := s.of.config.Registry.Get(ctx, s.deviceID)
 	if err == nil && device.GenerationID != s.generation {
 		err = refusal(s.deviceID, ErrDeleted)
 	}
-	return device, s.hub.registry.Unchanged(device), err
+	return device, s.of.config.Registry.Unchanged(device), err
 }
 
 // commit makes a change that belongs to the session's device, and to no later one
@@ -239,37 +237,9 @@ func (s *Session) commit(ctx context.Context, changes ...store.Change) error {
 		if err != nil {
 			return err
 		}
-		_, err = s.hub.config.Documents.Commit(ctx, append([]store.Change{check}, changes...)...)
+		_, err = s.of.config.Documents.Commit(ctx, append([]store.Change{check}, changes...)...)
 		if conflict, ok := store.IsConflict(err); !ok || conflict != 0 {
 			return err
 		}
 	}
-}
-
-// deviceLocks are locks by device; some devices share one. They put in order what this node
-// does: a lock across nodes would be held while the network is waited for. Two changes that
-// are made on two nodes may reach the device in the other order, with their versions.
-type deviceLocks struct {
-	seed    maphash.Seed
-	mutexes [256]sync.Mutex
-}
-
-func newDeviceLocks() *deviceLocks { return &deviceLocks{seed: maphash.MakeSeed()} }
-
-// lock waits for the device's lock and returns what gives it back.
-func (l *deviceLocks) lock(deviceID string) (unlock func()) {
-	mutex := &l.mutexes[maphash.String(l.seed, deviceID)%uint64(len(l.mutexes))]
-	mutex.Lock()
-	return mutex.Unlock
-}
-
-// ServiceStatistics counts the connected devices.
-type ServiceStatistics struct {
-	ConnectedDeviceCount int `json:"connectedDeviceCount"`
-}
-
-// ServiceStatistics counts the devices that are connected now, to all nodes.
-func (h *Hub) ServiceStatistics(ctx context.Context) (ServiceStatistics, error) {
-	count, err := h.config.Bus.Count(ctx, h.subjects())
-	return ServiceStatistics{count}, err
 }

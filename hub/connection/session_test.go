@@ -1,4 +1,4 @@
-package hub
+package connection_test
 
 import (
 	"errors"
@@ -9,15 +9,17 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/connection"
+	"github.com/berth-iot/berth/hub/hubtest"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 )
 
-func TestWhoIsLetIn(t *testing.T) {
-	h := newHouse(t)
-	withKey := h.create(identity.Device{DeviceID: "key"})
-	closed := h.create(identity.Device{DeviceID: "closed", Status: "disabled"})
+func TestOpenSession(t *testing.T) {
+	h := newFixture(t)
+	withKey := h.Create(identity.Device{DeviceID: "key"})
+	closed := h.Create(identity.Device{DeviceID: "closed", Status: "disabled"})
 	certificate := func(name string, from time.Time) (credential.Evidence, string, string) {
 		text, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: name, KeyType: credential.EC256, NotBefore: from, Validity: time.Hour})
 		if err != nil {
@@ -30,11 +32,11 @@ func TestWhoIsLetIn(t *testing.T) {
 		sha1, sha256 := credential.Thumbprints(certificates[0])
 		return credential.Evidence{Certificates: certificates}, sha1, sha256
 	}
-	now, sha1, _ := certificate("x509", noon.Add(-time.Minute))
-	old, _, oldSHA256 := certificate("x509", noon.Add(-2*time.Hour))
-	other, _, _ := certificate("x509", noon.Add(-time.Minute))
-	h.create(identity.Device{DeviceID: "x509", Authentication: &identity.Authentication{X509Thumbprint: identity.ThumbprintPair{
-		PrimaryThumbprint: text(strings.ToLower(sha1)), SecondaryThumbprint: &oldSHA256}}})
+	now, sha1, _ := certificate("x509", hubtest.Noon.Add(-time.Minute))
+	old, _, oldSHA256 := certificate("x509", hubtest.Noon.Add(-2*time.Hour))
+	other, _, _ := certificate("x509", hubtest.Noon.Add(-time.Minute))
+	h.Create(identity.Device{DeviceID: "x509", Authentication: &identity.Authentication{X509Thumbprint: identity.ThumbprintPair{
+		PrimaryThumbprint: new(strings.ToLower(sha1)), SecondaryThumbprint: &oldSHA256}}})
 	token := func(resource, policy, key string, expiry time.Time) credential.Evidence {
 		made, err := credential.NewToken(resource, policy, key, expiry)
 		if err != nil {
@@ -48,7 +50,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		policyKey[policy.Name] = policy.PrimaryKey
 	}
 	primary, secondary := *withKey.Authentication.SymmetricKey.PrimaryKey, *withKey.Authentication.SymmetricKey.SecondaryKey
-	soon := noon.Add(time.Hour)
+	soon := hubtest.Noon.Add(time.Hour)
 	for _, c := range []struct {
 		name, device string
 		evidence     credential.Evidence
@@ -64,7 +66,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		{"key of nobody", "key", token("hub.local/devices/key", "", credential.NewKey(32), soon), fault.UnauthorizedAccess},
 		{"token of another device", "key", token("hub.local/devices/x", "", primary, soon), fault.UnauthorizedAccess},
 		{"token for another hub", "key", token("hub2.local/devices/key", "", primary, soon), fault.UnauthorizedAccess},
-		{"expired token", "key", token("hub.local/devices/key", "", primary, noon.Add(-6*time.Minute)), fault.TokenExpired},
+		{"expired token", "key", token("hub.local/devices/key", "", primary, hubtest.Noon.Add(-6*time.Minute)), fault.TokenExpired},
 		{"malformed token", "key", credential.Evidence{Token: "let me in"}, fault.UnauthorizedAccess},
 		{"nothing", "key", credential.Evidence{}, fault.UnauthorizedAccess},
 		{"disabled", "closed", token("hub.local/devices/closed", "", *closed.Authentication.SymmetricKey.PrimaryKey, soon), fault.UnauthorizedAccess},
@@ -75,7 +77,7 @@ func TestWhoIsLetIn(t *testing.T) {
 		{"key for a certificate", "x509", token("hub.local/devices/x509", "", primary, soon), fault.UnauthorizedAccess},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			session, err := h.OpenSession(ctx, c.device, c.evidence, false, new(line))
+			session, err := h.Connections().OpenSession(ctx, c.device, c.evidence, false, new(hubtest.Line))
 			if c.want == nil {
 				if err != nil {
 					t.Fatal(err)
@@ -88,46 +90,46 @@ func TestWhoIsLetIn(t *testing.T) {
 	}
 }
 
-func TestWhatEndsASession(t *testing.T) {
-	h := newHouse(t)
+func TestSessionEnds(t *testing.T) {
+	h := newFixture(t)
 	for _, c := range []struct {
 		name string
 		do   func(identity.Device) error
 		want error
 	}{
-		{"another connection", func(d identity.Device) error { h.connect(d, false); return nil }, ErrReplaced},
-		{"disabling", func(d identity.Device) error { d.Status = "disabled"; _, err := h.UpdateDevice(ctx, d, ""); return err }, ErrDisabled},
-		{"deleting", func(d identity.Device) error { return h.DeleteDevice(ctx, d.DeviceID, "") }, ErrDeleted},
+		{"another connection", func(d identity.Device) error { h.Connect(d, false); return nil }, connection.ErrReplaced},
+		{"disabling", func(d identity.Device) error { d.Status = "disabled"; _, err := h.UpdateDevice(ctx, d, ""); return err }, connection.ErrDisabled},
+		{"deleting", func(d identity.Device) error { return h.DeleteDevice(ctx, d.DeviceID, "") }, connection.ErrDeleted},
 		{"new keys", func(d identity.Device) error {
-			d.Authentication.SymmetricKey = newKeys()
+			d.Authentication.SymmetricKey = hubtest.NewKeys()
 			_, err := h.UpdateDevice(ctx, d, "")
 			return err
-		}, ErrCredentialChanged},
+		}, connection.ErrCredentialChanged},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			device := h.create(identity.Device{DeviceID: strings.ReplaceAll(c.name, " ", "-")})
-			_, down := h.connect(device, false)
+			device := h.Create(identity.Device{DeviceID: strings.ReplaceAll(c.name, " ", "-")})
+			_, down := h.Connect(device, false)
 			if err := c.do(device); err != nil {
 				t.Fatal(err)
 			}
-			if reason := down.ended(); !errors.Is(reason, c.want) {
+			if reason := down.Ended(); !errors.Is(reason, c.want) {
 				t.Errorf("the session ended with %v, want %v", reason, c.want)
 			}
 		})
 	}
 	// What does not concern the connection leaves it alone.
-	device := h.create(identity.Device{DeviceID: "calm"})
-	_, down := h.connect(device, false)
-	device.StatusReason = text("inspected")
-	if _, err := h.UpdateDevice(ctx, device, ""); err != nil || down.ended() != nil {
-		t.Errorf("another reason ended the session with %v, error %v", down.ended(), err)
+	device := h.Create(identity.Device{DeviceID: "calm"})
+	_, down := h.Connect(device, false)
+	device.StatusReason = new("inspected")
+	if _, err := h.UpdateDevice(ctx, device, ""); err != nil || down.Ended() != nil {
+		t.Errorf("another reason ended the session with %v, error %v", down.Ended(), err)
 	}
 }
 
-func TestSubscriptionsOutliveTheConnection(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	session, _ := h.connect(device, true)
+func TestSubscriptions(t *testing.T) {
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	session, _ := h.Connect(device, true)
 	if err := session.SetSubscriptions(ctx, []string{"a", "b"}); err != nil {
 		t.Fatal(err)
 	}
@@ -135,23 +137,23 @@ func TestSubscriptionsOutliveTheConnection(t *testing.T) {
 		t.Fatal(err)
 	}
 	var many []string
-	for i := range MaxSubscriptions + 1 {
+	for i := range connection.MaxSubscriptions + 1 {
 		many = append(many, fmt.Sprint(i))
 	}
 	if err := session.SetSubscriptions(ctx, many); !errors.Is(err, fault.ArgumentInvalid) {
 		t.Errorf("%d subscriptions are answered %v", len(many), err)
 	}
 	session.Close(nil)
-	h.reopen()
-	if session, _ = h.connect(device, true); fmt.Sprint(session.Subscriptions()) != "[b]" {
+	h.Reopen()
+	if session, _ = h.Connect(device, true); fmt.Sprint(session.Subscriptions()) != "[b]" {
 		t.Errorf("it comes back with %v", session.Subscriptions())
 	}
 	session.Close(nil)
-	if session, _ = h.connect(device, false); len(session.Subscriptions()) != 0 {
+	if session, _ = h.Connect(device, false); len(session.Subscriptions()) != 0 {
 		t.Errorf("a clean start has %v", session.Subscriptions())
 	}
 	session.Close(nil)
-	if session, _ = h.connect(device, true); len(session.Subscriptions()) != 0 {
+	if session, _ = h.Connect(device, true); len(session.Subscriptions()) != 0 {
 		t.Errorf("after a clean start it has %v", session.Subscriptions())
 	}
 }
@@ -169,15 +171,15 @@ func (discard) Append(_ int, _ []byte, committed store.Committer, token uint64) 
 }
 
 // discardTelemetry opens the hub again on a log that keeps nothing.
-func (h *house) discardTelemetry() {
-	h.wrapTelemetry = func(log store.Log) store.Log { return discard{log} }
-	h.reopen()
+func (h *fixture) discardTelemetry() {
+	h.WrapTelemetry = func(log store.Log) store.Log { return discard{log} }
+	h.Reopen()
 }
 
 func BenchmarkSend(b *testing.B) {
-	h := newHouse(b)
+	h := newFixture(b)
 	h.discardTelemetry()
-	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
+	session, _ := h.Connect(h.Create(identity.Device{DeviceID: "d"}), false)
 	m := &message.Message{System: []message.Property{{Name: []byte("message-id"), Value: []byte("1")}}, Payload: make([]byte, 256)}
 	done := new(counting)
 	b.ReportAllocs()
@@ -189,8 +191,8 @@ func BenchmarkSend(b *testing.B) {
 }
 
 func BenchmarkReport(b *testing.B) {
-	h := newHouse(b)
-	session, _ := h.connect(h.create(identity.Device{DeviceID: "d"}), false)
+	h := newFixture(b)
+	session, _ := h.Connect(h.Create(identity.Device{DeviceID: "d"}), false)
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
 		if _, err := session.Report(ctx, fmt.Appendf(nil, `{"n":%d}`, i)); err != nil {

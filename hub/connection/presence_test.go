@@ -1,4 +1,4 @@
-package hub
+package connection_test
 
 import (
 	"context"
@@ -20,6 +20,9 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
+	"github.com/berth-iot/berth/hub/hubtest"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
@@ -27,16 +30,16 @@ import (
 
 // attempt is one connection that a device tries to make.
 type attempt struct {
-	line
-	session *Session
+	hubtest.Line
+	session *connection.Session
 	err     error
 	hungUp  atomic.Bool
 }
 
 // storm connects a device from several sides at once, while others run too, and
 // returns what became of the connections.
-func (h *house) storm(deviceID string, evidence credential.Evidence, connections int, others ...func()) []*attempt {
-	h.t.Helper()
+func (h *fixture) storm(deviceID string, evidence credential.Evidence, connections int, others ...func()) []*attempt {
+	h.T.Helper()
 	attempts := make([]*attempt, connections)
 	start := make(chan struct{})
 	var group sync.WaitGroup
@@ -44,7 +47,7 @@ func (h *house) storm(deviceID string, evidence credential.Evidence, connections
 		attempts[i] = new(attempt)
 		group.Go(func() {
 			<-start
-			attempts[i].session, attempts[i].err = h.OpenSession(ctx, deviceID, evidence, false, attempts[i])
+			attempts[i].session, attempts[i].err = h.Connections().OpenSession(ctx, deviceID, evidence, false, attempts[i])
 		})
 	}
 	for _, other := range others {
@@ -58,7 +61,7 @@ func (h *house) storm(deviceID string, evidence credential.Evidence, connections
 // alive are the connections that were let in and not ended since.
 func alive(attempts []*attempt) (alive []*attempt) {
 	for _, attempt := range attempts {
-		if attempt.session != nil && attempt.ended() == nil && !attempt.hungUp.Load() {
+		if attempt.session != nil && attempt.Ended() == nil && !attempt.hungUp.Load() {
 			alive = append(alive, attempt)
 		}
 	}
@@ -70,24 +73,24 @@ func hangUp(attempts []*attempt) {
 	for _, attempt := range attempts {
 		if attempt.session != nil {
 			attempt.hungUp.Store(true)
-			attempt.session.Close(attempt.ended())
+			attempt.session.Close(attempt.Ended())
 		}
 	}
 }
 
 // agree checks that everybody says the same of who is connected: the connections
 // themselves, the count, the bus, the device's state and its history.
-func (h *house) agree(deviceID string, attempts []*attempt) (connected *attempt) {
-	h.t.Helper()
+func (h *fixture) agree(deviceID string, attempts []*attempt) (connected *attempt) {
+	h.T.Helper()
 	living := alive(attempts)
 	if len(living) > 1 {
-		h.t.Fatalf("%d connections of one device are alive", len(living))
+		h.T.Fatalf("%d connections of one device are alive", len(living))
 	}
 	if count := h.Stats().Connected; count != len(living) {
-		h.t.Fatalf("the hub counts %d connections, and %d are alive", count, len(living))
+		h.T.Fatalf("the hub counts %d connections, and %d are alive", count, len(living))
 	}
-	if served := len(h.config.Bus.Servers("")); served != len(living) {
-		h.t.Fatalf("%d subjects are served, and %d connections are alive", served, len(living))
+	if served := len(h.Bus.Servers("")); served != len(living) {
+		h.T.Fatalf("%d subjects are served, and %d connections are alive", served, len(living))
 	}
 	for _, attempt := range attempts {
 		if attempt.session == nil || len(living) == 1 && attempt == living[0] {
@@ -95,10 +98,10 @@ func (h *house) agree(deviceID string, attempts []*attempt) (connected *attempt)
 		}
 		if _, err := attempt.session.Report(ctx, []byte(`{"ghost":true}`)); !errors.Is(err, fault.UnauthorizedAccess) &&
 			!errors.Is(err, fault.DeviceNotFound) {
-			h.t.Fatalf("a session that ended with %v reports, answered %v", attempt.ended(), err)
+			h.T.Fatalf("a session that ended with %v reports, answered %v", attempt.Ended(), err)
 		}
-		if err := attempt.session.Send(&message.Message{}, make(settled, 1), 1); !errors.Is(err, fault.UnauthorizedAccess) {
-			h.t.Fatalf("a session that ended with %v sends, answered %v", attempt.ended(), err)
+		if err := attempt.session.Send(&message.Message{}, make(hubtest.Settled, 1), 1); !errors.Is(err, fault.UnauthorizedAccess) {
+			h.T.Fatalf("a session that ended with %v sends, answered %v", attempt.Ended(), err)
 		}
 	}
 	device, err := h.Device(ctx, deviceID)
@@ -106,21 +109,21 @@ func (h *house) agree(deviceID string, attempts []*attempt) (connected *attempt)
 		return nil
 	}
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	want := "Disconnected"
 	if len(living) == 1 {
 		want = "Connected"
 		if _, err := living[0].session.Report(ctx, []byte(`{"ghost":null}`)); err != nil {
-			h.t.Fatalf("the connection that is alive can't report: %v", err)
+			h.T.Fatalf("the connection that is alive can't report: %v", err)
 		}
 	}
 	if device.ConnectionState != want {
-		h.t.Fatalf("the device is %s, and %d connections are alive", device.ConnectionState, len(living))
+		h.T.Fatalf("the device is %s, and %d connections are alive", device.ConnectionState, len(living))
 	}
-	history, err := h.Connections(ctx, deviceID)
+	history, err := h.Connections().History(ctx, deviceID)
 	if err != nil || len(history) > 0 && history[0].Connected != (len(living) == 1) {
-		h.t.Fatalf("the history of a device with %d connections begins with %+v, error %v", len(living), history[0], err)
+		h.T.Fatalf("the history of a device with %d connections begins with %+v, error %v", len(living), history[0], err)
 	}
 	if len(living) == 0 {
 		return nil
@@ -131,9 +134,9 @@ func (h *house) agree(deviceID string, attempts []*attempt) (connected *attempt)
 // Four connections of one device at once, thousands of times: the last one stays, and
 // everybody knows it. So it is when some of them hang up meanwhile.
 func TestSimultaneousConnections(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	evidence := credential.Evidence{Token: h.token(device)}
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	evidence := credential.Evidence{Token: h.Token(device)}
 	var former []*attempt
 	for round := range 3000 {
 		attempts := h.storm("d", evidence, 4, func() { hangUp(former) })
@@ -150,7 +153,7 @@ func TestSimultaneousConnections(t *testing.T) {
 		}
 	}
 	hangUp(former)
-	if err := h.activity.write(ctx); err != nil {
+	if err := h.Connections().WriteActivity(ctx); err != nil {
 		t.Fatal(err)
 	}
 	h.agree("d", nil)
@@ -159,7 +162,7 @@ func TestSimultaneousConnections(t *testing.T) {
 // Whatever takes a device its right to be connected ends its connections, also those
 // that are only coming.
 func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	must := func(_ identity.Device, err error) {
 		if err != nil {
 			t.Error(err)
@@ -174,13 +177,13 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 		{"delete", func(d identity.Device) { must(identity.Device{}, h.DeleteDevice(ctx, d.DeviceID, "")) }, true},
 		{"new keys", func(d identity.Device) {
 			changed := *d.Authentication
-			changed.SymmetricKey = newKeys()
+			changed.SymmetricKey = hubtest.NewKeys()
 			d.Authentication = &changed
 			must(h.UpdateDevice(ctx, d, ""))
 		}, true},
 		{"new keys by registering", func(d identity.Device) {
-			keys := newKeys()
-			must(identity.Device{}, admit(ctx, h, Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
+			keys := hubtest.NewKeys()
+			must(identity.Device{}, admit(ctx, h, hub.Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
 				SecondaryKey: *keys.SecondaryKey}))
 		}, true},
 		{"delete and make anew with other keys", func(d identity.Device) {
@@ -197,7 +200,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 			must(h.UpdateDevice(ctx, off, ""))
 			must(h.UpdateDevice(ctx, d, ""))
 		}, false},
-		{"another reason", func(d identity.Device) { d.StatusReason = text("inspected"); must(h.UpdateDevice(ctx, d, "")) }, false},
+		{"another reason", func(d identity.Device) { d.StatusReason = new("inspected"); must(h.UpdateDevice(ctx, d, "")) }, false},
 		{"two at once", func(d identity.Device) {
 			var group sync.WaitGroup
 			group.Go(func() {
@@ -212,10 +215,10 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 		}, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h.t = t
+			h.T = t
 			for round := range 60 {
-				device := h.create(identity.Device{DeviceID: fmt.Sprintf("%s-%d", strings.ReplaceAll(c.name, " ", "-"), round)})
-				evidence := credential.Evidence{Token: h.token(device)}
+				device := h.Create(identity.Device{DeviceID: fmt.Sprintf("%s-%d", strings.ReplaceAll(c.name, " ", "-"), round)})
+				evidence := credential.Evidence{Token: h.Token(device)}
 				attempts := h.storm(device.DeviceID, evidence, round%2)
 				attempts = append(attempts, h.storm(device.DeviceID, evidence, 3, func() { c.do(device) })...)
 				survivor := h.agree(device.DeviceID, attempts)
@@ -223,7 +226,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 					t.Fatalf("round %d: the device is still connected", round)
 				}
 				present, err := h.Device(ctx, device.DeviceID)
-				if survivor != nil && (err != nil || survivor.session.generation != present.GenerationID) {
+				if survivor != nil && (err != nil || survivor.session.Generation() != present.GenerationID) {
 					t.Fatalf("round %d: a connection of a device that was deleted is alive", round)
 				}
 				hangUp(attempts)
@@ -236,7 +239,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 					must(identity.Device{}, h.DeleteDevice(ctx, device.DeviceID, ""))
 				}
 			}
-			if err := h.activity.write(ctx); err != nil {
+			if err := h.Connections().WriteActivity(ctx); err != nil {
 				t.Fatal(err)
 			}
 			h.nothingIsLeft()
@@ -245,47 +248,46 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 }
 
 // nothingIsLeft checks that devices that were deleted left no documents.
-func (h *house) nothingIsLeft() {
-	h.t.Helper()
-	for _, collection := range []string{h.registry.Collection(), h.twins.Collection(), h.subscriptions.Collection,
-		h.answered.Collection,
-		h.activity.stamps.Collection, h.activity.connections.Collection} {
-		documents, err := h.config.Documents.List(ctx, collection, "", "", 1)
+func (h *fixture) nothingIsLeft() {
+	h.T.Helper()
+	for _, collection := range []string{"devices", "disabled", "twins", "subscriptions", "renewals", "activity",
+		"connections"} {
+		documents, err := h.Documents.List(ctx, "hub/test/"+collection, "", "", 1)
 		if err != nil || len(documents) > 0 {
-			h.t.Errorf("%s holds %v, error %v", collection, documents, err)
+			h.T.Errorf("%s holds %v, error %v", collection, documents, err)
 		}
 	}
 }
 
 // issue gives a device an operational certificate and the identity that goes with it.
-func (h *house) issue(deviceID string) *x509.Certificate {
-	h.t.Helper()
+func (h *fixture) issue(deviceID string) *x509.Certificate {
+	h.T.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	der, err := x509.CreateCertificateRequest(rand.Reader,
 		&x509.CertificateRequest{Subject: pkix.Name{CommonName: deviceID}}, key)
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
-	request, err := h.issuer.Check(ctx, "default", deviceID, base64.StdEncoding.EncodeToString(der))
+	request, err := h.Issuer.Check(ctx, "default", deviceID, base64.StdEncoding.EncodeToString(der))
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
-	chain, changes, err := h.issuer.Issue(ctx, request)
+	chain, changes, err := h.Issuer.Issue(ctx, request)
 	if err == nil {
-		_, err = h.config.Documents.Commit(ctx, changes...)
+		_, err = h.Documents.Commit(ctx, changes...)
 	}
 	if err == nil {
-		_, err = h.Admit(ctx, Admission{DeviceID: deviceID, Issuance: &identity.Issuance{RegistrationID: deviceID, Policy: "default"}})
+		_, err = h.Admit(ctx, hub.Admission{DeviceID: deviceID, Issuance: &identity.Issuance{RegistrationID: deviceID, Policy: "default"}})
 	}
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	certificate, err := x509.ParseCertificate(chain[0])
 	if err != nil {
-		h.t.Fatal(err)
+		h.T.Fatal(err)
 	}
 	return certificate
 }
@@ -293,7 +295,7 @@ func (h *house) issue(deviceID string) *x509.Certificate {
 // A certificate that is revoked has no connection, whether that came before, at the
 // same time or after.
 func TestConnectionsWhileTheCertificateIsRevoked(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for round := range 100 {
 		id := fmt.Sprintf("d%d", round)
 		certificate := h.issue(id)
@@ -304,7 +306,7 @@ func TestConnectionsWhileTheCertificateIsRevoked(t *testing.T) {
 			t.Fatal("nobody is connected")
 		}
 		attempts = append(attempts, h.storm(id, evidence, 3, func() {
-			if _, err := h.issuer.Revoke(ctx, thumbprint); err != nil {
+			if _, err := h.Issuer.Revoke(ctx, thumbprint); err != nil {
 				t.Error(err)
 			}
 		})...)
@@ -316,7 +318,7 @@ func TestConnectionsWhileTheCertificateIsRevoked(t *testing.T) {
 	// And all of an authority.
 	certificate := h.issue("last")
 	attempts := h.storm("last", credential.Evidence{Certificates: []*x509.Certificate{certificate}}, 3)
-	if _, err := h.issuer.RevokeAuthority(ctx, "default"); err != nil {
+	if _, err := h.Issuer.RevokeAuthority(ctx, "default"); err != nil {
 		t.Fatal(err)
 	}
 	if h.agree("last", attempts) != nil || len(alive(attempts)) != 0 {
@@ -325,56 +327,57 @@ func TestConnectionsWhileTheCertificateIsRevoked(t *testing.T) {
 }
 
 // Who asked for a change may be gone before it has its effect.
-func TestConnectionsEndThoughNobodyWaits(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	_, down := h.connect(device, false)
-	gone, leave := contextThatEndsAtCommit(h)
-	defer leave()
+func TestSessionEndsWithoutACaller(t *testing.T) {
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	_, down := h.Connect(device, false)
+	gone, leave := context.WithCancel(ctx)
+	h.Documents.AfterCommit.Store((*func())(&leave))
+	defer h.Documents.AfterCommit.Store(nil)
 	if err := h.DeleteDevice(gone, "d", ""); err != nil {
 		t.Fatal(err)
 	}
-	if reason := down.ended(); !errors.Is(reason, ErrDeleted) {
+	if reason := down.Ended(); !errors.Is(reason, connection.ErrDeleted) {
 		t.Errorf("the connection of a device that was deleted ended with %v", reason)
 	}
 }
 
 // A token's time is over while the device is connected.
-func TestTokensExpireDuringAConnection(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	_, down := h.connect(device, false)
-	h.advance(time.Hour + credential.ClockSkew)
-	h.endExpired()
-	if reason := down.ended(); reason != nil {
+func TestSessionEndsWithItsToken(t *testing.T) {
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	_, down := h.Connect(device, false)
+	h.Advance(time.Hour + credential.ClockSkew)
+	h.Connections().EndExpired()
+	if reason := down.Ended(); reason != nil {
 		t.Fatalf("a token in its last second ended with %v", reason)
 	}
-	h.advance(time.Second)
-	h.endExpired()
-	if reason := down.ended(); !errors.Is(reason, ErrTokenExpired) || h.Stats().Connected != 0 {
+	h.Advance(time.Second)
+	h.Connections().EndExpired()
+	if reason := down.Ended(); !errors.Is(reason, connection.ErrTokenExpired) || h.Stats().Connected != 0 {
 		t.Errorf("the connection ended with %v, and the hub counts %d", reason, h.Stats().Connected)
 	}
 }
 
 // What a session of a device that was deleted still wants does not reach the device
 // that has its id now, at whatever moment that was made.
-func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	session, _ := h.connect(device, true)
+func TestSessionOfADeletedDevice(t *testing.T) {
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	session, down := h.Connect(device, true)
 	// The moment at which the session has been checked and nobody has ended it yet.
 	recreate := func() {
 		t.Helper()
-		present, err := h.registry.Get(ctx, "d")
+		present, err := h.Registry().Get(ctx, "d")
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes := append(h.registry.PrepareDelete("d", present.ETag), h.twins.PrepareDelete("d"),
-			h.subscriptions.Delete("d", store.Always))
-		if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
+		changes := append(h.Registry().PrepareDelete("d", present.ETag), store.Change{Collection: "hub/test/twins",
+			Key: "d", Delete: true}, store.Change{Collection: "hub/test/subscriptions", Key: "d", Delete: true})
+		if _, err := h.Documents.Commit(ctx, changes...); err != nil {
 			t.Fatal(err)
 		}
-		h.create(identity.Device{DeviceID: "d", Authentication: device.Authentication})
+		h.Create(identity.Device{DeviceID: "d", Authentication: device.Authentication})
 	}
 	recreate()
 	if version, err := session.Report(ctx, []byte(`{"a":1}`)); !errors.Is(err, fault.DeviceNotFound) {
@@ -386,11 +389,11 @@ func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
 	if err := session.SetSubscriptions(ctx, []string{"a"}); !errors.Is(err, fault.DeviceNotFound) {
 		t.Errorf("a subscription is answered %v", err)
 	}
-	if _, err := session.BeginRenewal(ctx, RenewalRequest{RequestID: "1", CSR: "AA=="}); !errors.Is(err,
+	if _, err := session.BeginRenewal(ctx, connection.RenewalRequest{RequestID: "1", CSR: "AA=="}); !errors.Is(err,
 		fault.DeviceNotFound) {
 		t.Errorf("a certificate request is answered %v", err)
 	}
-	if err := session.commit(ctx); !errors.Is(err, fault.DeviceNotFound) {
+	if err := session.Commit(ctx); !errors.Is(err, fault.DeviceNotFound) {
 		t.Errorf("a certificate is answered %v", err)
 	}
 	twin, err := h.Twin(ctx, "d")
@@ -398,17 +401,17 @@ func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
 		t.Errorf("the namesake's twin is %+v, error %v", twin, err)
 	}
 	// Nor is it told what the namesake is told.
-	former, down := session, session.down.(*line)
+	former := session
 	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"properties":{"desired":{"a":1}}}`), ""); err != nil ||
-		len(down.desired) != 0 {
-		t.Errorf("the former device was told %v, error %v", down.desired, err)
+		len(down.Notices()) != 0 {
+		t.Errorf("the former device was told %v, error %v", down.Notices(), err)
 	}
-	next, _ := h.connect(device, true)
-	if len(next.Subscriptions()) != 0 || !errors.Is(down.ended(), ErrReplaced) {
+	next, _ := h.Connect(device, true)
+	if len(next.Subscriptions()) != 0 || !errors.Is(down.Ended(), connection.ErrReplaced) {
 		t.Errorf("the namesake has the subscriptions %v, and the former connection ended with %v", next.Subscriptions(),
-			down.ended())
+			down.Ended())
 	}
-	former.Close(ErrReplaced)
+	former.Close(connection.ErrReplaced)
 	if state, err := h.Device(ctx, "d"); err != nil || state.ConnectionState != "Connected" {
 		t.Errorf("the device is %s, error %v", state.ConnectionState, err)
 	}
@@ -416,10 +419,10 @@ func TestASessionDoesNotActForTheDevicesNamesake(t *testing.T) {
 
 // Of two devices that are made in one moment under one id, each has its generation.
 func TestGenerationsDiffer(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	last := new(big.Int)
 	for range 100 {
-		device := h.create(identity.Device{DeviceID: "d"})
+		device := h.Create(identity.Device{DeviceID: "d"})
 		generation, ok := new(big.Int).SetString(device.GenerationID, 10)
 		if !ok || generation.Cmp(last) <= 0 || len(device.GenerationID) != 18 {
 			t.Fatalf("the generation %s comes after %s", device.GenerationID, last)
@@ -433,16 +436,16 @@ func TestGenerationsDiffer(t *testing.T) {
 
 // A will is due when another connection takes over, and not for a device that may no
 // longer connect.
-func TestWills(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	replaced, _ := h.connect(device, false)
-	disabled, _ := h.connect(device, false)
+func TestSendWill(t *testing.T) {
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	replaced, _ := h.Connect(device, false)
+	disabled, _ := h.Connect(device, false)
 	device.Status = "disabled"
 	if _, err := h.UpdateDevice(ctx, device, ""); err != nil {
 		t.Fatal(err)
 	}
-	done := make(settled, 1)
+	done := make(hubtest.Settled, 1)
 	if err := replaced.SendWill(&message.Message{}, done, 0); err != nil || <-done != nil {
 		t.Errorf("after a take-over: %v", err)
 	}
@@ -456,18 +459,18 @@ func TestWills(t *testing.T) {
 
 // Subscriptions that an earlier version kept are found.
 func TestSubscriptionsOfAnEarlierVersion(t *testing.T) {
-	h := newHouse(t)
-	device := h.create(identity.Device{DeviceID: "d"})
-	earlier := store.Table[[]string]{Documents: h.config.Documents, Collection: h.subscriptions.Collection}
-	if _, err := h.config.Documents.Commit(ctx, earlier.Put("d", store.Always, []string{"a", "b"})); err != nil {
+	h := newFixture(t)
+	device := h.Create(identity.Device{DeviceID: "d"})
+	earlier := store.Table[[]string]{Documents: h.Documents, Collection: "hub/test/subscriptions"}
+	if _, err := h.Documents.Commit(ctx, earlier.Put("d", store.Always, []string{"a", "b"})); err != nil {
 		t.Fatal(err)
 	}
-	if session, _ := h.connect(device, true); fmt.Sprint(session.Subscriptions()) != "[a b]" {
+	if session, _ := h.Connect(device, true); fmt.Sprint(session.Subscriptions()) != "[a b]" {
 		t.Errorf("they are %v", session.Subscriptions())
 	}
 }
 
-func admit(ctx context.Context, h *house, admission Admission) error {
+func admit(ctx context.Context, h *fixture, admission hub.Admission) error {
 	_, err := h.Admit(ctx, admission)
 	return err
 }

@@ -1,0 +1,72 @@
+package connection
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/berth-iot/berth/cluster"
+	"github.com/berth-iot/berth/document"
+)
+
+// Downlink is how the hub reaches a connected device; the device's connection
+// implements it. Its methods return quickly, may be called from any goroutine,
+// and may be called while OpenSession is still under way.
+type Downlink interface {
+	// Desired hands over new desired properties: a patch with its $version.
+	Desired(version int64, patch json.RawMessage)
+	// Close ends the connection.
+	Close(reason error)
+}
+
+// downlinkRequest is what a node asks of the one that holds a device.
+type downlinkRequest struct {
+	Revalidate bool            `json:"revalidate,omitempty"` // may the device go on? Else these are desired properties
+	Generation string          `json:"generation,omitempty"` // of the identity whose desired properties these are
+	Version    int64           `json:"version,omitempty"`
+	Desired    json.RawMessage `json:"desired,omitempty"`
+}
+
+func (r downlinkRequest) encode() []byte {
+	encoded, err := document.Marshal(r)
+	if err != nil {
+		panic("hub: " + err.Error()) // Desired was JSON when it came in
+	}
+	return encoded
+}
+
+// Handle implements cluster.Server: another part of the hub, here or on another
+// node, wants something of the device.
+func (s *Session) Handle(ctx context.Context, request []byte) ([]byte, error) {
+	var wanted downlinkRequest
+	if err := json.Unmarshal(request, &wanted); err != nil {
+		return nil, fmt.Errorf("a request to the device %q: %w", s.deviceID, err)
+	}
+	switch {
+	case wanted.Revalidate:
+		s.revalidate(ctx)
+	case s.check() == nil && (wanted.Generation == "" || wanted.Generation == s.generation):
+		s.down.Desired(wanted.Version, wanted.Desired)
+	}
+	return nil, nil
+}
+
+// LockDesired keeps what a device is told in the order of its twin's versions: who changes
+// desired properties on this node holds it from before the change until NotifyDesired has
+// returned.
+func (c *Connections) LockDesired(id string) (unlock func()) { return c.notices.lock(id) }
+
+// NotifyDesired sends new desired properties to the device of this generation if it is
+// connected. The change is durable whether or not this succeeds: the device reads its twin
+// when it connects.
+func (c *Connections) NotifyDesired(
+	ctx context.Context, id, generation string, version int64, notice json.RawMessage,
+) {
+	_, err := c.config.Bus.Request(ctx, c.subject(id),
+		downlinkRequest{Generation: generation, Version: version, Desired: notice}.encode())
+	if err != nil && !errors.Is(err, cluster.ErrNobody) {
+		c.config.Logger.Warn("a device was not told of its desired properties", "hub", c.config.Hub, "device", id,
+			"error", err)
+	}
+}
