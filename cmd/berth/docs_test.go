@@ -4,6 +4,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -132,4 +133,35 @@ func shellWords(line string) (words []string) {
 		words = append(words, word.String())
 	}
 	return words
+}
+
+// TestFilesInDocs holds every Go file that documentation names by its path against the
+// tree.
+func TestFilesInDocs(t *testing.T) {
+	root := filepath.Join("..", "..")
+	pages, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	decisions, err := filepath.Glob(filepath.Join(root, "docs", "decisions", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tried, file := 0, regexp.MustCompile("`([a-z][a-z/]*/[a-z_]+\\.go)`")
+	for _, page := range slices.Concat(pages, decisions, []string{filepath.Join(root, "README.md"),
+		filepath.Join(root, "CONTRIBUTING.md"), filepath.Join(root, "store", "segment", "README.md")}) {
+		text, err := os.ReadFile(page)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range file.FindAllStringSubmatch(string(text), -1) {
+			tried++
+			if _, err := os.Stat(filepath.Join(root, filepath.FromSlash(found[1]))); err != nil {
+				t.Errorf("%s names %s, which is not there", page, found[1])
+			}
+		}
+	}
+	if tried < 20 {
+		t.Errorf("only %d files were found in documentation: the test does not read it", tried)
+	}
 }
