@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
@@ -24,8 +25,9 @@ type StoredDocument struct {
 type StoredRecord struct {
 	Partition        int
 	Sequence, Offset int64
-	Time             time.Time // when it was written, UTC
-	Value            []byte    // good until the function that got it returns
+	Time             time.Time          // when it was written, UTC
+	Value            []byte             // good until the function that got it returns
+	Message          *telemetry.Message // what the value says, in a hub's telemetry; else nil
 }
 
 // DumpDocuments calls each with the documents that a stopped server keeps in its data
@@ -55,7 +57,13 @@ func DumpLog(ctx context.Context, dataDir, name string, each func(StoredRecord) 
 	_, options := quietly(dataDir)
 	folder := filepath.Join(dataDir, "logs")
 	err := segment.Dump(ctx, folder, name, options, func(partition int, record store.Record) error {
-		return each(StoredRecord{partition, record.Sequence, record.Offset, time.Unix(0, record.Time).UTC(), record.Value})
+		stored := StoredRecord{Partition: partition, Sequence: record.Sequence, Offset: record.Offset,
+			Time: time.Unix(0, record.Time).UTC(), Value: record.Value}
+		if isTelemetry(name) {
+			message := telemetry.Describe(partition, record)
+			stored.Message = &message
+		}
+		return each(stored)
 	})
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no log %q in %s, but: %s", name, folder, strings.Join(LogNames(dataDir), ", "))

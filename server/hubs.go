@@ -141,9 +141,17 @@ func (s *Server) openHubs(ctx context.Context) error {
 	return nil
 }
 
+// telemetryLog is the name of the log with a hub's telemetry.
+func telemetryLog(hub string) string { return "hub." + hub + ".telemetry" }
+
+// isTelemetry reports whether a log with this name has a hub's telemetry.
+func isTelemetry(log string) bool {
+	return strings.HasPrefix(log, "hub.") && strings.HasSuffix(log, ".telemetry")
+}
+
 func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 	options := s.config.Telemetry.options()
-	telemetry, err := s.logs.Open("hub."+entry.Name+".telemetry", options)
+	telemetry, err := s.logs.Open(telemetryLog(entry.Name), options)
 	if err != nil {
 		return fmt.Errorf("open the telemetry of hub %s: %w", entry.Name, err)
 	}

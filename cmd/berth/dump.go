@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -95,16 +96,21 @@ stored. With -o json each line is an object. It changes nothing.`,
 
 // dumpedRecord is a record of a log as berth data dump log prints it.
 type dumpedRecord struct {
-	Partition int       `json:"partition"`
-	Sequence  int64     `json:"sequence"`
-	Offset    int64     `json:"offset"`
-	Time      time.Time `json:"time"`
+	Partition int                `json:"partition"`
+	Sequence  int64              `json:"sequence"`
+	Offset    int64              `json:"offset"`
+	Time      time.Time          `json:"time"`
+	Message   *telemetry.Message `json:"message,omitempty"` // in place of the value
 	*dumpedValue
 }
 
 // String is the record in a line.
 func (r dumpedRecord) String() string {
-	return fmt.Sprintf("%d  %d  %s  %s", r.Partition, r.Sequence, r.Time.Local().Format("2006-01-02 15:04:05.000"), r.dumpedValue)
+	line := fmt.Sprintf("%d  %d  %s  ", r.Partition, r.Sequence, localMillis(r.Time))
+	if r.Message != nil {
+		return line + describeMessage(*r.Message)
+	}
+	return line + r.dumpedValue.String()
 }
 
 func (c *cli) dumpLog() *cobra.Command {
@@ -112,18 +118,23 @@ func (c *cli) dumpLog() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "log NAME",
 		Short: "Print the records of a log, in the order in which they were written",
-		Long: `Prints a line for each record of a log of a stopped server: partition, sequence, time
-and the record, which is JSON or in base64. With -o json each line is an object. It
-changes nothing, passes over what is damaged, and ends with exit code 3 then.`,
+		Long: `Prints a line for each record of a log of a stopped server: partition, sequence, time,
+and what it says: a message as berth telemetry tail shows it, an attempt to register in
+JSON, anything else in base64. With -o json each line is an object. It changes nothing,
+passes over what is damaged, and ends with exit code 3 then.`,
 		Example: `  berth data dump log provisioning.attempts --data /var/lib/berth
-  berth data dump log hub.berth.telemetry -o json | jq -r .valueBase64`,
+  berth data dump log hub.berth.telemetry -o json | jq .message.body`,
 		Args: exactly("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			lines := c.dumpLines(most)
 			return lines.end(server.DumpLog(command.Context(), c.target.dataDir(), args[0],
 				func(record server.StoredRecord) error {
-					return lines.print(dumpedRecord{record.Partition, record.Sequence, record.Offset, record.Time,
-						newDumpedValue(record.Value)})
+					line := dumpedRecord{Partition: record.Partition, Sequence: record.Sequence, Offset: record.Offset,
+						Time: record.Time, Message: record.Message}
+					if line.Message == nil {
+						line.dumpedValue = newDumpedValue(record.Value)
+					}
+					return lines.print(line)
 				}))
 		},
 	}

@@ -46,8 +46,11 @@ func TestDataDump(t *testing.T) {
 
 	code, output = dump("log", "hub.berth.telemetry", "-o", "json")
 	sent := objects(t, output)
-	if code != 0 || len(sent) == 0 {
+	if code != 0 || len(sent) == 0 || sent[0]["message"].(map[string]any)["deviceId"] == "" {
 		t.Fatalf("the telemetry: exit code %d\n%s", code, output)
+	}
+	if code, output := dump("log", "provisioning.attempts", "-o", "json"); code != 0 || objects(t, output)[0]["value"] == nil {
+		t.Errorf("the attempts: exit code %d\n%s", code, output)
 	}
 	if code, output := dump("log", "none"); code != 1 || !strings.Contains(output, "but: hub.berth.telemetry, provisioning.attempts") {
 		t.Errorf("a log that is not there: exit code %d\n%s", code, output)

@@ -102,14 +102,22 @@ func messageObjects(w io.Writer) func(telemetry.Message) error {
 // application properties and body.
 func messageLines(w io.Writer) func(telemetry.Message) error {
 	return func(message telemetry.Message) error {
-		properties := ""
-		if len(message.Properties) > 0 {
-			properties = compact(message.Properties) + "  "
-		}
-		_, err := fmt.Fprintf(w, "%s  %s  %s%s\n", message.EnqueuedTime.Local().Format("2006-01-02 15:04:05.000"), plain(message.DeviceID), plain(properties), plain(body(message)))
+		_, err := fmt.Fprintf(w, "%s  %s\n", localMillis(message.EnqueuedTime.Time), describeMessage(message))
 		return err
 	}
 }
+
+// describeMessage is a message in a line, without its time.
+func describeMessage(message telemetry.Message) string {
+	properties := ""
+	if len(message.Properties) > 0 {
+		properties = compact(message.Properties) + "  "
+	}
+	return plain(message.DeviceID) + "  " + plain(properties) + plain(body(message))
+}
+
+// localMillis is a time of a log for people.
+func localMillis(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
 
 func body(message telemetry.Message) string {
 	if message.Unreadable != "" {

@@ -52,7 +52,7 @@ func (l *Log) Follow(ctx context.Context, from Position, deviceID string, each f
 		if deviceID != "" && !message.SentBy(record.Value, deviceID) {
 			continue
 		}
-		if err := each(describe(oldest.partition, record)); err != nil {
+		if err := each(Describe(oldest.partition, record)); err != nil {
 			if errors.Is(err, ErrStop) {
 				return nil
 			}

@@ -55,9 +55,9 @@ func (m *Message) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// describe returns a record as readers see it. One that can't be read is shown as
-// such: it must not keep them from those after it.
-func describe(partition int, stored store.Record) Message {
+// Describe returns a record of the telemetry's log as readers see it. One that can't be
+// read is shown as such: it must not keep them from those after it.
+func Describe(partition int, stored store.Record) Message {
 	r, err := message.Decode(stored.Value)
 	enqueued := document.Time{Time: time.Unix(0, stored.Time).UTC()}
 	if err != nil {

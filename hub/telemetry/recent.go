@@ -107,7 +107,7 @@ func (s *Search) recentOf(ctx context.Context, partition int, newest int64) (fou
 			if s.deviceID != "" && !message.SentBy(record.Value, s.deviceID) {
 				continue
 			}
-			if found = append(found, describe(partition, record)); len(found) == s.most {
+			if found = append(found, Describe(partition, record)); len(found) == s.most {
 				break
 			}
 		}
