@@ -469,19 +469,19 @@ type packets struct {
 	present bool
 }
 
-func (r *renewing) dialPackets(id, username, token string) *packets {
-	r.t.Helper()
-	conn, err := net.Dial("tcp", r.address)
+func (f *fixture) dialPackets(id, username, token string) *packets {
+	f.t.Helper()
+	conn, err := net.Dial("tcp", f.address)
 	if err != nil {
-		r.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	r.t.Cleanup(func() { conn.Close() })
+	f.t.Cleanup(func() { conn.Close() })
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	p := &packets{Conn: conn, t: r.t}
+	p := &packets{Conn: conn, t: f.t}
 	p.send(0x10, []byte("\x00\x04MQTT\x04\xc0\x00\x3c"), text(id), text(username), text(token))
 	first, body := p.read()
 	if first != 0x20 || body[1] != 0 {
-		r.t.Fatalf("CONNECT is answered % x % x", first, body)
+		f.t.Fatalf("CONNECT is answered % x % x", first, body)
 	}
 	p.present = body[0] == 1
 	return p
