@@ -20,7 +20,6 @@ import (
 )
 
 const (
-	crashRounds   = 30
 	senders       = 6    // devices that send telemetry
 	sendersWindow = 64   // unacknowledged messages of each
 	sendersRound  = 1500 // messages of each in a round, at most

@@ -76,10 +76,7 @@ func TestExchange(t *testing.T) {
 	from.must("enrollment", "create", "keyed", "--symmetric", "--edge-enabled", "--reprovision-policy", "never", "--credential-policy", "default", "--parent", "gateway")
 	from.must("enrollment", "create", "disabled", "--symmetric", "--provisioning-status", "disabled", "--allocation-policy", "geoLatency", "--webhook", "")
 	var bulk strings.Builder
-	many := 20_000
-	if testing.Short() {
-		many = 5_000
-	}
+	many := exchangeRows
 	bulk.WriteString("registrationId,attestation,primaryThumbprint\r\n")
 	for i := range many {
 		fmt.Fprintf(&bulk, "row-%06d,x509,%064X\r\n", i, i+1)

@@ -291,7 +291,7 @@ const (
 // in exactly one hub, the one it was told, with the twin it had.
 func TestMigrationSurvivesCrashes(t *testing.T) {
 	t.Parallel()
-	rounds := 12
+	rounds := migrationRounds
 	if testing.Short() {
 		rounds = 3
 	}
