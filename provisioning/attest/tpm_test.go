@@ -4,10 +4,12 @@ import (
 	"bytes"
 	"crypto/ecdh"
 	"crypto/rand"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/binary"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-tpm/tpm2"
 )
@@ -112,4 +114,132 @@ func FuzzParseTPMKey(f *testing.F) {
 			}
 		}
 	})
+}
+
+// tpmKey is a new endorsement or storage root key.
+func tpmKey(t *testing.T, template tpm2.TPMTPublic) (text string, key *TPMKey) {
+	t.Helper()
+	text = publicArea(t, template, nil)
+	key, err := ParseTPMKey(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text, key
+}
+
+// TestEnrolledTPM holds the keys that a device shows against those of its enrollment.
+func TestEnrolledTPM(t *testing.T) {
+	endorsement, endorsementKey := tpmKey(t, tpm2.ECCEKTemplate)
+	storageRoot, storageRootKey := tpmKey(t, tpm2.ECCSRKTemplate)
+	other, _ := tpmKey(t, tpm2.ECCEKTemplate)
+	shown := &TPM{endorsement, storageRoot}
+	for _, c := range []struct {
+		name                  string
+		tpm                   *TPM
+		protocol              string
+		enrolled, enrolledSRK string
+		check                 string // that fails; "" for keys that pass
+		told                  string
+	}{
+		{"the enrolled keys", shown, "https", endorsement, storageRoot, "", ""},
+		{"any storage root key", shown, "https", endorsement, "", "", ""},
+		{"no TPM", nil, "https", endorsement, "", "TPM", string(NotAdmitted)},
+		{"over MQTT", shown, "mqtt", endorsement, "", "protocol", "over HTTPS only"},
+		{"another TPM", shown, "https", other, "", "enrolled endorsement key", string(NotAdmitted)},
+		{"cleared since", shown, "https", endorsement, other, "enrolled storage root key", string(NotAdmitted)},
+		{"no endorsement key", &TPM{"", storageRoot}, "https", endorsement, "", "endorsement key", "malformed"},
+		{"no storage root key", &TPM{endorsement, "x"}, "https", endorsement, "", "storage root key", "malformed"},
+	} {
+		var trace Trace
+		evidence := Evidence{RegistrationID: "Meter-1", TPM: c.tpm}
+		evidence.Protocol = c.protocol
+		refusal, ok := NotAdmitted, true
+		if c.tpm != nil { // as it is judged before any enrollment is looked up
+			refusal, ok = Sound(&trace, evidence, noon)
+		}
+		if ok {
+			var ek, srk *TPMKey
+			if ek, srk, refusal, ok = EnrolledTPM(&trace, evidence, c.enrolled, c.enrolledSRK); ok &&
+				(!ek.Is(endorsementKey) || !srk.Is(storageRootKey)) {
+				t.Errorf("%s: the keys are %s and %s", c.name, ek, srk)
+			}
+		}
+		failed, _ := trace.Failed()
+		if ok != (c.check == "") || failed.Name != c.check || !strings.Contains(string(refusal), c.told) ||
+			!ok && failed.Advice == "" {
+			t.Errorf("%s: %v, told %q, check %+v", c.name, ok, refusal, failed)
+		}
+	}
+}
+
+// TestChallengeAnswers are good for one registration, for some minutes, and for the storage
+// root key that the challenge was made for.
+func TestChallengeAnswers(t *testing.T) {
+	_, endorsement := tpmKey(t, tpm2.ECCEKTemplate)
+	_, storageRoot := tpmKey(t, tpm2.ECCSRKTemplate)
+	_, former := tpmKey(t, tpm2.ECCSRKTemplate)
+	challenge := Challenge{Secret: []byte("of the service"), RegistrationID: "Meter-1", Endorsement: endorsement,
+		StorageRoot: storageRoot, Answered: 3}
+	used, another, stranger := challenge, challenge, challenge
+	used.Answered, another.StorageRoot, stranger.Secret = 2, former, []byte("of another service")
+	answer := func(c Challenge, ago time.Duration) Evidence {
+		key := base64.StdEncoding.EncodeToString(c.Key(noon.Add(-ago)))
+		evidence := Evidence{IDScope: "0ne1", RegistrationID: "Meter-1"}
+		evidence.Token = token(t, "0ne1/registrations/Meter-1", "registration", key, noon.Add(time.Hour))
+		return evidence
+	}
+	withCertificate := answer(challenge, 0)
+	withCertificate.Certificates = []*x509.Certificate{issued(t, "Meter-1", nil).Certificate}
+	expired := withCertificate
+	expired.Token = token(t, "0ne1/registrations/Meter-1", "registration", ownKey, noon.Add(-time.Hour))
+	for _, c := range []struct {
+		name      string
+		evidence  Evidence
+		told, saw string // "" for an answer that passes
+		polls     bool   // it is good for asking how the registration goes
+	}{
+		{"the answer", answer(challenge, 0), "", "answered", true},
+		{"after some minutes", answer(challenge, ChallengeTime), "", "answered", true},
+		{"beside a certificate", withCertificate, "", "answered", true},
+		{"an expired token beside a certificate", expired, "expired", "until", false},
+		{"late", answer(challenge, 2*ChallengeTime), "The challenge has expired", "expired", true},
+		{"very late", answer(challenge, 2*time.Hour), string(NotAdmitted), "another key", false},
+		{"twice", answer(used, 0), "answered before", "answered before", false},
+		{"for another storage root key", answer(another, 0), "another storage root key", "another storage", false},
+		{"of another TPM", answer(stranger, 0), string(NotAdmitted), "another key", false},
+		{"no token", Evidence{}, "malformed", "", false},
+	} {
+		var trace Trace
+		refusal, ok := Answers(&trace, c.evidence, noon, challenge, former)
+		if ok != (c.told == "") || !strings.Contains(string(refusal), c.told) {
+			t.Errorf("%s: %v, told %q", c.name, ok, refusal)
+		}
+		if c.saw != "" && !strings.Contains(trace[len(trace)-1].Saw, c.saw) {
+			t.Errorf("%s: the check is %+v", c.name, trace[len(trace)-1])
+		}
+		trace = nil
+		if _, ok := Answered(&trace, c.evidence, noon, challenge); ok != c.polls {
+			t.Errorf("%s: may ask how its registration goes: %v, %+v", c.name, ok, trace)
+		}
+	}
+}
+
+// TestHubKeys stay the same for a device and its TPM, and are nobody else's.
+func TestHubKeys(t *testing.T) {
+	_, endorsement := tpmKey(t, tpm2.ECCEKTemplate)
+	_, other := tpmKey(t, tpm2.ECCEKTemplate)
+	primary, secondary := HubKeys([]byte("secret"), "Meter-1", endorsement)
+	again, _ := HubKeys([]byte("secret"), "METER-1", endorsement)
+	if len(primary) != 32 || len(secondary) != 32 || !bytes.Equal(primary, again) {
+		t.Errorf("the keys are %x and %x, then %x", primary, secondary, again)
+	}
+	neighbour, _ := HubKeys([]byte("secret"), "Meter-2", endorsement)
+	moved, _ := HubKeys([]byte("secret"), "Meter-1", other)
+	elsewhere, _ := HubKeys([]byte("another"), "Meter-1", endorsement)
+	for name, key := range map[string][]byte{"secondary": secondary, "another device's": neighbour,
+		"another TPM's": moved, "another service's": elsewhere} {
+		if bytes.Equal(primary, key) {
+			t.Errorf("the %s key is the same", name)
+		}
+	}
 }
