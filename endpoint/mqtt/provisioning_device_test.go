@@ -330,7 +330,8 @@ func TestSubscriptionsOfRegistrations(t *testing.T) {
 	p.nothing()
 }
 
-// The user name and the client id of a device are refused before anything is judged.
+// CONNECT is refused where the user name, the client id and the token do not belong together;
+// only a device that registers is judged later.
 func TestRefusedConnections(t *testing.T) {
 	r := newRegistering(t)
 	known := r.connect("d1", true)
