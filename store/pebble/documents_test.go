@@ -18,6 +18,12 @@ func open(t testing.TB, dir string) store.Documents {
 	return d
 }
 
-func TestDocuments(t *testing.T) { storetest.RunDocuments(t, open) }
+func TestDocuments(t *testing.T) {
+	t.Parallel()
+	storetest.RunDocuments(t, open)
+}
 
-func TestCrash(t *testing.T) { storetest.CrashDocuments(t, open) }
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	storetest.CrashDocuments(t, open)
+}

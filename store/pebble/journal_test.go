@@ -67,6 +67,7 @@ func change(t testing.TB, path string, how func([]byte) []byte) {
 // TestLostDocuments damages the journals of documents, and expects to be told: a
 // database that has lost what it confirmed never opens as if nothing were missing.
 func TestLostDocuments(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	d := openMarked(t, dir)
 	fill(t, d, 60)
@@ -182,6 +183,7 @@ func TestMarkFollowsFlushes(t *testing.T) {
 // TestRepair repairs documents whose log is damaged: what came before the damage is
 // there, nothing of what came after, and commits go on.
 func TestRepair(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	d := openMarked(t, dir)
 	fill(t, d, 60)
@@ -300,6 +302,7 @@ func openError(t *testing.T, dir string) error {
 // TestDamagedTables damages tables, where all but the latest documents are: whoever
 // reads what lies there is told, and nobody else.
 func TestDamagedTables(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	d := openMarked(t, dir)
 	for i := range 2000 {

@@ -127,6 +127,7 @@ func (f failingFile) Sync() error {
 // and those who read stay, and when the disk works again the log goes on by
 // itself, without a gap or a double, and is whole when it is opened again.
 func TestFailure(t *testing.T) {
+	t.Parallel()
 	broken := errors.New("the disk is broken")
 	for _, test := range []struct {
 		name string
@@ -343,6 +344,7 @@ func (f *forgetful) cut(t testing.TB, random *rand.Rand) {
 
 // TestPowerCut loses what was written and not synced, in random pieces.
 func TestPowerCut(t *testing.T) {
+	t.Parallel()
 	seed := rand.Uint64()
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))

@@ -25,4 +25,7 @@ func TestLogs(t *testing.T) {
 	storetest.RunLogs(t, small)
 }
 
-func TestCrash(t *testing.T) { storetest.CrashLogs(t, small) }
+func TestCrash(t *testing.T) {
+	t.Parallel()
+	storetest.CrashLogs(t, small)
+}

@@ -146,6 +146,7 @@ var tiny = Options{SegmentSize: 8 << 10}
 // TestTornTail breaks the last batch, of three blocks, in every way that a
 // crash might, and expects all the others and none of it.
 func TestTornTail(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	gate := &gate{pass: make(chan struct{})}
 	options := tiny
