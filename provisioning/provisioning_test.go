@@ -32,7 +32,7 @@ type house struct {
 	t       *testing.T
 	store   *memory.Store
 	pace    Pace
-	now     time.Time
+	clock   testClock
 	trusted func() bool
 	hubs    []linkedhub.Hub
 	reach   func(linkedhub.Link) (linkedhub.Hub, error) // of hubs elsewhere
@@ -45,7 +45,8 @@ type house struct {
 
 func newHouse(t *testing.T, hosts ...string) *house {
 	t.Helper()
-	h := &house{t: t, store: memory.New(), pace: Instant, now: noon, hurry: context.Background()}
+	h := &house{t: t, store: memory.New(), pace: Instant, hurry: context.Background()}
+	h.clock.set(noon)
 	for _, host := range hosts {
 		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]linkedhub.Admission{}})
 	}
@@ -53,6 +54,26 @@ func newHouse(t *testing.T, hosts ...string) *house {
 	t.Cleanup(func() { h.close() })
 	return h
 }
+
+// testClock is a clock that a test sets while the service reads it in the background.
+type testClock struct {
+	mutex sync.Mutex
+	at    time.Time
+}
+
+func (c *testClock) now() time.Time {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	return c.at
+}
+
+func (c *testClock) set(at time.Time) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	c.at = at
+}
+
+func (c *testClock) advance(by time.Duration) { c.set(c.now().Add(by)) }
 
 func (h *house) hub(i int) *memoryHub { return h.hubs[i].(*memoryHub) }
 
@@ -63,12 +84,12 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.audit = audit.Open(documents, func() time.Time { return h.now })
+	h.audit = audit.Open(documents, h.clock.now)
 	h.Service, err = Open(context.Background(), Config{
 		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs,
 		Reach:   func(link linkedhub.Link) (linkedhub.Hub, error) { return h.reach(link) },
 		Webhook: h.webhook, Pace: h.pace, Limits: h.limits, Audit: h.audit,
-		Now: func() time.Time { return h.now }, Trusted: h.trusted, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
+		Now: h.clock.now, Trusted: h.trusted, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -274,10 +295,10 @@ func TestADeviceGetsItsBerth(t *testing.T) {
 		t.Errorf("the hub was told the twin %s", admitted.Twin.Properties.Desired)
 	}
 
-	h.now = noon.Add(time.Hour)
+	h.clock.set(noon.Add(time.Hour))
 	h.reopen()
 	again := h.mustRegister(device)
-	if again.Substatus != InitialAssignment || !again.CreatedDateTimeUTC.Equal(noon) || !again.LastUpdatedDateTimeUTC.Equal(h.now) {
+	if again.Substatus != InitialAssignment || !again.CreatedDateTimeUTC.Equal(noon) || !again.LastUpdatedDateTimeUTC.Equal(h.clock.now()) {
 		t.Errorf("registered again as %+v", again)
 	}
 	attempt := h.lastAttempt("python-device-01")
