@@ -33,6 +33,10 @@ type activity struct {
 	stamps    store.Table[stamp]
 	histories store.Table[history]
 
+	// writing is held while what happened is on its way from the maps to the documents.
+	// Who reads both holds it for reading, and waits for one commit at most.
+	writing sync.RWMutex
+
 	mutex  sync.Mutex
 	ended  map[string]stamp   // by device, of connections that ended since the last write
 	events map[string]history // since the last write
@@ -134,6 +138,8 @@ func (a *activity) stamp(ctx context.Context, deviceID string, session *Session)
 	if session != nil {
 		return session.stamp(), nil
 	}
+	a.writing.RLock()
+	defer a.writing.RUnlock()
 	a.mutex.Lock()
 	last, ended := a.ended[deviceID]
 	a.mutex.Unlock()
@@ -150,49 +156,76 @@ func (a *activity) stamp(ctx context.Context, deviceID string, session *Session)
 // write makes durable what has changed since the last time. What can't be written
 // is tried again the next time.
 func (a *activity) write(ctx context.Context) error {
-	a.mutex.Lock()
-	stamps, events := a.ended, a.events
-	a.ended, a.events = make(map[string]stamp), make(map[string]history)
-	a.mutex.Unlock()
+	active := make(map[string]stamp)
 	for _, session := range a.of.sessions() {
 		if session.active.Swap(false) {
-			stamps[session.deviceID] = session.stamp()
+			active[session.deviceID] = session.stamp()
 		}
+	}
+	a.mutex.Lock()
+	ids := make(map[string]bool, len(active)+len(a.ended))
+	for id := range a.events {
+		ids[id] = true
+	}
+	for id := range a.ended {
+		ids[id] = true
+	}
+	a.mutex.Unlock()
+	for id := range active {
+		ids[id] = true
 	}
 	const batch = 250 // devices
-	var updates []activityUpdate
-	var failed error // the first; the other devices are written all the same
-	flush := func() {
-		written, err := a.commit(ctx, updates)
-		for _, update := range written {
-			delete(stamps, update.deviceID)
-			delete(events, update.deviceID)
-		}
-		failed, updates = cmp.Or(failed, err), updates[:0]
+	var failed error  // the first; the other devices are written all the same
+	for part := range slices.Chunk(slices.Collect(maps.Keys(ids)), batch) {
+		failed = cmp.Or(failed, a.writeSome(ctx, part, active))
 	}
-	for _, id := range keysOfEither(stamps, events) {
+	return failed
+}
+
+// writeSome is write for some devices.
+func (a *activity) writeSome(ctx context.Context, ids []string, active map[string]stamp) (failed error) {
+	a.writing.Lock()
+	defer a.writing.Unlock()
+	stamps, events := a.take(ids, active)
+	defer func() { a.restore(stamps, events) }()
+	var updates []activityUpdate
+	for _, id := range ids {
 		update, err := a.update(ctx, id, stamps, events)
 		if err != nil {
 			failed = cmp.Or(failed, err)
 			continue
 		}
-		if updates = append(updates, update); len(updates) == batch {
-			flush()
-		}
+		updates = append(updates, update)
 	}
-	flush()
-	a.restore(stamps, events)
-	return failed
+	written, err := a.commit(ctx, updates)
+	for _, update := range written {
+		delete(stamps, update.deviceID)
+		delete(events, update.deviceID)
+	}
+	return cmp.Or(failed, err)
 }
 
-func keysOfEither(stamps map[string]stamp, events map[string]history) []string {
-	keys := slices.Collect(maps.Keys(events))
-	for key := range stamps {
-		if _, there := events[key]; !there {
-			keys = append(keys, key)
+// take takes what is to be written of devices out of the maps. active is when those were
+// heard of that are connected; one that has left since is in the maps as well.
+func (a *activity) take(ids []string, active map[string]stamp) (stamps map[string]stamp, events map[string]history) {
+	stamps, events = make(map[string]stamp, len(ids)), make(map[string]history)
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	for _, id := range ids {
+		last, known := active[id]
+		if ended, ok := a.ended[id]; ok && (!known || !ended.LastActivity.Before(last.LastActivity)) {
+			last, known = ended, true
+		}
+		if known {
+			stamps[id] = last
+		}
+		delete(a.ended, id)
+		if more, ok := a.events[id]; ok {
+			events[id] = more
+			delete(a.events, id)
 		}
 	}
-	return keys
+	return stamps, events
 }
 
 // activityUpdate is what is to be written of one device; nothing of one that is

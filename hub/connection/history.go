@@ -46,6 +46,8 @@ func (c *Connections) History(ctx context.Context, deviceID string) ([]Event, er
 	if err != nil {
 		return nil, err
 	}
+	c.activity.writing.RLock()
+	defer c.activity.writing.RUnlock()
 	c.activity.mutex.Lock()
 	pending := c.activity.events[deviceID]
 	pending.Connections = slices.Clone(pending.Connections)
