@@ -131,5 +131,6 @@ func CodeOf(name string) (code fault.Code, ok bool) {
 }
 
 // RetryAfter returns a time to wait as Retry-After has it, and the parameter retry-after
-// of answers over MQTT: whole seconds, and never none.
-func RetryAfter(wait time.Duration) int { return max(1, int(wait/time.Second)) }
+// of answers over MQTT: whole seconds, rounded up so that nobody comes too early, and
+// never none.
+func RetryAfter(wait time.Duration) int { return max(1, int((wait+time.Second-1)/time.Second)) }

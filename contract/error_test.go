@@ -67,7 +67,7 @@ func TestRefusalsOfOthers(t *testing.T) {
 
 func TestRetryAfter(t *testing.T) {
 	for wait, want := range map[time.Duration]int{
-		0: 1, time.Millisecond: 1, 1500 * time.Millisecond: 1, time.Minute: 60,
+		0: 1, time.Millisecond: 1, time.Second: 1, 1001 * time.Millisecond: 2, time.Minute: 60,
 	} {
 		if got := RetryAfter(wait); got != want {
 			t.Errorf("%v are %d seconds, want %d", wait, got, want)

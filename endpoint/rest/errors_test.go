@@ -31,7 +31,7 @@ func TestErrorsAreDocumented(t *testing.T) {
 			t.Errorf("the code %d has the status %d and the name %s", int(code), code.Status(), code.Name())
 		}
 		problem := fault.New(code, "What was wrong; what to do")
-		problem.TrackingID, problem.RetryAfter = "00000000-0000-4000-8000-000000000000", 1500*time.Millisecond
+		problem.TrackingID, problem.RetryAfter = "00000000-0000-4000-8000-000000000000", time.Second
 		dps, iot := renderHTTPS(https.ProvisioningAPI, problem), renderHTTPS(https.HubAPI, problem)
 		want := map[string]string{
 			"the provisioning service over HTTPS": fmt.Sprintf("%d [%d] [%s] 1 %s", code.Status(), int(code),
