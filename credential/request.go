@@ -96,7 +96,24 @@ func AuthorityChain(chain []byte, keyPEM string, now time.Time) ([]*x509.Certifi
 		return nil, fmt.Errorf("the certificate does not lead to the root: %s. Bring every certificate in between, "+
 			"and the root that signed the first", chainProblem(err))
 	}
-	return found[0], nil
+	for _, chain := range found {
+		if err = mayIssue(chain); err == nil {
+			return chain, nil
+		}
+	}
+	return nil, err
+}
+
+// mayIssue reports whether each authority above the first of a chain allows that one to
+// issue: Verify has held the first for the end of the chain, and below it come devices.
+func mayIssue(chain []*x509.Certificate) error {
+	for below, above := range chain {
+		if limited := above.MaxPathLen > 0 || above.MaxPathLenZero; limited && below > above.MaxPathLen {
+			return fmt.Errorf("%.200q allows fewer authorities below it (pathlen): what this one issues would be good "+
+				"nowhere. Have the request signed by an authority that allows one more", above.Subject.String())
+		}
+	}
+	return nil
 }
 
 // chainProblem says why a chain does not hold, in words of our own.

@@ -53,6 +53,10 @@ func TestAuthorityChain(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	_, belowKey, err := below.PEM()
+	if err != nil {
+		t.Fatal(err)
+	}
 	deepest, err := below.NewSubordinate("Deeper still", day.Add(-time.Hour), 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -95,6 +99,8 @@ func TestAuthorityChain(t *testing.T) {
 			`nobody here signed "CN=Issuing"`},
 		{"below one that allows none", encoded(deepest.Certificate, below.Certificate, own.Certificate, root.Certificate),
 			string(deepestKey), day, "allows fewer authorities below it"},
+		{"right below one that allows none", encoded(below.Certificate, own.Certificate, root.Certificate),
+			string(belowKey), day, "allows fewer authorities below it"},
 		{"no key", encoded(own.Certificate, root.Certificate), "none", day, "key"},
 	} {
 		found, err := AuthorityChain(c.chain, c.key, c.now)
