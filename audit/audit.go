@@ -132,6 +132,7 @@ type Log struct {
 	last      atomic.Int64 // nanoseconds since 1970 by which the latest entry is ordered
 	begun     sync.Once    // last is that of the entries stored
 	refusals  refusals
+	pruning   sync.Mutex // held by who forgets what is old
 }
 
 // Open returns the audit on its documents.

@@ -32,12 +32,14 @@ func (l *Log) grew(change store.Change) {
 	}
 }
 
-// Prune forgets what is older than 400 days, and the oldest of what is too much. It is
-// for one goroutine at a time.
+// Prune forgets what is older than 400 days, and the oldest of what is too much. One
+// works at a time; others wait.
 func (l *Log) Prune(ctx context.Context) error {
 	if l == nil {
 		return nil
 	}
+	l.pruning.Lock()
+	defer l.pruning.Unlock()
 	end := fmt.Sprintf("%016x", uint64(math.MaxInt64-l.now().Add(-keep).UnixNano()))
 	for collection, bound := range l.bounds {
 		if err := l.forget(ctx, collection, end); err != nil {
