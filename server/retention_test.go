@@ -17,7 +17,7 @@ func TestLogConfig(t *testing.T) {
 		var found []int
 		for _, name := range []string{hubName, "second"} {
 			if one := h.hubs.ByName(name); one != nil {
-				log, err := h.logs.Open("hub."+name+".telemetry", h.config.Telemetry.options())
+				log, err := h.logs.Open(telemetryLog(name), h.config.Telemetry.options())
 				if err != nil {
 					t.Fatal(err)
 				}

@@ -74,9 +74,8 @@ func (c *cli) versionCommand() *cobra.Command {
 		Short: "Show which version this is, and the commit that it was built from",
 		Args:  exactly(),
 		RunE: func(*cobra.Command, []string) error {
-			return c.print(builtFrom(), func(w io.Writer) {
-				fmt.Fprintf(w, "berth version %s\n", builtFrom())
-			})
+			found := builtFrom()
+			return c.print(found, func(w io.Writer) { fmt.Fprintf(w, "berth version %s\n", found) })
 		},
 	}
 }

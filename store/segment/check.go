@@ -54,17 +54,11 @@ func Repair(dir, aside string, options Options) (repaired []Checked, err error) 
 // each does something with each log of the folder or of the marks.
 func each(dir string, options Options, do func(l *Log, marked tip) Checked) (all []Checked, err error) {
 	options.complete()
-	logs, err := lock(dir)
+	names, unlock, err := lockAll(dir, options.Marks)
 	if err != nil {
 		return nil, err
 	}
-	if logs != nil {
-		defer logs.Close()
-	}
-	names, err := folders(dir, options.Marks)
-	if err != nil {
-		return nil, err
-	}
+	defer unlock()
 	for _, name := range names {
 		checked, err := inspect(dir, name, options, do)
 		if err != nil {
@@ -92,12 +86,22 @@ func inspect(dir, name string, options Options, do func(l *Log, marked tip) Chec
 	return checked, nil
 }
 
-// lock takes the logs for this process, nil when there is no folder of logs.
-func lock(dir string) (*os.File, error) {
-	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+// lockAll takes the logs for this process, if there is a folder of logs, and returns
+// the names of those that are there or have a mark.
+func lockAll(dir, marks string) (names []string, unlock func(), err error) {
+	unlock = func() {}
+	if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) {
+		held, err := lockLogs(dir)
+		if err != nil {
+			return nil, nil, err
+		}
+		unlock = func() { held.Close() }
 	}
-	return lockLogs(dir)
+	if names, err = folders(dir, marks); err != nil {
+		unlock()
+		return nil, nil, err
+	}
+	return names, unlock, nil
 }
 
 // folders returns the names of the logs that are there or have a mark.

@@ -18,17 +18,11 @@ import (
 func Dump(ctx context.Context, dir, name string, options Options,
 	each func(partition int, record store.Record) error) error {
 	options.complete()
-	logs, err := lock(dir)
+	names, unlock, err := lockAll(dir, options.Marks)
 	if err != nil {
 		return err
 	}
-	if logs != nil {
-		defer logs.Close()
-	}
-	names, err := folders(dir, options.Marks)
-	if err != nil {
-		return err
-	}
+	defer unlock()
 	if !slices.Contains(names, name) {
 		return fmt.Errorf("log %s: %w", name, fs.ErrNotExist)
 	}
