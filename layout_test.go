@@ -25,7 +25,7 @@ var layout = map[string][]string{
 	"document": {},
 	"panics":   {},
 	"health":   {},
-	"clock":    {},
+	"clock":    {}, // and clocktest, for tests
 	"wire":     {},
 
 	// Engines implement an interface and know no domain.
@@ -61,7 +61,7 @@ var layout = map[string][]string{
 	"hub/twin":                {"hub/identity", "document", "store", "fault"},
 	"hub/connection":          {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 	"hub":                     {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection", "access", "issuance", "credential", "store", "cluster", "panics", "fault"},
-	"hub/hubtest":             {"hub", "issuance", "credential", "store", "store/pebble", "store/segment", "cluster", "cluster/local"},
+	"hub/hubtest":             {"clock", "hub", "issuance", "credential", "store", "store/pebble", "store/segment", "cluster", "cluster/local"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
@@ -74,7 +74,7 @@ var layout = map[string][]string{
 
 	// The frame of the pages knows no domain.
 	"portal/web": {"health", "document", "store", "panics", "fault"},
-	"portal/portaltest": {"health", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble",
+	"portal/portaltest": {"clock", "health", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble",
 		"store/segment", "cluster/local"},
 	"portal/hubpages":          {"portal/web", "hub", "credential", "document", "panics", "fault"},
 	"portal/provisioningpages": {"portal/web", "authority", "provisioning", "hub", "issuance", "audit", "credential", "panics", "fault"},

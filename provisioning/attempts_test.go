@@ -107,7 +107,7 @@ func TestAttemptSearchFindsWhatANewOneFinds(t *testing.T) {
 	for round := range 60 {
 		for range random.IntN(8) {
 			id := []string{"d1", "d2", "stranger", "later"}[random.IntN(4)]
-			h.attempts.Record(attest.Attempt{Time: h.clock.now(), RegistrationID: id, Outcome: outcomes[random.IntN(3)], Enrolled: id != "stranger" && (id != "later" || round > 30)})
+			h.attempts.Record(attest.Attempt{Time: h.clock.Now(), RegistrationID: id, Outcome: outcomes[random.IntN(3)], Enrolled: id != "stranger" && (id != "later" || round > 30)})
 		}
 		for i, filter := range filters {
 			want, err := h.Attempts().Find(context.Background(), filter)
@@ -126,15 +126,15 @@ func TestOutcomesOverTime(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
-	h.clock.set(noon.Add(4 * time.Minute))
+	h.clock.Set(noon.Add(4 * time.Minute))
 	h.mustRegister(device)
 	h.mustRegister(device)
-	h.clock.set(noon.Add(6 * time.Minute))
+	h.clock.Set(noon.Add(6 * time.Minute))
 	if _, err := h.register(valid(t, "stranger")); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Fatal(err)
 	}
 	h.hub(0).refuse = fault.New(fault.BadRequest, "The hub is full")
-	h.clock.set(noon.Add(time.Hour))
+	h.clock.Set(noon.Add(time.Hour))
 	if operation, err := h.register(device); err != nil || operation.Status != StatusFailed {
 		t.Fatalf("registering answers %+v, error %v", operation, err)
 	}

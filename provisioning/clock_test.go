@@ -42,14 +42,14 @@ func TestNothingGoesByAWrongClock(t *testing.T) {
 		asked <- struct{}{}
 		return false
 	}
-	right := h.clock.now()
-	h.clock.advance(401 * 24 * time.Hour)
+	right := h.clock.Now()
+	h.clock.Advance(401 * 24 * time.Hour)
 	h.open()
 	for range 2 { // the audit's turn and that of the lock-outs, of the sweep at the start
 		<-asked
 	}
 	h.close() // waits for the sweep
-	h.clock.set(right)
+	h.clock.Set(right)
 	h.open()
 	if got := entries(); got != before {
 		t.Errorf("the audit has %d entries of %d", got, before)
@@ -59,7 +59,7 @@ func TestNothingGoesByAWrongClock(t *testing.T) {
 	}
 	h.close()
 	h.trusted = nil
-	h.clock.set(right.Add(401 * 24 * time.Hour))
+	h.clock.Set(right.Add(401 * 24 * time.Hour))
 	h.open()
 	for entries() > 0 && t.Context().Err() == nil { // the sweep at the start
 		time.Sleep(time.Millisecond)
@@ -74,15 +74,15 @@ func TestLockoutWhileTheClockIsAhead(t *testing.T) {
 	h := newHouse(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
-	right := h.clock.now()
-	h.clock.advance(400 * 24 * time.Hour)
+	right := h.clock.Now()
+	h.clock.Advance(400 * 24 * time.Hour)
 	evidence := stranger.evidence
 	evidence.RemoteAddr = "192.0.2.1:1"
 	h.OpenSession(scope, "stranger", evidence).Register(t.Context(), nil)
 	if locked, err := h.Lockouts().List(t.Context()); err != nil || len(locked) != 1 {
 		t.Fatalf("locked out are %+v, %v", locked, err)
 	}
-	h.clock.set(right)
+	h.clock.Set(right)
 	evidence = good.evidence
 	evidence.RemoteAddr = "192.0.2.1:1"
 	if _, err := h.OpenSession(scope, "good", evidence).Register(t.Context(), nil); err != nil {

@@ -244,7 +244,7 @@ func TestSearchForAGroup(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	keys := h.keyed(groups)
 	register := func(id, key string) error {
-		_, err := h.OpenSession(scope, id, withToken(t, id, key, "192.0.2.1:1", h.clock.now())).Register(ctx, nil)
+		_, err := h.OpenSession(scope, id, withToken(t, id, key, "192.0.2.1:1", h.clock.Now())).Register(ctx, nil)
 		return err
 	}
 	last := attest.DeriveKey(keys[groups-1], "d1")
@@ -301,7 +301,7 @@ func TestWrongTokensAreBounded(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	keys := h.keyed(groups)
 	register := func(id, key, remote string) error {
-		_, err := h.OpenSession(scope, id, withToken(t, id, key, remote, h.clock.now())).Register(ctx, nil)
+		_, err := h.OpenSession(scope, id, withToken(t, id, key, remote, h.clock.Now())).Register(ctx, nil)
 		return err
 	}
 	fail := func(n int, id, remote func(int) string) (throttled int) {
@@ -343,7 +343,7 @@ func TestWrongTokensAreBounded(t *testing.T) {
 	if err := register("good-1", attest.DeriveKey(keys[groups-1], "good-1"), "192.0.2.1:2"); err != nil {
 		t.Errorf("a device at the same source that comes again: %v", err)
 	}
-	h.clock.advance(guard.SearchesRefill)
+	h.clock.Advance(guard.SearchesRefill)
 	if cost = h.work(func() { fail(1, same("d"), same("192.0.2.1:1")) }); cost.GroupsTried != groups {
 		t.Errorf("some time later: %d groups were tried", cost.GroupsTried)
 	}
@@ -368,7 +368,7 @@ func TestFailuresOfAConnection(t *testing.T) {
 	if h.Tally().Refused != attempts {
 		t.Error("what is not judged is on record")
 	}
-	h.clock.advance(time.Second)
+	h.clock.Advance(time.Second)
 	if _, err := session.Register(ctx, nil); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("a second later: %v", err)
 	}

@@ -52,7 +52,7 @@ func TestRegistrationsAreThrottled(t *testing.T) {
 	if attempt := h.lastAttempt("two"); attempt.Code != int(fault.Throttled) {
 		t.Errorf("the operator sees %+v", attempt)
 	}
-	h.clock.advance(15 * time.Second)
+	h.clock.Advance(15 * time.Second)
 	if err := register(two); err != nil {
 		t.Errorf("after the time that was named it is answered %v", err)
 	}
@@ -240,7 +240,7 @@ func TestLockout(t *testing.T) {
 	const bad, other = "[2001:db8::1]:4711", "[2001:db8:0:1::1]:4711"
 	for range 2 {
 		register(stranger, bad)
-		h.clock.advance(40 * time.Second)
+		h.clock.Advance(40 * time.Second)
 	}
 	if err := register(good, bad); err != nil {
 		t.Fatalf("after two failures, one of them long ago, a good device is answered %v", err)
@@ -273,7 +273,7 @@ func TestLockout(t *testing.T) {
 	for range 3 {
 		register(stranger, bad)
 	}
-	h.clock.advance(10 * time.Minute)
+	h.clock.Advance(10 * time.Minute)
 	if err := register(good, bad); err != nil {
 		t.Errorf("when its time is over it is answered %v", err)
 	}
@@ -281,15 +281,15 @@ func TestLockout(t *testing.T) {
 		t.Errorf("then locked out are %+v, error %v", locked, err)
 	}
 	// A clock that was ahead for a moment locks nobody out until it gets there.
-	right := h.clock.now()
-	h.clock.set(right.Add(400 * 24 * time.Hour))
+	right := h.clock.Now()
+	h.clock.Set(right.Add(400 * 24 * time.Hour))
 	for range 3 {
 		register(stranger, bad)
 	}
 	if locked, err := h.Lockouts().List(ctx); err != nil || len(locked) != 1 {
 		t.Errorf("while the clock is ahead locked out are %+v, error %v", locked, err)
 	}
-	h.clock.set(right)
+	h.clock.Set(right)
 	if locked, err := h.Lockouts().List(ctx); err != nil || len(locked) != 0 {
 		t.Errorf("when it is right locked out are %+v, error %v", locked, err)
 	}
@@ -365,7 +365,7 @@ func TestAudit(t *testing.T) {
 	if err != nil || len(rest) != 1 || rest[0].Action != audit.Created || next != "" {
 		t.Errorf("the second page is %+v, next %q, error %v", rest, next, err)
 	}
-	h.clock.advance(401 * 24 * time.Hour)
+	h.clock.Advance(401 * 24 * time.Hour)
 	if err := h.audit.Prune(ctx); err != nil {
 		t.Fatal(err)
 	}

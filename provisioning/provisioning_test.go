@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/clock/clocktest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -32,7 +33,7 @@ type house struct {
 	t       *testing.T
 	store   *memory.Store
 	pace    Pace
-	clock   testClock
+	clock   clocktest.Clock
 	trusted func() bool
 	hubs    []linkedhub.Hub
 	reach   func(linkedhub.Link) (linkedhub.Hub, error) // of hubs elsewhere
@@ -46,7 +47,7 @@ type house struct {
 func newHouse(t *testing.T, hosts ...string) *house {
 	t.Helper()
 	h := &house{t: t, store: memory.New(), pace: Instant, hurry: context.Background()}
-	h.clock.set(noon)
+	h.clock.Set(noon)
 	for _, host := range hosts {
 		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]linkedhub.Admission{}})
 	}
@@ -55,25 +56,22 @@ func newHouse(t *testing.T, hosts ...string) *house {
 	return h
 }
 
-// testClock is a clock that a test sets while the service reads it in the background.
-type testClock struct {
-	mutex sync.Mutex
-	at    time.Time
+// settle waits until no assignment is under way. The service's own sweep may begin more at
+// any time.
+func (h *house) settle() {
+	h.t.Helper()
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
+		h.jobs.mutex.Lock()
+		left := len(h.jobs.byKey)
+		h.jobs.mutex.Unlock()
+		if left == 0 {
+			return
+		}
+		if time.Now().After(deadline) {
+			h.t.Fatalf("%d assignments are still under way", left)
+		}
+	}
 }
-
-func (c *testClock) now() time.Time {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	return c.at
-}
-
-func (c *testClock) set(at time.Time) {
-	c.mutex.Lock()
-	defer c.mutex.Unlock()
-	c.at = at
-}
-
-func (c *testClock) advance(by time.Duration) { c.set(c.now().Add(by)) }
 
 func (h *house) hub(i int) *memoryHub { return h.hubs[i].(*memoryHub) }
 
@@ -84,12 +82,12 @@ func (h *house) open() {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	h.audit = audit.Open(documents, h.clock.now)
+	h.audit = audit.Open(documents, h.clock.Now)
 	h.Service, err = Open(context.Background(), Config{
 		IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts, Hubs: h.hubs,
 		Reach:   func(link linkedhub.Link) (linkedhub.Hub, error) { return h.reach(link) },
 		Webhook: h.webhook, Pace: h.pace, Limits: h.limits, Audit: h.audit,
-		Now: h.clock.now, Trusted: h.trusted, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
+		Now: h.clock.Now, Trusted: h.trusted, Logger: slog.New(slog.DiscardHandler), Panics: quietPanics(),
 	})
 	if err != nil {
 		h.t.Fatal(err)
@@ -295,10 +293,10 @@ func TestADeviceGetsItsBerth(t *testing.T) {
 		t.Errorf("the hub was told the twin %s", admitted.Twin.Properties.Desired)
 	}
 
-	h.clock.set(noon.Add(time.Hour))
+	h.clock.Set(noon.Add(time.Hour))
 	h.reopen()
 	again := h.mustRegister(device)
-	if again.Substatus != InitialAssignment || !again.CreatedDateTimeUTC.Equal(noon) || !again.LastUpdatedDateTimeUTC.Equal(h.clock.now()) {
+	if again.Substatus != InitialAssignment || !again.CreatedDateTimeUTC.Equal(noon) || !again.LastUpdatedDateTimeUTC.Equal(h.clock.Now()) {
 		t.Errorf("registered again as %+v", again)
 	}
 	attempt := h.lastAttempt("python-device-01")
@@ -428,7 +426,7 @@ func TestPacedRegistration(t *testing.T) {
 		t.Errorf("registering again meanwhile answers %+v, error %v", again, err)
 	}
 	close(h.hub(0).hold)
-	h.active.Wait()
+	h.settle()
 	// Another connection of the same device may poll; a stranger's may not.
 	polled, err := h.OpenSession(scope, "slow", device.evidence).Operation(context.Background(), operation.OperationID)
 	if err != nil || polled.Status != StatusAssigned || polled.OperationID != operation.OperationID {
@@ -457,7 +455,7 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 
 	h.reopen()
 	h.sweep(context.Background(), make(map[string]time.Time)) // beside the service's own
-	h.active.Wait()
+	h.settle()
 	if _, ok := h.hub(0).device("interrupted"); !ok {
 		t.Fatal("the hub has not admitted the device")
 	}
@@ -495,7 +493,7 @@ func TestUnfinishedAssignmentsOfAnotherNode(t *testing.T) {
 		if err := h.sweep(ctx, others); err != nil {
 			t.Fatal(err)
 		}
-		h.active.Wait()
+		h.settle()
 		if _, taken := h.hub(0).device("elsewhere"); taken != (passed == othersTimeout) {
 			t.Fatalf("after %v it is taken up: %v", passed, taken)
 		}

@@ -22,7 +22,7 @@ import (
 func (h *house) issues() *issuance.Service {
 	h.t.Helper()
 	issuer, err := issuance.Open(h.t.Context(),
-		issuance.Config{Documents: h.config.Documents, Now: h.clock.now})
+		issuance.Config{Documents: h.config.Documents, Now: h.clock.Now})
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func (h *house) registerForCertificate(id, key string) error {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, h.clock.now().Add(time.Hour))
+	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, h.clock.Now().Add(time.Hour))
 	if err != nil {
 		h.t.Fatal(err)
 	}

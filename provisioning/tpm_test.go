@@ -177,7 +177,7 @@ func (h *house) challengeKey(id string, tpm *softTPM) string {
 
 func (h *house) token(id, key string) string {
 	h.t.Helper()
-	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, h.clock.now().Add(time.Hour))
+	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, h.clock.Now().Add(time.Hour))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -320,7 +320,7 @@ func TestTPMRefusals(t *testing.T) {
 		}, "challenge", "answered before", true},
 		{"a challenge that expired", nil, func(h *house) (attest.TPM, string) {
 			token := h.challenged("d1", tpm)
-			h.clock.advance(2 * attest.ChallengeTime)
+			h.clock.Advance(2 * attest.ChallengeTime)
 			return tpm.keys(), token
 		}, "challenge", "expired", true},
 		{"another storage root key than challenged", nil, func(h *house) (attest.TPM, string) {
@@ -334,7 +334,7 @@ func TestTPMRefusals(t *testing.T) {
 		}, "challenge", "another storage root key", true},
 		{"a token that expired", nil, func(h *house) (attest.TPM, string) {
 			token := h.challenged("d1", tpm)
-			h.clock.advance(2 * time.Hour)
+			h.clock.Advance(2 * time.Hour)
 			return tpm.keys(), token
 		}, "token expiry", "until", true},
 		{"a token for another device", nil, func(h *house) (attest.TPM, string) {

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/clock/clocktest"
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
@@ -33,6 +34,8 @@ var Noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // in a method fails T.
 type Hub struct {
 	*hub.Hub
+	clocktest.Clock // that the hub goes by
+
 	T         testing.TB // a subtest may put itself here
 	Documents *Documents
 	Issuer    *issuance.Service
@@ -43,15 +46,14 @@ type Hub struct {
 	WrapTelemetry func(store.Log) store.Log
 
 	dir   string
-	mutex sync.Mutex
-	now   time.Time
 	close func()
 }
 
 // New opens a new hub, and closes it at the end of the test.
 func New(t testing.TB) *Hub {
 	t.Helper()
-	h := &Hub{T: t, dir: t.TempDir(), now: Noon}
+	h := &Hub{T: t, dir: t.TempDir()}
+	h.Set(Noon)
 	h.open()
 	t.Cleanup(func() { h.close() })
 	return h
@@ -97,20 +99,6 @@ func (h *Hub) Reopen() {
 	h.T.Helper()
 	h.close()
 	h.open()
-}
-
-// Now is the time that the hub goes by.
-func (h *Hub) Now() time.Time {
-	h.mutex.Lock()
-	defer h.mutex.Unlock()
-	return h.now
-}
-
-// Advance moves that time.
-func (h *Hub) Advance(d time.Duration) {
-	h.mutex.Lock()
-	defer h.mutex.Unlock()
-	h.now = h.now.Add(d)
 }
 
 // Create adds a device.

@@ -2,10 +2,10 @@ package telemetry
 
 import (
 	"context"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/clock/clocktest"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/segment"
@@ -21,14 +21,14 @@ type fixture struct {
 	*Log
 	t     testing.TB
 	dir   string
-	mutex sync.Mutex
-	now   time.Time
+	clock clocktest.Clock
 	close func() error
 }
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	f := &fixture{t: t, dir: t.TempDir(), now: noon}
+	f := &fixture{t: t, dir: t.TempDir()}
+	f.clock.Set(noon)
 	f.open()
 	t.Cleanup(func() {
 		if err := f.close(); err != nil {
@@ -40,7 +40,7 @@ func newFixture(t testing.TB) *fixture {
 
 func (f *fixture) open() {
 	f.t.Helper()
-	logs, err := segment.Open(f.dir, segment.Options{Now: f.clock})
+	logs, err := segment.Open(f.dir, segment.Options{Now: f.clock.Now})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func (f *fixture) open() {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	f.Log = New(Config{Log: log, Now: f.clock})
+	f.Log = New(Config{Log: log, Now: f.clock.Now})
 	f.close = logs.Close
 }
 
@@ -58,18 +58,6 @@ func (f *fixture) reopen() {
 		f.t.Fatal(err)
 	}
 	f.open()
-}
-
-func (f *fixture) clock() time.Time {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	return f.now
-}
-
-func (f *fixture) advance(d time.Duration) {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	f.now = f.now.Add(d)
 }
 
 // sender sends as a device does that proved itself with a key of its own.

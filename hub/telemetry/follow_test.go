@@ -28,9 +28,9 @@ func TestFollowReadsBack(t *testing.T) {
 		Properties: []message.Property{{Name: []byte("level"), Value: []byte("high & rising")}},
 		Payload:    []byte(`{"temperature":21.5}`),
 	})
-	f.advance(time.Second)
+	f.clock.Advance(time.Second)
 	f.send(another, message.Message{Payload: []byte("text")})
-	f.advance(time.Second)
+	f.clock.Advance(time.Second)
 	f.send(sender, message.Message{Payload: []byte{0xff, 0x00}})
 	f.reopen()
 

@@ -18,9 +18,9 @@ func TestRecent(t *testing.T) {
 	two := f.sender("two")
 	for i := range 6 {
 		f.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", i)})
-		f.advance(time.Second)
+		f.clock.Advance(time.Second)
 		f.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", i)})
-		f.advance(time.Second)
+		f.clock.Advance(time.Second)
 	}
 	for _, test := range []struct {
 		device string
@@ -79,9 +79,7 @@ func TestTraffic(t *testing.T) {
 	f := newFixture(t)
 	sender := f.sender("d")
 	for minute, count := range []int{2, 0, 3, 1} {
-		f.mutex.Lock()
-		f.now = noon.Add(time.Duration(minute)*time.Minute + 30*time.Second)
-		f.mutex.Unlock()
+		f.clock.Set(noon.Add(time.Duration(minute)*time.Minute + 30*time.Second))
 		for range count {
 			f.send(sender, message.Message{Payload: []byte("x")})
 		}
@@ -141,10 +139,10 @@ func TestSearchReadsOnlyWhatIsNew(t *testing.T) {
 	}
 	for round := range 10 {
 		f.send(two, message.Message{Payload: fmt.Appendf(nil, "two %d", round)})
-		f.advance(time.Second)
+		f.clock.Advance(time.Second)
 		if round%3 == 0 {
 			f.send(one, message.Message{Payload: fmt.Appendf(nil, "one %d", round)})
-			f.advance(time.Second)
+			f.clock.Advance(time.Second)
 		}
 		for _, id := range ids {
 			want, err := f.Recent(ctx, id, 3)
@@ -173,7 +171,7 @@ func TestTrafficIsLookedUpOnce(t *testing.T) {
 	f.config.Log = log
 	var want []int64
 	for minute := range 10 {
-		f.advance(30 * time.Second)
+		f.clock.Advance(30 * time.Second)
 		f.send(sender, message.Message{Payload: []byte("x")})
 		want = append(want, 1)
 		log.places = 0
@@ -184,7 +182,7 @@ func TestTrafficIsLookedUpOnce(t *testing.T) {
 		if log.places > 1 {
 			t.Errorf("in minute %d the log was asked for %d times, one of them new", minute, log.places)
 		}
-		f.advance(30 * time.Second)
+		f.clock.Advance(30 * time.Second)
 	}
 }
 
@@ -199,11 +197,11 @@ func TestRecentOfAClockAhead(t *testing.T) {
 	}
 	i := 0
 	for _, by := range []time.Duration{time.Second, 24 * time.Hour, -24*time.Hour + time.Second} {
-		f.advance(by)
+		f.clock.Advance(by)
 		for _, s := range senders {
 			f.send(s, message.Message{Payload: []byte(fmt.Sprint(i))})
 			i++
-			f.advance(time.Millisecond)
+			f.clock.Advance(time.Millisecond)
 		}
 	}
 	for _, id := range []string{"", "b"} {

@@ -9,10 +9,10 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/clock/clocktest"
 	"github.com/berth-iot/berth/health"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
@@ -26,6 +26,7 @@ var Start = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 // Fixture is what a site of pages needs, for one test.
 type Fixture struct {
+	clocktest.Clock
 	T         *testing.T
 	Context   context.Context
 	DataDir   string
@@ -36,9 +37,6 @@ type Fixture struct {
 	Ticks     Ticks
 
 	server *httptest.Server
-
-	mutex sync.Mutex
-	now   time.Time
 }
 
 // Site is what is tested.
@@ -55,8 +53,8 @@ func New(t *testing.T) *Fixture {
 		Context: context.Background(),
 		DataDir: t.TempDir(),
 		Logger:  slog.New(slog.DiscardHandler),
-		now:     Start,
 	}
+	f.Set(Start)
 	f.Health = health.New(f.Logger, f.Now)
 	engine, err := pebble.Open(filepath.Join(f.DataDir, "documents"), pebble.Options{Logger: f.Logger})
 	f.Must(err)
@@ -84,18 +82,4 @@ func (f *Fixture) Must(err error) {
 	if err != nil {
 		f.T.Fatal(err)
 	}
-}
-
-// Now is the time by the clock of the test.
-func (f *Fixture) Now() time.Time {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	return f.now
-}
-
-// Advance moves the clock.
-func (f *Fixture) Advance(d time.Duration) {
-	f.mutex.Lock()
-	defer f.mutex.Unlock()
-	f.now = f.now.Add(d)
 }
