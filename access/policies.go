@@ -220,7 +220,7 @@ func (p *Policies) RegenerateKey(ctx context.Context, name, which, ifMatch strin
 	case SecondaryKey:
 		return p.change(ctx, name, ifMatch, func(policy *Policy) { policy.SecondaryKey = fresh })
 	}
-	return Policy{}, fault.About("key", fault.New(fault.ArgumentInvalid, "key is %.64q. It is primary or secondary", which))
+	return Policy{}, fault.About("key", fault.New(fault.ArgumentInvalid, "key must be primary or secondary, not %.64q", which))
 }
 
 // Delete removes a policy under the condition ifMatch. It returns fault 409000 when

@@ -260,9 +260,10 @@ func (s *Service) Check(ctx context.Context, policyName, registrationID, csr str
 	kind := credential.KeyKind(request.PublicKey)
 	switch {
 	case !strings.EqualFold(request.Subject.CommonName, registrationID):
-		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its common name is %.128q. It must be the registration id %q", request.Subject.CommonName, registrationID)
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its common name must be the registration id %q, not %.128q",
+			registrationID, request.Subject.CommonName)
 	case len(request.Subject.Names) > 1:
-		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its subject is %.200q. It may have the common name alone", request.Subject.String())
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its subject must be a common name alone, not %.200q", request.Subject.String())
 	case !slices.Contains(policy.KeyTypes, kind):
 		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its key is %.32q. The policy %s takes %s",
 			cmp.Or(kind, request.PublicKeyAlgorithm.String()), policy.Name, strings.Join(policy.KeyTypes, ", "))

@@ -112,7 +112,7 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 	}
 	switch {
 	case policy.ValidityMinutes < 1 || policy.ValidityMinutes > maxValidity:
-		return fault.New(fault.ArgumentInvalid, "validityMinutes is %d. It is 1 to %d", policy.ValidityMinutes, maxValidity)
+		return fault.New(fault.ArgumentInvalid, "validityMinutes must be from 1 to %d, not %d", maxValidity, policy.ValidityMinutes)
 	case len(policy.DNSNames) > maxPatterns:
 		return fault.New(fault.ArgumentInvalid, "dnsNames has %d patterns, the limit is %d", len(policy.DNSNames), maxPatterns)
 	}

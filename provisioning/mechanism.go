@@ -94,9 +94,9 @@ func checkType(name *string) error {
 	case byX509, bySymmetricKey, byTPM:
 		return nil
 	case "":
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing. It is x509, symmetricKey or tpm"))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing: it must be x509, symmetricKey or tpm"))
 	}
-	return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is %.64q. It is x509, symmetricKey or tpm", *name))
+	return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type must be x509, symmetricKey or tpm, not %.64q", *name))
 }
 
 // completeKeys makes the keys that are left out. An enrollment that was read,

@@ -47,7 +47,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 		return Preview{}, err
 	}
 	if request.RemoteAddress != "" && !guard.AddressOf(request.RemoteAddress).IsValid() {
-		return Preview{}, fault.New(fault.ArgumentInvalid, "remoteAddress is %.64q. It is an IP address",
+		return Preview{}, fault.New(fault.ArgumentInvalid, "remoteAddress must be an IP address, not %.64q",
 			request.RemoteAddress)
 	}
 	if len(request.Payload) > maxRequest {

@@ -74,7 +74,7 @@ func (s *Service) completeSettings(enrollment, prior *Enrollment) error {
 		enrollment.ProvisioningStatus = Enabled
 	case Enabled, Disabled:
 	default:
-		return fault.About("provisioningStatus", fault.New(fault.ArgumentInvalid, "provisioningStatus is %.64q. It is enabled or disabled", enrollment.ProvisioningStatus))
+		return fault.About("provisioningStatus", fault.New(fault.ArgumentInvalid, "provisioningStatus must be enabled or disabled, not %.64q", enrollment.ProvisioningStatus))
 	}
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}

@@ -54,7 +54,7 @@ func (b budget) check(wanted int) error {
 		return fmt.Errorf("a hub's telemetry of the size that --telemetry-max-size allows is %d files, and the process may have %d file "+
 			"descriptors: allow less, or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", b.hub, b.descriptors)
 	case wanted < 0:
-		return fmt.Errorf("--max-connections is %d. It is a whole number from 1, or 0 for what the limit of file descriptors allows", wanted)
+		return fmt.Errorf("--max-connections must be 0 (as many as the file descriptors allow) or more, not %d", wanted)
 	case most > 0 && wanted > most:
 		return fmt.Errorf("--max-connections is %d, and the process may have %d file descriptors, some of which its data needs: allow %d connections at most, "+
 			"or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", wanted, b.descriptors, most)

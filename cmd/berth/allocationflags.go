@@ -103,7 +103,7 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provis
 	if changed("reprovision-policy") {
 		policy, ok := provisioning.ReprovisionPolicies[f.reprovision]
 		if !ok {
-			return usageError{fmt.Errorf("--reprovision-policy is %q. It is migrate, reset or never", f.reprovision)}
+			return usageError{fmt.Errorf("--reprovision-policy must be migrate, reset or never, not %q", f.reprovision)}
 		}
 		settings.ReprovisionPolicy = &policy
 	}

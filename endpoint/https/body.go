@@ -37,7 +37,7 @@ func (c *Call) read(limit int64) (err error) {
 	if contentType := c.Header.Get("Content-Type"); contentType != "" {
 		kind, parameters, err := mime.ParseMediaType(contentType)
 		if err != nil || kind != "application/json" {
-			return fault.New(fault.UnsupportedMediaType, "The body is %.64q. It must be application/json", contentType)
+			return fault.New(fault.UnsupportedMediaType, "The body must be application/json, not %.64q", contentType)
 		}
 		if charset := parameters["charset"]; !isUTF8(charset) {
 			return fault.New(fault.UnsupportedMediaType,

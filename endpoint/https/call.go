@@ -48,7 +48,7 @@ func (c *Call) Number(name, text string, otherwise, most int) (int, error) {
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil || n < 1 {
-		return 0, fault.New(fault.ArgumentInvalid, "%s is %.32q. It is a whole number from 1", name, text)
+		return 0, fault.New(fault.ArgumentInvalid, "%s must be a whole number from 1, not %.32q", name, text)
 	}
 	return min(n, most), nil
 }

@@ -60,7 +60,7 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 func (s *hubSession) takeRenewal(requestID string, payload []byte) (*connection.Renewal, error) {
 	if s.backend.Exact && !isRequestID(requestID) {
 		return nil, fault.New(fault.ArgumentInvalid,
-			"$rid is %.64q. It is the id of a request: 4 to 36 letters, digits and dashes, no dash first or last",
+			"$rid must have 4 to 36 letters, digits and dashes, with no dash first or last, not %.64q",
 			requestID)
 	}
 	asked, err := s.readIssueRequest(payload)
@@ -93,7 +93,7 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked contract.Certificat
 		switch {
 		case errors.As(err, &kind) && kind.Field == "":
 			return asked, fault.New(fault.ArgumentInvalid,
-				"The request is a JSON %s. It is an object with the fields id and csr", kind.Value)
+				"The request must be a JSON object with the fields id and csr, not a JSON %s", kind.Value)
 		case errors.As(err, &kind):
 			return asked, fault.New(fault.ArgumentInvalid, "%s can't be a JSON %s", kind.Field, kind.Value)
 		case strings.Contains(err.Error(), "unknown field"):
@@ -123,7 +123,7 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked contract.Certificat
 		return asked, nil
 	}
 	return asked, fault.New(fault.ArgumentInvalid,
-		"replace is %.64q. It is *, or the id of a request: 4 to 36 letters, digits and dashes, no dash first or last",
+		"replace must be * or the id of a request (4 to 36 letters, digits and dashes), not %.64q",
 		asked.Replace)
 }
 

@@ -289,7 +289,7 @@ func TestRefusedCertificateRequests(t *testing.T) {
 		asking("d1", ""):                  {fault.ArgumentInvalid, "csr is missing"},
 		asking("d1", "not base64!!"):      {fault.ArgumentInvalid, "not base64"},
 		asking("d1", csr, "other", "x"):   {fault.ArgumentInvalid, `besides id, csr and replace: "other"`},
-		asking("d1", csr, "replace", "-"): {fault.ArgumentInvalid, "replace is"},
+		asking("d1", csr, "replace", "-"): {fault.ArgumentInvalid, "replace must be"},
 		`{"ID":"d1","csr":"` + csr + `"}`: {fault.ArgumentInvalid, "written id"},
 		`{"id":"d1","CSR":"` + csr + `"}`: {fault.ArgumentInvalid, "written csr"},
 		`{"id":"d1","csr":"` + csr + `","Csr":"x"}`:     {fault.ArgumentInvalid, "written csr"},

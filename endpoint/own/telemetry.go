@@ -63,7 +63,7 @@ func position(from string) (telemetry.Position, error) {
 	at, err := time.Parse(time.RFC3339Nano, from)
 	if err != nil {
 		return telemetry.Position{}, fault.New(fault.ArgumentInvalid,
-			"from is %.64q. It is earliest, latest, or a time such as 2026-11-23T12:00:00Z", from)
+			"from must be earliest, latest, or a time such as 2026-11-23T12:00:00Z, not %.64q", from)
 	}
 	return telemetry.Position{Time: at}, nil
 }

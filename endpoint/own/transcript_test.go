@@ -118,7 +118,7 @@ func TestListsComeInPages(t *testing.T) {
 		if fmt.Sprint(ids) != "[a-1 a-2]" {
 			t.Errorf("%s lists %v", c.path, ids)
 		}
-		transcript(t, f, c.token, step{"GET " + c.path + "?top=none", "", 400, []string{`top is \"none\"`}})
+		transcript(t, f, c.token, step{"GET " + c.path + "?top=none", "", 400, []string{`top must be a whole number from 1, not \"none\"`}})
 	}
 	transcript(t, f, f.DPSToken(),
 		step{"GET " + provisioningPath + "registrations", "", 200, []string{`"items":[]`}},
@@ -256,9 +256,9 @@ func TestRecordsOfWhatHappened(t *testing.T) {
 		step{"GET " + audits + "?kind=enrollment&id=pump-1", "", 200,
 			[]string{`"kind":"enrollment"`, "policy provisioningserviceowner"}},
 		step{"GET " + audits + "?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z", "", 200, []string{`"items":[]`}},
-		step{"GET " + audits + "?kind=weather", "", 400, []string{`kind is \"weather\"`}},
-		step{"GET " + audits + "?since=yesterday", "", 400, []string{`since is \"yesterday\"`}},
-		step{"GET " + audits + "?top=all", "", 400, []string{`top is \"all\"`}},
+		step{"GET " + audits + "?kind=weather", "", 400, []string{"kind must be one of [", `], not \"weather\"`}},
+		step{"GET " + audits + "?since=yesterday", "", 400, []string{`since must be a time such as 2026-11-23T12:00:00Z, not \"yesterday\"`}},
+		step{"GET " + audits + "?top=all", "", 400, []string{`top must be a whole number from 1, not \"all\"`}},
 		step{"GET " + audits + "/none", "", 404, []string{"no bulk operation"}},
 		step{"GET " + lockouts, "", 200, []string{"[]"}},
 		step{"DELETE " + lockouts + "/192.0.2.1", "", 404, nil})
@@ -317,7 +317,7 @@ func TestCredentialsOverREST(t *testing.T) {
 		step{"DELETE " + issuers + "/own?force=TRUE", "", 404, nil},
 		step{"GET " + issued, "", 200, []string{`"items":[]`}},
 		step{"GET " + issued + "?registrationId=pump-1", "", 200, nil},
-		step{"GET " + issued + "?registrationId=pump-1&top=x", "", 400, []string{`top is \"x\"`}},
+		step{"GET " + issued + "?registrationId=pump-1&top=x", "", 400, []string{`top must be a whole number from 1, not \"x\"`}},
 		step{"GET " + issued + "/" + nobody, "", 404, nil},
 		step{"POST " + issued + "/" + nobody + "/revoke", "", 404, nil},
 		step{"POST " + issued + "/revoke?registrationId=pump-1", "", 404, []string{"No certificate was issued"}},

@@ -112,7 +112,7 @@ func TestNamesOfARegistrationAreExact(t *testing.T) {
 		`{"PayLoad":{}}`:                              "written payload",
 		`{"TPM":{}}`:                                  "written tpm",
 		`{"csr":17}`:                                  "csr can't be a JSON number",
-		`["d1"]`:                                      "is a JSON array",
+		`["d1"]`:                                      "not a JSON array",
 		`{"registrationId":"d1"`:                      "breaks off",
 	} {
 		for name, send := range map[string]func(string) httpstest.Response{"registering": d.register,

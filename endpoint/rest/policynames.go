@@ -141,8 +141,8 @@ func (r policyReference) resolve(ctx context.Context, issuer *issuance.Service, 
 	if r.ResourceID != "" {
 		parts := policyResource.FindStringSubmatch(r.ResourceID)
 		if parts == nil {
-			return "", fault.New(fault.ArgumentInvalid, "certificatePolicyResourceId is %.400q. It has the form %s",
-				r.ResourceID, fmt.Sprintf(policyResourceForm, policyNamespace, "AUTHORITY", "POLICY"))
+			return "", fault.New(fault.ArgumentInvalid, "certificatePolicyResourceId must have the form %s, not %.400q",
+				fmt.Sprintf(policyResourceForm, policyNamespace, "AUTHORITY", "POLICY"), r.ResourceID)
 		}
 		byID := policyReference{Namespace: parts[1], Authority: parts[2], Policy: parts[3]}
 		policy, err := byID.resolve(ctx, issuer, named)

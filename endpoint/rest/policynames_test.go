@@ -274,7 +274,7 @@ func TestPoliciesThatAreNotMet(t *testing.T) {
 			says    string
 		}{
 			{map[string]string{"credentialPolicyName": "nothing"}, "There is no credential policy"},
-			{map[string]string{"certificatePolicyResourceId": "meters"}, "It has the form /subscriptions/"},
+			{map[string]string{"certificatePolicyResourceId": "meters"}, "must have the form /subscriptions/"},
 			{map[string]string{"certificatePolicyResourceId": strings.Replace(id, "namespaces/berth",
 				"namespaces/factory", 1)}, "send that as namespaceName"},
 			{map[string]string{"certificatePolicyResourceId": strings.Replace(id, "/default/", "/second/", 1)},

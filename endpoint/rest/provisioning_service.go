@@ -191,7 +191,7 @@ func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, op
 		apply = func(_ T, id, _ string) error { return operations.delete(ctx, id, "") }
 	default:
 		return nil,
-			fault.New(fault.ArgumentInvalid, "mode is %.32q. It is create, update, updateIfMatchETag or delete", mode)
+			fault.New(fault.ArgumentInvalid, "mode must be create, update, updateIfMatchETag or delete, not %.32q", mode)
 	}
 	failed := []contract.BulkError{}
 	var ids []string

@@ -57,7 +57,7 @@ func TestEnrollmentsOverREST(t *testing.T) {
 		{"bulk on a condition that does not hold", httpstest.Request{Method: "POST", Path: "/enrollments",
 			Token: token, Body: `{"mode":"updateIfMatchETag","enrollments":[` + strings.Replace(httpstest.EnrollmentBody("d2", certificate), "{", `{"etag":"\"other\"",`, 1) + `]}`}, 200, `"errorCode":412001`},
 		{"bulk without a mode", httpstest.Request{Method: "POST", Path: "/enrollments", Token: token,
-			Body: `{"enrollments":[` + httpstest.EnrollmentBody("d1", certificate) + `]}`}, 400, "mode is"},
+			Body: `{"enrollments":[` + httpstest.EnrollmentBody("d1", certificate) + `]}`}, 400, "mode must be"},
 		{"page", httpstest.Request{Method: "GET", Path: "/berth/provisioning/enrollments?prefix=d&top=1",
 			Token: token}, 200, `"next":"d1"`},
 		{"wrong ETag", httpstest.Request{Method: "DELETE", Path: "/enrollments/d1", Token: token,

@@ -44,7 +44,7 @@ func (d *Device) Complete(before *Device) error {
 	case "disabled":
 		d.Status = Disabled
 	default:
-		return fault.New(fault.ArgumentInvalid, "status is %.32q. It is enabled or disabled", d.Status)
+		return fault.New(fault.ArgumentInvalid, "status must be enabled or disabled, not %.32q", d.Status)
 	}
 	if d.StatusReason != nil && utf8.RuneCountInString(*d.StatusReason) > 128 {
 		return fault.New(fault.ArgumentInvalid, "statusReason has more than 128 characters")
@@ -92,7 +92,7 @@ func (a *Authentication) complete(before *Authentication) error {
 		return nil
 	}
 	return fault.New(fault.ArgumentInvalid,
-		"authentication.type is %.32q. It is sas, selfSigned, certificateAuthority or none", a.Type)
+		"authentication.type must be sas, selfSigned, certificateAuthority or none, not %.32q", a.Type)
 }
 
 // keySize is that of the keys that Azure generates for devices, in bytes.

@@ -19,7 +19,8 @@ func CheckModelID(id string) error {
 	}
 	if !utf8.ValidString(id) || strings.ContainsFunc(id, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return fault.New(fault.ArgumentInvalid,
-			"The model id %.64q has a character that does not print. It is one such as dtmi:com:example:Thermostat;1", id)
+			"The model id %.64q has a character that does not print: it must be like dtmi:com:example:Thermostat;1",
+			id)
 	}
 	return nil
 }

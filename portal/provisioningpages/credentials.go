@@ -213,7 +213,7 @@ func (p *Pages) saveCredentialPolicy(c *web.Call) error {
 	policy.ValidityMinutes, err = strconv.Atoi(form.Validity)
 	switch {
 	case err != nil:
-		err = fault.New(fault.ArgumentInvalid, "The validity is %.20q. It is a whole number of minutes", form.Validity)
+		err = fault.New(fault.ArgumentInvalid, "The validity must be a whole number of minutes, not %.20q", form.Validity)
 	case len(policy.KeyTypes) == 0:
 		err = fault.New(fault.ArgumentInvalid, "Tick the kinds of keys that get certificates, one at least")
 	case form.New && p.hasCredentialPolicy(c, form.Name):

@@ -61,7 +61,7 @@ func TestImportAndExport(t *testing.T) {
 	want := `2 row-0001: There is an enrollment "row-0001" already. Update it, or delete it first
 4 no space: The registration id "no space" has the character ' '. Letters, digits, dash, full stop, underscore and colon are allowed
 5 new-2: The primary key is not base64 of 16 to 64 bytes. Leave it out to have one made
-6 new-3: attestation.type is "magic". It is x509, symmetricKey or tpm`
+6 new-3: attestation.type must be x509, symmetricKey or tpm, not "magic"`
 	if counts, problems, page := importFile(b, "enrollments", "bad.csv", bad, "mode", "create", "check", "yes"); counts != "1+4" || !strings.Contains(page, "nothing changed") || problems != want {
 		t.Errorf("a dry run counts %s,\n%s", counts, problems)
 	}

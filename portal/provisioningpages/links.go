@@ -135,8 +135,8 @@ func (p *Pages) saveLink(c *web.Call) error {
 	wanted.Location, wanted.MeasureLatency = form.Location, form.Measure
 	weight, err := strconv.Atoi(form.Weight)
 	if err != nil {
-		err = fault.New(fault.ArgumentInvalid, "The weight is %.20q. It is a whole number from 0 to %d", form.Weight,
-			linkedhub.MaxWeight)
+		err = fault.New(fault.ArgumentInvalid, "The weight must be a whole number from 0 to %d, not %.20q",
+			linkedhub.MaxWeight, form.Weight)
 	}
 	applies := !form.ByName
 	wanted.AllocationWeight, wanted.ApplyAllocationPolicy = &weight, &applies

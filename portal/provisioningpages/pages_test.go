@@ -170,7 +170,7 @@ func TestLinks(t *testing.T) {
 		form   url.Values
 		says   string
 	}{
-		{400, url.Values{"connectionString": {text}, "weight": {"many"}}, `The weight is "many"`},
+		{400, url.Values{"connectionString": {text}, "weight": {"many"}}, `The weight must be a whole number from 0 to 1000, not "many"`},
 		{400, url.Values{"connectionString": {"junk"}, "weight": {"1"}}, `name="connectionString"`},
 		{400, url.Values{"connectionString": {text}, "weight": {"5000"}}, "5000"},
 	} {
@@ -285,7 +285,7 @@ func TestCredentialPolicies(t *testing.T) {
 		}
 	}
 	const ec = "ec-p256"
-	b.Shows(html.UnescapeString(b.Send("credentials/new", 400, form("p", "long", ec))), `The validity is "long"`)
+	b.Shows(html.UnescapeString(b.Send("credentials/new", 400, form("p", "long", ec))), `The validity must be a whole number of minutes, not "long"`)
 	b.Shows(b.Send("credentials/new", 400, form("p", "60")), "Tick the kinds of keys")
 	b.Shows(b.Send("credentials/new", 200, form("p", "120", ec)), "The credential policy p was saved", "2 hours")
 	b.Shows(

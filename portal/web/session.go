@@ -32,7 +32,7 @@ func ParseRole(name string) (Role, error) {
 	case Operator, Reader:
 		return role, nil
 	}
-	return "", fault.New(fault.ArgumentInvalid, "The role is %.32q. It is operator or reader", name)
+	return "", fault.New(fault.ArgumentInvalid, "The role must be operator or reader, not %.32q", name)
 }
 
 const (

@@ -186,7 +186,7 @@ func parsePrefix(text string) (string, error) {
 	prefix, err := netip.ParsePrefix(text)
 	if err != nil {
 		return "", fault.New(fault.ArgumentInvalid,
-			"%.64q is no network. It is written like 10.1.0.0/16 or 2001:db8::/32", text)
+			"A network must be written like 10.1.0.0/16 or 2001:db8::/32, not %.64q", text)
 	}
 	if prefix.Addr().Is4In6() {
 		return "", fault.New(fault.ArgumentInvalid,

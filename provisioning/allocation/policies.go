@@ -129,8 +129,8 @@ func checkPolicy(name Policy) (Policy, error) {
 			names[i] = string(definition.name)
 		}
 		last := len(names) - 1
-		return name, fault.New(fault.ArgumentInvalid, "allocationPolicy is %.64q. It is %s or %s", name,
-			strings.Join(names[:last], ", "), names[last])
+		return name, fault.New(fault.ArgumentInvalid, "allocationPolicy must be %s or %s, not %.64q",
+			strings.Join(names[:last], ", "), names[last], name)
 	}
 	return found.name, nil
 }

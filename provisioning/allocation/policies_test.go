@@ -70,8 +70,8 @@ func TestPolicies(t *testing.T) {
 	}
 	_, err := checkPolicy("nearest")
 	if message := fault.From(err).Message; !errors.Is(err, fault.ArgumentInvalid) ||
-		!strings.HasPrefix(message, `allocationPolicy is "nearest". It is hashed, geoLatency, static`) ||
-		!strings.HasSuffix(message, " or "+last) {
+		!strings.HasPrefix(message, "allocationPolicy must be hashed, geoLatency, static") ||
+		!strings.HasSuffix(message, " or "+last+`, not "nearest"`) {
 		t.Errorf("an unknown policy: %v", err)
 	}
 	if policy, err := checkPolicy(""); err != nil || policy != "" {

@@ -108,9 +108,9 @@ func (i *Injector) Add(ctx context.Context, wanted Fault) (Fault, error) {
 func (i *Injector) check(wanted Fault) error {
 	switch {
 	case wanted.Times < 1 || wanted.Times > maxTimes:
-		return fault.New(fault.ArgumentInvalid, "times is %d. It is 1 to %d", wanted.Times, maxTimes)
+		return fault.New(fault.ArgumentInvalid, "times must be from 1 to %d, not %d", maxTimes, wanted.Times)
 	case wanted.Seconds < 0 || wanted.Seconds > maxDelay:
-		return fault.New(fault.ArgumentInvalid, "seconds is %d. It is 0 to %d", wanted.Seconds, maxDelay)
+		return fault.New(fault.ArgumentInvalid, "seconds must be from 0 to %d, not %d", maxDelay, wanted.Seconds)
 	case wanted.RegistrationID != "" && wanted.GroupID != "":
 		return fault.New(fault.ArgumentInvalid, "A misbehaviour is for a device or for a group, not for both")
 	}
@@ -130,7 +130,8 @@ func (i *Injector) check(wanted Fault) error {
 			return fault.New(fault.ArgumentInvalid, "wrongHub needs iotHubHostName, the hub that the device is told")
 		}
 	default:
-		return fault.New(fault.ArgumentInvalid, "kind is %.32q. It is delay, fail, throttle, drop or wrongHub", string(wanted.Kind))
+		return fault.New(fault.ArgumentInvalid, "kind must be delay, fail, throttle, drop or wrongHub, not %.32q",
+			string(wanted.Kind))
 	}
 	return nil
 }

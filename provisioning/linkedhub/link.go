@@ -68,7 +68,7 @@ func (l *Links) complete(ctx context.Context, link *Link, before Link, exists bo
 	}
 	switch weight := link.AllocationWeight; {
 	case weight != nil && (*weight < 0 || *weight > MaxWeight):
-		return fault.New(fault.ArgumentInvalid, "allocationWeight is %d. It is 0 to %d", *weight, MaxWeight)
+		return fault.New(fault.ArgumentInvalid, "allocationWeight must be from 0 to %d, not %d", MaxWeight, *weight)
 	case len(link.Location) > maxLocation:
 		return fault.New(fault.ArgumentInvalid, "location has %d characters, the limit is 64", len(link.Location))
 	case link.Local && link.ConnectionString != "":

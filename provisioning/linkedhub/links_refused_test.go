@@ -64,7 +64,7 @@ func TestLinksThatCannotBe(t *testing.T) {
 		{Link{HostName: "new.example", ConnectionString: "of another"}, "is of the hub another.example"},
 		{Link{HostName: "new.example", ConnectionString: "unreadable"}, "can't be read"},
 		{Link{HostName: "a.local", ConnectionString: "good"}, "needs no connection string"},
-		{Link{HostName: "a.local", AllocationWeight: &heavy}, "allocationWeight is"},
+		{Link{HostName: "a.local", AllocationWeight: &heavy}, "allocationWeight must be from 0 to"},
 		{Link{HostName: "a.local", Location: strings.Repeat("x", 65)}, "location has 65 characters"},
 		{Link{HostName: "a/b"}, "a/b"},
 	} {
