@@ -84,7 +84,7 @@ func TestMessagesOfEveryKind(t *testing.T) {
 		"The certificate has expired, and the device will be refused. Make a new one",
 		"the device was deleted",                                                 // why a connection ended
 		"Documents can't be written and wait: %v. Changes are refused meanwhile", // a condition of the server
-		"nothing was heard for one and a half times the keep-alive",
+		"keep-alive timeout",
 	} {
 		if _, ok := texts[example]; !ok {
 			t.Errorf("%q is not found among %d texts", example, len(texts))

@@ -101,7 +101,7 @@ func (c *Conn) readOn() {
 }
 
 // errSilent is told of a connection that may rest from now on.
-var errSilent = errors.New("nothing was heard for a while")
+var errSilent = errors.New("no packet for a while")
 
 func (c *Conn) end(err error) {
 	c.Close(err)

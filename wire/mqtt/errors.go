@@ -17,8 +17,8 @@ var (
 	ErrQoS2 = fmt.Errorf("%w: PUBLISH with QoS 2, which is not served", ErrProtocol)
 	// ErrPacketTooLarge is a packet beyond Server.MaxPacketSize.
 	ErrPacketTooLarge = fmt.Errorf("%w: packet larger than the limit", ErrProtocol)
-	// ErrKeepAlive is silence for one and a half times the keep-alive.
-	ErrKeepAlive = errors.New("nothing was heard for one and a half times the keep-alive")
+	// ErrKeepAlive is a keep-alive timeout: silence for one and a half times the keep-alive.
+	ErrKeepAlive = errors.New("keep-alive timeout")
 	// ErrPacketTimeout is a packet that was begun and not finished in time.
 	ErrPacketTimeout = errors.New("a packet was begun and not finished in time")
 	// ErrConnectTimeout is a connection without CONNECT.
