@@ -63,6 +63,6 @@ bench: build ## the figures of docs/benchmarks.md: berth beside mosquitto, about
 microbench: ## allocations and times of the hot paths
 	$(GO) test -run '^$$' -bench . -benchmem ./wire/... ./hub/... ./store/... ./portal
 
-screenshots: build ## the pictures in docs/images, taken anew; needs chromium, and chromium-l10n for French
+screenshots: build ## the pictures in docs/images, taken again; needs chromium, and chromium-l10n for French
 	@[ -d conformance/browser/node_modules ] || npm ci --prefix conformance/browser --ignore-scripts --no-audit --no-fund --loglevel=error
 	BERTH_BINARY=$(CURDIR)/bin/berth node conformance/browser/docs.js docs/images

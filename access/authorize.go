@@ -35,7 +35,7 @@ func authorize(policies []Policy, token string, asked credential.Resource, right
 	primary, secondary := parsed.SignedBy(policy.PrimaryKey), parsed.SignedBy(policy.SecondaryKey)
 	if i < 0 || !primary && !secondary {
 		return Policy{}, fault.New(fault.UnauthorizedAccess,
-			"The shared access signature was not made with a key of a policy of this service. Take the connection string anew (berth info)")
+			"The shared access signature was not made with a key of a policy of this service. Get the current connection string (berth info)")
 	}
 	if parsed.Expired(now) {
 		return Policy{}, fault.New(fault.TokenExpired,

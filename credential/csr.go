@@ -111,7 +111,7 @@ func notCSR(der []byte) error {
 		return unusableRequest(key)
 	}
 	return errors.New("the certificate signing request is no PKCS #10 that can be read: its parts are not those of a " +
-		"request (RFC 2986). Make it anew, for instance with openssl req -new -outform DER")
+		"request (RFC 2986). Make a new one, for instance with openssl req -new -outform DER")
 }
 
 func signatureName(algorithm x509.SignatureAlgorithm) string {

@@ -81,7 +81,7 @@ func AuthorityChain(chain []byte, keyPEM string, now time.Time) ([]*x509.Certifi
 		return nil, errors.New("the certificate may not sign others: its keyUsage lacks keyCertSign. Have the " +
 			"request signed with that usage")
 	case now.Before(own.NotBefore) || now.After(own.NotAfter):
-		return nil, fmt.Errorf("the certificate is valid from %s to %s only. Have the request signed anew",
+		return nil, fmt.Errorf("the certificate is valid from %s to %s only. Have the request signed again",
 			own.NotBefore.UTC().Format(time.RFC3339), own.NotAfter.UTC().Format(time.RFC3339))
 	case own.CheckSignatureFrom(own) == nil:
 		return nil, errors.New("the certificate is signed with its own key. Have the request signed by the authority " +

@@ -129,7 +129,7 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 		}), company.between, company.root), "keyCertSign"},
 		"that has expired": {encoded(company.signRequest(made.Request, func(c *x509.Certificate) {
 			c.NotAfter = company.now.Add(-time.Minute)
-		}), company.between, company.root), "Have the request signed anew"},
+		}), company.between, company.root), "Have the request signed again"},
 	} {
 		if _, err := h.ActivateAuthority(ctx, "factory", c.chain); !errors.Is(err, fault.ArgumentInvalid) ||
 			!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "x509:") {

@@ -141,7 +141,7 @@ func TestBadCertificates(t *testing.T) {
 	p.between("middle", "root", wish{})
 	p.between("low", "middle", wish{})
 	p.root("stranger", wish{})
-	p.root("root-again", wish{name: "root"}) // an authority made anew under the same name
+	p.root("root-again", wish{name: "root"}) // an authority recreated under the same name
 	p.root("old-root", wish{days: "-1"})
 	p.between("old-middle", "root", wish{days: "-1"})
 	p.between("no-ca", "root", wish{notCA: true})
@@ -188,7 +188,7 @@ func TestBadCertificates(t *testing.T) {
 		{id: "no-chain-at-all", signer: "middle", check: "enrollment", says: "sent its own certificate alone"},
 		{id: "no-group", signer: "unused", check: "enrollment", says: "CN=unused, which no group names", ca: "-"},
 		{id: "wrong-authority", signer: "stranger", send: []string{"stranger"}, check: "enrollment", says: "leads to the root CN=stranger"},
-		{id: "authority-made-anew", signer: "root-again", check: "chain", says: "made anew under the same name"},
+		{id: "authority-made-anew", signer: "root-again", check: "chain", says: "recreated under the same name"},
 		{id: "unverified-authority", signer: "unverified", check: "certificate authority", says: "was replaced and is not verified", ca: "-"},
 		{id: "expired-leaf", signer: "root", leaf: wish{days: "-1"}, check: "validity", says: "Make a new certificate"},
 		{id: "expired-intermediate", signer: "old-middle", send: []string{"old-middle"}, check: "chain", says: "CN=old-middle, valid from"},

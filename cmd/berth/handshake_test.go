@@ -90,7 +90,7 @@ func TestHandshakesThatFail(t *testing.T) {
 							return &tls.Certificate{Certificate: good.Certificate, PrivateKey: other.PrivateKey}, nil
 						}
 					})},
-				{"no certificate", "", "can't be read", "Make the certificate anew", shows(tls.Certificate{Certificate: [][]byte{[]byte("hello")}, PrivateKey: other.PrivateKey})},
+				{"no certificate", "", "can't be read", "Make a new certificate", shows(tls.Certificate{Certificate: [][]byte{[]byte("hello")}, PrivateKey: other.PrivateKey})},
 				{"a curve that is not taken", "", "can't verify signatures of", "another kind of key", shows(koblitz)},
 				{"a kind of key that is not taken", "ed448", "CN=ed448 has a key of the kind Ed448", "another kind of key", shows(ed448)},
 				{"TLS 1.1", "", "before 1.2", "TLS 1.2", trusting(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })},

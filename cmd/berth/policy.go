@@ -168,10 +168,10 @@ func (c *cli) policyRegenerateKey() *cobra.Command {
 	var etag string
 	command := c.onPolicy(&cobra.Command{
 		Use:   "regenerate-key NAME primary|secondary",
-		Short: "Make a key of a policy anew, so that the old one is worth nothing",
-		Long: `Makes a key of a policy anew. Requests signed with the old one are refused from
+		Short: "Regenerate a key of a policy, so that the old one is worth nothing",
+		Long: `Regenerates a key of a policy. Requests signed with the old one are refused from
 then on. To change keys without a gap, let every back end use the secondary key,
-make the primary one anew, let them use that, and make the secondary one anew.`,
+regenerate the primary one, let them use that, and regenerate the secondary one.`,
 		Args: exactly("NAME", "primary|secondary"),
 	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		return service.RegeneratePolicyKey(ctx, args[0], args[1], etag)

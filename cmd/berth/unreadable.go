@@ -17,7 +17,7 @@ func (c *cli) unreadable() *cobra.Command {
 		Short: "Show the records that cannot be read, and delete them",
 		Long: `Has the server read all of its records, and shows those that cannot be read, because
 a disk or somebody damaged them. Everything else passes over them. Restore a backup,
-write them anew, or delete them.`,
+write them again, or delete them.`,
 		Example: `  berth data unreadable
   berth data unreadable delete provisioning/enrollments python-device-01`,
 		Args: exactly(),

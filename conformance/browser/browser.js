@@ -27,7 +27,7 @@ const words = {
     addHub: "Add a hub", create: "Create", unlink: "Unlink", check: "Check", look: "Look", arm: "Arm", end: "End", makeCode: "Generate verification code", verify: "Verify", audit: "Audit", saveAttempt: "Save for berth explain", linked: "Linked IoT hubs",
     exchange: "Import and export", import: "Import", export: "Export", back: "Back to the list",
     operational: "Operational certificates", addCredentialPolicy: "Add a credential policy", revoke: "Revoke", networks: "Networks", addNetwork: "Add a network", lockouts: "Lock-outs",
-    addPolicy: "Add a shared access policy", change: "Change", renewPrimary: "Make the primary key anew", makeAnew: "Make anew",
+    addPolicy: "Add a shared access policy", change: "Change", regeneratePrimary: "Regenerate the primary key", regenerate: "Regenerate",
     primaryKey: "Primary key (optional)", showKeys: "Show the keys", hide: "Hide", deviceKey: "Show its key",
   },
   fr: {
@@ -41,7 +41,7 @@ const words = {
     addHub: "Ajouter un hub", create: "Créer", unlink: "Rompre le lien", check: "Vérifier", look: "Regarder", arm: "Armer", end: "Terminer", makeCode: "Générer un code de vérification", verify: "Vérifier", audit: "Audit", saveAttempt: "Enregistrer pour berth explain", linked: "Hubs IoT liés",
     exchange: "Importer et exporter", import: "Importer", export: "Exporter", back: "Retour à la liste",
     operational: "Certificats opérationnels", addCredentialPolicy: "Ajouter une stratégie de certificats", revoke: "Révoquer", networks: "Réseaux", addNetwork: "Ajouter un réseau", lockouts: "Blocages",
-    addPolicy: "Ajouter une stratégie d'accès partagé", change: "Modifier", renewPrimary: "Renouveler la clé principale", makeAnew: "Renouveler",
+    addPolicy: "Ajouter une stratégie d'accès partagé", change: "Modifier", regeneratePrimary: "Renouveler la clé principale", regenerate: "Renouveler",
     primaryKey: "Clé principale (facultatif)", showKeys: "Afficher les clés", hide: "Masquer", deviceKey: "Afficher sa clé",
   },
 };

@@ -162,7 +162,7 @@ for (const language of ["en", "fr"]) {
     await page.locator(".notice-ok", { hasText: "127.0.0.1" }).waitFor();
     assert.equal((await register(server, "meter", primaryKey)).answer.status, "assigned");
 
-    // A policy with one right, its keys made anew, another right, and its end.
+    // A policy with one right, its keys regenerated, another right, and its end.
     await window.open("policies");
     await page.getByRole("link", { name: words.addPolicy, exact: true }).click();
     await page.locator("#policy-name").fill("watcher");
@@ -175,9 +175,9 @@ for (const language of ["en", "fr"]) {
     const watcher = () => listed() && server.json("policy", "show", "watcher", "--keys");
     const before = watcher();
     await page.getByRole("link", { name: `${words.change} watcher`, exact: true }).click();
-    await leave(window, words.renewPrimary);
+    await leave(window, words.regeneratePrimary);
     assert.equal(watcher().primaryKey, before.primaryKey, "it is asked for first");
-    await leave(window, words.makeAnew);
+    await leave(window, words.regenerate);
     assert.notEqual(watcher().primaryKey, before.primaryKey);
     assert.equal(watcher().secondaryKey, before.secondaryKey);
     await page.getByRole("link", { name: `${words.change} watcher`, exact: true }).click();
@@ -191,8 +191,8 @@ for (const language of ["en", "fr"]) {
 
     // The last owner stays, and its new key reaches the commands of this machine.
     await page.getByRole("link", { name: `${words.change} provisioningserviceowner`, exact: true }).click();
-    await leave(window, words.renewPrimary);
-    await leave(window, words.makeAnew);
+    await leave(window, words.regeneratePrimary);
+    await leave(window, words.regenerate);
     assert.ok(watcher() === undefined, "the command line has the new key");
     await page.getByRole("link", { name: `${words.change} provisioningserviceowner`, exact: true }).click();
     await leave(window, words.delete);

@@ -27,7 +27,7 @@ type SharedAccessPolicy struct {
 	Rights []string `json:"rights"`
 }
 
-// RegenerateKey says which key of a policy is made anew.
+// RegenerateKey says which key of a policy is regenerated.
 type RegenerateKey struct {
 	Key string `json:"key"` // primary or secondary
 }

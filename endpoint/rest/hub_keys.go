@@ -10,13 +10,13 @@ import (
 	"github.com/berth-iot/berth/hub"
 )
 
-// keyRenewal is what keys of which devices are to be made anew.
+// keyRenewal is what keys of which devices are to be regenerated.
 type keyRenewal struct {
 	PolicyKey string          `json:"policyKey"` // primaryKey, secondaryKey or both
 	Devices   []renewedDevice `json:"devices"`   // up to 100
 }
 
-// renewedDevice is a device whose keys are to be made anew.
+// renewedDevice is a device whose keys are to be regenerated.
 type renewedDevice struct {
 	ID       string `json:"id"`
 	ModuleID string `json:"moduleId,omitempty"` // modules are not served
@@ -36,7 +36,7 @@ type renewedKeys struct {
 	SecondaryKey string `json:"secondaryKey"`
 }
 
-// keyRenewalError is a device whose keys were not made anew.
+// keyRenewalError is a device whose keys were not regenerated.
 type keyRenewalError struct {
 	ID          string `json:"id"`
 	ModuleID    string `json:"moduleId,omitempty"`

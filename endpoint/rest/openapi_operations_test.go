@@ -112,7 +112,7 @@ var operations = map[string]operation{
 	"GET /devices":                  {summary: "List devices", query: []parameter{{"top", "At most so many, up to 1,000"}}, answer: []identity.Device{}},
 	"POST /devices":                 {summary: "Create, update or delete several devices", request: []deviceBody{}, answer: contract.BulkDeviceResult{}, failed: contract.BulkDeviceResult{}},
 	"POST /devices/query":           {summary: "List twins, page by page", query: continued, request: querySpecification{}, answer: []twin.Twin{}},
-	"POST /devices/keys/regenerate": {summary: "Make keys of several devices anew", request: keyRenewal{}, answer: keyRenewalResult{}},
+	"POST /devices/keys/regenerate": {summary: "Regenerate keys of several devices", request: keyRenewal{}, answer: keyRenewalResult{}},
 	"GET /devices/{id}":             {summary: "Read a device", answer: identity.Device{}, etag: true},
 	"PUT /devices/{id}":             {summary: "Create a device, or update one with If-Match", request: deviceBody{}, answer: identity.Device{}, etag: true, ifMatch: true},
 	"DELETE /devices/{id}":          {summary: "Delete a device", ifMatch: true},
@@ -222,7 +222,7 @@ var operations = map[string]operation{
 	"PUT /berth/provisioning/policies/{name}": {summary: "Give a shared access policy other rights",
 		request: own.SharedAccessPolicy{}, answer: access.Policy{}, etag: true, ifMatch: true},
 	"DELETE /berth/provisioning/policies/{name}": {summary: "Delete a shared access policy", ifMatch: true},
-	"POST /berth/provisioning/policies/{name}/regenerateKey": {summary: "Make a key of a shared access policy anew",
+	"POST /berth/provisioning/policies/{name}/regenerateKey": {summary: "Regenerate a key of a shared access policy",
 		request: own.RegenerateKey{}, answer: access.Policy{}, etag: true, ifMatch: true},
 }
 

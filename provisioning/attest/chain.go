@@ -256,7 +256,7 @@ func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Tim
 func (c *Chain) unsigned(trace *Trace, found below, authority *x509.Certificate) {
 	leaf := c.sent[0]
 	expected := fault.Say("a chain from the device's certificate to %s", authority.Subject)
-	anew := fault.Say("An authority was made anew under the same name. " +
+	recreated := fault.Say("An authority was recreated under the same name. " +
 		"Enroll the authority that signed the device, or sign the device with the enrolled one")
 	var weak x509.InsecureAlgorithmError
 	switch {
@@ -266,18 +266,18 @@ func (c *Chain) unsigned(trace *Trace, found below, authority *x509.Certificate)
 				"give authorities names of their own, or key identifiers"))
 	case errors.As(found.broken, &weak):
 		trace.Fail("chain", fault.Say("a signature with SHA-1 or MD5"), fault.Say("signatures with SHA-256 or better"),
-			fault.Say("Sign the certificates anew with SHA-256; SHA-1 can be forged"))
+			fault.Say("Sign the certificates again, with SHA-256; SHA-1 can be forged"))
 	case found.child != nil && found.child == leaf && c.sameName(leaf.RawIssuer, authority.RawSubject):
 		trace.Fail("chain", fault.Say("signed by another key than that of the enrolled %s", authority.Subject),
-			expected, anew)
+			expected, recreated)
 	case found.child != nil && c.sameName(found.child.RawIssuer, authority.RawSubject):
 		trace.Fail("chain", fault.Say("%s is signed by another key than that of the enrolled %s",
-			found.child.Subject, authority.Subject), expected, anew)
+			found.child.Subject, authority.Subject), expected, recreated)
 	case found.child != nil:
 		trace.Fail("chain", fault.Say("%s is signed by another key than that of %s in the chain",
 			found.child.Subject, found.child.Issuer), expected,
 			fault.Say("Let the device send the certificate of the authority that signed it: "+
-				"an authority was made anew under the same name"))
+				"an authority was recreated under the same name"))
 	default:
 		trace.Fail("chain",
 			fault.Say("signed by %s, from which no certificate leads to the enrolled authority", leaf.Issuer), expected,

@@ -103,7 +103,7 @@ func TestDescends(t *testing.T) {
 		"fourteen in between":           {root, append([]*signer{deep}, long[:14]...), nil, "", ""},
 		"one between is missing":        {root, []*signer{device}, nil, "no certificate leads", "whole chain"},
 		"another authority":             {other, []*signer{device, between}, nil, "no certificate leads", "whole chain"},
-		"an authority of the same name": {namesake, []*signer{signed(root)}, nil, "another key", "made anew under the same name"},
+		"an authority of the same name": {namesake, []*signer{signed(root)}, nil, "another key", "recreated under the same name"},
 		"the device has expired":        {root, []*signer{sign(t, "device", root, expired)}, nil, "CN=device, valid from", "Renew"},
 		"one between has expired":       {root, []*signer{signed(late), late}, nil, "CN=Late, valid from", "Renew"},
 		"the root has expired":          {old, []*signer{signed(old)}, nil, "CN=Old, valid from", "Renew"},

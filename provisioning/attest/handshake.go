@@ -53,7 +53,7 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, otherName s
 			fault.Say("a client certificate that can't be read: %s",
 				strings.TrimPrefix(said, "failed to parse client certificate: ")),
 			fault.Say("a certificate of X.509 in DER"),
-			fault.Say("Make the certificate anew. berth cert check CHAIN says what is wrong with one"))
+			fault.Say("Make a new certificate. berth cert check CHAIN says what is wrong with one"))
 	case strings.HasPrefix(said, "client sent certificate containing RSA key larger"):
 		unverifiable(trace, fault.Say("%s", said))
 	case strings.HasPrefix(said, "client offered only unsupported versions"):

@@ -41,7 +41,7 @@ func strongKey(trace *Trace, certificate *x509.Certificate) (Refusal, bool) {
 		return "", true
 	}
 	trace.Fail("key size", fault.Say("%s has %s", certificate.Subject, err), fault.Say(credential.UsableKeys),
-		fault.Say("Make the key and the certificate anew: keys this small can be broken"))
+		fault.Say("Make a new key and a new certificate: keys this small can be broken"))
 	return Refusal(fmt.Sprintf("The certificate %s has %s, which is too short", certificate.Subject, err)), false
 }
 
