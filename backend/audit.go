@@ -54,7 +54,7 @@ func (p *Provisioning) LockedOut(ctx context.Context) (locked []guard.LockedOut,
 	return locked, err
 }
 
-// LiftLockout lets a source be heard again.
+// LiftLockout ends the lock-out of a source.
 func (p *Provisioning) LiftLockout(ctx context.Context, source string) error {
 	return p.do(ctx, request{method: http.MethodDelete, path: contract.LockoutPath.With(source)})
 }

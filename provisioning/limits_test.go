@@ -224,8 +224,8 @@ func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
 	}
 }
 
-// A source that keeps failing is not heard, over a restart too, until its time is
-// over or an operator lifts it. Others are heard.
+// A source that keeps failing is locked out, over a restart too, until its time is
+// over or an operator lifts it. Others are not.
 func TestLockout(t *testing.T) {
 	h := newHouse(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
 	ctx := context.Background()

@@ -235,7 +235,7 @@ func (s *Service) Networks() *allocation.Networks { return s.networks }
 // Attempts returns how devices tried to register.
 func (s *Service) Attempts() *attempts.Attempts { return s.attempts }
 
-// Lockouts returns who is not heard for a while.
+// Lockouts returns who is locked out.
 func (s *Service) Lockouts() *guard.Lockouts { return s.lockouts }
 
 // Injector returns the faults that are injected on request.

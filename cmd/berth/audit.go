@@ -131,7 +131,7 @@ func describeChanges(e audit.Entry) string {
 func (c *cli) lockout() *cobra.Command {
 	command := help(&cobra.Command{
 		Use:   "lockout",
-		Short: "Addresses that are not heard because devices there kept failing to prove themselves",
+		Short: "Addresses that are locked out because devices there kept failing to prove themselves",
 		Long: `Lists and lifts lock-outs. berth up --lockout says when a source is locked out; by
 default none is.`,
 	})
@@ -155,7 +155,7 @@ default none is.`,
 		},
 	}, &cobra.Command{
 		Use:   "lift SOURCE",
-		Short: "Let a source be heard again",
+		Short: "Lift the lock-out of a source",
 		Args:  exactly("SOURCE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.target.provisioning()

@@ -27,7 +27,7 @@ func (f *limitFlags) flags(command *cobra.Command) {
 	flags.IntVar(&f.registrations, "registrations-per-minute", 0, "take at most so many registrations a minute from all devices; more are answered 429 (0 is no limit)")
 	flags.IntVar(&f.device, "device-registrations-per-minute", 0, "take at most so many registrations a minute from one device (0 is no limit)")
 	flags.IntVar(&f.operations, "operations-per-minute", 0, "take at most so many operations of the service API a minute (0 is no limit)")
-	flags.StringVar(&f.lockout, "lockout", "", "after so many failed attestations from an address in a time, do not hear it for a time: `N/WITHIN:FOR`, such as 20/1m:10m")
+	flags.StringVar(&f.lockout, "lockout", "", "after so many failed attestations from an address in a time, lock it out for a time: `N/WITHIN:FOR`, such as 20/1m:10m")
 }
 
 func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error {

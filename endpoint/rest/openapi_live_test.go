@@ -523,7 +523,7 @@ func (l *live) managesPolicies() {
 	l.refused("DELETE "+one, params{"name": "provisioningserviceowner"}, nil)
 }
 
-// isLockedOut has this source fail until it is locked out, and heard again.
+// isLockedOut has this source fail until it is locked out, and waits until that is over.
 func (l *live) isLockedOut() {
 	for range 3 {
 		l.refused("PUT /{scope}/registrations/{id}/register", params{"scope": httpstest.Scope, "id": "stranger"},

@@ -48,8 +48,8 @@ func (p *Pages) liftLockout(c *web.Call) error {
 	source := c.Value("source")
 	err := p.Provisioning.Lockouts().Lift(c.Context(), source)
 	if err != nil && fault.From(err).Code != fault.NotFound {
-		return err // one whose time is over is as well heard
+		return err // one whose time is over is not locked out either
 	}
-	c.Notify("ok", c.T("%s is heard again", source))
+	c.Notify("ok", c.T("%s is no longer locked out", source))
 	return c.Redirect("lockouts")
 }

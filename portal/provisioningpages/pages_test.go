@@ -221,7 +221,7 @@ func TestInjections(t *testing.T) {
 func TestLockouts(t *testing.T) {
 	h := newFixture(t)
 	page := h.loggedIn(web.Operator).Send("lockouts/lift", 200, url.Values{"source": {"192.0.2.7"}})
-	if !strings.Contains(page, "192.0.2.7 is heard again") {
+	if !strings.Contains(page, "192.0.2.7 is no longer locked out") {
 		t.Errorf("the page says\n%s", page)
 	}
 	for d, want := range map[time.Duration]string{90 * time.Second: "1m30s", 10 * time.Minute: "10m", 2 * time.Hour: "2h",

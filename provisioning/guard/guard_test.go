@@ -90,7 +90,7 @@ func newLockouts(t *testing.T, documents store.Documents, now *time.Time) *Locko
 	return l
 }
 
-// Who fails too often is not heard for a while, also after a restart, and others are.
+// Who fails too often is locked out for a while, also after a restart, and others are not.
 func TestLockouts(t *testing.T) {
 	documents := memory.New().Open()
 	t.Cleanup(func() { documents.Close() })
@@ -161,7 +161,7 @@ func TestLockoutsOfAnotherNode(t *testing.T) {
 	if err := elsewhere.Lift(ctx, "192.0.2.1"); err != nil {
 		t.Fatal(err)
 	}
-	eventually("it is heard again here", func() bool { return here.Check(bad) == nil })
+	eventually("the lock-out is over here", func() bool { return here.Check(bad) == nil })
 
 	if err := documents.Close(); err != nil {
 		t.Fatal(err)

@@ -15,7 +15,7 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// Lockout is when a source that keeps failing attestation is no longer heard. A
+// Lockout is when a source that keeps failing attestation is locked out. A
 // source is an IPv4 address, or an IPv6 network of 64 bits. The zero Lockout locks
 // nobody out.
 type Lockout struct {
@@ -24,12 +24,12 @@ type Lockout struct {
 	For      time.Duration // lock it out for so long
 }
 
-// LockedOut is a source that is not heard until a time, or until an operator lifts
+// LockedOut is a source that is locked out until a time, or until an operator lifts
 // it.
 type LockedOut struct {
 	Source   string        `json:"source"`   // such as 192.0.2.1 or 2001:db8::/64
 	Since    document.Time `json:"since"`    // when it was locked out
-	Until    document.Time `json:"until"`    // when it is heard again
+	Until    document.Time `json:"until"`    // when the lock-out ends
 	Failures int           `json:"failures"` // that led to it
 	Refused  int           `json:"refused"`  // how often it has come since, as far as this process knows
 }
@@ -150,7 +150,7 @@ func (l *Lockouts) follow() {
 // clockStep is how far a clock may be set back before what it said counts as wrong.
 const clockStep = 5 * time.Minute
 
-// over reports whether a source is heard again. A lock-out that begins in the future is
+// over reports whether the lock-out has ended. A lock-out that begins in the future is
 // of a clock that was wrong, and would last for as long as that was ahead.
 func (l *LockedOut) over(now time.Time) bool {
 	return !now.Before(l.Until.Time) || l.Since.Sub(now) > clockStep
@@ -173,7 +173,7 @@ func (l *Lockouts) Check(remote string) error {
 	}
 	locked.Refused++
 	return Throttled(locked.Until.Sub(now).Round(time.Second), fault.New(fault.Throttled,
-		"Too many devices at the address %s failed to prove themselves. It is heard again at %s", source, locked.Until.UTC().Format(time.RFC3339)))
+		"Too many devices at the address %s failed to prove themselves. It is locked out until %s", source, locked.Until.UTC().Format(time.RFC3339)))
 }
 
 // CountFailure counts a failure of a source, and locks it out when there were too many.
@@ -256,7 +256,7 @@ func (l *Lockouts) List(ctx context.Context) ([]LockedOut, error) {
 	return found, err
 }
 
-// Lift lets a source be heard again. It returns fault 404000 when it is not
+// Lift ends the lock-out of a source. It returns fault 404000 when it is not
 // locked out.
 func (l *Lockouts) Lift(ctx context.Context, source string) error {
 	if known := SourceOf(source); known != "" {

@@ -1,5 +1,5 @@
 // Package guard bounds what devices and back ends may ask of the provisioning service: how
-// often, what a search for a token's key costs, and who is not heard for a while because
+// often, what a search for a token's key costs, and who is locked out for a while because
 // too many devices at its address failed to prove themselves.
 package guard
 

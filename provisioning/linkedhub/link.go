@@ -77,7 +77,7 @@ func (l *Links) complete(ctx context.Context, link *Link, before Link, exists bo
 	case link.Local:
 		return nil
 	case link.ConnectionString == "":
-		return fault.New(fault.ArgumentInvalid, "The hub %.253q is none of this server. Link it with the connection string "+
+		return fault.New(fault.ArgumentInvalid, "The hub %.253q is not one of this server. Link it with the connection string "+
 			"of a policy that has the rights RegistryRead, RegistryWrite and ServiceConnect, such as iothubowner",
 			link.HostName)
 	}

@@ -58,7 +58,7 @@ func TestLinksThatCannotBe(t *testing.T) {
 		{Link{HostName: "far.example", Address: "192.0.2.2:443"}, "is not sent there"},
 		{Link{HostName: "far.example", Address: "192.0.2.1:443", CACertificates: "other"}, "is not sent there"},
 		{Link{HostName: "far.example", Address: "192.0.2.2:443", ConnectionString: "good"}, ""},
-		{Link{HostName: "new.example"}, "none of this server"},
+		{Link{HostName: "new.example"}, "not one of this server"},
 		{Link{HostName: "new.example", ConnectionString: "refused"}, "refuses the connection string: the key is wrong"},
 		{Link{HostName: "new.example", ConnectionString: "silent"}, "does not answer: no route to host"},
 		{Link{HostName: "new.example", ConnectionString: "of another"}, "is of the hub another.example"},
