@@ -97,7 +97,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	for code := mqtt.UnacceptableProtocolVersion; code <= mqtt.NotAuthorized; code++ {
 		counter("mqtt_connections_refused_total", "CONNECTs refused, by the return code of CONNACK.", prometheus.Labels{"code": fmt.Sprint(code)}, func() float64 { return float64(s.mqtt.Stats().Refused[code]) })
 	}
-	counter("mqtt_breaches_total", "MQTT connections that ended because the client broke the protocol.", nil, func() float64 { return float64(s.mqtt.Stats().Breaches) })
+	counter("mqtt_protocol_errors_total", "MQTT connections that ended with a protocol error of the client.", nil, func() float64 { return float64(s.mqtt.Stats().ProtocolErrors) })
 	counter("mqtt_timeouts_total", "MQTT connections that ended because the client was silent or slow.", nil, func() float64 { return float64(s.mqtt.Stats().TimedOut) })
 	counter("mqtt_packets_received_total", "MQTT packets received.", nil, func() float64 { return float64(s.mqtt.Stats().PacketsIn) })
 	counter("mqtt_received_bytes_total", "Bytes received by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesIn) })

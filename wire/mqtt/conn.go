@@ -362,9 +362,9 @@ func (c *Conn) handle(first byte, body []byte) (done bool, err error) {
 		err := decodeEmpty(first, body)
 		return err == nil, err
 	case typeConnect:
-		return false, breach("MQTT-3.1.0-2", "a second CONNECT")
+		return false, protocolError("MQTT-3.1.0-2", "a second CONNECT")
 	}
-	return false, breach("MQTT-2.2.1", "a packet of type %d, which no client sends here", first>>4)
+	return false, protocolError("MQTT-2.2.1", "a packet of type %d, which no client sends here", first>>4)
 }
 
 // idleDeadline is when silence ends the connection, or before that lets it rest; the zero

@@ -36,7 +36,7 @@ func frame(b []byte, max int) (first byte, body, size int, err error) {
 			return b[0], i + 1, size, nil
 		}
 		if shift += 7; shift > 21 {
-			return 0, 0, 0, breach("MQTT-2.2.3", "remaining length of more than four bytes")
+			return 0, 0, 0, protocolError("MQTT-2.2.3", "remaining length of more than four bytes")
 		}
 	}
 	return 0, 0, 0, nil
@@ -58,7 +58,7 @@ func (r *reader) fail(err error) {
 
 func (r *reader) byte() byte {
 	if len(r.rest) < 1 {
-		r.fail(breach("MQTT-2.2.3", "packet shorter than its fields"))
+		r.fail(protocolError("MQTT-2.2.3", "packet shorter than its fields"))
 		return 0
 	}
 	b := r.rest[0]
@@ -68,7 +68,7 @@ func (r *reader) byte() byte {
 
 func (r *reader) uint16() uint16 {
 	if len(r.rest) < 2 {
-		r.fail(breach("MQTT-2.2.3", "packet shorter than its fields"))
+		r.fail(protocolError("MQTT-2.2.3", "packet shorter than its fields"))
 		return 0
 	}
 	n := binary.BigEndian.Uint16(r.rest)
@@ -79,7 +79,7 @@ func (r *reader) uint16() uint16 {
 func (r *reader) bytes() []byte {
 	n := int(r.uint16())
 	if len(r.rest) < n {
-		r.fail(breach("MQTT-2.2.3", "packet shorter than its fields"))
+		r.fail(protocolError("MQTT-2.2.3", "packet shorter than its fields"))
 		return nil
 	}
 	b := r.rest[:n:n]
@@ -91,9 +91,9 @@ func (r *reader) bytes() []byte {
 func (r *reader) text() []byte {
 	b := r.bytes()
 	if !utf8.Valid(b) { // surrogates are not valid in Go either [MQTT-1.5.3-1]
-		r.fail(breach("MQTT-1.5.3-1", "string that is not UTF-8"))
+		r.fail(protocolError("MQTT-1.5.3-1", "string that is not UTF-8"))
 	} else if bytes.IndexByte(b, 0) >= 0 {
-		r.fail(breach("MQTT-1.5.3-2", "string with a null character"))
+		r.fail(protocolError("MQTT-1.5.3-2", "string with a null character"))
 	}
 	return b
 }
@@ -101,7 +101,7 @@ func (r *reader) text() []byte {
 func (r *reader) packetID() uint16 {
 	id := r.uint16()
 	if id == 0 {
-		r.fail(breach("MQTT-2.3.1-1", "packet identifier zero"))
+		r.fail(protocolError("MQTT-2.3.1-1", "packet identifier zero"))
 	}
 	return id
 }
@@ -109,7 +109,7 @@ func (r *reader) packetID() uint16 {
 // end fails when something is left.
 func (r *reader) end() error {
 	if r.err == nil && len(r.rest) > 0 {
-		r.fail(breach("MQTT-2.2.3", "packet longer than its fields"))
+		r.fail(protocolError("MQTT-2.2.3", "packet longer than its fields"))
 	}
 	return r.err
 }
@@ -119,7 +119,7 @@ func (r *reader) end() error {
 // version other than MQTT 3.1.1 that is who the client is and no more.
 func decodeConnect(first byte, body []byte) (connect *Connect, code ConnectCode, err error) {
 	if first&0x0f != 0 {
-		return nil, 0, breach("MQTT-2.2.2-2", "CONNECT with flags in its first byte")
+		return nil, 0, protocolError("MQTT-2.2.2-2", "CONNECT with flags in its first byte")
 	}
 	r := reader{rest: body}
 	name, level := r.text(), r.byte()
@@ -129,7 +129,7 @@ func decodeConnect(first byte, body []byte) (connect *Connect, code ConnectCode,
 	case string(name) == "MQIsdp" && level == 3, string(name) == "MQTT" && level != 4:
 		return r.identity(level), UnacceptableProtocolVersion, &VersionError{string(name), level} // [MQTT-3.1.2-2]
 	case string(name) != "MQTT":
-		return nil, 0, breach("MQTT-3.1.2-1", "protocol name %.16q", name)
+		return nil, 0, protocolError("MQTT-3.1.2-1", "protocol name %.16q", name)
 	}
 	flags := r.byte()
 	connect = &Connect{KeepAlive: r.uint16(), CleanSession: flags&0x02 != 0}
@@ -137,19 +137,19 @@ func decodeConnect(first byte, body []byte) (connect *Connect, code ConnectCode,
 	hasWill, willQoS, willRetain := flags&0x04 != 0, flags>>3&3, flags&0x20 != 0
 	switch {
 	case flags&0x01 != 0:
-		r.fail(breach("MQTT-3.1.2-3", "CONNECT with its reserved flag"))
+		r.fail(protocolError("MQTT-3.1.2-3", "CONNECT with its reserved flag"))
 	case willQoS == 3:
-		r.fail(breach("MQTT-3.1.2-14", "will with QoS 3"))
+		r.fail(protocolError("MQTT-3.1.2-14", "will with QoS 3"))
 	case !hasWill && (willQoS != 0 || willRetain):
-		r.fail(breach("MQTT-3.1.2-13", "will flags without a will"))
+		r.fail(protocolError("MQTT-3.1.2-13", "will flags without a will"))
 	case flags&0xc0 == 0x40:
-		r.fail(breach("MQTT-3.1.2-22", "password without a user name"))
+		r.fail(protocolError("MQTT-3.1.2-22", "password without a user name"))
 	}
 	if hasWill {
 		will := &Will{QoS: willQoS, Retain: willRetain, Topic: string(r.text())}
 		will.Payload = bytes.Clone(r.bytes())
 		if r.err == nil && !validTopic([]byte(will.Topic)) {
-			r.fail(breach("MQTT-3.3.2-2", "will topic %.64q", will.Topic))
+			r.fail(protocolError("MQTT-3.3.2-2", "will topic %.64q", will.Topic))
 		}
 		connect.Will = will
 	}
@@ -163,7 +163,7 @@ func decodeConnect(first byte, body []byte) (connect *Connect, code ConnectCode,
 		return connect, 0, err
 	}
 	if connect.ClientID == "" && !connect.CleanSession {
-		return connect, IdentifierRejected, breach("MQTT-3.1.3-8", "CONNECT without a client id that wants a session kept")
+		return connect, IdentifierRejected, protocolError("MQTT-3.1.3-8", "CONNECT without a client id that wants a session kept")
 	}
 	return connect, Accepted, nil
 }
@@ -204,7 +204,7 @@ func (r *reader) length() (n int) {
 
 func (r *reader) skip(n int) {
 	if len(r.rest) < n {
-		r.fail(breach("MQTT-2.2.3", "packet shorter than its fields"))
+		r.fail(protocolError("MQTT-2.2.3", "packet shorter than its fields"))
 		return
 	}
 	r.rest = r.rest[n:]
@@ -217,16 +217,16 @@ func (p *Publish) decode(first byte, body []byte) error {
 	p.Topic = r.text()
 	switch {
 	case p.QoS == 3:
-		return breach("MQTT-3.3.1-4", "PUBLISH with QoS 3")
+		return protocolError("MQTT-3.3.1-4", "PUBLISH with QoS 3")
 	case p.QoS == 2:
 		return ErrQoS2
 	case p.QoS == 1:
 		p.PacketID = r.packetID()
 	case p.Duplicate:
-		return breach("MQTT-3.3.1-2", "PUBLISH with QoS 0 marked as a duplicate")
+		return protocolError("MQTT-3.3.1-2", "PUBLISH with QoS 0 marked as a duplicate")
 	}
 	if r.err == nil && !validTopic(p.Topic) {
-		return breach("MQTT-3.3.2-2", "PUBLISH to %.64q, which is empty or has a wildcard", p.Topic)
+		return protocolError("MQTT-3.3.2-2", "PUBLISH to %.64q, which is empty or has a wildcard", p.Topic)
 	}
 	p.Payload = r.rest
 	return r.err
@@ -240,27 +240,27 @@ func validTopic(topic []byte) bool {
 
 func decodeSubscribe(first byte, body []byte) (id uint16, subscriptions []Subscription, err error) {
 	if first&0x0f != 2 {
-		return 0, nil, breach("MQTT-3.8.1-1", "SUBSCRIBE with wrong flags in its first byte")
+		return 0, nil, protocolError("MQTT-3.8.1-1", "SUBSCRIBE with wrong flags in its first byte")
 	}
 	r := reader{rest: body}
 	id = r.packetID()
 	for r.err == nil && len(r.rest) > 0 {
 		filter, qos := r.text(), r.byte()
 		if r.err == nil && qos > 2 {
-			r.fail(breach("MQTT-3.8.3-4", "SUBSCRIBE with QoS %d", qos))
+			r.fail(protocolError("MQTT-3.8.3-4", "SUBSCRIBE with QoS %d", qos))
 		}
 		checkFilter(&r, filter)
 		subscriptions = append(subscriptions, Subscription{Filter: string(filter), QoS: qos})
 	}
 	if r.err == nil && len(subscriptions) == 0 {
-		r.fail(breach("MQTT-3.8.3-3", "SUBSCRIBE without a filter"))
+		r.fail(protocolError("MQTT-3.8.3-3", "SUBSCRIBE without a filter"))
 	}
 	return id, subscriptions, r.err
 }
 
 func decodeUnsubscribe(first byte, body []byte) (id uint16, filters []string, err error) {
 	if first&0x0f != 2 {
-		return 0, nil, breach("MQTT-3.10.1-1", "UNSUBSCRIBE with wrong flags in its first byte")
+		return 0, nil, protocolError("MQTT-3.10.1-1", "UNSUBSCRIBE with wrong flags in its first byte")
 	}
 	r := reader{rest: body}
 	id = r.packetID()
@@ -270,7 +270,7 @@ func decodeUnsubscribe(first byte, body []byte) (id uint16, filters []string, er
 		filters = append(filters, string(filter))
 	}
 	if r.err == nil && len(filters) == 0 {
-		r.fail(breach("MQTT-3.10.3-2", "UNSUBSCRIBE without a filter"))
+		r.fail(protocolError("MQTT-3.10.3-2", "UNSUBSCRIBE without a filter"))
 	}
 	return id, filters, r.err
 }
@@ -282,7 +282,7 @@ func checkFilter(r *reader, filter []byte) {
 		return
 	}
 	if len(filter) == 0 {
-		r.fail(breach("MQTT-4.7.3-1", "empty topic filter"))
+		r.fail(protocolError("MQTT-4.7.3-1", "empty topic filter"))
 		return
 	}
 	for i, c := range filter {
@@ -291,7 +291,7 @@ func checkFilter(r *reader, filter []byte) {
 		}
 		alone := (i == 0 || filter[i-1] == '/') && (i == len(filter)-1 || filter[i+1] == '/')
 		if !alone || c == '#' && i != len(filter)-1 {
-			r.fail(breach("MQTT-4.7.1-2", "topic filter %.64q", filter))
+			r.fail(protocolError("MQTT-4.7.1-2", "topic filter %.64q", filter))
 			return
 		}
 	}
@@ -299,7 +299,7 @@ func checkFilter(r *reader, filter []byte) {
 
 func decodePuback(first byte, body []byte) (id uint16, err error) {
 	if first&0x0f != 0 {
-		return 0, breach("MQTT-2.2.2-2", "PUBACK with flags in its first byte")
+		return 0, protocolError("MQTT-2.2.2-2", "PUBACK with flags in its first byte")
 	}
 	r := reader{rest: body}
 	id = r.packetID()
@@ -309,7 +309,7 @@ func decodePuback(first byte, body []byte) (id uint16, err error) {
 // decodeEmpty checks a packet that is nothing but its type.
 func decodeEmpty(first byte, body []byte) error {
 	if first&0x0f != 0 {
-		return breach("MQTT-2.2.2-2", "packet of type %d with flags in its first byte", first>>4)
+		return protocolError("MQTT-2.2.2-2", "packet of type %d with flags in its first byte", first>>4)
 	}
 	r := reader{rest: body}
 	return r.end()

@@ -11,8 +11,8 @@ import (
 
 // What ends a connection, as Session.Close gets it.
 var (
-	// ErrProtocol is in the chain of every breach of MQTT by the client.
-	ErrProtocol = errors.New("breach of MQTT 3.1.1")
+	// ErrProtocol is in the chain of every protocol error of the client.
+	ErrProtocol = errors.New("MQTT 3.1.1 protocol error")
 	// ErrQoS2 is a PUBLISH with QoS 2, which this server does not take.
 	ErrQoS2 = fmt.Errorf("%w: PUBLISH with QoS 2, which is not served", ErrProtocol)
 	// ErrPacketTooLarge is a packet beyond Server.MaxPacketSize.
@@ -35,8 +35,8 @@ var (
 	ErrShutdown = errors.New("the server is shutting down")
 )
 
-// breach is a violation of a clause of the standard.
-func breach(clause, format string, args ...any) error {
+// protocolError says that the client violated a clause of the standard.
+func protocolError(clause, format string, args ...any) error {
 	return fmt.Errorf("%w: %s [%s]", ErrProtocol, fmt.Sprintf(format, args...), clause)
 }
 

@@ -78,7 +78,7 @@ func decode(b []byte) (again []byte, err error) {
 		return nil, err
 	}
 	if size == 0 || size > len(b) {
-		return nil, breach("MQTT-2.2.3", "not a whole packet")
+		return nil, protocolError("MQTT-2.2.3", "not a whole packet")
 	}
 	body := b[start:size]
 	switch first >> 4 {

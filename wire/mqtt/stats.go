@@ -10,19 +10,19 @@ type Stats struct {
 	Connections           int64     // open now
 	Accepted              uint64    // connections that came
 	Refused               [6]uint64 // CONNACKs that said no, by ConnectCode
-	Breaches              uint64    // connections that ended with ErrProtocol
+	ProtocolErrors        uint64    // connections that ended with ErrProtocol
 	TimedOut              uint64    // that ended with ErrConnectTimeout, ErrPacketTimeout, ErrKeepAlive or ErrSlowReader
 	PacketsIn, PacketsOut uint64    // CONNECT is not counted
 	BytesIn, BytesOut     uint64    // without TLS
 }
 
 type counters struct {
-	connections           atomic.Int64
-	accepted              atomic.Uint64
-	refused               [6]atomic.Uint64
-	breaches, timedOut    atomic.Uint64
-	packetsIn, packetsOut atomic.Uint64
-	bytesIn, bytesOut     atomic.Uint64
+	connections              atomic.Int64
+	accepted                 atomic.Uint64
+	refused                  [6]atomic.Uint64
+	protocolErrors, timedOut atomic.Uint64
+	packetsIn, packetsOut    atomic.Uint64
+	bytesIn, bytesOut        atomic.Uint64
 }
 
 // Stats returns the present figures.
@@ -30,7 +30,8 @@ func (s *Server) Stats() Stats {
 	c := &s.stats
 	stats := Stats{
 		Connections: c.connections.Load(), Accepted: c.accepted.Load(),
-		Breaches: c.breaches.Load(), TimedOut: c.timedOut.Load(), PacketsIn: c.packetsIn.Load(), PacketsOut: c.packetsOut.Load(),
+		ProtocolErrors: c.protocolErrors.Load(), TimedOut: c.timedOut.Load(),
+		PacketsIn: c.packetsIn.Load(), PacketsOut: c.packetsOut.Load(),
 		BytesIn: c.bytesIn.Load(), BytesOut: c.bytesOut.Load(),
 	}
 	for code := range stats.Refused {
@@ -50,7 +51,7 @@ func (c *counters) refuse(code ConnectCode) {
 func (c *counters) end(reason error) {
 	switch {
 	case errors.Is(reason, ErrProtocol):
-		c.breaches.Add(1)
+		c.protocolErrors.Add(1)
 	case errors.Is(reason, ErrConnectTimeout), errors.Is(reason, ErrPacketTimeout),
 		errors.Is(reason, ErrKeepAlive), errors.Is(reason, ErrSlowReader):
 		c.timedOut.Add(1)
