@@ -8,20 +8,21 @@ import (
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-// Misbehave makes the service be nasty to devices that register.
-func (p *Provisioning) Misbehave(ctx context.Context, wanted inject.Fault) (armed inject.Fault, err error) {
-	err = p.do(ctx, request{method: http.MethodPost, path: contract.MisbehavioursPath, body: wanted, into: &armed})
-	return armed, err
+// InjectFault has the service inject a fault into the next registrations, and returns it
+// with its id.
+func (p *Provisioning) InjectFault(ctx context.Context, wanted inject.Fault) (injected inject.Fault, err error) {
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.MisbehavioursPath, body: wanted, into: &injected})
+	return injected, err
 }
 
-// Misbehaviours returns those that are armed.
-func (p *Provisioning) Misbehaviours(ctx context.Context) (armed []inject.Fault, err error) {
-	err = p.do(ctx, request{method: http.MethodGet, path: contract.MisbehavioursPath, into: &armed})
-	return armed, err
+// InjectedFaults returns the faults that are still to be injected.
+func (p *Provisioning) InjectedFaults(ctx context.Context) (faults []inject.Fault, err error) {
+	err = p.do(ctx, request{method: http.MethodGet, path: contract.MisbehavioursPath, into: &faults})
+	return faults, err
 }
 
-// Behave removes a misbehaviour, or all with id "".
-func (p *Provisioning) Behave(ctx context.Context, id string) error {
+// RemoveFault removes an injected fault, or all with id "".
+func (p *Provisioning) RemoveFault(ctx context.Context, id string) error {
 	path := contract.MisbehavioursPath
 	if id != "" {
 		path = contract.MisbehaviourPath.With(id)

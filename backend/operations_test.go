@@ -266,22 +266,22 @@ func TestPoliciesAndRecords(t *testing.T) {
 func TestFaultsAreInjected(t *testing.T) {
 	dps, ctx := berthtest.Start(t).Provisioning, t.Context()
 	for range 2 {
-		if _, err := dps.Misbehave(ctx, inject.Fault{Kind: inject.Fail, Times: 1}); err != nil {
+		if _, err := dps.InjectFault(ctx, inject.Fault{Kind: inject.Fail, Times: 1}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	all, err := dps.Misbehaviours(ctx)
+	all, err := dps.InjectedFaults(ctx)
 	if err != nil || len(all) != 2 {
 		t.Fatalf("injected are %+v, error %v", all, err)
 	}
-	if err := dps.Behave(ctx, all[0].ID); err != nil {
+	if err := dps.RemoveFault(ctx, all[0].ID); err != nil {
 		t.Error(err)
 	}
-	expect(t, dps.Behave(ctx, all[0].ID), fault.NotFound)
-	if err := dps.Behave(ctx, ""); err != nil {
+	expect(t, dps.RemoveFault(ctx, all[0].ID), fault.NotFound)
+	if err := dps.RemoveFault(ctx, ""); err != nil {
 		t.Error(err)
 	}
-	if all, err := dps.Misbehaviours(ctx); err != nil || len(all) != 0 {
+	if all, err := dps.InjectedFaults(ctx); err != nil || len(all) != 0 {
 		t.Errorf("injected are %+v, error %v", all, err)
 	}
 }

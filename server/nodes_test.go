@@ -206,7 +206,7 @@ func TestConfigurationOfTwoNodes(t *testing.T) {
 
 	keys := assign(n.b, "d1")
 	wanted := inject.Fault{Kind: inject.Throttle, RegistrationID: "d1"}
-	if _, err := n.a.provisioning.Misbehave(ctx, wanted); err != nil {
+	if _, err := n.a.provisioning.InjectFault(ctx, wanted); err != nil {
 		t.Fatal(err)
 	}
 	again := n.b.provision(keys, n.b.Info().IDScope, "d1")

@@ -93,7 +93,7 @@ var argumentNames = map[string]names{
 	"network set PREFIX":                      networkNames,
 	"network delete PREFIX":                   networkNames,
 	"lockout lift SOURCE":                     lockoutNames,
-	"misbehave stop ID":                       misbehaviourNames,
+	"inject stop ID":                          injectedFaultNames,
 	"attempts ID":                             registrationNames,
 	"allocate ID":                             enrollmentNames,
 	"data dump log NAME":                      logNames,
@@ -309,10 +309,10 @@ var (
 	issuerNames           = ofService(whole((*dps).IssuingAuthorities), func(a issuance.Authority) string {
 		return a.Name
 	})
-	thumbprintNames   = ofService(issued, func(i issuance.Certificate) string { return i.Thumbprint })
-	networkNames      = ofService(whole((*dps).Networks), func(n allocation.Network) string { return n.Prefix })
-	lockoutNames      = ofService(whole((*dps).LockedOut), func(l guard.LockedOut) string { return l.Source })
-	misbehaviourNames = ofService(whole((*dps).Misbehaviours), func(m inject.Fault) string {
+	thumbprintNames    = ofService(issued, func(i issuance.Certificate) string { return i.Thumbprint })
+	networkNames       = ofService(whole((*dps).Networks), func(n allocation.Network) string { return n.Prefix })
+	lockoutNames       = ofService(whole((*dps).LockedOut), func(l guard.LockedOut) string { return l.Source })
+	injectedFaultNames = ofService(whole((*dps).InjectedFaults), func(m inject.Fault) string {
 		return m.ID
 	})
 	linkedHosts = ofService(whole((*dps).HubLinks), func(l linkedhub.Link) string { return l.HostName })

@@ -66,7 +66,7 @@ func TestCompletion(t *testing.T) {
 	s.run(0, "credential", "policy", "set", "credentials-1")
 	s.run(0, "credential", "authority", "create", "issuer-1")
 	s.run(0, "network", "set", "10.1.0.0/16", "--latency", "westeurope=8")
-	nasty := read[inject.Fault](s, "misbehave", "fail")
+	injected := read[inject.Fault](s, "inject", "fail")
 	for _, c := range []struct {
 		words string // before what is begun
 		begun string
@@ -96,8 +96,8 @@ func TestCompletion(t *testing.T) {
 		{"policy show", "po", "policy-1"},
 		{"policy regenerate-key policy-1", "", "primary secondary"},
 		{"network delete", "", "10.1.0.0/16"},
-		{"misbehave stop", "", nasty.ID},
-		{"misbehave fail --group", "", "group-1"},
+		{"inject stop", "", injected.ID},
+		{"inject fail --group", "", "group-1"},
 		{"allocate", "E", "Enrolled-1"},
 		{"enrollment update Enrolled-1 --provisioning-status", "", "disabled enabled"},
 		{"up --fidelity", "", "azure berth"},

@@ -84,7 +84,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	}{
 		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info(), c.portal(), c.data()}},
 		{identityGroup, []*cobra.Command{c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(), c.credential(), c.device(), c.hubs(), c.network(), c.allocate(), c.policy()}},
-		{lookGroup, []*cobra.Command{c.attempts(), c.explain(), c.audit(), c.lockout(), c.telemetry(), c.misbehave()}},
+		{lookGroup, []*cobra.Command{c.attempts(), c.explain(), c.audit(), c.lockout(), c.telemetry(), c.inject()}},
 	} {
 		for _, command := range group.commands {
 			command.GroupID = group.id

@@ -10,18 +10,19 @@ import (
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-func (c *cli) misbehave() *cobra.Command {
+func (c *cli) inject() *cobra.Command {
 	command := help(&cobra.Command{
-		Use:   "misbehave",
-		Short: "Be nasty to the next devices that register, to test what they do",
+		Use:     "inject",
+		Aliases: []string{"misbehave"}, // what the command was called
+		Short:   "Inject faults into the next registrations, to test what devices do",
 		Long: `Makes the provisioning service fail, delay, throttle or drop registrations, or
-hand out a wrong hub: for those who test their devices. A misbehaviour strikes so
-many attested devices, of one registration id or group if that is given, and is
-used up then; berth attempts says when it struck. There is none unless you ask.`,
-		Example: `  berth misbehave fail --times 2 --device Python-device-01
-  berth misbehave throttle --for 5s
-  berth misbehave list
-  berth misbehave stop`,
+name a wrong hub, for those who test their devices. A fault is injected into so many
+registrations of attested devices, of one registration id or group if that is given,
+and is used up then; berth attempts shows which. There is none unless you ask.`,
+		Example: `  berth inject fail --times 2 --device Python-device-01
+  berth inject throttle --for 5s
+  berth inject list
+  berth inject stop`,
 	})
 	for _, kind := range []struct {
 		kind  inject.Kind
@@ -33,22 +34,22 @@ used up then; berth attempts says when it struck. There is none unless you ask.`
 		{inject.Drop, "End the connection without an answer"},
 		{inject.WrongHub, "Name another hub (--hub-host) than the one that has the device"},
 	} {
-		command.AddCommand(c.misbehaveAs(kind.kind, kind.short))
+		command.AddCommand(c.injectKind(kind.kind, kind.short))
 	}
-	command.AddCommand(c.misbehaveList(), c.misbehaveStop())
+	command.AddCommand(c.injectList(), c.injectStop())
 	return command
 }
 
-// misbehaveNames are what the kinds are called on the command line.
-var misbehaveNames = map[inject.Kind]string{
+// injectNames are what the kinds of faults are called on the command line.
+var injectNames = map[inject.Kind]string{
 	inject.Fail: "fail", inject.Throttle: "throttle", inject.Delay: "delay", inject.Drop: "drop", inject.WrongHub: "wrong-hub",
 }
 
-func (c *cli) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
+func (c *cli) injectKind(kind inject.Kind, short string) *cobra.Command {
 	wanted := inject.Fault{Kind: kind}
 	var delay time.Duration
 	command := &cobra.Command{
-		Use:   misbehaveNames[kind],
+		Use:   injectNames[kind],
 		Short: short,
 		Args:  exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
@@ -60,18 +61,18 @@ func (c *cli) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
 				return err
 			}
 			wanted.Seconds = int(delay / time.Second)
-			armed, err := service.Misbehave(command.Context(), wanted)
+			injected, err := service.InjectFault(command.Context(), wanted)
 			if err != nil {
 				return err
 			}
-			return c.print(armed, func(w io.Writer) {
-				fmt.Fprintf(w, "%s strikes the next %d registrations of %s. It ends by itself, or with: berth misbehave stop %s\n",
-					misbehaveNames[kind], armed.Times, misbehaveScope(armed), armed.ID)
+			return c.print(injected, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is injected into the next %d registrations of %s. It ends by itself, or with: berth inject stop %s\n",
+					injectNames[kind], injected.Times, injectScope(injected), injected.ID)
 			})
 		},
 	}
 	flags := command.Flags()
-	flags.IntVar(&wanted.Times, "times", 1, "how many registrations it strikes")
+	flags.IntVar(&wanted.Times, "times", 1, "how many registrations it is injected into")
 	flags.StringVar(&wanted.RegistrationID, "device", "", "only the device with this registration `id`")
 	flags.StringVar(&wanted.GroupID, "group", "", "only devices of this enrollment `group`")
 	switch kind {
@@ -83,42 +84,42 @@ func (c *cli) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
 	return command
 }
 
-func misbehaveScope(m inject.Fault) string {
+func injectScope(injected inject.Fault) string {
 	switch {
-	case m.RegistrationID != "":
-		return m.RegistrationID
-	case m.GroupID != "":
-		return "the group " + m.GroupID
+	case injected.RegistrationID != "":
+		return injected.RegistrationID
+	case injected.GroupID != "":
+		return "the group " + injected.GroupID
 	}
 	return "any device"
 }
 
-func (c *cli) misbehaveList() *cobra.Command {
+func (c *cli) injectList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List what is left of the misbehaviours",
+		Short: "List the faults that are still to be injected",
 		Args:  exactly(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			service, err := c.target.provisioning()
 			if err != nil {
 				return err
 			}
-			armed, err := service.Misbehaviours(command.Context())
+			faults, err := service.InjectedFaults(command.Context())
 			if err != nil {
 				return err
 			}
-			return printList(c, armed, "The service behaves.", []string{"ID", "KIND", "TIMES", "SECONDS", "STRIKES"},
-				func(m inject.Fault) []string {
-					return []string{m.ID, misbehaveNames[m.Kind], fmt.Sprint(m.Times), fmt.Sprint(m.Seconds), misbehaveScope(m)}
+			return printList(c, faults, "No faults are injected.", []string{"ID", "KIND", "TIMES", "SECONDS", "DEVICES"},
+				func(f inject.Fault) []string {
+					return []string{f.ID, injectNames[f.Kind], fmt.Sprint(f.Times), fmt.Sprint(f.Seconds), injectScope(f)}
 				})
 		},
 	}
 }
 
-func (c *cli) misbehaveStop() *cobra.Command {
+func (c *cli) injectStop() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop [ID]",
-		Short: "End a misbehaviour, or all",
+		Short: "Remove an injected fault, or all",
 		Args:  between(0, "ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.target.provisioning()
@@ -129,7 +130,7 @@ func (c *cli) misbehaveStop() *cobra.Command {
 			if len(args) > 0 {
 				id = args[0]
 			}
-			return service.Behave(command.Context(), id)
+			return service.RemoveFault(command.Context(), id)
 		},
 	}
 }

@@ -9,19 +9,19 @@ import (
 	"github.com/berth-iot/berth/server"
 )
 
-// TestMisbehave has a device meet each misbehaviour, and find a service that
-// behaves afterwards.
-func TestMisbehave(t *testing.T) {
+// TestInject has a device meet each injected fault, and find a service without any
+// afterwards.
+func TestInject(t *testing.T) {
 	s, folder := newShell(t), t.TempDir()
 	s.run(0, "cert", "device", "d1", "--key-type", "ec256", "--out", folder)
 	s.run(0, "enrollment", "create", "d1", "--x509", folder+"/d1.pem")
 	t.Setenv("PROVISIONING_IDSCOPE", read[server.Info](s, "info").IDScope)
 	device := []string{"device", "simulate", "--cert", folder + "/d1.pem", "--key", folder + "/d1.key.pem", "--messages", "1"}
 
-	if stdout, _ := s.run(0, "misbehave", "list"); !strings.Contains(stdout, "behaves") {
+	if stdout, _ := s.run(0, "inject", "list"); !strings.Contains(stdout, "No faults are injected.") {
 		t.Errorf("before: %s", stdout)
 	}
-	s.run(0, "misbehave", "fail", "--device", "somebody-else")
+	s.run(0, "inject", "fail", "--device", "somebody-else")
 	for _, test := range []struct {
 		args []string
 		says string
@@ -31,27 +31,30 @@ func TestMisbehave(t *testing.T) {
 		{[]string{"drop"}, ""},
 		{[]string{"wrong-hub", "--hub-host", "wrong.example"}, "wrong.example"},
 	} {
-		s.run(0, append([]string{"misbehave"}, test.args...)...)
+		s.run(0, append([]string{"inject"}, test.args...)...)
 		if _, stderr := s.run(1, device...); !strings.Contains(stderr, test.says) {
 			t.Errorf("%s: the device says %s, want %q", test.args[0], stderr, test.says)
 		}
 		s.run(0, device...) // used up
 	}
-	s.run(0, "misbehave", "delay", "--for", "1s")
+	s.run(0, "inject", "delay", "--for", "1s")
 	begun := time.Now()
 	if s.run(0, device...); time.Since(begun) < time.Second {
 		t.Errorf("the delayed registration took %v", time.Since(begun))
 	}
 
-	left := read[[]inject.Fault](s, "misbehave", "list")
+	left := read[[]inject.Fault](s, "inject", "list")
 	if len(left) != 1 || left[0].RegistrationID != "somebody-else" || left[0].Times != 1 {
 		t.Fatalf("left are %+v", left)
 	}
-	s.run(0, "misbehave", "stop", left[0].ID)
-	if _, stderr := s.run(1, "misbehave", "stop", left[0].ID); !strings.Contains(stderr, "404000") {
+	if former := read[[]inject.Fault](s, "misbehave", "list"); len(former) != 1 || former[0] != left[0] {
+		t.Errorf("under the command's former name are left %+v", former)
+	}
+	s.run(0, "inject", "stop", left[0].ID)
+	if _, stderr := s.run(1, "inject", "stop", left[0].ID); !strings.Contains(stderr, "404000") {
 		t.Errorf("stopped twice: %s", stderr)
 	}
-	if _, stderr := s.run(2, "misbehave", "wrong-hub"); !strings.Contains(stderr, "--hub-host names the hub") {
+	if _, stderr := s.run(2, "inject", "wrong-hub"); !strings.Contains(stderr, "--hub-host names the hub") {
 		t.Errorf("a wrong hub without a name: %s", stderr)
 	}
 	if stdout, _ := s.run(0, "attempts", "d1"); !strings.Contains(stdout, "misbehaviour") {

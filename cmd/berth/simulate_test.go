@@ -46,7 +46,7 @@ func TestSimulateWithKeys(t *testing.T) {
 	if stdout, _ := s.run(0, "credential", "list", "--device", "meter-21"); !strings.Contains(stdout, "ec-p256") {
 		t.Errorf("berth credential list:\n%s", stdout)
 	}
-	s.run(0, "misbehave", "wrong-hub", "--hub-host", "hub.invalid")
+	s.run(0, "inject", "wrong-hub", "--hub-host", "hub.invalid")
 	if _, stderr := simulate(1, "--registration-id", "alone", "--symmetric-key", key); strings.Contains(stderr, "log") {
 		t.Errorf("a hub that is not there: %s", stderr)
 	}

@@ -42,7 +42,7 @@ func TestUnreadable(t *testing.T) {
 		{"hub/berth/devices", []string{"device", "list"}, []string{"device", "delete", "damaged"}},
 		{provisioning.AuthorityRecords, []string{"authority", "list"}, []string{"authority", "delete", "damaged"}},
 		{"provisioning/networks", []string{"network", "list"}, nil},
-		{"provisioning/misbehaviours", []string{"misbehave", "list"}, nil},
+		{"provisioning/misbehaviours", []string{"inject", "list"}, nil},
 		{"provisioning/policies", []string{"policy", "list"}, nil},
 		{"issuance/policies", []string{"credential", "policy", "list"}, nil},
 		{"issuance/certificates", []string{"credential", "list"}, nil},

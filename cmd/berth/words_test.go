@@ -35,18 +35,18 @@ var goWords = regexp.MustCompile(` json: |strconv|invalid character|unmarshal|as
 // needed are flags without which a command says that they are missing, and does no
 // more. CHAIN stands for a file with a certificate.
 var needed = map[string]string{
-	"network set":         "--latency westeurope=8",
-	"enrollment create":   "--symmetric",
-	"enrollment update":   "--edge-enabled",
-	"group create":        "--symmetric",
-	"group update":        "--edge-enabled",
-	"policy create":       "--rights EnrollmentRead",
-	"policy rights":       "--rights EnrollmentRead",
-	"allocate":            "--dry-run",
-	"authority create":    "--file CHAIN",
-	"authority verify":    "--file CHAIN",
-	"misbehave wrong-hub": "--hub-host hub.example.com",
-	"device update":       "--status-reason lost",
+	"network set":       "--latency westeurope=8",
+	"enrollment create": "--symmetric",
+	"enrollment update": "--edge-enabled",
+	"group create":      "--symmetric",
+	"group update":      "--edge-enabled",
+	"policy create":     "--rights EnrollmentRead",
+	"policy rights":     "--rights EnrollmentRead",
+	"allocate":          "--dry-run",
+	"authority create":  "--file CHAIN",
+	"authority verify":  "--file CHAIN",
+	"inject wrong-hub":  "--hub-host hub.example.com",
+	"device update":     "--status-reason lost",
 
 	"credential authority rotate": "--to x2",
 }
@@ -357,7 +357,7 @@ func TestInFlags(t *testing.T) {
 	}{
 		{of("enrollment", "create"), "allocationPolicy static needs one hub, in iotHubs or iotHubHostName",
 			"--allocation-policy static needs one hub, in --hubs or --hub"},
-		{of("misbehave", "wrong-hub"), "wrongHub needs iotHubHostName, the hub that the device is told",
+		{of("inject", "wrong-hub"), "wrongHub needs iotHubHostName, the hub that the device is told",
 			"wrongHub needs --hub-host, the hub that the device is told"},
 		{of("group", "create"), "initialTwin.tags must be a JSON object", "--initial-twin tags must be a JSON object"},
 		{of("group", "create"), "attestation.x509.signingCertificates.primary has no certificate",

@@ -111,7 +111,7 @@ for (const language of ["en", "fr"]) {
     assert.equal(group.attestation.x509.caReferences.primary, "factory");
     assert.equal(group.allocationPolicy, "geoLatency");
 
-    // The service is nasty once, and the attempt says so.
+    // A fault is injected once, and the attempt says so.
     await window.open("misbehaviours");
     await page.locator("#registrationId").fill("wanderer");
     await page.locator("#kind").selectOption("wrongHub");
@@ -121,7 +121,7 @@ for (const language of ["en", "fr"]) {
     await leave(window, words.arm);
     await page.locator("tr", { hasText: "wrong.example" }).waitFor();
     await leave(window, words.end);
-    assert.deepEqual(server.json("misbehave", "list"), []);
+    assert.deepEqual(server.json("inject", "list"), []);
 
     // A refused attempt is saved, and reaches the same verdict without a server.
     const environment = { PROVISIONING_HOST: `localhost:${server.info.ports.mqtt}`, PROVISIONING_IDSCOPE: server.info.idScope, X509_CERT_FILE: certificate, X509_KEY_FILE: path.join(folder, "checked.key.pem"), DPS_X509_REGISTRATION_ID: "stranger" };
