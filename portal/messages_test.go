@@ -167,7 +167,7 @@ func mistakes(text, translated string) (wrong []string) {
 
 // isValue reports whether a text is a value named with what it is of.
 func isValue(text string) bool {
-	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "action: ") || strings.HasPrefix(text, "kind: ") || strings.HasPrefix(text, "misbehaviour: ") || strings.HasPrefix(text, "authentication: ")
+	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "action: ") || strings.HasPrefix(text, "kind: ") || strings.HasPrefix(text, "fault: ") || strings.HasPrefix(text, "authentication: ")
 }
 
 // found are texts, each with a place that has it.
@@ -220,7 +220,7 @@ func allTexts(t *testing.T) found {
 		checkTexts(texts, where, node)
 		kinds := map[string][]string{}
 		constants(kinds, node)
-		values["misbehaviour: %s"] = append(values["misbehaviour: %s"], kinds["kind: %s"]...)
+		values["fault: %s"] = append(values["fault: %s"], kinds["kind: %s"]...)
 	})
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)

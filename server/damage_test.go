@@ -58,7 +58,7 @@ func (h *house) furnish() []string {
 		}
 	}
 	if status, answer := h.dps("POST", "/berth/provisioning/misbehaviours", `{"kind":"fail","registrationId":"nobody","times":5}`); status != 200 {
-		h.t.Fatalf("a misbehaviour is answered %d %s", status, answer)
+		h.t.Fatalf("an injected fault is answered %d %s", status, answer)
 	}
 	_, err = h.LoginLink(ctx, "operator")
 	must(err)

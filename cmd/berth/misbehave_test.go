@@ -57,7 +57,7 @@ func TestInject(t *testing.T) {
 	if _, stderr := s.run(2, "inject", "wrong-hub"); !strings.Contains(stderr, "--hub-host names the hub") {
 		t.Errorf("a wrong hub without a name: %s", stderr)
 	}
-	if stdout, _ := s.run(0, "attempts", "d1"); !strings.Contains(stdout, "misbehaviour") {
+	if stdout, _ := s.run(0, "attempts", "d1"); !strings.Contains(stdout, "injected fault") {
 		t.Errorf("the attempts don't say it: %s", stdout)
 	}
 }

@@ -115,10 +115,10 @@ for (const language of ["en", "fr"]) {
     await window.open("misbehaviours");
     await page.locator("#registrationId").fill("wanderer");
     await page.locator("#kind").selectOption("wrongHub");
-    await leave(window, words.arm);
+    await leave(window, words.inject);
     await page.locator(".notice-error", { hasText: "400004" }).waitFor(); // which one?
     await page.locator("#hubHost").fill("wrong.example");
-    await leave(window, words.arm);
+    await leave(window, words.inject);
     await page.locator("tr", { hasText: "wrong.example" }).waitFor();
     await leave(window, words.end);
     assert.deepEqual(server.json("inject", "list"), []);

@@ -44,7 +44,7 @@ type Records interface {
 // Operations returns Berth's own operations of all services.
 func Operations(config Config) []https.Operation {
 	s := &service{config}
-	return slices.Concat(s.management(), s.authorities(), s.misbehaviours(), s.allocation(), s.credentials(),
+	return slices.Concat(s.management(), s.authorities(), s.injection(), s.allocation(), s.credentials(),
 		s.policies(),
 		s.records())
 }

@@ -217,7 +217,7 @@ func TestPoliciesOverREST(t *testing.T) {
 }
 
 // Faults are injected on request, and not any more once that is taken back.
-func TestMisbehavioursOverREST(t *testing.T) {
+func TestInjectedFaultsOverREST(t *testing.T) {
 	f := newFixture(t)
 	const all = provisioningPath + "misbehaviours"
 	answer := transcript(t, f, f.DPSToken(),

@@ -50,10 +50,10 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("GET /berth/openapi.json", nil, nil)
 	l.do("GET /berth/provisioning/service", nil, nil)
 	l.do("POST /berth/portal/links", nil, object{"role": "reader"})
-	misbehaviour := l.do("POST /berth/provisioning/misbehaviours", nil, object{"kind": "delay", "times": 2, "seconds": 1, "registrationId": "d1"})
+	injected := l.do("POST /berth/provisioning/misbehaviours", nil, object{"kind": "delay", "times": 2, "seconds": 1, "registrationId": "d1"})
 	l.do("POST /berth/provisioning/misbehaviours", nil, object{"kind": "wrongHub", "times": 1, "iotHubHostName": "wrong.example"})
 	l.do("GET /berth/provisioning/misbehaviours", nil, nil)
-	l.do("DELETE /berth/provisioning/misbehaviours/{id}", params{"id": misbehaviour.fields["id"].(string)}, nil)
+	l.do("DELETE /berth/provisioning/misbehaviours/{id}", params{"id": injected.fields["id"].(string)}, nil)
 	l.do("DELETE /berth/provisioning/misbehaviours", nil, nil)
 
 	l.do("GET /berth/provisioning/attempts/{sequence}", params{"sequence": "0"}, nil)

@@ -171,10 +171,10 @@ var operations = map[string]operation{
 	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {summary: "Make the code that proves possession of the authority's key", answer: authority.Authority{}, etag: true, ifMatch: true},
 	"POST /berth/provisioning/certificates/{id}/verify":                   {summary: "Hand in the certificate that proves possession", request: own.CertificateUpload{}, answer: authority.Authority{}, etag: true, ifMatch: true},
 
-	"GET /berth/provisioning/misbehaviours":         {summary: "List what is left of the misbehaviours", answer: []inject.Fault{}},
-	"POST /berth/provisioning/misbehaviours":        {summary: "Be nasty to the next devices that register", request: inject.Fault{}, answer: inject.Fault{}},
-	"DELETE /berth/provisioning/misbehaviours":      {summary: "End all misbehaviours"},
-	"DELETE /berth/provisioning/misbehaviours/{id}": {summary: "End a misbehaviour"},
+	"GET /berth/provisioning/misbehaviours":         {summary: "List the faults that are still to be injected", answer: []inject.Fault{}},
+	"POST /berth/provisioning/misbehaviours":        {summary: "Inject a fault into the next registrations", request: inject.Fault{}, answer: inject.Fault{}},
+	"DELETE /berth/provisioning/misbehaviours":      {summary: "Remove all injected faults"},
+	"DELETE /berth/provisioning/misbehaviours/{id}": {summary: "Remove an injected fault"},
 
 	"GET /berth/provisioning/hubs": {summary: "List the linked hubs", answer: []linkedhub.Link{}},
 	"POST /berth/provisioning/hubs": {summary: "Add a hub to the server's process, and link it",
@@ -236,7 +236,7 @@ var pathParameters = map[string]string{
 	"twins":              "Device id",
 	"operations":         "Operation id, as the registration answered it",
 	"certificates":       "Name of the certificate authority",
-	"misbehaviours":      "Id of the misbehaviour",
+	"misbehaviours":      "Id of the injected fault",
 	"hubs":               "Host name of the hub",
 	"networks":           "Prefix of the network, such as 10.1.0.0/16, its slash percent-encoded",
 	"audit":              "Name of the bulk operation, as its entry has it",

@@ -54,7 +54,7 @@ var names = map[string]string{
 	"connection.Statistics":       "ServiceStatistics",
 	"identity.Statistics":         "RegistryStatistics",
 	"identity.Capabilities":       "DeviceCapabilities",
-	"inject.Fault":                "Misbehaviour",
+	"inject.Fault":                "InjectedFault",
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",
 	"issuance.Policy":             "CredentialPolicy",

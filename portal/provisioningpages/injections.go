@@ -30,9 +30,9 @@ var injectionKinds = []struct {
 	{inject.WrongHub, "Wrong hub: name another hub than the one that has the device"},
 }
 
-// injectionsPage is what is armed, and what is typed.
+// injectionsPage is what is injected, and what is typed.
 type injectionsPage struct {
-	Armed                                    []inject.Fault
+	Faults                                   []inject.Fault
 	Kinds                                    any
 	Kind, ID, Group, Times, Seconds, HubHost string
 	Problem                                  *fault.Error
@@ -51,7 +51,7 @@ func (p *Pages) injectionsPage(c *web.Call) (page injectionsPage, err error) {
 	if page.Times == "" {
 		page.Times = "1"
 	}
-	page.Armed, err = p.Provisioning.Injector().List(c.Context())
+	page.Faults, err = p.Provisioning.Injector().List(c.Context())
 	return page, err
 }
 
@@ -63,7 +63,7 @@ func (p *Pages) listInjections(c *web.Call) error {
 	return c.Render(http.StatusOK, "misbehaviours", page)
 }
 
-// injectFault arms what was typed.
+// injectFault injects what was typed.
 func (p *Pages) injectFault(c *web.Call) error {
 	page, err := p.injectionsPage(c)
 	if err != nil {
@@ -91,7 +91,7 @@ func (p *Pages) injectFault(c *web.Call) error {
 	return c.Redirect("misbehaviours")
 }
 
-// removeFault ends one misbehaviour, or all.
+// removeFault removes one injected fault, or all.
 func (p *Pages) removeFault(c *web.Call) error {
 	if err := p.Provisioning.Injector().Remove(c.Context(), c.Value("id")); err != nil &&
 		fault.From(err).Code != fault.NotFound {

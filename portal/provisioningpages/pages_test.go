@@ -57,7 +57,7 @@ func TestPages(t *testing.T) {
 		{"attempts/first/saved", 404, "There is no such page", ""},
 		{"attempts/99/saved", 404, "Not found", ""},
 		{"lockouts", 200, "Lock-outs", "Blocages"},
-		{"misbehaviours", 200, "Misbehaviour", "Pannes provoquées"},
+		{"misbehaviours", 200, "Fault injection", "Pannes provoquées"},
 		{"hubs", 200, "Linked IoT hubs", "Hubs IoT liés"},
 		{"linkhub", 200, "Add a hub", `name="connectionString"`},
 		{"link/none", 404, "none", "none"},
@@ -205,15 +205,15 @@ func TestInjections(t *testing.T) {
 	} {
 		b.Shows(html.UnescapeString(b.Send("misbehaviours", c.status, c.form)), c.says)
 	}
-	armed, err := h.Provisioning.Injector().List(ctx)
+	injected, err := h.Provisioning.Injector().List(ctx)
 	h.Must(err)
-	if len(armed) != 1 || armed[0].RegistrationID != "d1" || armed[0].Times != 3 || armed[0].Seconds != 2 {
-		t.Fatalf("armed is %+v", armed)
+	if len(injected) != 1 || injected[0].RegistrationID != "d1" || injected[0].Times != 3 || injected[0].Seconds != 2 {
+		t.Fatalf("injected are %+v", injected)
 	}
-	b.Send("misbehaviours/stop", 200, url.Values{"id": {armed[0].ID}})
-	b.Send("misbehaviours/stop", 200, url.Values{"id": {armed[0].ID}}) // it may have been used up meanwhile
-	if armed, _ = h.Provisioning.Injector().List(ctx); len(armed) != 0 {
-		t.Errorf("still armed is %+v", armed)
+	b.Send("misbehaviours/stop", 200, url.Values{"id": {injected[0].ID}})
+	b.Send("misbehaviours/stop", 200, url.Values{"id": {injected[0].ID}}) // it may have been used up meanwhile
+	if injected, _ = h.Provisioning.Injector().List(ctx); len(injected) != 0 {
+		t.Errorf("still injected are %+v", injected)
 	}
 }
 

@@ -1,7 +1,7 @@
 // Package inject lets a provisioning service fail on request, for people who test what
 // their devices do then. Nothing is injected unless somebody asks for it, and the attempts
-// say when it was. On the wire, in the portal and on the command line these faults are
-// called misbehaviours.
+// say when it was. In paths, in the audit and in the documents they are called
+// misbehaviours.
 package inject
 
 import (
@@ -48,7 +48,7 @@ const (
 
 // ErrDropped is in the error of a registration whose connection is to end without
 // an answer.
-var ErrDropped = errors.New("the connection is dropped, as a misbehaviour asks for")
+var ErrDropped = errors.New("the connection is dropped, as an injected fault asks for")
 
 const (
 	maxFaults = 1000
@@ -95,7 +95,7 @@ func (i *Injector) Add(ctx context.Context, wanted Fault) (Fault, error) {
 	if count, err := i.count.Get(ctx); err != nil {
 		return Fault{}, err
 	} else if count >= maxFaults {
-		return Fault{}, fault.New(fault.ArgumentInvalid, "There are %d misbehaviours already. Remove some", maxFaults)
+		return Fault{}, fault.New(fault.ArgumentInvalid, "There are %d injected faults already. Remove some", maxFaults)
 	}
 	wanted.ID = fault.NewTrackingID()
 	if _, err := i.config.Documents.Commit(ctx, append(i.config.Audit.Change(ctx, audit.Created, audit.Misbehaviour, string(wanted.Kind)+" "+wanted.ID, nil, nil),
@@ -112,7 +112,7 @@ func (i *Injector) check(wanted Fault) error {
 	case wanted.Seconds < 0 || wanted.Seconds > maxDelay:
 		return fault.New(fault.ArgumentInvalid, "seconds must be from 0 to %d, not %d", maxDelay, wanted.Seconds)
 	case wanted.RegistrationID != "" && wanted.GroupID != "":
-		return fault.New(fault.ArgumentInvalid, "A misbehaviour is for a device or for a group, not for both")
+		return fault.New(fault.ArgumentInvalid, "An injected fault is for a device or for a group, not for both")
 	}
 	for _, id := range []string{wanted.RegistrationID, wanted.GroupID} {
 		if err := i.config.CheckID(id); id != "" && err != nil {
@@ -164,7 +164,7 @@ func (i *Injector) Remove(ctx context.Context, id string) error {
 		}
 	}
 	if !found {
-		return fault.New(fault.NotFound, "There is no misbehaviour %.64q", id)
+		return fault.New(fault.NotFound, "There is no injected fault %.64q", id)
 	}
 	return nil
 }
@@ -188,19 +188,19 @@ func (i *Injector) Apply(ctx context.Context, trace *attest.Trace, registrationI
 		return "", err
 	}
 	fail := func(err error) (string, error) {
-		trace.Fail("misbehaviour", fault.Say("%s", injected.Kind), fault.Say("none"),
-			fault.Say("Somebody asked for this to test devices: berth misbehave list shows what is left of it"))
+		trace.Fail("injected fault", fault.Say("%s", injected.Kind), fault.Say("none"),
+			fault.Say("Somebody asked for this to test devices: berth inject list shows what is left of it"))
 		return "", err
 	}
 	switch injected.Kind {
 	case Fail:
-		return fail(fault.New(fault.Internal, "The service fails, as a misbehaviour asks for"))
+		return fail(fault.New(fault.Internal, "The service fails, as an injected fault asks for"))
 	case Throttle:
-		problem := fault.New(fault.Throttled, "Too many requests, as a misbehaviour asks for. Come back later")
+		problem := fault.New(fault.Throttled, "Too many requests, as an injected fault asks for. Come back later")
 		problem.RetryAfter = time.Duration(max(1, injected.Seconds)) * time.Second
 		return fail(problem)
 	case Drop:
-		return fail(fault.New(fault.Internal, "The connection is dropped, as a misbehaviour asks for").Because(ErrDropped))
+		return fail(fault.New(fault.Internal, "The connection is dropped, as an injected fault asks for").Because(ErrDropped))
 	case Delay:
 		timer := time.NewTimer(time.Duration(injected.Seconds) * time.Second)
 		defer timer.Stop()
@@ -209,9 +209,9 @@ func (i *Injector) Apply(ctx context.Context, trace *attest.Trace, registrationI
 		case <-ctx.Done():
 			return fail(ctx.Err())
 		}
-		trace.Pass("misbehaviour", "delayed by %d seconds", injected.Seconds)
+		trace.Pass("injected fault", "delayed by %d seconds", injected.Seconds)
 	case WrongHub:
-		trace.Pass("misbehaviour", "the device is told the hub %s", injected.HubHostName)
+		trace.Pass("injected fault", "the device is told the hub %s", injected.HubHostName)
 		return injected.HubHostName, nil
 	}
 	return "", nil
