@@ -13,21 +13,21 @@ import (
 )
 
 func TestTwin(t *testing.T) {
-	house := newHouse(t)
-	options := house.sasDevice("lamp")
+	f := newFixture(t)
+	options := f.sasDevice("lamp")
 	type notice struct {
 		version int64
 		patch   json.RawMessage
 	}
 	notices := make(chan notice, 1)
 	options.OnDesired = func(version int64, patch json.RawMessage) { notices <- notice{version, patch} }
-	client := house.connect(options)
+	client := f.connect(options)
 
-	version, err := client.Report(house.ctx, json.RawMessage(`{"power":"on","room":null}`))
+	version, err := client.Report(f.ctx, json.RawMessage(`{"power":"on","room":null}`))
 	if err != nil || version != 2 {
 		t.Fatalf("reporting returned version %d and %v, want 2", version, err)
 	}
-	if _, err := house.Hub.PatchTwin(house.ctx, "lamp", json.RawMessage(`{"properties":{"desired":{"colour":"red"}}}`), ""); err != nil {
+	if _, err := f.Hub.PatchTwin(f.ctx, "lamp", json.RawMessage(`{"properties":{"desired":{"colour":"red"}}}`), ""); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -38,7 +38,7 @@ func TestTwin(t *testing.T) {
 	case <-client.Ended():
 		t.Fatal(client.Err())
 	}
-	desired, reported, err := client.Twin(house.ctx)
+	desired, reported, err := client.Twin(f.ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -65,35 +65,35 @@ func canonical(t *testing.T, text json.RawMessage) string {
 }
 
 func TestReportRefused(t *testing.T) {
-	house := newHouse(t)
-	client := house.connect(house.sasDevice("lamp"))
-	_, err := client.Report(house.ctx, json.RawMessage(`["not an object"]`))
+	f := newFixture(t)
+	client := f.connect(f.sasDevice("lamp"))
+	_, err := client.Report(f.ctx, json.RawMessage(`["not an object"]`))
 	var problem *fault.Error
 	if !errors.As(err, &problem) || problem.Code != fault.ArgumentInvalid || problem.Message == "" || problem.TrackingID == "" {
 		t.Errorf("got %#v, want fault 400004 with message and tracking id", err)
 	}
 	// The connection is still good.
-	if err := client.Send(house.ctx, device.Message{Payload: []byte("hello")}); err != nil {
+	if err := client.Send(f.ctx, device.Message{Payload: []byte("hello")}); err != nil {
 		t.Error(err)
 	}
 }
 
 func TestConnectRefused(t *testing.T) {
-	house := newHouse(t)
-	wrongKey := house.sasDevice("lamp")
+	f := newFixture(t)
+	wrongKey := f.sasDevice("lamp")
 	wrongKey.SASKey = credential.NewKey(32)
-	unknown := house.sasDevice("lamp-2")
+	unknown := f.sasDevice("lamp-2")
 	unknown.DeviceID = "nobody"
 	for name, options := range map[string]device.HubOptions{"wrong key": wrongKey, "unknown device": unknown} {
-		client, err := device.Connect(house.ctx, options)
+		client, err := device.Connect(f.ctx, options)
 		var refused *mqtt.RefusedError
 		if !errors.As(err, &refused) || refused.Code != mqtt.NotAuthorized {
 			t.Errorf("%s: got %v and %v, want CONNACK 5", name, client, err)
 		}
 	}
-	distrustful := house.sasDevice("lamp-3")
+	distrustful := f.sasDevice("lamp-3")
 	distrustful.RootCAs = nil // the system's
-	if client, err := device.Connect(house.ctx, distrustful); err == nil {
+	if client, err := device.Connect(f.ctx, distrustful); err == nil {
 		client.Close()
 		t.Error("connected to a server whose authority is not trusted")
 	}
@@ -101,18 +101,18 @@ func TestConnectRefused(t *testing.T) {
 
 // The newest connection of a device wins.
 func TestEnded(t *testing.T) {
-	house := newHouse(t)
-	options := house.sasDevice("lamp")
-	first := house.connect(options)
-	second := house.connect(options)
+	f := newFixture(t)
+	options := f.sasDevice("lamp")
+	first := f.connect(options)
+	second := f.connect(options)
 	<-first.Ended()
 	if err := first.Err(); err == nil {
 		t.Error("the first connection does not say why it ended")
 	}
-	if err := first.Send(house.ctx, device.Message{}); err == nil {
+	if err := first.Send(f.ctx, device.Message{}); err == nil {
 		t.Error("sent on a connection that has ended")
 	}
-	if err := second.Send(house.ctx, device.Message{}); err != nil {
+	if err := second.Send(f.ctx, device.Message{}); err != nil {
 		t.Error(err)
 	}
 	if err := second.Close(); err != nil || !errors.Is(second.Err(), net.ErrClosed) {

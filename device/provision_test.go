@@ -16,30 +16,30 @@ import (
 func TestProvisionConnectSend(t *testing.T) {
 	for _, webSocket := range []bool{false, true} {
 		t.Run(fmt.Sprintf("webSocket=%t", webSocket), func(t *testing.T) {
-			house := newHouse(t)
-			certificate := house.certificate("wind-1", true)
-			options := house.provision("wind-1", certificate)
+			f := newFixture(t)
+			certificate := f.certificate("wind-1", true)
+			options := f.provision("wind-1", certificate)
 			if options.WebSocket = webSocket; webSocket {
-				options.Host = house.HTTPSAddress()
+				options.Host = f.HTTPSAddress()
 			}
-			registration, err := device.Provision(house.ctx, options)
+			registration, err := device.Provision(f.ctx, options)
 			if err != nil {
 				t.Fatal(err)
 			}
 			state := registration.RegistrationState
-			if registration.Status != "assigned" || registration.OperationID == "" || state.AssignedHub != house.Info().Hubs[0].Host ||
+			if registration.Status != "assigned" || registration.OperationID == "" || state.AssignedHub != f.Info().Hubs[0].Host ||
 				state.DeviceID != "wind-1" || state.Substatus != "initialAssignment" || state.ETag == "" ||
 				time.Since(state.CreatedDateTimeUTC.Time) > time.Minute || state.LastUpdatedDateTimeUTC.IsZero() {
 				t.Fatalf("registered as %+v with state %+v", registration, state)
 			}
 
-			client := house.connect(device.HubOptions{Host: options.Host, DeviceID: state.DeviceID, Certificate: certificate,
-				RootCAs: house.RootCAs, WebSocket: webSocket})
+			client := f.connect(device.HubOptions{Host: options.Host, DeviceID: state.DeviceID, Certificate: certificate,
+				RootCAs: f.RootCAs, WebSocket: webSocket})
 			const n = 10
 			sent := make(chan error, n)
 			for i := range n {
 				go func() {
-					sent <- client.Send(house.ctx, device.Message{MessageID: fmt.Sprint("message ", i), CorrelationID: "a+b&c=d",
+					sent <- client.Send(f.ctx, device.Message{MessageID: fmt.Sprint("message ", i), CorrelationID: "a+b&c=d",
 						ContentType: "application/json", ContentEncoding: "utf-8",
 						Properties: map[string]string{"über": "50 % / $", "empty": ""}, Payload: fmt.Appendf(nil, `{"speed":%d}`, i)})
 				}()
@@ -50,7 +50,7 @@ func TestProvisionConnectSend(t *testing.T) {
 				}
 			}
 			seen := map[string]bool{}
-			for _, message := range house.telemetry("wind-1", n) {
+			for _, message := range f.telemetry("wind-1", n) {
 				id := message.SystemProperties["message-id"]
 				seen[id] = true
 				var body struct{ Speed json.Number }
@@ -71,8 +71,8 @@ func TestProvisionConnectSend(t *testing.T) {
 }
 
 func TestProvisionPaced(t *testing.T) {
-	house := newHouse(t, berthtest.Paced())
-	options := house.provision("wind-1", house.certificate("wind-1", true))
+	f := newFixture(t, berthtest.Paced())
+	options := f.provision("wind-1", f.certificate("wind-1", true))
 	var operations []string
 	options.OnAssigning = func(operationID string, wait time.Duration) {
 		operations = append(operations, operationID)
@@ -80,7 +80,7 @@ func TestProvisionPaced(t *testing.T) {
 			t.Errorf("the wait is %s, want the 3 s that Azure asks for", wait)
 		}
 	}
-	registration, err := device.Provision(house.ctx, options)
+	registration, err := device.Provision(f.ctx, options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,9 +91,9 @@ func TestProvisionPaced(t *testing.T) {
 
 // A device that gives up does not wait for the end of its pause.
 func TestProvisionGivesUp(t *testing.T) {
-	house := newHouse(t, berthtest.Paced())
-	options := house.provision("wind-1", house.certificate("wind-1", true))
-	ctx, giveUp := context.WithCancelCause(house.ctx)
+	f := newFixture(t, berthtest.Paced())
+	options := f.provision("wind-1", f.certificate("wind-1", true))
+	ctx, giveUp := context.WithCancelCause(f.ctx)
 	reason := errors.New("enough")
 	options.OnAssigning = func(string, time.Duration) { giveUp(reason) }
 	if registration, err := device.Provision(ctx, options); !errors.Is(err, reason) || registration.Status != "assigning" {
@@ -102,13 +102,13 @@ func TestProvisionGivesUp(t *testing.T) {
 }
 
 func TestProvisionRefused(t *testing.T) {
-	house := newHouse(t)
-	_, err := device.Provision(house.ctx, house.provision("stranger", house.certificate("stranger", false)))
+	f := newFixture(t)
+	_, err := device.Provision(f.ctx, f.provision("stranger", f.certificate("stranger", false)))
 	var problem *fault.Error
 	if !errors.As(err, &problem) || problem.Code.Status() != 401 || problem.Message == "" || problem.TrackingID == "" {
 		t.Fatalf("got %#v, want the service's refusal with its code, message and tracking id", err)
 	}
-	if _, err := device.Provision(house.ctx, house.provision("wind-1", house.certificate("wind-2", true))); !errors.As(err, &problem) {
+	if _, err := device.Provision(f.ctx, f.provision("wind-1", f.certificate("wind-2", true))); !errors.As(err, &problem) {
 		t.Errorf("with another device's certificate: got %v, want a refusal", err)
 	}
 }

@@ -94,7 +94,7 @@ func encoded(certificates ...*x509.Certificate) []byte {
 // An authority under one of the operator's own: Berth makes the request, the operator
 // brings the chain, devices get all of it, and it is renewed with the same key.
 func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	company := newCompany(t, h.now)
 	made, err := h.RequestAuthority(ctx, "Factory", "Factory issuing")
 	if err != nil || made.Certificate != "" || made.Name != "factory" {
@@ -189,7 +189,7 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 func second[A, B any](_ A, b B) B { return b }
 
 // chainOf issues a certificate and returns its chain.
-func (h *house) chainOf(policy, id string) (chain []*x509.Certificate) {
+func (h *fixture) chainOf(policy, id string) (chain []*x509.Certificate) {
 	h.t.Helper()
 	request, err := h.Check(h.t.Context(), policy, id, csr(h.t, id))
 	if err != nil {
@@ -223,7 +223,7 @@ func (h *house) chainOf(policy, id string) (chain []*x509.Certificate) {
 // Revoked and rotated in one step: what the former authority signed is void, and its
 // policies go on with the other, which is made when there is none.
 func TestAuthoritiesAreRotated(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	if _, err := h.PutPolicy(ctx, Policy{Name: "short", ValidityMinutes: 60}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -270,7 +270,7 @@ func TestAuthoritiesAreRotated(t *testing.T) {
 // What is in use is not deleted unless that is forced, and a deleted authority's name
 // and certificates never come to life again.
 func TestWhatIsInUseIsNotDeleted(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	users := &users{by: PolicyUser{ID: "meters", Group: true}}
 	h.Follow(users)
 	if err := h.DeletePolicy(ctx, "nothing", false); !errors.Is(err, fault.NotFound) {
@@ -355,7 +355,7 @@ func (u *users) PolicyUser(context.Context, string) (PolicyUser, error) { return
 // All certificates of a device are revoked at once, those of others are not, and who
 // holds its connection is told.
 func TestRevokeDevice(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	const many = revokedAtOnce + 20
 	var own []*x509.Certificate
 	for range many {
@@ -396,7 +396,7 @@ func TestRevokeDevice(t *testing.T) {
 // A list ends only where there is nothing more: page by page it has every certificate
 // of a device, the latest first.
 func TestIssuedInPages(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	var want []string
 	for range 23 {
 		want = append(want, thumbprint(h.issue(DefaultPolicy, "meter")))
@@ -431,7 +431,7 @@ func TestIssuedInPages(t *testing.T) {
 
 // However many policies and authorities there are, all are listed, and all renewed.
 func TestListsHaveNoSilentEnd(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	const many = listStride + 5
 	var changes []store.Change
 	for i := range many {
@@ -450,7 +450,7 @@ func TestListsHaveNoSilentEnd(t *testing.T) {
 
 // With Exact a request is base64 of DER and nothing else.
 func TestExactRequests(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	plain := csr(t, "d1")
 	lines := plain[:40] + "\n" + plain[40:]
 	armoured := "-----BEGIN CERTIFICATE REQUEST-----\n" + lines + "\n-----END CERTIFICATE REQUEST-----\n"

@@ -17,18 +17,18 @@ import (
 	"github.com/berth-iot/berth/store/memory"
 )
 
-// house is a service whose clock the test sets.
-type house struct {
+// fixture is a service whose clock the test sets.
+type fixture struct {
 	*Service
 	t   *testing.T
 	now time.Time
 }
 
-func newHouse(t *testing.T) *house {
+func newFixture(t *testing.T) *fixture {
 	t.Helper()
 	documents := memory.New().Open()
 	t.Cleanup(func() { documents.Close() })
-	h := &house{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
+	h := &fixture{t: t, now: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)}
 	var err error
 	if h.Service, err = Open(t.Context(), Config{Documents: documents, Now: func() time.Time { return h.now }}); err != nil {
 		t.Fatal(err)
@@ -50,7 +50,7 @@ func csr(t *testing.T, name string, dnsNames ...string) string {
 }
 
 // issue gives a device a certificate.
-func (h *house) issue(policy, id string) *x509.Certificate {
+func (h *fixture) issue(policy, id string) *x509.Certificate {
 	h.t.Helper()
 	request, err := h.Check(h.t.Context(), policy, id, csr(h.t, id))
 	if err != nil {
@@ -70,7 +70,7 @@ func (h *house) issue(policy, id string) *x509.Certificate {
 	return certificate
 }
 
-func (h *house) verify(certificate *x509.Certificate, id string) error {
+func (h *fixture) verify(certificate *x509.Certificate, id string) error {
 	_, err := h.Verify(h.t.Context(), certificate, id)
 	return err
 }
@@ -78,7 +78,7 @@ func (h *house) verify(certificate *x509.Certificate, id string) error {
 // A certificate is good for its device and its time, until it or its authority is
 // revoked; whoever holds connections is told.
 func TestVerify(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	var told []Revocation
 	h.OnRevoke(func(r Revocation) { told = append(told, r) })
 	if _, err := h.CreateAuthority(ctx, "second"); err != nil {
@@ -130,7 +130,7 @@ func TestVerify(t *testing.T) {
 // The names that a request may ask for are those of the policy's patterns, label by
 // label.
 func TestNames(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	if _, err := h.PutPolicy(ctx, Policy{Name: "named", DNSNames: []string{"{registrationId}.example.com", "*.plant.example.com"}}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -150,7 +150,7 @@ func TestNames(t *testing.T) {
 // The list of a device's certificates begins with the latest, and those that expired
 // long ago go.
 func TestOldCertificatesGo(t *testing.T) {
-	h, ctx := newHouse(t), t.Context()
+	h, ctx := newFixture(t), t.Context()
 	if _, err := h.PutPolicy(ctx, Policy{Name: "daily", ValidityMinutes: 24 * 60}, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -186,7 +186,7 @@ func TestOldCertificatesGo(t *testing.T) {
 // TestClockAhead issues while the clock is 400 days ahead and not trusted: no
 // certificate is forgotten, and what is issued is good when the clock is right again.
 func TestClockAhead(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	right := h.now
 	for range 3 {
 		h.issue(DefaultPolicy, "d1")

@@ -15,7 +15,7 @@ const year = 365 * 24 * time.Hour
 
 // chain issues a certificate and holds its chain against the time as a client of the
 // device does that trusts the root.
-func (h *house) chain(id string) (leaf *x509.Certificate, root *x509.Certificate) {
+func (h *fixture) chain(id string) (leaf *x509.Certificate, root *x509.Certificate) {
 	h.t.Helper()
 	request, err := h.Check(h.t.Context(), DefaultPolicy, id, csr(h.t, id))
 	if err != nil {
@@ -40,7 +40,7 @@ func (h *house) chain(id string) (leaf *x509.Certificate, root *x509.Certificate
 	return certificates[0], certificates[2]
 }
 
-func (h *house) verifyChain(chain []*x509.Certificate) {
+func (h *fixture) verifyChain(chain []*x509.Certificate) {
 	h.t.Helper()
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	between.AddCert(chain[1])
@@ -50,7 +50,7 @@ func (h *house) verifyChain(chain []*x509.Certificate) {
 	}
 }
 
-func (h *house) renew() {
+func (h *fixture) renew() {
 	h.t.Helper()
 	if err := h.Renew(h.t.Context()); err != nil {
 		h.t.Fatal(err)
@@ -60,7 +60,7 @@ func (h *house) renew() {
 // Over fifty years each certificate is for the whole time that its policy says, its
 // chain can be verified, and its root was there before it was needed.
 func TestAuthoritiesAreRenewed(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.config.Audit = audit.Open(h.config.Documents, func() time.Time { return h.now })
 	begin := h.now
 	if _, err := h.CreateAuthority(t.Context(), "gone"); err != nil {
@@ -102,7 +102,7 @@ func TestAuthoritiesAreRenewed(t *testing.T) {
 	}
 }
 
-func (h *house) signedBy(name string) *x509.Certificate {
+func (h *fixture) signedBy(name string) *x509.Certificate {
 	h.t.Helper()
 	authority, err := h.Authority(h.t.Context(), name)
 	if err != nil {
@@ -121,7 +121,7 @@ func (h *house) signedBy(name string) *x509.Certificate {
 func TestAuthoritiesUnderAWrongClock(t *testing.T) {
 	for _, wrong := range []time.Duration{400 * 24 * time.Hour, -400 * 24 * time.Hour, 15 * year, -15 * year, 25 * year} {
 		t.Run(wrong.String(), func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			right := h.now
 			h.now = right.Add(wrong)
 			h.renew()
@@ -142,7 +142,7 @@ func TestAuthoritiesUnderAWrongClock(t *testing.T) {
 
 // An authority whose key can't be read is told of, and the others are renewed.
 func TestOneAuthorityThatCannotBeRenewed(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	if _, err := h.CreateAuthority(t.Context(), "broken"); err != nil { // before default, as they are read
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ import (
 // TestUnprovenConnections: who has proved nothing within the time for it is sent away,
 // by whatever door it came and however much it says; who has, stays.
 func TestUnprovenConnections(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	h.stop()
 	h.config.ProofTimeout = 2 * time.Second
 	h.start()
@@ -99,7 +99,7 @@ func TestUnprovenConnections(t *testing.T) {
 }
 
 // webSocket connects as connect does, over WebSocket.
-func (h *house) webSocket(keys *deviceKeys, clientID, username string) *device {
+func (h *fixture) webSocket(keys *deviceKeys, clientID, username string) *device {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -123,7 +123,7 @@ type keptAlive struct {
 	token   string
 }
 
-func (h *house) keepAlive(token string) *keptAlive {
+func (h *fixture) keepAlive(token string) *keptAlive {
 	h.t.Helper()
 	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.HTTPS), &tls.Config{RootCAs: h.roots, ServerName: "localhost"})
 	if err != nil {

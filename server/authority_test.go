@@ -18,7 +18,7 @@ import (
 )
 
 // as is a client of the provisioning service with a policy of its own.
-func (h *house) as(name string, rights ...string) *backend.Provisioning {
+func (h *fixture) as(name string, rights ...string) *backend.Provisioning {
 	h.t.Helper()
 	policy, err := h.provisioning.CreatePolicy(h.t.Context(), name, rights)
 	if err != nil {
@@ -35,7 +35,7 @@ func (h *house) as(name string, rights ...string) *backend.Provisioning {
 }
 
 // refusals are the entries of the audit on what was refused.
-func (h *house) refusals() (found []audit.Entry) {
+func (h *fixture) refusals() (found []audit.Entry) {
 	h.t.Helper()
 	entries, _, err := h.provisioning.Audit(h.t.Context(), audit.Filter{Max: 1000})
 	if err != nil {
@@ -52,8 +52,8 @@ func (h *house) refusals() (found []audit.Entry) {
 // TestKeptConnectionStringGoesNowhereElse: who may configure the service but does not
 // have the key of a linked hub can't have it sent to a server of his.
 func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
-	h := newHouse(t)
-	there := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "hub.elsewhere.example", Listen: "127.0.0.1"}}
+	h := newFixture(t)
+	there := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "hub.elsewhere.example", Listen: "127.0.0.1"}}
 	there.start()
 	t.Cleanup(there.stop)
 	text, err := os.ReadFile(there.Info().CAFile)
@@ -123,7 +123,7 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 
 // TestRefusedChangesAreInTheAudit: of somebody who proved who he is, and few of them.
 func TestRefusedChangesAreInTheAudit(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	reader := h.as("reader", provisioning.EnrollmentRead)
 	ctx := t.Context()
 	if err := reader.DeleteGroup(ctx, "meters", ""); fault.From(err).Code != fault.UnauthorizedAccess {

@@ -70,7 +70,7 @@ func (j *journal) String() string {
 // changes nothing.
 func TestClockAhead(t *testing.T) {
 	c, log := &movedClock{}, &journal{}
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Now: c.Now, elapsed: c.Elapsed, Logger: slog.New(slog.NewTextHandler(log, nil))}}
 	h.start()
 	t.Cleanup(func() { h.stop() })

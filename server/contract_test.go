@@ -14,7 +14,7 @@ import (
 // TestHTTPVersion offers HTTP/2 and gets HTTP/1.1: names of headers keep their spelling
 // in no other, and WebSockets need it.
 func TestHTTPVersion(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.HTTPS),
 			&tls.Config{RootCAs: h.roots, ServerName: "localhost",
@@ -69,7 +69,7 @@ func readPacket(t *testing.T, r *bufio.Reader) (header byte, body []byte) {
 // its answer, the answer has the QoS that was granted, and $rid is first in its topic. The
 // C# client takes nothing else.
 func TestAnswersOfProvisioning(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "d1")
 	h.enroll(keys)
 	for _, qos := range []byte{0, 1} {

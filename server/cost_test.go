@@ -23,7 +23,7 @@ import (
 )
 
 // metric reads one of the server's figures as those who run it do.
-func (h *house) metric(name string) (value float64) {
+func (h *fixture) metric(name string) (value float64) {
 	h.t.Helper()
 	response, err := http.Get(strings.TrimSuffix(h.Info().PortalURL, "/") + "/metrics")
 	if err != nil {
@@ -71,7 +71,7 @@ func hostileChain(t *testing.T, id string, length int) (chain deviceKeys) {
 // TestStrangersChains counts the signatures that chains without an end make the
 // server check, on one connection and on many.
 func TestStrangersChains(t *testing.T) {
-	h := limitedHouse(t, provisioning.Limits{})
+	h := newLimited(t, provisioning.Limits{})
 	authority, err := credential.NewAuthority("A", time.Now().Add(-time.Hour), 24*time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -100,7 +100,7 @@ func TestStrangersChains(t *testing.T) {
 // TestStrangersTokens counts the groups that are tried on tokens.
 func TestStrangersTokens(t *testing.T) {
 	const groups, tried = 100, "berth_attestation_groups_tried_total"
-	h := limitedHouse(t, provisioning.Limits{})
+	h := newLimited(t, provisioning.Limits{})
 	key := credential.NewKey(64)
 	for i := range groups {
 		group := provisioning.EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%03d", i), EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}

@@ -23,7 +23,7 @@ import (
 var damages = []string{"{", "", "null", "{}", "[]", "[[", "\xff\xfe", "\x00", `"text"`, "-", "1e999", `{"registrationId":1}`, nested(20_000)}
 
 // furnish makes a record in every collection, and returns the collections.
-func (h *house) furnish() []string {
+func (h *fixture) furnish() []string {
 	h.t.Helper()
 	ctx := context.Background()
 	must := func(err error) {
@@ -67,7 +67,7 @@ func (h *house) furnish() []string {
 }
 
 // browser logs in to the portal.
-func (h *house) browser() *http.Client {
+func (h *fixture) browser() *http.Client {
 	h.t.Helper()
 	link, err := h.LoginLink(context.Background(), "operator")
 	if err != nil {
@@ -85,7 +85,7 @@ func (h *house) browser() *http.Client {
 	return client
 }
 
-func (h *house) page(client *http.Client, address string) (status int, text string) {
+func (h *fixture) page(client *http.Client, address string) (status int, text string) {
 	h.t.Helper()
 	response, err := client.Get(address)
 	if err != nil {
@@ -105,7 +105,7 @@ var pages = []string{"", "quickstart", "enrollments", "groups", "registrations",
 	"enrollments/export?format=csv", "enrollments/export?format=json", "groups/export", "registrations?status=assigned", "attempts?outcome=refused"}
 
 // listsAll asks for everything that lists records, and fails for what is not answered.
-func (h *house) listsAll() {
+func (h *fixture) listsAll() {
 	h.t.Helper()
 	browser := h.browser()
 	for _, path := range pages {
@@ -153,7 +153,7 @@ func (h *house) listsAll() {
 // TestDamagedRecords puts records that hold nothing among the others of every
 // collection. Everything goes on past them; they are listed, and can be deleted.
 func TestDamagedRecords(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	collections := h.furnish()
 	if len(collections) < 25 {
 		t.Fatalf("only %d collections: %q", len(collections), collections)
@@ -247,7 +247,7 @@ func TestDamagedRecords(t *testing.T) {
 // starts, the portal shows what is wrong, and once all of it is deleted the server is
 // like a new one.
 func TestEveryRecordDamaged(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	collections := h.furnish()
 	h.stop()
 	damaged := 0
@@ -308,7 +308,7 @@ func TestEveryRecordDamaged(t *testing.T) {
 func TestStartWithoutKeys(t *testing.T) {
 	for collection, key := range map[string]string{"server/settings": "idScope", "issuance/authorities": "root"} {
 		t.Run(key, func(t *testing.T) {
-			h := newHouse(t)
+			h := newFixture(t)
 			h.stop()
 			var whole store.Document
 			h.plant(func(documents store.Documents, _ store.Log) {

@@ -12,7 +12,7 @@ import (
 // TestFailuresOfAnHTTPSConnection: who registers in vain again and again over one
 // connection is judged no longer, as over MQTT, and somebody else on another is.
 func TestFailuresOfAnHTTPSConnection(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	stranger, good := validKeys(t, "stranger"), validKeys(t, "good")
 	h.enroll(good)
 	connect := func(keys deviceKeys) func() int {

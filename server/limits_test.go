@@ -15,11 +15,11 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-// limitedHouse is a server with these limits, whose time stands still, so that the
+// newLimited is a server with these limits, whose time stands still, so that the
 // time to come back at is the same in each run.
-func limitedHouse(t *testing.T, limits provisioning.Limits) *house {
+func newLimited(t *testing.T, limits provisioning.Limits) *fixture {
 	now := time.Now()
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Limits: limits, Pace: provisioning.Paced, Now: func() time.Time { return now }}}
 	h.start()
 	t.Cleanup(h.stop)
@@ -34,7 +34,7 @@ type reply struct {
 }
 
 // send asks over HTTPS; keys are a device's certificate, token a back end's.
-func (h *house) send(keys *deviceKeys, token, method, path, body string) reply {
+func (h *fixture) send(keys *deviceKeys, token, method, path, body string) reply {
 	h.t.Helper()
 	config := &tls.Config{RootCAs: h.roots}
 	if keys != nil {
@@ -112,7 +112,7 @@ func TestTooManyRegistrations(t *testing.T) {
 		"of both":        {provisioning.Limits{DevicePerMinute: 2, RegistrationsPerMinute: 2}, 30, "The service takes 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h, keys := limitedHouse(t, c.limits), validKeys(t, "d1")
+			h, keys := newLimited(t, c.limits), validKeys(t, "d1")
 			h.enroll(keys)
 			d := h.provision(&keys, h.Info().IDScope, "d1")
 			first := d.ask(registerTopic, "")
@@ -136,7 +136,7 @@ func TestTooManyRegistrations(t *testing.T) {
 // A device polls and looks itself up 5 times in 10 seconds, together over both
 // protocols.
 func TestTooManyPolls(t *testing.T) {
-	h, keys, other := limitedHouse(t, provisioning.AzureLimits), validKeys(t, "d1"), validKeys(t, "d2")
+	h, keys, other := newLimited(t, provisioning.AzureLimits), validKeys(t, "d1"), validKeys(t, "d2")
 	h.enroll(keys)
 	h.enroll(other)
 	scope := h.Info().IDScope
@@ -169,7 +169,7 @@ func TestTooManyPolls(t *testing.T) {
 func TestServiceLimits(t *testing.T) {
 	limits := provisioning.AzureLimits
 	limits.OperationsPerMinute, limits.Enrollments, limits.KeyGroups, limits.Registrations = 12, 11, 1, 1
-	h := limitedHouse(t, limits)
+	h := newLimited(t, limits)
 	dps, err := credential.ParseConnectionString(h.Info().ProvisioningConnectionString)
 	if err != nil {
 		t.Fatal(err)

@@ -23,7 +23,7 @@ import (
 // and in what they are told, whatever door they stand at.
 func TestTheWordsOfStrangersAreBounded(t *testing.T) {
 	logged := new(lines)
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Logger: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))}}
 	h.start()
 	t.Cleanup(h.stop)

@@ -16,7 +16,7 @@ func TestMoreHubsThanConnectionsAllow(t *testing.T) {
 	if most == 0 {
 		t.Fatal("this process may have any number of file descriptors: set a limit, as with ulimit -n 20000")
 	}
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", MaxConnections: most}}
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", MaxConnections: most}}
 	h.start()
 	t.Cleanup(func() { h.stop() })
 	if _, err := h.CreateHub(t.Context(), "second", "127.0.0.2"); err != nil {
@@ -33,7 +33,7 @@ func TestMoreHubsThanConnectionsAllow(t *testing.T) {
 // TestAHubThatCannotBeOpened: what is left of a hub that could not be made keeps nobody
 // from making it, or another with its host, and the server from starting.
 func TestAHubThatCannotBeOpened(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	inTheWay := filepath.Join(h.config.DataDir, "logs", "hub.second.telemetry")
 	if err := os.WriteFile(inTheWay, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -60,7 +60,7 @@ func TestAHubThatCannotBeOpened(t *testing.T) {
 // TestTwoHubsWithOneHost starts on what an earlier version could leave behind: two hubs
 // with the same host name, of which the older one has it.
 func TestTwoHubsWithOneHost(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	if _, err := h.CreateHub(t.Context(), "older", "127.0.0.2"); err != nil {
 		t.Fatal(err)
 	}

@@ -30,7 +30,7 @@ import (
 // nodes are two servers of one service: on the same documents and logs, and on one network.
 // The authority of its TLS certificates each has for itself.
 type nodes struct {
-	a, b      *house
+	a, b      *fixture
 	documents store.Documents
 }
 
@@ -38,8 +38,8 @@ func newNodes(t *testing.T) *nodes {
 	t.Helper()
 	shared, network := memory.New(), local.NewNetwork()
 	n := &nodes{documents: shared.Open()}
-	for name, h := range map[string]**house{"a": &n.a, "b": &n.b} {
-		*h = &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1",
+	for name, h := range map[string]**fixture{"a": &n.a, "b": &n.b} {
+		*h = &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1",
 			Listen: "127.0.0.1", node: node{name, shared.Open(), shared.OpenLogs(nil), network.Node()}}}
 		(*h).start()
 		t.Cleanup((*h).stop)
@@ -48,7 +48,7 @@ func newNodes(t *testing.T) *nodes {
 }
 
 // assign enrolls a device and has it registered at a node.
-func assign(h *house, id string) *deviceKeys {
+func assign(h *fixture, id string) *deviceKeys {
 	h.t.Helper()
 	keys := validKeys(h.t, id)
 	h.enroll(keys)
@@ -82,7 +82,7 @@ func TestDeviceOfTwoNodes(t *testing.T) {
 		t.Fatalf("the newer connection has ended: %v", second.Err())
 	}
 
-	for _, h := range []*house{n.a, n.b} {
+	for _, h := range []*fixture{n.a, n.b} {
 		found, err := h.hub.Device(ctx, "d1")
 		if err != nil || found.ConnectionState != "Connected" {
 			t.Errorf("the device is %+v, %v", found, err)

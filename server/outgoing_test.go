@@ -87,7 +87,7 @@ func TestOutgoing(t *testing.T) {
 // webhooks: no more than half of those are made at once to a webhook that does not answer,
 // and devices of another one are assigned meanwhile. When it answers, all are.
 func TestManyDevicesAskOneWebhook(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	f := &fleet{h, t, h.hub, "127.0.0.1"}
 	// Few, so that all of them are asked long before a request's five seconds are over.
 	outgoing := h.Server.outgoing

@@ -25,7 +25,7 @@ import (
 // fleet is a server with groups with symmetric keys, whose key is made of the
 // group's name, and the hub that its devices go to.
 type fleet struct {
-	*house
+	*fixture
 	t    *testing.T
 	hub  *backend.Hub
 	host string // of that hub
@@ -287,7 +287,7 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 // TestDeviceIDsOfOthers registers devices of groups whose id is another's, in a hub
 // of the same process.
 func TestDeviceIDsOfOthers(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	if _, err := h.CreateHub(context.Background(), "another", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -297,12 +297,12 @@ func TestDeviceIDsOfOthers(t *testing.T) {
 // TestDeviceIDsOfOthersElsewhere does the same with a hub that is linked by its
 // service API.
 func TestDeviceIDsOfOthersElsewhere(t *testing.T) {
-	h, elsewhere := newHouse(t), newElsewhere(t, "127.0.0.7")
+	h, elsewhere := newFixture(t), newElsewhere(t, "127.0.0.7")
 	h.link(elsewhere)
 	eachOwnerCase(t, h, elsewhere.hub, "127.0.0.7")
 }
 
-func eachOwnerCase(t *testing.T, h *house, iot *backend.Hub, host string) {
+func eachOwnerCase(t *testing.T, h *fixture, iot *backend.Hub, host string) {
 	n := 0
 	for name, run := range ownerCases {
 		n++
@@ -317,16 +317,16 @@ func eachOwnerCase(t *testing.T, h *house, iot *backend.Hub, host string) {
 }
 
 // newElsewhere is another server, whose hub has this host name.
-func newElsewhere(t *testing.T, host string) *house {
+func newElsewhere(t *testing.T, host string) *fixture {
 	t.Helper()
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: host, Listen: "127.0.0.1"}}
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: host, Listen: "127.0.0.1"}}
 	h.start()
 	t.Cleanup(h.stop)
 	return h
 }
 
 // link links the hub of another server.
-func (h *house) link(elsewhere *house) {
+func (h *fixture) link(elsewhere *fixture) {
 	h.t.Helper()
 	authority, err := os.ReadFile(elsewhere.Info().CAFile)
 	if err != nil {
@@ -340,7 +340,7 @@ func (h *house) link(elsewhere *house) {
 
 // TestDeviceIDsAsInAzure lets whoever registers last have the device id.
 func TestDeviceIDsAsInAzure(t *testing.T) {
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", Replace: true}}
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", Replace: true}}
 	h.start()
 	t.Cleanup(h.stop)
 	f := &fleet{h, t, h.hub, "127.0.0.1"}
@@ -356,7 +356,7 @@ func TestDeviceIDsAsInAzure(t *testing.T) {
 // TestFailureKeepsWhatWasThere: when an assignment goes wrong, what it leaves behind
 // is removed, and not the device that was there before.
 func TestFailureKeepsWhatWasThere(t *testing.T) {
-	h, elsewhere := newHouse(t), newElsewhere(t, "127.0.0.7")
+	h, elsewhere := newFixture(t), newElsewhere(t, "127.0.0.7")
 	h.link(elsewhere)
 	f := &fleet{h, t, elsewhere.hub, "127.0.0.7"}
 	key := f.byHand("meter")
@@ -373,7 +373,7 @@ func TestFailureKeepsWhatWasThere(t *testing.T) {
 // TestRegistrationsOfOthers lets a device of one group look for the registration of
 // another's: it learns neither that there is one nor whose it is.
 func TestRegistrationsOfOthers(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	f := &fleet{h, t, h.hub, "127.0.0.1"}
 	f.group("a")
 	f.group("b")

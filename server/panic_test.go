@@ -90,7 +90,7 @@ func until(t *testing.T, what string, holds func() bool) {
 }
 
 // figure reads one of the server's metrics.
-func (h *house) figure(name string) string {
+func (h *fixture) figure(name string) string {
 	h.t.Helper()
 	response, err := http.Get(strings.TrimSuffix(h.Info().PortalURL, "/") + "/metrics")
 	if err != nil {
@@ -111,7 +111,7 @@ func (h *house) figure(name string) string {
 }
 
 // open opens a connection for MQTT, over a WebSocket or not.
-func (h *house) open(webSocket bool) net.Conn {
+func (h *fixture) open(webSocket bool) net.Conn {
 	h.t.Helper()
 	if !webSocket {
 		conn, err := h.dial(nil)
@@ -131,7 +131,7 @@ func (h *house) open(webSocket bool) net.Conn {
 }
 
 // connectToken connects a device that shows a token.
-func (h *house) connectToken(conn net.Conn, id, token string, receive func(topic string, payload []byte)) (*mqtt.Client, error) {
+func (h *fixture) connectToken(conn net.Conn, id, token string, receive func(topic string, payload []byte)) (*mqtt.Client, error) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -149,7 +149,7 @@ func (h *house) connectToken(conn net.Conn, id, token string, receive func(topic
 // connected, no lock, no server that has ended. Another device goes on all the time.
 func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 	clock, logged := new(brittle), new(lines)
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Now: clock.now, Logger: slog.New(slog.NewTextHandler(logged, nil))}}
 	clock.breakFor("audit.(*Log).Prune", 0) // a part of the first sweep
 	h.start()

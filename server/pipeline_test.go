@@ -15,7 +15,7 @@ import (
 // A device that asks for its twin many times at once, and reads, gets every answer,
 // over TLS and over a WebSocket. Together they are more than may wait for it.
 func TestPipelinedTwinRequests(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	device, err := h.hub.CreateDevice(ctx, identity.Device{DeviceID: "d1"})

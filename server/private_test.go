@@ -15,7 +15,7 @@ import (
 // a server keeps can be read by its owner alone. Files of others stay as they are.
 func TestOthersReadNothing(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
-	h := newHouse(t)
+	h := newFixture(t)
 	h.enroll(validKeys(t, "d1"))
 	looked := func() (files int) {
 		t.Helper()

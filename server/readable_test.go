@@ -38,7 +38,7 @@ import (
 func nested(levels int) string { return strings.Repeat("[", levels) + strings.Repeat("]", levels) }
 
 // rest sends a body as it is to a service, with all rights, and returns the answer.
-func (h *house) rest(connectionString, method, path, body string, header ...string) (status int, answer string) {
+func (h *fixture) rest(connectionString, method, path, body string, header ...string) (status int, answer string) {
 	h.t.Helper()
 	connection, err := credential.ParseConnectionString(connectionString)
 	if err != nil {
@@ -77,14 +77,14 @@ func (h *house) rest(connectionString, method, path, body string, header ...stri
 	return response.StatusCode, string(text)
 }
 
-func (h *house) dps(method, path, body string, header ...string) (int, string) {
+func (h *fixture) dps(method, path, body string, header ...string) (int, string) {
 	h.t.Helper()
 	return h.rest(h.Info().ProvisioningConnectionString, method, path, body, header...)
 }
 
 // works fails unless the lists of enrollments and registrations can be read and a
 // device can register, before a restart and after it.
-func (h *house) works() {
+func (h *fixture) works() {
 	h.t.Helper()
 	for range 2 {
 		for path, body := range map[string]string{"/enrollments/query": `{"query":"SELECT * FROM enrollments"}`, "/enrollmentGroups/query": `{"query":"SELECT * FROM enrollmentGroups"}`} {
@@ -107,7 +107,7 @@ func (h *house) works() {
 	}
 }
 
-func (h *house) enrollAnew(keys deviceKeys) {
+func (h *fixture) enrollAnew(keys deviceKeys) {
 	h.t.Helper()
 	id := keys.Leaf.Subject.CommonName
 	if _, err := h.provisioning.Enrollment(context.Background(), id); err == nil {
@@ -123,7 +123,7 @@ const keyAttestation = `"attestation":{"type":"symmetricKey"}`
 // TestDeepDocuments sends JSON that is nested too deep to every door. Nothing of it may
 // be kept that can't be read, and nobody may fall over it.
 func TestDeepDocuments(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys)
 	certificate, err := json.Marshal(keys.pem)
@@ -184,7 +184,7 @@ func TestDeepDocuments(t *testing.T) {
 // TestDeepTelemetry sends a body that says it is JSON and is nested deeper than any
 // parser goes. Readers get it as text, and what comes after it.
 func TestDeepTelemetry(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys)
 	h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic, `{}`)
@@ -225,7 +225,7 @@ func TestDeepTelemetry(t *testing.T) {
 // TestTimesBeyondTheCalendar writes times that are in the year 10000 of UTC, or in the
 // year 0, to every door that takes times.
 func TestTimesBeyondTheCalendar(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	for _, moment := range []string{"9999-12-31T23:59:59-01:00", "0001-01-01T00:00:00+01:00", "0000-06-01T00:00:00Z"} {
 		body := fmt.Sprintf(`{"registrationId":"x","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"info":{
 			"subjectName":"CN=x","sha1Thumbprint":"","sha256Thumbprint":"%s","issuerName":"CN=x","notBeforeUtc":"2020-01-01T00:00:00Z","notAfterUtc":"%s","serialNumber":"1","version":3}}}}}}`,
@@ -381,7 +381,7 @@ func TestDeepWebhookAnswers(t *testing.T) {
 	var answer string
 	webhook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer) }))
 	t.Cleanup(webhook.Close)
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys, func(e *provisioning.Enrollment) {
 		e.AllocationPolicy, e.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: webhook.URL, APIVersion: "2021-10-01"}
@@ -440,7 +440,7 @@ func TestHubElsewhereThatAnswersTooMuch(t *testing.T) {
 }
 
 // plant changes the data of a stopped server.
-func (h *house) plant(change func(documents store.Documents, attempts store.Log)) {
+func (h *fixture) plant(change func(documents store.Documents, attempts store.Log)) {
 	h.t.Helper()
 	logger := slog.New(slog.DiscardHandler)
 	marks := marksFolder(h.config.DataDir)
@@ -474,7 +474,7 @@ func (a appended) Committed(_ uint64, _ store.Position, err error) { a <- err }
 // TestRecordsOfEarlierVersions starts on what a version kept that took any depth and
 // any time: an attempt and an enrollment that nobody can decode or put into a list.
 func TestRecordsOfEarlierVersions(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys)
 	h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic, `{}`)

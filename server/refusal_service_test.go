@@ -17,7 +17,7 @@ import (
 // Every refusal of a back end over the real wire: HTTPS with a token, the
 // documented status and code, and a server that still serves.
 func TestRefusedBackEnds(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "d1")
 	h.enroll(keys)
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: h.roots}}}

@@ -17,7 +17,7 @@ import (
 // Every refusal of a registration over the real wire: the status on the topic,
 // the code and the reason in the body, and the check that the operator sees.
 func TestRefusedRegistrations(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	scope, now := h.Info().IDScope, time.Now()
 	device, impostor, stranger := validKeys(t, "d1"), validKeys(t, "d1"), validKeys(t, "stranger")
 	expired := newKeys(t, "expired", now.Add(-48*time.Hour), time.Hour)
@@ -71,7 +71,7 @@ func TestRefusedRegistrations(t *testing.T) {
 
 // What has no answer in MQTT ends the connection; what it was is on record.
 func TestConnectionsThatAreEnded(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "d1")
 	h.enroll(keys)
 	scope := h.Info().IDScope
@@ -129,7 +129,7 @@ func TestConnectionsThatAreEnded(t *testing.T) {
 // CONNECTs that are refused, by the return code that SDKs take for bad
 // credentials.
 func TestRefusedConnections(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "d1")
 	h.enroll(keys)
 	h.provision(&keys, h.Info().IDScope, "d1").ask(registerTopic, "")

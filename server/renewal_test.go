@@ -28,9 +28,9 @@ import (
 
 const day = 24 * time.Hour
 
-// timedHouse is a running server whose clock and timer the test moves.
-type timedHouse struct {
-	*house
+// timedFixture is a running server whose clock and timer the test moves.
+type timedFixture struct {
+	*fixture
 	log    lockedBuffer
 	pauses chan time.Duration // that the server asks its timer for
 	tick   chan time.Time
@@ -57,12 +57,12 @@ func (b *lockedBuffer) String() string {
 	return b.text.String()
 }
 
-// newTimedHouse starts a server at a time, and waits until it has looked once at what
+// newTimed starts a server at a time, and waits until it has looked once at what
 // expires.
-func newTimedHouse(t *testing.T, now time.Time) *timedHouse {
+func newTimed(t *testing.T, now time.Time) *timedFixture {
 	t.Helper()
-	h := &timedHouse{pauses: make(chan time.Duration, 1), tick: make(chan time.Time), now: now}
-	h.house = &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+	h := &timedFixture{pauses: make(chan time.Duration, 1), tick: make(chan time.Time), now: now}
+	h.fixture = &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Now: h.clock, elapsed: func() time.Duration { return h.clock().Sub(now) }, // its time passes, and is not set
 		Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
 		After: func(pause time.Duration) <-chan time.Time {
@@ -75,7 +75,7 @@ func newTimedHouse(t *testing.T, now time.Time) *timedHouse {
 	return h
 }
 
-func (h *timedHouse) clock() time.Time {
+func (h *timedFixture) clock() time.Time {
 	h.mutex.Lock()
 	defer h.mutex.Unlock()
 	return h.now
@@ -83,7 +83,7 @@ func (h *timedHouse) clock() time.Time {
 
 // at sets the clock and lets the timer run out; it returns the pause until the next
 // look.
-func (h *timedHouse) at(now time.Time) time.Duration {
+func (h *timedFixture) at(now time.Time) time.Duration {
 	h.t.Helper()
 	h.mutex.Lock()
 	h.now = now
@@ -96,7 +96,7 @@ func (h *timedHouse) at(now time.Time) time.Duration {
 	return h.wait()
 }
 
-func (h *timedHouse) wait() time.Duration {
+func (h *timedFixture) wait() time.Duration {
 	h.t.Helper()
 	select {
 	case pause := <-h.pauses:
@@ -109,7 +109,7 @@ func (h *timedHouse) wait() time.Duration {
 
 // handshake shakes hands on a port as a client does whose clock is right, and which
 // trusts the authority's file as it is now. It returns the server's certificate.
-func (h *timedHouse) handshake(port int) *x509.Certificate {
+func (h *timedFixture) handshake(port int) *x509.Certificate {
 	h.t.Helper()
 	file, err := os.ReadFile(h.Info().CAFile)
 	if err != nil {
@@ -127,7 +127,7 @@ func (h *timedHouse) handshake(port int) *x509.Certificate {
 
 // valid fails unless handshakes on both ports succeed with one certificate, which is
 // good for some time and belongs to the key on disk.
-func (h *timedHouse) valid() *x509.Certificate {
+func (h *timedFixture) valid() *x509.Certificate {
 	h.t.Helper()
 	leaf := h.handshake(h.Info().Ports.MQTT)
 	if !leaf.Equal(h.handshake(h.Info().Ports.HTTPS)) {
@@ -142,7 +142,7 @@ func (h *timedHouse) valid() *x509.Certificate {
 	return leaf
 }
 
-func (h *timedHouse) authority() *x509.Certificate {
+func (h *timedFixture) authority() *x509.Certificate {
 	h.t.Helper()
 	file, err := os.ReadFile(h.Info().CAFile)
 	if err != nil {
@@ -157,7 +157,7 @@ func (h *timedHouse) authority() *x509.Certificate {
 }
 
 // metric returns a value of /metrics.
-func (h *timedHouse) metric(name string) float64 {
+func (h *timedFixture) metric(name string) float64 {
 	h.t.Helper()
 	response, err := http.Get(h.Info().PortalURL + "metrics")
 	if err != nil {
@@ -185,7 +185,7 @@ const serverExpiry = `berth_certificate_expiry_seconds{certificate="server",name
 // the connections that it has.
 func TestServerCertificateIsRenewedWhileTheServerRuns(t *testing.T) {
 	begin := time.Now()
-	h := newTimedHouse(t, begin)
+	h := newTimed(t, begin)
 	keys := validKeys(t, "d1")
 	h.enroll(keys)
 	h.provision(&keys, h.Info().IDScope, "d1").ask(registerTopic, `{"registrationId":"d1"}`)
@@ -250,14 +250,14 @@ func TestRenewalByAWrongClock(t *testing.T) {
 	now := time.Now()
 	for _, wrong := range []time.Duration{400 * day, -400 * day, 10 * day, -2 * time.Hour, 11 * 365 * day, -20 * 365 * day} {
 		t.Run("renewed "+wrong.String(), func(t *testing.T) {
-			h := newTimedHouse(t, now)
+			h := newTimed(t, now)
 			h.at(now.Add(wrong))
 			h.valid()
 			h.at(now)
 			h.valid()
 		})
 		t.Run("started "+wrong.String(), func(t *testing.T) {
-			h := newTimedHouse(t, now.Add(wrong))
+			h := newTimed(t, now.Add(wrong))
 			h.valid()
 			h.at(now)
 			h.valid()
@@ -274,7 +274,7 @@ func TestRenewalByAWrongClock(t *testing.T) {
 // server says so, tries again with longer pauses, and goes on when it can.
 func TestRenewalOnAFullDisk(t *testing.T) {
 	begin := time.Now()
-	h := newTimedHouse(t, begin)
+	h := newTimed(t, begin)
 	first := h.valid()
 	full := func(path string, _ []byte, _ fs.FileMode) error {
 		return &fs.PathError{Op: "write", Path: path, Err: syscall.ENOSPC}
@@ -331,7 +331,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 // Login links and sessions go when their time is over, though nobody asks for others.
 func TestLinksAndSessionsAreClearedAway(t *testing.T) {
 	begin := time.Now()
-	h := newTimedHouse(t, begin)
+	h := newTimed(t, begin)
 	ctx := context.Background()
 	for range 3 {
 		if _, err := h.LoginLink(ctx, string(web.Reader)); err != nil {
@@ -368,7 +368,7 @@ func TestLinksAndSessionsAreClearedAway(t *testing.T) {
 // Operators are told once a day what only they can renew.
 func TestOperatorsAreWarnedOfExpiry(t *testing.T) {
 	begin := time.Now()
-	h := newTimedHouse(t, begin)
+	h := newTimed(t, begin)
 	root, err := credential.NewAuthority("Factory", begin.Add(-time.Hour), 60*day)
 	if err != nil {
 		t.Fatal(err)

@@ -11,7 +11,7 @@ import (
 func TestLogConfig(t *testing.T) {
 	config := Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Telemetry: LogConfig{Partitions: 2, Retention: time.Hour, MaxSize: segmentSize}}
-	h := &house{t: t, config: config}
+	h := &fixture{t: t, config: config}
 	partitions := func() []int {
 		t.Helper()
 		var found []int

@@ -44,7 +44,7 @@ func sas(t *testing.T, sr, keyName, key string) string {
 
 // doors are the ways in, each as a function that reports whether the token opened it.
 type doors struct {
-	*house
+	*fixture
 	client *http.Client
 }
 
@@ -123,7 +123,7 @@ func (d doors) mqtt(t *testing.T, webSocket bool, clientID, username, token stri
 // TestTokensAreGoodForTheirResource: the resource of a token (sr) is a prefix, by
 // segments, of what it is good for, at every door, whoever made it.
 func TestTokensAreGoodForTheirResource(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	ctx := t.Context()
 	d := doors{h, &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: h.roots}}}}
 	defer d.client.CloseIdleConnections()

@@ -24,9 +24,9 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// house is a running server with its clients. It can be stopped and started
+// fixture is a running server with its clients. It can be stopped and started
 // again on the same folder.
-type house struct {
+type fixture struct {
 	*Server
 	t            testing.TB
 	config       Config
@@ -35,15 +35,15 @@ type house struct {
 	hub          *backend.Hub
 }
 
-func newHouse(t testing.TB) *house {
+func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	h := &house{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1"}}
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1"}}
 	h.start()
 	t.Cleanup(h.stop)
 	return h
 }
 
-func (h *house) start() {
+func (h *fixture) start() {
 	h.t.Helper()
 	var err error
 	if h.Server, err = Start(context.Background(), h.config); err != nil {
@@ -65,7 +65,7 @@ func (h *house) start() {
 	}
 }
 
-func (h *house) stop() {
+func (h *fixture) stop() {
 	h.t.Helper()
 	h.provisioning.Close()
 	h.hub.Close()
@@ -100,7 +100,7 @@ func validKeys(t testing.TB, commonName string) deviceKeys {
 	return newKeys(t, commonName, time.Now().Add(-time.Hour), 24*time.Hour)
 }
 
-func (h *house) enroll(keys deviceKeys, change ...func(*provisioning.Enrollment)) {
+func (h *fixture) enroll(keys deviceKeys, change ...func(*provisioning.Enrollment)) {
 	h.t.Helper()
 	enrollment := provisioning.Enrollment{
 		RegistrationID: keys.Leaf.Subject.CommonName,
@@ -115,7 +115,7 @@ func (h *house) enroll(keys deviceKeys, change ...func(*provisioning.Enrollment)
 	}
 }
 
-func (h *house) dial(keys *deviceKeys) (net.Conn, error) {
+func (h *fixture) dial(keys *deviceKeys) (net.Conn, error) {
 	config := &tls.Config{RootCAs: h.roots, ServerName: "localhost"}
 	if keys != nil {
 		config.Certificates = []tls.Certificate{keys.Certificate}
@@ -137,7 +137,7 @@ type device struct {
 }
 
 // connect connects with these names; the error is that of CONNACK.
-func (h *house) connect(keys *deviceKeys, clientID, username string) (*device, error) {
+func (h *fixture) connect(keys *deviceKeys, clientID, username string) (*device, error) {
 	h.t.Helper()
 	conn, err := h.dial(keys)
 	if err != nil {
@@ -147,7 +147,7 @@ func (h *house) connect(keys *deviceKeys, clientID, username string) (*device, e
 }
 
 // greet connects over a network connection.
-func (h *house) greet(conn net.Conn, clientID, username string) (*device, error) {
+func (h *fixture) greet(conn net.Conn, clientID, username string) (*device, error) {
 	h.t.Helper()
 	d := &device{t: h.t, answers: make(chan answer, 64)}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
@@ -208,7 +208,7 @@ func (d *device) next() answer {
 const registerTopic = "$dps/registrations/PUT/iotdps-register/?$rid=r1"
 
 // provision connects a device to register.
-func (h *house) provision(keys *deviceKeys, scope, registrationID string) *device {
+func (h *fixture) provision(keys *deviceKeys, scope, registrationID string) *device {
 	h.t.Helper()
 	d, err := h.connect(keys, registrationID, scope+"/registrations/"+registrationID+"/api-version=2019-03-31&ClientVersion=test")
 	if err != nil {
@@ -219,7 +219,7 @@ func (h *house) provision(keys *deviceKeys, scope, registrationID string) *devic
 }
 
 // berth connects an assigned device to its hub.
-func (h *house) berth(keys *deviceKeys, deviceID string) *device {
+func (h *fixture) berth(keys *deviceKeys, deviceID string) *device {
 	h.t.Helper()
 	d, err := h.connect(keys, deviceID, "127.0.0.1/"+deviceID+"/?api-version=2021-04-12")
 	if err != nil {
@@ -229,7 +229,7 @@ func (h *house) berth(keys *deviceKeys, deviceID string) *device {
 }
 
 func TestADeviceComesInAndSends(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "Python-device-01")
 	h.enroll(keys, func(e *provisioning.Enrollment) {
 		e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
@@ -291,7 +291,7 @@ func TestADeviceComesInAndSends(t *testing.T) {
 }
 
 func TestASecondStartFindsEverythingAgain(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	before := h.Info()
 	certificate, err := os.ReadFile(filepath.Join(h.config.DataDir, "pki", "server.pem"))
 	if err != nil {
@@ -340,7 +340,7 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 }
 
 func TestOperations(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	get := func(path string) (int, string) {
 		response, err := http.Get(strings.TrimSuffix(h.Info().PortalURL, "/") + path)
 		if err != nil {
@@ -416,7 +416,7 @@ func TestStartThatFails(t *testing.T) {
 
 // Old devices come in with AES-CBC, unless that is turned off; others always do.
 func TestCipherSuites(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	connects := func(port int, suites ...uint16) bool {
 		t.Helper()
 		conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{RootCAs: h.roots, ServerName: "localhost",

@@ -21,7 +21,7 @@ const spelled = `{"z":{"y":1e16,"b":1.0,"a":1.10},"n":9007199254740993.0,"e":1E+
 // TestSpellingSurvivesAMove takes a device with all of this from its enrollment to a hub
 // elsewhere and from there, read over REST, to one here.
 func TestSpellingSurvivesAMove(t *testing.T) {
-	h, elsewhere := newHouse(t), newElsewhere(t, "127.0.0.8")
+	h, elsewhere := newFixture(t), newElsewhere(t, "127.0.0.8")
 	h.link(elsewhere)
 	key := credential.NewKey(32)
 	mover := provisioning.Enrollment{RegistrationID: "mover", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.8"},
@@ -44,7 +44,7 @@ func TestSpellingSurvivesAMove(t *testing.T) {
 			t.Fatalf("the device is answered %+v", got)
 		}
 	}
-	read := func(of *house) {
+	read := func(of *fixture) {
 		t.Helper()
 		status, text := of.rest(of.Info().Hubs[0].ConnectionString, "GET", "/twins/mover", "")
 		if status != 200 || !strings.Contains(text, `"tags":`+spelled+`,`) ||
@@ -72,7 +72,7 @@ func TestSpellingSurvivesAMove(t *testing.T) {
 // TestSpellingOfTelemetry reads what a device sends through the REST API: numbers that
 // no double holds are as they were sent, and keep nobody from the message.
 func TestSpellingOfTelemetry(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys)
 	h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic, `{}`)

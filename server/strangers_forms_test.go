@@ -16,7 +16,7 @@ import (
 // TestStrangersForms: who has proved nothing and sends large parts of packets and forms,
 // by whatever door, makes room for others who do, and a device comes in beside them.
 func TestStrangersForms(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "good")
 	h.enroll(keys)
 	displaced := func() uint64 { return h.listeners.gate.Stats().Refused[admission.Displaced] }

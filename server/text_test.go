@@ -8,7 +8,7 @@ import (
 // TestPaddedRegistrations publishes JSON with the rest of its buffer, as clients in C
 // do.
 func TestPaddedRegistrations(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys)
 	padding := strings.Repeat("\x00", 300)

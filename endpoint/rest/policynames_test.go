@@ -36,7 +36,7 @@ var policyVersions = []struct {
 var policyNames = []string{"credentialPolicyName", "certificatePolicyResourceId", "namespaceName",
 	"certificateAuthorityName", "certificatePolicyName"}
 
-// enrolling is a house in which enrollments of either kind are written by clients of
+// enrolling is a fixture in which enrollments of either kind are written by clients of
 // different versions.
 type enrolling struct {
 	*httpstest.Fixture
