@@ -19,9 +19,9 @@ type ReadTracker struct {
 // of NewReading.
 func TrackReads(documents Documents) *ReadTracker { return &ReadTracker{Documents: documents} }
 
-// of returns the number of changes that a collection has had since somebody read it for
+// changesOf returns the number of changes that a collection has had since somebody read it for
 // the first time. It is watched from then on.
-func (r *ReadTracker) of(collection string) *atomic.Uint64 {
+func (r *ReadTracker) changesOf(collection string) *atomic.Uint64 {
 	if changes, ok := r.changes.Load(collection); ok {
 		return changes.(*atomic.Uint64)
 	}
@@ -38,20 +38,20 @@ func (r *ReadTracker) of(collection string) *atomic.Uint64 {
 
 // Get implements Documents.
 func (r *ReadTracker) Get(ctx context.Context, collection, key string) (Document, error) {
-	r.note(ctx, collection)
+	r.track(ctx, collection)
 	return r.Documents.Get(ctx, collection, key)
 }
 
 // List implements Documents.
 func (r *ReadTracker) List(ctx context.Context, collection, prefix, after string, limit int) ([]Document, error) {
-	r.note(ctx, collection)
+	r.track(ctx, collection)
 	return r.Documents.List(ctx, collection, prefix, after, limit)
 }
 
 // Count implements Documents.
 func (r *ReadTracker) Count(ctx context.Context, collections ...string) ([]int, error) {
 	for _, collection := range collections {
-		r.note(ctx, collection)
+		r.track(ctx, collection)
 	}
 	return r.Documents.Count(ctx, collections...)
 }
@@ -70,13 +70,13 @@ func NewReading(ctx context.Context) (context.Context, *Reading) {
 	return context.WithValue(ctx, readingKey{}, reading), reading
 }
 
-// note is called before a collection is read: a change in between counts as one after.
-func (r *ReadTracker) note(ctx context.Context, collection string) {
+// track is called before a collection is read: a change in between counts as one after.
+func (r *ReadTracker) track(ctx context.Context, collection string) {
 	reading, ok := ctx.Value(readingKey{}).(*Reading)
 	if !ok {
 		return
 	}
-	changes := r.of(collection)
+	changes := r.changesOf(collection)
 	reading.mutex.Lock()
 	defer reading.mutex.Unlock()
 	if _, again := reading.seen[changes]; !again {

@@ -84,7 +84,7 @@ func Read(path string) ([]byte, error) {
 }
 
 // latest finds what was put last, and in which slot it is.
-func latest(b []byte) (value []byte, turn uint64, place int, err error) {
+func latest(b []byte) (value []byte, turn uint64, index int, err error) {
 	err = ErrDamaged
 	for i := range slots {
 		s := b[min(i*slot, len(b)):min((i+1)*slot, len(b))]
@@ -97,10 +97,10 @@ func latest(b []byte) (value []byte, turn uint64, place int, err error) {
 		}
 		sum := crc32.Update(crc32.Checksum(s[:16], castagnoli), castagnoli, s[header:header+length])
 		if n := binary.LittleEndian.Uint64(s[8:]); sum == binary.LittleEndian.Uint32(s[16:]) && (err != nil || n > turn) {
-			value, turn, place, err = s[header:header+length], n, i, nil
+			value, turn, index, err = s[header:header+length], n, i, nil
 		}
 	}
-	return value, turn, place, err
+	return value, turn, index, err
 }
 
 // Create makes a mark at path with a value, in place of one that may be there,

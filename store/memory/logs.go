@@ -311,7 +311,7 @@ func (l *Log) Wait(ctx context.Context, partition int, next int64) error {
 		if err := l.check(ctx, partition); err != nil {
 			return err
 		}
-		grown := l.shared.grown(partition, next)
+		grown := l.shared.growth(partition, next)
 		if grown == nil {
 			return nil
 		}
@@ -323,9 +323,9 @@ func (l *Log) Wait(ctx context.Context, partition int, next int64) error {
 	}
 }
 
-// grown returns what is closed when the partition has more records, nil when it has the
+// growth returns what is closed when the partition has more records, nil when it has the
 // record already.
-func (l *log) grown(partition int, next int64) <-chan struct{} {
+func (l *log) growth(partition int, next int64) <-chan struct{} {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	p := &l.partitions[partition]

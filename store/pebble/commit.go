@@ -60,7 +60,7 @@ func (d *Documents) Commit(ctx context.Context, changes ...store.Change) ([]stri
 				if sizes == nil {
 					sizes = make(difference)
 				}
-				sizes.of(counted, change, present != "")
+				sizes.add(counted, change, present != "")
 			}
 		}
 		if change.Delete {

@@ -177,8 +177,8 @@ func (c *counts) enqueue(db *pebble.DB, batch *pebble.Batch, changed difference)
 // difference is what a commit does to the counts of its collections; no entry is zero.
 type difference map[*count]int64
 
-// of notes a change. present says whether the document was there.
-func (d difference) of(counted *count, change store.Change, present bool) {
+// add counts a change. present says whether the document was there.
+func (d difference) add(counted *count, change store.Change, present bool) {
 	switch {
 	case change.Delete && present:
 		d[counted]--

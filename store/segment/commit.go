@@ -22,7 +22,7 @@ func (l *Log) Append(partition int, record []byte, committed store.Committer, to
 	if !accepted {
 		// The committer has gone, and a caller who holds a lock that Committed
 		// takes must not be called back in here.
-		go l.tellOne(w, store.Position{}, store.ErrClosed)
+		go l.notifyOne(w, store.Position{}, store.ErrClosed)
 	}
 }
 
@@ -39,7 +39,7 @@ func (l *Log) commitAll() {
 		if b.bytes > 0 || roll {
 			written, err = l.persist(reuse(written), b, roll)
 		}
-		l.tell(b, err)
+		l.notify(b, err)
 		b.reset()
 		empty = b
 	}
@@ -58,7 +58,7 @@ func (l *Log) write(buffer []byte, b *batch, roll bool) ([]byte, error) {
 		return buffer, nil
 	}
 	s := l.writing
-	buffer = l.lay(buffer, b, s.base+s.end)
+	buffer = l.encodeBatch(buffer, b, s.base+s.end)
 	// Once a write or a sync has failed nobody knows what the file holds beyond
 	// its end: the log goes on in another.
 	if _, err := s.file.WriteAt(buffer, s.end); err != nil {
@@ -74,9 +74,9 @@ func (l *Log) write(buffer []byte, b *batch, roll bool) ([]byte, error) {
 	return buffer, nil
 }
 
-// lay gives all blocks of the batch their headers and puts them one after the
+// encodeBatch gives all blocks of the batch their headers and puts them one after the
 // other into buffer, which will lie at offset in the log.
-func (l *Log) lay(buffer []byte, b *batch, offset int64) []byte {
+func (l *Log) encodeBatch(buffer []byte, b *batch, offset int64) []byte {
 	now := l.stamp()
 	for i := range b.parts {
 		p := &b.parts[i]
@@ -114,8 +114,8 @@ func (l *Log) publish(s *segment, b *batch) {
 	}
 }
 
-// tell calls all who wait for the batch: it is durable, unless there is an error.
-func (l *Log) tell(b *batch, err error) {
+// notify calls all who wait for the batch: it is durable, unless there is an error.
+func (l *Log) notify(b *batch, err error) {
 	for i := range b.parts {
 		waiters := b.parts[i].waiters
 		for j := range b.parts[i].extents {
@@ -125,18 +125,18 @@ func (l *Log) tell(b *batch, err error) {
 				if err == nil {
 					at = e.header.position(e.offset, k)
 				}
-				l.tellOne(waiters[k], at, err)
+				l.notifyOne(waiters[k], at, err)
 			}
 			waiters = waiters[e.header.records:]
 		}
 	}
 	for _, r := range b.refused {
-		l.tellOne(r.waiter, store.Position{}, r.err)
+		l.notifyOne(r.waiter, store.Position{}, r.err)
 	}
 }
 
-// tellOne calls one who waits. Its panic is its own affair: others wait too.
-func (l *Log) tellOne(w waiter, at store.Position, err error) {
+// notifyOne calls one who waits. Its panic is its own affair: others wait too.
+func (l *Log) notifyOne(w waiter, at store.Position, err error) {
 	defer func() {
 		if value := recover(); value != nil {
 			l.options.Panics.Record(panics.Background, value)
@@ -185,6 +185,6 @@ func (l *Log) roll(size int64) error {
 	l.mu.Lock()
 	l.segments = append(l.segments, s)
 	l.mu.Unlock()
-	l.tidy()
+	l.wakeRetention()
 	return nil
 }

@@ -34,7 +34,7 @@ func FuzzRecover(f *testing.F) {
 			b.add(p, bytes.Repeat([]byte{'x'}, 10*p), waiter{})
 			b.add(p, nil, waiter{})
 		}
-		blocks = append(blocks, l.lay(nil, b, 0)...)
+		blocks = append(blocks, l.encodeBatch(nil, b, 0)...)
 		s := newSegment("", 1, 0, l.tip.clone())
 		l.publish(s, b)
 		f.Add(blocks)
@@ -58,13 +58,13 @@ func FuzzRecover(f *testing.F) {
 			t.Fatal(err)
 		}
 		for p := range partitions {
-			at := place{segment: s, position: segmentHeader, end: s.end, next: end.edges[p].next}
-			taken := taking{records: 1 << 30, bytes: 1 << 30}
-			if err := at.read(t.Context(), new(scanner), &Log{meta: meta{secret: fuzzSecret}}, p, &taken); err != nil {
+			at := cursor{segment: s, position: segmentHeader, end: s.end, next: end.edges[p].next}
+			state := readState{records: 1 << 30, bytes: 1 << 30}
+			if err := at.read(t.Context(), new(scanner), &Log{meta: meta{secret: fuzzSecret}}, p, &state); err != nil {
 				t.Fatal(err)
 			}
-			if int64(len(taken.taken)) != end.edges[p].next {
-				t.Fatalf("partition %d: %d records, want %d", p, len(taken.taken), end.edges[p].next)
+			if int64(len(state.taken)) != end.edges[p].next {
+				t.Fatalf("partition %d: %d records, want %d", p, len(state.taken), end.edges[p].next)
 			}
 		}
 		decoded := newSegment("", 1, 0, newTip(partitions))

@@ -22,10 +22,10 @@ type Log struct {
 	meta
 	queue *queue
 
-	committing   chan struct{} // closed when the committer has ended
-	housekeeping chan struct{} // closed when the housekeeper has ended
-	closing      chan struct{} // closed to end the housekeeper
-	untidy       chan struct{} // tells the housekeeper that there is something to do
+	committing    chan struct{} // closed when the committer has ended
+	retentionDone chan struct{} // closed when runRetention has ended
+	closing       chan struct{} // closed to end runRetention
+	retentionWake chan struct{} // tells runRetention that there is something to do
 
 	// Only the committer uses these.
 	writing   *segment // the last one
@@ -62,17 +62,17 @@ func openLog(folder string, options store.LogOptions, engine Options) (*Log, err
 		return nil, err
 	}
 	l := &Log{
-		folder:       folder,
-		options:      engine,
-		meta:         m,
-		queue:        newQueue(m.partitions, engine.Queue),
-		committing:   make(chan struct{}),
-		housekeeping: make(chan struct{}),
-		closing:      make(chan struct{}),
-		untidy:       make(chan struct{}, 1),
-		changed:      make([]chan struct{}, m.partitions),
-		retention:    options.Retention,
-		hints:        newHints(m.partitions),
+		folder:        folder,
+		options:       engine,
+		meta:          m,
+		queue:         newQueue(m.partitions, engine.Queue),
+		committing:    make(chan struct{}),
+		retentionDone: make(chan struct{}),
+		closing:       make(chan struct{}),
+		retentionWake: make(chan struct{}, 1),
+		changed:       make([]chan struct{}, m.partitions),
+		retention:     options.Retention,
+		hints:         newHints(m.partitions),
 	}
 	err = l.recover()
 	if err == nil {
@@ -86,8 +86,8 @@ func openLog(folder string, options store.LogOptions, engine Options) (*Log, err
 	}
 	l.writing = l.active()
 	go l.commitAll()
-	go l.keepHouse()
-	l.tidy()
+	go l.runRetention()
+	l.wakeRetention()
 	return l, nil
 }
 
@@ -212,7 +212,7 @@ func (l *Log) Wait(ctx context.Context, partition int, next int64) error {
 		return err
 	}
 	for {
-		changed, err := l.change(partition, next)
+		changed, err := l.growth(partition, next)
 		if changed == nil || err != nil {
 			return err
 		}
@@ -224,15 +224,15 @@ func (l *Log) Wait(ctx context.Context, partition int, next int64) error {
 	}
 }
 
-// change returns nil when the partition has grown past next, else a channel
+// growth returns nil when the partition has grown past next, else a channel
 // that is closed when it grows or the log ends.
-func (l *Log) change(partition int, next int64) (<-chan struct{}, error) {
+func (l *Log) growth(partition int, next int64) (<-chan struct{}, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case l.closed:
 		return nil, store.ErrClosed
-	case l.tip.edges[partition].next > l.lift(partition, next):
+	case l.tip.edges[partition].next > l.skipMissing(partition, next):
 		return nil, nil
 	}
 	if l.changed[partition] == nil {
@@ -241,9 +241,9 @@ func (l *Log) change(partition int, next int64) (<-chan struct{}, error) {
 	return l.changed[partition], nil
 }
 
-// lift returns the sequence after the records that have left the log or are missing
+// skipMissing returns the sequence after the records that have left the log or are missing
 // in it, for one that is among them, and any other as it is. The caller holds mu.
-func (l *Log) lift(partition int, sequence int64) int64 {
+func (l *Log) skipMissing(partition int, sequence int64) int64 {
 	sequence = max(sequence, l.segments[0].start.edges[partition].next)
 	for i, s := range l.segments[:len(l.segments)-1] {
 		if next := l.segments[i+1].start.edges[partition].next; s.stop != nil && sequence >= s.stop[partition].next && sequence < next {
@@ -266,7 +266,7 @@ func (l *Log) close() error {
 	l.queue.close()
 	<-l.committing
 	close(l.closing)
-	<-l.housekeeping
+	<-l.retentionDone
 
 	l.mu.Lock()
 	l.closed = true

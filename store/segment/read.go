@@ -20,27 +20,27 @@ func (l *Log) Read(ctx context.Context, partition int, from int64, maxRecords, m
 	}
 	scan := scanners.Get().(*scanner)
 	defer scan.release()
-	taken := taking{from: from, records: maxRecords, bytes: maxBytes}
-	for !taken.full {
-		place, err := l.find(partition, taken.from)
+	state := readState{from: from, records: maxRecords, bytes: maxBytes}
+	for !state.full {
+		c, err := l.find(partition, state.from)
 		if err != nil {
 			return nil, err
 		}
-		if place.segment == nil {
+		if c.segment == nil {
 			break
 		}
-		err = place.read(ctx, scan, l, partition, &taken)
-		place.segment.using.RUnlock()
+		err = c.read(ctx, scan, l, partition, &state)
+		c.segment.using.RUnlock()
 		if err != nil {
 			return nil, err
 		}
-		l.hints.put(partition, place.from, hint{taken.from, place.segment.number, place.position})
+		l.hints.put(partition, c.from, hint{state.from, c.segment.number, c.position})
 	}
-	return taken.taken, nil
+	return state.taken, nil
 }
 
-// taking is what a Read has and still wants.
-type taking struct {
+// readState is what a Read has and still wants.
+type readState struct {
 	from    int64 // sequence of the next record wanted
 	records int   // how many more at most
 	bytes   int   // of values, likewise; the first record may have more
@@ -49,23 +49,23 @@ type taking struct {
 }
 
 // take takes what is wanted of a block that lies at offset in the log.
-func (t *taking) take(h header, offset int64, body []byte) {
-	skip := int(t.from - h.sequence)
+func (r *readState) take(h header, offset int64, body []byte) {
+	skip := int(r.from - h.sequence)
 	n, size := 0, 0
-	for i, rest := 0, body; i < h.records && !t.full; i++ {
+	for i, rest := 0, body; i < h.records && !r.full; i++ {
 		var record []byte
 		record, rest = nextRecord(rest)
 		if i < skip {
 			continue
 		}
-		if t.records == 0 || len(record) > t.bytes && len(t.taken)+n > 0 {
-			t.full = true
+		if r.records == 0 || len(record) > r.bytes && len(r.taken)+n > 0 {
+			r.full = true
 			break
 		}
 		n++
 		size += len(record)
-		t.records--
-		t.bytes -= len(record)
+		r.records--
+		r.bytes -= len(record)
 	}
 	values := make([]byte, 0, size) // one allocation for all
 	for i, rest := 0, body; i < skip+n; i++ {
@@ -76,17 +76,17 @@ func (t *taking) take(h header, offset int64, body []byte) {
 		}
 		start := len(values)
 		values = append(values, record...)
-		t.taken = append(t.taken, store.Record{
+		r.taken = append(r.taken, store.Record{
 			Position: h.position(offset, i),
 			Value:    values[start:len(values):len(values)],
 		})
 	}
-	t.from += int64(n)
-	t.full = t.full || t.records == 0
+	r.from += int64(n)
+	r.full = r.full || r.records == 0
 }
 
-// place is a position in a segment from which on a record is found.
-type place struct {
+// cursor is a position in a segment from which on a record is found.
+type cursor struct {
 	segment  *segment // its using is held for reading; nil when the record doesn't exist
 	position int64
 	end      int64 // of what is durable in the segment
@@ -95,35 +95,35 @@ type place struct {
 }
 
 // find returns where to look for a record.
-func (l *Log) find(partition int, from int64) (place, error) {
+func (l *Log) find(partition int, from int64) (cursor, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.closed {
-		return place{}, store.ErrClosed
+		return cursor{}, store.ErrClosed
 	}
-	from = l.lift(partition, from)
+	from = l.skipMissing(partition, from)
 	if from >= l.tip.edges[partition].next {
-		return place{}, nil
+		return cursor{}, nil
 	}
 	// The last segment that begins at or before the record holds it.
 	i := sort.Search(len(l.segments), func(i int) bool {
 		return l.segments[i].start.edges[partition].next > from
 	}) - 1
 	s := l.segments[i]
-	p := place{segment: s, position: segmentHeader, end: s.end, from: from, next: l.tip.edges[partition].next}
+	c := cursor{segment: s, position: segmentHeader, end: s.end, from: from, next: l.tip.edges[partition].next}
 	switch {
 	case s.stop != nil:
-		p.next = s.stop[partition].next
+		c.next = s.stop[partition].next
 	case i+1 < len(l.segments):
-		p.next = l.segments[i+1].start.edges[partition].next
+		c.next = l.segments[i+1].start.edges[partition].next
 	}
 	points := s.points[partition]
 	if j := sort.Search(len(points), func(j int) bool { return points[j].sequence > from }); j > 0 {
-		p.position = points[j-1].position
+		c.position = points[j-1].position
 	}
-	p.position = max(p.position, l.hints.get(partition, from, s.number))
+	c.position = max(c.position, l.hints.get(partition, from, s.number))
 	s.using.RLock()
-	return p, nil
+	return c, nil
 }
 
 // read takes records of the partition until it has all it wants or the segment
@@ -131,52 +131,52 @@ func (l *Log) find(partition int, from int64) (place, error) {
 //
 // A block that is not what was written is passed over and reported: one bad sector
 // stops nobody from reading the rest.
-func (p *place) read(ctx context.Context, scan *scanner, l *Log, partition int, t *taking) error {
-	t.from = p.from
-	scan.begin(p.segment.file, l.secret, p.end)
+func (c *cursor) read(ctx context.Context, scan *scanner, l *Log, partition int, r *readState) error {
+	r.from = c.from
+	scan.begin(c.segment.file, l.secret, c.end)
 	gap := false // the headers of blocks are missing
-	for t.from < p.next && !t.full {
+	for r.from < c.next && !r.full {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		h, ok, err := p.header(scan)
+		h, ok, err := c.header(scan)
 		if err != nil {
 			return err
 		}
 		if !ok {
 			gap = true
-			l.passOver(p.segment, damaged(p.segment.path, p.position, "there is no whole block"))
-			more, err := p.skip(scan)
+			l.passOver(c.segment, damaged(c.segment.path, c.position, "there is no whole block"))
+			more, err := c.skip(scan)
 			if err != nil {
 				return err
 			}
 			if !more {
-				t.from = p.next
+				r.from = c.next
 			}
 			continue
 		}
-		if h.partition == partition && h.sequence+int64(h.records) > t.from {
-			body, ok, err := scan.body(p.position, h)
+		if h.partition == partition && h.sequence+int64(h.records) > r.from {
+			body, ok, err := scan.body(c.position, h)
 			if err != nil {
-				return fmt.Errorf("read %s: %w", p.segment.path, err)
+				return fmt.Errorf("read %s: %w", c.segment.path, err)
 			}
-			if h.sequence > t.from {
+			if h.sequence > r.from {
 				if !gap {
-					return damaged(p.segment.path, p.position, "record %d of partition %d should be there", t.from, partition)
+					return damaged(c.segment.path, c.position, "record %d of partition %d should be there", r.from, partition)
 				}
-				t.from = h.sequence
+				r.from = h.sequence
 			}
 			if !ok {
-				l.passOver(p.segment, damaged(p.segment.path, p.position, "%d records of partition %d, from %d on, can't be read", h.records, partition, h.sequence))
-				t.from = h.sequence + int64(h.records)
+				l.passOver(c.segment, damaged(c.segment.path, c.position, "%d records of partition %d, from %d on, can't be read", h.records, partition, h.sequence))
+				r.from = h.sequence + int64(h.records)
 			} else {
-				t.take(h, p.segment.base+p.position, body)
+				r.take(h, c.segment.base+c.position, body)
 			}
-			if h.sequence+int64(h.records) > t.from {
+			if h.sequence+int64(h.records) > r.from {
 				return nil // the next one is in the same block
 			}
 		}
-		p.position += h.size()
+		c.position += h.size()
 	}
 	return nil
 }
@@ -194,24 +194,24 @@ func (l *Log) passOver(s *segment, err error) {
 }
 
 // header reads the header at the position, and reports whether there is one.
-func (p *place) header(scan *scanner) (h header, ok bool, err error) {
-	h, ok, err = scan.header(p.position)
+func (c *cursor) header(scan *scanner) (h header, ok bool, err error) {
+	h, ok, err = scan.header(c.position)
 	if err != nil {
-		err = fmt.Errorf("read %s: %w", p.segment.path, err)
+		err = fmt.Errorf("read %s: %w", c.segment.path, err)
 	}
 	return h, ok, err
 }
 
 // skip moves the position from a damaged header to the next one, or to the end, and
 // reports whether there is another.
-func (p *place) skip(scan *scanner) (more bool, err error) {
-	at, _, err := scan.search(p.position+1, func(header) bool { return true })
+func (c *cursor) skip(scan *scanner) (more bool, err error) {
+	at, _, err := scan.search(c.position+1, func(header) bool { return true })
 	if err != nil {
-		return false, fmt.Errorf("read %s: %w", p.segment.path, err)
+		return false, fmt.Errorf("read %s: %w", c.segment.path, err)
 	}
-	p.position = at
+	c.position = at
 	if at < 0 {
-		p.position = p.end
+		c.position = c.end
 	}
 	return at >= 0, nil
 }
@@ -223,30 +223,30 @@ func (l *Log) SequenceAt(ctx context.Context, partition int, unixNano int64) (in
 	}
 	scan := scanners.Get().(*scanner)
 	defer scan.release()
-	from, err := l.before(partition, unixNano)
+	from, err := l.lowerBound(partition, unixNano)
 	if err != nil {
 		return 0, err
 	}
 	for {
-		p, err := l.find(partition, from)
+		c, err := l.find(partition, from)
 		if err != nil {
 			return 0, err
 		}
-		if p.segment == nil {
+		if c.segment == nil {
 			return l.Bounds(partition).Next, nil
 		}
-		found, err := p.seek(ctx, scan, l.secret, partition, unixNano)
-		p.segment.using.RUnlock()
+		found, err := c.seek(ctx, scan, l.secret, partition, unixNano)
+		c.segment.using.RUnlock()
 		if err != nil || found {
-			return p.from, err
+			return c.from, err
 		}
-		from = p.from
+		from = c.from
 	}
 }
 
-// before returns a sequence, known to the index, at or before the first record
+// lowerBound returns a sequence, known to the index, at or before the first record
 // that was committed at or after the given time. Times need not grow.
-func (l *Log) before(partition int, unixNano int64) (int64, error) {
+func (l *Log) lowerBound(partition int, unixNano int64) (int64, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	if l.closed {
@@ -268,34 +268,34 @@ func (l *Log) before(partition int, unixNano int64) (int64, error) {
 
 // seek moves from to the first record at or after the time, or past the
 // segment if it has none.
-func (p *place) seek(ctx context.Context, scan *scanner, secret uint32, partition int, unixNano int64) (found bool, err error) {
-	scan.begin(p.segment.file, secret, p.end)
-	for p.from < p.next {
+func (c *cursor) seek(ctx context.Context, scan *scanner, secret uint32, partition int, unixNano int64) (found bool, err error) {
+	scan.begin(c.segment.file, secret, c.end)
+	for c.from < c.next {
 		if err := ctx.Err(); err != nil {
 			return false, err
 		}
-		h, ok, err := p.header(scan)
+		h, ok, err := c.header(scan)
 		if err != nil {
 			return false, err
 		}
 		if !ok {
-			more, err := p.skip(scan)
+			more, err := c.skip(scan)
 			if err != nil {
 				return false, err
 			}
 			if !more {
-				p.from = p.next
+				c.from = c.next
 			}
 			continue
 		}
-		if h.partition == partition && h.sequence+int64(h.records) > p.from {
-			p.from = max(p.from, h.sequence)
+		if h.partition == partition && h.sequence+int64(h.records) > c.from {
+			c.from = max(c.from, h.sequence)
 			if h.time >= unixNano {
 				return true, nil
 			}
-			p.from = h.sequence + int64(h.records)
+			c.from = h.sequence + int64(h.records)
 		}
-		p.position += h.size()
+		c.position += h.size()
 	}
 	return false, nil
 }

@@ -297,7 +297,7 @@ func TestDamagedHeader(t *testing.T) {
 		t.Fatalf("the second segment goes from %v to %v", first, next)
 	}
 	rounds := 0
-	awaitHousekeeping(t, log, func(store.Bounds) bool { rounds++; return rounds > 3 }) // it has an index now
+	awaitRetention(t, log, func(store.Bounds) bool { rounds++; return rounds > 3 }) // it has an index now
 	closeAll(t, logs)
 	photo := photograph(t, dir)
 	large, small := int64(blockHeader+lengthSize+len(record)), int64(blockHeader+lengthSize+len("small"))

@@ -19,7 +19,7 @@ func (l *Log) repair(found *survey, aside string) error {
 		}
 	}
 	if l.partitions == 0 { // what describes the log is missing or damaged
-		return l.beginAnew(found.marked, aside)
+		return l.recreate(found.marked, aside)
 	}
 	for _, number := range found.strange {
 		if err := moveAside(aside, segmentPath(l.folder, number)); err != nil {
@@ -44,11 +44,11 @@ func (l *Log) repair(found *survey, aside string) error {
 	}
 	to := found.tip.clone()
 	to.raise(found.marked)
-	return l.goOn(to)
+	return l.continueAt(to)
 }
 
-// beginAnew makes a log of which nothing is left but the mark, if that.
-func (l *Log) beginAnew(marked tip, aside string) error {
+// recreate makes a log of which nothing is left but the mark, if that.
+func (l *Log) recreate(marked tip, aside string) error {
 	entries, err := os.ReadDir(l.folder)
 	if err != nil {
 		return err
@@ -64,11 +64,11 @@ func (l *Log) beginAnew(marked tip, aside string) error {
 	if l.meta, err = loadMeta(l.folder, len(marked.edges)); err != nil {
 		return err
 	}
-	return l.goOn(marked)
+	return l.continueAt(marked)
 }
 
-// goOn begins a segment at a tip that is further than the log can be read.
-func (l *Log) goOn(to tip) error {
+// continueAt begins a segment at a tip that is further than the log can be read.
+func (l *Log) continueAt(to tip) error {
 	number, base := uint64(1), int64(0)
 	if len(l.segments) > 0 {
 		last := l.active()

@@ -12,21 +12,21 @@ import (
 	"github.com/berth-iot/berth/store/mark"
 )
 
-// housekeepingInterval is how often a log looks for records that are too old.
-const housekeepingInterval = time.Minute
+// retentionInterval is how often a log looks for records that are too old.
+const retentionInterval = time.Minute
 
-// keepHouse finishes segments that are no longer written and drops those that
+// runRetention finishes segments that are no longer written and drops those that
 // retention no longer asks for, so that the committer need not.
-func (l *Log) keepHouse() {
-	defer close(l.housekeeping)
-	ticker := time.NewTicker(housekeepingInterval)
+func (l *Log) runRetention() {
+	defer close(l.retentionDone)
+	ticker := time.NewTicker(retentionInterval)
 	defer ticker.Stop()
 	var leaving []*segment // dropped, but still on disk
 	for {
 		select {
 		case <-l.closing:
 			return
-		case <-l.untidy:
+		case <-l.retentionWake:
 		case <-ticker.C:
 		}
 		l.options.Panics.Do(panics.Background, func() (err error) { // or the next look at it finds the same
@@ -45,10 +45,10 @@ func (l *Log) keepHouse() {
 	}
 }
 
-// tidy lets the housekeeper look now.
-func (l *Log) tidy() {
+// wakeRetention has runRetention look now.
+func (l *Log) wakeRetention() {
 	select {
-	case l.untidy <- struct{}{}:
+	case l.retentionWake <- struct{}{}:
 	default: // it will look anyway
 	}
 }
@@ -58,7 +58,7 @@ func (l *Log) retain(retention store.Retention) {
 	l.mu.Lock()
 	l.retention = retention
 	l.mu.Unlock()
-	l.tidy()
+	l.wakeRetention()
 }
 
 // expire takes the segments that may go off the front of the log.

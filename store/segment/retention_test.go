@@ -60,19 +60,19 @@ func TestAge(t *testing.T) {
 	}
 	c.now.Add(int64(59 * time.Second))
 	young := appendEach(t, log, 0, record)[0]
-	log.tidy()
+	log.wakeRetention()
 	if got := log.Bounds(0); got.First != 0 {
 		t.Fatalf("records went before their time: %+v", got)
 	}
 	// The older ones go with the segments that hold nothing else.
 	c.now.Add(int64(2 * time.Second))
-	awaitHousekeeping(t, log, func(b store.Bounds) bool { return b.First > 0 })
+	awaitRetention(t, log, func(b store.Bounds) bool { return b.First > 0 })
 	if got := log.Bounds(0); got.First > young.Sequence || got.Next != 21 {
 		t.Fatalf("bounds %+v, and record %d is young", got, young.Sequence)
 	}
 	// A quiet log ends up empty, and goes on where it was.
 	c.now.Add(int64(time.Hour))
-	awaitHousekeeping(t, log, func(b store.Bounds) bool { return b.First == 21 })
+	awaitRetention(t, log, func(b store.Bounds) bool { return b.First == 21 })
 	if got, want := log.Bounds(0), (store.Bounds{First: 21, Next: 21, Last: young}); got != want {
 		t.Fatalf("bounds %+v, want %+v", got, want)
 	}
@@ -81,14 +81,14 @@ func TestAge(t *testing.T) {
 	}
 }
 
-// awaitHousekeeping lets the housekeeper work until its work shows.
-func awaitHousekeeping(t testing.TB, log *Log, done func(store.Bounds) bool) {
+// awaitRetention lets runRetention work until its work shows.
+func awaitRetention(t testing.TB, log *Log, done func(store.Bounds) bool) {
 	t.Helper()
 	for !done(log.Bounds(0)) {
 		select {
-		case log.untidy <- struct{}{}: // taken only when it begins a round
-		case <-log.housekeeping:
-			t.Fatal("the housekeeper is gone")
+		case log.retentionWake <- struct{}{}: // taken only when it begins a round
+		case <-log.retentionDone:
+			t.Fatal("runRetention has ended")
 		case <-t.Context().Done():
 			t.Fatal("nothing was dropped")
 		}
@@ -132,7 +132,7 @@ func TestClockAhead(t *testing.T) {
 			appendN(10)
 			c.now.Add(test.jump)
 			wrong := appendN(10)
-			log.tidy()
+			log.wakeRetention()
 			c.now.Add(-test.jump)
 			right := appendN(10)
 			if right.Time != c.now.Load() || wrong.Time != start+test.jump+20*int64(time.Second) {
@@ -165,12 +165,12 @@ func TestClockAhead(t *testing.T) {
 			// With the right time, trusted, all of it is young.
 			trusted.Store(true)
 			rounds := 0
-			awaitHousekeeping(t, log, func(store.Bounds) bool { rounds++; return rounds > 3 })
+			awaitRetention(t, log, func(store.Bounds) bool { rounds++; return rounds > 3 })
 			check(log)
 			// And a week later it is old, whatever time the clock showed meanwhile.
 			c.now.Add(8 * day)
 			last := appendN(1)
-			awaitHousekeeping(t, log, func(b store.Bounds) bool { return b.First >= 20 })
+			awaitRetention(t, log, func(b store.Bounds) bool { return b.First >= 20 })
 			if got := log.Bounds(0); got.Last != last {
 				t.Fatalf("bounds %+v", got)
 			}

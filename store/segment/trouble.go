@@ -43,19 +43,19 @@ func (l *Log) persist(buffer []byte, b *batch, roll bool) ([]byte, error) {
 			l.abandoned, err, l.trouble.final = true, panicked, true // what it has left half done is not known
 		}
 		if err == nil {
-			l.recovered()
+			l.noteRecovery()
 			return buffer, nil
 		}
-		l.failing(err)
+		l.noteFailure(err)
 		if l.trouble.final || b.bytes == 0 || time.Since(l.trouble.since)+pause > l.options.retryTimeout || l.queue.ending(pause) {
 			return buffer, err
 		}
 	}
 }
 
-// failing notes that the disk did not take a batch, and sees to it that the disk
+// noteFailure notes that the disk did not take a batch, and sees to it that the disk
 // is tried again even when nobody appends.
-func (l *Log) failing(err error) {
+func (l *Log) noteFailure(err error) {
 	now := time.Now()
 	if l.trouble.err == nil {
 		l.trouble.since = now
@@ -67,8 +67,8 @@ func (l *Log) failing(err error) {
 	}
 }
 
-// recovered notes that the disk took a batch.
-func (l *Log) recovered() {
+// noteRecovery notes that the disk took a batch.
+func (l *Log) noteRecovery() {
 	if l.trouble.err != nil {
 		l.trouble = trouble{}
 		l.report(nil)

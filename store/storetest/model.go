@@ -12,8 +12,8 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// place names a document in the model.
-type place struct{ collection, key string }
+// documentID names a document in the model.
+type documentID struct{ collection, key string }
 
 // documentsModel does what rapid thinks of to the engine and to a map, and
 // compares. It also closes and reopens the engine between the steps.
@@ -26,14 +26,14 @@ func documentsModel(t *testing.T, open OpenDocuments) {
 				r.Fatal(err)
 			}
 		}()
-		model := map[place]store.Document{}
-		given := map[place]map[string]bool{} // all ETags there ever were
-		places := rapid.Custom(func(r *rapid.T) place {
-			return place{rapid.SampledFrom([]string{"a", "ab"}).Draw(r, "collection"), rapid.StringMatching(`[bc]{1,2}`).Draw(r, "key")}
+		model := map[documentID]store.Document{}
+		given := map[documentID]map[string]bool{} // all ETags there ever were
+		ids := rapid.Custom(func(r *rapid.T) documentID {
+			return documentID{rapid.SampledFrom([]string{"a", "ab"}).Draw(r, "collection"), rapid.StringMatching(`[bc]{1,2}`).Draw(r, "key")}
 		})
 		r.Repeat(map[string]func(*rapid.T){
 			"commit": func(r *rapid.T) {
-				targets := rapid.SliceOfNDistinct(places, 1, 3, rapid.ID[place]).Draw(r, "places")
+				targets := rapid.SliceOfNDistinct(ids, 1, 3, rapid.ID[documentID]).Draw(r, "ids")
 				var changes []store.Change
 				conflict := -1
 				for i, p := range targets {
@@ -116,7 +116,7 @@ func documentsModel(t *testing.T, open OpenDocuments) {
 				}
 			},
 			"get": func(r *rapid.T) {
-				p := places.Draw(r, "place")
+				p := ids.Draw(r, "id")
 				got, err := d.Get(t.Context(), p.collection, p.key)
 				want, some := model[p]
 				if some && (err != nil || !equal(got, want)) || !some && !errors.Is(err, store.ErrNotFound) {
