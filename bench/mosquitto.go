@@ -133,7 +133,7 @@ func (m *mosquitto) connect(ctx context.Context, device identity, listens bool) 
 		return nil, err
 	}
 	connect := mqtt.Connect{ClientID: device.id, CleanSession: true, KeepAlive: 240}
-	client, _, err := connect.Dial(ctx, conn, func(string, []byte) {})
+	client, _, err := mqtt.NewClient(ctx, conn, &connect, func(string, []byte) {})
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func (e endpoint) dial(ctx context.Context, connect mqtt.Connect,
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", e.address(), err)
 	}
-	client, _, err := connect.Dial(ctx, conn, receive)
+	client, _, err := mqtt.NewClient(ctx, conn, &connect, receive)
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s as %s: %w", e.address(), connect.ClientID, err)
 	}

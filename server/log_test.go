@@ -45,7 +45,7 @@ func TestTheWordsOfStrangersAreBounded(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		answered := make(chan int, 1)
-		client, _, err := connect.Dial(ctx, conn, func(_ string, payload []byte) { answered <- len(payload) })
+		client, _, err := mqtt.NewClient(ctx, conn, &connect, func(_ string, payload []byte) { answered <- len(payload) })
 		if err != nil {
 			return
 		}

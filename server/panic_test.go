@@ -82,8 +82,8 @@ func (l *lines) take(texts ...string) (found []string) {
 // until waits for a condition that another goroutine brings about.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for patience := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
-		if time.Now().After(patience) {
+	for deadline := time.Now().Add(20 * time.Second); !holds(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
 			t.Fatal("waited in vain: " + what)
 		}
 	}
@@ -137,7 +137,7 @@ func (h *fixture) connectToken(conn net.Conn, id, token string, receive func(top
 	defer cancel()
 	connect := &mqtt.Connect{ClientID: id, Username: "127.0.0.1/" + id + "/?api-version=2021-04-12",
 		Password: []byte(token), HasPassword: true, CleanSession: true, KeepAlive: 60}
-	client, _, err := connect.Dial(ctx, conn, receive)
+	client, _, err := mqtt.NewClient(ctx, conn, connect, receive)
 	if err == nil {
 		h.t.Cleanup(client.Abort)
 	}

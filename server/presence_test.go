@@ -120,7 +120,7 @@ func (f *fleet) storm(options device.HubOptions, connections int, other func()) 
 		}
 		group.Go(func() {
 			<-start
-			client, _, err := connect.Dial(f.ctx, conn, func(string, []byte) {})
+			client, _, err := mqtt.NewClient(f.ctx, conn, &connect, func(string, []byte) {})
 			if err != nil { // refused, or ended before it was answered
 				conn.Close()
 				return
@@ -269,7 +269,7 @@ func TestConnectionsThatVanish(t *testing.T) {
 			}
 			group.Go(func() {
 				<-start
-				connect.Dial(f.ctx, conn, func(string, []byte) {}) // what it is answered does not matter
+				mqtt.NewClient(f.ctx, conn, &connect, func(string, []byte) {}) // what it is answered does not matter
 				conn.NetConn().Close()
 			})
 			if round%2 == 0 {

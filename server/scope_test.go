@@ -97,7 +97,7 @@ func (d doors) mqtt(t *testing.T, webSocket bool, clientID, username, token stri
 	answers := make(chan string, 1)
 	connect := mqtt.Connect{ClientID: clientID, Username: username, Password: []byte(token), HasPassword: true,
 		CleanSession: true, KeepAlive: 60}
-	client, _, err := connect.Dial(ctx, conn, func(topic string, _ []byte) { answers <- topic })
+	client, _, err := mqtt.NewClient(ctx, conn, &connect, func(topic string, _ []byte) { answers <- topic })
 	if err != nil {
 		return false
 	}

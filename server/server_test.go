@@ -153,7 +153,7 @@ func (h *fixture) greet(conn net.Conn, clientID, username string) (*device, erro
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var err error
-	d.Client, _, err = (&mqtt.Connect{ClientID: clientID, Username: username, CleanSession: true, KeepAlive: 60}).Dial(ctx, conn, func(topic string, payload []byte) {
+	d.Client, _, err = mqtt.NewClient(ctx, conn, &mqtt.Connect{ClientID: clientID, Username: username, CleanSession: true, KeepAlive: 60}, func(topic string, payload []byte) {
 		var body map[string]any
 		if len(payload) > 0 {
 			if err := json.Unmarshal(payload, &body); err != nil {

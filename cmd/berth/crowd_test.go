@@ -85,7 +85,7 @@ func (c *crowd) connect(ctx context.Context, i int) (*mqtt.Client, error) {
 	}
 	id, host := crowdID(i), c.server.info.Hubs[0].Host
 	connect := mqtt.Connect{ClientID: id, Username: host + "/" + id + "/?api-version=2021-04-12", CleanSession: true}
-	client, _, err := connect.Dial(ctx, secure, nil)
+	client, _, err := mqtt.NewClient(ctx, secure, &connect, nil)
 	if err != nil {
 		conn.Close()
 	}

@@ -262,7 +262,7 @@ func (a *attack) device(ctx context.Context, from net.IP, id string, clean bool)
 	}
 	connect := mqtt.Connect{ClientID: id, Username: a.Host + "/" + id + "/?api-version=2021-04-12", Password: []byte(token), HasPassword: true,
 		CleanSession: clean, KeepAlive: 60}
-	client, _, err := connect.Dial(ctx, conn, func(string, []byte) {})
+	client, _, err := mqtt.NewClient(ctx, conn, &connect, func(string, []byte) {})
 	return client, conn, err
 }
 

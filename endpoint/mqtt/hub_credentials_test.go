@@ -186,7 +186,7 @@ func (r *renewing) listen(id string) *device {
 	d := &device{t: r.t, messages: make(chan received, 1000)}
 	connect := &mqtt.Connect{ClientID: id, Username: username, Password: []byte(token), HasPassword: true,
 		CleanSession: true, KeepAlive: 60}
-	d.Client, d.present, err = connect.Dial(r.t.Context(), conn,
+	d.Client, d.present, err = mqtt.NewClient(r.t.Context(), conn, connect,
 		func(topic string, payload []byte) { d.messages <- received{topic, payload} })
 	if err != nil {
 		r.t.Fatal(err)

@@ -369,7 +369,7 @@ func TestRefusedConnections(t *testing.T) {
 		}
 		connect := &mqtt.Connect{ClientID: c.clientID, Username: c.username, Password: []byte(c.token),
 			HasPassword: true, CleanSession: true}
-		client, _, err := connect.Dial(t.Context(), conn, func(string, []byte) {})
+		client, _, err := mqtt.NewClient(t.Context(), conn, connect, func(string, []byte) {})
 		got := mqtt.Accepted
 		var refused *mqtt.RefusedError
 		switch {

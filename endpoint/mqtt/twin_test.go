@@ -36,7 +36,7 @@ func (f *fixture) connectWith(id, parameters string, will *mqtt.Will) (*device, 
 	d := &device{t: f.t, messages: make(chan received, 100)}
 	connect := &mqtt.Connect{ClientID: id, Username: "hub.local/" + id + parameters, Password: []byte(token),
 		HasPassword: true, CleanSession: true, KeepAlive: 60, Will: will}
-	d.Client, _, err = connect.Dial(f.t.Context(), conn, func(topic string, payload []byte) {
+	d.Client, _, err = mqtt.NewClient(f.t.Context(), conn, connect, func(topic string, payload []byte) {
 		d.messages <- received{topic, payload}
 	})
 	if err == nil {

@@ -18,10 +18,10 @@ import (
 // other, so that the test does not depend on how busy the machine is.
 func TestReconnectStorm(t *testing.T) {
 	const (
-		clients  = 60
-		work     = 50 * time.Millisecond // for each handshake
-		patience = clients * work / 6
-		limit    = time.Minute
+		clients = 60
+		work    = 50 * time.Millisecond // for each handshake
+		timeout = clients * work / 6
+		limit   = time.Minute
 	)
 	server, client := newTLS(t)
 	certificate := server.Certificates[0]
@@ -47,7 +47,7 @@ func TestReconnectStorm(t *testing.T) {
 		all.Go(func() {
 			for ctx.Err() == nil {
 				attempts.Add(1)
-				trying, cancel := context.WithTimeout(ctx, patience)
+				trying, cancel := context.WithTimeout(ctx, timeout)
 				conn, err := (&tls.Dialer{Config: client}).DialContext(trying, "tcp", d.Addr().String())
 				cancel()
 				if err == nil {
@@ -57,7 +57,7 @@ func TestReconnectStorm(t *testing.T) {
 					return
 				}
 				select {
-				case <-time.After(rand.N(patience / 4)):
+				case <-time.After(rand.N(timeout / 4)):
 				case <-ctx.Done():
 				}
 			}

@@ -15,11 +15,11 @@ import (
 // Client is the client's side of a connection, as a simulator, a test or a load
 // generator needs it: it sends, it receives, it does not reconnect.
 type Client struct {
-	net      net.Conn
-	receive  func(topic string, payload []byte)
-	patience time.Duration // for the server's silence; 0 for ever
-	ended    chan struct{}
-	pinging  sync.WaitGroup
+	net         net.Conn
+	receive     func(topic string, payload []byte)
+	readTimeout time.Duration // for the server's silence; 0 for ever
+	ended       chan struct{}
+	pinging     sync.WaitGroup
 
 	mutex     sync.Mutex
 	err       error // why it ended, once ended is closed
@@ -43,11 +43,14 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("connection refused (%d)", e.Code)
 }
 
-// Dial sends CONNECT on an open connection and waits for CONNACK. It returns
+// NewClient sends CONNECT on an open connection and waits for CONNACK. It returns
 // a *RefusedError when the server refuses. receive gets every message that the
 // server publishes, one after the other, and may publish but not wait for an
 // answer.
-func (connect *Connect) Dial(ctx context.Context, conn net.Conn, receive func(topic string, payload []byte)) (client *Client, present bool, err error) {
+//
+// present is what CONNACK says: the server has a session of this client from before.
+func NewClient(ctx context.Context, conn net.Conn, connect *Connect,
+	receive func(topic string, payload []byte)) (client *Client, present bool, err error) {
 	stop := context.AfterFunc(ctx, func() { conn.SetDeadline(longAgo) })
 	var answer [4]byte
 	if _, err = conn.Write(appendConnect(nil, connect)); err == nil {
@@ -70,7 +73,7 @@ func (connect *Connect) Dial(ctx context.Context, conn net.Conn, receive func(to
 		return nil, false, err
 	}
 	keepAlive := time.Duration(connect.KeepAlive) * time.Second
-	client = &Client{net: conn, receive: receive, patience: keepAlive * 3 / 2, ended: make(chan struct{}),
+	client = &Client{net: conn, receive: receive, readTimeout: keepAlive * 3 / 2, ended: make(chan struct{}),
 		inFlight: make(map[uint16]func(error)), subscribe: make(map[uint16]chan []byte)}
 	if keepAlive > 0 {
 		client.pinging.Go(func() { client.ping(keepAlive / 2) })
@@ -256,8 +259,8 @@ func (c *Client) readAll() error {
 			continue
 		}
 		buffer = grow(buffer, filled)
-		if c.patience > 0 { // our pings have the server say something in time
-			if err := c.net.SetReadDeadline(time.Now().Add(c.patience)); err != nil {
+		if c.readTimeout > 0 { // our pings have the server say something in time
+			if err := c.net.SetReadDeadline(time.Now().Add(c.readTimeout)); err != nil {
 				return err
 			}
 		}

@@ -20,10 +20,10 @@ type Conn struct {
 	peer   Peer
 	one    [1]byte // what an idle connection reads into: its buffer is back in the pool
 
-	ended   func()    // called once, after the end
-	rests   bool      // may go on in other goroutines than the one that serves it
-	resting bool      // does, since heard
-	heard   time.Time // when the last packets were handled
+	ended      func()    // called once, after the end
+	rests      bool      // may go on in other goroutines than the one that serves it
+	resting    bool      // does, since lastPacket
+	lastPacket time.Time // when the last packets were handled
 
 	session   Session
 	proven    atomic.Bool
@@ -80,21 +80,22 @@ func (c *Conn) Proven() {
 // serve runs the connection and tells the session why it ended. It may return before the
 // end when the connection rests.
 func (c *Conn) serve(ctx context.Context) {
-	err := c.server.contain(c.peer, func() error { return c.handshake(ctx) })
+	err := c.server.contain(c.peer, func() error { return c.readConnect(ctx) })
 	if err == nil && c.session != nil {
-		c.readOn()
+		c.continueReading()
 		return
 	}
 	c.end(err)
 }
 
-// readOn reads until the connection ends, or until it has been silent for so long that it
-// rests: then it goes on in a fresh goroutine. The stack of one that has handled packets
-// is twice as large as what waiting needs, and does not shrink while it waits below TLS.
-func (c *Conn) readOn() {
+// continueReading reads until the connection ends, or until it has been silent for so long
+// that it rests: then it goes on in a fresh goroutine. The stack of one that has handled
+// packets is twice as large as what waiting needs, and does not shrink while it waits below
+// TLS.
+func (c *Conn) continueReading() {
 	err := c.server.contain(c.peer, c.read)
 	if err == errSilent {
-		go c.readOn()
+		go c.continueReading()
 		return
 	}
 	c.end(err)
@@ -112,12 +113,12 @@ func (c *Conn) end(err error) {
 // maxConnect bounds a CONNECT in bytes: a will of 64 KiB and long names fit.
 const maxConnect = 96 << 10
 
-// handshake waits for CONNECT and has the backend answer it. A refused client
+// readConnect waits for CONNECT and has the backend answer it. A refused client
 // has got its CONNACK and has no session.
-func (c *Conn) handshake(ctx context.Context) error {
+func (c *Conn) readConnect(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, c.server.ConnectTimeout)
 	defer cancel()
-	buffer, first, body, err := c.readConnect(time.Now().Add(c.server.ConnectTimeout))
+	buffer, first, body, err := c.readFirstPacket(time.Now().Add(c.server.ConnectTimeout))
 	defer putBuffer(buffer)
 	if err != nil {
 		c.connectFailed(nil, err)
@@ -126,9 +127,9 @@ func (c *Conn) handshake(ctx context.Context) error {
 	return c.open(ctx, first, body)
 }
 
-// readConnect reads a CONNECT, whose body is a part of the buffer, which goes back to
+// readFirstPacket reads a CONNECT, whose body is a part of the buffer, which goes back to
 // the pool afterwards.
-func (c *Conn) readConnect(deadline time.Time) (buffer []byte, first byte, body []byte, err error) {
+func (c *Conn) readFirstPacket(deadline time.Time) (buffer []byte, first byte, body []byte, err error) {
 	if _, err := c.readUntil(c.one[:], deadline); err != nil {
 		return nil, 0, nil, connectError(err)
 	}
@@ -214,7 +215,7 @@ func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
 	if code != Accepted {
 		c.server.stats.refuse(code)
 	}
-	c.keepAlive = c.server.patience(connect)
+	c.keepAlive = c.server.keepAliveTimeout(connect)
 	c.mutex.Lock()
 	defer c.mutex.Unlock()
 	// What the backend has sent meanwhile goes behind CONNACK.
@@ -231,7 +232,7 @@ func (c *Conn) open(ctx context.Context, first byte, body []byte) error {
 // buffer: an idle connection costs little more than its goroutine.
 func (c *Conn) read() error {
 	if !c.resting {
-		c.heard = time.Now()
+		c.lastPacket = time.Now()
 	}
 	for {
 		deadline, rests := c.idleDeadline()
@@ -252,7 +253,7 @@ func (c *Conn) read() error {
 		if done || err != nil {
 			return err
 		}
-		c.resting, c.heard = false, time.Now()
+		c.resting, c.lastPacket = false, time.Now()
 	}
 }
 
@@ -373,11 +374,11 @@ func (c *Conn) idleDeadline() (deadline time.Time, rests bool) {
 	after := c.server.RestAfter
 	switch {
 	case c.rests && !c.resting && (c.keepAlive == 0 || after < c.keepAlive):
-		return c.heard.Add(after), true
+		return c.lastPacket.Add(after), true
 	case c.keepAlive == 0:
 		return time.Time{}, false
 	}
-	return c.heard.Add(c.keepAlive), false
+	return c.lastPacket.Add(c.keepAlive), false
 }
 
 // readUntil reads with a deadline, unless the connection is closing: Close sets
@@ -386,7 +387,7 @@ func (c *Conn) readUntil(b []byte, deadline time.Time) (int, error) {
 	c.mutex.Lock()
 	if c.closing {
 		c.mutex.Unlock()
-		return 0, c.over()
+		return 0, c.closeReason()
 	}
 	err := c.net.SetReadDeadline(deadline)
 	c.mutex.Unlock()
@@ -417,8 +418,8 @@ func (c *Conn) Close(reason error) {
 	c.net.SetWriteDeadline(c.writeDeadline())
 }
 
-// over is what ends the handling of packets once the connection is closing.
-func (c *Conn) over() error {
+// closeReason is what ends the handling of packets once the connection is closing.
+func (c *Conn) closeReason() error {
 	if c.reason == nil {
 		return net.ErrClosed
 	}

@@ -50,7 +50,7 @@ func (c *Conn) RespondNotBefore(due time.Time, topic string, payload []byte, qos
 		c.awaitOthers()
 	}
 	if c.closing {
-		return c.over()
+		return c.closeReason()
 	}
 	waiting.queue = append(waiting.queue, answer)
 	waiting.size += answer.size()

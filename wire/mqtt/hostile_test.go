@@ -14,8 +14,8 @@ import (
 // until waits for a condition that another goroutine brings about.
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for patience := time.Now().Add(20 * time.Second); !holds(); runtime.Gosched() {
-		if time.Now().After(patience) {
+	for deadline := time.Now().Add(20 * time.Second); !holds(); runtime.Gosched() {
+		if time.Now().After(deadline) {
 			t.Fatal("waited in vain: " + what)
 		}
 	}
@@ -176,7 +176,7 @@ func TestClientNoticesASilentServer(t *testing.T) {
 			}
 		}
 	}()
-	client, _, err := (&Connect{ClientID: "dev", CleanSession: true, KeepAlive: 1}).Dial(t.Context(), here, nil)
+	client, _, err := NewClient(t.Context(), here, &Connect{ClientID: "dev", CleanSession: true, KeepAlive: 1}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +195,7 @@ func TestClientRunsOutOfPacketIDs(t *testing.T) {
 		there.Write([]byte(accepted))
 		io.Copy(io.Discard, there) // no message is ever acknowledged
 	}()
-	client, _, err := (&Connect{ClientID: "dev", CleanSession: true}).Dial(t.Context(), here, nil)
+	client, _, err := NewClient(t.Context(), here, &Connect{ClientID: "dev", CleanSession: true}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -43,7 +43,7 @@ func (c *Conn) awaitRoom(packetID uint16) error {
 		c.awaitOthers()
 	}
 	if c.closing {
-		return c.over()
+		return c.closeReason()
 	}
 	c.acks.push(packetID)
 	return nil
@@ -84,7 +84,7 @@ func (c *Conn) awaitOutbound() error {
 		c.writePart()
 	}
 	if c.closing {
-		return c.over()
+		return c.closeReason()
 	}
 	return nil
 }
@@ -196,7 +196,7 @@ func (c *Conn) holdOutput() error {
 	c.takeOutput()
 	if c.closing {
 		c.writing = false
-		return c.over()
+		return c.closeReason()
 	}
 	return nil
 }

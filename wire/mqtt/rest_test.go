@@ -14,7 +14,7 @@ import (
 func resting() bool {
 	stacks := make([]byte, 1<<20)
 	stacks = stacks[:runtime.Stack(stacks, true)]
-	return bytes.Contains(stacks, []byte("created by github.com/berth-iot/berth/wire/mqtt.(*Conn).readOn"))
+	return bytes.Contains(stacks, []byte("created by github.com/berth-iot/berth/wire/mqtt.(*Conn).continueReading"))
 }
 
 // halves lets what is written through it arrive in two halves while half is set.
@@ -61,12 +61,12 @@ func TestRest(t *testing.T) {
 				t.Fatal(err)
 			}
 			client.expect("\x40\x02\x00\x07" + "\x30\x0a\x00\x06echo/tok")
-			heard := time.Now()
+			sent := time.Now()
 			client.expectEnd()
 			if reason := <-backend.ended; !errors.Is(reason, ErrKeepAlive) {
 				t.Errorf("the session ended with %v", reason)
 			}
-			if silent := time.Since(heard); silent < 1900*time.Millisecond || silent > 10*time.Second {
+			if silent := time.Since(sent); silent < 1900*time.Millisecond || silent > 10*time.Second {
 				t.Errorf("the connection ended after %v of silence", silent)
 			}
 		})

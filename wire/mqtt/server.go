@@ -76,9 +76,9 @@ func (s *Server) init() {
 	})
 }
 
-// patience is how long a client may be silent: one and a half times its
+// keepAliveTimeout is how long a client may be silent: one and a half times its
 // keep-alive [MQTT-3.1.2-24], or 0 for ever.
-func (s *Server) patience(connect *Connect) time.Duration {
+func (s *Server) keepAliveTimeout(connect *Connect) time.Duration {
 	if connect == nil || connect.KeepAlive == 0 {
 		return 0
 	}

@@ -301,7 +301,7 @@ func TestClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var echoes sync.WaitGroup
-	client, _, err := (&Connect{ClientID: "many", CleanSession: true, KeepAlive: 60}).Dial(ctx, conn, func(topic string, payload []byte) {
+	client, _, err := NewClient(ctx, conn, &Connect{ClientID: "many", CleanSession: true, KeepAlive: 60}, func(topic string, payload []byte) {
 		if topic != "echo/"+string(payload) {
 			t.Errorf("%s came back with %s", topic, payload)
 		}
@@ -346,7 +346,7 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refusal *RefusedError
-	if _, _, err := (&Connect{ClientID: "stranger", CleanSession: true}).Dial(ctx, conn, nil); !errors.As(err, &refusal) || refusal.Code != NotAuthorized {
+	if _, _, err := NewClient(ctx, conn, &Connect{ClientID: "stranger", CleanSession: true}, nil); !errors.As(err, &refusal) || refusal.Code != NotAuthorized {
 		t.Errorf("a stranger is told %v", err)
 	}
 }
