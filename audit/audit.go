@@ -159,7 +159,7 @@ func (l *Log) Change(ctx context.Context, action Action, kind Kind, id string, b
 		changes = differences(flat(before), flat(after))
 	}
 	if part := partOf(ctx, kind, id); part != nil {
-		part.note(id, changes)
+		part.setChanges(id, changes)
 		return nil
 	}
 	actor, now := actorOf(ctx), l.now().UTC()

@@ -125,8 +125,8 @@ func partOf(ctx context.Context, kind Kind, id string) *Part {
 	return p
 }
 
-// note takes what is changed of a thing.
-func (p *Part) note(id string, changes []Field) {
+// setChanges takes what is changed of a thing.
+func (p *Part) setChanges(id string, changes []Field) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	p.items[p.index[strings.ToLower(id)]].Changes = changes

@@ -63,11 +63,11 @@ func (s *Service) newAuthority(ctx context.Context, name string) (storedAuthorit
 	if err != nil {
 		return storedAuthority{}, err
 	}
-	signing, err := s.parsed(root)
+	signing, err := s.parse(root)
 	if err != nil {
 		return storedAuthority{}, err
 	}
-	return s.subordinate(strings.ToLower(name), signing, root.Certificate, s.config.Now().UTC())
+	return s.newSubordinate(strings.ToLower(name), signing, root.Certificate, s.config.Now().UTC())
 }
 
 func (s *Service) addAuthority(ctx context.Context, made storedAuthority) (Authority, error) {
@@ -242,7 +242,7 @@ func (s *Service) revokeAuthority(ctx context.Context, name, replacement string)
 				return Authority{}, err
 			}
 		}
-		s.tell(Revocation{Authority: stored.Name}) // again too: somebody may have missed it
+		s.notifyRevoked(Revocation{Authority: stored.Name}) // again too: somebody may have missed it
 		return stored.Authority, nil
 	})
 }
@@ -313,7 +313,7 @@ func (s *Service) DeleteAuthority(ctx context.Context, name string, force bool) 
 		return stored, err
 	})
 	if err == nil {
-		s.tell(Revocation{Authority: stored.Name})
+		s.notifyRevoked(Revocation{Authority: stored.Name})
 	}
 	return err
 }

@@ -109,7 +109,7 @@ type Service struct {
 
 	mutex       sync.Mutex
 	opened      map[string]openedAuthority // by name
-	told        []func(Revocation)
+	onRevoke    []func(Revocation)
 	enrollments Enrollments // nil before Follow
 }
 
@@ -188,11 +188,11 @@ func (s *Service) begin(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stored, err := keep(rootName, root, "", now)
+	stored, err := newStoredAuthority(rootName, root, "", now)
 	if err != nil {
 		return err
 	}
-	first, err := s.subordinate(DefaultAuthority, root, stored.Certificate, now)
+	first, err := s.newSubordinate(DefaultAuthority, root, stored.Certificate, now)
 	if err != nil {
 		return err
 	}
@@ -206,32 +206,32 @@ func (s *Service) begin(ctx context.Context) error {
 	return err
 }
 
-func (s *Service) subordinate(name string, root *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
+func (s *Service) newSubordinate(name string, root *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
 	authority, err := root.NewSubordinate("Berth operational "+name, now.Add(-clockSlack), authorityValidity)
 	if err != nil {
 		return storedAuthority{}, err
 	}
-	return keep(name, authority, rootPEM, now)
+	return newStoredAuthority(name, authority, rootPEM, now)
 }
 
-func keep(name string, authority *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
+func newStoredAuthority(name string, authority *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
 	certificatePEM, keyPEM, err := authority.PEM()
 	return storedAuthority{Authority: Authority{Name: name, Certificate: string(certificatePEM), Root: rootPEM, Created: now, NotAfter: authority.Certificate.NotAfter.UTC()}, Key: string(keyPEM)}, err
 }
 
-// OnRevoke has tell called after each revocation.
-func (s *Service) OnRevoke(tell func(Revocation)) {
+// OnRevoke has a function called after each revocation.
+func (s *Service) OnRevoke(callback func(Revocation)) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
-	s.told = append(s.told, tell)
+	s.onRevoke = append(s.onRevoke, callback)
 }
 
-func (s *Service) tell(revocation Revocation) {
+func (s *Service) notifyRevoked(revocation Revocation) {
 	s.mutex.Lock()
-	told := slices.Clone(s.told)
+	callbacks := slices.Clone(s.onRevoke)
 	s.mutex.Unlock()
-	for _, tell := range told {
-		tell(revocation)
+	for _, callback := range callbacks {
+		callback(revocation)
 	}
 }
 
@@ -290,7 +290,7 @@ func (s *Service) usablePolicy(ctx context.Context, name string) (Policy, error)
 				"enrollment name another", name)
 	}
 	if err == nil {
-		_, _, err = s.issuing(ctx, policy.Authority)
+		_, _, err = s.issuingAuthority(ctx, policy.Authority)
 	}
 	return policy, err
 }
@@ -315,7 +315,7 @@ func (p Policy) allows(name, registrationID string) bool {
 // Issue makes the certificate and returns its chain, the device's own first and the
 // root last, in DER. It holds once the changes are committed.
 func (s *Service) Issue(ctx context.Context, request Request) (chain [][]byte, changes []store.Change, err error) {
-	stored, authority, err := s.issuing(ctx, request.policy.Authority)
+	stored, authority, err := s.issuingAuthority(ctx, request.policy.Authority)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -386,8 +386,8 @@ func (s *Service) forget(ctx context.Context, registrationID string, now time.Ti
 	return changes, err
 }
 
-// issuing returns an authority that may sign.
-func (s *Service) issuing(ctx context.Context, name string) (storedAuthority, *credential.Authority, error) {
+// issuingAuthority returns an authority that may sign.
+func (s *Service) issuingAuthority(ctx context.Context, name string) (storedAuthority, *credential.Authority, error) {
 	stored, _, err := s.authorities.Get(ctx, strings.ToLower(name))
 	switch {
 	case errors.Is(err, store.ErrNotFound), err == nil && !stored.Deleted.IsZero():
@@ -407,12 +407,12 @@ func (s *Service) issuing(ctx context.Context, name string) (storedAuthority, *c
 			"The certificate of the issuing authority %s expired at %s. Whoever runs the service must renew it, or "+
 				"let the credential policy name another", name, stored.NotAfter.Format(time.RFC3339))
 	}
-	authority, err := s.parsed(stored)
+	authority, err := s.parse(stored)
 	return stored, authority, err
 }
 
-// parsed is the authority ready to sign.
-func (s *Service) parsed(stored storedAuthority) (*credential.Authority, error) {
+// parse is the authority ready to sign.
+func (s *Service) parse(stored storedAuthority) (*credential.Authority, error) {
 	s.mutex.Lock()
 	defer s.mutex.Unlock()
 	if opened := s.opened[stored.Name]; opened.certificate == stored.Certificate && opened.Authority != nil {

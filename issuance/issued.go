@@ -73,7 +73,7 @@ func (s *Service) Revoke(ctx context.Context, thumbprint string) (Certificate, e
 				return Certificate{}, err
 			}
 		}
-		s.tell(Revocation{Thumbprint: thumbprint})
+		s.notifyRevoked(Revocation{Thumbprint: thumbprint})
 		return issued, nil
 	})
 }
@@ -106,7 +106,7 @@ func (s *Service) RevokeDevice(ctx context.Context, registrationID string) (revo
 	if !found {
 		return 0, fault.New(fault.NotFound, "No certificate was issued to a device %.128q", registrationID)
 	}
-	s.tell(Revocation{RegistrationID: registrationID}) // again too: somebody may have missed it
+	s.notifyRevoked(Revocation{RegistrationID: registrationID}) // again too: somebody may have missed it
 	return revoked, nil
 }
 

@@ -28,13 +28,13 @@ func (s *Service) Renew(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	root, err := s.parsed(stored)
+	root, err := s.parse(stored)
 	if err != nil {
 		return err
 	}
 	now := s.config.Now().UTC()
-	if due(root, now, rootRenewBefore) {
-		renewed, err := root.Renew(root, beginOf(root, now), now.Add(rootValidity))
+	if needsRenewal(root, now, rootRenewBefore) {
+		renewed, err := root.Renew(root, notBeforeOf(root, now), now.Add(rootValidity))
 		if err != nil {
 			return fmt.Errorf("renew the root: %w", err)
 		}
@@ -53,16 +53,16 @@ func (s *Service) Renew(ctx context.Context) error {
 		if entry.Key == rootName || !entry.Value.Revoked.IsZero() || entry.Value.Request != "" {
 			continue
 		}
-		authority, err := s.parsed(entry.Value)
+		authority, err := s.parse(entry.Value)
 		if err != nil {
 			failed = errors.Join(failed, fmt.Errorf("the issuing authority %s: %w", entry.Key, err))
 			continue
 		}
 		// Devices get the root with their certificates.
-		if !due(authority, now, authorityRenewBefore) && entry.Value.Root == stored.Certificate {
+		if !needsRenewal(authority, now, authorityRenewBefore) && entry.Value.Root == stored.Certificate {
 			continue
 		}
-		renewed, err := authority.Renew(root, beginOf(authority, now), now.Add(authorityValidity))
+		renewed, err := authority.Renew(root, notBeforeOf(authority, now), now.Add(authorityValidity))
 		if err == nil {
 			_, err = s.replace(ctx, entry.Value, entry.ETag, renewed, stored.Certificate)
 		}
@@ -73,14 +73,14 @@ func (s *Service) Renew(ctx context.Context) error {
 	return failed
 }
 
-// due reports whether an authority is not valid now, or won't be for long enough.
-func due(authority *credential.Authority, now time.Time, ahead time.Duration) bool {
+// needsRenewal reports whether an authority is not valid now, or won't be for long enough.
+func needsRenewal(authority *credential.Authority, now time.Time, ahead time.Duration) bool {
 	return now.Before(authority.Certificate.NotBefore) || now.Add(ahead).After(authority.Certificate.NotAfter)
 }
 
-// beginOf is from when a renewed certificate is valid: from when the present one is, so
+// notBeforeOf is from when a renewed certificate is valid: from when the present one is, so
 // that a clock that is ahead does no harm.
-func beginOf(authority *credential.Authority, now time.Time) time.Time {
+func notBeforeOf(authority *credential.Authority, now time.Time) time.Time {
 	begin := now.Add(-clockSlack)
 	if former := authority.Certificate.NotBefore; former.Before(begin) {
 		return former
@@ -92,7 +92,7 @@ func beginOf(authority *credential.Authority, now time.Time) time.Time {
 func (s *Service) replace(
 	ctx context.Context, stored storedAuthority, etag string, made *credential.Authority, rootPEM string,
 ) (storedAuthority, error) {
-	renewed, err := keep(stored.Name, made, rootPEM, stored.Created)
+	renewed, err := newStoredAuthority(stored.Name, made, rootPEM, stored.Created)
 	if err != nil {
 		return stored, err
 	}

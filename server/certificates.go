@@ -125,7 +125,7 @@ func (c *certificates) renew(hosts []string, now time.Time) error {
 // that trust the former one go on, until that expires.
 func (c *certificates) renewAuthority(now time.Time) error {
 	present := c.authority.Load()
-	reason := due(present.Certificate, now, authorityRenewBefore)
+	reason := renewalReason(present.Certificate, now, authorityRenewBefore)
 	if reason == "" {
 		return nil
 	}
@@ -191,7 +191,7 @@ func (c *certificates) reasonToIssue(
 	if present == nil {
 		return "there was none"
 	}
-	if reason := due(present.Leaf, now, ahead); reason != "" {
+	if reason := renewalReason(present.Leaf, now, ahead); reason != "" {
 		return reason
 	}
 	if present.Leaf.CheckSignatureFrom(c.authority.Load().Certificate) != nil {
@@ -205,9 +205,9 @@ func (c *certificates) reasonToIssue(
 	return ""
 }
 
-// due says why a certificate must be renewed, "" when it is valid now and for some
+// renewalReason says why a certificate must be renewed, "" when it is valid now and for some
 // time.
-func due(certificate *x509.Certificate, now time.Time, ahead time.Duration) string {
+func renewalReason(certificate *x509.Certificate, now time.Time, ahead time.Duration) string {
 	switch {
 	case now.Before(certificate.NotBefore):
 		return "it is not valid yet: it was made when the clock was ahead, or the clock is behind"

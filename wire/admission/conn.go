@@ -76,7 +76,7 @@ func (c *Conn) Proven() {
 		return
 	}
 	c.gate.window.countProof(time.Now())
-	c.gate.put(c, proven)
+	c.gate.moveTo(c, proven)
 	if c.timer != nil {
 		c.timer.Stop()
 	}
@@ -180,19 +180,19 @@ func (c *Conn) awaitTurn() error {
 	g := c.gate
 	c.Conn.SetReadDeadline(time.Now().Add(g.FirstByteTimeout))
 	if err := c.awaitByte(); err != nil {
-		return g.giveUp(c, err, Silent)
+		return g.waitError(c, err, Silent)
 	}
 	// Before others can set it: it would undo what wakes the connection.
 	c.Conn.SetReadDeadline(time.Now().Add(g.TurnTimeout))
-	if g.ask(c) {
+	if g.requestTurn(c) {
 		return nil
 	}
-	return g.giveUp(c, c.awaitWake(g.TurnTimeout), NoTurn)
+	return g.waitError(c, c.awaitWake(g.TurnTimeout), NoTurn)
 }
 
-// giveUp returns why a connection does not wait any longer, which is nil when its
+// waitError returns why a connection does not wait any longer, which is nil when its
 // turn has come.
-func (g *Gate) giveUp(c *Conn, err error, overdue Reason) error {
+func (g *Gate) waitError(c *Conn, err error, overdue Reason) error {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	if c.granted {
@@ -212,8 +212,8 @@ func (g *Gate) giveUp(c *Conn, err error, overdue Reason) error {
 	return reason
 }
 
-// unproven closes a connection that had time enough to prove something.
-func (c *Conn) unproven() {
+// closeUnproven closes a connection that had time enough to prove something.
+func (c *Conn) closeUnproven() {
 	c.gate.mutex.Lock()
 	defer c.gate.mutex.Unlock()
 	if c.stage == begun {

@@ -140,7 +140,7 @@ func (g *Gate) enter(inner net.Conn, listener *Listener) *Conn {
 	c := &Conn{Conn: inner, listener: listener, gate: g, arrival: g.arrivals}
 	c.source = g.sourceOf(inner.RemoteAddr())
 	g.total++
-	g.put(c, silent)
+	g.moveTo(c, silent)
 	return c
 }
 
@@ -175,19 +175,19 @@ func (g *Gate) forget(c *Conn) {
 	if c.stage == closed {
 		return
 	}
-	g.put(c, closed)
+	g.moveTo(c, closed)
 	g.total--
 	if c.timer != nil {
 		c.timer.Stop()
 	}
 }
 
-// put moves a connection to another stage. The mutex is held.
-func (g *Gate) put(c *Conn, to stage) {
+// moveTo moves a connection to another stage. The mutex is held.
+func (g *Gate) moveTo(c *Conn, to stage) {
 	g.count(c.stage, -1)
 	g.count(to, 1)
 	if c.stage.unproven() {
-		c.source.in(c.stage).take(c)
+		c.source.list(c.stage).take(c)
 	}
 	if !to.unproven() {
 		g.weigh(c, 0)
@@ -195,7 +195,7 @@ func (g *Gate) put(c *Conn, to stage) {
 	}
 	c.stage = to
 	if to.unproven() {
-		c.source.in(to).add(c)
+		c.source.list(to).add(c)
 	}
 	g.reweigh(c.source)
 	if to > begun && g.window.leave(c) {
@@ -246,27 +246,27 @@ func (g *Gate) sourceOf(remote net.Addr) *source {
 	return &source{address: from, index: -1}
 }
 
-// ask puts a connection whose first byte has come in line for its turn, which it may
+// requestTurn puts a connection whose first byte has come in line for its turn, which it may
 // have at once.
-func (g *Gate) ask(c *Conn) (granted bool) {
+func (g *Gate) requestTurn(c *Conn) (granted bool) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	if c.stage != silent {
 		return false
 	}
 	c.turn = make(chan struct{})
-	g.put(c, ready)
+	g.moveTo(c, ready)
 	g.turns.push(c.source)
 	if g.free > 0 {
 		g.free--
-		g.pass()
+		g.passTurn()
 	}
 	return c.granted
 }
 
-// pass gives a turn that somebody is done with to the next. It reports false when
+// passTurn gives a turn that somebody is done with to the next. It reports false when
 // nobody takes it, so that it is free. The mutex is held.
-func (g *Gate) pass() bool {
+func (g *Gate) passTurn() bool {
 	if len(g.returning) > 0 {
 		c := g.returning[0]
 		g.returning[0] = nil // or the array holds it
@@ -277,7 +277,7 @@ func (g *Gate) pass() bool {
 	now := time.Now()
 	full := 0 // how many could not begin because the window is full
 	for s := g.turns.pop(); s != nil; s = g.turns.pop() {
-		c := s.in(ready).newest
+		c := s.list(ready).newest
 		if c == nil {
 			continue // they have gone
 		}
@@ -289,11 +289,11 @@ func (g *Gate) pass() bool {
 			}
 			continue
 		}
-		if s.in(ready).length > 1 {
+		if s.list(ready).length > 1 {
 			g.turns.push(s)
 		}
 		c.granted = true
-		g.put(c, begun)
+		g.moveTo(c, begun)
 		c.wake()
 		g.makeRoom(0) // c may have to go itself: its handshake then fails at once
 		return true
@@ -332,7 +332,7 @@ func (g *Gate) retryAfter(pause time.Duration) {
 func (g *Gate) useFreeTurns() {
 	for g.free > 0 {
 		g.free--
-		if !g.pass() {
+		if !g.passTurn() {
 			return
 		}
 	}
@@ -343,18 +343,18 @@ func (g *Gate) begin(c *Conn) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	if c.stage == silent {
-		g.put(c, begun)
+		g.moveTo(c, begun)
 		g.makeRoom(0)
 	}
 }
 
-// handOut begins the time in which a connection must prove who it is.
-func (g *Gate) handOut(c *Conn) {
+// startProofTimeout begins the time in which a connection must prove who it is.
+func (g *Gate) startProofTimeout(c *Conn) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	c.handedOut = true
 	if c.stage == begun && g.ProofTimeout > 0 {
-		c.timer = time.AfterFunc(g.ProofTimeout, c.unproven)
+		c.timer = time.AfterFunc(g.ProofTimeout, c.closeUnproven)
 	}
 }
 
@@ -362,7 +362,7 @@ func (g *Gate) handOut(c *Conn) {
 func (g *Gate) release() {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	g.pass()
+	g.passTurn()
 }
 
 // resume waits for a turn to go on with a handshake. It is given before any new
@@ -380,9 +380,9 @@ func (g *Gate) resume(c *Conn) {
 	<-c.back
 }
 
-// failed logs that a listener could not accept. Out of file descriptors, a
+// acceptFailed logs that a listener could not accept. Out of file descriptors, a
 // connection that has proved nothing makes room for what needs one more.
-func (g *Gate) failed(err error) {
+func (g *Gate) acceptFailed(err error) {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
 	g.failures.add(g, slog.LevelError, "connections could not be accepted", "error", err)

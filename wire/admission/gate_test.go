@@ -316,7 +316,7 @@ func (d *door) readyCount() (n int) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	for _, s := range d.sources {
-		n += s.in(ready).length
+		n += s.list(ready).length
 	}
 	return n
 }
@@ -335,9 +335,9 @@ func TestTurns(t *testing.T) {
 	granted := make(map[*Conn]bool)
 	d.mutex.Lock()
 	for range names {
-		d.pass()
+		d.passTurn()
 		for _, s := range d.sources {
-			for c := s.in(begun).oldest; c != nil; c = c.newer {
+			for c := s.list(begun).oldest; c != nil; c = c.newer {
 				if !granted[c] {
 					granted[c] = true
 					order = append(order, names[c.RemoteAddr().String()])

@@ -33,7 +33,7 @@ type Listener struct {
 	begin  sync.Once
 	end    sync.Once
 	ready  chan net.Conn
-	over   chan struct{}  // closed by Close
+	closed chan struct{}  // closed by Close
 	active sync.WaitGroup // every goroutine of the listener
 }
 
@@ -41,7 +41,7 @@ type Listener struct {
 // one, connections are handed out as they come. A gate may have many listeners.
 func (g *Gate) Listen(inner net.Listener, config *tls.Config) *Listener {
 	g.init()
-	l := &Listener{inner: inner, gate: g, ready: make(chan net.Conn), over: make(chan struct{})}
+	l := &Listener{inner: inner, gate: g, ready: make(chan net.Conn), closed: make(chan struct{})}
 	if config != nil {
 		l.config = config.Clone()
 		l.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
@@ -64,7 +64,7 @@ func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case conn := <-l.ready:
 		return conn, nil
-	case <-l.over:
+	case <-l.closed:
 		return nil, net.ErrClosed
 	}
 }
@@ -78,7 +78,7 @@ func (l *Listener) HandshakeFailures() uint64 { return l.failures.Load() }
 // Close implements net.Listener. Connections that were not handed out are closed.
 func (l *Listener) Close() error {
 	l.begin.Do(func() {}) // nobody begins any more
-	l.end.Do(func() { close(l.over) })
+	l.end.Do(func() { close(l.closed) })
 	err := l.inner.Close()
 	l.gate.abandon(l)
 	l.active.Wait()
@@ -87,7 +87,7 @@ func (l *Listener) Close() error {
 
 func (l *Listener) isClosed() bool {
 	select {
-	case <-l.over:
+	case <-l.closed:
 		return true
 	default:
 		return false
@@ -104,31 +104,32 @@ func (l *Listener) accept() {
 		case err == nil:
 			pause = minPause
 			if c := l.gate.enter(conn, l); c != nil {
-				l.active.Go(func() { l.admit(c) })
+				l.active.Go(func() { l.prepare(c) })
 			}
 			continue
 		case l.isClosed() || errors.Is(err, net.ErrClosed):
 			l.gate.abandon(l) // what came while Close did so
 			return
 		}
-		l.gate.failed(err)
+		l.gate.acceptFailed(err)
 		select {
 		case <-time.After(pause):
-		case <-l.over:
+		case <-l.closed:
 		}
 		pause = min(2*pause, maxPause)
 	}
 }
 
-// admit takes a connection from its arrival to the one who accepts.
-func (l *Listener) admit(c *Conn) {
+// prepare takes a connection from its arrival to the one who accepts: through its
+// handshake, if there is TLS.
+func (l *Listener) prepare(c *Conn) {
 	conn, err := net.Conn(c), error(nil)
 	if l.config == nil {
 		l.gate.begin(c)
 	} else {
 		conn, err = l.handshake(c)
 	}
-	if err != nil || !l.hand(conn, c) {
+	if err != nil || !l.deliver(conn, c) {
 		c.Close()
 	}
 }
@@ -174,14 +175,14 @@ func (l *Listener) contain(c *Conn, f func() error) (err error) {
 	return f()
 }
 
-// hand gives a connection to the one who accepts. It reports false when nobody does
+// deliver gives a connection to the one who accepts. It reports false when nobody does
 // any more.
-func (l *Listener) hand(conn net.Conn, c *Conn) bool {
-	l.gate.handOut(c)
+func (l *Listener) deliver(conn net.Conn, c *Conn) bool {
+	l.gate.startProofTimeout(c)
 	select {
 	case l.ready <- conn:
 		return true
-	case <-l.over:
+	case <-l.closed:
 		return false
 	}
 }

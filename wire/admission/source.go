@@ -51,11 +51,11 @@ type source struct {
 }
 
 func (s *source) weight() int {
-	return s.in(silent).length + s.in(ready).length + servedWeight*s.in(begun).length + s.came
+	return s.list(silent).length + s.list(ready).length + servedWeight*s.list(begun).length + s.came
 }
 
-// in returns the connections at a stage.
-func (s *source) in(at stage) *connList { return &s.lists[at-silent] }
+// list returns the connections at a stage.
+func (s *source) list(at stage) *connList { return &s.lists[at-silent] }
 
 // oldest returns the connection that came first.
 func (s *source) oldest() (found *Conn) {
