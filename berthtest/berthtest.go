@@ -13,6 +13,7 @@ package berthtest
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -32,8 +33,9 @@ type Server struct {
 	Hub          *backend.Hub          // of the one hub, with all rights
 	RootCAs      *x509.CertPool        // holds the server's authority, for clients
 
-	config server.Config
-	server *server.Server
+	config    server.Config
+	server    *server.Server
+	temporary string // the folder of the data, when Stop is to remove it
 }
 
 // An Option changes what Start starts.
@@ -56,24 +58,18 @@ func Hosts(provisioning, hub string) Option {
 // time is kept for at least an hour after that, though it is over.
 func Now(now func() time.Time) Option { return func(c *server.Config) { c.Now = now } }
 
-// Logger gets the server's log; without it the log goes to the test's output.
+// Logger gets the server's log. Without it the log goes to the output of the test that
+// Start belongs to, and nowhere with NewServer.
 func Logger(logger *slog.Logger) Option { return func(c *server.Config) { c.Logger = logger } }
 
 // Start starts a server. The test fails when it does not start, or does not stop
 // in good order at the test's end.
 func Start(t testing.TB, options ...Option) *Server {
 	t.Helper()
-	config := server.DefaultConfig()
-	config.Listen = "127.0.0.1"
-	config.MQTTPort, config.AMQPPort, config.HTTPSPort, config.PortalPort = 0, 0, 0, 0
-	config.Logger = slog.New(slog.NewTextHandler(t.Output(), nil))
-	for _, option := range options {
-		option(&config)
+	s := &Server{config: configure(slog.New(slog.NewTextHandler(t.Output(), nil)), options)}
+	if s.config.DataDir == "" {
+		s.config.DataDir = t.TempDir()
 	}
-	if config.DataDir == "" {
-		config.DataDir = t.TempDir()
-	}
-	s := &Server{config: config}
 	if err := s.start(); err != nil {
 		t.Fatalf("berthtest: %v", err)
 	}
@@ -83,6 +79,36 @@ func Start(t testing.TB, options ...Option) *Server {
 		}
 	})
 	return s
+}
+
+// NewServer starts a server that belongs to no single test: one for all tests of a
+// package, in TestMain, or one in an example. The caller stops it with Stop, which also
+// removes its data, unless DataDir says where that is kept.
+func NewServer(options ...Option) (*Server, error) {
+	s := &Server{config: configure(slog.New(slog.DiscardHandler), options)}
+	if s.config.DataDir == "" {
+		var err error
+		if s.temporary, err = os.MkdirTemp("", "berthtest-"); err != nil {
+			return nil, err
+		}
+		s.config.DataDir = s.temporary
+	}
+	if err := s.start(); err != nil {
+		return nil, errors.Join(err, s.Stop())
+	}
+	return s, nil
+}
+
+// configure is the configuration of a server on free ports, with the options.
+func configure(logger *slog.Logger, options []Option) server.Config {
+	config := server.DefaultConfig()
+	config.Listen = "127.0.0.1"
+	config.MQTTPort, config.AMQPPort, config.HTTPSPort, config.PortalPort = 0, 0, 0, 0
+	config.Logger = logger
+	for _, option := range options {
+		option(&config)
+	}
+	return config
 }
 
 func (s *Server) start() error {
@@ -130,7 +156,7 @@ func address(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Ito
 // with the options changed as given. Ports and clients are new afterwards.
 func (s *Server) Restart(t testing.TB, options ...Option) {
 	t.Helper()
-	if err := s.Stop(); err != nil {
+	if err := s.shutdown(); err != nil {
 		t.Fatalf("berthtest: %v", err)
 	}
 	for _, option := range options {
@@ -141,13 +167,26 @@ func (s *Server) Restart(t testing.TB, options ...Option) {
 	}
 }
 
-// Stop stops the server before the test ends. It may be called more than once.
+// Stop stops the server: of Start before the test ends, of NewServer in any case. It may
+// be called more than once.
 func (s *Server) Stop() error {
+	err := s.shutdown()
+	if s.temporary != "" {
+		err = errors.Join(err, os.RemoveAll(s.temporary))
+	}
+	return err
+}
+
+func (s *Server) shutdown() error {
 	if s.server == nil {
 		return nil
 	}
-	s.Provisioning.Close()
-	s.Hub.Close()
+	if s.Provisioning != nil {
+		s.Provisioning.Close()
+	}
+	if s.Hub != nil {
+		s.Hub.Close()
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	running := s.server

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io/fs"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -59,5 +61,34 @@ func TestStart(t *testing.T) {
 	if conn, err := net.Dial("tcp", before); err == nil {
 		conn.Close()
 		t.Error("the port of a stopped server still answers")
+	}
+}
+
+// A server of no test leaves nothing behind, and nobody's data goes with it.
+func TestNewServer(t *testing.T) {
+	kept := t.TempDir()
+	for _, test := range []struct {
+		options []berthtest.Option
+		stays   bool
+	}{{nil, false}, {[]berthtest.Option{berthtest.DataDir(kept)}, true}} {
+		berth, err := berthtest.NewServer(test.options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		data := berth.Info().CAFile
+		if _, err := os.Stat(data); err != nil {
+			t.Error(err)
+		}
+		for range 2 {
+			if err := berth.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		if _, err := os.Stat(data); errors.Is(err, fs.ErrNotExist) == test.stays {
+			t.Errorf("after the end of the server, its authority's file: %v, and it should stay: %v", err, test.stays)
+		}
+	}
+	if _, err := berthtest.NewServer(berthtest.DataDir("/dev/null/data")); err == nil {
+		t.Error("a server starts without data")
 	}
 }

@@ -12,13 +12,13 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-// log is what a server logs, from whichever goroutine.
-type log struct {
+// logLines is what a server logs, from whichever goroutine.
+type logLines struct {
 	mutex sync.Mutex
 	text  bytes.Buffer
 }
 
-func (l *log) Write(line []byte) (int, error) {
+func (l *logLines) Write(line []byte) (int, error) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return l.text.Write(line)
@@ -27,7 +27,7 @@ func (l *log) Write(line []byte) (int, error) {
 // Each option is the server's, and stays over a restart until it is changed.
 func TestOptions(t *testing.T) {
 	directory, then := t.TempDir(), time.Now().Add(-10*time.Minute).Truncate(time.Second)
-	var said log
+	var said logLines
 	berth := berthtest.Start(t, berthtest.DataDir(directory), berthtest.Hosts("dps.test", "hub.test"),
 		berthtest.Now(func() time.Time { return then }),
 		berthtest.Logger(slog.New(slog.NewTextHandler(&said, nil))))
