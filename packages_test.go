@@ -2,10 +2,12 @@ package berth
 
 import (
 	"go/ast"
+	"go/doc"
 	"go/parser"
 	"go/token"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 )
@@ -59,4 +61,45 @@ func checkPackageComment(t *testing.T, path string, file *ast.File) {
 	if text := file.Doc.Text(); !strings.HasPrefix(text, want) {
 		t.Errorf("the package comment in %s begins with %.40q, and must with %q", path, text, want)
 	}
+}
+
+// TestPackageExamples: the packages that others write against show a newcomer what to
+// copy, and what they show runs with the tests.
+func TestPackageExamples(t *testing.T) {
+	for _, folder := range []string{"berthtest", "device", "backend", "wire/mqtt", "store"} {
+		examples, err := examplesOf(folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(examples, func(e *doc.Example) bool { return e.Name == "" }) {
+			t.Errorf("%s has no Example of the whole package", folder)
+		}
+		if len(examples) < 2 {
+			t.Errorf("%s has no example of one of its functions", folder)
+		}
+		for _, example := range examples {
+			if example.Output == "" {
+				t.Errorf("Example%s of %s has no output, so that it is never run", example.Name, folder)
+			}
+		}
+	}
+}
+
+// examplesOf reads the examples of a package that are written as those who import it do.
+func examplesOf(folder string) ([]*doc.Example, error) {
+	paths, err := filepath.Glob(filepath.Join(folder, "example*_test.go"))
+	if err != nil {
+		return nil, err
+	}
+	var files []*ast.File
+	for _, path := range paths {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.ParseComments)
+		if err != nil {
+			return nil, err
+		}
+		if strings.HasSuffix(file.Name.Name, "_test") {
+			files = append(files, file)
+		}
+	}
+	return doc.Examples(files...), nil
 }
