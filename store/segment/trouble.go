@@ -7,7 +7,7 @@ import (
 	"github.com/berth-iot/berth/panics"
 )
 
-// While the disk does not take a batch, the batch is tried again for retryTimeout;
+// While the disk does not take a batch, batches are tried again for retryTimeout;
 // later ones, until the disk works again, once each and no more often than
 // retryInterval. So a moment without file descriptors or space costs a moment,
 // and a full disk neither keeps those who append waiting nor keeps the disk busy.
@@ -31,7 +31,8 @@ func (l *Log) persist(buffer []byte, b *batch, roll bool) ([]byte, error) {
 	if l.trouble.final {
 		return buffer, l.trouble.err
 	}
-	if l.trouble.err != nil && time.Since(l.trouble.tried) < retryInterval && !roll {
+	lasting := l.trouble.err != nil && time.Since(l.trouble.since)+retryInterval > l.options.retryTimeout
+	if lasting && time.Since(l.trouble.tried) < retryInterval && !roll {
 		return buffer, l.trouble.err
 	}
 	for pause := firstPause; ; pause = min(2*pause, retryInterval) {
