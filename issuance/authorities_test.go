@@ -94,9 +94,9 @@ func encoded(certificates ...*x509.Certificate) []byte {
 // An authority under one of the operator's own: Berth makes the request, the operator
 // brings the chain, devices get all of it, and it is renewed with the same key.
 func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
-	company := newCompany(t, h.now)
-	made, err := h.RequestAuthority(ctx, "Factory", "Factory issuing")
+	f, ctx := newFixture(t), t.Context()
+	company := newCompany(t, f.clock.Now())
+	made, err := f.RequestAuthority(ctx, "Factory", "Factory issuing")
 	if err != nil || made.Certificate != "" || made.Name != "factory" {
 		t.Fatalf("made is %+v, error %v", made, err)
 	}
@@ -106,12 +106,12 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 		len(request.Extensions) != 2 {
 		t.Fatalf("the request is %+v, error %v", request, err)
 	}
-	if _, err := h.PutPolicy(ctx, Policy{Name: "made", Authority: "factory"}, ""); !errors.Is(err,
+	if _, err := f.PutPolicy(ctx, Policy{Name: "made", Authority: "factory"}, ""); !errors.Is(err,
 		fault.ArgumentInvalid) {
 		t.Errorf("a policy of one that can't sign is answered %v", err)
 	}
 	own := company.signRequest(made.Request, nil)
-	stranger := newCompany(t, h.now)
+	stranger := newCompany(t, f.clock.Now())
 	for name, c := range map[string]struct {
 		chain []byte
 		says  string
@@ -131,29 +131,29 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 			c.NotAfter = company.now.Add(-time.Minute)
 		}), company.between, company.root), "Have the request signed again"},
 	} {
-		if _, err := h.ActivateAuthority(ctx, "factory", c.chain); !errors.Is(err, fault.ArgumentInvalid) ||
+		if _, err := f.ActivateAuthority(ctx, "factory", c.chain); !errors.Is(err, fault.ArgumentInvalid) ||
 			!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "x509:") {
 			t.Errorf("a chain %s is answered %v, want a fault that says %q", name, err, c.says)
 		}
 	}
-	active, err := h.ActivateAuthority(ctx, "factory", encoded(company.root, own, company.between)) // in any order
+	active, err := f.ActivateAuthority(ctx, "factory", encoded(company.root, own, company.between)) // in any order
 	if err != nil || !active.NotAfter.Equal(own.NotAfter) {
 		t.Fatalf("activated is %+v, error %v", active, err)
 	}
-	if _, err := h.PutPolicy(ctx, Policy{Name: "made", Authority: "factory"}, ""); err != nil {
+	if _, err := f.PutPolicy(ctx, Policy{Name: "made", Authority: "factory"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	chain := h.chainOf("made", "d1")
+	chain := f.chainOf("made", "d1")
 	if len(chain) != 4 || !chain[1].Equal(own) || !chain[2].Equal(company.between) || !chain[3].Equal(company.root) {
 		t.Fatalf("a device gets a chain of %d", len(chain))
 	}
 	leaf := chain[0]
-	if err := h.verify(leaf, "d1"); err != nil {
+	if err := f.verify(leaf, "d1"); err != nil {
 		t.Error(err)
 	}
 	// Renew leaves it to its operator, who has another request signed, for the same key.
-	h.renew()
-	again, err := h.RequestAuthority(ctx, "factory", "")
+	f.renew()
+	again, err := f.RequestAuthority(ctx, "factory", "")
 	if err != nil || again.Request == made.Request || again.Certificate != active.Certificate {
 		t.Fatalf("asked again it is %+v, error %v", again, err)
 	}
@@ -161,24 +161,24 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 		t.Errorf("asked again it is called %q", name)
 	}
 	renewed := company.signRequest(again.Request, func(c *x509.Certificate) { c.NotAfter = company.now.Add(2 * year) })
-	if _, err := h.ActivateAuthority(ctx, "factory", encoded(renewed, company.between, company.root)); err != nil {
+	if _, err := f.ActivateAuthority(ctx, "factory", encoded(renewed, company.between, company.root)); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.verify(leaf, "d1"); err != nil {
+	if err := f.verify(leaf, "d1"); err != nil {
 		t.Errorf("what it has signed before: %v", err)
 	}
-	if chain := h.chainOf("made", "d1"); !chain[1].Equal(renewed) {
+	if chain := f.chainOf("made", "d1"); !chain[1].Equal(renewed) {
 		t.Error("it signs with the former certificate")
 	}
 	// Its certificate is not Berth's to renew: once it has expired it signs no more.
-	h.now = renewed.NotAfter.Add(time.Hour)
-	if _, err := h.Check(ctx, "made", "d1", csr(t, "d1")); !errors.Is(err, fault.Unavailable) {
+	f.clock.Set(renewed.NotAfter.Add(time.Hour))
+	if _, err := f.Check(ctx, "made", "d1", csr(t, "d1")); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("an authority that has expired is answered %v", err)
 	}
 	for name, err := range map[string]error{
-		"a request of one of Berth's": second(h.RequestAuthority(ctx, DefaultAuthority, "")),
-		"a chain for one of Berth's":  second(h.ActivateAuthority(ctx, DefaultAuthority, encoded(own))),
-		"a name of Berth's root":      second(h.RequestAuthority(ctx, "root", "")),
+		"a request of one of Berth's": second(f.RequestAuthority(ctx, DefaultAuthority, "")),
+		"a chain for one of Berth's":  second(f.ActivateAuthority(ctx, DefaultAuthority, encoded(own))),
+		"a name of Berth's root":      second(f.RequestAuthority(ctx, "root", "")),
 	} {
 		if !errors.Is(err, fault.Conflict) {
 			t.Errorf("%s is answered %v", name, err)
@@ -189,33 +189,33 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 func second[A, B any](_ A, b B) B { return b }
 
 // chainOf issues a certificate and returns its chain.
-func (h *fixture) chainOf(policy, id string) (chain []*x509.Certificate) {
-	h.t.Helper()
-	request, err := h.Check(h.t.Context(), policy, id, csr(h.t, id))
+func (f *fixture) chainOf(policy, id string) (chain []*x509.Certificate) {
+	f.t.Helper()
+	request, err := f.Check(f.t.Context(), policy, id, csr(f.t, id))
 	if err != nil {
-		h.t.Fatal(err)
+		f.t.Fatal(err)
 	}
-	ders, changes, err := h.Issue(h.t.Context(), request)
+	ders, changes, err := f.Issue(f.t.Context(), request)
 	if err == nil {
-		_, err = h.config.Documents.Commit(h.t.Context(), changes...)
+		_, err = f.config.Documents.Commit(f.t.Context(), changes...)
 	}
 	if err != nil {
-		h.t.Fatal(err)
+		f.t.Fatal(err)
 	}
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	for i, der := range ders {
 		certificate, err := x509.ParseCertificate(der)
 		if err != nil {
-			h.t.Fatal(err)
+			f.t.Fatal(err)
 		}
 		if chain = append(chain, certificate); i > 0 && i < len(ders)-1 {
 			between.AddCert(certificate)
 		}
 	}
 	roots.AddCert(chain[len(chain)-1])
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: h.now,
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: f.clock.Now(),
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil {
-		h.t.Errorf("the chain of %s: %v", id, err)
+		f.t.Errorf("the chain of %s: %v", id, err)
 	}
 	return chain
 }
@@ -223,24 +223,24 @@ func (h *fixture) chainOf(policy, id string) (chain []*x509.Certificate) {
 // Revoked and rotated in one step: what the former authority signed is void, and its
 // policies go on with the other, which is made when there is none.
 func TestAuthoritiesAreRotated(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
-	if _, err := h.PutPolicy(ctx, Policy{Name: "short", ValidityMinutes: 60}, ""); err != nil {
+	f, ctx := newFixture(t), t.Context()
+	if _, err := f.PutPolicy(ctx, Policy{Name: "short", ValidityMinutes: 60}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.CreateAuthority(ctx, "third"); err != nil {
+	if _, err := f.CreateAuthority(ctx, "third"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.PutPolicy(ctx, Policy{Name: "apart", Authority: "third"}, ""); err != nil {
+	if _, err := f.PutPolicy(ctx, Policy{Name: "apart", Authority: "third"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	old := h.issue("short", "d1")
-	if _, err := h.RotateAuthority(ctx, DefaultAuthority, "second"); err != nil {
+	old := f.issue("short", "d1")
+	if _, err := f.RotateAuthority(ctx, DefaultAuthority, "second"); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.verify(old, "d1"); !errors.Is(err, fault.UnauthorizedAccess) {
+	if err := f.verify(old, "d1"); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("what the former one signed is answered %v", err)
 	}
-	policies, err := h.Policies(ctx)
+	policies, err := f.Policies(ctx)
 	got := map[string]string{}
 	for _, policy := range policies {
 		got[policy.Name] = policy.Authority
@@ -249,20 +249,20 @@ func TestAuthoritiesAreRotated(t *testing.T) {
 		fmt.Sprint(got) != want {
 		t.Errorf("the policies name %v, want %s, error %v", got, want, err)
 	}
-	if err := h.verify(h.issue("short", "d1"), "d1"); err != nil {
+	if err := f.verify(f.issue("short", "d1"), "d1"); err != nil {
 		t.Errorf("what the other one signs: %v", err)
 	}
-	pending, err := h.RequestAuthority(ctx, "pending", "")
+	pending, err := f.RequestAuthority(ctx, "pending", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for to, code := range map[string]fault.Code{"second": fault.ArgumentInvalid, DefaultAuthority: fault.Conflict,
 		pending.Name: fault.Conflict, "no name": fault.ArgumentInvalid, "root": fault.Conflict} {
-		if _, err := h.RotateAuthority(ctx, "second", to); !errors.Is(err, code) {
+		if _, err := f.RotateAuthority(ctx, "second", to); !errors.Is(err, code) {
 			t.Errorf("to %s it is answered %v", to, err)
 		}
 	}
-	if authority, err := h.Authority(ctx, "second"); err != nil || !authority.Revoked.IsZero() {
+	if authority, err := f.Authority(ctx, "second"); err != nil || !authority.Revoked.IsZero() {
 		t.Errorf("after refusals it is %+v, error %v", authority, err)
 	}
 }
@@ -270,75 +270,75 @@ func TestAuthoritiesAreRotated(t *testing.T) {
 // What is in use is not deleted unless that is forced, and a deleted authority's name
 // and certificates never come to life again.
 func TestWhatIsInUseIsNotDeleted(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
+	f, ctx := newFixture(t), t.Context()
 	users := &users{by: PolicyUser{ID: "meters", Group: true}}
-	h.Follow(users)
-	if err := h.DeletePolicy(ctx, "nothing", false); !errors.Is(err, fault.NotFound) {
+	f.Follow(users)
+	if err := f.DeletePolicy(ctx, "nothing", false); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a policy that is not there is answered %v", err)
 	}
 	for _, by := range []PolicyUser{{ID: "meters", Group: true}, {ID: "d1"}} {
 		users.by = by
-		if err := h.DeletePolicy(ctx, DefaultPolicy, false); !errors.Is(err, fault.Conflict) ||
+		if err := f.DeletePolicy(ctx, DefaultPolicy, false); !errors.Is(err, fault.Conflict) ||
 			!strings.Contains(err.Error(), by.ID) {
 			t.Errorf("a policy that %+v names is answered %v", by, err)
 		}
 	}
-	certificate := h.issue(DefaultPolicy, "d1")
-	if err := h.DeleteAuthority(ctx, DefaultAuthority, false); !errors.Is(err, fault.Conflict) ||
+	certificate := f.issue(DefaultPolicy, "d1")
+	if err := f.DeleteAuthority(ctx, DefaultAuthority, false); !errors.Is(err, fault.Conflict) ||
 		!strings.Contains(err.Error(), "credential policy default") {
 		t.Errorf("an authority that a policy names is answered %v", err)
 	}
-	if err := h.DeletePolicy(ctx, DefaultPolicy, true); err != nil {
+	if err := f.DeletePolicy(ctx, DefaultPolicy, true); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Check(ctx, DefaultPolicy, "d1", csr(t, "d1")); !errors.Is(err, fault.Unavailable) {
+	if _, err := f.Check(ctx, DefaultPolicy, "d1", csr(t, "d1")); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("a policy that is gone is answered %v", err)
 	}
-	if err := h.DeleteAuthority(ctx, DefaultAuthority, false); !errors.Is(err, fault.Conflict) ||
+	if err := f.DeleteAuthority(ctx, DefaultAuthority, false); !errors.Is(err, fault.Conflict) ||
 		!strings.Contains(err.Error(), "good until") {
 		t.Errorf("an authority whose certificates are good is answered %v", err)
 	}
 	var told []Revocation
-	h.OnRevoke(func(r Revocation) { told = append(told, r) })
-	if err := h.DeleteAuthority(ctx, DefaultAuthority, true); err != nil {
+	f.OnRevoke(func(r Revocation) { told = append(told, r) })
+	if err := f.DeleteAuthority(ctx, DefaultAuthority, true); err != nil {
 		t.Fatal(err)
 	}
 	if len(told) != 1 || told[0].Authority != DefaultAuthority {
 		t.Errorf("told were %+v", told)
 	}
-	if authorities, err := h.Authorities(ctx); err != nil || len(authorities) != 0 {
+	if authorities, err := f.Authorities(ctx); err != nil || len(authorities) != 0 {
 		t.Errorf("there are %+v, error %v", authorities, err)
 	}
 	for name, err := range map[string]error{
-		"to create it":  second(h.CreateAuthority(ctx, DefaultAuthority)),
-		"to request it": second(h.RequestAuthority(ctx, DefaultAuthority, "")),
+		"to create it":  second(f.CreateAuthority(ctx, DefaultAuthority)),
+		"to request it": second(f.RequestAuthority(ctx, DefaultAuthority, "")),
 		"to rotate to it": func() error {
-			if _, err := h.CreateAuthority(ctx, "second"); err != nil {
+			if _, err := f.CreateAuthority(ctx, "second"); err != nil {
 				return err
 			}
-			return second(h.RotateAuthority(ctx, "second", DefaultAuthority))
+			return second(f.RotateAuthority(ctx, "second", DefaultAuthority))
 		}(),
 	} {
 		if !errors.Is(err, fault.Conflict) {
 			t.Errorf("%s again is answered %v", name, err)
 		}
 	}
-	if err := h.verify(certificate, "d1"); !errors.Is(err, fault.UnauthorizedAccess) {
+	if err := f.verify(certificate, "d1"); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("what it signed is answered %v", err)
 	}
-	h.renew() // and leaves it as it is
+	f.renew() // and leaves it as it is
 	// One that nobody needs goes without force.
-	if err := h.DeleteAuthority(ctx, "second", false); err != nil {
+	if err := f.DeleteAuthority(ctx, "second", false); err != nil {
 		t.Error(err)
 	}
 	users.by = PolicyUser{}
-	if _, err := h.CreateAuthority(ctx, "fourth"); err != nil {
+	if _, err := f.CreateAuthority(ctx, "fourth"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.PutPolicy(ctx, Policy{Name: "unused", Authority: "fourth"}, ""); err != nil {
+	if _, err := f.PutPolicy(ctx, Policy{Name: "unused", Authority: "fourth"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.DeletePolicy(ctx, "unused", false); err != nil {
+	if err := f.DeletePolicy(ctx, "unused", false); err != nil {
 		t.Error(err)
 	}
 }
@@ -355,40 +355,40 @@ func (u *users) PolicyUser(context.Context, string) (PolicyUser, error) { return
 // All certificates of a device are revoked at once, those of others are not, and who
 // holds its connection is told.
 func TestRevokeDevice(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
+	f, ctx := newFixture(t), t.Context()
 	const many = revokedAtOnce + 20
 	var own []*x509.Certificate
 	for range many {
-		own = append(own, h.issue(DefaultPolicy, "Meter"))
-		h.now = h.now.Add(time.Second)
+		own = append(own, f.issue(DefaultPolicy, "Meter"))
+		f.clock.Advance(time.Second)
 	}
-	other := h.issue(DefaultPolicy, "meter-2")
-	if _, err := h.Revoke(ctx, thumbprint(own[0])); err != nil {
+	other := f.issue(DefaultPolicy, "meter-2")
+	if _, err := f.Revoke(ctx, thumbprint(own[0])); err != nil {
 		t.Fatal(err)
 	}
 	var told []Revocation
-	h.OnRevoke(func(r Revocation) { told = append(told, r) })
-	if revoked, err := h.RevokeDevice(ctx, "meter"); err != nil || revoked != many-1 {
+	f.OnRevoke(func(r Revocation) { told = append(told, r) })
+	if revoked, err := f.RevokeDevice(ctx, "meter"); err != nil || revoked != many-1 {
 		t.Fatalf("%d were revoked, error %v", revoked, err)
 	}
 	if len(told) != 1 || told[0] != (Revocation{RegistrationID: "meter"}) {
 		t.Errorf("told were %+v", told)
 	}
 	for i, certificate := range own {
-		if err := h.verify(certificate, "Meter"); !errors.Is(err, fault.UnauthorizedAccess) {
+		if err := f.verify(certificate, "Meter"); !errors.Is(err, fault.UnauthorizedAccess) {
 			t.Fatalf("certificate %d is answered %v", i, err)
 		}
 	}
-	if err := h.verify(other, "meter-2"); err != nil {
+	if err := f.verify(other, "meter-2"); err != nil {
 		t.Errorf("another device: %v", err)
 	}
-	if revoked, err := h.RevokeDevice(ctx, "meter"); err != nil || revoked != 0 {
+	if revoked, err := f.RevokeDevice(ctx, "meter"); err != nil || revoked != 0 {
 		t.Errorf("again %d were revoked, error %v", revoked, err)
 	}
-	if _, err := h.RevokeDevice(ctx, "nobody"); !errors.Is(err, fault.NotFound) {
+	if _, err := f.RevokeDevice(ctx, "nobody"); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a device without certificates is answered %v", err)
 	}
-	if err := h.verify(h.issue(DefaultPolicy, "meter"), "meter"); err != nil {
+	if err := f.verify(f.issue(DefaultPolicy, "meter"), "meter"); err != nil {
 		t.Errorf("a new one: %v", err)
 	}
 }
@@ -396,18 +396,18 @@ func TestRevokeDevice(t *testing.T) {
 // A list ends only where there is nothing more: page by page it has every certificate
 // of a device, the latest first.
 func TestIssuedInPages(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
+	f, ctx := newFixture(t), t.Context()
 	var want []string
 	for range 23 {
-		want = append(want, thumbprint(h.issue(DefaultPolicy, "meter")))
-		h.now = h.now.Add(time.Second)
+		want = append(want, thumbprint(f.issue(DefaultPolicy, "meter")))
+		f.clock.Advance(time.Second)
 	}
-	h.issue(DefaultPolicy, "meter-2")
+	f.issue(DefaultPolicy, "meter-2")
 	for _, size := range []int{1, 5, 22, 23, 24, 100} {
 		var got []string
 		pages := 0
 		for after := ""; ; pages++ {
-			some, next, err := h.Issued(ctx, "meter", after, size)
+			some, next, err := f.Issued(ctx, "meter", after, size)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -431,34 +431,34 @@ func TestIssuedInPages(t *testing.T) {
 
 // However many policies and authorities there are, all are listed, and all renewed.
 func TestListsHaveNoSilentEnd(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
+	f, ctx := newFixture(t), t.Context()
 	const many = listStride + 5
 	var changes []store.Change
 	for i := range many {
 		name := fmt.Sprintf("policy-%04d", i)
 		changes = append(changes,
-			h.policies.Put(name, store.Absent,
+			f.policies.Put(name, store.Absent,
 				Policy{Name: name, Authority: DefaultAuthority, ValidityMinutes: 1, KeyTypes: KeyTypes}))
 	}
-	if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
+	if _, err := f.config.Documents.Commit(ctx, changes...); err != nil {
 		t.Fatal(err)
 	}
-	if policies, err := h.Policies(ctx); err != nil || len(policies) != many+1 {
+	if policies, err := f.Policies(ctx); err != nil || len(policies) != many+1 {
 		t.Errorf("%d of %d policies are listed, error %v", len(policies), many+1, err)
 	}
 }
 
 // With Exact a request is base64 of DER and nothing else.
 func TestExactRequests(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
+	f, ctx := newFixture(t), t.Context()
 	plain := csr(t, "d1")
 	lines := plain[:40] + "\n" + plain[40:]
 	armoured := "-----BEGIN CERTIFICATE REQUEST-----\n" + lines + "\n-----END CERTIFICATE REQUEST-----\n"
 	for _, exact := range []bool{false, true} {
-		h.config.Exact = exact
+		f.config.Exact = exact
 		for name, text := range map[string]string{"plain": plain, "with a line break": lines, "with a space": " " +
 			plain, "armoured": armoured} {
-			_, err := h.Check(ctx, DefaultPolicy, "d1", text)
+			_, err := f.Check(ctx, DefaultPolicy, "d1", text)
 			if taken := !exact || name == "plain"; taken && err != nil || !taken &&
 				!errors.Is(err, fault.ArgumentInvalid) {
 				t.Errorf("exact %t, %s: %v", exact, name, err)
