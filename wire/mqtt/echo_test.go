@@ -2,6 +2,7 @@ package mqtt
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -112,7 +113,10 @@ func startOn(t testing.TB, server *Server, wrap func(net.Listener) net.Listener)
 		if err := server.Shutdown(ctx); err != nil {
 			t.Errorf("shutdown: %v", err)
 		}
-		if err := <-served; err != nil {
+		switch err := <-served; {
+		case errors.Is(err, ErrShutdown): // the test was over before it was served
+			listener.Close()
+		case err != nil:
 			t.Errorf("serve: %v", err)
 		}
 	})
