@@ -3,6 +3,7 @@ package portaltest
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"sync"
@@ -57,13 +58,14 @@ func (f *Fixture) Later(d time.Duration) {
 	}
 }
 
-// Tab is a live page that a browser has open.
+// Tab is a live page, or another stream of events, that a browser has open.
 type Tab struct {
 	Path   string
 	Events chan string
 	Close  func()
 
 	fixture *Fixture
+	ended   chan struct{}
 }
 
 // Open opens the live part of a page, and waits for its first state.
@@ -73,42 +75,86 @@ func (b *Browser) Open(path string) *Tab {
 	if strings.Contains(path, "?") {
 		separator = "&"
 	}
-	ctx, cancel := context.WithCancel(context.Background())
-	request := b.NewRequest(http.MethodGet, path+separator+"live=1", nil).WithContext(ctx)
-	response, err := b.Client.Do(request)
-	b.Must(err)
-	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
-		b.T.Fatalf("%s is answered %s", path, response.Status)
-	}
-	t := &Tab{Path: path, Events: make(chan string, 100), fixture: b.Fixture}
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		defer response.Body.Close()
-		var event strings.Builder
-		for lines := bufio.NewScanner(response.Body); lines.Scan(); {
-			if lines.Text() == "" {
-				t.Events <- event.String()
-				event.Reset()
-				continue
-			}
-			event.WriteString(lines.Text() + "\n")
-		}
-	}()
-	t.Close = sync.OnceFunc(func() { cancel(); <-ended })
-	b.T.Cleanup(t.Close)
+	t := b.Stream(path + separator + "live=1")
+	t.Path = path
 	t.Next()
 	return t
+}
+
+// Stream opens a stream of events. It does not wait for an answer, which comes with the
+// first event.
+func (b *Browser) Stream(path string) *Tab {
+	b.T.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	request := b.NewRequest(http.MethodGet, path, nil).WithContext(ctx)
+	t := &Tab{Path: path, Events: make(chan string, 1000), fixture: b.Fixture, ended: make(chan struct{})}
+	go func() {
+		defer close(t.ended)
+		if err := t.read(b.Client, request); err != nil && ctx.Err() == nil {
+			b.T.Errorf("%s: %v", path, err)
+		}
+	}()
+	t.Close = sync.OnceFunc(func() { cancel(); <-t.ended })
+	b.T.Cleanup(t.Close)
+	return t
+}
+
+// read takes events until the stream ends.
+func (t *Tab) read(client *http.Client, request *http.Request) error {
+	response, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK || response.Header.Get("Content-Type") != "text/event-stream" {
+		return fmt.Errorf("it is answered %s", response.Status)
+	}
+	var event strings.Builder
+	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
+		if lines.Text() == "" {
+			t.Events <- event.String()
+			event.Reset()
+			continue
+		}
+		event.WriteString(lines.Text() + "\n")
+	}
+	return nil
 }
 
 // Next returns the next event.
 func (t *Tab) Next() string {
 	t.fixture.T.Helper()
-	select {
-	case event := <-t.Events:
-		return event
-	case <-time.After(eventTimeout):
-		t.fixture.T.Fatalf("%s: no event came", t.Path)
-		return ""
+	return t.next(time.After(eventTimeout), nil)
+}
+
+// Poll has all live pages look for changes until this one has an event, and returns it.
+func (t *Tab) Poll() string {
+	t.fixture.T.Helper()
+	return t.next(time.After(eventTimeout), func() { t.fixture.Later(0) })
+}
+
+// next waits for an event, and calls meanwhile again and again unless it is nil.
+func (t *Tab) next(timeout <-chan time.Time, meanwhile func()) string {
+	t.fixture.T.Helper()
+	for {
+		var pause <-chan time.Time
+		if meanwhile != nil {
+			pause = time.After(time.Millisecond)
+		}
+		select {
+		case event := <-t.Events:
+			return event
+		case <-pause:
+			meanwhile()
+		case <-t.ended:
+			select {
+			case event := <-t.Events:
+				return event
+			default:
+				t.fixture.T.Fatalf("%s: the stream has ended", t.Path)
+			}
+		case <-timeout:
+			t.fixture.T.Fatalf("%s: no event came", t.Path)
+		}
 	}
 }

@@ -66,6 +66,15 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("a minute later the page has %q", event)
 	}
 	tab.Close()
+
+	stream := b.Stream("things?live=2")
+	f.Advance(time.Minute)
+	if event := stream.Next(); !strings.Contains(event, "data: 12:0") {
+		t.Errorf("a stream begins with %q", event)
+	}
+	if event := stream.Poll(); !strings.Contains(event, "data: 12:02:00") {
+		t.Errorf("a stream that looks at the clock has %q", event)
+	}
 }
 
 // TestServices are there, and their reads are counted.
