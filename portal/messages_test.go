@@ -421,7 +421,7 @@ func portalTexts(texts found, where string, node ast.Node) {
 		if pair, ok := element.(*ast.KeyValueExpr); ok {
 			name, _ := pair.Key.(*ast.Ident)
 			if isType(value, "Deletion") &&
-				slices.Contains([]string{"Title", "Explain", "Force", "Done", "Button"}, name.Name) {
+				slices.Contains([]string{"Title", "Explain", "Used", "Force", "Done", "Button"}, name.Name) {
 				texts.add(where, pair.Value)
 			}
 		} else if isType(value, "remedy") && i == 1 {
@@ -500,7 +500,7 @@ func constants(values map[string][]string, node ast.Node) {
 // the program has in the places that the functions above look at.
 var dynamic = []string{
 	".Name", ".Text", ".", // of a check or difference; of a choice, remedy or warning; an advice or reason
-	".Data.Title", ".Data.Explain", ".Data.Force", ".Data.Button", ".Data.Deletion.Done", // of a deletion
+	".Data.Title", ".Data.Explain", ".Data.Used", ".Data.Force", ".Data.Button", ".Data.Deletion.Done", // of a deletion
 }
 
 // readTemplates adds the texts of the templates. values are those that each

@@ -42,7 +42,9 @@ func (p *Pages) authorityDeletion(c *web.Call) (web.Deletion, error) {
 		}
 	}
 	return web.Deletion{
+		Used:    "%s is named by groups:",
 		Uses:    uses,
+		Force:   "Delete them though groups name them",
 		Back:    "certificates",
 		Title:   "Delete %d certificate authority?|Delete %d certificate authorities?",
 		Explain: "Devices of groups that name it are refused from then on; those that are in their hubs stay.",

@@ -23,7 +23,12 @@ type Deletion struct {
 	Explain string // what it means
 	Force   string // says what it is done in spite of when its box is ticked; "" for no box
 	Done    string // one|many, with the number
-	Uses    []Use  // that keep them from being deleted, unless a box is ticked
+
+	// Uses keep things from being deleted, unless the box of Force is ticked, which is
+	// there for them alone. Used says of one, by its id, that those use it who are named
+	// after it; it is "" where nothing is used.
+	Uses []Use
+	Used string
 
 	Delete func(ctx context.Context, id string) error
 	Gone   fault.Code // what Delete says of one that is not there, which is as well

@@ -33,6 +33,23 @@ func TestDeleteSelected(t *testing.T) {
 	}
 }
 
+// TestDeleteUsed names those who use what is to be deleted, in the words of the pages,
+// and has a box for it that is not there for anything else.
+func TestDeleteUsed(t *testing.T) {
+	h := newFixture(t)
+	h.things.add(h, "lent", "own")
+	b := h.loggedIn(Operator)
+	page := b.Send("things/delete", 200, url.Values{"id": {"lent", "own"}})
+	b.Shows(page, "lent is in use by: anna, bert", "Delete them all the same")
+	if n := strings.Count(page, `name="force"`); n != 1 {
+		t.Errorf("there are %d boxes, want 1:\n%s", n, page)
+	}
+	page = b.Send("things/delete", 200, url.Values{"id": {"own"}})
+	if strings.Contains(page, "in use") || strings.Contains(page, `name="force"`) {
+		t.Errorf("the page asks of what nobody uses:\n%s", page)
+	}
+}
+
 // TestDeleteAll deletes all that match a search, whatever page they are on, and has it
 // recorded.
 func TestDeleteAll(t *testing.T) {

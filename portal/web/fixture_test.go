@@ -136,7 +136,14 @@ func (d *things) create(c *Call) error {
 }
 
 func (d *things) deletion(c *Call) (Deletion, error) {
+	var uses []Use
+	for _, id := range c.Selected() {
+		if strings.HasPrefix(id, "lent") {
+			uses = append(uses, Use{id, []string{"anna", "bert"}})
+		}
+	}
 	return Deletion{
+		Used: "%s is in use by:", Uses: uses, Force: "Delete them all the same",
 		Back: "", Path: "things/delete",
 		Title: "Delete %d thing?|Delete %d things?", Explain: "They are gone.", Done: "%d thing was deleted|%d things were deleted",
 		Gone: fault.NotFound, IDs: ListIDs(d.find, func(id string) string { return id }),
