@@ -60,7 +60,7 @@ func glob(files fs.FS, pattern string) []string {
 }
 
 // Templates returns the pages by name, for a test that reads their texts.
-func (s *Site) Templates() map[string]*template.Template { return maps.Clone(s.pages) }
+func (s *Site) Templates() map[string]*template.Template { return maps.Clone(s.pages()) }
 
 // functions are what templates can do beyond the methods of view.
 var functions = template.FuncMap{
@@ -93,7 +93,7 @@ type view struct {
 func (c *Call) Render(status int, name string, data any) error {
 	v := &view{Call: c, Page: name, Data: data, Flash: c.takeFlash()}
 	var text bytes.Buffer
-	if err := c.site.pages[name].ExecuteTemplate(&text, "layout", v); err != nil {
+	if err := c.site.pages()[name].ExecuteTemplate(&text, "layout", v); err != nil {
 		return fmt.Errorf("make the page %s: %w", name, err)
 	}
 	c.answer(status, text.Bytes())
@@ -113,7 +113,7 @@ func (c *Call) RenderPart(name, block string, data any) error {
 // Part returns the HTML of one block of a page, for a stream of events.
 func (c *Call) Part(name, block string, data any) ([]byte, error) {
 	var text bytes.Buffer
-	if err := c.site.pages[name].ExecuteTemplate(&text, block, &view{Call: c, Page: name, Data: data}); err != nil {
+	if err := c.site.pages()[name].ExecuteTemplate(&text, block, &view{Call: c, Page: name, Data: data}); err != nil {
 		return nil, fmt.Errorf("make %s of the page %s: %w", block, name, err)
 	}
 	return text.Bytes(), nil

@@ -84,7 +84,7 @@ type Section struct {
 type Site struct {
 	config   Config
 	sessions *sessions
-	pages    map[string]*template.Template
+	pages    func() map[string]*template.Template // parsed when the first is asked for
 	mux      *http.ServeMux
 	watches  watches
 	streams  struct {
@@ -98,8 +98,9 @@ type Site struct {
 	jobs    jobs
 }
 
-// New returns a site of these sections. It panics when two of them claim the same page or
-// path, or when a template is wrong, which are mistakes in the program.
+// New returns a site of these sections. It panics when two of them claim the same path,
+// and Templates does when two claim the same page or when a template is wrong, which are
+// mistakes in the program.
 func New(config Config, sections ...Section) *Site {
 	if config.Ticker == nil {
 		config.Ticker = newTicker
@@ -117,7 +118,7 @@ func New(config Config, sections ...Section) *Site {
 		Routes:    []Routes{loginRoutes, recordRoutes, deletionRoutes},
 		Templates: templateFiles,
 	}}, sections...)
-	s.pages = parsePages(sections)
+	s.pages = sync.OnceValue(func() map[string]*template.Template { return parsePages(sections) })
 	for _, section := range sections {
 		for _, routes := range section.Routes {
 			for pattern, handle := range routes {
