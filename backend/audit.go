@@ -30,7 +30,7 @@ func (p *Provisioning) Audit(ctx context.Context, filter audit.Filter) ([]audit.
 	if filter.Max > 0 {
 		query.Set("top", strconv.Itoa(filter.Max))
 	}
-	var found page[audit.Entry]
+	var found contract.Page[audit.Entry]
 	err := p.do(ctx, request{method: http.MethodGet, path: contract.AuditPath, query: query, into: &found})
 	return found.Items, found.Next, err
 }
@@ -42,7 +42,7 @@ func (p *Provisioning) AuditItems(ctx context.Context, name, after string) ([]au
 	if after != "" {
 		query.Set("after", after)
 	}
-	var found page[audit.Item]
+	var found contract.Page[audit.Item]
 	err := p.do(ctx, request{method: http.MethodGet, path: contract.AuditItemsPath.With(name), query: query,
 		into: &found})
 	return found.Items, found.Next, err

@@ -241,19 +241,8 @@ func retryAfter(response *http.Response) time.Duration {
 	return time.Duration(min(seconds, uint64(maxRetryAfter/time.Second))) * time.Second
 }
 
-// page is a part of a list of Berth's own operations.
-type page[T any] struct {
-	Items      []T          `json:"items"`
-	Next       string       `json:"next"`
-	Unreadable []Unreadable `json:"unreadable"`
-}
-
 // Unreadable is a record that the service can't read.
-type Unreadable struct {
-	Collection string `json:"collection"` // such as provisioning/enrollments
-	Key        string `json:"key"`
-	Reason     string `json:"reason"`
-}
+type Unreadable = contract.Unreadable
 
 func list[T any](ctx context.Context, c *client, path contract.Path, prefix, after string,
 	top int) ([]T, string, error) {
@@ -266,7 +255,7 @@ func list[T any](ctx context.Context, c *client, path contract.Path, prefix, aft
 	if top > 0 {
 		query.Set("top", fmt.Sprint(top))
 	}
-	var found page[T]
+	var found contract.Page[T]
 	err := c.do(ctx, request{method: http.MethodGet, path: path, query: query, into: &found})
 	if c.unreadable != nil {
 		for _, record := range found.Unreadable {

@@ -117,7 +117,7 @@ func (p *Provisioning) IssuedTo(ctx context.Context, registrationID string) (iss
 // IssuedToAfter is a page of IssuedTo, as of IssuedCertificates.
 func (p *Provisioning) IssuedToAfter(ctx context.Context, registrationID, after string,
 	top int) ([]issuance.Certificate, string, error) {
-	var found page[issuance.Certificate]
+	var found contract.Page[issuance.Certificate]
 	query := url.Values{"registrationId": {registrationID}, "top": {strconv.Itoa(top)}}
 	if after != "" {
 		query.Set("after", after)

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 )
@@ -29,7 +30,7 @@ func (s *service) auditEntries(c *https.Call) (any, error) {
 		}
 	}
 	entries, next, err := s.Audit.Entries(c.Context(), filter)
-	return Page[audit.Entry]{Items: entries, Next: next}, err
+	return contract.Page[audit.Entry]{Items: entries, Next: next}, err
 }
 
 // bulkItems are the things of a bulk operation, by the name that its entry has.
@@ -38,7 +39,7 @@ func (s *service) bulkItems(c *https.Call) (any, error) {
 	if err == nil && len(items) == 0 && c.Query("after") == "" {
 		err = fault.New(fault.NotFound, "The audit has no bulk operation %.64q, or no longer", c.Parameter("bulk"))
 	}
-	return Page[audit.Item]{Items: items, Next: next}, err
+	return contract.Page[audit.Item]{Items: items, Next: next}, err
 }
 
 func (s *service) listLockouts(c *https.Call) (any, error) {

@@ -132,7 +132,7 @@ func (s *service) listIssuedCertificates(c *https.Call) (any, error) {
 			return nil, err
 		}
 		issued, next, err := s.Issuer.Issued(c.Context(), id, c.Query("after"), top)
-		return Page[issuance.Certificate]{Items: issued, Next: next}, err
+		return contract.Page[issuance.Certificate]{Items: issued, Next: next}, err
 	}
 	return page(s, c, issuance.CertificateRecords, func(_, after string, limit int) ([]issuance.Certificate, string,
 		error) {

@@ -4,19 +4,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
-
-// Page is a part of a list. Next is the after of the next request, or "" at the
-// end.
-type Page[T any] struct {
-	Items      []T                `json:"items"`
-	Next       string             `json:"next,omitempty"`
-	Unreadable []store.Unreadable `json:"unreadable,omitempty"` // records that belong among the items and can't be read
-}
 
 // list returns at most limit records whose names start with prefix, from the one behind
 // after on, and the after of the next call, "" at the end.
@@ -34,14 +27,23 @@ func page[T any](s *service, c *https.Call, collection string, read list[T]) (an
 		return nil, err
 	}
 	if s.Records == nil {
-		return Page[T]{Items: items, Next: next}, nil
+		return contract.Page[T]{Items: items, Next: next}, nil
 	}
 	// The list has passed over them.
 	unreadable := slices.DeleteFunc(s.Records.Known(collection), func(r store.Unreadable) bool {
 		return r.Collection != collection || !strings.HasPrefix(strings.ToLower(r.Key), strings.ToLower(prefix)) ||
 			after != "" && r.Key <= after || next != "" && r.Key > next
 	})
-	return Page[T]{items, next, unreadable}, nil
+	return contract.Page[T]{Items: items, Next: next, Unreadable: listed(unreadable)}, nil
+}
+
+// listed are records that can't be read, as they are answered.
+func listed(records []store.Unreadable) []contract.Unreadable {
+	answered := make([]contract.Unreadable, len(records))
+	for i, record := range records {
+		answered[i] = contract.Unreadable(record)
+	}
+	return answered
 }
 
 func (s *service) pageOfEnrollments(c *https.Call) (any, error) {

@@ -17,7 +17,8 @@ func (s *service) records() []https.Operation {
 }
 
 func (s *service) listUnreadable(c *https.Call) (any, error) {
-	return s.Records.Unreadable(c.Context())
+	records, err := s.Records.Unreadable(c.Context())
+	return listed(records), err
 }
 
 func (s *service) deleteUnreadable(c *https.Call) (any, error) {

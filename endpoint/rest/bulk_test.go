@@ -11,7 +11,6 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
-	"github.com/berth-iot/berth/endpoint/own"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
@@ -34,7 +33,7 @@ func TestBulkInAudit(t *testing.T) {
 		t.Helper()
 		answer := h.Do(httpstest.Request{Method: "GET", Path: "/berth/provisioning/audit?kind=enrollment",
 			Token: token})
-		var page own.Page[audit.Entry]
+		var page contract.Page[audit.Entry]
 		if err := json.Unmarshal([]byte(answer.Text), &page); err != nil {
 			t.Fatal(err)
 		}
@@ -68,7 +67,7 @@ func TestBulkInAudit(t *testing.T) {
 		}
 		answer := h.Do(httpstest.Request{Method: "GET", Path: "/berth/provisioning/audit/" + entry.Bulk.Name,
 			Token: token})
-		var page own.Page[audit.Item]
+		var page contract.Page[audit.Item]
 		if err := json.Unmarshal([]byte(answer.Text), &page); err != nil || len(page.Items) != len(want.items) {
 			t.Fatalf("%v in %s", err, answer.Text)
 		}
@@ -199,7 +198,7 @@ func TestBulkOfStrangeIDs(t *testing.T) {
 		}
 		answer = h.Do(httpstest.Request{Method: "GET", Path: "/berth/provisioning/audit?kind=enrollment",
 			Token: h.DPSToken()})
-		var page own.Page[audit.Entry]
+		var page contract.Page[audit.Entry]
 		if err := json.Unmarshal([]byte(answer.Text),
 			&page); err != nil || len(page.Items) != 1 || page.Items[0].Bulk == nil ||
 			!page.Items[0].Bulk.Ended || page.Items[0].Bulk.Done != 1 {

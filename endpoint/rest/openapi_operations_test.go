@@ -20,7 +20,6 @@ import (
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
-	"github.com/berth-iot/berth/store"
 )
 
 // operation is what the route does not say of an operation. What is sent and
@@ -127,11 +126,11 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/service": {summary: "Read what the provisioning service is",
 		answer: provisioning.Summary{}},
 	"GET /berth/provisioning/enrollments": {summary: "List individual enrollments by prefix", query: paging,
-		answer: own.Page[provisioning.Enrollment]{}},
+		answer: contract.Page[provisioning.Enrollment]{}},
 	"GET /berth/provisioning/groups": {summary: "List enrollment groups by prefix", query: paging,
-		answer: own.Page[provisioning.EnrollmentGroup]{}},
+		answer: contract.Page[provisioning.EnrollmentGroup]{}},
 	"GET /berth/provisioning/registrations": {summary: "List registration states by prefix", query: paging,
-		answer: own.Page[provisioning.Registration]{}},
+		answer: contract.Page[provisioning.Registration]{}},
 	"POST /berth/provisioning/enrollments/dryrun": {summary: "Say what would fail if individual enrollments were created, updated or deleted, and change nothing",
 		query: dryRunCounts, request: bulkOfEnrollments{}, answer: contract.BulkResult{}},
 	"POST /berth/provisioning/groups/dryrun": {summary: "Say what would fail if enrollment groups were created, updated or deleted, and change nothing",
@@ -141,7 +140,7 @@ var operations = map[string]operation{
 	"POST /berth/portal/links": {summary: "Make a link that logs in to the portal, once", request: own.PortalLogin{},
 		answer: credential.LoginLink{}},
 	"GET /berth/hub/devices": {summary: "List a hub's devices by prefix", query: paging,
-		answer: own.Page[identity.Device]{}},
+		answer: contract.Page[identity.Device]{}},
 	"GET /berth/hub/telemetry": {id: "telemetry", kind: lines, answer: telemetry.Message{},
 		summary: "Follow a hub's telemetry: one message a line, until the client leaves",
 		query: []parameter{{"from", "earliest, latest (when left out), or a time such as 2026-11-23T12:00:00Z"},
@@ -150,13 +149,13 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/attempts/{sequence}": {summary: "Read an attempt, with all that its judgement depended on", answer: attest.Attempt{}},
 	"POST /berth/provisioning/checkchain":         {summary: "Judge a chain of certificates before any device comes with it", request: own.ChainBody{}, answer: provisioning.Judgement{}},
 	"GET /berth/provisioning/audit": {summary: "List who changed what, the latest first",
-		answer: own.Page[audit.Entry]{},
+		answer: contract.Page[audit.Entry]{},
 		query: []parameter{{"kind", "Only changes of things of this kind"}, {"id", "Only changes of this thing"}, {"actor", "Only changes by this actor"},
 			{"since", "Only changes from this time on"}, {"until", "Only changes before this time"}, paging[1], paging[2]}},
 	"GET /berth/provisioning/audit/{bulk}": {summary: "List the things of a bulk operation, by the name in its entry",
-		answer: own.Page[audit.Item]{},
+		answer: contract.Page[audit.Item]{},
 		query:  []parameter{paging[1]}},
-	"GET /berth/unreadable": {summary: "Read all records of the server, and list those that can't be read", answer: []store.Unreadable{}},
+	"GET /berth/unreadable": {summary: "Read all records of the server, and list those that can't be read", answer: []contract.Unreadable{}},
 	"DELETE /berth/unreadable": {summary: "Delete a record that can't be read, with what belongs to it",
 		query: []parameter{{"collection", "The record's collection, as it is listed"}, {"key", "The record's key, as it is listed"}}},
 
@@ -164,7 +163,7 @@ var operations = map[string]operation{
 	"DELETE /berth/provisioning/lockouts/{source}": {summary: "Hear a source again that is locked out"},
 
 	"GET /berth/provisioning/certificates": {summary: "List certificate authorities",
-		query: paging, answer: own.Page[authority.Authority]{}},
+		query: paging, answer: contract.Page[authority.Authority]{}},
 	"GET /berth/provisioning/certificates/{id}":                           {summary: "Read a certificate authority", answer: authority.Authority{}, etag: true},
 	"PUT /berth/provisioning/certificates/{id}":                           {summary: "Upload a certificate authority, or replace its certificate", request: own.CertificateUpload{}, answer: authority.Authority{}, etag: true, ifMatch: true},
 	"DELETE /berth/provisioning/certificates/{id}":                        {summary: "Delete a certificate authority", query: []parameter{{"force", "true: though enrollment groups name it"}}, ifMatch: true},
@@ -209,7 +208,7 @@ var operations = map[string]operation{
 		query: []parameter{{"registrationId", "The device"}}, answer: own.RevokedCertificates{}},
 	"GET /berth/provisioning/issuedcertificates": {summary: "List issued certificates",
 		query:  append([]parameter{{"registrationId", "Only those of this device, the latest first"}}, paging[1:]...),
-		answer: own.Page[issuance.Certificate]{}},
+		answer: contract.Page[issuance.Certificate]{}},
 	"GET /berth/provisioning/issuedcertificates/{thumbprint}":         {summary: "Read an issued certificate", answer: issuance.Certificate{}},
 	"POST /berth/provisioning/issuedcertificates/{thumbprint}/revoke": {summary: "Revoke an issued certificate", answer: issuance.Certificate{}},
 
