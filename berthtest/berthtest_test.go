@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -88,7 +89,7 @@ func TestNewServer(t *testing.T) {
 			t.Errorf("after the end of the server, its authority's file: %v, and it should stay: %v", err, test.stays)
 		}
 	}
-	if _, err := berthtest.NewServer(berthtest.DataDir("/dev/null/data")); err == nil {
+	if _, err := berthtest.NewServer(berthtest.DataDir(filepath.Join(os.Args[0], "below a file"))); err == nil {
 		t.Error("a server starts without data")
 	}
 }
