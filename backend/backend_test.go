@@ -8,26 +8,27 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 )
 
-func enrollment(t *testing.T, id string) provisioning.Enrollment {
+func enrollment(t *testing.T, id string) enroll.Enrollment {
 	t.Helper()
 	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
 		CommonName: id, KeyType: credential.EC256, NotBefore: time.Now().Add(-time.Hour), Validity: 24 * time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return provisioning.Enrollment{
+	return enroll.Enrollment{
 		RegistrationID: id,
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}},
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
 	}
 }
 
@@ -52,8 +53,8 @@ func TestEnrollments(t *testing.T) {
 	expect(t, err, fault.EnrollmentConflict)
 
 	changed := created
-	changed.ProvisioningStatus = provisioning.Disabled
-	if changed, err = dps.PutEnrollment(ctx, changed, created.ETag); err != nil || changed.ProvisioningStatus != provisioning.Disabled || changed.ETag == created.ETag {
+	changed.ProvisioningStatus = enroll.Disabled
+	if changed, err = dps.PutEnrollment(ctx, changed, created.ETag); err != nil || changed.ProvisioningStatus != enroll.Disabled || changed.ETag == created.ETag {
 		t.Fatalf("changed it to %+v, error %v", changed, err)
 	}
 	_, err = dps.PutEnrollment(ctx, changed, created.ETag)

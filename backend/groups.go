@@ -4,19 +4,20 @@ import (
 	"context"
 	"net/http"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/contract"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // Group returns an enrollment group.
-func (p *Provisioning) Group(ctx context.Context, id string) (group provisioning.EnrollmentGroup, err error) {
+func (p *Provisioning) Group(ctx context.Context, id string) (group enroll.Group, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: contract.GroupPath.With(id), into: &group})
 	return group, err
 }
 
 // PutGroup writes a group, under the condition ifMatch as in PutEnrollment.
-func (p *Provisioning) PutGroup(ctx context.Context, group provisioning.EnrollmentGroup,
-	ifMatch string) (written provisioning.EnrollmentGroup, err error) {
+func (p *Provisioning) PutGroup(ctx context.Context, group enroll.Group,
+	ifMatch string) (written enroll.Group, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.GroupPath.With(group.EnrollmentGroupID),
 		ifMatch: ifMatch,
 		body:    wholeGroup(group), into: &written})
@@ -30,12 +31,12 @@ func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) erro
 
 // BulkGroups is BulkEnrollments for groups, whose ids stand in BulkError.ID.
 func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode,
-	groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
+	groups []enroll.Group) (failed []BulkError, err error) {
 	return p.bulk(ctx, contract.GroupsPath, map[string]any{"mode": mode, "enrollmentGroups": each(groups, wholeGroup)})
 }
 
 // DryRunGroups is DryRunEnrollments for groups.
-func (p *Provisioning) DryRunGroups(ctx context.Context, mode BulkMode, groups []provisioning.EnrollmentGroup,
+func (p *Provisioning) DryRunGroups(ctx context.Context, mode BulkMode, groups []enroll.Group,
 	created map[string]int) (failed []BulkError, err error) {
 	return p.dryRun(ctx, contract.GroupsDryRunPath, created,
 		map[string]any{"mode": mode, "enrollmentGroups": groups})
@@ -43,14 +44,14 @@ func (p *Provisioning) DryRunGroups(ctx context.Context, mode BulkMode, groups [
 
 // Groups lists the groups as Enrollments does enrollments.
 func (p *Provisioning) Groups(ctx context.Context, prefix, after string,
-	top int) ([]provisioning.EnrollmentGroup, string, error) {
-	return list[provisioning.EnrollmentGroup](ctx, p.client, contract.GroupListPath, prefix, after, top)
+	top int) ([]enroll.Group, string, error) {
+	return list[enroll.Group](ctx, p.client, contract.GroupListPath, prefix, after, top)
 }
 
 // GroupAttestationMechanism returns how the devices of a group prove themselves,
 // keys included.
 func (p *Provisioning) GroupAttestationMechanism(ctx context.Context,
-	id string) (mechanism provisioning.AttestationMechanism, err error) {
+	id string) (mechanism enroll.AttestationMechanism, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.GroupMechanismPath.With(id), into: &mechanism})
 	return mechanism, err
 }
@@ -58,7 +59,7 @@ func (p *Provisioning) GroupAttestationMechanism(ctx context.Context,
 // AttestationMechanism returns how the device of an enrollment proves itself, keys
 // included.
 func (p *Provisioning) AttestationMechanism(ctx context.Context,
-	id string) (mechanism provisioning.AttestationMechanism, err error) {
+	id string) (mechanism enroll.AttestationMechanism, err error) {
 	err = p.do(ctx, request{method: http.MethodPost, path: contract.EnrollmentMechanismPath.With(id), into: &mechanism})
 	return mechanism, err
 }

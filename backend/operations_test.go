@@ -6,6 +6,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/berthtest"
@@ -20,8 +22,8 @@ import (
 )
 
 // keyGroup is a group whose devices have keys that are derived from its own.
-func keyGroup(id string) provisioning.EnrollmentGroup {
-	group := provisioning.EnrollmentGroup{EnrollmentGroupID: id}
+func keyGroup(id string) enroll.Group {
+	group := enroll.Group{EnrollmentGroupID: id}
 	group.Attestation.Type = "symmetricKey"
 	return group
 }
@@ -42,7 +44,7 @@ func TestGroupsAndBulkOperations(t *testing.T) {
 	if keys, err := dps.GroupAttestationMechanism(ctx, "line-1"); err != nil || keys.SymmetricKey.PrimaryKey == "" {
 		t.Errorf("the group's keys are %+v, error %v", keys, err)
 	}
-	groups := []provisioning.EnrollmentGroup{keyGroup("line-1"), keyGroup("line-2")}
+	groups := []enroll.Group{keyGroup("line-1"), keyGroup("line-2")}
 	for name, run := range map[string]func() ([]backend.BulkError, error){
 		"a dry run": func() ([]backend.BulkError, error) {
 			return dps.DryRunGroups(ctx, backend.BulkCreate, groups, map[string]int{"symmetricKey": 1})
@@ -64,13 +66,13 @@ func TestGroupsAndBulkOperations(t *testing.T) {
 	expect(t, err, fault.GroupNotFound)
 
 	one := enrollment(t, "d1")
-	if failed, err := dps.DryRunEnrollments(ctx, backend.BulkCreate, []provisioning.Enrollment{one}, nil); err != nil ||
+	if failed, err := dps.DryRunEnrollments(ctx, backend.BulkCreate, []enroll.Enrollment{one}, nil); err != nil ||
 		len(failed) != 0 {
 		t.Errorf("the dry run answers %+v, error %v", failed, err)
 	}
 	_, err = dps.Enrollment(ctx, "d1")
 	expect(t, err, fault.EnrollmentNotFound)
-	if failed, err := dps.BulkEnrollments(ctx, backend.BulkCreate, []provisioning.Enrollment{one}); err != nil ||
+	if failed, err := dps.BulkEnrollments(ctx, backend.BulkCreate, []enroll.Enrollment{one}); err != nil ||
 		len(failed) != 0 {
 		t.Errorf("the bulk operation answers %+v, error %v", failed, err)
 	}
@@ -258,7 +260,7 @@ func TestPoliciesAndRecords(t *testing.T) {
 	if records, err := dps.Unreadable(ctx); err != nil || len(records) != 0 {
 		t.Errorf("unreadable are %+v, error %v", records, err)
 	}
-	expect(t, dps.DeleteUnreadable(ctx, provisioning.EnrollmentRecords, "d1"), fault.NotFound)
+	expect(t, dps.DeleteUnreadable(ctx, enroll.Records, "d1"), fault.NotFound)
 	_, err = dps.Attempt(ctx, 7)
 	expect(t, err, fault.NotFound)
 }

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
@@ -28,15 +30,15 @@ func NewProvisioning(connectionString string, options Options) (*Provisioning, e
 }
 
 // Enrollment returns an individual enrollment.
-func (p *Provisioning) Enrollment(ctx context.Context, id string) (enrollment provisioning.Enrollment, err error) {
+func (p *Provisioning) Enrollment(ctx context.Context, id string) (enrollment enroll.Enrollment, err error) {
 	err = p.do(ctx, request{method: http.MethodGet, path: contract.EnrollmentPath.With(id), into: &enrollment})
 	return enrollment, err
 }
 
 // PutEnrollment writes an enrollment: with ifMatch "" a new one, with "*" or an ETag
 // as it stands in the enrollment in place of the one that is there.
-func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisioning.Enrollment,
-	ifMatch string) (written provisioning.Enrollment, err error) {
+func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment enroll.Enrollment,
+	ifMatch string) (written enroll.Enrollment, err error) {
 	err = p.do(ctx, request{method: http.MethodPut, path: contract.EnrollmentPath.With(enrollment.RegistrationID),
 		ifMatch: ifMatch,
 		body:    wholeEnrollment(enrollment), into: &written})
@@ -46,23 +48,23 @@ func (p *Provisioning) PutEnrollment(ctx context.Context, enrollment provisionin
 // sentEnrollment says something of every property: what a client leaves out that its
 // api-version does not know stays as it is stored.
 type sentEnrollment struct {
-	provisioning.Enrollment
+	enroll.Enrollment
 	CredentialPolicyName string `json:"credentialPolicyName"`
 	ParentDeviceID       string `json:"parentDeviceId"`
 }
 
-func wholeEnrollment(e provisioning.Enrollment) sentEnrollment {
+func wholeEnrollment(e enroll.Enrollment) sentEnrollment {
 	return sentEnrollment{e, e.CredentialPolicyName, e.ParentDeviceID}
 }
 
 // sentGroup is sentEnrollment of a group.
 type sentGroup struct {
-	provisioning.EnrollmentGroup
+	enroll.Group
 	CredentialPolicyName string `json:"credentialPolicyName"`
 	ParentDeviceID       string `json:"parentDeviceId"`
 }
 
-func wholeGroup(g provisioning.EnrollmentGroup) sentGroup {
+func wholeGroup(g enroll.Group) sentGroup {
 	return sentGroup{g, g.CredentialPolicyName, g.ParentDeviceID}
 }
 
@@ -77,7 +79,7 @@ func each[T, S any](items []T, sent func(T) S) []S {
 
 // CreateEnrollment adds an enrollment; it is fault 409202 when there is one.
 func (p *Provisioning) CreateEnrollment(ctx context.Context,
-	enrollment provisioning.Enrollment) (provisioning.Enrollment, error) {
+	enrollment enroll.Enrollment) (enroll.Enrollment, error) {
 	return p.PutEnrollment(ctx, enrollment, "")
 }
 
@@ -89,8 +91,8 @@ func (p *Provisioning) DeleteEnrollment(ctx context.Context, id, ifMatch string)
 // Enrollments returns at most top enrollments with ids that start with prefix,
 // and the after of the next call, "" at the end.
 func (p *Provisioning) Enrollments(ctx context.Context, prefix, after string,
-	top int) ([]provisioning.Enrollment, string, error) {
-	return list[provisioning.Enrollment](ctx, p.client, contract.EnrollmentListPath, prefix, after, top)
+	top int) ([]enroll.Enrollment, string, error) {
+	return list[enroll.Enrollment](ctx, p.client, contract.EnrollmentListPath, prefix, after, top)
 }
 
 // BulkMode is what a bulk operation does to each item.
@@ -116,7 +118,7 @@ type BulkError struct {
 // BulkEnrollments does the same to several enrollments, each for itself, and returns
 // those that failed.
 func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode,
-	enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
+	enrollments []enroll.Enrollment) (failed []BulkError, err error) {
 	return p.bulk(ctx, contract.EnrollmentsPath, map[string]any{"mode": mode, "enrollments": each(enrollments,
 		wholeEnrollment)})
 }
@@ -124,7 +126,7 @@ func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode,
 // DryRunEnrollments says what BulkEnrollments would, and changes nothing. created is how
 // many earlier calls of the same dry run would have created, by the type of attestation.
 // It is fault 404000 of a service that can't do it, such as Azure's.
-func (p *Provisioning) DryRunEnrollments(ctx context.Context, mode BulkMode, enrollments []provisioning.Enrollment,
+func (p *Provisioning) DryRunEnrollments(ctx context.Context, mode BulkMode, enrollments []enroll.Enrollment,
 	created map[string]int) (failed []BulkError, err error) {
 	return p.dryRun(ctx, contract.EnrollmentsDryRunPath, created,
 		map[string]any{"mode": mode, "enrollments": enrollments})

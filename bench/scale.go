@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // others are how many enrollments there are beside those of the devices that
@@ -76,12 +77,12 @@ func (b *berth) enrollOthers(ctx context.Context, authority *credential.Authorit
 	if err != nil {
 		return err
 	}
-	certificates := &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: of.pem}}
+	certificates := &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: of.pem}}
 	return inParallel(ctx, (n+backend.MaxBulk-1)/backend.MaxBulk, 4, func(ctx context.Context, i int) error {
-		var enrollments []provisioning.Enrollment
+		var enrollments []enroll.Enrollment
 		for id := i * backend.MaxBulk; id < min(n, (i+1)*backend.MaxBulk); id++ {
-			enrollments = append(enrollments, provisioning.Enrollment{RegistrationID: fmt.Sprintf("other-%07d", id),
-				EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: certificates}}}})
+			enrollments = append(enrollments, enroll.Enrollment{RegistrationID: fmt.Sprintf("other-%07d", id),
+				Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: certificates}}}})
 		}
 		failed, err := b.service.BulkEnrollments(ctx, backend.BulkCreate, enrollments)
 		if err == nil && len(failed) > 0 {

@@ -11,10 +11,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 func TestStart(t *testing.T) {
@@ -30,10 +31,10 @@ func TestStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = berth.Provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
+	_, err = berth.Provisioning.CreateEnrollment(ctx, enroll.Enrollment{
 		RegistrationID: "device-1",
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}},
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -8,8 +8,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/berthtest"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // logLines is what a server logs, from whichever goroutine.
@@ -31,7 +32,7 @@ func TestOptions(t *testing.T) {
 	berth := berthtest.Start(t, berthtest.DataDir(directory), berthtest.Hosts("dps.test", "hub.test"),
 		berthtest.Now(func() time.Time { return then }),
 		berthtest.Logger(slog.New(slog.NewTextHandler(&said, nil))))
-	enrollment := provisioning.Enrollment{RegistrationID: "d1"}
+	enrollment := enroll.Enrollment{RegistrationID: "d1"}
 	enrollment.Attestation.Type = "symmetricKey"
 	created, err := berth.Provisioning.CreateEnrollment(t.Context(), enrollment)
 	if err != nil || !created.CreatedDateTimeUTC.Equal(then) {

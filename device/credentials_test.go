@@ -10,17 +10,18 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // A device that registers with a request gets a certificate, connects to its hub with it,
 // and renews it there.
 func TestRenewCertificate(t *testing.T) {
-	h := newFixture(t)
-	enrollment := provisioning.Enrollment{RegistrationID: "pump-1"}
+	h := newHouse(t)
+	enrollment := enroll.Enrollment{RegistrationID: "pump-1"}
 	enrollment.Attestation.Type = "symmetricKey"
 	enrollment.CredentialPolicyName = issuance.DefaultPolicy
 	enrollment, err := h.Provisioning.PutEnrollment(h.ctx, enrollment, "")

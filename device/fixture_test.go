@@ -7,12 +7,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -44,9 +45,9 @@ func (f *fixture) certificate(registrationID string, enrolled bool) *tls.Certifi
 		f.t.Fatal(err)
 	}
 	if enrolled {
-		attestation := provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificatePEM)}}}}
-		enrollment := provisioning.Enrollment{RegistrationID: registrationID, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: attestation,
+		attestation := enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificatePEM)}}}}
+		enrollment := enroll.Enrollment{RegistrationID: registrationID, Settings: enroll.Settings{Attestation: attestation,
 			InitialTwin: &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}}}
 		if _, err := f.Provisioning.PutEnrollment(f.ctx, enrollment, ""); err != nil {
 			f.t.Fatal(err)

@@ -7,9 +7,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // The audit shows what the filters ask for, by whichever way it was changed.
@@ -18,7 +19,7 @@ func TestAuditFilters(t *testing.T) {
 	group := func(id string) {
 		t.Helper()
 		actor := audit.WithActor(ctx, audit.Actor{Name: "policy filler", Remote: "192.0.2.7:1"})
-		_, err := h.Provisioning.PutGroup(actor, provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
+		_, err := h.Provisioning.Groups().Put(actor, enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 		h.Must(err)
 	}
 	group("earlier")
@@ -64,7 +65,7 @@ func auditRows(page string) string {
 func TestAuditFurtherBack(t *testing.T) {
 	h := newFixture(t)
 	service := h.Provisioning
-	_, err := service.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "first", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
+	_, err := service.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "first", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	h.Must(err)
 	for range 25 { // more than one call looks through
 		changes := h.Audit.Change(ctx, audit.Created, audit.Enrollment, "many", nil, nil)

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
@@ -98,8 +100,8 @@ func filledPortal(b *testing.B, size int) (*web.Site, *http.Cookie) {
 		all.Go(func() {
 			for i := worker; i < size; i += workers {
 				id := fmt.Sprintf("device-%06d", i)
-				_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
-					Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}}})
+				_, err := service.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
+					Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}}})
 				if err == nil {
 					_, err = h.CreateDevice(ctx, identity.Device{DeviceID: id})
 				}

@@ -85,7 +85,7 @@ func (q *quickstartPage) setCommands() {
 // progress finds out what of the quickstart has happened.
 func (p *pages) progress(c *web.Call, page *quickstartPage, h *hub.Hub) error {
 	ctx, service := c.Context(), p.Provisioning
-	enrollment, err := service.Enrollment(ctx, page.ID)
+	enrollment, err := service.Enrollments().Get(ctx, page.ID)
 	if err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
 		return err
 	}

@@ -6,17 +6,18 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // enrollment is one by symmetric keys.
-func enrollment(id string) provisioning.Enrollment {
-	return provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: portaltest.WithKeys()}
+func enrollment(id string) enroll.Enrollment {
+	return enroll.Enrollment{RegistrationID: id, Settings: portaltest.WithKeys()}
 }
 
 // fill gives the pages something to show.
@@ -116,8 +117,8 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 	h := newFixture(t)
 	h.fill()
 	service, first := h.Provisioning, h.Hub
-	enroll := func(id string) func() error {
-		return func() error { _, err := service.CreateEnrollment(ctx, enrollment(id)); return err }
+	create := func(id string) func() error {
+		return func() error { _, err := service.Enrollments().Create(ctx, enrollment(id)); return err }
 	}
 	device := func(id string) func() error {
 		return func() error { _, err := first.CreateDevice(ctx, identity.Device{DeviceID: id}); return err }
@@ -130,10 +131,10 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 		change      func() error
 	}{
 		{"", "attempt-1", attempt("attempt-1")},
-		{"", "<strong>", enroll("counted")},
-		{"enrollments", "new-1", enroll("new-1")},
+		{"", "<strong>", create("counted")},
+		{"enrollments", "new-1", create("new-1")},
 		{"groups", "new-2", func() error {
-			_, err := service.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "new-2", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
+			_, err := service.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "new-2", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 			return err
 		}},
 		{"attempts?id=attempt-3", "attempt-3", attempt("attempt-3")},
@@ -148,8 +149,8 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 			}
 			return err
 		}},
-		{"quickstart?id=q1", "", enroll("q1")},
-		{"audit", "new-8", enroll("new-8")},
+		{"quickstart?id=q1", "", create("q1")},
+		{"audit", "new-8", create("new-8")},
 		{"networks", "192.0.2.0/24", func() error {
 			_, err := service.Networks().Put(ctx, allocation.Network{Prefix: "192.0.2.0/24", Latencies: map[string]float64{"west": 3}}, "")
 			return err

@@ -4,24 +4,20 @@ import (
 	"context"
 	"encoding/json"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
-// allocation is what the settings say of how a hub is chosen.
-func (e EnrollmentSettings) allocation() allocation.Settings {
-	return allocation.Settings{Policy: e.AllocationPolicy, HubHostName: e.HubHostName, Hubs: e.Hubs,
-		Custom: e.CustomAllocationDefinition}
-}
-
 // allocate chooses the hub for a device. A hub that it has already, and that its
 // policy keeps, stays.
-func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent intent,
+func (s *Service) allocate(ctx context.Context, enrollment enroll.Enrollment, intent intent,
 	pending storedRegistration) (allocation.Decision, error) {
-	return s.allocator.Choose(ctx, allocation.Request{Settings: enrollment.allocation(),
-		RegistrationID: intent.RegistrationID, DeviceID: enrollment.deviceID(), RemoteAddr: intent.RemoteAddr,
+	return s.allocator.Choose(ctx, allocation.Request{Settings: enrollment.Allocation(),
+		RegistrationID: intent.RegistrationID, DeviceID: enrollment.HubDeviceID(), RemoteAddr: intent.RemoteAddr,
 		AssignedHub: pending.AssignedHub, Keep: !enrollment.ReprovisionPolicy.UpdateHubAssignment,
 		Body: func(ctx context.Context, hosts []string) ([]byte, error) {
 			return s.webhookBody(ctx, enrollment, intent, pending, hosts)
@@ -30,25 +26,25 @@ func (s *Service) allocate(ctx context.Context, enrollment Enrollment, intent in
 
 // allocationRequest is what the webhook is sent.
 type allocationRequest struct {
-	IndividualEnrollment *Enrollment      `json:"individualEnrollment,omitempty"`
-	EnrollmentGroup      *EnrollmentGroup `json:"enrollmentGroup,omitempty"`
-	Device               deviceContext    `json:"deviceRuntimeContext"`
-	LinkedHubs           []string         `json:"linkedHubs"`
+	IndividualEnrollment *enroll.Enrollment `json:"individualEnrollment,omitempty"`
+	EnrollmentGroup      *enroll.Group      `json:"enrollmentGroup,omitempty"`
+	Device               deviceContext      `json:"deviceRuntimeContext"`
+	LinkedHubs           []string           `json:"linkedHubs"`
 }
 
 // deviceContext is what is known of the device that registers.
 type deviceContext struct {
-	RegistrationID string               `json:"registrationId"`
-	CurrentHub     string               `json:"currentIotHubHostName,omitempty"`
-	CurrentDevice  string               `json:"currentDeviceId,omitempty"`
-	X509           *contract.X509Result `json:"x509,omitempty"`
-	SymmetricKey   *struct{}            `json:"symmetricKey,omitempty"` // as Azure's, without the keys
-	TPM            *TPMAttestation      `json:"tpm,omitempty"`
-	Payload        json.RawMessage      `json:"payload,omitempty"`
+	RegistrationID string                 `json:"registrationId"`
+	CurrentHub     string                 `json:"currentIotHubHostName,omitempty"`
+	CurrentDevice  string                 `json:"currentDeviceId,omitempty"`
+	X509           *contract.X509Result   `json:"x509,omitempty"`
+	SymmetricKey   *struct{}              `json:"symmetricKey,omitempty"` // as Azure's, without the keys
+	TPM            *enroll.TPMAttestation `json:"tpm,omitempty"`
+	Payload        json.RawMessage        `json:"payload,omitempty"`
 }
 
 // webhookBody is what the webhook is sent, with the hubs to choose among.
-func (s *Service) webhookBody(ctx context.Context, enrollment Enrollment, intent intent, former storedRegistration,
+func (s *Service) webhookBody(ctx context.Context, enrollment enroll.Enrollment, intent intent, former storedRegistration,
 	hosts []string) ([]byte, error) {
 	request := allocationRequest{Device: deviceContext{
 		RegistrationID: intent.RegistrationID, CurrentHub: former.AssignedHub, CurrentDevice: former.DeviceID,
@@ -58,9 +54,9 @@ func (s *Service) webhookBody(ctx context.Context, enrollment Enrollment, intent
 		request.LinkedHubs = hosts
 	}
 	switch intent.Mechanism {
-	case bySymmetricKey:
+	case enroll.SymmetricKey:
 		request.Device.SymmetricKey = &struct{}{}
-	case byTPM:
+	case enroll.TPM:
 		request.Device.TPM = enrollment.Attestation.TPM
 	default:
 		request.Device.X509 = &contract.X509Result{CertificateInfo: intent.Certificate, SigningCertificateInfo: intent.Signer,
@@ -68,11 +64,11 @@ func (s *Service) webhookBody(ctx context.Context, enrollment Enrollment, intent
 	}
 	if intent.GroupID == "" {
 		shown := enrollment
-		shown.Attestation = enrollment.Attestation.withoutKeys()
+		shown.Attestation = enrollment.Attestation.WithoutKeys()
 		shown.CustomAllocationDefinition = shown.CustomAllocationDefinition.WithVersion()
 		request.IndividualEnrollment = &shown
 	} else {
-		group, err := s.Group(ctx, intent.GroupID)
+		group, err := s.Groups().Get(ctx, intent.GroupID)
 		if err != nil {
 			return nil, err
 		}
@@ -82,10 +78,10 @@ func (s *Service) webhookBody(ctx context.Context, enrollment Enrollment, intent
 	return document.Marshal(request)
 }
 
-// beginning is the enrollment of a device that gets this twin, also when it moves:
+// withTwin is the enrollment of a device that gets this twin, also when it moves:
 // the webhook's goes before the one that would migrate (Azure,
 // concepts-custom-allocation).
-func (e Enrollment) beginning(twin *linkedhub.InitialTwin) Enrollment {
+func withTwin(e enroll.Enrollment, twin *linkedhub.InitialTwin) enroll.Enrollment {
 	if twin == nil {
 		return e
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -93,7 +95,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 		return end(why)
 	}
 	hub := chosen.Hub
-	if hub == nil && enrollment.allocation().Unplaced() {
+	if hub == nil && enrollment.Allocation().Unplaced() {
 		return end(attest.NewFailure("allocation", fault.Say("a hub in the enrollment"),
 			fault.Say("Name the hub in the enrollment or group, with --hub, or choose another allocation policy"),
 			fault.New(fault.HubNotSpecified, "The enrollment has the allocation policy static and names no hub")))
@@ -103,10 +105,10 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 			fault.Say("Link a hub, or let the enrollment name one that is linked"),
 			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service")))
 	}
-	enrollment = enrollment.beginning(chosen.InitialTwin)
+	enrollment = withTwin(enrollment, chosen.InitialTwin)
 	trace.Pass("allocation", "%s: %s", hub.Host(), chosen.Reason)
 
-	admission := enrollment.admission()
+	admission := enrollment.Admission()
 	issuing, err := s.issue(ctx, enrollment, intent, &result, &admission)
 	if err != nil {
 		return end(attest.NewFailure("certificate", fault.Say("an operational certificate"),
@@ -230,11 +232,11 @@ func (s *Service) isClosing() bool {
 }
 
 // assigned is the record of a device that has a hub now.
-func (s *Service) assigned(pending storedRegistration, enrollment Enrollment, chosen allocation.Decision,
+func (s *Service) assigned(pending storedRegistration, enrollment enroll.Enrollment, chosen allocation.Decision,
 	again bool) storedRegistration {
 	result := pending
 	result.Substatus = s.substatus(pending, enrollment, chosen.Hub, again)
-	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.Hub.Host(), enrollment.deviceID()
+	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.Hub.Host(), enrollment.HubDeviceID()
 	result.ErrorCode, result.ErrorMessage, result.Payload = 0, "", chosen.Payload
 	return result
 }
@@ -257,7 +259,7 @@ func (s *Service) comesAgain(ctx context.Context, intent intent, pending storedR
 // substatus says how the device comes to the hub (Azure,
 // concepts-device-reprovision). While nothing moves, what the last move was
 // still holds.
-func (s *Service) substatus(pending storedRegistration, enrollment Enrollment, hub *linkedhub.Linked,
+func (s *Service) substatus(pending storedRegistration, enrollment enroll.Enrollment, hub *linkedhub.Linked,
 	again bool) Substatus {
 	moves := pending.AssignedHub != "" && !hub.Is(pending.AssignedHub)
 	switch {

@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -77,8 +79,8 @@ func (h *house) registerChain(id string, chain ...*issued) (DeviceRegistration, 
 	return *operation.RegistrationState, attest.Check{}, nil
 }
 
-func authorityGroup(id, authority string) EnrollmentGroup {
-	return EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{CAReferences: &X509CAReferences{Primary: authority}}}}}
+func authorityGroup(id, authority string) enroll.Group {
+	return enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{CAReferences: &enroll.X509CAReferences{Primary: authority}}}}}
 }
 
 func TestProofOfPossession(t *testing.T) {
@@ -88,7 +90,7 @@ func TestProofOfPossession(t *testing.T) {
 	if err != nil || uploaded.IsVerified || uploaded.Info.SubjectName != "CN=Root" {
 		t.Fatalf("uploaded: %+v, %v", uploaded, err)
 	}
-	if _, err := h.PutGroup(ctx, authorityGroup("g", "root"), ""); err == nil || !strings.Contains(err.Error(), "not verified") {
+	if _, err := h.Groups().Put(ctx, authorityGroup("g", "root"), ""); err == nil || !strings.Contains(err.Error(), "not verified") {
 		t.Errorf("a group of an authority that is not verified: %v", err)
 	}
 	if _, err := h.Authorities().Verify(ctx, "root", []byte(root.pem), ""); err == nil || !strings.Contains(err.Error(), "no verification code") {
@@ -112,7 +114,7 @@ func TestProofOfPossession(t *testing.T) {
 	if err != nil || !verified.IsVerified || verified.VerificationCode != "" {
 		t.Fatalf("verified: %+v, %v", verified, err)
 	}
-	if _, err := h.PutGroup(ctx, authorityGroup("g", "root"), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, authorityGroup("g", "root"), ""); err != nil {
 		t.Fatal(err)
 	}
 

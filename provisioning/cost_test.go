@@ -9,6 +9,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,6 +19,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/berth-iot/berth/provisioning/enroll"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
@@ -88,7 +91,7 @@ func TestHostileChain(t *testing.T) {
 	}
 	for i := range 10 { // all of them with the names and the key identifier of the chain
 		authority := certify(t, []string{"A", "B"}[i%2], nil, true)
-		if _, err := h.PutGroup(ctx, signedGroup(fmt.Sprint("g", i), &X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
+		if _, err := h.Groups().Put(ctx, signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -111,12 +114,10 @@ func TestManyAuthoritiesOfOneName(t *testing.T) {
 	var last *issued
 	for i := range 300 {
 		last = certify(t, "Factory", nil, true)
-		group := storedGroup{EnrollmentGroup: signedGroup(fmt.Sprintf("g%03d", i), nil, nil), Signing: [2][]byte{last.certificate.Raw}}
-		group.ReprovisionPolicy, group.ProvisioningStatus = &ReprovisionPolicy{}, Enabled
-		group.Attestation.X509 = &X509Attestation{CAReferences: &X509CAReferences{}}
-		name, _ := signerKey(last.certificate.Raw, group.EnrollmentGroupID, 0)
-		if _, err := h.config.Documents.Commit(ctx, h.groups.Put(key(group.EnrollmentGroupID), store.Absent, group),
-			h.signers.Put(name, store.Absent, signer{Group: group.EnrollmentGroupID, Certificate: last.certificate.Raw})); err != nil {
+		group := enroll.StoredGroup{Group: signedGroup(fmt.Sprintf("g%03d", i), nil, nil), Signing: [2][]byte{last.certificate.Raw}}
+		group.ReprovisionPolicy, group.ProvisioningStatus = &enroll.ReprovisionPolicy{}, enroll.Enabled
+		group.Attestation.X509 = &enroll.X509Attestation{CAReferences: &enroll.X509CAReferences{}}
+		if _, err := h.config.Documents.Commit(ctx, h.groups.Restore(group)...); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -152,19 +153,29 @@ func TestSignersOfFormerVersions(t *testing.T) {
 func signerOfFormerVersion(t *testing.T, which int) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	authority := certify(t, "Factory", nil, true)
-	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
 		t.Fatal(err)
 	}
-	name, former := signerKey(authority.certificate.Raw, "g", 0)
-	if _, err := h.config.Documents.Commit(ctx, h.signers.Delete(name, store.Present),
-		h.signers.Put(former[which], store.Absent, signer{Group: "g", Certificate: authority.certificate.Raw})); err != nil {
+	signers := h.signers()
+	entries, err := signers.List(ctx, "", "", 2)
+	if err != nil || len(entries) != 1 {
+		t.Fatalf("the signing certificates: %+v, %v", entries, err)
+	}
+	issuer, encoded := credential.NameKeys(authority.certificate.RawSubject)
+	id := "/id=" + hex.EncodeToString(authority.certificate.SubjectKeyId)
+	if name := issuer + id + "/g/primary"; entries[0].Key != name {
+		t.Fatalf("it is kept as %s, not as %s", entries[0].Key, name)
+	}
+	former := []string{encoded + id + "/g/primary", encoded + "/g/primary"}
+	if _, err := h.config.Documents.Commit(ctx, signers.Delete(entries[0].Key, store.Present),
+		signers.Put(former[which], store.Absent, entries[0].Value)); err != nil {
 		t.Fatal(err)
 	}
 	if _, failed, err := h.registerChain("d1", certify(t, "d1", authority, false)); err != nil {
 		t.Errorf("a device of a group of a former version: %v, %+v", err, failed)
 	}
 	other := certify(t, "Other", nil, true)
-	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: other.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: other.pem}, nil), ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, _, err := h.registerChain("d2", certify(t, "d2", authority, false)); !errors.Is(err, fault.UnauthorizedAccess) {
@@ -190,11 +201,11 @@ func TestKeysThatAreTooLarge(t *testing.T) {
 	text := base64.StdEncoding.EncodeToString(der)
 	for name, err := range map[string]error{
 		"a device's":     second(h.OpenSession(scope, "d1", credential.Evidence{Certificates: []*x509.Certificate{certificate}}).Register(ctx, nil)),
-		"a group's":      second(h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: text}, nil), "")),
+		"a group's":      second(h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: text}, nil), "")),
 		"an authority's": second(h.Authorities().Put(ctx, "a", der, true, "")),
-		"an enrollment's": second(h.PutEnrollment(ctx, Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{
-			ClientCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: text}}}}}}, "")),
-		"one that is inspected": second(Inspect(der, noon)),
+		"an enrollment's": second(h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}, "")),
+		"one that is inspected": second(enroll.Inspect(der, noon)),
 		"one that is checked":   second(h.CheckChain(ctx, der, "d1")),
 	} {
 		if err == nil || !strings.Contains(err.Error(), "RSA key of 8193 bits") {
@@ -210,14 +221,24 @@ func (h *house) keyed(groups int) (keys []string) {
 	return addKeyGroups(h.t, h.Service, groups)
 }
 
+// groupsChanged is the change that goes with every change of a group.
+func groupsChanged() store.Change {
+	return store.Change{Collection: "provisioning/generations", Key: "groups", Value: []byte("{}")}
+}
+
+// signers are the signing certificates of groups by their names.
+func (h *house) signers() store.Table[enroll.Signer] {
+	return store.NewTable[enroll.Signer](h.config.Documents, "provisioning/signers")
+}
+
 func addKeyGroups(t testing.TB, s *Service, groups int) (keys []string) {
 	t.Helper()
-	changes := []store.Change{s.keyGroups.changed()}
+	changes := []store.Change{groupsChanged()}
 	for i := range groups {
-		keys = append(keys, credential.NewKey(keySize))
-		group := storedGroup{EnrollmentGroup: EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("keys-%05d", i), EnrollmentSettings: EnrollmentSettings{ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{},
-			Attestation: AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: keys[i], SecondaryKey: credential.NewKey(keySize)}}}}}
-		changes = append(changes, s.groups.Put(key(group.EnrollmentGroupID), store.Always, group))
+		keys = append(keys, credential.NewKey(enroll.KeySize))
+		group := enroll.StoredGroup{Group: enroll.Group{EnrollmentGroupID: fmt.Sprintf("keys-%05d", i), Settings: enroll.Settings{ProvisioningStatus: enroll.Enabled, ReprovisionPolicy: &enroll.ReprovisionPolicy{},
+			Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: keys[i], SecondaryKey: credential.NewKey(enroll.KeySize)}}}}}
+		changes = append(changes, s.groups.Restore(group)...)
 		if len(changes) == 500 || i == groups-1 {
 			if _, err := s.config.Documents.Commit(context.Background(), changes...); err != nil {
 				t.Fatal(err)
@@ -272,21 +293,21 @@ func TestSearchForAGroup(t *testing.T) {
 		t.Errorf("a device that comes again: %d groups were tried", cost.GroupsTried)
 	}
 	// What is held of the groups follows every change of them.
-	if err := h.DeleteGroup(ctx, fmt.Sprintf("keys-%05d", groups-1), ""); err != nil {
+	if err := h.Groups().Delete(ctx, fmt.Sprintf("keys-%05d", groups-1), ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := register("d1", last); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("after its group was deleted: %v", err)
 	}
-	if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "new", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: bySymmetricKey,
-		SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: keys[groups-1]}}}}, ""); err != nil {
+	if _, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "new", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey,
+		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: keys[groups-1]}}}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := register("d1", last); err != nil {
 		t.Errorf("with its key in a new group: %v", err)
 	}
 	// One that can't be read keeps its own devices out and no others.
-	if _, err := h.config.Documents.Commit(ctx, h.keyGroups.changed(), store.Change{Collection: GroupRecords, Key: "broken", Value: []byte("{")}); err != nil {
+	if _, err := h.config.Documents.Commit(ctx, groupsChanged(), store.Change{Collection: enroll.GroupRecords, Key: "broken", Value: []byte("{")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := register("d3", attest.DeriveKey(keys[0], "d3")); err != nil {
@@ -379,7 +400,7 @@ func TestFailuresOfAConnection(t *testing.T) {
 func TestACaseIsBounded(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	for i := range 3 * maxCaseGroups {
-		if _, err := h.PutGroup(ctx, signedGroup(fmt.Sprint("g", i), &X509Certificate{Certificate: certify(t, "Factory", nil, true).pem}, nil), ""); err != nil {
+		if _, err := h.Groups().Put(ctx, signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: certify(t, "Factory", nil, true).pem}, nil), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -448,7 +469,7 @@ func BenchmarkRefusedToken(b *testing.B) {
 		b.Run(fmt.Sprint(groups), func(b *testing.B) {
 			s := benchmarked(b)
 			addKeyGroups(b, s, groups)
-			wrong, i := credential.NewKey(keySize), 0
+			wrong, i := credential.NewKey(enroll.KeySize), 0
 			before, end := s.Work(), reportCPU(b)
 			for b.Loop() {
 				i++
@@ -470,9 +491,9 @@ func BenchmarkOneRefusedToken(b *testing.B) {
 		b.Run(fmt.Sprint(groups), func(b *testing.B) {
 			s := benchmarked(b)
 			addKeyGroups(b, s, groups)
-			wrong := credential.NewKey(keySize)
+			wrong := credential.NewKey(enroll.KeySize)
 			evidence := withToken(b, "d", wrong, "192.0.2.1:1", time.Now())
-			if _, err := s.keyGroups.table(context.Background()); err != nil {
+			if _, err := s.groups.WithKeys(context.Background()); err != nil {
 				b.Fatal(err)
 			}
 			end := reportCPU(b)
@@ -502,7 +523,7 @@ func BenchmarkHostileChain(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := s.PutGroup(context.Background(), signedGroup(name, &X509Certificate{Certificate: string(certificate)}, nil), ""); err != nil {
+				if _, err := s.Groups().Put(context.Background(), signedGroup(name, &enroll.X509Certificate{Certificate: string(certificate)}, nil), ""); err != nil {
 					b.Fatal(err)
 				}
 			}

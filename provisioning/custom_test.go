@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -35,8 +37,8 @@ func (w *webhook) Call(_ context.Context, address string, body []byte, _ int) (i
 	return code, []byte(text), nil
 }
 
-func customGroup(webhookURL string) EnrollmentGroup {
-	return EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{AllocationPolicy: allocation.Custom, CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: webhookURL},
+func customGroup(webhookURL string) enroll.Group {
+	return enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{AllocationPolicy: allocation.Custom, CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: webhookURL},
 		InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}}
 }
 
@@ -72,8 +74,8 @@ func TestCustomAllocation(t *testing.T) {
 			hook := &webhook{answers: test.answers}
 			h.ask(hook)
 			group := customGroup("https://allocate.example/hook")
-			group.Attestation = AttestationMechanism{Type: "x509", X509: &X509Attestation{SigningCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: root.pem}}}}
-			if _, err := h.PutGroup(ctx, group, ""); err != nil {
+			group.Attestation = enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: root.pem}}}}
+			if _, err := h.Groups().Put(ctx, group, ""); err != nil {
 				t.Fatal(err)
 			}
 			session := h.OpenSession(scope, "device-1", evidenceOf(device, root))
@@ -119,24 +121,24 @@ func TestCustomAllocationIsChecked(t *testing.T) {
 		"http://127.evil.example", "http://127.0.0.1.evil.example/x", "http://localhost.evil.example", "http://localhost:80@evil.example/",
 		"http://10.0.0.1/", "http://0.0.0.0/", "http://[::2]/", "http://127.1/", "https://x.example:port/", "http://%6cocalhost:1:2/"} {
 		group := customGroup(address)
-		group.Attestation = AttestationMechanism{Type: "symmetricKey"}
-		if _, err := h.PutGroup(ctx, group, ""); err == nil || !strings.Contains(err.Error(), "webhookUrl") {
+		group.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"}
+		if _, err := h.Groups().Put(ctx, group, ""); err == nil || !strings.Contains(err.Error(), "webhookUrl") {
 			t.Errorf("the webhook %q: %v", address, err)
 		}
 	}
 	for i, address := range []string{"http://localhost:7071/api/allocate", "http://LOCALHOST/", "http://127.0.0.1:7071/x", "http://127.9.9.9/", "http://[::1]:80/",
 		"https://user:password@10.0.0.1:8443/hook?code=1"} {
 		group := customGroup(address)
-		group.EnrollmentGroupID, group.Attestation = fmt.Sprintf("g%d", i), AttestationMechanism{Type: "symmetricKey"}
-		if _, err := h.PutGroup(ctx, group, ""); err != nil {
+		group.EnrollmentGroupID, group.Attestation = fmt.Sprintf("g%d", i), enroll.AttestationMechanism{Type: "symmetricKey"}
+		if _, err := h.Groups().Put(ctx, group, ""); err != nil {
 			t.Errorf("the webhook %q: %v", address, err)
 		}
 	}
 	group := customGroup("http://user:hunter2@x.example/hunter2?code=hunter2")
-	group.Attestation = AttestationMechanism{Type: "symmetricKey"}
+	group.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"}
 	for _, address := range []string{"http://user:hunter2@x.example/hunter2?code=hunter2", "https://user:hunter2@:443/hunter2", "https://x.example:hunter2/"} {
 		group.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address}
-		if _, err := h.PutGroup(ctx, group, ""); err == nil || strings.Contains(err.Error(), "hunter2") {
+		if _, err := h.Groups().Put(ctx, group, ""); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("of the webhook %q it is said %v", address, err)
 		}
 	}
@@ -148,14 +150,14 @@ func TestWebhookIsToldOfTheAttestation(t *testing.T) {
 	h := newHouse(t, "one.local")
 	definition := &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	for _, c := range []struct {
-		mechanism AttestationMechanism
+		mechanism enroll.AttestationMechanism
 		want      string
 	}{
-		{AttestationMechanism{Type: byTPM, TPM: &TPMAttestation{EndorsementKey: "ZWs=", StorageRootKey: "c3Jr"}}, `"tpm":{"endorsementKey":"ZWs=","storageRootKey":"c3Jr"}`},
-		{AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: "secret", SecondaryKey: "secret"}}, `"symmetricKey":{}`},
-		{AttestationMechanism{Type: byX509}, `"x509":{"certificateInfo":{"subjectName":"CN=d1"`},
+		{enroll.AttestationMechanism{Type: enroll.TPM, TPM: &enroll.TPMAttestation{EndorsementKey: "ZWs=", StorageRootKey: "c3Jr"}}, `"tpm":{"endorsementKey":"ZWs=","storageRootKey":"c3Jr"}`},
+		{enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "secret", SecondaryKey: "secret"}}, `"symmetricKey":{}`},
+		{enroll.AttestationMechanism{Type: enroll.X509}, `"x509":{"certificateInfo":{"subjectName":"CN=d1"`},
 	} {
-		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
+		enrollment := enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
 		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &credential.X509CertificateInfo{SubjectName: "CN=d1"}}
 		body, err := h.webhookBody(context.Background(), enrollment, device, storedRegistration{}, nil)
 		var request struct {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
@@ -17,8 +19,8 @@ import (
 func (h *house) contents() string {
 	h.t.Helper()
 	var kept strings.Builder
-	for _, collection := range []string{EnrollmentRecords, GroupRecords, h.signers.Collection,
-		h.keyGroups.changed().Collection} {
+	for _, collection := range []string{enroll.Records, enroll.GroupRecords, h.signers().Collection,
+		groupsChanged().Collection} {
 		documents, err := h.config.Documents.List(context.Background(), collection, "", "", 1000)
 		if err != nil {
 			h.t.Fatal(err)
@@ -49,46 +51,48 @@ func outcome(err error) string {
 // TestDryRunOfEnrollments holds what a dry run says of an enrollment against what the
 // run says then, in every way of writing it.
 func TestDryRunOfEnrollments(t *testing.T) {
-	keyed := func(id string, change func(*Enrollment)) Enrollment {
-		e := Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: bySymmetricKey}}}
+	keyed := func(id string, change func(*enroll.Enrollment)) enroll.Enrollment {
+		e := enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey}}}
 		if change != nil {
 			change(&e)
 		}
 		return e
 	}
-	for name, e := range map[string]Enrollment{
+	for name, e := range map[string]enroll.Enrollment{
 		"right":                keyed("new", nil),
 		"there already":        keyed("THERE", nil),
 		"no id":                keyed("", nil),
 		"an id of other signs": keyed("café", nil),
-		"another type":         keyed("new", func(e *Enrollment) { e.Attestation.Type = "magic" }),
+		"another type":         keyed("new", func(e *enroll.Enrollment) { e.Attestation.Type = "magic" }),
 		"a short key": keyed("new",
-			func(e *Enrollment) { e.Attestation.SymmetricKey = &SymmetricKeyAttestation{PrimaryKey: "short"} }),
-		"no certificate":        keyed("new", func(e *Enrollment) { e.Attestation = AttestationMechanism{Type: byX509} }),
-		"an unknown hub":        keyed("new", func(e *Enrollment) { e.HubHostName = "elsewhere.example" }),
-		"an unknown hub of two": keyed("new", func(e *Enrollment) { e.Hubs = []string{"hub.local", "elsewhere.example"} }),
-		"another policy":        keyed("new", func(e *Enrollment) { e.AllocationPolicy = "dice" }),
-		"no webhook":            keyed("new", func(e *Enrollment) { e.AllocationPolicy = allocation.Custom }),
-		"another status":        keyed("new", func(e *Enrollment) { e.ProvisioningStatus = "sleeping" }),
-		"no credential policy":  keyed("new", func(e *Enrollment) { e.CredentialPolicyName = "none" }),
-		"what the hub refuses":  keyed("new", func(e *Enrollment) { e.DeviceID = strings.Repeat("d", 101) }),
-		"tags the hub refuses": keyed("new", func(e *Enrollment) {
+			func(e *enroll.Enrollment) {
+				e.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: "short"}
+			}),
+		"no certificate":        keyed("new", func(e *enroll.Enrollment) { e.Attestation = enroll.AttestationMechanism{Type: enroll.X509} }),
+		"an unknown hub":        keyed("new", func(e *enroll.Enrollment) { e.HubHostName = "elsewhere.example" }),
+		"an unknown hub of two": keyed("new", func(e *enroll.Enrollment) { e.Hubs = []string{"hub.local", "elsewhere.example"} }),
+		"another policy":        keyed("new", func(e *enroll.Enrollment) { e.AllocationPolicy = "dice" }),
+		"no webhook":            keyed("new", func(e *enroll.Enrollment) { e.AllocationPolicy = allocation.Custom }),
+		"another status":        keyed("new", func(e *enroll.Enrollment) { e.ProvisioningStatus = "sleeping" }),
+		"no credential policy":  keyed("new", func(e *enroll.Enrollment) { e.CredentialPolicyName = "none" }),
+		"what the hub refuses":  keyed("new", func(e *enroll.Enrollment) { e.DeviceID = strings.Repeat("d", 101) }),
+		"tags the hub refuses": keyed("new", func(e *enroll.Enrollment) {
 			e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"t":"` + strings.Repeat("x", 101) + `"}`)}
 		}),
-		"a twin that is none": keyed("new", func(e *Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`[]`)} }),
-		"bad information":     keyed("new", func(e *Enrollment) { e.OptionalDeviceInformation = []byte(`{`) }),
+		"a twin that is none": keyed("new", func(e *enroll.Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`[]`)} }),
+		"bad information":     keyed("new", func(e *enroll.Enrollment) { e.OptionalDeviceInformation = []byte(`{`) }),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for how, write := range map[string]func(*house, context.Context) error{
-				"create": func(h *house, ctx context.Context) error { _, err := h.CreateEnrollment(ctx, e); return err },
-				"update": func(h *house, ctx context.Context) error { _, err := h.PutEnrollment(ctx, e, "*"); return err },
-				"put":    func(h *house, ctx context.Context) error { _, err := h.PutEnrollment(ctx, e, ""); return err },
-				"delete": func(h *house, ctx context.Context) error { return h.DeleteEnrollment(ctx, e.RegistrationID, "") },
+				"create": func(h *house, ctx context.Context) error { _, err := h.Enrollments().Create(ctx, e); return err },
+				"update": func(h *house, ctx context.Context) error { _, err := h.Enrollments().Put(ctx, e, "*"); return err },
+				"put":    func(h *house, ctx context.Context) error { _, err := h.Enrollments().Put(ctx, e, ""); return err },
+				"delete": func(h *house, ctx context.Context) error { return h.Enrollments().Delete(ctx, e.RegistrationID, "") },
 			} {
 				h := newHouse(t, "hub.local")
 				h.enroll(keyed("there", nil))
 				before := h.contents()
-				dry := outcome(write(h, DryRun(context.Background(), nil)))
+				dry := outcome(write(h, enroll.DryRun(context.Background(), nil)))
 				if after := h.contents(); after != before {
 					t.Errorf("%s: after the dry run there is\n%s\nand there was\n%s", how, after, before)
 				}
@@ -104,30 +108,30 @@ func TestDryRunOfEnrollments(t *testing.T) {
 // the same call or in one before.
 func TestDryRunWithinLimits(t *testing.T) {
 	h := newHouse(t, "hub.local").limited(Limits{Enrollments: 3, X509Groups: 1, KeyGroups: 2})
-	keyed := AttestationMechanism{Type: bySymmetricKey}
-	h.enroll(Enrollment{RegistrationID: "there", EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
-	enroll := func(ctx context.Context, id string) error {
-		_, err := h.CreateEnrollment(ctx, Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
+	keyed := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
+	h.enroll(enroll.Enrollment{RegistrationID: "there", Settings: enroll.Settings{Attestation: keyed}})
+	create := func(ctx context.Context, id string) error {
+		_, err := h.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: keyed}})
 		return err
 	}
 	group := func(ctx context.Context, id string) error {
-		_, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
+		_, err := h.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Attestation: keyed}})
 		return err
 	}
-	dry := DryRun(context.Background(), nil)
+	dry := enroll.DryRun(context.Background(), nil)
 	for i, c := range []struct {
 		ctx   context.Context
 		write func(context.Context, string) error
 		id    string
 		full  bool
 	}{
-		{dry, enroll, "a", false}, {dry, enroll, "b", false}, {dry, enroll, "c", true},
-		{DryRun(context.Background(), map[string]int{byX509: 1, byTPM: 1}), enroll, "a", true},
-		{DryRun(context.Background(), map[string]int{byX509: 1}), enroll, "a", false},
-		{DryRun(context.Background(), map[string]int{byX509: 7, bySymmetricKey: 1}), group, "a", false},
-		{DryRun(context.Background(), map[string]int{bySymmetricKey: 2}), group, "a", true},
-		{context.Background(), enroll, "a", false}, {context.Background(), enroll, "b", false}, {context.Background(),
-			enroll, "c", true},
+		{dry, create, "a", false}, {dry, create, "b", false}, {dry, create, "c", true},
+		{enroll.DryRun(context.Background(), map[string]int{enroll.X509: 1, enroll.TPM: 1}), create, "a", true},
+		{enroll.DryRun(context.Background(), map[string]int{enroll.X509: 1}), create, "a", false},
+		{enroll.DryRun(context.Background(), map[string]int{enroll.X509: 7, enroll.SymmetricKey: 1}), group, "a", false},
+		{enroll.DryRun(context.Background(), map[string]int{enroll.SymmetricKey: 2}), group, "a", true},
+		{context.Background(), create, "a", false}, {context.Background(), create, "b", false}, {context.Background(),
+			create, "c", true},
 	} {
 		if err := c.write(c.ctx, c.id); errors.Is(err, fault.QuotaExceeded) != c.full || !c.full && err != nil {
 			t.Errorf("%d, %s: %v", i, c.id, err)
@@ -143,41 +147,43 @@ func TestDryRunOfGroups(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	keyed := func(id string, change func(*EnrollmentGroup)) EnrollmentGroup {
-		g := EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: bySymmetricKey}}}
+	keyed := func(id string, change func(*enroll.Group)) enroll.Group {
+		g := enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey}}}
 		if change != nil {
 			change(&g)
 		}
 		return g
 	}
-	for name, g := range map[string]EnrollmentGroup{
+	for name, g := range map[string]enroll.Group{
 		"right":         keyed("new", nil),
-		"signed":        signedGroup("new", &X509Certificate{Certificate: signer}, nil),
+		"signed":        signedGroup("new", &enroll.X509Certificate{Certificate: signer}, nil),
 		"there already": keyed("there", nil),
 		"a bad id":      keyed("a b", nil),
-		"a TPM":         keyed("new", func(g *EnrollmentGroup) { g.Attestation.Type = byTPM }),
+		"a TPM":         keyed("new", func(g *enroll.Group) { g.Attestation.Type = enroll.TPM }),
 		"a short key": keyed("new",
-			func(g *EnrollmentGroup) { g.Attestation.SymmetricKey = &SymmetricKeyAttestation{PrimaryKey: "short"} }),
-		"an unknown hub": keyed("new", func(g *EnrollmentGroup) { g.Hubs = []string{"elsewhere.example"} }),
-		"an unknown authority": {EnrollmentGroupID: "new", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509,
-			X509: &X509Attestation{CAReferences: &X509CAReferences{Primary: "none"}}}}},
+			func(g *enroll.Group) {
+				g.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: "short"}
+			}),
+		"an unknown hub": keyed("new", func(g *enroll.Group) { g.Hubs = []string{"elsewhere.example"} }),
+		"an unknown authority": {EnrollmentGroupID: "new", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
+			X509: &enroll.X509Attestation{CAReferences: &enroll.X509CAReferences{Primary: "none"}}}}},
 		"only a thumbprint": signedGroup("new",
-			&X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: strings.Repeat("A", 64)}}, nil),
-		"a device's own": signedGroup("new", &X509Certificate{Certificate: string(device)}, nil),
+			&enroll.X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: strings.Repeat("A", 64)}}, nil),
+		"a device's own": signedGroup("new", &enroll.X509Certificate{Certificate: string(device)}, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
 			for how, write := range map[string]func(*house, context.Context) error{
-				"create": func(h *house, ctx context.Context) error { _, err := h.CreateGroup(ctx, g); return err },
-				"update": func(h *house, ctx context.Context) error { _, err := h.PutGroup(ctx, g, "*"); return err },
-				"put":    func(h *house, ctx context.Context) error { _, err := h.PutGroup(ctx, g, ""); return err },
-				"delete": func(h *house, ctx context.Context) error { return h.DeleteGroup(ctx, g.EnrollmentGroupID, "") },
+				"create": func(h *house, ctx context.Context) error { _, err := h.Groups().Create(ctx, g); return err },
+				"update": func(h *house, ctx context.Context) error { _, err := h.Groups().Put(ctx, g, "*"); return err },
+				"put":    func(h *house, ctx context.Context) error { _, err := h.Groups().Put(ctx, g, ""); return err },
+				"delete": func(h *house, ctx context.Context) error { return h.Groups().Delete(ctx, g.EnrollmentGroupID, "") },
 			} {
 				h := newHouse(t, "hub.local")
-				if _, err := h.CreateGroup(context.Background(), keyed("there", nil)); err != nil {
+				if _, err := h.Groups().Create(context.Background(), keyed("there", nil)); err != nil {
 					t.Fatal(err)
 				}
 				before := h.contents()
-				dry := outcome(write(h, DryRun(context.Background(), nil)))
+				dry := outcome(write(h, enroll.DryRun(context.Background(), nil)))
 				if after := h.contents(); after != before {
 					t.Errorf("%s: after the dry run there is\n%s\nand there was\n%s", how, after, before)
 				}
@@ -193,11 +199,11 @@ func TestDryRunOfGroups(t *testing.T) {
 // shown as one that would.
 func TestPreviewSaysWhatWouldBeRefused(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
-	keyed := AttestationMechanism{Type: bySymmetricKey}
-	h.enroll(Enrollment{RegistrationID: "on", EnrollmentSettings: EnrollmentSettings{Attestation: keyed}})
-	h.enroll(Enrollment{RegistrationID: "off", EnrollmentSettings: EnrollmentSettings{Attestation: keyed, ProvisioningStatus: Disabled}})
-	for id, status := range map[string]ProvisioningStatus{"group-on": Enabled, "group-off": Disabled} {
-		if _, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: EnrollmentSettings{Attestation: keyed,
+	keyed := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
+	h.enroll(enroll.Enrollment{RegistrationID: "on", Settings: enroll.Settings{Attestation: keyed}})
+	h.enroll(enroll.Enrollment{RegistrationID: "off", Settings: enroll.Settings{Attestation: keyed, ProvisioningStatus: enroll.Disabled}})
+	for id, status := range map[string]enroll.ProvisioningStatus{"group-on": enroll.Enabled, "group-off": enroll.Disabled} {
+		if _, err := h.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Attestation: keyed,
 			ProvisioningStatus: status}}); err != nil {
 			t.Fatal(err)
 		}

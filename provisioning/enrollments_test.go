@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -17,45 +19,45 @@ func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	ctx := context.Background()
 	device := valid(t, "Device-A")
-	created, err := h.CreateEnrollment(ctx, device.enrollment())
+	created, err := h.Enrollments().Create(ctx, device.enrollment())
 	if err != nil {
 		t.Fatal(err)
 	}
-	if created.ProvisioningStatus != Enabled || created.ReprovisionPolicy == nil || created.Attestation.X509.ClientCertificates.Primary.Info.SubjectName != "CN=Device-A" {
+	if created.ProvisioningStatus != enroll.Enabled || created.ReprovisionPolicy == nil || created.Attestation.X509.ClientCertificates.Primary.Info.SubjectName != "CN=Device-A" {
 		t.Errorf("created %+v", created)
 	}
-	if _, err := h.CreateEnrollment(ctx, device.enrollment()); !errors.Is(err, fault.EnrollmentConflict) {
+	if _, err := h.Enrollments().Create(ctx, device.enrollment()); !errors.Is(err, fault.EnrollmentConflict) {
 		t.Errorf("creating it again answers %v", err)
 	}
 	h.reopen()
-	read, err := h.Enrollment(ctx, "DEVICE-a") // ids have no case
+	read, err := h.Enrollments().Get(ctx, "DEVICE-a") // ids have no case
 	if err != nil || read.RegistrationID != "Device-A" || read.ETag != created.ETag {
 		t.Fatalf("read %+v, error %v", read, err)
 	}
 	h.mustRegister(device)
-	if read, err = h.Enrollment(ctx, "Device-A"); err != nil || read.RegistrationState == nil || read.RegistrationState.AssignedHub != "hub.local" {
+	if read, err = h.Enrollments().Get(ctx, "Device-A"); err != nil || read.RegistrationState == nil || read.RegistrationState.AssignedHub != "hub.local" {
 		t.Errorf("after registering it reads %+v, error %v", read, err)
 	}
 
 	// What was read can be written back: the certificate stays.
-	read.ProvisioningStatus = Disabled
-	updated, err := h.PutEnrollment(ctx, read, read.ETag)
+	read.ProvisioningStatus = enroll.Disabled
+	updated, err := h.Enrollments().Put(ctx, read, read.ETag)
 	if err != nil || updated.ETag == read.ETag || !updated.CreatedDateTimeUTC.Equal(created.CreatedDateTimeUTC.Time) {
 		t.Fatalf("updated to %+v, error %v", updated, err)
 	}
-	if _, err := h.PutEnrollment(ctx, read, read.ETag); !errors.Is(err, fault.PreconditionFailed) {
+	if _, err := h.Enrollments().Put(ctx, read, read.ETag); !errors.Is(err, fault.PreconditionFailed) {
 		t.Errorf("writing with a stale ETag answers %v", err)
 	}
-	if err := h.DeleteEnrollment(ctx, "Device-A", read.ETag); !errors.Is(err, fault.PreconditionFailed) {
+	if err := h.Enrollments().Delete(ctx, "Device-A", read.ETag); !errors.Is(err, fault.PreconditionFailed) {
 		t.Errorf("deleting with a stale ETag answers %v", err)
 	}
-	if err := h.DeleteEnrollment(ctx, "Device-A", `"*"`); err != nil {
+	if err := h.Enrollments().Delete(ctx, "Device-A", `"*"`); err != nil {
 		t.Error(err)
 	}
-	if _, err := h.Enrollment(ctx, "Device-A"); !errors.Is(err, fault.EnrollmentNotFound) {
+	if _, err := h.Enrollments().Get(ctx, "Device-A"); !errors.Is(err, fault.EnrollmentNotFound) {
 		t.Errorf("reading it then answers %v", err)
 	}
-	if _, err := h.PutEnrollment(ctx, device.enrollment(), "*"); !errors.Is(err, fault.PreconditionFailed) {
+	if _, err := h.Enrollments().Put(ctx, device.enrollment(), "*"); !errors.Is(err, fault.PreconditionFailed) {
 		t.Errorf("updating what is gone answers %v", err)
 	}
 
@@ -85,67 +87,67 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 	long := []byte(`{"x":"` + strings.Repeat("x", 100) + `"}`)
 	for _, c := range []struct {
 		name        string
-		change      func(*Enrollment)
+		change      func(*enroll.Enrollment)
 		says        string
 		field, path string // of Info
 	}{
-		{"empty id", func(e *Enrollment) { e.RegistrationID = "" }, "empty", "registrationId", ""},
-		{"long id", func(e *Enrollment) { e.RegistrationID = strings.Repeat("x", 129) }, "128", "registrationId", ""},
-		{"id with a space", func(e *Enrollment) { e.RegistrationID = "a b" }, "character", "registrationId", ""},
-		{"id with an end that is not allowed", func(e *Enrollment) { e.RegistrationID = "a." }, "end", "registrationId", ""},
-		{"no mechanism", func(e *Enrollment) { e.Attestation = AttestationMechanism{} }, "x509", "attestation", ""},
-		{"unknown mechanism", func(e *Enrollment) { e.Attestation.Type = "trust" }, "x509", "attestation", ""},
-		{"TPM without a key", func(e *Enrollment) { e.Attestation = AttestationMechanism{Type: "tpm"} }, "endorsementKey is missing", "attestation", ""},
-		{"TPM with an unreadable key", func(e *Enrollment) {
-			e.Attestation = AttestationMechanism{Type: "tpm", TPM: &TPMAttestation{EndorsementKey: "AAAA"}}
+		{"empty id", func(e *enroll.Enrollment) { e.RegistrationID = "" }, "empty", "registrationId", ""},
+		{"long id", func(e *enroll.Enrollment) { e.RegistrationID = strings.Repeat("x", 129) }, "128", "registrationId", ""},
+		{"id with a space", func(e *enroll.Enrollment) { e.RegistrationID = "a b" }, "character", "registrationId", ""},
+		{"id with an end that is not allowed", func(e *enroll.Enrollment) { e.RegistrationID = "a." }, "end", "registrationId", ""},
+		{"no mechanism", func(e *enroll.Enrollment) { e.Attestation = enroll.AttestationMechanism{} }, "x509", "attestation", ""},
+		{"unknown mechanism", func(e *enroll.Enrollment) { e.Attestation.Type = "trust" }, "x509", "attestation", ""},
+		{"TPM without a key", func(e *enroll.Enrollment) { e.Attestation = enroll.AttestationMechanism{Type: "tpm"} }, "endorsementKey is missing", "attestation", ""},
+		{"TPM with an unreadable key", func(e *enroll.Enrollment) {
+			e.Attestation = enroll.AttestationMechanism{Type: "tpm", TPM: &enroll.TPMAttestation{EndorsementKey: "AAAA"}}
 		}, "no TPM2B_PUBLIC", "attestation", ""},
-		{"no certificates", func(e *Enrollment) { e.Attestation.X509 = nil }, "clientCertificates", "primary", ""},
-		{"no primary", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary = nil }, "primary", "primary", ""},
-		{"signing certificates too", func(e *Enrollment) {
-			e.Attestation.X509.SigningCertificates = &X509Certificates{Secondary: &X509Certificate{Certificate: device.PEM}}
+		{"no certificates", func(e *enroll.Enrollment) { e.Attestation.X509 = nil }, "clientCertificates", "primary", ""},
+		{"no primary", func(e *enroll.Enrollment) { e.Attestation.X509.ClientCertificates.Primary = nil }, "primary", "primary", ""},
+		{"signing certificates too", func(e *enroll.Enrollment) {
+			e.Attestation.X509.SigningCertificates = &enroll.X509Certificates{Secondary: &enroll.X509Certificate{Certificate: device.PEM}}
 		}, "the device's own certificate alone", "attestation", ""},
-		{"an authority too", func(e *Enrollment) { e.Attestation.X509.CAReferences = &X509CAReferences{Primary: "x"} },
+		{"an authority too", func(e *enroll.Enrollment) { e.Attestation.X509.CAReferences = &enroll.X509CAReferences{Primary: "x"} },
 			"the device's own certificate alone", "attestation", ""},
-		{"unreadable", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = "hello" }, "no certificate", "primary", ""},
-		{"unreadable secondary", func(e *Enrollment) {
-			e.Attestation.X509.ClientCertificates.Secondary = &X509Certificate{Certificate: "hello"}
+		{"unreadable", func(e *enroll.Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = "hello" }, "no certificate", "primary", ""},
+		{"unreadable secondary", func(e *enroll.Enrollment) {
+			e.Attestation.X509.ClientCertificates.Secondary = &enroll.X509Certificate{Certificate: "hello"}
 		}, "no certificate", "secondary", ""},
-		{"private key", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = string(key) }, "private key", "primary", ""},
-		{"a bundle", func(e *Enrollment) {
+		{"private key", func(e *enroll.Enrollment) { e.Attestation.X509.ClientCertificates.Primary.Certificate = string(key) }, "private key", "primary", ""},
+		{"a bundle", func(e *enroll.Enrollment) {
 			e.Attestation.X509.ClientCertificates.Primary.Certificate = device.PEM + device.PEM
 		}, "2 certificates", "primary", ""},
-		{"info without certificate", func(e *Enrollment) {
-			e.Attestation.X509.ClientCertificates.Primary = &X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: "AA"}}
+		{"info without certificate", func(e *enroll.Enrollment) {
+			e.Attestation.X509.ClientCertificates.Primary = &enroll.X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: "AA"}}
 		}, "missing", "primary", ""},
-		{"status", func(e *Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled", "provisioningStatus", ""},
-		{"hub that is not linked", func(e *Enrollment) { e.HubHostName = "elsewhere" }, "hub.local", "hub", ""},
-		{"two hubs", func(e *Enrollment) { e.HubHostName, e.Hubs = "hub.local", []string{"East.local"} },
+		{"status", func(e *enroll.Enrollment) { e.ProvisioningStatus = "maybe" }, "enabled or disabled", "provisioningStatus", ""},
+		{"hub that is not linked", func(e *enroll.Enrollment) { e.HubHostName = "elsewhere" }, "hub.local", "hub", ""},
+		{"two hubs", func(e *enroll.Enrollment) { e.HubHostName, e.Hubs = "hub.local", []string{"East.local"} },
 			`iotHubHostName is "hub.local", and it is not among iotHubs, East.local`, "hub", ""},
-		{"policy", func(e *Enrollment) { e.AllocationPolicy = "random" }, "hashed, geoLatency", "hub", ""},
-		{"static with two hubs", func(e *Enrollment) {
+		{"policy", func(e *enroll.Enrollment) { e.AllocationPolicy = "random" }, "hashed, geoLatency", "hub", ""},
+		{"static with two hubs", func(e *enroll.Enrollment) {
 			e.AllocationPolicy, e.Hubs = allocation.Static, []string{"hub.local", "HUB.local"}
 		}, "one hub", "hub", ""},
-		{"tags that are no object", func(e *Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
-		{"desired properties that are no object", func(e *Enrollment) {
+		{"tags that are no object", func(e *enroll.Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`[1]`)} }, "JSON object", "initialTwin", "tags"},
+		{"desired properties that are no object", func(e *enroll.Enrollment) {
 			e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: []byte(`1`)}}
 		}, "JSON object", "initialTwin", "properties.desired"},
-		{"device id that the hub would refuse", func(e *Enrollment) { e.DeviceID = strings.Repeat("x", 101) }, "id is too long", "deviceId", ""},
-		{"device id and twin that the hub would refuse", func(e *Enrollment) {
+		{"device id that the hub would refuse", func(e *enroll.Enrollment) { e.DeviceID = strings.Repeat("x", 101) }, "id is too long", "deviceId", ""},
+		{"device id and twin that the hub would refuse", func(e *enroll.Enrollment) {
 			e.DeviceID, e.InitialTwin = strings.Repeat("x", 101), &linkedhub.InitialTwin{Tags: long}
 		}, "id is too long", "deviceId", ""},
-		{"tags that the hub would refuse", func(e *Enrollment) {
+		{"tags that the hub would refuse", func(e *enroll.Enrollment) {
 			e.InitialTwin = &linkedhub.InitialTwin{Tags: long, Properties: linkedhub.InitialTwinProperties{Desired: long}}
 		}, "tags are too long", "initialTwin", "tags"},
-		{"desired properties that the hub would refuse", func(e *Enrollment) {
+		{"desired properties that the hub would refuse", func(e *enroll.Enrollment) {
 			e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{}`), Properties: linkedhub.InitialTwinProperties{Desired: long}}
 		}, "desired properties are too long", "initialTwin", "properties.desired"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			enrollment := device.enrollment()
 			c.change(&enrollment)
-			for name, write := range map[string]func() (Enrollment, error){
-				"put":    func() (Enrollment, error) { return h.PutEnrollment(context.Background(), enrollment, "") },
-				"create": func() (Enrollment, error) { return h.CreateEnrollment(context.Background(), enrollment) },
+			for name, write := range map[string]func() (enroll.Enrollment, error){
+				"put":    func() (enroll.Enrollment, error) { return h.Enrollments().Put(context.Background(), enrollment, "") },
+				"create": func() (enroll.Enrollment, error) { return h.Enrollments().Create(context.Background(), enrollment) },
 			} {
 				_, err := write()
 				problem := fault.From(err)
@@ -174,7 +176,7 @@ func TestEnrollmentsInPages(t *testing.T) {
 	var seen []string
 	next := ""
 	for {
-		page, after, err := h.Enrollments(context.Background(), "page-", next, 10)
+		page, after, err := h.Enrollments().List(context.Background(), "page-", next, 10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,5 +189,27 @@ func TestEnrollmentsInPages(t *testing.T) {
 	}
 	if len(seen) != 25 || seen[0] != "Page-00" || seen[24] != "Page-24" {
 		t.Errorf("paged through %v", seen)
+	}
+}
+
+func TestACertificateFileWithMore(t *testing.T) {
+	device, authority := valid(t, "d1"), valid(t, "Fleet-CA")
+	report, err := enroll.Inspect([]byte("Bag Attributes\n"+device.PEM+authority.PEM), noon)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if report.RegistrationID != "d1" || report.PEM != device.PEM || len(report.Warnings) != 1 ||
+		report.Warnings[0].Code != "several" {
+		t.Errorf("reports %+v", report)
+	}
+	if len(report.Others) != 1 || report.Others[0].SubjectName != "CN=Fleet-CA" {
+		t.Errorf("the others are %+v", report.Others)
+	}
+	// The certificate alone is what can be enrolled.
+	h := newHouse(t, "hub.local")
+	enrollment := device.enrollment()
+	enrollment.Attestation.X509.ClientCertificates.Primary.Certificate = report.PEM
+	if written := h.enroll(enrollment); *written.Attestation.X509.ClientCertificates.Primary.Info != report.Info {
+		t.Errorf("enrolled as %+v, reported as %+v", written.Attestation.X509.ClientCertificates.Primary.Info, report.Info)
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -17,7 +19,7 @@ import (
 
 // principal is a device that may come in, and by what.
 type principal struct {
-	enrollment Enrollment                      // its own, or its group as its own
+	enrollment enroll.Enrollment               // its own, or its group as its own
 	group      string                          // "" for an individual enrollment
 	signer     *credential.X509CertificateInfo // of a device of an X.509 group
 	tpm        *tpmDevice                      // of a device with a TPM
@@ -29,9 +31,9 @@ type principal struct {
 // the device's is derived from (Azure, concepts-service).
 func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (principal,
 	attest.Refusal, error) {
-	enrollment, err := s.enrollment(ctx, evidence.RegistrationID)
+	enrollment, err := s.enrollments.Load(ctx, evidence.RegistrationID)
 	switch {
-	case err == nil && enrollment.Attestation.Type == byTPM:
+	case err == nil && enrollment.Attestation.Type == enroll.TPM:
 		return s.ownTPM(ctx, trace, evidence, enrollment)
 	case err == nil:
 		refusal := s.judgeOwn(trace, evidence, enrollment)
@@ -50,19 +52,19 @@ func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence at
 }
 
 // judgeOwn judges the evidence against the device's individual enrollment.
-func (s *Service) judgeOwn(trace *attest.Trace, evidence attest.Evidence, enrollment Enrollment) attest.Refusal {
+func (s *Service) judgeOwn(trace *attest.Trace, evidence attest.Evidence, enrollment enroll.Enrollment) attest.Refusal {
 	switch mechanism := enrollment.Attestation; {
 	case evidence.Token == "" && len(evidence.Certificates) == 0:
-		trace.Fail("enrollment", fault.Say("individual, %s", mechanism.name()),
+		trace.Fail("enrollment", fault.Say("individual, %s", mechanismName(mechanism)),
 			fault.Say("TPM, as the device shows one"),
 			fault.Say("Let the device prove itself with what it is enrolled with, or enroll its TPM's endorsement key"))
 		return attest.NotAdmitted
-	case mechanism.Type == bySymmetricKey && evidence.Token == "":
+	case mechanism.Type == enroll.SymmetricKey && evidence.Token == "":
 		trace.Fail("enrollment", fault.Say("individual, symmetric key"),
 			fault.Say("X.509, as the device shows a certificate"),
 			fault.Say("Let the device prove itself with the enrollment's key, or enroll its certificate"))
 		return attest.NotAdmitted
-	case mechanism.Type == bySymmetricKey:
+	case mechanism.Type == enroll.SymmetricKey:
 		trace.Pass("enrollment", "individual, symmetric key")
 		refusal, _ := attest.Signed(trace, evidence, s.config.Now(), mechanism.SymmetricKey.PrimaryKey, mechanism.SymmetricKey.SecondaryKey)
 		return refusal
@@ -73,10 +75,25 @@ func (s *Service) judgeOwn(trace *attest.Trace, evidence attest.Evidence, enroll
 		return attest.NotAdmitted
 	}
 	trace.Pass("enrollment", "individual, X.509")
-	primary, secondary := enrollment.thumbprints()
+	primary, secondary := enrollment.Thumbprints()
 	refusal, _ := attest.Enrolled(trace, evidence, primary, secondary)
 	return refusal
 }
+
+// mechanismName is what a trace calls a mechanism.
+func mechanismName(m enroll.AttestationMechanism) fault.Word {
+	switch m.Type {
+	case enroll.SymmetricKey:
+		return fault.Word("symmetric key")
+	case enroll.TPM:
+		return fault.Word("TPM")
+	}
+	return fault.Word("X.509")
+}
+
+// maxSigners bounds the signing certificates that one judgement looks at: those of
+// one name are authorities made anew, and groups that share one.
+const maxSigners = 100
 
 // signedMember finds the group whose authority signed the device's certificate,
 // the nearest first.
@@ -89,7 +106,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 	}
 	left := maxSigners
 	for _, issuer := range chain.Issuers {
-		signers, err := s.signersOf(ctx, chain, issuer, left)
+		signers, err := s.groups.Signers(ctx, chain, issuer, left)
 		if err != nil {
 			return principal{}, "", err
 		}
@@ -114,7 +131,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 				}
 				continue
 			}
-			group, err := s.group(ctx, candidate.Group)
+			group, err := s.groups.Load(ctx, candidate.Group)
 			if errors.Is(err, fault.GroupNotFound) {
 				continue // deleted this moment
 			}
@@ -123,7 +140,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 			}
 			*trace = append(*trace, attempt...)
 			leaf := credential.Describe(evidence.Certificates[0])
-			return principal{enrollment: group.withCertificate(evidence.RegistrationID, leaf),
+			return principal{enrollment: group.WithCertificate(evidence.RegistrationID, leaf),
 				group: group.EnrollmentGroupID, signer: credential.Describe(authority)}, "", nil
 		}
 	}
@@ -174,7 +191,7 @@ func unknownSigner(trace *attest.Trace, evidence attest.Evidence, chain *attest.
 
 // stillTrusted checks the authority that a group names, as it is now: it may have
 // been replaced or deleted since.
-func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candidate signer) (bool, error) {
+func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candidate enroll.Signer) (bool, error) {
 	if candidate.Authority == "" {
 		return true, nil
 	}
@@ -222,22 +239,22 @@ func (s *Service) chain(ctx context.Context, evidence attest.Evidence) (*attest.
 }
 
 // reloadEnrollment reads the enrollment of an intent again: a crash may lie between.
-func (s *Service) reloadEnrollment(ctx context.Context, intent intent) (Enrollment, error) {
+func (s *Service) reloadEnrollment(ctx context.Context, intent intent) (enroll.Enrollment, error) {
 	if intent.GroupID == "" {
-		enrollment, err := s.enrollment(ctx, intent.RegistrationID)
-		if err == nil && enrollment.Attestation.Type == byTPM {
+		enrollment, err := s.enrollments.Load(ctx, intent.RegistrationID)
+		if err == nil && enrollment.Attestation.Type == enroll.TPM {
 			return s.withTPMKeys(ctx, enrollment)
 		}
 		return enrollment, err
 	}
-	group, err := s.group(ctx, intent.GroupID)
+	group, err := s.groups.Load(ctx, intent.GroupID)
 	switch {
 	case err != nil:
-		return Enrollment{}, err
-	case group.Attestation.Type == bySymmetricKey:
-		return group.withKeys(intent.RegistrationID), nil
+		return enroll.Enrollment{}, err
+	case group.Attestation.Type == enroll.SymmetricKey:
+		return group.WithKeys(intent.RegistrationID), nil
 	}
-	return group.withCertificate(intent.RegistrationID, intent.Certificate), nil
+	return group.WithCertificate(intent.RegistrationID, intent.Certificate), nil
 }
 
 // errEnrollmentChanged is beneath the fault of enrollmentChanged.
@@ -256,47 +273,40 @@ const enrollmentChanges = 3
 // judgedBy are the checks that a commit makes to assign a device by an enrollment:
 // that, or the group, is as it was when the device was judged, and a member of a group
 // has no enrollment of its own, which would decide alone.
-func (s *Service) judgedBy(intent intent, enrollment Enrollment) []store.Change {
-	own := store.Change{Collection: s.enrollments.Collection, Key: key(intent.RegistrationID),
-		Match: store.ETag(store.UnquoteETag(enrollment.ETag)), Check: true}
-	if intent.GroupID == "" {
-		return []store.Change{own}
-	}
-	own.Match = store.Absent
-	return []store.Change{own,
-		{Collection: s.groups.Collection, Key: key(intent.GroupID), Match: store.ETag(store.UnquoteETag(enrollment.ETag)), Check: true}}
+func (s *Service) judgedBy(intent intent, enrollment enroll.Enrollment) []store.Change {
+	return enroll.Unchanged(intent.RegistrationID, intent.GroupID, enrollment.ETag)
 }
 
 // stillEntitled is the enrollment of an intent as it is now, if the device that was
 // judged may still come in by it. Else the error is a failure, or why the enrollment
 // can't be read.
-func (s *Service) stillEntitled(ctx context.Context, intent intent) (Enrollment, error) {
+func (s *Service) stillEntitled(ctx context.Context, intent intent) (enroll.Enrollment, error) {
 	enrollment, err := s.reloadEnrollment(ctx, intent)
 	if err != nil {
-		return Enrollment{}, err
+		return enroll.Enrollment{}, err
 	}
 	hash, err := s.attestationHash(ctx, intent.GroupID, enrollment)
 	if err != nil {
-		return Enrollment{}, err
+		return enroll.Enrollment{}, err
 	}
 	if intent.Attestation != "" && hash != intent.Attestation {
-		return Enrollment{}, attest.NewFailure("enrollment", fault.Say("the attestation that the device was judged by"),
+		return enroll.Enrollment{}, attest.NewFailure("enrollment", fault.Say("the attestation that the device was judged by"),
 			fault.Say("It was changed while the device was being assigned. "+
 				"Let the device register again"), enrollmentChanged())
 	}
 	if intent.GroupID != "" {
-		switch _, err := s.enrollment(ctx, intent.RegistrationID); {
+		switch _, err := s.enrollments.Load(ctx, intent.RegistrationID); {
 		case err == nil:
-			return Enrollment{}, attest.NewFailure("enrollment",
+			return enroll.Enrollment{}, attest.NewFailure("enrollment",
 				fault.Say("no individual enrollment, as the device came by its group"),
 				fault.Say("It was enrolled by itself while it was being assigned. "+
 					"Let the device register again"), enrollmentChanged())
 		case !errors.Is(err, fault.EnrollmentNotFound):
-			return Enrollment{}, err
+			return enroll.Enrollment{}, err
 		}
 	}
-	if enrollment.ProvisioningStatus == Disabled {
-		return Enrollment{}, attest.NewFailure("provisioning status", fault.Say("enabled"),
+	if enrollment.ProvisioningStatus == enroll.Disabled {
+		return enroll.Enrollment{}, attest.NewFailure("provisioning status", fault.Say("enabled"),
 			fault.Say("It was disabled while the device was being assigned. Enable it if the device may come in"),
 			unauthorized("The enrollment of this device is disabled"))
 	}
@@ -305,16 +315,16 @@ func (s *Service) stillEntitled(ctx context.Context, intent intent) (Enrollment,
 
 // attestationHash tells whether the attestation of an enrollment, or of a group, is
 // another than before.
-func (s *Service) attestationHash(ctx context.Context, groupID string, enrollment Enrollment) (string, error) {
+func (s *Service) attestationHash(ctx context.Context, groupID string, enrollment enroll.Enrollment) (string, error) {
 	mechanism := enrollment.Attestation
 	if groupID != "" {
-		group, err := s.group(ctx, groupID)
+		group, err := s.groups.Load(ctx, groupID)
 		if err != nil {
 			return "", err
 		}
 		mechanism = group.Attestation
 	}
-	if mechanism.Type == byTPM {
+	if mechanism.Type == enroll.TPM {
 		mechanism.SymmetricKey = nil // see withHubKeys
 	}
 	encoded, err := json.Marshal(mechanism)
@@ -327,6 +337,6 @@ func (s *Service) attestationHash(ctx context.Context, groupID string, enrollmen
 
 // enrolledAs reports whether somebody enrolled a device of this id.
 func (s *Service) enrolledAs(ctx context.Context, registrationID string) bool {
-	_, err := s.enrollment(ctx, registrationID)
+	_, err := s.enrollments.Load(ctx, registrationID)
 	return err == nil
 }

@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -62,38 +64,38 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 		happens func(h *house) error
 		comesIn bool
 	}{
-		{"deleted", false, func(h *house) error { return h.DeleteEnrollment(ctx, "d", "") }, false},
+		{"deleted", false, func(h *house) error { return h.Enrollments().Delete(ctx, "d", "") }, false},
 		{"disabled", false, func(h *house) error {
 			return h.change("d",
-				func(e *Enrollment) { e.ProvisioningStatus = Disabled })
+				func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled })
 		}, false},
 		{"another credential", false, func(h *house) error {
 			return h.change("d",
-				func(e *Enrollment) { e.Attestation = keys() })
+				func(e *enroll.Enrollment) { e.Attestation = keys() })
 		}, false},
 		{"deleted and made anew with another credential", false, func(h *house) error {
-			if err := h.DeleteEnrollment(ctx, "d", ""); err != nil {
+			if err := h.Enrollments().Delete(ctx, "d", ""); err != nil {
 				return err
 			}
-			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", EnrollmentSettings: EnrollmentSettings{Attestation: keys()}}, "")
+			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: keys()}}, "")
 			return err
 		}, false},
 		{"another twin", false, func(h *house) error {
-			return h.change("d", func(e *Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
+			return h.change("d", func(e *enroll.Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
-		{"group deleted", true, func(h *house) error { return h.DeleteGroup(ctx, "g", "") }, false},
+		{"group deleted", true, func(h *house) error { return h.Groups().Delete(ctx, "g", "") }, false},
 		{"group disabled", true, func(h *house) error {
-			return h.changeGroup(func(g *EnrollmentGroup) { g.ProvisioningStatus = Disabled })
+			return h.changeGroup(func(g *enroll.Group) { g.ProvisioningStatus = enroll.Disabled })
 		}, false},
 		{"another key of the group", true,
-			func(h *house) error { return h.changeGroup(func(g *EnrollmentGroup) { g.Attestation = keys() }) }, false},
+			func(h *house) error { return h.changeGroup(func(g *enroll.Group) { g.Attestation = keys() }) }, false},
 		{"an enrollment of its own", true, func(h *house) error {
-			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", EnrollmentSettings: EnrollmentSettings{Attestation: keys(), ProvisioningStatus: Disabled}},
+			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: keys(), ProvisioningStatus: enroll.Disabled}},
 				"")
 			return err
 		}, false},
 		{"another twin of the group", true, func(h *house) error {
-			return h.changeGroup(func(g *EnrollmentGroup) { g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
+			return h.changeGroup(func(g *enroll.Group) { g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
 	} {
 		for _, inOneCommit := range []bool{true, false} {
@@ -113,10 +115,10 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 				key := mechanism.SymmetricKey.PrimaryKey
 				var err error
 				if c.group {
-					_, err = h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{Attestation: mechanism}}, "")
+					_, err = h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: mechanism}}, "")
 					key = attest.DeriveKey(key, "d")
 				} else {
-					_, err = h.PutEnrollment(ctx, Enrollment{RegistrationID: "d", EnrollmentSettings: EnrollmentSettings{Attestation: mechanism}}, "")
+					_, err = h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: mechanism}}, "")
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -154,26 +156,26 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 }
 
 // keys are an attestation with keys that nobody had before.
-func keys() AttestationMechanism {
-	return AttestationMechanism{Type: bySymmetricKey,
-		SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: credential.NewKey(64), SecondaryKey: credential.NewKey(64)}}
+func keys() enroll.AttestationMechanism {
+	return enroll.AttestationMechanism{Type: enroll.SymmetricKey,
+		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: credential.NewKey(64), SecondaryKey: credential.NewKey(64)}}
 }
 
 // change rewrites an enrollment as it is stored, with its keys.
-func (h *house) change(id string, change func(*Enrollment)) error {
-	enrollment, err := h.enrollment(context.Background(), id)
+func (h *house) change(id string, change func(*enroll.Enrollment)) error {
+	enrollment, err := h.enrollments.Load(context.Background(), id)
 	if err == nil {
 		change(&enrollment)
-		_, err = h.PutEnrollment(context.Background(), enrollment, enrollment.ETag)
+		_, err = h.Enrollments().Put(context.Background(), enrollment, enrollment.ETag)
 	}
 	return err
 }
 
-func (h *house) changeGroup(change func(*EnrollmentGroup)) error {
-	group, err := h.group(context.Background(), "g")
+func (h *house) changeGroup(change func(*enroll.Group)) error {
+	group, err := h.groups.Load(context.Background(), "g")
 	if err == nil {
-		change(&group.EnrollmentGroup)
-		_, err = h.PutGroup(context.Background(), group.EnrollmentGroup, group.ETag)
+		change(&group.Group)
+		_, err = h.Groups().Put(context.Background(), group.Group, group.ETag)
 	}
 	return err
 }

@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
@@ -32,9 +34,9 @@ type Case struct {
 	Token          *CaseToken `json:"token,omitempty"`
 	TPM            bool       `json:"tpm,omitempty"` // such a case can't be judged again: only the TPM and its service know the challenge
 
-	Enrollment  *Enrollment     `json:"enrollment,omitempty"`  // the device's own
-	Groups      []CaseGroup     `json:"groups,omitempty"`      // that the device may belong to
-	Authorities []CaseAuthority `json:"authorities,omitempty"` // of the service, that they name or the chain leads over
+	Enrollment  *enroll.Enrollment   `json:"enrollment,omitempty"`  // the device's own
+	Groups      []enroll.StoredGroup `json:"groups,omitempty"`      // that the device may belong to
+	Authorities []CaseAuthority      `json:"authorities,omitempty"` // of the service, that they name or the chain leads over
 }
 
 // CaseToken is what a device's token says.
@@ -44,12 +46,6 @@ type CaseToken struct {
 	KeyName   string    `json:"keyName,omitempty"`
 	Expiry    time.Time `json:"expiry,omitzero"`
 	SignedBy  string    `json:"signedBy,omitempty"` // primary or secondary key, of the enrollment or of the one group there; "" for neither
-}
-
-// CaseGroup is a group with its signing certificates.
-type CaseGroup struct {
-	EnrollmentGroup
-	Signing [2][]byte `json:"signing"` // primary and secondary, DER; empty for none
 }
 
 // CaseAuthority is a certificate authority of the service.
@@ -84,17 +80,17 @@ func (s *Service) caseOf(ctx context.Context, evidence attest.Evidence, found pr
 	if evidence.Token != "" && len(evidence.Certificates) == 0 {
 		c.Token = caseToken(evidence.Token)
 	}
-	if !strings.EqualFold(evidence.IDScope, s.config.IDScope) || checkRegistrationID(evidence.RegistrationID) != nil {
+	if !strings.EqualFold(evidence.IDScope, s.config.IDScope) || enroll.CheckRegistrationID(evidence.RegistrationID) != nil {
 		return c, nil
 	}
-	enrollment, err := s.enrollment(ctx, evidence.RegistrationID)
+	enrollment, err := s.enrollments.Load(ctx, evidence.RegistrationID)
 	switch {
 	case err == nil:
-		c.TPM = c.TPM || enrollment.Attestation.Type == byTPM
+		c.TPM = c.TPM || enrollment.Attestation.Type == enroll.TPM
 		if keys := enrollment.Attestation.SymmetricKey; keys != nil && c.Token != nil {
 			c.Token.SignedBy, _ = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
 		}
-		enrollment.Attestation = enrollment.Attestation.withoutKeys()
+		enrollment.Attestation = enrollment.Attestation.WithoutKeys()
 		// Where people put secrets, or much, and no judgement looks.
 		enrollment.InitialTwin, enrollment.CustomAllocationDefinition, enrollment.OptionalDeviceInformation = nil, nil, nil
 		c.Enrollment = &enrollment
@@ -140,18 +136,18 @@ func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evide
 	}
 	named := map[string]bool{}
 	for _, issuer := range chain.Issuers {
-		signers, err := s.signersOf(ctx, chain, issuer, 2*maxCaseGroups+1) // primary and secondary, and one more
+		signers, err := s.groups.Signers(ctx, chain, issuer, 2*maxCaseGroups+1) // primary and secondary, and one more
 		if err != nil {
 			return false, err
 		}
 		for _, candidate := range signers {
-			if slices.ContainsFunc(c.Groups, func(g CaseGroup) bool { return key(g.EnrollmentGroupID) == key(candidate.Group) }) {
+			if slices.ContainsFunc(c.Groups, func(g enroll.StoredGroup) bool { return key(g.EnrollmentGroupID) == key(candidate.Group) }) {
 				continue
 			}
 			if len(c.Groups) == maxCaseGroups {
 				return false, nil
 			}
-			group, err := s.group(ctx, candidate.Group)
+			group, err := s.groups.Load(ctx, candidate.Group)
 			if errors.Is(err, fault.GroupNotFound) {
 				continue
 			}
@@ -159,8 +155,8 @@ func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evide
 				return false, err
 			}
 			group.InitialTwin, group.CustomAllocationDefinition = nil, nil // as of an enrollment
-			c.Groups = append(c.Groups, CaseGroup(group))
-			named[key(group.reference(0))], named[key(group.reference(1))] = true, true
+			c.Groups = append(c.Groups, group)
+			named[key(group.Reference(0))], named[key(group.Reference(1))] = true, true
 		}
 		authorities, err := s.authorities.BySubject(ctx, issuer)
 		if err != nil {
@@ -187,15 +183,15 @@ func (s *Service) addSigners(ctx context.Context, c *Case, evidence attest.Evide
 
 // addDerived adds the group from whose key the device's is derived.
 func (s *Service) addDerived(ctx context.Context, c *Case, evidence attest.Evidence, found principal) error {
-	group, err := s.group(ctx, found.group)
+	group, err := s.groups.Load(ctx, found.group)
 	if err != nil {
 		return err
 	}
 	keys := found.enrollment.Attestation.SymmetricKey
 	c.Token.SignedBy, _ = attest.SigningKey(evidence, keys.PrimaryKey, keys.SecondaryKey)
-	group.Attestation = group.Attestation.withoutKeys()
+	group.Attestation = group.Attestation.WithoutKeys()
 	group.InitialTwin, group.CustomAllocationDefinition = nil, nil
-	c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup: group.EnrollmentGroup})
+	c.Groups = append(c.Groups, enroll.StoredGroup{Group: group.Group})
 	return nil
 }
 
@@ -260,16 +256,15 @@ func (s *Service) restore(ctx context.Context, c Case) (attest.Evidence, error) 
 		}
 		evidence.Certificates = append(evidence.Certificates, certificate)
 	}
-	keys := &SymmetricKeyAttestation{PrimaryKey: credential.NewKey(keySize), SecondaryKey: credential.NewKey(keySize)}
-	signing := map[string]string{"primary": keys.PrimaryKey, "secondary": keys.SecondaryKey, "": credential.NewKey(keySize)}
+	keys := &enroll.SymmetricKeyAttestation{PrimaryKey: credential.NewKey(enroll.KeySize), SecondaryKey: credential.NewKey(enroll.KeySize)}
+	signing := map[string]string{"primary": keys.PrimaryKey, "secondary": keys.SecondaryKey, "": credential.NewKey(enroll.KeySize)}
 	var changes []store.Change
 	if c.Enrollment != nil {
 		enrollment := *c.Enrollment
-		if enrollment.Attestation.Type == bySymmetricKey {
+		if enrollment.Attestation.Type == enroll.SymmetricKey {
 			enrollment.Attestation.SymmetricKey = keys
 		}
-		enrollment.ETag = ""
-		changes = append(changes, s.enrollments.Put(key(enrollment.RegistrationID), store.Always, enrollment))
+		changes = append(changes, s.enrollments.Restore(enrollment))
 	}
 	for _, known := range c.Authorities {
 		changes = append(changes, s.authorities.Restore(authority.Stored{
@@ -277,20 +272,14 @@ func (s *Service) restore(ctx context.Context, c Case) (attest.Evidence, error) 
 			Certificate: known.Certificate})...)
 	}
 	for _, group := range c.Groups {
-		stored := storedGroup(group)
-		stored.ETag = ""
-		if stored.Attestation.Type == bySymmetricKey {
+		stored := group
+		if stored.Attestation.Type == enroll.SymmetricKey {
 			stored.Attestation.SymmetricKey = keys
 			for which, own := range signing {
 				signing[which] = attest.DeriveKey(own, c.RegistrationID)
 			}
 		}
-		changes = append(changes, s.groups.Put(key(stored.EnrollmentGroupID), store.Always, stored))
-		for i, der := range stored.Signing {
-			if name, _ := signerKey(der, stored.EnrollmentGroupID, i); len(der) > 0 && name != "" {
-				changes = append(changes, s.signers.Put(name, store.Always, signer{stored.EnrollmentGroupID, der, stored.reference(i)}))
-			}
-		}
+		changes = append(changes, s.groups.Restore(stored)...)
 	}
 	if len(changes) > 0 {
 		if _, err := s.config.Documents.Commit(ctx, changes...); err != nil {
@@ -337,9 +326,9 @@ func ChainCase(chain []*x509.Certificate, authorities []*x509.Certificate, regis
 		c.Certificates = append(c.Certificates, certificate.Raw)
 	}
 	for i, authority := range authorities {
-		c.Groups = append(c.Groups, CaseGroup{EnrollmentGroup{
-			EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), EnrollmentSettings: EnrollmentSettings{ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{},
-				Attestation: AttestationMechanism{Type: byX509, X509: &X509Attestation{}}}}, [2][]byte{authority.Raw}})
+		c.Groups = append(c.Groups, enroll.StoredGroup{enroll.Group{
+			EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), Settings: enroll.Settings{ProvisioningStatus: enroll.Enabled, ReprovisionPolicy: &enroll.ReprovisionPolicy{},
+				Attestation: enroll.AttestationMechanism{Type: enroll.X509, X509: &enroll.X509Attestation{}}}}, [2][]byte{authority.Raw}})
 	}
 	return c
 }

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
@@ -109,24 +111,24 @@ func TestKeysOfNoUse(t *testing.T) {
 		t.Run(c.says, func(t *testing.T) {
 			devices, signers := otherKey(t, device, c.key), otherKey(t, authority, c.key)
 			text := base64.StdEncoding.EncodeToString(devices)
-			enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509,
-				X509: &X509Attestation{
-					ClientCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: text}}}}}}
+			enrollment := enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
+				X509: &enroll.X509Attestation{
+					ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}
 			rolled := enrollment
-			rolled.Attestation = AttestationMechanism{Type: byX509,
-				X509: &X509Attestation{ClientCertificates: &X509Certificates{
-					Primary: &X509Certificate{Certificate: device.pem}, Secondary: &X509Certificate{Certificate: text}}}}
-			signing := &X509Certificate{Certificate: base64.StdEncoding.EncodeToString(signers)}
+			rolled.Attestation = enroll.AttestationMechanism{Type: enroll.X509,
+				X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{
+					Primary: &enroll.X509Certificate{Certificate: device.pem}, Secondary: &enroll.X509Certificate{Certificate: text}}}}
+			signing := &enroll.X509Certificate{Certificate: base64.StdEncoding.EncodeToString(signers)}
 			for door, err := range map[string]error{
-				"an enrollment":              second(h.PutEnrollment(ctx, enrollment, "")),
-				"an enrollment that is new":  second(h.CreateEnrollment(ctx, enrollment)),
-				"a secondary certificate":    second(h.PutEnrollment(ctx, rolled, "")),
-				"an enrollment in a dry run": second(h.CreateEnrollment(DryRun(ctx, nil), enrollment)),
-				"a group":                    second(h.PutGroup(ctx, signedGroup("g", signing, nil), "")),
-				"a group's secondary one": second(h.PutGroup(ctx, signedGroup("g",
-					&X509Certificate{Certificate: authority.pem}, signing), "")),
+				"an enrollment":              second(h.Enrollments().Put(ctx, enrollment, "")),
+				"an enrollment that is new":  second(h.Enrollments().Create(ctx, enrollment)),
+				"a secondary certificate":    second(h.Enrollments().Put(ctx, rolled, "")),
+				"an enrollment in a dry run": second(h.Enrollments().Create(enroll.DryRun(ctx, nil), enrollment)),
+				"a group":                    second(h.Groups().Put(ctx, signedGroup("g", signing, nil), "")),
+				"a group's secondary one": second(h.Groups().Put(ctx, signedGroup("g",
+					&enroll.X509Certificate{Certificate: authority.pem}, signing), "")),
 				"an authority":          second(h.Authorities().Put(ctx, "a", signers, true, "")),
-				"one that is inspected": second(Inspect(devices, noon)),
+				"one that is inspected": second(enroll.Inspect(devices, noon)),
 			} {
 				if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), c.says) ||
 					!strings.Contains(err.Error(), credential.UsableKeys[:len("an EC key on P-256")]) {
@@ -182,7 +184,7 @@ func TestKeyRollover(t *testing.T) {
 			t.Errorf("%s, and nothing enrolled: %d signatures", name, cost.Signatures)
 		}
 	}
-	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
 		t.Fatal(err)
 	}
 	if state, failed, err := h.registerChain("d1", device, again, line); err != nil ||
@@ -233,7 +235,7 @@ func TestHostileRollover(t *testing.T) {
 	}
 	for i := range 10 {
 		authority := certify(t, "d1", nil, true)
-		if _, err := h.PutGroup(ctx, signedGroup(fmt.Sprint("g", i), &X509Certificate{Certificate: authority.pem},
+		if _, err := h.Groups().Put(ctx, signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: authority.pem},
 			nil), ""); err != nil {
 			t.Fatal(err)
 		}

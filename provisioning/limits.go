@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
 )
 
@@ -56,7 +57,7 @@ func (s *Service) roomForRegistration(ctx context.Context, trace *attest.Trace, 
 	if _, err := s.loadRegistration(ctx, registrationID); !errors.Is(err, fault.RegistrationNotFound) {
 		return err
 	}
-	full, err := isFull(ctx, most, s.registrations.Count)
+	full, err := guard.IsFull(ctx, most, s.registrations.Count)
 	if err != nil || !full {
 		return err
 	}
@@ -70,13 +71,7 @@ func (s *Service) roomForRegistration(ctx context.Context, trace *attest.Trace, 
 // Limits returns the limits of the service.
 func (s *Service) Limits() Limits { return s.config.Limits }
 
-// isFull says whether there are as many already as there may be. What is counted and then
-// added is one step under a lock of this node (limited): other nodes that add at the same
-// moment may exceed the limit by as many as add, on which nothing else hangs.
-func isFull(ctx context.Context, limit int, count func(context.Context) (int, error)) (bool, error) {
-	if limit <= 0 {
-		return false, nil
-	}
-	present, err := count(ctx)
-	return present >= limit, err
+// enrollments are those of the limits that are about enrollments and groups.
+func (l Limits) enrollments() enroll.Limits {
+	return enroll.Limits{Enrollments: l.Enrollments, X509Groups: l.X509Groups, KeyGroups: l.KeyGroups}
 }

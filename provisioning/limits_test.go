@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -110,7 +112,7 @@ func TestAzureLimits(t *testing.T) {
 func TestThereMayBeNoMore(t *testing.T) {
 	ctx := context.Background()
 	root := certify(t, "Root", nil, true)
-	keys := AttestationMechanism{Type: bySymmetricKey}
+	keys := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
 	names := []string{"one", "two", "three"}
 	ids := map[string]deviceIdentity{}
 	for _, name := range names {
@@ -127,18 +129,18 @@ func TestThereMayBeNoMore(t *testing.T) {
 		remove func(h *house, name string) error
 	}{
 		{"enrollments", Limits{Enrollments: 2}, func(h *house, name string) error {
-			_, err := h.PutEnrollment(ctx, ids[name].enrollment(), "")
+			_, err := h.Enrollments().Put(ctx, ids[name].enrollment(), "")
 			return err
-		}, func(h *house, name string) error { return h.DeleteEnrollment(ctx, name, "") }},
+		}, func(h *house, name string) error { return h.Enrollments().Delete(ctx, name, "") }},
 		{"groups with X.509", Limits{X509Groups: 2, KeyGroups: 1}, func(h *house, name string) error {
-			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: byX509,
-				X509: &X509Attestation{SigningCertificates: &X509Certificates{Primary: &X509Certificate{Certificate: root.pem}}}}}}, "")
+			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: name, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
+				X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: root.pem}}}}}}, "")
 			return err
-		}, func(h *house, name string) error { return h.DeleteGroup(ctx, name, "") }},
+		}, func(h *house, name string) error { return h.Groups().Delete(ctx, name, "") }},
 		{"groups with keys", Limits{X509Groups: 1, KeyGroups: 2}, func(h *house, name string) error {
-			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: name, EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, "")
+			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: name, Settings: enroll.Settings{Attestation: keys}}, "")
 			return err
-		}, func(h *house, name string) error { return h.DeleteGroup(ctx, name, "") }},
+		}, func(h *house, name string) error { return h.Groups().Delete(ctx, name, "") }},
 		{"certificate authorities", Limits{Authorities: 2}, func(h *house, name string) error {
 			_, err := h.Authorities().Put(ctx, name, authorities[name], true, "")
 			return err
@@ -207,14 +209,14 @@ func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
 			full.Add(1)
 		}
 	}
-	keys := AttestationMechanism{Type: bySymmetricKey}
+	keys := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
 	for i := range 20 {
 		all.Go(func() {
-			_, err := h.PutEnrollment(ctx, Enrollment{RegistrationID: fmt.Sprintf("d%d", i), EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, "")
+			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: fmt.Sprintf("d%d", i), Settings: enroll.Settings{Attestation: keys}}, "")
 			count(err)
 		})
 		all.Go(func() {
-			_, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%d", i), EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, "")
+			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: fmt.Sprintf("g%d", i), Settings: enroll.Settings{Attestation: keys}}, "")
 			count(err)
 		})
 	}
@@ -309,16 +311,16 @@ func TestAudit(t *testing.T) {
 		}
 	}
 	device := valid(t, "d1")
-	must(h.PutEnrollment(ctx, device.enrollment(), ""))
+	must(h.Enrollments().Put(ctx, device.enrollment(), ""))
 	changed := device.enrollment()
-	changed.ProvisioningStatus, changed.Hubs = Disabled, []string{"hub2.local"}
-	must(h.PutEnrollment(ctx, changed, ""))
-	must(nil, h.DeleteEnrollment(ctx, "d1", ""))
-	keys := AttestationMechanism{Type: bySymmetricKey}
-	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", EnrollmentSettings: EnrollmentSettings{Attestation: keys}}, ""))
-	rolled := AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{PrimaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0", SecondaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0"}}
-	must(h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g1", EnrollmentSettings: EnrollmentSettings{Attestation: rolled}}, ""))
-	must(nil, h.DeleteGroup(ctx, "g1", ""))
+	changed.ProvisioningStatus, changed.Hubs = enroll.Disabled, []string{"hub2.local"}
+	must(h.Enrollments().Put(ctx, changed, ""))
+	must(nil, h.Enrollments().Delete(ctx, "d1", ""))
+	keys := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
+	must(h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g1", Settings: enroll.Settings{Attestation: keys}}, ""))
+	rolled := enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0", SecondaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0"}}
+	must(h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g1", Settings: enroll.Settings{Attestation: rolled}}, ""))
+	must(nil, h.Groups().Delete(ctx, "g1", ""))
 	must(h.Networks().Put(ctx, allocation.Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
 	must(nil, h.Networks().Delete(ctx, "10.0.0.0/8"))
 	weight := 5
@@ -326,7 +328,7 @@ func TestAudit(t *testing.T) {
 	must(nil, h.Links().Delete(ctx, "hub.local", "", true))
 	must(h.Injector().Add(ctx, inject.Fault{Kind: inject.Fail}))
 	must(nil, h.Injector().Remove(ctx, ""))
-	if _, err := h.PutEnrollment(ctx, changed, `"nothing"`); err == nil {
+	if _, err := h.Enrollments().Put(ctx, changed, `"nothing"`); err == nil {
 		t.Error("a wrong ETag is taken")
 	}
 	h.reopen()

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
@@ -35,7 +37,7 @@ func TestNamesInOtherSpellings(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	plant := certify(t, "Plant", nil, true)
 	line := certify(t, "Line", respelled(t, plant), true)
-	if _, err := h.PutGroup(ctx, signedGroup("g", &X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, failed, err := h.registerChain("d1", certify(t, "d1", respelled(t, plant), false)); err != nil {

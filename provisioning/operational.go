@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
@@ -22,7 +24,7 @@ import (
 // the admission that of a device that has one. What it returns is to be committed.
 // Certificates that the device never learns of, because the process died, do no
 // harm: only the device has their key.
-func (s *Service) issue(ctx context.Context, enrollment Enrollment, intent intent, result *storedRegistration,
+func (s *Service) issue(ctx context.Context, enrollment enroll.Enrollment, intent intent, result *storedRegistration,
 	admission *linkedhub.Admission) (changes []store.Change, err error) {
 	result.IssuedChain = nil
 	if enrollment.CredentialPolicyName == "" {
@@ -204,7 +206,7 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 		intent{RegistrationID: registrationID, GroupID: record.GroupID, Certificate: record.Certificate})
 	switch {
 	case err == nil:
-		admission = enrollment.admission()
+		admission = enrollment.Admission()
 	case !errors.Is(err, fault.EnrollmentNotFound) && !errors.Is(err, fault.GroupNotFound) && !store.IsUnreadable(err):
 		return err
 	}

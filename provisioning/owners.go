@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -66,17 +68,17 @@ func (r storedRegistration) owner() owner {
 // have what is its.
 func (s *Service) holds(ctx context.Context, o owner) (bool, error) {
 	if o.GroupID == "" {
-		enrollment, err := s.enrollment(ctx, o.RegistrationID)
+		enrollment, err := s.enrollments.Load(ctx, o.RegistrationID)
 		if errors.Is(err, fault.EnrollmentNotFound) {
 			return false, nil
 		}
-		return err == nil && enrollment.ProvisioningStatus != Disabled, err
+		return err == nil && enrollment.ProvisioningStatus != enroll.Disabled, err
 	}
-	group, err := s.group(ctx, o.GroupID)
+	group, err := s.groups.Load(ctx, o.GroupID)
 	if errors.Is(err, fault.GroupNotFound) {
 		return false, nil
 	}
-	return err == nil && group.ProvisioningStatus != Disabled, err
+	return err == nil && group.ProvisioningStatus != enroll.Disabled, err
 }
 
 // mayReplace reports whether the device of an intent may take what is another's.
@@ -84,8 +86,8 @@ func (s *Service) mayReplace(ctx context.Context, i intent) (bool, error) {
 	if i.GroupID == "" || s.config.Replace {
 		return true, nil
 	}
-	group, err := s.group(ctx, i.GroupID)
-	return err == nil && group.replaces(), err
+	group, err := s.groups.Load(ctx, i.GroupID)
+	return err == nil && group.Replaces(), err
 }
 
 // claim is what became of asking whether a device may have an identity.

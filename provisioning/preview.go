@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/guard"
@@ -43,7 +45,7 @@ type Preview struct {
 // allocation the webhook is asked, as it would be. It returns the faults 404201 and
 // 404204 for what is not enrolled, and those of the webhook.
 func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest) (Preview, error) {
-	if err := checkRegistrationID(request.RegistrationID); err != nil {
+	if err := enroll.CheckRegistrationID(request.RegistrationID); err != nil {
 		return Preview{}, err
 	}
 	if request.RemoteAddress != "" && !guard.AddressOf(request.RemoteAddress).IsValid() {
@@ -59,27 +61,27 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	}
 	preview := Preview{RegistrationID: request.RegistrationID, GroupID: request.GroupID}
 	if request.GroupID != "" {
-		_, err := s.enrollment(ctx, request.RegistrationID)
+		_, err := s.enrollments.Load(ctx, request.RegistrationID)
 		if preview.OwnEnrollment = err == nil; err != nil && !errors.Is(err, fault.EnrollmentNotFound) {
 			return Preview{}, err
 		}
 	}
 	asked := intent{RegistrationID: request.RegistrationID, GroupID: request.GroupID,
 		RemoteAddr: request.RemoteAddress, Payload: request.Payload}
-	var enrollment Enrollment
+	var enrollment enroll.Enrollment
 	var err error
 	if request.GroupID == "" {
-		enrollment, err = s.enrollment(ctx, request.RegistrationID)
+		enrollment, err = s.enrollments.Load(ctx, request.RegistrationID)
 	} else {
-		var group storedGroup
-		group, err = s.group(ctx, request.GroupID)
-		enrollment = group.member(request.RegistrationID)
+		var group enroll.StoredGroup
+		group, err = s.groups.Load(ctx, request.GroupID)
+		enrollment = group.Member(request.RegistrationID)
 	}
 	if err != nil {
 		return Preview{}, err
 	}
 	asked.Mechanism = enrollment.Attestation.Type
-	if x := enrollment.Attestation.X509; asked.Mechanism == byX509 && x != nil && x.ClientCertificates != nil {
+	if x := enrollment.Attestation.X509; asked.Mechanism == enroll.X509 && x != nil && x.ClientCertificates != nil {
 		asked.Certificate = x.ClientCertificates.Primary.Info
 	}
 	pending, err := s.loadRegistration(ctx, request.RegistrationID)
@@ -93,11 +95,11 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	preview.Policy = cmp.Or(enrollment.AllocationPolicy, allocation.Default)
 	preview.Candidates = append([]allocation.Candidate{}, chosen.Candidates...) // [] in JSON
 	preview.Reason, preview.ReasonText = chosen.Reason.String(), chosen.Reason
-	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.deviceID()
-	preview.Disabled = enrollment.ProvisioningStatus == Disabled
+	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.HubDeviceID()
+	preview.Disabled = enrollment.ProvisioningStatus == enroll.Disabled
 	if chosen.Hub != nil {
 		preview.HubHostName = chosen.Hub.Host()
-		preview.Substatus = s.substatus(pending, enrollment.beginning(chosen.InitialTwin), chosen.Hub, false)
+		preview.Substatus = s.substatus(pending, withTwin(enrollment, chosen.InitialTwin), chosen.Hub, false)
 	}
 	return preview, nil
 }

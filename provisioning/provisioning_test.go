@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/clock/clocktest"
 	"github.com/berth-iot/berth/credential"
@@ -228,17 +230,17 @@ func valid(t testing.TB, commonName string) deviceIdentity {
 }
 
 // enrollment is the enrollment of a device by its certificate.
-func (d deviceIdentity) enrollment() Enrollment {
-	return Enrollment{
+func (d deviceIdentity) enrollment() enroll.Enrollment {
+	return enroll.Enrollment{
 		RegistrationID: d.evidence.Certificates[0].Subject.CommonName,
-		EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "x509", X509: &X509Attestation{ClientCertificates: &X509Certificates{
-			Primary: &X509Certificate{Certificate: d.PEM}}}}},
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{
+			Primary: &enroll.X509Certificate{Certificate: d.PEM}}}}},
 	}
 }
 
-func (h *house) enroll(e Enrollment) Enrollment {
+func (h *house) enroll(e enroll.Enrollment) enroll.Enrollment {
 	h.t.Helper()
-	written, err := h.PutEnrollment(context.Background(), e, "")
+	written, err := h.Enrollments().Put(context.Background(), e, "")
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -318,7 +320,7 @@ func TestRefusals(t *testing.T) {
 	h.enroll(early.enrollment())
 	disabled := valid(t, "disabled")
 	closed := disabled.enrollment()
-	closed.ProvisioningStatus = Disabled
+	closed.ProvisioningStatus = enroll.Disabled
 	h.enroll(closed)
 
 	for _, c := range []struct {
@@ -383,7 +385,7 @@ func TestPrimaryAndSecondaryCertificate(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	old, next := valid(t, "roll"), valid(t, "roll")
 	enrollment := old.enrollment()
-	enrollment.Attestation.X509.ClientCertificates.Secondary = &X509Certificate{Certificate: next.PEM}
+	enrollment.Attestation.X509.ClientCertificates.Secondary = &enroll.X509Certificate{Certificate: next.PEM}
 	written := h.enroll(enrollment)
 	h.mustRegister(old)
 	h.mustRegister(next)
@@ -393,8 +395,8 @@ func TestPrimaryAndSecondaryCertificate(t *testing.T) {
 	if certificates.Primary.Certificate != "" {
 		t.Error("the certificate itself comes out of the service")
 	}
-	certificates.Primary, certificates.Secondary = &X509Certificate{Certificate: next.PEM}, nil
-	if _, err := h.PutEnrollment(context.Background(), written, written.ETag); err != nil {
+	certificates.Primary, certificates.Secondary = &enroll.X509Certificate{Certificate: next.PEM}, nil
+	if _, err := h.Enrollments().Put(context.Background(), written, written.ETag); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := h.register(old); !errors.Is(err, fault.UnauthorizedAccess) {
@@ -445,7 +447,7 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 	h.enroll(device.enrollment())
 	evidence := attest.Evidence{IDScope: scope, RegistrationID: "interrupted", Evidence: device.evidence}
 	promised := intent{RegistrationID: "interrupted", OperationID: newOperationID(), Certificate: credential.Describe(device.evidence.Certificates[0])}
-	enrollment, err := h.Enrollment(context.Background(), "interrupted")
+	enrollment, err := h.Enrollments().Get(context.Background(), "interrupted")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -474,7 +476,7 @@ func TestUnfinishedAssignmentsOfAnotherNode(t *testing.T) {
 	h, ctx := newHouse(t, "hub.local"), context.Background()
 	device := valid(t, "elsewhere")
 	h.enroll(device.enrollment())
-	enrollment, err := h.Enrollment(ctx, "elsewhere")
+	enrollment, err := h.Enrollments().Get(ctx, "elsewhere")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -535,14 +537,14 @@ func TestChoiceOfHub(t *testing.T) {
 func TestMovingToAnotherHub(t *testing.T) {
 	for _, c := range []struct {
 		name   string
-		policy ReprovisionPolicy
+		policy enroll.ReprovisionPolicy
 		hub    string
 		want   Substatus
 		twin   string
 	}{
-		{"migrate", ReprovisionPolicy{true, true}, "b.local", DeviceDataMigrated, `{"interval":9}`},
-		{"reset", ReprovisionPolicy{true, false}, "b.local", DeviceDataReset, `{"interval":5}`},
-		{"never", ReprovisionPolicy{false, false}, "a.local", InitialAssignment, `{"interval":9}`},
+		{"migrate", enroll.ReprovisionPolicy{true, true}, "b.local", DeviceDataMigrated, `{"interval":9}`},
+		{"reset", enroll.ReprovisionPolicy{true, false}, "b.local", DeviceDataReset, `{"interval":5}`},
+		{"never", enroll.ReprovisionPolicy{false, false}, "a.local", InitialAssignment, `{"interval":9}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHouse(t, "a.local", "b.local")
@@ -599,7 +601,7 @@ func TestComingAgain(t *testing.T) {
 				device := valid(t, "d1")
 				device.evidence.APIVersion = c.version
 				enrollment := device.enrollment()
-				enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &ReprovisionPolicy{true, false}
+				enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &enroll.ReprovisionPolicy{true, false}
 				if remote { // so that the assignment takes its steps
 					h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`}})
 					enrollment.HubHostName, enrollment.Hubs = "", []string{"a.local"}

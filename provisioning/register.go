@@ -6,6 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
@@ -46,7 +48,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device p
 	}
 	defer s.jobs.endIfPanicking(job)
 	job.intent.Protocol, job.intent.RemoteAddr, job.intent.IDScope = evidence.Protocol, evidence.RemoteAddr, evidence.IDScope
-	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == byX509 {
+	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == enroll.X509 {
 		job.intent.Certificate = credential.Describe(evidence.Certificates[0])
 	}
 	job.intent.ToldAgain = evidence.APIVersion >= sinceReprovisioned
@@ -77,11 +79,11 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device p
 
 // assignAtOnce does the whole assignment in one commit if it can be done so, and
 // reports whether it was.
-func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollment) (done bool, _ error) {
+func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment enroll.Enrollment) (done bool, _ error) {
 	if enrollment.AllocationPolicy.Asks() {
 		return false, nil
 	}
-	if enrollment.Attestation.Type == byTPM {
+	if enrollment.Attestation.Type == enroll.TPM {
 		var err error
 		if enrollment, err = s.withTPMKeys(ctx, enrollment); err != nil {
 			return false, err
@@ -97,7 +99,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 			return false, err
 		}
 		hub, ok := chosen.Hub.Hub.(linkedhub.CommittingHub)
-		admission := enrollment.admission()
+		admission := enrollment.Admission()
 		moves := pending.AssignedHub != "" && pending.placed() != (deviceRef{chosen.Hub.Host(), admission.DeviceID})
 		if !ok || len(pending.Stale) > 0 || moves {
 			return false, nil
@@ -155,7 +157,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment Enrollm
 // it, as it was before, and the changes that keep it as a member of its group. It
 // returns a failure with fault 409001 when it is another's, whom this device may not
 // replace.
-func (s *Service) startAssignment(ctx context.Context, intent intent, enrollment Enrollment,
+func (s *Service) startAssignment(ctx context.Context, intent intent, enrollment enroll.Enrollment,
 ) (pending, before storedRegistration, changes []store.Change, err error) {
 	pending, err = s.loadRegistration(ctx, intent.RegistrationID)
 	now := Time{Time: s.config.Now().UTC()}
@@ -187,7 +189,7 @@ func (s *Service) startAssignment(ctx context.Context, intent intent, enrollment
 }
 
 // writeIntent writes the intent, and the record that says so.
-func (s *Service) writeIntent(ctx context.Context, intent intent, enrollment Enrollment) (storedRegistration, error) {
+func (s *Service) writeIntent(ctx context.Context, intent intent, enrollment enroll.Enrollment) (storedRegistration, error) {
 	intent.Node = s.config.Node
 	return store.RetryOnConflict(ctx, func() (storedRegistration, error) {
 		pending, _, changes, err := s.startAssignment(ctx, intent, enrollment)

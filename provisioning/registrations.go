@@ -7,6 +7,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
@@ -170,7 +172,7 @@ func (r Registrations) CountOfHub(ctx context.Context, host string) (devices int
 // returns fault 404204 when there is no such group.
 func (r Registrations) ListOfGroup(ctx context.Context, id, after string, limit int) (registrations []Registration,
 	next string, err error) {
-	if _, err := r.service.group(ctx, id); err != nil && !store.IsUnreadable(err) {
+	if _, err := r.service.groups.Load(ctx, id); err != nil && !store.IsUnreadable(err) {
 		return nil, "", err
 	}
 	prefix := key(id) + "/"
@@ -195,7 +197,7 @@ func (r Registrations) ListOfGroup(ctx context.Context, id, after string, limit 
 }
 
 func (s *Service) loadRegistration(ctx context.Context, registrationID string) (storedRegistration, error) {
-	if err := checkRegistrationID(registrationID); err != nil {
+	if err := enroll.CheckRegistrationID(registrationID); err != nil {
 		return storedRegistration{}, err
 	}
 	found, etag, err := s.registrations.Get(ctx, key(registrationID))
@@ -218,4 +220,21 @@ func match(etag string) store.Match {
 		return store.Absent
 	}
 	return store.ETag(store.UnquoteETag(string(decoded)))
+}
+
+// memberKey is where it is kept that a device registered by way of a group.
+func memberKey(groupID, registrationID string) string {
+	return key(groupID) + "/" + key(registrationID)
+}
+
+// registrationState is the registration that an enrollment shows, nil for none.
+func (s *Service) registrationState(ctx context.Context, registrationID string) (*Registration, error) {
+	registration, err := s.Registrations().Get(ctx, registrationID)
+	switch {
+	case err == nil:
+		return &registration, nil
+	case errors.Is(err, fault.RegistrationNotFound), store.IsUnreadable(err):
+		return nil, nil
+	}
+	return nil, err
 }

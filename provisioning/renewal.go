@@ -5,6 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
@@ -37,7 +39,7 @@ func (r renewals) MayRenew(ctx context.Context, registrationID, policy string) (
 		return nil, fault.New(fault.UnauthorizedAccess, "This device is not enrolled any more")
 	case err != nil:
 		return nil, err
-	case enrollment.ProvisioningStatus == Disabled:
+	case enrollment.ProvisioningStatus == enroll.Disabled:
 		return nil, fault.New(fault.UnauthorizedAccess, "The enrollment of this device is disabled")
 	case enrollment.CredentialPolicyName == "":
 		return nil, fault.New(fault.ArgumentInvalid,
@@ -51,50 +53,34 @@ func (r renewals) MayRenew(ctx context.Context, registrationID, policy string) (
 
 // presentEnrollment is the enrollment that decides about a device which came by this
 // group, "" for none, and the group if it is that.
-func (s *Service) presentEnrollment(ctx context.Context, registrationID, groupID string) (Enrollment, string, error) {
-	enrollment, err := s.enrollment(ctx, registrationID)
+func (s *Service) presentEnrollment(ctx context.Context, registrationID, groupID string) (enroll.Enrollment, string, error) {
+	enrollment, err := s.enrollments.Load(ctx, registrationID)
 	if groupID == "" || !errors.Is(err, fault.EnrollmentNotFound) {
 		return enrollment, "", err
 	}
-	group, err := s.group(ctx, groupID)
-	return group.member(registrationID), groupID, err
+	group, err := s.groups.Load(ctx, groupID)
+	return group.Member(registrationID), groupID, err
 }
 
 // PolicyUser implements issuance.Enrollments. It reads all groups, and then the
 // enrollments until one is found.
 func (r renewals) PolicyUser(ctx context.Context, policy string) (issuance.PolicyUser, error) {
-	group, err := firstOf(ctx, r.service.groups,
-		func(g storedGroup) bool { return strings.EqualFold(g.CredentialPolicyName, policy) })
-	if err != nil {
-		return issuance.PolicyUser{}, err
+	id, err := r.service.groups.UserOfPolicy(ctx, policy)
+	if err != nil || id != "" {
+		return issuance.PolicyUser{ID: id, Group: id != ""}, err
 	}
-	if group != nil {
-		return issuance.PolicyUser{ID: group.EnrollmentGroupID, Group: true}, nil
-	}
-	enrollment, err := firstOf(ctx, r.service.enrollments,
-		func(e Enrollment) bool { return strings.EqualFold(e.CredentialPolicyName, policy) })
-	if err != nil || enrollment == nil {
-		return issuance.PolicyUser{}, err
-	}
-	return issuance.PolicyUser{ID: enrollment.RegistrationID}, nil
+	id, err = r.service.enrollments.UserOfPolicy(ctx, policy)
+	return issuance.PolicyUser{ID: id}, err
 }
 
-// firstOf is the first record of a table that is wanted, nil for none.
-func firstOf[T any](ctx context.Context, table store.Table[T], wanted func(T) bool) (*T, error) {
-	const stride = 1000
-	for after := ""; ; {
-		entries, err := table.List(ctx, "", after, stride)
-		if err != nil {
-			return nil, err
-		}
-		for _, entry := range entries {
-			if wanted(entry.Value) {
-				return &entry.Value, nil
-			}
-		}
-		if len(entries) < stride {
-			return nil, nil
-		}
-		after = entries[stride-1].Key
+// checkCredentialPolicy returns the fault of a credential policy that an enrollment can't
+// name.
+func (s *Service) checkCredentialPolicy(ctx context.Context, name string) error {
+	if s.config.Issuer == nil {
+		return fault.New(fault.ArgumentInvalid, "This service issues no certificates")
 	}
+	if _, err := s.config.Issuer.Policy(ctx, name); err != nil {
+		return fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", fault.From(err).Message)
+	}
+	return nil
 }

@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
@@ -65,13 +67,13 @@ func TestMayRenew(t *testing.T) {
 	if _, err := issuer.PutPolicy(ctx, issuance.Policy{Name: "other"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	group, err := h.PutGroup(ctx,
-		EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: EnrollmentSettings{Attestation: attested,
+	group, err := h.Groups().Put(ctx,
+		enroll.Group{EnrollmentGroupID: "meters", Settings: enroll.Settings{Attestation: attested,
 			CredentialPolicyName: issuance.DefaultPolicy}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := Enrollment{RegistrationID: "alone", EnrollmentSettings: EnrollmentSettings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}}
+	own := enroll.Enrollment{RegistrationID: "alone", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}}
 	h.enroll(own)
 	for id, key := range map[string]string{"member": attest.DeriveKey(attested.SymmetricKey.PrimaryKey, "member"),
 		"alone": attested.SymmetricKey.PrimaryKey} {
@@ -91,11 +93,11 @@ func TestMayRenew(t *testing.T) {
 			}
 		}
 	}
-	changeGroup := func(change func(*EnrollmentGroup)) {
+	changeGroup := func(change func(*enroll.Group)) {
 		t.Helper()
 		changed := group
 		change(&changed)
-		if _, err := h.PutGroup(ctx, changed, "*"); err != nil {
+		if _, err := h.Groups().Put(ctx, changed, "*"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -108,35 +110,35 @@ func TestMayRenew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changeGroup(func(g *EnrollmentGroup) { g.ProvisioningStatus = Disabled })
+	changeGroup(func(g *enroll.Group) { g.ProvisioningStatus = enroll.Disabled })
 	if _, err := h.config.Documents.Commit(ctx, checks...); !isConflict(err) {
 		t.Errorf("after the group was disabled the checks end with %v", err)
 	}
 	may("member", fault.UnauthorizedAccess)
-	changeGroup(func(g *EnrollmentGroup) { g.CredentialPolicyName = "" })
+	changeGroup(func(g *enroll.Group) { g.CredentialPolicyName = "" })
 	may("member", fault.ArgumentInvalid)
-	changeGroup(func(g *EnrollmentGroup) { g.CredentialPolicyName = "other" })
+	changeGroup(func(g *enroll.Group) { g.CredentialPolicyName = "other" })
 	may("member", fault.ArgumentInvalid)
-	changeGroup(func(*EnrollmentGroup) {})
+	changeGroup(func(*enroll.Group) {})
 	may("member", 0)
 
 	// An individual enrollment takes the group's place, also to keep the device out.
-	h.enroll(Enrollment{RegistrationID: "member", EnrollmentSettings: EnrollmentSettings{Attestation: attested, ProvisioningStatus: Disabled,
+	h.enroll(enroll.Enrollment{RegistrationID: "member", Settings: enroll.Settings{Attestation: attested, ProvisioningStatus: enroll.Disabled,
 		CredentialPolicyName: issuance.DefaultPolicy}})
 	may("member", fault.UnauthorizedAccess)
-	if err := h.DeleteEnrollment(ctx, "member", ""); err != nil {
+	if err := h.Enrollments().Delete(ctx, "member", ""); err != nil {
 		t.Fatal(err)
 	}
 	may("member", 0)
-	if err := h.DeleteGroup(ctx, "meters", ""); err != nil {
+	if err := h.Groups().Delete(ctx, "meters", ""); err != nil {
 		t.Fatal(err)
 	}
 	may("member", fault.UnauthorizedAccess)
 
-	own.ProvisioningStatus = Disabled
+	own.ProvisioningStatus = enroll.Disabled
 	h.enroll(own)
 	may("alone", fault.UnauthorizedAccess)
-	if err := h.DeleteEnrollment(ctx, "alone", ""); err != nil {
+	if err := h.Enrollments().Delete(ctx, "alone", ""); err != nil {
 		t.Fatal(err)
 	}
 	may("alone", fault.UnauthorizedAccess)
@@ -152,7 +154,7 @@ func TestRenewalsAreThrottled(t *testing.T) {
 	attested := keys()
 	h := newHouse(t, "hub.local").limited(Limits{DevicePerMinute: 3})
 	issuer := h.issues()
-	h.enroll(Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}})
+	h.enroll(enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}})
 	if err := h.registerForCertificate("d1", attested.SymmetricKey.PrimaryKey); err != nil {
 		t.Fatal(err)
 	}
@@ -181,8 +183,8 @@ func TestPolicyUser(t *testing.T) {
 	for range 1005 {
 		id := "d-" + fault.NewTrackingID()
 		changes = append(changes,
-			h.enrollments.Put(key(id), store.Absent, Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: attested,
-				ProvisioningStatus: Enabled, ReprovisionPolicy: &ReprovisionPolicy{}}}))
+			h.enrollments.Restore(enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: attested,
+				ProvisioningStatus: enroll.Enabled, ReprovisionPolicy: &enroll.ReprovisionPolicy{}}}))
 	}
 	if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
 		t.Fatal(err)
@@ -194,13 +196,13 @@ func TestPolicyUser(t *testing.T) {
 		}
 	}
 	is(issuance.PolicyUser{})
-	h.enroll(Enrollment{RegistrationID: "zoe", EnrollmentSettings: EnrollmentSettings{Attestation: attested, CredentialPolicyName: "DEFAULT"}})
+	h.enroll(enroll.Enrollment{RegistrationID: "zoe", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: "DEFAULT"}})
 	is(issuance.PolicyUser{ID: "zoe"})
 	if err := issuer.DeletePolicy(ctx, issuance.DefaultPolicy, false); !errors.Is(err, fault.Conflict) {
 		t.Errorf("deleting it is answered %v", err)
 	}
-	if _, err := h.PutGroup(ctx,
-		EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: EnrollmentSettings{Attestation: attested,
+	if _, err := h.Groups().Put(ctx,
+		enroll.Group{EnrollmentGroupID: "meters", Settings: enroll.Settings{Attestation: attested,
 			CredentialPolicyName: issuance.DefaultPolicy}}, ""); err != nil {
 		t.Fatal(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -26,7 +28,7 @@ type request struct {
 	ModelID        json.RawMessage `json:"modelId"` // part of the payload, as in Azure; here it is refused
 }
 
-func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []byte, registrationID string, enrollment Enrollment) (request, error) {
+func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []byte, registrationID string, enrollment enroll.Enrollment) (request, error) {
 	asked, problem := readRequest(body, registrationID)
 	if problem != nil {
 		trace.Fail("request", problem.Text(), fault.Say("a register request in JSON"),

@@ -12,11 +12,8 @@ import (
 )
 
 func TestRoundTrip(t *testing.T) {
-	storetest.RoundTrip[Enrollment](t)
-	storetest.RoundTrip[storedGroup](t)
 	storetest.RoundTrip[storedRegistration](t)
 	storetest.RoundTrip[intent](t)
-	storetest.RoundTrip[signer](t)
 	storetest.RoundTrip[owner](t)
 	storetest.RoundTrip[tpmState](t)
 	storetest.RoundTrip[attest.Attempt](t)

@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/authority"
@@ -57,8 +59,6 @@ const (
 
 // The collections of records that are listed page by page, as an Inspector knows them.
 const (
-	EnrollmentRecords   = "provisioning/enrollments"
-	GroupRecords        = "provisioning/groups"
 	RegistrationRecords = "provisioning/registrations"
 	AuthorityRecords    = "provisioning/authorities"
 )
@@ -93,11 +93,10 @@ func (c *Config) trusted() bool { return c.Trusted == nil || c.Trusted() }
 // many goroutines; their errors are *fault.Error unless storage fails.
 type Service struct {
 	config        Config
-	enrollments   store.Table[Enrollment]
+	enrollments   *enroll.Enrollments
 	registrations store.Table[storedRegistration]
 	owners        store.Table[owner] // of identities in hubs
-	groups        store.Table[storedGroup]
-	signers       store.Table[signer] // signing certificates by their names
+	groups        *enroll.Groups
 	members       store.Table[string] // registration ids by their group
 	authorities   *authority.Authorities
 	intents       store.Table[intent]
@@ -107,9 +106,7 @@ type Service struct {
 	lockouts      *guard.Lockouts
 	rates         *guard.Rates
 	signatures    attest.Signatures // of client certificates
-	keyGroups     keyGroups
 	searches      *guard.Searches
-	limited       sync.Mutex // held from the count to the commit of what there may be only so many of
 	networks      *allocation.Networks
 	allocator     *allocation.Allocator
 	attempts      *attempts.Attempts
@@ -142,7 +139,7 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 			"policy", ownerPolicy)
 	}
 	s.injector, err = inject.Open(ctx,
-		inject.Config{Documents: config.Documents, Audit: config.Audit, CheckID: checkRegistrationID})
+		inject.Config{Documents: config.Documents, Audit: config.Audit, CheckID: enroll.CheckRegistrationID})
 	if err != nil {
 		return nil, fmt.Errorf("open the misbehaviours: %w", err)
 	}
@@ -170,11 +167,8 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 func newService(config Config) *Service {
 	s := &Service{
 		config:        config,
-		enrollments:   store.NewTable[Enrollment](config.Documents, EnrollmentRecords),
 		registrations: store.NewTable[storedRegistration](config.Documents, RegistrationRecords),
 		owners:        store.NewTable[owner](config.Documents, "provisioning/owners"),
-		groups:        store.NewTable[storedGroup](config.Documents, GroupRecords),
-		signers:       store.NewTable[signer](config.Documents, "provisioning/signers"),
 		members:       store.NewTable[string](config.Documents, "provisioning/members"),
 		intents:       store.NewTable[intent](config.Documents, "provisioning/intents"),
 		access: access.Open(access.Config{Documents: config.Documents, Collection: "provisioning/policies", Host: config.Host,
@@ -182,15 +176,19 @@ func newService(config Config) *Service {
 	}
 	s.authorities = authority.Open(authority.Config{Documents: config.Documents, Collection: AuthorityRecords,
 		Subjects: "provisioning/authority-names", Limit: config.Limits.Authorities,
-		CheckUnused: s.checkAuthorityUnused, Audit: config.Audit, Now: config.Now})
+		CheckUnused: func(ctx context.Context, name string) ([]store.Change, error) {
+			return s.groups.CheckAuthorityUnused(ctx, name)
+		}, Audit: config.Audit, Now: config.Now})
 	s.links = linkedhub.New(linkedhub.Config{Documents: config.Documents, Hubs: config.Hubs, Reach: config.Reach,
 		Limit: config.Limits.LinkedHubs, AssignedTo: s.Registrations().CountOfHub, Audit: config.Audit, Panics: config.Panics,
 		Logger: config.Logger})
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
-	s.keyGroups.documents, s.keyGroups.logger = config.Documents, config.Logger
 	s.networks = allocation.NewNetworks(config.Documents, config.Audit, config.Logger)
 	s.allocator = allocation.New(allocation.Config{Links: s.links, Networks: s.networks, Webhook: config.Webhook,
 		Outgoing: config.Outgoing})
+	s.enrollments, s.groups = enroll.New(enroll.Config{Documents: config.Documents, Limits: config.Limits.enrollments(),
+		Authorities: s.authorities, Links: s.links, Allocator: s.allocator, CheckPolicy: s.checkCredentialPolicy,
+		State: s.registrationState, Audit: config.Audit, Now: config.Now, Logger: config.Logger})
 	return s
 }
 
@@ -219,6 +217,12 @@ func (s *Service) IDScope() string { return s.config.IDScope }
 
 // Host returns the service's host name.
 func (s *Service) Host() string { return s.config.Host }
+
+// Enrollments returns the individual enrollments.
+func (s *Service) Enrollments() *enroll.Enrollments { return s.enrollments }
+
+// Groups returns the enrollment groups.
+func (s *Service) Groups() *enroll.Groups { return s.groups }
 
 // Access returns the shared access policies of the service.
 func (s *Service) Access() *access.Policies { return s.access }

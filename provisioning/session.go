@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"golang.org/x/time/rate"
 
 	"github.com/berth-iot/berth/contract"
@@ -257,7 +259,7 @@ func (x *Session) authenticate(ctx context.Context, trace *attest.Trace) (princi
 	}
 	trace.Pass("ID scope", "%s", x.evidence.IDScope)
 
-	if err := checkRegistrationID(id); err != nil {
+	if err := enroll.CheckRegistrationID(id); err != nil {
 		trace.Fail("registration id", fault.Say("%.130q", id), fault.Say("letters, digits and - . _ :, at most 128"),
 			fault.Say("Correct the device's registration id"))
 		return principal{}, err
@@ -275,7 +277,7 @@ func (x *Session) authenticate(ctx context.Context, trace *attest.Trace) (princi
 	if refusal != "" {
 		return principal{}, unauthorized(refusal)
 	}
-	if found.enrollment.ProvisioningStatus == Disabled {
+	if found.enrollment.ProvisioningStatus == enroll.Disabled {
 		advice := fault.Say("Enable the enrollment if the device may come in: "+
 			"berth enrollment update %s --provisioning-status enabled", id)
 		if found.group != "" {
@@ -309,7 +311,7 @@ func (r storedRegistration) operation() Operation {
 func (r storedRegistration) forDevice() DeviceRegistration {
 	device := DeviceRegistration{Registration: r.Registration, IssuedCertificateChain: r.IssuedChain}
 	switch {
-	case r.Mechanism == bySymmetricKey:
+	case r.Mechanism == enroll.SymmetricKey:
 		if r.GroupID != "" {
 			device.SymmetricKey = &contract.SymmetricKeyResult{EnrollmentGroupID: r.GroupID}
 		}

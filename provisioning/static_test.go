@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -24,11 +26,11 @@ func TestStaticWithoutAHub(t *testing.T) {
 			device := valid(t, "d1")
 			enrollment := device.enrollment()
 			enrollment.AllocationPolicy = allocation.Static
-			if _, err := h.CreateEnrollment(ctx, enrollment); err != nil {
+			if _, err := h.Enrollments().Create(ctx, enrollment); err != nil {
 				t.Fatal(err)
 			}
 			return device, func(host string) error {
-				return h.change("d1", func(e *Enrollment) { e.HubHostName = host })
+				return h.change("d1", func(e *enroll.Enrollment) { e.HubHostName = host })
 			}
 		}},
 		"updated": {func(h *house) (deviceIdentity, func(string) error) {
@@ -36,11 +38,11 @@ func TestStaticWithoutAHub(t *testing.T) {
 			enrollment := device.enrollment()
 			enrollment.AllocationPolicy, enrollment.HubHostName = allocation.Static, "one.local"
 			h.enroll(enrollment)
-			if err := h.change("d1", func(e *Enrollment) { e.HubHostName = "" }); err != nil {
+			if err := h.change("d1", func(e *enroll.Enrollment) { e.HubHostName = "" }); err != nil {
 				t.Fatal(err)
 			}
 			return device, func(host string) error {
-				return h.change("d1", func(e *Enrollment) { e.Hubs = []string{host} })
+				return h.change("d1", func(e *enroll.Enrollment) { e.Hubs = []string{host} })
 			}
 		}},
 		"the hub it had is taken from it": {func(h *house) (deviceIdentity, func(string) error) {
@@ -49,11 +51,11 @@ func TestStaticWithoutAHub(t *testing.T) {
 			enrollment.AllocationPolicy, enrollment.Hubs = allocation.Static, []string{"one.local"}
 			h.enroll(enrollment)
 			h.mustRegister(device)
-			if err := h.change("d1", func(e *Enrollment) { e.Hubs = nil }); err != nil {
+			if err := h.change("d1", func(e *enroll.Enrollment) { e.Hubs = nil }); err != nil {
 				t.Fatal(err)
 			}
 			return device, func(host string) error {
-				return h.change("d1", func(e *Enrollment) { e.HubHostName = host })
+				return h.change("d1", func(e *enroll.Enrollment) { e.HubHostName = host })
 			}
 		}},
 	} {
@@ -93,7 +95,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 func TestStaticGroupWithoutAHub(t *testing.T) {
 	h := newHouse(t, "one.local", "two.local")
 	ctx := context.Background()
-	group, err := h.CreateGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{Attestation: keys(),
+	group, err := h.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: keys(),
 		AllocationPolicy: allocation.Static}})
 	if err != nil || group.AllocationPolicy != allocation.Static {
 		t.Fatalf("created %+v, error %v", group, err)
@@ -102,13 +104,13 @@ func TestStaticGroupWithoutAHub(t *testing.T) {
 	if err != nil || preview.HubHostName != "" {
 		t.Errorf("the preview is %+v, error %v", preview, err)
 	}
-	err = h.changeGroup(func(g *EnrollmentGroup) {
+	err = h.changeGroup(func(g *enroll.Group) {
 		g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"x":"` + strings.Repeat("x", 100) + `"}`)}
 	})
 	if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "tags are too long") {
 		t.Errorf("an initial twin that no hub takes is answered %v", err)
 	}
-	if err := h.changeGroup(func(g *EnrollmentGroup) {
+	if err := h.changeGroup(func(g *enroll.Group) {
 		g.Hubs = []string{"one.local",
 			"two.local"}
 	}); !errors.Is(err, fault.ArgumentInvalid) {
@@ -123,18 +125,18 @@ func TestWordsHaveNoCase(t *testing.T) {
 	ctx := context.Background()
 	for given, want := range map[allocation.Policy]allocation.Policy{"Hashed": allocation.Hashed, "geolatency": allocation.GeoLatency,
 		"GeoLatency": allocation.GeoLatency, "STATIC": allocation.Static, "": ""} {
-		enrollment := Enrollment{RegistrationID: "d1", EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "SymmetricKey"},
+		enrollment := enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "SymmetricKey"},
 			AllocationPolicy: given, ProvisioningStatus: "Disabled"}}
-		written, err := h.PutEnrollment(ctx, enrollment, "")
-		if err != nil || written.AllocationPolicy != want || written.ProvisioningStatus != Disabled ||
-			written.Attestation.Type != bySymmetricKey {
+		written, err := h.Enrollments().Put(ctx, enrollment, "")
+		if err != nil || written.AllocationPolicy != want || written.ProvisioningStatus != enroll.Disabled ||
+			written.Attestation.Type != enroll.SymmetricKey {
 			t.Errorf("%q is written as %+v, error %v", given, written, err)
 		}
-		group, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: "g",
-			EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "SYMMETRICKEY"}, AllocationPolicy: given,
+		group, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "SYMMETRICKEY"}, AllocationPolicy: given,
 				ProvisioningStatus: "ENABLED"}}, "")
-		if err != nil || group.AllocationPolicy != want || group.ProvisioningStatus != Enabled ||
-			group.Attestation.Type != bySymmetricKey {
+		if err != nil || group.AllocationPolicy != want || group.ProvisioningStatus != enroll.Enabled ||
+			group.Attestation.Type != enroll.SymmetricKey {
 			t.Errorf("%q is written as %+v, error %v", given, group, err)
 		}
 	}

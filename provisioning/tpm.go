@@ -3,9 +3,10 @@ package provisioning
 import (
 	"context"
 	"crypto/rand"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
+
+	"github.com/berth-iot/berth/provisioning/enroll"
 
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/document"
@@ -62,34 +63,6 @@ func (s *Service) tpmSecret(ctx context.Context) ([]byte, error) {
 	})
 }
 
-// checkTPM checks the attestation of an individual enrollment.
-func checkTPM(attestation *TPMAttestation) error {
-	if attestation == nil || attestation.EndorsementKey == "" {
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is missing. It is the public endorsement key of the device's TPM, base64 of a TPM2B_PUBLIC"))
-	}
-	if _, err := attest.ParseEndorsementKey(attestation.EndorsementKey); err != nil {
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is refused: %v", err))
-	}
-	if attestation.StorageRootKey == "" {
-		return nil
-	}
-	if _, err := attest.ParseTPMKey(attestation.StorageRootKey); err != nil {
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.storageRootKey is refused: %v", err))
-	}
-	return nil
-}
-
-// name is what a trace calls the mechanism.
-func (m AttestationMechanism) name() fault.Word {
-	switch m.Type {
-	case bySymmetricKey:
-		return fault.Word("symmetric key")
-	case byTPM:
-		return fault.Word("TPM")
-	}
-	return fault.Word("X.509")
-}
-
 // readTPM returns what a register request says of a TPM, nil for nothing. What
 // else is wrong in the request is found later.
 func readTPM(body []byte) *attest.TPM {
@@ -109,7 +82,7 @@ func readTPM(body []byte) *attest.TPM {
 // ownTPM judges the evidence against an individual enrollment with a TPM. It
 // takes each answer to a challenge once.
 func (s *Service) ownTPM(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
-	enrollment Enrollment) (principal, attest.Refusal, error) {
+	enrollment enroll.Enrollment) (principal, attest.Refusal, error) {
 	trace.Pass("enrollment", "individual, TPM")
 	if evidence.Returning {
 		return s.returningTPM(ctx, trace, evidence, enrollment)
@@ -155,7 +128,7 @@ func (s *Service) ownTPM(ctx context.Context, trace *attest.Trace, evidence atte
 
 // returningTPM judges a device that asks how its registration goes.
 func (s *Service) returningTPM(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
-	enrollment Enrollment) (principal, attest.Refusal, error) {
+	enrollment enroll.Enrollment) (principal, attest.Refusal, error) {
 	state, _, err := s.tpmState(ctx, enrollment.RegistrationID)
 	if err != nil {
 		return principal{}, "", err
@@ -215,11 +188,11 @@ func (x *Session) refused(ctx context.Context, trace attest.Trace, err error) er
 // challenge returns the activation for a device that shows the enrolled TPM, nil
 // for any other.
 func (s *Service) challenge(ctx context.Context, evidence attest.Evidence) ([]byte, error) {
-	enrollment, err := s.enrollment(ctx, evidence.RegistrationID)
+	enrollment, err := s.enrollments.Load(ctx, evidence.RegistrationID)
 	switch {
 	case errors.Is(err, fault.EnrollmentNotFound), errors.Is(err, fault.InvalidRegistrationID):
 		return nil, nil
-	case err != nil || enrollment.Attestation.Type != byTPM:
+	case err != nil || enrollment.Attestation.Type != enroll.TPM:
 		return nil, err
 	}
 	keys := enrollment.Attestation.TPM
@@ -261,21 +234,14 @@ func (x *Session) withHubKey(ctx context.Context, operation Operation) (Operatio
 }
 
 // withTPMKeys is the enrollment with the keys that its device has in its hub.
-func (s *Service) withTPMKeys(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
+func (s *Service) withTPMKeys(ctx context.Context, enrollment enroll.Enrollment) (enroll.Enrollment, error) {
 	secret, err := s.tpmSecret(ctx)
 	if err != nil {
-		return Enrollment{}, err
+		return enroll.Enrollment{}, err
 	}
 	endorsement, err := attest.ParseTPMKey(enrollment.Attestation.TPM.EndorsementKey)
 	if err != nil {
-		return Enrollment{}, err
+		return enroll.Enrollment{}, err
 	}
-	return enrollment.withHubKeys(attest.HubKeys(secret, enrollment.RegistrationID, endorsement)), nil
-}
-
-// withHubKeys is the enrollment as one whose device has these keys in its hub.
-func (e Enrollment) withHubKeys(primary, secondary []byte) Enrollment {
-	e.Attestation.SymmetricKey = &SymmetricKeyAttestation{
-		PrimaryKey: base64.StdEncoding.EncodeToString(primary), SecondaryKey: base64.StdEncoding.EncodeToString(secondary)}
-	return e
+	return enrollment.WithHubKeys(attest.HubKeys(secret, enrollment.RegistrationID, endorsement)), nil
 }

@@ -19,6 +19,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/berth-iot/berth/credential"
@@ -67,8 +69,8 @@ func (s *softTPM) keys() attest.TPM {
 	return attest.TPM{EndorsementKey: s.endorsementPublic, StorageRootKey: encoded(s.storageRoot)}
 }
 
-func (s *softTPM) enrollment(id string) Enrollment {
-	return Enrollment{RegistrationID: id, EnrollmentSettings: EnrollmentSettings{Attestation: AttestationMechanism{Type: "tpm", TPM: &TPMAttestation{EndorsementKey: s.endorsementPublic}}}}
+func (s *softTPM) enrollment(id string) enroll.Enrollment {
+	return enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "tpm", TPM: &enroll.TPMAttestation{EndorsementKey: s.endorsementPublic}}}}
 }
 
 // activate does TPM2_ActivateCredential and TPM2_Import and returns the HMAC key
@@ -188,7 +190,7 @@ func TestTPM(t *testing.T) {
 	h := newHouse(t, "hub.local")
 	tpm := newSoftTPM(t)
 	h.enroll(tpm.enrollment("Gateway-1"))
-	if mechanism, err := h.AttestationMechanism(context.Background(), "gateway-1"); err != nil || mechanism.TPM.EndorsementKey != tpm.endorsementPublic || mechanism.SymmetricKey != nil {
+	if mechanism, err := h.Enrollments().AttestationMechanism(context.Background(), "gateway-1"); err != nil || mechanism.TPM.EndorsementKey != tpm.endorsementPublic || mechanism.SymmetricKey != nil {
 		t.Errorf("the mechanism is %+v, error %v", mechanism, err)
 	}
 
@@ -287,7 +289,7 @@ func TestTPMRefusals(t *testing.T) {
 
 	for _, c := range []struct {
 		name       string
-		change     func(*Enrollment)
+		change     func(*enroll.Enrollment)
 		show       func(h *house) (attest.TPM, string)
 		check      string // that fails
 		saw        string // what it says
@@ -301,7 +303,7 @@ func TestTPMRefusals(t *testing.T) {
 		{"a key of a megabyte", nil, shown(func(k *attest.TPM) { k.EndorsementKey = strings.Repeat("A", 1<<20) }), "endorsement key", "longer than any", false},
 		{"a key that signs", nil, shown(func(k *attest.TPM) { k.EndorsementKey = encoded(signing) }), "endorsement key", "attributes", false},
 		{"another TPM", nil, func(h *house) (attest.TPM, string) { return other.keys(), "" }, "enrolled endorsement key", "name", false},
-		{"another storage root key than enrolled", func(e *Enrollment) { e.Attestation.TPM.StorageRootKey = encoded(other.storageRoot) },
+		{"another storage root key than enrolled", func(e *enroll.Enrollment) { e.Attestation.TPM.StorageRootKey = encoded(other.storageRoot) },
 			shown(func(*attest.TPM) {}), "enrolled storage root key", "name", false},
 		{"the answer of another TPM", nil, func(h *house) (attest.TPM, string) {
 			h.challenged("d1", tpm)
@@ -341,14 +343,14 @@ func TestTPMRefusals(t *testing.T) {
 			return tpm.keys(), h.token("d2", credential.NewKey(32))
 		}, "token resource", "d2", true},
 		{"a malformed token", nil, func(h *house) (attest.TPM, string) { return tpm.keys(), "Basic x" }, "token", "SharedAccessSignature", true},
-		{"disabled", func(e *Enrollment) { e.ProvisioningStatus = Disabled }, func(h *house) (attest.TPM, string) {
+		{"disabled", func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled }, func(h *house) (attest.TPM, string) {
 			return tpm.keys(), h.challenged("d1", tpm)
 		}, "provisioning status", "disabled", true},
-		{"enrolled with a symmetric key", func(e *Enrollment) { e.Attestation = AttestationMechanism{Type: "symmetricKey"} },
+		{"enrolled with a symmetric key", func(e *enroll.Enrollment) { e.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"} },
 			shown(func(*attest.TPM) {}), "enrollment", "symmetric key", false},
-		{"enrolled with a certificate", func(e *Enrollment) { e.Attestation = valid(t, "d1").enrollment().Attestation },
+		{"enrolled with a certificate", func(e *enroll.Enrollment) { e.Attestation = valid(t, "d1").enrollment().Attestation },
 			shown(func(*attest.TPM) {}), "enrollment", "X.509", false},
-		{"not enrolled", func(e *Enrollment) { e.RegistrationID = "d3" }, shown(func(*attest.TPM) {}), "enrollment", "none", false},
+		{"not enrolled", func(e *enroll.Enrollment) { e.RegistrationID = "d3" }, shown(func(*attest.TPM) {}), "enrollment", "none", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newHouse(t, "hub.local")
@@ -411,7 +413,7 @@ func TestTPMBesideACertificate(t *testing.T) {
 
 func TestNoGroupOfTPMs(t *testing.T) {
 	h := newHouse(t, "hub.local")
-	_, err := h.PutGroup(context.Background(), EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: EnrollmentSettings{Attestation: newSoftTPM(t).enrollment("d").Attestation}}, "")
+	_, err := h.Groups().Put(context.Background(), enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: newSoftTPM(t).enrollment("d").Attestation}}, "")
 	if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "one by one") {
 		t.Errorf("got %v", err)
 	}

@@ -7,10 +7,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
-	"github.com/berth-iot/berth/store"
 )
 
 // TestUnchangedIsNotJudged changes one thing of enrollments and groups of which
@@ -37,16 +38,18 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	named := authorityGroup("named", "first")
 	named.Attestation.X509.CAReferences.Secondary = "second"
 	named.HubHostName, named.CredentialPolicyName = "two.local", "weekly"
-	_, err = h.PutGroup(ctx, named, "")
+	_, err = h.Groups().Put(ctx, named, "")
 	must(err)
 	single := valid(t, "single").enrollment()
 	single.Hubs, single.CredentialPolicyName = []string{"TWO.local", "one.local"}, "weekly"
 	single = h.enroll(single)
 	tall := valid(t, "tall").enrollment()
-	must(h.complete(&tall, nil))
+	h.enroll(tall)
+	tall, err = h.enrollments.Load(ctx, "tall")
+	must(err)
 	tall.InitialTwin = &linkedhub.InitialTwin{Tags: json.RawMessage(`{"text":"` + strings.Repeat("x", 200) +
 		`"}`)} // before there was a limit
-	_, err = h.config.Documents.Commit(ctx, h.enrollments.Put(key("tall"), store.Absent, tall))
+	_, err = h.config.Documents.Commit(ctx, h.enrollments.Restore(tall))
 	must(err)
 
 	must(h.Authorities().Delete(ctx, "first", "", true))
@@ -55,18 +58,18 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	must(h.Links().Delete(ctx, "two.local", "", true))
 	must(issuer.DeletePolicy(ctx, "weekly", true))
 
-	group := func(change func(*EnrollmentGroup)) error {
-		stored, err := h.Group(ctx, "named")
+	group := func(change func(*enroll.Group)) error {
+		stored, err := h.Groups().Get(ctx, "named")
 		must(err)
 		change(&stored)
-		_, err = h.PutGroup(ctx, stored, stored.ETag)
+		_, err = h.Groups().Put(ctx, stored, stored.ETag)
 		return err
 	}
-	enrollment := func(id string, change func(*Enrollment)) error {
-		stored, err := h.Enrollment(ctx, id)
+	enrollment := func(id string, change func(*enroll.Enrollment)) error {
+		stored, err := h.Enrollments().Get(ctx, id)
 		must(err)
 		change(&stored)
-		_, err = h.PutEnrollment(ctx, stored, stored.ETag)
+		_, err = h.Enrollments().Put(ctx, stored, stored.ETag)
 		return err
 	}
 	for _, c := range []struct {
@@ -74,30 +77,30 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 		refused string // what the refusal says; "" for none
 		err     error
 	}{
-		{"disable the group", "", group(func(g *EnrollmentGroup) { g.ProvisioningStatus = Disabled })},
-		{"the group's authorities change places", "", group(func(g *EnrollmentGroup) {
-			g.Attestation.X509.CAReferences = &X509CAReferences{Primary: "SECOND", Secondary: "First"}
+		{"disable the group", "", group(func(g *enroll.Group) { g.ProvisioningStatus = enroll.Disabled })},
+		{"the group's authorities change places", "", group(func(g *enroll.Group) {
+			g.Attestation.X509.CAReferences = &enroll.X509CAReferences{Primary: "SECOND", Secondary: "First"}
 		})},
 		{"roll the group to a third authority", "",
-			group(func(g *EnrollmentGroup) { g.Attestation.X509.CAReferences.Secondary = "third" })},
-		{"give it an authority that is gone", `There is no certificate authority "first"`, group(func(g *EnrollmentGroup) {
+			group(func(g *enroll.Group) { g.Attestation.X509.CAReferences.Secondary = "third" })},
+		{"give it an authority that is gone", `There is no certificate authority "first"`, group(func(g *enroll.Group) {
 			g.Attestation.X509.CAReferences.Secondary = "first"
 		})},
 		{"bind the group to another hub that is gone", "is not linked",
-			group(func(g *EnrollmentGroup) { g.HubHostName = "three.local" })},
+			group(func(g *enroll.Group) { g.HubHostName = "three.local" })},
 		{"give the group another policy that is gone", "credentialPolicyName",
-			group(func(g *EnrollmentGroup) { g.CredentialPolicyName = "daily" })},
-		{"disable the enrollment", "", enrollment("single", func(e *Enrollment) { e.ProvisioningStatus = Disabled })},
+			group(func(g *enroll.Group) { g.CredentialPolicyName = "daily" })},
+		{"disable the enrollment", "", enrollment("single", func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled })},
 		{"leave the enrollment the hub that is gone alone", "", enrollment("single",
-			func(e *Enrollment) { e.Hubs = []string{"two.local"} })},
+			func(e *enroll.Enrollment) { e.Hubs = []string{"two.local"} })},
 		{"give the enrollment a hub that is not linked", "is not linked", enrollment("single",
-			func(e *Enrollment) { e.Hubs = []string{"two.local", "three.local"} })},
+			func(e *enroll.Enrollment) { e.Hubs = []string{"two.local", "three.local"} })},
 		{"disable one whose twin is too large", "", enrollment("tall",
-			func(e *Enrollment) { e.ProvisioningStatus = Disabled })},
-		{"give one whose twin is too large another certificate", "", enrollment("tall", func(e *Enrollment) {
+			func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled })},
+		{"give one whose twin is too large another certificate", "", enrollment("tall", func(e *enroll.Enrollment) {
 			e.Attestation = valid(t, "tall").enrollment().Attestation
 		})},
-		{"change the twin that is too large", "tags are too long", enrollment("tall", func(e *Enrollment) {
+		{"change the twin that is too large", "tags are too long", enrollment("tall", func(e *enroll.Enrollment) {
 			e.InitialTwin.Tags = json.RawMessage(strings.Replace(string(e.InitialTwin.Tags), "x", "yy", 1))
 		})},
 	} {
@@ -106,8 +109,8 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal that says %q", c.name, c.err, c.refused)
 		}
 	}
-	if stored, err := h.Group(ctx, "named"); err != nil || stored.ProvisioningStatus != Disabled ||
-		*stored.Attestation.X509.CAReferences != (X509CAReferences{Primary: "SECOND", Secondary: "third"}) {
+	if stored, err := h.Groups().Get(ctx, "named"); err != nil || stored.ProvisioningStatus != enroll.Disabled ||
+		*stored.Attestation.X509.CAReferences != (enroll.X509CAReferences{Primary: "SECOND", Secondary: "third"}) {
 		t.Errorf("the group is %+v, error %v", stored, err)
 	}
 }
@@ -125,9 +128,9 @@ func TestAuthorityInUse(t *testing.T) {
 	for _, id := range []string{"line-1", "line-2", "line-3", "line-4", "line-5", "line-6", "line-7"} {
 		group := authorityGroup(id, "factory")
 		if id == "line-2" {
-			group.Attestation.X509.CAReferences = &X509CAReferences{Primary: "spare", Secondary: "FACTORY"}
+			group.Attestation.X509.CAReferences = &enroll.X509CAReferences{Primary: "spare", Secondary: "FACTORY"}
 		}
-		if _, err := h.PutGroup(ctx, group, ""); err != nil {
+		if _, err := h.Groups().Put(ctx, group, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -143,7 +146,7 @@ func TestAuthorityInUse(t *testing.T) {
 	if err := h.Authorities().Delete(ctx, "factory", "", true); err != nil {
 		t.Errorf("by force: %v", err)
 	}
-	if err := h.DeleteGroup(ctx, "line-2", ""); err != nil {
+	if err := h.Groups().Delete(ctx, "line-2", ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := h.Authorities().Delete(ctx, "spare", "", false); err != nil {
@@ -163,7 +166,7 @@ func TestAuthorityDeletedMeanwhile(t *testing.T) {
 		}
 		made := make(chan error)
 		go func() {
-			_, err := h.CreateGroup(ctx, authorityGroup("line", "factory"))
+			_, err := h.Groups().Create(ctx, authorityGroup("line", "factory"))
 			made <- err
 		}()
 		deleted := h.Authorities().Delete(ctx, "factory", "", false)
@@ -171,7 +174,7 @@ func TestAuthorityDeletedMeanwhile(t *testing.T) {
 			t.Fatalf("round %d: making the group %v, deleting its authority %v", round, err, deleted)
 		}
 		if deleted != nil {
-			if err := h.DeleteGroup(ctx, "line", ""); err != nil {
+			if err := h.Groups().Delete(ctx, "line", ""); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -3,6 +3,7 @@ package provisioning
 import (
 	"context"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -10,10 +11,10 @@ import (
 // reports whether it is of a kind where there is more to that than the record.
 func (s *Service) DeleteUnreadable(ctx context.Context, collection, key string) (handled bool, err error) {
 	switch collection {
-	case s.enrollments.Collection:
-		return true, s.DeleteEnrollment(ctx, key, "")
-	case s.groups.Collection:
-		return true, s.DeleteGroup(ctx, key, "")
+	case enroll.Records:
+		return true, s.Enrollments().Delete(ctx, key, "")
+	case enroll.GroupRecords:
+		return true, s.Groups().Delete(ctx, key, "")
 	case s.registrations.Collection:
 		return true, s.Registrations().Delete(ctx, key, "")
 	case AuthorityRecords:

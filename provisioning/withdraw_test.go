@@ -8,6 +8,8 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
@@ -47,8 +49,8 @@ func TestRevocationElsewhere(t *testing.T) {
 	hub := h.elsewhere("elsewhere.example")
 	attested := keys()
 	for _, group := range []string{"kept", "deleted"} {
-		if _, err := h.PutGroup(ctx, EnrollmentGroup{EnrollmentGroupID: group, EnrollmentSettings: EnrollmentSettings{
-			Attestation: AttestationMechanism{Type: bySymmetricKey, SymmetricKey: &SymmetricKeyAttestation{
+		if _, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: group, Settings: enroll.Settings{
+			Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{
 				PrimaryKey:   attest.DeriveKey(attested.SymmetricKey.PrimaryKey, group),
 				SecondaryKey: attest.DeriveKey(attested.SymmetricKey.SecondaryKey, group)}},
 			CredentialPolicyName: issuance.DefaultPolicy}}, ""); err != nil {
@@ -62,7 +64,7 @@ func TestRevocationElsewhere(t *testing.T) {
 			t.Fatalf("the hub has %+v", there)
 		}
 	}
-	if err := h.DeleteGroup(ctx, "deleted", ""); err != nil {
+	if err := h.Groups().Delete(ctx, "deleted", ""); err != nil {
 		t.Fatal(err)
 	}
 	// As many as are read at once, of which the hub refuses some.

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -77,8 +79,8 @@ func TestStrangersChains(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Certificate.Raw}))
-	if _, err := h.provisioning.PutGroup(context.Background(), provisioning.EnrollmentGroup{EnrollmentGroupID: "a", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
-		Type: "x509", X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: text}}}}}}, ""); err != nil {
+	if _, err := h.provisioning.PutGroup(context.Background(), enroll.Group{EnrollmentGroupID: "a", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
+		Type: "x509", X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	const signatures = "berth_attestation_signatures_total"
@@ -103,9 +105,9 @@ func TestStrangersTokens(t *testing.T) {
 	h := newLimited(t, provisioning.Limits{})
 	key := credential.NewKey(64)
 	for i := range groups {
-		group := provisioning.EnrollmentGroup{EnrollmentGroupID: fmt.Sprintf("g%03d", i), EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}
+		group := enroll.Group{EnrollmentGroupID: fmt.Sprintf("g%03d", i), Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}
 		if i == groups-1 {
-			group.Attestation.SymmetricKey = &provisioning.SymmetricKeyAttestation{PrimaryKey: key}
+			group.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: key}
 		}
 		if _, err := h.provisioning.PutGroup(context.Background(), group, ""); err != nil {
 			t.Fatal(err)

@@ -15,7 +15,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/store"
 )
 
@@ -40,10 +41,10 @@ func (h *fixture) furnish() []string {
 	must(d.Publish("devices/x/messages/events/", []byte("hello"), 1, nil))
 	d.ask("$iothub/twin/PATCH/properties/reported/?$rid=1", `{"a":1}`)
 	authority := newIssuer(h.t)
-	_, err := h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "factory", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509",
-		X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: authority.pem}}}}}}, "")
+	_, err := h.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "factory", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
+		X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: authority.pem}}}}}}, "")
 	must(err)
-	_, err = h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
+	_, err = h.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "meters", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	must(err)
 	member := authority.issue("member", "20200101000000Z", "20400101000000Z")
 	h.provision(&member, h.Info().IDScope, "member").ask(registerTopic, `{}`)

@@ -13,6 +13,8 @@ import (
 	"fmt"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
@@ -128,10 +130,10 @@ func TestDeviceOfTwoNodes(t *testing.T) {
 func TestRevocationOfTwoNodes(t *testing.T) {
 	n, ctx := newNodes(t), context.Background()
 	key := credential.NewKey(32)
-	_, err := n.a.provisioning.PutEnrollment(ctx, provisioning.Enrollment{RegistrationID: "d1",
-		EnrollmentSettings: provisioning.EnrollmentSettings{CredentialPolicyName: "default",
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-				SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
+	_, err := n.a.provisioning.PutEnrollment(ctx, enroll.Enrollment{RegistrationID: "d1",
+		Settings: enroll.Settings{CredentialPolicyName: "default",
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

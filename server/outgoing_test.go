@@ -12,7 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
@@ -114,8 +115,8 @@ func TestManyDevicesAskOneWebhook(t *testing.T) {
 		io.WriteString(w, `{"iotHubHostName":"127.0.0.1"}`)
 	}))
 	defer fast.Close()
-	custom := func(address string) func(*provisioning.EnrollmentGroup) {
-		return func(g *provisioning.EnrollmentGroup) {
+	custom := func(address string) func(*enroll.Group) {
+		return func(g *enroll.Group) {
 			g.AllocationPolicy, g.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: address}
 		}
 	}

@@ -11,11 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -37,10 +38,10 @@ func groupKey(group string) string {
 }
 
 // group makes a group, or changes it.
-func (f *fleet) group(id string, change ...func(*provisioning.EnrollmentGroup)) {
+func (f *fleet) group(id string, change ...func(*enroll.Group)) {
 	f.t.Helper()
-	group := provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-		SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: groupKey(id), SecondaryKey: groupKey(id + " secondary")}}}}
+	group := enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{HubHostName: f.host, Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: groupKey(id), SecondaryKey: groupKey(id + " secondary")}}}}
 	group.AllocationPolicy = allocation.Static
 	ifMatch := ""
 	if stored, err := f.provisioning.Group(f.t.Context(), id); err == nil {
@@ -54,10 +55,10 @@ func (f *fleet) group(id string, change ...func(*provisioning.EnrollmentGroup)) 
 	}
 }
 
-func disabledGroup(g *provisioning.EnrollmentGroup) { g.ProvisioningStatus = provisioning.Disabled }
+func disabledGroup(g *enroll.Group) { g.ProvisioningStatus = enroll.Disabled }
 
-func replacing(may bool) func(*provisioning.EnrollmentGroup) {
-	return func(g *provisioning.EnrollmentGroup) { g.ReplaceExistingDevices = &may }
+func replacing(may bool) func(*enroll.Group) {
+	return func(g *enroll.Group) { g.ReplaceExistingDevices = &may }
 }
 
 // register lets a device with this key register over HTTPS, and returns how that
@@ -210,14 +211,14 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 	"of a group that was made anew": func(f *fleet, a, _, id string) {
 		f.assigned(f.member(a, id))
 		f.must(f.provisioning.DeleteGroup(f.t.Context(), a, ""))
-		f.group(a, func(g *provisioning.EnrollmentGroup) { g.Attestation.SymmetricKey.PrimaryKey = groupKey("new") })
+		f.group(a, func(g *enroll.Group) { g.Attestation.SymmetricKey.PrimaryKey = groupKey("new") })
 		f.assigned(f.member("new", id))
 		f.hasOf("new", id)
 	},
 	"of the device itself, with another key": func(f *fleet, a, _, id string) {
 		f.assigned(f.member(a, id))
 		f.must(f.provisioning.DeleteRegistration(f.t.Context(), id, ""))
-		f.group(a, func(g *provisioning.EnrollmentGroup) { g.Attestation.SymmetricKey.PrimaryKey = groupKey("rolled") })
+		f.group(a, func(g *enroll.Group) { g.Attestation.SymmetricKey.PrimaryKey = groupKey("rolled") })
 		f.assigned(f.member("rolled", id))
 		f.hasOf("rolled", id)
 	},
@@ -237,8 +238,8 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 		f.byHand(id + "-hand")
 		for _, id := range []string{id, id + "-hand"} {
 			own := credential.NewKey(32)
-			_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: allocation.Static,
-				Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
+			_, err := f.provisioning.PutEnrollment(f.t.Context(), enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{HubHostName: f.host, AllocationPolicy: allocation.Static,
+				Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 			f.must(err)
 			f.assigned(f.register(id, own))
 			f.has(id, own)
@@ -246,8 +247,8 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 	},
 	"of an individual enrollment that names the device id": func(f *fleet, a, _, id string) {
 		own, enrollment := credential.NewKey(32), id+"-serial"
-		_, err := f.provisioning.PutEnrollment(f.t.Context(), provisioning.Enrollment{RegistrationID: enrollment, DeviceID: id, EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: f.host, AllocationPolicy: allocation.Static,
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
+		_, err := f.provisioning.PutEnrollment(f.t.Context(), enroll.Enrollment{RegistrationID: enrollment, DeviceID: id, Settings: enroll.Settings{HubHostName: f.host, AllocationPolicy: allocation.Static,
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 		f.must(err)
 		f.assigned(f.register(enrollment, own))
 		f.taken(f.member(a, id), id, "the individual enrollment "+enrollment)
@@ -261,7 +262,7 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 		f.must(f.hub.DeleteDevice(f.t.Context(), id, "*"))
 		key := f.byHand(id)
 		another := f.Info().Hubs[len(f.Info().Hubs)-1].Host
-		f.group(a, func(g *provisioning.EnrollmentGroup) { g.HubHostName = another })
+		f.group(a, func(g *enroll.Group) { g.HubHostName = another })
 		f.assigned(f.member(a, id))
 		f.has(id, key)
 	},
@@ -360,7 +361,7 @@ func TestFailureKeepsWhatWasThere(t *testing.T) {
 	h.link(elsewhere)
 	f := &fleet{h, t, elsewhere.hub, "127.0.0.7"}
 	key := f.byHand("meter")
-	f.group("a", replacing(true), func(g *provisioning.EnrollmentGroup) { g.ParentDeviceID = "nobody" })
+	f.group("a", replacing(true), func(g *enroll.Group) { g.ParentDeviceID = "nobody" })
 	if got := f.member("a", "meter"); got.body["status"] != "failed" {
 		t.Errorf("with a parent that is not there: %+v", got)
 	}

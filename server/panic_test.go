@@ -16,12 +16,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/coder/websocket"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -204,10 +205,10 @@ func TestAPanicEndsNothingButItsConnection(t *testing.T) {
 	bulks := 0
 	bulk := func() error { // several goroutines of one request
 		bulks++
-		var enrollments []provisioning.Enrollment
+		var enrollments []enroll.Enrollment
 		for i := range 3 {
-			enrollments = append(enrollments, provisioning.Enrollment{RegistrationID: fmt.Sprintf("bulk-%d-%d", bulks, i),
-				EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}})
+			enrollments = append(enrollments, enroll.Enrollment{RegistrationID: fmt.Sprintf("bulk-%d-%d", bulks, i),
+				Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}})
 		}
 		failed, err := h.provisioning.BulkEnrollments(ctx, backend.BulkCreate, enrollments)
 		if len(failed) > 0 {

@@ -17,12 +17,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -56,10 +57,10 @@ func (f *fleet) create(id string) device.HubOptions {
 func (f *fleet) operational(id string) device.HubOptions {
 	f.t.Helper()
 	key := credential.NewKey(32)
-	_, err := f.Provisioning.PutEnrollment(f.ctx, provisioning.Enrollment{RegistrationID: id,
-		EnrollmentSettings: provisioning.EnrollmentSettings{CredentialPolicyName: "default",
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-				SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
+	_, err := f.Provisioning.PutEnrollment(f.ctx, enroll.Enrollment{RegistrationID: id,
+		Settings: enroll.Settings{CredentialPolicyName: "default",
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -24,9 +24,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
@@ -253,8 +254,8 @@ func TestTimesBeyondTheCalendar(t *testing.T) {
 
 	// A certificate of a group's authority says what it likes of its end.
 	authority := newIssuer(t)
-	group := provisioning.EnrollmentGroup{EnrollmentGroupID: "factory", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509",
-		X509: &provisioning.X509Attestation{SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: authority.pem}}}}}}
+	group := enroll.Group{EnrollmentGroupID: "factory", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
+		X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: authority.pem}}}}}}
 	if _, err := h.provisioning.PutGroup(t.Context(), group, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -383,7 +384,7 @@ func TestDeepWebhookAnswers(t *testing.T) {
 	t.Cleanup(webhook.Close)
 	h := newFixture(t)
 	keys := validKeys(t, "x")
-	h.enroll(keys, func(e *provisioning.Enrollment) {
+	h.enroll(keys, func(e *enroll.Enrollment) {
 		e.AllocationPolicy, e.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: webhook.URL, APIVersion: "2021-10-01"}
 	})
 	for _, depth := range []int{33, 9_990, 9_999, 20_000} {
@@ -490,7 +491,7 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		found, err := documents.Get(t.Context(), provisioning.EnrollmentRecords, "x")
+		found, err := documents.Get(t.Context(), enroll.Records, "x")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -502,7 +503,7 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 				at := strings.Index(text, `"notAfterUtc":"`) + len(`"notAfterUtc":"`)
 				text = text[:at] + "10000-01-01T00:59:59.0000000Z" + text[at+len("2026-01-01T00:00:00.0000000Z"):]
 			}
-			if _, err := documents.Commit(t.Context(), store.Change{Collection: provisioning.EnrollmentRecords, Key: id, Value: []byte(text)}); err != nil {
+			if _, err := documents.Commit(t.Context(), store.Change{Collection: enroll.Records, Key: id, Value: []byte(text)}); err != nil {
 				t.Fatal(err)
 			}
 		}

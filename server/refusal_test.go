@@ -8,7 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -26,7 +27,7 @@ func TestRefusedRegistrations(t *testing.T) {
 	for _, keys := range []deviceKeys{device, expired, early} {
 		h.enroll(keys)
 	}
-	h.enroll(disabled, func(e *provisioning.Enrollment) { e.ProvisioningStatus = provisioning.Disabled })
+	h.enroll(disabled, func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled })
 
 	for _, c := range []struct {
 		name, scope, id, body string

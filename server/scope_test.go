@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/coder/websocket"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -135,8 +136,8 @@ func TestTokensAreGoodForTheirResource(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	group, err := h.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "g",
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}, "")
+	group, err := h.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "g",
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

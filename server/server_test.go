@@ -16,10 +16,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -100,12 +101,12 @@ func validKeys(t testing.TB, commonName string) deviceKeys {
 	return newKeys(t, commonName, time.Now().Add(-time.Hour), 24*time.Hour)
 }
 
-func (h *fixture) enroll(keys deviceKeys, change ...func(*provisioning.Enrollment)) {
+func (h *house) enroll(keys deviceKeys, change ...func(*enroll.Enrollment)) {
 	h.t.Helper()
-	enrollment := provisioning.Enrollment{
+	enrollment := enroll.Enrollment{
 		RegistrationID: keys.Leaf.Subject.CommonName,
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: keys.pem}}}}},
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: keys.pem}}}}},
 	}
 	for _, f := range change {
 		f(&enrollment)
@@ -231,7 +232,7 @@ func (h *fixture) berth(keys *deviceKeys, deviceID string) *device {
 func TestADeviceComesInAndSends(t *testing.T) {
 	h := newFixture(t)
 	keys := validKeys(t, "Python-device-01")
-	h.enroll(keys, func(e *provisioning.Enrollment) {
+	h.enroll(keys, func(e *enroll.Enrollment) {
 		e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
 	})
 	registered := h.provision(&keys, h.Info().IDScope, "Python-device-01").ask(registerTopic, `{"registrationId":"Python-device-01"}`)

@@ -8,9 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -24,9 +25,9 @@ func TestSpellingSurvivesAMove(t *testing.T) {
 	h, elsewhere := newFixture(t), newElsewhere(t, "127.0.0.8")
 	h.link(elsewhere)
 	key := credential.NewKey(32)
-	mover := provisioning.Enrollment{RegistrationID: "mover", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.8"},
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-			SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}},
+	mover := enroll.Enrollment{RegistrationID: "mover", Settings: enroll.Settings{Hubs: []string{"127.0.0.8"},
+		Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+			SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}},
 		InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(spelled),
 			Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(spelled)}}}}
 	if _, err := h.provisioning.CreateEnrollment(t.Context(), mover); err != nil {

@@ -10,11 +10,12 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
@@ -112,16 +113,16 @@ func TestTwinsAtEveryDoor(t *testing.T) {
 func TestInitialTwinsAtEveryDoor(t *testing.T) {
 	f := newFleet(t)
 	key := credential.NewKey(32)
-	mechanism := provisioning.AttestationMechanism{Type: "symmetricKey",
-		SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}
+	mechanism := enroll.AttestationMechanism{Type: "symmetricKey",
+		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}
 	large := &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: properties(9000, "[]")}}
-	enrollment := provisioning.Enrollment{RegistrationID: "d", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: mechanism, InitialTwin: large}}
+	enrollment := enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: mechanism, InitialTwin: large}}
 	_, err := f.Provisioning.PutEnrollment(f.ctx, enrollment, "")
 	refusedTwin(t, "enrollment", "properties.desired", err)
-	_, err = f.Provisioning.PutGroup(f.ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "g", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: mechanism,
+	_, err = f.Provisioning.PutGroup(f.ctx, enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: mechanism,
 		InitialTwin: large}}, "")
 	refusedTwin(t, "group", "properties.desired", err)
-	failed, err := f.Provisioning.BulkEnrollments(f.ctx, backend.BulkCreate, []provisioning.Enrollment{enrollment})
+	failed, err := f.Provisioning.BulkEnrollments(f.ctx, backend.BulkCreate, []enroll.Enrollment{enrollment})
 	if err != nil || len(failed) != 1 || !strings.Contains(fmt.Sprint(failed[0]), "properties.desired is too large: ") {
 		t.Errorf("bulk: %v, error %v", failed, err)
 	}

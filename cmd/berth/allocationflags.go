@@ -5,9 +5,10 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
@@ -39,7 +40,7 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 }
 
 // apply writes what the flags say.
-func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provisioning.EnrollmentSettings) error {
+func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *enroll.Settings) error {
 	changed := command.Flags().Changed
 	if changed("hub") && changed("hubs") {
 		return usageError{errors.New("--hub binds to one hub, --hubs lets several: give one of them")}
@@ -101,7 +102,7 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provis
 		settings.ParentDeviceID = f.parent
 	}
 	if changed("reprovision-policy") {
-		policy, ok := provisioning.ReprovisionPolicies[f.reprovision]
+		policy, ok := enroll.ReprovisionPolicies[f.reprovision]
 		if !ok {
 			return usageError{fmt.Errorf("--reprovision-policy must be migrate, reset or never, not %q", f.reprovision)}
 		}
@@ -112,7 +113,7 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *provis
 
 // describeAllocation are the fields of an enrollment or a group that say where its
 // devices go, as far as it is not what most do.
-func describeAllocation(settings provisioning.EnrollmentSettings) []field {
+func describeAllocation(settings enroll.Settings) []field {
 	hub := settings.HubHostName
 	if settings.AllocationPolicy.Binds() && hub == "" && len(settings.Hubs) == 0 {
 		hub = "none yet: name it with --hub, or its devices are refused"

@@ -15,6 +15,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
@@ -91,7 +93,7 @@ func TestQuickstart(t *testing.T) {
 	if _, stderr := s.run(1, "enrollment", "create", "python-DEVICE-01", "--x509", certificate); !strings.Contains(stderr, "409202") || !strings.Contains(stderr, "berth enrollment update") {
 		t.Errorf("creating it again: %s", stderr)
 	}
-	if e := read[provisioning.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || compact(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
+	if e := read[enroll.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || compact(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
 		t.Errorf("berth enrollment show: %s", compact(e))
 	}
 
@@ -189,20 +191,20 @@ func TestUpdateKeepsTheRest(t *testing.T) {
 		s.run(0, "cert", "device", name, "--key-type", "ec256", "--out", folder)
 	}
 	s.run(0, "enrollment", "create", "d1", "--x509", filepath.Join(folder, "d1.pem"), "--initial-twin", `{"tags":{"a":1}}`)
-	before := read[provisioning.Enrollment](s, "enrollment", "show", "d1")
+	before := read[enroll.Enrollment](s, "enrollment", "show", "d1")
 
 	_, stderr := s.run(0, "enrollment", "update", "d1", "--x509-secondary", filepath.Join(folder, "next.pem"))
 	if !strings.Contains(stderr, `common name is "next"`) || !strings.Contains(stderr, `registration id is "d1"`) {
 		t.Errorf("a common name that is not the registration id: %q, want a warning that names both", stderr)
 	}
-	after := read[provisioning.Enrollment](s, "enrollment", "show", "d1")
+	after := read[enroll.Enrollment](s, "enrollment", "show", "d1")
 	one, _ := certificatesOf(before)
 	primary, secondary := certificatesOf(after)
 	if primary == nil || primary.SHA256Thumbprint != one.SHA256Thumbprint || secondary == nil || compact(after.InitialTwin.Tags) != `{"a":1}` {
 		t.Errorf("after the update: %s", compact(after))
 	}
 	s.run(0, "enrollment", "update", "d1", "--x509-secondary", "")
-	if _, secondary := certificatesOf(read[provisioning.Enrollment](s, "enrollment", "show", "d1")); secondary != nil {
+	if _, secondary := certificatesOf(read[enroll.Enrollment](s, "enrollment", "show", "d1")); secondary != nil {
 		t.Error("the secondary certificate is still there")
 	}
 	if _, stderr := s.run(1, "enrollment", "create", "d2", "--x509", filepath.Join(folder, "d1.key.pem")); !strings.Contains(stderr, "private key") {

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -291,10 +293,10 @@ func issued(service *backend.Provisioning, ctx context.Context, _ string) ([]iss
 type dps = backend.Provisioning
 
 var (
-	enrollmentNames = ofService(paged((*dps).Enrollments), func(e provisioning.Enrollment) string {
+	enrollmentNames = ofService(paged((*dps).Enrollments), func(e enroll.Enrollment) string {
 		return e.RegistrationID
 	})
-	groupNames = ofService(paged((*dps).Groups), func(g provisioning.EnrollmentGroup) string {
+	groupNames = ofService(paged((*dps).Groups), func(g enroll.Group) string {
 		return g.EnrollmentGroupID
 	})
 	registrationNames = ofService(paged((*dps).Registrations), func(r provisioning.Registration) string {

@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
@@ -87,7 +89,7 @@ func (h *history) verifyTelemetry(ctx context.Context, t *testing.T, p *process,
 
 func (h *history) verifyEnrollments(ctx context.Context, t *testing.T, p *process) {
 	t.Helper()
-	enrollments, err := collect(selection{}, func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+	enrollments, err := collect(selection{}, func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
 		return p.provisioning.Enrollments(ctx, prefix, after, top)
 	})
 	if err != nil {
@@ -96,7 +98,7 @@ func (h *history) verifyEnrollments(ctx context.Context, t *testing.T, p *proces
 	if summary, err := p.provisioning.Summary(ctx); err != nil || summary.Enrollments != len(enrollments) {
 		t.Errorf("%d enrollments are counted, error %v, and %d are listed", summary.Enrollments, err, len(enrollments))
 	}
-	there := make(map[string]provisioning.Enrollment)
+	there := make(map[string]enroll.Enrollment)
 	for _, e := range enrollments {
 		there[e.RegistrationID] = e
 		if primary, _ := certificatesOf(e); primary == nil || len(primary.SHA256Thumbprint) != 64 || e.ETag == "" || e.CreatedDateTimeUTC.IsZero() {

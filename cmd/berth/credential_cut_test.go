@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // newBerth is a fleet of one process, whose group gives certificates by the policy
@@ -28,8 +29,8 @@ func newBerth(t *testing.T, flags ...string) *fleet {
 	f.first = startProcess(t, f.binary, f.firstData, flags...)
 	var err error
 	f.group, err = f.first.provisioning.PutGroup(within(t, time.Minute),
-		provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
-			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
+		enroll.Group{EnrollmentGroupID: "meters",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,11 +18,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/issuance"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
@@ -348,8 +349,8 @@ func TestParents(t *testing.T) {
 	ctx := within(t, time.Minute)
 	create := func(id string, edge bool, parent string) {
 		t.Helper()
-		enrollment := provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{ParentDeviceID: parent, Capabilities: &provisioning.Capabilities{IoTEdge: edge},
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{
+		enrollment := enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{ParentDeviceID: parent, Capabilities: &enroll.Capabilities{IoTEdge: edge},
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{
 				PrimaryKey: attest.DeriveKey(f.groupKeys.PrimaryKey, id), SecondaryKey: attest.DeriveKey(f.groupKeys.SecondaryKey, id)}}}}
 		if _, err := f.first.provisioning.PutEnrollment(ctx, enrollment, ""); err != nil {
 			t.Fatal(err)

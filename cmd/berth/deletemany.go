@@ -13,11 +13,12 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // deleteMany is the part of a delete command that is about more than one thing.
@@ -328,12 +329,12 @@ func removeDevices(client *backend.Hub) func(context.Context, []string) (map[int
 // removeEnrollments deletes enrollments as an import writes them: in bulks of what the
 // service takes, and again what came too fast.
 func removeEnrollments(service *backend.Provisioning) func(context.Context, []string) (map[int]error, error) {
-	sending := importing[provisioning.Enrollment]{service: service,
-		id:   func(e provisioning.Enrollment) string { return e.RegistrationID },
+	sending := importing[enroll.Enrollment]{service: service,
+		id:   func(e enroll.Enrollment) string { return e.RegistrationID },
 		bulk: (*backend.Provisioning).BulkEnrollments}
 	sending.most.Store(backend.MaxBulk)
 	return func(ctx context.Context, ids []string) (map[int]error, error) {
-		items := make([]provisioning.Enrollment, len(ids))
+		items := make([]enroll.Enrollment, len(ids))
 		for n, id := range ids {
 			items[n].RegistrationID = id
 		}
@@ -343,12 +344,12 @@ func removeEnrollments(service *backend.Provisioning) func(context.Context, []st
 
 // removeGroups is removeEnrollments for groups.
 func removeGroups(service *backend.Provisioning) func(context.Context, []string) (map[int]error, error) {
-	sending := importing[provisioning.EnrollmentGroup]{service: service,
-		id:   func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
+	sending := importing[enroll.Group]{service: service,
+		id:   func(g enroll.Group) string { return g.EnrollmentGroupID },
 		bulk: (*backend.Provisioning).BulkGroups}
 	sending.most.Store(backend.MaxBulk)
 	return func(ctx context.Context, ids []string) (map[int]error, error) {
-		items := make([]provisioning.EnrollmentGroup, len(ids))
+		items := make([]enroll.Group, len(ids))
 		for n, id := range ids {
 			items[n].EnrollmentGroupID = id
 		}

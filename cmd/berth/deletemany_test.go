@@ -9,6 +9,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
@@ -43,10 +45,10 @@ func TestDeleteMany(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var enrollments []provisioning.Enrollment
+	var enrollments []enroll.Enrollment
 	for i := range 250 {
-		enrollments = append(enrollments, provisioning.Enrollment{RegistrationID: fmt.Sprintf("line-%03d", i),
-			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{}}}})
+		enrollments = append(enrollments, enroll.Enrollment{RegistrationID: fmt.Sprintf("line-%03d", i),
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{}}}})
 	}
 	for begin := 0; begin < len(enrollments); begin += backend.MaxBulk {
 		some := enrollments[begin:min(begin+backend.MaxBulk, len(enrollments))]

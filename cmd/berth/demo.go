@@ -11,12 +11,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -135,10 +136,10 @@ func (d *demonstration) enroll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	enrollment, err := d.provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
+	enrollment, err := d.provisioning.CreateEnrollment(ctx, enroll.Enrollment{
 		RegistrationID: demoDevice,
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificate)}}}}},
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
 	})
 	if err != nil {
 		return err

@@ -14,8 +14,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/device"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -100,7 +101,7 @@ func TestFewDescriptors(t *testing.T) {
 	if segments, err := filepath.Glob(filepath.Join(data, "logs", "hub.berth.telemetry", "*.segment")); err != nil || len(segments) != 2 {
 		t.Errorf("the telemetry is in %d segments, want 2: %v", len(segments), err)
 	}
-	if _, err := server.provisioning.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: "late", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}); err != nil {
+	if _, err := server.provisioning.CreateEnrollment(ctx, enroll.Enrollment{RegistrationID: "late", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}); err != nil {
 		t.Errorf("a back end that is connected: %v", err)
 	}
 	for i, client := range clients {

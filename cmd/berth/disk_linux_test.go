@@ -14,10 +14,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -283,7 +284,7 @@ func TestStartOnAFullDisk(t *testing.T) {
 	p.terminate(t)
 }
 
-func newEnrollment(t *testing.T, id string) provisioning.Enrollment {
+func newEnrollment(t *testing.T, id string) enroll.Enrollment {
 	t.Helper()
 	_, enrollment, err := newDevice(id)
 	if err != nil {

@@ -12,8 +12,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -133,10 +134,10 @@ func TestEmbeddedC(t *testing.T) {
 	const id = "esp32-1"
 	key := credential.NewKey(32)
 	initial := linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"device_count":5}`)}
-	_, err := server.provisioning.PutEnrollment(within(t, time.Minute), provisioning.Enrollment{RegistrationID: id,
-		EnrollmentSettings: provisioning.EnrollmentSettings{InitialTwin: &linkedhub.InitialTwin{Properties: initial},
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey",
-				SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
+	_, err := server.provisioning.PutEnrollment(within(t, time.Minute), enroll.Enrollment{RegistrationID: id,
+		Settings: enroll.Settings{InitialTwin: &linkedhub.InitialTwin{Properties: initial},
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

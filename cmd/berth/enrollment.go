@@ -8,11 +8,12 @@ import (
 	"os"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 func (c *cli) enrollment() *cobra.Command {
@@ -42,7 +43,7 @@ it.`,
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			enrollment := provisioning.Enrollment{RegistrationID: args[0], EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509"}}}
+			enrollment := enroll.Enrollment{RegistrationID: args[0], Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509"}}}
 			if wanted.primary == "" && !wanted.namesKeys(command) && wanted.tpm == "" {
 				return usageError{fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY")}
 			}
@@ -96,7 +97,7 @@ func (c *cli) enrollmentList() *cobra.Command {
 	return listCommand(c, "List the enrollments", (*backend.Provisioning).Enrollments,
 		"No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
 		[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
-		func(e provisioning.Enrollment) []string {
+		func(e enroll.Enrollment) []string {
 			state, hub := "unassigned", ""
 			if e.RegistrationState != nil {
 				state, hub = string(e.RegistrationState.Status), e.RegistrationState.AssignedHub
@@ -168,11 +169,11 @@ delete.`,
 			if !many.wanted(command) {
 				return service.DeleteEnrollment(ctx, args[0], "")
 			}
-			list := func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+			list := func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
 				return service.Enrollments(ctx, prefix, after, top)
 			}
 			return many.run(command, c, deletion{
-				list:   idsOf(list, func(e provisioning.Enrollment) string { return e.RegistrationID }),
+				list:   idsOf(list, func(e enroll.Enrollment) string { return e.RegistrationID }),
 				remove: removeEnrollments(service),
 			})
 		},
@@ -224,17 +225,17 @@ func (f *enrollmentFlags) namesKeys(command *cobra.Command) bool {
 }
 
 // symmetricKeys is the attestation by keys, which are given as they are or in files.
-func symmetricKeys(primary, secondary string) (provisioning.AttestationMechanism, error) {
-	var keys provisioning.SymmetricKeyAttestation
+func symmetricKeys(primary, secondary string) (enroll.AttestationMechanism, error) {
+	var keys enroll.SymmetricKeyAttestation
 	var unread [2]error
 	keys.PrimaryKey, unread[0] = secretOf(primary)
 	keys.SecondaryKey, unread[1] = secretOf(secondary)
-	return provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
+	return enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
 }
 
 // apply writes into the enrollment what the flags say, and warns of what the
 // service would take but no device could use.
-func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *provisioning.Enrollment) error {
+func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *enroll.Enrollment) error {
 	flags := command.Flags()
 	byCertificate := flags.Changed("x509") || flags.Changed("x509-secondary")
 	byTPM := flags.Changed("tpm") || flags.Changed("tpm-storage-root-key")
@@ -259,7 +260,7 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *prov
 			return err
 		}
 	}
-	if err := f.allocation.apply(c, command, &enrollment.EnrollmentSettings); err != nil {
+	if err := f.allocation.apply(c, command, &enrollment.Settings); err != nil {
 		return err
 	}
 	if flags.Changed("device-id") {
@@ -283,22 +284,22 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *prov
 		enrollment.InitialTwin = twin
 	}
 	if flags.Changed("provisioning-status") {
-		enrollment.ProvisioningStatus = provisioning.ProvisioningStatus(f.status)
+		enrollment.ProvisioningStatus = enroll.ProvisioningStatus(f.status)
 	}
 	if flags.Changed("edge-enabled") {
-		enrollment.Capabilities = &provisioning.Capabilities{IoTEdge: f.edge}
+		enrollment.Capabilities = &enroll.Capabilities{IoTEdge: f.edge}
 	}
 	return nil
 }
 
-func (f *enrollmentFlags) applyCertificates(c *cli, command *cobra.Command, enrollment *provisioning.Enrollment) error {
-	var certificates provisioning.X509Certificates
+func (f *enrollmentFlags) applyCertificates(c *cli, command *cobra.Command, enrollment *enroll.Enrollment) error {
+	var certificates enroll.X509Certificates
 	if x := enrollment.Attestation.X509; x != nil && x.ClientCertificates != nil {
 		certificates = *x.ClientCertificates
 	}
 	for _, which := range []struct {
 		flag, file  string
-		certificate **provisioning.X509Certificate
+		certificate **enroll.X509Certificate
 	}{{"x509", f.primary, &certificates.Primary}, {"x509-secondary", f.secondary, &certificates.Secondary}} {
 		switch {
 		case !command.Flags().Changed(which.flag):
@@ -309,15 +310,15 @@ func (f *enrollmentFlags) applyCertificates(c *cli, command *cobra.Command, enro
 			if err != nil {
 				return err
 			}
-			*which.certificate = &provisioning.X509Certificate{Certificate: text}
+			*which.certificate = &enroll.X509Certificate{Certificate: text}
 		}
 	}
-	enrollment.Attestation = provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{ClientCertificates: &certificates}}
+	enrollment.Attestation = enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: &certificates}}
 	return nil
 }
 
-func (f *enrollmentFlags) applyTPM(command *cobra.Command, enrollment *provisioning.Enrollment) error {
-	var keys provisioning.TPMAttestation
+func (f *enrollmentFlags) applyTPM(command *cobra.Command, enrollment *enroll.Enrollment) error {
+	var keys enroll.TPMAttestation
 	if there := enrollment.Attestation.TPM; there != nil {
 		keys = *there
 	}
@@ -334,7 +335,7 @@ func (f *enrollmentFlags) applyTPM(command *cobra.Command, enrollment *provision
 		}
 		*which.key = text
 	}
-	enrollment.Attestation = provisioning.AttestationMechanism{Type: "tpm", TPM: &keys}
+	enrollment.Attestation = enroll.AttestationMechanism{Type: "tpm", TPM: &keys}
 	return nil
 }
 
@@ -373,7 +374,7 @@ func (c *cli) readCertificate(file, registrationID string) (string, error) {
 }
 
 // certificatesOf returns what an enrollment's certificates say, nil for none.
-func certificatesOf(e provisioning.Enrollment) (primary, secondary *credential.X509CertificateInfo) {
+func certificatesOf(e enroll.Enrollment) (primary, secondary *credential.X509CertificateInfo) {
 	if e.Attestation.X509 == nil || e.Attestation.X509.ClientCertificates == nil {
 		return nil, nil
 	}
@@ -387,7 +388,7 @@ func certificatesOf(e provisioning.Enrollment) (primary, secondary *credential.X
 	return primary, secondary
 }
 
-func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
+func describeEnrollment(w io.Writer, e enroll.Enrollment) {
 	fields := []field{
 		{"Registration id", e.RegistrationID},
 		{"Device id", e.DeviceID},
@@ -409,7 +410,7 @@ func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
 				field{"  SHA-256", certificate.info.SHA256Thumbprint})
 		}
 	}
-	fields = append(fields, describeAllocation(e.EnrollmentSettings)...)
+	fields = append(fields, describeAllocation(e.Settings)...)
 	if len(e.OptionalDeviceInformation) > 0 {
 		fields = append(fields, field{"Device information", string(e.OptionalDeviceInformation)})
 	}

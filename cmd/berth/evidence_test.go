@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
@@ -303,11 +305,11 @@ func failedAs(t *testing.T, what string, checks attest.Trace, name, says string)
 func TestBadTokens(t *testing.T) {
 	t.Parallel()
 	f := newFiles(t, buildBinary(t))
-	var group provisioning.EnrollmentGroup
+	var group enroll.Group
 	if err := json.Unmarshal([]byte(f.must("group", "create", "meters", "--symmetric", "--keys", "-o", "json")), &group); err != nil {
 		t.Fatal(err)
 	}
-	var single provisioning.Enrollment
+	var single enroll.Enrollment
 	if err := json.Unmarshal([]byte(f.must("enrollment", "create", "single", "--symmetric", "--keys", "--initial-twin", `{"tags":{"wifi":"open sesame"}}`, "-o", "json")), &single); err != nil {
 		t.Fatal(err)
 	}

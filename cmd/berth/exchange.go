@@ -11,9 +11,10 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
@@ -47,23 +48,23 @@ one of the same name once it is complete.`,
 			if err != nil {
 				return err
 			}
-			exporting := export[provisioning.Enrollment]{
-				writer: func(output io.Writer) exchange.Writer[provisioning.Enrollment] {
+			exporting := export[enroll.Enrollment]{
+				writer: func(output io.Writer) exchange.Writer[enroll.Enrollment] {
 					return exchange.NewWriter(output, format)
 				},
-				list: func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+				list: func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
 					return service.Enrollments(ctx, prefix, after, top)
 				},
 				shown: c.newProgress("enrollments exported", int64(summary.Enrollments)),
 			}
 			without := 0
-			exporting.complete = func(page []provisioning.Enrollment) error {
-				return completeEach(page, func(e *provisioning.Enrollment) (err error) {
+			exporting.complete = func(page []enroll.Enrollment) error {
+				return completeEach(page, func(e *enroll.Enrollment) (err error) {
 					if keys && e.Attestation.Type == "symmetricKey" {
 						e.Attestation, err = service.AttestationMechanism(ctx, e.RegistrationID)
 					}
 					return err
-				}, func(e provisioning.Enrollment) {
+				}, func(e enroll.Enrollment) {
 					if !keys && e.Attestation.Type == "symmetricKey" {
 						without++
 					}
@@ -97,18 +98,18 @@ place of one of the same name once it is complete.`,
 				return err
 			}
 			ctx, without := command.Context(), 0
-			exporting := export[provisioning.EnrollmentGroup]{
+			exporting := export[enroll.Group]{
 				writer: exchange.NewGroupWriter,
-				list: func(prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
+				list: func(prefix, after string, top int) ([]enroll.Group, string, error) {
 					return service.Groups(ctx, prefix, after, top)
 				},
-				complete: func(page []provisioning.EnrollmentGroup) error {
-					return completeEach(page, func(g *provisioning.EnrollmentGroup) (err error) {
+				complete: func(page []enroll.Group) error {
+					return completeEach(page, func(g *enroll.Group) (err error) {
 						if keys || g.Attestation.Type == "x509" {
 							g.Attestation, err = service.GroupAttestationMechanism(ctx, g.EnrollmentGroupID)
 						}
 						return err
-					}, func(g provisioning.EnrollmentGroup) {
+					}, func(g enroll.Group) {
 						if !keys && g.Attestation.Type == "symmetricKey" {
 							without++
 						}

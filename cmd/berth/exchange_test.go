@@ -9,6 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
@@ -52,7 +54,7 @@ func (f *files) write(name, content string) string {
 	return path
 }
 
-func (f *files) enrollment(id string) provisioning.Enrollment {
+func (f *files) enrollment(id string) enroll.Enrollment {
 	f.t.Helper()
 	found, err := f.server.provisioning.Enrollment(within(f.t, time.Minute), id)
 	if err != nil {
@@ -121,7 +123,7 @@ func TestExchange(t *testing.T) {
 			}
 			for _, id := range []string{"x509", "keyed", "disabled", "row-000000", fmt.Sprintf("row-%06d", many-1)} {
 				want, got := from.enrollment(id), to.enrollment(id)
-				for _, e := range []*provisioning.Enrollment{&want, &got} {
+				for _, e := range []*enroll.Enrollment{&want, &got} {
 					e.ETag, e.CreatedDateTimeUTC, e.LastUpdatedDateTimeUTC = "", provisioning.Time{}, provisioning.Time{}
 					if x := e.Attestation.X509; x != nil && format == "csv" {
 						x.ClientCertificates.Primary.Info = &credential.X509CertificateInfo{SHA256Thumbprint: x.ClientCertificates.Primary.Info.SHA256Thumbprint}
@@ -183,7 +185,7 @@ func TestImportOfBadRows(t *testing.T) {
 			}
 		})
 	}
-	if e := f.enrollment("line-1"); e.ProvisioningStatus != provisioning.Disabled {
+	if e := f.enrollment("line-1"); e.ProvisioningStatus != enroll.Disabled {
 		t.Errorf("upsert has not updated: %+v", e)
 	}
 	if _, err := f.server.provisioning.Enrollment(t.Context(), "line-10"); err == nil {

@@ -7,11 +7,12 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/backend"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -57,12 +58,12 @@ func (f *groupFlags) flags(command *cobra.Command) {
 }
 
 // apply writes into the group what the flags say.
-func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.EnrollmentGroup) error {
+func (f *groupFlags) apply(c *cli, command *cobra.Command, group *enroll.Group) error {
 	changed := command.Flags().Changed
 	if err := f.applyAttestation(changed, group); err != nil {
 		return err
 	}
-	if err := f.allocation.apply(c, command, &group.EnrollmentSettings); err != nil {
+	if err := f.allocation.apply(c, command, &group.Settings); err != nil {
 		return err
 	}
 	if changed("initial-twin") {
@@ -73,10 +74,10 @@ func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.E
 		group.InitialTwin = twin
 	}
 	if changed("provisioning-status") {
-		group.ProvisioningStatus = provisioning.ProvisioningStatus(f.status)
+		group.ProvisioningStatus = enroll.ProvisioningStatus(f.status)
 	}
 	if changed("edge-enabled") {
-		group.Capabilities = &provisioning.Capabilities{IoTEdge: f.edge}
+		group.Capabilities = &enroll.Capabilities{IoTEdge: f.edge}
 	}
 	if changed("replace-existing-devices") {
 		group.ReplaceExistingDevices = &f.replace
@@ -84,7 +85,7 @@ func (f *groupFlags) apply(c *cli, command *cobra.Command, group *provisioning.E
 	return nil
 }
 
-func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisioning.EnrollmentGroup) error {
+func (f *groupFlags) applyAttestation(changed func(string) bool, group *enroll.Group) error {
 	byAuthority := changed("authority") || changed("authority-secondary")
 	byCertificate := changed("x509") || changed("x509-secondary")
 	byKeys := changed("symmetric") || changed("primary-key") || changed("secondary-key")
@@ -94,7 +95,7 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisio
 	}
 	switch {
 	case byAuthority:
-		var references provisioning.X509CAReferences
+		var references enroll.X509CAReferences
 		if x := group.Attestation.X509; x != nil && x.CAReferences != nil {
 			references = *x.CAReferences
 		}
@@ -107,8 +108,8 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisio
 		if references.Primary == "" {
 			return usageError{errors.New("a group that names authorities has a primary one: --authority NAME")}
 		}
-		group.Attestation = provisioning.AttestationMechanism{Type: "x509",
-			X509: &provisioning.X509Attestation{CAReferences: &references}}
+		group.Attestation = enroll.AttestationMechanism{Type: "x509",
+			X509: &enroll.X509Attestation{CAReferences: &references}}
 	case byKeys:
 		keys, err := symmetricKeys(f.primaryKey, f.otherKey)
 		if err != nil {
@@ -116,13 +117,13 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisio
 		}
 		group.Attestation = keys
 	case byCertificate:
-		var certificates provisioning.X509Certificates
+		var certificates enroll.X509Certificates
 		if x := group.Attestation.X509; x != nil && x.SigningCertificates != nil {
 			certificates = *x.SigningCertificates
 		}
 		for _, which := range []struct {
 			flag, file  string
-			certificate **provisioning.X509Certificate
+			certificate **enroll.X509Certificate
 		}{{"x509", f.primary, &certificates.Primary}, {"x509-secondary", f.secondary, &certificates.Secondary}} {
 			if !changed(which.flag) {
 				continue
@@ -132,10 +133,10 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *provisio
 				if err != nil {
 					return err
 				}
-				*which.certificate = &provisioning.X509Certificate{Certificate: string(text)}
+				*which.certificate = &enroll.X509Certificate{Certificate: string(text)}
 			}
 		}
-		group.Attestation = provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{SigningCertificates: &certificates}}
+		group.Attestation = enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{SigningCertificates: &certificates}}
 	}
 	return nil
 }
@@ -151,7 +152,7 @@ func (c *cli) groupCreate() *cobra.Command {
   berth group device-key meters meter-0815`,
 		Args: exactly("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			group := provisioning.EnrollmentGroup{EnrollmentGroupID: args[0]}
+			group := enroll.Group{EnrollmentGroupID: args[0]}
 			if err := wanted.apply(c, command, &group); err != nil {
 				return err
 			}
@@ -208,7 +209,7 @@ func (c *cli) groupList() *cobra.Command {
 	return listCommand(c, "List the enrollment groups", (*backend.Provisioning).Groups,
 		"There are no enrollment groups. Make one: berth group create ID --x509 FILE",
 		[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
-		func(g provisioning.EnrollmentGroup) []string {
+		func(g enroll.Group) []string {
 			return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, orDash(signedBy(g)), orDash(g.HubHostName)}
 		})
 }
@@ -268,11 +269,11 @@ func (c *cli) groupDelete() *cobra.Command {
 			if !many.wanted(command) {
 				return service.DeleteGroup(ctx, args[0], "")
 			}
-			list := func(prefix, after string, top int) ([]provisioning.EnrollmentGroup, string, error) {
+			list := func(prefix, after string, top int) ([]enroll.Group, string, error) {
 				return service.Groups(ctx, prefix, after, top)
 			}
 			return many.run(command, c, deletion{
-				list:   idsOf(list, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
+				list:   idsOf(list, func(g enroll.Group) string { return g.EnrollmentGroupID }),
 				remove: removeGroups(service),
 			})
 		},
@@ -317,7 +318,7 @@ func anyChanged(command *cobra.Command, but ...string) (changed bool) {
 }
 
 // signedBy names who signs a group's devices, "" for a group with keys.
-func signedBy(g provisioning.EnrollmentGroup) string {
+func signedBy(g enroll.Group) string {
 	switch x := g.Attestation.X509; {
 	case x == nil:
 		return ""
@@ -329,7 +330,7 @@ func signedBy(g provisioning.EnrollmentGroup) string {
 	return ""
 }
 
-func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
+func describeGroup(w io.Writer, g enroll.Group) {
 	fields := []field{
 		{"Group", g.EnrollmentGroupID},
 		{"Provisioning status", string(g.ProvisioningStatus)},
@@ -337,7 +338,7 @@ func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
 		{"Signed by", signedBy(g)},
 	}
 	fields = append(fields, describeKeys(g.Attestation, "group", g.EnrollmentGroupID)...)
-	fields = append(fields, describeAllocation(g.EnrollmentSettings)...)
+	fields = append(fields, describeAllocation(g.Settings)...)
 	if g.ReplaceExistingDevices != nil && *g.ReplaceExistingDevices {
 		fields = append(fields, field{"Existing devices", "are replaced"})
 	}

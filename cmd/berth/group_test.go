@@ -4,7 +4,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -15,7 +16,7 @@ func TestGroup(t *testing.T) {
 		t.Errorf("the list of none: %s", stdout)
 	}
 	s.run(2, "group", "create", "meters")
-	created := read[provisioning.EnrollmentGroup](s, "group", "create", "meters", "--symmetric", "--keys", "--initial-twin", `{"tags":{"site":"harbour"}}`)
+	created := read[enroll.Group](s, "group", "create", "meters", "--symmetric", "--keys", "--initial-twin", `{"tags":{"site":"harbour"}}`)
 	if created.Attestation.SymmetricKey == nil || created.Attestation.SymmetricKey.PrimaryKey == "" {
 		t.Fatalf("created: %+v", created)
 	}
@@ -33,8 +34,8 @@ func TestGroup(t *testing.T) {
 	}
 
 	s.run(0, "group", "update", "meters", "--provisioning-status", "disabled", "--webhook", "https://allocate.example/hook")
-	updated := read[provisioning.EnrollmentGroup](s, "group", "show", "meters", "--keys")
-	if updated.ProvisioningStatus != provisioning.Disabled || updated.AllocationPolicy != allocation.Custom || *updated.Attestation.SymmetricKey != *created.Attestation.SymmetricKey {
+	updated := read[enroll.Group](s, "group", "show", "meters", "--keys")
+	if updated.ProvisioningStatus != enroll.Disabled || updated.AllocationPolicy != allocation.Custom || *updated.Attestation.SymmetricKey != *created.Attestation.SymmetricKey {
 		t.Errorf("updated: %+v", updated)
 	}
 	if updated.ReplaceExistingDevices != nil {
@@ -61,7 +62,7 @@ func TestGroup(t *testing.T) {
 
 func TestEnrollmentByKey(t *testing.T) {
 	s := newShell(t)
-	created := read[provisioning.Enrollment](s, "enrollment", "create", "meter-1", "--symmetric", "--keys")
+	created := read[enroll.Enrollment](s, "enrollment", "create", "meter-1", "--symmetric", "--keys")
 	if keys := created.Attestation.SymmetricKey; keys == nil || keys.PrimaryKey == "" || keys.SecondaryKey == "" {
 		t.Fatalf("created: %+v", created)
 	}

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
@@ -39,8 +41,8 @@ type fleet struct {
 	secondAddress  string // of its service API: the same after each start
 	hosts          []string
 	hubs           map[string]*backend.Hub
-	group          provisioning.EnrollmentGroup
-	groupKeys      provisioning.SymmetricKeyAttestation
+	group          enroll.Group
+	groupKeys      enroll.SymmetricKeyAttestation
 	starting       sync.Mutex
 	kills, retries atomic.Int64
 }
@@ -64,8 +66,8 @@ func newFleet(t *testing.T) *fleet {
 	f.run("hub", "link", "berth", "--location", "west")
 
 	var err error
-	f.group, err = f.first.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+	f.group, err = f.first.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "meters",
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"},
 			InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"made":"by the group"}`)}}}, "")
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +105,7 @@ func (f *fleet) reach() {
 }
 
 // allocate changes how the group's devices are assigned.
-func (f *fleet) allocate(change func(*provisioning.EnrollmentGroup)) {
+func (f *fleet) allocate(change func(*enroll.Group)) {
 	f.t.Helper()
 	wanted := f.group
 	change(&wanted)
@@ -219,18 +221,18 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		weights []int // berth, east, second
-		change  func(*provisioning.EnrollmentGroup)
+		change  func(*enroll.Group)
 		want    map[string]bool // hubs that get devices: all of these, and no other
 		reason  string
 	}{
-		{"evenly", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = allocation.Hashed }, map[string]bool{"127.0.0.1": true, "127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
-		{"by weights", []int{0, 1, 1}, func(g *provisioning.EnrollmentGroup) {}, map[string]bool{"127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
-		{"among chosen hubs", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.Hubs = []string{"127.0.0.1", secondHost} }, map[string]bool{"127.0.0.1": true, secondHost: true}, "evenly weighted, of 2"},
-		{"static", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) {
+		{"evenly", []int{1, 1, 1}, func(g *enroll.Group) { g.AllocationPolicy = allocation.Hashed }, map[string]bool{"127.0.0.1": true, "127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
+		{"by weights", []int{0, 1, 1}, func(g *enroll.Group) {}, map[string]bool{"127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
+		{"among chosen hubs", []int{1, 1, 1}, func(g *enroll.Group) { g.Hubs = []string{"127.0.0.1", secondHost} }, map[string]bool{"127.0.0.1": true, secondHost: true}, "evenly weighted, of 2"},
+		{"static", []int{1, 1, 1}, func(g *enroll.Group) {
 			g.AllocationPolicy, g.Hubs = allocation.Static, []string{"127.0.0.2"}
 		}, map[string]bool{"127.0.0.2": true}, "static, of 1"},
-		{"lowest latency", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = allocation.GeoLatency }, map[string]bool{"127.0.0.2": true}, "lowest latency, 12.5ms, of 3"},
-		{"custom", []int{1, 1, 1}, func(g *provisioning.EnrollmentGroup) {
+		{"lowest latency", []int{1, 1, 1}, func(g *enroll.Group) { g.AllocationPolicy = allocation.GeoLatency }, map[string]bool{"127.0.0.2": true}, "lowest latency, 12.5ms, of 3"},
+		{"custom", []int{1, 1, 1}, func(g *enroll.Group) {
 			g.AllocationPolicy, g.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: webhook.URL}
 		}, map[string]bool{secondHost: true}, "as the webhook says, of 3"},
 	} {
@@ -269,7 +271,7 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 		t.Errorf("the webhook was sent %v", request)
 	}
 	// From another network the same device would go elsewhere.
-	f.allocate(func(g *provisioning.EnrollmentGroup) { g.AllocationPolicy = allocation.GeoLatency })
+	f.allocate(func(g *enroll.Group) { g.AllocationPolicy = allocation.GeoLatency })
 	for from, want := range map[string]string{"127.9.9.9": "127.0.0.2", "10.1.1.1": secondHost} {
 		var preview provisioning.Preview
 		if err := json.Unmarshal([]byte(f.run("allocate", "traveller", "--dry-run", "--group", "meters", "--from", from, "-o", "json")), &preview); err != nil || preview.HubHostName != want {

@@ -13,20 +13,21 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
 func (c *cli) enrollmentImport() *cobra.Command {
 	var asked string
-	importing := importing[provisioning.Enrollment]{
-		id:      func(e provisioning.Enrollment) string { return e.RegistrationID },
-		hubs:    func(e provisioning.Enrollment) []string { return append(slices.Clone(e.Hubs), e.HubHostName) },
-		kind:    func(e provisioning.Enrollment) string { return e.Attestation.Type },
+	importing := importing[enroll.Enrollment]{
+		id:      func(e enroll.Enrollment) string { return e.RegistrationID },
+		hubs:    func(e enroll.Enrollment) []string { return append(slices.Clone(e.Hubs), e.HubHostName) },
+		kind:    func(e enroll.Enrollment) string { return e.Attestation.Type },
 		fit:     (*exchange.Origin).Enrollments,
 		bulk:    (*backend.Provisioning).BulkEnrollments,
 		dry:     (*backend.Provisioning).DryRunEnrollments,
@@ -59,7 +60,7 @@ Commas, semicolons or tabs divide them.`,
 			if err != nil {
 				return usageError{local(err)}
 			}
-			importing.read = func(input io.Reader, each func(exchange.Row[provisioning.Enrollment]) error) error {
+			importing.read = func(input io.Reader, each func(exchange.Row[enroll.Enrollment]) error) error {
 				return exchange.ReadEnrollments(input, format, each)
 			}
 			return importing.run(command.Context(), c, args[0])
@@ -71,10 +72,10 @@ Commas, semicolons or tabs divide them.`,
 }
 
 func (c *cli) groupImport() *cobra.Command {
-	importing := importing[provisioning.EnrollmentGroup]{
-		id:      func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
-		hubs:    func(g provisioning.EnrollmentGroup) []string { return append(slices.Clone(g.Hubs), g.HubHostName) },
-		kind:    func(g provisioning.EnrollmentGroup) string { return g.Attestation.Type },
+	importing := importing[enroll.Group]{
+		id:      func(g enroll.Group) string { return g.EnrollmentGroupID },
+		hubs:    func(g enroll.Group) []string { return append(slices.Clone(g.Hubs), g.HubHostName) },
+		kind:    func(g enroll.Group) string { return g.Attestation.Type },
 		fit:     (*exchange.Origin).Groups,
 		bulk:    (*backend.Provisioning).BulkGroups,
 		dry:     (*backend.Provisioning).DryRunGroups,

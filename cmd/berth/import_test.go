@@ -9,7 +9,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
@@ -125,7 +126,7 @@ func TestImportFromElsewhere(t *testing.T) {
 			t.Errorf("it does not say %q:\n%s", said, problems)
 		}
 	}
-	one, two := read[provisioning.Enrollment](s, "enrollment", "show", "one"), read[provisioning.Enrollment](s,
+	one, two := read[enroll.Enrollment](s, "enrollment", "show", "one"), read[enroll.Enrollment](s,
 		"enrollment", "show", "two")
 	if fmt.Sprint(one.Hubs) != "[east.example.com]" || one.AllocationPolicy != allocation.Static ||
 		two.HubHostName != "east.example.com" {
@@ -135,13 +136,13 @@ func TestImportFromElsewhere(t *testing.T) {
 	if !strings.HasPrefix(counts, `2+0 exit 0 {"hubs":2,`) || !strings.Contains(problems, "2 come over without the hubs") {
 		t.Errorf("without hubs: %s\n%s", counts, problems)
 	}
-	if one := read[provisioning.Enrollment](s, "enrollment", "show", "one"); len(one.Hubs) != 0 ||
+	if one := read[enroll.Enrollment](s, "enrollment", "show", "one"); len(one.Hubs) != 0 ||
 		one.AllocationPolicy == allocation.Static {
 		t.Errorf("it goes to %v by %q", one.Hubs, one.AllocationPolicy)
 	}
 	counts, problems = s.imported("group", "import", s.fileOf("groups.json",
 		`[{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"},"iotHubHostName":"contoso.azure-devices.net"}]`), "--map-hub", "contoso.azure-devices.net=berth")
-	if group := read[provisioning.EnrollmentGroup](s, "group", "show", "g"); counts != "1+0 exit 0 " ||
+	if group := read[enroll.Group](s, "group", "show", "g"); counts != "1+0 exit 0 " ||
 		group.HubHostName != "127.0.0.1" {
 		t.Errorf("a group: %s, bound to %q\n%s", counts, group.HubHostName, problems)
 	}
@@ -175,14 +176,14 @@ func TestImportOfOtherEncodings(t *testing.T) {
 	}
 	counts, problems := s.imported("enrollment", "import", s.fileOf("good.csv",
 		"\xef\xbb\xbfregistrationId,attestation,initialTwin\ng1,symmetricKey,\"{\"\"tags\"\":{\"\"ort\"\":\"\"Köln\"\"}}\"\n"))
-	if e := read[provisioning.Enrollment](s, "enrollment", "show", "g1"); counts != "1+0 exit 0 " ||
+	if e := read[enroll.Enrollment](s, "enrollment", "show", "g1"); counts != "1+0 exit 0 " ||
 		compact(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
 		t.Errorf("CSV UTF-8: %s, %s\n%s", counts, compact(e.InitialTwin), problems)
 	}
 	// Files of flags likewise.
 	s.run(0, "enrollment", "create", "g2", "--symmetric", "--initial-twin", "@"+s.fileOf("twin.json",
 		"\xef\xbb\xbf{\"tags\":{\"ort\":\"Köln\"}}"))
-	if e := read[provisioning.Enrollment](s, "enrollment", "show", "g2"); compact(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
+	if e := read[enroll.Enrollment](s, "enrollment", "show", "g2"); compact(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
 		t.Errorf("a twin of a file: %s", compact(e.InitialTwin))
 	}
 	for _, content := range []string{"{\"tags\":{\"ort\":\"K\xf6ln\"}}", "\xff\xfe{\x00", `{"tags":{"x":"\ude00"}}`} {

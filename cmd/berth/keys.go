@@ -3,7 +3,7 @@ package main
 import (
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // No command prints a key unasked. Those that show a thing which has keys show them
@@ -16,15 +16,15 @@ func keysFlag(command *cobra.Command, keys *bool) {
 }
 
 // hideKeys takes the keys from what is shown of an attestation.
-func hideKeys(mechanism *provisioning.AttestationMechanism) {
+func hideKeys(mechanism *enroll.AttestationMechanism) {
 	if mechanism.SymmetricKey != nil {
-		mechanism.SymmetricKey = new(provisioning.SymmetricKeyAttestation)
+		mechanism.SymmetricKey = new(enroll.SymmetricKeyAttestation)
 	}
 }
 
 // describeKeys are the keys of an attestation, or how they are asked for: by the
 // command show of what has them.
-func describeKeys(mechanism provisioning.AttestationMechanism, what, id string) []field {
+func describeKeys(mechanism enroll.AttestationMechanism, what, id string) []field {
 	switch keys := mechanism.SymmetricKey; {
 	case keys == nil:
 		return nil

@@ -19,10 +19,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // TestFieldParity holds the service API, the command line and the portal
@@ -33,7 +34,7 @@ import (
 func TestFieldParity(t *testing.T) {
 	d := newDoors(t)
 	t.Run("enrollment", func(t *testing.T) {
-		d.try(t, doorThing{kind: "enrollment", id: "registrationId", wire: reflect.TypeFor[provisioning.Enrollment](),
+		d.try(t, doorThing{kind: "enrollment", id: "registrationId", wire: reflect.TypeFor[enroll.Enrollment](),
 			cases: d.enrollmentFields(), reasons: map[string]string{
 				"registrationId":         "names it: ID on the command line, the field registrationId of a new form",
 				"registrationState":      "read only: berth registration, and the portal's registration records",
@@ -47,7 +48,7 @@ func TestFieldParity(t *testing.T) {
 			}})
 	})
 	t.Run("group", func(t *testing.T) {
-		d.try(t, doorThing{kind: "group", id: "enrollmentGroupId", wire: reflect.TypeFor[provisioning.EnrollmentGroup](),
+		d.try(t, doorThing{kind: "group", id: "enrollmentGroupId", wire: reflect.TypeFor[enroll.Group](),
 			cases: d.groupFields(), reasons: map[string]string{
 				"enrollmentGroupId":      "names it: ID on the command line, the field groupId of a new form",
 				"etag":                   "the condition of a change, which each door takes from what it read",
@@ -254,12 +255,12 @@ func (d *doors) create(thing doorThing, id string, c doorCase) {
 	}
 	ctx := d.t.Context()
 	if thing.kind == "group" {
-		var group provisioning.EnrollmentGroup
+		var group enroll.Group
 		if err = json.Unmarshal(text, &group); err == nil {
 			_, err = d.service.PutGroup(ctx, group, "")
 		}
 	} else {
-		var enrollment provisioning.Enrollment
+		var enrollment enroll.Enrollment
 		if err = json.Unmarshal(text, &enrollment); err == nil {
 			_, err = d.service.CreateEnrollment(ctx, enrollment)
 		}
@@ -275,13 +276,13 @@ func (d *doors) document(thing doorThing, id string) (document map[string]any) {
 	var whole any
 	var err error
 	if thing.kind == "group" {
-		var group provisioning.EnrollmentGroup
+		var group enroll.Group
 		if group, err = d.service.Group(d.t.Context(), id); err == nil && group.Attestation.SymmetricKey != nil {
 			group.Attestation, err = d.service.GroupAttestationMechanism(d.t.Context(), id)
 		}
 		whole = group
 	} else {
-		var enrollment provisioning.Enrollment
+		var enrollment enroll.Enrollment
 		if enrollment, err = d.service.Enrollment(d.t.Context(), id); err == nil &&
 			enrollment.Attestation.SymmetricKey != nil {
 			enrollment.Attestation, err = d.service.AttestationMechanism(d.t.Context(), id)

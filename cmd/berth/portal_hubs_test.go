@@ -9,8 +9,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/device"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -26,7 +27,7 @@ func TestPortalNamesTheHub(t *testing.T) {
 	d.run(0, strings.Fields(command[1])...)
 	d.run(0, "device", "show", "my-device", "--hub", "east")
 
-	keys := read[provisioning.Enrollment](d.shell, "enrollment", "create", "pump", "--symmetric", "--keys", "--hub", "east")
+	keys := read[enroll.Enrollment](d.shell, "enrollment", "create", "pump", "--symmetric", "--keys", "--hub", "east")
 	info := read[server.Info](d.shell, "info")
 	roots, err := readAuthorities(info.CAFile)
 	if err != nil {

@@ -20,9 +20,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -170,17 +171,17 @@ func (p *process) mqttHost(host string) string {
 }
 
 // newDevice makes a device's certificate and the enrollment for it.
-func newDevice(id string) (tls.Certificate, provisioning.Enrollment, error) {
+func newDevice(id string) (tls.Certificate, enroll.Enrollment, error) {
 	certificatePEM, keyPEM, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
 		CommonName: id, KeyType: credential.EC256, NotBefore: time.Now().Add(-time.Hour), Validity: 24 * time.Hour})
 	if err != nil {
-		return tls.Certificate{}, provisioning.Enrollment{}, err
+		return tls.Certificate{}, enroll.Enrollment{}, err
 	}
 	certificate, err := tls.X509KeyPair(certificatePEM, keyPEM)
-	return certificate, provisioning.Enrollment{
+	return certificate, enroll.Enrollment{
 		RegistrationID: id,
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: string(certificatePEM)}}}}},
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificatePEM)}}}}},
 	}, err
 }
 

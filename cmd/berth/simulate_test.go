@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // TestSimulateWithKeys lets devices with symmetric keys come in: one with an enrollment of
@@ -15,7 +15,7 @@ func TestSimulateWithKeys(t *testing.T) {
 	s := newShell(t)
 	t.Setenv("PROVISIONING_SYMMETRIC_KEY", "")
 	t.Setenv("PROVISIONING_REGISTRATION_ID", "")
-	enrolled := read[provisioning.Enrollment](s, "enrollment", "create", "alone", "--symmetric", "--keys")
+	enrolled := read[enroll.Enrollment](s, "enrollment", "create", "alone", "--symmetric", "--keys")
 	s.run(0, "group", "create", "meters", "--symmetric")
 	derived, _ := s.run(0, "group", "device-key", "meters", "meter-17")
 	file := filepath.Join(t.TempDir(), "meter-17.key")

@@ -6,7 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
@@ -15,7 +16,7 @@ import (
 func TestStaticWithoutAHub(t *testing.T) {
 	s := newShell(t)
 	const says = "none yet: name it with --hub"
-	enrollment := read[provisioning.Enrollment](s, "enrollment", "create", "d1", "--symmetric",
+	enrollment := read[enroll.Enrollment](s, "enrollment", "create", "d1", "--symmetric",
 		"--allocation-policy", "static")
 	if enrollment.AllocationPolicy != allocation.Static {
 		t.Errorf("enrolled is %+v", enrollment)
@@ -34,7 +35,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.run(0, "enrollment", "import", file)
-	if imported := read[provisioning.Enrollment](s, "enrollment", "show",
+	if imported := read[enroll.Enrollment](s, "enrollment", "show",
 		"d2"); imported.AllocationPolicy != allocation.Static {
 		t.Errorf("imported is %+v", imported)
 	}

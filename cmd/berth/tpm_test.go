@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-tpm/tpm2"
+	"github.com/berth-iot/berth/provisioning/enroll"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/google/go-tpm/tpm2"
 )
 
 // An endorsement key is given as SDKs show it, or as the tpm2 tools write it.
@@ -30,12 +30,12 @@ func TestEnrollmentByTPM(t *testing.T) {
 	for id, given := range map[string]string{
 		"as-text": key, "as-file": file("ek.pub", string(encoded)), "as-text-file": file("ek.txt", key[:76]+"\n"+key[76:]+"\n"),
 	} {
-		if created := read[provisioning.Enrollment](s, "enrollment", "create", id, "--tpm", given); created.Attestation.Type != "tpm" || created.Attestation.TPM.EndorsementKey != key {
+		if created := read[enroll.Enrollment](s, "enrollment", "create", id, "--tpm", given); created.Attestation.Type != "tpm" || created.Attestation.TPM.EndorsementKey != key {
 			t.Errorf("%s: created %+v", id, created)
 		}
 	}
 	s.run(0, "enrollment", "update", "as-text", "--tpm-storage-root-key", key)
-	if updated := read[provisioning.Enrollment](s, "enrollment", "show", "as-text"); *updated.Attestation.TPM != (provisioning.TPMAttestation{EndorsementKey: key, StorageRootKey: key}) {
+	if updated := read[enroll.Enrollment](s, "enrollment", "show", "as-text"); *updated.Attestation.TPM != (enroll.TPMAttestation{EndorsementKey: key, StorageRootKey: key}) {
 		t.Errorf("updated: %+v", updated.Attestation.TPM)
 	}
 	if stdout, _ := s.run(0, "enrollment", "show", "as-text"); !strings.Contains(stdout, "Endorsement key") || !strings.Contains(stdout, key) {

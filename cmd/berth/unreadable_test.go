@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/provisioning"
@@ -36,8 +38,8 @@ func TestUnreadable(t *testing.T) {
 		list       []string
 		remove     []string
 	}{
-		{provisioning.EnrollmentRecords, []string{"enrollment", "list"}, []string{"enrollment", "delete", "damaged"}},
-		{provisioning.GroupRecords, []string{"group", "list"}, []string{"group", "delete", "damaged"}},
+		{enroll.Records, []string{"enrollment", "list"}, []string{"enrollment", "delete", "damaged"}},
+		{enroll.GroupRecords, []string{"group", "list"}, []string{"group", "delete", "damaged"}},
 		{provisioning.RegistrationRecords, []string{"registration", "list"}, []string{"registration", "delete", "damaged"}},
 		{"hub/berth/devices", []string{"device", "list"}, []string{"device", "delete", "damaged"}},
 		{provisioning.AuthorityRecords, []string{"authority", "list"}, []string{"authority", "delete", "damaged"}},
@@ -90,8 +92,8 @@ func TestUnreadable(t *testing.T) {
 	if stdout, _ := s.run(0, "data", "unreadable"); !strings.Contains(stdout, "Every record can be read.") {
 		t.Errorf("none is told of as %q", stdout)
 	}
-	s.run(1, "data", "unreadable", "delete", provisioning.EnrollmentRecords, "damaged")
-	if _, stderr := s.run(1, "data", "unreadable", "delete", provisioning.EnrollmentRecords, "whole"); !strings.Contains(stderr, "can be read") {
+	s.run(1, "data", "unreadable", "delete", enroll.Records, "damaged")
+	if _, stderr := s.run(1, "data", "unreadable", "delete", enroll.Records, "whole"); !strings.Contains(stderr, "can be read") {
 		t.Errorf("deleting what can be read is answered %q", stderr)
 	}
 }

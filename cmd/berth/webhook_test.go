@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
@@ -93,8 +95,8 @@ func (w *webhooks) serve(name, authority string, certificate wish, handler http.
 // hub only.
 func (w *webhooks) group(t *testing.T, id, address, ifMatch string) {
 	t.Helper()
-	if _, err := w.process.provisioning.PutGroup(within(t, time.Minute), provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.1"},
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom,
+	if _, err := w.process.provisioning.PutGroup(within(t, time.Minute), enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Hubs: []string{"127.0.0.1"},
+		Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom,
 		CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: address, APIVersion: "2019-03-31"}}}, ifMatch); err != nil {
 		t.Fatal(err)
 	}
@@ -364,8 +366,8 @@ func TestWebhookDocuments(t *testing.T) {
 	definition := func(version string) *allocation.CustomDefinition {
 		return &allocation.CustomDefinition{WebhookURL: w.healthy.URL + "/api/allocate", APIVersion: version}
 	}
-	group, err := w.process.provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"127.0.0.1", "127.0.0.2"},
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom, CustomAllocationDefinition: definition("2019-03-31")}}, "")
+	group, err := w.process.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "meters", Settings: enroll.Settings{Hubs: []string{"127.0.0.1", "127.0.0.2"},
+		Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom, CustomAllocationDefinition: definition("2019-03-31")}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -415,7 +417,7 @@ func TestWebhookDocuments(t *testing.T) {
 			}
 			var request map[string]json.RawMessage
 			var entry struct {
-				provisioning.Enrollment
+				enroll.Enrollment
 				EnrollmentGroupID string `json:"enrollmentGroupId"`
 			}
 			var device map[string]json.RawMessage
@@ -426,7 +428,7 @@ func TestWebhookDocuments(t *testing.T) {
 				t.Errorf("the webhook was asked %s", w.asked[0])
 			}
 			if entry.AllocationPolicy != allocation.Custom || entry.CustomAllocationDefinition.APIVersion != c.version || entry.ETag == "" ||
-				entry.ProvisioningStatus != provisioning.Enabled || entry.ReprovisionPolicy == nil || entry.CreatedDateTimeUTC.IsZero() ||
+				entry.ProvisioningStatus != enroll.Enabled || entry.ReprovisionPolicy == nil || entry.CreatedDateTimeUTC.IsZero() ||
 				c.entry == "enrollmentGroup" && (entry.EnrollmentGroupID != "meters" || len(entry.Hubs) != 2) || c.entry == "individualEnrollment" && entry.RegistrationID != "alone" {
 				t.Errorf("it is told of the enrollment %s", request[c.entry])
 			}

@@ -12,6 +12,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
@@ -71,9 +73,9 @@ func newRegistering(t *testing.T, configure ...func(*provisioning.Config)) *regi
 			t.Error(err)
 		}
 	})
-	enrollment := provisioning.Enrollment{RegistrationID: "pump-1"}
+	enrollment := enroll.Enrollment{RegistrationID: "pump-1"}
 	enrollment.Attestation.Type = "symmetricKey"
-	if enrollment, err = r.dps.CreateEnrollment(t.Context(), enrollment); err != nil {
+	if enrollment, err = r.dps.Enrollments().Create(t.Context(), enrollment); err != nil {
 		t.Fatal(err)
 	}
 	r.key = enrollment.Attestation.SymmetricKey.PrimaryKey

@@ -4,7 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
@@ -47,16 +48,16 @@ func listed(records []store.Unreadable) []contract.Unreadable {
 }
 
 func (s *service) pageOfEnrollments(c *https.Call) (any, error) {
-	return page(s, c, provisioning.EnrollmentRecords, func(prefix, after string,
-		limit int) ([]provisioning.Enrollment, string, error) {
-		return s.Provisioning.Enrollments(c.Context(), prefix, after, limit)
+	return page(s, c, enroll.Records, func(prefix, after string,
+		limit int) ([]enroll.Enrollment, string, error) {
+		return s.Provisioning.Enrollments().List(c.Context(), prefix, after, limit)
 	})
 }
 
 func (s *service) pageOfGroups(c *https.Call) (any, error) {
-	return page(s, c, provisioning.GroupRecords, func(prefix, after string,
-		limit int) ([]provisioning.EnrollmentGroup, string, error) {
-		return s.Provisioning.Groups(c.Context(), prefix, after, limit)
+	return page(s, c, enroll.GroupRecords, func(prefix, after string,
+		limit int) ([]enroll.Group, string, error) {
+		return s.Provisioning.Groups().List(c.Context(), prefix, after, limit)
 	})
 }
 

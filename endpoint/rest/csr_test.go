@@ -12,9 +12,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 )
 
@@ -43,10 +44,10 @@ type registering struct {
 func newRegistering(t *testing.T, id string) registering {
 	h := newFixture(t)
 	key := credential.NewKey(32)
-	enrollment := provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{CredentialPolicyName: "default",
-		Attestation: provisioning.AttestationMechanism{
-			Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}}}
-	if _, err := h.Config.Provisioning.CreateEnrollment(t.Context(), enrollment); err != nil {
+	enrollment := enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{CredentialPolicyName: "default",
+		Attestation: enroll.AttestationMechanism{
+			Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}}}
+	if _, err := h.Config.Provisioning.Enrollments().Create(t.Context(), enrollment); err != nil {
 		t.Fatal(err)
 	}
 	token, err := credential.NewToken(httpstest.Scope+"/registrations/"+id, "registration", key,

@@ -4,6 +4,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // dryRuns are Azure's bulk operations done dry. They are Berth's own, and here because
@@ -43,6 +44,6 @@ func dryRun(c *https.Call) error {
 		}
 		created[mechanism] = n
 	}
-	c.Request = c.WithContext(provisioning.DryRun(c.Context(), created))
+	c.Request = c.WithContext(enroll.DryRun(c.Context(), created))
 	return nil
 }

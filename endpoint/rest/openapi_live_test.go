@@ -22,6 +22,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/getkin/kin-openapi/openapi3"
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
@@ -64,11 +66,11 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("GET /berth/provisioning/audit/{bulk}", params{"bulk": l.bulkName()}, nil)
 	l.refused("GET /berth/provisioning/audit/{bulk}", params{"bulk": "none"}, nil)
 	l.isLockedOut()
-	l.Damage(provisioning.EnrollmentRecords, "damaged")
+	l.Damage(enroll.Records, "damaged")
 	l.do("GET /berth/provisioning/enrollments", nil, nil)
 	l.do("GET /berth/unreadable", nil, nil)
-	l.do("DELETE /berth/unreadable", params{"collection": provisioning.EnrollmentRecords, "key": "damaged"}, nil)
-	l.refused("DELETE /berth/unreadable", params{"collection": provisioning.EnrollmentRecords, "key": "damaged"}, nil)
+	l.do("DELETE /berth/unreadable", params{"collection": enroll.Records, "key": "damaged"}, nil)
+	l.refused("DELETE /berth/unreadable", params{"collection": enroll.Records, "key": "damaged"}, nil)
 
 	for path, item := range l.document.Paths.Map() {
 		for method := range item.Operations() {

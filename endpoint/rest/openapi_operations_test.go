@@ -3,6 +3,8 @@ package rest
 import (
 	"encoding/json"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/authority"
@@ -44,16 +46,16 @@ type parameter struct{ name, description string }
 type (
 	// registerBody is what a device sends when it registers.
 	registerBody struct {
-		RegistrationID string                      `json:"registrationId"`
-		TPM            provisioning.TPMAttestation `json:"tpm"`     // of a device that proves itself by its TPM
-		Payload        json.RawMessage             `json:"payload"` // for custom allocation
-		CSR            string                      `json:"csr"`     // base64 of a PKCS #10 request for an operational certificate, its common name the registration id
+		RegistrationID string                `json:"registrationId"`
+		TPM            enroll.TPMAttestation `json:"tpm"`     // of a device that proves itself by its TPM
+		Payload        json.RawMessage       `json:"payload"` // for custom allocation
+		CSR            string                `json:"csr"`     // base64 of a PKCS #10 request for an operational certificate, its common name the registration id
 	}
 	// lookUpBody is registerBody without what only a registration may have.
 	lookUpBody struct {
-		RegistrationID string                      `json:"registrationId"`
-		TPM            provisioning.TPMAttestation `json:"tpm"`     // as in a registration
-		Payload        json.RawMessage             `json:"payload"` // which is not used
+		RegistrationID string                `json:"registrationId"`
+		TPM            enroll.TPMAttestation `json:"tpm"`     // as in a registration
+		Payload        json.RawMessage       `json:"payload"` // which is not used
 	}
 	// twinBody is what back ends may change of a twin.
 	twinBody struct {
@@ -92,17 +94,17 @@ var operations = map[string]operation{
 
 	// The provisioning service's back ends.
 	"POST /enrollments":                                {summary: "Create, update or delete several individual enrollments", request: bulkOfEnrollments{}, answer: contract.BulkResult{}},
-	"POST /enrollments/query":                          {summary: "List individual enrollments, page by page", query: continued, request: querySpecification{}, answer: []provisioning.Enrollment{}},
-	"GET /enrollments/{id}":                            {summary: "Read an individual enrollment", answer: provisioning.Enrollment{}, etag: true},
-	"PUT /enrollments/{id}":                            {summary: "Create or update an individual enrollment", request: sentEnrollment{}, answer: provisioning.Enrollment{}, etag: true, ifMatch: true},
+	"POST /enrollments/query":                          {summary: "List individual enrollments, page by page", query: continued, request: querySpecification{}, answer: []enroll.Enrollment{}},
+	"GET /enrollments/{id}":                            {summary: "Read an individual enrollment", answer: enroll.Enrollment{}, etag: true},
+	"PUT /enrollments/{id}":                            {summary: "Create or update an individual enrollment", request: sentEnrollment{}, answer: enroll.Enrollment{}, etag: true, ifMatch: true},
 	"DELETE /enrollments/{id}":                         {summary: "Delete an individual enrollment", ifMatch: true},
-	"POST /enrollments/{id}/attestationmechanism":      {summary: "Read how an individual enrollment attests, with its keys", answer: provisioning.AttestationMechanism{}},
+	"POST /enrollments/{id}/attestationmechanism":      {summary: "Read how an individual enrollment attests, with its keys", answer: enroll.AttestationMechanism{}},
 	"POST /enrollmentGroups":                           {summary: "Create, update or delete several enrollment groups", request: bulkOfGroups{}, answer: contract.BulkResult{}},
-	"POST /enrollmentGroups/query":                     {summary: "List enrollment groups, page by page", query: continued, request: querySpecification{}, answer: []provisioning.EnrollmentGroup{}},
-	"GET /enrollmentGroups/{id}":                       {summary: "Read an enrollment group", answer: provisioning.EnrollmentGroup{}, etag: true},
-	"PUT /enrollmentGroups/{id}":                       {summary: "Create or update an enrollment group", request: sentGroup{}, answer: provisioning.EnrollmentGroup{}, etag: true, ifMatch: true},
+	"POST /enrollmentGroups/query":                     {summary: "List enrollment groups, page by page", query: continued, request: querySpecification{}, answer: []enroll.Group{}},
+	"GET /enrollmentGroups/{id}":                       {summary: "Read an enrollment group", answer: enroll.Group{}, etag: true},
+	"PUT /enrollmentGroups/{id}":                       {summary: "Create or update an enrollment group", request: sentGroup{}, answer: enroll.Group{}, etag: true, ifMatch: true},
 	"DELETE /enrollmentGroups/{id}":                    {summary: "Delete an enrollment group", ifMatch: true},
-	"POST /enrollmentGroups/{id}/attestationmechanism": {summary: "Read how an enrollment group attests, with its keys", answer: provisioning.AttestationMechanism{}},
+	"POST /enrollmentGroups/{id}/attestationmechanism": {summary: "Read how an enrollment group attests, with its keys", answer: enroll.AttestationMechanism{}},
 	"POST /registrations/{id}/query":                   {summary: "List the registration states of an enrollment group's devices, page by page", query: continued, request: querySpecification{}, answer: []provisioning.Registration{}},
 	"GET /registrations/{id}":                          {summary: "Read the registration state of a device", answer: provisioning.Registration{}, etag: true},
 	"DELETE /registrations/{id}":                       {summary: "Delete the registration state of a device", ifMatch: true},
@@ -126,9 +128,9 @@ var operations = map[string]operation{
 	"GET /berth/provisioning/service": {summary: "Read what the provisioning service is",
 		answer: provisioning.Summary{}},
 	"GET /berth/provisioning/enrollments": {summary: "List individual enrollments by prefix", query: paging,
-		answer: contract.Page[provisioning.Enrollment]{}},
+		answer: own.Page[enroll.Enrollment]{}},
 	"GET /berth/provisioning/groups": {summary: "List enrollment groups by prefix", query: paging,
-		answer: contract.Page[provisioning.EnrollmentGroup]{}},
+		answer: own.Page[enroll.Group]{}},
 	"GET /berth/provisioning/registrations": {summary: "List registration states by prefix", query: paging,
 		answer: contract.Page[provisioning.Registration]{}},
 	"POST /berth/provisioning/enrollments/dryrun": {summary: "Say what would fail if individual enrollments were created, updated or deleted, and change nothing",

@@ -34,6 +34,7 @@ type schemas struct {
 
 // described are the folders of the packages whose types are described.
 var described = []string{"../../contract", "../../provisioning", "../../provisioning/allocation",
+	"../../provisioning/enroll",
 	"../../provisioning/linkedhub", "../../provisioning/attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
 	"../../authority", "../../credential", "../../hub", "../../hub/connection", "../../hub/identity",
@@ -54,7 +55,8 @@ var names = map[string]string{
 	"connection.Statistics":       "ServiceStatistics",
 	"identity.Statistics":         "RegistryStatistics",
 	"identity.Capabilities":       "DeviceCapabilities",
-	"inject.Fault":                "InjectedFault",
+	"enroll.Group":                "EnrollmentGroup",
+	"inject.Fault":                "Misbehaviour",
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",
 	"issuance.Policy":             "CredentialPolicy",

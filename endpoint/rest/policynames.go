@@ -7,10 +7,11 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // The versions of the service API name the credential policy of an enrollment in
@@ -73,14 +74,14 @@ type policyReference struct {
 
 // sentEnrollment is an individual enrollment as any version of the API has it.
 type sentEnrollment struct {
-	provisioning.Enrollment
+	enroll.Enrollment
 	policyReference
 	stated stated
 }
 
 // sentGroup is an enrollment group as any version of the API has it.
 type sentGroup struct {
-	provisioning.EnrollmentGroup
+	enroll.Group
 	policyReference
 	stated stated
 }
@@ -128,8 +129,8 @@ func (s *stated) read(text []byte) error {
 }
 
 // keep are the properties that a request of this version leaves as they are stored.
-func (s stated) keep(apiVersion string) provisioning.Kept {
-	return provisioning.Kept{
+func (s stated) keep(apiVersion string) enroll.Kept {
+	return enroll.Kept{
 		CredentialPolicy: !s.policy && policyNamingOf(apiVersion) == policyUnknown,
 		Parent:           !s.parent, // Berth's own: no version knows it
 	}
@@ -212,7 +213,7 @@ func (t *policyTerms) reference(name string) (reference policyReference) {
 	return policyReference{Namespace: policyNamespace, Authority: authority, Policy: name}
 }
 
-func (t *policyTerms) enrollment(e provisioning.Enrollment) any {
+func (t *policyTerms) enrollment(e enroll.Enrollment) any {
 	if t.naming < policyByResourceID {
 		return e
 	}
@@ -221,11 +222,11 @@ func (t *policyTerms) enrollment(e provisioning.Enrollment) any {
 	return body
 }
 
-func (t *policyTerms) group(g provisioning.EnrollmentGroup) any {
+func (t *policyTerms) group(g enroll.Group) any {
 	if t.naming < policyByResourceID {
 		return g
 	}
-	body := sentGroup{EnrollmentGroup: g, policyReference: t.reference(g.CredentialPolicyName)}
+	body := sentGroup{Group: g, policyReference: t.reference(g.CredentialPolicyName)}
 	body.CredentialPolicyName = ""
 	return body
 }
@@ -241,7 +242,7 @@ func renderPage[T any](items []T, next string, err error, render func(T) any) ([
 
 // readSettings takes the settings of an enrollment or a group as the version of the
 // request means them, and refuses what would be lost.
-func (s *service) readSettings(ctx context.Context, settings *provisioning.EnrollmentSettings, policy policyReference,
+func (s *service) readSettings(ctx context.Context, settings *enroll.Settings, policy policyReference,
 	said stated) (err error) {
 	if said.misplaced != nil {
 		return said.misplaced
@@ -251,34 +252,34 @@ func (s *service) readSettings(ctx context.Context, settings *provisioning.Enrol
 }
 
 // createEnrollment creates an enrollment, as the version of the request means it.
-func (s *service) createEnrollment(ctx context.Context, body sentEnrollment) (written provisioning.Enrollment,
+func (s *service) createEnrollment(ctx context.Context, body sentEnrollment) (written enroll.Enrollment,
 	err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
-	return s.Provisioning.CreateEnrollment(ctx, body.Enrollment)
+	return s.Provisioning.Enrollments().Create(ctx, body.Enrollment)
 }
 
 // replaceEnrollment changes an enrollment as a request of this version means it.
 func (s *service) replaceEnrollment(ctx context.Context, apiVersion string, body sentEnrollment,
-	ifMatch string) (written provisioning.Enrollment, err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+	ifMatch string) (written enroll.Enrollment, err error) {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
-	return s.Provisioning.PutEnrollmentKeeping(ctx, body.Enrollment, body.stated.keep(apiVersion), ifMatch)
+	return s.Provisioning.Enrollments().PutKeeping(ctx, body.Enrollment, body.stated.keep(apiVersion), ifMatch)
 }
 
-func (s *service) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+func (s *service) createGroup(ctx context.Context, body sentGroup) (written enroll.Group, err error) {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
-	return s.Provisioning.CreateGroup(ctx, body.EnrollmentGroup)
+	return s.Provisioning.Groups().Create(ctx, body.Group)
 }
 
 func (s *service) replaceGroup(ctx context.Context, apiVersion string, body sentGroup,
-	ifMatch string) (written provisioning.EnrollmentGroup, err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.stated); err != nil {
+	ifMatch string) (written enroll.Group, err error) {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
 		return written, err
 	}
-	return s.Provisioning.PutGroupKeeping(ctx, body.EnrollmentGroup, body.stated.keep(apiVersion), ifMatch)
+	return s.Provisioning.Groups().PutKeeping(ctx, body.Group, body.stated.keep(apiVersion), ifMatch)
 }

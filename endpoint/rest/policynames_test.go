@@ -102,13 +102,13 @@ func (e enrolling) get(kind, id, version string) map[string]any {
 func (e enrolling) stored(kind, id string) (policy, parent string) {
 	e.T.Helper()
 	if kind == "enrollments" {
-		enrollment, err := e.Config.Provisioning.Enrollment(e.T.Context(), id)
+		enrollment, err := e.Config.Provisioning.Enrollments().Get(e.T.Context(), id)
 		if err != nil {
 			e.T.Fatal(err)
 		}
 		return enrollment.CredentialPolicyName, enrollment.ParentDeviceID
 	}
-	group, err := e.Config.Provisioning.Group(e.T.Context(), id)
+	group, err := e.Config.Provisioning.Groups().Get(e.T.Context(), id)
 	if err != nil {
 		e.T.Fatal(err)
 	}

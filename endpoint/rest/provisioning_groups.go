@@ -8,7 +8,7 @@ import (
 )
 
 func (s *service) getGroup(c *https.Call) (any, error) {
-	group, err := s.Provisioning.Group(c.Context(), c.Parameter("id"))
+	group, err := s.Provisioning.Groups().Get(c.Context(), c.Parameter("id"))
 	return c.Tagged(s.policyTerms(c).group(group), group.ETag, err)
 }
 
@@ -30,10 +30,10 @@ func (s *service) putGroup(c *https.Call) (any, error) {
 }
 
 func (s *service) deleteGroup(c *https.Call) (any, error) {
-	return nil, s.Provisioning.DeleteGroup(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
+	return nil, s.Provisioning.Groups().Delete(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
 }
 
 func (s *service) groupAttestationMechanism(c *https.Call) (any, error) {
-	mechanism, err := s.Provisioning.GroupAttestationMechanism(c.Context(), c.Parameter("id"))
+	mechanism, err := s.Provisioning.Groups().AttestationMechanism(c.Context(), c.Parameter("id"))
 	return mechanism, err
 }

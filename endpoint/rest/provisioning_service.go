@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
@@ -39,7 +41,7 @@ func (s *service) provisioningService() []https.Operation {
 }
 
 func (s *service) getEnrollment(c *https.Call) (any, error) {
-	enrollment, err := s.Provisioning.Enrollment(c.Context(), c.Parameter("id"))
+	enrollment, err := s.Provisioning.Enrollments().Get(c.Context(), c.Parameter("id"))
 	return c.Tagged(s.policyTerms(c).enrollment(enrollment), enrollment.ETag, err)
 }
 
@@ -74,11 +76,11 @@ func createOrReplace[B, T any](
 }
 
 func (s *service) deleteEnrollment(c *https.Call) (any, error) {
-	return nil, s.Provisioning.DeleteEnrollment(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
+	return nil, s.Provisioning.Enrollments().Delete(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
 }
 
 func (s *service) attestationMechanism(c *https.Call) (any, error) {
-	mechanism, err := s.Provisioning.AttestationMechanism(c.Context(), c.Parameter("id"))
+	mechanism, err := s.Provisioning.Enrollments().AttestationMechanism(c.Context(), c.Parameter("id"))
 	return mechanism, err
 }
 
@@ -127,7 +129,7 @@ func (s *service) bulkEnrollments(c *https.Call) (any, error) {
 		put: func(ctx context.Context, e sentEnrollment, ifMatch string) error {
 			return errorOf(s.replaceEnrollment(ctx, c.Query("api-version"), e, ifMatch))
 		},
-		delete:  s.Provisioning.DeleteEnrollment,
+		delete:  s.Provisioning.Enrollments().Delete,
 		refused: func(id string) contract.BulkError { return contract.BulkError{RegistrationID: id} },
 	})
 }
@@ -145,7 +147,7 @@ func (s *service) bulkGroups(c *https.Call) (any, error) {
 		put: func(ctx context.Context, g sentGroup, ifMatch string) error {
 			return errorOf(s.replaceGroup(ctx, c.Query("api-version"), g, ifMatch))
 		},
-		delete:  s.Provisioning.DeleteGroup,
+		delete:  s.Provisioning.Groups().Delete,
 		refused: func(id string) contract.BulkError { return contract.BulkError{EnrollmentGroupID: id} },
 	})
 }
@@ -202,7 +204,7 @@ func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, op
 	// The operation has one entry in the audit; one thing alone has its own.
 	var bulk *audit.Bulk
 	var part *audit.Part
-	if len(items) > 1 && !provisioning.IsDryRun(ctx) {
+	if len(items) > 1 && !enroll.IsDryRun(ctx) {
 		var err error
 		bulk = s.Audit.Begin(ctx, action, operations.kind)
 		if ctx, part, err = bulk.Part(ctx, ids); err != nil {

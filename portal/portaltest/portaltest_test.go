@@ -92,7 +92,7 @@ func TestServices(t *testing.T) {
 		t.Errorf("the attempts are %+v", found)
 	}
 	before := s.Reads.All()
-	_, err = s.Provisioning.Group(s.Context, "g1")
+	_, err = s.Provisioning.Groups().Get(s.Context, "g1")
 	s.Must(err)
 	if s.Reads.All() == before {
 		t.Error("a read is not counted")

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
@@ -80,16 +82,16 @@ func (s *Services) DeviceCertificate(name string) string {
 
 // WithKeys are the settings of an enrollment or group by symmetric keys that the service
 // makes.
-func WithKeys() provisioning.EnrollmentSettings {
-	return provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}
+func WithKeys() enroll.Settings {
+	return enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}
 }
 
 // Enroll adds an individual enrollment by symmetric keys.
 func (s *Services) Enroll(id string) {
 	s.T.Helper()
-	_, err := s.Provisioning.CreateEnrollment(
+	_, err := s.Provisioning.Enrollments().Create(
 		s.Context,
-		provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: WithKeys()},
+		enroll.Enrollment{RegistrationID: id, Settings: WithKeys()},
 	)
 	s.Must(err)
 }
@@ -97,9 +99,9 @@ func (s *Services) Enroll(id string) {
 // EnrollGroup adds an enrollment group by symmetric keys.
 func (s *Services) EnrollGroup(id string) {
 	s.T.Helper()
-	_, err := s.Provisioning.PutGroup(
+	_, err := s.Provisioning.Groups().Put(
 		s.Context,
-		provisioning.EnrollmentGroup{EnrollmentGroupID: id, EnrollmentSettings: WithKeys()},
+		enroll.Group{EnrollmentGroupID: id, Settings: WithKeys()},
 		"",
 	)
 	s.Must(err)

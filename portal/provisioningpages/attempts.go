@@ -85,7 +85,7 @@ func (p *Pages) showAttempt(c *web.Call) error {
 	}
 	page := attemptPage{Attempt: attempt}
 	if failed, ok := attempt.Checks.Failed(); ok {
-		_, err := service.Enrollment(ctx, attempt.RegistrationID)
+		_, err := service.Enrollments().Get(ctx, attempt.RegistrationID)
 		if err != nil && fault.From(err).Code.Status() >= 500 {
 			return err
 		}

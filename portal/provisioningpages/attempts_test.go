@@ -15,10 +15,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -99,9 +100,9 @@ func TestReasonOfACheckInFrench(t *testing.T) {
 		KeyUsage: x509.KeyUsageCertSign, PermittedDNSDomains: []string{"factory.example"}, PermittedDNSDomainsCritical: true}
 	authority, text := issue(authority, authority)
 	device, _ := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "d1"}, DNSNames: []string{"d1.other.example"}}, authority)
-	_, err = h.Provisioning.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line",
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			SigningCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: text}}}}}})
+	_, err = h.Provisioning.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: "line",
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}})
 	h.Must(err)
 	shown := credential.Evidence{Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711", Certificates: []*x509.Certificate{device, authority}}
 	if _, err := h.Provisioning.OpenSession("0ne1", "d1", shown).Register(ctx, nil); err == nil {

@@ -3,10 +3,11 @@ package provisioningpages
 import (
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // The mechanisms that the forms offer, in the words of the REST API.
@@ -23,24 +24,24 @@ type attestation struct {
 	Mechanism   string
 	Primary     certificateField
 	Secondary   certificateField
-	NoSecondary bool                           // the present secondary certificate is to go
-	Authorities []string                       // of the service, which the group names in place of certificates
-	Keys        [2]keyField                    // primary and secondary
-	HasKeys     bool                           // there are keys, which stay where none is typed
-	StoredKeys  *keys                          // when they are asked for
-	TPM         [2]keyField                    // endorsement key and storage root key, base64
-	Authority   string                         // the verified authority that a group names, chosen in the form
-	Next        string                         // another one, to roll over to
-	nextTyped   bool                           // the form brought that, be it none
-	Choices     []string                       // the verified authorities that there are
-	references  *provisioning.X509CAReferences // what Authorities come from
+	NoSecondary bool                     // the present secondary certificate is to go
+	Authorities []string                 // of the service, which the group names in place of certificates
+	Keys        [2]keyField              // primary and secondary
+	HasKeys     bool                     // there are keys, which stay where none is typed
+	StoredKeys  *keys                    // when they are asked for
+	TPM         [2]keyField              // endorsement key and storage root key, base64
+	Authority   string                   // the verified authority that a group names, chosen in the form
+	Next        string                   // another one, to roll over to
+	nextTyped   bool                     // the form brought that, be it none
+	Choices     []string                 // the verified authorities that there are
+	references  *enroll.X509CAReferences // what Authorities come from
 }
 
 // keys are a primary and a secondary key, base64.
 type keys struct{ Primary, Secondary string }
 
 // keysOf are the keys of a mechanism.
-func keysOf(mechanism provisioning.AttestationMechanism, err error) (*keys, error) {
+func keysOf(mechanism enroll.AttestationMechanism, err error) (*keys, error) {
 	if err != nil || mechanism.SymmetricKey == nil { // it may have changed meanwhile
 		return nil, err
 	}
@@ -52,7 +53,7 @@ type certificateField struct {
 	Name     string // primary or secondary
 	Group    bool   // it signs the devices' certificates
 	Text     string // as typed; a private key never comes back
-	Report   *provisioning.CertificateReport
+	Report   *enroll.CertificateReport
 	Problem  *fault.Error
 	Enrolled *credential.X509CertificateInfo // what is stored now
 }
@@ -93,7 +94,7 @@ func (p *Pages) readCertificate(c *web.Call, which string, group bool) certifica
 	if f.Text == "" {
 		return f
 	}
-	report, err := provisioning.Inspect([]byte(f.Text), c.Now())
+	report, err := enroll.Inspect([]byte(f.Text), c.Now())
 	if err != nil {
 		f.Problem = fault.From(err)
 		if f.Problem.Info["reason"] == "privateKey" || credential.HoldsPrivateKey([]byte(f.Text)) {
@@ -115,7 +116,7 @@ var ofDevices = map[string]bool{
 }
 
 // Warnings are what may keep devices out that come with the certificate.
-func (f certificateField) Warnings() (found []provisioning.Warning) {
+func (f certificateField) Warnings() (found []enroll.Warning) {
 	for _, warning := range f.Report.Warnings {
 		if !f.Group || !ofDevices[warning.Code] {
 			found = append(found, warning)
@@ -125,31 +126,31 @@ func (f certificateField) Warnings() (found []provisioning.Warning) {
 }
 
 // certificate is the field as it is to be stored.
-func (f certificateField) certificate() *provisioning.X509Certificate {
+func (f certificateField) certificate() *enroll.X509Certificate {
 	switch {
 	case f.Text != "":
-		return &provisioning.X509Certificate{Certificate: f.Text}
+		return &enroll.X509Certificate{Certificate: f.Text}
 	case f.Enrolled != nil:
-		return &provisioning.X509Certificate{Info: f.Enrolled}
+		return &enroll.X509Certificate{Info: f.Enrolled}
 	}
 	return nil
 }
 
 // describe is a certificate as what it says.
-func describe(certificate *provisioning.X509Certificate) *provisioning.X509Certificate {
+func describe(certificate *enroll.X509Certificate) *enroll.X509Certificate {
 	if certificate == nil || certificate.Certificate == "" {
 		return certificate
 	}
-	report, err := provisioning.Inspect([]byte(certificate.Certificate), time.Time{}) // its warnings are not asked for
+	report, err := enroll.Inspect([]byte(certificate.Certificate), time.Time{}) // its warnings are not asked for
 	if err != nil {
 		return certificate
 	}
-	return &provisioning.X509Certificate{Info: &report.Info}
+	return &enroll.X509Certificate{Info: &report.Info}
 }
 
 // certificates is where a mechanism of a group, or of an individual enrollment, has its
 // certificates.
-func certificates(x *provisioning.X509Attestation, group bool) **provisioning.X509Certificates {
+func certificates(x *enroll.X509Attestation, group bool) **enroll.X509Certificates {
 	if group {
 		return &x.SigningCertificates
 	}
@@ -157,7 +158,7 @@ func certificates(x *provisioning.X509Attestation, group bool) **provisioning.X5
 }
 
 // setStored notes the certificates and keys that there are.
-func (a *attestation) setStored(stored *provisioning.EnrollmentSettings) {
+func (a *attestation) setStored(stored *enroll.Settings) {
 	a.HasKeys = stored.Attestation.Type == bySymmetricKey
 	if tpm := stored.Attestation.TPM; tpm != nil && a.TPM[0].Text == "" {
 		a.TPM[0].Text, a.TPM[1].Text = tpm.EndorsementKey, tpm.StorageRootKey
@@ -222,33 +223,33 @@ func (a *attestation) keepsAuthorities() bool {
 }
 
 // apply puts the mechanism into what is to be stored.
-func (a *attestation) apply(wanted *provisioning.EnrollmentSettings) {
+func (a *attestation) apply(wanted *enroll.Settings) {
 	if a.Mechanism == byTPM {
-		wanted.Attestation = provisioning.AttestationMechanism{
+		wanted.Attestation = enroll.AttestationMechanism{
 			Type: byTPM,
-			TPM:  &provisioning.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text},
+			TPM:  &enroll.TPMAttestation{EndorsementKey: a.TPM[0].Text, StorageRootKey: a.TPM[1].Text},
 		}
 		return
 	}
 	if a.Mechanism != byX509 { // the service says whether it knows it
-		wanted.Attestation = provisioning.AttestationMechanism{
+		wanted.Attestation = enroll.AttestationMechanism{
 			Type: a.Mechanism,
-			SymmetricKey: &provisioning.SymmetricKeyAttestation{
+			SymmetricKey: &enroll.SymmetricKeyAttestation{
 				PrimaryKey: a.Keys[0].Text, SecondaryKey: a.Keys[1].Text},
 		}
 		return
 	}
-	x := new(provisioning.X509Attestation)
-	wanted.Attestation = provisioning.AttestationMechanism{Type: byX509, X509: x}
+	x := new(enroll.X509Attestation)
+	wanted.Attestation = enroll.AttestationMechanism{Type: byX509, X509: x}
 	switch {
 	case a.Group && a.Authority != "" && a.Primary.Text == "":
-		x.CAReferences = &provisioning.X509CAReferences{Primary: a.Authority, Secondary: a.Next}
+		x.CAReferences = &enroll.X509CAReferences{Primary: a.Authority, Secondary: a.Next}
 		return
 	case a.keepsAuthorities() && !a.Group:
 		x.CAReferences = a.references
 		return
 	}
-	chosen := provisioning.X509Certificates{Primary: a.Primary.certificate(), Secondary: a.Secondary.certificate()}
+	chosen := enroll.X509Certificates{Primary: a.Primary.certificate(), Secondary: a.Secondary.certificate()}
 	if a.NoSecondary && a.Secondary.Text == "" {
 		chosen.Secondary = nil
 	}

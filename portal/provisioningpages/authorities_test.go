@@ -6,9 +6,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -42,11 +43,11 @@ func TestAuthorityInUse(t *testing.T) {
 		t.Errorf("by force it stays: %v", err)
 	}
 	// The group can be disabled all the same, and rolled to another.
-	group, err := service.Group(ctx, "line-7")
+	group, err := service.Groups().Get(ctx, "line-7")
 	h.Must(err)
 	b.Send("group/line-7", http.StatusOK, url.Values{"mechanism": {"x509"}, "authority": {"factory"},
 		"etag": {group.ETag}})
-	if group, err = service.Group(ctx, "line-7"); err != nil || group.ProvisioningStatus != provisioning.Disabled {
+	if group, err = service.Groups().Get(ctx, "line-7"); err != nil || group.ProvisioningStatus != enroll.Disabled {
 		t.Errorf("the group is %+v, error %v", group, err)
 	}
 }
@@ -63,30 +64,30 @@ func TestRollingAuthorities(t *testing.T) {
 		"enabled": {"yes"}})
 	for _, step := range []struct {
 		typed url.Values
-		want  provisioning.X509CAReferences
+		want  enroll.X509CAReferences
 	}{
 		{url.Values{"authority": {"first"}, "authoritySecondary": {"second"}},
-			provisioning.X509CAReferences{Primary: "first", Secondary: "second"}},
-		{url.Values{"authority": {"first"}, "iotEdge": {"yes"}}, provisioning.X509CAReferences{Primary: "first",
+			enroll.X509CAReferences{Primary: "first", Secondary: "second"}},
+		{url.Values{"authority": {"first"}, "iotEdge": {"yes"}}, enroll.X509CAReferences{Primary: "first",
 			Secondary: "second"}},
 		{url.Values{"authority": {"third"}, "authoritySecondary": {"second"}},
-			provisioning.X509CAReferences{Primary: "third", Secondary: "second"}},
-		{url.Values{"authority": {"third"}, "authoritySecondary": {""}}, provisioning.X509CAReferences{Primary: "third"}},
+			enroll.X509CAReferences{Primary: "third", Secondary: "second"}},
+		{url.Values{"authority": {"third"}, "authoritySecondary": {""}}, enroll.X509CAReferences{Primary: "third"}},
 	} {
-		group, err := service.Group(ctx, "line")
+		group, err := service.Groups().Get(ctx, "line")
 		h.Must(err)
 		form := url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "etag": {group.ETag}}
 		for name, values := range step.typed {
 			form[name] = values
 		}
 		b.Send("group/line", http.StatusOK, form)
-		group, err = service.Group(ctx, "line")
+		group, err = service.Groups().Get(ctx, "line")
 		h.Must(err)
 		if got := *group.Attestation.X509.CAReferences; got != step.want {
 			t.Errorf("after %v the group names %+v, want %+v", step.typed, got, step.want)
 		}
 	}
-	group, err := service.Group(ctx, "line")
+	group, err := service.Groups().Get(ctx, "line")
 	h.Must(err)
 	b.Shows(b.Send("group/line", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "authority": {"third"},
 		"secondary": {h.AuthorityCertificate("fourth")}, "etag": {group.ETag}}), `id="secondary-error"`)
@@ -101,12 +102,12 @@ func TestHubsThatAreGone(t *testing.T) {
 		h.Must(service.Links().Add(ctx, linkedHub{host: hub.Host()}))
 	}
 	h.Must(service.Links().Add(ctx, linkedHub{host: "east.example.com"}))
-	one := provisioning.Enrollment{RegistrationID: "one", EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: "EAST.example.com",
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}}
-	some := provisioning.Enrollment{RegistrationID: "some", EnrollmentSettings: provisioning.EnrollmentSettings{Hubs: []string{"East.Example.com", "127.0.0.1"},
+	one := enroll.Enrollment{RegistrationID: "one", Settings: enroll.Settings{HubHostName: "EAST.example.com",
+		Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}
+	some := enroll.Enrollment{RegistrationID: "some", Settings: enroll.Settings{Hubs: []string{"East.Example.com", "127.0.0.1"},
 		Attestation: one.Attestation}}
-	for _, enrollment := range []provisioning.Enrollment{one, some} {
-		_, err := service.CreateEnrollment(ctx, enrollment)
+	for _, enrollment := range []enroll.Enrollment{one, some} {
+		_, err := service.Enrollments().Create(ctx, enrollment)
 		h.Must(err)
 	}
 	look := func(hub string) {
@@ -120,11 +121,11 @@ func TestHubsThatAreGone(t *testing.T) {
 	h.Must(service.Links().Delete(ctx, "east.example.com", "", true))
 	_, page := b.Get("enrollment/one")
 	b.Shows(page, "<option selected>EAST.example.com</option>")
-	stored, err := service.Enrollment(ctx, "some")
+	stored, err := service.Enrollments().Get(ctx, "some")
 	h.Must(err)
 	b.Send("enrollment/some", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "hubs": {"East.Example.com",
 		"127.0.0.1"}, "etag": {stored.ETag}})
-	if stored, err = service.Enrollment(ctx, "some"); err != nil || stored.ProvisioningStatus != provisioning.Disabled ||
+	if stored, err = service.Enrollments().Get(ctx, "some"); err != nil || stored.ProvisioningStatus != enroll.Disabled ||
 		len(stored.Hubs) != 2 {
 		t.Errorf("the enrollment is %+v, error %v", stored, err)
 	}

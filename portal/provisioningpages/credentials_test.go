@@ -17,10 +17,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // issue gives a device a certificate.
@@ -105,8 +106,8 @@ func TestRevokeADevice(t *testing.T) {
 // A policy and an authority in use are deleted only when the box is ticked.
 func TestForcedDeletion(t *testing.T) {
 	h := newFixture(t)
-	_, err := h.Provisioning.PutGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "meters",
-		EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
+	_, err := h.Provisioning.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "meters",
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
 	h.Must(err)
 	b := h.loggedIn(web.Operator)
 	for _, path := range []string{"credentials/authorities/delete", "credentials/delete"} {

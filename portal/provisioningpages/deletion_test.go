@@ -8,10 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // All that match a search are deleted, however many pages they have, nothing else is, and
@@ -25,8 +26,8 @@ func TestEveryEnrollment(t *testing.T) {
 		if i >= fleet {
 			id = fmt.Sprintf("other-%03d", i)
 		}
-		_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id,
-			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}}})
+		_, err := service.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: id,
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}})
 		h.Must(err)
 	}
 	_, page := b.Get("enrollments?prefix=other-")
@@ -58,7 +59,7 @@ func TestEveryEnrollment(t *testing.T) {
 	if back != "enrollments?prefix=fleet-" {
 		t.Errorf("the way back leads to %q", back)
 	}
-	left, _, err := service.Enrollments(ctx, "", "", 10)
+	left, _, err := service.Enrollments().List(ctx, "", "", 10)
 	if err != nil || len(left) != 3 || left[0].RegistrationID != fmt.Sprintf("other-%03d", fleet) {
 		t.Errorf("there are still %d: %v, error %v", len(left), left, err)
 	}
@@ -85,8 +86,8 @@ func TestEveryRegistration(t *testing.T) {
 	b, service := h.loggedIn(web.Operator), h.Provisioning
 	for _, id := range []string{"r-1", "r-2", "r-3"} {
 		key := credential.NewKey(32)
-		_, err := service.CreateEnrollment(ctx, provisioning.Enrollment{RegistrationID: id, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
-			Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}})
+		_, err := service.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
+			Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}})
 		h.Must(err)
 		if id == "r-2" {
 			continue // it never registers

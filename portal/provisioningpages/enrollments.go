@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
@@ -31,9 +33,9 @@ func (p *Pages) enrollmentRoutes() web.Routes {
 func (p *Pages) listEnrollments(c *web.Call) error {
 	return c.Show("enrollments", nil, func() (any, error) {
 		ctx, service := c.Context(), p.Provisioning
-		l := web.List[provisioning.Enrollment]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
+		l := web.List[enroll.Enrollment]{Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")}}
 		var err error
-		if l.Items, l.Next, err = service.Enrollments(ctx, l.Prefix, l.After, web.PageSize); err != nil {
+		if l.Items, l.Next, err = service.Enrollments().List(ctx, l.Prefix, l.After, web.PageSize); err != nil {
 			return nil, err
 		}
 		counts, err := service.Counts(ctx)
@@ -51,9 +53,9 @@ func (p *Pages) enrollmentDeletion(c *web.Call) (web.Deletion, error) {
 		Done:   "%d enrollment was deleted|%d enrollments were deleted",
 		Gone:   fault.EnrollmentNotFound,
 		Record: p.recordDeletion(audit.Enrollment),
-		IDs:    web.ListIDs(p.Provisioning.Enrollments, func(e provisioning.Enrollment) string { return e.RegistrationID }),
+		IDs:    web.ListIDs(p.Provisioning.Enrollments().List, func(e enroll.Enrollment) string { return e.RegistrationID }),
 		Delete: func(ctx context.Context, id string) error {
-			return p.Provisioning.DeleteEnrollment(ctx, id, "")
+			return p.Provisioning.Enrollments().Delete(ctx, id, "")
 		},
 	}, nil
 }
@@ -87,7 +89,7 @@ type enrollmentForm struct {
 	DeviceID       string
 	Information    string // of the device, for the operator's own use: JSON
 	State          *provisioning.Registration
-	Stored         provisioning.Enrollment
+	Stored         enroll.Enrollment
 
 	InformationProblem *web.JSONProblem
 }
@@ -107,12 +109,12 @@ func (p *Pages) newEnrollment(c *web.Call) error {
 
 func (p *Pages) editEnrollment(c *web.Call) error {
 	ctx, service, id := c.Context(), p.Provisioning, c.PathValue("id")
-	stored, err := service.Enrollment(ctx, id)
+	stored, err := service.Enrollments().Get(ctx, id)
 	if err != nil {
 		return err
 	}
 	form := enrollmentForm{
-		settingsForm:   settingsOf(&stored.EnrollmentSettings, false),
+		settingsForm:   settingsOf(&stored.Settings, false),
 		RegistrationID: stored.RegistrationID,
 		DeviceID:       stored.DeviceID,
 		Information:    web.IndentJSON(stored.OptionalDeviceInformation),
@@ -120,7 +122,7 @@ func (p *Pages) editEnrollment(c *web.Call) error {
 		Stored:         stored,
 	}
 	if form.HasKeys && c.ShowsSecret("keys") {
-		if form.StoredKeys, err = keysOf(service.AttestationMechanism(ctx, id)); err != nil {
+		if form.StoredKeys, err = keysOf(service.Enrollments().AttestationMechanism(ctx, id)); err != nil {
 			return err
 		}
 	}
@@ -140,11 +142,11 @@ func (p *Pages) readEnrollmentForm(c *web.Call) (enrollmentForm, error) {
 	_, form.InformationProblem = readDeviceInformation(form.Information)
 	if !form.New {
 		form.RegistrationID = c.PathValue("id")
-		stored, err := p.Provisioning.Enrollment(c.Context(), form.RegistrationID)
+		stored, err := p.Provisioning.Enrollments().Get(c.Context(), form.RegistrationID)
 		switch {
 		case err == nil:
 			form.Stored, form.State = stored, stored.RegistrationState
-			form.setStored(&stored.EnrollmentSettings)
+			form.setStored(&stored.Settings)
 		case fault.From(err).Code == fault.EnrollmentNotFound:
 			form.Vanished = true
 		default:
@@ -178,9 +180,9 @@ func (p *Pages) saveEnrollment(c *web.Call) error {
 	wanted := form.enrollment()
 	ctx, service := c.Context(), p.Provisioning
 	if form.creates() {
-		_, err = service.CreateEnrollment(ctx, wanted)
+		_, err = service.Enrollments().Create(ctx, wanted)
 	} else {
-		_, err = service.PutEnrollment(ctx, wanted, form.ETag)
+		_, err = service.Enrollments().Put(ctx, wanted, form.ETag)
 	}
 	if err == nil {
 		c.Notify("ok", c.T("The enrollment %s was saved", wanted.RegistrationID))
@@ -195,18 +197,18 @@ func (p *Pages) saveEnrollment(c *web.Call) error {
 }
 
 // enrollment is what the form asks to be stored.
-func (f *enrollmentForm) enrollment() provisioning.Enrollment {
+func (f *enrollmentForm) enrollment() enroll.Enrollment {
 	wanted := f.Stored
 	wanted.RegistrationID, wanted.DeviceID, wanted.RegistrationState = f.RegistrationID, f.DeviceID, nil
 	wanted.OptionalDeviceInformation, _ = readDeviceInformation(f.Information)
-	f.apply(&wanted.EnrollmentSettings)
+	f.apply(&wanted.Settings)
 	return wanted
 }
 
 // comparableEnrollment is what two people may have changed differently, as text.
-func comparableEnrollment(e provisioning.Enrollment) string {
+func comparableEnrollment(e enroll.Enrollment) string {
 	e.RegistrationState = nil
-	clearIncidental(&e.EnrollmentSettings, false)
+	clearIncidental(&e.Settings, false)
 	return web.FormatJSON(e)
 }
 

@@ -9,9 +9,10 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
@@ -84,9 +85,9 @@ func (p *Pages) exportEnrollments(c *web.Call) error {
 	}
 	service, keys := p.Provisioning, c.ShowsSecret("keys")
 	writer := exchange.NewWriter(download(c, "enrollments", format), format)
-	return export(c, writer, service.Enrollments, func(ctx context.Context, e *provisioning.Enrollment) (err error) {
+	return export(c, writer, service.Enrollments().List, func(ctx context.Context, e *enroll.Enrollment) (err error) {
 		if keys && e.Attestation.SymmetricKey != nil {
-			e.Attestation, err = service.AttestationMechanism(ctx, e.RegistrationID)
+			e.Attestation, err = service.Enrollments().AttestationMechanism(ctx, e.RegistrationID)
 		}
 		return err
 	})
@@ -95,9 +96,9 @@ func (p *Pages) exportEnrollments(c *web.Call) error {
 func (p *Pages) exportGroups(c *web.Call) error {
 	service, keys := p.Provisioning, c.ShowsSecret("keys")
 	writer := exchange.NewGroupWriter(download(c, "enrollment-groups", exchange.JSON))
-	return export(c, writer, service.Groups, func(ctx context.Context, g *provisioning.EnrollmentGroup) (err error) {
+	return export(c, writer, service.Groups().List, func(ctx context.Context, g *enroll.Group) (err error) {
 		if keys || g.Attestation.X509 != nil { // the certificates are needed whole
-			g.Attestation, err = service.GroupAttestationMechanism(ctx, g.EnrollmentGroupID)
+			g.Attestation, err = service.Groups().AttestationMechanism(ctx, g.EnrollmentGroupID)
 		}
 		return err
 	})
@@ -164,14 +165,14 @@ func (p *Pages) importEnrollments(c *web.Call, file *web.Upload) error {
 	if err != nil {
 		return err
 	}
-	return startImport(c, job, importer[provisioning.Enrollment]{
-		read: func(reader io.Reader, each func(exchange.Row[provisioning.Enrollment]) error) error {
+	return startImport(c, job, importer[enroll.Enrollment]{
+		read: func(reader io.Reader, each func(exchange.Row[enroll.Enrollment]) error) error {
 			return exchange.ReadEnrollments(reader, job.format, each)
 		},
-		id:     func(e provisioning.Enrollment) string { return e.RegistrationID },
+		id:     func(e enroll.Enrollment) string { return e.RegistrationID },
 		adapt:  job.origin.Enrollments,
-		create: p.Provisioning.CreateEnrollment,
-		put:    p.Provisioning.PutEnrollment,
+		create: p.Provisioning.Enrollments().Create,
+		put:    p.Provisioning.Enrollments().Put,
 	})
 }
 
@@ -183,11 +184,11 @@ func (p *Pages) importGroups(c *web.Call, file *web.Upload) error {
 	if job.format == exchange.CSV {
 		return fault.New(fault.ArgumentInvalid, "Groups are imported as JSON only")
 	}
-	return startImport(c, job, importer[provisioning.EnrollmentGroup]{
+	return startImport(c, job, importer[enroll.Group]{
 		read:   exchange.ReadGroups,
-		id:     func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
+		id:     func(g enroll.Group) string { return g.EnrollmentGroupID },
 		adapt:  job.origin.Groups,
-		create: p.Provisioning.CreateGroup,
-		put:    p.Provisioning.PutGroup,
+		create: p.Provisioning.Groups().Create,
+		put:    p.Provisioning.Groups().Put,
 	})
 }

@@ -68,7 +68,7 @@ func TestImportAndExport(t *testing.T) {
 	if counts, problems, _ := importFile(b, "enrollments", "twice.csv", "registrationId,attestation\ndouble,symmetricKey\nDOUBLE,symmetricKey\n", "mode", "create", "check", "yes"); counts != "1+1" || problems != `3 DOUBLE: The id "DOUBLE" is in line 2 already` {
 		t.Errorf("a dry run of one id twice counts %s,\n%s", counts, problems)
 	}
-	if _, err := h.Provisioning.Enrollment(ctx, "new-1"); !errors.Is(err, fault.EnrollmentNotFound) {
+	if _, err := h.Provisioning.Enrollments().Get(ctx, "new-1"); !errors.Is(err, fault.EnrollmentNotFound) {
 		t.Errorf("after a dry run there is the enrollment: %v", err)
 	}
 	if counts, problems, _ := importFile(b, "enrollments", "bad.csv", bad, "mode", "create"); counts != "1+4" || problems != want {
@@ -97,7 +97,7 @@ func TestImportAndExport(t *testing.T) {
 		t.Errorf("uploads are left behind: %v, error %v", left, err)
 	}
 
-	mechanism, err := h.Provisioning.AttestationMechanism(ctx, "new-1")
+	mechanism, err := h.Provisioning.Enrollments().AttestationMechanism(ctx, "new-1")
 	h.Must(err)
 	key := mechanism.SymmetricKey.PrimaryKey
 	reader := h.loggedIn(web.Reader)
@@ -144,7 +144,7 @@ func TestImportFromElsewhere(t *testing.T) {
 	if counts, problems, _ := importFile(b, "enrollments", "azure.json", file, "mode", "create", "ignoreHubs", "yes"); counts != "1+0" {
 		t.Errorf("without its hub it counts %s, %s", counts, problems)
 	}
-	if e, err := h.Provisioning.Enrollment(ctx, "one"); err != nil || len(e.Hubs) != 0 {
+	if e, err := h.Provisioning.Enrollments().Get(ctx, "one"); err != nil || len(e.Hubs) != 0 {
 		t.Errorf("it goes to %v, error %v", e.Hubs, err)
 	}
 	counts, _, page = importFile(b, "groups", "azure.json", `{"enrollmentGroupId":"g","attestation":{"type":"symmetricKey"},"iotHubHostName":"contoso.azure-devices.net"}`, "mode", "create", "ignoreHubs", "yes")
@@ -201,7 +201,7 @@ func TestImportIsRefused(t *testing.T) {
 	if status, page := operator.Post("groups/exchange", map[string][]string{"csrf": {token}}); status != http.StatusUnsupportedMediaType {
 		t.Errorf("another form is answered %d:\n%s", status, page)
 	}
-	if groups, _, err := h.Provisioning.Groups(ctx, "", "", 10); err != nil || len(groups) != 0 {
+	if groups, _, err := h.Provisioning.Groups().List(ctx, "", "", 10); err != nil || len(groups) != 0 {
 		t.Errorf("there are the groups %v, error %v", groups, err)
 	}
 	if left, err := os.ReadDir(h.DataDir); err != nil || strings.Contains(fmt.Sprint(left), "upload-") {

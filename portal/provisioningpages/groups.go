@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"slices"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
@@ -27,11 +29,11 @@ func (p *Pages) groupRoutes() web.Routes {
 
 func (p *Pages) listGroups(c *web.Call) error {
 	return c.Show("groups", nil, func() (any, error) {
-		l := web.List[provisioning.EnrollmentGroup]{
+		l := web.List[enroll.Group]{
 			Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")},
 		}
 		var err error
-		l.Items, l.Next, err = p.Provisioning.Groups(c.Context(), l.Prefix, l.After, web.PageSize)
+		l.Items, l.Next, err = p.Provisioning.Groups().List(c.Context(), l.Prefix, l.After, web.PageSize)
 		return l, err
 	})
 }
@@ -45,10 +47,10 @@ func (p *Pages) groupDeletion(c *web.Call) (web.Deletion, error) {
 		Done:   "%d enrollment group was deleted|%d enrollment groups were deleted",
 		Gone:   fault.GroupNotFound,
 		Record: p.recordDeletion(audit.Group),
-		IDs: web.ListIDs(p.Provisioning.Groups,
-			func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
+		IDs: web.ListIDs(p.Provisioning.Groups().List,
+			func(g enroll.Group) string { return g.EnrollmentGroupID }),
 		Delete: func(ctx context.Context, id string) error {
-			return p.Provisioning.DeleteGroup(ctx, id, "")
+			return p.Provisioning.Groups().Delete(ctx, id, "")
 		},
 	}, nil
 }
@@ -59,7 +61,7 @@ type groupPage struct {
 	settingsForm
 	GroupID string
 	Replace bool // existing devices
-	Stored  provisioning.EnrollmentGroup
+	Stored  enroll.Group
 	Members web.List[provisioning.Registration]
 	Device  derivedKeys
 }
@@ -78,18 +80,18 @@ func (p *Pages) newGroup(c *web.Call) error {
 func (p *Pages) editGroup(c *web.Call) error {
 	return c.Show("group", nil, func() (any, error) {
 		ctx, service, id := c.Context(), p.Provisioning, c.PathValue("id")
-		stored, err := service.Group(ctx, id)
+		stored, err := service.Groups().Get(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		page := groupPage{
-			settingsForm: settingsOf(&stored.EnrollmentSettings, true),
+			settingsForm: settingsOf(&stored.Settings, true),
 			GroupID:      stored.EnrollmentGroupID,
 			Replace:      stored.ReplaceExistingDevices != nil && *stored.ReplaceExistingDevices,
 			Stored:       stored,
 		}
 		if page.HasKeys && c.ShowsSecret("keys") {
-			if page.StoredKeys, err = keysOf(service.GroupAttestationMechanism(ctx, id)); err != nil {
+			if page.StoredKeys, err = keysOf(service.Groups().AttestationMechanism(ctx, id)); err != nil {
 				return nil, err
 			}
 		}
@@ -112,7 +114,7 @@ func (p *Pages) deriveKeys(c *web.Call, page groupPage) (device derivedKeys, err
 		device.Problem = fault.From(err)
 		return device, nil
 	}
-	group, err := keysOf(p.Provisioning.GroupAttestationMechanism(c.Context(), page.GroupID))
+	group, err := keysOf(p.Provisioning.Groups().AttestationMechanism(c.Context(), page.GroupID))
 	if err == nil && group != nil {
 		device.Keys = &keys{
 			attest.DeriveKey(group.Primary, device.RegistrationID),
@@ -162,11 +164,11 @@ func (p *Pages) readGroup(c *web.Call) (groupPage, error) {
 	if !page.New {
 		page.GroupID = c.PathValue("id")
 	}
-	stored, err := p.Provisioning.Group(c.Context(), page.GroupID)
+	stored, err := p.Provisioning.Groups().Get(c.Context(), page.GroupID)
 	switch {
 	case err == nil && !page.New:
 		page.Stored = stored
-		page.setStored(&stored.EnrollmentSettings)
+		page.setStored(&stored.Settings)
 	case err == nil: // saving it says that there is one already
 	case errors.Is(err, fault.GroupNotFound):
 		page.Vanished = !page.New
@@ -200,9 +202,9 @@ func (p *Pages) saveGroup(c *web.Call) error {
 	wanted := page.group()
 	ctx, service := c.Context(), p.Provisioning
 	if page.creates() {
-		_, err = service.CreateGroup(ctx, wanted)
+		_, err = service.Groups().Create(ctx, wanted)
 	} else {
-		_, err = service.PutGroup(ctx, wanted, page.ETag)
+		_, err = service.Groups().Put(ctx, wanted, page.ETag)
 	}
 	if err == nil {
 		c.Notify("ok", c.T("The enrollment group %s was saved", wanted.EnrollmentGroupID))
@@ -216,18 +218,18 @@ func (p *Pages) saveGroup(c *web.Call) error {
 }
 
 // group is what the form asks to be stored.
-func (p *groupPage) group() provisioning.EnrollmentGroup {
+func (p *groupPage) group() enroll.Group {
 	wanted := p.Stored
 	wanted.EnrollmentGroupID = p.GroupID
 	if wanted.ReplaceExistingDevices = nil; p.Replace || p.Stored.ReplaceExistingDevices != nil {
 		wanted.ReplaceExistingDevices = &p.Replace
 	}
-	p.apply(&wanted.EnrollmentSettings)
+	p.apply(&wanted.Settings)
 	return wanted
 }
 
 // comparableGroup is what two people may have changed differently, as text.
-func comparableGroup(g provisioning.EnrollmentGroup) string {
-	clearIncidental(&g.EnrollmentSettings, true)
+func comparableGroup(g enroll.Group) string {
+	clearIncidental(&g.Settings, true)
 	return web.FormatJSON(g)
 }

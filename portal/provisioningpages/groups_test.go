@@ -6,10 +6,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
@@ -23,33 +24,33 @@ func TestGroupOfAuthority(t *testing.T) {
 
 	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}, "primary": {first}, "enabled": {"yes"}, "hub": {""},
 		"initialTwin": {`{"tags":{"line":7}}`}, "reprovision": {"never"}})
-	group, err := h.Provisioning.Group(ctx, "factory")
+	group, err := h.Provisioning.Groups().Get(ctx, "factory")
 	h.Must(err)
 	if got := group.Attestation.X509.SigningCertificates.Primary.Info.SubjectName; got != "CN=Factory" {
 		t.Errorf("the group is signed by %s", got)
 	}
-	if group.ReprovisionPolicy.UpdateHubAssignment || string(group.InitialTwin.Tags) != `{"line":7}` || group.ProvisioningStatus != provisioning.Enabled {
+	if group.ReprovisionPolicy.UpdateHubAssignment || string(group.InitialTwin.Tags) != `{"line":7}` || group.ProvisioningStatus != enroll.Enabled {
 		t.Errorf("the group was saved as %+v", group)
 	}
 
 	// The certificate stays when none is sent, and a second one joins it.
 	b.Send("group/factory", http.StatusOK, url.Values{"mechanism": {"x509"}, "secondary": {h.AuthorityCertificate("Next")}, "etag": {group.ETag}})
-	changed, err := h.Provisioning.Group(ctx, "factory")
+	changed, err := h.Provisioning.Groups().Get(ctx, "factory")
 	h.Must(err)
 	signers := changed.Attestation.X509.SigningCertificates
-	if signers.Primary.Info.SubjectName != "CN=Factory" || signers.Secondary == nil || signers.Secondary.Info.SubjectName != "CN=Next" || changed.ProvisioningStatus != provisioning.Disabled {
+	if signers.Primary.Info.SubjectName != "CN=Factory" || signers.Secondary == nil || signers.Secondary.Info.SubjectName != "CN=Next" || changed.ProvisioningStatus != enroll.Disabled {
 		t.Errorf("the group was changed to %+v", changed)
 	}
 
 	// Who read it before that overwrites nothing.
 	page := b.Send("group/factory", http.StatusPreconditionFailed, url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "etag": {group.ETag}})
 	b.Shows(page, `class="diff"`, "CN=Next", `value="&#34;`)
-	h.Must(h.Provisioning.DeleteGroup(ctx, "factory", ""))
+	h.Must(h.Provisioning.Groups().Delete(ctx, "factory", ""))
 	page = b.Send("group/factory", http.StatusPreconditionFailed, url.Values{"mechanism": {"x509"}, "etag": {changed.ETag}})
 	b.Shows(page, "deleted meanwhile", `name="etag" value=""`)
 	b.Send("group/factory", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "etag": {""}})
 	b.Send("group/factory", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {first}, "etag": {""}})
-	if _, err := h.Provisioning.Group(ctx, "factory"); err != nil {
+	if _, err := h.Provisioning.Groups().Get(ctx, "factory"); err != nil {
 		t.Errorf("the group was not made anew: %v", err)
 	}
 }
@@ -61,20 +62,20 @@ func TestGroupOfNamedAuthority(t *testing.T) {
 	service := h.Provisioning
 	_, err := service.Authorities().Put(ctx, "root", []byte(h.AuthorityCertificate("web.Root")), true, "")
 	h.Must(err)
-	group, err := service.CreateGroup(ctx, provisioning.EnrollmentGroup{EnrollmentGroupID: "line", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{
-		Type: "x509", X509: &provisioning.X509Attestation{CAReferences: &provisioning.X509CAReferences{Primary: "root"}}}}})
+	group, err := service.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: "line", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
+		Type: "x509", X509: &enroll.X509Attestation{CAReferences: &enroll.X509CAReferences{Primary: "root"}}}}})
 	h.Must(err)
 	b := h.loggedIn(web.Operator)
 	_, page := b.Get("group/line")
 	b.Shows(page, "<option selected>root</option>")
 	b.Send("group/line", http.StatusOK, url.Values{"mechanism": {"x509"}, "enabled": {"yes"}, "iotEdge": {"yes"}, "etag": {group.ETag}})
-	changed, err := service.Group(ctx, "line")
+	changed, err := service.Groups().Get(ctx, "line")
 	h.Must(err)
 	if x := changed.Attestation.X509; x.CAReferences == nil || x.CAReferences.Primary != "root" || !changed.Capabilities.IoTEdge {
 		t.Errorf("the group was changed to %+v", changed)
 	}
 	b.Send("group/line", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {h.AuthorityCertificate("Own")}, "etag": {changed.ETag}})
-	changed, err = service.Group(ctx, "line")
+	changed, err = service.Groups().Get(ctx, "line")
 	h.Must(err)
 	if x := changed.Attestation.X509; x.CAReferences != nil || x.SigningCertificates.Primary.Info.SubjectName != "CN=Own" {
 		t.Errorf("the group was changed to %+v", changed.Attestation.X509)
@@ -88,7 +89,7 @@ func TestGroupOfKeys(t *testing.T) {
 	b.Shows(page, `id="secondaryKey-error"`, `value="short"`)
 	// What is typed for the mechanism that is not chosen does not count.
 	b.Send("groups/new", http.StatusOK, url.Values{"groupId": {"meters"}, "mechanism": {"symmetricKey"}, "primary": {"no certificate"}, "enabled": {"yes"}})
-	mechanism, err := service.GroupAttestationMechanism(ctx, "meters")
+	mechanism, err := service.Groups().AttestationMechanism(ctx, "meters")
 	h.Must(err)
 	stored := mechanism.SymmetricKey
 	derived := attest.DeriveKey(stored.PrimaryKey, "Meter-1")
@@ -113,11 +114,11 @@ func TestGroupOfKeys(t *testing.T) {
 	b.Shows(page, `id="registrationId-error"`)
 
 	// Keys stay when none are typed, and one can be changed alone.
-	group, err := service.Group(ctx, "meters")
+	group, err := service.Groups().Get(ctx, "meters")
 	h.Must(err)
 	other := credential.NewKey(32)
 	b.Send("group/meters", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "secondaryKey": {other}, "etag": {group.ETag}})
-	mechanism, err = service.GroupAttestationMechanism(ctx, "meters")
+	mechanism, err = service.Groups().AttestationMechanism(ctx, "meters")
 	h.Must(err)
 	if got := *mechanism.SymmetricKey; got.PrimaryKey != stored.PrimaryKey || got.SecondaryKey != other {
 		t.Errorf("the keys were changed to %+v", got)
@@ -141,7 +142,7 @@ func TestEnrollmentWithKeys(t *testing.T) {
 	b.Shows(b.Send("enrollments/new", http.StatusBadRequest, url.Values{"mechanism": {"symmetricKey"}, "primary": {h.DeviceCertificate("named")}}), `id="registrationId-error"`)
 	given := credential.NewKey(16)
 	b.Send("enrollments/new", http.StatusOK, url.Values{"registrationId": {"meter"}, "mechanism": {"symmetricKey"}, "primaryKey": {given}, "enabled": {"yes"}})
-	mechanism, err := service.AttestationMechanism(ctx, "meter")
+	mechanism, err := service.Enrollments().AttestationMechanism(ctx, "meter")
 	h.Must(err)
 	if mechanism.SymmetricKey.PrimaryKey != given || mechanism.SymmetricKey.SecondaryKey == "" {
 		t.Errorf("the enrollment has the mechanism %+v", mechanism)
@@ -155,11 +156,11 @@ func TestEnrollmentWithKeys(t *testing.T) {
 		t.Error("a reader sees the key")
 	}
 	// From keys to a certificate.
-	enrollment, err := service.Enrollment(ctx, "meter")
+	enrollment, err := service.Enrollments().Get(ctx, "meter")
 	h.Must(err)
 	b.Shows(b.Send("enrollment/meter", http.StatusBadRequest, url.Values{"mechanism": {"x509"}, "etag": {enrollment.ETag}}), `id="primary-error"`)
 	b.Send("enrollment/meter", http.StatusOK, url.Values{"mechanism": {"x509"}, "primary": {h.DeviceCertificate("meter")}, "etag": {enrollment.ETag}})
-	mechanism, err = service.AttestationMechanism(ctx, "meter")
+	mechanism, err = service.Enrollments().AttestationMechanism(ctx, "meter")
 	h.Must(err)
 	if mechanism.Type != "x509" || mechanism.SymmetricKey != nil {
 		t.Errorf("the enrollment has the mechanism %+v", mechanism)
@@ -206,7 +207,7 @@ func TestReplacingDevices(t *testing.T) {
 	_, page := b.Get("group/meters")
 	b.Shows(page, unchecked)
 	for _, step := range []struct{ typed, shown string }{{"yes", checked}, {"", unchecked}, {"yes", checked}} {
-		group, err := h.Provisioning.Group(ctx, "meters")
+		group, err := h.Provisioning.Groups().Get(ctx, "meters")
 		h.Must(err)
 		b.Send("group/meters", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "enabled": {"yes"}, "etag": {group.ETag}, "replace": {step.typed}})
 		_, page := b.Get("group/meters")

@@ -10,10 +10,11 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
@@ -112,7 +113,7 @@ func runImport[T any](
 		Failed: func(row exchange.Row[T], why error) { progress.Fail(row.Line, of.id(row.Item), why) },
 	}
 	if job.dryRun { // by the very code of the run
-		ctx = provisioning.DryRun(ctx, nil)
+		ctx = enroll.DryRun(ctx, nil)
 		if job.mode == exchange.Create {
 			importing.ID = of.id
 		}

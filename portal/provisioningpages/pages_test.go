@@ -353,7 +353,7 @@ func TestFormsOfAnotherSession(t *testing.T) {
 			t.Errorf("%s is answered %d without what was typed", path, status)
 		}
 	}
-	if _, err := h.Provisioning.Enrollment(ctx, "typed-1"); !errors.Is(err, fault.EnrollmentNotFound) {
+	if _, err := h.Provisioning.Enrollments().Get(ctx, "typed-1"); !errors.Is(err, fault.EnrollmentNotFound) {
 		t.Errorf("the enrollment is stored: %v", err)
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
@@ -41,15 +43,15 @@ type settingsForm struct {
 // registers again, in Azure's order.
 var reprovisioning = []struct {
 	Value, Text string
-	Policy      provisioning.ReprovisionPolicy
+	Policy      enroll.ReprovisionPolicy
 }{
 	{
 		"migrate",
 		"Re-provision and migrate data",
-		provisioning.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true},
+		enroll.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true},
 	},
-	{"reset", "Re-provision and reset to initial state", provisioning.ReprovisionPolicy{UpdateHubAssignment: true}},
-	{"never", "Never re-provision", provisioning.ReprovisionPolicy{}},
+	{"reset", "Re-provision and reset to initial state", enroll.ReprovisionPolicy{UpdateHubAssignment: true}},
+	{"never", "Never re-provision", enroll.ReprovisionPolicy{}},
 }
 
 // Reprovisioning returns the choices.
@@ -89,13 +91,13 @@ func newSettings(group bool) settingsForm {
 }
 
 // settingsOf are those that are stored.
-func settingsOf(stored *provisioning.EnrollmentSettings, group bool) settingsForm {
+func settingsOf(stored *enroll.Settings, group bool) settingsForm {
 	f := settingsForm{
 		attestation: attestation{Group: group, Mechanism: stored.Attestation.Type},
 		Hub:         stored.HubHostName, Hubs: slices.Clone(stored.Hubs),
 		Allocation: string(stored.AllocationPolicy), Credential: stored.CredentialPolicyName, Parent: stored.ParentDeviceID,
 		IoTEdge: stored.Capabilities != nil && stored.Capabilities.IoTEdge,
-		Enabled: stored.ProvisioningStatus != provisioning.Disabled,
+		Enabled: stored.ProvisioningStatus != enroll.Disabled,
 		ETag:    stored.ETag,
 	}
 	if stored.CustomAllocationDefinition != nil {
@@ -114,7 +116,7 @@ func settingsOf(stored *provisioning.EnrollmentSettings, group bool) settingsFor
 }
 
 // setStored notes what is there already, which a form need not bring again.
-func (f *settingsForm) setStored(stored *provisioning.EnrollmentSettings) {
+func (f *settingsForm) setStored(stored *enroll.Settings) {
 	f.storedETag = stored.ETag
 	f.Unplaced = stored.AllocationPolicy.Binds() && stored.HubHostName == "" && len(stored.Hubs) == 0
 	f.attestation.setStored(stored)
@@ -176,18 +178,18 @@ func (f *settingsForm) creates() bool { return f.New || f.Vanished && f.ETag == 
 
 // apply puts what the form asks for into what is to be stored. What the form does
 // not show stays as it is.
-func (f *settingsForm) apply(wanted *provisioning.EnrollmentSettings) {
+func (f *settingsForm) apply(wanted *enroll.Settings) {
 	former := wanted.HubHostName
 	otherHub := !strings.EqualFold(former, f.Hub)
-	wanted.HubHostName, wanted.Hubs, wanted.ProvisioningStatus = f.Hub, nil, provisioning.Disabled
+	wanted.HubHostName, wanted.Hubs, wanted.ProvisioningStatus = f.Hub, nil, enroll.Disabled
 	if len(f.Hubs) > 0 {
 		wanted.Hubs = f.Hubs
 	}
 	if f.Enabled {
-		wanted.ProvisioningStatus = provisioning.Enabled
+		wanted.ProvisioningStatus = enroll.Enabled
 	}
 	if f.IoTEdge || wanted.Capabilities != nil {
-		wanted.Capabilities = &provisioning.Capabilities{IoTEdge: f.IoTEdge}
+		wanted.Capabilities = &enroll.Capabilities{IoTEdge: f.IoTEdge}
 	}
 	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = allocation.Policy(f.Allocation), nil
 	if f.Allocation == string(allocation.Custom) {
@@ -237,7 +239,7 @@ func (f *settingsForm) refuse(err error, stored, wanted string, fields ...string
 
 // clearIncidental leaves of an enrollment or group what two people may have written
 // differently.
-func clearIncidental(settings *provisioning.EnrollmentSettings, group bool) {
+func clearIncidental(settings *enroll.Settings, group bool) {
 	settings.ETag = ""
 	settings.CreatedDateTimeUTC, settings.LastUpdatedDateTimeUTC = provisioning.Time{}, provisioning.Time{}
 	if settings.Attestation.X509 == nil {
@@ -246,7 +248,7 @@ func clearIncidental(settings *provisioning.EnrollmentSettings, group bool) {
 	x := *settings.Attestation.X509
 	settings.Attestation.X509 = &x
 	if there := *certificates(&x, group); there != nil {
-		*certificates(&x, group) = &provisioning.X509Certificates{
+		*certificates(&x, group) = &enroll.X509Certificates{
 			Primary:   describe(there.Primary),
 			Secondary: describe(there.Secondary),
 		}

@@ -21,9 +21,9 @@ func TestStaticWithoutAHub(t *testing.T) {
 	b.Send("enrollments/new", http.StatusOK, url.Values{"registrationId": {"d"}, "mechanism": {"symmetricKey"},
 		"enabled": {"yes"}, "allocation": {"static"}, "hub": {""}})
 	policies := func() (group, enrollment allocation.Policy, tags [2]string) {
-		g, err := service.Group(ctx, "g")
+		g, err := service.Groups().Get(ctx, "g")
 		h.Must(err)
-		e, err := service.Enrollment(ctx, "d")
+		e, err := service.Enrollments().Get(ctx, "d")
 		h.Must(err)
 		return g.AllocationPolicy, e.AllocationPolicy, [2]string{g.ETag, e.ETag}
 	}

@@ -9,10 +9,11 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"pgregory.net/rapid"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
@@ -33,7 +34,7 @@ func TestDeepRows(t *testing.T) {
 	} {
 		var ids []string
 		failed := 0
-		err := ReadEnrollments(strings.NewReader(file.text), file.format, func(row Row[provisioning.Enrollment]) error {
+		err := ReadEnrollments(strings.NewReader(file.text), file.format, func(row Row[enroll.Enrollment]) error {
 			if row.Err != nil {
 				failed++
 			} else {
@@ -69,7 +70,7 @@ func TestRowWithoutEnd(t *testing.T) {
 			format = CSV
 		}
 		rest := &endless{text: more}
-		err := ReadEnrollments(io.MultiReader(strings.NewReader(begin), rest), format, func(Row[provisioning.Enrollment]) error { return nil })
+		err := ReadEnrollments(io.MultiReader(strings.NewReader(begin), rest), format, func(Row[enroll.Enrollment]) error { return nil })
 		if err == nil || rest.read > 4*maxAhead {
 			t.Errorf("%q and then %q: %d bytes were read, error %v", begin, more, rest.read, err)
 		}
@@ -86,20 +87,20 @@ func TestAnyEnrollmentRoundTrip(t *testing.T) {
 	name := rapid.StringMatching("[a-z0-9.-]{1,12}")
 	object := rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`{}`), json.RawMessage(`{"a":[1,2.50,"é,\"\n;"]}`), json.RawMessage(`{"b":{"c":null}}`)})
 	rapid.Check(t, func(t *rapid.T) {
-		wanted := provisioning.Enrollment{RegistrationID: name.Draw(t, "id"), DeviceID: name.Draw(t, "device"),
-			OptionalDeviceInformation: object.Draw(t, "information"), EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: name.Draw(t, "hub"), CredentialPolicyName: name.Draw(t, "policy"),
-				ProvisioningStatus: rapid.SampledFrom([]provisioning.ProvisioningStatus{provisioning.Enabled, provisioning.Disabled}).Draw(t, "status"),
+		wanted := enroll.Enrollment{RegistrationID: name.Draw(t, "id"), DeviceID: name.Draw(t, "device"),
+			OptionalDeviceInformation: object.Draw(t, "information"), Settings: enroll.Settings{HubHostName: name.Draw(t, "hub"), CredentialPolicyName: name.Draw(t, "policy"),
+				ProvisioningStatus: rapid.SampledFrom([]enroll.ProvisioningStatus{enroll.Enabled, enroll.Disabled}).Draw(t, "status"),
 				Hubs:               rapid.SliceOfN(name, 1, 3).Draw(t, "hubs")}}
 		if tags := object.Draw(t, "tags"); tags != nil {
 			wanted.InitialTwin = &linkedhub.InitialTwin{Tags: tags}
 		}
 		switch wanted.Attestation.Type = rapid.SampledFrom([]string{"x509", "symmetricKey", "tpm"}).Draw(t, "type"); wanted.Attestation.Type {
 		case "x509":
-			wanted.Attestation.X509 = &provisioning.X509Attestation{ClientCertificates: &provisioning.X509Certificates{Primary: certificateOf("", name.Draw(t, "thumbprint"))}}
+			wanted.Attestation.X509 = &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{Primary: certificateOf("", name.Draw(t, "thumbprint"))}}
 		case "symmetricKey":
-			wanted.Attestation.SymmetricKey = &provisioning.SymmetricKeyAttestation{PrimaryKey: name.Draw(t, "primary"), SecondaryKey: name.Draw(t, "secondary")}
+			wanted.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: name.Draw(t, "primary"), SecondaryKey: name.Draw(t, "secondary")}
 		default:
-			wanted.Attestation.TPM = &provisioning.TPMAttestation{EndorsementKey: name.Draw(t, "endorsement")}
+			wanted.Attestation.TPM = &enroll.TPMAttestation{EndorsementKey: name.Draw(t, "endorsement")}
 		}
 		if rapid.Bool().Draw(t, "custom") {
 			wanted.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://x/" + text.Draw(t, "path"), APIVersion: name.Draw(t, "version")}
@@ -111,7 +112,7 @@ func TestAnyEnrollmentRoundTrip(t *testing.T) {
 				t.Fatal(err)
 			}
 			written, rows := file.String(), 0
-			err := ReadEnrollments(&file, format, func(row Row[provisioning.Enrollment]) error {
+			err := ReadEnrollments(&file, format, func(row Row[enroll.Enrollment]) error {
 				rows++
 				got, err := json.Marshal(row.Item)
 				if err != nil {

@@ -12,10 +12,11 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
@@ -27,14 +28,14 @@ var Columns = []string{"registrationId", "deviceId", "provisioningStatus", "atte
 	"allocationPolicy", "webhookUrl", "webhookApiVersion", "reprovisionPolicy", "credentialPolicyName", "parentDeviceId", "initialTwin", "optionalDeviceInformation"}
 
 // toCSV is an enrollment as a row, of which a spreadsheet runs nothing.
-func toCSV(e provisioning.Enrollment) ([]string, error) {
+func toCSV(e enroll.Enrollment) ([]string, error) {
 	row := map[string]string{
 		"registrationId": e.RegistrationID, "deviceId": e.DeviceID, "provisioningStatus": string(e.ProvisioningStatus), "attestation": e.Attestation.Type,
 		"iotHubHostName": e.HubHostName, "iotHubs": strings.Join(e.Hubs, " "), "allocationPolicy": string(e.AllocationPolicy),
 		"credentialPolicyName": e.CredentialPolicyName, "parentDeviceId": e.ParentDeviceID, "optionalDeviceInformation": string(e.OptionalDeviceInformation),
 	}
 	if x := e.Attestation.X509; x != nil && x.ClientCertificates != nil {
-		for name, certificate := range map[string]*provisioning.X509Certificate{"primaryThumbprint": x.ClientCertificates.Primary, "secondaryThumbprint": x.ClientCertificates.Secondary} {
+		for name, certificate := range map[string]*enroll.X509Certificate{"primaryThumbprint": x.ClientCertificates.Primary, "secondaryThumbprint": x.ClientCertificates.Secondary} {
 			if certificate != nil && certificate.Info != nil {
 				row[name] = certificate.Info.SHA256Thumbprint
 			}
@@ -71,33 +72,33 @@ func toCSV(e provisioning.Enrollment) ([]string, error) {
 
 // fromCSV is a row as an enrollment, and the members of its twin that there is no place
 // for.
-func fromCSV(row map[string]string) (e provisioning.Enrollment, unknown []string, err error) {
-	e = provisioning.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: row["iotHubHostName"],
-		ProvisioningStatus: provisioning.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: allocation.Policy(row["allocationPolicy"]),
+func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err error) {
+	e = enroll.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], Settings: enroll.Settings{HubHostName: row["iotHubHostName"],
+		ProvisioningStatus: enroll.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: allocation.Policy(row["allocationPolicy"]),
 		Hubs: strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"], ParentDeviceID: row["parentDeviceId"]}}
 	e.Attestation.Type = cmp.Or(row["attestation"], "x509")
 	switch e.Attestation.Type {
 	case "x509":
-		e.Attestation.X509 = &provisioning.X509Attestation{ClientCertificates: &provisioning.X509Certificates{
+		e.Attestation.X509 = &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{
 			Primary:   certificateOf(row["primaryCertificate"], row["primaryThumbprint"]),
 			Secondary: certificateOf(row["secondaryCertificate"], row["secondaryThumbprint"])}}
 	case "symmetricKey":
-		e.Attestation.SymmetricKey = &provisioning.SymmetricKeyAttestation{PrimaryKey: row["primaryKey"], SecondaryKey: row["secondaryKey"]}
+		e.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: row["primaryKey"], SecondaryKey: row["secondaryKey"]}
 	case "tpm":
-		e.Attestation.TPM = &provisioning.TPMAttestation{EndorsementKey: row["endorsementKey"], StorageRootKey: row["storageRootKey"]}
+		e.Attestation.TPM = &enroll.TPMAttestation{EndorsementKey: row["endorsementKey"], StorageRootKey: row["storageRootKey"]}
 	}
 	if text := row["iotEdge"]; text != "" {
 		edge, err := strconv.ParseBool(strings.ToLower(text))
 		if err != nil {
 			return e, nil, fault.New(fault.ArgumentInvalid, "iotEdge must be true or false, not %.32q", text)
 		}
-		e.Capabilities = &provisioning.Capabilities{IoTEdge: edge}
+		e.Capabilities = &enroll.Capabilities{IoTEdge: edge}
 	}
 	if address := row["webhookUrl"]; address != "" {
 		e.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address, APIVersion: row["webhookApiVersion"]}
 	}
 	if name := row["reprovisionPolicy"]; name != "" {
-		policy, ok := provisioning.ReprovisionPolicies[name]
+		policy, ok := enroll.ReprovisionPolicies[name]
 		if !ok {
 			return e, nil, fault.New(fault.ArgumentInvalid, "reprovisionPolicy must be migrate, reset or never, not %.32q", name)
 		}
@@ -130,17 +131,17 @@ func fromCSV(row map[string]string) (e provisioning.Enrollment, unknown []string
 }
 
 // certificateOf is a certificate by its text or, without one, by its thumbprint.
-func certificateOf(text, thumbprint string) *provisioning.X509Certificate {
+func certificateOf(text, thumbprint string) *enroll.X509Certificate {
 	switch {
 	case text != "":
-		return &provisioning.X509Certificate{Certificate: text}
+		return &enroll.X509Certificate{Certificate: text}
 	case thumbprint != "":
-		return &provisioning.X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: thumbprint}}
+		return &enroll.X509Certificate{Info: &credential.X509CertificateInfo{SHA256Thumbprint: thumbprint}}
 	}
 	return nil
 }
 
-func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) error {
+func readCSV(reader io.Reader, each func(Row[enroll.Enrollment]) error) error {
 	buffered, err := open(reader, CSV)
 	if err != nil {
 		return err
@@ -170,7 +171,7 @@ func readCSV(reader io.Reader, each func(Row[provisioning.Enrollment]) error) er
 			return nil
 		}
 		bounded.next()
-		row := Row[provisioning.Enrollment]{}
+		row := Row[enroll.Enrollment]{}
 		var parsing *csv.ParseError
 		switch {
 		case errors.As(err, &parsing):

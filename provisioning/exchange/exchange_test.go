@@ -14,6 +14,8 @@ import (
 	"testing/iotest"
 	"testing/synctest"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -24,7 +26,7 @@ import (
 // what is wrong with it, and why the rest was not read.
 func told(reader io.Reader, format Format) string {
 	var story []string
-	err := ReadEnrollments(reader, format, func(row Row[provisioning.Enrollment]) error {
+	err := ReadEnrollments(reader, format, func(row Row[enroll.Enrollment]) error {
 		said := row.Item.RegistrationID
 		if row.Err != nil {
 			said = "! " + fault.From(row.Err).Message
@@ -76,8 +78,8 @@ func TestReadJSON(t *testing.T) {
 // strings in their spelling.
 func TestTwinsKeepTheirSpelling(t *testing.T) {
 	const tags, desired = `{"z":1.10,"a":"<&>","m":"\u003c\u00e9"}`, `{"k":1e16,"b":-0.0}`
-	enrollment := provisioning.Enrollment{RegistrationID: "d", EnrollmentSettings: provisioning.EnrollmentSettings{
-		Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+	enrollment := enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{
+		Attestation: enroll.AttestationMechanism{Type: "symmetricKey"},
 		InitialTwin: &linkedhub.InitialTwin{Tags: []byte(tags),
 			Properties: linkedhub.InitialTwinProperties{Desired: []byte(desired)}}}}
 	for _, format := range []Format{JSON, CSV} {
@@ -93,7 +95,7 @@ func TestTwinsKeepTheirSpelling(t *testing.T) {
 		if !strings.Contains(written, tags) || !strings.Contains(written, desired) {
 			t.Errorf("%v is written as %s", format, file.String())
 		}
-		err := ReadEnrollments(&file, format, func(row Row[provisioning.Enrollment]) error {
+		err := ReadEnrollments(&file, format, func(row Row[enroll.Enrollment]) error {
 			twin := row.Item.InitialTwin
 			if row.Err != nil || twin == nil || string(twin.Tags) != tags || string(twin.Properties.Desired) != desired {
 				t.Errorf("%v is read as %+v", format, row)
@@ -140,7 +142,7 @@ func TestUnreadable(t *testing.T) {
 		if file[0] == 'r' {
 			format = CSV
 		}
-		err := ReadEnrollments(io.MultiReader(strings.NewReader(file), iotest.ErrReader(broken)), format, func(Row[provisioning.Enrollment]) error { return nil })
+		err := ReadEnrollments(io.MultiReader(strings.NewReader(file), iotest.ErrReader(broken)), format, func(Row[enroll.Enrollment]) error { return nil })
 		if !errors.Is(err, broken) {
 			t.Errorf("%q ends with %v", file, err)
 		}
@@ -149,20 +151,20 @@ func TestUnreadable(t *testing.T) {
 
 // What is written is read as it was, each sort of enrollment.
 func TestRoundTrip(t *testing.T) {
-	x509 := func(primary, secondary string) provisioning.AttestationMechanism {
-		return provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-			ClientCertificates: &provisioning.X509Certificates{Primary: certificateOf("", primary), Secondary: certificateOf("", secondary)}}}
+	x509 := func(primary, secondary string) enroll.AttestationMechanism {
+		return enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+			ClientCertificates: &enroll.X509Certificates{Primary: certificateOf("", primary), Secondary: certificateOf("", secondary)}}}
 	}
-	all := []provisioning.Enrollment{
-		{RegistrationID: "x509", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: x509("AA", "BB"), ProvisioningStatus: provisioning.Disabled}, DeviceID: "semi;colon, comma \"quote\"\nline"},
-		{RegistrationID: "keyed", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
-			Capabilities: &provisioning.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: allocation.Custom,
+	all := []enroll.Enrollment{
+		{RegistrationID: "x509", Settings: enroll.Settings{Attestation: x509("AA", "BB"), ProvisioningStatus: enroll.Disabled}, DeviceID: "semi;colon, comma \"quote\"\nline"},
+		{RegistrationID: "keyed", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
+			Capabilities: &enroll.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: allocation.Custom,
 			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"}},
-		{RegistrationID: "tpm", EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "tpm", TPM: &provisioning.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
+		{RegistrationID: "tpm", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "tpm", TPM: &enroll.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
 			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`)},
 	}
-	for name, policy := range provisioning.ReprovisionPolicies {
-		all = append(all, provisioning.Enrollment{RegistrationID: name, EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: x509("CC", ""), ReprovisionPolicy: &policy}})
+	for name, policy := range enroll.ReprovisionPolicies {
+		all = append(all, enroll.Enrollment{RegistrationID: name, Settings: enroll.Settings{Attestation: x509("CC", ""), ReprovisionPolicy: &policy}})
 	}
 	for _, format := range []Format{JSON, CSV} {
 		var file bytes.Buffer
@@ -178,7 +180,7 @@ func TestRoundTrip(t *testing.T) {
 			t.Fatal(err)
 		}
 		n := 0
-		err := ReadEnrollments(&file, format, func(row Row[provisioning.Enrollment]) error {
+		err := ReadEnrollments(&file, format, func(row Row[enroll.Enrollment]) error {
 			got, _ := json.Marshal(row.Item)
 			want, _ := json.Marshal(all[n])
 			if n++; row.Err != nil || string(got) != string(want) {
@@ -220,7 +222,7 @@ func (m *manyRows) Read(p []byte) (int, error) {
 // A file of a million rows takes no more memory than one of a few.
 func TestMemory(t *testing.T) {
 	peak, rows := uint64(0), 0
-	err := ReadEnrollments(&manyRows{rows: 1_000_000}, CSV, func(row Row[provisioning.Enrollment]) error {
+	err := ReadEnrollments(&manyRows{rows: 1_000_000}, CSV, func(row Row[enroll.Enrollment]) error {
 		if rows++; rows%100_000 == 0 {
 			runtime.GC()
 			var memory runtime.MemStats
@@ -240,13 +242,13 @@ func TestImport(t *testing.T) {
 		file += fmt.Sprintf("row-%d\n", i)
 	}
 	file += "a,b\n"
-	read := func(each func(Row[provisioning.Enrollment]) error) error {
+	read := func(each func(Row[enroll.Enrollment]) error) error {
 		return ReadEnrollments(strings.NewReader(file), CSV, each)
 	}
 	var lines []int
 	done := 0
-	importing := Import[provisioning.Enrollment]{Size: 7, AtOnce: 3,
-		Send: func(_ context.Context, rows []Row[provisioning.Enrollment]) (map[int]error, error) {
+	importing := Import[enroll.Enrollment]{Size: 7, AtOnce: 3,
+		Send: func(_ context.Context, rows []Row[enroll.Enrollment]) (map[int]error, error) {
 			failed := map[int]error{}
 			for i, row := range rows {
 				if row.Line%50 == 0 {
@@ -255,7 +257,7 @@ func TestImport(t *testing.T) {
 			}
 			return failed, nil
 		},
-		Failed: func(row Row[provisioning.Enrollment], _ error) { lines = append(lines, row.Line) },
+		Failed: func(row Row[enroll.Enrollment], _ error) { lines = append(lines, row.Line) },
 		Done:   func(rows int) { done += rows },
 	}
 	if err := importing.Run(t.Context(), read); err != nil || done != 98 || len(lines) != 3 {
@@ -265,8 +267,8 @@ func TestImport(t *testing.T) {
 	// What ends it is told, and nothing is sent afterwards.
 	gone := errors.New("the service is gone")
 	var sent atomic.Int64
-	importing = Import[provisioning.Enrollment]{Size: 1, AtOnce: 2, Failed: func(Row[provisioning.Enrollment], error) {},
-		Send: func(context.Context, []Row[provisioning.Enrollment]) (map[int]error, error) {
+	importing = Import[enroll.Enrollment]{Size: 1, AtOnce: 2, Failed: func(Row[enroll.Enrollment], error) {},
+		Send: func(context.Context, []Row[enroll.Enrollment]) (map[int]error, error) {
 			sent.Add(1)
 			return nil, gone
 		}}
@@ -288,7 +290,7 @@ func FuzzRead(f *testing.F) {
 	f.Fuzz(func(t *testing.T, file []byte) {
 		for _, format := range []Format{JSON, CSV} {
 			line := 0
-			err := ReadEnrollments(bytes.NewReader(file), format, func(row Row[provisioning.Enrollment]) error {
+			err := ReadEnrollments(bytes.NewReader(file), format, func(row Row[enroll.Enrollment]) error {
 				if row.Line < line || row.Line > 1+bytes.Count(file, []byte("\n")) {
 					t.Errorf("%s: line %d after %d of %q", format, row.Line, line, file)
 				}

@@ -6,9 +6,10 @@ import (
 	"encoding/json"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"pgregory.net/rapid"
 
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
@@ -16,14 +17,14 @@ import (
 // exported.
 func TestCellsAreNotRun(t *testing.T) {
 	for _, id := range []string{"=1+1", "+1", "-2+3", "@SUM(1)", "'=1+1", "''@x", "'", "''x", "it's", "=cmd|'/C calc'!A0"} {
-		roundTrip(t, provisioning.Enrollment{RegistrationID: "-d1", DeviceID: id, EnrollmentSettings: provisioning.EnrollmentSettings{ParentDeviceID: id,
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &provisioning.SymmetricKeyAttestation{
+		roundTrip(t, enroll.Enrollment{RegistrationID: "-d1", DeviceID: id, Settings: enroll.Settings{ParentDeviceID: id,
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{
 				PrimaryKey: "+/+/+/+/+/+/+/+/+/+/+w==", SecondaryKey: "=" + id}},
 			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "@" + id}}})
 	}
 }
 
-func roundTrip(t *testing.T, enrollment provisioning.Enrollment) {
+func roundTrip(t *testing.T, enrollment enroll.Enrollment) {
 	t.Helper()
 	var file bytes.Buffer
 	writer := NewWriter(&file, CSV)
@@ -47,7 +48,7 @@ func roundTrip(t *testing.T, enrollment provisioning.Enrollment) {
 		t.Fatal(err)
 	}
 	rows := 0
-	err = ReadEnrollments(&file, CSV, func(row Row[provisioning.Enrollment]) error {
+	err = ReadEnrollments(&file, CSV, func(row Row[enroll.Enrollment]) error {
 		rows++
 		got, err := json.Marshal(row.Item)
 		if err != nil || row.Err != nil || string(got) != string(want) {

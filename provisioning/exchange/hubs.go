@@ -4,8 +4,9 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
@@ -35,8 +36,8 @@ type Without struct {
 }
 
 type (
-	enrollmentRow = Row[provisioning.Enrollment]
-	groupRow      = Row[provisioning.EnrollmentGroup]
+	enrollmentRow = Row[enroll.Enrollment]
+	groupRow      = Row[enroll.Group]
 )
 
 // ParseHubs reads pairs OLD=NEW. It returns fault 400004 for what is none.
@@ -134,7 +135,7 @@ func (o *Origin) hub(host string) string {
 	return host
 }
 
-func (o *Origin) count(unknown []string, attestation provisioning.AttestationMechanism, exported bool) {
+func (o *Origin) count(unknown []string, attestation enroll.AttestationMechanism, exported bool) {
 	keys := attestation.SymmetricKey
 	if exported && attestation.Type == "symmetricKey" && (keys == nil || keys.PrimaryKey == "") {
 		o.without.Keys++

@@ -7,8 +7,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
@@ -39,22 +40,22 @@ func TestOrigin(t *testing.T) {
 		"a policy that can": {Origin{IgnoreHubs: true}, "", []string{"a.b"}, "geoLatency", "", nil, "geoLatency", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := provisioning.Enrollment{EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
-			g := provisioning.EnrollmentGroup{EnrollmentSettings: provisioning.EnrollmentSettings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
+			e := enroll.Enrollment{Settings: enroll.Settings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
+			g := enroll.Group{Settings: enroll.Settings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
 			check := func(bound string, hubs []string, policy allocation.Policy) {
 				if bound != c.wantBound || !slices.Equal(hubs, c.wantHubs) || policy != c.wantPolicy {
 					t.Errorf("it is bound to %q of %q, %s", bound, hubs, policy)
 				}
 			}
 			ofGroups := c.origin
-			_ = c.origin.Enrollments(func(row Row[provisioning.Enrollment]) error {
+			_ = c.origin.Enrollments(func(row Row[enroll.Enrollment]) error {
 				check(row.Item.HubHostName, row.Item.Hubs, row.Item.AllocationPolicy)
 				return nil
-			})(Row[provisioning.Enrollment]{Item: e})
-			_ = ofGroups.Groups(func(row Row[provisioning.EnrollmentGroup]) error {
+			})(Row[enroll.Enrollment]{Item: e})
+			_ = ofGroups.Groups(func(row Row[enroll.Group]) error {
 				check(row.Item.HubHostName, row.Item.Hubs, row.Item.AllocationPolicy)
 				return nil
-			})(Row[provisioning.EnrollmentGroup]{Item: g})
+			})(Row[enroll.Group]{Item: g})
 			if c.origin.Without().Hubs != c.wantWithout || ofGroups.Without().Hubs != c.wantWithout {
 				t.Errorf("%d and %d come over without hubs", c.origin.Without().Hubs, ofGroups.Without().Hubs)
 			}
@@ -67,7 +68,7 @@ func TestOrigin(t *testing.T) {
 	err := ReadEnrollments(strings.NewReader(`[
 {"registrationId":"exported","etag":"\"1\"","attestation":{"type":"symmetricKey","symmetricKey":{"primaryKey":null}},"iotHubs":["old.azure-devices.net"],
  "registrationState":{"registrationId":"exported","assignedHub":"old.azure-devices.net","status":"assigned","newer":1},"optionalDeviceInformation":null,"future":{"x":1},"empty":{},"capabilities":{"iotEdge":false,"more":true}},
-{"registrationId":"written","attestation":{"type":"symmetricKey"}}]`), JSON, origin.Enrollments(func(row Row[provisioning.Enrollment]) error {
+{"registrationId":"written","attestation":{"type":"symmetricKey"}}]`), JSON, origin.Enrollments(func(row Row[enroll.Enrollment]) error {
 		ids = append(ids, row.Item.RegistrationID)
 		return row.Err
 	}))
@@ -79,7 +80,7 @@ func TestOrigin(t *testing.T) {
 	}
 	origin = Origin{}
 	err = ReadEnrollments(strings.NewReader("registrationId,initialTwin\na,\"{\"\"tag\"\":{\"\"x\"\":1}}\"\n"), CSV,
-		origin.Enrollments(func(row Row[provisioning.Enrollment]) error { return row.Err }))
+		origin.Enrollments(func(row Row[enroll.Enrollment]) error { return row.Err }))
 	if without := origin.Without(); err != nil || fmt.Sprint(without.Members) != "map[initialTwin.tag:1]" {
 		t.Errorf("CSV comes over without %+v, error %v", without, err)
 	}

@@ -12,6 +12,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
@@ -19,7 +21,7 @@ import (
 
 // ReadEnrollments hands over the individual enrollments of a file. It returns an
 // error for what makes the rest of the file unreadable, and what each returns.
-func ReadEnrollments(reader io.Reader, format Format, each func(Row[provisioning.Enrollment]) error) error {
+func ReadEnrollments(reader io.Reader, format Format, each func(Row[enroll.Enrollment]) error) error {
 	if format == CSV {
 		return readCSV(reader, each)
 	}
@@ -28,7 +30,7 @@ func ReadEnrollments(reader io.Reader, format Format, each func(Row[provisioning
 
 // ReadGroups hands over the enrollment groups of a file in JSON, as ReadEnrollments
 // does.
-func ReadGroups(reader io.Reader, each func(Row[provisioning.EnrollmentGroup]) error) error {
+func ReadGroups(reader io.Reader, each func(Row[enroll.Group]) error) error {
 	return readJSON(reader, each)
 }
 

@@ -10,10 +10,11 @@ import (
 	"testing"
 	"unicode/utf16"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
+
 	"pgregory.net/rapid"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning"
 )
 
 // latin1 is a text as Windows writes it in the west of Europe.
@@ -155,7 +156,7 @@ func TestItemsThatAreNoTextAreNamed(t *testing.T) {
 		if strings.HasPrefix(file, "r") {
 			format = CSV
 		}
-		err := ReadEnrollments(strings.NewReader(file), format, func(row Row[provisioning.Enrollment]) error {
+		err := ReadEnrollments(strings.NewReader(file), format, func(row Row[enroll.Enrollment]) error {
 			if row.Err == nil || row.Item.RegistrationID != "a" || row.Item.DeviceID != "" {
 				t.Errorf("%q is read as %+v", file, row)
 			}
@@ -166,7 +167,7 @@ func TestItemsThatAreNoTextAreNamed(t *testing.T) {
 		}
 	}
 	group := strings.NewReader("{\"enrollmentGroupId\":\"g\",\"iotHubHostName\":\"\xff\"}")
-	if err := ReadGroups(group, func(row Row[provisioning.EnrollmentGroup]) error {
+	if err := ReadGroups(group, func(row Row[enroll.Group]) error {
 		if row.Err == nil || row.Item.EnrollmentGroupID != "g" {
 			t.Errorf("a group is read as %+v", row)
 		}

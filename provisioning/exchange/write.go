@@ -7,7 +7,7 @@ import (
 	"encoding/json"
 	"io"
 
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // Writer writes a file. Nothing of it is sure to be there before Close, which does
@@ -18,7 +18,7 @@ type Writer[T any] struct {
 }
 
 // NewWriter writes individual enrollments.
-func NewWriter(output io.Writer, format Format) Writer[provisioning.Enrollment] {
+func NewWriter(output io.Writer, format Format) Writer[enroll.Enrollment] {
 	if format == CSV {
 		return newCSV(output)
 	}
@@ -26,17 +26,17 @@ func NewWriter(output io.Writer, format Format) Writer[provisioning.Enrollment] 
 }
 
 // NewGroupWriter writes enrollment groups as JSON.
-func NewGroupWriter(output io.Writer) Writer[provisioning.EnrollmentGroup] {
+func NewGroupWriter(output io.Writer) Writer[enroll.Group] {
 	return newJSON(output, portableGroup)
 }
 
 // portable leaves out what is a server's own and means nothing elsewhere.
-func portable(e provisioning.Enrollment) provisioning.Enrollment {
+func portable(e enroll.Enrollment) enroll.Enrollment {
 	e.RegistrationState, e.ETag = nil, ""
 	return e
 }
 
-func portableGroup(g provisioning.EnrollmentGroup) provisioning.EnrollmentGroup {
+func portableGroup(g enroll.Group) enroll.Group {
 	g.ETag = ""
 	return g
 }
@@ -70,11 +70,11 @@ func newJSON[T any](output io.Writer, portable func(T) T) Writer[T] {
 	}
 }
 
-func newCSV(output io.Writer) Writer[provisioning.Enrollment] {
+func newCSV(output io.Writer) Writer[enroll.Enrollment] {
 	lines := csv.NewWriter(bufio.NewWriterSize(output, 64<<10))
 	lines.Write(Columns) // its error stays until Flush
-	return Writer[provisioning.Enrollment]{
-		Write: func(e provisioning.Enrollment) error {
+	return Writer[enroll.Enrollment]{
+		Write: func(e enroll.Enrollment) error {
 			cells, err := toCSV(e)
 			if err != nil {
 				return err

@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 // Kept are properties that stay as they are stored when an enrollment or a group is
 // replaced, because who writes it does not know them: a client of an earlier version
@@ -9,7 +9,7 @@ type Kept struct {
 }
 
 // restore puts what is kept of the stored one in the place of what was written.
-func (k Kept) restore(written *EnrollmentSettings, stored EnrollmentSettings) {
+func (k Kept) restore(written *Settings, stored Settings) {
 	if k.CredentialPolicy {
 		written.CredentialPolicyName = stored.CredentialPolicyName
 	}

@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"bytes"
@@ -47,7 +47,7 @@ func Inspect(data []byte, now time.Time) (CertificateReport, error) {
 		Warnings: warnings(first, now),
 		PEM:      string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: first.Raw})),
 	}
-	if checkRegistrationID(first.Subject.CommonName) == nil {
+	if CheckRegistrationID(first.Subject.CommonName) == nil {
 		report.RegistrationID = first.Subject.CommonName
 	}
 	for _, other := range certificates[1:] {
@@ -71,7 +71,7 @@ func warnings(certificate *x509.Certificate, now time.Time) (found []Warning) {
 	warn(now.Before(certificate.NotBefore), "notYetValid", "The certificate is not valid yet, and the device will be refused until then. Compare the clocks")
 	warn(!now.After(certificate.NotAfter) && certificate.NotAfter.Sub(now) < credential.ExpiresSoon, "expiresSoon", "The certificate expires within thirty days. Have its successor ready as the secondary certificate")
 	warn(name == "", "noCommonName", "The certificate's subject has no common name. A device registers with its common name: make a certificate that has one")
-	warn(name != "" && checkRegistrationID(name) != nil, "commonNameNotRegistrationID", "The certificate's common name is no registration id: up to 128 letters, digits and - . _ : are allowed. Make a certificate with another name")
+	warn(name != "" && CheckRegistrationID(name) != nil, "commonNameNotRegistrationID", "The certificate's common name is no registration id: up to 128 letters, digits and - . _ : are allowed. Make a certificate with another name")
 	// What `openssl req -x509` makes calls itself an authority and is none.
 	// One that has the same name as its issuer may be an authority's new key, signed with
 	// the former.

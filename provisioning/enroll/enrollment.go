@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"encoding/json"
@@ -14,16 +14,16 @@ import (
 // written in the JSON of the provisioning service's REST API
 // (IndividualEnrollment).
 type Enrollment struct {
-	RegistrationID            string          `json:"registrationId"`
-	DeviceID                  string          `json:"deviceId,omitempty"`          // the registration id when empty
-	RegistrationState         *Registration   `json:"registrationState,omitempty"` // read only
-	OptionalDeviceInformation json.RawMessage `json:"optionalDeviceInformation,omitempty"`
-	EnrollmentSettings
+	RegistrationID            string                 `json:"registrationId"`
+	DeviceID                  string                 `json:"deviceId,omitempty"`          // the registration id when empty
+	RegistrationState         *contract.Registration `json:"registrationState,omitempty"` // read only
+	OptionalDeviceInformation json.RawMessage        `json:"optionalDeviceInformation,omitempty"`
+	Settings
 }
 
-// EnrollmentSettings are what an individual enrollment and a group have in common: how
+// Settings are what an individual enrollment and a group have in common: how
 // devices prove themselves, where they go, and what they begin with.
-type EnrollmentSettings struct {
+type Settings struct {
 	Attestation            AttestationMechanism   `json:"attestation"`
 	Capabilities           *Capabilities          `json:"capabilities,omitempty"`
 	HubHostName            string                 `json:"iotHubHostName,omitempty"` // the hub it is bound to, with static allocation
@@ -31,8 +31,8 @@ type EnrollmentSettings struct {
 	ETag                   string                 `json:"etag,omitempty"` // with its quotes: "\"…\""
 	ProvisioningStatus     ProvisioningStatus     `json:"provisioningStatus,omitempty"`
 	ReprovisionPolicy      *ReprovisionPolicy     `json:"reprovisionPolicy,omitempty"`
-	CreatedDateTimeUTC     Time                   `json:"createdDateTimeUtc,omitzero"`
-	LastUpdatedDateTimeUTC Time                   `json:"lastUpdatedDateTimeUtc,omitzero"`
+	CreatedDateTimeUTC     document.Time          `json:"createdDateTimeUtc,omitzero"`
+	LastUpdatedDateTimeUTC document.Time          `json:"lastUpdatedDateTimeUtc,omitzero"`
 	AllocationPolicy       allocation.Policy      `json:"allocationPolicy,omitempty"`
 	Hubs                   []string               `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
 
@@ -90,9 +90,9 @@ type AttestationMechanism struct {
 
 // The types of attestation mechanisms.
 const (
-	byX509         = "x509"
-	bySymmetricKey = "symmetricKey"
-	byTPM          = "tpm"
+	X509         = "x509"
+	SymmetricKey = "symmetricKey"
+	TPM          = "tpm"
 )
 
 // TPMAttestation holds what is known of a device's TPM: the public areas of its
@@ -137,32 +137,8 @@ type X509Certificate struct {
 	Info        *credential.X509CertificateInfo `json:"info,omitempty"`
 }
 
-// Registration is the registration record of a device: where it was assigned.
-type Registration = contract.Registration
-
-// Status of a registration.
-type Status = contract.RegistrationStatus
-
-// The statuses of a registration.
-const (
-	StatusUnassigned = contract.StatusUnassigned
-	StatusAssigning  = contract.StatusAssigning
-	StatusAssigned   = contract.StatusAssigned
-	StatusFailed     = contract.StatusFailed
-	StatusDisabled   = contract.StatusDisabled
-)
-
-// Substatus says how an assigned device came to its hub.
-type Substatus = contract.Substatus
-
-// The ways to a hub.
-const (
-	InitialAssignment                = contract.InitialAssignment
-	DeviceDataMigrated               = contract.DeviceDataMigrated
-	DeviceDataReset                  = contract.DeviceDataReset
-	ReprovisionedToInitialAssignment = contract.ReprovisionedToInitialAssignment
-)
-
-// Time is a time in JSON as the service writes it: UTC with seven fractional
-// digits.
-type Time = document.Time
+// Allocation is what the settings say of how a hub is chosen.
+func (e Settings) Allocation() allocation.Settings {
+	return allocation.Settings{Policy: e.AllocationPolicy, HubHostName: e.HubHostName, Hubs: e.Hubs,
+		Custom: e.CustomAllocationDefinition}
+}

@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"bytes"
@@ -21,8 +21,8 @@ import (
 // authorities of the service by their names. An authority that the group named before
 // is no reason to refuse it, whatever has become of it. It returns the checks that
 // the others are still what they were.
-func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
-	before storedGroup) (checks []store.Change, _ error) {
+func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
+	before StoredGroup) (checks []store.Change, _ error) {
 	x := stored.Attestation.X509
 	switch {
 	case x != nil && x.ClientCertificates.given():
@@ -46,12 +46,12 @@ func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
 			continue
 		}
 		field := []string{"primary", "secondary"}[i]
-		named, err := s.authorities.Load(ctx, name)
+		named, err := g.config.Authorities.Load(ctx, name)
 		former := before.signingOf(name)
 		switch {
 		case err == nil && named.IsVerified:
 			stored.Signing[i] = named.Certificate
-			check := s.authorities.Unchanged(named)
+			check := g.config.Authorities.Unchanged(named)
 			if len(checks) == 0 || checks[0].Key != check.Key {
 				checks = append(checks, check)
 			}
@@ -72,7 +72,7 @@ func (s *Service) completeSigners(ctx context.Context, stored *storedGroup,
 
 // completeSigning checks the certificates that sign the group's devices, and keeps
 // them: their keys are needed.
-func (g *storedGroup) completeSigning(before storedGroup) error {
+func (g *StoredGroup) completeSigning(before StoredGroup) error {
 	x := g.Attestation.X509
 	if x == nil || x.SigningCertificates == nil {
 		return fault.About("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.signingCertificates is missing. A group has the certificate there that signs its devices"))
@@ -109,16 +109,16 @@ func (g *storedGroup) completeSigning(before storedGroup) error {
 	return completeCertificates("signingCertificates", x.SigningCertificates, earlier)
 }
 
-// signer is a certificate that signs devices of a group, kept under its name.
-type signer struct {
+// Signer is a certificate that signs devices of a group, kept under its name.
+type Signer struct {
 	Group       string `json:"group"`
 	Certificate []byte `json:"certificate"`         // DER
 	Authority   string `json:"authority,omitempty"` // the service's authority that it is, if the group names one
 }
 
-// reference is the authority that a group names as its primary (0) or secondary
+// Reference is the authority that a group names as its primary (0) or secondary
 // (1) one, or "".
-func (g storedGroup) reference(which int) string {
+func (g StoredGroup) Reference(which int) string {
 	if g.Attestation.X509 == nil || g.Attestation.X509.CAReferences == nil {
 		return ""
 	}
@@ -150,17 +150,31 @@ func keyIDKey(id []byte) string {
 	return "id=" + hex.EncodeToString(id)
 }
 
-// withoutSigners removes the signing certificates of a group from where they are
-// found, but for those that are kept.
-func (s *Service) withoutSigners(g storedGroup, kept map[string]bool) (changes []store.Change) {
-	for i, der := range g.Signing {
+// putSigners stores the signing certificates of a group where they are found.
+func (g *Groups) putSigners(group StoredGroup) (changes []store.Change) {
+	for i, der := range group.Signing {
 		if len(der) == 0 {
 			continue
 		}
-		name, former := signerKey(der, g.EnrollmentGroupID, i)
+		if name, _ := signerKey(der, group.EnrollmentGroupID, i); name != "" {
+			signer := Signer{group.EnrollmentGroupID, der, group.Reference(i)}
+			changes = append(changes, g.signers.Put(name, store.Always, signer))
+		}
+	}
+	return changes
+}
+
+// withoutSigners removes the signing certificates of a group from where they are
+// found, but for those that are kept.
+func (g *Groups) withoutSigners(group StoredGroup, kept map[string]bool) (changes []store.Change) {
+	for i, der := range group.Signing {
+		if len(der) == 0 {
+			continue
+		}
+		name, former := signerKey(der, group.EnrollmentGroupID, i)
 		for _, name := range append(former, name) {
 			if name != "" && !kept[name] {
-				changes = append(changes, s.signers.Delete(name, store.Always))
+				changes = append(changes, g.signers.Delete(name, store.Always))
 			}
 		}
 	}
@@ -169,17 +183,17 @@ func (s *Service) withoutSigners(g storedGroup, kept map[string]bool) (changes [
 
 // withoutSignersOf is withoutSigners for a group that can't be read. It goes through
 // the signing certificates of all groups.
-func (s *Service) withoutSignersOf(ctx context.Context, groupID string, kept map[string]bool) (changes []store.Change, err error) {
+func (g *Groups) withoutSignersOf(ctx context.Context, groupID string, kept map[string]bool) (changes []store.Change, err error) {
 	const stride = 500
 	for after := ""; ; {
-		documents, err := s.config.Documents.List(ctx, s.signers.Collection, "", after, stride)
+		documents, err := g.config.Documents.List(ctx, g.signers.Collection, "", after, stride)
 		if err != nil {
 			return nil, err
 		}
 		for _, document := range documents {
 			parts := strings.Split(document.Key, "/") // the last are the group, and which it is
 			if len(parts) >= 3 && parts[len(parts)-2] == key(groupID) && !kept[document.Key] {
-				changes = append(changes, s.signers.Delete(document.Key, store.Always))
+				changes = append(changes, g.signers.Delete(document.Key, store.Always))
 			}
 		}
 		if len(documents) < stride {
@@ -189,15 +203,11 @@ func (s *Service) withoutSignersOf(ctx context.Context, groupID string, kept map
 	}
 }
 
-// maxSigners bounds the signing certificates that one judgement looks at: those of
-// one name are authorities made anew, and groups that share one.
-const maxSigners = 100
-
-// signersOf returns the signing certificates that may have signed a chain's
+// Signers returns the signing certificates that may have signed a chain's
 // certificates of this issuer, those whose key identifier they name first. There
 // are at most as many as most.
-func (s *Service) signersOf(ctx context.Context, chain *attest.Chain, issuer []byte, most int) ([]signer, error) {
-	var found []signer
+func (g *Groups) Signers(ctx context.Context, chain *attest.Chain, issuer []byte, most int) ([]Signer, error) {
+	var found []Signer
 	seen := make(map[string]bool)
 	present, former := credential.NameKeys(issuer)
 	names, prefixes := []string{present, former}, []string{}
@@ -213,7 +223,7 @@ func (s *Service) signersOf(ctx context.Context, chain *attest.Chain, issuer []b
 		if len(found) >= most {
 			break
 		}
-		entries, err := s.signers.List(ctx, prefix, "", most)
+		entries, err := g.signers.List(ctx, prefix, "", most)
 		if err != nil {
 			return nil, err
 		}
@@ -227,16 +237,16 @@ func (s *Service) signersOf(ctx context.Context, chain *attest.Chain, issuer []b
 	return found, nil
 }
 
-// checkAuthorityUnused returns the check that no group names an authority, for the commit that
+// CheckAuthorityUnused returns the check that no group names an authority, for the commit that
 // deletes it: the groups must be those that were looked at. It returns fault 409000
 // when there are some that do.
-func (s *Service) checkAuthorityUnused(ctx context.Context, name string) ([]store.Change, error) {
-	generation, err := s.keyGroups.generation(ctx) // before the groups, so that it is never newer than they
+func (g *Groups) CheckAuthorityUnused(ctx context.Context, name string) ([]store.Change, error) {
+	generation, err := g.keys.generation(ctx) // before the groups, so that it is never newer than they
 	if err != nil {
 		return nil, err
 	}
 	const named = 5 // as many as a person wants to read of
-	groups, count, err := s.GroupsOfAuthority(ctx, name, named)
+	groups, count, err := g.OfAuthority(ctx, name, named)
 	if err != nil {
 		return nil, err
 	}
@@ -255,12 +265,12 @@ func (s *Service) checkAuthorityUnused(ctx context.Context, name string) ([]stor
 	return []store.Change{{Collection: generations, Key: groupGeneration, Match: match, Check: true}}, nil
 }
 
-// GroupsOfAuthority returns the ids of the first groups, at most limit, that name a
+// OfAuthority returns the ids of the first groups, at most limit, that name a
 // certificate authority, and how many do. It reads all groups.
-func (s *Service) GroupsOfAuthority(ctx context.Context, name string, limit int) (ids []string, count int, err error) {
+func (g *Groups) OfAuthority(ctx context.Context, name string, limit int) (ids []string, count int, err error) {
 	const stride = 500
 	for after := ""; ; {
-		entries, err := s.groups.List(ctx, "", after, stride)
+		entries, err := g.table.List(ctx, "", after, stride)
 		if err != nil {
 			return nil, 0, err
 		}
@@ -281,9 +291,9 @@ func (s *Service) GroupsOfAuthority(ctx context.Context, name string, limit int)
 
 // signingOf is the certificate that the group has of the authority of this name, nil
 // when it names another.
-func (g storedGroup) signingOf(name string) []byte {
+func (g StoredGroup) signingOf(name string) []byte {
 	for i := range g.Signing {
-		if reference := g.reference(i); reference != "" && strings.EqualFold(reference, name) {
+		if reference := g.Reference(i); reference != "" && strings.EqualFold(reference, name) {
 			return g.Signing[i]
 		}
 	}
@@ -291,6 +301,6 @@ func (g storedGroup) signingOf(name string) []byte {
 }
 
 // names reports whether the group names the authority of this name.
-func (g storedGroup) names(name string) bool {
-	return strings.EqualFold(g.reference(0), name) || strings.EqualFold(g.reference(1), name)
+func (g StoredGroup) names(name string) bool {
+	return strings.EqualFold(g.Reference(0), name) || strings.EqualFold(g.Reference(1), name)
 }

@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"crypto/sha256"
@@ -7,10 +7,11 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-// keySize is that of keys that the service makes, in bytes.
-const keySize = 64
+// KeySize is that of keys that the service makes, in bytes.
+const KeySize = 64
 
 // clone returns a copy that can be completed without changing the original.
 func (m AttestationMechanism) clone() AttestationMechanism {
@@ -63,10 +64,10 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 		return err
 	}
 	switch mechanism.Type {
-	case bySymmetricKey:
+	case SymmetricKey:
 		mechanism.X509, mechanism.TPM = nil, nil
 		return completeKeys(mechanism, before)
-	case byTPM:
+	case TPM:
 		mechanism.X509, mechanism.SymmetricKey = nil, nil
 		return checkTPM(mechanism.TPM)
 	}
@@ -89,9 +90,9 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 
 // checkType checks the type of a mechanism, and writes it as the contract does.
 func checkType(name *string) error {
-	*name = spelled(*name, byX509, bySymmetricKey, byTPM)
+	*name = spelled(*name, X509, SymmetricKey, TPM)
 	switch *name {
-	case byX509, bySymmetricKey, byTPM:
+	case X509, SymmetricKey, TPM:
 		return nil
 	case "":
 		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing: it must be x509, symmetricKey or tpm"))
@@ -119,7 +120,7 @@ func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) 
 		case part.earlier != "":
 			*part.key = part.earlier
 		default:
-			*part.key = credential.NewKey(keySize)
+			*part.key = credential.NewKey(KeySize)
 		}
 		if !credential.ValidKey(*part.key) {
 			return fault.About(part.name, fault.New(fault.ArgumentInvalid, "The %s key is not base64 of 16 to 64 bytes. Leave it out to have one made", fault.Word(part.name)))
@@ -181,6 +182,23 @@ func completeCertificates(what string, certificates, earlier *X509Certificates) 
 	}
 	if certificates.Secondary != nil && certificates.Secondary.Info == nil {
 		certificates.Secondary = nil
+	}
+	return nil
+}
+
+// checkTPM checks the attestation of an individual enrollment.
+func checkTPM(attestation *TPMAttestation) error {
+	if attestation == nil || attestation.EndorsementKey == "" {
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is missing. It is the public endorsement key of the device's TPM, base64 of a TPM2B_PUBLIC"))
+	}
+	if _, err := attest.ParseEndorsementKey(attestation.EndorsementKey); err != nil {
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is refused: %v", err))
+	}
+	if attestation.StorageRootKey == "" {
+		return nil
+	}
+	if _, err := attest.ParseTPMKey(attestation.StorageRootKey); err != nil {
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.storageRootKey is refused: %v", err))
 	}
 	return nil
 }

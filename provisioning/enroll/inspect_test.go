@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"crypto"
@@ -20,6 +20,8 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
 func newKey(t *testing.T, curve elliptic.Curve) crypto.Signer {
 	t.Helper()
@@ -128,27 +130,6 @@ func TestCertificatesAreInspected(t *testing.T) {
 				}
 			}
 		})
-	}
-}
-
-func TestACertificateFileWithMore(t *testing.T) {
-	device, authority := valid(t, "d1"), valid(t, "Fleet-CA")
-	report, err := Inspect([]byte("Bag Attributes\n"+device.PEM+authority.PEM), noon)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if report.RegistrationID != "d1" || report.PEM != device.PEM || !slices.Equal(codes(report.Warnings), []string{"several"}) {
-		t.Errorf("reports %+v", report)
-	}
-	if len(report.Others) != 1 || report.Others[0].SubjectName != "CN=Fleet-CA" {
-		t.Errorf("the others are %+v", report.Others)
-	}
-	// The certificate alone is what can be enrolled.
-	h := newHouse(t, "hub.local")
-	enrollment := device.enrollment()
-	enrollment.Attestation.X509.ClientCertificates.Primary.Certificate = report.PEM
-	if written := h.enroll(enrollment); *written.Attestation.X509.ClientCertificates.Primary.Info != report.Info {
-		t.Errorf("enrolled as %+v, reported as %+v", written.Attestation.X509.ClientCertificates.Primary.Info, report.Info)
 	}
 }
 

@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"bytes"
@@ -12,10 +12,10 @@ import (
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
-// checkRegistrationID holds an id against the rules of Azure's documentation
+// CheckRegistrationID holds an id against the rules of Azure's documentation
 // (iot-dps concepts-service): up to 128 letters, digits and - . _ : with a
 // letter, digit or dash at the end.
-func checkRegistrationID(id string) error {
+func CheckRegistrationID(id string) error {
 	switch {
 	case id == "":
 		return fault.New(fault.InvalidRegistrationID, "The registration id is empty")
@@ -40,8 +40,8 @@ func checkRegistrationID(id string) error {
 // What is wrong names its field in Info["field"]: registrationId, provisioningStatus,
 // attestation, primary, secondary, hub, credentialPolicyName, deviceId,
 // optionalDeviceInformation or initialTwin.
-func (s *Service) complete(enrollment, prior *Enrollment) error {
-	if err := checkRegistrationID(enrollment.RegistrationID); err != nil {
+func (e *Enrollments) complete(enrollment, prior *Enrollment) error {
+	if err := CheckRegistrationID(enrollment.RegistrationID); err != nil {
 		return fault.About("registrationId", err)
 	}
 	enrollment.detach()
@@ -61,13 +61,13 @@ func (s *Service) complete(enrollment, prior *Enrollment) error {
 	if err := completeAttestation(&enrollment.Attestation, before); err != nil {
 		return err
 	}
-	return s.completeSettings(enrollment, prior)
+	return e.completeSettings(enrollment, prior)
 }
 
 // completeSettings checks and completes what an individual enrollment and a group
 // have in common. What is as it was in prior, the one that is replaced, is not judged
 // anew: who disables an enrollment is not held up by a hub that is gone.
-func (s *Service) completeSettings(enrollment, prior *Enrollment) error {
+func (r rules) completeSettings(enrollment, prior *Enrollment) error {
 	enrollment.ProvisioningStatus = spelled(enrollment.ProvisioningStatus, Enabled, Disabled)
 	switch enrollment.ProvisioningStatus {
 	case "":
@@ -80,20 +80,16 @@ func (s *Service) completeSettings(enrollment, prior *Enrollment) error {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
 	}
 	if name := enrollment.CredentialPolicyName; name != "" && (prior == nil || name != prior.CredentialPolicyName) {
-		if s.config.Issuer == nil {
-			return fault.About("credentialPolicyName", fault.New(fault.ArgumentInvalid, "This service issues no certificates"))
-		}
-		if _, err := s.config.Issuer.Policy(context.Background(), name); err != nil {
-			problem := fault.From(err)
-			return fault.About("credentialPolicyName", fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", problem.Message))
+		if err := r.config.CheckPolicy(context.Background(), name); err != nil {
+			return fault.About("credentialPolicyName", err)
 		}
 	}
-	if prior == nil || !enrollment.allocation().Equal(prior.allocation()) {
-		if err := s.checkAllocation(enrollment, prior); err != nil {
+	if prior == nil || !enrollment.Allocation().Equal(prior.Allocation()) {
+		if err := r.checkAllocation(enrollment, prior); err != nil {
 			return fault.About("hub", err)
 		}
 	}
-	return s.checkAdmission(enrollment, prior)
+	return r.checkAdmission(enrollment, prior)
 }
 
 // spelled returns the known word that differs from a given one by its case alone, as
@@ -118,14 +114,14 @@ func (e *Enrollment) detach() {
 }
 
 // checkAllocation checks how a hub is chosen, and spells the policy as the contract does.
-func (s *Service) checkAllocation(enrollment, prior *Enrollment) error {
-	settings := enrollment.allocation()
+func (r rules) checkAllocation(enrollment, prior *Enrollment) error {
+	settings := enrollment.Allocation()
 	var before *allocation.Settings
 	if prior != nil {
-		replaced := prior.allocation()
+		replaced := prior.Allocation()
 		before = &replaced
 	}
-	err := s.allocator.Check(&settings, before)
+	err := r.config.Allocator.Check(&settings, before)
 	enrollment.AllocationPolicy = settings.Policy
 	return err
 }
@@ -133,14 +129,14 @@ func (s *Service) checkAllocation(enrollment, prior *Enrollment) error {
 // checkAdmission lets every hub that the device may go to look at what it would
 // be given, so that mistakes show when the enrollment is written and not when
 // the device comes. What would have been given before as well is not shown.
-func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
+func (r rules) checkAdmission(enrollment, prior *Enrollment) error {
 	if enrollment.InitialTwin != nil {
 		if err := enrollment.InitialTwin.Complete(); err != nil {
 			return err
 		}
 	}
 	admission := enrollment.sampleAdmission()
-	if prior != nil && enrollment.allocation().Equal(prior.allocation()) {
+	if prior != nil && enrollment.Allocation().Equal(prior.Allocation()) {
 		before := prior.sampleAdmission()
 		if reflect.DeepEqual(admission, before) {
 			return nil
@@ -149,9 +145,9 @@ func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 			admission.Twin = nil
 		}
 	}
-	hubs := s.allocator.Candidates(enrollment.allocation())
-	if enrollment.allocation().Unplaced() {
-		hubs = s.links.All()
+	hubs := r.config.Allocator.Candidates(enrollment.Allocation())
+	if enrollment.Allocation().Unplaced() {
+		hubs = r.config.Links.All()
 	}
 	for _, hub := range hubs {
 		if err := hub.Check(admission); err != nil {
@@ -164,10 +160,10 @@ func (s *Service) checkAdmission(enrollment, prior *Enrollment) error {
 // sampleAdmission is what the device's hub is given, as far as that is known before
 // the device comes: those with a TPM get their keys then.
 func (e Enrollment) sampleAdmission() linkedhub.Admission {
-	if e.Attestation.Type == byTPM {
-		e = e.withHubKeys(make([]byte, 32), make([]byte, 32))
+	if e.Attestation.Type == TPM {
+		e = e.WithHubKeys(make([]byte, 32), make([]byte, 32))
 	}
-	return e.admission()
+	return e.Admission()
 }
 
 // refusedPart notes in a hub's refusal what it is about. Each part is shown to

@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"strings"
@@ -18,7 +18,7 @@ func TestRegistrationIDQuotesCharacters(t *testing.T) {
 		strings.Repeat("é", 129): `has 129 characters`,
 		strings.Repeat("e", 129): `has 129 characters`,
 	} {
-		if err := checkRegistrationID(id); err == nil || !strings.Contains(err.Error(), want) {
+		if err := CheckRegistrationID(id); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("the id %q: %v, want %s", id, err, want)
 		}
 	}

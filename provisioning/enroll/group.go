@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"slices"
@@ -7,12 +7,12 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-// EnrollmentGroup is an enrollment of all devices that one authority signed, or
+// Group is an enrollment of all devices that one authority signed, or
 // that have a key derived from one. It is written in the JSON of the provisioning
 // service's REST API (EnrollmentGroup).
-type EnrollmentGroup struct {
+type Group struct {
 	EnrollmentGroupID string `json:"enrollmentGroupId"`
-	EnrollmentSettings
+	Settings
 
 	// ReplaceExistingDevices is Berth's own: the group's devices may take hub identities
 	// from devices of other enrollments, and from those made by hand. When it is left
@@ -21,41 +21,30 @@ type EnrollmentGroup struct {
 	ReplaceExistingDevices *bool `json:"replaceExistingDevices,omitempty"`
 }
 
-// replaces reports whether the group's devices may replace existing ones.
-func (g EnrollmentGroup) replaces() bool {
+// Replaces reports whether the group's devices may replace existing ones.
+func (g Group) Replaces() bool {
 	return g.ReplaceExistingDevices != nil && *g.ReplaceExistingDevices
 }
 
-// member is the group as the individual enrollment of one of its devices.
-func (g EnrollmentGroup) member(registrationID string) Enrollment {
-	member := Enrollment{RegistrationID: registrationID, EnrollmentSettings: g.EnrollmentSettings}
+// Member is the group as the individual enrollment of one of its devices.
+func (g Group) Member(registrationID string) Enrollment {
+	member := Enrollment{RegistrationID: registrationID, Settings: g.Settings}
 	member.Hubs, member.Attestation = slices.Clone(g.Hubs), AttestationMechanism{Type: g.Attestation.Type}
 	return member
 }
 
-// withCertificate is member for a device with this certificate.
-func (g EnrollmentGroup) withCertificate(registrationID string, certificate *credential.X509CertificateInfo) Enrollment {
-	member := g.member(registrationID)
+// WithCertificate is Member for a device with this certificate.
+func (g Group) WithCertificate(registrationID string, certificate *credential.X509CertificateInfo) Enrollment {
+	member := g.Member(registrationID)
 	member.Attestation.X509 = &X509Attestation{ClientCertificates: &X509Certificates{Primary: &X509Certificate{Info: certificate}}}
 	return member
 }
 
-// withKeys is member for a device with keys derived from the group's.
-func (g EnrollmentGroup) withKeys(registrationID string) Enrollment {
-	member := g.member(registrationID)
+// WithKeys is Member for a device with keys derived from the group's.
+func (g Group) WithKeys(registrationID string) Enrollment {
+	member := g.Member(registrationID)
 	keys := g.Attestation.SymmetricKey
 	member.Attestation.SymmetricKey = &SymmetricKeyAttestation{
 		PrimaryKey: attest.DeriveKey(keys.PrimaryKey, registrationID), SecondaryKey: attest.DeriveKey(keys.SecondaryKey, registrationID)}
 	return member
-}
-
-// withoutKeys leaves out the keys, as what is read shows it.
-func (m AttestationMechanism) withoutKeys() AttestationMechanism {
-	switch {
-	case m.Type == byTPM:
-		m.SymmetricKey = nil // see withHubKeys
-	case m.SymmetricKey != nil:
-		m.SymmetricKey = &SymmetricKeyAttestation{}
-	}
-	return m
 }
