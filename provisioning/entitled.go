@@ -9,11 +9,11 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
+	"github.com/berth-iot/berth/provisioning/tpm"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -22,7 +22,7 @@ type principal struct {
 	enrollment enroll.Enrollment               // its own, or its group as its own
 	group      string                          // "" for an individual enrollment
 	signer     *credential.X509CertificateInfo // of a device of an X.509 group
-	tpm        *tpmDevice                      // of a device with a TPM
+	tpm        *tpm.Device                     // of a device with a TPM
 }
 
 // entitled finds the enrollment that the device may claim and judges whether it
@@ -34,7 +34,7 @@ func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence at
 	enrollment, err := s.enrollments.Load(ctx, evidence.RegistrationID)
 	switch {
 	case err == nil && enrollment.Attestation.Type == enroll.TPM:
-		return s.ownTPM(ctx, trace, evidence, enrollment)
+		return s.judgeTPM(ctx, trace, evidence, enrollment)
 	case err == nil:
 		refusal := s.judgeOwn(trace, evidence, enrollment)
 		return principal{enrollment: enrollment}, refusal, nil
@@ -243,7 +243,7 @@ func (s *Service) reloadEnrollment(ctx context.Context, intent intent) (enroll.E
 	if intent.GroupID == "" {
 		enrollment, err := s.enrollments.Load(ctx, intent.RegistrationID)
 		if err == nil && enrollment.Attestation.Type == enroll.TPM {
-			return s.withTPMKeys(ctx, enrollment)
+			return s.challenges.WithHubKeys(ctx, enrollment)
 		}
 		return enrollment, err
 	}
@@ -325,7 +325,7 @@ func (s *Service) attestationHash(ctx context.Context, groupID string, enrollmen
 		mechanism = group.Attestation
 	}
 	if mechanism.Type == enroll.TPM {
-		mechanism.SymmetricKey = nil // see withHubKeys
+		mechanism.SymmetricKey = nil // see Enrollment.WithHubKeys
 	}
 	encoded, err := json.Marshal(mechanism)
 	if err != nil {

@@ -6,12 +6,11 @@ import (
 	"slices"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
@@ -85,7 +84,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment enroll.
 	}
 	if enrollment.Attestation.Type == enroll.TPM {
 		var err error
-		if enrollment, err = s.withTPMKeys(ctx, enrollment); err != nil {
+		if enrollment, err = s.challenges.WithHubKeys(ctx, enrollment); err != nil {
 			return false, err
 		}
 	}

@@ -15,7 +15,6 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[storedRegistration](t)
 	storetest.RoundTrip[intent](t)
 	storetest.RoundTrip[owner](t)
-	storetest.RoundTrip[tpmState](t)
 	storetest.RoundTrip[attest.Attempt](t)
 	storetest.RoundTrip[Case](t)
 	storetest.RoundTrip[DeviceRegistration](t)

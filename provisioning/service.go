@@ -12,8 +12,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/authority"
@@ -22,9 +20,11 @@ import (
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
+	"github.com/berth-iot/berth/provisioning/tpm"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -99,6 +99,7 @@ type Service struct {
 	groups        *enroll.Groups
 	members       store.Table[string] // registration ids by their group
 	authorities   *authority.Authorities
+	challenges    *tpm.Challenges
 	intents       store.Table[intent]
 	access        *access.Policies
 	injector      *inject.Injector
@@ -186,6 +187,7 @@ func newService(config Config) *Service {
 	s.networks = allocation.NewNetworks(config.Documents, config.Audit, config.Logger)
 	s.allocator = allocation.New(allocation.Config{Links: s.links, Networks: s.networks, Webhook: config.Webhook,
 		Outgoing: config.Outgoing})
+	s.challenges = tpm.New(config.Documents, config.Now)
 	s.enrollments, s.groups = enroll.New(enroll.Config{Documents: config.Documents, Limits: config.Limits.enrollments(),
 		Authorities: s.authorities, Links: s.links, Allocator: s.allocator, CheckPolicy: s.checkCredentialPolicy,
 		State: s.registrationState, Audit: config.Audit, Now: config.Now, Logger: config.Logger})

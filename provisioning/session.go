@@ -6,15 +6,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"golang.org/x/time/rate"
 
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
+	"github.com/berth-iot/berth/provisioning/tpm"
 )
 
 // Session is one device that talks to the service, whatever protocol it came
@@ -23,7 +23,7 @@ type Session struct {
 	service       *Service
 	evidence      attest.Evidence
 	authenticated bool // the evidence was judged on this connection and passed
-	tpm           *tpmDevice
+	tpm           *tpm.Device
 	found         principal // what the last judgement came to
 
 	// Proven is called when the evidence has passed, before anything is done for the
