@@ -8,14 +8,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning/attempts"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 func enrollment(t *testing.T, id string) enroll.Enrollment {

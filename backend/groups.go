@@ -4,9 +4,8 @@ import (
 	"context"
 	"net/http"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // Group returns an enrollment group.

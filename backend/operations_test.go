@@ -6,8 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/berthtest"
@@ -17,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )

@@ -8,13 +8,12 @@ import (
 	"net/url"
 	"strconv"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // Provisioning is a client of a provisioning service.

@@ -14,11 +14,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/device"
 	hubidentity "github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
 )
 

@@ -6,10 +6,9 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // others are how many enrollments there are beside those of the devices that

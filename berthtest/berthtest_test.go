@@ -11,11 +11,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 func TestStart(t *testing.T) {

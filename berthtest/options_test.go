@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/berthtest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // logLines is what a server logs, from whichever goroutine.

@@ -10,11 +10,10 @@ import (
 	"errors"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // A device that registers with a request gets a certificate, connects to its hub with it,

@@ -7,13 +7,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 

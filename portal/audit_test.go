@@ -7,10 +7,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/portal/web"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // The audit shows what the filters ask for, by whichever way it was changed.

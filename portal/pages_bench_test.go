@@ -13,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
@@ -22,6 +20,7 @@ import (
 	hubmessage "github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"

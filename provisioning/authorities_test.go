@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // issued is a certificate with its key, to sign others with.

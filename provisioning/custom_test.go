@@ -9,11 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 

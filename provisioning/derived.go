@@ -4,10 +4,9 @@ import (
 	"context"
 	"errors"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // derivedMember finds the group from whose key the device's is derived: the group

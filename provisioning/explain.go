@@ -10,14 +10,13 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 )
 

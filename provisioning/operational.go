@@ -11,11 +11,10 @@ import (
 	"strings"
 	"sync"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )

@@ -6,10 +6,9 @@ import (
 	"encoding/json"
 	"errors"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )

@@ -10,8 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/clock/clocktest"
 	"github.com/berth-iot/berth/credential"
@@ -19,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/memory"

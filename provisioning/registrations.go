@@ -7,11 +7,10 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -60,7 +59,7 @@ func (r Registrations) Get(ctx context.Context, registrationID string) (Registra
 }
 
 // List returns at most limit registration records whose ids start with
-// prefix, in their order; after and next are as in Service.Enrollments.
+// prefix, in their order; after and next are as in Enrollments.List.
 func (r Registrations) List(ctx context.Context, prefix, after string, limit int) (registrations []Registration,
 	next string, err error) {
 	entries, err := r.service.registrations.List(ctx, key(prefix), after, limit)
@@ -110,7 +109,7 @@ func (r Registrations) Find(ctx context.Context, filter RegistrationFilter, afte
 }
 
 // Delete removes a registration record under the condition ifMatch,
-// as in PutEnrollment. The device stays in its hub with its twin; when it registers
+// as in enroll.Enrollments.Put. The device stays in its hub with its twin; when it registers
 // again it is assigned as if for the first time, and keeps the twin in that hub.
 func (r Registrations) Delete(ctx context.Context, registrationID, ifMatch string) error {
 	var tidied Registration // as it was when the condition held, before what the device left was removed
@@ -168,7 +167,7 @@ func (r Registrations) CountOfHub(ctx context.Context, host string) (devices int
 }
 
 // ListOfGroup returns at most limit registration records of a group's
-// devices, in the order of their ids; after and next are as in Service.Enrollments. It
+// devices, in the order of their ids; after and next are as in Enrollments.List. It
 // returns fault 404204 when there is no such group.
 func (r Registrations) ListOfGroup(ctx context.Context, id, after string, limit int) (registrations []Registration,
 	next string, err error) {

@@ -5,10 +5,9 @@ import (
 	"errors"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 )
 

@@ -19,14 +19,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/google/go-tpm/tpm2"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // softTPM does what a TPM does with an activation, in software. A real one, or

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/store"
 )
 

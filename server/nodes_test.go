@@ -13,8 +13,6 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/credential"
@@ -23,6 +21,7 @@ import (
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"

@@ -16,13 +16,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/coder/websocket"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 

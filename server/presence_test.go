@@ -17,13 +17,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 

@@ -16,12 +16,11 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/coder/websocket"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 

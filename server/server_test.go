@@ -16,11 +16,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/wire/mqtt"
 )

@@ -10,13 +10,12 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 

@@ -5,11 +5,10 @@ import (
 	"fmt"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // allocationFlags say where devices of an enrollment or a group go, and what

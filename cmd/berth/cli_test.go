@@ -15,8 +15,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
@@ -24,6 +22,7 @@ import (
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
 )
 

@@ -6,8 +6,6 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
@@ -17,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"

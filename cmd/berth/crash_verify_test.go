@@ -9,13 +9,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // verify holds what the server has against what it acknowledged: telemetry

@@ -14,11 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // newBerth is a fleet of one process, whose group gives certificates by the policy

@@ -13,12 +13,11 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // deleteMany is the part of a delete command that is about more than one thing.

@@ -9,11 +9,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // TestDeleteMany deletes by prefix and by file what there is, and nothing else, and says

@@ -11,13 +11,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
 )
 

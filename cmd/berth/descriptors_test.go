@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/device"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 

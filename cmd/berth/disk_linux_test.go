@@ -14,11 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
 )
 

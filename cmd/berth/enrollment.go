@@ -8,12 +8,11 @@ import (
 	"os"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 func (c *cli) enrollment() *cobra.Command {

@@ -13,14 +13,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // pki makes certificates with openssl, good ones and such as Go would not make.

@@ -11,10 +11,9 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 

@@ -19,11 +19,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // TestFieldParity holds the service API, the command line and the portal

@@ -20,10 +20,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
 )
 

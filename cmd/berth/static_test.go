@@ -6,9 +6,8 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // TestStaticWithoutAHub has an enrollment and a group take static allocation before a hub

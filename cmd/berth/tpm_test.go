@@ -8,9 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/google/go-tpm/tpm2"
+
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // An endorsement key is given as SDKs show it, or as the tpm2 tools write it.

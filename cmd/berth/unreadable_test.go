@@ -7,11 +7,10 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/pebble"
 )

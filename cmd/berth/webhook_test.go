@@ -17,8 +17,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
@@ -27,6 +25,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // webhooks is a real process with two hubs, 127.0.0.1 and 127.0.0.2, and an authority

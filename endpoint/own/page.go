@@ -4,11 +4,10 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 )
 

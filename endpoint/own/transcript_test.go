@@ -9,10 +9,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // step is a request with what it is to be answered.

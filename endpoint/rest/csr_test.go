@@ -12,11 +12,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/https/httpstest"
 	"github.com/berth-iot/berth/provisioning/attempts"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // requestOf is a certificate signing request in DER.

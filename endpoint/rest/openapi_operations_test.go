@@ -3,8 +3,6 @@ package rest
 import (
 	"encoding/json"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/authority"
@@ -19,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"

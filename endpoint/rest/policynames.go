@@ -7,11 +7,10 @@ import (
 	"regexp"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // The versions of the service API name the credential policy of an enrollment in

@@ -15,13 +15,12 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // TestAttemptsInFrench shows the attempts of devices that are refused at one check

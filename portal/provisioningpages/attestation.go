@@ -3,11 +3,10 @@ package provisioningpages
 import (
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // The mechanisms that the forms offer, in the words of the REST API.

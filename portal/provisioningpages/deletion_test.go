@@ -8,11 +8,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/web"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // All that match a search are deleted, however many pages they have, nothing else is, and

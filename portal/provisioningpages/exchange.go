@@ -9,10 +9,9 @@ import (
 	"net/http"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 

@@ -6,13 +6,12 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // groupRoutes are the enrollment groups.

@@ -6,12 +6,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 func TestGroupOfAuthority(t *testing.T) {

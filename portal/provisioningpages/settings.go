@@ -4,12 +4,11 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // settingsForm is what the forms of an individual enrollment and of a group have in

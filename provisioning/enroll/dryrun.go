@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// DryRun returns a context in which CreateEnrollment, PutEnrollment, DeleteEnrollment and
-// their like of groups make all their checks, answer as they do, and write nothing: the
+// DryRun returns a context in which Create, Put and Delete of Enrollments, and
+// those of Groups, make all their checks, answer as they do, and write nothing: the
 // same code runs up to the commit. What an earlier call in it would have written is not
 // there for a later one, but counts against the limits on how many there may be. So does
 // created, by the type of attestation: what an earlier part of the same dry run would

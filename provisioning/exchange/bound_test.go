@@ -9,12 +9,11 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"pgregory.net/rapid"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 

@@ -6,11 +6,10 @@ import (
 	"encoding/json"
 	"testing"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"pgregory.net/rapid"
 
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // Of what is exported, a spreadsheet runs no cell, and what is imported is what was

@@ -4,10 +4,9 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/allocation"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // Origin fits what another service exported to the service that it is imported into:

@@ -12,11 +12,10 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // ReadEnrollments hands over the individual enrollments of a file. It returns an

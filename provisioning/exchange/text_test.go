@@ -10,11 +10,10 @@ import (
 	"testing"
 	"unicode/utf16"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
-
 	"pgregory.net/rapid"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // latin1 is a text as Windows writes it in the west of Europe.
