@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/audit"
-	"github.com/berth-iot/berth/provisioning/guard"
 )
 
 // defaultAudit is how many changes are shown unless more are asked for.
@@ -66,18 +65,6 @@ for 400 days, and the latest 256 MiB of them.`,
 	return command
 }
 
-// moment reads a time, or how long ago it was.
-func moment(text string, now time.Time) (time.Time, error) {
-	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
-		return now.Add(-ago), nil
-	}
-	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil {
-		return at, fmt.Errorf("a time such as 2026-11-23T12:00:00Z, or a duration such as 24h, not %q", text)
-	}
-	return at, nil
-}
-
 // auditItems lists the things of a bulk operation.
 func (c *cli) auditItems() *cobra.Command {
 	wanted := selection{}
@@ -126,44 +113,4 @@ func describeChanges(e audit.Entry) string {
 		changes = append([]string{e.Reason}, changes...)
 	}
 	return strings.Join(changes, "; ")
-}
-
-func (c *cli) lockout() *cobra.Command {
-	command := help(&cobra.Command{
-		Use:   "lockout",
-		Short: "Addresses that are locked out because devices there kept failing to prove themselves",
-		Long: `Lists and lifts lock-outs. berth up --lockout says when a source is locked out; by
-default none is.`,
-	})
-	command.AddCommand(&cobra.Command{
-		Use:   "list",
-		Short: "List the sources that are locked out",
-		Args:  exactly(),
-		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			locked, err := service.LockedOut(command.Context())
-			if err != nil {
-				return err
-			}
-			return printList(c, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
-				func(l guard.LockedOut) []string {
-					return []string{l.Source, when(l.Since.Time), when(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
-				})
-		},
-	}, &cobra.Command{
-		Use:   "lift SOURCE",
-		Short: "Lift the lock-out of a source",
-		Args:  exactly("SOURCE"),
-		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
-			if err != nil {
-				return err
-			}
-			return service.LiftLockout(command.Context(), args[0])
-		},
-	})
-	return command
 }

@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -177,4 +180,12 @@ and make that the only one when the devices have certificates of it.`,
 	}
 	command.Flags().BoolVar(&force, "force", false, "though enrollment groups name it")
 	return command
+}
+
+func pemOf(certificates []*x509.Certificate) string {
+	var text strings.Builder
+	for _, certificate := range certificates {
+		text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
+	}
+	return text.String()
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -97,26 +95,4 @@ its private key in CN.key.pem. Self-signed certificates are for tests.`,
 	flags.StringVar(&folder, "out", ".", "the `folder` to write to")
 	flags.BoolVar(&force, "force", false, "replace files that are there")
 	return command
-}
-
-// replaceFile writes a new file with this mode in the place of whatever is
-// there: a key must not inherit the mode of an older file.
-func replaceFile(path string, content []byte, mode fs.FileMode) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		return err
-	}
-	_, err = file.Write(content)
-	return errors.Join(err, file.Close())
-}
-
-func pemOf(certificates []*x509.Certificate) string {
-	var text strings.Builder
-	for _, certificate := range certificates {
-		text.Write(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certificate.Raw}))
-	}
-	return text.String()
 }

@@ -11,9 +11,6 @@ import (
 	"github.com/berth-iot/berth/server"
 )
 
-// lossCode is the exit code for a data folder that has lost something.
-const lossCode = 3
-
 func (c *cli) data() *cobra.Command {
 	command := help(&cobra.Command{
 		Use:   "data",
@@ -23,19 +20,6 @@ func (c *cli) data() *cobra.Command {
 	return command
 }
 
-// lossError is a data folder that has lost something, after that has been shown.
-type lossError struct{ count int }
-
-func (e lossError) Error() string {
-	if e.count == 1 {
-		return "something is missing or damaged in the data folder"
-	}
-	return fmt.Sprintf("%d things are missing or damaged in the data folder", e.count)
-}
-
-// isLoss reports whether an error says that the data folder has lost something.
-func isLoss(err error) bool { return server.IsLoss(err) || errors.As(err, new(lossError)) }
-
 // anotherFolder advises on a folder that a command about data can't work on.
 func anotherFolder(err error) error {
 	if errors.Is(err, server.ErrNeverUsed) {
@@ -43,8 +27,6 @@ func anotherFolder(err error) error {
 	}
 	return foreignFolder(err)
 }
-
-const lossHint = `Restore the folder from a backup; or go on without what is missing: berth data repair`
 
 func (c *cli) dataCheck() *cobra.Command {
 	return &cobra.Command{

@@ -17,7 +17,6 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // deleteMany is the part of a delete command that is about more than one thing.
@@ -182,6 +181,9 @@ func (c *cli) confirm(input io.Reader, question string) bool {
 	return answer == "y" || answer == "yes"
 }
 
+// bulksAtOnce is how many bulk operations are under way.
+const bulksAtOnce = 4
+
 // removeChosen deletes what was chosen, several bulks at once.
 func removeChosen(ctx context.Context, ids chosenIDs, bulk func(context.Context, []string) (map[int]error, error),
 	shown *progressBar) (deleted, error) {
@@ -306,52 +308,5 @@ func patiently(ctx context.Context, do func() error) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-	}
-}
-
-// removeDevices deletes device identities.
-func removeDevices(client *backend.Hub) func(context.Context, []string) (map[int]error, error) {
-	return func(ctx context.Context, ids []string) (map[int]error, error) {
-		var problems []backend.BulkError
-		err := patiently(ctx, func() (err error) {
-			problems, err = client.DeleteDevices(ctx, ids)
-			return err
-		})
-		failed := make(map[int]error)
-		for _, problem := range problems {
-			failed[slices.Index(ids, problem.ID)] = &fault.Error{Code: fault.Code(problem.Code), Message: problem.Message}
-		}
-		return failed, err
-	}
-}
-
-// removeEnrollments deletes enrollments as an import writes them: in bulks of what the
-// service takes, and again what came too fast.
-func removeEnrollments(service *backend.Provisioning) func(context.Context, []string) (map[int]error, error) {
-	sending := importing[enroll.Enrollment]{service: service,
-		id:   func(e enroll.Enrollment) string { return e.RegistrationID },
-		bulk: (*backend.Provisioning).BulkEnrollments}
-	sending.most.Store(backend.MaxBulk)
-	return func(ctx context.Context, ids []string) (map[int]error, error) {
-		items := make([]enroll.Enrollment, len(ids))
-		for n, id := range ids {
-			items[n].RegistrationID = id
-		}
-		return sending.apply(ctx, backend.BulkDelete, items)
-	}
-}
-
-// removeGroups is removeEnrollments for groups.
-func removeGroups(service *backend.Provisioning) func(context.Context, []string) (map[int]error, error) {
-	sending := importing[enroll.Group]{service: service,
-		id:   func(g enroll.Group) string { return g.EnrollmentGroupID },
-		bulk: (*backend.Provisioning).BulkGroups}
-	sending.most.Store(backend.MaxBulk)
-	return func(ctx context.Context, ids []string) (map[int]error, error) {
-		items := make([]enroll.Group, len(ids))
-		for n, id := range ids {
-			items[n].EnrollmentGroupID = id
-		}
-		return sending.apply(ctx, backend.BulkDelete, items)
 	}
 }

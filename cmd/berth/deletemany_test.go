@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -128,15 +127,5 @@ func TestDeleteRegistrations(t *testing.T) {
 	}
 	if devices := read[[]identity.Device](s, "device", "list"); len(devices) != 5 {
 		t.Errorf("%d devices are left of 5, who keep their places", len(devices))
-	}
-}
-
-// TestConfirm takes nothing but a yes for one.
-func TestConfirm(t *testing.T) {
-	for answer, want := range map[string]bool{"y\n": true, "YES\r\n": true, " yes ": true, "": false, "\n": false, "n\n": false, "yep\n": false} {
-		c := &cli{stderr: new(bytes.Buffer)}
-		if c.confirm(strings.NewReader(answer), "Delete all?") != want {
-			t.Errorf("%q is taken for %v", answer, !want)
-		}
 	}
 }

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 )
@@ -284,4 +286,43 @@ func describeDevice(w io.Writer, d identity.Device) {
 		fields = append(fields, field{"IoT Edge", "yes"})
 	}
 	record(w, append(fields, field{"Parent", strings.Join(d.ParentScopes, ", ")}, field{"Generation", d.GenerationID})...)
+}
+
+// hubsElsewhere are the linked hubs that are not of the server, as far as that can be
+// found out, for a sentence.
+func (c *cli) hubsElsewhere(ctx context.Context) string {
+	if c.target.connectionString != "" {
+		return "" // it is of one hub, which was asked
+	}
+	service, err := c.target.provisioning()
+	if err != nil {
+		return ""
+	}
+	links, err := service.HubLinks(ctx)
+	if err != nil {
+		return ""
+	}
+	var hosts []string
+	for _, link := range links {
+		if !link.Local {
+			hosts = append(hosts, link.HostName)
+		}
+	}
+	return strings.Join(hosts, ", ")
+}
+
+// removeDevices deletes device identities.
+func removeDevices(client *backend.Hub) func(context.Context, []string) (map[int]error, error) {
+	return func(ctx context.Context, ids []string) (map[int]error, error) {
+		var problems []backend.BulkError
+		err := patiently(ctx, func() (err error) {
+			problems, err = client.DeleteDevices(ctx, ids)
+			return err
+		})
+		failed := make(map[int]error)
+		for _, problem := range problems {
+			failed[slices.Index(ids, problem.ID)] = &fault.Error{Code: fault.Code(problem.Code), Message: problem.Message}
+		}
+		return failed, err
+	}
 }

@@ -7,10 +7,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/server"
 )
 
 // usageError is a command line that is wrong.
@@ -125,85 +125,20 @@ func listHint(command *cobra.Command, err error) string {
 	return ""
 }
 
-// flagError says what a flag takes, in place of how the library failed to read it, and
-// which flag may be meant by one that there is not.
-func flagError(command *cobra.Command, err error) error {
-	var unknown *pflag.NotExistError
-	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
-		err = fmt.Errorf("%s has no flag --%s", command.CommandPath(), unknown.GetSpecifiedName())
-		if near := nearFlags(command, unknown.GetSpecifiedName()); len(near) > 0 {
-			return advise(err, "Did you mean: %s", strings.Join(near, ", "))
-		}
-		return err
+// lossCode is the exit code for a data folder that has lost something.
+const lossCode = 3
+
+// lossError is a data folder that has lost something, after that has been shown.
+type lossError struct{ count int }
+
+func (e lossError) Error() string {
+	if e.count == 1 {
+		return "something is missing or damaged in the data folder"
 	}
-	var invalid *pflag.InvalidValueError
-	if !errors.As(err, &invalid) {
-		return err
-	}
-	flag, value := invalid.GetFlag(), invalid.GetValue()
-	takes := map[string]string{"int": "a whole number", "bool": "true or false", "duration": "a time such as 90s or 15m"}[flag.Value.Type()]
-	if flag.Name == "log-level" {
-		takes = "DEBUG, INFO, WARN or ERROR"
-	}
-	if takes == "" {
-		return fmt.Errorf("--%s must be %w, not %q", flag.Name, invalid.Unwrap(), value)
-	}
-	return fmt.Errorf("--%s must be %s, not %q", flag.Name, takes, value)
+	return fmt.Sprintf("%d things are missing or damaged in the data folder", e.count)
 }
 
-// certificateFlags name a certificate, on one command or another.
-var certificateFlags = []string{"x509", "cert", "file"}
+// isLoss reports whether an error says that the data folder has lost something.
+func isLoss(err error) bool { return server.IsLoss(err) || errors.As(err, new(lossError)) }
 
-// nearFlags are the flags of a command whose names are like a word or have it in them, and
-// those of a certificate for another one of it.
-func nearFlags(command *cobra.Command, word string) (near []string) {
-	like := help(&cobra.Command{Use: "like"}) // cobra compares names of commands
-	command.Flags().VisitAll(func(flag *pflag.Flag) {
-		if !flag.Hidden {
-			like.AddCommand(&cobra.Command{Use: flag.Name, Run: func(*cobra.Command, []string) {}})
-		}
-	})
-	names := like.SuggestionsFor(word)
-	command.Flags().VisitAll(func(flag *pflag.Flag) {
-		if len(word) > 2 && strings.Contains(flag.Name, word) && !slices.Contains(names, flag.Name) {
-			names = append(names, flag.Name)
-		}
-	})
-	if slices.Contains(append(certificateFlags, "certificate"), word) && len(names) == 0 {
-		for _, name := range certificateFlags {
-			if command.Flags().Lookup(name) != nil {
-				names = append(names, name)
-			}
-		}
-	}
-	for _, name := range names {
-		near = append(near, "--"+name)
-	}
-	return near
-}
-
-func unknownCommand(command *cobra.Command, word string) error {
-	err := error(usageError{fmt.Errorf("there is no command %q", strings.TrimSpace(command.CommandPath()+" "+word))})
-	if near := command.SuggestionsFor(word); len(near) > 0 {
-		return advise(err, "Did you mean: %s %s", command.CommandPath(), strings.Join(near, ", "))
-	}
-	return advise(err, "%s --help shows which there are.", command.CommandPath())
-}
-
-// exactly is cobra.ExactArgs with the names of what is missing.
-func exactly(names ...string) cobra.PositionalArgs {
-	return between(len(names), names...)
-}
-
-// between takes at least the first so many of the named arguments.
-func between(least int, names ...string) cobra.PositionalArgs {
-	return func(command *cobra.Command, args []string) error {
-		switch {
-		case len(args) < least:
-			return usageError{fmt.Errorf("%s needs %s", command.CommandPath(), strings.Join(names[len(args):least], " and "))}
-		case len(args) > len(names):
-			return usageError{fmt.Errorf("%s does not take %q", command.CommandPath(), args[len(names)])}
-		}
-		return nil
-	}
-}
+const lossHint = `Restore the folder from a backup; or go on without what is missing: berth data repair`

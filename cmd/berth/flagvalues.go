@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"math"
 	"os"
@@ -20,7 +19,6 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/exchange"
-	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // choice is the values that flags of a name take, on whichever command.
@@ -49,14 +47,6 @@ var choices = map[string]choice{
 	"mode":               {values: words(exchange.Modes)},
 	"rights": {values: []string{provisioning.ServiceConfig, provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
 		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}, fold: true},
-}
-
-func words[T ~string](values []T) []string {
-	texts := make([]string, len(values))
-	for i, value := range values {
-		texts[i] = string(value)
-	}
-	return texts
 }
 
 // interval is the numbers that flags of a name take; of times, in seconds.
@@ -180,17 +170,3 @@ func checkText(args []string) error {
 	}
 	return nil
 }
-
-// checkHubHost refuses a host name that no hub can have.
-func checkHubHost(flag, host string) error {
-	if linkedhub.CheckHostName(host) == nil {
-		return nil
-	}
-	why := "the Java, C and C# SDKs refuse a hub whose name has no dot"
-	if strings.Contains(host, ".") {
-		why = "it has letters, digits, dashes and dots"
-	}
-	return usageError{fmt.Errorf("--%s must be a host name such as hub.example.com, not %q: %s", flag, host, why)}
-}
-
-var errNoHubHost = usageError{errors.New("--hub-host names the hub that the device is told, and is missing")}

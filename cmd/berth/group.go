@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -305,15 +303,6 @@ primary key.`,
 			return c.print(map[string]string{"registrationId": args[1], "key": key}, func(w io.Writer) { fmt.Fprintln(w, key) })
 		},
 	}
-}
-
-// anyChanged reports whether a flag of the command itself was given, but for those that
-// say nothing of what is to be changed.
-func anyChanged(command *cobra.Command, but ...string) (changed bool) {
-	command.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
-		changed = changed || flag.Changed && !slices.Contains(but, flag.Name)
-	})
-	return changed
 }
 
 // signedBy names who signs a group's devices, "" for a group with keys.

@@ -268,3 +268,15 @@ func (c *cli) hubShow() *cobra.Command {
 		},
 	}
 }
+
+// checkHubHost refuses a host name that no hub can have.
+func checkHubHost(flag, host string) error {
+	if linkedhub.CheckHostName(host) == nil {
+		return nil
+	}
+	why := "the Java, C and C# SDKs refuse a hub whose name has no dot"
+	if strings.Contains(host, ".") {
+		why = "it has letters, digits, dashes and dots"
+	}
+	return usageError{fmt.Errorf("--%s must be a host name such as hub.example.com, not %q: %s", flag, host, why)}
+}

@@ -144,10 +144,8 @@ func (i *importing[T]) flags(command *cobra.Command) {
 		"leave out the hubs that the file names, but for those of --map-hub: any linked hub may take the devices")
 }
 
-const (
-	bulksAtOnce = 4  // bulk operations under way
-	azureBulk   = 10 // items that Azure takes in one, and Berth with its limits
-)
+// azureBulk is how many items Azure takes in one bulk operation, and Berth with its limits.
+const azureBulk = 10
 
 func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
 	var err error

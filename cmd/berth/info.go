@@ -131,11 +131,3 @@ Go
   &tls.Config{RootCAs: pool}
   or, on Linux: export SSL_CERT_FILE=CA_QUOTED`)
 }
-
-// quote writes a word as a POSIX shell reads it back.
-func quote(word string) string {
-	if !strings.ContainsAny(word, " \t\n'\"\\$`&|;<>()*?[]#~!{}") {
-		return word
-	}
-	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
-}

@@ -1,19 +1,6 @@
 package main
 
-import (
-	"github.com/spf13/cobra"
-
-	"github.com/berth-iot/berth/provisioning/enroll"
-)
-
-// No command prints a key unasked. Those that show a thing which has keys show them
-// with --keys; those whose whole answer is a secret (berth info, berth device
-// connection-string and their like) are asked for it by their name.
-
-// keysFlag is --keys, which asks for keys.
-func keysFlag(command *cobra.Command, keys *bool) {
-	command.Flags().BoolVar(keys, "keys", false, "show the keys too")
-}
+import "github.com/berth-iot/berth/provisioning"
 
 // hideKeys takes the keys from what is shown of an attestation.
 func hideKeys(mechanism *enroll.AttestationMechanism) {

@@ -75,26 +75,3 @@ func (c *cli) hostOf(ctx context.Context, name string) string {
 	}
 	return name
 }
-
-// hubsElsewhere are the linked hubs that are not of the server, as far as that can be
-// found out, for a sentence.
-func (c *cli) hubsElsewhere(ctx context.Context) string {
-	if c.target.connectionString != "" {
-		return "" // it is of one hub, which was asked
-	}
-	service, err := c.target.provisioning()
-	if err != nil {
-		return ""
-	}
-	links, err := service.HubLinks(ctx)
-	if err != nil {
-		return ""
-	}
-	var hosts []string
-	for _, link := range links {
-		if !link.Local {
-			hosts = append(hosts, link.HostName)
-		}
-	}
-	return strings.Join(hosts, ", ")
-}

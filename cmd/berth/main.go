@@ -14,7 +14,6 @@ import (
 	"os/signal"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -37,22 +36,6 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	return c.exit(root.ExecuteContextC(ctx))
 }
-
-// cli is what the commands share.
-type cli struct {
-	stdout, stderr io.Writer
-	target         target
-	output         format
-
-	completionTimeout time.Duration // in place of the constant, when it is not zero
-}
-
-// The groups of the help.
-const (
-	startGroup    = "start"
-	identityGroup = "identity"
-	lookGroup     = "look"
-)
 
 func (c *cli) root() *cobra.Command {
 	root := &cobra.Command{
@@ -118,20 +101,6 @@ func suggestSynonyms(command *cobra.Command) {
 	for _, sub := range command.Commands() {
 		suggestSynonyms(sub)
 	}
-}
-
-// help makes a command that only has others below it show them, and refuse
-// words that are none of them.
-func help(command *cobra.Command) *cobra.Command {
-	command.SuggestionsMinimumDistance = 2
-	command.Args = func(command *cobra.Command, args []string) error {
-		if len(args) > 0 {
-			return unknownCommand(command, args[0])
-		}
-		return nil
-	}
-	command.RunE = func(command *cobra.Command, _ []string) error { return command.Help() }
-	return command
 }
 
 // helpCommand is cobra's help command, which would otherwise answer a command that

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -134,3 +135,5 @@ func (c *cli) injectStop() *cobra.Command {
 		},
 	}
 }
+
+var errNoHubHost = usageError{errors.New("--hub-host names the hub that the device is told, and is missing")}

@@ -129,3 +129,14 @@ func orDash(text string) string {
 	}
 	return text
 }
+
+// quote writes a word as a POSIX shell reads it back.
+func quote(word string) string {
+	if !strings.ContainsAny(word, " \t\n'\"\\$`&|;<>()*?[]#~!{}") {
+		return word
+	}
+	return "'" + strings.ReplaceAll(word, "'", `'\''`) + "'"
+}
+
+// localMillis is a time of a log for people.
+func localMillis(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }

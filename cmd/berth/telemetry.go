@@ -116,9 +116,6 @@ func describeMessage(message telemetry.Message) string {
 	return plain(message.DeviceID) + "  " + plain(properties) + plain(body(message))
 }
 
-// localMillis is a time of a log for people.
-func localMillis(t time.Time) string { return t.Local().Format("2006-01-02 15:04:05.000") }
-
 func body(message telemetry.Message) string {
 	if message.Unreadable != "" {
 		return "cannot be read: " + message.Unreadable

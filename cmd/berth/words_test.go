@@ -2,13 +2,11 @@ package main
 
 import (
 	"bytes"
-	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log"
 	"net"
 	"net/http"
@@ -17,7 +15,6 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -25,6 +22,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -311,35 +309,6 @@ func TestWordsOfFiles(t *testing.T) {
 	}
 }
 
-// TestInWords tells errors of libraries in words, wherever they are wrapped.
-func TestInWords(t *testing.T) {
-	dial := &net.OpError{Op: "dial", Net: "tcp", Addr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 443},
-		Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
-	unknown := &net.DNSError{Err: "no such host", Name: "dps.example", IsNotFound: true}
-	for _, c := range []struct {
-		err  error
-		want string
-	}{
-		{fmt.Errorf("register: %w", &net.OpError{Op: "dial", Net: "tcp", Err: unknown}), `there is no host "dps.example"`},
-		{fmt.Errorf("register with dps.example: %w", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
-			"register with dps.example: its certificate is signed by an authority that is not trusted here"},
-		{fmt.Errorf("connect: %w", os.ErrDeadlineExceeded), "connect: there was no answer in time"},
-		{fmt.Errorf("register with %s: %w", "dps.example:8883", dial),
-			"cannot reach the server at 127.0.0.1:443: connection refused"},
-		{fmt.Errorf("read the file: %w", &fs.PathError{Op: "open", Path: "x.json", Err: syscall.ENOENT}),
-			"read the file: x.json: no such file or directory"},
-		{fmt.Errorf("x.json is no saved attempt: %w", json.Unmarshal([]byte(`{`), new(any))),
-			"x.json is no saved attempt: it is not JSON"},
-		{fmt.Errorf("x.json is no saved attempt: %w", json.Unmarshal([]byte(`{"idScope":7}`), new(server.Info))),
-			"x.json is no saved attempt: idScope can't be a JSON number"},
-		{errors.New("what Berth says itself"), "what Berth says itself"},
-	} {
-		if got := inWords(c.err); got != c.want {
-			t.Errorf("%v\nis told as\n%s, want\n%s", c.err, got, c.want)
-		}
-	}
-}
-
 // TestInFlags tells a message of the service with the flags that a command has, and
 // leaves what it has not.
 func TestInFlags(t *testing.T) {
@@ -366,8 +335,10 @@ func TestInFlags(t *testing.T) {
 		{of("enrollment", "show"), "There is no enrollment \"deviceId\"", "There is no enrollment \"deviceId\""},
 		{nil, "iotHubs", "iotHubs"},
 	} {
-		if got := inFlags(c.command, c.message); got != c.want {
-			t.Errorf("%s is told as %s, want %s", c.message, got, c.want)
+		var stderr bytes.Buffer
+		(&cli{stderr: &stderr}).exit(c.command, &fault.Error{Code: fault.ArgumentInvalid, Message: c.message})
+		if want := fmt.Sprintf("berth: %s (%d)\n", c.want, fault.ArgumentInvalid); stderr.String() != want {
+			t.Errorf("%s is told as %s, want %s", c.message, &stderr, want)
 		}
 	}
 }

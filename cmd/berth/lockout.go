@@ -1,0 +1,49 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/provisioning/guard"
+)
+
+func (c *cli) lockout() *cobra.Command {
+	command := help(&cobra.Command{
+		Use:   "lockout",
+		Short: "Addresses that are not heard because devices there kept failing to prove themselves",
+		Long: `Lists and lifts lock-outs. berth up --lockout says when a source is locked out; by
+default none is.`,
+	})
+	command.AddCommand(&cobra.Command{
+		Use:   "list",
+		Short: "List the sources that are locked out",
+		Args:  exactly(),
+		RunE: func(command *cobra.Command, _ []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			locked, err := service.LockedOut(command.Context())
+			if err != nil {
+				return err
+			}
+			return printList(c, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
+				func(l guard.LockedOut) []string {
+					return []string{l.Source, when(l.Since.Time), when(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
+				})
+		},
+	}, &cobra.Command{
+		Use:   "lift SOURCE",
+		Short: "Let a source be heard again",
+		Args:  exactly("SOURCE"),
+		RunE: func(command *cobra.Command, args []string) error {
+			service, err := c.target.provisioning()
+			if err != nil {
+				return err
+			}
+			return service.LiftLockout(command.Context(), args[0])
+		},
+	})
+	return command
+}
