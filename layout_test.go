@@ -93,7 +93,10 @@ var layout = map[string][]string{
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
 	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
 	"conformance": {},
-	"cmd":         {"bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+
+	// The frame of the command line knows no command.
+	"cmd/berth/cli": {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
+	"cmd":           {"cmd/berth/cli", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the

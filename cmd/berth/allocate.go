@@ -13,11 +13,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
-func (c *cli) allocate() *cobra.Command {
+func (c *program) allocate() *cobra.Command {
 	var wanted provisioning.PreviewRequest
 	var dryRun bool
 	var payload string
@@ -29,19 +30,19 @@ device is assigned when it registers. With custom allocation the webhook is aske
 as it would be.`,
 		Example: `  berth allocate Python-device-01 --dry-run
   berth allocate meter-17 --dry-run --group meters --from 10.1.2.3`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if !dryRun {
-				return usageError{errors.New("devices are assigned when they register; to see where one would go, add --dry-run")}
+				return cli.UsageError(errors.New("devices are assigned when they register; to see where one would go, add --dry-run"))
 			}
 			wanted.RegistrationID = args[0]
 			if payload != "" {
 				var err error
-				if wanted.Payload, err = readJSON("payload", payload); err != nil {
+				if wanted.Payload, err = cli.ReadJSON("payload", payload); err != nil {
 					return err
 				}
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -49,7 +50,7 @@ as it would be.`,
 			if err != nil {
 				return err
 			}
-			return c.print(preview, func(w io.Writer) { describePreview(w, preview) })
+			return c.Print(preview, func(w io.Writer) { describePreview(w, preview) })
 		},
 	}
 	flags := command.Flags()
@@ -61,15 +62,15 @@ as it would be.`,
 }
 
 func describePreview(w io.Writer, p provisioning.Preview) {
-	record(w,
-		field{"Registration ID", p.RegistrationID},
-		field{"Group", p.GroupID},
-		field{"Allocation", string(p.Policy)},
-		field{"Would go to", orDash(p.HubHostName)},
-		field{"Because", p.Reason},
-		field{"As device", p.DeviceID},
-		field{"Is now in", p.CurrentHub},
-		field{"Would be told", string(p.Substatus)})
+	cli.PrintFields(w,
+		cli.Field{"Registration ID", p.RegistrationID},
+		cli.Field{"Group", p.GroupID},
+		cli.Field{"Allocation", string(p.Policy)},
+		cli.Field{"Would go to", cli.OrDash(p.HubHostName)},
+		cli.Field{"Because", p.Reason},
+		cli.Field{"As device", p.DeviceID},
+		cli.Field{"Is now in", p.CurrentHub},
+		cli.Field{"Would be told", string(p.Substatus)})
 	if p.Disabled {
 		fmt.Fprintln(w, "\nBut the device would be refused: its enrollment is disabled.")
 	}
@@ -91,13 +92,13 @@ func describePreview(w io.Writer, p provisioning.Preview) {
 		if candidate.LatencyMillis != nil {
 			latency = strconv.FormatFloat(*candidate.LatencyMillis, 'f', -1, 64) + " ms"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", mark, plain(candidate.HostName), candidate.Weight, plain(orDash(candidate.Location)), latency)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", mark, cli.Printable(candidate.HostName), candidate.Weight, cli.Printable(cli.OrDash(candidate.Location)), latency)
 	}
 	table.Flush()
 }
 
-func (c *cli) network() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) network() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "network",
 		Short: "Where devices come from, and how far the hubs' locations are from there",
 		Long: `Networks for allocation by lowest latency: of the networks that a device's
@@ -109,34 +110,36 @@ address is in, the narrowest that knows a hub's location says how far it is.`,
 	return command
 }
 
-func (c *cli) networkSet() *cobra.Command {
+func (c *program) networkSet() *cobra.Command {
 	var latencies []string
 	command := &cobra.Command{
 		Use:   "set PREFIX --latency LOCATION=MILLISECONDS",
 		Short: "Say how far locations are from a network, in place of what was said before",
-		Args:  exactly("PREFIX"),
+		Args:  cli.ExactArgs("PREFIX"),
 		RunE: func(command *cobra.Command, args []string) error {
 			network := allocation.Network{Prefix: args[0], Latencies: make(map[string]float64)}
 			for _, text := range latencies {
 				location, millis, ok := strings.Cut(text, "=")
 				value, err := strconv.ParseFloat(strings.TrimSuffix(millis, "ms"), 64)
 				if !ok || err != nil {
-					return usageError{fmt.Errorf("--latency %q is not written like westeurope=8", text)}
+					return cli.UsageError(fmt.Errorf("--latency %q is not written like westeurope=8", text))
 				}
 				network.Latencies[location] = value
 			}
 			if len(network.Latencies) == 0 {
-				return usageError{errors.New("--latency LOCATION=MILLISECONDS says how far a location is, and is missing")}
+				return cli.UsageError(errors.New("--latency LOCATION=MILLISECONDS says how far a location is, and is missing"))
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			if network, err = service.PutNetwork(command.Context(), network, ""); err != nil {
 				return err
 			}
-			return c.print(network, func(w io.Writer) {
-				record(w, field{"Network", network.Prefix}, field{"Latencies", describeLatencies(network)})
+			return c.Print(network, func(w io.Writer) {
+				cli.PrintFields(w,
+					cli.Field{"Network", network.Prefix},
+					cli.Field{"Latencies", describeLatencies(network)})
 			})
 		},
 	}
@@ -153,13 +156,13 @@ func describeLatencies(n allocation.Network) string {
 	return strings.Join(parts, ", ")
 }
 
-func (c *cli) networkList() *cobra.Command {
+func (c *program) networkList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the networks, the narrowest first",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -167,19 +170,19 @@ func (c *cli) networkList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(c, networks, "There are no networks. Describe one: berth network set PREFIX --latency LOCATION=MILLISECONDS",
+			return cli.PrintList(&c.Env, networks, "There are no networks. Describe one: berth network set PREFIX --latency LOCATION=MILLISECONDS",
 				[]string{"NETWORK", "LATENCIES"}, func(n allocation.Network) []string { return []string{n.Prefix, describeLatencies(n)} })
 		},
 	}
 }
 
-func (c *cli) networkDelete() *cobra.Command {
+func (c *program) networkDelete() *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete PREFIX",
 		Short: "Forget a network",
-		Args:  exactly("PREFIX"),
+		Args:  cli.ExactArgs("PREFIX"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}

@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
@@ -31,7 +33,7 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.credential, "credential-policy", "", "let devices get operational certificates by the credential policy of this `name`; '' gives them none")
 	flags.StringVar(&f.parent, "parent", "", "make the devices children of the IoT Edge device with this `id`, in the same hub; '' leaves their parents as they are")
 	for name, values := range map[string][]cobra.Completion{
-		"allocation-policy":  words(allocation.Policies()),
+		"allocation-policy":  cli.Strings(allocation.Policies()),
 		"reprovision-policy": {"migrate", "reset", "never"},
 	} {
 		command.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(values, cobra.ShellCompDirectiveNoFileComp))
@@ -39,10 +41,10 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 }
 
 // apply writes what the flags say.
-func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *enroll.Settings) error {
+func (f *allocationFlags) apply(c *program, command *cobra.Command, settings *provisioning.EnrollmentSettings) error {
 	changed := command.Flags().Changed
 	if changed("hub") && changed("hubs") {
-		return usageError{errors.New("--hub binds to one hub, --hubs lets several: give one of them")}
+		return cli.UsageError(errors.New("--hub binds to one hub, --hubs lets several: give one of them"))
 	}
 	if changed("hub") {
 		settings.HubHostName, settings.Hubs = "", nil
@@ -82,7 +84,7 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *enroll
 	}
 	if changed("webhook-api-version") {
 		if settings.CustomAllocationDefinition == nil {
-			return usageError{errors.New("--webhook-api-version belongs to --webhook, and no webhook is asked")}
+			return cli.UsageError(errors.New("--webhook-api-version belongs to --webhook, and no webhook is asked"))
 		}
 		definition := *settings.CustomAllocationDefinition
 		definition.APIVersion = f.webhookVersion
@@ -103,7 +105,8 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *enroll
 	if changed("reprovision-policy") {
 		policy, ok := enroll.ReprovisionPolicies[f.reprovision]
 		if !ok {
-			return usageError{fmt.Errorf("--reprovision-policy must be migrate, reset or never, not %q", f.reprovision)}
+			return cli.UsageError(fmt.Errorf("--reprovision-policy is %q. It is migrate, reset or never",
+				f.reprovision))
 		}
 		settings.ReprovisionPolicy = &policy
 	}
@@ -112,17 +115,17 @@ func (f *allocationFlags) apply(c *cli, command *cobra.Command, settings *enroll
 
 // describeAllocation are the fields of an enrollment or a group that say where its
 // devices go, as far as it is not what most do.
-func describeAllocation(settings enroll.Settings) []field {
+func describeAllocation(settings provisioning.EnrollmentSettings) []cli.Field {
 	hub := settings.HubHostName
 	if settings.AllocationPolicy.Binds() && hub == "" && len(settings.Hubs) == 0 {
 		hub = "none yet: name it with --hub, or its devices are refused"
 	}
-	fields := []field{{"Allocation", string(settings.AllocationPolicy)}, {"Hub", hub}, {"Hubs", strings.Join(settings.Hubs, ", ")}}
+	fields := []cli.Field{{"Allocation", string(settings.AllocationPolicy)}, {"Hub", hub}, {"Hubs", strings.Join(settings.Hubs, ", ")}}
 	if settings.CustomAllocationDefinition != nil {
-		fields = append(fields, field{"Webhook", settings.CustomAllocationDefinition.WebhookURL})
+		fields = append(fields, cli.Field{"Webhook", settings.CustomAllocationDefinition.WebhookURL})
 	}
 	if policy := settings.ReprovisionPolicy; policy != nil && policy.Name() != "migrate" {
-		fields = append(fields, field{"Reprovisioning", policy.Name()})
+		fields = append(fields, cli.Field{"Reprovisioning", policy.Name()})
 	}
-	return append(fields, field{"Credential policy", settings.CredentialPolicyName}, field{"Parent device", settings.ParentDeviceID})
+	return append(fields, cli.Field{"Credential policy", settings.CredentialPolicyName}, cli.Field{"Parent device", settings.ParentDeviceID})
 }

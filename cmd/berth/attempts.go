@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -19,7 +20,7 @@ import (
 // defaultAttempts is how many attempts are shown unless more are asked for.
 const defaultAttempts = 100
 
-func (c *cli) attempts() *cobra.Command {
+func (c *program) attempts() *cobra.Command {
 	var filter attempts.Filter
 	var save string
 	command := &cobra.Command{
@@ -30,20 +31,20 @@ every check of each attempt; the one that failed comes last, with advice.`,
 		Example: `  berth attempts
   berth attempts Python-device-01
   berth attempts --refused --max 20`,
-		Args: between(0, "ID"),
+		Args: cli.RangeArgs(0, "ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if len(args) > 0 {
 				filter.RegistrationID = args[0]
 			}
-			if filter.Max > pageSize {
-				return usageError{fmt.Errorf("--max must be 0 to %d, not %d", pageSize, filter.Max)}
+			if filter.Max > cli.PageSize {
+				return cli.UsageError(fmt.Errorf("--max must be 0 to %d, not %d", cli.PageSize, filter.Max))
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			most := cmp.Or(max(filter.Max, 0), defaultAttempts)
-			if filter.Max = most; most < pageSize {
+			if filter.Max = most; most < cli.PageSize {
 				filter.Max++ // one more tells whether there are more
 			}
 			found, err := service.Attempts(command.Context(), filter)
@@ -55,22 +56,22 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			if save != "" {
 				return c.saveAttempt(command.Context(), service, found, save)
 			}
-			if filter.RegistrationID != "" && len(found) > 0 && c.output != asJSON {
+			if filter.RegistrationID != "" && len(found) > 0 && c.Output != cli.JSON {
 				for _, attempt := range found {
-					describeAttempt(c.stdout, attempt)
+					describeAttempt(c.Stdout, attempt)
 				}
 				return nil
 			}
 			if more {
-				defer c.tellOfMore(most, "--max N shows more of them")
+				defer c.TellOfMore(most, "--max N shows more of them")
 			}
-			return printList(c, found, noAttempts(filter),
+			return cli.PrintList(&c.Env, found, noAttempts(filter),
 				[]string{"TIME", "REGISTRATION ID", "OUTCOME", "FAILED CHECK", "SAW", "ADVICE"},
 				func(a attest.Attempt) []string {
 					failed, _ := a.Checks.Failed()
 					// What broke outside of a check has no more than its message.
 					saw := cmp.Or(failed.Saw, a.Message)
-					return []string{when(a.Time), orDash(a.RegistrationID), outcome(a), orDash(failed.Name), orDash(saw), orDash(failed.Advice)}
+					return []string{cli.FormatTime(a.Time), cli.OrDash(a.RegistrationID), outcome(a), cli.OrDash(failed.Name), cli.OrDash(saw), cli.OrDash(failed.Advice)}
 				})
 		},
 	}
@@ -93,7 +94,7 @@ func noAttempts(filter attempts.Filter) string {
 }
 
 // saveAttempt writes the latest attempt to a file.
-func (c *cli) saveAttempt(ctx context.Context, service *backend.Provisioning, found []attest.Attempt, file string) error {
+func (c *program) saveAttempt(ctx context.Context, service *backend.Provisioning, found []attest.Attempt, file string) error {
 	if len(found) == 0 {
 		return errors.New("there is no such attempt to be saved")
 	}
@@ -108,8 +109,8 @@ func (c *cli) saveAttempt(ctx context.Context, service *backend.Provisioning, fo
 	if err := os.WriteFile(file, append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("save the attempt: %w", err)
 	}
-	return c.print(attempt, func(w io.Writer) {
-		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", orDash(plain(attempt.RegistrationID)), when(attempt.Time), file)
+	return c.Print(attempt, func(w io.Writer) {
+		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", cli.OrDash(cli.Printable(attempt.RegistrationID)), cli.FormatTime(attempt.Time), file)
 		if len(attempt.Case) == 0 {
 			fmt.Fprintln(w, "It can't be judged again: a TLS handshake, or a TPM, leaves nothing behind to judge.")
 			return
@@ -127,14 +128,14 @@ func outcome(a attest.Attempt) string {
 
 // describeAttempt writes an attempt with its trace.
 func describeAttempt(w io.Writer, a attest.Attempt) {
-	fmt.Fprintf(w, "%s  %s  %s", when(a.Time), plain(a.RegistrationID), outcome(a))
+	fmt.Fprintf(w, "%s  %s  %s", cli.FormatTime(a.Time), cli.Printable(a.RegistrationID), outcome(a))
 	if a.Hub != "" {
 		fmt.Fprintf(w, " to %s as %s", a.Hub, a.DeviceID)
 	}
 	fmt.Fprintf(w, "  (%s from %s)\n", a.Protocol, a.RemoteAddress)
 	describeChecks(w, a.Checks)
 	if a.Message != "" {
-		fmt.Fprintf(w, "  The device was told: %s\n", plain(a.Message))
+		fmt.Fprintf(w, "  The device was told: %s\n", cli.Printable(a.Message))
 	}
 	if a.TrackingID != "" {
 		fmt.Fprintf(w, "  Tracking id %s\n", a.TrackingID)
@@ -145,12 +146,13 @@ func describeAttempt(w io.Writer, a attest.Attempt) {
 func describeChecks(w io.Writer, checks attest.Trace) {
 	for _, check := range checks {
 		if check.Passed {
-			fmt.Fprintf(w, "  passed  %s: %s\n", check.Name, plain(check.Saw))
+			fmt.Fprintf(w, "  passed  %s: %s\n", check.Name, cli.Printable(check.Saw))
 			continue
 		}
-		fmt.Fprintf(w, "  FAILED  %s: saw %s, expected %s\n", check.Name, plain(check.Saw), plain(check.Expected))
+		fmt.Fprintf(w, "  FAILED  %s: saw %s, expected %s\n", check.Name, cli.Printable(check.Saw),
+			cli.Printable(check.Expected))
 		if check.Advice != "" {
-			fmt.Fprintf(w, "          %s\n", plain(check.Advice))
+			fmt.Fprintf(w, "          %s\n", cli.Printable(check.Advice))
 		}
 	}
 }

@@ -8,14 +8,15 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 )
 
 // defaultAudit is how many changes are shown unless more are asked for.
 const defaultAudit = 100
 
-func (c *cli) audit() *cobra.Command {
+func (c *program) audit() *cobra.Command {
 	var filter audit.Filter
-	var wanted selection
+	var wanted cli.Selection
 	var kind, since string
 	command := &cobra.Command{
 		Use:   "audit",
@@ -28,16 +29,16 @@ for 400 days, and the latest 256 MiB of them.`,
 		Example: `  berth audit
   berth audit --kind enrollmentGroup --id meters
   berth audit --since 24h -o json`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			filter.Kind = audit.Kind(kind)
 			if since != "" {
 				var err error
-				if filter.Since, err = moment(since, time.Now()); err != nil {
-					return usageError{fmt.Errorf("--since must be %w", err)}
+				if filter.Since, err = cli.ParseTime(since, time.Now()); err != nil {
+					return cli.UsageError(fmt.Errorf("--since must be %w", err))
 				}
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -49,9 +50,9 @@ for 400 days, and the latest 256 MiB of them.`,
 			if filter.Kind != "" || filter.ID != "" || filter.Actor != "" || !filter.Since.IsZero() {
 				none = "Nothing of that was changed."
 			}
-			return printPages(c, wanted, list, nothing(none), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
+			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing(none), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
 				func(e audit.Entry) []string {
-					return []string{when(e.Time), e.Actor, orDash(e.Remote), string(e.Action), string(e.Kind), orDash(e.ID), orDash(describeChanges(e))}
+					return []string{cli.FormatTime(e.Time), e.Actor, cli.OrDash(e.Remote), string(e.Action), string(e.Kind), cli.OrDash(e.ID), cli.OrDash(describeChanges(e))}
 				})
 		},
 	}
@@ -61,30 +62,31 @@ for 400 days, and the latest 256 MiB of them.`,
 	flags.StringVar(&filter.ID, "id", "", "only the thing with this `id`")
 	flags.StringVar(&filter.Actor, "actor", "", "only by actors whose name has this `text` in it")
 	flags.StringVar(&since, "since", "", "only since this `time`: 2026-11-23T12:00:00Z, or 24h for the last day")
-	maxFlag(command, &wanted.max, defaultAudit)
+	cli.MaxFlag(command, &wanted.Max, defaultAudit)
 	return command
 }
 
 // auditItems lists the things of a bulk operation.
-func (c *cli) auditItems() *cobra.Command {
-	wanted := selection{}
+func (c *program) auditItems() *cobra.Command {
+	wanted := cli.Selection{}
 	command := &cobra.Command{
 		Use:   "items NAME",
 		Short: "List the things of a bulk operation",
 		Long: `Lists what a bulk operation was about: one that created, changed or deleted many
 things at once has a single entry in the audit. berth audit shows its NAME.`,
-		Args: exactly("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			list := func(_, after string, _ int) ([]audit.Item, string, error) {
 				return service.AuditItems(command.Context(), args[0], after)
 			}
-			return printPages(c, wanted, list, nothing("There is nothing in it."), []string{"ID", "FAILED", "CHANGES"},
+			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing("There is nothing in it."),
+				[]string{"ID", "FAILED", "CHANGES"},
 				func(i audit.Item) []string {
-					return []string{orDash(i.ID), orDash(i.Failed), orDash(strings.Join(describeFields(i.Changes), "; "))}
+					return []string{cli.OrDash(i.ID), cli.OrDash(i.Failed), cli.OrDash(strings.Join(describeFields(i.Changes), "; "))}
 				})
 		},
 	}
@@ -95,7 +97,7 @@ things at once has a single entry in the audit. berth audit shows its NAME.`,
 func describeFields(fields []audit.Field) []string {
 	changes := make([]string, len(fields))
 	for i, field := range fields {
-		changes[i] = fmt.Sprintf("%s: %s -> %s", field.Path, orDash(field.Before), orDash(field.After))
+		changes[i] = fmt.Sprintf("%s: %s -> %s", field.Path, cli.OrDash(field.Before), cli.OrDash(field.After))
 	}
 	return changes
 }

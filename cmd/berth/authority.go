@@ -14,12 +14,13 @@ import (
 
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
 
-func (c *cli) authority() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) authority() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "authority",
 		Short: "Certificate authorities that enrollment groups may name",
 		Long: `Certificate authorities of the provisioning service. An enrollment group that
@@ -40,7 +41,7 @@ verified before: by proof of possession of its key, or by trusting it on upload.
 // refused before it is sent: it may be a private key.
 func certificateText(file string) ([]byte, error) {
 	if file == "" {
-		return nil, usageError{errors.New("--file names the certificate's file, and is missing")}
+		return nil, cli.UsageError(errors.New("--file names the certificate's file, and is missing"))
 	}
 	content, err := os.ReadFile(file)
 	if err != nil {
@@ -54,10 +55,10 @@ func certificateText(file string) ([]byte, error) {
 }
 
 // onAuthority is a command that does something to an authority and shows it.
-func (c *cli) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error)) *cobra.Command {
-	command.Args = exactly("NAME")
+func (c *program) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error)) *cobra.Command {
+	command.Args = cli.ExactArgs("NAME")
 	command.RunE = func(command *cobra.Command, args []string) error {
-		service, err := c.target.provisioning()
+		service, err := c.Target.Provisioning()
 		if err != nil {
 			return err
 		}
@@ -65,7 +66,7 @@ func (c *cli) onAuthority(command *cobra.Command, do func(ctx context.Context, s
 		if err != nil {
 			return err
 		}
-		return c.print(authority, func(w io.Writer) { describeAuthority(w, authority) })
+		return c.Print(authority, func(w io.Writer) { describeAuthority(w, authority) })
 	}
 	return command
 }
@@ -75,17 +76,17 @@ func describeAuthority(w io.Writer, a authority.Authority) {
 	if a.IsVerified {
 		verified = "yes"
 	}
-	record(w,
-		field{"Name", a.Name},
-		field{"Subject", a.Info.SubjectName},
-		field{"Verified", verified},
-		field{"Verification code", a.VerificationCode},
-		field{"SHA-256", a.Info.SHA256Thumbprint},
-		field{"Valid from", when(a.Info.NotBeforeUTC.Time)},
-		field{"Valid to", when(a.Info.NotAfterUTC.Time)},
-		field{"Warning", a.Warning},
-		field{"Created", when(a.Created.Time)},
-		field{"Last updated", when(a.Updated.Time)})
+	cli.PrintFields(w,
+		cli.Field{"Name", a.Name},
+		cli.Field{"Subject", a.Info.SubjectName},
+		cli.Field{"Verified", verified},
+		cli.Field{"Verification code", a.VerificationCode},
+		cli.Field{"SHA-256", a.Info.SHA256Thumbprint},
+		cli.Field{"Valid from", cli.FormatTime(a.Info.NotBeforeUTC.Time)},
+		cli.Field{"Valid to", cli.FormatTime(a.Info.NotAfterUTC.Time)},
+		cli.Field{"Warning", a.Warning},
+		cli.Field{"Created", cli.FormatTime(a.Created.Time)},
+		cli.Field{"Last updated", cli.FormatTime(a.Updated.Time)})
 	switch {
 	case a.IsVerified:
 	case a.VerificationCode == "":
@@ -95,7 +96,7 @@ func describeAuthority(w io.Writer, a authority.Authority) {
 	}
 }
 
-func (c *cli) authorityCreate() *cobra.Command {
+func (c *program) authorityCreate() *cobra.Command {
 	var file string
 	var trust bool
 	command := c.onAuthority(&cobra.Command{
@@ -115,7 +116,7 @@ func (c *cli) authorityCreate() *cobra.Command {
 	return command
 }
 
-func (c *cli) authorityCode() *cobra.Command {
+func (c *program) authorityCode() *cobra.Command {
 	return c.onAuthority(&cobra.Command{
 		Use:   "code NAME",
 		Short: "Make the verification code that proves possession of an authority's key",
@@ -124,7 +125,7 @@ func (c *cli) authorityCode() *cobra.Command {
 	})
 }
 
-func (c *cli) authorityVerify() *cobra.Command {
+func (c *program) authorityVerify() *cobra.Command {
 	var file string
 	command := c.onAuthority(&cobra.Command{
 		Use:   "verify NAME --file FILE",
@@ -140,23 +141,23 @@ func (c *cli) authorityVerify() *cobra.Command {
 	return command
 }
 
-func (c *cli) authorityShow() *cobra.Command {
+func (c *program) authorityShow() *cobra.Command {
 	return c.onAuthority(&cobra.Command{Use: "show NAME", Short: "Show an authority"},
 		func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
 			return service.Authority(ctx, name)
 		})
 }
 
-func (c *cli) authorityList() *cobra.Command {
-	return listCommand(c, "List the authorities", (*backend.Provisioning).Authorities,
+func (c *program) authorityList() *cobra.Command {
+	return cli.ListCommand(&c.Env, "List the authorities", (*backend.Provisioning).Authorities,
 		"There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
 		[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
 		func(a authority.Authority) []string {
-			return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, when(a.Info.NotAfterUTC.Time), orDash(a.Warning)}
+			return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, cli.FormatTime(a.Info.NotAfterUTC.Time), cli.OrDash(a.Warning)}
 		})
 }
 
-func (c *cli) authorityDelete() *cobra.Command {
+func (c *program) authorityDelete() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "delete NAME",
@@ -165,15 +166,15 @@ func (c *cli) authorityDelete() *cobra.Command {
 from then on, and those that are in their hubs stay. To replace it without a gap,
 give its groups the next one with berth group update GROUP --authority-secondary,
 and make that the only one when the devices have certificates of it.`,
-		Args: exactly("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			err = service.DeleteAuthority(command.Context(), args[0], "", force)
 			if errors.Is(err, fault.Conflict) {
-				return advise(err, "berth group update GROUP --authority NAME names another one; --force deletes it all the same.")
+				return cli.Advise(err, "berth group update GROUP --authority NAME names another one; --force deletes it all the same.")
 			}
 			return err
 		},

@@ -12,11 +12,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 )
 
-func (c *cli) cert() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) cert() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "cert",
 		Short: "Certificates for tests and trials, and chains diagnosed before a device tries them",
 	})
@@ -24,7 +25,7 @@ func (c *cli) cert() *cobra.Command {
 	return command
 }
 
-func (c *cli) certDevice() *cobra.Command {
+func (c *program) certDevice() *cobra.Command {
 	var (
 		keyType    string
 		days       int
@@ -40,17 +41,17 @@ with CN as its common name, which is the device's registration id, in CN.pem, an
 its private key in CN.key.pem. Self-signed certificates are for tests.`,
 		Example: `  berth cert device Python-device-01 --pass-phrase 1234
   berth cert device sensor-7 --key-type ec256 --out certificates`,
-		Args: exactly("CN"),
+		Args: cli.ExactArgs("CN"),
 		RunE: func(_ *cobra.Command, args []string) error {
 			name := args[0]
 			if strings.ContainsAny(name, `/\`) || name == "." || name == ".." {
-				return usageError{fmt.Errorf("%q can't be the name of a file, nor a registration id", name)}
+				return cli.UsageError(fmt.Errorf("%q can't be the name of a file, nor a registration id", name))
 			}
 			certificateFile, keyFile := filepath.Join(folder, name+".pem"), filepath.Join(folder, name+".key.pem")
 			if !force {
 				for _, file := range []string{certificateFile, keyFile} {
 					if _, err := os.Lstat(file); !errors.Is(err, fs.ErrNotExist) {
-						return advise(fmt.Errorf("%s is there already", file), "--force replaces it.")
+						return cli.Advise(fmt.Errorf("%s is there already", file), "--force replaces it.")
 					}
 				}
 			}
@@ -64,10 +65,10 @@ its private key in CN.key.pem. Self-signed certificates are for tests.`,
 			if err := os.MkdirAll(folder, 0o755); err != nil {
 				return err
 			}
-			if err := replaceFile(keyFile, key, 0o600); err != nil {
+			if err := cli.ReplaceFile(keyFile, key, 0o600); err != nil {
 				return err
 			}
-			if err := replaceFile(certificateFile, certificate, 0o644); err != nil {
+			if err := cli.ReplaceFile(certificateFile, certificate, 0o644); err != nil {
 				return err
 			}
 			parsed, err := credential.ParseCertificates(certificate)
@@ -77,14 +78,14 @@ its private key in CN.key.pem. Self-signed certificates are for tests.`,
 			_, thumbprint := credential.Thumbprints(parsed[0])
 			made := map[string]string{"certificate": certificateFile, "key": keyFile, "commonName": name, "sha256Thumbprint": thumbprint,
 				"notAfter": parsed[0].NotAfter.Format(time.RFC3339)}
-			return c.print(made, func(w io.Writer) {
-				record(w,
-					field{"Certificate", certificateFile},
-					field{"Private key", keyFile},
-					field{"Common name", name},
-					field{"SHA-256", thumbprint},
-					field{"Valid to", when(parsed[0].NotAfter)})
-				fmt.Fprintf(w, "\nEnroll it: berth enrollment create %s --x509 %s\n", quote(name), quote(certificateFile))
+			return c.Print(made, func(w io.Writer) {
+				cli.PrintFields(w,
+					cli.Field{"Certificate", certificateFile},
+					cli.Field{"Private key", keyFile},
+					cli.Field{"Common name", name},
+					cli.Field{"SHA-256", thumbprint},
+					cli.Field{"Valid to", cli.FormatTime(parsed[0].NotAfter)})
+				fmt.Fprintf(w, "\nEnroll it: berth enrollment create %s --x509 %s\n", cli.Quote(name), cli.Quote(certificateFile))
 			})
 		},
 	}

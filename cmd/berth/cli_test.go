@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/berthtest"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
@@ -92,8 +93,8 @@ func TestQuickstart(t *testing.T) {
 	if _, stderr := s.run(1, "enrollment", "create", "python-DEVICE-01", "--x509", certificate); !strings.Contains(stderr, "409202") || !strings.Contains(stderr, "berth enrollment update") {
 		t.Errorf("creating it again: %s", stderr)
 	}
-	if e := read[enroll.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || compact(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
-		t.Errorf("berth enrollment show: %s", compact(e))
+	if e := read[provisioning.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || cli.CompactJSON(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
+		t.Errorf("berth enrollment show: %s", cli.CompactJSON(e))
 	}
 
 	t.Setenv("X509_CERT_FILE", certificate)
@@ -128,14 +129,14 @@ func TestQuickstart(t *testing.T) {
 		t.Errorf("berth telemetry tail for people: %s", stdout)
 	}
 	if devices := read[[]identity.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 || devices[0].Status != "enabled" {
-		t.Errorf("berth device list: %s", compact(devices))
+		t.Errorf("berth device list: %s", cli.CompactJSON(devices))
 	}
 	patched := read[twin.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`)
 	if patched.Properties.Desired.Get("interval").String() != "20" || patched.Tags.Get("plant").Text() != "Lyon" {
-		t.Errorf("berth device twin: %s", compact(patched))
+		t.Errorf("berth device twin: %s", cli.CompactJSON(patched))
 	}
 	if r := read[provisioning.Registration](s, "registration", "show", "Python-device-01"); r.Status != provisioning.StatusAssigned || r.AssignedHub != "127.0.0.1" {
-		t.Errorf("berth registration show: %s", compact(r))
+		t.Errorf("berth registration show: %s", cli.CompactJSON(r))
 	}
 
 	s.run(0, "enrollment", "update", "Python-device-01", "--provisioning-status", "disabled")
@@ -145,7 +146,7 @@ func TestQuickstart(t *testing.T) {
 	}
 	attempts := read[[]attest.Attempt](s, "attempts", "Python-device-01")
 	if failed, _ := attempts[0].Checks.Failed(); len(attempts) != 5 || failed.Name != "provisioning status" {
-		t.Errorf("berth attempts: %s", compact(attempts))
+		t.Errorf("berth attempts: %s", cli.CompactJSON(attempts))
 	}
 	if stdout, _ := s.run(0, "attempts", "Python-device-01"); !strings.Contains(stdout, "FAILED  provisioning status") || !strings.Contains(stdout, "passed  common name") {
 		t.Errorf("berth attempts for people: %s", stdout)
@@ -199,8 +200,8 @@ func TestUpdateKeepsTheRest(t *testing.T) {
 	after := read[enroll.Enrollment](s, "enrollment", "show", "d1")
 	one, _ := certificatesOf(before)
 	primary, secondary := certificatesOf(after)
-	if primary == nil || primary.SHA256Thumbprint != one.SHA256Thumbprint || secondary == nil || compact(after.InitialTwin.Tags) != `{"a":1}` {
-		t.Errorf("after the update: %s", compact(after))
+	if primary == nil || primary.SHA256Thumbprint != one.SHA256Thumbprint || secondary == nil || cli.CompactJSON(after.InitialTwin.Tags) != `{"a":1}` {
+		t.Errorf("after the update: %s", cli.CompactJSON(after))
 	}
 	s.run(0, "enrollment", "update", "d1", "--x509-secondary", "")
 	if _, secondary := certificatesOf(read[enroll.Enrollment](s, "enrollment", "show", "d1")); secondary != nil {
@@ -344,17 +345,17 @@ func TestElsewhere(t *testing.T) {
 	elsewhere := t.TempDir()
 	for words, connectionString := range map[string]string{"enrollment list": info.ProvisioningConnectionString, "device list": info.Hubs[0].ConnectionString} {
 		stdout, _ := runLine(t, 0, append(strings.Fields(words), "--data", elsewhere, "--connection-string", connectionString,
-			"--address", loopback(info.Ports.HTTPS), "--ca-file", info.CAFile, "-o", "json")...)
+			"--address", cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile, "-o", "json")...)
 		if strings.TrimSpace(stdout) != "[]" {
 			t.Errorf("berth %s by connection string: %s", words, stdout)
 		}
 	}
 	wrong := strings.Replace(info.ProvisioningConnectionString, "SharedAccessKey=", "SharedAccessKey=AAAA", 1)
-	_, stderr := runLine(t, 1, "enrollment", "list", "--connection-string", wrong, "--address", loopback(info.Ports.HTTPS), "--ca-file", info.CAFile)
+	_, stderr := runLine(t, 1, "enrollment", "list", "--connection-string", wrong, "--address", cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile)
 	if !strings.Contains(stderr, "401002") || strings.Contains(stderr, "AAAA") {
 		t.Errorf("a wrong key: %s, want 401002 and not the key", stderr)
 	}
-	_, stderr = runLine(t, 1, "device", "list", "--connection-string", info.Hubs[0].ConnectionString, "--address", loopback(info.Ports.HTTPS), "--data", elsewhere)
+	_, stderr = runLine(t, 1, "device", "list", "--connection-string", info.Hubs[0].ConnectionString, "--address", cli.Loopback(info.Ports.HTTPS), "--data", elsewhere)
 	if !strings.Contains(stderr, "an authority that is not trusted here") || !strings.Contains(stderr, "--ca-file FILE") {
 		t.Errorf("without trust: %s", stderr)
 	}

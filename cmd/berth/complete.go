@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -31,7 +32,7 @@ const (
 
 // names are those of one sort that begin with a text, as the server of a command has
 // them. An error is the same as none: a shell has no place to show it.
-type names func(ctx context.Context, c *cli, command *cobra.Command, begun string) ([]string, error)
+type names func(ctx context.Context, c *program, command *cobra.Command, begun string) ([]string, error)
 
 // completeFiles leaves a value to the shell, which knows the files.
 var completeFiles names
@@ -170,7 +171,7 @@ func argumentsOf(command *cobra.Command) (arguments []string) {
 }
 
 // completeArguments gives every command the names of its arguments.
-func (c *cli) completeArguments(command *cobra.Command) {
+func (c *program) completeArguments(command *cobra.Command) {
 	for _, sub := range command.Commands() {
 		c.completeArguments(sub)
 	}
@@ -191,7 +192,7 @@ func (c *cli) completeArguments(command *cobra.Command) {
 }
 
 // completeFlags gives the flags of every command their values.
-func (c *cli) completeFlags(command *cobra.Command) {
+func (c *program) completeFlags(command *cobra.Command) {
 	for _, sub := range command.Commands() {
 		c.completeFlags(sub)
 	}
@@ -223,7 +224,7 @@ func (c *cli) completeFlags(command *cobra.Command) {
 }
 
 // complete asks the server, for no longer than a person waits.
-func (c *cli) complete(of names, command *cobra.Command, begun string) ([]string, cobra.ShellCompDirective) {
+func (c *program) complete(of names, command *cobra.Command, begun string) ([]string, cobra.ShellCompDirective) {
 	if of == nil {
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
@@ -239,7 +240,7 @@ func (c *cli) complete(of names, command *cobra.Command, begun string) ([]string
 	}
 	var shown []string
 	for _, name := range found {
-		if len(shown) < completionsShown && strings.HasPrefix(name, begun) && plain(name) == name {
+		if len(shown) < completionsShown && strings.HasPrefix(name, begun) && cli.Printable(name) == name {
 			shown = append(shown, name)
 		}
 	}
@@ -251,8 +252,8 @@ type listOf[T any] func(service *backend.Provisioning, ctx context.Context, begu
 
 // ofService are names that a list of the provisioning service has.
 func ofService[T any](list listOf[T], name func(T) string) names {
-	return func(ctx context.Context, c *cli, _ *cobra.Command, begun string) ([]string, error) {
-		service, err := c.target.provisioning()
+	return func(ctx context.Context, c *program, _ *cobra.Command, begun string) ([]string, error) {
+		service, err := c.Target.Provisioning()
 		if err != nil {
 			return nil, err
 		}
@@ -320,21 +321,21 @@ var (
 )
 
 func fixedNames(values ...string) names {
-	return func(context.Context, *cli, *cobra.Command, string) ([]string, error) { return values, nil }
+	return func(context.Context, *program, *cobra.Command, string) ([]string, error) { return values, nil }
 }
 
 // logNames are the logs in the data folder.
-func logNames(_ context.Context, c *cli, _ *cobra.Command, _ string) ([]string, error) {
-	return server.LogNames(c.target.dataDir()), nil
+func logNames(_ context.Context, c *program, _ *cobra.Command, _ string) ([]string, error) {
+	return server.LogNames(c.Target.DataDir()), nil
 }
 
 // linkedHubNames are the linked hubs: those of the server by their names, others by their
 // hosts.
-func linkedHubNames(ctx context.Context, c *cli, command *cobra.Command, begun string) ([]string, error) {
-	info, _ := c.target.info() // one elsewhere has none here
+func linkedHubNames(ctx context.Context, c *program, command *cobra.Command, begun string) ([]string, error) {
+	info, _ := c.Target.Info() // one elsewhere has none here
 	named := make(map[string]bool)
 	var found []string
-	if c.target.connectionString == "" {
+	if c.Target.ConnectionString == "" {
 		for _, h := range info.Hubs {
 			named[strings.ToLower(h.Host)] = true
 			found = append(found, h.Name)
@@ -353,11 +354,11 @@ func linkedHubNames(ctx context.Context, c *cli, command *cobra.Command, begun s
 }
 
 // deviceIDs are devices of the hub of --hub, or of all hubs of the server.
-func deviceIDs(ctx context.Context, c *cli, command *cobra.Command, begun string) ([]string, error) {
+func deviceIDs(ctx context.Context, c *program, command *cobra.Command, begun string) ([]string, error) {
 	hubs := []string{""}
 	if flag := command.Flags().Lookup("hub"); flag != nil && flag.Changed {
 		hubs = []string{flag.Value.String()}
-	} else if info, err := c.target.info(); err == nil && c.target.connectionString == "" {
+	} else if info, err := c.Target.Info(); err == nil && c.Target.ConnectionString == "" {
 		hubs = nil
 		for _, h := range info.Hubs {
 			hubs = append(hubs, h.Name)
@@ -365,7 +366,7 @@ func deviceIDs(ctx context.Context, c *cli, command *cobra.Command, begun string
 	}
 	var found []string
 	for _, name := range hubs {
-		client, err := c.target.hub(name)
+		client, err := c.Target.Hub(name)
 		if err != nil {
 			return found, err
 		}
@@ -382,18 +383,18 @@ func deviceIDs(ctx context.Context, c *cli, command *cobra.Command, begun string
 }
 
 // unreadableCollections and unreadableRecords are what can't be read.
-func unreadableCollections(ctx context.Context, c *cli, command *cobra.Command, begun string) ([]string, error) {
+func unreadableCollections(ctx context.Context, c *program, command *cobra.Command, begun string) ([]string, error) {
 	return unreadableOf(ctx, c, func(r backend.Unreadable) (string, bool) { return r.Collection, true })
 }
 
-func unreadableRecords(ctx context.Context, c *cli, command *cobra.Command, begun string) ([]string, error) {
+func unreadableRecords(ctx context.Context, c *program, command *cobra.Command, begun string) ([]string, error) {
 	collection := command.Flags().Arg(0)
 	return unreadableOf(ctx, c, func(r backend.Unreadable) (string, bool) { return r.Key, r.Collection == collection })
 }
 
-func unreadableOf(ctx context.Context, c *cli, name func(backend.Unreadable) (string, bool),
+func unreadableOf(ctx context.Context, c *program, name func(backend.Unreadable) (string, bool),
 ) (found []string, err error) {
-	service, err := c.target.provisioning()
+	service, err := c.Target.Provisioning()
 	if err != nil {
 		return nil, err
 	}

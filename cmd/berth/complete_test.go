@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
@@ -37,7 +38,7 @@ func completed(t *testing.T, words ...string) (offered []string, files bool) {
 
 // TestEveryArgumentCompletes: of each argument of each command it is known what it is.
 func TestEveryArgumentCompletes(t *testing.T) {
-	for _, command := range leaves((&cli{}).root()) {
+	for _, command := range leaves((&program{}).root()) {
 		for _, argument := range argumentsOf(command) {
 			if _, known := argumentNames[commandPath(command)+" "+argument]; !known {
 				t.Errorf("how does %s of berth %s complete? Say so in argumentNames", argument, commandPath(command))
@@ -125,7 +126,7 @@ func TestCompletion(t *testing.T) {
 // TestCompletionWithoutServer: where there is nobody to ask, or nobody who answers,
 // nothing is offered, nothing is said, and no shell waits for long.
 func TestCompletionWithoutServer(t *testing.T) {
-	for _, command := range leaves((&cli{}).root()) {
+	for _, command := range leaves((&program{}).root()) {
 		words := append([]string{"--data", filepath.Join(t.TempDir(), "nowhere")}, strings.Fields(commandPath(command))...)
 		for _, argument := range argumentsOf(command) {
 			if offered, _ := completed(t, append(words, "")...); len(offered) > 0 && argument != "primary|secondary" &&
@@ -141,9 +142,10 @@ func TestCompletionWithoutServer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer silent.Close()
-	c := &cli{stdout: new(bytes.Buffer), stderr: new(bytes.Buffer), completionTimeout: 50 * time.Millisecond}
-	c.target.connectionString = "HostName=127.0.0.1;SharedAccessKeyName=n;SharedAccessKey=AAAA"
-	c.target.address = silent.Addr().String()
+	c := &program{Env: cli.Env{Stdout: new(bytes.Buffer), Stderr: new(bytes.Buffer)},
+		completionTimeout: 50 * time.Millisecond}
+	c.Target.ConnectionString = "HostName=127.0.0.1;SharedAccessKeyName=n;SharedAccessKey=AAAA"
+	c.Target.Address = silent.Addr().String()
 	for name, of := range map[string]names{"enrollments": enrollmentNames, "devices": deviceIDs, "hubs": linkedHubNames,
 		"unreadable": unreadableCollections} {
 		begun := time.Now()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/coder/websocket"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -28,7 +29,7 @@ func TestConnectionsThatFail(t *testing.T) {
 	binary := buildBinary(t)
 	server := startProcess(t, binary, t.TempDir(), "--hub-host", "hub.test.local", "--log-level", "INFO")
 	scope := server.info.IDScope
-	mqttDoor, httpsDoor := loopback(server.info.Ports.MQTT), loopback(server.info.Ports.HTTPS)
+	mqttDoor, httpsDoor := cli.Loopback(server.info.Ports.MQTT), cli.Loopback(server.info.Ports.HTTPS)
 	dial := func(address string) net.Conn {
 		t.Helper()
 		conn, err := net.DialTimeout("tcp", address, 10*time.Second)

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
@@ -88,7 +89,7 @@ func (h *history) verifyTelemetry(ctx context.Context, t *testing.T, p *process,
 
 func (h *history) verifyEnrollments(ctx context.Context, t *testing.T, p *process) {
 	t.Helper()
-	enrollments, err := collect(selection{}, func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
+	enrollments, err := collect(cli.Selection{}, func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
 		return p.provisioning.Enrollments(ctx, prefix, after, top)
 	})
 	if err != nil {
@@ -101,7 +102,7 @@ func (h *history) verifyEnrollments(ctx context.Context, t *testing.T, p *proces
 	for _, e := range enrollments {
 		there[e.RegistrationID] = e
 		if primary, _ := certificatesOf(e); primary == nil || len(primary.SHA256Thumbprint) != 64 || e.ETag == "" || e.CreatedDateTimeUTC.IsZero() {
-			t.Errorf("enrollment %s is there by half: %s", e.RegistrationID, compact(e))
+			t.Errorf("enrollment %s is there by half: %s", e.RegistrationID, cli.CompactJSON(e))
 		}
 	}
 	for id := range h.enrolled {
@@ -123,7 +124,7 @@ func (h *history) verifyDevices(ctx context.Context, t *testing.T, p *process) {
 	t.Helper()
 	registrations := make(map[string]provisioning.Registration)
 	for unfinished := true; unfinished; {
-		list, err := collect(selection{}, func(prefix, after string, top int) ([]provisioning.Registration, string, error) {
+		list, err := collect(cli.Selection{}, func(prefix, after string, top int) ([]provisioning.Registration, string, error) {
 			return p.provisioning.Registrations(ctx, prefix, after, top)
 		})
 		if err != nil {
@@ -135,7 +136,7 @@ func (h *history) verifyDevices(ctx context.Context, t *testing.T, p *process) {
 			unfinished = unfinished || r.Status == provisioning.StatusAssigning
 		}
 	}
-	devices, err := collect(selection{}, func(prefix, after string, top int) ([]identity.Device, string, error) {
+	devices, err := collect(cli.Selection{}, func(prefix, after string, top int) ([]identity.Device, string, error) {
 		return p.hub.Devices(ctx, prefix, after, top)
 	})
 	if err != nil {
@@ -158,7 +159,7 @@ func (h *history) verifyDevices(ctx context.Context, t *testing.T, p *process) {
 			t.Errorf("device %s has no registration", d.DeviceID)
 		}
 		if d.Status != "enabled" || d.Authentication == nil || d.Authentication.X509Thumbprint.PrimaryThumbprint == nil {
-			t.Errorf("device %s is there by half: %s", d.DeviceID, compact(d))
+			t.Errorf("device %s is there by half: %s", d.DeviceID, cli.CompactJSON(d))
 		}
 	}
 	if statistics, err := p.hub.RegistryStatistics(ctx); err != nil || statistics != counted {
@@ -174,7 +175,7 @@ func (h *history) verifyDevices(ctx context.Context, t *testing.T, p *process) {
 	}
 	for id, r := range registrations {
 		if _, ok := there[id]; !ok || r.Status != provisioning.StatusAssigned || r.AssignedHub != p.info.Hubs[0].Host || r.DeviceID != id {
-			t.Errorf("the registration of %s says %s, its device is there: %v", id, compact(r), ok)
+			t.Errorf("the registration of %s says %s, its device is there: %v", id, cli.CompactJSON(r), ok)
 		}
 		if ok := strings.HasPrefix(id, "newcomer-"); ok {
 			h.verifyTwin(ctx, t, p, id)
@@ -188,7 +189,7 @@ func (h *history) verifyTwin(ctx context.Context, t *testing.T, p *process, id s
 	twin, err := p.hub.Twin(ctx, id)
 	number := id[strings.LastIndexByte(id, '-')+1:]
 	if err != nil || twin.Tags.Get("number").String() != number || twin.Properties.Desired.Get("number").String() != number {
-		t.Errorf("the twin of %s: %v, %s", id, err, compact(twin))
+		t.Errorf("the twin of %s: %v, %s", id, err, cli.CompactJSON(twin))
 	}
 }
 
@@ -220,8 +221,8 @@ func (h *history) between(t *testing.T, what, one, other string, expected progre
 }
 
 // collect reads a list into memory.
-func collect[T any](s selection, list lister[T]) (items []T, err error) {
-	_, err = pages(s, list, func(page []T) error {
+func collect[T any](s cli.Selection, list cli.Lister[T]) (items []T, err error) {
+	_, err = cli.EachPage(s, list, func(page []T) error {
 		items = append(items, page...)
 		return nil
 	})

@@ -9,11 +9,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/issuance"
 )
 
-func (c *cli) credential() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) credential() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "credential",
 		Short: "Operational certificates that devices get for a certificate signing request",
 		Long: `Operational certificates: an enrollment that names a credential policy lets its
@@ -24,16 +25,16 @@ certificate for its hub. The device renews it by registering again, or at its hu
   berth credential revoke THUMBPRINT
   berth credential revoke --device meter-17`,
 	})
-	policy := help(&cobra.Command{Use: "policy", Short: "What certificates devices get"})
+	policy := cli.Parent(&cobra.Command{Use: "policy", Short: "What certificates devices get"})
 	policy.AddCommand(c.credentialPolicySet(), c.credentialPolicyList(), c.credentialPolicyDelete())
-	authority := help(&cobra.Command{Use: "authority", Short: "The authorities that issue them"})
+	authority := cli.Parent(&cobra.Command{Use: "authority", Short: "The authorities that issue them"})
 	authority.AddCommand(c.issuerCreate(), c.issuerList(), c.issuerRequest(), c.issuerActivate(), c.issuerRevoke(),
 		c.issuerRotate(), c.issuerDelete())
 	command.AddCommand(policy, authority, c.issuedList(), c.issuedRevoke())
 	return command
 }
 
-func (c *cli) credentialPolicySet() *cobra.Command {
+func (c *program) credentialPolicySet() *cobra.Command {
 	var validity time.Duration
 	var wanted issuance.Policy
 	command := &cobra.Command{
@@ -41,9 +42,9 @@ func (c *cli) credentialPolicySet() *cobra.Command {
 		Short: "Make a credential policy, or replace it",
 		Example: `  berth credential policy set short --validity 24h --key-types ec-p256,ec-p384
   berth credential policy set named --dns-names '{registrationId}.devices.example.com'`,
-		Args: exactly("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -52,9 +53,9 @@ func (c *cli) credentialPolicySet() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(policy, func(w io.Writer) {
-				record(w, field{"Policy", policy.Name}, field{"Authority", policy.Authority}, field{"Validity", lasting(policy)},
-					field{"Key types", strings.Join(policy.KeyTypes, ", ")}, field{"DNS names", strings.Join(policy.DNSNames, ", ")})
+			return c.Print(policy, func(w io.Writer) {
+				cli.PrintFields(w, cli.Field{"Policy", policy.Name}, cli.Field{"Authority", policy.Authority}, cli.Field{"Validity", lasting(policy)},
+					cli.Field{"Key types", strings.Join(policy.KeyTypes, ", ")}, cli.Field{"DNS names", strings.Join(policy.DNSNames, ", ")})
 			})
 		},
 	}
@@ -70,13 +71,13 @@ func lasting(p issuance.Policy) string {
 	return strings.TrimSuffix(strings.TrimSuffix((time.Duration(p.ValidityMinutes)*time.Minute).String(), "0s"), "0m")
 }
 
-func (c *cli) credentialPolicyList() *cobra.Command {
+func (c *program) credentialPolicyList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the credential policies",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -84,22 +85,22 @@ func (c *cli) credentialPolicyList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(c, policies, "There are no credential policies. Make one: berth credential policy set NAME",
+			return cli.PrintList(&c.Env, policies, "There are no credential policies. Make one: berth credential policy set NAME",
 				[]string{"NAME", "AUTHORITY", "VALIDITY", "KEY TYPES", "DNS NAMES"}, func(p issuance.Policy) []string {
-					return []string{p.Name, p.Authority, lasting(p), strings.Join(p.KeyTypes, ","), orDash(strings.Join(p.DNSNames, ","))}
+					return []string{p.Name, p.Authority, lasting(p), strings.Join(p.KeyTypes, ","), cli.OrDash(strings.Join(p.DNSNames, ","))}
 				})
 		},
 	}
 }
 
-func (c *cli) credentialPolicyDelete() *cobra.Command {
+func (c *program) credentialPolicyDelete() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a credential policy; certificates that were issued stay good",
-		Args:  exactly("NAME"),
+		Args:  cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -110,15 +111,15 @@ func (c *cli) credentialPolicyDelete() *cobra.Command {
 	return command
 }
 
-func (c *cli) issuedList() *cobra.Command {
+func (c *program) issuedList() *cobra.Command {
 	var device string
-	var wanted selection
+	var wanted cli.Selection
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List operational certificates: those of a device, or all",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -132,18 +133,18 @@ func (c *cli) issuedList() *cobra.Command {
 			if device != "" {
 				none = fmt.Sprintf("No operational certificate was issued to %q.", device)
 			}
-			return printPages(c, wanted, list, nothing(none),
+			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing(none),
 				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"}, func(i issuance.Certificate) []string {
-					return []string{i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType, when(i.Issued), when(i.NotAfter), orDash(when(i.Revoked))}
+					return []string{i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType, cli.FormatTime(i.Issued), cli.FormatTime(i.NotAfter), cli.OrDash(cli.FormatTime(i.Revoked))}
 				})
 		},
 	}
 	command.Flags().StringVar(&device, "device", "", "only those of the device with this registration `id`, the latest first")
-	maxFlag(command, &wanted.max, defaultMax)
+	cli.MaxFlag(command, &wanted.Max, cli.DefaultMax)
 	return command
 }
 
-func (c *cli) issuedRevoke() *cobra.Command {
+func (c *program) issuedRevoke() *cobra.Command {
 	var device string
 	command := &cobra.Command{
 		Use:   "revoke THUMBPRINT | --device ID",
@@ -153,15 +154,15 @@ func (c *cli) issuedRevoke() *cobra.Command {
 		Args: func(_ *cobra.Command, args []string) error {
 			switch {
 			case device == "" && len(args) != 1:
-				return usageError{errors.New("name one certificate by its THUMBPRINT, or with --device a device " +
-					"whose certificates are all revoked")}
+				return cli.UsageError(errors.New("name one certificate by its THUMBPRINT, or with --device a device " +
+					"whose certificates are all revoked"))
 			case device != "" && len(args) != 0:
-				return usageError{errors.New("name a THUMBPRINT or --device, not both")}
+				return cli.UsageError(errors.New("name a THUMBPRINT or --device, not both"))
 			}
 			return nil
 		},
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -170,16 +171,16 @@ func (c *cli) issuedRevoke() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return c.print(map[string]any{"registrationId": device, "revoked": revoked}, func(w io.Writer) {
-					fmt.Fprintf(w, "all certificates of %s are revoked: %d now\n", plain(device), revoked)
+				return c.Print(map[string]any{"registrationId": device, "revoked": revoked}, func(w io.Writer) {
+					fmt.Fprintf(w, "all certificates of %s are revoked: %d now\n", cli.Printable(device), revoked)
 				})
 			}
 			issued, err := service.RevokeCertificate(command.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			return c.print(issued, func(w io.Writer) {
-				fmt.Fprintf(w, "the certificate of %s is revoked since %s\n", plain(issued.RegistrationID), when(issued.Revoked))
+			return c.Print(issued, func(w io.Writer) {
+				fmt.Fprintf(w, "the certificate of %s is revoked since %s\n", cli.Printable(issued.RegistrationID), cli.FormatTime(issued.Revoked))
 			})
 		},
 	}

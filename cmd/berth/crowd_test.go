@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -74,7 +75,7 @@ func crowdID(i int) string { return fmt.Sprintf("crowd-%d", i) }
 // several addresses of loopback, as one has too few ports.
 func (c *crowd) connect(ctx context.Context, i int) (*mqtt.Client, error) {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/2000))}}
-	conn, err := dialer.DialContext(ctx, "tcp", loopback(c.server.info.Ports.MQTT))
+	conn, err := dialer.DialContext(ctx, "tcp", cli.Loopback(c.server.info.Ports.MQTT))
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func requireDescriptors(t *testing.T, want int) {
 func (p *process) local(t *testing.T, path string) (status int, body string) {
 	t.Helper()
 	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-	answer, err := client.Get("http://" + loopback(p.info.Ports.Portal) + path)
+	answer, err := client.Get("http://" + cli.Loopback(p.info.Ports.Portal) + path)
 	if err != nil {
 		t.Error(err)
 		return 0, ""

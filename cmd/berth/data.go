@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/server"
 )
 
-func (c *cli) data() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) data() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "data",
 		Short: "What a server keeps: check, repair and print it, and records that cannot be read",
 	})
@@ -23,12 +24,12 @@ func (c *cli) data() *cobra.Command {
 // anotherFolder advises on a folder that a command about data can't work on.
 func anotherFolder(err error) error {
 	if errors.Is(err, server.ErrNeverUsed) {
-		return advise(err, "Name another folder with --data.")
+		return cli.Advise(err, "Name another folder with --data.")
 	}
-	return foreignFolder(err)
+	return cli.ForeignFolder(err)
 }
 
-func (c *cli) dataCheck() *cobra.Command {
+func (c *program) dataCheck() *cobra.Command {
 	return &cobra.Command{
 		Use:   "check",
 		Short: "Read all that the data folder holds, and say what is missing or damaged",
@@ -37,24 +38,24 @@ must be stopped. The exit code is 0 when all is there that was ever confirmed, a
 3 when something is missing or damaged.`,
 		Example: `  berth data check
   berth data check --data /var/lib/berth -o json | jq .problems`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			report, err := server.CheckData(command.Context(), c.target.dataDir())
+			report, err := server.CheckData(command.Context(), c.Target.DataDir())
 			if err != nil {
 				return anotherFolder(err)
 			}
-			if err := c.print(report, func(w io.Writer) { describeData(w, report) }); err != nil {
+			if err := c.Print(report, func(w io.Writer) { describeData(w, report) }); err != nil {
 				return err
 			}
 			if len(report.Problems) > 0 {
-				return lossError{len(report.Problems)}
+				return cli.LossError{Count: len(report.Problems)}
 			}
 			return nil
 		},
 	}
 }
 
-func (c *cli) dataRepair() *cobra.Command {
+func (c *program) dataRepair() *cobra.Command {
 	return &cobra.Command{
 		Use:   "repair",
 		Short: "Drop what can't be read, so that a server starts on the folder again",
@@ -65,16 +66,16 @@ until the folder that it was put into is removed. When the ID scope is lost, the
 start refuses and says so. Where only a backup helps, nothing is changed, and the exit
 code is 3.`,
 		Example: `  berth data repair --data /var/lib/berth`,
-		Args:    exactly(),
+		Args:    cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			report, err := server.RepairData(command.Context(), c.target.dataDir(), time.Now())
-			if isLoss(err) {
-				return advise(err, "This can't be repaired: restore the folder from a backup.")
+			report, err := server.RepairData(command.Context(), c.Target.DataDir(), time.Now())
+			if cli.IsLoss(err) {
+				return cli.Advise(err, "This can't be repaired: restore the folder from a backup.")
 			}
 			if err != nil {
 				return anotherFolder(err)
 			}
-			return c.print(report, func(w io.Writer) {
+			return c.Print(report, func(w io.Writer) {
 				if len(report.Problems) == 0 {
 					fmt.Fprintln(w, "Nothing is missing or damaged, and nothing was changed.")
 					return
@@ -90,15 +91,15 @@ code is 3.`,
 }
 
 func describeData(w io.Writer, report server.DataReport) {
-	fields := []field{{"Documents", fmt.Sprint(report.Documents)}}
+	fields := []cli.Field{{"Documents", fmt.Sprint(report.Documents)}}
 	for _, log := range report.Logs {
 		text := fmt.Sprintf("%d records", log.Records)
 		if log.Missing > 0 {
 			text += fmt.Sprintf(", %d are missing", log.Missing)
 		}
-		fields = append(fields, field{"Log " + log.Name, text})
+		fields = append(fields, cli.Field{"Log " + log.Name, text})
 	}
-	record(w, fields...)
+	cli.PrintFields(w, fields...)
 	for _, problem := range report.Problems {
 		fmt.Fprintf(w, "\n%s\n", problem)
 	}

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/server"
 )
@@ -61,13 +62,13 @@ func TestLostData(t *testing.T) {
 					{"data", "check", "--data", data},
 				} {
 					code, output := runBinary(t, binary, command...)
-					if code != lossCode || !strings.Contains(output, data) {
-						t.Fatalf("berth %s: exit code %d, want %d and what is missing\n%s", command[0], code, lossCode, output)
+					if code != cli.LossCode || !strings.Contains(output, data) {
+						t.Fatalf("berth %s: exit code %d, want %d and what is missing\n%s", command[0], code, cli.LossCode, output)
 					}
 				}
 				code, output := runBinary(t, binary, "data", "repair", "--data", data)
 				if !damage.repairable {
-					if code != lossCode || !strings.Contains(output, "backup") || strings.Contains(output, "berth data repair") {
+					if code != cli.LossCode || !strings.Contains(output, "backup") || strings.Contains(output, "berth data repair") {
 						t.Fatalf("berth data repair: exit code %d\n%s", code, output)
 					}
 					return
@@ -154,8 +155,9 @@ func sameServiceOrNone(t *testing.T, binary, data, scope string) {
 		}
 		return
 	}
-	if code := command.ProcessState.ExitCode(); code != lossCode || !strings.Contains(log.String(), "the ID scope") {
-		t.Errorf("berth up after the repair: exit code %d, want %d and that the ID scope is lost\n%s", code, lossCode, &log)
+	code := command.ProcessState.ExitCode()
+	if code != cli.LossCode || !strings.Contains(log.String(), "the ID scope") {
+		t.Errorf("berth up after the repair: exit code %d, want %d and that the ID scope is lost\n%s", code, cli.LossCode, &log)
 	}
 }
 

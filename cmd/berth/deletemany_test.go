@@ -9,10 +9,14 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
+
+// deleted is what came of a deletion, as JSON has it.
+type deleted struct{ Deleted, Failed int }
 
 // TestDeleteMany deletes by prefix and by file what there is, and nothing else, and says
 // what is still there.
@@ -34,12 +38,12 @@ func TestDeleteMany(t *testing.T) {
 		}
 		return found
 	}
-	at := target{data: s.data}
-	service, err := at.provisioning()
+	at := cli.Target{Data: s.data}
+	service, err := at.Provisioning()
 	if err != nil {
 		t.Fatal(err)
 	}
-	hubClient, err := at.hub("")
+	hubClient, err := at.Hub("")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning/enroll"
@@ -27,14 +28,14 @@ const (
 	demoTime       = 2 * time.Minute
 )
 
-func (c *cli) demo() *cobra.Command {
+func (c *program) demo() *cobra.Command {
 	return &cobra.Command{
 		Use:   "demo",
 		Short: "Show the whole path once: enroll, provision, send, read back",
 		Long: `Does the Azure quickstart for X.509 devices from its beginning to its end, on a
 server of its own with free ports and a folder that is removed afterwards. It
 ends with exit code 0 only when every step had the result that it must have.`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			ctx, cancel := context.WithTimeout(command.Context(), demoTime)
 			defer cancel()
@@ -45,7 +46,7 @@ ends with exit code 0 only when every step had the result that it must have.`,
 
 // demonstration is one run of the demo.
 type demonstration struct {
-	*cli
+	*program
 	folder       string
 	server       *server.Server
 	provisioning *backend.Provisioning
@@ -53,8 +54,8 @@ type demonstration struct {
 	simulated    simulation
 }
 
-func (c *cli) demonstrate(ctx context.Context) (err error) {
-	d := &demonstration{cli: c}
+func (c *program) demonstrate(ctx context.Context) (err error) {
+	d := &demonstration{program: c}
 	defer func() {
 		// The folder and the server go whatever happened; a context that has
 		// ended does not keep them.
@@ -72,11 +73,11 @@ func (c *cli) demonstrate(ctx context.Context) (err error) {
 		{"find the device in the hub", d.find},
 		{"clean up", d.cleanUp},
 	} {
-		fmt.Fprintf(c.stdout, "== %s\n", step.name)
+		fmt.Fprintf(c.Stdout, "== %s\n", step.name)
 		if err := step.do(ctx); err != nil {
 			return fmt.Errorf("demo: %s: %w", step.name, err)
 		}
-		fmt.Fprintln(c.stdout)
+		fmt.Fprintln(c.Stdout)
 	}
 	return nil
 }
@@ -88,21 +89,21 @@ func (d *demonstration) start(ctx context.Context) (err error) {
 	config := server.DefaultConfig()
 	config.DataDir, config.Listen = filepath.Join(d.folder, "data"), "127.0.0.1"
 	config.MQTTPort, config.AMQPPort, config.HTTPSPort, config.PortalPort = 0, 0, 0, 0
-	config.Logger = slog.New(slog.NewTextHandler(d.stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	config.Logger = slog.New(slog.NewTextHandler(d.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
 	if d.server, err = server.Start(ctx, config); err != nil {
 		return err
 	}
 	info := d.server.Info()
-	fmt.Fprintf(d.stdout, "ID scope %s, global device endpoint %s:%d, hub %s\n", info.IDScope, info.ProvisioningHost, info.Ports.MQTT, info.Hubs[0].Host)
-	roots, err := readAuthorities(info.CAFile)
+	fmt.Fprintf(d.Stdout, "ID scope %s, global device endpoint %s:%d, hub %s\n", info.IDScope, info.ProvisioningHost, info.Ports.MQTT, info.Hubs[0].Host)
+	roots, err := cli.ReadAuthorities(info.CAFile)
 	if err != nil {
 		return err
 	}
 	d.simulated = simulation{
 		host: info.ProvisioningHost, port: info.Ports.MQTT, idScope: info.IDScope, registrationID: demoDevice,
-		roots: roots, messages: demoMessages, log: d.stdout,
+		roots: roots, messages: demoMessages, log: d.Stdout,
 	}
-	reached := backend.Options{RootCAs: roots, Address: loopback(info.Ports.HTTPS)}
+	reached := backend.Options{RootCAs: roots, Address: cli.Loopback(info.Ports.HTTPS)}
 	if d.provisioning, err = backend.NewProvisioning(info.ProvisioningConnectionString, reached); err != nil {
 		return err
 	}
@@ -118,13 +119,13 @@ func (d *demonstration) makeCertificate(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if err := replaceFile(d.file(demoDevice+".pem"), certificate, 0o644); err != nil {
+	if err := cli.ReplaceFile(d.file(demoDevice+".pem"), certificate, 0o644); err != nil {
 		return err
 	}
-	if err := replaceFile(d.file(demoDevice+".key.pem"), key, 0o600); err != nil {
+	if err := cli.ReplaceFile(d.file(demoDevice+".key.pem"), key, 0o600); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.stdout, "%[1]s.pem and %[1]s.key.pem: RSA 4096, CN=%[1]s, the key encrypted with the pass phrase %[2]s\n", demoDevice, demoPassPhrase)
+	fmt.Fprintf(d.Stdout, "%[1]s.pem and %[1]s.key.pem: RSA 4096, CN=%[1]s, the key encrypted with the pass phrase %[2]s\n", demoDevice, demoPassPhrase)
 	return nil
 }
 
@@ -143,7 +144,7 @@ func (d *demonstration) enroll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	describeEnrollment(d.stdout, enrollment)
+	describeEnrollment(d.Stdout, enrollment)
 	return nil
 }
 
@@ -164,7 +165,7 @@ func (d *demonstration) simulate(ctx context.Context) error {
 }
 
 func (d *demonstration) readBack(ctx context.Context) error {
-	write := messageLines(d.stdout)
+	write := messageLines(d.Stdout)
 	var bodies []string
 	err := d.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, demoDevice, demoMessages, func(message telemetry.Message) error {
 		bodies = append(bodies, body(message))
@@ -182,7 +183,7 @@ func (d *demonstration) readBack(ctx context.Context) error {
 }
 
 func (d *demonstration) find(ctx context.Context) error {
-	devices, _, err := d.hub.Devices(ctx, "", "", pageSize)
+	devices, _, err := d.hub.Devices(ctx, "", "", cli.PageSize)
 	if err != nil {
 		return err
 	}
@@ -191,7 +192,7 @@ func (d *demonstration) find(ctx context.Context) error {
 		listed[i].Device = device
 	}
 	header, row := deviceTable(false)
-	if err := printList(&cli{stdout: d.stdout}, listed, "", header, row); err != nil {
+	if err := cli.PrintList(&cli.Env{Stdout: d.Stdout}, listed, "", header, row); err != nil {
 		return err
 	}
 	if len(devices) != 1 || devices[0].DeviceID != demoDevice || devices[0].Status != "enabled" {
@@ -210,7 +211,7 @@ func (d *demonstration) cleanUp(ctx context.Context) error {
 	if err := d.hub.DeleteDevice(ctx, demoDevice, "*"); err != nil {
 		return fmt.Errorf("delete the device: %w", err)
 	}
-	fmt.Fprintln(d.stdout, "Enrollment, registration and device are deleted; the server stops and its folder goes.")
+	fmt.Fprintln(d.Stdout, "Enrollment, registration and device are deleted; the server stops and its folder goes.")
 	return nil
 }
 

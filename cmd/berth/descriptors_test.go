@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -56,7 +57,7 @@ func TestFewDescriptors(t *testing.T) {
 
 	// Strangers take all that is free, and more knock.
 	for range strangers {
-		conn, err := net.Dial("tcp", loopback(server.info.Ports.MQTT))
+		conn, err := net.Dial("tcp", cli.Loopback(server.info.Ports.MQTT))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -12,12 +12,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
-func (c *cli) device() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) device() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "device",
 		Short: "Device identities of a hub, their twins, and a simulated device",
 		Long: `Device identities. Where the server has several hubs and --hub names none of them,
@@ -36,59 +37,60 @@ func hubFlag(command *cobra.Command, name *string) {
 
 // hubOf is the hub that a device is in: that with this name or host, or the one that
 // has the device. A hub that is the only one is not asked: the command does that.
-func (c *cli) hubOf(ctx context.Context, hubName, id string) (hubClient, error) {
-	hubs, err := c.target.hubs(hubName)
+func (c *program) hubOf(ctx context.Context, hubName, id string) (cli.HubClient, error) {
+	hubs, err := c.Target.Hubs(hubName)
 	if err != nil {
-		return hubClient{}, err
+		return cli.HubClient{}, err
 	}
 	if len(hubs) == 1 {
 		return hubs[0], nil
 	}
-	var found []hubClient
+	var found []cli.HubClient
 	for _, client := range hubs {
 		switch _, err := client.Device(ctx, id); {
 		case err == nil:
 			found = append(found, client)
 		case !errors.Is(err, fault.DeviceNotFound):
-			return hubClient{}, err
+			return cli.HubClient{}, err
 		}
 	}
 	switch len(found) {
 	case 0:
-		none := fmt.Sprintf("There is no device %q in the hubs %s", id, hubNames(hubs))
-		return hubClient{}, &fault.Error{Code: fault.DeviceNotFound, Message: none}
+		none := fmt.Sprintf("There is no device %q in the hubs %s", id, cli.HubNames(hubs))
+		return cli.HubClient{}, &fault.Error{Code: fault.DeviceNotFound, Message: none}
 	case 1:
 		return found[0], nil
 	}
-	err = fmt.Errorf("several hubs have a device %q, %s: say which one with --hub", id, hubNames(found))
-	return hubClient{}, usageError{err}
+	err = fmt.Errorf("several hubs have a device %q, %s: say which one with --hub", id, cli.HubNames(found))
+	return cli.HubClient{}, cli.UsageError(err)
 }
 
 // inHubOf does something with a device in the hub that it is in.
-func (c *cli) inHubOf(ctx context.Context, hubName, id string, do func(hubClient) error) error {
+func (c *program) inHubOf(ctx context.Context, hubName, id string, do func(cli.HubClient) error) error {
 	client, err := c.hubOf(ctx, hubName, id)
 	if err == nil {
 		err = do(client)
 	}
 	if errors.Is(err, fault.DeviceNotFound) {
 		if elsewhere := c.hubsElsewhere(ctx); elsewhere != "" {
-			return advise(err, "berth device list shows which there are in this server's hubs. Others are linked, %s: "+
-				"one of them is asked with its own --connection-string.", elsewhere)
+			return cli.Advise(err,
+				"berth device list shows which there are in this server's hubs. Others are linked, %s: "+
+					"one of them is asked with its own --connection-string.", elsewhere)
 		}
 	}
 	return err
 }
 
 // deviceAction does something with a device that is in the client's hub.
-type deviceAction func(ctx context.Context, client hubClient, id string) error
+type deviceAction func(ctx context.Context, client cli.HubClient, id string) error
 
 // onDevice is a command about one device, with the flag --hub.
-func (c *cli) onDevice(command *cobra.Command, do deviceAction) *cobra.Command {
+func (c *program) onDevice(command *cobra.Command, do deviceAction) *cobra.Command {
 	var hubName string
-	command.Args = exactly("ID")
+	command.Args = cli.ExactArgs("ID")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		ctx := command.Context()
-		return c.inHubOf(ctx, hubName, args[0], func(client hubClient) error { return do(ctx, client, args[0]) })
+		return c.inHubOf(ctx, hubName, args[0], func(client cli.HubClient) error { return do(ctx, client, args[0]) })
 	}
 	hubFlag(command, &hubName)
 	return command
@@ -100,23 +102,23 @@ type hubDevice struct {
 	Hub string `json:"hub,omitempty"`
 }
 
-func (c *cli) deviceList() *cobra.Command {
-	var wanted selection
+func (c *program) deviceList() *cobra.Command {
+	var wanted cli.Selection
 	var hubName string
 	command := &cobra.Command{
 		Use:   "list",
 		Short: "List the devices of a hub, or of all hubs of the server",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			hubs, err := c.target.hubs(hubName)
+			hubs, err := c.Target.Hubs(hubName)
 			if err != nil {
 				return err
 			}
 			header, row := deviceTable(len(hubs) > 1)
-			return printPages(c, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
+			return cli.PrintPages(&c.Env, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
 		},
 	}
-	wanted.listFlags(command)
+	wanted.ListFlags(command)
 	hubFlag(command, &hubName)
 	return command
 }
@@ -124,7 +126,7 @@ func (c *cli) deviceList() *cobra.Command {
 // devicesOf lists the devices of one hub after the other, without their keys: a page may
 // have those of several, so that the columns of a table fit them all. Where it goes on is
 // the place of the hub, a slash, and where to go on there.
-func devicesOf(ctx context.Context, hubs []hubClient) func(prefix, after string, top int) ([]hubDevice, string, error) {
+func devicesOf(ctx context.Context, hubs []cli.HubClient) cli.Lister[hubDevice] {
 	return func(prefix, after string, top int) (devices []hubDevice, _ string, _ error) {
 		place, after, _ := strings.Cut(after, "/")
 		i, _ := strconv.Atoi(place) // it is of this function, or empty
@@ -136,7 +138,7 @@ func devicesOf(ctx context.Context, hubs []hubClient) func(prefix, after string,
 			for _, device := range found {
 				shown := hubDevice{Device: keylessDevice(device)}
 				if len(hubs) > 1 {
-					shown.Hub = hubs[i].name
+					shown.Hub = hubs[i].Name
 				}
 				devices = append(devices, shown)
 			}
@@ -152,11 +154,11 @@ func devicesOf(ctx context.Context, hubs []hubClient) func(prefix, after string,
 }
 
 // noDevices says that a list is empty, and which hubs it is of.
-func (c *cli) noDevices(ctx context.Context, hubs []hubClient) func() string {
+func (c *program) noDevices(ctx context.Context, hubs []cli.HubClient) func() string {
 	return func() string {
 		none := "The hub has no devices. Devices come by registering: berth device simulate"
 		if len(hubs) > 1 {
-			none = "There are no devices in the hubs " + hubNames(hubs) + ". Devices come by registering: berth device simulate"
+			none = "There are no devices in the hubs " + cli.HubNames(hubs) + ". Devices come by registering: berth device simulate"
 		}
 		if elsewhere := c.hubsElsewhere(ctx); elsewhere != "" {
 			none += "\nOther hubs are linked, " + elsewhere + ": the devices of one are listed with its own --connection-string."
@@ -173,7 +175,7 @@ func deviceTable(several bool) (header []string, row func(hubDevice) []string) {
 		header = append(header, "HUB")
 	}
 	return header, func(d hubDevice) []string {
-		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device), orDash(when(d.LastActivityTime.Time))}
+		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device), cli.OrDash(cli.FormatTime(d.LastActivityTime.Time))}
 		if several {
 			row = append(row, d.Hub)
 		}
@@ -181,48 +183,48 @@ func deviceTable(several bool) (header []string, row func(hubDevice) []string) {
 	}
 }
 
-func (c *cli) deviceShow() *cobra.Command {
+func (c *program) deviceShow() *cobra.Command {
 	keys := false
 	command := c.onDevice(&cobra.Command{Use: "show ID", Short: "Show a device identity"},
-		func(ctx context.Context, client hubClient, id string) error {
+		func(ctx context.Context, client cli.HubClient, id string) error {
 			device, err := client.Device(ctx, id)
 			if err != nil {
 				return err
 			}
 			return c.printDevice(device, keys)
 		})
-	keysFlag(command, &keys)
+	cli.KeysFlag(command, &keys)
 	return command
 }
 
-func (c *cli) deviceDelete() *cobra.Command {
-	many := deleteMany{things: "devices", effect: "Their twins go with them, and their connections end."}
+func (c *program) deviceDelete() *cobra.Command {
+	many := cli.DeleteMany{Things: "devices", Effect: "Their twins go with them, and their connections end."}
 	var hubName string
 	command := &cobra.Command{
 		Use:   "delete (ID | --prefix TEXT | --file FILE)",
 		Short: "Delete a device identity with its twin, or many, and end its connection",
-		Args:  exactly("ID"),
+		Args:  cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			ctx := command.Context()
-			if !many.wanted(command) {
-				return c.inHubOf(ctx, hubName, args[0], func(client hubClient) error {
+			if !many.Wanted(command) {
+				return c.inHubOf(ctx, hubName, args[0], func(client cli.HubClient) error {
 					return client.DeleteDevice(ctx, args[0], "*")
 				})
 			}
-			client, err := c.target.hub(hubName)
+			client, err := c.Target.Hub(hubName)
 			if err != nil {
 				return err
 			}
 			list := func(prefix, after string, top int) ([]identity.Device, string, error) {
 				return client.Devices(ctx, prefix, after, top)
 			}
-			return many.run(command, c, deletion{
-				list:   idsOf(list, func(d identity.Device) string { return d.DeviceID }),
-				remove: removeDevices(client.Hub),
+			return many.Run(command, &c.Env, cli.Deletion{
+				List:   cli.IDsOf(list, func(d identity.Device) string { return d.DeviceID }),
+				Remove: removeDevices(client.Hub),
 			})
 		},
 	}
-	many.flags(command)
+	many.Flags(command)
 	hubFlag(command, &hubName)
 	return command
 }
@@ -245,24 +247,24 @@ func keylessDevice(d identity.Device) identity.Device {
 }
 
 // printDevice shows a device, and its keys when they were asked for.
-func (c *cli) printDevice(device identity.Device, keys bool) error {
+func (c *program) printDevice(device identity.Device, keys bool) error {
 	if !keys {
 		device = keylessDevice(device)
 	}
-	return c.print(device, func(w io.Writer) { describeDevice(w, device) })
+	return c.Print(device, func(w io.Writer) { describeDevice(w, device) })
 }
 
 func describeDevice(w io.Writer, d identity.Device) {
-	fields := []field{
+	fields := []cli.Field{
 		{"Device id", d.DeviceID},
 		{"Status", d.Status},
 		{"Connection", d.ConnectionState},
-		{"  since", when(d.ConnectionStateUpdatedTime.Time)},
-		{"Last activity", when(d.LastActivityTime.Time)},
+		{"  since", cli.FormatTime(d.ConnectionStateUpdatedTime.Time)},
+		{"Last activity", cli.FormatTime(d.LastActivityTime.Time)},
 		{"Authentication", authentication(d)},
 	}
 	if d.StatusReason != nil {
-		fields = append(fields, field{"Status reason", *d.StatusReason})
+		fields = append(fields, cli.Field{"Status reason", *d.StatusReason})
 	}
 	if a := d.Authentication; a != nil {
 		keys := a.SymmetricKey
@@ -275,26 +277,26 @@ func describeDevice(w io.Writer, d identity.Device) {
 			{"  Secondary thumbprint", a.X509Thumbprint.SecondaryThumbprint},
 		} {
 			if each.value != nil {
-				fields = append(fields, field{each.name, *each.value})
+				fields = append(fields, cli.Field{each.name, *each.value})
 			}
 		}
 		if a.Type == identity.SAS && keys.PrimaryKey == nil {
-			fields = append(fields, field{"  Keys", "not shown: berth device show " + d.DeviceID + " --keys"})
+			fields = append(fields, cli.Field{"  Keys", "not shown: berth device show " + d.DeviceID + " --keys"})
 		}
 	}
 	if d.Capabilities.IoTEdge {
-		fields = append(fields, field{"IoT Edge", "yes"})
+		fields = append(fields, cli.Field{"IoT Edge", "yes"})
 	}
-	record(w, append(fields, field{"Parent", strings.Join(d.ParentScopes, ", ")}, field{"Generation", d.GenerationID})...)
+	cli.PrintFields(w, append(fields, cli.Field{"Parent", strings.Join(d.ParentScopes, ", ")}, cli.Field{"Generation", d.GenerationID})...)
 }
 
 // hubsElsewhere are the linked hubs that are not of the server, as far as that can be
 // found out, for a sentence.
-func (c *cli) hubsElsewhere(ctx context.Context) string {
-	if c.target.connectionString != "" {
+func (c *program) hubsElsewhere(ctx context.Context) string {
+	if c.Target.ConnectionString != "" {
 		return "" // it is of one hub, which was asked
 	}
-	service, err := c.target.provisioning()
+	service, err := c.Target.Provisioning()
 	if err != nil {
 		return ""
 	}
@@ -315,7 +317,7 @@ func (c *cli) hubsElsewhere(ctx context.Context) string {
 func removeDevices(client *backend.Hub) func(context.Context, []string) (map[int]error, error) {
 	return func(ctx context.Context, ids []string) (map[int]error, error) {
 		var problems []backend.BulkError
-		err := patiently(ctx, func() (err error) {
+		err := cli.RetryThrottled(ctx, func() (err error) {
 			problems, err = client.DeleteDevices(ctx, ids)
 			return err
 		})

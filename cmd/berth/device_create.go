@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
@@ -35,7 +36,7 @@ func (f *deviceFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.parent, "parent", "", "make it a child of the IoT Edge device with this `id`, in the same "+
 		"hub; '' takes its parent away")
 	flags.BoolVar(&f.edge, "edge", false, "the device is an IoT Edge device")
-	keysFlag(command, &f.keysWanted)
+	cli.KeysFlag(command, &f.keysWanted)
 	command.RegisterFlagCompletionFunc("authentication", cobra.FixedCompletions(
 		[]cobra.Completion{"sas", "selfSigned", "certificateAuthority", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	if f.creates {
@@ -48,7 +49,7 @@ func (f *deviceFlags) flags(command *cobra.Command) {
 }
 
 // apply writes into the device what the flags say.
-func (f *deviceFlags) apply(ctx context.Context, command *cobra.Command, client hubClient, device *identity.Device) error {
+func (f *deviceFlags) apply(ctx context.Context, command *cobra.Command, client cli.HubClient, device *identity.Device) error {
 	changed := command.Flags().Changed
 	if err := f.applyAuthentication(changed, device); err != nil {
 		return err
@@ -107,9 +108,10 @@ func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *ide
 	}
 	switch {
 	case keys && wanted != identity.SAS:
-		return usageError{errors.New("--primary-key and --secondary-key are of a device with the authentication sas")}
+		return cli.UsageError(errors.New(
+			"--primary-key and --secondary-key are of a device with the authentication sas"))
 	case thumbprints && wanted != identity.SelfSigned:
-		return usageError{errors.New("--thumbprint and --secondary-thumbprint are of one with the authentication selfSigned")}
+		return cli.UsageError(errors.New("--thumbprint and --secondary-thumbprint are of one with the authentication selfSigned"))
 	}
 	after := identity.Authentication{Type: wanted}
 	if wanted == before.Type {
@@ -131,7 +133,7 @@ func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *ide
 		value := each.value
 		if each.secret {
 			var err error
-			if value, err = secretOf(value); err != nil {
+			if value, err = cli.ReadSecret(value); err != nil {
 				return err
 			}
 		}
@@ -139,7 +141,7 @@ func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *ide
 	}
 	if (pair.PrimaryKey == nil) != (pair.SecondaryKey == nil) {
 		err := errors.New("a device has two keys: give --primary-key and --secondary-key, or none to have both made")
-		return usageError{err}
+		return cli.UsageError(err)
 	}
 	device.Authentication = &after
 	return nil
@@ -153,7 +155,7 @@ func optional(text string) *string {
 	return &text
 }
 
-func (c *cli) deviceCreate() *cobra.Command {
+func (c *program) deviceCreate() *cobra.Command {
 	var hubName string
 	wanted := deviceFlags{creates: true}
 	command := &cobra.Command{
@@ -165,9 +167,9 @@ are provisioned need none of this: their hub gets them when they register.`,
 		Example: `  berth device create thermostat-1
   berth device connection-string thermostat-1
   berth device create thermostat-2 --thumbprint "$(openssl x509 -in thermostat-2.pem -noout -fingerprint -sha256 | cut -d= -f2 | tr -d :)"`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			client, err := c.target.hub(hubName)
+			client, err := c.Target.Hub(hubName)
 			if err != nil {
 				return err
 			}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
 )
@@ -28,7 +29,7 @@ func deviceKey(device identity.Device, secondary bool) (string, error) {
 	return "", fmt.Errorf("the device %q has no key: it proves itself by %s", device.DeviceID, authentication(device))
 }
 
-func (c *cli) deviceConnectionString() *cobra.Command {
+func (c *program) deviceConnectionString() *cobra.Command {
 	secondary := false
 	command := c.onDevice(&cobra.Command{
 		Use:   "connection-string ID",
@@ -36,7 +37,7 @@ func (c *cli) deviceConnectionString() *cobra.Command {
 		Long: `Prints the connection string of a device: with its primary key, or without any for
 a device that proves itself with a certificate.`,
 		Example: `  export IOTHUB_DEVICE_CONNECTION_STRING="$(berth device connection-string thermostat-1)"`,
-	}, func(ctx context.Context, client hubClient, id string) error {
+	}, func(ctx context.Context, client cli.HubClient, id string) error {
 		device, err := client.Device(ctx, id)
 		if err != nil {
 			return err
@@ -49,15 +50,15 @@ a device that proves itself with a certificate.`,
 			}
 			text = credential.ConnectionString{HostName: client.Host(), DeviceID: device.DeviceID, SharedAccessKey: key}.String()
 		} else if secondary {
-			return usageError{fmt.Errorf("--secondary: the device %q has no keys, but a certificate", id)}
+			return cli.UsageError(fmt.Errorf("--secondary: the device %q has no keys, but a certificate", id))
 		}
-		return c.print(map[string]string{"connectionString": text}, func(w io.Writer) { fmt.Fprintln(w, text) })
+		return c.Print(map[string]string{"connectionString": text}, func(w io.Writer) { fmt.Fprintln(w, text) })
 	})
 	command.Flags().BoolVar(&secondary, "secondary", false, "with the secondary key")
 	return command
 }
 
-func (c *cli) deviceSASToken() *cobra.Command {
+func (c *program) deviceSASToken() *cobra.Command {
 	secondary, ttl := false, time.Hour
 	command := c.onDevice(&cobra.Command{
 		Use:   "sas-token ID",
@@ -65,9 +66,9 @@ func (c *cli) deviceSASToken() *cobra.Command {
 		Long: `Prints a shared access signature for a device, made with its primary key. Who has
 it is the device until the time is over, or the key is changed.`,
 		Example: `  berth device sas-token thermostat-1 --ttl 15m`,
-	}, func(ctx context.Context, client hubClient, id string) error {
+	}, func(ctx context.Context, client cli.HubClient, id string) error {
 		if ttl <= 0 {
-			return usageError{errors.New("--ttl must be more than nothing, such as 15m or 24h")}
+			return cli.UsageError(errors.New("--ttl must be more than nothing, such as 15m or 24h"))
 		}
 		device, err := client.Device(ctx, id)
 		if err != nil {
@@ -86,7 +87,7 @@ it is the device until the time is over, or the key is changed.`,
 			Token  string    `json:"sasToken"`
 			Expiry time.Time `json:"expiry"`
 		}{token, expiry.UTC().Truncate(time.Second)}
-		return c.print(answer, func(w io.Writer) { fmt.Fprintln(w, token) })
+		return c.Print(answer, func(w io.Writer) { fmt.Fprintln(w, token) })
 	})
 	command.Flags().BoolVar(&secondary, "secondary", false, "made with the secondary key")
 	command.Flags().DurationVar(&ttl, "ttl", time.Hour, "good for this `time`")

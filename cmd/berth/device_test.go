@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
 )
@@ -19,7 +20,7 @@ func TestDeviceUpdate(t *testing.T) {
 	s.run(0, "device", "create", "pump", "--status-reason", "new", "--parent", "gateway")
 	before := read[identity.Device](s, "device", "show", "pump", "--keys")
 	if len(before.ParentScopes) != 1 || *before.StatusReason != "new" || before.Status != "enabled" {
-		t.Fatalf("created: %s", compact(before))
+		t.Fatalf("created: %s", cli.CompactJSON(before))
 	}
 	for _, c := range []struct {
 		flags []string
@@ -58,7 +59,7 @@ func TestDeviceUpdate(t *testing.T) {
 		s.run(0, append([]string{"device", "update", "pump"}, c.flags...)...)
 		if d := read[identity.Device](s, "device", "show", "pump", "--keys"); !c.holds(d) || len(d.ParentScopes) != 1 ||
 			d.GenerationID != before.GenerationID {
-			t.Errorf("after berth device update %q: %s", c.flags, compact(d))
+			t.Errorf("after berth device update %q: %s", c.flags, cli.CompactJSON(d))
 		}
 	}
 	s.run(0, "device", "disable", "pump", "--status-reason", "winter")
@@ -67,7 +68,7 @@ func TestDeviceUpdate(t *testing.T) {
 		t.Errorf("disabled: %s", stdout)
 	}
 	if d := read[identity.Device](s, "device", "enable", "pump"); d.Status != "enabled" {
-		t.Errorf("enabled: %s", compact(d))
+		t.Errorf("enabled: %s", cli.CompactJSON(d))
 	}
 	for words, says := range map[string]string{
 		"device update pump":        "name at least one flag",
@@ -89,7 +90,7 @@ func TestDeviceUpdate(t *testing.T) {
 	for _, id := range []string{"pump", "leaf"} { // an IoT Edge device by now, and none
 		for parents, parent := range []string{"", "gateway"} {
 			if d := read[identity.Device](s, "device", "update", id, "--parent", parent); len(d.ParentScopes) != parents {
-				t.Errorf("berth device update %s --parent %q: %s", id, parent, compact(d))
+				t.Errorf("berth device update %s --parent %q: %s", id, parent, cli.CompactJSON(d))
 			}
 		}
 	}

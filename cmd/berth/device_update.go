@@ -6,10 +6,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
-func (c *cli) deviceUpdate() *cobra.Command {
+func (c *program) deviceUpdate() *cobra.Command {
 	var wanted deviceFlags
 	var hubName string
 	command := &cobra.Command{
@@ -20,12 +21,12 @@ that is disabled, or whose keys or certificate change, is disconnected. Its twin
 changed with berth device twin.`,
 		Example: `  berth device update thermostat-1 --status disabled --status-reason "stolen"
   berth device update thermostat-2 --secondary-thumbprint 5FA1…`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			if !anyChanged(command, "hub", "keys") {
-				return usageError{errors.New("nothing is to be changed: name at least one flag")}
+			if !cli.AnyChanged(command, "hub", "keys") {
+				return cli.UsageError(errors.New("nothing is to be changed: name at least one flag"))
 			}
-			return c.changeDevice(command.Context(), hubName, args[0], wanted.keysWanted, func(client hubClient,
+			return c.changeDevice(command.Context(), hubName, args[0], wanted.keysWanted, func(client cli.HubClient,
 				device *identity.Device) error {
 				return wanted.apply(command.Context(), command, client, device)
 			})
@@ -37,9 +38,9 @@ changed with berth device twin.`,
 }
 
 // changeDevice changes a device, if nobody else does meanwhile, and shows it.
-func (c *cli) changeDevice(ctx context.Context, hubName, id string, keys bool, change func(client hubClient,
+func (c *program) changeDevice(ctx context.Context, hubName, id string, keys bool, change func(client cli.HubClient,
 	device *identity.Device) error) error {
-	return c.inHubOf(ctx, hubName, id, func(client hubClient) error {
+	return c.inHubOf(ctx, hubName, id, func(client cli.HubClient) error {
 		device, err := client.Device(ctx, id)
 		if err != nil {
 			return err
@@ -55,20 +56,20 @@ func (c *cli) changeDevice(ctx context.Context, hubName, id string, keys bool, c
 	})
 }
 
-func (c *cli) deviceEnable() *cobra.Command {
+func (c *program) deviceEnable() *cobra.Command {
 	return c.setDeviceStatus("enabled", &cobra.Command{Use: "enable ID", Short: "Let a device connect again"})
 }
 
-func (c *cli) deviceDisable() *cobra.Command {
+func (c *program) deviceDisable() *cobra.Command {
 	return c.setDeviceStatus("disabled", &cobra.Command{Use: "disable ID",
 		Short: "Keep a device from connecting, and end its connection"})
 }
 
-func (c *cli) setDeviceStatus(status string, command *cobra.Command) *cobra.Command {
+func (c *program) setDeviceStatus(status string, command *cobra.Command) *cobra.Command {
 	var hubName, reason string
-	command.Args = exactly("ID")
+	command.Args = cli.ExactArgs("ID")
 	command.RunE = func(command *cobra.Command, args []string) error {
-		return c.changeDevice(command.Context(), hubName, args[0], false, func(_ hubClient, device *identity.Device) error {
+		return c.changeDevice(command.Context(), hubName, args[0], false, func(_ cli.HubClient, device *identity.Device) error {
 			device.Status = status
 			if command.Flags().Changed("status-reason") {
 				device.StatusReason = optional(reason)

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/enroll"
@@ -133,10 +134,10 @@ func (d *smallDisk) up(t *testing.T, binary string, flags ...string) *process {
 	if p.info, err = server.ReadInfo(filepath.Join(d.root, "data")); err != nil {
 		t.Fatal(err)
 	}
-	if p.roots, err = readAuthorities(filepath.Join(d.root, "data", "pki", "ca.pem")); err != nil {
+	if p.roots, err = cli.ReadAuthorities(filepath.Join(d.root, "data", "pki", "ca.pem")); err != nil {
 		t.Fatal(err)
 	}
-	reached := backend.Options{RootCAs: p.roots, Address: loopback(p.info.Ports.HTTPS)}
+	reached := backend.Options{RootCAs: p.roots, Address: cli.Loopback(p.info.Ports.HTTPS)}
 	if p.provisioning, err = backend.NewProvisioning(p.info.ProvisioningConnectionString, reached); err != nil {
 		t.Fatal(err)
 	}

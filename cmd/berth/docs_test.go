@@ -59,7 +59,7 @@ func TestCommandsInDocs(t *testing.T) {
 			check(page, strings.Join(strings.Fields(found[1]), " "), false)
 		}
 	}
-	for _, command := range leaves((&cli{}).root()) {
+	for _, command := range leaves((&program{}).root()) {
 		for line := range strings.Lines(strings.ReplaceAll(command.Example, "\\\n", "")) {
 			check("the help of "+command.CommandPath(), strings.TrimSpace(line), true)
 		}
@@ -73,7 +73,7 @@ func TestCommandsInDocs(t *testing.T) {
 // lack arguments.
 func wrongIn(line string, whole bool) string {
 	words := shellWords(line)[1:]
-	root := (&cli{}).root()
+	root := (&program{}).root()
 	command, rest, err := root.Find(words)
 	if err != nil {
 		return err.Error()

@@ -10,12 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/server"
 )
 
-func (c *cli) dataDump() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) dataDump() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "dump",
 		Short: "Print what a stopped server has stored, record by record",
 	})
@@ -34,7 +35,7 @@ type dumpedDocument struct {
 
 // String is the document in a line.
 func (d dumpedDocument) String() string {
-	line := fmt.Sprintf("%s  %s  %s  %d bytes", plain(d.Collection), plain(d.Key), d.ETag, d.Bytes)
+	line := fmt.Sprintf("%s  %s  %s  %d bytes", cli.Printable(d.Collection), cli.Printable(d.Key), d.ETag, d.Bytes)
 	if d.dumpedValue == nil {
 		return line
 	}
@@ -56,12 +57,12 @@ func newDumpedValue(value []byte) *dumpedValue {
 
 func (v *dumpedValue) String() string {
 	if v.Value != nil {
-		return plain(compact(v.Value))
+		return cli.Printable(cli.CompactJSON(v.Value))
 	}
 	return base64.StdEncoding.EncodeToString(v.Base64)
 }
 
-func (c *cli) dumpDocuments() *cobra.Command {
+func (c *program) dumpDocuments() *cobra.Command {
 	var collection, prefix string
 	var showSecrets bool
 	var most int
@@ -73,10 +74,10 @@ ETag and size. With --show-secrets its value follows, in which keys are as they 
 stored. With -o json each line is an object. It changes nothing.`,
 		Example: `  berth data dump documents --data /var/lib/berth
   berth data dump documents --collection provisioning/enrollments --show-secrets -o json | jq .value`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			lines := c.dumpLines(most)
-			return lines.end(server.DumpDocuments(command.Context(), c.target.dataDir(), collection, prefix,
+			return lines.end(server.DumpDocuments(command.Context(), c.Target.DataDir(), collection, prefix,
 				func(document server.StoredDocument) error {
 					line := dumpedDocument{document.Collection, document.Key, document.ETag, len(document.Value), nil}
 					if showSecrets {
@@ -90,7 +91,7 @@ stored. With -o json each line is an object. It changes nothing.`,
 	flags.StringVar(&collection, "collection", "", "only documents of this `collection`, such as provisioning/enrollments")
 	flags.StringVar(&prefix, "prefix", "", "only documents whose keys start with this `text`")
 	flags.BoolVar(&showSecrets, "show-secrets", false, "print the values too, with the keys in them")
-	maxFlag(command, &most, 0)
+	cli.MaxFlag(command, &most, 0)
 	return command
 }
 
@@ -106,14 +107,14 @@ type dumpedRecord struct {
 
 // String is the record in a line.
 func (r dumpedRecord) String() string {
-	line := fmt.Sprintf("%d  %d  %s  ", r.Partition, r.Sequence, localMillis(r.Time))
+	line := fmt.Sprintf("%d  %d  %s  ", r.Partition, r.Sequence, cli.FormatMillis(r.Time))
 	if r.Message != nil {
 		return line + describeMessage(*r.Message)
 	}
 	return line + r.dumpedValue.String()
 }
 
-func (c *cli) dumpLog() *cobra.Command {
+func (c *program) dumpLog() *cobra.Command {
 	most := 0
 	command := &cobra.Command{
 		Use:   "log NAME",
@@ -124,10 +125,10 @@ JSON, anything else in base64. With -o json each line is an object. It changes n
 passes over what is damaged, and ends with exit code 3 then.`,
 		Example: `  berth data dump log provisioning.attempts --data /var/lib/berth
   berth data dump log hub.berth.telemetry -o json | jq .message.body`,
-		Args: exactly("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			lines := c.dumpLines(most)
-			return lines.end(server.DumpLog(command.Context(), c.target.dataDir(), args[0],
+			return lines.end(server.DumpLog(command.Context(), c.Target.DataDir(), args[0],
 				func(record server.StoredRecord) error {
 					line := dumpedRecord{Partition: record.Partition, Sequence: record.Sequence, Offset: record.Offset,
 						Time: record.Time, Message: record.Message}
@@ -138,7 +139,7 @@ passes over what is damaged, and ends with exit code 3 then.`,
 				}))
 		},
 	}
-	maxFlag(command, &most, 0)
+	cli.MaxFlag(command, &most, 0)
 	return command
 }
 
@@ -150,9 +151,9 @@ type dumpLines struct {
 	printed int
 }
 
-func (c *cli) dumpLines(most int) *dumpLines {
-	lines := &dumpLines{out: bufio.NewWriter(c.stdout), most: most}
-	if c.output == asJSON {
+func (c *program) dumpLines(most int) *dumpLines {
+	lines := &dumpLines{out: bufio.NewWriter(c.Stdout), most: most}
+	if c.Output == cli.JSON {
 		lines.objects = json.NewEncoder(lines.out)
 		lines.objects.SetEscapeHTML(false)
 	}
@@ -182,7 +183,7 @@ func (l *dumpLines) print(read fmt.Stringer) (err error) {
 // end ends a dump that was read up to an error.
 func (l *dumpLines) end(err error) error {
 	if flushed := l.out.Flush(); flushed != nil {
-		if readerGone(flushed) {
+		if cli.ReaderGone(flushed) {
 			return nil
 		}
 		return fmt.Errorf("print the dump: %w", flushed)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"github.com/berth-iot/berth/cmd/berth/cli"
 )
 
 // TestDataDump prints what a stopped server has stored: documents without their values,
@@ -57,7 +59,7 @@ func TestDataDump(t *testing.T) {
 	}
 	flipLast("logs/hub.berth.telemetry/*.segment")(t, data)
 	code, output = dump("log", "hub.berth.telemetry")
-	if code != lossCode || !strings.Contains(output, "damaged") || strings.Count(output, "\n") > len(sent)+5 {
+	if code != cli.LossCode || !strings.Contains(output, "damaged") || strings.Count(output, "\n") > len(sent)+5 {
 		t.Errorf("a damaged log: exit code %d\n%s", code, output)
 	}
 }

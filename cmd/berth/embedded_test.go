@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -26,7 +27,7 @@ type embedded struct {
 
 func (p *process) embedded(t *testing.T, clientID, username, password string) embedded {
 	t.Helper()
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", loopback(p.info.Ports.MQTT),
+	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", cli.Loopback(p.info.Ports.MQTT),
 		&tls.Config{ServerName: "localhost", RootCAs: p.roots})
 	if err != nil {
 		t.Fatal(err)

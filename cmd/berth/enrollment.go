@@ -11,12 +11,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
-func (c *cli) enrollment() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) enrollment() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "enrollment",
 		Short: "Individual enrollments: the devices that may come in",
 	})
@@ -24,7 +25,7 @@ func (c *cli) enrollment() *cobra.Command {
 	return command
 }
 
-func (c *cli) enrollmentCreate() *cobra.Command {
+func (c *program) enrollmentCreate() *cobra.Command {
 	var wanted enrollmentFlags
 	command := &cobra.Command{
 		Use:   "create ID (--x509 FILE | --symmetric | --tpm KEY)",
@@ -40,16 +41,16 @@ it.`,
   berth enrollment create gateway-7 --tpm ek.pub
   berth enrollment create Python-device-01 --x509 Python-device-01.pem \
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			enrollment := enroll.Enrollment{RegistrationID: args[0], Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509"}}}
 			if wanted.primary == "" && !wanted.namesKeys(command) && wanted.tpm == "" {
-				return usageError{fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY")}
+				return cli.UsageError(fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY"))
 			}
 			if err := wanted.apply(c, command, &enrollment); err != nil {
 				return err
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -60,21 +61,21 @@ it.`,
 			if !wanted.keys {
 				hideKeys(&created.Attestation)
 			}
-			return c.print(created, func(w io.Writer) { describeEnrollment(w, created) })
+			return c.Print(created, func(w io.Writer) { describeEnrollment(w, created) })
 		},
 	}
 	wanted.flags(command)
 	return command
 }
 
-func (c *cli) enrollmentShow() *cobra.Command {
+func (c *program) enrollmentShow() *cobra.Command {
 	keys := false
 	command := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show an enrollment and the state of its device's registration",
-		Args:  exactly("ID"),
+		Args:  cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -85,15 +86,15 @@ func (c *cli) enrollmentShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(enrollment, func(w io.Writer) { describeEnrollment(w, enrollment) })
+			return c.Print(enrollment, func(w io.Writer) { describeEnrollment(w, enrollment) })
 		},
 	}
-	keysFlag(command, &keys)
+	cli.KeysFlag(command, &keys)
 	return command
 }
 
-func (c *cli) enrollmentList() *cobra.Command {
-	return listCommand(c, "List the enrollments", (*backend.Provisioning).Enrollments,
+func (c *program) enrollmentList() *cobra.Command {
+	return cli.ListCommand(&c.Env, "List the enrollments", (*backend.Provisioning).Enrollments,
 		"No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
 		[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
 		func(e enroll.Enrollment) []string {
@@ -103,13 +104,13 @@ func (c *cli) enrollmentList() *cobra.Command {
 			}
 			expiry := ""
 			if primary, _ := certificatesOf(e); primary != nil {
-				expiry = when(primary.NotAfterUTC.Time)
+				expiry = cli.FormatTime(primary.NotAfterUTC.Time)
 			}
-			return []string{e.RegistrationID, string(e.ProvisioningStatus), state, orDash(hub), orDash(expiry)}
+			return []string{e.RegistrationID, string(e.ProvisioningStatus), state, cli.OrDash(hub), cli.OrDash(expiry)}
 		})
 }
 
-func (c *cli) enrollmentUpdate() *cobra.Command {
+func (c *program) enrollmentUpdate() *cobra.Command {
 	var wanted enrollmentFlags
 	command := &cobra.Command{
 		Use:   "update ID",
@@ -117,12 +118,12 @@ func (c *cli) enrollmentUpdate() *cobra.Command {
 		Long:  "Changes what the flags name and leaves the rest of the enrollment as it is.",
 		Example: `  berth enrollment update Python-device-01 --provisioning-status disabled
   berth enrollment update Python-device-01 --x509-secondary next.pem`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			if !anyChanged(command, "keys") {
-				return usageError{fmt.Errorf("nothing is to be changed: name at least one flag")}
+			if !cli.AnyChanged(command, "keys") {
+				return cli.UsageError(fmt.Errorf("nothing is to be changed: name at least one flag"))
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -140,15 +141,15 @@ func (c *cli) enrollmentUpdate() *cobra.Command {
 			if !wanted.keys {
 				hideKeys(&updated.Attestation)
 			}
-			return c.print(updated, func(w io.Writer) { describeEnrollment(w, updated) })
+			return c.Print(updated, func(w io.Writer) { describeEnrollment(w, updated) })
 		},
 	}
 	wanted.flags(command)
 	return command
 }
 
-func (c *cli) enrollmentDelete() *cobra.Command {
-	many := deleteMany{things: "enrollments", effect: "Their devices can't register again."}
+func (c *program) enrollmentDelete() *cobra.Command {
+	many := cli.DeleteMany{Things: "enrollments", Effect: "Their devices can't register again."}
 	command := &cobra.Command{
 		Use:   "delete (ID | --prefix TEXT | --file FILE)",
 		Short: "Delete an enrollment, or many",
@@ -158,26 +159,26 @@ delete.`,
 		Example: `  berth enrollment delete Python-device-01
   berth enrollment delete --prefix line-7- --yes
   berth enrollment delete --file ids.txt`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			ctx := command.Context()
-			if !many.wanted(command) {
+			if !many.Wanted(command) {
 				return service.DeleteEnrollment(ctx, args[0], "")
 			}
 			list := func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
 				return service.Enrollments(ctx, prefix, after, top)
 			}
-			return many.run(command, c, deletion{
-				list:   idsOf(list, func(e enroll.Enrollment) string { return e.RegistrationID }),
-				remove: removeEnrollments(service),
+			return many.Run(command, &c.Env, cli.Deletion{
+				List:   cli.IDsOf(list, func(e provisioning.Enrollment) string { return e.RegistrationID }),
+				Remove: removeEnrollments(service),
 			})
 		},
 	}
-	many.flags(command)
+	many.Flags(command)
 	return command
 }
 
@@ -213,7 +214,7 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the device is an IoT Edge device")
-	keysFlag(command, &f.keys)
+	cli.KeysFlag(command, &f.keys)
 	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
@@ -227,20 +228,21 @@ func (f *enrollmentFlags) namesKeys(command *cobra.Command) bool {
 func symmetricKeys(primary, secondary string) (enroll.AttestationMechanism, error) {
 	var keys enroll.SymmetricKeyAttestation
 	var unread [2]error
-	keys.PrimaryKey, unread[0] = secretOf(primary)
-	keys.SecondaryKey, unread[1] = secretOf(secondary)
-	return enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
+	keys.PrimaryKey, unread[0] = cli.ReadSecret(primary)
+	keys.SecondaryKey, unread[1] = cli.ReadSecret(secondary)
+	return provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
 }
 
 // apply writes into the enrollment what the flags say, and warns of what the
 // service would take but no device could use.
-func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *enroll.Enrollment) error {
+func (f *enrollmentFlags) apply(c *program, command *cobra.Command, enrollment *provisioning.Enrollment) error {
 	flags := command.Flags()
 	byCertificate := flags.Changed("x509") || flags.Changed("x509-secondary")
 	byTPM := flags.Changed("tpm") || flags.Changed("tpm-storage-root-key")
 	if byCertificate && byTPM || f.namesKeys(command) && (byCertificate || byTPM) {
-		return usageError{errors.New("--x509, --symmetric and --tpm are three ways in which a device proves itself: " +
-			"choose one")}
+		return cli.UsageError(errors.New(
+			"--x509, --symmetric and --tpm are three ways in which a device proves itself: " +
+				"choose one"))
 	}
 	if f.namesKeys(command) {
 		keys, err := symmetricKeys(f.primaryKey, f.secondaryKey)
@@ -268,7 +270,7 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *enro
 	if flags.Changed("device-information") {
 		enrollment.OptionalDeviceInformation = nil
 		if f.information != "" {
-			information, err := readJSON("device-information", f.information)
+			information, err := cli.ReadJSON("device-information", f.information)
 			if err != nil {
 				return err
 			}
@@ -291,8 +293,9 @@ func (f *enrollmentFlags) apply(c *cli, command *cobra.Command, enrollment *enro
 	return nil
 }
 
-func (f *enrollmentFlags) applyCertificates(c *cli, command *cobra.Command, enrollment *enroll.Enrollment) error {
-	var certificates enroll.X509Certificates
+func (f *enrollmentFlags) applyCertificates(c *program, command *cobra.Command,
+	enrollment *provisioning.Enrollment) error {
+	var certificates provisioning.X509Certificates
 	if x := enrollment.Attestation.X509; x != nil && x.ClientCertificates != nil {
 		certificates = *x.ClientCertificates
 	}
@@ -357,7 +360,7 @@ func readTPMKey(value string) (string, error) {
 // readCertificate returns a certificate as PEM for the service. A common name
 // that is not the registration id is no error here, but the device will be
 // refused: the person is told.
-func (c *cli) readCertificate(file, registrationID string) (string, error) {
+func (c *program) readCertificate(file, registrationID string) (string, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("read the certificate: %w", err)
@@ -367,7 +370,7 @@ func (c *cli) readCertificate(file, registrationID string) (string, error) {
 		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	if name := parsed[0].Subject.CommonName; !strings.EqualFold(name, registrationID) {
-		fmt.Fprintf(c.stderr, "berth: warning: the certificate's common name is %q, the registration id is %q: the device is refused while they differ\n", name, registrationID)
+		fmt.Fprintf(c.Stderr, "berth: warning: the certificate's common name is %q, the registration id is %q: the device is refused while they differ\n", name, registrationID)
 	}
 	return pemOf(parsed), nil
 }
@@ -387,8 +390,8 @@ func certificatesOf(e enroll.Enrollment) (primary, secondary *credential.X509Cer
 	return primary, secondary
 }
 
-func describeEnrollment(w io.Writer, e enroll.Enrollment) {
-	fields := []field{
+func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
+	fields := []cli.Field{
 		{"Registration id", e.RegistrationID},
 		{"Device id", e.DeviceID},
 		{"Provisioning status", string(e.ProvisioningStatus)},
@@ -396,7 +399,7 @@ func describeEnrollment(w io.Writer, e enroll.Enrollment) {
 	}
 	fields = append(fields, describeKeys(e.Attestation, "enrollment", e.RegistrationID)...)
 	if keys := e.Attestation.TPM; keys != nil {
-		fields = append(fields, field{"Endorsement key", keys.EndorsementKey}, field{"Storage root key", keys.StorageRootKey})
+		fields = append(fields, cli.Field{"Endorsement key", keys.EndorsementKey}, cli.Field{"Storage root key", keys.StorageRootKey})
 	}
 	primary, secondary := certificatesOf(e)
 	for _, certificate := range []struct {
@@ -405,20 +408,20 @@ func describeEnrollment(w io.Writer, e enroll.Enrollment) {
 	}{{"Primary certificate", primary}, {"Secondary certificate", secondary}} {
 		if certificate.info != nil {
 			fields = append(fields,
-				field{certificate.name, certificate.info.SubjectName + ", valid to " + when(certificate.info.NotAfterUTC.Time)},
-				field{"  SHA-256", certificate.info.SHA256Thumbprint})
+				cli.Field{certificate.name, certificate.info.SubjectName + ", valid to " + cli.FormatTime(certificate.info.NotAfterUTC.Time)},
+				cli.Field{"  SHA-256", certificate.info.SHA256Thumbprint})
 		}
 	}
 	fields = append(fields, describeAllocation(e.Settings)...)
 	if len(e.OptionalDeviceInformation) > 0 {
-		fields = append(fields, field{"Device information", string(e.OptionalDeviceInformation)})
+		fields = append(fields, cli.Field{"Device information", string(e.OptionalDeviceInformation)})
 	}
 	if e.InitialTwin != nil {
-		fields = append(fields, field{"Initial twin", compact(e.InitialTwin)})
+		fields = append(fields, cli.Field{"Initial twin", cli.CompactJSON(e.InitialTwin)})
 	}
 	if state := e.RegistrationState; state != nil {
-		fields = append(fields, field{"Registration", strings.TrimSpace(fmt.Sprintf("%s %s", state.Status, state.AssignedHub))})
+		fields = append(fields, cli.Field{"Registration", strings.TrimSpace(fmt.Sprintf("%s %s", state.Status, state.AssignedHub))})
 	}
-	fields = append(fields, field{"Created", when(e.CreatedDateTimeUTC.Time)}, field{"Last updated", when(e.LastUpdatedDateTimeUTC.Time)})
-	record(w, fields...)
+	fields = append(fields, cli.Field{"Created", cli.FormatTime(e.CreatedDateTimeUTC.Time)}, cli.Field{"Last updated", cli.FormatTime(e.LastUpdatedDateTimeUTC.Time)})
+	cli.PrintFields(w, fields...)
 }

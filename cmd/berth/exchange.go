@@ -13,14 +13,15 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/berth-iot/berth/provisioning/enroll"
+	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
-func (c *cli) enrollmentExport() *cobra.Command {
+func (c *program) enrollmentExport() *cobra.Command {
 	var asked string
 	var keys bool
-	var wanted selection
+	var wanted cli.Selection
 	command := &cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Write enrollments to a file, as JSON or CSV",
@@ -31,14 +32,14 @@ with --keys only. The file is readable by its owner alone, and takes the place o
 one of the same name once it is complete.`,
 		Example: `  berth enrollment export enrollments.json
   berth enrollment export enrollments.csv --keys`,
-		Args: between(0, "FILE"),
+		Args: cli.RangeArgs(0, "FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			file := strings.Join(args, "")
 			format, err := exchange.FormatOf(asked, file)
 			if err != nil {
-				return usageError{local(err)}
+				return cli.UsageError(cli.LocalError(err))
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -54,7 +55,7 @@ one of the same name once it is complete.`,
 				list: func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
 					return service.Enrollments(ctx, prefix, after, top)
 				},
-				shown: c.newProgress("enrollments exported", int64(summary.Enrollments)),
+				shown: c.NewProgress("enrollments exported", int64(summary.Enrollments)),
 			}
 			without := 0
 			exporting.complete = func(page []enroll.Enrollment) error {
@@ -74,13 +75,13 @@ one of the same name once it is complete.`,
 	}
 	command.Flags().StringVar(&asked, "format", "", "json or csv (default: by the file's name, else json)")
 	command.Flags().BoolVar(&keys, "keys", false, "write the symmetric keys too")
-	wanted.flags(command)
+	wanted.Flags(command)
 	return command
 }
 
-func (c *cli) groupExport() *cobra.Command {
+func (c *program) groupExport() *cobra.Command {
 	var keys bool
-	var wanted selection
+	var wanted cli.Selection
 	command := &cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Write enrollment groups to a file, as JSON",
@@ -90,9 +91,9 @@ group names certificate authorities, these have to be where it is imported. Keys
 written with --keys only. The file is readable by its owner alone, and takes the
 place of one of the same name once it is complete.`,
 		Example: `  berth group export groups.json --keys`,
-		Args:    between(0, "FILE"),
+		Args:    cli.RangeArgs(0, "FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -114,22 +115,22 @@ place of one of the same name once it is complete.`,
 						}
 					})
 				},
-				shown: c.newProgress("groups exported", 0),
+				shown: c.NewProgress("groups exported", 0),
 			}
 			return errors.Join(exporting.run(c, wanted, strings.Join(args, "")), c.tellOfKeys(without))
 		},
 	}
 	command.Flags().BoolVar(&keys, "keys", false, "write the symmetric keys too")
-	wanted.flags(command)
+	wanted.Flags(command)
 	return command
 }
 
 // tellOfKeys says that keys were left out: who imports the file gets others.
-func (c *cli) tellOfKeys(without int) error {
+func (c *program) tellOfKeys(without int) error {
 	if without == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(c.stderr, "berth: the keys of %d are not in it, and others are made where it is imported; --keys writes them\n", without)
+	_, err := fmt.Fprintf(c.Stderr, "berth: the keys of %d are not in it, and others are made where it is imported; --keys writes them\n", without)
 	return err
 }
 
@@ -165,27 +166,27 @@ type export[T any] struct {
 	writer   func(io.Writer) exchange.Writer[T]
 	list     func(prefix, after string, top int) ([]T, string, error)
 	complete func(page []T) error
-	shown    *progressBar
+	shown    *cli.Progress
 }
 
 // run writes to the file, or to the standard output without one.
-func (e export[T]) run(c *cli, wanted selection, file string) error {
-	defer c.tellOfUnreadable()
-	defer e.shown.end()
+func (e export[T]) run(c *program, wanted cli.Selection, file string) error {
+	defer c.TellOfUnreadable()
+	defer e.shown.End()
 	if file == "" {
-		return e.write(wanted, c.stdout)
+		return e.write(wanted, c.Stdout)
 	}
 	return writeWhole(file, func(output io.Writer) error { return e.write(wanted, output) })
 }
 
-func (e export[T]) write(wanted selection, output io.Writer) error {
+func (e export[T]) write(wanted cli.Selection, output io.Writer) error {
 	writer := e.writer(output)
-	for after, left := "", wanted.max; ; {
-		top := pageSize
-		if wanted.max > 0 {
+	for after, left := "", wanted.Max; ; {
+		top := cli.PageSize
+		if wanted.Max > 0 {
 			top = min(top, left)
 		}
-		page, next, err := e.list(wanted.prefix, after, top)
+		page, next, err := e.list(wanted.Prefix, after, top)
 		if err != nil {
 			return err
 		}
@@ -197,9 +198,9 @@ func (e export[T]) write(wanted selection, output io.Writer) error {
 				return fmt.Errorf("write the file: %w", err)
 			}
 		}
-		e.shown.add(int64(len(page)))
+		e.shown.Add(int64(len(page)))
 		left -= len(page)
-		if after = next; next == "" || wanted.max > 0 && left <= 0 {
+		if after = next; next == "" || wanted.Max > 0 && left <= 0 {
 			return writer.Close()
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/enroll"
@@ -254,7 +255,7 @@ func TestExchangeOfGroups(t *testing.T) {
 				t.Fatal(err)
 			}
 			group.ETag, group.CreatedDateTimeUTC, group.LastUpdatedDateTimeUTC = "", provisioning.Time{}, provisioning.Time{}
-			shown[i] = compact(group)
+			shown[i] = cli.CompactJSON(group)
 		}
 		if shown[0] != shown[1] {
 			t.Errorf("%s was\n%s\nand is\n%s", id, shown[0], shown[1])

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
@@ -29,7 +30,7 @@ type explained struct {
 	Differed string                 `json:"differs,omitempty"` // where, if it did
 }
 
-func (c *cli) explain() *cobra.Command {
+func (c *program) explain() *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain FILE",
 		Short: "Judge a saved attempt again, on any machine and without a server",
@@ -39,9 +40,9 @@ whether the verdict is the same. The exit code is 1 when it is another. The file
 holds certificates and settings, and no secret.`,
 		Example: `  berth attempts Python-device-01 --save attempt.json
   berth explain attempt.json`,
-		Args: exactly("FILE"),
+		Args: cli.ExactArgs("FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			text, err := readText(args[0])
+			text, err := cli.ReadText(args[0])
 			if err != nil {
 				return fmt.Errorf("read the attempt: %w", err)
 			}
@@ -51,7 +52,7 @@ holds certificates and settings, and no secret.`,
 			}
 			var saved provisioning.Case
 			if len(result.Attempt.Case) == 0 {
-				return advise(fmt.Errorf("%s does not hold what the judgement depended on", args[0]),
+				return cli.Advise(fmt.Errorf("%s does not hold what the judgement depended on", args[0]),
 					"Save the attempt with: berth attempts ID --save FILE. One of a TLS handshake that failed, or of a TPM, can't be judged again.")
 			}
 			if err := json.Unmarshal(result.Attempt.Case, &saved); err != nil {
@@ -61,7 +62,7 @@ holds certificates and settings, and no secret.`,
 				return err
 			}
 			result.compare()
-			if err := c.print(result, func(w io.Writer) { describeExplained(w, result) }); err != nil {
+			if err := c.Print(result, func(w io.Writer) { describeExplained(w, result) }); err != nil {
 				return err
 			}
 			if !result.SameAs {
@@ -100,7 +101,8 @@ func verdictOf(check attest.Check) string {
 }
 
 func describeExplained(w io.Writer, e explained) {
-	fmt.Fprintf(w, "%s  %s, judged again as at that time:\n", when(e.Attempt.Time), plain(e.Attempt.RegistrationID))
+	fmt.Fprintf(w, "%s  %s, judged again as at that time:\n", cli.FormatTime(e.Attempt.Time),
+		cli.Printable(e.Attempt.RegistrationID))
 	describeJudgement(w, e.Again)
 	if e.SameAs {
 		fmt.Fprintln(w, "The verdict is the same as it was.")
@@ -111,15 +113,15 @@ func describeJudgement(w io.Writer, judgement provisioning.Judgement) {
 	describeChecks(w, judgement.Checks)
 	switch {
 	case judgement.Admitted && judgement.GroupID != "":
-		fmt.Fprintf(w, "The device may come in, by the group %s.\n", plain(judgement.GroupID))
+		fmt.Fprintf(w, "The device may come in, by the group %s.\n", cli.Printable(judgement.GroupID))
 	case judgement.Admitted:
 		fmt.Fprintln(w, "The device may come in.")
 	default:
-		fmt.Fprintf(w, "The device is refused, and told: %s\n", plain(judgement.Message))
+		fmt.Fprintf(w, "The device is refused, and told: %s\n", cli.Printable(judgement.Message))
 	}
 }
 
-func (c *cli) certCheck() *cobra.Command {
+func (c *program) certCheck() *cobra.Command {
 	var authorities []string
 	var registrationID, at string
 	command := &cobra.Command{
@@ -132,7 +134,7 @@ against the enrollments and groups of the server. The exit code is 1 when the de
 would be refused.`,
 		Example: `  berth cert check device-chain.pem --ca root.pem
   berth cert check device-chain.pem --registration-id meter-17`,
-		Args: exactly("CHAIN"),
+		Args: cli.ExactArgs("CHAIN"),
 		RunE: func(command *cobra.Command, args []string) error {
 			text, err := os.ReadFile(args[0])
 			if err != nil {
@@ -142,7 +144,7 @@ would be refused.`,
 			if err != nil {
 				return err
 			}
-			if err := c.print(judgement, func(w io.Writer) { describeJudgement(w, judgement) }); err != nil {
+			if err := c.Print(judgement, func(w io.Writer) { describeJudgement(w, judgement) }); err != nil {
 				return err
 			}
 			if !judgement.Admitted {
@@ -158,17 +160,17 @@ would be refused.`,
 	return command
 }
 
-func (c *cli) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Judgement, error) {
+func (c *program) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Judgement, error) {
 	ctx := command.Context()
 	if len(authorities) == 0 && at != "" {
-		return provisioning.Judgement{}, usageError{errors.New("--at belongs to --ca: a server judges by its own clock")}
+		return provisioning.Judgement{}, cli.UsageError(errors.New("--at belongs to --ca: a server judges by its own clock"))
 	}
 	chain, err := credential.ParseCertificates(text)
 	if err != nil {
 		return provisioning.Judgement{}, fmt.Errorf("the chain is refused: %w", err)
 	}
 	if len(authorities) == 0 {
-		service, err := c.target.provisioning()
+		service, err := c.Target.Provisioning()
 		if err != nil {
 			return provisioning.Judgement{}, err
 		}
@@ -176,8 +178,8 @@ func (c *cli) judgeChain(command *cobra.Command, text []byte, authorities []stri
 	}
 	now := time.Now()
 	if at != "" {
-		if now, err = moment(at, now); err != nil {
-			return provisioning.Judgement{}, usageError{fmt.Errorf("--at must be %w", err)}
+		if now, err = cli.ParseTime(at, now); err != nil {
+			return provisioning.Judgement{}, cli.UsageError(fmt.Errorf("--at must be %w", err))
 		}
 	}
 	var roots []*x509.Certificate

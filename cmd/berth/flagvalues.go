@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
@@ -36,15 +37,15 @@ var choices = map[string]choice{
 	"status":              {values: []string{"enabled", "disabled"}},
 	"authentication":      {values: []string{"sas", "selfSigned", "certificateAuthority", "none"}},
 	// az writes small letters.
-	"allocation-policy":  {values: words(allocation.Policies()), empty: true, fold: true},
+	"allocation-policy":  {values: cli.Strings(allocation.Policies()), empty: true, fold: true},
 	"reprovision-policy": {values: []string{"migrate", "reset", "never"}},
 	"registration":       {values: []string{"instant", "paced"}},
 	"fidelity":           {values: []string{"berth", "azure"}},
-	"key-type":           {values: words([]credential.KeyType{credential.RSA4096, credential.RSA2048, credential.EC256})},
+	"key-type":           {values: cli.Strings([]credential.KeyType{credential.RSA4096, credential.RSA2048, credential.EC256})},
 	"key-types":          {values: issuance.KeyTypes, empty: true},
-	"kind":               {values: words(audit.Kinds), empty: true},
+	"kind":               {values: cli.Strings(audit.Kinds), empty: true},
 	"format":             {values: []string{string(exchange.JSON), string(exchange.CSV)}, empty: true, fold: true},
-	"mode":               {values: words(exchange.Modes)},
+	"mode":               {values: cli.Strings(exchange.Modes)},
 	"rights": {values: []string{provisioning.ServiceConfig, provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
 		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite}, fold: true},
 }
@@ -88,7 +89,7 @@ func checkFlags(command *cobra.Command) (wrong error) {
 			wrong = interval.check(flag)
 		}
 		if value := flag.Value.String(); jsonFlags[flag.Name] && value != "" {
-			_, wrong = readJSON(flag.Name, value)
+			_, wrong = cli.ReadJSON(flag.Name, value)
 		}
 	})
 	return wrong
@@ -105,7 +106,7 @@ func (c choice) check(flag *pflag.Flag) error {
 		}) {
 			continue
 		}
-		return usageError{fmt.Errorf("--%s must be %s, not %q", flag.Name, oneOf(c.values), value)}
+		return cli.UsageError(fmt.Errorf("--%s must be %s, not %q", flag.Name, oneOf(c.values), value))
 	}
 	return nil
 }
@@ -135,9 +136,10 @@ func (i interval) check(flag *pflag.Flag) error {
 		return nil
 	}
 	if i.most == math.MaxInt {
-		return usageError{fmt.Errorf("--%s must be %s or more, not %s", flag.Name, shown(i.least), flag.Value)}
+		return cli.UsageError(fmt.Errorf("--%s must be %s or more, not %s", flag.Name, shown(i.least), flag.Value))
 	}
-	return usageError{fmt.Errorf("--%s must be %s to %s, not %s", flag.Name, shown(i.least), shown(i.most), flag.Value)}
+	return cli.UsageError(fmt.Errorf("--%s must be %s to %s, not %s", flag.Name, shown(i.least), shown(i.most),
+		flag.Value))
 }
 
 // shortly is a duration without the parts that are zero: 24h and not 24h0m0s.
@@ -165,7 +167,7 @@ func checkText(args []string) error {
 				return nil
 			}
 		}
-		return advise(usageError{fmt.Errorf("the argument %q is not UTF-8", arg)},
+		return cli.Advise(cli.UsageError(fmt.Errorf("the argument %q is not UTF-8", arg)),
 			"Set the terminal to UTF-8, or give the value in a file: @FILE.")
 	}
 	return nil

@@ -9,12 +9,14 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
-func (c *cli) group() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) group() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "group",
 		Short: "Enrollment groups: all devices that an authority signed, or with keys derived from one",
 	})
@@ -50,12 +52,12 @@ func (f *groupFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the devices are IoT Edge devices")
 	flags.BoolVar(&f.replace, "replace-existing-devices", false, "let the group's devices take device ids that belong to other enrollments or were made by hand: the device that had one is kept out from then on")
-	keysFlag(command, &f.keys)
+	cli.KeysFlag(command, &f.keys)
 	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // apply writes into the group what the flags say.
-func (f *groupFlags) apply(c *cli, command *cobra.Command, group *enroll.Group) error {
+func (f *groupFlags) apply(c *program, command *cobra.Command, group *provisioning.EnrollmentGroup) error {
 	changed := command.Flags().Changed
 	if err := f.applyAttestation(changed, group); err != nil {
 		return err
@@ -87,8 +89,8 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *enroll.G
 	byCertificate := changed("x509") || changed("x509-secondary")
 	byKeys := changed("symmetric") || changed("primary-key") || changed("secondary-key")
 	if byAuthority && byCertificate || byAuthority && byKeys || byCertificate && byKeys {
-		return usageError{errors.New("--x509, --authority and --symmetric are three ways in which devices prove " +
-			"themselves: choose one")}
+		return cli.UsageError(errors.New("--x509, --authority and --symmetric are three ways in which devices prove " +
+			"themselves: choose one"))
 	}
 	switch {
 	case byAuthority:
@@ -103,7 +105,7 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *enroll.G
 			references.Secondary = f.next
 		}
 		if references.Primary == "" {
-			return usageError{errors.New("a group that names authorities has a primary one: --authority NAME")}
+			return cli.UsageError(errors.New("a group that names authorities has a primary one: --authority NAME"))
 		}
 		group.Attestation = enroll.AttestationMechanism{Type: "x509",
 			X509: &enroll.X509Attestation{CAReferences: &references}}
@@ -138,7 +140,7 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *enroll.G
 	return nil
 }
 
-func (c *cli) groupCreate() *cobra.Command {
+func (c *program) groupCreate() *cobra.Command {
 	var wanted groupFlags
 	command := &cobra.Command{
 		Use:   "create ID",
@@ -147,21 +149,21 @@ func (c *cli) groupCreate() *cobra.Command {
   berth authority create factory --file ca.pem --trust && berth group create line-7 --authority factory
   berth group create meters --symmetric
   berth group device-key meters meter-0815`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			group := enroll.Group{EnrollmentGroupID: args[0]}
 			if err := wanted.apply(c, command, &group); err != nil {
 				return err
 			}
 			if group.Attestation.Type == "" {
-				return usageError{errors.New("a group needs one of --x509 FILE, --authority NAME and --symmetric")}
+				return cli.UsageError(errors.New("a group needs one of --x509 FILE, --authority NAME and --symmetric"))
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			if _, err := service.Group(command.Context(), args[0]); err == nil {
-				return advise(fmt.Errorf("there is an enrollment group %q already", args[0]), "berth group update changes it, berth group delete removes it.")
+				return cli.Advise(fmt.Errorf("there is an enrollment group %q already", args[0]), "berth group update changes it, berth group delete removes it.")
 			}
 			created, err := service.PutGroup(command.Context(), group, "")
 			if err != nil {
@@ -170,21 +172,21 @@ func (c *cli) groupCreate() *cobra.Command {
 			if !wanted.keys {
 				hideKeys(&created.Attestation)
 			}
-			return c.print(created, func(w io.Writer) { describeGroup(w, created) })
+			return c.Print(created, func(w io.Writer) { describeGroup(w, created) })
 		},
 	}
 	wanted.flags(command)
 	return command
 }
 
-func (c *cli) groupShow() *cobra.Command {
+func (c *program) groupShow() *cobra.Command {
 	keys := false
 	command := &cobra.Command{
 		Use:   "show ID",
 		Short: "Show an enrollment group",
-		Args:  exactly("ID"),
+		Args:  cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -195,23 +197,23 @@ func (c *cli) groupShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(group, func(w io.Writer) { describeGroup(w, group) })
+			return c.Print(group, func(w io.Writer) { describeGroup(w, group) })
 		},
 	}
-	keysFlag(command, &keys)
+	cli.KeysFlag(command, &keys)
 	return command
 }
 
-func (c *cli) groupList() *cobra.Command {
-	return listCommand(c, "List the enrollment groups", (*backend.Provisioning).Groups,
+func (c *program) groupList() *cobra.Command {
+	return cli.ListCommand(&c.Env, "List the enrollment groups", (*backend.Provisioning).Groups,
 		"There are no enrollment groups. Make one: berth group create ID --x509 FILE",
 		[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
-		func(g enroll.Group) []string {
-			return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, orDash(signedBy(g)), orDash(g.HubHostName)}
+		func(g provisioning.EnrollmentGroup) []string {
+			return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, cli.OrDash(signedBy(g)), cli.OrDash(g.HubHostName)}
 		})
 }
 
-func (c *cli) groupUpdate() *cobra.Command {
+func (c *program) groupUpdate() *cobra.Command {
 	var wanted groupFlags
 	command := &cobra.Command{
 		Use:   "update ID",
@@ -220,12 +222,12 @@ func (c *cli) groupUpdate() *cobra.Command {
 		Example: `  berth group update factory --provisioning-status disabled
   berth group update factory --x509-secondary next-ca.pem
   berth group update line-7 --authority-secondary factory-2027`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			if !anyChanged(command, "keys") {
-				return usageError{errors.New("nothing is to be changed: name at least one flag")}
+			if !cli.AnyChanged(command, "keys") {
+				return cli.UsageError(errors.New("nothing is to be changed: name at least one flag"))
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -243,52 +245,52 @@ func (c *cli) groupUpdate() *cobra.Command {
 			if !wanted.keys {
 				hideKeys(&updated.Attestation)
 			}
-			return c.print(updated, func(w io.Writer) { describeGroup(w, updated) })
+			return c.Print(updated, func(w io.Writer) { describeGroup(w, updated) })
 		},
 	}
 	wanted.flags(command)
 	return command
 }
 
-func (c *cli) groupDelete() *cobra.Command {
-	many := deleteMany{things: "groups", effect: "Their devices can't register again."}
+func (c *program) groupDelete() *cobra.Command {
+	many := cli.DeleteMany{Things: "groups", Effect: "Their devices can't register again."}
 	command := &cobra.Command{
 		Use:   "delete (ID | --prefix TEXT | --file FILE)",
 		Short: "Delete an enrollment group, or many",
 		Long:  "Deletes a group, so that its devices can't register again. Those that did stay in their hubs.",
-		Args:  exactly("ID"),
+		Args:  cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			ctx := command.Context()
-			if !many.wanted(command) {
+			if !many.Wanted(command) {
 				return service.DeleteGroup(ctx, args[0], "")
 			}
 			list := func(prefix, after string, top int) ([]enroll.Group, string, error) {
 				return service.Groups(ctx, prefix, after, top)
 			}
-			return many.run(command, c, deletion{
-				list:   idsOf(list, func(g enroll.Group) string { return g.EnrollmentGroupID }),
-				remove: removeGroups(service),
+			return many.Run(command, &c.Env, cli.Deletion{
+				List:   cli.IDsOf(list, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
+				Remove: removeGroups(service),
 			})
 		},
 	}
-	many.flags(command)
+	many.Flags(command)
 	return command
 }
 
-func (c *cli) groupDeviceKey() *cobra.Command {
+func (c *program) groupDeviceKey() *cobra.Command {
 	return &cobra.Command{
 		Use:   "device-key GROUP REGISTRATION-ID",
 		Short: "Derive a device's key from its group's",
 		Long: `Prints the key of a device of a group with symmetric keys: the HMAC-SHA256 of its
 registration id, letter by letter as the device writes it, with the group's
 primary key.`,
-		Args: exactly("GROUP", "REGISTRATION-ID"),
+		Args: cli.ExactArgs("GROUP", "REGISTRATION-ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -300,7 +302,7 @@ primary key.`,
 				return fmt.Errorf("the group %q has no keys: its devices prove themselves by X.509", args[0])
 			}
 			key := attest.DeriveKey(mechanism.SymmetricKey.PrimaryKey, args[1])
-			return c.print(map[string]string{"registrationId": args[1], "key": key}, func(w io.Writer) { fmt.Fprintln(w, key) })
+			return c.Print(map[string]string{"registrationId": args[1], "key": key}, func(w io.Writer) { fmt.Fprintln(w, key) })
 		},
 	}
 }
@@ -318,8 +320,8 @@ func signedBy(g enroll.Group) string {
 	return ""
 }
 
-func describeGroup(w io.Writer, g enroll.Group) {
-	fields := []field{
+func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
+	fields := []cli.Field{
 		{"Group", g.EnrollmentGroupID},
 		{"Provisioning status", string(g.ProvisioningStatus)},
 		{"Attestation", g.Attestation.Type},
@@ -328,10 +330,10 @@ func describeGroup(w io.Writer, g enroll.Group) {
 	fields = append(fields, describeKeys(g.Attestation, "group", g.EnrollmentGroupID)...)
 	fields = append(fields, describeAllocation(g.Settings)...)
 	if g.ReplaceExistingDevices != nil && *g.ReplaceExistingDevices {
-		fields = append(fields, field{"Existing devices", "are replaced"})
+		fields = append(fields, cli.Field{"Existing devices", "are replaced"})
 	}
 	if g.InitialTwin != nil {
-		fields = append(fields, field{"Initial twin", compact(g.InitialTwin)})
+		fields = append(fields, cli.Field{"Initial twin", cli.CompactJSON(g.InitialTwin)})
 	}
-	record(w, append(fields, field{"Created", when(g.CreatedDateTimeUTC.Time)}, field{"Last updated", when(g.LastUpdatedDateTimeUTC.Time)})...)
+	cli.PrintFields(w, append(fields, cli.Field{"Created", cli.FormatTime(g.CreatedDateTimeUTC.Time)}, cli.Field{"Last updated", cli.FormatTime(g.LastUpdatedDateTimeUTC.Time)})...)
 }

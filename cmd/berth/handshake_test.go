@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
 )
@@ -34,7 +35,7 @@ func TestHandshakesThatFail(t *testing.T) {
 	for _, protocol := range []string{"mqtt", "https"} {
 		t.Run(protocol, func(t *testing.T) {
 			server := startProcess(t, buildBinary(t), t.TempDir())
-			address := loopback(map[string]int{"mqtt": server.info.Ports.MQTT, "https": server.info.Ports.HTTPS}[protocol])
+			address := cli.Loopback(map[string]int{"mqtt": server.info.Ports.MQTT, "https": server.info.Ports.HTTPS}[protocol])
 			trusting := func(change func(*tls.Config)) *tls.Config {
 				config := &tls.Config{ServerName: "localhost", RootCAs: server.roots}
 				change(config)

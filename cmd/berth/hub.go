@@ -10,13 +10,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
-func (c *cli) hubs() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) hubs() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "hub",
 		Short: "Hubs that devices are assigned to: of this server, and elsewhere",
 		Long: `The hubs that the provisioning service is linked to. A hub is one of the server's
@@ -80,15 +81,16 @@ func describeLink(w io.Writer, l linkedhub.Link) {
 	if l.Local {
 		where = "this server"
 	}
-	fields := []field{{"Name", l.Hub}, {"Host", l.HostName}, {"Where", where}, {"Weight", number(l.AllocationWeight)},
+	fields := []cli.Field{{"Name", l.Hub}, {"Host", l.HostName}, {"Where", where},
+		{"Weight", number(l.AllocationWeight)},
 		{"Location", l.Location}, {"Service API", l.Address}}
 	if l.LatencyMillis != nil {
-		fields = append(fields, field{"Latency", number(l.LatencyMillis) + " ms"})
+		fields = append(fields, cli.Field{"Latency", number(l.LatencyMillis) + " ms"})
 	}
 	if l.ApplyAllocationPolicy != nil && !*l.ApplyAllocationPolicy {
-		fields = append(fields, field{"Takes", "devices of enrollments that name it"})
+		fields = append(fields, cli.Field{"Takes", "devices of enrollments that name it"})
 	}
-	record(w, append(fields, field{"Devices", number(l.AssignedDevices)})...)
+	cli.PrintFields(w, append(fields, cli.Field{"Devices", number(l.AssignedDevices)})...)
 }
 
 func number(n *int) string {
@@ -98,7 +100,7 @@ func number(n *int) string {
 	return fmt.Sprint(*n)
 }
 
-func (c *cli) hubCreate() *cobra.Command {
+func (c *program) hubCreate() *cobra.Command {
 	var host string
 	command := &cobra.Command{
 		Use:   "create NAME",
@@ -108,14 +110,14 @@ which hub they want, so each has one of its own that leads to this server. While
 the first hub is a loopback address, the next one is taken when none is given.`,
 		Example: `  berth hub create east
   berth hub create east --hub-host east.example.com`,
-		Args: exactly("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if host != "" {
 				if err := checkHubHost("hub-host", host); err != nil {
 					return err
 				}
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -123,14 +125,14 @@ the first hub is a loopback address, the next one is taken when none is given.`,
 			if err != nil {
 				return err
 			}
-			return c.print(link, func(w io.Writer) { describeLink(w, link) })
+			return c.Print(link, func(w io.Writer) { describeLink(w, link) })
 		},
 	}
 	command.Flags().StringVar(&host, "hub-host", "", "host `name` that devices reach it by; it must contain a dot")
 	return command
 }
 
-func (c *cli) hubLink() *cobra.Command {
+func (c *program) hubLink() *cobra.Command {
 	var flags linkFlags
 	command := &cobra.Command{
 		Use:   "link HUB",
@@ -142,13 +144,13 @@ one that is linked already. The connection string's policy needs the rights
 RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 		Example: `  berth hub link @azure-hub.txt
   berth hub link berth --weight 3`,
-		Args: exactly("HUB"),
+		Args: cli.ExactArgs("HUB"),
 		RunE: func(command *cobra.Command, args []string) error {
 			wanted, err := c.wantedLink(command.Context(), args[0])
 			if err != nil {
 				return err
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -162,13 +164,13 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 			}
 			linked, err := service.LinkHub(command.Context(), link, link.ETag)
 			if err != nil && strings.Contains(err.Error(), "not trusted") {
-				return advise(err, "--hub-ca-file FILE trusts its authority: of a Berth server that is the authority file which "+
+				return cli.Advise(err, "--hub-ca-file FILE trusts its authority: of a Berth server that is the authority file which "+
 					"berth info shows there.")
 			}
 			if err != nil {
 				return err
 			}
-			return c.print(linked, func(w io.Writer) { describeLink(w, linked) })
+			return c.Print(linked, func(w io.Writer) { describeLink(w, linked) })
 		},
 	}
 	flags.flags(command)
@@ -176,8 +178,8 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 }
 
 // wantedLink is the hub that a person means.
-func (c *cli) wantedLink(ctx context.Context, text string) (linkedhub.Link, error) {
-	text, err := secretOf(text)
+func (c *program) wantedLink(ctx context.Context, text string) (linkedhub.Link, error) {
+	text, err := cli.ReadSecret(text)
 	if err != nil {
 		return linkedhub.Link{}, err
 	}
@@ -186,15 +188,15 @@ func (c *cli) wantedLink(ctx context.Context, text string) (linkedhub.Link, erro
 	}
 	connection, err := credential.ParseConnectionString(text)
 	if err != nil {
-		return linkedhub.Link{}, usageError{err}
+		return linkedhub.Link{}, cli.UsageError(err)
 	}
 	if connection.SharedAccessKeyName == "" {
-		return linkedhub.Link{}, usageError{errors.New("this is a device's connection string: a hub's has SharedAccessKeyName")}
+		return linkedhub.Link{}, cli.UsageError(errors.New("this is a device's connection string: a hub's has SharedAccessKeyName"))
 	}
 	return linkedhub.Link{HostName: connection.HostName, ConnectionString: text}, nil
 }
 
-func (c *cli) hubUnlink() *cobra.Command {
+func (c *program) hubUnlink() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "unlink HUB",
@@ -203,16 +205,17 @@ func (c *cli) hubUnlink() *cobra.Command {
 another hub, as new ones, when they register again. A hub that has devices needs
 --force; to let them move with their twins, link another hub and give this one the
 weight 0, and unlink it when they have come by.`,
-		Args: exactly("HUB"),
+		Args: cli.ExactArgs("HUB"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
 			err = service.UnlinkHub(command.Context(), c.hostOf(command.Context(), args[0]), "", force)
 			if errors.Is(err, fault.Conflict) {
-				return advise(err, "berth hub link %s --weight 0 has them go to another hub when they register again; "+
-					"--force unlinks it all the same.", quote(args[0]))
+				return cli.Advise(err,
+					"berth hub link %s --weight 0 has them go to another hub when they register again; "+
+						"--force unlinks it all the same.", cli.Quote(args[0]))
 			}
 			return err
 		},
@@ -221,13 +224,13 @@ weight 0, and unlink it when they have come by.`,
 	return command
 }
 
-func (c *cli) hubList() *cobra.Command {
+func (c *program) hubList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the linked hubs",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -235,7 +238,8 @@ func (c *cli) hubList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(c, links, "No hub is linked, so no device can be assigned. Link one: berth hub link HUB",
+			return cli.PrintList(&c.Env, links,
+				"No hub is linked, so no device can be assigned. Link one: berth hub link HUB",
 				[]string{"NAME", "HOST", "WHERE", "WEIGHT", "LOCATION", "LATENCY"}, func(l linkedhub.Link) []string {
 					where, latency := "elsewhere", ""
 					if l.Local {
@@ -244,19 +248,19 @@ func (c *cli) hubList() *cobra.Command {
 					if l.LatencyMillis != nil {
 						latency = number(l.LatencyMillis) + " ms"
 					}
-					return []string{orDash(l.Hub), l.HostName, where, number(l.AllocationWeight), orDash(l.Location), orDash(latency)}
+					return []string{cli.OrDash(l.Hub), l.HostName, where, number(l.AllocationWeight), cli.OrDash(l.Location), cli.OrDash(latency)}
 				})
 		},
 	}
 }
 
-func (c *cli) hubShow() *cobra.Command {
+func (c *program) hubShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show HUB",
 		Short: "Show the link of a hub, and how many devices are assigned to it",
-		Args:  exactly("HUB"),
+		Args:  cli.ExactArgs("HUB"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -264,7 +268,7 @@ func (c *cli) hubShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(link, func(w io.Writer) { describeLink(w, link) })
+			return c.Print(link, func(w io.Writer) { describeLink(w, link) })
 		},
 	}
 }
@@ -278,5 +282,5 @@ func checkHubHost(flag, host string) error {
 	if strings.Contains(host, ".") {
 		why = "it has letters, digits, dashes and dots"
 	}
-	return usageError{fmt.Errorf("--%s must be a host name such as hub.example.com, not %q: %s", flag, host, why)}
+	return cli.UsageError(fmt.Errorf("--%s must be a host name such as hub.example.com, not %q: %s", flag, host, why))
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
@@ -51,7 +52,7 @@ const secondHost = "127.0.0.9"
 func newFleet(t *testing.T) *fleet {
 	f := &fleet{t: t, binary: buildBinary(t), firstData: t.TempDir(), secondData: t.TempDir()}
 	f.second = startProcess(t, f.binary, f.secondData, "--hub-host", secondHost)
-	f.secondAddress = loopback(f.second.info.Ports.HTTPS)
+	f.secondAddress = cli.Loopback(f.second.info.Ports.HTTPS)
 	f.first = startProcess(t, f.binary, f.firstData)
 	ctx := within(t, time.Minute)
 
@@ -93,7 +94,7 @@ func (f *fleet) reach() {
 	for _, p := range []*process{f.first, f.second} {
 		p.connect(f.t, map[*process]string{f.first: f.firstData, f.second: f.secondData}[p])
 		for _, info := range p.info.Hubs {
-			client, err := backend.NewHub(info.ConnectionString, backend.Options{RootCAs: p.roots, Address: loopback(p.info.Ports.HTTPS)})
+			client, err := backend.NewHub(info.ConnectionString, backend.Options{RootCAs: p.roots, Address: cli.Loopback(p.info.Ports.HTTPS)})
 			if err != nil {
 				f.t.Fatal(err)
 			}

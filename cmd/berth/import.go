@@ -16,12 +16,13 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
-func (c *cli) enrollmentImport() *cobra.Command {
+func (c *program) enrollmentImport() *cobra.Command {
 	var asked string
 	importing := importing[enroll.Enrollment]{
 		id:      func(e enroll.Enrollment) string { return e.RegistrationID },
@@ -53,11 +54,11 @@ Commas, semicolons or tabs divide them.`,
   berth enrollment import enrollments.json --mode upsert
   berth enrollment import enrollments.json --dry-run
   berth enrollment import azure.json --map-hub contoso.azure-devices.net=berth`,
-		Args: exactly("FILE"),
+		Args: cli.ExactArgs("FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			format, err := exchange.FormatOf(asked, args[0])
 			if err != nil {
-				return usageError{local(err)}
+				return cli.UsageError(cli.LocalError(err))
 			}
 			importing.read = func(input io.Reader, each func(exchange.Row[enroll.Enrollment]) error) error {
 				return exchange.ReadEnrollments(input, format, each)
@@ -70,11 +71,11 @@ Commas, semicolons or tabs divide them.`,
 	return command
 }
 
-func (c *cli) groupImport() *cobra.Command {
-	importing := importing[enroll.Group]{
-		id:      func(g enroll.Group) string { return g.EnrollmentGroupID },
-		hubs:    func(g enroll.Group) []string { return append(slices.Clone(g.Hubs), g.HubHostName) },
-		kind:    func(g enroll.Group) string { return g.Attestation.Type },
+func (c *program) groupImport() *cobra.Command {
+	importing := importing[provisioning.EnrollmentGroup]{
+		id:      func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
+		hubs:    func(g provisioning.EnrollmentGroup) []string { return append(slices.Clone(g.Hubs), g.HubHostName) },
+		kind:    func(g provisioning.EnrollmentGroup) string { return g.Attestation.Type },
 		fit:     (*exchange.Origin).Groups,
 		bulk:    (*backend.Provisioning).BulkGroups,
 		dry:     (*backend.Provisioning).DryRunGroups,
@@ -96,7 +97,7 @@ one of this server for each, --ignore-hubs lets any linked hub take the devices.
 		Example: `  berth group import groups.json
   berth group import azure.json --ignore-hubs --dry-run
   berth group import groups.json --mode upsert`,
-		Args: exactly("FILE"),
+		Args: cli.ExactArgs("FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			return importing.run(command.Context(), c, args[0])
 		},
@@ -147,13 +148,13 @@ func (i *importing[T]) flags(command *cobra.Command) {
 // azureBulk is how many items Azure takes in one bulk operation, and Berth with its limits.
 const azureBulk = 10
 
-func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
+func (i *importing[T]) run(ctx context.Context, c *program, file string) error {
 	var err error
 	if i.mode, err = exchange.ParseMode(i.asked); err != nil {
-		return usageError{local(err)}
+		return cli.UsageError(cli.LocalError(err))
 	}
 	if i.origin.Hubs, err = exchange.ParseHubs(i.mapped); err != nil {
-		return usageError{fmt.Errorf("--map-hub: %w", local(err))}
+		return cli.UsageError(fmt.Errorf("--map-hub: %w", cli.LocalError(err)))
 	}
 	for old, name := range i.origin.Hubs {
 		i.origin.Hubs[old] = c.hostOf(ctx, name)
@@ -170,13 +171,13 @@ func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
 		}
 		input = opened
 	}
-	if i.service, err = c.target.provisioning(); err != nil {
+	if i.service, err = c.Target.Provisioning(); err != nil {
 		return err
 	}
 	i.most.Store(backend.MaxBulk)
 	done, wrong, there, elsewhere := 0, 0, 0, 0
-	shown := c.newProgress("bytes read", size)
-	sending := exchange.Import[T]{Size: backend.MaxBulk, AtOnce: bulksAtOnce, Send: i.send,
+	shown := c.NewProgress("bytes read", size)
+	sending := exchange.Import[T]{Size: backend.MaxBulk, AtOnce: cli.BulksAtOnce, Send: i.send,
 		Done: func(rows int) { done += rows },
 		Failed: func(row exchange.Row[T], why error) {
 			wrong++
@@ -186,7 +187,7 @@ func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
 			if i.isElsewhere(row.Item, why) {
 				elsewhere++
 			}
-			shown.line(fmt.Sprintf("line %d, %s: %s", row.Line, plain(orDash(i.id(row.Item))), plain(fault.From(why).Message)))
+			shown.Line(fmt.Sprintf("line %d, %s: %s", row.Line, cli.Printable(cli.OrDash(i.id(row.Item))), cli.Printable(fault.From(why).Message)))
 		}}
 	if i.dryRun {
 		i.bulk, sending.AtOnce = i.rehearse(), 1
@@ -197,14 +198,14 @@ func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
 	err = sending.Run(ctx, func(each func(exchange.Row[T]) error) error {
 		return ofFile(file, i.read(io.TeeReader(input, shown), i.fit(&i.origin, each)))
 	})
-	shown.end()
-	i.tellOfRest(c.stderr)
+	shown.End()
+	i.tellOfRest(c.Stderr)
 	result := struct {
 		Done    int              `json:"done"`
 		Failed  int              `json:"failed"`
 		Without exchange.Without `json:"without,omitzero"`
 	}{done, wrong, i.origin.Without()}
-	if printed := c.print(result, func(w io.Writer) {
+	if printed := c.Print(result, func(w io.Writer) {
 		verb := "imported"
 		if i.dryRun {
 			verb = "would be imported"
@@ -221,14 +222,14 @@ func (i *importing[T]) run(ctx context.Context, c *cli, file string) error {
 		var hints []string
 		if there > 0 {
 			hints = append(hints, fmt.Sprintf("%d are there already: %s %s --mode upsert changes those.", there,
-				i.example, quote(file)))
+				i.example, cli.Quote(file)))
 		}
 		if elsewhere > 0 {
 			hints = append(hints, fmt.Sprintf(
 				"%d name hubs that are not linked here: --map-hub OLD=NEW takes one that is, --ignore-hubs any.", elsewhere))
 		}
 		if len(hints) > 0 {
-			err = advise(err, "%s", strings.Join(hints, " "))
+			err = cli.Advise(err, "%s", strings.Join(hints, " "))
 		}
 	}
 	return err
@@ -260,7 +261,7 @@ func ofFile(file string, err error) error {
 	if !errors.As(err, &problem) {
 		return err
 	}
-	return fmt.Errorf("%s: %w", file, local(problem))
+	return fmt.Errorf("%s: %w", file, cli.LocalError(problem))
 }
 
 // isElsewhere reports whether an item was refused for a hub that it names.
@@ -292,7 +293,8 @@ func (i *importing[T]) tellOfRest(w io.Writer) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(without.Members)) {
-		fmt.Fprintf(w, "berth: %d have %s, which is not known here and left out\n", without.Members[name], plain(name))
+		fmt.Fprintf(w, "berth: %d have %s, which is not known here and left out\n", without.Members[name],
+			cli.Printable(name))
 	}
 	for _, name := range i.origin.Unused() {
 		fmt.Fprintf(w, "berth: warning: the file does not name the hub %q of --map-hub\n", name)
@@ -357,7 +359,7 @@ func (i *importing[T]) apply(ctx context.Context, mode backend.BulkMode, items [
 			return nil, ctx.Err()
 		}
 	case tooMany && problem.Code.Status() == 404 && i.dryRun:
-		return nil, advise(errors.New("this service can't say what an import would do"),
+		return nil, cli.Advise(errors.New("this service can't say what an import would do"),
 			"Only Berth can, of this version on. Without --dry-run the rows that can't be imported are listed.")
 	case tooMany && problem.Code.Status() == 400 && len(items) > azureBulk:
 		i.most.Store(azureBulk)

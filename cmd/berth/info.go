@@ -8,11 +8,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/server"
 )
 
-func (c *cli) info() *cobra.Command {
+func (c *program) info() *cobra.Command {
 	trust := false
 	command := &cobra.Command{
 		Use:   "info",
@@ -23,17 +24,17 @@ strings hold keys.`,
 		Example: `  berth info
   berth info --trust
   export PROVISIONING_IDSCOPE=$(berth info -o json | jq -r .idScope)`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(*cobra.Command, []string) error {
-			info, err := c.target.info()
+			info, err := c.Target.Info()
 			if err != nil {
 				return err
 			}
 			if trust {
 				trusted := map[string]string{"caFile": info.CAFile}
-				return c.print(trusted, func(w io.Writer) { fmt.Fprintln(w, trustText(info.CAFile)) })
+				return c.Print(trusted, func(w io.Writer) { fmt.Fprintln(w, trustText(info.CAFile)) })
 			}
-			return c.print(info, func(w io.Writer) { describeServer(w, info) })
+			return c.Print(info, func(w io.Writer) { describeServer(w, info) })
 		},
 	}
 	command.Flags().BoolVar(&trust, "trust", false, "show how each SDK is made to trust the server's certificate authority")
@@ -76,14 +77,14 @@ func welcome(w io.Writer, info server.Info, link credential.LoginLink, dataDir, 
 		fmt.Fprintf(w, "\nThe keys are shown on a terminal only, or by: berth info%s\n", data)
 	}
 	fmt.Fprintf(w, "\nClients must trust the authority file. For Python and Node:\n")
-	fmt.Fprintf(w, "  export SSL_CERT_FILE=%s\n", quote(info.CAFile))
-	fmt.Fprintf(w, "  export NODE_EXTRA_CA_CERTS=%s\n", quote(info.CAFile))
+	fmt.Fprintf(w, "  export SSL_CERT_FILE=%s\n", cli.Quote(info.CAFile))
+	fmt.Fprintf(w, "  export NODE_EXTRA_CA_CERTS=%s\n", cli.Quote(info.CAFile))
 	fmt.Fprintf(w, "For Java, C#, C and Go: berth info --trust%s\n", data)
 	fmt.Fprintf(w, "AMQP is not served by this version: use MQTT, MQTT over WebSocket or HTTPS.\n\n")
 }
 
 func describeServer(w io.Writer, info server.Info) {
-	fields := []field{
+	fields := []cli.Field{
 		{"Portal", info.PortalURL},
 		{"ID scope", info.IDScope},
 		{"Global device endpoint", info.ProvisioningHost},
@@ -92,14 +93,14 @@ func describeServer(w io.Writer, info server.Info) {
 		{"Provisioning service", info.ProvisioningConnectionString},
 	}
 	for _, hub := range info.Hubs {
-		fields = append(fields, field{"Hub " + hub.Name, hub.Host}, field{"", hub.ConnectionString})
+		fields = append(fields, cli.Field{"Hub " + hub.Name, hub.Host}, cli.Field{"", hub.ConnectionString})
 	}
-	record(w, fields...)
+	cli.PrintFields(w, fields...)
 }
 
 // trustText says how each SDK is made to trust an authority.
 func trustText(caFile string) string {
-	return strings.NewReplacer("CA_QUOTED", quote(caFile), "CA_FILE", caFile).Replace(`Every client must trust the certificate authority of this server:
+	return strings.NewReplacer("CA_QUOTED", cli.Quote(caFile), "CA_FILE", caFile).Replace(`Every client must trust the certificate authority of this server:
 
   CA_FILE
 

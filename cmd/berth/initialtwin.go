@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -15,7 +16,7 @@ func readInitialTwin(value string) (*linkedhub.InitialTwin, error) {
 	if value == "" {
 		return nil, nil
 	}
-	text, err := readJSON("initial-twin", value)
+	text, err := cli.ReadJSON("initial-twin", value)
 	if err != nil {
 		return nil, err
 	}
@@ -25,9 +26,10 @@ func readInitialTwin(value string) (*linkedhub.InitialTwin, error) {
 	if err := decoder.Decode(&twin); err != nil {
 		const form = `It is written {"tags":{…},"properties":{"desired":{…}}}, either part may be left out.`
 		if _, name, ok := strings.Cut(err.Error(), "unknown field "); ok {
-			return nil, advise(usageError{fmt.Errorf("--initial-twin has %s, which is no part of a twin", name)}, form)
+			return nil, cli.Advise(cli.UsageError(fmt.Errorf("--initial-twin has %s, which is no part of a twin",
+				name)), form)
 		}
-		return nil, advise(usageError{fmt.Errorf("--initial-twin is no twin: %w", err)}, form)
+		return nil, cli.Advise(cli.UsageError(fmt.Errorf("--initial-twin is no twin: %w", err)), form)
 	}
 	return twin, nil
 }

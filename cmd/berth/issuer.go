@@ -8,16 +8,17 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/issuance"
 )
 
-func (c *cli) issuerCreate() *cobra.Command {
+func (c *program) issuerCreate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make an issuing authority under Berth's own root",
-		Args:  exactly("NAME"),
+		Args:  cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -25,18 +26,18 @@ func (c *cli) issuerCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(authority, func(w io.Writer) { fmt.Fprint(w, authority.Certificate) })
+			return c.Print(authority, func(w io.Writer) { fmt.Fprint(w, authority.Certificate) })
 		},
 	}
 }
 
-func (c *cli) issuerList() *cobra.Command {
+func (c *program) issuerList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the issuing authorities",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -44,20 +45,20 @@ func (c *cli) issuerList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(c, authorities,
+			return cli.PrintList(&c.Env, authorities,
 				"There are no issuing authorities. Make one: berth credential authority create NAME",
 				[]string{"NAME", "VALID TO", "REVOKED"}, func(a issuance.Authority) []string {
-					validTo := when(a.NotAfter)
+					validTo := cli.FormatTime(a.NotAfter)
 					if a.Certificate == "" {
 						validTo = "not activated"
 					}
-					return []string{a.Name, validTo, orDash(when(a.Revoked))}
+					return []string{a.Name, validTo, cli.OrDash(cli.FormatTime(a.Revoked))}
 				})
 		},
 	}
 }
 
-func (c *cli) issuerRequest() *cobra.Command {
+func (c *program) issuerRequest() *cobra.Command {
 	var commonName string
 	command := &cobra.Command{
 		Use:   "request NAME",
@@ -69,9 +70,9 @@ Asked again, it makes another request for the same key, for instance to renew.`,
 		Example: `  berth credential authority request factory > factory.csr
   berth credential authority activate factory factory-chain.pem
   berth credential policy set default --authority factory`,
-		Args: exactly("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -79,7 +80,7 @@ Asked again, it makes another request for the same key, for instance to renew.`,
 			if err != nil {
 				return err
 			}
-			return c.print(authority, func(w io.Writer) { fmt.Fprint(w, authority.Request) })
+			return c.Print(authority, func(w io.Writer) { fmt.Fprint(w, authority.Request) })
 		},
 	}
 	command.Flags().StringVar(&commonName, "common-name", "",
@@ -87,17 +88,17 @@ Asked again, it makes another request for the same key, for instance to renew.`,
 	return command
 }
 
-func (c *cli) issuerActivate() *cobra.Command {
+func (c *program) issuerActivate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "activate NAME FILE",
 		Short: "Bring the certificate of an issuing authority, with those above it up to the root (PEM)",
-		Args:  exactly("NAME", "FILE"),
+		Args:  cli.ExactArgs("NAME", "FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			chain, err := os.ReadFile(args[1])
 			if err != nil {
 				return fmt.Errorf("read the chain: %w", err)
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -105,36 +106,37 @@ func (c *cli) issuerActivate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(authority, func(w io.Writer) {
+			return c.Print(authority, func(w io.Writer) {
 				fmt.Fprintf(w, "%s signs from now on; its certificate is valid to %s\n", authority.Name,
-					when(authority.NotAfter))
+					cli.FormatTime(authority.NotAfter))
 			})
 		},
 	}
 }
 
-func (c *cli) issuerRevoke() *cobra.Command {
+func (c *program) issuerRevoke() *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Make void all certificates that an authority issued, and end the connections made with them",
-		Args:  exactly("NAME"),
+		Args:  cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			return c.revokeIssuer(command, args[0], "")
 		},
 	}
 }
 
-func (c *cli) issuerRotate() *cobra.Command {
+func (c *program) issuerRotate() *cobra.Command {
 	var replacement string
 	command := &cobra.Command{
 		Use:     "rotate NAME --to NAME",
 		Short:   "Revoke an authority and have the policies that name it name another, in one step",
 		Example: `  berth credential authority rotate default --to default-2`,
-		Args:    exactly("NAME"),
+		Args:    cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if replacement == "" {
-				return usageError{errors.New("--to names the authority that the policies name from then on, and is " +
-					"missing")}
+				return cli.UsageError(errors.New(
+					"--to names the authority that the policies name from then on, and is " +
+						"missing"))
 			}
 			return c.revokeIssuer(command, args[0], replacement)
 		},
@@ -144,8 +146,8 @@ func (c *cli) issuerRotate() *cobra.Command {
 	return command
 }
 
-func (c *cli) revokeIssuer(command *cobra.Command, name, replacement string) error {
-	service, err := c.target.provisioning()
+func (c *program) revokeIssuer(command *cobra.Command, name, replacement string) error {
+	service, err := c.Target.Provisioning()
 	if err != nil {
 		return err
 	}
@@ -153,22 +155,22 @@ func (c *cli) revokeIssuer(command *cobra.Command, name, replacement string) err
 	if err != nil {
 		return err
 	}
-	return c.print(authority, func(w io.Writer) {
-		fmt.Fprintf(w, "%s is revoked since %s\n", authority.Name, when(authority.Revoked))
+	return c.Print(authority, func(w io.Writer) {
+		fmt.Fprintf(w, "%s is revoked since %s\n", authority.Name, cli.FormatTime(authority.Revoked))
 		if replacement != "" {
-			fmt.Fprintf(w, "its policies name %s now\n", plain(replacement))
+			fmt.Fprintf(w, "its policies name %s now\n", cli.Printable(replacement))
 		}
 	})
 }
 
-func (c *cli) issuerDelete() *cobra.Command {
+func (c *program) issuerDelete() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete an issuing authority and its key; its name stays taken",
-		Args:  exactly("NAME"),
+		Args:  cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}

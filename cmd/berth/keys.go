@@ -1,6 +1,9 @@
 package main
 
-import "github.com/berth-iot/berth/provisioning"
+import (
+	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/provisioning"
+)
 
 // hideKeys takes the keys from what is shown of an attestation.
 func hideKeys(mechanism *enroll.AttestationMechanism) {
@@ -11,13 +14,13 @@ func hideKeys(mechanism *enroll.AttestationMechanism) {
 
 // describeKeys are the keys of an attestation, or how they are asked for: by the
 // command show of what has them.
-func describeKeys(mechanism enroll.AttestationMechanism, what, id string) []field {
+func describeKeys(mechanism provisioning.AttestationMechanism, what, id string) []cli.Field {
 	switch keys := mechanism.SymmetricKey; {
 	case keys == nil:
 		return nil
 	case keys.PrimaryKey == "" && keys.SecondaryKey == "":
-		return []field{{"Keys", "not shown: berth " + what + " show " + id + " --keys"}}
+		return []cli.Field{{"Keys", "not shown: berth " + what + " show " + id + " --keys"}}
 	default:
-		return []field{{"Primary key", keys.PrimaryKey}, {"Secondary key", keys.SecondaryKey}}
+		return []cli.Field{{"Primary key", keys.PrimaryKey}, {"Secondary key", keys.SecondaryKey}}
 	}
 }

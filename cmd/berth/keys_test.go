@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
@@ -74,10 +75,10 @@ func TestKeysWhenAsked(t *testing.T) {
 	}
 	// Keys that the service makes.
 	if d := read[identity.Device](s, "device", "create", "made", "--keys"); d.Authentication.SymmetricKey.PrimaryKey == nil {
-		t.Errorf("berth device create --keys: %s", compact(d))
+		t.Errorf("berth device create --keys: %s", cli.CompactJSON(d))
 	}
 	if d := read[identity.Device](s, "device", "show", "made"); d.Authentication.SymmetricKey != (identity.KeyPair{}) {
-		t.Errorf("berth device show: %s", compact(d))
+		t.Errorf("berth device show: %s", cli.CompactJSON(d))
 	}
 	s.run(0, "policy", "create", "dashboard", "--rights", "EnrollmentRead")
 	policy := read[access.Policy](s, "policy", "show", "dashboard", "--keys")
@@ -96,7 +97,7 @@ func TestKeysWhenAsked(t *testing.T) {
 // TestKeysFlagEverywhere: a command that makes, shows or changes what has keys has the
 // flag that asks for them.
 func TestKeysFlagEverywhere(t *testing.T) {
-	c := &cli{stdout: io.Discard, stderr: new(bytes.Buffer)}
+	c := &program{Env: cli.Env{Stdout: io.Discard, Stderr: new(bytes.Buffer)}}
 	for _, what := range c.root().Commands() {
 		if !slices.Contains([]string{"enrollment", "group", "device", "policy"}, what.Name()) {
 			continue

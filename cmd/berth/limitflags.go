@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/server"
@@ -67,7 +68,7 @@ func parseLockout(text string) (lockout guard.Lockout, err error) {
 	lockout.Within, failed[1] = time.ParseDuration(within)
 	lockout.For, failed[2] = time.ParseDuration(lasting)
 	if errors.Join(failed[:]...) != nil || lockout.Failures < 1 || lockout.Within <= 0 || lockout.For <= 0 {
-		return lockout, usageError{fmt.Errorf("--lockout must be written N/WITHIN:FOR, such as 20/1m:10m, not %q", text)}
+		return lockout, cli.UsageError(fmt.Errorf("--lockout must be written N/WITHIN:FOR, such as 20/1m:10m, not %q", text))
 	}
 	return lockout, nil
 }

@@ -6,14 +6,15 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // linkedHosts are the host names of the linked hubs that people mean: hubs of the
 // server and elsewhere, each by its host name or its name.
-func (c *cli) linkedHosts(ctx context.Context, names ...string) ([]string, error) {
-	service, err := c.target.provisioning()
+func (c *program) linkedHosts(ctx context.Context, names ...string) ([]string, error) {
+	service, err := c.Target.Provisioning()
 	if err != nil {
 		return nil, err
 	}
@@ -47,29 +48,29 @@ func linkedHost(links []linkedhub.Link, name string) (string, error) {
 		default:
 			elsewhere = append(elsewhere, link.HostName)
 		}
-		known = append(known, nameAndHost(link.Hub, link.HostName))
+		known = append(known, cli.NameAndHost(link.Hub, link.HostName))
 	}
 	switch found := append(here, elsewhere...); {
 	case len(here) == 1 || len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return "", usageError{fmt.Errorf("several linked hubs are called %s: say which by its host name, %s", name,
-			strings.Join(found, " or "))}
+		return "", cli.UsageError(fmt.Errorf("several linked hubs are called %s: say which by its host name, %s", name,
+			strings.Join(found, " or ")))
 	case len(known) == 0:
-		return "", advise(fmt.Errorf("there is no hub %q: no hub is linked", name), "berth hub link HUB links one.")
+		return "", cli.Advise(fmt.Errorf("there is no hub %q: no hub is linked", name), "berth hub link HUB links one.")
 	}
-	return "", advise(fmt.Errorf("no hub %q is linked, but %s", name, strings.Join(known, ", ")),
+	return "", cli.Advise(fmt.Errorf("no hub %q is linked, but %s", name, strings.Join(known, ", ")),
 		"berth hub link HUB links another.")
 }
 
 // hostOf is the host of a hub, linked or of the data folder's server, by its name;
 // what is none is taken for a host.
-func (c *cli) hostOf(ctx context.Context, name string) string {
+func (c *program) hostOf(ctx context.Context, name string) string {
 	if hosts, err := c.linkedHosts(ctx, name); err == nil && hosts[0] != name {
 		return hosts[0]
 	}
-	if info, err := c.target.info(); err == nil && c.target.connectionString == "" {
-		if hub, err := findHub(info, name); err == nil {
+	if info, err := c.Target.Info(); err == nil && c.Target.ConnectionString == "" {
+		if hub, err := cli.FindHub(info, name); err == nil {
 			return hub.Host
 		}
 	}

@@ -5,11 +5,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning/guard"
 )
 
-func (c *cli) lockout() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) lockout() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "lockout",
 		Short: "Addresses that are not heard because devices there kept failing to prove themselves",
 		Long: `Lists and lifts lock-outs. berth up --lockout says when a source is locked out; by
@@ -18,9 +19,9 @@ default none is.`,
 	command.AddCommand(&cobra.Command{
 		Use:   "list",
 		Short: "List the sources that are locked out",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -28,17 +29,17 @@ default none is.`,
 			if err != nil {
 				return err
 			}
-			return printList(c, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
+			return cli.PrintList(&c.Env, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
 				func(l guard.LockedOut) []string {
-					return []string{l.Source, when(l.Since.Time), when(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
+					return []string{l.Source, cli.FormatTime(l.Since.Time), cli.FormatTime(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
 				})
 		},
 	}, &cobra.Command{
 		Use:   "lift SOURCE",
 		Short: "Let a source be heard again",
-		Args:  exactly("SOURCE"),
+		Args:  cli.ExactArgs("SOURCE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}

@@ -12,10 +12,14 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/cmd/berth/cli"
 )
 
 func main() {
@@ -28,16 +32,23 @@ func main() {
 // failure, 2 for a command line that is wrong, 3 for a data folder that has lost
 // something.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
-	c := &cli{stdout: stdout, stderr: stderr}
+	c := &program{Env: cli.Env{Stdout: stdout, Stderr: stderr}}
 	root := c.root()
 	if err := checkText(args); err != nil {
-		return c.exit(root, err)
+		return c.Exit(root, err)
 	}
 	root.SetArgs(args)
-	return c.exit(root.ExecuteContextC(ctx))
+	return c.Exit(root.ExecuteContextC(ctx))
 }
 
-func (c *cli) root() *cobra.Command {
+// program is one run of the program.
+type program struct {
+	cli.Env
+
+	completionTimeout time.Duration // in place of the constant, when it is not zero
+}
+
+func (c *program) root() *cobra.Command {
 	root := &cobra.Command{
 		Use:   "berth",
 		Short: "A device provisioning service and IoT hub that you run yourself",
@@ -50,30 +61,18 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
-	root.SetOut(c.stdout)
-	root.SetErr(c.stderr)
-	help(root)
-	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error { return usageError{flagError(command, err)} })
+	root.SetOut(c.Stdout)
+	root.SetErr(c.Stderr)
+	cli.Parent(root)
+	root.SetFlagErrorFunc(cli.FlagError)
 	root.AddGroup(
-		&cobra.Group{ID: startGroup, Title: "Start:"},
-		&cobra.Group{ID: identityGroup, Title: "Device identity:"},
-		&cobra.Group{ID: lookGroup, Title: "Look:"},
+		&cobra.Group{ID: cli.StartGroup, Title: "Start:"},
+		&cobra.Group{ID: cli.IdentityGroup, Title: "Device identity:"},
+		&cobra.Group{ID: cli.LookGroup, Title: "Look:"},
 	)
-	c.target.flags(root.PersistentFlags())
-	root.PersistentFlags().VarP(&c.output, "output", "o", "how to print results: table or json")
-	for _, group := range []struct {
-		id       string
-		commands []*cobra.Command
-	}{
-		{startGroup, []*cobra.Command{c.demo(), c.up(), c.info(), c.portal(), c.data()}},
-		{identityGroup, []*cobra.Command{c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(), c.credential(), c.device(), c.hubs(), c.network(), c.allocate(), c.policy()}},
-		{lookGroup, []*cobra.Command{c.attempts(), c.explain(), c.audit(), c.lockout(), c.telemetry(), c.inject()}},
-	} {
-		for _, command := range group.commands {
-			command.GroupID = group.id
-			root.AddCommand(command)
-		}
-	}
+	c.Target.Flags(root.PersistentFlags())
+	root.PersistentFlags().VarP(&c.Output, "output", "o", "how to print results: table or json")
+	root.AddCommand(c.commands()...)
 	strictCompletion(root)
 	root.AddCommand(c.versionCommand())
 	suggestSynonyms(root)
@@ -82,6 +81,16 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	c.completeArguments(root)
 	root.PersistentPreRunE = func(command *cobra.Command, _ []string) error { return checkFlags(command) }
 	return root
+}
+
+// commands are those of the groups of the help.
+func (c *program) commands() []*cobra.Command {
+	return slices.Concat(
+		cli.InGroup(cli.StartGroup, c.demo(), c.up(), c.info(), c.portal(), c.data()),
+		cli.InGroup(cli.IdentityGroup, c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(),
+			c.credential(), c.device(), c.hubs(), c.network(), c.allocate(), c.policy()),
+		cli.InGroup(cli.LookGroup, c.attempts(), c.explain(), c.audit(), c.lockout(), c.telemetry(), c.misbehave()),
+	)
 }
 
 // synonyms are words that other programs have for what commands do here.
@@ -112,10 +121,10 @@ func helpCommand() *cobra.Command {
 		RunE: func(command *cobra.Command, args []string) error {
 			found, rest, err := command.Root().Find(args)
 			if err != nil {
-				return usageError{err}
+				return cli.UsageError(err)
 			}
 			if len(rest) > 0 {
-				return unknownCommand(found, rest[0])
+				return cli.UnknownCommand(found, rest[0])
 			}
 			found.InitDefaultHelpFlag()
 			found.InitDefaultVersionFlag()
@@ -145,8 +154,8 @@ func strictCompletion(root *cobra.Command) {
 	if err != nil || completion == root {
 		return
 	}
-	help(completion)
+	cli.Parent(completion)
 	for _, shell := range completion.Commands() {
-		shell.Args = exactly()
+		shell.Args = cli.ExactArgs()
 	}
 }

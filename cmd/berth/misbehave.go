@@ -8,14 +8,14 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-func (c *cli) inject() *cobra.Command {
-	command := help(&cobra.Command{
-		Use:     "inject",
-		Aliases: []string{"misbehave"}, // what the command was called
-		Short:   "Inject faults into the next registrations, to test what devices do",
+func (c *program) misbehave() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
+		Use:   "misbehave",
+		Short: "Be nasty to the next devices that register, to test what they do",
 		Long: `Makes the provisioning service fail, delay, throttle or drop registrations, or
 name a wrong hub, for those who test their devices. A fault is injected into so many
 registrations of attested devices, of one registration id or group if that is given,
@@ -46,18 +46,18 @@ var injectNames = map[inject.Kind]string{
 	inject.Fail: "fail", inject.Throttle: "throttle", inject.Delay: "delay", inject.Drop: "drop", inject.WrongHub: "wrong-hub",
 }
 
-func (c *cli) injectKind(kind inject.Kind, short string) *cobra.Command {
+func (c *program) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
 	wanted := inject.Fault{Kind: kind}
 	var delay time.Duration
 	command := &cobra.Command{
 		Use:   injectNames[kind],
 		Short: short,
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			if kind == inject.WrongHub && wanted.HubHostName == "" {
 				return errNoHubHost
 			}
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -66,9 +66,9 @@ func (c *cli) injectKind(kind inject.Kind, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.print(injected, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is injected into the next %d registrations of %s. It ends by itself, or with: berth inject stop %s\n",
-					injectNames[kind], injected.Times, injectScope(injected), injected.ID)
+			return c.Print(armed, func(w io.Writer) {
+				fmt.Fprintf(w, "%s strikes the next %d registrations of %s. It ends by itself, or with: berth misbehave stop %s\n",
+					misbehaveNames[kind], armed.Times, misbehaveScope(armed), armed.ID)
 			})
 		},
 	}
@@ -95,13 +95,13 @@ func injectScope(injected inject.Fault) string {
 	return "any device"
 }
 
-func (c *cli) injectList() *cobra.Command {
+func (c *program) misbehaveList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List the faults that are still to be injected",
-		Args:  exactly(),
+		Short: "List what is left of the misbehaviours",
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -109,21 +109,22 @@ func (c *cli) injectList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return printList(c, faults, "No faults are injected.", []string{"ID", "KIND", "TIMES", "SECONDS", "DEVICES"},
-				func(f inject.Fault) []string {
-					return []string{f.ID, injectNames[f.Kind], fmt.Sprint(f.Times), fmt.Sprint(f.Seconds), injectScope(f)}
+			return cli.PrintList(&c.Env, armed, "The service behaves.",
+				[]string{"ID", "KIND", "TIMES", "SECONDS", "STRIKES"},
+				func(m inject.Fault) []string {
+					return []string{m.ID, misbehaveNames[m.Kind], fmt.Sprint(m.Times), fmt.Sprint(m.Seconds), misbehaveScope(m)}
 				})
 		},
 	}
 }
 
-func (c *cli) injectStop() *cobra.Command {
+func (c *program) misbehaveStop() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop [ID]",
-		Short: "Remove an injected fault, or all",
-		Args:  between(0, "ID"),
+		Short: "End a misbehaviour, or all",
+		Args:  cli.RangeArgs(0, "ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -136,4 +137,4 @@ func (c *cli) injectStop() *cobra.Command {
 	}
 }
 
-var errNoHubHost = usageError{errors.New("--hub-host names the hub that the device is told, and is missing")}
+var errNoHubHost = cli.UsageError(errors.New("--hub-host names the hub that the device is told, and is missing"))

@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/provisioning/enroll"
@@ -98,7 +99,7 @@ func newDoors(t *testing.T) *doors {
 	t.Helper()
 	d := &doors{shell: newShell(t), folder: t.TempDir()}
 	var err error
-	if d.service, err = (&target{data: d.data}).provisioning(); err != nil {
+	if d.service, err = (&cli.Target{Data: d.data}).Provisioning(); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(d.service.Close)
@@ -443,7 +444,7 @@ func TestDeviceFlags(t *testing.T) {
 		"lastActivityTime": "", "cloudToDeviceMessageCount": "",
 		"certificateIssuance.registrationId": "", "certificateIssuance.credentialPolicyName": "",
 	}
-	c := &cli{stdout: io.Discard, stderr: io.Discard}
+	c := &program{Env: cli.Env{Stdout: io.Discard, Stderr: io.Discard}}
 	create, update := c.deviceCreate(), c.deviceUpdate()
 	for _, path := range wirePaths(reflect.TypeFor[identity.Device](), "") {
 		flag, known := flags[path]

@@ -10,11 +10,12 @@ import (
 
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 )
 
-func (c *cli) policy() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) policy() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "policy",
 		Short: "Shared access policies: who may do what with the provisioning service",
 		Long: `Shared access policies of the provisioning service. A back end signs its requests
@@ -31,28 +32,28 @@ RegistrationStatusRead and RegistrationStatusWrite.`,
 
 // printPolicy shows a policy, with its keys and connection string when they were asked
 // for.
-func (c *cli) printPolicy(service *backend.Provisioning, p access.Policy, keys bool) error {
+func (c *program) printPolicy(service *backend.Provisioning, p access.Policy, keys bool) error {
 	if keys {
-		return c.print(p, func(w io.Writer) { describePolicy(w, service, p) })
+		return c.Print(p, func(w io.Writer) { describePolicy(w, service, p) })
 	}
-	return c.print(withoutPolicyKeys(p), func(w io.Writer) {
-		record(w,
-			field{"Name", p.Name},
-			field{"Rights", strings.Join(p.Rights, ", ")},
-			field{"Keys", "not shown: berth policy show " + p.Name + " --keys"},
-			field{"ETag", p.ETag})
+	return c.Print(withoutPolicyKeys(p), func(w io.Writer) {
+		cli.PrintFields(w,
+			cli.Field{"Name", p.Name},
+			cli.Field{"Rights", strings.Join(p.Rights, ", ")},
+			cli.Field{"Keys", "not shown: berth policy show " + p.Name + " --keys"},
+			cli.Field{"ETag", p.ETag})
 	})
 }
 
 func describePolicy(w io.Writer, service *backend.Provisioning, p access.Policy) {
 	connection := credential.ConnectionString{HostName: service.Host(), SharedAccessKeyName: p.Name, SharedAccessKey: p.PrimaryKey}
-	record(w,
-		field{"Name", p.Name},
-		field{"Rights", strings.Join(p.Rights, ", ")},
-		field{"Primary key", p.PrimaryKey},
-		field{"Secondary key", p.SecondaryKey},
-		field{"Connection string", connection.String()},
-		field{"ETag", p.ETag})
+	cli.PrintFields(w,
+		cli.Field{"Name", p.Name},
+		cli.Field{"Rights", strings.Join(p.Rights, ", ")},
+		cli.Field{"Primary key", p.PrimaryKey},
+		cli.Field{"Secondary key", p.SecondaryKey},
+		cli.Field{"Connection string", connection.String()},
+		cli.Field{"ETag", p.ETag})
 }
 
 // keylessPolicy is a policy where nobody asked for its keys.
@@ -67,10 +68,10 @@ func withoutPolicyKeys(p access.Policy) keylessPolicy {
 }
 
 // onPolicy is a command that does something to a policy and shows it.
-func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error)) *cobra.Command {
+func (c *program) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error)) *cobra.Command {
 	keys := false
 	command.RunE = func(command *cobra.Command, args []string) error {
-		service, err := c.target.provisioning()
+		service, err := c.Target.Provisioning()
 		if err != nil {
 			return err
 		}
@@ -80,11 +81,11 @@ func (c *cli) onPolicy(command *cobra.Command, do func(ctx context.Context, serv
 		}
 		return c.printPolicy(service, policy, keys)
 	}
-	keysFlag(command, &keys)
+	cli.KeysFlag(command, &keys)
 	return command
 }
 
-var errNoRights = usageError{errors.New("--rights names what the policy may do, and is missing")}
+var errNoRights = cli.UsageError(errors.New("--rights names what the policy may do, and is missing"))
 
 // rightsFlag is --rights, which names the rights of a policy.
 func rightsFlag(command *cobra.Command, rights *[]string) {
@@ -96,13 +97,13 @@ func ifMatchFlag(command *cobra.Command, etag *string) {
 	command.Flags().StringVar(etag, "etag", "", "only if the policy still has this `ETag`, as show prints it")
 }
 
-func (c *cli) policyCreate() *cobra.Command {
+func (c *program) policyCreate() *cobra.Command {
 	var rights []string
 	command := c.onPolicy(&cobra.Command{
 		Use:     "create NAME --rights RIGHT,…",
 		Short:   "Create a policy, with fresh keys",
 		Example: "  berth policy create dashboard --rights EnrollmentRead,RegistrationStatusRead",
-		Args:    exactly("NAME"),
+		Args:    cli.ExactArgs("NAME"),
 	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		if len(rights) == 0 {
 			return access.Policy{}, errNoRights
@@ -113,21 +114,21 @@ func (c *cli) policyCreate() *cobra.Command {
 	return command
 }
 
-func (c *cli) policyShow() *cobra.Command {
+func (c *program) policyShow() *cobra.Command {
 	return c.onPolicy(&cobra.Command{Use: "show NAME", Short: "Show a policy, and with --keys its keys and connection " +
-		"string", Args: exactly("NAME")},
+		"string", Args: cli.ExactArgs("NAME")},
 		func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 			return service.Policy(ctx, args[0])
 		})
 }
 
-func (c *cli) policyList() *cobra.Command {
+func (c *program) policyList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the policies and their rights",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -139,20 +140,20 @@ func (c *cli) policyList() *cobra.Command {
 			for i, policy := range policies {
 				shown[i] = withoutPolicyKeys(policy)
 			}
-			return printList(c, shown, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p keylessPolicy) []string {
+			return cli.PrintList(&c.Env, shown, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p keylessPolicy) []string {
 				return []string{p.Name, strings.Join(p.Rights, ", ")}
 			})
 		},
 	}
 }
 
-func (c *cli) policyRights() *cobra.Command {
+func (c *program) policyRights() *cobra.Command {
 	var rights []string
 	var etag string
 	command := c.onPolicy(&cobra.Command{
 		Use:   "rights NAME --rights RIGHT,…",
 		Short: "Give a policy other rights; its keys stay",
-		Args:  exactly("NAME"),
+		Args:  cli.ExactArgs("NAME"),
 	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		if len(rights) == 0 {
 			return access.Policy{}, errNoRights
@@ -164,15 +165,15 @@ func (c *cli) policyRights() *cobra.Command {
 	return command
 }
 
-func (c *cli) policyRegenerateKey() *cobra.Command {
+func (c *program) policyRegenerateKey() *cobra.Command {
 	var etag string
 	command := c.onPolicy(&cobra.Command{
 		Use:   "regenerate-key NAME primary|secondary",
 		Short: "Regenerate a key of a policy, so that the old one is worth nothing",
 		Long: `Regenerates a key of a policy. Requests signed with the old one are refused from
 then on. To change keys without a gap, let every back end use the secondary key,
-regenerate the primary one, let them use that, and regenerate the secondary one.`,
-		Args: exactly("NAME", "primary|secondary"),
+make the primary one anew, let them use that, and make the secondary one anew.`,
+		Args: cli.ExactArgs("NAME", "primary|secondary"),
 	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		return service.RegeneratePolicyKey(ctx, args[0], args[1], etag)
 	})
@@ -180,16 +181,16 @@ regenerate the primary one, let them use that, and regenerate the secondary one.
 	return command
 }
 
-func (c *cli) policyDelete() *cobra.Command {
+func (c *program) policyDelete() *cobra.Command {
 	var etag string
 	command := &cobra.Command{
 		Use:   "delete NAME",
 		Short: "Delete a policy",
 		Long: `Deletes a policy. Who signs with its keys is refused from then on. The last one
 that has all rights stays: without it nobody could manage the service.`,
-		Args: exactly("NAME"),
+		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}

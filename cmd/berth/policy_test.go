@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -36,7 +37,7 @@ func TestPolicy(t *testing.T) {
 	info := read[server.Info](s, "info")
 	theirs := func(key string) []string {
 		return []string{"--connection-string", "HostName=" + info.ProvisioningHost + ";SharedAccessKeyName=dashboard;SharedAccessKey=" + key,
-			"--address", loopback(info.Ports.HTTPS), "--ca-file", info.CAFile}
+			"--address", cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile}
 	}
 	runLine(t, 0, append([]string{"enrollment", "list"}, theirs(made.PrimaryKey)...)...)
 	file := filepath.Join(t.TempDir(), "dashboard.txt")

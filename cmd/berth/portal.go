@@ -6,10 +6,12 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/cmd/berth/cli"
 )
 
-func (c *cli) portal() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) portal() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "portal",
 		Short: "Log in to the web portal",
 	})
@@ -17,7 +19,7 @@ func (c *cli) portal() *cobra.Command {
 	return command
 }
 
-func (c *cli) portalLink() *cobra.Command {
+func (c *program) portalLink() *cobra.Command {
 	role := "operator"
 	command := &cobra.Command{
 		Use:   "link",
@@ -31,9 +33,9 @@ there is to change.`,
 		Example: `  berth portal link
   berth portal link --role reader
   xdg-open "$(berth portal link -o json | jq -r .url)"`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.target.provisioning()
+			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
@@ -41,7 +43,7 @@ there is to change.`,
 			if err != nil {
 				return err
 			}
-			return c.print(link, func(w io.Writer) {
+			return c.Print(link, func(w io.Writer) {
 				fmt.Fprintf(w, "%s\n\nOver HTTPS: %s\nGood once, until %s, as %s.\n", link.URL, link.HTTPSURL, link.Expires.Local().Format(time.TimeOnly), link.Role)
 			})
 		},

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
@@ -28,7 +29,7 @@ func TestPortalNamesTheHub(t *testing.T) {
 
 	keys := read[enroll.Enrollment](d.shell, "enrollment", "create", "pump", "--symmetric", "--keys", "--hub", "east")
 	info := read[server.Info](d.shell, "info")
-	roots, err := readAuthorities(info.CAFile)
+	roots, err := cli.ReadAuthorities(info.CAFile)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
@@ -128,10 +129,10 @@ func (p *process) connect(t *testing.T, data string) {
 	if p.info, err = server.ReadInfo(data); err != nil {
 		t.Fatal(err)
 	}
-	if p.roots, err = readAuthorities(p.info.CAFile); err != nil {
+	if p.roots, err = cli.ReadAuthorities(p.info.CAFile); err != nil {
 		t.Fatal(err)
 	}
-	reached := backend.Options{RootCAs: p.roots, Address: loopback(p.info.Ports.HTTPS)}
+	reached := backend.Options{RootCAs: p.roots, Address: cli.Loopback(p.info.Ports.HTTPS)}
 	if p.provisioning, err = backend.NewProvisioning(p.info.ProvisioningConnectionString, reached); err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -77,7 +78,7 @@ func TestHubsByName(t *testing.T) {
 		// So it is for who has but a connection string.
 		info := f.first.info
 		remote := []string{"--connection-string", info.ProvisioningConnectionString, "--address",
-			loopback(info.Ports.HTTPS), "--ca-file", info.CAFile}
+			cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile}
 		runLine(t, 0, append([]string{name, "update", id, "--hub", "plant"}, remote...)...)
 		if got, _ := host("show", id); got != "plant.example.com" {
 			t.Errorf("berth %s update by connection string: bound to %q", name, got)
@@ -137,14 +138,14 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 	// A device is found in the second hub as in the first.
 	if device := read[identity.Device](s, "device", "disable", "in-east", "--status-reason",
 		"lost"); device.Status != "disabled" || *device.StatusReason != "lost" {
-		t.Errorf("berth device disable: %s", compact(device))
+		t.Errorf("berth device disable: %s", cli.CompactJSON(device))
 	}
 	if device := read[identity.Device](s, "device", "show", "in-east"); device.Status != "disabled" {
-		t.Errorf("berth device show: %s", compact(device))
+		t.Errorf("berth device show: %s", cli.CompactJSON(device))
 	}
 	if twin := read[twin.Twin](s, "device", "twin", "in-east", "--tags", `{"a":1}`); twin.DeviceID != "in-east" ||
 		twin.Tags.Len() != 1 {
-		t.Errorf("berth device twin: %s", compact(twin))
+		t.Errorf("berth device twin: %s", cli.CompactJSON(twin))
 	}
 	if stdout, _ := s.run(0, "device", "connection-string", "in-east"); !strings.HasPrefix(stdout,
 		"HostName=127.0.0.2;DeviceId=in-east;") {
@@ -175,7 +176,7 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 		t.Errorf("berth device list of a hub elsewhere: %s", stderr)
 	}
 	info := f.second.info
-	there := []string{"--connection-string", info.Hubs[0].ConnectionString, "--address", loopback(info.Ports.HTTPS),
+	there := []string{"--connection-string", info.Hubs[0].ConnectionString, "--address", cli.Loopback(info.Ports.HTTPS),
 		"--ca-file", info.CAFile}
 	runLine(t, 0, append([]string{"device", "list", "--hub", secondHost}, there...)...)
 	if _, stderr := runLine(t, 2, append([]string{"device", "list", "--hub", "east"},

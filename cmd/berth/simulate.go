@@ -14,6 +14,7 @@ import (
 	"github.com/google/go-tpm/tpm2/transport"
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/server"
@@ -32,7 +33,7 @@ type simulateFlags struct {
 	webSocket, csr                bool
 }
 
-func (c *cli) deviceSimulate() *cobra.Command {
+func (c *program) deviceSimulate() *cobra.Command {
 	var f simulateFlags
 	command := &cobra.Command{
 		Use:   "simulate",
@@ -62,9 +63,9 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 		Example: `  berth device simulate --cert Python-device-01.pem --key Python-device-01.key.pem --pass-phrase 1234
   berth device simulate --registration-id meter-17 --symmetric-key @meter-17.key
   berth device simulate --tpm /dev/tpmrm0`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			simulated, err := f.simulation(&c.target)
+			simulated, err := f.simulation(&c.Target)
 			if err != nil {
 				return err
 			}
@@ -85,15 +86,15 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 					return err
 				}
 			}
-			simulated.log = c.stdout
-			if c.output == asJSON {
-				simulated.log = c.stderr
+			simulated.log = c.Stdout
+			if c.Output == cli.JSON {
+				simulated.log = c.Stderr
 			}
 			registration, err := simulated.run(command.Context())
-			if err != nil || c.output != asJSON {
+			if err != nil || c.Output != cli.JSON {
 				return err
 			}
-			return c.print(registration, func(io.Writer) {})
+			return c.Print(registration, func(io.Writer) {})
 		},
 	}
 	flags := command.Flags()
@@ -116,7 +117,7 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 }
 
 // simulation completes what the flags say.
-func (f simulateFlags) simulation(t *target) (simulation, error) {
+func (f simulateFlags) simulation(t *cli.Target) (simulation, error) {
 	s := simulation{
 		host:           cmp.Or(f.host, os.Getenv("PROVISIONING_HOST")),
 		idScope:        cmp.Or(f.idScope, os.Getenv("PROVISIONING_IDSCOPE")),
@@ -128,11 +129,11 @@ func (f simulateFlags) simulation(t *target) (simulation, error) {
 	}
 	if f.payload != "" {
 		var err error
-		if s.payload, err = readJSON("payload", f.payload); err != nil {
+		if s.payload, err = cli.ReadJSON("payload", f.payload); err != nil {
 			return simulation{}, err
 		}
 	}
-	info, missing := t.info()
+	info, missing := t.Info()
 	if missing != nil && (s.host == "" || s.idScope == "") {
 		return s, missing
 	}
@@ -142,10 +143,10 @@ func (f simulateFlags) simulation(t *target) (simulation, error) {
 	}
 	s.unreachable = "--host HOST:PORT says where the provisioning service is reached."
 	if s.host == info.ProvisioningHost && s.idScope == info.IDScope {
-		s.unreachable = "Is the server running? Start it with: berth up" + t.dataFlag()
+		s.unreachable = "Is the server running? Start it with: berth up" + t.DataFlag()
 	}
 	var err error
-	s.roots, err = deviceRoots(t.caFile, info.CAFile)
+	s.roots, err = deviceRoots(t.CAFile, info.CAFile)
 	return s, err
 }
 
@@ -155,11 +156,12 @@ func (f simulateFlags) useProof(s *simulation) error {
 	byCertificate := f.certificateFile != "" || f.keyFile != ""
 	byKey := f.symmetricKey != ""
 	if byCertificate && byKey || f.tpm != "" && (byCertificate || byKey) {
-		return usageError{errors.New("--cert, --symmetric-key and --tpm are three ways in which a device proves itself: " +
-			"choose one")}
+		return cli.UsageError(errors.New("--cert, --symmetric-key and --tpm are three ways in which a device proves itself: " +
+			"choose one"))
 	}
 	if f.tpm != "" && f.csr {
-		return usageError{errors.New("--csr is for a device with a certificate or a key, and not for one with a TPM")}
+		return cli.UsageError(errors.New(
+			"--csr is for a device with a certificate or a key, and not for one with a TPM"))
 	}
 	switch key := os.Getenv("PROVISIONING_SYMMETRIC_KEY"); {
 	case f.tpm != "":
@@ -174,19 +176,19 @@ func (f simulateFlags) useProof(s *simulation) error {
 
 // useKey takes a symmetric key, which the source named holds.
 func (f simulateFlags) useKey(s *simulation, source, value string) error {
-	key, err := secretOf(value)
+	key, err := cli.ReadSecret(value)
 	if err != nil {
 		return err
 	}
 	if _, err := base64.StdEncoding.DecodeString(key); err != nil {
-		return advise(usageError{fmt.Errorf("%s must be a key in base64", source)},
+		return cli.Advise(cli.UsageError(fmt.Errorf("%s must be a key in base64", source)),
 			"berth enrollment show ID --keys shows that of an enrollment, berth group device-key GROUP ID that of a "+
 				"group's device.")
 	}
 	s.key = key
 	s.registrationID = cmp.Or(s.registrationID, os.Getenv("PROVISIONING_REGISTRATION_ID"))
 	if s.registrationID == "" {
-		return usageError{errors.New("a device with a key needs --registration-id ID too")}
+		return cli.UsageError(errors.New("a device with a key needs --registration-id ID too"))
 	}
 	return nil
 }
@@ -194,8 +196,8 @@ func (f simulateFlags) useKey(s *simulation, source, value string) error {
 func (f simulateFlags) useCertificate(s *simulation) error {
 	certificateFile, keyFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE")), cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
 	if certificateFile == "" || keyFile == "" {
-		return advise(usageError{errors.New("the device needs a certificate and its private key, --cert FILE --key FILE, " +
-			"or --symmetric-key KEY, or --tpm FILE")}, "berth cert device CN makes a certificate and its key.")
+		return cli.Advise(cli.UsageError(errors.New("the device needs a certificate and its private key, --cert FILE --key FILE, "+
+			"or --symmetric-key KEY, or --tpm FILE")), "berth cert device CN makes a certificate and its key.")
 	}
 	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE")))
 	s.certificate = &certificate
@@ -234,7 +236,7 @@ func (s *simulation) choosePort(info server.Info) error {
 	if host, port, err := net.SplitHostPort(s.host); err == nil {
 		s.host = host
 		if s.port, err = strconv.Atoi(port); err != nil {
-			return usageError{fmt.Errorf("--host must be a host name, or host:port with a number, not %q", host+":"+port)}
+			return cli.UsageError(fmt.Errorf("--host must be a host name, or host:port with a number, not %q", host+":"+port))
 		}
 		return nil
 	}
@@ -250,7 +252,7 @@ func (s *simulation) choosePort(info server.Info) error {
 // deviceRoots are what a simulated device trusts.
 func deviceRoots(named, ofData string) (*x509.CertPool, error) {
 	if named != "" {
-		return readAuthorities(named)
+		return cli.ReadAuthorities(named)
 	}
 	roots, err := x509.SystemCertPool()
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 )
@@ -94,13 +95,13 @@ func (s simulation) provision(ctx context.Context) (device.Registration, error) 
 		var dial *net.OpError
 		switch {
 		case errors.As(err, new(*fault.Error)):
-			err = advise(err, "The operator sees each check that was made: berth attempts %s%s", quote(s.registrationID), s.toEnroll())
+			err = cli.Advise(err, "The operator sees each check that was made: berth attempts %s%s", cli.Quote(s.registrationID), s.toEnroll())
 		case errors.As(err, new(x509.UnknownAuthorityError)):
-			err = advise(err, trustHint)
+			err = cli.Advise(err, cli.TrustHint)
 		case errors.Is(err, device.ErrProtocol):
-			err = advise(err, "What answers there speaks no MQTT: with TLS that is on the port 8883, and with --websocket on 443.")
+			err = cli.Advise(err, "What answers there speaks no MQTT: with TLS that is on the port 8883, and with --websocket on 443.")
 		case errors.As(err, &dial) && dial.Op == "dial":
-			err = advise(err, "%s", s.unreachable)
+			err = cli.Advise(err, "%s", s.unreachable)
 		}
 		return registration, err
 	}
@@ -113,7 +114,7 @@ func (s simulation) toEnroll() string {
 	if s.tpm == nil {
 		return ""
 	}
-	return fmt.Sprintf(", and lets this TPM in: berth enrollment create %s --tpm %s", quote(s.registrationID), s.tpm.EndorsementKey())
+	return fmt.Sprintf(", and lets this TPM in: berth enrollment create %s --tpm %s", cli.Quote(s.registrationID), s.tpm.EndorsementKey())
 }
 
 func (s simulation) send(ctx context.Context, hub, deviceID string) error {
@@ -125,8 +126,8 @@ func (s simulation) send(ctx context.Context, hub, deviceID string) error {
 		if errors.As(err, new(*net.OpError)) {
 			return err // nobody there has refused anything
 		}
-		return advise(err, "The hub's log says why. How it has the device prove itself: berth device show %s",
-			quote(deviceID))
+		return cli.Advise(err, "The hub's log says why. How it has the device prove itself: berth device show %s",
+			cli.Quote(deviceID))
 	}
 	var (
 		mutex    sync.Mutex // of the log and of failed

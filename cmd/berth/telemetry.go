@@ -11,12 +11,13 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/telemetry"
 )
 
-func (c *cli) telemetry() *cobra.Command {
-	command := help(&cobra.Command{
+func (c *program) telemetry() *cobra.Command {
+	command := cli.Parent(&cobra.Command{
 		Use:   "telemetry",
 		Short: "What devices send",
 	})
@@ -24,7 +25,7 @@ func (c *cli) telemetry() *cobra.Command {
 	return command
 }
 
-func (c *cli) telemetryTail() *cobra.Command {
+func (c *program) telemetryTail() *cobra.Command {
 	var (
 		from, device, hubName string
 		max                   int
@@ -38,13 +39,13 @@ says. With -o json each is one JSON object in a line.`,
   berth telemetry tail --from earliest --max 10
   berth telemetry tail --from 24h -o json | jq .body
   berth telemetry tail --from 2026-11-23T12:00:00Z --device Python-device-01 -o json`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			position, err := parsePosition(from)
 			if err != nil {
 				return err
 			}
-			client, err := c.target.hub(hubName)
+			client, err := c.Target.Hub(hubName)
 			if device != "" && hubName == "" {
 				client, err = c.hubOf(command.Context(), hubName, device)
 			}
@@ -54,12 +55,12 @@ says. With -o json each is one JSON object in a line.`,
 			if device != "" {
 				// Its messages may be there though it is deleted, or come once it has registered.
 				if _, err := client.Device(command.Context(), device); errors.Is(err, fault.DeviceNotFound) {
-					fmt.Fprintf(c.stderr, "berth: the hub has no device %q now: berth device list shows which there are\n", device)
+					fmt.Fprintf(c.Stderr, "berth: the hub has no device %q now: berth device list shows which there are\n", device)
 				}
 			}
-			write := messageLines(c.stdout)
-			if c.output == asJSON {
-				write = messageObjects(c.stdout)
+			write := messageLines(c.Stdout)
+			if c.Output == cli.JSON {
+				write = messageObjects(c.Stdout)
 			}
 			err = client.Telemetry(command.Context(), position, device, max, write)
 			if errors.Is(err, context.Canceled) {
@@ -84,9 +85,9 @@ func parsePosition(from string) (telemetry.Position, error) {
 	case "latest":
 		return telemetry.Position{}, nil
 	}
-	at, err := moment(from, time.Now())
+	at, err := cli.ParseTime(from, time.Now())
 	if err != nil {
-		return telemetry.Position{}, usageError{fmt.Errorf("--from must be earliest, latest, %w", err)}
+		return telemetry.Position{}, cli.UsageError(fmt.Errorf("--from must be earliest, latest, %w", err))
 	}
 	return telemetry.Position{Time: at}, nil
 }
@@ -102,7 +103,7 @@ func messageObjects(w io.Writer) func(telemetry.Message) error {
 // application properties and body.
 func messageLines(w io.Writer) func(telemetry.Message) error {
 	return func(message telemetry.Message) error {
-		_, err := fmt.Fprintf(w, "%s  %s\n", localMillis(message.EnqueuedTime.Time), describeMessage(message))
+		_, err := fmt.Fprintf(w, "%s  %s\n", cli.FormatMillis(message.EnqueuedTime.Time), describeMessage(message))
 		return err
 	}
 }
@@ -111,9 +112,9 @@ func messageLines(w io.Writer) func(telemetry.Message) error {
 func describeMessage(message telemetry.Message) string {
 	properties := ""
 	if len(message.Properties) > 0 {
-		properties = compact(message.Properties) + "  "
+		properties = cli.CompactJSON(message.Properties) + "  "
 	}
-	return plain(message.DeviceID) + "  " + plain(properties) + plain(body(message))
+	return cli.Printable(message.DeviceID) + "  " + cli.Printable(properties) + cli.Printable(body(message))
 }
 
 func body(message telemetry.Message) string {
@@ -128,6 +129,6 @@ func body(message telemetry.Message) string {
 	case json.RawMessage:
 		return string(b)
 	default:
-		return compact(b)
+		return cli.CompactJSON(b)
 	}
 }

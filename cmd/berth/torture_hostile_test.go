@@ -29,6 +29,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -96,7 +97,7 @@ func (a *attack) kinds() (kinds []string) {
 func prepareAttack(t *testing.T, p *process) *attack {
 	t.Helper()
 	ctx := within(t, time.Minute)
-	a := &attack{MQTT: loopback(p.info.Ports.MQTT), HTTPS: loopback(p.info.Ports.HTTPS), Authority: p.info.CAFile, IDScope: p.info.IDScope,
+	a := &attack{MQTT: cli.Loopback(p.info.Ports.MQTT), HTTPS: cli.Loopback(p.info.Ports.HTTPS), Authority: p.info.CAFile, IDScope: p.info.IDScope,
 		Host: p.info.Hubs[0].Host, Key: credential.NewKey(32), Policy: p.info.Hubs[0].ConnectionString, Folder: t.TempDir()}
 	for i := range insiders + stormDevices {
 		id := fmt.Sprintf("insider-%d", i)
@@ -171,7 +172,7 @@ func TestHostileProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	var err error
-	if a.roots, err = readAuthorities(a.Authority); err != nil {
+	if a.roots, err = cli.ReadAuthorities(a.Authority); err != nil {
 		t.Fatal(err)
 	}
 	if a.chain, err = costlyChain(15); err != nil {

@@ -7,11 +7,12 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/hub/twin"
 )
 
-func (c *cli) deviceTwin() *cobra.Command {
+func (c *program) deviceTwin() *cobra.Command {
 	var hubName, tags, desired string
 	command := &cobra.Command{
 		Use:   "twin ID",
@@ -21,7 +22,7 @@ twin first: what is null in it is deleted, what it does not name stays. A
 connected device is told of its new desired properties at once.`,
 		Example: `  berth device twin Python-device-01
   berth device twin Python-device-01 --desired '{"interval":10,"old":null}'`,
-		Args: exactly("ID"),
+		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			patch, err := twinPatch(command, tags, desired)
 			if err != nil {
@@ -29,7 +30,7 @@ connected device is told of its new desired properties at once.`,
 			}
 			ctx := command.Context()
 			var twin twin.Twin
-			err = c.inHubOf(ctx, hubName, args[0], func(client hubClient) error {
+			err = c.inHubOf(ctx, hubName, args[0], func(client cli.HubClient) error {
 				twin, err = client.Twin(ctx, args[0])
 				if patch != nil && err == nil {
 					twin, err = client.PatchTwin(ctx, args[0], patch, "*")
@@ -39,15 +40,15 @@ connected device is told of its new desired properties at once.`,
 			if err != nil {
 				return err
 			}
-			return c.print(twin, func(w io.Writer) {
-				record(w,
-					field{"Device id", twin.DeviceID},
-					field{"Connection", twin.ConnectionState},
-					field{"Version", fmt.Sprint(twin.Version)},
-					field{"Model id", twin.ModelID},
-					field{"Tags", twin.Tags.String()},
-					field{"Desired", withoutMetadata(twin.Properties.Desired)},
-					field{"Reported", withoutMetadata(twin.Properties.Reported)})
+			return c.Print(twin, func(w io.Writer) {
+				cli.PrintFields(w,
+					cli.Field{"Device id", twin.DeviceID},
+					cli.Field{"Connection", twin.ConnectionState},
+					cli.Field{"Version", fmt.Sprint(twin.Version)},
+					cli.Field{"Model id", twin.ModelID},
+					cli.Field{"Tags", twin.Tags.String()},
+					cli.Field{"Desired", withoutMetadata(twin.Properties.Desired)},
+					cli.Field{"Reported", withoutMetadata(twin.Properties.Reported)})
 			})
 		},
 	}
@@ -68,13 +69,13 @@ func twinPatch(command *cobra.Command, tags, desired string) (json.RawMessage, e
 	}
 	var err error
 	if command.Flags().Changed("tags") {
-		if patch.Tags, err = readJSON("tags", tags); err != nil {
+		if patch.Tags, err = cli.ReadJSON("tags", tags); err != nil {
 			return nil, err
 		}
 	}
 	if command.Flags().Changed("desired") {
 		patch.Properties = new(properties)
-		if patch.Properties.Desired, err = readJSON("desired", desired); err != nil {
+		if patch.Properties.Desired, err = cli.ReadJSON("desired", desired); err != nil {
 			return nil, err
 		}
 	}

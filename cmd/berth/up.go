@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
@@ -24,7 +25,7 @@ import (
 // Docker, waits before it kills.
 const drainTime = 10 * time.Second
 
-func (c *cli) up() *cobra.Command {
+func (c *program) up() *cobra.Command {
 	config := server.DefaultConfig()
 	level := slog.LevelInfo
 	var limits limitFlags
@@ -47,9 +48,9 @@ that can be told. A port of 0 is a free one.`,
 		Example: `  berth up
   berth up --data /var/lib/berth --host dps.example.com --hub-host hub.example.com
   berth up --registration paced`,
-		Args: exactly(),
+		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			config.DataDir, config.DefaultDir = c.target.dataDir(), defaultDataDir()
+			config.DataDir, config.DefaultDir = c.Target.DataDir(), cli.DefaultDataDir()
 			if err := limits.apply(command, &config); err != nil {
 				return err
 			}
@@ -62,9 +63,9 @@ that can be told. A port of 0 is a free one.`,
 					return err
 				}
 			}
-			config.Logger = slog.New(slog.NewTextHandler(c.stderr, &slog.HandlerOptions{Level: level}))
-			config.Notice = func(notice string) { fmt.Fprintln(c.stderr, "berth:", notice) }
-			return c.serve(command.Context(), config, showSecrets || isTerminal(c.stdout))
+			config.Logger = slog.New(slog.NewTextHandler(c.Stderr, &slog.HandlerOptions{Level: level}))
+			config.Notice = func(notice string) { fmt.Fprintln(c.Stderr, "berth:", notice) }
+			return c.serve(command.Context(), config, showSecrets || cli.IsTerminal(c.Stdout))
 		},
 	}
 	flags := command.Flags()
@@ -104,12 +105,12 @@ func webhookAuthorities(file string) (*x509.CertPool, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the system's certificate authorities: %w", err)
 	}
-	return addAuthorities(system, file)
+	return cli.AddAuthorities(system, file)
 }
 
 // serve runs a server until the context ends, and shows its secrets at the start or
 // not.
-func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool) error {
+func (c *program) serve(ctx context.Context, config server.Config, showSecrets bool) error {
 	if runtime.GOMAXPROCS(0) == 1 && os.Getenv("GOMAXPROCS") == "" {
 		// With one thread for Go, all stands still while the disk syncs, until the
 		// runtime notices: a second one made 1.7 times as many registrations of one
@@ -120,9 +121,9 @@ func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool)
 	var closed *server.ListenError
 	switch {
 	case errors.As(err, &closed):
-		return advise(err, "%s", closed.Advice())
+		return cli.Advise(err, "%s", closed.Advice())
 	case err != nil || s == nil:
-		return foreignFolder(err)
+		return cli.ForeignFolder(err)
 	}
 	tuned, stopTuning := context.WithCancel(ctx)
 	var tuning sync.WaitGroup
@@ -137,11 +138,11 @@ func (c *cli) serve(ctx context.Context, config server.Config, showSecrets bool)
 		}
 	}
 	data := ""
-	if c.target.data != "" || !showSecrets { // a journal is read where BERTH_DATA is not set
-		data = " --data " + quote(c.target.dataDir())
+	if c.Target.Data != "" || !showSecrets { // a journal is read where BERTH_DATA is not set
+		data = " --data " + cli.Quote(c.Target.DataDir())
 	}
-	welcome(c.stdout, info, link, c.target.dataDir(), data)
-	fmt.Fprintln(c.stdout, "ready")
+	welcome(c.Stdout, info, link, c.Target.DataDir(), data)
+	fmt.Fprintln(c.Stdout, "ready")
 	select {
 	case <-ctx.Done():
 	case err = <-s.Failed():

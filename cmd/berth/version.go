@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"github.com/berth-iot/berth/cmd/berth/cli"
 )
 
 // build is what a binary was built from.
@@ -68,14 +70,14 @@ func (b build) String() string {
 }
 
 // versionCommand says the same as --version, which few look for first.
-func (c *cli) versionCommand() *cobra.Command {
+func (c *program) versionCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "version",
 		Short: "Show which version this is, and the commit that it was built from",
-		Args:  exactly(),
+		Args:  cli.ExactArgs(),
 		RunE: func(*cobra.Command, []string) error {
 			found := builtFrom()
-			return c.print(found, func(w io.Writer) { fmt.Fprintf(w, "berth version %s\n", found) })
+			return c.Print(found, func(w io.Writer) { fmt.Fprintf(w, "berth version %s\n", found) })
 		},
 	}
 }

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/backend"
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
@@ -306,7 +307,7 @@ func (w *webhooks) as(t *testing.T, name string, rights ...string) *backend.Prov
 		t.Fatal(err)
 	}
 	connection := credential.ConnectionString{HostName: "localhost", SharedAccessKeyName: name, SharedAccessKey: policy.PrimaryKey}
-	client, err := backend.NewProvisioning(connection.String(), backend.Options{RootCAs: w.process.roots, Address: loopback(w.process.info.Ports.HTTPS)})
+	client, err := backend.NewProvisioning(connection.String(), backend.Options{RootCAs: w.process.roots, Address: cli.Loopback(w.process.info.Ports.HTTPS)})
 	if err != nil {
 		t.Fatal(err)
 	}

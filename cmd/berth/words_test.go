@@ -2,8 +2,8 @@ package main
 
 import (
 	"bytes"
-	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -21,6 +21,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/server"
@@ -131,7 +132,8 @@ func TestWordsOfEveryCommand(t *testing.T) {
 	}
 	closed.Close()
 	webCA := filepath.Join(folder, "web.pem")
-	if err := os.WriteFile(webCA, []byte(pemOf([]*x509.Certificate{web.Certificate()})), 0o600); err != nil {
+	if err := os.WriteFile(webCA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: web.Certificate().Raw}),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
 	dataOf := func(name string, info any) string {
@@ -179,7 +181,7 @@ func TestWordsOfEveryCommand(t *testing.T) {
 			"--address HOST:PORT"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			for _, command := range leaves((&cli{}).root()) {
+			for _, command := range leaves((&program{}).root()) {
 				path := commandPath(command)
 				if withoutServer[path] {
 					continue
@@ -220,7 +222,7 @@ func TestWordsOfEveryFlag(t *testing.T) {
 		t.Fatal(err)
 	}
 	tried := 0
-	for _, command := range leaves((&cli{}).root()) {
+	for _, command := range leaves((&program{}).root()) {
 		command.Flags().VisitAll(func(flag *pflag.Flag) {
 			var bad []string
 			choice, chosen := choices[flag.Name]
@@ -312,7 +314,7 @@ func TestWordsOfFiles(t *testing.T) {
 // TestInFlags tells a message of the service with the flags that a command has, and
 // leaves what it has not.
 func TestInFlags(t *testing.T) {
-	root := (&cli{}).root()
+	root := (&program{}).root()
 	of := func(path ...string) *cobra.Command {
 		command, _, err := root.Find(path)
 		if err != nil {
@@ -336,7 +338,7 @@ func TestInFlags(t *testing.T) {
 		{nil, "iotHubs", "iotHubs"},
 	} {
 		var stderr bytes.Buffer
-		(&cli{stderr: &stderr}).exit(c.command, &fault.Error{Code: fault.ArgumentInvalid, Message: c.message})
+		(&cli.Env{Stderr: &stderr}).Exit(c.command, &fault.Error{Code: fault.ArgumentInvalid, Message: c.message})
 		if want := fmt.Sprintf("berth: %s (%d)\n", c.want, fault.ArgumentInvalid); stderr.String() != want {
 			t.Errorf("%s is told as %s, want %s", c.message, &stderr, want)
 		}

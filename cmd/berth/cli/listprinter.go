@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -14,7 +14,7 @@ import (
 // that could not be read have rows at the end; with JSON they are told of beside it. An
 // array that breaks off, for an error, is left open: nobody takes it for the whole.
 type listPrinter[T any] struct {
-	c      *cli
+	c      *Env
 	none   func() string // printed in place of an empty table
 	header []string
 	row    func(T) []string
@@ -24,12 +24,12 @@ type listPrinter[T any] struct {
 	widths []int // of all columns but the last
 }
 
-func newListPrinter[T any](c *cli, none func() string, header []string, row func(T) []string) *listPrinter[T] {
-	return &listPrinter[T]{c: c, none: none, header: header, row: row, out: bufio.NewWriter(c.stdout)}
+func newListPrinter[T any](c *Env, none func() string, header []string, row func(T) []string) *listPrinter[T] {
+	return &listPrinter[T]{c: c, none: none, header: header, row: row, out: bufio.NewWriter(c.Stdout)}
 }
 
-// printList prints a list that is all there.
-func printList[T any](c *cli, items []T, none string, header []string, row func(T) []string) error {
+// PrintList prints a list that is all there.
+func PrintList[T any](c *Env, items []T, none string, header []string, row func(T) []string) error {
 	printed := newListPrinter(c, func() string { return none }, header, row)
 	err := printed.add(items)
 	if err == nil {
@@ -40,7 +40,7 @@ func printList[T any](c *cli, items []T, none string, header []string, row func(
 
 // add prints the next part. It returns errNoReader when nobody reads it.
 func (p *listPrinter[T]) add(items []T) error {
-	if p.c.output == asJSON {
+	if p.c.Output == JSON {
 		for _, item := range items {
 			if err := p.element(item); err != nil {
 				return err
@@ -58,7 +58,7 @@ func (p *listPrinter[T]) add(items []T) error {
 	for _, item := range items {
 		cells := p.row(item)
 		for i, cell := range cells {
-			cells[i] = plain(cell)
+			cells[i] = Printable(cell)
 		}
 		rows = append(rows, cells)
 	}
@@ -112,10 +112,10 @@ func (p *listPrinter[T]) rows(rows [][]string) {
 
 // end prints what comes after the last part.
 func (p *listPrinter[T]) end() error {
-	unreadable := p.c.target.unreadable
+	unreadable := p.c.Target.unreadable
 	switch {
-	case p.c.output == asJSON:
-		p.c.tellOfUnreadable()
+	case p.c.Output == JSON:
+		p.c.TellOfUnreadable()
 		text := "\n]\n"
 		if p.items == 0 {
 			text = "[]\n"
@@ -129,7 +129,7 @@ func (p *listPrinter[T]) end() error {
 			rows = append(rows, p.header)
 		}
 		for _, record := range unreadable {
-			rows = append(rows, []string{plain(record.Key), "cannot be read: " + plain(record.Reason)})
+			rows = append(rows, []string{Printable(record.Key), "cannot be read: " + Printable(record.Reason)})
 		}
 		p.rows(rows)
 	}
@@ -139,7 +139,7 @@ func (p *listPrinter[T]) end() error {
 // flush writes out what was printed so far.
 func (p *listPrinter[T]) flush() error {
 	if err := p.out.Flush(); err != nil {
-		if readerGone(err) {
+		if ReaderGone(err) {
 			return errNoReader
 		}
 		return printError{fmt.Errorf("print the list: %w", err)}

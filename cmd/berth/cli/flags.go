@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -13,22 +13,22 @@ import (
 // with --keys; those whose whole answer is a secret (berth info, berth device
 // connection-string and their like) are asked for it by their name.
 
-// keysFlag is --keys, which asks for keys.
-func keysFlag(command *cobra.Command, keys *bool) {
+// KeysFlag is --keys, which asks for keys.
+func KeysFlag(command *cobra.Command, keys *bool) {
 	command.Flags().BoolVar(keys, "keys", false, "show the keys too")
 }
 
-// anyChanged reports whether a flag of the command itself was given, but for those that
+// AnyChanged reports whether a flag of the command itself was given, but for those that
 // say nothing of what is to be changed.
-func anyChanged(command *cobra.Command, but ...string) (changed bool) {
+func AnyChanged(command *cobra.Command, but ...string) (changed bool) {
 	command.LocalNonPersistentFlags().VisitAll(func(flag *pflag.Flag) {
 		changed = changed || flag.Changed && !slices.Contains(but, flag.Name)
 	})
 	return changed
 }
 
-// moment reads a time, or how long ago it was.
-func moment(text string, now time.Time) (time.Time, error) {
+// ParseTime reads a time, or how long ago it was.
+func ParseTime(text string, now time.Time) (time.Time, error) {
 	if ago, err := time.ParseDuration(text); err == nil && ago >= 0 {
 		return now.Add(-ago), nil
 	}
@@ -39,7 +39,8 @@ func moment(text string, now time.Time) (time.Time, error) {
 	return at, nil
 }
 
-func words[T ~string](values []T) []string {
+// Strings are values as the texts that they are.
+func Strings[T ~string](values []T) []string {
 	texts := make([]string, len(values))
 	for i, value := range values {
 		texts[i] = string(value)

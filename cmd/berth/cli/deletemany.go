@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bufio"
@@ -19,78 +19,79 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-// deleteMany is the part of a delete command that is about more than one thing.
-type deleteMany struct {
-	things string // in the plural
-	effect string // what becomes of the devices: a sentence
+// DeleteMany is the part of a delete command that is about more than one thing.
+type DeleteMany struct {
+	Things string // in the plural
+	Effect string // what becomes of the devices: a sentence
 
 	prefix, file string
 	yes          bool
 }
 
-func (d *deleteMany) flags(command *cobra.Command) {
+// Flags adds the flags that say which, and lets the arguments of the command be left out with them.
+func (d *DeleteMany) Flags(command *cobra.Command) {
 	flags := command.Flags()
-	flags.StringVar(&d.prefix, "prefix", "", "delete all "+d.things+" with ids that start with this `text`; '' is all there are")
-	flags.StringVar(&d.file, "file", "", "delete the "+d.things+" with the ids in this `file`, one in a line; - is the standard input")
+	flags.StringVar(&d.prefix, "prefix", "", "delete all "+d.Things+" with ids that start with this `text`; '' is all there are")
+	flags.StringVar(&d.file, "file", "", "delete the "+d.Things+" with the ids in this `file`, one in a line; - is the standard input")
 	flags.BoolVarP(&d.yes, "yes", "y", false, "do not ask")
 	single := command.Args
 	command.Args = func(command *cobra.Command, args []string) error {
 		if command.Flags().Changed("prefix") && command.Flags().Changed("file") {
-			return usageError{errors.New("--prefix and --file are two ways to say what to delete: give one")}
+			return UsageError(errors.New("--prefix and --file are two ways to say what to delete: give one"))
 		}
-		if !d.wanted(command) {
+		if !d.Wanted(command) {
 			if len(args) == 0 {
-				return usageError{fmt.Errorf("%s needs ID, --prefix TEXT or --file FILE", command.CommandPath())}
+				return UsageError(fmt.Errorf("%s needs ID, --prefix TEXT or --file FILE", command.CommandPath()))
 			}
 			return single(command, args)
 		}
 		if len(args) > 0 {
-			return usageError{fmt.Errorf("%s takes %q, or --prefix, or --file", command.CommandPath(), args[0])}
+			return UsageError(fmt.Errorf("%s takes %q, or --prefix, or --file", command.CommandPath(), args[0]))
 		}
 		return nil
 	}
 }
 
-// wanted reports whether the command is about more than one thing.
-func (d *deleteMany) wanted(command *cobra.Command) bool {
+// Wanted reports whether the command is about more than one thing.
+func (d *DeleteMany) Wanted(command *cobra.Command) bool {
 	return command.Flags().Changed("prefix") || command.Flags().Changed("file")
 }
 
-// deletion is how things of one kind are deleted.
-type deletion struct {
-	list lister[string] // of ids
+// Deletion is how things of one kind are deleted.
+type Deletion struct {
+	List Lister[string] // of ids
 
-	// remove deletes the things with these ids, at most backend.MaxBulk, and returns why
+	// Remove deletes the things with these ids, at most backend.MaxBulk, and returns why
 	// some are still there by their index.
-	remove func(ctx context.Context, ids []string) (failed map[int]error, err error)
+	Remove func(ctx context.Context, ids []string) (failed map[int]error, err error)
 }
 
-// run asks, deletes, and says what came of it.
-func (d *deleteMany) run(command *cobra.Command, c *cli, deletion deletion) error {
+// Run asks, deletes, and says what came of it.
+func (d *DeleteMany) Run(command *cobra.Command, c *Env, deletion Deletion) error {
 	ctx := command.Context()
 	input := os.Stdin
-	if !d.yes && (!isTerminal(input) || d.file == "-") {
-		return usageError{fmt.Errorf("to delete more than one of the %s without being asked, add --yes", d.things)}
+	if !d.yes && (!IsTerminal(input) || d.file == "-") {
+		return UsageError(fmt.Errorf("to delete more than one of the %s without being asked, add --yes", d.Things))
 	}
-	ids, which, err := d.chosen(ctx, command, deletion.list)
+	ids, which, err := d.chosen(ctx, command, deletion.List)
 	if err != nil {
 		return err
 	}
 	if which == "" {
-		return c.print(deleted{}, func(w io.Writer) { fmt.Fprintf(w, "There are no such %s.\n", d.things) })
+		return c.Print(deleted{}, func(w io.Writer) { fmt.Fprintf(w, "There are no such %s.\n", d.Things) })
 	}
-	if !d.yes && !c.confirm(input, fmt.Sprintf("Delete %s? %s", which, d.effect)) {
+	if !d.yes && !c.confirm(input, fmt.Sprintf("Delete %s? %s", which, d.Effect)) {
 		return errors.New("nothing was deleted")
 	}
 	total := int64(0)
 	if ids.all != nil {
 		total = int64(len(ids.all))
 	}
-	shown := c.newProgress(d.things+" deleted", total)
-	result, err := removeChosen(ctx, ids, deletion.remove, shown)
-	shown.end()
-	printed := c.print(result, func(w io.Writer) {
-		fmt.Fprintf(w, "%d %s deleted, %d failed\n", result.Deleted, d.things, result.Failed)
+	shown := c.NewProgress(d.Things+" deleted", total)
+	result, err := removeChosen(ctx, ids, deletion.Remove, shown)
+	shown.End()
+	printed := c.Print(result, func(w io.Writer) {
+		fmt.Fprintf(w, "%d %s deleted, %d failed\n", result.Deleted, d.Things, result.Failed)
 	})
 	if err == nil && result.Failed > 0 {
 		err = fmt.Errorf("%d of %d were not deleted", result.Failed, result.Failed+result.Deleted)
@@ -107,20 +108,20 @@ type deleted struct {
 // chosenIDs are those of a file, or of a list that is read while they are deleted.
 type chosenIDs struct {
 	all    []string
-	list   lister[string]
+	list   Lister[string]
 	prefix string
 }
 
 // chosen returns the ids to be deleted, and which they are in words, "" for none.
-func (d *deleteMany) chosen(ctx context.Context, command *cobra.Command, list lister[string]) (ids chosenIDs, which string, err error) {
+func (d *DeleteMany) chosen(ctx context.Context, command *cobra.Command, list Lister[string]) (ids chosenIDs, which string, err error) {
 	if command.Flags().Changed("file") {
 		if ids.all, err = idsIn(d.file); err != nil || len(ids.all) == 0 {
 			return ids, "", err
 		}
-		return ids, fmt.Sprintf("the %d %s of %s", len(ids.all), d.things, d.file), nil
+		return ids, fmt.Sprintf("the %d %s of %s", len(ids.all), d.Things, d.file), nil
 	}
 	ids = chosenIDs{list: list, prefix: d.prefix}
-	first, next, err := list(d.prefix, "", pageSize)
+	first, next, err := list(d.prefix, "", PageSize)
 	if err == nil {
 		err = ctx.Err()
 	}
@@ -132,9 +133,9 @@ func (d *deleteMany) chosen(ctx context.Context, command *cobra.Command, list li
 		number += " or more"
 	}
 	if d.prefix == "" {
-		return ids, fmt.Sprintf("all %s %s", number, d.things), nil
+		return ids, fmt.Sprintf("all %s %s", number, d.Things), nil
 	}
-	return ids, fmt.Sprintf("%s %s with ids that start with %q", number, d.things, d.prefix), nil
+	return ids, fmt.Sprintf("%s %s with ids that start with %q", number, d.Things, d.prefix), nil
 }
 
 // idsIn reads the ids of a file, one in a line, each once.
@@ -156,7 +157,7 @@ func idsIn(file string) (ids []string, err error) {
 			text = strings.TrimPrefix(text, "\ufeff")
 		}
 		id := strings.TrimSpace(text)
-		if id != plain(id) || len(id) > maxID {
+		if id != Printable(id) || len(id) > maxID {
 			return nil, fmt.Errorf("line %d of %s is no id: %.100q", number, file, id)
 		}
 		if id != "" && !seen[id] {
@@ -174,25 +175,25 @@ func idsIn(file string) (ids []string, err error) {
 const maxID = 512
 
 // confirm asks a person.
-func (c *cli) confirm(input io.Reader, question string) bool {
-	fmt.Fprintf(c.stderr, "%s [y/N] ", plain(question))
+func (c *Env) confirm(input io.Reader, question string) bool {
+	fmt.Fprintf(c.Stderr, "%s [y/N] ", Printable(question))
 	answer, _ := bufio.NewReader(input).ReadString('\n')
 	answer = strings.ToLower(strings.TrimSpace(answer))
 	return answer == "y" || answer == "yes"
 }
 
-// bulksAtOnce is how many bulk operations are under way.
-const bulksAtOnce = 4
+// BulksAtOnce is how many bulk operations are under way.
+const BulksAtOnce = 4
 
 // removeChosen deletes what was chosen, several bulks at once.
 func removeChosen(ctx context.Context, ids chosenIDs, bulk func(context.Context, []string) (map[int]error, error),
-	shown *progressBar) (deleted, error) {
+	shown *Progress) (deleted, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var done, failed atomic.Int64
 	work := make(chan []string)
 	var working sync.WaitGroup
-	for range bulksAtOnce {
+	for range BulksAtOnce {
 		working.Go(func() {
 			for some := range work {
 				left, err := bulk(ctx, some)
@@ -210,11 +211,11 @@ func removeChosen(ctx context.Context, ids chosenIDs, bulk func(context.Context,
 					default:
 						gone--
 						failed.Add(1)
-						shown.line(fmt.Sprintf("%s: %s", plain(id), plain(fault.From(why).Message)))
+						shown.Line(fmt.Sprintf("%s: %s", Printable(id), Printable(fault.From(why).Message)))
 					}
 				}
 				done.Add(int64(gone))
-				shown.add(int64(gone))
+				shown.Add(int64(gone))
 			}
 		})
 	}
@@ -247,12 +248,12 @@ func (ids chosenIDs) each(take func([]string) error) error {
 	if ids.all != nil {
 		return bulks(ids.all)
 	}
-	_, err := pages(selection{prefix: ids.prefix}, ids.list, bulks)
+	_, err := EachPage(Selection{Prefix: ids.prefix}, ids.list, bulks)
 	return err
 }
 
-// idsOf is a list of which only the ids are wanted.
-func idsOf[T any](list lister[T], id func(T) string) lister[string] {
+// IDsOf is a list of which only the ids are wanted.
+func IDsOf[T any](list Lister[T], id func(T) string) Lister[string] {
 	return func(prefix, after string, top int) ([]string, string, error) {
 		items, next, err := list(prefix, after, top)
 		ids := make([]string, len(items))
@@ -263,8 +264,8 @@ func idsOf[T any](list lister[T], id func(T) string) lister[string] {
 	}
 }
 
-// removeEach deletes things for which the service has no bulk operation.
-func removeEach(remove func(ctx context.Context, id string) error) func(context.Context, []string) (map[int]error, error) {
+// RemoveEach deletes things for which the service has no bulk operation.
+func RemoveEach(remove func(ctx context.Context, id string) error) func(context.Context, []string) (map[int]error, error) {
 	return func(ctx context.Context, ids []string) (map[int]error, error) {
 		outcomes := make([]error, len(ids))
 		var next atomic.Int64
@@ -272,7 +273,7 @@ func removeEach(remove func(ctx context.Context, id string) error) func(context.
 		for range eachAtOnce {
 			working.Go(func() {
 				for n := next.Add(1) - 1; n < int64(len(ids)); n = next.Add(1) - 1 {
-					outcomes[n] = patiently(ctx, func() error { return remove(ctx, ids[n]) })
+					outcomes[n] = RetryThrottled(ctx, func() error { return remove(ctx, ids[n]) })
 				}
 			})
 		}
@@ -295,8 +296,8 @@ func removeEach(remove func(ctx context.Context, id string) error) func(context.
 // eachAtOnce is how many requests are under way for each of bulksAtOnce.
 const eachAtOnce = 4
 
-// patiently does again what came too fast for the service.
-func patiently(ctx context.Context, do func() error) error {
+// RetryThrottled does again what came too fast for the service.
+func RetryThrottled(ctx context.Context, do func() error) error {
 	for {
 		err := do()
 		var problem *fault.Error

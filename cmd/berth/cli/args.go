@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -10,30 +10,36 @@ import (
 	"github.com/spf13/pflag"
 )
 
-func unknownCommand(command *cobra.Command, word string) error {
-	err := error(usageError{fmt.Errorf("there is no command %q", strings.TrimSpace(command.CommandPath()+" "+word))})
+// UnknownCommand says that a word is none of the commands below a command, and which may be meant.
+func UnknownCommand(command *cobra.Command, word string) error {
+	err := UsageError(fmt.Errorf("there is no command %q", strings.TrimSpace(command.CommandPath()+" "+word)))
 	if near := command.SuggestionsFor(word); len(near) > 0 {
-		return advise(err, "Did you mean: %s %s", command.CommandPath(), strings.Join(near, ", "))
+		return Advise(err, "Did you mean: %s %s", command.CommandPath(), strings.Join(near, ", "))
 	}
-	return advise(err, "%s --help shows which there are.", command.CommandPath())
+	return Advise(err, "%s --help shows which there are.", command.CommandPath())
 }
 
-// exactly is cobra.ExactArgs with the names of what is missing.
-func exactly(names ...string) cobra.PositionalArgs {
-	return between(len(names), names...)
+// ExactArgs is cobra.ExactArgs with the names of what is missing.
+func ExactArgs(names ...string) cobra.PositionalArgs {
+	return RangeArgs(len(names), names...)
 }
 
-// between takes at least the first so many of the named arguments.
-func between(least int, names ...string) cobra.PositionalArgs {
+// RangeArgs takes at least the first so many of the named arguments.
+func RangeArgs(least int, names ...string) cobra.PositionalArgs {
 	return func(command *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return usageError{fmt.Errorf("%s needs %s", command.CommandPath(), strings.Join(names[len(args):least], " and "))}
+			return UsageError(fmt.Errorf("%s needs %s", command.CommandPath(), strings.Join(names[len(args):least], " and ")))
 		case len(args) > len(names):
-			return usageError{fmt.Errorf("%s does not take %q", command.CommandPath(), args[len(names)])}
+			return UsageError(fmt.Errorf("%s does not take %q", command.CommandPath(), args[len(names)]))
 		}
 		return nil
 	}
+}
+
+// FlagError says what is wrong with a flag. It is for cobra, whose own words it replaces.
+func FlagError(command *cobra.Command, err error) error {
+	return UsageError(flagError(command, err))
 }
 
 // flagError says what a flag takes, in place of how the library failed to read it, and
@@ -43,7 +49,7 @@ func flagError(command *cobra.Command, err error) error {
 	if errors.As(err, &unknown) && unknown.GetSpecifiedShortnames() == "" {
 		err = fmt.Errorf("%s has no flag --%s", command.CommandPath(), unknown.GetSpecifiedName())
 		if near := nearFlags(command, unknown.GetSpecifiedName()); len(near) > 0 {
-			return advise(err, "Did you mean: %s", strings.Join(near, ", "))
+			return Advise(err, "Did you mean: %s", strings.Join(near, ", "))
 		}
 		return err
 	}
@@ -68,7 +74,7 @@ var certificateFlags = []string{"x509", "cert", "file"}
 // nearFlags are the flags of a command whose names are like a word or have it in them, and
 // those of a certificate for another one of it.
 func nearFlags(command *cobra.Command, word string) (near []string) {
-	like := help(&cobra.Command{Use: "like"}) // cobra compares names of commands
+	like := Parent(&cobra.Command{Use: "like"}) // cobra compares names of commands
 	command.Flags().VisitAll(func(flag *pflag.Flag) {
 		if !flag.Hidden {
 			like.AddCommand(&cobra.Command{Use: flag.Name, Run: func(*cobra.Command, []string) {}})

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -18,6 +18,9 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
+// UsageError says that an error is that of the command line: the exit code is 2.
+func UsageError(err error) error { return usageError{err} }
+
 // advised is an error with what to do next.
 type advised struct {
 	error
@@ -26,29 +29,29 @@ type advised struct {
 
 func (e advised) Unwrap() error { return e.error }
 
-// advise adds what to do next to an error; nil stays nil.
-func advise(err error, format string, args ...any) error {
+// Advise adds what to do next to an error; nil stays nil.
+func Advise(err error, format string, args ...any) error {
 	if err == nil {
 		return nil
 	}
 	return advised{err, fmt.Sprintf(format, args...)}
 }
 
-// exit tells the person what went wrong and what to do next, and returns the
+// Exit tells the person what went wrong and what to do next, and returns the
 // exit code.
-func (c *cli) exit(command *cobra.Command, err error) int {
+func (c *Env) Exit(command *cobra.Command, err error) int {
 	if err == nil {
 		return 0
 	}
-	fmt.Fprintf(c.stderr, "berth: %s\n", describe(command, err))
+	fmt.Fprintf(c.Stderr, "berth: %s\n", describe(command, err))
 	if hint := c.hintFor(command, err); hint != "" {
-		fmt.Fprintf(c.stderr, "       %s\n", hint)
+		fmt.Fprintf(c.Stderr, "       %s\n", hint)
 	}
 	if errors.As(err, new(usageError)) {
 		return 2
 	}
-	if isLoss(err) {
-		return lossCode
+	if IsLoss(err) {
+		return LossCode
 	}
 	return 1
 }
@@ -68,7 +71,7 @@ func describe(command *cobra.Command, err error) string {
 }
 
 // hintFor is what to do next.
-func (c *cli) hintFor(command *cobra.Command, err error) string {
+func (c *Env) hintFor(command *cobra.Command, err error) string {
 	var advice advised
 	if errors.As(err, &advice) {
 		return advice.hint
@@ -76,19 +79,19 @@ func (c *cli) hintFor(command *cobra.Command, err error) string {
 	switch {
 	case errors.As(err, new(usageError)):
 		return command.CommandPath() + " --help shows how it is written."
-	case isLoss(err):
+	case IsLoss(err):
 		if strings.Contains(err.Error(), "from the backup") {
 			return "" // it says itself what is to be done, and a repair would not help
 		}
-		return lossHint + c.target.dataFlag()
+		return lossHint + c.Target.DataFlag()
 	case errors.As(err, new(*backend.UnreachableError)):
-		return c.target.unreachable(err)
+		return c.Target.unreachable(err)
 	case errors.Is(err, fault.TokenExpired), errors.Is(err, fault.UnauthorizedAccess):
-		if c.target.connectionString != "" {
+		if c.Target.ConnectionString != "" {
 			return "Get the current connection string: berth info shows it where the server runs. That of a hub is for " +
 				"berth device and berth telemetry, that of the provisioning service for the others."
 		}
-		return "berth info" + c.target.dataFlag() + " shows the connection strings that the server takes now."
+		return "berth info" + c.Target.DataFlag() + " shows the connection strings that the server takes now."
 	case errors.Is(err, fault.EnrollmentNotFound):
 		return "berth enrollment list shows which there are."
 	case errors.Is(err, fault.RegistrationNotFound):
@@ -125,20 +128,21 @@ func listHint(command *cobra.Command, err error) string {
 	return ""
 }
 
-// lossCode is the exit code for a data folder that has lost something.
-const lossCode = 3
+// LossCode is the exit code for a data folder that has lost something.
+const LossCode = 3
 
-// lossError is a data folder that has lost something, after that has been shown.
-type lossError struct{ count int }
+// LossError is a data folder that has lost something, after that has been shown.
+type LossError struct{ Count int } // of things that are missing or damaged
 
-func (e lossError) Error() string {
-	if e.count == 1 {
+// Error implements error.
+func (e LossError) Error() string {
+	if e.Count == 1 {
 		return "something is missing or damaged in the data folder"
 	}
-	return fmt.Sprintf("%d things are missing or damaged in the data folder", e.count)
+	return fmt.Sprintf("%d things are missing or damaged in the data folder", e.Count)
 }
 
-// isLoss reports whether an error says that the data folder has lost something.
-func isLoss(err error) bool { return server.IsLoss(err) || errors.As(err, new(lossError)) }
+// IsLoss reports whether an error says that the data folder has lost something.
+func IsLoss(err error) bool { return server.IsLoss(err) || errors.As(err, new(LossError)) }
 
 const lossHint = `Restore the folder from a backup; or go on without what is missing: berth data repair`

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"errors"
@@ -11,29 +11,29 @@ import (
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
-// readText reads a file in UTF-8, without the mark that some editors begin it with.
-func readText(file string) ([]byte, error) {
+// ReadText reads a file in UTF-8, without the mark that some editors begin it with.
+func ReadText(file string) ([]byte, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return nil, err
 	}
 	text, err := exchange.Text(content)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, local(err))
+		return nil, fmt.Errorf("%s: %w", file, LocalError(err))
 	}
 	return text, nil
 }
 
-// local is what is wrong with a file on this machine: without the code and the tracking
+// LocalError is what is wrong with a file on this machine: without the code and the tracking
 // id of a service, which nobody asked.
-func local(err error) error {
+func LocalError(err error) error {
 	text := fault.From(err).Message
 	return errors.New(strings.ToLower(text[:1]) + text[1:])
 }
 
-// replaceFile writes a new file with this mode in the place of whatever is
+// ReplaceFile writes a new file with this mode in the place of whatever is
 // there: a key must not inherit the mode of an older file.
-func replaceFile(path string, content []byte, mode fs.FileMode) error {
+func ReplaceFile(path string, content []byte, mode fs.FileMode) error {
 	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"fmt"
@@ -8,9 +8,9 @@ import (
 	"time"
 )
 
-// progressBar shows on a terminal how far a long piece of work has come. Elsewhere
+// Progress shows on a terminal how far a long piece of work has come. Elsewhere
 // it says nothing but the lines it is given.
-type progressBar struct {
+type Progress struct {
 	out      io.Writer
 	terminal bool
 	what     string
@@ -25,12 +25,14 @@ type progressBar struct {
 // progressEvery is the time between two pictures.
 const progressEvery = 100 * time.Millisecond
 
-func (c *cli) newProgress(what string, total int64) *progressBar {
-	return &progressBar{out: c.stderr, terminal: isTerminal(c.stderr), what: what, total: total, begun: time.Now()}
+// NewProgress begins a piece of work: so many things of a kind, in the plural; a total of 0 is one that
+// is not known. End ends what is shown of it.
+func (c *Env) NewProgress(what string, total int64) *Progress {
+	return &Progress{out: c.Stderr, terminal: IsTerminal(c.Stderr), what: what, total: total, begun: time.Now()}
 }
 
-// isTerminal reports whether a person looks at what is written.
-func isTerminal(w io.Writer) bool {
+// IsTerminal reports whether a person looks at what is written.
+func IsTerminal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
 		return false
@@ -43,8 +45,8 @@ func isTerminal(w io.Writer) bool {
 	return err != nil || !os.SameFile(about, null)
 }
 
-// add counts what is done.
-func (p *progressBar) add(n int64) {
+// Add counts what is done.
+func (p *Progress) Add(n int64) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	p.done += n
@@ -55,14 +57,14 @@ func (p *progressBar) add(n int64) {
 }
 
 // Write counts bytes.
-func (p *progressBar) Write(b []byte) (int, error) {
-	p.add(int64(len(b)))
+func (p *Progress) Write(b []byte) (int, error) {
+	p.Add(int64(len(b)))
 	return len(b), nil
 }
 
 const barWidth = 30
 
-func (p *progressBar) draw(now time.Time) {
+func (p *Progress) draw(now time.Time) {
 	rate := float64(p.done) / max(now.Sub(p.begun).Seconds(), 0.001)
 	if p.total <= 0 {
 		fmt.Fprintf(p.out, "\r\x1b[K%d %s, %.0f/s", p.done, p.what, rate)
@@ -78,8 +80,8 @@ func (p *progressBar) draw(now time.Time) {
 	fmt.Fprintf(p.out, "\r\x1b[K%s %3.0f %%  %d of %d %s, %.0f/s", string(bar), 100*part, p.done, p.total, p.what, rate)
 }
 
-// line writes a line above the picture.
-func (p *progressBar) line(text string) {
+// Line writes a line above the picture.
+func (p *Progress) Line(text string) {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.terminal {
@@ -88,8 +90,8 @@ func (p *progressBar) line(text string) {
 	fmt.Fprintln(p.out, text)
 }
 
-// end takes the picture away.
-func (p *progressBar) end() {
+// End takes the picture away.
+func (p *Progress) End() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
 	if p.terminal && !p.shown.IsZero() {

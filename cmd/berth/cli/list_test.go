@@ -1,4 +1,4 @@
-package main
+package cli
 
 import (
 	"bytes"
@@ -16,7 +16,7 @@ import (
 
 // numbers lists those below n whose decimals begin with the prefix, and counts the pages
 // that it was asked for.
-func numbers(n int, asked *int) lister[int] {
+func numbers(n int, asked *int) Lister[int] {
 	return func(prefix, after string, top int) (page []int, next string, err error) {
 		*asked++
 		from := 0
@@ -45,27 +45,27 @@ func TestListPages(t *testing.T) {
 		n, max, shown int
 		more          bool
 	}{
-		{0, 10, 0, false}, {9, 10, 9, false}, {10, 10, 10, false}, {11, 10, 10, true}, {3 * pageSize, 0, 3 * pageSize, false},
-		{2*pageSize + 1, 2 * pageSize, 2 * pageSize, true}, {2 * pageSize, 2 * pageSize, 2 * pageSize, false},
-		{2*pageSize + 7, 2*pageSize + 5, 2*pageSize + 5, true}, {5, -1, 5, false},
+		{0, 10, 0, false}, {9, 10, 9, false}, {10, 10, 10, false}, {11, 10, 10, true}, {3 * PageSize, 0, 3 * PageSize, false},
+		{2*PageSize + 1, 2 * PageSize, 2 * PageSize, true}, {2 * PageSize, 2 * PageSize, 2 * PageSize, false},
+		{2*PageSize + 7, 2*PageSize + 5, 2*PageSize + 5, true}, {5, -1, 5, false},
 	} {
-		for _, output := range []format{asTable, asJSON} {
+		for _, output := range []Format{Table, JSON} {
 			t.Run(fmt.Sprintf("%d of %d, %s", test.max, test.n, output), func(t *testing.T) {
 				var out, notes bytes.Buffer
 				asked := 0
-				c := &cli{stdout: &out, stderr: &notes, output: output}
-				err := printPages(c, selection{max: test.max}, numbers(test.n, &asked), nothing("none"), []string{"NUMBER", "X"}, decimals)
+				c := &Env{Stdout: &out, Stderr: &notes, Output: output}
+				err := PrintPages(c, Selection{Max: test.max}, numbers(test.n, &asked), Nothing("none"), []string{"NUMBER", "X"}, decimals)
 				if err != nil {
 					t.Fatal(err)
 				}
 				if more := strings.Contains(notes.String(), "--max"); more != test.more {
 					t.Errorf("beside it, it says %q", notes.String())
 				}
-				if most := test.shown/pageSize + 2; asked > most {
+				if most := test.shown/PageSize + 2; asked > most {
 					t.Errorf("%d pages were asked for, want %d at most", asked, most)
 				}
 				shown := strings.Count(out.String(), "\n") - 1
-				if output == asJSON {
+				if output == JSON {
 					var list []int
 					if err := json.Unmarshal(out.Bytes(), &list); err != nil || list == nil {
 						t.Fatalf("%v in %.100q", err, out.String())
@@ -96,17 +96,17 @@ func (c *closing) Write(b []byte) (int, error) {
 // TestListEndsWithItsReader prints each page before it asks for the next, and ends
 // without a word when nobody reads on.
 func TestListEndsWithItsReader(t *testing.T) {
-	for _, output := range []format{asTable, asJSON} {
-		out, notes, asked := &closing{until: fmt.Sprint(2*pageSize - 1)}, new(bytes.Buffer), 0
-		c := &cli{stdout: out, stderr: notes, output: output}
-		err := printPages(c, selection{}, numbers(100*pageSize, &asked), nothing("none"), []string{"NUMBER", "X"}, decimals)
+	for _, output := range []Format{Table, JSON} {
+		out, notes, asked := &closing{until: fmt.Sprint(2*PageSize - 1)}, new(bytes.Buffer), 0
+		c := &Env{Stdout: out, Stderr: notes, Output: output}
+		err := PrintPages(c, Selection{}, numbers(100*PageSize, &asked), Nothing("none"), []string{"NUMBER", "X"}, decimals)
 		if err != nil || notes.Len() > 0 {
 			t.Errorf("%s: it ends with %v and says %q", output, err, notes.String())
 		}
 		if asked != 3 {
 			t.Errorf("%s: %d pages were asked for, though nobody read the third", output, asked)
 		}
-		if err := printList(&cli{stdout: &closing{}, output: output}, []int{1}, "none", []string{"NUMBER", "X"}, decimals); err != nil {
+		if err := PrintList(&Env{Stdout: &closing{}, Output: output}, []int{1}, "none", []string{"NUMBER", "X"}, decimals); err != nil {
 			t.Errorf("%s: a list that is all there ends with %v", output, err)
 		}
 	}
@@ -122,7 +122,7 @@ func TestListThatBreaksOff(t *testing.T) {
 		return []int{1, 2}, "2", nil
 	}
 	var out bytes.Buffer
-	err := printPages(&cli{stdout: &out, output: asJSON}, selection{}, list, nothing("none"), []string{"NUMBER", "X"}, decimals)
+	err := PrintPages(&Env{Stdout: &out, Output: JSON}, Selection{}, list, Nothing("none"), []string{"NUMBER", "X"}, decimals)
 	if !errors.Is(err, broken) || json.Valid(out.Bytes()) || !strings.Contains(out.String(), "2") {
 		t.Errorf("it ends with %v after %q", err, out.String())
 	}
@@ -131,8 +131,8 @@ func TestListThatBreaksOff(t *testing.T) {
 // TestTableOfPages keeps columns in their places over pages, as far as their widths allow.
 func TestTableOfPages(t *testing.T) {
 	var out bytes.Buffer
-	c := &cli{stdout: &out}
-	c.target.unreadable = []backend.Unreadable{{Collection: "c", Key: "k\n", Reason: "it is no JSON"}}
+	c := &Env{Stdout: &out}
+	c.Target.unreadable = []backend.Unreadable{{Collection: "c", Key: "k\n", Reason: "it is no JSON"}}
 	printed := newListPrinter(c, func() string { return "none" }, []string{"ID", "NAME", "NOTE"}, func(s []string) []string { return s })
 	for _, page := range [][][]string{{{"1", "Zoë", "a"}}, {{"2", "B", "b"}}, {{"3", "longer than before", ""}, {"4", "B", "d"}}} {
 		if err := printed.add(page); err != nil {
