@@ -95,8 +95,9 @@ var layout = map[string][]string{
 	"conformance": {},
 
 	// The frame of the command line knows no command.
-	"cmd/berth/cli": {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
-	"cmd":           {"cmd/berth/cli", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"cmd/berth/cli":    {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
+	"cmd/berth/hubcmd": {"cmd/berth/cli", "server", "device", "backend", "hub", "credential", "document", "fault"},
+	"cmd":              {"cmd/berth/cli", "cmd/berth/hubcmd", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the

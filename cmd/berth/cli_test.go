@@ -17,6 +17,7 @@ import (
 
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/cmd/berth/hubcmd"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
@@ -322,7 +323,7 @@ func TestStrangers(t *testing.T) {
 		s.run(1, "device", "simulate", "--registration-id", id, "--cert", filepath.Join(folder, "d1.pem"), "--key", filepath.Join(folder, "d1.key.pem"))
 	}
 	var tail bytes.Buffer
-	write := messageLines(&tail)
+	write := hubcmd.MessageLines(&tail)
 	if err := write(telemetry.Message{DeviceID: "d1", Properties: map[string]string{nasty: nasty}, Body: nasty}); err != nil {
 		t.Fatal(err)
 	}

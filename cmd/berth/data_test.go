@@ -157,7 +157,8 @@ func sameServiceOrNone(t *testing.T, binary, data, scope string) {
 	}
 	code := command.ProcessState.ExitCode()
 	if code != cli.LossCode || !strings.Contains(log.String(), "the ID scope") {
-		t.Errorf("berth up after the repair: exit code %d, want %d and that the ID scope is lost\n%s", code, cli.LossCode, &log)
+		t.Errorf("berth up after the repair: exit code %d, want %d and that the ID scope is lost\n%s", code,
+			cli.LossCode, &log)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/cmd/berth/hubcmd"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning/enroll"
@@ -51,7 +52,7 @@ type demonstration struct {
 	server       *server.Server
 	provisioning *backend.Provisioning
 	hub          *backend.Hub
-	simulated    simulation
+	simulated    hubcmd.Simulation
 }
 
 func (c *program) demonstrate(ctx context.Context) (err error) {
@@ -99,9 +100,9 @@ func (d *demonstration) start(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	d.simulated = simulation{
-		host: info.ProvisioningHost, port: info.Ports.MQTT, idScope: info.IDScope, registrationID: demoDevice,
-		roots: roots, messages: demoMessages, log: d.Stdout,
+	d.simulated = hubcmd.Simulation{
+		Host: info.ProvisioningHost, Port: info.Ports.MQTT, IDScope: info.IDScope, RegistrationID: demoDevice,
+		Roots: roots, Messages: demoMessages, Log: d.Stdout,
 	}
 	reached := backend.Options{RootCAs: roots, Address: cli.Loopback(info.Ports.HTTPS)}
 	if d.provisioning, err = backend.NewProvisioning(info.ProvisioningConnectionString, reached); err != nil {
@@ -153,8 +154,8 @@ func (d *demonstration) simulate(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.simulated.certificate = &certificate
-	registration, err := d.simulated.run(ctx)
+	d.simulated.Certificate = &certificate
+	registration, err := d.simulated.Run(ctx)
 	if err != nil {
 		return err
 	}
@@ -165,10 +166,10 @@ func (d *demonstration) simulate(ctx context.Context) error {
 }
 
 func (d *demonstration) readBack(ctx context.Context) error {
-	write := messageLines(d.Stdout)
+	write := hubcmd.MessageLines(d.Stdout)
 	var bodies []string
 	err := d.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, demoDevice, demoMessages, func(message telemetry.Message) error {
-		bodies = append(bodies, body(message))
+		bodies = append(bodies, hubcmd.MessageBody(message))
 		return write(message)
 	})
 	if err != nil {
@@ -187,11 +188,11 @@ func (d *demonstration) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	listed := make([]hubDevice, len(devices))
+	listed := make([]hubcmd.ListedDevice, len(devices))
 	for i, device := range devices {
 		listed[i].Device = device
 	}
-	header, row := deviceTable(false)
+	header, row := hubcmd.DeviceTable(false)
 	if err := cli.PrintList(&cli.Env{Stdout: d.Stdout}, listed, "", header, row); err != nil {
 		return err
 	}

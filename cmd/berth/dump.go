@@ -11,6 +11,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/cmd/berth/hubcmd"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/server"
 )
@@ -109,7 +110,7 @@ type dumpedRecord struct {
 func (r dumpedRecord) String() string {
 	line := fmt.Sprintf("%d  %d  %s  ", r.Partition, r.Sequence, cli.FormatMillis(r.Time))
 	if r.Message != nil {
-		return line + describeMessage(*r.Message)
+		return line + hubcmd.DescribeMessage(*r.Message)
 	}
 	return line + r.dumpedValue.String()
 }

@@ -111,4 +111,14 @@ func TestKeysFlagEverywhere(t *testing.T) {
 	}
 }
 
+// commandAt is the command with these words.
+func commandAt(t *testing.T, c *program, words ...string) *cobra.Command {
+	t.Helper()
+	found, rest, err := c.root().Find(words)
+	if err != nil || len(rest) > 0 {
+		t.Fatalf("there is no command %q: %v", words, err)
+	}
+	return found
+}
+
 func hasFlag(command *cobra.Command, name string) bool { return command.Flags().Lookup(name) != nil }

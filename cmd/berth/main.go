@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/cmd/berth/hubcmd"
 )
 
 func main() {
@@ -73,6 +74,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	c.Target.Flags(root.PersistentFlags())
 	root.PersistentFlags().VarP(&c.Output, "output", "o", "how to print results: table or json")
 	root.AddCommand(c.commands()...)
+	root.AddCommand(hubcmd.Commands(&c.Env)...)
 	strictCompletion(root)
 	root.AddCommand(c.versionCommand())
 	suggestSynonyms(root)
@@ -83,13 +85,13 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	return root
 }
 
-// commands are those of the groups of the help.
+// commands are those that are not about devices alone.
 func (c *program) commands() []*cobra.Command {
 	return slices.Concat(
 		cli.InGroup(cli.StartGroup, c.demo(), c.up(), c.info(), c.portal(), c.data()),
 		cli.InGroup(cli.IdentityGroup, c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(),
-			c.credential(), c.device(), c.hubs(), c.network(), c.allocate(), c.policy()),
-		cli.InGroup(cli.LookGroup, c.attempts(), c.explain(), c.audit(), c.lockout(), c.telemetry(), c.misbehave()),
+			c.credential(), c.hubs(), c.network(), c.allocate(), c.policy()),
+		cli.InGroup(cli.LookGroup, c.attempts(), c.explain(), c.audit(), c.lockout(), c.misbehave()),
 	)
 }
 

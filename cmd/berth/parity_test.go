@@ -445,7 +445,7 @@ func TestDeviceFlags(t *testing.T) {
 		"certificateIssuance.registrationId": "", "certificateIssuance.credentialPolicyName": "",
 	}
 	c := &program{Env: cli.Env{Stdout: io.Discard, Stderr: io.Discard}}
-	create, update := c.deviceCreate(), c.deviceUpdate()
+	create, update := commandAt(t, c, "device", "create"), commandAt(t, c, "device", "update")
 	for _, path := range wirePaths(reflect.TypeFor[identity.Device](), "") {
 		flag, known := flags[path]
 		switch {

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/cmd/berth/hubcmd"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -108,7 +109,7 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 		s.run(0, "device", "create", "in-both", "--hub", name)
 	}
 
-	devices := read[[]hubDevice](s, "device", "list")
+	devices := read[[]hubcmd.ListedDevice](s, "device", "list")
 	got := []string{}
 	for _, device := range devices {
 		got = append(got, device.Hub+"/"+device.DeviceID)
@@ -127,7 +128,7 @@ func TestDevicesOfSeveralHubs(t *testing.T) {
 		}
 	}
 	s.run(0, "device", "delete", "with-a-longer-name")
-	if devices := read[[]hubDevice](s, "device", "list", "--max", "3"); len(devices) != 3 {
+	if devices := read[[]hubcmd.ListedDevice](s, "device", "list", "--max", "3"); len(devices) != 3 {
 		t.Errorf("berth device list --max 3: %d", len(devices))
 	}
 	if stdout, _ := s.run(0, "device", "list", "--hub", "east"); strings.Contains(stdout, "in-berth") ||

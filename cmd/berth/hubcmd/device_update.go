@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"context"
@@ -10,7 +10,7 @@ import (
 	"github.com/berth-iot/berth/hub/identity"
 )
 
-func (c *program) deviceUpdate() *cobra.Command {
+func (c commands) deviceUpdate() *cobra.Command {
 	var wanted deviceFlags
 	var hubName string
 	command := &cobra.Command{
@@ -38,7 +38,7 @@ changed with berth device twin.`,
 }
 
 // changeDevice changes a device, if nobody else does meanwhile, and shows it.
-func (c *program) changeDevice(ctx context.Context, hubName, id string, keys bool, change func(client cli.HubClient,
+func (c commands) changeDevice(ctx context.Context, hubName, id string, keys bool, change func(client cli.HubClient,
 	device *identity.Device) error) error {
 	return c.inHubOf(ctx, hubName, id, func(client cli.HubClient) error {
 		device, err := client.Device(ctx, id)
@@ -56,16 +56,16 @@ func (c *program) changeDevice(ctx context.Context, hubName, id string, keys boo
 	})
 }
 
-func (c *program) deviceEnable() *cobra.Command {
+func (c commands) deviceEnable() *cobra.Command {
 	return c.setDeviceStatus("enabled", &cobra.Command{Use: "enable ID", Short: "Let a device connect again"})
 }
 
-func (c *program) deviceDisable() *cobra.Command {
+func (c commands) deviceDisable() *cobra.Command {
 	return c.setDeviceStatus("disabled", &cobra.Command{Use: "disable ID",
 		Short: "Keep a device from connecting, and end its connection"})
 }
 
-func (c *program) setDeviceStatus(status string, command *cobra.Command) *cobra.Command {
+func (c commands) setDeviceStatus(status string, command *cobra.Command) *cobra.Command {
 	var hubName, reason string
 	command.Args = cli.ExactArgs("ID")
 	command.RunE = func(command *cobra.Command, args []string) error {

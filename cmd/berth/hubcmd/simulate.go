@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"cmp"
@@ -33,7 +33,7 @@ type simulateFlags struct {
 	webSocket, csr                bool
 }
 
-func (c *program) deviceSimulate() *cobra.Command {
+func (c commands) deviceSimulate() *cobra.Command {
 	var f simulateFlags
 	command := &cobra.Command{
 		Use:   "simulate",
@@ -75,22 +75,22 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 					return err
 				}
 				defer through.Close()
-				if simulated.tpm, err = device.OpenTPM(through, device.TPMRSA); err != nil {
+				if simulated.TPM, err = device.OpenTPM(through, device.TPMRSA); err != nil {
 					return err
 				}
-				defer simulated.tpm.Close()
-				simulated.registrationID = cmp.Or(simulated.registrationID, simulated.tpm.RegistrationID())
+				defer simulated.TPM.Close()
+				simulated.RegistrationID = cmp.Or(simulated.RegistrationID, simulated.TPM.RegistrationID())
 			}
 			if f.csr {
 				if err := simulated.request(); err != nil {
 					return err
 				}
 			}
-			simulated.log = c.Stdout
+			simulated.Log = c.Stdout
 			if c.Output == cli.JSON {
-				simulated.log = c.Stderr
+				simulated.Log = c.Stderr
 			}
-			registration, err := simulated.run(command.Context())
+			registration, err := simulated.Run(command.Context())
 			if err != nil || c.Output != cli.JSON {
 				return err
 			}
@@ -117,42 +117,42 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 }
 
 // simulation completes what the flags say.
-func (f simulateFlags) simulation(t *cli.Target) (simulation, error) {
-	s := simulation{
-		host:           cmp.Or(f.host, os.Getenv("PROVISIONING_HOST")),
-		idScope:        cmp.Or(f.idScope, os.Getenv("PROVISIONING_IDSCOPE")),
-		registrationID: f.registrationID,
-		messages:       f.messages, webSocket: f.webSocket || f.tpm != "",
+func (f simulateFlags) simulation(t *cli.Target) (Simulation, error) {
+	s := Simulation{
+		Host:           cmp.Or(f.host, os.Getenv("PROVISIONING_HOST")),
+		IDScope:        cmp.Or(f.idScope, os.Getenv("PROVISIONING_IDSCOPE")),
+		RegistrationID: f.registrationID,
+		Messages:       f.messages, WebSocket: f.webSocket || f.tpm != "",
 	}
 	if err := f.useProof(&s); err != nil {
-		return simulation{}, err
+		return Simulation{}, err
 	}
 	if f.payload != "" {
 		var err error
-		if s.payload, err = cli.ReadJSON("payload", f.payload); err != nil {
-			return simulation{}, err
+		if s.Payload, err = cli.ReadJSON("payload", f.payload); err != nil {
+			return Simulation{}, err
 		}
 	}
 	info, missing := t.Info()
-	if missing != nil && (s.host == "" || s.idScope == "") {
+	if missing != nil && (s.Host == "" || s.IDScope == "") {
 		return s, missing
 	}
-	s.host, s.idScope = cmp.Or(s.host, info.ProvisioningHost), cmp.Or(s.idScope, info.IDScope)
+	s.Host, s.IDScope = cmp.Or(s.Host, info.ProvisioningHost), cmp.Or(s.IDScope, info.IDScope)
 	if err := s.choosePort(info); err != nil {
 		return s, err
 	}
-	s.unreachable = "--host HOST:PORT says where the provisioning service is reached."
-	if s.host == info.ProvisioningHost && s.idScope == info.IDScope {
-		s.unreachable = "Is the server running? Start it with: berth up" + t.DataFlag()
+	s.Unreachable = "--host HOST:PORT says where the provisioning service is reached."
+	if s.Host == info.ProvisioningHost && s.IDScope == info.IDScope {
+		s.Unreachable = "Is the server running? Start it with: berth up" + t.DataFlag()
 	}
 	var err error
-	s.roots, err = deviceRoots(t.CAFile, info.CAFile)
+	s.Roots, err = deviceRoots(t.CAFile, info.CAFile)
 	return s, err
 }
 
 // useProof takes what the device proves itself with: what flags say goes before the
 // environment. A TPM is opened later.
-func (f simulateFlags) useProof(s *simulation) error {
+func (f simulateFlags) useProof(s *Simulation) error {
 	byCertificate := f.certificateFile != "" || f.keyFile != ""
 	byKey := f.symmetricKey != ""
 	if byCertificate && byKey || f.tpm != "" && (byCertificate || byKey) {
@@ -175,7 +175,7 @@ func (f simulateFlags) useProof(s *simulation) error {
 }
 
 // useKey takes a symmetric key, which the source named holds.
-func (f simulateFlags) useKey(s *simulation, source, value string) error {
+func (f simulateFlags) useKey(s *Simulation, source, value string) error {
 	key, err := cli.ReadSecret(value)
 	if err != nil {
 		return err
@@ -185,24 +185,24 @@ func (f simulateFlags) useKey(s *simulation, source, value string) error {
 			"berth enrollment show ID --keys shows that of an enrollment, berth group device-key GROUP ID that of a "+
 				"group's device.")
 	}
-	s.key = key
-	s.registrationID = cmp.Or(s.registrationID, os.Getenv("PROVISIONING_REGISTRATION_ID"))
-	if s.registrationID == "" {
+	s.Key = key
+	s.RegistrationID = cmp.Or(s.RegistrationID, os.Getenv("PROVISIONING_REGISTRATION_ID"))
+	if s.RegistrationID == "" {
 		return cli.UsageError(errors.New("a device with a key needs --registration-id ID too"))
 	}
 	return nil
 }
 
-func (f simulateFlags) useCertificate(s *simulation) error {
+func (f simulateFlags) useCertificate(s *Simulation) error {
 	certificateFile, keyFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE")), cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
 	if certificateFile == "" || keyFile == "" {
 		return cli.Advise(cli.UsageError(errors.New("the device needs a certificate and its private key, --cert FILE --key FILE, "+
 			"or --symmetric-key KEY, or --tpm FILE")), "berth cert device CN makes a certificate and its key.")
 	}
 	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE")))
-	s.certificate = &certificate
+	s.Certificate = &certificate
 	if err == nil {
-		s.registrationID = cmp.Or(s.registrationID, os.Getenv("DPS_X509_REGISTRATION_ID"), certificate.Leaf.Subject.CommonName)
+		s.RegistrationID = cmp.Or(s.RegistrationID, os.Getenv("DPS_X509_REGISTRATION_ID"), certificate.Leaf.Subject.CommonName)
 	}
 	return err
 }
@@ -228,22 +228,22 @@ func openTPM(path string) (transport.TPMCloser, error) {
 
 // choosePort takes the port that stands with the host, or that of the data
 // folder's server when it is the one that is meant, or the standard one.
-func (s *simulation) choosePort(info server.Info) error {
-	s.port = 8883
-	if s.webSocket {
-		s.port = 443
+func (s *Simulation) choosePort(info server.Info) error {
+	s.Port = 8883
+	if s.WebSocket {
+		s.Port = 443
 	}
-	if host, port, err := net.SplitHostPort(s.host); err == nil {
-		s.host = host
-		if s.port, err = strconv.Atoi(port); err != nil {
+	if host, port, err := net.SplitHostPort(s.Host); err == nil {
+		s.Host = host
+		if s.Port, err = strconv.Atoi(port); err != nil {
 			return cli.UsageError(fmt.Errorf("--host must be a host name, or host:port with a number, not %q", host+":"+port))
 		}
 		return nil
 	}
-	if s.host == info.ProvisioningHost && s.idScope == info.IDScope {
-		s.port = info.Ports.MQTT
-		if s.webSocket {
-			s.port = info.Ports.HTTPS
+	if s.Host == info.ProvisioningHost && s.IDScope == info.IDScope {
+		s.Port = info.Ports.MQTT
+		if s.WebSocket {
+			s.Port = info.Ports.HTTPS
 		}
 	}
 	return nil

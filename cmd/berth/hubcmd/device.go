@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"context"
@@ -17,7 +17,7 @@ import (
 	"github.com/berth-iot/berth/hub/identity"
 )
 
-func (c *program) device() *cobra.Command {
+func (c commands) device() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "device",
 		Short: "Device identities of a hub, their twins, and a simulated device",
@@ -37,7 +37,7 @@ func hubFlag(command *cobra.Command, name *string) {
 
 // hubOf is the hub that a device is in: that with this name or host, or the one that
 // has the device. A hub that is the only one is not asked: the command does that.
-func (c *program) hubOf(ctx context.Context, hubName, id string) (cli.HubClient, error) {
+func (c commands) hubOf(ctx context.Context, hubName, id string) (cli.HubClient, error) {
 	hubs, err := c.Target.Hubs(hubName)
 	if err != nil {
 		return cli.HubClient{}, err
@@ -66,7 +66,7 @@ func (c *program) hubOf(ctx context.Context, hubName, id string) (cli.HubClient,
 }
 
 // inHubOf does something with a device in the hub that it is in.
-func (c *program) inHubOf(ctx context.Context, hubName, id string, do func(cli.HubClient) error) error {
+func (c commands) inHubOf(ctx context.Context, hubName, id string, do func(cli.HubClient) error) error {
 	client, err := c.hubOf(ctx, hubName, id)
 	if err == nil {
 		err = do(client)
@@ -85,7 +85,7 @@ func (c *program) inHubOf(ctx context.Context, hubName, id string, do func(cli.H
 type deviceAction func(ctx context.Context, client cli.HubClient, id string) error
 
 // onDevice is a command about one device, with the flag --hub.
-func (c *program) onDevice(command *cobra.Command, do deviceAction) *cobra.Command {
+func (c commands) onDevice(command *cobra.Command, do deviceAction) *cobra.Command {
 	var hubName string
 	command.Args = cli.ExactArgs("ID")
 	command.RunE = func(command *cobra.Command, args []string) error {
@@ -96,13 +96,13 @@ func (c *program) onDevice(command *cobra.Command, do deviceAction) *cobra.Comma
 	return command
 }
 
-// hubDevice is a device in a list: with the name of its hub where there are several.
-type hubDevice struct {
+// ListedDevice is a device in a list: with the name of its hub where there are several.
+type ListedDevice struct {
 	identity.Device
 	Hub string `json:"hub,omitempty"`
 }
 
-func (c *program) deviceList() *cobra.Command {
+func (c commands) deviceList() *cobra.Command {
 	var wanted cli.Selection
 	var hubName string
 	command := &cobra.Command{
@@ -114,8 +114,8 @@ func (c *program) deviceList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			header, row := deviceTable(len(hubs) > 1)
-			return cli.PrintPages(&c.Env, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
+			header, row := DeviceTable(len(hubs) > 1)
+			return cli.PrintPages(c.Env, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
 		},
 	}
 	wanted.ListFlags(command)
@@ -126,8 +126,8 @@ func (c *program) deviceList() *cobra.Command {
 // devicesOf lists the devices of one hub after the other, without their keys: a page may
 // have those of several, so that the columns of a table fit them all. Where it goes on is
 // the place of the hub, a slash, and where to go on there.
-func devicesOf(ctx context.Context, hubs []cli.HubClient) cli.Lister[hubDevice] {
-	return func(prefix, after string, top int) (devices []hubDevice, _ string, _ error) {
+func devicesOf(ctx context.Context, hubs []cli.HubClient) cli.Lister[ListedDevice] {
+	return func(prefix, after string, top int) (devices []ListedDevice, _ string, _ error) {
 		place, after, _ := strings.Cut(after, "/")
 		i, _ := strconv.Atoi(place) // it is of this function, or empty
 		for i < len(hubs) && len(devices) < top {
@@ -136,7 +136,7 @@ func devicesOf(ctx context.Context, hubs []cli.HubClient) cli.Lister[hubDevice] 
 				return nil, "", err
 			}
 			for _, device := range found {
-				shown := hubDevice{Device: keylessDevice(device)}
+				shown := ListedDevice{Device: keylessDevice(device)}
 				if len(hubs) > 1 {
 					shown.Hub = hubs[i].Name
 				}
@@ -154,7 +154,7 @@ func devicesOf(ctx context.Context, hubs []cli.HubClient) cli.Lister[hubDevice] 
 }
 
 // noDevices says that a list is empty, and which hubs it is of.
-func (c *program) noDevices(ctx context.Context, hubs []cli.HubClient) func() string {
+func (c commands) noDevices(ctx context.Context, hubs []cli.HubClient) func() string {
 	return func() string {
 		none := "The hub has no devices. Devices come by registering: berth device simulate"
 		if len(hubs) > 1 {
@@ -167,14 +167,14 @@ func (c *program) noDevices(ctx context.Context, hubs []cli.HubClient) func() st
 	}
 }
 
-// deviceTable is how devices are listed; several says that they are of more than one
+// DeviceTable is how devices are listed; several says that they are of more than one
 // hub.
-func deviceTable(several bool) (header []string, row func(hubDevice) []string) {
+func DeviceTable(several bool) (header []string, row func(ListedDevice) []string) {
 	header = []string{"DEVICE ID", "STATUS", "CONNECTION", "AUTHENTICATION", "LAST ACTIVITY"}
 	if several {
 		header = append(header, "HUB")
 	}
-	return header, func(d hubDevice) []string {
+	return header, func(d ListedDevice) []string {
 		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device), cli.OrDash(cli.FormatTime(d.LastActivityTime.Time))}
 		if several {
 			row = append(row, d.Hub)
@@ -183,7 +183,7 @@ func deviceTable(several bool) (header []string, row func(hubDevice) []string) {
 	}
 }
 
-func (c *program) deviceShow() *cobra.Command {
+func (c commands) deviceShow() *cobra.Command {
 	keys := false
 	command := c.onDevice(&cobra.Command{Use: "show ID", Short: "Show a device identity"},
 		func(ctx context.Context, client cli.HubClient, id string) error {
@@ -197,7 +197,7 @@ func (c *program) deviceShow() *cobra.Command {
 	return command
 }
 
-func (c *program) deviceDelete() *cobra.Command {
+func (c commands) deviceDelete() *cobra.Command {
 	many := cli.DeleteMany{Things: "devices", Effect: "Their twins go with them, and their connections end."}
 	var hubName string
 	command := &cobra.Command{
@@ -218,7 +218,7 @@ func (c *program) deviceDelete() *cobra.Command {
 			list := func(prefix, after string, top int) ([]identity.Device, string, error) {
 				return client.Devices(ctx, prefix, after, top)
 			}
-			return many.Run(command, &c.Env, cli.Deletion{
+			return many.Run(command, c.Env, cli.Deletion{
 				List:   cli.IDsOf(list, func(d identity.Device) string { return d.DeviceID }),
 				Remove: removeDevices(client.Hub),
 			})
@@ -247,7 +247,7 @@ func keylessDevice(d identity.Device) identity.Device {
 }
 
 // printDevice shows a device, and its keys when they were asked for.
-func (c *program) printDevice(device identity.Device, keys bool) error {
+func (c commands) printDevice(device identity.Device, keys bool) error {
 	if !keys {
 		device = keylessDevice(device)
 	}
@@ -292,7 +292,7 @@ func describeDevice(w io.Writer, d identity.Device) {
 
 // hubsElsewhere are the linked hubs that are not of the server, as far as that can be
 // found out, for a sentence.
-func (c *program) hubsElsewhere(ctx context.Context) string {
+func (c commands) hubsElsewhere(ctx context.Context) string {
 	if c.Target.ConnectionString != "" {
 		return "" // it is of one hub, which was asked
 	}

@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"context"
@@ -29,7 +29,7 @@ func deviceKey(device identity.Device, secondary bool) (string, error) {
 	return "", fmt.Errorf("the device %q has no key: it proves itself by %s", device.DeviceID, authentication(device))
 }
 
-func (c *program) deviceConnectionString() *cobra.Command {
+func (c commands) deviceConnectionString() *cobra.Command {
 	secondary := false
 	command := c.onDevice(&cobra.Command{
 		Use:   "connection-string ID",
@@ -58,7 +58,7 @@ a device that proves itself with a certificate.`,
 	return command
 }
 
-func (c *program) deviceSASToken() *cobra.Command {
+func (c commands) deviceSASToken() *cobra.Command {
 	secondary, ttl := false, time.Hour
 	command := c.onDevice(&cobra.Command{
 		Use:   "sas-token ID",

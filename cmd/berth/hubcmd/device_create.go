@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"context"
@@ -155,7 +155,7 @@ func optional(text string) *string {
 	return &text
 }
 
-func (c *program) deviceCreate() *cobra.Command {
+func (c commands) deviceCreate() *cobra.Command {
 	var hubName string
 	wanted := deviceFlags{creates: true}
 	command := &cobra.Command{

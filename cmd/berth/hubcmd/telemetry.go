@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/berth-iot/berth/hub/telemetry"
 )
 
-func (c *program) telemetry() *cobra.Command {
+func (c commands) telemetry() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "telemetry",
 		Short: "What devices send",
@@ -25,7 +25,7 @@ func (c *program) telemetry() *cobra.Command {
 	return command
 }
 
-func (c *program) telemetryTail() *cobra.Command {
+func (c commands) telemetryTail() *cobra.Command {
 	var (
 		from, device, hubName string
 		max                   int
@@ -58,7 +58,7 @@ says. With -o json each is one JSON object in a line.`,
 					fmt.Fprintf(c.Stderr, "berth: the hub has no device %q now: berth device list shows which there are\n", device)
 				}
 			}
-			write := messageLines(c.Stdout)
+			write := MessageLines(c.Stdout)
 			if c.Output == cli.JSON {
 				write = messageObjects(c.Stdout)
 			}
@@ -99,25 +99,26 @@ func messageObjects(w io.Writer) func(telemetry.Message) error {
 	return func(message telemetry.Message) error { return encoder.Encode(message) }
 }
 
-// messageLines writes messages for people, each in a line: time, device,
+// MessageLines writes messages for people, each in a line: time, device,
 // application properties and body.
-func messageLines(w io.Writer) func(telemetry.Message) error {
+func MessageLines(w io.Writer) func(telemetry.Message) error {
 	return func(message telemetry.Message) error {
-		_, err := fmt.Fprintf(w, "%s  %s\n", cli.FormatMillis(message.EnqueuedTime.Time), describeMessage(message))
+		_, err := fmt.Fprintf(w, "%s  %s\n", cli.FormatMillis(message.EnqueuedTime.Time), DescribeMessage(message))
 		return err
 	}
 }
 
-// describeMessage is a message in a line, without its time.
-func describeMessage(message telemetry.Message) string {
+// DescribeMessage is a message in a line, without its time.
+func DescribeMessage(message telemetry.Message) string {
 	properties := ""
 	if len(message.Properties) > 0 {
 		properties = cli.CompactJSON(message.Properties) + "  "
 	}
-	return cli.Printable(message.DeviceID) + "  " + cli.Printable(properties) + cli.Printable(body(message))
+	return cli.Printable(message.DeviceID) + "  " + cli.Printable(properties) + cli.Printable(MessageBody(message))
 }
 
-func body(message telemetry.Message) string {
+// MessageBody is the body of a message as text: base64 where it is none.
+func MessageBody(message telemetry.Message) string {
 	if message.Unreadable != "" {
 		return "cannot be read: " + message.Unreadable
 	}

@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"encoding/json"
@@ -12,7 +12,7 @@ import (
 	"github.com/berth-iot/berth/hub/twin"
 )
 
-func (c *program) deviceTwin() *cobra.Command {
+func (c commands) deviceTwin() *cobra.Command {
 	var hubName, tags, desired string
 	command := &cobra.Command{
 		Use:   "twin ID",

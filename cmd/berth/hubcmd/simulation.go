@@ -1,4 +1,4 @@
-package main
+package hubcmd
 
 import (
 	"context"
@@ -22,31 +22,32 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-// simulation is a device that does what the quickstart's does: it registers,
+// Simulation is a device that does what the quickstart's does: it registers,
 // connects to the hub it was assigned to, and sends messages in parallel.
-type simulation struct {
-	host           string // of the provisioning service
-	port           int    // of it and of the hub
-	idScope        string
-	registrationID string
-	certificate    *tls.Certificate // of a device with X.509
-	key            string           // of one with a symmetric key
-	tpm            *device.TPM      // of one with a TPM
-	payload        json.RawMessage  // goes along with the registration, nil for none
-	csr            []byte           // asks for an operational certificate, PKCS #10 in DER, nil for none
+type Simulation struct {
+	Host           string // of the provisioning service
+	Port           int    // of it and of the hub
+	IDScope        string
+	RegistrationID string
+	Certificate    *tls.Certificate // of a device with X.509
+	Key            string           // of one with a symmetric key
+	TPM            *device.TPM      // of one with a TPM
+	Payload        json.RawMessage  // goes along with the registration, nil for none
+	Roots          *x509.CertPool
+	WebSocket      bool
+	Messages       int
+	Log            io.Writer // gets the quickstart's transcript
+	Unreachable    string    // what to do when nobody answers at the host
+
+	csr            []byte // asks for an operational certificate, PKCS #10 in DER, nil for none
 	operationalKey *ecdsa.PrivateKey
-	roots          *x509.CertPool
-	webSocket      bool
-	messages       int
-	log            io.Writer // gets the quickstart's transcript
-	unreachable    string    // what to do when nobody answers at the host
 }
 
 // inParallel bounds how many messages of a simulated device are under way.
 const inParallel = 100
 
-// run returns the registration.
-func (s simulation) run(ctx context.Context) (device.Registration, error) {
+// Run registers the device, sends its messages, and returns the registration.
+func (s Simulation) Run(ctx context.Context) (device.Registration, error) {
 	registration, err := s.provision(ctx)
 	if err != nil {
 		return registration, err
@@ -60,48 +61,48 @@ func (s simulation) run(ctx context.Context) (device.Registration, error) {
 		if len(state.IssuedCertificateChain) == 0 {
 			return registration, errors.New("the service gave the device no operational certificate")
 		}
-		s.certificate = &tls.Certificate{Certificate: state.IssuedCertificateChain, PrivateKey: s.operationalKey}
-		s.key, s.tpm = "", nil
+		s.Certificate = &tls.Certificate{Certificate: state.IssuedCertificateChain, PrivateKey: s.operationalKey}
+		s.Key, s.TPM = "", nil
 	}
-	fmt.Fprintf(s.log, "The complete registration result is\n%s\n%s\n%s\n%s\n", state.DeviceID, state.AssignedHub, state.Substatus, payload)
-	if s.messages == 0 {
+	fmt.Fprintf(s.Log, "The complete registration result is\n%s\n%s\n%s\n%s\n", state.DeviceID, state.AssignedHub, state.Substatus, payload)
+	if s.Messages == 0 {
 		return registration, nil
 	}
-	fmt.Fprintln(s.log, "Will send telemetry from the provisioned device")
+	fmt.Fprintln(s.Log, "Will send telemetry from the provisioned device")
 	return registration, s.send(ctx, state.AssignedHub, state.DeviceID)
 }
 
 // request makes a key, and with it the request for an operational certificate.
-func (s *simulation) request() (err error) {
+func (s *Simulation) request() (err error) {
 	if s.operationalKey, err = ecdsa.GenerateKey(elliptic.P256(), rand.Reader); err != nil {
 		return err
 	}
 	s.csr, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{
-		Subject: pkix.Name{CommonName: s.registrationID}}, s.operationalKey)
+		Subject: pkix.Name{CommonName: s.RegistrationID}}, s.operationalKey)
 	return err
 }
 
-func (s simulation) provision(ctx context.Context) (device.Registration, error) {
+func (s Simulation) provision(ctx context.Context) (device.Registration, error) {
 	registration, err := device.Provision(ctx, device.ProvisioningOptions{
-		Host: s.at(s.host), IDScope: s.idScope, RegistrationID: s.registrationID,
-		Certificate: s.certificate, SASKey: s.key, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, Payload: s.payload,
+		Host: s.at(s.Host), IDScope: s.IDScope, RegistrationID: s.RegistrationID,
+		Certificate: s.Certificate, SASKey: s.Key, TPM: s.TPM, RootCAs: s.Roots, WebSocket: s.WebSocket, Payload: s.Payload,
 		CSR: s.csr,
 		OnAssigning: func(_ string, wait time.Duration) {
-			fmt.Fprintf(s.log, "The service is assigning the device. Asking again in %v.\n", wait)
+			fmt.Fprintf(s.Log, "The service is assigning the device. Asking again in %v.\n", wait)
 		},
 	})
 	if err != nil {
-		err = fmt.Errorf("register with %s: %w", s.at(s.host), err)
+		err = fmt.Errorf("register with %s: %w", s.at(s.Host), err)
 		var dial *net.OpError
 		switch {
 		case errors.As(err, new(*fault.Error)):
-			err = cli.Advise(err, "The operator sees each check that was made: berth attempts %s%s", cli.Quote(s.registrationID), s.toEnroll())
+			err = cli.Advise(err, "The operator sees each check that was made: berth attempts %s%s", cli.Quote(s.RegistrationID), s.toEnroll())
 		case errors.As(err, new(x509.UnknownAuthorityError)):
 			err = cli.Advise(err, cli.TrustHint)
 		case errors.Is(err, device.ErrProtocol):
 			err = cli.Advise(err, "What answers there speaks no MQTT: with TLS that is on the port 8883, and with --websocket on 443.")
 		case errors.As(err, &dial) && dial.Op == "dial":
-			err = cli.Advise(err, "%s", s.unreachable)
+			err = cli.Advise(err, "%s", s.Unreachable)
 		}
 		return registration, err
 	}
@@ -110,16 +111,16 @@ func (s simulation) provision(ctx context.Context) (device.Registration, error) 
 
 // toEnroll is how a device with a TPM is enrolled, whose key is nowhere else to be
 // seen.
-func (s simulation) toEnroll() string {
-	if s.tpm == nil {
+func (s Simulation) toEnroll() string {
+	if s.TPM == nil {
 		return ""
 	}
-	return fmt.Sprintf(", and lets this TPM in: berth enrollment create %s --tpm %s", cli.Quote(s.registrationID), s.tpm.EndorsementKey())
+	return fmt.Sprintf(", and lets this TPM in: berth enrollment create %s --tpm %s", cli.Quote(s.RegistrationID), s.TPM.EndorsementKey())
 }
 
-func (s simulation) send(ctx context.Context, hub, deviceID string) error {
+func (s Simulation) send(ctx context.Context, hub, deviceID string) error {
 	client, err := device.Connect(ctx, device.HubOptions{
-		Host: s.at(hub), DeviceID: deviceID, Certificate: s.certificate, SASKey: s.key, TPM: s.tpm, RootCAs: s.roots, WebSocket: s.webSocket, CleanSession: true,
+		Host: s.at(hub), DeviceID: deviceID, Certificate: s.Certificate, SASKey: s.Key, TPM: s.TPM, RootCAs: s.Roots, WebSocket: s.WebSocket, CleanSession: true,
 	})
 	if err != nil {
 		err = fmt.Errorf("connect to the hub %s: %w", s.at(hub), err)
@@ -138,9 +139,9 @@ func (s simulation) send(ctx context.Context, hub, deviceID string) error {
 	say := func(text string, number int) {
 		mutex.Lock()
 		defer mutex.Unlock()
-		fmt.Fprintf(s.log, "%s #%d\n", text, number)
+		fmt.Fprintf(s.Log, "%s #%d\n", text, number)
 	}
-	for number := 1; number <= s.messages; number++ {
+	for number := 1; number <= s.Messages; number++ {
 		places <- struct{}{}
 		underWay.Go(func() {
 			defer func() { <-places }()
@@ -160,4 +161,4 @@ func (s simulation) send(ctx context.Context, hub, deviceID string) error {
 }
 
 // at is a host with the port at which it is reached.
-func (s simulation) at(host string) string { return net.JoinHostPort(host, strconv.Itoa(s.port)) }
+func (s Simulation) at(host string) string { return net.JoinHostPort(host, strconv.Itoa(s.Port)) }
