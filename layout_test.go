@@ -95,9 +95,10 @@ var layout = map[string][]string{
 	"conformance": {},
 
 	// The frame of the command line knows no command.
-	"cmd/berth/cli":    {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
-	"cmd/berth/hubcmd": {"cmd/berth/cli", "server", "device", "backend", "hub", "credential", "document", "fault"},
-	"cmd":              {"cmd/berth/cli", "cmd/berth/hubcmd", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"cmd/berth/cli":             {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
+	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "provisioning", "issuance", "credential", "fault"},
+	"cmd/berth/hubcmd":          {"cmd/berth/cli", "server", "device", "backend", "hub", "credential", "document", "fault"},
+	"cmd":                       {"cmd/berth/cli", "cmd/berth/hubcmd", "cmd/berth/provisioningcmd", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the
@@ -133,6 +134,8 @@ func TestLayoutRefuses(t *testing.T) {
 		{"endpoint/https", "endpoint/own", "endpoint/https imports endpoint/own"},
 		{"device", "hub", "device imports hub"},
 		{"server", "cmd/berth", "server imports cmd/berth"},
+		{"cmd/berth/cli", "cmd/berth/hubcmd", "cmd/berth/cli imports cmd/berth/hubcmd"},
+		{"cmd/berth/hubcmd", "cmd/berth/provisioningcmd", "cmd/berth/hubcmd imports cmd/berth/provisioningcmd"},
 		{"utils", "fault", "utils has no place"},
 		{"store/postgres", "hub", "store/postgres has no row"},
 	} {

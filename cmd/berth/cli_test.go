@@ -427,3 +427,18 @@ func TestDemoFails(t *testing.T) {
 		t.Errorf("the folder is there: %v", err)
 	}
 }
+
+// certificatesOf returns what an enrollment's certificates say, nil for none.
+func certificatesOf(e provisioning.Enrollment) (primary, secondary *credential.X509CertificateInfo) {
+	if e.Attestation.X509 == nil || e.Attestation.X509.ClientCertificates == nil {
+		return nil, nil
+	}
+	certificates := e.Attestation.X509.ClientCertificates
+	if certificates.Primary != nil {
+		primary = certificates.Primary.Info
+	}
+	if certificates.Secondary != nil {
+		secondary = certificates.Secondary.Info
+	}
+	return primary, secondary
+}

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/cmd/berth/hubcmd"
+	"github.com/berth-iot/berth/cmd/berth/provisioningcmd"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning/enroll"
@@ -145,7 +146,7 @@ func (d *demonstration) enroll(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	describeEnrollment(d.Stdout, enrollment)
+	provisioningcmd.DescribeEnrollment(d.Stdout, enrollment)
 	return nil
 }
 

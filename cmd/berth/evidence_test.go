@@ -22,6 +22,12 @@ import (
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
+// explained is what berth explain prints, as far as it is looked at here.
+type explained struct {
+	Again  provisioning.Judgement `json:"again"`
+	SameAs bool                   `json:"sameVerdict"`
+}
+
 // pki makes certificates with openssl, good ones and such as Go would not make.
 type pki struct {
 	t      *testing.T

@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/cmd/berth/hubcmd"
+	"github.com/berth-iot/berth/cmd/berth/provisioningcmd"
 )
 
 func main() {
@@ -74,6 +75,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	c.Target.Flags(root.PersistentFlags())
 	root.PersistentFlags().VarP(&c.Output, "output", "o", "how to print results: table or json")
 	root.AddCommand(c.commands()...)
+	root.AddCommand(provisioningcmd.Commands(&c.Env)...)
 	root.AddCommand(hubcmd.Commands(&c.Env)...)
 	strictCompletion(root)
 	root.AddCommand(c.versionCommand())
@@ -85,13 +87,11 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	return root
 }
 
-// commands are those that are not about devices alone.
+// commands are those about the server as a whole.
 func (c *program) commands() []*cobra.Command {
 	return slices.Concat(
 		cli.InGroup(cli.StartGroup, c.demo(), c.up(), c.info(), c.portal(), c.data()),
-		cli.InGroup(cli.IdentityGroup, c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(),
-			c.credential(), c.hubs(), c.network(), c.allocate(), c.policy()),
-		cli.InGroup(cli.LookGroup, c.attempts(), c.explain(), c.audit(), c.lockout(), c.misbehave()),
+		cli.InGroup(cli.LookGroup, c.audit()),
 	)
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/cmd/berth/provisioningcmd"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/server"
@@ -54,7 +55,7 @@ that can be told. A port of 0 is a free one.`,
 			if err := limits.apply(command, &config); err != nil {
 				return err
 			}
-			if err := checkHubHost("hub-host", config.HubHost); err != nil {
+			if err := provisioningcmd.CheckHubHost("hub-host", config.HubHost); err != nil {
 				return err
 			}
 			if webhookRoots != "" {

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"context"
@@ -14,7 +14,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 )
 
-func (c *program) policy() *cobra.Command {
+func (c commands) policy() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "policy",
 		Short: "Shared access policies: who may do what with the provisioning service",
@@ -32,7 +32,7 @@ RegistrationStatusRead and RegistrationStatusWrite.`,
 
 // printPolicy shows a policy, with its keys and connection string when they were asked
 // for.
-func (c *program) printPolicy(service *backend.Provisioning, p access.Policy, keys bool) error {
+func (c commands) printPolicy(service *backend.Provisioning, p access.Policy, keys bool) error {
 	if keys {
 		return c.Print(p, func(w io.Writer) { describePolicy(w, service, p) })
 	}
@@ -68,7 +68,7 @@ func withoutPolicyKeys(p access.Policy) keylessPolicy {
 }
 
 // onPolicy is a command that does something to a policy and shows it.
-func (c *program) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error)) *cobra.Command {
+func (c commands) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error)) *cobra.Command {
 	keys := false
 	command.RunE = func(command *cobra.Command, args []string) error {
 		service, err := c.Target.Provisioning()
@@ -97,7 +97,7 @@ func ifMatchFlag(command *cobra.Command, etag *string) {
 	command.Flags().StringVar(etag, "etag", "", "only if the policy still has this `ETag`, as show prints it")
 }
 
-func (c *program) policyCreate() *cobra.Command {
+func (c commands) policyCreate() *cobra.Command {
 	var rights []string
 	command := c.onPolicy(&cobra.Command{
 		Use:     "create NAME --rights RIGHT,…",
@@ -114,7 +114,7 @@ func (c *program) policyCreate() *cobra.Command {
 	return command
 }
 
-func (c *program) policyShow() *cobra.Command {
+func (c commands) policyShow() *cobra.Command {
 	return c.onPolicy(&cobra.Command{Use: "show NAME", Short: "Show a policy, and with --keys its keys and connection " +
 		"string", Args: cli.ExactArgs("NAME")},
 		func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
@@ -122,7 +122,7 @@ func (c *program) policyShow() *cobra.Command {
 		})
 }
 
-func (c *program) policyList() *cobra.Command {
+func (c commands) policyList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the policies and their rights",
@@ -140,14 +140,14 @@ func (c *program) policyList() *cobra.Command {
 			for i, policy := range policies {
 				shown[i] = withoutPolicyKeys(policy)
 			}
-			return cli.PrintList(&c.Env, shown, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p keylessPolicy) []string {
+			return cli.PrintList(c.Env, shown, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p keylessPolicy) []string {
 				return []string{p.Name, strings.Join(p.Rights, ", ")}
 			})
 		},
 	}
 }
 
-func (c *program) policyRights() *cobra.Command {
+func (c commands) policyRights() *cobra.Command {
 	var rights []string
 	var etag string
 	command := c.onPolicy(&cobra.Command{
@@ -165,7 +165,7 @@ func (c *program) policyRights() *cobra.Command {
 	return command
 }
 
-func (c *program) policyRegenerateKey() *cobra.Command {
+func (c commands) policyRegenerateKey() *cobra.Command {
 	var etag string
 	command := c.onPolicy(&cobra.Command{
 		Use:   "regenerate-key NAME primary|secondary",
@@ -181,7 +181,7 @@ make the primary one anew, let them use that, and make the secondary one anew.`,
 	return command
 }
 
-func (c *program) policyDelete() *cobra.Command {
+func (c commands) policyDelete() *cobra.Command {
 	var etag string
 	command := &cobra.Command{
 		Use:   "delete NAME",

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"github.com/berth-iot/berth/cmd/berth/cli"

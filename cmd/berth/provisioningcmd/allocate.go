@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"encoding/json"
@@ -18,7 +18,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
 
-func (c *program) allocate() *cobra.Command {
+func (c commands) allocate() *cobra.Command {
 	var wanted provisioning.PreviewRequest
 	var dryRun bool
 	var payload string
@@ -97,7 +97,7 @@ func describePreview(w io.Writer, p provisioning.Preview) {
 	table.Flush()
 }
 
-func (c *program) network() *cobra.Command {
+func (c commands) network() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "network",
 		Short: "Where devices come from, and how far the hubs' locations are from there",
@@ -110,7 +110,7 @@ address is in, the narrowest that knows a hub's location says how far it is.`,
 	return command
 }
 
-func (c *program) networkSet() *cobra.Command {
+func (c commands) networkSet() *cobra.Command {
 	var latencies []string
 	command := &cobra.Command{
 		Use:   "set PREFIX --latency LOCATION=MILLISECONDS",
@@ -156,7 +156,7 @@ func describeLatencies(n allocation.Network) string {
 	return strings.Join(parts, ", ")
 }
 
-func (c *program) networkList() *cobra.Command {
+func (c commands) networkList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the networks, the narrowest first",
@@ -170,13 +170,13 @@ func (c *program) networkList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(&c.Env, networks, "There are no networks. Describe one: berth network set PREFIX --latency LOCATION=MILLISECONDS",
+			return cli.PrintList(c.Env, networks, "There are no networks. Describe one: berth network set PREFIX --latency LOCATION=MILLISECONDS",
 				[]string{"NETWORK", "LATENCIES"}, func(n allocation.Network) []string { return []string{n.Prefix, describeLatencies(n)} })
 		},
 	}
 }
 
-func (c *program) networkDelete() *cobra.Command {
+func (c commands) networkDelete() *cobra.Command {
 	return &cobra.Command{
 		Use:   "delete PREFIX",
 		Short: "Forget a network",

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"fmt"
@@ -9,7 +9,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/guard"
 )
 
-func (c *program) lockout() *cobra.Command {
+func (c commands) lockout() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "lockout",
 		Short: "Addresses that are not heard because devices there kept failing to prove themselves",
@@ -29,7 +29,7 @@ default none is.`,
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(&c.Env, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
+			return cli.PrintList(c.Env, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
 				func(l guard.LockedOut) []string {
 					return []string{l.Source, cli.FormatTime(l.Since.Time), cli.FormatTime(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
 				})

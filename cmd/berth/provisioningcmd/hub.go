@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"context"
@@ -16,7 +16,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
-func (c *program) hubs() *cobra.Command {
+func (c commands) hubs() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "hub",
 		Short: "Hubs that devices are assigned to: of this server, and elsewhere",
@@ -100,7 +100,7 @@ func number(n *int) string {
 	return fmt.Sprint(*n)
 }
 
-func (c *program) hubCreate() *cobra.Command {
+func (c commands) hubCreate() *cobra.Command {
 	var host string
 	command := &cobra.Command{
 		Use:   "create NAME",
@@ -113,7 +113,7 @@ the first hub is a loopback address, the next one is taken when none is given.`,
 		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if host != "" {
-				if err := checkHubHost("hub-host", host); err != nil {
+				if err := CheckHubHost("hub-host", host); err != nil {
 					return err
 				}
 			}
@@ -132,7 +132,7 @@ the first hub is a loopback address, the next one is taken when none is given.`,
 	return command
 }
 
-func (c *program) hubLink() *cobra.Command {
+func (c commands) hubLink() *cobra.Command {
 	var flags linkFlags
 	command := &cobra.Command{
 		Use:   "link HUB",
@@ -178,7 +178,7 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 }
 
 // wantedLink is the hub that a person means.
-func (c *program) wantedLink(ctx context.Context, text string) (linkedhub.Link, error) {
+func (c commands) wantedLink(ctx context.Context, text string) (linkedhub.Link, error) {
 	text, err := cli.ReadSecret(text)
 	if err != nil {
 		return linkedhub.Link{}, err
@@ -196,7 +196,7 @@ func (c *program) wantedLink(ctx context.Context, text string) (linkedhub.Link, 
 	return linkedhub.Link{HostName: connection.HostName, ConnectionString: text}, nil
 }
 
-func (c *program) hubUnlink() *cobra.Command {
+func (c commands) hubUnlink() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "unlink HUB",
@@ -224,7 +224,7 @@ weight 0, and unlink it when they have come by.`,
 	return command
 }
 
-func (c *program) hubList() *cobra.Command {
+func (c commands) hubList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the linked hubs",
@@ -238,7 +238,7 @@ func (c *program) hubList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(&c.Env, links,
+			return cli.PrintList(c.Env, links,
 				"No hub is linked, so no device can be assigned. Link one: berth hub link HUB",
 				[]string{"NAME", "HOST", "WHERE", "WEIGHT", "LOCATION", "LATENCY"}, func(l linkedhub.Link) []string {
 					where, latency := "elsewhere", ""
@@ -254,7 +254,7 @@ func (c *program) hubList() *cobra.Command {
 	}
 }
 
-func (c *program) hubShow() *cobra.Command {
+func (c commands) hubShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show HUB",
 		Short: "Show the link of a hub, and how many devices are assigned to it",
@@ -273,8 +273,8 @@ func (c *program) hubShow() *cobra.Command {
 	}
 }
 
-// checkHubHost refuses a host name that no hub can have.
-func checkHubHost(flag, host string) error {
+// CheckHubHost refuses a host name that no hub can have.
+func CheckHubHost(flag, host string) error {
 	if linkedhub.CheckHostName(host) == nil {
 		return nil
 	}

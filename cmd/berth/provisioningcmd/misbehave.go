@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-func (c *program) misbehave() *cobra.Command {
+func (c commands) misbehave() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "misbehave",
 		Short: "Be nasty to the next devices that register, to test what they do",
@@ -46,7 +46,7 @@ var injectNames = map[inject.Kind]string{
 	inject.Fail: "fail", inject.Throttle: "throttle", inject.Delay: "delay", inject.Drop: "drop", inject.WrongHub: "wrong-hub",
 }
 
-func (c *program) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
+func (c commands) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
 	wanted := inject.Fault{Kind: kind}
 	var delay time.Duration
 	command := &cobra.Command{
@@ -95,7 +95,7 @@ func injectScope(injected inject.Fault) string {
 	return "any device"
 }
 
-func (c *program) misbehaveList() *cobra.Command {
+func (c commands) misbehaveList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List what is left of the misbehaviours",
@@ -109,7 +109,7 @@ func (c *program) misbehaveList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(&c.Env, armed, "The service behaves.",
+			return cli.PrintList(c.Env, armed, "The service behaves.",
 				[]string{"ID", "KIND", "TIMES", "SECONDS", "STRIKES"},
 				func(m inject.Fault) []string {
 					return []string{m.ID, misbehaveNames[m.Kind], fmt.Sprint(m.Times), fmt.Sprint(m.Seconds), misbehaveScope(m)}
@@ -118,7 +118,7 @@ func (c *program) misbehaveList() *cobra.Command {
 	}
 }
 
-func (c *program) misbehaveStop() *cobra.Command {
+func (c commands) misbehaveStop() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop [ID]",
 		Short: "End a misbehaviour, or all",

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"cmp"
@@ -20,7 +20,7 @@ import (
 // defaultAttempts is how many attempts are shown unless more are asked for.
 const defaultAttempts = 100
 
-func (c *program) attempts() *cobra.Command {
+func (c commands) attempts() *cobra.Command {
 	var filter attempts.Filter
 	var save string
 	command := &cobra.Command{
@@ -65,7 +65,7 @@ every check of each attempt; the one that failed comes last, with advice.`,
 			if more {
 				defer c.TellOfMore(most, "--max N shows more of them")
 			}
-			return cli.PrintList(&c.Env, found, noAttempts(filter),
+			return cli.PrintList(c.Env, found, noAttempts(filter),
 				[]string{"TIME", "REGISTRATION ID", "OUTCOME", "FAILED CHECK", "SAW", "ADVICE"},
 				func(a attest.Attempt) []string {
 					failed, _ := a.Checks.Failed()
@@ -94,7 +94,7 @@ func noAttempts(filter attempts.Filter) string {
 }
 
 // saveAttempt writes the latest attempt to a file.
-func (c *program) saveAttempt(ctx context.Context, service *backend.Provisioning, found []attest.Attempt, file string) error {
+func (c commands) saveAttempt(ctx context.Context, service *backend.Provisioning, found []attest.Attempt, file string) error {
 	if len(found) == 0 {
 		return errors.New("there is no such attempt to be saved")
 	}

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"context"
@@ -22,7 +22,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
-func (c *program) enrollmentImport() *cobra.Command {
+func (c commands) enrollmentImport() *cobra.Command {
 	var asked string
 	importing := importing[enroll.Enrollment]{
 		id:      func(e enroll.Enrollment) string { return e.RegistrationID },
@@ -71,7 +71,7 @@ Commas, semicolons or tabs divide them.`,
 	return command
 }
 
-func (c *program) groupImport() *cobra.Command {
+func (c commands) groupImport() *cobra.Command {
 	importing := importing[provisioning.EnrollmentGroup]{
 		id:      func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
 		hubs:    func(g provisioning.EnrollmentGroup) []string { return append(slices.Clone(g.Hubs), g.HubHostName) },
@@ -148,7 +148,7 @@ func (i *importing[T]) flags(command *cobra.Command) {
 // azureBulk is how many items Azure takes in one bulk operation, and Berth with its limits.
 const azureBulk = 10
 
-func (i *importing[T]) run(ctx context.Context, c *program, file string) error {
+func (i *importing[T]) run(ctx context.Context, c commands, file string) error {
 	var err error
 	if i.mode, err = exchange.ParseMode(i.asked); err != nil {
 		return cli.UsageError(cli.LocalError(err))

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"errors"
@@ -16,7 +16,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 )
 
-func (c *program) cert() *cobra.Command {
+func (c commands) cert() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "cert",
 		Short: "Certificates for tests and trials, and chains diagnosed before a device tries them",
@@ -25,7 +25,7 @@ func (c *program) cert() *cobra.Command {
 	return command
 }
 
-func (c *program) certDevice() *cobra.Command {
+func (c commands) certDevice() *cobra.Command {
 	var (
 		keyType    string
 		days       int

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"encoding/base64"
@@ -16,7 +16,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
-func (c *program) enrollment() *cobra.Command {
+func (c commands) enrollment() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "enrollment",
 		Short: "Individual enrollments: the devices that may come in",
@@ -25,7 +25,7 @@ func (c *program) enrollment() *cobra.Command {
 	return command
 }
 
-func (c *program) enrollmentCreate() *cobra.Command {
+func (c commands) enrollmentCreate() *cobra.Command {
 	var wanted enrollmentFlags
 	command := &cobra.Command{
 		Use:   "create ID (--x509 FILE | --symmetric | --tpm KEY)",
@@ -61,14 +61,14 @@ it.`,
 			if !wanted.keys {
 				hideKeys(&created.Attestation)
 			}
-			return c.Print(created, func(w io.Writer) { describeEnrollment(w, created) })
+			return c.Print(created, func(w io.Writer) { DescribeEnrollment(w, created) })
 		},
 	}
 	wanted.flags(command)
 	return command
 }
 
-func (c *program) enrollmentShow() *cobra.Command {
+func (c commands) enrollmentShow() *cobra.Command {
 	keys := false
 	command := &cobra.Command{
 		Use:   "show ID",
@@ -86,15 +86,15 @@ func (c *program) enrollmentShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.Print(enrollment, func(w io.Writer) { describeEnrollment(w, enrollment) })
+			return c.Print(enrollment, func(w io.Writer) { DescribeEnrollment(w, enrollment) })
 		},
 	}
 	cli.KeysFlag(command, &keys)
 	return command
 }
 
-func (c *program) enrollmentList() *cobra.Command {
-	return cli.ListCommand(&c.Env, "List the enrollments", (*backend.Provisioning).Enrollments,
+func (c commands) enrollmentList() *cobra.Command {
+	return cli.ListCommand(c.Env, "List the enrollments", (*backend.Provisioning).Enrollments,
 		"No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
 		[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
 		func(e enroll.Enrollment) []string {
@@ -110,7 +110,7 @@ func (c *program) enrollmentList() *cobra.Command {
 		})
 }
 
-func (c *program) enrollmentUpdate() *cobra.Command {
+func (c commands) enrollmentUpdate() *cobra.Command {
 	var wanted enrollmentFlags
 	command := &cobra.Command{
 		Use:   "update ID",
@@ -141,14 +141,14 @@ func (c *program) enrollmentUpdate() *cobra.Command {
 			if !wanted.keys {
 				hideKeys(&updated.Attestation)
 			}
-			return c.Print(updated, func(w io.Writer) { describeEnrollment(w, updated) })
+			return c.Print(updated, func(w io.Writer) { DescribeEnrollment(w, updated) })
 		},
 	}
 	wanted.flags(command)
 	return command
 }
 
-func (c *program) enrollmentDelete() *cobra.Command {
+func (c commands) enrollmentDelete() *cobra.Command {
 	many := cli.DeleteMany{Things: "enrollments", Effect: "Their devices can't register again."}
 	command := &cobra.Command{
 		Use:   "delete (ID | --prefix TEXT | --file FILE)",
@@ -172,7 +172,7 @@ delete.`,
 			list := func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
 				return service.Enrollments(ctx, prefix, after, top)
 			}
-			return many.Run(command, &c.Env, cli.Deletion{
+			return many.Run(command, c.Env, cli.Deletion{
 				List:   cli.IDsOf(list, func(e provisioning.Enrollment) string { return e.RegistrationID }),
 				Remove: removeEnrollments(service),
 			})
@@ -235,7 +235,7 @@ func symmetricKeys(primary, secondary string) (enroll.AttestationMechanism, erro
 
 // apply writes into the enrollment what the flags say, and warns of what the
 // service would take but no device could use.
-func (f *enrollmentFlags) apply(c *program, command *cobra.Command, enrollment *provisioning.Enrollment) error {
+func (f *enrollmentFlags) apply(c commands, command *cobra.Command, enrollment *provisioning.Enrollment) error {
 	flags := command.Flags()
 	byCertificate := flags.Changed("x509") || flags.Changed("x509-secondary")
 	byTPM := flags.Changed("tpm") || flags.Changed("tpm-storage-root-key")
@@ -293,7 +293,7 @@ func (f *enrollmentFlags) apply(c *program, command *cobra.Command, enrollment *
 	return nil
 }
 
-func (f *enrollmentFlags) applyCertificates(c *program, command *cobra.Command,
+func (f *enrollmentFlags) applyCertificates(c commands, command *cobra.Command,
 	enrollment *provisioning.Enrollment) error {
 	var certificates provisioning.X509Certificates
 	if x := enrollment.Attestation.X509; x != nil && x.ClientCertificates != nil {
@@ -360,7 +360,7 @@ func readTPMKey(value string) (string, error) {
 // readCertificate returns a certificate as PEM for the service. A common name
 // that is not the registration id is no error here, but the device will be
 // refused: the person is told.
-func (c *program) readCertificate(file, registrationID string) (string, error) {
+func (c commands) readCertificate(file, registrationID string) (string, error) {
 	content, err := os.ReadFile(file)
 	if err != nil {
 		return "", fmt.Errorf("read the certificate: %w", err)
@@ -390,7 +390,7 @@ func certificatesOf(e enroll.Enrollment) (primary, secondary *credential.X509Cer
 	return primary, secondary
 }
 
-func describeEnrollment(w io.Writer, e provisioning.Enrollment) {
+func DescribeEnrollment(w io.Writer, e provisioning.Enrollment) {
 	fields := []cli.Field{
 		{"Registration id", e.RegistrationID},
 		{"Device id", e.DeviceID},

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"context"
@@ -11,7 +11,7 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
-func (c *program) registration() *cobra.Command {
+func (c commands) registration() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "registration",
 		Short: "Registration records: where devices were assigned",
@@ -20,7 +20,7 @@ func (c *program) registration() *cobra.Command {
 	return command
 }
 
-func (c *program) registrationShow() *cobra.Command {
+func (c commands) registrationShow() *cobra.Command {
 	return &cobra.Command{
 		Use:   "show ID",
 		Short: "Show the registration record of a device",
@@ -49,8 +49,8 @@ func (c *program) registrationShow() *cobra.Command {
 	}
 }
 
-func (c *program) registrationList() *cobra.Command {
-	return cli.ListCommand(&c.Env, "List the registration records", (*backend.Provisioning).Registrations,
+func (c commands) registrationList() *cobra.Command {
+	return cli.ListCommand(c.Env, "List the registration records", (*backend.Provisioning).Registrations,
 		"No device has registered. berth attempts shows those that tried.",
 		[]string{"REGISTRATION ID", "STATUS", "SUBSTATUS", "ASSIGNED HUB", "DEVICE ID", "LAST UPDATED"},
 		func(r provisioning.Registration) []string {
@@ -58,7 +58,7 @@ func (c *program) registrationList() *cobra.Command {
 		})
 }
 
-func (c *program) registrationDelete() *cobra.Command {
+func (c commands) registrationDelete() *cobra.Command {
 	many := cli.DeleteMany{Things: "registrations", Effect: "The devices stay in their hubs."}
 	command := &cobra.Command{
 		Use:   "delete (ID | --prefix TEXT | --file FILE)",
@@ -78,7 +78,7 @@ again it is assigned as if for the first time.`,
 			list := func(prefix, after string, top int) ([]provisioning.Registration, string, error) {
 				return service.Registrations(ctx, prefix, after, top)
 			}
-			return many.Run(command, &c.Env, cli.Deletion{
+			return many.Run(command, c.Env, cli.Deletion{
 				List: cli.IDsOf(list, func(r provisioning.Registration) string { return r.RegistrationID }),
 				Remove: cli.RemoveEach(func(ctx context.Context, id string) error {
 					return service.DeleteRegistration(ctx, id, "")

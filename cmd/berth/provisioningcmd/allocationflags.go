@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"errors"
@@ -41,7 +41,7 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 }
 
 // apply writes what the flags say.
-func (f *allocationFlags) apply(c *program, command *cobra.Command, settings *provisioning.EnrollmentSettings) error {
+func (f *allocationFlags) apply(c commands, command *cobra.Command, settings *provisioning.EnrollmentSettings) error {
 	changed := command.Flags().Changed
 	if changed("hub") && changed("hubs") {
 		return cli.UsageError(errors.New("--hub binds to one hub, --hubs lets several: give one of them"))

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"errors"
@@ -12,7 +12,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 )
 
-func (c *program) issuerCreate() *cobra.Command {
+func (c commands) issuerCreate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "create NAME",
 		Short: "Make an issuing authority under Berth's own root",
@@ -31,7 +31,7 @@ func (c *program) issuerCreate() *cobra.Command {
 	}
 }
 
-func (c *program) issuerList() *cobra.Command {
+func (c commands) issuerList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the issuing authorities",
@@ -45,7 +45,7 @@ func (c *program) issuerList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(&c.Env, authorities,
+			return cli.PrintList(c.Env, authorities,
 				"There are no issuing authorities. Make one: berth credential authority create NAME",
 				[]string{"NAME", "VALID TO", "REVOKED"}, func(a issuance.Authority) []string {
 					validTo := cli.FormatTime(a.NotAfter)
@@ -58,7 +58,7 @@ func (c *program) issuerList() *cobra.Command {
 	}
 }
 
-func (c *program) issuerRequest() *cobra.Command {
+func (c commands) issuerRequest() *cobra.Command {
 	var commonName string
 	command := &cobra.Command{
 		Use:   "request NAME",
@@ -88,7 +88,7 @@ Asked again, it makes another request for the same key, for instance to renew.`,
 	return command
 }
 
-func (c *program) issuerActivate() *cobra.Command {
+func (c commands) issuerActivate() *cobra.Command {
 	return &cobra.Command{
 		Use:   "activate NAME FILE",
 		Short: "Bring the certificate of an issuing authority, with those above it up to the root (PEM)",
@@ -114,7 +114,7 @@ func (c *program) issuerActivate() *cobra.Command {
 	}
 }
 
-func (c *program) issuerRevoke() *cobra.Command {
+func (c commands) issuerRevoke() *cobra.Command {
 	return &cobra.Command{
 		Use:   "revoke NAME",
 		Short: "Make void all certificates that an authority issued, and end the connections made with them",
@@ -125,7 +125,7 @@ func (c *program) issuerRevoke() *cobra.Command {
 	}
 }
 
-func (c *program) issuerRotate() *cobra.Command {
+func (c commands) issuerRotate() *cobra.Command {
 	var replacement string
 	command := &cobra.Command{
 		Use:     "rotate NAME --to NAME",
@@ -146,7 +146,7 @@ func (c *program) issuerRotate() *cobra.Command {
 	return command
 }
 
-func (c *program) revokeIssuer(command *cobra.Command, name, replacement string) error {
+func (c commands) revokeIssuer(command *cobra.Command, name, replacement string) error {
 	service, err := c.Target.Provisioning()
 	if err != nil {
 		return err
@@ -163,7 +163,7 @@ func (c *program) revokeIssuer(command *cobra.Command, name, replacement string)
 	})
 }
 
-func (c *program) issuerDelete() *cobra.Command {
+func (c commands) issuerDelete() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "delete NAME",

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"errors"
@@ -13,7 +13,7 @@ import (
 	"github.com/berth-iot/berth/issuance"
 )
 
-func (c *program) credential() *cobra.Command {
+func (c commands) credential() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "credential",
 		Short: "Operational certificates that devices get for a certificate signing request",
@@ -34,7 +34,7 @@ certificate for its hub. The device renews it by registering again, or at its hu
 	return command
 }
 
-func (c *program) credentialPolicySet() *cobra.Command {
+func (c commands) credentialPolicySet() *cobra.Command {
 	var validity time.Duration
 	var wanted issuance.Policy
 	command := &cobra.Command{
@@ -71,7 +71,7 @@ func lasting(p issuance.Policy) string {
 	return strings.TrimSuffix(strings.TrimSuffix((time.Duration(p.ValidityMinutes)*time.Minute).String(), "0s"), "0m")
 }
 
-func (c *program) credentialPolicyList() *cobra.Command {
+func (c commands) credentialPolicyList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
 		Short: "List the credential policies",
@@ -85,7 +85,7 @@ func (c *program) credentialPolicyList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(&c.Env, policies, "There are no credential policies. Make one: berth credential policy set NAME",
+			return cli.PrintList(c.Env, policies, "There are no credential policies. Make one: berth credential policy set NAME",
 				[]string{"NAME", "AUTHORITY", "VALIDITY", "KEY TYPES", "DNS NAMES"}, func(p issuance.Policy) []string {
 					return []string{p.Name, p.Authority, lasting(p), strings.Join(p.KeyTypes, ","), cli.OrDash(strings.Join(p.DNSNames, ","))}
 				})
@@ -93,7 +93,7 @@ func (c *program) credentialPolicyList() *cobra.Command {
 	}
 }
 
-func (c *program) credentialPolicyDelete() *cobra.Command {
+func (c commands) credentialPolicyDelete() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "delete NAME",
@@ -111,7 +111,7 @@ func (c *program) credentialPolicyDelete() *cobra.Command {
 	return command
 }
 
-func (c *program) issuedList() *cobra.Command {
+func (c commands) issuedList() *cobra.Command {
 	var device string
 	var wanted cli.Selection
 	command := &cobra.Command{
@@ -133,7 +133,7 @@ func (c *program) issuedList() *cobra.Command {
 			if device != "" {
 				none = fmt.Sprintf("No operational certificate was issued to %q.", device)
 			}
-			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing(none),
+			return cli.PrintPages(c.Env, wanted, list, cli.Nothing(none),
 				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"}, func(i issuance.Certificate) []string {
 					return []string{i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType, cli.FormatTime(i.Issued), cli.FormatTime(i.NotAfter), cli.OrDash(cli.FormatTime(i.Revoked))}
 				})
@@ -144,7 +144,7 @@ func (c *program) issuedList() *cobra.Command {
 	return command
 }
 
-func (c *program) issuedRevoke() *cobra.Command {
+func (c commands) issuedRevoke() *cobra.Command {
 	var device string
 	command := &cobra.Command{
 		Use:   "revoke THUMBPRINT | --device ID",

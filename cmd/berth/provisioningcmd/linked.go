@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"context"
@@ -13,7 +13,7 @@ import (
 
 // linkedHosts are the host names of the linked hubs that people mean: hubs of the
 // server and elsewhere, each by its host name or its name.
-func (c *program) linkedHosts(ctx context.Context, names ...string) ([]string, error) {
+func (c commands) linkedHosts(ctx context.Context, names ...string) ([]string, error) {
 	service, err := c.Target.Provisioning()
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func linkedHost(links []linkedhub.Link, name string) (string, error) {
 
 // hostOf is the host of a hub, linked or of the data folder's server, by its name;
 // what is none is taken for a host.
-func (c *program) hostOf(ctx context.Context, name string) string {
+func (c commands) hostOf(ctx context.Context, name string) string {
 	if hosts, err := c.linkedHosts(ctx, name); err == nil && hosts[0] != name {
 		return hosts[0]
 	}

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"cmp"
@@ -18,7 +18,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/exchange"
 )
 
-func (c *program) enrollmentExport() *cobra.Command {
+func (c commands) enrollmentExport() *cobra.Command {
 	var asked string
 	var keys bool
 	var wanted cli.Selection
@@ -79,7 +79,7 @@ one of the same name once it is complete.`,
 	return command
 }
 
-func (c *program) groupExport() *cobra.Command {
+func (c commands) groupExport() *cobra.Command {
 	var keys bool
 	var wanted cli.Selection
 	command := &cobra.Command{
@@ -126,7 +126,7 @@ place of one of the same name once it is complete.`,
 }
 
 // tellOfKeys says that keys were left out: who imports the file gets others.
-func (c *program) tellOfKeys(without int) error {
+func (c commands) tellOfKeys(without int) error {
 	if without == 0 {
 		return nil
 	}
@@ -170,7 +170,7 @@ type export[T any] struct {
 }
 
 // run writes to the file, or to the standard output without one.
-func (e export[T]) run(c *program, wanted cli.Selection, file string) error {
+func (e export[T]) run(c commands, wanted cli.Selection, file string) error {
 	defer c.TellOfUnreadable()
 	defer e.shown.End()
 	if file == "" {

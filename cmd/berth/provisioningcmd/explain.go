@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"crypto/x509"
@@ -30,7 +30,7 @@ type explained struct {
 	Differed string                 `json:"differs,omitempty"` // where, if it did
 }
 
-func (c *program) explain() *cobra.Command {
+func (c commands) explain() *cobra.Command {
 	return &cobra.Command{
 		Use:   "explain FILE",
 		Short: "Judge a saved attempt again, on any machine and without a server",
@@ -121,7 +121,7 @@ func describeJudgement(w io.Writer, judgement provisioning.Judgement) {
 	}
 }
 
-func (c *program) certCheck() *cobra.Command {
+func (c commands) certCheck() *cobra.Command {
 	var authorities []string
 	var registrationID, at string
 	command := &cobra.Command{
@@ -160,7 +160,7 @@ would be refused.`,
 	return command
 }
 
-func (c *program) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Judgement, error) {
+func (c commands) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Judgement, error) {
 	ctx := command.Context()
 	if len(authorities) == 0 && at != "" {
 		return provisioning.Judgement{}, cli.UsageError(errors.New("--at belongs to --ca: a server judges by its own clock"))

@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"context"
@@ -19,7 +19,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-func (c *program) authority() *cobra.Command {
+func (c commands) authority() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "authority",
 		Short: "Certificate authorities that enrollment groups may name",
@@ -55,7 +55,7 @@ func certificateText(file string) ([]byte, error) {
 }
 
 // onAuthority is a command that does something to an authority and shows it.
-func (c *program) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error)) *cobra.Command {
+func (c commands) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error)) *cobra.Command {
 	command.Args = cli.ExactArgs("NAME")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		service, err := c.Target.Provisioning()
@@ -96,7 +96,7 @@ func describeAuthority(w io.Writer, a authority.Authority) {
 	}
 }
 
-func (c *program) authorityCreate() *cobra.Command {
+func (c commands) authorityCreate() *cobra.Command {
 	var file string
 	var trust bool
 	command := c.onAuthority(&cobra.Command{
@@ -116,7 +116,7 @@ func (c *program) authorityCreate() *cobra.Command {
 	return command
 }
 
-func (c *program) authorityCode() *cobra.Command {
+func (c commands) authorityCode() *cobra.Command {
 	return c.onAuthority(&cobra.Command{
 		Use:   "code NAME",
 		Short: "Make the verification code that proves possession of an authority's key",
@@ -125,7 +125,7 @@ func (c *program) authorityCode() *cobra.Command {
 	})
 }
 
-func (c *program) authorityVerify() *cobra.Command {
+func (c commands) authorityVerify() *cobra.Command {
 	var file string
 	command := c.onAuthority(&cobra.Command{
 		Use:   "verify NAME --file FILE",
@@ -141,15 +141,15 @@ func (c *program) authorityVerify() *cobra.Command {
 	return command
 }
 
-func (c *program) authorityShow() *cobra.Command {
+func (c commands) authorityShow() *cobra.Command {
 	return c.onAuthority(&cobra.Command{Use: "show NAME", Short: "Show an authority"},
 		func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
 			return service.Authority(ctx, name)
 		})
 }
 
-func (c *program) authorityList() *cobra.Command {
-	return cli.ListCommand(&c.Env, "List the authorities", (*backend.Provisioning).Authorities,
+func (c commands) authorityList() *cobra.Command {
+	return cli.ListCommand(c.Env, "List the authorities", (*backend.Provisioning).Authorities,
 		"There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
 		[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
 		func(a authority.Authority) []string {
@@ -157,7 +157,7 @@ func (c *program) authorityList() *cobra.Command {
 		})
 }
 
-func (c *program) authorityDelete() *cobra.Command {
+func (c commands) authorityDelete() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "delete NAME",

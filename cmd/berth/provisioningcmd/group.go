@@ -1,4 +1,4 @@
-package main
+package provisioningcmd
 
 import (
 	"errors"
@@ -15,7 +15,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
-func (c *program) group() *cobra.Command {
+func (c commands) group() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "group",
 		Short: "Enrollment groups: all devices that an authority signed, or with keys derived from one",
@@ -57,7 +57,7 @@ func (f *groupFlags) flags(command *cobra.Command) {
 }
 
 // apply writes into the group what the flags say.
-func (f *groupFlags) apply(c *program, command *cobra.Command, group *provisioning.EnrollmentGroup) error {
+func (f *groupFlags) apply(c commands, command *cobra.Command, group *provisioning.EnrollmentGroup) error {
 	changed := command.Flags().Changed
 	if err := f.applyAttestation(changed, group); err != nil {
 		return err
@@ -140,7 +140,7 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *enroll.G
 	return nil
 }
 
-func (c *program) groupCreate() *cobra.Command {
+func (c commands) groupCreate() *cobra.Command {
 	var wanted groupFlags
 	command := &cobra.Command{
 		Use:   "create ID",
@@ -179,7 +179,7 @@ func (c *program) groupCreate() *cobra.Command {
 	return command
 }
 
-func (c *program) groupShow() *cobra.Command {
+func (c commands) groupShow() *cobra.Command {
 	keys := false
 	command := &cobra.Command{
 		Use:   "show ID",
@@ -204,8 +204,8 @@ func (c *program) groupShow() *cobra.Command {
 	return command
 }
 
-func (c *program) groupList() *cobra.Command {
-	return cli.ListCommand(&c.Env, "List the enrollment groups", (*backend.Provisioning).Groups,
+func (c commands) groupList() *cobra.Command {
+	return cli.ListCommand(c.Env, "List the enrollment groups", (*backend.Provisioning).Groups,
 		"There are no enrollment groups. Make one: berth group create ID --x509 FILE",
 		[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
 		func(g provisioning.EnrollmentGroup) []string {
@@ -213,7 +213,7 @@ func (c *program) groupList() *cobra.Command {
 		})
 }
 
-func (c *program) groupUpdate() *cobra.Command {
+func (c commands) groupUpdate() *cobra.Command {
 	var wanted groupFlags
 	command := &cobra.Command{
 		Use:   "update ID",
@@ -252,7 +252,7 @@ func (c *program) groupUpdate() *cobra.Command {
 	return command
 }
 
-func (c *program) groupDelete() *cobra.Command {
+func (c commands) groupDelete() *cobra.Command {
 	many := cli.DeleteMany{Things: "groups", Effect: "Their devices can't register again."}
 	command := &cobra.Command{
 		Use:   "delete (ID | --prefix TEXT | --file FILE)",
@@ -271,7 +271,7 @@ func (c *program) groupDelete() *cobra.Command {
 			list := func(prefix, after string, top int) ([]enroll.Group, string, error) {
 				return service.Groups(ctx, prefix, after, top)
 			}
-			return many.Run(command, &c.Env, cli.Deletion{
+			return many.Run(command, c.Env, cli.Deletion{
 				List:   cli.IDsOf(list, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
 				Remove: removeGroups(service),
 			})
@@ -281,7 +281,7 @@ func (c *program) groupDelete() *cobra.Command {
 	return command
 }
 
-func (c *program) groupDeviceKey() *cobra.Command {
+func (c commands) groupDeviceKey() *cobra.Command {
 	return &cobra.Command{
 		Use:   "device-key GROUP REGISTRATION-ID",
 		Short: "Derive a device's key from its group's",
