@@ -96,9 +96,10 @@ var layout = map[string][]string{
 
 	// The frame of the command line knows no command.
 	"cmd/berth/cli":             {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
-	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "provisioning", "issuance", "credential", "fault"},
+	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "provisioning", "credential", "fault"},
+	"cmd/berth/issuancecmd":     {"cmd/berth/cli", "issuance"},
 	"cmd/berth/hubcmd":          {"cmd/berth/cli", "server", "device", "backend", "hub", "credential", "document", "fault"},
-	"cmd":                       {"cmd/berth/cli", "cmd/berth/hubcmd", "cmd/berth/provisioningcmd", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"cmd":                       {"cmd/berth/cli", "cmd/berth/hubcmd", "cmd/berth/issuancecmd", "cmd/berth/provisioningcmd", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the

@@ -21,6 +21,7 @@ import (
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/cmd/berth/hubcmd"
+	"github.com/berth-iot/berth/cmd/berth/issuancecmd"
 	"github.com/berth-iot/berth/cmd/berth/provisioningcmd"
 )
 
@@ -76,6 +77,7 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	root.PersistentFlags().VarP(&c.Output, "output", "o", "how to print results: table or json")
 	root.AddCommand(c.commands()...)
 	root.AddCommand(provisioningcmd.Commands(&c.Env)...)
+	root.AddCommand(issuancecmd.Commands(&c.Env)...)
 	root.AddCommand(hubcmd.Commands(&c.Env)...)
 	strictCompletion(root)
 	root.AddCommand(c.versionCommand())

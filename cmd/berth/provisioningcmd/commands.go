@@ -1,6 +1,6 @@
 // Package provisioningcmd has the commands about the provisioning service: enrollments and
 // how devices prove themselves, the hubs they are assigned to, what became of those that
-// registered, and the certificates and rights that all that hangs on.
+// registered, and who may do what.
 package provisioningcmd
 
 import (
@@ -19,7 +19,7 @@ func Commands(env *cli.Env) []*cobra.Command {
 	c := commands{env}
 	return slices.Concat(
 		cli.InGroup(cli.IdentityGroup, c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(),
-			c.credential(), c.hubs(), c.network(), c.allocate(), c.policy()),
+			c.hubs(), c.network(), c.allocate(), c.policy()),
 		cli.InGroup(cli.LookGroup, c.attempts(), c.explain(), c.lockout(), c.misbehave()),
 	)
 }

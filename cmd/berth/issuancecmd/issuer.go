@@ -1,4 +1,4 @@
-package provisioningcmd
+package issuancecmd
 
 import (
 	"errors"
