@@ -79,7 +79,7 @@ type PreparedAdmission struct {
 // PrepareAdmission prepares Admit, with its faults. With fault 409001 it tells all the
 // same what is there.
 func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepared PreparedAdmission, _ error) {
-	wanted, initial, err := admission.begin(h.config.Now())
+	wanted, initial, err := admission.identityAndTwin(h.config.Now())
 	if err != nil {
 		return prepared, err
 	}
@@ -123,18 +123,18 @@ func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepar
 // Check says whether Admit would refuse the admission for what stands in it: fault
 // 400004.
 func (a Admission) Check() error {
-	_, _, err := a.begin(time.Now())
+	_, _, err := a.identityAndTwin(time.Now())
 	return err
 }
 
 // Device returns the identity that the device is to have, for a hub that is told
 // of it by its service API. It returns fault 400004 as Check does.
 func (a Admission) Device() (identity.Device, error) {
-	device, _, err := a.begin(time.Now())
+	device, _, err := a.identityAndTwin(time.Now())
 	return device, err
 }
 
-func (a Admission) begin(now time.Time) (identity.Device, twin.Document, error) {
+func (a Admission) identityAndTwin(now time.Time) (identity.Device, twin.Document, error) {
 	device := identity.Device{
 		DeviceID:       a.DeviceID,
 		Authentication: a.authentication(),

@@ -44,7 +44,7 @@ func (h *Hub) CreateDeviceWithTwin(
 		return identity.Device{}, err
 	}
 	if before, err := h.registry.Get(ctx, device.DeviceID); store.IsUnreadable(err) {
-		created, err := h.replaceUnreadable(ctx, device, initial, !twin.Given(tags, desired), before.ETag)
+		created, err := h.replaceUnreadable(ctx, device, initial, !twin.AnyPresent(tags, desired), before.ETag)
 		if _, conflict := store.IsConflict(err); !conflict {
 			return created, err
 		}

@@ -15,7 +15,7 @@ func WriteFault(w http.ResponseWriter, answering API, problem *fault.Error) {
 	header := w.Header()
 	setHeader(header, contract.RequestIDHeader, problem.TrackingID)
 	if problem.RetryAfter > 0 {
-		header.Set("Retry-After", seconds(problem.RetryAfter))
+		header.Set("Retry-After", retryAfterSeconds(problem.RetryAfter))
 	}
 	if problem.Code.Status() == http.StatusUnauthorized {
 		setHeader(header, "WWW-Authenticate", "SharedAccessSignature")
@@ -39,5 +39,5 @@ func writeChallenge(w http.ResponseWriter, challenge *provisioning.TPMChallenge)
 		AuthenticationKey: challenge.Activation, KeyName: challenge.KeyName})
 }
 
-// seconds is a duration as Retry-After has it.
-func seconds(wait time.Duration) string { return strconv.Itoa(contract.RetryAfter(wait)) }
+// retryAfterSeconds is a duration as Retry-After has it.
+func retryAfterSeconds(wait time.Duration) string { return strconv.Itoa(contract.RetryAfter(wait)) }

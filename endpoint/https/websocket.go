@@ -19,14 +19,14 @@ import (
 // use /$iothub/websocket, and some others.
 func (d *door) webSocket(w http.ResponseWriter, r *http.Request) {
 	offered := r.Header.Values("Sec-WebSocket-Protocol")
-	if !offers(offered, "mqtt") {
+	if !offersProtocol(offered, "mqtt") {
 		answering := d.serviceOf(r.Host)
 		problem := fault.New(fault.BadRequest,
 			"The WebSocket offers the subprotocols %.100q. This version serves mqtt", strings.Join(offered, ", "))
 		// Nobody but a device speaks AMQP to the provisioning service, which has it in the
 		// log. To a hub a back end does, too.
-		if answering == ProvisioningAPI && offers(offered, "AMQPWSB10") {
-			d.Provisioning.VersionRefused(r.Context(), unconnected(r), "AMQP", problem)
+		if answering == ProvisioningAPI && offersProtocol(offered, "AMQPWSB10") {
+			d.Provisioning.VersionRefused(r.Context(), refusedDevice(r), "AMQP", problem)
 			WriteFault(w, answering, problem)
 			return
 		}
@@ -47,8 +47,8 @@ func (d *door) webSocket(w http.ResponseWriter, r *http.Request) {
 		Proven: func() { d.Proven(r.Context()) }})
 }
 
-// unconnected is a device whose WebSocket is refused.
-func unconnected(r *http.Request) provisioning.Unconnected {
+// refusedDevice is a device whose WebSocket is refused.
+func refusedDevice(r *http.Request) provisioning.Unconnected {
 	device := provisioning.Unconnected{Evidence: credential.Evidence{Protocol: "amqpws", RemoteAddr: r.RemoteAddr}}
 	if r.TLS != nil {
 		device.ServerName, device.Certificates = r.TLS.ServerName, r.TLS.PeerCertificates
@@ -56,7 +56,7 @@ func unconnected(r *http.Request) provisioning.Unconnected {
 	return device
 }
 
-func offers(lists []string, protocol string) bool {
+func offersProtocol(lists []string, protocol string) bool {
 	for _, list := range lists {
 		for name := range strings.SplitSeq(list, ",") {
 			if strings.EqualFold(strings.TrimSpace(name), protocol) {

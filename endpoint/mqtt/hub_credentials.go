@@ -19,7 +19,7 @@ import (
 // the chain, or what is wrong. The same request again, with its $rid, gets the same
 // certificate.
 func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) error {
-	requestID, err := s.begin(message, parameters)
+	requestID, err := s.takeRequest(message, parameters)
 	if err != nil {
 		return err
 	}
@@ -36,7 +36,7 @@ func (s *hubSession) issueCertificate(message *mqtt.Publish, parameters []byte) 
 	if err != nil {
 		return err
 	}
-	owed, err := s.reserve(requestID)
+	owed, err := s.reserveAnswer(requestID)
 	if err != nil {
 		return err
 	}
@@ -165,9 +165,9 @@ func (s *hubSession) respondCredentials(status int, requestID string, body []byt
 	return s.answer(contract.CertificateAnswers.Topic(status, requestID), body)
 }
 
-// reserve is an answer that the device is owed until it acknowledges it, nil when its
-// session ends with the connection, or it did not ask for QoS 1.
-func (s *hubSession) reserve(requestID string) (*connection.OwedAnswer, error) {
+// reserveAnswer returns an answer that the device is owed until it acknowledges it, nil
+// when its session ends with the connection, or it did not ask for QoS 1.
+func (s *hubSession) reserveAnswer(requestID string) (*connection.OwedAnswer, error) {
 	topic := contract.CertificateAnswers.Topic(200, requestID)
 	if !s.session.IsPersistent() || s.subscriptions.Load().qos(topic) != 1 {
 		return nil, nil

@@ -66,7 +66,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
 	s := &hubSession{backend: b, conn: conn, deviceID: name.DeviceID, will: connect.Will}
-	s.subscribed(nil)
+	s.setSubscriptions(nil)
 	s.events = []byte(contract.EventsTopic(name.DeviceID))
 	if connect.Will != nil {
 		encoded, ok := s.telemetryBag([]byte(connect.Will.Topic))
@@ -88,7 +88,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	conn.Proven()
 	s.session = session
 	kept := session.Subscriptions()
-	s.subscribed(namedSubscriptions(kept))
+	s.setSubscriptions(namedSubscriptions(kept))
 	owed := session.Owed()
 	for _, answer := range owed {
 		if err := s.deliver(answer, true); err != nil {
@@ -104,9 +104,9 @@ func (b *backend) hub(host string) *hub.Hub {
 	return b.Hubs.ByHost(host)
 }
 
-// forms are those of the topics on which the device may be sent something. Nothing is
+// topicForms are those of the topics on which the device may be sent something. Nothing is
 // sent by cloud-to-device messages and methods while no back end can send it.
-func (s *hubSession) forms() []string {
+func (s *hubSession) topicForms() []string {
 	return append(hubForms[:len(hubForms):len(hubForms)], contract.DeviceboundTopic("="+s.deviceID)+"/{bag}")
 }
 
@@ -114,7 +114,7 @@ func (s *hubSession) forms() []string {
 // the device may be sent. What it matches besides, others' topics say, never comes.
 func (s *hubSession) Subscribe(asked []mqtt.Subscription) ([]byte, error) {
 	all := slices.Clone(*s.subscriptions.Load())
-	codes, refused := all.grant(asked, s.forms())
+	codes, refused := all.grant(asked, s.topicForms())
 	if refused != "" {
 		s.backend.Logger.Warn("subscription refused", "device", s.deviceID, "filter", refused)
 	}
@@ -135,11 +135,11 @@ func (s *hubSession) subscribe(all subscriptions) error {
 	if err := s.session.SetSubscriptions(s.ctx, all.names()); err != nil {
 		return err
 	}
-	s.subscribed(all)
+	s.setSubscriptions(all)
 	return nil
 }
 
-func (s *hubSession) subscribed(all subscriptions) { s.subscriptions.Store(&all) }
+func (s *hubSession) setSubscriptions(all subscriptions) { s.subscriptions.Store(&all) }
 
 func (s *hubSession) Publish(message *mqtt.Publish) error {
 	if encoded, ok := s.telemetryBag(message.Topic); ok {
@@ -214,7 +214,7 @@ func (s *hubSession) Committed(packetID uint64, _ store.Position, err error) {
 }
 
 func (s *hubSession) twinGet(message *mqtt.Publish, parameters []byte) error {
-	requestID, err := s.begin(message, parameters)
+	requestID, err := s.takeRequest(message, parameters)
 	if err != nil {
 		return err
 	}
@@ -226,7 +226,7 @@ func (s *hubSession) twinGet(message *mqtt.Publish, parameters []byte) error {
 }
 
 func (s *hubSession) twinReport(message *mqtt.Publish, parameters []byte) error {
-	requestID, err := s.begin(message, parameters)
+	requestID, err := s.takeRequest(message, parameters)
 	if err != nil {
 		return err
 	}
@@ -261,9 +261,9 @@ func versionOf(parameters []byte) (version int64, conditional bool, _ error) {
 	return version, true, nil
 }
 
-// begin acknowledges a request and returns its id. PUBACK says that the request
+// takeRequest acknowledges a request and returns its id. PUBACK says that the request
 // has arrived; what became of it is the answer's to say.
-func (s *hubSession) begin(message *mqtt.Publish, parameters []byte) (string, error) {
+func (s *hubSession) takeRequest(message *mqtt.Publish, parameters []byte) (string, error) {
 	requestID, ok := query(parameters, "$rid")
 	if !ok || len(requestID) > maxRequestID {
 		return "", fmt.Errorf("%w: $rid is missing or too long", errTopic)
@@ -299,7 +299,7 @@ func (s *hubSession) Close(reason error) {
 	defer s.cancel()
 	defer s.session.Close(reason)
 	if reason != nil && s.will != nil {
-		if err := s.leaveWill(); err != nil {
+		if err := s.sendWill(); err != nil {
 			s.backend.Logger.Warn("will refused", "device", s.deviceID, "error", err)
 		}
 	}
@@ -308,7 +308,7 @@ func (s *hubSession) Close(reason error) {
 	}
 }
 
-func (s *hubSession) leaveWill() error {
+func (s *hubSession) sendWill() error {
 	encoded, _ := s.telemetryBag([]byte(s.will.Topic))
 	if err := s.bag.parse(encoded); err != nil {
 		return err

@@ -134,12 +134,12 @@ type importedProperties struct {
 
 // hasTwin reports whether a device brings a twin.
 func (b deviceBody) hasTwin() bool {
-	return holds(b.Tags) || b.Properties != nil && (holds(b.Properties.Desired) || holds(b.Properties.Reported))
+	return hasMembers(b.Tags) || b.Properties != nil && (hasMembers(b.Properties.Desired) || hasMembers(b.Properties.Reported))
 }
 
-// holds reports whether there is more in a part of a twin than what SDKs send of an
+// hasMembers reports whether there is more in a part of a twin than what SDKs send of an
 // empty one.
-func holds(part json.RawMessage) bool {
+func hasMembers(part json.RawMessage) bool {
 	var members map[string]json.RawMessage
 	if json.Unmarshal(part, &members) != nil {
 		return len(part) > 0
@@ -310,10 +310,10 @@ func importTwin(c *https.Call, body deviceBody, mode string) error {
 			Desired json.RawMessage `json:"desired,omitempty"`
 		} `json:"properties"`
 	}
-	if holds(body.Tags) {
+	if hasMembers(body.Tags) {
 		patch.Tags = body.Tags
 	}
-	if body.Properties != nil && holds(body.Properties.Desired) {
+	if body.Properties != nil && hasMembers(body.Properties.Desired) {
 		patch.Properties.Desired = body.Properties.Desired
 	}
 	text, err := document.Marshal(patch)
@@ -327,7 +327,7 @@ func importTwin(c *https.Call, body deviceBody, mode string) error {
 func createWithTwin(c *https.Call, body deviceBody) error {
 	var desired json.RawMessage
 	if body.Properties != nil {
-		if holds(body.Properties.Reported) {
+		if hasMembers(body.Properties.Reported) {
 			return fault.New(fault.ArgumentInvalid, "properties.reported is for the device to write. Leave it out")
 		}
 		desired = body.Properties.Desired

@@ -17,7 +17,7 @@ func checkInitialTwin(text json.RawMessage) error {
 	for name, part := range twin {
 		switch strings.ToLower(name) {
 		case "desired", "reported":
-			if holds(part) {
+			if hasMembers(part) {
 				return fault.New(fault.ArgumentInvalid,
 					"initialTwin has %s beside tags, and must be {\"tags\":{…},\"properties\":{\"desired\":{…}}}",
 					strings.ToLower(name))
@@ -28,7 +28,7 @@ func checkInitialTwin(text json.RawMessage) error {
 				continue
 			}
 			for name, part := range properties {
-				if strings.EqualFold(name, "reported") && holds(part) {
+				if strings.EqualFold(name, "reported") && hasMembers(part) {
 					return fault.New(fault.ArgumentInvalid,
 						"initialTwin.properties.reported is for the device to write. Leave it out")
 				}

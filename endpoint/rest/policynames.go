@@ -75,19 +75,19 @@ type policyReference struct {
 type sentEnrollment struct {
 	enroll.Enrollment
 	policyReference
-	stated stated
+	present presentFields
 }
 
 // sentGroup is an enrollment group as any version of the API has it.
 type sentGroup struct {
 	enroll.Group
 	policyReference
-	stated stated
+	present presentFields
 }
 
-// stated are the properties that a request says something of, if only that they are
+// presentFields are the properties that a request says something of, if only that they are
 // empty or null.
-type stated struct {
+type presentFields struct {
 	policy, parent bool
 	misplaced      error // what is wrong with where its initial twin has its properties
 }
@@ -97,7 +97,7 @@ func (b *sentEnrollment) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, (*plain)(b)); err != nil {
 		return err
 	}
-	return b.stated.read(text)
+	return b.present.read(text)
 }
 
 func (b *sentGroup) UnmarshalJSON(text []byte) error {
@@ -105,10 +105,10 @@ func (b *sentGroup) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, (*plain)(b)); err != nil {
 		return err
 	}
-	return b.stated.read(text)
+	return b.present.read(text)
 }
 
-func (s *stated) read(text []byte) error {
+func (f *presentFields) read(text []byte) error {
 	var members map[string]json.RawMessage
 	if err := json.Unmarshal(text, &members); err != nil {
 		return err
@@ -117,21 +117,21 @@ func (s *stated) read(text []byte) error {
 		switch strings.ToLower(name) {
 		case "credentialpolicyname", "certificatepolicyresourceid", "namespacename", "certificateauthorityname",
 			"certificatepolicyname":
-			s.policy = true
+			f.policy = true
 		case "parentdeviceid":
-			s.parent = true
+			f.parent = true
 		case "initialtwin":
-			s.misplaced = checkInitialTwin(member)
+			f.misplaced = checkInitialTwin(member)
 		}
 	}
 	return nil
 }
 
-// keep are the properties that a request of this version leaves as they are stored.
-func (s stated) keep(apiVersion string) enroll.Kept {
-	return enroll.Kept{
-		CredentialPolicy: !s.policy && policyNamingOf(apiVersion) == policyUnknown,
-		Parent:           !s.parent, // Berth's own: no version knows it
+// kept are the properties that a request of this version leaves as they are stored.
+func (f presentFields) kept(apiVersion string) provisioning.Kept {
+	return provisioning.Kept{
+		CredentialPolicy: !f.policy && policyNamingOf(apiVersion) == policyUnknown,
+		Parent:           !f.parent, // Berth's own: no version knows it
 	}
 }
 
@@ -180,52 +180,52 @@ func (r policyReference) resolve(ctx context.Context, issuer *issuance.Service, 
 	return policy.Name, nil
 }
 
-// policyTerms names the policies of an answer as the request's version does.
-type policyTerms struct {
+// policyRenderer names the policies of an answer as the request's version does.
+type policyRenderer struct {
 	ctx         context.Context
 	issuer      *issuance.Service
 	naming      policyNaming
 	authorities map[string]string // by policy: a page of enrollments may name the same a thousand times
 }
 
-func (s *service) policyTerms(c *https.Call) *policyTerms {
-	return &policyTerms{c.Context(), s.Issuer, policyNamingOf(c.Query("api-version")), make(map[string]string)}
+func (s *service) policyRenderer(c *https.Call) *policyRenderer {
+	return &policyRenderer{c.Context(), s.Issuer, policyNamingOf(c.Query("api-version")), make(map[string]string)}
 }
 
 // reference is a policy in the terms of later versions. The authority of a policy that
 // is not there any more is unknown.
-func (t *policyTerms) reference(name string) (reference policyReference) {
+func (p *policyRenderer) reference(name string) (reference policyReference) {
 	if name == "" {
 		return policyReference{}
 	}
-	authority, known := t.authorities[name]
+	authority, known := p.authorities[name]
 	if !known {
 		authority = "unknown"
-		if policy, err := t.issuer.Policy(t.ctx, name); err == nil {
+		if policy, err := p.issuer.Policy(p.ctx, name); err == nil {
 			authority = policy.Authority
 		}
-		t.authorities[name] = authority
+		p.authorities[name] = authority
 	}
-	if t.naming == policyByResourceID {
+	if p.naming == policyByResourceID {
 		return policyReference{ResourceID: fmt.Sprintf(policyResourceForm, policyNamespace, authority, name)}
 	}
 	return policyReference{Namespace: policyNamespace, Authority: authority, Policy: name}
 }
 
-func (t *policyTerms) enrollment(e enroll.Enrollment) any {
-	if t.naming < policyByResourceID {
+func (p *policyRenderer) enrollment(e provisioning.Enrollment) any {
+	if p.naming < policyByResourceID {
 		return e
 	}
-	body := sentEnrollment{Enrollment: e, policyReference: t.reference(e.CredentialPolicyName)}
+	body := sentEnrollment{Enrollment: e, policyReference: p.reference(e.CredentialPolicyName)}
 	body.CredentialPolicyName = ""
 	return body
 }
 
-func (t *policyTerms) group(g enroll.Group) any {
-	if t.naming < policyByResourceID {
+func (p *policyRenderer) group(g provisioning.EnrollmentGroup) any {
+	if p.naming < policyByResourceID {
 		return g
 	}
-	body := sentGroup{Group: g, policyReference: t.reference(g.CredentialPolicyName)}
+	body := sentGroup{EnrollmentGroup: g, policyReference: p.reference(g.CredentialPolicyName)}
 	body.CredentialPolicyName = ""
 	return body
 }
@@ -241,10 +241,10 @@ func renderPage[T any](items []T, next string, err error, render func(T) any) ([
 
 // readSettings takes the settings of an enrollment or a group as the version of the
 // request means them, and refuses what would be lost.
-func (s *service) readSettings(ctx context.Context, settings *enroll.Settings, policy policyReference,
-	said stated) (err error) {
-	if said.misplaced != nil {
-		return said.misplaced
+func (s *service) readSettings(ctx context.Context, settings *provisioning.EnrollmentSettings, policy policyReference,
+	present presentFields) (err error) {
+	if present.misplaced != nil {
+		return present.misplaced
 	}
 	settings.CredentialPolicyName, err = policy.resolve(ctx, s.Issuer, settings.CredentialPolicyName)
 	return err
@@ -253,7 +253,7 @@ func (s *service) readSettings(ctx context.Context, settings *enroll.Settings, p
 // createEnrollment creates an enrollment, as the version of the request means it.
 func (s *service) createEnrollment(ctx context.Context, body sentEnrollment) (written enroll.Enrollment,
 	err error) {
-	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
 	return s.Provisioning.Enrollments().Create(ctx, body.Enrollment)
@@ -261,24 +261,24 @@ func (s *service) createEnrollment(ctx context.Context, body sentEnrollment) (wr
 
 // replaceEnrollment changes an enrollment as a request of this version means it.
 func (s *service) replaceEnrollment(ctx context.Context, apiVersion string, body sentEnrollment,
-	ifMatch string) (written enroll.Enrollment, err error) {
-	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
+	ifMatch string) (written provisioning.Enrollment, err error) {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
-	return s.Provisioning.Enrollments().PutKeeping(ctx, body.Enrollment, body.stated.keep(apiVersion), ifMatch)
+	return s.Provisioning.PutEnrollmentKeeping(ctx, body.Enrollment, body.present.kept(apiVersion), ifMatch)
 }
 
-func (s *service) createGroup(ctx context.Context, body sentGroup) (written enroll.Group, err error) {
-	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
+func (s *service) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
 	return s.Provisioning.Groups().Create(ctx, body.Group)
 }
 
 func (s *service) replaceGroup(ctx context.Context, apiVersion string, body sentGroup,
-	ifMatch string) (written enroll.Group, err error) {
-	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.stated); err != nil {
+	ifMatch string) (written provisioning.EnrollmentGroup, err error) {
+	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
-	return s.Provisioning.Groups().PutKeeping(ctx, body.Group, body.stated.keep(apiVersion), ifMatch)
+	return s.Provisioning.PutGroupKeeping(ctx, body.EnrollmentGroup, body.present.kept(apiVersion), ifMatch)
 }

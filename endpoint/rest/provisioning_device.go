@@ -35,7 +35,7 @@ func (s *service) register(c *https.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	accept(c, operation)
+	answerAccepted(c, operation)
 	return operation, nil
 }
 
@@ -45,13 +45,13 @@ func (s *service) operationStatus(c *https.Call) (any, error) {
 		return nil, err
 	}
 	if operation.RetryAfter > 0 {
-		accept(c, operation)
+		answerAccepted(c, operation)
 	}
 	return operation, nil
 }
 
-// accept answers 202, and says where and when the device is to poll.
-func accept(c *https.Call, operation provisioning.Operation) {
+// answerAccepted answers 202, and says where and when the device is to poll.
+func answerAccepted(c *https.Call, operation provisioning.Operation) {
 	c.Status = http.StatusAccepted
 	poll := url.URL{Scheme: "https", Host: c.Host,
 		RawQuery: url.Values{"api-version": {c.Query("api-version")}}.Encode(),

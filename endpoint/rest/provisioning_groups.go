@@ -8,8 +8,8 @@ import (
 )
 
 func (s *service) getGroup(c *https.Call) (any, error) {
-	group, err := s.Provisioning.Groups().Get(c.Context(), c.Parameter("id"))
-	return c.Tagged(s.policyTerms(c).group(group), group.ETag, err)
+	group, err := s.Provisioning.Group(c.Context(), c.Parameter("id"))
+	return c.Tagged(s.policyRenderer(c).group(group), group.ETag, err)
 }
 
 func (s *service) putGroup(c *https.Call) (any, error) {
@@ -26,7 +26,7 @@ func (s *service) putGroup(c *https.Call) (any, error) {
 			body.EnrollmentGroupID, id)
 	}
 	written, err := createOrReplace(c, body, s.createGroup, s.replaceGroup)
-	return c.Tagged(s.policyTerms(c).group(written), written.ETag, err)
+	return c.Tagged(s.policyRenderer(c).group(written), written.ETag, err)
 }
 
 func (s *service) deleteGroup(c *https.Call) (any, error) {

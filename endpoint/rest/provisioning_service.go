@@ -40,8 +40,8 @@ func (s *service) provisioningService() []https.Operation {
 }
 
 func (s *service) getEnrollment(c *https.Call) (any, error) {
-	enrollment, err := s.Provisioning.Enrollments().Get(c.Context(), c.Parameter("id"))
-	return c.Tagged(s.policyTerms(c).enrollment(enrollment), enrollment.ETag, err)
+	enrollment, err := s.Provisioning.Enrollment(c.Context(), c.Parameter("id"))
+	return c.Tagged(s.policyRenderer(c).enrollment(enrollment), enrollment.ETag, err)
 }
 
 func (s *service) putEnrollment(c *https.Call) (any, error) {
@@ -58,7 +58,7 @@ func (s *service) putEnrollment(c *https.Call) (any, error) {
 			"The body names the registration id %.128q, the address %.128q", body.RegistrationID, id)
 	}
 	written, err := createOrReplace(c, body, s.createEnrollment, s.replaceEnrollment)
-	return c.Tagged(s.policyTerms(c).enrollment(written), written.ETag, err)
+	return c.Tagged(s.policyRenderer(c).enrollment(written), written.ETag, err)
 }
 
 // createOrReplace creates an item, or replaces it when the request says by If-Match

@@ -90,7 +90,7 @@ func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Rene
 		session: s, asked: asked, request: hex.EncodeToString(hash[:]), done: make(chan struct{})}
 	r.ctx, r.cancel = context.WithTimeout(ctx, IssueTimeout)
 	for {
-		same, err := s.of.renewals.enter(r)
+		same, err := s.of.renewals.start(r)
 		if err != nil {
 			r.cancel()
 			return nil, err
@@ -112,9 +112,9 @@ func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Rene
 	return r, nil
 }
 
-// enter makes a request the one of its device. It returns the same request when that
+// start makes a request the one of its device. It returns the same request when that
 // is under way already.
-func (all *renewals) enter(r *Renewal) (same *Renewal, _ error) {
+func (all *renewals) start(r *Renewal) (same *Renewal, _ error) {
 	all.mutex.Lock()
 	defer all.mutex.Unlock()
 	if all.byDevice == nil {

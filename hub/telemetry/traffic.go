@@ -17,12 +17,12 @@ func (l *Log) Traffic(ctx context.Context, since time.Time, step time.Duration) 
 	}
 	counts := make([]int64, steps)
 	for partition := range l.config.Log.Partitions() {
-		before, err := l.boundaries.at(ctx, l.config.Log, partition, since)
+		before, err := l.boundaries.sequenceAt(ctx, l.config.Log, partition, since)
 		if err != nil {
 			return nil, err
 		}
 		for i := range counts {
-			after, err := l.boundaries.at(ctx, l.config.Log, partition, since.Add(time.Duration(i+1)*step))
+			after, err := l.boundaries.sequenceAt(ctx, l.config.Log, partition, since.Add(time.Duration(i+1)*step))
 			if err != nil {
 				return nil, err
 			}
@@ -48,8 +48,8 @@ type boundary struct {
 // maxBoundaries bounds what is remembered; then it begins from nothing.
 const maxBoundaries = 2000
 
-// at is SequenceAt.
-func (b *boundaries) at(ctx context.Context, log store.Log, partition int, at time.Time) (int64, error) {
+// sequenceAt is SequenceAt of the log.
+func (b *boundaries) sequenceAt(ctx context.Context, log store.Log, partition int, at time.Time) (int64, error) {
 	wanted := boundary{partition, at.UnixNano()}
 	b.mutex.Lock()
 	sequence, ok := b.known[wanted]

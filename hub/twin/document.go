@@ -41,7 +41,7 @@ type Section struct {
 // objects, or nothing. It returns fault 400004 for what breaks a limit.
 func New(tags, desired json.RawMessage, now time.Time) (Document, error) {
 	d := newDocument(now)
-	return d, d.begin(tags, desired, now)
+	return d, d.initialize(tags, desired, now)
 }
 
 func newDocument(now time.Time) Document {
@@ -66,21 +66,21 @@ func (d Document) checkOwner(owner Owner) error {
 // begun to count with its version.
 func (d Document) revision() int64 { return cmp.Or(d.Revision, d.Version) }
 
-// tag is the twin's ETag. As in Azure it changes with what back ends write and with
+// publicETag is the twin's ETag. As in Azure it changes with what back ends write and with
 // nothing else: who changes a twin under the condition that it is as it was read is not
 // held up by what the device reports. A device that takes the place of another with the
 // same id begins with a tag of its own.
-func (d Document) tag() string {
+func (d Document) publicETag() string {
 	generation, _ := strconv.ParseUint(d.Generation, 10, 64) // a number, "" in what early versions wrote
 	return base64.StdEncoding.EncodeToString(binary.BigEndian.AppendUint64(nil, generation+uint64(d.revision())))
 }
 
-// begin gives a new twin its first tags and desired properties.
-func (d *Document) begin(tags, desired json.RawMessage, now time.Time) error {
-	if err := checkBeginning(limitsOfTags.name, tags); err != nil {
+// initialize gives a new twin its first tags and desired properties.
+func (d *Document) initialize(tags, desired json.RawMessage, now time.Time) error {
+	if err := checkInitial(limitsOfTags.name, tags); err != nil {
 		return err
 	}
-	if err := checkBeginning(limitsOfDesired.name, desired); err != nil {
+	if err := checkInitial(limitsOfDesired.name, desired); err != nil {
 		return err
 	}
 	patch, err := readParts(tags, desired)
@@ -94,18 +94,18 @@ func (d *Document) begin(tags, desired json.RawMessage, now time.Time) error {
 	return d.apply(patch, false, now)
 }
 
-// checkBeginning bounds a part of an initial twin as it is kept with an enrollment.
-func checkBeginning(name string, part json.RawMessage) error {
-	if !given(part) {
+// checkInitial bounds a part of an initial twin as it is kept with an enrollment.
+func checkInitial(name string, part json.RawMessage) error {
+	if !isPresent(part) {
 		return nil
 	}
 	kept, err := document.Marshal(part)
 	if err != nil {
 		return fault.New(fault.ArgumentInvalid, "%s: not a JSON object: %v", fault.Word(name), err)
 	}
-	if len(kept) > maxBeginning {
+	if len(kept) > maxInitial {
 		return fault.New(fault.ArgumentInvalid, "%s is too large: it has %d bytes of JSON, and %d are allowed",
-			fault.Word(name), len(kept), maxBeginning)
+			fault.Word(name), len(kept), maxInitial)
 	}
 	return nil
 }

@@ -36,10 +36,10 @@ const (
 	storedPropertiesLimit = 480 << 10 // of desired or reported, with its metadata
 	maxDocument           = 1 << 20   // see store.Change
 
-	maxNumber    = 64        // characters of a number as it is written
-	maxSection   = 1 << 20   // bytes of JSON to read: a section that comes with its metadata
-	maxNesting   = 16        // levels of JSON to read: a section, its metadata and what is below
-	maxBeginning = 256 << 10 // bytes of JSON of a part of an initial twin, which is kept as it is written
+	maxNumber  = 64        // characters of a number as it is written
+	maxSection = 1 << 20   // bytes of JSON to read: a section that comes with its metadata
+	maxNesting = 16        // levels of JSON to read: a section, its metadata and what is below
+	maxInitial = 256 << 10 // bytes of JSON of a part of an initial twin, which is kept as it is written
 )
 
 // sectionLimits are those of one section.

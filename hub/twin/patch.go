@@ -52,9 +52,9 @@ func ReadPatch(body json.RawMessage, replace bool) (Patch, error) {
 		json *json.RawMessage
 	}{{"tags", &sent.Tags}, {"properties", &sent.Properties}, {"properties.desired", &properties.Desired}} {
 		switch {
-		case replace && !given(*part.json):
+		case replace && !isPresent(*part.json):
 			*part.json = json.RawMessage("{}")
-		case *part.json != nil && !given(*part.json):
+		case *part.json != nil && !isPresent(*part.json):
 			return Patch{}, fault.New(fault.ArgumentInvalid,
 				"%s is null, and a patch deletes properties one by one: {\"name\":null}. To empty a whole section, PUT "+
 					"the twin without it",
@@ -71,7 +71,7 @@ func readParts(tags, desired json.RawMessage) (patch Patch, _ error) {
 		json json.RawMessage
 		into **document.Object
 	}{{limitsOfTags.name, tags, &patch.Tags}, {limitsOfDesired.name, desired, &patch.Desired}} {
-		if !given(part.json) {
+		if !isPresent(part.json) {
 			continue
 		}
 		read, err := readObject(part.name, part.json)
@@ -83,10 +83,10 @@ func readParts(tags, desired json.RawMessage) (patch Patch, _ error) {
 	return patch, nil
 }
 
-// Given reports whether any of these parts of a twin is there and not null.
-func Given(parts ...json.RawMessage) bool { return slices.ContainsFunc(parts, given) }
+// AnyPresent reports whether any of these parts of a twin is there and not null.
+func AnyPresent(parts ...json.RawMessage) bool { return slices.ContainsFunc(parts, isPresent) }
 
-func given(part json.RawMessage) bool {
+func isPresent(part json.RawMessage) bool {
 	trimmed := bytes.TrimSpace(part)
 	return len(trimmed) > 0 && string(trimmed) != "null"
 }

@@ -38,7 +38,7 @@ type Properties struct {
 // Describe returns the twin as back ends see it, with what its device's identity says.
 func (d Document) Describe(device identity.Device) Twin {
 	described := Twin{
-		DeviceID: device.DeviceID, ETag: d.tag(), DeviceETag: device.ETag,
+		DeviceID: device.DeviceID, ETag: d.publicETag(), DeviceETag: device.ETag,
 		Status: device.Status, StatusReason: device.StatusReason, StatusUpdateTime: device.StatusUpdatedTime,
 		ConnectionState: device.ConnectionState, LastActivityTime: device.LastActivityTime,
 		ModelID: d.ModelID, Version: d.Version, Tags: d.Tags, Capabilities: device.Capabilities,

@@ -82,8 +82,8 @@ func (t *Twins) PrepareDelete(id string) store.Change { return t.table.Delete(id
 // place, under the condition ifMatch: "", "*" or the twin's ETag. It returns the faults
 // 404001, 412001, and 400004 for what breaks a limit.
 func (t *Twins) Patch(ctx context.Context, id string, patch Patch, ifMatch string, replace bool) (Document, error) {
-	return t.counted(t.update(ctx, id, replace, func(d *Document) error {
-		if err := fault.Precondition("twin", ifMatch, d.tag()); err != nil {
+	return t.countUpdate(t.update(ctx, id, replace, func(d *Document) error {
+		if err := fault.Precondition("twin", ifMatch, d.publicETag()); err != nil {
 			return err
 		}
 		return d.apply(patch, replace, t.now())
@@ -120,7 +120,7 @@ func (t *Twins) Report(ctx context.Context, owner Owner, patch []byte, ifVersion
 	if err != nil {
 		return 0, err
 	}
-	changed, err := t.counted(t.update(ctx, owner.DeviceID, false, func(d *Document) error {
+	changed, err := t.countUpdate(t.update(ctx, owner.DeviceID, false, func(d *Document) error {
 		if err := check(); err != nil {
 			return err
 		}
@@ -162,8 +162,8 @@ func (t *Twins) SetModel(ctx context.Context, owner Owner, modelID string) error
 	return err
 }
 
-// counted counts an update that was made.
-func (t *Twins) counted(changed Document, err error) (Document, error) {
+// countUpdate counts an update that was made.
+func (t *Twins) countUpdate(changed Document, err error) (Document, error) {
 	if err == nil {
 		t.updates.Add(1)
 	}
