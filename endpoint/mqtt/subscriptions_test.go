@@ -51,8 +51,8 @@ func TestFilters(t *testing.T) {
 // A filter is granted when it matches something that the device may be sent, in
 // whatever form; what it matches besides never comes.
 func TestGrantedFilters(t *testing.T) {
-	device := (&hubSession{deviceID: "d1"}).forms()
-	odd := (&hubSession{deviceID: "d?1"}).forms()
+	device := (&hubSession{deviceID: "d1"}).topicForms()
+	odd := (&hubSession{deviceID: "d?1"}).topicForms()
 	for _, c := range []struct {
 		filter string
 		forms  []string
