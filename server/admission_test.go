@@ -109,7 +109,7 @@ func (h *fixture) webSocket(keys *deviceKeys, clientID, username string) *device
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	d, err := h.greet(websocket.NetConn(context.Background(), socket, websocket.MessageBinary), clientID, username)
+	d, err := h.connectOver(websocket.NetConn(context.Background(), socket, websocket.MessageBinary), clientID, username)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -67,7 +67,7 @@ func (a arrival) client() client {
 		return webClient
 	case isTimeout(a.err), errors.Is(a.err, io.ErrUnexpectedEOF):
 		return unknownClient
-	case wentAway(a.err):
+	case clientGone(a.err):
 		// Without a word: of one that asked for a name it is that it does not trust the
 		// server. Once it has accepted the certificate it must be the name.
 		if a.name == "" || a.connected && a.known {
@@ -101,7 +101,7 @@ func isAlert(err error) bool {
 	return errors.As(err, &remote) && remote.Op == "remote error"
 }
 
-func wentAway(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
+func clientGone(err error) bool { return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) }
 
 func isTimeout(err error) bool {
 	var timeout net.Error
@@ -127,7 +127,7 @@ func (s *Server) handshakeFailed(door panics.Door) func(*tls.Conn, error) {
 		switch {
 		case kind == unknownClient:
 			log = s.config.Logger.Debug
-		case wentAway(failure): // as browsers do with connections that they need no more
+		case clientGone(failure): // as browsers do with connections that they need no more
 			log = s.config.Logger.Info
 		}
 		log("TLS handshake failed", "client", kind.String(), "protocol", device.Protocol,

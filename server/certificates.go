@@ -75,7 +75,7 @@ func (c *certificates) openAuthority(now time.Time) error {
 		return err
 	}
 	name := "Berth " + now.UTC().Format("2006-01-02")
-	notBefore, validity := c.span(now, authorityValidity)
+	notBefore, validity := c.validity(now, authorityValidity)
 	authority, err := credential.NewAuthority(name, notBefore, validity)
 	if err != nil {
 		return err
@@ -131,7 +131,7 @@ func (c *certificates) renewAuthority(now time.Time) error {
 	}
 	former := present.Certificate
 	// It stays valid from when it was, so that a clock that is ahead does no harm.
-	notBefore, _ := c.span(now, authorityValidity)
+	notBefore, _ := c.validity(now, authorityValidity)
 	begin := earlier(former.NotBefore, notBefore)
 	authority, err := present.Renew(present, begin, now.Add(authorityValidity))
 	if err == nil {
@@ -153,7 +153,7 @@ func (c *certificates) renewServer(hosts []string, now time.Time) error {
 	if reason == "" {
 		return nil
 	}
-	notBefore, validity := c.span(now, serverValidity)
+	notBefore, validity := c.validity(now, serverValidity)
 	certificatePEM, keyPEM, err := c.authority.Load().IssueServer(hosts, notBefore, validity)
 	if err != nil {
 		return fmt.Errorf("renew the server certificate: %w", err)
@@ -174,8 +174,8 @@ func (c *certificates) renewServer(hosts []string, now time.Time) error {
 	return nil
 }
 
-// span is from when on, and for how long, a certificate is good that is made now.
-func (c *certificates) span(now time.Time, validity time.Duration) (notBefore time.Time, lasts time.Duration) {
+// validity is from when on, and for how long, a certificate is good that is made now.
+func (c *certificates) validity(now time.Time, validity time.Duration) (notBefore time.Time, lasts time.Duration) {
 	from := now
 	if c.earliest != nil {
 		from = earlier(now, c.earliest())

@@ -58,7 +58,7 @@ func (d *disk) look() {
 // full refuses a change while there is no room for it.
 func (d *disk) full() error {
 	if d.low.Load() || d.waiting.Load() {
-		return noRoom()
+		return diskFullError()
 	}
 	return nil
 }
@@ -67,12 +67,12 @@ func (d *disk) full() error {
 func (d *disk) room(bytes int64) error {
 	free, err := d.free(d.folder)
 	if err == nil && d.reserve > 0 && free-bytes < d.reserve {
-		return noRoom()
+		return diskFullError()
 	}
 	return nil
 }
 
-func noRoom() error {
+func diskFullError() error {
 	problem := fault.New(fault.Unavailable, "The server's disk is full. Nothing was changed: try again when there is room")
 	problem.RetryAfter = retryAfter
 	return problem.Because(store.ErrFull)
@@ -116,8 +116,8 @@ func (d *disk) logDamaged(log string, err error) {
 	}
 }
 
-// startable returns an error when there is too little room to start with.
-func (d *disk) startable() error {
+// checkRoomToStart returns an error when there is too little room to start with.
+func (d *disk) checkRoomToStart() error {
 	free, err := d.free(d.folder)
 	if err != nil || d.reserve <= 0 || free >= d.reserve {
 		return nil

@@ -29,14 +29,14 @@ func marksFolder(dataDir string) string { return filepath.Join(dataDir, "marks")
 // server once confirmed.
 func IsLoss(err error) bool { return errors.As(err, new(*store.LossError)) }
 
-// missing returns an error for a data folder that has been used and has no
+// checkMissing returns an error for a data folder that has been used and has no
 // documents, or no certificate authority that can be read: a start would make another
 // service, with other keys.
-func missing(dataDir string) error {
-	return errors.Join(missingDocuments(dataDir), missingAuthority(dataDir))
+func checkMissing(dataDir string) error {
+	return errors.Join(checkDocuments(dataDir), checkAuthority(dataDir))
 }
 
-func missingDocuments(dataDir string) error {
+func checkDocuments(dataDir string) error {
 	documents := filepath.Join(dataDir, "documents")
 	entries, err := os.ReadDir(documents)
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -61,10 +61,10 @@ func missingDocuments(dataDir string) error {
 		documents, strings.Join(used, ", "))}
 }
 
-// missingScope returns an error for documents of a folder that has been used which do
+// checkScope returns an error for documents of a folder that has been used which do
 // not hold the ID scope any more: a start would draw another, and devices would not
 // find the service again.
-func missingScope(ctx context.Context, documents store.Documents, dataDir string) error {
+func checkScope(ctx context.Context, documents store.Documents, dataDir string) error {
 	if _, err := os.Stat(infoFile(dataDir)); err != nil {
 		return nil // no start has ended yet
 	}
@@ -77,7 +77,7 @@ func missingScope(ctx context.Context, documents store.Documents, dataDir string
 		infoFile(dataDir))}
 }
 
-func missingAuthority(dataDir string) error {
+func checkAuthority(dataDir string) error {
 	if _, err := os.Stat(infoFile(dataDir)); err != nil {
 		return nil // no start has ended yet
 	}
@@ -102,14 +102,14 @@ func missingAuthority(dataDir string) error {
 	return nil
 }
 
-// used returns an error when no server has ever started on the folder.
-func used(dataDir string) error {
+// checkUsed returns an error when no server has ever started on the folder.
+func checkUsed(dataDir string) error {
 	for _, pattern := range []string{"documents/*", "logs/*", "marks/*", "pki/*", "info.json"} {
 		if found, _ := filepath.Glob(filepath.Join(dataDir, filepath.FromSlash(pattern))); len(found) > 0 {
 			return nil
 		}
 	}
-	return neverUsed(dataDir)
+	return neverUsedError(dataDir)
 }
 
 // DataReport is what there is in a data folder, and what is missing or damaged.
@@ -127,7 +127,7 @@ type LogReport struct {
 	Missing int64  `json:"missing"` // that were confirmed and can't be, as far as is known
 }
 
-func quietly(dataDir string) (pebble.Options, segment.Options) {
+func quietOptions(dataDir string) (pebble.Options, segment.Options) {
 	quiet := slog.New(slog.DiscardHandler)
 	return pebble.Options{Logger: quiet, Mark: filepath.Join(marksFolder(dataDir), documentsMark)},
 		segment.Options{Logger: quiet, Marks: marksFolder(dataDir)}
@@ -137,7 +137,7 @@ func quietly(dataDir string) (pebble.Options, segment.Options) {
 // what is missing or damaged. It changes nothing.
 func CheckData(ctx context.Context, dataDir string) (report DataReport, err error) {
 	report.Logs, report.Problems = []LogReport{}, []string{}
-	if err := used(dataDir); err != nil {
+	if err := checkUsed(dataDir); err != nil {
 		return report, err
 	}
 	note := func(err error) error {
@@ -147,17 +147,17 @@ func CheckData(ctx context.Context, dataDir string) (report DataReport, err erro
 		}
 		return err
 	}
-	documents, logs := quietly(dataDir)
-	if err := errors.Join(note(missingDocuments(dataDir)), note(missingAuthority(dataDir))); err != nil {
+	documents, logs := quietOptions(dataDir)
+	if err := errors.Join(note(checkDocuments(dataDir)), note(checkAuthority(dataDir))); err != nil {
 		return report, fmt.Errorf("check the data folder: %w", err)
 	}
 	report.Documents, err = pebble.Check(ctx, filepath.Join(dataDir, "documents"), documents)
 	if err := note(err); err != nil {
-		return report, notChecked(dataDir, err)
+		return report, checkError(dataDir, err)
 	}
 	checked, err := segment.Check(filepath.Join(dataDir, "logs"), logs)
 	if err != nil {
-		return report, notChecked(dataDir, err)
+		return report, checkError(dataDir, err)
 	}
 	for _, one := range checked {
 		report.Logs = append(report.Logs, LogReport{one.Name, one.Records, one.Missing})
@@ -166,14 +166,14 @@ func CheckData(ctx context.Context, dataDir string) (report DataReport, err erro
 	return report, nil
 }
 
-func notChecked(dataDir string, err error) error {
+func checkError(dataDir string, err error) error {
 	if isLocked(err) {
-		return inUse(dataDir)
+		return inUseError(dataDir)
 	}
 	return fmt.Errorf("check the data folder: %w", err)
 }
 
-func inUse(dataDir string) error {
+func inUseError(dataDir string) error {
 	return fmt.Errorf("a server uses the data folder %s: stop it first", dataDir)
 }
 
@@ -200,7 +200,7 @@ func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport,
 	if err != nil || len(before.Problems) == 0 {
 		return before, err
 	}
-	if err := missing(dataDir); err != nil {
+	if err := checkMissing(dataDir); err != nil {
 		return before, err
 	}
 	before.Aside = filepath.Join(lostFolder(dataDir), now.UTC().Format(lostLayout))
@@ -209,7 +209,7 @@ func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport,
 	if err := before.write(); err != nil {
 		return before, err
 	}
-	documents, logs := quietly(dataDir)
+	documents, logs := quietOptions(dataDir)
 	if _, err := pebble.Repair(ctx, filepath.Join(dataDir, "documents"), filepath.Join(before.Aside, "documents"), documents); err != nil {
 		return before, errors.Join(err, os.Remove(filepath.Join(before.Aside, lostReport))) // no server starts on them
 	}
@@ -250,9 +250,9 @@ const (
 
 func lostFolder(dataDir string) string { return filepath.Join(dataDir, "lost") }
 
-// noteLost says what the data folder goes on without, as far as nobody has dealt
+// reportLost says what the data folder goes on without, as far as nobody has dealt
 // with it.
-func (s *Server) noteLost() {
+func (s *Server) reportLost() {
 	found, err := filepath.Glob(filepath.Join(lostFolder(s.config.DataDir), "*", lostReport))
 	if err != nil || len(found) == 0 {
 		return

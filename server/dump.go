@@ -36,25 +36,25 @@ type StoredRecord struct {
 // they are stored. It changes nothing, and ends at a document that is damaged.
 func DumpDocuments(ctx context.Context, dataDir, collection, prefix string,
 	each func(StoredDocument) error) error {
-	if err := errors.Join(used(dataDir), missingDocuments(dataDir)); err != nil {
+	if err := errors.Join(checkUsed(dataDir), checkDocuments(dataDir)); err != nil {
 		return err
 	}
-	options, _ := quietly(dataDir)
+	options, _ := quietOptions(dataDir)
 	err := pebble.Dump(ctx, filepath.Join(dataDir, "documents"), options, collection, prefix,
 		func(collection string, document store.Document) error {
 			return each(StoredDocument{collection, document.Key, document.ETag, document.Value})
 		})
-	return notRead(dataDir, err)
+	return readError(dataDir, err)
 }
 
 // DumpLog calls each with the records of one log that a stopped server keeps in its data
 // folder, in the order in which they were written. It changes nothing, passes over what
 // is damaged, and then returns an error that says what was.
 func DumpLog(ctx context.Context, dataDir, name string, each func(StoredRecord) error) error {
-	if err := used(dataDir); err != nil {
+	if err := checkUsed(dataDir); err != nil {
 		return err
 	}
-	_, options := quietly(dataDir)
+	_, options := quietOptions(dataDir)
 	folder := filepath.Join(dataDir, "logs")
 	err := segment.Dump(ctx, folder, name, options, func(partition int, record store.Record) error {
 		stored := StoredRecord{Partition: partition, Sequence: record.Sequence, Offset: record.Offset,
@@ -68,7 +68,7 @@ func DumpLog(ctx context.Context, dataDir, name string, each func(StoredRecord) 
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no log %q in %s, but: %s", name, folder, strings.Join(LogNames(dataDir), ", "))
 	}
-	return notRead(dataDir, err)
+	return readError(dataDir, err)
 }
 
 // LogNames are the names of the logs in a data folder, in order.
@@ -80,9 +80,9 @@ func LogNames(dataDir string) []string {
 	return found
 }
 
-func notRead(dataDir string, err error) error {
+func readError(dataDir string, err error) error {
 	if isLocked(err) {
-		return inUse(dataDir)
+		return inUseError(dataDir)
 	}
 	return err
 }

@@ -26,35 +26,35 @@ var _ linkedhub.CommittingHub = localHub{}
 
 // Admit implements linkedhub.Hub.
 func (l localHub) Admit(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
-	return l.Hub.Admit(ctx, forHub(admission))
+	return l.Hub.Admit(ctx, hubAdmission(admission))
 }
 
 // Identity implements linkedhub.Hub.
 func (l localHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
-	prepared, err := l.Hub.PrepareAdmission(ctx, forHub(admission))
+	prepared, err := l.Hub.PrepareAdmission(ctx, hubAdmission(admission))
 	return linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}, err
 }
 
 // Check implements linkedhub.Hub.
 func (l localHub) Check(admission linkedhub.Admission) error {
-	return forHub(admission).Check()
+	return hubAdmission(admission).Check()
 }
 
 // PrepareAdmission implements provisioning.CommittingHub: hub and service keep
 // their documents in the same store.
 func (l localHub) PrepareAdmission(ctx context.Context, admission linkedhub.Admission) (linkedhub.PreparedAdmission, error) {
-	prepared, err := l.Hub.PrepareAdmission(ctx, forHub(admission))
+	prepared, err := l.Hub.PrepareAdmission(ctx, hubAdmission(admission))
 	return linkedhub.PreparedAdmission{Changes: prepared.Changes, Committed: prepared.Committed, Generation: prepared.Generation,
 		Present: linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}}, err
 }
 
 // Twin implements linkedhub.Hub.
 func (l localHub) Twin(ctx context.Context, deviceID string) (*linkedhub.InitialTwin, error) {
-	return migrating(l.Hub.Twin(ctx, deviceID))
+	return twinToMigrate(l.Hub.Twin(ctx, deviceID))
 }
 
-// migrating is what migrates of a twin: tags and desired properties.
-func migrating(twin twin.Twin, err error) (*linkedhub.InitialTwin, error) {
+// twinToMigrate is what migrates of a twin: tags and desired properties.
+func twinToMigrate(twin twin.Twin, err error) (*linkedhub.InitialTwin, error) {
 	if errors.Is(err, fault.DeviceNotFound) {
 		return nil, nil
 	}
@@ -76,7 +76,7 @@ func (l localHub) Remove(ctx context.Context, deviceID string) error {
 	return err
 }
 
-func forHub(a linkedhub.Admission) hub.Admission {
+func hubAdmission(a linkedhub.Admission) hub.Admission {
 	admission := hub.Admission{IfGeneration: a.IfGeneration, DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
 		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge, ParentDeviceID: a.ParentDeviceID}
 	if a.CredentialPolicy != "" {

@@ -44,7 +44,7 @@ func infoFile(dataDir string) string { return filepath.Join(dataDir, "info.json"
 func ReadInfo(dataDir string) (info Info, err error) {
 	text, err := os.ReadFile(infoFile(dataDir))
 	if errors.Is(err, fs.ErrNotExist) {
-		return info, neverUsed(dataDir)
+		return info, neverUsedError(dataDir)
 	}
 	if err != nil {
 		return info, err
@@ -58,7 +58,7 @@ func ReadInfo(dataDir string) (info Info, err error) {
 // ErrNeverUsed is in the error of a data folder that no server has started on.
 var ErrNeverUsed = errors.New("no server has used the folder")
 
-func neverUsed(dataDir string) error { return fmt.Errorf("%w %s", ErrNeverUsed, dataDir) }
+func neverUsedError(dataDir string) error { return fmt.Errorf("%w %s", ErrNeverUsed, dataDir) }
 
 func (i Info) write(dataDir string) error {
 	text, err := json.MarshalIndent(i, "", "  ")

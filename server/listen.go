@@ -61,7 +61,7 @@ func (l *listeners) listen(config Config, secure *tls.Config) (err error) {
 		reason := err
 		if inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(fallbackHTTPSPort))); err == nil {
 			config.Notice(fmt.Sprintf("%s. HTTPS and WebSocket are on port %d; the Azure SDKs know only 443.",
-				sentence(&ListenError{443, "HTTPS", "", reason}), fallbackHTTPSPort))
+				capitalize(&ListenError{443, "HTTPS", "", reason}), fallbackHTTPSPort))
 		}
 	}
 	if err != nil {
@@ -104,8 +104,8 @@ func (e *ListenError) Advice() string {
 	return "Stop what uses it, or give another with " + e.flag + "."
 }
 
-// sentence begins what an error says with a capital.
-func sentence(err error) string {
+// capitalize begins what an error says with a capital.
+func capitalize(err error) string {
 	text := err.Error()
 	return strings.ToUpper(text[:1]) + text[1:]
 }

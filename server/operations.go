@@ -29,7 +29,7 @@ func (s *Server) operations() http.Handler {
 	})))
 	mux.Handle(web.Root, s.portal)
 	mux.Handle("GET /{$}", http.RedirectHandler(web.Root, http.StatusSeeOther))
-	return s.contained(panics.Portal, mux)
+	return s.containPanics(panics.Portal, mux)
 }
 
 // readyz says in its first line whether the server does all that it should, and

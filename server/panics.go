@@ -7,9 +7,9 @@ import (
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
-// contained is a handler whose panics end the request's connection, as those of
+// containPanics is a handler whose panics end the request's connection, as those of
 // package http do, and are recorded as those of every door are.
-func (s *Server) contained(door panics.Door, handler http.Handler) http.Handler {
+func (s *Server) containPanics(door panics.Door, handler http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		defer func() {
 			value := recover()

@@ -65,8 +65,8 @@ func (s *Server) web() http.Handler {
 		Records: records{s}, LoginLink: s.LoginLink, CreateHub: s.CreateHub, PoliciesChanged: s.policiesChanged})
 	services := https.New(https.Config{Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit,
 		MQTT: s.mqtt.ServeConn, Proven: admission.Proven, Logger: s.config.Logger}, slices.Concat(azure, berth)...)
-	services = s.contained(panics.HTTPS, services)
-	pages := s.contained(panics.Portal, s.portal)
+	services = s.containPanics(panics.HTTPS, services)
+	pages := s.containPanics(panics.Portal, s.portal)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, web.Root):

@@ -98,7 +98,7 @@ func (h *fixture) works() {
 			}
 		}
 		keys := validKeys(h.t, "honest")
-		h.enrollAnew(keys)
+		h.reenroll(keys)
 		if registered := h.provision(&keys, h.Info().IDScope, "honest").ask(registerTopic, `{}`); !strings.Contains(registered.topic, "/res/200/") {
 			h.t.Fatalf("an honest device is answered %+v", registered)
 		}
@@ -107,7 +107,7 @@ func (h *fixture) works() {
 	}
 }
 
-func (h *fixture) enrollAnew(keys deviceKeys) {
+func (h *fixture) reenroll(keys deviceKeys) {
 	h.t.Helper()
 	id := keys.Leaf.Subject.CommonName
 	if _, err := h.provisioning.Enrollment(context.Background(), id); err == nil {
@@ -414,7 +414,7 @@ func TestHubElsewhereThatAnswersTooMuch(t *testing.T) {
 	}))
 	t.Cleanup(elsewhere.Close)
 	_, port, _ := net.SplitHostPort(elsewhere.Listener.Addr().String())
-	remote, err := newOutgoing(1).reach(linkedhub.Link{HostName: "example.com", Address: "127.0.0.1:" + port,
+	remote, err := newOutgoing(1).newRemoteHub(linkedhub.Link{HostName: "example.com", Address: "127.0.0.1:" + port,
 		ConnectionString: credential.ConnectionString{HostName: "example.com", SharedAccessKeyName: "iothubowner", SharedAccessKey: credential.NewKey(32)}.String(),
 		CACertificates:   string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: elsewhere.Certificate().Raw}))})
 	if err != nil {

@@ -30,8 +30,8 @@ type remoteHub struct {
 
 var _ linkedhub.Hub = remoteHub{}
 
-// reach is how the provisioning service gets to a hub elsewhere.
-func (o *outgoing) reach(link linkedhub.Link) (linkedhub.Hub, error) {
+// newRemoteHub returns the hub elsewhere that a link leads to.
+func (o *outgoing) newRemoteHub(link linkedhub.Link) (linkedhub.Hub, error) {
 	connection, err := credential.ParseConnectionString(link.ConnectionString)
 	if err != nil {
 		return nil, fault.New(fault.ArgumentInvalid, "The hub's connection string can't be read: %s", err)
@@ -66,9 +66,9 @@ const beingProvisioned = "being provisioned"
 // device that is to have a twin comes disabled, gets it, and is enabled: who
 // repeats this after a crash finds out how far it came.
 func (r remoteHub) Admit(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
-	told := forHub(admission)
-	told.Issuance = nil // a hub elsewhere knows the certificates by their thumbprints
-	wanted, err := told.Device()
+	request := hubAdmission(admission)
+	request.Issuance = nil // a hub elsewhere knows the certificates by their thumbprints
+	wanted, err := request.Device()
 	if err != nil {
 		return "", err
 	}
@@ -131,9 +131,9 @@ func generationOf(device identity.Device) string { return cmp.Or(device.Generati
 
 // Identity implements linkedhub.Hub.
 func (r remoteHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
-	told := forHub(admission)
-	told.Issuance = nil // as in Admit
-	wanted, err := told.Device()
+	request := hubAdmission(admission)
+	request.Issuance = nil // as in Admit
+	wanted, err := request.Device()
 	if err != nil {
 		return linkedhub.Identity{}, err
 	}
@@ -158,12 +158,12 @@ func sameCredentials(a, b *identity.Authentication) bool {
 
 // Check implements linkedhub.Hub: the rules are those of every hub.
 func (r remoteHub) Check(admission linkedhub.Admission) error {
-	return forHub(admission).Check()
+	return hubAdmission(admission).Check()
 }
 
 // Twin implements linkedhub.Hub.
 func (r remoteHub) Twin(ctx context.Context, deviceID string) (*linkedhub.InitialTwin, error) {
-	return migrating(r.Hub.Twin(ctx, deviceID))
+	return twinToMigrate(r.Hub.Twin(ctx, deviceID))
 }
 
 // Remove implements linkedhub.Hub.

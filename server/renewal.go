@@ -17,10 +17,10 @@ const (
 	renewRetryAtMost = 16 * time.Minute
 )
 
-// keepRenewing renews what expires, and clears away what has expired, for as long as
+// runRenewals renews what expires, and clears away what has expired, for as long as
 // the server runs: nobody restarts it for that. What fails is tried again, after
 // longer and longer pauses.
-func (s *Server) keepRenewing(ctx context.Context) {
+func (s *Server) runRenewals(ctx context.Context) {
 	for pause := renewEvery; ; {
 		err := s.panics.Do(panics.Background, func() error { return s.renew(ctx) })
 		switch {

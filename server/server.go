@@ -115,14 +115,14 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 		return s, fmt.Errorf("make the data folder: %w", err)
 	}
 	hideFromOthers(config.DataDir, config.Logger)
-	if err := errors.Join(s.disk.startable(), missing(config.DataDir)); err != nil {
+	if err := errors.Join(s.disk.checkRoomToStart(), checkMissing(config.DataDir)); err != nil {
 		return s, err
 	}
 	if err := s.openClock(); err != nil {
 		return s, fmt.Errorf("note the time: %w", err)
 	}
 	s.certificates.earliest = s.clock.Earliest
-	s.noteLost()
+	s.reportLost()
 	s.serving.Go(s.watch)
 	if err := s.openServices(ctx); err != nil {
 		return s, err
@@ -141,7 +141,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	s.serve()
 	renewing, stop := context.WithCancel(context.WithoutCancel(ctx))
 	s.stopRenewing = stop
-	s.serving.Go(func() { s.keepRenewing(renewing) })
+	s.serving.Go(func() { s.runRenewals(renewing) })
 	s.serving.Go(s.followHubs)
 	s.ready.Store(true)
 	return s, nil
@@ -182,7 +182,7 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	}
 	s.engine = documents
 	s.documents = store.Inspect(store.TrackReads(documents), s.config.Logger)
-	if err := missingScope(ctx, documents, s.config.DataDir); err != nil {
+	if err := checkScope(ctx, documents, s.config.DataDir); err != nil {
 		return fmt.Errorf("open the data folder: %w", err)
 	}
 	if s.logs = s.config.node.logs; s.logs == nil {
@@ -215,26 +215,27 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 		return err
 	}
 	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: s.outgoing.reach, Issuer: s.issuer,
+		Attempts: attempts, Hubs: local, Reach: s.outgoing.newRemoteHub, Issuer: s.issuer,
 		Webhook: newWebhook(s.config.Webhooks), Outgoing: s.outgoing.begin,
 		Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Node: s.config.node.name,
 		Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics})
 	if err != nil {
 		return err
 	}
-	if s.stopReceiving, err = s.config.node.bus.Receive(revocations, s.endRevoked); err != nil {
+	if s.stopReceiving, err = s.config.node.bus.Receive(revocations, s.endRevokedConnections); err != nil {
 		return fmt.Errorf("listen to what other nodes revoke: %w", err)
 	}
-	s.issuer.OnRevoke(s.revoked)
+	s.issuer.OnRevoke(s.distributeRevocation)
 	return nil
 }
 
 // revocations is the topic on the bus of what was revoked, an issuance.Revocation as JSON.
 const revocations = "revocations"
 
-// endRevoked ends the connections to this node that what was revoked at any node had let
-// in. A node that is not reached keeps its own until they end: it would let them in no more.
-func (s *Server) endRevoked(message []byte) {
+// endRevokedConnections ends the connections to this node that what was revoked at any
+// node had let in. A node that is not reached keeps its own until they end: it would let
+// them in no more.
+func (s *Server) endRevokedConnections(message []byte) {
 	var revocation issuance.Revocation
 	if err := json.Unmarshal(message, &revocation); err != nil {
 		s.config.Logger.Error("a revocation of another node can't be read", "error", err)
@@ -245,9 +246,10 @@ func (s *Server) endRevoked(message []byte) {
 	}
 }
 
-// revoked takes what was revoked from those who use it: at once from the nodes of this
-// service, and as fast as they answer from hubs elsewhere, for as long as the server runs.
-func (s *Server) revoked(revocation issuance.Revocation) {
+// distributeRevocation takes what was revoked from those who use it: at once from the
+// nodes of this service, and as fast as they answer from hubs elsewhere, for as long as the
+// server runs.
+func (s *Server) distributeRevocation(revocation issuance.Revocation) {
 	message, err := json.Marshal(revocation)
 	if err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), cluster.RequestTimeout)
@@ -258,7 +260,7 @@ func (s *Server) revoked(revocation issuance.Revocation) {
 		s.config.Logger.Error("a revocation has not reached other nodes", "thumbprint",
 			revocation.Thumbprint, "authority", revocation.Authority,
 			"registrationId", revocation.RegistrationID, "error", err)
-		s.endRevoked(message)
+		s.endRevokedConnections(message)
 	}
 	s.serving.Go(func() {
 		ctx, cancel := context.WithCancel(context.Background())

@@ -143,11 +143,11 @@ func (h *fixture) connect(keys *deviceKeys, clientID, username string) (*device,
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return h.greet(conn, clientID, username)
+	return h.connectOver(conn, clientID, username)
 }
 
-// greet connects over a network connection.
-func (h *fixture) greet(conn net.Conn, clientID, username string) (*device, error) {
+// connectOver connects over a network connection.
+func (h *fixture) connectOver(conn net.Conn, clientID, username string) (*device, error) {
 	h.t.Helper()
 	d := &device{t: h.t, answers: make(chan answer, 64)}
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)

@@ -65,12 +65,12 @@ func onlyLoopback(_, address string, _ syscall.RawConn) error {
 func (w *webhook) Call(ctx context.Context, address string, body []byte, most int) (int, []byte, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
 	if err != nil {
-		return 0, nil, withoutAddress(err)
+		return 0, nil, stripAddress(err)
 	}
 	request.Header.Set("Content-Type", "application/json; charset=utf-8")
 	response, err := w.client.Do(request)
 	if err != nil {
-		return 0, nil, withoutAddress(err)
+		return 0, nil, stripAddress(err)
 	}
 	defer response.Body.Close()
 	answer, err := io.ReadAll(io.LimitReader(response.Body, int64(most)))
@@ -80,8 +80,8 @@ func (w *webhook) Call(ctx context.Context, address string, body []byte, most in
 	return response.StatusCode, answer, nil
 }
 
-// withoutAddress is the error beneath that of a call: the address may hold a key.
-func withoutAddress(err error) error {
+// stripAddress is the error beneath that of a call: the address may hold a key.
+func stripAddress(err error) error {
 	var called *url.Error
 	if errors.As(err, &called) {
 		err = called.Err
