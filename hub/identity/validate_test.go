@@ -51,3 +51,43 @@ func TestCompleteAuthenticationTypeHasNoCase(t *testing.T) {
 		}
 	}
 }
+
+// TestComplete is what becomes of authentications that are not complete, of a new device
+// and of one that had keys.
+func TestComplete(t *testing.T) {
+	key, other, sha1 := credential.NewKey(32), credential.NewKey(64), strings.Repeat("ab", 20)
+	keys := KeyPair{&key, &other}
+	had := &Device{Authentication: &Authentication{Type: SAS, SymmetricKey: keys}}
+	hadCertificate := &Device{Authentication: &Authentication{Type: CertificateAuthority}}
+	fresh := func(a Authentication) bool {
+		return a.Type == SAS && credential.ValidKey(*a.SymmetricKey.PrimaryKey) &&
+			*a.SymmetricKey.PrimaryKey != *a.SymmetricKey.SecondaryKey && *a.SymmetricKey.PrimaryKey != key
+	}
+	kept := func(a Authentication) bool { return a.Type == SAS && a.SymmetricKey == keys }
+	for _, c := range []struct {
+		name   string
+		before *Device
+		given  *Authentication
+		good   func(Authentication) bool
+	}{
+		{"none, of a new device", nil, nil, fresh},
+		{"none, of one that had keys", had, nil, kept},
+		{"none, of one that had a certificate", hadCertificate, nil, fresh},
+		{"empty texts, as SDKs send them", had, &Authentication{Type: SAS, SymmetricKey: KeyPair{text(""), text("")},
+			X509Thumbprint: ThumbprintPair{text(""), text("")}}, kept},
+		{"keys", hadCertificate, &Authentication{SymmetricKey: keys}, kept},
+		{"a thumbprint without a type", had, &Authentication{X509Thumbprint: ThumbprintPair{nil, &sha1}},
+			func(a Authentication) bool {
+				return a.Type == SelfSigned && a.SymmetricKey == KeyPair{} && a.X509Thumbprint.PrimaryThumbprint == nil &&
+					*a.X509Thumbprint.SecondaryThumbprint == strings.ToUpper(sha1)
+			}},
+		{"an authority, with the keys of before", had, &Authentication{Type: CertificateAuthority, SymmetricKey: keys,
+			X509Thumbprint: ThumbprintPair{PrimaryThumbprint: &sha1}},
+			func(a Authentication) bool { return a == Authentication{Type: CertificateAuthority} }},
+	} {
+		device := Device{DeviceID: "d", Status: "Disabled", Authentication: c.given}
+		if err := device.Complete(c.before); err != nil || !c.good(*device.Authentication) || device.Status != Disabled {
+			t.Errorf("%s: it is %+v, %+v, error %v", c.name, device, device.Authentication, err)
+		}
+	}
+}
