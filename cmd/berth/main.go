@@ -44,7 +44,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	return c.Exit(root.ExecuteContextC(ctx))
 }
 
-// program is one run of the program.
+// program is one run of berth: what its commands share, and what only the root needs.
 type program struct {
 	cli.Env
 

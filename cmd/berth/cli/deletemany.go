@@ -293,7 +293,7 @@ func RemoveEach(remove func(ctx context.Context, id string) error) func(context.
 	}
 }
 
-// eachAtOnce is how many requests are under way for each of bulksAtOnce.
+// eachAtOnce is how many requests are under way for each of BulksAtOnce.
 const eachAtOnce = 4
 
 // RetryThrottled does again what came too fast for the service.
