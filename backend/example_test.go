@@ -13,8 +13,8 @@ import (
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // A client is made of a connection string, as berth up shows it and Azure's portal does.
@@ -35,10 +35,10 @@ func Example() {
 	}
 	defer client.Close()
 
-	enrollment := provisioning.Enrollment{
+	enrollment := enroll.Enrollment{
 		RegistrationID: "thermostat-1",
-		EnrollmentSettings: provisioning.EnrollmentSettings{
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+		Settings: enroll.Settings{
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey"},
 		},
 	}
 	created, err := client.CreateEnrollment(ctx, enrollment)
@@ -52,7 +52,7 @@ func Example() {
 	fmt.Println("once more:", errors.Is(err, fault.EnrollmentConflict))
 
 	// What others have changed meanwhile is not overwritten.
-	created.ProvisioningStatus = provisioning.Disabled
+	created.ProvisioningStatus = enroll.Disabled
 	disabled, err := client.PutEnrollment(ctx, created, created.ETag)
 	if err != nil {
 		log.Fatal(err)
@@ -77,10 +77,10 @@ func ExampleProvisioning_Attempts() {
 	}
 	defer berth.Stop()
 	ctx := context.Background()
-	if _, err := berth.Provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
+	if _, err := berth.Provisioning.CreateEnrollment(ctx, enroll.Enrollment{
 		RegistrationID: "thermostat-1",
-		EnrollmentSettings: provisioning.EnrollmentSettings{
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+		Settings: enroll.Settings{
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey"},
 		},
 	}); err != nil {
 		log.Fatal(err)

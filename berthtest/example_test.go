@@ -9,7 +9,7 @@ import (
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // A device is enrolled, registers, and is found in the hub that it was assigned to. In a
@@ -22,10 +22,10 @@ func Example() {
 	defer berth.Stop()
 	ctx := context.Background()
 
-	enrollment, err := berth.Provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
+	enrollment, err := berth.Provisioning.CreateEnrollment(ctx, enroll.Enrollment{
 		RegistrationID: "thermostat-1",
-		EnrollmentSettings: provisioning.EnrollmentSettings{
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"}, // the service makes the keys
+		Settings: enroll.Settings{
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, // the service makes the keys
 		},
 	})
 	if err != nil {

@@ -19,7 +19,7 @@ import (
 // A device that registers with a request gets a certificate, connects to its hub with it,
 // and renews it there.
 func TestRenewCertificate(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	enrollment := enroll.Enrollment{RegistrationID: "pump-1"}
 	enrollment.Attestation.Type = "symmetricKey"
 	enrollment.CredentialPolicyName = issuance.DefaultPolicy

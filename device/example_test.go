@@ -10,7 +10,7 @@ import (
 	"github.com/berth-iot/berth/berthtest"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/hub/identity"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // A device registers with the provisioning service, connects to the hub that it is
@@ -22,10 +22,10 @@ func Example() {
 	}
 	defer berth.Stop()
 	ctx := context.Background()
-	enrollment, err := berth.Provisioning.CreateEnrollment(ctx, provisioning.Enrollment{
+	enrollment, err := berth.Provisioning.CreateEnrollment(ctx, enroll.Enrollment{
 		RegistrationID: "thermostat-1",
-		EnrollmentSettings: provisioning.EnrollmentSettings{
-			Attestation: provisioning.AttestationMechanism{Type: "symmetricKey"},
+		Settings: enroll.Settings{
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey"},
 		},
 	})
 	if err != nil {

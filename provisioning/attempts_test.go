@@ -23,7 +23,7 @@ func sequences(attempts []attest.Attempt) []int64 {
 }
 
 func TestAttemptsByOutcomeAndInPages(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device, stranger := valid(t, "d1"), valid(t, "stranger")
 	h.enroll(device.enrollment())
 	for range 3 { // 0 assigned, 1 refused, 2 failed, 3 assigned …
@@ -65,7 +65,7 @@ func TestAttemptsByOutcomeAndInPages(t *testing.T) {
 }
 
 func TestAttemptBySequence(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
 	h.mustRegister(device)
@@ -95,7 +95,7 @@ func TestAttemptBySequence(t *testing.T) {
 
 // A search that is repeated finds what a new one finds, whatever came in between.
 func TestAttemptSearchFindsWhatANewOneFinds(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	filters := []attempts.Filter{{}, {Max: 3}, {Refused: true}, {Outcome: attest.Failed, Max: 2}, {Before: 40}, {Before: 40, Outcome: attest.Refused},
 		{RegistrationID: "d1"}, {RegistrationID: "D2", Outcome: attest.Refused}, {RegistrationID: "D2", Max: 1}, {RegistrationID: "stranger"}, {RegistrationID: "later", Max: 4}}
 	searches := make([]*attempts.Search, len(filters))
@@ -123,7 +123,7 @@ func TestAttemptSearchFindsWhatANewOneFinds(t *testing.T) {
 }
 
 func TestOutcomesOverTime(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
 	h.clock.Set(noon.Add(4 * time.Minute))

@@ -64,7 +64,7 @@ func evidenceOf(chain ...*issued) credential.Evidence {
 
 // registerChain has a device with these certificates register and returns its state,
 // or the check that failed.
-func (h *house) registerChain(id string, chain ...*issued) (DeviceRegistration, attest.Check, error) {
+func (h *fixture) registerChain(id string, chain ...*issued) (DeviceRegistration, attest.Check, error) {
 	h.t.Helper()
 	operation, err := h.OpenSession(scope, id, evidenceOf(chain...)).Register(context.Background(), nil)
 	if err != nil {
@@ -83,7 +83,7 @@ func authorityGroup(id, authority string) enroll.Group {
 }
 
 func TestProofOfPossession(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	root := certify(t, "Root", nil, true)
 	uploaded, err := h.Authorities().Put(ctx, "root", []byte(root.pem), false, "")
 	if err != nil || uploaded.IsVerified || uploaded.Info.SubjectName != "CN=Root" {

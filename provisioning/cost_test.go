@@ -65,7 +65,7 @@ func hostileChain(t testing.TB, id string, length int) credential.Evidence {
 }
 
 // work is what a call costs.
-func (h *house) work(call func()) Work {
+func (h *fixture) work(call func()) Work {
 	before := h.Work()
 	call()
 	after := h.Work()
@@ -75,7 +75,7 @@ func (h *house) work(call func()) Work {
 // TestHostileChain counts the signatures that a stranger's chain makes the service
 // check: none with the stranger's own keys, and none twice.
 func TestHostileChain(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	register := func(evidence credential.Evidence, code fault.Code) {
 		t.Helper()
 		if _, err := h.OpenSession(scope, "d1", evidence).Register(ctx, nil); !errors.Is(err, code) {
@@ -109,7 +109,7 @@ func TestHostileChain(t *testing.T) {
 // TestManyAuthoritiesOfOneName looks for the one that signed a device, by its key
 // identifier; without one there is an end to it.
 func TestManyAuthoritiesOfOneName(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	var last *issued
 	for i := range 300 {
 		last = certify(t, "Factory", nil, true)
@@ -150,7 +150,7 @@ func TestSignersOfFormerVersions(t *testing.T) {
 }
 
 func signerOfFormerVersion(t *testing.T, which int) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	authority := certify(t, "Factory", nil, true)
 	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
 		t.Fatal(err)
@@ -184,7 +184,7 @@ func signerOfFormerVersion(t *testing.T, which int) {
 
 // TestKeysThatAreTooLarge are refused before anything is computed with them.
 func TestKeysThatAreTooLarge(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	signer := certify(t, "Factory", nil, true)
 	modulus := new(big.Int).SetBit(big.NewInt(1), credential.MaxRSA, 1) // no key, but of that size
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "d1"}, NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour),
@@ -215,7 +215,7 @@ func TestKeysThatAreTooLarge(t *testing.T) {
 
 // keyed fills the service with so many groups with symmetric keys, and returns their
 // keys.
-func (h *house) keyed(groups int) (keys []string) {
+func (h *fixture) keyed(groups int) (keys []string) {
 	h.t.Helper()
 	return addKeyGroups(h.t, h.Service, groups)
 }
@@ -226,7 +226,7 @@ func groupsChanged() store.Change {
 }
 
 // signers are the signing certificates of groups by their names.
-func (h *house) signers() store.Table[enroll.Signer] {
+func (h *fixture) signers() store.Table[enroll.Signer] {
 	return store.NewTable[enroll.Signer](h.config.Documents, "provisioning/signers")
 }
 
@@ -261,7 +261,7 @@ func withToken(t testing.TB, id, key, remote string, now time.Time) credential.E
 // TestSearchForAGroup counts the groups that are tried on a token.
 func TestSearchForAGroup(t *testing.T) {
 	const groups = 40
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	keys := h.keyed(groups)
 	register := func(id, key string) error {
 		_, err := h.OpenSession(scope, id, withToken(t, id, key, "192.0.2.1:1", h.clock.Now())).Register(ctx, nil)
@@ -318,7 +318,7 @@ func TestSearchForAGroup(t *testing.T) {
 // no more than their share, and nobody else pays for it.
 func TestWrongTokensAreBounded(t *testing.T) {
 	const groups = 2000
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	keys := h.keyed(groups)
 	register := func(id, key, remote string) error {
 		_, err := h.OpenSession(scope, id, withToken(t, id, key, remote, h.clock.Now())).Register(ctx, nil)
@@ -371,7 +371,7 @@ func TestWrongTokensAreBounded(t *testing.T) {
 
 // TestFailuresOfAConnection end with an answer that costs nothing.
 func TestFailuresOfAConnection(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	session := h.OpenSession(scope, "d1", valid(t, "d1").evidence)
 	for i := range failuresOfConnection {
 		if _, err := session.Register(ctx, nil); !errors.Is(err, fault.UnauthorizedAccess) {
@@ -397,7 +397,7 @@ func TestFailuresOfAConnection(t *testing.T) {
 // TestACaseIsBounded: what is kept of a refusal does not grow with the groups that
 // have an authority of the same name.
 func TestACaseIsBounded(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	for i := range 3 * maxCaseGroups {
 		if _, err := h.Groups().Put(ctx, signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: certify(t, "Factory", nil, true).pem}, nil), ""); err != nil {
 			t.Fatal(err)

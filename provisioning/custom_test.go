@@ -42,7 +42,7 @@ func customGroup(webhookURL string) enroll.Group {
 }
 
 // ask has the service ask another webhook from now on.
-func (h *house) ask(webhook allocation.Webhook) {
+func (h *fixture) ask(webhook allocation.Webhook) {
 	h.Service.allocator = allocation.New(allocation.Config{Links: h.links, Networks: h.networks, Webhook: webhook})
 }
 
@@ -69,7 +69,7 @@ func TestCustomAllocation(t *testing.T) {
 		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", 64<<10) + `"}`}, "", fault.AllocationFailed, "the limit is", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, "one.local", "two.local")
+			h := newFixture(t, "one.local", "two.local")
 			hook := &webhook{answers: test.answers}
 			h.ask(hook)
 			group := customGroup("https://allocate.example/hook")
@@ -115,7 +115,7 @@ func TestCustomAllocation(t *testing.T) {
 }
 
 func TestCustomAllocationIsChecked(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	for _, address := range []string{"", "nothing", "ftp://example.com/x", "http://example.com/x", "https://", "https://:443/",
 		"http://127.evil.example", "http://127.0.0.1.evil.example/x", "http://localhost.evil.example", "http://localhost:80@evil.example/",
 		"http://10.0.0.1/", "http://0.0.0.0/", "http://[::2]/", "http://127.1/", "https://x.example:port/", "http://%6cocalhost:1:2/"} {
@@ -146,7 +146,7 @@ func TestCustomAllocationIsChecked(t *testing.T) {
 // Of each attestation the webhook is told what Azure tells it: of a TPM its public
 // keys, of symmetric keys none.
 func TestWebhookIsToldOfTheAttestation(t *testing.T) {
-	h := newHouse(t, "one.local")
+	h := newFixture(t, "one.local")
 	definition := &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	for _, c := range []struct {
 		mechanism enroll.AttestationMechanism
@@ -182,7 +182,7 @@ func TestWebhookTwinGoesBeforeMigration(t *testing.T) {
 		"no twin": {"null", `{"from":"enrollment"}`, DeviceDataMigrated},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, "one.local", "two.local")
+			h := newFixture(t, "one.local", "two.local")
 			h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`, `200 {"iotHubHostName":"two.local","initialTwin":` + test.twin + `}`}})
 			enrollment := device.enrollment()
 			enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
@@ -216,7 +216,7 @@ func (w hangingWebhook) Call(ctx context.Context, _ string, _ []byte, _ int) (in
 // assignment goes on after the next start.
 func TestWebhookIsAskedAgainAfterAStop(t *testing.T) {
 	ctx := context.Background()
-	h, device := newHouse(t, "one.local"), valid(t, "d1")
+	h, device := newFixture(t, "one.local"), valid(t, "d1")
 	enrollment := device.enrollment()
 	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	h.enroll(enrollment)

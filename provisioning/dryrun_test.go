@@ -15,7 +15,7 @@ import (
 )
 
 // contents is all that the service and its audit keep, to see that nothing changed.
-func (h *house) contents() string {
+func (h *fixture) contents() string {
 	h.t.Helper()
 	var kept strings.Builder
 	for _, collection := range []string{enroll.Records, enroll.GroupRecords, h.signers().Collection,
@@ -82,13 +82,13 @@ func TestDryRunOfEnrollments(t *testing.T) {
 		"bad information":     keyed("new", func(e *enroll.Enrollment) { e.OptionalDeviceInformation = []byte(`{`) }),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for how, write := range map[string]func(*house, context.Context) error{
-				"create": func(h *house, ctx context.Context) error { _, err := h.Enrollments().Create(ctx, e); return err },
-				"update": func(h *house, ctx context.Context) error { _, err := h.Enrollments().Put(ctx, e, "*"); return err },
-				"put":    func(h *house, ctx context.Context) error { _, err := h.Enrollments().Put(ctx, e, ""); return err },
-				"delete": func(h *house, ctx context.Context) error { return h.Enrollments().Delete(ctx, e.RegistrationID, "") },
+			for how, write := range map[string]func(*fixture, context.Context) error{
+				"create": func(h *fixture, ctx context.Context) error { _, err := h.Enrollments().Create(ctx, e); return err },
+				"update": func(h *fixture, ctx context.Context) error { _, err := h.Enrollments().Put(ctx, e, "*"); return err },
+				"put":    func(h *fixture, ctx context.Context) error { _, err := h.Enrollments().Put(ctx, e, ""); return err },
+				"delete": func(h *fixture, ctx context.Context) error { return h.Enrollments().Delete(ctx, e.RegistrationID, "") },
 			} {
-				h := newHouse(t, "hub.local")
+				h := newFixture(t, "hub.local")
 				h.enroll(keyed("there", nil))
 				before := h.contents()
 				dry := outcome(write(h, enroll.DryRun(context.Background(), nil)))
@@ -106,7 +106,7 @@ func TestDryRunOfEnrollments(t *testing.T) {
 // TestDryRunWithinLimits: what a dry run would have created counts against the limits, in
 // the same call or in one before.
 func TestDryRunWithinLimits(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{Enrollments: 3, X509Groups: 1, KeyGroups: 2})
+	h := newFixture(t, "hub.local").limited(Limits{Enrollments: 3, X509Groups: 1, KeyGroups: 2})
 	keyed := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
 	h.enroll(enroll.Enrollment{RegistrationID: "there", Settings: enroll.Settings{Attestation: keyed}})
 	create := func(ctx context.Context, id string) error {
@@ -171,13 +171,13 @@ func TestDryRunOfGroups(t *testing.T) {
 		"a device's own": signedGroup("new", &enroll.X509Certificate{Certificate: string(device)}, nil),
 	} {
 		t.Run(name, func(t *testing.T) {
-			for how, write := range map[string]func(*house, context.Context) error{
-				"create": func(h *house, ctx context.Context) error { _, err := h.Groups().Create(ctx, g); return err },
-				"update": func(h *house, ctx context.Context) error { _, err := h.Groups().Put(ctx, g, "*"); return err },
-				"put":    func(h *house, ctx context.Context) error { _, err := h.Groups().Put(ctx, g, ""); return err },
-				"delete": func(h *house, ctx context.Context) error { return h.Groups().Delete(ctx, g.EnrollmentGroupID, "") },
+			for how, write := range map[string]func(*fixture, context.Context) error{
+				"create": func(h *fixture, ctx context.Context) error { _, err := h.Groups().Create(ctx, g); return err },
+				"update": func(h *fixture, ctx context.Context) error { _, err := h.Groups().Put(ctx, g, "*"); return err },
+				"put":    func(h *fixture, ctx context.Context) error { _, err := h.Groups().Put(ctx, g, ""); return err },
+				"delete": func(h *fixture, ctx context.Context) error { return h.Groups().Delete(ctx, g.EnrollmentGroupID, "") },
 			} {
-				h := newHouse(t, "hub.local")
+				h := newFixture(t, "hub.local")
 				if _, err := h.Groups().Create(context.Background(), keyed("there", nil)); err != nil {
 					t.Fatal(err)
 				}
@@ -197,7 +197,7 @@ func TestDryRunOfGroups(t *testing.T) {
 // TestPreviewSaysWhatWouldBeRefused: a device that would not get as far as its hub is not
 // shown as one that would.
 func TestPreviewSaysWhatWouldBeRefused(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	keyed := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
 	h.enroll(enroll.Enrollment{RegistrationID: "on", Settings: enroll.Settings{Attestation: keyed}})
 	h.enroll(enroll.Enrollment{RegistrationID: "off", Settings: enroll.Settings{Attestation: keyed, ProvisioningStatus: enroll.Disabled}})

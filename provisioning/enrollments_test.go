@@ -15,7 +15,7 @@ import (
 )
 
 func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	ctx := context.Background()
 	device := valid(t, "Device-A")
 	created, err := h.Enrollments().Create(ctx, device.enrollment())
@@ -77,7 +77,7 @@ func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
 }
 
 func TestEnrollmentsThatAreRefused(t *testing.T) {
-	h := newHouse(t, "hub.local", "east.local")
+	h := newFixture(t, "hub.local", "east.local")
 	device := valid(t, "d1")
 	_, key, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "d1", KeyType: credential.EC256, NotBefore: noon, Validity: 1})
 	if err != nil {
@@ -165,7 +165,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 }
 
 func TestEnrollmentsInPages(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "x")
 	for i := range 25 {
 		enrollment := device.enrollment()
@@ -205,7 +205,7 @@ func TestACertificateFileWithMore(t *testing.T) {
 		t.Errorf("the others are %+v", report.Others)
 	}
 	// The certificate alone is what can be enrolled.
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	enrollment := device.enrollment()
 	enrollment.Attestation.X509.ClientCertificates.Primary.Certificate = report.PEM
 	if written := h.enroll(enrollment); *written.Attestation.X509.ClientCertificates.Primary.Info != report.Info {

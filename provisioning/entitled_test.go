@@ -34,15 +34,15 @@ func (m *meddledHub) happen() {
 // committingMeddledHub is one whose devices are committed with their registration.
 type committingMeddledHub struct {
 	*meddledHub
-	t     *testing.T
-	house *house
+	t       *testing.T
+	fixture *fixture
 }
 
 func (m committingMeddledHub) PrepareAdmission(_ context.Context, a linkedhub.Admission) (linkedhub.PreparedAdmission, error) {
 	m.happen()
 	change := store.Table[string]{Collection: "test/devices"}.Put(a.DeviceID, store.Always, a.DeviceID)
 	return linkedhub.PreparedAdmission{Changes: []store.Change{change}, Committed: func(ctx context.Context) {
-		documents, err := m.house.config.Documents.List(ctx, "test/devices", "", "", 10)
+		documents, err := m.fixture.config.Documents.List(ctx, "test/devices", "", "", 10)
 		if err != nil {
 			m.t.Error(err)
 		}
@@ -60,40 +60,40 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 	for _, c := range []struct {
 		name    string
 		group   bool
-		happens func(h *house) error
+		happens func(h *fixture) error
 		comesIn bool
 	}{
-		{"deleted", false, func(h *house) error { return h.Enrollments().Delete(ctx, "d", "") }, false},
-		{"disabled", false, func(h *house) error {
+		{"deleted", false, func(h *fixture) error { return h.Enrollments().Delete(ctx, "d", "") }, false},
+		{"disabled", false, func(h *fixture) error {
 			return h.change("d",
 				func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled })
 		}, false},
-		{"another credential", false, func(h *house) error {
+		{"another credential", false, func(h *fixture) error {
 			return h.change("d",
 				func(e *enroll.Enrollment) { e.Attestation = keys() })
 		}, false},
-		{"deleted and made anew with another credential", false, func(h *house) error {
+		{"deleted and made anew with another credential", false, func(h *fixture) error {
 			if err := h.Enrollments().Delete(ctx, "d", ""); err != nil {
 				return err
 			}
 			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: keys()}}, "")
 			return err
 		}, false},
-		{"another twin", false, func(h *house) error {
+		{"another twin", false, func(h *fixture) error {
 			return h.change("d", func(e *enroll.Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
-		{"group deleted", true, func(h *house) error { return h.Groups().Delete(ctx, "g", "") }, false},
-		{"group disabled", true, func(h *house) error {
+		{"group deleted", true, func(h *fixture) error { return h.Groups().Delete(ctx, "g", "") }, false},
+		{"group disabled", true, func(h *fixture) error {
 			return h.changeGroup(func(g *enroll.Group) { g.ProvisioningStatus = enroll.Disabled })
 		}, false},
 		{"another key of the group", true,
-			func(h *house) error { return h.changeGroup(func(g *enroll.Group) { g.Attestation = keys() }) }, false},
-		{"an enrollment of its own", true, func(h *house) error {
+			func(h *fixture) error { return h.changeGroup(func(g *enroll.Group) { g.Attestation = keys() }) }, false},
+		{"an enrollment of its own", true, func(h *fixture) error {
 			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: keys(), ProvisioningStatus: enroll.Disabled}},
 				"")
 			return err
 		}, false},
-		{"another twin of the group", true, func(h *house) error {
+		{"another twin of the group", true, func(h *fixture) error {
 			return h.changeGroup(func(g *enroll.Group) { g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
 	} {
@@ -103,7 +103,7 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 				name = c.name + ", in one commit"
 			}
 			t.Run(name, func(t *testing.T) {
-				h := newHouse(t)
+				h := newFixture(t)
 				hub := &meddledHub{memoryHub: &memoryHub{host: "hub.local", devices: map[string]linkedhub.Admission{}}}
 				h.hubs = []linkedhub.Hub{hub}
 				if inOneCommit {
@@ -161,7 +161,7 @@ func keys() enroll.AttestationMechanism {
 }
 
 // change rewrites an enrollment as it is stored, with its keys.
-func (h *house) change(id string, change func(*enroll.Enrollment)) error {
+func (h *fixture) change(id string, change func(*enroll.Enrollment)) error {
 	enrollment, err := h.enrollments.Load(context.Background(), id)
 	if err == nil {
 		change(&enrollment)
@@ -170,7 +170,7 @@ func (h *house) change(id string, change func(*enroll.Enrollment)) error {
 	return err
 }
 
-func (h *house) changeGroup(change func(*enroll.Group)) error {
+func (h *fixture) changeGroup(change func(*enroll.Group)) error {
 	group, err := h.groups.Load(context.Background(), "g")
 	if err == nil {
 		change(&group.Group)

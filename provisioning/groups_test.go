@@ -30,7 +30,7 @@ func signedGroup(id string, primary, secondary *enroll.X509Certificate) enroll.G
 // A group trusts the certificates that it shows, and no others: it needs them whole,
 // as a thumbprint says nothing of a key.
 func TestGroupTrustsWhatItShows(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	one, two := newSigner(t, "one"), newSigner(t, "two")
 	stored, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: one}, &enroll.X509Certificate{Certificate: two}), "")
 	if err != nil {
@@ -95,7 +95,7 @@ func TestGroupTrustsWhatItShows(t *testing.T) {
 // A group says in one way who signs its devices. What was read of another way, or is
 // empty, says nothing.
 func TestGroupsSignedInOneWay(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	one := newSigner(t, "one")
 	whole, read := &enroll.X509Certificate{Certificate: one}, &enroll.X509Certificate{Info: &credential.X509CertificateInfo{}}
 	for name, c := range map[string]struct {

@@ -74,7 +74,7 @@ func publicKey(t *testing.T, kind asn1.ObjectIdentifier, parameters any, bits in
 // TestKeysOfNoUse are refused at every door where a certificate is enrolled or checked:
 // no device could ever come in by them.
 func TestKeysOfNoUse(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	device, authority := certify(t, "d1", nil, false), certify(t, "Factory", nil, true)
 	short, err := rsa.GenerateKey(rand.Reader, 1024)
 	if err != nil {
@@ -152,7 +152,7 @@ func TestKeysOfNoUse(t *testing.T) {
 // the former key of the same name signed; and says of a chain that is not whole where it
 // ends.
 func TestKeyRollover(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	plant := certify(t, "Plant", nil, true)
 	line := certify(t, "Line", plant, true)
 	again := certify(t, "Line", line, true)
@@ -203,7 +203,7 @@ func TestKeyRollover(t *testing.T) {
 // TestHostileRollover bounds what certificates cost that all have one name, so that each
 // could be the new key of any other, and none leads anywhere.
 func TestHostileRollover(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	evidence := credential.Evidence{Protocol: "mqtt", RemoteAddr: "192.0.2.1:1"}
 	for i := range 15 {
 		key, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)

@@ -19,7 +19,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
-func (h *house) limited(limits Limits) *house {
+func (h *fixture) limited(limits Limits) *fixture {
 	h.t.Helper()
 	h.limits = limits
 	h.reopen()
@@ -33,7 +33,7 @@ func comeBack(err error, after time.Duration) bool {
 }
 
 func TestRegistrationsAreThrottled(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{RegistrationsPerMinute: 4, DevicePerMinute: 2})
+	h := newFixture(t, "hub.local").limited(Limits{RegistrationsPerMinute: 4, DevicePerMinute: 2})
 	one, two := valid(t, "one"), valid(t, "two")
 	h.enroll(one.enrollment())
 	h.enroll(two.enrollment())
@@ -60,7 +60,7 @@ func TestRegistrationsAreThrottled(t *testing.T) {
 }
 
 func TestPollsAndOperationsAreThrottled(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(AzureLimits)
+	h := newFixture(t, "hub.local").limited(AzureLimits)
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
 	state := h.mustRegister(device)
@@ -124,38 +124,38 @@ func TestThereMayBeNoMore(t *testing.T) {
 	for _, c := range []struct {
 		of     string
 		limits Limits
-		put    func(h *house, name string) error // makes it, or changes it when it is there
-		remove func(h *house, name string) error
+		put    func(h *fixture, name string) error // makes it, or changes it when it is there
+		remove func(h *fixture, name string) error
 	}{
-		{"enrollments", Limits{Enrollments: 2}, func(h *house, name string) error {
+		{"enrollments", Limits{Enrollments: 2}, func(h *fixture, name string) error {
 			_, err := h.Enrollments().Put(ctx, ids[name].enrollment(), "")
 			return err
-		}, func(h *house, name string) error { return h.Enrollments().Delete(ctx, name, "") }},
-		{"groups with X.509", Limits{X509Groups: 2, KeyGroups: 1}, func(h *house, name string) error {
+		}, func(h *fixture, name string) error { return h.Enrollments().Delete(ctx, name, "") }},
+		{"groups with X.509", Limits{X509Groups: 2, KeyGroups: 1}, func(h *fixture, name string) error {
 			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: name, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
 				X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: root.pem}}}}}}, "")
 			return err
-		}, func(h *house, name string) error { return h.Groups().Delete(ctx, name, "") }},
-		{"groups with keys", Limits{X509Groups: 1, KeyGroups: 2}, func(h *house, name string) error {
+		}, func(h *fixture, name string) error { return h.Groups().Delete(ctx, name, "") }},
+		{"groups with keys", Limits{X509Groups: 1, KeyGroups: 2}, func(h *fixture, name string) error {
 			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: name, Settings: enroll.Settings{Attestation: keys}}, "")
 			return err
-		}, func(h *house, name string) error { return h.Groups().Delete(ctx, name, "") }},
-		{"certificate authorities", Limits{Authorities: 2}, func(h *house, name string) error {
+		}, func(h *fixture, name string) error { return h.Groups().Delete(ctx, name, "") }},
+		{"certificate authorities", Limits{Authorities: 2}, func(h *fixture, name string) error {
 			_, err := h.Authorities().Put(ctx, name, authorities[name], true, "")
 			return err
-		}, func(h *house, name string) error { return h.Authorities().Delete(ctx, name, "", false) }},
-		{"linked hubs", Limits{LinkedHubs: 2}, func(h *house, name string) error {
+		}, func(h *fixture, name string) error { return h.Authorities().Delete(ctx, name, "", false) }},
+		{"linked hubs", Limits{LinkedHubs: 2}, func(h *fixture, name string) error {
 			_, err := h.Links().Put(ctx, linkedhub.Link{HostName: name + ".local"}, "")
 			return err
-		}, func(h *house, name string) error { return h.Links().Delete(ctx, name+".local", "", true) }},
-		{"registrations", Limits{Registrations: 2}, func(h *house, name string) error {
+		}, func(h *fixture, name string) error { return h.Links().Delete(ctx, name+".local", "", true) }},
+		{"registrations", Limits{Registrations: 2}, func(h *fixture, name string) error {
 			h.enroll(ids[name].enrollment())
 			_, err := h.OpenSession(scope, name, ids[name].evidence).Register(ctx, nil)
 			return err
-		}, func(h *house, name string) error { return h.Registrations().Delete(ctx, name, "") }},
+		}, func(h *fixture, name string) error { return h.Registrations().Delete(ctx, name, "") }},
 	} {
 		t.Run(c.of, func(t *testing.T) {
-			h := newHouse(t, "one.local", "two.local", "three.local")
+			h := newFixture(t, "one.local", "two.local", "three.local")
 			if c.of == "linked hubs" {
 				if err := h.Links().Delete(ctx, "three.local", "", true); err != nil {
 					t.Fatal(err)
@@ -182,7 +182,7 @@ func TestThereMayBeNoMore(t *testing.T) {
 
 // A device that finds no room is an attempt that says so.
 func TestRegistrationsThatFindNoRoom(t *testing.T) {
-	h, one, two := newHouse(t, "hub.local").limited(Limits{Registrations: 1}), valid(t, "one"), valid(t, "two")
+	h, one, two := newFixture(t, "hub.local").limited(Limits{Registrations: 1}), valid(t, "one"), valid(t, "two")
 	h.enroll(one.enrollment())
 	h.enroll(two.enrollment())
 	h.mustRegister(one)
@@ -197,7 +197,7 @@ func TestRegistrationsThatFindNoRoom(t *testing.T) {
 
 // Enrollments that are made at once take no place twice.
 func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{Enrollments: 5, KeyGroups: 3})
+	h := newFixture(t, "hub.local").limited(Limits{Enrollments: 5, KeyGroups: 3})
 	ctx := context.Background()
 	var all sync.WaitGroup
 	var made, full atomic.Int64
@@ -228,7 +228,7 @@ func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
 // A source that keeps failing is locked out, over a restart too, until its time is
 // over or an operator lifts it. Others are not.
 func TestLockout(t *testing.T) {
-	h := newHouse(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
+	h := newFixture(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
 	ctx := context.Background()
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
@@ -301,7 +301,7 @@ func TestLockout(t *testing.T) {
 
 // Every change is in the audit, with who made it, and no secret is.
 func TestAudit(t *testing.T) {
-	h := newHouse(t, "hub.local", "hub2.local")
+	h := newFixture(t, "hub.local", "hub2.local")
 	ctx := audit.WithActor(context.Background(), audit.Actor{Name: "policy someone", Remote: "192.0.2.7:1"})
 	must := func(_ any, err error) {
 		t.Helper()

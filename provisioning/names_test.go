@@ -33,7 +33,7 @@ func respelled(t *testing.T, authority *issued) *issued {
 // TestNamesInOtherSpellings finds groups and authorities by what their names mean, and
 // those that versions before kept by how they are encoded.
 func TestNamesInOtherSpellings(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	plant := certify(t, "Plant", nil, true)
 	line := certify(t, "Line", respelled(t, plant), true)
 	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {

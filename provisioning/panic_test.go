@@ -26,7 +26,7 @@ func quietPanics() *panics.Recorder { return panics.NewRecorder(slog.New(slog.Di
 // An assignment that panics in the background is over, for the device that waits for
 // it too, and the device's next one finds nothing in its way.
 func TestAnAssignmentThatPanics(t *testing.T) {
-	h, device := newHouse(t, "one.local"), valid(t, "d1")
+	h, device := newFixture(t, "one.local"), valid(t, "d1")
 	enrollment := device.enrollment()
 	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	h.enroll(enrollment)

@@ -27,9 +27,9 @@ const scope = "0ne0000ABCD"
 
 var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 
-// house is a provisioning service with linked hubs that remember who was
+// fixture is a provisioning service with linked hubs that remember who was
 // admitted, on a store in memory. It can be closed and opened again.
-type house struct {
+type fixture struct {
 	*Service
 	t       *testing.T
 	store   *memory.Store
@@ -45,9 +45,9 @@ type house struct {
 	close   func()
 }
 
-func newHouse(t *testing.T, hosts ...string) *house {
+func newFixture(t *testing.T, hosts ...string) *fixture {
 	t.Helper()
-	h := &house{t: t, store: memory.New(), pace: Instant, hurry: context.Background()}
+	h := &fixture{t: t, store: memory.New(), pace: Instant, hurry: context.Background()}
 	h.clock.Set(noon)
 	for _, host := range hosts {
 		h.hubs = append(h.hubs, &memoryHub{host: host, devices: map[string]linkedhub.Admission{}})
@@ -59,7 +59,7 @@ func newHouse(t *testing.T, hosts ...string) *house {
 
 // settle waits until no assignment is under way. The service's own sweep may begin more at
 // any time.
-func (h *house) settle() {
+func (h *fixture) settle() {
 	h.t.Helper()
 	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		h.jobs.mutex.Lock()
@@ -74,9 +74,9 @@ func (h *house) settle() {
 	}
 }
 
-func (h *house) hub(i int) *memoryHub { return h.hubs[i].(*memoryHub) }
+func (h *fixture) hub(i int) *memoryHub { return h.hubs[i].(*memoryHub) }
 
-func (h *house) open() {
+func (h *fixture) open() {
 	h.t.Helper()
 	documents, logs := h.store.Open(), h.store.OpenLogs(nil)
 	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
@@ -101,7 +101,7 @@ func (h *house) open() {
 	}
 }
 
-func (h *house) reopen() {
+func (h *fixture) reopen() {
 	h.t.Helper()
 	h.close()
 	h.open()
@@ -237,7 +237,7 @@ func (d deviceIdentity) enrollment() enroll.Enrollment {
 	}
 }
 
-func (h *house) enroll(e enroll.Enrollment) enroll.Enrollment {
+func (h *fixture) enroll(e enroll.Enrollment) enroll.Enrollment {
 	h.t.Helper()
 	written, err := h.Enrollments().Put(context.Background(), e, "")
 	if err != nil {
@@ -246,12 +246,12 @@ func (h *house) enroll(e enroll.Enrollment) enroll.Enrollment {
 	return written
 }
 
-func (h *house) register(d deviceIdentity) (Operation, error) {
+func (h *fixture) register(d deviceIdentity) (Operation, error) {
 	id := d.evidence.Certificates[0].Subject.CommonName
 	return h.OpenSession(scope, id, d.evidence).Register(context.Background(), []byte(`{"registrationId":"`+id+`","payload":null}`))
 }
 
-func (h *house) mustRegister(d deviceIdentity) DeviceRegistration {
+func (h *fixture) mustRegister(d deviceIdentity) DeviceRegistration {
 	h.t.Helper()
 	operation, err := h.register(d)
 	if err != nil {
@@ -263,7 +263,7 @@ func (h *house) mustRegister(d deviceIdentity) DeviceRegistration {
 	return *operation.RegistrationState
 }
 
-func (h *house) lastAttempt(registrationID string) attest.Attempt {
+func (h *fixture) lastAttempt(registrationID string) attest.Attempt {
 	h.t.Helper()
 	attempts, err := h.Attempts().Find(context.Background(), attempts.Filter{RegistrationID: registrationID, Max: 1})
 	if err != nil || len(attempts) != 1 {
@@ -273,7 +273,7 @@ func (h *house) lastAttempt(registrationID string) attest.Attempt {
 }
 
 func TestADeviceGetsItsBerth(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "Python-device-01")
 	enrollment := device.enrollment()
 	enrollment.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
@@ -310,7 +310,7 @@ func TestADeviceGetsItsBerth(t *testing.T) {
 }
 
 func TestRefusals(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device, other := valid(t, "d1"), valid(t, "d1")
 	h.enroll(device.enrollment())
 	expired := newIdentity(t, "expired", noon.Add(-48*time.Hour), 24*time.Hour)
@@ -371,7 +371,7 @@ func TestRefusals(t *testing.T) {
 
 // What a stranger is told must not show which registration ids exist.
 func TestStrangersLearnNothing(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	h.enroll(valid(t, "exists").enrollment())
 	_, enrolled := h.register(valid(t, "exists"))
 	_, unknown := h.register(valid(t, "unknown"))
@@ -381,7 +381,7 @@ func TestStrangersLearnNothing(t *testing.T) {
 }
 
 func TestPrimaryAndSecondaryCertificate(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	old, next := valid(t, "roll"), valid(t, "roll")
 	enrollment := old.enrollment()
 	enrollment.Attestation.X509.ClientCertificates.Secondary = &enroll.X509Certificate{Certificate: next.PEM}
@@ -405,7 +405,7 @@ func TestPrimaryAndSecondaryCertificate(t *testing.T) {
 }
 
 func TestPacedRegistration(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	h.pace = Paced
 	h.reopen()
 	h.hub(0).hold = make(chan struct{})
@@ -441,7 +441,7 @@ func TestPacedRegistration(t *testing.T) {
 // A process that dies after its promise finishes it after its next start,
 // whether or not the device comes back.
 func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "interrupted")
 	h.enroll(device.enrollment())
 	evidence := attest.Evidence{IDScope: scope, RegistrationID: "interrupted", Evidence: device.evidence}
@@ -472,7 +472,7 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 
 // What another node has begun is left to it for as long as it may take, and then taken up.
 func TestUnfinishedAssignmentsOfAnotherNode(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	device := valid(t, "elsewhere")
 	h.enroll(device.enrollment())
 	enrollment, err := h.Enrollments().Get(ctx, "elsewhere")
@@ -505,7 +505,7 @@ func TestUnfinishedAssignmentsOfAnotherNode(t *testing.T) {
 }
 
 func TestAHubThatRefuses(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "unlucky")
 	h.enroll(device.enrollment())
 	h.hub(0).refuse = fault.New(fault.BadRequest, "The hub is full")
@@ -523,7 +523,7 @@ func TestAHubThatRefuses(t *testing.T) {
 }
 
 func TestChoiceOfHub(t *testing.T) {
-	h := newHouse(t, "a.local", "b.local", "c.local")
+	h := newFixture(t, "a.local", "b.local", "c.local")
 	device := valid(t, "bound")
 	enrollment := device.enrollment()
 	enrollment.Hubs = []string{"B.local"}
@@ -541,12 +541,12 @@ func TestMovingToAnotherHub(t *testing.T) {
 		want   Substatus
 		twin   string
 	}{
-		{"migrate", enroll.ReprovisionPolicy{true, true}, "b.local", DeviceDataMigrated, `{"interval":9}`},
-		{"reset", enroll.ReprovisionPolicy{true, false}, "b.local", DeviceDataReset, `{"interval":5}`},
-		{"never", enroll.ReprovisionPolicy{false, false}, "a.local", InitialAssignment, `{"interval":9}`},
+		{"migrate", enroll.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}, "b.local", DeviceDataMigrated, `{"interval":9}`},
+		{"reset", enroll.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: false}, "b.local", DeviceDataReset, `{"interval":5}`},
+		{"never", enroll.ReprovisionPolicy{UpdateHubAssignment: false, MigrateDeviceData: false}, "a.local", InitialAssignment, `{"interval":9}`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHouse(t, "a.local", "b.local")
+			h := newFixture(t, "a.local", "b.local")
 			device := valid(t, "mover")
 			enrollment := device.enrollment()
 			enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &c.policy
@@ -596,11 +596,11 @@ func TestComingAgain(t *testing.T) {
 	} {
 		for _, remote := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/remote=%t", c.version, remote), func(t *testing.T) {
-				h, ctx := newHouse(t, "a.local", "b.local"), context.Background()
+				h, ctx := newFixture(t, "a.local", "b.local"), context.Background()
 				device := valid(t, "d1")
 				device.evidence.APIVersion = c.version
 				enrollment := device.enrollment()
-				enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &enroll.ReprovisionPolicy{true, false}
+				enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &enroll.ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: false}
 				if remote { // so that the assignment takes its steps
 					h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`}})
 					enrollment.HubHostName, enrollment.Hubs = "", []string{"a.local"}
@@ -636,7 +636,7 @@ func TestComingAgain(t *testing.T) {
 
 // Many connections of one device at once make one device and one record.
 func TestRegisteringAtOnce(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "eager")
 	h.enroll(device.enrollment())
 	var group sync.WaitGroup

@@ -14,7 +14,7 @@ import (
 )
 
 // put stores registration records as they are.
-func (h *house) put(registrations ...Registration) {
+func (h *fixture) put(registrations ...Registration) {
 	h.t.Helper()
 	for some := range slices.Chunk(registrations, 1000) {
 		var changes []store.Change
@@ -28,7 +28,7 @@ func (h *house) put(registrations ...Registration) {
 }
 
 // find goes through all pages.
-func (h *house) find(filter RegistrationFilter, limit int) (ids []string, pages int) {
+func (h *fixture) find(filter RegistrationFilter, limit int) (ids []string, pages int) {
 	h.t.Helper()
 	for after := ""; ; {
 		found, next, err := h.Registrations().Find(context.Background(), filter, after, limit)
@@ -52,7 +52,7 @@ func (h *house) find(filter RegistrationFilter, limit int) (ids []string, pages 
 }
 
 func TestRegistrationsAreFound(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	var all []Registration
 	want := map[RegistrationFilter][]string{}
 	for i := range 60 {
@@ -88,7 +88,7 @@ func TestRegistrationsAreFound(t *testing.T) {
 
 // A rare status must not make one call read all there is.
 func TestFindingRegistrationsReadsSoMany(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	all := make([]Registration, registrationsSearched+10)
 	for i := range all {
 		all[i] = Registration{RegistrationID: fmt.Sprintf("d%06d", i), Status: StatusAssigned}
@@ -109,7 +109,7 @@ func TestFindingRegistrationsReadsSoMany(t *testing.T) {
 // What a device left behind is removed before its record is, and that does not
 // break the condition of who deletes the record.
 func TestDeletingARegistrationThatLeftSomething(t *testing.T) {
-	h, ctx := newHouse(t, "hub.local"), context.Background()
+	h, ctx := newFixture(t, "hub.local"), context.Background()
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
 	h.mustRegister(device)

@@ -20,7 +20,7 @@ import (
 )
 
 // issues has the service issue operational certificates.
-func (h *house) issues() *issuance.Service {
+func (h *fixture) issues() *issuance.Service {
 	h.t.Helper()
 	issuer, err := issuance.Open(h.t.Context(),
 		issuance.Config{Documents: h.config.Documents, Now: h.clock.Now})
@@ -33,7 +33,7 @@ func (h *house) issues() *issuance.Service {
 }
 
 // registerForCertificate registers a device with a request, by its key.
-func (h *house) registerForCertificate(id, key string) error {
+func (h *fixture) registerForCertificate(id, key string) error {
 	h.t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
@@ -61,7 +61,7 @@ func (h *house) registerForCertificate(id, key string) error {
 // its enrollment as it is now, which decides alone if there is one of its own.
 func TestMayRenew(t *testing.T) {
 	attested := keys()
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	issuer, ctx := h.issues(), t.Context()
 	if _, err := issuer.PutPolicy(ctx, issuance.Policy{Name: "other"}, ""); err != nil {
 		t.Fatal(err)
@@ -151,7 +151,7 @@ func isConflict(err error) bool {
 // A certificate at the hub is counted as a registration.
 func TestRenewalsAreThrottled(t *testing.T) {
 	attested := keys()
-	h := newHouse(t, "hub.local").limited(Limits{DevicePerMinute: 3})
+	h := newFixture(t, "hub.local").limited(Limits{DevicePerMinute: 3})
 	issuer := h.issues()
 	h.enroll(enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}})
 	if err := h.registerForCertificate("d1", attested.SymmetricKey.PrimaryKey); err != nil {
@@ -176,7 +176,7 @@ func TestRenewalsAreThrottled(t *testing.T) {
 // Whoever names a policy is found, among many who don't.
 func TestPolicyUser(t *testing.T) {
 	attested := keys()
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	issuer, ctx := h.issues(), t.Context()
 	var changes []store.Change
 	for range 1005 {

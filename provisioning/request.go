@@ -87,7 +87,7 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 		switch {
 		case errors.As(err, &kind) && kind.Field == "":
 			return asked, fault.New(fault.ArgumentInvalid,
-				"The request is a JSON %s. It is an object with registrationId, csr or payload", kind.Value)
+				"The request must be a JSON object with registrationId, csr or payload, not a JSON %s", kind.Value)
 		case errors.As(err, &kind):
 			return asked, fault.New(fault.ArgumentInvalid, "%s can't be a JSON %s", kind.Field, kind.Value)
 		}

@@ -19,9 +19,9 @@ import (
 func TestStaticWithoutAHub(t *testing.T) {
 	ctx := context.Background()
 	for name, c := range map[string]struct {
-		enroll func(h *house) (device deviceIdentity, place func(host string) error)
+		enroll func(h *fixture) (device deviceIdentity, place func(host string) error)
 	}{
-		"created": {func(h *house) (deviceIdentity, func(string) error) {
+		"created": {func(h *fixture) (deviceIdentity, func(string) error) {
 			device := valid(t, "d1")
 			enrollment := device.enrollment()
 			enrollment.AllocationPolicy = allocation.Static
@@ -32,7 +32,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 				return h.change("d1", func(e *enroll.Enrollment) { e.HubHostName = host })
 			}
 		}},
-		"updated": {func(h *house) (deviceIdentity, func(string) error) {
+		"updated": {func(h *fixture) (deviceIdentity, func(string) error) {
 			device := valid(t, "d1")
 			enrollment := device.enrollment()
 			enrollment.AllocationPolicy, enrollment.HubHostName = allocation.Static, "one.local"
@@ -44,7 +44,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 				return h.change("d1", func(e *enroll.Enrollment) { e.Hubs = []string{host} })
 			}
 		}},
-		"the hub it had is taken from it": {func(h *house) (deviceIdentity, func(string) error) {
+		"the hub it had is taken from it": {func(h *fixture) (deviceIdentity, func(string) error) {
 			device := valid(t, "d1")
 			enrollment := device.enrollment()
 			enrollment.AllocationPolicy, enrollment.Hubs = allocation.Static, []string{"one.local"}
@@ -59,7 +59,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			h := newHouse(t, "one.local", "two.local")
+			h := newFixture(t, "one.local", "two.local")
 			device, place := c.enroll(h)
 			preview, err := h.PreviewAllocation(ctx, PreviewRequest{RegistrationID: "d1"})
 			if err != nil || preview.HubHostName != "" || len(preview.Candidates) != 0 ||
@@ -92,7 +92,7 @@ func TestStaticWithoutAHub(t *testing.T) {
 // TestStaticGroupWithoutAHub does the same for a group, whose initial twin is looked at
 // all the same: it will be given by whichever hub is named.
 func TestStaticGroupWithoutAHub(t *testing.T) {
-	h := newHouse(t, "one.local", "two.local")
+	h := newFixture(t, "one.local", "two.local")
 	ctx := context.Background()
 	group, err := h.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: keys(),
 		AllocationPolicy: allocation.Static}})
@@ -120,7 +120,7 @@ func TestStaticGroupWithoutAHub(t *testing.T) {
 // TestWordsHaveNoCase writes the words of the contract in the cases of others: they are
 // taken, and kept as the contract has them.
 func TestWordsHaveNoCase(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	ctx := context.Background()
 	for given, want := range map[allocation.Policy]allocation.Policy{"Hashed": allocation.Hashed, "geolatency": allocation.GeoLatency,
 		"GeoLatency": allocation.GeoLatency, "STATIC": allocation.Static, "": ""} {

@@ -146,7 +146,7 @@ func (s *softTPM) decrypt(key, text []byte) []byte {
 }
 
 // registerTPM registers with the keys of a TPM and a token, which may be empty.
-func (h *house) registerTPM(id string, keys attest.TPM, token string) (Operation, error) {
+func (h *fixture) registerTPM(id string, keys attest.TPM, token string) (Operation, error) {
 	body, err := json.Marshal(map[string]any{"registrationId": id, "tpm": keys})
 	if err != nil {
 		h.t.Fatal(err)
@@ -156,13 +156,13 @@ func (h *house) registerTPM(id string, keys attest.TPM, token string) (Operation
 
 // challenged lets a device ask for a challenge and returns the token that
 // answers it.
-func (h *house) challenged(id string, tpm *softTPM) string {
+func (h *fixture) challenged(id string, tpm *softTPM) string {
 	h.t.Helper()
 	return h.token(id, h.challengeKey(id, tpm))
 }
 
 // challengeKey lets a device ask for a challenge and returns the key inside.
-func (h *house) challengeKey(id string, tpm *softTPM) string {
+func (h *fixture) challengeKey(id string, tpm *softTPM) string {
 	h.t.Helper()
 	_, err := h.registerTPM(id, tpm.keys(), "")
 	var challenge *TPMChallenge
@@ -176,7 +176,7 @@ func (h *house) challengeKey(id string, tpm *softTPM) string {
 	return key
 }
 
-func (h *house) token(id, key string) string {
+func (h *fixture) token(id, key string) string {
 	h.t.Helper()
 	token, err := credential.NewToken(scope+"/registrations/"+id, "registration", key, h.clock.Now().Add(time.Hour))
 	if err != nil {
@@ -186,7 +186,7 @@ func (h *house) token(id, key string) string {
 }
 
 func TestTPM(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	tpm := newSoftTPM(t)
 	h.enroll(tpm.enrollment("Gateway-1"))
 	if mechanism, err := h.Enrollments().AttestationMechanism(context.Background(), "gateway-1"); err != nil || mechanism.TPM.EndorsementKey != tpm.endorsementPublic || mechanism.SymmetricKey != nil {
@@ -232,7 +232,7 @@ func TestTPM(t *testing.T) {
 
 // A device that has to ask how its registration goes gets the key in the end.
 func TestTPMPaced(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	h.pace = Paced
 	h.reopen()
 	tpm := newSoftTPM(t)
@@ -249,7 +249,7 @@ func TestTPMPaced(t *testing.T) {
 
 // Of the same answer sent many times at once, one counts.
 func TestTPMAnswersRace(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	tpm := newSoftTPM(t)
 	h.enroll(tpm.enrollment("gateway-1"))
 	for range 20 {
@@ -277,8 +277,8 @@ func TestTPMRefusals(t *testing.T) {
 	signing := tpm2.RSAEKTemplate
 	signing.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: tpm.endorsement.N.Bytes()})
 	signing.ObjectAttributes.SignEncrypt = true
-	shown := func(change func(*attest.TPM)) func(h *house) (attest.TPM, string) {
-		return func(h *house) (attest.TPM, string) {
+	shown := func(change func(*attest.TPM)) func(h *fixture) (attest.TPM, string) {
+		return func(h *fixture) (attest.TPM, string) {
 			keys := tpm.keys()
 			change(&keys)
 			return keys, ""
@@ -289,7 +289,7 @@ func TestTPMRefusals(t *testing.T) {
 	for _, c := range []struct {
 		name       string
 		change     func(*enroll.Enrollment)
-		show       func(h *house) (attest.TPM, string)
+		show       func(h *fixture) (attest.TPM, string)
 		check      string // that fails
 		saw        string // what it says
 		challenged bool   // and may try again
@@ -301,30 +301,30 @@ func TestTPMRefusals(t *testing.T) {
 		{"a storage root key cut short", nil, shown(func(k *attest.TPM) { k.StorageRootKey = cut(k.StorageRootKey) }), "storage root key", "first two bytes", false},
 		{"a key of a megabyte", nil, shown(func(k *attest.TPM) { k.EndorsementKey = strings.Repeat("A", 1<<20) }), "endorsement key", "longer than any", false},
 		{"a key that signs", nil, shown(func(k *attest.TPM) { k.EndorsementKey = encoded(signing) }), "endorsement key", "attributes", false},
-		{"another TPM", nil, func(h *house) (attest.TPM, string) { return other.keys(), "" }, "enrolled endorsement key", "name", false},
+		{"another TPM", nil, func(h *fixture) (attest.TPM, string) { return other.keys(), "" }, "enrolled endorsement key", "name", false},
 		{"another storage root key than enrolled", func(e *enroll.Enrollment) { e.Attestation.TPM.StorageRootKey = encoded(other.storageRoot) },
 			shown(func(*attest.TPM) {}), "enrolled storage root key", "name", false},
-		{"the answer of another TPM", nil, func(h *house) (attest.TPM, string) {
+		{"the answer of another TPM", nil, func(h *fixture) (attest.TPM, string) {
 			h.challenged("d1", tpm)
 			return tpm.keys(), h.token("d1", credential.NewKey(32))
 		}, "challenge", "another key", true},
-		{"the answer to the challenge of another device with this TPM", nil, func(h *house) (attest.TPM, string) {
+		{"the answer to the challenge of another device with this TPM", nil, func(h *fixture) (attest.TPM, string) {
 			h.enroll(tpm.enrollment("d2"))
 			return tpm.keys(), h.token("d1", h.challengeKey("d2", tpm))
 		}, "challenge", "another key", true},
-		{"an answer twice", nil, func(h *house) (attest.TPM, string) {
+		{"an answer twice", nil, func(h *fixture) (attest.TPM, string) {
 			token := h.challenged("d1", tpm)
 			if _, err := h.registerTPM("d1", tpm.keys(), token); err != nil {
 				h.t.Fatal(err)
 			}
 			return tpm.keys(), token
 		}, "challenge", "answered before", true},
-		{"a challenge that expired", nil, func(h *house) (attest.TPM, string) {
+		{"a challenge that expired", nil, func(h *fixture) (attest.TPM, string) {
 			token := h.challenged("d1", tpm)
 			h.clock.Advance(2 * attest.ChallengeTime)
 			return tpm.keys(), token
 		}, "challenge", "expired", true},
-		{"another storage root key than challenged", nil, func(h *house) (attest.TPM, string) {
+		{"another storage root key than challenged", nil, func(h *fixture) (attest.TPM, string) {
 			if _, err := h.registerTPM("d1", tpm.keys(), h.challenged("d1", tpm)); err != nil {
 				h.t.Fatal(err)
 			}
@@ -333,16 +333,16 @@ func TestTPMRefusals(t *testing.T) {
 			swapped.clear()
 			return swapped.keys(), token
 		}, "challenge", "another storage root key", true},
-		{"a token that expired", nil, func(h *house) (attest.TPM, string) {
+		{"a token that expired", nil, func(h *fixture) (attest.TPM, string) {
 			token := h.challenged("d1", tpm)
 			h.clock.Advance(2 * time.Hour)
 			return tpm.keys(), token
 		}, "token expiry", "until", true},
-		{"a token for another device", nil, func(h *house) (attest.TPM, string) {
+		{"a token for another device", nil, func(h *fixture) (attest.TPM, string) {
 			return tpm.keys(), h.token("d2", credential.NewKey(32))
 		}, "token resource", "d2", true},
-		{"a malformed token", nil, func(h *house) (attest.TPM, string) { return tpm.keys(), "Basic x" }, "token", "SharedAccessSignature", true},
-		{"disabled", func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled }, func(h *house) (attest.TPM, string) {
+		{"a malformed token", nil, func(h *fixture) (attest.TPM, string) { return tpm.keys(), "Basic x" }, "token", "SharedAccessSignature", true},
+		{"disabled", func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled }, func(h *fixture) (attest.TPM, string) {
 			return tpm.keys(), h.challenged("d1", tpm)
 		}, "provisioning status", "disabled", true},
 		{"enrolled with a symmetric key", func(e *enroll.Enrollment) { e.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"} },
@@ -352,7 +352,7 @@ func TestTPMRefusals(t *testing.T) {
 		{"not enrolled", func(e *enroll.Enrollment) { e.RegistrationID = "d3" }, shown(func(*attest.TPM) {}), "enrollment", "none", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			h := newHouse(t, "hub.local")
+			h := newFixture(t, "hub.local")
 			enrollment := tpm.enrollment("d1")
 			if c.change != nil {
 				c.change(&enrollment)
@@ -381,7 +381,7 @@ func TestTPMRefusals(t *testing.T) {
 
 // Over MQTT a device can't be challenged, and is told so.
 func TestTPMOverMQTT(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	tpm := newSoftTPM(t)
 	h.enroll(tpm.enrollment("d1"))
 	for check, body := range map[string]string{
@@ -401,7 +401,7 @@ func TestTPMOverMQTT(t *testing.T) {
 
 // A device that shows a TPM beside what it is enrolled with comes in by that.
 func TestTPMBesideACertificate(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
 	operation, err := h.OpenSession(scope, "d1", device.evidence).Register(context.Background(), []byte(`{"tpm":{"endorsementKey":"AA=="}}`))
@@ -411,7 +411,7 @@ func TestTPMBesideACertificate(t *testing.T) {
 }
 
 func TestNoGroupOfTPMs(t *testing.T) {
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	_, err := h.Groups().Put(context.Background(), enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: newSoftTPM(t).enrollment("d").Attestation}}, "")
 	if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "one by one") {
 		t.Errorf("got %v", err)

@@ -18,7 +18,7 @@ import (
 // not have to mend it first. What is written anew is judged as ever.
 func TestUnchangedIsNotJudged(t *testing.T) {
 	ctx := context.Background()
-	h := newHouse(t, "one.local", "two.local")
+	h := newFixture(t, "one.local", "two.local")
 	must := func(err error) {
 		t.Helper()
 		if err != nil {
@@ -118,7 +118,7 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 // secondary one.
 func TestAuthorityInUse(t *testing.T) {
 	ctx := context.Background()
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	for _, name := range []string{"Factory", "spare"} {
 		if _, err := h.Authorities().Put(ctx, name, []byte(certify(t, name, nil, true).pem), true, ""); err != nil {
 			t.Fatal(err)
@@ -157,7 +157,7 @@ func TestAuthorityInUse(t *testing.T) {
 // made: either is refused, or the group was there first and keeps the authority.
 func TestAuthorityDeletedMeanwhile(t *testing.T) {
 	ctx := context.Background()
-	h := newHouse(t, "hub.local")
+	h := newFixture(t, "hub.local")
 	certificate := []byte(certify(t, "Factory", nil, true).pem)
 	for round := range 40 {
 		if _, err := h.Authorities().Put(ctx, "factory", certificate, true, ""); err != nil {

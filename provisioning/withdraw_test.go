@@ -28,7 +28,7 @@ func (r refusingHub) Identity(ctx context.Context, a linkedhub.Admission) (linke
 }
 
 // elsewhere links a hub as one that is reached by a connection string.
-func (h *house) elsewhere(host string) *memoryHub {
+func (h *fixture) elsewhere(host string) *memoryHub {
 	h.t.Helper()
 	hub := &memoryHub{host: host, devices: map[string]linkedhub.Admission{}}
 	h.reach = func(linkedhub.Link) (linkedhub.Hub, error) { return refusingHub{hub}, nil }
@@ -43,7 +43,7 @@ func (h *house) elsewhere(host string) *memoryHub {
 // a hub elsewhere: all of them lose what they came in with, also one whose group was
 // deleted since, and though the hub refuses to be told of some.
 func TestRevocationElsewhere(t *testing.T) {
-	h := newHouse(t)
+	h := newFixture(t)
 	issuer, ctx := h.issues(), t.Context()
 	hub := h.elsewhere("elsewhere.example")
 	attested := keys()

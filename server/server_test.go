@@ -100,7 +100,7 @@ func validKeys(t testing.TB, commonName string) deviceKeys {
 	return newKeys(t, commonName, time.Now().Add(-time.Hour), 24*time.Hour)
 }
 
-func (h *house) enroll(keys deviceKeys, change ...func(*enroll.Enrollment)) {
+func (h *fixture) enroll(keys deviceKeys, change ...func(*enroll.Enrollment)) {
 	h.t.Helper()
 	enrollment := enroll.Enrollment{
 		RegistrationID: keys.Leaf.Subject.CommonName,

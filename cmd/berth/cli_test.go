@@ -94,7 +94,7 @@ func TestQuickstart(t *testing.T) {
 	if _, stderr := s.run(1, "enrollment", "create", "python-DEVICE-01", "--x509", certificate); !strings.Contains(stderr, "409202") || !strings.Contains(stderr, "berth enrollment update") {
 		t.Errorf("creating it again: %s", stderr)
 	}
-	if e := read[provisioning.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || cli.CompactJSON(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
+	if e := read[enroll.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || cli.CompactJSON(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
 		t.Errorf("berth enrollment show: %s", cli.CompactJSON(e))
 	}
 
@@ -429,7 +429,7 @@ func TestDemoFails(t *testing.T) {
 }
 
 // certificatesOf returns what an enrollment's certificates say, nil for none.
-func certificatesOf(e provisioning.Enrollment) (primary, secondary *credential.X509CertificateInfo) {
+func certificatesOf(e enroll.Enrollment) (primary, secondary *credential.X509CertificateInfo) {
 	if e.Attestation.X509 == nil || e.Attestation.X509.ClientCertificates == nil {
 		return nil, nil
 	}

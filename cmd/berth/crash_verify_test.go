@@ -89,7 +89,7 @@ func (h *history) verifyTelemetry(ctx context.Context, t *testing.T, p *process,
 
 func (h *history) verifyEnrollments(ctx context.Context, t *testing.T, p *process) {
 	t.Helper()
-	enrollments, err := collect(cli.Selection{}, func(prefix, after string, top int) ([]provisioning.Enrollment, string, error) {
+	enrollments, err := collect(cli.Selection{}, func(prefix, after string, top int) ([]enroll.Enrollment, string, error) {
 		return p.provisioning.Enrollments(ctx, prefix, after, top)
 	})
 	if err != nil {

@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
@@ -177,14 +176,14 @@ func TestImportOfOtherEncodings(t *testing.T) {
 	}
 	counts, problems := s.imported("enrollment", "import", s.fileOf("good.csv",
 		"\xef\xbb\xbfregistrationId,attestation,initialTwin\ng1,symmetricKey,\"{\"\"tags\"\":{\"\"ort\"\":\"\"Köln\"\"}}\"\n"))
-	if e := read[provisioning.Enrollment](s, "enrollment", "show", "g1"); counts != "1+0 exit 0 " ||
+	if e := read[enroll.Enrollment](s, "enrollment", "show", "g1"); counts != "1+0 exit 0 " ||
 		cli.CompactJSON(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
 		t.Errorf("CSV UTF-8: %s, %s\n%s", counts, cli.CompactJSON(e.InitialTwin), problems)
 	}
 	// Files of flags likewise.
 	s.run(0, "enrollment", "create", "g2", "--symmetric", "--initial-twin", "@"+s.fileOf("twin.json",
 		"\xef\xbb\xbf{\"tags\":{\"ort\":\"Köln\"}}"))
-	if e := read[provisioning.Enrollment](s, "enrollment", "show", "g2"); cli.CompactJSON(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
+	if e := read[enroll.Enrollment](s, "enrollment", "show", "g2"); cli.CompactJSON(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
 		t.Errorf("a twin of a file: %s", cli.CompactJSON(e.InitialTwin))
 	}
 	for _, content := range []string{"{\"tags\":{\"ort\":\"K\xf6ln\"}}", "\xff\xfe{\x00", `{"tags":{"x":"\ude00"}}`} {

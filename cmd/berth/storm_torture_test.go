@@ -30,7 +30,7 @@ func TestReconnectStorm(t *testing.T) {
 	requireDescriptors(t, size+200)
 	server := startProcess(t, buildBinary(t), t.TempDir())
 	c := newCrowd(t, server, size)
-	const patience, limit = 4 * time.Second, time.Minute
+	const timeout, limit = 4 * time.Second, time.Minute
 	ctx := within(t, limit)
 	began := time.Now()
 	var in, attempts atomic.Int64
@@ -40,7 +40,7 @@ func TestReconnectStorm(t *testing.T) {
 		devices.Go(func() {
 			for ctx.Err() == nil {
 				attempts.Add(1)
-				trying, cancel := context.WithTimeout(ctx, patience)
+				trying, cancel := context.WithTimeout(ctx, timeout)
 				client, err := c.connect(trying, i)
 				cancel()
 				if err == nil {

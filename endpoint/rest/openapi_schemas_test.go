@@ -56,7 +56,7 @@ var names = map[string]string{
 	"identity.Statistics":         "RegistryStatistics",
 	"identity.Capabilities":       "DeviceCapabilities",
 	"enroll.Group":                "EnrollmentGroup",
-	"inject.Fault":                "Misbehaviour",
+	"inject.Fault":                "InjectedFault",
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",
 	"issuance.Policy":             "CredentialPolicy",

@@ -128,8 +128,8 @@ func (f *presentFields) read(text []byte) error {
 }
 
 // kept are the properties that a request of this version leaves as they are stored.
-func (f presentFields) kept(apiVersion string) provisioning.Kept {
-	return provisioning.Kept{
+func (f presentFields) kept(apiVersion string) enroll.Kept {
+	return enroll.Kept{
 		CredentialPolicy: !f.policy && policyNamingOf(apiVersion) == policyUnknown,
 		Parent:           !f.parent, // Berth's own: no version knows it
 	}
@@ -212,7 +212,7 @@ func (p *policyRenderer) reference(name string) (reference policyReference) {
 	return policyReference{Namespace: policyNamespace, Authority: authority, Policy: name}
 }
 
-func (p *policyRenderer) enrollment(e provisioning.Enrollment) any {
+func (p *policyRenderer) enrollment(e enroll.Enrollment) any {
 	if p.naming < policyByResourceID {
 		return e
 	}
@@ -221,11 +221,11 @@ func (p *policyRenderer) enrollment(e provisioning.Enrollment) any {
 	return body
 }
 
-func (p *policyRenderer) group(g provisioning.EnrollmentGroup) any {
+func (p *policyRenderer) group(g enroll.Group) any {
 	if p.naming < policyByResourceID {
 		return g
 	}
-	body := sentGroup{EnrollmentGroup: g, policyReference: p.reference(g.CredentialPolicyName)}
+	body := sentGroup{Group: g, policyReference: p.reference(g.CredentialPolicyName)}
 	body.CredentialPolicyName = ""
 	return body
 }
@@ -241,7 +241,7 @@ func renderPage[T any](items []T, next string, err error, render func(T) any) ([
 
 // readSettings takes the settings of an enrollment or a group as the version of the
 // request means them, and refuses what would be lost.
-func (s *service) readSettings(ctx context.Context, settings *provisioning.EnrollmentSettings, policy policyReference,
+func (s *service) readSettings(ctx context.Context, settings *enroll.Settings, policy policyReference,
 	present presentFields) (err error) {
 	if present.misplaced != nil {
 		return present.misplaced
@@ -253,7 +253,7 @@ func (s *service) readSettings(ctx context.Context, settings *provisioning.Enrol
 // createEnrollment creates an enrollment, as the version of the request means it.
 func (s *service) createEnrollment(ctx context.Context, body sentEnrollment) (written enroll.Enrollment,
 	err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
 	return s.Provisioning.Enrollments().Create(ctx, body.Enrollment)
@@ -261,24 +261,24 @@ func (s *service) createEnrollment(ctx context.Context, body sentEnrollment) (wr
 
 // replaceEnrollment changes an enrollment as a request of this version means it.
 func (s *service) replaceEnrollment(ctx context.Context, apiVersion string, body sentEnrollment,
-	ifMatch string) (written provisioning.Enrollment, err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
+	ifMatch string) (written enroll.Enrollment, err error) {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
-	return s.Provisioning.PutEnrollmentKeeping(ctx, body.Enrollment, body.present.kept(apiVersion), ifMatch)
+	return s.Provisioning.Enrollments().PutKeeping(ctx, body.Enrollment, body.present.kept(apiVersion), ifMatch)
 }
 
-func (s *service) createGroup(ctx context.Context, body sentGroup) (written provisioning.EnrollmentGroup, err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
+func (s *service) createGroup(ctx context.Context, body sentGroup) (written enroll.Group, err error) {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
 	return s.Provisioning.Groups().Create(ctx, body.Group)
 }
 
 func (s *service) replaceGroup(ctx context.Context, apiVersion string, body sentGroup,
-	ifMatch string) (written provisioning.EnrollmentGroup, err error) {
-	if err := s.readSettings(ctx, &body.EnrollmentSettings, body.policyReference, body.present); err != nil {
+	ifMatch string) (written enroll.Group, err error) {
+	if err := s.readSettings(ctx, &body.Settings, body.policyReference, body.present); err != nil {
 		return written, err
 	}
-	return s.Provisioning.PutGroupKeeping(ctx, body.EnrollmentGroup, body.present.kept(apiVersion), ifMatch)
+	return s.Provisioning.Groups().PutKeeping(ctx, body.Group, body.present.kept(apiVersion), ifMatch)
 }

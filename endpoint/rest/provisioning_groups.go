@@ -8,7 +8,7 @@ import (
 )
 
 func (s *service) getGroup(c *https.Call) (any, error) {
-	group, err := s.Provisioning.Group(c.Context(), c.Parameter("id"))
+	group, err := s.Provisioning.Groups().Get(c.Context(), c.Parameter("id"))
 	return c.Tagged(s.policyRenderer(c).group(group), group.ETag, err)
 }
 

@@ -40,7 +40,7 @@ func (s *service) provisioningService() []https.Operation {
 }
 
 func (s *service) getEnrollment(c *https.Call) (any, error) {
-	enrollment, err := s.Provisioning.Enrollment(c.Context(), c.Parameter("id"))
+	enrollment, err := s.Provisioning.Enrollments().Get(c.Context(), c.Parameter("id"))
 	return c.Tagged(s.policyRenderer(c).enrollment(enrollment), enrollment.ETag, err)
 }
 

@@ -81,7 +81,7 @@ func (s *service) queryEnrollments(c *https.Call) (any, error) {
 	}
 	return answerQuery(c, "enrollment", https.MaxPage,
 		func(after string, limit int) ([]any, string, error) {
-			items, next, err := s.Provisioning.Enrollments(c.Context(), "", after, limit)
+			items, next, err := s.Provisioning.Enrollments().List(c.Context(), "", after, limit)
 			return renderPage(items, next, err, s.policyRenderer(c).enrollment)
 		})
 }
@@ -92,7 +92,7 @@ func (s *service) queryGroups(c *https.Call) (any, error) {
 	}
 	return answerQuery(c, "enrollmentGroup", https.MaxPage,
 		func(after string, limit int) ([]any, string, error) {
-			items, next, err := s.Provisioning.Groups(c.Context(), "", after, limit)
+			items, next, err := s.Provisioning.Groups().List(c.Context(), "", after, limit)
 			return renderPage(items, next, err, s.policyRenderer(c).group)
 		})
 }

@@ -61,7 +61,7 @@ func Example() {
 	}
 	messages := make(chan string, 1)
 	connect := &mqtt.Connect{ClientID: "thermostat-1", Username: "anna", CleanSession: true, KeepAlive: 60}
-	client, _, err := connect.Dial(ctx, conn, func(topic string, payload []byte) {
+	client, _, err := mqtt.NewClient(ctx, conn, connect, func(topic string, payload []byte) {
 		messages <- topic + ": " + string(payload)
 	})
 	if err != nil {

@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
@@ -41,7 +40,7 @@ func (f *allocationFlags) flags(command *cobra.Command) {
 }
 
 // apply writes what the flags say.
-func (f *allocationFlags) apply(c commands, command *cobra.Command, settings *provisioning.EnrollmentSettings) error {
+func (f *allocationFlags) apply(c commands, command *cobra.Command, settings *enroll.Settings) error {
 	changed := command.Flags().Changed
 	if changed("hub") && changed("hubs") {
 		return cli.UsageError(errors.New("--hub binds to one hub, --hubs lets several: give one of them"))
@@ -105,7 +104,7 @@ func (f *allocationFlags) apply(c commands, command *cobra.Command, settings *pr
 	if changed("reprovision-policy") {
 		policy, ok := enroll.ReprovisionPolicies[f.reprovision]
 		if !ok {
-			return cli.UsageError(fmt.Errorf("--reprovision-policy is %q. It is migrate, reset or never",
+			return cli.UsageError(fmt.Errorf("--reprovision-policy must be migrate, reset or never, not %q",
 				f.reprovision))
 		}
 		settings.ReprovisionPolicy = &policy
@@ -115,7 +114,7 @@ func (f *allocationFlags) apply(c commands, command *cobra.Command, settings *pr
 
 // describeAllocation are the fields of an enrollment or a group that say where its
 // devices go, as far as it is not what most do.
-func describeAllocation(settings provisioning.EnrollmentSettings) []cli.Field {
+func describeAllocation(settings enroll.Settings) []cli.Field {
 	hub := settings.HubHostName
 	if settings.AllocationPolicy.Binds() && hub == "" && len(settings.Hubs) == 0 {
 		hub = "none yet: name it with --hub, or its devices are refused"

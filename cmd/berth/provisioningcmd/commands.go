@@ -20,6 +20,6 @@ func Commands(env *cli.Env) []*cobra.Command {
 	return slices.Concat(
 		cli.InGroup(cli.IdentityGroup, c.cert(), c.authority(), c.enrollment(), c.group(), c.registration(),
 			c.hubs(), c.network(), c.allocate(), c.policy()),
-		cli.InGroup(cli.LookGroup, c.attempts(), c.explain(), c.lockout(), c.misbehave()),
+		cli.InGroup(cli.LookGroup, c.attempts(), c.explain(), c.lockout(), c.inject()),
 	)
 }

@@ -173,7 +173,7 @@ delete.`,
 				return service.Enrollments(ctx, prefix, after, top)
 			}
 			return many.Run(command, c.Env, cli.Deletion{
-				List:   cli.IDsOf(list, func(e provisioning.Enrollment) string { return e.RegistrationID }),
+				List:   cli.IDsOf(list, func(e enroll.Enrollment) string { return e.RegistrationID }),
 				Remove: removeEnrollments(service),
 			})
 		},
@@ -230,12 +230,12 @@ func symmetricKeys(primary, secondary string) (enroll.AttestationMechanism, erro
 	var unread [2]error
 	keys.PrimaryKey, unread[0] = cli.ReadSecret(primary)
 	keys.SecondaryKey, unread[1] = cli.ReadSecret(secondary)
-	return provisioning.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
+	return enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &keys}, errors.Join(unread[:]...)
 }
 
 // apply writes into the enrollment what the flags say, and warns of what the
 // service would take but no device could use.
-func (f *enrollmentFlags) apply(c commands, command *cobra.Command, enrollment *provisioning.Enrollment) error {
+func (f *enrollmentFlags) apply(c commands, command *cobra.Command, enrollment *enroll.Enrollment) error {
 	flags := command.Flags()
 	byCertificate := flags.Changed("x509") || flags.Changed("x509-secondary")
 	byTPM := flags.Changed("tpm") || flags.Changed("tpm-storage-root-key")
@@ -294,8 +294,8 @@ func (f *enrollmentFlags) apply(c commands, command *cobra.Command, enrollment *
 }
 
 func (f *enrollmentFlags) applyCertificates(c commands, command *cobra.Command,
-	enrollment *provisioning.Enrollment) error {
-	var certificates provisioning.X509Certificates
+	enrollment *enroll.Enrollment) error {
+	var certificates enroll.X509Certificates
 	if x := enrollment.Attestation.X509; x != nil && x.ClientCertificates != nil {
 		certificates = *x.ClientCertificates
 	}
@@ -390,7 +390,7 @@ func certificatesOf(e enroll.Enrollment) (primary, secondary *credential.X509Cer
 	return primary, secondary
 }
 
-func DescribeEnrollment(w io.Writer, e provisioning.Enrollment) {
+func DescribeEnrollment(w io.Writer, e enroll.Enrollment) {
 	fields := []cli.Field{
 		{"Registration id", e.RegistrationID},
 		{"Device id", e.DeviceID},

@@ -10,7 +10,6 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cmd/berth/cli"
-	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
@@ -57,7 +56,7 @@ func (f *groupFlags) flags(command *cobra.Command) {
 }
 
 // apply writes into the group what the flags say.
-func (f *groupFlags) apply(c commands, command *cobra.Command, group *provisioning.EnrollmentGroup) error {
+func (f *groupFlags) apply(c commands, command *cobra.Command, group *enroll.Group) error {
 	changed := command.Flags().Changed
 	if err := f.applyAttestation(changed, group); err != nil {
 		return err
@@ -208,7 +207,7 @@ func (c commands) groupList() *cobra.Command {
 	return cli.ListCommand(c.Env, "List the enrollment groups", (*backend.Provisioning).Groups,
 		"There are no enrollment groups. Make one: berth group create ID --x509 FILE",
 		[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
-		func(g provisioning.EnrollmentGroup) []string {
+		func(g enroll.Group) []string {
 			return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, cli.OrDash(signedBy(g)), cli.OrDash(g.HubHostName)}
 		})
 }
@@ -272,7 +271,7 @@ func (c commands) groupDelete() *cobra.Command {
 				return service.Groups(ctx, prefix, after, top)
 			}
 			return many.Run(command, c.Env, cli.Deletion{
-				List:   cli.IDsOf(list, func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID }),
+				List:   cli.IDsOf(list, func(g enroll.Group) string { return g.EnrollmentGroupID }),
 				Remove: removeGroups(service),
 			})
 		},
@@ -320,7 +319,7 @@ func signedBy(g enroll.Group) string {
 	return ""
 }
 
-func describeGroup(w io.Writer, g provisioning.EnrollmentGroup) {
+func describeGroup(w io.Writer, g enroll.Group) {
 	fields := []cli.Field{
 		{"Group", g.EnrollmentGroupID},
 		{"Provisioning status", string(g.ProvisioningStatus)},

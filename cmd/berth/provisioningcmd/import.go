@@ -72,10 +72,10 @@ Commas, semicolons or tabs divide them.`,
 }
 
 func (c commands) groupImport() *cobra.Command {
-	importing := importing[provisioning.EnrollmentGroup]{
-		id:      func(g provisioning.EnrollmentGroup) string { return g.EnrollmentGroupID },
-		hubs:    func(g provisioning.EnrollmentGroup) []string { return append(slices.Clone(g.Hubs), g.HubHostName) },
-		kind:    func(g provisioning.EnrollmentGroup) string { return g.Attestation.Type },
+	importing := importing[enroll.Group]{
+		id:      func(g enroll.Group) string { return g.EnrollmentGroupID },
+		hubs:    func(g enroll.Group) []string { return append(slices.Clone(g.Hubs), g.HubHostName) },
+		kind:    func(g enroll.Group) string { return g.Attestation.Type },
 		fit:     (*exchange.Origin).Groups,
 		bulk:    (*backend.Provisioning).BulkGroups,
 		dry:     (*backend.Provisioning).DryRunGroups,

@@ -2,7 +2,7 @@ package provisioningcmd
 
 import (
 	"github.com/berth-iot/berth/cmd/berth/cli"
-	"github.com/berth-iot/berth/provisioning"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 // hideKeys takes the keys from what is shown of an attestation.
@@ -14,7 +14,7 @@ func hideKeys(mechanism *enroll.AttestationMechanism) {
 
 // describeKeys are the keys of an attestation, or how they are asked for: by the
 // command show of what has them.
-func describeKeys(mechanism provisioning.AttestationMechanism, what, id string) []cli.Field {
+func describeKeys(mechanism enroll.AttestationMechanism, what, id string) []cli.Field {
 	switch keys := mechanism.SymmetricKey; {
 	case keys == nil:
 		return nil

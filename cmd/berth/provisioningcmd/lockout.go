@@ -12,7 +12,7 @@ import (
 func (c commands) lockout() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
 		Use:   "lockout",
-		Short: "Addresses that are not heard because devices there kept failing to prove themselves",
+		Short: "Addresses that are locked out because devices there kept failing to prove themselves",
 		Long: `Lists and lifts lock-outs. berth up --lockout says when a source is locked out; by
 default none is.`,
 	})
@@ -36,7 +36,7 @@ default none is.`,
 		},
 	}, &cobra.Command{
 		Use:   "lift SOURCE",
-		Short: "Let a source be heard again",
+		Short: "Lift the lock-out of a source",
 		Args:  cli.ExactArgs("SOURCE"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.Target.Provisioning()

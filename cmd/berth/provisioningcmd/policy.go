@@ -172,7 +172,7 @@ func (c commands) policyRegenerateKey() *cobra.Command {
 		Short: "Regenerate a key of a policy, so that the old one is worth nothing",
 		Long: `Regenerates a key of a policy. Requests signed with the old one are refused from
 then on. To change keys without a gap, let every back end use the secondary key,
-make the primary one anew, let them use that, and make the secondary one anew.`,
+regenerate the primary one, let them use that, and regenerate the secondary one.`,
 		Args: cli.ExactArgs("NAME", "primary|secondary"),
 	}, func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 		return service.RegeneratePolicyKey(ctx, args[0], args[1], etag)

@@ -12,10 +12,11 @@ import (
 	"github.com/berth-iot/berth/provisioning/inject"
 )
 
-func (c commands) misbehave() *cobra.Command {
+func (c commands) inject() *cobra.Command {
 	command := cli.Parent(&cobra.Command{
-		Use:   "misbehave",
-		Short: "Be nasty to the next devices that register, to test what they do",
+		Use:     "inject",
+		Aliases: []string{"misbehave"}, // what the command was called
+		Short:   "Inject faults into the next registrations, to test what devices do",
 		Long: `Makes the provisioning service fail, delay, throttle or drop registrations, or
 name a wrong hub, for those who test their devices. A fault is injected into so many
 registrations of attested devices, of one registration id or group if that is given,
@@ -46,7 +47,7 @@ var injectNames = map[inject.Kind]string{
 	inject.Fail: "fail", inject.Throttle: "throttle", inject.Delay: "delay", inject.Drop: "drop", inject.WrongHub: "wrong-hub",
 }
 
-func (c commands) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
+func (c commands) injectKind(kind inject.Kind, short string) *cobra.Command {
 	wanted := inject.Fault{Kind: kind}
 	var delay time.Duration
 	command := &cobra.Command{
@@ -66,9 +67,9 @@ func (c commands) misbehaveAs(kind inject.Kind, short string) *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return c.Print(armed, func(w io.Writer) {
-				fmt.Fprintf(w, "%s strikes the next %d registrations of %s. It ends by itself, or with: berth misbehave stop %s\n",
-					misbehaveNames[kind], armed.Times, misbehaveScope(armed), armed.ID)
+			return c.Print(injected, func(w io.Writer) {
+				fmt.Fprintf(w, "%s is injected into the next %d registrations of %s. It ends by itself, or with: berth inject stop %s\n",
+					injectNames[kind], injected.Times, injectScope(injected), injected.ID)
 			})
 		},
 	}
@@ -95,10 +96,10 @@ func injectScope(injected inject.Fault) string {
 	return "any device"
 }
 
-func (c commands) misbehaveList() *cobra.Command {
+func (c commands) injectList() *cobra.Command {
 	return &cobra.Command{
 		Use:   "list",
-		Short: "List what is left of the misbehaviours",
+		Short: "List the faults that are still to be injected",
 		Args:  cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			service, err := c.Target.Provisioning()
@@ -109,19 +110,18 @@ func (c commands) misbehaveList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(c.Env, armed, "The service behaves.",
-				[]string{"ID", "KIND", "TIMES", "SECONDS", "STRIKES"},
-				func(m inject.Fault) []string {
-					return []string{m.ID, misbehaveNames[m.Kind], fmt.Sprint(m.Times), fmt.Sprint(m.Seconds), misbehaveScope(m)}
+			return cli.PrintList(c.Env, faults, "No faults are injected.", []string{"ID", "KIND", "TIMES", "SECONDS", "DEVICES"},
+				func(f inject.Fault) []string {
+					return []string{f.ID, injectNames[f.Kind], fmt.Sprint(f.Times), fmt.Sprint(f.Seconds), injectScope(f)}
 				})
 		},
 	}
 }
 
-func (c commands) misbehaveStop() *cobra.Command {
+func (c commands) injectStop() *cobra.Command {
 	return &cobra.Command{
 		Use:   "stop [ID]",
-		Short: "End a misbehaviour, or all",
+		Short: "Remove an injected fault, or all",
 		Args:  cli.RangeArgs(0, "ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.Target.Provisioning()
