@@ -92,11 +92,11 @@ const NotAdmitted Refusal = "This device is not enrolled with what it shows. The
 func Sound(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	switch {
 	case len(evidence.Certificates) > 0:
-		return soundX509(trace, evidence, now)
+		return checkX509(trace, evidence, now)
 	case evidence.Token != "":
-		return soundToken(trace, evidence, now)
+		return checkToken(trace, evidence, now)
 	case evidence.TPM != nil:
-		_, _, refusal, ok := soundTPM(trace, evidence)
+		_, _, refusal, ok := checkTPM(trace, evidence)
 		return refusal, ok
 	}
 	trace.Fail("client certificate", fault.Say("none, and no token either"),

@@ -137,19 +137,19 @@ func (c *Chain) IsRoot(certificate *x509.Certificate) bool {
 	return err == nil || errors.Is(err, errSignatureBudget) || errors.As(err, new(x509.InsecureAlgorithmError))
 }
 
-// below are the certificates of a chain whose signatures lead up to an authority.
-type below struct {
+// descendants are the certificates of a chain whose signatures lead up to an authority.
+type descendants struct {
 	signers map[*x509.Certificate][]*x509.Certificate // whose key signed which
 	leaf    bool                                      // the device's own is one of them
 	broken  error                                     // why not: what the signature of child lacks
 	child   *x509.Certificate
 }
 
-// below looks which certificates descend from the authority, by their signatures
+// descendants looks which certificates descend from the authority, by their signatures
 // alone.
-func (c *Chain) below(authority *x509.Certificate) below {
+func (c *Chain) descendants(authority *x509.Certificate) descendants {
 	leaf := c.sent[0]
-	found := below{signers: map[*x509.Certificate][]*x509.Certificate{}, leaf: leaf.Equal(authority)}
+	found := descendants{signers: map[*x509.Certificate][]*x509.Certificate{}, leaf: leaf.Equal(authority)}
 	for parents := []*x509.Certificate{authority}; len(parents) > 0; parents = parents[1:] {
 		parent := parents[0]
 		for _, child := range c.children(parent) {
@@ -218,12 +218,12 @@ func keyDistance(certificate, parent *x509.Certificate) int {
 // paths (valid). Of several paths one that holds is enough.
 func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Time) (Refusal, bool) {
 	if !maySign(authority) {
-		noAuthority(trace, authority)
+		failNoAuthority(trace, authority)
 		return NotAdmitted, false
 	}
-	found := c.below(authority)
+	found := c.descendants(authority)
 	if !found.leaf {
-		c.unsigned(trace, found, authority)
+		c.failUnsigned(trace, found, authority)
 		return NotAdmitted, false
 	}
 	var (
@@ -232,7 +232,7 @@ func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Tim
 	)
 	for _, path := range c.paths(found, authority) {
 		var attempt Trace
-		refused, ok := c.valid(&attempt, path, now)
+		refused, ok := c.checkPath(&attempt, path, now)
 		if ok {
 			trace.Pass("chain", "%s", names(path))
 			return "", true
@@ -251,9 +251,9 @@ func (c *Chain) Descends(trace *Trace, authority *x509.Certificate, now time.Tim
 	return refusal, false
 }
 
-// unsigned says of a chain whose signatures do not lead to the authority where they
+// failUnsigned says of a chain whose signatures do not lead to the authority where they
 // end.
-func (c *Chain) unsigned(trace *Trace, found below, authority *x509.Certificate) {
+func (c *Chain) failUnsigned(trace *Trace, found descendants, authority *x509.Certificate) {
 	leaf := c.sent[0]
 	expected := fault.Say("a chain from the device's certificate to %s", authority.Subject)
 	recreated := fault.Say("An authority was recreated under the same name. " +

@@ -21,34 +21,34 @@ var (
 	oidEmailAddress    = asn1.ObjectIdentifier{1, 2, 840, 113549, 1, 9, 1}
 )
 
-// forbidden says which name of a certificate the name constraints of an authority above
+// checkNames says which name of a certificate the name constraints of an authority above
 // it forbid (RFC 5280, section 4.2.1.10); nil for none. The common name of a device is a
 // registration id, and no DNS name.
-func forbidden(authority, certificate *x509.Certificate) error {
+func checkNames(authority, certificate *x509.Certificate) error {
 	holder, subject := authority.Subject.String(), certificate.Subject.String()
 	for _, name := range certificate.DNSNames {
-		if !within(name, authority.PermittedDNSDomains, authority.ExcludedDNSDomains, matchesDNS, overlapsDNS) {
+		if !isPermitted(name, authority.PermittedDNSDomains, authority.ExcludedDNSDomains, matchesDNS, overlapsDNS) {
 			return fault.NewReason("%s does not allow the DNS name %q of %s", holder, name, subject)
 		}
 	}
 	for _, name := range slices.Concat(certificate.EmailAddresses, emailAddresses(certificate)) {
-		if !within(name, authority.PermittedEmailAddresses, authority.ExcludedEmailAddresses, matchesEmail, overlapsEmail) {
+		if !isPermitted(name, authority.PermittedEmailAddresses, authority.ExcludedEmailAddresses, matchesEmail, overlapsEmail) {
 			return fault.NewReason("%s does not allow the e-mail address %q of %s", holder, name, subject)
 		}
 	}
 	for _, name := range certificate.URIs {
-		if !within(name, authority.PermittedURIDomains, authority.ExcludedURIDomains, matchesURI, overlapsURI) {
+		if !isPermitted(name, authority.PermittedURIDomains, authority.ExcludedURIDomains, matchesURI, overlapsURI) {
 			return fault.NewReason("%s does not allow the URI %q of %s", holder, name, subject)
 		}
 	}
 	for _, name := range certificate.IPAddresses {
-		if !within(name, authority.PermittedIPRanges, authority.ExcludedIPRanges, matchesIP, matchesIP) {
+		if !isPermitted(name, authority.PermittedIPRanges, authority.ExcludedIPRanges, matchesIP, matchesIP) {
 			return fault.NewReason("%s does not allow the IP address %s of %s", holder, name, subject)
 		}
 	}
 	permitted, excluded, _ := directoryConstraints(authority)
 	for _, name := range directoryNames(certificate) {
-		if !within(name, permitted, excluded, matchesDirectory, matchesDirectory) {
+		if !isPermitted(name, permitted, excluded, matchesDirectory, matchesDirectory) {
 			return fault.NewReason("%s does not allow the name %s of %s", holder, name.text, subject)
 		}
 	}
@@ -70,10 +70,10 @@ func comparisons(authority, certificate *x509.Certificate) int {
 		len(directoryNames(certificate))*(len(permitted)+len(excluded))
 }
 
-// within reports whether a name is in one of the permitted subtrees, where there are
+// isPermitted reports whether a name is in one of the permitted subtrees, where there are
 // any, and in none that is excluded. overlaps is for those: of what can't be told it
 // says yes.
-func within[N, C any](name N, permitted, excluded []C, matches, overlaps func(name N, constraint C) bool) bool {
+func isPermitted[N, C any](name N, permitted, excluded []C, matches, overlaps func(name N, constraint C) bool) bool {
 	return (len(permitted) == 0 || slices.ContainsFunc(permitted, func(c C) bool { return matches(name, c) })) &&
 		!slices.ContainsFunc(excluded, func(c C) bool { return overlaps(name, c) })
 }

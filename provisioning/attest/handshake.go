@@ -31,22 +31,22 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, otherName s
 		alert := strings.TrimPrefix(refused.Err.Error(), "tls: ")
 		switch alert {
 		case "unknown certificate authority", "bad certificate", "unknown certificate", "expired certificate", "unsupported certificate", "revoked certificate":
-			distrusted(trace, otherName, fault.Say("the device refuses the server's certificate: %s", alert))
+			failDistrusted(trace, otherName, fault.Say("the device refuses the server's certificate: %s", alert))
 		default:
-			unagreed(trace, fault.Say("the device ends it: %s", alert), fault.Say("a device that goes on with it"))
+			failNoCommonTLS(trace, fault.Say("the device ends it: %s", alert), fault.Say("a device that goes on with it"))
 		}
 	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &refused) && strings.HasSuffix(refused.Error(), "bad record MAC"):
 		// With TLS 1.3 OpenSSL tells its reason without encryption, and others don't tell.
-		distrusted(trace, otherName, fault.Say("the device goes away when it has the server's certificate"))
+		failDistrusted(trace, otherName, fault.Say("the device goes away when it has the server's certificate"))
 	case strings.HasPrefix(said, "invalid signature by the client certificate"), strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
 		trace.Fail("TLS handshake", fault.Say("a signature that the key of %s did not make", subjectOf(certificates)),
 			fault.Say("a signature with the private key of the certificate"),
 			fault.Say("Give the device the private key that belongs to its certificate: "+
 				"openssl x509 -in CERTIFICATE -noout -pubkey and openssl pkey -in KEY -pubout must print the same"))
 	case strings.HasPrefix(said, "failed to parse client certificate: x509: unsupported elliptic curve"):
-		unverifiable(trace, fault.Say("a client certificate whose key this server can't verify signatures of"))
+		failUnusableKey(trace, fault.Say("a client certificate whose key this server can't verify signatures of"))
 	case strings.HasPrefix(said, "client certificate contains an unsupported public key"):
-		unverifiable(trace, fault.Say("%s has %s, and this server can't verify what such a key signs",
+		failUnusableKey(trace, fault.Say("%s has %s, and this server can't verify what such a key signs",
 			subjectOf(certificates), keyOf(certificates)))
 	case strings.HasPrefix(said, "failed to parse client certificate"):
 		trace.Fail("TLS handshake",
@@ -55,15 +55,15 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, otherName s
 			fault.Say("a certificate of X.509 in DER"),
 			fault.Say("Make a new certificate. berth cert check CHAIN says what is wrong with one"))
 	case strings.HasPrefix(said, "client sent certificate containing RSA key larger"):
-		unverifiable(trace, fault.Say("%s", said))
+		failUnusableKey(trace, fault.Say("%s", said))
 	case strings.HasPrefix(said, "client offered only unsupported versions"):
 		trace.Fail("TLS handshake", fault.Say("a version of TLS before 1.2"), fault.Say("TLS 1.2 or 1.3"),
 			fault.Say("Update the device's TLS library, or switch TLS 1.2 on in its settings"))
 	case strings.HasPrefix(said, "no cipher suite supported by both"), strings.HasPrefix(said, "no key exchanges supported by both"):
-		unagreed(trace, fault.Say("no cipher or key exchange that the server has"),
+		failNoCommonTLS(trace, fault.Say("no cipher or key exchange that the server has"),
 			fault.Say("TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken"))
 	case strings.HasPrefix(said, "client requested unsupported application protocols"):
-		unagreed(trace, fault.Say("%s", said),
+		failNoCommonTLS(trace, fault.Say("%s", said),
 			fault.Say("HTTP/1.1, or nothing, in the protocols that the device offers (ALPN)"))
 	default:
 		return false
@@ -92,8 +92,8 @@ func ConnectFailed(trace *Trace, err error) {
 		fault.Say("The device's program sends this; an unmodified device SDK does not"))
 }
 
-// distrusted is the check of a device that does not trust the server.
-func distrusted(trace *Trace, otherName string, saw fault.Text) {
+// failDistrusted is the check of a device that does not trust the server.
+func failDistrusted(trace *Trace, otherName string, saw fault.Text) {
 	if otherName != "" {
 		trace.Fail("TLS handshake", fault.Say("%s. It asked for the host %.253q", saw, otherName),
 			fault.Say("a host name that is in the server's certificate"),
@@ -106,14 +106,14 @@ func distrusted(trace *Trace, otherName string, saw fault.Text) {
 			"and connect by a host name that is in the server's certificate. Its clock must be right too"))
 }
 
-// unagreed is the check of a device that does not speak TLS as the server does.
-func unagreed(trace *Trace, saw, expected fault.Text) {
+// failNoCommonTLS is the check of a device that does not speak TLS as the server does.
+func failNoCommonTLS(trace *Trace, saw, expected fault.Text) {
 	trace.Fail("TLS handshake", saw, expected,
 		fault.Say("Look at the TLS settings of the device's program: it does not take what the server offers"))
 }
 
-// unverifiable is the check of a device with a certificate whose key TLS can't use.
-func unverifiable(trace *Trace, saw fault.Text) {
+// failUnusableKey is the check of a device with a certificate whose key TLS can't use.
+func failUnusableKey(trace *Trace, saw fault.Text) {
 	trace.Fail("TLS handshake", saw, fault.Say(credential.UsableKeys),
 		fault.Say("Make the device a certificate with another kind of key"))
 }

@@ -29,8 +29,8 @@ func WithinLimits(certificates []*x509.Certificate) bool {
 	return refusal == ""
 }
 
-// limited judges the same, and says in the trace what there is too much of.
-func limited(trace *Trace, certificates []*x509.Certificate) (Refusal, bool) {
+// checkLimits judges the same, and says in the trace what there is too much of.
+func checkLimits(trace *Trace, certificates []*x509.Certificate) (Refusal, bool) {
 	saw, expected, refusal := excess(certificates)
 	if refusal == "" {
 		return "", true

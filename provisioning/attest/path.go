@@ -20,7 +20,7 @@ const (
 
 // paths are the ways from the device's certificate up to the authority, by signatures
 // that were checked: the shortest first as a rule. No key is passed twice.
-func (c *Chain) paths(found below, authority *x509.Certificate) (paths [][]*x509.Certificate) {
+func (c *Chain) paths(found descendants, authority *x509.Certificate) (paths [][]*x509.Certificate) {
 	leaf := c.sent[0]
 	if leaf.Equal(authority) {
 		return [][]*x509.Certificate{{authority}}
@@ -58,11 +58,11 @@ func (c *Chain) selfIssued(certificate *x509.Certificate) bool {
 	return c.sameName(certificate.RawSubject, certificate.RawIssuer)
 }
 
-// valid judges a path whose signatures are right, from the authority, its last, down to
+// checkPath judges a path whose signatures are right, from the authority, its last, down to
 // the device (RFC 5280, section 6.1): the times, what each certificate may sign, path
 // lengths, name constraints and policies. Extended key usages of devices are not asked
 // for: Azure does not.
-func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Refusal, bool) {
+func (c *Chain) checkPath(trace *Trace, path []*x509.Certificate, now time.Time) (Refusal, bool) {
 	for i := len(path) - 1; i >= 0; i-- {
 		certificate := path[i]
 		if now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
@@ -84,7 +84,7 @@ func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Re
 			break
 		}
 		if !maySign(certificate) {
-			noAuthority(trace, certificate)
+			failNoAuthority(trace, certificate)
 			return NotAdmitted, false
 		}
 		below := 0 // authorities that count: a new key of the same name does not
@@ -101,7 +101,7 @@ func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Re
 					"or make the authority with a greater pathlen"))
 			return NotAdmitted, false
 		}
-		if refusal, ok := strongKey(trace, certificate); !ok {
+		if refusal, ok := checkKeyLength(trace, certificate); !ok {
 			return refusal, false
 		}
 		for j := i - 1; j >= 0; j-- {
@@ -115,7 +115,7 @@ func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Re
 						"or under an authority with fewer name constraints"))
 				return NotAdmitted, false
 			}
-			if err := forbidden(certificate, path[j]); err != nil {
+			if err := checkNames(certificate, path[j]); err != nil {
 				trace.Fail("chain", fault.TextOf(err),
 					fault.Say("names within the name constraints of the authorities above"),
 					fault.Say("Make the certificate with names that the authority may sign for, "+
@@ -124,7 +124,7 @@ func (c *Chain) valid(trace *Trace, path []*x509.Certificate, now time.Time) (Re
 			}
 		}
 	}
-	return c.followsPolicies(trace, path, now)
+	return c.checkPolicies(trace, path, now)
 }
 
 // maySign reports whether a certificate is that of an authority: of version 3, with the
@@ -134,7 +134,7 @@ func maySign(certificate *x509.Certificate) bool {
 		(extension(certificate, oidKeyUsage) == nil || certificate.KeyUsage&x509.KeyUsageCertSign != 0)
 }
 
-func noAuthority(trace *Trace, certificate *x509.Certificate) {
+func failNoAuthority(trace *Trace, certificate *x509.Certificate) {
 	trace.Fail("chain", fault.Say("%s signs others and is no authority", certificate.Subject),
 		fault.Say("basic constraints CA:TRUE and the key usage keyCertSign in each certificate above the device's"),
 		fault.Say("Sign the device's certificate with an authority's key, not with another device's; openssl needs "+
@@ -159,10 +159,10 @@ func unknownCritical(certificate *x509.Certificate) (id asn1.ObjectIdentifier, f
 	return nil, false
 }
 
-// followsPolicies judges certificate policies, where a certificate of the path demands
+// checkPolicies judges certificate policies, where a certificate of the path demands
 // them: package crypto/x509 does, which is shown such a path alone, without what is
 // judged here. It computes the signatures once more, within a budget of their own.
-func (c *Chain) followsPolicies(trace *Trace, path []*x509.Certificate, now time.Time) (Refusal, bool) {
+func (c *Chain) checkPolicies(trace *Trace, path []*x509.Certificate, now time.Time) (Refusal, bool) {
 	demanding := slices.IndexFunc(path, func(c *x509.Certificate) bool {
 		return c.RequireExplicitPolicy > 0 || c.RequireExplicitPolicyZero || len(c.PolicyMappings) > 0
 	})

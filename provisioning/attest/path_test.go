@@ -411,7 +411,7 @@ func TestManyWays(t *testing.T) {
 	if _, ok := chain.Descends(&trace, root.Certificate, noon); ok || !strings.Contains(trace[0].Saw, "demands certificate policies") {
 		t.Errorf("judged as %+v", trace)
 	}
-	if found := chain.paths(chain.below(root.Certificate), root.Certificate); len(found) != maxPaths {
+	if found := chain.paths(chain.descendants(root.Certificate), root.Certificate); len(found) != maxPaths {
 		t.Errorf("%d paths are followed", len(found))
 	}
 	if n := signatures.Checks(); n > 2*signatureBudget {

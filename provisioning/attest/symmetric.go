@@ -15,9 +15,9 @@ import (
 // leaves it out.
 const registrationKeyName = "registration"
 
-// soundToken judges a shared access signature by itself: is it one, for this
+// checkToken judges a shared access signature by itself: is it one, for this
 // device, and in time (Azure, concepts-symmetric-key-attestation).
-func soundToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
+func checkToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 	token, err := credential.ParseToken(evidence.Token)
 	if err != nil {
 		trace.Fail("token", fault.TextOf(err), fault.Say("a shared access signature with sr, sig, se and skn"),
@@ -56,12 +56,12 @@ func soundToken(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) 
 // (base64) of its enrollment; secondary may be empty.
 func Signed(trace *Trace, evidence Evidence, now time.Time, primary, secondary string) (Refusal, bool) {
 	if len(evidence.Certificates) > 0 { // then the token was not looked at yet
-		if refusal, ok := soundToken(trace, evidence, now); !ok {
+		if refusal, ok := checkToken(trace, evidence, now); !ok {
 			return refusal, false
 		}
 	}
 	if name, ok := SigningKey(evidence, primary, secondary); ok {
-		trace.Pass("token signature", "%s", madeWith(name))
+		trace.Pass("token signature", "%s", keyUsed(name))
 		return "", true
 	}
 	trace.Fail("token signature", fault.Say("made with another key"),
@@ -71,7 +71,7 @@ func Signed(trace *Trace, evidence Evidence, now time.Time, primary, secondary s
 	return NotAdmitted, false
 }
 
-func madeWith(name string) fault.Text {
+func keyUsed(name string) fault.Text {
 	if name == "secondary" {
 		return fault.Say("made with the secondary key")
 	}

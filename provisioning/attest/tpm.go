@@ -247,8 +247,8 @@ func (c Challenge) signed(token *credential.Token, now time.Time, first, last in
 	return false
 }
 
-// soundTPM judges by itself what a device shows of its TPM.
-func soundTPM(trace *Trace, evidence Evidence) (endorsement, storageRoot *TPMKey, _ Refusal, _ bool) {
+// checkTPM judges by itself what a device shows of its TPM.
+func checkTPM(trace *Trace, evidence Evidence) (endorsement, storageRoot *TPMKey, _ Refusal, _ bool) {
 	if evidence.Protocol != "https" {
 		trace.Fail("protocol", fault.Say("%s", evidence.Protocol), fault.Say("%s", "https"),
 			fault.Say("Let the device register over HTTPS: MQTT has no way to give it a challenge"))
@@ -281,7 +281,7 @@ func EnrolledTPM(trace *Trace, evidence Evidence, endorsementKey, storageRootKey
 		return nil, nil, NotAdmitted, false
 	}
 	shown := *trace
-	endorsement, storageRoot, refusal, ok := soundTPM(&shown, evidence)
+	endorsement, storageRoot, refusal, ok := checkTPM(&shown, evidence)
 	if len(evidence.Certificates) > 0 || evidence.Token != "" || !ok { // else Sound has looked at them
 		*trace = shown
 	}
@@ -312,7 +312,7 @@ func EnrolledTPM(trace *Trace, evidence Evidence, endorsementKey, storageRootKey
 // had when it last came in, which may be nil.
 func Answers(trace *Trace, evidence Evidence, now time.Time, challenge Challenge, before *TPMKey) (Refusal, bool) {
 	if len(evidence.Certificates) > 0 { // then the token was not looked at yet
-		if refusal, ok := soundToken(trace, evidence, now); !ok {
+		if refusal, ok := checkToken(trace, evidence, now); !ok {
 			return refusal, false
 		}
 	}
@@ -356,7 +356,7 @@ func Answers(trace *Trace, evidence Evidence, now time.Time, challenge Challenge
 // last. challenge is that one.
 func Answered(trace *Trace, evidence Evidence, now time.Time, challenge Challenge) (Refusal, bool) {
 	if len(evidence.Certificates) > 0 {
-		if refusal, ok := soundToken(trace, evidence, now); !ok {
+		if refusal, ok := checkToken(trace, evidence, now); !ok {
 			return refusal, false
 		}
 	}

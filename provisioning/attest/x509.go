@@ -10,16 +10,16 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-// soundX509 judges a certificate by itself. Its common name must be the
+// checkX509 judges a certificate by itself. Its common name must be the
 // registration id (Azure, concepts-x509-attestation).
-func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
-	if refusal, ok := limited(trace, evidence.Certificates); !ok {
+func checkX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
+	if refusal, ok := checkLimits(trace, evidence.Certificates); !ok {
 		return refusal, false
 	}
 	leaf := evidence.Certificates[0]
 	_, thumbprint := credential.Thumbprints(leaf)
 	trace.Pass("client certificate", "%s, SHA-256 %s", leaf.Subject, thumbprint)
-	if refusal, ok := strongKey(trace, leaf); !ok {
+	if refusal, ok := checkKeyLength(trace, leaf); !ok {
 		return refusal, false
 	}
 
@@ -31,11 +31,11 @@ func soundX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 		return Refusal(fmt.Sprintf("The certificate's common name %.128q is not the registration id %q", name, evidence.RegistrationID)), false
 	}
 	trace.Pass("common name", "%s", leaf.Subject.CommonName)
-	return inTime(trace, leaf, now)
+	return checkValidity(trace, leaf, now)
 }
 
-// strongKey judges the key of a certificate.
-func strongKey(trace *Trace, certificate *x509.Certificate) (Refusal, bool) {
+// checkKeyLength judges the key of a certificate.
+func checkKeyLength(trace *Trace, certificate *x509.Certificate) (Refusal, bool) {
 	err := credential.CheckKeyLength(certificate.PublicKey)
 	if err == nil {
 		return "", true
@@ -45,7 +45,7 @@ func strongKey(trace *Trace, certificate *x509.Certificate) (Refusal, bool) {
 	return Refusal(fmt.Sprintf("The certificate %s has %s, which is too short", certificate.Subject, err)), false
 }
 
-func inTime(trace *Trace, certificate *x509.Certificate, now time.Time) (Refusal, bool) {
+func checkValidity(trace *Trace, certificate *x509.Certificate, now time.Time) (Refusal, bool) {
 	saw := fault.Say("valid from %s to %s", stamp(certificate.NotBefore), stamp(certificate.NotAfter))
 	switch expected := fault.Say("a time span that holds %s, this server's time", stamp(now)); {
 	case now.Before(certificate.NotBefore):
