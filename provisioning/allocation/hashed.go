@@ -11,14 +11,14 @@ import (
 )
 
 func chooseHashed(_ context.Context, _ *Allocator, request Request, hubs []*linkedhub.Linked) (choice, error) {
-	return choice{hub: weighted(hubs, request.RegistrationID), reason: fault.Say("evenly weighted")}, nil
+	return choice{hub: pickWeighted(hubs, request.RegistrationID), reason: fault.Say("evenly weighted")}, nil
 }
 
-// weighted picks the hub for a registration id: of all candidates the one with the
+// pickWeighted picks the hub for a registration id: of all candidates the one with the
 // highest score of hash and weight (weighted rendezvous hashing). Each gets its
 // share, the choice is the same each time, and a hub that is added takes only its
 // share. Hubs of weight 0 get nothing, unless there are no others.
-func weighted(hubs []*linkedhub.Linked, registrationID string) *linkedhub.Linked {
+func pickWeighted(hubs []*linkedhub.Linked, registrationID string) *linkedhub.Linked {
 	var best *linkedhub.Linked
 	highest := math.Inf(-1)
 	for _, hub := range hubs {

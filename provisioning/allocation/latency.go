@@ -31,7 +31,7 @@ func nearest(hubs []*linkedhub.Linked, latencies []time.Duration, present *linke
 		}
 	}
 	if lowest < 0 {
-		return weighted(hubs, registrationID),
+		return pickWeighted(hubs, registrationID),
 			fault.Say("lowest latency, but nothing is known of the device's network: evenly weighted")
 	}
 	var best []*linkedhub.Linked
@@ -43,14 +43,14 @@ func nearest(hubs []*linkedhub.Linked, latencies []time.Duration, present *linke
 			best = append(best, hub)
 		}
 	}
-	return weighted(best, registrationID), fault.Say("lowest latency, %s", lowest)
+	return pickWeighted(best, registrationID), fault.Say("lowest latency, %s", lowest)
 }
 
 // latencies returns what is known of the way from a device to each hub: by the
 // device's network and the hub's location, else as measured; -1 is not known.
 func (a *Allocator) latencies(hubs []*linkedhub.Linked, remote string) []time.Duration {
 	known := make([]time.Duration, len(hubs))
-	networks := a.config.Networks.of(remote)
+	networks := a.config.Networks.containing(remote)
 	for i, hub := range hubs {
 		known[i] = -1
 		for _, network := range networks {

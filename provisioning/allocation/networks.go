@@ -55,8 +55,8 @@ const (
 	maxLocationLength = 64
 )
 
-// of returns the networks that an address is in, the narrowest first.
-func (n *Networks) of(remote string) (found []Network) {
+// containing returns the networks that an address is in, the narrowest first.
+func (n *Networks) containing(remote string) (found []Network) {
 	if address := guard.AddressOf(remote); address.IsValid() {
 		for _, network := range n.all() {
 			if network.Contains(address) {

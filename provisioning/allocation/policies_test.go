@@ -31,12 +31,12 @@ func TestHashed(t *testing.T) {
 	hubs := hubs("a.local", "b.local", "c.local")
 	for i := range 300 {
 		id := fmt.Sprintf("device-%d", i)
-		if first, again := weighted(hubs, id), weighted(hubs, strings.ToUpper(id)); first != again {
+		if first, again := pickWeighted(hubs, id), pickWeighted(hubs, strings.ToUpper(id)); first != again {
 			t.Fatalf("%s goes to %s, then to %s", id, first.Host(), again.Host())
 		}
-		counts[weighted(hubs, id).Host()]++
+		counts[pickWeighted(hubs, id).Host()]++
 		// Without hub c, only c's devices move.
-		if before, after := weighted(hubs, id), weighted(hubs[:2], id); before != hubs[2] && before != after {
+		if before, after := pickWeighted(hubs, id), pickWeighted(hubs[:2], id); before != hubs[2] && before != after {
 			t.Errorf("%s moves from %s to %s", id, before.Host(), after.Host())
 		}
 	}

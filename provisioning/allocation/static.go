@@ -18,5 +18,5 @@ func checkStatic(settings Settings) error {
 }
 
 func chooseStatic(_ context.Context, _ *Allocator, request Request, hubs []*linkedhub.Linked) (choice, error) {
-	return choice{hub: weighted(hubs, request.RegistrationID), reason: fault.Say("static")}, nil
+	return choice{hub: pickWeighted(hubs, request.RegistrationID), reason: fault.Say("static")}, nil
 }

@@ -156,52 +156,52 @@ func unanswered(address string, status int, err error) error {
 	expected := fault.Say("an answer of the webhook at %s", hostOf(address))
 	switch {
 	case late && status != 0:
-		return unusable(expected,
+		return unusableAnswer(expected,
 			fault.Say("Let the webhook send its whole answer at once: it is waited for 5 seconds, three times"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook began to answer with the status %d, and did not end within %d seconds",
 				status, seconds).Because(err))
 	case late:
-		return unusable(expected,
+		return unusableAnswer(expected,
 			fault.Say("Look whether the webhook runs, and what it waits for: it has 5 seconds, three times"),
 			fault.New(fault.AllocationFailed, "The allocation webhook did not answer within %d seconds", seconds).Because(err))
 	case status != 0:
-		return unusable(expected,
+		return unusableAnswer(expected,
 			fault.Say("Look into the webhook's log, and that of a proxy in between: "+
 				"the connection ended before the answer did"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook broke off its answer, which began with the status %d", status).Because(err))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return unusable(expected, fault.Say("Renew the webhook's certificate, and look at the clocks of both machines"),
+		return unusableAnswer(expected, fault.Say("Renew the webhook's certificate, and look at the clocks of both machines"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's certificate has expired, or is not yet valid").Because(err))
 	case errors.As(err, &unknown):
-		return unusable(expected,
+		return unusableAnswer(expected,
 			fault.Say("Let this server trust the authority of the webhook's certificate: "+
 				"berth up --webhook-ca-file FILE"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's certificate is of an authority that this server does not trust").Because(err))
 	case errors.As(err, &otherHost):
-		return unusable(expected,
+		return unusableAnswer(expected,
 			fault.Say("Give the webhook a certificate for the host in webhookUrl, "+
 				"or put the host of its certificate there"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is for another host").Because(err))
 	case isCertificate(err):
-		return unusable(expected,
+		return unusableAnswer(expected,
 			fault.Say("Give the webhook another certificate. The server's log says what is wrong with this one"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is not valid").Because(err))
 	case errors.As(err, &noTLS):
-		return unusable(expected, fault.Say("Look at the port in webhookUrl: what listens there does not speak TLS"),
+		return unusableAnswer(expected, fault.Say("Look at the port in webhookUrl: what listens there does not speak TLS"),
 			fault.New(fault.AllocationFailed, "The allocation webhook does not speak TLS").Because(err))
 	case errors.As(err, &noName):
-		return unusable(expected, fault.Say("Correct the host in webhookUrl, or the name service of this server"),
+		return unusableAnswer(expected, fault.Say("Correct the host in webhookUrl, or the name service of this server"),
 			fault.New(fault.AllocationFailed, "The host of the allocation webhook is not found").Because(err))
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return unusable(expected, fault.Say("Start the webhook, or correct the host and port in webhookUrl"),
+		return unusableAnswer(expected, fault.Say("Start the webhook, or correct the host and port in webhookUrl"),
 			fault.New(fault.AllocationFailed,
 				"Nothing listens where the allocation webhook should be: the connection is refused").Because(err))
 	}
-	return unusable(expected,
+	return unusableAnswer(expected,
 		fault.Say("Look whether the webhook runs and can be reached from this server, whose log says more"),
 		fault.New(fault.AllocationFailed, "The allocation webhook did not answer").Because(err))
 }
@@ -222,7 +222,7 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 	case status == 401 || status == 403:
 		refusal := fault.New(fault.WebhookUnauthorized,
 			"The allocation webhook refused the service with the status %d", status)
-		why := unusable(expected,
+		why := unusableAnswer(expected,
 			fault.Say("Put the webhook's key into webhookUrl (?code=KEY of an Azure Function), "+
 				"or let the webhook admit this server"), refusal)
 		if strings.HasPrefix(address, "https:") { // a server with a certificate for its name: no finding
@@ -230,36 +230,36 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 		}
 		return read, why
 	case status >= 300 && status < 400:
-		return read, unusable(expected,
+		return read, unusableAnswer(expected,
 			fault.Say("Put the address that the webhook redirects to into webhookUrl. Redirects are not followed"),
 			fault.New(fault.AllocationFailed, "The allocation webhook redirects, with the status %d", status))
 	case status == 404:
-		return read, unusable(expected, fault.Say("Correct the path in webhookUrl"),
+		return read, unusableAnswer(expected, fault.Say("Correct the path in webhookUrl"),
 			fault.New(fault.AllocationFailed, "There is no allocation webhook at its address: the answer is the status 404"))
 	case status >= 429:
-		return read, unusable(expected, fault.Say("Look into the webhook's log. It was asked three times"),
+		return read, unusableAnswer(expected, fault.Say("Look into the webhook's log. It was asked three times"),
 			fault.New(fault.AllocationFailed, "The allocation webhook fails: the answer is the status %d", status))
 	case status != 200:
-		return read, unusable(expected, fault.Say("Look into the webhook's log: it must answer with the status 200"),
+		return read, unusableAnswer(expected, fault.Say("Look into the webhook's log: it must answer with the status 200"),
 			fault.New(fault.AllocationFailed, "The allocation webhook answered with the status %d", status))
 	case len(text) > maxWebhookAnswer:
-		return read, unusable(expected,
+		return read, unusableAnswer(expected,
 			fault.Say("Let the webhook answer with iotHubHostName, initialTwin and payload alone"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes", maxWebhookAnswer))
 	}
 	if err := document.CheckDepth(text, document.MaxDepth); err != nil {
-		return read, unusable(expected, fault.Say("Let the webhook answer with fewer levels of nesting"),
+		return read, unusableAnswer(expected, fault.Say("Let the webhook answer with fewer levels of nesting"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
 	if err := document.CheckText(text); err != nil {
-		return read, unusable(expected, fault.Say("Let the webhook answer in UTF-8"),
+		return read, unusableAnswer(expected, fault.Say("Let the webhook answer in UTF-8"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
 	var syntax *json.SyntaxError
 	var otherType *json.UnmarshalTypeError
 	switch err := json.Unmarshal(text, &read); {
 	case errors.As(err, &syntax):
-		return read, unusable(expected,
+		return read, unusableAnswer(expected,
 			fault.Say("Let the webhook answer with a JSON object that has iotHubHostName"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
@@ -268,7 +268,7 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 			fault.New(fault.AllocationFailed,
 				"In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
 	case err != nil:
-		return read, unusable(expected, fault.Say("Let the webhook answer with a JSON object"),
+		return read, unusableAnswer(expected, fault.Say("Let the webhook answer with a JSON object"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not the JSON of an allocation").Because(err))
 	}
 	if string(read.Payload) == "null" {
@@ -312,10 +312,10 @@ func (a *Allocator) hubOfAnswer(answered answer, candidates []*linkedhub.Linked)
 			"The allocation webhook names the hub %.253q, which is not linked to this service", answered.HubHostName))
 }
 
-// unusable is a failure of a webhook of which the device, and whoever reads, is told
+// unusableAnswer is a failure of a webhook of which the device, and whoever reads, is told
 // the same whatever there is at its address: who may write enrollments may have the
 // service call any address. detail is for those who may configure the service.
-func unusable(expected, advice fault.Text, detail *fault.Error) attest.Failure {
+func unusableAnswer(expected, advice fault.Text, detail *fault.Error) attest.Failure {
 	told := fault.New(fault.AllocationFailed, "The allocation webhook gave no answer that can be used. Who may configure "+
 		"the service finds the reason in the attempt (berth attempts)").Because(detail)
 	return attest.Failure{Err: told, Check: "allocation", Expected: expected, Advice: advice, Detail: detail}

@@ -48,7 +48,7 @@ func (a *Attempts) Find(ctx context.Context, filter Filter) ([]attest.Attempt, e
 // Get returns one attempt by its sequence, with its case. It returns fault 404000 when it
 // is not in the log, or no longer.
 func (a *Attempts) Get(ctx context.Context, sequence int64) (attest.Attempt, error) {
-	a.settle()
+	a.awaitAppends()
 	if records, err := a.config.Log.Read(ctx, 0, max(sequence, 0), 1, 0); err != nil {
 		return attest.Attempt{}, err
 	} else if len(records) > 0 && records[0].Sequence == sequence {
@@ -74,13 +74,13 @@ func (a *Attempts) shown(ctx context.Context, attempt attest.Attempt) attest.Att
 	return a.config.Shown(ctx, attempt)
 }
 
-// Attempts keeps every attempt in a log, and for each enrolled id the places of
+// Attempts keeps every attempt in a log, and for each enrolled id the sequences of
 // its last ones there. Ids without an enrollment are not indexed: strangers
 // could fill the store with them. The index follows the log by a moment and is
 // brought up to date from it after a crash.
 type Attempts struct {
 	config     Config
-	index      store.Table[places]
+	index      store.Table[indexEntry]
 	hours      store.Table[hour]  // how attempts ended
 	checkpoint store.Table[int64] // how much of the log is indexed
 
@@ -100,8 +100,8 @@ type Attempts struct {
 
 // batch is what is to be indexed of some attempts.
 type batch struct {
-	places   map[string][]int64 // by registration key
-	outcomes outcomes
+	sequences map[string][]int64 // by registration key
+	outcomes  outcomes
 }
 
 func newBatch() batch { return batch{make(map[string][]int64), make(outcomes)} }
@@ -109,24 +109,24 @@ func newBatch() batch { return batch{make(map[string][]int64), make(outcomes)} }
 func (b batch) add(attempt attest.Attempt, sequence int64) {
 	b.outcomes.add(attempt.Time, attempt.Outcome)
 	if id := indexKey(attempt); id != "" {
-		b.places[id] = append(b.places[id], sequence)
+		b.sequences[id] = append(b.sequences[id], sequence)
 	}
 }
 
 // merge adds another batch. Of an id's sequences it keeps those that the index would.
 func (b batch) merge(other batch) {
-	for id, sequences := range other.places {
-		sequences = append(sequences, b.places[id]...)
+	for id, sequences := range other.sequences {
+		sequences = append(sequences, b.sequences[id]...)
 		slices.Sort(sequences)
-		b.places[id] = sequences[max(0, len(sequences)-attemptsKept):]
+		b.sequences[id] = sequences[max(0, len(sequences)-attemptsKept):]
 	}
 	for step, count := range other.outcomes {
 		b.outcomes[step] = b.outcomes[step].plus(count)
 	}
 }
 
-// places are the sequences of an id's last attempts in the log, oldest first.
-type places struct {
+// indexEntry is the sequences of an id's last attempts in the log, oldest first.
+type indexEntry struct {
 	Sequences []int64 `json:"sequences"`
 }
 
@@ -137,7 +137,7 @@ func Open(ctx context.Context, config Config) (*Attempts, error) {
 	documents := config.Documents
 	a := &Attempts{
 		config:     config,
-		index:      store.NewTable[places](documents, "provisioning/attempts"),
+		index:      store.NewTable[indexEntry](documents, "provisioning/attempts"),
 		hours:      store.NewTable[hour](documents, "provisioning/outcomes"),
 		checkpoint: store.NewTable[int64](documents, "provisioning/attempts-indexed"),
 		waiting:    make(map[uint64]attest.Attempt),
@@ -271,11 +271,11 @@ func (a *Attempts) flush(ctx context.Context) error {
 	return err
 }
 
-// write indexes a batch. What it writes of places may be written twice; the
+// write indexes a batch. What it writes of sequences may be written twice; the
 // outcomes go with the checkpoint.
 func (a *Attempts) write(ctx context.Context, indexed batch, next int64) error {
 	var changes []store.Change
-	for id, sequences := range indexed.places {
+	for id, sequences := range indexed.sequences {
 		known, _, err := a.index.Get(ctx, id)
 		if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {
 			return err
@@ -336,14 +336,14 @@ func (a *Attempts) catchUp(ctx context.Context) error {
 
 // Close writes what is left of the index.
 func (a *Attempts) Close() error {
-	a.settle()
+	a.awaitAppends()
 	close(a.stop)
 	return <-a.stopped
 }
 
-// settle waits until everything appended so far is in the log, so that who just
+// awaitAppends waits until everything appended so far is in the log, so that who just
 // registered finds the attempt.
-func (a *Attempts) settle() {
+func (a *Attempts) awaitAppends() {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	for target := a.appended; a.settled < target; {
@@ -351,12 +351,12 @@ func (a *Attempts) settle() {
 	}
 }
 
-// places returns the sequences of an id's attempts, indexed or on the way there.
-func (a *Attempts) places(ctx context.Context, id string) ([]int64, error) {
+// sequencesOf returns the sequences of an id's attempts, indexed or on the way there.
+func (a *Attempts) sequencesOf(ctx context.Context, id string) ([]int64, error) {
 	a.indexing.RLock()
 	defer a.indexing.RUnlock()
 	a.mutex.Lock()
-	sequences := slices.Clone(a.pending.places[id])
+	sequences := slices.Clone(a.pending.sequences[id])
 	a.mutex.Unlock()
 	known, _, err := a.index.Get(ctx, id)
 	if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {

@@ -82,7 +82,7 @@ func TestTheIndexIsTriedAgain(t *testing.T) {
 	const attempts = attemptsKept + 2
 	for range attempts {
 		a.Record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
-		a.settle()
+		a.awaitAppends()
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		indexed, _, err := a.index.Get(t.Context(), "d1")
@@ -144,5 +144,5 @@ func largeText(size int) string {
 
 func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[hour](t)
-	storetest.RoundTrip[places](t)
+	storetest.RoundTrip[indexEntry](t)
 }

@@ -27,7 +27,7 @@ const (
 // Outcomes returns how attempts ended since a time, at most eight days ago: one
 // count for every five minutes that had any, oldest first.
 func (a *Attempts) Outcomes(ctx context.Context, since time.Time) ([]Count, error) {
-	a.settle()
+	a.awaitAppends()
 	return a.outcomesSince(ctx, since.UTC().Truncate(outcomeStep))
 }
 

@@ -179,7 +179,7 @@ func TestAttemptsAreIndexedWhenDocumentsTakeThem(t *testing.T) {
 	a.Record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Assigned})
 	<-documents.refused
 	a.Record(attest.Attempt{Time: noon, RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
-	a.settle()
+	a.awaitAppends()
 	documents.refuse.Store(false)
 	if err := a.Close(); err != nil {
 		t.Fatal(err)

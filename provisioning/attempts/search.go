@@ -32,7 +32,7 @@ func (a *Attempts) End() int64 { return a.config.Log.Bounds(0).Next }
 
 // Look returns what there is now, as Find does, for the one who asks.
 func (s *Search) Look(ctx context.Context) ([]attest.Attempt, error) {
-	found, err := s.look(ctx)
+	found, err := s.find(ctx)
 	shown := make([]attest.Attempt, len(found))
 	for i, attempt := range found {
 		shown[i] = s.attempts.shown(ctx, attempt)
@@ -40,10 +40,10 @@ func (s *Search) Look(ctx context.Context) ([]attest.Attempt, error) {
 	return shown, err
 }
 
-func (s *Search) look(ctx context.Context) ([]attest.Attempt, error) {
-	s.attempts.settle()
+func (s *Search) find(ctx context.Context) ([]attest.Attempt, error) {
+	s.attempts.awaitAppends()
 	if s.filter.RegistrationID != "" {
-		sequences, err := s.attempts.places(ctx, strings.ToLower(s.filter.RegistrationID))
+		sequences, err := s.attempts.sequencesOf(ctx, strings.ToLower(s.filter.RegistrationID))
 		if err != nil {
 			return nil, err
 		}
@@ -54,7 +54,7 @@ func (s *Search) look(ctx context.Context) ([]attest.Attempt, error) {
 	return s.search(ctx)
 }
 
-// read returns the attempts at these places, newest first.
+// read returns the attempts with these sequences, newest first.
 func (s *Search) read(ctx context.Context, sequences []int64) ([]attest.Attempt, error) {
 	found := []attest.Attempt{}
 	for _, sequence := range slices.Backward(sequences) {

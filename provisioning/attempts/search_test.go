@@ -11,7 +11,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/attest"
 )
 
-// sequences are the places of attempts, in their order.
+// sequences are those of attempts, in their order.
 func sequences(found []attest.Attempt) string {
 	var all []int64
 	for _, attempt := range found {

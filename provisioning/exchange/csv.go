@@ -155,7 +155,7 @@ func readCSV(reader io.Reader, each func(Row[enroll.Enrollment]) error) error {
 		return fault.New(fault.BadFormat, "The file is empty. The first line of CSV names the columns, such as registrationId")
 	}
 	if err != nil {
-		return misquoted(err)
+		return quoteError(err)
 	}
 	if slices.ContainsFunc(header, func(name string) bool { return !utf8.ValidString(name) }) {
 		return fault.New(fault.BadFormat, "The header is not UTF-8. Save the file as CSV UTF-8")
@@ -174,7 +174,7 @@ func readCSV(reader io.Reader, each func(Row[enroll.Enrollment]) error) error {
 		var parsing *csv.ParseError
 		switch {
 		case errors.As(err, &parsing):
-			row.Line, row.Err = parsing.StartLine, misquoted(err)
+			row.Line, row.Err = parsing.StartLine, quoteError(err)
 		case err != nil:
 			return err
 		case !slices.ContainsFunc(cells, func(cell string) bool { return strings.TrimSpace(cell) != "" }):
@@ -233,9 +233,9 @@ func columnsOf(header []string) ([]string, error) {
 	return columns, nil
 }
 
-// misquoted says what is wrong with quotes, and how many lines were taken for one
+// quoteError says what is wrong with quotes, and how many lines were taken for one
 // field because of it.
-func misquoted(err error) error {
+func quoteError(err error) error {
 	var parsing *csv.ParseError
 	if errors.As(err, &parsing) && parsing.Line > parsing.StartLine {
 		return fault.New(fault.BadFormat, "A quote is not closed, so that all up to line %d was taken for this row. A quote within a field is written twice, and such a field stands in quotes", parsing.Line)

@@ -162,7 +162,7 @@ func (i *Import[T]) send(ctx context.Context, rows []Row[T]) error {
 	i.mutex.Lock()
 	defer i.mutex.Unlock()
 	if i.ID != nil {
-		failed = i.withDuplicates(rows, failed)
+		failed = i.addDuplicates(rows, failed)
 	}
 	for index, row := range rows {
 		if why, ok := failed[index]; ok {
@@ -175,8 +175,8 @@ func (i *Import[T]) send(ctx context.Context, rows []Row[T]) error {
 	return nil
 }
 
-// withDuplicates adds the rows whose ids earlier ones had.
-func (i *Import[T]) withDuplicates(rows []Row[T], failed map[int]error) map[int]error {
+// addDuplicates adds the rows whose ids earlier ones had.
+func (i *Import[T]) addDuplicates(rows []Row[T], failed map[int]error) map[int]error {
 	if i.taken == nil {
 		i.taken = make(map[[16]byte]int64)
 	}

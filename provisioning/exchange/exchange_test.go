@@ -21,9 +21,9 @@ import (
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
-// told reads a file and tells what is in it: the line and id of each enrollment, or
+// summarize reads a file and tells what is in it: the line and id of each enrollment, or
 // what is wrong with it, and why the rest was not read.
-func told(reader io.Reader, format Format) string {
+func summarize(reader io.Reader, format Format) string {
 	var story []string
 	err := ReadEnrollments(reader, format, func(row Row[enroll.Enrollment]) error {
 		said := row.Item.RegistrationID
@@ -63,10 +63,10 @@ func TestReadJSON(t *testing.T) {
 		"an object that is huge": {"{\"registrationId\":\"" + strings.Repeat("x", 3<<20) + "\"}\n{\"registrationId\":\"b\"}", "1 ! It is longer than 1048576 bytes\n2 b"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := told(strings.NewReader(c.file), JSON); got != c.want {
+			if got := summarize(strings.NewReader(c.file), JSON); got != c.want {
 				t.Errorf("it is\n%s\nwant\n%s", got, c.want)
 			}
-			if got := told(iotest.OneByteReader(strings.NewReader(c.file)), JSON); got != c.want {
+			if got := summarize(iotest.OneByteReader(strings.NewReader(c.file)), JSON); got != c.want {
 				t.Errorf("byte for byte it is\n%s\nwant\n%s", got, c.want)
 			}
 		})
@@ -126,7 +126,7 @@ func TestReadCSV(t *testing.T) {
 		"header alone":       {"registrationId", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := told(strings.NewReader(c.file), CSV); got != c.want {
+			if got := summarize(strings.NewReader(c.file), CSV); got != c.want {
 				t.Errorf("it is\n%s\nwant\n%s", got, c.want)
 			}
 		})

@@ -57,7 +57,7 @@ func ParseHubs(pairs []string) (map[string]string, error) {
 func (o *Origin) Enrollments(each func(enrollmentRow) error) func(enrollmentRow) error {
 	return func(row enrollmentRow) error {
 		if e := &row.Item; row.Err == nil {
-			o.fit(&e.HubHostName, &e.Hubs, &e.AllocationPolicy)
+			o.adaptHubs(&e.HubHostName, &e.Hubs, &e.AllocationPolicy)
 			o.count(row.Unknown, e.Attestation, e.ETag != "" || !e.CreatedDateTimeUTC.IsZero())
 			if e.RegistrationState != nil && e.RegistrationState.AssignedHub != "" {
 				o.without.Registrations++
@@ -71,7 +71,7 @@ func (o *Origin) Enrollments(each func(enrollmentRow) error) func(enrollmentRow)
 func (o *Origin) Groups(each func(groupRow) error) func(groupRow) error {
 	return func(row groupRow) error {
 		if g := &row.Item; row.Err == nil {
-			o.fit(&g.HubHostName, &g.Hubs, &g.AllocationPolicy)
+			o.adaptHubs(&g.HubHostName, &g.Hubs, &g.AllocationPolicy)
 			o.count(row.Unknown, g.Attestation, g.ETag != "" || !g.CreatedDateTimeUTC.IsZero())
 		}
 		return each(row)
@@ -93,7 +93,7 @@ func (o *Origin) Unused() (names []string) {
 	return names
 }
 
-func (o *Origin) fit(bound *string, hubs *[]string, policy *allocation.Policy) {
+func (o *Origin) adaptHubs(bound *string, hubs *[]string, policy *allocation.Policy) {
 	if len(o.Hubs) == 0 && !o.IgnoreHubs {
 		return
 	}

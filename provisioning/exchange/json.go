@@ -70,15 +70,15 @@ func readArray[T any](reader io.Reader, line int, each func(Row[T]) error) error
 	for decoder.More() {
 		var text json.RawMessage
 		if err := decoder.Decode(&text); err != nil {
-			return lines.broken(decoder, err)
+			return lines.readError(decoder, err)
 		}
-		if err := each(rowOf[T](lines.at(decoder.InputOffset()-int64(len(text))), text)); err != nil {
+		if err := each(rowOf[T](lines.lineAt(decoder.InputOffset()-int64(len(text))), text)); err != nil {
 			return err
 		}
 		bounded.next()
 	}
 	if _, err := decoder.Token(); err != nil {
-		return lines.broken(decoder, err)
+		return lines.readError(decoder, err)
 	}
 	if _, err := decoder.Token(); err != io.EOF {
 		return fault.New(fault.BadFormat, "After the end of the array there is more, which was not read")
@@ -136,7 +136,7 @@ func eachOf[T any](text []byte, line int, each func(Row[T]) error) error {
 		return each(Row[T]{Line: line, Err: fault.New(fault.BadFormat, "It is longer than %d bytes", maxObject)})
 	}
 	if invalidUTF8(text) >= 0 {
-		return each(Row[T]{Line: line, Item: named[T](text), Err: errNotUTF8()})
+		return each(Row[T]{Line: line, Item: itemWithID[T](text), Err: errNotUTF8()})
 	}
 	for decoder := json.NewDecoder(bytes.NewReader(text)); ; {
 		var one json.RawMessage
@@ -163,20 +163,20 @@ const maxRowDepth = document.MaxFreeDepth + 8
 func rowOf[T any](line int, text []byte) Row[T] {
 	row := Row[T]{Line: line}
 	if invalidUTF8(text) >= 0 {
-		row.Item, row.Err = named[T](text), errNotUTF8()
+		row.Item, row.Err = itemWithID[T](text), errNotUTF8()
 	} else if err := document.CheckDepth(text, maxRowDepth); err != nil {
 		row.Err = fault.New(fault.BadFormat, "It is nested deeper than %d levels", maxRowDepth)
 	} else if row.Err = checkSurrogates(text); row.Err != nil {
-		row.Item = named[T](text)
+		row.Item = itemWithID[T](text)
 	} else {
 		row.Item, row.Unknown, row.Err = decode[T](text)
 	}
 	return row
 }
 
-// named is an item with its id alone, by which it is found in a file where it can't be
+// itemWithID is an item with its id alone, by which it is found in a file where it can't be
 // read as a whole.
-func named[T any](text []byte) (item T) {
+func itemWithID[T any](text []byte) (item T) {
 	var id struct {
 		Registration string `json:"registrationId,omitempty"`
 		Group        string `json:"enrollmentGroupId,omitempty"`
@@ -203,7 +203,7 @@ func decode[T any](text []byte) (item T, unknown []string, err error) {
 	}
 	var again T
 	if err := json.Unmarshal(text, &again); err != nil {
-		return again, nil, misfit(err)
+		return again, nil, formError(err)
 	}
 	return again, unknownMembers(text, reflect.TypeFor[T](), ""), nil
 }
@@ -260,8 +260,8 @@ func (r *lineReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// at returns the line of the byte at an offset, which may not go back.
-func (r *lineReader) at(offset int64) int {
+// lineAt returns the line of the byte at an offset, which may not go back.
+func (r *lineReader) lineAt(offset int64) int {
 	passed := 0
 	for passed < len(r.ends) && r.ends[passed] < offset {
 		passed++
@@ -271,8 +271,8 @@ func (r *lineReader) at(offset int64) int {
 	return r.line
 }
 
-// broken says where an array could not be read any further.
-func (r *lineReader) broken(decoder *json.Decoder, err error) error {
+// readError says where an array could not be read any further.
+func (r *lineReader) readError(decoder *json.Decoder, err error) error {
 	if !errors.As(err, new(*json.SyntaxError)) && err != io.EOF && err != io.ErrUnexpectedEOF && r.failed != nil {
 		return r.failed
 	}
@@ -281,10 +281,10 @@ func (r *lineReader) broken(decoder *json.Decoder, err error) error {
 	offset += int64(len(rest) - len(bytes.TrimLeft(rest, " \t\r\n,")))
 	// In some encodings a letter has a byte that stands for a backslash in UTF-8.
 	if at := invalidUTF8(rest); at >= 0 && utf8.FullRune(rest[at:]) {
-		return fault.New(fault.BadFormat, "Line %d is not UTF-8, so nothing from there on was read. Save the file as UTF-8", r.at(offset))
+		return fault.New(fault.BadFormat, "Line %d is not UTF-8, so nothing from there on was read. Save the file as UTF-8", r.lineAt(offset))
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
-		return fault.New(fault.BadFormat, "The file ends too early: nothing from line %d on was read", r.at(offset))
+		return fault.New(fault.BadFormat, "The file ends too early: nothing from line %d on was read", r.lineAt(offset))
 	}
-	return fault.New(fault.BadFormat, "Line %d is not JSON, so nothing from there on was read", r.at(offset))
+	return fault.New(fault.BadFormat, "Line %d is not JSON, so nothing from there on was read", r.lineAt(offset))
 }

@@ -138,8 +138,8 @@ var jsonKinds = map[string]fault.Word{
 	"array": fault.Word("an array"), "object": fault.Word("an object"),
 }
 
-// misfit says what in some JSON has not the form of the service API.
-func misfit(err error) error {
+// formError says what in some JSON has not the form of the service API.
+func formError(err error) error {
 	var kind *json.UnmarshalTypeError
 	var moment *time.ParseError
 	switch {

@@ -90,7 +90,7 @@ func TestEncodings(t *testing.T) {
 		"a mistake within a letter": {JSON, "{\"é\":né}", "1 ! It is not JSON: after `{\"é\":n` there can't be 'é'"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if got := told(strings.NewReader(c.text), c.format); got != c.want {
+			if got := summarize(strings.NewReader(c.text), c.format); got != c.want {
 				t.Errorf("it is\n%s\nwant\n%s", got, c.want)
 			}
 		})

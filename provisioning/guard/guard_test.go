@@ -72,7 +72,7 @@ func TestRatesForget(t *testing.T) {
 	now := noon
 	p := perKey{most: 1, time: time.Minute}
 	for i := range 3 * maxLimiters {
-		p.of(fmt.Sprint(i), now)
+		p.limiter(fmt.Sprint(i), now)
 		if len(p.byKey) > 2*maxLimiters {
 			t.Fatalf("%d names are remembered", len(p.byKey))
 		}

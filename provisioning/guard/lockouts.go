@@ -150,9 +150,9 @@ func (l *Lockouts) follow() {
 // clockStep is how far a clock may be set back before what it said counts as wrong.
 const clockStep = 5 * time.Minute
 
-// over reports whether the lock-out has ended. A lock-out that begins in the future is
+// ended reports whether the lock-out has ended. A lock-out that begins in the future is
 // of a clock that was wrong, and would last for as long as that was ahead.
-func (l *LockedOut) over(now time.Time) bool {
+func (l *LockedOut) ended(now time.Time) bool {
 	return !now.Before(l.Until.Time) || l.Since.Sub(now) > clockStep
 }
 
@@ -167,7 +167,7 @@ func (l *Lockouts) Check(remote string) error {
 		return nil
 	}
 	now := l.config.Now()
-	if locked.over(now) {
+	if locked.ended(now) {
 		delete(l.locked, source) // the record goes with the next sweep
 		return nil
 	}
@@ -231,12 +231,12 @@ func (l *Lockouts) List(ctx context.Context) ([]LockedOut, error) {
 	now, trusted := l.config.Now(), l.config.Trusted()
 	l.mutex.Lock()
 	for _, entry := range entries {
-		if entry.Value.over(now) {
+		if entry.Value.ended(now) {
 			if !trusted {
 				continue
 			}
 			over = append(over, l.table.Delete(entry.Key, store.ETag(entry.ETag)))
-			if locked := l.locked[entry.Key]; locked != nil && locked.over(now) {
+			if locked := l.locked[entry.Key]; locked != nil && locked.ended(now) {
 				delete(l.locked, entry.Key)
 			}
 			continue

@@ -40,7 +40,7 @@ const unconnectedKept = 10
 func NewRates(limits RateLimits, now func() time.Time) *Rates {
 	return &Rates{
 		limits: limits, now: now,
-		registrations: per(limits.RegistrationsPerMinute, time.Minute), operations: per(limits.OperationsPerMinute, time.Minute),
+		registrations: newLimiter(limits.RegistrationsPerMinute, time.Minute), operations: newLimiter(limits.OperationsPerMinute, time.Minute),
 		perDevice:   perKey{most: limits.DevicePerMinute, time: time.Minute},
 		polls:       perKey{most: limits.PollsPer10Seconds, time: 10 * time.Second},
 		unconnected: perKey{most: unconnectedKept, time: time.Minute},
@@ -54,7 +54,7 @@ func (r *Rates) Registration(registrationID string) error {
 	if wait, ok := take(r.registrations, now); !ok {
 		return Throttled(wait, fault.New(fault.Throttled, "The service takes %d registrations a minute. Come back later", r.limits.RegistrationsPerMinute))
 	}
-	if wait, ok := take(r.perDevice.of(strings.ToLower(registrationID), now), now); !ok {
+	if wait, ok := take(r.perDevice.limiter(strings.ToLower(registrationID), now), now); !ok {
 		return Throttled(wait, fault.New(fault.Throttled, "A device may register %d times a minute. Come back later", r.limits.DevicePerMinute))
 	}
 	return nil
@@ -63,7 +63,7 @@ func (r *Rates) Registration(registrationID string) error {
 // Poll counts what a device asks after it registered: fault 429001 when it was too much.
 func (r *Rates) Poll(registrationID string) error {
 	now := r.now()
-	if wait, ok := take(r.polls.of(strings.ToLower(registrationID), now), now); !ok {
+	if wait, ok := take(r.polls.limiter(strings.ToLower(registrationID), now), now); !ok {
 		return Throttled(wait, fault.New(fault.Throttled, "A device may ask %d times in 10 seconds. Come back later", r.limits.PollsPer10Seconds))
 	}
 	return nil
@@ -81,7 +81,7 @@ func (r *Rates) Operation() error {
 // when its source had many of them.
 func (r *Rates) Unconnected(remote string) bool {
 	now := r.now()
-	_, ok := take(r.unconnected.of(SourceOf(remote), now), now)
+	_, ok := take(r.unconnected.limiter(SourceOf(remote), now), now)
 	return ok
 }
 
@@ -91,8 +91,8 @@ func Throttled(wait time.Duration, problem *fault.Error) error {
 	return problem
 }
 
-// per is a limiter of so many in a time; nil for 0.
-func per(most int, time time.Duration) *rate.Limiter {
+// newLimiter is a limiter of so many in a time; nil for 0.
+func newLimiter(most int, time time.Duration) *rate.Limiter {
 	if most <= 0 {
 		return nil
 	}
@@ -112,7 +112,7 @@ type perKey struct {
 // maxLimiters bounds the names that are remembered at once.
 const maxLimiters = 100_000
 
-func (p *perKey) of(key string, now time.Time) *rate.Limiter {
+func (p *perKey) limiter(key string, now time.Time) *rate.Limiter {
 	if p.most <= 0 {
 		return nil
 	}
@@ -132,7 +132,7 @@ func (p *perKey) of(key string, now time.Time) *rate.Limiter {
 	}
 	limiter, ok := p.byKey[key]
 	if !ok {
-		limiter = per(p.most, p.time)
+		limiter = newLimiter(p.most, p.time)
 		p.byKey[key] = limiter
 	}
 	return limiter

@@ -42,7 +42,7 @@ func NewSearches() *Searches {
 		turn:    make(chan struct{}, 1),
 		devices: perKey{most: SearchesOfDevice, time: SearchesRefill},
 		sources: perKey{most: SearchesOfSource, time: SearchesRefill},
-		fresh:   per(searchesOfAll, SearchesRefill), repeated: per(searchesOfAll, SearchesRefill),
+		fresh:   newLimiter(searchesOfAll, SearchesRefill), repeated: newLimiter(searchesOfAll, SearchesRefill),
 	}
 }
 
@@ -51,7 +51,7 @@ func NewSearches() *Searches {
 func (q *Searches) Begin(ctx context.Context, remote, registrationID string, groups int,
 	now func() time.Time) (end func(found bool), _ error) {
 	source := SourceOf(remote)
-	device, from := q.devices.of(source+" "+strings.ToLower(registrationID), now()), q.sources.of(source, now())
+	device, from := q.devices.limiter(source+" "+strings.ToLower(registrationID), now()), q.sources.limiter(source, now())
 	all := func() *rate.Limiter {
 		if from.TokensAt(now()) < SearchesOfSource {
 			return q.repeated

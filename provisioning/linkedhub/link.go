@@ -81,15 +81,15 @@ func (l *Links) complete(ctx context.Context, link *Link, before Link, exists bo
 			"of a policy that has the rights RegistryRead, RegistryWrite and ServiceConnect, such as iothubowner",
 			link.HostName)
 	}
-	return l.try(ctx, *link)
+	return l.checkConnection(ctx, *link)
 }
 
 // linkTimeout bounds how long a hub may take to answer when it is linked.
 const linkTimeout = 15 * time.Second
 
-// try asks a hub elsewhere whether it takes the connection string of a link.
-func (l *Links) try(ctx context.Context, link Link) error {
-	hub, err := l.reach(link)
+// checkConnection asks a hub elsewhere whether it takes the connection string of a link.
+func (l *Links) checkConnection(ctx context.Context, link Link) error {
+	hub, err := l.connect(link)
 	if err != nil {
 		return err
 	}

@@ -120,8 +120,8 @@ func (h *Linked) Latency() time.Duration {
 	return time.Duration(h.latency.Load())
 }
 
-// shown is the link without its secret.
-func (h *Linked) shown() Link {
+// withoutSecret is the link without its secret.
+func (h *Linked) withoutSecret() Link {
 	link := h.Link
 	link.ConnectionString, link.Hub = "", h.Name()
 	if nanoseconds := h.latency.Load(); nanoseconds > 0 {
@@ -200,7 +200,7 @@ func (l *Links) read(ctx context.Context) ([]*Linked, error) {
 			found = before[i]
 		} else if link.Local {
 			found.Hub = l.local[entry.Key]
-		} else if found.Hub, err = l.reach(link); err != nil {
+		} else if found.Hub, err = l.connect(link); err != nil {
 			l.config.Logger.Error("a linked hub can't be used", "hub", link.HostName, "error", err)
 			continue
 		}
@@ -218,7 +218,7 @@ func (l *Links) read(ctx context.Context) ([]*Linked, error) {
 	return hubs, nil
 }
 
-func (l *Links) reach(link Link) (Hub, error) {
+func (l *Links) connect(link Link) (Hub, error) {
 	if l.config.Reach == nil {
 		return nil, fault.New(fault.ArgumentInvalid, "This service can't reach hubs elsewhere")
 	}
@@ -259,7 +259,7 @@ func (l *Links) Hosts() []string {
 func (l *Links) List() []Link {
 	shown := []Link{}
 	for _, hub := range l.All() {
-		shown = append(shown, hub.shown())
+		shown = append(shown, hub.withoutSecret())
 	}
 	return shown
 }
@@ -270,7 +270,7 @@ func (l *Links) Get(host string) (Link, error) {
 	if hub == nil {
 		return Link{}, l.notLinked(host)
 	}
-	return hub.shown(), nil
+	return hub.withoutSecret(), nil
 }
 
 func (l *Links) notLinked(host string) error {
