@@ -67,8 +67,8 @@ func wholeGroup(g enroll.Group) sentGroup {
 	return sentGroup{g, g.CredentialPolicyName, g.ParentDeviceID}
 }
 
-// each is every item as it is sent.
-func each[T, S any](items []T, sent func(T) S) []S {
+// convert is every item as it is sent.
+func convert[T, S any](items []T, sent func(T) S) []S {
 	all := make([]S, len(items))
 	for i, item := range items {
 		all[i] = sent(item)
@@ -117,8 +117,8 @@ type BulkError struct {
 // BulkEnrollments does the same to several enrollments, each for itself, and returns
 // those that failed.
 func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode,
-	enrollments []enroll.Enrollment) (failed []BulkError, err error) {
-	return p.bulk(ctx, contract.EnrollmentsPath, map[string]any{"mode": mode, "enrollments": each(enrollments,
+	enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
+	return p.bulk(ctx, contract.EnrollmentsPath, map[string]any{"mode": mode, "enrollments": convert(enrollments,
 		wholeEnrollment)})
 }
 

@@ -96,11 +96,11 @@ func (b *berth) stop() error {
 	return errors.Join(b.process.stop(), os.RemoveAll(b.folder))
 }
 
-// admissions is how many devices are made known at once.
-const admissions = 16
+// creators is how many devices are made known at once.
+const creators = 16
 
-func (b *berth) admit(ctx context.Context, devices []identity) error {
-	return inParallel(ctx, len(devices), admissions, func(ctx context.Context, i int) error {
+func (b *berth) createDevices(ctx context.Context, devices []identity) error {
+	return inParallel(ctx, len(devices), creators, func(ctx context.Context, i int) error {
 		_, err := b.hub.CreateDevice(ctx, hubidentity.Device{DeviceID: devices[i].id, Authentication: &hubidentity.Authentication{
 			Type: hubidentity.SelfSigned, X509Thumbprint: hubidentity.ThumbprintPair{PrimaryThumbprint: &devices[i].thumbprint}}})
 		return err
@@ -126,10 +126,10 @@ func (l berthLink) close() error { return l.Close() }
 
 // enroll lets devices in through the provisioning service.
 func (b *berth) enroll(ctx context.Context, devices []identity) error {
-	return inParallel(ctx, len(devices), admissions, func(ctx context.Context, i int) error {
-		_, err := b.service.PutEnrollment(ctx, enroll.Enrollment{RegistrationID: devices[i].id,
-			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-				ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: devices[i].pem}}}}}}, "")
+	return inParallel(ctx, len(devices), creators, func(ctx context.Context, i int) error {
+		_, err := b.service.PutEnrollment(ctx, provisioning.Enrollment{RegistrationID: devices[i].id,
+			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
+				ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: devices[i].pem}}}}}}, "")
 		return err
 	})
 }

@@ -12,9 +12,9 @@ const storm = 16
 // measureConnections measures a connect storm: full mutual handshakes (no
 // session is resumed), CONNECT answered, DISCONNECT.
 func measureConnections(ctx context.Context, s settings, r *report) error {
-	return each(ctx, s, r, s.rounds, storm, func(t target, devices []identity) error {
+	return forEachTarget(ctx, s, r, s.rounds, storm, func(t target, devices []identity) error {
 		var connected atomic.Int64
-		cpu, elapsed, err := t.server().spent(func() error {
+		cpu, elapsed, err := t.server().measureCPU(func() error {
 			began := time.Now()
 			return inParallel(ctx, storm, storm, func(ctx context.Context, i int) error {
 				for time.Since(began) < s.seconds {

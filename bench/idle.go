@@ -16,7 +16,7 @@ const settle = 15 * time.Second
 // every round.
 func measureIdle(ctx context.Context, s settings, r *report) error {
 	for range s.rounds {
-		if err := each(ctx, s, r, 1, s.idle, func(t target, devices []identity) error {
+		if err := forEachTarget(ctx, s, r, 1, s.idle, func(t target, devices []identity) error {
 			return idle(ctx, t, devices, r)
 		}); err != nil {
 			return err

@@ -123,8 +123,8 @@ func (m *mosquitto) stop() error {
 	return errors.Join(m.process.stop(), os.RemoveAll(m.folder))
 }
 
-// admit has nothing to do: whoever the authority has signed may come in.
-func (m *mosquitto) admit(context.Context, []identity) error { return nil }
+// createDevices has nothing to do: whoever the authority has signed may come in.
+func (m *mosquitto) createDevices(context.Context, []identity) error { return nil }
 
 func (m *mosquitto) connect(ctx context.Context, device identity, listens bool) (link, error) {
 	dialer := tls.Dialer{Config: &tls.Config{RootCAs: m.roots, Certificates: []tls.Certificate{*device.certificate}}}

@@ -111,9 +111,9 @@ func (p *process) cpu() (float64, error) {
 	return parseCPU(string(text))
 }
 
-// spent calls do, and returns the CPU time in seconds that the server used
+// measureCPU calls do, and returns the CPU time in seconds that the server used
 // meanwhile, and how long it took.
-func (p *process) spent(do func() error) (cpu float64, elapsed time.Duration, err error) {
+func (p *process) measureCPU(do func() error) (cpu float64, elapsed time.Duration, err error) {
 	before, err := p.cpu()
 	if err != nil {
 		return 0, 0, err

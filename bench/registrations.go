@@ -48,7 +48,7 @@ func measureRegistrations(ctx context.Context, s settings, r *report) (err error
 // registerAll registers devices that arrive together, and returns the CPU time in
 // seconds that the server used, and how long it took.
 func (b *berth) registerAll(ctx context.Context, devices []identity) (cpu float64, elapsed time.Duration, err error) {
-	return b.process.spent(func() error {
+	return b.process.measureCPU(func() error {
 		return inParallel(ctx, len(devices), arriving, func(ctx context.Context, i int) error {
 			return b.register(ctx, devices[i])
 		})

@@ -38,8 +38,8 @@ func (r *report) add(t target, row string, value float64) {
 	fmt.Printf("%-24s %s: %s\n", column, row, number(value))
 }
 
-// note adds a sentence that the reader of the table needs, once.
-func (r *report) note(text string) {
+// addNote adds a sentence that the reader of the table needs, once.
+func (r *report) addNote(text string) {
 	if !slices.Contains(r.notes, text) {
 		r.notes = append(r.notes, text)
 		fmt.Println(text)
@@ -55,7 +55,7 @@ func (r *report) noteLoad() {
 	}
 	var load float64
 	if _, err := fmt.Sscan(string(text), &load); err == nil && load > 0.5 {
-		r.note(fmt.Sprintf("The machine was busy when this began, with a load of %.1f: rates and latencies are worse than it could do.", load))
+		r.addNote(fmt.Sprintf("The machine was busy when this began, with a load of %.1f: rates and latencies are worse than it could do.", load))
 	}
 }
 

@@ -60,8 +60,8 @@ func TestTable(t *testing.T) {
 	if got := r.table(); got != want {
 		t.Errorf("the table is\n%swant\n%s", got, want)
 	}
-	r.note("once")
-	r.note("once")
+	r.addNote("once")
+	r.addNote("once")
 	if !slices.Equal(r.notes, []string{"once"}) {
 		t.Errorf("the notes are %q", r.notes)
 	}

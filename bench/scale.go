@@ -50,7 +50,7 @@ func measureScale(ctx context.Context, s settings, r *report) (err error) {
 			if err := b.enroll(ctx, devices); err != nil {
 				return err
 			}
-			if err := b.settle(ctx); err != nil {
+			if err := b.awaitIdle(ctx); err != nil {
 				return err
 			}
 			if err := registerAmong(ctx, b, devices, r, others[i]); err != nil {
@@ -91,11 +91,11 @@ func (b *berth) enrollOthers(ctx context.Context, authority *credential.Authorit
 	})
 }
 
-// settle waits until the server has nothing left to do: its storage puts in order
+// awaitIdle waits until the server has nothing left to do: its storage puts in order
 // what it was given.
-func (b *berth) settle(ctx context.Context) error {
+func (b *berth) awaitIdle(ctx context.Context) error {
 	for quiet := 0; quiet < 3; {
-		cpu, _, err := b.process.spent(func() error { return wait(ctx, time.Second) })
+		cpu, _, err := b.process.measureCPU(func() error { return wait(ctx, time.Second) })
 		if err != nil {
 			return err
 		}

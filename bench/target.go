@@ -13,8 +13,8 @@ import (
 type target interface {
 	name() string
 	server() *process
-	// admit makes devices known to the server.
-	admit(context.Context, []identity) error
+	// createDevices makes devices known to the server.
+	createDevices(context.Context, []identity) error
 	// connect connects a device with a full mutual handshake. One that listens
 	// has a subscription.
 	connect(ctx context.Context, device identity, listens bool) (link, error)
@@ -29,10 +29,10 @@ type link interface {
 	close() error
 }
 
-// each starts the servers that are installed, fresh, lets them admit the
+// forEachTarget starts the servers that are installed, fresh, creates the
 // devices, and calls measure for each of them in every round, in turn: what else
 // the machine does hits all of them.
-func each(ctx context.Context, s settings, r *report, rounds int, devices int, measure func(target, []identity) error) (err error) {
+func forEachTarget(ctx context.Context, s settings, r *report, rounds int, devices int, measure func(target, []identity) error) (err error) {
 	authority, err := newAuthority()
 	if err != nil {
 		return err
@@ -51,7 +51,7 @@ func each(ctx context.Context, s settings, r *report, rounds int, devices int, m
 		return err
 	}
 	for _, target := range targets {
-		if err := target.admit(ctx, identities); err != nil {
+		if err := target.createDevices(ctx, identities); err != nil {
 			return fmt.Errorf("make devices known to %s: %w", target.name(), err)
 		}
 	}
@@ -73,7 +73,7 @@ func startTargets(s settings, r *report, authority *credential.Authority) ([]tar
 	targets := []target{first}
 	peer, err := startMosquitto(s, authority)
 	if errors.Is(err, errNotInstalled) {
-		r.note("mosquitto is not installed: Berth is measured alone.")
+		r.addNote("mosquitto is not installed: Berth is measured alone.")
 		return targets, nil
 	}
 	if err != nil {

@@ -17,7 +17,7 @@ const (
 
 // measureTelemetry measures how fast messages are acknowledged.
 func measureTelemetry(ctx context.Context, s settings, r *report) error {
-	return each(ctx, s, r, s.rounds, telemetryConnections, func(t target, devices []identity) error {
+	return forEachTarget(ctx, s, r, s.rounds, telemetryConnections, func(t target, devices []identity) error {
 		links := make([]link, len(devices))
 		if err := inParallel(ctx, len(devices), len(devices), func(ctx context.Context, i int) (err error) {
 			links[i], err = t.connect(ctx, devices[i], false)
@@ -116,7 +116,7 @@ func (l *load) measure(ctx context.Context, server *process, duration time.Durat
 	if err := wait(ctx, warmUp); err != nil {
 		return err
 	}
-	cpu, elapsed, err := server.spent(func() error {
+	cpu, elapsed, err := server.measureCPU(func() error {
 		l.measuring.Store(true)
 		defer l.measuring.Store(false)
 		return wait(ctx, duration)

@@ -82,7 +82,7 @@ func New(config Config) *web.Site {
 		Name: config.Provisioning.IDScope(), Languages: languages, Documents: config.Documents,
 		DataDir: config.DataDir, DataFlag: config.DataFlag, Now: config.Now, Trusted: config.Trusted,
 		Records: config.Records, Health: config.Health, Logger: config.Logger, Panics: config.Panics, Ticker: config.Ticker,
-		Authorize: p.authorize, Act: act, Refused: p.refused,
+		Authorize: p.authorize, Act: asPortal, Refused: p.refused,
 		HoldsSecret: func(text string) bool { return credential.HoldsPrivateKey([]byte(text)) },
 	}, p.sections()...)
 }
@@ -124,8 +124,8 @@ func (p *pages) authorize(ctx context.Context, role web.Role) context.Context {
 	return ctx
 }
 
-// act is the context of what is done in the name of a role.
-func act(ctx context.Context, role web.Role, remote string) context.Context {
+// asPortal is the context of what is done in the name of a role.
+func asPortal(ctx context.Context, role web.Role, remote string) context.Context {
 	return audit.WithActor(ctx, audit.Actor{Name: "portal " + string(role), Remote: remote})
 }
 

@@ -111,12 +111,12 @@ func (c *Call) Selected() []string {
 	return slices.Compact(ids)
 }
 
-// every reports whether all that match are meant, and not those that are ticked.
-func (c *Call) every(d Deletion) bool { return d.IDs != nil && c.Value("every") == "yes" }
+// deletesAll reports whether all that match are meant, and not those that are ticked.
+func (c *Call) deletesAll(d Deletion) bool { return d.IDs != nil && c.Value("every") == "yes" }
 
 // confirmDeletion asks whether to delete what is selected.
 func (c *Call) confirmDeletion(d Deletion) error {
-	if c.every(d) {
+	if c.deletesAll(d) {
 		return c.confirmEvery(d)
 	}
 	ids, at := c.Selected(), c.position()
@@ -136,7 +136,7 @@ func (c *Call) delete(d Deletion) error {
 	if !c.Confirmed() {
 		return c.confirmDeletion(d)
 	}
-	if c.every(d) {
+	if c.deletesAll(d) {
 		return c.deleteEvery(d)
 	}
 	var failed []failure

@@ -118,7 +118,7 @@ func syntaxProblem(text string, err error) *JSONProblem {
 func checkShape(text string, value any, shape Members, path string) *JSONProblem {
 	object, ok := value.(map[string]any)
 	if !ok {
-		return ProblemAt(text, whereIs(text, path), "%s must be a JSON object, between braces", placeName(path))
+		return ProblemAt(text, positionOf(text, path), "%s must be a JSON object, between braces", placeName(path))
 	}
 	if shape == nil {
 		return nil
@@ -137,7 +137,7 @@ func checkShape(text string, value any, shape Members, path string) *JSONProblem
 				allowed = append(allowed, name)
 			}
 			slices.Sort(allowed)
-			return ProblemAt(text, whereIs(text, here), "%s is not known here. There can be: %s", placeName(here),
+			return ProblemAt(text, positionOf(text, here), "%s is not known here. There can be: %s", placeName(here),
 				strings.Join(allowed, ", "))
 		}
 		if object[name] == nil {
@@ -157,9 +157,9 @@ func placeName(path string) string {
 	return path
 }
 
-// whereIs returns the byte at which the member at a path of names begins, or
+// positionOf returns the byte at which the member at a path of names begins, or
 // where the text does. The text is JSON.
-func whereIs(text, path string) int {
+func positionOf(text, path string) int {
 	decoder := json.NewDecoder(strings.NewReader(text))
 	skipSpace := func(at int) int {
 		rest := text[at:]
