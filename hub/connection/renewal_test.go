@@ -182,7 +182,8 @@ func TestRenewalWhileAnotherIsUnderWay(t *testing.T) {
 		errors.As(err, &problem)
 		return problem.Info
 	}
-	if _, err := begin("0", "nothing"); !errors.Is(err, fault.PreconditionFailed) || info(err)["requestId"] != "nothing" {
+	_, err := begin("0", "nothing")
+	if !errors.Is(err, fault.PreconditionFailed) || info(err)["requestId"] != "nothing" {
 		t.Errorf("to replace what there is not is answered %v", err)
 	}
 	first, err := begin("1", "*")

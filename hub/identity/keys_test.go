@@ -22,7 +22,8 @@ func TestRenewKeys(t *testing.T) {
 			t.Fatal(err)
 		}
 		renewed := after.Authentication.SymmetricKey
-		if (*renewed.PrimaryKey != *keys.PrimaryKey) != c.primary || (*renewed.SecondaryKey != *keys.SecondaryKey) != c.secondary ||
+		if (*renewed.PrimaryKey != *keys.PrimaryKey) != c.primary ||
+			(*renewed.SecondaryKey != *keys.SecondaryKey) != c.secondary ||
 			!credential.ValidKey(*renewed.PrimaryKey) || !credential.ValidKey(*renewed.SecondaryKey) {
 			t.Errorf("%+v makes %+v of %+v", c, renewed, keys)
 		}

@@ -47,10 +47,11 @@ func TestCheckParents(t *testing.T) {
 			[]string{gateway}, ""},
 		{"an edge device with a scope of its choice", nil, Device{DeviceScope: own, Capabilities: edge}, nil,
 			"gives an IoT Edge device its own"},
-		{"one that is no scope", nil, Device{ParentScopes: []string{"gate-way"}}, nil, "not that of an IoT Edge device"},
+		{"one that is no scope", nil, Device{ParentScopes: []string{"gate-way"}}, nil,
+			"not that of an IoT Edge device"},
 		{"one without a generation", nil, Device{ParentScopes: []string{"ms-azure-iot-edge://lamp"}}, nil,
 			"not that of an IoT Edge device"},
-		{"one of a device that is not there", nil, Device{ParentScopes: []string{"ms-azure-iot-edge://nobody-100"}}, nil,
+		{"one of nobody", nil, Device{ParentScopes: []string{"ms-azure-iot-edge://nobody-100"}}, nil,
 			"not that of an IoT Edge device"},
 		{"one of an id that can't be", nil, Device{ParentScopes: []string{"ms-azure-iot-edge://a b-100"}}, nil,
 			"not that of an IoT Edge device"},
@@ -85,8 +86,8 @@ func TestCheckParents(t *testing.T) {
 			if !slices.Equal(device.ParentScopes, c.parents) {
 				t.Errorf("its parents are %q, want %q", device.ParentScopes, c.parents)
 			}
-			if want := slices.Concat(c.parents, []string{""})[0]; !device.Capabilities.IoTEdge && device.DeviceScope != want {
-				t.Errorf("its scope is %q, want %q", device.DeviceScope, want)
+			if scope := device.DeviceScope; !device.Capabilities.IoTEdge && scope != strings.Join(c.parents, "") {
+				t.Errorf("its scope is %q, and its parents are %q", scope, c.parents)
 			}
 		})
 	}
@@ -104,10 +105,10 @@ func TestCheckParent(t *testing.T) {
 		says   string
 	}{
 		{"an edge device", parent, nil, nil, ""},
-		{"a device that is none", Device{DeviceID: "gateway", DeviceScope: parent.DeviceScope}, nil, fault.ArgumentInvalid,
-			"no IoT Edge device"},
-		{"one that the hub has given no scope", Device{DeviceID: "gateway", Capabilities: edge}, nil, fault.ArgumentInvalid,
-			"no IoT Edge device"},
+		{"a device that is none", Device{DeviceID: "gateway", DeviceScope: parent.DeviceScope}, nil,
+			fault.ArgumentInvalid, "no IoT Edge device"},
+		{"one that the hub has given no scope", Device{DeviceID: "gateway", Capabilities: edge}, nil,
+			fault.ArgumentInvalid, "no IoT Edge device"},
 		{"none", Device{}, NotFound("gateway"), fault.ArgumentInvalid, "before its children"},
 		{"a hub that does not answer", Device{}, unreachable, unreachable, "unreachable"},
 	} {

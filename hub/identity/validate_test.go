@@ -78,7 +78,8 @@ func TestComplete(t *testing.T) {
 		{"keys", hadCertificate, &Authentication{SymmetricKey: keys}, kept},
 		{"a thumbprint without a type", had, &Authentication{X509Thumbprint: ThumbprintPair{nil, &sha1}},
 			func(a Authentication) bool {
-				return a.Type == SelfSigned && a.SymmetricKey == KeyPair{} && a.X509Thumbprint.PrimaryThumbprint == nil &&
+				return a.Type == SelfSigned && a.SymmetricKey == KeyPair{} &&
+					a.X509Thumbprint.PrimaryThumbprint == nil &&
 					*a.X509Thumbprint.SecondaryThumbprint == strings.ToUpper(sha1)
 			}},
 		{"an authority, with the keys of before", had, &Authentication{Type: CertificateAuthority, SymmetricKey: keys,
@@ -86,7 +87,8 @@ func TestComplete(t *testing.T) {
 			func(a Authentication) bool { return a == Authentication{Type: CertificateAuthority} }},
 	} {
 		device := Device{DeviceID: "d", Status: "Disabled", Authentication: c.given}
-		if err := device.Complete(c.before); err != nil || !c.good(*device.Authentication) || device.Status != Disabled {
+		err := device.Complete(c.before)
+		if err != nil || !c.good(*device.Authentication) || device.Status != Disabled {
 			t.Errorf("%s: it is %+v, %+v, error %v", c.name, device, device.Authentication, err)
 		}
 	}
