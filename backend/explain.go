@@ -21,8 +21,8 @@ func (p *Provisioning) Attempt(ctx context.Context, sequence int64) (attempt att
 // CheckChain judges a chain of certificates (PEM, the device's own first) as if a
 // device came with it now. registrationID may be "" for the common name.
 func (p *Provisioning) CheckChain(ctx context.Context, chain []byte,
-	registrationID string) (judgement provisioning.Judgement, err error) {
+	registrationID string) (decision provisioning.Decision, err error) {
 	body := map[string]string{"certificates": string(chain), "registrationId": registrationID}
-	err = p.do(ctx, request{method: http.MethodPost, path: contract.CheckChainPath, body: body, into: &judgement})
-	return judgement, err
+	err = p.do(ctx, request{method: http.MethodPost, path: contract.CheckChainPath, body: body, into: &decision})
+	return decision, err
 }

@@ -153,8 +153,8 @@ func TestCertificateAuthorities(t *testing.T) {
 	if all, next, err := dps.Authorities(ctx, "fact", "", 10); err != nil || len(all) != 1 || next != "" {
 		t.Errorf("the authorities are %+v, %q, error %v", all, next, err)
 	}
-	if judgement, err := dps.CheckChain(ctx, certificate, "d1"); err != nil || judgement.Admitted {
-		t.Errorf("the chain is judged %+v, error %v", judgement, err)
+	if decision, err := dps.CheckChain(ctx, certificate, "d1"); err != nil || decision.Admitted {
+		t.Errorf("the chain is judged %+v, error %v", decision, err)
 	}
 	if err := dps.DeleteAuthority(ctx, "factory", "", true); err != nil {
 		t.Error(err)

@@ -30,7 +30,7 @@ func (i *intent) Intact() error {
 	if enroll.CheckRegistrationID(i.RegistrationID) != nil {
 		return errors.New("it has no registration id")
 	}
-	if err := document.CheckDepth(i.Case, document.MaxDepth); err != nil {
+	if err := document.CheckDepth(i.Snapshot, document.MaxDepth); err != nil {
 		return fmt.Errorf("case: %w", err)
 	}
 	return document.CheckFreeDepth("payload", i.Payload)

@@ -28,7 +28,7 @@ type intent struct {
 	IDScope        string                          `json:"idScope,omitempty"`
 	ToldAgain      bool                            `json:"toldAgain,omitempty"` // see sinceReprovisioned
 	Trace          attest.Trace                    `json:"trace,omitempty"`
-	Case           json.RawMessage                 `json:"case,omitempty"`        // see attest.Attempt
+	Snapshot       json.RawMessage                 `json:"case,omitempty"`        // see attest.Attempt
 	Payload        json.RawMessage                 `json:"payload,omitempty"`     // the device's, for custom allocation
 	CSR            string                          `json:"csr,omitempty"`         // that the device sent, checked
 	Attestation    string                          `json:"attestation,omitempty"` // hash of what the device was judged by; "" in what earlier versions wrote

@@ -134,14 +134,14 @@ func TestKeysOfNoUse(t *testing.T) {
 					t.Errorf("%s: %v", door, err)
 				}
 			}
-			judgement, err := h.CheckChain(ctx, devices, "d1")
+			decision, err := h.CheckChain(ctx, devices, "d1")
 			switch {
 			case !c.taken && (!errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), c.says)):
 				t.Errorf("a chain that is checked: %v", err)
 			case c.taken:
-				if failed, _ := judgement.Checks.Failed(); err != nil || judgement.Admitted || !strings.Contains(failed.Saw,
+				if failed, _ := decision.Checks.Failed(); err != nil || decision.Admitted || !strings.Contains(failed.Saw,
 					c.says) {
-					t.Errorf("a chain that is checked: %+v, error %v", judgement, err)
+					t.Errorf("a chain that is checked: %+v, error %v", decision, err)
 				}
 			}
 		})
@@ -194,9 +194,9 @@ func TestKeyRollover(t *testing.T) {
 	for _, one := range []*issued{device, again, line} {
 		chain.WriteString(one.pem)
 	}
-	judgement, err := h.CheckChain(ctx, []byte(chain.String()), "")
-	if err != nil || !judgement.Admitted || judgement.GroupID != "g" {
-		t.Errorf("a chain that is checked: %+v, %v", judgement, err)
+	decision, err := h.CheckChain(ctx, []byte(chain.String()), "")
+	if err != nil || !decision.Admitted || decision.GroupID != "g" {
+		t.Errorf("a chain that is checked: %+v, %v", decision, err)
 	}
 }
 

@@ -51,7 +51,7 @@ func (i intent) attempt(result storedRegistration, trace attest.Trace, now time.
 	attempt := attest.Attempt{
 		Time: now.UTC(), RegistrationID: i.RegistrationID, Enrolled: true, IDScope: i.IDScope,
 		Protocol: i.Protocol, RemoteAddress: i.RemoteAddr,
-		Outcome: attest.Assigned, Hub: result.AssignedHub, DeviceID: result.DeviceID, Checks: trace, Case: i.Case,
+		Outcome: attest.Assigned, Hub: result.AssignedHub, DeviceID: result.DeviceID, Checks: trace, Snapshot: i.Snapshot,
 	}
 	if result.Status != StatusAssigned {
 		attempt.Outcome, attempt.Hub, attempt.DeviceID = attest.Failed, "", ""
@@ -71,8 +71,8 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found p
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
 	}
 	attempt.Enrolled = found.group != "" || s.enrolledAs(ctx, evidence.RegistrationID)
-	if c, err := s.caseOf(ctx, evidence, found); err == nil {
-		attempt.Case = c.encoded()
+	if c, err := s.snapshotOf(ctx, evidence, found); err == nil {
+		attempt.Snapshot = c.encoded()
 	}
 	s.tally.count(attest.Refused)
 	s.keepRefusal(ctx, attempt, err)

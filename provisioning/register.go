@@ -53,8 +53,8 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device p
 	job.intent.ToldAgain = evidence.APIVersion >= sinceReprovisioned
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload
 	job.intent.CSR, job.intent.Trace = asked.CSR, trace
-	if c, err := s.caseOf(ctx, evidence, device); err == nil { // without one the attempt is less, and not wrong
-		job.intent.Case = c.encoded()
+	if c, err := s.snapshotOf(ctx, evidence, device); err == nil { // without one the attempt is less, and not wrong
+		job.intent.Snapshot = c.encoded()
 	}
 	close(job.known)
 	done, err := s.assignAtOnce(ctx, job, device.enrollment)

@@ -10,7 +10,7 @@ import (
 
 // Explain judges a saved case again, by the code that registers devices, in memory: no
 // server is needed. Its errors are those of provisioning.Explain.
-func Explain(ctx context.Context, c provisioning.Case) (judgement provisioning.Judgement, err error) {
+func Explain(ctx context.Context, c provisioning.Snapshot) (decision provisioning.Decision, err error) {
 	documents := memory.New().Open()
 	defer func() { err = errors.Join(err, documents.Close()) }()
 	return provisioning.Explain(ctx, documents, c)

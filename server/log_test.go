@@ -159,10 +159,10 @@ func TestTheWordsOfStrangersAreBounded(t *testing.T) {
 			t.Fatal(err)
 		}
 		// A chain of certificates is kept as it came, up to a limit of its own.
-		if len(whole.Case) > 50<<10 {
-			t.Errorf("a case of %d bytes is kept: %.300s", len(whole.Case), whole.Case)
+		if len(whole.Snapshot) > 50<<10 {
+			t.Errorf("a case of %d bytes is kept: %.300s", len(whole.Snapshot), whole.Snapshot)
 		}
-		whole.Case = nil
+		whole.Snapshot = nil
 		encoded, err := json.Marshal(whole)
 		if err != nil {
 			t.Fatal(err)

@@ -46,8 +46,8 @@ func TestFilesThatAreNoCertificate(t *testing.T) {
 	}
 	s.run(0, "cert", "check", padded, "--ca", p.path("root.pem"))
 	s.run(0, "enrollment", "create", "d1", "--x509", padded)
-	if judgement := read[provisioning.Judgement](s, "cert", "check", padded); !judgement.Admitted {
-		t.Errorf("the server judges: %+v", judgement)
+	if decision := read[provisioning.Decision](s, "cert", "check", padded); !decision.Admitted {
+		t.Errorf("the server judges: %+v", decision)
 	}
 }
 

@@ -252,12 +252,12 @@ func TestBadCertificates(t *testing.T) {
 				if c.ca == "-" && how == "by itself" || c.ca == "--" {
 					continue // what the server alone knows; and a file of so many is refused at once
 				}
-				var judgement provisioning.Judgement
+				var decision provisioning.Decision
 				output, problems, code := f.run(append([]string{"cert", "check", chain, "--registration-id", c.id, "-o", "json"}, args...)...)
-				if err := json.Unmarshal([]byte(output), &judgement); err != nil || (code != 0) != (c.check != "") || judgement.Admitted != (c.check == "") {
+				if err := json.Unmarshal([]byte(output), &decision); err != nil || (code != 0) != (c.check != "") || decision.Admitted != (c.check == "") {
 					t.Errorf("berth cert check %s: exit code %d, %s%s, error %v", how, code, output, problems, err)
 				}
-				failedAs(t, "berth cert check "+how+" says", judgement.Checks, c.check, c.says)
+				failedAs(t, "berth cert check "+how+" says", decision.Checks, c.check, c.says)
 			}
 		})
 	}

@@ -272,7 +272,7 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 				t.Errorf("the attempt is %+v, want one that saw %q and advises %q", attempts[0], c.saw, c.advice)
 			}
 			whole, err := w.process.provisioning.Attempt(within(t, time.Minute), attempts[0].Sequence)
-			if text := fmt.Sprintf("%+v %s", whole, whole.Case); err != nil || strings.Contains(text, secret) {
+			if text := fmt.Sprintf("%+v %s", whole, whole.Snapshot); err != nil || strings.Contains(text, secret) {
 				t.Errorf("the attempt holds the webhook's key: %s, error %v", text, err)
 			}
 

@@ -31,8 +31,8 @@ func (s *service) checkChain(c *https.Call) (any, error) {
 	if err := c.Decode(&asked); err != nil {
 		return nil, err
 	}
-	judgement, err := s.Provisioning.CheckChain(c.Context(), []byte(asked.Certificates), asked.RegistrationID)
-	return judgement, err
+	decision, err := s.Provisioning.CheckChain(c.Context(), []byte(asked.Certificates), asked.RegistrationID)
+	return decision, err
 }
 
 func (s *service) listAttempts(c *https.Call) (any, error) {

@@ -148,7 +148,7 @@ var operations = map[string]operation{
 			{"device", "Only messages of this device"}, {"max", "End after so many messages"}}},
 
 	"GET /berth/provisioning/attempts/{sequence}": {summary: "Read an attempt, with all that its judgement depended on", answer: attest.Attempt{}},
-	"POST /berth/provisioning/checkchain":         {summary: "Judge a chain of certificates before any device comes with it", request: own.ChainBody{}, answer: provisioning.Judgement{}},
+	"POST /berth/provisioning/checkchain":         {summary: "Judge a chain of certificates before any device comes with it", request: own.ChainBody{}, answer: provisioning.Decision{}},
 	"GET /berth/provisioning/audit": {summary: "List who changed what, the latest first",
 		answer: contract.Page[audit.Entry]{},
 		query: []parameter{{"kind", "Only changes of things of this kind"}, {"id", "Only changes of this thing"}, {"actor", "Only changes by this actor"},

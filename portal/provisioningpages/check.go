@@ -19,7 +19,7 @@ func (p *Pages) checkRoutes() web.Routes {
 
 type chainPage struct {
 	Chain, ID string
-	Judgement *provisioning.Judgement
+	Decision  *provisioning.Decision
 	Problem   *fault.Error
 	Command   string
 }
@@ -42,7 +42,7 @@ func (p *Pages) checkChain(c *web.Call) error {
 	if page.ID != "" {
 		page.Command += " --registration-id " + web.Quote(page.ID)
 	}
-	judgement, err := p.Provisioning.CheckChain(c.Context(), []byte(page.Chain), page.ID)
+	decision, err := p.Provisioning.CheckChain(c.Context(), []byte(page.Chain), page.ID)
 	if err != nil {
 		page.Problem = fault.From(err)
 		if credential.HoldsPrivateKey([]byte(page.Chain)) {
@@ -50,6 +50,6 @@ func (p *Pages) checkChain(c *web.Call) error {
 		}
 		return c.Render(page.Problem.Code.Status(), "check", page)
 	}
-	page.Judgement = &judgement
+	page.Decision = &decision
 	return c.Render(http.StatusOK, "check", page)
 }

@@ -160,7 +160,7 @@ func (a *Attempts) Record(attempt attest.Attempt) {
 	a.mutex.Lock()
 	token := a.appended
 	a.appended++
-	attempt.Checks, attempt.Case = nil, nil // they are in the log
+	attempt.Checks, attempt.Snapshot = nil, nil // they are in the log
 	a.waiting[token] = attempt
 	a.mutex.Unlock()
 	a.config.Log.Append(0, encoded, a, token)
@@ -175,7 +175,7 @@ const maxAttempt = 1 << 20
 func encodeAttempt(attempt attest.Attempt) []byte {
 	encoded, err := json.Marshal(attempt)
 	for _, reduce := range []func(){
-		func() { attempt.Case = nil },
+		func() { attempt.Snapshot = nil },
 		func() { attempt.Checks = nil },
 		func() { attempt.Message, attempt.Time = Printable(attempt.Message), document.Bounded(attempt.Time) },
 	} {

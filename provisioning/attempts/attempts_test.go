@@ -114,12 +114,12 @@ func TestAttemptsAreKept(t *testing.T) {
 	}
 	whole := attest.Attempt{Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), RegistrationID: "x", Outcome: attest.Assigned, Enrolled: true}
 	for name, change := range map[string]func(*attest.Attempt){
-		"a case that is no JSON": func(a *attest.Attempt) { a.Case = json.RawMessage("{") },
-		"a case without end":     func(a *attest.Attempt) { a.Case = deep },
-		"a case of megabytes":    func(a *attest.Attempt) { a.Case = json.RawMessage(`"` + largeText(2<<20) + `"`) },
-		"a check of megabytes":   func(a *attest.Attempt) { a.Checks = attest.Trace{{Name: "check", Saw: largeText(2 << 20)}} },
-		"a year without digits":  func(a *attest.Attempt) { a.Time = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"a message of megabytes": func(a *attest.Attempt) { a.Message = largeText(2 << 20) },
+		"a snapshot that is no JSON": func(a *attest.Attempt) { a.Snapshot = json.RawMessage("{") },
+		"a snapshot without end":     func(a *attest.Attempt) { a.Snapshot = deep },
+		"a snapshot of megabytes":    func(a *attest.Attempt) { a.Snapshot = json.RawMessage(`"` + largeText(2<<20) + `"`) },
+		"a check of megabytes":       func(a *attest.Attempt) { a.Checks = attest.Trace{{Name: "check", Saw: largeText(2 << 20)}} },
+		"a year without digits":      func(a *attest.Attempt) { a.Time = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"a message of megabytes":     func(a *attest.Attempt) { a.Message = largeText(2 << 20) },
 	} {
 		attempt := whole
 		change(&attempt)

@@ -131,7 +131,7 @@ func (f Filter) add(found []attest.Attempt, record store.Record) []attest.Attemp
 	case f.Outcome != "" && attempt.Outcome != f.Outcome:
 	case f.Before != 0 && attempt.Sequence >= f.Before:
 	default:
-		attempt.Case = nil
+		attempt.Snapshot = nil
 		found = append(found, attempt)
 	}
 	return found

@@ -39,7 +39,7 @@ func TestFind(t *testing.T) {
 	}()
 	record := func(id string, enrolled bool, outcome attest.Outcome) {
 		a.Record(attest.Attempt{Time: noon, RegistrationID: id, Enrolled: enrolled, Outcome: outcome,
-			Case: []byte(`{}`)})
+			Snapshot: []byte(`{}`)})
 	}
 	record("pump-1", true, attest.Refused)    // 0
 	record("stranger", false, attest.Refused) // 1
@@ -68,7 +68,7 @@ func TestFind(t *testing.T) {
 			t.Errorf("%+v finds %s, error %v, want %s", c.filter, sequences(found), err, c.want)
 		}
 		for _, attempt := range found {
-			if attempt.Case != nil || attempt.Message != "as it may be seen" {
+			if attempt.Snapshot != nil || attempt.Message != "as it may be seen" {
 				t.Errorf("%+v finds %+v", c.filter, attempt)
 			}
 		}

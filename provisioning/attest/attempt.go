@@ -26,9 +26,9 @@ type Attempt struct {
 	DeviceID       string    `json:"deviceId,omitempty"`
 	Checks         Trace     `json:"checks"`
 
-	// Case is what the judgement depended on, for berth explain: the provisioning
-	// service's Case. Lists leave it out.
-	Case json.RawMessage `json:"case,omitempty"`
+	// Snapshot is what the judgement depended on, for berth explain: the provisioning
+	// service's Snapshot. Lists leave it out.
+	Snapshot json.RawMessage `json:"case,omitempty"`
 }
 
 // WithoutConfidential is the attempt for those who may not configure the service.

@@ -109,9 +109,9 @@ func (c commands) saveAttempt(ctx context.Context, service *backend.Provisioning
 	if err := os.WriteFile(file, append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("save the attempt: %w", err)
 	}
-	return c.Print(attempt, func(w io.Writer) {
-		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", cli.OrDash(cli.Printable(attempt.RegistrationID)), cli.FormatTime(attempt.Time), file)
-		if len(attempt.Case) == 0 {
+	return c.print(attempt, func(w io.Writer) {
+		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", orDash(plain(attempt.RegistrationID)), when(attempt.Time), file)
+		if len(attempt.Snapshot) == 0 {
 			fmt.Fprintln(w, "It can't be judged again: a TLS handshake, or a TPM, leaves nothing behind to judge.")
 			return
 		}

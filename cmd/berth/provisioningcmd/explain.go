@@ -24,10 +24,10 @@ var errRefused = errors.New("the device is refused")
 
 // explained is what berth explain prints.
 type explained struct {
-	Attempt  attest.Attempt         `json:"attempt"`
-	Again    provisioning.Judgement `json:"again"`
-	SameAs   bool                   `json:"sameVerdict"`
-	Differed string                 `json:"differs,omitempty"` // where, if it did
+	Attempt  attest.Attempt        `json:"attempt"`
+	Again    provisioning.Decision `json:"again"`
+	SameAs   bool                  `json:"sameVerdict"`
+	Differed string                `json:"differs,omitempty"` // where, if it did
 }
 
 func (c commands) explain() *cobra.Command {
@@ -50,12 +50,12 @@ holds certificates and settings, and no secret.`,
 			if err := json.Unmarshal(text, &result.Attempt); err != nil {
 				return fmt.Errorf("%s is no saved attempt: %w", args[0], err)
 			}
-			var saved provisioning.Case
-			if len(result.Attempt.Case) == 0 {
-				return cli.Advise(fmt.Errorf("%s does not hold what the judgement depended on", args[0]),
+			var saved provisioning.Snapshot
+			if len(result.Attempt.Snapshot) == 0 {
+				return advise(fmt.Errorf("%s does not hold what the judgement depended on", args[0]),
 					"Save the attempt with: berth attempts ID --save FILE. One of a TLS handshake that failed, or of a TPM, can't be judged again.")
 			}
-			if err := json.Unmarshal(result.Attempt.Case, &saved); err != nil {
+			if err := json.Unmarshal(result.Attempt.Snapshot, &saved); err != nil {
 				return fmt.Errorf("%s is no saved attempt: %w", args[0], err)
 			}
 			if result.Again, err = server.Explain(command.Context(), saved); err != nil {
@@ -101,23 +101,22 @@ func verdictOf(check attest.Check) string {
 }
 
 func describeExplained(w io.Writer, e explained) {
-	fmt.Fprintf(w, "%s  %s, judged again as at that time:\n", cli.FormatTime(e.Attempt.Time),
-		cli.Printable(e.Attempt.RegistrationID))
-	describeJudgement(w, e.Again)
+	fmt.Fprintf(w, "%s  %s, judged again as at that time:\n", when(e.Attempt.Time), plain(e.Attempt.RegistrationID))
+	describeDecision(w, e.Again)
 	if e.SameAs {
 		fmt.Fprintln(w, "The verdict is the same as it was.")
 	}
 }
 
-func describeJudgement(w io.Writer, judgement provisioning.Judgement) {
-	describeChecks(w, judgement.Checks)
+func describeDecision(w io.Writer, decision provisioning.Decision) {
+	describeChecks(w, decision.Checks)
 	switch {
-	case judgement.Admitted && judgement.GroupID != "":
-		fmt.Fprintf(w, "The device may come in, by the group %s.\n", cli.Printable(judgement.GroupID))
-	case judgement.Admitted:
+	case decision.Admitted && decision.GroupID != "":
+		fmt.Fprintf(w, "The device may come in, by the group %s.\n", plain(decision.GroupID))
+	case decision.Admitted:
 		fmt.Fprintln(w, "The device may come in.")
 	default:
-		fmt.Fprintf(w, "The device is refused, and told: %s\n", cli.Printable(judgement.Message))
+		fmt.Fprintf(w, "The device is refused, and told: %s\n", plain(decision.Message))
 	}
 }
 
@@ -140,14 +139,14 @@ would be refused.`,
 			if err != nil {
 				return fmt.Errorf("read the chain: %w", err)
 			}
-			judgement, err := c.judgeChain(command, text, authorities, registrationID, at)
+			decision, err := c.judgeChain(command, text, authorities, registrationID, at)
 			if err != nil {
 				return err
 			}
-			if err := c.Print(judgement, func(w io.Writer) { describeJudgement(w, judgement) }); err != nil {
+			if err := c.print(decision, func(w io.Writer) { describeDecision(w, decision) }); err != nil {
 				return err
 			}
-			if !judgement.Admitted {
+			if !decision.Admitted {
 				return errRefused
 			}
 			return nil
@@ -160,39 +159,39 @@ would be refused.`,
 	return command
 }
 
-func (c commands) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Judgement, error) {
+func (c *cli) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Decision, error) {
 	ctx := command.Context()
 	if len(authorities) == 0 && at != "" {
-		return provisioning.Judgement{}, cli.UsageError(errors.New("--at belongs to --ca: a server judges by its own clock"))
+		return provisioning.Decision{}, usageError{errors.New("--at belongs to --ca: a server judges by its own clock")}
 	}
 	chain, err := credential.ParseCertificates(text)
 	if err != nil {
-		return provisioning.Judgement{}, fmt.Errorf("the chain is refused: %w", err)
+		return provisioning.Decision{}, fmt.Errorf("the chain is refused: %w", err)
 	}
 	if len(authorities) == 0 {
 		service, err := c.Target.Provisioning()
 		if err != nil {
-			return provisioning.Judgement{}, err
+			return provisioning.Decision{}, err
 		}
 		return service.CheckChain(ctx, []byte(pemOf(chain)), registrationID)
 	}
 	now := time.Now()
 	if at != "" {
-		if now, err = cli.ParseTime(at, now); err != nil {
-			return provisioning.Judgement{}, cli.UsageError(fmt.Errorf("--at must be %w", err))
+		if now, err = moment(at, now); err != nil {
+			return provisioning.Decision{}, usageError{fmt.Errorf("--at must be %w", err)}
 		}
 	}
 	var roots []*x509.Certificate
 	for _, file := range authorities {
 		text, err := os.ReadFile(file)
 		if err != nil {
-			return provisioning.Judgement{}, fmt.Errorf("read an authority: %w", err)
+			return provisioning.Decision{}, fmt.Errorf("read an authority: %w", err)
 		}
 		found, err := credential.ParseCertificates(text)
 		if err != nil {
-			return provisioning.Judgement{}, fmt.Errorf("the authority %s is refused: %w", file, err)
+			return provisioning.Decision{}, fmt.Errorf("the authority %s is refused: %w", file, err)
 		}
 		roots = append(roots, found...)
 	}
-	return server.Explain(ctx, provisioning.ChainCase(chain, roots, registrationID, now))
+	return server.Explain(ctx, provisioning.ChainSnapshot(chain, roots, registrationID, now))
 }
