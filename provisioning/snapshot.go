@@ -217,9 +217,13 @@ func ChainSnapshot(chain []*x509.Certificate, authorities []*x509.Certificate, r
 		c.Certificates = append(c.Certificates, certificate.Raw)
 	}
 	for i, authority := range authorities {
-		c.Groups = append(c.Groups, enroll.StoredGroup{enroll.Group{
-			EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), Settings: enroll.Settings{ProvisioningStatus: enroll.Enabled, ReprovisionPolicy: &enroll.ReprovisionPolicy{},
-				Attestation: enroll.AttestationMechanism{Type: enroll.X509, X509: &enroll.X509Attestation{}}}}, [2][]byte{authority.Raw}})
+		attestation := enroll.AttestationMechanism{Type: enroll.X509, X509: &enroll.X509Attestation{}}
+		settings := enroll.Settings{Attestation: attestation, ProvisioningStatus: enroll.Enabled,
+			ReprovisionPolicy: &enroll.ReprovisionPolicy{}}
+		c.Groups = append(c.Groups, enroll.StoredGroup{
+			Group:   enroll.Group{EnrollmentGroupID: fmt.Sprintf("authority-%d", i+1), Settings: settings},
+			Signing: [2][]byte{authority.Raw},
+		})
 	}
 	return c
 }
