@@ -117,7 +117,7 @@ type BulkError struct {
 // BulkEnrollments does the same to several enrollments, each for itself, and returns
 // those that failed.
 func (p *Provisioning) BulkEnrollments(ctx context.Context, mode BulkMode,
-	enrollments []provisioning.Enrollment) (failed []BulkError, err error) {
+	enrollments []enroll.Enrollment) (failed []BulkError, err error) {
 	return p.bulk(ctx, contract.EnrollmentsPath, map[string]any{"mode": mode, "enrollments": convert(enrollments,
 		wholeEnrollment)})
 }

@@ -127,9 +127,9 @@ func (l berthLink) close() error { return l.Close() }
 // enroll lets devices in through the provisioning service.
 func (b *berth) enroll(ctx context.Context, devices []identity) error {
 	return inParallel(ctx, len(devices), creators, func(ctx context.Context, i int) error {
-		_, err := b.service.PutEnrollment(ctx, provisioning.Enrollment{RegistrationID: devices[i].id,
-			EnrollmentSettings: provisioning.EnrollmentSettings{Attestation: provisioning.AttestationMechanism{Type: "x509", X509: &provisioning.X509Attestation{
-				ClientCertificates: &provisioning.X509Certificates{Primary: &provisioning.X509Certificate{Certificate: devices[i].pem}}}}}}, "")
+		_, err := b.service.PutEnrollment(ctx, enroll.Enrollment{RegistrationID: devices[i].id,
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
+				ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: devices[i].pem}}}}}}, "")
 		return err
 	})
 }

@@ -24,7 +24,7 @@ import (
 
 // explained is what berth explain prints, as far as it is looked at here.
 type explained struct {
-	Again  provisioning.Judgement `json:"again"`
+	Again  provisioning.Decision `json:"again"`
 	SameAs bool                   `json:"sameVerdict"`
 }
 

@@ -76,7 +76,7 @@ every check of each attempt; the one that failed comes last, with advice.`,
 		},
 	}
 	command.Flags().BoolVar(&filter.Refused, "refused", false, "only those that were not assigned")
-	command.Flags().StringVar(&save, "save", "", "write the latest one to this `file`, with all that its judgement depended on: for berth explain")
+	command.Flags().StringVar(&save, "save", "", "write the latest one to this `file`, with all that its decision depended on: for berth explain")
 	command.Flags().IntVar(&filter.Max, "max", 0, "at most so many (0 is 100)")
 	return command
 }
@@ -109,8 +109,8 @@ func (c commands) saveAttempt(ctx context.Context, service *backend.Provisioning
 	if err := os.WriteFile(file, append(text, '\n'), 0o600); err != nil {
 		return fmt.Errorf("save the attempt: %w", err)
 	}
-	return c.print(attempt, func(w io.Writer) {
-		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", orDash(plain(attempt.RegistrationID)), when(attempt.Time), file)
+	return c.Print(attempt, func(w io.Writer) {
+		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", cli.OrDash(cli.Printable(attempt.RegistrationID)), cli.FormatTime(attempt.Time), file)
 		if len(attempt.Snapshot) == 0 {
 			fmt.Fprintln(w, "It can't be judged again: a TLS handshake, or a TPM, leaves nothing behind to judge.")
 			return

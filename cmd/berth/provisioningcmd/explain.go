@@ -52,7 +52,7 @@ holds certificates and settings, and no secret.`,
 			}
 			var saved provisioning.Snapshot
 			if len(result.Attempt.Snapshot) == 0 {
-				return advise(fmt.Errorf("%s does not hold what the judgement depended on", args[0]),
+				return cli.Advise(fmt.Errorf("%s does not hold what the decision depended on", args[0]),
 					"Save the attempt with: berth attempts ID --save FILE. One of a TLS handshake that failed, or of a TPM, can't be judged again.")
 			}
 			if err := json.Unmarshal(result.Attempt.Snapshot, &saved); err != nil {
@@ -73,7 +73,7 @@ holds certificates and settings, and no secret.`,
 	}
 }
 
-// compare holds the checks of the new judgement against the first ones of the
+// compare holds the checks of the new decision against the first ones of the
 // attempt: what came after attestation is not judged again.
 func (e *explained) compare() {
 	if len(e.Again.Checks) > len(e.Attempt.Checks) {
@@ -101,7 +101,8 @@ func verdictOf(check attest.Check) string {
 }
 
 func describeExplained(w io.Writer, e explained) {
-	fmt.Fprintf(w, "%s  %s, judged again as at that time:\n", when(e.Attempt.Time), plain(e.Attempt.RegistrationID))
+	fmt.Fprintf(w, "%s  %s, judged again as at that time:\n", cli.FormatTime(e.Attempt.Time),
+		cli.Printable(e.Attempt.RegistrationID))
 	describeDecision(w, e.Again)
 	if e.SameAs {
 		fmt.Fprintln(w, "The verdict is the same as it was.")
@@ -112,11 +113,11 @@ func describeDecision(w io.Writer, decision provisioning.Decision) {
 	describeChecks(w, decision.Checks)
 	switch {
 	case decision.Admitted && decision.GroupID != "":
-		fmt.Fprintf(w, "The device may come in, by the group %s.\n", plain(decision.GroupID))
+		fmt.Fprintf(w, "The device may come in, by the group %s.\n", cli.Printable(decision.GroupID))
 	case decision.Admitted:
 		fmt.Fprintln(w, "The device may come in.")
 	default:
-		fmt.Fprintf(w, "The device is refused, and told: %s\n", plain(decision.Message))
+		fmt.Fprintf(w, "The device is refused, and told: %s\n", cli.Printable(decision.Message))
 	}
 }
 
@@ -143,7 +144,7 @@ would be refused.`,
 			if err != nil {
 				return err
 			}
-			if err := c.print(decision, func(w io.Writer) { describeDecision(w, decision) }); err != nil {
+			if err := c.Print(decision, func(w io.Writer) { describeDecision(w, decision) }); err != nil {
 				return err
 			}
 			if !decision.Admitted {
@@ -159,10 +160,10 @@ would be refused.`,
 	return command
 }
 
-func (c *cli) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Decision, error) {
+func (c commands) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Decision, error) {
 	ctx := command.Context()
 	if len(authorities) == 0 && at != "" {
-		return provisioning.Decision{}, usageError{errors.New("--at belongs to --ca: a server judges by its own clock")}
+		return provisioning.Decision{}, cli.UsageError(errors.New("--at belongs to --ca: a server judges by its own clock"))
 	}
 	chain, err := credential.ParseCertificates(text)
 	if err != nil {
@@ -177,8 +178,8 @@ func (c *cli) judgeChain(command *cobra.Command, text []byte, authorities []stri
 	}
 	now := time.Now()
 	if at != "" {
-		if now, err = moment(at, now); err != nil {
-			return provisioning.Decision{}, usageError{fmt.Errorf("--at must be %w", err)}
+		if now, err = cli.ParseTime(at, now); err != nil {
+			return provisioning.Decision{}, cli.UsageError(fmt.Errorf("--at must be %w", err))
 		}
 	}
 	var roots []*x509.Certificate
