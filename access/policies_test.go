@@ -124,8 +124,8 @@ func TestPolicies(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// TestTheLastOwnerStays has owners removed in every way, also at once.
-func TestTheLastOwnerStays(t *testing.T) {
+// TestDeleteLastOwner has owners removed in every way, also at once.
+func TestDeleteLastOwner(t *testing.T) {
 	h, ctx := newFixture(t), context.Background()
 	refused := func(err error) {
 		t.Helper()

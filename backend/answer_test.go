@@ -73,7 +73,7 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-func TestAnswersThatAreNone(t *testing.T) {
+func TestMalformedAnswers(t *testing.T) {
 	for name, body := range map[string]string{"nothing": "", "no JSON": "ok", "half of it": `{"deviceId":"d`, "another shape": `["d"]`} {
 		client := clientOf(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
 		if device, err := client.Device(t.Context(), "d"); err == nil || !strings.Contains(err.Error(), "read the answer of GET /devices/d") {
@@ -131,7 +131,7 @@ func TestTelemetryEndsWithItsContext(t *testing.T) {
 }
 
 // Every request carries a token of its own for the host, and says who sends it.
-func TestWhatIsSent(t *testing.T) {
+func TestRequests(t *testing.T) {
 	var got *http.Request
 	client := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
 		got = r.Clone(context.Background())

@@ -54,7 +54,7 @@ func TestCertificateForms(t *testing.T) {
 	}
 }
 
-func TestWhatIsNoCertificate(t *testing.T) {
+func TestParseCertificatesRefuses(t *testing.T) {
 	text, key := deviceCertificate(t, "d1", "")
 	_, encrypted := deviceCertificate(t, "d1", "1234")
 	keyBlock, _ := pem.Decode(key)

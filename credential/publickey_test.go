@@ -10,9 +10,9 @@ import (
 	"time"
 )
 
-// TestKeysOfNoUse names the keys whose signatures can't be verified, in certificates and
+// TestUnusableKeys names the keys whose signatures can't be verified, in certificates and
 // in requests for them, and says which can.
-func TestKeysOfNoUse(t *testing.T) {
+func TestUnusableKeys(t *testing.T) {
 	o := newOpenSSL(t)
 	o.run("dsaparam -out dsa.param 1024") // longer ones take longer to find
 	for _, c := range []struct{ name, key, says string }{
@@ -47,10 +47,10 @@ func TestKeysOfNoUse(t *testing.T) {
 	}
 }
 
-// TestKeysOfUse shows certificates with the keys that can be used to a server, as
+// TestUsableKeys shows certificates with the keys that can be used to a server, as
 // UsableKeys says; one on P-224 gets there with TLS 1.2 alone, of which there is a
 // warning.
-func TestKeysOfUse(t *testing.T) {
+func TestUsableKeys(t *testing.T) {
 	o := newOpenSSL(t)
 	both := []uint16{tls.VersionTLS12, tls.VersionTLS13}
 	authority, err := NewAuthority("Berth test authority", noon, 24*time.Hour)

@@ -100,7 +100,7 @@ func TestConnectRefused(t *testing.T) {
 }
 
 // The newest connection of a device wins.
-func TestEnded(t *testing.T) {
+func TestClientEnded(t *testing.T) {
 	f := newFixture(t)
 	options := f.sasDevice("lamp")
 	first := f.connect(options)

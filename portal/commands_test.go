@@ -10,7 +10,7 @@ import (
 )
 
 // Commands to copy are for the data folder of this server, unless they find it without.
-func TestCommandsNameTheDataFolder(t *testing.T) {
+func TestCommandsDataFolder(t *testing.T) {
 	pages := []string{"quickstart", "registrations", "enrollments", "groups", "hubs/berth/devices", "networks", "lockouts", "misbehaviours", "certificates", "enrollments/exchange", "groups/exchange", "check"}
 	command := regexp.MustCompile(`(?m)(?:<code>|^)(berth [a-z]+ [^\n<]*)`)
 	for _, flag := range []string{"", " --data '/srv/berth data'"} {

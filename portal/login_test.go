@@ -11,8 +11,8 @@ import (
 	"github.com/berth-iot/berth/portal/web"
 )
 
-// TestNothingWithoutSession asks for every page as somebody who is not logged in.
-func TestNothingWithoutSession(t *testing.T) {
+// TestPagesNeedSession asks for every page as somebody who is not logged in.
+func TestPagesNeedSession(t *testing.T) {
 	h := newFixture(t)
 	b, asked := h.Browser(), 0
 	var all []web.Routes

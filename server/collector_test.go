@@ -30,9 +30,9 @@ func TestCollectorPercent(t *testing.T) {
 	}
 }
 
-// TestCollectorGivesBack: what is of no use any more goes back to the system when nothing
+// TestCollectorFreesMemory: what is of no use any more goes back to the system when nothing
 // else happens, and not while something does.
-func TestCollectorGivesBack(t *testing.T) {
+func TestCollectorFreesMemory(t *testing.T) {
 	var large [][]byte
 	for range 100 {
 		large = append(large, make([]byte, 1<<20))

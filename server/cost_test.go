@@ -69,9 +69,9 @@ func hostileChain(t *testing.T, id string, length int) (chain deviceKeys) {
 	return chain
 }
 
-// TestStrangersChains counts the signatures that chains without an end make the
+// TestUnknownDeviceChainCost counts the signatures that chains without an end make the
 // server check, on one connection and on many.
-func TestStrangersChains(t *testing.T) {
+func TestUnknownDeviceChainCost(t *testing.T) {
 	h := newLimited(t, provisioning.Limits{})
 	authority, err := credential.NewAuthority("A", time.Now().Add(-time.Hour), 24*time.Hour)
 	if err != nil {
@@ -98,8 +98,8 @@ func TestStrangersChains(t *testing.T) {
 	}
 }
 
-// TestStrangersTokens counts the groups that are tried on tokens.
-func TestStrangersTokens(t *testing.T) {
+// TestUnknownDeviceTokenCost counts the groups that are tried on tokens.
+func TestUnknownDeviceTokenCost(t *testing.T) {
 	const groups, tried = 100, "berth_attestation_groups_tried_total"
 	h := newLimited(t, provisioning.Limits{})
 	key := credential.NewKey(64)

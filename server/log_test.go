@@ -21,7 +21,7 @@ import (
 
 // What strangers write is bounded in the log, in the attempts that are kept of them
 // and in what they are told, whatever door they stand at.
-func TestTheWordsOfStrangersAreBounded(t *testing.T) {
+func TestUnauthenticatedLogLimit(t *testing.T) {
 	logged := new(lines)
 	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Logger: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))}}

@@ -57,9 +57,9 @@ func TestAHubThatCannotBeOpened(t *testing.T) {
 	}
 }
 
-// TestTwoHubsWithOneHost starts on what an earlier version could leave behind: two hubs
+// TestDuplicateHubHost starts on what an earlier version could leave behind: two hubs
 // with the same host name, of which the older one has it.
-func TestTwoHubsWithOneHost(t *testing.T) {
+func TestDuplicateHubHost(t *testing.T) {
 	h := newFixture(t)
 	if _, err := h.CreateHub(t.Context(), "older", "127.0.0.2"); err != nil {
 		t.Fatal(err)

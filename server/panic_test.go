@@ -147,7 +147,7 @@ func (h *fixture) connectToken(conn net.Conn, id, token string, receive func(top
 // A panic behind any door ends the connection or request that it happened in, is
 // logged with its stack and counted, and leaves nothing: no device that counts as
 // connected, no lock, no server that has ended. Another device goes on all the time.
-func TestAPanicEndsNothingButItsConnection(t *testing.T) {
+func TestPanicEndsConnection(t *testing.T) {
 	clock, logged := new(brittle), new(lines)
 	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
 		Now: clock.now, Logger: slog.New(slog.NewTextHandler(logged, nil))}}

@@ -255,7 +255,7 @@ func TestSimultaneousConnections(t *testing.T) {
 }
 
 // A connection whose network is gone before it was answered leaves no ghost.
-func TestConnectionsThatVanish(t *testing.T) {
+func TestLostConnections(t *testing.T) {
 	f := newFleet(t)
 	options := f.create("d")
 	connect, config := f.connect(options)

@@ -11,9 +11,9 @@ import (
 	"testing"
 )
 
-// TestOthersReadNothing: whatever the umask, and though a folder was open before, what
+// TestFilePermissions: whatever the umask, and though a folder was open before, what
 // a server keeps can be read by its owner alone. Files of others stay as they are.
-func TestOthersReadNothing(t *testing.T) {
+func TestFilePermissions(t *testing.T) {
 	defer syscall.Umask(syscall.Umask(0))
 	h := newFixture(t)
 	h.enroll(validKeys(t, "d1"))

@@ -70,7 +70,7 @@ func TestRefusedRegistrations(t *testing.T) {
 }
 
 // What has no answer in MQTT ends the connection; what it was is on record.
-func TestConnectionsThatAreEnded(t *testing.T) {
+func TestConnectionsEnded(t *testing.T) {
 	h := newFixture(t)
 	keys := validKeys(t, "d1")
 	h.enroll(keys)

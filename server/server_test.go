@@ -228,7 +228,7 @@ func (h *fixture) berth(keys *deviceKeys, deviceID string) *device {
 	return d
 }
 
-func TestADeviceComesInAndSends(t *testing.T) {
+func TestRegisterConnectAndSend(t *testing.T) {
 	h := newFixture(t)
 	keys := validKeys(t, "Python-device-01")
 	h.enroll(keys, func(e *enroll.Enrollment) {

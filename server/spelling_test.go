@@ -18,9 +18,9 @@ import (
 // double reads as others, characters that are escaped or not.
 const spelled = `{"z":{"y":1e16,"b":1.0,"a":1.10},"n":9007199254740993.0,"e":1E+2,"tiny":1e-400,"minus":-0,"text":"<\u00e9é>","list":[1.0,{"y":2,"x":1.50}]}`
 
-// TestSpellingSurvivesAMove takes a device with all of this from its enrollment to a hub
+// TestMigrationKeepsSpelling takes a device with all of this from its enrollment to a hub
 // elsewhere and from there, read over REST, to one here.
-func TestSpellingSurvivesAMove(t *testing.T) {
+func TestMigrationKeepsSpelling(t *testing.T) {
 	h, elsewhere := newFixture(t), newElsewhere(t, "127.0.0.8")
 	h.link(elsewhere)
 	key := credential.NewKey(32)

@@ -13,9 +13,9 @@ import (
 	"github.com/berth-iot/berth/wire/admission"
 )
 
-// TestStrangersForms: who has proved nothing and sends large parts of packets and forms,
+// TestUnauthenticatedForms: who has proved nothing and sends large parts of packets and forms,
 // by whatever door, makes room for others who do, and a device comes in beside them.
-func TestStrangersForms(t *testing.T) {
+func TestUnauthenticatedForms(t *testing.T) {
 	h := newFixture(t)
 	keys := validKeys(t, "good")
 	h.enroll(keys)

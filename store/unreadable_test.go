@@ -32,9 +32,9 @@ func open(t *testing.T, log *strings.Builder) *store.Inspector {
 	return store.Inspect(documents, slog.New(slog.NewTextHandler(log, nil)))
 }
 
-// TestListsPassOver lists a collection in which every other document can't be read: each
+// TestListSkipsUnreadable lists a collection in which every other document can't be read: each
 // page is full all the same, and the log has one line of each.
-func TestListsPassOver(t *testing.T) {
+func TestListSkipsUnreadable(t *testing.T) {
 	var log strings.Builder
 	documents := open(t, &log)
 	things := store.NewTable[thing](documents, "things")
@@ -96,8 +96,8 @@ func TestListsPassOver(t *testing.T) {
 	}
 }
 
-// TestScanFindsWhatNobodyRead finds a damaged document of every table without their help.
-func TestScanFindsWhatNobodyRead(t *testing.T) {
+// TestScanFindsUnreadable finds a damaged document of every table without their help.
+func TestScanFindsUnreadable(t *testing.T) {
 	documents := open(t, new(strings.Builder))
 	store.NewTable[thing](documents, "things")
 	store.NewTable[[]string](documents, "names")
@@ -113,8 +113,8 @@ func TestScanFindsWhatNobodyRead(t *testing.T) {
 	}
 }
 
-// TestPutOfWhatIsNoJSON fails at the commit, of which nothing happens.
-func TestPutOfWhatIsNoJSON(t *testing.T) {
+// TestPutInvalidJSON fails at the commit, of which nothing happens.
+func TestPutInvalidJSON(t *testing.T) {
 	documents := open(t, new(strings.Builder))
 	things := store.NewTable[thing](documents, "things")
 	_, err := documents.Commit(t.Context(), things.Put("good", store.Always, thing{Name: "good"}), things.Put("bad", store.Always, thing{Name: "bad", Size: math.Inf(1)}))

@@ -350,7 +350,7 @@ func TestRefusedCertificateRequests(t *testing.T) {
 
 // The same request with the same $rid, because its answer was lost, gets the same
 // certificate, also on another connection; another request gets another.
-func TestTheSameRequestIsTheSameCertificate(t *testing.T) {
+func TestRenewalIsIdempotent(t *testing.T) {
 	r := newRenewing(t, false)
 	d := r.listen("d1")
 	csr := csrFor(t, "d1")

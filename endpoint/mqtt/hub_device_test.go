@@ -25,7 +25,7 @@ const (
 
 // However many topics one packet names, and however often it changes its mind, what
 // the hub keeps of it is one commit; a packet that changes nothing is none.
-func TestOneCommitAPacket(t *testing.T) {
+func TestSubscribeCommitsOnce(t *testing.T) {
 	f := newFixture(t)
 	d := f.connect("d1", false)
 	var many []mqtt.Subscription

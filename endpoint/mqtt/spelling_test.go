@@ -11,7 +11,7 @@ import (
 
 // A device sends telemetry, and subscribes, with its id spelled as its SDK does it: as
 // it is, or percent-encoded by the rules of whatever language. It is no other device's.
-func TestSpellingsOfADeviceID(t *testing.T) {
+func TestDeviceIDCase(t *testing.T) {
 	f := newFixture(t)
 	for _, id := range []string{"plain", "a:b", "a=b@c", "$d(1)!", "x?y*z'"} {
 		d := f.connect(id, true)

@@ -225,7 +225,7 @@ func TestWillsThatGoElsewhereAreRefused(t *testing.T) {
 
 // The newest connection of a device takes the place of the one before; a device that is
 // disabled or deleted is disconnected.
-func TestConnectionsThatMustEnd(t *testing.T) {
+func TestConnectionsEnd(t *testing.T) {
 	f := newFixture(t)
 	first := f.connect("d1", true)
 	second := f.connect("d1", true)

@@ -59,7 +59,7 @@ func (f *full) SetWriteDeadline(at time.Time) error { f.deadline = at; return ni
 
 // A reader of telemetry that stops reading is let go, and a stream that breaks
 // off does not look as if it had ended.
-func TestABrokenStreamIsCutOff(t *testing.T) {
+func TestTelemetryStreamBreaks(t *testing.T) {
 	h := newFixture(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()

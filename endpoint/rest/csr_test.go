@@ -133,7 +133,7 @@ func TestNamesOfARegistrationAreExact(t *testing.T) {
 }
 
 // What is no request is said in a sentence, and not in the words of a library.
-func TestRequestsThatAreNone(t *testing.T) {
+func TestMalformedCertificateRequests(t *testing.T) {
 	d := newRegistering(t, "d1")
 	good := requestOf(t, "d1")
 	key, err := credential.NewPrivateKey(credential.EC256)
@@ -169,7 +169,7 @@ func TestRequestsThatAreNone(t *testing.T) {
 
 // A policy that is gone, and an authority that can't sign, are the operator's to put
 // right: the device is told to come again, and the attempt says whose fault it is.
-func TestAMissingPolicyIsNotTheDevicesFault(t *testing.T) {
+func TestMissingCredentialPolicy(t *testing.T) {
 	d := newRegistering(t, "d1")
 	csr := base64.StdEncoding.EncodeToString(requestOf(t, "d1"))
 	ctx := t.Context()

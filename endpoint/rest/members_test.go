@@ -9,7 +9,7 @@ import (
 )
 
 // What is sent is used or refused, and never left aside with 200.
-func TestNothingIsLeftAside(t *testing.T) {
+func TestUnknownMembers(t *testing.T) {
 	h := newFixture(t)
 	token := h.HubToken()
 	for _, id := range []string{"gateway", "other"} {

@@ -234,7 +234,7 @@ func TestOlderClientsKeepWhatTheyDoNotKnow(t *testing.T) {
 }
 
 // A client that does not know the policy is not refused because the policy is gone.
-func TestAPolicyThatIsGoneStopsNoOtherChange(t *testing.T) {
+func TestUpdateWithDeletedPolicy(t *testing.T) {
 	e := newEnrolling(t)
 	for _, kind := range kinds {
 		e.put(kind, "d1", "2025-07-01-preview", false, map[string]string{"credentialPolicyName": "other"})

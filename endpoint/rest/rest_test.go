@@ -293,7 +293,7 @@ func TestRefusedRequests(t *testing.T) {
 }
 
 // A device registers by HTTPS with its certificate in the TLS handshake.
-func TestADeviceRegistersByHTTPS(t *testing.T) {
+func TestRegisterHTTPS(t *testing.T) {
 	h := newFixture(t)
 	certificate, key := httpstest.CertificatePEM(t, "d1")
 	if got := h.Do(httpstest.Request{Method: "PUT", Path: "/enrollments/d1", Token: h.DPSToken(),

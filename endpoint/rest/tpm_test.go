@@ -15,7 +15,7 @@ import (
 
 // A device with an enrolled TPM is challenged in the form that device SDKs read:
 // a refusal with authenticationKey and keyName.
-func TestADeviceWithATPMIsChallenged(t *testing.T) {
+func TestTPMChallenge(t *testing.T) {
 	h := newFixture(t)
 	public := tpm2.RSAEKTemplate
 	public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 256)})

@@ -418,7 +418,7 @@ func TestSessionOfADeletedDevice(t *testing.T) {
 }
 
 // Of two devices that are made in one moment under one id, each has its generation.
-func TestGenerationsDiffer(t *testing.T) {
+func TestDeviceGenerations(t *testing.T) {
 	h := newFixture(t)
 	last := new(big.Int)
 	for range 100 {

@@ -11,7 +11,7 @@ import (
 
 // What is prepared is committed once: a change of a device that was changed meanwhile is
 // a conflict, and the check that it is as it was fails.
-func TestPrepared(t *testing.T) {
+func TestPrepareCreateAndUpdate(t *testing.T) {
 	documents := newDocuments(t)
 	r := openRegistry(t, documents, false)
 	create(t, r, Device{DeviceID: "d"})

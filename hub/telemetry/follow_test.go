@@ -162,9 +162,9 @@ func TestFollowDamagedEnd(t *testing.T) {
 	}
 }
 
-// TestFollowFromFarAway begins to read at times that can't be told in nanoseconds:
+// TestFollowFromTime begins to read at times that can't be told in nanoseconds:
 // they are before all messages, or after them.
-func TestFollowFromFarAway(t *testing.T) {
+func TestFollowFromTime(t *testing.T) {
 	f := newFixture(t)
 	sender := f.sender("d")
 	f.send(sender, message.Message{Payload: []byte("one")})

@@ -68,7 +68,7 @@ func TestMetadataIsTheHubs(t *testing.T) {
 
 // A section that is too large only for its escapes is kept without those that need not
 // be.
-func TestSpellingIsNoReasonToRefuse(t *testing.T) {
+func TestPatchKeepsSpelling(t *testing.T) {
 	f := newFixture(t)
 	f.create("d")
 	value := strings.Repeat(`\u003c`, 4095)

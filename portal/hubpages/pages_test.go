@@ -148,9 +148,9 @@ func TestTwinForm(t *testing.T) {
 	}
 }
 
-// TestNothingWithoutSession asks for every page as somebody who is not logged in, and has
+// TestPagesNeedSession asks for every page as somebody who is not logged in, and has
 // a reader try every change.
-func TestNothingWithoutSession(t *testing.T) {
+func TestPagesNeedSession(t *testing.T) {
 	h := newFixture(t)
 	h.AddDevice("d1")
 	stranger, reader := h.Browser(), h.loggedIn(web.Reader)

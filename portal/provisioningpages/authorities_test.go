@@ -51,8 +51,8 @@ func TestAuthorityInUse(t *testing.T) {
 	}
 }
 
-// TestRollingAuthorities gives a group a second authority, and makes it the only one.
-func TestRollingAuthorities(t *testing.T) {
+// TestAuthorityRollover gives a group a second authority, and makes it the only one.
+func TestAuthorityRollover(t *testing.T) {
 	h := newFixture(t)
 	b, service := h.loggedIn(web.Operator), h.Provisioning
 	for _, name := range []string{"first", "second", "third"} {
@@ -92,9 +92,9 @@ func TestRollingAuthorities(t *testing.T) {
 		"secondary": {h.AuthorityCertificate("fourth")}, "etag": {group.ETag}}), `id="secondary-error"`)
 }
 
-// TestHubsThatAreGone shows an enrollment's hubs as they are chosen, also those that are
+// TestUnlinkedHubs shows an enrollment's hubs as they are chosen, also those that are
 // not linked any more, and whatever the case that somebody wrote them in.
-func TestHubsThatAreGone(t *testing.T) {
+func TestUnlinkedHubs(t *testing.T) {
 	h := newFixture(t)
 	b, service := h.loggedIn(web.Operator), h.Provisioning
 	for _, hub := range h.Hubs.All() {

@@ -89,9 +89,9 @@ func TestPages(t *testing.T) {
 	}
 }
 
-// TestNothingWithoutSession asks for every page as somebody who is not logged in, and has
+// TestPagesNeedSession asks for every page as somebody who is not logged in, and has
 // a reader try every change.
-func TestNothingWithoutSession(t *testing.T) {
+func TestPagesNeedSession(t *testing.T) {
 	h := newFixture(t)
 	stranger, reader := h.Browser(), h.loggedIn(web.Reader)
 	token := reader.Token()

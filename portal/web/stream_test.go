@@ -10,7 +10,7 @@ import (
 )
 
 // What can't be searched by what is new alone is not searched all the time.
-func TestLoadsTakeTheirShare(t *testing.T) {
+func TestStreamPause(t *testing.T) {
 	for took, want := range map[time.Duration]time.Duration{time.Millisecond: 900 * time.Millisecond, 500 * time.Millisecond: 10 * time.Second} {
 		if pause := (&watch{took: took}).pause(); pause != want {
 			t.Errorf("after a look of %s the next is in %s, want %s", took, pause, want)

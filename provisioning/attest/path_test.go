@@ -387,9 +387,9 @@ func spelledPaths(t *testing.T) []path {
 	}
 }
 
-// TestManyWays bounds the paths that are followed, and the signatures that are checked
+// TestManyPaths bounds the paths that are followed, and the signatures that are checked
 // for policies, however many ways there are from a device to its authority.
-func TestManyWays(t *testing.T) {
+func TestManyPaths(t *testing.T) {
 	root := issued(t, "Root", nil, ca)
 	demands := with(true, struct {
 		Explicit int `asn1:"tag:0"`

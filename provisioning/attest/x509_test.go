@@ -20,9 +20,9 @@ func evidenceOf(id string, certificates ...*x509.Certificate) Evidence {
 	return Evidence{IDScope: "0ne1", RegistrationID: id, Evidence: credential.Evidence{Certificates: certificates}}
 }
 
-// TestSoundCertificates judges a certificate by itself: its name, its key, its time, and
+// TestCheckX509 judges a certificate by itself: its name, its key, its time, and
 // how much came with it. The device is told of what it showed, and nothing else.
-func TestSoundCertificates(t *testing.T) {
+func TestCheckX509(t *testing.T) {
 	device := issued(t, "Meter-1", nil).Certificate
 	changed := func(change func(*x509.Certificate)) *x509.Certificate {
 		copied := *device
@@ -99,8 +99,8 @@ func TestEnrolledCertificates(t *testing.T) {
 	}
 }
 
-// TestTopOfAChain is found by names, whatever the order in which the certificates came.
-func TestTopOfAChain(t *testing.T) {
+// TestChainTop is found by names, whatever the order in which the certificates came.
+func TestChainTop(t *testing.T) {
 	root := issued(t, "Root", nil, ca)
 	between := issued(t, "Between", root, ca)
 	device, stranger := issued(t, "Meter-1", between), issued(t, "Stranger", nil, ca)

@@ -144,7 +144,7 @@ func TestCheckJSON(t *testing.T) {
 }
 
 // An item that is not text is named, so that it is found in its file.
-func TestItemsThatAreNoTextAreNamed(t *testing.T) {
+func TestItemsNotUTF8(t *testing.T) {
 	for _, file := range []string{
 		"[{\"registrationId\":\"a\",\"deviceId\":\"K\xf6ln\"}]",
 		"{\"deviceId\":\"K\xf6ln\",\"registrationId\":\"a\"}\n",

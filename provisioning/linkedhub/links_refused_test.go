@@ -35,7 +35,7 @@ func (h *distantHub) Latency(context.Context) (time.Duration, error) {
 
 // A link that is written must be one that can work: a hub elsewhere is asked with its
 // connection string, which is sent nowhere but where its owner sent it.
-func TestLinksThatCannotBe(t *testing.T) {
+func TestInvalidLinks(t *testing.T) {
 	answers := map[string]error{"good": nil, "refused": fault.New(fault.Unauthorized, "the key is wrong"),
 		"silent": errors.New("no route to host")}
 	links := newLinks(t, func(link Link) (Hub, error) {

@@ -57,9 +57,9 @@ func newNode(t *testing.T, shared *memory.Store, reach func(Link) (Hub, error)) 
 	return links
 }
 
-// TestPutHoldsUpNobody links a hub that takes its time to answer, and meanwhile changes
+// TestPutDoesNotBlock links a hub that takes its time to answer, and meanwhile changes
 // other links, and the same one: who commits first has it.
-func TestPutHoldsUpNobody(t *testing.T) {
+func TestPutDoesNotBlock(t *testing.T) {
 	ctx := context.Background()
 	asked, answer := make(chan struct{}), make(chan struct{})
 	links := newLinks(t, func(link Link) (Hub, error) {

@@ -53,7 +53,7 @@ type broken struct{}
 func (*broken) Error() string { panic("broken") }
 
 // Whatever stands in a line, and wherever, its length is bounded.
-func TestLinesAreBounded(t *testing.T) {
+func TestLineLimit(t *testing.T) {
 	const size = 10_000
 	for _, filling := range []string{"x", "\x00", "\x80", "é", "\u2028", "𝄞", `"`} {
 		long := strings.Repeat(filling, size)
@@ -85,7 +85,7 @@ func TestLinesAreBounded(t *testing.T) {
 	}
 }
 
-func TestWhatIsCutSaysHowLongItWas(t *testing.T) {
+func TestTruncatedValues(t *testing.T) {
 	logger, _, written := newLogger()
 	logger.Warn("connection refused", "client", strings.Repeat("é", 200), "device", "d1", "n", 7, "pause", time.Second,
 		"error", errors.New("no such device"), "bad", new(broken), "stack", strings.Repeat("s", 1000))

@@ -59,10 +59,10 @@ func (f scarceFile) Write(p []byte) (int, error) {
 	return f.File.Write(p)
 }
 
-// TestScarcity takes the disk's room, or the descriptors, from a database that
+// TestDiskFullErrors takes the disk's room, or the descriptors, from a database that
 // writes: commits wait or are refused, reads go on, and when there is room again
 // so do the commits, with nothing lost.
-func TestScarcity(t *testing.T) {
+func TestDiskFullErrors(t *testing.T) {
 	for _, lack := range []syscall.Errno{syscall.ENOSPC, syscall.EMFILE} {
 		t.Run(lack.Error(), func(t *testing.T) {
 			dir := t.TempDir()

@@ -30,9 +30,9 @@ func openMarked(t testing.TB, dir string, options Options) error {
 	return err
 }
 
-// TestLostEnd takes confirmed records from the end of a log, where a crash leaves
+// TestMissingEnd takes confirmed records from the end of a log, where a crash leaves
 // what was never confirmed, and expects to be told.
-func TestLostEnd(t *testing.T) {
+func TestMissingEnd(t *testing.T) {
 	for _, closed := range []bool{true, false} {
 		options, dir := marking(t), t.TempDir()
 		logs, log := openOne(t, dir, options, 2)

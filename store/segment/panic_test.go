@@ -21,7 +21,7 @@ func (t told) Committed(_ uint64, _ store.Position, err error) { t <- err }
 
 // Who panics when told of a commit keeps nobody else from being told, whether the
 // record was written, refused, or came too late.
-func TestAPanicOfOneWhoIsTold(t *testing.T) {
+func TestWaiterPanics(t *testing.T) {
 	recorder := panics.NewRecorder(slog.New(slog.DiscardHandler))
 	logs, err := Open(t.TempDir(), Options{Panics: recorder})
 	if err != nil {
@@ -63,7 +63,7 @@ func TestAPanicOfOneWhoIsTold(t *testing.T) {
 }
 
 // A panic of the engine itself is a failure of the log, and not of the process.
-func TestAPanicOfTheDisk(t *testing.T) {
+func TestDiskPanics(t *testing.T) {
 	disk := new(panickingDisk)
 	logs, err := Open(t.TempDir(), Options{open: disk.open})
 	if err != nil {

@@ -13,9 +13,9 @@ type clock struct{ now atomic.Int64 }
 
 func (c *clock) Now() time.Time { return time.Unix(0, c.now.Load()) }
 
-// TestTimeStandsStill lets the clock step back by less than a minute: time stands
+// TestRetentionByClock lets the clock step back by less than a minute: time stands
 // still in the log until the clock has caught up.
-func TestTimeStandsStill(t *testing.T) {
+func TestRetentionByClock(t *testing.T) {
 	dir := t.TempDir()
 	c := &clock{}
 	options := tiny
@@ -39,9 +39,9 @@ func TestTimeStandsStill(t *testing.T) {
 	}
 }
 
-// TestAge lets records grow old: those that are old enough go, even when the
+// TestRetentionByAge lets records grow old: those that are old enough go, even when the
 // log is quiet, and no others.
-func TestAge(t *testing.T) {
+func TestRetentionByAge(t *testing.T) {
 	c := &clock{}
 	c.now.Store(int64(time.Hour))
 	logs, err := Open(t.TempDir(), Options{SegmentSize: 8 << 10, Now: c.Now})

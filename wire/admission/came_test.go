@@ -10,7 +10,7 @@ import (
 
 // What comes from those who have proved nothing takes room as connections do: the address
 // that has most makes room, and nobody else. With the proof it counts no more.
-func TestWhatComesWeighs(t *testing.T) {
+func TestReceivedBytesWeigh(t *testing.T) {
 	d := open(t, &Gate{MaxUnproven: 100}, false)
 	clients := make(map[*Conn]net.Conn)
 	connect := func(from string) *Conn {

@@ -455,7 +455,7 @@ func TestClose(t *testing.T) {
 }
 
 // Without TLS connections are let in as they come.
-func TestPlain(t *testing.T) {
+func TestListenWithoutTLS(t *testing.T) {
 	d := open(t, &Gate{MaxConnections: 2, ProofTimeout: -1}, false)
 	first := d.dial("")
 	d.next()

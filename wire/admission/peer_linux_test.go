@@ -4,7 +4,7 @@ import "testing"
 
 // A client that gives up before its turn gets none, and frees its place at once: no
 // handshake is done for nobody.
-func TestClientGoesBeforeItsTurn(t *testing.T) {
+func TestClientLeavesQueue(t *testing.T) {
 	d := occupied(t, &Gate{})
 	for range 100 {
 		conn, done := d.hello("")

@@ -108,8 +108,8 @@ func TestWindowOfStrangers(t *testing.T) {
 	until(t, "all have gone", func() bool { return d.Stats().Waiting == 0 && d.middle() == 0 })
 }
 
-// TestBeginningsOfHandshakes: what costs the server nothing takes no place.
-func TestBeginningsOfHandshakes(t *testing.T) {
+// TestHandshakeWindow: what costs the server nothing takes no place.
+func TestHandshakeWindow(t *testing.T) {
 	gate := &Gate{HandshakeTimeout: time.Minute, TurnTimeout: time.Minute}
 	gate.window.span, gate.window.least = time.Hour, 8
 	d := open(t, gate, true)

@@ -133,7 +133,7 @@ func TestCloseWithoutAReason(t *testing.T) {
 
 // While a client is held back for its unacknowledged messages, it still gets
 // what is published to it.
-func TestAClientThatIsHeldBackIsStillSentMessages(t *testing.T) {
+func TestBackpressureStillDelivers(t *testing.T) {
 	backend := &echo{hold: true}
 	server := &Server{Backend: backend, MaxInFlight: 1}
 	client := dial(t, start(t, server))

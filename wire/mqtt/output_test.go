@@ -45,7 +45,7 @@ func (s *answeringSession) Close(reason error) { s.ended <- reason }
 
 // A client may send many requests at once whose answers are more than may wait for
 // it, and reads them as fast as it can. Acknowledgements come behind the requests.
-func TestAClientThatReadsGetsEveryAnswer(t *testing.T) {
+func TestAnswersAllDelivered(t *testing.T) {
 	for name, qos := range map[string]byte{"QoS 0": 0, "QoS 1": 1} {
 		t.Run(name, func(t *testing.T) {
 			const requests, size = 200, 64 << 10
@@ -120,7 +120,7 @@ func TestRequestsWaitForAClientThatDoesNotRead(t *testing.T) {
 
 // A client may take longer than WriteTimeout for all that it is sent, as long as it
 // keeps reading.
-func TestASlowReaderThatKeepsReading(t *testing.T) {
+func TestSlowReader(t *testing.T) {
 	const size, requests, timeout = 512 << 10, 20, time.Second
 	backend := newAnswering(size, 0)
 	client := dial(t, start(t, &Server{Backend: backend, WriteTimeout: timeout}))

@@ -119,7 +119,7 @@ func connectAs(clientID string) string {
 
 // A panic anywhere in the handling of a connection ends that connection, in order,
 // and is told with its stack. Others go on.
-func TestAPanicEndsItsConnectionOnly(t *testing.T) {
+func TestPanicEndsConnection(t *testing.T) {
 	backend, panics := &panicking{ended: make(map[string]chan error)}, new(panicLog)
 	server := &Server{Backend: backend, Panicked: panics.add}
 	address := start(t, server)
@@ -168,7 +168,7 @@ func TestAPanicEndsItsConnectionOnly(t *testing.T) {
 
 // So does a panic of the network connection, on the goroutine that reads or on the
 // one that writes.
-func TestAPanicWhileWriting(t *testing.T) {
+func TestPanicWhileWriting(t *testing.T) {
 	for name, writes := range map[string]int{"CONNACK": 0, "later": 1} {
 		t.Run(name, func(t *testing.T) {
 			backend, panics := &echo{ended: make(chan error, 1)}, new(panicLog)

@@ -34,7 +34,7 @@ const (
 	badVersion = "\x20\x02\x00\x01"
 )
 
-func TestAConversation(t *testing.T) {
+func TestServer(t *testing.T) {
 	backend := &echo{ended: make(chan error, 1)}
 	client := dial(t, start(t, &Server{Backend: backend}))
 	client.send(connectPacket)
@@ -68,7 +68,7 @@ func TestPacketsInAnyPieces(t *testing.T) {
 	}
 }
 
-func TestWhatEndsAConnection(t *testing.T) {
+func TestConnectionEnds(t *testing.T) {
 	large := "\x30\xff\xff\xff\x7f\x00\x01t"
 	for _, c := range []struct {
 		name, send, answer string
@@ -177,7 +177,7 @@ func TestSilentConnections(t *testing.T) {
 	client.expect("\xd0\x00")
 }
 
-func TestAClientThatDoesNotRead(t *testing.T) {
+func TestClientStopsReading(t *testing.T) {
 	backend := &echo{ended: make(chan error, 1)}
 	client := dial(t, start(t, &Server{Backend: backend, WriteTimeout: 100 * time.Millisecond, MaxOutbound: 1 << 20, MaxPacketSize: 1 << 20}))
 	client.send(connectPacket)
@@ -194,7 +194,7 @@ func TestAClientThatDoesNotRead(t *testing.T) {
 	}
 }
 
-func TestTheClientIsHeldBackWhileTooMuchIsUnacknowledged(t *testing.T) {
+func TestBackpressureUnacknowledged(t *testing.T) {
 	backend := &echo{hold: true}
 	client := dial(t, start(t, &Server{Backend: backend, MaxInFlight: 4}))
 	client.send(connectPacket)
