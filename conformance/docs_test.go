@@ -278,7 +278,7 @@ type terminal struct {
 // berth up shows what it does not show elsewhere.
 func openTerminal(t *testing.T, work string, environment []string, screen bool) *terminal {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 3*patience)
+	ctx, cancel := context.WithTimeout(t.Context(), 3*programTimeout)
 	term := &terminal{shell: exec.CommandContext(ctx, "bash", "--norc", "-e"), folder: t.TempDir()}
 	term.shell.Dir, term.shell.Env = work, environment
 	term.shell.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

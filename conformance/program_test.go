@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// patience is how long a program, or one line of it, may take.
-const patience = 2 * time.Minute
+// programTimeout is how long a program, or one line of it, may take.
+const programTimeout = 2 * time.Minute
 
 // program is a Python or Node program that uses an SDK: its folder and its
 // command line.
@@ -58,7 +58,7 @@ func (s *server) command(ctx context.Context, p program, environment ...string) 
 // The test fails when the program does.
 func (s *server) run(t *testing.T, p program, environment ...string) []string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), programTimeout)
 	defer cancel()
 	command := s.command(ctx, p, environment...)
 	var output, problems strings.Builder
@@ -115,7 +115,7 @@ func (r *running) says(t *testing.T, want string) {
 		if !open || line != want {
 			t.Fatalf("the program wrote %q, want %q", line, want)
 		}
-	case <-time.After(patience):
-		t.Fatalf("the program did not write %q in %v", want, patience)
+	case <-time.After(programTimeout):
+		t.Fatalf("the program did not write %q in %v", want, programTimeout)
 	}
 }

@@ -95,7 +95,7 @@ func TestTPM(t *testing.T) {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(authority)
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), programTimeout)
 	defer cancel()
 
 	for name, keys := range map[string]device.TPMKeyType{"rsa": device.TPMRSA, "ecc": device.TPMECC} {
@@ -148,7 +148,7 @@ func TestTPM(t *testing.T) {
 // that can't open the challenge, and what it answers is not taken.
 func impostor(t *testing.T, s *server, roots *x509.CertPool, id string, enrolled, own *device.TPM) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: patience}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: programTimeout}
 	defer client.CloseIdleConnections()
 	register := func(token string) (status int, challenge struct{ AuthenticationKey []byte }) {
 		t.Helper()

@@ -11,7 +11,7 @@ const { promisify } = require("node:util");
 const { chromium } = require("playwright-core");
 
 const binary = process.env.BERTH_BINARY;
-const patience = 20_000; // milliseconds, for what should take one or two seconds
+const defaultTimeout = 20_000; // milliseconds, for what should take one or two seconds
 
 // words are the texts of the portal that the tests look for, as the quickstart
 // and Azure's portal have them.
@@ -121,7 +121,7 @@ async function visit({ server = given, language = "en", theme = "light", width =
   const context = await (await launch()).newContext({
     locale: words[language].locale, colorScheme: theme, viewport: { width, height: 900 }, permissions: ["clipboard-read", "clipboard-write"], ...options,
   });
-  context.setDefaultTimeout(patience);
+  context.setDefaultTimeout(defaultTimeout);
   const complaints = [];
   const complain = (text) => { if (!expected.test(text)) complaints.push(text); };
   context.on("page", (page) => {
@@ -197,4 +197,4 @@ function pages(device, attempt, policy, group, authority) {
   };
 }
 
-module.exports = { Server, given, leave, pages, patience, startServer, violations, visit, words };
+module.exports = { Server, given, leave, pages, defaultTimeout, startServer, violations, visit, words };

@@ -8,7 +8,7 @@ const fs = require("node:fs");
 const os = require("node:os");
 const path = require("node:path");
 const { spawn, execFileSync } = require("node:child_process");
-const { given, patience, visit } = require("./browser.js");
+const { given, defaultTimeout, visit } = require("./browser.js");
 
 const python = path.resolve(__dirname, "../.venv/bin/python");
 const programs = path.resolve(__dirname, "../python");
@@ -162,7 +162,7 @@ test("connection strings are hidden until they are asked for, and never shown to
 test("the portal over HTTPS", async () => {
   const window = await visit({ loggedIn: false, ignoreHTTPSErrors: true });
   const link = given.json("portal", "link").httpsUrl;
-  await window.page.goto(link, { timeout: patience });
+  await window.page.goto(link, { timeout: defaultTimeout });
   assert.equal(new URL(window.page.url()).pathname, "/portal/");
   await window.page.getByRole("heading", { level: 1, name: "Overview" }).waitFor();
   const cookies = await window.context.cookies();
