@@ -5,8 +5,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // TestAdmitOnCondition replaces the credentials of the identity that was looked at,
@@ -93,5 +95,71 @@ func TestAdmitIsSafeToRepeat(t *testing.T) {
 				t.Errorf("a bad %s, when %s, is answered %v", name, door, err)
 			}
 		}
+	}
+}
+
+// TestAdmitProofs: each way of attestation leaves its own proof in the hub, of a device that
+// may be an IoT Edge device or the child of one.
+func TestAdmitProofs(t *testing.T) {
+	h := newFixture(t)
+	key, other := credential.NewKey(32), credential.NewKey(32)
+	if _, err := h.Admit(ctx, hub.Admission{DeviceID: "gateway", PrimaryKey: key, SecondaryKey: other,
+		IoTEdge: true}); err != nil {
+		t.Fatal(err)
+	}
+	gateway, err := h.Device(ctx, "gateway")
+	if err != nil || gateway.Authentication.Type != identity.SAS || !gateway.Capabilities.IoTEdge ||
+		*gateway.Authentication.SymmetricKey.SecondaryKey != other {
+		t.Fatalf("the gateway is %+v, error %v", gateway, err)
+	}
+	print := strings.Repeat("AB", 32)
+	for _, c := range []struct {
+		name      string
+		admission hub.Admission
+		want      identity.AuthenticationType
+	}{
+		{"two certificates", hub.Admission{PrimaryThumbprint: print, SecondaryThumbprint: strings.Repeat("CD", 32)},
+			identity.SelfSigned},
+		{"operational certificates",
+			hub.Admission{Issuance: &identity.Issuance{RegistrationID: "r", Policy: "default"}},
+			identity.CertificateAuthority},
+		{"a child", hub.Admission{PrimaryThumbprint: print, ParentDeviceID: "gateway"}, identity.SelfSigned},
+	} {
+		c.admission.DeviceID = strings.ReplaceAll(c.name, " ", "-")
+		described, err := c.admission.Device()
+		if err != nil || described.Authentication.Type != c.want {
+			t.Errorf("%s: a hub elsewhere is told of %+v, error %v", c.name, described, err)
+		}
+		for range 2 {
+			if _, err := h.Admit(ctx, c.admission); err != nil {
+				t.Fatal(err)
+			}
+		}
+		device, err := h.Device(ctx, c.admission.DeviceID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		second := device.Authentication.X509Thumbprint.SecondaryThumbprint
+		if device.Authentication.Type != c.want ||
+			(second != nil) != (c.admission.SecondaryThumbprint != "") ||
+			(len(device.ParentScopes) == 1 && device.ParentScopes[0] == gateway.DeviceScope) !=
+				(c.admission.ParentDeviceID != "") {
+			t.Errorf("%s: the device is %+v", c.name, device)
+		}
+	}
+	for _, parent := range []string{"nobody", "a-child", "a/b"} {
+		_, err := h.Admit(ctx, hub.Admission{DeviceID: "orphan", PrimaryThumbprint: print, ParentDeviceID: parent})
+		if !errors.Is(err, fault.ArgumentInvalid) {
+			t.Errorf("a child of %q is answered %v", parent, err)
+		}
+	}
+
+	// Who is admitted anew without a word of its parent keeps it.
+	if _, err := h.Admit(ctx, hub.Admission{DeviceID: "a-child", PrimaryKey: key, SecondaryKey: other}); err != nil {
+		t.Fatal(err)
+	}
+	child, err := h.Device(ctx, "a-child")
+	if err != nil || child.Authentication.Type != identity.SAS || child.DeviceScope != gateway.DeviceScope {
+		t.Errorf("the child is %+v, error %v", child, err)
 	}
 }
