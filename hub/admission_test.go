@@ -11,9 +11,9 @@ import (
 	"github.com/berth-iot/berth/hub/identity"
 )
 
-// TestAdmitOnCondition replaces the credentials of the identity that was looked at,
+// TestEnsureDeviceIfGeneration replaces the credentials of the identity that was looked at,
 // and of no other that came in its place.
-func TestAdmitOnCondition(t *testing.T) {
+func TestEnsureDeviceIfGeneration(t *testing.T) {
 	h := newFixture(t)
 	none, print := "", func(pair string) string { return strings.Repeat(pair, 32) }
 	admit := func(thumbprint string, ifGeneration *string) (string, error) {
@@ -50,7 +50,7 @@ func TestAdmitOnCondition(t *testing.T) {
 	}
 }
 
-func TestAdmitIsSafeToRepeat(t *testing.T) {
+func TestEnsureDeviceIsIdempotent(t *testing.T) {
 	h := newFixture(t)
 	admission := hub.Admission{DeviceID: "new", PrimaryThumbprint: strings.Repeat("AB", 32), Tags: []byte(`{"site":1}`), Desired: []byte(`{"interval":5}`)}
 	if err := admission.Check(); err != nil {

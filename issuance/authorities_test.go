@@ -270,7 +270,7 @@ func TestAuthoritiesAreRotated(t *testing.T) {
 // What is in use is not deleted unless that is forced, and a deleted authority's name
 // and certificates never come to life again.
 func TestDeleteInUse(t *testing.T) {
-	h, ctx := newFixture(t), t.Context()
+	f, ctx := newFixture(t), t.Context()
 	users := &users{by: PolicyUser{ID: "meters", Group: true}}
 	f.Follow(users)
 	if err := f.DeletePolicy(ctx, "nothing", false); !errors.Is(err, fault.NotFound) {

@@ -25,7 +25,7 @@ import (
 // explained is what berth explain prints, as far as it is looked at here.
 type explained struct {
 	Again  provisioning.Decision `json:"again"`
-	SameAs bool                   `json:"sameVerdict"`
+	SameAs bool                  `json:"sameVerdict"`
 }
 
 // pki makes certificates with openssl, good ones and such as Go would not make.

@@ -207,12 +207,71 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-// TestTransientWriteFailure lets the disk fail and work again while records wait:
-// they are confirmed as if nothing had been.
+// TestTransientWriteFailure lets the disk fail and work again while a record waits: it is
+// confirmed as if nothing had been.
 func TestTransientWriteFailure(t *testing.T) {
-	disk := &failing{}
-	reports := make(chan error, 10)
-	options := tiny
+	for _, test := range []struct {
+		name string
+		faults
+		size int // of the record: a large one needs a segment of its own
+	}{
+		{"write", faults{write: syscall.ENOSPC}, 1},
+		{"sync", faults{sync: syscall.EIO}, 1},
+		{"no descriptor for the next segment", faults{create: syscall.EMFILE}, 7000},
+		{"no room for the next segment", faults{reserve: syscall.ENOSPC}, 7000},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			disk, logs, log, reports := openFailing(t)
+			defer closeAll(t, logs)
+			appendEach(t, log, 0, "before")
+			disk.set(test.faults)
+			var a acknowledged
+			a.append(log, 0, strings.Repeat("x", test.size))
+			if err := <-reports; err == nil {
+				t.Fatal("it did not fail")
+			}
+			disk.set(faults{})
+			a.waiting.Wait()
+			if len(a.errs) > 0 {
+				t.Fatal(a.errs[0])
+			}
+			if err := <-reports; err != nil {
+				t.Fatal(err)
+			}
+			if got := contents(t, log, 0); len(got) != 2 {
+				t.Fatalf("%d records, want 2", len(got))
+			}
+		})
+	}
+}
+
+// TestFailureBetweenRecords lets the disk fail when nobody waits for it, at the start of a
+// segment that retention asked for: a record that comes right after that is not refused
+// for a failure that is no more.
+func TestFailureBetweenRecords(t *testing.T) {
+	disk, logs, log, reports := openFailing(t)
+	defer closeAll(t, logs)
+	appendEach(t, log, 0, "before")
+	disk.set(faults{create: syscall.EMFILE})
+	log.queue.askRoll()
+	if err := <-reports; !errors.Is(err, syscall.EMFILE) {
+		t.Fatalf("the log reports %v, want that it could not begin a segment", err)
+	}
+	disk.set(faults{})
+	appendEach(t, log, 0, "after")
+	if err := <-reports; err != nil {
+		t.Fatal(err)
+	}
+	if got := contents(t, log, 0); !slices.Equal(got, []string{"before", "after"}) {
+		t.Fatalf("the log has %q", got)
+	}
+}
+
+// openFailing opens a log on a disk that fails when it is told to, which is tried again
+// for as long as a test can wait. The log reports each time that it fails, and works again.
+func openFailing(t *testing.T) (*failing, *Logs, *Log, <-chan error) {
+	t.Helper()
+	disk, reports, options := &failing{}, make(chan error, 10), tiny
 	options.open = disk.open
 	options.retryTimeout = time.Hour
 	options.Failing = func(_ string, err error) { reports <- err }
