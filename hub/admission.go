@@ -45,13 +45,13 @@ func DeviceInUse(id string) error {
 	return fault.New(fault.DeviceAlreadyExists, "The device id %q belongs to another device in its hub", id)
 }
 
-// Admit makes sure that the device is there with these credentials, and returns the
+// EnsureDevice makes sure that the device is there with these credentials, and returns the
 // generation of its identity. At its creation it gets the twin; one that is there
 // keeps its own, and its status. It is safe to repeat. It returns fault 400004 for
 // what is wrong in it, and 409001 when IfGeneration does not hold.
-func (h *Hub) Admit(ctx context.Context, admission Admission) (generation string, _ error) {
+func (h *Hub) EnsureDevice(ctx context.Context, admission Admission) (generation string, _ error) {
 	return store.RetryOnConflict(ctx, func() (string, error) {
-		prepared, err := h.PrepareAdmission(ctx, admission)
+		prepared, err := h.PrepareDevice(ctx, admission)
 		if err != nil || len(prepared.Changes) == 0 {
 			return prepared.Generation, err
 		}
@@ -63,11 +63,11 @@ func (h *Hub) Admit(ctx context.Context, admission Admission) (generation string
 	})
 }
 
-// PreparedAdmission is what Admit would commit, for a caller who commits it together
+// PreparedDevice is what EnsureDevice would commit, for a caller who commits it together
 // with changes of its own, all or nothing, and calls Committed then. A conflict in
 // one of the changes means that the device was changed meanwhile: prepare again.
 // There are none when the device is there as it should be.
-type PreparedAdmission struct {
+type PreparedDevice struct {
 	Changes    []store.Change
 	Committed  func(context.Context)
 	Generation string // of the identity, once the changes are committed
@@ -76,9 +76,9 @@ type PreparedAdmission struct {
 	Replaces bool   // it proves itself otherwise than the admission says
 }
 
-// PrepareAdmission prepares Admit, with its faults. With fault 409001 it tells all the
+// PrepareDevice prepares EnsureDevice, with its faults. With fault 409001 it tells all the
 // same what is there.
-func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepared PreparedAdmission, _ error) {
+func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared PreparedDevice, _ error) {
 	wanted, initial, err := admission.identityAndTwin(h.config.Now())
 	if err != nil {
 		return prepared, err
@@ -120,7 +120,7 @@ func (h *Hub) PrepareAdmission(ctx context.Context, admission Admission) (prepar
 	return prepared, nil
 }
 
-// Check says whether Admit would refuse the admission for what stands in it: fault
+// Check says whether EnsureDevice would refuse the admission for what stands in it: fault
 // 400004.
 func (a Admission) Check() error {
 	_, _, err := a.identityAndTwin(time.Now())

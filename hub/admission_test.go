@@ -16,10 +16,10 @@ import (
 func TestEnsureDeviceIfGeneration(t *testing.T) {
 	h := newFixture(t)
 	none, print := "", func(pair string) string { return strings.Repeat(pair, 32) }
-	admit := func(thumbprint string, ifGeneration *string) (string, error) {
-		return h.Admit(ctx, hub.Admission{DeviceID: "d", PrimaryThumbprint: thumbprint, IfGeneration: ifGeneration})
+	ensure := func(thumbprint string, ifGeneration *string) (string, error) {
+		return h.EnsureDevice(ctx, hub.Admission{DeviceID: "d", PrimaryThumbprint: thumbprint, IfGeneration: ifGeneration})
 	}
-	first, err := admit(print("AB"), &none)
+	first, err := ensure(print("AB"), &none)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -34,18 +34,18 @@ func TestEnsureDeviceIfGeneration(t *testing.T) {
 		"another that was there": {print("CD"), new("1"), fault.DeviceAlreadyExists},
 		"any":                    {print("AB"), nil, 0},
 	} {
-		generation, err := admit(c.thumbprint, c.condition)
+		generation, err := ensure(c.thumbprint, c.condition)
 		if c.code != 0 && !errors.Is(err, c.code) || c.code == 0 && (err != nil || generation != first) {
 			t.Errorf("%s: generation %q, error %v", name, generation, err)
 		}
 	}
-	if _, err := admit(print("EF"), &first); err != nil {
+	if _, err := ensure(print("EF"), &first); err != nil {
 		t.Errorf("replaced as expected: %v", err)
 	}
 	if err := h.DeleteDevice(ctx, "d", ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := admit(print("AB"), &first); err != nil {
+	if _, err := ensure(print("AB"), &first); err != nil {
 		t.Errorf("where it was deleted: %v", err)
 	}
 }
@@ -57,7 +57,7 @@ func TestEnsureDeviceIsIdempotent(t *testing.T) {
 		t.Fatal(err)
 	}
 	for range 2 {
-		if _, err := h.Admit(ctx, admission); err != nil {
+		if _, err := h.EnsureDevice(ctx, admission); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -73,7 +73,7 @@ func TestEnsureDeviceIsIdempotent(t *testing.T) {
 
 	// Another certificate: the identity follows, twin and status stay.
 	admission.PrimaryThumbprint, admission.Desired = strings.Repeat("CD", 32), []byte(`{"interval":9}`)
-	if _, err := h.Admit(ctx, admission); err != nil {
+	if _, err := h.EnsureDevice(ctx, admission); err != nil {
 		t.Fatal(err)
 	}
 	after, err := h.Device(ctx, "new")
@@ -81,7 +81,7 @@ func TestEnsureDeviceIsIdempotent(t *testing.T) {
 		t.Errorf("the device is %+v, error %v", after, err)
 	}
 	if twin, _ := h.Twin(ctx, "new"); twin.ETag != before.ETag {
-		t.Error("admitting again changed the twin")
+		t.Error("ensuring again changed the twin")
 	}
 	for name, bad := range map[string]hub.Admission{
 		"id":  {DeviceID: "a/b", PrimaryThumbprint: admission.PrimaryThumbprint},
@@ -89,8 +89,8 @@ func TestEnsureDeviceIsIdempotent(t *testing.T) {
 		"desired property": {DeviceID: "x", PrimaryThumbprint: admission.PrimaryThumbprint,
 			Desired: []byte(`{"a":[null]}`)},
 	} {
-		_, admitted := h.Admit(ctx, bad)
-		for door, err := range map[string]error{"written": bad.Check(), "used": admitted} {
+		_, ensured := h.EnsureDevice(ctx, bad)
+		for door, err := range map[string]error{"written": bad.Check(), "used": ensured} {
 			if !errors.Is(err, fault.ArgumentInvalid) {
 				t.Errorf("a bad %s, when %s, is answered %v", name, door, err)
 			}
@@ -103,7 +103,7 @@ func TestEnsureDeviceIsIdempotent(t *testing.T) {
 func TestAdmitProofs(t *testing.T) {
 	h := newFixture(t)
 	key, other := credential.NewKey(32), credential.NewKey(32)
-	if _, err := h.Admit(ctx, hub.Admission{DeviceID: "gateway", PrimaryKey: key, SecondaryKey: other,
+	if _, err := h.EnsureDevice(ctx, hub.Admission{DeviceID: "gateway", PrimaryKey: key, SecondaryKey: other,
 		IoTEdge: true}); err != nil {
 		t.Fatal(err)
 	}
@@ -131,7 +131,7 @@ func TestAdmitProofs(t *testing.T) {
 			t.Errorf("%s: a hub elsewhere is told of %+v, error %v", c.name, described, err)
 		}
 		for range 2 {
-			if _, err := h.Admit(ctx, c.admission); err != nil {
+			if _, err := h.EnsureDevice(ctx, c.admission); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -148,14 +148,14 @@ func TestAdmitProofs(t *testing.T) {
 		}
 	}
 	for _, parent := range []string{"nobody", "a-child", "a/b"} {
-		_, err := h.Admit(ctx, hub.Admission{DeviceID: "orphan", PrimaryThumbprint: print, ParentDeviceID: parent})
+		_, err := h.EnsureDevice(ctx, hub.Admission{DeviceID: "orphan", PrimaryThumbprint: print, ParentDeviceID: parent})
 		if !errors.Is(err, fault.ArgumentInvalid) {
 			t.Errorf("a child of %q is answered %v", parent, err)
 		}
 	}
 
 	// Who is admitted anew without a word of its parent keeps it.
-	if _, err := h.Admit(ctx, hub.Admission{DeviceID: "a-child", PrimaryKey: key, SecondaryKey: other}); err != nil {
+	if _, err := h.EnsureDevice(ctx, hub.Admission{DeviceID: "a-child", PrimaryKey: key, SecondaryKey: other}); err != nil {
 		t.Fatal(err)
 	}
 	child, err := h.Device(ctx, "a-child")

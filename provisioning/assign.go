@@ -174,7 +174,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 	})
 	generation := ""
 	if err == nil {
-		err = s.persist(ctx, func() (err error) { generation, err = hub.Admit(ctx, admission); return err })
+		err = s.persist(ctx, func() (err error) { generation, err = hub.EnsureDevice(ctx, admission); return err })
 	}
 	if err != nil {
 		return end(attest.NewFailure("hub admission", fault.Say("the device in %s", hub.Host()),

@@ -19,9 +19,9 @@ type meddledHub struct {
 	meddle func()
 }
 
-func (m *meddledHub) Admit(ctx context.Context, a linkedhub.Admission) (generation string, err error) {
+func (m *meddledHub) EnsureDevice(ctx context.Context, a linkedhub.Admission) (generation string, err error) {
 	m.happen()
-	return m.memoryHub.Admit(ctx, a)
+	return m.memoryHub.EnsureDevice(ctx, a)
 }
 
 func (m *meddledHub) happen() {
@@ -38,10 +38,10 @@ type committingMeddledHub struct {
 	fixture *fixture
 }
 
-func (m committingMeddledHub) PrepareAdmission(_ context.Context, a linkedhub.Admission) (linkedhub.PreparedAdmission, error) {
+func (m committingMeddledHub) PrepareDevice(_ context.Context, a linkedhub.Admission) (linkedhub.PreparedDevice, error) {
 	m.happen()
 	change := store.Table[string]{Collection: "test/devices"}.Put(a.DeviceID, store.Always, a.DeviceID)
-	return linkedhub.PreparedAdmission{Changes: []store.Change{change}, Committed: func(ctx context.Context) {
+	return linkedhub.PreparedDevice{Changes: []store.Change{change}, Committed: func(ctx context.Context) {
 		documents, err := m.fixture.config.Documents.List(ctx, "test/devices", "", "", 10)
 		if err != nil {
 			m.t.Error(err)

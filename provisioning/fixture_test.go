@@ -133,7 +133,7 @@ func (m *memoryHub) Check(a linkedhub.Admission) error {
 	return nil
 }
 
-func (m *memoryHub) Admit(ctx context.Context, a linkedhub.Admission) (generation string, _ error) {
+func (m *memoryHub) EnsureDevice(ctx context.Context, a linkedhub.Admission) (generation string, _ error) {
 	if m.hold != nil {
 		select {
 		case <-m.hold:

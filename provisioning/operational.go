@@ -220,7 +220,7 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 		if err != nil || present.Generation == "" || !present.Differs {
 			return err
 		}
-		_, err = hub.Admit(ctx, admission)
+		_, err = hub.EnsureDevice(ctx, admission)
 		return err
 	})
 	if problem := (*fault.Error)(nil); err != nil && (!errors.As(err, &problem) || problem.Code.Status() >= 500) {

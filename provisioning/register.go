@@ -111,7 +111,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment enroll.
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
-		prepared, err := hub.PrepareAdmission(ctx, admission)
+		prepared, err := hub.PrepareDevice(ctx, admission)
 		if err != nil {
 			return false, nil // the job says how it failed
 		}

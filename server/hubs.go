@@ -24,14 +24,14 @@ type localHub struct{ *hub.Hub }
 
 var _ linkedhub.CommittingHub = localHub{}
 
-// Admit implements linkedhub.Hub.
-func (l localHub) Admit(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
-	return l.Hub.Admit(ctx, hubAdmission(admission))
+// EnsureDevice implements linkedhub.Hub.
+func (l localHub) EnsureDevice(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
+	return l.Hub.EnsureDevice(ctx, hubAdmission(admission))
 }
 
 // Identity implements linkedhub.Hub.
 func (l localHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
-	prepared, err := l.Hub.PrepareAdmission(ctx, hubAdmission(admission))
+	prepared, err := l.Hub.PrepareDevice(ctx, hubAdmission(admission))
 	return linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}, err
 }
 
@@ -40,11 +40,11 @@ func (l localHub) Check(admission linkedhub.Admission) error {
 	return hubAdmission(admission).Check()
 }
 
-// PrepareAdmission implements provisioning.CommittingHub: hub and service keep
+// PrepareDevice implements provisioning.CommittingHub: hub and service keep
 // their documents in the same store.
-func (l localHub) PrepareAdmission(ctx context.Context, admission linkedhub.Admission) (linkedhub.PreparedAdmission, error) {
-	prepared, err := l.Hub.PrepareAdmission(ctx, hubAdmission(admission))
-	return linkedhub.PreparedAdmission{Changes: prepared.Changes, Committed: prepared.Committed, Generation: prepared.Generation,
+func (l localHub) PrepareDevice(ctx context.Context, admission linkedhub.Admission) (linkedhub.PreparedDevice, error) {
+	prepared, err := l.Hub.PrepareDevice(ctx, hubAdmission(admission))
+	return linkedhub.PreparedDevice{Changes: prepared.Changes, Committed: prepared.Committed, Generation: prepared.Generation,
 		Present: linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}}, err
 }
 

@@ -62,10 +62,10 @@ func (r remoteHub) Host() string { return r.host }
 // beingProvisioned is why a device is disabled that has no twin yet.
 const beingProvisioned = "being provisioned"
 
-// Admit implements linkedhub.Hub. Identity and twin are two requests, so a
+// EnsureDevice implements linkedhub.Hub. Identity and twin are two requests, so a
 // device that is to have a twin comes disabled, gets it, and is enabled: who
 // repeats this after a crash finds out how far it came.
-func (r remoteHub) Admit(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
+func (r remoteHub) EnsureDevice(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
 	request := hubAdmission(admission)
 	request.Issuance = nil // a hub elsewhere knows the certificates by their thumbprints
 	wanted, err := request.Device()
@@ -132,7 +132,7 @@ func generationOf(device identity.Device) string { return cmp.Or(device.Generati
 // Identity implements linkedhub.Hub.
 func (r remoteHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
 	request := hubAdmission(admission)
-	request.Issuance = nil // as in Admit
+	request.Issuance = nil // as in EnsureDevice
 	wanted, err := request.Device()
 	if err != nil {
 		return linkedhub.Identity{}, err

@@ -151,11 +151,11 @@ func newRenewing(t *testing.T, exact bool) *renewing {
 	return r
 }
 
-// admit makes a device that gets its certificates from the hub, and returns the user
+// createDevice makes a device that gets its certificates from the hub, and returns the user
 // name and password with which a gateway connects it.
-func (r *renewing) admit(id string) (username, token string) {
+func (r *renewing) createDevice(id string) (username, token string) {
 	r.t.Helper()
-	if _, err := r.Admit(r.t.Context(),
+	if _, err := r.EnsureDevice(r.t.Context(),
 		hub.Admission{DeviceID: id,
 			Issuance: &identity.Issuance{RegistrationID: id, Policy: issuance.DefaultPolicy}}); err != nil {
 		r.t.Fatal(err)
@@ -178,7 +178,7 @@ func (r *renewing) admit(id string) (username, token string) {
 // listen connects a device that listens for certificates.
 func (r *renewing) listen(id string) *device {
 	r.t.Helper()
-	username, token := r.admit(id)
+	username, token := r.createDevice(id)
 	conn, err := net.Dial("tcp", r.address)
 	if err != nil {
 		r.t.Fatal(err)
@@ -552,7 +552,7 @@ func (p *packets) nothing() {
 // not. That holds for refusals too.
 func TestUnacknowledgedAnswersAreDeliveredAgain(t *testing.T) {
 	r := newRenewing(t, false)
-	username, token := r.admit("d1")
+	username, token := r.createDevice("d1")
 	ask := func(p *packets, body string) received {
 		t.Helper()
 		p.send(0x82, []byte{0, 9}, text("$iothub/credentials/res/#"), []byte{1})

@@ -31,8 +31,10 @@ const testScope = "0ne0000ABCD"
 // acceptingHub is a linked hub that accepts every device and remembers none.
 type acceptingHub struct{}
 
-func (acceptingHub) Host() string                                               { return "hub.local" }
-func (acceptingHub) Admit(context.Context, linkedhub.Admission) (string, error) { return "1", nil }
+func (acceptingHub) Host() string { return "hub.local" }
+func (acceptingHub) EnsureDevice(context.Context, linkedhub.Admission) (string, error) {
+	return "1", nil
+}
 func (acceptingHub) Identity(context.Context, linkedhub.Admission) (linkedhub.Identity, error) {
 	return linkedhub.Identity{}, nil
 }

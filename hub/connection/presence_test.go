@@ -183,7 +183,7 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 		}, true},
 		{"new keys by registering", func(d identity.Device) {
 			keys := hubtest.NewKeys()
-			must(identity.Device{}, admit(ctx, h, hub.Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
+			must(identity.Device{}, ensureDevice(ctx, h, hub.Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
 				SecondaryKey: *keys.SecondaryKey}))
 		}, true},
 		{"delete and make anew with other keys", func(d identity.Device) {
@@ -280,7 +280,7 @@ func (h *fixture) issue(deviceID string) *x509.Certificate {
 		_, err = h.Documents.Commit(ctx, changes...)
 	}
 	if err == nil {
-		_, err = h.Admit(ctx, hub.Admission{DeviceID: deviceID, Issuance: &identity.Issuance{RegistrationID: deviceID, Policy: "default"}})
+		_, err = h.EnsureDevice(ctx, hub.Admission{DeviceID: deviceID, Issuance: &identity.Issuance{RegistrationID: deviceID, Policy: "default"}})
 	}
 	if err != nil {
 		h.T.Fatal(err)
@@ -470,7 +470,7 @@ func TestSubscriptionsOfAnEarlierVersion(t *testing.T) {
 	}
 }
 
-func admit(ctx context.Context, h *fixture, admission hub.Admission) error {
-	_, err := h.Admit(ctx, admission)
+func ensureDevice(ctx context.Context, h *fixture, admission hub.Admission) error {
+	_, err := h.EnsureDevice(ctx, admission)
 	return err
 }

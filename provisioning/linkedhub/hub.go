@@ -14,15 +14,15 @@ type Hub interface {
 	// Host returns the host name that devices connect to.
 	Host() string
 
-	// Admit makes sure that the device is there with these credentials, and returns
+	// EnsureDevice makes sure that the device is there with these credentials, and returns
 	// the generation of its identity. At its creation it gets the twin; a device
 	// that is there keeps its own, and its status. It is safe to repeat.
-	Admit(ctx context.Context, admission Admission) (generation string, err error)
+	EnsureDevice(ctx context.Context, admission Admission) (generation string, err error)
 
 	// Identity tells of the identity that is there in the place of the admission's.
 	Identity(ctx context.Context, admission Admission) (Identity, error)
 
-	// Check says whether Admit would refuse the admission for what stands in
+	// Check says whether EnsureDevice would refuse the admission for what stands in
 	// it, without asking the hub for anything.
 	Check(admission Admission) error
 
@@ -39,14 +39,14 @@ type Hub interface {
 type CommittingHub interface {
 	Hub
 
-	// PrepareAdmission returns what Admit would commit.
-	PrepareAdmission(ctx context.Context, admission Admission) (PreparedAdmission, error)
+	// PrepareDevice returns what EnsureDevice would commit.
+	PrepareDevice(ctx context.Context, admission Admission) (PreparedDevice, error)
 }
 
-// PreparedAdmission is what Admit would commit, for a caller who commits it together
+// PreparedDevice is what EnsureDevice would commit, for a caller who commits it together
 // with changes of its own and calls Committed then. A conflict means that the device
 // was changed meanwhile.
-type PreparedAdmission struct {
+type PreparedDevice struct {
 	Changes    []store.Change
 	Committed  func(context.Context)
 	Generation string   // of the identity once the changes are committed

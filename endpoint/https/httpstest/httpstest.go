@@ -50,8 +50,8 @@ type Fixture struct {
 // linked makes a hub out of what this test needs of one.
 type linked struct{ *hub.Hub }
 
-func (l linked) Admit(ctx context.Context, a linkedhub.Admission) (generation string, _ error) {
-	return l.Hub.Admit(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint,
+func (l linked) EnsureDevice(ctx context.Context, a linkedhub.Admission) (generation string, _ error) {
+	return l.Hub.EnsureDevice(ctx, hub.Admission{DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint,
 		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey})
 }
 func (l linked) Identity(context.Context, linkedhub.Admission) (linkedhub.Identity, error) {
