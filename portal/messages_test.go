@@ -222,12 +222,14 @@ func allTexts(t *testing.T) found {
 		constants(kinds, node)
 		values["fault: %s"] = append(values["fault: %s"], kinds["kind: %s"]...)
 	})
-	readGo(t, "../provisioning", func(where string, node ast.Node) {
-		faultTexts(texts, where, node)
-		checkTexts(texts, where, node)
-		warningTexts(texts, where, node)
-		constants(values, node)
-	})
+	for _, folder := range []string{"../provisioning", "../provisioning/enroll", "../provisioning/tpm"} {
+		readGo(t, folder, func(where string, node ast.Node) {
+			faultTexts(texts, where, node)
+			checkTexts(texts, where, node)
+			warningTexts(texts, where, node)
+			constants(values, node)
+		})
+	}
 	readGo(t, "../provisioning/attest", func(where string, node ast.Node) {
 		reasonTexts(texts, where, node)
 		checkTexts(texts, where, node)

@@ -211,7 +211,7 @@ func TestHubErrorsQuoteWhatWasSent(t *testing.T) {
 		"/devices/s%3B%201":    `The device id "s; 1" has the character ' '`,
 		"/devices/s%3B%202":    "Letters, digits and - : . + % _ # * ? ! ( ) , = @ ; $ ' are allowed",
 		"/twins/%E2%82%AC":     `The device id "€" has the character '€'`,
-		"/devices?top=%3B%201": `top is "; 1"`,
+		"/devices?top=%3B%201": `top must be a whole number from 1, not "; 1"`,
 	} {
 		got := h.Do(httpstest.Request{Method: "GET", Path: path, Token: h.HubToken()})
 		if message, _ := got.Fields["Message"].(string); !strings.Contains(message, says) {
