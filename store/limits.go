@@ -33,7 +33,8 @@ func CheckLogName(name string) error {
 	if len(name) >= 1 && len(name) <= 128 && strings.Trim(name, allowed) == "" && strings.Trim(name, ".") != "" {
 		return nil
 	}
-	return fmt.Errorf("log name %.140q must be 1 to 128 of the characters a-z, 0-9, '.' and '-', and not just dots", name)
+	return fmt.Errorf("log name %.140q must be 1 to 128 of the characters a-z, 0-9, '.' and '-', and not just dots",
+		name)
 }
 
 // CheckPartitions returns what is wrong with the number of partitions of a new log.

@@ -142,7 +142,8 @@ type LogOptions struct {
 
 // Log is an append-only sequence of records in partitions. A record's place in
 // its partition is its Sequence: 0, 1, 2, … without gaps, unless records were lost
-// and an operator let the log go on without them. Its Offset grows too but may jump. Records disappear from the front only, by retention.
+// and an operator let the log go on without them. Its Offset grows too but may jump.
+// Records disappear from the front only, by retention.
 type Log interface {
 	Partitions() int
 
@@ -191,7 +192,7 @@ type Committer interface {
 type Position struct {
 	Sequence int64
 	Offset   int64
-	Time     int64 // nanoseconds since 1970, UTC; orders nothing: a clock that was far ahead and is put right steps back
+	Time     int64 // nanoseconds since 1970, UTC; orders nothing: it steps back when a clock is put right
 }
 
 // Record is a record as read back. The caller owns Value.

@@ -77,8 +77,9 @@ func (t Table[T]) Put(key string, match Match, value T) Change {
 	if err != nil {
 		err = fmt.Errorf("write %s %q: %w", t.Collection, key, err)
 	}
-	return Change{Collection: t.Collection, Key: key, Match: match, Value: bytes.TrimSuffix(encoded.Bytes(), []byte("\n")),
-		Err: err}
+	return Change{Collection: t.Collection, Key: key, Match: match,
+		Value: bytes.TrimSuffix(encoded.Bytes(), []byte("\n")),
+		Err:   err}
 }
 
 // Delete is the Change that removes the document, for a Commit.

@@ -31,7 +31,8 @@ func (e *UnreadableError) Unwrap() error { return e.Reason }
 
 // Advice is what those may be told who manage the records.
 func (e *UnreadableError) Advice() string {
-	return fmt.Sprintf("The record %s %q can't be read: %v. Delete or replace it, or restore a backup", e.Collection, e.Key, e.Reason)
+	return fmt.Sprintf("The record %s %q can't be read: %v. Delete or replace it, or restore a backup",
+		e.Collection, e.Key, e.Reason)
 }
 
 // IsUnreadable reports whether err says that a document can't be read.

@@ -96,7 +96,8 @@ func latest(b []byte) (value []byte, turn uint64, index int, err error) {
 			continue
 		}
 		sum := crc32.Update(crc32.Checksum(s[:16], castagnoli), castagnoli, s[header:header+length])
-		if n := binary.LittleEndian.Uint64(s[8:]); sum == binary.LittleEndian.Uint32(s[16:]) && (err != nil || n > turn) {
+		n := binary.LittleEndian.Uint64(s[8:])
+		if sum == binary.LittleEndian.Uint32(s[16:]) && (err != nil || n > turn) {
 			value, turn, index, err = s[header:header+length], n, i, nil
 		}
 	}
@@ -107,7 +108,8 @@ func latest(b []byte) (value []byte, turn uint64, index int, err error) {
 // durably, and opens it. The folder is made if need be.
 func Create(path string, value []byte) (*File, error) {
 	if len(value) > MaxValue {
-		return nil, fmt.Errorf("the mark %s would have %d bytes, and at most %d are allowed", path, len(value), MaxValue)
+		return nil, fmt.Errorf("the mark %s would have %d bytes, and at most %d are allowed",
+			path, len(value), MaxValue)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return nil, err

@@ -140,9 +140,9 @@ func wrongSize(err error) bool {
 
 // Repair makes documents whose write-ahead log is damaged open again, as they were
 // before the first commit that can't be read: later ones may rest on it. What is
-// dropped is put into the folder aside. Counts that are wrong are forgotten. It returns what was missing, nil if nothing
-// was. Other damage it does not repair, and says so. No process may have the
-// documents open.
+// dropped is put into the folder aside. Counts that are wrong are forgotten. It returns
+// what was missing, nil if nothing was. Other damage it does not repair, and says so. No
+// process may have the documents open.
 func Repair(ctx context.Context, dir, aside string, options Options) (missing, err error) {
 	options.complete()
 	if _, missing = Check(ctx, dir, options); missing == nil {
@@ -173,7 +173,8 @@ func Repair(ctx context.Context, dir, aside string, options Options) (missing, e
 	}
 	if options.Mark != "" {
 		// What the manifests hold is as it was.
-		kept := slices.DeleteFunc(confirmed, func(one journal) bool { return !strings.HasPrefix(one.name, "MANIFEST-") })
+		isWAL := func(one journal) bool { return !strings.HasPrefix(one.name, "MANIFEST-") }
+		kept := slices.DeleteFunc(confirmed, isWAL)
 		m, err := mark.Create(options.Mark, appendJournals(nil, kept))
 		if err == nil {
 			err = m.Close()

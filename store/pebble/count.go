@@ -205,7 +205,10 @@ func (d *Documents) openCounts(batch *pebble.Batch, last, now []byte) error {
 		d.stale = last != nil
 		return batch.DeleteRange([]byte(countPrefix), []byte(countPrefixEnd), nil)
 	}
-	iterator, err := d.db.NewIter(&pebble.IterOptions{LowerBound: []byte(countPrefix), UpperBound: []byte(countPrefixEnd)})
+	iterator, err := d.db.NewIter(&pebble.IterOptions{
+		LowerBound: []byte(countPrefix),
+		UpperBound: []byte(countPrefixEnd),
+	})
 	if err != nil {
 		return fmt.Errorf("read the counts: %w", asLoss(err))
 	}
@@ -282,7 +285,8 @@ func (c *countCheck) wrong() error {
 	var wrong []error
 	for collection, n := range c.kept {
 		if n != c.seen[collection] {
-			wrong = append(wrong, fmt.Errorf("%s has %d documents, and %d were counted", collection, c.seen[collection], n))
+			wrong = append(wrong,
+				fmt.Errorf("%s has %d documents, and %d were counted", collection, c.seen[collection], n))
 		}
 	}
 	if len(wrong) == 0 {

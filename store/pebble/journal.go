@@ -154,7 +154,8 @@ func (o Options) confirmed(dir string) ([]journal, error) {
 		if !slices.ContainsFunc(all, func(one journal) bool {
 			return strings.HasPrefix(one.name, "MANIFEST-") && one.name >= manifest
 		}) {
-			o.Logger.Warn("another program has used the documents since their mark was written: whether something is missing can't be told", "mark", o.Mark)
+			o.Logger.Warn("another program has used the documents since their mark was written: "+
+				"whether something is missing can't be told", "mark", o.Mark)
 			return nil, nil
 		}
 	}

@@ -21,7 +21,9 @@ func (p private) Create(name string, category vfs.DiskWriteCategory) (vfs.File, 
 	return hide(name)(p.FS.Create(name, category))
 }
 
-func (p private) OpenReadWrite(name string, category vfs.DiskWriteCategory, options ...vfs.OpenOption) (vfs.File, error) {
+func (p private) OpenReadWrite(
+	name string, category vfs.DiskWriteCategory, options ...vfs.OpenOption,
+) (vfs.File, error) {
 	return hide(name)(p.FS.OpenReadWrite(name, category, options...))
 }
 
@@ -61,7 +63,8 @@ func hide(name string) func(vfs.File, error) (vfs.File, error) {
 // setMode lets a file system pass that has no modes, such as FAT: there is nothing to
 // be done.
 func setMode(name string) error {
-	if err := os.Chmod(name, privateFile); err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
+	err := os.Chmod(name, privateFile)
+	if err != nil && !errors.Is(err, os.ErrPermission) && !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
 	return nil

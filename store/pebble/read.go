@@ -74,7 +74,9 @@ func (d *Documents) check(ctx context.Context) error {
 
 // each calls f with the keys (of the collection, with the prefix, not less than
 // from, in order) and stored values of one moment until f returns false.
-func (d *Documents) each(ctx context.Context, collection, prefix, from string, f func(key, stored []byte) (more bool, err error)) (err error) {
+func (d *Documents) each(
+	ctx context.Context, collection, prefix, from string, f func(key, stored []byte) (more bool, err error),
+) (err error) {
 	release, err := d.use(ctx)
 	if err != nil {
 		return err

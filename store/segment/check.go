@@ -122,7 +122,9 @@ func folders(dir, marks string) (names []string, err error) {
 		return nil, err
 	}
 	for _, entry := range entries {
-		if name, ok := strings.CutPrefix(entry.Name(), "log."); ok && store.CheckLogName(name) == nil && !strings.HasSuffix(name, temporarySuffix) && !slices.Contains(names, name) {
+		name, ok := strings.CutPrefix(entry.Name(), "log.")
+		if ok && store.CheckLogName(name) == nil &&
+			!strings.HasSuffix(name, temporarySuffix) && !slices.Contains(names, name) {
 			names = append(names, name)
 		}
 	}

@@ -15,7 +15,8 @@ func (l *Log) Append(partition int, record []byte, committed store.Committer, to
 	if err := l.check(partition); err != nil {
 		accepted = l.queue.refuse(w, err)
 	} else if len(record) > maxRecord {
-		accepted = l.queue.refuse(w, fmt.Errorf("a record has %d bytes, and at most %d are allowed", len(record), maxRecord))
+		accepted = l.queue.refuse(w,
+			fmt.Errorf("a record has %d bytes, and at most %d are allowed", len(record), maxRecord))
 	} else {
 		accepted = l.queue.put(partition, record, w)
 	}

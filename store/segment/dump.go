@@ -69,7 +69,8 @@ func (s *segment) dump(ctx context.Context, secret uint32, each func(int, store.
 		for i, rest := 0, body; i < h.records; i++ {
 			var record []byte
 			record, rest = nextRecord(rest)
-			if err := each(h.partition, store.Record{Position: h.position(s.base+position, i), Value: record}); err != nil {
+			found := store.Record{Position: h.position(s.base+position, i), Value: record}
+			if err := each(h.partition, found); err != nil {
 				return err
 			}
 		}

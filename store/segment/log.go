@@ -246,7 +246,8 @@ func (l *Log) growth(partition int, next int64) (<-chan struct{}, error) {
 func (l *Log) skipMissing(partition int, sequence int64) int64 {
 	sequence = max(sequence, l.segments[0].start.edges[partition].next)
 	for i, s := range l.segments[:len(l.segments)-1] {
-		if next := l.segments[i+1].start.edges[partition].next; s.stop != nil && sequence >= s.stop[partition].next && sequence < next {
+		next := l.segments[i+1].start.edges[partition].next
+		if s.stop != nil && sequence >= s.stop[partition].next && sequence < next {
 			sequence = next
 		}
 	}

@@ -52,7 +52,8 @@ func (t tip) missingMeta(folder string) error {
 		return nil
 	}
 	if _, err := os.Stat(filepath.Join(folder, metaName)); errors.Is(err, fs.ErrNotExist) {
-		return lost("%s is missing, and %d confirmed records with it", filepath.Join(folder, metaName), t.records(tip{}))
+		return lost("%s is missing, and %d confirmed records with it",
+			filepath.Join(folder, metaName), t.records(tip{}))
 	}
 	return nil
 }
@@ -75,7 +76,8 @@ func (t tip) behind(marked tip, s *segment) error {
 	if marked.batch <= t.batch {
 		return nil
 	}
-	return lost("%d confirmed records are missing: it ends at byte %d of %s, and what followed was removed, cut off or damaged",
+	return lost("%d confirmed records are missing: it ends at byte %d of %s, "+
+		"and what followed was removed, cut off or damaged",
 		marked.records(t), s.end, s.path)
 }
 
@@ -90,7 +92,8 @@ func (l *Log) openMark(marked tip) (err error) {
 	}
 	if l.mark, err = mark.Open(path); errors.Is(err, fs.ErrNotExist) || errors.Is(err, mark.ErrDamaged) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			l.options.Logger.Warn("a mark is damaged and made anew: whether the end of the log is missing can't be told", "mark", path)
+			l.options.Logger.Warn("a mark is damaged and was recreated: "+
+				"whether the end of the log is missing can't be told", "mark", path)
 		}
 		l.mark, err = mark.Create(path, l.tip.append(nil))
 	}

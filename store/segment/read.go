@@ -162,12 +162,14 @@ func (c *cursor) read(ctx context.Context, scan *scanner, l *Log, partition int,
 			}
 			if h.sequence > r.from {
 				if !gap {
-					return damaged(c.segment.path, c.position, "record %d of partition %d should be there", r.from, partition)
+					return damaged(c.segment.path, c.position, "record %d of partition %d should be there",
+						r.from, partition)
 				}
 				r.from = h.sequence
 			}
 			if !ok {
-				l.passOver(c.segment, damaged(c.segment.path, c.position, "%d records of partition %d, from %d on, can't be read", h.records, partition, h.sequence))
+				l.passOver(c.segment, damaged(c.segment.path, c.position,
+					"%d records of partition %d, from %d on, can't be read", h.records, partition, h.sequence))
 				r.from = h.sequence + int64(h.records)
 			} else {
 				r.take(h, c.segment.base+c.position, body)
@@ -268,7 +270,9 @@ func (l *Log) lowerBound(partition int, unixNano int64) (int64, error) {
 
 // seek moves from to the first record at or after the time, or past the
 // segment if it has none.
-func (c *cursor) seek(ctx context.Context, scan *scanner, secret uint32, partition int, unixNano int64) (found bool, err error) {
+func (c *cursor) seek(
+	ctx context.Context, scan *scanner, secret uint32, partition int, unixNano int64,
+) (found bool, err error) {
 	scan.begin(c.segment.file, secret, c.end)
 	for c.from < c.next {
 		if err := ctx.Err(); err != nil {

@@ -71,7 +71,8 @@ func (t *tip) follows(h header, begun bool) string {
 	case h.batch != batch:
 		return fmt.Sprintf("a block of batch %d where batch %d belongs", h.batch, batch)
 	case h.sequence != t.edges[h.partition].next:
-		return fmt.Sprintf("partition %d goes on with record %d instead of %d", h.partition, h.sequence, t.edges[h.partition].next)
+		return fmt.Sprintf("partition %d goes on with record %d instead of %d",
+			h.partition, h.sequence, t.edges[h.partition].next)
 	}
 	return ""
 }
@@ -109,7 +110,8 @@ func (s *segment) recoverSealed(next *segment, verify bool, secret uint32) (t ti
 		limit = size // nothing is known of what followed
 	}
 	if limit < s.end || limit > size {
-		return t, damaged(s.path, min(limit, size), "the next segment begins at byte %d after this one, whose size is %d", limit, size)
+		return t, damaged(s.path, min(limit, size),
+			"the next segment begins at byte %d after this one, whose size is %d", limit, size)
 	}
 	stopped, err := s.recoverBlocks(&t, limit, verify, secret)
 	if err != nil {

@@ -16,8 +16,9 @@ import (
 // A segment file starts with its own header of 4 KiB: a magic word, the version
 // of the format, partitions, number, the offset of the file in the log, and the
 // tip of the log where the segment begins; zeros; in the last eight bytes, 1 when
-// the segment before it has lost records at its end (4), and a checksum (4). So the sequences go on even when retention has dropped all records.
-// Blocks follow; the reserved space after the last one is zero.
+// the segment before it has lost records at its end (4), and a checksum (4). So the
+// sequences go on even when retention has dropped all records. Blocks follow; the
+// reserved space after the last one is zero.
 const (
 	segmentMagic   = "BerthSeg"
 	segmentHeader  = 4096
@@ -154,7 +155,8 @@ func decodeSegmentHeader(b []byte, number uint64, partitions int, secret uint32)
 		return 0, tip{}, errors.New("it does not begin as a segment")
 	}
 	if version := binary.LittleEndian.Uint32(b[8:]); version != segmentVersion {
-		return 0, tip{}, fmt.Errorf("its format is version %d, and this program knows version %d", version, segmentVersion)
+		return 0, tip{}, fmt.Errorf("its format is version %d, and this program knows version %d",
+			version, segmentVersion)
 	}
 	if binary.LittleEndian.Uint32(b[segmentHeader-4:]) != crc32.Update(secret, castagnoli, b[:segmentHeader-4]) {
 		return 0, tip{}, errors.New("the checksum of its header is wrong")

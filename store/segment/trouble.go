@@ -48,7 +48,8 @@ func (l *Log) persist(buffer []byte, b *batch, roll bool) ([]byte, error) {
 			return buffer, nil
 		}
 		l.noteFailure(err)
-		if l.trouble.final || b.bytes == 0 || time.Since(l.trouble.since)+pause > l.options.retryTimeout || l.queue.ending(pause) {
+		if l.trouble.final || b.bytes == 0 ||
+			time.Since(l.trouble.since)+pause > l.options.retryTimeout || l.queue.ending(pause) {
 			return buffer, err
 		}
 	}

@@ -52,7 +52,8 @@ func crash(t *testing.T, rounds int, check func(dir string, confirmed []string))
 				break // a line without its end says nothing
 			}
 			if err != nil {
-				t.Fatalf("the process ended after %d lines, before it was killed: %v\n%s%s", n, err, line, complaints.String())
+				t.Fatalf("the process ended after %d lines, before it was killed: %v\n%s%s",
+					n, err, line, complaints.String())
 			}
 			confirmed = append(confirmed, strings.TrimSuffix(line, "\n"))
 			if n+1 == lines {

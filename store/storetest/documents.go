@@ -310,7 +310,8 @@ func sameDocumentTwice(t *testing.T, open OpenDocuments) {
 func changeWithError(t *testing.T, open OpenDocuments) {
 	d := documents(t, open)
 	failed := errors.New("there is no value")
-	_, err := d.Commit(t.Context(), put("devices", "a", "one"), store.Change{Collection: "devices", Key: "b", Err: failed})
+	_, err := d.Commit(t.Context(), put("devices", "a", "one"),
+		store.Change{Collection: "devices", Key: "b", Err: failed})
 	if !errors.Is(err, failed) {
 		t.Fatalf("a change with an error: %v, want that error", err)
 	}
@@ -363,7 +364,8 @@ func list(t *testing.T, open OpenDocuments) {
 	d := documents(t, open)
 	keys := []string{"\x01", "a", "a/", "a/1", "a/10", "a/2", "a0", "b", "b\xff", "b\xff\xff", "c", "é", "\xff\xff"}
 	for i := range keys {
-		commit(t, d, put("devices", keys[(i*5)%len(keys)], keys[(i*5)%len(keys)]), put("devicesX", "x", "x"), put("device", "x", "x"))
+		key := keys[(i*5)%len(keys)]
+		commit(t, d, put("devices", key, key), put("devicesX", "x", "x"), put("device", "x", "x"))
 	}
 	for _, test := range []struct {
 		prefix, after string
@@ -447,7 +449,8 @@ func reopenDocuments(t *testing.T, open OpenDocuments) {
 		t.Fatalf("%d documents after reopening: %s", len(after), diff)
 	}
 	commit(t, d,
-		store.Change{Collection: "devices", Key: after[0].Key, Match: store.ETag(after[0].ETag), Value: []byte("changed")},
+		store.Change{Collection: "devices", Key: after[0].Key, Match: store.ETag(after[0].ETag),
+			Value: []byte("changed")},
 		store.Change{Collection: "devices", Key: after[1].Key, Match: store.ETag(after[1].ETag), Check: true})
 	wantValue(t, d, "devices", after[0].Key, "changed")
 	if err := d.Close(); err != nil {
@@ -464,7 +467,9 @@ func closedDocuments(t *testing.T, open OpenDocuments) {
 	_, list := d.List(t.Context(), "devices", "", "", 1)
 	_, counted := d.Count(t.Context(), "devices")
 	_, committed := d.Commit(t.Context(), put("devices", "a", "v"))
-	for call, err := range map[string]error{"get": get, "list": list, "count": counted, "commit": committed, "close": d.Close()} {
+	for call, err := range map[string]error{
+		"get": get, "list": list, "count": counted, "commit": committed, "close": d.Close(),
+	} {
 		if !errors.Is(err, store.ErrClosed) {
 			t.Errorf("%s after close: %v, want ErrClosed", call, err)
 		}

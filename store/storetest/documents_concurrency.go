@@ -148,12 +148,14 @@ func countWhileChanging(t *testing.T, open OpenDocuments) {
 				case 0:
 					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Value: []byte("v")})
 				case 1:
-					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Match: store.Absent, Value: []byte("v")},
+					_, err = d.Commit(t.Context(),
+						store.Change{Collection: "counted", Key: key, Match: store.Absent, Value: []byte("v")},
 						store.Change{Collection: "other", Key: key, Value: []byte("v")})
 				case 2:
 					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Delete: true})
 				case 3:
-					_, err = d.Commit(t.Context(), store.Change{Collection: "counted", Key: key, Match: store.Present, Delete: true})
+					_, err = d.Commit(t.Context(),
+						store.Change{Collection: "counted", Key: key, Match: store.Present, Delete: true})
 				}
 				if _, conflict := store.IsConflict(err); err != nil && !conflict {
 					t.Error(err)
@@ -218,7 +220,8 @@ func countTogether(t *testing.T, open OpenDocuments) {
 	d = open(t, dir)
 	defer d.Close()
 	wantCounts(t, d, "one", "other")
-	if _, err := d.Commit(t.Context(), store.Change{Collection: "one", Key: "another", Value: []byte("v")}); err != nil {
+	another := store.Change{Collection: "one", Key: "another", Value: []byte("v")}
+	if _, err := d.Commit(t.Context(), another); err != nil {
 		t.Fatal(err)
 	}
 	wantCounts(t, d, "one", "other", "nothing")

@@ -163,7 +163,11 @@ func appendAndRead(t *testing.T, open OpenLogs) {
 		}
 	}
 	at := write(t, log, 1, []byte("one"), nil, []byte("three"))
-	want := []store.Record{{Position: at[0], Value: []byte("one")}, {Position: at[1], Value: []byte{}}, {Position: at[2], Value: []byte("three")}}
+	want := []store.Record{
+		{Position: at[0], Value: []byte("one")},
+		{Position: at[1], Value: []byte{}},
+		{Position: at[2], Value: []byte("three")},
+	}
 	got, err := log.Read(t.Context(), 1, 0, 10, 1<<20)
 	if err != nil {
 		t.Fatal(err)
@@ -295,7 +299,8 @@ func committedOnce(t *testing.T, open OpenLogs) {
 		}
 		for i, receipt := range told {
 			if receipt.err != nil || receipt.token != uint64(i) || receipt.at.Sequence != int64(i) {
-				t.Fatalf("partition %d: call %d told of record %d at %d, %v", p, i, receipt.token, receipt.at.Sequence, receipt.err)
+				t.Fatalf("partition %d: call %d told of record %d at %d, %v",
+					p, i, receipt.token, receipt.at.Sequence, receipt.err)
 			}
 		}
 	}
@@ -337,7 +342,8 @@ func readLimits(t *testing.T, open OpenLogs) {
 			t.Fatal(err)
 		}
 		if len(got) != test.n {
-			t.Errorf("read from %d, at most %d records and %d bytes: %d records, want %d", test.from, test.maxRecords, test.maxBytes, len(got), test.n)
+			t.Errorf("read from %d, at most %d records and %d bytes: %d records, want %d",
+				test.from, test.maxRecords, test.maxBytes, len(got), test.n)
 		}
 		for i, record := range got {
 			if record.Sequence != int64(test.first+i) || !bytes.Equal(record.Value, records[test.first+i]) {

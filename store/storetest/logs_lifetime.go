@@ -18,7 +18,8 @@ import (
 func names(t *testing.T, open OpenLogs) {
 	dir := t.TempDir()
 	logs := closing(t, open(t, filepath.Join(dir, "logs")))
-	for _, name := range []string{"", "Telemetry", "a/b", "..", ".", "../x", "a_b", "a b", "é", strings.Repeat("a", 129)} {
+	names := []string{"", "Telemetry", "a/b", "..", ".", "../x", "a_b", "a b", "é", strings.Repeat("a", 129)}
+	for _, name := range names {
 		if _, err := logs.Open(name, store.LogOptions{Partitions: 1}); err == nil {
 			t.Errorf("log name %q was allowed", name)
 		}
@@ -64,7 +65,8 @@ func reopenLogs(t *testing.T, open OpenLogs) {
 			}
 			if n := len(want[p]); n > 0 {
 				bounds := log.Bounds(p)
-				if bounds.First != 0 || bounds.Next != int64(n) || bounds.Last != want[p][n-1].Position || bounds.Bytes == 0 {
+				if bounds.First != 0 || bounds.Next != int64(n) ||
+					bounds.Last != want[p][n-1].Position || bounds.Bytes == 0 {
 					t.Fatalf("round %d, partition %d: bounds %+v after %+v", round, p, bounds, want[p][n-1].Position)
 				}
 			}
@@ -82,7 +84,8 @@ func reopenLogs(t *testing.T, open OpenLogs) {
 	}
 	for p := range want {
 		for i, record := range want[p] {
-			if record.Sequence != int64(i) || i > 0 && (record.Time < want[p][i-1].Time || record.Offset <= want[p][i-1].Offset) {
+			if record.Sequence != int64(i) ||
+				i > 0 && (record.Time < want[p][i-1].Time || record.Offset <= want[p][i-1].Offset) {
 				t.Fatalf("partition %d: record %d is at %+v", p, i, record.Position)
 			}
 		}
@@ -123,7 +126,8 @@ func closeCommits(t *testing.T, open OpenLogs) {
 		for _, receipt := range told {
 			if receipt.err == nil {
 				durable++
-				if n := receipt.at.Sequence; n >= int64(len(records)) || string(records[n].Value) != fmt.Sprint(receipt.token) {
+				n := receipt.at.Sequence
+				if n >= int64(len(records)) || string(records[n].Value) != fmt.Sprint(receipt.token) {
 					t.Fatalf("record %d was confirmed at %d and is not there", receipt.token, n)
 				}
 			} else if !errors.Is(receipt.err, store.ErrClosed) {
@@ -164,7 +168,10 @@ func retention(t *testing.T, open OpenLogs) {
 	const kept = 2 << 20
 	dir := t.TempDir()
 	logs := open(t, dir)
-	log := openLog(t, logs, "telemetry", store.LogOptions{Partitions: 2, Retention: store.Retention{Bytes: kept, Age: int64(time.Hour)}})
+	log := openLog(t, logs, "telemetry", store.LogOptions{
+		Partitions: 2,
+		Retention:  store.Retention{Bytes: kept, Age: int64(time.Hour)},
+	})
 	write(t, log, 1, []byte("early")) // it goes too, and its partition remembers its place
 	last := log.Bounds(1).Last
 	record := func(n int64) []byte { return fmt.Appendf(make([]byte, 64<<10), "%d", n) }
@@ -207,7 +214,8 @@ func retention(t *testing.T, open OpenLogs) {
 	logs = closing(t, open(t, dir))
 	log = openLog(t, logs, "telemetry", store.LogOptions{Partitions: 2})
 	check()
-	if at := write(t, log, 1, []byte("late")); at[0].Sequence != 1 || at[0].Offset <= last.Offset || at[0].Time < last.Time {
+	at := write(t, log, 1, []byte("late"))
+	if at[0].Sequence != 1 || at[0].Offset <= last.Offset || at[0].Time < last.Time {
 		t.Fatalf("an emptied partition goes on at %+v after %+v", at[0], last)
 	}
 	write(t, log, 0, record(appended))

@@ -29,7 +29,10 @@ func documentsModel(t *testing.T, open OpenDocuments) {
 		model := map[documentID]store.Document{}
 		given := map[documentID]map[string]bool{} // all ETags there ever were
 		ids := rapid.Custom(func(r *rapid.T) documentID {
-			return documentID{rapid.SampledFrom([]string{"a", "ab"}).Draw(r, "collection"), rapid.StringMatching(`[bc]{1,2}`).Draw(r, "key")}
+			return documentID{
+				collection: rapid.SampledFrom([]string{"a", "ab"}).Draw(r, "collection"),
+				key:        rapid.StringMatching(`[bc]{1,2}`).Draw(r, "key"),
+			}
 		})
 		r.Repeat(map[string]func(*rapid.T){
 			"commit": func(r *rapid.T) {

@@ -84,7 +84,8 @@ func fill(t *rapid.T, value reflect.Value, deeper int) {
 		return
 	case timeType:
 		const first, last = -62135596800, 253402300799 // of the years 1 to 9999
-		seconds, ticks := rapid.Int64Range(first, last).Draw(t, "seconds"), rapid.Int64Range(0, 9_999_999).Draw(t, "ticks")
+		seconds := rapid.Int64Range(first, last).Draw(t, "seconds")
+		ticks := rapid.Int64Range(0, 9_999_999).Draw(t, "ticks")
 		value.Set(reflect.ValueOf(time.Unix(seconds, 100*ticks).UTC()))
 		return
 	}
@@ -180,11 +181,14 @@ func anyRaw(t *rapid.T) []byte {
 	if err != nil {
 		t.Fatal(err)
 	}
-	number := rapid.SampledFrom([]string{"0", "-1", "1.0", "1e999", "123456789012345678901234567890", "0.1e-400"}).Draw(t, "number")
-	inner := rapid.SampledFrom([]string{string(text), number, "true", "null", `{"a" : 1, "a":2}`, " [ ] "}).Draw(t, "inner")
+	numbers := []string{"0", "-1", "1.0", "1e999", "123456789012345678901234567890", "0.1e-400"}
+	number := rapid.SampledFrom(numbers).Draw(t, "number")
+	values := []string{string(text), number, "true", "null", `{"a" : 1, "a":2}`, " [ ] "}
+	inner := rapid.SampledFrom(values).Draw(t, "inner")
 	levels := rapid.IntRange(0, 31).Draw(t, "levels")
 	if levels == 0 {
 		return []byte(inner)
 	}
-	return []byte(strings.Repeat(`[{"b":`, levels/2) + strings.Repeat("[", levels%2) + inner + strings.Repeat("]", levels%2) + strings.Repeat("}]", levels/2))
+	return []byte(strings.Repeat(`[{"b":`, levels/2) + strings.Repeat("[", levels%2) + inner +
+		strings.Repeat("]", levels%2) + strings.Repeat("}]", levels/2))
 }

@@ -48,7 +48,8 @@ func seenElsewhere(t *testing.T, open OpenDocuments) {
 	seen := map[string]bool{etag: true}
 	for i := range 10 {
 		by := []store.Documents{b, a}[i%2]
-		next := commit(t, by, store.Change{Collection: "devices", Key: "a", Match: store.ETag(etag), Value: []byte("next")})
+		next := commit(t, by, store.Change{Collection: "devices", Key: "a", Match: store.ETag(etag),
+			Value: []byte("next")})
 		if seen[next] {
 			t.Fatalf("ETag %q came twice", next)
 		}

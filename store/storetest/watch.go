@@ -41,7 +41,9 @@ func watch(t *testing.T, open OpenDocuments) {
 		{"put of another collection", []store.Change{put("twins", "a", "one")}, false, true},
 		{"put of two", []store.Change{put("twins", "a", "two"), put("devices", "a", "three")}, true, true},
 		{"put after a check", []store.Change{
-			{Collection: "twins", Key: "a", Match: store.Present, Check: true}, put("devices", "a", "four")}, true, true},
+			{Collection: "twins", Key: "a", Match: store.Present, Check: true},
+			put("devices", "a", "four"),
+		}, true, true},
 	} {
 		devicesBefore, bothBefore := devices.Load(), both.Load()
 		commit(t, d, c.changes...)
@@ -75,7 +77,8 @@ func watchMany(t *testing.T, open OpenDocuments) {
 			key := strconv.Itoa(w)
 			for round := range rounds {
 				value := fmt.Sprint(w, round)
-				if _, err := d.Commit(t.Context(), put("cached", key, value), put("elsewhere", key, value)); err != nil {
+				_, err := d.Commit(t.Context(), put("cached", key, value), put("elsewhere", key, value))
+				if err != nil {
 					t.Error(err)
 					return
 				}

@@ -396,7 +396,8 @@ func (g *Gate) acceptFailed(err error) {
 func (g *Gate) refuse(reason Reason, remote net.Addr) {
 	g.refused[reason].Add(1)
 	if reason == ByLimit || reason == Displaced {
-		g.refusals[reason].add(g, slog.LevelWarn, "connections refused", "reason", reason.Error(), "remote", remote.String(), "limit", g.limit.Load())
+		g.refusals[reason].add(g, slog.LevelWarn, "connections refused",
+			"reason", reason.Error(), "remote", remote.String(), "limit", g.limit.Load())
 	}
 }
 

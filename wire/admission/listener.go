@@ -47,7 +47,8 @@ func (g *Gate) Listen(inner net.Listener, config *tls.Config) *Listener {
 		l.config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			c := hello.Conn.(*Conn)
 			c.serverName = hello.ServerName
-			c.offersHTTP = slices.Contains(hello.SupportedProtos, "http/1.1") || slices.Contains(hello.SupportedProtos, "h2")
+			c.offersHTTP = slices.Contains(hello.SupportedProtos, "http/1.1") ||
+				slices.Contains(hello.SupportedProtos, "h2")
 			if config.GetConfigForClient != nil {
 				return config.GetConfigForClient(hello)
 			}
@@ -168,7 +169,8 @@ func (l *Listener) contain(c *Conn, f func() error) (err error) {
 			if l.Panicked != nil {
 				l.Panicked(c.RemoteAddr(), value)
 			} else {
-				l.gate.Logger.Error("panic", "remote", c.RemoteAddr(), "panic", fmt.Sprint(value), "stack", string(debug.Stack()))
+				l.gate.Logger.Error("panic", "remote", c.RemoteAddr(),
+					"panic", fmt.Sprint(value), "stack", string(debug.Stack()))
 			}
 		}
 	}()

@@ -66,7 +66,13 @@ type counters struct {
 func (g *Gate) Stats() Stats {
 	g.mutex.Lock()
 	defer g.mutex.Unlock()
-	stats := Stats{Connections: g.total, Waiting: g.waiting, Unproven: g.unproven, Limit: int(g.limit.Load()), Accepted: g.accepted.Load()}
+	stats := Stats{
+		Connections: g.total,
+		Waiting:     g.waiting,
+		Unproven:    g.unproven,
+		Limit:       int(g.limit.Load()),
+		Accepted:    g.accepted.Load(),
+	}
 	for r := range stats.Refused {
 		stats.Refused[r] = g.refused[r].Load()
 	}

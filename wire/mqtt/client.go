@@ -36,7 +36,8 @@ type Client struct {
 type RefusedError struct{ Code ConnectCode }
 
 func (e *RefusedError) Error() string {
-	reasons := []string{"accepted", "unacceptable protocol version", "identifier rejected", "server unavailable", "bad user name or password", "not authorized"}
+	reasons := []string{"accepted", "unacceptable protocol version", "identifier rejected", "server unavailable",
+		"bad user name or password", "not authorized"}
 	if int(e.Code) < len(reasons) {
 		return fmt.Sprintf("connection refused: %s (%d)", reasons[e.Code], e.Code)
 	}

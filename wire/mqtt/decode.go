@@ -163,7 +163,8 @@ func decodeConnect(first byte, body []byte) (connect *Connect, code ConnectCode,
 		return connect, 0, err
 	}
 	if connect.ClientID == "" && !connect.CleanSession {
-		return connect, IdentifierRejected, protocolError("MQTT-3.1.3-8", "CONNECT without a client id that wants a session kept")
+		return connect, IdentifierRejected,
+			protocolError("MQTT-3.1.3-8", "CONNECT without a client id that wants a session kept")
 	}
 	return connect, Accepted, nil
 }

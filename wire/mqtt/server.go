@@ -28,7 +28,7 @@ type Server struct {
 	ConnectTimeout time.Duration // from a connection until its CONNECT is answered; 10 s
 	PacketTimeout  time.Duration // from a packet's first byte to its last; 30 s
 	WriteTimeout   time.Duration // for the client to take what it is sent; 30 s
-	MaxKeepAlive   time.Duration // silence allowed at most, whatever the client asks; without a keep-alive none is; 1,767 s
+	MaxKeepAlive   time.Duration // bounds the client's; without a keep-alive none is allowed; 1,767 s
 	RestAfter      time.Duration // silence after which a connection that was accepted waits in less memory; 5 s
 	MaxPacketSize  int           // bytes; 320 KiB
 	MaxInFlight    int           // unacknowledged messages in each direction; 1,024

@@ -11,7 +11,7 @@ type Stats struct {
 	Accepted              uint64    // connections that came
 	Refused               [6]uint64 // CONNACKs that said no, by ConnectCode
 	ProtocolErrors        uint64    // connections that ended with ErrProtocol
-	TimedOut              uint64    // that ended with ErrConnectTimeout, ErrPacketTimeout, ErrKeepAlive or ErrSlowReader
+	TimedOut              uint64    // ended with one of the timeouts, or ErrSlowReader
 	PacketsIn, PacketsOut uint64    // CONNECT is not counted
 	BytesIn, BytesOut     uint64    // without TLS
 }
