@@ -43,8 +43,8 @@ type deviceContext struct {
 }
 
 // webhookBody is what the webhook is sent, with the hubs to choose among.
-func (s *Service) webhookBody(ctx context.Context, enrollment enroll.Enrollment, intent intent, former storedRegistration,
-	hosts []string) ([]byte, error) {
+func (s *Service) webhookBody(ctx context.Context, enrollment enroll.Enrollment, intent intent,
+	former storedRegistration, hosts []string) ([]byte, error) {
 	request := allocationRequest{Device: deviceContext{
 		RegistrationID: intent.RegistrationID, CurrentHub: former.AssignedHub, CurrentDevice: former.DeviceID,
 		Payload: intent.Payload,
@@ -58,8 +58,8 @@ func (s *Service) webhookBody(ctx context.Context, enrollment enroll.Enrollment,
 	case enroll.TPM:
 		request.Device.TPM = enrollment.Attestation.TPM
 	default:
-		request.Device.X509 = &contract.X509Result{CertificateInfo: intent.Certificate, SigningCertificateInfo: intent.Signer,
-			EnrollmentGroupID: intent.GroupID}
+		request.Device.X509 = &contract.X509Result{CertificateInfo: intent.Certificate,
+			SigningCertificateInfo: intent.Signer, EnrollmentGroupID: intent.GroupID}
 	}
 	if intent.GroupID == "" {
 		shown := enrollment

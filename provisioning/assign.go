@@ -21,7 +21,8 @@ func (s *Service) finish(ctx context.Context, intent intent, pending storedRegis
 	result, trace, err := s.assignAndSave(ctx, intent, pending)
 	if err != nil {
 		problem := fault.From(err)
-		s.config.Logger.Error("registration", "registrationId", intent.RegistrationID, "trackingId", problem.TrackingID, "error", err)
+		s.config.Logger.Error("registration", "registrationId", intent.RegistrationID,
+			"trackingId", problem.TrackingID, "error", err)
 		return Operation{}, problem
 	}
 	operation := s.recordOutcome(intent, result, trace)
@@ -73,7 +74,8 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 		why.AddTo(&trace)
 		result.Status, result.Substatus = StatusFailed, ""
 		result.ErrorCode, result.ErrorMessage = int(problem.Code), problem.Message
-		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.Check, "trackingId", problem.TrackingID, "error", why.Err)
+		s.config.Logger.Warn("registration", "registrationId", intent.RegistrationID, "check", why.Check,
+			"trackingId", problem.TrackingID, "error", why.Err)
 		return result, trace, nil, nil
 	}
 
@@ -123,8 +125,10 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 	returns := target != former && slices.Contains(pending.Stale, target)
 	if returns {
 		// What the device once left there is no longer its own.
-		if err := s.persist(ctx, func() error { return s.remove(ctx, hub, intent.RegistrationID, target) }); err != nil {
-			return end(attest.NewFailure("hub admission", fault.Say("that the hub removes the former device %s", target.DeviceID),
+		err := s.persist(ctx, func() error { return s.remove(ctx, hub, intent.RegistrationID, target) })
+		if err != nil {
+			return end(attest.NewFailure("hub admission",
+				fault.Say("that the hub removes the former device %s", target.DeviceID),
 				fault.Say("The hub must answer before the device can return to it"), err))
 		}
 	}
@@ -144,13 +148,15 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 	}
 	claimed.addTo(&trace, target, intent)
 	admission.IfGeneration = &present.Generation
-	if target != former && !returns && claimed.own { // else it was another's before, and is not removed when this goes wrong
+	// Else it was another's before, and is not removed when this goes wrong.
+	if target != former && !returns && claimed.own {
 		result.Stale = append(slices.Clone(result.Stale), target)
 		if err := s.saveRegistration(ctx, &result); err != nil {
 			return result, trace, nil, err
 		}
 	}
-	if left := s.links.Find(former.Hub); left != nil && target.Hub != former.Hub && enrollment.ReprovisionPolicy.MigrateDeviceData {
+	if left := s.links.Find(former.Hub); left != nil && target.Hub != former.Hub &&
+		enrollment.ReprovisionPolicy.MigrateDeviceData {
 		var twin *linkedhub.InitialTwin
 		err := s.persist(ctx, func() error {
 			own, err := s.stillOwn(ctx, intent.RegistrationID, former)

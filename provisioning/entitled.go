@@ -66,7 +66,8 @@ func (s *Service) judgeOwn(trace *attest.Trace, evidence attest.Evidence, enroll
 		return attest.NotAdmitted
 	case mechanism.Type == enroll.SymmetricKey:
 		trace.Pass("enrollment", "individual, symmetric key")
-		refusal, _ := attest.Signed(trace, evidence, s.config.Now(), mechanism.SymmetricKey.PrimaryKey, mechanism.SymmetricKey.SecondaryKey)
+		refusal, _ := attest.Signed(trace, evidence, s.config.Now(), mechanism.SymmetricKey.PrimaryKey,
+			mechanism.SymmetricKey.SecondaryKey)
 		return refusal
 	case len(evidence.Certificates) == 0:
 		trace.Fail("enrollment", fault.Say("individual, X.509"),
@@ -290,7 +291,8 @@ func (s *Service) stillEntitled(ctx context.Context, intent intent) (enroll.Enro
 		return enroll.Enrollment{}, err
 	}
 	if intent.Attestation != "" && hash != intent.Attestation {
-		return enroll.Enrollment{}, attest.NewFailure("enrollment", fault.Say("the attestation that the device was judged by"),
+		return enroll.Enrollment{}, attest.NewFailure("enrollment",
+			fault.Say("the attestation that the device was judged by"),
 			fault.Say("It was changed while the device was being assigned. "+
 				"Let the device register again"), enrollmentChanged())
 	}

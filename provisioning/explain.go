@@ -28,7 +28,9 @@ type Decision struct {
 // caller's to throw away. It returns fault 400004 for a snapshot that can't be judged.
 func Explain(ctx context.Context, documents store.Documents, c Snapshot) (Decision, error) {
 	if c.TPM {
-		return Decision{}, fault.New(fault.ArgumentInvalid, "A registration with a TPM can't be judged again: only the TPM and its service know the challenge. Its checks are in the attempt")
+		return Decision{}, fault.New(fault.ArgumentInvalid,
+			"A registration with a TPM can't be judged again: only the TPM and its service know the challenge. "+
+				"Its checks are in the attempt")
 	}
 	at := c.Time
 	s := newService(Config{IDScope: c.ServiceIDScope, Documents: documents, Now: func() time.Time { return at }})
@@ -64,8 +66,10 @@ func (s *Service) restore(ctx context.Context, c Snapshot) (attest.Evidence, err
 		}
 		evidence.Certificates = append(evidence.Certificates, certificate)
 	}
-	keys := &enroll.SymmetricKeyAttestation{PrimaryKey: credential.NewKey(enroll.KeySize), SecondaryKey: credential.NewKey(enroll.KeySize)}
-	signing := map[string]string{"primary": keys.PrimaryKey, "secondary": keys.SecondaryKey, "": credential.NewKey(enroll.KeySize)}
+	keys := &enroll.SymmetricKeyAttestation{PrimaryKey: credential.NewKey(enroll.KeySize),
+		SecondaryKey: credential.NewKey(enroll.KeySize)}
+	signing := map[string]string{"primary": keys.PrimaryKey, "secondary": keys.SecondaryKey,
+		"": credential.NewKey(enroll.KeySize)}
 	var changes []store.Change
 	if c.Enrollment != nil {
 		enrollment := *c.Enrollment
@@ -100,7 +104,8 @@ func (s *Service) restore(ctx context.Context, c Snapshot) (attest.Evidence, err
 		evidence.Token = "malformed"
 	default:
 		var err error
-		if evidence.Token, err = credential.NewToken(token.Resource, token.KeyName, signing[token.SignedBy], token.Expiry); err != nil {
+		if evidence.Token, err = credential.NewToken(token.Resource, token.KeyName, signing[token.SignedBy],
+			token.Expiry); err != nil {
 			return evidence, err
 		}
 	}

@@ -28,11 +28,12 @@ type intent struct {
 	IDScope        string                          `json:"idScope,omitempty"`
 	ToldAgain      bool                            `json:"toldAgain,omitempty"` // see sinceReprovisioned
 	Trace          attest.Trace                    `json:"trace,omitempty"`
-	Snapshot       json.RawMessage                 `json:"case,omitempty"`        // see attest.Attempt
-	Payload        json.RawMessage                 `json:"payload,omitempty"`     // the device's, for custom allocation
-	CSR            string                          `json:"csr,omitempty"`         // that the device sent, checked
-	Attestation    string                          `json:"attestation,omitempty"` // hash of what the device was judged by; "" in what earlier versions wrote
-	Node           string                          `json:"node,omitempty"`        // that began it, as in Config
+	Snapshot       json.RawMessage                 `json:"case,omitempty"`    // see attest.Attempt
+	Payload        json.RawMessage                 `json:"payload,omitempty"` // the device's, for custom allocation
+	CSR            string                          `json:"csr,omitempty"`     // that the device sent, checked
+	// hash of what the device was judged by; "" in what earlier versions wrote
+	Attestation string `json:"attestation,omitempty"`
+	Node        string `json:"node,omitempty"` // that began it, as in Config
 }
 
 // job is an assignment that this process works on.
@@ -85,7 +86,8 @@ func (j *jobs) begin(registrationID string) (found *job, isNew bool) {
 	if j.byKey == nil {
 		j.byKey = make(map[string]*job)
 	}
-	found = &job{intent: intent{RegistrationID: registrationID, OperationID: newOperationID()}, known: make(chan struct{}), finished: make(chan struct{})}
+	found = &job{intent: intent{RegistrationID: registrationID, OperationID: newOperationID()},
+		known: make(chan struct{}), finished: make(chan struct{})}
 	j.byKey[key(registrationID)] = found
 	return found, true
 }

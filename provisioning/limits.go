@@ -34,13 +34,18 @@ type Limits struct {
 // maxRequest with and without them.
 var AzureLimits = Limits{
 	RegistrationsPerMinute: 1000, OperationsPerMinute: 1000, PollsPer10Seconds: 5,
-	Registrations: 1_000_000, Enrollments: 1_000_000, X509Groups: 100, KeyGroups: 100, Authorities: 25, LinkedHubs: 50, BulkItems: 10,
+	Registrations: 1_000_000, Enrollments: 1_000_000, X509Groups: 100, KeyGroups: 100, Authorities: 25,
+	LinkedHubs: 50, BulkItems: 10,
 }
 
 // rates are those of the limits that are about how often.
 func (l Limits) rates() guard.RateLimits {
-	return guard.RateLimits{RegistrationsPerMinute: l.RegistrationsPerMinute, OperationsPerMinute: l.OperationsPerMinute,
-		DevicePerMinute: l.DevicePerMinute, PollsPer10Seconds: l.PollsPer10Seconds}
+	return guard.RateLimits{
+		RegistrationsPerMinute: l.RegistrationsPerMinute,
+		OperationsPerMinute:    l.OperationsPerMinute,
+		DevicePerMinute:        l.DevicePerMinute,
+		PollsPer10Seconds:      l.PollsPer10Seconds,
+	}
 }
 
 // ThrottleOperation counts an operation of a back end: fault 429001 when there were

@@ -31,7 +31,8 @@ func (s *Service) issue(ctx context.Context, enrollment enroll.Enrollment, inten
 		return nil, nil
 	}
 	if intent.CSR != "" {
-		request, err := s.config.Issuer.Check(ctx, enrollment.CredentialPolicyName, enrollment.RegistrationID, intent.CSR)
+		request, err := s.config.Issuer.Check(ctx, enrollment.CredentialPolicyName, enrollment.RegistrationID,
+			intent.CSR)
 		if err != nil {
 			return nil, err
 		}
@@ -122,7 +123,9 @@ func (s *Service) Revoked(ctx context.Context, revoked issuance.Revocation) erro
 			w.all.Go(func() {
 				defer func() { <-w.free }()
 				w.begin(hub, entry.Value.RegistrationID, func() error {
-					return s.config.Panics.Do(panics.Background, func() error { return s.withdraw(ctx, entry.Value.RegistrationID) })
+					return s.config.Panics.Do(panics.Background, func() error {
+						return s.withdraw(ctx, entry.Value.RegistrationID)
+					})
 				})
 			})
 		}
@@ -181,7 +184,8 @@ type withdrawError struct {
 }
 
 func (e *withdrawError) Error() string {
-	return fmt.Sprintf("%d devices may still come in at hubs elsewhere, the first of them %s at %s: %v", e.of.count, e.registrationID, e.hub, e.err)
+	return fmt.Sprintf("%d devices may still come in at hubs elsewhere, the first of them %s at %s: %v",
+		e.of.count, e.registrationID, e.hub, e.err)
 }
 
 func (e *withdrawError) Unwrap() error { return e.err }

@@ -13,13 +13,14 @@ import (
 // saveRegistration writes the record, unless one of the checks fails, and drops the intent when
 // nothing is left to be done.
 func (s *Service) saveRegistration(ctx context.Context, result *storedRegistration, checks ...store.Change) error {
-	put := len(checks)
-	changes := append([]store.Change{s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())}, result.owning...)
+	first := len(checks)
+	put := s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())
+	changes := append([]store.Change{put}, result.owning...)
 	if result.Status != StatusAssigning && len(result.Stale) == 0 {
 		changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 	}
 	etags, err := s.config.Documents.Commit(ctx, append(checks, changes...)...)
-	if index, conflict := store.IsConflict(err); conflict && index < put {
+	if index, conflict := store.IsConflict(err); conflict && index < first {
 		return enrollmentChanged()
 	} else if conflict {
 		return errRegistrationChanged()
@@ -27,7 +28,7 @@ func (s *Service) saveRegistration(ctx context.Context, result *storedRegistrati
 	if err != nil {
 		return err
 	}
-	result.ETag, result.owning = registrationETag(etags[put]), nil
+	result.ETag, result.owning = registrationETag(etags[first]), nil
 	return nil
 }
 
@@ -42,7 +43,8 @@ func (s *Service) recordOutcome(intent intent, result storedRegistration, trace 
 	s.attempts.Record(attempt)
 	s.tally.count(attempt.Outcome)
 	s.config.Logger.Info("registration", "registrationId", intent.RegistrationID, "outcome", attempt.Outcome,
-		"device", result.DeviceID, "hub", result.AssignedHub, "substatus", result.Substatus, "protocol", intent.Protocol)
+		"device", result.DeviceID, "hub", result.AssignedHub, "substatus", result.Substatus,
+		"protocol", intent.Protocol)
 	return result.operation()
 }
 
@@ -51,7 +53,8 @@ func (i intent) attempt(result storedRegistration, trace attest.Trace, now time.
 	attempt := attest.Attempt{
 		Time: now.UTC(), RegistrationID: i.RegistrationID, Enrolled: true, IDScope: i.IDScope,
 		Protocol: i.Protocol, RemoteAddress: i.RemoteAddr,
-		Outcome: attest.Assigned, Hub: result.AssignedHub, DeviceID: result.DeviceID, Checks: trace, Snapshot: i.Snapshot,
+		Outcome: attest.Assigned, Hub: result.AssignedHub, DeviceID: result.DeviceID, Checks: trace,
+		Snapshot: i.Snapshot,
 	}
 	if result.Status != StatusAssigned {
 		attempt.Outcome, attempt.Hub, attempt.DeviceID = attest.Failed, "", ""
@@ -66,9 +69,11 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found p
 	err error) error {
 	problem := fault.From(err)
 	attempt := attest.Attempt{
-		Time: s.config.Now().UTC(), RegistrationID: attempts.Printable(evidence.RegistrationID), IDScope: attempts.Printable(evidence.IDScope),
+		Time: s.config.Now().UTC(), RegistrationID: attempts.Printable(evidence.RegistrationID),
+		IDScope:  attempts.Printable(evidence.IDScope),
 		Protocol: evidence.Protocol, RemoteAddress: evidence.RemoteAddr,
-		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message, Checks: trace,
+		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message,
+		Checks: trace,
 	}
 	attempt.Enrolled = found.group != "" || s.enrolledAs(ctx, evidence.RegistrationID)
 	if c, err := s.snapshotOf(ctx, evidence, found); err == nil {
@@ -83,6 +88,7 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found p
 func (s *Service) keepRefusal(ctx context.Context, attempt attest.Attempt, err error) {
 	check, _ := attempt.Checks.Failed()
 	s.attempts.Record(attempt)
-	s.config.Logger.WarnContext(ctx, "registration", "registrationId", attempt.RegistrationID, "outcome", attest.Refused,
-		"check", check.Name, "saw", check.Saw, "trackingId", attempt.TrackingID, "protocol", attempt.Protocol, "remote", attempt.RemoteAddress, "error", err)
+	s.config.Logger.WarnContext(ctx, "registration", "registrationId", attempt.RegistrationID,
+		"outcome", attest.Refused, "check", check.Name, "saw", check.Saw, "trackingId", attempt.TrackingID,
+		"protocol", attempt.Protocol, "remote", attempt.RemoteAddress, "error", err)
 }

@@ -15,24 +15,26 @@ import (
 
 // PreviewRequest is a device whose allocation somebody wants to know beforehand.
 type PreviewRequest struct {
-	RegistrationID string          `json:"registrationId"`
-	GroupID        string          `json:"enrollmentGroupId,omitempty"` // of a device that has no individual enrollment
-	RemoteAddress  string          `json:"remoteAddress,omitempty"`     // IP address it would come from
-	Payload        json.RawMessage `json:"payload,omitempty"`           // what it would send along, for custom allocation
+	RegistrationID string `json:"registrationId"`
+	GroupID        string `json:"enrollmentGroupId,omitempty"` // of a device that has no individual enrollment
+	RemoteAddress  string `json:"remoteAddress,omitempty"`     // IP address it would come from
+	// what it would send along, for custom allocation
+	Payload json.RawMessage `json:"payload,omitempty"`
 }
 
 // Preview is where a device would go if it registered now, and why.
 type Preview struct {
-	RegistrationID string                 `json:"registrationId"`
-	GroupID        string                 `json:"enrollmentGroupId,omitempty"`
-	Policy         allocation.Policy      `json:"allocationPolicy"`
-	HubHostName    string                 `json:"iotHubHostName,omitempty"` // none when there is no hub for it
-	DeviceID       string                 `json:"deviceId"`
-	Reason         string                 `json:"reason"`
-	ReasonText     fault.Text             `json:"-"` // the same, for other languages
-	CurrentHub     string                 `json:"currentIotHubHostName,omitempty"`
-	Substatus      Substatus              `json:"substatus,omitempty"` // what a device of the api-version 2019-03-31 would be told
-	Candidates     []allocation.Candidate `json:"candidates"`
+	RegistrationID string            `json:"registrationId"`
+	GroupID        string            `json:"enrollmentGroupId,omitempty"`
+	Policy         allocation.Policy `json:"allocationPolicy"`
+	HubHostName    string            `json:"iotHubHostName,omitempty"` // none when there is no hub for it
+	DeviceID       string            `json:"deviceId"`
+	Reason         string            `json:"reason"`
+	ReasonText     fault.Text        `json:"-"` // the same, for other languages
+	CurrentHub     string            `json:"currentIotHubHostName,omitempty"`
+	// what a device of the api-version 2019-03-31 would be told
+	Substatus  Substatus              `json:"substatus,omitempty"`
+	Candidates []allocation.Candidate `json:"candidates"`
 
 	// What would have the device refused before that: its enrollment or group is disabled,
 	// or it has an enrollment of its own and does not come by the group.

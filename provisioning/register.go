@@ -46,7 +46,8 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device p
 		job, isNew = s.jobs.begin(evidence.RegistrationID)
 	}
 	defer s.jobs.endIfPanicking(job)
-	job.intent.Protocol, job.intent.RemoteAddr, job.intent.IDScope = evidence.Protocol, evidence.RemoteAddr, evidence.IDScope
+	job.intent.Protocol, job.intent.RemoteAddr = evidence.Protocol, evidence.RemoteAddr
+	job.intent.IDScope = evidence.IDScope
 	if job.intent.Mechanism = device.enrollment.Attestation.Type; job.intent.Mechanism == enroll.X509 {
 		job.intent.Certificate = credential.Describe(evidence.Certificates[0])
 	}
@@ -174,7 +175,8 @@ func (s *Service) startAssignment(ctx context.Context, intent intent, enrollment
 	pending.unfinished = pending.Status == StatusAssigning
 	pending.Status, pending.OperationID, pending.LastUpdatedDateTimeUTC = StatusAssigning, intent.OperationID, now
 	former := pending.GroupID
-	pending.Certificate, pending.Signer, pending.GroupID, pending.Mechanism = intent.Certificate, intent.Signer, intent.GroupID, intent.Mechanism
+	pending.Certificate, pending.Signer = intent.Certificate, intent.Signer
+	pending.GroupID, pending.Mechanism = intent.GroupID, intent.Mechanism
 	if key(former) == key(intent.GroupID) && err == nil {
 		return pending, before, nil, nil
 	}
@@ -182,13 +184,15 @@ func (s *Service) startAssignment(ctx context.Context, intent intent, enrollment
 		changes = append(changes, s.members.Delete(memberKey(former, intent.RegistrationID), store.Always))
 	}
 	if intent.GroupID != "" {
-		changes = append(changes, s.members.Put(memberKey(intent.GroupID, intent.RegistrationID), store.Always, intent.RegistrationID))
+		changes = append(changes,
+			s.members.Put(memberKey(intent.GroupID, intent.RegistrationID), store.Always, intent.RegistrationID))
 	}
 	return pending, before, changes, nil
 }
 
 // writeIntent writes the intent, and the record that says so.
-func (s *Service) writeIntent(ctx context.Context, intent intent, enrollment enroll.Enrollment) (storedRegistration, error) {
+func (s *Service) writeIntent(ctx context.Context, intent intent,
+	enrollment enroll.Enrollment) (storedRegistration, error) {
 	intent.Node = s.config.Node
 	return store.RetryOnConflict(ctx, func() (storedRegistration, error) {
 		pending, _, changes, err := s.startAssignment(ctx, intent, enrollment)

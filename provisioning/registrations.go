@@ -23,8 +23,10 @@ type storedRegistration struct {
 	GroupID     string                          `json:"groupId,omitempty"` // of a device that came by a group
 	Mechanism   string                          `json:"mechanism,omitempty"`
 	IssuedChain []string                        `json:"issuedChain,omitempty"` // what the last registration answered
-	Issued      []string                        `json:"issued,omitempty"`      // thumbprints of the latest operational certificates, two at most
-	Stale       []deviceRef                     `json:"left,omitempty"`        // where there may be identities that the device no longer uses
+	// thumbprints of the latest operational certificates, two at most
+	Issued []string `json:"issued,omitempty"`
+	// where there may be identities that the device no longer uses
+	Stale []deviceRef `json:"left,omitempty"`
 
 	unfinished bool           // it said assigning before this assignment began
 	owning     []store.Change // of owners, for the commit that writes the record
@@ -80,8 +82,8 @@ func (r Registrations) List(ctx context.Context, prefix, after string, limit int
 // Find returns at most limit registration records that the filter
 // wants, as List does. It reads no more than 10,000 and may then return
 // fewer than there are, with a next to go on from.
-func (r Registrations) Find(ctx context.Context, filter RegistrationFilter, after string, limit int) (found []Registration,
-	next string, err error) {
+func (r Registrations) Find(ctx context.Context, filter RegistrationFilter, after string,
+	limit int) (found []Registration, next string, err error) {
 	if filter.Status == "" {
 		return r.List(ctx, filter.Prefix, after, limit)
 	}
@@ -201,7 +203,8 @@ func (s *Service) loadRegistration(ctx context.Context, registrationID string) (
 	}
 	found, etag, err := s.registrations.Get(ctx, key(registrationID))
 	if errors.Is(err, store.ErrNotFound) {
-		return storedRegistration{}, fault.New(fault.RegistrationNotFound, "The device %q has not registered", registrationID)
+		return storedRegistration{}, fault.New(fault.RegistrationNotFound, "The device %q has not registered",
+			registrationID)
 	}
 	found.ETag = registrationETag(etag)
 	return found, err

@@ -52,7 +52,8 @@ func (r renewals) MayRenew(ctx context.Context, registrationID, policy string) (
 
 // presentEnrollment is the enrollment that decides about a device which came by this
 // group, "" for none, and the group if it is that.
-func (s *Service) presentEnrollment(ctx context.Context, registrationID, groupID string) (enroll.Enrollment, string, error) {
+func (s *Service) presentEnrollment(ctx context.Context,
+	registrationID, groupID string) (enroll.Enrollment, string, error) {
 	enrollment, err := s.enrollments.Load(ctx, registrationID)
 	if groupID == "" || !errors.Is(err, fault.EnrollmentNotFound) {
 		return enrollment, "", err

@@ -27,7 +27,8 @@ type request struct {
 	ModelID        json.RawMessage `json:"modelId"` // part of the payload, as in Azure; here it is refused
 }
 
-func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []byte, registrationID string, enrollment enroll.Enrollment) (request, error) {
+func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []byte, registrationID string,
+	enrollment enroll.Enrollment) (request, error) {
 	asked, problem := readRequest(body, registrationID)
 	if problem != nil {
 		trace.Fail("request", problem.Text(), fault.Say("a register request in JSON"),
@@ -43,7 +44,8 @@ func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []
 			fault.Say("none, as the enrollment names no credential policy"),
 			fault.Say("Let the enrollment name one: --credential-policy default. "+
 				"Or let the device register without csr"))
-		return request{}, fault.New(fault.ArgumentInvalid, "The request holds csr, and the enrollment names no credential policy")
+		return request{}, fault.New(fault.ArgumentInvalid,
+			"The request holds csr, and the enrollment names no credential policy")
 	}
 	_, err := s.config.Issuer.Check(ctx, enrollment.CredentialPolicyName, registrationID, asked.CSR)
 	if errors.Is(err, fault.Unavailable) { // nothing that the device could do better
@@ -66,7 +68,8 @@ func (s *Service) checkRequest(ctx context.Context, trace *attest.Trace, body []
 
 func readRequest(body []byte, registrationID string) (asked request, _ *fault.Error) {
 	if len(body) > maxRequest {
-		return asked, fault.New(fault.ArgumentInvalid, "The request has %d bytes, the limit is %d", len(body), maxRequest)
+		return asked, fault.New(fault.ArgumentInvalid, "The request has %d bytes, the limit is %d",
+			len(body), maxRequest)
 	}
 	if body = bytes.TrimSpace(body); len(body) == 0 {
 		return asked, nil
@@ -103,7 +106,8 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 			"The request has modelId beside payload. It belongs into it: {\"payload\":{\"modelId\":\"dtmi:…\"}}")
 	}
 	if r.RegistrationID != "" && key(r.RegistrationID) != key(registrationID) {
-		return asked, fault.New(fault.InvalidRegistrationID, "The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
+		return asked, fault.New(fault.InvalidRegistrationID,
+			"The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
 	}
 	if !present(r.Payload) {
 		r.Payload = nil

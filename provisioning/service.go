@@ -68,11 +68,13 @@ type Config struct {
 	IDScope   string // such as 0ne00000001
 	Host      string // the service's host name, the resource of its tokens
 	Documents store.Documents
-	Attempts  store.Log                                   // one partition; keeps the traces
-	Hubs      []linkedhub.Hub                             // those of this process, which are linked unless that was undone
-	Reach     func(linkedhub.Link) (linkedhub.Hub, error) // a hub elsewhere, by its connection string; that it has a Close is no need
-	Issuer    *issuance.Service                           // of operational certificates; without one there are none
-	Webhook   allocation.Webhook                          // of custom allocation
+	Attempts  store.Log // one partition; keeps the traces
+	// those of this process, which are linked unless that was undone
+	Hubs []linkedhub.Hub
+	// a hub elsewhere, by its connection string; that it has a Close is no need
+	Reach   func(linkedhub.Link) (linkedhub.Hub, error)
+	Issuer  *issuance.Service  // of operational certificates; without one there are none
+	Webhook allocation.Webhook // of custom allocation
 	// Outgoing waits until a webhook at a host may be asked, as long as the context goes on;
 	// end says that it was. nil never waits.
 	Outgoing func(ctx context.Context, host string) (end func(), err error)
@@ -136,7 +138,8 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	case err != nil:
 		return nil, fmt.Errorf("create the provisioning service's policies: %w", err)
 	case !ensured:
-		config.Logger.Error("no policy with all rights can be read, so only the portal can manage the service: delete its record there",
+		config.Logger.Error("no policy with all rights can be read, so only the portal can manage the service: "+
+			"delete its record there",
 			"policy", ownerPolicy)
 	}
 	s.injector, err = inject.Open(ctx,
@@ -147,7 +150,8 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 	if err := errors.Join(s.links.Load(ctx), s.networks.Load(ctx)); err != nil {
 		return nil, err
 	}
-	s.lockouts, err = guard.OpenLockouts(ctx, guard.LockoutConfig{Documents: config.Documents, Rule: config.Limits.Lockout,
+	s.lockouts, err = guard.OpenLockouts(ctx, guard.LockoutConfig{
+		Documents: config.Documents, Rule: config.Limits.Lockout,
 		Audit: config.Audit, Now: config.Now, Trusted: config.trusted, Logger: config.Logger})
 	if err != nil {
 		return nil, err
@@ -172,7 +176,8 @@ func newService(config Config) *Service {
 		owners:        store.NewTable[owner](config.Documents, "provisioning/owners"),
 		members:       store.NewTable[string](config.Documents, "provisioning/members"),
 		intents:       store.NewTable[intent](config.Documents, "provisioning/intents"),
-		access: access.Open(access.Config{Documents: config.Documents, Collection: "provisioning/policies", Host: config.Host,
+		access: access.Open(access.Config{Documents: config.Documents, Collection: "provisioning/policies",
+			Host:   config.Host,
 			Rights: Rights, Owner: ownerPolicy, Audit: config.Audit, Now: config.Now}),
 	}
 	s.authorities = authority.Open(authority.Config{Documents: config.Documents, Collection: AuthorityRecords,
@@ -181,7 +186,8 @@ func newService(config Config) *Service {
 			return s.groups.CheckAuthorityUnused(ctx, name)
 		}, Audit: config.Audit, Now: config.Now})
 	s.links = linkedhub.New(linkedhub.Config{Documents: config.Documents, Hubs: config.Hubs, Reach: config.Reach,
-		Limit: config.Limits.LinkedHubs, AssignedTo: s.Registrations().CountOfHub, Audit: config.Audit, Panics: config.Panics,
+		Limit: config.Limits.LinkedHubs, AssignedTo: s.Registrations().CountOfHub, Audit: config.Audit,
+		Panics: config.Panics,
 		Logger: config.Logger})
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.networks = allocation.NewNetworks(config.Documents, config.Audit, config.Logger)

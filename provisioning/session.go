@@ -67,7 +67,8 @@ func (x *Session) checkLockout() error {
 	if x.Failures == nil || x.Failures.limiter == nil || x.Failures.limiter.TokensAt(x.service.config.Now()) >= 1 {
 		return nil
 	}
-	return guard.Throttled(time.Second, fault.New(fault.Throttled, "Too many registrations were refused on this connection. Come back later"))
+	return guard.Throttled(time.Second, fault.New(fault.Throttled,
+		"Too many registrations were refused on this connection. Come back later"))
 }
 
 // judge judges the evidence, and counts when that was in vain.
@@ -95,7 +96,8 @@ type DeviceRegistration = contract.DeviceRegistration
 // is told when the device asks for something, where the protocol can carry the
 // reason.
 func (s *Service) OpenSession(idScope, registrationID string, evidence credential.Evidence) *Session {
-	return &Session{service: s, evidence: attest.Evidence{IDScope: idScope, RegistrationID: registrationID, Evidence: evidence}}
+	shown := attest.Evidence{IDScope: idScope, RegistrationID: registrationID, Evidence: evidence}
+	return &Session{service: s, evidence: shown}
 }
 
 // Register assigns the device to a hub. body is the register request in JSON
@@ -180,7 +182,8 @@ func (x *Session) Operation(ctx context.Context, operationID string) (Operation,
 	record, err := x.state(ctx)
 	switch {
 	case errors.Is(err, fault.RegistrationNotFound), err == nil && record.OperationID != operationID:
-		return Operation{}, fault.New(fault.OperationNotFound, "There is no operation %.64q of this device. Register again", operationID)
+		return Operation{}, fault.New(fault.OperationNotFound,
+			"There is no operation %.64q of this device. Register again", operationID)
 	case err != nil:
 		return Operation{}, err
 	case record.Status == StatusAssigning:
@@ -255,7 +258,8 @@ func (x *Session) authenticate(ctx context.Context, trace *attest.Trace) (princi
 	if !strings.EqualFold(x.evidence.IDScope, s.config.IDScope) {
 		trace.Fail("ID scope", fault.Say("%.64q", x.evidence.IDScope), fault.Say("%s", s.config.IDScope),
 			fault.Say("Set the device's ID scope (PROVISIONING_IDSCOPE) to the one that berth info shows"))
-		return principal{}, fault.New(fault.UnauthorizedAccess, "There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
+		return principal{}, fault.New(fault.UnauthorizedAccess,
+			"There is no provisioning service with the ID scope %.64q here", x.evidence.IDScope)
 	}
 	trace.Pass("ID scope", "%s", x.evidence.IDScope)
 

@@ -30,11 +30,13 @@ type Snapshot struct {
 	RegistrationID string         `json:"registrationId"`
 	Certificates   [][]byte       `json:"certificates,omitempty"` // DER, as the device sent them
 	Token          *SnapshotToken `json:"token,omitempty"`
-	TPM            bool           `json:"tpm,omitempty"` // such a snapshot can't be judged again: only the TPM and its service know the challenge
+	// such a snapshot can't be judged again: only the TPM and its service know the challenge
+	TPM bool `json:"tpm,omitempty"`
 
-	Enrollment  *enroll.Enrollment   `json:"enrollment,omitempty"`  // the device's own
-	Groups      []enroll.StoredGroup `json:"groups,omitempty"`      // that the device may belong to
-	Authorities []SnapshotAuthority  `json:"authorities,omitempty"` // of the service, that they name or the chain leads over
+	Enrollment *enroll.Enrollment   `json:"enrollment,omitempty"` // the device's own
+	Groups     []enroll.StoredGroup `json:"groups,omitempty"`     // that the device may belong to
+	// of the service, that they name or the chain leads over
+	Authorities []SnapshotAuthority `json:"authorities,omitempty"`
 }
 
 // SnapshotToken is what a device's token says.
@@ -43,7 +45,8 @@ type SnapshotToken struct {
 	Resource  string    `json:"resource,omitempty"`
 	KeyName   string    `json:"keyName,omitempty"`
 	Expiry    time.Time `json:"expiry,omitzero"`
-	SignedBy  string    `json:"signedBy,omitempty"` // primary or secondary key, of the enrollment or of the one group there; "" for neither
+	// primary or secondary key, of the enrollment or of the one group there; "" for neither
+	SignedBy string `json:"signedBy,omitempty"`
 }
 
 // SnapshotAuthority is a certificate authority of the service.
@@ -66,7 +69,8 @@ const maxSnapshot = 256 << 10
 //
 // found is what the judgement came to, as far as it did.
 func (s *Service) snapshotOf(ctx context.Context, evidence attest.Evidence, found principal) (*Snapshot, error) {
-	c := &Snapshot{Time: s.config.Now().UTC(), ServiceIDScope: s.config.IDScope, IDScope: attempts.Printable(evidence.IDScope), RegistrationID: attempts.Printable(evidence.RegistrationID),
+	c := &Snapshot{Time: s.config.Now().UTC(), ServiceIDScope: s.config.IDScope,
+		IDScope: attempts.Printable(evidence.IDScope), RegistrationID: attempts.Printable(evidence.RegistrationID),
 		TPM: evidence.TPM != nil}
 	size := 0
 	for _, certificate := range evidence.Certificates {
@@ -78,7 +82,8 @@ func (s *Service) snapshotOf(ctx context.Context, evidence attest.Evidence, foun
 	if evidence.Token != "" && len(evidence.Certificates) == 0 {
 		c.Token = snapshotToken(evidence.Token)
 	}
-	if !strings.EqualFold(evidence.IDScope, s.config.IDScope) || enroll.CheckRegistrationID(evidence.RegistrationID) != nil {
+	if !strings.EqualFold(evidence.IDScope, s.config.IDScope) ||
+		enroll.CheckRegistrationID(evidence.RegistrationID) != nil {
 		return c, nil
 	}
 	enrollment, err := s.enrollments.Load(ctx, evidence.RegistrationID)
@@ -90,7 +95,8 @@ func (s *Service) snapshotOf(ctx context.Context, evidence attest.Evidence, foun
 		}
 		enrollment.Attestation = enrollment.Attestation.WithoutKeys()
 		// Where people put secrets, or much, and no judgement looks.
-		enrollment.InitialTwin, enrollment.CustomAllocationDefinition, enrollment.OptionalDeviceInformation = nil, nil, nil
+		enrollment.InitialTwin, enrollment.CustomAllocationDefinition = nil, nil
+		enrollment.OptionalDeviceInformation = nil
 		c.Enrollment = &enrollment
 		return c, nil
 	case !errors.Is(err, fault.EnrollmentNotFound):
@@ -110,7 +116,8 @@ func snapshotToken(text string) *SnapshotToken {
 	if err != nil {
 		return &SnapshotToken{Malformed: true}
 	}
-	return &SnapshotToken{Resource: truncated(token.Resource), KeyName: truncated(token.KeyName), Expiry: document.Bounded(token.Expiry)}
+	return &SnapshotToken{Resource: truncated(token.Resource), KeyName: truncated(token.KeyName),
+		Expiry: document.Bounded(token.Expiry)}
 }
 
 // truncated is as much of a part of a token as is kept: one that is longer is wrong.
@@ -134,12 +141,14 @@ func (s *Service) addSigners(ctx context.Context, c *Snapshot, evidence attest.E
 	}
 	named := map[string]bool{}
 	for _, issuer := range chain.Issuers {
-		signers, err := s.groups.Signers(ctx, chain, issuer, 2*maxSnapshotGroups+1) // primary and secondary, and one more
+		// Primary and secondary, and one more.
+		signers, err := s.groups.Signers(ctx, chain, issuer, 2*maxSnapshotGroups+1)
 		if err != nil {
 			return false, err
 		}
 		for _, candidate := range signers {
-			if slices.ContainsFunc(c.Groups, func(g enroll.StoredGroup) bool { return key(g.EnrollmentGroupID) == key(candidate.Group) }) {
+			known := func(g enroll.StoredGroup) bool { return key(g.EnrollmentGroupID) == key(candidate.Group) }
+			if slices.ContainsFunc(c.Groups, known) {
 				continue
 			}
 			if len(c.Groups) == maxSnapshotGroups {
@@ -207,7 +216,8 @@ func (c *Snapshot) encoded() json.RawMessage {
 
 // ChainSnapshot is the snapshot of a chain against authorities that a person has at hand:
 // each is the signing certificate of a group.
-func ChainSnapshot(chain []*x509.Certificate, authorities []*x509.Certificate, registrationID string, now time.Time) Snapshot {
+func ChainSnapshot(chain []*x509.Certificate, authorities []*x509.Certificate, registrationID string,
+	now time.Time) Snapshot {
 	const scope = "0ne00000000"
 	c := Snapshot{Time: now, ServiceIDScope: scope, IDScope: scope, RegistrationID: registrationID}
 	if c.RegistrationID == "" {

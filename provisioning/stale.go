@@ -34,17 +34,20 @@ func (s *Service) removeStale(ctx context.Context, result storedRegistration) {
 			err := s.remove(removing, hub, result.RegistrationID, left)
 			cancel()
 			if err != nil {
-				s.config.Logger.Warn("the device is still in its former hub", "registrationId", result.RegistrationID, "hub", left.Hub, "error", err)
+				s.config.Logger.Warn("the device is still in its former hub", "registrationId", result.RegistrationID,
+					"hub", left.Hub, "error", err)
 				continue
 			}
 		}
 		result.Stale = withoutRef(result.Stale, left)
-		if recorded, etag, err := s.owners.Get(ctx, ownerKey(left)); err == nil && key(recorded.RegistrationID) == key(result.RegistrationID) {
+		recorded, etag, err := s.owners.Get(ctx, ownerKey(left))
+		if err == nil && key(recorded.RegistrationID) == key(result.RegistrationID) {
 			result.owning = append(result.owning, s.owners.Delete(ownerKey(left), store.ETag(etag)))
 		}
 	}
 	if err := s.saveRegistration(ctx, &result); err != nil && s.work.Err() == nil {
-		s.config.Logger.Warn("what the device left is removed, but not on record", "registrationId", result.RegistrationID, "error", err)
+		s.config.Logger.Warn("what the device left is removed, but not on record",
+			"registrationId", result.RegistrationID, "error", err)
 	}
 }
 

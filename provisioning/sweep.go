@@ -153,7 +153,8 @@ func (s *Service) sweep(ctx context.Context, others map[string]time.Time) error 
 				<-job.finished
 				<-free
 				if job.err != nil && s.work.Err() == nil {
-					s.config.Logger.Error("an unfinished registration can't be taken up", "registrationId", entry.Value.RegistrationID, "error", job.err)
+					s.config.Logger.Error("an unfinished registration can't be taken up",
+						"registrationId", entry.Value.RegistrationID, "error", job.err)
 				}
 			})
 		}

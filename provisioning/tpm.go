@@ -36,7 +36,8 @@ func readTPM(body []byte) *attest.TPM {
 	var request struct {
 		TPM json.RawMessage `json:"tpm"`
 	}
-	if document.CheckDepth(body, document.MaxDepth) != nil || json.Unmarshal(body, &request) != nil || !present(request.TPM) {
+	if document.CheckDepth(body, document.MaxDepth) != nil || json.Unmarshal(body, &request) != nil ||
+		!present(request.TPM) {
 		return nil
 	}
 	shown := new(attest.TPM)
@@ -69,7 +70,8 @@ func (x *Session) refused(ctx context.Context, trace attest.Trace, err error) er
 	if _, failed := trace.Failed(); failed || failure != nil || challenge == nil {
 		err = s.refused(ctx, x.evidence, x.found, trace, errors.Join(failure, err))
 	} else {
-		s.config.Logger.InfoContext(ctx, "challenge", "registrationId", x.evidence.RegistrationID, "remote", x.evidence.RemoteAddr)
+		s.config.Logger.InfoContext(ctx, "challenge", "registrationId", x.evidence.RegistrationID,
+			"remote", x.evidence.RemoteAddr)
 	}
 	if challenge == nil {
 		return err

@@ -14,8 +14,9 @@ import (
 // written in the JSON of the provisioning service's REST API
 // (IndividualEnrollment).
 type Enrollment struct {
-	RegistrationID            string                 `json:"registrationId"`
-	DeviceID                  string                 `json:"deviceId,omitempty"`          // the registration id when empty
+	RegistrationID string `json:"registrationId"`
+	// the registration id when empty
+	DeviceID                  string                 `json:"deviceId,omitempty"`
 	RegistrationState         *contract.Registration `json:"registrationState,omitempty"` // read only
 	OptionalDeviceInformation json.RawMessage        `json:"optionalDeviceInformation,omitempty"`
 	Settings
@@ -24,9 +25,10 @@ type Enrollment struct {
 // Settings are what an individual enrollment and a group have in common: how
 // devices prove themselves, where they go, and what they begin with.
 type Settings struct {
-	Attestation            AttestationMechanism   `json:"attestation"`
-	Capabilities           *Capabilities          `json:"capabilities,omitempty"`
-	HubHostName            string                 `json:"iotHubHostName,omitempty"` // the hub it is bound to, with static allocation
+	Attestation  AttestationMechanism `json:"attestation"`
+	Capabilities *Capabilities        `json:"capabilities,omitempty"`
+	// the hub it is bound to, with static allocation
+	HubHostName            string                 `json:"iotHubHostName,omitempty"`
 	InitialTwin            *linkedhub.InitialTwin `json:"initialTwin,omitempty"`
 	ETag                   string                 `json:"etag,omitempty"` // with its quotes: "\"…\""
 	ProvisioningStatus     ProvisioningStatus     `json:"provisioningStatus,omitempty"`
@@ -34,12 +36,15 @@ type Settings struct {
 	CreatedDateTimeUTC     document.Time          `json:"createdDateTimeUtc,omitzero"`
 	LastUpdatedDateTimeUTC document.Time          `json:"lastUpdatedDateTimeUtc,omitzero"`
 	AllocationPolicy       allocation.Policy      `json:"allocationPolicy,omitempty"`
-	Hubs                   []string               `json:"iotHubs,omitempty"` // host names to choose from; all linked hubs when empty
+	// host names to choose from; all linked hubs when empty
+	Hubs []string `json:"iotHubs,omitempty"`
 
 	CustomAllocationDefinition *allocation.CustomDefinition `json:"customAllocationDefinition,omitempty"`
 
-	CredentialPolicyName string `json:"credentialPolicyName,omitempty"` // of the operational certificates that the device gets; "" for none
-	ParentDeviceID       string `json:"parentDeviceId,omitempty"`       // Berth's own: the IoT Edge device, in the same hub, that it is a child of
+	// of the operational certificates that the device gets; "" for none
+	CredentialPolicyName string `json:"credentialPolicyName,omitempty"`
+	// Berth's own: the IoT Edge device, in the same hub, that it is a child of
+	ParentDeviceID string `json:"parentDeviceId,omitempty"`
 }
 
 // ProvisioningStatus says whether devices may register under an enrollment.
@@ -115,7 +120,8 @@ type SymmetricKeyAttestation struct {
 type X509Attestation struct {
 	ClientCertificates  *X509Certificates `json:"clientCertificates,omitempty"`  // of an individual enrollment
 	SigningCertificates *X509Certificates `json:"signingCertificates,omitempty"` // of a group
-	CAReferences        *X509CAReferences `json:"caReferences,omitempty"`        // of a group, in place of signing certificates
+	// of a group, in place of signing certificates
+	CAReferences *X509CAReferences `json:"caReferences,omitempty"`
 }
 
 // X509CAReferences names certificate authorities of the service.

@@ -51,7 +51,8 @@ func (e *Enrollments) Create(ctx context.Context, enrollment Enrollment) (Enroll
 }
 
 func alreadyEnrolled(registrationID string) error {
-	return fault.New(fault.EnrollmentConflict, "There is an enrollment %q already. Update it, or delete it first", registrationID)
+	return fault.New(fault.EnrollmentConflict, "There is an enrollment %q already. Update it, or delete it first",
+		registrationID)
 }
 
 // Put creates an enrollment or replaces it, under the condition
@@ -115,7 +116,8 @@ func (e *Enrollments) Delete(ctx context.Context, registrationID, ifMatch string
 // List returns at most limit enrollments whose registration ids start
 // with prefix, in the order of their ids, and where to go on: next is the
 // after of the next call, or "" at the end.
-func (e *Enrollments) List(ctx context.Context, prefix, after string, limit int) (enrollments []Enrollment, next string, err error) {
+func (e *Enrollments) List(ctx context.Context, prefix, after string, limit int) (enrollments []Enrollment,
+	next string, err error) {
 	entries, err := e.table.List(ctx, key(prefix), after, limit)
 	if err != nil {
 		return nil, "", err
@@ -177,7 +179,8 @@ func (e *Enrollments) write(ctx context.Context, enrollment Enrollment, prior *E
 	enrollment.ETag, enrollment.RegistrationState = "", nil // the store's, and the registration's own
 	changes := []store.Change{e.table.Put(key(enrollment.RegistrationID), match, enrollment)}
 	if prior != nil {
-		changes = append(changes, e.config.Audit.Change(ctx, audit.Updated, audit.Enrollment, enrollment.RegistrationID, *prior, enrollment)...)
+		changes = append(changes, e.config.Audit.Change(ctx, audit.Updated, audit.Enrollment,
+			enrollment.RegistrationID, *prior, enrollment)...)
 	} else {
 		limit := e.config.Limits.Enrollments
 		if match != store.Absent {
@@ -194,9 +197,11 @@ func (e *Enrollments) write(ctx context.Context, enrollment Enrollment, prior *E
 		if full, err := guard.IsFull(ctx, limit, count); err != nil {
 			return Enrollment{}, err
 		} else if full {
-			return Enrollment{}, fault.New(fault.QuotaExceeded, "There are %d individual enrollments, which is the limit of the service", e.config.Limits.Enrollments)
+			return Enrollment{}, fault.New(fault.QuotaExceeded,
+				"There are %d individual enrollments, which is the limit of the service", e.config.Limits.Enrollments)
 		}
-		changes = append(changes, e.config.Audit.Change(ctx, audit.Created, audit.Enrollment, enrollment.RegistrationID, nil, nil)...)
+		changes = append(changes, e.config.Audit.Change(ctx, audit.Created, audit.Enrollment,
+			enrollment.RegistrationID, nil, nil)...)
 	}
 	if dry := dryRunOf(ctx); dry != nil {
 		dry.create(enrollment.Attestation.Type, match != store.Absent)

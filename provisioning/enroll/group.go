@@ -36,7 +36,8 @@ func (g Group) Member(registrationID string) Enrollment {
 // WithCertificate is Member for a device with this certificate.
 func (g Group) WithCertificate(registrationID string, certificate *credential.X509CertificateInfo) Enrollment {
 	member := g.Member(registrationID)
-	member.Attestation.X509 = &X509Attestation{ClientCertificates: &X509Certificates{Primary: &X509Certificate{Info: certificate}}}
+	own := &X509Certificates{Primary: &X509Certificate{Info: certificate}}
+	member.Attestation.X509 = &X509Attestation{ClientCertificates: own}
 	return member
 }
 
@@ -45,6 +46,7 @@ func (g Group) WithKeys(registrationID string) Enrollment {
 	member := g.Member(registrationID)
 	keys := g.Attestation.SymmetricKey
 	member.Attestation.SymmetricKey = &SymmetricKeyAttestation{
-		PrimaryKey: attest.DeriveKey(keys.PrimaryKey, registrationID), SecondaryKey: attest.DeriveKey(keys.SecondaryKey, registrationID)}
+		PrimaryKey:   attest.DeriveKey(keys.PrimaryKey, registrationID),
+		SecondaryKey: attest.DeriveKey(keys.SecondaryKey, registrationID)}
 	return member
 }

@@ -58,7 +58,8 @@ func (g *Groups) Create(ctx context.Context, group Group) (Group, error) {
 }
 
 func groupExists(id string) error {
-	return fault.New(fault.EnrollmentConflict, "There is an enrollment group %q already. Update it, or delete it first", id)
+	return fault.New(fault.EnrollmentConflict,
+		"There is an enrollment group %q already. Update it, or delete it first", id)
 }
 
 // Put creates a group or replaces it, under the condition ifMatch as in
@@ -116,7 +117,8 @@ func (g *Groups) Delete(ctx context.Context, id, ifMatch string) error {
 		}
 		changes := []store.Change{g.table.Delete(key(id), store.ETag(store.UnquoteETag(prior.ETag)))}
 		changes = append(append(changes, former...), g.changed())
-		changes = append(changes, g.config.Audit.Change(ctx, audit.Deleted, audit.Group, cmp.Or(prior.EnrollmentGroupID, id), nil, nil)...)
+		changes = append(changes, g.config.Audit.Change(ctx, audit.Deleted, audit.Group,
+			cmp.Or(prior.EnrollmentGroupID, id), nil, nil)...)
 		return g.config.Documents.Commit(ctx, changes...)
 	})
 	return err
@@ -150,7 +152,9 @@ type StoredGroup struct {
 
 func checkGroupID(id string) error {
 	if CheckRegistrationID(id) != nil {
-		return fault.New(fault.ArgumentInvalid, "The enrollment group id %.128q is none: up to 128 letters, digits and - . _ : are allowed, with a letter, a digit or a dash at the end", id)
+		return fault.New(fault.ArgumentInvalid,
+			"The enrollment group id %.128q is none: up to 128 letters, digits and - . _ : are allowed, with a "+
+				"letter, a digit or a dash at the end", id)
 	}
 	return nil
 }
@@ -194,7 +198,8 @@ func (g *Groups) write(ctx context.Context, group Group, prior *StoredGroup, mat
 	}
 	changes = append(changes, g.changed())
 	if prior != nil {
-		changes = append(changes, g.config.Audit.Change(ctx, audit.Updated, audit.Group, stored.EnrollmentGroupID, prior.Group, stored.Group)...)
+		changes = append(changes, g.config.Audit.Change(ctx, audit.Updated, audit.Group, stored.EnrollmentGroupID,
+			prior.Group, stored.Group)...)
 	} else {
 		if g.config.Limits.X509Groups > 0 || g.config.Limits.KeyGroups > 0 {
 			g.limited.Lock()
@@ -205,13 +210,15 @@ func (g *Groups) write(ctx context.Context, group Group, prior *StoredGroup, mat
 				return Group{}, err
 			}
 		}
-		changes = append(changes, g.config.Audit.Change(ctx, audit.Created, audit.Group, stored.EnrollmentGroupID, nil, nil)...)
+		changes = append(changes, g.config.Audit.Change(ctx, audit.Created, audit.Group, stored.EnrollmentGroupID,
+			nil, nil)...)
 	}
 	if dry := dryRunOf(ctx); dry != nil {
 		dry.create(stored.Attestation.Type, match != store.Absent)
 		return stored.Group, nil
 	}
-	etags, err := g.config.Documents.Commit(ctx, append([]store.Change{g.table.Put(key(stored.EnrollmentGroupID), match, stored)}, changes...)...)
+	etags, err := g.config.Documents.Commit(ctx, append([]store.Change{g.table.Put(key(stored.EnrollmentGroupID),
+		match, stored)}, changes...)...)
 	if err != nil {
 		return Group{}, err
 	}
@@ -237,7 +244,8 @@ func (g *Groups) checkRoom(ctx context.Context, mechanism string) error {
 	if err != nil || !full {
 		return err
 	}
-	return fault.New(fault.QuotaExceeded, "There are %d enrollment groups of this kind, which is the limit of the service", limit)
+	return fault.New(fault.QuotaExceeded,
+		"There are %d enrollment groups of this kind, which is the limit of the service", limit)
 }
 
 // complete checks a group that is to be written and fills in what its writer
@@ -297,7 +305,8 @@ func (g *Groups) complete(ctx context.Context, group Group, prior *StoredGroup) 
 	if err := g.completeSettings(&sample, earlier); err != nil {
 		return stored, nil, err
 	}
-	stored.ProvisioningStatus, stored.ReprovisionPolicy, stored.InitialTwin = sample.ProvisioningStatus, sample.ReprovisionPolicy, sample.InitialTwin
+	stored.ProvisioningStatus, stored.ReprovisionPolicy, stored.InitialTwin = sample.ProvisioningStatus,
+		sample.ReprovisionPolicy, sample.InitialTwin
 	stored.AllocationPolicy = sample.AllocationPolicy
 	return stored, checks, nil
 }

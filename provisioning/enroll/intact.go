@@ -25,7 +25,8 @@ func (e *Enrollment) Intact() error {
 	if err := intactSettings(e.ProvisioningStatus, e.ReprovisionPolicy); err != nil {
 		return err
 	}
-	return errors.Join(document.CheckFreeDepth("optionalDeviceInformation", e.OptionalDeviceInformation), e.InitialTwin.Intact())
+	return errors.Join(document.CheckFreeDepth("optionalDeviceInformation", e.OptionalDeviceInformation),
+		e.InitialTwin.Intact())
 }
 
 // Intact implements store.Checkable.

@@ -99,7 +99,8 @@ func (k *keyCache) generation(ctx context.Context) (string, error) {
 
 // read reads the groups, of those that have changed since before their content too.
 func (k *keyCache) read(ctx context.Context, generation string, before *KeyGroups) (*KeyGroups, error) {
-	table := &KeyGroups{tried: &k.tried, generation: generation, byID: make(map[string]int), read: make(map[string]readGroup)}
+	table := &KeyGroups{tried: &k.tried, generation: generation, byID: make(map[string]int),
+		read: make(map[string]readGroup)}
 	taken := make(map[string]bool) // keys
 	const stride = 500
 	for after := ""; ; {
@@ -148,7 +149,8 @@ func (k *keyCache) decode(document store.Document) readGroup {
 	}
 	if err := json.Unmarshal(document.Value, &stored); err != nil {
 		if k.logger != nil {
-			k.logger.Error("an enrollment group can't be read, and its devices are refused", "group", document.Key, "error", err)
+			k.logger.Error("an enrollment group can't be read, and its devices are refused", "group", document.Key,
+				"error", err)
 		}
 		return group
 	}

@@ -16,7 +16,8 @@ const KeySize = 64
 // clone returns a copy that can be completed without changing the original.
 func (m AttestationMechanism) clone() AttestationMechanism {
 	if m.X509 != nil {
-		own := X509Attestation{ClientCertificates: m.X509.ClientCertificates.clone(), SigningCertificates: m.X509.SigningCertificates.clone()}
+		own := X509Attestation{ClientCertificates: m.X509.ClientCertificates.clone(),
+			SigningCertificates: m.X509.SigningCertificates.clone()}
 		if m.X509.CAReferences != nil {
 			references := *m.X509.CAReferences
 			own.CAReferences = &references
@@ -73,7 +74,9 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 	}
 	mechanism.SymmetricKey, mechanism.TPM = nil, nil
 	if mechanism.X509 == nil || mechanism.X509.ClientCertificates == nil {
-		return fault.About("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.clientCertificates is missing. An individual enrollment has the device's own certificate there"))
+		return fault.About("primary", fault.New(fault.ArgumentInvalid,
+			"attestation.x509.clientCertificates is missing. An individual enrollment has the device's own "+
+				"certificate there"))
 	}
 	if mechanism.X509.SigningCertificates.given() || mechanism.X509.CAReferences.given() {
 		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
@@ -95,9 +98,11 @@ func checkType(name *string) error {
 	case X509, SymmetricKey, TPM:
 		return nil
 	case "":
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type is missing: it must be x509, symmetricKey or tpm"))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
+			"attestation.type is missing. It is x509, symmetricKey or tpm"))
 	}
-	return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.type must be x509, symmetricKey or tpm, not %.64q", *name))
+	return fault.About("attestation", fault.New(fault.ArgumentInvalid,
+		"attestation.type is %.64q. It is x509, symmetricKey or tpm", *name))
 }
 
 // completeKeys makes the keys that are left out. An enrollment that was read,
@@ -114,7 +119,10 @@ func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) 
 		name    string
 		key     *string
 		earlier string
-	}{{"primary", &mechanism.SymmetricKey.PrimaryKey, earlier.PrimaryKey}, {"secondary", &mechanism.SymmetricKey.SecondaryKey, earlier.SecondaryKey}} {
+	}{
+		{"primary", &mechanism.SymmetricKey.PrimaryKey, earlier.PrimaryKey},
+		{"secondary", &mechanism.SymmetricKey.SecondaryKey, earlier.SecondaryKey},
+	} {
 		switch {
 		case *part.key != "":
 		case part.earlier != "":
@@ -123,7 +131,8 @@ func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) 
 			*part.key = credential.NewKey(KeySize)
 		}
 		if !credential.ValidKey(*part.key) {
-			return fault.About(part.name, fault.New(fault.ArgumentInvalid, "The %s key is not base64 of 16 to 64 bytes. Leave it out to have one made", fault.Word(part.name)))
+			return fault.About(part.name, fault.New(fault.ArgumentInvalid,
+				"The %s key is not base64 of 16 to 64 bytes. Leave it out to have one made", fault.Word(part.name)))
 		}
 	}
 	return nil
@@ -147,7 +156,9 @@ func completeCertificate(which string, certificate, before *X509Certificate) err
 			return nil
 		}
 		if digits, err := hex.DecodeString(thumbprint); err != nil || len(digits) != sha256.Size {
-			return fault.New(fault.ArgumentInvalid, "The %s certificate is missing: without it, info must have its sha256Thumbprint of 64 hexadecimal digits", fault.Word(which))
+			return fault.New(fault.ArgumentInvalid,
+				"The %s certificate is missing: without it, info must have its sha256Thumbprint of 64 "+
+					"hexadecimal digits", fault.Word(which))
 		}
 		known := *certificate.Info
 		known.SHA256Thumbprint, known.SHA1Thumbprint = thumbprint, strings.ToUpper(known.SHA1Thumbprint)
@@ -159,7 +170,9 @@ func completeCertificate(which string, certificate, before *X509Certificate) err
 		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: %v", fault.Word(which), err)
 	}
 	if len(parsed) > 1 {
-		return fault.New(fault.ArgumentInvalid, "The %s certificate is refused: this holds %d certificates. An individual enrollment takes the device's own certificate alone, without its chain", fault.Word(which), len(parsed))
+		return fault.New(fault.ArgumentInvalid,
+			"The %s certificate is refused: this holds %d certificates. An individual enrollment takes the "+
+				"device's own certificate alone, without its chain", fault.Word(which), len(parsed))
 	}
 	*certificate = X509Certificate{Info: credential.Describe(parsed[0])}
 	return nil
@@ -175,7 +188,8 @@ func completeCertificates(what string, certificates, earlier *X509Certificates) 
 		return fault.About("primary", err)
 	}
 	if certificates.Primary == nil || certificates.Primary.Info == nil {
-		return fault.About("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.%s.primary has no certificate", fault.Word(what)))
+		return fault.About("primary", fault.New(fault.ArgumentInvalid,
+			"attestation.x509.%s.primary has no certificate", fault.Word(what)))
 	}
 	if err := completeCertificate("secondary", certificates.Secondary, earlier.Secondary); err != nil {
 		return fault.About("secondary", err)
@@ -189,16 +203,20 @@ func completeCertificates(what string, certificates, earlier *X509Certificates) 
 // checkTPM checks the attestation of an individual enrollment.
 func checkTPM(attestation *TPMAttestation) error {
 	if attestation == nil || attestation.EndorsementKey == "" {
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is missing. It is the public endorsement key of the device's TPM, base64 of a TPM2B_PUBLIC"))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
+			"attestation.tpm.endorsementKey is missing. It is the public endorsement key of the device's TPM, "+
+				"base64 of a TPM2B_PUBLIC"))
 	}
 	if _, err := attest.ParseEndorsementKey(attestation.EndorsementKey); err != nil {
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.endorsementKey is refused: %v", err))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
+			"attestation.tpm.endorsementKey is refused: %v", err))
 	}
 	if attestation.StorageRootKey == "" {
 		return nil
 	}
 	if _, err := attest.ParseTPMKey(attestation.StorageRootKey); err != nil {
-		return fault.About("attestation", fault.New(fault.ArgumentInvalid, "attestation.tpm.storageRootKey is refused: %v", err))
+		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
+			"attestation.tpm.storageRootKey is refused: %v", err))
 	}
 	return nil
 }

@@ -41,7 +41,8 @@ func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
 		if name == "" {
 			if i == 0 {
 				return nil, fault.About("primary", fault.New(fault.ArgumentInvalid,
-					"attestation.x509.caReferences.primary is missing. It is the name of a certificate authority of this service"))
+					"attestation.x509.caReferences.primary is missing. It is the name of a certificate "+
+						"authority of this service"))
 			}
 			continue
 		}
@@ -58,13 +59,15 @@ func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
 		case former != nil && (err == nil || errors.Is(err, fault.NotFound) || store.IsUnreadable(err)):
 			stored.Signing[i] = former
 		case errors.Is(err, fault.NotFound):
-			return nil, fault.About(field, fault.New(fault.ArgumentInvalid, "There is no certificate authority %q. Upload it first",
+			return nil, fault.About(field, fault.New(fault.ArgumentInvalid,
+				"There is no certificate authority %q. Upload it first",
 				name))
 		case err != nil:
 			return nil, fault.About(field, err)
 		default:
-			return nil, fault.About(field, fault.New(fault.ArgumentInvalid, "The certificate authority %q is not verified. Prove "+
-				"that you hold its key, or upload it as trusted", name))
+			return nil, fault.About(field, fault.New(fault.ArgumentInvalid,
+				"The certificate authority %q is not verified. Prove "+
+					"that you hold its key, or upload it as trusted", name))
 		}
 	}
 	return checks, nil
@@ -75,7 +78,9 @@ func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
 func (g *StoredGroup) completeSigning(before StoredGroup) error {
 	x := g.Attestation.X509
 	if x == nil || x.SigningCertificates == nil {
-		return fault.About("primary", fault.New(fault.ArgumentInvalid, "attestation.x509.signingCertificates is missing. A group has the certificate there that signs its devices"))
+		return fault.About("primary", fault.New(fault.ArgumentInvalid,
+			"attestation.x509.signingCertificates is missing. A group has the certificate there that signs its "+
+				"devices"))
 	}
 	x.ClientCertificates, x.CAReferences = nil, nil
 	earlier := new(X509Certificates)
@@ -85,12 +90,18 @@ func (g *StoredGroup) completeSigning(before StoredGroup) error {
 	for i, part := range []struct {
 		name           string
 		given, earlier *X509Certificate
-	}{{"primary", x.SigningCertificates.Primary, earlier.Primary}, {"secondary", x.SigningCertificates.Secondary, earlier.Secondary}} {
+	}{
+		{"primary", x.SigningCertificates.Primary, earlier.Primary},
+		{"secondary", x.SigningCertificates.Secondary, earlier.Secondary},
+	} {
 		switch given := part.given; {
 		case given == nil || given.Certificate == "" && given.Info == nil:
 		case given.Certificate == "":
-			if part.earlier == nil || !strings.EqualFold(part.earlier.Info.SHA256Thumbprint, given.Info.SHA256Thumbprint) {
-				return fault.About(part.name, fault.New(fault.ArgumentInvalid, "The %s certificate is missing: a group needs the whole of a certificate that it does not have yet", fault.Word(part.name)))
+			if part.earlier == nil ||
+				!strings.EqualFold(part.earlier.Info.SHA256Thumbprint, given.Info.SHA256Thumbprint) {
+				return fault.About(part.name, fault.New(fault.ArgumentInvalid,
+					"The %s certificate is missing: a group needs the whole of a certificate that it does not "+
+						"have yet", fault.Word(part.name)))
 			}
 			g.Signing[i] = before.Signing[i]
 		default:
@@ -183,7 +194,8 @@ func (g *Groups) withoutSigners(group StoredGroup, kept map[string]bool) (change
 
 // withoutSignersOf is withoutSigners for a group that can't be read. It goes through
 // the signing certificates of all groups.
-func (g *Groups) withoutSignersOf(ctx context.Context, groupID string, kept map[string]bool) (changes []store.Change, err error) {
+func (g *Groups) withoutSignersOf(ctx context.Context, groupID string, kept map[string]bool) (changes []store.Change,
+	err error) {
 	const stride = 500
 	for after := ""; ; {
 		documents, err := g.config.Documents.List(ctx, g.signers.Collection, "", after, stride)
@@ -255,7 +267,8 @@ func (g *Groups) CheckAuthorityUnused(ctx context.Context, name string) ([]store
 	}
 	if count > 0 {
 		return nil, fault.New(fault.Conflict, "Enrollment groups name the certificate authority %.64q: %s. "+
-			"Without it their devices are refused. Let the groups name another authority first, or delete this one by force",
+			"Without it their devices are refused. Let the groups name another authority first, or delete this "+
+			"one by force",
 			name, strings.Join(groups, ", "))
 	}
 	match := store.Absent

@@ -20,16 +20,19 @@ func CheckRegistrationID(id string) error {
 	case id == "":
 		return fault.New(fault.InvalidRegistrationID, "The registration id is empty")
 	case utf8.RuneCountInString(id) > 128:
-		return fault.New(fault.InvalidRegistrationID, "The registration id has %d characters, the limit is 128", utf8.RuneCountInString(id))
+		return fault.New(fault.InvalidRegistrationID, "The registration id has %d characters, the limit is 128",
+			utf8.RuneCountInString(id))
 	}
 	for i, c := range id {
 		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
 		if !alphanumeric && !strings.ContainsRune("-._:", c) {
 			return fault.New(fault.InvalidRegistrationID,
-				"The registration id %.128q has the character %q. Letters, digits, dash, full stop, underscore and colon are allowed", id, c)
+				"The registration id %.128q has the character %q. Letters, digits, dash, full stop, underscore "+
+					"and colon are allowed", id, c)
 		}
 		if i == len(id)-1 && !alphanumeric && c != '-' {
-			return fault.New(fault.InvalidRegistrationID, "The registration id %q ends with %q. It must end with a letter, a digit or a dash", id, c)
+			return fault.New(fault.InvalidRegistrationID,
+				"The registration id %q ends with %q. It must end with a letter, a digit or a dash", id, c)
 		}
 	}
 	return nil
@@ -74,7 +77,8 @@ func (r rules) completeSettings(enrollment, prior *Enrollment) error {
 		enrollment.ProvisioningStatus = Enabled
 	case Enabled, Disabled:
 	default:
-		return fault.About("provisioningStatus", fault.New(fault.ArgumentInvalid, "provisioningStatus must be enabled or disabled, not %.64q", enrollment.ProvisioningStatus))
+		return fault.About("provisioningStatus", fault.New(fault.ArgumentInvalid,
+			"provisioningStatus is %.64q. It is enabled or disabled", enrollment.ProvisioningStatus))
 	}
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
