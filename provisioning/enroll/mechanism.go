@@ -99,10 +99,10 @@ func checkType(name *string) error {
 		return nil
 	case "":
 		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
-			"attestation.type is missing. It is x509, symmetricKey or tpm"))
+			"attestation.type is missing: it must be x509, symmetricKey or tpm"))
 	}
 	return fault.About("attestation", fault.New(fault.ArgumentInvalid,
-		"attestation.type is %.64q. It is x509, symmetricKey or tpm", *name))
+		"attestation.type must be x509, symmetricKey or tpm, not %.64q", *name))
 }
 
 // completeKeys makes the keys that are left out. An enrollment that was read,

@@ -78,7 +78,7 @@ func (r rules) completeSettings(enrollment, prior *Enrollment) error {
 	case Enabled, Disabled:
 	default:
 		return fault.About("provisioningStatus", fault.New(fault.ArgumentInvalid,
-			"provisioningStatus is %.64q. It is enabled or disabled", enrollment.ProvisioningStatus))
+			"provisioningStatus must be enabled or disabled, not %.64q", enrollment.ProvisioningStatus))
 	}
 	if enrollment.ReprovisionPolicy == nil {
 		enrollment.ReprovisionPolicy = &ReprovisionPolicy{UpdateHubAssignment: true, MigrateDeviceData: true}
