@@ -127,7 +127,8 @@ func (a *activity) describe(ctx context.Context, devices ...*identity.Device) er
 			return err
 		}
 		if known.Generation == device.GenerationID {
-			device.ConnectionStateUpdatedTime.Time, device.LastActivityTime.Time = known.StateChanged, known.LastActivity
+			device.ConnectionStateUpdatedTime.Time = known.StateChanged
+			device.LastActivityTime.Time = known.LastActivity
 		}
 	}
 	return nil

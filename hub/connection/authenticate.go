@@ -53,7 +53,9 @@ func (c *Connections) authenticate(
 	}
 	if now := c.config.Now(); now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
 		return refuse(fault.UnauthorizedAccess, "The certificate of the device %q is valid from %s to %s only",
-			device.DeviceID, certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339))
+			device.DeviceID,
+			certificate.NotBefore.UTC().Format(time.RFC3339),
+			certificate.NotAfter.UTC().Format(time.RFC3339))
 	}
 	return proof{method: message.Thumbprint}, nil
 }

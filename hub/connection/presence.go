@@ -211,7 +211,8 @@ func refusal(deviceID string, reason error) error {
 	case errors.Is(reason, ErrTokenExpired):
 		return fault.New(fault.TokenExpired, "The token of the device %q expired while it was connecting", deviceID)
 	case errors.Is(reason, ErrDisabled), errors.Is(reason, ErrCredentialChanged), errors.Is(reason, ErrRevoked):
-		return fault.New(fault.UnauthorizedAccess, "The device %q was changed while it was connecting: %s", deviceID, reason)
+		return fault.New(fault.UnauthorizedAccess, "The device %q was changed while it was connecting: %s",
+			deviceID, reason)
 	}
 	return reason
 }

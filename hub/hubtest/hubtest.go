@@ -76,7 +76,8 @@ func (h *Hub) open() {
 	if h.WrapTelemetry != nil {
 		telemetry = h.WrapTelemetry(telemetry)
 	}
-	if h.Issuer, err = issuance.Open(context.Background(), issuance.Config{Documents: documents, Now: h.Now}); err != nil {
+	h.Issuer, err = issuance.Open(context.Background(), issuance.Config{Documents: documents, Now: h.Now})
+	if err != nil {
 		h.T.Fatal(err)
 	}
 	h.Documents, h.Bus = &Documents{Documents: documents}, local.New()

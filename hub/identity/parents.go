@@ -96,7 +96,8 @@ func CheckParent(id string, parent Device, err error) error {
 	switch {
 	case errors.Is(err, fault.DeviceNotFound):
 		return fault.New(fault.ArgumentInvalid,
-			"The parent device %q is not in this hub. Provision it before its children, and let both go to the same hub", id)
+			"The parent device %q is not in this hub. Provision it before its children, "+
+				"and let both go to the same hub", id)
 	case err != nil:
 		return err
 	case !parent.Capabilities.IoTEdge || parent.DeviceScope == "":

@@ -40,7 +40,8 @@ var authMethods = map[AuthMethod]string{
 	DeviceKey:         `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
 	PolicyKey:         `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
 	Thumbprint:        `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
-	IssuedCertificate: `{"scope":"device","type":"x509CertificateAuthority","issuer":"external","acceptingIpFilterRule":null}`,
+	IssuedCertificate: `{"scope":"device","type":"x509CertificateAuthority",` +
+		`"issuer":"external","acceptingIpFilterRule":null}`,
 }
 
 // String returns the JSON that readers get as iothub-connection-auth-method, "" for a

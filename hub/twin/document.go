@@ -21,7 +21,7 @@ import (
 type Document struct {
 	Generation string          `json:"generation"` // of its device; "" in what versions before this field wrote
 	Version    int64           `json:"version"`    // of the whole
-	Revision   int64           `json:"revision"`   // of what back ends write; 0 in what versions before this field wrote
+	Revision   int64           `json:"revision"`   // of what back ends write; 0 before this field was there
 	ModelID    string          `json:"modelId,omitempty"`
 	Tags       document.Object `json:"tags"`
 	Desired    Section         `json:"desired"`

@@ -77,8 +77,8 @@ func (l sectionLimits) fit(properties *document.Object, metadata document.Object
 func (l sectionLimits) check(before, after sectionSize) error {
 	if after.counted > l.counted && after.counted >= before.counted {
 		return fault.New(fault.ArgumentInvalid,
-			"%s is too large: its names and values have %d bytes, and %d are allowed", fault.Word(l.name), after.counted,
-			l.counted)
+			"%s is too large: its names and values have %d bytes, and %d are allowed",
+			fault.Word(l.name), after.counted, l.counted)
 	}
 	if after.stored > l.stored && after.stored >= before.stored {
 		return fault.New(fault.ArgumentInvalid,
@@ -170,8 +170,8 @@ func checkNumber(path []byte, text string) error {
 	}
 	if strings.ContainsAny(text, ".eE") {
 		if _, err := strconv.ParseFloat(text, 64); err != nil {
-			return fault.New(fault.ArgumentInvalid, "%.256s: the number %.40s is out of range, a double can't hold it", path,
-				text)
+			return fault.New(fault.ArgumentInvalid,
+				"%.256s: the number %.40s is out of range, a double can't hold it", path, text)
 		}
 		return nil
 	}
@@ -185,8 +185,8 @@ func checkNumber(path []byte, text string) error {
 func checkName(path []byte, name string) error {
 	switch {
 	case len(name) > maxName:
-		return fault.New(fault.ArgumentInvalid, "%.256s: a name of %d bytes is too long, the limit is %d", path, len(name),
-			maxName)
+		return fault.New(fault.ArgumentInvalid, "%.256s: a name of %d bytes is too long, the limit is %d",
+			path, len(name), maxName)
 	case strings.ContainsAny(name, ".$ ") || strings.ContainsFunc(name, unicode.IsControl):
 		return fault.New(fault.ArgumentInvalid,
 			"%.256s: the name %.64q has a control character, full stop, dollar sign or space", path, name)

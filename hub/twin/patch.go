@@ -37,7 +37,8 @@ func ReadPatch(body json.RawMessage, replace bool) (Patch, error) {
 	}
 	if sent.Desired != nil || sent.Reported != nil {
 		return Patch{}, fault.New(fault.ArgumentInvalid,
-			"The twin has desired or reported beside tags. They belong into properties: {\"properties\":{\"desired\":{…}}}")
+			"The twin has desired or reported beside tags. They belong into properties: "+
+				"{\"properties\":{\"desired\":{…}}}")
 	}
 	var properties struct {
 		Desired json.RawMessage `json:"desired"`
@@ -56,8 +57,8 @@ func ReadPatch(body json.RawMessage, replace bool) (Patch, error) {
 			*part.json = json.RawMessage("{}")
 		case *part.json != nil && !isPresent(*part.json):
 			return Patch{}, fault.New(fault.ArgumentInvalid,
-				"%s is null, and a patch deletes properties one by one: {\"name\":null}. To empty a whole section, PUT "+
-					"the twin without it",
+				"%s is null, and a patch deletes properties one by one: {\"name\":null}. "+
+					"To empty a whole section, PUT the twin without it",
 				fault.Word(part.name))
 		}
 	}

@@ -189,8 +189,8 @@ func (t *Twins) update(ctx context.Context, id string, replace bool, change func
 		put := t.table.Put(id, store.ETag(stored.etag), stored)
 		if len(put.Value) > maxDocument { // only if a section was too large already, by the rules of an earlier version
 			return Document{}, fault.New(fault.ArgumentInvalid,
-				"The twin is too large: it takes %d bytes of JSON to store, and %d are allowed. Delete properties of the "+
-					"section that is over its limit first", len(put.Value), maxDocument)
+				"The twin is too large: it takes %d bytes of JSON to store, and %d are allowed. "+
+					"Delete properties of the section that is over its limit first", len(put.Value), maxDocument)
 		}
 		etags, err := t.documents.Commit(ctx, put)
 		if err != nil {
