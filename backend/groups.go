@@ -30,8 +30,9 @@ func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) erro
 
 // BulkGroups is BulkEnrollments for groups, whose ids stand in BulkError.ID.
 func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode,
-	groups []enroll.Group) (failed []BulkError, err error) {
-	return p.bulk(ctx, contract.GroupsPath, map[string]any{"mode": mode, "enrollmentGroups": convert(groups, wholeGroup)})
+	groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
+	return p.bulk(ctx, contract.GroupsPath,
+		map[string]any{"mode": mode, "enrollmentGroups": convert(groups, wholeGroup)})
 }
 
 // DryRunGroups is DryRunEnrollments for groups.

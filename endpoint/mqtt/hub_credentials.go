@@ -146,7 +146,9 @@ func (s *hubSession) refuseCredentials(requestID string, err error) error {
 }
 
 // refuseRenewal answers a request that was taken and can't be met.
-func (s *hubSession) refuseRenewal(requestID string, renewal *connection.Renewal, err error, owed *connection.OwedAnswer) error {
+func (s *hubSession) refuseRenewal(
+	requestID string, renewal *connection.Renewal, err error, owed *connection.OwedAnswer,
+) error {
 	problem := fault.From(err)
 	s.backend.Logger.Warn("certificate request refused", "device", s.deviceID, "correlationId", renewal.CorrelationID,
 		"trackingId", problem.TrackingID, "error", problem)

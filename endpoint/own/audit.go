@@ -19,13 +19,14 @@ func (s *service) auditEntries(c *https.Call) (any, error) {
 	filter := audit.Filter{Kind: audit.Kind(c.Query("kind")), ID: c.Query("id"), Actor: c.Query("actor"), Max: most,
 		After: c.Query("after")}
 	if filter.Kind != "" && !slices.Contains(audit.Kinds, filter.Kind) {
-		return nil, fault.New(fault.ArgumentInvalid, "kind must be one of %v, not %.32q", audit.Kinds, string(filter.Kind))
+		return nil, fault.New(fault.ArgumentInvalid, "kind must be one of %v, not %.32q",
+			audit.Kinds, string(filter.Kind))
 	}
 	for name, into := range map[string]*time.Time{"since": &filter.Since, "until": &filter.Until} {
 		if text := c.Query(name); text != "" {
 			if *into, err = time.Parse(time.RFC3339Nano, text); err != nil {
-				return nil, fault.New(fault.ArgumentInvalid, "%s must be a time such as 2026-11-23T12:00:00Z, not %.64q",
-					name, text)
+				return nil, fault.New(fault.ArgumentInvalid,
+					"%s must be a time such as 2026-11-23T12:00:00Z, not %.64q", name, text)
 			}
 		}
 	}

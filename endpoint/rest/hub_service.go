@@ -134,7 +134,8 @@ type importedProperties struct {
 
 // hasTwin reports whether a device brings a twin.
 func (b deviceBody) hasTwin() bool {
-	return hasMembers(b.Tags) || b.Properties != nil && (hasMembers(b.Properties.Desired) || hasMembers(b.Properties.Reported))
+	return hasMembers(b.Tags) ||
+		b.Properties != nil && (hasMembers(b.Properties.Desired) || hasMembers(b.Properties.Reported))
 }
 
 // hasMembers reports whether there is more in a part of a twin than what SDKs send of an

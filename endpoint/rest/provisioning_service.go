@@ -192,7 +192,8 @@ func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, op
 		apply = func(_ T, id, _ string) error { return operations.delete(ctx, id, "") }
 	default:
 		return nil,
-			fault.New(fault.ArgumentInvalid, "mode must be create, update, updateIfMatchETag or delete, not %.32q", mode)
+			fault.New(fault.ArgumentInvalid,
+				"mode must be create, update, updateIfMatchETag or delete, not %.32q", mode)
 	}
 	failed := []contract.BulkError{}
 	var ids []string
