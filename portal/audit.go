@@ -36,7 +36,13 @@ func (p *pages) showAudit(c *web.Call) error {
 			Since: c.Query("since"),
 			After: c.Query("after"),
 		}
-		filter := audit.Filter{Kind: audit.Kind(page.Kind), ID: page.ID, Actor: page.By, After: page.After, Max: web.PageSize}
+		filter := audit.Filter{
+			Kind:  audit.Kind(page.Kind),
+			ID:    page.ID,
+			Actor: page.By,
+			After: page.After,
+			Max:   web.PageSize,
+		}
 		if ago, err := time.ParseDuration(page.Since); err == nil {
 			filter.Since = c.Now().Add(-ago)
 		} else {

@@ -38,8 +38,14 @@ const latestAttempts = 8
 func (p *pages) showOverview(c *web.Call) error {
 	return c.Show("overview", p.activityRevision, func() (any, error) {
 		ctx, service := c.Context(), p.Provisioning
-		page := overviewPage{IDScope: service.IDScope(), Host: service.Host(), HTTPSPort: p.HTTPSPort, MQTTPort: p.MQTTPort,
-			CAFile: p.CAFile, Tally: service.Tally()}
+		page := overviewPage{
+			IDScope:   service.IDScope(),
+			Host:      service.Host(),
+			HTTPSPort: p.HTTPSPort,
+			MQTTPort:  p.MQTTPort,
+			CAFile:    p.CAFile,
+			Tally:     service.Tally(),
+		}
 		var err error
 		if page.Counts, err = service.Counts(ctx); err != nil {
 			return nil, err
@@ -74,7 +80,8 @@ func ownerPolicy(policies []access.Policy) []access.Policy {
 	if len(policies) == 0 {
 		return nil
 	}
-	return []access.Policy{slices.MaxFunc(policies, func(a, b access.Policy) int { return len(a.Rights) - len(b.Rights) })}
+	byRights := func(a, b access.Policy) int { return len(a.Rights) - len(b.Rights) }
+	return []access.Policy{slices.MaxFunc(policies, byRights)}
 }
 
 // secret is a text that is hidden until it is asked for.
@@ -98,7 +105,11 @@ func (p *pages) connectionStrings(c *web.Call, host string, policies []access.Po
 			continue
 		}
 		text := func(key string) string {
-			return credential.ConnectionString{HostName: host, SharedAccessKeyName: policy.Name, SharedAccessKey: key}.String()
+			return credential.ConnectionString{
+				HostName:            host,
+				SharedAccessKeyName: policy.Name,
+				SharedAccessKey:     key,
+			}.String()
 		}
 		secrets[i].Shown = true
 		secrets[i].First, secrets[i].Second = text(policy.PrimaryKey), text(policy.SecondaryKey)

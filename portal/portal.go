@@ -79,10 +79,21 @@ func subfolder(files fs.FS, name string) fs.FS {
 func New(config Config) *web.Site {
 	p := newPages(config)
 	return web.New(web.Config{
-		Name: config.Provisioning.IDScope(), Languages: languages, Documents: config.Documents,
-		DataDir: config.DataDir, DataFlag: config.DataFlag, Now: config.Now, Trusted: config.Trusted,
-		Records: config.Records, Health: config.Health, Logger: config.Logger, Panics: config.Panics, Ticker: config.Ticker,
-		Authorize: p.authorize, Act: asPortal, Refused: p.refused,
+		Name:        config.Provisioning.IDScope(),
+		Languages:   languages,
+		Documents:   config.Documents,
+		DataDir:     config.DataDir,
+		DataFlag:    config.DataFlag,
+		Now:         config.Now,
+		Trusted:     config.Trusted,
+		Records:     config.Records,
+		Health:      config.Health,
+		Logger:      config.Logger,
+		Panics:      config.Panics,
+		Ticker:      config.Ticker,
+		Authorize:   p.authorize,
+		Act:         asPortal,
+		Refused:     p.refused,
 		HoldsSecret: func(text string) bool { return credential.HoldsPrivateKey([]byte(text)) },
 	}, p.sections()...)
 }

@@ -93,9 +93,13 @@ func (p *Pages) newDevice(c *web.Call) error {
 
 func (p *Pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
 	return deviceForm{
-		Hub: h.Name(), DeviceID: c.Text("deviceId"), Authentication: identity.AuthenticationType(c.Value("authentication")),
-		Primary: c.Text("primary"), Secondary: c.Text("secondary"),
-		IoTEdge: c.Value("iotEdge") != "", Enabled: c.Value("enabled") != "",
+		Hub:            h.Name(),
+		DeviceID:       c.Text("deviceId"),
+		Authentication: identity.AuthenticationType(c.Value("authentication")),
+		Primary:        c.Text("primary"),
+		Secondary:      c.Text("secondary"),
+		IoTEdge:        c.Value("iotEdge") != "",
+		Enabled:        c.Value("enabled") != "",
 	}
 }
 
@@ -145,7 +149,10 @@ func (f deviceForm) device() identity.Device {
 			SecondaryThumbprint: optional(plain.Replace(f.Secondary)),
 		}
 	case identity.SAS:
-		authentication.SymmetricKey = identity.KeyPair{PrimaryKey: optional(f.Primary), SecondaryKey: optional(f.Secondary)}
+		authentication.SymmetricKey = identity.KeyPair{
+			PrimaryKey:   optional(f.Primary),
+			SecondaryKey: optional(f.Secondary),
+		}
 	}
 	device.Authentication = authentication
 	return device

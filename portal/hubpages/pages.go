@@ -86,7 +86,9 @@ func RecentTelemetry(c *web.Call, h *hub.Hub, deviceID string, most int) ([]tele
 		hub    *hub.Hub
 		device string
 	}
-	search, live := web.Keep(c, key{h, deviceID}, func() *telemetry.Search { return h.Telemetry().Search(deviceID, most) })
+	search, live := web.Keep(c, key{h, deviceID}, func() *telemetry.Search {
+		return h.Telemetry().Search(deviceID, most)
+	})
 	if !live {
 		return h.Telemetry().Recent(c.Context(), deviceID, most)
 	}

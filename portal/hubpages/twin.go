@@ -50,8 +50,13 @@ func (p *Pages) storedTwin(c *web.Call, h *hub.Hub) (twinForm, error) {
 		return twinForm{}, err
 	}
 	form := twinForm{
-		Hub: h.Name(), DeviceID: id, Version: twin.Version, ModelID: twin.ModelID, etag: twin.ETag,
-		Desired: web.FormatJSON(withoutMetadata(twin.Properties.Desired)), Tags: web.FormatJSON(withoutMetadata(twin.Tags)),
+		Hub:      h.Name(),
+		DeviceID: id,
+		Version:  twin.Version,
+		ModelID:  twin.ModelID,
+		etag:     twin.ETag,
+		Desired:  web.FormatJSON(withoutMetadata(twin.Properties.Desired)),
+		Tags:     web.FormatJSON(withoutMetadata(twin.Tags)),
 		Reported: web.FormatJSON(withoutMetadata(twin.Properties.Reported)),
 	}
 	form.Base = digest(form.Desired + "\n" + form.Tags)
@@ -136,7 +141,8 @@ func (p *Pages) saveTwin(c *web.Call) error {
 		return c.Render(typed.Problem.Code.Status(), "twin", typed)
 	}
 	typed.Problem = fault.New(fault.PreconditionFailed,
-		"Somebody else changed the twin since you opened it. Nothing was saved. Below is how it differs from what you typed")
+		"Somebody else changed the twin since you opened it. Nothing was saved. "+
+			"Below is how it differs from what you typed")
 	for _, part := range []struct{ name, stored, typed string }{
 		{"Desired properties", stored.Desired, typed.Desired},
 		{"Tags", stored.Tags, typed.Tags},

@@ -119,7 +119,8 @@ func (s *Services) Attempt(outcome attest.Outcome, ids ...string) {
 	s.T.Helper()
 	done := make(committed, len(ids))
 	for _, id := range ids {
-		record, err := json.Marshal(attest.Attempt{Time: s.Now(), RegistrationID: id, Outcome: outcome, Protocol: "mqtt"})
+		attempt := attest.Attempt{Time: s.Now(), RegistrationID: id, Outcome: outcome, Protocol: "mqtt"}
+		record, err := json.Marshal(attempt)
 		s.Must(err)
 		s.attempts.Append(0, record, done, 0)
 	}

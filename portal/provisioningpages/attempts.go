@@ -108,7 +108,8 @@ func remedyOf(attempt attest.Attempt, failed string, enrolled bool) *remedy {
 	case group:
 		return &remedy{"groups", "See the enrollment groups"}
 	case failed == "enrollment" || attempt.Enrolled && attempt.Outcome == attest.Refused: // its own is deleted since
-		return &remedy{"enrollments/new?registrationId=" + url.QueryEscape(attempt.RegistrationID), "Enroll this device"}
+		id := url.QueryEscape(attempt.RegistrationID)
+		return &remedy{"enrollments/new?registrationId=" + id, "Enroll this device"}
 	}
 	return &remedy{"quickstart", "See how a device is set up"}
 }

@@ -85,8 +85,8 @@ func (p *Pages) readCertificate(c *web.Call, which string, group bool) certifica
 	f := certificateField{Name: which, Group: group, Text: c.Text(which)}
 	if name, ok := c.Oversized(which); ok {
 		f.Problem = fault.New(fault.ArgumentInvalid,
-			"The file %.100q is larger than %d bytes, so it is no certificate. Choose the device's .pem or .cer file", name,
-			web.MaxFile)
+			"The file %.100q is larger than %d bytes, so it is no certificate. "+
+				"Choose the device's .pem or .cer file", name, web.MaxFile)
 		f.Text = ""
 		return f
 	}
@@ -205,8 +205,8 @@ func (a *attestation) check(found problems) {
 		}
 	}
 	if a.Group && a.Authority != "" && a.Primary.Text == "" && a.Secondary.Text != "" && a.Secondary.Problem == nil {
-		a.Secondary.Problem = fault.New(fault.ArgumentInvalid, "A certificate authority was chosen above, and beside it "+
-			"counts another authority, not a certificate")
+		a.Secondary.Problem = fault.New(fault.ArgumentInvalid,
+			"A certificate authority was chosen above, and beside it counts another authority, not a certificate")
 	}
 	for _, field := range []certificateField{a.Primary, a.Secondary} {
 		if field.Problem != nil {

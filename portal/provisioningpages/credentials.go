@@ -50,7 +50,8 @@ func (p *Pages) credentialsPage(c *web.Call) (page credentialsPage, err error) {
 		return page, err
 	}
 	if page.Issued.Prefix != "" {
-		page.Issued.Items, page.Issued.Next, err = issuer.Issued(ctx, page.Issued.Prefix, page.Issued.After, web.PageSize)
+		issued := &page.Issued
+		issued.Items, issued.Next, err = issuer.Issued(ctx, issued.Prefix, issued.After, web.PageSize)
 	} else {
 		page.Issued.Items, page.Issued.Next, err = issuer.Certificates(ctx, page.Issued.After, web.PageSize)
 	}
@@ -213,7 +214,8 @@ func (p *Pages) saveCredentialPolicy(c *web.Call) error {
 	policy.ValidityMinutes, err = strconv.Atoi(form.Validity)
 	switch {
 	case err != nil:
-		err = fault.New(fault.ArgumentInvalid, "The validity must be a whole number of minutes, not %.20q", form.Validity)
+		err = fault.New(fault.ArgumentInvalid, "The validity must be a whole number of minutes, not %.20q",
+			form.Validity)
 	case len(policy.KeyTypes) == 0:
 		err = fault.New(fault.ArgumentInvalid, "Tick the kinds of keys that get certificates, one at least")
 	case form.New && p.hasCredentialPolicy(c, form.Name):

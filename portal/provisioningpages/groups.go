@@ -159,7 +159,11 @@ func (p *Pages) renderGroup(c *web.Call, status int, page groupPage) error {
 
 // readGroup takes what was typed, with what is wrong in it.
 func (p *Pages) readGroup(c *web.Call) (groupPage, error) {
-	page := groupPage{settingsForm: p.readSettings(c, true), GroupID: c.Text("groupId"), Replace: c.Value("replace") != ""}
+	page := groupPage{
+		settingsForm: p.readSettings(c, true),
+		GroupID:      c.Text("groupId"),
+		Replace:      c.Value("replace") != "",
+	}
 	if !page.New {
 		page.GroupID = c.PathValue("id")
 	}

@@ -84,9 +84,16 @@ func (p *Pages) newLink(c *web.Call) error {
 // readLink takes what was typed.
 func (p *Pages) readLink(c *web.Call) linkForm {
 	return linkForm{
-		ConnectionString: c.Value("connectionString"), Address: c.Value("address"), CACertificates: c.Text("caCertificates"),
-		Name: c.Value("name"), Host: c.Value("host"), Weight: c.Value("weight"), Location: c.Value("location"),
-		ByName: c.Value("byName") != "", Measure: c.Value("measure") != "", ETag: c.Value("etag"),
+		ConnectionString: c.Value("connectionString"),
+		Address:          c.Value("address"),
+		CACertificates:   c.Text("caCertificates"),
+		Name:             c.Value("name"),
+		Host:             c.Value("host"),
+		Weight:           c.Value("weight"),
+		Location:         c.Value("location"),
+		ByName:           c.Value("byName") != "",
+		Measure:          c.Value("measure") != "",
+		ETag:             c.Value("etag"),
 	}
 }
 
@@ -97,7 +104,8 @@ func (p *Pages) showLink(c *web.Call) error {
 	}
 	if c.Request.Method == http.MethodPost {
 		typed := p.readLink(c)
-		form.Weight, form.Location, form.ByName, form.Measure = typed.Weight, typed.Location, typed.ByName, typed.Measure
+		form.Weight, form.Location = typed.Weight, typed.Location
+		form.ByName, form.Measure = typed.ByName, typed.Measure
 	}
 	return c.Render(http.StatusOK, "link", form)
 }

@@ -93,7 +93,8 @@ func (p *Pages) saveNetwork(c *web.Call) error {
 	latencies, err := readLatencies(form.Latencies)
 	if err == nil && form.New {
 		if _, ok := p.network(c, form.Prefix); ok {
-			err = fault.New(fault.Conflict, "There is a network %.64q already. Change it, or delete it first", form.Prefix)
+			err = fault.New(fault.Conflict, "There is a network %.64q already. Change it, or delete it first",
+				form.Prefix)
 		}
 	}
 	if err == nil {
@@ -119,7 +120,8 @@ func readLatencies(text string) (map[string]float64, error) {
 		millis, err := strconv.ParseFloat(strings.TrimSpace(figure), 64)
 		if err != nil {
 			return nil, fault.New(fault.ArgumentInvalid,
-				"The line %.80q is no latency. Write the location of a hub, = and milliseconds, such as westeurope=8", line)
+				"The line %.80q is no latency. Write the location of a hub, = and milliseconds, "+
+					"such as westeurope=8", line)
 		}
 		latencies[strings.TrimSpace(location)] = millis
 	}

@@ -56,11 +56,14 @@ func (p *Pages) registrationDeletion(c *web.Call) (web.Deletion, error) {
 		Gone:    fault.RegistrationNotFound,
 		Record:  p.recordDeletion(audit.Registration),
 		IDs: func(ctx context.Context, at web.Position, limit int) (ids []string, next string, err error) {
-			find := func(ctx context.Context, prefix, after string, limit int) ([]provisioning.Registration, string, error) {
+			find := func(
+				ctx context.Context, prefix, after string, limit int,
+			) ([]provisioning.Registration, string, error) {
 				filter := provisioning.RegistrationFilter{Prefix: prefix, Status: provisioning.Status(at.Status)}
 				return p.Provisioning.Registrations().Find(ctx, filter, after, limit)
 			}
-			return web.ListIDs(find, func(r provisioning.Registration) string { return r.RegistrationID })(ctx, at, limit)
+			id := func(r provisioning.Registration) string { return r.RegistrationID }
+			return web.ListIDs(find, id)(ctx, at, limit)
 		},
 		Delete: func(ctx context.Context, id string) error {
 			return p.Provisioning.Registrations().Delete(ctx, id, "")

@@ -93,14 +93,17 @@ func newSettings(group bool) settingsForm {
 func settingsOf(stored *enroll.Settings, group bool) settingsForm {
 	f := settingsForm{
 		attestation: attestation{Group: group, Mechanism: stored.Attestation.Type},
-		Hub:         stored.HubHostName, Hubs: slices.Clone(stored.Hubs),
-		Allocation: string(stored.AllocationPolicy), Credential: stored.CredentialPolicyName, Parent: stored.ParentDeviceID,
-		IoTEdge: stored.Capabilities != nil && stored.Capabilities.IoTEdge,
-		Enabled: stored.ProvisioningStatus != enroll.Disabled,
-		ETag:    stored.ETag,
+		Hub:         stored.HubHostName,
+		Hubs:        slices.Clone(stored.Hubs),
+		Allocation:  string(stored.AllocationPolicy),
+		Credential:  stored.CredentialPolicyName,
+		Parent:      stored.ParentDeviceID,
+		IoTEdge:     stored.Capabilities != nil && stored.Capabilities.IoTEdge,
+		Enabled:     stored.ProvisioningStatus != provisioning.Disabled,
+		ETag:        stored.ETag,
 	}
-	if stored.CustomAllocationDefinition != nil {
-		f.Webhook, f.Version = stored.CustomAllocationDefinition.WebhookURL, stored.CustomAllocationDefinition.APIVersion
+	if custom := stored.CustomAllocationDefinition; custom != nil {
+		f.Webhook, f.Version = custom.WebhookURL, custom.APIVersion
 	}
 	if stored.InitialTwin != nil {
 		f.InitialTwin = web.FormatJSON(stored.InitialTwin)

@@ -32,7 +32,8 @@ const (
 // too large is read to its end, or the browser would not show the answer.
 func (c *Call) readForm() error {
 	controller := http.NewResponseController(c.Writer)
-	if err := controller.SetReadDeadline(time.Now().Add(formTime)); err != nil && !errors.Is(err, http.ErrNotSupported) {
+	err := controller.SetReadDeadline(time.Now().Add(formTime))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
 		return err
 	}
 	c.form, c.oversized = url.Values{}, map[string]string{}

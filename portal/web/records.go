@@ -37,11 +37,12 @@ func listUnreadable(c *Call) error {
 // them: no collection has one.
 func unreadableDeletion(c *Call) (Deletion, error) {
 	return Deletion{
-		Back:    "unreadable",
-		Title:   "Delete %d record that can't be read?|Delete %d records that can't be read?",
-		Explain: "What they held is lost for good, and what belongs to them goes with them. A backup may have them still.",
-		Done:    "%d record was deleted|%d records were deleted",
-		Gone:    fault.NotFound,
+		Back:  "unreadable",
+		Title: "Delete %d record that can't be read?|Delete %d records that can't be read?",
+		Explain: "What they held is lost for good, and what belongs to them goes with them. " +
+			"A backup may have them still.",
+		Done: "%d record was deleted|%d records were deleted",
+		Gone: fault.NotFound,
 		Delete: func(ctx context.Context, id string) error {
 			collection, key, _ := strings.Cut(id, " ")
 			return c.site.config.Records.DeleteUnreadable(ctx, collection, key)

@@ -57,7 +57,8 @@ func (c *Call) openStream() (closed func(), err error) {
 	switch {
 	case c.site.streams.all >= maxStreams:
 		return nil, fault.New(fault.Unavailable,
-			"Too many pages are being kept up to date, %d. Close some, or load the page again when you need it", maxStreams)
+			"Too many pages are being kept up to date, %d. Close some, or load the page again when you need it",
+			maxStreams)
 	case c.site.streams.of[token] >= maxSessionStreams:
 		return nil, fault.New(fault.Unavailable, "Too many pages of your session are being kept up to date, %d. "+
 			"Close some, or load the page again when you need it", maxSessionStreams)
@@ -108,7 +109,8 @@ func (c *Call) Events(look func(send func(event string, text []byte) error) erro
 		return nil
 	}
 	send := func(event string, text []byte) error {
-		return write(fmt.Sprintf("event: %s\ndata: %s\n\n", event, bytes.ReplaceAll(text, []byte("\n"), []byte("\ndata: "))))
+		lines := bytes.ReplaceAll(text, []byte("\n"), []byte("\ndata: "))
+		return write(fmt.Sprintf("event: %s\ndata: %s\n\n", event, lines))
 	}
 	tick, stop := c.site.config.Ticker(checkInterval)
 	defer stop()
