@@ -86,8 +86,9 @@ func isAMQP(first []byte) bool { return bytes.HasPrefix(first, []byte("AMQP")) }
 
 // isHTTP reports whether these first bytes, five at least, are of a request of HTTP.
 func isHTTP(first []byte) bool {
-	for _, method := range []string{"GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE ",
-		"PRI * "} {
+	for _, method := range []string{
+		"GET ", "HEAD ", "POST ", "PUT ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE ", "PRI * ",
+	} {
 		if n := min(len(method), len(first)); n >= 4 && string(first[:n]) == method[:n] {
 			return true
 		}
@@ -115,7 +116,12 @@ func (s *Server) handshakeFailed(door panics.Door) func(*tls.Conn, error) {
 		shown := conn.ConnectionState().PeerCertificates
 		device := provisioning.Unconnected{ServerName: below.ServerName(), Evidence: credential.Evidence{
 			Certificates: shown, Protocol: string(door), RemoteAddr: conn.RemoteAddr().String()}}
-		a := arrival{mqtt: door == panics.MQTT, offersHTTP: below.OffersHTTP(), identified: len(shown) > 0, err: failure}
+		a := arrival{
+			mqtt:       door == panics.MQTT,
+			offersHTTP: below.OffersHTTP(),
+			identified: len(shown) > 0,
+			err:        failure,
+		}
 		if noTLS := (tls.RecordHeaderError{}); errors.As(failure, &noTLS) {
 			a.firstBytes = noTLS.RecordHeader[:]
 		}

@@ -48,7 +48,9 @@ func (d *disk) look() {
 	case err != nil || d.reserve <= 0: // what can't be measured is not refused
 	case free < d.reserve:
 		d.low.Store(true)
-		d.health.Raise(diskLow, health.Failure, "The disk of the data folder has %s free, less than the reserve of %s: changes are refused until there is more", bytesText(free), bytesText(d.reserve))
+		d.health.Raise(diskLow, health.Failure,
+			"The disk of the data folder has %s free, less than the reserve of %s: "+
+				"changes are refused until there is more", bytesText(free), bytesText(d.reserve))
 	case d.low.Load() && free >= d.reserve+d.reserve/8:
 		d.low.Store(false)
 		d.health.Clear(diskLow)
@@ -73,7 +75,8 @@ func (d *disk) room(bytes int64) error {
 }
 
 func diskFullError() error {
-	problem := fault.New(fault.Unavailable, "The server's disk is full. Nothing was changed: try again when there is room")
+	problem := fault.New(fault.Unavailable,
+		"The server's disk is full. Nothing was changed: try again when there is room")
 	problem.RetryAfter = retryAfter
 	return problem.Because(store.ErrFull)
 }
@@ -85,13 +88,14 @@ func (d *disk) documentsFailing(err error) {
 		d.health.Clear(documentsWaiting)
 		return
 	}
-	d.health.Raise(documentsWaiting, health.Failure, "Documents can't be written and wait: %v. Changes are refused meanwhile", err)
+	d.health.Raise(documentsWaiting, health.Failure,
+		"Documents can't be written and wait: %v. Changes are refused meanwhile", err)
 }
 
 // documentsDamaged is told by the documents that some of them can't be read.
 func (d *disk) documentsDamaged(err error) {
-	if !d.health.Raise(documentsDamaged, health.Failure,
-		"Documents are damaged, and what needs them fails: %v. Stop the server and restore the data folder from a backup", err) {
+	if !d.health.Raise(documentsDamaged, health.Failure, "Documents are damaged, and what needs them fails: %v. "+
+		"Stop the server and restore the data folder from a backup", err) {
 		d.logger.Error("documents are damaged", "error", err)
 	}
 }
@@ -111,7 +115,8 @@ func (d *disk) logFailing(log string, err error) {
 
 // logDamaged is told by the logs of records that can't be read.
 func (d *disk) logDamaged(log string, err error) {
-	if !d.health.Raise(logDamaged+log, health.Warning, "The log %s is damaged, and records are passed over: %v", log, err) {
+	if !d.health.Raise(logDamaged+log, health.Warning,
+		"The log %s is damaged, and records are passed over: %v", log, err) {
 		d.logger.Error("more records of a log are passed over", "log", log, "error", err)
 	}
 }
@@ -132,8 +137,8 @@ type fullError struct {
 }
 
 func (e *fullError) Error() string {
-	return "the disk of the data folder " + e.folder + " has " + bytesText(e.free) + " free, and " + bytesText(e.reserve) +
-		" are needed to start. Make room, or lower --disk-reserve"
+	return "the disk of the data folder " + e.folder + " has " + bytesText(e.free) + " free, and " +
+		bytesText(e.reserve) + " are needed to start. Make room, or lower --disk-reserve"
 }
 
 func (e *fullError) Unwrap() error { return store.ErrFull }

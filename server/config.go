@@ -75,14 +75,25 @@ type node struct {
 // DefaultConfig is the configuration of `berth up` without flags but for its
 // data folder.
 func DefaultConfig() Config {
-	return Config{Host: "localhost", HubHost: "127.0.0.1", MQTTPort: 8883, AMQPPort: 5671, HTTPSPort: 443, PortalPort: 8080,
-		Pace: provisioning.Instant, DiskReserve: 64 << 20, QoS0AnswerDelay: 100 * time.Millisecond,
-		Telemetry: telemetryRetention, Attempts: attemptsRetention}
+	return Config{
+		Host:            "localhost",
+		HubHost:         "127.0.0.1",
+		MQTTPort:        8883,
+		AMQPPort:        5671,
+		HTTPSPort:       443,
+		PortalPort:      8080,
+		Pace:            provisioning.Instant,
+		DiskReserve:     64 << 20,
+		QoS0AnswerDelay: 100 * time.Millisecond,
+		Telemetry:       telemetryRetention,
+		Attempts:        attemptsRetention,
+	}
 }
 
-// How long logs keep their records unless the configuration says otherwise.
+// How long logs keep their records unless the configuration says otherwise: telemetry as
+// long as Azure does.
 var (
-	telemetryRetention = LogConfig{Partitions: 4, Retention: 7 * 24 * time.Hour, MaxSize: 8 << 30} // as Azure's, but for the size
+	telemetryRetention = LogConfig{Partitions: 4, Retention: 7 * 24 * time.Hour, MaxSize: 8 << 30}
 	attemptsRetention  = LogConfig{Partitions: 1, Retention: 30 * 24 * time.Hour, MaxSize: 256 << 20}
 )
 

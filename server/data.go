@@ -57,7 +57,8 @@ func checkDocuments(dataDir string) error {
 		return nil
 	}
 	return &store.LossError{Of: "documents", Err: fmt.Errorf(
-		"%s holds none, though the folder has been used, as %s shows. Enrollments, devices and keys are in there: restore it from the backup. To begin a new service, name an empty folder with --data",
+		"%s holds none, though the folder has been used, as %s shows. Enrollments, devices and keys are in there: "+
+			"restore it from the backup. To begin a new service, name an empty folder with --data",
 		documents, strings.Join(used, ", "))}
 }
 
@@ -73,7 +74,9 @@ func checkScope(ctx context.Context, documents store.Documents, dataDir string) 
 		return err
 	}
 	return &store.LossError{Of: "documents", Err: fmt.Errorf(
-		"the ID scope, by which devices name this service, is not among them, though the folder has been used. Restore the folder from the backup. To begin a new service, name an empty folder with --data, or remove %s",
+		"the ID scope, by which devices name this service, is not among them, though the folder has been used. "+
+			"Restore the folder from the backup. "+
+			"To begin a new service, name an empty folder with --data, or remove %s",
 		infoFile(dataDir))}
 }
 
@@ -85,7 +88,8 @@ func checkAuthority(dataDir string) error {
 		path := filepath.Join(dataDir, "pki", name)
 		if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
 			return &store.LossError{Of: "certificate authority", Err: fmt.Errorf(
-				"%s is missing, though the folder has been used. Devices and back ends trust that authority: restore it from the backup. To make a new one, which all of them have to be given, remove %s",
+				"%s is missing, though the folder has been used. Devices and back ends trust that authority: "+
+					"restore it from the backup. To make a new one, which all of them have to be given, remove %s",
 				path, infoFile(dataDir))}
 		}
 	}
@@ -96,7 +100,9 @@ func checkAuthority(dataDir string) error {
 	}
 	if _, err := credential.ParseAuthority(certificatePEM, keyPEM); err != nil {
 		return &store.LossError{Of: "certificate authority", Err: fmt.Errorf(
-			"%s and %s are no certificate with its key: %w. Devices and back ends trust that authority: restore both from the backup. To make a new one, which all of them have to be given, remove both and %s",
+			"%s and %s are no certificate with its key: %w. Devices and back ends trust that authority: "+
+				"restore both from the backup. "+
+				"To make a new one, which all of them have to be given, remove both and %s",
 			certificate, key, err, infoFile(dataDir))}
 	}
 	return nil
@@ -183,7 +189,8 @@ func isLocked(err error) bool {
 	const sharingViolation, lockViolation = syscall.Errno(32), syscall.Errno(33) // of Windows
 	var number syscall.Errno
 	if !errors.As(err, &number) {
-		return err != nil && strings.Contains(err.Error(), "lock held by current process") // Pebble's, in a test or berthtest
+		// Pebble's, in a test or berthtest
+		return err != nil && strings.Contains(err.Error(), "lock held by current process")
 	}
 	if runtime.GOOS == "windows" {
 		return number == sharingViolation || number == lockViolation
@@ -210,7 +217,8 @@ func RepairData(ctx context.Context, dataDir string, now time.Time) (DataReport,
 		return before, err
 	}
 	documents, logs := quietOptions(dataDir)
-	if _, err := pebble.Repair(ctx, filepath.Join(dataDir, "documents"), filepath.Join(before.Aside, "documents"), documents); err != nil {
+	aside := filepath.Join(before.Aside, "documents")
+	if _, err := pebble.Repair(ctx, filepath.Join(dataDir, "documents"), aside, documents); err != nil {
 		return before, errors.Join(err, os.Remove(filepath.Join(before.Aside, lostReport))) // no server starts on them
 	}
 	if _, err := segment.Repair(filepath.Join(dataDir, "logs"), filepath.Join(before.Aside, "logs"), logs); err != nil {
@@ -269,6 +277,6 @@ func (s *Server) reportLost() {
 		}
 		problems = append(problems, report.Problems...)
 	}
-	s.health.Raise(dataLost, health.Warning, "The data folder was damaged. What was dropped is in %s: remove that folder when it is dealt with. What was found: %s",
-		folder, strings.Join(problems, "; "))
+	s.health.Raise(dataLost, health.Warning, "The data folder was damaged. What was dropped is in %s: "+
+		"remove that folder when it is dealt with. What was found: %s", folder, strings.Join(problems, "; "))
 }

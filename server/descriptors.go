@@ -51,12 +51,14 @@ func (b budget) check(wanted int) error {
 	most := b.connections(1)
 	switch {
 	case b.descriptors > 0 && b.hub > b.descriptors/2:
-		return fmt.Errorf("a hub's telemetry of the size that --telemetry-max-size allows is %d files, and the process may have %d file "+
-			"descriptors: allow less, or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", b.hub, b.descriptors)
+		return fmt.Errorf("a hub's telemetry of the size that --telemetry-max-size allows is %d files, "+
+			"and the process may have %d file descriptors: allow less, "+
+			"or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", b.hub, b.descriptors)
 	case wanted < 0:
 		return fmt.Errorf("--max-connections must be 0 (as many as the file descriptors allow) or more, not %d", wanted)
 	case most > 0 && wanted > most:
-		return fmt.Errorf("--max-connections is %d, and the process may have %d file descriptors, some of which its data needs: allow %d connections at most, "+
+		return fmt.Errorf("--max-connections is %d, and the process may have %d file descriptors, "+
+			"some of which its data needs: allow %d connections at most, "+
 			"or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", wanted, b.descriptors, most)
 	}
 	return nil
@@ -66,10 +68,15 @@ func (b budget) check(wanted int) error {
 func (s *Server) openGates() {
 	limit := s.maxConnections()
 	if limit < s.config.MaxConnections {
-		s.config.Logger.Warn("there may be fewer connections than --max-connections says: each hub needs file descriptors too",
+		s.config.Logger.Warn("there may be fewer connections than --max-connections says: "+
+			"each hub needs file descriptors too",
 			"connections", limit, "wanted", s.config.MaxConnections, "hubs", len(s.hubs.All()))
 	}
-	s.listeners.gate = &admission.Gate{MaxConnections: limit, ProofTimeout: s.config.ProofTimeout, Logger: s.config.Logger}
+	s.listeners.gate = &admission.Gate{
+		MaxConnections: limit,
+		ProofTimeout:   s.config.ProofTimeout,
+		Logger:         s.config.Logger,
+	}
 	s.listeners.local = &admission.Gate{MaxConnections: localConnections, ProofTimeout: -1, Logger: s.config.Logger}
 	s.config.Logger.Info("connections are limited", "connections", limit, "descriptors", s.budget.descriptors)
 }

@@ -44,8 +44,12 @@ func (l localHub) Check(admission linkedhub.Admission) error {
 // their documents in the same store.
 func (l localHub) PrepareDevice(ctx context.Context, admission linkedhub.Admission) (linkedhub.PreparedDevice, error) {
 	prepared, err := l.Hub.PrepareDevice(ctx, hubAdmission(admission))
-	return linkedhub.PreparedDevice{Changes: prepared.Changes, Committed: prepared.Committed, Generation: prepared.Generation,
-		Present: linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}}, err
+	return linkedhub.PreparedDevice{
+		Changes:    prepared.Changes,
+		Committed:  prepared.Committed,
+		Generation: prepared.Generation,
+		Present:    linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces},
+	}, err
 }
 
 // Twin implements linkedhub.Hub.
@@ -77,8 +81,16 @@ func (l localHub) Remove(ctx context.Context, deviceID string) error {
 }
 
 func hubAdmission(a linkedhub.Admission) hub.Admission {
-	admission := hub.Admission{IfGeneration: a.IfGeneration, DeviceID: a.DeviceID, PrimaryThumbprint: a.PrimaryThumbprint, SecondaryThumbprint: a.SecondaryThumbprint,
-		PrimaryKey: a.PrimaryKey, SecondaryKey: a.SecondaryKey, IoTEdge: a.IoTEdge, ParentDeviceID: a.ParentDeviceID}
+	admission := hub.Admission{
+		IfGeneration:        a.IfGeneration,
+		DeviceID:            a.DeviceID,
+		PrimaryThumbprint:   a.PrimaryThumbprint,
+		SecondaryThumbprint: a.SecondaryThumbprint,
+		PrimaryKey:          a.PrimaryKey,
+		SecondaryKey:        a.SecondaryKey,
+		IoTEdge:             a.IoTEdge,
+		ParentDeviceID:      a.ParentDeviceID,
+	}
 	if a.CredentialPolicy != "" {
 		admission.Issuance = &identity.Issuance{RegistrationID: a.RegistrationID, Policy: a.CredentialPolicy}
 	}
@@ -123,7 +135,9 @@ func (s *Server) openHubs(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("read the hubs: %w", err)
 	}
-	slices.SortStableFunc(entries, func(a, b store.Entry[hubEntry]) int { return a.Value.Created.Compare(b.Value.Created) })
+	slices.SortStableFunc(entries, func(a, b store.Entry[hubEntry]) int {
+		return a.Value.Created.Compare(b.Value.Created)
+	})
 	for _, entry := range entries {
 		other := s.hubs.ByHost(entry.Value.Host)
 		if other != nil && other.Name() != hubName {
@@ -132,7 +146,8 @@ func (s *Server) openHubs(ctx context.Context) error {
 			continue
 		}
 		if other != nil {
-			return fmt.Errorf("the hub %s has the host name %s, which --hub-host gives to the hub %s too", entry.Value.Name, entry.Value.Host, hubName)
+			return fmt.Errorf("the hub %s has the host name %s, which --hub-host gives to the hub %s too",
+				entry.Value.Name, entry.Value.Host, hubName)
 		}
 		if err := s.openHub(ctx, entry.Value); err != nil {
 			return err
@@ -185,15 +200,19 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (linkedhub.Li
 	}
 	switch hubs := s.hubs.All(); {
 	case !hubNames.MatchString(name):
-		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid, "%.64q can't be the name of a hub. It has 1 to 50 small letters, digits and dashes between them", name)
+		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid,
+			"%.64q can't be the name of a hub. It has 1 to 50 small letters, digits and dashes between them", name)
 	case host == "":
-		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid, "The hub needs a host name that devices reach this server by, such as hub2.example.com")
+		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid,
+			"The hub needs a host name that devices reach this server by, such as hub2.example.com")
 	case s.hubs.ByName(name) != nil:
 		return linkedhub.Link{}, fault.New(fault.Conflict, "There is a hub %s already", name)
 	case s.hubs.ByHost(host) != nil || strings.EqualFold(host, s.config.Host):
-		return linkedhub.Link{}, fault.New(fault.Conflict, "The host name %.253q is in use. Each hub has one of its own, because clients say by it which one they want", host)
+		return linkedhub.Link{}, fault.New(fault.Conflict, "The host name %.253q is in use. "+
+			"Each hub has one of its own, because clients say by it which one they want", host)
 	case len(hubs) >= maxHubs:
-		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid, "This server has %d hubs already, which is the limit", maxHubs)
+		return linkedhub.Link{}, fault.New(fault.ArgumentInvalid,
+			"This server has %d hubs already, which is the limit", maxHubs)
 	}
 	if err := linkedhub.CheckHostName(host); err != nil {
 		return linkedhub.Link{}, err

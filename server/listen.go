@@ -57,9 +57,11 @@ func (l *listeners) listen(config Config, secure *tls.Config) (err error) {
 	l.mqtt = l.gate.Listen(inner, secure)
 	web := secure.Clone()
 	web.NextProtos = []string{"http/1.1"} // WebSockets need it
-	if inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(config.HTTPSPort))); err != nil && config.HTTPSPort == 443 {
+	inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(config.HTTPSPort)))
+	if err != nil && config.HTTPSPort == 443 {
 		reason := err
-		if inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(fallbackHTTPSPort))); err == nil {
+		inner, err = net.Listen("tcp", net.JoinHostPort(config.Listen, strconv.Itoa(fallbackHTTPSPort)))
+		if err == nil {
 			config.Notice(fmt.Sprintf("%s. HTTPS and WebSocket are on port %d; the Azure SDKs know only 443.",
 				capitalize(&ListenError{443, "HTTPS", "", reason}), fallbackHTTPSPort))
 		}

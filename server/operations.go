@@ -51,12 +51,17 @@ func (s *Server) readyz(w http.ResponseWriter, _ *http.Request) {
 // metrics reads the figures that the parts keep, when somebody asks.
 func (s *Server) metrics() *prometheus.Registry {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	registry.MustRegister(
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+	)
 	counter := func(name, help string, labels prometheus.Labels, value func() float64) {
-		registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help, ConstLabels: labels}, value))
+		options := prometheus.CounterOpts{Namespace: "berth", Name: name, Help: help, ConstLabels: labels}
+		registry.MustRegister(prometheus.NewCounterFunc(options, value))
 	}
 	gauge := func(name, help string, labels prometheus.Labels, value func() float64) {
-		registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help, ConstLabels: labels}, value))
+		options := prometheus.GaugeOpts{Namespace: "berth", Name: name, Help: help, ConstLabels: labels}
+		registry.MustRegister(prometheus.NewGaugeFunc(options, value))
 	}
 	ready := func(is bool) func() float64 {
 		return func() float64 {
@@ -73,20 +78,34 @@ func (s *Server) metrics() *prometheus.Registry {
 		gauge("condition", "1 while the condition holds; see /readyz.", prometheus.Labels{"condition": name}, ready(is))
 	}
 	if free, err := freeBytes(s.config.DataDir); err == nil {
-		gauge("data_free_bytes", "Bytes free on the disk of the data folder.", nil, func() float64 { return float64(free) })
+		gauge("data_free_bytes", "Bytes free on the disk of the data folder.", nil,
+			func() float64 { return float64(free) })
 	}
-	gauge("mqtt_connections", "MQTT connections open now.", nil, func() float64 { return float64(s.mqtt.Stats().Connections) })
-	counter("mqtt_connections_total", "MQTT connections that came.", nil, func() float64 { return float64(s.mqtt.Stats().Accepted) })
-	counter("mqtt_handshake_failures_total", "TLS handshakes that failed on the port of MQTT.", nil, func() float64 { return float64(s.listeners.mqtt.HandshakeFailures()) })
-	counter("https_handshake_failures_total", "TLS handshakes that failed on the port of HTTPS.", nil, func() float64 { return float64(s.listeners.https.HandshakeFailures()) })
+	gauge("mqtt_connections", "MQTT connections open now.", nil,
+		func() float64 { return float64(s.mqtt.Stats().Connections) })
+	counter("mqtt_connections_total", "MQTT connections that came.", nil,
+		func() float64 { return float64(s.mqtt.Stats().Accepted) })
+	counter("mqtt_handshake_failures_total", "TLS handshakes that failed on the port of MQTT.", nil,
+		func() float64 { return float64(s.listeners.mqtt.HandshakeFailures()) })
+	counter("https_handshake_failures_total", "TLS handshakes that failed on the port of HTTPS.", nil,
+		func() float64 { return float64(s.listeners.https.HandshakeFailures()) })
 	gate := s.listeners.gate
-	gauge("connections", "Connections open now over MQTT, HTTPS and WebSocket.", nil, func() float64 { return float64(gate.Stats().Connections) })
-	gauge("connections_limit", "How many may be open at once; 0 is no limit.", nil, func() float64 { return float64(gate.Stats().Limit) })
-	gauge("connections_waiting", "Connections that have sent nothing yet or wait for their TLS handshake.", nil, func() float64 { return float64(gate.Stats().Waiting) })
-	gauge("connections_unproven", "Connections in or after their TLS handshake whose client has not proved who it is.", nil, func() float64 { return float64(gate.Stats().Unproven) })
-	counter("connections_total", "Connections that came over MQTT, HTTPS and WebSocket.", nil, func() float64 { return float64(gate.Stats().Accepted) })
+	gauge("connections", "Connections open now over MQTT, HTTPS and WebSocket.", nil,
+		func() float64 { return float64(gate.Stats().Connections) })
+	gauge("connections_limit", "How many may be open at once; 0 is no limit.", nil,
+		func() float64 { return float64(gate.Stats().Limit) })
+	gauge("connections_waiting", "Connections that have sent nothing yet or wait for their TLS handshake.", nil,
+		func() float64 { return float64(gate.Stats().Waiting) })
+	gauge("connections_unproven",
+		"Connections in or after their TLS handshake whose client has not proved who it is.", nil,
+		func() float64 { return float64(gate.Stats().Unproven) })
+	counter("connections_total", "Connections that came over MQTT, HTTPS and WebSocket.", nil,
+		func() float64 { return float64(gate.Stats().Accepted) })
 	for _, reason := range admission.Reasons() {
-		counter("connections_refused_total", "Connections that were closed before their client had proved who it is, by reason.", prometheus.Labels{"reason": reason.String()}, func() float64 { return float64(gate.Stats().Refused[reason]) })
+		counter("connections_refused_total",
+			"Connections that were closed before their client had proved who it is, by reason.",
+			prometheus.Labels{"reason": reason.String()},
+			func() float64 { return float64(gate.Stats().Refused[reason]) })
 	}
 	for kind := range clients {
 		counter("connections_failed_total",
@@ -95,35 +114,51 @@ func (s *Server) metrics() *prometheus.Registry {
 			func() float64 { return float64(s.failedConnections[kind].Load()) })
 	}
 	for code := mqtt.UnacceptableProtocolVersion; code <= mqtt.NotAuthorized; code++ {
-		counter("mqtt_connections_refused_total", "CONNECTs refused, by the return code of CONNACK.", prometheus.Labels{"code": fmt.Sprint(code)}, func() float64 { return float64(s.mqtt.Stats().Refused[code]) })
+		counter("mqtt_connections_refused_total",
+			"CONNECTs refused, by the return code of CONNACK.",
+			prometheus.Labels{"code": fmt.Sprint(code)},
+			func() float64 { return float64(s.mqtt.Stats().Refused[code]) })
 	}
-	counter("mqtt_protocol_errors_total", "MQTT connections that ended with a protocol error of the client.", nil, func() float64 { return float64(s.mqtt.Stats().ProtocolErrors) })
-	counter("mqtt_timeouts_total", "MQTT connections that ended because the client was silent or slow.", nil, func() float64 { return float64(s.mqtt.Stats().TimedOut) })
-	counter("mqtt_packets_received_total", "MQTT packets received.", nil, func() float64 { return float64(s.mqtt.Stats().PacketsIn) })
-	counter("mqtt_received_bytes_total", "Bytes received by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesIn) })
-	counter("mqtt_sent_bytes_total", "Bytes sent by MQTT.", nil, func() float64 { return float64(s.mqtt.Stats().BytesOut) })
+	counter("mqtt_protocol_errors_total", "MQTT connections that ended with a protocol error of the client.", nil,
+		func() float64 { return float64(s.mqtt.Stats().ProtocolErrors) })
+	counter("mqtt_timeouts_total", "MQTT connections that ended because the client was silent or slow.", nil,
+		func() float64 { return float64(s.mqtt.Stats().TimedOut) })
+	counter("mqtt_packets_received_total", "MQTT packets received.", nil,
+		func() float64 { return float64(s.mqtt.Stats().PacketsIn) })
+	counter("mqtt_received_bytes_total", "Bytes received by MQTT.", nil,
+		func() float64 { return float64(s.mqtt.Stats().BytesIn) })
+	counter("mqtt_sent_bytes_total", "Bytes sent by MQTT.", nil,
+		func() float64 { return float64(s.mqtt.Stats().BytesOut) })
 	for _, door := range panics.Doors {
 		counter("panics_total",
 			"Panics, each of which ended one connection, request or piece of work; the log has their stacks.",
 			prometheus.Labels{"door": string(door)}, func() float64 { return float64(s.panics.Count(door)) })
 	}
-	gauge("unreadable_records", "Records met that can't be read: berth data unreadable lists them.", nil, func() float64 { return float64(len(s.documents.Known(""))) })
+	gauge("unreadable_records", "Records met that can't be read: berth data unreadable lists them.", nil,
+		func() float64 { return float64(len(s.documents.Known(""))) })
 	for outcome, value := range map[string]func() uint64{
 		"assigned": func() uint64 { return s.provisioning.Tally().Assigned },
 		"refused":  func() uint64 { return s.provisioning.Tally().Refused },
 		"failed":   func() uint64 { return s.provisioning.Tally().Failed },
 	} {
-		counter("registrations_total", "Registrations by how they ended.", prometheus.Labels{"outcome": outcome}, func() float64 { return float64(value()) })
+		counter("registrations_total", "Registrations by how they ended.", prometheus.Labels{"outcome": outcome},
+			func() float64 { return float64(value()) })
 	}
-	counter("attestation_signatures_total", "Signatures of certificates that were checked to judge devices.", nil, func() float64 { return float64(s.provisioning.Work().Signatures) })
-	counter("attestation_groups_tried_total", "Enrollment groups whose keys were tried on devices' tokens.", nil, func() float64 { return float64(s.provisioning.Work().GroupsTried) })
+	counter("attestation_signatures_total", "Signatures of certificates that were checked to judge devices.", nil,
+		func() float64 { return float64(s.provisioning.Work().Signatures) })
+	counter("attestation_groups_tried_total", "Enrollment groups whose keys were tried on devices' tokens.", nil,
+		func() float64 { return float64(s.provisioning.Work().GroupsTried) })
 	s.certificateMetrics(registry)
 	for _, h := range s.hubs.All() {
 		labels := prometheus.Labels{"hub": h.Name()}
-		gauge("hub_connected_devices", "Devices connected now.", labels, func() float64 { return float64(h.Stats().Connected) })
-		counter("hub_messages_total", "Telemetry messages accepted.", labels, func() float64 { return float64(h.Stats().Messages) })
-		counter("hub_message_bytes_total", "Bytes of the payloads of telemetry.", labels, func() float64 { return float64(h.Stats().Bytes) })
-		counter("hub_twin_updates_total", "Changes of desired and reported properties and tags.", labels, func() float64 { return float64(h.Stats().TwinUpdates) })
+		gauge("hub_connected_devices", "Devices connected now.", labels,
+			func() float64 { return float64(h.Stats().Connected) })
+		counter("hub_messages_total", "Telemetry messages accepted.", labels,
+			func() float64 { return float64(h.Stats().Messages) })
+		counter("hub_message_bytes_total", "Bytes of the payloads of telemetry.", labels,
+			func() float64 { return float64(h.Stats().Bytes) })
+		counter("hub_twin_updates_total", "Changes of desired and reported properties and tags.", labels,
+			func() float64 { return float64(h.Stats().TwinUpdates) })
 	}
 	return registry
 }
@@ -131,10 +166,17 @@ func (s *Server) metrics() *prometheus.Registry {
 // certificateMetrics say how long the certificates that the server made are still
 // valid. It renews them by itself, the server's own 30 days before its end.
 func (s *Server) certificateMetrics(registry *prometheus.Registry) {
-	expiry := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: "berth", Name: "certificate_expiry_seconds",
-		Help: "Seconds until a certificate of the server expires; negative since it has."}, []string{"certificate", "name"})
-	registry.MustRegister(expiry, prometheus.NewCounterFunc(prometheus.CounterOpts{Namespace: "berth", Name: "renewal_failures_total",
-		Help: "Attempts to renew what expires that failed."}, func() float64 { return float64(s.renewalFailures.Load()) }))
+	expiry := prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Namespace: "berth",
+		Name:      "certificate_expiry_seconds",
+		Help:      "Seconds until a certificate of the server expires; negative since it has.",
+	}, []string{"certificate", "name"})
+	failures := prometheus.NewCounterFunc(prometheus.CounterOpts{
+		Namespace: "berth",
+		Name:      "renewal_failures_total",
+		Help:      "Attempts to renew what expires that failed.",
+	}, func() float64 { return float64(s.renewalFailures.Load()) })
+	registry.MustRegister(expiry, failures)
 	found, err := s.expiries(context.Background())
 	if err != nil {
 		s.config.Logger.Error("the issuing authorities can't be read for the metrics", "error", err)

@@ -31,10 +31,25 @@ func (s *Server) newPortal() *web.Site {
 	}
 	info := s.Info()
 	return portal.New(portal.Config{
-		Provisioning: s.provisioning, Hubs: s.hubs, Audit: s.audit, CreateHub: s.CreateHub, Documents: s.documents,
-		Issuer: s.issuer, PoliciesChanged: s.policiesChanged, Proven: admission.Proven, Records: records{s},
-		CAFile: info.CAFile, DataDir: dataDir, DataFlag: dataFlag, MQTTPort: info.Ports.MQTT, HTTPSPort: info.Ports.HTTPS,
-		Now: s.config.Now, Trusted: s.clock.Trusted, Health: s.health, Logger: s.config.Logger, Panics: s.panics,
+		Provisioning:    s.provisioning,
+		Hubs:            s.hubs,
+		Audit:           s.audit,
+		CreateHub:       s.CreateHub,
+		Documents:       s.documents,
+		Issuer:          s.issuer,
+		PoliciesChanged: s.policiesChanged,
+		Proven:          admission.Proven,
+		Records:         records{s},
+		CAFile:          info.CAFile,
+		DataDir:         dataDir,
+		DataFlag:        dataFlag,
+		MQTTPort:        info.Ports.MQTT,
+		HTTPSPort:       info.Ports.HTTPS,
+		Now:             s.config.Now,
+		Trusted:         s.clock.Trusted,
+		Health:          s.health,
+		Logger:          s.config.Logger,
+		Panics:          s.panics,
 	})
 }
 
@@ -71,7 +86,8 @@ func (s *Server) web() http.Handler {
 		switch path := r.URL.Path; {
 		case strings.HasPrefix(path, web.Root):
 			pages.ServeHTTP(w, r)
-		case (path == "/" || path+"/" == web.Root) && r.Method == http.MethodGet && strings.Contains(r.Header.Get("Accept"), "text/html"):
+		case (path == "/" || path+"/" == web.Root) && r.Method == http.MethodGet &&
+			strings.Contains(r.Header.Get("Accept"), "text/html"):
 			http.Redirect(w, r, web.Root, http.StatusSeeOther) // a browser: no client of the services asks for a page
 		default:
 			services.ServeHTTP(w, r)

@@ -31,7 +31,7 @@ func hideFromOthers(dataDir string, logger *slog.Logger) {
 		errs = append(errs, hideFromOther(dataDir))
 	}
 	for _, name := range ours {
-		errs = append(errs, filepath.WalkDir(filepath.Join(dataDir, name), func(path string, entry fs.DirEntry, err error) error {
+		hide := func(path string, entry fs.DirEntry, err error) error {
 			if errors.Is(err, fs.ErrNotExist) || err == nil && slices.Contains(public, entry.Name()) {
 				return nil
 			}
@@ -39,7 +39,8 @@ func hideFromOthers(dataDir string, logger *slog.Logger) {
 				return err
 			}
 			return hideFromOther(path)
-		}))
+		}
+		errs = append(errs, filepath.WalkDir(filepath.Join(dataDir, name), hide))
 	}
 	if err := errors.Join(errs...); err != nil {
 		logger.Warn("others can read what the server keeps", "folder", dataDir, "error", err)

@@ -31,7 +31,8 @@ func (r records) DeleteUnreadable(ctx context.Context, collection, key string) e
 	var unreadable *store.UnreadableError
 	switch {
 	case err == nil:
-		return fault.New(fault.Conflict, "The record %.64q %.200q can be read. Delete it by what it is", collection, key)
+		return fault.New(fault.Conflict, "The record %.64q %.200q can be read. Delete it by what it is",
+			collection, key)
 	case errors.Is(err, store.ErrNotFound):
 		return fault.New(fault.NotFound, "There is no record %.64q %.200q", collection, key)
 	case !errors.As(err, &unreadable):

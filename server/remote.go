@@ -94,7 +94,8 @@ func (r remoteHub) EnsureDevice(ctx context.Context, admission linkedhub.Admissi
 	if err != nil {
 		return "", err
 	}
-	if expected := admission.IfGeneration; expected != nil && *expected != generationOf(present) && !sameCredentials(present.Authentication, wanted.Authentication) {
+	same := sameCredentials(present.Authentication, wanted.Authentication)
+	if expected := admission.IfGeneration; expected != nil && *expected != generationOf(present) && !same {
 		return "", hub.DeviceInUse(admission.DeviceID)
 	}
 	begun := present.Status == "disabled" && present.StatusReason != nil && *present.StatusReason == beingProvisioned
@@ -107,7 +108,7 @@ func (r remoteHub) EnsureDevice(ctx context.Context, admission linkedhub.Admissi
 			return "", err
 		}
 	}
-	if !begun && sameCredentials(present.Authentication, wanted.Authentication) && present.Capabilities == wanted.Capabilities &&
+	if !begun && same && present.Capabilities == wanted.Capabilities &&
 		(admission.ParentDeviceID == "" || slices.Equal(present.ParentScopes, wanted.ParentScopes)) {
 		return generationOf(present), nil
 	}
@@ -141,7 +142,10 @@ func (r remoteHub) Identity(ctx context.Context, admission linkedhub.Admission) 
 	if errors.Is(err, fault.DeviceNotFound) {
 		return linkedhub.Identity{}, nil
 	}
-	return linkedhub.Identity{Generation: generationOf(present), Differs: !sameCredentials(present.Authentication, wanted.Authentication)}, err
+	return linkedhub.Identity{
+		Generation: generationOf(present),
+		Differs:    !sameCredentials(present.Authentication, wanted.Authentication),
+	}, err
 }
 
 // sameCredentials compares what counts for the type: hubs fill the rest in their

@@ -91,9 +91,22 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	config.complete()
 	handler := log.NewHandler(config.Logger.Handler())
 	config.Logger = slog.New(handler)
-	s = &Server{config: config, log: handler, panics: panics.NewRecorder(config.Logger), health: health.New(config.Logger, config.Now),
-		hubs: hub.NewDirectory(), failed: make(chan error, 3), ending: make(chan struct{})}
-	s.disk = &disk{folder: config.DataDir, reserve: int64(config.DiskReserve), free: freeBytes, health: s.health, logger: config.Logger}
+	s = &Server{
+		config: config,
+		log:    handler,
+		panics: panics.NewRecorder(config.Logger),
+		health: health.New(config.Logger, config.Now),
+		hubs:   hub.NewDirectory(),
+		failed: make(chan error, 3),
+		ending: make(chan struct{}),
+	}
+	s.disk = &disk{
+		folder:  config.DataDir,
+		reserve: int64(config.DiskReserve),
+		free:    freeBytes,
+		health:  s.health,
+		logger:  config.Logger,
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.closeServices(ctx))
@@ -101,7 +114,8 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 		}
 	}()
 	if !strings.Contains(config.HubHost, ".") {
-		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: give one like hub.example.local with --hub-host", config.HubHost)
+		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: "+
+			"give one like hub.example.local with --hub-host", config.HubHost)
 	}
 	if err := errors.Join(config.Telemetry.check("telemetry"), config.Attempts.check("attempts")); err != nil {
 		return s, err
@@ -127,7 +141,8 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := s.openServices(ctx); err != nil {
 		return s, err
 	}
-	if err := s.certificates.open(filepath.Join(config.DataDir, "pki"), config.Logger, s.names(), config.Now()); err != nil {
+	pki := filepath.Join(config.DataDir, "pki")
+	if err := s.certificates.open(pki, config.Logger, s.names(), config.Now()); err != nil {
 		return s, err
 	}
 	s.openGates()
@@ -176,7 +191,8 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if err != nil {
 		err = fmt.Errorf("open the data folder: %w", err)
 		if isLocked(err) {
-			err = fmt.Errorf("another server uses the data folder %s: stop that one, or name another folder with --data", s.config.DataDir)
+			err = fmt.Errorf("another server uses the data folder %s: "+
+				"stop that one, or name another folder with --data", s.config.DataDir)
 		}
 		return err
 	}
@@ -214,11 +230,26 @@ func (s *Server) openServices(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{IDScope: scope, Host: s.config.Host, Documents: s.documents,
-		Attempts: attempts, Hubs: local, Reach: s.outgoing.newRemoteHub, Issuer: s.issuer,
-		Webhook: newWebhook(s.config.Webhooks), Outgoing: s.outgoing.begin,
-		Pace: s.config.Pace, Limits: s.config.Limits, Replace: s.config.Replace, Audit: s.audit, Node: s.config.node.name,
-		Now: s.config.Now, Trusted: s.clock.Trusted, Logger: s.config.Logger, Panics: s.panics})
+	s.provisioning, err = provisioning.Open(ctx, provisioning.Config{
+		IDScope:   scope,
+		Host:      s.config.Host,
+		Documents: s.documents,
+		Attempts:  attempts,
+		Hubs:      local,
+		Reach:     s.outgoing.newRemoteHub,
+		Issuer:    s.issuer,
+		Webhook:   newWebhook(s.config.Webhooks),
+		Outgoing:  s.outgoing.begin,
+		Pace:      s.config.Pace,
+		Limits:    s.config.Limits,
+		Replace:   s.config.Replace,
+		Audit:     s.audit,
+		Node:      s.config.node.name,
+		Now:       s.config.Now,
+		Trusted:   s.clock.Trusted,
+		Logger:    s.config.Logger,
+		Panics:    s.panics,
+	})
 	if err != nil {
 		return err
 	}
@@ -316,7 +347,8 @@ func (s *Server) idScope(ctx context.Context) (string, error) {
 	}
 	scope, _, err := settings.Get(ctx, scopeRecord)
 	if store.IsUnreadable(err) || err == nil && scope == "" {
-		return "", fmt.Errorf("the ID scope, by which devices name this service, is lost: restore the data folder from a backup (%w)",
+		return "", fmt.Errorf("the ID scope, by which devices name this service, is lost: "+
+			"restore the data folder from a backup (%w)",
 			cmp.Or(err, errors.New("the record server/settings \"idScope\" is empty")))
 	}
 	return scope, err
@@ -333,16 +365,26 @@ func (s *Server) describe(ctx context.Context) error {
 		return err
 	}
 	info := Info{
-		IDScope: s.provisioning.IDScope(), ProvisioningHost: s.config.Host, CAFile: caFile,
+		IDScope:                      s.provisioning.IDScope(),
+		ProvisioningHost:             s.config.Host,
+		CAFile:                       caFile,
 		PortalURL:                    fmt.Sprintf("http://127.0.0.1:%d/", portOf(s.listeners.portal)),
 		ProvisioningConnectionString: connectionString(s.config.Host, owner),
-		Ports:                        Ports{MQTT: portOf(s.listeners.mqtt), HTTPS: portOf(s.listeners.https), Portal: portOf(s.listeners.portal)},
+		Ports: Ports{
+			MQTT:   portOf(s.listeners.mqtt),
+			HTTPS:  portOf(s.listeners.https),
+			Portal: portOf(s.listeners.portal),
+		},
 	}
 	for _, h := range s.hubs.All() {
 		if owner, err = h.Access().Owner(ctx); err != nil {
 			return err
 		}
-		info.Hubs = append(info.Hubs, HubInfo{Name: h.Name(), Host: h.Host(), ConnectionString: connectionString(h.Host(), owner)})
+		info.Hubs = append(info.Hubs, HubInfo{
+			Name:             h.Name(),
+			Host:             h.Host(),
+			ConnectionString: connectionString(h.Host(), owner),
+		})
 	}
 	if err := info.write(s.config.DataDir); err != nil {
 		return fmt.Errorf("write down how the server is reached: %w", err)
@@ -356,7 +398,11 @@ func connectionString(host string, policy access.Policy) string {
 	if policy.Name == "" {
 		return ""
 	}
-	return credential.ConnectionString{HostName: host, SharedAccessKeyName: policy.Name, SharedAccessKey: policy.PrimaryKey}.String()
+	return credential.ConnectionString{
+		HostName:            host,
+		SharedAccessKeyName: policy.Name,
+		SharedAccessKey:     policy.PrimaryKey,
+	}.String()
 }
 
 // serve begins to answer on every listener.
@@ -368,7 +414,9 @@ func (s *Server) serve() {
 
 		Panicked: s.panicked,
 	}
-	for door, listener := range map[panics.Door]*admission.Listener{panics.MQTT: s.listeners.mqtt, panics.HTTPS: s.listeners.https} {
+	for door, listener := range map[panics.Door]*admission.Listener{
+		panics.MQTT: s.listeners.mqtt, panics.HTTPS: s.listeners.https,
+	} {
 		listener.HandshakeFailed = s.handshakeFailed(door)
 		listener.Panicked = func(remote net.Addr, value any) { s.panics.Record(door, value, "remote", remote) }
 	}

@@ -25,7 +25,8 @@ func (s *Server) openClock() error {
 	}
 	s.clock = clock.New(clock.Config{Now: s.config.Now, Elapsed: s.config.elapsed, Last: last, Jumped: s.clockJumped})
 	if !s.clock.Trusted() {
-		s.config.Logger.Warn("the clock is far from where it was in the last run: nothing is deleted for its age in the first hour", "last", last.UTC(), "now", s.config.Now().UTC())
+		s.config.Logger.Warn("the clock is far from where it was in the last run: "+
+			"nothing is deleted for its age in the first hour", "last", last.UTC(), "now", s.config.Now().UTC())
 	}
 	if s.lastTime, err = mark.Open(path); err != nil {
 		s.lastTime, err = mark.Create(path, timeValue(s.config.Now()))
@@ -38,7 +39,8 @@ func timeValue(t time.Time) []byte {
 }
 
 func (s *Server) clockJumped(by time.Duration) {
-	if !s.health.Raise(clockJumped, health.Warning, "The server's clock was set by %s. Nothing is deleted for its age until the clock has run evenly for an hour", by.Round(time.Second)) {
+	if !s.health.Raise(clockJumped, health.Warning, "The server's clock was set by %s. "+
+		"Nothing is deleted for its age until the clock has run evenly for an hour", by.Round(time.Second)) {
 		s.config.Logger.Warn("the server's clock was set again", "condition", clockJumped, "by", by.Round(time.Second))
 	}
 }
