@@ -2,16 +2,13 @@ package provisioning
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"time"
 
-	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
-	"github.com/berth-iot/berth/provisioning/enroll"
+	"github.com/berth-iot/berth/provisioning/snapshot"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -26,7 +23,7 @@ type Decision struct {
 // Explain judges a snapshot again, by the same code as when a device registers, with
 // nothing known but what the snapshot holds. documents must be empty, and is the
 // caller's to throw away. It returns fault 400004 for a snapshot that can't be judged.
-func Explain(ctx context.Context, documents store.Documents, c Snapshot) (Decision, error) {
+func Explain(ctx context.Context, documents store.Documents, c *snapshot.Snapshot) (Decision, error) {
 	if c.TPM {
 		return Decision{}, fault.New(fault.ArgumentInvalid,
 			"A registration with a TPM can't be judged again: only the TPM and its service know the challenge. "+
@@ -34,7 +31,7 @@ func Explain(ctx context.Context, documents store.Documents, c Snapshot) (Decisi
 	}
 	at := c.Time
 	s := newService(Config{IDScope: c.ServiceIDScope, Documents: documents, Now: func() time.Time { return at }})
-	evidence, err := s.restore(ctx, c)
+	evidence, err := s.snapshots.Restore(ctx, c)
 	if err != nil {
 		return Decision{}, err
 	}
@@ -53,63 +50,6 @@ func (s *Service) evaluate(ctx context.Context, evidence attest.Evidence) (decis
 		decision.Message, err = problem.Message, nil
 	}
 	return decision, err
-}
-
-// restore makes an empty service know what the snapshot holds, and returns what the
-// device showed. Keys are made anew: what counts is whose the token is.
-func (s *Service) restore(ctx context.Context, c Snapshot) (attest.Evidence, error) {
-	evidence := attest.Evidence{IDScope: c.IDScope, RegistrationID: c.RegistrationID}
-	for i, der := range c.Certificates {
-		certificate, err := x509.ParseCertificate(der)
-		if err != nil {
-			return evidence, fault.New(fault.ArgumentInvalid, "Certificate %d of the case can't be read: %v", i+1, err)
-		}
-		evidence.Certificates = append(evidence.Certificates, certificate)
-	}
-	keys := &enroll.SymmetricKeyAttestation{PrimaryKey: credential.NewKey(enroll.KeySize),
-		SecondaryKey: credential.NewKey(enroll.KeySize)}
-	signing := map[string]string{"primary": keys.PrimaryKey, "secondary": keys.SecondaryKey,
-		"": credential.NewKey(enroll.KeySize)}
-	var changes []store.Change
-	if c.Enrollment != nil {
-		enrollment := *c.Enrollment
-		if enrollment.Attestation.Type == enroll.SymmetricKey {
-			enrollment.Attestation.SymmetricKey = keys
-		}
-		changes = append(changes, s.enrollments.Restore(enrollment))
-	}
-	for _, known := range c.Authorities {
-		changes = append(changes, s.authorities.Restore(authority.Stored{
-			Authority:   authority.Authority{Name: known.Name, IsVerified: known.Verified},
-			Certificate: known.Certificate})...)
-	}
-	for _, group := range c.Groups {
-		stored := group
-		if stored.Attestation.Type == enroll.SymmetricKey {
-			stored.Attestation.SymmetricKey = keys
-			for which, own := range signing {
-				signing[which] = attest.DeriveKey(own, c.RegistrationID)
-			}
-		}
-		changes = append(changes, s.groups.Restore(stored)...)
-	}
-	if len(changes) > 0 {
-		if _, err := s.config.Documents.Commit(ctx, changes...); err != nil {
-			return evidence, fmt.Errorf("stage the case: %w", err)
-		}
-	}
-	switch token := c.Token; {
-	case token == nil:
-	case token.Malformed:
-		evidence.Token = "malformed"
-	default:
-		var err error
-		if evidence.Token, err = credential.NewToken(token.Resource, token.KeyName, signing[token.SignedBy],
-			token.Expiry); err != nil {
-			return evidence, err
-		}
-	}
-	return evidence, nil
 }
 
 // CheckChain judges a chain of certificates, the device's own first, as if a device

@@ -76,8 +76,8 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found p
 		Checks: trace,
 	}
 	attempt.Enrolled = found.group != "" || s.enrolledAs(ctx, evidence.RegistrationID)
-	if c, err := s.snapshotOf(ctx, evidence, found); err == nil {
-		attempt.Snapshot = c.encoded()
+	if c, err := s.snapshots.Take(ctx, evidence, found.group, found.enrollment); err == nil {
+		attempt.Snapshot = c.Encoded()
 	}
 	s.tally.count(attest.Refused)
 	s.keepRefusal(ctx, attempt, err)

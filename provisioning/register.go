@@ -54,8 +54,8 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device p
 	job.intent.ToldAgain = evidence.APIVersion >= sinceReprovisioned
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload
 	job.intent.CSR, job.intent.Trace = asked.CSR, trace
-	if c, err := s.snapshotOf(ctx, evidence, device); err == nil { // without one the attempt is less, and not wrong
-		job.intent.Snapshot = c.encoded()
+	if c, err := s.snapshots.Take(ctx, evidence, device.group, device.enrollment); err == nil { // without one the attempt is less, and not wrong
+		job.intent.Snapshot = c.Encoded()
 	}
 	close(job.known)
 	done, err := s.assignAtOnce(ctx, job, device.enrollment)

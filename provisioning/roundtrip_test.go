@@ -16,7 +16,6 @@ func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[intent](t)
 	storetest.RoundTrip[owner](t)
 	storetest.RoundTrip[attest.Attempt](t)
-	storetest.RoundTrip[Snapshot](t)
 	storetest.RoundTrip[DeviceRegistration](t)
 	storetest.RoundTrip[allocationRequest](t)
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
+	"github.com/berth-iot/berth/provisioning/snapshot"
 	"github.com/berth-iot/berth/provisioning/tpm"
 	"github.com/berth-iot/berth/store"
 )
@@ -102,6 +103,7 @@ type Service struct {
 	members       store.Table[string] // registration ids by their group
 	authorities   *authority.Authorities
 	challenges    *tpm.Challenges
+	snapshots     *snapshot.Snapshots
 	intents       store.Table[intent]
 	access        *access.Policies
 	injector      *inject.Injector
@@ -197,6 +199,8 @@ func newService(config Config) *Service {
 	s.enrollments, s.groups = enroll.New(enroll.Config{Documents: config.Documents, Limits: config.Limits.enrollments(),
 		Authorities: s.authorities, Links: s.links, Allocator: s.allocator, CheckPolicy: s.checkCredentialPolicy,
 		State: s.registrationState, Audit: config.Audit, Now: config.Now, Logger: config.Logger})
+	s.snapshots = snapshot.New(snapshot.Config{IDScope: config.IDScope, Documents: config.Documents,
+		Enrollments: s.enrollments, Groups: s.groups, Authorities: s.authorities, Chain: s.chain, Now: config.Now})
 	return s
 }
 

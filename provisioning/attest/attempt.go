@@ -26,8 +26,8 @@ type Attempt struct {
 	DeviceID       string    `json:"deviceId,omitempty"`
 	Checks         Trace     `json:"checks"`
 
-	// Snapshot is what the judgement depended on, for berth explain: the provisioning
-	// service's Snapshot. Lists leave it out.
+	// Snapshot is what the judgement depended on, for berth explain. Lists
+	// leave it out.
 	Snapshot json.RawMessage `json:"case,omitempty"`
 }
 

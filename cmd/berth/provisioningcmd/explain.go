@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/snapshot"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -50,7 +51,7 @@ holds certificates and settings, and no secret.`,
 			if err := json.Unmarshal(text, &result.Attempt); err != nil {
 				return fmt.Errorf("%s is no saved attempt: %w", args[0], err)
 			}
-			var saved provisioning.Snapshot
+			var saved snapshot.Snapshot
 			if len(result.Attempt.Snapshot) == 0 {
 				return cli.Advise(fmt.Errorf("%s does not hold what the decision depended on", args[0]),
 					"Save the attempt with: berth attempts ID --save FILE. One of a TLS handshake that failed, or of a TPM, can't be judged again.")
@@ -58,7 +59,7 @@ holds certificates and settings, and no secret.`,
 			if err := json.Unmarshal(result.Attempt.Snapshot, &saved); err != nil {
 				return fmt.Errorf("%s is no saved attempt: %w", args[0], err)
 			}
-			if result.Again, err = server.Explain(command.Context(), saved); err != nil {
+			if result.Again, err = server.Explain(command.Context(), &saved); err != nil {
 				return err
 			}
 			result.compare()
@@ -194,5 +195,5 @@ func (c commands) judgeChain(command *cobra.Command, text []byte, authorities []
 		}
 		roots = append(roots, found...)
 	}
-	return server.Explain(ctx, provisioning.ChainSnapshot(chain, roots, registrationID, now))
+	return server.Explain(ctx, snapshot.OfChain(chain, roots, registrationID, now))
 }
