@@ -34,7 +34,8 @@ func certify(t *testing.T, name string, parent *issued, authority bool) *issued 
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: name},
-		NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(365 * 24 * time.Hour), BasicConstraintsValid: true, IsCA: authority}
+		NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(365 * 24 * time.Hour), BasicConstraintsValid: true,
+		IsCA: authority}
 	if authority {
 		template.KeyUsage = x509.KeyUsageCertSign
 	}
@@ -78,8 +79,17 @@ func (h *fixture) registerChain(id string, chain ...*issued) (DeviceRegistration
 	return *operation.RegistrationState, attest.Check{}, nil
 }
 
+func signedGroup(id string, primary, secondary *enroll.X509Certificate) enroll.Group {
+	return enroll.Group{EnrollmentGroupID: id,
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
+			X509: &enroll.X509Attestation{
+				SigningCertificates: &enroll.X509Certificates{Primary: primary, Secondary: secondary}}}}}
+}
+
 func authorityGroup(id, authority string) enroll.Group {
-	return enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{CAReferences: &enroll.X509CAReferences{Primary: authority}}}}}
+	return enroll.Group{EnrollmentGroupID: id,
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
+			X509: &enroll.X509Attestation{CAReferences: &enroll.X509CAReferences{Primary: authority}}}}}
 }
 
 func TestProofOfPossession(t *testing.T) {
@@ -89,10 +99,12 @@ func TestProofOfPossession(t *testing.T) {
 	if err != nil || uploaded.IsVerified || uploaded.Info.SubjectName != "CN=Root" {
 		t.Fatalf("uploaded: %+v, %v", uploaded, err)
 	}
-	if _, err := h.Groups().Put(ctx, authorityGroup("g", "root"), ""); err == nil || !strings.Contains(err.Error(), "not verified") {
+	if _, err := h.Groups().Put(ctx, authorityGroup("g", "root"), ""); err == nil || !strings.Contains(err.Error(),
+		"not verified") {
 		t.Errorf("a group of an authority that is not verified: %v", err)
 	}
-	if _, err := h.Authorities().Verify(ctx, "root", []byte(root.pem), ""); err == nil || !strings.Contains(err.Error(), "no verification code") {
+	if _, err := h.Authorities().Verify(ctx, "root", []byte(root.pem),
+		""); err == nil || !strings.Contains(err.Error(), "no verification code") {
 		t.Errorf("verified without a code: %v", err)
 	}
 	asked, err := h.Authorities().NewVerificationCode(ctx, "root", uploaded.ETag)
@@ -105,11 +117,13 @@ func TestProofOfPossession(t *testing.T) {
 		"another authority": {certify(t, asked.VerificationCode, stranger, false).pem, "not signed with the key"},
 		"none":              {"hello", "refused"},
 	} {
-		if _, err := h.Authorities().Verify(ctx, "root", []byte(test.certificate), ""); err == nil || !strings.Contains(err.Error(), test.says) {
+		if _, err := h.Authorities().Verify(ctx, "root", []byte(test.certificate),
+			""); err == nil || !strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v, want one that says %q", name, err, test.says)
 		}
 	}
-	verified, err := h.Authorities().Verify(ctx, "root", []byte(certify(t, asked.VerificationCode, root, false).pem), asked.ETag)
+	verified, err := h.Authorities().Verify(ctx, "root", []byte(certify(t, asked.VerificationCode, root, false).pem),
+		asked.ETag)
 	if err != nil || !verified.IsVerified || verified.VerificationCode != "" {
 		t.Fatalf("verified: %+v, %v", verified, err)
 	}
@@ -121,11 +135,13 @@ func TestProofOfPossession(t *testing.T) {
 	between := certify(t, "Between", root, true)
 	device := certify(t, "device-1", between, false)
 	state, _, err := h.registerChain("device-1", device, between)
-	if err != nil || state.Status != StatusAssigned || state.X509.EnrollmentGroupID != "g" || state.X509.SigningCertificateInfo.SubjectName != "CN=Root" {
+	if err != nil || state.Status != StatusAssigned || state.X509.EnrollmentGroupID != "g" ||
+		state.X509.SigningCertificateInfo.SubjectName != "CN=Root" {
 		t.Fatalf("by way of an intermediate: %+v, %v", state, err)
 	}
 	// One that it does not send must be known.
-	if _, failed, err := h.registerChain("device-1", device); err == nil || failed.Name != "enrollment" || !strings.Contains(failed.Saw, "CN=Between") {
+	if _, failed, err := h.registerChain("device-1",
+		device); err == nil || failed.Name != "enrollment" || !strings.Contains(failed.Saw, "CN=Between") {
 		t.Errorf("with an unknown intermediate: %+v, %v", failed, err)
 	}
 	if _, err := h.Authorities().Put(ctx, "between", []byte(between.pem), false, ""); err != nil {
@@ -136,7 +152,8 @@ func TestProofOfPossession(t *testing.T) {
 	}
 
 	// The key of an authority that was made anew is not the one that was proven.
-	if replaced, err := h.Authorities().Put(ctx, "root", []byte(stranger.pem), false, ""); err != nil || replaced.IsVerified {
+	if replaced, err := h.Authorities().Put(ctx, "root", []byte(stranger.pem), false,
+		""); err != nil || replaced.IsVerified {
 		t.Fatalf("replaced: %+v, %v", replaced, err)
 	}
 	if _, failed, err := h.registerChain("device-1", device, between); err == nil || failed.Name != "certificate authority" {

@@ -231,8 +231,9 @@ func valid(t testing.TB, commonName string) deviceIdentity {
 func (d deviceIdentity) enrollment() enroll.Enrollment {
 	return enroll.Enrollment{
 		RegistrationID: d.evidence.Certificates[0].Subject.CommonName,
-		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{
-			Primary: &enroll.X509Certificate{Certificate: d.PEM}}}}},
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
+			X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{
+				Primary: &enroll.X509Certificate{Certificate: d.PEM}}}}},
 	}
 }
 
@@ -247,7 +248,8 @@ func (h *fixture) enroll(e enroll.Enrollment) enroll.Enrollment {
 
 func (h *fixture) register(d deviceIdentity) (Operation, error) {
 	id := d.evidence.Certificates[0].Subject.CommonName
-	return h.OpenSession(scope, id, d.evidence).Register(context.Background(), []byte(`{"registrationId":"`+id+`","payload":null}`))
+	return h.OpenSession(scope, id, d.evidence).Register(context.Background(),
+		[]byte(`{"registrationId":"`+id+`","payload":null}`))
 }
 
 func (h *fixture) mustRegister(d deviceIdentity) DeviceRegistration {

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -195,38 +193,8 @@ func TestRegistrationsThatFindNoRoom(t *testing.T) {
 	}
 }
 
-// Enrollments that are made at once take no place twice.
-func TestThereAreNoMoreWhenManyComeAtOnce(t *testing.T) {
-	h := newFixture(t, "hub.local").limited(Limits{Enrollments: 5, KeyGroups: 3})
-	ctx := context.Background()
-	var all sync.WaitGroup
-	var made, full atomic.Int64
-	count := func(err error) {
-		if err == nil {
-			made.Add(1)
-		} else if errors.Is(err, fault.QuotaExceeded) {
-			full.Add(1)
-		}
-	}
-	keys := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
-	for i := range 20 {
-		all.Go(func() {
-			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: fmt.Sprintf("d%d", i), Settings: enroll.Settings{Attestation: keys}}, "")
-			count(err)
-		})
-		all.Go(func() {
-			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: fmt.Sprintf("g%d", i), Settings: enroll.Settings{Attestation: keys}}, "")
-			count(err)
-		})
-	}
-	all.Wait()
-	if made.Load() != 8 || full.Load() != 32 {
-		t.Errorf("%d were made and %d had no place, want 8 and 32", made.Load(), full.Load())
-	}
-}
-
-// A source that keeps failing is locked out, over a restart too, until its time is
-// over or an operator lifts it. Others are not.
+// A source that keeps failing is not heard, over a restart too, until its time is
+// over or an operator lifts it. Others are heard.
 func TestLockout(t *testing.T) {
 	h := newFixture(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
 	ctx := context.Background()

@@ -21,8 +21,6 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
-
 func newKey(t *testing.T, curve elliptic.Curve) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(curve, rand.Reader)
@@ -42,7 +40,8 @@ func quickstart() *x509.Certificate {
 }
 
 // issue signs a template with another's key, or with its own when issuer is nil.
-func issue(t *testing.T, template *x509.Certificate, key crypto.Signer, issuer *x509.Certificate, issuerKey crypto.Signer) []byte {
+func issue(t *testing.T, template *x509.Certificate, key crypto.Signer, issuer *x509.Certificate,
+	issuerKey crypto.Signer) []byte {
 	t.Helper()
 	if issuer == nil {
 		issuer, issuerKey = template, key
@@ -80,25 +79,47 @@ func TestCertificatesAreInspected(t *testing.T) {
 	}{
 		{name: "as in the quickstart", id: "Python-device-01"},
 		{name: "RSA of 2048 bits", key: long, id: "Python-device-01"},
-		{name: "expired", change: func(c *x509.Certificate) { c.NotAfter = noon.Add(-time.Second) }, id: "Python-device-01", want: []string{"expired"}},
-		{name: "not yet valid", change: func(c *x509.Certificate) { c.NotBefore = noon.Add(time.Second) }, id: "Python-device-01", want: []string{"notYetValid"}},
-		{name: "its last second", change: func(c *x509.Certificate) { c.NotAfter = noon }, id: "Python-device-01", want: []string{"expiresSoon"}},
-		{name: "not quite thirty days", change: func(c *x509.Certificate) { c.NotAfter = noon.Add(credential.ExpiresSoon - time.Second) }, id: "Python-device-01", want: []string{"expiresSoon"}},
-		{name: "thirty days", change: func(c *x509.Certificate) { c.NotAfter = noon.Add(credential.ExpiresSoon) }, id: "Python-device-01"},
-		{name: "no common name", change: func(c *x509.Certificate) { c.Subject = pkix.Name{Organization: []string{"Contoso"}} }, want: []string{"noCommonName"}},
-		{name: "common name with a space", change: func(c *x509.Certificate) { c.Subject.CommonName = "my device" }, want: []string{"commonNameNotRegistrationID"}},
-		{name: "issued to a device", issued: true, change: func(c *x509.Certificate) { c.IsCA = false }, id: "Python-device-01"},
+		{name: "expired",
+			change: func(c *x509.Certificate) { c.NotAfter = noon.Add(-time.Second) },
+			id:     "Python-device-01", want: []string{"expired"}},
+		{name: "not yet valid",
+			change: func(c *x509.Certificate) { c.NotBefore = noon.Add(time.Second) },
+			id:     "Python-device-01", want: []string{"notYetValid"}},
+		{name: "its last second", change: func(c *x509.Certificate) { c.NotAfter = noon }, id: "Python-device-01",
+			want: []string{"expiresSoon"}},
+		{name: "not quite thirty days",
+			change: func(c *x509.Certificate) { c.NotAfter = noon.Add(credential.ExpiresSoon - time.Second) },
+			id:     "Python-device-01", want: []string{"expiresSoon"}},
+		{name: "thirty days",
+			change: func(c *x509.Certificate) { c.NotAfter = noon.Add(credential.ExpiresSoon) },
+			id:     "Python-device-01"},
+		{name: "no common name",
+			change: func(c *x509.Certificate) { c.Subject = pkix.Name{Organization: []string{"Contoso"}} }, want: []string{"noCommonName"}},
+		{name: "common name with a space", change: func(c *x509.Certificate) { c.Subject.CommonName = "my device" },
+			want: []string{"commonNameNotRegistrationID"}},
+		{name: "issued to a device", issued: true,
+			change: func(c *x509.Certificate) { c.IsCA = false },
+			id:     "Python-device-01"},
 		{name: "issued to an authority", issued: true, id: "Python-device-01", want: []string{"certificateAuthority"}},
-		{name: "issued to an authority, for its new key", issued: true, change: func(c *x509.Certificate) { c.Subject.CommonName = "Fleet CA" },
-			want: []string{"commonNameNotRegistrationID", "certificateAuthority"}},
+		{name: "issued to an authority, for its new key", issued: true,
+			change: func(c *x509.Certificate) { c.Subject.CommonName = "Fleet CA" },
+			want:   []string{"commonNameNotRegistrationID", "certificateAuthority"}},
 		{name: "P-224", key: newKey(t, elliptic.P224()), id: "Python-device-01", want: []string{"weakKey"}},
-		{name: "SHA-1", key: long, change: func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA }, id: "Python-device-01", want: []string{"weakSignature"}},
-		{name: "for servers", change: func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} }, id: "Python-device-01", want: []string{"notClientAuth"}},
+		{name: "SHA-1", key: long,
+			change: func(c *x509.Certificate) { c.SignatureAlgorithm = x509.SHA1WithRSA },
+			id:     "Python-device-01", want: []string{"weakSignature"}},
+		{name: "for servers",
+			change: func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth} },
+			id:     "Python-device-01", want: []string{"notClientAuth"}},
 		{name: "for servers and clients", change: func(c *x509.Certificate) {
 			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 		}, id: "Python-device-01"},
-		{name: "for anything", change: func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} }, id: "Python-device-01"},
-		{name: "for a purpose that has no name here", change: func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 3}} }, id: "Python-device-01", want: []string{"notClientAuth"}},
+		{name: "for anything",
+			change: func(c *x509.Certificate) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny} },
+			id:     "Python-device-01"},
+		{name: "for a purpose that has no name here",
+			change: func(c *x509.Certificate) { c.UnknownExtKeyUsage = []asn1.ObjectIdentifier{{1, 2, 3}} },
+			id:     "Python-device-01", want: []string{"notClientAuth"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			template, key := quickstart(), c.key
@@ -134,7 +155,8 @@ func TestCertificatesAreInspected(t *testing.T) {
 }
 
 func TestWhatIsNoCertificate(t *testing.T) {
-	certificate, key, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "d1", KeyType: credential.EC256, NotBefore: noon, Validity: time.Hour})
+	certificate, key, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "d1",
+		KeyType: credential.EC256, NotBefore: noon, Validity: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}

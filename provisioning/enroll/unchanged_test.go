@@ -1,4 +1,4 @@
-package provisioning
+package enroll
 
 import (
 	"context"
@@ -8,8 +8,6 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/issuance"
-	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
@@ -25,19 +23,15 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	issuer, err := issuance.Open(ctx, issuance.Config{Documents: h.config.Documents, Now: h.config.Now, Audit: h.audit})
-	must(err)
-	h.Service.config.Issuer = issuer
-	_, err = issuer.PutPolicy(ctx, issuance.Policy{Name: "weekly"}, "")
-	must(err)
+	h.policies["weekly"] = true
 	for _, name := range []string{"first", "second", "third"} {
-		_, err := h.Authorities().Put(ctx, name, []byte(certify(t, name, nil, true).pem), true, "")
+		_, err := h.authorities.Put(ctx, name, []byte(newSigner(t, name)), true, "")
 		must(err)
 	}
 	named := authorityGroup("named", "first")
 	named.Attestation.X509.CAReferences.Secondary = "second"
 	named.HubHostName, named.CredentialPolicyName = "two.local", "weekly"
-	_, err = h.Groups().Put(ctx, named, "")
+	_, err := h.groups.Put(ctx, named, "")
 	must(err)
 	single := valid(t, "single").enrollment()
 	single.Hubs, single.CredentialPolicyName = []string{"TWO.local", "one.local"}, "weekly"
@@ -48,27 +42,27 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 	must(err)
 	tall.InitialTwin = &linkedhub.InitialTwin{Tags: json.RawMessage(`{"text":"` + strings.Repeat("x", 200) +
 		`"}`)} // before there was a limit
-	_, err = h.config.Documents.Commit(ctx, h.enrollments.Restore(tall))
+	_, err = h.documents.Commit(ctx, h.enrollments.Restore(tall))
 	must(err)
 
-	must(h.Authorities().Delete(ctx, "first", "", true))
-	_, err = h.Authorities().Put(ctx, "second", []byte(certify(t, "second", nil, true).pem), false, "") // another, not verified
+	must(h.authorities.Delete(ctx, "first", "", true))
+	_, err = h.authorities.Put(ctx, "second", []byte(newSigner(t, "second")), false, "") // another, not verified
 	must(err)
-	must(h.Links().Delete(ctx, "two.local", "", true))
-	must(issuer.DeletePolicy(ctx, "weekly", true))
+	must(h.links.Delete(ctx, "two.local", "", true))
+	delete(h.policies, "weekly")
 
-	group := func(change func(*enroll.Group)) error {
-		stored, err := h.Groups().Get(ctx, "named")
+	group := func(change func(*Group)) error {
+		stored, err := h.groups.Get(ctx, "named")
 		must(err)
 		change(&stored)
-		_, err = h.Groups().Put(ctx, stored, stored.ETag)
+		_, err = h.groups.Put(ctx, stored, stored.ETag)
 		return err
 	}
-	enrollment := func(id string, change func(*enroll.Enrollment)) error {
-		stored, err := h.Enrollments().Get(ctx, id)
+	enrollment := func(id string, change func(*Enrollment)) error {
+		stored, err := h.enrollments.Get(ctx, id)
 		must(err)
 		change(&stored)
-		_, err = h.Enrollments().Put(ctx, stored, stored.ETag)
+		_, err = h.enrollments.Put(ctx, stored, stored.ETag)
 		return err
 	}
 	for _, c := range []struct {
@@ -76,30 +70,30 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 		refused string // what the refusal says; "" for none
 		err     error
 	}{
-		{"disable the group", "", group(func(g *enroll.Group) { g.ProvisioningStatus = enroll.Disabled })},
-		{"the group's authorities change places", "", group(func(g *enroll.Group) {
-			g.Attestation.X509.CAReferences = &enroll.X509CAReferences{Primary: "SECOND", Secondary: "First"}
+		{"disable the group", "", group(func(g *Group) { g.ProvisioningStatus = Disabled })},
+		{"the group's authorities change places", "", group(func(g *Group) {
+			g.Attestation.X509.CAReferences = &X509CAReferences{Primary: "SECOND", Secondary: "First"}
 		})},
 		{"roll the group to a third authority", "",
-			group(func(g *enroll.Group) { g.Attestation.X509.CAReferences.Secondary = "third" })},
-		{"give it an authority that is gone", `There is no certificate authority "first"`, group(func(g *enroll.Group) {
+			group(func(g *Group) { g.Attestation.X509.CAReferences.Secondary = "third" })},
+		{"give it an authority that is gone", `There is no certificate authority "first"`, group(func(g *Group) {
 			g.Attestation.X509.CAReferences.Secondary = "first"
 		})},
 		{"bind the group to another hub that is gone", "is not linked",
-			group(func(g *enroll.Group) { g.HubHostName = "three.local" })},
+			group(func(g *Group) { g.HubHostName = "three.local" })},
 		{"give the group another policy that is gone", "credentialPolicyName",
-			group(func(g *enroll.Group) { g.CredentialPolicyName = "daily" })},
-		{"disable the enrollment", "", enrollment("single", func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled })},
+			group(func(g *Group) { g.CredentialPolicyName = "daily" })},
+		{"disable the enrollment", "", enrollment("single", func(e *Enrollment) { e.ProvisioningStatus = Disabled })},
 		{"leave the enrollment the hub that is gone alone", "", enrollment("single",
-			func(e *enroll.Enrollment) { e.Hubs = []string{"two.local"} })},
+			func(e *Enrollment) { e.Hubs = []string{"two.local"} })},
 		{"give the enrollment a hub that is not linked", "is not linked", enrollment("single",
-			func(e *enroll.Enrollment) { e.Hubs = []string{"two.local", "three.local"} })},
+			func(e *Enrollment) { e.Hubs = []string{"two.local", "three.local"} })},
 		{"disable one whose twin is too large", "", enrollment("tall",
-			func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled })},
-		{"give one whose twin is too large another certificate", "", enrollment("tall", func(e *enroll.Enrollment) {
+			func(e *Enrollment) { e.ProvisioningStatus = Disabled })},
+		{"give one whose twin is too large another certificate", "", enrollment("tall", func(e *Enrollment) {
 			e.Attestation = valid(t, "tall").enrollment().Attestation
 		})},
-		{"change the twin that is too large", "tags are too long", enrollment("tall", func(e *enroll.Enrollment) {
+		{"change the twin that is too large", "tags are too long", enrollment("tall", func(e *Enrollment) {
 			e.InitialTwin.Tags = json.RawMessage(strings.Replace(string(e.InitialTwin.Tags), "x", "yy", 1))
 		})},
 	} {
@@ -108,8 +102,8 @@ func TestUnchangedIsNotJudged(t *testing.T) {
 			t.Errorf("%s: %v, want a refusal that says %q", c.name, c.err, c.refused)
 		}
 	}
-	if stored, err := h.Groups().Get(ctx, "named"); err != nil || stored.ProvisioningStatus != enroll.Disabled ||
-		*stored.Attestation.X509.CAReferences != (enroll.X509CAReferences{Primary: "SECOND", Secondary: "third"}) {
+	if stored, err := h.groups.Get(ctx, "named"); err != nil || stored.ProvisioningStatus != Disabled ||
+		*stored.Attestation.X509.CAReferences != (X509CAReferences{Primary: "SECOND", Secondary: "third"}) {
 		t.Errorf("the group is %+v, error %v", stored, err)
 	}
 }
@@ -120,35 +114,35 @@ func TestAuthorityInUse(t *testing.T) {
 	ctx := context.Background()
 	h := newFixture(t, "hub.local")
 	for _, name := range []string{"Factory", "spare"} {
-		if _, err := h.Authorities().Put(ctx, name, []byte(certify(t, name, nil, true).pem), true, ""); err != nil {
+		if _, err := h.authorities.Put(ctx, name, []byte(newSigner(t, name)), true, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, id := range []string{"line-1", "line-2", "line-3", "line-4", "line-5", "line-6", "line-7"} {
 		group := authorityGroup(id, "factory")
 		if id == "line-2" {
-			group.Attestation.X509.CAReferences = &enroll.X509CAReferences{Primary: "spare", Secondary: "FACTORY"}
+			group.Attestation.X509.CAReferences = &X509CAReferences{Primary: "spare", Secondary: "FACTORY"}
 		}
-		if _, err := h.Groups().Put(ctx, group, ""); err != nil {
+		if _, err := h.groups.Put(ctx, group, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err := h.Authorities().Delete(ctx, "factory", "", false)
+	err := h.authorities.Delete(ctx, "factory", "", false)
 	if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(),
 		`"Factory": line-1, line-2, line-3, line-4, line-5, +2. `) || !strings.Contains(err.Error(), "by force") {
 		t.Errorf("one that groups name: %v", err)
 	}
-	if err := h.Authorities().Delete(ctx, "spare", "", false); !errors.Is(err, fault.Conflict) ||
+	if err := h.authorities.Delete(ctx, "spare", "", false); !errors.Is(err, fault.Conflict) ||
 		!strings.Contains(err.Error(), `"spare": line-2. `) {
 		t.Errorf("one that a group names: %v", err)
 	}
-	if err := h.Authorities().Delete(ctx, "factory", "", true); err != nil {
+	if err := h.authorities.Delete(ctx, "factory", "", true); err != nil {
 		t.Errorf("by force: %v", err)
 	}
-	if err := h.Groups().Delete(ctx, "line-2", ""); err != nil {
+	if err := h.groups.Delete(ctx, "line-2", ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.Authorities().Delete(ctx, "spare", "", false); err != nil {
+	if err := h.authorities.Delete(ctx, "spare", "", false); err != nil {
 		t.Errorf("one that no group names any more: %v", err)
 	}
 }
@@ -158,22 +152,22 @@ func TestAuthorityInUse(t *testing.T) {
 func TestAuthorityDeletedMeanwhile(t *testing.T) {
 	ctx := context.Background()
 	h := newFixture(t, "hub.local")
-	certificate := []byte(certify(t, "Factory", nil, true).pem)
+	certificate := []byte(newSigner(t, "Factory"))
 	for round := range 40 {
-		if _, err := h.Authorities().Put(ctx, "factory", certificate, true, ""); err != nil {
+		if _, err := h.authorities.Put(ctx, "factory", certificate, true, ""); err != nil {
 			t.Fatal(err)
 		}
 		made := make(chan error)
 		go func() {
-			_, err := h.Groups().Create(ctx, authorityGroup("line", "factory"))
+			_, err := h.groups.Create(ctx, authorityGroup("line", "factory"))
 			made <- err
 		}()
-		deleted := h.Authorities().Delete(ctx, "factory", "", false)
+		deleted := h.authorities.Delete(ctx, "factory", "", false)
 		if err := <-made; (err == nil) == (deleted == nil) {
 			t.Fatalf("round %d: making the group %v, deleting its authority %v", round, err, deleted)
 		}
 		if deleted != nil {
-			if err := h.Groups().Delete(ctx, "line", ""); err != nil {
+			if err := h.groups.Delete(ctx, "line", ""); err != nil {
 				t.Fatal(err)
 			}
 		}
