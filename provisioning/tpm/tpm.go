@@ -51,7 +51,8 @@ func (c *Challenges) Judge(ctx context.Context, trace *attest.Trace, evidence at
 		return c.judgeReturning(ctx, trace, evidence, enrollment)
 	}
 	keys := enrollment.Attestation.TPM
-	endorsement, storageRoot, refusal, ok := attest.EnrolledTPM(trace, evidence, keys.EndorsementKey, keys.StorageRootKey)
+	endorsement, storageRoot, refusal, ok := attest.EnrolledTPM(trace, evidence,
+		keys.EndorsementKey, keys.StorageRootKey)
 	if !ok {
 		return nil, refusal, nil
 	}
