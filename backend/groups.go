@@ -30,7 +30,7 @@ func (p *Provisioning) DeleteGroup(ctx context.Context, id, ifMatch string) erro
 
 // BulkGroups is BulkEnrollments for groups, whose ids stand in BulkError.ID.
 func (p *Provisioning) BulkGroups(ctx context.Context, mode BulkMode,
-	groups []provisioning.EnrollmentGroup) (failed []BulkError, err error) {
+	groups []enroll.Group) (failed []BulkError, err error) {
 	return p.bulk(ctx, contract.GroupsPath,
 		map[string]any{"mode": mode, "enrollmentGroups": convert(groups, wholeGroup)})
 }

@@ -220,7 +220,7 @@ func allTexts(t *testing.T) found {
 		checkTexts(texts, where, node)
 		kinds := map[string][]string{}
 		constants(kinds, node)
-		values["misbehaviour: %s"] = append(values["misbehaviour: %s"], kinds["kind: %s"]...)
+		values["fault: %s"] = append(values["fault: %s"], kinds["kind: %s"]...)
 	})
 	readGo(t, "../provisioning", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
@@ -238,14 +238,6 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		checkTexts(texts, where, node)
 	})
-	for _, folder := range []string{"../provisioning", "../provisioning/enroll", "../provisioning/tpm"} {
-		readGo(t, folder, func(where string, node ast.Node) {
-			faultTexts(texts, where, node)
-			checkTexts(texts, where, node)
-			warningTexts(texts, where, node)
-			constants(values, node)
-		})
-	}
 	readGo(t, "../provisioning/attest", func(where string, node ast.Node) {
 		reasonTexts(texts, where, node)
 		checkTexts(texts, where, node)

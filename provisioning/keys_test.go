@@ -71,9 +71,9 @@ func publicKey(t *testing.T, kind asn1.ObjectIdentifier, parameters any, bits in
 	return der
 }
 
-// TestKeysOfNoUse are refused at every door where a certificate is enrolled or checked:
+// TestUnusableKeys are refused at every door where a certificate is enrolled or checked:
 // no device could ever come in by them.
-func TestKeysOfNoUse(t *testing.T) {
+func TestUnusableKeys(t *testing.T) {
 	h, ctx := newFixture(t, "hub.local"), context.Background()
 	device, authority := certify(t, "d1", nil, false), certify(t, "Factory", nil, true)
 	short, err := rsa.GenerateKey(rand.Reader, 1024)

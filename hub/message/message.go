@@ -37,9 +37,9 @@ const (
 )
 
 var authMethods = map[AuthMethod]string{
-	DeviceKey:         `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
-	PolicyKey:         `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
-	Thumbprint:        `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
+	DeviceKey:  `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
+	PolicyKey:  `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
+	Thumbprint: `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
 	IssuedCertificate: `{"scope":"device","type":"x509CertificateAuthority",` +
 		`"issuer":"external","acceptingIpFilterRule":null}`,
 }

@@ -32,7 +32,7 @@ func (p *Pages) enrollmentRoutes() web.Routes {
 func (p *Pages) listEnrollments(c *web.Call) error {
 	return c.Show("enrollments", nil, func() (any, error) {
 		ctx, service := c.Context(), p.Provisioning
-		l := web.List[provisioning.Enrollment]{
+		l := web.List[enroll.Enrollment]{
 			Position: web.Position{Prefix: c.Query("prefix"), After: c.Query("after")},
 		}
 		var err error
@@ -54,7 +54,7 @@ func (p *Pages) enrollmentDeletion(c *web.Call) (web.Deletion, error) {
 		Done:   "%d enrollment was deleted|%d enrollments were deleted",
 		Gone:   fault.EnrollmentNotFound,
 		Record: p.recordDeletion(audit.Enrollment),
-		IDs: web.ListIDs(p.Provisioning.Enrollments, func(e provisioning.Enrollment) string {
+		IDs: web.ListIDs(p.Provisioning.Enrollments().List, func(e enroll.Enrollment) string {
 			return e.RegistrationID
 		}),
 		Delete: func(ctx context.Context, id string) error {

@@ -99,7 +99,7 @@ func settingsOf(stored *enroll.Settings, group bool) settingsForm {
 		Credential:  stored.CredentialPolicyName,
 		Parent:      stored.ParentDeviceID,
 		IoTEdge:     stored.Capabilities != nil && stored.Capabilities.IoTEdge,
-		Enabled:     stored.ProvisioningStatus != provisioning.Disabled,
+		Enabled:     stored.ProvisioningStatus != enroll.Disabled,
 		ETag:        stored.ETag,
 	}
 	if custom := stored.CustomAllocationDefinition; custom != nil {

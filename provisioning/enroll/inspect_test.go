@@ -95,7 +95,7 @@ func TestCertificatesAreInspected(t *testing.T) {
 			id:     "Python-device-01"},
 		{name: "no common name",
 			change: func(c *x509.Certificate) { c.Subject = pkix.Name{Organization: []string{"Contoso"}} },
-			want: []string{"noCommonName"}},
+			want:   []string{"noCommonName"}},
 		{name: "common name with a space", change: func(c *x509.Certificate) { c.Subject.CommonName = "my device" },
 			want: []string{"commonNameNotRegistrationID"}},
 		{name: "issued to a device", issued: true,
