@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,23 +19,37 @@ const eventTimeout = 20 * time.Second
 // Ticks are the tickers of the live pages that are open.
 type Ticks struct {
 	mutex sync.Mutex
-	open  map[chan time.Time]bool
+	open  map[*ticker]bool
+}
+
+// ticker is that of one page.
+type ticker struct {
+	ticks   chan time.Time
+	stopped chan struct{} // closed when the page has gone
 }
 
 // New is a ticker whose ticks come when the test says so.
 func (k *Ticks) New(time.Duration) (tick <-chan time.Time, stop func()) {
-	ticker := make(chan time.Time)
+	one := &ticker{make(chan time.Time), make(chan struct{})}
 	k.mutex.Lock()
 	defer k.mutex.Unlock()
 	if k.open == nil {
-		k.open = make(map[chan time.Time]bool)
+		k.open = make(map[*ticker]bool)
 	}
-	k.open[ticker] = true
-	return ticker, func() {
+	k.open[one] = true
+	return one.ticks, func() {
 		k.mutex.Lock()
 		defer k.mutex.Unlock()
-		delete(k.open, ticker)
+		delete(k.open, one)
+		close(one.stopped)
 	}
+}
+
+// all are the tickers of the pages that are open now.
+func (k *Ticks) all() []*ticker {
+	k.mutex.Lock()
+	defer k.mutex.Unlock()
+	return slices.Collect(maps.Keys(k.open))
 }
 
 // Later lets some time pass, and all live pages look for changes.
@@ -42,15 +58,10 @@ func (f *Fixture) Later(d time.Duration) {
 	f.Advance(d)
 	// A page that takes the second tick has done what the first one made it do.
 	for range 2 {
-		f.Ticks.mutex.Lock()
-		var open []chan time.Time
-		for tick := range f.Ticks.open {
-			open = append(open, tick)
-		}
-		f.Ticks.mutex.Unlock()
-		for _, tick := range open {
+		for _, one := range f.Ticks.all() {
 			select {
-			case tick <- f.Now():
+			case one.ticks <- f.Now():
+			case <-one.stopped: // its browser left a moment ago
 			case <-time.After(eventTimeout):
 				f.T.Fatal("a live page does not look")
 			}
