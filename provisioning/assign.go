@@ -79,7 +79,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 		return result, trace, nil, nil
 	}
 
-	enrollment, err := s.stillEntitled(ctx, intent)
+	enrollment, err := s.recheckEnrollment(ctx, intent)
 	if err != nil {
 		why := attest.NewFailure("enrollment", fault.Say("an enrollment"),
 			fault.Say("It was deleted while the device was being assigned. "+
@@ -87,7 +87,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 		errors.As(err, &why)
 		return end(why)
 	}
-	judged = s.judgedBy(intent, enrollment)
+	judged = s.unchangedChecks(intent, enrollment)
 	chosen, err := s.allocate(ctx, enrollment, intent, pending)
 	if err != nil {
 		why := attest.NewFailure("allocation", fault.Say("a hub from the webhook"),
@@ -121,7 +121,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 		}
 		trace.Pass("certificate", "issued by the policy %s", enrollment.CredentialPolicyName)
 	}
-	former, target := pending.placed(), deviceRef{hub.Host(), admission.DeviceID}
+	former, target := pending.assignedRef(), deviceRef{hub.Host(), admission.DeviceID}
 	returns := target != former && slices.Contains(pending.Stale, target)
 	if returns {
 		// What the device once left there is no longer its own.
@@ -159,7 +159,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 		enrollment.ReprovisionPolicy.MigrateDeviceData {
 		var twin *linkedhub.InitialTwin
 		err := s.persist(ctx, func() error {
-			own, err := s.stillOwn(ctx, intent.RegistrationID, former)
+			own, err := s.ownsIdentity(ctx, intent.RegistrationID, former)
 			if err == nil && own {
 				twin, err = left.Twin(ctx, former.DeviceID)
 			}
@@ -175,7 +175,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 	}
 	again := false
 	err = s.persist(ctx, func() (err error) {
-		again, err = s.comesAgain(ctx, intent, pending, hub, target.DeviceID)
+		again, err = s.isReturning(ctx, intent, pending, hub, target.DeviceID)
 		return err
 	})
 	generation := ""
@@ -191,8 +191,8 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 	if target != former && s.links.Find(former.Hub) != nil {
 		result.Stale = append(result.Stale, former)
 	}
-	result = s.assigned(result, enrollment, chosen, again)
-	result.owning = []store.Change{s.putOwner(intent, target, generation, claimed)}
+	result = s.assignedRecord(result, enrollment, chosen, again)
+	result.ownerChanges = []store.Change{s.putOwner(intent, target, generation, claimed)}
 	return result, trace, judged, nil
 }
 
@@ -236,8 +236,8 @@ func (s *Service) isClosing() bool {
 	}
 }
 
-// assigned is the record of a device that has a hub now.
-func (s *Service) assigned(pending storedRegistration, enrollment enroll.Enrollment, chosen allocation.Decision,
+// assignedRecord is the record of a device that has a hub now.
+func (s *Service) assignedRecord(pending storedRegistration, enrollment enroll.Enrollment, chosen allocation.Decision,
 	again bool) storedRegistration {
 	result := pending
 	result.Substatus = s.substatus(pending, enrollment, chosen.Hub, again)
@@ -250,9 +250,9 @@ func (s *Service) assigned(pending storedRegistration, enrollment enroll.Enrollm
 // again to a hub that had them already. Earlier ones are told initialAssignment.
 const sinceReprovisioned = "2019-04-15"
 
-// comesAgain reports whether a device that may be told so comes to a hub that has it
+// isReturning reports whether a device that may be told so comes to a hub that has it
 // already: by its record, or because it was there before that was deleted.
-func (s *Service) comesAgain(ctx context.Context, intent intent, pending storedRegistration, hub linkedhub.Hub,
+func (s *Service) isReturning(ctx context.Context, intent intent, pending storedRegistration, hub linkedhub.Hub,
 	deviceID string) (bool, error) {
 	if !intent.ToldAgain || pending.AssignedHub != "" {
 		return intent.ToldAgain, nil

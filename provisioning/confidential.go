@@ -21,16 +21,16 @@ func WithConfidential(ctx context.Context) context.Context {
 
 func seesConfidential(ctx context.Context) bool { return ctx.Value(confidentialKey{}) != nil }
 
-// forReader is an attempt as the one who asks may see it.
-func forReader(ctx context.Context, attempt attest.Attempt) attest.Attempt {
+// redact returns an attempt as the one who asks may see it.
+func redact(ctx context.Context, attempt attest.Attempt) attest.Attempt {
 	if seesConfidential(ctx) {
 		return attempt
 	}
 	return attempt.WithoutConfidential()
 }
 
-// detailed is the error of a preview for the one who asked.
-func detailed(ctx context.Context, err error) error {
+// previewError is the error of a preview for the one who asked.
+func previewError(ctx context.Context, err error) error {
 	var why attest.Failure
 	if seesConfidential(ctx) && errors.As(err, &why) && why.Detail != nil {
 		return why.Detail

@@ -492,7 +492,7 @@ func BenchmarkOneRefusedToken(b *testing.B) {
 			addKeyGroups(b, s, groups)
 			wrong := credential.NewKey(enroll.KeySize)
 			evidence := withToken(b, "d", wrong, "192.0.2.1:1", time.Now())
-			if _, err := s.groups.WithKeys(context.Background()); err != nil {
+			if _, err := s.groups.LoadKeys(context.Background()); err != nil {
 				b.Fatal(err)
 			}
 			end := reportCPU(b)

@@ -50,7 +50,7 @@ type Work struct {
 }
 
 // Work returns the present figures.
-func (s *Service) Work() Work { return Work{s.signatures.Checks(), s.groups.Tried()} }
+func (s *Service) Work() Work { return Work{s.signatures.Checks(), s.groups.KeysTried()} }
 
 // Summary is what there is to know of a service without its secrets.
 type Summary struct {

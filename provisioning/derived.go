@@ -9,12 +9,12 @@ import (
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
-// derivedMember finds the group from whose key the device's is derived: the group
+// findDerivedMember finds the group from whose key the device's is derived: the group
 // that it came in by before, else any. What it costs to find none is bounded for
 // each device, for each source and for all together.
-func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
+func (s *Service) findDerivedMember(ctx context.Context, trace *attest.Trace,
 	evidence attest.Evidence) (principal, attest.Refusal, error) {
-	groups, err := s.groups.WithKeys(ctx)
+	groups, err := s.groups.LoadKeys(ctx)
 	if err != nil {
 		return principal{}, "", err
 	}
@@ -26,10 +26,10 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
 	if err != nil && !errors.Is(err, fault.RegistrationNotFound) {
 		return principal{}, "", err
 	}
-	if place, ok := groups.Find(before.GroupID); ok && groups.Try(search, place) {
-		return s.derivedFrom(ctx, trace, evidence, groups.ID(place))
+	if i, ok := groups.Find(before.GroupID); ok && groups.Try(search, i) {
+		return s.loadDerivedMember(ctx, trace, evidence, groups.ID(i))
 	}
-	found, err := s.searchAll(ctx, evidence, search, groups)
+	found, err := s.searchGroups(ctx, evidence, search, groups)
 	if err != nil {
 		trace.Fail("throttle", fault.From(err).Text(), fault.Say("fewer tokens that were made with a key of no group"),
 			fault.Say("Give the devices at this address the keys that are derived from their group's, "+
@@ -37,7 +37,7 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
 		return principal{}, "", err
 	}
 	if found >= 0 {
-		return s.derivedFrom(ctx, trace, evidence, groups.ID(found))
+		return s.loadDerivedMember(ctx, trace, evidence, groups.ID(found))
 	}
 	trace.Fail("enrollment",
 		fault.Say("none; the token is from none of %d groups with symmetric keys", groups.Len()),
@@ -49,9 +49,9 @@ func (s *Service) derivedMember(ctx context.Context, trace *attest.Trace,
 	return principal{}, attest.NotAdmitted, nil
 }
 
-// searchAll tries the groups one after the other, and returns the place of the one
+// searchGroups tries the groups one after the other, and returns the index of the one
 // from whose key the device's is derived; -1 for none.
-func (s *Service) searchAll(ctx context.Context, evidence attest.Evidence, search *attest.DerivedSearch,
+func (s *Service) searchGroups(ctx context.Context, evidence attest.Evidence, search *attest.DerivedSearch,
 	groups *enroll.KeyGroups) (found int, _ error) {
 	found = -1
 	if groups.Len() == 0 {
@@ -62,16 +62,16 @@ func (s *Service) searchAll(ctx context.Context, evidence attest.Evidence, searc
 		return found, err
 	}
 	defer func() { end(found >= 0) }() // also when it panics
-	for place := range groups.Len() {
-		if groups.Try(search, place) {
-			return place, nil
+	for i := range groups.Len() {
+		if groups.Try(search, i) {
+			return i, nil
 		}
 	}
 	return found, nil
 }
 
-// derivedFrom is the device as a member of the group that was found, as it is now.
-func (s *Service) derivedFrom(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
+// loadDerivedMember is the device as a member of the group that was found, as it is now.
+func (s *Service) loadDerivedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence,
 	groupID string) (principal, attest.Refusal, error) {
 	group, err := s.groups.Load(ctx, groupID)
 	if err != nil && !errors.Is(err, fault.GroupNotFound) {

@@ -34,7 +34,7 @@ func (s *Service) HandshakeFailed(ctx context.Context, device Unconnected, failu
 	if device.RegistrationID == "" && len(device.Certificates) > 0 {
 		device.RegistrationID = device.Certificates[0].Subject.CommonName
 	}
-	s.keepUnconnected(ctx, device, trace, failure)
+	s.saveUnconnected(ctx, device, trace, failure)
 	return true
 }
 
@@ -43,7 +43,7 @@ func (s *Service) HandshakeFailed(ctx context.Context, device Unconnected, failu
 func (s *Service) VersionRefused(ctx context.Context, device Unconnected, version string, failure error) {
 	trace := device.trace()
 	attest.VersionRefused(&trace, version)
-	s.keepUnconnected(ctx, device, trace, failure)
+	s.saveUnconnected(ctx, device, trace, failure)
 }
 
 // ConnectFailed keeps it as an attempt that a device broke the protocol before it was
@@ -51,7 +51,7 @@ func (s *Service) VersionRefused(ctx context.Context, device Unconnected, versio
 func (s *Service) ConnectFailed(ctx context.Context, device Unconnected, failure error) {
 	trace := device.trace()
 	attest.ConnectFailed(&trace, failure)
-	s.keepUnconnected(ctx, device, trace, failure)
+	s.saveUnconnected(ctx, device, trace, failure)
 }
 
 // trace begins with what an attempt has no field for: that the device wanted to a hub.
@@ -65,10 +65,10 @@ func (u *Unconnected) trace() (trace attest.Trace) {
 	return trace
 }
 
-// keepUnconnected keeps an attempt, and counts it unless it was not one to register. If
+// saveUnconnected keeps an attempt, and counts it unless it was not one to register. If
 // the device's source is locked out or had many of them, there is a line in the log and
 // no more.
-func (s *Service) keepUnconnected(ctx context.Context, device Unconnected, trace attest.Trace, failure error) {
+func (s *Service) saveUnconnected(ctx context.Context, device Unconnected, trace attest.Trace, failure error) {
 	now := s.config.Now()
 	if !s.rates.Unconnected(device.RemoteAddr) || s.lockouts.Check(device.RemoteAddr) != nil {
 		check, _ := trace.Failed()
@@ -80,7 +80,7 @@ func (s *Service) keepUnconnected(ctx context.Context, device Unconnected, trace
 		Outcome: attest.Refused, Checks: trace,
 		IDScope: attempts.Printable(device.IDScope), RegistrationID: attempts.Printable(device.RegistrationID)}
 	if device.RegistrationID != "" {
-		attempt.Enrolled = s.enrolledAs(ctx, device.RegistrationID)
+		attempt.Enrolled = s.isEnrolled(ctx, device.RegistrationID)
 	}
 	if len(device.Certificates) > 0 {
 		s.lockouts.CountFailure(ctx, device.RemoteAddr)
@@ -88,5 +88,5 @@ func (s *Service) keepUnconnected(ctx context.Context, device Unconnected, trace
 	if device.Hub == "" {
 		s.tally.count(attest.Refused)
 	}
-	s.keepRefusal(ctx, attempt, failure)
+	s.saveRefusal(ctx, attempt, failure)
 }

@@ -45,9 +45,9 @@ type job struct {
 	err       error
 }
 
-// of reports whether the job is that of a device of this group, "" for an
+// isOfGroup reports whether the job is that of a device of this group, "" for an
 // individual enrollment. It waits until that is known, which is soon.
-func (j *job) of(group string) bool {
+func (j *job) isOfGroup(group string) bool {
 	<-j.known
 	return key(j.intent.GroupID) == key(group)
 }

@@ -47,15 +47,15 @@ func (s *Service) issue(ctx context.Context, enrollment enroll.Enrollment, inten
 		result.Issued = slices.Insert(slices.Clone(result.Issued), 0, strings.ToUpper(hex.EncodeToString(sum[:])))
 		result.Issued = result.Issued[:min(2, len(result.Issued))]
 	}
-	result.Issued = s.notRevoked(ctx, result.Issued, len(changes) > 0)
-	result.operational(enrollment.CredentialPolicyName, enrollment.RegistrationID, admission)
+	result.Issued = s.dropRevoked(ctx, result.Issued, len(changes) > 0)
+	result.applyIssued(enrollment.CredentialPolicyName, enrollment.RegistrationID, admission)
 	return changes, nil
 }
 
-// notRevoked is what is good of the certificates issued to a device, of which the
+// dropRevoked is what is good of the certificates issued to a device, of which the
 // first may not be stored yet. Where nothing is, one that nobody has takes their
 // place: the device may not come in with its enrollment's credential instead.
-func (s *Service) notRevoked(ctx context.Context, issued []string, isNew bool) []string {
+func (s *Service) dropRevoked(ctx context.Context, issued []string, isNew bool) []string {
 	if len(issued) == 0 {
 		return nil
 	}
@@ -71,9 +71,9 @@ func (s *Service) notRevoked(ctx context.Context, issued []string, isNew bool) [
 	return good
 }
 
-// operational makes the admission that of a device with operational certificates,
+// applyIssued makes the admission that of a device with operational certificates,
 // if it has any.
-func (r *storedRegistration) operational(policy, registrationID string, admission *linkedhub.Admission) {
+func (r *storedRegistration) applyIssued(policy, registrationID string, admission *linkedhub.Admission) {
 	if len(r.Issued) == 0 {
 		return
 	}
@@ -213,10 +213,10 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	case !errors.Is(err, fault.EnrollmentNotFound) && !errors.Is(err, fault.GroupNotFound) && !store.IsUnreadable(err):
 		return err
 	}
-	record.Issued = s.notRevoked(ctx, record.Issued, false)
-	record.operational(enrollment.CredentialPolicyName, registrationID, &admission)
+	record.Issued = s.dropRevoked(ctx, record.Issued, false)
+	record.applyIssued(enrollment.CredentialPolicyName, registrationID, &admission)
 	err = s.persist(ctx, func() error {
-		own, err := s.stillOwn(ctx, registrationID, record.placed())
+		own, err := s.ownsIdentity(ctx, registrationID, record.assignedRef())
 		if err != nil || !own {
 			return err // somebody else has it now
 		}

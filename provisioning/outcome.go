@@ -14,8 +14,8 @@ import (
 // nothing is left to be done.
 func (s *Service) saveRegistration(ctx context.Context, result *storedRegistration, checks ...store.Change) error {
 	first := len(checks)
-	put := s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.stored())
-	changes := append([]store.Change{put}, result.owning...)
+	put := s.registrations.Put(key(result.RegistrationID), match(result.ETag), result.withoutETag())
+	changes := append([]store.Change{put}, result.ownerChanges...)
 	if result.Status != StatusAssigning && len(result.Stale) == 0 {
 		changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 	}
@@ -28,7 +28,7 @@ func (s *Service) saveRegistration(ctx context.Context, result *storedRegistrati
 	if err != nil {
 		return err
 	}
-	result.ETag, result.owning = registrationETag(etags[first]), nil
+	result.ETag, result.ownerChanges = registrationETag(etags[first]), nil
 	return nil
 }
 
@@ -63,9 +63,9 @@ func (i intent) attempt(result storedRegistration, trace attest.Trace, now time.
 	return attempt
 }
 
-// refused keeps the attempt of a device that got an error and returns that
+// recordRefusal keeps the attempt of a device that got an error and returns that
 // error as the fault the device is told.
-func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found principal, trace attest.Trace,
+func (s *Service) recordRefusal(ctx context.Context, evidence attest.Evidence, found principal, trace attest.Trace,
 	err error) error {
 	problem := fault.From(err)
 	attempt := attest.Attempt{
@@ -75,17 +75,17 @@ func (s *Service) refused(ctx context.Context, evidence attest.Evidence, found p
 		Outcome: attest.Refused, Code: int(problem.Code), TrackingID: problem.TrackingID, Message: problem.Message,
 		Checks: trace,
 	}
-	attempt.Enrolled = found.group != "" || s.enrolledAs(ctx, evidence.RegistrationID)
+	attempt.Enrolled = found.group != "" || s.isEnrolled(ctx, evidence.RegistrationID)
 	if c, err := s.snapshots.Take(ctx, evidence, found.group, found.enrollment); err == nil {
 		attempt.Snapshot = c.Encoded()
 	}
 	s.tally.count(attest.Refused)
-	s.keepRefusal(ctx, attempt, err)
+	s.saveRefusal(ctx, attempt, err)
 	return problem
 }
 
-// keepRefusal keeps and logs an attempt that was refused.
-func (s *Service) keepRefusal(ctx context.Context, attempt attest.Attempt, err error) {
+// saveRefusal keeps and logs an attempt that was refused.
+func (s *Service) saveRefusal(ctx context.Context, attempt attest.Attempt, err error) {
 	check, _ := attempt.Checks.Failed()
 	s.attempts.Record(attempt)
 	s.config.Logger.WarnContext(ctx, "registration", "registrationId", attempt.RegistrationID,

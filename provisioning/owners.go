@@ -29,8 +29,8 @@ type owner struct {
 // ownerKey is where the owner of an identity is kept. Host names have no case.
 func ownerKey(p deviceRef) string { return strings.ToLower(p.Hub) + "/" + p.DeviceID }
 
-// same reports whether an owner is by what the intent's device comes.
-func (i intent) same(o owner) bool {
+// owns reports whether an owner is by what the intent's device comes.
+func (i intent) owns(o owner) bool {
 	return key(o.RegistrationID) == key(i.RegistrationID) && key(o.GroupID) == key(i.GroupID)
 }
 
@@ -42,9 +42,9 @@ func (o owner) text() fault.Text {
 	return fault.Say("the individual enrollment %s", o.RegistrationID)
 }
 
-// ownerOf returns the owner of an identity, with the condition under which that
+// loadOwner returns the owner of an identity, with the condition under which that
 // holds. It reports false for one that nobody has, as far as is known.
-func (s *Service) ownerOf(ctx context.Context, p deviceRef, before storedRegistration) (owner, store.Match, bool,
+func (s *Service) loadOwner(ctx context.Context, p deviceRef, before storedRegistration) (owner, store.Match, bool,
 	error) {
 	found, etag, err := s.owners.Get(ctx, ownerKey(p))
 	switch {
@@ -52,7 +52,7 @@ func (s *Service) ownerOf(ctx context.Context, p deviceRef, before storedRegistr
 		return found, store.ETag(etag), true, nil
 	case !errors.Is(err, store.ErrNotFound):
 		return owner{}, "", false, err
-	case p == before.placed(): // assigned by a version that did not keep this
+	case p == before.assignedRef(): // assigned by a version that did not keep this
 		return before.owner(), store.Absent, true, nil
 	}
 	return owner{}, store.Absent, false, nil
@@ -63,9 +63,9 @@ func (r storedRegistration) owner() owner {
 	return owner{RegistrationID: r.RegistrationID, GroupID: r.GroupID}
 }
 
-// holds reports whether an owner still lets devices in, so that nobody else may
+// isActive reports whether an owner still lets devices in, so that nobody else may
 // have what is its.
-func (s *Service) holds(ctx context.Context, o owner) (bool, error) {
+func (s *Service) isActive(ctx context.Context, o owner) (bool, error) {
 	if o.GroupID == "" {
 		enrollment, err := s.enrollments.Load(ctx, o.RegistrationID)
 		if errors.Is(err, fault.EnrollmentNotFound) {
@@ -102,20 +102,20 @@ type claim struct {
 // failure with fault 409001 if not.
 func (s *Service) claim(ctx context.Context, i intent, before storedRegistration, p deviceRef,
 	present linkedhub.Identity) (claim, error) {
-	found, match, known, err := s.ownerOf(ctx, p, before)
+	found, match, known, err := s.loadOwner(ctx, p, before)
 	if err != nil {
 		return claim{}, err
 	}
 	c := claim{match: match, recorded: found}
 	byHand := !known || found.Generation != "" && found.Generation != present.Generation
 	switch {
-	case present.Generation == "", !byHand && i.same(found):
+	case present.Generation == "", !byHand && i.owns(found):
 		c.own = true
 		return c, nil
 	case i.GroupID == "" || byHand && !present.Differs:
 		return c, nil
 	case !byHand:
-		if holds, err := s.holds(ctx, found); err != nil || !holds {
+		if holds, err := s.isActive(ctx, found); err != nil || !holds {
 			return c, err
 		}
 		c.replaces = found.text()
@@ -125,16 +125,16 @@ func (s *Service) claim(ctx context.Context, i intent, before storedRegistration
 	if may, err := s.mayReplace(ctx, i); err != nil || may {
 		return c, err
 	}
-	return c, taken(p, c.replaces)
+	return c, errIdentityTaken(p, c.replaces)
 }
 
 // claimRecord says the same of the identity that the record of the device's
 // registration id names, before the record is written anew.
 func (s *Service) claimRecord(ctx context.Context, i intent, before storedRegistration) error {
-	if i.GroupID == "" || before.AssignedHub == "" || i.same(before.owner()) {
+	if i.GroupID == "" || before.AssignedHub == "" || i.owns(before.owner()) {
 		return nil
 	}
-	if holds, err := s.holds(ctx, before.owner()); err != nil || !holds {
+	if holds, err := s.isActive(ctx, before.owner()); err != nil || !holds {
 		return err
 	}
 	if may, err := s.mayReplace(ctx, i); err != nil || may {
@@ -144,21 +144,21 @@ func (s *Service) claimRecord(ctx context.Context, i intent, before storedRegist
 	if hub == nil {
 		return nil // its devices are no longer this service's
 	}
-	present, err := hub.Identity(ctx, asking(before.DeviceID))
+	present, err := hub.Identity(ctx, identityQuery(before.DeviceID))
 	if err != nil || present.Generation == "" {
 		return err // it was deleted, so that the id is free
 	}
-	return taken(before.placed(), before.owner().text())
+	return errIdentityTaken(before.assignedRef(), before.owner().text())
 }
 
 // mayRead returns fault 404202 for the record of another device with the same
 // registration id: a group's device may read what it could replace.
 func (s *Service) mayRead(ctx context.Context, device principal, found storedRegistration) error {
 	asks := intent{RegistrationID: found.RegistrationID, GroupID: device.group}
-	if device.group == "" || asks.same(found.owner()) {
+	if device.group == "" || asks.owns(found.owner()) {
 		return nil
 	}
-	if holds, err := s.holds(ctx, found.owner()); err != nil || !holds {
+	if holds, err := s.isActive(ctx, found.owner()); err != nil || !holds {
 		return err
 	}
 	if may, err := s.mayReplace(ctx, asks); err != nil || may {
@@ -167,14 +167,14 @@ func (s *Service) mayRead(ctx context.Context, device principal, found storedReg
 	return fault.New(fault.RegistrationNotFound, "The device %q is not registered", found.RegistrationID)
 }
 
-// asking is an admission that only asks whether a device is there.
-func asking(deviceID string) linkedhub.Admission {
+// identityQuery is an admission that only asks whether a device is there.
+func identityQuery(deviceID string) linkedhub.Admission {
 	return linkedhub.Admission{DeviceID: deviceID, PrimaryKey: linkedhub.UnusedKey, SecondaryKey: linkedhub.UnusedKey}
 }
 
-// taken is the failure of a device that may not have an identity. The device is not
+// errIdentityTaken is the failure of a device that may not have an identity. The device is not
 // told whose it is.
-func taken(p deviceRef, whose fault.Text) error {
+func errIdentityTaken(p deviceRef, whose fault.Text) error {
 	why := attest.NewFailure("device identity",
 		fault.Say("an identity that is new, that this group's device had before, "+
 			"or whose enrollment is gone or disabled"),
@@ -203,9 +203,9 @@ func (s *Service) putOwner(i intent, p deviceRef, generation string, c claim) st
 	return change
 }
 
-// stillOwn reports whether an identity that a registration left, or is to leave, is
+// ownsIdentity reports whether an identity that a registration left, or is to leave, is
 // still its own: the device may have been deleted and made again by hand.
-func (s *Service) stillOwn(ctx context.Context, registrationID string, p deviceRef) (bool, error) {
+func (s *Service) ownsIdentity(ctx context.Context, registrationID string, p deviceRef) (bool, error) {
 	recorded, _, err := s.owners.Get(ctx, ownerKey(p))
 	if errors.Is(err, store.ErrNotFound) {
 		return true, nil // as far as is known
@@ -217,6 +217,6 @@ func (s *Service) stillOwn(ctx context.Context, registrationID string, p deviceR
 	if hub == nil || recorded.Generation == "" {
 		return true, nil
 	}
-	present, err := hub.Identity(ctx, asking(p.DeviceID))
+	present, err := hub.Identity(ctx, identityQuery(p.DeviceID))
 	return present.Generation == "" || present.Generation == recorded.Generation, err
 }

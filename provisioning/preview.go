@@ -91,7 +91,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	}
 	chosen, err := s.allocate(ctx, enrollment, asked, pending)
 	if err != nil {
-		return Preview{}, detailed(ctx, err)
+		return Preview{}, previewError(ctx, err)
 	}
 	preview.Policy = cmp.Or(enrollment.AllocationPolicy, allocation.Default)
 	preview.Candidates = append([]allocation.Candidate{}, chosen.Candidates...) // [] in JSON

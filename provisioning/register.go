@@ -34,7 +34,7 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device p
 	trace attest.Trace) (*job, error) {
 	job, isNew := s.jobs.begin(evidence.RegistrationID)
 	for !isNew {
-		if job.of(device.group) {
+		if job.isOfGroup(device.group) {
 			return job, nil
 		}
 		// Another device with the same registration id: what it is told is not for this one.
@@ -54,8 +54,8 @@ func (s *Service) assign(ctx context.Context, evidence attest.Evidence, device p
 	job.intent.ToldAgain = evidence.APIVersion >= sinceReprovisioned
 	job.intent.GroupID, job.intent.Signer, job.intent.Payload = device.group, device.signer, asked.Payload
 	job.intent.CSR, job.intent.Trace = asked.CSR, trace
-	if c, err := s.snapshots.Take(ctx, evidence, device.group, device.enrollment); err == nil { // without one the attempt is less, and not wrong
-		job.intent.Snapshot = c.Encoded()
+	if taken, err := s.snapshots.Take(ctx, evidence, device.group, device.enrollment); err == nil {
+		job.intent.Snapshot = taken.Encoded() // without one the attempt is less, and not wrong
 	}
 	close(job.known)
 	done, err := s.assignAtOnce(ctx, job, device.enrollment)
@@ -100,7 +100,8 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment enroll.
 		}
 		hub, ok := chosen.Hub.Hub.(linkedhub.CommittingHub)
 		admission := enrollment.Admission()
-		moves := pending.AssignedHub != "" && pending.placed() != (deviceRef{chosen.Hub.Host(), admission.DeviceID})
+		moves := pending.AssignedHub != "" &&
+			pending.assignedRef() != (deviceRef{chosen.Hub.Host(), admission.DeviceID})
 		if !ok || len(pending.Stale) > 0 || moves {
 			return false, nil
 		}
@@ -108,7 +109,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment enroll.
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
-		again, err := s.comesAgain(ctx, job.intent, pending, hub, admission.DeviceID)
+		again, err := s.isReturning(ctx, job.intent, pending, hub, admission.DeviceID)
 		if err != nil {
 			return false, nil // the job says how it failed
 		}
@@ -128,14 +129,14 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment enroll.
 		}
 		claimed.addTo(&trace, target, job.intent)
 		trace.Pass("hub admission", "device %s", admission.DeviceID)
-		result := s.assigned(pending, enrollment, chosen, again)
+		result := s.assignedRecord(pending, enrollment, chosen, again)
 		if pending.unfinished {
 			changes = append(changes, s.intents.Delete(key(result.RegistrationID), store.Always))
 		}
-		judged := s.judgedBy(job.intent, enrollment)
+		judged := s.unchangedChecks(job.intent, enrollment)
 		put := len(judged) + len(changes)
 		changes = append(slices.Concat(judged, changes),
-			s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.stored()),
+			s.registrations.Put(key(result.RegistrationID), match(pending.ETag), result.withoutETag()),
 			s.putOwner(job.intent, target, prepared.Generation, claimed))
 		etags, err := s.config.Documents.Commit(ctx, slices.Concat(changes, issuing, prepared.Changes)...)
 		if index, conflict := store.IsConflict(err); conflict && index < len(judged) {
@@ -199,10 +200,10 @@ func (s *Service) writeIntent(ctx context.Context, intent intent,
 		if err != nil {
 			return storedRegistration{}, err
 		}
-		judged := s.judgedBy(intent, enrollment)
+		judged := s.unchangedChecks(intent, enrollment)
 		put := len(judged) + len(changes)
 		etags, err := s.config.Documents.Commit(ctx, append(slices.Concat(judged, changes),
-			s.registrations.Put(key(intent.RegistrationID), match(pending.ETag), pending.stored()),
+			s.registrations.Put(key(intent.RegistrationID), match(pending.ETag), pending.withoutETag()),
 			s.intents.Put(key(intent.RegistrationID), store.Always, intent))...)
 		if index, conflict := store.IsConflict(err); conflict && index < len(judged) {
 			return storedRegistration{}, enrollmentChanged()

@@ -28,12 +28,12 @@ type storedRegistration struct {
 	// where there may be identities that the device no longer uses
 	Stale []deviceRef `json:"left,omitempty"`
 
-	unfinished bool           // it said assigning before this assignment began
-	owning     []store.Change // of owners, for the commit that writes the record
+	unfinished   bool           // it said assigning before this assignment began
+	ownerChanges []store.Change // of owners, for the commit that writes the record
 }
 
-// stored is the record as it is written.
-func (r storedRegistration) stored() storedRegistration {
+// withoutETag is the record as it is written.
+func (r storedRegistration) withoutETag() storedRegistration {
 	r.ETag = ""
 	return r
 }

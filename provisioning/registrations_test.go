@@ -119,7 +119,7 @@ func TestDeletingARegistrationThatLeftSomething(t *testing.T) {
 	}
 	kept.Stale = []deviceRef{{"hub.local", "former"}}
 	h.hub(0).devices["former"] = linkedhub.Admission{DeviceID: "former"}
-	_, err = h.config.Documents.Commit(ctx, h.registrations.Put("d1", store.Present, kept.stored()), h.intents.Put("d1", store.Always, intent{RegistrationID: "d1"}))
+	_, err = h.config.Documents.Commit(ctx, h.registrations.Put("d1", store.Present, kept.withoutETag()), h.intents.Put("d1", store.Always, intent{RegistrationID: "d1"}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -32,7 +32,7 @@ func (r renewals) MayRenew(ctx context.Context, registrationID, policy string) (
 	if err != nil {
 		return nil, err
 	}
-	enrollment, group, err := r.service.presentEnrollment(ctx, registrationID, record.GroupID)
+	enrollment, group, err := r.service.loadEffectiveEnrollment(ctx, registrationID, record.GroupID)
 	switch {
 	case errors.Is(err, fault.EnrollmentNotFound), errors.Is(err, fault.GroupNotFound):
 		return nil, fault.New(fault.UnauthorizedAccess, "This device is not enrolled any more")
@@ -47,12 +47,12 @@ func (r renewals) MayRenew(ctx context.Context, registrationID, policy string) (
 		return nil, fault.New(fault.ArgumentInvalid,
 			"The enrollment of this device names another credential policy now. Register again, with a new request")
 	}
-	return r.service.judgedBy(intent{RegistrationID: registrationID, GroupID: group}, enrollment), nil
+	return r.service.unchangedChecks(intent{RegistrationID: registrationID, GroupID: group}, enrollment), nil
 }
 
-// presentEnrollment is the enrollment that decides about a device which came by this
+// loadEffectiveEnrollment is the enrollment that decides about a device which came by this
 // group, "" for none, and the group if it is that.
-func (s *Service) presentEnrollment(ctx context.Context,
+func (s *Service) loadEffectiveEnrollment(ctx context.Context,
 	registrationID, groupID string) (enroll.Enrollment, string, error) {
 	enrollment, err := s.enrollments.Load(ctx, registrationID)
 	if groupID == "" || !errors.Is(err, fault.EnrollmentNotFound) {

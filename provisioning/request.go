@@ -101,7 +101,7 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 		return asked, fault.New(fault.ArgumentInvalid, "The request has a field %.64q, whose name is written %s", found,
 			meant)
 	}
-	if present(r.ModelID) {
+	if hasValue(r.ModelID) {
 		return asked, fault.New(fault.ArgumentInvalid,
 			"The request has modelId beside payload. It belongs into it: {\"payload\":{\"modelId\":\"dtmi:…\"}}")
 	}
@@ -109,7 +109,7 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 		return asked, fault.New(fault.InvalidRegistrationID,
 			"The request names the registration id %.128q, the connection %q", r.RegistrationID, registrationID)
 	}
-	if !present(r.Payload) {
+	if !hasValue(r.Payload) {
 		r.Payload = nil
 	}
 	if err := linkedhub.CheckFree("payload", r.Payload); err != nil {
@@ -118,4 +118,4 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	return asked, nil
 }
 
-func present(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }
+func hasValue(field json.RawMessage) bool { return len(field) > 0 && string(field) != "null" }

@@ -159,13 +159,13 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 		return nil, err
 	}
 	if s.attempts, err = attempts.Open(ctx, attempts.Config{Log: config.Attempts, Documents: config.Documents,
-		Shown: forReader, Trusted: config.trusted, Panics: config.Panics, Logger: config.Logger}); err != nil {
+		Shown: redact, Trusted: config.trusted, Panics: config.Panics, Logger: config.Logger}); err != nil {
 		return nil, fmt.Errorf("open the registration attempts: %w", err)
 	}
 	if config.Issuer != nil {
 		config.Issuer.Follow(renewals{s})
 	}
-	s.always.Go(s.keepSweeping)
+	s.always.Go(s.runSweeps)
 	s.always.Go(func() { s.links.MeasureLatencies(s.work, s.closing) })
 	return s, nil
 }
@@ -200,7 +200,7 @@ func newService(config Config) *Service {
 		Authorities: s.authorities, Links: s.links, Allocator: s.allocator, CheckPolicy: s.checkCredentialPolicy,
 		State: s.registrationState, Audit: config.Audit, Now: config.Now, Logger: config.Logger})
 	s.snapshots = snapshot.New(snapshot.Config{IDScope: config.IDScope, Documents: config.Documents,
-		Enrollments: s.enrollments, Groups: s.groups, Authorities: s.authorities, Chain: s.chain, Now: config.Now})
+		Enrollments: s.enrollments, Groups: s.groups, Authorities: s.authorities, Chain: s.buildChain, Now: config.Now})
 	return s
 }
 

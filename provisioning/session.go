@@ -113,7 +113,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 		trace.Fail("throttle", fault.From(err).Text(), fault.Say("fewer registrations"),
 			fault.Say("The device must wait for as long as the answer's retry-after says. "+
 				"The limits are those of berth up: --fidelity, --registrations-per-minute"))
-		return Operation{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
+		return Operation{}, x.service.recordRefusal(ctx, x.evidence, x.found, trace, err)
 	}
 	job, wrongHub, err := x.assign(ctx, body, enrollmentChanges)
 	if err != nil {
@@ -125,7 +125,7 @@ func (x *Session) Register(ctx context.Context, body []byte) (Operation, error) 
 		}
 		return x.withHubKey(ctx, withAssignedHub(job.operation, wrongHub))
 	}
-	return assigning(job.intent.OperationID), nil
+	return assigningOperation(job.intent.OperationID), nil
 }
 
 // assign judges the evidence and begins the assignment, up to so many times if the
@@ -149,7 +149,7 @@ func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job,
 		wrongHub, err = x.service.injector.Apply(ctx, &trace, x.evidence.RegistrationID, admitted.group)
 	}
 	if err != nil {
-		return nil, "", x.refused(ctx, trace, err)
+		return nil, "", x.refuse(ctx, trace, err)
 	}
 	job, err = x.service.assign(ctx, x.evidence, admitted, asked, trace)
 	if errors.Is(err, errEnrollmentChanged) && times > 1 {
@@ -160,7 +160,7 @@ func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job,
 		if errors.As(err, &why) {
 			why.AddTo(&trace)
 		}
-		err = x.service.refused(ctx, x.evidence, x.found, trace, err)
+		err = x.service.recordRefusal(ctx, x.evidence, x.found, trace, err)
 	}
 	return job, wrongHub, err
 }
@@ -168,9 +168,9 @@ func (x *Session) assign(ctx context.Context, body []byte, times int) (job *job,
 // withAssignedHub returns the operation with another hub in it, unless that is "".
 func withAssignedHub(operation Operation, hub string) Operation {
 	if state := operation.RegistrationState; hub != "" && state != nil && state.AssignedHub != "" {
-		told := *state
-		told.AssignedHub = hub
-		operation.RegistrationState = &told
+		answer := *state
+		answer.AssignedHub = hub
+		operation.RegistrationState = &answer
 	}
 	return operation
 }
@@ -188,7 +188,7 @@ func (x *Session) Operation(ctx context.Context, operationID string) (Operation,
 		return Operation{}, err
 	case record.Status == StatusAssigning:
 		x.service.resume(ctx, x.evidence.RegistrationID)
-		return assigning(operationID), nil
+		return assigningOperation(operationID), nil
 	}
 	return x.withHubKey(ctx, record.operation())
 }
@@ -221,7 +221,7 @@ func (x *Session) Broken(ctx context.Context, reason error) {
 	trace := attest.Trace{}
 	trace.Fail("protocol", fault.TextOf(reason), fault.Say("the packets and topics of device provisioning"),
 		fault.Say("The device's program sends this; an unmodified device SDK does not"))
-	x.service.refused(ctx, x.evidence, x.found, trace, fault.New(fault.BadRequest, "%v", reason))
+	x.service.recordRefusal(ctx, x.evidence, x.found, trace, fault.New(fault.BadRequest, "%v", reason))
 }
 
 // state returns the device's record once its evidence has passed.
@@ -236,7 +236,7 @@ func (x *Session) state(ctx context.Context) (storedRegistration, error) {
 			if errors.Is(err, fault.UnauthorizedAccess) {
 				x.service.lockouts.CountFailure(ctx, x.evidence.RemoteAddr)
 			}
-			return storedRegistration{}, x.service.refused(ctx, x.evidence, x.found, trace, err)
+			return storedRegistration{}, x.service.recordRefusal(ctx, x.evidence, x.found, trace, err)
 		}
 	}
 	found, err := x.service.loadRegistration(ctx, x.evidence.RegistrationID)
@@ -273,7 +273,7 @@ func (x *Session) authenticate(ctx context.Context, trace *attest.Trace) (princi
 	if refusal, ok := attest.Sound(trace, x.evidence, s.config.Now()); !ok {
 		return principal{}, unauthorized(refusal)
 	}
-	found, refusal, err := s.entitled(ctx, trace, x.evidence)
+	found, refusal, err := s.findPrincipal(ctx, trace, x.evidence)
 	x.found = found
 	if err != nil {
 		return principal{}, err
@@ -303,7 +303,7 @@ func unauthorized(refusal attest.Refusal) error {
 	return fault.New(fault.UnauthorizedAccess, "%s", refusal)
 }
 
-func assigning(operationID string) Operation {
+func assigningOperation(operationID string) Operation {
 	return Operation{OperationID: operationID, Status: StatusAssigning, RetryAfter: retryAfter}
 }
 

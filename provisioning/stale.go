@@ -15,8 +15,8 @@ type deviceRef struct {
 	DeviceID string `json:"deviceId"`
 }
 
-// placed is where the device was assigned last.
-func (r storedRegistration) placed() deviceRef { return deviceRef{r.AssignedHub, r.DeviceID} }
+// assignedRef is where the device was assigned last.
+func (r storedRegistration) assignedRef() deviceRef { return deviceRef{r.AssignedHub, r.DeviceID} }
 
 // withoutRef is the identities but for one.
 func withoutRef(refs []deviceRef, one deviceRef) []deviceRef {
@@ -42,7 +42,7 @@ func (s *Service) removeStale(ctx context.Context, result storedRegistration) {
 		result.Stale = withoutRef(result.Stale, left)
 		recorded, etag, err := s.owners.Get(ctx, ownerKey(left))
 		if err == nil && key(recorded.RegistrationID) == key(result.RegistrationID) {
-			result.owning = append(result.owning, s.owners.Delete(ownerKey(left), store.ETag(etag)))
+			result.ownerChanges = append(result.ownerChanges, s.owners.Delete(ownerKey(left), store.ETag(etag)))
 		}
 	}
 	if err := s.saveRegistration(ctx, &result); err != nil && s.work.Err() == nil {
@@ -53,7 +53,7 @@ func (s *Service) removeStale(ctx context.Context, result storedRegistration) {
 
 // remove removes an identity that a registration left in a hub, if it still is its.
 func (s *Service) remove(ctx context.Context, hub linkedhub.Hub, registrationID string, left deviceRef) error {
-	own, err := s.stillOwn(ctx, registrationID, left)
+	own, err := s.ownsIdentity(ctx, registrationID, left)
 	if err != nil || !own {
 		return err
 	}

@@ -58,13 +58,13 @@ const (
 	othersTimeout = time.Minute + assignmentTimeout
 )
 
-// keepSweeping takes up what is unfinished, at the start and from time to time:
+// runSweeps takes up what is unfinished, at the start and from time to time:
 // what a crash interrupted and no device may come back for, and what a hub that
 // did not answer kept from being finished.
 //
 // One node of several does it, by a lease. What it commits is compare-and-swap on what it
 // has read, so that a node that has lost the lease meanwhile does no harm.
-func (s *Service) keepSweeping() {
+func (s *Service) runSweeps() {
 	ctx, cancel := context.WithCancel(s.work)
 	defer cancel()
 	s.always.Go(func() {
@@ -76,20 +76,20 @@ func (s *Service) keepSweeping() {
 	})
 	lease := store.NewLease(s.config.Documents, "provisioning/sweep", s.config.Node, s.config.Logger)
 	lease.Hold(ctx, func(ctx context.Context, _ store.Term) error { // it ends with the service
-		s.sweepWhile(ctx)
+		s.sweepUntil(ctx)
 		return nil
 	})
 }
 
-// sweepWhile sweeps until the context ends.
-func (s *Service) sweepWhile(ctx context.Context) {
+// sweepUntil sweeps until the context ends.
+func (s *Service) sweepUntil(ctx context.Context) {
 	others := make(map[string]time.Time)
 	for ctx.Err() == nil {
-		s.background("unfinished registrations can't be read", func() error { return s.sweep(ctx, others) })
+		s.runLogged("unfinished registrations can't be read", func() error { return s.sweep(ctx, others) })
 		if s.config.trusted() {
-			s.background("the audit can't be pruned", func() error { return s.config.Audit.Prune(s.work) })
+			s.runLogged("the audit can't be pruned", func() error { return s.config.Audit.Prune(s.work) })
 		}
-		s.background("past lock-outs can't be removed", func() error { _, err := s.lockouts.List(s.work); return err })
+		s.runLogged("past lock-outs can't be removed", func() error { _, err := s.lockouts.List(s.work); return err })
 		timer := time.NewTimer(sweepEvery)
 		select {
 		case <-timer.C:
@@ -99,9 +99,9 @@ func (s *Service) sweepWhile(ctx context.Context) {
 	}
 }
 
-// background does a part of what has to be done again and again. One that fails, or
+// runLogged does a part of what has to be done again and again. One that fails, or
 // panics, is in the log and keeps nothing else from being done.
-func (s *Service) background(failure string, do func() error) {
+func (s *Service) runLogged(failure string, do func() error) {
 	if err := s.config.Panics.Do(panics.Background, do); err != nil && s.work.Err() == nil {
 		s.config.Logger.Error(failure, "error", err)
 	}

@@ -37,7 +37,7 @@ func readTPM(body []byte) *attest.TPM {
 		TPM json.RawMessage `json:"tpm"`
 	}
 	if document.CheckDepth(body, document.MaxDepth) != nil || json.Unmarshal(body, &request) != nil ||
-		!present(request.TPM) {
+		!hasValue(request.TPM) {
 		return nil
 	}
 	shown := new(attest.TPM)
@@ -58,17 +58,17 @@ func (s *Service) judgeTPM(ctx context.Context, trace *attest.Trace, evidence at
 	return principal{enrollment: enrollment, tpm: device}, "", nil
 }
 
-// refused keeps the attempt of a device that got an error. A device that shows
+// refuse keeps the attempt of a device that got an error. A device that shows
 // the enrolled TPM gets a challenge with it, whatever else is wrong: device SDKs
 // begin with an old token, or none. Being challenged is no attempt.
-func (x *Session) refused(ctx context.Context, trace attest.Trace, err error) error {
+func (x *Session) refuse(ctx context.Context, trace attest.Trace, err error) error {
 	s := x.service
 	if x.evidence.TPM == nil || !errors.Is(err, fault.UnauthorizedAccess) {
-		return s.refused(ctx, x.evidence, x.found, trace, err)
+		return s.recordRefusal(ctx, x.evidence, x.found, trace, err)
 	}
 	challenge, failure := s.challenge(ctx, x.evidence)
 	if _, failed := trace.Failed(); failed || failure != nil || challenge == nil {
-		err = s.refused(ctx, x.evidence, x.found, trace, errors.Join(failure, err))
+		err = s.recordRefusal(ctx, x.evidence, x.found, trace, errors.Join(failure, err))
 	} else {
 		s.config.Logger.InfoContext(ctx, "challenge", "registrationId", x.evidence.RegistrationID,
 			"remote", x.evidence.RemoteAddr)
@@ -102,8 +102,8 @@ func (x *Session) withHubKey(ctx context.Context, operation Operation) (Operatio
 	if err != nil {
 		return Operation{}, err
 	}
-	told := *operation.RegistrationState
-	told.TPM = &contract.TPMResult{AuthenticationKey: activation}
-	operation.RegistrationState = &told
+	answer := *operation.RegistrationState
+	answer.TPM = &contract.TPMResult{AuthenticationKey: activation}
+	operation.RegistrationState = &answer
 	return operation, nil
 }

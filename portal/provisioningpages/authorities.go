@@ -64,7 +64,7 @@ func (p *Pages) authorityUses(c *web.Call) (uses []web.Use, err error) {
 		return nil, nil // they are refused
 	}
 	for _, name := range ids {
-		groups, count, err := p.Provisioning.Groups().OfAuthority(c.Context(), name, most)
+		groups, count, err := p.Provisioning.Groups().ListOfAuthority(c.Context(), name, most)
 		if err != nil {
 			return nil, err
 		}

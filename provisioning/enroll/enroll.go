@@ -98,8 +98,8 @@ func Unchanged(registrationID, groupID, etag string) []store.Change {
 // key is what an id is stored under: ids have no case.
 func key(id string) string { return strings.ToLower(id) }
 
-// firstOf is the first record of a table that is wanted, nil for none.
-func firstOf[T any](ctx context.Context, table store.Table[T], wanted func(T) bool) (*T, error) {
+// findFirst is the first record of a table that is wanted, nil for none.
+func findFirst[T any](ctx context.Context, table store.Table[T], wanted func(T) bool) (*T, error) {
 	const stride = 1000
 	for after := ""; ; {
 		entries, err := table.List(ctx, "", after, stride)

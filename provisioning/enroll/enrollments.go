@@ -20,7 +20,7 @@ func (e *Enrollments) Get(ctx context.Context, registrationID string) (Enrollmen
 	if err != nil {
 		return Enrollment{}, err
 	}
-	return e.shown(ctx, enrollment)
+	return e.view(ctx, enrollment)
 }
 
 // AttestationMechanism returns how the device of an enrollment proves itself,
@@ -125,7 +125,7 @@ func (e *Enrollments) List(ctx context.Context, prefix, after string, limit int)
 	enrollments = make([]Enrollment, len(entries))
 	for i, entry := range entries {
 		entry.Value.ETag = store.QuoteETag(entry.ETag)
-		if enrollments[i], err = e.shown(ctx, entry.Value); err != nil {
+		if enrollments[i], err = e.view(ctx, entry.Value); err != nil {
 			return nil, "", err
 		}
 	}
@@ -149,8 +149,8 @@ func (e *Enrollments) Load(ctx context.Context, registrationID string) (Enrollme
 	return enrollment, err
 }
 
-// shown leaves out the keys and adds the registration.
-func (e *Enrollments) shown(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
+// view leaves out the keys and adds the registration.
+func (e *Enrollments) view(ctx context.Context, enrollment Enrollment) (Enrollment, error) {
 	enrollment.Attestation = enrollment.Attestation.WithoutKeys()
 	return e.withState(ctx, enrollment)
 }
@@ -227,7 +227,7 @@ func (e *Enrollments) Restore(enrollment Enrollment) store.Change {
 // UserOfPolicy returns the registration id of an enrollment that names a credential
 // policy, "" for none. It reads the enrollments until one is found.
 func (e *Enrollments) UserOfPolicy(ctx context.Context, policy string) (registrationID string, err error) {
-	found, err := firstOf(ctx, e.table,
+	found, err := findFirst(ctx, e.table,
 		func(e Enrollment) bool { return strings.EqualFold(e.CredentialPolicyName, policy) })
 	if err != nil || found == nil {
 		return "", err

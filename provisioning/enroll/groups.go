@@ -109,14 +109,14 @@ func (g *Groups) Delete(ctx context.Context, id, ifMatch string) error {
 		if dryRunOf(ctx) != nil {
 			return nil, nil
 		}
-		former := g.withoutSigners(prior, nil)
+		former := g.deleteSigners(prior, nil)
 		if err != nil {
-			if former, err = g.withoutSignersOf(ctx, id, nil); err != nil {
+			if former, err = g.deleteSignersOf(ctx, id, nil); err != nil {
 				return nil, err
 			}
 		}
 		changes := []store.Change{g.table.Delete(key(id), store.ETag(store.UnquoteETag(prior.ETag)))}
-		changes = append(append(changes, former...), g.changed())
+		changes = append(append(changes, former...), g.generationChange())
 		changes = append(changes, g.config.Audit.Change(ctx, audit.Deleted, audit.Group,
 			cmp.Or(prior.EnrollmentGroupID, id), nil, nil)...)
 		return g.config.Documents.Commit(ctx, changes...)
@@ -188,15 +188,15 @@ func (g *Groups) write(ctx context.Context, group Group, prior *StoredGroup, mat
 	}
 	if prior != nil {
 		stored.CreatedDateTimeUTC = prior.CreatedDateTimeUTC
-		changes = append(changes, g.withoutSigners(*prior, kept)...)
+		changes = append(changes, g.deleteSigners(*prior, kept)...)
 	} else if match != store.Absent { // in place of one that can't be read
-		former, err := g.withoutSignersOf(ctx, stored.EnrollmentGroupID, kept)
+		former, err := g.deleteSignersOf(ctx, stored.EnrollmentGroupID, kept)
 		if err != nil {
 			return Group{}, err
 		}
 		changes = append(changes, former...)
 	}
-	changes = append(changes, g.changed())
+	changes = append(changes, g.generationChange())
 	if prior != nil {
 		changes = append(changes, g.config.Audit.Change(ctx, audit.Updated, audit.Group, stored.EnrollmentGroupID,
 			prior.Group, stored.Group)...)
@@ -321,7 +321,7 @@ func (g *Groups) Restore(stored StoredGroup) []store.Change {
 // UserOfPolicy returns the id of a group that names a credential policy, "" for none. It
 // reads the groups until one is found.
 func (g *Groups) UserOfPolicy(ctx context.Context, policy string) (id string, err error) {
-	found, err := firstOf(ctx, g.table,
+	found, err := findFirst(ctx, g.table,
 		func(g StoredGroup) bool { return strings.EqualFold(g.CredentialPolicyName, policy) })
 	if err != nil || found == nil {
 		return "", err

@@ -30,7 +30,7 @@ type keyCache struct {
 type KeyGroups struct {
 	generation string
 	groups     []keyGroup     // in the order of their ids
-	byID       map[string]int // places there
+	byID       map[string]int // their index there
 	read       map[string]readGroup
 	tried      *atomic.Uint64
 }
@@ -53,16 +53,16 @@ const (
 	groupGeneration = "groups"
 )
 
-// changed is the change that goes with every change of a group.
-func (g *Groups) changed() store.Change {
+// generationChange is the change that goes with every change of a group.
+func (g *Groups) generationChange() store.Change {
 	return store.Change{Collection: generations, Key: groupGeneration, Value: []byte("{}")}
 }
 
-// WithKeys returns the groups with symmetric keys as they are now.
-func (g *Groups) WithKeys(ctx context.Context) (*KeyGroups, error) { return g.keys.table(ctx) }
+// LoadKeys returns the groups with symmetric keys as they are now.
+func (g *Groups) LoadKeys(ctx context.Context) (*KeyGroups, error) { return g.keys.table(ctx) }
 
-// Tried is how often the keys of a group were tried on a token since the service opened.
-func (g *Groups) Tried() uint64 { return g.keys.tried.Load() }
+// KeysTried is how often the keys of a group were tried on a token since the service opened.
+func (g *Groups) KeysTried() uint64 { return g.keys.tried.Load() }
 
 // table returns the groups as they are now.
 func (k *keyCache) table(ctx context.Context) (*KeyGroups, error) {
@@ -169,20 +169,20 @@ func (k *keyCache) decode(document store.Document) readGroup {
 // Len is how many groups there are.
 func (k *KeyGroups) Len() int { return len(k.groups) }
 
-// Find returns the place of a group, and whether it is there.
-func (k *KeyGroups) Find(groupID string) (place int, ok bool) {
-	place, ok = k.byID[key(groupID)]
-	return place, ok
+// Find returns the index of a group, and whether it is there.
+func (k *KeyGroups) Find(groupID string) (index int, ok bool) {
+	index, ok = k.byID[key(groupID)]
+	return index, ok
 }
 
-// ID is that of the group at a place, in lower case.
-func (k *KeyGroups) ID(place int) string { return k.groups[place].id }
+// ID is that of the group at an index, in lower case.
+func (k *KeyGroups) ID(index int) string { return k.groups[index].id }
 
-// Try reports whether the device's key is derived from one of those of the group at a
-// place.
-func (k *KeyGroups) Try(search *attest.DerivedSearch, place int) (found bool) {
+// Try reports whether the device's key is derived from one of those of the group at an
+// index.
+func (k *KeyGroups) Try(search *attest.DerivedSearch, index int) (found bool) {
 	k.tried.Add(1)
-	for _, key := range k.groups[place].keys {
+	for _, key := range k.groups[index].keys {
 		found = search.Try(key) || found // all, so that the time does not tell which it was
 	}
 	return found

@@ -49,14 +49,14 @@ func (c *X509Certificates) clone() *X509Certificates {
 	return &own
 }
 
-// given reports whether there is a certificate, and not only what was read of one.
-func (c *X509Certificates) given() bool {
+// isSet reports whether there is a certificate, and not only what was read of one.
+func (c *X509Certificates) isSet() bool {
 	whole := func(c *X509Certificate) bool { return c != nil && c.Certificate != "" }
 	return c != nil && (whole(c.Primary) || whole(c.Secondary))
 }
 
-// given reports whether an authority is named.
-func (r *X509CAReferences) given() bool { return r != nil && (r.Primary != "" || r.Secondary != "") }
+// isSet reports whether an authority is named.
+func (r *X509CAReferences) isSet() bool { return r != nil && (r.Primary != "" || r.Secondary != "") }
 
 // completeAttestation checks the mechanism of an individual enrollment and fills
 // in what its writer may leave out. before is the one that it replaces.
@@ -78,7 +78,7 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 			"attestation.x509.clientCertificates is missing. An individual enrollment has the device's own "+
 				"certificate there"))
 	}
-	if mechanism.X509.SigningCertificates.given() || mechanism.X509.CAReferences.given() {
+	if mechanism.X509.SigningCertificates.isSet() || mechanism.X509.CAReferences.isSet() {
 		return fault.About("attestation", fault.New(fault.ArgumentInvalid,
 			"attestation.x509 has signingCertificates or caReferences beside clientCertificates. "+
 				"An individual enrollment has the device's own certificate alone"))
@@ -93,7 +93,7 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 
 // checkType checks the type of a mechanism, and writes it as the contract does.
 func checkType(name *string) error {
-	*name = spelled(*name, X509, SymmetricKey, TPM)
+	*name = canonical(*name, X509, SymmetricKey, TPM)
 	switch *name {
 	case X509, SymmetricKey, TPM:
 		return nil

@@ -25,11 +25,11 @@ func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
 	before StoredGroup) (checks []store.Change, _ error) {
 	x := stored.Attestation.X509
 	switch {
-	case x != nil && x.ClientCertificates.given():
+	case x != nil && x.ClientCertificates.isSet():
 		return nil, fault.About("attestation", fault.New(fault.ArgumentInvalid,
 			"attestation.x509 has clientCertificates, which are of individual enrollments. "+
 				"A group has signingCertificates or caReferences"))
-	case x != nil && x.SigningCertificates.given() && x.CAReferences.given():
+	case x != nil && x.SigningCertificates.isSet() && x.CAReferences.isSet():
 		return nil, fault.About("attestation", fault.New(fault.ArgumentInvalid,
 			"attestation.x509 has both signingCertificates and caReferences. A group has one of them"))
 	}
@@ -48,7 +48,7 @@ func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
 		}
 		field := []string{"primary", "secondary"}[i]
 		named, err := g.config.Authorities.Load(ctx, name)
-		former := before.signingOf(name)
+		former := before.certificateOf(name)
 		switch {
 		case err == nil && named.IsVerified:
 			stored.Signing[i] = named.Certificate
@@ -175,9 +175,9 @@ func (g *Groups) putSigners(group StoredGroup) (changes []store.Change) {
 	return changes
 }
 
-// withoutSigners removes the signing certificates of a group from where they are
+// deleteSigners removes the signing certificates of a group from where they are
 // found, but for those that are kept.
-func (g *Groups) withoutSigners(group StoredGroup, kept map[string]bool) (changes []store.Change) {
+func (g *Groups) deleteSigners(group StoredGroup, kept map[string]bool) (changes []store.Change) {
 	for i, der := range group.Signing {
 		if len(der) == 0 {
 			continue
@@ -192,9 +192,9 @@ func (g *Groups) withoutSigners(group StoredGroup, kept map[string]bool) (change
 	return changes
 }
 
-// withoutSignersOf is withoutSigners for a group that can't be read. It goes through
+// deleteSignersOf is deleteSigners for a group that can't be read. It goes through
 // the signing certificates of all groups.
-func (g *Groups) withoutSignersOf(ctx context.Context, groupID string, kept map[string]bool) (changes []store.Change,
+func (g *Groups) deleteSignersOf(ctx context.Context, groupID string, kept map[string]bool) (changes []store.Change,
 	err error) {
 	const stride = 500
 	for after := ""; ; {
@@ -258,7 +258,7 @@ func (g *Groups) CheckAuthorityUnused(ctx context.Context, name string) ([]store
 		return nil, err
 	}
 	const named = 5 // as many as a person wants to read of
-	groups, count, err := g.OfAuthority(ctx, name, named)
+	groups, count, err := g.ListOfAuthority(ctx, name, named)
 	if err != nil {
 		return nil, err
 	}
@@ -278,9 +278,9 @@ func (g *Groups) CheckAuthorityUnused(ctx context.Context, name string) ([]store
 	return []store.Change{{Collection: generations, Key: groupGeneration, Match: match, Check: true}}, nil
 }
 
-// OfAuthority returns the ids of the first groups, at most limit, that name a
+// ListOfAuthority returns the ids of the first groups, at most limit, that name a
 // certificate authority, and how many do. It reads all groups.
-func (g *Groups) OfAuthority(ctx context.Context, name string, limit int) (ids []string, count int, err error) {
+func (g *Groups) ListOfAuthority(ctx context.Context, name string, limit int) (ids []string, count int, err error) {
 	const stride = 500
 	for after := ""; ; {
 		entries, err := g.table.List(ctx, "", after, stride)
@@ -288,7 +288,7 @@ func (g *Groups) OfAuthority(ctx context.Context, name string, limit int) (ids [
 			return nil, 0, err
 		}
 		for _, entry := range entries {
-			if !entry.Value.names(name) {
+			if !entry.Value.namesAuthority(name) {
 				continue
 			}
 			if count++; count <= limit {
@@ -302,9 +302,9 @@ func (g *Groups) OfAuthority(ctx context.Context, name string, limit int) (ids [
 	}
 }
 
-// signingOf is the certificate that the group has of the authority of this name, nil
+// certificateOf is the certificate that the group has of the authority of this name, nil
 // when it names another.
-func (g StoredGroup) signingOf(name string) []byte {
+func (g StoredGroup) certificateOf(name string) []byte {
 	for i := range g.Signing {
 		if reference := g.Reference(i); reference != "" && strings.EqualFold(reference, name) {
 			return g.Signing[i]
@@ -313,7 +313,7 @@ func (g StoredGroup) signingOf(name string) []byte {
 	return nil
 }
 
-// names reports whether the group names the authority of this name.
-func (g StoredGroup) names(name string) bool {
+// namesAuthority reports whether the group names the authority of this name.
+func (g StoredGroup) namesAuthority(name string) bool {
 	return strings.EqualFold(g.Reference(0), name) || strings.EqualFold(g.Reference(1), name)
 }

@@ -71,7 +71,7 @@ func (e *Enrollments) complete(enrollment, prior *Enrollment) error {
 // have in common. What is as it was in prior, the one that is replaced, is not judged
 // anew: who disables an enrollment is not held up by a hub that is gone.
 func (r rules) completeSettings(enrollment, prior *Enrollment) error {
-	enrollment.ProvisioningStatus = spelled(enrollment.ProvisioningStatus, Enabled, Disabled)
+	enrollment.ProvisioningStatus = canonical(enrollment.ProvisioningStatus, Enabled, Disabled)
 	switch enrollment.ProvisioningStatus {
 	case "":
 		enrollment.ProvisioningStatus = Enabled
@@ -96,9 +96,9 @@ func (r rules) completeSettings(enrollment, prior *Enrollment) error {
 	return r.checkAdmission(enrollment, prior)
 }
 
-// spelled returns the known word that differs from a given one by its case alone, as
+// canonical returns the known word that differs from a given one by its case alone, as
 // Azure takes the words of its contract in any; else the word as it was given.
-func spelled[T ~string](given T, known ...T) T {
+func canonical[T ~string](given T, known ...T) T {
 	for _, word := range known {
 		if strings.EqualFold(string(given), string(word)) {
 			return word
@@ -155,7 +155,7 @@ func (r rules) checkAdmission(enrollment, prior *Enrollment) error {
 	}
 	for _, hub := range hubs {
 		if err := hub.Check(admission); err != nil {
-			return refusedPart(hub, admission, err)
+			return locateRefusal(hub, admission, err)
 		}
 	}
 	return nil
@@ -170,9 +170,9 @@ func (e Enrollment) sampleAdmission() linkedhub.Admission {
 	return e.Admission()
 }
 
-// refusedPart notes in a hub's refusal what it is about. Each part is shown to
+// locateRefusal notes in a hub's refusal what it is about. Each part is shown to
 // the hub without the others: alone, without a twin, it is the device's id.
-func refusedPart(hub linkedhub.Hub, admission linkedhub.Admission, refusal error) error {
+func locateRefusal(hub linkedhub.Hub, admission linkedhub.Admission, refusal error) error {
 	twin := admission.Twin
 	admission.Twin = nil
 	if err := hub.Check(admission); err != nil || twin == nil {

@@ -69,9 +69,9 @@ type Snapshots struct{ config Config }
 // New returns the snapshots of a service.
 func New(config Config) *Snapshots { return &Snapshots{config} }
 
-// OfChain is the snapshot of a chain against authorities that a person has at hand:
+// FromChain is the snapshot of a chain against authorities that a person has at hand:
 // each is the signing certificate of a group.
-func OfChain(chain []*x509.Certificate, authorities []*x509.Certificate, registrationID string,
+func FromChain(chain []*x509.Certificate, authorities []*x509.Certificate, registrationID string,
 	now time.Time) *Snapshot {
 	const scope = "0ne00000000"
 	c := &Snapshot{Time: now, ServiceIDScope: scope, IDScope: scope, RegistrationID: registrationID}

@@ -195,5 +195,5 @@ func (c commands) judgeChain(command *cobra.Command, text []byte, authorities []
 		}
 		roots = append(roots, found...)
 	}
-	return server.Explain(ctx, snapshot.OfChain(chain, roots, registrationID, now))
+	return server.Explain(ctx, snapshot.FromChain(chain, roots, registrationID, now))
 }

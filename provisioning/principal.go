@@ -25,34 +25,35 @@ type principal struct {
 	tpm        *tpm.Device                     // of a device with a TPM
 }
 
-// entitled finds the enrollment that the device may claim and judges whether it
+// findPrincipal finds the enrollment that the device may claim and judges whether it
 // may: its individual enrollment, which decides alone, even if it is disabled; else
 // the group whose authority is nearest to the device's certificate, or whose key
 // the device's is derived from (Azure, concepts-service).
-func (s *Service) entitled(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (principal,
+func (s *Service) findPrincipal(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (principal,
 	attest.Refusal, error) {
 	enrollment, err := s.enrollments.Load(ctx, evidence.RegistrationID)
 	switch {
 	case err == nil && enrollment.Attestation.Type == enroll.TPM:
 		return s.judgeTPM(ctx, trace, evidence, enrollment)
 	case err == nil:
-		refusal := s.judgeOwn(trace, evidence, enrollment)
+		refusal := s.judgeIndividual(trace, evidence, enrollment)
 		return principal{enrollment: enrollment}, refusal, nil
 	case !errors.Is(err, fault.EnrollmentNotFound):
 		return principal{}, "", err
 	case len(evidence.Certificates) > 0:
-		return s.signedMember(ctx, trace, evidence)
+		return s.findSignedMember(ctx, trace, evidence)
 	case evidence.Token == "":
 		trace.Fail("enrollment", fault.Say("none"),
 			fault.Say("an individual enrollment %s with the TPM's endorsement key", evidence.RegistrationID),
 			fault.Say("Enroll the device: berth enrollment create %s --tpm FILE", evidence.RegistrationID))
 		return principal{}, attest.NotAdmitted, nil
 	}
-	return s.derivedMember(ctx, trace, evidence)
+	return s.findDerivedMember(ctx, trace, evidence)
 }
 
-// judgeOwn judges the evidence against the device's individual enrollment.
-func (s *Service) judgeOwn(trace *attest.Trace, evidence attest.Evidence, enrollment enroll.Enrollment) attest.Refusal {
+// judgeIndividual judges the evidence against the device's individual enrollment.
+func (s *Service) judgeIndividual(trace *attest.Trace, evidence attest.Evidence,
+	enrollment enroll.Enrollment) attest.Refusal {
 	switch mechanism := enrollment.Attestation; {
 	case evidence.Token == "" && len(evidence.Certificates) == 0:
 		trace.Fail("enrollment", fault.Say("individual, %s", mechanismName(mechanism)),
@@ -96,12 +97,12 @@ func mechanismName(m enroll.AttestationMechanism) fault.Word {
 // one name are authorities made anew, and groups that share one.
 const maxSigners = 100
 
-// signedMember finds the group whose authority signed the device's certificate,
+// findSignedMember finds the group whose authority signed the device's certificate,
 // the nearest first.
-func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (principal,
+func (s *Service) findSignedMember(ctx context.Context, trace *attest.Trace, evidence attest.Evidence) (principal,
 	attest.Refusal, error) {
 	var failed attest.Trace // what was wrong with the first authority of the right name
-	chain, err := s.chain(ctx, evidence)
+	chain, err := s.buildChain(ctx, evidence)
 	if err != nil {
 		return principal{}, "", err
 	}
@@ -119,7 +120,7 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 			}
 			attempt := attest.Trace{}
 			attempt.Pass("enrollment", "group %s, X.509, signed by %s", candidate.Group, authority.Subject)
-			trusted, err := s.stillTrusted(ctx, &attempt, candidate)
+			trusted, err := s.checkGroupAuthority(ctx, &attempt, candidate)
 			if err != nil {
 				return principal{}, "", err
 			}
@@ -149,12 +150,12 @@ func (s *Service) signedMember(ctx context.Context, trace *attest.Trace, evidenc
 		*trace = append(*trace, failed...)
 		return principal{}, attest.NotAdmitted, nil
 	}
-	unknownSigner(trace, evidence, chain)
+	explainUnknownSigner(trace, evidence, chain)
 	return principal{}, attest.NotAdmitted, nil
 }
 
-// unknownSigner says why no group lets the device's certificate in.
-func unknownSigner(trace *attest.Trace, evidence attest.Evidence, chain *attest.Chain) {
+// explainUnknownSigner says why no group lets the device's certificate in.
+func explainUnknownSigner(trace *attest.Trace, evidence attest.Evidence, chain *attest.Chain) {
 	id, sent := evidence.RegistrationID, attest.Describe(evidence.Certificates)
 	leaf, known := evidence.Certificates[0], chain.Known // of the service, that the chain leads over
 	top, root := chain.Top()
@@ -190,9 +191,9 @@ func unknownSigner(trace *attest.Trace, evidence attest.Evidence, chain *attest.
 	}
 }
 
-// stillTrusted checks the authority that a group names, as it is now: it may have
+// checkGroupAuthority checks the authority that a group names, as it is now: it may have
 // been replaced or deleted since.
-func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candidate enroll.Signer) (bool, error) {
+func (s *Service) checkGroupAuthority(ctx context.Context, trace *attest.Trace, candidate enroll.Signer) (bool, error) {
 	if candidate.Authority == "" {
 		return true, nil
 	}
@@ -220,9 +221,9 @@ func (s *Service) stillTrusted(ctx context.Context, trace *attest.Trace, candida
 	return true, nil
 }
 
-// chain puts together what the device sent with the authorities of the service that
+// buildChain puts together what the device sent with the authorities of the service that
 // it leads over, for devices that don't send the certificates in between.
-func (s *Service) chain(ctx context.Context, evidence attest.Evidence) (*attest.Chain, error) {
+func (s *Service) buildChain(ctx context.Context, evidence attest.Evidence) (*attest.Chain, error) {
 	var failure error
 	chain := attest.NewChain(evidence.Certificates, func(name []byte) (found []*x509.Certificate) {
 		authorities, err := s.authorities.BySubject(ctx, name)
@@ -271,17 +272,17 @@ func enrollmentChanged() error {
 // changed meanwhile.
 const enrollmentChanges = 3
 
-// judgedBy are the checks that a commit makes to assign a device by an enrollment:
+// unchangedChecks are the checks that a commit makes to assign a device by an enrollment:
 // that, or the group, is as it was when the device was judged, and a member of a group
 // has no enrollment of its own, which would decide alone.
-func (s *Service) judgedBy(intent intent, enrollment enroll.Enrollment) []store.Change {
+func (s *Service) unchangedChecks(intent intent, enrollment enroll.Enrollment) []store.Change {
 	return enroll.Unchanged(intent.RegistrationID, intent.GroupID, enrollment.ETag)
 }
 
-// stillEntitled is the enrollment of an intent as it is now, if the device that was
+// recheckEnrollment is the enrollment of an intent as it is now, if the device that was
 // judged may still come in by it. Else the error is a failure, or why the enrollment
 // can't be read.
-func (s *Service) stillEntitled(ctx context.Context, intent intent) (enroll.Enrollment, error) {
+func (s *Service) recheckEnrollment(ctx context.Context, intent intent) (enroll.Enrollment, error) {
 	enrollment, err := s.reloadEnrollment(ctx, intent)
 	if err != nil {
 		return enroll.Enrollment{}, err
@@ -337,8 +338,8 @@ func (s *Service) attestationHash(ctx context.Context, groupID string, enrollmen
 	return hex.EncodeToString(hash[:]), nil
 }
 
-// enrolledAs reports whether somebody enrolled a device of this id.
-func (s *Service) enrolledAs(ctx context.Context, registrationID string) bool {
+// isEnrolled reports whether somebody enrolled a device of this id.
+func (s *Service) isEnrolled(ctx context.Context, registrationID string) bool {
 	_, err := s.enrollments.Load(ctx, registrationID)
 	return err == nil
 }
