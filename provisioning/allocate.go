@@ -16,7 +16,7 @@ import (
 func (s *Service) allocate(ctx context.Context, enrollment enroll.Enrollment, intent intent,
 	pending storedRegistration) (allocation.Decision, error) {
 	return s.allocator.Choose(ctx, allocation.Request{Settings: enrollment.Allocation(),
-		RegistrationID: intent.RegistrationID, DeviceID: enrollment.HubDeviceID(), RemoteAddr: intent.RemoteAddr,
+		RegistrationID: intent.RegistrationID, DeviceID: pending.hubDeviceID(enrollment), RemoteAddr: intent.RemoteAddr,
 		AssignedHub: pending.AssignedHub, Keep: !enrollment.ReprovisionPolicy.UpdateHubAssignment,
 		Body: func(ctx context.Context, hosts []string) ([]byte, error) {
 			return s.webhookBody(ctx, enrollment, intent, pending, hosts)

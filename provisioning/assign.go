@@ -109,7 +109,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 	enrollment = withTwin(enrollment, chosen.InitialTwin)
 	trace.Pass("allocation", "%s: %s", hub.Host(), chosen.Reason)
 
-	admission := enrollment.Admission()
+	admission := pending.admission(enrollment)
 	issuing, err := s.issue(ctx, enrollment, intent, &result, &admission)
 	if err != nil {
 		return end(attest.NewFailure("certificate", fault.Say("an operational certificate"),
@@ -241,7 +241,8 @@ func (s *Service) assignedRecord(pending storedRegistration, enrollment enroll.E
 	again bool) storedRegistration {
 	result := pending
 	result.Substatus = s.substatus(pending, enrollment, chosen.Hub, again)
-	result.Status, result.AssignedHub, result.DeviceID = StatusAssigned, chosen.Hub.Host(), enrollment.HubDeviceID()
+	result.Status, result.AssignedHub = StatusAssigned, chosen.Hub.Host()
+	result.DeviceID = pending.hubDeviceID(enrollment)
 	result.ErrorCode, result.ErrorMessage, result.Payload = 0, "", chosen.Payload
 	return result
 }

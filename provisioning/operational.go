@@ -210,6 +210,7 @@ func (s *Service) withdraw(ctx context.Context, registrationID string) error {
 	switch {
 	case err == nil:
 		admission = enrollment.Admission()
+		admission.DeviceID = record.DeviceID // where it is, whatever the enrollment says by now
 	case !errors.Is(err, fault.EnrollmentNotFound) && !errors.Is(err, fault.GroupNotFound) && !store.IsUnreadable(err):
 		return err
 	}

@@ -96,7 +96,7 @@ func (s *Service) PreviewAllocation(ctx context.Context, request PreviewRequest)
 	preview.Policy = cmp.Or(enrollment.AllocationPolicy, allocation.Default)
 	preview.Candidates = append([]allocation.Candidate{}, chosen.Candidates...) // [] in JSON
 	preview.Reason, preview.ReasonText = chosen.Reason.String(), chosen.Reason
-	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, enrollment.HubDeviceID()
+	preview.CurrentHub, preview.DeviceID = pending.AssignedHub, pending.hubDeviceID(enrollment)
 	preview.Disabled = enrollment.ProvisioningStatus == enroll.Disabled
 	if chosen.Hub != nil {
 		preview.HubHostName = chosen.Hub.Host()

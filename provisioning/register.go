@@ -99,7 +99,7 @@ func (s *Service) assignAtOnce(ctx context.Context, job *job, enrollment enroll.
 			return false, err
 		}
 		hub, ok := chosen.Hub.Hub.(linkedhub.CommittingHub)
-		admission := enrollment.Admission()
+		admission := pending.admission(enrollment)
 		moves := pending.AssignedHub != "" &&
 			pending.assignedRef() != (deviceRef{chosen.Hub.Host(), admission.DeviceID})
 		if !ok || len(pending.Stale) > 0 || moves {

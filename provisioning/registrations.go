@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/enroll"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -30,6 +31,26 @@ type storedRegistration struct {
 
 	unfinished   bool           // it said assigning before this assignment began
 	ownerChanges []store.Change // of owners, for the commit that writes the record
+}
+
+// hubDeviceID is the id that the device has in its hub when it comes by this enrollment.
+// Registration ids have no case and device ids have: one that registers in another case,
+// and whose enrollment names no device id, keeps the one that it has.
+func (r storedRegistration) hubDeviceID(enrollment enroll.Enrollment) string {
+	switch {
+	case enrollment.DeviceID != "":
+		return enrollment.DeviceID
+	case key(r.DeviceID) == key(enrollment.RegistrationID):
+		return r.DeviceID
+	}
+	return cmp.Or(r.RegistrationID, enrollment.RegistrationID)
+}
+
+// admission is what the device of the registration brings to its hub by this enrollment.
+func (r storedRegistration) admission(enrollment enroll.Enrollment) linkedhub.Admission {
+	admission := enrollment.Admission()
+	admission.DeviceID = r.hubDeviceID(enrollment)
+	return admission
 }
 
 // withoutETag is the record as it is written.
