@@ -34,6 +34,10 @@ type Admission struct {
 	// Tags and Desired are of a new device's twin: JSON objects, or empty.
 	Tags, Desired json.RawMessage
 
+	// Disabled and StatusReason are the status of a new device.
+	Disabled     bool
+	StatusReason *string
+
 	// IfGeneration is the generation that an identity must have for its credentials to
 	// be replaced, "" for none that is there; nil is any.
 	IfGeneration *string
@@ -46,8 +50,8 @@ func DeviceInUse(id string) error {
 }
 
 // EnsureDevice makes sure that the device is there with these credentials, and returns the
-// generation of its identity. At its creation it gets the twin; one that is there
-// keeps its own, and its status. It is safe to repeat. It returns fault 400004 for
+// generation of its identity. At its creation it gets the twin and the status; one that is
+// there keeps its own. It is safe to repeat. It returns fault 400004 for
 // what is wrong in it, and 409001 when IfGeneration does not hold.
 func (h *Hub) EnsureDevice(ctx context.Context, admission Admission) (generation string, _ error) {
 	return store.RetryOnConflict(ctx, func() (string, error) {
@@ -74,6 +78,10 @@ type PreparedDevice struct {
 
 	Present  string // generation of the identity that is there before, "" for none
 	Replaces bool   // it proves itself otherwise than the admission says
+
+	// Disabled and StatusReason are the status of the identity that is there before.
+	Disabled     bool
+	StatusReason *string
 }
 
 // PrepareDevice prepares EnsureDevice, with its faults. With fault 409001 it tells all the
@@ -104,6 +112,7 @@ func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared 
 		wanted.DeviceScope, wanted.ParentScopes = before.DeviceScope, before.ParentScopes
 	}
 	prepared.Present, prepared.Generation = before.GenerationID, before.GenerationID
+	prepared.Disabled, prepared.StatusReason = before.Status == identity.Disabled, before.StatusReason
 	prepared.Replaces = !reflect.DeepEqual(before.Authentication, wanted.Authentication) ||
 		!reflect.DeepEqual(before.Issuance, wanted.Issuance)
 	if prepared.Replaces && admission.IfGeneration != nil && *admission.IfGeneration != before.GenerationID {
@@ -140,6 +149,10 @@ func (a Admission) identityAndTwin(now time.Time) (identity.Device, twin.Documen
 		Authentication: a.authentication(),
 		Capabilities:   identity.Capabilities{IoTEdge: a.IoTEdge},
 		Issuance:       a.Issuance,
+		StatusReason:   a.StatusReason,
+	}
+	if a.Disabled {
+		device.Status = identity.Disabled
 	}
 	if err := device.Complete(nil); err != nil {
 		return identity.Device{}, twin.Document{}, err

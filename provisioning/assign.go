@@ -106,6 +106,7 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 			fault.Say("Link a hub, or let the enrollment name one that is linked"),
 			fault.New(fault.HubNotSpecified, "None of the hubs that the enrollment names is linked to this service")))
 	}
+	migrates := enrollment.ReprovisionPolicy.MigrateDeviceData // but for the twin, if the webhook gives another
 	enrollment = withTwin(enrollment, chosen.InitialTwin)
 	trace.Pass("allocation", "%s: %s", hub.Host(), chosen.Reason)
 
@@ -155,14 +156,21 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 			return result, trace, nil, err
 		}
 	}
-	if left := s.links.Find(former.Hub); left != nil && target.Hub != former.Hub &&
-		enrollment.ReprovisionPolicy.MigrateDeviceData {
+	if left := s.links.Find(former.Hub); left != nil && target.Hub != former.Hub && migrates {
 		var twin *linkedhub.InitialTwin
 		err := s.persist(ctx, func() error {
 			own, err := s.ownsIdentity(ctx, intent.RegistrationID, former)
-			if err == nil && own {
-				twin, err = left.Twin(ctx, former.DeviceID)
+			if err != nil || !own {
+				return err
 			}
+			if enrollment.ReprovisionPolicy.MigrateDeviceData {
+				if twin, err = left.Twin(ctx, former.DeviceID); err != nil {
+					return err
+				}
+			}
+			// An operator may have disabled the device there, which it can't undo by moving.
+			identity, err := left.Identity(ctx, identityQuery(former.DeviceID))
+			admission.Status = identity.Status
 			return err
 		})
 		if err != nil {
@@ -186,7 +194,11 @@ func (s *Service) assignToHub(ctx context.Context, intent intent,
 		return end(attest.NewFailure("hub admission", fault.Say("the device in %s", hub.Host()),
 			fault.Say("The hub refused the device for the reason shown"), err))
 	}
-	trace.Pass("hub admission", "device %s", admission.DeviceID)
+	if admission.Status.Disabled && present.Generation == "" {
+		trace.Pass("hub admission", "device %s, disabled as it was in %s", admission.DeviceID, former.Hub)
+	} else {
+		trace.Pass("hub admission", "device %s", admission.DeviceID)
+	}
 	result.Stale = withoutRef(result.Stale, target)
 	if target != former && s.links.Find(former.Hub) != nil {
 		result.Stale = append(result.Stale, former)

@@ -189,6 +189,9 @@ func TestWebhookTwinGoesBeforeMigration(t *testing.T) {
 			enrollment.InitialTwin = &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"enrollment"}`)}
 			h.enroll(enrollment)
 			h.mustRegister(device)
+			disabled := h.hub(0).devices["d1"]
+			disabled.Status.Disabled = true
+			h.hub(0).devices["d1"] = disabled
 			preview, err := h.PreviewAllocation(ctx, PreviewRequest{RegistrationID: "d1"})
 			if err != nil || preview.HubHostName != "two.local" || preview.Substatus != test.substatus {
 				t.Errorf("the preview is %+v, error %v", preview, err)
@@ -198,6 +201,9 @@ func TestWebhookTwinGoesBeforeMigration(t *testing.T) {
 			}
 			if tags := string(h.hub(1).devices["d1"].Twin.Tags); tags != test.tags {
 				t.Errorf("its tags are %s", tags)
+			}
+			if !h.hub(1).devices["d1"].Status.Disabled {
+				t.Error("the device was disabled by an operator, and is not where it comes to")
 			}
 		})
 	}

@@ -151,7 +151,7 @@ func (m *memoryHub) EnsureDevice(ctx context.Context, a linkedhub.Admission) (ge
 		return "", fault.New(fault.DeviceAlreadyExists, "the device is another")
 	}
 	if there.Generation != "" {
-		a.Twin = m.devices[a.DeviceID].Twin
+		a.Twin, a.Status = m.devices[a.DeviceID].Twin, m.devices[a.DeviceID].Status
 	} else {
 		m.made++
 		if m.of == nil {
@@ -174,7 +174,7 @@ func (m *memoryHub) identity(a linkedhub.Admission) linkedhub.Identity {
 	if !ok {
 		return linkedhub.Identity{}
 	}
-	return linkedhub.Identity{Generation: m.of[a.DeviceID],
+	return linkedhub.Identity{Generation: m.of[a.DeviceID], Status: there.Status,
 		Differs: there.PrimaryKey != a.PrimaryKey || there.SecondaryKey != a.SecondaryKey ||
 			there.PrimaryThumbprint != a.PrimaryThumbprint || there.SecondaryThumbprint != a.SecondaryThumbprint}
 }

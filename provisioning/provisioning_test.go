@@ -300,6 +300,8 @@ func TestMovingToAnotherHub(t *testing.T) {
 			h.enroll(enrollment)
 			h.mustRegister(device)
 			changed, _ := h.hub(0).device("mover")
+			reason := "stolen"
+			changed.Status = linkedhub.Status{Disabled: true, Reason: &reason}
 			changed.Twin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":9}`)}}
 			h.hub(0).devices["mover"] = changed
 
@@ -315,6 +317,10 @@ func TestMovingToAnotherHub(t *testing.T) {
 					where = append(where, h.hubs[i].Host())
 					if got := string(admitted.Twin.Properties.Desired); got != c.twin {
 						t.Errorf("the twin in %s is %s, want %s", h.hubs[i].Host(), got, c.twin)
+					}
+					got := admitted.Status
+					if got.Disabled != (c.name != "reset") || got.Disabled && *got.Reason != reason {
+						t.Errorf("the status in %s is %+v", h.hubs[i].Host(), got)
 					}
 				}
 			}

@@ -32,7 +32,7 @@ func (l localHub) EnsureDevice(ctx context.Context, admission linkedhub.Admissio
 // Identity implements linkedhub.Hub.
 func (l localHub) Identity(ctx context.Context, admission linkedhub.Admission) (linkedhub.Identity, error) {
 	prepared, err := l.Hub.PrepareDevice(ctx, hubAdmission(admission))
-	return linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces}, err
+	return present(prepared), err
 }
 
 // Check implements linkedhub.Hub.
@@ -48,8 +48,14 @@ func (l localHub) PrepareDevice(ctx context.Context, admission linkedhub.Admissi
 		Changes:    prepared.Changes,
 		Committed:  prepared.Committed,
 		Generation: prepared.Generation,
-		Present:    linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces},
+		Present:    present(prepared),
 	}, err
+}
+
+// present is the identity that a hub has found when it prepared an admission.
+func present(prepared hub.PreparedDevice) linkedhub.Identity {
+	return linkedhub.Identity{Generation: prepared.Present, Differs: prepared.Replaces,
+		Status: linkedhub.Status{Disabled: prepared.Disabled, Reason: prepared.StatusReason}}
 }
 
 // Twin implements linkedhub.Hub.
@@ -90,6 +96,8 @@ func hubAdmission(a linkedhub.Admission) hub.Admission {
 		SecondaryKey:        a.SecondaryKey,
 		IoTEdge:             a.IoTEdge,
 		ParentDeviceID:      a.ParentDeviceID,
+		Disabled:            a.Status.Disabled,
+		StatusReason:        a.Status.Reason,
 	}
 	if a.CredentialPolicy != "" {
 		admission.Issuance = &identity.Issuance{RegistrationID: a.RegistrationID, Policy: a.CredentialPolicy}

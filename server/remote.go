@@ -63,7 +63,7 @@ func (r remoteHub) Host() string { return r.host }
 const beingProvisioned = "being provisioned"
 
 // EnsureDevice implements linkedhub.Hub. Identity and twin are two requests, so a
-// device that is to have a twin comes disabled, gets it, and is enabled: who
+// device that is to have a twin comes disabled, gets it, and is given its status: who
 // repeats this after a crash finds out how far it came.
 func (r remoteHub) EnsureDevice(ctx context.Context, admission linkedhub.Admission) (generation string, _ error) {
 	request := hubAdmission(admission)
@@ -82,11 +82,11 @@ func (r remoteHub) EnsureDevice(ctx context.Context, admission linkedhub.Admissi
 	twin := admission.Twin != nil && (len(admission.Twin.Tags) > 0 || len(admission.Twin.Properties.Desired) > 0)
 	present, err := r.Device(ctx, admission.DeviceID)
 	if errors.Is(err, fault.DeviceNotFound) {
-		wanted.Status = "enabled"
+		created := wanted
 		if reason := beingProvisioned; twin {
-			wanted.Status, wanted.StatusReason = "disabled", &reason
+			created.Status, created.StatusReason = identity.Disabled, &reason
 		}
-		present, err = r.CreateDevice(ctx, wanted)
+		present, err = r.CreateDevice(ctx, created)
 		if errors.Is(err, fault.DeviceAlreadyExists) { // this moment
 			present, err = r.Device(ctx, admission.DeviceID)
 		}
@@ -98,7 +98,7 @@ func (r remoteHub) EnsureDevice(ctx context.Context, admission linkedhub.Admissi
 	if expected := admission.IfGeneration; expected != nil && *expected != generationOf(present) && !same {
 		return "", hub.DeviceInUse(admission.DeviceID)
 	}
-	begun := present.Status == "disabled" && present.StatusReason != nil && *present.StatusReason == beingProvisioned
+	begun := isBegun(present)
 	if begun && twin {
 		patch, err := document.Marshal(admission.Twin)
 		if err != nil {
@@ -120,10 +120,16 @@ func (r remoteHub) EnsureDevice(ctx context.Context, admission linkedhub.Admissi
 		}
 	}
 	if begun {
-		present.Status, present.StatusReason = "enabled", nil
+		present.Status, present.StatusReason = wanted.Status, wanted.StatusReason
 	}
 	updated, err := r.UpdateDevice(ctx, present, present.ETag)
 	return generationOf(updated), err
+}
+
+// isBegun reports whether EnsureDevice did not come to its end with a device: nobody but it
+// has disabled that.
+func isBegun(device identity.Device) bool {
+	return device.Status == identity.Disabled && device.StatusReason != nil && *device.StatusReason == beingProvisioned
 }
 
 // generationOf is the generation of an identity that is there: simple stand-ins of a
@@ -142,10 +148,12 @@ func (r remoteHub) Identity(ctx context.Context, admission linkedhub.Admission) 
 	if errors.Is(err, fault.DeviceNotFound) {
 		return linkedhub.Identity{}, nil
 	}
-	return linkedhub.Identity{
-		Generation: generationOf(present),
-		Differs:    !sameCredentials(present.Authentication, wanted.Authentication),
-	}, err
+	found := linkedhub.Identity{Generation: generationOf(present),
+		Differs: !sameCredentials(present.Authentication, wanted.Authentication)}
+	if !isBegun(present) {
+		found.Status = linkedhub.Status{Disabled: present.Status == identity.Disabled, Reason: present.StatusReason}
+	}
+	return found, err
 }
 
 // sameCredentials compares what counts for the type: hubs fill the rest in their

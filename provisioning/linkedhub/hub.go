@@ -15,8 +15,8 @@ type Hub interface {
 	Host() string
 
 	// EnsureDevice makes sure that the device is there with these credentials, and returns
-	// the generation of its identity. At its creation it gets the twin; a device
-	// that is there keeps its own, and its status. It is safe to repeat.
+	// the generation of its identity. At its creation it gets the twin and the status; a
+	// device that is there keeps its own. It is safe to repeat.
 	EnsureDevice(ctx context.Context, admission Admission) (generation string, err error)
 
 	// Identity tells of the identity that is there in the place of the admission's.
@@ -57,6 +57,14 @@ type PreparedDevice struct {
 type Identity struct {
 	Generation string // another one after the device was deleted and made anew; "" when there is no identity
 	Differs    bool   // its credentials are not those of the admission
+	Status     Status // that an operator gave it
+}
+
+// Status says whether a device may connect to its hub, as operators decide there. The
+// zero value is that of a new device, which may.
+type Status struct {
+	Disabled bool
+	Reason   *string // that the operator gave; nil for none
 }
 
 // Admission is what a hub is told of a device that has been attested.
@@ -69,6 +77,7 @@ type Admission struct {
 	IoTEdge             bool
 	ParentDeviceID      string       // the IoT Edge device in the same hub that it is a child of; "" leaves that as it is
 	Twin                *InitialTwin // nil for an empty twin
+	Status              Status
 
 	// CredentialPolicy is that of a device with operational certificates. The
 	// thumbprints are then those of its latest two, for hubs that know no policies.
