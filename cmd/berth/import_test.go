@@ -121,7 +121,7 @@ func TestImportFromElsewhere(t *testing.T) {
 		t.Errorf("with other names: %s\n%s", counts, problems)
 	}
 	for _, said := range []string{"1 come over without keys", "1 come over without their registrations",
-		"1 have namespaceName, which is not known here", `the hub "other.azure-devices.net" of --map-hub`} {
+		"1 have namespaceName, for which there is no place here", `the hub "other.azure-devices.net" of --map-hub`} {
 		if !strings.Contains(problems, said) {
 			t.Errorf("it does not say %q:\n%s", said, problems)
 		}

@@ -43,10 +43,10 @@ func NewChain(sent []*x509.Certificate, known func(name []byte) []*x509.Certific
 	named := map[string]bool{} // in canonical form
 	for next := [][]byte{sent[0].RawIssuer}; len(next) > 0 && len(chain.Issuers) < 2*maxChain; next = next[1:] {
 		name := next[0]
-		if named[chain.canonical(name)] {
+		if named[chain.Canonical(name)] {
 			continue
 		}
-		named[chain.canonical(name)] = true
+		named[chain.Canonical(name)] = true
 		chain.Issuers = append(chain.Issuers, name)
 		for _, certificate := range sent[1:] {
 			if chain.sameName(certificate.RawSubject, name) && chain.add(certificate) {
@@ -68,11 +68,11 @@ func NewChain(sent []*x509.Certificate, known func(name []byte) []*x509.Certific
 
 // sameName reports whether two encoded names are the same in meaning.
 func (c *Chain) sameName(a, b []byte) bool {
-	return bytes.Equal(a, b) || c.canonical(a) == c.canonical(b)
+	return bytes.Equal(a, b) || c.Canonical(a) == c.Canonical(b)
 }
 
 // canonical is CanonicalName, worked out once for each name.
-func (c *Chain) canonical(name []byte) string {
+func (c *Chain) Canonical(name []byte) string {
 	known, ok := c.canonicals[string(name)]
 	if !ok {
 		known = credential.CanonicalName(name)

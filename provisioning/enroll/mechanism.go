@@ -93,7 +93,7 @@ func completeAttestation(mechanism *AttestationMechanism, before AttestationMech
 
 // checkType checks the type of a mechanism, and writes it as the contract does.
 func checkType(name *string) error {
-	*name = canonical(*name, X509, SymmetricKey, TPM)
+	*name = Canonical(*name, X509, SymmetricKey, TPM)
 	switch *name {
 	case X509, SymmetricKey, TPM:
 		return nil

@@ -71,7 +71,7 @@ func (e *Enrollments) complete(enrollment, prior *Enrollment) error {
 // have in common. What is as it was in prior, the one that is replaced, is not judged
 // anew: who disables an enrollment is not held up by a hub that is gone.
 func (r rules) completeSettings(enrollment, prior *Enrollment) error {
-	enrollment.ProvisioningStatus = canonical(enrollment.ProvisioningStatus, Enabled, Disabled)
+	enrollment.ProvisioningStatus = Canonical(enrollment.ProvisioningStatus, Enabled, Disabled)
 	switch enrollment.ProvisioningStatus {
 	case "":
 		enrollment.ProvisioningStatus = Enabled
@@ -96,9 +96,9 @@ func (r rules) completeSettings(enrollment, prior *Enrollment) error {
 	return r.checkAdmission(enrollment, prior)
 }
 
-// canonical returns the known word that differs from a given one by its case alone, as
+// Canonical returns the known word that differs from a given one by its case alone, as
 // Azure takes the words of its contract in any; else the word as it was given.
-func canonical[T ~string](given T, known ...T) T {
+func Canonical[T ~string](given T, known ...T) T {
 	for _, word := range known {
 		if strings.EqualFold(string(given), string(word)) {
 			return word

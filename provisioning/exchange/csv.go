@@ -69,22 +69,54 @@ func toCSV(e enroll.Enrollment) ([]string, error) {
 	return cells, nil
 }
 
-// fromCSV is a row as an enrollment, and the members of its twin that there is no place
-// for.
+// mechanisms are the columns that say how a device proves itself, by the attestation that
+// has them.
+var mechanisms = map[string][]string{
+	enroll.X509:         {"primaryCertificate", "secondaryCertificate", "primaryThumbprint", "secondaryThumbprint"},
+	enroll.SymmetricKey: {"primaryKey", "secondaryKey"},
+	enroll.TPM:          {"endorsementKey", "storageRootKey"},
+}
+
+// leftOut returns the columns of a row whose cells there is no place for: those of
+// another attestation, and what belongs to another cell that is empty or says more.
+func leftOut(row map[string]string, attestation string) (columns []string) {
+	for _, column := range Columns {
+		idle := column == "webhookApiVersion" && row["webhookUrl"] == "" ||
+			column == "primaryThumbprint" && row["primaryCertificate"] != "" ||
+			column == "secondaryThumbprint" && row["secondaryCertificate"] != ""
+		for kind, own := range mechanisms {
+			idle = idle || kind != attestation && slices.Contains(own, column)
+		}
+		if idle && row[column] != "" {
+			columns = append(columns, column)
+		}
+	}
+	return columns
+}
+
+// fromCSV is a row as an enrollment, and the cells and members of its twin that there is
+// no place for. Words of the contract are taken in any case, as the service takes them.
 func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err error) {
-	e = enroll.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"], Settings: enroll.Settings{HubHostName: row["iotHubHostName"],
-		ProvisioningStatus: enroll.ProvisioningStatus(row["provisioningStatus"]), AllocationPolicy: allocation.Policy(row["allocationPolicy"]),
-		Hubs: strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"], ParentDeviceID: row["parentDeviceId"]}}
-	e.Attestation.Type = cmp.Or(row["attestation"], "x509")
+	status := enroll.ProvisioningStatus(row["provisioningStatus"])
+	e = enroll.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"],
+		Settings: enroll.Settings{HubHostName: row["iotHubHostName"],
+			ProvisioningStatus: enroll.Canonical(status, enroll.Enabled, enroll.Disabled),
+			AllocationPolicy:   allocation.ParsePolicy(row["allocationPolicy"]),
+			Hubs:               strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"],
+			ParentDeviceID: row["parentDeviceId"]}}
+	e.Attestation.Type = typeOf(cmp.Or(row["attestation"], enroll.X509))
+	unknown = leftOut(row, e.Attestation.Type)
 	switch e.Attestation.Type {
-	case "x509":
+	case enroll.X509:
 		e.Attestation.X509 = &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{
 			Primary:   certificateOf(row["primaryCertificate"], row["primaryThumbprint"]),
 			Secondary: certificateOf(row["secondaryCertificate"], row["secondaryThumbprint"])}}
-	case "symmetricKey":
-		e.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: row["primaryKey"], SecondaryKey: row["secondaryKey"]}
-	case "tpm":
-		e.Attestation.TPM = &enroll.TPMAttestation{EndorsementKey: row["endorsementKey"], StorageRootKey: row["storageRootKey"]}
+	case enroll.SymmetricKey:
+		e.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: row["primaryKey"],
+			SecondaryKey: row["secondaryKey"]}
+	case enroll.TPM:
+		e.Attestation.TPM = &enroll.TPMAttestation{EndorsementKey: row["endorsementKey"],
+			StorageRootKey: row["storageRootKey"]}
 	}
 	if text := row["iotEdge"]; text != "" {
 		edge, err := strconv.ParseBool(strings.ToLower(text))
@@ -97,7 +129,7 @@ func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err 
 		e.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address, APIVersion: row["webhookApiVersion"]}
 	}
 	if name := row["reprovisionPolicy"]; name != "" {
-		policy, ok := enroll.ReprovisionPolicies[name]
+		policy, ok := enroll.ReprovisionPolicies[strings.ToLower(name)]
 		if !ok {
 			return e, nil, fault.New(fault.ArgumentInvalid, "reprovisionPolicy must be migrate, reset or never, not %.32q", name)
 		}
@@ -110,8 +142,12 @@ func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err 
 		if err := CheckJSON([]byte(text)); err != nil {
 			return e, nil, fault.New(fault.BadFormat, "initialTwin can't be taken. %v", fault.ReasonOf(err))
 		}
-		if e.InitialTwin, unknown, err = decode[*linkedhub.InitialTwin]([]byte(text)); err != nil {
+		var members []string
+		if e.InitialTwin, members, err = decode[*linkedhub.InitialTwin]([]byte(text)); err != nil {
 			return e, nil, fault.New(fault.BadFormat, "initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
+		}
+		for _, member := range members {
+			unknown = append(unknown, "initialTwin."+member)
 		}
 	}
 	if text := row["optionalDeviceInformation"]; text != "" {
@@ -123,10 +159,12 @@ func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err 
 			return e, nil, fault.New(fault.BadFormat, "optionalDeviceInformation can't be taken. %v", fault.ReasonOf(err))
 		}
 	}
-	for i := range unknown {
-		unknown[i] = "initialTwin." + unknown[i]
-	}
 	return e, unknown, nil
+}
+
+// typeOf is the type of an attestation as the contract spells it.
+func typeOf(name string) string {
+	return enroll.Canonical(name, enroll.X509, enroll.SymmetricKey, enroll.TPM)
 }
 
 // certificateOf is a certificate by its text or, without one, by its thumbprint.

@@ -133,6 +133,64 @@ func TestReadCSV(t *testing.T) {
 	}
 }
 
+// TestCSVWordsInAnyCase has the words of the contract as people write them: what else
+// the row has is kept, as with the words as they are spelled.
+func TestCSVWordsInAnyCase(t *testing.T) {
+	const header = "registrationId,attestation,primaryKey,secondaryKey,primaryThumbprint,primaryCertificate," +
+		"endorsementKey,provisioningStatus,allocationPolicy,reprovisionPolicy,iotEdge\n"
+	for _, words := range [][]string{
+		{"symmetricKey,p,s,,,", "disabled,geoLatency,never,true"},
+		{"x509,,,AA,,", "enabled,hashed,migrate,false"},
+		{"x509,,,,PEM,", "enabled,custom,reset,"},
+		{"tpm,,,,,ek", "enabled,static,reset,"},
+	} {
+		cells := "a," + strings.Join(words, ",") + "\n"
+		attestation, rest, _ := strings.Cut(words[0], ",")
+		respelled := func(spell func(string) string) string {
+			return "a," + spell(attestation) + "," + rest + "," + spell(words[1]) + "\n"
+		}
+		var items []string
+		file := header + cells + respelled(strings.ToUpper) + respelled(strings.ToLower) + respelled(strings.Title)
+		err := ReadEnrollments(strings.NewReader(file), CSV, func(row Row[enroll.Enrollment]) error {
+			item, err := json.Marshal(row.Item)
+			items = append(items, string(item))
+			return errors.Join(err, row.Err)
+		})
+		if err != nil || len(items) != 4 {
+			t.Fatalf("%s: %q, error %v", cells, items, err)
+		}
+		for _, item := range items {
+			if item != items[0] {
+				t.Errorf("%s: it is\n%s\nand in another case\n%s", cells, items[0], item)
+			}
+		}
+	}
+}
+
+// TestCSVCellsWithoutPlace names the cells that don't belong to the rest of their row.
+func TestCSVCellsWithoutPlace(t *testing.T) {
+	const header = "registrationId,attestation,primaryCertificate,secondaryCertificate,primaryThumbprint," +
+		"secondaryThumbprint,primaryKey,secondaryKey,endorsementKey,storageRootKey,webhookUrl,webhookApiVersion\n"
+	for cells, want := range map[string]string{
+		"symmetricKey,c,c,t,t,k,k,e,r,https://x,v": "primaryCertificate secondaryCertificate primaryThumbprint " +
+			"secondaryThumbprint endorsementKey storageRootKey",
+		"X509,c,,t,t,k,k,e,r,,":    "primaryThumbprint primaryKey secondaryKey endorsementKey storageRootKey",
+		",,,t,t,k,,,,,v":           "primaryKey webhookApiVersion",
+		"TPM,,,,t,,k,e,r,,":        "secondaryThumbprint secondaryKey",
+		"symmetricKey,,,,,k,k,,,,": "",
+	} {
+		err := ReadEnrollments(strings.NewReader(header+"a,"+cells+"\n"), CSV, func(row Row[enroll.Enrollment]) error {
+			if got := strings.Join(row.Unknown, " "); got != want {
+				t.Errorf("%s: %q is left out, want %q", cells, got, want)
+			}
+			return row.Err
+		})
+		if err != nil {
+			t.Errorf("%s: %v", cells, err)
+		}
+	}
+}
+
 // A file that can't be read to its end says so, and not that it is wrong.
 func TestUnreadable(t *testing.T) {
 	broken := errors.New("the disk is gone")

@@ -58,7 +58,7 @@ func (o *Origin) Enrollments(each func(enrollmentRow) error) func(enrollmentRow)
 	return func(row enrollmentRow) error {
 		if e := &row.Item; row.Err == nil {
 			o.adaptHubs(&e.HubHostName, &e.Hubs, &e.AllocationPolicy)
-			o.count(row.Unknown, e.Attestation, e.ETag != "" || !e.CreatedDateTimeUTC.IsZero())
+			o.count(row.Unknown, &e.Attestation, e.ETag != "" || !e.CreatedDateTimeUTC.IsZero())
 			if e.RegistrationState != nil && e.RegistrationState.AssignedHub != "" {
 				o.without.Registrations++
 			}
@@ -72,7 +72,7 @@ func (o *Origin) Groups(each func(groupRow) error) func(groupRow) error {
 	return func(row groupRow) error {
 		if g := &row.Item; row.Err == nil {
 			o.adaptHubs(&g.HubHostName, &g.Hubs, &g.AllocationPolicy)
-			o.count(row.Unknown, g.Attestation, g.ETag != "" || !g.CreatedDateTimeUTC.IsZero())
+			o.count(row.Unknown, &g.Attestation, g.ETag != "" || !g.CreatedDateTimeUTC.IsZero())
 		}
 		return each(row)
 	}
@@ -134,12 +134,13 @@ func (o *Origin) hub(host string) string {
 	return host
 }
 
-func (o *Origin) count(unknown []string, attestation enroll.AttestationMechanism, exported bool) {
+func (o *Origin) count(unknown []string, attestation *enroll.AttestationMechanism, exported bool) {
+	attestation.Type = typeOf(attestation.Type)
 	keys := attestation.SymmetricKey
-	if exported && attestation.Type == "symmetricKey" && (keys == nil || keys.PrimaryKey == "") {
+	if exported && attestation.Type == enroll.SymmetricKey && (keys == nil || keys.PrimaryKey == "") {
 		o.without.Keys++
 	}
-	for _, name := range unknown {
+	for _, name := range append(idleMechanisms(attestation), unknown...) {
 		if o.without.Members == nil {
 			o.without.Members = make(map[string]int)
 		}
@@ -147,6 +148,23 @@ func (o *Origin) count(unknown []string, attestation enroll.AttestationMechanism
 			o.without.Members[name]++
 		}
 	}
+}
+
+// idleMechanisms are the members of an attestation that are of another type than its own.
+func idleMechanisms(a *enroll.AttestationMechanism) (members []string) {
+	for _, one := range []struct {
+		kind  string
+		given bool
+	}{
+		{enroll.X509, a.X509 != nil && *a.X509 != enroll.X509Attestation{}},
+		{enroll.SymmetricKey, a.SymmetricKey != nil && *a.SymmetricKey != enroll.SymmetricKeyAttestation{}},
+		{enroll.TPM, a.TPM != nil && *a.TPM != enroll.TPMAttestation{}},
+	} {
+		if one.given && one.kind != a.Type {
+			members = append(members, "attestation."+one.kind)
+		}
+	}
+	return members
 }
 
 // maxMembers bounds how many different members are told of.

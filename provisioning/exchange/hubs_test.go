@@ -83,6 +83,18 @@ func TestOrigin(t *testing.T) {
 	if without := origin.Without(); err != nil || fmt.Sprint(without.Members) != "map[initialTwin.tag:1]" {
 		t.Errorf("CSV comes over without %+v, error %v", without, err)
 	}
+	origin = Origin{}
+	err = ReadEnrollments(strings.NewReader(`{"registrationId":"a","attestation":{"type":"symmetrickey","x509":null,`+
+		`"symmetricKey":{"primaryKey":"k"},"tpm":{"endorsementKey":"e"}}}`), JSON,
+		origin.Enrollments(func(row Row[enroll.Enrollment]) error {
+			if row.Item.Attestation.Type != enroll.SymmetricKey {
+				t.Errorf("the attestation is %q", row.Item.Attestation.Type)
+			}
+			return row.Err
+		}))
+	if without := origin.Without(); err != nil || fmt.Sprint(without.Members) != "map[attestation.tpm:1]" {
+		t.Errorf("JSON comes over without %+v, error %v", without, err)
+	}
 	for _, pair := range []string{"a.b", "=b", "a=", ""} {
 		if _, err := ParseHubs([]string{"c=d", pair}); !errors.Is(err, fault.ArgumentInvalid) {
 			t.Errorf("the pair %q: %v", pair, err)

@@ -293,7 +293,7 @@ func (i *importing[T]) tellOfRest(w io.Writer) {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(without.Members)) {
-		fmt.Fprintf(w, "berth: %d have %s, which is not known here and left out\n", without.Members[name],
+		fmt.Fprintf(w, "berth: %d have %s, for which there is no place here: it is left out\n", without.Members[name],
 			cli.Printable(name))
 	}
 	for _, name := range i.origin.Unused() {
