@@ -81,7 +81,7 @@ code is 3.`,
 					return
 				}
 				describeData(w, report)
-				fmt.Fprintf(w, "\nThis was dropped, and is in %s.\n", report.Aside)
+				fmt.Fprintf(w, "\nWhat was dropped is in %s, with a report of this.\n", report.Aside)
 				if report.Documents == 0 {
 					fmt.Fprintln(w, "No documents are left. Restore the folder from the backup, or begin a new service in an empty one with --data.")
 				}

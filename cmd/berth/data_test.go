@@ -53,6 +53,10 @@ func TestLostData(t *testing.T) {
 			"the authority's certificate cut":      {cut("pki/ca.pem"), false},
 			"the key of another authority":         {foreignKey, false},
 			"the manifest gone":                    {remove("documents/MANIFEST-*"), false},
+			"the format of the documents gone":     {remove("documents/marker.format-version.*"), false},
+			"all marks gone":                       {remove("marks"), true},
+			"the mark of the documents gone":       {remove("marks/documents"), true},
+			"the mark of the telemetry emptied":    {empty("marks/log.hub.berth.telemetry"), true},
 		} {
 			t.Run(state+", "+name, func(t *testing.T) {
 				data := copyFolder(t, data)
@@ -79,7 +83,7 @@ func TestLostData(t *testing.T) {
 				if code, output := runBinary(t, binary, "data", "check", "--data", data); code != 0 {
 					t.Fatalf("after the repair: exit code %d\n%s", code, output)
 				}
-				if strings.Contains(name, "documents") { // the ID scope may be lost with them
+				if strings.Contains(name, "the documents' log") { // the ID scope may be lost with them
 					sameServiceOrNone(t, binary, data, p.info.IDScope)
 					return
 				}
@@ -236,6 +240,10 @@ func flipLast(pattern string) func(*testing.T, string) {
 
 func cut(pattern string) func(*testing.T, string) {
 	return rewrite(pattern, func(b []byte) []byte { return b[:written(b)*2/3] })
+}
+
+func empty(pattern string) func(*testing.T, string) {
+	return rewrite(pattern, func([]byte) []byte { return nil })
 }
 
 func remove(pattern string) func(*testing.T, string) {

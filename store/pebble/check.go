@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -25,6 +26,12 @@ import (
 func Check(ctx context.Context, dir string, options Options) (documents int, err error) {
 	options.complete()
 	confirmed, err := options.confirmed(dir)
+	if errors.As(err, new(unmarkedError)) {
+		// What can be read is counted all the same.
+		options.Mark = ""
+		documents, more := Check(ctx, dir, options)
+		return documents, errors.Join(err, more)
+	}
 	if err != nil {
 		return 0, err
 	}
@@ -39,7 +46,7 @@ func Check(ctx context.Context, dir string, options Options) (documents int, err
 		}
 		return nil
 	})
-	if errors.Is(err, pebble.ErrDBDoesNotExist) && len(confirmed) == 0 {
+	if errors.Is(err, pebble.ErrDBDoesNotExist) && len(confirmed) == 0 && !isMade(dir) {
 		return 0, nil
 	}
 	if err != nil {
@@ -75,10 +82,19 @@ func Dump(ctx context.Context, dir string, options Options, collection, prefix s
 		}
 		return each(name, store.Document{Key: key, ETag: etag, Value: value})
 	})
-	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+	if errors.Is(err, pebble.ErrDBDoesNotExist) && !isMade(dir) {
 		return nil
 	}
 	return err
+}
+
+// isMade reports whether a database was made in the folder dir: files are there that
+// Pebble makes after it has noted which manifest is the latest.
+func isMade(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	return err == nil && slices.ContainsFunc(entries, func(entry os.DirEntry) bool {
+		return isSettings(entry.Name()) || filepath.Ext(entry.Name()) == ".sst"
+	})
 }
 
 // isOwn reports whether a stored key is one that the engine has for itself.
@@ -91,12 +107,12 @@ func scan(ctx context.Context, dir string, options Options, bounds pebble.IterOp
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
-	settings := options.settings(options.fs)
+	settings := options.settings(options.settled())
 	settings.ReadOnly = true
 	settings.Logger = &logger{slog: options.Logger}
 	db, err := pebble.Open(dir, settings)
 	if err != nil {
-		return asLoss(fmt.Errorf("open the documents in %s: %w", dir, err))
+		return notOpened(dir, err)
 	}
 	defer func() { err = errors.Join(err, db.Close()) }()
 	damaged := func(err error) error { return asLoss(fmt.Errorf("read the documents in %s: %w", dir, err)) }
@@ -132,6 +148,44 @@ func asLoss(err error) error {
 	return err
 }
 
+// notOpened is why the database in dir does not open: a loss, unless the system was in
+// the way.
+func notOpened(dir string, err error) error {
+	opening := fmt.Errorf("open the documents in %s: %w", dir, err)
+	if errors.Is(err, pebble.ErrDBDoesNotExist) {
+		return &store.LossError{Of: "documents", Err: unopenedError{err, fmt.Sprintf(
+			"%s is missing, which says which of the documents' files are the latest. Restore the folder from the backup",
+			filepath.Join(dir, "marker.manifest.*"))}}
+	}
+	if loss := asLoss(opening); loss != opening {
+		return loss
+	}
+	switch {
+	case errors.Is(err, pebble.ErrDBNotPristine):
+		return &store.LossError{Of: "documents", Err: unopenedError{err, fmt.Sprintf(
+			"%s is missing, which says in which format the documents are. Restore the folder from the backup",
+			filepath.Join(dir, "marker.format-version.*"))}}
+	case errors.As(err, new(syscall.Errno)), errors.Is(err, store.ErrFull), errors.Is(err, context.Canceled),
+		errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), lockedHere):
+		return opening
+	}
+	return &store.LossError{Of: "documents", Err: unopenedError{err, fmt.Sprintf(
+		"a file in %s is damaged or missing: %v. Restore the folder from the backup", dir, err)}}
+}
+
+// lockedHere is what Pebble says of documents that this process has open.
+const lockedHere = "lock held by current process"
+
+// unopenedError is damage of what the documents do not open without.
+type unopenedError struct {
+	cause   error
+	message string
+}
+
+func (e unopenedError) Error() string { return e.message }
+
+func (e unopenedError) Unwrap() error { return e.cause }
+
 // wrongSize reports whether a database does not open since a table was cut: Pebble
 // has no error of its own for that.
 func wrongSize(err error) bool {
@@ -145,11 +199,31 @@ func wrongSize(err error) bool {
 // process may have the documents open.
 func Repair(ctx context.Context, dir, aside string, options Options) (missing, err error) {
 	options.complete()
+	_, unmarked := options.confirmed(dir)
+	if !errors.As(unmarked, new(unmarkedError)) {
+		return repair(ctx, dir, aside, options)
+	}
+	m, err := mark.Create(options.Mark, nil)
+	if err == nil {
+		err = m.Close()
+	}
+	if err != nil {
+		return unmarked, err
+	}
+	missing, err = repair(ctx, dir, aside, options)
+	return errors.Join(unmarked, missing), err
+}
+
+// repair is Repair of documents whose mark can be read.
+func repair(ctx context.Context, dir, aside string, options Options) (missing, err error) {
 	if _, missing = Check(ctx, dir, options); missing == nil {
 		return nil, nil
 	}
 	if loss := (*store.LossError)(nil); !errors.As(missing, &loss) {
 		return nil, missing
+	}
+	if errors.As(missing, new(unopenedError)) {
+		return missing, beyondRepair(missing)
 	}
 	if errors.Is(missing, errCounts) {
 		return missing, recount(ctx, dir, options)

@@ -106,7 +106,11 @@ func OpenContext(ctx context.Context, dir string, options Options) (*Documents, 
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the folder of the documents: %w", err)
 	}
-	db, disk, err := open(ctx, dir, options, confirmed)
+	mustExist := len(confirmed) > 0 || isMade(dir)
+	if err := options.dropSettings(dir); err != nil {
+		return nil, fmt.Errorf("open the documents in %s: %w", dir, err)
+	}
+	db, disk, err := open(ctx, dir, options, confirmed, mustExist)
 	if err != nil {
 		return nil, fmt.Errorf("open the documents in %s: %w", dir, err)
 	}
@@ -163,7 +167,8 @@ func (o Options) settings(fs vfs.FS) *pebble.Options {
 
 // open opens the database. Pebble knows no context and does not give up for want
 // of room: it is left alone then, and closed should it open after all.
-func open(ctx context.Context, dir string, options Options, confirmed []journal) (*pebble.DB, *disk, error) {
+func open(ctx context.Context, dir string, options Options, confirmed []journal, mustExist bool,
+) (*pebble.DB, *disk, error) {
 	full := make(chan error, 1)
 	tell := options.Failing
 	options.Failing = func(err error) {
@@ -178,7 +183,7 @@ func open(ctx context.Context, dir string, options Options, confirmed []journal)
 		}
 	}
 	disk := newDisk(options.fs, options)
-	if err := disk.journals.open(options.Mark, confirmed); err != nil {
+	if err := disk.journals.open(options.Mark, dir, confirmed, options.Logger); err != nil {
 		return nil, nil, err
 	}
 	damaged := options.Damaged
@@ -189,7 +194,7 @@ func open(ctx context.Context, dir string, options Options, confirmed []journal)
 		disk.pause(damagePause) // or a compaction of the table would be tried again without one
 	}
 	settings := options.settings(disk)
-	settings.ErrorIfNotExists = len(confirmed) > 0
+	settings.ErrorIfNotExists = mustExist
 	log := &logger{slog: options.Logger}
 	settings.Logger = log
 	type result struct {
@@ -211,7 +216,7 @@ func open(ctx context.Context, dir string, options Options, confirmed []journal)
 	select {
 	case r := <-opened:
 		if r.err != nil {
-			return nil, nil, errors.Join(asLoss(r.err), disk.journals.close())
+			return nil, nil, errors.Join(notOpened(dir, r.err), disk.journals.close())
 		}
 		return r.db, disk, nil
 	case err := <-full:
@@ -236,7 +241,8 @@ func (d *Documents) beginEpoch() error {
 	}
 	if last != nil {
 		if len(last) != 4 {
-			return fmt.Errorf("the epoch of the documents is damaged: %x", last)
+			return &store.LossError{Of: "documents", Err: fmt.Errorf(
+				"their epoch is damaged: %x. Restore the folder from the backup", last)}
 		}
 		d.epoch = binary.BigEndian.Uint32(last)
 	}

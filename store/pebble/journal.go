@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 	"io"
 	"io/fs"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -54,8 +55,9 @@ type journals struct {
 	err   error      // why the mark could not be written, the last time
 }
 
-// open opens the mark at path, or makes it, with the journals that it tells of.
-func (j *journals) open(path string, confirmed []journal) (err error) {
+// open opens the mark at path, or makes it, with the journals that it tells of, which are
+// in dir.
+func (j *journals) open(path, dir string, confirmed []journal, logger *slog.Logger) (err error) {
 	if path == "" {
 		return nil
 	}
@@ -63,7 +65,13 @@ func (j *journals) open(path string, confirmed []journal) (err error) {
 	if j.mark, err = mark.Open(path); errors.Is(err, fs.ErrNotExist) || errors.Is(err, mark.ErrDamaged) {
 		j.mark, err = mark.Create(path, nil)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if err := mark.Note(dir); err != nil { // the next start tries again
+		logger.Warn("it can't be noted that the documents have a mark", "folder", dir, "error", err)
+	}
+	return nil
 }
 
 func (j *journals) close() error {
@@ -143,7 +151,7 @@ func decodeJournals(src []byte) (all []journal, err error) {
 // confirmed returns the journals in the folder dir that the mark tells of: none when
 // the documents are new, or a program that knows no marks was the last to keep them.
 func (o Options) confirmed(dir string) ([]journal, error) {
-	all, err := readMark(o.Mark)
+	all, err := readMark(o.Mark, dir)
 	if err != nil || losses(dir, all) == nil {
 		return all, err
 	}
@@ -162,22 +170,41 @@ func (o Options) confirmed(dir string) ([]journal, error) {
 	return all, nil
 }
 
-func readMark(path string) ([]journal, error) {
+// readMark returns the journals that the mark of the documents in dir tells of. It
+// returns a *store.LossError when there was a mark and none can be read.
+func readMark(path, dir string) ([]journal, error) {
 	if path == "" {
 		return nil, nil
 	}
 	value, err := mark.Read(path)
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, mark.ErrDamaged) {
-		return nil, nil
+		return nil, unmarked(path, dir)
 	}
 	if err != nil {
 		return nil, err
 	}
 	all, err := decodeJournals(value)
 	if err != nil {
-		return nil, fmt.Errorf("read the mark %s: %w", path, err)
+		return nil, errors.Join(unmarked(path, dir), fmt.Errorf("read the mark %s: %w", path, err))
 	}
 	return all, nil
+}
+
+// unmarked returns the loss of a mark that can't be read; nil for documents that had
+// none, as they are new or were kept by a program that knew no marks.
+func unmarked(path, dir string) error {
+	if !mark.Noted(dir) {
+		return nil
+	}
+	return &store.LossError{Of: "documents", Err: unmarkedError{path}}
+}
+
+// unmarkedError is a mark that was there and can't be read.
+type unmarkedError struct{ path string }
+
+func (e unmarkedError) Error() string {
+	return fmt.Sprintf("the mark %s is missing or damaged, so that nobody can tell whether the latest documents "+
+		"are still there. A repair makes it anew, and goes on with the documents that can be read", e.path)
 }
 
 // missing returns what of a journal in the folder dir is no longer as it was when

@@ -170,7 +170,7 @@ func TestMarkFollowsFlushes(t *testing.T) {
 		if n, err := store.Count(t.Context(), d, "c"); n != 200 || err != nil {
 			t.Fatalf("%d documents of 200, %v", n, err)
 		}
-		journals, err := readMark(options.Mark)
+		journals, err := readMark(options.Mark, filepath.Join(dir, "documents"))
 		if err != nil || len(journals) == 0 || len(journals) > 4 {
 			t.Fatalf("the mark tells of %+v, %v", journals, err)
 		}
@@ -297,6 +297,140 @@ func openError(t *testing.T, dir string) error {
 		err = d.Close()
 	}
 	return err
+}
+
+// TestLostMark takes the mark away from documents that have one: without it a loss at
+// their end would go unnoticed. Documents from before there were marks open.
+func TestLostMark(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := openMarked(t, dir)
+	fill(t, d, 60)
+	crashed := copyAll(t, dir)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	mark := func(how func([]byte) []byte) func(string) {
+		return func(dir string) { change(t, filepath.Join(dir, "marks", "documents"), how) }
+	}
+	isLoss := func(err error, path string) bool {
+		return errors.As(err, new(*store.LossError)) && strings.Contains(err.Error(), path)
+	}
+	for state, dir := range map[string]string{"killed": crashed, "closed": dir} {
+		for name, damage := range map[string]func(dir string){
+			"no marks":          func(dir string) { os.RemoveAll(filepath.Join(dir, "marks")) },
+			"an empty mark":     mark(func([]byte) []byte { return nil }),
+			"a mark of zeros":   mark(func(b []byte) []byte { clear(b); return b }),
+			"a mark of nothing": mark(func(b []byte) []byte { return b[:10] }),
+		} {
+			for _, cut := range []bool{false, true} {
+				t.Run(fmt.Sprintf("%s, %s, cut %v", state, name, cut), func(t *testing.T) {
+					dir, path := copyAll(t, dir), filepath.Join("marks", "documents")
+					documents := filepath.Join(dir, "documents")
+					damage(dir)
+					least := 60
+					if cut {
+						change(t, only(t, documents, "*.log"), func(b []byte) []byte { return b[:4000] })
+						least = 20
+					}
+					for range 2 {
+						if err := openError(t, dir); !isLoss(err, filepath.Join(dir, path)) {
+							t.Fatalf("it opens with %v", err)
+						}
+						if n, err := Check(t.Context(), documents, marked(dir)); n < least || !isLoss(err, path) {
+							t.Fatalf("checked: %d documents, %v", n, err)
+						}
+					}
+					if missing, err := Repair(t.Context(), documents, t.TempDir(), marked(dir)); !isLoss(missing, path) || err != nil {
+						t.Fatalf("repaired: %v, %v", missing, err)
+					}
+					if n, err := Check(t.Context(), documents, marked(dir)); n < least || err != nil {
+						t.Fatalf("after the repair: %d documents, %v", n, err)
+					}
+					if err := openError(t, dir); err != nil {
+						t.Errorf("after the repair it opens with %v", err)
+					}
+				})
+			}
+		}
+	}
+	old := t.TempDir()
+	d, err := Open(filepath.Join(old, "documents"), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, d, 5)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := Check(t.Context(), filepath.Join(old, "documents"), marked(old)); n != 5 || err != nil {
+		t.Errorf("documents without a mark: %d, %v", n, err)
+	}
+	if err := openError(t, old); err != nil {
+		t.Errorf("documents without a mark open with %v", err)
+	}
+}
+
+// TestDamagedAttendants damages the small files beside the documents: settings, of which
+// nothing depends, and markers.
+func TestDamagedAttendants(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := openMarked(t, dir)
+	fill(t, d, 60)
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, how := range map[string]func([]byte) []byte{
+		"cut":     func(b []byte) []byte { return b[:len(b)/2] },
+		"garbage": func(b []byte) []byte { return append(b, "I\x95@\x8d\x01"...) },
+		"another comparer": func(b []byte) []byte {
+			return []byte(strings.Replace(string(b), "comparer=leveldb", "comparer=leveldc", 1))
+		},
+		"empty": func([]byte) []byte { return nil },
+	} {
+		t.Run("settings, "+name, func(t *testing.T) {
+			dir := copyAll(t, dir)
+			path := only(t, dir, "documents", "OPTIONS-*")
+			change(t, path, how)
+			if n, err := Check(t.Context(), filepath.Join(dir, "documents"), marked(dir)); n != 60 || err != nil {
+				t.Errorf("checked: %d documents, %v", n, err)
+			}
+			for range 2 {
+				if err := openError(t, dir); err != nil {
+					t.Fatal(err)
+				}
+			}
+			only(t, dir, "documents", "OPTIONS-*")
+		})
+	}
+	for _, marker := range []string{"marker.format-version.*", "marker.manifest.*"} {
+		for _, marks := range []bool{true, false} {
+			t.Run(fmt.Sprintf("no %s, marks %v", marker, marks), func(t *testing.T) {
+				dir := copyAll(t, dir)
+				documents := filepath.Join(dir, "documents")
+				os.Remove(only(t, documents, marker))
+				options := marked(dir)
+				if !marks {
+					options = Options{}
+				}
+				_, checked := Check(t.Context(), documents, options)
+				_, repaired := Repair(t.Context(), documents, filepath.Join(dir, "aside"), options)
+				d, opened := Open(documents, options)
+				if opened == nil {
+					d.Close()
+				}
+				for what, err := range map[string]error{"check": checked, "repair": repaired, "open": opened} {
+					if !errors.As(err, new(*store.LossError)) || !strings.Contains(err.Error(), filepath.Join(documents, marker)) {
+						t.Errorf("%s: %v", what, err)
+					}
+				}
+				if _, err := os.Stat(filepath.Join(dir, "aside")); err == nil {
+					t.Error("the repair has changed something")
+				}
+			})
+		}
+	}
 }
 
 // TestDamagedTables damages tables, where all but the latest documents are: whoever

@@ -23,8 +23,8 @@ type Checked struct {
 // Check reads all logs in the folder dir, and in Options.Marks how far they were,
 // from end to end, and changes nothing. No process may have the logs open.
 func Check(dir string, options Options) ([]Checked, error) {
-	return each(dir, options, func(l *Log, marked tip) Checked {
-		return l.survey(marked).checked(l)
+	return each(dir, options, func(l *Log, marked tip, unmarked error) Checked {
+		return l.survey(marked, unmarked).checked(l)
 	})
 }
 
@@ -35,8 +35,8 @@ func Check(dir string, options Options) ([]Checked, error) {
 // name in aside. It returns the logs that it changed. No process may have the logs
 // open.
 func Repair(dir, aside string, options Options) (repaired []Checked, err error) {
-	_, err = each(dir, options, func(l *Log, marked tip) Checked {
-		found := l.survey(marked)
+	_, err = each(dir, options, func(l *Log, marked tip, unmarked error) Checked {
+		found := l.survey(marked, unmarked)
 		checked := found.checked(l)
 		if loss := (*store.LossError)(nil); !errors.As(checked.Err, &loss) {
 			return checked
@@ -51,8 +51,11 @@ func Repair(dir, aside string, options Options) (repaired []Checked, err error) 
 	return repaired, err
 }
 
-// each does something with each log of the folder or of the marks.
-func each(dir string, options Options, do func(l *Log, marked tip) Checked) (all []Checked, err error) {
+// each does something with each log of the folder or of the marks. unmarked is the loss
+// of its mark, if that can't be read.
+func each(
+	dir string, options Options, do func(l *Log, marked tip, unmarked error) Checked,
+) (all []Checked, err error) {
 	options.complete()
 	names, unlock, err := lockAll(dir, options.Marks)
 	if err != nil {
@@ -70,13 +73,16 @@ func each(dir string, options Options, do func(l *Log, marked tip) Checked) (all
 }
 
 // inspect does something with one log, whose segments do may open.
-func inspect(dir, name string, options Options, do func(l *Log, marked tip) Checked) (Checked, error) {
+func inspect(
+	dir, name string, options Options, do func(l *Log, marked tip, unmarked error) Checked,
+) (Checked, error) {
 	l := &Log{folder: filepath.Join(dir, name), options: options}
-	marked, err := readMark(options.markPath(l.folder))
-	if err != nil {
-		return Checked{}, err
+	marked, unmarked := options.readMark(l.folder)
+	if unmarked != nil && !errors.As(unmarked, new(lossError)) {
+		return Checked{}, unmarked
 	}
-	checked := do(l, marked)
+	checked := do(l, marked, unmarked)
+	var err error
 	for _, s := range l.segments {
 		err = errors.Join(err, s.close())
 	}
@@ -134,19 +140,23 @@ func folders(dir, marks string) (names []string, err error) {
 
 // survey is what a look at all of a log has found.
 type survey struct {
-	marked  tip
-	tip     tip              // of the log, as far as it can be read
-	broken  map[uint64]error // segments, by number, that do not reach the next one
-	strange []uint64         // segments whose own header can't be read
-	end     error            // what is wrong with the last segment
-	errs    []error
-	records int64
-	missing int64
+	marked   tip
+	unmarked error            // the loss of the mark
+	tip      tip              // of the log, as far as it can be read
+	broken   map[uint64]error // segments, by number, that do not reach the next one
+	strange  []uint64         // segments whose own header can't be read
+	end      error            // what is wrong with the last segment
+	errs     []error
+	records  int64
+	missing  int64
 }
 
 // survey opens the segments of the log and reads all of them.
-func (l *Log) survey(marked tip) *survey {
-	found := &survey{marked: marked, broken: map[uint64]error{}}
+func (l *Log) survey(marked tip, unmarked error) *survey {
+	found := &survey{marked: marked, unmarked: unmarked, broken: map[uint64]error{}}
+	if unmarked != nil {
+		found.errs = append(found.errs, unmarked)
+	}
 	if err := l.surveyAll(found); err != nil {
 		found.errs = append(found.errs, err)
 	}

@@ -27,8 +27,8 @@ func Dump(ctx context.Context, dir, name string, options Options,
 		return fmt.Errorf("log %s: %w", name, fs.ErrNotExist)
 	}
 	var failed error
-	checked, err := inspect(dir, name, options, func(l *Log, marked tip) Checked {
-		found := l.survey(marked).checked(l)
+	checked, err := inspect(dir, name, options, func(l *Log, marked tip, unmarked error) Checked {
+		found := l.survey(marked, unmarked).checked(l)
 		for _, s := range l.segments {
 			if failed = s.dump(ctx, l.secret, each); failed != nil {
 				break

@@ -47,7 +47,7 @@ type Log struct {
 var _ store.Log = (*Log)(nil)
 
 func openLog(folder string, options store.LogOptions, engine Options) (*Log, error) {
-	marked, err := readMark(engine.markPath(folder))
+	marked, err := engine.readMark(folder)
 	if err != nil {
 		return nil, err
 	}

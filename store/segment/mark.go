@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -23,24 +24,35 @@ func (o Options) markPath(folder string) string {
 	return filepath.Join(o.Marks, "log."+filepath.Base(folder))
 }
 
-// readMark returns the tip that the mark holds; the zero tip for a log that has
-// none, which is new or was kept by a program that knew no marks.
-func readMark(path string) (tip, error) {
+// readMark returns the tip that the mark of the log in a folder holds; the zero tip for a
+// log that has none, which is new or was kept by a program that knew no marks. It returns
+// a lossError when there was a mark and none can be read.
+func (o Options) readMark(folder string) (tip, error) {
+	path := o.markPath(folder)
 	if path == "" {
 		return tip{}, nil
 	}
 	value, err := mark.Read(path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, mark.ErrDamaged):
-		return tip{}, nil
+		return tip{}, unmarked(path, folder)
 	case err != nil:
 		return tip{}, err
 	}
 	t, rest, err := decodeTip(value, max(0, (len(value)-tipHeader)/tipEdge))
 	if err != nil || len(rest) > 0 {
-		return tip{}, fmt.Errorf("read the mark %s: it is not that of a log", path)
+		return tip{}, cmp.Or(unmarked(path, folder), fmt.Errorf("read the mark %s: it is not that of a log", path))
 	}
 	return t, nil
+}
+
+// unmarked returns the loss of the mark of a log that had one, nil for others.
+func unmarked(path, folder string) error {
+	if !mark.Noted(folder) {
+		return nil
+	}
+	return lost("the mark %s is missing or damaged, so that nobody can tell whether the latest records are still "+
+		"there. A repair makes it anew, and goes on after the records that can be read", path)
 }
 
 // confirmed reports whether the log has ever confirmed a record.
@@ -97,7 +109,13 @@ func (l *Log) openMark(marked tip) (err error) {
 		}
 		l.mark, err = mark.Create(path, l.tip.append(nil))
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if err := mark.Note(l.folder); err != nil { // the next start tries again
+		l.options.Logger.Warn("it can't be noted that a log has a mark", "folder", l.folder, "error", err)
+	}
+	return nil
 }
 
 // putMark notes the tip, which is durable. A mark that can't be written tells of

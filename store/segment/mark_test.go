@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/store"
+	"github.com/berth-iot/berth/store/mark"
 )
 
 // marking are options with marks in a folder of their own.
@@ -190,7 +191,8 @@ func TestRepairWithoutMark(t *testing.T) {
 	}
 }
 
-// TestMarkOfAnOldLog opens a log that has no mark yet, or a damaged one.
+// TestMarkOfAnOldLog opens a log that has no mark yet, or a damaged one from before it
+// was noted that there is one.
 func TestMarkOfAnOldLog(t *testing.T) {
 	options, dir := marking(t), t.TempDir()
 	logs, log := openOne(t, dir, tiny, 2)
@@ -201,11 +203,70 @@ func TestMarkOfAnOldLog(t *testing.T) {
 		if err := openMarked(t, dir, options); err != nil {
 			t.Fatal(err)
 		}
-		if marked, err := readMark(path); err != nil || marked.edges[0].next != 1 {
+		if marked, err := options.readMark(filepath.Join(dir, "log")); err != nil || marked.edges[0].next != 1 {
 			t.Fatalf("the mark is %+v, %v", marked, err)
 		}
-		if err := os.WriteFile(path, []byte("damaged"), 0o600); err != nil {
+		err := errors.Join(os.WriteFile(path, []byte("damaged"), 0o600), os.Remove(filepath.Join(dir, "log", "marked")))
+		if err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestLostMark takes the mark away from logs that have one: without it a loss at their
+// end would go unnoticed.
+func TestLostMark(t *testing.T) {
+	options, dir := marking(t), t.TempDir()
+	logs, log := openOne(t, dir, options, 2)
+	for range 12 {
+		appendEach(t, log, 0, strings.Repeat("x", 1000))
+	}
+	number, end := log.writing.number, log.writing.end
+	photo := photograph(t, dir)
+	closeAll(t, logs)
+	marks := options.Marks
+	for name, damage := range map[string]func(path string) error{
+		"no mark":            os.Remove,
+		"an empty mark":      func(path string) error { return os.Truncate(path, 0) },
+		"a mark that is cut": func(path string) error { return os.Truncate(path, 10) },
+		"the mark of something else": func(path string) error {
+			other, err := mark.Create(path, []byte("else"))
+			return errors.Join(err, other.Close())
+		},
+	} {
+		for _, cut := range []bool{false, true} {
+			dir, least := photo.restore(t), int64(12)
+			if cut {
+				cut := photo.with(segmentName(number), func(b []byte) []byte { return b[:end-1] })
+				dir, least = cut.restore(t), 11
+			}
+			options.Marks = t.TempDir()
+			path := options.markPath("log")
+			if err := errors.Join(os.CopyFS(options.Marks, os.DirFS(marks)), damage(path)); err != nil {
+				t.Fatal(err)
+			}
+			for range 2 {
+				err := openMarked(t, dir, options)
+				if !errors.As(err, new(*store.LossError)) || !strings.Contains(err.Error(), path) {
+					t.Errorf("%s: it opens with %v", name, err)
+				}
+				checked, err := Check(dir, options)
+				if err != nil || len(checked) != 1 || checked[0].Records != least ||
+					!errors.As(checked[0].Err, new(*store.LossError)) || !strings.Contains(checked[0].Err.Error(), path) {
+					t.Errorf("%s: checked %+v, %v", name, checked, err)
+				}
+			}
+			if repaired, err := Repair(dir, t.TempDir(), options); err != nil || len(repaired) != 1 {
+				t.Errorf("%s: repaired %+v, %v", name, repaired, err)
+			}
+			if checked, err := Check(dir, options); err != nil || checked[0].Err != nil || checked[0].Records != least {
+				t.Errorf("%s: after the repair %+v, %v", name, checked, err)
+			}
+			logs, log := openOne(t, dir, options, 2)
+			if at := appendEach(t, log, 0, "new")[0]; at.Sequence != least {
+				t.Errorf("%s: record %d follows the %d that are left", name, at.Sequence, least)
+			}
+			closeAll(t, logs)
 		}
 	}
 }

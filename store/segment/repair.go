@@ -39,8 +39,11 @@ func (l *Log) repair(found *survey, aside string) error {
 			}
 		}
 	}
-	if found.end == nil {
+	switch {
+	case found.end == nil && found.unmarked == nil:
 		return nil
+	case found.end == nil:
+		return l.putMarkAt(found.tip)
 	}
 	to := found.tip.clone()
 	to.raise(found.marked)
@@ -85,11 +88,16 @@ func (l *Log) continueAt(to tip) error {
 	if err := s.file.Close(); err != nil {
 		return err
 	}
+	return l.putMarkAt(to)
+}
+
+// putMarkAt makes the log's mark.
+func (l *Log) putMarkAt(at tip) error {
 	path := l.options.markPath(l.folder)
 	if path == "" {
 		return nil
 	}
-	m, err := mark.Create(path, to.append(nil))
+	m, err := mark.Create(path, at.append(nil))
 	if err != nil {
 		return err
 	}
