@@ -233,7 +233,6 @@ func allTexts(t *testing.T) found {
 		warningTexts(texts, where, node)
 		constants(values, node)
 	})
-	readGo(t, "../provisioning/snapshot", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/tpm", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
 		checkTexts(texts, where, node)
