@@ -346,7 +346,8 @@ func (s *Service) checkUnused(ctx context.Context, authority storedAuthority) er
 				now.Before(issued.NotAfter) {
 				return fault.New(fault.Conflict,
 					"The certificate that the issuing authority %s gave to %.128q is good until %s. Wait until all "+
-						"have expired, or force the deletion, which makes them void", authority.Name, issued.RegistrationID,
+						"have expired, or force the deletion, which makes them void",
+					authority.Name, issued.RegistrationID,
 					issued.NotAfter.Format("2006-01-02 15:04 MST"))
 			}
 		}

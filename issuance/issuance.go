@@ -29,11 +29,15 @@ import (
 // credentialPolicyName, as in Azure's DPS since 2025-07-01-preview.
 type Policy struct {
 	Name            string   `json:"name"`
-	Authority       string   `json:"issuingAuthority"`   // the issuing authority that signs
-	ValidityMinutes int      `json:"validityMinutes"`    // 1 to 525,600 (a year); 30 days when 0
-	KeyTypes        []string `json:"keyTypes"`           // such as ec-p256 and rsa-2048; all of KeyTypes when empty
-	DNSNames        []string `json:"dnsNames,omitempty"` // patterns of names that a request may ask for: {registrationId} stands for the device's, * for anything without a full stop
-	ETag            string   `json:"etag,omitempty"`
+	Authority       string   `json:"issuingAuthority"` // the issuing authority that signs
+	ValidityMinutes int      `json:"validityMinutes"`  // 1 to 525,600 (a year); 30 days when 0
+	KeyTypes        []string `json:"keyTypes"`         // such as ec-p256 and rsa-2048; all of KeyTypes when empty
+
+	// patterns of names that a request may ask for: {registrationId} stands for the
+	// device's, * for anything without a full stop
+	DNSNames []string `json:"dnsNames,omitempty"`
+
+	ETag string `json:"etag,omitempty"`
 }
 
 // KeyTypes are the kinds of keys that certificates are issued for.
@@ -178,13 +182,15 @@ func Open(ctx context.Context, config Config) (*Service, error) {
 func (s *Service) begin(ctx context.Context) error {
 	_, _, err := s.authorities.Get(ctx, rootName)
 	if store.IsUnreadable(err) {
-		return fmt.Errorf("%w. Without this key no certificate can be issued or judged: restore the data folder from a backup", err)
+		return fmt.Errorf("%w. Without this key no certificate can be issued or judged: "+
+			"restore the data folder from a backup", err)
 	}
 	if !errors.Is(err, store.ErrNotFound) {
 		return err
 	}
 	now := s.config.Now().UTC()
-	root, err := credential.NewAuthority("Berth operational root "+now.Format("2006-01-02"), now.Add(-clockSlack), rootValidity)
+	commonName := "Berth operational root " + now.Format("2006-01-02")
+	root, err := credential.NewAuthority(commonName, now.Add(-clockSlack), rootValidity)
 	if err != nil {
 		return err
 	}
@@ -199,14 +205,21 @@ func (s *Service) begin(ctx context.Context) error {
 	_, err = s.config.Documents.Commit(ctx,
 		s.authorities.Put(rootName, store.Absent, stored),
 		s.authorities.Put(DefaultAuthority, store.Absent, first),
-		s.policies.Put(DefaultPolicy, store.Always, Policy{Name: DefaultPolicy, Authority: DefaultAuthority, ValidityMinutes: defaultValidity, KeyTypes: KeyTypes}))
+		s.policies.Put(DefaultPolicy, store.Always, Policy{
+			Name:            DefaultPolicy,
+			Authority:       DefaultAuthority,
+			ValidityMinutes: defaultValidity,
+			KeyTypes:        KeyTypes,
+		}))
 	if _, conflict := store.IsConflict(err); conflict {
 		return nil // another node was faster
 	}
 	return err
 }
 
-func (s *Service) newSubordinate(name string, root *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
+func (s *Service) newSubordinate(
+	name string, root *credential.Authority, rootPEM string, now time.Time,
+) (storedAuthority, error) {
 	authority, err := root.NewSubordinate("Berth operational "+name, now.Add(-clockSlack), authorityValidity)
 	if err != nil {
 		return storedAuthority{}, err
@@ -214,9 +227,20 @@ func (s *Service) newSubordinate(name string, root *credential.Authority, rootPE
 	return newStoredAuthority(name, authority, rootPEM, now)
 }
 
-func newStoredAuthority(name string, authority *credential.Authority, rootPEM string, now time.Time) (storedAuthority, error) {
+func newStoredAuthority(
+	name string, authority *credential.Authority, rootPEM string, now time.Time,
+) (storedAuthority, error) {
 	certificatePEM, keyPEM, err := authority.PEM()
-	return storedAuthority{Authority: Authority{Name: name, Certificate: string(certificatePEM), Root: rootPEM, Created: now, NotAfter: authority.Certificate.NotAfter.UTC()}, Key: string(keyPEM)}, err
+	return storedAuthority{
+		Authority: Authority{
+			Name:        name,
+			Certificate: string(certificatePEM),
+			Root:        rootPEM,
+			Created:     now,
+			NotAfter:    authority.Certificate.NotAfter.UTC(),
+		},
+		Key: string(keyPEM),
+	}, err
 }
 
 // OnRevoke has a function called after each revocation.
@@ -260,21 +284,27 @@ func (s *Service) Check(ctx context.Context, policyName, registrationID, csr str
 	kind := credential.KeyKind(request.PublicKey)
 	switch {
 	case !strings.EqualFold(request.Subject.CommonName, registrationID):
-		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its common name must be the registration id %q, not %.128q",
+		return Request{}, fault.New(fault.ArgumentInvalid,
+			"csr: its common name must be the registration id %q, not %.128q",
 			registrationID, request.Subject.CommonName)
 	case len(request.Subject.Names) > 1:
-		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its subject must be a common name alone, not %.200q", request.Subject.String())
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its subject must be a common name alone, not %.200q",
+			request.Subject.String())
 	case !slices.Contains(policy.KeyTypes, kind):
 		return Request{}, fault.New(fault.ArgumentInvalid, "csr: its key is %.32q. The policy %s takes %s",
 			cmp.Or(kind, request.PublicKeyAlgorithm.String()), policy.Name, strings.Join(policy.KeyTypes, ", "))
 	case len(request.IPAddresses)+len(request.URIs)+len(request.EmailAddresses) > 0:
-		return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for an IP address, a URI or an e-mail address. Only DNS names that the policy allows are possible")
+		return Request{}, fault.New(fault.ArgumentInvalid,
+			"csr: it asks for an IP address, a URI or an e-mail address. "+
+				"Only DNS names that the policy allows are possible")
 	case len(request.DNSNames) > maxNames:
-		return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for %d DNS names, the limit is %d", len(request.DNSNames), maxNames)
+		return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for %d DNS names, the limit is %d",
+			len(request.DNSNames), maxNames)
 	}
 	for _, name := range request.DNSNames {
 		if !policy.allows(name, registrationID) {
-			return Request{}, fault.New(fault.ArgumentInvalid, "csr: it asks for the DNS name %.253q, which the policy %s does not allow", name, policy.Name)
+			return Request{}, fault.New(fault.ArgumentInvalid,
+				"csr: it asks for the DNS name %.253q, which the policy %s does not allow", name, policy.Name)
 		}
 	}
 	return Request{request, policy, registrationID}, nil
@@ -324,21 +354,30 @@ func (s *Service) Issue(ctx context.Context, request Request) (chain [][]byte, c
 	if notAfter.After(authority.Certificate.NotAfter) {
 		notAfter = authority.Certificate.NotAfter
 	}
-	certificate, err := authority.IssueDevice(request.csr, request.registrationID, request.csr.DNSNames, s.notBefore(now), notAfter)
+	certificate, err := authority.IssueDevice(request.csr, request.registrationID, request.csr.DNSNames,
+		s.notBefore(now), notAfter)
 	if err != nil {
 		return nil, nil, err
 	}
 	issued := Certificate{
-		Thumbprint: thumbprint(certificate), RegistrationID: request.registrationID, Policy: request.policy.Name, Authority: stored.Name,
-		SerialNumber: certificate.SerialNumber.Text(16), KeyType: credential.KeyKind(certificate.PublicKey), Issued: now, NotAfter: certificate.NotAfter.UTC(),
+		Thumbprint:     thumbprint(certificate),
+		RegistrationID: request.registrationID,
+		Policy:         request.policy.Name,
+		Authority:      stored.Name,
+		SerialNumber:   certificate.SerialNumber.Text(16),
+		KeyType:        credential.KeyKind(certificate.PublicKey),
+		Issued:         now,
+		NotAfter:       certificate.NotAfter.UTC(),
 	}
 	forgotten, err := s.forget(ctx, issued.RegistrationID, now)
 	if err != nil {
 		return nil, nil, err
 	}
-	return append([][]byte{certificate.Raw, authority.Certificate.Raw}, stored.issuerChain()...), append(forgotten,
+	key := deviceKey(issued.RegistrationID, issued.Issued, issued.Thumbprint)
+	chain = append([][]byte{certificate.Raw, authority.Certificate.Raw}, stored.issuerChain()...)
+	return chain, append(forgotten,
 		s.certificates.Put(issued.Thumbprint, store.Absent, issued),
-		s.devices.Put(deviceKey(issued.RegistrationID, issued.Issued, issued.Thumbprint), store.Always, issued.Thumbprint)), nil
+		s.devices.Put(key, store.Always, issued.Thumbprint)), nil
 }
 
 // issuerChain are the authorities above this one in DER, the root last.
@@ -361,7 +400,9 @@ func (s *Service) notBefore(now time.Time) time.Time {
 
 // forget removes certificates of a device that expired long ago: the oldest two, so
 // that they become fewer with each that is issued.
-func (s *Service) forget(ctx context.Context, registrationID string, now time.Time) (changes []store.Change, err error) {
+func (s *Service) forget(
+	ctx context.Context, registrationID string, now time.Time,
+) (changes []store.Change, err error) {
 	if s.config.Trusted != nil && !s.config.Trusted() {
 		return nil, nil
 	}
@@ -380,7 +421,9 @@ func (s *Service) forget(ctx context.Context, registrationID string, now time.Ti
 		if err == nil && now.Sub(old.NotAfter) < expiredKept {
 			break // those after it are younger
 		}
-		changes = append(changes, s.devices.Delete(entry.Key, store.Always), s.certificates.Delete(entry.Value, store.Always))
+		changes = append(changes,
+			s.devices.Delete(entry.Key, store.Always),
+			s.certificates.Delete(entry.Value, store.Always))
 		err = nil
 	}
 	return changes, err
@@ -427,7 +470,9 @@ func (s *Service) parse(stored storedAuthority) (*credential.Authority, error) {
 
 // Verify judges the certificate that a device shows to its hub. The device must be
 // the one it was issued to. What is wrong with it is fault 401002.
-func (s *Service) Verify(ctx context.Context, certificate *x509.Certificate, registrationID string) (Certificate, error) {
+func (s *Service) Verify(
+	ctx context.Context, certificate *x509.Certificate, registrationID string,
+) (Certificate, error) {
 	issued, _, err := s.certificates.Get(ctx, thumbprint(certificate))
 	now := s.config.Now()
 	switch {
@@ -438,11 +483,14 @@ func (s *Service) Verify(ctx context.Context, certificate *x509.Certificate, reg
 	case err != nil:
 		return issued, err
 	case !strings.EqualFold(issued.RegistrationID, registrationID):
-		return issued, fault.New(fault.UnauthorizedAccess, "The certificate was issued to %q, not to %q", issued.RegistrationID, registrationID)
+		return issued, fault.New(fault.UnauthorizedAccess, "The certificate was issued to %q, not to %q",
+			issued.RegistrationID, registrationID)
 	case !issued.Revoked.IsZero():
-		return issued, fault.New(fault.UnauthorizedAccess, "The certificate was revoked at %s. Register again with a new request", issued.Revoked.Format(time.RFC3339))
+		return issued, fault.New(fault.UnauthorizedAccess,
+			"The certificate was revoked at %s. Register again with a new request", issued.Revoked.Format(time.RFC3339))
 	case now.Before(certificate.NotBefore) || now.After(certificate.NotAfter):
-		return issued, fault.New(fault.UnauthorizedAccess, "The certificate is valid from %s to %s only. Register again with a new request",
+		return issued, fault.New(fault.UnauthorizedAccess,
+			"The certificate is valid from %s to %s only. Register again with a new request",
 			certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339))
 	}
 	authority, _, err := s.authorities.Get(ctx, issued.Authority)
@@ -450,7 +498,9 @@ func (s *Service) Verify(ctx context.Context, certificate *x509.Certificate, reg
 		return issued, err
 	}
 	if !authority.Revoked.IsZero() {
-		return issued, fault.New(fault.UnauthorizedAccess, "The authority %s that issued the certificate was revoked at %s. Register again with a new request", authority.Name, authority.Revoked.Format(time.RFC3339))
+		return issued, fault.New(fault.UnauthorizedAccess,
+			"The authority %s that issued the certificate was revoked at %s. Register again with a new request",
+			authority.Name, authority.Revoked.Format(time.RFC3339))
 	}
 	return issued, nil
 }

@@ -18,7 +18,9 @@ var names = regexp.MustCompile(`^[a-zA-Z0-9]([a-zA-Z0-9._-]{0,62}[a-zA-Z0-9])?$`
 
 func checkName(name string) error {
 	if !names.MatchString(name) {
-		return fault.New(fault.ArgumentInvalid, "%.64q can't be a name here. It has 1 to 64 letters, digits, full stops, dashes and underscores, the first and last of them letters or digits", name)
+		return fault.New(fault.ArgumentInvalid,
+			"%.64q can't be a name here. It has 1 to 64 letters, digits, full stops, "+
+				"dashes and underscores, the first and last of them letters or digits", name)
 	}
 	return nil
 }
@@ -112,18 +114,22 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 	}
 	switch {
 	case policy.ValidityMinutes < 1 || policy.ValidityMinutes > maxValidity:
-		return fault.New(fault.ArgumentInvalid, "validityMinutes must be from 1 to %d, not %d", maxValidity, policy.ValidityMinutes)
+		return fault.New(fault.ArgumentInvalid, "validityMinutes must be from 1 to %d, not %d",
+			maxValidity, policy.ValidityMinutes)
 	case len(policy.DNSNames) > maxPatterns:
-		return fault.New(fault.ArgumentInvalid, "dnsNames has %d patterns, the limit is %d", len(policy.DNSNames), maxPatterns)
+		return fault.New(fault.ArgumentInvalid, "dnsNames has %d patterns, the limit is %d",
+			len(policy.DNSNames), maxPatterns)
 	}
 	for _, kind := range policy.KeyTypes {
 		if !slices.Contains(KeyTypes, kind) {
-			return fault.New(fault.ArgumentInvalid, "keyTypes holds %.32q. Possible are: %s", kind, strings.Join(KeyTypes, ", "))
+			return fault.New(fault.ArgumentInvalid, "keyTypes holds %.32q. Possible are: %s",
+				kind, strings.Join(KeyTypes, ", "))
 		}
 	}
 	for _, pattern := range policy.DNSNames {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || len(pattern) > 253 {
-			return fault.New(fault.ArgumentInvalid, "dnsNames holds %.253q, which is no pattern such as {registrationId}.devices.example.com", pattern)
+			return fault.New(fault.ArgumentInvalid,
+				"dnsNames holds %.253q, which is no pattern such as {registrationId}.devices.example.com", pattern)
 		}
 	}
 	authority, err := s.Authority(ctx, policy.Authority)
@@ -132,7 +138,8 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 	}
 	switch {
 	case !authority.Revoked.IsZero():
-		return fault.New(fault.ArgumentInvalid, "The issuing authority %s was revoked. Let the policy name another", policy.Authority)
+		return fault.New(fault.ArgumentInvalid, "The issuing authority %s was revoked. Let the policy name another",
+			policy.Authority)
 	case authority.Certificate == "":
 		return fault.New(fault.ArgumentInvalid,
 			"The issuing authority %s has no certificate yet. Have its request signed and activate it, or let the "+
@@ -174,7 +181,9 @@ func (s *Service) DeletePolicy(ctx context.Context, name string, force bool) err
 
 // Certificates returns at most limit certificates in the order of their
 // thumbprints, and the after of the next call, "" at the end.
-func (s *Service) Certificates(ctx context.Context, after string, limit int) (issued []Certificate, next string, err error) {
+func (s *Service) Certificates(
+	ctx context.Context, after string, limit int,
+) (issued []Certificate, next string, err error) {
 	entries, err := s.certificates.List(ctx, "", after, limit)
 	issued = []Certificate{}
 	for _, entry := range entries {
@@ -191,7 +200,8 @@ func (s *Service) Certificates(ctx context.Context, after string, limit int) (is
 func (s *Service) Certificate(ctx context.Context, thumbprint string) (Certificate, error) {
 	issued, _, err := s.certificates.Get(ctx, strings.ToUpper(thumbprint))
 	if errors.Is(err, store.ErrNotFound) || thumbprint == "" {
-		return Certificate{}, fault.New(fault.NotFound, "No certificate with the thumbprint %.80q was issued here", thumbprint)
+		return Certificate{}, fault.New(fault.NotFound, "No certificate with the thumbprint %.80q was issued here",
+			thumbprint)
 	}
 	return issued, err
 }
