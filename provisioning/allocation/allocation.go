@@ -66,7 +66,8 @@ func (a *Allocator) Check(settings, prior *Settings) error {
 	for _, name := range append(slices.Clone(settings.Hubs), settings.HubHostName) {
 		if name != "" && !prior.names(name) && !slices.ContainsFunc(hosts,
 			func(host string) bool { return strings.EqualFold(host, name) }) {
-			return fault.New(fault.ArgumentInvalid, "The hub %.253q is not linked to this service. Linked are: %s", name,
+			return fault.New(fault.ArgumentInvalid, "The hub %.253q is not linked to this service. Linked are: %s",
+				name,
 				strings.Join(hosts, ", "))
 		}
 	}

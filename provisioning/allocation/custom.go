@@ -48,7 +48,8 @@ func checkCustom(settings Settings) error {
 	}
 	if address.Scheme != "https" && !(address.Scheme == "http" && isLoopback(address.Hostname())) {
 		return fault.New(fault.ArgumentInvalid,
-			"customAllocationDefinition.webhookUrl, of the host %.253q, is not https. Without TLS the webhook must be on "+
+			"customAllocationDefinition.webhookUrl, of the host %.253q, is not https. "+
+				"Without TLS the webhook must be on "+
 				"this machine: localhost, 127.0.0.1 or [::1]", address.Host)
 	}
 	return nil

@@ -129,7 +129,8 @@ func (n *Networks) Put(ctx context.Context, network Network, ifMatch string) (Ne
 		checked.Latencies[strings.ToLower(location)] = millis
 	}
 	if len(checked.Latencies) == 0 || len(checked.Latencies) > maxLatencies {
-		return Network{}, fault.New(fault.ArgumentInvalid, "A network has the latencies of 1 to %d locations", maxLatencies)
+		return Network{}, fault.New(fault.ArgumentInvalid, "A network has the latencies of 1 to %d locations",
+			maxLatencies)
 	}
 	return store.RetryOnConflict(ctx, func() (Network, error) { return n.put(ctx, checked, ifMatch) })
 }

@@ -164,7 +164,8 @@ func unanswered(address string, status int, err error) error {
 	case late:
 		return unusableAnswer(expected,
 			fault.Say("Look whether the webhook runs, and what it waits for: it has 5 seconds, three times"),
-			fault.New(fault.AllocationFailed, "The allocation webhook did not answer within %d seconds", seconds).Because(err))
+			fault.New(fault.AllocationFailed, "The allocation webhook did not answer within %d seconds",
+				seconds).Because(err))
 	case status != 0:
 		return unusableAnswer(expected,
 			fault.Say("Look into the webhook's log, and that of a proxy in between: "+
@@ -172,7 +173,8 @@ func unanswered(address string, status int, err error) error {
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook broke off its answer, which began with the status %d", status).Because(err))
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
-		return unusableAnswer(expected, fault.Say("Renew the webhook's certificate, and look at the clocks of both machines"),
+		return unusableAnswer(expected,
+			fault.Say("Renew the webhook's certificate, and look at the clocks of both machines"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's certificate has expired, or is not yet valid").Because(err))
 	case errors.As(err, &unknown):
@@ -191,7 +193,8 @@ func unanswered(address string, status int, err error) error {
 			fault.Say("Give the webhook another certificate. The server's log says what is wrong with this one"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's certificate is not valid").Because(err))
 	case errors.As(err, &noTLS):
-		return unusableAnswer(expected, fault.Say("Look at the port in webhookUrl: what listens there does not speak TLS"),
+		return unusableAnswer(expected,
+			fault.Say("Look at the port in webhookUrl: what listens there does not speak TLS"),
 			fault.New(fault.AllocationFailed, "The allocation webhook does not speak TLS").Because(err))
 	case errors.As(err, &noName):
 		return unusableAnswer(expected, fault.Say("Correct the host in webhookUrl, or the name service of this server"),
@@ -235,17 +238,20 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 			fault.New(fault.AllocationFailed, "The allocation webhook redirects, with the status %d", status))
 	case status == 404:
 		return read, unusableAnswer(expected, fault.Say("Correct the path in webhookUrl"),
-			fault.New(fault.AllocationFailed, "There is no allocation webhook at its address: the answer is the status 404"))
+			fault.New(fault.AllocationFailed,
+				"There is no allocation webhook at its address: the answer is the status 404"))
 	case status >= 429:
 		return read, unusableAnswer(expected, fault.Say("Look into the webhook's log. It was asked three times"),
 			fault.New(fault.AllocationFailed, "The allocation webhook fails: the answer is the status %d", status))
 	case status != 200:
-		return read, unusableAnswer(expected, fault.Say("Look into the webhook's log: it must answer with the status 200"),
+		return read, unusableAnswer(expected,
+			fault.Say("Look into the webhook's log: it must answer with the status 200"),
 			fault.New(fault.AllocationFailed, "The allocation webhook answered with the status %d", status))
 	case len(text) > maxWebhookAnswer:
 		return read, unusableAnswer(expected,
 			fault.Say("Let the webhook answer with iotHubHostName, initialTwin and payload alone"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes", maxWebhookAnswer))
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer has more than %d bytes",
+				maxWebhookAnswer))
 	}
 	if err := document.CheckDepth(text, document.MaxDepth); err != nil {
 		return read, unusableAnswer(expected, fault.Say("Let the webhook answer with fewer levels of nesting"),
@@ -264,12 +270,14 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
 	case errors.As(err, &otherType) && otherType.Field != "":
-		return read, attest.NewFailure("allocation", expected, fault.Say("Correct the property in the webhook's answer"),
+		return read, attest.NewFailure("allocation", expected,
+			fault.Say("Correct the property in the webhook's answer"),
 			fault.New(fault.AllocationFailed,
 				"In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
 	case err != nil:
 		return read, unusableAnswer(expected, fault.Say("Let the webhook answer with a JSON object"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's answer is not the JSON of an allocation").Because(err))
+			fault.New(fault.AllocationFailed,
+				"The allocation webhook's answer is not the JSON of an allocation").Because(err))
 	}
 	if string(read.Payload) == "null" {
 		read.Payload = nil
@@ -282,7 +290,8 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 	if err := linkedhub.CheckFree("payload", read.Payload); err != nil {
 		return read, attest.NewFailure("allocation", expected,
 			fault.Say("Let the webhook send the device a payload in UTF-8, with fewer levels of nesting"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %s", fault.From(err).Message))
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %s",
+				fault.From(err).Message))
 	}
 	return read, nil
 }
@@ -316,7 +325,8 @@ func (a *Allocator) hubOfAnswer(answered answer, candidates []*linkedhub.Linked)
 // the same whatever there is at its address: who may write enrollments may have the
 // service call any address. detail is for those who may configure the service.
 func unusableAnswer(expected, advice fault.Text, detail *fault.Error) attest.Failure {
-	told := fault.New(fault.AllocationFailed, "The allocation webhook gave no answer that can be used. Who may configure "+
-		"the service finds the reason in the attempt (berth attempts)").Because(detail)
+	told := fault.New(fault.AllocationFailed,
+		"The allocation webhook gave no answer that can be used. Who may configure "+
+			"the service finds the reason in the attempt (berth attempts)").Because(detail)
 	return attest.Failure{Err: told, Check: "allocation", Expected: expected, Advice: advice, Detail: detail}
 }

@@ -85,7 +85,8 @@ type Refusal string
 
 // NotAdmitted is the refusal when the evidence is sound in itself but is not
 // what some enrollment asks for.
-const NotAdmitted Refusal = "This device is not enrolled with what it shows. The operator finds the reason under this tracking id (berth attempts)"
+const NotAdmitted Refusal = "This device is not enrolled with what it shows. " +
+	"The operator finds the reason under this tracking id (berth attempts)"
 
 // Sound judges evidence by itself, before any enrollment is looked at: is there
 // any, does it belong to the registration id, is it in time.

@@ -32,7 +32,8 @@ func checkNames(authority, certificate *x509.Certificate) error {
 		}
 	}
 	for _, name := range slices.Concat(certificate.EmailAddresses, emailAddresses(certificate)) {
-		if !isPermitted(name, authority.PermittedEmailAddresses, authority.ExcludedEmailAddresses, matchesEmail, overlapsEmail) {
+		if !isPermitted(name, authority.PermittedEmailAddresses, authority.ExcludedEmailAddresses,
+			matchesEmail, overlapsEmail) {
 			return fault.NewReason("%s does not allow the e-mail address %q of %s", holder, name, subject)
 		}
 	}

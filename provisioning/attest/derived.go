@@ -37,7 +37,11 @@ func NewDerivedSearch(evidence Evidence) (*DerivedSearch, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &DerivedSearch{registrationID: []byte(evidence.RegistrationID), token: token, mac: macs{hash: sha256.New()}}, nil
+	return &DerivedSearch{
+		registrationID: []byte(evidence.RegistrationID),
+		token:          token,
+		mac:            macs{hash: sha256.New()},
+	}, nil
 }
 
 // Try reports whether the token was made with the key that is derived from this one

@@ -30,15 +30,19 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, otherName s
 	case errors.As(err, &refused) && refused.Op == "remote error":
 		alert := strings.TrimPrefix(refused.Err.Error(), "tls: ")
 		switch alert {
-		case "unknown certificate authority", "bad certificate", "unknown certificate", "expired certificate", "unsupported certificate", "revoked certificate":
+		case "unknown certificate authority", "bad certificate", "unknown certificate", "expired certificate",
+			"unsupported certificate", "revoked certificate":
 			failDistrusted(trace, otherName, fault.Say("the device refuses the server's certificate: %s", alert))
 		default:
-			failNoCommonTLS(trace, fault.Say("the device ends it: %s", alert), fault.Say("a device that goes on with it"))
+			failNoCommonTLS(trace,
+				fault.Say("the device ends it: %s", alert), fault.Say("a device that goes on with it"))
 		}
-	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.As(err, &refused) && strings.HasSuffix(refused.Error(), "bad record MAC"):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET),
+		errors.As(err, &refused) && strings.HasSuffix(refused.Error(), "bad record MAC"):
 		// With TLS 1.3 OpenSSL tells its reason without encryption, and others don't tell.
 		failDistrusted(trace, otherName, fault.Say("the device goes away when it has the server's certificate"))
-	case strings.HasPrefix(said, "invalid signature by the client certificate"), strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
+	case strings.HasPrefix(said, "invalid signature by the client certificate"),
+		strings.HasPrefix(said, "client certificate used with invalid signature algorithm"):
 		trace.Fail("TLS handshake", fault.Say("a signature that the key of %s did not make", subjectOf(certificates)),
 			fault.Say("a signature with the private key of the certificate"),
 			fault.Say("Give the device the private key that belongs to its certificate: "+
@@ -59,7 +63,8 @@ func HandshakeFailed(trace *Trace, certificates []*x509.Certificate, otherName s
 	case strings.HasPrefix(said, "client offered only unsupported versions"):
 		trace.Fail("TLS handshake", fault.Say("a version of TLS before 1.2"), fault.Say("TLS 1.2 or 1.3"),
 			fault.Say("Update the device's TLS library, or switch TLS 1.2 on in its settings"))
-	case strings.HasPrefix(said, "no cipher suite supported by both"), strings.HasPrefix(said, "no key exchanges supported by both"):
+	case strings.HasPrefix(said, "no cipher suite supported by both"),
+		strings.HasPrefix(said, "no key exchanges supported by both"):
 		failNoCommonTLS(trace, fault.Say("no cipher or key exchange that the server has"),
 			fault.Say("TLS 1.2 or 1.3 with ECDHE, and a certificate with an EC key taken"))
 	case strings.HasPrefix(said, "client requested unsupported application protocols"):
@@ -78,7 +83,8 @@ func IsPlainMQTT(firstBytes []byte) bool { return len(firstBytes) > 0 && firstBy
 func VersionRefused(trace *Trace, version string) {
 	if version == "AMQP" {
 		trace.Fail("protocol", fault.Say("%s", version), fault.Say("MQTT 3.1.1"),
-			fault.Say("Choose MQTT, MQTT over WebSocket or HTTPS in the device's program: this version does not serve AMQP"))
+			fault.Say("Choose MQTT, MQTT over WebSocket or HTTPS in the device's program: "+
+				"this version does not serve AMQP"))
 		return
 	}
 	trace.Fail("protocol", fault.Say("%s", version), fault.Say("MQTT 3.1.1"),

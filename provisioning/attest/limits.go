@@ -52,7 +52,8 @@ func excess(certificates []*x509.Certificate) (saw, expected fault.Text, refusal
 		size += len(certificate.Raw)
 		if name := max(len(certificate.RawSubject), len(certificate.RawIssuer)); name > maxName {
 			return fault.Say("certificate %d has a name of %d bytes", i+1, name), fault.Say("%d at most", maxName),
-				Refusal(fmt.Sprintf("Certificate %d of the chain has a name of %d bytes, the limit is %d", i+1, name, maxName))
+				Refusal(fmt.Sprintf("Certificate %d of the chain has a name of %d bytes, the limit is %d",
+					i+1, name, maxName))
 		}
 		if err := credential.CheckKey(certificate.PublicKey, certificate.RawSubjectPublicKeyInfo); err != nil {
 			return fault.Say("certificate %d has %s", i+1, err), fault.Say(credential.UsableKeys),
@@ -61,7 +62,8 @@ func excess(certificates []*x509.Certificate) (saw, expected fault.Text, refusal
 	}
 	if size > maxChainBytes {
 		return fault.Say("a chain of %d bytes", size), fault.Say("%d at most", maxChainBytes),
-			Refusal(fmt.Sprintf("The certificates that the device sent have %d bytes, the limit is %d", size, maxChainBytes))
+			Refusal(fmt.Sprintf("The certificates that the device sent have %d bytes, the limit is %d",
+				size, maxChainBytes))
 	}
 	return fault.Text{}, fault.Text{}, ""
 }

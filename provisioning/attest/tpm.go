@@ -75,8 +75,10 @@ func ParseTPMKey(text string) (*TPMKey, error) {
 	if !bytes.Equal(tpm2.Marshal(area), encoded[2:]) {
 		return nil, errors.New("it is no TPM2B_PUBLIC: something follows its public area")
 	}
-	if has := area.ObjectAttributes; !has.Restricted || !has.Decrypt || has.SignEncrypt || !has.FixedTPM || !has.FixedParent {
-		return nil, errors.New("its attributes are not those of an endorsement or storage root key: restricted, decrypt, fixedTPM and fixedParent")
+	has := area.ObjectAttributes
+	if !has.Restricted || !has.Decrypt || has.SignEncrypt || !has.FixedTPM || !has.FixedParent {
+		return nil, errors.New("its attributes are not those of an endorsement or storage root key: " +
+			"restricted, decrypt, fixedTPM and fixedParent")
 	}
 	if area.NameAlg == tpm2.TPMAlgSHA1 {
 		return nil, errors.New("its name is a SHA-1 digest, which can be forged")
@@ -108,7 +110,8 @@ func checkStrength(area *tpm2.TPMTPublic) error {
 	if err != nil {
 		return err
 	}
-	if size := len(modulus.Buffer); size < 256 || size != int(parameters.KeyBits)/8 || modulus.Buffer[0]&0x80 == 0 || modulus.Buffer[size-1]&1 == 0 {
+	size := len(modulus.Buffer)
+	if size < 256 || size != int(parameters.KeyBits)/8 || modulus.Buffer[0]&0x80 == 0 || modulus.Buffer[size-1]&1 == 0 {
 		return errors.New("its RSA modulus is not an odd number of 2048 bits or more, as long as it says")
 	}
 	if parameters.Exponent != 0 && parameters.Exponent != 65537 {
@@ -175,8 +178,12 @@ func hmacKey(key, obfuscation []byte) tpm2.TPMTPublic {
 		NameAlg:          tpm2.TPMAlgSHA256,
 		ObjectAttributes: tpm2.TPMAObject{UserWithAuth: true, NoDA: true, SignEncrypt: true},
 		Parameters: tpm2.NewTPMUPublicParms(tpm2.TPMAlgKeyedHash, &tpm2.TPMSKeyedHashParms{
-			Scheme: tpm2.TPMTKeyedHashScheme{Scheme: tpm2.TPMAlgHMAC,
-				Details: tpm2.NewTPMUSchemeKeyedHash(tpm2.TPMAlgHMAC, &tpm2.TPMSSchemeHMAC{HashAlg: tpm2.TPMAlgSHA256})}}),
+			Scheme: tpm2.TPMTKeyedHashScheme{
+				Scheme: tpm2.TPMAlgHMAC,
+				Details: tpm2.NewTPMUSchemeKeyedHash(tpm2.TPMAlgHMAC,
+					&tpm2.TPMSSchemeHMAC{HashAlg: tpm2.TPMAlgSHA256}),
+			},
+		}),
 		Unique: tpm2.NewTPMUPublicID(tpm2.TPMAlgKeyedHash, &tpm2.TPM2BDigest{Buffer: unique.Sum(nil)}),
 	}
 }
@@ -216,14 +223,17 @@ func period(now time.Time) int64 { return now.Unix() / int64(ChallengeTime/time.
 
 func (c Challenge) key(period int64) []byte {
 	numbers := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, uint64(c.Answered)), uint64(period))
-	return derive(c.Secret, []byte("challenge"), []byte(strings.ToLower(c.RegistrationID)), c.Endorsement.name, c.StorageRoot.name, numbers)
+	return derive(c.Secret, []byte("challenge"), []byte(strings.ToLower(c.RegistrationID)),
+		c.Endorsement.name, c.StorageRoot.name, numbers)
 }
 
 // HubKeys returns the keys, of 32 bytes, that a device with a TPM has in its hub;
 // it is given the primary one. They stay the same as long as its endorsement key.
 func HubKeys(secret []byte, registrationID string, endorsement *TPMKey) (primary, secondary []byte) {
 	id := []byte(strings.ToLower(registrationID))
-	return derive(secret, []byte("primary hub key"), id, endorsement.name), derive(secret, []byte("secondary hub key"), id, endorsement.name)
+	primary = derive(secret, []byte("primary hub key"), id, endorsement.name)
+	secondary = derive(secret, []byte("secondary hub key"), id, endorsement.name)
+	return primary, secondary
 }
 
 // derive returns the HMAC-SHA256 of the parts, each with its length.
@@ -273,7 +283,9 @@ func checkTPM(trace *Trace, evidence Evidence) (endorsement, storageRoot *TPMKey
 
 // EnrolledTPM judges whether the keys that a device shows are those of its
 // enrollment, of which storageRootKey may be empty. It returns them.
-func EnrolledTPM(trace *Trace, evidence Evidence, endorsementKey, storageRootKey string) (endorsement, storageRoot *TPMKey, _ Refusal, _ bool) {
+func EnrolledTPM(
+	trace *Trace, evidence Evidence, endorsementKey, storageRootKey string,
+) (endorsement, storageRoot *TPMKey, _ Refusal, _ bool) {
 	if evidence.TPM == nil {
 		trace.Fail("TPM", fault.Say("no keys of a TPM, by %s", evidence.Protocol),
 			fault.Say("tpm.endorsementKey and tpm.storageRootKey in the register request, over https"),

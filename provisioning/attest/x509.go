@@ -28,7 +28,8 @@ func checkX509(trace *Trace, evidence Evidence, now time.Time) (Refusal, bool) {
 			fault.Say("%q, the registration id", evidence.RegistrationID),
 			fault.Say("Make the certificate with the registration id as its subject's common name, "+
 				"or register with that name"))
-		return Refusal(fmt.Sprintf("The certificate's common name %.128q is not the registration id %q", name, evidence.RegistrationID)), false
+		return Refusal(fmt.Sprintf("The certificate's common name %.128q is not the registration id %q",
+			name, evidence.RegistrationID)), false
 	}
 	trace.Pass("common name", "%s", leaf.Subject.CommonName)
 	return checkValidity(trace, leaf, now)

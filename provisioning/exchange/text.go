@@ -151,7 +151,8 @@ func formError(err error) error {
 		return fault.New(fault.BadFormat, "It does not have the form of the service API: it must be an object")
 	case errors.As(err, &moment):
 		return fault.New(fault.BadFormat,
-			"It does not have the form of the service API: %.64s is not a time such as 2026-11-23T12:00:00Z", moment.Value)
+			"It does not have the form of the service API: %.64s is not a time such as 2026-11-23T12:00:00Z",
+			moment.Value)
 	}
 	return fault.New(fault.BadFormat, "It does not have the form of the service API: %v", err)
 }

@@ -173,7 +173,8 @@ func (l *Lockouts) Check(remote string) error {
 	}
 	locked.Refused++
 	return Throttled(locked.Until.Sub(now).Round(time.Second), fault.New(fault.Throttled,
-		"Too many devices at the address %s failed to prove themselves. It is locked out until %s", source, locked.Until.UTC().Format(time.RFC3339)))
+		"Too many devices at the address %s failed to prove themselves. It is locked out until %s",
+		source, locked.Until.UTC().Format(time.RFC3339)))
 }
 
 // CountFailure counts a failure of a source, and locks it out when there were too many.
@@ -207,7 +208,8 @@ func (l *Lockouts) CountFailure(ctx context.Context, remote string) {
 	l.locked[source] = locked
 	stored := locked.LockedOut
 	l.mutex.Unlock()
-	l.config.Logger.WarnContext(ctx, "source locked out", "source", source, "failures", stored.Failures, "until", stored.Until)
+	l.config.Logger.WarnContext(ctx, "source locked out", "source", source,
+		"failures", stored.Failures, "until", stored.Until)
 	if _, err := l.config.Documents.Commit(ctx, l.table.Put(source, store.Always, stored)); err != nil {
 		l.config.Logger.ErrorContext(ctx, "a lock-out would not survive a restart", "source", source, "error", err)
 		return
@@ -262,7 +264,8 @@ func (l *Lockouts) Lift(ctx context.Context, source string) error {
 	if known := SourceOf(source); known != "" {
 		source = known
 	}
-	_, err := l.config.Documents.Commit(ctx, append(l.config.Audit.Change(ctx, audit.Deleted, audit.Lockout, source, nil, nil), l.table.Delete(source, store.Present))...)
+	changes := l.config.Audit.Change(ctx, audit.Deleted, audit.Lockout, source, nil, nil)
+	_, err := l.config.Documents.Commit(ctx, append(changes, l.table.Delete(source, store.Present))...)
 	if _, missing := store.IsConflict(err); missing {
 		return fault.New(fault.NotFound, "The source %.64q is not locked out", source)
 	}

@@ -39,11 +39,13 @@ const unconnectedKept = 10
 // NewRates returns rates of which nothing is used.
 func NewRates(limits RateLimits, now func() time.Time) *Rates {
 	return &Rates{
-		limits: limits, now: now,
-		registrations: newLimiter(limits.RegistrationsPerMinute, time.Minute), operations: newLimiter(limits.OperationsPerMinute, time.Minute),
-		perDevice:   perKey{most: limits.DevicePerMinute, time: time.Minute},
-		polls:       perKey{most: limits.PollsPer10Seconds, time: 10 * time.Second},
-		unconnected: perKey{most: unconnectedKept, time: time.Minute},
+		limits:        limits,
+		now:           now,
+		registrations: newLimiter(limits.RegistrationsPerMinute, time.Minute),
+		operations:    newLimiter(limits.OperationsPerMinute, time.Minute),
+		perDevice:     perKey{most: limits.DevicePerMinute, time: time.Minute},
+		polls:         perKey{most: limits.PollsPer10Seconds, time: 10 * time.Second},
+		unconnected:   perKey{most: unconnectedKept, time: time.Minute},
 	}
 }
 
@@ -52,10 +54,12 @@ func NewRates(limits RateLimits, now func() time.Time) *Rates {
 func (r *Rates) Registration(registrationID string) error {
 	now := r.now()
 	if wait, ok := take(r.registrations, now); !ok {
-		return Throttled(wait, fault.New(fault.Throttled, "The service takes %d registrations a minute. Come back later", r.limits.RegistrationsPerMinute))
+		return Throttled(wait, fault.New(fault.Throttled,
+			"The service takes %d registrations a minute. Come back later", r.limits.RegistrationsPerMinute))
 	}
 	if wait, ok := take(r.perDevice.limiter(strings.ToLower(registrationID), now), now); !ok {
-		return Throttled(wait, fault.New(fault.Throttled, "A device may register %d times a minute. Come back later", r.limits.DevicePerMinute))
+		return Throttled(wait, fault.New(fault.Throttled, "A device may register %d times a minute. Come back later",
+			r.limits.DevicePerMinute))
 	}
 	return nil
 }
@@ -64,7 +68,8 @@ func (r *Rates) Registration(registrationID string) error {
 func (r *Rates) Poll(registrationID string) error {
 	now := r.now()
 	if wait, ok := take(r.polls.limiter(strings.ToLower(registrationID), now), now); !ok {
-		return Throttled(wait, fault.New(fault.Throttled, "A device may ask %d times in 10 seconds. Come back later", r.limits.PollsPer10Seconds))
+		return Throttled(wait, fault.New(fault.Throttled, "A device may ask %d times in 10 seconds. Come back later",
+			r.limits.PollsPer10Seconds))
 	}
 	return nil
 }
@@ -72,7 +77,8 @@ func (r *Rates) Poll(registrationID string) error {
 // Operation counts an operation of a back end: fault 429001 when there were too many.
 func (r *Rates) Operation() error {
 	if wait, ok := take(r.operations, r.now()); !ok {
-		return Throttled(wait, fault.New(fault.Throttled, "The service takes %d operations a minute. Come back later", r.limits.OperationsPerMinute))
+		return Throttled(wait, fault.New(fault.Throttled, "The service takes %d operations a minute. Come back later",
+			r.limits.OperationsPerMinute))
 	}
 	return nil
 }

@@ -51,7 +51,8 @@ func NewSearches() *Searches {
 func (q *Searches) Begin(ctx context.Context, remote, registrationID string, groups int,
 	now func() time.Time) (end func(found bool), _ error) {
 	source := SourceOf(remote)
-	device, from := q.devices.limiter(source+" "+strings.ToLower(registrationID), now()), q.sources.limiter(source, now())
+	device := q.devices.limiter(source+" "+strings.ToLower(registrationID), now())
+	from := q.sources.limiter(source, now())
 	all := func() *rate.Limiter {
 		if from.TokensAt(now()) < SearchesOfSource {
 			return q.repeated

@@ -98,8 +98,10 @@ func (i *Injector) Add(ctx context.Context, wanted Fault) (Fault, error) {
 		return Fault{}, fault.New(fault.ArgumentInvalid, "There are %d injected faults already. Remove some", maxFaults)
 	}
 	wanted.ID = fault.NewTrackingID()
-	if _, err := i.config.Documents.Commit(ctx, append(i.config.Audit.Change(ctx, audit.Created, audit.Misbehaviour, string(wanted.Kind)+" "+wanted.ID, nil, nil),
-		i.table.Put(wanted.ID, store.Absent, wanted))...); err != nil {
+	name := string(wanted.Kind) + " " + wanted.ID
+	changes := i.config.Audit.Change(ctx, audit.Created, audit.Misbehaviour, name, nil, nil)
+	changes = append(changes, i.table.Put(wanted.ID, store.Absent, wanted))
+	if _, err := i.config.Documents.Commit(ctx, changes...); err != nil {
 		return Fault{}, err
 	}
 	return wanted, nil
@@ -170,16 +172,19 @@ func (i *Injector) Remove(ctx context.Context, id string) error {
 }
 
 func (i *Injector) remove(ctx context.Context, id string) error {
-	_, err := i.config.Documents.Commit(ctx, append(i.config.Audit.Change(ctx, audit.Deleted, audit.Misbehaviour, id, nil, nil), i.table.Delete(id, store.Present))...)
+	changes := i.config.Audit.Change(ctx, audit.Deleted, audit.Misbehaviour, id, nil, nil)
+	_, err := i.config.Documents.Commit(ctx, append(changes, i.table.Delete(id, store.Present))...)
 	if _, gone := store.IsConflict(err); gone {
 		return nil
 	}
 	return err
 }
 
-// Apply injects the first fault that is for an attested device. It returns the hub to name in the answer, or "", and what the device gets instead
-// of an answer.
-func (i *Injector) Apply(ctx context.Context, trace *attest.Trace, registrationID, group string) (wrongHub string, err error) {
+// Apply injects the first fault that is for an attested device. It returns the hub to name
+// in the answer, or "", and what the device gets instead of an answer.
+func (i *Injector) Apply(
+	ctx context.Context, trace *attest.Trace, registrationID, group string,
+) (wrongHub string, err error) {
 	if count, err := i.count.Get(ctx); err != nil || count == 0 {
 		return "", err
 	}
@@ -200,7 +205,8 @@ func (i *Injector) Apply(ctx context.Context, trace *attest.Trace, registrationI
 		problem.RetryAfter = time.Duration(max(1, injected.Seconds)) * time.Second
 		return fail(problem)
 	case Drop:
-		return fail(fault.New(fault.Internal, "The connection is dropped, as an injected fault asks for").Because(ErrDropped))
+		return fail(fault.New(fault.Internal,
+			"The connection is dropped, as an injected fault asks for").Because(ErrDropped))
 	case Delay:
 		timer := time.NewTimer(time.Duration(injected.Seconds) * time.Second)
 		defer timer.Stop()
@@ -227,7 +233,8 @@ func (i *Injector) consume(ctx context.Context, registrationID, group string) (F
 		}
 		for _, entry := range entries {
 			one := entry.Value
-			if one.RegistrationID != "" && !strings.EqualFold(one.RegistrationID, registrationID) || one.GroupID != "" && !strings.EqualFold(one.GroupID, group) {
+			if one.RegistrationID != "" && !strings.EqualFold(one.RegistrationID, registrationID) ||
+				one.GroupID != "" && !strings.EqualFold(one.GroupID, group) {
 				continue
 			}
 			one.Times--

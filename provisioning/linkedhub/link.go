@@ -16,20 +16,35 @@ import (
 // other that is reached by its service REST API with a connection string. It has
 // the fields of Azure's IotHubDefinitionDescription, and Berth's own after them.
 type Link struct {
-	HostName              string `json:"name"`                       // host name that devices connect to
-	ConnectionString      string `json:"connectionString,omitempty"` // of a hub elsewhere; never shown again, and kept when it is left out
-	Location              string `json:"location,omitempty"`         // region, such as westeurope; for lowest latency
-	ApplyAllocationPolicy *bool  `json:"applyAllocationPolicy"`      // false leaves the hub to enrollments that name it; true when nil
-	AllocationWeight      *int   `json:"allocationWeight"`           // share of the devices, 0 to 1,000; 1 when nil
+	HostName string `json:"name"` // host name that devices connect to
 
-	Local           bool   `json:"local"`                     // read only: a hub of this process
-	Hub             string `json:"hub,omitempty"`             // read only: what people call it
-	Address         string `json:"address,omitempty"`         // host:port of the service API, when it is not port 443 of the host name
-	CACertificates  string `json:"caCertificates,omitempty"`  // PEM of the authorities to trust there; those of the system when empty
-	MeasureLatency  bool   `json:"measureLatency,omitempty"`  // let the time to this hub stand for a network's that has no figure
-	LatencyMillis   *int   `json:"latencyMillis,omitempty"`   // read only: last measured, in milliseconds
-	AssignedDevices *int   `json:"assignedDevices,omitempty"` // read only: registrations that name it, where they were counted
-	ETag            string `json:"etag,omitempty"`
+	// of a hub elsewhere; never shown again, and kept when it is left out
+	ConnectionString string `json:"connectionString,omitempty"`
+
+	Location string `json:"location,omitempty"` // region, such as westeurope; for lowest latency
+
+	// false leaves the hub to enrollments that name it; true when nil
+	ApplyAllocationPolicy *bool `json:"applyAllocationPolicy"`
+
+	AllocationWeight *int `json:"allocationWeight"` // share of the devices, 0 to 1,000; 1 when nil
+
+	Local bool   `json:"local"`         // read only: a hub of this process
+	Hub   string `json:"hub,omitempty"` // read only: what people call it
+
+	// host:port of the service API, when it is not port 443 of the host name
+	Address string `json:"address,omitempty"`
+
+	// PEM of the authorities to trust there; those of the system when empty
+	CACertificates string `json:"caCertificates,omitempty"`
+
+	// let the time to this hub stand for a network's that has no figure
+	MeasureLatency bool `json:"measureLatency,omitempty"`
+	LatencyMillis  *int `json:"latencyMillis,omitempty"` // read only: last measured, in milliseconds
+
+	// read only: registrations that name it, where they were counted
+	AssignedDevices *int `json:"assignedDevices,omitempty"`
+
+	ETag string `json:"etag,omitempty"`
 }
 
 // MaxWeight is the largest weight of a linked hub.
@@ -48,8 +63,9 @@ func CheckHostName(host string) error {
 		valid = valid && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '.')
 	}
 	if !valid {
-		return fault.New(fault.ArgumentInvalid, "%.253q can't be the host name of a hub. It has letters, digits, dashes, "+
-			"and at least one full stop, such as hub.example.com", host)
+		return fault.New(fault.ArgumentInvalid,
+			"%.253q can't be the host name of a hub. It has letters, digits, dashes, "+
+				"and at least one full stop, such as hub.example.com", host)
 	}
 	return nil
 }
@@ -77,8 +93,9 @@ func (l *Links) complete(ctx context.Context, link *Link, before Link, exists bo
 	case link.Local:
 		return nil
 	case link.ConnectionString == "":
-		return fault.New(fault.ArgumentInvalid, "The hub %.253q is not one of this server. Link it with the connection string "+
-			"of a policy that has the rights RegistryRead, RegistryWrite and ServiceConnect, such as iothubowner",
+		return fault.New(fault.ArgumentInvalid,
+			"The hub %.253q is not one of this server. Link it with the connection string "+
+				"of a policy that has the rights RegistryRead, RegistryWrite and ServiceConnect, such as iothubowner",
 			link.HostName)
 	}
 	return l.checkConnection(ctx, *link)
@@ -110,7 +127,8 @@ func (l *Links) checkConnection(ctx context.Context, link Link) error {
 		return fault.New(fault.ArgumentInvalid, "The hub %s refuses the connection string: %s", link.HostName,
 			problem.Message)
 	case err != nil:
-		return fault.New(fault.ArgumentInvalid, "The hub %s does not answer: %s", link.HostName, err.Error()).Because(err)
+		return fault.New(fault.ArgumentInvalid, "The hub %s does not answer: %s",
+			link.HostName, err.Error()).Because(err)
 	}
 	return nil
 }
@@ -122,8 +140,9 @@ func (l *Links) checkDestination(ctx context.Context, link, before Link) error {
 		link.destination() == before.destination() {
 		return nil
 	}
-	refusal := fault.New(fault.ArgumentInvalid, "The address of the hub %s, or the authorities to trust there, would be "+
-		"others. The connection string that is kept is not sent there: give it again (connectionString)", link.HostName)
+	refusal := fault.New(fault.ArgumentInvalid,
+		"The address of the hub %s, or the authorities to trust there, would be others. "+
+			"The connection string that is kept is not sent there: give it again (connectionString)", link.HostName)
 	link.ConnectionString = before.ConnectionString // that was not to be another
 	return errors.Join(l.config.Audit.Refuse(ctx, audit.HubLink, link.HostName, refusal.Message, before, link), refusal)
 }

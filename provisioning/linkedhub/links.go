@@ -358,9 +358,10 @@ func (l *Links) Delete(ctx context.Context, host, ifMatch string, force bool) er
 			return err
 		}
 		if devices > 0 {
-			return fault.New(fault.Conflict, "The hub still has devices (%d assigned to %s). They stay in it, and their "+
-				"twins with them, but when they register again they go to another hub as new ones. Let them migrate first "+
-				"by linking another hub and weighing this one 0, or unlink it by force", devices, hub.Host())
+			return fault.New(fault.Conflict,
+				"The hub still has devices (%d assigned to %s). They stay in it, and their twins with them, "+
+					"but when they register again they go to another hub as new ones. Let them migrate first "+
+					"by linking another hub and weighing this one 0, or unlink it by force", devices, hub.Host())
 		}
 	}
 	match := store.ETag(store.UnquoteETag(hub.Link.ETag))

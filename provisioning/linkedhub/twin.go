@@ -32,7 +32,8 @@ func (t *InitialTwin) Complete() error {
 		case len(trimmed) == 0 || string(trimmed) == "null":
 			*part.json = nil
 		case trimmed[0] != '{':
-			return AboutTwin(part.path, fault.New(fault.ArgumentInvalid, "%s must be a JSON object", "initialTwin."+part.path))
+			return AboutTwin(part.path, fault.New(fault.ArgumentInvalid, "%s must be a JSON object",
+				"initialTwin."+part.path))
 		}
 		if err := CheckFree("initialTwin."+part.path, *part.json); err != nil {
 			return AboutTwin(part.path, err)
@@ -70,5 +71,6 @@ func CheckFree(what string, text json.RawMessage) error {
 	if !json.Valid(text) {
 		return fault.New(fault.ArgumentInvalid, "%s is not JSON", what)
 	}
-	return fault.New(fault.ArgumentInvalid, "%s: %v", what, cmp.Or(document.CheckText(text), document.CheckNumbers(text)))
+	return fault.New(fault.ArgumentInvalid, "%s: %v",
+		what, cmp.Or(document.CheckText(text), document.CheckNumbers(text)))
 }
