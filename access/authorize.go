@@ -17,7 +17,9 @@ var nobodysKey = credential.NewKey(32)
 // refusal is a fault 401 that says which of these it was, but for an unknown
 // policy and a wrong signature, which are told apart for nobody. Where only the
 // resource or the right is missing, the policy comes with it.
-func authorize(policies []Policy, token string, asked credential.Resource, right string, now time.Time) (Policy, error) {
+func authorize(
+	policies []Policy, token string, asked credential.Resource, right string, now time.Time,
+) (Policy, error) {
 	if token == "" {
 		return Policy{}, fault.New(fault.UnauthorizedAccess,
 			"The request has no Authorization. Send a shared access signature of a policy with the right %s", right)
@@ -35,7 +37,8 @@ func authorize(policies []Policy, token string, asked credential.Resource, right
 	primary, secondary := parsed.SignedBy(policy.PrimaryKey), parsed.SignedBy(policy.SecondaryKey)
 	if i < 0 || !primary && !secondary {
 		return Policy{}, fault.New(fault.UnauthorizedAccess,
-			"The shared access signature was not made with a key of a policy of this service. Get the current connection string (berth info)")
+			"The shared access signature was not made with a key of a policy of this service. "+
+				"Get the current connection string (berth info)")
 	}
 	if parsed.Expired(now) {
 		return Policy{}, fault.New(fault.TokenExpired,
@@ -44,7 +47,8 @@ func authorize(policies []Policy, token string, asked credential.Resource, right
 	}
 	if !parsed.Covers(asked) {
 		return policy, fault.New(fault.UnauthorizedAccess,
-			"The shared access signature is for %.300q (sr), and this is %.300q. Make one for that, or for %s as a whole",
+			"The shared access signature is for %.300q (sr), and this is %.300q. "+
+				"Make one for that, or for %s as a whole",
 			parsed.Resource, asked.String(), asked.Host)
 	}
 	if !policy.Allows(right) {

@@ -166,7 +166,8 @@ var names = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 func (p *Policies) Create(ctx context.Context, name string, rights []string) (Policy, error) {
 	if !names.MatchString(name) {
 		return Policy{}, fault.About("keyName", fault.New(fault.ArgumentInvalid,
-			"The name %.64q is no name of a shared access policy: up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
+			"The name %.64q is no name of a shared access policy: "+
+				"up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
 	}
 	rights, err := p.checkRights(rights)
 	if err != nil {
@@ -220,7 +221,8 @@ func (p *Policies) RegenerateKey(ctx context.Context, name, which, ifMatch strin
 	case SecondaryKey:
 		return p.change(ctx, name, ifMatch, func(policy *Policy) { policy.SecondaryKey = fresh })
 	}
-	return Policy{}, fault.About("key", fault.New(fault.ArgumentInvalid, "key must be primary or secondary, not %.64q", which))
+	return Policy{}, fault.About("key",
+		fault.New(fault.ArgumentInvalid, "key must be primary or secondary, not %.64q", which))
 }
 
 // Delete removes a policy under the condition ifMatch. It returns fault 409000 when
@@ -241,7 +243,8 @@ func (p *Policies) change(ctx context.Context, name, ifMatch string, change func
 			return Policy{}, err
 		}
 		prior := entry.Value
-		if err := fault.Precondition("shared access policy", ifMatch, store.QuoteETag(entry.ETag)); err != nil && !unreadable {
+		err = fault.Precondition("shared access policy", ifMatch, store.QuoteETag(entry.ETag))
+		if err != nil && !unreadable {
 			return Policy{}, err
 		}
 		changed, match := prior, store.ETag(entry.ETag)
@@ -279,11 +282,17 @@ func (p *Policies) anotherOwner(ctx context.Context, key, name string) (store.Ch
 	}
 	for _, entry := range entries {
 		if entry.Key != key && p.isOwner(entry.Value) {
-			return store.Change{Collection: p.table.Collection, Key: entry.Key, Match: store.ETag(entry.ETag), Check: true}, nil
+			return store.Change{
+				Collection: p.table.Collection,
+				Key:        entry.Key,
+				Match:      store.ETag(entry.ETag),
+				Check:      true,
+			}, nil
 		}
 	}
 	return store.Change{}, fault.New(fault.Conflict,
-		"The policy %q is the last one that has all rights, and without it nobody could manage the service. Create another one with all rights before", name)
+		"The policy %q is the last one that has all rights, and without it nobody could manage the service. "+
+			"Create another one with all rights before", name)
 }
 
 // checkRights returns the rights in Azure's spelling and order, each once.

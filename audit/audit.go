@@ -163,7 +163,15 @@ func (l *Log) Change(ctx context.Context, action Action, kind Kind, id string, b
 		return nil
 	}
 	actor, now := actorOf(ctx), l.now().UTC()
-	entry := Entry{Time: now, Actor: actor.Name, Remote: actor.Remote, Action: action, Kind: kind, ID: id, Changes: changes}
+	entry := Entry{
+		Time:    now,
+		Actor:   actor.Name,
+		Remote:  actor.Remote,
+		Action:  action,
+		Kind:    kind,
+		ID:      id,
+		Changes: changes,
+	}
 	change := l.entries.Put(l.key(ctx, now), store.Absent, entry)
 	l.grew(change)
 	return []store.Change{change}

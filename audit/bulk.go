@@ -51,7 +51,14 @@ func (l *Log) Begin(ctx context.Context, action Action, kind Kind) *Bulk {
 	}
 	actor, now := actorOf(ctx), l.now().UTC()
 	b := &Bulk{log: l, key: l.key(ctx, now)}
-	b.entry = Entry{Time: now, Actor: actor.Name, Remote: actor.Remote, Action: action, Kind: kind, Bulk: &BulkSummary{Name: b.key}}
+	b.entry = Entry{
+		Time:   now,
+		Actor:  actor.Name,
+		Remote: actor.Remote,
+		Action: action,
+		Kind:   kind,
+		Bulk:   &BulkSummary{Name: b.key},
+	}
 	return b
 }
 

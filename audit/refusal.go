@@ -41,7 +41,15 @@ func (l *Log) Refuse(ctx context.Context, kind Kind, id, reason string, before, 
 	if !l.refusals.take(actor.Name, now) {
 		return nil
 	}
-	entry := Entry{Time: now, Actor: actor.Name, Remote: actor.Remote, Action: Refused, Kind: kind, ID: shorten(id), Reason: shorten(reason)}
+	entry := Entry{
+		Time:   now,
+		Actor:  actor.Name,
+		Remote: actor.Remote,
+		Action: Refused,
+		Kind:   kind,
+		ID:     shorten(id),
+		Reason: shorten(reason),
+	}
 	if before != nil && after != nil {
 		entry.Changes = differences(flat(before), flat(after))
 	}

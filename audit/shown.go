@@ -24,8 +24,8 @@ var safe = func() map[string]bool {
 	for _, certificate := range []string{"info",
 		"attestation.x509.clientCertificates.primary.info", "attestation.x509.clientCertificates.secondary.info",
 		"attestation.x509.signingCertificates.primary.info", "attestation.x509.signingCertificates.secondary.info"} {
-		for _, field := range strings.Fields(`subjectName sha1Thumbprint sha256Thumbprint issuerName notBeforeUtc notAfterUtc
-			serialNumber version`) {
+		for _, field := range strings.Fields(`subjectName sha1Thumbprint sha256Thumbprint issuerName
+			notBeforeUtc notAfterUtc serialNumber version`) {
 			fields[certificate+"."+field] = true
 		}
 	}

@@ -32,7 +32,9 @@ type link interface {
 // forEachTarget starts the servers that are installed, fresh, creates the
 // devices, and calls measure for each of them in every round, in turn: what else
 // the machine does hits all of them.
-func forEachTarget(ctx context.Context, s settings, r *report, rounds int, devices int, measure func(target, []identity) error) (err error) {
+func forEachTarget(
+	ctx context.Context, s settings, r *report, rounds int, devices int, measure func(target, []identity) error,
+) (err error) {
 	authority, err := newAuthority()
 	if err != nil {
 		return err

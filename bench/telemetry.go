@@ -30,7 +30,8 @@ func measureTelemetry(ctx context.Context, s settings, r *report) error {
 			if err := l.run(ctx, t.server(), s.seconds); err != nil {
 				return err
 			}
-			what := fmt.Sprintf("Telemetry, %d connections, %d in flight, %d bytes: ", len(links), inFlight, payloadSize)
+			what := fmt.Sprintf("Telemetry, %d connections, %d in flight, %d bytes: ",
+				len(links), inFlight, payloadSize)
 			r.add(t, what+"acknowledged messages/s", l.rate)
 			r.add(t, what+"p50 (ms)", milliseconds(quantile(l.latencies, 0.5)))
 			r.add(t, what+"p99 (ms)", milliseconds(quantile(l.latencies, 0.99)))

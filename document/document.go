@@ -64,7 +64,8 @@ func CheckFreeDepth(what string, text []byte) error {
 // read by any parser: valid, as CheckText and CheckNumbers want it, and not nested too
 // deep.
 func Embeddable(text []byte) bool {
-	return CheckDepth(text, MaxFreeDepth) == nil && CheckText(text) == nil && json.Valid(text) && CheckNumbers(text) == nil
+	return CheckDepth(text, MaxFreeDepth) == nil && CheckText(text) == nil &&
+		json.Valid(text) && CheckNumbers(text) == nil
 }
 
 // The range of times that every client can read, in UTC: years 1 to 9999.

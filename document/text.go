@@ -20,8 +20,8 @@ type TextError struct {
 
 func (e *TextError) Error() string {
 	if e.Escape != "" {
-		return fmt.Sprintf("the escape %s at byte %d is half a character. It takes two, such as \\ud83d\\ude00, or the "+
-			"character itself in UTF-8", e.Escape, e.Offset+1)
+		return fmt.Sprintf("the escape %s at byte %d is half a character. "+
+			"It takes two, such as \\ud83d\\ude00, or the character itself in UTF-8", e.Escape, e.Offset+1)
 	}
 	return fmt.Sprintf("byte %d is not UTF-8. Send it in UTF-8", e.Offset+1)
 }

@@ -100,7 +100,8 @@ func Precondition(thing Word, ifMatch, etag string) error {
 		ifMatch = wanted
 	}
 	return New(PreconditionFailed,
-		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change", thing, etag, ifMatch)
+		"The %s was changed since: its ETag is %s, not %.64s. Read it again and repeat the change",
+		thing, etag, ifMatch)
 }
 
 // PreconditionOf is Precondition for a thing that may not be there, etag is then unused:

@@ -268,7 +268,8 @@ func broadcast(t *testing.T, connect Connect) {
 			t.Fatal(err)
 		}
 		cancels[i] = cancel
-		if _, err := bus.Receive("top", func([]byte) { t.Error("a message of another topic is received") }); err != nil {
+		other := func([]byte) { t.Error("a message of another topic is received") }
+		if _, err := bus.Receive("top", other); err != nil {
 			t.Fatal(err)
 		}
 	}
