@@ -75,9 +75,13 @@ type Admission struct {
 	PrimaryKey          string // base64; of a device that proves itself with a key in place of a certificate
 	SecondaryKey        string
 	IoTEdge             bool
-	ParentDeviceID      string       // the IoT Edge device in the same hub that it is a child of; "" leaves that as it is
-	Twin                *InitialTwin // nil for an empty twin
-	Status              Status
+
+	// ParentDeviceID is the IoT Edge device in the same hub that it is a child of; ""
+	// leaves that as it is.
+	ParentDeviceID string
+
+	Twin   *InitialTwin // nil for an empty twin
+	Status Status
 
 	// CredentialPolicy is that of a device with operational certificates. The
 	// thumbprints are then those of its latest two, for hubs that know no policies.
