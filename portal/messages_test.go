@@ -237,6 +237,7 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		checkTexts(texts, where, node)
 	})
+	readGo(t, "../provisioning/snapshot", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/attest", func(where string, node ast.Node) {
 		reasonTexts(texts, where, node)
 		checkTexts(texts, where, node)

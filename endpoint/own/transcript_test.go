@@ -165,11 +165,11 @@ func TestProofOfPossessionOverREST(t *testing.T) {
 	}
 	const one = provisioningPath + "certificates/factory"
 	answer := transcript(t, f, f.DPSToken(),
-		step{"PUT " + one, "{}", 400, []string{"must have a certificate"}},
+		step{"PUT " + one, "{}", 400, []string{"no certificate"}},
 		step{"PUT " + one, body(t, CertificateUpload{Certificate: string(certificate)}), 200, []string{`"isVerified":false`}},
 		step{"GET " + provisioningPath + "certificates", "", 200, []string{`"name":"factory"`}},
 		step{"POST " + one + "/verify", body(t, CertificateUpload{Certificate: string(certificate)}), 400, nil},
-		step{"POST " + one + "/verify", "{}", 400, []string{"must have a certificate"}},
+		step{"POST " + one + "/verify", "{}", 400, []string{"no certificate"}},
 		step{"POST " + one + "/generateVerificationCode", "", 200, []string{`"verificationCode":"`}})
 	if answer.Header.Get("ETag") == "" {
 		t.Errorf("the answer has no ETag, but %v", answer.Header)
