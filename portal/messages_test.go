@@ -16,6 +16,7 @@ import (
 	"unicode"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
@@ -181,6 +182,9 @@ func allTexts(t *testing.T) found {
 	// Without DISCONNECT there is no reason but that of package io.
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
 	texts[credential.UsableKeys] = "what a check expects"
+	for _, kind := range document.Kinds() {
+		texts[kind] = "what JSON must be"
+	}
 
 	for _, policy := range allocation.Policies() {
 		texts[policy.Label()] = "allocation policies"

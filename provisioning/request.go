@@ -87,12 +87,13 @@ func readRequest(body []byte, registrationID string) (asked request, _ *fault.Er
 	r := &asked
 	if err := json.Unmarshal(body, r); err != nil {
 		var kind *json.UnmarshalTypeError
-		switch {
-		case errors.As(err, &kind) && kind.Field == "":
+		if errors.As(err, &kind) && kind.Field == "" {
 			return asked, fault.New(fault.ArgumentInvalid,
 				"The request must be a JSON object with registrationId, csr or payload, not a JSON %s", kind.Value)
-		case errors.As(err, &kind):
-			return asked, fault.New(fault.ArgumentInvalid, "%s can't be a JSON %s", kind.Field, kind.Value)
+		}
+		if misfit, ok := document.FindMisfit(body, r); ok {
+			return asked, fault.New(fault.ArgumentInvalid, "%s must be %s, not %s", misfit.Path,
+				fault.Word(misfit.Wanted), fault.Word(misfit.Got))
 		}
 		return asked, fault.New(fault.ArgumentInvalid,
 			"The request is not JSON: it breaks off, or has a wrong character").Because(err)

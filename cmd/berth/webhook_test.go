@@ -174,7 +174,7 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 		{name: "answers HTML", webhook: says(200, "<html>"), code: fault.AllocationFailed, saw: "is not JSON: it breaks at byte 1 of 6", advice: "a JSON object that has iotHubHostName"},
 		{name: "answers nothing", webhook: says(200, ""), code: fault.AllocationFailed, saw: "is not JSON: it breaks at byte 0 of 0", advice: "a JSON object that has iotHubHostName"},
 		{name: "answers a list", webhook: says(200, "[1,2]"), code: fault.AllocationFailed, saw: "not the JSON of an allocation", advice: "with a JSON object"},
-		{name: "answers a number for the hub", webhook: says(200, `{"iotHubHostName":7}`), code: fault.AllocationFailed, saw: "iotHubHostName can't be a number", advice: "Correct the property"},
+		{name: "answers a number for the hub", webhook: says(200, `{"iotHubHostName":7}`), code: fault.AllocationFailed, saw: "iotHubHostName must be a string, not a number", advice: "Correct the property"},
 		{name: "names no hub", webhook: says(200, `{"payload":{}}`), code: fault.HubNotSpecified, saw: "names no hub", advice: "answer with iotHubHostName"},
 		{name: "names the hub null", webhook: says(200, `{"iotHubHostName":null}`), code: fault.HubNotSpecified, saw: "names no hub", advice: "answer with iotHubHostName"},
 		{name: "answers 10 MB", webhook: func(answer http.ResponseWriter, _ *http.Request) {

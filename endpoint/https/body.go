@@ -9,7 +9,6 @@ import (
 	"mime"
 	"net/http"
 	"strings"
-	"time"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -68,20 +67,14 @@ func (c *Call) Decode(into any) error {
 		return fault.New(fault.ArgumentNull, "The request has no body. It must be JSON")
 	}
 	if err := json.Unmarshal(c.Content, into); err != nil {
-		var syntax *json.SyntaxError
-		var kind *json.UnmarshalTypeError
-		var moment *time.ParseError
-		switch {
-		case errors.As(err, &syntax):
+		if !json.Valid(c.Content) {
 			return fault.New(fault.BadFormat, "The body is not JSON: %v", document.Syntax(c.Content))
-		case errors.As(err, &kind):
-			return fault.New(fault.BadFormat, "The body does not fit: %s can't be a JSON %s", cmp.Or(kind.Field,
-				"it"), kind.Value)
-		case errors.As(err, &moment):
-			return fault.New(fault.BadFormat,
-				"The body does not fit: %.64s is not a time such as 2026-11-23T12:00:00Z", moment.Value)
 		}
-		return fault.New(fault.BadFormat, "The body does not fit: %v", err)
+		if misfit, ok := document.FindMisfit(c.Content, into); ok {
+			return fault.New(fault.BadFormat, "The body does not fit: %.200s must be %s, not %s",
+				cmp.Or(misfit.Path, "it"), fault.Word(misfit.Wanted), fault.Word(misfit.Got))
+		}
+		return fault.New(fault.BadFormat, "The body does not have the form that this operation takes").Because(err)
 	}
 	return nil
 }

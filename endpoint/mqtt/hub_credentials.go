@@ -94,8 +94,10 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked contract.Certificat
 		case errors.As(err, &kind) && kind.Field == "":
 			return asked, fault.New(fault.ArgumentInvalid,
 				"The request must be a JSON object with the fields id and csr, not a JSON %s", kind.Value)
-		case errors.As(err, &kind):
-			return asked, fault.New(fault.ArgumentInvalid, "%s can't be a JSON %s", kind.Field, kind.Value)
+		case kind != nil:
+			misfit, _ := document.FindMisfit(payload, &asked)
+			return asked, fault.New(fault.ArgumentInvalid, "%s must be %s, not %s", misfit.Path,
+				fault.Word(misfit.Wanted), fault.Word(misfit.Got))
 		case strings.Contains(err.Error(), "unknown field"):
 			return asked, fault.New(fault.ArgumentInvalid, "The request has a field besides id, csr and replace: %s",
 				strings.TrimPrefix(err.Error(), "json: unknown field "))

@@ -294,7 +294,7 @@ func TestRefusedCertificateRequests(t *testing.T) {
 		`{"id":"d1","CSR":"` + csr + `"}`: {fault.ArgumentInvalid, "written csr"},
 		`{"id":"d1","csr":"` + csr + `","Csr":"x"}`:     {fault.ArgumentInvalid, "written csr"},
 		`{"id":"d1","csr":"` + csr + `","Replace":"*"}`: {fault.ArgumentInvalid, "written replace"},
-		`{"id":"d1","csr":17}`:                          {fault.ArgumentInvalid, "can't be a JSON number"},
+		`{"id":"d1","csr":17}`:                          {fault.ArgumentInvalid, "csr must be a string, not a number"},
 		asking("d1", strings.Repeat("A", 8<<10)+"AAAA"): {fault.ArgumentInvalid, "the limit is"},
 	} {
 		got := d.request("refused-1", body)

@@ -111,7 +111,7 @@ func TestNamesOfARegistrationAreExact(t *testing.T) {
 		`{"RegistrationID":"d1"}`:                     "written registrationId",
 		`{"PayLoad":{}}`:                              "written payload",
 		`{"TPM":{}}`:                                  "written tpm",
-		`{"csr":17}`:                                  "csr can't be a JSON number",
+		`{"csr":17}`:                                  "csr must be a string, not a number",
 		`["d1"]`:                                      "not a JSON array",
 		`{"registrationId":"d1"`:                      "breaks off",
 	} {

@@ -197,7 +197,7 @@ func TestWebhooksThatCannotBeUsed(t *testing.T) {
 		{webhook{status: 500}, "status 500", 3},
 		{webhook{status: 200, answer: "{"}, "not JSON: it breaks at byte", 1},
 		{webhook{status: 200, answer: "[]"}, "not the JSON of an allocation", 1},
-		{webhook{status: 200, answer: `{"iotHubHostName":7}`}, "iotHubHostName can't be a number", 1},
+		{webhook{status: 200, answer: `{"iotHubHostName":7}`}, "iotHubHostName must be a string, not a number", 1},
 		{webhook{status: 200, answer: "{\"iotHubHostName\":\"\xff\"}"}, "can't be taken", 1},
 		{webhook{status: 200, answer: strings.Repeat("[", 1000)}, "can't be taken", 1},
 		{webhook{status: 200, answer: strings.Repeat(" ", maxWebhookAnswer+1)}, "more than 262144 bytes", 1},

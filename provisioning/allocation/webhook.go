@@ -262,18 +262,17 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 			fault.New(fault.AllocationFailed, "The allocation webhook's answer can't be taken: %v", err))
 	}
 	var syntax *json.SyntaxError
-	var otherType *json.UnmarshalTypeError
+	misfit, misfits := document.FindMisfit(text, read)
 	switch err := json.Unmarshal(text, &read); {
 	case errors.As(err, &syntax):
 		return read, unusableAnswer(expected,
 			fault.Say("Let the webhook answer with a JSON object that has iotHubHostName"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
-	case errors.As(err, &otherType) && otherType.Field != "":
-		return read, attest.NewFailure("allocation", expected,
-			fault.Say("Correct the property in the webhook's answer"),
-			fault.New(fault.AllocationFailed,
-				"In the allocation webhook's answer %s can't be a %s", otherType.Field, otherType.Value))
+	case misfits && misfit.Path != "":
+		return read, attest.NewFailure("allocation", expected, fault.Say("Correct the property in the webhook's answer"),
+			fault.New(fault.AllocationFailed, "In the allocation webhook's answer %s must be %s, not %s",
+				misfit.Path, fault.Word(misfit.Wanted), fault.Word(misfit.Got)))
 	case err != nil:
 		return read, unusableAnswer(expected, fault.Say("Let the webhook answer with a JSON object"),
 			fault.New(fault.AllocationFailed,

@@ -51,7 +51,7 @@ func TestReadJSON(t *testing.T) {
 		"objects in a line":      {"{\"registrationId\":\"a\"} {\"registrationId\":\"b\"}", "1 a\n1 b"},
 		"a broken line":          {"{\"registrationId\":\"a\"}\n{\"registrationId\":\n{\"registrationId\":\"c\"}\n{\"registrationId\":\"d}\n{\"registrationId\":\"e\"}", "1 a\n2 ! It is not JSON: it ends too early\n3 c\n4 ! It is not JSON: it ends too early\n5 e"},
 		"cut off":                {"{\"registrationId\":\"a\"}\n{\"registr", "1 a\n2 ! It is not JSON: it ends too early"},
-		"wrong type":             {"[{\"registrationId\":7},{\"registrationId\":\"b\"}]", "1 ! It does not have the form of the service API: registrationId can't be a number\n1 b"},
+		"wrong type":             {"[{\"registrationId\":7},{\"registrationId\":\"b\"}]", "1 ! It does not have the form of the service API: registrationId must be a string, not a number\n1 b"},
 		"no object":              {"[7]", "1 ! It does not have the form of the service API: it must be an object"},
 		"no JSON":                {"hello\n{\"registrationId\":\"a\"}", "1 ! It is not JSON: it begins with 'h'\n2 a"},
 		"an array that breaks":   {"[\n{\"registrationId\":\"a\"},\n{\"registrationId\":},\n{\"registrationId\":\"c\"}]", "2 a\nEND Line 3 is not JSON, so nothing from there on was read"},

@@ -203,7 +203,7 @@ func decode[T any](text []byte) (item T, unknown []string, err error) {
 	}
 	var again T
 	if err := json.Unmarshal(text, &again); err != nil {
-		return again, nil, formError(err)
+		return again, nil, formError(text, again)
 	}
 	return again, unknownMembers(text, reflect.TypeFor[T](), ""), nil
 }

@@ -6,10 +6,10 @@ import (
 	"errors"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf16"
 	"unicode/utf8"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 )
 
@@ -132,27 +132,16 @@ func notJSON(text []byte, err error) error {
 		string(shown[max(0, len(shown)-20):]), found)
 }
 
-// jsonKinds are what package json calls the sorts of values.
-var jsonKinds = map[string]fault.Word{
-	"string": fault.Word("a text"), "number": fault.Word("a number"), "bool": fault.Word("true or false"),
-	"array": fault.Word("an array"), "object": fault.Word("an object"),
-}
-
-// formError says what in some JSON has not the form of the service API.
-func formError(err error) error {
-	var kind *json.UnmarshalTypeError
-	var moment *time.ParseError
+// formError says what in some JSON, which is to be read into a value of the type of into, has
+// not the form of the service API.
+func formError(text []byte, into any) error {
+	misfit, ok := document.FindMisfit(text, into)
 	switch {
-	case errors.As(err, &kind) && kind.Field != "":
-		name, _, _ := strings.Cut(kind.Value, " ") // "number 1.5"
-		return fault.New(fault.BadFormat, "It does not have the form of the service API: %s can't be %s",
-			kind.Field, jsonKinds[name])
-	case kind != nil:
+	case !ok:
+		return fault.New(fault.BadFormat, "It does not have the form of the service API")
+	case misfit.Path == "":
 		return fault.New(fault.BadFormat, "It does not have the form of the service API: it must be an object")
-	case errors.As(err, &moment):
-		return fault.New(fault.BadFormat,
-			"It does not have the form of the service API: %.64s is not a time such as 2026-11-23T12:00:00Z",
-			moment.Value)
 	}
-	return fault.New(fault.BadFormat, "It does not have the form of the service API: %v", err)
+	return fault.New(fault.BadFormat, "It does not have the form of the service API: %.200s must be %s, not %s",
+		misfit.Path, fault.Word(misfit.Wanted), fault.Word(misfit.Got))
 }

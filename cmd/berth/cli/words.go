@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,10 +88,11 @@ func wordsFor(err error) (words string, unreachable bool) {
 		return "it is not JSON", false
 	case *json.UnmarshalTypeError:
 		name, _, _ := strings.Cut(err.Value, " ")
-		if err.Field == "" {
+		field := slices.DeleteFunc(strings.Split(err.Field, "."), isGoName)
+		if len(field) == 0 || field[0] == "" {
 			return "a JSON " + name + " can't be there", false
 		}
-		return err.Field + " can't be a JSON " + name, false
+		return strings.Join(field, ".") + " can't be a JSON " + name, false
 	case *strconv.NumError:
 		return fmt.Sprintf("%q is not a number", err.Num), false
 	case *time.ParseError:
@@ -161,3 +163,7 @@ func inFlags(command *cobra.Command, message string) string {
 		return word
 	})
 }
+
+// isGoName reports whether package json has put a name of a Go type that is embedded in
+// another into the path of a field. No field in JSON begins with a capital letter.
+func isGoName(part string) bool { return part != "" && part[0] >= 'A' && part[0] <= 'Z' }

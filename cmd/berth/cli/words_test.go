@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/server"
 )
 
@@ -36,6 +37,8 @@ func TestInWords(t *testing.T) {
 			"x.json is no saved attempt: it is not JSON"},
 		{fmt.Errorf("x.json is no saved attempt: %w", json.Unmarshal([]byte(`{"idScope":7}`), new(server.Info))),
 			"x.json is no saved attempt: idScope can't be a JSON number"},
+		{fmt.Errorf("the answer: %w", json.Unmarshal([]byte(`{"allocationPolicy":7}`), new(enroll.Enrollment))),
+			"the answer: allocationPolicy can't be a JSON number"},
 		{errors.New("what Berth says itself"), "what Berth says itself"},
 	} {
 		if got := inWords(c.err); got != c.want {
