@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning/enroll"
+	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 
 // The versions of the service API name the credential policy of an enrollment in
@@ -121,7 +122,7 @@ func (f *presentFields) read(text []byte) error {
 		case "parentdeviceid":
 			f.parent = true
 		case "initialtwin":
-			f.misplaced = checkInitialTwin(member)
+			f.misplaced = linkedhub.CheckPlaces(member)
 		}
 	}
 	return nil

@@ -185,6 +185,7 @@ func TestCheck(t *testing.T) {
 // the same whatever it was that can't be used.
 func TestWebhooksThatCannotBeUsed(t *testing.T) {
 	refused := &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}
+	twin := func(text string) string { return `{"iotHubHostName":"near.local","initialTwin":` + text + `}` }
 	for _, c := range []struct {
 		webhook webhook
 		detail  string
@@ -210,6 +211,16 @@ func TestWebhooksThatCannotBeUsed(t *testing.T) {
 			1},
 		{webhook{status: 200, answer: `{"iotHubHostName":"near.local","initialTwin":{"tags":{"bad":1}}}`}, "tags are bad",
 			1},
+		{webhook{status: 200, answer: twin(`[]`)}, "initialTwin must be an object, not an array", 1},
+		{webhook{status: 200, answer: twin(`{"properties":{"desired":7}}`)}, "must be a JSON object", 1},
+		{webhook{status: 200, answer: twin(`{"properties":{"reported":{"a":1}}}`)},
+			"initialTwin.properties.reported is for the device to write", 1},
+		{webhook{status: 200, answer: twin(`{"desired":{"a":1}}`)}, "initialTwin has desired beside tags", 1},
+		{webhook{status: 200, answer: twin(`{"tags":{},"Reported":{"a":1}}`)}, "initialTwin has reported beside tags",
+			1},
+		{webhook{status: 200, answer: twin(`{"tag":{"a":1}}`)}, `initialTwin has "tag", which is unknown`, 1},
+		{webhook{status: 200, answer: twin(`{"properties":{"desire":1}}`)},
+			`initialTwin.properties has "desire", which is unknown`, 1},
 		{webhook{err: refused}, "authority that this server does not trust", 1},
 		{webhook{err: &tls.CertificateVerificationError{Err: x509.HostnameError{Certificate: &x509.Certificate{}}}},
 			"is for another host", 1},

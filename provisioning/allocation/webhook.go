@@ -46,6 +46,8 @@ type answer struct {
 	HubHostName string                 `json:"iotHubHostName"`
 	InitialTwin *linkedhub.InitialTwin `json:"initialTwin"` // in place of the enrollment's
 	Payload     json.RawMessage        `json:"payload"`     // for the device
+
+	sentTwin json.RawMessage // initialTwin as it came
 }
 
 // askWebhook asks the enrollment's webhook for a hub among those allowed. What the
@@ -80,7 +82,7 @@ func (a *Allocator) askWebhook(ctx context.Context, request Request, hubs []*lin
 		return nil, answered, attest.NewFailure("allocation", fault.Say("an initialTwin that the hub takes"),
 			fault.Say("Correct the initialTwin that the webhook answers with"),
 			fault.New(fault.AllocationFailed, "The allocation webhook's initialTwin is refused: %s",
-				fault.From(err).Message).Because(err))
+				fault.From(err).Text()).Because(err))
 	}
 	return hub, answered, nil
 }
@@ -90,6 +92,9 @@ func (a *Allocator) askWebhook(ctx context.Context, request Request, hubs []*lin
 func (a answer) checkTwin(hub linkedhub.Hub, deviceID string) error {
 	if a.InitialTwin == nil {
 		return nil
+	}
+	if err := linkedhub.CheckMembers(a.sentTwin); err != nil {
+		return err
 	}
 	if err := a.InitialTwin.Complete(); err != nil {
 		return err
@@ -277,6 +282,12 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 		return read, unusableAnswer(expected, fault.Say("Let the webhook answer with a JSON object"),
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's answer is not the JSON of an allocation").Because(err))
+	}
+	var sent struct {
+		InitialTwin json.RawMessage `json:"initialTwin"`
+	}
+	if json.Unmarshal(text, &sent) == nil { // as it was read above
+		read.sentTwin = sent.InitialTwin
 	}
 	if string(read.Payload) == "null" {
 		read.Payload = nil

@@ -5,6 +5,9 @@ import (
 	"cmp"
 	"encoding/json"
 	"errors"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -37,6 +40,49 @@ func (t *InitialTwin) Complete() error {
 		}
 		if err := CheckFree("initialTwin."+part.path, *part.json); err != nil {
 			return AboutTwin(part.path, err)
+		}
+	}
+	return nil
+}
+
+// CheckPlaces refuses an initial twin, as somebody wrote it, with properties where none of
+// it are looked for: they would be lost. It returns fault 400004. What else is not known is
+// left aside, as clients may send more in later versions.
+func CheckPlaces(text json.RawMessage) error { return checkMembers(text, false) }
+
+// CheckMembers is CheckPlaces where nobody but an operator writes the twin, and what is not
+// known is a mistake.
+func CheckMembers(text json.RawMessage) error { return checkMembers(text, true) }
+
+func checkMembers(text json.RawMessage, unknown bool) error {
+	var twin, properties map[string]json.RawMessage
+	if json.Unmarshal(text, &twin) != nil {
+		return nil // who reads it says what it is
+	}
+	for _, name := range slices.Sorted(maps.Keys(twin)) {
+		part := twin[name]
+		switch lower := strings.ToLower(name); {
+		case lower == "properties":
+			_ = json.Unmarshal(part, &properties) // as above
+		case lower == "tags" || !document.HasMembers(part, "$metadata", "$version"):
+		case lower == "desired" || lower == "reported":
+			return fault.New(fault.ArgumentInvalid,
+				"initialTwin has %s beside tags, and must be {\"tags\":{…},\"properties\":{\"desired\":{…}}}", lower)
+		case unknown:
+			return fault.New(fault.ArgumentInvalid,
+				"initialTwin has %.64q, which is unknown, and must be {\"tags\":{…},\"properties\":{\"desired\":{…}}}",
+				name)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(properties)) {
+		switch {
+		case strings.EqualFold(name, "desired") || !document.HasMembers(properties[name], "$metadata", "$version"):
+		case strings.EqualFold(name, "reported"):
+			return fault.New(fault.ArgumentInvalid,
+				"initialTwin.properties.reported is for the device to write. Leave it out")
+		case unknown:
+			return fault.New(fault.ArgumentInvalid,
+				"initialTwin.properties has %.64q, which is unknown, and must be {\"desired\":{…}}", name)
 		}
 	}
 	return nil
