@@ -104,7 +104,8 @@ func TestBulkOfTwins(t *testing.T) {
 	}{
 		{`{"id":"a","importMode":"updateTwin",` + twin + `}`, ""},
 		{`{"id":"a","importMode":"updateTwin"}`, ""},
-		{`{"id":"a","importMode":"updateTwin","tags":{"other":null},"properties":null}`, ""},
+		{`{"id":"a","importMode":"updateTwin","tags":{"other":null}}`, ""},
+		{`{"id":"a","importMode":"updateTwin","tags":{"other":null},"properties":null}`, "properties is null"},
 		{`{"id":"b","importMode":"updateTwinIfMatchETag","twinETag":"` + etag + `",` + twin + `}`, ""},
 		{`{"id":"b","importMode":"UpdateTwinIfMatchETag","twinETag":"` + etag + `",` + twin + `}`, "PreconditionFailed"},
 		{`{"id":"b","importMode":"updateTwinIfMatchETag","eTag":"` + etag + `",` + twin + `}`, "needs a twinETag"},

@@ -124,6 +124,8 @@ type deviceBody struct {
 	Tags       json.RawMessage     `json:"tags"`       // in bulk operations, of the twin of a new device
 	Properties *importedProperties `json:"properties"` // likewise
 	TwinETag   string              `json:"twinETag"`   // in bulk operations, for updateTwinIfMatchETag
+
+	sent json.RawMessage // in bulk operations, all of it as it came
 }
 
 // importedProperties are those of the twin of a device in a bulk operation.
@@ -141,13 +143,7 @@ func (b deviceBody) hasTwin() bool {
 // hasMembers reports whether there is more in a part of a twin than what SDKs send of an
 // empty one.
 func hasMembers(part json.RawMessage) bool {
-	var members map[string]json.RawMessage
-	if json.Unmarshal(part, &members) != nil {
-		return len(part) > 0
-	}
-	delete(members, "$metadata")
-	delete(members, "$version")
-	return len(members) > 0
+	return document.HasMembers(part, "$metadata", "$version")
 }
 
 func (b deviceBody) device() identity.Device {
@@ -202,6 +198,13 @@ func (s *service) bulkDevices(c *https.Call) (any, error) {
 	var devices []deviceBody
 	if err := c.Decode(&devices); err != nil {
 		return nil, err
+	}
+	var sent []json.RawMessage
+	if err := c.Decode(&sent); err != nil {
+		return nil, err
+	}
+	for i := range devices {
+		devices[i].sent = sent[i]
 	}
 	if n := len(devices); n == 0 || n > maxBulkDevices {
 		return nil, fault.New(fault.ArgumentInvalid, "A bulk operation takes 1 to %d devices, this one has %d",
@@ -289,8 +292,8 @@ func errImportMode(mode string) error {
 		"delete, deleteIfMatchETag, updateTwin or updateTwinIfMatchETag, not %.32q", mode)
 }
 
-// importTwin merges tags and desired properties of a bulk operation into a twin. It needs
-// the right that the twin's own operation needs.
+// importTwin merges tags and desired properties of a bulk operation into a twin, as PATCH of
+// the twin does with the same JSON. It needs the right that that needs.
 func importTwin(c *https.Call, body deviceBody, mode string) error {
 	id, ifMatch := body.device().DeviceID, "*"
 	if mode == "updatetwinifmatchetag" {
@@ -305,22 +308,18 @@ func importTwin(c *https.Call, body deviceBody, mode string) error {
 	if err := authorizeDevices(c, hub.ServiceConnect, id); err != nil {
 		return err
 	}
-	var patch struct {
-		Tags       json.RawMessage `json:"tags,omitempty"`
-		Properties struct {
-			Desired json.RawMessage `json:"desired,omitempty"`
-		} `json:"properties"`
+	if strings.EqualFold(body.Status, identity.Disabled) { // that SDKs say enabled of every device is no wish
+		device, err := c.Hub.Device(c.Context(), id)
+		if err == nil && device.Status != identity.Disabled {
+			err = fault.New(fault.ArgumentInvalid,
+				"%.32s changes the twin alone, and the device is enabled. Disable it with importMode update",
+				body.ImportMode)
+		}
+		if err != nil {
+			return err
+		}
 	}
-	if hasMembers(body.Tags) {
-		patch.Tags = body.Tags
-	}
-	if body.Properties != nil && hasMembers(body.Properties.Desired) {
-		patch.Properties.Desired = body.Properties.Desired
-	}
-	text, err := document.Marshal(patch)
-	if err == nil {
-		_, err = c.Hub.PatchTwin(c.Context(), id, text, ifMatch)
-	}
+	_, err := c.Hub.PatchTwin(c.Context(), id, body.sent, ifMatch)
 	return err
 }
 

@@ -27,6 +27,10 @@ func TestUnknownMembers(t *testing.T) {
 		t.Fatalf("a child is answered %d %s", got.Status, got.Text)
 	}
 	update := http.Header{"If-Match": {"*"}}
+	bulk := func(members string) httpstest.Request {
+		return httpstest.Request{Method: "POST", Path: "/devices", Body: `[{"id":"b1","importMode":"updateTwin",` +
+			members + `}]`}
+	}
 	for _, c := range []struct {
 		name string
 		httpstest.Request
@@ -111,6 +115,24 @@ func TestUnknownMembers(t *testing.T) {
 		{"bulk with what is the device's", httpstest.Request{Method: "POST", Path: "/devices",
 			Body: `[{"id":"b3","importMode":"create","properties":{"reported":{"a":1}}}]`}, 400,
 			"for the device to write"},
+		{"bulk that changes a twin", bulk(`"tags":{"b":1},"properties":{"desired":{"k":2}}`), 200,
+			`"isSuccessful":true`},
+		{"with what an SDK sends of a device", bulk(`"status":"enabled","authentication":{"type":"sas"},` +
+			`"properties":{"desired":{"k":3,"$version":1},"reported":{"$metadata":{},"$version":1}}`), 200,
+			`"isSuccessful":true`},
+		{"and it is changed", httpstest.Request{Method: "GET", Path: "/twins/b1"}, 200,
+			`"tags":{"z":1.0,"a":2,"b":1},"properties":{"desired":{"k":3,"$metadata"`},
+		{"with tags that are null", bulk(`"tags":null`), 400, "tags is null"},
+		{"with properties that are null", bulk(`"properties":null`), 400, "properties is null"},
+		{"with desired that is null", bulk(`"properties":{"desired":null}`), 400, "properties.desired is null"},
+		{"with desired beside tags", bulk(`"desired":{"k":4}`), 400, "belong into properties"},
+		{"with tags that are a list", bulk(`"tags":[]`), 400, "tags must be a JSON object"},
+		{"with what the device reported once", bulk(`"properties":{"reported":{"a":1}}`), 200, `"isSuccessful":true`},
+		{"with a status", bulk(`"status":"Disabled"`), 400, "Disable it with importMode update"},
+		{"of a device that is not there", httpstest.Request{Method: "POST", Path: "/devices",
+			Body: `[{"id":"nobody","importMode":"updateTwin","status":"disabled"}]`}, 400, "DeviceNotFound"},
+		{"and nothing of all that is done", httpstest.Request{Method: "GET", Path: "/twins/b1"}, 200,
+			`"tags":{"z":1.0,"a":2,"b":1},"properties":{"desired":{"k":3,"$metadata"`},
 		{"bulk with a module", httpstest.Request{Method: "POST", Path: "/devices",
 			Body: `[{"id":"b1","moduleId":"m","importMode":"delete"}]`}, 400, "modules are not served"},
 		{"bulk that deletes what was exported", httpstest.Request{Method: "POST", Path: "/devices",
