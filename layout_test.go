@@ -22,7 +22,7 @@ var layout = map[string][]string{
 	"fault":    {},
 	"store":    {},
 	"cluster":  {},
-	"document": {},
+	"document": {"fault"},
 	"panics":   {},
 	"health":   {},
 	"clock":    {}, // and clocktest, for tests

@@ -1,9 +1,10 @@
 package credential
 
 import (
-	"errors"
 	"fmt"
 	"strings"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // ConnectionString names a service or device and the key to reach it, as
@@ -25,7 +26,7 @@ func ParseConnectionString(text string) (ConnectionString, error) {
 		}
 		name, value, ok := strings.Cut(field, "=")
 		if !ok {
-			return c, errors.New("a connection string is Name=value pairs joined by semicolons")
+			return c, fault.NewReason("a connection string is Name=value pairs joined by semicolons")
 		}
 		switch strings.ToLower(name) {
 		case "hostname":
@@ -39,13 +40,13 @@ func ParseConnectionString(text string) (ConnectionString, error) {
 		}
 	}
 	if c.HostName == "" {
-		return c, errors.New("the connection string has no HostName")
+		return c, fault.NewReason("the connection string has no HostName")
 	}
 	if c.SharedAccessKey == "" {
-		return c, errors.New("the connection string has no SharedAccessKey")
+		return c, fault.NewReason("the connection string has no SharedAccessKey")
 	}
 	if c.SharedAccessKeyName == "" && c.DeviceID == "" {
-		return c, errors.New("the connection string has neither SharedAccessKeyName (a service's) nor DeviceId (a device's)")
+		return c, fault.NewReason("the connection string has neither SharedAccessKeyName (a service's) nor DeviceId (a device's)")
 	}
 	return c, nil
 }

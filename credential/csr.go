@@ -15,6 +15,8 @@ import (
 	"strings"
 	"time"
 	"unicode"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // MaxCSR is the size of the largest certificate signing request, in bytes of its
@@ -46,11 +48,11 @@ func ParseCSR(text string) (*x509.CertificateRequest, error) {
 		if request.SignatureAlgorithm == x509.UnknownSignatureAlgorithm ||
 			errors.Is(err, x509.ErrUnsupportedAlgorithm) ||
 			errors.As(err, new(x509.InsecureAlgorithmError)) {
-			return nil, fmt.Errorf("the certificate signing request is signed with %s, which is not taken. Sign it "+
+			return nil, fault.NewReason("the certificate signing request is signed with %s, which is not taken. Sign it "+
 				"with SHA-256 or better",
-				signatureName(request.SignatureAlgorithm))
+				signatureOf(request.SignatureAlgorithm))
 		}
-		return nil, errors.New("the certificate signing request is not signed with its own key, or was changed " +
+		return nil, fault.NewReason("the certificate signing request is not signed with its own key, or was changed " +
 			"since. Make it with the key pair that it is for")
 	}
 	return request, nil
@@ -60,7 +62,7 @@ func ParseCSR(text string) (*x509.CertificateRequest, error) {
 // tolerance of ParseCSR for PEM armour and line breaks unless exact.
 func CheckCSREncoding(text string, exact bool) error {
 	if exact && len(text) <= MaxCSR && strings.ContainsFunc(text, unicode.IsSpace) {
-		return errors.New("the certificate signing request has PEM armour, spaces or line breaks. It is base64 of " +
+		return fault.NewReason("the certificate signing request has PEM armour, spaces or line breaks. It is base64 of " +
 			"PKCS #10 in DER alone, on one line")
 	}
 	_, err := decodeCSR(text)
@@ -69,17 +71,17 @@ func CheckCSREncoding(text string, exact bool) error {
 
 func decodeCSR(text string) ([]byte, error) {
 	if len(text) > MaxCSR {
-		return nil, fmt.Errorf("the certificate signing request has %d bytes, the limit is %d", len(text), MaxCSR)
+		return nil, fault.NewReason("the certificate signing request has %d bytes, the limit is %d", len(text), MaxCSR)
 	}
 	if text == "" {
-		return nil, errors.New("the certificate signing request is empty. It is base64 of PKCS #10 in DER")
+		return nil, fault.NewReason("the certificate signing request is empty. It is base64 of PKCS #10 in DER")
 	}
 	if block, _ := pem.Decode([]byte(text)); block != nil {
 		return block.Bytes, nil
 	}
 	der, err := base64.StdEncoding.DecodeString(stripSpace(text))
 	if err != nil {
-		return nil, errors.New("the certificate signing request is not base64. It is base64 of PKCS #10 in DER")
+		return nil, fault.NewReason("the certificate signing request is not base64. It is base64 of PKCS #10 in DER")
 	}
 	return der, nil
 }
@@ -92,38 +94,39 @@ func notCSR(der []byte) error {
 	_, notCertificate := x509.ParseCertificate(der)
 	switch {
 	case HoldsPrivateKey(der):
-		return errors.New("this is a private key where a certificate signing request should be. Make a new key pair, " +
+		return fault.NewReason("this is a private key where a certificate signing request should be. Make a new key pair, " +
 			"as this one is known to others now, and send its request (PKCS #10) alone")
 	case notCertificate == nil:
-		return errors.New("this is a certificate where a certificate signing request should be. Send the request " +
+		return fault.NewReason("this is a certificate where a certificate signing request should be. Send the request " +
 			"(PKCS #10) that is made with the device's key")
 	case err != nil && bytes.HasPrefix(der, []byte("-----BEGIN")):
-		return errors.New("this is PEM in base64, and no whole certificate signing request. Send base64 of its DER, " +
+		return fault.NewReason("this is PEM in base64, and no whole certificate signing request. Send base64 of its DER, " +
 			"which is the text between the lines BEGIN and END")
 	case err != nil:
-		return errors.New("the certificate signing request is no PKCS #10 that can be read: it breaks off, or is no " +
+		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: it breaks off, or is no " +
 			"DER. Send the whole of it, as base64 of DER")
 	case len(rest) > 0:
-		return fmt.Errorf("the certificate signing request is no PKCS #10 that can be read: %d bytes follow its end. "+
+		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: %d bytes follow its end. "+
 			"Send the request alone", len(rest))
 	}
 	if key := unparsedKey(der); key != nil {
 		return unusableRequest(key)
 	}
-	return errors.New("the certificate signing request is no PKCS #10 that can be read: its parts are not those of a " +
+	return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: its parts are not those of a " +
 		"request (RFC 2986). Make a new one, for instance with openssl req -new -outform DER")
 }
 
-func signatureName(algorithm x509.SignatureAlgorithm) string {
+// signatureOf names the algorithm of a signature.
+func signatureOf(algorithm x509.SignatureAlgorithm) fault.Text {
 	if algorithm == x509.UnknownSignatureAlgorithm {
-		return "an unknown algorithm"
+		return fault.Say("an unknown algorithm")
 	}
-	return algorithm.String()
+	return fault.Say("%s", algorithm.String())
 }
 
 func unusableRequest(key error) error {
-	return fmt.Errorf("the certificate signing request has %w, with which no device can prove itself here. Use %s",
-		key, UsableKeys)
+	return fault.NewReason("the certificate signing request has %v, with which no device can prove itself here. Use %s",
+		key, fault.Word(UsableKeys))
 }
 
 // KeyKind names the kind of a public key: ec-p256, ec-p384, ec-p521, rsa-2048 (and

@@ -8,12 +8,13 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
-	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // tokenPrefix starts every token, as the value of HTTP's Authorization or as an
@@ -49,30 +50,30 @@ type Token struct {
 // the signature.
 func ParseToken(text string) (*Token, error) {
 	if len(text) > len(bearer) && strings.EqualFold(text[:len(bearer)], bearer) {
-		return nil, errors.New("it is a bearer token, as Microsoft Entra ID gives them, and Entra ID is not known " +
+		return nil, fault.NewReason("it is a bearer token, as Microsoft Entra ID gives them, and Entra ID is not known " +
 			"here. Sign in with the key of a policy: a connection string has one")
 	}
 	if len(text) > maxToken {
-		return nil, fmt.Errorf("a token has at most %d bytes, this one has %d", maxToken, len(text))
+		return nil, fault.NewReason("a token has at most %d bytes, this one has %d", maxToken, len(text))
 	}
 	fields, ok := strings.CutPrefix(text, tokenPrefix)
 	if !ok {
-		return nil, errors.New("a token starts with SharedAccessSignature and a space")
+		return nil, fault.NewReason("a token starts with SharedAccessSignature and a space")
 	}
 	values := make(map[string]string, 4)
 	for field := range strings.SplitSeq(fields, "&") {
 		name, value, ok := strings.Cut(field, "=")
 		if !ok {
-			return nil, errors.New("a token's fields are name=value, joined by &")
+			return nil, fault.NewReason("a token's fields are name=value, joined by &")
 		}
 		if _, twice := values[name]; twice {
-			return nil, fmt.Errorf("the token has the field %.8q twice", name)
+			return nil, fault.NewReason("the token has the field %.8q twice", name)
 		}
 		values[name] = value
 	}
 	for _, name := range []string{"sr", "sig", "se"} {
 		if values[name] == "" {
-			return nil, fmt.Errorf("the token has no field %s", name)
+			return nil, fault.NewReason("the token has no field %s", name)
 		}
 	}
 	token := &Token{signed: values["sr"] + "\n" + values["se"]}
@@ -82,25 +83,25 @@ func ParseToken(text string) (*Token, error) {
 		token.signature, err = base64.StdEncoding.DecodeString(sig)
 	}
 	if err != nil {
-		return nil, errors.New("the token's sig is not percent-encoded base64")
+		return nil, fault.NewReason("the token's sig is not percent-encoded base64")
 	}
 	if token.Resource, err = url.PathUnescape(values["sr"]); err != nil {
-		return nil, errors.New("the token's sr is not percent-encoded")
+		return nil, fault.NewReason("the token's sr is not percent-encoded")
 	}
 	if token.KeyName, err = url.PathUnescape(values["skn"]); err != nil {
-		return nil, errors.New("the token's skn is not percent-encoded")
+		return nil, fault.NewReason("the token's skn is not percent-encoded")
 	}
 	seconds, err := strconv.ParseInt(values["se"], 10, 64)
 	if err != nil {
 		// Some clients send a fraction (Python's time.time() + 3600).
 		fraction, err := strconv.ParseFloat(values["se"], 64)
 		if err != nil || fraction < 0 || fraction > 1<<53 {
-			return nil, errors.New("the token's se is not a number of seconds since 1970")
+			return nil, fault.NewReason("the token's se is not a number of seconds since 1970")
 		}
 		seconds = int64(fraction)
 	}
 	if seconds < 0 || seconds > 1<<40 {
-		return nil, errors.New("the token's se is no time that will come")
+		return nil, fault.NewReason("the token's se is no time that will come")
 	}
 	token.Expiry = time.Unix(seconds, 0).UTC()
 	return token, nil
@@ -131,7 +132,7 @@ func (t *Token) Expired(now time.Time) bool { return now.After(t.Expiry.Add(Cloc
 func NewToken(resource, keyName, key string, expiry time.Time) (string, error) {
 	secret, err := base64.StdEncoding.DecodeString(key)
 	if err != nil || len(secret) == 0 {
-		return "", errors.New("the shared access key is not base64")
+		return "", fault.NewReason("the shared access key is not base64")
 	}
 	return SignToken(resource, keyName, expiry, func(text []byte) ([]byte, error) { return sign(secret, string(text)), nil })
 }

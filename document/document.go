@@ -8,8 +8,9 @@ package document
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 const (
@@ -25,8 +26,11 @@ const (
 // A DepthError says that JSON is nested too deep.
 type DepthError struct{ Limit int }
 
-func (e *DepthError) Error() string {
-	return fmt.Sprintf("it is nested deeper than %d levels", e.Limit)
+func (e *DepthError) Error() string { return e.Text().String() }
+
+// Text is what the error says, to be translated.
+func (e *DepthError) Text() fault.Text {
+	return fault.Say("it is nested deeper than %d levels", e.Limit)
 }
 
 // CheckDepth returns a *DepthError when arrays and objects are nested deeper than
@@ -55,7 +59,7 @@ func CheckDepth(text []byte, limit int) error {
 // CheckFreeDepth is CheckDepth with MaxFreeDepth, of a text that its error calls what.
 func CheckFreeDepth(what string, text []byte) error {
 	if err := CheckDepth(text, MaxFreeDepth); err != nil {
-		return fmt.Errorf("%s: %w", what, err)
+		return fault.NewReason("%s: %v", what, err).Because(err)
 	}
 	return nil
 }

@@ -4,13 +4,14 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // ErrNotObject says that JSON is something else than an object.
-var ErrNotObject = errors.New("it is not a JSON object")
+var ErrNotObject error = fault.NewReason("it is not a JSON object")
 
 // Parse reads a JSON object that is nested at most so deep. Of members with the same
 // name the last counts, in the place of the first. It returns a *DepthError, a
@@ -24,7 +25,7 @@ func Parse(text []byte, depth int) (Object, error) {
 		return Object{}, err
 	}
 	if !json.Valid(text) {
-		return Object{}, fmt.Errorf("it is not JSON: %w", Syntax(text))
+		return Object{}, fault.NewReason("it is not JSON: %v", Syntax(text))
 	}
 	p := parser{text: string(text)}
 	read := p.value()
@@ -44,9 +45,9 @@ func Syntax(text []byte) error {
 	at := int(syntax.Offset) - 1
 	switch said := syntax.Error(); {
 	case strings.HasPrefix(said, "unexpected end"):
-		return errors.New("it ends too early")
+		return fault.NewReason("it ends too early")
 	case strings.Contains(said, "after top-level value"):
-		return fmt.Errorf("something follows its end, at byte %d", at+1)
+		return fault.NewReason("something follows its end, at byte %d", at+1)
 	}
 	for at > 0 && !utf8.RuneStart(text[at]) {
 		at--
@@ -54,7 +55,8 @@ func Syntax(text []byte) error {
 	found, _ := utf8.DecodeRune(text[at:])
 	before := text[:at]
 	column := 1 + utf8.RuneCount(before[1+bytes.LastIndexByte(before, '\n'):])
-	return fmt.Errorf("%q can't stand in line %d at character %d", found, 1+bytes.Count(before, []byte("\n")), column)
+	line := 1 + bytes.Count(before, []byte("\n"))
+	return fault.NewReason("%q can't stand in line %d at character %d", found, line, column)
 }
 
 // parser goes through a text that is JSON.

@@ -4,11 +4,12 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"strconv"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // A TextError says where a text is not text: a byte that is no UTF-8, or an escape of
@@ -18,12 +19,15 @@ type TextError struct {
 	Escape string // such as \ud800; "" for a byte that is no UTF-8
 }
 
-func (e *TextError) Error() string {
+func (e *TextError) Error() string { return e.Text().String() }
+
+// Text is what the error says, to be translated.
+func (e *TextError) Text() fault.Text {
 	if e.Escape != "" {
-		return fmt.Sprintf("the escape %s at byte %d is half a character. "+
-			"It takes two, such as \\ud83d\\ude00, or the character itself in UTF-8", e.Escape, e.Offset+1)
+		return fault.Say("the escape %s at byte %d is half a character. It takes two, such as \\ud83d\\ude00, or the "+
+			"character itself in UTF-8", e.Escape, e.Offset+1)
 	}
-	return fmt.Sprintf("byte %d is not UTF-8. Send it in UTF-8", e.Offset+1)
+	return fault.Say("byte %d is not UTF-8. Send it in UTF-8", e.Offset+1)
 }
 
 // CheckText returns a *TextError when JSON holds what no reader can tell: bytes that
@@ -79,8 +83,11 @@ func escaped(text []byte) rune {
 // Most parsers know no others, and fail on the whole of what it stands in.
 type NumberError struct{ Number string }
 
-func (e *NumberError) Error() string {
-	return fmt.Sprintf("the number %.40s is out of range, a double can't hold it", e.Number)
+func (e *NumberError) Error() string { return e.Text().String() }
+
+// Text is what the error says, to be translated.
+func (e *NumberError) Text() fault.Text {
+	return fault.Say("the number %.40s is out of range, a double can't hold it", e.Number)
 }
 
 // CheckNumbers returns a *NumberError when JSON holds a number that is beyond the range

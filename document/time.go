@@ -1,8 +1,9 @@
 package document
 
 import (
-	"fmt"
 	"time"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // Time is a time in JSON as both services write it: in UTC, with the seven fractional
@@ -36,7 +37,7 @@ func (t *Time) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	if !InRange(t.Time) {
-		return fmt.Errorf("the time %.40s is not in the years 1 to 9999 of UTC", text)
+		return fault.NewReason("the time %.40s is not in the years 1 to 9999 of UTC", text)
 	}
 	return nil
 }

@@ -68,14 +68,15 @@ func (e *Error) Text() Text {
 	return Say(e.format, e.args...)
 }
 
-// TextOf returns what an error says: of a fault its message, of a Reason its sentence,
-// of any other all of it, which is translated where it is known as a whole.
+// TextOf returns what an error says: of a fault its message, of a Reason and others that
+// have a Text their sentence, of any other all of it, which is translated where it is
+// known as a whole.
 func TextOf(err error) Text {
 	if problem := (*Error)(nil); errors.As(err, &problem) {
 		return problem.Text()
 	}
-	if reason, ok := err.(*Reason); ok {
-		return reason.Text()
+	if said, ok := err.(interface{ Text() Text }); ok { // a Reason, or an error of package document
+		return said.Text()
 	}
 	return Text{format: literal(err.Error())}
 }

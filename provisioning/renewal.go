@@ -80,7 +80,7 @@ func (s *Service) checkCredentialPolicy(ctx context.Context, name string) error 
 		return fault.New(fault.ArgumentInvalid, "This service issues no certificates")
 	}
 	if _, err := s.config.Issuer.Policy(ctx, name); err != nil {
-		return fault.New(fault.ArgumentInvalid, "credentialPolicyName: %s", fault.From(err).Message)
+		return fault.New(fault.ArgumentInvalid, "credentialPolicyName: %v", fault.ReasonOf(err))
 	}
 	return nil
 }

@@ -251,6 +251,20 @@ func TestWebhooksThatCannotBeUsed(t *testing.T) {
 	}
 }
 
+// TestAdviceOnPayloads has the advice of what is wrong with a webhook's payload.
+func TestAdviceOnPayloads(t *testing.T) {
+	for payload, words := range map[string]string{"1e400": "numbers that fit into a double", `"\ud800"`: "in UTF-8",
+		strings.Repeat("[", 40) + strings.Repeat("]", 40): "fewer levels"} {
+		hook := &webhook{status: 200, answer: `{"iotHubHostName":"near.local","payload":` + payload + "}"}
+		_, err := newAllocator(t, hook).Choose(t.Context(), Request{RegistrationID: "pump-1", Body: body,
+			Settings: Settings{Policy: Custom, Custom: &CustomDefinition{WebhookURL: "https://hook.example/"}}})
+		var failure attest.Failure
+		if !errors.As(err, &failure) || !strings.Contains(failure.Advice.String(), words) {
+			t.Errorf("%s: %v, advice %q", payload, err, failure.Advice)
+		}
+	}
+}
+
 // An answer that does not come has its reason, as far as the network tells it.
 func TestUnansweredWebhooks(t *testing.T) {
 	for _, c := range []struct {

@@ -81,8 +81,8 @@ func (a *Allocator) askWebhook(ctx context.Context, request Request, hubs []*lin
 	if err := answered.checkTwin(hub, request.DeviceID); err != nil {
 		return nil, answered, attest.NewFailure("allocation", fault.Say("an initialTwin that the hub takes"),
 			fault.Say("Correct the initialTwin that the webhook answers with"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's initialTwin is refused: %s",
-				fault.From(err).Text()).Because(err))
+			fault.New(fault.AllocationFailed, "The allocation webhook's initialTwin is refused: %v",
+				fault.ReasonOf(err)).Because(err))
 	}
 	return hub, answered, nil
 }
@@ -298,10 +298,13 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 				"The allocation webhook's payload has %d bytes, the limit is %d", len(read.Payload), maxPayload))
 	}
 	if err := linkedhub.CheckFree("payload", read.Payload); err != nil {
-		return read, attest.NewFailure("allocation", expected,
-			fault.Say("Let the webhook send the device a payload in UTF-8, with fewer levels of nesting"),
-			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %s",
-				fault.From(err).Message))
+		advice := fault.Say("Let the webhook send the device a payload in UTF-8, with fewer levels of nesting")
+		if errors.As(err, new(*document.NumberError)) {
+			advice = fault.Say("Let the webhook send the device numbers that fit into a double, " +
+				"or texts in their place")
+		}
+		return read, attest.NewFailure("allocation", expected, advice,
+			fault.New(fault.AllocationFailed, "The allocation webhook's answer is refused: %v", fault.ReasonOf(err)))
 	}
 	return read, nil
 }

@@ -180,7 +180,7 @@ func encodeAttempt(attempt attest.Attempt) []byte {
 		func() { attempt.Message, attempt.Time = Printable(attempt.Message), document.Bounded(attempt.Time) },
 	} {
 		if err == nil && len(encoded) > maxAttempt {
-			err = fmt.Errorf("%d bytes are too much, the limit is %d", len(encoded), maxAttempt)
+			err = fault.NewReason("%d bytes are too much, the limit is %d", len(encoded), maxAttempt)
 		}
 		if err == nil {
 			err = document.CheckDepth(encoded, document.MaxDepth)

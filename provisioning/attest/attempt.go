@@ -2,6 +2,7 @@ package attest
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
 	"time"
 
@@ -38,7 +39,7 @@ func (a Attempt) WithoutConfidential() Attempt {
 		return a
 	}
 	trace := slices.Clone(a.Checks[:last])
-	trace.Fail(a.Checks[last].Name, fault.Say("%s", a.Message), fault.Say("%s", a.Checks[last].Expected),
+	trace.Fail(a.Checks[last].Name, fault.TextOf(errors.New(a.Message)), fault.Say("%s", a.Checks[last].Expected),
 		fault.Say("Let somebody who may configure the service look at this attempt, or at the server's log"))
 	if texts := a.Checks[last].Texts; texts != nil {
 		trace[last].Texts.Expected = texts.Expected

@@ -117,11 +117,12 @@ func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) 
 	}
 	for _, part := range []struct {
 		name    string
+		word    fault.Word
 		key     *string
 		earlier string
 	}{
-		{"primary", &mechanism.SymmetricKey.PrimaryKey, earlier.PrimaryKey},
-		{"secondary", &mechanism.SymmetricKey.SecondaryKey, earlier.SecondaryKey},
+		{"primary", fault.Word("primary key"), &mechanism.SymmetricKey.PrimaryKey, earlier.PrimaryKey},
+		{"secondary", fault.Word("secondary key"), &mechanism.SymmetricKey.SecondaryKey, earlier.SecondaryKey},
 	} {
 		switch {
 		case *part.key != "":
@@ -132,7 +133,7 @@ func completeKeys(mechanism *AttestationMechanism, before AttestationMechanism) 
 		}
 		if !credential.ValidKey(*part.key) {
 			return fault.About(part.name, fault.New(fault.ArgumentInvalid,
-				"The %s key is not base64 of 16 to 64 bytes. Leave it out to have one made", fault.Word(part.name)))
+				"The %s is not base64 of 16 to 64 bytes. Leave it out to have one made", part.word))
 		}
 	}
 	return nil

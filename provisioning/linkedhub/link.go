@@ -124,11 +124,10 @@ func (l *Links) checkConnection(ctx context.Context, link Link) error {
 	var problem *fault.Error
 	switch {
 	case errors.As(err, &problem):
-		return fault.New(fault.ArgumentInvalid, "The hub %s refuses the connection string: %s", link.HostName,
-			problem.Message)
+		return fault.New(fault.ArgumentInvalid, "The hub %s refuses the connection string: %v", link.HostName,
+			fault.ReasonOf(problem))
 	case err != nil:
-		return fault.New(fault.ArgumentInvalid, "The hub %s does not answer: %s",
-			link.HostName, err.Error()).Because(err)
+		return fault.New(fault.ArgumentInvalid, "The hub %s does not answer: %s", link.HostName, err).Because(err)
 	}
 	return nil
 }

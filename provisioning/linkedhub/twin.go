@@ -117,6 +117,6 @@ func CheckFree(what string, text json.RawMessage) error {
 	if !json.Valid(text) {
 		return fault.New(fault.ArgumentInvalid, "%s is not JSON", what)
 	}
-	return fault.New(fault.ArgumentInvalid, "%s: %v",
-		what, cmp.Or(document.CheckText(text), document.CheckNumbers(text)))
+	problem := cmp.Or(document.CheckText(text), document.CheckNumbers(text))
+	return fault.New(fault.ArgumentInvalid, "%s: %v", what, problem).Because(problem)
 }
