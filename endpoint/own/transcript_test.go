@@ -71,7 +71,7 @@ func TestAllocationOverREST(t *testing.T) {
 		step{"POST " + hubs, "{", 400, []string{"not JSON"}},
 		step{"GET " + networks, "", 200, nil},
 		step{"PUT " + prefix, `{"latencies":{"hub.local":12}}`, 200, []string{`"192.0.2.0/24"`, "12"}},
-		step{"PUT " + prefix, "[]", 400, []string{"JSON array"}},
+		step{"PUT " + prefix, "[]", 400, []string{"not an array"}},
 		step{"PUT " + networks + "/nowhere", `{"latencies":{"hub.local":12}}`, 400, []string{"nowhere"}},
 		step{"GET " + networks, "", 200, []string{`"192.0.2.0/24"`}},
 		step{"DELETE " + prefix, "", 204, nil},
