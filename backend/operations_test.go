@@ -44,15 +44,14 @@ func TestGroupsAndBulkOperations(t *testing.T) {
 		t.Errorf("the group's keys are %+v, error %v", keys, err)
 	}
 	groups := []enroll.Group{keyGroup("line-1"), keyGroup("line-2")}
-	for name, run := range map[string]func() ([]backend.BulkError, error){
-		"a dry run": func() ([]backend.BulkError, error) {
-			return dps.DryRunGroups(ctx, backend.BulkCreate, groups, map[string]int{"symmetricKey": 1})
-		},
-		"a bulk operation": func() ([]backend.BulkError, error) { return dps.BulkGroups(ctx, backend.BulkCreate, groups) },
-	} {
+	dryRun := func() ([]backend.BulkError, error) {
+		return dps.DryRunGroups(ctx, backend.BulkCreate, groups, map[string]int{"symmetricKey": 1})
+	}
+	create := func() ([]backend.BulkError, error) { return dps.BulkGroups(ctx, backend.BulkCreate, groups) }
+	for i, run := range []func() ([]backend.BulkError, error){dryRun, create} {
 		failed, err := run()
 		if err != nil || len(failed) != 1 || failed[0].ID != "line-1" || failed[0].Code/1000 != 409 {
-			t.Errorf("%s answers %+v, error %v", name, failed, err)
+			t.Errorf("run %d answers %+v, error %v", i, failed, err)
 		}
 	}
 	if page, next, err := dps.Groups(ctx, "line-", "", 10); err != nil || len(page) != 2 || next != "" {
