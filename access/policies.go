@@ -166,7 +166,7 @@ var names = regexp.MustCompile(`^[A-Za-z0-9._-]{1,64}$`)
 func (p *Policies) Create(ctx context.Context, name string, rights []string) (Policy, error) {
 	if !names.MatchString(name) {
 		return Policy{}, fault.About("keyName", fault.New(fault.ArgumentInvalid,
-			"The name %.64q is no name of a shared access policy: "+
+			"The name %.64q is not valid for a shared access policy: "+
 				"up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
 	}
 	rights, err := p.checkRights(rights)

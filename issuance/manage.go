@@ -122,14 +122,14 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 	}
 	for _, kind := range policy.KeyTypes {
 		if !slices.Contains(KeyTypes, kind) {
-			return fault.New(fault.ArgumentInvalid, "keyTypes holds %.32q. Possible are: %s",
-				kind, strings.Join(KeyTypes, ", "))
+			return fault.New(fault.ArgumentInvalid, "keyTypes must be of %s, not %.32q",
+				strings.Join(KeyTypes, ", "), kind)
 		}
 	}
 	for _, pattern := range policy.DNSNames {
 		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || len(pattern) > 253 {
 			return fault.New(fault.ArgumentInvalid,
-				"dnsNames holds %.253q, which is no pattern such as {registrationId}.devices.example.com", pattern)
+				"dnsNames must hold patterns such as {registrationId}.devices.example.com, not %.253q", pattern)
 		}
 	}
 	authority, err := s.Authority(ctx, policy.Authority)

@@ -69,7 +69,7 @@ func TestCheckBlames(t *testing.T) {
 	}{
 		{[]string{"rolled", "line-again", "line"}, "plant", ""},
 		{[]string{"beside", "unit"}, "plant", `CN=unit does not allow the DNS name "dev.other.example" of CN=beside`},
-		{[]string{"orphan"}, "bare", "CN=bare signs others and is no authority"},
+		{[]string{"orphan"}, "bare", "CN=bare signs others and is not an authority"},
 	} {
 		_, text := p.chain(c.chain...)
 		chain := p.path(c.chain[0] + ".chain.pem")

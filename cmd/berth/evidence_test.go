@@ -200,7 +200,7 @@ func TestBadCertificates(t *testing.T) {
 		{id: "expired-leaf", signer: "root", leaf: wish{days: "-1"}, check: "validity", says: "Make a new certificate"},
 		{id: "expired-intermediate", signer: "old-middle", send: []string{"old-middle"}, check: "chain", says: "CN=old-middle, valid from"},
 		{id: "expired-root", signer: "old-root", check: "chain", says: "CN=old-root, valid from", ca: "old-root"},
-		{id: "leaf-as-authority", signer: "device-as-ca", send: []string{"device-as-ca"}, check: "chain", says: "CN=device-as-ca signs others and is no authority"},
+		{id: "leaf-as-authority", signer: "device-as-ca", send: []string{"device-as-ca"}, check: "chain", says: "CN=device-as-ca signs others and is not an authority"},
 		{id: "no-ca-flag", signer: "no-ca", send: []string{"no-ca"}, check: "chain", says: "basicConstraints=CA:TRUE"},
 		{id: "path-length", signer: "below-short", send: []string{"below-short"}, check: "chain", says: "pathlen", ca: "short"},
 		{id: "name-constraint", signer: "named", leaf: wish{extensions: "subjectAltName=DNS:device.fabrikam.example"}, check: "chain", says: "name constraints", ca: "named"},

@@ -101,7 +101,7 @@ func CheckParent(id string, parent Device, err error) error {
 	case err != nil:
 		return err
 	case !parent.Capabilities.IoTEdge || parent.DeviceScope == "":
-		return fault.New(fault.ArgumentInvalid, "The parent device %q is no IoT Edge device", id)
+		return fault.New(fault.ArgumentInvalid, "The parent device %q is not an IoT Edge device", id)
 	}
 	return nil
 }

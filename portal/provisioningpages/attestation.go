@@ -85,7 +85,7 @@ func (p *Pages) readCertificate(c *web.Call, which string, group bool) certifica
 	f := certificateField{Name: which, Group: group, Text: c.Text(which)}
 	if name, ok := c.Oversized(which); ok {
 		f.Problem = fault.New(fault.ArgumentInvalid,
-			"The file %.100q is larger than %d bytes, so it is no certificate. "+
+			"The file %.100q is larger than %d bytes, so it is not a certificate. "+
 				"Choose the device's .pem or .cer file", name, web.MaxFile)
 		f.Text = ""
 		return f

@@ -228,7 +228,7 @@ func readInitialTwin(text string) (*linkedhub.InitialTwin, *web.JSONProblem) {
 	}
 	var twin linkedhub.InitialTwin
 	if err := json.Unmarshal([]byte(text), &twin); err != nil {
-		return nil, web.ProblemAt(text, 0, "This is no initial twin: %s", err.Error())
+		return nil, web.ProblemAt(text, 0, "This is not an initial twin: %s", err.Error())
 	}
 	return &twin, nil
 }

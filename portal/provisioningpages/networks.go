@@ -120,7 +120,7 @@ func readLatencies(text string) (map[string]float64, error) {
 		millis, err := strconv.ParseFloat(strings.TrimSpace(figure), 64)
 		if err != nil {
 			return nil, fault.New(fault.ArgumentInvalid,
-				"The line %.80q is no latency. Write the location of a hub, = and milliseconds, "+
+				"The line %.80q is not a latency. Write the location of a hub, = and milliseconds, "+
 					"such as westeurope=8", line)
 		}
 		latencies[strings.TrimSpace(location)] = millis

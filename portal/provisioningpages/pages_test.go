@@ -130,7 +130,7 @@ func TestNetworks(t *testing.T) {
 		form   url.Values
 		says   string
 	}{
-		{"networks/new", 400, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"west"}}, `The line "west" is no latency`},
+		{"networks/new", 400, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"west"}}, `The line "west" is not a latency`},
 		{"networks/new", 400, url.Values{"prefix": {"no network"}, "latencies": {"west=1"}}, "no network"},
 		{"networks/new", 200, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"\nwest = 1\r\neast=2.5\n"}}, "was saved"},
 		{"networks/new", 409, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"west=1"}}, "There is a network"},

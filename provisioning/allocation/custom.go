@@ -44,7 +44,7 @@ func checkCustom(settings Settings) error {
 	address, err := url.Parse(definition.WebhookURL)
 	if err != nil || address.Hostname() == "" { // it is not shown: it may hold a key
 		return fault.New(fault.ArgumentInvalid,
-			"customAllocationDefinition.webhookUrl is no address such as https://example.com/allocate")
+			"customAllocationDefinition.webhookUrl must be an address such as https://example.com/allocate")
 	}
 	if address.Scheme != "https" && !(address.Scheme == "http" && isLoopback(address.Hostname())) {
 		return fault.New(fault.ArgumentInvalid,

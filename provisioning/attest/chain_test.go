@@ -107,7 +107,7 @@ func TestDescends(t *testing.T) {
 		"the device has expired":        {root, []*signer{sign(t, "device", root, expired)}, nil, "CN=device, valid from", "Renew"},
 		"one between has expired":       {root, []*signer{signed(late), late}, nil, "CN=Late, valid from", "Renew"},
 		"the root has expired":          {old, []*signer{signed(old)}, nil, "CN=Old, valid from", "Renew"},
-		"a device signs a device":       {root, []*signer{signed(neighbour), neighbour}, nil, "CN=neighbour signs others and is no authority", "another device's"},
+		"a device signs a device":       {root, []*signer{signed(neighbour), neighbour}, nil, "CN=neighbour signs others and is not an authority", "another device's"},
 		"the path is too long":          {short, []*signer{signed(below), below}, nil, "CN=Short allows 0 authorities below it", "pathlen"},
 		"a name that is not allowed":    {narrow, []*signer{signed(narrow)}, nil, `CN=Narrow does not allow the DNS name "device.example" of CN=device`, "may sign for"},
 	} {

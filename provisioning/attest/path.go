@@ -135,7 +135,7 @@ func maySign(certificate *x509.Certificate) bool {
 }
 
 func failNoAuthority(trace *Trace, certificate *x509.Certificate) {
-	trace.Fail("chain", fault.Say("%s signs others and is no authority", certificate.Subject),
+	trace.Fail("chain", fault.Say("%s signs others and is not an authority", certificate.Subject),
 		fault.Say("basic constraints CA:TRUE and the key usage keyCertSign in each certificate above the device's"),
 		fault.Say("Sign the device's certificate with an authority's key, not with another device's; openssl needs "+
 			"basicConstraints=CA:TRUE for an authority"))

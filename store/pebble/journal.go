@@ -140,7 +140,7 @@ func decodeJournals(src []byte) (all []journal, err error) {
 		}
 		name, rest := string(src[1:1+n]), src[1+n:]
 		if !isJournal(name) || name != base(name) {
-			return nil, fmt.Errorf("%q is no journal", name)
+			return nil, fmt.Errorf("%q is not a journal", name)
 		}
 		all = append(all, journal{name, int64(binary.LittleEndian.Uint64(rest)), binary.LittleEndian.Uint32(rest[8:])})
 		src = rest[12:]
