@@ -157,7 +157,7 @@ func TestCheck(t *testing.T) {
 		{Settings{Policy: "nearest"}, nil, "allocationPolicy"},
 		{Settings{Policy: Static, Hubs: []string{"near.local", "far.local"}}, nil, "takes one hub"},
 		{Settings{Policy: Custom}, nil, "needs customAllocationDefinition"},
-		{Settings{Policy: Custom, Custom: hook("://")}, nil, "no address"},
+		{Settings{Policy: Custom, Custom: hook("://")}, nil, "must be an address"},
 		{Settings{Policy: Custom, Custom: hook("http://hook.example/?code=secret")}, nil, "is not https"},
 		{Settings{Policy: Custom, Custom: hook("https://hook.example/")}, nil, ""},
 		{Settings{Policy: Custom, Custom: hook("http://localhost:7071/")}, nil, ""},
