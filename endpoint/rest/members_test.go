@@ -188,3 +188,31 @@ func TestInitialTwinsAreInTheirPlace(t *testing.T) {
 		t.Errorf("the one after it is answered %d", got.Status)
 	}
 }
+
+// TestEmptyHubs refuses hubs that are null or empty, of which none could take a device, and
+// addresses that none can call.
+func TestEmptyHubs(t *testing.T) {
+	h := newFixture(t)
+	token := h.DPSToken()
+	const attested = `"attestation":{"type":"symmetricKey"},`
+	for _, c := range []struct{ settings, says string }{
+		{`"iotHubs":[null]`, "iotHubs has an entry that is empty"},
+		{`"iotHubs":[""]`, "iotHubs has an entry that is empty"},
+		{`"iotHubs":["hub.local",null]`, "iotHubs has an entry that is empty"},
+		{`"allocationPolicy":"custom","customAllocationDefinition":{"webhookUrl":"https://x.example:99999/"}`,
+			"has the port 99999"},
+	} {
+		for _, path := range []string{"/enrollments/d", "/enrollmentGroups/d"} {
+			got := h.Do(httpstest.Request{Method: "PUT", Path: path, Token: token,
+				Body: "{" + attested + c.settings + "}"})
+			if got.Status != 400 || !strings.Contains(got.Text, c.says) {
+				t.Errorf("%s with %s is answered %d %s", path, c.settings, got.Status, got.Text)
+			}
+		}
+		got := h.Do(httpstest.Request{Method: "POST", Path: "/enrollments", Token: token,
+			Body: `{"mode":"create","enrollments":[{"registrationId":"d",` + attested + c.settings + `}]}`})
+		if !strings.Contains(got.Text, `"isSuccessful":false`) || !strings.Contains(got.Text, c.says) {
+			t.Errorf("several with %s are answered %d %s", c.settings, got.Status, got.Text)
+		}
+	}
+}

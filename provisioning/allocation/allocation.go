@@ -62,6 +62,9 @@ func (s Settings) Unplaced() bool {
 // replace, nil for none: a hub that these name already need not be linked. It returns
 // fault 400004.
 func (a *Allocator) Check(settings, prior *Settings) error {
+	if slices.Contains(settings.Hubs, "") { // or null: nobody is that, and no device could be assigned
+		return fault.New(fault.ArgumentInvalid, "iotHubs has an entry that is empty. Leave it out")
+	}
 	hosts := a.config.Links.Hosts()
 	for _, name := range append(slices.Clone(settings.Hubs), settings.HubHostName) {
 		if name != "" && !prior.names(name) && !slices.ContainsFunc(hosts,

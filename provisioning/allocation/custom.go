@@ -5,6 +5,7 @@ import (
 	"context"
 	"net/netip"
 	"net/url"
+	"strconv"
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
@@ -45,6 +46,12 @@ func checkCustom(settings Settings) error {
 	if err != nil || address.Hostname() == "" { // it is not shown: it may hold a key
 		return fault.New(fault.ArgumentInvalid,
 			"customAllocationDefinition.webhookUrl must be an address such as https://example.com/allocate")
+	}
+	if port := address.Port(); port != "" {
+		if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+			return fault.New(fault.ArgumentInvalid,
+				"customAllocationDefinition.webhookUrl has the port %.20s. Ports are from 1 to 65535", port)
+		}
 	}
 	if address.Scheme != "https" && !(address.Scheme == "http" && isLoopback(address.Hostname())) {
 		return fault.New(fault.ArgumentInvalid,

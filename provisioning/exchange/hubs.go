@@ -100,6 +100,10 @@ func (o *Origin) adaptHubs(bound *string, hubs *[]string, policy *allocation.Pol
 	before := len(*hubs)
 	fitted := make([]string, 0, before)
 	for _, host := range *hubs {
+		if host == "" {
+			fitted = append(fitted, host) // for the service to refuse
+			continue
+		}
 		host = o.hub(host)
 		if host != "" && !slices.ContainsFunc(fitted, func(other string) bool { return strings.EqualFold(host, other) }) {
 			fitted = append(fitted, host)

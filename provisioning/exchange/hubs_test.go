@@ -36,6 +36,7 @@ func TestOrigin(t *testing.T) {
 		"some ignored": {Origin{Hubs: own, IgnoreHubs: true}, "", []string{"old.azure-devices.net", "a.b"}, static, "",
 			[]string{"own.example"}, static, 0},
 		"none named":        {Origin{IgnoreHubs: true}, "", nil, "hashed", "", nil, "hashed", 0},
+		"an empty one":      {Origin{IgnoreHubs: true}, "", []string{""}, "", "", []string{""}, "", 0},
 		"a policy that can": {Origin{IgnoreHubs: true}, "", []string{"a.b"}, "geoLatency", "", nil, "geoLatency", 1},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -60,6 +60,8 @@ func (f *allocationFlags) apply(c commands, command *cobra.Command, settings *en
 		for _, name := range f.hubs {
 			if name = strings.TrimSpace(name); name != "" {
 				names = append(names, name)
+			} else if len(f.hubs) > 1 {
+				return cli.UsageError(errors.New("--hubs has an empty name between its commas"))
 			}
 		}
 		settings.HubHostName, settings.Hubs = "", nil
