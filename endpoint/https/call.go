@@ -2,6 +2,7 @@ package https
 
 import (
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 
@@ -39,6 +40,32 @@ func (c *Call) SetHeader(name, value string) { setHeader(c.w.Header(), name, val
 
 // Query returns a parameter of the address.
 func (c *Call) Query(name string) string { return c.URL.Query().Get(name) }
+
+// Flag returns a parameter of the address that is true or false, or 1 or 0, and false when it
+// is not there.
+func (c *Call) Flag(name string) (bool, error) {
+	if !c.URL.Query().Has(name) {
+		return false, nil
+	}
+	switch text := c.Query(name); strings.ToLower(text) {
+	case "true", "1":
+		return true, nil
+	case "false", "0":
+		return false, nil
+	default:
+		return false, fault.New(fault.ArgumentInvalid, "%s must be true or false, not %.32q", name, text)
+	}
+}
+
+// checkQuery refuses an address whose parameters can't be read: package url would leave
+// them out.
+func (c *Call) checkQuery() error {
+	if _, err := url.ParseQuery(c.URL.RawQuery); err != nil {
+		return fault.New(fault.ArgumentInvalid, "The parameters in the address can't be read. They have & between them, "+
+			"and what stands for itself is percent-encoded: %%25 is %%, and %%3B is ;").Because(err)
+	}
+	return nil
+}
 
 // Number returns a parameter that is a whole number from 1 to most, and
 // otherwise when it is not there.

@@ -86,6 +86,9 @@ func newDoor(t *testing.T) *httpstest.Fixture {
 			dps("GET", "/berth/page", provisioning.EnrollmentRead, 0, func(c *https.Call) (any, error) {
 				return c.Number("top", c.Query("top"), https.DefaultPage, https.MaxPage)
 			}),
+			dps("GET", "/berth/flag", provisioning.EnrollmentRead, 0, func(c *https.Call) (any, error) {
+				return c.Flag("on")
+			}),
 			iot("GET", "/devices/{id}", hub.RegistryRead, 0, func(c *https.Call) (any, error) {
 				return c.Hub.Host() + " " + c.Parameter("id"), nil
 			}),
@@ -362,5 +365,44 @@ func TestNumbers(t *testing.T) {
 		if got.Status != 400 || !strings.Contains(got.Text, "a whole number from 1") {
 			t.Errorf("top=%s is answered %d %s", text, got.Status, got.Text)
 		}
+	}
+}
+
+// TestFlags takes true and false, and refuses what could mean either.
+func TestFlags(t *testing.T) {
+	f := newDoor(t)
+	for query, want := range map[string]string{"": "false", "on=true": "true", "on=True": "true", "on=1": "true",
+		"on=false": "false", "on=0": "false"} {
+		got := f.Do(httpstest.Request{Method: "GET", Path: "/berth/flag?" + query, Token: f.DPSToken()})
+		if got.Text != want {
+			t.Errorf("%s is answered %s", query, got.Text)
+		}
+	}
+	for _, query := range []string{"on", "on=", "on=yes", "on=2"} {
+		got := f.Do(httpstest.Request{Method: "GET", Path: "/berth/flag?" + query, Token: f.DPSToken()})
+		if got.Status != 400 || !strings.Contains(got.Text, "on must be true or false, not") {
+			t.Errorf("%s is answered %d %s", query, got.Status, got.Text)
+		}
+	}
+}
+
+// TestUnreadableParameters refuses an address of which package url would leave out a part, at
+// every operation.
+func TestUnreadableParameters(t *testing.T) {
+	f := newDoor(t)
+	for _, query := range []string{"top=%zz", "top=1;x=2", "prefix=%", "%zz", "a=1&b=%2"} {
+		for _, c := range []struct{ path, token string }{
+			{"/berth/page", f.DPSToken()}, {"/berth/open", ""}, {"/enrollments/pump-1", f.DPSToken()},
+			{"/devices/pump-1", f.HubToken()},
+		} {
+			got := f.Do(httpstest.Request{Method: "GET", Path: c.path + "?" + query, Token: c.token})
+			if got.Status != 400 || !strings.Contains(got.Text, "parameters in the address can't be read") {
+				t.Errorf("%s?%s is answered %d %s", c.path, query, got.Status, got.Text)
+			}
+		}
+	}
+	got := f.Do(httpstest.Request{Method: "GET", Path: "/berth/page?top=%37&x=%3B", Token: f.DPSToken()})
+	if got.Text != "7" {
+		t.Errorf("what is encoded is answered %d %s", got.Status, got.Text)
 	}
 }

@@ -94,6 +94,9 @@ var apiVersion = regexp.MustCompile(`^\d{4}-\d{2}-\d{2}(-preview)?$`)
 
 // run checks who asks and what they send, and carries out the operation.
 func (c *Call) run(found Operation) (any, error) {
+	if err := c.checkQuery(); err != nil {
+		return nil, err
+	}
 	if found.API == HubAPI {
 		if c.Hub = c.door.hubOf(c.Host); c.Hub == nil {
 			return nil, fault.New(fault.HubNotFound, "There is no hub %.253q here", c.Host)

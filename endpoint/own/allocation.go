@@ -45,8 +45,12 @@ func (s *service) createHub(c *https.Call) (any, error) {
 
 // getHubLink counts the devices of the hub too when it is asked to.
 func (s *service) getHubLink(c *https.Call) (any, error) {
+	count, err := c.Flag("count")
+	if err != nil {
+		return nil, err
+	}
 	link, err := s.Provisioning.Links().Get(c.Parameter("host"))
-	if err == nil && c.Query("count") == "true" {
+	if err == nil && count {
 		var devices int
 		devices, err = s.Provisioning.Registrations().CountOfHub(c.Context(), link.HostName)
 		link.AssignedDevices = &devices
@@ -65,8 +69,11 @@ func (s *service) putHubLink(c *https.Call) (any, error) {
 }
 
 func (s *service) deleteHubLink(c *https.Call) (any, error) {
-	return nil, s.Provisioning.Links().Delete(c.Context(), c.Parameter("host"), c.Header.Get("If-Match"),
-		c.Query("force") == "true")
+	force, err := c.Flag("force")
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.Provisioning.Links().Delete(c.Context(), c.Parameter("host"), c.Header.Get("If-Match"), force)
 }
 
 func (s *service) listNetworks(c *https.Call) (any, error) {

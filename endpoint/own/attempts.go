@@ -40,6 +40,10 @@ func (s *service) listAttempts(c *https.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
+	refused, err := c.Flag("refused")
+	if err != nil {
+		return nil, err
+	}
 	return s.Provisioning.Attempts().Find(c.Context(), attempts.Filter{
-		RegistrationID: c.Query("registrationId"), Refused: c.Query("refused") == "true", Max: limit})
+		RegistrationID: c.Query("registrationId"), Refused: refused, Max: limit})
 }

@@ -19,8 +19,8 @@ func (s *service) auditEntries(c *https.Call) (any, error) {
 	filter := audit.Filter{Kind: audit.Kind(c.Query("kind")), ID: c.Query("id"), Actor: c.Query("actor"), Max: most,
 		After: c.Query("after")}
 	if filter.Kind != "" && !slices.Contains(audit.Kinds, filter.Kind) {
-		return nil, fault.New(fault.ArgumentInvalid, "kind must be one of %v, not %.32q",
-			audit.Kinds, string(filter.Kind))
+		return nil, fault.New(fault.ArgumentInvalid, "kind must be %s, not %.32q", alternatives(audit.Kinds),
+			string(filter.Kind))
 	}
 	for name, into := range map[string]*time.Time{"since": &filter.Since, "until": &filter.Until} {
 		if text := c.Query(name); text != "" {
@@ -49,4 +49,19 @@ func (s *service) listLockouts(c *https.Call) (any, error) {
 
 func (s *service) liftLockout(c *https.Call) (any, error) {
 	return nil, s.Provisioning.Lockouts().Lift(c.Context(), c.Parameter("source"))
+}
+
+// alternatives names words as one says them: a, b or c.
+func alternatives[T ~string](words []T) string {
+	text := ""
+	for i, word := range words {
+		switch {
+		case i > 0 && i == len(words)-1:
+			text += " or "
+		case i > 0:
+			text += ", "
+		}
+		text += string(word)
+	}
+	return text
 }

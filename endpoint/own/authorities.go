@@ -51,8 +51,11 @@ func (s *service) putAuthority(c *https.Call) (any, error) {
 }
 
 func (s *service) deleteAuthority(c *https.Call) (any, error) {
-	return nil, s.Provisioning.Authorities().Delete(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"),
-		c.Query("force") == "true")
+	force, err := c.Flag("force")
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.Provisioning.Authorities().Delete(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"), force)
 }
 
 func (s *service) newVerificationCode(c *https.Call) (any, error) {

@@ -1,8 +1,6 @@
 package own
 
 import (
-	"strings"
-
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
@@ -69,7 +67,11 @@ func (s *service) putCredentialPolicy(c *https.Call) (any, error) {
 }
 
 func (s *service) deleteCredentialPolicy(c *https.Call) (any, error) {
-	return nil, s.Issuer.DeletePolicy(c.Context(), c.Parameter("name"), force(c))
+	force, err := c.Flag("force")
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.Issuer.DeletePolicy(c.Context(), c.Parameter("name"), force)
 }
 
 func (s *service) listIssuingAuthorities(c *https.Call) (any, error) {
@@ -86,11 +88,12 @@ func (s *service) createIssuingAuthority(c *https.Call) (any, error) {
 	return authority, err
 }
 
-// force reports whether an operation is to be done though something is in its way.
-func force(c *https.Call) bool { return strings.EqualFold(c.Query("force"), "true") }
-
 func (s *service) deleteIssuingAuthority(c *https.Call) (any, error) {
-	return nil, s.Issuer.DeleteAuthority(c.Context(), c.Parameter("name"), force(c))
+	force, err := c.Flag("force")
+	if err != nil {
+		return nil, err
+	}
+	return nil, s.Issuer.DeleteAuthority(c.Context(), c.Parameter("name"), force)
 }
 
 // requestIssuingAuthority needs no body.

@@ -22,3 +22,16 @@ func TestFormsOfManyParts(t *testing.T) {
 		t.Errorf("it is answered %d, and %d bytes were left", w.Code, body.Len())
 	}
 }
+
+// TestUnreadableParameters refuses the address of a page of which package url would leave out
+// a part.
+func TestUnreadableParameters(t *testing.T) {
+	h := newFixture(t)
+	for query, status := range map[string]int{"prefix=%zz": 400, "prefix=a;after=b": 400, "prefix=%3B": 401} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://127.0.0.1"+Root+"?"+query, nil))
+		if w.Code != status {
+			t.Errorf("%s is answered %d %s, want %d", query, w.Code, w.Body, status)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -218,6 +219,10 @@ var crossOrigin = http.NewCrossOriginProtection()
 func (c *Call) run(handle Handler, readForm bool) (err error) {
 	if err := crossOrigin.Check(c.Request); err != nil {
 		return fault.New(fault.Forbidden, "Another web site sent this. Nothing was done").Because(err)
+	}
+	if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil { // package url would leave out what it can't read
+		return fault.New(fault.BadRequest, "The address of this page has parameters that can't be read. "+
+			"Open the page anew from the menu").Because(err)
 	}
 	if readForm && c.Request.Method == http.MethodPost {
 		if err := c.readForm(); err != nil {
