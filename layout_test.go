@@ -73,7 +73,7 @@ var layout = map[string][]string{
 	"endpoint/https":           {"contract", "provisioning", "hub", "audit", "credential", "document", "fault", "wire/mqtt"},
 	"endpoint/rest":            {"endpoint/https", "contract", "provisioning", "hub", "issuance", "audit", "credential", "document", "panics", "fault"},
 	"endpoint/https/httpstest": {"endpoint/https", "access", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/memory", "cluster/local", "fault", "wire/mqtt"},
-	"endpoint/own":             {"endpoint/https", "contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "store", "fault"},
+	"endpoint/own":             {"endpoint/https", "contract", "document", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "store", "fault"},
 
 	// The frame of the pages knows no domain.
 	"portal/web": {"health", "document", "store", "panics", "fault"},

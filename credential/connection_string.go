@@ -46,7 +46,8 @@ func ParseConnectionString(text string) (ConnectionString, error) {
 		return c, fault.NewReason("the connection string has no SharedAccessKey")
 	}
 	if c.SharedAccessKeyName == "" && c.DeviceID == "" {
-		return c, fault.NewReason("the connection string has neither SharedAccessKeyName (a service's) nor DeviceId (a device's)")
+		return c, fault.NewReason("the connection string has neither SharedAccessKeyName (a service's) " +
+			"nor DeviceId (a device's)")
 	}
 	return c, nil
 }

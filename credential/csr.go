@@ -48,8 +48,8 @@ func ParseCSR(text string) (*x509.CertificateRequest, error) {
 		if request.SignatureAlgorithm == x509.UnknownSignatureAlgorithm ||
 			errors.Is(err, x509.ErrUnsupportedAlgorithm) ||
 			errors.As(err, new(x509.InsecureAlgorithmError)) {
-			return nil, fault.NewReason("the certificate signing request is signed with %s, which is not taken. Sign it "+
-				"with SHA-256 or better",
+			return nil, fault.NewReason("the certificate signing request is signed with %s, which is not taken. "+
+				"Sign it with SHA-256 or better",
 				signatureOf(request.SignatureAlgorithm))
 		}
 		return nil, fault.NewReason("the certificate signing request is not signed with its own key, or was changed " +
@@ -62,8 +62,8 @@ func ParseCSR(text string) (*x509.CertificateRequest, error) {
 // tolerance of ParseCSR for PEM armour and line breaks unless exact.
 func CheckCSREncoding(text string, exact bool) error {
 	if exact && len(text) <= MaxCSR && strings.ContainsFunc(text, unicode.IsSpace) {
-		return fault.NewReason("the certificate signing request has PEM armour, spaces or line breaks. It is base64 of " +
-			"PKCS #10 in DER alone, on one line")
+		return fault.NewReason("the certificate signing request has PEM armour, spaces or line breaks. It is base64 " +
+			"of PKCS #10 in DER alone, on one line")
 	}
 	_, err := decodeCSR(text)
 	return err
@@ -94,26 +94,26 @@ func notCSR(der []byte) error {
 	_, notCertificate := x509.ParseCertificate(der)
 	switch {
 	case HoldsPrivateKey(der):
-		return fault.NewReason("this is a private key where a certificate signing request should be. Make a new key pair, " +
-			"as this one is known to others now, and send its request (PKCS #10) alone")
+		return fault.NewReason("this is a private key where a certificate signing request should be. Make a new key " +
+			"pair, as this one is known to others now, and send its request (PKCS #10) alone")
 	case notCertificate == nil:
-		return fault.NewReason("this is a certificate where a certificate signing request should be. Send the request " +
-			"(PKCS #10) that is made with the device's key")
+		return fault.NewReason("this is a certificate where a certificate signing request should be. Send the " +
+			"request (PKCS #10) that is made with the device's key")
 	case err != nil && bytes.HasPrefix(der, []byte("-----BEGIN")):
-		return fault.NewReason("this is PEM in base64, and no whole certificate signing request. Send base64 of its DER, " +
-			"which is the text between the lines BEGIN and END")
+		return fault.NewReason("this is PEM in base64, and no whole certificate signing request. Send base64 of its " +
+			"DER, which is the text between the lines BEGIN and END")
 	case err != nil:
-		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: it breaks off, or is no " +
-			"DER. Send the whole of it, as base64 of DER")
+		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: it breaks off, or " +
+			"is no DER. Send the whole of it, as base64 of DER")
 	case len(rest) > 0:
-		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: %d bytes follow its end. "+
-			"Send the request alone", len(rest))
+		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: %d bytes "+
+			"follow its end. Send the request alone", len(rest))
 	}
 	if key := unparsedKey(der); key != nil {
 		return unusableRequest(key)
 	}
-	return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: its parts are not those of a " +
-		"request (RFC 2986). Make a new one, for instance with openssl req -new -outform DER")
+	return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: its parts are not those " +
+		"of a request (RFC 2986). Make a new one, for instance with openssl req -new -outform DER")
 }
 
 // signatureOf names the algorithm of a signature.

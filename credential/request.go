@@ -74,11 +74,11 @@ func AuthorityChain(chain []byte, keyPEM string, now time.Time) ([]*x509.Certifi
 	}
 	switch {
 	case own == nil:
-		return nil, fault.NewReason("none of the certificates is for the key of this authority. Have the request signed " +
-			"that was made for it, and bring that certificate")
+		return nil, fault.NewReason("none of the certificates is for the key of this authority. Have the request " +
+			"signed that was made for it, and bring that certificate")
 	case !own.BasicConstraintsValid || !own.IsCA:
-		return nil, fault.NewReason("the certificate is not one of an authority: it lacks basicConstraints CA:TRUE. Have " +
-			"the request signed as that of an authority")
+		return nil, fault.NewReason("the certificate is not one of an authority: it lacks basicConstraints CA:TRUE. " +
+			"Have the request signed as that of an authority")
 	case own.KeyUsage != 0 && own.KeyUsage&x509.KeyUsageCertSign == 0:
 		return nil, fault.NewReason("the certificate may not sign others: its keyUsage lacks keyCertSign. Have the " +
 			"request signed with that usage")
@@ -86,17 +86,17 @@ func AuthorityChain(chain []byte, keyPEM string, now time.Time) ([]*x509.Certifi
 		return nil, fault.NewReason("the certificate is valid from %s to %s only. Have the request signed again",
 			own.NotBefore.UTC().Format(time.RFC3339), own.NotAfter.UTC().Format(time.RFC3339))
 	case own.CheckSignatureFrom(own) == nil:
-		return nil, fault.NewReason("the certificate is signed with its own key. Have the request signed by the authority " +
-			"above")
+		return nil, fault.NewReason("the certificate is signed with its own key. Have the request signed by the " +
+			"authority above")
 	case !root:
-		return nil, fault.NewReason("the root is missing: devices get the whole chain. Add the certificates above, up to " +
-			"the one that is signed with its own key")
+		return nil, fault.NewReason("the root is missing: devices get the whole chain. Add the certificates above, " +
+			"up to the one that is signed with its own key")
 	}
 	found, err := own.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: now,
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}})
 	if err != nil {
-		return nil, fault.NewReason("the certificate does not lead to the root: %s. Bring every certificate in between, "+
-			"and the root that signed the first", chainProblem(err))
+		return nil, fault.NewReason("the certificate does not lead to the root: %s. Bring every certificate "+
+			"in between, and the root that signed the first", chainProblem(err))
 	}
 	for _, chain := range found {
 		if err = mayIssue(chain); err == nil {
@@ -111,8 +111,8 @@ func AuthorityChain(chain []byte, keyPEM string, now time.Time) ([]*x509.Certifi
 func mayIssue(chain []*x509.Certificate) error {
 	for below, above := range chain {
 		if limited := above.MaxPathLen > 0 || above.MaxPathLenZero; limited && below > above.MaxPathLen {
-			return fault.NewReason("%.200q allows fewer authorities below it (pathlen): what this one issues would be good "+
-				"nowhere. Have the request signed by an authority that allows one more", above.Subject.String())
+			return fault.NewReason("%.200q allows fewer authorities below it (pathlen): what this one issues would be "+
+				"good nowhere. Have the request signed by an authority that allows one more", above.Subject.String())
 		}
 	}
 	return nil

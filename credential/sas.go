@@ -50,8 +50,8 @@ type Token struct {
 // the signature.
 func ParseToken(text string) (*Token, error) {
 	if len(text) > len(bearer) && strings.EqualFold(text[:len(bearer)], bearer) {
-		return nil, fault.NewReason("it is a bearer token, as Microsoft Entra ID gives them, and Entra ID is not known " +
-			"here. Sign in with the key of a policy: a connection string has one")
+		return nil, fault.NewReason("it is a bearer token, as Microsoft Entra ID gives them, and Entra ID is not " +
+			"known here. Sign in with the key of a policy: a connection string has one")
 	}
 	if len(text) > maxToken {
 		return nil, fault.NewReason("a token has at most %d bytes, this one has %d", maxToken, len(text))

@@ -8,6 +8,7 @@ package document
 
 import (
 	"encoding/json"
+	"math"
 	"time"
 
 	"github.com/berth-iot/berth/fault"
@@ -81,6 +82,17 @@ var (
 // InRange reports whether a time can be written and read back in UTC: its year
 // there is 1 to 9999.
 func InRange(t time.Time) bool { return !t.Before(earliest) && !t.After(latest) }
+
+// The range of times that logs can hold, in nanoseconds since 1970, in whole years at
+// its beginning.
+var (
+	earliestOfLogs = time.Date(1678, 1, 1, 0, 0, 0, 0, time.UTC)
+	latestOfLogs   = time.Unix(0, math.MaxInt64) // in April 2262
+)
+
+// InLogs reports whether a log can hold something of this time: its year in UTC is 1678
+// to 2262.
+func InLogs(t time.Time) bool { return !t.Before(earliestOfLogs) && !t.After(latestOfLogs) }
 
 // Bounded returns the time in UTC, or the nearest that can be written and read back.
 func Bounded(t time.Time) time.Time {

@@ -162,7 +162,8 @@ func TestReasonsAreTexts(t *testing.T) {
 	for _, root := range []string{"../provisioning", "../hub/twin", "../hub/identity", "../issuance", "../authority",
 		"../access", "."} {
 		err := filepath.WalkDir(root, func(folder string, entry fs.DirEntry, err error) error {
-			if found, _ := filepath.Glob(filepath.Join(folder, "*.go")); err != nil || !entry.IsDir() || len(found) == 0 {
+			found, _ := filepath.Glob(filepath.Join(folder, "*.go"))
+			if err != nil || !entry.IsDir() || len(found) == 0 {
 				return err
 			}
 			if strings.HasSuffix(folder, "testdata") || strings.HasSuffix(folder, "portaltest") {

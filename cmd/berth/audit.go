@@ -34,7 +34,7 @@ for 400 days, and the latest 256 MiB of them.`,
 			filter.Kind = audit.Kind(kind)
 			if since != "" {
 				var err error
-				if filter.Since, err = cli.ParseTime(since, time.Now()); err != nil {
+				if filter.Since, err = cli.ParseLogTime(since, time.Now()); err != nil {
 					return cli.UsageError(fmt.Errorf("--since must be %w", err))
 				}
 			}

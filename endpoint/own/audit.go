@@ -6,6 +6,7 @@ import (
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 )
@@ -27,6 +28,10 @@ func (s *service) auditEntries(c *https.Call) (any, error) {
 			if *into, err = time.Parse(time.RFC3339Nano, text); err != nil {
 				return nil, fault.New(fault.ArgumentInvalid,
 					"%s must be a time such as 2026-11-23T12:00:00Z, not %.64q", name, text)
+			}
+			if beginning := name == "since" && into.IsZero(); !beginning && !document.InLogs(*into) {
+				return nil, fault.New(fault.ArgumentInvalid, "%s must be a time of the years 1678 to 2262, not %.64q",
+					name, text)
 			}
 		}
 	}

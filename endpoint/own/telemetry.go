@@ -65,5 +65,9 @@ func position(from string) (telemetry.Position, error) {
 		return telemetry.Position{}, fault.New(fault.ArgumentInvalid,
 			"from must be earliest, latest, or a time such as 2026-11-23T12:00:00Z, not %.64q", from)
 	}
-	return telemetry.Position{Time: at}, nil
+	position, ok := telemetry.At(at)
+	if !ok {
+		return position, fault.New(fault.ArgumentInvalid, "from must be a time of the years 1678 to 2262, not %.64q", from)
+	}
+	return position, nil
 }

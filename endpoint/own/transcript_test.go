@@ -259,7 +259,12 @@ func TestRecordsOfWhatHappened(t *testing.T) {
 		step{"GET " + audits + "?kind=enrollment&id=pump-1", "", 200,
 			[]string{`"kind":"enrollment"`, "policy provisioningserviceowner"}},
 		step{"GET " + audits + "?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z", "", 200, []string{`"items":[]`}},
-		step{"GET " + audits + "?kind=weather", "", 400, []string{"kind must be enrollment, ", ` or record, not \"weather\"`}},
+		step{"GET " + audits + "?kind=weather", "", 400, []string{"kind must be one of [", `], not \"weather\"`}},
+		step{"GET " + audits + "?since=0001-01-01T00:00:00Z&top=1", "", 200, []string{`"items":[{`}},
+		step{"GET " + audits + "?until=0001-01-01T00:00:00Z", "", 400,
+			[]string{"until must be a time of the years 1678 to 2262"}},
+		step{"GET " + audits + "?since=9999-01-01T00:00:00Z", "", 400,
+			[]string{"since must be a time of the years 1678 to 2262"}},
 		step{"GET " + audits + "?since=yesterday", "", 400, []string{`since must be a time such as 2026-11-23T12:00:00Z, not \"yesterday\"`}},
 		step{"GET " + audits + "?top=all", "", 400, []string{`top must be a whole number from 1, not \"all\"`}},
 		step{"GET " + audits + "/none", "", 404, []string{"no bulk operation"}},
@@ -340,6 +345,8 @@ func TestTelemetryFromAPosition(t *testing.T) {
 	for query, want := range map[string]string{
 		"from=earliest&device=d1&max=2":             "one two",
 		"from=2026-01-01T00:00:00Z&device=d2&max=1": "other one",
+		"from=0001-01-01T00:00:00Z&device=d1&max=1": "one",
+		"from=1678-01-01T00:00:00Z&device=d1&max=1": "one",
 	} {
 		asked := httptest.NewRequest("GET", "https://hub.local/berth/hub/telemetry?"+query, nil)
 		asked.Header.Set("Authorization", f.HubToken())
@@ -359,5 +366,8 @@ func TestTelemetryFromAPosition(t *testing.T) {
 	}
 	transcript(t, f, f.HubToken(),
 		step{"GET /berth/hub/telemetry?from=tomorrow", "", 400, []string{"tomorrow"}},
+		step{"GET /berth/hub/telemetry?from=0001-01-01T00:00:01Z", "", 400, []string{"1678 to 2262"}},
+		step{"GET /berth/hub/telemetry?from=2262-12-31T00:00:00Z", "", 400, []string{"1678 to 2262"}},
+		step{"GET /berth/hub/telemetry?from=9999-12-31T23:59:59-01:00", "", 400, []string{"1678 to 2262"}},
 		step{"GET /berth/hub/telemetry?from=earliest&max=none", "", 400, []string{"none"}})
 }

@@ -144,7 +144,7 @@ var operations = map[string]operation{
 		answer: contract.Page[identity.Device]{}},
 	"GET /berth/hub/telemetry": {id: "telemetry", kind: lines, answer: telemetry.Message{},
 		summary: "Follow a hub's telemetry: one message a line, until the client leaves",
-		query: []parameter{{"from", "earliest, latest (when left out), or a time such as 2026-11-23T12:00:00Z"},
+		query: []parameter{{"from", "earliest, latest (when left out), or a time of the years 1678 to 2262 such as 2026-11-23T12:00:00Z"},
 			{"device", "Only messages of this device"}, {"max", "End after so many messages"}}},
 
 	"GET /berth/provisioning/attempts/{sequence}": {summary: "Read an attempt, with all that its judgement depended on", answer: attest.Attempt{}},

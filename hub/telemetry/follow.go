@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/store"
@@ -15,6 +16,16 @@ import (
 type Position struct {
 	Earliest bool
 	Time     time.Time // messages enqueued at or after; with neither, those that are still to come
+}
+
+// At is the position of the messages enqueued at a time or after; ok is false for a time
+// that no message can have. The zero time, with which clients begin to count, is the
+// earliest.
+func At(t time.Time) (from Position, ok bool) {
+	if t.IsZero() {
+		return Position{Earliest: true}, true
+	}
+	return Position{Time: t}, document.InLogs(t)
 }
 
 // ErrStop is what a reader's each returns to end the reading without an error.

@@ -176,3 +176,31 @@ func TestFollowFromTime(t *testing.T) {
 		}
 	}
 }
+
+// TestAt has the times that a position may be asked for by: none is taken for another.
+func TestAt(t *testing.T) {
+	for text, want := range map[string]string{
+		"0001-01-01T00:00:00Z":           "earliest",
+		"0001-01-01T01:00:00+01:00":      "earliest",
+		"0001-01-01T00:00:01Z":           "none",
+		"1677-12-31T23:59:59Z":           "none",
+		"1678-01-01T00:00:00Z":           "1678",
+		"2262-04-11T23:47:16.854775807Z": "2262",
+		"2262-04-11T23:47:16.854775808Z": "none",
+		"9999-12-31T23:59:59-01:00":      "none",
+	} {
+		at, err := time.Parse(time.RFC3339Nano, text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := "none"
+		if from, ok := At(at); ok && from.Earliest {
+			got = "earliest"
+		} else if ok {
+			got = fmt.Sprint(time.Unix(0, store.UnixNano(from.Time)).UTC().Year())
+		}
+		if got != want {
+			t.Errorf("%s is %s, want %s", text, got, want)
+		}
+	}
+}

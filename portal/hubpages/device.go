@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
@@ -115,6 +116,21 @@ func (m message) Position() string {
 	return fmt.Sprintf("%d/%d", m.EnqueuedTime.UnixNano(), m.SequenceNumber)
 }
 
+// parsePosition reads what Position has written, and the sequence number of its message;
+// "" is where there is none.
+func parsePosition(text string) (from telemetry.Position, after int64, err error) {
+	if text == "" {
+		return from, 0, nil
+	}
+	moment, number, _ := strings.Cut(text, "/")
+	nanoseconds, wrongMoment := strconv.ParseInt(moment, 10, 64)
+	after, wrongNumber := strconv.ParseInt(number, 10, 64)
+	if wrongMoment != nil || wrongNumber != nil {
+		return from, 0, fault.New(fault.ArgumentInvalid, "There is no message at %.64q", text)
+	}
+	return telemetry.Position{Time: time.Unix(0, nanoseconds)}, after, nil
+}
+
 // burst is how many messages a page is sent each second: more can't be read.
 const burst = 50
 
@@ -132,10 +148,10 @@ func (p *Pages) streamTelemetry(c *web.Call) error {
 		cancel()
 		return err
 	}
-	var nanoseconds, after int64
-	from := telemetry.Position{}
-	if n, _ := fmt.Sscanf(c.Query("from"), "%d/%d", &nanoseconds, &after); n == 2 {
-		from.Time = time.Unix(0, nanoseconds)
+	from, after, err := parsePosition(c.Query("from"))
+	if err != nil {
+		cancel()
+		return err
 	}
 	received := make(chan telemetry.Message, burst)
 	var skipped atomic.Int64

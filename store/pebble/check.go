@@ -154,7 +154,7 @@ func notOpened(dir string, err error) error {
 	opening := fmt.Errorf("open the documents in %s: %w", dir, err)
 	if errors.Is(err, pebble.ErrDBDoesNotExist) {
 		return &store.LossError{Of: "documents", Err: unopenedError{err, fmt.Sprintf(
-			"%s is missing, which says which of the documents' files are the latest. Restore the folder from the backup",
+			"%s is missing, which says which files of the documents are the latest. Restore the folder from the backup",
 			filepath.Join(dir, "marker.manifest.*"))}}
 	}
 	if loss := asLoss(opening); loss != opening {

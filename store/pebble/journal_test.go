@@ -341,7 +341,8 @@ func TestLostMark(t *testing.T) {
 							t.Fatalf("checked: %d documents, %v", n, err)
 						}
 					}
-					if missing, err := Repair(t.Context(), documents, t.TempDir(), marked(dir)); !isLoss(missing, path) || err != nil {
+					missing, err := Repair(t.Context(), documents, t.TempDir(), marked(dir))
+					if !isLoss(missing, path) || err != nil {
 						t.Fatalf("repaired: %v, %v", missing, err)
 					}
 					if n, err := Check(t.Context(), documents, marked(dir)); n < least || err != nil {
@@ -420,8 +421,9 @@ func TestDamagedAttendants(t *testing.T) {
 				if opened == nil {
 					d.Close()
 				}
+				path := filepath.Join(documents, marker)
 				for what, err := range map[string]error{"check": checked, "repair": repaired, "open": opened} {
-					if !errors.As(err, new(*store.LossError)) || !strings.Contains(err.Error(), filepath.Join(documents, marker)) {
+					if !errors.As(err, new(*store.LossError)) || !strings.Contains(err.Error(), path) {
 						t.Errorf("%s: %v", what, err)
 					}
 				}

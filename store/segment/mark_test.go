@@ -252,7 +252,8 @@ func TestLostMark(t *testing.T) {
 				}
 				checked, err := Check(dir, options)
 				if err != nil || len(checked) != 1 || checked[0].Records != least ||
-					!errors.As(checked[0].Err, new(*store.LossError)) || !strings.Contains(checked[0].Err.Error(), path) {
+					!errors.As(checked[0].Err, new(*store.LossError)) ||
+					!strings.Contains(checked[0].Err.Error(), path) {
 					t.Errorf("%s: checked %+v, %v", name, checked, err)
 				}
 			}

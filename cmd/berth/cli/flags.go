@@ -7,6 +7,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/berth-iot/berth/document"
 )
 
 // No command prints a key unasked. Those that show a thing which has keys show them
@@ -37,6 +39,16 @@ func ParseTime(text string, now time.Time) (time.Time, error) {
 		return at, fmt.Errorf("a time such as 2026-11-23T12:00:00Z, or a duration such as 24h, not %q", text)
 	}
 	return at, nil
+}
+
+// ParseLogTime is ParseTime of a time that something in a log can have. The zero time,
+// with which clients begin to count, is one too: all is after it.
+func ParseLogTime(text string, now time.Time) (time.Time, error) {
+	at, err := ParseTime(text, now)
+	if err == nil && !at.IsZero() && !document.InLogs(at) {
+		return at, fmt.Errorf("a time of the years 1678 to 2262, or a duration such as 24h, not %q", text)
+	}
+	return at, err
 }
 
 // Strings are values as the texts that they are.

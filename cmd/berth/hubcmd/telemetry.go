@@ -85,11 +85,12 @@ func parsePosition(from string) (telemetry.Position, error) {
 	case "latest":
 		return telemetry.Position{}, nil
 	}
-	at, err := cli.ParseTime(from, time.Now())
+	at, err := cli.ParseLogTime(from, time.Now())
 	if err != nil {
 		return telemetry.Position{}, cli.UsageError(fmt.Errorf("--from must be earliest, latest, %w", err))
 	}
-	return telemetry.Position{Time: at}, nil
+	position, _ := telemetry.At(at)
+	return position, nil
 }
 
 // messageObjects writes messages as JSON, one a line, each as soon as it comes.
