@@ -259,7 +259,7 @@ func TestRecordsOfWhatHappened(t *testing.T) {
 		step{"GET " + audits + "?kind=enrollment&id=pump-1", "", 200,
 			[]string{`"kind":"enrollment"`, "policy provisioningserviceowner"}},
 		step{"GET " + audits + "?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z", "", 200, []string{`"items":[]`}},
-		step{"GET " + audits + "?kind=weather", "", 400, []string{"kind must be one of [", `], not \"weather\"`}},
+		step{"GET " + audits + "?kind=weather", "", 400, []string{"kind must be enrollment, ", ` or record, not \"weather\"`}},
 		step{"GET " + audits + "?since=0001-01-01T00:00:00Z&top=1", "", 200, []string{`"items":[{`}},
 		step{"GET " + audits + "?until=0001-01-01T00:00:00Z", "", 400,
 			[]string{"until must be a time of the years 1678 to 2262"}},
