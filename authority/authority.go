@@ -28,7 +28,7 @@ type Config struct {
 	Documents  store.Documents
 	Collection string // of the documents that hold them
 	Subjects   string // collection of their names by the subjects of their certificates
-	Limit      int    // how many there may be; 0 has no limit
+	Limit      int    // how many there may be; 0 means unlimited
 
 	// CheckUnused returns the checks under which nothing names an authority, for the
 	// commit that deletes it, and fault 409000 when something does.

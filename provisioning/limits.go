@@ -11,7 +11,7 @@ import (
 )
 
 // Limits are how much of something there may be, and how often something may be
-// done. What is 0 has no limit, which is Berth's default throughout.
+// done. Zero means unlimited, which is Berth's default throughout.
 type Limits struct {
 	RegistrationsPerMinute int // of all devices
 	OperationsPerMinute    int // of back ends

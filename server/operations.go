@@ -92,7 +92,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	gate := s.listeners.gate
 	gauge("connections", "Connections open now over MQTT, HTTPS and WebSocket.", nil,
 		func() float64 { return float64(gate.Stats().Connections) })
-	gauge("connections_limit", "How many may be open at once; 0 is no limit.", nil,
+	gauge("connections_limit", "How many may be open at once; 0 means unlimited.", nil,
 		func() float64 { return float64(gate.Stats().Limit) })
 	gauge("connections_waiting", "Connections that have sent nothing yet or wait for their TLS handshake.", nil,
 		func() float64 { return float64(gate.Stats().Waiting) })

@@ -25,9 +25,9 @@ type limitFlags struct {
 func (f *limitFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.fidelity, "fidelity", "berth", "berth (no limits but those of the machine) or azure: impose the limits, throttles, pacing and forms of requests that Azure documents, so that what fails there fails here first, and let a group's device take any device id")
-	flags.IntVar(&f.registrations, "registrations-per-minute", 0, "take at most so many registrations a minute from all devices; more are answered 429 (0 is no limit)")
-	flags.IntVar(&f.device, "device-registrations-per-minute", 0, "take at most so many registrations a minute from one device (0 is no limit)")
-	flags.IntVar(&f.operations, "operations-per-minute", 0, "take at most so many operations of the service API a minute (0 is no limit)")
+	flags.IntVar(&f.registrations, "registrations-per-minute", 0, "take at most so many registrations a minute from all devices; more are answered 429 (0 means unlimited)")
+	flags.IntVar(&f.device, "device-registrations-per-minute", 0, "take at most so many registrations a minute from one device (0 means unlimited)")
+	flags.IntVar(&f.operations, "operations-per-minute", 0, "take at most so many operations of the service API a minute (0 means unlimited)")
 	flags.StringVar(&f.lockout, "lockout", "", "after so many failed attestations from an address in a time, lock it out for a time: `N/WITHIN:FOR`, such as 20/1m:10m")
 }
 

@@ -77,7 +77,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that is not free")
 	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
 	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false, "refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
-	flags.Var(&config.DiskReserve, "disk-reserve", "leave so much of the data folder's disk free: with less, changes are refused until there is more; 0 is none")
+	flags.Var(&config.DiskReserve, "disk-reserve", "leave so much of the data folder's disk free: with less, changes are refused until there is more; 0 keeps none free")
 	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
 	flags.DurationVar(&config.QoS0AnswerDelay, "qos0-answer-delay", config.QoS0AnswerDelay,
 		"answer a registration or poll that comes by MQTT with QoS 0 no earlier: some clients (Java's) lose an answer "+

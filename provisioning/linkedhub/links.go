@@ -30,7 +30,7 @@ type Config struct {
 	Documents store.Documents
 	Hubs      []Hub                   // those of this process, which are linked unless that was undone
 	Reach     func(Link) (Hub, error) // a hub elsewhere; nil reaches none. That it has a Close is no need
-	Limit     int                     // of linked hubs; 0 has no limit
+	Limit     int                     // of linked hubs; 0 means unlimited
 
 	// AssignedTo counts the devices that are assigned to a hub.
 	AssignedTo func(ctx context.Context, host string) (int, error)

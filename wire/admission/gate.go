@@ -32,7 +32,7 @@ type Gate struct {
 	Logger *slog.Logger // slog.Default() when nil
 
 	// MaxConnections is how many connections may be open at once, those that wait
-	// included. 0 is no limit.
+	// included. 0 means unlimited.
 	MaxConnections int
 
 	// MaxUnproven bounds what those who have proved nothing may take. A connection

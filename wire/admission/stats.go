@@ -51,7 +51,7 @@ type Stats struct {
 	Connections int // open now
 	Waiting     int // of these, for their first byte or their turn
 	Unproven    int // of these, with a handshake begun and nothing proved
-	Limit       int // of Connections; 0 is none
+	Limit       int // of Connections; 0 means unlimited
 
 	Accepted uint64 // connections that came since the gate was made, refused ones included
 	Refused  [reasons]uint64
