@@ -106,9 +106,9 @@ func TestCheckParent(t *testing.T) {
 	}{
 		{"an edge device", parent, nil, nil, ""},
 		{"a device that is none", Device{DeviceID: "gateway", DeviceScope: parent.DeviceScope}, nil,
-			fault.ArgumentInvalid, "no IoT Edge device"},
+			fault.ArgumentInvalid, "not an IoT Edge device"},
 		{"one that the hub has given no scope", Device{DeviceID: "gateway", Capabilities: edge}, nil,
-			fault.ArgumentInvalid, "no IoT Edge device"},
+			fault.ArgumentInvalid, "not an IoT Edge device"},
 		{"none", Device{}, NotFound("gateway"), fault.ArgumentInvalid, "before its children"},
 		{"a hub that does not answer", Device{}, unreachable, unreachable, "unreachable"},
 	} {
