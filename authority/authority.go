@@ -146,7 +146,7 @@ func (a *Authorities) Put(ctx context.Context, name string, certificate []byte, 
 func CheckCertificate(certificate *x509.Certificate) error {
 	if !certificate.BasicConstraintsValid || !certificate.IsCA {
 		return fault.New(fault.ArgumentInvalid,
-			"The certificate %.200q is no authority: it has no basic constraint CA:TRUE. Use the certificate that signs "+
+			"The certificate %.200q is not an authority: it has no basic constraint CA:TRUE. Use the certificate that signs "+
 				"those of the devices, not one of a device's own",
 			certificate.Subject.String())
 	}
@@ -433,7 +433,7 @@ func checkName(name string) error {
 		valid = valid && (alphanumeric || strings.IndexByte("-._", c) >= 0)
 	}
 	if !valid {
-		return fault.About("name", fault.New(fault.ArgumentInvalid, "The name %.64q is no name of a certificate "+
+		return fault.About("name", fault.New(fault.ArgumentInvalid, "The name %.64q is not valid for a certificate "+
 			"authority: up to 64 letters, digits, dashes, full stops and underscores are allowed", name))
 	}
 	return nil

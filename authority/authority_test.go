@@ -108,8 +108,8 @@ func TestAuthorities(t *testing.T) {
 	device, _ := certify(t, "device", root, rootKey, false)
 	leaf := string(pemOf(device))
 	for name, test := range map[string]struct{ name, certificate, says string }{
-		"a name with a space": {"a b", string(pemOf(root)), "no name"},
-		"a device":            {"d", leaf, "no authority"},
+		"a name with a space": {"a b", string(pemOf(root)), "not valid for"},
+		"a device":            {"d", leaf, "not an authority"},
 		"two":                 {"two", string(pemOf(root)) + string(pemOf(root)), "2 certificates"},
 		"none":                {"none", "hello", "refused"},
 	} {

@@ -103,16 +103,16 @@ func notCSR(der []byte) error {
 		return fault.NewReason("this is PEM in base64, and no whole certificate signing request. Send base64 of its " +
 			"DER, which is the text between the lines BEGIN and END")
 	case err != nil:
-		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: it breaks off, or " +
-			"is no DER. Send the whole of it, as base64 of DER")
+		return fault.NewReason("the certificate signing request can't be read as PKCS #10: it breaks off, or " +
+			"is not DER. Send the whole of it, as base64 of DER")
 	case len(rest) > 0:
-		return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: %d bytes "+
+		return fault.NewReason("the certificate signing request can't be read as PKCS #10: %d bytes "+
 			"follow its end. Send the request alone", len(rest))
 	}
 	if key := unparsedKey(der); key != nil {
 		return unusableRequest(key)
 	}
-	return fault.NewReason("the certificate signing request is no PKCS #10 that can be read: its parts are not those " +
+	return fault.NewReason("the certificate signing request can't be read as PKCS #10: its parts are not those " +
 		"of a request (RFC 2986). Make a new one, for instance with openssl req -new -outform DER")
 }
 

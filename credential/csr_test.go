@@ -69,7 +69,7 @@ func TestRequestsThatCannotBeRead(t *testing.T) {
 		"this is a private key":       private,
 		"this is a certificate":       block.Bytes,
 		"this is PEM in base64":       []byte("-----BEGIN CERTIFICATE REQUEST-----\n"),
-		"or is no DER":                []byte("hello"),
+		"or is not DER":               []byte("hello"),
 	} {
 		_, err := ParseCSR(base64.StdEncoding.EncodeToString(der))
 		if err == nil || !strings.Contains(err.Error(), says) {

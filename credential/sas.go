@@ -101,7 +101,7 @@ func ParseToken(text string) (*Token, error) {
 		seconds = int64(fraction)
 	}
 	if seconds < 0 || seconds > 1<<40 {
-		return nil, fault.NewReason("the token's se is no time that will come")
+		return nil, fault.NewReason("the token's se is not a time in the future")
 	}
 	token.Expiry = time.Unix(seconds, 0).UTC()
 	return token, nil

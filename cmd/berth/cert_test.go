@@ -86,7 +86,7 @@ func TestCheckBlames(t *testing.T) {
 		}
 	}
 	if _, problems := s.run(1, "group", "create", "g", "--x509", p.path("bare.pem")); !strings.Contains(problems,
-		"is no authority") {
+		"is not an authority") {
 		t.Errorf("a group of it: %s", problems)
 	}
 }

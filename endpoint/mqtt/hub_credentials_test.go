@@ -333,7 +333,7 @@ func TestRefusedCertificateRequests(t *testing.T) {
 		}
 	}
 	r.enrollments.set(0, nil)
-	after("no PKCS #10", asking("d1", base64.StdEncoding.EncodeToString([]byte("MOCK CSR"))), "400004", "no PKCS #10",
+	after("no PKCS #10", asking("d1", base64.StdEncoding.EncodeToString([]byte("MOCK CSR"))), "400004", "as PKCS #10",
 		400040)
 	after("another's name", asking("d1", csrFor(t, "d2")), "400004", "common name", 400040)
 	r.enrollments.set(0, fault.New(fault.UnauthorizedAccess, "The enrollment of this device is disabled"))

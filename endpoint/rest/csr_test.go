@@ -150,7 +150,7 @@ func TestMalformedCertificateRequests(t *testing.T) {
 		der  []byte
 		says string
 	}{
-		"a text":                {[]byte("hello"), "no PKCS #10"},
+		"a text":                {[]byte("hello"), "as PKCS #10"},
 		"the half of one":       {good[:len(good)/2], "breaks off"},
 		"more than one":         {append(good[:len(good):len(good)], 7), "1 bytes follow"},
 		"an empty sequence":     {[]byte{0x30, 0}, "RFC 2986"},

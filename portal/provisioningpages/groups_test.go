@@ -17,7 +17,7 @@ func TestGroupOfAuthority(t *testing.T) {
 	h := newFixture(t)
 	b, first := h.loggedIn(web.Operator), h.AuthorityCertificate("Factory")
 	b.Shows(b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}}), `id="primary-error"`, "is missing")
-	b.Shows(b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}, "primary": {h.DeviceCertificate("a-device")}}), "is no authority")
+	b.Shows(b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"factory"}, "mechanism": {"x509"}, "primary": {h.DeviceCertificate("a-device")}}), "is not an authority")
 	b.Shows(b.Send("groups/new", http.StatusBadRequest, url.Values{"groupId": {"a b"}, "mechanism": {"x509"}, "primary": {first}}), `id="groupId-error"`, `value="a b"`)
 	b.Shows(b.Send("enrollments/certificate?which=primary&of=group", http.StatusOK, url.Values{"primary": {first}}), "CN=Factory")
 

@@ -222,7 +222,7 @@ func (c *Call) run(handle Handler, readForm bool) (err error) {
 	}
 	if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil { // package url would leave out what it can't read
 		return fault.New(fault.BadRequest, "The address of this page has parameters that can't be read. "+
-			"Open the page anew from the menu").Because(err)
+			"Open the page again from the menu").Because(err)
 	}
 	if readForm && c.Request.Method == http.MethodPost {
 		if err := c.readForm(); err != nil {

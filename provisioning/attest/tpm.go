@@ -66,14 +66,14 @@ func ParseTPMKey(text string) (*TPMKey, error) {
 	case err != nil:
 		return nil, errors.New("it is not base64")
 	case len(encoded) < 2 || int(binary.BigEndian.Uint16(encoded)) != len(encoded)-2:
-		return nil, errors.New("it is no TPM2B_PUBLIC: the size in its first two bytes is not that of the rest")
+		return nil, errors.New("it is not a TPM2B_PUBLIC: the size in its first two bytes is not that of the rest")
 	}
 	area, err := tpm2.Unmarshal[tpm2.TPMTPublic](encoded[2:])
 	if err != nil {
-		return nil, errors.New("it is no TPM2B_PUBLIC: its public area can't be read")
+		return nil, errors.New("it is not a TPM2B_PUBLIC: its public area can't be read")
 	}
 	if !bytes.Equal(tpm2.Marshal(area), encoded[2:]) {
-		return nil, errors.New("it is no TPM2B_PUBLIC: something follows its public area")
+		return nil, errors.New("it is not a TPM2B_PUBLIC: something follows its public area")
 	}
 	has := area.ObjectAttributes
 	if !has.Restricted || !has.Decrypt || has.SignEncrypt || !has.FixedTPM || !has.FixedParent {

@@ -54,7 +54,7 @@ func TestParseTPMKey(t *testing.T) {
 		"RSA, a storage root":  {publicArea(t, tpm2.RSASRKTemplate, nil), ""},
 		"EC":                   {publicArea(t, tpm2.ECCEKTemplate, nil), ""},
 		"EC, a storage root":   {publicArea(t, tpm2.ECCSRKTemplate, nil), ""},
-		"nothing":              {"", "no TPM2B_PUBLIC"},
+		"nothing":              {"", "not a TPM2B_PUBLIC"},
 		"no base64":            {"%%%%", "not base64"},
 		"too long":             {strings.Repeat("A", 4<<10), "longer than any"},
 		"size alone":           {sized(nil), "public area can't be read"},

@@ -38,7 +38,7 @@ func TestEnrollmentsThatAreRefused(t *testing.T) {
 			"endorsementKey is missing", "attestation", ""},
 		{"TPM with an unreadable key", func(e *Enrollment) {
 			e.Attestation = AttestationMechanism{Type: "tpm", TPM: &TPMAttestation{EndorsementKey: "AAAA"}}
-		}, "no TPM2B_PUBLIC", "attestation", ""},
+		}, "not a TPM2B_PUBLIC", "attestation", ""},
 		{"no certificates", func(e *Enrollment) { e.Attestation.X509 = nil }, "clientCertificates", "primary", ""},
 		{"no primary", func(e *Enrollment) { e.Attestation.X509.ClientCertificates.Primary = nil }, "primary",
 			"primary", ""},

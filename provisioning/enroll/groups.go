@@ -153,7 +153,7 @@ type StoredGroup struct {
 func checkGroupID(id string) error {
 	if CheckRegistrationID(id) != nil {
 		return fault.New(fault.ArgumentInvalid,
-			"The enrollment group id %.128q is none: up to 128 letters, digits and - . _ : are allowed, with a "+
+			"The enrollment group id %.128q is not valid: up to 128 letters, digits and - . _ : are allowed, with a "+
 				"letter, a digit or a dash at the end", id)
 	}
 	return nil

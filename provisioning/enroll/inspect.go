@@ -80,7 +80,7 @@ func warnings(certificate *x509.Certificate, now time.Time) (found []Warning) {
 		"The certificate's subject has no common name. A device registers with its common name: make a "+
 			"certificate that has one")
 	warn(name != "" && CheckRegistrationID(name) != nil, "commonNameNotRegistrationID",
-		"The certificate's common name is no registration id: up to 128 letters, digits and - . _ : are "+
+		"The certificate's common name is not a valid registration id: up to 128 letters, digits and - . _ : are "+
 			"allowed. Make a certificate with another name")
 	// What `openssl req -x509` makes calls itself an authority and is none.
 	// One that has the same name as its issuer may be an authority's new key, signed with

@@ -204,7 +204,7 @@ type unmarkedError struct{ path string }
 
 func (e unmarkedError) Error() string {
 	return fmt.Sprintf("the mark %s is missing or damaged, so that nobody can tell whether the latest documents "+
-		"are still there. A repair makes it anew, and goes on with the documents that can be read", e.path)
+		"are still there. A repair recreates it, and goes on with the documents that can be read", e.path)
 }
 
 // missing returns what of a journal in the folder dir is no longer as it was when

@@ -65,7 +65,7 @@ func (o Options) dropSettings(dir string) error {
 		if !isSettings(name) || known.readable(dir, name) {
 			continue
 		}
-		o.Logger.Warn("the settings of the documents are damaged and are written anew: nothing depends on them",
+		o.Logger.Warn("the settings of the documents are damaged and are written again: nothing depends on them",
 			"file", filepath.Join(dir, name))
 		if err := o.fs.Remove(filepath.Join(dir, name)); err != nil {
 			return err

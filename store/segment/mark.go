@@ -52,7 +52,7 @@ func unmarked(path, folder string) error {
 		return nil
 	}
 	return lost("the mark %s is missing or damaged, so that nobody can tell whether the latest records are still "+
-		"there. A repair makes it anew, and goes on after the records that can be read", path)
+		"there. A repair recreates it, and goes on after the records that can be read", path)
 }
 
 // confirmed reports whether the log has ever confirmed a record.
