@@ -50,8 +50,8 @@ func (r Resource) String() string {
 // Covers reports whether the token is good for what is asked: its resource is
 // that, or the beginning of it by whole segments, such as hub.example.com/devices
 // for a device there (Azure, iot-hub-dev-guide-sas). It says nothing of key,
-// signature or time. A scheme, a port and a slash at the end do not count; the
-// host has no case.
+// signature or time. A scheme, a port, a slash at the end and a full stop at the end of
+// the host do not count; the host has no case.
 func (t *Token) Covers(asked Resource) bool {
 	resource := t.Resource
 	if scheme, rest, ok := strings.Cut(resource, "://"); ok && !strings.Contains(scheme, "/") {
@@ -61,6 +61,7 @@ func (t *Token) Covers(asked Resource) bool {
 	if name, _, ok := strings.Cut(host, ":"); ok {
 		host = name
 	}
+	host = strings.TrimSuffix(host, ".")
 	if asked.Host == "" || !strings.EqualFold(host, asked.Host) {
 		return false
 	}

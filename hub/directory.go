@@ -24,8 +24,10 @@ func NewDirectory(hubs ...*Hub) *Directory {
 // All returns the hubs. The slice is not the caller's to change.
 func (d *Directory) All() []*Hub { return *d.hubs.Load() }
 
-// ByHost returns the hub with this host name, or nil.
+// ByHost returns the hub with this host name, or nil. A full stop at its end, as fully
+// qualified names have it, does not count.
 func (d *Directory) ByHost(host string) *Hub {
+	host = strings.TrimSuffix(host, ".")
 	return d.find(func(h *Hub) bool { return strings.EqualFold(h.Host(), host) })
 }
 

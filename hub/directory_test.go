@@ -19,6 +19,7 @@ func TestDirectory(t *testing.T) {
 	for name, found := range map[string]*hub.Hub{
 		"its host":                 d.ByHost("hub.local"),
 		"its host, in capitals":    d.ByHost("HUB.local"),
+		"its host, in full":        d.ByHost("hub.local."),
 		"its name":                 d.ByName("test"),
 		"its name, with a capital": d.ByName("Test"),
 	} {
@@ -26,7 +27,8 @@ func TestDirectory(t *testing.T) {
 			t.Errorf("by %s there is %v", name, found)
 		}
 	}
-	if d.ByHost("") != nil || d.ByName("hub.local") != nil || hub.NewDirectory().ByName("test") != nil {
+	if d.ByHost("") != nil || d.ByHost("hub.local..") != nil ||
+		d.ByName("hub.local") != nil || hub.NewDirectory().ByName("test") != nil {
 		t.Error("a hub is found that is not there")
 	}
 }

@@ -179,11 +179,12 @@ func TestTokensAreGoodForTheirResource(t *testing.T) {
 		closed []string
 	}{
 		{restHub, "/devices/A", "hub policy",
-			[]string{hub, hub + "/", "https://" + hub, hub + ":443", hub + "/devices", hub + "/devices/", hub + "/Devices",
+			[]string{hub, hub + "/", "https://" + hub, hub + ":443", hub + ".", hub + "./devices",
+				hub + "/devices", hub + "/devices/", hub + "/Devices",
 				hub + "%2Fdevices%2FA", hub + "%2fdevices%2fA", hub + "/devices/A/"},
 			[]string{hub + "/devices/AB", hub + "/devices/a", hub + "/devices/%2541", hub + "/dev", hub + "/nonsense",
 				hub + "/twins/A", hub + "/devices/A/modules", hub + "//devices", hub + "/devices/A/..",
-				"localhost", "localhost/devices/A", "27.0.0.1"}},
+				"localhost", "localhost/devices/A", "27.0.0.1", hub + ".."}},
 		{restHub, "/twins/A", "hub policy",
 			[]string{hub, hub + "/twins", hub + "/twins/A"},
 			[]string{hub + "/devices/A", hub + "/twins/AB"}},
@@ -195,7 +196,7 @@ func TestTokensAreGoodForTheirResource(t *testing.T) {
 			[]string{hub, hub + "/berth", hub + "/BERTH/hub"},
 			[]string{hub + "/devices", hub + "/berth/provisioning"}},
 		{restProvisioning, "/enrollmentGroups/g", "policy",
-			[]string{"localhost", "LocalHost", "localhost/", "localhost%2FenrollmentGroups%2Fg",
+			[]string{"localhost", "LocalHost", "localhost.", "localhost/", "localhost%2FenrollmentGroups%2Fg",
 				"localhost%2fenrollmentgroups%2fG", "localhost/enrollmentGroups"},
 			[]string{hub, "localhost/enrollmentGroups/h", "localhost/enrollmentGroups/gg", "localhost/enrollmentGroup",
 				"localhost/enrollments", "localhost/nonsense"}},

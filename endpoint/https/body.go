@@ -27,6 +27,14 @@ func (c *Call) read(limit int64) (err error) {
 	case err != nil:
 		return fault.New(fault.BadRequest, "The body did not arrive whole").Because(err)
 	}
+	if limit > 0 && len(c.Content) > 0 {
+		for _, encoding := range c.Header.Values("Content-Encoding") {
+			if !strings.EqualFold(strings.TrimSpace(encoding), "identity") && encoding != "" {
+				return fault.New(fault.UnsupportedMediaType,
+					"The body has the Content-Encoding %.64q, which is not taken. Send it without", encoding)
+			}
+		}
+	}
 	if err := document.CheckDepth(c.Content, document.MaxDepth); limit > 0 && err != nil {
 		return fault.New(fault.BadFormat, "The body can't be taken: %v", err)
 	}

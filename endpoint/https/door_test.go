@@ -182,6 +182,19 @@ func TestBodies(t *testing.T) {
 			t.Errorf("%s is answered with the ETag %s", c.name, etag)
 		}
 	}
+	for encoding, want := range map[string]int{"gzip": 415, "GZIP, identity": 415, "br": 415, "identity": 200,
+		"Identity": 200, "": 200} {
+		got := f.Do(httpstest.Request{Method: "PUT", Path: "/enrollments/pump-1", Token: f.DPSToken(), Body: `{"n":7}`,
+			Header: http.Header{"Content-Encoding": {encoding}}})
+		if got.Status != want || want == 415 && !strings.Contains(got.Text, "Content-Encoding") {
+			t.Errorf("with the encoding %q it is answered %d %s", encoding, got.Status, got.Text)
+		}
+	}
+	got := f.Do(httpstest.Request{Method: "PUT", Path: "/enrollments/pump-1", Token: f.DPSToken(), Body: "\x1f\x8b[[[[",
+		Header: http.Header{"Content-Encoding": {"identity", "gzip"}}})
+	if got.Status != 415 {
+		t.Errorf("what is compressed is answered %d %s", got.Status, got.Text)
+	}
 	// What nobody asked for is read and left aside, while it is small.
 	for size, want := range map[int]int{100: 200, 2000: 413} {
 		got := f.Do(httpstest.Request{Method: "GET", Path: "/enrollments/pump-1", Token: f.DPSToken(),

@@ -139,9 +139,9 @@ func (d *door) serviceOf(host string) API {
 
 func hostName(hostport string) string {
 	if host, _, err := net.SplitHostPort(hostport); err == nil {
-		return host
+		hostport = host
 	}
-	return hostport
+	return strings.TrimSuffix(hostport, ".") // of a fully qualified name
 }
 
 // refuse answers with a fault and writes the one line that the log has of it.
