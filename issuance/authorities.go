@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"strings"
+	"unicode"
 
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/credential"
@@ -93,6 +94,9 @@ func (s *Service) RequestAuthority(ctx context.Context, name, commonName string)
 	if len(commonName) > maxCommonName {
 		return Authority{}, fault.New(fault.ArgumentInvalid, "The common name has %d characters, the limit is %d",
 			len(commonName), maxCommonName)
+	}
+	if strings.ContainsFunc(commonName, unicode.IsControl) {
+		return Authority{}, fault.New(fault.ArgumentInvalid, "The common name %q has a control character", commonName)
 	}
 	return store.RetryOnConflict(ctx, func() (Authority, error) {
 		return s.requestAuthority(ctx, strings.ToLower(name), commonName)

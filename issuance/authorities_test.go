@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"encoding/json"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -99,6 +100,17 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 	made, err := f.RequestAuthority(ctx, "Factory", "Factory issuing")
 	if err != nil || made.Certificate != "" || made.Name != "factory" {
 		t.Fatalf("made is %+v, error %v", made, err)
+	}
+	shown, err := json.Marshal(made)
+	for _, absent := range []string{"certificate", "root", "notAfter", "0001"} {
+		if err != nil || strings.Contains(string(shown), `"`+absent) {
+			t.Errorf("what is not there is shown: %s, error %v", shown, err)
+		}
+	}
+	for _, name := range []string{"a\x00", "a\n", "\u0085", "é\x7f"} {
+		if _, err := f.RequestAuthority(ctx, "other", name); !errors.Is(err, fault.ArgumentInvalid) {
+			t.Errorf("the common name %q is answered %v", name, err)
+		}
 	}
 	block, _ := pem.Decode([]byte(made.Request))
 	request, err := x509.ParseCertificateRequest(block.Bytes)

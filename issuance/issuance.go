@@ -46,10 +46,10 @@ var KeyTypes = []string{"ec-p256", "ec-p384", "ec-p521", "rsa-2048", "rsa-3072",
 // Authority is an issuing authority.
 type Authority struct {
 	Name        string    `json:"name"`
-	Certificate string    `json:"certificate"` // PEM; "" of one whose request is not signed yet
-	Root        string    `json:"root"`        // PEM of the authorities above it, the root last
+	Certificate string    `json:"certificate,omitempty"` // PEM; "" of one whose request is not signed yet
+	Root        string    `json:"root,omitempty"`        // PEM of the authorities above it, the root last
 	Created     time.Time `json:"created"`
-	NotAfter    time.Time `json:"notAfter"`
+	NotAfter    time.Time `json:"notAfter,omitzero"` // of the certificate
 	Revoked     time.Time `json:"revoked,omitzero"`  // when it was
 	Request     string    `json:"request,omitempty"` // PEM, of one that an authority of the operator's own signs
 	ETag        string    `json:"etag,omitempty"`

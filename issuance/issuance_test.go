@@ -10,6 +10,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -145,6 +146,25 @@ func TestNames(t *testing.T) {
 		}
 		if _, err := f.Check(ctx, "default", "meter", csr(t, "meter", name)); err == nil {
 			t.Errorf("%s is allowed by a policy without names", name)
+		}
+	}
+}
+
+// TestPatterns refuses patterns that no name can match, for which an operator would wait in
+// vain.
+func TestPatterns(t *testing.T) {
+	f := newFixture(t)
+	for taken, patterns := range map[bool][]string{
+		true: {"{registrationId}", "a-{registrationId}.x.example", "*.example.com", "node-?.example", "[a-c]1.example",
+			"_sip.example", strings.Repeat("a", 63) + ".example", "{registrationId}.{registrationId}"},
+		false: {"", "{deviceId}.x", "{registrationid}.x", "a{.x", "a..b", ".a", "a.", ".", "[a.b]", "a/b.example",
+			"a b.example", "é.example", "a\x00.example", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127)},
+	} {
+		for _, pattern := range patterns {
+			_, err := f.PutPolicy(t.Context(), Policy{Name: "named", DNSNames: []string{pattern}}, "")
+			if (err == nil) != taken || err != nil && !errors.Is(err, fault.ArgumentInvalid) {
+				t.Errorf("%q is answered %v", pattern, err)
+			}
 		}
 	}
 }

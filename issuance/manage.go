@@ -127,9 +127,10 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 		}
 	}
 	for _, pattern := range policy.DNSNames {
-		if _, err := path.Match(pattern, ""); err != nil || pattern == "" || len(pattern) > 253 {
+		if !isPattern(pattern) {
 			return fault.New(fault.ArgumentInvalid,
-				"dnsNames must hold patterns such as {registrationId}.devices.example.com, not %.253q", pattern)
+				"dnsNames holds %.253q, which no DNS name can match. A pattern is such as "+
+					"{registrationId}.devices.example.com or *.example.com; there is no other placeholder", pattern)
 		}
 	}
 	authority, err := s.Authority(ctx, policy.Authority)
@@ -146,6 +147,22 @@ func (s *Service) complete(ctx context.Context, policy *Policy) error {
 				"policy name another", policy.Authority)
 	}
 	return nil
+}
+
+// isPattern reports whether a pattern is one that DNS names can match.
+func isPattern(pattern string) bool {
+	if len(pattern) > 253 {
+		return false
+	}
+	for label := range strings.SplitSeq(strings.ReplaceAll(pattern, "{registrationId}", ""), ".") {
+		_, err := path.Match(label, "")
+		fixed := !strings.ContainsAny(label, `*?[\`)
+		foreign := func(c rune) bool { return c <= ' ' || c > '~' || strings.ContainsRune("{}/", c) }
+		if err != nil || fixed && len(label) > 63 || strings.ContainsFunc(label, foreign) {
+			return false
+		}
+	}
+	return !slices.Contains(strings.Split(pattern, "."), "")
 }
 
 // DeletePolicy removes a credential policy. It returns fault 409000 while an enrollment
