@@ -220,10 +220,6 @@ func (c *Call) run(handle Handler, readForm bool) (err error) {
 	if err := crossOrigin.Check(c.Request); err != nil {
 		return fault.New(fault.Forbidden, "Another web site sent this. Nothing was done").Because(err)
 	}
-	if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil { // package url would leave out what it can't read
-		return fault.New(fault.BadRequest, "The address of this page has parameters that can't be read. "+
-			"Open the page again from the menu").Because(err)
-	}
 	if readForm && c.Request.Method == http.MethodPost {
 		if err := c.readForm(); err != nil {
 			return err
@@ -234,6 +230,10 @@ func (c *Call) run(handle Handler, readForm bool) (err error) {
 	}
 	if authorize := c.site.config.Authorize; c.session != nil && authorize != nil {
 		c.Request = c.Request.WithContext(authorize(c.Context(), c.session.Role))
+	}
+	if _, err := url.ParseQuery(c.Request.URL.RawQuery); err != nil { // package url would leave out what it can't read
+		return fault.New(fault.BadRequest, "The address of this page has parameters that can't be read. "+
+			"Open the page anew from the menu").Because(err)
 	}
 	return handle(c)
 }
