@@ -3,7 +3,6 @@ package portal
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 
@@ -176,4 +175,4 @@ func (p *pages) policyDeletion(c *web.Call) (web.Deletion, error) {
 }
 
 // policyPath is the path of the page of a policy.
-func policyPath(name string) string { return "policy/" + url.PathEscape(name) }
+func policyPath(name string) string { return "policy/" + web.Segment(name) }

@@ -58,7 +58,7 @@ func (p *Pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
 		return web.Deletion{}, err
 	}
 	return web.Deletion{
-		Back:  "hubs/" + h.Name() + "/devices",
+		Back:  "hubs/" + web.Segment(h.Name()) + "/devices",
 		Title: "Delete %d device?|Delete %d devices?",
 		Explain: "Their twins go with them, and their connections end. " +
 			"A device that is still enrolled comes back when it registers again.",

@@ -6,7 +6,6 @@ import (
 	"context"
 	"embed"
 	"html/template"
-	"net/url"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
@@ -57,7 +56,7 @@ func (p *Pages) DevicePath(host, deviceID string) string {
 // devicePath is the path of a device's page. Azure lets ids have what an address would be
 // divided at.
 func devicePath(hubName, deviceID string) string {
-	return "hubs/" + url.PathEscape(hubName) + "/device/" + url.PathEscape(deviceID)
+	return "hubs/" + web.Segment(hubName) + "/device/" + web.Segment(deviceID)
 }
 
 // Summary is a hub in a list.

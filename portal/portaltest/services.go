@@ -117,14 +117,23 @@ func (s *Services) AddDevice(id string) identity.Device {
 // Attempt puts attempts to register into the log, one a registration id.
 func (s *Services) Attempt(outcome attest.Outcome, ids ...string) {
 	s.T.Helper()
-	done := make(committed, len(ids))
-	for _, id := range ids {
-		attempt := attest.Attempt{Time: s.Now(), RegistrationID: id, Outcome: outcome, Protocol: "mqtt"}
+	attempts := make([]attest.Attempt, len(ids))
+	for i, id := range ids {
+		attempts[i] = attest.Attempt{Time: s.Now(), RegistrationID: id, Outcome: outcome, Protocol: "mqtt"}
+	}
+	s.AddAttempts(attempts...)
+}
+
+// AddAttempts puts these attempts to register into the log.
+func (s *Services) AddAttempts(attempts ...attest.Attempt) {
+	s.T.Helper()
+	done := make(committed, len(attempts))
+	for _, attempt := range attempts {
 		record, err := json.Marshal(attempt)
 		s.Must(err)
 		s.attempts.Append(0, record, done, 0)
 	}
-	for range ids {
+	for range attempts {
 		s.Must(<-done)
 	}
 }

@@ -104,7 +104,7 @@ func remedyOf(attempt attest.Attempt, failed string, enrolled bool) *remedy {
 	case failed == "ID scope":
 		return &remedy{"", "See this service's ID scope"}
 	case enrolled:
-		return &remedy{"enrollment/" + url.PathEscape(attempt.RegistrationID), "Open the enrollment"}
+		return &remedy{"enrollment/" + web.Segment(attempt.RegistrationID), "Open the enrollment"}
 	case group:
 		return &remedy{"groups", "See the enrollment groups"}
 	case failed == "enrollment" || attempt.Enrolled && attempt.Outcome == attest.Refused: // its own is deleted since

@@ -3,7 +3,6 @@ package provisioningpages
 import (
 	"context"
 	"net/http"
-	"net/url"
 
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/fault"
@@ -119,7 +118,7 @@ func (p *Pages) uploadAuthority(c *web.Call) error {
 		return c.Render(form.Problem.Code.Status(), "certificate-new", form)
 	}
 	c.Notify("ok", c.T("The certificate authority %s was saved", authority.Name))
-	return c.Redirect("certificate/" + url.PathEscape(authority.Name))
+	return c.Redirect("certificate/" + web.Segment(authority.Name))
 }
 
 // storedAuthority is the authority that the address names.
@@ -146,7 +145,7 @@ func (p *Pages) makeCode(c *web.Call) error {
 	if _, err := p.Provisioning.Authorities().NewVerificationCode(c.Context(), c.PathValue("name"), ""); err != nil {
 		return err
 	}
-	return c.Redirect("certificate/" + url.PathEscape(c.PathValue("name")))
+	return c.Redirect("certificate/" + web.Segment(c.PathValue("name")))
 }
 
 // verifyAuthority takes the certificate that proves possession.
@@ -167,7 +166,7 @@ func (p *Pages) verifyAuthority(c *web.Call) error {
 		return c.Render(form.Problem.Code.Status(), "certificate", form)
 	}
 	c.Notify("ok", c.T("The certificate authority %s is verified", form.Name))
-	return c.Redirect("certificate/" + url.PathEscape(form.Name))
+	return c.Redirect("certificate/" + web.Segment(form.Name))
 }
 
 // verifiedAuthorities are the names of those that a group may name.

@@ -3,7 +3,6 @@ package provisioningpages
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -238,7 +237,7 @@ func (p *Pages) hasCredentialPolicy(c *web.Call, name string) bool {
 }
 
 // credentialPath is the path of the page of a credential policy.
-func credentialPath(name string) string { return "credential/" + url.PathEscape(name) }
+func credentialPath(name string) string { return "credential/" + web.Segment(name) }
 
 // validity writes a time in minutes as people read it.
 func validity(l *web.Language, minutes int) string {

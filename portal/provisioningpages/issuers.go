@@ -3,7 +3,6 @@ package provisioningpages
 import (
 	"context"
 	"net/http"
-	"net/url"
 	"strings"
 
 	"github.com/berth-iot/berth/credential"
@@ -43,7 +42,7 @@ func (p *Pages) requestIssuer(c *web.Call) error {
 }
 
 // issuerPath is the path of the page of an issuing authority.
-func issuerPath(name string) string { return "issuer/" + url.PathEscape(name) }
+func issuerPath(name string) string { return "issuer/" + web.Segment(name) }
 
 func (p *Pages) issuerRevocation(c *web.Call) (web.Deletion, error) {
 	return web.Deletion{

@@ -2,7 +2,6 @@ package provisioningpages
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -229,7 +228,7 @@ func (p *Pages) previewAllocation(c *web.Call) error {
 }
 
 // linkPath is the path of the page of a hub's link.
-func linkPath(host string) string { return "link/" + url.PathEscape(host) }
+func linkPath(host string) string { return "link/" + web.Segment(host) }
 
 // linksRevision moves with the hubs, what links them and what their devices do.
 func (p *Pages) linksRevision() any {

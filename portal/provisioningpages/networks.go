@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -31,7 +30,7 @@ func (p *Pages) listNetworks(c *web.Call) error {
 }
 
 // networkPath is the path of the page of a network.
-func networkPath(prefix string) string { return "network/" + url.PathEscape(prefix) }
+func networkPath(prefix string) string { return "network/" + web.Segment(prefix) }
 
 // formatLatencies lists what is known of a network, a location each.
 func formatLatencies(network allocation.Network) (texts []string) {

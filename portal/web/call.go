@@ -59,9 +59,6 @@ func (c *Call) Number(n int) string { return c.language.Number(n) }
 // Operator reports whether the session may change things and see keys.
 func (c *Call) Operator() bool { return c.session != nil && c.session.Role == Operator }
 
-// PathValue returns the part of the path that the route names so.
-func (c *Call) PathValue(name string) string { return c.Request.PathValue(name) }
-
 // Query returns a parameter of the address.
 func (c *Call) Query(name string) string { return c.Request.URL.Query().Get(name) }
 

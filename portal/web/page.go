@@ -75,6 +75,7 @@ var functions = template.FuncMap{
 		}
 		return m, nil
 	},
+	"segment": Segment,
 	"json": func(value any) (string, error) {
 		text, err := json.MarshalIndent(value, "", "  ")
 		return string(text), err
