@@ -59,7 +59,7 @@ func newClient(connectionString, apiVersion string, options Options) (*client, e
 		return nil, err
 	}
 	if connection.SharedAccessKeyName == "" {
-		return nil, fmt.Errorf("this is a device's connection string: a service's has SharedAccessKeyName")
+		return nil, fault.NewReason("this is a device's connection string: a service's has SharedAccessKeyName")
 	}
 	dialer := &net.Dialer{Timeout: 10 * time.Second}
 	transport := &http.Transport{

@@ -1,18 +1,18 @@
 package backend
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"slices"
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/berth-iot/berth/fault"
 )
 
 // UnreachableError says that a service did not answer, and why.
@@ -30,8 +30,11 @@ func unreachable(host string, err error) error {
 	return &UnreachableError{host, err}
 }
 
-func (e *UnreachableError) Error() string {
-	return fmt.Sprintf("cannot reach the server at %s: %s", e.Address, Reason(e.err))
+func (e *UnreachableError) Error() string { return e.Text().String() }
+
+// Text is what the error says, to be translated.
+func (e *UnreachableError) Text() fault.Text {
+	return fault.Say("cannot reach the server at %s: %s", e.Address, reason(e.err))
 }
 
 // Unwrap returns what the connection said.
@@ -39,64 +42,69 @@ func (e *UnreachableError) Unwrap() error { return e.err }
 
 // Reason is why a connection failed, in words for people and without those of Go's
 // libraries.
-func Reason(err error) string {
+func Reason(err error) string { return reason(err).String() }
+
+func reason(err error) fault.Text {
 	for inner := err; inner != nil; inner = errors.Unwrap(inner) {
-		if words := reasonOf(inner); words != "" {
+		if words := reasonOf(inner); !words.IsZero() {
 			return words
 		}
 	}
 	var call syscall.Errno
 	if errors.As(err, &call) {
-		return call.Error() // the system's own words, such as connection refused
+		return fault.Say("%s", call.Error()) // the system's own words, such as connection refused
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
-	return err.Error()
+	return fault.Say("%s", err.Error())
 }
 
 // reasonOf are the words for an error of TLS, of a certificate or of a name.
-func reasonOf(err error) string {
+func reasonOf(err error) fault.Text {
 	switch err := err.(type) {
 	case *net.DNSError:
 		if err.IsNotFound {
-			return fmt.Sprintf("there is no host %q", err.Name)
+			return fault.Say("there is no host %q", err.Name)
 		}
-		return fmt.Sprintf("the name %q can't be looked up now", err.Name)
+		return fault.Say("the name %q can't be looked up now", err.Name)
 	case x509.UnknownAuthorityError:
-		return "its certificate is signed by an authority that is not trusted here"
+		return fault.Say("its certificate is signed by an authority that is not trusted here")
 	case x509.HostnameError:
 		names := err.Certificate.DNSNames
 		for _, address := range err.Certificate.IPAddresses {
 			names = append(slices.Clip(names), address.String())
 		}
-		return fmt.Sprintf("its certificate is for %s, not for %s", cmp.Or(strings.Join(names, ", "), "nothing"),
-			err.Host)
+		is := fault.Say("%s", strings.Join(names, ", "))
+		if len(names) == 0 {
+			is = fault.Say("nothing")
+		}
+		return fault.Say("its certificate is for %s, not for %s", is, err.Host)
 	case x509.CertificateInvalidError:
 		if err.Reason == x509.Expired {
 			from, to := err.Cert.NotBefore.UTC(), err.Cert.NotAfter.UTC()
-			return fmt.Sprintf("its certificate is valid from %s to %s", from.Format(time.RFC3339),
+			return fault.Say("its certificate is valid from %s to %s", from.Format(time.RFC3339),
 				to.Format(time.RFC3339))
 		}
-		return "its certificate is not valid"
+		return fault.Say("its certificate is not valid")
 	case tls.RecordHeaderError:
-		return "what answers there does not speak TLS"
+		return fault.Say("what answers there does not speak TLS")
 	case tls.AlertError:
-		return "it has refused the TLS connection: " + strings.TrimPrefix(err.Error(), "tls: ")
+		return fault.Say("it has refused the TLS connection: %s", strings.TrimPrefix(err.Error(), "tls: "))
 	case interface{ Timeout() bool }:
 		if err.Timeout() {
-			return "there was no answer in time"
+			return fault.Say("there was no answer in time")
 		}
 	}
 	switch {
 	case err.Error() == "http: server gave HTTP response to HTTPS client":
-		return "what answers there does not speak TLS"
+		return fault.Say("what answers there does not speak TLS")
 	case err == context.DeadlineExceeded:
-		return "there was no answer in time"
+		return fault.Say("there was no answer in time")
 	case err == context.Canceled:
-		return "the request was interrupted"
+		return fault.Say("the request was interrupted")
 	case err == io.EOF, err == io.ErrUnexpectedEOF:
-		return "the connection ended early"
+		return fault.Say("the connection ended early")
 	}
-	return ""
+	return fault.Text{}
 }

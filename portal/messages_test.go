@@ -199,11 +199,7 @@ func allTexts(t *testing.T) found {
 	readGo(t, "../fault", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../audit", func(where string, node ast.Node) { constants(values, node) })
 	readGo(t, "../contract", func(where string, node ast.Node) { constants(values, node) })
-	readGo(t, "../server", func(where string, node ast.Node) {
-		if filepath.Base(where) == "records.go" {
-			faultTexts(texts, where, node)
-		}
-	})
+	readGo(t, "../server", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../provisioning/exchange", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../access", func(where string, node ast.Node) {
 		if filepath.Base(where) == "policies.go" {
@@ -281,15 +277,18 @@ func allTexts(t *testing.T) found {
 			errorTexts(texts, where, node)
 		}
 	})
+	readGo(t, "../backend", func(where string, node ast.Node) {
+		if base := filepath.Base(where); base == "reach.go" || base == "client.go" {
+			reasonTexts(texts, where, node)
+			checkTexts(texts, where, node)
+		}
+	})
 	readGo(t, "../document", func(where string, node ast.Node) {
 		reasonTexts(texts, where, node)
 		checkTexts(texts, where, node)
 	})
 	readGo(t, "../server", func(where string, node ast.Node) {
 		conditionTexts(texts, where, node)
-		if filepath.Base(where) == "condition.go" {
-			faultTexts(texts, where, node)
-		}
 	})
 	readTemplates(t, texts, values)
 	return texts

@@ -17,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
@@ -129,6 +130,8 @@ func wrongInputs(t *testing.T) map[string]error {
 	for _, connection := range []string{"x", "SharedAccessKey=k", "HostName=h", "HostName=h;SharedAccessKey=k"} {
 		_, inputs["connection string "+connection] = credential.ParseConnectionString(connection)
 	}
+	_, inputs["a device's connection string"] = backend.NewHub("HostName=h;DeviceId=d;SharedAccessKey=AAAA",
+		backend.Options{})
 	deep := strings.Repeat("[", 99) + strings.Repeat("]", 99)
 	for _, text := range []string{"\xff", `"\ud800"`, deep, "[]", "", "{} x", "{\n?", "{"} {
 		_, inputs["JSON "+text[:min(len(text), 9)]] = document.Parse([]byte(text), document.MaxDepth)

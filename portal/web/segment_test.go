@@ -33,7 +33,8 @@ func TestSegment(t *testing.T) {
 			t.Fatalf("%q is linked as %s, and read as %q", id, link, got)
 		}
 	}
-	for _, id := range []string{".", "..", "...", "~", "~.", "~~..", "%2e", "%2E.", "a/b", "?", "#", "+", " ", "é", "10.0.0.0/8"} {
+	for _, id := range []string{".", "..", "...", "~", "~.", "~~..", "%2e", "%2E.", "a/b", "?", "#", "+", " ", "é",
+		"10.0.0.0/8"} {
 		check(t, id)
 	}
 	rapid.Check(t, func(t *rapid.T) { check(t, rapid.StringMatching(`[a-z.~%/?#+&;:@ é-]{1,8}`).Draw(t, "id")) })
