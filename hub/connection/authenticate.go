@@ -15,8 +15,16 @@ import (
 // proof is how a device has proved who it is.
 type proof struct {
 	method      message.AuthMethod
-	expiry      time.Time            // of a token; zero without one
+	expiry      time.Time            // of the token or the certificate
 	operational issuance.Certificate // zero for another method than that
+}
+
+// expiredReason is why a session with this proof ends once its time is over.
+func (p proof) expiredReason() error {
+	if p.method == message.Thumbprint || p.method == message.IssuedCertificate {
+		return ErrCertExpired
+	}
+	return ErrTokenExpired
 }
 
 // authenticate judges the evidence of a device against its identity. It returns the faults
@@ -37,7 +45,7 @@ func (c *Connections) authenticate(
 	authentication := device.Authentication
 	if authentication.Type == identity.CertificateAuthority && device.Issuance != nil && c.config.Issuer != nil {
 		operational, err := c.config.Issuer.Verify(ctx, certificate, device.Issuance.RegistrationID)
-		return proof{method: message.IssuedCertificate, operational: operational}, err
+		return proof{method: message.IssuedCertificate, expiry: certificate.NotAfter, operational: operational}, err
 	}
 	if authentication.Type != identity.SelfSigned {
 		return refuse(fault.UnauthorizedAccess, "The device %q shows a certificate, and its authentication is %s",
@@ -57,7 +65,7 @@ func (c *Connections) authenticate(
 			certificate.NotBefore.UTC().Format(time.RFC3339),
 			certificate.NotAfter.UTC().Format(time.RFC3339))
 	}
-	return proof{method: message.Thumbprint}, nil
+	return proof{method: message.Thumbprint, expiry: certificate.NotAfter}, nil
 }
 
 func (c *Connections) authenticateToken(ctx context.Context, device identity.Device, text string) (proof, error) {

@@ -16,7 +16,7 @@ const (
 // WriteActivity writes what is written every few seconds.
 func (c *Connections) WriteActivity(ctx context.Context) error { return c.activity.write(ctx) }
 
-// EndExpired ends the sessions whose tokens are over.
+// EndExpired ends the sessions whose tokens or certificates are over.
 func (c *Connections) EndExpired() { c.endExpired() }
 
 // Unwritten returns the events of a device that are in memory only.

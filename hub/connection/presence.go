@@ -33,6 +33,7 @@ var (
 	ErrDeleted           = errors.New("the device was deleted")
 	ErrCredentialChanged = errors.New("the device's credentials were changed")
 	ErrTokenExpired      = errors.New("the device's token has expired")
+	ErrCertExpired       = errors.New("the device's certificate has expired")
 	ErrRevoked           = errors.New("the device's certificate was revoked")
 	ErrNotOpened         = errors.New("the hub failed while it opened the connection")
 	ErrShutdown          = errors.New("the hub is shutting down")
@@ -166,24 +167,25 @@ func (s *Session) validate(ctx context.Context) error {
 	case !reflect.DeepEqual(*device.Authentication, s.credentials):
 		return ErrCredentialChanged
 	case s.expired(s.of.config.Now()):
-		return ErrTokenExpired
+		return s.proof.expiredReason()
 	case s.proof.operational.Thumbprint != "" && !s.of.config.Issuer.Good(ctx, s.proof.operational.Thumbprint):
 		return ErrRevoked
 	}
 	return nil
 }
 
-// expired reports whether the token that the device came with is over.
+// expired reports whether the token or certificate that the device came with is over, with
+// the slack that tokens have.
 func (s *Session) expired(now time.Time) bool {
 	return !s.proof.expiry.IsZero() && now.After(s.proof.expiry.Add(credential.ClockSkew))
 }
 
-// endExpired ends the sessions whose tokens are over.
+// endExpired ends the sessions whose tokens or certificates are over.
 func (c *Connections) endExpired() {
 	now := c.config.Now()
 	for _, session := range c.sessions() {
 		if session.expired(now) {
-			session.end(ErrTokenExpired)
+			session.end(session.proof.expiredReason())
 		}
 	}
 }
@@ -210,7 +212,8 @@ func refusal(deviceID string, reason error) error {
 		return identity.NotFound(deviceID)
 	case errors.Is(reason, ErrTokenExpired):
 		return fault.New(fault.TokenExpired, "The token of the device %q expired while it was connecting", deviceID)
-	case errors.Is(reason, ErrDisabled), errors.Is(reason, ErrCredentialChanged), errors.Is(reason, ErrRevoked):
+	case errors.Is(reason, ErrDisabled), errors.Is(reason, ErrCredentialChanged), errors.Is(reason, ErrRevoked),
+		errors.Is(reason, ErrCertExpired):
 		return fault.New(fault.UnauthorizedAccess, "The device %q was changed while it was connecting: %s",
 			deviceID, reason)
 	}

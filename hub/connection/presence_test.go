@@ -359,6 +359,66 @@ func TestSessionEndsWithItsToken(t *testing.T) {
 	}
 }
 
+// selfSigned makes a certificate of a device's own that is good until then, for two hours,
+// and its SHA-256 thumbprint.
+func selfSigned(t *testing.T, until time.Time) (*x509.Certificate, string) {
+	t.Helper()
+	text, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "own",
+		KeyType: credential.EC256, NotBefore: until.Add(-2 * time.Hour), Validity: 2 * time.Hour})
+	if err != nil {
+		t.Fatal(err)
+	}
+	certificates, err := credential.ParseCertificates(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, thumbprint := credential.Thumbprints(certificates[0])
+	return certificates[0], thumbprint
+}
+
+// A certificate's time is over while the device is connected, one that was issued here or
+// the device's own. It gets no other one by then.
+func TestSessionEndsWithItsCertificate(t *testing.T) {
+	h := newFixture(t)
+	issued := h.issue("issued")
+	own, thumbprint := selfSigned(t, hubtest.Noon.Add(time.Hour))
+	h.Create(identity.Device{DeviceID: "own", Authentication: &identity.Authentication{Type: identity.SelfSigned,
+		X509Thumbprint: identity.ThumbprintPair{PrimaryThumbprint: &thumbprint}}})
+	for id, certificate := range map[string]*x509.Certificate{"issued": issued, "own": own} {
+		t.Run(id, func(t *testing.T) {
+			h.T = t
+			h.Set(hubtest.Noon)
+			down := new(hubtest.Line)
+			session, err := h.Connections().OpenSession(ctx, id,
+				credential.Evidence{Certificates: []*x509.Certificate{certificate}}, false, down)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { session.Close(nil) }()
+			asked := connection.RenewalRequest{RequestID: "1", CSR: h.csr(id)}
+			if id == "issued" {
+				h.Set(certificate.NotAfter)
+				h.renew(session, asked, nil)
+				h.Advance(time.Second)
+				asked.RequestID = "2"
+				if _, err := session.BeginRenewal(ctx, asked); !errors.Is(err, fault.UnauthorizedAccess) {
+					t.Errorf("with a certificate that has expired, another one is answered %v", err)
+				}
+			}
+			h.Set(certificate.NotAfter.Add(credential.ClockSkew))
+			h.Connections().EndExpired()
+			if reason := down.Ended(); reason != nil {
+				t.Fatalf("a certificate in its last second ended with %v", reason)
+			}
+			h.Advance(time.Second)
+			h.Connections().EndExpired()
+			if reason := down.Ended(); !errors.Is(reason, connection.ErrCertExpired) || h.Stats().Connected != 0 {
+				t.Errorf("the connection ended with %v, and the hub counts %d", reason, h.Stats().Connected)
+			}
+		})
+	}
+}
+
 // What a session of a device that was deleted still wants does not reach the device
 // that has its id now, at whatever moment that was made.
 func TestSessionOfADeletedDevice(t *testing.T) {

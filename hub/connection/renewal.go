@@ -64,7 +64,7 @@ type renewals struct {
 }
 
 // BeginRenewal takes a request. It returns fault 400004 for a device that gets no
-// certificates, 429001 when there were too many, 409005 while another request of the
+// certificates, 401002 for one whose own has expired, 429001 when there were too many, 409005 while another request of the
 // device is under way, and 412001 when there is none that could be replaced; those two
 // say in Info of which request they speak.
 func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Renewal, error) {
@@ -78,6 +78,11 @@ func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Rene
 		return nil, fault.New(fault.ArgumentInvalid,
 			"The device %q has no operational certificates. Let its enrollment name a credential policy, and the "+
 				"device register with a certificate signing request", s.deviceID)
+	}
+	if expiry := s.proof.expiry; s.proof.expiredReason() == ErrCertExpired && s.of.config.Now().After(expiry) {
+		return nil, fault.New(fault.UnauthorizedAccess,
+			"The certificate of the device %q expired at %s. Register again with a new request", s.deviceID,
+			expiry.UTC().Format(time.RFC3339))
 	}
 	if err := issuer.ThrottleRenewal(device.Issuance.RegistrationID); err != nil {
 		return nil, err

@@ -18,8 +18,8 @@ func (s *Session) Send(m *message.Message, committed store.Committer, token uint
 }
 
 // SendWill is Send for the message that a device has left for when its connection
-// breaks. That is due when another connection has taken over, the token has expired
-// or the hub shuts down as well, and not for a device that may no longer connect.
+// breaks. That is due when another connection has taken over, the token or certificate
+// has expired or the hub shuts down as well, and not for a device that may no longer connect.
 func (s *Session) SendWill(m *message.Message, committed store.Committer, token uint64) error {
 	if reason := s.over.Load(); reason != nil {
 		switch *reason {
