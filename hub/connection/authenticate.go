@@ -1,8 +1,11 @@
 package connection
 
 import (
+	"bytes"
 	"context"
+	"encoding/base64"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/berth-iot/berth/credential"
@@ -16,7 +19,28 @@ import (
 type proof struct {
 	method      message.AuthMethod
 	expiry      time.Time            // of the token or the certificate
+	key         string               // of the device that signed its token, else ""
+	thumbprints []string             // of its self-signed certificate: SHA-1 and SHA-256
 	operational issuance.Certificate // zero for another method than that
+}
+
+// stillHolds reports whether the device could prove itself with the same key or certificate
+// now. What else it could come with is no part of that, so that keys and certificates are
+// rolled one after the other without ending a connection.
+func (p proof) stillHolds(device identity.Device) bool {
+	authentication := device.Authentication
+	switch p.method {
+	case message.DeviceKey:
+		return authentication.Type == identity.SAS && slices.ContainsFunc(keysOf(authentication), func(key string) bool {
+			return sameKey(key, p.key)
+		})
+	case message.Thumbprint:
+		return authentication.Type == identity.SelfSigned && knowsOneOf(authentication, p.thumbprints)
+	case message.IssuedCertificate:
+		return authentication.Type == identity.CertificateAuthority && device.Issuance != nil &&
+			strings.EqualFold(device.Issuance.RegistrationID, p.operational.RegistrationID)
+	}
+	return true // a policy's key, which is not the device's
 }
 
 // expiredReason is why a session with this proof ends once its time is over.
@@ -52,10 +76,8 @@ func (c *Connections) authenticate(
 			device.DeviceID, authentication.Type)
 	}
 	sha1, sha256 := credential.Thumbprints(certificate)
-	known := authentication.X509Thumbprint
-	if !slices.ContainsFunc([]*string{known.PrimaryThumbprint, known.SecondaryThumbprint}, func(t *string) bool {
-		return t != nil && (*t == sha256 || *t == sha1)
-	}) {
+	thumbprints := []string{sha1, sha256}
+	if !knowsOneOf(authentication, thumbprints) {
 		return refuse(fault.UnauthorizedAccess,
 			"The certificate of the device %q, SHA-256 %s, is not the one that the hub knows", device.DeviceID, sha256)
 	}
@@ -65,7 +87,15 @@ func (c *Connections) authenticate(
 			certificate.NotBefore.UTC().Format(time.RFC3339),
 			certificate.NotAfter.UTC().Format(time.RFC3339))
 	}
-	return proof{method: message.Thumbprint, expiry: certificate.NotAfter}, nil
+	return proof{method: message.Thumbprint, expiry: certificate.NotAfter, thumbprints: thumbprints}, nil
+}
+
+// knowsOneOf reports whether a device may come with a certificate of these thumbprints.
+func knowsOneOf(authentication *identity.Authentication, thumbprints []string) bool {
+	known := authentication.X509Thumbprint
+	return slices.ContainsFunc([]*string{known.PrimaryThumbprint, known.SecondaryThumbprint}, func(t *string) bool {
+		return t != nil && slices.Contains(thumbprints, *t)
+	})
 }
 
 func (c *Connections) authenticateToken(ctx context.Context, device identity.Device, text string) (proof, error) {
@@ -74,6 +104,8 @@ func (c *Connections) authenticateToken(ctx context.Context, device identity.Dev
 		return refuse(fault.UnauthorizedAccess, "The token of the device %q is malformed: %v", device.DeviceID, err)
 	}
 	asked := credential.DeviceResource(c.config.Host, device.DeviceID)
+	keys := keysOf(device.Authentication)
+	signing := slices.IndexFunc(keys, token.SignedBy)
 	if token.KeyName != "" {
 		err := c.config.AuthorizeDevice(ctx, text, asked.Path...)
 		return proof{method: message.PolicyKey, expiry: token.Expiry}, err
@@ -85,19 +117,34 @@ func (c *Connections) authenticateToken(ctx context.Context, device identity.Dev
 	case !token.Covers(asked):
 		return refuse(fault.UnauthorizedAccess, "The token is for %.300q (sr), and this is %.300q",
 			token.Resource, asked.String())
-	case !signedByEither(token, device.Authentication.SymmetricKey):
+	case signing < 0:
 		return refuse(fault.UnauthorizedAccess, "The token of the device %q was not made with its key",
 			device.DeviceID)
 	case token.Expired(c.config.Now()):
 		return refuse(fault.TokenExpired, "The token of the device %q expired at %s",
 			device.DeviceID, token.Expiry.Format(time.RFC3339))
 	}
-	return proof{method: message.DeviceKey, expiry: token.Expiry}, nil
+	return proof{method: message.DeviceKey, expiry: token.Expiry, key: keys[signing]}, nil
 }
 
-func signedByEither(token *credential.Token, keys identity.KeyPair) bool {
-	return keys.PrimaryKey != nil && token.SignedBy(*keys.PrimaryKey) ||
-		keys.SecondaryKey != nil && token.SignedBy(*keys.SecondaryKey)
+// keysOf are the symmetric keys that a device has, the primary one first.
+func keysOf(authentication *identity.Authentication) (keys []string) {
+	for _, key := range []*string{authentication.SymmetricKey.PrimaryKey, authentication.SymmetricKey.SecondaryKey} {
+		if key != nil {
+			keys = append(keys, *key)
+		}
+	}
+	return keys
+}
+
+// sameKey reports whether two keys in base64 are the same, however they are written.
+func sameKey(a, b string) bool {
+	if a == b {
+		return true
+	}
+	decodedA, errA := base64.StdEncoding.DecodeString(a)
+	decodedB, errB := base64.StdEncoding.DecodeString(b)
+	return errA == nil && errB == nil && bytes.Equal(decodedA, decodedB)
 }
 
 func refuse(code fault.Code, format string, args ...any) (proof, error) {

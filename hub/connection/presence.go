@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 	"time"
 
@@ -164,7 +163,7 @@ func (s *Session) validate(ctx context.Context) error {
 		return err
 	case device.Status == identity.Disabled:
 		return ErrDisabled
-	case !reflect.DeepEqual(*device.Authentication, s.credentials):
+	case !s.proof.stillHolds(device):
 		return ErrCredentialChanged
 	case s.expired(s.of.config.Now()):
 		return s.proof.expiredReason()

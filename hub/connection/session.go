@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
 )
@@ -15,18 +14,17 @@ import (
 // Session is a connected device, until it is over (see presence.go). Send, Twin,
 // Report and SetSubscriptions are for one goroutine at a time.
 type Session struct {
-	of          *Connections
-	deviceID    string
-	generation  string
-	telemetry   *telemetry.Sender
-	down        Downlink
-	proof       proof
-	credentials identity.Authentication // those of the identity when the device proved itself
-	protocol    string
-	remoteAddr  string
-	keep        bool
-	names       []string     // subscriptions
-	owed        []OwedAnswer // that the device has not acknowledged
+	of         *Connections
+	deviceID   string
+	generation string
+	telemetry  *telemetry.Sender
+	down       Downlink
+	proof      proof
+	protocol   string
+	remoteAddr string
+	keep       bool
+	names      []string     // subscriptions
+	owed       []OwedAnswer // that the device has not acknowledged
 
 	since  time.Time
 	last   atomic.Int64          // nanoseconds since 1970
@@ -56,7 +54,7 @@ func (c *Connections) OpenSession(
 		return nil, err
 	}
 	s := &Session{of: c, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep, proof: proof,
-		credentials: *device.Authentication, protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr,
+		protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr,
 		telemetry: c.config.Telemetry.NewSender(deviceID, device.GenerationID, proof.method),
 		since:     c.config.Now().UTC()}
 	if err := s.restore(ctx); err != nil {

@@ -1,6 +1,7 @@
 package connection_test
 
 import (
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"strings"
@@ -123,6 +124,94 @@ func TestSessionEnds(t *testing.T) {
 	device.StatusReason = new("inspected")
 	if _, err := h.UpdateDevice(ctx, device, ""); err != nil || down.Ended() != nil {
 		t.Errorf("another reason ended the session with %v, error %v", down.Ended(), err)
+	}
+}
+
+// A device's keys and certificates are rolled one after the other: only who came with the
+// one that was replaced is ended.
+func TestSessionOutlivesTheOtherCredential(t *testing.T) {
+	h := newFixture(t)
+	own, sha256 := selfSigned(t, hubtest.Noon.Add(time.Hour))
+	sha1, _ := credential.Thumbprints(own)
+	other := strings.Repeat("AB", 32)
+	keys := hubtest.NewKeys()
+	policies, err := h.Access().List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	byKey := func(d identity.Device) credential.Evidence { return credential.Evidence{Token: h.Token(d)} }
+	byPolicy := func(d identity.Device) credential.Evidence {
+		for _, policy := range policies {
+			if policy.Name == "device" {
+				token, err := credential.NewToken("hub.local", "device", policy.PrimaryKey, hubtest.Noon.Add(time.Hour))
+				if err != nil {
+					t.Fatal(err)
+				}
+				return credential.Evidence{Token: token}
+			}
+		}
+		t.Fatal("there is no policy device")
+		return credential.Evidence{}
+	}
+	byCertificate := func(identity.Device) credential.Evidence {
+		return credential.Evidence{Certificates: []*x509.Certificate{own}}
+	}
+	thumbprints := func(primary, secondary string) identity.Authentication {
+		return identity.Authentication{Type: identity.SelfSigned,
+			X509Thumbprint: identity.ThumbprintPair{PrimaryThumbprint: &primary, SecondaryThumbprint: &secondary}}
+	}
+	for _, c := range []struct {
+		name     string
+		before   identity.Authentication
+		evidence func(identity.Device) credential.Evidence
+		change   func(*identity.Authentication)
+		ends     bool
+	}{
+		{"another secondary key", identity.Authentication{}, byKey, func(a *identity.Authentication) {
+			a.SymmetricKey.SecondaryKey = keys.SecondaryKey
+		}, false},
+		{"the keys change places", identity.Authentication{}, byKey, func(a *identity.Authentication) {
+			a.SymmetricKey.PrimaryKey, a.SymmetricKey.SecondaryKey = a.SymmetricKey.SecondaryKey, a.SymmetricKey.PrimaryKey
+		}, false},
+		{"another primary key", identity.Authentication{}, byKey, func(a *identity.Authentication) {
+			a.SymmetricKey.PrimaryKey = keys.PrimaryKey
+		}, true},
+		{"a certificate in place of keys", identity.Authentication{}, byKey, func(a *identity.Authentication) {
+			*a = thumbprints(sha256, other)
+		}, true},
+		{"another secondary thumbprint", thumbprints(sha256, other), byCertificate, func(a *identity.Authentication) {
+			*a = thumbprints(sha256, strings.Repeat("CD", 32))
+		}, false},
+		{"the same certificate by SHA-1", thumbprints(sha256, other), byCertificate, func(a *identity.Authentication) {
+			*a = thumbprints(other, sha1)
+		}, false},
+		{"another certificate", thumbprints(sha256, other), byCertificate, func(a *identity.Authentication) {
+			*a = thumbprints(other, other)
+		}, true},
+		{"other keys than the policy's", identity.Authentication{}, byPolicy, func(a *identity.Authentication) {
+			a.SymmetricKey = keys
+		}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h.T = t
+			device := h.Create(identity.Device{DeviceID: strings.ReplaceAll(c.name, " ", "-"), Authentication: &c.before})
+			down := new(hubtest.Line)
+			session, err := h.Connections().OpenSession(ctx, device.DeviceID, c.evidence(device), false, down)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer session.Close(nil)
+			changed := *device.Authentication
+			c.change(&changed)
+			device.Authentication = &changed
+			if _, err := h.UpdateDevice(ctx, device, ""); err != nil {
+				t.Fatal(err)
+			}
+			if reason := down.Ended(); errors.Is(reason, connection.ErrCredentialChanged) != c.ends ||
+				(reason != nil) != c.ends {
+				t.Errorf("the session ended with %v, want an end: %t", reason, c.ends)
+			}
+		})
 	}
 }
 
