@@ -120,7 +120,8 @@ func TestVerify(t *testing.T) {
 	if want := []Revocation{{Thumbprint: thumbprint(one)}, {Authority: "second"}}; !slices.Equal(told, want) {
 		t.Errorf("told were %+v, want %+v", told, want)
 	}
-	if f.Good(ctx, thumbprint(one)) || f.Good(ctx, thumbprint(short)) || !f.Good(ctx, thumbprint(other)) || f.Good(ctx, "00") {
+	if f.Good(ctx, thumbprint(one)) || f.Good(ctx, thumbprint(short)) || !f.Good(ctx, thumbprint(other)) ||
+		f.Good(ctx, "00") {
 		t.Error("what is good is not what is verified")
 	}
 	f.clock.Advance(31 * 24 * time.Hour)
@@ -134,7 +135,8 @@ func TestVerify(t *testing.T) {
 // label.
 func TestNames(t *testing.T) {
 	f, ctx := newFixture(t), t.Context()
-	if _, err := f.PutPolicy(ctx, Policy{Name: "named", DNSNames: []string{"{registrationId}.example.com", "*.plant.example.com"}}, ""); err != nil {
+	named := Policy{Name: "named", DNSNames: []string{"{registrationId}.example.com", "*.plant.example.com"}}
+	if _, err := f.PutPolicy(ctx, named, ""); err != nil {
 		t.Fatal(err)
 	}
 	for name, allowed := range map[string]bool{
@@ -188,7 +190,8 @@ func TestOldCertificatesGo(t *testing.T) {
 		t.Fatalf("the latest is %+v, error %v", issued[0], err)
 	}
 	// Those of today and yesterday, and those of the ninety days before.
-	if len(issued) < 91 || len(issued) > 92 || f.clock.Now().Sub(issued[len(issued)-1].NotAfter) > expiredKept+24*time.Hour {
+	if len(issued) < 91 || len(issued) > 92 ||
+		f.clock.Now().Sub(issued[len(issued)-1].NotAfter) > expiredKept+24*time.Hour {
 		t.Errorf("%d are kept, the oldest expired at %s", len(issued), issued[len(issued)-1].NotAfter)
 	}
 	if kept, _, err := f.Certificates(ctx, "", 1000); err != nil || len(kept) != len(issued)+1 {
@@ -226,7 +229,8 @@ func TestClockAhead(t *testing.T) {
 	f.clock.Set(right.Add(400 * 24 * time.Hour))
 	issued := f.issue(DefaultPolicy, "d1")
 	if issued.NotBefore.After(right) || issued.NotAfter.Before(f.clock.Now()) {
-		t.Errorf("it is good from %v to %v, and it is %v or %v", issued.NotBefore, issued.NotAfter, right, f.clock.Now())
+		t.Errorf("it is good from %v to %v, and it is %v or %v", issued.NotBefore, issued.NotAfter, right,
+			f.clock.Now())
 	}
 	if all, _, err := f.Issued(t.Context(), "d1", "", 100); err != nil || len(all) != 4 {
 		t.Errorf("there are %d certificates of 4, %v", len(all), err)

@@ -45,7 +45,8 @@ func (f *fixture) verifyChain(chain []*x509.Certificate) {
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	between.AddCert(chain[1])
 	roots.AddCert(chain[2])
-	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: f.clock.Now(), KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
+	if _, err := chain[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, CurrentTime: f.clock.Now(),
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageAny}}); err != nil {
 		f.t.Errorf("at %s: %v", f.clock.Now(), err)
 	}
 }

@@ -123,7 +123,11 @@ func (t *Tab) read(client *http.Client, request *http.Request) error {
 	var event strings.Builder
 	for lines := bufio.NewScanner(response.Body); lines.Scan(); {
 		if lines.Text() == "" {
-			t.Events <- event.String()
+			select {
+			case t.Events <- event.String():
+			case <-request.Context().Done():
+				return nil // the tab is closed, and nobody reads
+			}
 			event.Reset()
 			continue
 		}
