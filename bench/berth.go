@@ -77,7 +77,8 @@ func (b *berth) open() (err error) {
 		b.roots = x509.NewCertPool()
 		b.roots.AppendCertsFromPEM(authority)
 	}
-	conn, err := tls.DialWithDialer(&net.Dialer{Timeout: 10 * time.Second}, "tcp", b.address(), &tls.Config{RootCAs: b.roots})
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	conn, err := tls.DialWithDialer(dialer, "tcp", b.address(), &tls.Config{RootCAs: b.roots})
 	if err != nil {
 		return err
 	}
@@ -101,14 +102,25 @@ const creators = 16
 
 func (b *berth) createDevices(ctx context.Context, devices []identity) error {
 	return inParallel(ctx, len(devices), creators, func(ctx context.Context, i int) error {
-		_, err := b.hub.CreateDevice(ctx, hubidentity.Device{DeviceID: devices[i].id, Authentication: &hubidentity.Authentication{
-			Type: hubidentity.SelfSigned, X509Thumbprint: hubidentity.ThumbprintPair{PrimaryThumbprint: &devices[i].thumbprint}}})
+		_, err := b.hub.CreateDevice(ctx, hubidentity.Device{
+			DeviceID: devices[i].id,
+			Authentication: &hubidentity.Authentication{
+				Type:           hubidentity.SelfSigned,
+				X509Thumbprint: hubidentity.ThumbprintPair{PrimaryThumbprint: &devices[i].thumbprint},
+			},
+		})
 		return err
 	})
 }
 
 func (b *berth) connect(ctx context.Context, who identity, listens bool) (link, error) {
-	options := device.HubOptions{Host: b.address(), DeviceID: who.id, Certificate: who.certificate, RootCAs: b.roots, CleanSession: true}
+	options := device.HubOptions{
+		Host:         b.address(),
+		DeviceID:     who.id,
+		Certificate:  who.certificate,
+		RootCAs:      b.roots,
+		CleanSession: true,
+	}
 	if listens {
 		options.OnDesired = func(int64, json.RawMessage) {}
 	}
@@ -127,17 +139,34 @@ func (l berthLink) close() error { return l.Close() }
 // enroll lets devices in through the provisioning service.
 func (b *berth) enroll(ctx context.Context, devices []identity) error {
 	return inParallel(ctx, len(devices), creators, func(ctx context.Context, i int) error {
-		_, err := b.service.PutEnrollment(ctx, enroll.Enrollment{RegistrationID: devices[i].id,
-			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-				ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: devices[i].pem}}}}}}, "")
+		certificates := &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: devices[i].pem}}
+		_, err := b.service.PutEnrollment(ctx, newEnrollment(devices[i].id, certificates), "")
 		return err
 	})
 }
 
+// newEnrollment is an individual enrollment by certificate.
+func newEnrollment(id string, certificates *enroll.X509Certificates) enroll.Enrollment {
+	return enroll.Enrollment{
+		RegistrationID: id,
+		Settings: enroll.Settings{
+			Attestation: enroll.AttestationMechanism{
+				Type: "x509",
+				X509: &enroll.X509Attestation{ClientCertificates: certificates},
+			},
+		},
+	}
+}
+
 // register registers a device, from the connection to the answer.
 func (b *berth) register(ctx context.Context, who identity) error {
-	registration, err := device.Provision(ctx, device.ProvisioningOptions{Host: net.JoinHostPort(b.info.ProvisioningHost, strconv.Itoa(b.info.Ports.MQTT)),
-		IDScope: b.info.IDScope, RegistrationID: who.id, Certificate: who.certificate, RootCAs: b.roots})
+	registration, err := device.Provision(ctx, device.ProvisioningOptions{
+		Host:           net.JoinHostPort(b.info.ProvisioningHost, strconv.Itoa(b.info.Ports.MQTT)),
+		IDScope:        b.info.IDScope,
+		RegistrationID: who.id,
+		Certificate:    who.certificate,
+		RootCAs:        b.roots,
+	})
 	if err != nil {
 		return err
 	}

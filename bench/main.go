@@ -70,7 +70,8 @@ func run(ctx context.Context) error {
 	}
 	var s settings
 	flag.StringVar(&s.berth, "berth", "bin/berth", "the `binary` to measure; make build makes it")
-	flag.StringVar(&s.data, "data", os.TempDir(), "`folder` for temporary data; on the disk to be measured, not in memory")
+	flag.StringVar(&s.data, "data", os.TempDir(),
+		"`folder` for temporary data; on the disk to be measured, not in memory")
 	only := flag.String("only", strings.Join(names, ","), "which `parts` to run")
 	seconds := flag.Int("seconds", 5, "how many `seconds` a load lasts")
 	flag.IntVar(&s.rounds, "rounds", 5, "how often each is measured; the table shows medians")

@@ -108,7 +108,9 @@ persistence false
 log_type error
 max_connections -1
 `, port, m.folder, self.Username)
-	for name, content := range map[string][]byte{"ca.pem": authorityPEM, "server.pem": serverPEM, "server.key": keyPEM, "mosquitto.conf": []byte(settings)} {
+	for name, content := range map[string][]byte{
+		"ca.pem": authorityPEM, "server.pem": serverPEM, "server.key": keyPEM, "mosquitto.conf": []byte(settings),
+	} {
 		if err := os.WriteFile(filepath.Join(m.folder, name), content, 0o600); err != nil {
 			return err
 		}
@@ -138,7 +140,8 @@ func (m *mosquitto) connect(ctx context.Context, device identity, listens bool) 
 		return nil, err
 	}
 	if listens {
-		if _, err := client.Subscribe(ctx, mqtt.Subscription{Filter: "devices/" + device.id + "/messages/devicebound/#", QoS: 1}); err != nil {
+		messages := mqtt.Subscription{Filter: "devices/" + device.id + "/messages/devicebound/#", QoS: 1}
+		if _, err := client.Subscribe(ctx, messages); err != nil {
 			client.Abort()
 			return nil, err
 		}

@@ -30,7 +30,8 @@ func pin(text string) (cores, error) {
 		fmt.Println("taskset is not installed: server and generator share the cores")
 		return cores{}, nil
 	}
-	if said, err := exec.Command("taskset", "-a", "-c", "-p", generator, strconv.Itoa(os.Getpid())).CombinedOutput(); err != nil {
+	pin := exec.Command("taskset", "-a", "-c", "-p", generator, strconv.Itoa(os.Getpid()))
+	if said, err := pin.CombinedOutput(); err != nil {
 		return cores{}, fmt.Errorf("pin the generator to the cores %s: %s", generator, strings.TrimSpace(string(said)))
 	}
 	return cores{server, generator}, nil

@@ -55,7 +55,8 @@ func (r *report) noteLoad() {
 	}
 	var load float64
 	if _, err := fmt.Sscan(string(text), &load); err == nil && load > 0.5 {
-		r.addNote(fmt.Sprintf("The machine was busy when this began, with a load of %.1f: rates and latencies are worse than it could do.", load))
+		r.addNote(fmt.Sprintf("The machine was busy when this began, with a load of %.1f: "+
+			"rates and latencies are worse than it could do.", load))
 	}
 }
 
@@ -101,8 +102,11 @@ func (r *report) page() string {
 	if pinned := r.settings.cores; pinned.server != "" {
 		fmt.Fprintf(&b, "- Each server has the cores %s, the load generator %s.\n", pinned.server, pinned.generator)
 	}
-	fmt.Fprintln(&b, "- Servers take turns in every round, with the same certificates (ECDSA P-256, mutual TLS, no session resumed) and the same load. Other work on the machine moves the figures: the ratio says more than the rate.")
-	fmt.Fprintln(&b, "- Berth acknowledges a message when it is durable on disk. mosquitto has no subscriber here and persists nothing: its acknowledgement promises nothing on disk.")
+	fmt.Fprintln(&b, "- Servers take turns in every round, with the same certificates "+
+		"(ECDSA P-256, mutual TLS, no session resumed) and the same load. "+
+		"Other work on the machine moves the figures: the ratio says more than the rate.")
+	fmt.Fprintln(&b, "- Berth acknowledges a message when it is durable on disk. "+
+		"mosquitto has no subscriber here and persists nothing: its acknowledgement promises nothing on disk.")
 	for _, note := range r.notes {
 		fmt.Fprintf(&b, "- %s\n", note)
 	}

@@ -80,8 +80,7 @@ func (b *berth) enrollOthers(ctx context.Context, authority *credential.Authorit
 	return inParallel(ctx, (n+backend.MaxBulk-1)/backend.MaxBulk, 4, func(ctx context.Context, i int) error {
 		var enrollments []enroll.Enrollment
 		for id := i * backend.MaxBulk; id < min(n, (i+1)*backend.MaxBulk); id++ {
-			enrollments = append(enrollments, enroll.Enrollment{RegistrationID: fmt.Sprintf("other-%07d", id),
-				Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: certificates}}}})
+			enrollments = append(enrollments, newEnrollment(fmt.Sprintf("other-%07d", id), certificates))
 		}
 		failed, err := b.service.BulkEnrollments(ctx, backend.BulkCreate, enrollments)
 		if err == nil && len(failed) > 0 {
