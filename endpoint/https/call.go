@@ -61,8 +61,9 @@ func (c *Call) Flag(name string) (bool, error) {
 // them out.
 func (c *Call) checkQuery() error {
 	if _, err := url.ParseQuery(c.URL.RawQuery); err != nil {
-		return fault.New(fault.ArgumentInvalid, "The parameters in the address can't be read. They have & between "+
-			"them, and what stands for itself is percent-encoded: %%25 is %%, and %%3B is ;").Because(err)
+		return fault.New(fault.ArgumentInvalid,
+			"The parameters in the address can't be read. They have & between them, "+
+				"and what stands for itself is percent-encoded: %%25 is %%, and %%3B is ;").Because(err)
 	}
 	return nil
 }

@@ -80,7 +80,8 @@ func readUpload(c *https.Call) (body CertificateUpload, err error) {
 		return body, err
 	}
 	if body.Certificate == "" {
-		return body, fault.New(fault.ArgumentNull, "The body has no certificate: it must be PEM, or base64 of PEM or DER")
+		return body, fault.New(fault.ArgumentNull,
+			"The body has no certificate: it must be PEM, or base64 of PEM or DER")
 	}
 	return body, nil
 }

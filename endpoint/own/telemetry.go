@@ -67,8 +67,8 @@ func position(from string) (telemetry.Position, error) {
 	}
 	position, ok := telemetry.At(at)
 	if !ok {
-		return position, fault.New(fault.ArgumentInvalid,
-			"from must be a time of the years 1678 to 2262, not %.64q", from)
+		return position, fault.New(fault.ArgumentInvalid, "from must be a time of the years 1678 to 2262, not %.64q",
+			from)
 	}
 	return position, nil
 }

@@ -275,7 +275,8 @@ func readAnswer(address string, status int, text []byte) (read answer, _ error) 
 			fault.New(fault.AllocationFailed,
 				"The allocation webhook's answer is not JSON: it breaks at byte %d of %d", syntax.Offset, len(text)))
 	case misfits && misfit.Path != "":
-		return read, attest.NewFailure("allocation", expected, fault.Say("Correct the property in the webhook's answer"),
+		return read, attest.NewFailure("allocation", expected,
+			fault.Say("Correct the property in the webhook's answer"),
 			fault.New(fault.AllocationFailed, "In the allocation webhook's answer %s must be %s, not %s",
 				misfit.Path, fault.Word(misfit.Wanted), fault.Word(misfit.Got)))
 	case err != nil:

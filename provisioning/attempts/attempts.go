@@ -61,10 +61,12 @@ func (a *Attempts) Get(ctx context.Context, sequence int64) (attest.Attempt, err
 type Config struct {
 	Log       store.Log // of one partition
 	Documents store.Documents
-	Shown     func(context.Context, attest.Attempt) attest.Attempt // as the one who asks may see it; all when nil
-	Trusted   func() bool                                          // whether what is old may be deleted; always when nil
-	Panics    *panics.Recorder
-	Logger    *slog.Logger
+
+	Shown   func(context.Context, attest.Attempt) attest.Attempt // as the one who asks may see it; all when nil
+	Trusted func() bool                                          // whether old ones may be deleted; always when nil
+
+	Panics *panics.Recorder
+	Logger *slog.Logger
 }
 
 func (a *Attempts) shown(ctx context.Context, attempt attest.Attempt) attest.Attempt {
@@ -298,7 +300,9 @@ func (a *Attempts) write(ctx context.Context, indexed batch, next int64) error {
 	if err != nil {
 		return err
 	}
-	_, err = a.index.Documents.Commit(ctx, append(append(changes, counted...), a.checkpoint.Put(checkpointKey, store.Always, next))...)
+	changes = append(changes, counted...)
+	changes = append(changes, a.checkpoint.Put(checkpointKey, store.Always, next))
+	_, err = a.index.Documents.Commit(ctx, changes...)
 	return err
 }
 

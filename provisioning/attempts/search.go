@@ -61,7 +61,8 @@ func (s *Search) read(ctx context.Context, sequences []int64) ([]attest.Attempt,
 		if len(found) == s.filter.Max {
 			break
 		}
-		if known := slices.IndexFunc(s.found, func(a attest.Attempt) bool { return a.Sequence == sequence }); known >= 0 {
+		same := func(a attest.Attempt) bool { return a.Sequence == sequence }
+		if known := slices.IndexFunc(s.found, same); known >= 0 {
 			found = append(found, s.found[known])
 			continue
 		}

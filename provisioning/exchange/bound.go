@@ -17,7 +17,8 @@ type boundedReader struct {
 // than a row may have.
 const maxAhead = 4 * maxObject
 
-var errRowTooLong = fault.New(fault.BadFormat, "A row is longer than %d bytes, so nothing from there on was read", maxAhead)
+var errRowTooLong = fault.New(fault.BadFormat,
+	"A row is longer than %d bytes, so nothing from there on was read", maxAhead)
 
 func (r *boundedReader) Read(p []byte) (int, error) {
 	if r.since > maxAhead {

@@ -22,19 +22,33 @@ import (
 
 // Columns are those that CSV may have. Others are refused, so that a misspelt one is
 // not lost in silence; those that are missing are empty.
-var Columns = []string{"registrationId", "deviceId", "provisioningStatus", "attestation", "primaryCertificate", "secondaryCertificate",
-	"primaryThumbprint", "secondaryThumbprint", "primaryKey", "secondaryKey", "endorsementKey", "storageRootKey", "iotEdge", "iotHubHostName", "iotHubs",
-	"allocationPolicy", "webhookUrl", "webhookApiVersion", "reprovisionPolicy", "credentialPolicyName", "parentDeviceId", "initialTwin", "optionalDeviceInformation"}
+var Columns = []string{
+	"registrationId", "deviceId", "provisioningStatus", "attestation",
+	"primaryCertificate", "secondaryCertificate", "primaryThumbprint", "secondaryThumbprint",
+	"primaryKey", "secondaryKey", "endorsementKey", "storageRootKey",
+	"iotEdge", "iotHubHostName", "iotHubs", "allocationPolicy", "webhookUrl", "webhookApiVersion",
+	"reprovisionPolicy", "credentialPolicyName", "parentDeviceId", "initialTwin", "optionalDeviceInformation",
+}
 
 // toCSV is an enrollment as a row, of which a spreadsheet runs nothing.
 func toCSV(e enroll.Enrollment) ([]string, error) {
 	row := map[string]string{
-		"registrationId": e.RegistrationID, "deviceId": e.DeviceID, "provisioningStatus": string(e.ProvisioningStatus), "attestation": e.Attestation.Type,
-		"iotHubHostName": e.HubHostName, "iotHubs": strings.Join(e.Hubs, " "), "allocationPolicy": string(e.AllocationPolicy),
-		"credentialPolicyName": e.CredentialPolicyName, "parentDeviceId": e.ParentDeviceID, "optionalDeviceInformation": string(e.OptionalDeviceInformation),
+		"registrationId":            e.RegistrationID,
+		"deviceId":                  e.DeviceID,
+		"provisioningStatus":        string(e.ProvisioningStatus),
+		"attestation":               e.Attestation.Type,
+		"iotHubHostName":            e.HubHostName,
+		"iotHubs":                   strings.Join(e.Hubs, " "),
+		"allocationPolicy":          string(e.AllocationPolicy),
+		"credentialPolicyName":      e.CredentialPolicyName,
+		"parentDeviceId":            e.ParentDeviceID,
+		"optionalDeviceInformation": string(e.OptionalDeviceInformation),
 	}
 	if x := e.Attestation.X509; x != nil && x.ClientCertificates != nil {
-		for name, certificate := range map[string]*enroll.X509Certificate{"primaryThumbprint": x.ClientCertificates.Primary, "secondaryThumbprint": x.ClientCertificates.Secondary} {
+		for name, certificate := range map[string]*enroll.X509Certificate{
+			"primaryThumbprint":   x.ClientCertificates.Primary,
+			"secondaryThumbprint": x.ClientCertificates.Secondary,
+		} {
 			if certificate != nil && certificate.Info != nil {
 				row[name] = certificate.Info.SHA256Thumbprint
 			}
@@ -98,12 +112,18 @@ func leftOut(row map[string]string, attestation string) (columns []string) {
 // no place for. Words of the contract are taken in any case, as the service takes them.
 func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err error) {
 	status := enroll.ProvisioningStatus(row["provisioningStatus"])
-	e = enroll.Enrollment{RegistrationID: row["registrationId"], DeviceID: row["deviceId"],
-		Settings: enroll.Settings{HubHostName: row["iotHubHostName"],
-			ProvisioningStatus: enroll.Canonical(status, enroll.Enabled, enroll.Disabled),
-			AllocationPolicy:   allocation.ParsePolicy(row["allocationPolicy"]),
-			Hubs:               strings.Fields(row["iotHubs"]), CredentialPolicyName: row["credentialPolicyName"],
-			ParentDeviceID: row["parentDeviceId"]}}
+	e = enroll.Enrollment{
+		RegistrationID: row["registrationId"],
+		DeviceID:       row["deviceId"],
+		Settings: enroll.Settings{
+			HubHostName:          row["iotHubHostName"],
+			ProvisioningStatus:   enroll.Canonical(status, enroll.Enabled, enroll.Disabled),
+			AllocationPolicy:     allocation.ParsePolicy(row["allocationPolicy"]),
+			Hubs:                 strings.Fields(row["iotHubs"]),
+			CredentialPolicyName: row["credentialPolicyName"],
+			ParentDeviceID:       row["parentDeviceId"],
+		},
+	}
 	e.Attestation.Type = typeOf(cmp.Or(row["attestation"], enroll.X509))
 	unknown = leftOut(row, e.Attestation.Type)
 	switch e.Attestation.Type {
@@ -126,12 +146,16 @@ func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err 
 		e.Capabilities = &enroll.Capabilities{IoTEdge: edge}
 	}
 	if address := row["webhookUrl"]; address != "" {
-		e.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address, APIVersion: row["webhookApiVersion"]}
+		e.CustomAllocationDefinition = &allocation.CustomDefinition{
+			WebhookURL: address,
+			APIVersion: row["webhookApiVersion"],
+		}
 	}
 	if name := row["reprovisionPolicy"]; name != "" {
 		policy, ok := enroll.ReprovisionPolicies[strings.ToLower(name)]
 		if !ok {
-			return e, nil, fault.New(fault.ArgumentInvalid, "reprovisionPolicy must be migrate, reset or never, not %.32q", name)
+			return e, nil, fault.New(fault.ArgumentInvalid,
+				"reprovisionPolicy must be migrate, reset or never, not %.32q", name)
 		}
 		e.ReprovisionPolicy = &policy
 	}
@@ -144,7 +168,8 @@ func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err 
 		}
 		var members []string
 		if e.InitialTwin, members, err = decode[*linkedhub.InitialTwin]([]byte(text)); err != nil {
-			return e, nil, fault.New(fault.BadFormat, "initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
+			return e, nil, fault.New(fault.BadFormat,
+				"initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}")
 		}
 		for _, member := range members {
 			unknown = append(unknown, "initialTwin."+member)
@@ -153,10 +178,12 @@ func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err 
 	if text := row["optionalDeviceInformation"]; text != "" {
 		e.OptionalDeviceInformation = []byte(text)
 		if document.CheckDepth(e.OptionalDeviceInformation, document.MaxFreeDepth) != nil {
-			return e, nil, fault.New(fault.BadFormat, "optionalDeviceInformation is nested deeper than %d levels", document.MaxFreeDepth)
+			return e, nil, fault.New(fault.BadFormat, "optionalDeviceInformation is nested deeper than %d levels",
+				document.MaxFreeDepth)
 		}
 		if err := CheckJSON(e.OptionalDeviceInformation); err != nil {
-			return e, nil, fault.New(fault.BadFormat, "optionalDeviceInformation can't be taken. %v", fault.ReasonOf(err))
+			return e, nil, fault.New(fault.BadFormat, "optionalDeviceInformation can't be taken. %v",
+				fault.ReasonOf(err))
 		}
 	}
 	return e, unknown, nil
@@ -190,7 +217,8 @@ func readCSV(reader io.Reader, each func(Row[enroll.Enrollment]) error) error {
 	lines.ReuseRecord = true
 	header, err := lines.Read()
 	if err == io.EOF {
-		return fault.New(fault.BadFormat, "The file is empty. The first line of CSV names the columns, such as registrationId")
+		return fault.New(fault.BadFormat,
+			"The file is empty. The first line of CSV names the columns, such as registrationId")
 	}
 	if err != nil {
 		return quoteError(err)
@@ -226,7 +254,8 @@ func readCSV(reader io.Reader, each func(Row[enroll.Enrollment]) error) error {
 			for i, cell := range cells {
 				values[columns[i]] = fromText(cell)
 			}
-			if broken := slices.IndexFunc(cells, func(cell string) bool { return !utf8.ValidString(cell) }); broken >= 0 {
+			notUTF8 := func(cell string) bool { return !utf8.ValidString(cell) }
+			if broken := slices.IndexFunc(cells, notUTF8); broken >= 0 {
 				// Excel's plain CSV is in the encoding of its country.
 				row.Item.RegistrationID = strings.ToValidUTF8(values["registrationId"], "?")
 				row.Err = fault.New(fault.BadFormat, "%s is not UTF-8. Save the file as CSV UTF-8", columns[broken])
@@ -256,9 +285,12 @@ func separator(reader *bufio.Reader) rune {
 func columnsOf(header []string) ([]string, error) {
 	columns := make([]string, len(header))
 	for i, name := range header {
-		j := slices.IndexFunc(Columns, func(known string) bool { return strings.EqualFold(known, strings.TrimSpace(name)) })
+		j := slices.IndexFunc(Columns, func(known string) bool {
+			return strings.EqualFold(known, strings.TrimSpace(name))
+		})
 		if j < 0 {
-			return nil, fault.New(fault.BadFormat, "There is no column %.64q. Possible are: %s", name, strings.Join(Columns, ", "))
+			return nil, fault.New(fault.BadFormat, "There is no column %.64q. Possible are: %s",
+				name, strings.Join(Columns, ", "))
 		}
 		if slices.Contains(columns, Columns[j]) {
 			return nil, fault.New(fault.BadFormat, "The column %s is there twice", Columns[j])
@@ -276,7 +308,10 @@ func columnsOf(header []string) ([]string, error) {
 func quoteError(err error) error {
 	var parsing *csv.ParseError
 	if errors.As(err, &parsing) && parsing.Line > parsing.StartLine {
-		return fault.New(fault.BadFormat, "A quote is not closed, so that all up to line %d was taken for this row. A quote within a field is written twice, and such a field stands in quotes", parsing.Line)
+		return fault.New(fault.BadFormat,
+			"A quote is not closed, so that all up to line %d was taken for this row. "+
+				"A quote within a field is written twice, and such a field stands in quotes", parsing.Line)
 	}
-	return fault.New(fault.BadFormat, "A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes")
+	return fault.New(fault.BadFormat,
+		"A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes")
 }

@@ -105,7 +105,8 @@ func (o *Origin) adaptHubs(bound *string, hubs *[]string, policy *allocation.Pol
 			continue
 		}
 		host = o.hub(host)
-		if host != "" && !slices.ContainsFunc(fitted, func(other string) bool { return strings.EqualFold(host, other) }) {
+		same := func(other string) bool { return strings.EqualFold(host, other) }
+		if host != "" && !slices.ContainsFunc(fitted, same) {
 			fitted = append(fitted, host)
 		}
 	}

@@ -215,7 +215,8 @@ func unknownMembers(text []byte, of reflect.Type, path string) (unknown []string
 		of = of.Elem()
 	}
 	var members map[string]json.RawMessage
-	if of.Kind() != reflect.Struct || reflect.PointerTo(of).Implements(reflect.TypeFor[json.Unmarshaler]()) || json.Unmarshal(text, &members) != nil {
+	if of.Kind() != reflect.Struct || reflect.PointerTo(of).Implements(reflect.TypeFor[json.Unmarshaler]()) ||
+		json.Unmarshal(text, &members) != nil {
 		return nil
 	}
 	known := make(map[string]reflect.Type)
@@ -281,7 +282,8 @@ func (r *lineReader) readError(decoder *json.Decoder, err error) error {
 	offset += int64(len(rest) - len(bytes.TrimLeft(rest, " \t\r\n,")))
 	// In some encodings a letter has a byte that stands for a backslash in UTF-8.
 	if at := invalidUTF8(rest); at >= 0 && utf8.FullRune(rest[at:]) {
-		return fault.New(fault.BadFormat, "Line %d is not UTF-8, so nothing from there on was read. Save the file as UTF-8", r.lineAt(offset))
+		return fault.New(fault.BadFormat,
+			"Line %d is not UTF-8, so nothing from there on was read. Save the file as UTF-8", r.lineAt(offset))
 	}
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return fault.New(fault.BadFormat, "The file ends too early: nothing from line %d on was read", r.lineAt(offset))

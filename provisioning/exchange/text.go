@@ -91,7 +91,8 @@ func checkSurrogates(text []byte) error {
 		}
 		second, _ := escaped(text[at+6:])
 		if utf16.DecodeRune(first, second) == utf8.RuneError {
-			return fault.New(fault.BadFormat, `It has %s, which is half of a surrogate pair and no character`, text[at:at+6])
+			return fault.New(fault.BadFormat, `It has %s, which is half of a surrogate pair and no character`,
+				text[at:at+6])
 		}
 		at += 12
 	}
