@@ -109,7 +109,8 @@ func describeChanges(e audit.Entry) string {
 		if !bulk.Ended {
 			state = ", not ended"
 		}
-		changes = append(changes, fmt.Sprintf("%d done, %d failed%s: berth audit items %s", bulk.Done, bulk.Failed, state, bulk.Name))
+		changes = append(changes, fmt.Sprintf("%d done, %d failed%s: berth audit items %s",
+			bulk.Done, bulk.Failed, state, bulk.Name))
 	}
 	if e.Reason != "" {
 		changes = append([]string{e.Reason}, changes...)

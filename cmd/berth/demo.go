@@ -169,7 +169,8 @@ func (d *demonstration) simulate(ctx context.Context) error {
 func (d *demonstration) readBack(ctx context.Context) error {
 	write := hubcmd.MessageLines(d.Stdout)
 	var bodies []string
-	err := d.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, demoDevice, demoMessages, func(message telemetry.Message) error {
+	earliest := telemetry.Position{Earliest: true}
+	err := d.hub.Telemetry(ctx, earliest, demoDevice, demoMessages, func(message telemetry.Message) error {
 		bodies = append(bodies, hubcmd.MessageBody(message))
 		return write(message)
 	})

@@ -89,7 +89,8 @@ stored. With -o json each line is an object. It changes nothing.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&collection, "collection", "", "only documents of this `collection`, such as provisioning/enrollments")
+	flags.StringVar(&collection, "collection", "",
+		"only documents of this `collection`, such as provisioning/enrollments")
 	flags.StringVar(&prefix, "prefix", "", "only documents whose keys start with this `text`")
 	flags.BoolVar(&showSecrets, "show-secrets", false, "print the values too, with the keys in them")
 	cli.MaxFlag(command, &most, 0)

@@ -37,7 +37,8 @@ strings hold keys.`,
 			return c.Print(info, func(w io.Writer) { describeServer(w, info) })
 		},
 	}
-	command.Flags().BoolVar(&trust, "trust", false, "show how each SDK is made to trust the server's certificate authority")
+	command.Flags().BoolVar(&trust, "trust", false,
+		"show how each SDK is made to trust the server's certificate authority")
 	return command
 }
 

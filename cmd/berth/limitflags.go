@@ -25,10 +25,15 @@ type limitFlags struct {
 func (f *limitFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.fidelity, "fidelity", "berth", "berth (no limits but those of the machine) or azure: impose the limits, throttles, pacing and forms of requests that Azure documents, so that what fails there fails here first, and let a group's device take any device id")
-	flags.IntVar(&f.registrations, "registrations-per-minute", 0, "take at most so many registrations a minute from all devices; more are answered 429 (0 means unlimited)")
-	flags.IntVar(&f.device, "device-registrations-per-minute", 0, "take at most so many registrations a minute from one device (0 means unlimited)")
-	flags.IntVar(&f.operations, "operations-per-minute", 0, "take at most so many operations of the service API a minute (0 means unlimited)")
-	flags.StringVar(&f.lockout, "lockout", "", "after so many failed attestations from an address in a time, lock it out for a time: `N/WITHIN:FOR`, such as 20/1m:10m")
+	flags.IntVar(&f.registrations, "registrations-per-minute", 0,
+		"take at most so many registrations a minute from all devices; more are answered 429 (0 means unlimited)")
+	flags.IntVar(&f.device, "device-registrations-per-minute", 0,
+		"take at most so many registrations a minute from one device (0 means unlimited)")
+	flags.IntVar(&f.operations, "operations-per-minute", 0,
+		"take at most so many operations of the service API a minute (0 means unlimited)")
+	flags.StringVar(&f.lockout, "lockout", "",
+		"after so many failed attestations from an address in a time, "+
+			"lock it out for a time: `N/WITHIN:FOR`, such as 20/1m:10m")
 }
 
 func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error {
@@ -68,7 +73,8 @@ func parseLockout(text string) (lockout guard.Lockout, err error) {
 	lockout.Within, failed[1] = time.ParseDuration(within)
 	lockout.For, failed[2] = time.ParseDuration(lasting)
 	if errors.Join(failed[:]...) != nil || lockout.Failures < 1 || lockout.Within <= 0 || lockout.For <= 0 {
-		return lockout, cli.UsageError(fmt.Errorf("--lockout must be written N/WITHIN:FOR, such as 20/1m:10m, not %q", text))
+		return lockout, cli.UsageError(fmt.Errorf("--lockout must be written N/WITHIN:FOR, such as 20/1m:10m, not %q",
+			text))
 	}
 	return lockout, nil
 }

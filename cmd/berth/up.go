@@ -70,26 +70,38 @@ that can be told. A port of 0 is a free one.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&config.Host, "host", config.Host, "host `name` of the provisioning service, the global device endpoint")
-	flags.StringVar(&config.HubHost, "hub-host", config.HubHost, "host `name` of the hub; it must contain a dot, because some SDKs refuse one without")
+	flags.StringVar(&config.Host, "host", config.Host,
+		"host `name` of the provisioning service, the global device endpoint")
+	flags.StringVar(&config.HubHost, "hub-host", config.HubHost,
+		"host `name` of the hub; it must contain a dot, because some SDKs refuse one without")
 	flags.IntVar(&config.MQTTPort, "mqtt-port", config.MQTTPort, "`port` for MQTT over TLS")
-	flags.IntVar(&config.AMQPPort, "amqp-port", config.AMQPPort, "`port` for AMQP over TLS: reserved, this version does not serve AMQP")
-	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort, "`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that is not free")
-	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort, "`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
-	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false, "refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
-	flags.Var(&config.DiskReserve, "disk-reserve", "leave so much of the data folder's disk free: with less, changes are refused until there is more; 0 keeps none free")
-	flags.Var(pace{&config.Pace}, "registration", "how registrations are answered: instant, or paced as Azure does, where devices poll")
+	flags.IntVar(&config.AMQPPort, "amqp-port", config.AMQPPort,
+		"`port` for AMQP over TLS: reserved, this version does not serve AMQP")
+	flags.IntVar(&config.HTTPSPort, "https-port", config.HTTPSPort,
+		"`port` for HTTPS and MQTT over WebSocket; 8443 takes the place of a 443 that is not free")
+	flags.IntVar(&config.PortalPort, "portal-port", config.PortalPort,
+		"`port` for the portal, /healthz, /readyz and /metrics, on loopback only")
+	flags.BoolVar(&config.NoCBC, "tls-no-cbc", false,
+		"refuse the AES-CBC suites of TLS 1.2, which some old devices have nothing better than")
+	flags.Var(&config.DiskReserve, "disk-reserve",
+		"leave so much of the data folder's disk free: with less, changes are refused until there is more; "+
+			"0 keeps none free")
+	flags.Var(pace{&config.Pace}, "registration",
+		"how registrations are answered: instant, or paced as Azure does, where devices poll")
 	flags.DurationVar(&config.QoS0AnswerDelay, "qos0-answer-delay", config.QoS0AnswerDelay,
 		"answer a registration or poll that comes by MQTT with QoS 0 no earlier: some clients (Java's) lose an answer "+
 			"that comes at once; 0 is at once")
-	flags.IntVar(&config.MaxConnections, "max-connections", 0, "most connections of devices and back ends at once; by default what the limit of file descriptors allows")
+	flags.IntVar(&config.MaxConnections, "max-connections", 0,
+		"most connections of devices and back ends at once; by default what the limit of file descriptors allows")
 	flags.IntVar(&config.Telemetry.Partitions, "telemetry-partitions", config.Telemetry.Partitions,
 		"partitions of the telemetry of each hub that is made from now on; a hub keeps those that it was made with")
 	logFlags(flags, "telemetry", "telemetry of each hub", &config.Telemetry)
 	logFlags(flags, "attempts", "devices' attempts to register", &config.Attempts)
 	limits.flags(command)
-	flags.StringVar(&webhookRoots, "webhook-ca-file", "", "trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
-	flags.BoolVar(&showSecrets, "show-secrets", false, "print keys and a login link, though this is no terminal (otherwise: berth info, berth portal link)")
+	flags.StringVar(&webhookRoots, "webhook-ca-file", "",
+		"trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
+	flags.BoolVar(&showSecrets, "show-secrets", false,
+		"print keys and a login link, though this is no terminal (otherwise: berth info, berth portal link)")
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")
 	return command
 }

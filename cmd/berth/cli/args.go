@@ -29,7 +29,8 @@ func RangeArgs(least int, names ...string) cobra.PositionalArgs {
 	return func(command *cobra.Command, args []string) error {
 		switch {
 		case len(args) < least:
-			return UsageError(fmt.Errorf("%s needs %s", command.CommandPath(), strings.Join(names[len(args):least], " and ")))
+			return UsageError(fmt.Errorf("%s needs %s",
+				command.CommandPath(), strings.Join(names[len(args):least], " and ")))
 		case len(args) > len(names):
 			return UsageError(fmt.Errorf("%s does not take %q", command.CommandPath(), args[len(names)]))
 		}

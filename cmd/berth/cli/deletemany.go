@@ -113,7 +113,9 @@ type chosenIDs struct {
 }
 
 // chosen returns the ids to be deleted, and which they are in words, "" for none.
-func (d *DeleteMany) chosen(ctx context.Context, command *cobra.Command, list Lister[string]) (ids chosenIDs, which string, err error) {
+func (d *DeleteMany) chosen(
+	ctx context.Context, command *cobra.Command, list Lister[string],
+) (ids chosenIDs, which string, err error) {
 	if command.Flags().Changed("file") {
 		if ids.all, err = idsIn(d.file); err != nil || len(ids.all) == 0 {
 			return ids, "", err
@@ -265,7 +267,9 @@ func IDsOf[T any](list Lister[T], id func(T) string) Lister[string] {
 }
 
 // RemoveEach deletes things for which the service has no bulk operation.
-func RemoveEach(remove func(ctx context.Context, id string) error) func(context.Context, []string) (map[int]error, error) {
+func RemoveEach(
+	remove func(ctx context.Context, id string) error,
+) func(context.Context, []string) (map[int]error, error) {
 	return func(ctx context.Context, ids []string) (map[int]error, error) {
 		outcomes := make([]error, len(ids))
 		var next atomic.Int64

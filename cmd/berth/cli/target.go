@@ -34,9 +34,14 @@ type Target struct {
 // Flags adds the flags that say which server is meant.
 func (t *Target) Flags(flags *pflag.FlagSet) {
 	flags.StringVar(&t.Data, "data", "", "the server's data `folder` (default $BERTH_DATA, else "+DefaultDataDir()+")")
-	flags.StringVar(&t.ConnectionString, "connection-string", "", "speak to the service that this connection `string` names, or @FILE that holds it, instead of the server of the data folder")
-	flags.StringVar(&t.Address, "address", "", "with --connection-string: connect to this `host:port`, when it is not port 443 of its HostName")
-	flags.StringVar(&t.CAFile, "ca-file", "", "trust the certificate authorities in this PEM `file` (default: with a data folder its own, else those of the system)")
+	flags.StringVar(&t.ConnectionString, "connection-string", "",
+		"speak to the service that this connection `string` names, "+
+			"or @FILE that holds it, instead of the server of the data folder")
+	flags.StringVar(&t.Address, "address", "",
+		"with --connection-string: connect to this `host:port`, when it is not port 443 of its HostName")
+	flags.StringVar(&t.CAFile, "ca-file", "",
+		"trust the certificate authorities in this PEM `file` "+
+			"(default: with a data folder its own, else those of the system)")
 }
 
 // DataDir is the data folder: the flag, BERTH_DATA, or the user's default.

@@ -49,7 +49,9 @@ func (f *deviceFlags) flags(command *cobra.Command) {
 }
 
 // apply writes into the device what the flags say.
-func (f *deviceFlags) apply(ctx context.Context, command *cobra.Command, client cli.HubClient, device *identity.Device) error {
+func (f *deviceFlags) apply(
+	ctx context.Context, command *cobra.Command, client cli.HubClient, device *identity.Device,
+) error {
 	changed := command.Flags().Changed
 	if err := f.applyAuthentication(changed, device); err != nil {
 		return err

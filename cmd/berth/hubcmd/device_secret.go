@@ -48,7 +48,11 @@ a device that proves itself with a certificate.`,
 			if err != nil {
 				return err
 			}
-			text = credential.ConnectionString{HostName: client.Host(), DeviceID: device.DeviceID, SharedAccessKey: key}.String()
+			text = credential.ConnectionString{
+				HostName:        client.Host(),
+				DeviceID:        device.DeviceID,
+				SharedAccessKey: key,
+			}.String()
 		} else if secondary {
 			return cli.UsageError(fmt.Errorf("--secondary: the device %q has no keys, but a certificate", id))
 		}

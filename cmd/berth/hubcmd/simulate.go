@@ -98,20 +98,23 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&f.host, "host", "", "global device endpoint: the provisioning service's `host`, or host:port (PROVISIONING_HOST)")
+	flags.StringVar(&f.host, "host", "",
+		"global device endpoint: the provisioning service's `host`, or host:port (PROVISIONING_HOST)")
 	flags.StringVar(&f.idScope, "id-scope", "", "ID `scope` of the provisioning service (PROVISIONING_IDSCOPE)")
 	flags.StringVar(&f.registrationID, "registration-id", "", "the device's registration `id` (DPS_X509_REGISTRATION_ID, "+
 		"or with a key PROVISIONING_REGISTRATION_ID; else the certificate's common name)")
 	flags.StringVar(&f.certificateFile, "cert", "", "the device's certificate, PEM `file` (X509_CERT_FILE)")
 	flags.StringVar(&f.keyFile, "key", "", "its private key, PEM `file` (X509_KEY_FILE)")
-	flags.StringVar(&f.passPhrase, "pass-phrase", "", "the `text` that opens the private key (PASS_PHRASE or X509_PASS_PHRASE)")
+	flags.StringVar(&f.passPhrase, "pass-phrase", "",
+		"the `text` that opens the private key (PASS_PHRASE or X509_PASS_PHRASE)")
 	flags.StringVar(&f.symmetricKey, "symmetric-key", "", "the device's symmetric `key` in base64, or @FILE that "+
 		"holds it (PROVISIONING_SYMMETRIC_KEY)")
 	flags.StringVar(&f.payload, "payload", "", "send this `JSON` along with the registration, or @FILE that holds it: "+
 		"a custom allocation's webhook gets it")
 	flags.StringVar(&f.tpm, "tpm", "", "the device's TPM: its `file`, or the socket of a software TPM")
 	flags.IntVar(&f.messages, "messages", 10, "how many messages to send")
-	flags.BoolVar(&f.csr, "csr", false, "ask for an operational certificate with a new key, and connect to the hub with that")
+	flags.BoolVar(&f.csr, "csr", false,
+		"ask for an operational certificate with a new key, and connect to the hub with that")
 	flags.BoolVar(&f.webSocket, "websocket", false, "speak MQTT over WebSocket")
 	return command
 }
@@ -236,7 +239,8 @@ func (s *Simulation) choosePort(info server.Info) error {
 	if host, port, err := net.SplitHostPort(s.Host); err == nil {
 		s.Host = host
 		if s.Port, err = strconv.Atoi(port); err != nil {
-			return cli.UsageError(fmt.Errorf("--host must be a host name, or host:port with a number, not %q", host+":"+port))
+			return cli.UsageError(fmt.Errorf("--host must be a host name, or host:port with a number, not %q",
+				host+":"+port))
 		}
 		return nil
 	}

@@ -115,7 +115,8 @@ func (s Simulation) toEnroll() string {
 	if s.TPM == nil {
 		return ""
 	}
-	return fmt.Sprintf(", and lets this TPM in: berth enrollment create %s --tpm %s", cli.Quote(s.RegistrationID), s.TPM.EndorsementKey())
+	return fmt.Sprintf(", and lets this TPM in: berth enrollment create %s --tpm %s",
+		cli.Quote(s.RegistrationID), s.TPM.EndorsementKey())
 }
 
 func (s Simulation) send(ctx context.Context, hub, deviceID string) error {
@@ -146,7 +147,10 @@ func (s Simulation) send(ctx context.Context, hub, deviceID string) error {
 		underWay.Go(func() {
 			defer func() { <-places }()
 			say("sending message", number)
-			err := client.Send(ctx, device.Message{MessageID: fault.NewTrackingID(), Payload: fmt.Appendf(nil, "test wind speed %d", number)})
+			err := client.Send(ctx, device.Message{
+				MessageID: fault.NewTrackingID(),
+				Payload:   fmt.Appendf(nil, "test wind speed %d", number),
+			})
 			if err != nil {
 				mutex.Lock()
 				defer mutex.Unlock()

@@ -70,7 +70,8 @@ says. With -o json each is one JSON object in a line.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&from, "from", "latest", "where to begin: earliest, latest, a `time` such as 2026-11-23T12:00:00Z, or 24h for the last day")
+	flags.StringVar(&from, "from", "latest",
+		"where to begin: earliest, latest, a `time` such as 2026-11-23T12:00:00Z, or 24h for the last day")
 	flags.IntVar(&max, "max", 0, "end after so many messages (0 is never)")
 	flags.StringVar(&device, "device", "", "only messages of the device with this `id`")
 	hubFlag(command, &hubName)

@@ -61,9 +61,12 @@ func (c commands) credentialPolicySet() *cobra.Command {
 	}
 	flags := command.Flags()
 	flags.DurationVar(&validity, "validity", 30*24*time.Hour, "how long certificates are valid, such as 24h")
-	flags.StringVar(&wanted.Authority, "authority", issuance.DefaultAuthority, "the issuing authority that signs them, by `name`")
-	flags.StringSliceVar(&wanted.KeyTypes, "key-types", nil, "the `kinds` of keys they may be for (default "+strings.Join(issuance.KeyTypes, ",")+")")
-	flags.StringSliceVar(&wanted.DNSNames, "dns-names", nil, "`patterns` of the DNS names that a request may ask for; {registrationId} stands for the device's")
+	flags.StringVar(&wanted.Authority, "authority", issuance.DefaultAuthority,
+		"the issuing authority that signs them, by `name`")
+	flags.StringSliceVar(&wanted.KeyTypes, "key-types", nil,
+		"the `kinds` of keys they may be for (default "+strings.Join(issuance.KeyTypes, ",")+")")
+	flags.StringSliceVar(&wanted.DNSNames, "dns-names", nil,
+		"`patterns` of the DNS names that a request may ask for; {registrationId} stands for the device's")
 	return command
 }
 
@@ -139,7 +142,8 @@ func (c commands) issuedList() *cobra.Command {
 				})
 		},
 	}
-	command.Flags().StringVar(&device, "device", "", "only those of the device with this registration `id`, the latest first")
+	command.Flags().StringVar(&device, "device", "",
+		"only those of the device with this registration `id`, the latest first")
 	cli.MaxFlag(command, &wanted.Max, cli.DefaultMax)
 	return command
 }

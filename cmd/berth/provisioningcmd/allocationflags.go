@@ -22,15 +22,23 @@ type allocationFlags struct {
 
 func (f *allocationFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
-	flags.StringVar(&f.hub, "hub", "", "bind to the hub with this `name` or host; '' lets every linked hub take the devices")
-	flags.StringSliceVar(&f.hubs, "hubs", nil, "let these hubs take the devices, by `names` or hosts with commas between; '' is every linked hub")
+	flags.StringVar(&f.hub, "hub", "",
+		"bind to the hub with this `name` or host; '' lets every linked hub take the devices")
+	flags.StringSliceVar(&f.hubs, "hubs", nil,
+		"let these hubs take the devices, by `names` or hosts with commas between; '' is every linked hub")
 	flags.StringVar(&f.policy, "allocation-policy", "", "how a hub is chosen: "+allocation.Alternatives())
-	flags.StringVar(&f.webhook, "webhook", "", "ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
+	flags.StringVar(&f.webhook, "webhook", "",
+		"ask this `address` which hub a device goes to (custom allocation); '' asks nobody")
 	flags.StringVar(&f.webhookVersion, "webhook-api-version", "", "send the webhook this `version` of the documents "+
 		"that it gets; '' is 2021-10-01")
-	flags.StringVar(&f.reprovision, "reprovision-policy", "", "when a device registers again: migrate (its twin with it to another hub), reset (its twin there) or never (keep its hub)")
-	flags.StringVar(&f.credential, "credential-policy", "", "let devices get operational certificates by the credential policy of this `name`; '' gives them none")
-	flags.StringVar(&f.parent, "parent", "", "make the devices children of the IoT Edge device with this `id`, in the same hub; '' leaves their parents as they are")
+	flags.StringVar(&f.reprovision, "reprovision-policy", "",
+		"when a device registers again: migrate (its twin with it to another hub), "+
+			"reset (its twin there) or never (keep its hub)")
+	flags.StringVar(&f.credential, "credential-policy", "",
+		"let devices get operational certificates by the credential policy of this `name`; '' gives them none")
+	flags.StringVar(&f.parent, "parent", "",
+		"make the devices children of the IoT Edge device with this `id`, in the same hub; "+
+			"'' leaves their parents as they are")
 	for name, values := range map[string][]cobra.Completion{
 		"allocation-policy":  cli.Strings(allocation.Policies()),
 		"reprovision-policy": {"migrate", "reset", "never"},

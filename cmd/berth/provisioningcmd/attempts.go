@@ -76,7 +76,8 @@ every check of each attempt; the one that failed comes last, with advice.`,
 		},
 	}
 	command.Flags().BoolVar(&filter.Refused, "refused", false, "only those that were not assigned")
-	command.Flags().StringVar(&save, "save", "", "write the latest one to this `file`, with all that its decision depended on: for berth explain")
+	command.Flags().StringVar(&save, "save", "",
+		"write the latest one to this `file`, with all that its decision depended on: for berth explain")
 	command.Flags().IntVar(&filter.Max, "max", 0, "at most so many (0 is 100)")
 	return command
 }
@@ -94,7 +95,9 @@ func noAttempts(filter attempts.Filter) string {
 }
 
 // saveAttempt writes the latest attempt to a file.
-func (c commands) saveAttempt(ctx context.Context, service *backend.Provisioning, found []attest.Attempt, file string) error {
+func (c commands) saveAttempt(
+	ctx context.Context, service *backend.Provisioning, found []attest.Attempt, file string,
+) error {
 	if len(found) == 0 {
 		return errors.New("there is no such attempt to be saved")
 	}

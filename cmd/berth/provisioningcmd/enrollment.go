@@ -43,7 +43,10 @@ it.`,
     --initial-twin '{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}'`,
 		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
-			enrollment := enroll.Enrollment{RegistrationID: args[0], Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509"}}}
+			enrollment := enroll.Enrollment{
+				RegistrationID: args[0],
+				Settings:       enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509"}},
+			}
 			if wanted.primary == "" && !wanted.namesKeys(command) && wanted.tpm == "" {
 				return cli.UsageError(fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY"))
 			}
@@ -201,17 +204,24 @@ type enrollmentFlags struct {
 func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.primary, "x509", "", "the device's certificate, PEM or DER `file`")
-	flags.StringVar(&f.secondary, "x509-secondary", "", "the certificate to roll over to, PEM or DER `file`; '' removes it")
-	flags.BoolVar(&f.symmetric, "symmetric", false, "the device has a symmetric key; keys are made unless they are given")
-	flags.StringVar(&f.primaryKey, "primary-key", "", "the device's primary `key`, base64 of 16 to 64 bytes, or @FILE that holds it")
+	flags.StringVar(&f.secondary, "x509-secondary", "",
+		"the certificate to roll over to, PEM or DER `file`; '' removes it")
+	flags.BoolVar(&f.symmetric, "symmetric", false,
+		"the device has a symmetric key; keys are made unless they are given")
+	flags.StringVar(&f.primaryKey, "primary-key", "",
+		"the device's primary `key`, base64 of 16 to 64 bytes, or @FILE that holds it")
 	flags.StringVar(&f.secondaryKey, "secondary-key", "", "the device's secondary `key`")
 	f.allocation.flags(command)
-	flags.StringVar(&f.tpm, "tpm", "", "the public endorsement `key` of the device's TPM: base64 of a TPM2B_PUBLIC, or a file that holds it")
-	flags.StringVar(&f.storageRoot, "tpm-storage-root-key", "", "the storage root `key` that the TPM must have too, in the same form")
-	flags.StringVar(&f.deviceID, "device-id", "", "the device's `id` in the hub, when it is to differ from the registration id")
+	flags.StringVar(&f.tpm, "tpm", "",
+		"the public endorsement `key` of the device's TPM: base64 of a TPM2B_PUBLIC, or a file that holds it")
+	flags.StringVar(&f.storageRoot, "tpm-storage-root-key", "",
+		"the storage root `key` that the TPM must have too, in the same form")
+	flags.StringVar(&f.deviceID, "device-id", "",
+		"the device's `id` in the hub, when it is to differ from the registration id")
 	flags.StringVar(&f.information, "device-information", "", "what else is to be known of the device, for your own "+
 		"use: `JSON`, or @FILE that holds it; '' removes it")
-	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
+	flags.StringVar(&f.initialTwin, "initial-twin", "",
+		"tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the device is an IoT Edge device")
 	cli.KeysFlag(command, &f.keys)
@@ -315,7 +325,10 @@ func (f *enrollmentFlags) applyCertificates(c commands, command *cobra.Command,
 			*which.certificate = &enroll.X509Certificate{Certificate: text}
 		}
 	}
-	enrollment.Attestation = enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: &certificates}}
+	enrollment.Attestation = enroll.AttestationMechanism{
+		Type: "x509",
+		X509: &enroll.X509Attestation{ClientCertificates: &certificates},
+	}
 	return nil
 }
 
@@ -420,7 +433,8 @@ func DescribeEnrollment(w io.Writer, e enroll.Enrollment) {
 		fields = append(fields, cli.Field{"Initial twin", cli.CompactJSON(e.InitialTwin)})
 	}
 	if state := e.RegistrationState; state != nil {
-		fields = append(fields, cli.Field{"Registration", strings.TrimSpace(fmt.Sprintf("%s %s", state.Status, state.AssignedHub))})
+		registration := strings.TrimSpace(fmt.Sprintf("%s %s", state.Status, state.AssignedHub))
+		fields = append(fields, cli.Field{"Registration", registration})
 	}
 	fields = append(fields, cli.Field{"Created", cli.FormatTime(e.CreatedDateTimeUTC.Time)}, cli.Field{"Last updated", cli.FormatTime(e.LastUpdatedDateTimeUTC.Time)})
 	cli.PrintFields(w, fields...)

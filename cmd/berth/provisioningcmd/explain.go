@@ -54,7 +54,8 @@ holds certificates and settings, and no secret.`,
 			var saved snapshot.Snapshot
 			if len(result.Attempt.Snapshot) == 0 {
 				return cli.Advise(fmt.Errorf("%s does not hold what the decision depended on", args[0]),
-					"Save the attempt with: berth attempts ID --save FILE. One of a TLS handshake that failed, or of a TPM, can't be judged again.")
+					"Save the attempt with: berth attempts ID --save FILE. "+
+						"One of a TLS handshake that failed, or of a TPM, can't be judged again.")
 			}
 			if err := json.Unmarshal(result.Attempt.Snapshot, &saved); err != nil {
 				return fmt.Errorf("%s is no saved attempt: %w", args[0], err)
@@ -83,7 +84,8 @@ func (e *explained) compare() {
 	}
 	for i, check := range e.Again.Checks {
 		if before := e.Attempt.Checks[i]; before.Name != check.Name || before.Passed != check.Passed {
-			e.Differed = fmt.Sprintf("check %d was %s, %s; now it is %s, %s", i+1, before.Name, verdictOf(before), check.Name, verdictOf(check))
+			e.Differed = fmt.Sprintf("check %d was %s, %s; now it is %s, %s",
+				i+1, before.Name, verdictOf(before), check.Name, verdictOf(check))
 			return
 		}
 	}
@@ -155,13 +157,17 @@ would be refused.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringArrayVar(&authorities, "ca", nil, "judge against the authority in this `file`; may be given more than once")
-	flags.StringVar(&registrationID, "registration-id", "", "the device's registration `id` (default: the common name of its certificate)")
+	flags.StringArrayVar(&authorities, "ca", nil,
+		"judge against the authority in this `file`; may be given more than once")
+	flags.StringVar(&registrationID, "registration-id", "",
+		"the device's registration `id` (default: the common name of its certificate)")
 	flags.StringVar(&at, "at", "", "with --ca: judge as at this `time`, such as 2027-01-01T00:00:00Z")
 	return command
 }
 
-func (c commands) judgeChain(command *cobra.Command, text []byte, authorities []string, registrationID, at string) (provisioning.Decision, error) {
+func (c commands) judgeChain(
+	command *cobra.Command, text []byte, authorities []string, registrationID, at string,
+) (provisioning.Decision, error) {
 	ctx := command.Context()
 	if len(authorities) == 0 && at != "" {
 		return provisioning.Decision{}, cli.UsageError(errors.New("--at belongs to --ca: a server judges by its own clock"))

@@ -41,16 +41,22 @@ func (f *groupFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
 	flags.StringVar(&f.primary, "x509", "", "the certificate that signs the group's devices, PEM or DER `file`")
 	flags.StringVar(&f.secondary, "x509-secondary", "", "another one to roll over to, PEM or DER `file`")
-	flags.StringVar(&f.authority, "authority", "", "the `name` of a verified certificate authority that signs the group's devices")
+	flags.StringVar(&f.authority, "authority", "",
+		"the `name` of a verified certificate authority that signs the group's devices")
 	flags.StringVar(&f.next, "authority-secondary", "", "the `name` of another one to roll over to; '' removes it")
-	flags.BoolVar(&f.symmetric, "symmetric", false, "devices have keys that are derived from the group's, which are made when none are given")
-	flags.StringVar(&f.primaryKey, "primary-key", "", "the group's primary `key`, base64 of 16 to 64 bytes, or @FILE that holds it")
+	flags.BoolVar(&f.symmetric, "symmetric", false,
+		"devices have keys that are derived from the group's, which are made when none are given")
+	flags.StringVar(&f.primaryKey, "primary-key", "",
+		"the group's primary `key`, base64 of 16 to 64 bytes, or @FILE that holds it")
 	flags.StringVar(&f.otherKey, "secondary-key", "", "the group's secondary `key`")
 	f.allocation.flags(command)
-	flags.StringVar(&f.initialTwin, "initial-twin", "", "tags and desired properties of a new device: `JSON`, or @FILE that holds it")
+	flags.StringVar(&f.initialTwin, "initial-twin", "",
+		"tags and desired properties of a new device: `JSON`, or @FILE that holds it")
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the devices are IoT Edge devices")
-	flags.BoolVar(&f.replace, "replace-existing-devices", false, "let the group's devices take device ids that belong to other enrollments or were made by hand: the device that had one is kept out from then on")
+	flags.BoolVar(&f.replace, "replace-existing-devices", false,
+		"let the group's devices take device ids that belong to other enrollments or were made by hand: "+
+			"the device that had one is kept out from then on")
 	cli.KeysFlag(command, &f.keys)
 	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
@@ -134,7 +140,10 @@ func (f *groupFlags) applyAttestation(changed func(string) bool, group *enroll.G
 				*which.certificate = &enroll.X509Certificate{Certificate: string(text)}
 			}
 		}
-		group.Attestation = enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{SigningCertificates: &certificates}}
+		group.Attestation = enroll.AttestationMechanism{
+			Type: "x509",
+			X509: &enroll.X509Attestation{SigningCertificates: &certificates},
+		}
 	}
 	return nil
 }
@@ -162,7 +171,8 @@ func (c commands) groupCreate() *cobra.Command {
 				return err
 			}
 			if _, err := service.Group(command.Context(), args[0]); err == nil {
-				return cli.Advise(fmt.Errorf("there is an enrollment group %q already", args[0]), "berth group update changes it, berth group delete removes it.")
+				return cli.Advise(fmt.Errorf("there is an enrollment group %q already", args[0]),
+					"berth group update changes it, berth group delete removes it.")
 			}
 			created, err := service.PutGroup(command.Context(), group, "")
 			if err != nil {

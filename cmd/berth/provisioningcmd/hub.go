@@ -44,8 +44,10 @@ func (f *linkFlags) flags(command *cobra.Command) {
 	flags.IntVar(&f.weight, "weight", 1, "its share of the devices, 0 to 1000")
 	flags.StringVar(&f.location, "location", "", "its `region`, such as westeurope, for allocation by lowest latency")
 	flags.BoolVar(&f.byName, "only-by-name", false, "leave it to enrollments that name it")
-	flags.BoolVar(&f.measure, "measure-latency", false, "let the time from this server to it stand for networks of no known latency")
-	flags.StringVar(&f.address, "hub-address", "", "reach its service API at this `host:port`, when that is not port 443 of its host name")
+	flags.BoolVar(&f.measure, "measure-latency", false,
+		"let the time from this server to it stand for networks of no known latency")
+	flags.StringVar(&f.address, "hub-address", "",
+		"reach its service API at this `host:port`, when that is not port 443 of its host name")
 	flags.StringVar(&f.caFile, "hub-ca-file", "", "trust the authorities in this PEM `file` there")
 }
 

@@ -140,7 +140,8 @@ func (i *importing[T]) flags(command *cobra.Command) {
 	flags.BoolVar(&i.dryRun, "dry-run", false,
 		"only say what would be imported and what would fail: the server makes the same checks, and nothing changes")
 	flags.StringArrayVar(&i.mapped, "map-hub", nil,
-		"where the file names the hub OLD, take NEW, a name or host of a hub here: `OLD=NEW`; may be given more than once")
+		"where the file names the hub OLD, take NEW, a name or host of a hub here: `OLD=NEW`; "+
+			"may be given more than once")
 	flags.BoolVar(&i.origin.IgnoreHubs, "ignore-hubs", false,
 		"leave out the hubs that the file names, but for those of --map-hub: any linked hub may take the devices")
 }
@@ -187,7 +188,8 @@ func (i *importing[T]) run(ctx context.Context, c commands, file string) error {
 			if i.isElsewhere(row.Item, why) {
 				elsewhere++
 			}
-			shown.Line(fmt.Sprintf("line %d, %s: %s", row.Line, cli.Printable(cli.OrDash(i.id(row.Item))), cli.Printable(fault.From(why).Message)))
+			shown.Line(fmt.Sprintf("line %d, %s: %s",
+				row.Line, cli.Printable(cli.OrDash(i.id(row.Item))), cli.Printable(fault.From(why).Message)))
 		}}
 	if i.dryRun {
 		i.bulk, sending.AtOnce = i.rehearse(), 1
@@ -226,7 +228,8 @@ func (i *importing[T]) run(ctx context.Context, c commands, file string) error {
 		}
 		if elsewhere > 0 {
 			hints = append(hints, fmt.Sprintf(
-				"%d name hubs that are not linked here: --map-hub OLD=NEW takes one that is, --ignore-hubs any.", elsewhere))
+				"%d name hubs that are not linked here: --map-hub OLD=NEW takes one that is, --ignore-hubs any.",
+				elsewhere))
 		}
 		if len(hints) > 0 {
 			err = cli.Advise(err, "%s", strings.Join(hints, " "))

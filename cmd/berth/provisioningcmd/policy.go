@@ -46,7 +46,11 @@ func (c commands) printPolicy(service *backend.Provisioning, p access.Policy, ke
 }
 
 func describePolicy(w io.Writer, service *backend.Provisioning, p access.Policy) {
-	connection := credential.ConnectionString{HostName: service.Host(), SharedAccessKeyName: p.Name, SharedAccessKey: p.PrimaryKey}
+	connection := credential.ConnectionString{
+		HostName:            service.Host(),
+		SharedAccessKeyName: p.Name,
+		SharedAccessKey:     p.PrimaryKey,
+	}
 	cli.PrintFields(w,
 		cli.Field{"Name", p.Name},
 		cli.Field{"Rights", strings.Join(p.Rights, ", ")},
