@@ -52,7 +52,10 @@ for 400 days, and the latest 256 MiB of them.`,
 			}
 			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing(none), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
 				func(e audit.Entry) []string {
-					return []string{cli.FormatTime(e.Time), e.Actor, cli.OrDash(e.Remote), string(e.Action), string(e.Kind), cli.OrDash(e.ID), cli.OrDash(describeChanges(e))}
+					return []string{
+						cli.FormatTime(e.Time), e.Actor, cli.OrDash(e.Remote), string(e.Action),
+						string(e.Kind), cli.OrDash(e.ID), cli.OrDash(describeChanges(e)),
+					}
 				})
 		},
 	}
@@ -86,7 +89,10 @@ things at once has a single entry in the audit. berth audit shows its NAME.`,
 			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing("There is nothing in it."),
 				[]string{"ID", "FAILED", "CHANGES"},
 				func(i audit.Item) []string {
-					return []string{cli.OrDash(i.ID), cli.OrDash(i.Failed), cli.OrDash(strings.Join(describeFields(i.Changes), "; "))}
+					return []string{
+						cli.OrDash(i.ID), cli.OrDash(i.Failed),
+						cli.OrDash(strings.Join(describeFields(i.Changes), "; ")),
+					}
 				})
 		},
 	}

@@ -83,7 +83,8 @@ code is 3.`,
 				describeData(w, report)
 				fmt.Fprintf(w, "\nWhat was dropped is in %s, with a report of this.\n", report.Aside)
 				if report.Documents == 0 {
-					fmt.Fprintln(w, "No documents are left. Restore the folder from the backup, or begin a new service in an empty one with --data.")
+					fmt.Fprintln(w, "No documents are left. "+
+						"Restore the folder from the backup, or begin a new service in an empty one with --data.")
 				}
 			})
 		},

@@ -96,7 +96,8 @@ func (d *demonstration) start(ctx context.Context) (err error) {
 		return err
 	}
 	info := d.server.Info()
-	fmt.Fprintf(d.Stdout, "ID scope %s, global device endpoint %s:%d, hub %s\n", info.IDScope, info.ProvisioningHost, info.Ports.MQTT, info.Hubs[0].Host)
+	fmt.Fprintf(d.Stdout, "ID scope %s, global device endpoint %s:%d, hub %s\n",
+		info.IDScope, info.ProvisioningHost, info.Ports.MQTT, info.Hubs[0].Host)
 	roots, err := cli.ReadAuthorities(info.CAFile)
 	if err != nil {
 		return err
@@ -127,7 +128,9 @@ func (d *demonstration) makeCertificate(context.Context) error {
 	if err := cli.ReplaceFile(d.file(demoDevice+".key.pem"), key, 0o600); err != nil {
 		return err
 	}
-	fmt.Fprintf(d.Stdout, "%[1]s.pem and %[1]s.key.pem: RSA 4096, CN=%[1]s, the key encrypted with the pass phrase %[2]s\n", demoDevice, demoPassPhrase)
+	fmt.Fprintf(d.Stdout,
+		"%[1]s.pem and %[1]s.key.pem: RSA 4096, CN=%[1]s, the key encrypted with the pass phrase %[2]s\n",
+		demoDevice, demoPassPhrase)
 	return nil
 }
 

@@ -69,7 +69,9 @@ func withoutKeys(info server.Info) server.Info {
 func welcome(w io.Writer, info server.Info, link credential.LoginLink, dataDir, data string) {
 	fmt.Fprintf(w, "Berth (%s), data in %s\n\n", builtFrom(), dataDir)
 	if link.URL != "" {
-		fmt.Fprintf(w, "Open the portal (this link is good once, within the hour; berth portal link%s makes another):\n  %s\n\n", data, link.URL)
+		fmt.Fprintf(w,
+			"Open the portal (this link is good once, within the hour; berth portal link%s makes another):\n  %s\n\n",
+			data, link.URL)
 	} else {
 		fmt.Fprintf(w, "Open the portal with the link that this makes: berth portal link%s\n\n", data)
 	}

@@ -44,7 +44,8 @@ there is to change.`,
 				return err
 			}
 			return c.Print(link, func(w io.Writer) {
-				fmt.Fprintf(w, "%s\n\nOver HTTPS: %s\nGood once, until %s, as %s.\n", link.URL, link.HTTPSURL, link.Expires.Local().Format(time.TimeOnly), link.Role)
+				fmt.Fprintf(w, "%s\n\nOver HTTPS: %s\nGood once, until %s, as %s.\n",
+					link.URL, link.HTTPSURL, link.Expires.Local().Format(time.TimeOnly), link.Role)
 			})
 		},
 	}

@@ -56,7 +56,9 @@ one then, and in place of a policy of a hub one with other keys.`,
 			if err != nil {
 				return err
 			}
-			return c.Print(struct{}{}, func(w io.Writer) { fmt.Fprintf(w, "The record %s %s is deleted.\n", args[0], cli.Printable(args[1])) })
+			return c.Print(struct{}{}, func(w io.Writer) {
+				fmt.Fprintf(w, "The record %s %s is deleted.\n", args[0], cli.Printable(args[1]))
+			})
 		},
 	})
 	return command

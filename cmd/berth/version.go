@@ -51,7 +51,8 @@ func builtFrom() build {
 			}
 		}
 	}
-	if hash, at, ok := strings.Cut(strings.TrimSpace(archived), " "); ok && found.Commit == "" && !strings.HasPrefix(hash, "$") {
+	hash, at, ok := strings.Cut(strings.TrimSpace(archived), " ")
+	if ok && found.Commit == "" && !strings.HasPrefix(hash, "$") {
 		found.Commit, found.Date = hash, at
 	}
 	return found

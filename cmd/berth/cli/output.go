@@ -67,7 +67,8 @@ func (c *Env) Print(result any, people func(w io.Writer)) error {
 // TellOfUnreadable says which records a list or file does not have.
 func (c *Env) TellOfUnreadable() {
 	for _, record := range c.Target.unreadable {
-		fmt.Fprintf(c.Stderr, "berth: the record %s %s cannot be read: %s\n", Printable(record.Collection), Printable(record.Key), Printable(record.Reason))
+		fmt.Fprintf(c.Stderr, "berth: the record %s %s cannot be read: %s\n",
+			Printable(record.Collection), Printable(record.Key), Printable(record.Reason))
 	}
 }
 

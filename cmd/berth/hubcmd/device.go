@@ -115,7 +115,8 @@ func (c commands) deviceList() *cobra.Command {
 				return err
 			}
 			header, row := DeviceTable(len(hubs) > 1)
-			return cli.PrintPages(c.Env, wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
+			return cli.PrintPages(c.Env,
+				wanted, devicesOf(command.Context(), hubs), c.noDevices(command.Context(), hubs), header, row)
 		},
 	}
 	wanted.ListFlags(command)
@@ -287,7 +288,9 @@ func describeDevice(w io.Writer, d identity.Device) {
 	if d.Capabilities.IoTEdge {
 		fields = append(fields, cli.Field{"IoT Edge", "yes"})
 	}
-	cli.PrintFields(w, append(fields, cli.Field{"Parent", strings.Join(d.ParentScopes, ", ")}, cli.Field{"Generation", d.GenerationID})...)
+	cli.PrintFields(w, append(fields,
+		cli.Field{"Parent", strings.Join(d.ParentScopes, ", ")},
+		cli.Field{"Generation", d.GenerationID})...)
 }
 
 // hubsElsewhere are the linked hubs that are not of the server, as far as that can be

@@ -113,7 +113,8 @@ func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *ide
 		return cli.UsageError(errors.New(
 			"--primary-key and --secondary-key are of a device with the authentication sas"))
 	case thumbprints && wanted != identity.SelfSigned:
-		return cli.UsageError(errors.New("--thumbprint and --secondary-thumbprint are of one with the authentication selfSigned"))
+		return cli.UsageError(errors.New("--thumbprint and --secondary-thumbprint are of one " +
+			"with the authentication selfSigned"))
 	}
 	after := identity.Authentication{Type: wanted}
 	if wanted == before.Type {

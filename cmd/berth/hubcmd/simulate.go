@@ -159,7 +159,8 @@ func (f simulateFlags) useProof(s *Simulation) error {
 	byCertificate := f.certificateFile != "" || f.keyFile != ""
 	byKey := f.symmetricKey != ""
 	if byCertificate && byKey || f.tpm != "" && (byCertificate || byKey) {
-		return cli.UsageError(errors.New("--cert, --symmetric-key and --tpm are three ways in which a device proves itself: " +
+		return cli.UsageError(errors.New("--cert, --symmetric-key and --tpm are three ways " +
+			"in which a device proves itself: " +
 			"choose one"))
 	}
 	if f.tpm != "" && f.csr {
@@ -197,12 +198,15 @@ func (f simulateFlags) useKey(s *Simulation, source, value string) error {
 }
 
 func (f simulateFlags) useCertificate(s *Simulation) error {
-	certificateFile, keyFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE")), cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
+	certificateFile := cmp.Or(f.certificateFile, os.Getenv("X509_CERT_FILE"))
+	keyFile := cmp.Or(f.keyFile, os.Getenv("X509_KEY_FILE"))
 	if certificateFile == "" || keyFile == "" {
-		return cli.Advise(cli.UsageError(errors.New("the device needs a certificate and its private key, --cert FILE --key FILE, "+
+		return cli.Advise(cli.UsageError(errors.New("the device needs a certificate and its private key, "+
+			"--cert FILE --key FILE, "+
 			"or --symmetric-key KEY, or --tpm FILE")), "berth cert device CN makes a certificate and its key.")
 	}
-	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE")))
+	passPhrase := cmp.Or(f.passPhrase, os.Getenv("PASS_PHRASE"), os.Getenv("X509_PASS_PHRASE"))
+	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, passPhrase)
 	s.Certificate = &certificate
 	if err == nil {
 		s.RegistrationID = cmp.Or(s.RegistrationID, os.Getenv("DPS_X509_REGISTRATION_ID"), certificate.Leaf.Subject.CommonName)

@@ -64,7 +64,8 @@ func (s Simulation) Run(ctx context.Context) (device.Registration, error) {
 		s.Certificate = &tls.Certificate{Certificate: state.IssuedCertificateChain, PrivateKey: s.operationalKey}
 		s.Key, s.TPM = "", nil
 	}
-	fmt.Fprintf(s.Log, "The complete registration result is\n%s\n%s\n%s\n%s\n", state.DeviceID, state.AssignedHub, state.Substatus, payload)
+	fmt.Fprintf(s.Log, "The complete registration result is\n%s\n%s\n%s\n%s\n",
+		state.DeviceID, state.AssignedHub, state.Substatus, payload)
 	if s.Messages == 0 {
 		return registration, nil
 	}

@@ -55,7 +55,8 @@ says. With -o json each is one JSON object in a line.`,
 			if device != "" {
 				// Its messages may be there though it is deleted, or come once it has registered.
 				if _, err := client.Device(command.Context(), device); errors.Is(err, fault.DeviceNotFound) {
-					fmt.Fprintf(c.Stderr, "berth: the hub has no device %q now: berth device list shows which there are\n", device)
+					fmt.Fprintf(c.Stderr,
+						"berth: the hub has no device %q now: berth device list shows which there are\n", device)
 				}
 			}
 			write := MessageLines(c.Stdout)
@@ -75,7 +76,8 @@ says. With -o json each is one JSON object in a line.`,
 	flags.IntVar(&max, "max", 0, "end after so many messages (0 is never)")
 	flags.StringVar(&device, "device", "", "only messages of the device with this `id`")
 	hubFlag(command, &hubName)
-	command.RegisterFlagCompletionFunc("from", cobra.FixedCompletions([]cobra.Completion{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
+	command.RegisterFlagCompletionFunc("from",
+		cobra.FixedCompletions([]cobra.Completion{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
 	return command
 }
 

@@ -90,7 +90,10 @@ func (c commands) credentialPolicyList() *cobra.Command {
 			}
 			return cli.PrintList(c.Env, policies, "There are no credential policies. Make one: berth credential policy set NAME",
 				[]string{"NAME", "AUTHORITY", "VALIDITY", "KEY TYPES", "DNS NAMES"}, func(p issuance.Policy) []string {
-					return []string{p.Name, p.Authority, lasting(p), strings.Join(p.KeyTypes, ","), cli.OrDash(strings.Join(p.DNSNames, ","))}
+					return []string{
+						p.Name, p.Authority, lasting(p), strings.Join(p.KeyTypes, ","),
+						cli.OrDash(strings.Join(p.DNSNames, ",")),
+					}
 				})
 		},
 	}
@@ -138,7 +141,11 @@ func (c commands) issuedList() *cobra.Command {
 			}
 			return cli.PrintPages(c.Env, wanted, list, cli.Nothing(none),
 				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"}, func(i issuance.Certificate) []string {
-					return []string{i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType, cli.FormatTime(i.Issued), cli.FormatTime(i.NotAfter), cli.OrDash(cli.FormatTime(i.Revoked))}
+					return []string{
+						i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType,
+						cli.FormatTime(i.Issued), cli.FormatTime(i.NotAfter),
+						cli.OrDash(cli.FormatTime(i.Revoked)),
+					}
 				})
 		},
 	}
@@ -184,7 +191,8 @@ func (c commands) issuedRevoke() *cobra.Command {
 				return err
 			}
 			return c.Print(issued, func(w io.Writer) {
-				fmt.Fprintf(w, "the certificate of %s is revoked since %s\n", cli.Printable(issued.RegistrationID), cli.FormatTime(issued.Revoked))
+				fmt.Fprintf(w, "the certificate of %s is revoked since %s\n",
+					cli.Printable(issued.RegistrationID), cli.FormatTime(issued.Revoked))
 			})
 		},
 	}

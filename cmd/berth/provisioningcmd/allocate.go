@@ -33,7 +33,8 @@ as it would be.`,
 		Args: cli.ExactArgs("ID"),
 		RunE: func(command *cobra.Command, args []string) error {
 			if !dryRun {
-				return cli.UsageError(errors.New("devices are assigned when they register; to see where one would go, add --dry-run"))
+				return cli.UsageError(errors.New("devices are assigned when they register; " +
+					"to see where one would go, add --dry-run"))
 			}
 			wanted.RegistrationID = args[0]
 			if payload != "" {
@@ -78,7 +79,8 @@ func describePreview(w io.Writer, p provisioning.Preview) {
 		fmt.Fprintln(w, "\nBut the device has an individual enrollment, which decides alone: leave out --group.")
 	}
 	if len(p.Candidates) == 0 {
-		fmt.Fprintln(w, "\nThere is no hub for it: let the enrollment name one that is linked, as berth hub list shows them")
+		fmt.Fprintln(w,
+			"\nThere is no hub for it: let the enrollment name one that is linked, as berth hub list shows them")
 		return
 	}
 	fmt.Fprintln(w)
@@ -127,7 +129,8 @@ func (c commands) networkSet() *cobra.Command {
 				network.Latencies[location] = value
 			}
 			if len(network.Latencies) == 0 {
-				return cli.UsageError(errors.New("--latency LOCATION=MILLISECONDS says how far a location is, and is missing"))
+				return cli.UsageError(errors.New("--latency LOCATION=MILLISECONDS says how far a location is, " +
+					"and is missing"))
 			}
 			service, err := c.Target.Provisioning()
 			if err != nil {

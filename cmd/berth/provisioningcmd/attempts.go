@@ -71,7 +71,10 @@ every check of each attempt; the one that failed comes last, with advice.`,
 					failed, _ := a.Checks.Failed()
 					// What broke outside of a check has no more than its message.
 					saw := cmp.Or(failed.Saw, a.Message)
-					return []string{cli.FormatTime(a.Time), cli.OrDash(a.RegistrationID), outcome(a), cli.OrDash(failed.Name), cli.OrDash(saw), cli.OrDash(failed.Advice)}
+					return []string{
+						cli.FormatTime(a.Time), cli.OrDash(a.RegistrationID), outcome(a),
+						cli.OrDash(failed.Name), cli.OrDash(saw), cli.OrDash(failed.Advice),
+					}
 				})
 		},
 	}
@@ -113,7 +116,8 @@ func (c commands) saveAttempt(
 		return fmt.Errorf("save the attempt: %w", err)
 	}
 	return c.Print(attempt, func(w io.Writer) {
-		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ", cli.OrDash(cli.Printable(attempt.RegistrationID)), cli.FormatTime(attempt.Time), file)
+		fmt.Fprintf(w, "The attempt of %s at %s is in %s. ",
+			cli.OrDash(cli.Printable(attempt.RegistrationID)), cli.FormatTime(attempt.Time), file)
 		if len(attempt.Snapshot) == 0 {
 			fmt.Fprintln(w, "It can't be judged again: a TLS handshake, or a TPM, leaves nothing behind to judge.")
 			return

@@ -33,7 +33,10 @@ verified before: by proof of possession of its key, or by trusting it on upload.
     openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -out verify.pem
   berth authority verify factory --file verify.pem`,
 	})
-	command.AddCommand(c.authorityCreate(), c.authorityCode(), c.authorityVerify(), c.authorityShow(), c.authorityList(), c.authorityDelete())
+	command.AddCommand(
+		c.authorityCreate(), c.authorityCode(), c.authorityVerify(), c.authorityShow(), c.authorityList(),
+		c.authorityDelete(),
+	)
 	return command
 }
 
@@ -55,7 +58,10 @@ func certificateText(file string) ([]byte, error) {
 }
 
 // onAuthority is a command that does something to an authority and shows it.
-func (c commands) onAuthority(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error)) *cobra.Command {
+func (c commands) onAuthority(
+	command *cobra.Command,
+	do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error),
+) *cobra.Command {
 	command.Args = cli.ExactArgs("NAME")
 	command.RunE = func(command *cobra.Command, args []string) error {
 		service, err := c.Target.Provisioning()
@@ -92,7 +98,9 @@ func describeAuthority(w io.Writer, a authority.Authority) {
 	case a.VerificationCode == "":
 		fmt.Fprintf(w, "\nNot verified yet. Prove that you hold its key: berth authority code %s\n", a.Name)
 	default:
-		fmt.Fprintf(w, "\nSign a certificate with the code as its common name, then: berth authority verify %s --file FILE\n", a.Name)
+		fmt.Fprintf(w,
+			"\nSign a certificate with the code as its common name, then: berth authority verify %s --file FILE\n",
+			a.Name)
 	}
 }
 
@@ -153,7 +161,10 @@ func (c commands) authorityList() *cobra.Command {
 		"There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
 		[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
 		func(a authority.Authority) []string {
-			return []string{a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, cli.FormatTime(a.Info.NotAfterUTC.Time), cli.OrDash(a.Warning)}
+			return []string{
+				a.Name, fmt.Sprint(a.IsVerified), a.Info.SubjectName, cli.FormatTime(a.Info.NotAfterUTC.Time),
+				cli.OrDash(a.Warning),
+			}
 		})
 }
 
@@ -174,7 +185,8 @@ and make that the only one when the devices have certificates of it.`,
 			}
 			err = service.DeleteAuthority(command.Context(), args[0], "", force)
 			if errors.Is(err, fault.Conflict) {
-				return cli.Advise(err, "berth group update GROUP --authority NAME names another one; --force deletes it all the same.")
+				return cli.Advise(err,
+					"berth group update GROUP --authority NAME names another one; --force deletes it all the same.")
 			}
 			return err
 		},

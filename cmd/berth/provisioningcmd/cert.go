@@ -85,7 +85,8 @@ its private key in CN.key.pem. Self-signed certificates are for tests.`,
 					cli.Field{"Common name", name},
 					cli.Field{"SHA-256", thumbprint},
 					cli.Field{"Valid to", cli.FormatTime(parsed[0].NotAfter)})
-				fmt.Fprintf(w, "\nEnroll it: berth enrollment create %s --x509 %s\n", cli.Quote(name), cli.Quote(certificateFile))
+				fmt.Fprintf(w, "\nEnroll it: berth enrollment create %s --x509 %s\n",
+					cli.Quote(name), cli.Quote(certificateFile))
 			})
 		},
 	}

@@ -21,7 +21,10 @@ func (c commands) enrollment() *cobra.Command {
 		Use:   "enrollment",
 		Short: "Individual enrollments: the devices that may come in",
 	})
-	command.AddCommand(c.enrollmentCreate(), c.enrollmentShow(), c.enrollmentList(), c.enrollmentUpdate(), c.enrollmentDelete(), c.enrollmentImport(), c.enrollmentExport())
+	command.AddCommand(
+		c.enrollmentCreate(), c.enrollmentShow(), c.enrollmentList(), c.enrollmentUpdate(),
+		c.enrollmentDelete(), c.enrollmentImport(), c.enrollmentExport(),
+	)
 	return command
 }
 
@@ -225,7 +228,8 @@ func (f *enrollmentFlags) flags(command *cobra.Command) {
 	flags.StringVar(&f.status, "provisioning-status", "", "enabled or disabled")
 	flags.BoolVar(&f.edge, "edge-enabled", false, "the device is an IoT Edge device")
 	cli.KeysFlag(command, &f.keys)
-	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
+	command.RegisterFlagCompletionFunc("provisioning-status",
+		cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // namesKeys reports whether the flags are about the device's keys.
@@ -383,7 +387,9 @@ func (c commands) readCertificate(file, registrationID string) (string, error) {
 		return "", fmt.Errorf("%s: %w", file, err)
 	}
 	if name := parsed[0].Subject.CommonName; !strings.EqualFold(name, registrationID) {
-		fmt.Fprintf(c.Stderr, "berth: warning: the certificate's common name is %q, the registration id is %q: the device is refused while they differ\n", name, registrationID)
+		fmt.Fprintf(c.Stderr,
+			"berth: warning: the certificate's common name is %q, "+
+				"the registration id is %q: the device is refused while they differ\n", name, registrationID)
 	}
 	return pemOf(parsed), nil
 }
@@ -436,6 +442,8 @@ func DescribeEnrollment(w io.Writer, e enroll.Enrollment) {
 		registration := strings.TrimSpace(fmt.Sprintf("%s %s", state.Status, state.AssignedHub))
 		fields = append(fields, cli.Field{"Registration", registration})
 	}
-	fields = append(fields, cli.Field{"Created", cli.FormatTime(e.CreatedDateTimeUTC.Time)}, cli.Field{"Last updated", cli.FormatTime(e.LastUpdatedDateTimeUTC.Time)})
+	fields = append(fields,
+		cli.Field{"Created", cli.FormatTime(e.CreatedDateTimeUTC.Time)},
+		cli.Field{"Last updated", cli.FormatTime(e.LastUpdatedDateTimeUTC.Time)})
 	cli.PrintFields(w, fields...)
 }

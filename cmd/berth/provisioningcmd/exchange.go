@@ -130,7 +130,8 @@ func (c commands) tellOfKeys(without int) error {
 	if without == 0 {
 		return nil
 	}
-	_, err := fmt.Fprintf(c.Stderr, "berth: the keys of %d are not in it, and others are made where it is imported; --keys writes them\n", without)
+	_, err := fmt.Fprintf(c.Stderr,
+		"berth: the keys of %d are not in it, and others are made where it is imported; --keys writes them\n", without)
 	return err
 }
 

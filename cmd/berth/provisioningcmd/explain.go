@@ -170,7 +170,8 @@ func (c commands) judgeChain(
 ) (provisioning.Decision, error) {
 	ctx := command.Context()
 	if len(authorities) == 0 && at != "" {
-		return provisioning.Decision{}, cli.UsageError(errors.New("--at belongs to --ca: a server judges by its own clock"))
+		return provisioning.Decision{}, cli.UsageError(errors.New("--at belongs to --ca: " +
+			"a server judges by its own clock"))
 	}
 	chain, err := credential.ParseCertificates(text)
 	if err != nil {

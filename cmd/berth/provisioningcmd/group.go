@@ -19,7 +19,10 @@ func (c commands) group() *cobra.Command {
 		Use:   "group",
 		Short: "Enrollment groups: all devices that an authority signed, or with keys derived from one",
 	})
-	command.AddCommand(c.groupCreate(), c.groupShow(), c.groupList(), c.groupUpdate(), c.groupDelete(), c.groupDeviceKey(), c.groupImport(), c.groupExport())
+	command.AddCommand(
+		c.groupCreate(), c.groupShow(), c.groupList(), c.groupUpdate(), c.groupDelete(), c.groupDeviceKey(),
+		c.groupImport(), c.groupExport(),
+	)
 	return command
 }
 
@@ -58,7 +61,8 @@ func (f *groupFlags) flags(command *cobra.Command) {
 		"let the group's devices take device ids that belong to other enrollments or were made by hand: "+
 			"the device that had one is kept out from then on")
 	cli.KeysFlag(command, &f.keys)
-	command.RegisterFlagCompletionFunc("provisioning-status", cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
+	command.RegisterFlagCompletionFunc("provisioning-status",
+		cobra.FixedCompletions([]cobra.Completion{"enabled", "disabled"}, cobra.ShellCompDirectiveNoFileComp))
 }
 
 // apply writes into the group what the flags say.
@@ -218,7 +222,10 @@ func (c commands) groupList() *cobra.Command {
 		"There are no enrollment groups. Make one: berth group create ID --x509 FILE",
 		[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
 		func(g enroll.Group) []string {
-			return []string{g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type, cli.OrDash(signedBy(g)), cli.OrDash(g.HubHostName)}
+			return []string{
+				g.EnrollmentGroupID, string(g.ProvisioningStatus), g.Attestation.Type,
+				cli.OrDash(signedBy(g)), cli.OrDash(g.HubHostName),
+			}
 		})
 }
 
@@ -344,5 +351,7 @@ func describeGroup(w io.Writer, g enroll.Group) {
 	if g.InitialTwin != nil {
 		fields = append(fields, cli.Field{"Initial twin", cli.CompactJSON(g.InitialTwin)})
 	}
-	cli.PrintFields(w, append(fields, cli.Field{"Created", cli.FormatTime(g.CreatedDateTimeUTC.Time)}, cli.Field{"Last updated", cli.FormatTime(g.LastUpdatedDateTimeUTC.Time)})...)
+	cli.PrintFields(w, append(fields,
+		cli.Field{"Created", cli.FormatTime(g.CreatedDateTimeUTC.Time)},
+		cli.Field{"Last updated", cli.FormatTime(g.LastUpdatedDateTimeUTC.Time)})...)
 }

@@ -193,7 +193,8 @@ func (c commands) wantedLink(ctx context.Context, text string) (linkedhub.Link, 
 		return linkedhub.Link{}, cli.UsageError(err)
 	}
 	if connection.SharedAccessKeyName == "" {
-		return linkedhub.Link{}, cli.UsageError(errors.New("this is a device's connection string: a hub's has SharedAccessKeyName"))
+		return linkedhub.Link{}, cli.UsageError(errors.New("this is a device's connection string: " +
+			"a hub's has SharedAccessKeyName"))
 	}
 	return linkedhub.Link{HostName: connection.HostName, ConnectionString: text}, nil
 }
@@ -250,7 +251,10 @@ func (c commands) hubList() *cobra.Command {
 					if l.LatencyMillis != nil {
 						latency = number(l.LatencyMillis) + " ms"
 					}
-					return []string{cli.OrDash(l.Hub), l.HostName, where, number(l.AllocationWeight), cli.OrDash(l.Location), cli.OrDash(latency)}
+					return []string{
+						cli.OrDash(l.Hub), l.HostName, where, number(l.AllocationWeight),
+						cli.OrDash(l.Location), cli.OrDash(latency),
+					}
 				})
 		},
 	}

@@ -68,7 +68,8 @@ func (c commands) injectKind(kind inject.Kind, short string) *cobra.Command {
 				return err
 			}
 			return c.Print(injected, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is injected into the next %d registrations of %s. It ends by itself, or with: berth inject stop %s\n",
+				fmt.Fprintf(w, "%s is injected into the next %d registrations of %s. "+
+					"It ends by itself, or with: berth inject stop %s\n",
 					injectNames[kind], injected.Times, injectScope(injected), injected.ID)
 			})
 		},
@@ -112,7 +113,9 @@ func (c commands) injectList() *cobra.Command {
 			}
 			return cli.PrintList(c.Env, faults, "No faults are injected.", []string{"ID", "KIND", "TIMES", "SECONDS", "DEVICES"},
 				func(f inject.Fault) []string {
-					return []string{f.ID, injectNames[f.Kind], fmt.Sprint(f.Times), fmt.Sprint(f.Seconds), injectScope(f)}
+					return []string{
+						f.ID, injectNames[f.Kind], fmt.Sprint(f.Times), fmt.Sprint(f.Seconds), injectScope(f),
+					}
 				})
 		},
 	}

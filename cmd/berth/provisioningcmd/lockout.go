@@ -31,7 +31,10 @@ default none is.`,
 			}
 			return cli.PrintList(c.Env, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
 				func(l guard.LockedOut) []string {
-					return []string{l.Source, cli.FormatTime(l.Since.Time), cli.FormatTime(l.Until.Time), fmt.Sprint(l.Failures), fmt.Sprint(l.Refused)}
+					return []string{
+						l.Source, cli.FormatTime(l.Since.Time), cli.FormatTime(l.Until.Time),
+						fmt.Sprint(l.Failures), fmt.Sprint(l.Refused),
+					}
 				})
 		},
 	}, &cobra.Command{

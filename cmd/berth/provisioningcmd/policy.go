@@ -26,7 +26,10 @@ RegistrationStatusRead and RegistrationStatusWrite.`,
   berth policy show dashboard --keys
   berth policy regenerate-key dashboard primary`,
 	})
-	command.AddCommand(c.policyCreate(), c.policyShow(), c.policyList(), c.policyRights(), c.policyRegenerateKey(), c.policyDelete())
+	command.AddCommand(
+		c.policyCreate(), c.policyShow(), c.policyList(), c.policyRights(), c.policyRegenerateKey(),
+		c.policyDelete(),
+	)
 	return command
 }
 
@@ -72,7 +75,10 @@ func withoutPolicyKeys(p access.Policy) keylessPolicy {
 }
 
 // onPolicy is a command that does something to a policy and shows it.
-func (c commands) onPolicy(command *cobra.Command, do func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error)) *cobra.Command {
+func (c commands) onPolicy(
+	command *cobra.Command,
+	do func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error),
+) *cobra.Command {
 	keys := false
 	command.RunE = func(command *cobra.Command, args []string) error {
 		service, err := c.Target.Provisioning()

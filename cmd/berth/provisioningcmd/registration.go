@@ -54,7 +54,11 @@ func (c commands) registrationList() *cobra.Command {
 		"No device has registered. berth attempts shows those that tried.",
 		[]string{"REGISTRATION ID", "STATUS", "SUBSTATUS", "ASSIGNED HUB", "DEVICE ID", "LAST UPDATED"},
 		func(r provisioning.Registration) []string {
-			return []string{r.RegistrationID, string(r.Status), cli.OrDash(string(r.Substatus)), cli.OrDash(r.AssignedHub), cli.OrDash(r.DeviceID), cli.FormatTime(r.LastUpdatedDateTimeUTC.Time)}
+			return []string{
+				r.RegistrationID, string(r.Status), cli.OrDash(string(r.Substatus)),
+				cli.OrDash(r.AssignedHub), cli.OrDash(r.DeviceID),
+				cli.FormatTime(r.LastUpdatedDateTimeUTC.Time),
+			}
 		})
 }
 
