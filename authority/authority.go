@@ -146,7 +146,7 @@ func (a *Authorities) Put(ctx context.Context, name string, certificate []byte, 
 func CheckCertificate(certificate *x509.Certificate) error {
 	if !certificate.BasicConstraintsValid || !certificate.IsCA {
 		return fault.New(fault.ArgumentInvalid,
-			"The certificate %.200q is no authority: it has no basic constraint CA:TRUE. Use the certificate that "+
+			"The certificate %.200q is not an authority: it has no basic constraint CA:TRUE. Use the certificate that "+
 				"signs those of the devices, not one of a device's own",
 			certificate.Subject.String())
 	}

@@ -37,5 +37,6 @@ func TestSegment(t *testing.T) {
 		"10.0.0.0/8"} {
 		check(t, id)
 	}
-	rapid.Check(t, func(t *rapid.T) { check(t, rapid.StringMatching(`[a-z.~%/?#+&;:@ é-]{1,8}`).Draw(t, "id")) })
+	// Of all ids networks alone have a slash, and none has two in a row or one at an end.
+	rapid.Check(t, func(t *rapid.T) { check(t, rapid.StringMatching(`[a-z.~%?#+&;:@ é-]{1,8}`).Draw(t, "id")) })
 }
