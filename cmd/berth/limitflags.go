@@ -24,7 +24,10 @@ type limitFlags struct {
 
 func (f *limitFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
-	flags.StringVar(&f.fidelity, "fidelity", "berth", "berth (no limits but those of the machine) or azure: impose the limits, throttles, pacing and forms of requests that Azure documents, so that what fails there fails here first, and let a group's device take any device id")
+	flags.StringVar(&f.fidelity, "fidelity", "berth",
+		"berth (no limits but those of the machine) or azure: impose the limits, throttles, pacing and forms of "+
+			"requests that Azure documents, so that what fails there fails here first, "+
+			"and let a group's device take any device id")
 	flags.IntVar(&f.registrations, "registrations-per-minute", 0,
 		"take at most so many registrations a minute from all devices; more are answered 429 (0 means unlimited)")
 	flags.IntVar(&f.device, "device-registrations-per-minute", 0,
