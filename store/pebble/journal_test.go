@@ -372,6 +372,47 @@ func TestLostMark(t *testing.T) {
 	}
 }
 
+// TestLostMarkAndLog damages, of documents whose mark is lost, a log that another follows:
+// a repair cuts it and what comes after it.
+func TestLostMarkAndLog(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	d := openMarked(t, dir)
+	value := []byte(strings.Repeat("v", 4000))
+	for i := range 120 {
+		change := store.Change{Collection: "c", Key: fmt.Sprintf("k%03d", i), Value: value}
+		if _, err := d.Commit(t.Context(), change); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	documents := filepath.Join(dir, "documents")
+	logs, err := filepath.Glob(filepath.Join(documents, "*.log"))
+	if err != nil || len(logs) < 2 {
+		t.Fatalf("the logs are %v, %v", logs, err)
+	}
+	change(t, logs[0], func(b []byte) []byte { return b[:len(b)/2] })
+	os.RemoveAll(filepath.Join(dir, "marks"))
+	if err := openError(t, dir); !errors.As(err, new(*store.LossError)) {
+		t.Fatalf("it opens with %v", err)
+	}
+	_, err = Check(t.Context(), documents, marked(dir))
+	if !errors.As(err, new(*store.LossError)) || !strings.Contains(err.Error(), "a write-ahead log in "+documents) {
+		t.Errorf("checked: %v", err)
+	}
+	if missing, err := Repair(t.Context(), documents, t.TempDir(), marked(dir)); missing == nil || err != nil {
+		t.Fatalf("repaired: %v, %v", missing, err)
+	}
+	if n, err := Check(t.Context(), documents, marked(dir)); n < 10 || n > 60 || err != nil {
+		t.Errorf("after the repair: %d documents, %v", n, err)
+	}
+	if err := openError(t, dir); err != nil {
+		t.Errorf("after the repair it opens with %v", err)
+	}
+}
+
 // TestDamagedAttendants damages the small files beside the documents: settings, of which
 // nothing depends, and markers.
 func TestDamagedAttendants(t *testing.T) {
