@@ -185,6 +185,7 @@ func allTexts(t *testing.T) found {
 	// Without DISCONNECT there is no reason but that of package io.
 	texts[io.ErrUnexpectedEOF.Error()] = "why a connection ended"
 	texts[credential.UsableKeys] = "what a check expects"
+	texts["%s: %v"] = "what is wrong with a part of something"
 	for _, kind := range document.Kinds() {
 		texts[kind] = "what JSON must be"
 	}

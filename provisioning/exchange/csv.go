@@ -94,6 +94,9 @@ var mechanisms = map[string][]string{
 // leftOut returns the columns of a row whose cells there is no place for: those of
 // another attestation, and what belongs to another cell that is empty or says more.
 func leftOut(row map[string]string, attestation string) (columns []string) {
+	if _, known := mechanisms[attestation]; !known {
+		return nil // the row is refused
+	}
 	for _, column := range Columns {
 		idle := column == "webhookApiVersion" && row["webhookUrl"] == "" ||
 			column == "primaryThumbprint" && row["primaryCertificate"] != "" ||

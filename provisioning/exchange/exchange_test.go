@@ -178,6 +178,7 @@ func TestCSVCellsWithoutPlace(t *testing.T) {
 		",,,t,t,k,,,,,v":           "primaryKey webhookApiVersion",
 		"TPM,,,,t,,k,e,r,,":        "secondaryThumbprint secondaryKey",
 		"symmetricKey,,,,,k,k,,,,": "",
+		"password,c,,t,,k,,e,,,v":  "",
 	} {
 		err := ReadEnrollments(strings.NewReader(header+"a,"+cells+"\n"), CSV, func(row Row[enroll.Enrollment]) error {
 			if got := strings.Join(row.Unknown, " "); got != want {
