@@ -26,6 +26,7 @@ type Config struct {
 	Now     func() time.Time     // the clock of the system
 	Elapsed func() time.Duration // time that passes whatever the clock is set to; the process's own when nil
 	Last    time.Time            // the last time that the run before is known to have had; zero if there was none
+	Lost    bool                 // there was a run before, and nobody knows what time it had
 
 	// Jumped is told by how much the clock was set, when that is implausible. It
 	// may not call the clock.
@@ -57,6 +58,9 @@ func New(config Config) *Clock {
 	if gap := c.wall.Sub(config.Last); !config.Last.IsZero() && (gap > absence || gap < -step) {
 		c.trusted += settling
 		c.known = config.Last
+	}
+	if config.Lost {
+		c.trusted += settling
 	}
 	return c
 }

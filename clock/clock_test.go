@@ -66,6 +66,21 @@ func TestJump(t *testing.T) {
 	}
 }
 
+// TestLost has a clock of which nobody knows whether it goes on from the run before.
+func TestLost(t *testing.T) {
+	w := newWorld()
+	config := w.config(time.Time{})
+	config.Lost = true
+	c := New(config)
+	if c.Trusted() || c.Jumped() {
+		t.Errorf("trusted %v, jumped %v", c.Trusted(), c.Jumped())
+	}
+	w.pass(time.Hour)
+	if !c.Trusted() {
+		t.Error("after an hour: not trusted")
+	}
+}
+
 // TestRestart is not trusted at once when the time between two runs is a surprise.
 func TestRestart(t *testing.T) {
 	for _, test := range []struct {

@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -62,6 +64,32 @@ func (j *journal) String() string {
 	j.mutex.Lock()
 	defer j.mutex.Unlock()
 	return j.text.String()
+}
+
+// TestLostTime takes the mark with the time of the last run away: nobody knows whether the
+// clock goes on from there, so that it is not trusted in the first hour, also after another
+// start within it. The first start of a folder trusts it.
+func TestLostTime(t *testing.T) {
+	c, log := &movedClock{}, &journal{}
+	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1",
+		Listen: "127.0.0.1", Now: c.Now, elapsed: c.Elapsed, Logger: slog.New(slog.NewTextHandler(log, nil))}}
+	h.start()
+	if !h.clock.Trusted() {
+		t.Error("the first start does not trust the clock")
+	}
+	h.stop()
+	for _, lose := range []func(path string) error{os.Remove, func(path string) error { return os.Truncate(path, 0) }} {
+		if err := lose(filepath.Join(h.config.DataDir, "marks", "clock")); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			h.start()
+			if h.clock.Trusted() || h.clock.Jumped() || !strings.Contains(log.String(), "it is not known what time") {
+				t.Errorf("trusted %v, jumped %v; the log says\n%s", h.clock.Trusted(), h.clock.Jumped(), log)
+			}
+			h.stop()
+		}
+	}
 }
 
 // TestClockAhead sets the clock 400 days ahead for seventeen seconds: messages have

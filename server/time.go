@@ -23,14 +23,25 @@ func (s *Server) openClock() error {
 	if len(value) == 8 {
 		last = time.Unix(0, int64(binary.LittleEndian.Uint64(value)))
 	}
-	s.clock = clock.New(clock.Config{Now: s.config.Now, Elapsed: s.config.elapsed, Last: last, Jumped: s.clockJumped})
-	if !s.clock.Trusted() {
-		s.config.Logger.Warn("the clock is far from where it was in the last run: "+
-			"nothing is deleted for its age in the first hour", "last", last.UTC(), "now", s.config.Now().UTC())
+	lost := last.IsZero() && mark.Noted(filepath.Join(s.config.DataDir, "documents"))
+	s.clock = clock.New(clock.Config{Now: s.config.Now, Elapsed: s.config.elapsed, Last: last, Lost: lost,
+		Jumped: s.clockJumped})
+	switch {
+	case lost:
+		s.config.Logger.Warn("it is not known what time the last run had: nothing is deleted for its age in the "+
+			"first hour", "mark", path)
+	case !s.clock.Trusted():
+		s.config.Logger.Warn("the clock is far from where it was in the last run: nothing is deleted for its age "+
+			"in the first hour", "last", last.UTC(), "now", s.config.Now().UTC())
 	}
-	if s.lastTime, err = mark.Open(path); err != nil {
-		s.lastTime, err = mark.Create(path, timeValue(s.config.Now()))
+	if s.lastTime, err = mark.Open(path); err == nil {
+		return nil
 	}
+	var now []byte // none until the clock is trusted
+	if !lost {
+		now = timeValue(s.config.Now())
+	}
+	s.lastTime, err = mark.Create(path, now)
 	return err
 }
 
