@@ -205,18 +205,25 @@ func Repair(ctx context.Context, dir, aside string, options Options) (missing, e
 	if !errors.As(unmarked, new(unmarkedError)) {
 		return repair(ctx, dir, aside, options)
 	}
-	m, err := mark.Create(options.Mark, nil)
-	if err == nil {
-		err = m.Close()
-	}
-	if err != nil {
-		return unmarked, err
-	}
+	path := options.Mark
+	options.Mark = ""
 	missing, err = repair(ctx, dir, aside, options)
+	if err == nil {
+		err = createMark(path, nil)
+	}
 	return errors.Join(unmarked, missing), err
 }
 
-// repair is Repair of documents whose mark can be read.
+// createMark makes a mark of these journals.
+func createMark(path string, of []journal) error {
+	m, err := mark.Create(path, appendJournals(nil, of))
+	if err != nil {
+		return err
+	}
+	return m.Close()
+}
+
+// repair is Repair of documents whose mark can be read, or without one.
 func repair(ctx context.Context, dir, aside string, options Options) (missing, err error) {
 	if _, missing = Check(ctx, dir, options); missing == nil {
 		return nil, nil
@@ -251,11 +258,7 @@ func repair(ctx context.Context, dir, aside string, options Options) (missing, e
 		// What the manifests hold is as it was.
 		isWAL := func(one journal) bool { return !strings.HasPrefix(one.name, "MANIFEST-") }
 		kept := slices.DeleteFunc(confirmed, isWAL)
-		m, err := mark.Create(options.Mark, appendJournals(nil, kept))
-		if err == nil {
-			err = m.Close()
-		}
-		if err != nil {
+		if err := createMark(options.Mark, kept); err != nil {
 			return missing, err
 		}
 	}

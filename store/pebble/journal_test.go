@@ -447,17 +447,27 @@ func TestDamagedAttendants(t *testing.T) {
 		})
 	}
 	for _, marker := range []string{"marker.format-version.*", "marker.manifest.*"} {
-		for _, marks := range []bool{true, false} {
-			t.Run(fmt.Sprintf("no %s, marks %v", marker, marks), func(t *testing.T) {
+		for _, marks := range []string{"whole", "lost", "none"} {
+			t.Run(fmt.Sprintf("no %s, marks %s", marker, marks), func(t *testing.T) {
 				dir := copyAll(t, dir)
 				documents := filepath.Join(dir, "documents")
 				os.Remove(only(t, documents, marker))
 				options := marked(dir)
-				if !marks {
+				switch marks {
+				case "none":
 					options = Options{}
+				case "lost":
+					os.Remove(options.Mark)
 				}
 				_, checked := Check(t.Context(), documents, options)
 				_, repaired := Repair(t.Context(), documents, filepath.Join(dir, "aside"), options)
+				_, again := Check(t.Context(), documents, options)
+				if again == nil || again.Error() != checked.Error() {
+					t.Errorf("after the repair: %v, and before: %v", again, checked)
+				}
+				if marks == "lost" { // of which a start tells first
+					options.Mark = ""
+				}
 				d, opened := Open(documents, options)
 				if opened == nil {
 					d.Close()
