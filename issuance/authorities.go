@@ -45,9 +45,29 @@ func (s *Service) authority(ctx context.Context, name string) (storedAuthority, 
 	return stored, etag, err
 }
 
+// authorityIf is authority under the condition ifMatch: "", "*" or the ETag that it must
+// have.
+func (s *Service) authorityIf(ctx context.Context, name, ifMatch string) (storedAuthority, string, error) {
+	stored, etag, err := s.authority(ctx, name)
+	if err == nil {
+		err = fault.Precondition("issuing authority", ifMatch, stored.Authority.ETag)
+	}
+	return stored, etag, err
+}
+
 // CreateAuthority makes an issuing authority below the root. It returns fault
-// 409000 for a name that is taken, also by one that was revoked.
-func (s *Service) CreateAuthority(ctx context.Context, name string) (Authority, error) {
+// 409000 for a name that is taken, also by one that was revoked, and 412001 for an ifMatch
+// that asks for another state than is there.
+func (s *Service) CreateAuthority(ctx context.Context, name, ifMatch string) (Authority, error) {
+	if ifMatch != "" {
+		present, err := s.Authority(ctx, name)
+		if err != nil && !errors.Is(err, fault.NotFound) {
+			return Authority{}, err
+		}
+		if err := fault.PreconditionOf("issuing authority", ifMatch, present.ETag, err == nil); err != nil {
+			return Authority{}, err
+		}
+	}
 	made, err := s.newAuthority(ctx, name)
 	if err != nil {
 		return Authority{}, err
@@ -85,9 +105,11 @@ func (s *Service) addAuthority(ctx context.Context, made storedAuthority) (Autho
 // is to sign, and returns it with the request for its certificate. Until that is
 // brought with ActivateAuthority it signs nothing. For one that was activated before it
 // makes another request for the same key, with which what it has signed stays good.
-// commonName is the subject's; "" is the one that it had before, or one of Berth's. It returns fault 409000 for a name
-// that is taken by an authority under Berth's own root, or by one that was revoked.
-func (s *Service) RequestAuthority(ctx context.Context, name, commonName string) (Authority, error) {
+// commonName is the subject's; "" is the one that it had before, or one of Berth's. It
+// returns fault 409000 for a name that is taken by an authority under Berth's own root, or
+// by one that was revoked, and 412001 for an ifMatch that asks for another state than is
+// there.
+func (s *Service) RequestAuthority(ctx context.Context, name, commonName, ifMatch string) (Authority, error) {
 	if err := checkName(name); err != nil {
 		return Authority{}, err
 	}
@@ -99,13 +121,19 @@ func (s *Service) RequestAuthority(ctx context.Context, name, commonName string)
 		return Authority{}, fault.New(fault.ArgumentInvalid, "The common name %q has a control character", commonName)
 	}
 	return store.RetryOnConflict(ctx, func() (Authority, error) {
-		return s.requestAuthority(ctx, strings.ToLower(name), commonName)
+		return s.requestAuthority(ctx, strings.ToLower(name), commonName, ifMatch)
 	})
 }
 
-func (s *Service) requestAuthority(ctx context.Context, name, commonName string) (Authority, error) {
+func (s *Service) requestAuthority(ctx context.Context, name, commonName, ifMatch string) (Authority, error) {
 	stored, etag, err := s.authority(ctx, name)
-	if errors.Is(err, fault.NotFound) {
+	missing := errors.Is(err, fault.NotFound)
+	if err == nil || missing {
+		if err := fault.PreconditionOf("issuing authority", ifMatch, stored.Authority.ETag, !missing); err != nil {
+			return Authority{}, err
+		}
+	}
+	if missing {
 		stored = storedAuthority{Authority: Authority{Name: name, Created: s.config.Now().UTC()}}
 		if commonName == "" {
 			commonName = "Berth operational " + name
@@ -152,13 +180,18 @@ const maxCommonName = 64
 // ActivateAuthority takes the certificate that was signed for the request of an issuing
 // authority, with those above it up to the root, in PEM and any order. From then on the
 // authority signs, and devices get that chain. It returns fault 400004 for what is wrong
-// with the chain, and 409000 for an authority that made no request.
-func (s *Service) ActivateAuthority(ctx context.Context, name string, chain []byte) (Authority, error) {
-	return store.RetryOnConflict(ctx, func() (Authority, error) { return s.activateAuthority(ctx, name, chain) })
+// with the chain, 409000 for an authority that made no request, and 412001 for one that
+// has another ETag than ifMatch.
+func (s *Service) ActivateAuthority(ctx context.Context, name string, chain []byte, ifMatch string) (Authority,
+	error) {
+	return store.RetryOnConflict(ctx, func() (Authority, error) {
+		return s.activateAuthority(ctx, name, chain, ifMatch)
+	})
 }
 
-func (s *Service) activateAuthority(ctx context.Context, name string, chain []byte) (Authority, error) {
-	stored, etag, err := s.authority(ctx, name)
+func (s *Service) activateAuthority(ctx context.Context, name string, chain []byte, ifMatch string) (Authority,
+	error) {
+	stored, etag, err := s.authorityIf(ctx, name, ifMatch)
 	switch {
 	case err != nil:
 		return Authority{}, err
@@ -203,15 +236,15 @@ func (s *Service) putAuthority(ctx context.Context, before Authority, stored sto
 
 // RevokeAuthority makes void all that an issuing authority signed, and ends the
 // connections of devices that came with it. It returns fault 404000 when there is
-// none.
-func (s *Service) RevokeAuthority(ctx context.Context, name string) (Authority, error) {
-	return s.revokeAuthority(ctx, name, "")
+// none, and 412001 for one that has another ETag than ifMatch.
+func (s *Service) RevokeAuthority(ctx context.Context, name, ifMatch string) (Authority, error) {
+	return s.revokeAuthority(ctx, name, "", ifMatch)
 }
 
 // RotateAuthority is RevokeAuthority and, in the same commit, has the policies that
 // name the authority name another one instead, which is made below the root when there
 // is none. It returns fault 409000 for one that can't sign.
-func (s *Service) RotateAuthority(ctx context.Context, name, replacement string) (Authority, error) {
+func (s *Service) RotateAuthority(ctx context.Context, name, replacement, ifMatch string) (Authority, error) {
 	if strings.EqualFold(name, replacement) {
 		return Authority{}, fault.New(fault.ArgumentInvalid,
 			"The issuing authority %.64s can't replace itself. Name another, or a new one", name)
@@ -219,12 +252,12 @@ func (s *Service) RotateAuthority(ctx context.Context, name, replacement string)
 	if err := checkName(replacement); err != nil {
 		return Authority{}, err
 	}
-	return s.revokeAuthority(ctx, name, replacement)
+	return s.revokeAuthority(ctx, name, replacement, ifMatch)
 }
 
-func (s *Service) revokeAuthority(ctx context.Context, name, replacement string) (Authority, error) {
+func (s *Service) revokeAuthority(ctx context.Context, name, replacement, ifMatch string) (Authority, error) {
 	return store.RetryOnConflict(ctx, func() (Authority, error) {
-		stored, etag, err := s.authority(ctx, name)
+		stored, etag, err := s.authorityIf(ctx, name, ifMatch)
 		if err != nil {
 			return Authority{}, err
 		}
@@ -294,10 +327,11 @@ func (s *Service) rotate(ctx context.Context, from, to string) (changes []store.
 
 // DeleteAuthority removes an issuing authority and its key. Its name stays taken, and
 // what it has signed is void. It returns fault 409000 while a policy names it, or while
-// a certificate is good that it signed, unless forced.
-func (s *Service) DeleteAuthority(ctx context.Context, name string, force bool) error {
+// a certificate is good that it signed, unless forced, and 412001 for one that has another
+// ETag than ifMatch.
+func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string, force bool) error {
 	stored, err := store.RetryOnConflict(ctx, func() (storedAuthority, error) {
-		stored, etag, err := s.authority(ctx, name)
+		stored, etag, err := s.authorityIf(ctx, name, ifMatch)
 		if err != nil {
 			return stored, err
 		}

@@ -97,7 +97,7 @@ func encoded(certificates ...*x509.Certificate) []byte {
 func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 	f, ctx := newFixture(t), t.Context()
 	company := newCompany(t, f.clock.Now())
-	made, err := f.RequestAuthority(ctx, "Factory", "Factory issuing")
+	made, err := f.RequestAuthority(ctx, "Factory", "Factory issuing", "")
 	if err != nil || made.Certificate != "" || made.Name != "factory" {
 		t.Fatalf("made is %+v, error %v", made, err)
 	}
@@ -143,12 +143,12 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 			c.NotAfter = company.now.Add(-time.Minute)
 		}), company.between, company.root), "Have the request signed again"},
 	} {
-		if _, err := f.ActivateAuthority(ctx, "factory", c.chain); !errors.Is(err, fault.ArgumentInvalid) ||
+		if _, err := f.ActivateAuthority(ctx, "factory", c.chain, ""); !errors.Is(err, fault.ArgumentInvalid) ||
 			!strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "x509:") {
 			t.Errorf("a chain %s is answered %v, want a fault that says %q", name, err, c.says)
 		}
 	}
-	active, err := f.ActivateAuthority(ctx, "factory", encoded(company.root, own, company.between)) // in any order
+	active, err := f.ActivateAuthority(ctx, "factory", encoded(company.root, own, company.between), "") // in any order
 	if err != nil || !active.NotAfter.Equal(own.NotAfter) {
 		t.Fatalf("activated is %+v, error %v", active, err)
 	}
@@ -165,7 +165,7 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 	}
 	// Renew leaves it to its operator, who has another request signed, for the same key.
 	f.renew()
-	again, err := f.RequestAuthority(ctx, "factory", "")
+	again, err := f.RequestAuthority(ctx, "factory", "", "")
 	if err != nil || again.Request == made.Request || again.Certificate != active.Certificate {
 		t.Fatalf("asked again it is %+v, error %v", again, err)
 	}
@@ -173,7 +173,7 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 		t.Errorf("asked again it is called %q", name)
 	}
 	renewed := company.signRequest(again.Request, func(c *x509.Certificate) { c.NotAfter = company.now.Add(2 * year) })
-	if _, err := f.ActivateAuthority(ctx, "factory", encoded(renewed, company.between, company.root)); err != nil {
+	if _, err := f.ActivateAuthority(ctx, "factory", encoded(renewed, company.between, company.root), ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.verify(leaf, "d1"); err != nil {
@@ -188,9 +188,9 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 		t.Errorf("an authority that has expired is answered %v", err)
 	}
 	for name, err := range map[string]error{
-		"a request of one of Berth's": second(f.RequestAuthority(ctx, DefaultAuthority, "")),
-		"a chain for one of Berth's":  second(f.ActivateAuthority(ctx, DefaultAuthority, encoded(own))),
-		"a name of Berth's root":      second(f.RequestAuthority(ctx, "root", "")),
+		"a request of one of Berth's": second(f.RequestAuthority(ctx, DefaultAuthority, "", "")),
+		"a chain for one of Berth's":  second(f.ActivateAuthority(ctx, DefaultAuthority, encoded(own), "")),
+		"a name of Berth's root":      second(f.RequestAuthority(ctx, "root", "", "")),
 	} {
 		if !errors.Is(err, fault.Conflict) {
 			t.Errorf("%s is answered %v", name, err)
@@ -239,14 +239,14 @@ func TestAuthoritiesAreRotated(t *testing.T) {
 	if _, err := f.PutPolicy(ctx, Policy{Name: "short", ValidityMinutes: 60}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.CreateAuthority(ctx, "third"); err != nil {
+	if _, err := f.CreateAuthority(ctx, "third", ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.PutPolicy(ctx, Policy{Name: "apart", Authority: "third"}, ""); err != nil {
 		t.Fatal(err)
 	}
 	old := f.issue("short", "d1")
-	if _, err := f.RotateAuthority(ctx, DefaultAuthority, "second"); err != nil {
+	if _, err := f.RotateAuthority(ctx, DefaultAuthority, "second", ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := f.verify(old, "d1"); !errors.Is(err, fault.UnauthorizedAccess) {
@@ -264,13 +264,13 @@ func TestAuthoritiesAreRotated(t *testing.T) {
 	if err := f.verify(f.issue("short", "d1"), "d1"); err != nil {
 		t.Errorf("what the other one signs: %v", err)
 	}
-	pending, err := f.RequestAuthority(ctx, "pending", "")
+	pending, err := f.RequestAuthority(ctx, "pending", "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for to, code := range map[string]fault.Code{"second": fault.ArgumentInvalid, DefaultAuthority: fault.Conflict,
 		pending.Name: fault.Conflict, "no name": fault.ArgumentInvalid, "root": fault.Conflict} {
-		if _, err := f.RotateAuthority(ctx, "second", to); !errors.Is(err, code) {
+		if _, err := f.RotateAuthority(ctx, "second", to, ""); !errors.Is(err, code) {
 			t.Errorf("to %s it is answered %v", to, err)
 		}
 	}
@@ -285,34 +285,34 @@ func TestDeleteInUse(t *testing.T) {
 	f, ctx := newFixture(t), t.Context()
 	users := &users{by: PolicyUser{ID: "meters", Group: true}}
 	f.Follow(users)
-	if err := f.DeletePolicy(ctx, "nothing", false); !errors.Is(err, fault.NotFound) {
+	if err := f.DeletePolicy(ctx, "nothing", "", false); !errors.Is(err, fault.NotFound) {
 		t.Errorf("a policy that is not there is answered %v", err)
 	}
 	for _, by := range []PolicyUser{{ID: "meters", Group: true}, {ID: "d1"}} {
 		users.by = by
-		if err := f.DeletePolicy(ctx, DefaultPolicy, false); !errors.Is(err, fault.Conflict) ||
+		if err := f.DeletePolicy(ctx, DefaultPolicy, "", false); !errors.Is(err, fault.Conflict) ||
 			!strings.Contains(err.Error(), by.ID) {
 			t.Errorf("a policy that %+v names is answered %v", by, err)
 		}
 	}
 	certificate := f.issue(DefaultPolicy, "d1")
-	if err := f.DeleteAuthority(ctx, DefaultAuthority, false); !errors.Is(err, fault.Conflict) ||
+	if err := f.DeleteAuthority(ctx, DefaultAuthority, "", false); !errors.Is(err, fault.Conflict) ||
 		!strings.Contains(err.Error(), "credential policy default") {
 		t.Errorf("an authority that a policy names is answered %v", err)
 	}
-	if err := f.DeletePolicy(ctx, DefaultPolicy, true); err != nil {
+	if err := f.DeletePolicy(ctx, DefaultPolicy, "", true); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Check(ctx, DefaultPolicy, "d1", csr(t, "d1")); !errors.Is(err, fault.Unavailable) {
 		t.Errorf("a policy that is gone is answered %v", err)
 	}
-	if err := f.DeleteAuthority(ctx, DefaultAuthority, false); !errors.Is(err, fault.Conflict) ||
+	if err := f.DeleteAuthority(ctx, DefaultAuthority, "", false); !errors.Is(err, fault.Conflict) ||
 		!strings.Contains(err.Error(), "good until") {
 		t.Errorf("an authority whose certificates are good is answered %v", err)
 	}
 	var told []Revocation
 	f.OnRevoke(func(r Revocation) { told = append(told, r) })
-	if err := f.DeleteAuthority(ctx, DefaultAuthority, true); err != nil {
+	if err := f.DeleteAuthority(ctx, DefaultAuthority, "", true); err != nil {
 		t.Fatal(err)
 	}
 	if len(told) != 1 || told[0].Authority != DefaultAuthority {
@@ -322,13 +322,13 @@ func TestDeleteInUse(t *testing.T) {
 		t.Errorf("there are %+v, error %v", authorities, err)
 	}
 	for name, err := range map[string]error{
-		"to create it":  second(f.CreateAuthority(ctx, DefaultAuthority)),
-		"to request it": second(f.RequestAuthority(ctx, DefaultAuthority, "")),
+		"to create it":  second(f.CreateAuthority(ctx, DefaultAuthority, "")),
+		"to request it": second(f.RequestAuthority(ctx, DefaultAuthority, "", "")),
 		"to rotate to it": func() error {
-			if _, err := f.CreateAuthority(ctx, "second"); err != nil {
+			if _, err := f.CreateAuthority(ctx, "second", ""); err != nil {
 				return err
 			}
-			return second(f.RotateAuthority(ctx, "second", DefaultAuthority))
+			return second(f.RotateAuthority(ctx, "second", DefaultAuthority, ""))
 		}(),
 	} {
 		if !errors.Is(err, fault.Conflict) {
@@ -340,17 +340,17 @@ func TestDeleteInUse(t *testing.T) {
 	}
 	f.renew() // and leaves it as it is
 	// One that nobody needs goes without force.
-	if err := f.DeleteAuthority(ctx, "second", false); err != nil {
+	if err := f.DeleteAuthority(ctx, "second", "", false); err != nil {
 		t.Error(err)
 	}
 	users.by = PolicyUser{}
-	if _, err := f.CreateAuthority(ctx, "fourth"); err != nil {
+	if _, err := f.CreateAuthority(ctx, "fourth", ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.PutPolicy(ctx, Policy{Name: "unused", Authority: "fourth"}, ""); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.DeletePolicy(ctx, "unused", false); err != nil {
+	if err := f.DeletePolicy(ctx, "unused", "", false); err != nil {
 		t.Error(err)
 	}
 }

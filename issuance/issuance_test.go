@@ -84,7 +84,7 @@ func TestVerify(t *testing.T) {
 	f, ctx := newFixture(t), t.Context()
 	var told []Revocation
 	f.OnRevoke(func(r Revocation) { told = append(told, r) })
-	if _, err := f.CreateAuthority(ctx, "second"); err != nil {
+	if _, err := f.CreateAuthority(ctx, "second", ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.PutPolicy(ctx, Policy{Name: "short", Authority: "second", ValidityMinutes: 60}, ""); err != nil {
@@ -112,7 +112,7 @@ func TestVerify(t *testing.T) {
 	}
 	refused("a revoked one", one, "one")
 	good(other, short)
-	if _, err := f.RevokeAuthority(ctx, "second"); err != nil {
+	if _, err := f.RevokeAuthority(ctx, "second", ""); err != nil {
 		t.Fatal(err)
 	}
 	refused("one of a revoked authority", short, "one")
@@ -194,7 +194,7 @@ func TestOldCertificatesGo(t *testing.T) {
 		f.clock.Now().Sub(issued[len(issued)-1].NotAfter) > expiredKept+24*time.Hour {
 		t.Errorf("%d are kept, the oldest expired at %s", len(issued), issued[len(issued)-1].NotAfter)
 	}
-	if kept, _, err := f.Certificates(ctx, "", 1000); err != nil || len(kept) != len(issued)+1 {
+	if kept, _, err := f.Certificates(ctx, "", "", 1000); err != nil || len(kept) != len(issued)+1 {
 		t.Errorf("%d are kept in all, error %v", len(kept), err)
 	}
 	if _, err := f.Certificate(ctx, thumbprint(neighbour)); err != nil {

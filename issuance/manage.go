@@ -167,9 +167,21 @@ func isPattern(pattern string) bool {
 
 // DeletePolicy removes a credential policy. It returns fault 409000 while an enrollment
 // or a group names it, unless forced: then the devices get no more certificates, and
-// register in vain with a request for one. Certificates that they have stay good.
-func (s *Service) DeletePolicy(ctx context.Context, name string, force bool) error {
-	if _, err := s.Policy(ctx, name); err != nil && !store.IsUnreadable(err) {
+// register in vain with a request for one. Certificates that they have stay good. Under
+// another ifMatch than "", "*" or its ETag it is fault 412001.
+func (s *Service) DeletePolicy(ctx context.Context, name, ifMatch string, force bool) error {
+	_, err := store.RetryOnConflict(ctx, func() (struct{}, error) {
+		return struct{}{}, s.deletePolicy(ctx, name, ifMatch, force)
+	})
+	return err
+}
+
+func (s *Service) deletePolicy(ctx context.Context, name, ifMatch string, force bool) error {
+	policy, err := s.Policy(ctx, name)
+	if err != nil && !store.IsUnreadable(err) {
+		return err
+	}
+	if err := fault.Precondition("credential policy", ifMatch, policy.ETag); err != nil {
 		return err
 	}
 	if !force {
@@ -187,21 +199,25 @@ func (s *Service) DeletePolicy(ctx context.Context, name string, force bool) err
 					"deletion: devices that send a request then register in vain", name, user.ID)
 		}
 	}
-	_, err := s.config.Documents.Commit(ctx, append(
+	_, err = s.config.Documents.Commit(ctx, append(
 		s.config.Audit.Change(ctx, audit.Deleted, audit.CredentialPolicy, name, nil, nil),
-		s.policies.Delete(strings.ToLower(name), store.Present))...)
-	if _, missing := store.IsConflict(err); missing {
-		return fault.New(fault.NotFound, "There is no credential policy %.64q", name)
-	}
+		s.policies.Delete(strings.ToLower(name), store.ETag(store.UnquoteETag(policy.ETag))))...)
 	return err
 }
 
-// Certificates returns at most limit certificates in the order of their
-// thumbprints, and the after of the next call, "" at the end.
+// Certificates returns at most limit certificates whose thumbprints begin with prefix, in
+// the order of these, and the after of the next call, "" at the end. It returns fault
+// 400004 for a prefix that no thumbprint has.
 func (s *Service) Certificates(
-	ctx context.Context, after string, limit int,
+	ctx context.Context, prefix, after string, limit int,
 ) (issued []Certificate, next string, err error) {
-	entries, err := s.certificates.List(ctx, "", after, limit)
+	prefix = strings.ToUpper(prefix)
+	if strings.Trim(prefix, "0123456789ABCDEF") != "" || len(prefix) > 64 {
+		return nil, "", fault.New(fault.ArgumentInvalid,
+			"prefix must be how a thumbprint begins, in hexadecimal, not %.64q. The certificates of a device are "+
+				"listed by registrationId", prefix)
+	}
+	entries, err := s.certificates.List(ctx, prefix, after, limit)
 	issued = []Certificate{}
 	for _, entry := range entries {
 		issued = append(issued, entry.Value)

@@ -64,10 +64,10 @@ func TestAuthoritiesAreRenewed(t *testing.T) {
 	f := newFixture(t)
 	f.config.Audit = audit.Open(f.config.Documents, f.clock.Now)
 	begin := f.clock.Now()
-	if _, err := f.CreateAuthority(t.Context(), "gone"); err != nil {
+	if _, err := f.CreateAuthority(t.Context(), "gone", ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.RevokeAuthority(t.Context(), "gone"); err != nil {
+	if _, err := f.RevokeAuthority(t.Context(), "gone", ""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.PutPolicy(t.Context(), Policy{Name: DefaultPolicy, ValidityMinutes: maxValidity}, ""); err != nil {
@@ -144,7 +144,7 @@ func TestAuthoritiesUnderAWrongClock(t *testing.T) {
 // An authority whose key can't be read is told of, and the others are renewed.
 func TestOneAuthorityThatCannotBeRenewed(t *testing.T) {
 	f := newFixture(t)
-	if _, err := f.CreateAuthority(t.Context(), "broken"); err != nil { // before default, as they are read
+	if _, err := f.CreateAuthority(t.Context(), "broken", ""); err != nil { // before default, as they are read
 		t.Fatal(err)
 	}
 	stored, _, err := f.authorities.Get(t.Context(), "broken")

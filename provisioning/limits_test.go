@@ -289,7 +289,7 @@ func TestAudit(t *testing.T) {
 	must(h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g1", Settings: enroll.Settings{Attestation: rolled}}, ""))
 	must(nil, h.Groups().Delete(ctx, "g1", ""))
 	must(h.Networks().Put(ctx, allocation.Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
-	must(nil, h.Networks().Delete(ctx, "10.0.0.0/8"))
+	must(nil, h.Networks().Delete(ctx, "10.0.0.0/8", ""))
 	weight := 5
 	must(h.Links().Put(ctx, linkedhub.Link{HostName: "hub.local", AllocationWeight: &weight}, ""))
 	must(nil, h.Links().Delete(ctx, "hub.local", "", true))

@@ -197,7 +197,7 @@ func TestPolicyUser(t *testing.T) {
 	is(issuance.PolicyUser{})
 	h.enroll(enroll.Enrollment{RegistrationID: "zoe", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: "DEFAULT"}})
 	is(issuance.PolicyUser{ID: "zoe"})
-	if err := issuer.DeletePolicy(ctx, issuance.DefaultPolicy, false); !errors.Is(err, fault.Conflict) {
+	if err := issuer.DeletePolicy(ctx, issuance.DefaultPolicy, "", false); !errors.Is(err, fault.Conflict) {
 		t.Errorf("deleting it is answered %v", err)
 	}
 	if _, err := h.Groups().Put(ctx,

@@ -78,7 +78,7 @@ func TestRevocationElsewhere(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := issuer.RevokeAuthority(ctx, issuance.DefaultAuthority); err != nil {
+	if _, err := issuer.RevokeAuthority(ctx, issuance.DefaultAuthority, ""); err != nil {
 		t.Fatal(err)
 	}
 	err := h.Revoked(ctx, issuance.Revocation{Authority: issuance.DefaultAuthority})

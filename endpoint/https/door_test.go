@@ -85,10 +85,11 @@ func newDoor(t *testing.T) *httpstest.Fixture {
 			}),
 			dps("GET", "/berth/page", provisioning.EnrollmentRead, 0, func(c *https.Call) (any, error) {
 				return c.Number("top", c.Query("top"), https.DefaultPage, https.MaxPage)
-			}),
+			}).With("top", "x"),
 			dps("GET", "/berth/flag", provisioning.EnrollmentRead, 0, func(c *https.Call) (any, error) {
 				return c.Flag("on")
-			}),
+			}).With("on"),
+			dps("DELETE", "/berth/thing", provisioning.EnrollmentWrite, 0, func(*https.Call) (any, error) { return nil, nil }),
 			iot("GET", "/devices/{id}", hub.RegistryRead, 0, func(c *https.Call) (any, error) {
 				return c.Hub.Host() + " " + c.Parameter("id"), nil
 			}),
@@ -417,5 +418,36 @@ func TestUnreadableParameters(t *testing.T) {
 	got := f.Do(httpstest.Request{Method: "GET", Path: "/berth/page?top=%37&x=%3B", Token: f.DPSToken()})
 	if got.Text != "7" {
 		t.Errorf("what is encoded is answered %d %s", got.Status, got.Text)
+	}
+}
+
+// What one of Berth's own operations does not go by is refused, rather than left aside and
+// taken for done.
+func TestUnknownConditions(t *testing.T) {
+	f := newDoor(t)
+	for _, c := range []struct {
+		request, ifMatch string
+		status           int
+		says             string
+	}{
+		{"GET /berth/page?top=3", "", 200, "3"},
+		{"GET /berth/page?top=3&prefix=a", "", 400, `parameter \"prefix\", which this operation does not have. It has top, x`},
+		{"GET /berth/page?Top=3", "", 400, `parameter \"Top\"`},
+		{"DELETE /berth/thing?force=true", "", 400, `parameter \"force\", and this operation has none`},
+		{"DELETE /berth/thing", `"bad"`, 412, "no ETag"},
+		{"DELETE /berth/thing", `W/"bad"`, 412, "no ETag"},
+		{"DELETE /berth/thing", "*", 204, ""},
+		{"GET /berth/page?top=3", `"bad"`, 200, "3"},
+		{"GET /enrollments/pump-1?force=true", "", 200, "pump-1"},
+	} {
+		method, path, _ := strings.Cut(c.request, " ")
+		r := httpstest.Request{Method: method, Path: path, Token: f.DPSToken(), Header: http.Header{}}
+		if c.ifMatch != "" {
+			r.Header.Set("If-Match", c.ifMatch)
+		}
+		if got := f.Do(r); got.Status != c.status || !strings.Contains(got.Text, c.says) {
+			t.Errorf("%s under %q is answered %d %s, want %d with %q", c.request, c.ifMatch, got.Status, got.Text, c.status,
+				c.says)
+		}
 	}
 }

@@ -110,6 +110,9 @@ func (c *Call) run(found Operation) (any, error) {
 	if err := c.authorize(found); err != nil {
 		return nil, err
 	}
+	if err := found.check(c.Request); err != nil {
+		return nil, err
+	}
 	if err := c.read(found.MaxBody); err != nil {
 		return nil, err
 	}

@@ -1,8 +1,10 @@
 package https
 
 import (
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/berth-iot/berth/contract"
@@ -39,11 +41,53 @@ type Operation struct {
 	Right   string // that the token must have; "" when the operation judges the caller itself
 	MaxBody int64  // bytes; 0 is no body
 	Handle  Handler
+
+	// Of Berth's own operations: what they read besides. Anything else is refused. Azure's
+	// leave aside what they do not know, as Azure does.
+	Parameters  []string // of the address
+	Conditional bool     // by If-Match
 }
 
 // Operation returns an operation of the service.
 func (a API) Operation(method string, path contract.Path, right string, maxBody int64, handle Handler) Operation {
-	return Operation{method, path, a, right, maxBody, handle}
+	return Operation{Method: method, Path: path, API: a, Right: right, MaxBody: maxBody, Handle: handle}
+}
+
+// With returns the operation that reads these parameters of the address.
+func (o Operation) With(parameters ...string) Operation {
+	o.Parameters = parameters
+	return o
+}
+
+// IfMatch returns the operation that goes by the header If-Match.
+func (o Operation) IfMatch() Operation {
+	o.Conditional = true
+	return o
+}
+
+// check refuses a request that asks for more than the operation goes by: what is left
+// aside would be taken for done.
+func (o Operation) check(r *http.Request) error {
+	if !o.Path.IsOwn() {
+		return nil
+	}
+	for _, name := range slices.Sorted(maps.Keys(r.URL.Query())) {
+		if name == "api-version" || slices.Contains(o.Parameters, name) {
+			continue
+		}
+		if len(o.Parameters) == 0 {
+			return fault.New(fault.ArgumentInvalid,
+				"The address has the parameter %.64q, and this operation has none. Leave it out", name)
+		}
+		return fault.New(fault.ArgumentInvalid, "The address has the parameter %.64q, which this operation does not "+
+			"have. It has %s", name, strings.Join(o.Parameters, ", "))
+	}
+	ifMatch := r.Header.Get("If-Match")
+	if o.Method != http.MethodGet && !o.Conditional && ifMatch != "" && strings.Trim(ifMatch, `"`) != "*" {
+		return fault.New(fault.PreconditionFailed,
+			"If-Match is %.64s, and there is no ETag here that it could be. Leave it out", ifMatch)
+	}
+	return nil
 }
 
 // find returns the operation for a request. Paths are decoded segment by

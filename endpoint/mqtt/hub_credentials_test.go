@@ -339,7 +339,7 @@ func TestRefusedCertificateRequests(t *testing.T) {
 	r.enrollments.set(0, fault.New(fault.UnauthorizedAccess, "The enrollment of this device is disabled"))
 	after("a disabled enrollment", asking("d1", csr), "401002", "is disabled", 400040)
 	r.enrollments.set(0, nil)
-	if err := r.issuer.DeletePolicy(t.Context(), issuance.DefaultPolicy, true); err != nil {
+	if err := r.issuer.DeletePolicy(t.Context(), issuance.DefaultPolicy, "", true); err != nil {
 		t.Fatal(err)
 	}
 	after("a policy that is gone", asking("d1", csr), "503001", "Whoever runs the service", fault.Unavailable)

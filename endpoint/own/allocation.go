@@ -14,12 +14,12 @@ func (s *service) allocation() []https.Operation {
 	return []https.Operation{
 		dps("GET", contract.HubLinksPath, provisioning.EnrollmentRead, 0, s.listHubLinks),
 		dps("POST", contract.HubLinksPath, provisioning.ServiceConfig, https.SmallBody, s.createHub),
-		dps("GET", contract.HubLinkPath, provisioning.EnrollmentRead, 0, s.getHubLink),
-		dps("PUT", contract.HubLinkPath, provisioning.ServiceConfig, https.SmallBody, s.putHubLink),
-		dps("DELETE", contract.HubLinkPath, provisioning.ServiceConfig, 0, s.deleteHubLink),
+		dps("GET", contract.HubLinkPath, provisioning.EnrollmentRead, 0, s.getHubLink).With("count"),
+		dps("PUT", contract.HubLinkPath, provisioning.ServiceConfig, https.SmallBody, s.putHubLink).IfMatch(),
+		dps("DELETE", contract.HubLinkPath, provisioning.ServiceConfig, 0, s.deleteHubLink).With("force").IfMatch(),
 		dps("GET", contract.NetworksPath, provisioning.EnrollmentRead, 0, s.listNetworks),
-		dps("PUT", contract.NetworkPath, provisioning.ServiceConfig, https.SmallBody, s.putNetwork),
-		dps("DELETE", contract.NetworkPath, provisioning.ServiceConfig, 0, s.deleteNetwork),
+		dps("PUT", contract.NetworkPath, provisioning.ServiceConfig, https.SmallBody, s.putNetwork).IfMatch(),
+		dps("DELETE", contract.NetworkPath, provisioning.ServiceConfig, 0, s.deleteNetwork).IfMatch(),
 		dps("POST", contract.AllocatePath, provisioning.EnrollmentRead, https.SmallBody, s.previewAllocation),
 	}
 }
@@ -91,7 +91,7 @@ func (s *service) putNetwork(c *https.Call) (any, error) {
 }
 
 func (s *service) deleteNetwork(c *https.Call) (any, error) {
-	return nil, s.Provisioning.Networks().Delete(c.Context(), c.Parameter("prefix"))
+	return nil, s.Provisioning.Networks().Delete(c.Context(), c.Parameter("prefix"), c.Header.Get("If-Match"))
 }
 
 // previewAllocation says where a device would go, and changes nothing.

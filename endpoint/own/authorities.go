@@ -12,12 +12,13 @@ import (
 // its management API.
 func (s *service) authorities() []https.Operation {
 	return []https.Operation{
-		dps("GET", contract.AuthoritiesPath, provisioning.EnrollmentRead, 0, s.pageOfAuthorities),
+		dps("GET", contract.AuthoritiesPath, provisioning.EnrollmentRead, 0, s.pageOfAuthorities).With(paging...),
 		dps("GET", contract.AuthorityPath, provisioning.EnrollmentRead, 0, s.getAuthority),
-		dps("PUT", contract.AuthorityPath, provisioning.ServiceConfig, https.SmallBody, s.putAuthority),
-		dps("DELETE", contract.AuthorityPath, provisioning.ServiceConfig, 0, s.deleteAuthority),
-		dps("POST", contract.AuthorityCodePath, provisioning.ServiceConfig, 0, s.newVerificationCode),
-		dps("POST", contract.AuthorityProofPath, provisioning.ServiceConfig, https.SmallBody, s.verifyAuthority),
+		dps("PUT", contract.AuthorityPath, provisioning.ServiceConfig, https.SmallBody, s.putAuthority).IfMatch(),
+		dps("DELETE", contract.AuthorityPath, provisioning.ServiceConfig, 0, s.deleteAuthority).With("force").IfMatch(),
+		dps("POST", contract.AuthorityCodePath, provisioning.ServiceConfig, 0, s.newVerificationCode).IfMatch(),
+		dps("POST", contract.AuthorityProofPath, provisioning.ServiceConfig, https.SmallBody, s.verifyAuthority).
+			IfMatch(),
 	}
 }
 

@@ -14,19 +14,26 @@ func (s *service) credentials() []https.Operation {
 	return []https.Operation{
 		dps("GET", contract.CredentialPoliciesPath, provisioning.EnrollmentRead, 0, s.listCredentialPolicies),
 		dps("GET", contract.CredentialPolicyPath, provisioning.EnrollmentRead, 0, s.getCredentialPolicy),
-		dps("PUT", contract.CredentialPolicyPath, provisioning.ServiceConfig, https.SmallBody, s.putCredentialPolicy),
-		dps("DELETE", contract.CredentialPolicyPath, provisioning.ServiceConfig, 0, s.deleteCredentialPolicy),
+		dps("PUT", contract.CredentialPolicyPath, provisioning.ServiceConfig, https.SmallBody, s.putCredentialPolicy).
+			IfMatch(),
+		dps("DELETE", contract.CredentialPolicyPath, provisioning.ServiceConfig, 0, s.deleteCredentialPolicy).
+			With("force").IfMatch(),
 		dps("GET", contract.IssuersPath, provisioning.EnrollmentRead, 0, s.listIssuingAuthorities),
 		dps("GET", contract.IssuerPath, provisioning.EnrollmentRead, 0, s.getIssuingAuthority),
-		dps("PUT", contract.IssuerPath, provisioning.ServiceConfig, 0, s.createIssuingAuthority),
-		dps("DELETE", contract.IssuerPath, provisioning.ServiceConfig, 0, s.deleteIssuingAuthority),
-		dps("POST", contract.IssuerRequestPath, provisioning.ServiceConfig, https.SmallBody, s.requestIssuingAuthority),
+		dps("PUT", contract.IssuerPath, provisioning.ServiceConfig, 0, s.createIssuingAuthority).IfMatch(),
+		dps("DELETE", contract.IssuerPath, provisioning.ServiceConfig, 0, s.deleteIssuingAuthority).
+			With("force").IfMatch(),
+		dps("POST", contract.IssuerRequestPath, provisioning.ServiceConfig, https.SmallBody, s.requestIssuingAuthority).
+			IfMatch(),
 		dps("POST", contract.IssuerActivationPath, provisioning.ServiceConfig, https.SmallBody,
-			s.activateIssuingAuthority),
-		dps("POST", contract.IssuerRevocationPath, provisioning.ServiceConfig, 0, s.revokeIssuingAuthority),
-		dps("GET", contract.CertificatesPath, provisioning.RegistrationStatusRead, 0, s.listIssuedCertificates),
+			s.activateIssuingAuthority).IfMatch(),
+		dps("POST", contract.IssuerRevocationPath, provisioning.ServiceConfig, 0, s.revokeIssuingAuthority).
+			With("replacement").IfMatch(),
+		dps("GET", contract.CertificatesPath, provisioning.RegistrationStatusRead, 0, s.listIssuedCertificates).
+			With("registrationId", "prefix", "after", "top"),
 		dps("GET", contract.CertificatePath, provisioning.RegistrationStatusRead, 0, s.getIssuedCertificate),
-		dps("POST", contract.DeviceRevocationPath, provisioning.RegistrationStatusWrite, 0, s.revokeIssuedToDevice),
+		dps("POST", contract.DeviceRevocationPath, provisioning.RegistrationStatusWrite, 0, s.revokeIssuedToDevice).
+			With("registrationId"),
 		dps("POST", contract.CertificateRevocationPath, provisioning.RegistrationStatusWrite, 0,
 			s.revokeIssuedCertificate),
 	}
@@ -71,7 +78,7 @@ func (s *service) deleteCredentialPolicy(c *https.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.Issuer.DeletePolicy(c.Context(), c.Parameter("name"), force)
+	return nil, s.Issuer.DeletePolicy(c.Context(), c.Parameter("name"), c.Header.Get("If-Match"), force)
 }
 
 func (s *service) listIssuingAuthorities(c *https.Call) (any, error) {
@@ -84,7 +91,7 @@ func (s *service) getIssuingAuthority(c *https.Call) (any, error) {
 }
 
 func (s *service) createIssuingAuthority(c *https.Call) (any, error) {
-	authority, err := s.Issuer.CreateAuthority(c.Context(), c.Parameter("name"))
+	authority, err := s.Issuer.CreateAuthority(c.Context(), c.Parameter("name"), c.Header.Get("If-Match"))
 	return authority, err
 }
 
@@ -93,7 +100,7 @@ func (s *service) deleteIssuingAuthority(c *https.Call) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return nil, s.Issuer.DeleteAuthority(c.Context(), c.Parameter("name"), force)
+	return nil, s.Issuer.DeleteAuthority(c.Context(), c.Parameter("name"), c.Header.Get("If-Match"), force)
 }
 
 // requestIssuingAuthority needs no body.
@@ -104,7 +111,8 @@ func (s *service) requestIssuingAuthority(c *https.Call) (any, error) {
 			return nil, err
 		}
 	}
-	authority, err := s.Issuer.RequestAuthority(c.Context(), c.Parameter("name"), body.CommonName)
+	authority, err := s.Issuer.RequestAuthority(c.Context(), c.Parameter("name"), body.CommonName,
+		c.Header.Get("If-Match"))
 	return authority, err
 }
 
@@ -113,23 +121,30 @@ func (s *service) activateIssuingAuthority(c *https.Call) (any, error) {
 	if err := c.Decode(&body); err != nil {
 		return nil, err
 	}
-	authority, err := s.Issuer.ActivateAuthority(c.Context(), c.Parameter("name"), []byte(body.Certificates))
+	authority, err := s.Issuer.ActivateAuthority(c.Context(), c.Parameter("name"), []byte(body.Certificates),
+		c.Header.Get("If-Match"))
 	return authority, err
 }
 
 func (s *service) revokeIssuingAuthority(c *https.Call) (any, error) {
+	ifMatch := c.Header.Get("If-Match")
 	if replacement := c.Query("replacement"); replacement != "" {
-		authority, err := s.Issuer.RotateAuthority(c.Context(), c.Parameter("name"), replacement)
+		authority, err := s.Issuer.RotateAuthority(c.Context(), c.Parameter("name"), replacement, ifMatch)
 		return authority, err
 	}
-	authority, err := s.Issuer.RevokeAuthority(c.Context(), c.Parameter("name"))
+	authority, err := s.Issuer.RevokeAuthority(c.Context(), c.Parameter("name"), ifMatch)
 	return authority, err
 }
 
 // listIssuedCertificates lists a page of those of a device, the latest first, or of
-// all.
+// those whose thumbprints have a prefix.
 func (s *service) listIssuedCertificates(c *https.Call) (any, error) {
 	if id := c.Query("registrationId"); id != "" {
+		if c.Query("prefix") != "" {
+			return nil, fault.New(fault.ArgumentInvalid,
+				"The address has registrationId and prefix. The one is for the certificates of a device, the other "+
+					"for those whose thumbprints begin with it")
+		}
 		top, err := c.Number("top", c.Query("top"), https.DefaultPage, https.MaxPage)
 		if err != nil {
 			return nil, err
@@ -137,9 +152,9 @@ func (s *service) listIssuedCertificates(c *https.Call) (any, error) {
 		issued, next, err := s.Issuer.Issued(c.Context(), id, c.Query("after"), top)
 		return contract.Page[issuance.Certificate]{Items: issued, Next: next}, err
 	}
-	return page(s, c, issuance.CertificateRecords, func(_, after string, limit int) ([]issuance.Certificate, string,
-		error) {
-		return s.Issuer.Certificates(c.Context(), after, limit)
+	return page(s, c, issuance.CertificateRecords, func(prefix, after string, limit int) ([]issuance.Certificate,
+		string, error) {
+		return s.Issuer.Certificates(c.Context(), prefix, after, limit)
 	})
 }
 

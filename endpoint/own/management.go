@@ -12,19 +12,22 @@ import (
 func (s *service) management() []https.Operation {
 	return []https.Operation{
 		dps("GET", contract.ServicePath, provisioning.EnrollmentRead, 0, s.summary),
-		dps("GET", contract.EnrollmentListPath, provisioning.EnrollmentRead, 0, s.pageOfEnrollments),
-		dps("GET", contract.GroupListPath, provisioning.EnrollmentRead, 0, s.pageOfGroups),
-		dps("GET", contract.RegistrationListPath, provisioning.RegistrationStatusRead, 0, s.pageOfRegistrations),
-		dps("GET", contract.AttemptsPath, provisioning.RegistrationStatusRead, 0, s.listAttempts),
+		dps("GET", contract.EnrollmentListPath, provisioning.EnrollmentRead, 0, s.pageOfEnrollments).With(paging...),
+		dps("GET", contract.GroupListPath, provisioning.EnrollmentRead, 0, s.pageOfGroups).With(paging...),
+		dps("GET", contract.RegistrationListPath, provisioning.RegistrationStatusRead, 0, s.pageOfRegistrations).
+			With(paging...),
+		dps("GET", contract.AttemptsPath, provisioning.RegistrationStatusRead, 0, s.listAttempts).
+			With("registrationId", "refused", "max"),
 		dps("POST", contract.PortalLinksPath, provisioning.ServiceConfig, https.SmallBody, s.loginLink),
 		dps("GET", contract.AttemptPath, provisioning.RegistrationStatusRead, 0, s.oneAttempt),
 		dps("POST", contract.CheckChainPath, provisioning.EnrollmentRead, https.SmallBody, s.checkChain),
-		dps("GET", contract.AuditPath, provisioning.ServiceConfig, 0, s.auditEntries),
-		dps("GET", contract.AuditItemsPath, provisioning.ServiceConfig, 0, s.bulkItems),
+		dps("GET", contract.AuditPath, provisioning.ServiceConfig, 0, s.auditEntries).
+			With("kind", "id", "actor", "since", "until", "after", "top"),
+		dps("GET", contract.AuditItemsPath, provisioning.ServiceConfig, 0, s.bulkItems).With("after"),
 		dps("GET", contract.LockoutsPath, provisioning.RegistrationStatusRead, 0, s.listLockouts),
 		dps("DELETE", contract.LockoutPath, provisioning.ServiceConfig, 0, s.liftLockout),
-		iot("GET", contract.DeviceListPath, hub.RegistryRead, 0, s.pageOfDevices),
-		iot("GET", contract.TelemetryPath, hub.ServiceConnect, 0, followTelemetry),
+		iot("GET", contract.DeviceListPath, hub.RegistryRead, 0, s.pageOfDevices).With(paging...),
+		iot("GET", contract.TelemetryPath, hub.ServiceConnect, 0, followTelemetry).With("from", "device", "max"),
 	}
 }
 

@@ -12,6 +12,9 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
+// paging are the parameters of an address that page reads.
+var paging = []string{"prefix", "after", "top"}
+
 // list returns at most limit records whose names start with prefix, from the one behind
 // after on, and the after of the next call, "" at the end.
 type list[T any] func(prefix, after string, limit int) ([]T, string, error)

@@ -15,9 +15,10 @@ func (s *service) policies() []https.Operation {
 		dps("GET", contract.AccessPoliciesPath, provisioning.ServiceConfig, 0, s.listPolicies),
 		dps("POST", contract.AccessPoliciesPath, provisioning.ServiceConfig, https.SmallBody, s.createPolicy),
 		dps("GET", contract.AccessPolicyPath, provisioning.ServiceConfig, 0, s.getPolicy),
-		dps("PUT", contract.AccessPolicyPath, provisioning.ServiceConfig, https.SmallBody, s.putPolicy),
-		dps("DELETE", contract.AccessPolicyPath, provisioning.ServiceConfig, 0, s.deletePolicy),
-		dps("POST", contract.AccessPolicyKeyPath, provisioning.ServiceConfig, https.SmallBody, s.regeneratePolicyKey),
+		dps("PUT", contract.AccessPolicyPath, provisioning.ServiceConfig, https.SmallBody, s.putPolicy).IfMatch(),
+		dps("DELETE", contract.AccessPolicyPath, provisioning.ServiceConfig, 0, s.deletePolicy).IfMatch(),
+		dps("POST", contract.AccessPolicyKeyPath, provisioning.ServiceConfig, https.SmallBody, s.regeneratePolicyKey).
+			IfMatch(),
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 func (s *service) records() []https.Operation {
 	return []https.Operation{
 		dps("GET", contract.UnreadablePath, provisioning.ServiceConfig, 0, s.listUnreadable),
-		dps("DELETE", contract.UnreadablePath, provisioning.ServiceConfig, 0, s.deleteUnreadable),
+		dps("DELETE", contract.UnreadablePath, provisioning.ServiceConfig, 0, s.deleteUnreadable).
+			With("collection", "key"),
 	}
 }
 

@@ -174,8 +174,8 @@ func TestMissingCredentialPolicy(t *testing.T) {
 	csr := base64.StdEncoding.EncodeToString(requestOf(t, "d1"))
 	ctx := t.Context()
 	for name, breaking := range map[string]func() error{
-		"a revoked authority": func() error { _, err := d.Issuer.RevokeAuthority(ctx, "default"); return err },
-		"a deleted policy":    func() error { return d.Issuer.DeletePolicy(ctx, "default", true) },
+		"a revoked authority": func() error { _, err := d.Issuer.RevokeAuthority(ctx, "default", ""); return err },
+		"a deleted policy":    func() error { return d.Issuer.DeletePolicy(ctx, "default", "", true) },
 	} {
 		if err := breaking(); err != nil {
 			t.Fatal(err)

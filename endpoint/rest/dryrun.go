@@ -7,12 +7,18 @@ import (
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
+// attestations are the parameters by which a dry run is told what earlier calls of the same
+// would have created.
+var attestations = []string{"x509", "symmetricKey", "tpm"}
+
 // dryRuns are Azure's bulk operations done dry. They are Berth's own, and here because
 // they are those operations in all but what is written.
 func (s *service) dryRuns() []https.Operation {
 	return []https.Operation{
-		dps("POST", contract.EnrollmentsDryRunPath, provisioning.EnrollmentWrite, https.LargeBody, s.dryRunEnrollments),
-		dps("POST", contract.GroupsDryRunPath, provisioning.EnrollmentWrite, https.LargeBody, s.dryRunGroups),
+		dps("POST", contract.EnrollmentsDryRunPath, provisioning.EnrollmentWrite, https.LargeBody,
+			s.dryRunEnrollments).With(attestations...),
+		dps("POST", contract.GroupsDryRunPath, provisioning.EnrollmentWrite, https.LargeBody, s.dryRunGroups).
+			With(attestations...),
 	}
 }
 
@@ -37,7 +43,7 @@ func (s *service) dryRunGroups(c *https.Call) (any, error) {
 // attestation earlier calls of the same dry run would have created.
 func dryRun(c *https.Call) error {
 	created := make(map[string]int)
-	for _, mechanism := range []string{"x509", "symmetricKey", "tpm"} {
+	for _, mechanism := range attestations {
 		n, err := c.Number(mechanism, c.Query(mechanism), 0, 1<<30)
 		if err != nil {
 			return err

@@ -99,6 +99,14 @@ func served() []https.Operation {
 }
 
 func describeOperation(t *testing.T, described *schemas, route https.Operation, operation operation) object {
+	var named []string
+	for _, p := range operation.query {
+		named = append(named, p.name)
+	}
+	if route.Path.IsOwn() && !(slices.Equal(named, route.Parameters) && operation.ifMatch == route.Conditional) {
+		t.Errorf("%s %s reads %q and If-Match: %t. It is described with %q and %t", route.Method, route.Path,
+			route.Parameters, route.Conditional, named, operation.ifMatch)
+	}
 	answer := object{"description": "Done"}
 	status := operation.status
 	if operation.answer != nil {

@@ -239,7 +239,7 @@ func TestUpdateWithDeletedPolicy(t *testing.T) {
 	for _, kind := range kinds {
 		e.put(kind, "d1", "2025-07-01-preview", false, map[string]string{"credentialPolicyName": "other"})
 	}
-	if err := e.Issuer.DeletePolicy(t.Context(), "other", true); err != nil {
+	if err := e.Issuer.DeletePolicy(t.Context(), "other", "", true); err != nil {
 		t.Fatal(err)
 	}
 	for _, kind := range kinds {

@@ -318,7 +318,7 @@ func TestConnectionsWhileTheCertificateIsRevoked(t *testing.T) {
 	// And all of an authority.
 	certificate := h.issue("last")
 	attempts := h.storm("last", credential.Evidence{Certificates: []*x509.Certificate{certificate}}, 3)
-	if _, err := h.Issuer.RevokeAuthority(ctx, "default"); err != nil {
+	if _, err := h.Issuer.RevokeAuthority(ctx, "default", ""); err != nil {
 		t.Fatal(err)
 	}
 	if h.agree("last", attempts) != nil || len(alive(attempts)) != 0 {

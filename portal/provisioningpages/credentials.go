@@ -52,7 +52,7 @@ func (p *Pages) credentialsPage(c *web.Call) (page credentialsPage, err error) {
 		issued := &page.Issued
 		issued.Items, issued.Next, err = issuer.Issued(ctx, issued.Prefix, issued.After, web.PageSize)
 	} else {
-		page.Issued.Items, page.Issued.Next, err = issuer.Certificates(ctx, page.Issued.After, web.PageSize)
+		page.Issued.Items, page.Issued.Next, err = issuer.Certificates(ctx, "", page.Issued.After, web.PageSize)
 	}
 	return page, err
 }
@@ -120,7 +120,7 @@ func (p *Pages) credentialPolicyDeletion(c *web.Call) (web.Deletion, error) {
 		Done:    "%d credential policy was deleted|%d credential policies were deleted",
 		Gone:    fault.NotFound,
 		Delete: func(ctx context.Context, name string) error {
-			return p.Issuer.DeletePolicy(ctx, name, c.Forced())
+			return p.Issuer.DeletePolicy(ctx, name, "", c.Forced())
 		},
 	}, nil
 }

@@ -24,7 +24,7 @@ func (p *Pages) issuerRoutes() web.Routes {
 }
 
 func (p *Pages) createIssuer(c *web.Call) error {
-	authority, err := p.Issuer.CreateAuthority(c.Context(), strings.TrimSpace(c.Value("name")))
+	authority, err := p.Issuer.CreateAuthority(c.Context(), strings.TrimSpace(c.Value("name")), "")
 	if err != nil {
 		return p.showCredentialsProblem(c, err)
 	}
@@ -34,7 +34,7 @@ func (p *Pages) createIssuer(c *web.Call) error {
 
 // requestIssuer makes an authority that one of the operator's own is to sign.
 func (p *Pages) requestIssuer(c *web.Call) error {
-	authority, err := p.Issuer.RequestAuthority(c.Context(), strings.TrimSpace(c.Value("name")), "")
+	authority, err := p.Issuer.RequestAuthority(c.Context(), strings.TrimSpace(c.Value("name")), "", "")
 	if err != nil {
 		return p.showCredentialsProblem(c, err)
 	}
@@ -55,7 +55,7 @@ func (p *Pages) issuerRevocation(c *web.Call) (web.Deletion, error) {
 		Done: "%d issuing authority was revoked|%d issuing authorities were revoked",
 		Gone: fault.NotFound,
 		Delete: func(ctx context.Context, name string) error {
-			_, err := p.Issuer.RevokeAuthority(ctx, name)
+			_, err := p.Issuer.RevokeAuthority(ctx, name, "")
 			return err
 		},
 	}, nil
@@ -71,7 +71,7 @@ func (p *Pages) issuerDeletion(c *web.Call) (web.Deletion, error) {
 		Done:    "%d issuing authority was deleted|%d issuing authorities were deleted",
 		Gone:    fault.NotFound,
 		Delete: func(ctx context.Context, name string) error {
-			return p.Issuer.DeleteAuthority(ctx, name, c.Forced())
+			return p.Issuer.DeleteAuthority(ctx, name, "", c.Forced())
 		},
 	}, nil
 }
@@ -120,7 +120,7 @@ func (p *Pages) changeIssuer(c *web.Call, done string, change func(page issuerPa
 
 func (p *Pages) renewIssuerRequest(c *web.Call) error {
 	return p.changeIssuer(c, c.T("Another request was made"), func(page issuerPage) error {
-		_, err := p.Issuer.RequestAuthority(c.Context(), page.Name, "")
+		_, err := p.Issuer.RequestAuthority(c.Context(), page.Name, "", "")
 		return err
 	})
 }
@@ -130,7 +130,7 @@ func (p *Pages) activateIssuer(c *web.Call) error {
 		if page.Chain == "" {
 			return fault.New(fault.ArgumentInvalid, "The chain is missing: choose its .pem file, or paste it")
 		}
-		_, err := p.Issuer.ActivateAuthority(c.Context(), page.Name, []byte(page.Chain))
+		_, err := p.Issuer.ActivateAuthority(c.Context(), page.Name, []byte(page.Chain), "")
 		return err
 	})
 }
@@ -141,7 +141,7 @@ func (p *Pages) rotateIssuer(c *web.Call) error {
 			if c.Value("confirm") != "yes" {
 				return fault.New(fault.ArgumentInvalid, "Tick the box that says what happens to the devices")
 			}
-			_, err := p.Issuer.RotateAuthority(c.Context(), page.Name, page.Replacement)
+			_, err := p.Issuer.RotateAuthority(c.Context(), page.Name, page.Replacement, "")
 			return err
 		})
 }

@@ -1,6 +1,7 @@
 package provisioningpages
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"net/http"
@@ -134,6 +135,8 @@ func (p *Pages) networkDeletion(c *web.Call) (web.Deletion, error) {
 		Explain: "Of devices that come from there nothing is known then, but by a wider network or what was measured.",
 		Done:    "%d network was deleted|%d networks were deleted",
 		Gone:    fault.NotFound,
-		Delete:  p.Provisioning.Networks().Delete,
+		Delete: func(ctx context.Context, prefix string) error {
+			return p.Provisioning.Networks().Delete(ctx, prefix, "")
+		},
 	}, nil
 }

@@ -331,10 +331,10 @@ func TestNetworks(t *testing.T) {
 			t.Errorf("%+v: %v", c.network, err)
 		}
 	}
-	if err := networks.Delete(t.Context(), "10.1.7.7/16"); err != nil {
+	if err := networks.Delete(t.Context(), "10.1.7.7/16", ""); err != nil {
 		t.Error(err)
 	}
-	if err := networks.Delete(t.Context(), "10.1.0.0/16"); !errors.Is(err, fault.NotFound) {
+	if err := networks.Delete(t.Context(), "10.1.0.0/16", ""); !errors.Is(err, fault.NotFound) {
 		t.Errorf("deleted again: %v", err)
 	}
 }

@@ -168,17 +168,31 @@ func (n *Networks) put(ctx context.Context, checked Network, ifMatch string) (Ne
 	return checked, nil
 }
 
-// Delete forgets a network. It returns fault 404000 when there is none.
-func (n *Networks) Delete(ctx context.Context, prefix string) error {
+// Delete forgets a network, under the condition ifMatch: "", "*" or the ETag that it must
+// have. It returns fault 404000 when there is none, and 412001.
+func (n *Networks) Delete(ctx context.Context, prefix, ifMatch string) error {
 	prefix, err := parsePrefix(prefix)
 	if err != nil {
 		return err
 	}
-	_, err = n.table.Documents.Commit(ctx, append(
-		n.audit.Change(ctx, audit.Deleted, audit.Network, prefix, nil, nil), n.table.Delete(prefix, store.Present))...)
-	if _, missing := store.IsConflict(err); missing {
+	_, err = store.RetryOnConflict(ctx, func() (struct{}, error) { return struct{}{}, n.delete(ctx, prefix, ifMatch) })
+	return err
+}
+
+func (n *Networks) delete(ctx context.Context, prefix, ifMatch string) error {
+	_, etag, err := n.table.Get(ctx, prefix)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
 		return fault.New(fault.NotFound, "There is no network %s", prefix)
+	case err != nil && !store.IsUnreadable(err):
+		return err
 	}
+	if err := fault.Precondition("network", ifMatch, store.QuoteETag(etag)); err != nil {
+		return err
+	}
+	_, err = n.table.Documents.Commit(ctx, append(
+		n.audit.Change(ctx, audit.Deleted, audit.Network, prefix, nil, nil),
+		n.table.Delete(prefix, store.ETag(etag)))...)
 	return err
 }
 
