@@ -225,13 +225,21 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (linkedhub.Li
 	if err := linkedhub.CheckHostName(host); err != nil {
 		return linkedhub.Link{}, err
 	}
+	free, err := s.provisioning.Links().PrepareCreate(ctx, name, host)
+	if err != nil {
+		return linkedhub.Link{}, err
+	}
 	if err := s.certificates.renewServer(append(s.names(), host), s.config.Now()); err != nil {
 		return linkedhub.Link{}, err
 	}
 	entry := hubEntry{Name: name, Host: host, Created: s.config.Now().UTC()}
-	_, err := s.documents.Commit(ctx, s.hubEntries().Put(name, store.Absent, entry))
-	if _, exists := store.IsConflict(err); exists { // another node was faster
+	_, err = s.documents.Commit(ctx, s.hubEntries().Put(name, store.Absent, entry), free)
+	switch at, conflict := store.IsConflict(err); { // somebody was faster
+	case conflict && at == 0:
 		return linkedhub.Link{}, fault.New(fault.Conflict, "There is a hub %s already", name)
+	case conflict:
+		return linkedhub.Link{}, fault.New(fault.Conflict, "The host name %.253q is in use. "+
+			"Each hub has one of its own, because clients say by it which one they want", host)
 	}
 	if err != nil {
 		return linkedhub.Link{}, err

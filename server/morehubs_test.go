@@ -1,11 +1,13 @@
 package server
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -72,5 +74,33 @@ func TestDuplicateHubHost(t *testing.T) {
 	h.start()
 	if found := h.hubs.ByHost("127.0.0.2"); found == nil || found.Name() != "older" || len(h.hubs.All()) != 2 {
 		t.Errorf("the hub with the host is %v, of %d", found, len(h.hubs.All()))
+	}
+}
+
+// TestHubListedElsewhere: a hub elsewhere that is linked has its host name, and the name by
+// which it is listed, to itself.
+func TestHubListedElsewhere(t *testing.T) {
+	h, elsewhere := newFixture(t), newElsewhere(t, "fake.hub.test")
+	h.link(elsewhere)
+	for _, c := range []struct{ name, host string }{
+		{"fake", "127.0.0.9"}, {"other", "fake.hub.test"}, {"other", "FAKE.hub.test"},
+	} {
+		if _, err := h.CreateHub(t.Context(), c.name, c.host); !errors.Is(err, fault.Conflict) {
+			t.Errorf("the hub %s at %s: %v", c.name, c.host, err)
+		}
+	}
+	if n := len(h.hubs.All()); n != 1 {
+		t.Errorf("the server has %d hubs", n)
+	}
+	if err := h.Server.provisioning.Links().Delete(t.Context(), "fake.hub.test", "", false); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := h.CreateHub(t.Context(), "fake", "fake.hub.test"); err != nil {
+		t.Errorf("when that is linked no more: %v", err)
+	}
+	h.stop()
+	h.start()
+	if n := len(h.hubs.All()); n != 2 {
+		t.Errorf("after a restart there are %d hubs", n)
 	}
 }

@@ -324,6 +324,7 @@ func TestNetworks(t *testing.T) {
 		{Network{Prefix: "10.2.0.0/16"}, "", fault.ArgumentInvalid},
 		{Network{Prefix: "10.2.0.0/16", Latencies: map[string]float64{"": 1}}, "", fault.ArgumentInvalid},
 		{Network{Prefix: "10.2.0.0/16", Latencies: map[string]float64{"lyon": -1}}, "", fault.ArgumentInvalid},
+		{Network{Prefix: "10.2.0.0/16", Latencies: map[string]float64{"lyon": 1, "Lyon": 2}}, "", fault.ArgumentInvalid},
 		{Network{Prefix: "10.1.0.0/16", Latencies: latencies}, first.ETag, fault.PreconditionFailed},
 		{Network{Prefix: "10.2.0.0/16", Latencies: latencies}, "*", fault.PreconditionFailed},
 	} {

@@ -126,6 +126,11 @@ func (n *Networks) Put(ctx context.Context, network Network, ifMatch string) (Ne
 				"The latency of %.64q is %g. A location has 1 to 64 characters, and a latency 0 to 60000 milliseconds",
 				location, millis)
 		}
+		if other, twice := checked.Latencies[strings.ToLower(location)]; twice && other != millis {
+			return Network{}, fault.New(fault.ArgumentInvalid,
+				"The location %.64q has two latencies, %g and %g: its name has no case", strings.ToLower(location),
+				min(other, millis), max(other, millis))
+		}
 		checked.Latencies[strings.ToLower(location)] = millis
 	}
 	if len(checked.Latencies) == 0 || len(checked.Latencies) > maxLatencies {

@@ -39,7 +39,8 @@ type (
 	groupRow      = Row[enroll.Group]
 )
 
-// ParseHubs reads pairs OLD=NEW. It returns fault 400004 for what is none.
+// ParseHubs reads pairs OLD=NEW. It returns fault 400004 for what is none, and for a hub
+// that two pairs name otherwise.
 func ParseHubs(pairs []string) (map[string]string, error) {
 	hubs := make(map[string]string)
 	for _, pair := range pairs {
@@ -47,6 +48,12 @@ func ParseHubs(pairs []string) (map[string]string, error) {
 		if old, own = strings.TrimSpace(old), strings.TrimSpace(own); !ok || old == "" || own == "" {
 			return nil, fault.New(fault.ArgumentInvalid,
 				"Hubs must be given as OLD=NEW, such as contoso.azure-devices.net=hub.example.com, not as %.253q", pair)
+		}
+		for name, other := range hubs {
+			if strings.EqualFold(name, old) && !strings.EqualFold(other, own) {
+				return nil, fault.New(fault.ArgumentInvalid, "The hub %.253q can't be both %.253q and %.253q here", old,
+					other, own)
+			}
 		}
 		hubs[old] = own
 	}

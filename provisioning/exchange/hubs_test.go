@@ -96,7 +96,7 @@ func TestOrigin(t *testing.T) {
 	if without := origin.Without(); err != nil || fmt.Sprint(without.Members) != "map[attestation.tpm:1]" {
 		t.Errorf("JSON comes over without %+v, error %v", without, err)
 	}
-	for _, pair := range []string{"a.b", "=b", "a=", ""} {
+	for _, pair := range []string{"a.b", "=b", "a=", "", "C=e"} {
 		if _, err := ParseHubs([]string{"c=d", pair}); !errors.Is(err, fault.ArgumentInvalid) {
 			t.Errorf("the pair %q: %v", pair, err)
 		}

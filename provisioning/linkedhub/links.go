@@ -101,10 +101,15 @@ func (h *Linked) Name() string {
 	if named, ok := h.Hub.(interface{ Name() string }); ok {
 		return named.Name()
 	}
-	if _, err := netip.ParseAddr(h.Host()); err == nil {
+	return nameElsewhere(h.Host())
+}
+
+// nameElsewhere is Name of a hub elsewhere.
+func nameElsewhere(host string) string {
+	if _, err := netip.ParseAddr(host); err == nil {
 		return ""
 	}
-	label, _, _ := strings.Cut(h.Host(), ".")
+	label, _, _ := strings.Cut(host, ".")
 	return label
 }
 
@@ -162,12 +167,45 @@ func (l *Links) Add(ctx context.Context, hub Hub) error {
 	_, err := l.config.Documents.Commit(ctx, append(
 		l.config.Audit.Change(ctx, audit.Created, audit.HubLink, hub.Host(), nil, nil),
 		l.table.Put(key(hub.Host()), store.Absent, link))...)
-	if _, exists := store.IsConflict(err); err != nil && !exists {
+	_, exists := store.IsConflict(err)
+	if err != nil && !exists {
 		return fmt.Errorf("link the hub %s: %w", hub.Host(), err)
+	}
+	if present, _, err := l.table.Get(ctx, key(hub.Host())); exists && err == nil && !present.Local {
+		l.config.Logger.Error("a hub of this server has the host name of one elsewhere that is linked: devices are "+
+			"assigned to that one", "host", hub.Host())
 	}
 	l.now.Invalidate() // the link may have been there before the hub
 	_, err = l.now.Get(ctx)
 	return err
+}
+
+// PrepareCreate returns what must still hold when a hub of this process is created with a
+// name and a host name. A hub elsewhere that is listed by one of them is fault 409000.
+func (l *Links) PrepareCreate(ctx context.Context, name, host string) (store.Change, error) {
+	entries, err := l.table.List(ctx, "", "", maxLinks)
+	if err != nil {
+		return store.Change{}, fmt.Errorf("read the linked hubs: %w", err)
+	}
+	check := store.Change{Collection: Records, Key: key(host), Match: store.Absent, Check: true}
+	for _, entry := range entries {
+		link := entry.Value.Link
+		if entry.Key == check.Key {
+			check.Match = store.ETag(entry.ETag)
+		}
+		switch {
+		case link.Local:
+		case strings.EqualFold(link.HostName, host):
+			return check, fault.New(fault.Conflict,
+				"The hub %s, which is elsewhere, is linked by this host name. Devices that are assigned to it would "+
+					"come here: choose another host name, or unlink it first", link.HostName)
+		case strings.EqualFold(nameElsewhere(link.HostName), name):
+			return check, fault.New(fault.Conflict,
+				"The linked hub %s, which is elsewhere, is listed by the name %s. Choose another name",
+				link.HostName, name)
+		}
+	}
+	return check, nil
 }
 
 func (l *Links) isLocal(host string) bool {

@@ -126,6 +126,11 @@ func (c commands) networkSet() *cobra.Command {
 				if !ok || err != nil {
 					return cli.UsageError(fmt.Errorf("--latency %q is not written like westeurope=8", text))
 				}
+				for other, before := range network.Latencies {
+					if strings.EqualFold(other, location) && value != before {
+						return cli.UsageError(fmt.Errorf("--latency names the location %q twice", location))
+					}
+				}
 				network.Latencies[location] = value
 			}
 			if len(network.Latencies) == 0 {

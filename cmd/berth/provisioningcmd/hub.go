@@ -186,7 +186,8 @@ func (c commands) wantedLink(ctx context.Context, text string) (linkedhub.Link, 
 		return linkedhub.Link{}, err
 	}
 	if !strings.Contains(text, "=") {
-		return linkedhub.Link{HostName: c.hostOf(ctx, text)}, nil
+		host, err := c.hostOf(ctx, text)
+		return linkedhub.Link{HostName: host}, err
 	}
 	connection, err := credential.ParseConnectionString(text)
 	if err != nil {
@@ -214,7 +215,11 @@ weight 0, and unlink it when they have come by.`,
 			if err != nil {
 				return err
 			}
-			err = service.UnlinkHub(command.Context(), c.hostOf(command.Context(), args[0]), "", force)
+			host, err := c.hostOf(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			err = service.UnlinkHub(command.Context(), host, "", force)
 			if errors.Is(err, fault.Conflict) {
 				return cli.Advise(err,
 					"berth hub link %s --weight 0 has them go to another hub when they register again; "+
@@ -270,7 +275,11 @@ func (c commands) hubShow() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			link, err := service.HubLink(command.Context(), c.hostOf(command.Context(), args[0]), true)
+			host, err := c.hostOf(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			link, err := service.HubLink(command.Context(), host, true)
 			if err != nil {
 				return err
 			}

@@ -158,7 +158,9 @@ func (i *importing[T]) run(ctx context.Context, c commands, file string) error {
 		return cli.UsageError(fmt.Errorf("--map-hub: %w", cli.LocalError(err)))
 	}
 	for old, name := range i.origin.Hubs {
-		i.origin.Hubs[old] = c.hostOf(ctx, name)
+		if i.origin.Hubs[old], err = c.hostOf(ctx, name); err != nil {
+			return err
+		}
 	}
 	input, size := io.Reader(os.Stdin), int64(0)
 	if file != "-" {

@@ -34,28 +34,34 @@ func (c commands) linkedHosts(ctx context.Context, names ...string) ([]string, e
 	return hosts, nil
 }
 
-// linkedHost is the host name of the linked hub that people mean. A hub of the server
-// is meant before one elsewhere that is called the same.
+// ambiguousName is the error of a name by which several hubs are linked.
+type ambiguousName struct {
+	name  string
+	hosts []string
+}
+
+func (e *ambiguousName) Error() string {
+	return fmt.Sprintf("several linked hubs are called %s: say which by its host name, %s", e.name,
+		strings.Join(e.hosts, " or "))
+}
+
+// linkedHost is the host name of the linked hub that people mean.
 func linkedHost(links []linkedhub.Link, name string) (string, error) {
-	var here, elsewhere, known []string
+	var found, known []string
 	for _, link := range links {
 		switch {
 		case strings.EqualFold(link.HostName, name):
 			return link.HostName, nil
-		case !strings.EqualFold(link.Hub, name):
-		case link.Local:
-			here = append(here, link.HostName)
-		default:
-			elsewhere = append(elsewhere, link.HostName)
+		case strings.EqualFold(link.Hub, name):
+			found = append(found, link.HostName)
 		}
 		known = append(known, cli.NameAndHost(link.Hub, link.HostName))
 	}
-	switch found := append(here, elsewhere...); {
-	case len(here) == 1 || len(found) == 1:
+	switch {
+	case len(found) == 1:
 		return found[0], nil
 	case len(found) > 1:
-		return "", cli.UsageError(fmt.Errorf("several linked hubs are called %s: say which by its host name, %s", name,
-			strings.Join(found, " or ")))
+		return "", cli.UsageError(&ambiguousName{name, found})
 	case len(known) == 0:
 		return "", cli.Advise(fmt.Errorf("there is no hub %q: no hub is linked", name), "berth hub link HUB links one.")
 	}
@@ -64,15 +70,19 @@ func linkedHost(links []linkedhub.Link, name string) (string, error) {
 }
 
 // hostOf is the host of a hub, linked or of the data folder's server, by its name;
-// what is none is taken for a host.
-func (c commands) hostOf(ctx context.Context, name string) string {
-	if hosts, err := c.linkedHosts(ctx, name); err == nil && hosts[0] != name {
-		return hosts[0]
+// what is none is taken for a host. A name that several have is an error.
+func (c commands) hostOf(ctx context.Context, name string) (string, error) {
+	hosts, err := c.linkedHosts(ctx, name)
+	switch {
+	case errors.As(err, new(*ambiguousName)):
+		return "", err
+	case err == nil && hosts[0] != name:
+		return hosts[0], nil
 	}
 	if info, err := c.Target.Info(); err == nil && c.Target.ConnectionString == "" {
 		if hub, err := cli.FindHub(info, name); err == nil {
-			return hub.Host
+			return hub.Host, nil
 		}
 	}
-	return name
+	return name, nil
 }

@@ -15,7 +15,8 @@ func TestLinkedHost(t *testing.T) {
 	}
 	for _, c := range []struct{ name, host, says string }{
 		{"Berth", "127.0.0.1", ""},
-		{"east", "127.0.0.2", ""}, // a hub of the server is meant before one elsewhere
+		{"east", "", "several linked hubs are called east: say which by its host name, 127.0.0.2 or east.example.com"},
+		{"127.0.0.2", "127.0.0.2", ""},
 		{"EAST.example.com", "east.example.com", ""},
 		{"north", "", "north.example.com or north.example.org"},
 		{"south", "", `no hub "south" is linked, but berth (127.0.0.1), east (127.0.0.2), east (east.example.com)`},
