@@ -108,7 +108,7 @@ func TestAnAuthorityOfTheOperatorsOwn(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"a\x00", "a\n", "\u0085", "é\x7f"} {
-		if _, err := f.RequestAuthority(ctx, "other", name); !errors.Is(err, fault.ArgumentInvalid) {
+		if _, err := f.RequestAuthority(ctx, "other", name, ""); !errors.Is(err, fault.ArgumentInvalid) {
 			t.Errorf("the common name %q is answered %v", name, err)
 		}
 	}
