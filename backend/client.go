@@ -125,7 +125,7 @@ func (c *client) do(ctx context.Context, r request) error {
 		err = json.Unmarshal(text, r.into)
 	}
 	if err != nil {
-		return fmt.Errorf("read the answer of %s %s: %w", r.method, r.path, err)
+		return fault.NewReason("read the answer of %s %s: %v", r.method, r.path, err).Because(err)
 	}
 	return nil
 }
@@ -208,7 +208,7 @@ func readFault(response *http.Response) error {
 	}
 	read, ok := contract.ParseRefusal(text)
 	if !ok || read.Message == "" {
-		return fmt.Errorf("the service answers %s: %.200s", response.Status, text)
+		return fault.NewReason("the service answers %s: %.200s", response.Status, text)
 	}
 	code, trackingID := read.Code, cmp.Or(read.TrackingID, response.Header.Get(contract.RequestIDHeader))
 	// It is answered to others, logged and kept, as if it were one of our own. A code that

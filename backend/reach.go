@@ -52,12 +52,27 @@ func reason(err error) fault.Text {
 	}
 	var call syscall.Errno
 	if errors.As(err, &call) {
-		return fault.Say("%s", call.Error()) // the system's own words, such as connection refused
+		return reasonOfSystem(call)
 	}
 	for inner := errors.Unwrap(err); inner != nil; inner = errors.Unwrap(err) {
 		err = inner
 	}
 	return fault.Say("%s", err.Error())
+}
+
+// reasonOfSystem are the system's own words. The usual ones are known, to be translated.
+func reasonOfSystem(call syscall.Errno) fault.Text {
+	switch call {
+	case syscall.ECONNREFUSED:
+		return fault.Say("connection refused")
+	case syscall.ECONNRESET:
+		return fault.Say("connection reset by peer")
+	case syscall.EHOSTUNREACH:
+		return fault.Say("no route to host")
+	case syscall.ENETUNREACH:
+		return fault.Say("network is unreachable")
+	}
+	return fault.Say("%s", call.Error())
 }
 
 // reasonOf are the words for an error of TLS, of a certificate or of a name.

@@ -13,7 +13,21 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/berth-iot/berth/fault"
 )
+
+// TestReasonInFrench translates the address around the system's words, and these.
+func TestReasonInFrench(t *testing.T) {
+	err := unreachable("dps.example", os.NewSyscallError("connect", syscall.ECONNREFUSED))
+	said := fault.TextOf(err).In(func(text string) string {
+		return map[string]string{"cannot reach the server at %s: %s": "le serveur à %s ne peut pas être joint : %s",
+			"connection refused": "connexion refusée"}[text]
+	})
+	if want := "le serveur à dps.example ne peut pas être joint : connexion refusée"; said != want {
+		t.Errorf("it is told as %q, want %q", said, want)
+	}
+}
 
 // TestReason tells in words why a service can't be reached, wherever the reason is
 // wrapped.

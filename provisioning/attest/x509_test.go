@@ -5,6 +5,7 @@ import (
 	"crypto/elliptic"
 	"crypto/rsa"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"math/big"
 	"strings"
@@ -159,7 +160,12 @@ func TestConfidentialChecks(t *testing.T) {
 		saw          string
 		confidential bool
 	}{{secret, "192.0.2.1 does not answer", true}, {open, "The webhook does not answer", false},
-		{Failure{Err: told, Check: "allocation", Saw: fault.Say("nothing came")}, "nothing came", false}} {
+		{Failure{Err: told, Check: "allocation", Saw: fault.Say("nothing came")}, "nothing came", false},
+		{NewFailure("hub admission", fault.Say("the device in hub.example"), fault.Say("Wait"), fmt.Errorf("ask: %w",
+			fault.NewReason("cannot reach the server at %s: %s", "hub.example:443", fault.Say("connection refused")))),
+			"cannot reach the server at hub.example:443: connection refused", false},
+		{NewFailure("hub admission", fault.Say("the device in hub.example"), fault.Say("Wait"), errors.New("open /x: full")),
+			"The server could not do this. Its log says why, under the tracking id", false}} {
 		attempt := Attempt{Message: "The webhook does not answer"}
 		attempt.Checks.Pass("token", "a shared access signature")
 		c.failure.AddTo(&attempt.Checks)
