@@ -386,7 +386,7 @@ func TestParents(t *testing.T) {
 			text, _ := json.MarshalIndent(scopes, "", " ")
 			t.Errorf("round %d: in %s they are %s", round, host, text)
 		}
-		for id, says := range map[string]string{"orphan": "not in this hub", "misled": "no IoT Edge device"} {
+		for id, says := range map[string]string{"orphan": "not in this hub", "misled": "not an IoT Edge device"} {
 			_, err := device.Provision(ctx, f.options(id))
 			if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), says) {
 				t.Errorf("%s is answered %v, want a fault that says %q", id, err, says)
