@@ -246,7 +246,7 @@ func TestPanicEndsConnection(t *testing.T) {
 		{"websocket", "connection.(*Session).markActive", 1, publish(true)},
 		{"mqtt", "connection.(*activity).leave", 0, publish(false)}, // the end of a connection
 		{"https", "access.(*Policies).Authorize", 0, patch},
-		{"https", "provisioning.(*Service).writeEnrollment", 0, bulk},
+		{"https", "enroll.(*Enrollments).write", 0, bulk},
 		{"portal", "web.(*sessions).login", 0, page},
 	} {
 		t.Run(c.door+" "+c.asker, func(t *testing.T) {
