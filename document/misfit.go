@@ -19,7 +19,8 @@ type Misfit struct {
 
 // Kinds are what a Misfit calls the sorts of values.
 func Kinds() []string {
-	return []string{wantsObject, wantsArray, wantsString, wantsNumber, wantsWhole, wantsBoolean, wantsTime, wantsBase64}
+	return []string{wantsObject, wantsArray, wantsString, wantsNumber, wantsWhole, wantsBoolean, wantsTime, wantsInRange,
+		wantsBase64}
 }
 
 const (
@@ -30,6 +31,7 @@ const (
 	wantsWhole   = "a whole number"
 	wantsBoolean = "true or false"
 	wantsTime    = "a time such as 2026-11-23T12:00:00Z"
+	wantsInRange = "a time in the years 1 to 9999 of UTC"
 	wantsBase64  = "a string in base64"
 )
 
@@ -76,6 +78,9 @@ func misfit(path string, value Value, t reflect.Type) *Misfit {
 	case t == timeType || t == ownTimeType:
 		if kind != KindString {
 			return wrong(wantsTime)
+		}
+		if json.Unmarshal([]byte(value.text), new(time.Time)) == nil {
+			return unread(wantsInRange, shown(value))
 		}
 		return unread(wantsTime, shown(value))
 	case t == objectType:
