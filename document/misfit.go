@@ -19,20 +19,20 @@ type Misfit struct {
 
 // Kinds are what a Misfit calls the sorts of values.
 func Kinds() []string {
-	return []string{wantsObject, wantsArray, wantsString, wantsNumber, wantsWhole, wantsBoolean, wantsTime, wantsInRange,
-		wantsBase64}
+	return []string{wantsObject, wantsArray, wantsString, wantsNumber, wantsWhole, wantsBoolean, wantsTime,
+		wantsCalendar, wantsBase64}
 }
 
 const (
-	wantsObject  = "an object"
-	wantsArray   = "an array"
-	wantsString  = "a string"
-	wantsNumber  = "a number"
-	wantsWhole   = "a whole number"
-	wantsBoolean = "true or false"
-	wantsTime    = "a time such as 2026-11-23T12:00:00Z"
-	wantsInRange = "a time in the years 1 to 9999 of UTC"
-	wantsBase64  = "a string in base64"
+	wantsObject   = "an object"
+	wantsArray    = "an array"
+	wantsString   = "a string"
+	wantsNumber   = "a number"
+	wantsWhole    = "a whole number"
+	wantsBoolean  = "true or false"
+	wantsTime     = "a time such as 2026-11-23T12:00:00Z"
+	wantsCalendar = "a time of the years 1 to 9999 in UTC"
+	wantsBase64   = "a string in base64"
 )
 
 // FindMisfit returns the first value of JSON that package json does not read into a value
@@ -80,7 +80,7 @@ func misfit(path string, value Value, t reflect.Type) *Misfit {
 			return wrong(wantsTime)
 		}
 		if json.Unmarshal([]byte(value.text), new(time.Time)) == nil {
-			return unread(wantsInRange, shown(value))
+			return unread(wantsCalendar, shown(value))
 		}
 		return unread(wantsTime, shown(value))
 	case t == objectType:

@@ -57,7 +57,7 @@ func TestFindMisfit(t *testing.T) {
 		{`{"iotHubs":["a",{}]}`, "iotHubs[1]", "a string", "an object"},
 		{`{"createdDateTimeUtc":5}`, "createdDateTimeUtc", "a time such as 2026-11-23T12:00:00Z", "a number"},
 		{`{"createdDateTimeUtc":"now"}`, "createdDateTimeUtc", "a time such as 2026-11-23T12:00:00Z", `"now"`},
-		{`{"createdDateTimeUtc":"0000-01-01T00:00:00Z"}`, "createdDateTimeUtc", "a time in the years 1 to 9999 of UTC",
+		{`{"createdDateTimeUtc":"0000-01-01T00:00:00Z"}`, "createdDateTimeUtc", "a time of the years 1 to 9999 in UTC",
 			`"0000-01-01T00:00:00Z"`},
 		{`{"seen":"100%"}`, "seen", "a time such as 2026-11-23T12:00:00Z", "a string"},
 		{`{"seen":{}}`, "seen", "a time such as 2026-11-23T12:00:00Z", "an object"},
