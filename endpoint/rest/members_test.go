@@ -216,3 +216,36 @@ func TestEmptyHubs(t *testing.T) {
 		}
 	}
 }
+
+// TestReadOnlyMembers: what only the service writes is left aside, whatever is in its place;
+// what else does not fit is named.
+func TestReadOnlyMembers(t *testing.T) {
+	h := newFixture(t)
+	const attestation = `"attestation":{"type":"symmetricKey"}`
+	update := http.Header{"If-Match": {"*"}}
+	for _, aside := range []string{`"2026-01-01T00:00:00"`, `""`, `5`, `{"status":5}`, `{"lastUpdatedDateTimeUtc":"x"}`,
+		`[]`, `null`, `"1999-01-01T00:00:00Z"`} {
+		members := `"createdDateTimeUtc":` + aside + `,"LASTUPDATEDDATETIMEUTC":` + aside + `,"registrationState":` + aside
+		for _, path := range []string{"/enrollments/e", "/enrollmentGroups/g"} {
+			for _, header := range []http.Header{{}, update} {
+				got := h.Do(httpstest.Request{Method: "PUT", Path: path, Token: h.DPSToken(), Header: header,
+					Body: `{` + attestation + `,` + members + `}`})
+				if got.Status != 200 || strings.Contains(got.Text, "1999") || !strings.Contains(got.Text, "createdDateTimeUtc") {
+					t.Errorf("%s with %s is answered %d %s", path, aside, got.Status, got.Text)
+				}
+			}
+			h.Do(httpstest.Request{Method: "DELETE", Path: path, Token: h.DPSToken()})
+		}
+		got := h.Do(httpstest.Request{Method: "POST", Path: "/enrollments", Token: h.DPSToken(),
+			Body: `{"mode":"create","enrollments":[{"registrationId":"e",` + attestation + `,` + members + `}]}`})
+		if got.Status != 200 || !strings.Contains(got.Text, `"isSuccessful":true`) {
+			t.Errorf("in bulk %s is answered %d %s", aside, got.Status, got.Text)
+		}
+		h.Do(httpstest.Request{Method: "DELETE", Path: "/enrollments/e", Token: h.DPSToken()})
+	}
+	got := h.Do(httpstest.Request{Method: "PUT", Path: "/enrollments/e", Token: h.DPSToken(),
+		Body: `{"createdDateTimeUtc":5,"deviceId":5}`})
+	if got.Status != 400 || !strings.Contains(got.Text, "deviceId must be a string, not a number") {
+		t.Errorf("a device id that is a number is answered %d %s", got.Status, got.Text)
+	}
+}

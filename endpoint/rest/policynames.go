@@ -77,6 +77,12 @@ type sentEnrollment struct {
 	enroll.Enrollment
 	policyReference
 	present presentFields
+
+	// What only the service writes is left aside, whatever its type.
+
+	CreatedAside     json.RawMessage `json:"createdDateTimeUtc"`     // read only
+	LastUpdatedAside json.RawMessage `json:"lastUpdatedDateTimeUtc"` // read only
+	StateAside       json.RawMessage `json:"registrationState"`      // read only
 }
 
 // sentGroup is an enrollment group as any version of the API has it.
@@ -84,6 +90,11 @@ type sentGroup struct {
 	enroll.Group
 	policyReference
 	present presentFields
+
+	// As of an individual enrollment.
+
+	CreatedAside     json.RawMessage `json:"createdDateTimeUtc"`     // read only
+	LastUpdatedAside json.RawMessage `json:"lastUpdatedDateTimeUtc"` // read only
 }
 
 // presentFields are the properties that a request says something of, if only that they are
