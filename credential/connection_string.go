@@ -52,6 +52,16 @@ func ParseConnectionString(text string) (ConnectionString, error) {
 	return c, nil
 }
 
+// Check returns why no parser would read the connection string as it is meant, nil if they
+// do: a field ends at the next semicolon, which the id of a device may have.
+func (c ConnectionString) Check() error {
+	if strings.Contains(c.DeviceID, ";") {
+		return fault.NewReason("a connection string can't carry the device id %.128q, as it would end at the semicolon",
+			c.DeviceID)
+	}
+	return nil
+}
+
 // String writes the connection string, key included.
 func (c ConnectionString) String() string {
 	if c.DeviceID != "" {

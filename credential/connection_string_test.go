@@ -32,6 +32,17 @@ func TestConnectionStrings(t *testing.T) {
 	}
 }
 
+// A connection string that would be read as another device's is told of.
+func TestConnectionStringCheck(t *testing.T) {
+	for id, carried := range map[string]bool{"pump-1": true, "a=b": true, "a;b": false, ";": false} {
+		written := ConnectionString{HostName: "h", DeviceID: id, SharedAccessKey: "a2V5"}
+		read, err := ParseConnectionString(written.String())
+		if (err == nil && read == written) != carried || (written.Check() == nil) != carried {
+			t.Errorf("%q is read as %+v, error %v, and told of as %v", id, read, err, written.Check())
+		}
+	}
+}
+
 // A token is good for its resource and for all below it, by whole segments.
 func TestTokensCover(t *testing.T) {
 	device := DeviceResource("hub.example", "Pump-1")

@@ -136,6 +136,11 @@ func TestDeviceSecrets(t *testing.T) {
 		t.Errorf("a token of a device with a certificate: %s", stderr)
 	}
 	s.run(2, "device", "connection-string", "valve", "--secondary")
+	s.run(0, "device", "create", "a;b")
+	if stdout, stderr := s.run(1, "device", "connection-string", "a;b"); stdout != "" ||
+		!strings.Contains(stderr, "semicolon") || !strings.Contains(stderr, "berth device show --keys 'a;b'") {
+		t.Errorf("a connection string that would be another device's: %s%s", stdout, stderr)
+	}
 	if _, stderr := s.run(1, "device", "connection-string", "nobody"); !strings.Contains(stderr, "404001") {
 		t.Errorf("a connection string of nobody: %s", stderr)
 	}

@@ -32,6 +32,16 @@ func TestGroup(t *testing.T) {
 		t.Errorf("the device's key: %s", stdout)
 	}
 
+	for id, says := range map[string]string{"a b": `the character ' '`, "": "is empty", "m-": ""} {
+		code := 2
+		if says == "" {
+			code = 0
+		}
+		if _, stderr := s.run(code, "group", "device-key", "meters", id); !strings.Contains(stderr, says) {
+			t.Errorf("the key of %q: %s", id, stderr)
+		}
+	}
+
 	s.run(0, "group", "update", "meters", "--provisioning-status", "disabled", "--webhook", "https://allocate.example/hook")
 	updated := read[enroll.Group](s, "group", "show", "meters", "--keys")
 	if updated.ProvisioningStatus != enroll.Disabled || updated.AllocationPolicy != allocation.Custom || *updated.Attestation.SymmetricKey != *created.Attestation.SymmetricKey {

@@ -27,8 +27,9 @@ type devicePage struct {
 	Device      identity.Device
 	HasKeys     bool
 	ShowKeys    bool
-	Primary     string // connection strings, when they are asked for
+	Primary     string // connection strings, when they are asked for, or the keys alone
 	Secondary   string
+	Uncarried   bool // no connection string can carry the id
 	Connections []connection.Event
 	Telemetry   []message
 }
@@ -61,7 +62,11 @@ func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error)
 			if key == nil {
 				return ""
 			}
-			return credential.ConnectionString{HostName: h.Host(), DeviceID: id, SharedAccessKey: *key}.String()
+			full := credential.ConnectionString{HostName: h.Host(), DeviceID: id, SharedAccessKey: *key}
+			if page.Uncarried = full.Check() != nil; page.Uncarried {
+				return *key
+			}
+			return full.String()
 		}
 		page.Primary, page.Secondary = text(keys.PrimaryKey), text(keys.SecondaryKey)
 	} else {

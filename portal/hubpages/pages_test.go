@@ -107,6 +107,12 @@ func TestDeviceStatus(t *testing.T) {
 			t.Errorf("the connection string is shown to the %s: %v", role, !shown)
 		}
 	}
+	// A connection string would be another device's.
+	h.AddDevice("a;b")
+	_, page = b.Get("hubs/berth/device/a%3Bb?show=keys")
+	if b.Shows(html.UnescapeString(page), "as it has a semicolon"); strings.Contains(page, "DeviceId=") {
+		t.Error("a connection string is shown of a device whose id has a semicolon")
+	}
 }
 
 var twinBase = regexp.MustCompile(`name="etag" value="([^"]*)"`)

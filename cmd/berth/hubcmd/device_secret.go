@@ -42,6 +42,10 @@ a device that proves itself with a certificate.`,
 		if err != nil {
 			return err
 		}
+		if err := (credential.ConnectionString{DeviceID: device.DeviceID}).Check(); err != nil {
+			return cli.Advise(err, "Give the device its host name, %s, its id and its key apart: berth device show --keys %s",
+				client.Host(), cli.Quote(device.DeviceID))
+		}
 		text := fmt.Sprintf("HostName=%s;DeviceId=%s;x509=true", client.Host(), device.DeviceID)
 		if a := device.Authentication; a == nil || a.Type != identity.SelfSigned && a.Type != identity.CertificateAuthority {
 			key, err := deviceKey(device, secondary)

@@ -306,6 +306,9 @@ registration id, letter by letter as the device writes it, with the group's
 primary key.`,
 		Args: cli.ExactArgs("GROUP", "REGISTRATION-ID"),
 		RunE: func(command *cobra.Command, args []string) error {
+			if err := enroll.CheckRegistrationID(args[1]); err != nil { // no device could come by it
+				return cli.UsageError(cli.LocalError(err))
+			}
 			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
