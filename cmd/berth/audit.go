@@ -21,9 +21,10 @@ func (c *program) audit() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "audit",
 		Short: "Show who changed which enrollment, group, policy or certificate, when and from where",
-		Long: `Shows the changes that operators made, the latest first, by whichever way: the
-command line, the service API, or the portal, and those that were refused to them
-for want of a right or a secret. Values are shown where they can't be secret; of
+		Long: `Shows the changes that operators made in the provisioning service, the latest
+first, by whichever way: the command line, the service API, or the portal, and those
+that were refused to them for want of a right or a secret. What is done in a hub is
+not among them yet: devices and their twins. Values are shown where they can't be secret; of
 others it is told that they changed. A bulk operation has one entry. Entries are kept
 for 400 days, and the latest 256 MiB of them.`,
 		Example: `  berth audit
@@ -48,7 +49,7 @@ for 400 days, and the latest 256 MiB of them.`,
 			}
 			none := "Nothing was changed."
 			if filter.Kind != "" || filter.ID != "" || filter.Actor != "" || !filter.Since.IsZero() {
-				none = "Nothing of that was changed."
+				none = "Nothing of that was changed. What is done in a hub, with devices and twins, is not in the audit."
 			}
 			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing(none), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
 				func(e audit.Entry) []string {

@@ -41,7 +41,7 @@ func TestEmptyLists(t *testing.T) {
 		"attempts d1":                `The device "d1" has not tried to register.`,
 		"attempts --refused":         "Nobody has tried to register and was refused.",
 		"attempts":                   "Nobody has tried to register.",
-		"audit --id x":               "Nothing of that was changed.",
+		"audit --id x":               "Nothing of that was changed. What is done in a hub, with devices and twins, is not in the audit.",
 		"credential list --device x": `No operational certificate was issued to "x".`,
 	} {
 		if stdout, _ := s.run(0, strings.Fields(words)...); strings.TrimSpace(stdout) != want {
