@@ -26,6 +26,9 @@ type owner struct {
 	Generation     string `json:"generation,omitempty"` // of the identity; another one was made by hand since
 }
 
+// ownerRecords is the collection of the owners.
+const ownerRecords = "provisioning/owners"
+
 // ownerKey is where the owner of an identity is kept. Host names have no case.
 func ownerKey(p deviceRef) string { return strings.ToLower(p.Hub) + "/" + p.DeviceID }
 

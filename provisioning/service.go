@@ -175,7 +175,7 @@ func newService(config Config) *Service {
 	s := &Service{
 		config:        config,
 		registrations: store.NewTable[storedRegistration](config.Documents, RegistrationRecords),
-		owners:        store.NewTable[owner](config.Documents, "provisioning/owners"),
+		owners:        store.NewTable[owner](config.Documents, ownerRecords),
 		members:       store.NewTable[string](config.Documents, "provisioning/members"),
 		intents:       store.NewTable[intent](config.Documents, "provisioning/intents"),
 		access: access.Open(access.Config{Documents: config.Documents, Collection: "provisioning/policies",

@@ -20,7 +20,10 @@ type Config struct {
 	DataDir    string // everything it keeps
 	DefaultDir string // the folder that commands find without --data: those that are shown name any other
 	Host       string // of the provisioning service
-	HubHost    string // of the first hub; must contain a dot, or some SDKs refuse it
+	// HubHost is the host name of the first hub; it must contain a dot, or some SDKs refuse
+	// it. "" is the one that the hub has, 127.0.0.1 for a new hub. A hub that devices are
+	// assigned to, or that enrollments name, can't get another.
+	HubHost    string
 	Listen     string // address that devices and back ends reach; all when empty
 	MQTTPort   int    // 0 is a free one, here and below
 	AMQPPort   int    // reserved: this version does not serve AMQP
@@ -77,7 +80,6 @@ type node struct {
 func DefaultConfig() Config {
 	return Config{
 		Host:            "localhost",
-		HubHost:         "127.0.0.1",
 		MQTTPort:        8883,
 		AMQPPort:        5671,
 		HTTPSPort:       443,

@@ -133,9 +133,11 @@ func (s *Server) hubEntries() store.Table[hubEntry] {
 // maxHubs bounds the hubs of one process: each has logs of its own.
 const maxHubs = 100
 
-// openHubs opens the hubs of this server, the first in first place, under the host
-// name that the configuration has now.
-func (s *Server) openHubs(ctx context.Context) error {
+// openHubs opens the hubs of this server, the first in first place.
+func (s *Server) openHubs(ctx context.Context) (err error) {
+	if s.config.HubHost, err = s.firstHubHost(ctx); err != nil {
+		return err
+	}
 	if err := s.openHub(ctx, hubEntry{Name: hubName, Host: s.config.HubHost}); err != nil {
 		return err
 	}
@@ -154,8 +156,8 @@ func (s *Server) openHubs(ctx context.Context) error {
 			continue
 		}
 		if other != nil {
-			return fmt.Errorf("the hub %s has the host name %s, which --hub-host gives to the hub %s too",
-				entry.Value.Name, entry.Value.Host, hubName)
+			return fmt.Errorf("the hub %s has the host name %s, and so has the hub %s", entry.Value.Name,
+				entry.Value.Host, hubName)
 		}
 		if err := s.openHub(ctx, entry.Value); err != nil {
 			return err

@@ -113,7 +113,7 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 			s = nil
 		}
 	}()
-	if !strings.Contains(config.HubHost, ".") {
+	if config.HubHost != "" && !strings.Contains(config.HubHost, ".") {
 		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: "+
 			"give one like hub.example.local with --hub-host", config.HubHost)
 	}

@@ -67,6 +67,27 @@ func (t Table[T]) List(ctx context.Context, prefix, after string, limit int) ([]
 	}
 }
 
+// Find returns the first document that is wanted, in the order of their keys, and whether
+// there is one, but for those that can't be read. It may read all.
+func (t Table[T]) Find(ctx context.Context, wanted func(T) bool) (value T, found bool, _ error) {
+	const stride = 1000
+	for after := ""; ; {
+		entries, err := t.List(ctx, "", after, stride)
+		if err != nil {
+			return value, false, err
+		}
+		for _, entry := range entries {
+			if wanted(entry.Value) {
+				return entry.Value, true, nil
+			}
+		}
+		if len(entries) < stride {
+			return value, false, nil
+		}
+		after = entries[stride-1].Key
+	}
+}
+
 // Put is the Change that writes value, for a Commit. JSON in it is kept as it is
 // spelled. A value that is no JSON fails the Commit.
 func (t Table[T]) Put(key string, match Match, value T) Change {

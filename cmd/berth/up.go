@@ -55,8 +55,10 @@ that can be told. A port of 0 is a free one.`,
 			if err := limits.apply(command, &config); err != nil {
 				return err
 			}
-			if err := provisioningcmd.CheckHubHost("hub-host", config.HubHost); err != nil {
-				return err
+			if command.Flags().Changed("hub-host") {
+				if err := provisioningcmd.CheckHubHost("hub-host", config.HubHost); err != nil {
+					return err
+				}
 			}
 			if webhookRoots != "" {
 				var err error
@@ -70,10 +72,10 @@ that can be told. A port of 0 is a free one.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&config.Host, "host", config.Host,
-		"host `name` of the provisioning service, the global device endpoint")
+	flags.StringVar(&config.Host, "host", config.Host, "host `name` of the provisioning service, the global device endpoint")
 	flags.StringVar(&config.HubHost, "hub-host", config.HubHost,
-		"host `name` of the hub; it must contain a dot, because some SDKs refuse one without")
+		"host `name` of the hub; it must contain a dot, because some SDKs refuse one without; by default the one that "+
+			"the hub has, 127.0.0.1 for a new one")
 	flags.IntVar(&config.MQTTPort, "mqtt-port", config.MQTTPort, "`port` for MQTT over TLS")
 	flags.IntVar(&config.AMQPPort, "amqp-port", config.AMQPPort,
 		"`port` for AMQP over TLS: reserved, this version does not serve AMQP")
@@ -132,7 +134,10 @@ func (c *program) serve(ctx context.Context, config server.Config, showSecrets b
 	}
 	s, err := start(ctx, config)
 	var closed *server.ListenError
+	var misnamed *server.HostError
 	switch {
+	case errors.As(err, &misnamed):
+		return cli.Advise(cli.UsageError(misnamed), "%s", misnamed.Advice())
 	case errors.As(err, &closed):
 		return cli.Advise(err, "%s", closed.Advice())
 	case err != nil || s == nil:

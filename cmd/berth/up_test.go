@@ -70,6 +70,14 @@ func TestUp(t *testing.T) {
 	}
 	client.Close()
 	again.terminate(t)
+
+	// The hub keeps the host that the device knows.
+	code, output := runBinary(t, binary, "up", "--data", data, "--mqtt-port", "0", "--https-port", "0",
+		"--portal-port", "0", "--hub-host", "hub.example.com")
+	if code != 2 || !strings.Contains(output, "has the host name 127.0.0.1 (the device d1 is assigned to it)") ||
+		!strings.Contains(output, "--hub-host 127.0.0.1, or without") {
+		t.Errorf("with another host of the hub the exit code is %d\n%s", code, output)
+	}
 }
 
 // TestUpShowsSecrets prints keys and a login link on a terminal, and where they were

@@ -45,10 +45,10 @@ func (s Settings) Equal(other Settings) bool {
 		reflect.DeepEqual(s.Custom, other.Custom)
 }
 
-// names reports whether the settings name the hub; nil names none.
-func (s *Settings) names(host string) bool {
+// Names reports whether the settings name the hub.
+func (s Settings) Names(host string) bool {
 	is := func(name string) bool { return strings.EqualFold(name, host) }
-	return s != nil && (is(s.HubHostName) || slices.ContainsFunc(s.Hubs, is))
+	return is(s.HubHostName) || slices.ContainsFunc(s.Hubs, is)
 }
 
 // Unplaced reports whether the policy binds the devices to a hub and none is named. As
@@ -67,7 +67,7 @@ func (a *Allocator) Check(settings, prior *Settings) error {
 	}
 	hosts := a.config.Links.Hosts()
 	for _, name := range append(slices.Clone(settings.Hubs), settings.HubHostName) {
-		if name != "" && !prior.names(name) && !slices.ContainsFunc(hosts,
+		if name != "" && !(prior != nil && prior.Names(name)) && !slices.ContainsFunc(hosts,
 			func(host string) bool { return strings.EqualFold(host, name) }) {
 			return fault.New(fault.ArgumentInvalid, "The hub %.253q is not linked to this service. Linked are: %s",
 				name,

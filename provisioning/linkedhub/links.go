@@ -157,6 +157,46 @@ func (l *Links) Load(ctx context.Context) error {
 	return err
 }
 
+// LocalHosts returns the host names under which hubs of this process were linked, also those
+// that are no longer.
+func LocalHosts(ctx context.Context, documents store.Documents) (hosts []string, _ error) {
+	entries, err := store.NewTable[storedLink](documents, Records).List(ctx, "", "", maxLinks)
+	if err != nil {
+		return nil, fmt.Errorf("read the linked hubs: %w", err)
+	}
+	for _, entry := range entries {
+		if entry.Value.Local {
+			hosts = append(hosts, entry.Value.HostName)
+		}
+	}
+	return hosts, nil
+}
+
+// IsElsewhere reports whether a hub that is not of this process is linked by this host name.
+func IsElsewhere(ctx context.Context, documents store.Documents, host string) (bool, error) {
+	link, _, err := store.NewTable[storedLink](documents, Records).Get(ctx, key(host))
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
+		return false, nil
+	}
+	return err == nil && !link.Local && !link.Unlinked, err
+}
+
+// Rename returns what is to be committed for the link of a hub of this process to be that
+// of the same hub under another host name. One that was linked under that name before is
+// replaced.
+func Rename(ctx context.Context, documents store.Documents, from, to string) ([]store.Change, error) {
+	table := store.NewTable[storedLink](documents, Records)
+	link, etag, err := table.Get(ctx, key(from))
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
+		return nil, nil // it is linked anew
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the link of the hub %s: %w", from, err)
+	}
+	link.HostName = to
+	return []store.Change{table.Delete(key(from), store.ETag(etag)), table.Put(key(to), store.Always, link)}, nil
+}
+
 // Add makes a hub of this process known, which links it unless that was done, or
 // undone, before.
 func (l *Links) Add(ctx context.Context, hub Hub) error {
