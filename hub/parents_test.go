@@ -59,3 +59,47 @@ func TestParentIsTakenAway(t *testing.T) {
 		}
 	}
 }
+
+// A device whose parent is gone, or is no IoT Edge device any more, can be disabled and
+// changed as any other.
+func TestParentIsGone(t *testing.T) {
+	h := newFixture(t)
+	edge := identity.Capabilities{IoTEdge: true}
+	for _, end := range []func(id string) error{
+		func(id string) error { return h.DeleteDevice(ctx, id, "") },
+		func(id string) error {
+			_, err := h.UpdateDevice(ctx, identity.Device{DeviceID: id}, "")
+			return err
+		},
+	} {
+		gateway := h.Create(identity.Device{DeviceID: "gateway", Capabilities: edge})
+		for _, capabilities := range []identity.Capabilities{{}, edge} {
+			child := h.Create(identity.Device{DeviceID: "child", ParentScopes: []string{gateway.DeviceScope},
+				Capabilities: capabilities})
+			if err := end("gateway"); err != nil {
+				t.Fatal(err)
+			}
+			child.Status = identity.Disabled
+			for _, wanted := range []identity.Device{child, {DeviceID: "child", Status: identity.Disabled,
+				Capabilities: capabilities}} {
+				updated, err := h.UpdateDevice(ctx, wanted, "")
+				if err != nil || updated.Status != identity.Disabled ||
+					!slices.Equal(updated.ParentScopes, []string{gateway.DeviceScope}) {
+					t.Errorf("disabled it is %+v, error %v", updated, err)
+				}
+			}
+			if err := h.DeleteDevice(ctx, "child", ""); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := h.Device(ctx, "gateway"); err == nil {
+				if err := h.DeleteDevice(ctx, "gateway", ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			gateway = h.Create(identity.Device{DeviceID: "gateway", Capabilities: edge})
+		}
+		if err := h.DeleteDevice(ctx, "gateway", ""); err != nil {
+			t.Fatal(err)
+		}
+	}
+}

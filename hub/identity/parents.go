@@ -3,6 +3,7 @@ package identity
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/berth-iot/berth/fault"
@@ -19,8 +20,9 @@ func edgeScope(device Device) string {
 // CheckParents holds what an operator writes of a device's parents against the hub's
 // devices. What is left out stays as it was before. Of a device without edge
 // capability deviceScope is its parent's, as parentScopes is; of an IoT Edge device it
-// is its own, which the hub gives it. A list of no parents takes the parent away. before
-// is the device that it replaces, nil for a new one. It returns fault 400004.
+// is its own, which the hub gives it. A list of no parents takes the parent away. A parent
+// that the device had before stays, though it may be gone by now. before is the device that
+// it replaces, nil for a new one. It returns fault 400004.
 func (r *Registry) CheckParents(ctx context.Context, device, before *Device) error {
 	wasEdge := before != nil && before.Capabilities.IoTEdge
 	if wasEdge && !device.Capabilities.IoTEdge && device.DeviceScope == before.DeviceScope {
@@ -47,6 +49,10 @@ func (r *Registry) CheckParents(ctx context.Context, device, before *Device) err
 			len(device.ParentScopes))
 	}
 	scope := device.ParentScopes[0]
+	if before != nil && slices.Contains(before.ParentScopes, scope) {
+		device.DeviceScope = scope // that was good once; whoever disables a device need not mend its parent
+		return nil
+	}
 	id := strings.TrimPrefix(scope, edgeScheme)
 	if dash := strings.LastIndexByte(id, '-'); dash > 0 && len(id) < len(scope) {
 		parent, err := r.Get(ctx, id[:dash])

@@ -29,6 +29,8 @@ func TestCheckParents(t *testing.T) {
 	gateway, other := scopes["gate-way"], scopes["other"]
 	const own = "ms-azure-iot-edge://inner-100"
 	child := &Device{DeviceScope: gateway, ParentScopes: []string{gateway}}
+	const gone = "ms-azure-iot-edge://gone-100"
+	orphan := &Device{DeviceScope: gone, ParentScopes: []string{gone}}
 	inner := &Device{DeviceScope: own, ParentScopes: []string{gateway}, Capabilities: edge}
 	for _, c := range []struct {
 		name    string
@@ -65,6 +67,13 @@ func TestCheckParents(t *testing.T) {
 		{"a child without a parent", child, Device{ParentScopes: []string{}}, nil, ""},
 		{"a child that becomes an edge device, as it was read", child, Device{DeviceScope: gateway, Capabilities: edge},
 			[]string{gateway}, ""},
+		{"a child whose parent is gone, of which nothing is said", orphan, Device{}, []string{gone}, ""},
+		{"a child whose parent is gone, as it was read", orphan, *orphan, []string{gone}, ""},
+		{"a child whose parent is gone, as Azure's CLI sends it", orphan, Device{DeviceScope: gone}, []string{gone}, ""},
+		{"a child whose parent is gone, without one", orphan, Device{ParentScopes: []string{}}, nil, ""},
+		{"a child whose parent is gone, with another", orphan, Device{ParentScopes: []string{other}}, []string{other}, ""},
+		{"a child of a parent that is there, with one that is gone", child, Device{ParentScopes: []string{gone}}, nil,
+			"not that of an IoT Edge device"},
 		{"an edge device, as it was read", inner, *inner, []string{gateway}, ""},
 		{"an edge device that is one no more, as it was read", inner,
 			Device{DeviceScope: own, ParentScopes: []string{gateway}}, []string{gateway}, ""},
