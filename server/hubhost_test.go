@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"
@@ -138,6 +139,10 @@ func TestHubHostOfAnother(t *testing.T) {
 	h.link(elsewhere)
 	if _, err := h.CreateHub(t.Context(), "east", "east.berth.example"); err != nil {
 		t.Fatal(err)
+	}
+	if link, err := h.CreateHub(t.Context(), "west", "HUB.elsewhere.example"); !errors.Is(err, fault.Conflict) ||
+		!strings.Contains(err.Error(), "a hub elsewhere that is linked") || h.hubs.ByName("west") != nil {
+		t.Errorf("a hub with the host name of one elsewhere is %+v, error %v", link, err)
 	}
 	h.refusesHubHost("hub.elsewhere.example", "linked", "hub.elsewhere.example")
 	h.refusesHubHost("EAST.berth.example", "east", "--hub-host")

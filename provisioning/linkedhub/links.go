@@ -211,9 +211,9 @@ func (l *Links) Add(ctx context.Context, hub Hub) error {
 	if err != nil && !exists {
 		return fmt.Errorf("link the hub %s: %w", hub.Host(), err)
 	}
-	if present, _, err := l.table.Get(ctx, key(hub.Host())); exists && err == nil && !present.Local {
-		l.config.Logger.Error("a hub of this server has the host name of one elsewhere that is linked: devices are "+
-			"assigned to that one", "host", hub.Host())
+	if elsewhere, err := IsElsewhere(ctx, l.config.Documents, hub.Host()); err == nil && elsewhere {
+		l.config.Logger.Error("no device can be assigned to a hub of this server: one elsewhere is linked by its "+
+			"host name. Unlink that one", "host", hub.Host())
 	}
 	l.now.Invalidate() // the link may have been there before the hub
 	_, err = l.now.Get(ctx)
