@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 )
@@ -30,6 +31,22 @@ func FindReference(ctx context.Context, documents store.Documents, host string) 
 		return "", err
 	}
 	return fmt.Sprintf("the %s %s names it", kind, id), nil
+}
+
+// checkHubUnnamed returns fault 409000 for a hub that an enrollment or group names.
+func (s *Service) checkHubUnnamed(ctx context.Context, host string) error {
+	switch kind, id, err := enroll.FindNaming(ctx, s.config.Documents, host); {
+	case err != nil:
+		return err
+	case id == "":
+		return nil
+	case kind == "group":
+		return fault.New(fault.Conflict, "The group %s names the hub %s. Without it its devices can't register, or go "+
+			"to the other hubs that it names. Let it name another hub first, or unlink this one by force", id, host)
+	default:
+		return fault.New(fault.Conflict, "The enrollment %s names the hub %s. Without it its devices can't register, "+
+			"or go to the other hubs that it names. Let it name another hub first, or unlink this one by force", id, host)
+	}
 }
 
 // MoveOwners puts on record under another host name whose the identities in a hub are. It is

@@ -188,8 +188,8 @@ func newService(config Config) *Service {
 			return s.groups.CheckAuthorityUnused(ctx, name)
 		}, Audit: config.Audit, Now: config.Now})
 	s.links = linkedhub.New(linkedhub.Config{Documents: config.Documents, Hubs: config.Hubs, Reach: config.Reach,
-		Limit: config.Limits.LinkedHubs, AssignedTo: s.Registrations().CountOfHub, Audit: config.Audit,
-		Panics: config.Panics,
+		Limit: config.Limits.LinkedHubs, AssignedTo: s.Registrations().CountOfHub,
+		CheckUnnamed: s.checkHubUnnamed, Audit: config.Audit, Panics: config.Panics,
 		Logger: config.Logger})
 	s.rates, s.searches = guard.NewRates(config.Limits.rates(), config.Now), guard.NewSearches()
 	s.networks = allocation.NewNetworks(config.Documents, config.Audit, config.Logger)

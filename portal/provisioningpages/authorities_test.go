@@ -1,6 +1,7 @@
 package provisioningpages
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strings"
@@ -117,8 +118,14 @@ func TestUnlinkedHubs(t *testing.T) {
 		b.Shows(page, `name="hubs" value="`+hub+`" checked`, `name="hubs" value="127.0.0.1" checked`)
 	}
 	look("east.example.com")
+	page := b.Send("link/east.example.com/unlink", http.StatusOK, url.Values{})
+	b.Shows(page, "The enrollment one names the hub east.example.com", `name="confirm"`)
+	err := service.Links().Delete(ctx, "east.example.com", "", false)
+	if !errors.Is(err, fault.Conflict) || !strings.Contains(err.Error(), "The enrollment one names the hub") {
+		t.Errorf("unlinking a hub that an enrollment names is answered %v", err)
+	}
 	h.Must(service.Links().Delete(ctx, "east.example.com", "", true))
-	_, page := b.Get("enrollment/one")
+	_, page = b.Get("enrollment/one")
 	b.Shows(page, "<option selected>EAST.example.com</option>")
 	stored, err := service.Enrollments().Get(ctx, "some")
 	h.Must(err)

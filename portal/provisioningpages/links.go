@@ -180,7 +180,8 @@ func (p *Pages) createHub(c *web.Call) error {
 	return c.Redirect("hubs")
 }
 
-// unlinkHub asks first, and says how many devices there are.
+// unlinkHub asks first, and says how many devices there are, and which enrollment names
+// the hub.
 func (p *Pages) unlinkHub(c *web.Call) error {
 	form, err := p.storedLink(c)
 	if err != nil {
@@ -188,6 +189,9 @@ func (p *Pages) unlinkHub(c *web.Call) error {
 	}
 	if c.Value("confirm") != "yes" {
 		form.Confirm = true
+		if err := p.Provisioning.Links().CheckUnnamed(c.Context(), form.Link.HostName); err != nil {
+			form.Problem = fault.From(err)
+		}
 		return c.Render(http.StatusOK, "link", form)
 	}
 	if err := p.Provisioning.Links().Delete(c.Context(), form.Link.HostName, "", true); err != nil {

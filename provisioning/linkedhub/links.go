@@ -35,6 +35,10 @@ type Config struct {
 	// AssignedTo counts the devices that are assigned to a hub.
 	AssignedTo func(ctx context.Context, host string) (int, error)
 
+	// CheckUnnamed returns fault 409000 for a hub that an enrollment or group names; nil
+	// asks nobody.
+	CheckUnnamed func(ctx context.Context, host string) error
+
 	Audit  *audit.Log // of changes; nil keeps none
 	Panics *panics.Recorder
 	Logger *slog.Logger
@@ -417,8 +421,8 @@ func (l *Links) put(ctx context.Context, link Link, ifMatch string) (Link, error
 
 // Delete ends the link of a hub under the condition ifMatch, as in Put. Its devices
 // stay there, and are assigned to another hub when they register again. While
-// registrations name it, that is fault 409000, unless force is set. It returns the
-// faults 404104 and 412001 too.
+// registrations, enrollments or groups name it, that is fault 409000, unless force is set.
+// It returns the faults 404104 and 412001 too.
 func (l *Links) Delete(ctx context.Context, host, ifMatch string, force bool) error {
 	hub := l.Find(host)
 	if hub == nil {
@@ -442,6 +446,11 @@ func (l *Links) Delete(ctx context.Context, host, ifMatch string, force bool) er
 					"by linking another hub and weighing this one 0, or unlink it by force", devices, hub.Host())
 		}
 	}
+	if !force {
+		if err := l.CheckUnnamed(ctx, hub.Host()); err != nil {
+			return err
+		}
+	}
 	match := store.ETag(store.UnquoteETag(hub.Link.ETag))
 	change := l.table.Delete(key(host), match)
 	if hub.Link.Local {
@@ -459,6 +468,14 @@ func (l *Links) Delete(ctx context.Context, host, ifMatch string, force bool) er
 	}
 	_, err = l.now.Get(ctx)
 	return err
+}
+
+// CheckUnnamed returns fault 409000 for a hub that an enrollment or group names.
+func (l *Links) CheckUnnamed(ctx context.Context, host string) error {
+	if l.config.CheckUnnamed == nil {
+		return nil
+	}
+	return l.config.CheckUnnamed(ctx, host)
 }
 
 // DeleteUnreadable removes the record of a link that can't be read, by its key.
