@@ -20,7 +20,7 @@ type Misfit struct {
 // Kinds are what a Misfit calls the sorts of values.
 func Kinds() []string {
 	return []string{wantsObject, wantsArray, wantsString, wantsNumber, wantsWhole, wantsBoolean, wantsTime,
-		wantsInRange, wantsBase64}
+		wantsCalendar, wantsBase64}
 }
 
 const (
