@@ -141,7 +141,7 @@ func TestHubHostOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	if link, err := h.CreateHub(t.Context(), "west", "HUB.elsewhere.example"); !errors.Is(err, fault.Conflict) ||
-		!strings.Contains(err.Error(), "a hub elsewhere that is linked") || h.hubs.ByName("west") != nil {
+		!strings.Contains(err.Error(), "which is elsewhere, is linked") || h.hubs.ByName("west") != nil {
 		t.Errorf("a hub with the host name of one elsewhere is %+v, error %v", link, err)
 	}
 	h.refusesHubHost("hub.elsewhere.example", "linked", "hub.elsewhere.example")

@@ -227,12 +227,9 @@ func (s *Server) CreateHub(ctx context.Context, name, host string) (linkedhub.Li
 	if err := linkedhub.CheckHostName(host); err != nil {
 		return linkedhub.Link{}, err
 	}
-	switch elsewhere, err := linkedhub.IsElsewhere(ctx, s.documents, host); {
-	case err != nil:
+	free, err := s.provisioning.Links().PrepareCreate(ctx, name, host)
+	if err != nil {
 		return linkedhub.Link{}, err
-	case elsewhere:
-		return linkedhub.Link{}, fault.New(fault.Conflict, "The host name %.253q is that of a hub elsewhere "+
-			"that is linked. Give the hub another, or unlink that one first", host)
 	}
 	if err := s.certificates.renewServer(append(s.names(), host), s.config.Now()); err != nil {
 		return linkedhub.Link{}, err

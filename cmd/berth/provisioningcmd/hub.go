@@ -206,16 +206,21 @@ func (c commands) hubUnlink() *cobra.Command {
 		Use:   "unlink HUB",
 		Short: "End the link of a hub, so that no device is assigned to it any more",
 		Long: `Ends the link of a hub, by its name or host. Its devices stay in it, but go to
-another hub, as new ones, when they register again. A hub that has devices, or that
-an enrollment or group names, needs --force; to let devices move with their twins, link another hub and give this one the
-weight 0, and unlink it when they have come by.`,
+another hub, as new ones, when they register again. A hub that has devices, or
+that an enrollment or group names, needs --force; to let devices move with their
+twins, link another hub and give this one the weight 0, and unlink it when they have
+come by.`,
 		Args: cli.ExactArgs("HUB"),
 		RunE: func(command *cobra.Command, args []string) error {
 			service, err := c.Target.Provisioning()
 			if err != nil {
 				return err
 			}
-			err = service.UnlinkHub(command.Context(), c.hostOf(command.Context(), args[0]), "", force)
+			host, err := c.hostOf(command.Context(), args[0])
+			if err != nil {
+				return err
+			}
+			err = service.UnlinkHub(command.Context(), host, "", force)
 			if errors.Is(err, fault.Conflict) && strings.Contains(err.Error(), "has devices") {
 				return cli.Advise(err,
 					"berth hub link %s --weight 0 has them go to another hub when they register again; "+
