@@ -364,7 +364,7 @@ func (l *Links) notLinked(host string) error {
 // "*" for an existing one, or the ETag it must have. A connection string that is left
 // out stays, as it is not shown, while it goes to the same place: with another address
 // or other authorities to trust it is fault 400004. A hub elsewhere is asked at once
-// whether its connection string is good; nobody waits for that but the caller. It
+// whether a connection string that is given is good; nobody waits for that but the caller. It
 // returns the faults 400004, 412001, 403002 when there are as many links as there may
 // be, and what the hub answered.
 func (l *Links) Put(ctx context.Context, link Link, ifMatch string) (Link, error) {

@@ -89,6 +89,38 @@ func TestInvalidLinks(t *testing.T) {
 	}
 }
 
+// A hub elsewhere that does not answer can be given another weight, or be left to
+// enrollments that name it: it is asked only where its connection string is given.
+func TestLinkOfSilentHub(t *testing.T) {
+	var silence error
+	links := newLinks(t, func(Link) (Hub, error) { return &distantHub{host: "far.example", err: silence}, nil })
+	if _, err := links.Put(t.Context(), Link{HostName: "far.example", ConnectionString: "good"}, ""); err != nil {
+		t.Fatal(err)
+	}
+	silence = errors.New("connection refused")
+	weight, applies := 0, false
+	for _, link := range []Link{
+		{HostName: "far.example", AllocationWeight: &weight},
+		{HostName: "FAR.example", ApplyAllocationPolicy: &applies},
+		{HostName: "far.example", Location: "westeurope", MeasureLatency: true},
+	} {
+		if _, err := links.Put(t.Context(), link, ""); err != nil {
+			t.Errorf("%+v: %v", link, err)
+		}
+	}
+	for _, link := range []Link{
+		{HostName: "far.example", ConnectionString: "good"},
+		{HostName: "far.example", ConnectionString: "good", Address: "192.0.2.2:443"},
+	} {
+		if _, err := links.Put(t.Context(), link, ""); err == nil || !strings.Contains(err.Error(), "does not answer") {
+			t.Errorf("%+v with its connection string: %v", link, err)
+		}
+	}
+	if got := links.Find("far.example").Link; got.ConnectionString != "good" || got.Location != "westeurope" {
+		t.Errorf("the link is %+v", got)
+	}
+}
+
 // A hub that still has devices is unlinked by force only.
 func TestUnlinking(t *testing.T) {
 	links := New(Config{Documents: memory.New().Open(), Hubs: []Hub{&localHub{host: "a.local"}},

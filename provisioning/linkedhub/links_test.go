@@ -96,8 +96,8 @@ func TestPutDoesNotBlock(t *testing.T) {
 	}
 
 	// Two who change the same link under its ETag: the later commit finds another.
-	put(Link{HostName: remote.HostName, Location: "here"}, first.link.ETag)
-	put(Link{HostName: remote.HostName, Location: "there"}, first.link.ETag)
+	put(Link{HostName: remote.HostName, ConnectionString: "second", Location: "here"}, first.link.ETag)
+	put(Link{HostName: remote.HostName, ConnectionString: "third", Location: "there"}, first.link.ETag)
 	answer <- struct{}{}
 	if second := <-done; second.err != nil {
 		t.Fatal(second.err)
