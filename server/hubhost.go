@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -28,6 +29,21 @@ func (e *HostError) Error() string { return e.problem }
 
 // Advice is what to do about it.
 func (e *HostError) Advice() string { return e.advice }
+
+// checkHosts returns a *HostError for a host name that no service can have.
+func (c Config) checkHosts() error {
+	address, err := netip.ParseAddr(c.Host)
+	if (err != nil || address.Zone() != "") && !linkedhub.IsHostName(c.Host) {
+		return &HostError{fmt.Sprintf("--host must be a host name such as dps.example.com, or an IP address, not %q: "+
+			"a host name has letters, digits and dashes between full stops", c.Host),
+			"A name with other letters has a form in ASCII that begins with xn--. A port is given by a flag of its own."}
+	}
+	if c.HubHost != "" && linkedhub.CheckHostName(c.HubHost) != nil {
+		return &HostError{fmt.Sprintf("--hub-host must be a host name such as hub.example.com, with at least one full "+
+			"stop, not %q", c.HubHost), "The Java, C and C# SDKs refuse a hub whose name has none."}
+	}
+	return nil
+}
 
 // firstHubHost returns the host name of the first hub: the one that it has, unless the
 // configuration has another and nothing refers to the hub by its own. It returns a

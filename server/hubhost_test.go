@@ -144,6 +144,15 @@ func TestHubHostOfAnother(t *testing.T) {
 		!strings.Contains(err.Error(), "which is elsewhere, is linked") || h.hubs.ByName("west") != nil {
 		t.Errorf("a hub with the host name of one elsewhere is %+v, error %v", link, err)
 	}
+	host := h.config.Host
+	h.config.Host = "east.berth.example"
+	h.stop()
+	var misnamed *HostError
+	if s, err := Start(t.Context(), h.config); !errors.As(err, &misnamed) || !strings.Contains(err.Error(), "--host gives") {
+		t.Errorf("a service with the host of a hub starts: %v, error %v", s, err)
+	}
+	h.config.Host = host
+	h.start()
 	h.refusesHubHost("hub.elsewhere.example", "linked", "hub.elsewhere.example")
 	h.refusesHubHost("EAST.berth.example", "east", "--hub-host")
 }

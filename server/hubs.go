@@ -117,7 +117,7 @@ type hubEntry struct {
 
 // Intact implements store.Checkable.
 func (e *hubEntry) Intact() error {
-	if !hubNames.MatchString(e.Name) || linkedhub.CheckHostName(e.Host) != nil {
+	if !hubNames.MatchString(e.Name) || e.Host == "" {
 		return errors.New("it has no name, or no host name")
 	}
 	return nil
@@ -149,6 +149,11 @@ func (s *Server) openHubs(ctx context.Context) (err error) {
 		return a.Value.Created.Compare(b.Value.Created)
 	})
 	for _, entry := range entries {
+		if strings.EqualFold(entry.Value.Host, s.config.Host) {
+			return &HostError{
+				fmt.Sprintf("the hub %s has the host name %s, which --host gives to the provisioning service",
+					entry.Value.Name, entry.Value.Host), "Give the provisioning service one of its own with --host."}
+		}
 		other := s.hubs.ByHost(entry.Value.Host)
 		if other != nil && other.Name() != hubName {
 			s.config.Logger.Error("a hub can't be opened: an older one has its host name", "hub", entry.Value.Name,

@@ -13,7 +13,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,9 +112,8 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 			s = nil
 		}
 	}()
-	if config.HubHost != "" && !strings.Contains(config.HubHost, ".") {
-		return s, fmt.Errorf("the hub's host name %q has no dot, and the Java, C and C# SDKs refuse such a hub: "+
-			"give one like hub.example.local with --hub-host", config.HubHost)
+	if err := config.checkHosts(); err != nil {
+		return s, err
 	}
 	if err := errors.Join(config.Telemetry.check("telemetry"), config.Attempts.check("attempts")); err != nil {
 		return s, err

@@ -405,6 +405,18 @@ func TestStartThatFails(t *testing.T) {
 		t.Errorf("a hub without a dot is answered %v", err)
 	}
 	config.HubHost = "127.0.0.1"
+	for _, host := range []string{"", "a b", "https://x.test", "dps.test:443", "*.berth.test", "a..b", "é.test", "-a.test",
+		"a-.test", "dps.test.", strings.Repeat("x", 64), "fe80::1%eth0/64"} {
+		wrong := config
+		wrong.Host = host
+		var misnamed *HostError
+		if s, err := Start(context.Background(), wrong); !errors.As(err, &misnamed) || !strings.Contains(err.Error(), "--host") {
+			t.Errorf("a start with the host %q is answered %v", host, err)
+			if s != nil {
+				s.Shutdown(context.Background())
+			}
+		}
+	}
 	s, err := Start(context.Background(), config) // what failed left nothing behind
 	if err != nil {
 		t.Fatal(err)

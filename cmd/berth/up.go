@@ -60,6 +60,9 @@ that can be told. A port of 0 is a free one.`,
 					return err
 				}
 			}
+			if config.QoS0AnswerDelay < 0 {
+				return cli.UsageError(fmt.Errorf("--qos0-answer-delay must be 0 or more, not %s", config.QoS0AnswerDelay))
+			}
 			if webhookRoots != "" {
 				var err error
 				if config.Webhooks, err = webhookAuthorities(webhookRoots); err != nil {

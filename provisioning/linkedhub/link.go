@@ -56,18 +56,29 @@ const maxLocation = 64
 // CheckHostName holds the host name of a hub against what all SDKs take; what is
 // wrong with it is fault 400004.
 func CheckHostName(host string) error {
-	valid := len(host) <= 253 && strings.Contains(host, ".") && !strings.HasPrefix(host, ".") &&
-		!strings.HasSuffix(host, ".")
-	for i := range len(host) {
-		c := host[i]
-		valid = valid && (c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '.')
-	}
-	if !valid {
+	if !strings.Contains(host, ".") || !IsHostName(host) {
 		return fault.New(fault.ArgumentInvalid,
 			"%.253q can't be the host name of a hub. It has letters, digits, dashes, "+
 				"and at least one full stop, such as hub.example.com", host)
 	}
 	return nil
+}
+
+// IsHostName reports whether a name could be in DNS: up to 253 letters, digits and dashes,
+// in parts of 1 to 63 between full stops that neither begin nor end with a dash.
+func IsHostName(host string) bool {
+	for label := range strings.SplitSeq(host, ".") {
+		if len(label) == 0 || len(label) > 63 || strings.Trim(label, "-") != label {
+			return false
+		}
+		for i := range len(label) {
+			c := label[i]
+			if !(c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-') {
+				return false
+			}
+		}
+	}
+	return len(host) <= 253
 }
 
 // complete checks a link that is to be written and fills in what stays of the one

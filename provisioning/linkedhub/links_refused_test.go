@@ -67,6 +67,9 @@ func TestInvalidLinks(t *testing.T) {
 		{Link{HostName: "a.local", AllocationWeight: &heavy}, "allocationWeight must be from 0 to"},
 		{Link{HostName: "a.local", Location: strings.Repeat("x", 65)}, "location has 65 characters"},
 		{Link{HostName: "a/b"}, "a/b"},
+		{Link{HostName: "a..b", ConnectionString: "good"}, "can't be the host name"},
+		{Link{HostName: "-a.test", ConnectionString: "good"}, "can't be the host name"},
+		{Link{HostName: strings.Repeat("x", 64) + ".test", ConnectionString: "good"}, "can't be the host name"},
 	} {
 		if c.says == "" && c.link.Address == "" {
 			c.link.Address = "192.0.2.1:443"

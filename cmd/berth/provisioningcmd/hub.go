@@ -296,7 +296,7 @@ func CheckHubHost(flag, host string) error {
 	}
 	why := "the Java, C and C# SDKs refuse a hub whose name has no dot"
 	if strings.Contains(host, ".") {
-		why = "it has letters, digits, dashes and dots"
+		why = "it has letters, digits and dashes between full stops"
 	}
 	return cli.UsageError(fmt.Errorf("--%s must be a host name such as hub.example.com, not %q: %s", flag, host, why))
 }
