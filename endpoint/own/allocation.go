@@ -3,6 +3,7 @@ package own
 import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -80,12 +81,26 @@ func (s *service) listNetworks(c *https.Call) (any, error) {
 	return s.Provisioning.Networks().List(), nil
 }
 
+// networkBody is a network as it is sent, of which null can be told from 0, the best latency.
+type networkBody struct {
+	Prefix    string              `json:"prefix"`
+	Latencies map[string]*float64 `json:"latencies"`
+	ETag      string              `json:"etag"`
+}
+
 func (s *service) putNetwork(c *https.Call) (any, error) {
-	var network allocation.Network
-	if err := c.Decode(&network); err != nil {
+	var body networkBody
+	if err := c.Decode(&body); err != nil {
 		return nil, err
 	}
-	network.Prefix = c.Parameter("prefix")
+	network := allocation.Network{Prefix: c.Parameter("prefix"), Latencies: make(map[string]float64)}
+	for location, millis := range body.Latencies {
+		if millis == nil {
+			return nil, fault.New(fault.ArgumentInvalid,
+				"The latency of %.64q is null. Give milliseconds, or leave the location out", location)
+		}
+		network.Latencies[location] = *millis
+	}
 	network, err := s.Provisioning.Networks().Put(c.Context(), network, c.Header.Get("If-Match"))
 	return network, err
 }
