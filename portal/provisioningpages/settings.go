@@ -194,7 +194,7 @@ func (f *settingsForm) apply(wanted *enroll.Settings) {
 		wanted.Capabilities = &enroll.Capabilities{IoTEdge: f.IoTEdge}
 	}
 	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = allocation.Policy(f.Allocation), nil
-	if f.Allocation == string(allocation.Custom) {
+	if f.Allocation == string(allocation.Custom) || f.Webhook+f.Version != "" { // it may be kept for later
 		wanted.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: f.Webhook, APIVersion: f.Version}
 	}
 	switch {

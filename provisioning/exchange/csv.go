@@ -67,7 +67,13 @@ func toCSV(e enroll.Enrollment) ([]string, error) {
 		row["webhookUrl"], row["webhookApiVersion"] = custom.WebhookURL, custom.APIVersion
 	}
 	if policy := e.ReprovisionPolicy; policy != nil {
-		row["reprovisionPolicy"] = policy.Name()
+		if row["reprovisionPolicy"] = policy.Name(); *policy != enroll.ReprovisionPolicies[policy.Name()] {
+			whole, err := document.Marshal(policy) // it has no name
+			if err != nil {
+				return nil, err
+			}
+			row["reprovisionPolicy"] = string(whole)
+		}
 	}
 	if e.InitialTwin != nil {
 		twin, err := document.Marshal(e.InitialTwin)
@@ -156,6 +162,14 @@ func fromCSV(row map[string]string) (e enroll.Enrollment, unknown []string, err 
 	}
 	if name := row["reprovisionPolicy"]; name != "" {
 		policy, ok := enroll.ReprovisionPolicies[strings.ToLower(name)]
+		if strings.HasPrefix(name, "{") && CheckJSON([]byte(name)) == nil {
+			var members []string
+			policy, members, err = decode[enroll.ReprovisionPolicy]([]byte(name))
+			ok = err == nil
+			for _, member := range members {
+				unknown = append(unknown, "reprovisionPolicy."+member)
+			}
+		}
 		if !ok {
 			return e, nil, fault.New(fault.ArgumentInvalid,
 				"reprovisionPolicy must be migrate, reset or never, not %.32q", name)

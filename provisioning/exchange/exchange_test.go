@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"runtime"
 	"strings"
 	"sync/atomic"
@@ -118,6 +119,7 @@ func TestReadCSV(t *testing.T) {
 		"too long, then not": {"registrationId\na,b,c\nd\n", "2 ! It has 3 fields, the header has 1\n3 d"},
 		"misquoted":          {"registrationId,deviceId\na,b\"c\nd,e\n\"f\"g,h\ni,j\n", "2 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n3 d\n4 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n5 i"},
 		"a quote left open":  {"registrationId,deviceId\na,\"b\nc,d\n\ne,f\n", "2 ! A quote is not closed, so that all up to line 5 was taken for this row. A quote within a field is written twice, and such a field stands in quotes"},
+		"policies":           {"registrationId,reprovisionPolicy\na,\"{\"\"migrateDeviceData\"\":true,\"\"more\"\":1}\"\nb,{\nc,\"{\"\"migrateDeviceData\"\":7}\"\n", "2 a\n3 ! reprovisionPolicy must be migrate, reset or never, not \"{\"\n4 ! reprovisionPolicy must be migrate, reset or never, not \"{\\\"migrateDeviceData\\\":7}\""},
 		"values":             {"registrationId,iotEdge,reprovisionPolicy,initialTwin,optionalDeviceInformation\na,TRUE,,,\nb,maybe,,,\nc,,often,,\nd,,,{,\ne,,,,{\nf,,,[],\n", "2 a\n3 ! iotEdge must be true or false, not \"maybe\"\n4 ! reprovisionPolicy must be migrate, reset or never, not \"often\"\n5 ! initialTwin can't be taken. It is not JSON: it ends too early\n6 ! optionalDeviceInformation can't be taken. It is not JSON: it ends too early\n7 ! initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}"},
 		"unknown column":     {"registrationId,colour\na,b\n", "END There is no column \"colour\". Possible are: " + strings.Join(Columns, ", ")},
 		"missing column":     {"deviceId\na\n", "END The column registrationId is missing"},
@@ -222,7 +224,9 @@ func TestRoundTrip(t *testing.T) {
 		{RegistrationID: "tpm", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "tpm", TPM: &enroll.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
 			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`)},
 	}
-	for name, policy := range enroll.ReprovisionPolicies {
+	policies := maps.Clone(enroll.ReprovisionPolicies)
+	policies["nameless"] = enroll.ReprovisionPolicy{MigrateDeviceData: true}
+	for name, policy := range policies {
 		all = append(all, enroll.Enrollment{RegistrationID: name, Settings: enroll.Settings{Attestation: x509("CC", ""), ReprovisionPolicy: &policy}})
 	}
 	for _, format := range []Format{JSON, CSV} {
