@@ -111,7 +111,7 @@ func TestHubLinksAndNetworks(t *testing.T) {
 		t.Error(err)
 	}
 	_, err = dps.HubLink(ctx, "second.local", false)
-	expect(t, err, fault.HubNotFound)
+	expect(t, err, fault.NotFound)
 
 	network := allocation.Network{Prefix: "192.0.2.0/24", Latencies: map[string]float64{"lyon": 12}}
 	if network, err = dps.PutNetwork(ctx, network, ""); err != nil || network.ETag == "" {

@@ -23,6 +23,7 @@ const (
 	WebhookUnauthorized      Code = 400209 // CustomAllocationUnauthorizedAccess
 
 	Unauthorized       Code = 401000 // GenericUnauthorized
+	HubNotFound        Code = 401001 // IotHubNotFound: 401, as in Azure
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
 	TokenExpired       Code = 401003 // IotHubUnauthorized
 
@@ -36,7 +37,6 @@ const (
 	RegistrationNotFound Code = 404202 // DeviceRegistrationNotFound
 	OperationNotFound    Code = 404203 // AsyncOperationNotFound
 	GroupNotFound        Code = 404204 // EnrollmentGroupNotFound
-	HubNotFound          Code = 404104
 
 	MethodNotAllowed Code = 405000 // GenericMethodNotAllowed
 

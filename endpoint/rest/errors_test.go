@@ -224,3 +224,17 @@ func TestHubErrorsQuoteWhatWasSent(t *testing.T) {
 		t.Errorf("JSON with a semicolon is answered %s", got.Text)
 	}
 }
+
+// A hub that is not here is answered as Azure numbers it: 404104 is another error there.
+func TestUnknownHub(t *testing.T) {
+	h := newFixture(t)
+	h.Config.Hubs.Add(h.Config.Hubs.All()[0]) // a hub that is alone is meant by any host
+	request := httptest.NewRequestWithContext(t.Context(), "GET", "https://other.local/devices?api-version=2021-04-12", nil)
+	request.Header.Set("Authorization", h.HubToken())
+	recorder := httptest.NewRecorder()
+	h.Handler.ServeHTTP(recorder, request)
+	if recorder.Code != 401 ||
+		!strings.Contains(recorder.Body.String(), "ErrorCode:IotHubNotFound") || fault.HubNotFound != 401001 {
+		t.Errorf("answered %d %v %s", recorder.Code, recorder.Header(), recorder.Body)
+	}
+}

@@ -35,13 +35,13 @@ func (p *Pages) Section() web.Section {
 }
 
 // Hub returns the hub that the address names as {hub}. One that is not there is fault
-// 404104.
+// 404000.
 func (p *Pages) Hub(c *web.Call) (*hub.Hub, error) {
 	name := c.PathValue("hub")
 	if h := p.hubs.ByName(name); h != nil {
 		return h, nil
 	}
-	return nil, fault.New(fault.HubNotFound, "There is no hub %q here", name)
+	return nil, fault.New(fault.NotFound, "There is no hub %q here", name)
 }
 
 // DevicePath is the path of a device's page by the host of its hub, "" when that is none of

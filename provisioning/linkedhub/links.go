@@ -346,7 +346,7 @@ func (l *Links) List() []Link {
 	return shown
 }
 
-// Get returns the link of a hub. It returns fault 404104 when there is none.
+// Get returns the link of a hub. It returns fault 404000 when there is none.
 func (l *Links) Get(host string) (Link, error) {
 	hub := l.Find(host)
 	if hub == nil {
@@ -356,7 +356,7 @@ func (l *Links) Get(host string) (Link, error) {
 }
 
 func (l *Links) notLinked(host string) error {
-	return fault.New(fault.HubNotFound, "The hub %.253q is not linked to this service. Linked are: %s", host,
+	return fault.New(fault.NotFound, "The hub %.253q is not linked to this service. Linked are: %s", host,
 		cmp.Or(strings.Join(l.Hosts(), ", "), "none"))
 }
 
@@ -422,7 +422,7 @@ func (l *Links) put(ctx context.Context, link Link, ifMatch string) (Link, error
 // Delete ends the link of a hub under the condition ifMatch, as in Put. Its devices
 // stay there, and are assigned to another hub when they register again. While
 // registrations, enrollments or groups name it, that is fault 409000, unless force is set.
-// It returns the faults 404104 and 412001 too.
+// It returns the faults 404000 and 412001 too.
 func (l *Links) Delete(ctx context.Context, host, ifMatch string, force bool) error {
 	hub := l.Find(host)
 	if hub == nil {

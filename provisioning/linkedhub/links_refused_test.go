@@ -136,18 +136,18 @@ func TestUnlinking(t *testing.T) {
 		force         bool
 		want          fault.Code // 0 for a link that is ended
 	}{
-		{"b.local", "", true, fault.HubNotFound},
+		{"b.local", "", true, fault.NotFound},
 		{"a.local", `"another"`, true, fault.PreconditionFailed},
 		{"a.local", "", false, fault.Conflict},
 		{"A.local", "", true, 0},
-		{"a.local", "", true, fault.HubNotFound},
+		{"a.local", "", true, fault.NotFound},
 	} {
 		if err := links.Delete(t.Context(), c.host, c.ifMatch, c.force); c.want == 0 && err != nil ||
 			c.want != 0 && !errors.Is(err, c.want) {
 			t.Errorf("%+v: %v", c, err)
 		}
 	}
-	if _, err := links.Get("a.local"); !errors.Is(err, fault.HubNotFound) || !strings.Contains(err.Error(), "none") {
+	if _, err := links.Get("a.local"); !errors.Is(err, fault.NotFound) || !strings.Contains(err.Error(), "none") {
 		t.Errorf("the hub that was unlinked: %v", err)
 	}
 }

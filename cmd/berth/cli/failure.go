@@ -100,7 +100,7 @@ func (c *Env) hintFor(command *cobra.Command, err error) string {
 		return "berth group list shows which there are."
 	case errors.Is(err, fault.DeviceNotFound):
 		return "berth device list shows which there are."
-	case errors.Is(err, fault.NotFound), errors.Is(err, fault.HubNotFound):
+	case errors.Is(err, fault.NotFound):
 		return listHint(command, err)
 	case errors.Is(err, fault.Conflict) && command.Flags().Lookup("force") != nil:
 		return "--force does it all the same. " + command.CommandPath() + " --help says what that means."

@@ -157,7 +157,7 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 				return err
 			}
 			link, err := service.HubLink(command.Context(), wanted.HostName, false)
-			if err != nil && !errors.Is(err, fault.HubNotFound) {
+			if err != nil && !errors.Is(err, fault.NotFound) {
 				return err
 			}
 			link.HostName, link.ConnectionString = wanted.HostName, wanted.ConnectionString
