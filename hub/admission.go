@@ -92,8 +92,9 @@ func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared 
 		return prepared, err
 	}
 	prepared.Committed = func(context.Context) {}
+	var parent identity.Device
 	if admission.ParentDeviceID != "" {
-		parent, err := h.registry.Get(ctx, admission.ParentDeviceID)
+		parent, err = h.registry.Get(ctx, admission.ParentDeviceID)
 		if err := identity.CheckParent(admission.ParentDeviceID, parent, err); err != nil {
 			return prepared, err
 		}
@@ -110,6 +111,11 @@ func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared 
 	}
 	if admission.ParentDeviceID == "" {
 		wanted.DeviceScope, wanted.ParentScopes = before.DeviceScope, before.ParentScopes
+	}
+	if admission.ParentDeviceID != "" && !slices.Equal(before.ParentScopes, wanted.ParentScopes) {
+		if err := h.registry.CheckNotBelow(ctx, before, parent); err != nil {
+			return prepared, err
+		}
 	}
 	prepared.Present, prepared.Generation = before.GenerationID, before.GenerationID
 	prepared.Disabled, prepared.StatusReason = before.Status == identity.Disabled, before.StatusReason

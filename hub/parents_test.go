@@ -2,9 +2,13 @@ package hub_test
 
 import (
 	"encoding/json"
+	"errors"
 	"slices"
+	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
@@ -101,5 +105,46 @@ func TestParentIsGone(t *testing.T) {
 		if err := h.DeleteDevice(ctx, "gateway", ""); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// No device is below itself, over however many levels, and whoever says so.
+func TestParentsInCircle(t *testing.T) {
+	h := newFixture(t)
+	edge := identity.Capabilities{IoTEdge: true}
+	top := h.Create(identity.Device{DeviceID: "top", Capabilities: edge})
+	middle := h.Create(identity.Device{DeviceID: "middle", Capabilities: edge, ParentScopes: []string{top.DeviceScope}})
+	low := h.Create(identity.Device{DeviceID: "low", Capabilities: edge, ParentScopes: []string{middle.DeviceScope}})
+	for _, parent := range []identity.Device{top, middle, low} {
+		wanted := identity.Device{DeviceID: "top", Capabilities: edge, ParentScopes: []string{parent.DeviceScope}}
+		if updated, err := h.UpdateDevice(ctx, wanted, ""); !errors.Is(err, fault.ArgumentInvalid) ||
+			!strings.Contains(err.Error(), "below itself") {
+			t.Errorf("below %s it is %+v, error %v", parent.DeviceID, updated, err)
+		}
+		admission := hub.Admission{DeviceID: "top", IoTEdge: true, ParentDeviceID: parent.DeviceID,
+			PrimaryKey:   *top.Authentication.SymmetricKey.PrimaryKey,
+			SecondaryKey: *top.Authentication.SymmetricKey.SecondaryKey}
+		if _, err := h.EnsureDevice(ctx, admission); !errors.Is(err, fault.ArgumentInvalid) ||
+			!strings.Contains(err.Error(), "below itself") {
+			t.Errorf("registered below %s: %v", parent.DeviceID, err)
+		}
+	}
+	// Nor is one that is no IoT Edge device for a while, as its children still name it.
+	for _, step := range []struct {
+		wanted  identity.Device
+		refused bool
+	}{
+		{identity.Device{DeviceID: "top"}, false},
+		{identity.Device{DeviceID: "top", ParentScopes: []string{low.DeviceScope}}, true},
+		{identity.Device{DeviceID: "top", Capabilities: edge}, false},
+		{identity.Device{DeviceID: "top", Capabilities: edge, ParentScopes: []string{}}, false},
+	} {
+		if _, err := h.UpdateDevice(ctx, step.wanted, ""); (err != nil) != step.refused {
+			t.Errorf("%+v: error %v", step.wanted, err)
+		}
+	}
+	if _, err := h.UpdateDevice(ctx, identity.Device{DeviceID: "low", Capabilities: edge,
+		ParentScopes: []string{top.DeviceScope}}, ""); err != nil {
+		t.Errorf("another parent, above: %v", err)
 	}
 }

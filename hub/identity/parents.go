@@ -51,20 +51,63 @@ func (r *Registry) CheckParents(ctx context.Context, device, before *Device) err
 	scope := device.ParentScopes[0]
 	if before != nil && slices.Contains(before.ParentScopes, scope) {
 		device.DeviceScope = scope // that was good once; whoever disables a device need not mend its parent
-		return nil
-	}
-	id := strings.TrimPrefix(scope, edgeScheme)
-	if dash := strings.LastIndexByte(id, '-'); dash > 0 && len(id) < len(scope) {
-		parent, err := r.Get(ctx, id[:dash])
-		if err == nil && parent.Capabilities.IoTEdge && parent.DeviceScope == scope {
-			device.DeviceScope = scope
+		if wasEdge || !device.Capabilities.IoTEdge {
 			return nil
 		}
-		if err != nil && !errors.Is(err, fault.DeviceNotFound) && !errors.Is(err, fault.ArgumentInvalid) {
+	}
+	parent, found, err := r.edgeDevice(ctx, scope)
+	switch {
+	case err != nil:
+		return err
+	case found:
+		device.DeviceScope = scope
+		if before == nil {
+			return nil
+		}
+		return r.CheckNotBelow(ctx, *before, parent)
+	case device.DeviceScope == scope && before != nil && slices.Contains(before.ParentScopes, scope):
+		return nil
+	}
+	return fault.New(fault.ArgumentInvalid, "The scope %.300q is not that of an IoT Edge device in this hub", scope)
+}
+
+// edgeDevice returns the IoT Edge device that has a scope, and whether there is one.
+func (r *Registry) edgeDevice(ctx context.Context, scope string) (device Device, found bool, _ error) {
+	id, isScope := strings.CutPrefix(scope, edgeScheme)
+	dash := strings.LastIndexByte(id, '-')
+	if !isScope || dash <= 0 {
+		return Device{}, false, nil
+	}
+	device, err := r.Get(ctx, id[:dash])
+	if errors.Is(err, fault.DeviceNotFound) || errors.Is(err, fault.ArgumentInvalid) {
+		return Device{}, false, nil
+	}
+	return device, err == nil && device.Capabilities.IoTEdge && device.DeviceScope == scope, err
+}
+
+// maxLevels bounds how many levels of parents are looked at.
+const maxLevels = 100
+
+// CheckNotBelow returns fault 400004 when a device that is there is to be the child of
+// itself, or of one that is below it.
+func (r *Registry) CheckNotBelow(ctx context.Context, device, parent Device) error {
+	above, own := parent, edgeScope(device) // also of one that is no IoT Edge device yet
+	for range maxLevels {
+		if above.DeviceID == device.DeviceID || slices.Contains(above.ParentScopes, own) {
+			return fault.New(fault.ArgumentInvalid,
+				"The device %q can't be below itself: the parent %q is a descendant of it, or the same device",
+				device.DeviceID, parent.DeviceID)
+		}
+		if len(above.ParentScopes) == 0 {
+			return nil
+		}
+		var found bool
+		var err error
+		if above, found, err = r.edgeDevice(ctx, above.ParentScopes[0]); err != nil || !found {
 			return err
 		}
 	}
-	return fault.New(fault.ArgumentInvalid, "The scope %.300q is not that of an IoT Edge device in this hub", scope)
+	return nil
 }
 
 // checkDeviceScope refuses a deviceScope that says something else than parentScopes, or
