@@ -18,8 +18,9 @@ type ProvisioningName struct{ IDScope, RegistrationID, APIVersion string }
 // ParseProvisioningName reads a user name. ok is false for one of another form. The
 // registration id is decoded.
 func ParseProvisioningName(username string) (name ProvisioningName, ok bool) {
-	scope, rest, ok := strings.Cut(username, "/registrations/")
-	if !ok || strings.Contains(scope, "/") {
+	scope, rest, _ := strings.Cut(username, "/")
+	level, rest, ok := strings.Cut(rest, "/")
+	if !ok || !strings.EqualFold(level, "registrations") { // in any case, as in the paths of HTTPS
 		return ProvisioningName{}, false
 	}
 	id, parameters := rest, ""

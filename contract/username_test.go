@@ -108,6 +108,10 @@ func TestProvisioningUserNames(t *testing.T) {
 		{"0ne1/registrations/d1/api-version=2019-03-31/ClientVersion=c/1.3.1", "{0ne1 d1 2019-03-31}"},
 		{"0ne1/registrations/d1/API-Version=2019-03-31&api-version=2021-06-01", "{0ne1 d1 2019-03-31}"},
 		{"0ne1/registrations/a%3Ab/api-version=2019-03-31", "{0ne1 a:b 2019-03-31}"},
+		{"0ne1/Registrations/d1/api-version=2019-03-31", "{0ne1 d1 2019-03-31}"},
+		{"0ne1/REGISTRATIONS/d1", "{0ne1 d1 }"},
+		{"0ne1/registrationsx/d1", ""},
+		{"0ne1/registrations", ""},
 		{"0ne1/registrations/d1", "{0ne1 d1 }"},
 		{"0ne1/registrations/", "{0ne1  }"},
 		{"hub.local/registrations/?api-version=2021-04-12", "{hub.local  2021-04-12}"}, // or a device of a hub

@@ -106,7 +106,7 @@ func (s *hubSession) readIssueRequest(payload []byte) (asked contract.Certificat
 			"The request is not JSON: it breaks off, or has a wrong character. It is an object with the fields id "+
 				"and csr").Because(err)
 	}
-	if decoder.More() {
+	if !json.Valid(payload) { // More is false before a closing bracket
 		return asked, fault.New(fault.BadFormat, "The request goes on after its JSON")
 	}
 	switch {
