@@ -193,8 +193,12 @@ func (f *settingsForm) apply(wanted *enroll.Settings) {
 	if f.IoTEdge || wanted.Capabilities != nil {
 		wanted.Capabilities = &enroll.Capabilities{IoTEdge: f.IoTEdge}
 	}
-	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = allocation.Policy(f.Allocation), nil
-	if f.Allocation == string(allocation.Custom) || f.Webhook+f.Version != "" { // it may be kept for later
+	chosen, custom := allocation.Policy(f.Allocation), allocation.Custom
+	// Whoever goes over to another policy is done with the web service; one that was stored
+	// beside another policy stays while the form has it.
+	keeps := f.Webhook+f.Version != "" && wanted.AllocationPolicy != custom && wanted.CustomAllocationDefinition != nil
+	wanted.AllocationPolicy, wanted.CustomAllocationDefinition = chosen, nil
+	if chosen == custom || keeps {
 		wanted.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: f.Webhook, APIVersion: f.Version}
 	}
 	switch {

@@ -17,12 +17,13 @@ func TestUnusedWebhookIsKept(t *testing.T) {
 	b, service := h.loggedIn(web.Operator), h.Provisioning
 	custom := allocation.CustomDefinition{WebhookURL: "https://example.com/allocate", APIVersion: "2021-10-01"}
 	policy := enroll.ReprovisionPolicy{MigrateDeviceData: true}
-	stored, err := service.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: "meter", Settings: enroll.Settings{
-		Attestation:      enroll.AttestationMechanism{Type: enroll.SymmetricKey},
-		AllocationPolicy: allocation.Hashed, CustomAllocationDefinition: &custom, ReprovisionPolicy: &policy}})
+	stored, err := service.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: "meter",
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey},
+			AllocationPolicy: allocation.Hashed, CustomAllocationDefinition: &custom, ReprovisionPolicy: &policy}})
 	h.Must(err)
 	_, page := b.Get("enrollment/meter")
-	b.Shows(page, `name="webhook" type="url" value="https://example.com/allocate"`, `<option value="" selected>As set by`)
+	b.Shows(page, `name="webhook" type="url" value="https://example.com/allocate"`,
+		`<option value="" selected>As set by`)
 	form := url.Values{"mechanism": {"symmetricKey"}, "enabled": {"yes"}, "allocation": {"hashed"}, "reprovision": {""},
 		"webhook": {custom.WebhookURL}, "webhookVersion": {custom.APIVersion}, "etag": {stored.ETag}}
 	b.Send("enrollment/meter", http.StatusOK, form)
@@ -31,6 +32,15 @@ func TestUnusedWebhookIsKept(t *testing.T) {
 	if got := stored.CustomAllocationDefinition; got == nil || *got != custom || *stored.ReprovisionPolicy != policy {
 		t.Errorf("it has the webhook %+v and the policy %+v", got, *stored.ReprovisionPolicy)
 	}
+	form["allocation"], form["etag"] = []string{"custom"}, []string{stored.ETag}
+	b.Send("enrollment/meter", http.StatusOK, form)
+	if stored, err = service.Enrollments().Get(ctx, "meter"); err != nil || *stored.CustomAllocationDefinition != custom {
+		t.Errorf("with the policy custom it has the webhook %+v, error %v", stored.CustomAllocationDefinition, err)
+	}
+	stored.AllocationPolicy = allocation.Hashed
+	stored, err = service.Enrollments().Put(ctx, stored, "")
+	h.Must(err)
+	form["allocation"] = []string{"hashed"}
 	form["webhook"], form["webhookVersion"], form["etag"] = []string{""}, []string{""}, []string{stored.ETag}
 	b.Send("enrollment/meter", http.StatusOK, form)
 	if stored, err = service.Enrollments().Get(ctx, "meter"); err != nil || stored.CustomAllocationDefinition != nil {
