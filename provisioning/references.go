@@ -45,7 +45,8 @@ func (s *Service) checkHubUnnamed(ctx context.Context, host string) error {
 			"to the other hubs that it names. Let it name another hub first, or unlink this one by force", id, host)
 	default:
 		return fault.New(fault.Conflict, "The enrollment %s names the hub %s. Without it its devices can't register, "+
-			"or go to the other hubs that it names. Let it name another hub first, or unlink this one by force", id, host)
+			"or go to the other hubs that it names. Let it name another hub first, or unlink this one by force", id,
+			host)
 	}
 }
 

@@ -36,7 +36,7 @@ func (c Config) checkHosts() error {
 	if (err != nil || address.Zone() != "") && !linkedhub.IsHostName(c.Host) {
 		return &HostError{fmt.Sprintf("--host must be a host name such as dps.example.com, or an IP address, not %q: "+
 			"a host name has letters, digits and dashes between full stops", c.Host),
-			"A name with other letters has a form in ASCII that begins with xn--. A port is given by a flag of its own."}
+			"A name with other letters has a form in ASCII that begins with xn--. A port has a flag of its own."}
 	}
 	if c.HubHost != "" && linkedhub.CheckHostName(c.HubHost) != nil {
 		return &HostError{fmt.Sprintf("--hub-host must be a host name such as hub.example.com, with at least one full "+
@@ -116,7 +116,8 @@ func hubOf(host string, hubs []store.Entry[hubEntry]) string {
 func (s *Server) chooseHubHost(ctx context.Context, has []string, others []store.Entry[hubEntry]) (string, error) {
 	asked := s.config.HubHost
 	if asked == "" && len(has) > 1 {
-		return "", &HostError{fmt.Sprintf("the hub %s has had several host names: %s", hubName, strings.Join(has, ", ")),
+		return "", &HostError{
+			fmt.Sprintf("the hub %s has had several host names: %s", hubName, strings.Join(has, ", ")),
 			"Say with --hub-host which one its devices know."}
 	}
 	if asked == "" && len(has) == 1 {
@@ -132,7 +133,8 @@ func (s *Server) chooseHubHost(ctx context.Context, has []string, others []store
 	}
 	if other := hubOf(asked, others); other != "" {
 		return "", &HostError{
-			fmt.Sprintf("the hub %s has the host name %s, which --hub-host gives to the hub %s too", other, asked, hubName),
+			fmt.Sprintf("the hub %s has the host name %s, which --hub-host gives to the hub %s too", other, asked,
+				hubName),
 			"Each hub has a host name of its own."}
 	}
 	elsewhere, err := linkedhub.IsElsewhere(ctx, s.documents, asked)
@@ -151,10 +153,10 @@ func (s *Server) chooseHubHost(ctx context.Context, has []string, others []store
 		}
 		if reference != "" {
 			return "", &HostError{
-				fmt.Sprintf("the hub %s has the host name %s (%s), and --hub-host gives it %s: its devices would be lost "+
-					"to the provisioning service", hubName, host, reference, asked),
-				fmt.Sprintf("Start it with --hub-host %s, or without --hub-host. For devices to go to %s, add a hub of "+
-					"that name: berth hub create NAME --hub-host %s.", host, asked, asked)}
+				fmt.Sprintf("the hub %s has the host name %s (%s), and --hub-host gives it %s: its devices would be "+
+					"lost to the provisioning service", hubName, host, reference, asked),
+				fmt.Sprintf("Start it with --hub-host %s, or without --hub-host. For devices to go to %s, add a hub "+
+					"of that name: berth hub create NAME --hub-host %s.", host, asked, asked)}
 		}
 	}
 	return asked, nil

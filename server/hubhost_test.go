@@ -148,7 +148,8 @@ func TestHubHostOfAnother(t *testing.T) {
 	h.config.Host = "east.berth.example"
 	h.stop()
 	var misnamed *HostError
-	if s, err := Start(t.Context(), h.config); !errors.As(err, &misnamed) || !strings.Contains(err.Error(), "--host gives") {
+	if s, err := Start(t.Context(), h.config); !errors.As(err, &misnamed) ||
+		!strings.Contains(err.Error(), "--host gives") {
 		t.Errorf("a service with the host of a hub starts: %v, error %v", s, err)
 	}
 	h.config.Host = host

@@ -229,7 +229,8 @@ func TestHubErrorsQuoteWhatWasSent(t *testing.T) {
 func TestUnknownHub(t *testing.T) {
 	h := newFixture(t)
 	h.Config.Hubs.Add(h.Config.Hubs.All()[0]) // a hub that is alone is meant by any host
-	request := httptest.NewRequestWithContext(t.Context(), "GET", "https://other.local/devices?api-version=2021-04-12", nil)
+	const address = "https://other.local/devices?api-version=2021-04-12"
+	request := httptest.NewRequestWithContext(t.Context(), "GET", address, nil)
 	request.Header.Set("Authorization", h.HubToken())
 	recorder := httptest.NewRecorder()
 	h.Handler.ServeHTTP(recorder, request)
