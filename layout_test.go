@@ -62,8 +62,9 @@ var layout = map[string][]string{
 	"hub/telemetry":           {"hub/message", "contract", "document", "store", "panics", "fault"},
 	"hub/identity":            {"credential", "document", "store", "fault"},
 	"hub/twin":                {"hub/identity", "document", "store", "fault"},
-	"hub/connection":          {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
-	"hub":                     {"hub/message", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection", "access", "issuance", "credential", "store", "cluster", "panics", "fault"},
+	"hub/c2d":                 {"hub/message", "store", "fault"},
+	"hub/connection":          {"hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
+	"hub":                     {"contract", "hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection", "access", "issuance", "credential", "store", "cluster", "panics", "fault"},
 	"hub/hubtest":             {"clock", "hub", "issuance", "credential", "store", "store/pebble", "store/segment", "cluster", "cluster/local"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
@@ -99,7 +100,7 @@ var layout = map[string][]string{
 	"cmd/berth/cli":             {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
 	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "provisioning", "credential", "fault"},
 	"cmd/berth/issuancecmd":     {"cmd/berth/cli", "issuance"},
-	"cmd/berth/hubcmd":          {"cmd/berth/cli", "server", "device", "backend", "hub", "credential", "document", "fault"},
+	"cmd/berth/hubcmd":          {"cmd/berth/cli", "contract", "server", "device", "backend", "hub", "credential", "document", "fault"},
 	"cmd":                       {"cmd/berth/cli", "cmd/berth/hubcmd", "cmd/berth/issuancecmd", "cmd/berth/provisioningcmd", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
 }
 

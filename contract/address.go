@@ -48,6 +48,18 @@ const (
 	RegistrationPath        Path = "/registrations/{id}"
 )
 
+// A hub's paths for devices (Azure, IoT Hub device).
+const (
+	DeviceboundPath        Path = "/devices/{id}/messages/devicebound"
+	DeviceboundLockPath    Path = "/devices/{id}/messages/devicebound/{lockToken}"
+	DeviceboundAbandonPath Path = "/devices/{id}/messages/devicebound/{lockToken}/abandon"
+)
+
+// DeviceboundAddress is to whom a message to a device is, as its property to has it.
+func DeviceboundAddress(deviceID string) string {
+	return "/devices/" + deviceID + "/messages/deviceBound"
+}
+
 // A hub's paths for back ends (Azure, IoT Hub service).
 const (
 	DevicesPath           Path = "/devices"
@@ -55,6 +67,10 @@ const (
 	DeviceKeysPath        Path = "/devices/keys/regenerate"
 	DevicePath            Path = "/devices/{id}"
 	TwinPath              Path = "/twins/{id}"
+	DeviceQueuePath       Path = "/devices/{id}/commands" // the messages that wait for a device
+	FeedbackPath          Path = "/messages/serviceBound/feedback"
+	FeedbackLockPath      Path = "/messages/serviceBound/feedback/{lockToken}"
+	FeedbackAbandonPath   Path = "/messages/serviceBound/feedback/{lockToken}/abandon"
 	DeviceStatisticsPath  Path = "/statistics/devices"
 	ServiceStatisticsPath Path = "/statistics/service"
 )

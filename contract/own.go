@@ -58,6 +58,7 @@ const (
 	AccessPolicyPath    Path = AccessPoliciesPath + "/{name}"
 	AccessPolicyKeyPath Path = AccessPolicyPath + "/regenerateKey"
 
-	DeviceListPath Path = own + "hub/devices"
-	TelemetryPath  Path = own + "hub/telemetry"
+	DeviceListPath    Path = own + "hub/devices"
+	DeviceMessagePath Path = DeviceListPath + "/{id}/messages"
+	TelemetryPath     Path = own + "hub/telemetry"
 )

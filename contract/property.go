@@ -61,11 +61,13 @@ var properties = [...]struct {
 var (
 	propertyNames   = make([][]byte, len(properties))
 	propertyOfTopic = make(map[string]Property, len(properties))
+	propertyOfName  = make(map[string]Property, len(properties))
 )
 
 func init() {
 	for property, spelled := range properties {
 		propertyNames[property] = []byte(spelled.name)
+		propertyOfName[spelled.name] = Property(property)
 		if spelled.mqtt != "" {
 			propertyOfTopic[spelled.mqtt] = Property(property)
 		}
@@ -82,6 +84,16 @@ func (p Property) Bytes() []byte { return propertyNames[p] }
 // MQTT returns the name that the property has in the property bag of a topic, such as
 // $.ct, before it is percent-encoded; "" when no device sends it.
 func (p Property) MQTT() string { return properties[p].mqtt }
+
+// PropertyNamed returns the property that has this name on the service side.
+func PropertyNamed(name string) (property Property, ok bool) {
+	property, ok = propertyOfName[name]
+	return property, ok
+}
+
+// AckProperty is what a back end wants to hear of a message to a device: none, positive,
+// negative or full. Devices see it among the properties of the application.
+const AckProperty = "iothub-ack"
 
 // PropertyOfMQTT returns the property that has this name in the property bag of a
 // topic, decoded. ok is false for one of the application's. It does not allocate.

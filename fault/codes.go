@@ -27,8 +27,10 @@ const (
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
 	TokenExpired       Code = 401003 // IotHubUnauthorized
 
-	Forbidden     Code = 403000 // GenericForbidden
-	QuotaExceeded Code = 403002 // IotHubQuotaExceeded
+	Forbidden            Code = 403000 // GenericForbidden
+	QuotaExceeded        Code = 403002 // IotHubQuotaExceeded
+	QueueFull            Code = 403004 // DeviceMaximumQueueDepthExceeded
+	InvalidMessageExpiry Code = 403009 // InvalidMessageExpiryTime
 
 	NotFound             Code = 404000 // GenericNotFound
 	DeviceNotFound       Code = 404001
@@ -48,6 +50,7 @@ const (
 	CredentialOperationActive Code = 409005 // another certificate signing request of the device is under way at its hub
 
 	PreconditionFailed Code = 412001 // the ETag given is not the present one
+	MessageLockLost    Code = 412002 // DeviceMessageLockLost
 
 	MessageTooLarge      Code = 413001
 	UnsupportedMediaType Code = 415000
@@ -75,6 +78,8 @@ var names = map[Code]string{
 	TokenExpired:              "IotHubUnauthorized",
 	Forbidden:                 "GenericForbidden",
 	QuotaExceeded:             "IotHubQuotaExceeded",
+	QueueFull:                 "DeviceMaximumQueueDepthExceeded",
+	InvalidMessageExpiry:      "InvalidMessageExpiryTime",
 	NotFound:                  "GenericNotFound",
 	DeviceNotFound:            "DeviceNotFound",
 	ModuleNotFound:            "ModuleNotFound",
@@ -89,6 +94,7 @@ var names = map[Code]string{
 	EnrollmentConflict:        "EnrollmentConflict",
 	RegistrationConflict:      "RegistrationConflict",
 	PreconditionFailed:        "PreconditionFailed",
+	MessageLockLost:           "DeviceMessageLockLost",
 	CredentialOperationActive: "CredentialOperationActive",
 	MessageTooLarge:           "MessageTooLarge",
 	UnsupportedMediaType:      "UnsupportedMediaType",

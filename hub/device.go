@@ -16,7 +16,24 @@ func (h *Hub) Device(ctx context.Context, id string) (identity.Device, error) {
 	if err != nil {
 		return identity.Device{}, err
 	}
-	return device, h.connections.Describe(ctx, &device)
+	return device, h.describe(ctx, &device)
+}
+
+// describe fills in what is known of devices beside their identities: their connections,
+// and how many messages wait for them. They are in the order of their ids.
+func (h *Hub) describe(ctx context.Context, devices ...*identity.Device) error {
+	if err := h.connections.Describe(ctx, devices...); err != nil {
+		return err
+	}
+	ids := make([]string, len(devices))
+	for i, device := range devices {
+		ids[i] = device.DeviceID
+	}
+	waiting, err := h.messages.CountEach(ctx, ids...)
+	for _, device := range devices {
+		device.CloudToDeviceMessageCount = waiting[device.DeviceID]
+	}
+	return err
 }
 
 // CreateDevice adds a device and an empty twin. Keys are generated for a device
@@ -110,7 +127,7 @@ func (h *Hub) replace(ctx context.Context, before, changed identity.Device) (ide
 		return identity.Device{}, err
 	}
 	after.ETag = identity.ETag(etags[0])
-	return after, h.connections.Describe(ctx, &after)
+	return after, h.describe(ctx, &after)
 }
 
 // RenewKeys makes the primary key of a device anew, its secondary key, or both, and ends
@@ -143,6 +160,11 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 		}
 		changes := append(h.registry.PrepareDelete(id, device.ETag), h.twins.PrepareDelete(id))
 		changes = append(changes, h.connections.PrepareDelete(id)...)
+		messages, err := h.messages.PrepareDelete(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		changes = append(changes, messages...)
 		etags, err := h.config.Documents.Commit(ctx, changes...)
 		h.connections.Revalidate(ctx, id) // also after an error: it may be gone all the same
 		return etags, err
@@ -163,7 +185,7 @@ func (h *Hub) Devices(
 	for i := range devices {
 		found[i] = &devices[i]
 	}
-	if err := h.connections.Describe(ctx, found...); err != nil {
+	if err := h.describe(ctx, found...); err != nil {
 		return nil, "", err
 	}
 	return devices, next, nil

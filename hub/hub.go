@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/access"
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
@@ -36,6 +37,8 @@ type Config struct {
 	Host      string // the host name that clients use; part of every SAS resource
 	Documents store.Documents
 	Telemetry store.Log
+	Limits    c2d.Limits // of messages to devices
+	Node      string     // this node's name among several; "" for one that is alone
 	Bus       cluster.Bus
 	Issuer    *issuance.Service // of operational certificates; may be nil
 	Now       func() time.Time
@@ -51,6 +54,8 @@ type Hub struct {
 	access      *access.Policies
 	registry    *identity.Registry
 	twins       *twin.Twins
+	stopSweeps  func()
+	messages    *c2d.Messages
 	telemetry   *telemetry.Log
 	connections *connection.Connections
 	refused     atomic.Uint64
@@ -74,6 +79,8 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		config: config,
 		access: access.Open(access.Config{Documents: config.Documents, Collection: prefix + "policies",
 			Host: config.Host, Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
+		messages: c2d.Open(c2d.Config{Documents: config.Documents, Prefix: prefix, Limits: config.Limits,
+			Now: config.Now}),
 		twins:     twin.Open(twin.Config{Documents: config.Documents, Prefix: prefix, Now: config.Now}),
 		telemetry: telemetry.New(telemetry.Config{Log: config.Telemetry, Now: config.Now, Panics: config.Panics}),
 	}
@@ -86,9 +93,10 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		return nil, fmt.Errorf("list the disabled devices of hub %s: %w", config.Name, err)
 	}
 	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
-		Prefix: prefix, Registry: h.registry, Twins: h.twins, Telemetry: h.telemetry, Bus: config.Bus,
+		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry, Bus: config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
+	h.startSweeps()
 	return h, nil
 }
 
@@ -101,7 +109,10 @@ func (h *Hub) authorizeDevice(ctx context.Context, token string, resource ...cre
 
 // Close ends the connections of all devices and writes what is known of their
 // activity.
-func (h *Hub) Close(ctx context.Context) error { return h.connections.Close(ctx) }
+func (h *Hub) Close(ctx context.Context) error {
+	h.stopSweeps()
+	return h.connections.Close(ctx)
+}
 
 // Name returns the hub's name.
 func (h *Hub) Name() string { return h.config.Name }
@@ -129,6 +140,9 @@ func (h *Hub) Registry() *identity.Registry { return h.registry }
 
 // Telemetry returns the messages that devices have sent.
 func (h *Hub) Telemetry() *telemetry.Log { return h.telemetry }
+
+// Messages returns those to devices. Sending one is a method of the hub.
+func (h *Hub) Messages() *c2d.Messages { return h.messages }
 
 // Access returns the shared access policies of the hub.
 func (h *Hub) Access() *access.Policies { return h.access }

@@ -160,4 +160,5 @@ func (c *committed) Committed(uint64, store.Position, error) { c.Done() }
 type nobody struct{}
 
 func (nobody) Desired(int64, json.RawMessage) {}
+func (nobody) Messages()                      {}
 func (nobody) Close(error)                    {}

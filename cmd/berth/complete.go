@@ -64,6 +64,8 @@ var argumentNames = map[string]names{
 	"device connection-string ID": deviceIDs,
 	"device sas-token ID":         deviceIDs,
 	"device create ID":            nil,
+	"c2d send ID":                 deviceIDs,
+	"c2d purge ID":                deviceIDs,
 
 	"authority show NAME":   authorityNames,
 	"authority code NAME":   authorityNames,
@@ -138,6 +140,8 @@ var flagNames = map[string]names{
 	"location":                        nil,
 	"etag":                            nil,
 	"initial-twin":                    nil,
+	"message-id":                      nil,
+	"correlation-id":                  nil,
 	"pass-phrase":                     nil,
 	"thumbprint":                      nil,
 	"secondary-thumbprint":            nil,

@@ -74,7 +74,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case err != nil && c.streamed:
 		d.Logger.Warn("answer cut off", "path", r.URL.Path, "error", err)
 		panic(http.ErrAbortHandler) // so that the client does not take it for the end
-	case found.Right == "" && errors.Is(err, fault.UnauthorizedAccess):
+	case found.Right == "" && found.API == ProvisioningAPI && errors.Is(err, fault.UnauthorizedAccess):
 		// The provisioning service has this device in the log, with its trace.
 		WriteFault(w, answering, fault.From(err))
 	case err != nil && found.Right != "":

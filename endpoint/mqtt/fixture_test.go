@@ -111,11 +111,18 @@ func (f *fixture) connect(id string, clean bool) *device {
 			f.t.Fatal(err)
 		}
 	}
-	token, err := credential.NewToken("hub.local/devices/"+id, "", *created.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	return f.connectAs(id, "hub.local/"+id+"/?api-version=2021-04-12", f.token(created), clean)
+}
+
+// token is one that the device makes with its key.
+func (f *fixture) token(of identity.Device) string {
+	f.t.Helper()
+	token, err := credential.NewToken("hub.local/devices/"+of.DeviceID, "",
+		*of.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return f.connectAs(id, "hub.local/"+id+"/?api-version=2021-04-12", token, clean)
+	return token
 }
 
 // connectAs connects a device that is there by its client id and this user name.

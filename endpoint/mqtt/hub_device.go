@@ -50,6 +50,7 @@ type hubSession struct {
 	message message.Message
 
 	subscriptions atomic.Pointer[subscriptions] // what it points to is never changed
+	messages      *messagePump
 }
 
 func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name contract.HubName,
@@ -72,6 +73,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 		return refuse(fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
 	s := &hubSession{backend: b, conn: conn, deviceID: name.DeviceID, will: connect.Will}
+	s.messages = &messagePump{of: s}
 	s.setSubscriptions(nil)
 	s.events = []byte(contract.EventsTopic(name.DeviceID))
 	if connect.Will != nil {
@@ -93,6 +95,8 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	}
 	conn.Proven()
 	s.session = session
+	conn.Hold(session.HeldPacketIDs()...)
+	s.messages.open(session)
 	kept := session.Subscriptions()
 	s.setSubscriptions(namedSubscriptions(kept))
 	owed := session.Owed()
@@ -111,7 +115,7 @@ func (b *backend) hub(host string) *hub.Hub {
 }
 
 // topicForms are those of the topics on which the device may be sent something. Nothing is
-// sent by cloud-to-device messages and methods while no back end can send it.
+// sent by methods while no back end can call one.
 func (s *hubSession) topicForms() []string {
 	return append(hubForms[:len(hubForms):len(hubForms)], contract.DeviceboundTopic("="+s.deviceID)+"/{bag}")
 }
@@ -145,7 +149,10 @@ func (s *hubSession) subscribe(all subscriptions) error {
 	return nil
 }
 
-func (s *hubSession) setSubscriptions(all subscriptions) { s.subscriptions.Store(&all) }
+func (s *hubSession) setSubscriptions(all subscriptions) {
+	s.subscriptions.Store(&all)
+	s.messages.wake()
+}
 
 func (s *hubSession) Publish(message *mqtt.Publish) error {
 	if encoded, ok := s.telemetryBag(message.Topic); ok {
@@ -302,6 +309,7 @@ func (s *hubSession) answer(topic string, body []byte) error {
 // Close implements mqtt.Session. A connection that ended otherwise than by
 // DISCONNECT leaves its will as a message.
 func (s *hubSession) Close(reason error) {
+	defer s.messages.end()
 	defer s.cancel()
 	defer s.session.Close(reason)
 	if reason != nil && s.will != nil {
@@ -340,6 +348,9 @@ func (d downlink) Desired(version int64, patch json.RawMessage) {
 		}
 	}
 }
+
+// Messages implements connection.Downlink.
+func (d downlink) Messages() { d.messages.wake() }
 
 // Close implements connection.Downlink.
 func (d downlink) Close(reason error) { d.conn.Close(reason) }

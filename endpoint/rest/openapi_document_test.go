@@ -138,6 +138,9 @@ func describeOperation(t *testing.T, described *schemas, route https.Operation, 
 			"default":          object{"description": "Refused: the message says why, and what to do", "content": object{jsonBody: object{"schema": fault}}},
 		},
 	}
+	if operation.orEmpty {
+		result["responses"].(object)["204"] = object{"description": "There is nothing"}
+	}
 	if operation.failed != nil {
 		result["responses"].(object)["400"] = object{"description": "Some failed, the others are done; or, as an " +
 			"error, refused as a whole", "content": object{jsonBody: object{"schema": object{"oneOf": []any{

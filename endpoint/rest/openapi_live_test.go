@@ -371,6 +371,7 @@ func (l *live) operatesTheHub() {
 	created := l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "enabled", "statusReason": "new"})
 	l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "disabled", "capabilities": object{"iotEdge": true}}, "If-Match", `"`+created.etag()+`"`)
 	l.refused("PUT /devices/{id}", one, object{"deviceId": "one"})
+	l.sendsMessages()
 	l.do("GET /devices/{id}", one, nil)
 	l.do("GET /devices", params{"top": "10"}, nil)
 	l.do("GET /berth/hub/devices", params{"prefix": "o"}, nil)
@@ -385,6 +386,39 @@ func (l *live) operatesTheHub() {
 	l.do("POST /devices/query", nil, object{"query": "SELECT * FROM devices"}, "x-ms-max-item-count", "1")
 	l.do("POST /devices/keys/regenerate", nil, object{"policyKey": "primaryKey", "devices": []any{object{"id": "two"}}})
 	l.do("DELETE /devices/{id}", one, nil, "If-Match", "*")
+}
+
+// sendsMessages has a device receive messages, and a back end read what became of them.
+func (l *live) sendsMessages() {
+	receiver := params{"id": "receiver"}
+	keys := l.do("PUT /devices/{id}", receiver, object{"deviceId": "receiver"}).fields["authentication"].(map[string]any)
+	token, err := credential.NewToken("hub.local/devices/receiver", "",
+		keys["symmetricKey"].(map[string]any)["primaryKey"].(string), time.Now().Add(time.Hour))
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	const messages, one = "/devices/{id}/messages/devicebound", "/devices/{id}/messages/devicebound/{lockToken}"
+	locked := func() params {
+		answer := l.do("GET "+messages, receiver, nil, "Authorization", token)
+		return params{"id": "receiver", "lockToken": strings.Trim(answer.header.Get("ETag"), `"`)}
+	}
+	l.do("GET "+messages, receiver, nil, "Authorization", token)
+	for _, payload := range []string{"first", "second"} {
+		l.do("POST /berth/hub/devices/{id}/messages", receiver, object{"messageId": payload, "ack": "full",
+			"payload": payload, "properties": object{"level": "high"}})
+	}
+	l.do("POST "+one+"/abandon", locked(), nil, "Authorization", token)
+	l.do("DELETE "+one, locked(), nil, "Authorization", token)
+	l.refused("DELETE "+one, params{"id": "receiver", "lockToken": "none"}, nil, "Authorization", token)
+	l.refused("POST /berth/hub/devices/{id}/messages", params{"id": "none"}, object{"payload": "x"})
+	l.do("DELETE /devices/{id}/commands", receiver, nil)
+	const feedback = "/messages/serviceBound/feedback"
+	batch := func() params {
+		return params{"lockToken": strings.Trim(l.do("GET "+feedback, nil, nil).header.Get("ETag"), `"`)}
+	}
+	l.do("POST "+feedback+"/{lockToken}/abandon", batch(), nil)
+	l.do("DELETE "+feedback+"/{lockToken}", batch(), nil)
+	l.do("GET "+feedback, nil, nil)
 }
 
 // signer is an authority's key and certificate.

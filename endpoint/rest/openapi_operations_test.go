@@ -35,6 +35,7 @@ type operation struct {
 	status  int  // of the answer; 200 when 0, 204 without an answer
 	ifMatch bool // takes If-Match
 	etag    bool // answers with an ETag
+	orEmpty bool // answers 204 when there is nothing
 	kind    string
 }
 
@@ -121,6 +122,16 @@ var operations = map[string]operation{
 	"PUT /twins/{id}":               {summary: "Replace the tags and desired properties of a twin", request: twinBody{}, answer: twin.Twin{}, etag: true, ifMatch: true},
 	"GET /statistics/devices":       {summary: "Count the devices", answer: identity.Statistics{}},
 	"GET /statistics/service":       {summary: "Count the connected devices", answer: connection.Statistics{}},
+
+	// Messages to devices.
+	"GET /devices/{id}/messages/devicebound":                      {summary: "Receive a message, as the device: its payload, with its properties as headers", answer: "", kind: "application/octet-stream", etag: true, orEmpty: true},
+	"DELETE /devices/{id}/messages/devicebound/{lockToken}":       {summary: "Complete a message, as the device, or reject it with the parameter reject"},
+	"POST /devices/{id}/messages/devicebound/{lockToken}/abandon": {summary: "Give a message back, as the device"},
+	"DELETE /devices/{id}/commands":                               {summary: "Remove all messages from the queue of a device", answer: contract.PurgeResult{}},
+	"GET /messages/serviceBound/feedback":                         {summary: "Receive feedback on messages", answer: []contract.Feedback{}, etag: true, orEmpty: true},
+	"DELETE /messages/serviceBound/feedback/{lockToken}":          {summary: "Complete feedback that was received"},
+	"POST /messages/serviceBound/feedback/{lockToken}/abandon":    {summary: "Give feedback back"},
+	"POST /berth/hub/devices/{id}/messages":                       {summary: "Send a message to a device", request: contract.DeviceMessage{}, answer: contract.SentMessage{}},
 
 	// Berth's own.
 	"GET /berth/openapi.json": {summary: "Read this document", answer: map[string]any{}},
@@ -233,6 +244,8 @@ var pathParameters = map[string]string{
 	"enrollmentGroups":   "Enrollment group id",
 	"registrations":      "Registration id, or the enrollment group id of a query",
 	"devices":            "Device id",
+	"devicebound":        "Lock token, which receiving gave as ETag",
+	"feedback":           "Lock token, which receiving gave as ETag",
 	"twins":              "Device id",
 	"operations":         "Operation id, as the registration answered it",
 	"certificates":       "Name of the certificate authority",

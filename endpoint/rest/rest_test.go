@@ -261,7 +261,7 @@ func TestRefusedRequests(t *testing.T) {
 		{"JSON that is nothing", put(good, "null"), 400, "400005", "no body"},
 		{"JSON of a wrong kind", put(good, "[]"), 400, "400006", "it must be an object, not an array"},
 		{"JSON and more", put(good, body+"x"), 400, "400006", "something follows its end, at byte"},
-		{"a time that is a number", put(good, `{"attestation":{"x509":{"clientCertificates":{"primary":{"info":` +
+		{"a time that is a number", put(good, `{"attestation":{"x509":{"clientCertificates":{"primary":{"info":`+
 			`{"notAfterUtc":5}}}}}}`), 400, "400006",
 			"primary.info.notAfterUtc must be a time such as 2026-11-23T12:00:00Z, not a number"},
 		{"hubs that are a string", put(good, `{"iotHubs":"x"}`), 400, "400006",
@@ -272,7 +272,7 @@ func TestRefusedRequests(t *testing.T) {
 			"fit: deviceId must be a string, not a number"},
 		{"a version that is no whole number", put(good, info(`"version":3.0`)), 400, "400006",
 			"fit: attestation.x509.clientCertificates.primary.info.version must be a whole number, not 3.0"},
-		{"a time that is none", put(good, `{"attestation":{"x509":{"clientCertificates":{"primary":{"info":` +
+		{"a time that is none", put(good, `{"attestation":{"x509":{"clientCertificates":{"primary":{"info":`+
 			`{"notAfterUtc":"yesterday"}}}}}}`), 400, "400006", "yesterday"},
 		{"enrollment groups", httpstest.Request{Method: "PUT", Path: "/enrollmentGroups/g", Token: good, Body: "{}"},
 			400, "400004", "attestation.type is missing"},

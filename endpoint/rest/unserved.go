@@ -31,8 +31,6 @@ var unservedOperations = []struct {
 	{"Digital twins", "GET PATCH", "/digitaltwins/{id}"},
 	{"Digital twins", "POST", "/digitaltwins/{id}/commands/{command}"},
 	{"Digital twins", "POST", "/digitaltwins/{id}/components/{component}/commands/{command}"},
-	{"Cloud-to-device messages", "DELETE", "/devices/{id}/commands"},
-	{"Cloud-to-device messages", "GET", "/devices/{id}/messages/devicebound"},
 	{"Messages over HTTPS", "POST", "/devices/{id}/messages/events"},
 	{"File uploads", "POST", "/devices/{id}/files"},
 	{"File uploads", "POST", "/devices/{id}/files/notifications"},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
@@ -27,6 +28,7 @@ type Config struct {
 	Prefix    string // what the names of the collections begin with, such as hub/berth/
 	Registry  *identity.Registry
 	Twins     *twin.Twins
+	Messages  *c2d.Messages
 	Telemetry *telemetry.Log
 	Bus       cluster.Bus
 	Issuer    *issuance.Service // of operational certificates; may be nil

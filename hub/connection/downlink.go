@@ -16,6 +16,8 @@ import (
 type Downlink interface {
 	// Desired hands over new desired properties: a patch with its $version.
 	Desired(version int64, patch json.RawMessage)
+	// Messages says that there are messages to receive.
+	Messages()
 	// Close ends the connection.
 	Close(reason error)
 }
@@ -23,7 +25,8 @@ type Downlink interface {
 // downlinkRequest is what a node asks of the one that holds a device.
 type downlinkRequest struct {
 	Revalidate bool            `json:"revalidate,omitempty"` // may the device go on? Else these are desired properties
-	Generation string          `json:"generation,omitempty"` // of the identity whose desired properties these are
+	Messages   bool            `json:"messages,omitempty"`   // there are some to receive
+	Generation string          `json:"generation,omitempty"` // of the identity that this is for
 	Version    int64           `json:"version,omitempty"`
 	Desired    json.RawMessage `json:"desired,omitempty"`
 }
@@ -47,7 +50,11 @@ func (s *Session) Handle(ctx context.Context, request []byte) ([]byte, error) {
 	case wanted.Revalidate:
 		s.revalidate(ctx)
 	case s.check() == nil && (wanted.Generation == "" || wanted.Generation == s.generation):
-		s.down.Desired(wanted.Version, wanted.Desired)
+		if wanted.Messages {
+			s.down.Messages()
+		} else {
+			s.down.Desired(wanted.Version, wanted.Desired)
+		}
 	}
 	return nil, nil
 }

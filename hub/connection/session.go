@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
 )
@@ -25,6 +26,9 @@ type Session struct {
 	keep       bool
 	names      []string     // subscriptions
 	owed       []OwedAnswer // that the device has not acknowledged
+	id         string       // tells it from other sessions of the device
+
+	heldPacketIDs []uint16
 
 	since  time.Time
 	last   atomic.Int64          // nanoseconds since 1970
@@ -56,7 +60,7 @@ func (c *Connections) OpenSession(
 	s := &Session{of: c, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep, proof: proof,
 		protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr,
 		telemetry: c.config.Telemetry.NewSender(deviceID, device.GenerationID, proof.method),
-		since:     c.config.Now().UTC()}
+		since:     c.config.Now().UTC(), id: fault.NewTrackingID()}
 	if err := s.restore(ctx); err != nil {
 		return nil, err
 	}
@@ -74,6 +78,9 @@ func (c *Connections) OpenSession(
 	// came before is found here.
 	if reason := s.revalidate(ctx); reason != nil {
 		return nil, refusal(deviceID, reason)
+	}
+	if err := s.resumeMessages(ctx); err != nil {
+		return nil, err
 	}
 	if evidence.ModelID != nil {
 		if err := c.config.Twins.SetModel(ctx, s.owner(), *evidence.ModelID); err != nil {

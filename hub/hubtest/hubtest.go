@@ -156,9 +156,10 @@ func (s Settled) Committed(_ uint64, _ store.Position, err error) { s <- err }
 
 // Line is a device's connection as the hub sees it: it remembers what came down.
 type Line struct {
-	mutex   sync.Mutex
-	desired []string
-	reasons []error
+	mutex    sync.Mutex
+	desired  []string
+	messages int
+	reasons  []error
 }
 
 // Desired implements connection.Downlink.
@@ -166,6 +167,13 @@ func (l *Line) Desired(_ int64, patch json.RawMessage) {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	l.desired = append(l.desired, string(patch))
+}
+
+// Messages implements connection.Downlink.
+func (l *Line) Messages() {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.messages++
 }
 
 // Close implements connection.Downlink.
@@ -180,6 +188,13 @@ func (l *Line) Notices() []string {
 	l.mutex.Lock()
 	defer l.mutex.Unlock()
 	return slices.Clone(l.desired)
+}
+
+// MessageNotices returns how often the device was told that there are messages.
+func (l *Line) MessageNotices() int {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return l.messages
 }
 
 // Ended returns why the connection was ended, nil when it was not.

@@ -41,7 +41,8 @@ func (d Document) Describe(device identity.Device) Twin {
 		DeviceID: device.DeviceID, ETag: d.publicETag(), DeviceETag: device.ETag,
 		Status: device.Status, StatusReason: device.StatusReason, StatusUpdateTime: device.StatusUpdatedTime,
 		ConnectionState: device.ConnectionState, LastActivityTime: device.LastActivityTime,
-		ModelID: d.ModelID, Version: d.Version, Tags: d.Tags, Capabilities: device.Capabilities,
+		CloudToDeviceMessageCount: device.CloudToDeviceMessageCount,
+		ModelID:                   d.ModelID, Version: d.Version, Tags: d.Tags, Capabilities: device.Capabilities,
 		DeviceScope: device.DeviceScope, ParentScopes: device.ParentScopes,
 		Properties: Properties{Desired: d.Desired.describe(true), Reported: d.Reported.describe(true)},
 	}

@@ -50,6 +50,7 @@ func (c *committed) Committed(uint64, store.Position, error) { c.Done() }
 type silent struct{}
 
 func (silent) Desired(int64, json.RawMessage) {}
+func (silent) Messages()                      {}
 func (silent) Close(error)                    {}
 
 // TestTelemetryOfADevice shows the messages that there are, and whether the device is there.

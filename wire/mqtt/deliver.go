@@ -35,6 +35,19 @@ func (c *Conn) Reserve() (packetID uint16, err error) {
 	return c.takePacketID(nil), nil
 }
 
+// Hold keeps packet ids from others: those of messages that the client has had on an
+// earlier connection of its session, and that will be delivered again.
+func (c *Conn) Hold(packetIDs ...uint16) {
+	c.mutex.Lock()
+	defer c.mutex.Unlock()
+	if c.inFlight == nil {
+		c.inFlight = make(map[uint16]func(error), len(packetIDs))
+	}
+	for _, id := range packetIDs {
+		c.inFlight[id] = nil
+	}
+}
+
 // Deliver sends a message of QoS 1 with a packet id of Reserve, or once more, with the
 // id that it had on an earlier connection of the session, and then with DUP
 // [MQTT-3.3.1-1]. done is called as by Publish. It does not wait; it fails as Publish

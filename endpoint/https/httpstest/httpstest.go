@@ -215,7 +215,9 @@ func evidenceOf(t testing.TB, device identity.Device) credential.Evidence {
 type silent struct{}
 
 func (silent) Desired(int64, json.RawMessage) {}
-func (silent) Close(error)                    {}
+func (silent) Messages()                      {}
+
+func (silent) Close(error) {}
 
 // Request is one request of a test.
 type Request struct {

@@ -1,0 +1,68 @@
+package own
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/message"
+)
+
+// messages are the operations on messages to devices that Azure has by AMQP alone.
+func (s *service) messages() []https.Operation {
+	return []https.Operation{iot("POST", contract.DeviceMessagePath, hub.ServiceConnect, https.SmallBody, sendMessage)}
+}
+
+// sendMessage puts a message into the queue of a device. One without an id gets one, so
+// that feedback can speak of it.
+func sendMessage(c *https.Call) (any, error) {
+	var body contract.DeviceMessage
+	if err := c.Decode(&body); err != nil {
+		return nil, err
+	}
+	if body.Payload != "" && body.PayloadBase64 != nil {
+		return nil, fault.New(fault.ArgumentInvalid, "The message has both payload and payloadBase64. Leave one out")
+	}
+	if body.MessageID == "" {
+		body.MessageID = fault.NewTrackingID()
+	}
+	out := c2d.Outgoing{MessageID: body.MessageID, Ack: c2d.Ack(body.Ack), Expires: timeOf(body.Expires)}
+	out.Payload = body.PayloadBase64
+	if body.PayloadBase64 == nil {
+		out.Payload = []byte(body.Payload)
+	}
+	for _, p := range []struct {
+		property contract.Property
+		value    string
+	}{
+		{contract.CorrelationID, body.CorrelationID}, {contract.UserID, body.UserID},
+		{contract.ContentType, body.ContentType}, {contract.ContentEncoding, body.ContentEncoding},
+	} {
+		if p.value != "" {
+			out.System = append(out.System, message.Property{Name: p.property.Bytes(), Value: []byte(p.value)})
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(body.Properties)) {
+		out.Properties = append(out.Properties,
+			message.Property{Name: []byte(name), Value: []byte(body.Properties[name])})
+	}
+	receipt, err := c.Hub.SendMessage(c.Context(), c.Parameter("id"), out)
+	if err != nil {
+		return nil, err
+	}
+	return contract.SentMessage{MessageID: body.MessageID, SequenceNumber: receipt.Sequence,
+		EnqueuedTime: document.Time{Time: receipt.Enqueued}, Expires: document.Time{Time: receipt.Expires}}, nil
+}
+
+func timeOf(t *document.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.Time
+}

@@ -1,0 +1,135 @@
+// Package c2d keeps the messages from back ends to devices: a durable queue for each
+// device, and the feedback on what became of them, which is read like a queue too
+// (Microsoft Learn, iot-hub-devguide-messages-c2d).
+package c2d
+
+import (
+	"time"
+
+	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/store"
+)
+
+// Limits bound the queues. Zero values are Azure's defaults, but for MaxTTL and Depth,
+// which Azure does not let one change.
+type Limits struct {
+	Depth            int           // messages in the queue of a device, 50
+	TTL              time.Duration // of messages that name no expiry, 1 h
+	MaxTTL           time.Duration // 48 h
+	MaxDeliveryCount int           // how often a message is given back before it is dropped, 10
+	Lock             time.Duration // how long a message that was received is kept from others, 60 s
+
+	FeedbackTTL              time.Duration // 1 h
+	FeedbackMaxDeliveryCount int           // 10
+	FeedbackLock             time.Duration // 60 s
+}
+
+func (l Limits) complete() Limits {
+	set(&l.Depth, 50)
+	set(&l.TTL, time.Hour)
+	set(&l.MaxTTL, 48*time.Hour)
+	set(&l.MaxDeliveryCount, 10)
+	set(&l.Lock, time.Minute)
+	set(&l.FeedbackTTL, time.Hour)
+	set(&l.FeedbackMaxDeliveryCount, 10)
+	set(&l.FeedbackLock, time.Minute)
+	return l
+}
+
+func set[T int | time.Duration](limit *T, value T) {
+	if *limit <= 0 {
+		*limit = value
+	}
+}
+
+// MaxMessage is the size of the largest message in bytes: payload with the names and
+// values of its properties (Azure: 64 KB).
+const MaxMessage = 64 << 10
+
+// Config says where messages are kept.
+type Config struct {
+	Documents store.Documents
+	Prefix    string // what the names of the collections begin with, such as hub/berth/
+	Limits    Limits
+	Now       func() time.Time
+}
+
+// Messages are those of a hub to its devices. Its methods may be called at once from many
+// goroutines, on any node.
+type Messages struct {
+	documents store.Documents
+	limits    Limits
+	now       func() time.Time
+
+	queues   store.Table[queue]       // by device; of those alone that have messages
+	messages store.Table[stored]      // by device and sequence number
+	expiries store.Table[struct{}]    // when to look after which queue, see queue.Due
+	feedback store.Table[Feedback]    // by time
+	readers  store.Table[feedbackBox] // of the feedback: one document
+}
+
+// Open returns the messages on their documents.
+func Open(config Config) *Messages {
+	documents, prefix := config.Documents, config.Prefix
+	return &Messages{
+		documents: documents,
+		limits:    config.Limits.complete(),
+		now:       func() time.Time { return config.Now().UTC() },
+		queues:    store.NewTable[queue](documents, prefix+"queues"),
+		messages:  store.NewTable[stored](documents, prefix+"messages"),
+		expiries:  store.NewTable[struct{}](documents, prefix+"expiries"),
+		feedback:  store.NewTable[Feedback](documents, prefix+"feedback"),
+		readers:   store.NewTable[feedbackBox](documents, prefix+"feedback-readers"),
+	}
+}
+
+// A Recipient is a device as the queue knows it: what was sent to an earlier device of the
+// same id is not for it.
+type Recipient struct{ DeviceID, Generation string }
+
+// A Receipt is a message that was taken up for a device.
+type Receipt struct {
+	Sequence int64 // grows from one message of a device to the next
+	Enqueued time.Time
+	Expires  time.Time
+}
+
+// A Delivery is a message that was handed out under a lock.
+type Delivery struct {
+	Receipt
+	message.Message
+	MessageID     string
+	LockToken     string // a GUID, with which it is settled
+	DeliveryCount int    // how often it was given back before
+	Ack           Ack
+	Redelivered   bool   // it was handed out before
+	PacketID      uint16 // the one given to Receive, or that of the delivery before
+}
+
+// Ack is what a back end wants to hear of a message (iothub-ack).
+type Ack string
+
+// What there is to hear.
+const (
+	AckNone     Ack = "none"
+	AckPositive Ack = "positive" // that the device took it
+	AckNegative Ack = "negative" // that it will not get it
+	AckFull     Ack = "full"     // either
+)
+
+// wants reports whether the back end wants to hear of this outcome.
+func (a Ack) wants(outcome Outcome) bool {
+	return a == AckFull || a == AckPositive && outcome == Success || a == AckNegative && outcome != Success
+}
+
+// Outcome is what became of a message, in the spelling of feedback.
+type Outcome string
+
+// What can become of a message.
+const (
+	Success               Outcome = "Success"
+	Expired               Outcome = "Expired"
+	DeliveryCountExceeded Outcome = "DeliveryCountExceeded"
+	Rejected              Outcome = "Rejected"
+	Purged                Outcome = "Purged"
+)
