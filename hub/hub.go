@@ -7,7 +7,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"sync/atomic"
 	"time"
 
 	"github.com/berth-iot/berth/access"
@@ -58,7 +57,6 @@ type Hub struct {
 	messages    *c2d.Messages
 	telemetry   *telemetry.Log
 	connections *connection.Connections
-	refused     atomic.Uint64
 }
 
 // Stats are a hub's figures since it opened.
@@ -68,7 +66,6 @@ type Stats struct {
 	Bytes       uint64 // of its payloads
 	TwinUpdates uint64 // reported and desired
 	Connections uint64 // that began or ended
-	Refused     uint64 // connections of devices that did not begin
 }
 
 // Open returns the hub on its documents: at the first time with Azure's five
@@ -124,12 +121,8 @@ func (h *Hub) Host() string { return h.config.Host }
 func (h *Hub) Stats() Stats {
 	messages, bytes := h.telemetry.Accepted()
 	return Stats{Connected: h.connections.Count(), Messages: messages, Bytes: bytes, TwinUpdates: h.twins.Updates(),
-		Connections: h.connections.Events(), Refused: h.refused.Load()}
+		Connections: h.connections.Events()}
 }
-
-// CountRefused counts a connection of a device that was refused: who it said to be, what it
-// showed, or how it spoke.
-func (h *Hub) CountRefused() { h.refused.Add(1) }
 
 // Connections returns those of the devices. What ends them is a method of the hub, or a
 // revocation.

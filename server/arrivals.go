@@ -155,11 +155,7 @@ func (s *Server) connectFailed(device provisioning.Unconnected, failure error) {
 	}
 	var version *mqtt.VersionError
 	ctx := context.Background()
-	kind := s.classify(&device, &a)
-	speaksOther := errors.As(failure, &version) || errors.Is(failure, mqtt.ErrProtocol)
-	switch {
-	case (kind == deviceClient && speaksOther || isAMQP(a.firstBytes)) && device.Hub != "":
-		s.hubRefused(device, failure)
+	switch kind := s.classify(&device, &a); {
 	case kind == deviceClient && errors.As(failure, &version):
 		s.provisioning.VersionRefused(ctx, device, version.Version(), failure)
 	case isAMQP(a.firstBytes):
@@ -171,17 +167,6 @@ func (s *Server) connectFailed(device provisioning.Unconnected, failure error) {
 		s.config.Logger.Info("connection ended before CONNECT", "client", kind.String(), "protocol", device.Protocol,
 			"serverName", device.ServerName, "remote", device.RemoteAddr, "error", failure)
 	}
-}
-
-// hubRefused is told of a device that wanted to a hub and does not speak its protocol, which
-// is no attempt to register.
-func (s *Server) hubRefused(device provisioning.Unconnected, failure error) {
-	host, _, _ := strings.Cut(device.Hub, ":") // a user name may have a port
-	if hub := s.hubs.ByHost(host); hub != nil {
-		hub.CountRefused()
-	}
-	s.config.Logger.Warn("connection refused", "hub", device.Hub, "client", device.DeviceID,
-		"protocol", device.Protocol, "serverName", device.ServerName, "remote", device.RemoteAddr, "error", failure)
 }
 
 // classify completes what is known of a client whose connection came to nothing, and

@@ -151,13 +151,14 @@ func (s *Server) metrics() *prometheus.Registry {
 	s.certificateMetrics(registry)
 	for _, h := range s.hubs.All() {
 		labels := prometheus.Labels{"hub": h.Name()}
-		gauge("hub_connected_devices", "Devices connected now.", labels, func() float64 { return float64(h.Stats().Connected) })
-		counter("hub_connections_refused_total",
-			"Connections of devices to the hub that were refused, or ended because the device broke MQTT or speaks "+
-				"another version of it.", labels, func() float64 { return float64(h.Stats().Refused) })
-		counter("hub_messages_total", "Telemetry messages accepted.", labels, func() float64 { return float64(h.Stats().Messages) })
-		counter("hub_message_bytes_total", "Bytes of the payloads of telemetry.", labels, func() float64 { return float64(h.Stats().Bytes) })
-		counter("hub_twin_updates_total", "Changes of desired and reported properties and tags.", labels, func() float64 { return float64(h.Stats().TwinUpdates) })
+		gauge("hub_connected_devices", "Devices connected now.", labels,
+			func() float64 { return float64(h.Stats().Connected) })
+		counter("hub_messages_total", "Telemetry messages accepted.", labels,
+			func() float64 { return float64(h.Stats().Messages) })
+		counter("hub_message_bytes_total", "Bytes of the payloads of telemetry.", labels,
+			func() float64 { return float64(h.Stats().Bytes) })
+		counter("hub_twin_updates_total", "Changes of desired and reported properties and tags.", labels,
+			func() float64 { return float64(h.Stats().TwinUpdates) })
 	}
 	return registry
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"testing"
 	"time"
@@ -155,38 +154,5 @@ func TestRefusedConnections(t *testing.T) {
 				t.Errorf("answered %v, want CONNACK 5", err)
 			}
 		})
-	}
-}
-
-// TestHubRefusals: a device that speaks another version of MQTT to a hub, or breaks it, is
-// counted as refused by the hub, and is no registration.
-func TestHubRefusals(t *testing.T) {
-	h := newFixture(t)
-	const username = "\x00\x24127.0.0.1/d1/?api-version=2021-04-12"
-	refused := 0
-	for name, packet := range map[string]string{
-		"MQTT 5":         "\x10\x35\x00\x04MQTT\x05\x82\x00\x3c\x00\x00\x02d1" + username,
-		"MQTT 3.1":       "\x10\x36\x00\x06MQIsdp\x03\x82\x00\x3c\x00\x02d1" + username,
-		"no certificate": "\x10\x34\x00\x04MQTT\x04\x82\x00\x3c\x00\x02d1" + username,
-	} {
-		conn, err := h.dial(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := conn.Write([]byte(packet)); err != nil {
-			t.Fatal(err)
-		}
-		if answer, _ := io.ReadAll(conn); len(answer) != 4 || answer[0] != 0x20 {
-			t.Errorf("%s is answered % x", name, answer)
-		}
-		conn.Close()
-		refused++
-		if got := h.Server.hubs.All()[0].Stats().Refused; got != uint64(refused) {
-			t.Errorf("%s: the hub has refused %d connections, want %d", name, got, refused)
-		}
-	}
-	found, err := h.Server.provisioning.Attempts().Find(t.Context(), attempts.Filter{Max: 10})
-	if err != nil || len(found) > 0 || h.Server.provisioning.Tally().Refused > 0 {
-		t.Errorf("there are the attempts %+v, error %v", found, err)
 	}
 }

@@ -56,21 +56,15 @@ type hubSession struct {
 func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Connect, name contract.HubName,
 	evidence credential.Evidence) (mqtt.Session, bool, mqtt.ConnectCode) {
 	target := b.hub(name.Host)
-	refuse := func(err error) (mqtt.Session, bool, mqtt.ConnectCode) {
-		if target != nil {
-			target.CountRefused()
-		}
-		return b.refuse(connect, evidence, err)
-	}
 	name, ok := name.As(connect.ClientID)
 	switch {
 	case target == nil:
-		return refuse(fault.New(fault.HubNotFound, "there is no hub %.253q here", name.Host))
+		return b.refuse(connect, evidence, fault.New(fault.HubNotFound, "there is no hub %.253q here", name.Host))
 	case !ok:
-		return refuse(fault.New(fault.Unauthorized,
+		return b.refuse(connect, evidence, fault.New(fault.Unauthorized,
 			"the client id %.128q is not %.260q as in the user name", connect.ClientID, name.ClientID()))
 	case name.ModuleID != "":
-		return refuse(fault.New(fault.ModuleNotFound, "modules are not served by this version"))
+		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
 	s := &hubSession{backend: b, conn: conn, deviceID: name.DeviceID, will: connect.Will}
 	s.messages = &messagePump{of: s}
@@ -79,10 +73,10 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	if connect.Will != nil {
 		encoded, ok := s.telemetryBag([]byte(connect.Will.Topic))
 		if !ok {
-			return refuse(fault.New(fault.ArgumentInvalid, "%v", errWillTopic))
+			return b.refuse(connect, evidence, fault.New(fault.ArgumentInvalid, "%v", errWillTopic))
 		}
 		if err := s.bag.parse(encoded); err != nil {
-			return refuse(fault.New(fault.ArgumentInvalid, "the will can't be sent: %v", err))
+			return b.refuse(connect, evidence, fault.New(fault.ArgumentInvalid, "the will can't be sent: %v", err))
 		}
 	}
 	evidence.ModelID = contract.ModelID(connect.Username)
@@ -91,7 +85,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	session, err := target.Connections().OpenSession(ctx, name.DeviceID, evidence, keep, downlink{s})
 	if err != nil {
 		s.cancel()
-		return refuse(err)
+		return b.refuse(connect, evidence, err)
 	}
 	conn.Proven()
 	s.session = session
