@@ -9,9 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/provisioning/enroll"
 )
 
 func sequences(attempts []attest.Attempt) []int64 {
@@ -90,6 +92,68 @@ func TestAttemptBySequence(t *testing.T) {
 			}
 		}
 		h.reopen()
+	}
+}
+
+// What a group's device is refused after it was assigned is among its attempts, though no
+// group was found for it: whoever asks for the device's attempts sees why it fails now. What
+// strangers try is kept in no index, as before.
+func TestAttemptsOfAGroupsDeviceThatIsRefusedLater(t *testing.T) {
+	root := certify(t, "root", nil, true)
+	intermediate := certify(t, "intermediate", root, true)
+	leaf := certify(t, "pump-1", intermediate, false)
+	certificate := func(chain ...*issued) func(*fixture) credential.Evidence {
+		return func(*fixture) credential.Evidence { return evidenceOf(chain...) }
+	}
+	group := enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: keys()}}
+	token := func(key string) func(*fixture) credential.Evidence {
+		return func(h *fixture) credential.Evidence {
+			return credential.Evidence{Token: h.token("pump-1", key), Protocol: "mqtt", RemoteAddr: "127.0.0.1:1"}
+		}
+	}
+	for _, c := range []struct {
+		name        string
+		group       enroll.Group
+		good, wrong func(*fixture) credential.Evidence
+	}{
+		{"without its intermediate", signedGroup("g", &enroll.X509Certificate{Certificate: root.pem}, nil),
+			certificate(leaf, intermediate), certificate(leaf)},
+		{"another certificate", signedGroup("g", &enroll.X509Certificate{Certificate: root.pem}, nil),
+			certificate(leaf, intermediate), certificate(certify(t, "pump-1", nil, false))},
+		{"a wrong key", group, token(attest.DeriveKey(group.Attestation.SymmetricKey.PrimaryKey, "pump-1")),
+			token(credential.NewKey(32))},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			h, ctx := newFixture(t, "hub.local"), context.Background()
+			if _, err := h.Groups().Put(ctx, c.group, ""); err != nil {
+				t.Fatal(err)
+			}
+			register := func(id string, evidence credential.Evidence) error {
+				_, err := h.OpenSession(scope, id, evidence).Register(ctx, nil)
+				return err
+			}
+			if err := register("pump-1", c.good(h)); err != nil {
+				t.Fatal(err)
+			}
+			refusal := fault.From(register("pump-1", c.wrong(h)))
+			if refusal.Code != fault.UnauthorizedAccess {
+				t.Fatalf("the device is told %v", refusal)
+			}
+			for _, when := range []string{"at once", "after a restart"} {
+				found, err := h.Attempts().Find(ctx, attempts.Filter{RegistrationID: "pump-1"})
+				if err != nil || len(found) != 2 || found[0].TrackingID != refusal.TrackingID || !found[0].Enrolled ||
+					found[1].Outcome != attest.Assigned {
+					t.Errorf("%s the attempts are %+v, error %v", when, found, err)
+				}
+				h.reopen()
+			}
+			if err := register("stranger", valid(t, "stranger").evidence); !errors.Is(err, fault.UnauthorizedAccess) {
+				t.Fatal(err)
+			}
+			if stranger := h.lastAttempt("stranger"); stranger.Enrolled {
+				t.Errorf("a stranger's attempt is %+v", stranger)
+			}
+		})
 	}
 }
 

@@ -338,8 +338,14 @@ func (s *Service) attestationHash(ctx context.Context, groupID string, enrollmen
 	return hex.EncodeToString(hash[:]), nil
 }
 
-// isEnrolled reports whether somebody enrolled a device of this id.
+// isEnrolled reports whether somebody enrolled a device of this id, or a group's device
+// registered with it: what it is refused later belongs to its attempts, whether or not its
+// group was found. There are no more of these than of registrations, so strangers can't
+// fill the store.
 func (s *Service) isEnrolled(ctx context.Context, registrationID string) bool {
-	_, err := s.enrollments.Load(ctx, registrationID)
+	if _, err := s.enrollments.Load(ctx, registrationID); err == nil {
+		return true
+	}
+	_, err := s.loadRegistration(ctx, registrationID)
 	return err == nil
 }

@@ -77,8 +77,8 @@ func (a *Attempts) shown(ctx context.Context, attempt attest.Attempt) attest.Att
 }
 
 // Attempts keeps every attempt in a log, and for each enrolled id the sequences of
-// its last ones there. Ids without an enrollment are not indexed: strangers
-// could fill the store with them. The index follows the log by a moment and is
+// its last ones there. Ids without an enrollment or a registration are not indexed:
+// strangers could fill the store with them. The index follows the log by a moment and is
 // brought up to date from it after a crash.
 type Attempts struct {
 	config     Config

@@ -15,7 +15,7 @@ type Attempt struct {
 	Sequence       int64     `json:"sequence"` // its place in the log, by which it is found again
 	Time           time.Time `json:"time"`
 	RegistrationID string    `json:"registrationId"`
-	Enrolled       bool      `json:"enrolled"` // there is an enrollment of this registration id
+	Enrolled       bool      `json:"enrolled"` // there is an enrollment or a registration of this id
 	IDScope        string    `json:"idScope"`
 	Protocol       string    `json:"protocol"`
 	RemoteAddress  string    `json:"remoteAddress"`
