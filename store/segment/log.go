@@ -74,9 +74,9 @@ func openLog(folder string, options store.LogOptions, engine Options) (*Log, err
 		retention:     options.Retention,
 		hints:         newHints(m.partitions),
 	}
-	err = l.recover()
+	err = l.recover(marked)
 	if err == nil {
-		err = l.openMark(marked)
+		err = l.openMark()
 	}
 	if err != nil {
 		for _, s := range l.segments {
@@ -91,14 +91,17 @@ func openLog(folder string, options store.LogOptions, engine Options) (*Log, err
 	return l, nil
 }
 
-// recover opens the segments and finds out what they hold.
-func (l *Log) recover() error {
+// recover opens the segments and finds out what they hold. Until it knows that nothing is
+// missing of what the mark tells of, it changes no file: who looks for the damage afterwards
+// finds it as it was.
+func (l *Log) recover(marked tip) error {
 	numbers, err := l.files()
 	if err != nil {
 		return err
 	}
-	if err := l.clear(numbers); err != nil {
-		return err
+	if len(numbers) == 0 && marked.confirmed() {
+		return lost("the segments in %s are missing, and %d confirmed records with them",
+			l.folder, marked.records(tip{}))
 	}
 	for _, number := range numbers {
 		s, err := openSegment(l.options.open, l.folder, number, l.partitions, l.secret)
@@ -108,6 +111,9 @@ func (l *Log) recover() error {
 		l.segments = append(l.segments, s)
 	}
 	if len(l.segments) == 0 {
+		if err := l.clear(numbers); err != nil {
+			return err
+		}
 		l.tip = newTip(l.partitions)
 		s := newSegment(l.folder, 1, 0, l.tip.clone())
 		if err := s.create(l.options.open, l.options.SegmentSize, l.secret); err != nil {
@@ -125,8 +131,19 @@ func (l *Log) recover() error {
 			return err
 		}
 	}
-	l.tip, err = l.active().recoverLast(l.options, l.secret)
-	return err
+	last := l.active()
+	t, torn, err := last.inspectLast(l.secret)
+	if err != nil {
+		return err
+	}
+	if err := t.behind(marked, last); err != nil {
+		return err
+	}
+	if err := l.clear(numbers); err != nil {
+		return err
+	}
+	l.tip = t
+	return last.prepare(torn, l.options)
 }
 
 // files returns the numbers of the segments in ascending order.

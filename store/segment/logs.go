@@ -128,8 +128,11 @@ func (l *Logs) Open(name string, options store.LogOptions) (store.Log, error) {
 		return log, nil
 	}
 	log, err := openLog(filepath.Join(l.dir, name), options, l.options)
+	if err = asLoss(name, err); errors.As(err, new(*store.LossError)) {
+		return nil, err // it names the log
+	}
 	if err != nil {
-		return nil, fmt.Errorf("open log %s: %w", name, asLoss(name, err))
+		return nil, fmt.Errorf("open log %s: %w", name, err)
 	}
 	l.logs[name] = log
 	return log, nil

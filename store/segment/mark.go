@@ -94,13 +94,10 @@ func (t tip) behind(marked tip, s *segment) error {
 }
 
 // openMark opens the log's mark, or makes it.
-func (l *Log) openMark(marked tip) (err error) {
+func (l *Log) openMark() (err error) {
 	path := l.options.markPath(l.folder)
 	if path == "" {
 		return nil
-	}
-	if err := l.tip.behind(marked, l.active()); err != nil {
-		return err
 	}
 	if l.mark, err = mark.Open(path); errors.Is(err, fs.ErrNotExist) || errors.Is(err, mark.ErrDamaged) {
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {

@@ -1,11 +1,14 @@
 package segment
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -81,6 +84,45 @@ func TestMissingEnd(t *testing.T) {
 		torn := photo.with(last, func(b []byte) []byte { return append(b[:end], "torn"...) })
 		if err := openMarked(t, torn.restore(t), options); err != nil {
 			t.Errorf("closed %v, a torn end: %v", closed, err)
+		}
+	}
+}
+
+// TestLossLeavesTheFiles opens logs that have lost confirmed records, and expects every file
+// as it was: who looks for the damage afterwards must find it.
+func TestLossLeavesTheFiles(t *testing.T) {
+	for _, few := range []bool{true, false} {
+		options, dir := marking(t), t.TempDir()
+		logs, log := openOne(t, dir, options, 2)
+		records := 12
+		if few {
+			records = 1
+		}
+		for range records {
+			appendEach(t, log, 0, strings.Repeat("x", 1000))
+		}
+		last, end := segmentName(log.writing.number), log.writing.end
+		closeAll(t, logs)
+		photo := photograph(t, dir)
+		index := strings.TrimSuffix(last, segmentSuffix) + indexSuffix
+		photo = photo.with(last+temporarySuffix, func([]byte) []byte { return []byte("left by a crash") })
+		missing := photo.with(index, func(b []byte) []byte { return b })
+		delete(missing, last)
+		torn := photo.with(last, func(b []byte) []byte { return append(b[:end-1], "torn"...) })
+		for name, broken := range map[string]image{
+			"the last segment is missing": missing,
+			"its end is torn":             torn,
+		} {
+			dir := broken.restore(t)
+			before := photograph(t, dir)
+			err := openMarked(t, dir, options)
+			if loss := (*store.LossError)(nil); !errors.As(err, &loss) || strings.Count(err.Error(), "log log") != 1 {
+				t.Errorf("few %v, %s: %v, want a loss that names the log once", few, name, err)
+			}
+			if after := photograph(t, dir); !maps.EqualFunc(before, after, bytes.Equal) {
+				t.Errorf("few %v, %s: the files %q became %q", few, name,
+					slices.Sorted(maps.Keys(before)), slices.Sorted(maps.Keys(after)))
+			}
 		}
 	}
 }

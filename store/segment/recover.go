@@ -148,28 +148,24 @@ func (s *segment) inspectLast(secret uint32) (t tip, torn bool, err error) {
 	return t, !empty, err
 }
 
-// recoverLast finds out what the last segment holds, drops a batch that was not
-// written whole, reserves room for more and returns the tip of the log.
-func (s *segment) recoverLast(options Options, secret uint32) (tip, error) {
-	t, torn, err := s.inspectLast(secret)
-	if err != nil {
-		return tip{}, err
-	}
+// prepare makes the last segment, which was inspected, ready to be written: it drops a
+// batch that was not written whole and reserves room for more.
+func (s *segment) prepare(torn bool, options Options) error {
 	if torn {
 		if err := s.file.Cut(s.end); err != nil {
-			return tip{}, fmt.Errorf("drop the torn end of %s: %w", s.path, err)
+			return fmt.Errorf("drop the torn end of %s: %w", s.path, err)
 		}
 	}
 	// Without the room the file grows as it is written.
 	if size := max(options.SegmentSize, s.end); options.Room == nil || options.Room(size) == nil {
 		if err := s.file.Reserve(size); err != nil && !errors.Is(err, syscall.ENOSPC) {
-			return tip{}, fmt.Errorf("reserve %s: %w", s.path, err)
+			return fmt.Errorf("reserve %s: %w", s.path, err)
 		}
 	}
 	if err := s.file.Sync(); err != nil {
-		return tip{}, fmt.Errorf("sync %s: %w", s.path, err)
+		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
-	return t, nil
+	return nil
 }
 
 // verify reads the segment again, from the disk where the system can be told to,
