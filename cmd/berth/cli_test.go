@@ -284,6 +284,9 @@ func TestMistakes(t *testing.T) {
 		{2, "--hub-host must be a host name such as hub.example.com, not \"localhost\": the Java, C and C# SDKs refuse a hub whose name has no dot", "up --hub-host localhost"},
 		{2, "--hub-host must be a host name such as hub.example.com, not \"a..b\"", "up --hub-host a..b"},
 		{2, "--host must be a host name such as dps.example.com, or an IP address, not \"dps.test:443\"", "up --host dps.test:443"},
+		{2, "--device must be the id of a device, and is empty", "inject fail --device="},
+		{2, "--group must be the id of an enrollment group, and is empty", "inject fail --group="},
+		{2, "--device must be the id of a device, and is empty", "telemetry tail --device="},
 		{2, "--qos0-answer-delay must be 0 or more, not -1s", "up --qos0-answer-delay -1s"},
 	} {
 		t.Run(c.words, func(t *testing.T) {

@@ -73,6 +73,10 @@ var intervals = map[string]interval{
 	"validity":                        {60, 365 * 24 * 3600},
 }
 
+// identifiers are flags that narrow down what a command is for, and what they name. An empty
+// one is that of a script whose variable is not set, and would be for all.
+var identifiers = map[string]string{"device": "the id of a device", "group": "the id of an enrollment group"}
+
 // jsonFlags are those that take JSON, or @FILE.
 var jsonFlags = map[string]bool{"initial-twin": true, "tags": true, "desired": true, "payload": true}
 
@@ -87,6 +91,9 @@ func checkFlags(command *cobra.Command) (wrong error) {
 		}
 		if interval, ok := intervals[flag.Name]; ok {
 			wrong = interval.check(flag)
+		}
+		if what, ok := identifiers[flag.Name]; ok && flag.Value.String() == "" {
+			wrong = cli.UsageError(fmt.Errorf("--%s must be %s, and is empty", flag.Name, what))
 		}
 		if value := flag.Value.String(); jsonFlags[flag.Name] && value != "" {
 			_, wrong = cli.ReadJSON(flag.Name, value)
