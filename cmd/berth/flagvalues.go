@@ -73,6 +73,9 @@ var intervals = map[string]interval{
 	"validity":                        {60, 365 * 24 * 3600},
 }
 
+// wholeSeconds are flags whose times the service takes in seconds.
+var wholeSeconds = map[string]bool{"for": true}
+
 // identifiers are flags that narrow down what a command is for, and what they name. An empty
 // one is that of a script whose variable is not set, and would be for all.
 var identifiers = map[string]string{"device": "the id of a device", "group": "the id of an enrollment group"}
@@ -91,6 +94,9 @@ func checkFlags(command *cobra.Command) (wrong error) {
 		}
 		if interval, ok := intervals[flag.Name]; ok {
 			wrong = interval.check(flag)
+		}
+		if wrong == nil && wholeSeconds[flag.Name] {
+			wrong = checkWholeSeconds(flag)
 		}
 		if what, ok := identifiers[flag.Name]; ok && flag.Value.String() == "" {
 			wrong = cli.UsageError(fmt.Errorf("--%s must be %s, and is empty", flag.Name, what))
@@ -147,6 +153,15 @@ func (i interval) check(flag *pflag.Flag) error {
 	}
 	return cli.UsageError(fmt.Errorf("--%s must be %s to %s, not %s", flag.Name, shown(i.least), shown(i.most),
 		flag.Value))
+}
+
+// checkWholeSeconds refuses a fraction of a second, which would be dropped.
+func checkWholeSeconds(flag *pflag.Flag) error {
+	lasting, err := time.ParseDuration(flag.Value.String())
+	if err != nil || lasting%time.Second == 0 {
+		return nil // the flag has read it
+	}
+	return cli.UsageError(fmt.Errorf("--%s must be whole seconds, not %s", flag.Name, flag.Value))
 }
 
 // shortly is a duration without the parts that are zero: 24h and not 24h0m0s.
