@@ -150,6 +150,24 @@ func TestExchange(t *testing.T) {
 	}
 }
 
+// TestExportToStandardOutput: a - is the standard output, as for an import the input.
+func TestExportToStandardOutput(t *testing.T) {
+	s := newShell(t)
+	s.run(0, "enrollment", "create", "d1", "--symmetric")
+	s.run(0, "group", "create", "line", "--symmetric")
+	t.Chdir(t.TempDir())
+	for thing, shown := range map[string]string{"enrollment": `"registrationId":"d1"`,
+		"group": `"enrollmentGroupId":"line"`} {
+		without, _ := s.run(0, thing, "export")
+		if stdout, _ := s.run(0, thing, "export", "-"); stdout != without || !strings.Contains(stdout, shown) {
+			t.Errorf("berth %s export - prints %q, and without an argument %q", thing, stdout, without)
+		}
+	}
+	if left, err := os.ReadDir("."); err != nil || len(left) > 0 {
+		t.Errorf("files were written: %v, error %v", left, err)
+	}
+}
+
 // TestImportOfBadRows: each is told with its place, and the good ones are done.
 func TestImportOfBadRows(t *testing.T) {
 	t.Parallel()

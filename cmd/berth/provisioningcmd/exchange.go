@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -25,16 +24,16 @@ func (c commands) enrollmentExport() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Write enrollments to a file, as JSON or CSV",
-		Long: `Writes individual enrollments to a file, or to the standard output, as a JSON array
-in the form of the service API, or as CSV. Of certificates it writes what they say,
-with their thumbprints, which is enough to import them elsewhere. Keys are written
-with --keys only. The file is readable by its owner alone, and takes the place of
-one of the same name once it is complete.`,
+		Long: `Writes individual enrollments to a file, or to the standard output without one or
+with -, as a JSON array in the form of the service API, or as CSV. Of certificates
+it writes what they say, with their thumbprints, which is enough to import them
+elsewhere. Keys are written with --keys only. The file is readable by its owner
+alone, and takes the place of one of the same name once it is complete.`,
 		Example: `  berth enrollment export enrollments.json
   berth enrollment export enrollments.csv --keys`,
 		Args: cli.RangeArgs(0, "FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
-			file := strings.Join(args, "")
+			file := exportFile(args)
 			format, err := exchange.FormatOf(asked, file)
 			if err != nil {
 				return cli.UsageError(cli.LocalError(err))
@@ -85,11 +84,11 @@ func (c commands) groupExport() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "export [FILE]",
 		Short: "Write enrollment groups to a file, as JSON",
-		Long: `Writes enrollment groups to a file, or to the standard output, as a JSON array in
-the form of the service API, with the certificates that sign their devices. Where a
-group names certificate authorities, these have to be where it is imported. Keys are
-written with --keys only. The file is readable by its owner alone, and takes the
-place of one of the same name once it is complete.`,
+		Long: `Writes enrollment groups to a file, or to the standard output without one or with
+-, as a JSON array in the form of the service API, with the certificates that sign
+their devices. Where a group names certificate authorities, these have to be where
+it is imported. Keys are written with --keys only. The file is readable by its owner
+alone, and takes the place of one of the same name once it is complete.`,
 		Example: `  berth group export groups.json --keys`,
 		Args:    cli.RangeArgs(0, "FILE"),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -117,7 +116,7 @@ place of one of the same name once it is complete.`,
 				},
 				shown: c.NewProgress("groups exported", 0),
 			}
-			return errors.Join(exporting.run(c, wanted, strings.Join(args, "")), c.tellOfKeys(without))
+			return errors.Join(exporting.run(c, wanted, exportFile(args)), c.tellOfKeys(without))
 		},
 	}
 	command.Flags().BoolVar(&keys, "keys", false, "write the symmetric keys too")
@@ -168,6 +167,14 @@ type export[T any] struct {
 	list     func(prefix, after string, top int) ([]T, string, error)
 	complete func(page []T) error
 	shown    *cli.Progress
+}
+
+// exportFile is the file that the arguments name, "" for the standard output.
+func exportFile(args []string) string {
+	if len(args) == 0 || args[0] == "-" {
+		return ""
+	}
+	return args[0]
 }
 
 // run writes to the file, or to the standard output without one.
