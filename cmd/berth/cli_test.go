@@ -312,6 +312,28 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+// TestAttemptsByTrackingID finds the attempt by the one thing that the device was told.
+func TestAttemptsByTrackingID(t *testing.T) {
+	s := newShell(t)
+	t.Chdir(t.TempDir())
+	s.run(0, "cert", "device", "d1", "--key-type", "ec256")
+	var told []string
+	for range 2 {
+		_, stderr := s.run(1, "device", "simulate", "--cert", "d1.pem", "--key", "d1.key.pem")
+		_, id, _ := strings.Cut(stderr, ", tracking id ")
+		told = append(told, id[:min(len(id), len("555e6634-da66-40ba-aace-c31fba5c5383"))])
+	}
+	stdout, _ := s.run(0, "attempts", told[0])
+	if !strings.Contains(stdout, "Tracking id "+told[0]) || !strings.Contains(stdout, "FAILED") ||
+		strings.Contains(stdout, told[1]) {
+		t.Errorf("the attempt %s is shown as\n%s", told[0], stdout)
+	}
+	const unknown = "00000000-0000-4000-8000-000000000000"
+	if stdout, _ := s.run(0, "attempts", unknown); !strings.Contains(stdout, "tracking id "+unknown) {
+		t.Errorf("an unknown tracking id: %s", stdout)
+	}
+}
+
 // TestStrangers shows what devices say of themselves, and lets none of them write
 // to the terminal of the person who looks.
 func TestStrangers(t *testing.T) {

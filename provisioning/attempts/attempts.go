@@ -31,7 +31,7 @@ const (
 
 // Filter chooses attempts.
 type Filter struct {
-	RegistrationID string         // all when empty
+	RegistrationID string         // all when empty; or the tracking id of a refusal, see Find
 	Refused        bool           // only those that did not end assigned
 	Outcome        attest.Outcome // only those that ended so; all when empty
 	Before         int64          // only those with a smaller sequence, for the next page; all when 0
@@ -40,7 +40,8 @@ type Filter struct {
 
 // Find returns attempts to register, newest first. For one registration id
 // that is or was enrolled these are its last ten, however long ago; else the
-// newest ten thousand attempts are looked through.
+// newest ten thousand attempts are looked through, and a GUID also finds the one that
+// has it as its tracking id, which is all that a device was told of its refusal.
 func (a *Attempts) Find(ctx context.Context, filter Filter) ([]attest.Attempt, error) {
 	return a.Search(filter).Look(ctx)
 }

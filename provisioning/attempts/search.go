@@ -2,6 +2,7 @@ package attempts
 
 import (
 	"context"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -127,7 +128,7 @@ func (f Filter) wantsAll() bool {
 func (f Filter) add(found []attest.Attempt, record store.Record) []attest.Attempt {
 	attempt := decodeAttempt(record)
 	switch {
-	case f.RegistrationID != "" && !strings.EqualFold(f.RegistrationID, attempt.RegistrationID):
+	case f.RegistrationID != "" && !f.isNamed(attempt):
 	case f.Refused && attempt.Outcome == attest.Assigned:
 	case f.Outcome != "" && attempt.Outcome != f.Outcome:
 	case f.Before != 0 && attempt.Sequence >= f.Before:
@@ -137,3 +138,16 @@ func (f Filter) add(found []attest.Attempt, record store.Record) []attest.Attemp
 	}
 	return found
 }
+
+// isNamed reports whether the filter's id is the attempt's registration id or, being a
+// GUID, its tracking id.
+func (f Filter) isNamed(attempt attest.Attempt) bool {
+	return strings.EqualFold(f.RegistrationID, attempt.RegistrationID) ||
+		IsTrackingID(f.RegistrationID) && strings.EqualFold(f.RegistrationID, attempt.TrackingID)
+}
+
+// IsTrackingID reports whether an id has the form of a tracking id, a GUID. A registration
+// id may have it too.
+func IsTrackingID(id string) bool { return trackingID.MatchString(id) }
+
+var trackingID = regexp.MustCompile(`^(?i)[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$`)

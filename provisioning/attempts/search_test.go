@@ -100,6 +100,48 @@ func TestFind(t *testing.T) {
 	}
 }
 
+// A GUID finds the attempt with that tracking id: it is all that a device was told of why
+// it was refused. A device that has a GUID as its registration id is found by it as before.
+func TestFindByTrackingID(t *testing.T) {
+	j := newJournal(t)
+	a, err := Open(t.Context(), Config{Documents: j.documents, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	const device = "0a1b2c3d-0000-4000-8000-00000000000f"
+	tracked := func(i int) string { return fmt.Sprintf("0a1b2c3d-0000-4000-8000-00000000000%d", i) }
+	record := func(id string, enrolled bool) {
+		a.Record(attest.Attempt{Time: noon, RegistrationID: id, Enrolled: enrolled, Outcome: attest.Refused,
+			TrackingID: tracked(int(j.log.Bounds(0).Next))})
+		a.awaitAppends()
+	}
+	record("pump-1", true)    // 0
+	record("stranger", false) // 1
+	record(device, true)      // 2
+	record("pump-1", true)    // 3
+	for _, c := range []struct {
+		filter Filter
+		want   string
+	}{
+		{Filter{RegistrationID: tracked(0)}, "[0]"},
+		{Filter{RegistrationID: strings.ToUpper(tracked(1))}, "[1]"},
+		{Filter{RegistrationID: tracked(3), Refused: true}, "[3]"},
+		{Filter{RegistrationID: tracked(3), Outcome: attest.Assigned}, "[]"},
+		{Filter{RegistrationID: tracked(9)}, "[]"},
+		{Filter{RegistrationID: device}, "[2]"},
+		{Filter{RegistrationID: "pump-1"}, "[3 0]"},
+	} {
+		if found, err := a.Find(t.Context(), c.filter); err != nil || sequences(found) != c.want {
+			t.Errorf("%+v finds %s, error %v, want %s", c.filter, sequences(found), err, c.want)
+		}
+	}
+}
+
 // What a stranger sends is kept as far as it can be shown, and no further.
 func TestPrintable(t *testing.T) {
 	for text, want := range map[string]string{

@@ -27,9 +27,12 @@ func (c commands) attempts() *cobra.Command {
 		Use:   "attempts [ID]",
 		Short: "Show who tried to register, what was checked, and what failed",
 		Long: `Shows the attempts to register, newest first. With a registration id it shows
-every check of each attempt; the one that failed comes last, with advice.`,
+every check of each attempt; the one that failed comes last, with advice. With the
+tracking id that a device was told it shows that attempt, if it is among the latest
+10,000.`,
 		Example: `  berth attempts
   berth attempts Python-device-01
+  berth attempts 555e6634-da66-40ba-aace-c31fba5c5383
   berth attempts --refused --max 20`,
 		Args: cli.RangeArgs(0, "ID"),
 		RunE: func(command *cobra.Command, args []string) error {
@@ -88,6 +91,10 @@ every check of each attempt; the one that failed comes last, with advice.`,
 // noAttempts says that a list of attempts is empty.
 func noAttempts(filter attempts.Filter) string {
 	who := "Nobody has"
+	if attempts.IsTrackingID(filter.RegistrationID) {
+		return fmt.Sprintf("None of the latest attempts has the tracking id %s, and no device of this id has tried.",
+			filter.RegistrationID)
+	}
 	if filter.RegistrationID != "" {
 		who = fmt.Sprintf("The device %q has not", filter.RegistrationID)
 	}
