@@ -6,7 +6,9 @@ import (
 	"go/token"
 	"io/fs"
 	"maps"
+	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -149,6 +151,44 @@ func TestLayoutRefuses(t *testing.T) {
 	}
 	if found := violations(map[string][]string{"server": {"store/pebble", "endpoint/mqtt"}, "provisioning/attest": {"credential"}}); len(found) > 0 {
 		t.Errorf("what is allowed is refused: %q", found)
+	}
+}
+
+// TestLayoutIsDocumented holds the table in docs/architecture.md against layout.
+func TestLayoutIsDocumented(t *testing.T) {
+	text, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(string(text), "| package | is about | may import |\n|---|---|---|\n")
+	table, _, _ = strings.Cut(table, "\n\n")
+	quoted := regexp.MustCompile("`([^`]+)`")
+	names := func(cell string) (names []string) {
+		for _, match := range quoted.FindAllStringSubmatch(cell, -1) {
+			names = append(names, match[1])
+		}
+		slices.Sort(names)
+		return names
+	}
+	documented := make(map[string]bool)
+	for line := range strings.Lines(table) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 5 {
+			t.Errorf("a row of the table has not three cells: %s", line)
+			continue
+		}
+		for _, name := range names(cells[1]) {
+			row, _ := rowOf(name)
+			documented[row] = true
+			if want, got := slices.Sorted(slices.Values(layout[row])), names(cells[3]); !slices.Equal(got, want) {
+				t.Errorf("docs/architecture.md lets %s import %q, layout_test.go %q", name, got, want)
+			}
+		}
+	}
+	for _, row := range slices.Sorted(maps.Keys(layout)) {
+		if !documented[row] {
+			t.Errorf("%s has no row in docs/architecture.md", row)
+		}
 	}
 }
 

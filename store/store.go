@@ -34,7 +34,8 @@ func (e *LossError) Error() string { return fmt.Sprintf("%s: %v", e.Of, e.Err) }
 // Unwrap returns what is missing or damaged.
 func (e *LossError) Unwrap() error { return e.Err }
 
-// A Document is one stored value with the ETag of its last change.
+// A Document is one stored value with the ETag of its last change. How an engine makes an
+// ETag is its own affair: store/pebble/layout.go has that of the documents on disk.
 type Document struct {
 	Key   string
 	ETag  string // opaque, 1 to 32 characters of [0-9a-f]; never reused for the same key, not even after a delete
