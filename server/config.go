@@ -100,7 +100,8 @@ var (
 )
 
 // LogConfig says how a log is divided and how long it keeps its records. It drops whole
-// files of 64 MiB from its front, so it may keep more than it says, never less.
+// files of 64 MiB from its front, so it may keep more than it says, never less. Here it is
+// only said: store/segment deletes them (retention.go).
 type LogConfig struct {
 	Partitions int           // 1 to 128; a log that is there keeps those that it was made with
 	Retention  time.Duration // records that are older are dropped; zero means never

@@ -1,6 +1,11 @@
 // Package attest judges what a device shows of itself. A judgement is a trace:
 // the checks that were made, in order, what each saw, and the one that failed.
 // A file holds a mechanism.
+//
+// A device has its certificate refused in one of three places: in checkX509, by the
+// certificate itself (its name, key, time, and how many came with it); in Enrolled, by an
+// enrollment's thumbprints; in Chain.Descends, by the authority of a group or enrollment
+// and by the rules for paths (checkPath). The Trace has the check that failed.
 package attest
 
 import (

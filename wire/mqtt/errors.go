@@ -2,6 +2,10 @@
 // and simulators need. It knows the protocol and nothing of what topics mean:
 // a Backend opens a Session for each CONNECT and gets everything from there.
 // Clause numbers such as [MQTT-3.1.0-1] are those of the OASIS standard.
+//
+// MQTT 5 would begin in decodeConnect (decode.go), which answers it with a VersionError
+// today: its packets have properties, which decode.go and encode.go would have to know, and
+// reason codes in place of a ConnectCode.
 package mqtt
 
 import (
