@@ -158,6 +158,22 @@ func sectionsOf(page string) (sections []docSection) {
 	return sections
 }
 
+// TestExampleInDocs holds the Go test that the pages on continuous integration show
+// against the one that is run.
+func TestExampleInDocs(t *testing.T) {
+	text, err := os.ReadFile("berthtest/thermostat_test.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(text), "package berthtest_test\n")
+	for _, name := range []string{"ci.md", "integration-continue.md"} {
+		_, shown, found := strings.Cut(docText(t, name), "    package thermostat_test\n")
+		if shown = strings.ReplaceAll(shown, "\n    ", "\n"); !found || !strings.HasPrefix(shown, example) {
+			t.Errorf("docs/%s has another test than berthtest/thermostat_test.go", name)
+		}
+	}
+}
+
 // TestLinksInDocs follows the links of the documentation: the files are there, and so
 // are the sections.
 func TestLinksInDocs(t *testing.T) {
