@@ -176,9 +176,13 @@ func checkTranscript(t *testing.T, stdout string, messages int) {
 	if len(lines) != len(head)+2*messages || !slices.Equal(lines[:len(head)], head) {
 		t.Fatalf("the transcript is\n%s", stdout)
 	}
+	before := 0
 	for number := 1; number <= messages; number++ {
 		sending, done := slices.Index(lines, fmt.Sprintf("sending message #%d", number)), slices.Index(lines, fmt.Sprintf("done sending message #%d", number))
-		if sending < 0 || done < sending {
+		if sending < before {
+			t.Errorf("message %d is sent before the one before it", number)
+		}
+		if before = sending; sending < 0 || done < sending {
 			t.Errorf("message %d: sending is line %d, done is line %d", number, sending, done)
 		}
 	}

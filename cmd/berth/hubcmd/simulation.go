@@ -145,13 +145,21 @@ func (s Simulation) send(ctx context.Context, hub, deviceID string) error {
 	}
 	for number := 1; number <= s.Messages; number++ {
 		places <- struct{}{}
+		say("sending message", number) // in their order, whichever is acknowledged first
+		acknowledged := make(chan error, 1)
+		err := client.SendAsync(device.Message{
+			MessageID: fault.NewTrackingID(),
+			Payload:   fmt.Appendf(nil, "test wind speed %d", number),
+		}, func(err error) { acknowledged <- err })
 		underWay.Go(func() {
 			defer func() { <-places }()
-			say("sending message", number)
-			err := client.Send(ctx, device.Message{
-				MessageID: fault.NewTrackingID(),
-				Payload:   fmt.Appendf(nil, "test wind speed %d", number),
-			})
+			if err == nil {
+				select {
+				case err = <-acknowledged:
+				case <-ctx.Done():
+					err = fmt.Errorf("wait for the acknowledgement: %w", context.Cause(ctx))
+				}
+			}
 			if err != nil {
 				mutex.Lock()
 				defer mutex.Unlock()
