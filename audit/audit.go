@@ -66,7 +66,7 @@ const (
 	Authority        Kind = "certificate" // a certificate authority of the service
 	HubLink          Kind = "linkedHub"
 	Network          Kind = "network"
-	Misbehaviour     Kind = "misbehaviour"
+	Misbehaviour     Kind = "misbehaviour" // an injected fault; the word is in the entries of earlier versions
 	Lockout          Kind = "lockout"
 	AccessPolicy     Kind = "accessPolicy"
 	CredentialPolicy Kind = "credentialPolicy"

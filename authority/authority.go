@@ -159,8 +159,8 @@ func CheckCertificate(certificate *x509.Certificate) error {
 }
 
 // NewVerificationCode makes the code that proves possession of an authority's key: the
-// common name of a certificate that the authority is to sign. ifMatch is as in Put. It
-// returns the faults 404000 and 412001.
+// common name of a certificate that the authority is to sign. It replaces the code that was
+// made before. ifMatch is as in Put. It returns the faults 404000 and 412001.
 func (a *Authorities) NewVerificationCode(ctx context.Context, name, ifMatch string) (Authority, error) {
 	return a.change(ctx, name, ifMatch, false, func(changed *Stored) error {
 		var code [24]byte
@@ -200,7 +200,7 @@ func (s *Stored) checkProof(proof *x509.Certificate, now time.Time) error {
 	switch {
 	case subtle.ConstantTimeCompare([]byte(proof.Subject.CommonName), []byte(s.VerificationCode)) != 1:
 		return fault.New(fault.ArgumentInvalid, "The certificate's common name is %.128q and not the verification code. "+
-			"Make one with the code as it is shown", proof.Subject.CommonName)
+			"Make one with the present code: each new code replaces the one before", proof.Subject.CommonName)
 	case now.Before(proof.NotBefore) || now.After(proof.NotAfter):
 		return fault.New(fault.ArgumentInvalid, "The certificate is valid from %s to %s only. Make a new one",
 			proof.NotBefore.UTC().Format(time.RFC3339), proof.NotAfter.UTC().Format(time.RFC3339))

@@ -55,7 +55,7 @@ for 400 days, and the latest 256 MiB of them.`,
 				func(e audit.Entry) []string {
 					return []string{
 						cli.FormatTime(e.Time), e.Actor, cli.OrDash(e.Remote), string(e.Action),
-						string(e.Kind), cli.OrDash(e.ID), cli.OrDash(describeChanges(e)),
+						kindInWords(e.Kind), cli.OrDash(e.ID), cli.OrDash(describeChanges(e)),
 					}
 				})
 		},
@@ -98,6 +98,14 @@ things at once has a single entry in the audit. berth audit shows its NAME.`,
 		},
 	}
 	return command
+}
+
+// kindInWords is a kind as the table has it: JSON and --kind have the word that is stored.
+func kindInWords(kind audit.Kind) string {
+	if kind == audit.Misbehaviour {
+		return "injected fault"
+	}
+	return string(kind)
 }
 
 // describeFields says what differs.

@@ -51,6 +51,10 @@ func TestAuthority(t *testing.T) {
 	if _, stderr := s.run(1, "authority", "verify", "factory", "--file", root); !strings.Contains(stderr, "no verification code") {
 		t.Errorf("verified without a code: %s", stderr)
 	}
+	if _, stderr := s.run(1, "group", "create", "line-7", "--authority", "factory"); !strings.Contains(stderr,
+		"berth authority code factory") {
+		t.Errorf("a group of an authority that is not verified: %s", stderr)
+	}
 	asked := read[authority.Authority](s, "authority", "code", "factory")
 	proof := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: asked.VerificationCode}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	if stdout, _ := s.run(0, "authority", "verify", "factory", "--file", write("proof.cer", proof, false)); !strings.Contains(stdout, "yes") {

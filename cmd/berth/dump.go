@@ -2,10 +2,13 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,14 +81,18 @@ stored. With -o json each line is an object. It changes nothing.`,
 		Args: cli.ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
 			lines := c.dumpLines(most)
-			return lines.end(server.DumpDocuments(command.Context(), c.Target.DataDir(), collection, prefix,
+			err := server.DumpDocuments(command.Context(), c.Target.DataDir(), collection, prefix,
 				func(document server.StoredDocument) error {
 					line := dumpedDocument{document.Collection, document.Key, document.ETag, len(document.Value), nil}
 					if showSecrets {
 						line.dumpedValue = newDumpedValue(document.Value)
 					}
 					return lines.print(line)
-				}))
+				})
+			if err == nil && collection != "" && lines.printed == 0 {
+				err = c.tellCollections(command.Context(), collection)
+			}
+			return lines.end(err)
 		},
 	}
 	flags := command.Flags()
@@ -95,6 +102,23 @@ stored. With -o json each line is an object. It changes nothing.`,
 	flags.BoolVar(&showSecrets, "show-secrets", false, "print the values too, with the keys in them")
 	cli.MaxFlag(command, &most, 0)
 	return command
+}
+
+// tellCollections says on standard error which collections have documents, when the wanted
+// one has none. It is no failure: a collection without documents is not there.
+func (c *program) tellCollections(ctx context.Context, wanted string) error {
+	var found []string // in order, as the documents are
+	err := server.DumpDocuments(ctx, c.Target.DataDir(), "", "", func(document server.StoredDocument) error {
+		if len(found) == 0 || found[len(found)-1] != document.Collection {
+			found = append(found, document.Collection)
+		}
+		return nil
+	})
+	if err == nil && !slices.Contains(found, wanted) {
+		fmt.Fprintf(c.Stderr, "berth: there are no documents in the collection %q, but in: %s\n", wanted,
+			strings.Join(found, ", "))
+	}
+	return err
 }
 
 // dumpedRecord is a record of a log as berth data dump log prints it.

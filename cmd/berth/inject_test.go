@@ -21,7 +21,14 @@ func TestInject(t *testing.T) {
 	if stdout, _ := s.run(0, "inject", "list"); !strings.Contains(stdout, "No faults are injected.") {
 		t.Errorf("before: %s", stdout)
 	}
-	s.run(0, "inject", "fail", "--device", "somebody-else")
+	if stdout, _ := s.run(0, "inject", "fail", "--device", "somebody-else"); !strings.Contains(stdout,
+		"the next registration of somebody-else") {
+		t.Errorf("injected once: %s", stdout)
+	}
+	if stdout, _ := s.run(0, "inject", "list"); !strings.Contains(stdout, "LEFT") ||
+		strings.Join(strings.Fields(stdout)[6:], " ") != "fail 1 - somebody-else" {
+		t.Errorf("listed as %s", stdout)
+	}
 	for _, test := range []struct {
 		args []string
 		says string

@@ -39,7 +39,8 @@ func TestEmptyLists(t *testing.T) {
 		"enrollment list --prefix x": `There is none with an id that starts with "x".`,
 		"device list --prefix x":     `There is none with an id that starts with "x".`,
 		"attempts d1":                `The device "d1" has not tried to register.`,
-		"attempts --refused":         "Nobody has tried to register and was refused.",
+		"attempts d1 --refused":      `No attempt of "d1" was refused.`,
+		"attempts --refused":         "No attempt was refused.",
 		"attempts":                   "Nobody has tried to register.",
 		"audit --id x":               "Nothing of that was changed. What is done in a hub, with devices and twins, is not in the audit.",
 		"credential list --device x": `No operational certificate was issued to "x".`,
@@ -47,5 +48,23 @@ func TestEmptyLists(t *testing.T) {
 		if stdout, _ := s.run(0, strings.Fields(words)...); strings.TrimSpace(stdout) != want {
 			t.Errorf("berth %s says %s, want %s", words, stdout, want)
 		}
+	}
+}
+
+// TestHintsNameTheCommand: a refusal that another command or flag gets around names it.
+func TestHintsNameTheCommand(t *testing.T) {
+	s := newShell(t)
+	s.run(0, "device", "create", "d1")
+	s.run(0, "inject", "fail")
+	for words, want := range map[string]string{
+		"device create d1":          "berth device update d1",
+		"allocate nobody --dry-run": "berth allocate nobody --dry-run --group GROUP",
+	} {
+		if _, stderr := s.run(1, strings.Fields(words)...); !strings.Contains(stderr, want) {
+			t.Errorf("berth %s says %s, want %q in it", words, stderr, want)
+		}
+	}
+	if stdout, _ := s.run(0, "audit", "--kind", "misbehaviour"); !strings.Contains(stdout, "injected fault") {
+		t.Errorf("the audit of an injected fault: %s", stdout)
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
 )
 
@@ -181,6 +182,9 @@ are provisioned need none of this: their hub gets them when they register.`,
 				return err
 			}
 			created, err := client.CreateDevice(command.Context(), device)
+			if errors.Is(err, fault.DeviceAlreadyExists) {
+				return cli.Advise(err, "berth device update %s changes the one that is there.", cli.Quote(args[0]))
+			}
 			if err != nil {
 				return err
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
 )
@@ -48,6 +49,10 @@ as it would be.`,
 				return err
 			}
 			preview, err := service.PreviewAllocation(command.Context(), wanted)
+			if errors.Is(err, fault.EnrollmentNotFound) {
+				return cli.Advise(err, "Of a device that comes by a group, name that: "+
+					"berth allocate %s --dry-run --group GROUP", cli.Quote(args[0]))
+			}
 			if err != nil {
 				return err
 			}

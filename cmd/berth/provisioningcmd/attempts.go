@@ -90,18 +90,15 @@ tracking id that a device was told it shows that attempt, if it is among the lat
 
 // noAttempts says that a list of attempts is empty.
 func noAttempts(filter attempts.Filter) string {
-	who := "Nobody has"
-	if attempts.IsTrackingID(filter.RegistrationID) {
-		return fmt.Sprintf("None of the latest attempts has the tracking id %s, and no device of this id has tried.",
-			filter.RegistrationID)
+	switch {
+	case filter.RegistrationID != "" && filter.Refused:
+		return fmt.Sprintf("No attempt of %q was refused.", filter.RegistrationID)
+	case filter.RegistrationID != "":
+		return fmt.Sprintf("The device %q has not tried to register.", filter.RegistrationID)
+	case filter.Refused:
+		return "No attempt was refused."
 	}
-	if filter.RegistrationID != "" {
-		who = fmt.Sprintf("The device %q has not", filter.RegistrationID)
-	}
-	if filter.Refused {
-		return who + " tried to register and was refused."
-	}
-	return who + " tried to register."
+	return "Nobody has tried to register."
 }
 
 // saveAttempt writes the latest attempt to a file.

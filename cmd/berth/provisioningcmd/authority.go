@@ -128,6 +128,10 @@ func (c commands) authorityCode() *cobra.Command {
 	return c.onAuthority(&cobra.Command{
 		Use:   "code NAME",
 		Short: "Make the verification code that proves possession of an authority's key",
+		Long: `Makes the verification code: the common name of a certificate that the authority is to
+sign, for berth authority verify. Each call makes another one in place of the one before:
+a certificate with a former code proves nothing. berth authority show shows the present
+one.`,
 	}, func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
 		return service.NewVerificationCode(ctx, name)
 	})

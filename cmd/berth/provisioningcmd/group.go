@@ -1,15 +1,18 @@
 package provisioningcmd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
@@ -180,7 +183,7 @@ func (c commands) groupCreate() *cobra.Command {
 			}
 			created, err := service.PutGroup(command.Context(), group, "")
 			if err != nil {
-				return err
+				return adviseOnAuthorities(command.Context(), service, group, err)
 			}
 			if !wanted.keys {
 				hideKeys(&created.Attestation)
@@ -190,6 +193,24 @@ func (c commands) groupCreate() *cobra.Command {
 	}
 	wanted.flags(command)
 	return command
+}
+
+// adviseOnAuthorities adds to the refusal of a group how the authority that it speaks of is
+// verified, when it is not.
+func adviseOnAuthorities(ctx context.Context, service *backend.Provisioning, group enroll.Group, refusal error) error {
+	x := group.Attestation.X509
+	if !errors.Is(refusal, fault.ArgumentInvalid) || x == nil || x.CAReferences == nil {
+		return refusal
+	}
+	for _, name := range []string{x.CAReferences.Primary, x.CAReferences.Secondary} {
+		if name == "" || !strings.Contains(refusal.Error(), strconv.Quote(name)) {
+			continue
+		}
+		if found, err := service.Authority(ctx, name); err == nil && !found.IsVerified {
+			return cli.Advise(refusal, "The proof begins with: berth authority code %s", cli.Quote(found.Name))
+		}
+	}
+	return refusal
 }
 
 func (c commands) groupShow() *cobra.Command {
@@ -256,7 +277,7 @@ func (c commands) groupUpdate() *cobra.Command {
 			}
 			updated, err := service.PutGroup(command.Context(), group, group.ETag)
 			if err != nil {
-				return err
+				return adviseOnAuthorities(command.Context(), service, group, err)
 			}
 			if !wanted.keys {
 				hideKeys(&updated.Attestation)

@@ -68,9 +68,13 @@ func (c commands) injectKind(kind inject.Kind, short string) *cobra.Command {
 				return err
 			}
 			return c.Print(injected, func(w io.Writer) {
-				fmt.Fprintf(w, "%s is injected into the next %d registrations of %s. "+
+				next := "registration"
+				if injected.Times != 1 {
+					next = fmt.Sprintf("%d registrations", injected.Times)
+				}
+				fmt.Fprintf(w, "%s is injected into the next %s of %s. "+
 					"It ends by itself, or with: berth inject stop %s\n",
-					injectNames[kind], injected.Times, injectScope(injected), injected.ID)
+					injectNames[kind], next, injectScope(injected), injected.ID)
 			})
 		},
 	}
@@ -111,10 +115,15 @@ func (c commands) injectList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(c.Env, faults, "No faults are injected.", []string{"ID", "KIND", "TIMES", "SECONDS", "DEVICES"},
+			return cli.PrintList(c.Env, faults, "No faults are injected.",
+				[]string{"ID", "KIND", "LEFT", "SECONDS", "DEVICES"},
 				func(f inject.Fault) []string {
+					seconds := ""
+					if f.Seconds > 0 {
+						seconds = fmt.Sprint(f.Seconds)
+					}
 					return []string{
-						f.ID, injectNames[f.Kind], fmt.Sprint(f.Times), fmt.Sprint(f.Seconds), injectScope(f),
+						f.ID, injectNames[f.Kind], fmt.Sprint(f.Times), cli.OrDash(seconds), injectScope(f),
 					}
 				})
 		},
