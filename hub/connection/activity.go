@@ -37,16 +37,16 @@ type activity struct {
 	// Who reads both holds it for reading, and waits for one commit at most.
 	writing sync.RWMutex
 
-	mutex  sync.Mutex
-	ended  map[string]stamp   // by device, of connections that ended since the last write
-	events map[string]history // since the last write
-	stop   chan struct{}
-	done   chan struct{}
+	mutex     sync.Mutex
+	endStamps map[string]stamp   // by device: the last stamps of connections that ended since the last write
+	events    map[string]history // since the last write
+	stop      chan struct{}
+	done      chan struct{}
 }
 
 func followActivity(of *Connections, stamps store.Table[stamp], histories store.Table[history]) *activity {
 	a := &activity{of: of, stamps: stamps, histories: histories,
-		ended: make(map[string]stamp), events: make(map[string]history),
+		endStamps: make(map[string]stamp), events: make(map[string]history),
 		stop: make(chan struct{}), done: make(chan struct{})}
 	go a.follow()
 	return a
@@ -98,7 +98,7 @@ func (a *activity) leave(s *Session, reason error, last bool) {
 	if last {
 		stamp := s.stamp()
 		stamp.StateChanged = end.Time
-		a.ended[s.deviceID] = stamp
+		a.endStamps[s.deviceID] = stamp
 	}
 }
 
@@ -142,7 +142,7 @@ func (a *activity) stamp(ctx context.Context, deviceID string, session *Session)
 	a.writing.RLock()
 	defer a.writing.RUnlock()
 	a.mutex.Lock()
-	last, ended := a.ended[deviceID]
+	last, ended := a.endStamps[deviceID]
 	a.mutex.Unlock()
 	if ended {
 		return last, nil
@@ -164,11 +164,11 @@ func (a *activity) write(ctx context.Context) error {
 		}
 	}
 	a.mutex.Lock()
-	ids := make(map[string]bool, len(active)+len(a.ended))
+	ids := make(map[string]bool, len(active)+len(a.endStamps))
 	for id := range a.events {
 		ids[id] = true
 	}
-	for id := range a.ended {
+	for id := range a.endStamps {
 		ids[id] = true
 	}
 	a.mutex.Unlock()
@@ -214,13 +214,13 @@ func (a *activity) take(ids []string, active map[string]stamp) (stamps map[strin
 	defer a.mutex.Unlock()
 	for _, id := range ids {
 		last, known := active[id]
-		if ended, ok := a.ended[id]; ok && (!known || !ended.LastActivity.Before(last.LastActivity)) {
+		if ended, ok := a.endStamps[id]; ok && (!known || !ended.LastActivity.Before(last.LastActivity)) {
 			last, known = ended, true
 		}
 		if known {
 			stamps[id] = last
 		}
-		delete(a.ended, id)
+		delete(a.endStamps, id)
 		if more, ok := a.events[id]; ok {
 			events[id] = more
 			delete(a.events, id)
@@ -303,8 +303,8 @@ func (a *activity) restore(stamps map[string]stamp, events map[string]history) {
 	a.mutex.Lock()
 	defer a.mutex.Unlock()
 	for id, last := range stamps {
-		if _, newer := a.ended[id]; !newer {
-			a.ended[id] = last
+		if _, newer := a.endStamps[id]; !newer {
+			a.endStamps[id] = last
 		}
 	}
 	for id, earlier := range events {

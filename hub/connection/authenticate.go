@@ -43,9 +43,15 @@ func (p proof) stillHolds(device identity.Device) bool {
 	return true // a policy's key, which is not the device's
 }
 
+// byCertificate reports whether the device proved itself with a certificate, its own or one
+// that was issued to it.
+func (p proof) byCertificate() bool {
+	return p.method == message.Thumbprint || p.method == message.IssuedCertificate
+}
+
 // expiredReason is why a session with this proof ends once its time is over.
 func (p proof) expiredReason() error {
-	if p.method == message.Thumbprint || p.method == message.IssuedCertificate {
+	if p.byCertificate() {
 		return ErrCertExpired
 	}
 	return ErrTokenExpired

@@ -46,7 +46,7 @@ type Config struct {
 // goroutines.
 type Connections struct {
 	config        Config
-	subscriptions store.Table[subscriptions]
+	sessionStates store.Table[sessionState]
 	answered      store.Table[answeredRenewal] // by device
 	renewals      renewals                     // of devices that are connected to this node
 	activity      *activity
@@ -60,7 +60,7 @@ type Connections struct {
 func Open(config Config) *Connections {
 	c := &Connections{
 		config:        config,
-		subscriptions: store.NewTable[subscriptions](config.Documents, config.Prefix+"subscriptions"),
+		sessionStates: store.NewTable[sessionState](config.Documents, config.Prefix+"subscriptions"),
 		answered:      store.NewTable[answeredRenewal](config.Documents, config.Prefix+"renewals"),
 		arrivals:      newDeviceLocks(),
 		notices:       newDeviceLocks(),
@@ -104,7 +104,7 @@ func (c *Connections) Describe(ctx context.Context, devices ...*identity.Device)
 // nothing stays of its connections.
 func (c *Connections) PrepareDelete(id string) []store.Change {
 	return []store.Change{
-		c.subscriptions.Delete(id, store.Always),
+		c.sessionStates.Delete(id, store.Always),
 		c.answered.Delete(id, store.Always),
 		c.activity.stamps.Delete(id, store.Always),
 		c.activity.histories.Delete(id, store.Always),

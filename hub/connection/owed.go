@@ -44,7 +44,7 @@ func (s *Session) setOwed(ctx context.Context, owed []OwedAnswer) error {
 	if !s.keep {
 		return nil
 	}
-	if err := s.commit(ctx, s.putSubscriptions(s.names, owed)); err != nil {
+	if err := s.commit(ctx, s.putSessionState(s.names, owed)); err != nil {
 		return err
 	}
 	s.owed = owed
@@ -57,8 +57,8 @@ func appendOwed(owed []OwedAnswer, answer OwedAnswer) []OwedAnswer {
 	return owed[max(0, len(owed)-maxOwed):]
 }
 
-// putSubscriptions keeps what outlives the connection.
-func (s *Session) putSubscriptions(names []string, owed []OwedAnswer) store.Change {
-	return s.of.subscriptions.Put(s.deviceID, store.Always,
-		subscriptions{Generation: s.generation, Names: names, Owed: owed})
+// putSessionState keeps what outlives the connection.
+func (s *Session) putSessionState(names []string, owed []OwedAnswer) store.Change {
+	return s.of.sessionStates.Put(s.deviceID, store.Always,
+		sessionState{Generation: s.generation, Names: names, Owed: owed})
 }

@@ -60,7 +60,7 @@ type answeredRenewal struct {
 type renewals struct {
 	mutex    sync.Mutex
 	byDevice map[string]*Renewal
-	pruned   string // the last device whose answer was looked at, see prune
+	pruned   string // the last device whose answer was looked at, see pruneAnswered
 }
 
 // BeginRenewal takes a request. It returns fault 400004 for a device that gets no
@@ -79,7 +79,7 @@ func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Rene
 			"The device %q has no operational certificates. Let its enrollment name a credential policy, and the "+
 				"device register with a certificate signing request", s.deviceID)
 	}
-	if expiry := s.proof.expiry; s.proof.expiredReason() == ErrCertExpired && s.of.config.Now().After(expiry) {
+	if expiry := s.proof.expiry; s.proof.byCertificate() && s.of.config.Now().After(expiry) {
 		return nil, fault.New(fault.UnauthorizedAccess,
 			"The certificate of the device %q expired at %s. Register again with a new request", s.deviceID,
 			expiry.UTC().Format(time.RFC3339))
@@ -257,7 +257,7 @@ func (r *Renewal) issue(render func(chain []string) ([]byte, error), owed *OwedA
 	if owed != nil {
 		owed.Payload = answer
 		owes = appendOwed(s.owed, *owed)
-		changes = append(changes, s.putSubscriptions(s.names, owes))
+		changes = append(changes, s.putSessionState(s.names, owes))
 	}
 	if err := r.ctx.Err(); err != nil {
 		return nil, err // its time is over, or another request takes its place

@@ -9,7 +9,7 @@ import (
 func TestRoundTrip(t *testing.T) {
 	storetest.RoundTrip[stamp](t)
 	storetest.RoundTrip[history](t)
-	storetest.RoundTrip[subscriptions](t)
+	storetest.RoundTrip[sessionState](t)
 	storetest.RoundTrip[answeredRenewal](t)
 	storetest.RoundTrip[downlinkRequest](t)
 }

@@ -34,7 +34,7 @@ func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 			len(names), MaxSubscriptions)
 	}
 	if s.keep {
-		if err := s.commit(ctx, s.putSubscriptions(names, s.owed)); err != nil {
+		if err := s.commit(ctx, s.putSessionState(names, s.owed)); err != nil {
 			return err
 		}
 	}
@@ -45,7 +45,7 @@ func (s *Session) SetSubscriptions(ctx context.Context, names []string) error {
 // restore takes up the subscriptions of an earlier connection, or forgets them
 // when this one starts clean.
 func (s *Session) restore(ctx context.Context) error {
-	kept, _, err := s.of.subscriptions.Get(ctx, s.deviceID)
+	kept, _, err := s.of.sessionStates.Get(ctx, s.deviceID)
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return nil
@@ -57,21 +57,22 @@ func (s *Session) restore(ctx context.Context) error {
 	case err == nil && s.keep:
 		return nil // they are of an earlier device of the same id
 	}
-	return s.commit(ctx, s.of.subscriptions.Delete(s.deviceID, store.Always))
+	return s.commit(ctx, s.of.sessionStates.Delete(s.deviceID, store.Always))
 }
 
-// subscriptions are those that outlive a connection, as they are stored.
-type subscriptions struct {
+// sessionState is what outlives a connection, as it is stored: subscriptions, and answers
+// that are owed.
+type sessionState struct {
 	Generation string       `json:"generation"` // "" in what versions before this field wrote
 	Names      []string     `json:"names"`
 	Owed       []OwedAnswer `json:"owed,omitempty"`
 }
 
 // UnmarshalJSON takes a plain list of names too, as earlier versions stored it.
-func (s *subscriptions) UnmarshalJSON(b []byte) error {
+func (s *sessionState) UnmarshalJSON(b []byte) error {
 	if bytes.HasPrefix(bytes.TrimSpace(b), []byte("[")) {
 		return json.Unmarshal(b, &s.Names)
 	}
-	type plain subscriptions
+	type plain sessionState
 	return json.Unmarshal(b, (*plain)(s))
 }

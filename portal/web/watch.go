@@ -33,7 +33,7 @@ type watch struct {
 	turn     chan struct{} // held by who looks; guards what follows
 	data     any
 	number   int // of loads
-	read     *store.Reading
+	reading  *store.Reading
 	revision any
 	loaded   time.Time
 	took     time.Duration
@@ -91,15 +91,15 @@ func (c *Call) refresh(
 	if w.number > 0 && (!w.stale(now, moved) || !first && now.Sub(w.loaded).Abs() < w.pause()) {
 		return w.data, w.number, nil
 	}
-	reading, read := store.NewReading(ctx)
+	tracked, reading := store.NewReading(ctx)
 	request, began := c.Request, time.Now()
-	c.Request, c.watch = request.WithContext(reading), w
+	c.Request, c.watch = request.WithContext(tracked), w
 	defer func() { c.Request, c.watch = request, nil }()
 	loaded, err := load()
 	if err != nil {
 		return nil, 0, err
 	}
-	w.data, w.read, w.revision, w.loaded, w.took = loaded, read, moved, now, time.Since(began)
+	w.data, w.reading, w.revision, w.loaded, w.took = loaded, reading, moved, now, time.Since(began)
 	w.number++
 	return w.data, w.number, nil
 }
@@ -112,7 +112,7 @@ func (w *watch) stale(now time.Time, revision any) bool {
 	if page, ok := w.data.(fading); ok && page.Fades() {
 		return true
 	}
-	return w.read.Stale() || !reflect.DeepEqual(w.revision, revision) || now.Sub(w.loaded).Abs() >= maxPageAge
+	return w.reading.Stale() || !reflect.DeepEqual(w.revision, revision) || now.Sub(w.loaded).Abs() >= maxPageAge
 }
 
 // pause is how long nobody looks again, whoever else opens the page.
