@@ -258,7 +258,7 @@ func TestPoliciesAndRecords(t *testing.T) {
 	if records, err := dps.Unreadable(ctx); err != nil || len(records) != 0 {
 		t.Errorf("unreadable are %+v, error %v", records, err)
 	}
-	expect(t, dps.DeleteUnreadable(ctx, enroll.Records, "d1"), fault.NotFound)
+	expect(t, dps.DeleteUnreadable(ctx, enroll.EnrollmentRecords, "d1"), fault.NotFound)
 	_, err = dps.Attempt(ctx, 7)
 	expect(t, err, fault.NotFound)
 }

@@ -11,7 +11,7 @@ import (
 // reports whether it is of a kind where there is more to that than the record.
 func (s *Service) DeleteUnreadable(ctx context.Context, collection, key string) (handled bool, err error) {
 	switch collection {
-	case enroll.Records:
+	case enroll.EnrollmentRecords:
 		return true, s.Enrollments().Delete(ctx, key, "")
 	case enroll.GroupRecords:
 		return true, s.Groups().Delete(ctx, key, "")

@@ -490,7 +490,7 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		found, err := documents.Get(t.Context(), enroll.Records, "x")
+		found, err := documents.Get(t.Context(), enroll.EnrollmentRecords, "x")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -502,7 +502,7 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 				at := strings.Index(text, `"notAfterUtc":"`) + len(`"notAfterUtc":"`)
 				text = text[:at] + "10000-01-01T00:59:59.0000000Z" + text[at+len("2026-01-01T00:00:00.0000000Z"):]
 			}
-			if _, err := documents.Commit(t.Context(), store.Change{Collection: enroll.Records, Key: id, Value: []byte(text)}); err != nil {
+			if _, err := documents.Commit(t.Context(), store.Change{Collection: enroll.EnrollmentRecords, Key: id, Value: []byte(text)}); err != nil {
 				t.Fatal(err)
 			}
 		}

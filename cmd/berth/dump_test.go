@@ -43,7 +43,8 @@ func TestDataDump(t *testing.T) {
 		}
 	}
 	if code, output := dump("documents", "--collection", "nosuch"); code != 0 ||
-		!strings.Contains(output, `the collection "nosuch", but in: `) || !strings.Contains(output, "provisioning/enrollments") {
+		!strings.Contains(output, `the collection "nosuch", but in: `) ||
+		!strings.Contains(output, "provisioning/enrollments") {
 		t.Errorf("a collection that is not there: exit code %d\n%s", code, output)
 	}
 	if _, output := dump("documents", "--max", "2"); strings.Count(output, "\n") != 2 {

@@ -37,7 +37,7 @@ func TestUnreadable(t *testing.T) {
 		list       []string
 		remove     []string
 	}{
-		{enroll.Records, []string{"enrollment", "list"}, []string{"enrollment", "delete", "damaged"}},
+		{enroll.EnrollmentRecords, []string{"enrollment", "list"}, []string{"enrollment", "delete", "damaged"}},
 		{enroll.GroupRecords, []string{"group", "list"}, []string{"group", "delete", "damaged"}},
 		{provisioning.RegistrationRecords, []string{"registration", "list"}, []string{"registration", "delete", "damaged"}},
 		{"hub/berth/devices", []string{"device", "list"}, []string{"device", "delete", "damaged"}},
@@ -91,8 +91,8 @@ func TestUnreadable(t *testing.T) {
 	if stdout, _ := s.run(0, "data", "unreadable"); !strings.Contains(stdout, "Every record can be read.") {
 		t.Errorf("none is told of as %q", stdout)
 	}
-	s.run(1, "data", "unreadable", "delete", enroll.Records, "damaged")
-	if _, stderr := s.run(1, "data", "unreadable", "delete", enroll.Records, "whole"); !strings.Contains(stderr, "can be read") {
+	s.run(1, "data", "unreadable", "delete", enroll.EnrollmentRecords, "damaged")
+	if _, stderr := s.run(1, "data", "unreadable", "delete", enroll.EnrollmentRecords, "whole"); !strings.Contains(stderr, "can be read") {
 		t.Errorf("deleting what can be read is answered %q", stderr)
 	}
 }

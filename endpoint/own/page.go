@@ -51,7 +51,7 @@ func listed(records []store.Unreadable) []contract.Unreadable {
 }
 
 func (s *service) pageOfEnrollments(c *https.Call) (any, error) {
-	return page(s, c, enroll.Records, func(prefix, after string,
+	return page(s, c, enroll.EnrollmentRecords, func(prefix, after string,
 		limit int) ([]enroll.Enrollment, string, error) {
 		return s.Provisioning.Enrollments().List(c.Context(), prefix, after, limit)
 	})

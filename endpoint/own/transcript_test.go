@@ -143,17 +143,17 @@ func TestUnreadableRecordsOverREST(t *testing.T) {
 	if strings.Contains(found.Text, "unreadable") {
 		t.Fatalf("the list is %s", found.Text)
 	}
-	f.Damage(enroll.Records, "pump-1")
-	address := unreadable + "?collection=" + enroll.Records + "&key=pump-1"
+	f.Damage(enroll.EnrollmentRecords, "pump-1")
+	address := unreadable + "?collection=" + enroll.EnrollmentRecords + "&key=pump-1"
 	transcript(t, f, f.DPSToken(),
 		step{"GET " + unreadable, "", 200,
-			[]string{`"collection":"` + enroll.Records + `"`, `"key":"pump-1"`}},
+			[]string{`"collection":"` + enroll.EnrollmentRecords + `"`, `"key":"pump-1"`}},
 		step{"GET " + list, "", 200, []string{`"items":[]`, `"unreadable":[`, `"key":"pump-1"`}},
 		step{"GET " + list + "?prefix=other", "", 200, []string{`{"items":[]}`}},
 		step{"DELETE " + unreadable, "", 400, []string{"collection and key"}},
-		step{"DELETE " + unreadable + "?collection=" + enroll.Records, "", 400,
+		step{"DELETE " + unreadable + "?collection=" + enroll.EnrollmentRecords, "", 400,
 			[]string{"collection and key"}},
-		step{"DELETE " + unreadable + "?collection=" + enroll.Records + "&key=pump-2", "", 404, nil},
+		step{"DELETE " + unreadable + "?collection=" + enroll.EnrollmentRecords + "&key=pump-2", "", 404, nil},
 		step{"DELETE " + address, "", 204, nil},
 		step{"GET " + unreadable, "", 200, []string{"[]"}})
 }

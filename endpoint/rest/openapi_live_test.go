@@ -65,11 +65,11 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("GET /berth/provisioning/audit/{bulk}", params{"bulk": l.bulkName()}, nil)
 	l.refused("GET /berth/provisioning/audit/{bulk}", params{"bulk": "none"}, nil)
 	l.isLockedOut()
-	l.Damage(enroll.Records, "damaged")
+	l.Damage(enroll.EnrollmentRecords, "damaged")
 	l.do("GET /berth/provisioning/enrollments", nil, nil)
 	l.do("GET /berth/unreadable", nil, nil)
-	l.do("DELETE /berth/unreadable", params{"collection": enroll.Records, "key": "damaged"}, nil)
-	l.refused("DELETE /berth/unreadable", params{"collection": enroll.Records, "key": "damaged"}, nil)
+	l.do("DELETE /berth/unreadable", params{"collection": enroll.EnrollmentRecords, "key": "damaged"}, nil)
+	l.refused("DELETE /berth/unreadable", params{"collection": enroll.EnrollmentRecords, "key": "damaged"}, nil)
 
 	for path, item := range l.document.Paths.Map() {
 		for method := range item.Operations() {

@@ -30,7 +30,7 @@ func checkQuery(c *https.Call, names ...string) error {
 	if err := c.Decode(&specification); err != nil {
 		return err
 	}
-	return selectsAll(specification.Query, names)
+	return checkSelectsAll(specification.Query, names)
 }
 
 var (
@@ -41,13 +41,13 @@ var (
 	clauses = []string{"where", "order", "group", "having", "join", "top", "limit", "offset", "distinct", "count"}
 )
 
-// selectsAll returns no error for a query whose answer is all records: one without a
+// checkSelectsAll returns no error for a query whose answer is all records: one without a
 // condition, as clients write it (*, SELECT *, SELECT * FROM enrollments, nothing). What
 // stands before that is no part of the query: the CLI of Azure sends the text of the
 // Python object in which it has its query. Nor is a text that asks for nothing: Azure
 // answers it with all. A clause is refused, as the answer would be taken for what it asks
 // for.
-func selectsAll(query string, names []string) error {
+func checkSelectsAll(query string, names []string) error {
 	words := queryWord.FindAllString(strings.ToLower(query), -1)
 	for _, clause := range clauses {
 		if slices.Contains(words, clause) {

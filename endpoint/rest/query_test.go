@@ -50,7 +50,7 @@ func TestQueryOfAll(t *testing.T) {
 		{"registrationId = 'd1'", "not served"},
 		{"from devices", "not served"},
 	} {
-		err := selectsAll(c.query, []string{"enrollments"})
+		err := checkSelectsAll(c.query, []string{"enrollments"})
 		switch {
 		case c.says == "" && err != nil:
 			t.Errorf("%q is refused: %v", c.query, err)
@@ -108,7 +108,7 @@ func FuzzSelectsAll(f *testing.F) {
 		f.Add(query)
 	}
 	f.Fuzz(func(t *testing.T, query string) {
-		err := selectsAll(query, []string{"enrollments"})
+		err := checkSelectsAll(query, []string{"enrollments"})
 		if err == nil && strings.Contains(strings.ToLower(query), " where ") {
 			t.Errorf("%q is taken for a query of all", query)
 		}

@@ -17,7 +17,7 @@ import (
 func (h *fixture) contents() string {
 	h.t.Helper()
 	var kept strings.Builder
-	for _, collection := range []string{Records, GroupRecords, h.groups.signers.Collection,
+	for _, collection := range []string{EnrollmentRecords, GroupRecords, h.groups.signers.Collection,
 		generations} {
 		documents, err := h.documents.List(context.Background(), collection, "", "", 1000)
 		if err != nil {

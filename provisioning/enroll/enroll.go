@@ -20,8 +20,8 @@ import (
 
 // The collections of records that are listed page by page, as an Inspector knows them.
 const (
-	Records      = "provisioning/enrollments"
-	GroupRecords = "provisioning/groups"
+	EnrollmentRecords = "provisioning/enrollments"
+	GroupRecords      = "provisioning/groups"
 )
 
 // Config is what enrollments and groups are made of.
@@ -71,7 +71,8 @@ type rules struct{ config Config }
 
 // New returns the enrollments and groups of a service.
 func New(config Config) (*Enrollments, *Groups) {
-	enrollments := &Enrollments{rules: rules{config}, table: store.NewTable[Enrollment](config.Documents, Records)}
+	enrollments := &Enrollments{rules: rules{config},
+		table: store.NewTable[Enrollment](config.Documents, EnrollmentRecords)}
 	groups := &Groups{
 		rules:   rules{config},
 		table:   store.NewTable[StoredGroup](config.Documents, GroupRecords),
@@ -87,7 +88,7 @@ func New(config Config) (*Enrollments, *Groups) {
 // individual enrollment.
 func Unchanged(registrationID, groupID, etag string) []store.Change {
 	match := store.ETag(store.UnquoteETag(etag))
-	own := store.Change{Collection: Records, Key: key(registrationID), Match: match, Check: true}
+	own := store.Change{Collection: EnrollmentRecords, Key: key(registrationID), Match: match, Check: true}
 	if groupID == "" {
 		return []store.Change{own}
 	}

@@ -10,7 +10,8 @@ import (
 // FindNaming returns an enrollment or group that names a hub, with what it is, "enrollment"
 // or "group"; the id is "" when none does. It may read all of them.
 func FindNaming(ctx context.Context, documents store.Documents, host string) (kind, id string, _ error) {
-	enrollment, found, err := store.NewTable[Enrollment](documents, Records).Find(ctx, func(e Enrollment) bool {
+	enrollments := store.NewTable[Enrollment](documents, EnrollmentRecords)
+	enrollment, found, err := enrollments.Find(ctx, func(e Enrollment) bool {
 		return e.Allocation().Names(host)
 	})
 	if err != nil {

@@ -34,7 +34,7 @@ func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
 			"attestation.x509 has both signingCertificates and caReferences. A group has one of them"))
 	}
 	if x == nil || x.CAReferences == nil || x.CAReferences.Primary == "" && x.SigningCertificates != nil {
-		return nil, stored.completeSigning(before)
+		return nil, stored.completeSigningCertificates(before)
 	}
 	x.ClientCertificates, x.SigningCertificates = nil, nil
 	for i, name := range []string{x.CAReferences.Primary, x.CAReferences.Secondary} {
@@ -73,9 +73,9 @@ func (g *Groups) completeSigners(ctx context.Context, stored *StoredGroup,
 	return checks, nil
 }
 
-// completeSigning checks the certificates that sign the group's devices, and keeps
+// completeSigningCertificates checks the certificates that sign the group's devices, and keeps
 // them: their keys are needed.
-func (g *StoredGroup) completeSigning(before StoredGroup) error {
+func (g *StoredGroup) completeSigningCertificates(before StoredGroup) error {
 	x := g.Attestation.X509
 	if x == nil || x.SigningCertificates == nil {
 		return fault.About("primary", fault.New(fault.ArgumentInvalid,
