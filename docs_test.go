@@ -193,7 +193,8 @@ func TestLinksInDocs(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, found := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(fenced.ReplaceAllString(string(text), ""), ""), -1) {
+		for _, found := range link.FindAllStringSubmatch(codeSpan.ReplaceAllString(fenced.ReplaceAllString(string(text),
+			""), ""), -1) {
 			if strings.Contains(found[1], "://") {
 				continue
 			}
@@ -210,7 +211,10 @@ func TestLinksInDocs(t *testing.T) {
 				t.Errorf("%s leads to %s: %v", page, found[1], err)
 				continue
 			}
-			if section != "" && !slices.ContainsFunc(sectionsOf(fenced.ReplaceAllString(string(linked), "")), func(s docSection) bool { return anchor(s.title) == section }) {
+			if section != "" &&
+				!slices.ContainsFunc(sectionsOf(fenced.ReplaceAllString(string(linked), "")), func(s docSection) bool {
+					return anchor(s.title) == section
+				}) {
 				t.Errorf("%s leads to %s, which has no such section", page, found[1])
 			}
 		}

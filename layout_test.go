@@ -44,66 +44,86 @@ var layout = map[string][]string{
 	"contract": {"credential", "document", "fault"},
 
 	// The domain. The two services do not know each other.
-	"credential":              {"document", "fault"},
-	"audit":                   {"store"},
-	"access":                  {"audit", "credential", "store", "fault"},
-	"authority":               {"audit", "credential", "document", "store", "fault"},
-	"issuance":                {"audit", "credential", "store", "fault"},
-	"provisioning/attest":     {"credential", "fault"},
-	"provisioning/attempts":   {"provisioning/attest", "document", "store", "panics", "fault"},
-	"provisioning/guard":      {"audit", "document", "store", "fault"},
-	"provisioning/inject":     {"provisioning/attest", "audit", "store", "fault"},
-	"provisioning/linkedhub":  {"audit", "document", "store", "panics", "fault"},
-	"provisioning/allocation": {"provisioning/linkedhub", "provisioning/attest", "provisioning/guard", "audit", "document", "store", "fault"},
-	"provisioning/enroll":     {"contract", "provisioning/allocation", "provisioning/linkedhub", "provisioning/attest", "provisioning/guard", "authority", "audit", "credential", "document", "store", "fault"},
-	"provisioning/tpm":        {"provisioning/enroll", "provisioning/attest", "store", "fault"},
-	"provisioning/snapshot":   {"provisioning/attempts", "provisioning/enroll", "provisioning/attest", "authority", "credential", "document", "store", "fault"},
-	"provisioning":            {"contract", "provisioning/enroll", "provisioning/snapshot", "provisioning/tpm", "provisioning/allocation", "provisioning/linkedhub", "provisioning/attest", "provisioning/attempts", "provisioning/guard", "provisioning/inject", "access", "authority", "issuance", "audit", "credential", "document", "store", "panics", "fault"},
-	"provisioning/exchange":   {"provisioning", "credential", "document", "fault"},
-	"hub/message":             {},
-	"hub/telemetry":           {"hub/message", "contract", "document", "store", "panics", "fault"},
-	"hub/identity":            {"credential", "document", "store", "fault"},
-	"hub/twin":                {"hub/identity", "document", "store", "fault"},
-	"hub/c2d":                 {"hub/message", "store", "fault"},
-	"hub/connection":          {"hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
-	"hub":                     {"contract", "hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection", "access", "issuance", "credential", "store", "cluster", "panics", "fault"},
-	"hub/hubtest":             {"clock", "hub", "issuance", "credential", "store", "store/pebble", "store/segment", "cluster", "cluster/local"},
+	"credential":             {"document", "fault"},
+	"audit":                  {"store"},
+	"access":                 {"audit", "credential", "store", "fault"},
+	"authority":              {"audit", "credential", "document", "store", "fault"},
+	"issuance":               {"audit", "credential", "store", "fault"},
+	"provisioning/attest":    {"credential", "fault"},
+	"provisioning/attempts":  {"provisioning/attest", "document", "store", "panics", "fault"},
+	"provisioning/guard":     {"audit", "document", "store", "fault"},
+	"provisioning/inject":    {"provisioning/attest", "audit", "store", "fault"},
+	"provisioning/linkedhub": {"audit", "document", "store", "panics", "fault"},
+	"provisioning/allocation": {"provisioning/linkedhub", "provisioning/attest", "provisioning/guard", "audit",
+		"document", "store", "fault"},
+	"provisioning/enroll": {"contract", "provisioning/allocation", "provisioning/linkedhub", "provisioning/attest",
+		"provisioning/guard", "authority", "audit", "credential", "document", "store", "fault"},
+	"provisioning/tpm": {"provisioning/enroll", "provisioning/attest", "store", "fault"},
+	"provisioning/snapshot": {"provisioning/attempts", "provisioning/enroll", "provisioning/attest", "authority",
+		"credential", "document", "store", "fault"},
+	"provisioning": {"contract", "provisioning/enroll", "provisioning/snapshot", "provisioning/tpm",
+		"provisioning/allocation", "provisioning/linkedhub", "provisioning/attest", "provisioning/attempts",
+		"provisioning/guard", "provisioning/inject", "access", "authority", "issuance", "audit", "credential",
+		"document", "store", "panics", "fault"},
+	"provisioning/exchange": {"provisioning", "credential", "document", "fault"},
+	"hub/message":           {},
+	"hub/telemetry":         {"hub/message", "contract", "document", "store", "panics", "fault"},
+	"hub/identity":          {"credential", "document", "store", "fault"},
+	"hub/twin":              {"hub/identity", "document", "store", "fault"},
+	"hub/c2d":               {"hub/message", "store", "fault"},
+	"hub/connection": {"hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "issuance",
+		"credential", "document", "store", "cluster", "panics", "fault"},
+	"hub": {"contract", "hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection",
+		"access", "issuance", "credential", "store", "cluster", "panics", "fault"},
+	"hub/hubtest": {"clock", "hub", "issuance", "credential", "store", "store/pebble", "store/segment", "cluster",
+		"cluster/local"},
 
 	// Azure's contract on the wire. Endpoints do not know each other.
 	"endpoint/mqtt": {"contract", "provisioning", "hub", "credential", "document", "store", "fault", "wire/mqtt"},
 
 	// The door of HTTPS, and the operations behind it: Azure's and Berth's own, which do not know each other.
-	"endpoint/https":           {"contract", "provisioning", "hub", "audit", "credential", "document", "fault", "wire/mqtt"},
-	"endpoint/rest":            {"endpoint/https", "contract", "provisioning", "hub", "issuance", "audit", "credential", "document", "panics", "fault"},
-	"endpoint/https/httpstest": {"endpoint/https", "access", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/memory", "cluster/local", "fault", "wire/mqtt"},
-	"endpoint/own":             {"endpoint/https", "contract", "document", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "store", "fault"},
+	"endpoint/https": {"contract", "provisioning", "hub", "audit", "credential", "document", "fault",
+		"wire/mqtt"},
+	"endpoint/rest": {"endpoint/https", "contract", "provisioning", "hub", "issuance", "audit", "credential",
+		"document", "panics", "fault"},
+	"endpoint/https/httpstest": {"endpoint/https", "access", "provisioning", "hub", "issuance", "audit", "credential",
+		"store", "store/memory", "cluster/local", "fault", "wire/mqtt"},
+	"endpoint/own": {"endpoint/https", "contract", "document", "access", "authority", "provisioning", "hub", "issuance",
+		"audit", "credential", "store", "fault"},
 
 	// The frame of the pages knows no domain.
 	"portal/web": {"health", "document", "store", "panics", "fault"},
-	"portal/portaltest": {"clock", "health", "provisioning", "hub", "issuance", "audit", "credential", "store", "store/pebble",
-		"store/segment", "cluster/local"},
-	"portal/hubpages":          {"portal/web", "hub", "credential", "document", "panics", "fault"},
-	"portal/provisioningpages": {"portal/web", "authority", "provisioning", "hub", "issuance", "audit", "credential", "panics", "fault"},
+	"portal/portaltest": {"clock", "health", "provisioning", "hub", "issuance", "audit", "credential", "store",
+		"store/pebble", "store/segment", "cluster/local"},
+	"portal/hubpages": {"portal/web", "hub", "credential", "document", "panics", "fault"},
+	"portal/provisioningpages": {"portal/web", "authority", "provisioning", "hub", "issuance", "audit", "credential",
+		"panics", "fault"},
 	"portal": {"portal/web", "portal/provisioningpages", "portal/hubpages", "health", "access", "provisioning", "hub",
 		"issuance", "audit", "credential", "store", "panics", "fault"},
 
 	// The only place that knows all.
-	"server":     {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
+	"server": {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub",
+		"issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
 	"server/log": {},
 
 	// Clients, and what is made of them.
-	"device":      {"contract", "wire", "credential", "fault"},
-	"backend":     {"contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"device": {"contract", "wire", "credential", "fault"},
+	"backend": {"contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential",
+		"document", "fault"},
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
 	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
 	"conformance": {},
 
 	// The frame of the command line knows no command.
-	"cmd/berth/cli":             {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
-	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "provisioning", "credential", "fault"},
-	"cmd/berth/issuancecmd":     {"cmd/berth/cli", "issuance"},
-	"cmd/berth/hubcmd":          {"cmd/berth/cli", "contract", "server", "device", "backend", "hub", "credential", "document", "fault"},
-	"cmd":                       {"cmd/berth/cli", "cmd/berth/hubcmd", "cmd/berth/issuancecmd", "cmd/berth/provisioningcmd", "bench", "access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential", "document", "fault"},
+	"cmd/berth/cli": {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
+	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "provisioning",
+		"credential", "fault"},
+	"cmd/berth/issuancecmd": {"cmd/berth/cli", "issuance"},
+	"cmd/berth/hubcmd": {"cmd/berth/cli", "contract", "server", "device", "backend", "hub", "credential",
+		"document", "fault"},
+	"cmd": {"cmd/berth/cli", "cmd/berth/hubcmd", "cmd/berth/issuancecmd", "cmd/berth/provisioningcmd", "bench",
+		"access", "authority", "server", "device", "backend", "provisioning", "hub", "issuance", "audit", "credential",
+		"document", "fault"},
 }
 
 // interfaces are the packages of which a permission covers no engine: only the
@@ -149,7 +169,8 @@ func TestLayoutRefuses(t *testing.T) {
 			t.Errorf("%s importing %s: got %q, want one that says %q", example.from, example.to, found, example.want)
 		}
 	}
-	if found := violations(map[string][]string{"server": {"store/pebble", "endpoint/mqtt"}, "provisioning/attest": {"credential"}}); len(found) > 0 {
+	if found := violations(map[string][]string{"server": {"store/pebble", "endpoint/mqtt"},
+		"provisioning/attest": {"credential"}}); len(found) > 0 {
 		t.Errorf("what is allowed is refused: %q", found)
 	}
 }
@@ -198,15 +219,18 @@ func violations(graph map[string][]string) (found []string) {
 		row, ok := rowOf(from)
 		switch {
 		case !ok:
-			found = append(found, fmt.Sprintf("%s has no place in the layout: give it a row in layout_test.go and in docs/architecture.md", from))
+			found = append(found, fmt.Sprintf("%s has no place in the layout: give it a row in layout_test.go and in "+
+				"docs/architecture.md", from))
 			continue
 		case slices.Contains(interfaces, row) && from != row:
-			found = append(found, fmt.Sprintf("%s has no row of its own, as every engine of %s must have: add one to layout_test.go", from, row))
+			found = append(found, fmt.Sprintf("%s has no row of its own, as every engine of %s must have: add one to "+
+				"layout_test.go", from, row))
 			continue
 		}
 		for _, to := range graph[from] {
 			if !allowed(row, layout[row], to) {
-				found = append(found, fmt.Sprintf("%s imports %s: that arrow points up or sideways. %s may import of ours: %s", from, to, row, strings.Join(layout[row], ", ")))
+				found = append(found, fmt.Sprintf("%s imports %s: that arrow points up or sideways. %s may import of "+
+					"ours: %s", from, to, row, strings.Join(layout[row], ", ")))
 			}
 		}
 	}
@@ -259,7 +283,8 @@ func importGraph() (map[string][]string, error) {
 		from := filepath.ToSlash(filepath.Dir(path))
 		imports := graph[from]
 		for _, imported := range file.Imports {
-			if to, ours := strings.CutPrefix(strings.Trim(imported.Path.Value, `"`), module); ours && !slices.Contains(imports, to) {
+			if to, ours := strings.CutPrefix(strings.Trim(imported.Path.Value, `"`), module); ours &&
+				!slices.Contains(imports, to) {
 				imports = append(imports, to)
 			}
 		}

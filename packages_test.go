@@ -22,7 +22,8 @@ func TestPackageComments(t *testing.T) {
 			return err
 		}
 		if entry.IsDir() {
-			if name := entry.Name(); path != "." && (strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules") {
+			if name := entry.Name(); path != "." &&
+				(strings.HasPrefix(name, ".") || name == "testdata" || name == "node_modules") {
 				return filepath.SkipDir
 			}
 			return nil

@@ -28,7 +28,8 @@ func TestAuthorize(t *testing.T) {
 		{"primary key", token("Dps.Local", "owner", owner.PrimaryKey, later), nil},
 		{"secondary key", token("dps.local", "owner", owner.SecondaryKey, later), nil},
 		{"what is asked", token("dps.local/enrollments", "owner", owner.PrimaryKey, later), nil},
-		{"only one below it", token("dps.local/enrollments/x", "owner", owner.PrimaryKey, later), fault.UnauthorizedAccess},
+		{"only one below it", token("dps.local/enrollments/x", "owner", owner.PrimaryKey, later),
+			fault.UnauthorizedAccess},
 		{"late clock", token("dps.local", "owner", owner.PrimaryKey, noon.Add(-credential.ClockSkew)), nil},
 		{"no token", "", fault.UnauthorizedAccess},
 		{"no right", token("dps.local", "reader", reader.PrimaryKey, later), fault.UnauthorizedAccess},
@@ -36,7 +37,8 @@ func TestAuthorize(t *testing.T) {
 		{"prefix of the host", token("dps", "owner", owner.PrimaryKey, later), fault.UnauthorizedAccess},
 		{"key of another policy", token("dps.local", "owner", reader.PrimaryKey, later), fault.UnauthorizedAccess},
 		{"unknown policy", token("dps.local", "nobody", owner.PrimaryKey, later), fault.UnauthorizedAccess},
-		{"expired", token("dps.local", "owner", owner.PrimaryKey, noon.Add(-credential.ClockSkew-time.Second)), fault.TokenExpired},
+		{"expired", token("dps.local", "owner", owner.PrimaryKey, noon.Add(-credential.ClockSkew-time.Second)),
+			fault.TokenExpired},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := authorize(policies, c.token, credential.ResourceOf("dps.local", "enrollments"), "Write", noon)

@@ -80,15 +80,18 @@ func TestPolicies(t *testing.T) {
 	if err != nil || !slices.Equal(made.Rights, []string{configure, read}) || made.ETag == "" {
 		t.Fatalf("made %+v, %v", made, err)
 	}
-	if !h.authorizes(made, made.PrimaryKey, read) || !h.authorizes(made, made.SecondaryKey, read) || h.authorizes(made, made.PrimaryKey, write) {
+	if !h.authorizes(made, made.PrimaryKey, read) || !h.authorizes(made, made.SecondaryKey, read) ||
+		h.authorizes(made, made.PrimaryKey, write) {
 		t.Error("the keys don't do what the rights say")
 	}
 
 	fresh, err := h.RegenerateKey(ctx, "dashboard", PrimaryKey, made.ETag)
-	if err != nil || fresh.PrimaryKey == made.PrimaryKey || fresh.SecondaryKey != made.SecondaryKey || fresh.ETag == made.ETag {
+	if err != nil || fresh.PrimaryKey == made.PrimaryKey || fresh.SecondaryKey != made.SecondaryKey ||
+		fresh.ETag == made.ETag {
 		t.Fatalf("%+v became %+v, %v", made, fresh, err)
 	}
-	if h.authorizes(made, made.PrimaryKey, read) || !h.authorizes(made, fresh.PrimaryKey, read) || !h.authorizes(made, made.SecondaryKey, read) {
+	if h.authorizes(made, made.PrimaryKey, read) || !h.authorizes(made, fresh.PrimaryKey, read) ||
+		!h.authorizes(made, made.SecondaryKey, read) {
 		t.Error("the old key is still good, or the others are not")
 	}
 	wider, err := h.SetRights(ctx, "Dashboard", []string{write}, "")
@@ -104,14 +107,17 @@ func TestPolicies(t *testing.T) {
 		code fault.Code
 		says string
 	}{
-		"twice":         {second(h.Create(ctx, "DASHBOARD", []string{read})), fault.Conflict, "already"},
-		"no name":       {second(h.Create(ctx, "a b", []string{read})), fault.ArgumentInvalid, "letters"},
-		"no rights":     {second(h.Create(ctx, "none", nil)), fault.ArgumentInvalid, configure},
-		"unknown right": {second(h.SetRights(ctx, "Dashboard", []string{"RegistryRead"}, "")), fault.ArgumentInvalid, `"RegistryRead"`},
-		"old ETag":      {second(h.RegenerateKey(ctx, "Dashboard", PrimaryKey, made.ETag)), fault.PreconditionFailed, "Read it again"},
-		"third key":     {second(h.RegenerateKey(ctx, "Dashboard", "third", "")), fault.ArgumentInvalid, "primary or secondary"},
-		"unknown":       {second(h.Get(ctx, "unknown")), fault.NotFound, "unknown"},
-		"delete, old":   {h.Delete(ctx, "Dashboard", made.ETag), fault.PreconditionFailed, "Read it again"},
+		"twice":     {second(h.Create(ctx, "DASHBOARD", []string{read})), fault.Conflict, "already"},
+		"no name":   {second(h.Create(ctx, "a b", []string{read})), fault.ArgumentInvalid, "letters"},
+		"no rights": {second(h.Create(ctx, "none", nil)), fault.ArgumentInvalid, configure},
+		"unknown right": {second(h.SetRights(ctx, "Dashboard", []string{"RegistryRead"}, "")), fault.ArgumentInvalid,
+			`"RegistryRead"`},
+		"old ETag": {second(h.RegenerateKey(ctx, "Dashboard", PrimaryKey, made.ETag)), fault.PreconditionFailed,
+			"Read it again"},
+		"third key": {second(h.RegenerateKey(ctx, "Dashboard", "third", "")), fault.ArgumentInvalid,
+			"primary or secondary"},
+		"unknown":     {second(h.Get(ctx, "unknown")), fault.NotFound, "unknown"},
+		"delete, old": {h.Delete(ctx, "Dashboard", made.ETag), fault.PreconditionFailed, "Read it again"},
 	} {
 		if !errors.Is(refusal.err, refusal.code) || !strings.Contains(refusal.err.Error(), refusal.says) {
 			t.Errorf("%s: %v, want %v with %q", name, refusal.err, refusal.code, refusal.says)

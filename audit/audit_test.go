@@ -51,8 +51,10 @@ func thing(text, webhook string, more map[string]any) map[string]any {
 // hold no secret, and of no others.
 func TestChanges(t *testing.T) {
 	long := strings.Repeat("é", 300)
-	before := thing("hunter2", "https://user:hunter2@x.example/hunter2?code=hunter2", map[string]any{"iotHubs": []string{"a", "b"}, "location": "short"})
-	after := thing("hunter23", "https://x.example/", map[string]any{"iotHubs": []string{"b"}, "location": long, "rights": []string{"ServiceConfig"}})
+	before := thing("hunter2", "https://user:hunter2@x.example/hunter2?code=hunter2",
+		map[string]any{"iotHubs": []string{"a", "b"}, "location": "short"})
+	after := thing("hunter23", "https://x.example/",
+		map[string]any{"iotHubs": []string{"b"}, "location": long, "rights": []string{"ServiceConfig"}})
 	fields := differences(flat(before), flat(after))
 	var told []string
 	for _, field := range fields {
@@ -82,7 +84,8 @@ func TestChanges(t *testing.T) {
 	if again := reshown(slices.Clone(fields)); !slices.Equal(again, fields) {
 		t.Errorf("shown once more the changes are\n%v\nwant\n%v", again, fields)
 	}
-	for before, after := range map[string]string{`{"n":9007199254740993}`: `{"n":9007199254740992}`, `{"n":1.0}`: `{"n":1}`} {
+	for before, after := range map[string]string{`{"n":9007199254740993}`: `{"n":9007199254740992}`,
+		`{"n":1.0}`: `{"n":1}`} {
 		if fields := differences(flat(json.RawMessage(before)), flat(json.RawMessage(after))); len(fields) != 1 {
 			t.Errorf("from %s to %s there is %v", before, after, fields)
 		}
@@ -103,7 +106,8 @@ func TestSearchOfLongAudit(t *testing.T) {
 		t.Helper()
 		var changes []store.Change
 		for _, id := range ids {
-			changes = append(changes, l.Change(WithActor(ctx, Actor{Name: actor}), Created, Enrollment, id, nil, nil)...)
+			changes = append(changes,
+				l.Change(WithActor(ctx, Actor{Name: actor}), Created, Enrollment, id, nil, nil)...)
 		}
 		if _, err := l.documents.Commit(ctx, changes...); err != nil {
 			t.Fatal(err)
@@ -155,7 +159,8 @@ func TestEntryGoesWithItsChange(t *testing.T) {
 	if err := put(store.Absent); err != nil {
 		t.Fatal(err)
 	}
-	if entries, _, err := l.Entries(ctx, Filter{}); err != nil || len(entries) != 1 || entries[0].Actor != "server" || entries[0].Remote != "" || !entries[0].Time.Equal(noon) {
+	if entries, _, err := l.Entries(ctx, Filter{}); err != nil || len(entries) != 1 || entries[0].Actor != "server" ||
+		entries[0].Remote != "" || !entries[0].Time.Equal(noon) {
 		t.Errorf("the entries are %+v, error %v", entries, err)
 	}
 }
@@ -185,7 +190,8 @@ func TestTimes(t *testing.T) {
 func TestEarlierEntries(t *testing.T) {
 	l, ctx := open(t), context.Background()
 	entry := Entry{Time: noon, Action: Updated, Kind: Group, ID: "meters", Changes: []Field{
-		{webhookPath, `"https://user:hunter2@x.example/api?(hidden)"`, ""}, {"initialTwin.tags.pin", `"hunter2"`, `7`}, {"iotHubs", `["a"]`, `["b"]`}}}
+		{webhookPath, `"https://user:hunter2@x.example/api?(hidden)"`, ""}, {"initialTwin.tags.pin", `"hunter2"`, `7`},
+		{"iotHubs", `["a"]`, `["b"]`}}}
 	if _, err := l.documents.Commit(ctx, l.entries.Put(l.key(t.Context(), noon), store.Absent, entry)); err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +213,8 @@ func TestRefusals(t *testing.T) {
 	refuse := func(actor string, times int) {
 		t.Helper()
 		for range times {
-			err := l.Refuse(WithActor(ctx, Actor{Name: actor}), Group, strings.Repeat("x", 1<<16), strings.Repeat("y", 1<<16), nil, nil)
+			err := l.Refuse(WithActor(ctx, Actor{Name: actor}), Group, strings.Repeat("x", 1<<16),
+				strings.Repeat("y", 1<<16), nil, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -218,7 +225,8 @@ func TestRefusals(t *testing.T) {
 	now = now.Add(time.Hour)
 	refuse("policy one", 1)
 	entries, _, err := l.Entries(ctx, Filter{Max: 1000})
-	if err != nil || len(entries) != refusalsAnHour+2 || entries[0].Action != Refused || len(entries[0].ID)+len(entries[0].Reason) > 3*maxValue {
+	if err != nil || len(entries) != refusalsAnHour+2 || entries[0].Action != Refused ||
+		len(entries[0].ID)+len(entries[0].Reason) > 3*maxValue {
 		t.Errorf("there are %d entries, the latest %.500v, error %v", len(entries), entries[0], err)
 	}
 	if err := (*Log)(nil).Refuse(ctx, Group, "x", "y", nil, nil); err != nil {

@@ -13,7 +13,8 @@ import (
 // commit makes a change of something in the context, with its entry if it has one.
 func commit(t *testing.T, l *Log, ctx context.Context, kind Kind, id string, before, after any) {
 	t.Helper()
-	changes := append(l.Change(ctx, Updated, kind, id, before, after), store.Change{Collection: "things", Key: id, Value: []byte("v")})
+	changes := append(l.Change(ctx, Updated, kind, id, before, after),
+		store.Change{Collection: "things", Key: id, Value: []byte("v")})
 	if _, err := l.documents.Commit(ctx, changes...); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +55,8 @@ func TestBulk(t *testing.T) {
 		t.Fatal(err)
 	}
 	entries, _, err := l.Entries(ctx, Filter{})
-	if err != nil || len(entries) != 1 || entries[0].Bulk == nil || entries[0].Bulk.Ended || entries[0].Actor != "policy p" {
+	if err != nil || len(entries) != 1 || entries[0].Bulk == nil || entries[0].Bulk.Ended ||
+		entries[0].Actor != "policy p" {
 		t.Fatalf("before anything is changed there are %+v, error %v", entries, err)
 	}
 	name := entries[0].Bulk.Name
@@ -62,7 +64,8 @@ func TestBulk(t *testing.T) {
 		t.Errorf("to be changed are %q", got)
 	}
 
-	commit(t, l, inside, Enrollment, "a", map[string]any{"iotHubs": "x", "pin": 1}, map[string]any{"iotHubs": "y", "pin": 2})
+	commit(t, l, inside, Enrollment, "a", map[string]any{"iotHubs": "x", "pin": 1},
+		map[string]any{"iotHubs": "y", "pin": 2})
 	commit(t, l, inside, Enrollment, "b", nil, nil)
 	commit(t, l, inside, Group, "a", nil, nil)
 	commit(t, l, inside, Enrollment, "d", nil, nil)
@@ -86,7 +89,8 @@ func TestBulk(t *testing.T) {
 	if entries[0].ID != "d" || entries[1].ID != "a" || entries[1].Kind != Group {
 		t.Errorf("what was no part of it has the entries %+v", entries[:2])
 	}
-	if got := *entries[2].Bulk; got != (BulkSummary{name, 3, 1, true}) || entries[2].Action != Updated || entries[2].Kind != Enrollment {
+	if got := *entries[2].Bulk; got != (BulkSummary{name, 3, 1, true}) || entries[2].Action != Updated ||
+		entries[2].Kind != Enrollment {
 		t.Errorf("in the end it says %+v", got)
 	}
 	want := `A iotHubs "x">"y" pin (hidden)>(hidden)|b|c failed: It is in use|e`

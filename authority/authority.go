@@ -176,8 +176,9 @@ func (a *Authorities) NewVerificationCode(ctx context.Context, name, ifMatch str
 func (a *Authorities) Verify(ctx context.Context, name string, certificate []byte, ifMatch string) (Authority, error) {
 	return a.change(ctx, name, ifMatch, false, func(changed *Stored) error {
 		if changed.VerificationCode == "" {
-			return fault.New(fault.ArgumentInvalid, "The authority %q has no verification code yet. Ask for one, and sign "+
-				"a certificate with it as common name", changed.Name)
+			return fault.New(fault.ArgumentInvalid,
+				"The authority %q has no verification code yet. Ask for one, and sign "+
+					"a certificate with it as common name", changed.Name)
 		}
 		parsed, err := credential.ParseCertificates(certificate)
 		if err != nil {
@@ -199,14 +200,16 @@ func (s *Stored) checkProof(proof *x509.Certificate, now time.Time) error {
 	}
 	switch {
 	case subtle.ConstantTimeCompare([]byte(proof.Subject.CommonName), []byte(s.VerificationCode)) != 1:
-		return fault.New(fault.ArgumentInvalid, "The certificate's common name is %.128q and not the verification code. "+
-			"Make one with the present code: each new code replaces the one before", proof.Subject.CommonName)
+		return fault.New(fault.ArgumentInvalid,
+			"The certificate's common name is %.128q and not the verification code. "+
+				"Make one with the present code: each new code replaces the one before", proof.Subject.CommonName)
 	case now.Before(proof.NotBefore) || now.After(proof.NotAfter):
 		return fault.New(fault.ArgumentInvalid, "The certificate is valid from %s to %s only. Make a new one",
 			proof.NotBefore.UTC().Format(time.RFC3339), proof.NotAfter.UTC().Format(time.RFC3339))
 	case proof.CheckSignatureFrom(authority) != nil:
-		return fault.New(fault.ArgumentInvalid, "The certificate was not signed with the key of the authority %q. Sign it "+
-			"with the key that belongs to the certificate that was uploaded", s.Name)
+		return fault.New(fault.ArgumentInvalid,
+			"The certificate was not signed with the key of the authority %q. Sign it "+
+				"with the key that belongs to the certificate that was uploaded", s.Name)
 	}
 	return nil
 }

@@ -68,7 +68,8 @@ func (f *fixture) checkUnused(_ context.Context, name string) ([]store.Change, e
 func (f *fixture) use(name string) {
 	f.t.Helper()
 	f.named = true
-	_, err := f.documents.Commit(context.Background(), store.Change{Collection: "uses", Key: "use", Value: []byte("{}")})
+	_, err := f.documents.Commit(context.Background(),
+		store.Change{Collection: "uses", Key: "use", Value: []byte("{}")})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -83,7 +84,8 @@ func certify(t *testing.T, name string, parent *x509.Certificate, parentKey *ecd
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
-		NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(365 * 24 * time.Hour), BasicConstraintsValid: true, IsCA: authority}
+		NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(365 * 24 * time.Hour), BasicConstraintsValid: true,
+		IsCA: authority}
 	if parent == nil {
 		parent, parentKey = template, key
 	}
@@ -113,7 +115,8 @@ func TestAuthorities(t *testing.T) {
 		"two":                 {"two", string(pemOf(root)) + string(pemOf(root)), "2 certificates"},
 		"none":                {"none", "hello", "refused"},
 	} {
-		if _, err := f.Put(ctx, test.name, []byte(test.certificate), true, ""); err == nil || !strings.Contains(err.Error(), test.says) {
+		if _, err := f.Put(ctx, test.name, []byte(test.certificate), true, ""); err == nil ||
+			!strings.Contains(err.Error(), test.says) {
 			t.Errorf("%s: %v, want one that says %q", name, err, test.says)
 		}
 	}
@@ -124,7 +127,8 @@ func TestAuthorities(t *testing.T) {
 	if _, err := f.Put(ctx, "root", pemOf(root), false, `"old"`); !errors.Is(err, fault.PreconditionFailed) {
 		t.Errorf("under another ETag: %v", err)
 	}
-	if again, err := f.Put(ctx, "root", pemOf(root), false, trusted.ETag); err != nil || !again.IsVerified || again.Name != "Root" {
+	if again, err := f.Put(ctx, "root", pemOf(root), false, trusted.ETag); err != nil || !again.IsVerified ||
+		again.Name != "Root" {
 		t.Errorf("the same certificate again: %+v, %v", again, err)
 	}
 	f.now = noon.Add(340 * 24 * time.Hour)
@@ -132,7 +136,8 @@ func TestAuthorities(t *testing.T) {
 		t.Errorf("25 days before the end: %+v, %v", soon, err)
 	}
 	f.now = noon.Add(366 * 24 * time.Hour)
-	if found, next, err := f.List(ctx, "r", "", 10); err != nil || next != "" || len(found) != 1 || found[0].Warning != "expired" {
+	if found, next, err := f.List(ctx, "r", "", 10); err != nil || next != "" || len(found) != 1 ||
+		found[0].Warning != "expired" {
 		t.Errorf("after the end: %+v, %q, %v", found, next, err)
 	}
 	f.open()
@@ -182,7 +187,8 @@ func TestLimit(t *testing.T) {
 		name string
 		want error
 	}{{"a", nil}, {"a", nil}, {"b", fault.QuotaExceeded}} {
-		if _, err := f.Put(ctx, put.name, pemOf(root), true, ""); put.want == nil && err != nil || !errors.Is(err, put.want) {
+		if _, err := f.Put(ctx, put.name, pemOf(root), true, ""); put.want == nil && err != nil ||
+			!errors.Is(err, put.want) {
 			t.Errorf("%s: %v, want %v", put.name, err, put.want)
 		}
 	}

@@ -42,10 +42,15 @@ func TestRefusals(t *testing.T) {
 		code       fault.Code
 		wait       time.Duration
 	}{
-		{"the provisioning service's", `{"errorCode":404201,"trackingId":"t1","message":"None; none at all"}`, 404, nil, "404201 EnrollmentNotFound: None; none at all", fault.EnrollmentNotFound, 0},
-		{"a hub's", `{"Message":"ErrorCode:DeviceNotFound;There is none","ExceptionMessage":"Tracking ID:t1"}`, 404, map[string]string{"x-ms-request-id": "t1"}, "404001 DeviceNotFound: There is none", fault.DeviceNotFound, 0},
-		{"a hub's of another version", `{"Message":"ErrorCode:Unheard;Of"}`, 410, map[string]string{"x-ms-request-id": "t1"}, "410000 Error410000: Of", 410000, 0},
-		{"one that asks to wait", `{"errorCode":429001,"trackingId":"t1","message":"Slower"}`, 429, map[string]string{"Retry-After": "7"}, "Slower", 429001, 7 * time.Second},
+		{"the provisioning service's", `{"errorCode":404201,"trackingId":"t1","message":"None; none at all"}`, 404, nil,
+			"404201 EnrollmentNotFound: None; none at all", fault.EnrollmentNotFound, 0},
+		{"a hub's", `{"Message":"ErrorCode:DeviceNotFound;There is none","ExceptionMessage":"Tracking ID:t1"}`, 404,
+			map[string]string{"x-ms-request-id": "t1"}, "404001 DeviceNotFound: There is none", fault.DeviceNotFound,
+			0},
+		{"a hub's of another version", `{"Message":"ErrorCode:Unheard;Of"}`, 410,
+			map[string]string{"x-ms-request-id": "t1"}, "410000 Error410000: Of", 410000, 0},
+		{"one that asks to wait", `{"errorCode":429001,"trackingId":"t1","message":"Slower"}`, 429,
+			map[string]string{"Retry-After": "7"}, "Slower", 429001, 7 * time.Second},
 		{"a proxy's", "<html>Bad gateway</html>", 502, nil, "502 Bad Gateway: <html>", 0, 0},
 		{"one without a word", "", 503, nil, "503 Service Unavailable", 0, 0},
 		{"one without an end", strings.Repeat("x", 2<<20), 500, nil, "500 Internal Server Error: xxx", 0, 0},
@@ -74,9 +79,11 @@ func TestRefusals(t *testing.T) {
 }
 
 func TestMalformedAnswers(t *testing.T) {
-	for name, body := range map[string]string{"nothing": "", "no JSON": "ok", "half of it": `{"deviceId":"d`, "another shape": `["d"]`} {
+	for name, body := range map[string]string{"nothing": "", "no JSON": "ok", "half of it": `{"deviceId":"d`,
+		"another shape": `["d"]`} {
 		client := clientOf(t, func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, body) })
-		if device, err := client.Device(t.Context(), "d"); err == nil || !strings.Contains(err.Error(), "read the answer of GET /devices/d") {
+		if device, err := client.Device(t.Context(), "d"); err == nil ||
+			!strings.Contains(err.Error(), "read the answer of GET /devices/d") {
 			t.Errorf("%s is read as %+v, error %v", name, device, err)
 		}
 	}
@@ -86,7 +93,8 @@ func TestMalformedAnswers(t *testing.T) {
 // none.
 func TestTelemetryThatEnds(t *testing.T) {
 	client := clientOf(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Query().Get("from") != "2026-11-23T12:00:00Z" || r.URL.Query().Get("device") != "d&1" || r.URL.Query().Get("max") != "3" {
+		if r.URL.Query().Get("from") != "2026-11-23T12:00:00Z" || r.URL.Query().Get("device") != "d&1" ||
+			r.URL.Query().Get("max") != "3" {
 			t.Errorf("asked for %s", r.URL.RawQuery)
 		}
 		fmt.Fprintln(w, `{"sequenceNumber":1,"body":"one"}`)
@@ -140,8 +148,10 @@ func TestRequests(t *testing.T) {
 	if err := client.DeleteDevice(t.Context(), "a/b", `"tag"`); err != nil {
 		t.Fatal(err)
 	}
-	if got.Method != "DELETE" || got.RequestURI != "/devices/a%2Fb?api-version=2021-04-12" || got.Host != "example.com" || got.Header.Get("If-Match") != `"tag"` ||
-		got.Header.Get("User-Agent") == "" || !strings.HasPrefix(got.Header.Get("Authorization"), "SharedAccessSignature sr=example.com&") {
+	if got.Method != "DELETE" || got.RequestURI != "/devices/a%2Fb?api-version=2021-04-12" ||
+		got.Host != "example.com" || got.Header.Get("If-Match") != `"tag"` ||
+		got.Header.Get("User-Agent") == "" ||
+		!strings.HasPrefix(got.Header.Get("Authorization"), "SharedAccessSignature sr=example.com&") {
 		t.Errorf("sent %s %s %v", got.Method, got.RequestURI, got.Header)
 	}
 }
@@ -183,8 +193,8 @@ func TestRefusalsAreBounded(t *testing.T) {
 		}
 		if problem.Code != c.code || len(problem.Message) > 2<<10 || len(problem.TrackingID) > 64 ||
 			problem.RetryAfter < 0 || problem.RetryAfter > 24*time.Hour {
-			t.Errorf("%s: the fault is %d with a message of %d bytes, a tracking id of %d, and a wait of %s", name, problem.Code,
-				len(problem.Message), len(problem.TrackingID), problem.RetryAfter)
+			t.Errorf("%s: the fault is %d with a message of %d bytes, a tracking id of %d, and a wait of %s", name,
+				problem.Code, len(problem.Message), len(problem.TrackingID), problem.RetryAfter)
 		}
 	}
 }

@@ -27,7 +27,8 @@ func enrollment(t *testing.T, id string) enroll.Enrollment {
 	return enroll.Enrollment{
 		RegistrationID: id,
 		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
+			ClientCertificates: &enroll.X509Certificates{
+				Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
 	}
 }
 
@@ -45,7 +46,8 @@ func TestEnrollments(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	created, err := dps.CreateEnrollment(ctx, enrollment(t, "d1"))
-	if err != nil || created.ETag == "" || created.Attestation.X509.ClientCertificates.Primary.Info.SubjectName != "CN=d1" {
+	if err != nil || created.ETag == "" ||
+		created.Attestation.X509.ClientCertificates.Primary.Info.SubjectName != "CN=d1" {
 		t.Fatalf("created %+v, error %v", created, err)
 	}
 	_, err = dps.CreateEnrollment(ctx, created)
@@ -53,7 +55,8 @@ func TestEnrollments(t *testing.T) {
 
 	changed := created
 	changed.ProvisioningStatus = enroll.Disabled
-	if changed, err = dps.PutEnrollment(ctx, changed, created.ETag); err != nil || changed.ProvisioningStatus != enroll.Disabled || changed.ETag == created.ETag {
+	if changed, err = dps.PutEnrollment(ctx, changed, created.ETag); err != nil ||
+		changed.ProvisioningStatus != enroll.Disabled || changed.ETag == created.ETag {
 		t.Fatalf("changed it to %+v, error %v", changed, err)
 	}
 	_, err = dps.PutEnrollment(ctx, changed, created.ETag)
@@ -94,10 +97,12 @@ func TestEnrollments(t *testing.T) {
 	if records, next, err := dps.Registrations(ctx, "", "", 0); err != nil || len(records) != 0 || next != "" {
 		t.Errorf("the registrations are %v, %q, error %v", records, next, err)
 	}
-	if attempts, err := dps.Attempts(ctx, attempts.Filter{RegistrationID: "d1", Refused: true, Max: 5}); err != nil || len(attempts) != 0 {
+	if attempts, err := dps.Attempts(ctx, attempts.Filter{RegistrationID: "d1", Refused: true, Max: 5}); err != nil ||
+		len(attempts) != 0 {
 		t.Errorf("the attempts are %v, error %v", attempts, err)
 	}
-	if summary, err := dps.Summary(ctx); err != nil || summary.Enrollments != 3 || summary.Host != "localhost" || len(summary.LinkedHubs) != 1 {
+	if summary, err := dps.Summary(ctx); err != nil || summary.Enrollments != 3 || summary.Host != "localhost" ||
+		len(summary.LinkedHubs) != 1 {
 		t.Errorf("the summary is %+v, error %v", summary, err)
 	}
 }
@@ -124,11 +129,13 @@ func TestDevicesAndTwins(t *testing.T) {
 	_, err = iot.UpdateDevice(ctx, changed, created.ETag)
 	expect(t, err, fault.PreconditionFailed)
 
-	twin, err := iot.PatchTwin(ctx, odd, json.RawMessage(`{"tags":{"floor":1},"properties":{"desired":{"every":5}}}`), "")
+	twin, err := iot.PatchTwin(ctx, odd, json.RawMessage(`{"tags":{"floor":1},"properties":{"desired":{"every":5}}}`),
+		"")
 	if err != nil || twin.Tags.Get("floor").String() != "1" || twin.Properties.Desired.Get("every").String() != "5" {
 		t.Fatalf("the twin is %+v, error %v", twin, err)
 	}
-	if twin, err = iot.ReplaceTwin(ctx, odd, json.RawMessage(`{"properties":{"desired":{"other":true}}}`), twin.ETag); err != nil || twin.Tags.Len() != 0 || twin.Properties.Desired.Get("every").String() != "" {
+	if twin, err = iot.ReplaceTwin(ctx, odd, json.RawMessage(`{"properties":{"desired":{"other":true}}}`),
+		twin.ETag); err != nil || twin.Tags.Len() != 0 || twin.Properties.Desired.Get("every").String() != "" {
 		t.Errorf("the twin is %+v, error %v", twin, err)
 	}
 	if read, err := iot.Twin(ctx, odd); err != nil || read.ETag != twin.ETag {
@@ -137,7 +144,8 @@ func TestDevicesAndTwins(t *testing.T) {
 	if page, next, err := iot.Devices(ctx, "a#", "", 10); err != nil || len(page) != 1 || next != "" {
 		t.Errorf("the devices are %v, %q, error %v", page, next, err)
 	}
-	if statistics, err := iot.RegistryStatistics(ctx); err != nil || statistics != (identity.Statistics{TotalDeviceCount: 1, DisabledDeviceCount: 1}) {
+	if statistics, err := iot.RegistryStatistics(ctx); err != nil ||
+		statistics != (identity.Statistics{TotalDeviceCount: 1, DisabledDeviceCount: 1}) {
 		t.Errorf("the statistics are %+v, error %v", statistics, err)
 	}
 	if statistics, err := iot.ServiceStatistics(ctx); err != nil || statistics.ConnectedDeviceCount != 0 {

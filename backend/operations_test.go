@@ -198,7 +198,8 @@ func TestOperationalCertificates(t *testing.T) {
 	for _, issuer := range all {
 		names = append(names, issuer.Name)
 	}
-	if err != nil || !strings.Contains(fmt.Sprint(names), "line-1 line-2") || strings.Contains(fmt.Sprint(names), "own") {
+	if err != nil || !strings.Contains(fmt.Sprint(names), "line-1 line-2") ||
+		strings.Contains(fmt.Sprint(names), "own") {
 		t.Errorf("the authorities are %v, error %v", names, err)
 	}
 	if issued, next, err := dps.IssuedCertificates(ctx, "", 10); err != nil || len(issued) != 0 || next != "" {

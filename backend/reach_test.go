@@ -62,7 +62,8 @@ func TestReason(t *testing.T) {
 		{verify(x509.HostnameError{Certificate: named, Host: "dps.example"}),
 			"cannot reach the server at dps.example: its certificate is for a.example, 127.0.0.1, not for dps.example"},
 		{verify(x509.CertificateInvalidError{Cert: expired, Reason: x509.Expired}),
-			"cannot reach the server at dps.example: its certificate is valid from 2025-01-01T00:00:00Z to 2026-01-01T00:00:00Z"},
+			"cannot reach the server at dps.example: its certificate is valid from 2025-01-01T00:00:00Z to " +
+				"2026-01-01T00:00:00Z"},
 	} {
 		err := unreachable("dps.example", &url.Error{Op: "Get", URL: "https://dps.example/x", Err: c.err})
 		if err.Error() != c.want || !errors.Is(err, c.err) {

@@ -95,8 +95,9 @@ func (az azureCLI) send(method, path, body string, status int, headers ...string
 	}
 	for name, value := range map[string]string{
 		"Content-Type": "application/json; charset=utf-8", "Accept": "*/*", "accept-language": "en-US",
-		"Connection":             "keep-alive",
-		"User-Agent":             "python/3.11.7 (Linux-x86_64-with-glibc2.36) msrest/0.7.1 msrest_azure/0.6.4 IoTPlatformCliExtension/0.25.0",
+		"Connection": "keep-alive",
+		"User-Agent": "python/3.11.7 (Linux-x86_64-with-glibc2.36) msrest/0.7.1 msrest_azure/0.6.4 " +
+			"IoTPlatformCliExtension/0.25.0",
 		"x-ms-client-request-id": "6f6f2c1e-cb93-11ef-8a3c-0242ac110002",
 		"Authorization": az.token(az.service.HostName, az.service.SharedAccessKeyName,
 			az.service.SharedAccessKey),
@@ -217,7 +218,8 @@ func TestAzureIoTExtensionDPS(t *testing.T) {
 		}
 		x509 := az.send("PUT", enrollments+"x509",
 			`{"registrationId": "x509", "deviceId": "thing", "optionalDeviceInformation": {"model": "A1"}, `+
-				`"attestation": {"type": "x509", "x509": {"clientCertificates": {"primary": {"certificate": `+az.encode(strings.TrimSpace(string(certificate)))+`}}}}, `+
+				`"attestation": {"type": "x509", "x509": {"clientCertificates": {"primary": {"certificate": `+
+				az.encode(strings.TrimSpace(string(certificate)))+`}}}}, `+
 				`"capabilities": {"iotEdge": false}, "initialTwin": {"tags": {"site": "harbour"}, "properties": {"desired": {"interval": 5}}}, `+
 				`"provisioningStatus": "disabled", "reprovisionPolicy": {"updateHubAssignment": false, "migrateDeviceData": false}, `+
 				`"allocationPolicy": "static", "iotHubs": [`+az.encode(hubHost)+`]}`, 200)
@@ -226,7 +228,8 @@ func TestAzureIoTExtensionDPS(t *testing.T) {
 			"initialTwin.tags.site", "harbour", "optionalDeviceInformation.model", "A1",
 			"attestation.x509.clientCertificates.primary.info.subjectName", "CN=x509")
 		az.send("PUT", enrollments+"nearest", `{"registrationId": "nearest", "optionalDeviceInformation": {}, `+
-			`"attestation": {"type": "symmetricKey", "symmetricKey": {}}, `+settings+`, "allocationPolicy": "geoLatency"}`, 200)
+			`"attestation": {"type": "symmetricKey", "symmetricKey": {}}, `+settings+
+			`, "allocationPolicy": "geoLatency"}`, 200)
 		az.send("PUT", enrollments+"keys",
 			`{"registrationId": "keys", "attestation": {"type": "symmetricKey", "symmetricKey": {}}}`, 409)
 	})
@@ -266,13 +269,16 @@ func TestAzureIoTExtensionDPS(t *testing.T) {
 		attestation := regexp.MustCompile(`\.\d{7}Z"`).ReplaceAllString(az.encode(read.at("attestation")), `.000Z"`)
 		updated = az.send("PUT", enrollments+"x509",
 			`{"registrationId": "x509", "deviceId": "thing", "attestation": `+attestation+
-				`, "etag": `+az.encode(read.at("etag"))+`, "provisioningStatus": "enabled", "allocationPolicy": "static", "iotHubs": [`+az.encode(hubHost)+`]}`, 200, "If-Match", "*")
+				`, "etag": `+az.encode(read.at("etag"))+
+				`, "provisioningStatus": "enabled", "allocationPolicy": "static", "iotHubs": [`+az.encode(hubHost)+`]}`,
+			200, "If-Match", "*")
 		az.has(updated, "provisioningStatus", "enabled",
 			"attestation.x509.clientCertificates.primary.info.subjectName", "CN=x509")
 	})
 	az.command("enrollment-group create", func(az azureCLI) {
 		created := az.send("PUT", groups+"meters",
-			`{"enrollmentGroupId": "meters", "attestation": {"type": "symmetricKey", "symmetricKey": {}}, `+settings+`}`, 200)
+			`{"enrollmentGroupId": "meters", "attestation": {"type": "symmetricKey", "symmetricKey": {}}, `+settings+
+				`}`, 200)
 		az.has(created, "enrollmentGroupId", "meters", "provisioningStatus", "enabled")
 	})
 	az.command("enrollment-group list", func(az azureCLI) {
@@ -315,8 +321,8 @@ func TestAzureIoTExtensionDPS(t *testing.T) {
 	az.command("enrollment-group update, delete", func(az azureCLI) {
 		mechanism := az.send("POST", groups+"meters/attestationmechanism", "", 200)
 		az.has(az.send("PUT", groups+"meters",
-			`{"enrollmentGroupId": "meters", "attestation": `+mechanism.text+`, "provisioningStatus": "disabled", `+settings+`}`,
-			200, "If-Match", "*"), "provisioningStatus", "disabled")
+			`{"enrollmentGroupId": "meters", "attestation": `+mechanism.text+`, "provisioningStatus": "disabled", `+
+				settings+`}`, 200, "If-Match", "*"), "provisioningStatus", "disabled")
 		az.send("DELETE", groups+"meters", "", 204, "If-Match", "*")
 		az.has(az.send("GET", groups+"meters", "", 404), "errorCode", 404204)
 	})
@@ -404,11 +410,13 @@ func TestAzureIoTExtensionHub(t *testing.T) {
 		authentication := `{"symmetricKey": {"primaryKey": ` +
 			az.encode(shown.at("authentication.symmetricKey.primaryKey")) + `, "secondaryKey": ` +
 			az.encode(shown.at("authentication.symmetricKey.secondaryKey")) + `}, "type": "sas"}`
-		body := `{"deviceId": "d1", "etag": "*", "status": "disabled", "statusReason": "repair", "authentication": ` + authentication + `, "capabilities": {"iotEdge": false}}`
+		body := `{"deviceId": "d1", "etag": "*", "status": "disabled", "statusReason": "repair", "authentication": ` +
+			authentication + `, "capabilities": {"iotEdge": false}}`
 		updated := az.send("PUT", "/devices/d1", body, 200, "If-Match", `"*"`)
 		az.has(updated, "status", "disabled", "statusReason", "repair", "authentication.symmetricKey.primaryKey",
 			shown.at("authentication.symmetricKey.primaryKey"))
-		if at := fmt.Sprint(updated.at("statusUpdatedTime")); !regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z$`).MatchString(at) {
+		if at := fmt.Sprint(updated.at("statusUpdatedTime")); !regexp.MustCompile(
+			`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z$`).MatchString(at) {
 			az.Errorf("the status was updated at %s", at)
 		}
 		az.send("PUT", "/devices/d1", body, 412, "If-Match", `"`+fmt.Sprint(shown.at("etag"))+`"`) // with --etag
@@ -426,7 +434,8 @@ func TestAzureIoTExtensionHub(t *testing.T) {
 		// With --key-type swap it sends the identity back as it read it, with the hub's name.
 		identity := after.fields
 		identity["hub"] = host
-		identity["authentication"] = map[string]any{"symmetricKey": map[string]any{"primaryKey": after.at(secondary), "secondaryKey": after.at(primary)}, "type": "sas"}
+		identity["authentication"] = map[string]any{"symmetricKey": map[string]any{"primaryKey": after.at(secondary),
+			"secondaryKey": after.at(primary)}, "type": "sas"}
 		swapped := az.send("PUT", "/devices/d1", az.encode(identity), 200, "If-Match", `"*"`)
 		if swapped.at(primary) != before.at(secondary) {
 			az.Errorf("swapped is %s", swapped.text)

@@ -33,7 +33,8 @@ func TestStart(t *testing.T) {
 	_, err = berth.Provisioning.CreateEnrollment(ctx, enroll.Enrollment{
 		RegistrationID: "device-1",
 		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
+			ClientCertificates: &enroll.X509Certificates{
+				Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
 	})
 	if err != nil {
 		t.Fatal(err)

@@ -86,7 +86,8 @@ func TestRestart(t *testing.T) {
 	for _, test := range []struct {
 		gap     time.Duration
 		trusted bool
-	}{{0, true}, {time.Minute, true}, {59 * time.Minute, true}, {-30 * time.Second, true}, {2 * time.Hour, false}, {400 * day, false}, {-2 * time.Minute, false}} {
+	}{{0, true}, {time.Minute, true}, {59 * time.Minute, true}, {-30 * time.Second, true}, {2 * time.Hour, false},
+		{400 * day, false}, {-2 * time.Minute, false}} {
 		w := newWorld()
 		c := New(w.config(w.wall.Add(-test.gap)))
 		if got := c.Trusted(); got != test.trusted || c.Jumped() {

@@ -20,9 +20,12 @@ const chromium = "/usr/bin/chromium"
 func installBrowser() error {
 	if _, err := os.Stat(chromium); err != nil {
 		fmt.Println("conformance: set-up: apt-get install chromium")
-		for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "chromium", "fonts-noto-core"}} {
-			if output, err := exec.Command("apt-get", append([]string{"-qq"}, args...)...).CombinedOutput(); err != nil {
-				return fmt.Errorf("%s is not there and can't be installed: apt-get install chromium, as root: %w\n%s", chromium, err, output)
+		for _, args := range [][]string{{"update"},
+			{"install", "-y", "--no-install-recommends", "chromium", "fonts-noto-core"}} {
+			if output, err := exec.Command("apt-get",
+				append([]string{"-qq"}, args...)...).CombinedOutput(); err != nil {
+				return fmt.Errorf("%s is not there and can't be installed: apt-get install chromium, as root: %w\n%s",
+					chromium, err, output)
 			}
 		}
 	}

@@ -26,15 +26,18 @@ func TestSDKs(t *testing.T) {
 	deviceCertificates(t, certificates)
 
 	instant := start(t, binary, data, certificates, "instant")
-	instant.berth(t, nil, "enrollment", "create", quickstartID, "--x509", filepath.Join(certificates, "python-device.pem"))
+	instant.berth(t, nil, "enrollment", "create", quickstartID, "--x509",
+		filepath.Join(certificates, "python-device.pem"))
 	for _, program := range quickstarts {
 		t.Run("instant/"+program.name, func(t *testing.T) { program.test(t, instant) })
 	}
 	t.Run("telemetry", func(t *testing.T) { firstTelemetry(t, instant) })
-	for _, module := range []string{"test_twin", "test_symmetric_key", "test_reconnect", "test_refusals", "test_provisioning_key", "test_group", "test_custom_allocation", "test_reprovision", "test_service_client"} {
+	for _, module := range []string{"test_twin", "test_symmetric_key", "test_reconnect", "test_refusals",
+		"test_provisioning_key", "test_group", "test_custom_allocation", "test_reprovision", "test_service_client"} {
 		t.Run("python/"+module, func(t *testing.T) { instant.run(t, python("-m", "unittest", "-v", module)) })
 	}
-	for _, file := range []string{"enrollments", "groups", "provisioning", "operations", "registry", "device", "refusals"} {
+	for _, file := range []string{"enrollments", "groups", "provisioning", "operations", "registry", "device",
+		"refusals"} {
 		t.Run("node/"+file, func(t *testing.T) { instant.run(t, node("--test", file+".test.js")) })
 	}
 	t.Run("attempts", func(t *testing.T) { refusalsExplained(t, instant) })
@@ -88,7 +91,8 @@ func refusalsExplained(t *testing.T, s *server) {
 		}
 		last := attempts[0]
 		failed := last.Checks[len(last.Checks)-1]
-		if last.Outcome != "refused" || last.Code != 401002 || failed.Name != refusal.check || failed.Passed || failed.Advice == "" {
+		if last.Outcome != "refused" || last.Code != 401002 || failed.Name != refusal.check || failed.Passed ||
+			failed.Advice == "" {
 			t.Errorf("%s: want refused 401002 at check %q, got %+v", refusal.registrationID, refusal.check, last)
 		}
 	}
@@ -111,7 +115,8 @@ func acrossRestart(t *testing.T, before *server, restart func() *server) *server
 // cleanUp deletes what the quickstart made. Nothing may be left then: the
 // programs delete what they make.
 func cleanUp(t *testing.T, s *server) {
-	for _, list := range [][]string{{"device", "list", "--hub", "berth"}, {"registration", "list"}, {"enrollment", "list"}} {
+	for _, list := range [][]string{{"device", "list", "--hub", "berth"}, {"registration", "list"},
+		{"enrollment", "list"}} {
 		s.berth(t, nil, list[0], "delete", quickstartID)
 		var left []any
 		s.berth(t, &left, list...)

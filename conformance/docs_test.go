@@ -217,7 +217,8 @@ func readersEnvironment(t *testing.T, home, binary, sample string) []string {
 		t.Fatal(err)
 	}
 	environment := slices.DeleteFunc(os.Environ(), func(variable string) bool {
-		return strings.HasPrefix(variable, "BERTH_") || strings.HasPrefix(variable, "XDG_") || strings.HasPrefix(variable, "GIT_CONFIG_")
+		return strings.HasPrefix(variable, "BERTH_") || strings.HasPrefix(variable, "XDG_") ||
+			strings.HasPrefix(variable, "GIT_CONFIG_")
 	})
 	return append(environment,
 		"HOME="+home,

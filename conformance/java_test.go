@@ -16,7 +16,8 @@ import (
 func TestJava(t *testing.T) {
 	certificates := t.TempDir()
 	now := time.Now()
-	deviceCertificate(t, certificates, "java-certificate", "java-certificate", now.Add(-time.Hour), now.Add(24*time.Hour))
+	deviceCertificate(t, certificates, "java-certificate", "java-certificate", now.Add(-time.Hour),
+		now.Add(24*time.Hour))
 	signedCertificate(t, certificates, "java-signed", "java-authority")
 	binary, data := build(t), t.TempDir()
 	s := start(t, binary, data, certificates, "instant")
@@ -32,7 +33,8 @@ func TestJava(t *testing.T) {
 	}
 	for _, command := range [][]string{
 		append([]string{"javac", "-cp", libraries + "/*", "-d", classes}, sources...),
-		{"keytool", "-importcert", "-noprompt", "-alias", "berth", "-file", s.info.CAFile, "-keystore", store, "-storepass", "changeit"},
+		{"keytool", "-importcert", "-noprompt", "-alias", "berth", "-file", s.info.CAFile, "-keystore", store,
+			"-storepass", "changeit"},
 	} {
 		if output, err := exec.Command(command[0], command[1:]...).CombinedOutput(); err != nil {
 			t.Fatalf("%s: %v\n%s", command[0], err, output)
@@ -41,8 +43,8 @@ func TestJava(t *testing.T) {
 	run := func(t *testing.T, s *server, chosen ...string) {
 		lines := s.run(t, program{"java", append([]string{"java", "-Djavax.net.ssl.trustStore=" + store,
 			"-Djavax.net.ssl.trustStorePassword=changeit", "-cp", libraries + "/*:" + classes,
-			"org.junit.platform.console.ConsoleLauncher", "execute", "--disable-banner", "--disable-ansi-colors", "--details=tree",
-			"--fail-if-no-tests"}, chosen...)})
+			"org.junit.platform.console.ConsoleLauncher", "execute", "--disable-banner", "--disable-ansi-colors",
+			"--details=tree", "--fail-if-no-tests"}, chosen...)})
 		for _, line := range lines {
 			if strings.Contains(line, "tests ") && !strings.Contains(line, " 0 tests ") {
 				t.Log(line)
@@ -58,7 +60,8 @@ func TestJava(t *testing.T) {
 // installJava fetches the Java SDKs from Maven Central.
 func installJava() error {
 	return once("java/lib", "java/pom.xml",
-		[]string{"mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", "java/pom.xml", "dependency:copy-dependencies", "-DoutputDirectory=lib"})
+		[]string{"mvn", "--batch-mode", "--quiet", "-Dstyle.color=never", "--file", "java/pom.xml",
+			"dependency:copy-dependencies", "-DoutputDirectory=lib"})
 }
 
 // signedCertificate makes a device's certificate in a file with that of the authority

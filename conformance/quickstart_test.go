@@ -64,7 +64,8 @@ func (q quickstart) test(t *testing.T, s *server) {
 		"Will send telemetry from the provisioned device",
 	}
 	if len(lines) != len(head)+20 || !slices.Equal(lines[:len(head)], head) {
-		t.Fatalf("the transcript is\n%s\nwant\n%s\nand twenty lines", strings.Join(lines, "\n"), strings.Join(head, "\n"))
+		t.Fatalf("the transcript is\n%s\nwant\n%s\nand twenty lines", strings.Join(lines, "\n"),
+			strings.Join(head, "\n"))
 	}
 	for i := 1; i <= 10; i++ {
 		sending := slices.Index(lines, fmt.Sprintf("sending message #%d", i))
@@ -75,10 +76,12 @@ func (q quickstart) test(t *testing.T, s *server) {
 	}
 
 	var messages []message
-	s.berth(t, &messages, "telemetry", "tail", "--hub", "berth", "--from", begun.UTC().Format(time.RFC3339Nano), "--max", "10")
+	s.berth(t, &messages, "telemetry", "tail", "--hub", "berth", "--from", begun.UTC().Format(time.RFC3339Nano),
+		"--max", "10")
 	tenMessages(t, messages)
 	var identity struct{ DeviceID, Status string }
-	if s.berth(t, &identity, "device", "show", quickstartID); identity.DeviceID != quickstartID || identity.Status != "enabled" {
+	if s.berth(t, &identity, "device", "show", quickstartID); identity.DeviceID != quickstartID ||
+		identity.Status != "enabled" {
 		t.Errorf("berth device show: %+v, want it enabled", identity)
 	}
 	var attempts []struct{ Outcome, Hub, Protocol string }

@@ -34,7 +34,8 @@ func installSDKs() error {
 	}
 	err := once(".venv", "python/requirements.txt",
 		[]string{"python3", "-m", "venv", "--clear", ".venv"},
-		[]string{".venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--requirement", "python/requirements.txt"})
+		[]string{".venv/bin/pip", "install", "--quiet", "--disable-pip-version-check", "--requirement",
+			"python/requirements.txt"})
 	if err != nil {
 		return err
 	}

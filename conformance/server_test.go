@@ -39,7 +39,8 @@ type server struct {
 func build(t *testing.T) string {
 	t.Helper()
 	binary := filepath.Join(t.TempDir(), "berth")
-	if output, err := exec.Command("go", "build", "-o", binary, "github.com/berth-iot/berth/cmd/berth").CombinedOutput(); err != nil {
+	if output, err := exec.Command("go", "build", "-o", binary,
+		"github.com/berth-iot/berth/cmd/berth").CombinedOutput(); err != nil {
 		t.Fatalf("build berth: %v\n%s", err, output)
 	}
 	return binary
@@ -50,8 +51,10 @@ func build(t *testing.T) string {
 func start(t *testing.T, binary, data, certificates, registration string) *server {
 	t.Helper()
 	requirePorts(t, 8883, 443)
-	s := &server{binary: binary, data: data, registration: registration, certificates: certificates, ended: make(chan struct{})}
-	s.process = exec.Command(binary, "up", "--data", data, "--registration", registration, "--amqp-port", "0", "--portal-port", "0")
+	s := &server{binary: binary, data: data, registration: registration, certificates: certificates,
+		ended: make(chan struct{})}
+	s.process = exec.Command(binary, "up", "--data", data, "--registration", registration, "--amqp-port", "0",
+		"--portal-port", "0")
 	s.process.Stderr = &s.log
 	output, err := s.process.StdoutPipe()
 	if err != nil {

@@ -34,7 +34,8 @@ func installTPM() error {
 	fmt.Println("conformance: set-up: apt-get install swtpm")
 	for _, args := range [][]string{{"update"}, {"install", "-y", "--no-install-recommends", "swtpm"}} {
 		if output, err := exec.Command("apt-get", append([]string{"-qq"}, args...)...).CombinedOutput(); err != nil {
-			return fmt.Errorf("swtpm is not there and can't be installed: apt-get install swtpm, as root: %w\n%s", err, output)
+			return fmt.Errorf("swtpm is not there and can't be installed: apt-get install swtpm, as root: %w\n%s", err,
+				output)
 		}
 	}
 	return nil
@@ -50,7 +51,8 @@ func startTPM(t *testing.T) string {
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
 	socket := filepath.Join(dir, "socket")
-	process := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--server", "type=unixio,path="+socket, "--flags", "not-need-init,startup-clear")
+	process := exec.Command("swtpm", "socket", "--tpm2", "--tpmstate", "dir="+dir, "--server", "type=unixio,path="+
+		socket, "--flags", "not-need-init,startup-clear")
 	if err := process.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +105,8 @@ func TestTPM(t *testing.T) {
 			tpm := newTPM(t, keys)
 			id := tpm.RegistrationID()
 			s.berth(t, nil, "enrollment", "create", id, "--tpm", tpm.EndorsementKey())
-			options := device.ProvisioningOptions{Host: s.info.ProvisioningHost, IDScope: s.info.IDScope, RegistrationID: id, TPM: tpm, RootCAs: roots}
+			options := device.ProvisioningOptions{Host: s.info.ProvisioningHost, IDScope: s.info.IDScope,
+				RegistrationID: id, TPM: tpm, RootCAs: roots}
 
 			// Twice, as a device that restarts does: each time by a challenge of its own.
 			for range 2 {
@@ -112,7 +115,8 @@ func TestTPM(t *testing.T) {
 					t.Fatal(err)
 				}
 				state := registration.RegistrationState
-				client, err := device.Connect(ctx, device.HubOptions{Host: state.AssignedHub, DeviceID: state.DeviceID, TPM: tpm, RootCAs: roots})
+				client, err := device.Connect(ctx,
+					device.HubOptions{Host: state.AssignedHub, DeviceID: state.DeviceID, TPM: tpm, RootCAs: roots})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -130,7 +134,8 @@ func TestTPM(t *testing.T) {
 			other := options
 			other.TPM = newTPM(t, keys)
 			var refusal *fault.Error
-			if _, err := device.Provision(ctx, other); !errors.As(err, &refusal) || refusal.Code != fault.UnauthorizedAccess {
+			if _, err := device.Provision(ctx, other); !errors.As(err, &refusal) ||
+				refusal.Code != fault.UnauthorizedAccess {
 				t.Errorf("another TPM: got %v, want 401002", err)
 			}
 			if check := lastCheck(t, s, id); check != "enrolled endorsement key" {
@@ -148,13 +153,16 @@ func TestTPM(t *testing.T) {
 // that can't open the challenge, and what it answers is not taken.
 func impostor(t *testing.T, s *server, roots *x509.CertPool, id string, enrolled, own *device.TPM) {
 	t.Helper()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}, Timeout: programTimeout}
+	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}},
+		Timeout: programTimeout}
 	defer client.CloseIdleConnections()
 	register := func(token string) (status int, challenge struct{ AuthenticationKey []byte }) {
 		t.Helper()
-		body := fmt.Sprintf(`{"registrationId":%q,"tpm":{"endorsementKey":%q,"storageRootKey":%q}}`, id, enrolled.EndorsementKey(), enrolled.StorageRootKey())
+		body := fmt.Sprintf(`{"registrationId":%q,"tpm":{"endorsementKey":%q,"storageRootKey":%q}}`, id,
+			enrolled.EndorsementKey(), enrolled.StorageRootKey())
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodPut,
-			"https://"+s.info.ProvisioningHost+"/"+s.info.IDScope+"/registrations/"+id+"/register?api-version=2021-06-01", strings.NewReader(body))
+			"https://"+s.info.ProvisioningHost+"/"+s.info.IDScope+"/registrations/"+id+
+				"/register?api-version=2021-06-01", strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +183,8 @@ func impostor(t *testing.T, s *server, roots *x509.CertPool, id string, enrolled
 	if err := own.Activate(challenge.AuthenticationKey); status != http.StatusUnauthorized || err == nil {
 		t.Errorf("answered %d, and another TPM opens the challenge: %v", status, err)
 	}
-	token, err := credential.NewToken(s.info.IDScope+"/registrations/"+id, "registration", credential.NewKey(32), time.Now().Add(time.Hour))
+	token, err := credential.NewToken(s.info.IDScope+"/registrations/"+id, "registration", credential.NewKey(32),
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -200,7 +209,8 @@ func simulatedTPM(t *testing.T, s *server) {
 		t.Fatalf("there is no word of how to enroll the TPM:\n%s", refused)
 	}
 	s.berth(t, nil, strings.Fields(string(advice[1]))...)
-	if output, err := exec.Command(s.binary, simulate...).CombinedOutput(); err != nil || !strings.Contains(string(output), "done sending message #1") {
+	if output, err := exec.Command(s.binary, simulate...).CombinedOutput(); err != nil ||
+		!strings.Contains(string(output), "done sending message #1") {
 		t.Errorf("%v\n%s", err, output)
 	}
 }

@@ -9,8 +9,9 @@ type Feedback struct {
 	DeviceGenerationID string        `json:"deviceGenerationId"`
 	DeviceID           string        `json:"deviceId"`
 	EnqueuedTime       document.Time `json:"enqueuedTimeUtc"` // of the outcome
-	StatusCode         string        `json:"statusCode"`      // Success, Expired, DeliveryCountExceeded, Rejected or Purged
-	Description        string        `json:"description"`
+	// Success, Expired, DeliveryCountExceeded, Rejected or Purged
+	StatusCode  string `json:"statusCode"`
+	Description string `json:"description"`
 }
 
 // PurgeResult is the answer to a purge of a device's queue.

@@ -29,8 +29,9 @@ func TestCertificateForms(t *testing.T) {
 	block, _ := pem.Decode(text)
 	encoded := base64.StdEncoding.EncodeToString(block.Bytes)
 	for name, form := range map[string][]byte{
-		"PEM":                     text,
-		"PEM of Windows":          append([]byte("\xef\xbb\xbf"), bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))...),
+		"PEM": text,
+		"PEM of Windows": append([]byte("\xef\xbb\xbf"),
+			bytes.ReplaceAll(text, []byte("\n"), []byte("\r\n"))...),
 		"PEM behind its text":     append([]byte("Certificate:\n    Version: 3\n"), text...),
 		"DER":                     block.Bytes,
 		"base64 of DER":           []byte(encoded),
@@ -69,11 +70,12 @@ func TestParseCertificatesRefuses(t *testing.T) {
 		"certificate and key":    {append(bytes.Clone(text), key...), "private key"},
 		"a private key in DER":   {keyBlock.Bytes, "private key"},
 		"a key in base64 of DER": {[]byte(base64.StdEncoding.EncodeToString(keyBlock.Bytes)), "private key"},
-		"a request":              {[]byte("-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"), "CERTIFICATE REQUEST"},
-		"half of one":            {text[:len(text)/2], "whole certificate"},
-		"garbage inside":         {[]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "can't be read"},
-		"too many":               {bytes.Repeat(text, maxCertificates+1), "more than"},
-		"five megabytes":         {bytes.Repeat([]byte("A"), 5<<20), "too large"},
+		"a request": {[]byte(
+			"-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n"), "CERTIFICATE REQUEST"},
+		"half of one":    {text[:len(text)/2], "whole certificate"},
+		"garbage inside": {[]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), "can't be read"},
+		"too many":       {bytes.Repeat(text, maxCertificates+1), "more than"},
+		"five megabytes": {bytes.Repeat([]byte("A"), 5<<20), "too large"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := ParseCertificates(c.data)
@@ -106,13 +108,18 @@ func TestLoadKeyPair(t *testing.T) {
 		t.Errorf("loaded %s", pair.Leaf.Subject)
 	}
 	for name, c := range map[string]struct{ certificate, key, passPhrase, want string }{
-		"wrong pass phrase":  {certificateFile, keyFile, "4321", "pass phrase is wrong"},
-		"no pass phrase":     {certificateFile, keyFile, "", "encrypted"},
-		"key of another":     {certificateFile, write("other.pem", other), "", "does not hold the private key"},
-		"files exchanged":    {keyFile, certificateFile, "1234", "private key"},
-		"no such file":       {certificateFile, filepath.Join(folder, "none"), "", "no such file"},
-		"legacy encryption":  {certificateFile, write("legacy.pem", []byte("-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n")), "1234", "openssl pkcs8"},
-		"key of no use here": {certificateFile, write("dh.pem", []byte("-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----\n")), "", "DSA"},
+		"wrong pass phrase": {certificateFile, keyFile, "4321", "pass phrase is wrong"},
+		"no pass phrase":    {certificateFile, keyFile, "", "encrypted"},
+		"key of another":    {certificateFile, write("other.pem", other), "", "does not hold the private key"},
+		"files exchanged":   {keyFile, certificateFile, "1234", "private key"},
+		"no such file":      {certificateFile, filepath.Join(folder, "none"), "", "no such file"},
+		"legacy encryption": {certificateFile,
+			write("legacy.pem",
+				[]byte(
+					"-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: DES-EDE3-CBC,00\n\nAAAA\n-----END RSA PRIVATE KEY-----\n")), "1234", "openssl pkcs8"},
+		"key of no use here": {certificateFile,
+			write("dh.pem", []byte("-----BEGIN DSA PRIVATE KEY-----\nAAAA\n-----END DSA PRIVATE KEY-----\n")), "",
+			"DSA"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, err := LoadKeyPair(c.certificate, c.key, c.passPhrase)
@@ -149,11 +156,13 @@ func TestAuthorityIssuesServerCertificates(t *testing.T) {
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.Certificate)
 	for _, host := range []string{"localhost", "127.0.0.1", "hub.example"} {
-		if _, err := server[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots, CurrentTime: noon.Add(time.Minute)}); err != nil {
+		if _, err := server[0].Verify(x509.VerifyOptions{DNSName: host, Roots: roots,
+			CurrentTime: noon.Add(time.Minute)}); err != nil {
 			t.Errorf("%s: %v", host, err)
 		}
 	}
-	if _, err := server[0].Verify(x509.VerifyOptions{DNSName: "elsewhere", Roots: roots, CurrentTime: noon.Add(time.Minute)}); err == nil {
+	if _, err := server[0].Verify(x509.VerifyOptions{DNSName: "elsewhere", Roots: roots,
+		CurrentTime: noon.Add(time.Minute)}); err == nil {
 		t.Error("the certificate is good for elsewhere")
 	}
 }
@@ -176,7 +185,8 @@ func FuzzParseCertificates(f *testing.F) {
 // DER is binary: a last byte that would be a space in text belongs to it.
 func TestDERThatEndsLikeASpace(t *testing.T) {
 	for {
-		text, _, err := NewDeviceCertificate(DeviceCertificate{CommonName: "d1", KeyType: EC256, NotBefore: time.Now(), Validity: time.Hour})
+		text, _, err := NewDeviceCertificate(DeviceCertificate{CommonName: "d1", KeyType: EC256, NotBefore: time.Now(),
+			Validity: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -186,7 +196,8 @@ func TestDERThatEndsLikeASpace(t *testing.T) {
 		}
 		certificates, err := ParseCertificates(block.Bytes)
 		if err != nil || len(certificates) != 1 || !bytes.Equal(certificates[0].Raw, block.Bytes) {
-			t.Errorf("a certificate that ends with %#x is read as %v, error %v", block.Bytes[len(block.Bytes)-1], certificates, err)
+			t.Errorf("a certificate that ends with %#x is read as %v, error %v", block.Bytes[len(block.Bytes)-1],
+				certificates, err)
 		}
 		return
 	}

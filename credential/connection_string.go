@@ -67,5 +67,6 @@ func (c ConnectionString) String() string {
 	if c.DeviceID != "" {
 		return fmt.Sprintf("HostName=%s;DeviceId=%s;SharedAccessKey=%s", c.HostName, c.DeviceID, c.SharedAccessKey)
 	}
-	return fmt.Sprintf("HostName=%s;SharedAccessKeyName=%s;SharedAccessKey=%s", c.HostName, c.SharedAccessKeyName, c.SharedAccessKey)
+	return fmt.Sprintf("HostName=%s;SharedAccessKeyName=%s;SharedAccessKey=%s", c.HostName, c.SharedAccessKeyName,
+		c.SharedAccessKey)
 }

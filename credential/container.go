@@ -135,7 +135,8 @@ func recognize(data []byte) error {
 		return ErrPrivateKey
 	case hasTags(tags, tagInteger, tagSequence) && bytes.HasPrefix(values[1].algorithm(), oidPKCS7):
 		return errPKCS12
-	case hasTags(tags, tagInteger, tagSequence, tagOctetString) && values[0].isVersion() && values[1].algorithm() != nil:
+	case hasTags(tags, tagInteger, tagSequence, tagOctetString) && values[0].isVersion() &&
+		values[1].algorithm() != nil:
 		return ErrPrivateKey // PKCS #8
 	case hasTags(tags, tagSequence, tagOctetString) && isEncryption(values[0].algorithm()):
 		return ErrPrivateKey // PKCS #8, encrypted
@@ -162,7 +163,8 @@ func recognizeSigned(signed value) error {
 	if hasTags(tags, tagInteger) { // the version of a list
 		tags = tags[1:]
 	}
-	if hasTags(tags, tagSequence, tagSequence, tagUTCTime) || hasTags(tags, tagSequence, tagSequence, tagGeneralizedTime) {
+	if hasTags(tags, tagSequence, tagSequence, tagUTCTime) ||
+		hasTags(tags, tagSequence, tagSequence, tagGeneralizedTime) {
 		return errRevocations
 	}
 	return nil

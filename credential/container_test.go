@@ -103,7 +103,9 @@ func TestContainers(t *testing.T) {
 		{"a Java key store", []byte("\xfe\xed\xfe\xed\x00\x00\x00\x02\x00\x00\x00\x01"), "keytool -exportcert", true},
 		{"a Java key store, JCEKS", []byte("\xce\xce\xce\xce\x00\x00\x00\x02\x00\x00\x00\x01"), "keytool -exportcert",
 			true},
-		{"OpenSSH", []byte("-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n"),
+		{"OpenSSH",
+			[]byte(
+				"-----BEGIN OPENSSH PRIVATE KEY-----\nb3BlbnNzaC1rZXktdjEAAAAA\n-----END OPENSSH PRIVATE KEY-----\n"),
 			"private key", true},
 		{"OpenSSH without armour", []byte("openssh-key-v1\x00\x00\x00\x00\x04none"), "private key", true},
 		{"a public key of OpenSSH", []byte("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBQ7 me@here\n"), "public key", false},
@@ -194,7 +196,8 @@ func TestPadding(t *testing.T) {
 				}
 				certificates, err := ParseCertificates(content)
 				switch {
-				case c.says == "" && (err != nil || len(certificates) != c.count || !bytes.Equal(certificates[0].Raw, der)):
+				case c.says == "" &&
+					(err != nil || len(certificates) != c.count || !bytes.Equal(certificates[0].Raw, der)):
 					t.Errorf("%s is read as %d certificates, error %v", form, len(certificates), err)
 				case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
 					t.Errorf("%s: %v, want %q", form, err, c.says)

@@ -134,7 +134,8 @@ func unusableRequest(key error) error {
 func KeyKind(key any) string {
 	switch key := key.(type) {
 	case *ecdsa.PublicKey:
-		return map[int]string{224: "ec-p224", 256: "ec-p256", 384: "ec-p384", 521: "ec-p521"}[key.Curve.Params().BitSize]
+		return map[int]string{224: "ec-p224", 256: "ec-p256", 384: "ec-p384",
+			521: "ec-p521"}[key.Curve.Params().BitSize]
 	case *rsa.PublicKey:
 		return fmt.Sprintf("rsa-%d", key.N.BitLen())
 	}
@@ -170,7 +171,8 @@ func (a *Authority) NewSubordinate(name string, notBefore time.Time, validity ti
 
 // IssueDevice makes a certificate with which a device proves itself, for the key of
 // its request. Nothing of the request but the key and the names given here goes in.
-func (a *Authority) IssueDevice(request *x509.CertificateRequest, commonName string, dnsNames []string, notBefore, notAfter time.Time) (*x509.Certificate, error) {
+func (a *Authority) IssueDevice(request *x509.CertificateRequest, commonName string, dnsNames []string, notBefore,
+	notAfter time.Time) (*x509.Certificate, error) {
 	template := &x509.Certificate{
 		SerialNumber:          newSerialNumber(),
 		Subject:               pkix.Name{CommonName: commonName},

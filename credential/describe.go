@@ -49,7 +49,8 @@ func ParseEnrollable(data []byte) ([]*x509.Certificate, error) {
 		return nil, err
 	}
 	if err := CheckKeyLength(parsed[0].PublicKey); err != nil {
-		return nil, fault.NewReason("it has %v, which is short enough to be broken, and no device would be let in by it. Use %s",
+		return nil, fault.NewReason("it has %v, which is short enough to be broken, and no device would be let in by "+
+			"it. Use %s",
 			err, fault.Word(UsableKeys))
 	}
 	return parsed, nil

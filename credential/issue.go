@@ -150,7 +150,8 @@ func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
-	if public, ok := certificates[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok || !public.Equal(key.Public()) {
+	if public, ok := certificates[0].PublicKey.(interface{ Equal(crypto.PublicKey) bool }); !ok ||
+		!public.Equal(key.Public()) {
 		return nil, errors.New("the private key is that of another certificate")
 	}
 	return &Authority{certificates[0], key}, nil
@@ -159,7 +160,8 @@ func ParseAuthority(certificatePEM, keyPEM []byte) (*Authority, error) {
 // IssueServer makes a server certificate for names and addresses, with an ECDSA
 // P-256 key: a handshake with an RSA key costs the server four times as much.
 // The certificate PEM holds the chain without the authority.
-func (a *Authority) IssueServer(hosts []string, notBefore time.Time, validity time.Duration) (certificatePEM, keyPEM []byte, err error) {
+func (a *Authority) IssueServer(hosts []string, notBefore time.Time,
+	validity time.Duration) (certificatePEM, keyPEM []byte, err error) {
 	key, err := NewPrivateKey(EC256)
 	if err != nil {
 		return nil, nil, err

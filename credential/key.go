@@ -54,7 +54,8 @@ func ParsePrivateKey(text []byte, passPhrase string) (crypto.Signer, error) {
 		return nil, errors.New("this holds no private key in PEM (-----BEGIN PRIVATE KEY-----)")
 	}
 	if block.Headers["DEK-Info"] != "" {
-		return nil, errors.New("this key is encrypted in OpenSSL's legacy form. Convert it: openssl pkcs8 -topk8 -in OLD -out NEW")
+		return nil, errors.New("this key is encrypted in OpenSSL's legacy form. Convert it: openssl pkcs8 -topk8 -in " +
+			"OLD -out NEW")
 	}
 	var key any
 	var err error
@@ -64,7 +65,8 @@ func ParsePrivateKey(text []byte, passPhrase string) (crypto.Signer, error) {
 			return nil, errors.New("this key is encrypted. Give its pass phrase (PASS_PHRASE)")
 		}
 		if key, err = pkcs8.ParsePKCS8PrivateKey(block.Bytes, []byte(passPhrase)); err != nil {
-			return nil, errors.New("this key does not open: the pass phrase is wrong, or its cipher is not PBES2 (then convert it: openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW)")
+			return nil, errors.New("this key does not open: the pass phrase is wrong, or its cipher is not PBES2 " +
+				"(then convert it: openssl pkcs8 -topk8 -v2 aes256 -in OLD -out NEW)")
 		}
 	case "PRIVATE KEY":
 		key, err = x509.ParsePKCS8PrivateKey(block.Bytes)

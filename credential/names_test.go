@@ -8,7 +8,8 @@ import (
 
 // FuzzCanonicalName compares names that strangers write.
 func FuzzCanonicalName(f *testing.F) {
-	for _, name := range []pkix.Name{{}, {CommonName: "Root"}, {Organization: []string{"Example Works"}, CommonName: "Rœt"}} {
+	for _, name := range []pkix.Name{{}, {CommonName: "Root"},
+		{Organization: []string{"Example Works"}, CommonName: "Rœt"}} {
 		encoded, err := asn1.Marshal(name.ToRDNSequence())
 		if err != nil {
 			f.Fatal(err)

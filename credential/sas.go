@@ -134,7 +134,8 @@ func NewToken(resource, keyName, key string, expiry time.Time) (string, error) {
 	if err != nil || len(secret) == 0 {
 		return "", fault.NewReason("the shared access key is not base64")
 	}
-	return SignToken(resource, keyName, expiry, func(text []byte) ([]byte, error) { return sign(secret, string(text)), nil })
+	return SignToken(resource, keyName, expiry,
+		func(text []byte) ([]byte, error) { return sign(secret, string(text)), nil })
 }
 
 // SignToken makes a token as NewToken does, for a key that is kept elsewhere:

@@ -36,7 +36,8 @@ func TestTokenOfAnotherImplementation(t *testing.T) {
 
 // Clients spell sr in three ways; the signature is over what stands there.
 func TestTokenSignatureIsOverTheResourceAsWritten(t *testing.T) {
-	for _, resource := range []string{"0ne1%2fregistrations%2fd1", "0ne1%2Fregistrations%2Fd1", "0ne1/registrations/d1"} {
+	for _, resource := range []string{"0ne1%2fregistrations%2fd1", "0ne1%2Fregistrations%2Fd1",
+		"0ne1/registrations/d1"} {
 		made, err := NewToken("0ne1/registrations/d1", "registration", someKey, noon)
 		if err != nil {
 			t.Fatal(err)
@@ -83,7 +84,8 @@ func FuzzParseToken(f *testing.F) {
 	f.Add("SharedAccessSignature sr=a&sig=AAAA&se=1.5")
 	f.Fuzz(func(t *testing.T, text string) {
 		token, err := ParseToken(text)
-		if err == nil && (len(text) > maxToken || token.SignedBy(someKey) && token.Expired(noon) && token.Expiry.After(noon)) {
+		if err == nil &&
+			(len(text) > maxToken || token.SignedBy(someKey) && token.Expired(noon) && token.Expiry.After(noon)) {
 			t.Errorf("%q parsed to %+v", text, token)
 		}
 	})

@@ -35,7 +35,8 @@ func newFixture(t *testing.T, options ...berthtest.Option) *fixture {
 func (f *fixture) certificate(registrationID string, enrolled bool) *tls.Certificate {
 	f.t.Helper()
 	certificatePEM, keyPEM, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
-		CommonName: registrationID, KeyType: credential.EC256, NotBefore: time.Now().Add(-time.Hour), Validity: 24 * time.Hour})
+		CommonName: registrationID, KeyType: credential.EC256, NotBefore: time.Now().Add(-time.Hour),
+		Validity: 24 * time.Hour})
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -45,9 +46,11 @@ func (f *fixture) certificate(registrationID string, enrolled bool) *tls.Certifi
 	}
 	if enrolled {
 		attestation := enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificatePEM)}}}}
-		enrollment := enroll.Enrollment{RegistrationID: registrationID, Settings: enroll.Settings{Attestation: attestation,
-			InitialTwin: &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}}}
+			ClientCertificates: &enroll.X509Certificates{
+				Primary: &enroll.X509Certificate{Certificate: string(certificatePEM)}}}}
+		enrollment := enroll.Enrollment{RegistrationID: registrationID,
+			Settings: enroll.Settings{Attestation: attestation,
+				InitialTwin: &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}}}
 		if _, err := f.Provisioning.PutEnrollment(f.ctx, enrollment, ""); err != nil {
 			f.t.Fatal(err)
 		}
@@ -68,7 +71,8 @@ func (f *fixture) sasDevice(id string) device.HubOptions {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return device.HubOptions{Host: f.MQTTAddress(), DeviceID: id, SASKey: *created.Authentication.SymmetricKey.PrimaryKey, RootCAs: f.RootCAs}
+	return device.HubOptions{Host: f.MQTTAddress(), DeviceID: id,
+		SASKey: *created.Authentication.SymmetricKey.PrimaryKey, RootCAs: f.RootCAs}
 }
 
 // connect connects a device that disconnects when the test ends.
@@ -86,10 +90,11 @@ func (f *fixture) connect(options device.HubOptions) *device.Client {
 func (f *fixture) telemetry(deviceID string, n int) []telemetry.Message {
 	f.t.Helper()
 	var messages []telemetry.Message
-	err := f.Hub.Telemetry(f.ctx, telemetry.Position{Earliest: true}, deviceID, n, func(message telemetry.Message) error {
-		messages = append(messages, message)
-		return nil
-	})
+	err := f.Hub.Telemetry(f.ctx, telemetry.Position{Earliest: true}, deviceID, n,
+		func(message telemetry.Message) error {
+			messages = append(messages, message)
+			return nil
+		})
 	if err != nil || len(messages) != n {
 		f.t.Fatalf("got %d messages of %s and %v, want %d", len(messages), deviceID, err, n)
 	}

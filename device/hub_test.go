@@ -27,7 +27,8 @@ func TestTwin(t *testing.T) {
 	if err != nil || version != 2 {
 		t.Fatalf("reporting returned version %d and %v, want 2", version, err)
 	}
-	if _, err := f.Hub.PatchTwin(f.ctx, "lamp", json.RawMessage(`{"properties":{"desired":{"colour":"red"}}}`), ""); err != nil {
+	if _, err := f.Hub.PatchTwin(f.ctx, "lamp", json.RawMessage(`{"properties":{"desired":{"colour":"red"}}}`),
+		""); err != nil {
 		t.Fatal(err)
 	}
 	select {
@@ -69,7 +70,8 @@ func TestReportRefused(t *testing.T) {
 	client := f.connect(f.sasDevice("lamp"))
 	_, err := client.Report(f.ctx, json.RawMessage(`["not an object"]`))
 	var problem *fault.Error
-	if !errors.As(err, &problem) || problem.Code != fault.ArgumentInvalid || problem.Message == "" || problem.TrackingID == "" {
+	if !errors.As(err, &problem) || problem.Code != fault.ArgumentInvalid || problem.Message == "" ||
+		problem.TrackingID == "" {
 		t.Errorf("got %#v, want fault 400004 with message and tracking id", err)
 	}
 	// The connection is still good.

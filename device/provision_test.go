@@ -27,21 +27,24 @@ func TestProvisionConnectSend(t *testing.T) {
 				t.Fatal(err)
 			}
 			state := registration.RegistrationState
-			if registration.Status != "assigned" || registration.OperationID == "" || state.AssignedHub != f.Info().Hubs[0].Host ||
+			if registration.Status != "assigned" || registration.OperationID == "" ||
+				state.AssignedHub != f.Info().Hubs[0].Host ||
 				state.DeviceID != "wind-1" || state.Substatus != "initialAssignment" || state.ETag == "" ||
 				time.Since(state.CreatedDateTimeUTC.Time) > time.Minute || state.LastUpdatedDateTimeUTC.IsZero() {
 				t.Fatalf("registered as %+v with state %+v", registration, state)
 			}
 
-			client := f.connect(device.HubOptions{Host: options.Host, DeviceID: state.DeviceID, Certificate: certificate,
-				RootCAs: f.RootCAs, WebSocket: webSocket})
+			client := f.connect(device.HubOptions{Host: options.Host, DeviceID: state.DeviceID,
+				Certificate: certificate, RootCAs: f.RootCAs, WebSocket: webSocket})
 			const n = 10
 			sent := make(chan error, n)
 			for i := range n {
 				go func() {
-					sent <- client.Send(f.ctx, device.Message{MessageID: fmt.Sprint("message ", i), CorrelationID: "a+b&c=d",
-						ContentType: "application/json", ContentEncoding: "utf-8",
-						Properties: map[string]string{"über": "50 % / $", "empty": ""}, Payload: fmt.Appendf(nil, `{"speed":%d}`, i)})
+					sent <- client.Send(f.ctx,
+						device.Message{MessageID: fmt.Sprint("message ", i), CorrelationID: "a+b&c=d",
+							ContentType: "application/json", ContentEncoding: "utf-8",
+							Properties: map[string]string{"über": "50 % / $", "empty": ""},
+							Payload:    fmt.Appendf(nil, `{"speed":%d}`, i)})
 				}()
 			}
 			for range n {
@@ -54,13 +57,17 @@ func TestProvisionConnectSend(t *testing.T) {
 				id := message.SystemProperties["message-id"]
 				seen[id] = true
 				var body struct{ Speed json.Number }
-				if text, ok := message.Body.(json.RawMessage); !ok || json.Unmarshal(text, &body) != nil || fmt.Sprint("message ", body.Speed) != id {
+				if text, ok := message.Body.(json.RawMessage); !ok || json.Unmarshal(text, &body) != nil ||
+					fmt.Sprint("message ", body.Speed) != id {
 					t.Errorf("message %q has the body %s", id, message.Body)
 				}
-				if message.SystemProperties["correlation-id"] != "a+b&c=d" || message.SystemProperties["content-type"] != "application/json" ||
+				if message.SystemProperties["correlation-id"] != "a+b&c=d" ||
+					message.SystemProperties["content-type"] != "application/json" ||
 					message.SystemProperties["content-encoding"] != "utf-8" ||
-					message.Properties["über"] != "50 % / $" || message.Properties["empty"] != "" || len(message.Properties) != 2 {
-					t.Errorf("message %q has the properties %v and %v", id, message.SystemProperties, message.Properties)
+					message.Properties["über"] != "50 % / $" || message.Properties["empty"] != "" ||
+					len(message.Properties) != 2 {
+					t.Errorf("message %q has the properties %v and %v", id, message.SystemProperties,
+						message.Properties)
 				}
 			}
 			if len(seen) != n {
@@ -96,7 +103,8 @@ func TestProvisionGivesUp(t *testing.T) {
 	ctx, giveUp := context.WithCancelCause(f.ctx)
 	reason := errors.New("enough")
 	options.OnAssigning = func(string, time.Duration) { giveUp(reason) }
-	if registration, err := device.Provision(ctx, options); !errors.Is(err, reason) || registration.Status != "assigning" {
+	if registration, err := device.Provision(ctx, options); !errors.Is(err, reason) ||
+		registration.Status != "assigning" {
 		t.Errorf("got %+v and %v, want the reason for giving up", registration, err)
 	}
 }
@@ -108,7 +116,8 @@ func TestProvisionRefused(t *testing.T) {
 	if !errors.As(err, &problem) || problem.Code.Status() != 401 || problem.Message == "" || problem.TrackingID == "" {
 		t.Fatalf("got %#v, want the service's refusal with its code, message and tracking id", err)
 	}
-	if _, err := device.Provision(f.ctx, f.provision("wind-1", f.certificate("wind-2", true))); !errors.As(err, &problem) {
+	if _, err := device.Provision(f.ctx, f.provision("wind-1", f.certificate("wind-2", true))); !errors.As(err,
+		&problem) {
 		t.Errorf("with another device's certificate: got %v, want a refusal", err)
 	}
 }

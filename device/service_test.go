@@ -32,7 +32,8 @@ type serviceSession struct {
 	asked int
 }
 
-func (s *service) Open(_ context.Context, conn *mqtt.Conn, connect *mqtt.Connect) (mqtt.Session, bool, mqtt.ConnectCode) {
+func (s *service) Open(_ context.Context, conn *mqtt.Conn,
+	connect *mqtt.Connect) (mqtt.Session, bool, mqtt.ConnectCode) {
 	token, err := credential.ParseToken(string(connect.Password))
 	if err != nil || !token.SignedBy(s.key) || token.Expired(time.Now()) || token.KeyName != "registration" ||
 		token.Resource != "0ne00000001/registrations/"+connect.ClientID ||
@@ -51,7 +52,8 @@ func (s *serviceSession) Publish(message *mqtt.Publish) error {
 	}
 	status, body, _ := strings.Cut(s.answers[s.asked], " ")
 	s.asked++
-	return s.conn.Publish("$dps/registrations/res/"+status+"/?$rid="+parameters.Get("$rid")+"&retry-after=1", []byte(body), 1, false, nil)
+	return s.conn.Publish("$dps/registrations/res/"+status+"/?$rid="+parameters.Get("$rid")+"&retry-after=1",
+		[]byte(body), 1, false, nil)
 }
 
 func (s *serviceSession) Subscribe([]mqtt.Subscription) ([]byte, error) { return []byte{1}, nil }
@@ -90,8 +92,8 @@ func (s *service) start(t *testing.T) device.ProvisioningOptions {
 	})
 	roots := x509.NewCertPool()
 	roots.AddCert(authority.Certificate)
-	return device.ProvisioningOptions{Host: listener.Addr().(*net.TCPAddr).String(), IDScope: "0ne00000001", RegistrationID: "wind-1",
-		SASKey: s.key, RootCAs: roots}
+	return device.ProvisioningOptions{Host: listener.Addr().(*net.TCPAddr).String(), IDScope: "0ne00000001",
+		RegistrationID: "wind-1", SASKey: s.key, RootCAs: roots}
 }
 
 func TestProvisionWithKey(t *testing.T) {
@@ -104,10 +106,12 @@ func TestProvisionWithKey(t *testing.T) {
 	}{
 		{"assigned at once", []string{assigned}, 0, ""},
 		{"assigned later", []string{`202 {"operationId":"op 1","status":"assigning"}`, assigned}, 0, ""},
-		{"failed", []string{`200 {"operationId":"op 1","status":"failed","registrationState":{"errorCode":400004,"errorMessage":"no hub"}}`}, 400004, "no hub"},
+		{"failed",
+			[]string{`200 {"operationId":"op 1","status":"failed","registrationState":{"errorCode":400004,"errorMessage":"no hub"}}`}, 400004, "no hub"},
 		{"refused", []string{`429 {"errorCode":429001,"trackingId":"t-1","message":"slower"}`}, 429001, "slower"},
 		{"refused in other words", []string{`500 <html>`}, 500000, "<html>"},
-		{"assigned, but where to?", []string{`200 {"operationId":"op 1","status":"assigned"}`}, 0, `the status "assigned"`},
+		{"assigned, but where to?", []string{`200 {"operationId":"op 1","status":"assigned"}`}, 0,
+			`the status "assigned"`},
 		{"nonsense", []string{`200 {`}, 0, "read the answer"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -127,7 +131,8 @@ func TestProvisionWithKey(t *testing.T) {
 				return
 			}
 			var problem *fault.Error
-			if err == nil || !strings.Contains(err.Error(), c.says) || errors.As(err, &problem) != (c.code != 0) || problem != nil && problem.Code != c.code {
+			if err == nil || !strings.Contains(err.Error(), c.says) || errors.As(err, &problem) != (c.code != 0) ||
+				problem != nil && problem.Code != c.code {
 				t.Errorf("got the error %v, want %d, %s", err, c.code, c.says)
 			}
 		})
@@ -138,11 +143,13 @@ func TestProvisionWithAWrongKey(t *testing.T) {
 	options := (&service{key: credential.NewKey(64)}).start(t)
 	options.SASKey = credential.NewKey(64)
 	var refused *mqtt.RefusedError
-	if _, err := device.Provision(t.Context(), options); !errors.As(err, &refused) || refused.Code != mqtt.NotAuthorized {
+	if _, err := device.Provision(t.Context(), options); !errors.As(err, &refused) ||
+		refused.Code != mqtt.NotAuthorized {
 		t.Errorf("with another key: %v, want CONNACK 5", err)
 	}
 	options.SASKey = "no base64!"
-	if _, err := device.Provision(t.Context(), options); err == nil || errors.As(err, &refused) && strings.Contains(err.Error(), options.SASKey) {
+	if _, err := device.Provision(t.Context(), options); err == nil || errors.As(err, &refused) &&
+		strings.Contains(err.Error(), options.SASKey) {
 		t.Errorf("with a key that is none: %v", err)
 	}
 }

@@ -16,7 +16,8 @@ import (
 // each character plain or escaped.
 func spelling(t *rapid.T) string {
 	var text strings.Builder
-	for _, r := range rapid.SliceOfN(rapid.RuneFrom([]rune("ab\"\\/<&é\u2028\U0001F600\x00\n$")), 0, 6).Draw(t, "runes") {
+	for _, r := range rapid.SliceOfN(rapid.RuneFrom([]rune("ab\"\\/<&é\u2028\U0001F600\x00\n$")), 0, 6).Draw(t,
+		"runes") {
 		escape := rapid.IntRange(0, 2).Draw(t, "escape")
 		switch {
 		case escape == 1 && r > 0xffff:
@@ -105,7 +106,8 @@ func TestObjectsGoOutAsTheyCame(t *testing.T) {
 			t.Fatalf("%s is read as %s, %v", enclosed, back.O, err)
 		}
 		var theirs, ours any
-		if err := errors.Join(json.Unmarshal([]byte(text), &theirs), json.Unmarshal([]byte(o.String()), &ours)); err == nil &&
+		if err := errors.Join(json.Unmarshal([]byte(text), &theirs),
+			json.Unmarshal([]byte(o.String()), &ours)); err == nil &&
 			fmt.Sprint(theirs) != fmt.Sprint(ours) {
 			t.Fatalf("%s is read as %v", text, ours)
 		}
@@ -118,7 +120,8 @@ func TestPlain(t *testing.T) {
 		o := parsed(t, writtenObject(t, 3))
 		before, plain := o.String(), o.Plain()
 		var said, says any
-		if err := errors.Join(json.Unmarshal([]byte(before), &said), json.Unmarshal([]byte(plain.String()), &says)); err == nil &&
+		if err := errors.Join(json.Unmarshal([]byte(before), &said),
+			json.Unmarshal([]byte(plain.String()), &says)); err == nil &&
 			fmt.Sprint(said) != fmt.Sprint(says) {
 			t.Fatalf("%s became %s", before, plain)
 		}
@@ -248,7 +251,8 @@ func TestObject(t *testing.T) {
 	if got := o.Get("b", "c").Elements(); len(got) != 2 || got[1].Text() != "x" || got[0].Text() != "" {
 		t.Errorf("the array is %v", got)
 	}
-	if got := []any{o.Get("a").Text(), o.Get("b2").Kind(), o.Get("b", "d").Kind(), o.Get("a", "d").String()}; fmt.Sprint(
+	if got := []any{o.Get("a").Text(), o.Get("b2").Kind(), o.Get("b", "d").Kind(),
+		o.Get("a", "d").String()}; fmt.Sprint(
 		got) != fmt.Sprint([]any{"last", KindNull, KindAbsent, ""}) {
 		t.Errorf("the members are %v", got)
 	}
@@ -296,8 +300,8 @@ func TestParseRefuses(t *testing.T) {
 
 // CheckText finds what encoding/json replaces in silence, and nothing else.
 func TestCheckText(t *testing.T) {
-	pieces := rapid.SliceOf(rapid.SampledFrom([]string{`\ud83d`, `\uDE00`, `\udbff`, `\\`, `\"`, `\u0041`, `\n`, "u", "d83d", "é",
-		"\U0001F600", "\xc3", "\xa9", "\xff", "a"}))
+	pieces := rapid.SliceOf(rapid.SampledFrom([]string{`\ud83d`, `\uDE00`, `\udbff`, `\\`, `\"`, `\u0041`, `\n`, "u",
+		"d83d", "é", "\U0001F600", "\xc3", "\xa9", "\xff", "a"}))
 	rapid.Check(t, func(t *rapid.T) {
 		text := `"` + strings.Join(pieces.Draw(t, "pieces"), "") + `"`
 		var read string
@@ -321,8 +325,8 @@ func TestCheckNumbers(t *testing.T) {
 			t.Fatalf("%s: %v, and it is read with %v", text, got, err)
 		}
 	})
-	for text, out := range map[string]bool{`1e308`: false, `-1e309`: true, `[1,{"a":1e400}]`: true, `"1e400\""`: false, strings.Repeat("9", 400): true,
-		`1e-999`: false, `{"1e999":"\"1e999"}`: false, ``: false} {
+	for text, out := range map[string]bool{`1e308`: false, `-1e309`: true, `[1,{"a":1e400}]`: true, `"1e400\""`: false,
+		strings.Repeat("9", 400): true, `1e-999`: false, `{"1e999":"\"1e999"}`: false, ``: false} {
 		if err := CheckNumbers([]byte(text)); (err != nil) != out {
 			t.Errorf("%.40s: %v", text, err)
 		}
@@ -331,7 +335,8 @@ func TestCheckNumbers(t *testing.T) {
 
 func TestTrimPadding(t *testing.T) {
 	for payload, want := range map[string]string{
-		"{}\x00\x00": "{}", "{}\n\x00": "{}\n", "{} ": "{} ", "\x00\x00": "", "": "", "{}": "{}", "{\x00}\x00": "{\x00}",
+		"{}\x00\x00": "{}", "{}\n\x00": "{}\n", "{} ": "{} ", "\x00\x00": "", "": "", "{}": "{}",
+		"{\x00}\x00": "{\x00}",
 	} {
 		if got := string(TrimPadding([]byte(payload))); got != want {
 			t.Errorf("%q is %q, want %q", payload, got, want)
@@ -340,7 +345,8 @@ func TestTrimPadding(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	for _, text := range []string{`{"a":1.0,"b":[{"c":null}]}`, `{"\u0061":"\ud83d\ude00","a":2}`, "{\"a\":\"\xff\"}", `{"a" : [ 1 , { } ] }`} {
+	for _, text := range []string{`{"a":1.0,"b":[{"c":null}]}`, `{"\u0061":"\ud83d\ude00","a":2}`, "{\"a\":\"\xff\"}",
+		`{"a" : [ 1 , { } ] }`} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {

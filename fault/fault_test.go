@@ -81,7 +81,8 @@ func TestPrecondition(t *testing.T) {
 		err := Precondition("device", c.ifMatch, c.etag)
 		if holds := c.shown == "" && c.ifMatch != `""`; holds != (err == nil) {
 			t.Errorf("If-Match %s of %s is answered %v", c.ifMatch, c.etag, err)
-		} else if !holds && (!errors.Is(err, PreconditionFailed) || From(err).Message != fmt.Sprintf(says, c.etag, c.shown)) {
+		} else if !holds &&
+			(!errors.Is(err, PreconditionFailed) || From(err).Message != fmt.Sprintf(says, c.etag, c.shown)) {
 			t.Errorf("If-Match %s of %s is answered %v", c.ifMatch, c.etag, err)
 		}
 	}

@@ -45,7 +45,8 @@ func TestConditions(t *testing.T) {
 	if !s.Ready() || names() != "b-warning " || fmt.Sprint(s.Names()) != "[b-warning z-failure]" {
 		t.Errorf("in the end there are %s of %v", names(), s.Names())
 	}
-	want := []string{`level=WARN msg="1 is odd" condition=b-warning`, `level=ERROR msg="it failed" condition=z-failure`, `level=WARN msg="over: it failed more" condition=z-failure lasted=1m0s`}
+	want := []string{`level=WARN msg="1 is odd" condition=b-warning`, `level=ERROR msg="it failed" condition=z-failure`,
+		`level=WARN msg="over: it failed more" condition=z-failure lasted=1m0s`}
 	lines := strings.Split(strings.TrimSpace(log.String()), "\n")
 	if len(lines) != len(want) {
 		t.Fatalf("the log is\n%s", &log)

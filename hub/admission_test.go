@@ -17,7 +17,8 @@ func TestEnsureDeviceIfGeneration(t *testing.T) {
 	h := newFixture(t)
 	none, print := "", func(pair string) string { return strings.Repeat(pair, 32) }
 	ensure := func(thumbprint string, ifGeneration *string) (string, error) {
-		return h.EnsureDevice(ctx, hub.Admission{DeviceID: "d", PrimaryThumbprint: thumbprint, IfGeneration: ifGeneration})
+		return h.EnsureDevice(ctx,
+			hub.Admission{DeviceID: "d", PrimaryThumbprint: thumbprint, IfGeneration: ifGeneration})
 	}
 	first, err := ensure(print("AB"), &none)
 	if err != nil {
@@ -52,7 +53,8 @@ func TestEnsureDeviceIfGeneration(t *testing.T) {
 
 func TestEnsureDeviceIsIdempotent(t *testing.T) {
 	h := newFixture(t)
-	admission := hub.Admission{DeviceID: "new", PrimaryThumbprint: strings.Repeat("AB", 32), Tags: []byte(`{"site":1}`), Desired: []byte(`{"interval":5}`)}
+	admission := hub.Admission{DeviceID: "new", PrimaryThumbprint: strings.Repeat("AB", 32), Tags: []byte(`{"site":1}`),
+		Desired: []byte(`{"interval":5}`)}
 	if err := admission.Check(); err != nil {
 		t.Fatal(err)
 	}
@@ -62,7 +64,8 @@ func TestEnsureDeviceIsIdempotent(t *testing.T) {
 		}
 	}
 	before, err := h.Twin(ctx, "new")
-	if err != nil || before.Properties.Desired.Get("interval").String() != "5" || before.Tags.Get("site").String() != "1" {
+	if err != nil || before.Properties.Desired.Get("interval").String() != "5" ||
+		before.Tags.Get("site").String() != "1" {
 		t.Fatalf("the twin is %+v, error %v", before, err)
 	}
 	device, _ := h.Device(ctx, "new")
@@ -77,7 +80,8 @@ func TestEnsureDeviceIsIdempotent(t *testing.T) {
 		t.Fatal(err)
 	}
 	after, err := h.Device(ctx, "new")
-	if err != nil || *after.Authentication.X509Thumbprint.PrimaryThumbprint != admission.PrimaryThumbprint || after.Status != "disabled" {
+	if err != nil || *after.Authentication.X509Thumbprint.PrimaryThumbprint != admission.PrimaryThumbprint ||
+		after.Status != "disabled" {
 		t.Errorf("the device is %+v, error %v", after, err)
 	}
 	if twin, _ := h.Twin(ctx, "new"); twin.ETag != before.ETag {
@@ -148,14 +152,16 @@ func TestAdmitProofs(t *testing.T) {
 		}
 	}
 	for _, parent := range []string{"nobody", "a-child", "a/b"} {
-		_, err := h.EnsureDevice(ctx, hub.Admission{DeviceID: "orphan", PrimaryThumbprint: print, ParentDeviceID: parent})
+		_, err := h.EnsureDevice(ctx,
+			hub.Admission{DeviceID: "orphan", PrimaryThumbprint: print, ParentDeviceID: parent})
 		if !errors.Is(err, fault.ArgumentInvalid) {
 			t.Errorf("a child of %q is answered %v", parent, err)
 		}
 	}
 
 	// Who is admitted anew without a word of its parent keeps it.
-	if _, err := h.EnsureDevice(ctx, hub.Admission{DeviceID: "a-child", PrimaryKey: key, SecondaryKey: other}); err != nil {
+	if _, err := h.EnsureDevice(ctx,
+		hub.Admission{DeviceID: "a-child", PrimaryKey: key, SecondaryKey: other}); err != nil {
 		t.Fatal(err)
 	}
 	child, err := h.Device(ctx, "a-child")

@@ -14,10 +14,12 @@ import (
 func TestDevice(t *testing.T) {
 	h := newFixture(t)
 	created := h.Create(identity.Device{DeviceID: "Thermostat#1"})
-	if created.Status != "enabled" || created.Authentication.Type != identity.SAS || !credential.ValidKey(*created.Authentication.SymmetricKey.SecondaryKey) {
+	if created.Status != "enabled" || created.Authentication.Type != identity.SAS ||
+		!credential.ValidKey(*created.Authentication.SymmetricKey.SecondaryKey) {
 		t.Errorf("created %+v with %+v", created, created.Authentication)
 	}
-	if _, err := h.CreateDevice(ctx, identity.Device{DeviceID: "Thermostat#1"}); !errors.Is(err, fault.DeviceAlreadyExists) {
+	if _, err := h.CreateDevice(ctx, identity.Device{DeviceID: "Thermostat#1"}); !errors.Is(err,
+		fault.DeviceAlreadyExists) {
 		t.Errorf("creating it again answers %v", err)
 	}
 	h.Reopen()
@@ -31,7 +33,8 @@ func TestDevice(t *testing.T) {
 
 	read.Status, read.StatusReason = "disabled", new("lost")
 	updated, err := h.UpdateDevice(ctx, read, read.ETag)
-	if err != nil || updated.Status != "disabled" || updated.ETag == read.ETag || !updated.StatusUpdatedTime.Equal(hubtest.Noon) {
+	if err != nil || updated.Status != "disabled" || updated.ETag == read.ETag ||
+		!updated.StatusUpdatedTime.Equal(hubtest.Noon) {
 		t.Fatalf("updated to %+v, error %v", updated, err)
 	}
 	if *updated.Authentication.SymmetricKey.PrimaryKey != *created.Authentication.SymmetricKey.PrimaryKey {

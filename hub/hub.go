@@ -90,7 +90,8 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		return nil, fmt.Errorf("list the disabled devices of hub %s: %w", config.Name, err)
 	}
 	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
-		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry, Bus: config.Bus,
+		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry,
+		Bus:    config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
 	h.startSweeps()

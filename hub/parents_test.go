@@ -23,7 +23,8 @@ func TestScopesInTwins(t *testing.T) {
 	} {
 		twin, err := h.Twin(ctx, id)
 		if err != nil || twin.DeviceScope != want || len(twin.ParentScopes) > 0 != (id == "child") {
-			t.Errorf("the twin of %s has the scope %q and parents %q, error %v", id, twin.DeviceScope, twin.ParentScopes, err)
+			t.Errorf("the twin of %s has the scope %q and parents %q, error %v", id, twin.DeviceScope,
+				twin.ParentScopes, err)
 		}
 		text, err := json.Marshal(twin)
 		if err != nil {
@@ -46,19 +47,21 @@ func TestParentIsTakenAway(t *testing.T) {
 	gateway := h.Create(identity.Device{DeviceID: "gateway", Capabilities: identity.Capabilities{IoTEdge: true}})
 	for _, edge := range []bool{false, true} {
 		id := map[bool]string{false: "leaf", true: "inner"}[edge]
-		h.Create(identity.Device{DeviceID: id, ParentScopes: []string{gateway.DeviceScope}, Capabilities: identity.Capabilities{IoTEdge: edge}})
+		h.Create(identity.Device{DeviceID: id, ParentScopes: []string{gateway.DeviceScope},
+			Capabilities: identity.Capabilities{IoTEdge: edge}})
 		for _, step := range []struct{ parents, want []string }{
 			{nil, []string{gateway.DeviceScope}},
 			{[]string{}, nil},
 			{nil, nil},
 			{[]string{gateway.DeviceScope}, []string{gateway.DeviceScope}},
 		} {
-			wanted := identity.Device{DeviceID: id, ParentScopes: step.parents, Capabilities: identity.Capabilities{IoTEdge: edge}}
+			wanted := identity.Device{DeviceID: id, ParentScopes: step.parents,
+				Capabilities: identity.Capabilities{IoTEdge: edge}}
 			updated, err := h.UpdateDevice(ctx, wanted, "*")
 			if err != nil || !slices.Equal(updated.ParentScopes, step.want) ||
 				(updated.DeviceScope != "") != (edge || step.want != nil) {
-				t.Errorf("%s with the parents %q has %q and the scope %q, error %v", id, step.parents, updated.ParentScopes,
-					updated.DeviceScope, err)
+				t.Errorf("%s with the parents %q has %q and the scope %q, error %v", id, step.parents,
+					updated.ParentScopes, updated.DeviceScope, err)
 			}
 		}
 	}

@@ -86,7 +86,9 @@ func TestRegistryStatistics(t *testing.T) {
 				case 2:
 					err = h.DeleteDevice(ctx, id, "")
 				case 3:
-					_, err = h.EnsureDevice(ctx, hub.Admission{DeviceID: id, PrimaryThumbprint: strings.Repeat(fmt.Sprintf("A%d", random.IntN(9)), 32)})
+					_, err = h.EnsureDevice(ctx,
+						hub.Admission{DeviceID: id,
+							PrimaryThumbprint: strings.Repeat(fmt.Sprintf("A%d", random.IntN(9)), 32)})
 				}
 				if err != nil && !errors.Is(err, fault.DeviceNotFound) && !errors.Is(err, fault.DeviceAlreadyExists) {
 					t.Error(err)

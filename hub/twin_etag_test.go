@@ -27,7 +27,8 @@ func TestTwinETag(t *testing.T) {
 	}
 	fresh := tag()
 	model := "dtmi:com:example:Pump;1"
-	session, err := h.Connections().OpenSession(ctx, "d", credential.Evidence{Token: h.Token(device), ModelID: &model}, false, new(hubtest.Line))
+	session, err := h.Connections().OpenSession(ctx, "d", credential.Evidence{Token: h.Token(device), ModelID: &model},
+		false, new(hubtest.Line))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -222,8 +222,9 @@ func TestTwinsReadBackAsTheyWereWritten(t *testing.T) {
 				t.Fatalf("a back end reads %s as %v, want %v", section, shown, want)
 			}
 		}
-		if !reflect.DeepEqual(byBackEnd["tags"], model["tags"]) || !reflect.DeepEqual(read(t, []byte(back.Tags.String())),
-			model["tags"]) {
+		if !reflect.DeepEqual(byBackEnd["tags"], model["tags"]) ||
+			!reflect.DeepEqual(read(t, []byte(back.Tags.String())),
+				model["tags"]) {
 			t.Fatalf("a back end reads the tags as %v and %v, want %v", byBackEnd["tags"], back.Tags, model["tags"])
 		}
 		// SDKs send the whole twin back. That changes nothing but the version.

@@ -23,18 +23,24 @@ func TestTwinOfADevice(t *testing.T) {
 		t.Fatal(err)
 	}
 	h.Advance(time.Minute)
-	patched, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"site":"A"},"properties":{"desired":{"fan":{"speed":3,"mode":"auto"},"limit":[1,2]}}}`), fresh.ETag)
+	patched, err := h.PatchTwin(ctx, "d",
+		json.RawMessage(
+			`{"tags":{"site":"A"},"properties":{"desired":{"fan":{"speed":3,"mode":"auto"},"limit":[1,2]}}}`),
+		fresh.ETag)
 	if err != nil {
 		t.Fatal(err)
 	}
 	h.Advance(time.Minute)
-	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"properties":{"desired":{"fan":{"speed":4},"limit":null}}}`), ""); err != nil {
+	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"properties":{"desired":{"fan":{"speed":4},"limit":null}}}`),
+		""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{}}`), patched.ETag); !errors.Is(err, fault.PreconditionFailed) {
+	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{}}`), patched.ETag); !errors.Is(err,
+		fault.PreconditionFailed) {
 		t.Errorf("a stale ETag answers %v", err)
 	}
-	if version, err := session.Report(ctx, []byte(`{"fan":{"speed":4},"big":4503599627370495}`)); err != nil || version != 2 {
+	if version, err := session.Report(ctx, []byte(`{"fan":{"speed":4},"big":4503599627370495}`)); err != nil ||
+		version != 2 {
 		t.Errorf("reported version %d, error %v", version, err)
 	}
 	want := []string{
@@ -67,7 +73,8 @@ func TestTwinOfADevice(t *testing.T) {
 func TestTwinIsReplaced(t *testing.T) {
 	h := newFixture(t)
 	session, down := h.Connect(h.Create(identity.Device{DeviceID: "d"}), false)
-	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"a":1},"properties":{"desired":{"x":1,"y":2}}}`), ""); err != nil {
+	if _, err := h.PatchTwin(ctx, "d", json.RawMessage(`{"tags":{"a":1},"properties":{"desired":{"x":1,"y":2}}}`),
+		""); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := session.Report(ctx, []byte(`{"kept":true}`)); err != nil {
@@ -100,7 +107,8 @@ func TestTwinUnderContention(t *testing.T) {
 	for i := range 8 {
 		group.Go(func() {
 			for j := range 10 {
-				if _, err := h.PatchTwin(ctx, "d", json.RawMessage(fmt.Sprintf(`{"properties":{"desired":{"d%d":%d}}}`, i, j)), ""); err != nil {
+				if _, err := h.PatchTwin(ctx, "d",
+					json.RawMessage(fmt.Sprintf(`{"properties":{"desired":{"d%d":%d}}}`, i, j)), ""); err != nil {
 					t.Error(err)
 				}
 			}
@@ -115,8 +123,10 @@ func TestTwinUnderContention(t *testing.T) {
 	})
 	group.Wait()
 	twin, _ := h.Twin(ctx, "d")
-	if twin.Properties.Desired.Get("$version").String() != "81" || twin.Properties.Reported.Get("$version").String() != "21" || len(down.Notices()) != 80 {
-		t.Fatalf("desired is version %v, reported %v, and the device was told %d times", twin.Properties.Desired.Get("$version"), twin.Properties.Reported.Get("$version"), len(down.Notices()))
+	if twin.Properties.Desired.Get("$version").String() != "81" ||
+		twin.Properties.Reported.Get("$version").String() != "21" || len(down.Notices()) != 80 {
+		t.Fatalf("desired is version %v, reported %v, and the device was told %d times",
+			twin.Properties.Desired.Get("$version"), twin.Properties.Reported.Get("$version"), len(down.Notices()))
 	}
 	for i, told := range down.Notices() {
 		if !strings.HasSuffix(told, fmt.Sprintf(`,"$version":%d}`, i+2)) {

@@ -45,7 +45,8 @@ func csr(t *testing.T, name string, dnsNames ...string) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}, DNSNames: dnsNames}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: name}, DNSNames: dnsNames}, key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -160,7 +161,8 @@ func TestPatterns(t *testing.T) {
 		true: {"{registrationId}", "a-{registrationId}.x.example", "*.example.com", "node-?.example", "[a-c]1.example",
 			"_sip.example", strings.Repeat("a", 63) + ".example", "{registrationId}.{registrationId}"},
 		false: {"", "{deviceId}.x", "{registrationid}.x", "a{.x", "a..b", ".a", "a.", ".", "[a.b]", "a/b.example",
-			"a b.example", "é.example", "a\x00.example", strings.Repeat("a", 64) + ".example", strings.Repeat("a.", 127)},
+			"a b.example", "é.example", "a\x00.example", strings.Repeat("a", 64) + ".example",
+			strings.Repeat("a.", 127)},
 	} {
 		for _, pattern := range patterns {
 			_, err := f.PutPolicy(t.Context(), Policy{Name: "named", DNSNames: []string{pattern}}, "")
@@ -186,7 +188,8 @@ func TestOldCertificatesGo(t *testing.T) {
 		last = f.issue("daily", "meter")
 	}
 	issued, _, err := f.Issued(ctx, "Meter", "", 100)
-	if err != nil || issued[0].Thumbprint != thumbprint(last) || !slices.IsSortedFunc(issued, func(a, b Certificate) int { return b.Issued.Compare(a.Issued) }) {
+	if err != nil || issued[0].Thumbprint != thumbprint(last) ||
+		!slices.IsSortedFunc(issued, func(a, b Certificate) int { return b.Issued.Compare(a.Issued) }) {
 		t.Fatalf("the latest is %+v, error %v", issued[0], err)
 	}
 	// Those of today and yesterday, and those of the ninety days before.
@@ -238,6 +241,7 @@ func TestClockAhead(t *testing.T) {
 	trusted = true
 	f.issue(DefaultPolicy, "d1")
 	if all, _, err := f.Issued(t.Context(), "d1", "", 100); err != nil || len(all) != 3 {
-		t.Errorf("there are %d certificates, want those two that are young and one that is not yet cleared away, %v", len(all), err)
+		t.Errorf("there are %d certificates, want those two that are young and one that is not yet cleared away, %v",
+			len(all), err)
 	}
 }

@@ -84,7 +84,8 @@ func TestAuthoritiesAreRenewed(t *testing.T) {
 		if err := f.verify(leaf, "d1"); err != nil {
 			t.Fatal(err)
 		}
-		if root.Subject.String() != first.Subject.String() || string(root.RawSubjectPublicKeyInfo) != string(first.RawSubjectPublicKeyInfo) {
+		if root.Subject.String() != first.Subject.String() ||
+			string(root.RawSubjectPublicKeyInfo) != string(first.RawSubjectPublicKeyInfo) {
 			t.Fatalf("the root is another: %s", root.Subject)
 		}
 		if latest != nil {
@@ -120,7 +121,8 @@ func (f *fixture) signedBy(name string) *x509.Certificate {
 // What is renewed while the clock is wrong is good when it is right, and nothing is
 // renewed that needs not be.
 func TestAuthoritiesUnderAWrongClock(t *testing.T) {
-	for _, wrong := range []time.Duration{400 * 24 * time.Hour, -400 * 24 * time.Hour, 15 * year, -15 * year, 25 * year} {
+	for _, wrong := range []time.Duration{400 * 24 * time.Hour, -400 * 24 * time.Hour, 15 * year, -15 * year,
+		25 * year} {
 		t.Run(wrong.String(), func(t *testing.T) {
 			f := newFixture(t)
 			right := f.clock.Now()

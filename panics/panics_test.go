@@ -45,7 +45,8 @@ func TestNoRecorder(t *testing.T) {
 	var logged bytes.Buffer
 	slog.SetDefault(slog.New(slog.NewTextHandler(&logged, nil)))
 	var none *Recorder
-	if err := none.Do(Background, breakDown); !errors.Is(err, ErrPanic) || !strings.Contains(logged.String(), "breakDown") {
+	if err := none.Do(Background, breakDown); !errors.Is(err, ErrPanic) ||
+		!strings.Contains(logged.String(), "breakDown") {
 		t.Errorf("a panic comes back as %v, and is logged: %s", err, logged.String())
 	}
 }

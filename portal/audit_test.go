@@ -18,14 +18,17 @@ func TestAuditFilters(t *testing.T) {
 	group := func(id string) {
 		t.Helper()
 		actor := audit.WithActor(ctx, audit.Actor{Name: "policy filler", Remote: "192.0.2.7:1"})
-		_, err := h.Provisioning.Groups().Put(actor, enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
+		_, err := h.Provisioning.Groups().Put(actor,
+			enroll.Group{EnrollmentGroupID: id,
+				Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 		h.Must(err)
 	}
 	group("earlier")
 	h.Advance(2 * time.Hour)
 	group("later")
 	b := h.loggedIn(web.Operator)
-	status, page := b.Post("groups/delete", map[string][]string{"csrf": {b.Token()}, "id": {"later"}, "confirm": {"yes"}})
+	status, page := b.Post("groups/delete",
+		map[string][]string{"csrf": {b.Token()}, "id": {"later"}, "confirm": {"yes"}})
 	if status != http.StatusOK {
 		t.Fatalf("the deletion is answered %d:\n%s", status, page)
 	}
@@ -49,7 +52,8 @@ func TestAuditFilters(t *testing.T) {
 	}
 }
 
-var auditRow = regexp.MustCompile(`(?s)data-label="Action">([^<]*)</td>.*?data-label="Name">([^<]*)</td><td data-label="By">([^<]*)<`)
+var auditRow = regexp.MustCompile(
+	`(?s)data-label="Action">([^<]*)</td>.*?data-label="Name">([^<]*)</td><td data-label="By">([^<]*)<`)
 
 // auditRows are the rows of an audit page in short.
 func auditRows(page string) string {
@@ -64,7 +68,9 @@ func auditRows(page string) string {
 func TestAuditFurtherBack(t *testing.T) {
 	h := newFixture(t)
 	service := h.Provisioning
-	_, err := service.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "first", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
+	_, err := service.Groups().Put(ctx,
+		enroll.Group{EnrollmentGroupID: "first",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	h.Must(err)
 	for range 25 { // more than one call looks through
 		changes := h.Audit.Change(ctx, audit.Created, audit.Enrollment, "many", nil, nil)

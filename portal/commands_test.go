@@ -11,7 +11,8 @@ import (
 
 // Commands to copy are for the data folder of this server, unless they find it without.
 func TestCommandsDataFolder(t *testing.T) {
-	pages := []string{"quickstart", "registrations", "enrollments", "groups", "hubs/berth/devices", "networks", "lockouts", "misbehaviours", "certificates", "enrollments/exchange", "groups/exchange", "check"}
+	pages := []string{"quickstart", "registrations", "enrollments", "groups", "hubs/berth/devices", "networks",
+		"lockouts", "misbehaviours", "certificates", "enrollments/exchange", "groups/exchange", "check"}
 	command := regexp.MustCompile(`(?m)(?:<code>|^)(berth [a-z]+ [^\n<]*)`)
 	for _, flag := range []string{"", " --data '/srv/berth data'"} {
 		b := newFixture(t, func(c *Config) { c.DataFlag = flag }).loggedIn(web.Operator)

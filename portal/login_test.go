@@ -22,16 +22,19 @@ func TestPagesNeedSession(t *testing.T) {
 	for _, routes := range all {
 		for pattern := range routes {
 			method, path, _ := strings.Cut(pattern, " ")
-			path = strings.NewReplacer("{$}", "", "{hub}", "berth", "{id}", "d1", "{sequence}", "0", "{name}", "n", "{host}", "h", "{prefix}", "p").Replace(path)
+			path = strings.NewReplacer("{$}", "", "{hub}", "berth", "{id}", "d1", "{sequence}", "0", "{name}", "n",
+				"{host}", "h", "{prefix}", "p").Replace(path)
 			var status int
 			var page string
 			if method == http.MethodGet {
 				status, page = b.Get(path)
 			} else {
-				status, page = b.Post(path, url.Values{"id": {"d1"}, "csrf": {"x"}, "primary": {"-----BEGIN PRIVATE KEY-----"}})
+				status, page = b.Post(path,
+					url.Values{"id": {"d1"}, "csrf": {"x"}, "primary": {"-----BEGIN PRIVATE KEY-----"}})
 			}
 			asked++
-			if status != http.StatusUnauthorized || !strings.Contains(page, `name="code"`) || strings.Contains(page, "0ne1") || strings.Contains(page, "PRIVATE KEY-----") {
+			if status != http.StatusUnauthorized || !strings.Contains(page, `name="code"`) ||
+				strings.Contains(page, "0ne1") || strings.Contains(page, "PRIVATE KEY-----") {
 				t.Errorf("%s is answered %d", pattern, status)
 			}
 		}
@@ -66,7 +69,9 @@ func TestReaderChangesNothing(t *testing.T) {
 	if len(entries) != 8 || entries[0].Action != audit.Refused || entries[0].Actor != "portal reader" {
 		t.Errorf("the audit has of what was refused %+v", entries)
 	}
-	for _, path := range []string{"?show=localhost/provisioningserviceowner", "policies?show=localhost/provisioningserviceowner", "hubs/berth/policies?show=127.0.0.1/iothubowner", "hubs/berth/device/d1?show=keys"} {
+	for _, path := range []string{"?show=localhost/provisioningserviceowner",
+		"policies?show=localhost/provisioningserviceowner", "hubs/berth/policies?show=127.0.0.1/iothubowner",
+		"hubs/berth/device/d1?show=keys"} {
 		if status, page := b.Get(path); status != http.StatusOK || strings.Contains(page, "SharedAccessKey=") {
 			t.Errorf("%s is answered %d, with a key: %v", path, status, strings.Contains(page, "SharedAccessKey="))
 		}

@@ -171,7 +171,9 @@ func mistakes(text, translated string) (wrong []string) {
 
 // isValue reports whether a text is a value named with what it is of.
 func isValue(text string) bool {
-	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "action: ") || strings.HasPrefix(text, "kind: ") || strings.HasPrefix(text, "fault: ") || strings.HasPrefix(text, "authentication: ")
+	return strings.HasPrefix(text, "theme: ") || strings.HasPrefix(text, "action: ") ||
+		strings.HasPrefix(text, "kind: ") || strings.HasPrefix(text, "fault: ") ||
+		strings.HasPrefix(text, "authentication: ")
 }
 
 // found are texts, each with a place that has it.
@@ -336,7 +338,8 @@ func literal(node ast.Expr) string {
 
 // add adds a text that has words.
 func (f found) add(where string, node ast.Expr) {
-	if text := literal(node); strings.ContainsFunc(verb.ReplaceAllString(text, ""), func(r rune) bool { return r >= 'A' }) {
+	if text := literal(node); strings.ContainsFunc(verb.ReplaceAllString(text, ""),
+		func(r rune) bool { return r >= 'A' }) {
 		f[text] = where
 	}
 }
@@ -368,7 +371,8 @@ func faultTexts(texts found, where string, node ast.Node) {
 		receiver == "fault" && name == "Word" {
 		texts.add(where, args[0])
 	}
-	if len(args) >= 2 && name == "New" && (receiver == "fault" || receiver == "" && filepath.Base(where) == "fault.go") {
+	if len(args) >= 2 && name == "New" &&
+		(receiver == "fault" || receiver == "" && filepath.Base(where) == "fault.go") {
 		texts.add(where, args[1])
 	}
 }
@@ -555,7 +559,8 @@ func readTemplates(t *testing.T, texts found, values map[string][]string) {
 				switch node := node.(type) {
 				case *parse.CommandNode:
 					if text := translated(node); text != nil {
-						if name, ok := strings.CutPrefix(strings.TrimPrefix(text.String(), "$"), ".Data."); ok && unicode.IsLower(rune(name[0])) {
+						if name, ok := strings.CutPrefix(strings.TrimPrefix(text.String(), "$"), ".Data."); ok &&
+							unicode.IsLower(rune(name[0])) {
 							want(name)
 						}
 					}
@@ -591,7 +596,8 @@ func readTemplates(t *testing.T, texts found, values map[string][]string) {
 					}
 				default:
 					name := strings.TrimPrefix(text.String(), "$")
-					given := wanted[tree.Name][strings.TrimPrefix(name, ".Data.")] || wanted[tree.Name][strings.TrimPrefix(name, ".Data")]
+					given := wanted[tree.Name][strings.TrimPrefix(name, ".Data.")] ||
+						wanted[tree.Name][strings.TrimPrefix(name, ".Data")]
 					if !given && !slices.Contains(dynamic, name) {
 						t.Errorf("%s: where does the text %s come from?", where, text)
 					}

@@ -33,7 +33,8 @@ func BenchmarkPages(b *testing.B) {
 	p, cookie := filledPortal(b, size)
 	for _, page := range []string{
 		"", "quickstart",
-		"enrollments", "enrollments?prefix=device-05", "enrollments?after=device-050000", "enrollment/device-050000", "enrollments/new",
+		"enrollments", "enrollments?prefix=device-05", "enrollments?after=device-050000", "enrollment/device-050000",
+		"enrollments/new",
 		"registrations", "registrations?status=failed", "attempts", "attempts?id=device-000001", "policies",
 		"hubs", "hubs/berth", "hubs/berth/policies",
 		"hubs/berth/devices", "hubs/berth/devices?prefix=device-09", "hubs/berth/devices?after=device-050000",
@@ -84,14 +85,19 @@ func filledPortal(b *testing.B, size int) (*web.Site, *http.Cookie) {
 	must(err)
 	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
 	must(err)
-	h, err := hub.Open(ctx, hub.Config{Name: "berth", Host: "127.0.0.1", Documents: documents, Telemetry: telemetry, Bus: local.New(), Now: time.Now, Logger: logger})
+	h, err := hub.Open(ctx,
+		hub.Config{Name: "berth", Host: "127.0.0.1", Documents: documents, Telemetry: telemetry, Bus: local.New(),
+			Now: time.Now, Logger: logger})
 	must(err)
 	b.Cleanup(func() { h.Close(ctx) })
-	service, err := provisioning.Open(ctx, provisioning.Config{IDScope: "0ne00000001", Host: "localhost", Documents: documents, Attempts: attempts, Now: time.Now, Logger: logger})
+	service, err := provisioning.Open(ctx,
+		provisioning.Config{IDScope: "0ne00000001", Host: "localhost", Documents: documents, Attempts: attempts,
+			Now: time.Now, Logger: logger})
 	must(err)
 	b.Cleanup(func() { service.Close(ctx) })
 
-	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "device", KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
+	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "device",
+		KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
 	must(err)
 	const workers = 200
 	var all sync.WaitGroup
@@ -99,8 +105,11 @@ func filledPortal(b *testing.B, size int) (*web.Site, *http.Cookie) {
 		all.Go(func() {
 			for i := worker; i < size; i += workers {
 				id := fmt.Sprintf("device-%06d", i)
-				_, err := service.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
-					Type: "x509", X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}}})
+				_, err := service.Enrollments().Create(ctx,
+					enroll.Enrollment{RegistrationID: id,
+						Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
+							Type: "x509",
+							X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}}})
 				if err == nil {
 					_, err = h.CreateDevice(ctx, identity.Device{DeviceID: id})
 				}
@@ -114,7 +123,8 @@ func filledPortal(b *testing.B, size int) (*web.Site, *http.Cookie) {
 	all.Wait()
 	sendMessages(b, h, "device-000001", 100_000)
 
-	p := New(Config{Provisioning: service, Hubs: hub.NewDirectory(h), Documents: documents, CAFile: "ca.pem", DataDir: dir, Now: time.Now, Logger: logger})
+	p := New(Config{Provisioning: service, Hubs: hub.NewDirectory(h), Documents: documents, CAFile: "ca.pem",
+		DataDir: dir, Now: time.Now, Logger: logger})
 	b.Cleanup(p.Close)
 	path, _, err := p.Link(ctx, web.Operator)
 	must(err)
@@ -131,11 +141,13 @@ func sendMessages(b *testing.B, h *hub.Hub, id string, count int) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	token, err := credential.NewToken(h.Host()+"/devices/"+id, "", *device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(h.Host()+"/devices/"+id, "", *device.Authentication.SymmetricKey.PrimaryKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		b.Fatal(err)
 	}
-	session, err := h.Connections().OpenSession(ctx, id, credential.Evidence{Token: token, Protocol: "mqtt"}, false, nobody{})
+	session, err := h.Connections().OpenSession(ctx, id, credential.Evidence{Token: token, Protocol: "mqtt"}, false,
+		nobody{})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -143,7 +155,8 @@ func sendMessages(b *testing.B, h *hub.Hub, id string, count int) {
 	var sent committed
 	sent.Add(count)
 	for i := range count {
-		if err := session.Send(&hubmessage.Message{Payload: fmt.Appendf(nil, `{"reading":%d}`, i)}, &sent, 0); err != nil {
+		if err := session.Send(&hubmessage.Message{Payload: fmt.Appendf(nil, `{"reading":%d}`, i)}, &sent,
+			0); err != nil {
 			b.Fatal(err)
 		}
 	}

@@ -30,9 +30,12 @@ func (h *fixture) fill() {
 }
 
 // livePages are all that keep themselves up to date, but for that of an import.
-var livePages = []string{"", "enrollments", "enrollments?prefix=e", "groups", "group/g1", "registrations", "registrations?status=failed", "attempts",
-	"attempts?outcome=refused", "attempts?id=good-7", "attempts?before=100", "hubs", "hubs/berth", "hubs/berth/devices", "hubs/berth/device/d1",
-	"hubs/berth/device/d1/twin", "quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit", "audit?by=server", "lockouts", "networks"}
+var livePages = []string{"", "enrollments", "enrollments?prefix=e", "groups", "group/g1", "registrations",
+	"registrations?status=failed", "attempts",
+	"attempts?outcome=refused", "attempts?id=good-7", "attempts?before=100", "hubs", "hubs/berth", "hubs/berth/devices",
+	"hubs/berth/device/d1",
+	"hubs/berth/device/d1/twin", "quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit",
+	"audit?by=server", "lockouts", "networks"}
 
 // A page that is open while nothing moves reads nothing, for a while.
 func TestLivePagesAtRestReadNothing(t *testing.T) {
@@ -133,7 +136,9 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 		{"", "<strong>", create("counted")},
 		{"enrollments", "new-1", create("new-1")},
 		{"groups", "new-2", func() error {
-			_, err := service.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "new-2", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
+			_, err := service.Groups().Put(ctx,
+				enroll.Group{EnrollmentGroupID: "new-2",
+					Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 			return err
 		}},
 		{"attempts?id=attempt-3", "attempt-3", attempt("attempt-3")},
@@ -151,7 +156,8 @@ func TestLivePagesShowWhatChanges(t *testing.T) {
 		{"quickstart?id=q1", "", create("q1")},
 		{"audit", "new-8", create("new-8")},
 		{"networks", "192.0.2.0/24", func() error {
-			_, err := service.Networks().Put(ctx, allocation.Network{Prefix: "192.0.2.0/24", Latencies: map[string]float64{"west": 3}}, "")
+			_, err := service.Networks().Put(ctx,
+				allocation.Network{Prefix: "192.0.2.0/24", Latencies: map[string]float64{"west": 3}}, "")
 			return err
 		}},
 	} {

@@ -79,7 +79,8 @@ func TestAttemptBySequence(t *testing.T) {
 		}
 		for _, want := range listed {
 			got, err := h.Attempts().Get(context.Background(), want.Sequence)
-			if err != nil || got.TrackingID != want.TrackingID || got.Sequence != want.Sequence || len(got.Checks) != len(want.Checks) {
+			if err != nil || got.TrackingID != want.TrackingID || got.Sequence != want.Sequence ||
+				len(got.Checks) != len(want.Checks) {
 				t.Errorf("attempt %d is %+v, error %v; listed it was %+v", want.Sequence, got, err, want)
 			}
 		}
@@ -160,8 +161,10 @@ func TestAttemptsOfAGroupsDeviceThatIsRefusedLater(t *testing.T) {
 // A search that is repeated finds what a new one finds, whatever came in between.
 func TestAttemptSearchFindsWhatANewOneFinds(t *testing.T) {
 	h := newFixture(t, "hub.local")
-	filters := []attempts.Filter{{}, {Max: 3}, {Refused: true}, {Outcome: attest.Failed, Max: 2}, {Before: 40}, {Before: 40, Outcome: attest.Refused},
-		{RegistrationID: "d1"}, {RegistrationID: "D2", Outcome: attest.Refused}, {RegistrationID: "D2", Max: 1}, {RegistrationID: "stranger"}, {RegistrationID: "later", Max: 4}}
+	filters := []attempts.Filter{{}, {Max: 3}, {Refused: true}, {Outcome: attest.Failed, Max: 2}, {Before: 40},
+		{Before: 40, Outcome: attest.Refused},
+		{RegistrationID: "d1"}, {RegistrationID: "D2", Outcome: attest.Refused}, {RegistrationID: "D2", Max: 1},
+		{RegistrationID: "stranger"}, {RegistrationID: "later", Max: 4}}
 	searches := make([]*attempts.Search, len(filters))
 	for i, filter := range filters {
 		searches[i] = h.Attempts().Search(filter)
@@ -171,7 +174,8 @@ func TestAttemptSearchFindsWhatANewOneFinds(t *testing.T) {
 	for round := range 60 {
 		for range random.IntN(8) {
 			id := []string{"d1", "d2", "stranger", "later"}[random.IntN(4)]
-			h.attempts.Record(attest.Attempt{Time: h.clock.Now(), RegistrationID: id, Outcome: outcomes[random.IntN(3)], Enrolled: id != "stranger" && (id != "later" || round > 30)})
+			h.attempts.Record(attest.Attempt{Time: h.clock.Now(), RegistrationID: id, Outcome: outcomes[random.IntN(3)],
+				Enrolled: id != "stranger" && (id != "later" || round > 30)})
 		}
 		for i, filter := range filters {
 			want, err := h.Attempts().Find(context.Background(), filter)
@@ -180,7 +184,8 @@ func TestAttemptSearchFindsWhatANewOneFinds(t *testing.T) {
 			}
 			got, err := searches[i].Look(context.Background())
 			if err != nil || !slices.Equal(sequences(got), sequences(want)) {
-				t.Fatalf("round %d, %+v: found %v, error %v; a new search finds %v", round, filter, sequences(got), err, sequences(want))
+				t.Fatalf("round %d, %+v: found %v, error %v; a new search finds %v", round, filter, sequences(got), err,
+					sequences(want))
 			}
 		}
 	}
@@ -209,8 +214,10 @@ func TestOutcomesOverTime(t *testing.T) {
 	}
 	check := func(when string) {
 		t.Helper()
-		for skipped, since := range []time.Time{noon.Add(2 * time.Minute), noon.Add(5 * time.Minute), noon.Add(10 * time.Minute)} {
-			if got, err := h.Attempts().Outcomes(context.Background(), since); err != nil || !slices.Equal(got, want[skipped:]) {
+		for skipped, since := range []time.Time{noon.Add(2 * time.Minute), noon.Add(5 * time.Minute),
+			noon.Add(10 * time.Minute)} {
+			if got, err := h.Attempts().Outcomes(context.Background(), since); err != nil ||
+				!slices.Equal(got, want[skipped:]) {
 				t.Errorf("%s, since %s: %v, error %v; want %v", when, since, got, err, want[skipped:])
 			}
 		}

@@ -156,13 +156,15 @@ func TestProofOfPossession(t *testing.T) {
 		""); err != nil || replaced.IsVerified {
 		t.Fatalf("replaced: %+v, %v", replaced, err)
 	}
-	if _, failed, err := h.registerChain("device-1", device, between); err == nil || failed.Name != "certificate authority" {
+	if _, failed, err := h.registerChain("device-1", device, between); err == nil ||
+		failed.Name != "certificate authority" {
 		t.Errorf("under an authority that was replaced: %+v, %v", failed, err)
 	}
 	if err := h.Authorities().Delete(ctx, "root", "", true); err != nil {
 		t.Fatal(err)
 	}
-	if _, failed, err := h.registerChain("device-1", device, between); err == nil || failed.Name != "certificate authority" || !strings.Contains(failed.Saw, "deleted") {
+	if _, failed, err := h.registerChain("device-1", device, between); err == nil ||
+		failed.Name != "certificate authority" || !strings.Contains(failed.Saw, "deleted") {
 		t.Errorf("under an authority that was deleted: %+v, %v", failed, err)
 	}
 }

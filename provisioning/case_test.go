@@ -21,7 +21,8 @@ func (h *fixture) registerWithKey(id, key string) DeviceRegistration {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	session := h.OpenSession(scope, id, credential.Evidence{Token: token, Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711"})
+	session := h.OpenSession(scope, id,
+		credential.Evidence{Token: token, Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711"})
 	operation, err := session.Register(h.t.Context(), nil)
 	for err == nil && operation.Status == StatusAssigning {
 		operation, err = session.Operation(h.t.Context(), operation.OperationID)
@@ -56,7 +57,8 @@ func TestRegistrationInAnotherCase(t *testing.T) {
 				group := enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: keys(),
 					ReprovisionPolicy: &policy, Hubs: []string{"a.local"},
 					InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"new":1}`)}}}
-				hook := &webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`, `200 {"iotHubHostName":"` + c.next + `"}`}}
+				hook := &webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`, `200 {"iotHubHostName":"` +
+					c.next + `"}`}}
 				if steps {
 					h.ask(hook)
 					group.Hubs, group.AllocationPolicy = nil, allocation.Custom
@@ -79,7 +81,8 @@ func TestRegistrationInAnotherCase(t *testing.T) {
 					put()
 				}
 				state := h.registerWithKey("TW-1", key("TW-1"))
-				if state.RegistrationID != "tw-1" || state.DeviceID != "tw-1" || state.AssignedHub != h.hubs[c.hub].Host() ||
+				if state.RegistrationID != "tw-1" || state.DeviceID != "tw-1" ||
+					state.AssignedHub != h.hubs[c.hub].Host() ||
 					state.Substatus != c.want {
 					t.Errorf("registered as %+v", state.Registration)
 				}
@@ -117,7 +120,8 @@ func TestEnrollmentInAnotherCase(t *testing.T) {
 		if _, ok := h.hub(0).device(wantDevice); !ok || state.DeviceID != wantDevice || len(h.hub(0).devices) != 1 {
 			t.Errorf("registered as %+v, the hub has %+v", state.Registration, h.hub(0).devices)
 		}
-		if preview, err := h.PreviewAllocation(ctx, PreviewRequest{RegistrationID: "TW-1"}); err != nil || preview.DeviceID != wantDevice {
+		if preview, err := h.PreviewAllocation(ctx, PreviewRequest{RegistrationID: "TW-1"}); err != nil ||
+			preview.DeviceID != wantDevice {
 			t.Errorf("the preview is %+v, error %v", preview, err)
 		}
 	}

@@ -13,7 +13,8 @@ import (
 // trusted: the audit and the lock-outs stay. When it is trusted again, what is old
 // by then goes.
 func TestNothingGoesByAWrongClock(t *testing.T) {
-	h := newFixture(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
+	h := newFixture(t,
+		"hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
 	ctx := context.Background()
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
@@ -71,7 +72,8 @@ func TestNothingGoesByAWrongClock(t *testing.T) {
 
 // TestLockoutWhileTheClockIsAhead does not outlast it.
 func TestLockoutWhileTheClockIsAhead(t *testing.T) {
-	h := newFixture(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
+	h := newFixture(t,
+		"hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 1, Within: time.Minute, For: 10 * time.Minute}})
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
 	right := h.clock.Now()

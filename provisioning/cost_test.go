@@ -47,8 +47,10 @@ func hostileChain(t testing.TB, id string, length int) credential.Evidence {
 		if i == 0 {
 			subject = id
 		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: subject}, NotBefore: noon.Add(-time.Hour),
-			NotAfter: noon.AddDate(10, 0, 0), BasicConstraintsValid: true, IsCA: i > 0, SubjectKeyId: []byte("one"), AuthorityKeyId: []byte("one")}
+		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: subject},
+			NotBefore: noon.Add(-time.Hour),
+			NotAfter:  noon.AddDate(10, 0, 0), BasicConstraintsValid: true, IsCA: i > 0, SubjectKeyId: []byte("one"),
+			AuthorityKeyId: []byte("one")}
 		issuer := *template
 		issuer.Subject = pkix.Name{CommonName: names[i%2]}
 		der, err := x509.CreateCertificate(rand.Reader, template, &issuer, key.Public(), key)
@@ -90,13 +92,16 @@ func TestHostileChain(t *testing.T) {
 	}
 	for i := range 10 { // all of them with the names and the key identifier of the chain
 		authority := certify(t, []string{"A", "B"}[i%2], nil, true)
-		if _, err := h.Groups().Put(ctx, signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
+		if _, err := h.Groups().Put(ctx,
+			signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
 	evidence := hostileChain(t, "d1", 15)
-	if cost := h.work(func() { register(evidence, fault.UnauthorizedAccess) }); cost.Signatures == 0 || cost.Signatures > 80 {
-		t.Errorf("with ten authorities of these names: %d signatures, want 5 authorities for each of 15 certificates at most", cost.Signatures)
+	if cost := h.work(func() { register(evidence, fault.UnauthorizedAccess) }); cost.Signatures == 0 ||
+		cost.Signatures > 80 {
+		t.Errorf(
+			"with ten authorities of these names: %d signatures, want 5 authorities for each of 15 certificates at most", cost.Signatures)
 	}
 	if cost := h.work(func() { register(evidence, fault.UnauthorizedAccess) }); cost.Signatures != 0 {
 		t.Errorf("the same once more: %d signatures", cost.Signatures)
@@ -113,7 +118,8 @@ func TestManyAuthoritiesOfOneName(t *testing.T) {
 	var last *issued
 	for i := range 300 {
 		last = certify(t, "Factory", nil, true)
-		group := enroll.StoredGroup{Group: signedGroup(fmt.Sprintf("g%03d", i), nil, nil), Signing: [2][]byte{last.certificate.Raw}}
+		group := enroll.StoredGroup{Group: signedGroup(fmt.Sprintf("g%03d", i), nil, nil),
+			Signing: [2][]byte{last.certificate.Raw}}
 		group.ReprovisionPolicy, group.ProvisioningStatus = &enroll.ReprovisionPolicy{}, enroll.Enabled
 		group.Attestation.X509 = &enroll.X509Attestation{CAReferences: &enroll.X509CAReferences{}}
 		if _, err := h.config.Documents.Commit(ctx, h.groups.Restore(group)...); err != nil {
@@ -132,7 +138,8 @@ func TestManyAuthoritiesOfOneName(t *testing.T) {
 	stranger := certify(t, "Factory", nil, true)
 	stranger.certificate.SubjectKeyId = nil // then what it signs names no key
 	cost = h.work(func() {
-		if _, failed, err := h.registerChain("d2", certify(t, "d2", stranger, false)); !errors.Is(err, fault.UnauthorizedAccess) || failed.Name != "chain" {
+		if _, failed, err := h.registerChain("d2", certify(t, "d2", stranger, false)); !errors.Is(err,
+			fault.UnauthorizedAccess) || failed.Name != "chain" {
 			t.Errorf("a stranger's: %+v, %v", failed, err)
 		}
 	})
@@ -152,7 +159,8 @@ func TestSignersOfFormerVersions(t *testing.T) {
 func signerOfFormerVersion(t *testing.T, which int) {
 	h, ctx := newFixture(t, "hub.local"), context.Background()
 	authority := certify(t, "Factory", nil, true)
-	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: authority.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: authority.pem}, nil),
+		""); err != nil {
 		t.Fatal(err)
 	}
 	signers := h.signers()
@@ -174,10 +182,12 @@ func signerOfFormerVersion(t *testing.T, which int) {
 		t.Errorf("a device of a group of a former version: %v, %+v", err, failed)
 	}
 	other := certify(t, "Other", nil, true)
-	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: other.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: other.pem}, nil),
+		""); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := h.registerChain("d2", certify(t, "d2", authority, false)); !errors.Is(err, fault.UnauthorizedAccess) {
+	if _, _, err := h.registerChain("d2", certify(t, "d2", authority, false)); !errors.Is(err,
+		fault.UnauthorizedAccess) {
 		t.Errorf("a device of the authority that was replaced: %v", err)
 	}
 }
@@ -187,9 +197,10 @@ func TestKeysThatAreTooLarge(t *testing.T) {
 	h, ctx := newFixture(t, "hub.local"), context.Background()
 	signer := certify(t, "Factory", nil, true)
 	modulus := new(big.Int).SetBit(big.NewInt(1), credential.MaxRSA, 1) // no key, but of that size
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "d1"}, NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour),
-		BasicConstraintsValid: true, IsCA: true}
-	der, err := x509.CreateCertificate(rand.Reader, template, signer.certificate, &rsa.PublicKey{N: modulus, E: 65537}, signer.key)
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "d1"},
+		NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(time.Hour), BasicConstraintsValid: true, IsCA: true}
+	der, err := x509.CreateCertificate(rand.Reader, template, signer.certificate, &rsa.PublicKey{N: modulus, E: 65537},
+		signer.key)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -199,11 +210,16 @@ func TestKeysThatAreTooLarge(t *testing.T) {
 	}
 	text := base64.StdEncoding.EncodeToString(der)
 	for name, err := range map[string]error{
-		"a device's":     second(h.OpenSession(scope, "d1", credential.Evidence{Certificates: []*x509.Certificate{certificate}}).Register(ctx, nil)),
-		"a group's":      second(h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: text}, nil), "")),
+		"a device's": second(h.OpenSession(scope, "d1",
+			credential.Evidence{Certificates: []*x509.Certificate{certificate}}).Register(ctx, nil)),
+		"a group's": second(h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: text}, nil),
+			"")),
 		"an authority's": second(h.Authorities().Put(ctx, "a", der, true, "")),
-		"an enrollment's": second(h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}, "")),
+		"an enrollment's": second(h.Enrollments().Put(ctx,
+			enroll.Enrollment{RegistrationID: "d1",
+				Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
+					X509: &enroll.X509Attestation{
+						ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}, "")),
 		"one that is inspected": second(enroll.Inspect(der, noon)),
 		"one that is checked":   second(h.CheckChain(ctx, der, "d1")),
 	} {
@@ -235,8 +251,12 @@ func addKeyGroups(t testing.TB, s *Service, groups int) (keys []string) {
 	changes := []store.Change{groupsChanged()}
 	for i := range groups {
 		keys = append(keys, credential.NewKey(enroll.KeySize))
-		group := enroll.StoredGroup{Group: enroll.Group{EnrollmentGroupID: fmt.Sprintf("keys-%05d", i), Settings: enroll.Settings{ProvisioningStatus: enroll.Enabled, ReprovisionPolicy: &enroll.ReprovisionPolicy{},
-			Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: keys[i], SecondaryKey: credential.NewKey(enroll.KeySize)}}}}}
+		group := enroll.StoredGroup{Group: enroll.Group{EnrollmentGroupID: fmt.Sprintf("keys-%05d", i),
+			Settings: enroll.Settings{ProvisioningStatus: enroll.Enabled,
+				ReprovisionPolicy: &enroll.ReprovisionPolicy{},
+				Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey,
+					SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: keys[i],
+						SecondaryKey: credential.NewKey(enroll.KeySize)}}}}}
 		changes = append(changes, s.groups.Restore(group)...)
 		if len(changes) == 500 || i == groups-1 {
 			if _, err := s.config.Documents.Commit(context.Background(), changes...); err != nil {
@@ -298,15 +318,18 @@ func TestSearchForAGroup(t *testing.T) {
 	if err := register("d1", last); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("after its group was deleted: %v", err)
 	}
-	if _, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "new", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey,
-		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: keys[groups-1]}}}}, ""); err != nil {
+	if _, err := h.Groups().Put(ctx,
+		enroll.Group{EnrollmentGroupID: "new",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey,
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: keys[groups-1]}}}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	if err := register("d1", last); err != nil {
 		t.Errorf("with its key in a new group: %v", err)
 	}
 	// One that can't be read keeps its own devices out and no others.
-	if _, err := h.config.Documents.Commit(ctx, groupsChanged(), store.Change{Collection: enroll.GroupRecords, Key: "broken", Value: []byte("{")}); err != nil {
+	if _, err := h.config.Documents.Commit(ctx, groupsChanged(),
+		store.Change{Collection: enroll.GroupRecords, Key: "broken", Value: []byte("{")}); err != nil {
 		t.Fatal(err)
 	}
 	if err := register("d3", attest.DeriveKey(keys[0], "d3")); err != nil {
@@ -399,11 +422,14 @@ func TestFailuresOfAConnection(t *testing.T) {
 func TestASnapshotIsBounded(t *testing.T) {
 	h, ctx := newFixture(t, "hub.local"), context.Background()
 	for i := range 48 { // three times as many as a snapshot holds
-		if _, err := h.Groups().Put(ctx, signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: certify(t, "Factory", nil, true).pem}, nil), ""); err != nil {
+		if _, err := h.Groups().Put(ctx,
+			signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: certify(t, "Factory", nil, true).pem},
+				nil), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if _, _, err := h.registerChain("d1", certify(t, "d1", certify(t, "Factory", nil, true), false)); !errors.Is(err, fault.UnauthorizedAccess) {
+	if _, _, err := h.registerChain("d1", certify(t, "d1", certify(t, "Factory", nil, true), false)); !errors.Is(err,
+		fault.UnauthorizedAccess) {
 		t.Fatal(err)
 	}
 	last, err := h.Attempts().Find(ctx, attempts.Filter{Max: 1})
@@ -434,8 +460,9 @@ func benchmarked(b *testing.B) *Service {
 	if err != nil {
 		b.Fatal(err)
 	}
-	s, err := Open(context.Background(), Config{IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts,
-		Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
+	s, err := Open(context.Background(),
+		Config{IDScope: scope, Host: "dps.local", Documents: documents, Attempts: attempts,
+			Now: time.Now, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -473,7 +500,9 @@ func BenchmarkRefusedToken(b *testing.B) {
 			for b.Loop() {
 				i++
 				id := fmt.Sprint("d", i)
-				if _, err := s.OpenSession(scope, id, withToken(b, id, wrong, "192.0.2.1:1", time.Now())).Register(context.Background(), nil); err == nil {
+				if _, err := s.OpenSession(scope, id,
+					withToken(b, id, wrong, "192.0.2.1:1", time.Now())).Register(context.Background(),
+					nil); err == nil {
 					b.Fatal("let in")
 				}
 			}
@@ -522,7 +551,8 @@ func BenchmarkHostileChain(b *testing.B) {
 				if err != nil {
 					b.Fatal(err)
 				}
-				if _, err := s.Groups().Put(context.Background(), signedGroup(name, &enroll.X509Certificate{Certificate: string(certificate)}, nil), ""); err != nil {
+				if _, err := s.Groups().Put(context.Background(),
+					signedGroup(name, &enroll.X509Certificate{Certificate: string(certificate)}, nil), ""); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -37,8 +37,10 @@ func (w *webhook) Call(_ context.Context, address string, body []byte, _ int) (i
 }
 
 func customGroup(webhookURL string) enroll.Group {
-	return enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{AllocationPolicy: allocation.Custom, CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: webhookURL},
-		InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}}
+	return enroll.Group{EnrollmentGroupID: "g",
+		Settings: enroll.Settings{AllocationPolicy: allocation.Custom,
+			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: webhookURL},
+			InitialTwin:                &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"group"}`)}}}
 }
 
 // ask has the service ask another webhook from now on.
@@ -57,23 +59,28 @@ func TestCustomAllocation(t *testing.T) {
 		says    string
 		calls   int
 	}{
-		"the second hub":          {[]string{`200 {"iotHubHostName":"TWO.local","payload":{"a":1},"initialTwin":{"tags":{"from":"webhook"}}}`}, "two.local", 0, "", 1},
-		"after it was down":       {[]string{"0", "503 later", `200 {"iotHubHostName":"one.local"}`}, "one.local", 0, "", 3},
-		"down for good":           {[]string{"0"}, "", fault.AllocationFailed, "no answer that can be used", 3},
-		"fails":                   {[]string{"500 oops"}, "", fault.AllocationFailed, "no answer that can be used", 3},
-		"refuses":                 {[]string{"403 no"}, "", fault.WebhookUnauthorized, "status 403", 1},
-		"redirects":               {[]string{"302 there"}, "", fault.AllocationFailed, "no answer that can be used", 1},
-		"nonsense":                {[]string{"200 <html>"}, "", fault.AllocationFailed, "no answer that can be used", 1},
-		"no hub":                  {[]string{"200 {}"}, "", fault.HubNotSpecified, "names no hub", 1},
-		"a hub that is not there": {[]string{`200 {"iotHubHostName":"evil.example"}`}, "", fault.HubNotSpecified, "evil.example", 1},
-		"too much payload":        {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", 64<<10) + `"}`}, "", fault.AllocationFailed, "the limit is", 1},
+		"the second hub": {[]string{`200 {"iotHubHostName":"TWO.local","payload":{"a":1},"initialTwin":{"tags":{"from":"webhook"}}}`}, "two.local", 0, "", 1},
+		"after it was down": {[]string{"0", "503 later", `200 {"iotHubHostName":"one.local"}`}, "one.local", 0,
+			"", 3},
+		"down for good": {[]string{"0"}, "", fault.AllocationFailed, "no answer that can be used", 3},
+		"fails":         {[]string{"500 oops"}, "", fault.AllocationFailed, "no answer that can be used", 3},
+		"refuses":       {[]string{"403 no"}, "", fault.WebhookUnauthorized, "status 403", 1},
+		"redirects":     {[]string{"302 there"}, "", fault.AllocationFailed, "no answer that can be used", 1},
+		"nonsense": {[]string{"200 <html>"}, "", fault.AllocationFailed, "no answer that can be used",
+			1},
+		"no hub": {[]string{"200 {}"}, "", fault.HubNotSpecified, "names no hub", 1},
+		"a hub that is not there": {[]string{`200 {"iotHubHostName":"evil.example"}`}, "", fault.HubNotSpecified,
+			"evil.example", 1},
+		"too much payload": {[]string{`200 {"iotHubHostName":"one.local","payload":"` + strings.Repeat("x", 64<<10) +
+			`"}`}, "", fault.AllocationFailed, "the limit is", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newFixture(t, "one.local", "two.local")
 			hook := &webhook{answers: test.answers}
 			h.ask(hook)
 			group := customGroup("https://allocate.example/hook")
-			group.Attestation = enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: root.pem}}}}
+			group.Attestation = enroll.AttestationMechanism{Type: "x509",
+				X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: root.pem}}}}
 			if _, err := h.Groups().Put(ctx, group, ""); err != nil {
 				t.Fatal(err)
 			}
@@ -90,7 +97,8 @@ func TestCustomAllocation(t *testing.T) {
 				t.Errorf("the webhook was called %d times, want %d", len(hook.asked), test.calls)
 			}
 			if test.hub == "" {
-				if state.Status != StatusFailed || state.ErrorCode != int(test.code) || !strings.Contains(state.ErrorMessage, test.says) {
+				if state.Status != StatusFailed || state.ErrorCode != int(test.code) ||
+					!strings.Contains(state.ErrorMessage, test.says) {
 					t.Errorf("the device is told %+v", state)
 				}
 				return
@@ -99,14 +107,17 @@ func TestCustomAllocation(t *testing.T) {
 				t.Errorf("assigned to %s, want %s", state.AssignedHub, test.hub)
 			}
 			if test.hub == "two.local" {
-				if string(state.Payload) != `{"a":1}` || string(h.hub(1).devices["device-1"].Twin.Tags) != `{"from":"webhook"}` {
+				if string(state.Payload) != `{"a":1}` ||
+					string(h.hub(1).devices["device-1"].Twin.Tags) != `{"from":"webhook"}` {
 					t.Errorf("payload %s, tags %s", state.Payload, h.hub(1).devices["device-1"].Twin.Tags)
 				}
 				var request allocationRequest
 				if err := json.Unmarshal([]byte(hook.asked[0]), &request); err != nil {
 					t.Fatal(err)
 				}
-				if request.EnrollmentGroup.EnrollmentGroupID != "g" || string(request.Device.Payload) != `{"model":"m1"}` || len(request.LinkedHubs) != 2 || request.Device.X509.CertificateInfo.SubjectName != "CN=device-1" {
+				if request.EnrollmentGroup.EnrollmentGroupID != "g" ||
+					string(request.Device.Payload) != `{"model":"m1"}` || len(request.LinkedHubs) != 2 ||
+					request.Device.X509.CertificateInfo.SubjectName != "CN=device-1" {
 					t.Errorf("the webhook was asked %s", hook.asked[0])
 				}
 			}
@@ -116,26 +127,32 @@ func TestCustomAllocation(t *testing.T) {
 
 func TestCustomAllocationIsChecked(t *testing.T) {
 	h, ctx := newFixture(t, "hub.local"), context.Background()
-	for _, address := range []string{"", "nothing", "ftp://example.com/x", "http://example.com/x", "https://", "https://:443/",
-		"http://127.evil.example", "http://127.0.0.1.evil.example/x", "http://localhost.evil.example", "http://localhost:80@evil.example/",
-		"http://10.0.0.1/", "http://0.0.0.0/", "http://[::2]/", "http://127.1/", "https://x.example:port/", "http://%6cocalhost:1:2/"} {
+	for _, address := range []string{"", "nothing", "ftp://example.com/x", "http://example.com/x", "https://",
+		"https://:443/",
+		"http://127.evil.example", "http://127.0.0.1.evil.example/x", "http://localhost.evil.example",
+		"http://localhost:80@evil.example/",
+		"http://10.0.0.1/", "http://0.0.0.0/", "http://[::2]/", "http://127.1/", "https://x.example:port/",
+		"http://%6cocalhost:1:2/"} {
 		group := customGroup(address)
 		group.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"}
 		if _, err := h.Groups().Put(ctx, group, ""); err == nil || !strings.Contains(err.Error(), "webhookUrl") {
 			t.Errorf("the webhook %q: %v", address, err)
 		}
 	}
-	for i, address := range []string{"http://localhost:7071/api/allocate", "http://LOCALHOST/", "http://127.0.0.1:7071/x", "http://127.9.9.9/", "http://[::1]:80/",
+	for i, address := range []string{"http://localhost:7071/api/allocate", "http://LOCALHOST/",
+		"http://127.0.0.1:7071/x", "http://127.9.9.9/", "http://[::1]:80/",
 		"https://user:password@10.0.0.1:8443/hook?code=1"} {
 		group := customGroup(address)
-		group.EnrollmentGroupID, group.Attestation = fmt.Sprintf("g%d", i), enroll.AttestationMechanism{Type: "symmetricKey"}
+		group.EnrollmentGroupID = fmt.Sprintf("g%d", i)
+		group.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"}
 		if _, err := h.Groups().Put(ctx, group, ""); err != nil {
 			t.Errorf("the webhook %q: %v", address, err)
 		}
 	}
 	group := customGroup("http://user:hunter2@x.example/hunter2?code=hunter2")
 	group.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"}
-	for _, address := range []string{"http://user:hunter2@x.example/hunter2?code=hunter2", "https://user:hunter2@:443/hunter2", "https://x.example:hunter2/"} {
+	for _, address := range []string{"http://user:hunter2@x.example/hunter2?code=hunter2",
+		"https://user:hunter2@:443/hunter2", "https://x.example:hunter2/"} {
 		group.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address}
 		if _, err := h.Groups().Put(ctx, group, ""); err == nil || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("of the webhook %q it is said %v", address, err)
@@ -152,17 +169,25 @@ func TestWebhookIsToldOfTheAttestation(t *testing.T) {
 		mechanism enroll.AttestationMechanism
 		want      string
 	}{
-		{enroll.AttestationMechanism{Type: enroll.TPM, TPM: &enroll.TPMAttestation{EndorsementKey: "ZWs=", StorageRootKey: "c3Jr"}}, `"tpm":{"endorsementKey":"ZWs=","storageRootKey":"c3Jr"}`},
-		{enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "secret", SecondaryKey: "secret"}}, `"symmetricKey":{}`},
+		{enroll.AttestationMechanism{Type: enroll.TPM,
+			TPM: &enroll.TPMAttestation{EndorsementKey: "ZWs=", StorageRootKey: "c3Jr"}},
+			`"tpm":{"endorsementKey":"ZWs=","storageRootKey":"c3Jr"}`},
+		{enroll.AttestationMechanism{Type: enroll.SymmetricKey,
+			SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "secret", SecondaryKey: "secret"}},
+			`"symmetricKey":{}`},
 		{enroll.AttestationMechanism{Type: enroll.X509}, `"x509":{"certificateInfo":{"subjectName":"CN=d1"`},
 	} {
-		enrollment := enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
-		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type, Certificate: &credential.X509CertificateInfo{SubjectName: "CN=d1"}}
+		enrollment := enroll.Enrollment{RegistrationID: "d1",
+			Settings: enroll.Settings{Attestation: c.mechanism, CustomAllocationDefinition: definition}}
+		device := intent{RegistrationID: "d1", Mechanism: c.mechanism.Type,
+			Certificate: &credential.X509CertificateInfo{SubjectName: "CN=d1"}}
 		body, err := h.webhookBody(context.Background(), enrollment, device, storedRegistration{}, nil)
 		var request struct {
 			Device json.RawMessage `json:"deviceRuntimeContext"`
 		}
-		if err != nil || json.Unmarshal(body, &request) != nil || !strings.HasPrefix(string(request.Device), `{"registrationId":"d1",`+c.want) || strings.Contains(string(body), "secret") {
+		if err != nil || json.Unmarshal(body, &request) != nil ||
+			!strings.HasPrefix(string(request.Device), `{"registrationId":"d1",`+c.want) ||
+			strings.Contains(string(body), "secret") {
 			t.Errorf("of %s it is told %s, error %v", c.mechanism.Type, body, err)
 		}
 	}
@@ -183,9 +208,11 @@ func TestWebhookTwinGoesBeforeMigration(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			h := newFixture(t, "one.local", "two.local")
-			h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`, `200 {"iotHubHostName":"two.local","initialTwin":` + test.twin + `}`}})
+			h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`,
+				`200 {"iotHubHostName":"two.local","initialTwin":` + test.twin + `}`}})
 			enrollment := device.enrollment()
-			enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
+			enrollment.AllocationPolicy = allocation.Custom
+			enrollment.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 			enrollment.InitialTwin = &linkedhub.InitialTwin{Tags: json.RawMessage(`{"from":"enrollment"}`)}
 			h.enroll(enrollment)
 			h.mustRegister(device)
@@ -224,7 +251,8 @@ func TestWebhookIsAskedAgainAfterAStop(t *testing.T) {
 	ctx := context.Background()
 	h, device := newFixture(t, "one.local"), valid(t, "d1")
 	enrollment := device.enrollment()
-	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
+	enrollment.AllocationPolicy = allocation.Custom
+	enrollment.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	h.enroll(enrollment)
 	hanging := hangingWebhook{make(chan struct{})}
 	h.ask(hanging)
@@ -239,7 +267,8 @@ func TestWebhookIsAskedAgainAfterAStop(t *testing.T) {
 	h.webhook = &webhook{answers: []string{`200 {"iotHubHostName":"one.local"}`}}
 	h.reopen()
 	session := h.OpenSession(scope, "d1", device.evidence)
-	for deadline := time.Now().Add(30 * time.Second); operation.Status == StatusAssigning && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(30 * time.Second); operation.Status == StatusAssigning &&
+		time.Now().Before(deadline); {
 		if operation, err = session.Operation(ctx, operation.OperationID); err != nil {
 			t.Fatal(err)
 		}

@@ -17,7 +17,8 @@ func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if created.ProvisioningStatus != enroll.Enabled || created.ReprovisionPolicy == nil || created.Attestation.X509.ClientCertificates.Primary.Info.SubjectName != "CN=Device-A" {
+	if created.ProvisioningStatus != enroll.Enabled || created.ReprovisionPolicy == nil ||
+		created.Attestation.X509.ClientCertificates.Primary.Info.SubjectName != "CN=Device-A" {
 		t.Errorf("created %+v", created)
 	}
 	if _, err := h.Enrollments().Create(ctx, device.enrollment()); !errors.Is(err, fault.EnrollmentConflict) {
@@ -29,7 +30,8 @@ func TestEnrollmentIsWrittenReadAndDeleted(t *testing.T) {
 		t.Fatalf("read %+v, error %v", read, err)
 	}
 	h.mustRegister(device)
-	if read, err = h.Enrollments().Get(ctx, "Device-A"); err != nil || read.RegistrationState == nil || read.RegistrationState.AssignedHub != "hub.local" {
+	if read, err = h.Enrollments().Get(ctx, "Device-A"); err != nil || read.RegistrationState == nil ||
+		read.RegistrationState.AssignedHub != "hub.local" {
 		t.Errorf("after registering it reads %+v, error %v", read, err)
 	}
 

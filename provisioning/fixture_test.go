@@ -220,7 +220,8 @@ func newIdentity(t testing.TB, commonName string, notBefore time.Time, validity 
 	if err != nil {
 		t.Fatal(err)
 	}
-	return deviceIdentity{string(text), credential.Evidence{Certificates: certificates, Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711"}}
+	return deviceIdentity{string(text),
+		credential.Evidence{Certificates: certificates, Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711"}}
 }
 
 func valid(t testing.TB, commonName string) deviceIdentity {

@@ -110,13 +110,15 @@ func TestUnusableKeys(t *testing.T) {
 		t.Run(c.says, func(t *testing.T) {
 			devices, signers := otherKey(t, device, c.key), otherKey(t, authority, c.key)
 			text := base64.StdEncoding.EncodeToString(devices)
-			enrollment := enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
-				X509: &enroll.X509Attestation{
-					ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}
+			enrollment := enroll.Enrollment{RegistrationID: "d1",
+				Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
+					X509: &enroll.X509Attestation{
+						ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}
 			rolled := enrollment
 			rolled.Attestation = enroll.AttestationMechanism{Type: enroll.X509,
 				X509: &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{
-					Primary: &enroll.X509Certificate{Certificate: device.pem}, Secondary: &enroll.X509Certificate{Certificate: text}}}}
+					Primary:   &enroll.X509Certificate{Certificate: device.pem},
+					Secondary: &enroll.X509Certificate{Certificate: text}}}}
 			signing := &enroll.X509Certificate{Certificate: base64.StdEncoding.EncodeToString(signers)}
 			for door, err := range map[string]error{
 				"an enrollment":              second(h.Enrollments().Put(ctx, enrollment, "")),
@@ -139,8 +141,9 @@ func TestUnusableKeys(t *testing.T) {
 			case !c.taken && (!errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), c.says)):
 				t.Errorf("a chain that is checked: %v", err)
 			case c.taken:
-				if failed, _ := decision.Checks.Failed(); err != nil || decision.Admitted || !strings.Contains(failed.Saw,
-					c.says) {
+				if failed, _ := decision.Checks.Failed(); err != nil || decision.Admitted ||
+					!strings.Contains(failed.Saw,
+						c.says) {
 					t.Errorf("a chain that is checked: %+v, error %v", decision, err)
 				}
 			}
@@ -183,7 +186,8 @@ func TestKeyRollover(t *testing.T) {
 			t.Errorf("%s, and nothing enrolled: %d signatures", name, cost.Signatures)
 		}
 	}
-	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: plant.pem}, nil),
+		""); err != nil {
 		t.Fatal(err)
 	}
 	if state, failed, err := h.registerChain("d1", device, again, line); err != nil ||
@@ -224,7 +228,8 @@ func TestHostileRollover(t *testing.T) {
 	}
 	register := func() Work {
 		return h.work(func() {
-			if _, err := h.OpenSession(scope, "d1", evidence).Register(ctx, nil); !errors.Is(err, fault.UnauthorizedAccess) {
+			if _, err := h.OpenSession(scope, "d1", evidence).Register(ctx, nil); !errors.Is(err,
+				fault.UnauthorizedAccess) {
 				t.Error(err)
 			}
 		})
@@ -234,8 +239,9 @@ func TestHostileRollover(t *testing.T) {
 	}
 	for i := range 10 {
 		authority := certify(t, "d1", nil, true)
-		if _, err := h.Groups().Put(ctx, signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: authority.pem},
-			nil), ""); err != nil {
+		if _, err := h.Groups().Put(ctx,
+			signedGroup(fmt.Sprint("g", i), &enroll.X509Certificate{Certificate: authority.pem},
+				nil), ""); err != nil {
 			t.Fatal(err)
 		}
 	}

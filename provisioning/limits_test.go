@@ -45,7 +45,8 @@ func TestRegistrationsAreThrottled(t *testing.T) {
 		after  time.Duration // 0 is let in
 	}{{one, 0}, {one, 0}, {one, 30 * time.Second}, {two, 0}, {two, 15 * time.Second}} {
 		if err := register(c.device); c.after == 0 && err != nil || c.after != 0 && !comeBack(err, c.after) {
-			t.Errorf("registration %d of %s is answered %v, want 429 after %s", i, c.device.evidence.Certificates[0].Subject.CommonName, err, c.after)
+			t.Errorf("registration %d of %s is answered %v, want 429 after %s", i,
+				c.device.evidence.Certificates[0].Subject.CommonName, err, c.after)
 		}
 	}
 	if attempt := h.lastAttempt("two"); attempt.Code != int(fault.Throttled) {
@@ -130,12 +131,15 @@ func TestThereMayBeNoMore(t *testing.T) {
 			return err
 		}, func(h *fixture, name string) error { return h.Enrollments().Delete(ctx, name, "") }},
 		{"groups with X.509", Limits{X509Groups: 2, KeyGroups: 1}, func(h *fixture, name string) error {
-			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: name, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
-				X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: root.pem}}}}}}, "")
+			_, err := h.Groups().Put(ctx,
+				enroll.Group{EnrollmentGroupID: name,
+					Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: enroll.X509,
+						X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: root.pem}}}}}}, "")
 			return err
 		}, func(h *fixture, name string) error { return h.Groups().Delete(ctx, name, "") }},
 		{"groups with keys", Limits{X509Groups: 1, KeyGroups: 2}, func(h *fixture, name string) error {
-			_, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: name, Settings: enroll.Settings{Attestation: keys}}, "")
+			_, err := h.Groups().Put(ctx,
+				enroll.Group{EnrollmentGroupID: name, Settings: enroll.Settings{Attestation: keys}}, "")
 			return err
 		}, func(h *fixture, name string) error { return h.Groups().Delete(ctx, name, "") }},
 		{"certificate authorities", Limits{Authorities: 2}, func(h *fixture, name string) error {
@@ -165,7 +169,8 @@ func TestThereMayBeNoMore(t *testing.T) {
 					t.Fatalf("%s: %v", name, err)
 				}
 			}
-			if err := c.put(h, "three"); !errors.Is(err, fault.QuotaExceeded) || !strings.Contains(err.Error(), "There are 2 ") {
+			if err := c.put(h, "three"); !errors.Is(err, fault.QuotaExceeded) ||
+				!strings.Contains(err.Error(), "There are 2 ") {
 				t.Errorf("the third is answered %v", err)
 			}
 			if err := c.remove(h, "one"); err != nil {
@@ -184,11 +189,13 @@ func TestRegistrationsThatFindNoRoom(t *testing.T) {
 	h.enroll(one.enrollment())
 	h.enroll(two.enrollment())
 	h.mustRegister(one)
-	if _, err := h.OpenSession(scope, "two", two.evidence).Register(context.Background(), nil); !errors.Is(err, fault.QuotaExceeded) {
+	if _, err := h.OpenSession(scope, "two", two.evidence).Register(context.Background(), nil); !errors.Is(err,
+		fault.QuotaExceeded) {
 		t.Errorf("the second device is told %v", err)
 	}
 	attempt := h.lastAttempt("two")
-	if check, _ := attempt.Checks.Failed(); check.Name != "registrations" || !strings.Contains(check.Advice, "Delete the registration records") {
+	if check, _ := attempt.Checks.Failed(); check.Name != "registrations" ||
+		!strings.Contains(check.Advice, "Delete the registration records") {
 		t.Errorf("the operator sees %+v", attempt)
 	}
 }
@@ -196,7 +203,8 @@ func TestRegistrationsThatFindNoRoom(t *testing.T) {
 // A source that keeps failing is not heard, over a restart too, until its time is
 // over or an operator lifts it. Others are heard.
 func TestLockout(t *testing.T) {
-	h := newFixture(t, "hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
+	h := newFixture(t,
+		"hub.local").limited(Limits{Lockout: guard.Lockout{Failures: 3, Within: time.Minute, For: 10 * time.Minute}})
 	ctx := context.Background()
 	good, stranger := valid(t, "good"), valid(t, "stranger")
 	h.enroll(good.enrollment())
@@ -227,7 +235,8 @@ func TestLockout(t *testing.T) {
 		t.Errorf("after a restart it is answered %v", err)
 	}
 	locked, err := h.Lockouts().List(ctx)
-	if err != nil || len(locked) != 1 || locked[0].Source != "2001:db8::/64" || locked[0].Failures != 3 || locked[0].Refused != 1 {
+	if err != nil || len(locked) != 1 || locked[0].Source != "2001:db8::/64" || locked[0].Failures != 3 ||
+		locked[0].Refused != 1 {
 		t.Errorf("locked out are %+v, error %v", locked, err)
 	}
 	if err := h.Lockouts().Lift(ctx, "2001:db8::1"); err != nil {
@@ -285,7 +294,9 @@ func TestAudit(t *testing.T) {
 	must(nil, h.Enrollments().Delete(ctx, "d1", ""))
 	keys := enroll.AttestationMechanism{Type: enroll.SymmetricKey}
 	must(h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g1", Settings: enroll.Settings{Attestation: keys}}, ""))
-	rolled := enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0", SecondaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0"}}
+	rolled := enroll.AttestationMechanism{Type: enroll.SymmetricKey,
+		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0",
+			SecondaryKey: "c2VjcmV0c2VjcmV0c2VjcmV0"}}
 	must(h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g1", Settings: enroll.Settings{Attestation: rolled}}, ""))
 	must(nil, h.Groups().Delete(ctx, "g1", ""))
 	must(h.Networks().Put(ctx, allocation.Network{Prefix: "10.0.0.0/8", Latencies: map[string]float64{"x": 1}}, ""))
@@ -314,16 +325,20 @@ func TestAudit(t *testing.T) {
 		}
 		story = append(story, fmt.Sprintf("%s %s %s", entry.Kind, id, entry.Action))
 	}
-	want := []string{"misbehaviour one deleted", "misbehaviour one created", "linkedHub hub.local deleted", "linkedHub hub.local updated",
-		"network 10.0.0.0/8 deleted", "network 10.0.0.0/8 created", "enrollmentGroup g1 deleted", "enrollmentGroup g1 updated", "enrollmentGroup g1 created",
+	want := []string{"misbehaviour one deleted", "misbehaviour one created", "linkedHub hub.local deleted",
+		"linkedHub hub.local updated",
+		"network 10.0.0.0/8 deleted", "network 10.0.0.0/8 created", "enrollmentGroup g1 deleted",
+		"enrollmentGroup g1 updated", "enrollmentGroup g1 created",
 		"enrollment d1 deleted", "enrollment d1 updated", "enrollment d1 created"}
 	if fmt.Sprint(story) != fmt.Sprint(want) {
 		t.Errorf("the audit is %q, want %q", story, want)
 	}
-	if text := fmt.Sprint(entries); strings.Contains(text, "c2Vjcm") || !strings.Contains(text, "primaryKey (hidden) (hidden)") {
+	if text := fmt.Sprint(entries); strings.Contains(text, "c2Vjcm") ||
+		!strings.Contains(text, "primaryKey (hidden) (hidden)") {
 		t.Errorf("the change of a key is told as %s", text)
 	}
-	if update := entries[len(entries)-2]; fmt.Sprint(update.Changes) != `[{iotHubs  ["hub2.local"]} {provisioningStatus "enabled" "disabled"}]` {
+	if update := entries[len(entries)-2]; fmt.Sprint(
+		update.Changes) != `[{iotHubs  ["hub2.local"]} {provisioningStatus "enabled" "disabled"}]` {
 		t.Errorf("the change of an enrollment is told as %v", update.Changes)
 	}
 	first, next, err := h.audit.Entries(ctx, audit.Filter{Kind: audit.Enrollment, Max: 2})

@@ -21,7 +21,8 @@ func respelled(t *testing.T, authority *issued) *issued {
 		Value string `asn1:"utf8"`
 	}
 	type partSET []attribute
-	encoded, err := asn1.Marshal([]partSET{{{asn1.ObjectIdentifier{2, 5, 4, 3}, authority.certificate.Subject.CommonName}}})
+	encoded, err := asn1.Marshal([]partSET{{{asn1.ObjectIdentifier{2, 5, 4, 3},
+		authority.certificate.Subject.CommonName}}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -36,7 +37,8 @@ func TestNamesInOtherSpellings(t *testing.T) {
 	h, ctx := newFixture(t, "hub.local"), context.Background()
 	plant := certify(t, "Plant", nil, true)
 	line := certify(t, "Line", respelled(t, plant), true)
-	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: plant.pem}, nil), ""); err != nil {
+	if _, err := h.Groups().Put(ctx, signedGroup("g", &enroll.X509Certificate{Certificate: plant.pem}, nil),
+		""); err != nil {
 		t.Fatal(err)
 	}
 	if _, failed, err := h.registerChain("d1", certify(t, "d1", respelled(t, plant), false)); err != nil {

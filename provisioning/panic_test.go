@@ -28,7 +28,8 @@ func quietPanics() *panics.Recorder { return panics.NewRecorder(slog.New(slog.Di
 func TestAnAssignmentThatPanics(t *testing.T) {
 	h, device := newFixture(t, "one.local"), valid(t, "d1")
 	enrollment := device.enrollment()
-	enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
+	enrollment.AllocationPolicy = allocation.Custom
+	enrollment.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 	h.enroll(enrollment)
 	h.ask(new(panickingWebhook))
 	if operation, err := h.register(device); err == nil {

@@ -38,7 +38,8 @@ type committingMeddledHub struct {
 	fixture *fixture
 }
 
-func (m committingMeddledHub) PrepareDevice(_ context.Context, a linkedhub.Admission) (linkedhub.PreparedDevice, error) {
+func (m committingMeddledHub) PrepareDevice(_ context.Context,
+	a linkedhub.Admission) (linkedhub.PreparedDevice, error) {
 	m.happen()
 	change := store.Table[string]{Collection: "test/devices"}.Put(a.DeviceID, store.Always, a.DeviceID)
 	return linkedhub.PreparedDevice{Changes: []store.Change{change}, Committed: func(ctx context.Context) {
@@ -76,11 +77,13 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 			if err := h.Enrollments().Delete(ctx, "d", ""); err != nil {
 				return err
 			}
-			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: keys()}}, "")
+			_, err := h.Enrollments().Put(ctx,
+				enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: keys()}}, "")
 			return err
 		}, false},
 		{"another twin", false, func(h *fixture) error {
-			return h.change("d", func(e *enroll.Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
+			return h.change("d",
+				func(e *enroll.Enrollment) { e.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
 		{"group deleted", true, func(h *fixture) error { return h.Groups().Delete(ctx, "g", "") }, false},
 		{"group disabled", true, func(h *fixture) error {
@@ -89,12 +92,15 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 		{"another key of the group", true,
 			func(h *fixture) error { return h.changeGroup(func(g *enroll.Group) { g.Attestation = keys() }) }, false},
 		{"an enrollment of its own", true, func(h *fixture) error {
-			_, err := h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: keys(), ProvisioningStatus: enroll.Disabled}},
+			_, err := h.Enrollments().Put(ctx,
+				enroll.Enrollment{RegistrationID: "d",
+					Settings: enroll.Settings{Attestation: keys(), ProvisioningStatus: enroll.Disabled}},
 				"")
 			return err
 		}, false},
 		{"another twin of the group", true, func(h *fixture) error {
-			return h.changeGroup(func(g *enroll.Group) { g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
+			return h.changeGroup(
+				func(g *enroll.Group) { g.InitialTwin = &linkedhub.InitialTwin{Tags: []byte(`{"a":1}`)} })
 		}, true},
 	} {
 		for _, inOneCommit := range []bool{true, false} {
@@ -114,10 +120,12 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 				key := mechanism.SymmetricKey.PrimaryKey
 				var err error
 				if c.group {
-					_, err = h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: mechanism}}, "")
+					_, err = h.Groups().Put(ctx,
+						enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: mechanism}}, "")
 					key = attest.DeriveKey(key, "d")
 				} else {
-					_, err = h.Enrollments().Put(ctx, enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: mechanism}}, "")
+					_, err = h.Enrollments().Put(ctx,
+						enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: mechanism}}, "")
 				}
 				if err != nil {
 					t.Fatal(err)
@@ -140,8 +148,8 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 				_, there := hub.device("d")
 				assigned := err == nil && operation.Status == StatusAssigned
 				if assigned != c.comesIn || there != c.comesIn || (registration.Status == StatusAssigned) != c.comesIn {
-					t.Errorf("registering answers %+v, %v; the record says %q, and that the device is in the hub is %t", operation,
-						err, registration.Status, there)
+					t.Errorf("registering answers %+v, %v; the record says %q, and that the device is in the hub is %t",
+						operation, err, registration.Status, there)
 				}
 				if attempt := h.lastAttempt("d"); (attempt.Outcome == attest.Assigned) != c.comesIn {
 					t.Errorf("the attempt is %+v", attempt)
@@ -157,7 +165,8 @@ func TestEnrollmentsThatChangeWhileADeviceRegisters(t *testing.T) {
 // keys are an attestation with keys that nobody had before.
 func keys() enroll.AttestationMechanism {
 	return enroll.AttestationMechanism{Type: enroll.SymmetricKey,
-		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: credential.NewKey(64), SecondaryKey: credential.NewKey(64)}}
+		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: credential.NewKey(64),
+			SecondaryKey: credential.NewKey(64)}}
 }
 
 // change rewrites an enrollment as it is stored, with its keys.

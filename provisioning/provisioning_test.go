@@ -26,7 +26,8 @@ func TestADeviceGetsItsBerth(t *testing.T) {
 	h.enroll(enrollment)
 
 	first := h.mustRegister(device)
-	if first.DeviceID != "Python-device-01" || first.AssignedHub != "hub.local" || first.Substatus != InitialAssignment {
+	if first.DeviceID != "Python-device-01" || first.AssignedHub != "hub.local" ||
+		first.Substatus != InitialAssignment {
 		t.Fatalf("registered as %+v", first)
 	}
 	if first.X509.CertificateInfo.SubjectName != "CN=Python-device-01" {
@@ -43,7 +44,8 @@ func TestADeviceGetsItsBerth(t *testing.T) {
 	h.clock.Set(noon.Add(time.Hour))
 	h.reopen()
 	again := h.mustRegister(device)
-	if again.Substatus != InitialAssignment || !again.CreatedDateTimeUTC.Equal(noon) || !again.LastUpdatedDateTimeUTC.Equal(h.clock.Now()) {
+	if again.Substatus != InitialAssignment || !again.CreatedDateTimeUTC.Equal(noon) ||
+		!again.LastUpdatedDateTimeUTC.Equal(h.clock.Now()) {
 		t.Errorf("registered again as %+v", again)
 	}
 	attempt := h.lastAttempt("python-device-01")
@@ -77,10 +79,13 @@ func TestRefusals(t *testing.T) {
 	}{
 		{"unknown ID scope", "0neFFFFFFFF", "d1", device.evidence, "", fault.UnauthorizedAccess, "ID scope"},
 		{"id that breaks the rules", scope, "d 1", device.evidence, "", fault.InvalidRegistrationID, "registration id"},
-		{"no certificate", scope, "d1", credential.Evidence{Protocol: "mqtt"}, "", fault.UnauthorizedAccess, "client certificate"},
-		{"a token instead", scope, "d1", credential.Evidence{Token: "SharedAccessSignature sr=x"}, "", fault.UnauthorizedAccess, "token"},
+		{"no certificate", scope, "d1", credential.Evidence{Protocol: "mqtt"}, "", fault.UnauthorizedAccess,
+			"client certificate"},
+		{"a token instead", scope, "d1", credential.Evidence{Token: "SharedAccessSignature sr=x"}, "",
+			fault.UnauthorizedAccess, "token"},
 		{"common name of another", scope, "d2", device.evidence, "", fault.UnauthorizedAccess, "common name"},
-		{"unknown registration id", scope, "stranger", valid(t, "stranger").evidence, "", fault.UnauthorizedAccess, "enrollment"},
+		{"unknown registration id", scope, "stranger", valid(t, "stranger").evidence, "", fault.UnauthorizedAccess,
+			"enrollment"},
 		{"another certificate", scope, "d1", other.evidence, "", fault.UnauthorizedAccess, "enrolled certificate"},
 		{"expired", scope, "expired", expired.evidence, "", fault.UnauthorizedAccess, "validity"},
 		{"not yet valid", scope, "early", early.evidence, "", fault.UnauthorizedAccess, "validity"},
@@ -88,9 +93,12 @@ func TestRefusals(t *testing.T) {
 		{"malformed JSON", scope, "d1", device.evidence, `{"registrationId":`, fault.ArgumentInvalid, "request"},
 		{"JSON of another shape", scope, "d1", device.evidence, `[1]`, fault.ArgumentInvalid, "request"},
 		{"something after the JSON", scope, "d1", device.evidence, `{}{}`, fault.ArgumentInvalid, "request"},
-		{"oversized JSON", scope, "d1", device.evidence, `{"payload":"` + string(make([]byte, maxRequest)) + `"}`, fault.ArgumentInvalid, "request"},
-		{"request for another", scope, "d1", device.evidence, `{"registrationId":"d2"}`, fault.InvalidRegistrationID, "request"},
-		{"certificate request", scope, "d1", device.evidence, `{"csr":"AA=="}`, fault.ArgumentInvalid, "certificate request"},
+		{"oversized JSON", scope, "d1", device.evidence, `{"payload":"` + string(make([]byte, maxRequest)) + `"}`,
+			fault.ArgumentInvalid, "request"},
+		{"request for another", scope, "d1", device.evidence, `{"registrationId":"d2"}`, fault.InvalidRegistrationID,
+			"request"},
+		{"certificate request", scope, "d1", device.evidence, `{"csr":"AA=="}`, fault.ArgumentInvalid,
+			"certificate request"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			_, err := h.OpenSession(c.scope, c.id, c.evidence).Register(context.Background(), []byte(c.body))
@@ -102,7 +110,8 @@ func TestRefusals(t *testing.T) {
 			if !ok || failed.Name != c.check || failed.Advice == "" {
 				t.Errorf("the failed check is %+v, want %q with advice", failed, c.check)
 			}
-			if attempt.Outcome != attest.Refused || attempt.TrackingID != fault.From(err).TrackingID || attempt.Code != int(c.code) {
+			if attempt.Outcome != attest.Refused || attempt.TrackingID != fault.From(err).TrackingID ||
+				attempt.Code != int(c.code) {
 				t.Errorf("the attempt is %+v", attempt)
 			}
 		})
@@ -110,7 +119,8 @@ func TestRefusals(t *testing.T) {
 	if h.mustRegister(device).DeviceID != "d1" {
 		t.Error("the enrolled device does not come in any more")
 	}
-	if refused, err := h.Attempts().Find(context.Background(), attempts.Filter{Refused: true}); err != nil || len(refused) != 16 {
+	if refused, err := h.Attempts().Find(context.Background(), attempts.Filter{Refused: true}); err != nil ||
+		len(refused) != 16 {
 		t.Errorf("%d refusals on record, error %v", len(refused), err)
 	}
 }
@@ -159,10 +169,12 @@ func TestPacedRegistration(t *testing.T) {
 	h.enroll(device.enrollment())
 	session := h.OpenSession(scope, "slow", device.evidence)
 	operation, err := session.Register(context.Background(), nil)
-	if err != nil || operation.Status != StatusAssigning || operation.RetryAfter != retryAfter || operation.RegistrationState != nil {
+	if err != nil || operation.Status != StatusAssigning || operation.RetryAfter != retryAfter ||
+		operation.RegistrationState != nil {
 		t.Fatalf("registering answers %+v, error %v", operation, err)
 	}
-	if polled, err := session.Operation(context.Background(), operation.OperationID); err != nil || polled.Status != StatusAssigning {
+	if polled, err := session.Operation(context.Background(), operation.OperationID); err != nil ||
+		polled.Status != StatusAssigning {
 		t.Fatalf("polling early answers %+v, error %v", polled, err)
 	}
 	if _, err := session.Operation(context.Background(), "4.0.other"); !errors.Is(err, fault.OperationNotFound) {
@@ -179,7 +191,8 @@ func TestPacedRegistration(t *testing.T) {
 	if err != nil || polled.Status != StatusAssigned || polled.OperationID != operation.OperationID {
 		t.Errorf("polling later answers %+v, error %v", polled, err)
 	}
-	if _, err := h.OpenSession(scope, "slow", valid(t, "slow").evidence).Operation(context.Background(), operation.OperationID); !errors.Is(err, fault.UnauthorizedAccess) {
+	if _, err := h.OpenSession(scope, "slow", valid(t, "slow").evidence).Operation(context.Background(),
+		operation.OperationID); !errors.Is(err, fault.UnauthorizedAccess) {
 		t.Errorf("a stranger's poll answers %v", err)
 	}
 }
@@ -191,7 +204,8 @@ func TestUnfinishedAssignmentsAreTakenUp(t *testing.T) {
 	device := valid(t, "interrupted")
 	h.enroll(device.enrollment())
 	evidence := attest.Evidence{IDScope: scope, RegistrationID: "interrupted", Evidence: device.evidence}
-	promised := intent{RegistrationID: "interrupted", OperationID: newOperationID(), Certificate: credential.Describe(device.evidence.Certificates[0])}
+	promised := intent{RegistrationID: "interrupted", OperationID: newOperationID(),
+		Certificate: credential.Describe(device.evidence.Certificates[0])}
 	enrollment, err := h.Enrollments().Get(context.Background(), "interrupted")
 	if err != nil {
 		t.Fatal(err)
@@ -256,7 +270,8 @@ func TestAHubThatRefuses(t *testing.T) {
 	h.enroll(device.enrollment())
 	h.hub(0).refuse = fault.New(fault.BadRequest, "The hub is full")
 	operation, err := h.register(device)
-	if err != nil || operation.Status != StatusFailed || operation.RegistrationState.ErrorCode != int(fault.BadRequest) {
+	if err != nil || operation.Status != StatusFailed ||
+		operation.RegistrationState.ErrorCode != int(fault.BadRequest) {
 		t.Fatalf("registering answers %+v, error %v", operation, err)
 	}
 	if attempt := h.lastAttempt("unlucky"); attempt.Outcome != attest.Failed || attempt.Code != int(fault.BadRequest) {
@@ -302,7 +317,8 @@ func TestMovingToAnotherHub(t *testing.T) {
 			changed, _ := h.hub(0).device("mover")
 			reason := "stolen"
 			changed.Status = linkedhub.Status{Disabled: true, Reason: &reason}
-			changed.Twin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":9}`)}}
+			changed.Twin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{
+				Desired: json.RawMessage(`{"interval":9}`)}}
 			h.hub(0).devices["mover"] = changed
 
 			enrollment.HubHostName = "b.local"
@@ -352,11 +368,13 @@ func TestComingAgain(t *testing.T) {
 				device := valid(t, "d1")
 				device.evidence.APIVersion = c.version
 				enrollment := device.enrollment()
-				enrollment.HubHostName, enrollment.ReprovisionPolicy = "a.local", &enroll.ReprovisionPolicy{UpdateHubAssignment: true}
+				enrollment.HubHostName = "a.local"
+				enrollment.ReprovisionPolicy = &enroll.ReprovisionPolicy{UpdateHubAssignment: true}
 				if remote { // so that the assignment takes its steps
 					h.ask(&webhook{answers: []string{`200 {"iotHubHostName":"a.local"}`}})
 					enrollment.HubHostName, enrollment.Hubs = "", []string{"a.local"}
-					enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
+					enrollment.AllocationPolicy = allocation.Custom
+					enrollment.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://allocate.example/hook"}
 				}
 				h.enroll(enrollment)
 				is := func(what string, want Substatus) {
@@ -406,7 +424,8 @@ func TestRegisteringAtOnce(t *testing.T) {
 }
 
 func TestTimeInJSON(t *testing.T) {
-	encoded, err := json.Marshal(Registration{RegistrationID: "x", Status: StatusAssigned, CreatedDateTimeUTC: Time{Time: noon.Add(1234500)}})
+	encoded, err := json.Marshal(Registration{RegistrationID: "x", Status: StatusAssigned,
+		CreatedDateTimeUTC: Time{Time: noon.Add(1234500)}})
 	if err != nil {
 		t.Fatal(err)
 	}

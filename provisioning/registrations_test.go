@@ -19,7 +19,9 @@ func (h *fixture) put(registrations ...Registration) {
 	for some := range slices.Chunk(registrations, 1000) {
 		var changes []store.Change
 		for _, registration := range some {
-			changes = append(changes, h.registrations.Put(key(registration.RegistrationID), store.Always, storedRegistration{Registration: registration}))
+			changes = append(changes,
+				h.registrations.Put(key(registration.RegistrationID), store.Always,
+					storedRegistration{Registration: registration}))
 		}
 		if _, err := h.config.Documents.Commit(context.Background(), changes...); err != nil {
 			h.t.Fatal(err)
@@ -66,7 +68,8 @@ func TestRegistrationsAreFound(t *testing.T) {
 		all = append(all, registration)
 	}
 	h.put(all...)
-	slices.SortFunc(all, func(a, b Registration) int { return strings.Compare(key(a.RegistrationID), key(b.RegistrationID)) })
+	slices.SortFunc(all,
+		func(a, b Registration) int { return strings.Compare(key(a.RegistrationID), key(b.RegistrationID)) })
 	for _, registration := range all {
 		for _, prefix := range []string{"", registration.RegistrationID[:2]} {
 			for _, status := range []Status{"", registration.Status} {
@@ -119,7 +122,8 @@ func TestDeletingARegistrationThatLeftSomething(t *testing.T) {
 	}
 	kept.Stale = []deviceRef{{"hub.local", "former"}}
 	h.hub(0).devices["former"] = linkedhub.Admission{DeviceID: "former"}
-	_, err = h.config.Documents.Commit(ctx, h.registrations.Put("d1", store.Present, kept.withoutETag()), h.intents.Put("d1", store.Always, intent{RegistrationID: "d1"}))
+	_, err = h.config.Documents.Commit(ctx, h.registrations.Put("d1", store.Present, kept.withoutETag()),
+		h.intents.Put("d1", store.Always, intent{RegistrationID: "d1"}))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -72,7 +72,8 @@ func TestMayRenew(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own := enroll.Enrollment{RegistrationID: "alone", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}}
+	own := enroll.Enrollment{RegistrationID: "alone",
+		Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}}
 	h.enroll(own)
 	for id, key := range map[string]string{"member": attest.DeriveKey(attested.SymmetricKey.PrimaryKey, "member"),
 		"alone": attested.SymmetricKey.PrimaryKey} {
@@ -122,8 +123,9 @@ func TestMayRenew(t *testing.T) {
 	may("member", 0)
 
 	// An individual enrollment takes the group's place, also to keep the device out.
-	h.enroll(enroll.Enrollment{RegistrationID: "member", Settings: enroll.Settings{Attestation: attested, ProvisioningStatus: enroll.Disabled,
-		CredentialPolicyName: issuance.DefaultPolicy}})
+	h.enroll(enroll.Enrollment{RegistrationID: "member",
+		Settings: enroll.Settings{Attestation: attested, ProvisioningStatus: enroll.Disabled,
+			CredentialPolicyName: issuance.DefaultPolicy}})
 	may("member", fault.UnauthorizedAccess)
 	if err := h.Enrollments().Delete(ctx, "member", ""); err != nil {
 		t.Fatal(err)
@@ -153,7 +155,8 @@ func TestRenewalsAreThrottled(t *testing.T) {
 	attested := keys()
 	h := newFixture(t, "hub.local").limited(Limits{DevicePerMinute: 3})
 	issuer := h.issues()
-	h.enroll(enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}})
+	h.enroll(enroll.Enrollment{RegistrationID: "d1",
+		Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: issuance.DefaultPolicy}})
 	if err := h.registerForCertificate("d1", attested.SymmetricKey.PrimaryKey); err != nil {
 		t.Fatal(err)
 	}
@@ -195,7 +198,8 @@ func TestPolicyUser(t *testing.T) {
 		}
 	}
 	is(issuance.PolicyUser{})
-	h.enroll(enroll.Enrollment{RegistrationID: "zoe", Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: "DEFAULT"}})
+	h.enroll(enroll.Enrollment{RegistrationID: "zoe",
+		Settings: enroll.Settings{Attestation: attested, CredentialPolicyName: "DEFAULT"}})
 	is(issuance.PolicyUser{ID: "zoe"})
 	if err := issuer.DeletePolicy(ctx, issuance.DefaultPolicy, "", false); !errors.Is(err, fault.Conflict) {
 		t.Errorf("deleting it is answered %v", err)

@@ -25,7 +25,8 @@ func TestRoundTrip(t *testing.T) {
 func TestAnyTimeIsWritten(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		zone := time.FixedZone("", 60*rapid.IntRange(-14*60, 14*60).Draw(t, "offset"))
-		seconds := rapid.OneOf(rapid.Int64Range(-1<<40, 1<<40), rapid.SampledFrom([]int64{253402300799, 253402300800, -62135596800, -62135596801})).Draw(t, "seconds")
+		seconds := rapid.OneOf(rapid.Int64Range(-1<<40, 1<<40),
+			rapid.SampledFrom([]int64{253402300799, 253402300800, -62135596800, -62135596801})).Draw(t, "seconds")
 		moment := Time{Time: time.Unix(seconds, 0).In(zone)}
 		text, err := json.Marshal(moment)
 		if err != nil {

@@ -94,8 +94,9 @@ func TestStaticWithoutAHub(t *testing.T) {
 func TestStaticGroupWithoutAHub(t *testing.T) {
 	h := newFixture(t, "one.local", "two.local")
 	ctx := context.Background()
-	group, err := h.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: keys(),
-		AllocationPolicy: allocation.Static}})
+	group, err := h.Groups().Create(ctx,
+		enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: keys(),
+			AllocationPolicy: allocation.Static}})
 	if err != nil || group.AllocationPolicy != allocation.Static {
 		t.Fatalf("created %+v, error %v", group, err)
 	}
@@ -122,18 +123,19 @@ func TestStaticGroupWithoutAHub(t *testing.T) {
 func TestWordsHaveNoCase(t *testing.T) {
 	h := newFixture(t, "hub.local")
 	ctx := context.Background()
-	for given, want := range map[allocation.Policy]allocation.Policy{"Hashed": allocation.Hashed, "geolatency": allocation.GeoLatency,
-		"GeoLatency": allocation.GeoLatency, "STATIC": allocation.Static, "": ""} {
-		enrollment := enroll.Enrollment{RegistrationID: "d1", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "SymmetricKey"},
-			AllocationPolicy: given, ProvisioningStatus: "Disabled"}}
+	for given, want := range map[allocation.Policy]allocation.Policy{"Hashed": allocation.Hashed,
+		"geolatency": allocation.GeoLatency, "GeoLatency": allocation.GeoLatency, "STATIC": allocation.Static, "": ""} {
+		enrollment := enroll.Enrollment{RegistrationID: "d1",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "SymmetricKey"},
+				AllocationPolicy: given, ProvisioningStatus: "Disabled"}}
 		written, err := h.Enrollments().Put(ctx, enrollment, "")
 		if err != nil || written.AllocationPolicy != want || written.ProvisioningStatus != enroll.Disabled ||
 			written.Attestation.Type != enroll.SymmetricKey {
 			t.Errorf("%q is written as %+v, error %v", given, written, err)
 		}
 		group, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "g",
-			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "SYMMETRICKEY"}, AllocationPolicy: given,
-				ProvisioningStatus: "ENABLED"}}, "")
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "SYMMETRICKEY"},
+				AllocationPolicy: given, ProvisioningStatus: "ENABLED"}}, "")
 		if err != nil || group.AllocationPolicy != want || group.ProvisioningStatus != enroll.Enabled ||
 			group.Attestation.Type != enroll.SymmetricKey {
 			t.Errorf("%q is written as %+v, error %v", given, group, err)

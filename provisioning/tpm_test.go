@@ -69,7 +69,9 @@ func (s *softTPM) keys() attest.TPM {
 }
 
 func (s *softTPM) enrollment(id string) enroll.Enrollment {
-	return enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "tpm", TPM: &enroll.TPMAttestation{EndorsementKey: s.endorsementPublic}}}}
+	return enroll.Enrollment{RegistrationID: id,
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "tpm",
+			TPM: &enroll.TPMAttestation{EndorsementKey: s.endorsementPublic}}}}
 }
 
 // activate does TPM2_ActivateCredential and TPM2_Import and returns the HMAC key
@@ -81,7 +83,12 @@ func (s *softTPM) activate(activation []byte) (key string, ok bool) {
 		size := from.Next(2)
 		return bytes.Clone(from.Next(int(size[0])<<8 | int(size[1])))
 	}
-	idObject, secret, private, seed, public, data := sized(rest), sized(rest), sized(rest), sized(rest), sized(rest), sized(rest)
+	idObject := sized(rest)
+	secret := sized(rest)
+	private := sized(rest)
+	seed := sized(rest)
+	public := sized(rest)
+	data := sized(rest)
 	if rest.Len() != 0 || len(seed) != 0 || len(data) != 0 {
 		s.t.Fatalf("%d bytes follow, the outer seed has %d and the data %d", rest.Len(), len(seed), len(data))
 	}
@@ -101,7 +108,8 @@ func (s *softTPM) activate(activation []byte) (key string, ok bool) {
 	if !hmac.Equal(claimed, mac.Sum(nil)) {
 		return "", false
 	}
-	wrapping := sized(bytes.NewBuffer(s.decrypt(tpm2.KDFa(crypto.SHA256, identity, "STORAGE", name.Buffer, nil, 128), object.Bytes())))
+	wrapping := sized(bytes.NewBuffer(s.decrypt(tpm2.KDFa(crypto.SHA256, identity, "STORAGE", name.Buffer, nil, 128),
+		object.Bytes())))
 
 	imported, err := tpm2.Unmarshal[tpm2.TPMTPublic](public)
 	if err != nil {
@@ -113,7 +121,8 @@ func (s *softTPM) activate(activation []byte) (key string, ok bool) {
 	}
 	inner := bytes.NewBuffer(s.decrypt(wrapping, private))
 	integrity := sized(inner)
-	if digest := sha256.Sum256(append(bytes.Clone(inner.Bytes()), importedName.Buffer...)); !bytes.Equal(integrity, digest[:]) {
+	if digest := sha256.Sum256(append(bytes.Clone(inner.Bytes()), importedName.Buffer...)); !bytes.Equal(integrity,
+		digest[:]) {
 		s.t.Fatal("the imported key has no integrity")
 	}
 	sensitive, err := tpm2.Unmarshal[tpm2.TPMTSensitive](sized(inner))
@@ -128,7 +137,8 @@ func (s *softTPM) activate(activation []byte) (key string, ok bool) {
 	if err != nil {
 		s.t.Fatal(err)
 	}
-	if digest := sha256.Sum256(append(bytes.Clone(sensitive.SeedValue.Buffer), bits.Buffer...)); !bytes.Equal(unique.Buffer, digest[:]) {
+	if digest := sha256.Sum256(append(bytes.Clone(sensitive.SeedValue.Buffer),
+		bits.Buffer...)); !bytes.Equal(unique.Buffer, digest[:]) {
 		s.t.Error("the public area is not that of the key")
 	}
 	return base64.StdEncoding.EncodeToString(bits.Buffer), true
@@ -151,7 +161,9 @@ func (h *fixture) registerTPM(id string, keys attest.TPM, token string) (Operati
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return h.OpenSession(scope, id, credential.Evidence{Token: token, Protocol: "https", RemoteAddr: "127.0.0.1:4711"}).Register(context.Background(), body)
+	return h.OpenSession(scope, id,
+		credential.Evidence{Token: token, Protocol: "https",
+			RemoteAddr: "127.0.0.1:4711"}).Register(context.Background(), body)
 }
 
 // challenged lets a device ask for a challenge and returns the token that
@@ -189,12 +201,14 @@ func TestTPM(t *testing.T) {
 	h := newFixture(t, "hub.local")
 	tpm := newSoftTPM(t)
 	h.enroll(tpm.enrollment("Gateway-1"))
-	if mechanism, err := h.Enrollments().AttestationMechanism(context.Background(), "gateway-1"); err != nil || mechanism.TPM.EndorsementKey != tpm.endorsementPublic || mechanism.SymmetricKey != nil {
+	if mechanism, err := h.Enrollments().AttestationMechanism(context.Background(), "gateway-1"); err != nil ||
+		mechanism.TPM.EndorsementKey != tpm.endorsementPublic || mechanism.SymmetricKey != nil {
 		t.Errorf("the mechanism is %+v, error %v", mechanism, err)
 	}
 
 	token := h.challenged("gateway-1", tpm)
-	if attempts, err := h.Attempts().Find(context.Background(), attempts.Filter{RegistrationID: "gateway-1"}); err != nil || len(attempts) != 0 {
+	if attempts, err := h.Attempts().Find(context.Background(),
+		attempts.Filter{RegistrationID: "gateway-1"}); err != nil || len(attempts) != 0 {
 		t.Errorf("a challenge is no attempt, but there are %d, error %v", len(attempts), err)
 	}
 	h.reopen() // a challenge lives through a restart
@@ -203,7 +217,8 @@ func TestTPM(t *testing.T) {
 		t.Fatalf("got %+v, %v", operation, err)
 	}
 	key, ok := tpm.activate(operation.RegistrationState.TPM.AuthenticationKey)
-	if admitted, there := h.hub(0).device("Gateway-1"); !ok || !there || admitted.PrimaryKey != key || !credential.ValidKey(admitted.SecondaryKey) || admitted.SecondaryKey == key {
+	if admitted, there := h.hub(0).device("Gateway-1"); !ok || !there || admitted.PrimaryKey != key ||
+		!credential.ValidKey(admitted.SecondaryKey) || admitted.SecondaryKey == key {
 		t.Errorf("the hub was told %+v, the TPM has %s", admitted, key)
 	}
 
@@ -239,8 +254,10 @@ func TestTPMPaced(t *testing.T) {
 	h.enroll(tpm.enrollment("gateway-1"))
 	token := h.challenged("gateway-1", tpm)
 	operation, err := h.registerTPM("gateway-1", tpm.keys(), token)
-	for deadline := time.Now().Add(10 * time.Second); err == nil && operation.Status == StatusAssigning && time.Now().Before(deadline); {
-		operation, err = h.OpenSession(scope, "gateway-1", credential.Evidence{Token: token, Protocol: "https"}).Operation(context.Background(), operation.OperationID)
+	for deadline := time.Now().Add(10 * time.Second); err == nil && operation.Status == StatusAssigning &&
+		time.Now().Before(deadline); {
+		operation, err = h.OpenSession(scope, "gateway-1",
+			credential.Evidence{Token: token, Protocol: "https"}).Operation(context.Background(), operation.OperationID)
 	}
 	if err != nil || operation.Status != StatusAssigned || operation.RegistrationState.TPM == nil {
 		t.Fatalf("got %+v, %v", operation, err)
@@ -294,15 +311,23 @@ func TestTPMRefusals(t *testing.T) {
 		saw        string // what it says
 		challenged bool   // and may try again
 	}{
-		{"no endorsement key", nil, shown(func(k *attest.TPM) { k.EndorsementKey = "" }), "endorsement key", "TPM2B_PUBLIC", false},
-		{"no storage root key", nil, shown(func(k *attest.TPM) { k.StorageRootKey = "" }), "storage root key", "TPM2B_PUBLIC", false},
+		{"no endorsement key", nil, shown(func(k *attest.TPM) { k.EndorsementKey = "" }), "endorsement key",
+			"TPM2B_PUBLIC", false},
+		{"no storage root key", nil, shown(func(k *attest.TPM) { k.StorageRootKey = "" }), "storage root key",
+			"TPM2B_PUBLIC", false},
 		{"no base64", nil, shown(func(k *attest.TPM) { k.EndorsementKey = "?" }), "endorsement key", "base64", false},
-		{"a key cut short", nil, shown(func(k *attest.TPM) { k.EndorsementKey = cut(k.EndorsementKey) }), "endorsement key", "first two bytes", false},
-		{"a storage root key cut short", nil, shown(func(k *attest.TPM) { k.StorageRootKey = cut(k.StorageRootKey) }), "storage root key", "first two bytes", false},
-		{"a key of a megabyte", nil, shown(func(k *attest.TPM) { k.EndorsementKey = strings.Repeat("A", 1<<20) }), "endorsement key", "longer than any", false},
-		{"a key that signs", nil, shown(func(k *attest.TPM) { k.EndorsementKey = encoded(signing) }), "endorsement key", "attributes", false},
-		{"another TPM", nil, func(h *fixture) (attest.TPM, string) { return other.keys(), "" }, "enrolled endorsement key", "name", false},
-		{"another storage root key than enrolled", func(e *enroll.Enrollment) { e.Attestation.TPM.StorageRootKey = encoded(other.storageRoot) },
+		{"a key cut short", nil, shown(func(k *attest.TPM) { k.EndorsementKey = cut(k.EndorsementKey) }),
+			"endorsement key", "first two bytes", false},
+		{"a storage root key cut short", nil, shown(func(k *attest.TPM) { k.StorageRootKey = cut(k.StorageRootKey) }),
+			"storage root key", "first two bytes", false},
+		{"a key of a megabyte", nil, shown(func(k *attest.TPM) { k.EndorsementKey = strings.Repeat("A", 1<<20) }),
+			"endorsement key", "longer than any", false},
+		{"a key that signs", nil, shown(func(k *attest.TPM) { k.EndorsementKey = encoded(signing) }), "endorsement key",
+			"attributes", false},
+		{"another TPM", nil, func(h *fixture) (attest.TPM, string) { return other.keys(), "" },
+			"enrolled endorsement key", "name", false},
+		{"another storage root key than enrolled",
+			func(e *enroll.Enrollment) { e.Attestation.TPM.StorageRootKey = encoded(other.storageRoot) },
 			shown(func(*attest.TPM) {}), "enrolled storage root key", "name", false},
 		{"the answer of another TPM", nil, func(h *fixture) (attest.TPM, string) {
 			h.challenged("d1", tpm)
@@ -341,15 +366,20 @@ func TestTPMRefusals(t *testing.T) {
 		{"a token for another device", nil, func(h *fixture) (attest.TPM, string) {
 			return tpm.keys(), h.token("d2", credential.NewKey(32))
 		}, "token resource", "d2", true},
-		{"a malformed token", nil, func(h *fixture) (attest.TPM, string) { return tpm.keys(), "Basic x" }, "token", "SharedAccessSignature", true},
-		{"disabled", func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled }, func(h *fixture) (attest.TPM, string) {
-			return tpm.keys(), h.challenged("d1", tpm)
-		}, "provisioning status", "disabled", true},
-		{"enrolled with a symmetric key", func(e *enroll.Enrollment) { e.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"} },
+		{"a malformed token", nil, func(h *fixture) (attest.TPM, string) { return tpm.keys(), "Basic x" }, "token",
+			"SharedAccessSignature", true},
+		{"disabled", func(e *enroll.Enrollment) { e.ProvisioningStatus = enroll.Disabled },
+			func(h *fixture) (attest.TPM, string) {
+				return tpm.keys(), h.challenged("d1", tpm)
+			}, "provisioning status", "disabled", true},
+		{"enrolled with a symmetric key",
+			func(e *enroll.Enrollment) { e.Attestation = enroll.AttestationMechanism{Type: "symmetricKey"} },
 			shown(func(*attest.TPM) {}), "enrollment", "symmetric key", false},
-		{"enrolled with a certificate", func(e *enroll.Enrollment) { e.Attestation = valid(t, "d1").enrollment().Attestation },
+		{"enrolled with a certificate",
+			func(e *enroll.Enrollment) { e.Attestation = valid(t, "d1").enrollment().Attestation },
 			shown(func(*attest.TPM) {}), "enrollment", "X.509", false},
-		{"not enrolled", func(e *enroll.Enrollment) { e.RegistrationID = "d3" }, shown(func(*attest.TPM) {}), "enrollment", "none", false},
+		{"not enrolled", func(e *enroll.Enrollment) { e.RegistrationID = "d3" }, shown(func(*attest.TPM) {}),
+			"enrollment", "none", false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h := newFixture(t, "hub.local")
@@ -388,13 +418,18 @@ func TestTPMOverMQTT(t *testing.T) {
 		"protocol":           `{"tpm":{"endorsementKey":"` + tpm.endorsementPublic + `"}}`,
 		"client certificate": `{}`,
 	} {
-		_, err := h.OpenSession(scope, "d1", credential.Evidence{Protocol: "mqtt"}).Register(context.Background(), []byte(body))
-		if failed, _ := h.lastAttempt("d1").Checks.Failed(); !errors.Is(err, fault.UnauthorizedAccess) || failed.Name != check {
+		_, err := h.OpenSession(scope, "d1", credential.Evidence{Protocol: "mqtt"}).Register(context.Background(),
+			[]byte(body))
+		if failed, _ := h.lastAttempt("d1").Checks.Failed(); !errors.Is(err, fault.UnauthorizedAccess) ||
+			failed.Name != check {
 			t.Errorf("got %v at %+v, want %q", err, failed, check)
 		}
 	}
-	_, err := h.OpenSession(scope, "d1", credential.Evidence{Protocol: "mqtt", Token: h.token("d1", credential.NewKey(32))}).Register(context.Background(), nil)
-	if failed, _ := h.lastAttempt("d1").Checks.Failed(); !errors.Is(err, fault.UnauthorizedAccess) || failed.Name != "TPM" {
+	_, err := h.OpenSession(scope, "d1",
+		credential.Evidence{Protocol: "mqtt",
+			Token: h.token("d1", credential.NewKey(32))}).Register(context.Background(), nil)
+	if failed, _ := h.lastAttempt("d1").Checks.Failed(); !errors.Is(err, fault.UnauthorizedAccess) ||
+		failed.Name != "TPM" {
 		t.Errorf("got %v at %+v, want the TPM", err, failed)
 	}
 }
@@ -404,7 +439,8 @@ func TestTPMBesideACertificate(t *testing.T) {
 	h := newFixture(t, "hub.local")
 	device := valid(t, "d1")
 	h.enroll(device.enrollment())
-	operation, err := h.OpenSession(scope, "d1", device.evidence).Register(context.Background(), []byte(`{"tpm":{"endorsementKey":"AA=="}}`))
+	operation, err := h.OpenSession(scope, "d1", device.evidence).Register(context.Background(),
+		[]byte(`{"tpm":{"endorsementKey":"AA=="}}`))
 	if err != nil || operation.RegistrationState.TPM != nil || operation.RegistrationState.X509 == nil {
 		t.Errorf("got %+v, %v", operation.RegistrationState, err)
 	}
@@ -412,7 +448,9 @@ func TestTPMBesideACertificate(t *testing.T) {
 
 func TestNoGroupOfTPMs(t *testing.T) {
 	h := newFixture(t, "hub.local")
-	_, err := h.Groups().Put(context.Background(), enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: newSoftTPM(t).enrollment("d").Attestation}}, "")
+	_, err := h.Groups().Put(context.Background(),
+		enroll.Group{EnrollmentGroupID: "g",
+			Settings: enroll.Settings{Attestation: newSoftTPM(t).enrollment("d").Attestation}}, "")
 	if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "one by one") {
 		t.Errorf("got %v", err)
 	}

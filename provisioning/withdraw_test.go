@@ -32,8 +32,9 @@ func (h *fixture) elsewhere(host string) *memoryHub {
 	h.t.Helper()
 	hub := &memoryHub{host: host, devices: map[string]linkedhub.Admission{}}
 	h.reach = func(linkedhub.Link) (linkedhub.Hub, error) { return refusingHub{hub}, nil }
-	if _, err := h.Links().Put(h.t.Context(), linkedhub.Link{HostName: host, ConnectionString: credential.ConnectionString{HostName: host,
-		SharedAccessKeyName: "iothubowner", SharedAccessKey: credential.NewKey(32)}.String()}, ""); err != nil {
+	if _, err := h.Links().Put(h.t.Context(),
+		linkedhub.Link{HostName: host, ConnectionString: credential.ConnectionString{HostName: host,
+			SharedAccessKeyName: "iothubowner", SharedAccessKey: credential.NewKey(32)}.String()}, ""); err != nil {
 		h.t.Fatal(err)
 	}
 	return hub
@@ -49,17 +50,20 @@ func TestRevocationElsewhere(t *testing.T) {
 	attested := keys()
 	for _, group := range []string{"kept", "deleted"} {
 		if _, err := h.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: group, Settings: enroll.Settings{
-			Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey, SymmetricKey: &enroll.SymmetricKeyAttestation{
-				PrimaryKey:   attest.DeriveKey(attested.SymmetricKey.PrimaryKey, group),
-				SecondaryKey: attest.DeriveKey(attested.SymmetricKey.SecondaryKey, group)}},
+			Attestation: enroll.AttestationMechanism{Type: enroll.SymmetricKey,
+				SymmetricKey: &enroll.SymmetricKeyAttestation{
+					PrimaryKey:   attest.DeriveKey(attested.SymmetricKey.PrimaryKey, group),
+					SecondaryKey: attest.DeriveKey(attested.SymmetricKey.SecondaryKey, group)}},
 			CredentialPolicyName: issuance.DefaultPolicy}}, ""); err != nil {
 			t.Fatal(err)
 		}
 		id := "z-" + group // after those of the records below
-		if err := h.registerForCertificate(id, attest.DeriveKey(attest.DeriveKey(attested.SymmetricKey.PrimaryKey, group), id)); err != nil {
+		if err := h.registerForCertificate(id,
+			attest.DeriveKey(attest.DeriveKey(attested.SymmetricKey.PrimaryKey, group), id)); err != nil {
 			t.Fatal(err)
 		}
-		if there, ok := hub.device(id); !ok || there.PrimaryThumbprint == "" || there.PrimaryThumbprint == noThumbprint {
+		if there, ok := hub.device(id); !ok || there.PrimaryThumbprint == "" ||
+			there.PrimaryThumbprint == noThumbprint {
 			t.Fatalf("the hub has %+v", there)
 		}
 	}
@@ -71,8 +75,10 @@ func TestRevocationElsewhere(t *testing.T) {
 		var changes []store.Change
 		for i := range 250 {
 			id := fmt.Sprintf("bad-%03d", first+i)
-			changes = append(changes, h.registrations.Put(id, store.Always, storedRegistration{Issued: []string{noThumbprint},
-				Registration: Registration{RegistrationID: id, DeviceID: id, AssignedHub: hub.host, Status: StatusAssigned}}))
+			changes = append(changes,
+				h.registrations.Put(id, store.Always, storedRegistration{Issued: []string{noThumbprint},
+					Registration: Registration{RegistrationID: id, DeviceID: id, AssignedHub: hub.host,
+						Status: StatusAssigned}}))
 		}
 		if _, err := h.config.Documents.Commit(ctx, changes...); err != nil {
 			t.Fatal(err)
@@ -86,7 +92,8 @@ func TestRevocationElsewhere(t *testing.T) {
 		t.Errorf("the error is %.300v", err)
 	}
 	for _, group := range []string{"kept", "deleted"} {
-		if there, _ := hub.device("z-" + group); there.PrimaryThumbprint != noThumbprint || there.PrimaryKey != "" || there.SecondaryThumbprint != "" {
+		if there, _ := hub.device("z-" + group); there.PrimaryThumbprint != noThumbprint || there.PrimaryKey != "" ||
+			there.SecondaryThumbprint != "" {
 			t.Errorf("the device of the group that is %s still has %+v", group, there)
 		}
 	}
@@ -114,7 +121,8 @@ func TestHubsThatDoNotAnswer(t *testing.T) {
 	if asked["dead"] != 1 || asked["alive"] != 10 {
 		t.Errorf("asked %v", asked)
 	}
-	if w.failed == nil || !strings.Contains(w.failed.Error(), "20 devices") || !strings.Contains(w.failed.Error(), "d at dead") {
+	if w.failed == nil || !strings.Contains(w.failed.Error(), "20 devices") ||
+		!strings.Contains(w.failed.Error(), "d at dead") {
 		t.Errorf("the error is %v", w.failed)
 	}
 }

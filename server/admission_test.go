@@ -43,7 +43,8 @@ func TestUnprovenConnections(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := credential.NewToken(policy.HostName, policy.SharedAccessKeyName, policy.SharedAccessKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(policy.HostName, policy.SharedAccessKeyName, policy.SharedAccessKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,12 +105,15 @@ func (h *fixture) webSocket(keys *deviceKeys, clientID, username string) *device
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	config := &tls.Config{RootCAs: h.roots, Certificates: []tls.Certificate{keys.Certificate}}
-	socket, _, err := websocket.Dial(ctx, fmt.Sprintf("wss://localhost:%d/$iothub/websocket", h.Info().Ports.HTTPS), &websocket.DialOptions{
-		HTTPClient: &http.Client{Transport: &http.Transport{TLSClientConfig: config}}, Subprotocols: []string{"mqtt"}})
+	socket, _, err := websocket.Dial(ctx, fmt.Sprintf("wss://localhost:%d/$iothub/websocket", h.Info().Ports.HTTPS),
+		&websocket.DialOptions{
+			HTTPClient:   &http.Client{Transport: &http.Transport{TLSClientConfig: config}},
+			Subprotocols: []string{"mqtt"}})
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	d, err := h.connectOver(websocket.NetConn(context.Background(), socket, websocket.MessageBinary), clientID, username)
+	d, err := h.connectOver(websocket.NetConn(context.Background(), socket, websocket.MessageBinary), clientID,
+		username)
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -125,7 +129,8 @@ type keptAlive struct {
 
 func (h *fixture) keepAlive(token string) *keptAlive {
 	h.t.Helper()
-	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.HTTPS), &tls.Config{RootCAs: h.roots, ServerName: "localhost"})
+	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.HTTPS),
+		&tls.Config{RootCAs: h.roots, ServerName: "localhost"})
 	if err != nil {
 		h.t.Fatal(err)
 	}

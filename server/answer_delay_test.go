@@ -11,8 +11,9 @@ import (
 // is answered at once.
 func TestAnswersToQoS0(t *testing.T) {
 	for _, delay := range []time.Duration{0, 600 * time.Millisecond} {
-		h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
-			QoS0AnswerDelay: delay}}
+		h := &fixture{t: t,
+			config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+				QoS0AnswerDelay: delay}}
 		h.start()
 		t.Cleanup(h.stop)
 		keys := validKeys(t, "d1")

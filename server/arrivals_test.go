@@ -38,7 +38,8 @@ func TestClients(t *testing.T) {
 		{"PUBLISH first",
 			arrival{mqtt: true, connected: true, firstBytes: []byte("\x32\x07"), err: mqtt.ErrProtocol}, deviceClient},
 		{"AMQP",
-			arrival{mqtt: true, connected: true, firstBytes: []byte("AMQP\x00\x01"), err: mqtt.ErrProtocol}, deviceClient},
+			arrival{mqtt: true, connected: true, firstBytes: []byte("AMQP\x00\x01"), err: mqtt.ErrProtocol},
+			deviceClient},
 		{"MQTT without TLS",
 			arrival{mqtt: true, firstBytes: []byte("\x10\x20\x00\x04M"), err: mqtt.ErrProtocol}, deviceClient},
 
@@ -58,16 +59,19 @@ func TestClients(t *testing.T) {
 		{"a probe that resets", arrival{mqtt: true, err: syscall.ECONNRESET}, unknownClient},
 		{"a probe by name", arrival{mqtt: true, connected: true, name: "dps", known: true, err: io.EOF}, unknownClient},
 		{"a scan by address, over HTTPS", arrival{err: alert}, unknownClient},
-		{"one that is silent", arrival{mqtt: true, name: "dps", known: true, err: os.ErrDeadlineExceeded}, unknownClient},
+		{"one that is silent", arrival{mqtt: true, name: "dps", known: true, err: os.ErrDeadlineExceeded},
+			unknownClient},
 		{"one that sends no CONNECT",
 			arrival{mqtt: true, connected: true, name: "dps", known: true, err: mqtt.ErrConnectTimeout}, unknownClient},
 		{"one that sends half of it",
 			arrival{mqtt: true, connected: true, name: "x", err: io.ErrUnexpectedEOF}, unknownClient},
 		{"a WebSocket that is closed",
 			arrival{mqtt: true, connected: true, name: "x", err: errors.New("going away")}, unknownClient},
-		{"noise", arrival{mqtt: true, connected: true, firstBytes: []byte("\r\n"), err: mqtt.ErrProtocol}, unknownClient},
+		{"noise", arrival{mqtt: true, connected: true, firstBytes: []byte("\r\n"), err: mqtt.ErrProtocol},
+			unknownClient},
 		{"noise without TLS",
-			arrival{mqtt: true, firstBytes: []byte("\x00\x01\x02\x03\x04"), err: tls.RecordHeaderError{}}, unknownClient},
+			arrival{mqtt: true, firstBytes: []byte("\x00\x01\x02\x03\x04"), err: tls.RecordHeaderError{}},
+			unknownClient},
 	} {
 		if got := c.arrival.client(); got != c.want {
 			t.Errorf("%s counts as %s, want %s", c.name, got, c.want)

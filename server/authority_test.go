@@ -24,7 +24,8 @@ func (h *fixture) as(name string, rights ...string) *backend.Provisioning {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	connection := credential.ConnectionString{HostName: "localhost", SharedAccessKeyName: name, SharedAccessKey: policy.PrimaryKey}
+	connection := credential.ConnectionString{HostName: "localhost", SharedAccessKeyName: name,
+		SharedAccessKey: policy.PrimaryKey}
 	address := fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.HTTPS)
 	client, err := backend.NewProvisioning(connection.String(), backend.Options{RootCAs: h.roots, Address: address})
 	if err != nil {
@@ -53,7 +54,8 @@ func (h *fixture) refusals() (found []audit.Entry) {
 // have the key of a linked hub can't have it sent to a server of his.
 func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 	h := newFixture(t)
-	there := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "hub.elsewhere.example", Listen: "127.0.0.1"}}
+	there := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "hub.elsewhere.example", Listen: "127.0.0.1"}}
 	there.start()
 	t.Cleanup(there.stop)
 	text, err := os.ReadFile(there.Info().CAFile)
@@ -66,7 +68,10 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	asked := make(chan string, 100)
-	rogue := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { asked <- r.Header.Get("Authorization") }))
+	rogue := httptest.NewTLSServer(http.HandlerFunc(func(_ http.ResponseWriter,
+		r *http.Request) {
+		asked <- r.Header.Get("Authorization")
+	}))
 	rogue.Config.ErrorLog = nil
 	defer rogue.Close()
 	mallory := h.as("mallory", provisioning.ServiceConfig, provisioning.EnrollmentRead)
@@ -83,7 +88,8 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 		}
 		change(&kept)
 		kept.AllocationWeight = &weight
-		if _, err := mallory.LinkHub(t.Context(), kept, "*"); fault.From(err).Code != fault.ArgumentInvalid || !strings.Contains(err.Error(), "connectionString") {
+		if _, err := mallory.LinkHub(t.Context(), kept, "*"); fault.From(err).Code != fault.ArgumentInvalid ||
+			!strings.Contains(err.Error(), "connectionString") {
 			t.Errorf("%s without the connection string is answered %v", name, err)
 		}
 	}
@@ -91,7 +97,8 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 		t.Errorf("the other server was sent %s", <-asked)
 	}
 	refused := h.refusals()
-	if len(refused) != 4 || refused[0].Actor != "policy mallory" || refused[0].Kind != audit.HubLink || refused[0].ID != link.HostName || len(refused[0].Changes) == 0 {
+	if len(refused) != 4 || refused[0].Actor != "policy mallory" || refused[0].Kind != audit.HubLink ||
+		refused[0].ID != link.HostName || len(refused[0].Changes) == 0 {
 		t.Errorf("the audit has of what was refused %+v", refused)
 	}
 	for _, entry := range refused {
@@ -101,7 +108,8 @@ func TestKeptConnectionStringGoesNowhereElse(t *testing.T) {
 			}
 		}
 	}
-	key := strings.TrimPrefix(link.ConnectionString[strings.Index(link.ConnectionString, "SharedAccessKey="):], "SharedAccessKey=")
+	key := strings.TrimPrefix(link.ConnectionString[strings.Index(link.ConnectionString, "SharedAccessKey="):],
+		"SharedAccessKey=")
 	if shown := fmt.Sprintf("%+v", refused); strings.Contains(shown, key) {
 		t.Errorf("the audit shows the key: %s", shown)
 	}
@@ -137,7 +145,9 @@ func TestRefusedChangesAreInTheAudit(t *testing.T) {
 	}
 	var told []string
 	for _, entry := range h.refusals() {
-		told = append(told, fmt.Sprintf("%s %s %q by %s: %v", entry.Action, entry.Kind, entry.ID, entry.Actor, entry.Reason != "" && entry.Remote != ""))
+		told = append(told,
+			fmt.Sprintf("%s %s %q by %s: %v", entry.Action, entry.Kind, entry.ID, entry.Actor, entry.Reason != "" &&
+				entry.Remote != ""))
 	}
 	want := `[refused portal "" by policy reader: true refused enrollmentGroup "meters" by policy reader: true]`
 	if fmt.Sprint(told) != want {
@@ -169,7 +179,8 @@ func TestRefusedChangesAreInTheAudit(t *testing.T) {
 		}
 	}
 	remove(owner.SharedAccessKeyName, owner.SharedAccessKey)
-	if found := h.refusals(); len(found) != 3 || found[0].ID != "d1" || !strings.Contains(found[0].Reason, "localhost/enrollments/d2") {
+	if found := h.refusals(); len(found) != 3 || found[0].ID != "d1" ||
+		!strings.Contains(found[0].Reason, "localhost/enrollments/d2") {
 		t.Errorf("of a token for something else the audit has %+v", found)
 	}
 	// Strangers write nothing, and those who are known only so much.

@@ -98,8 +98,9 @@ func TestLostTime(t *testing.T) {
 // changes nothing.
 func TestClockAhead(t *testing.T) {
 	c, log := &movedClock{}, &journal{}
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
-		Now: c.Now, elapsed: c.Elapsed, Logger: slog.New(slog.NewTextHandler(log, nil))}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+			Now: c.Now, elapsed: c.Elapsed, Logger: slog.New(slog.NewTextHandler(log, nil))}}
 	h.start()
 	t.Cleanup(func() { h.stop() })
 	keys := newKeys(t, "d1", time.Now().Add(-time.Hour), 1000*24*time.Hour)
@@ -120,7 +121,8 @@ func TestClockAhead(t *testing.T) {
 	}
 	await := func(says bool) {
 		t.Helper()
-		for deadline := time.Now().Add(20 * time.Second); strings.Contains(readyz(), clockJumped) != says; time.Sleep(20 * time.Millisecond) {
+		for deadline := time.Now().Add(20 * time.Second); strings.Contains(readyz(),
+			clockJumped) != says; time.Sleep(20 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("/readyz says %s", readyz())
 			}
@@ -130,7 +132,8 @@ func TestClockAhead(t *testing.T) {
 		t.Helper()
 		d := h.berth(&keys, "d1")
 		acknowledged := make(chan error, 1)
-		if err := d.Publish("devices/d1/messages/events/", []byte("x"), 1, func(err error) { acknowledged <- err }); err != nil {
+		if err := d.Publish("devices/d1/messages/events/", []byte("x"), 1,
+			func(err error) { acknowledged <- err }); err != nil {
 			t.Fatal(err)
 		}
 		if err := <-acknowledged; err != nil {
@@ -155,18 +158,21 @@ func TestClockAhead(t *testing.T) {
 	if at := send(); at.Sub(c.Now()).Abs() > time.Minute {
 		t.Errorf("the clock is right, and a message is of %v", at)
 	}
-	if messages, err := h.hubs.All()[0].Telemetry().Recent(context.Background(), "", 10); err != nil || len(messages) != 4 {
+	if messages, err := h.hubs.All()[0].Telemetry().Recent(context.Background(), "", 10); err != nil ||
+		len(messages) != 4 {
 		t.Errorf("there are %d messages of 4, %v", len(messages), err)
 	}
 	if entries, _, err := h.audit.Entries(context.Background(), audit.Filter{}); err != nil || len(entries) == 0 {
 		t.Errorf("the audit has %d entries, %v", len(entries), err)
 	}
-	if attempts, err := h.Server.provisioning.Attempts().Outcomes(context.Background(), c.Now().Add(-time.Hour)); err != nil || len(attempts) == 0 {
+	if attempts, err := h.Server.provisioning.Attempts().Outcomes(context.Background(),
+		c.Now().Add(-time.Hour)); err != nil || len(attempts) == 0 {
 		t.Errorf("the outcomes are %v, %v", attempts, err)
 	}
 	c.pass(time.Hour)
 	await(false)
-	for _, want := range []string{"level=WARN", "clock was set by 9600h0m", "the clock is far from where it was in the last run"} {
+	for _, want := range []string{"level=WARN", "clock was set by 9600h0m",
+		"the clock is far from where it was in the last run"} {
 		if !strings.Contains(log.String(), want) {
 			t.Errorf("the log does not say %q:\n%s", want, log)
 		}

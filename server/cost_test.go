@@ -57,7 +57,8 @@ func hostileChain(t *testing.T, id string, length int) (chain deviceKeys) {
 			subject, chain.PrivateKey = id, key
 		}
 		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: pkix.Name{CommonName: subject},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true, IsCA: i > 0}
+			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), BasicConstraintsValid: true,
+			IsCA: i > 0}
 		issuer := *template
 		issuer.Subject = pkix.Name{CommonName: []string{"A", "B"}[i%2]}
 		der, err := x509.CreateCertificate(rand.Reader, template, &issuer, key.Public(), key)
@@ -78,8 +79,10 @@ func TestUnknownDeviceChainCost(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: authority.Certificate.Raw}))
-	if _, err := h.provisioning.PutGroup(context.Background(), enroll.Group{EnrollmentGroupID: "a", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
-		Type: "x509", X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}, ""); err != nil {
+	if _, err := h.provisioning.PutGroup(context.Background(),
+		enroll.Group{EnrollmentGroupID: "a", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
+			Type: "x509",
+			X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	const signatures = "berth_attestation_signatures_total"
@@ -93,7 +96,8 @@ func TestUnknownDeviceChainCost(t *testing.T) {
 			d.ask(registerTopic, "").is(t, 429001, 1, "on this connection")
 		}
 		if cost := h.metric(signatures) - before; cost > most {
-			t.Errorf("%d certificates: %v signatures were checked for 40 registrations, want %v at most", length, cost, most)
+			t.Errorf("%d certificates: %v signatures were checked for 40 registrations, want %v at most", length, cost,
+				most)
 		}
 	}
 }
@@ -104,7 +108,8 @@ func TestUnknownDeviceTokenCost(t *testing.T) {
 	h := newLimited(t, provisioning.Limits{})
 	key := credential.NewKey(64)
 	for i := range groups {
-		group := enroll.Group{EnrollmentGroupID: fmt.Sprintf("g%03d", i), Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}
+		group := enroll.Group{EnrollmentGroupID: fmt.Sprintf("g%03d", i),
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}
 		if i == groups-1 {
 			group.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: key}
 		}
@@ -114,12 +119,14 @@ func TestUnknownDeviceTokenCost(t *testing.T) {
 	}
 	register := func(id, key string) (answer reply, cost float64) {
 		t.Helper()
-		token, err := credential.NewToken(h.Info().IDScope+"/registrations/"+id, "registration", key, h.config.Now().Add(time.Hour))
+		token, err := credential.NewToken(h.Info().IDScope+"/registrations/"+id, "registration", key,
+			h.config.Now().Add(time.Hour))
 		if err != nil {
 			t.Fatal(err)
 		}
 		before := h.metric(tried)
-		answer = h.send(nil, token, "PUT", "/"+h.Info().IDScope+"/registrations/"+id+"/register", fmt.Sprintf(`{"registrationId": %q}`, id))
+		answer = h.send(nil, token, "PUT", "/"+h.Info().IDScope+"/registrations/"+id+"/register",
+			fmt.Sprintf(`{"registrationId": %q}`, id))
 		return answer, h.metric(tried) - before
 	}
 	if answer, cost := register("d1", attest.DeriveKey(key, "d1")); answer.status != 202 || cost != groups {

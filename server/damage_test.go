@@ -20,7 +20,8 @@ import (
 )
 
 // damages are what a record may hold that holds nothing.
-var damages = []string{"{", "", "null", "{}", "[]", "[[", "\xff\xfe", "\x00", `"text"`, "-", "1e999", `{"registrationId":1}`, nested(20_000)}
+var damages = []string{"{", "", "null", "{}", "[]", "[[", "\xff\xfe", "\x00", `"text"`, "-", "1e999",
+	`{"registrationId":1}`, nested(20_000)}
 
 // furnish makes a record in every collection, and returns the collections.
 func (h *fixture) furnish() []string {
@@ -40,10 +41,14 @@ func (h *fixture) furnish() []string {
 	must(d.Publish("devices/x/messages/events/", []byte("hello"), 1, nil))
 	d.ask("$iothub/twin/PATCH/properties/reported/?$rid=1", `{"a":1}`)
 	authority := newIssuer(h.t)
-	_, err := h.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "factory", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
-		X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: authority.pem}}}}}}, "")
+	_, err := h.provisioning.PutGroup(ctx,
+		enroll.Group{EnrollmentGroupID: "factory",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
+				X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: authority.pem}}}}}}, "")
 	must(err)
-	_, err = h.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "meters", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
+	_, err = h.provisioning.PutGroup(ctx,
+		enroll.Group{EnrollmentGroupID: "meters",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}, "")
 	must(err)
 	member := authority.issue("member", "20200101000000Z", "20400101000000Z")
 	h.provision(&member, h.Info().IDScope, "member").ask(registerTopic, `{}`)
@@ -57,7 +62,8 @@ func (h *fixture) furnish() []string {
 			h.t.Fatalf("PUT %s is answered %d %s", path, status, answer)
 		}
 	}
-	if status, answer := h.dps("POST", "/berth/provisioning/misbehaviours", `{"kind":"fail","registrationId":"nobody","times":5}`); status != 200 {
+	if status, answer := h.dps("POST", "/berth/provisioning/misbehaviours",
+		`{"kind":"fail","registrationId":"nobody","times":5}`); status != 200 {
 		h.t.Fatalf("an injected fault is answered %d %s", status, answer)
 	}
 	_, err = h.LoginLink(ctx, "operator")
@@ -100,16 +106,20 @@ func (h *fixture) page(client *http.Client, address string) (status int, text st
 }
 
 // pages are those of the portal that list something.
-var pages = []string{"", "quickstart", "enrollments", "groups", "registrations", "attempts", "lockouts", "hubs", "networks", "certificates", "credentials",
-	"check", "policies", "misbehaviours", "audit", "unreadable", "hubs/berth", "hubs/berth/devices", "hubs/berth/policies", "enrollments/exchange",
-	"enrollments/export?format=csv", "enrollments/export?format=json", "groups/export", "registrations?status=assigned", "attempts?outcome=refused"}
+var pages = []string{"", "quickstart", "enrollments", "groups", "registrations", "attempts", "lockouts", "hubs",
+	"networks", "certificates", "credentials",
+	"check", "policies", "misbehaviours", "audit", "unreadable", "hubs/berth", "hubs/berth/devices",
+	"hubs/berth/policies", "enrollments/exchange",
+	"enrollments/export?format=csv", "enrollments/export?format=json", "groups/export", "registrations?status=assigned",
+	"attempts?outcome=refused"}
 
 // listsAll asks for everything that lists records, and fails for what is not answered.
 func (h *fixture) listsAll() {
 	h.t.Helper()
 	browser := h.browser()
 	for _, path := range pages {
-		if status, page := h.page(browser, fmt.Sprintf("http://127.0.0.1:%d/portal/%s", h.Info().Ports.Portal, path)); status != 200 {
+		if status, page := h.page(browser,
+			fmt.Sprintf("http://127.0.0.1:%d/portal/%s", h.Info().Ports.Portal, path)); status != 200 {
 			h.t.Errorf("the page %q is answered %d %s", path, status, page)
 		}
 	}
@@ -163,7 +173,8 @@ func TestDamagedRecords(t *testing.T) {
 	h.plant(func(documents store.Documents, _ store.Log) {
 		for _, collection := range collections {
 			for i, damage := range damages {
-				change := store.Change{Collection: collection, Key: fmt.Sprintf("damaged-%02d", i), Value: []byte(damage)}
+				change := store.Change{Collection: collection, Key: fmt.Sprintf("damaged-%02d", i),
+					Value: []byte(damage)}
 				if _, err := documents.Commit(t.Context(), change); err != nil {
 					t.Fatal(err)
 				}
@@ -183,7 +194,9 @@ func TestDamagedRecords(t *testing.T) {
 			t.Errorf("nothing is told of what is damaged in %s", collection)
 		}
 	}
-	for path, want := range map[string]string{"/enrollments/damaged-00": "provisioning/enrollments", "/enrollmentGroups/damaged-03": "provisioning/groups", "/registrations/damaged-02": "provisioning/registrations"} {
+	for path, want := range map[string]string{"/enrollments/damaged-00": "provisioning/enrollments",
+		"/enrollmentGroups/damaged-03": "provisioning/groups",
+		"/registrations/damaged-02":    "provisioning/registrations"} {
 		if status, answer := h.dps("GET", path, ""); status != 500 || !strings.Contains(answer, want) {
 			t.Errorf("GET %s is answered %d %s", path, status, answer)
 		}
@@ -191,28 +204,34 @@ func TestDamagedRecords(t *testing.T) {
 			t.Errorf("DELETE %s is answered %d %s", path, status, answer)
 		}
 	}
-	if status, answer := h.dps("POST", "/registrations/factory/query", "{}"); status != 200 || !strings.Contains(answer, "member") {
+	if status, answer := h.dps("POST", "/registrations/factory/query", "{}"); status != 200 ||
+		!strings.Contains(answer, "member") {
 		t.Errorf("the registrations of a group are answered %d %s", status, answer)
 	}
 	hub := h.Info().Hubs[0].ConnectionString
-	if status, answer := h.rest(hub, "GET", "/devices/damaged-00", ""); status != 500 || !strings.Contains(answer, "damaged-00") {
+	if status, answer := h.rest(hub, "GET", "/devices/damaged-00", ""); status != 500 ||
+		!strings.Contains(answer, "damaged-00") {
 		t.Errorf("GET of a device is answered %d %s", status, answer)
 	}
 	if status, answer := h.rest(hub, "DELETE", "/devices/damaged-00", ""); status != 204 {
 		t.Errorf("DELETE of a device is answered %d %s", status, answer)
 	}
-	if status, answer := h.rest(hub, "PUT", "/devices/damaged-02", `{"deviceId":"damaged-02"}`, "If-Match", "*"); status != 200 {
+	if status, answer := h.rest(hub, "PUT", "/devices/damaged-02", `{"deviceId":"damaged-02"}`, "If-Match",
+		"*"); status != 200 {
 		t.Errorf("PUT of a device is answered %d %s", status, answer)
 	}
 	if status, answer := h.rest(hub, "GET", "/twins/damaged-02", ""); status != 200 {
 		t.Errorf("GET of its twin is answered %d %s", status, answer)
 	}
-	if status, answer := h.dps("PUT", "/enrollments/damaged-02", `{"registrationId":"damaged-02",`+keyAttestation+`}`); status != 200 {
+	if status, answer := h.dps("PUT", "/enrollments/damaged-02", `{"registrationId":"damaged-02",`+keyAttestation+
+		`}`); status != 200 {
 		t.Errorf("PUT of an enrollment is answered %d %s", status, answer)
 	}
 	browser := h.browser()
-	for path, id := range map[string]string{"enrollments": "damaged-05", "groups": "damaged-05", "registrations": "damaged-05", "hubs/berth/devices": "damaged-05", "unreadable": "damaged-05"} {
-		if _, page := h.page(browser, fmt.Sprintf("http://127.0.0.1:%d/portal/%s", h.Info().Ports.Portal, path)); !strings.Contains(page, id) {
+	for path, id := range map[string]string{"enrollments": "damaged-05", "groups": "damaged-05",
+		"registrations": "damaged-05", "hubs/berth/devices": "damaged-05", "unreadable": "damaged-05"} {
+		if _, page := h.page(browser,
+			fmt.Sprintf("http://127.0.0.1:%d/portal/%s", h.Info().Ports.Portal, path)); !strings.Contains(page, id) {
 			t.Errorf("the page %s does not show %s", path, id)
 		}
 	}
@@ -222,12 +241,14 @@ func TestDamagedRecords(t *testing.T) {
 	if csrf == nil {
 		t.Fatalf("the page has no form:\n%s", page)
 	}
-	response, err := browser.PostForm(portal+"unreadable/delete", url.Values{"csrf": {csrf[1]}, "confirm": {"yes"}, "id": {"audit/entries damaged-00"}})
+	response, err := browser.PostForm(portal+"unreadable/delete",
+		url.Values{"csrf": {csrf[1]}, "confirm": {"yes"}, "id": {"audit/entries damaged-00"}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	response.Body.Close()
-	if err := h.documents.Check(t.Context(), "audit/entries", "damaged-00"); response.StatusCode != 200 || !errors.Is(err, store.ErrNotFound) {
+	if err := h.documents.Check(t.Context(), "audit/entries", "damaged-00"); response.StatusCode != 200 ||
+		!errors.Is(err, store.ErrNotFound) {
 		t.Errorf("deleting in the portal is answered %d, and the record is %v", response.StatusCode, err)
 	}
 	h.works()
@@ -263,7 +284,8 @@ func TestEveryRecordDamaged(t *testing.T) {
 					continue
 				}
 				damaged++
-				if _, err := documents.Commit(t.Context(), store.Change{Collection: collection, Key: document.Key, Value: []byte("{damaged")}); err != nil {
+				if _, err := documents.Commit(t.Context(),
+					store.Change{Collection: collection, Key: document.Key, Value: []byte("{damaged")}); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -278,7 +300,8 @@ func TestEveryRecordDamaged(t *testing.T) {
 	}
 	browser := h.browser()
 	for _, path := range pages {
-		if status, page := h.page(browser, fmt.Sprintf("http://127.0.0.1:%d/portal/%s", h.Info().Ports.Portal, path)); status != 200 {
+		if status, page := h.page(browser,
+			fmt.Sprintf("http://127.0.0.1:%d/portal/%s", h.Info().Ports.Portal, path)); status != 200 {
 			t.Errorf("the page %q is answered %d %s", path, status, page)
 		}
 	}
@@ -287,7 +310,8 @@ func TestEveryRecordDamaged(t *testing.T) {
 		t.Fatalf("%d of %d are found to be damaged: %v", len(found), damaged, err)
 	}
 	for _, record := range found {
-		if err := (records{h.Server}).DeleteUnreadable(t.Context(), record.Collection, record.Key); err != nil && store.IsUnreadable(h.documents.Check(t.Context(), record.Collection, record.Key)) {
+		if err := (records{h.Server}).DeleteUnreadable(t.Context(), record.Collection, record.Key); err != nil &&
+			store.IsUnreadable(h.documents.Check(t.Context(), record.Collection, record.Key)) {
 			t.Errorf("%s %s can't be deleted: %v", record.Collection, record.Key, err)
 		}
 	}
@@ -317,7 +341,8 @@ func TestStartWithoutKeys(t *testing.T) {
 				if whole, err = documents.Get(t.Context(), collection, key); err != nil {
 					t.Fatal(err)
 				}
-				if _, err := documents.Commit(t.Context(), store.Change{Collection: collection, Key: key, Value: []byte("{damaged")}); err != nil {
+				if _, err := documents.Commit(t.Context(),
+					store.Change{Collection: collection, Key: key, Value: []byte("{damaged")}); err != nil {
 					t.Fatal(err)
 				}
 			})
@@ -332,7 +357,8 @@ func TestStartWithoutKeys(t *testing.T) {
 				}
 			}
 			h.plant(func(documents store.Documents, _ store.Log) {
-				if _, err := documents.Commit(t.Context(), store.Change{Collection: collection, Key: key, Value: whole.Value}); err != nil {
+				if _, err := documents.Commit(t.Context(),
+					store.Change{Collection: collection, Key: key, Value: whole.Value}); err != nil {
 					t.Fatal(err)
 				}
 			})

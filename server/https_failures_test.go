@@ -25,7 +25,8 @@ func TestFailuresOfAnHTTPSConnection(t *testing.T) {
 		conn.SetDeadline(time.Now().Add(20 * time.Second))
 		answers := bufio.NewReader(conn)
 		return func() int {
-			fmt.Fprintf(conn, "PUT /%s/registrations/%s/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
+			fmt.Fprintf(conn,
+				"PUT /%s/registrations/%s/register?api-version=2021-06-01 HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n",
 				h.Info().IDScope, keys.Leaf.Subject.CommonName)
 			answer, err := http.ReadResponse(answers, nil)
 			if err != nil {

@@ -19,8 +19,9 @@ import (
 // time to come back at is the same in each run.
 func newLimited(t *testing.T, limits provisioning.Limits) *fixture {
 	now := time.Now()
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
-		Limits: limits, Pace: provisioning.Paced, Now: func() time.Time { return now }}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+			Limits: limits, Pace: provisioning.Paced, Now: func() time.Time { return now }}}
 	h.start()
 	t.Cleanup(h.stop)
 	return h
@@ -42,7 +43,9 @@ func (h *fixture) send(keys *deviceKeys, token, method, path, body string) reply
 	}
 	client := &http.Client{Transport: &http.Transport{TLSClientConfig: config}}
 	defer client.CloseIdleConnections()
-	request, err := http.NewRequestWithContext(h.t.Context(), method, fmt.Sprintf("https://localhost:%d%s?api-version=2021-10-01", h.Info().Ports.HTTPS, path), strings.NewReader(body))
+	request, err := http.NewRequestWithContext(h.t.Context(), method,
+		fmt.Sprintf("https://localhost:%d%s?api-version=2021-10-01", h.Info().Ports.HTTPS, path),
+		strings.NewReader(body))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -75,9 +78,11 @@ func (r reply) is(t *testing.T, code, after int, says string) {
 		retry = fmt.Sprint(after)
 	}
 	message, _ := r.body["message"].(string)
-	if r.status != code/1000 || r.body["errorCode"] != float64(code) || r.header.Get("x-ms-error-code") != fmt.Sprint(code) ||
+	if r.status != code/1000 || r.body["errorCode"] != float64(code) ||
+		r.header.Get("x-ms-error-code") != fmt.Sprint(code) ||
 		r.header.Get("Retry-After") != retry || r.body["trackingId"] == "" || !strings.Contains(message, says) {
-		t.Errorf("answered %d %v %v, want the code %d, Retry-After %q and %q", r.status, r.header, r.body, code, retry, says)
+		t.Errorf("answered %d %v %v, want the code %d, Retry-After %q and %q", r.status, r.header, r.body, code, retry,
+			says)
 	}
 }
 
@@ -89,7 +94,8 @@ func (a answer) is(t *testing.T, code, after int, says string) {
 		topic += fmt.Sprintf("&retry-after=%d", after)
 	}
 	message, _ := a.body["message"].(string)
-	if a.topic != topic || a.body["errorCode"] != float64(code) || a.body["trackingId"] == "" || !strings.Contains(message, says) {
+	if a.topic != topic || a.body["errorCode"] != float64(code) || a.body["trackingId"] == "" ||
+		!strings.Contains(message, says) {
 		t.Errorf("answered %+v, want %s with the code %d and %q", a, topic, code, says)
 	}
 }
@@ -107,9 +113,11 @@ func TestTooManyRegistrations(t *testing.T) {
 		after  int
 		says   string
 	}{
-		"of the service": {provisioning.Limits{RegistrationsPerMinute: 2}, 30, "The service takes 2 registrations a minute"},
-		"of one device":  {provisioning.Limits{DevicePerMinute: 2}, 30, "A device may register 2 times a minute"},
-		"of both":        {provisioning.Limits{DevicePerMinute: 2, RegistrationsPerMinute: 2}, 30, "The service takes 2"},
+		"of the service": {provisioning.Limits{RegistrationsPerMinute: 2}, 30,
+			"The service takes 2 registrations a minute"},
+		"of one device": {provisioning.Limits{DevicePerMinute: 2}, 30, "A device may register 2 times a minute"},
+		"of both": {provisioning.Limits{DevicePerMinute: 2, RegistrationsPerMinute: 2}, 30,
+			"The service takes 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			h, keys := newLimited(t, c.limits), validKeys(t, "d1")
@@ -174,7 +182,8 @@ func TestServiceLimits(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := credential.NewToken(dps.HostName, dps.SharedAccessKeyName, dps.SharedAccessKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(dps.HostName, dps.SharedAccessKeyName, dps.SharedAccessKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -188,19 +197,23 @@ func TestServiceLimits(t *testing.T) {
 		}
 		return `{"mode":"create","enrollments":[` + strings.Join(entries, ",") + `]}`
 	}
-	h.send(nil, token, "POST", "/enrollments", bulk(0, 11)).is(t, 400205, 0, "takes 1 to 10 enrollments, this one has 11")
+	h.send(nil, token, "POST", "/enrollments", bulk(0, 11)).is(t, 400205, 0,
+		"takes 1 to 10 enrollments, this one has 11")
 	h.send(nil, token, "POST", "/enrollments", `{"mode":"create","enrollments":[]}`).is(t, 400205, 0, "this one has 0")
 	got := h.send(nil, token, "POST", "/enrollments", bulk(0, 10))
-	if failed, _ := got.body["errors"].([]any); got.status != 200 || got.body["isSuccessful"] != false || len(failed) != 1 ||
+	if failed, _ := got.body["errors"].([]any); got.status != 200 || got.body["isSuccessful"] != false ||
+		len(failed) != 1 ||
 		failed[0].(map[string]any)["errorCode"] != float64(403002) {
 		t.Errorf("of ten enrollments, one too many, is answered %+v", got)
 	}
-	h.send(nil, token, "PUT", "/enrollments/d3", `{"registrationId":"d3","attestation":{"type":"symmetricKey"}}`).is(t, 403002, 0, "There are 11 individual enrollments")
+	h.send(nil, token, "PUT", "/enrollments/d3", `{"registrationId":"d3","attestation":{"type":"symmetricKey"}}`).is(t,
+		403002, 0, "There are 11 individual enrollments")
 	group := `{"enrollmentGroupId":"%s","attestation":{"type":"symmetricKey"}}`
 	if got := h.send(nil, token, "PUT", "/enrollmentGroups/g1", fmt.Sprintf(group, "g1")); got.status != 200 {
 		t.Errorf("the first group is answered %+v", got)
 	}
-	h.send(nil, token, "PUT", "/enrollmentGroups/g2", fmt.Sprintf(group, "g2")).is(t, 403002, 0, "There are 1 enrollment groups")
+	h.send(nil, token, "PUT", "/enrollmentGroups/g2", fmt.Sprintf(group, "g2")).is(t, 403002, 0,
+		"There are 1 enrollment groups")
 
 	scope := h.Info().IDScope
 	d := h.provision(&keys, scope, "d1")

@@ -23,13 +23,15 @@ import (
 // and in what they are told, whatever door they stand at.
 func TestUnauthenticatedLogLimit(t *testing.T) {
 	logged := new(lines)
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
-		Logger: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+			Logger: slog.New(slog.NewTextHandler(logged, &slog.HandlerOptions{Level: slog.LevelDebug}))}}
 	h.start()
 	t.Cleanup(h.stop)
 	scope := h.Info().IDScope
 	long := strings.Repeat("\x01", 60_000) // which is escaped where it is quoted, to four or six times as much
-	token, err := credential.NewToken(scope+"/registrations/d1"+long[:15_000], "registration"+long[:15_000], credential.NewKey(32), time.Now().Add(time.Hour))
+	token, err := credential.NewToken(scope+"/registrations/d1"+long[:15_000], "registration"+long[:15_000],
+		credential.NewKey(32), time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -45,7 +47,8 @@ func TestUnauthenticatedLogLimit(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 		defer cancel()
 		answered := make(chan int, 1)
-		client, _, err := mqtt.NewClient(ctx, conn, &connect, func(_ string, payload []byte) { answered <- len(payload) })
+		client, _, err := mqtt.NewClient(ctx, conn, &connect,
+			func(_ string, payload []byte) { answered <- len(payload) })
 		if err != nil {
 			return
 		}
@@ -54,7 +57,8 @@ func TestUnauthenticatedLogLimit(t *testing.T) {
 			t.Errorf("%.40q is let in", connect.Username)
 			return
 		}
-		if _, err := client.Subscribe(ctx, mqtt.Subscription{Filter: "$dps/registrations/res/#"}, mqtt.Subscription{Filter: "$iothub/twin/res/#"}); err != nil {
+		if _, err := client.Subscribe(ctx, mqtt.Subscription{Filter: "$dps/registrations/res/#"},
+			mqtt.Subscription{Filter: "$iothub/twin/res/#"}); err != nil {
 			t.Error(err)
 		}
 		if err := client.Publish(topic, []byte(body), 0, nil); err != nil {
@@ -71,9 +75,11 @@ func TestUnauthenticatedLogLimit(t *testing.T) {
 		}
 	}
 	refused(mqtt.Connect{ClientID: "x", Username: long}, nil, "", "")
-	refused(mqtt.Connect{ClientID: long, Username: "127.0.0.1/" + long[:50_000] + "/?api-version=2021-04-12"}, nil, "", "")
+	refused(mqtt.Connect{ClientID: long, Username: "127.0.0.1/" + long[:50_000] + "/?api-version=2021-04-12"}, nil, "",
+		"")
 	refused(mqtt.Connect{ClientID: "x", Username: long[:50_000] + "/x/?api-version=2021-04-12"}, nil, "", "")
-	refused(mqtt.Connect{ClientID: "d1", Username: "127.0.0.1/d1/?api-version=2021-04-12", Password: []byte("SharedAccessSignature sr=" + long)}, nil, "", "")
+	refused(mqtt.Connect{ClientID: "d1", Username: "127.0.0.1/d1/?api-version=2021-04-12",
+		Password: []byte("SharedAccessSignature sr=" + long)}, nil, "", "")
 	named := func(id string) mqtt.Connect {
 		return mqtt.Connect{ClientID: id, Username: scope + "/registrations/" + id + "/api-version=2019-03-31"}
 	}
@@ -91,7 +97,8 @@ func TestUnauthenticatedLogLimit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	own, err := credential.NewToken("127.0.0.1/devices/d1", "", *device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	own, err := credential.NewToken("127.0.0.1/devices/d1", "", *device.Authentication.SymmetricKey.PrimaryKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,13 +129,16 @@ func TestUnauthenticatedLogLimit(t *testing.T) {
 		{"GET", "/enrollments/d1?api-version=2021-10-01", "Authorization", strings.Repeat("é", 12_000), ""},
 		{"GET", "/$iothub/websocket", "Upgrade", "websocket", ""},
 		{"GET", "/$iothub/websocket", "Sec-WebSocket-Protocol", escaped, ""},
-		{"PUT", "/" + scope + "/registrations/" + escaped + "/register?api-version=2021-10-01", "Content-Type", escaped, "{}"},
-		{"PUT", "/" + scope + "/registrations/d1/register?api-version=2021-10-01", "", "", `{"registrationId":"` + strings.Repeat("x", 60_000) + `"}`},
+		{"PUT", "/" + scope + "/registrations/" + escaped + "/register?api-version=2021-10-01", "Content-Type", escaped,
+			"{}"},
+		{"PUT", "/" + scope + "/registrations/d1/register?api-version=2021-10-01", "", "", `{"registrationId":"` +
+			strings.Repeat("x", 60_000) + `"}`},
 		{"GET", "/portal/" + escaped, "", "", ""},
 		{"GET", "/portal/login?code=" + escaped, "", "", ""},
 		{"OPTIONS" + strings.Repeat("X", 20_000), "/enrollments/d1", "", "", ""},
 	} {
-		request, err := http.NewRequest(c.method, fmt.Sprintf("https://localhost:%d%s", h.Info().Ports.HTTPS, c.path), strings.NewReader(c.body))
+		request, err := http.NewRequest(c.method, fmt.Sprintf("https://localhost:%d%s", h.Info().Ports.HTTPS, c.path),
+			strings.NewReader(c.body))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -18,7 +18,9 @@ func TestMoreHubsThanConnectionsAllow(t *testing.T) {
 	if most == 0 {
 		t.Fatal("this process may have any number of file descriptors: set a limit, as with ulimit -n 20000")
 	}
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", MaxConnections: most}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+			MaxConnections: most}}
 	h.start()
 	t.Cleanup(func() { h.stop() })
 	if _, err := h.CreateHub(t.Context(), "second", "127.0.0.2"); err != nil {

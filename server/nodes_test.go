@@ -54,7 +54,8 @@ func assign(h *fixture, id string) *deviceKeys {
 	keys := validKeys(h.t, id)
 	h.enroll(keys)
 	body := `{"registrationId":"` + id + `"}`
-	if answer := h.provision(&keys, h.Info().IDScope, id).ask(registerTopic, body); answer.body["status"] != "assigned" {
+	if answer := h.provision(&keys, h.Info().IDScope, id).ask(registerTopic,
+		body); answer.body["status"] != "assigned" {
 		h.t.Fatalf("registering %s is answered %+v", id, answer)
 	}
 	return &keys
@@ -132,7 +133,8 @@ func TestRevocationOfTwoNodes(t *testing.T) {
 	_, err := n.a.provisioning.PutEnrollment(ctx, enroll.Enrollment{RegistrationID: "d1",
 		Settings: enroll.Settings{CredentialPolicyName: "default",
 			Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
-				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}},
+		"")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -211,7 +213,8 @@ func TestConfigurationOfTwoNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := n.b.provision(keys, n.b.Info().IDScope, "d1")
-	if answer := again.ask(registerTopic, `{"registrationId":"d1"}`); answer.body["errorCode"] != float64(fault.Throttled) {
+	if answer := again.ask(registerTopic,
+		`{"registrationId":"d1"}`); answer.body["errorCode"] != float64(fault.Throttled) {
 		t.Errorf("a fault that was injected at a: b answers %+v", answer)
 	}
 }

@@ -116,7 +116,8 @@ func TestManyDevicesAskOneWebhook(t *testing.T) {
 	defer fast.Close()
 	custom := func(address string) func(*enroll.Group) {
 		return func(g *enroll.Group) {
-			g.AllocationPolicy, g.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: address}
+			g.AllocationPolicy = allocation.Custom
+			g.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: address}
 		}
 	}
 	f.group("slow", custom(slow.URL))

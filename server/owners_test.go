@@ -39,8 +39,10 @@ func groupKey(group string) string {
 // group makes a group, or changes it.
 func (f *fleet) group(id string, change ...func(*enroll.Group)) {
 	f.t.Helper()
-	group := enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{HubHostName: f.host, Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
-		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: groupKey(id), SecondaryKey: groupKey(id + " secondary")}}}}
+	group := enroll.Group{EnrollmentGroupID: id,
+		Settings: enroll.Settings{HubHostName: f.host, Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+			SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: groupKey(id),
+				SecondaryKey: groupKey(id + " secondary")}}}}
 	group.AllocationPolicy = allocation.Static
 	ifMatch := ""
 	if stored, err := f.provisioning.Group(f.t.Context(), id); err == nil {
@@ -64,7 +66,8 @@ func replacing(may bool) func(*enroll.Group) {
 // ended.
 func (f *fleet) register(id, key string) reply {
 	f.t.Helper()
-	token, err := credential.NewToken(f.Info().IDScope+"/registrations/"+id, "registration", key, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(f.Info().IDScope+"/registrations/"+id, "registration", key,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -109,7 +112,8 @@ func (f *fleet) taken(got reply, id, whose string) {
 		f.t.Fatalf("the attempts: %v, %v", attempts, err)
 	}
 	check, _ := attempts[0].Checks.Failed()
-	if check.Name != "device identity" || !strings.Contains(check.Saw, whose) || !strings.Contains(check.Advice, "--replace-existing-devices") {
+	if check.Name != "device identity" || !strings.Contains(check.Saw, whose) ||
+		!strings.Contains(check.Advice, "--replace-existing-devices") {
 		f.t.Errorf("the attempt says %+v, want %q", check, whose)
 	}
 }
@@ -120,7 +124,8 @@ func (f *fleet) has(id, key string) {
 	device, err := f.hub.Device(f.t.Context(), id)
 	if err != nil {
 		f.t.Error(err)
-	} else if device.Authentication.SymmetricKey.PrimaryKey == nil || *device.Authentication.SymmetricKey.PrimaryKey != key {
+	} else if device.Authentication.SymmetricKey.PrimaryKey == nil ||
+		*device.Authentication.SymmetricKey.PrimaryKey != key {
 		f.t.Errorf("%s has another key in the hub than it should", id)
 	}
 }
@@ -135,7 +140,8 @@ func (f *fleet) byHand(id string) (key string) {
 	f.t.Helper()
 	key = credential.NewKey(32)
 	if _, err := f.hub.CreateDevice(f.t.Context(), identity.Device{DeviceID: id, Status: "enabled",
-		Authentication: &identity.Authentication{Type: identity.SAS, SymmetricKey: identity.KeyPair{PrimaryKey: &key, SecondaryKey: &key}}}); err != nil {
+		Authentication: &identity.Authentication{Type: identity.SAS,
+			SymmetricKey: identity.KeyPair{PrimaryKey: &key, SecondaryKey: &key}}}); err != nil {
 		f.t.Fatal(err)
 	}
 	return key
@@ -184,7 +190,8 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 	"made by hand with the device's own key": func(f *fleet, a, _, id string) {
 		key, other := attest.DeriveKey(groupKey(a), id), attest.DeriveKey(groupKey(a+" secondary"), id)
 		_, err := f.hub.CreateDevice(f.t.Context(), identity.Device{DeviceID: id, Status: "enabled",
-			Authentication: &identity.Authentication{Type: identity.SAS, SymmetricKey: identity.KeyPair{PrimaryKey: &key, SecondaryKey: &other}}})
+			Authentication: &identity.Authentication{Type: identity.SAS,
+				SymmetricKey: identity.KeyPair{PrimaryKey: &key, SecondaryKey: &other}}})
 		f.must(err)
 		f.assigned(f.member(a, id))
 	},
@@ -237,8 +244,11 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 		f.byHand(id + "-hand")
 		for _, id := range []string{id, id + "-hand"} {
 			own := credential.NewKey(32)
-			_, err := f.provisioning.PutEnrollment(f.t.Context(), enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{HubHostName: f.host, AllocationPolicy: allocation.Static,
-				Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
+			_, err := f.provisioning.PutEnrollment(f.t.Context(),
+				enroll.Enrollment{RegistrationID: id,
+					Settings: enroll.Settings{HubHostName: f.host, AllocationPolicy: allocation.Static,
+						Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+							SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 			f.must(err)
 			f.assigned(f.register(id, own))
 			f.has(id, own)
@@ -246,8 +256,11 @@ var ownerCases = map[string]func(f *fleet, a, b, id string){
 	},
 	"of an individual enrollment that names the device id": func(f *fleet, a, _, id string) {
 		own, enrollment := credential.NewKey(32), id+"-serial"
-		_, err := f.provisioning.PutEnrollment(f.t.Context(), enroll.Enrollment{RegistrationID: enrollment, DeviceID: id, Settings: enroll.Settings{HubHostName: f.host, AllocationPolicy: allocation.Static,
-			Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
+		_, err := f.provisioning.PutEnrollment(f.t.Context(),
+			enroll.Enrollment{RegistrationID: enrollment, DeviceID: id,
+				Settings: enroll.Settings{HubHostName: f.host, AllocationPolicy: allocation.Static,
+					Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+						SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: own}}}}, "")
 		f.must(err)
 		f.assigned(f.register(enrollment, own))
 		f.taken(f.member(a, id), id, "the individual enrollment "+enrollment)
@@ -332,15 +345,19 @@ func (h *fixture) link(elsewhere *fixture) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	if _, err := h.Server.provisioning.Links().Put(context.Background(), linkedhub.Link{HostName: elsewhere.Info().Hubs[0].Host, CACertificates: string(authority),
-		ConnectionString: elsewhere.Info().Hubs[0].ConnectionString, Address: fmt.Sprintf("127.0.0.1:%d", elsewhere.Info().Ports.HTTPS)}, ""); err != nil {
+	if _, err := h.Server.provisioning.Links().Put(context.Background(),
+		linkedhub.Link{HostName: elsewhere.Info().Hubs[0].Host, CACertificates: string(authority),
+			ConnectionString: elsewhere.Info().Hubs[0].ConnectionString,
+			Address:          fmt.Sprintf("127.0.0.1:%d", elsewhere.Info().Ports.HTTPS)}, ""); err != nil {
 		h.t.Fatal(err)
 	}
 }
 
 // TestDeviceIDsAsInAzure lets whoever registers last have the device id.
 func TestDeviceIDsAsInAzure(t *testing.T) {
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", Replace: true}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+			Replace: true}}
 	h.start()
 	t.Cleanup(h.stop)
 	f := &fleet{h, t, h.hub, "127.0.0.1"}
@@ -382,7 +399,8 @@ func TestRegistrationsOfOthers(t *testing.T) {
 	ask := func(group, method, path string) reply {
 		t.Helper()
 		key := attest.DeriveKey(groupKey(group), "meter")
-		token, err := credential.NewToken(h.Info().IDScope+"/registrations/meter", "registration", key, time.Now().Add(time.Hour))
+		token, err := credential.NewToken(h.Info().IDScope+"/registrations/meter", "registration", key,
+			time.Now().Add(time.Hour))
 		f.must(err)
 		return f.send(nil, token, method, "/"+h.Info().IDScope+"/registrations/meter"+path, "")
 	}

@@ -120,7 +120,8 @@ func (h *fixture) open(webSocket bool) net.Conn {
 		}
 		return conn
 	}
-	transport := &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: h.roots, ServerName: "localhost"}}
+	transport := &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{RootCAs: h.roots, ServerName: "localhost"}}
 	address := fmt.Sprintf("wss://127.0.0.1:%d/$iothub/websocket", h.Info().Ports.HTTPS)
 	socket, _, err := websocket.Dial(context.Background(), address,
 		&websocket.DialOptions{HTTPClient: &http.Client{Transport: transport}, Subprotocols: []string{"mqtt"}})
@@ -131,7 +132,8 @@ func (h *fixture) open(webSocket bool) net.Conn {
 }
 
 // connectToken connects a device that shows a token.
-func (h *fixture) connectToken(conn net.Conn, id, token string, receive func(topic string, payload []byte)) (*mqtt.Client, error) {
+func (h *fixture) connectToken(conn net.Conn, id, token string,
+	receive func(topic string, payload []byte)) (*mqtt.Client, error) {
 	h.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
@@ -149,8 +151,9 @@ func (h *fixture) connectToken(conn net.Conn, id, token string, receive func(top
 // connected, no lock, no server that has ended. Another device goes on all the time.
 func TestPanicEndsConnection(t *testing.T) {
 	clock, logged := new(brittle), new(lines)
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
-		Now: clock.now, Logger: slog.New(slog.NewTextHandler(logged, nil))}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+			Now: clock.now, Logger: slog.New(slog.NewTextHandler(logged, nil))}}
 	clock.breakFor("audit.(*Log).Prune", 0) // a part of the first sweep
 	h.start()
 	t.Cleanup(h.stop)
@@ -159,7 +162,8 @@ func TestPanicEndsConnection(t *testing.T) {
 	ctx := context.Background()
 	keys := validKeys(t, "honest")
 	h.enroll(keys)
-	if registered := h.provision(&keys, h.Info().IDScope, "honest").ask(registerTopic, `{"registrationId":"honest"}`); !strings.Contains(registered.topic, "/res/200/") {
+	if registered := h.provision(&keys, h.Info().IDScope, "honest").ask(registerTopic,
+		`{"registrationId":"honest"}`); !strings.Contains(registered.topic, "/res/200/") {
 		t.Fatalf("registering is answered %+v", registered)
 	}
 	honest := h.berth(&keys, "honest")
@@ -168,7 +172,8 @@ func TestPanicEndsConnection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	token, err := credential.NewToken("127.0.0.1/devices/d1", "", *device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken("127.0.0.1/devices/d1", "", *device.Authentication.SymmetricKey.PrimaryKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -189,7 +194,8 @@ func TestPanicEndsConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 			told := make(chan error, 1)
-			if err := client.Publish("devices/d1/messages/events/", []byte("x"), 1, func(err error) { told <- err }); err != nil {
+			if err := client.Publish("devices/d1/messages/events/", []byte("x"), 1,
+				func(err error) { told <- err }); err != nil {
 				return err
 			}
 			err = <-told
@@ -232,7 +238,8 @@ func TestPanicEndsConnection(t *testing.T) {
 	}
 	gone := func() bool {
 		seen, err := h.hub.Device(ctx, "d1")
-		return err == nil && seen.ConnectionState == "Disconnected" && h.figure(`berth_hub_connected_devices{hub="berth"}`) == "1"
+		return err == nil && seen.ConnectionState == "Disconnected" &&
+			h.figure(`berth_hub_connected_devices{hub="berth"}`) == "1"
 	}
 	for _, c := range []struct {
 		door, asker string

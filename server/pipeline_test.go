@@ -30,7 +30,8 @@ func TestPipelinedTwinRequests(t *testing.T) {
 	if _, err := h.hub.PatchTwin(ctx, "d1", []byte(patch), ""); err != nil {
 		t.Fatal(err)
 	}
-	token, err := credential.NewToken("127.0.0.1/devices/d1", "", *device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken("127.0.0.1/devices/d1", "", *device.Authentication.SymmetricKey.PrimaryKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -48,8 +48,8 @@ func (f *fleet) create(id string) device.HubOptions {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	return device.HubOptions{Host: f.MQTTAddress(), DeviceID: id, SASKey: *created.Authentication.SymmetricKey.PrimaryKey,
-		RootCAs: f.RootCAs}
+	return device.HubOptions{Host: f.MQTTAddress(), DeviceID: id,
+		SASKey: *created.Authentication.SymmetricKey.PrimaryKey, RootCAs: f.RootCAs}
 }
 
 // operational makes a device with an operational certificate.
@@ -59,7 +59,8 @@ func (f *fleet) operational(id string) device.HubOptions {
 	_, err := f.Provisioning.PutEnrollment(f.ctx, enroll.Enrollment{RegistrationID: id,
 		Settings: enroll.Settings{CredentialPolicyName: "default",
 			Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
-				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}},
+		"")
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -93,7 +94,8 @@ func (f *fleet) connect(options device.HubOptions) (mqtt.Connect, *tls.Config) {
 		config.Certificates = []tls.Certificate{*options.Certificate}
 		return connect, config
 	}
-	token, err := credential.NewToken("127.0.0.1/devices/"+options.DeviceID, "", options.SASKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken("127.0.0.1/devices/"+options.DeviceID, "", options.SASKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		f.t.Fatal(err)
 	}

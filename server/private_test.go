@@ -65,7 +65,8 @@ func TestFilePermissions(t *testing.T) {
 	}
 	h.stop()
 	h.start()
-	for path, want := range map[string]fs.FileMode{foreign: 0o644, h.config.DataDir: 0o755, filepath.Join(h.config.DataDir, "documents"): 0o700} {
+	for path, want := range map[string]fs.FileMode{foreign: 0o644, h.config.DataDir: 0o755,
+		filepath.Join(h.config.DataDir, "documents"): 0o700} {
 		if info, err := os.Stat(path); err != nil || info.Mode().Perm() != want {
 			t.Errorf("%s has the mode %v, want %v, error %v", path, info.Mode(), want, err)
 		}

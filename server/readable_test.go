@@ -44,7 +44,8 @@ func (h *fixture) rest(connectionString, method, path, body string, header ...st
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	token, err := credential.NewToken(connection.HostName, connection.SharedAccessKeyName, connection.SharedAccessKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(connection.HostName, connection.SharedAccessKeyName, connection.SharedAccessKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -87,7 +88,8 @@ func (h *fixture) dps(method, path, body string, header ...string) (int, string)
 func (h *fixture) works() {
 	h.t.Helper()
 	for range 2 {
-		for path, body := range map[string]string{"/enrollments/query": `{"query":"SELECT * FROM enrollments"}`, "/enrollmentGroups/query": `{"query":"SELECT * FROM enrollmentGroups"}`} {
+		for path, body := range map[string]string{"/enrollments/query": `{"query":"SELECT * FROM enrollments"}`,
+			"/enrollmentGroups/query": `{"query":"SELECT * FROM enrollmentGroups"}`} {
 			if status, answer := h.dps("POST", path, body); status != 200 {
 				h.t.Fatalf("POST %s is answered %d %s", path, status, answer)
 			}
@@ -99,7 +101,8 @@ func (h *fixture) works() {
 		}
 		keys := validKeys(h.t, "honest")
 		h.reenroll(keys)
-		if registered := h.provision(&keys, h.Info().IDScope, "honest").ask(registerTopic, `{}`); !strings.Contains(registered.topic, "/res/200/") {
+		if registered := h.provision(&keys, h.Info().IDScope, "honest").ask(registerTopic,
+			`{}`); !strings.Contains(registered.topic, "/res/200/") {
 			h.t.Fatalf("an honest device is answered %+v", registered)
 		}
 		h.stop()
@@ -130,7 +133,8 @@ func TestDeepDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	attestation := fmt.Sprintf(`"attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":%s}}}}`, certificate)
+	attestation := fmt.Sprintf(
+		`"attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":%s}}}}`, certificate)
 	register := func() answer {
 		return h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic, `{"registrationId":"x"}`)
 	}
@@ -138,26 +142,33 @@ func TestDeepDocuments(t *testing.T) {
 		deep := nested(depth)
 		object := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)
 		for what, body := range map[string]string{
-			"optionalDeviceInformation": fmt.Sprintf(`{"registrationId":"x",%s,"optionalDeviceInformation":%s}`, attestation, deep),
-			"tags":                      fmt.Sprintf(`{"registrationId":"x",%s,"initialTwin":{"tags":%s}}`, attestation, object),
-			"desired":                   fmt.Sprintf(`{"registrationId":"x",%s,"initialTwin":{"properties":{"desired":%s}}}`, attestation, object),
+			"optionalDeviceInformation": fmt.Sprintf(`{"registrationId":"x",%s,"optionalDeviceInformation":%s}`,
+				attestation, deep),
+			"tags": fmt.Sprintf(`{"registrationId":"x",%s,"initialTwin":{"tags":%s}}`, attestation, object),
+			"desired": fmt.Sprintf(`{"registrationId":"x",%s,"initialTwin":{"properties":{"desired":%s}}}`, attestation,
+				object),
 		} {
 			if status, answer := h.dps("PUT", "/enrollments/x", body, "If-Match", "*"); status != 400 {
 				t.Errorf("an enrollment with %s %d levels deep is answered %d %.200s", what, depth, status, answer)
 			}
 		}
-		bulk := fmt.Sprintf(`{"mode":"create","enrollments":[{"registrationId":"b",%s,"optionalDeviceInformation":%s}]}`, keyAttestation, deep)
-		if status, answer := h.dps("POST", "/enrollments", bulk); status == 200 && !strings.Contains(answer, `"isSuccessful":false`) {
+		bulk := fmt.Sprintf(
+			`{"mode":"create","enrollments":[{"registrationId":"b",%s,"optionalDeviceInformation":%s}]}`,
+			keyAttestation, deep)
+		if status, answer := h.dps("POST", "/enrollments", bulk); status == 200 &&
+			!strings.Contains(answer, `"isSuccessful":false`) {
 			t.Errorf("a bulk of enrollments %d levels deep is answered %d %.200s", depth, status, answer)
 		}
 		group := fmt.Sprintf(`{"enrollmentGroupId":"g",%s,"initialTwin":{"tags":%s}}`, keyAttestation, object)
 		if status, answer := h.dps("PUT", "/enrollmentGroups/g", group); status != 400 {
 			t.Errorf("a group %d levels deep is answered %d %.200s", depth, status, answer)
 		}
-		if status, answer := h.dps("POST", "/berth/provisioning/allocation", fmt.Sprintf(`{"registrationId":"x","payload":%s}`, deep)); status != 400 && status != 404 {
+		if status, answer := h.dps("POST", "/berth/provisioning/allocation",
+			fmt.Sprintf(`{"registrationId":"x","payload":%s}`, deep)); status != 400 && status != 404 {
 			t.Errorf("a preview with a payload %d levels deep is answered %d %.200s", depth, status, answer)
 		}
-		if refused := h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic, fmt.Sprintf(`{"registrationId":"x","payload":%s}`, deep)); !strings.Contains(refused.topic, "/res/400/") {
+		if refused := h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic,
+			fmt.Sprintf(`{"registrationId":"x","payload":%s}`, deep)); !strings.Contains(refused.topic, "/res/400/") {
 			t.Errorf("a registration with a payload %d levels deep is answered %+v", depth, refused)
 		}
 		if registered := register(); !strings.Contains(registered.topic, "/res/200/") {
@@ -165,17 +176,21 @@ func TestDeepDocuments(t *testing.T) {
 		}
 		d := h.berth(&keys, "x")
 		d.subscribe("$iothub/twin/res/#")
-		if reported := d.ask("$iothub/twin/PATCH/properties/reported/?$rid=1", object); !strings.Contains(reported.topic, "/res/400/") {
+		if reported := d.ask("$iothub/twin/PATCH/properties/reported/?$rid=1",
+			object); !strings.Contains(reported.topic, "/res/400/") {
 			t.Errorf("reported properties %d levels deep are answered %+v", depth, reported)
 		}
 		twin := h.Info().Hubs[0].ConnectionString
-		for method, body := range map[string]string{"PATCH": fmt.Sprintf(`{"properties":{"desired":%s}}`, object), "PUT": fmt.Sprintf(`{"tags":%s}`, object)} {
+		for method, body := range map[string]string{"PATCH": fmt.Sprintf(`{"properties":{"desired":%s}}`, object),
+			"PUT": fmt.Sprintf(`{"tags":%s}`, object)} {
 			if status, answer := h.rest(twin, method, "/twins/x", body); status != 400 {
 				t.Errorf("%s of a twin %d levels deep is answered %d %.200s", method, depth, status, answer)
 			}
 		}
 	}
-	if status, answer := h.dps("PUT", "/enrollments/x", fmt.Sprintf(`{"registrationId":"x",%s,"optionalDeviceInformation":%s}`, attestation, nested(32)), "If-Match", "*"); status != 200 {
+	if status, answer := h.dps("PUT", "/enrollments/x",
+		fmt.Sprintf(`{"registrationId":"x",%s,"optionalDeviceInformation":%s}`, attestation, nested(32)), "If-Match",
+		"*"); status != 200 {
 		t.Errorf("an enrollment with 32 levels is answered %d %.200s", status, answer)
 	}
 	h.works()
@@ -189,19 +204,22 @@ func TestDeepTelemetry(t *testing.T) {
 	h.enroll(keys)
 	h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic, `{}`)
 	d := h.berth(&keys, "x")
-	bodies := []string{nested(32), nested(33), nested(9_999), nested(10_000), nested(100_000), `{"a":1}`, "\"\xff\"", `{"last":true}`}
+	bodies := []string{nested(32), nested(33), nested(9_999), nested(10_000), nested(100_000), `{"a":1}`, "\"\xff\"",
+		`{"last":true}`}
 	for i, body := range bodies {
-		if err := d.Publish("devices/x/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8&n="+fmt.Sprint(i), []byte(body), 1, nil); err != nil {
+		if err := d.Publish("devices/x/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8&n="+fmt.Sprint(i),
+			[]byte(body), 1, nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var read []telemetry.Message
-	if err := h.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "x", len(bodies), func(m telemetry.Message) error {
-		read = append(read, m)
-		return nil
-	}); err != nil || len(read) != len(bodies) {
+	if err := h.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "x", len(bodies),
+		func(m telemetry.Message) error {
+			read = append(read, m)
+			return nil
+		}); err != nil || len(read) != len(bodies) {
 		t.Fatalf("%d of %d messages were read: %v", len(read), len(bodies), err)
 	}
 	for i, message := range read {
@@ -230,16 +248,19 @@ func TestTimesBeyondTheCalendar(t *testing.T) {
 		body := fmt.Sprintf(`{"registrationId":"x","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"info":{
 			"subjectName":"CN=x","sha1Thumbprint":"","sha256Thumbprint":"%s","issuerName":"CN=x","notBeforeUtc":"2020-01-01T00:00:00Z","notAfterUtc":"%s","serialNumber":"1","version":3}}}}}}`,
 			strings.Repeat("AB", 32), moment)
-		if status, answer := h.dps("PUT", "/enrollments/x", body); status != 400 || !strings.Contains(answer, "1 to 9999") {
+		if status, answer := h.dps("PUT", "/enrollments/x", body); status != 400 ||
+			!strings.Contains(answer, "1 to 9999") {
 			t.Errorf("notAfterUtc %s is answered %d %s", moment, status, answer)
 		}
 	}
 	// A token's expiry goes into the case of its attempt.
-	token, err := credential.NewToken(h.Info().IDScope+"/registrations/nobody", "registration", credential.NewKey(32), time.Date(30000, 1, 1, 0, 0, 0, 0, time.UTC))
+	token, err := credential.NewToken(h.Info().IDScope+"/registrations/nobody", "registration", credential.NewKey(32),
+		time.Date(30000, 1, 1, 0, 0, 0, 0, time.UTC))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if status, answer := h.rest(h.Info().ProvisioningConnectionString, "PUT", "/"+h.Info().IDScope+"/registrations/nobody/register", "{}", "Authorization", token); status != 401 {
+	if status, answer := h.rest(h.Info().ProvisioningConnectionString, "PUT", "/"+h.Info().IDScope+
+		"/registrations/nobody/register", "{}", "Authorization", token); status != 401 {
 		t.Errorf("a token of the year 30000 is answered %d %s", status, answer)
 	}
 	var attempts []struct{ Sequence int64 }
@@ -247,14 +268,16 @@ func TestTimesBeyondTheCalendar(t *testing.T) {
 	if err := json.Unmarshal([]byte(answer), &attempts); err != nil || len(attempts) != 1 {
 		t.Fatalf("attempts are answered %d %s", status, answer)
 	}
-	if status, answer = h.dps("GET", fmt.Sprintf("/berth/provisioning/attempts/%d", attempts[0].Sequence), ""); status != 200 || !strings.Contains(answer, `"expiry":"9999-12-31T`) {
+	if status, answer = h.dps("GET", fmt.Sprintf("/berth/provisioning/attempts/%d", attempts[0].Sequence),
+		""); status != 200 || !strings.Contains(answer, `"expiry":"9999-12-31T`) {
 		t.Errorf("the attempt is answered %d %s", status, answer)
 	}
 
 	// A certificate of a group's authority says what it likes of its end.
 	authority := newIssuer(t)
-	group := enroll.Group{EnrollmentGroupID: "factory", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
-		X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: authority.pem}}}}}}
+	group := enroll.Group{EnrollmentGroupID: "factory",
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509",
+			X509: &enroll.X509Attestation{SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: authority.pem}}}}}}
 	if _, err := h.provisioning.PutGroup(t.Context(), group, ""); err != nil {
 		t.Fatal(err)
 	}
@@ -262,10 +285,12 @@ func TestTimesBeyondTheCalendar(t *testing.T) {
 	if year := keys.Leaf.NotAfter.UTC().Year(); year != 10000 {
 		t.Fatalf("the certificate ends in the year %d, and the test needs 10000", year)
 	}
-	if registered := h.provision(&keys, h.Info().IDScope, "ageless").ask(registerTopic, `{}`); !strings.Contains(registered.topic, "/res/200/") {
+	if registered := h.provision(&keys, h.Info().IDScope, "ageless").ask(registerTopic,
+		`{}`); !strings.Contains(registered.topic, "/res/200/") {
 		t.Errorf("the device is answered %+v", registered)
 	}
-	for path, body := range map[string]string{"/registrations/ageless": "", "/berth/provisioning/registrations": "", "/registrations/factory/query": "{}"} {
+	for path, body := range map[string]string{"/registrations/ageless": "", "/berth/provisioning/registrations": "",
+		"/registrations/factory/query": "{}"} {
 		method := "GET"
 		if body != "" {
 			method = "POST"
@@ -280,8 +305,10 @@ func TestTimesBeyondTheCalendar(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	body := fmt.Sprintf(`{"registrationId":"ageless","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":%s}}}}}`, encoded)
-	if status, answer := h.dps("PUT", "/enrollments/ageless", body); status != 200 || !strings.Contains(answer, "9999-12-31T23:59:59") {
+	body := fmt.Sprintf(
+		`{"registrationId":"ageless","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":%s}}}}}`, encoded)
+	if status, answer := h.dps("PUT", "/enrollments/ageless", body); status != 200 ||
+		!strings.Contains(answer, "9999-12-31T23:59:59") {
 		t.Errorf("the enrollment is answered %d %s", status, answer)
 	}
 	h.works()
@@ -307,8 +334,10 @@ func newIssuer(t testing.TB) *issuer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "factory"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "factory"},
+		NotBefore: time.Now().Add(-time.Hour),
+		NotAfter:  time.Now().Add(24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageCertSign}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -332,7 +361,8 @@ func (i *issuer) issue(commonName, notBefore, notAfter string) deviceKeys {
 	}
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
-	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: commonName}, NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
+	template := &x509.Certificate{SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: commonName},
+		NotBefore: time.Now(), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage: x509.KeyUsageDigitalSignature, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}
 	der, err := x509.CreateCertificate(rand.Reader, template, i.certificate, key.Public(), i.key)
 	must(err)
@@ -372,23 +402,29 @@ func (i *issuer) issue(commonName, notBefore, notAfter string) deviceKeys {
 	must(err)
 	leaf, err := x509.ParseCertificate(der)
 	must(err)
-	return deviceKeys{Certificate: tls.Certificate{Certificate: [][]byte{der, i.certificate.Raw}, PrivateKey: key, Leaf: leaf}}
+	return deviceKeys{Certificate: tls.Certificate{Certificate: [][]byte{der, i.certificate.Raw}, PrivateKey: key,
+		Leaf: leaf}}
 }
 
 // TestDeepWebhookAnswers has the webhook of custom allocation answer with what can't be
 // kept.
 func TestDeepWebhookAnswers(t *testing.T) {
 	var answer string
-	webhook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, answer) }))
+	webhook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter,
+		_ *http.Request) {
+		io.WriteString(w, answer)
+	}))
 	t.Cleanup(webhook.Close)
 	h := newFixture(t)
 	keys := validKeys(t, "x")
 	h.enroll(keys, func(e *enroll.Enrollment) {
-		e.AllocationPolicy, e.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: webhook.URL, APIVersion: "2021-10-01"}
+		e.AllocationPolicy = allocation.Custom
+		e.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: webhook.URL, APIVersion: "2021-10-01"}
 	})
 	for _, depth := range []int{33, 9_990, 9_999, 20_000} {
 		object := strings.Repeat(`{"a":`, depth) + "1" + strings.Repeat("}", depth)
-		for _, part := range []string{`"payload":` + nested(depth), `"initialTwin":{"tags":` + object + `}`, `"more":` + nested(max(depth, 70))} {
+		for _, part := range []string{`"payload":` + nested(depth), `"initialTwin":{"tags":` + object + `}`, `"more":` +
+			nested(max(depth, 70))} {
 			answer = `{"iotHubHostName":"127.0.0.1",` + part + `}`
 			registered := h.provision(&keys, h.Info().IDScope, "x").ask(registerTopic, `{}`)
 			if state, _ := registered.body["registrationState"].(map[string]any); state["status"] != "failed" {
@@ -415,16 +451,19 @@ func TestHubElsewhereThatAnswersTooMuch(t *testing.T) {
 	t.Cleanup(elsewhere.Close)
 	_, port, _ := net.SplitHostPort(elsewhere.Listener.Addr().String())
 	remote, err := newOutgoing(1).newRemoteHub(linkedhub.Link{HostName: "example.com", Address: "127.0.0.1:" + port,
-		ConnectionString: credential.ConnectionString{HostName: "example.com", SharedAccessKeyName: "iothubowner", SharedAccessKey: credential.NewKey(32)}.String(),
-		CACertificates:   string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: elsewhere.Certificate().Raw}))})
+		ConnectionString: credential.ConnectionString{HostName: "example.com", SharedAccessKeyName: "iothubowner",
+			SharedAccessKey: credential.NewKey(32)}.String(),
+		CACertificates: string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE",
+			Bytes: elsewhere.Certificate().Raw}))})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer remote.(remoteHub).Close()
 	for what, answer := range map[string]string{
-		"9,990 levels":   `{"deviceId":"x","tags":` + strings.Repeat(`{"a":`, 9_990) + "1" + strings.Repeat("}", 9_990) + `}`,
-		"20,000 levels":  `{"deviceId":"x","tags":` + strings.Repeat(`{"a":`, 20_000) + "1" + strings.Repeat("}", 20_000) + `}`,
-		"no text":        "{\"deviceId\":\"x\",\"tags\":{\"a\":\"K\xf6ln\"}}",
+		"9,990 levels": `{"deviceId":"x","tags":` + strings.Repeat(`{"a":`, 9_990) + "1" +
+			strings.Repeat("}", 9_990) + `}`,
+		"20,000 levels": `{"deviceId":"x","tags":` + strings.Repeat(`{"a":`, 20_000) + "1" +
+			strings.Repeat("}", 20_000) + `}`, "no text": "{\"deviceId\":\"x\",\"tags\":{\"a\":\"K\xf6ln\"}}",
 		"half of one":    `{"deviceId":"x","tags":{"a":"\ud800"}}`,
 		"nine megabytes": `{"deviceId":"x","tags":{"a":"` + strings.Repeat("x", 9<<20) + `"}}`,
 	} {
@@ -482,7 +521,8 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 	h.plant(func(documents store.Documents, attempts store.Log) {
 		for _, attempt := range []string{
 			`{"registrationId":"x","enrolled":true,"outcome":"assigned","case":{"enrollment":{"optionalDeviceInformation":` + nested(9_998) + `}}}`,
-			`{"registrationId":"x","enrolled":true,"outcome":"assigned","case":` + nested(9_999) + `}`, "", "null", "{", "\xff",
+			`{"registrationId":"x","enrolled":true,"outcome":"assigned","case":` + nested(9_999) + `}`, "", "null", "{",
+			"\xff",
 		} {
 			committed := make(appended, 1)
 			attempts.Append(0, []byte(attempt), committed, 0)
@@ -494,7 +534,8 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for id, replaced := range map[string]string{"deep": `"optionalDeviceInformation":` + nested(9_999) + `,"attestation":`, "late": ""} {
+		for id, replaced := range map[string]string{"deep": `"optionalDeviceInformation":` + nested(9_999) +
+			`,"attestation":`, "late": ""} {
 			text := strings.ReplaceAll(string(found.Value), `"registrationId":"x"`, `"registrationId":"`+id+`"`)
 			if replaced != "" {
 				text = strings.Replace(text, `"attestation":`, replaced, 1)
@@ -502,7 +543,8 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 				at := strings.Index(text, `"notAfterUtc":"`) + len(`"notAfterUtc":"`)
 				text = text[:at] + "10000-01-01T00:59:59.0000000Z" + text[at+len("2026-01-01T00:00:00.0000000Z"):]
 			}
-			if _, err := documents.Commit(t.Context(), store.Change{Collection: enroll.EnrollmentRecords, Key: id, Value: []byte(text)}); err != nil {
+			if _, err := documents.Commit(t.Context(),
+				store.Change{Collection: enroll.EnrollmentRecords, Key: id, Value: []byte(text)}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -514,17 +556,20 @@ func TestRecordsOfEarlierVersions(t *testing.T) {
 		t.Errorf("%d attempts are shown as unreadable: %d %.2000s", n, status, answer)
 	}
 	for _, id := range []string{"deep", "late"} {
-		if status, answer := h.dps("GET", "/enrollments/"+id, ""); status != 500 || !strings.Contains(answer, "can't be read") || !strings.Contains(answer, id) {
+		if status, answer := h.dps("GET", "/enrollments/"+id, ""); status != 500 ||
+			!strings.Contains(answer, "can't be read") || !strings.Contains(answer, id) {
 			t.Errorf("GET of %s is answered %d %s", id, status, answer)
 		}
-		if status, answer := h.dps("GET", "/berth/provisioning/enrollments", ""); status != 200 || !strings.Contains(answer, `"key":"`+id+`"`) {
+		if status, answer := h.dps("GET", "/berth/provisioning/enrollments", ""); status != 200 ||
+			!strings.Contains(answer, `"key":"`+id+`"`) {
 			t.Errorf("the list does not tell of %s: %d %s", id, status, answer)
 		}
 	}
 	if status, answer := h.dps("DELETE", "/enrollments/late", "", "If-Match", "*"); status != 204 {
 		t.Errorf("DELETE is answered %d %s", status, answer)
 	}
-	if status, answer := h.dps("PUT", "/enrollments/deep", `{"registrationId":"deep",`+keyAttestation+`}`, "If-Match", "*"); status != 200 {
+	if status, answer := h.dps("PUT", "/enrollments/deep", `{"registrationId":"deep",`+keyAttestation+`}`, "If-Match",
+		"*"); status != 200 {
 		t.Errorf("PUT is answered %d %s", status, answer)
 	}
 	if status, answer := h.dps("GET", "/berth/unreadable", ""); status != 200 || answer != "[]" {

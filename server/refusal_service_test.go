@@ -47,9 +47,12 @@ func TestRefusedBackEnds(t *testing.T) {
 	hubGood := token("127.0.0.1", "iothubowner", hubKeys["iothubowner"], time.Hour)
 	enrollment := func(id, certificate string) string {
 		encoded, _ := json.Marshal(certificate) // a string is JSON
-		return `{"registrationId":"` + id + `","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":` + string(encoded) + `}}}}}`
+		return `{"registrationId":"` + id +
+			`","attestation":{"type":"x509","x509":{"clientCertificates":{"primary":{"certificate":` + string(encoded) +
+			`}}}}}`
 	}
-	_, keyPEM, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "d1", KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
+	_, keyPEM, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "d1",
+		KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,20 +62,32 @@ func TestRefusedBackEnds(t *testing.T) {
 		says                                           string
 	}{
 		{"no token", "GET", "localhost", "/enrollments/d1", "", "", "", 401, "401002"},
-		{"expired token", "GET", "localhost", "/enrollments/d1", token("localhost", owner, dps.SharedAccessKey, -time.Hour), "", "", 401, "401003"},
-		{"wrong resource", "GET", "localhost", "/enrollments/d1", token("127.0.0.1", owner, dps.SharedAccessKey, time.Hour), "", "", 401, "127.0.0.1"},
-		{"wrong signature", "GET", "localhost", "/enrollments/d1", token("localhost", owner, credential.NewKey(32), time.Hour), "", "", 401, "401002"},
-		{"unknown policy", "GET", "localhost", "/enrollments/d1", token("localhost", "nobody", dps.SharedAccessKey, time.Hour), "", "", 401, "policy"},
-		{"policy without the right", "PUT", "127.0.0.1", "/devices/x", token("127.0.0.1", "registryRead", hubKeys["registryRead"], time.Hour), "", `{"deviceId":"x"}`, 401, "RegistryWrite"},
+		{"expired token", "GET", "localhost", "/enrollments/d1",
+			token("localhost", owner, dps.SharedAccessKey, -time.Hour), "", "", 401, "401003"},
+		{"wrong resource", "GET", "localhost", "/enrollments/d1",
+			token("127.0.0.1", owner, dps.SharedAccessKey, time.Hour), "", "", 401, "127.0.0.1"},
+		{"wrong signature", "GET", "localhost", "/enrollments/d1",
+			token("localhost", owner, credential.NewKey(32), time.Hour), "", "", 401, "401002"},
+		{"unknown policy", "GET", "localhost", "/enrollments/d1",
+			token("localhost", "nobody", dps.SharedAccessKey, time.Hour), "", "", 401, "policy"},
+		{"policy without the right", "PUT", "127.0.0.1", "/devices/x",
+			token("127.0.0.1", "registryRead", hubKeys["registryRead"], time.Hour), "", `{"deviceId":"x"}`, 401,
+			"RegistryWrite"},
 		{"malformed JSON", "PUT", "localhost", "/enrollments/d2", good, "", `{"registrationId":`, 400, "400006"},
-		{"oversized JSON", "PUT", "localhost", "/enrollments/d2", good, "", `{"x":"` + strings.Repeat("x", 300<<10) + `"}`, 413, "413001"},
-		{"unreadable certificate", "PUT", "localhost", "/enrollments/d2", good, "", enrollment("d2", "hello"), 400, "no certificate"},
-		{"a private key", "PUT", "localhost", "/enrollments/d2", good, "", enrollment("d2", string(keyPEM)), 400, "private key"},
-		{"wrong ETag", "PUT", "localhost", "/enrollments/d1", good, `"other"`, enrollment("d1", keys.pem), 412, "412001"},
-		{"id that breaks the rules", "PUT", "localhost", "/enrollments/d%2F2", good, "", enrollment("d/2", keys.pem), 400, "400202"},
+		{"oversized JSON", "PUT", "localhost", "/enrollments/d2", good, "", `{"x":"` + strings.Repeat("x", 300<<10) +
+			`"}`, 413, "413001"},
+		{"unreadable certificate", "PUT", "localhost", "/enrollments/d2", good, "", enrollment("d2", "hello"), 400,
+			"no certificate"},
+		{"a private key", "PUT", "localhost", "/enrollments/d2", good, "", enrollment("d2", string(keyPEM)), 400,
+			"private key"},
+		{"wrong ETag", "PUT", "localhost", "/enrollments/d1", good, `"other"`, enrollment("d1", keys.pem), 412,
+			"412001"},
+		{"id that breaks the rules", "PUT", "localhost", "/enrollments/d%2F2", good, "", enrollment("d/2", keys.pem),
+			400, "400202"},
 		{"unknown enrollment", "GET", "localhost", "/enrollments/d2", good, "", "", 404, "404201"},
 		{"unknown device", "GET", "127.0.0.1", "/devices/d2", hubGood, "", "", 404, "ErrorCode:DeviceNotFound;"},
-		{"device id that breaks the rules", "PUT", "127.0.0.1", "/devices/a%20b", hubGood, "", `{"deviceId":"a b"}`, 400, "ErrorCode:ArgumentInvalid;"},
+		{"device id that breaks the rules", "PUT", "127.0.0.1", "/devices/a%20b", hubGood, "", `{"deviceId":"a b"}`,
+			400, "ErrorCode:ArgumentInvalid;"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			address := fmt.Sprintf("https://%s:%d%s?api-version=2021-10-01", c.host, h.Info().Ports.HTTPS, c.path)

@@ -43,7 +43,8 @@ func TestRefusedRegistrations(t *testing.T) {
 		{"no certificate", scope, "d1", "", nil, 401002, "certificate", "client certificate"},
 		{"disabled enrollment", scope, "disabled", "", &disabled, 401002, "disabled", "provisioning status"},
 		{"malformed JSON", scope, "d1", `{"registrationId": d1}`, &device, 400004, "JSON", "request"},
-		{"oversized JSON", scope, "d1", `{"payload":"` + strings.Repeat("x", 100<<10) + `"}`, &device, 400004, "98304", "request"},
+		{"oversized JSON", scope, "d1", `{"payload":"` + strings.Repeat("x", 100<<10) + `"}`, &device, 400004, "98304",
+			"request"},
 		{"id that breaks the rules", scope, "no space", "", &device, 400202, "character", "registration id"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -53,12 +54,14 @@ func TestRefusedRegistrations(t *testing.T) {
 				got.body["errorCode"] != float64(c.code) || !strings.Contains(message, c.says) {
 				t.Fatalf("answered %+v, want %s, code %d, %q", got, want, c.code, c.says)
 			}
-			attempts, err := h.provisioning.Attempts(context.Background(), attempts.Filter{RegistrationID: c.id, Max: 1})
+			attempts, err := h.provisioning.Attempts(context.Background(),
+				attempts.Filter{RegistrationID: c.id, Max: 1})
 			if err != nil || len(attempts) != 1 {
 				t.Fatalf("%d attempts, error %v", len(attempts), err)
 			}
 			failed, _ := attempts[0].Checks.Failed()
-			if failed.Name != c.check || attempts[0].TrackingID != got.body["trackingId"] || attempts[0].Outcome != attest.Refused {
+			if failed.Name != c.check || attempts[0].TrackingID != got.body["trackingId"] ||
+				attempts[0].Outcome != attest.Refused {
 				t.Errorf("the operator sees %+v", attempts[0])
 			}
 		})
@@ -75,7 +78,8 @@ func TestConnectionsEnded(t *testing.T) {
 	keys := validKeys(t, "d1")
 	h.enroll(keys)
 	scope := h.Info().IDScope
-	if got := h.provision(&keys, scope, "d1").ask(registerTopic, ""); got.topic != "$dps/registrations/res/200/?$rid=r1" {
+	if got := h.provision(&keys, scope, "d1").ask(registerTopic,
+		""); got.topic != "$dps/registrations/res/200/?$rid=r1" {
 		t.Fatalf("registering is answered %+v", got)
 	}
 	seen := map[string]bool{} // tracking ids
@@ -84,14 +88,21 @@ func TestConnectionsEnded(t *testing.T) {
 		payload     []byte
 		connect     func() *device
 	}{
-		{"provisioning, unknown topic", "$dps/registrations/DELETE/?$rid=1", nil, func() *device { return h.provision(&keys, scope, "d1") }},
-		{"provisioning, topic of a hub", "devices/d1/messages/events/", nil, func() *device { return h.provision(&keys, scope, "d1") }},
-		{"provisioning, no request id", "$dps/registrations/PUT/iotdps-register/?x=1", nil, func() *device { return h.provision(&keys, scope, "d1") }},
+		{"provisioning, unknown topic", "$dps/registrations/DELETE/?$rid=1", nil,
+			func() *device { return h.provision(&keys, scope, "d1") }},
+		{"provisioning, topic of a hub", "devices/d1/messages/events/", nil,
+			func() *device { return h.provision(&keys, scope, "d1") }},
+		{"provisioning, no request id", "$dps/registrations/PUT/iotdps-register/?x=1", nil,
+			func() *device { return h.provision(&keys, scope, "d1") }},
 		{"hub, unknown topic", "weather/today", nil, func() *device { return h.berth(&keys, "d1") }},
-		{"hub, another device's topic", "devices/d2/messages/events/", nil, func() *device { return h.berth(&keys, "d1") }},
-		{"hub, bag that is not encoded", "devices/d1/messages/events/a=%zz", nil, func() *device { return h.berth(&keys, "d1") }},
-		{"hub, message that is too large", "devices/d1/messages/events/", make([]byte, 257<<10), func() *device { return h.berth(&keys, "d1") }},
-		{"hub, packet that is too large", "devices/d1/messages/events/", make([]byte, 400<<10), func() *device { return h.berth(&keys, "d1") }},
+		{"hub, another device's topic", "devices/d2/messages/events/", nil,
+			func() *device { return h.berth(&keys, "d1") }},
+		{"hub, bag that is not encoded", "devices/d1/messages/events/a=%zz", nil,
+			func() *device { return h.berth(&keys, "d1") }},
+		{"hub, message that is too large", "devices/d1/messages/events/", make([]byte, 257<<10),
+			func() *device { return h.berth(&keys, "d1") }},
+		{"hub, packet that is too large", "devices/d1/messages/events/", make([]byte, 400<<10),
+			func() *device { return h.berth(&keys, "d1") }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			d := c.connect()
@@ -109,7 +120,8 @@ func TestConnectionsEnded(t *testing.T) {
 			}
 			// The record follows the end of the connection.
 			for deadline := time.Now().Add(20 * time.Second); ; {
-				attempts, err := h.provisioning.Attempts(context.Background(), attempts.Filter{RegistrationID: "d1", Refused: true, Max: 1})
+				attempts, err := h.provisioning.Attempts(context.Background(),
+					attempts.Filter{RegistrationID: "d1", Refused: true, Max: 1})
 				if err != nil || time.Now().After(deadline) {
 					t.Fatalf("the operator sees %+v, error %v", attempts, err)
 				}

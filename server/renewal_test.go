@@ -62,13 +62,15 @@ func (b *lockedBuffer) String() string {
 func newTimed(t *testing.T, now time.Time) *timedFixture {
 	t.Helper()
 	h := &timedFixture{pauses: make(chan time.Duration, 1), tick: make(chan time.Time), now: now}
-	h.fixture = &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
-		Now: h.clock, elapsed: func() time.Duration { return h.clock().Sub(now) }, // its time passes, and is not set
-		Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
-		After: func(pause time.Duration) <-chan time.Time {
-			h.pauses <- pause
-			return h.tick
-		}}}
+	h.fixture = &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+			// its time passes, and is not set
+			Now: h.clock, elapsed: func() time.Duration { return h.clock().Sub(now) },
+			Logger: slog.New(slog.NewTextHandler(&h.log, nil)),
+			After: func(pause time.Duration) <-chan time.Time {
+				h.pauses <- pause
+				return h.tick
+			}}}
 	h.start()
 	t.Cleanup(h.stop)
 	h.wait()
@@ -117,7 +119,8 @@ func (h *timedFixture) handshake(port int) *x509.Certificate {
 	}
 	roots := x509.NewCertPool()
 	roots.AppendCertsFromPEM(file)
-	conn, err := tls.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), &tls.Config{RootCAs: roots, ServerName: "localhost", Time: h.clock})
+	conn, err := tls.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)),
+		&tls.Config{RootCAs: roots, ServerName: "localhost", Time: h.clock})
 	if err != nil {
 		h.t.Fatalf("a handshake at %s: %v", h.clock(), err)
 	}
@@ -226,18 +229,21 @@ func TestServerCertificateIsRenewedWhileTheServerRuns(t *testing.T) {
 	// go on until it expires.
 	h.at(begin.Add(9 * 365 * day))
 	renewed := h.authority()
-	if renewed.Equal(authority) || !bytes.Equal(renewed.RawSubject, authority.RawSubject) || !bytes.Equal(renewed.RawSubjectPublicKeyInfo, authority.RawSubjectPublicKeyInfo) {
+	if renewed.Equal(authority) || !bytes.Equal(renewed.RawSubject, authority.RawSubject) ||
+		!bytes.Equal(renewed.RawSubjectPublicKeyInfo, authority.RawSubjectPublicKeyInfo) {
 		t.Errorf("after nine years the authority is %s until %s", renewed.Subject, renewed.NotAfter)
 	}
 	former := x509.NewCertPool()
 	former.AddCert(authority)
-	if _, err := h.valid().Verify(x509.VerifyOptions{Roots: former, CurrentTime: h.clock(), DNSName: "localhost"}); err != nil {
+	if _, err := h.valid().Verify(x509.VerifyOptions{Roots: former, CurrentTime: h.clock(),
+		DNSName: "localhost"}); err != nil {
 		t.Errorf("a client with the former file: %v", err)
 	}
 	if !strings.Contains(h.log.String(), "the certificate authority was renewed: give its file to clients") {
 		t.Errorf("the log does not say that there is a new file:\n%s", h.log.String())
 	}
-	for _, name := range []string{`certificate="authority",name=""`, `certificate="issuing_authority",name="default"`, `certificate="issuing_root",name=""`} {
+	for _, name := range []string{`certificate="authority",name=""`, `certificate="issuing_authority",name="default"`,
+		`certificate="issuing_root",name=""`} {
 		if left := h.metric("berth_certificate_expiry_seconds{" + name + "}"); left < (9 * 365 * day).Seconds() {
 			t.Errorf("after nine years %s is good for %v s", name, left)
 		}
@@ -248,7 +254,8 @@ func TestServerCertificateIsRenewedWhileTheServerRuns(t *testing.T) {
 // so is what was made by one.
 func TestRenewalByAWrongClock(t *testing.T) {
 	now := time.Now()
-	for _, wrong := range []time.Duration{400 * day, -400 * day, 10 * day, -2 * time.Hour, 11 * 365 * day, -20 * 365 * day} {
+	for _, wrong := range []time.Duration{400 * day, -400 * day, 10 * day, -2 * time.Hour, 11 * 365 * day,
+		-20 * 365 * day} {
 		t.Run("renewed "+wrong.String(), func(t *testing.T) {
 			h := newTimed(t, now)
 			h.at(now.Add(wrong))
@@ -262,7 +269,8 @@ func TestRenewalByAWrongClock(t *testing.T) {
 			h.at(now)
 			h.valid()
 			for _, authority := range []string{"issuing_authority\",name=\"default", "issuing_root\",name=\""} {
-				if left := h.metric(`berth_certificate_expiry_seconds{certificate="` + authority + `"}`); left < (365 * day).Seconds() {
+				if left := h.metric(`berth_certificate_expiry_seconds{certificate="` + authority +
+					`"}`); left < (365 * day).Seconds() {
 					t.Errorf("%s is good for %v s", authority, left)
 				}
 			}
@@ -291,7 +299,8 @@ func TestRenewalOnAFullDisk(t *testing.T) {
 	if fmt.Sprint(pauses) != "[1m0s 2m0s 4m0s 8m0s 16m0s 16m0s 16m0s]" {
 		t.Errorf("the pauses are %v", pauses)
 	}
-	if log := h.log.String(); strings.Count(log, "level=ERROR") != 7 || !strings.Contains(log, "renew the server certificate: write") {
+	if log := h.log.String(); strings.Count(log, "level=ERROR") != 7 ||
+		!strings.Contains(log, "renew the server certificate: write") {
 		t.Errorf("the log is\n%s", log)
 	}
 	if failures := h.metric("berth_renewal_failures_total"); failures != 7 {
@@ -385,11 +394,13 @@ func TestOperatorsAreWarnedOfExpiry(t *testing.T) {
 		want int
 	}{{2 * day, 0}, {31 * day, 1}, {31*day + time.Hour, 1}, {33 * day, 2}, {61 * day, 3}} {
 		h.at(begin.Add(c.at))
-		if n := strings.Count(h.log.String(), `msg="a certificate authority of devices must be renewed" authority=factory`); n != c.want {
+		if n := strings.Count(h.log.String(),
+			`msg="a certificate authority of devices must be renewed" authority=factory`); n != c.want {
 			t.Errorf("after %s the log has warned %d times, want %d", c.at, n, c.want)
 		}
 	}
-	if log := h.log.String(); !strings.Contains(log, "days=28 warning=expiresSoon") || !strings.Contains(log, "warning=expired") {
+	if log := h.log.String(); !strings.Contains(log, "days=28 warning=expiresSoon") ||
+		!strings.Contains(log, "warning=expired") {
 		t.Errorf("the log is\n%s", log)
 	}
 }

@@ -11,7 +11,8 @@ import (
 // TestRepairIsInterrupted ends a repair after it has dropped documents, and before it
 // is done with the logs: what was dropped is on record all the same.
 func TestRepairIsInterrupted(t *testing.T) {
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1"}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1"}}
 	h.start()
 	h.furnish()
 	data := h.config.DataDir

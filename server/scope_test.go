@@ -207,13 +207,15 @@ func TestTokensAreGoodForTheirResource(t *testing.T) {
 			[]string{"localhost", "localhost/berth", "localhost/berth/provisioning/audit"},
 			[]string{"localhost/berth/provisioning/groups", "localhost/enrollments"}},
 		{hubDevice, "A", "hub policy",
-			[]string{hub, hub + "/", hub + "/devices", hub + "%2Fdevices%2FA", hub + "%2fdevices%2fA", hub + "/devices/A"},
+			[]string{hub, hub + "/", hub + "/devices", hub + "%2Fdevices%2FA", hub + "%2fdevices%2fA", hub +
+				"/devices/A"},
 			[]string{hub + "/devices/AB", hub + "/devices/a", hub + "/devices/A/modules/m", hub + "/twins/A",
 				hub + "/devices/%2541", "localhost"}},
 		{hubDevice, "A", "A",
 			[]string{hub, hub + ":8883", hub + "/devices", hub + "/devices/A", hub + "%2Fdevices%2FA",
 				hub + "%2fdevices%2fA", hub + "%2Fdevices%2FA%2F"},
-			[]string{hub + "/devices/AB", hub + "/devices/a", hub + "/device", "localhost", scope + "/registrations/A"}},
+			[]string{hub + "/devices/AB", hub + "/devices/a", hub + "/device", "localhost", scope +
+				"/registrations/A"}},
 		{hubDevice, "a:b", "a:b",
 			[]string{hub + "/devices/a:b", hub + "%2Fdevices%2Fa%3Ab", hub + "%2Fdevices%2Fa%253Ab"},
 			[]string{hub + "/devices/a", hub + "/devices/a%25253Ab"}},

@@ -37,7 +37,8 @@ type fixture struct {
 
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
-	h := &fixture{t: t, config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1"}}
+	h := &fixture{t: t,
+		config: Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1"}}
 	h.start()
 	t.Cleanup(h.stop)
 	return h
@@ -153,15 +154,17 @@ func (h *fixture) connectOver(conn net.Conn, clientID, username string) (*device
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var err error
-	d.Client, _, err = mqtt.NewClient(ctx, conn, &mqtt.Connect{ClientID: clientID, Username: username, CleanSession: true, KeepAlive: 60}, func(topic string, payload []byte) {
-		var body map[string]any
-		if len(payload) > 0 {
-			if err := json.Unmarshal(payload, &body); err != nil {
-				h.t.Errorf("%s: %v in %s", topic, err, payload)
+	d.Client, _, err = mqtt.NewClient(ctx, conn,
+		&mqtt.Connect{ClientID: clientID, Username: username, CleanSession: true, KeepAlive: 60},
+		func(topic string, payload []byte) {
+			var body map[string]any
+			if len(payload) > 0 {
+				if err := json.Unmarshal(payload, &body); err != nil {
+					h.t.Errorf("%s: %v in %s", topic, err, payload)
+				}
 			}
-		}
-		d.answers <- answer{topic, body}
-	})
+			d.answers <- answer{topic, body}
+		})
 	if err == nil {
 		h.t.Cleanup(d.Abort)
 	}
@@ -210,7 +213,8 @@ const registerTopic = "$dps/registrations/PUT/iotdps-register/?$rid=r1"
 // provision connects a device to register.
 func (h *fixture) provision(keys *deviceKeys, scope, registrationID string) *device {
 	h.t.Helper()
-	d, err := h.connect(keys, registrationID, scope+"/registrations/"+registrationID+"/api-version=2019-03-31&ClientVersion=test")
+	d, err := h.connect(keys, registrationID, scope+"/registrations/"+registrationID+
+		"/api-version=2019-03-31&ClientVersion=test")
 	if err != nil {
 		h.t.Fatal(err)
 	}
@@ -232,39 +236,48 @@ func TestRegisterConnectAndSend(t *testing.T) {
 	h := newFixture(t)
 	keys := validKeys(t, "Python-device-01")
 	h.enroll(keys, func(e *enroll.Enrollment) {
-		e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: json.RawMessage(`{"interval":5}`)}}
+		e.InitialTwin = &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{
+			Desired: json.RawMessage(`{"interval":5}`)}}
 	})
-	registered := h.provision(&keys, h.Info().IDScope, "Python-device-01").ask(registerTopic, `{"registrationId":"Python-device-01"}`)
+	registered := h.provision(&keys, h.Info().IDScope, "Python-device-01").ask(registerTopic,
+		`{"registrationId":"Python-device-01"}`)
 	state, _ := registered.body["registrationState"].(map[string]any)
-	if registered.topic != "$dps/registrations/res/200/?$rid=r1" || state["assignedHub"] != "127.0.0.1" || state["substatus"] != "initialAssignment" {
+	if registered.topic != "$dps/registrations/res/200/?$rid=r1" || state["assignedHub"] != "127.0.0.1" ||
+		state["substatus"] != "initialAssignment" {
 		t.Fatalf("registering is answered %+v", registered)
 	}
 
 	d := h.berth(&keys, "Python-device-01")
-	if codes := d.subscribe("$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#", "devices/other/messages/devicebound/#",
-		"weather/#"); fmt.Sprint(codes) != "[1 1 128 128]" {
+	if codes := d.subscribe("$iothub/twin/res/#", "$iothub/twin/PATCH/properties/desired/#",
+		"devices/other/messages/devicebound/#", "weather/#"); fmt.Sprint(codes) != "[1 1 128 128]" {
 		t.Errorf("granted %v", codes)
 	}
 	twin := d.ask("$iothub/twin/GET/?$rid=7", "")
-	if twin.topic != "$iothub/twin/res/200/?$rid=7" || fmt.Sprint(twin.body["desired"]) != "map[$version:1 interval:5]" {
+	if twin.topic != "$iothub/twin/res/200/?$rid=7" ||
+		fmt.Sprint(twin.body["desired"]) != "map[$version:1 interval:5]" {
 		t.Errorf("the twin is answered %+v", twin)
 	}
-	if reported := d.ask("$iothub/twin/PATCH/properties/reported/?$rid=8", `{"state":"on"}`); reported.topic != "$iothub/twin/res/204/?$rid=8&$version=2" {
+	if reported := d.ask("$iothub/twin/PATCH/properties/reported/?$rid=8",
+		`{"state":"on"}`); reported.topic != "$iothub/twin/res/204/?$rid=8&$version=2" {
 		t.Errorf("reporting is answered %+v", reported)
 	}
-	if refused := d.ask("$iothub/twin/PATCH/properties/reported/?$rid=9", `{"a.b":1}`); refused.topic != "$iothub/twin/res/400/?$rid=9" || refused.body["errorCode"] != 400004.0 {
+	if refused := d.ask("$iothub/twin/PATCH/properties/reported/?$rid=9",
+		`{"a.b":1}`); refused.topic != "$iothub/twin/res/400/?$rid=9" || refused.body["errorCode"] != 400004.0 {
 		t.Errorf("a bad report is answered %+v", refused)
 	}
 	ctx := context.Background()
-	if _, err := h.hub.PatchTwin(ctx, "Python-device-01", json.RawMessage(`{"properties":{"desired":{"interval":9}}}`), ""); err != nil {
+	if _, err := h.hub.PatchTwin(ctx, "Python-device-01", json.RawMessage(`{"properties":{"desired":{"interval":9}}}`),
+		""); err != nil {
 		t.Fatal(err)
 	}
-	if told := d.next(); told.topic != "$iothub/twin/PATCH/properties/desired/?$version=2" || told.body["interval"] != 9.0 {
+	if told := d.next(); told.topic != "$iothub/twin/PATCH/properties/desired/?$version=2" ||
+		told.body["interval"] != 9.0 {
 		t.Errorf("the device is told %+v", told)
 	}
 	acknowledged := make(chan error, 10)
 	for i := range 10 {
-		if err := d.Publish(fmt.Sprintf("devices/Python-device-01/messages/events/%%24.mid=m%d&k=v", i), []byte("test wind speed"), 1, func(err error) { acknowledged <- err }); err != nil {
+		if err := d.Publish(fmt.Sprintf("devices/Python-device-01/messages/events/%%24.mid=m%d&k=v", i),
+			[]byte("test wind speed"), 1, func(err error) { acknowledged <- err }); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -282,10 +295,12 @@ func TestRegisterConnectAndSend(t *testing.T) {
 	}); err != nil || len(messages) != 10 {
 		t.Fatalf("read %d messages, error %v", len(messages), err)
 	}
-	if m := messages[9]; m.SystemProperties["message-id"] != "m9" || m.Properties["k"] != "v" || m.Body != "test wind speed" {
+	if m := messages[9]; m.SystemProperties["message-id"] != "m9" || m.Properties["k"] != "v" ||
+		m.Body != "test wind speed" {
 		t.Errorf("the last message is %+v", m)
 	}
-	if seen, err := h.hub.Device(ctx, "Python-device-01"); err != nil || seen.Status != "enabled" || seen.ConnectionState != "Disconnected" || seen.LastActivityTime.IsZero() {
+	if seen, err := h.hub.Device(ctx, "Python-device-01"); err != nil || seen.Status != "enabled" ||
+		seen.ConnectionState != "Disconnected" || seen.LastActivityTime.IsZero() {
 		t.Errorf("the device is %+v, error %v", seen, err)
 	}
 }
@@ -300,16 +315,19 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 	if !strings.HasPrefix(before.IDScope, "0ne") || len(before.IDScope) != 11 {
 		t.Errorf("the ID scope is %q", before.IDScope)
 	}
-	if _, err := Start(context.Background(), h.config); err == nil || !strings.Contains(err.Error(), "another server uses the data folder") {
+	if _, err := Start(context.Background(), h.config); err == nil ||
+		!strings.Contains(err.Error(), "another server uses the data folder") {
 		t.Errorf("a second server on the folder is answered %v", err)
 	}
 	h.stop()
 	h.start()
 	after := h.Info()
-	if after.IDScope != before.IDScope || after.ProvisioningConnectionString != before.ProvisioningConnectionString || after.Hubs[0] != before.Hubs[0] || after.CAFile != before.CAFile {
+	if after.IDScope != before.IDScope || after.ProvisioningConnectionString != before.ProvisioningConnectionString ||
+		after.Hubs[0] != before.Hubs[0] || after.CAFile != before.CAFile {
 		t.Errorf("before %+v,\nafter %+v", before, after)
 	}
-	if again, _ := os.ReadFile(filepath.Join(h.config.DataDir, "pki", "server.pem")); string(again) != string(certificate) {
+	if again, _ := os.ReadFile(filepath.Join(h.config.DataDir, "pki",
+		"server.pem")); string(again) != string(certificate) {
 		t.Error("the server certificate was made anew")
 	}
 	if read, err := ReadInfo(h.config.DataDir); err != nil || read.Ports != after.Ports {
@@ -319,7 +337,8 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 	h.stop()
 	h.config.Host = "dps.example"
 	h.start()
-	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.MQTT), &tls.Config{RootCAs: h.roots, ServerName: "dps.example"})
+	conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.MQTT),
+		&tls.Config{RootCAs: h.roots, ServerName: "dps.example"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -330,7 +349,8 @@ func TestASecondStartFindsEverythingAgain(t *testing.T) {
 		if err != nil || statErr != nil {
 			return nil // files of the engines come and go
 		}
-		if secret := strings.Contains(path, "key") || strings.HasSuffix(path, "info.json"); secret && info.Mode().Perm() != 0o600 {
+		if secret := strings.Contains(path, "key") || strings.HasSuffix(path, "info.json"); secret &&
+			info.Mode().Perm() != 0o600 {
 			t.Errorf("%s has the mode %v", path, info.Mode())
 		}
 		return nil
@@ -394,9 +414,11 @@ func TestStartThatFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	config := Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1", MQTTPort: taken.Addr().(*net.TCPAddr).Port}
+	config := Config{DataDir: t.TempDir(), Host: "localhost", HubHost: "127.0.0.1", Listen: "127.0.0.1",
+		MQTTPort: taken.Addr().(*net.TCPAddr).Port}
 	var closed *ListenError
-	if _, err := Start(context.Background(), config); !errors.As(err, &closed) || !strings.Contains(closed.Advice(), "--mqtt-port") ||
+	if _, err := Start(context.Background(), config); !errors.As(err, &closed) ||
+		!strings.Contains(closed.Advice(), "--mqtt-port") ||
 		!strings.HasPrefix(err.Error(), fmt.Sprintf("cannot listen on port %d (MQTT): ", config.MQTTPort)) {
 		t.Errorf("a port that is taken is answered %v", err)
 	}
@@ -405,12 +427,13 @@ func TestStartThatFails(t *testing.T) {
 		t.Errorf("a hub without a dot is answered %v", err)
 	}
 	config.HubHost = "127.0.0.1"
-	for _, host := range []string{"", "a b", "https://x.test", "dps.test:443", "*.berth.test", "a..b", "é.test", "-a.test",
-		"a-.test", "dps.test.", strings.Repeat("x", 64), "fe80::1%eth0/64"} {
+	for _, host := range []string{"", "a b", "https://x.test", "dps.test:443", "*.berth.test", "a..b", "é.test",
+		"-a.test", "a-.test", "dps.test.", strings.Repeat("x", 64), "fe80::1%eth0/64"} {
 		wrong := config
 		wrong.Host = host
 		var misnamed *HostError
-		if s, err := Start(context.Background(), wrong); !errors.As(err, &misnamed) || !strings.Contains(err.Error(), "--host") {
+		if s, err := Start(context.Background(), wrong); !errors.As(err, &misnamed) ||
+			!strings.Contains(err.Error(), "--host") {
 			t.Errorf("a start with the host %q is answered %v", host, err)
 			if s != nil {
 				s.Shutdown(context.Background())
@@ -431,8 +454,9 @@ func TestCipherSuites(t *testing.T) {
 	h := newFixture(t)
 	connects := func(port int, suites ...uint16) bool {
 		t.Helper()
-		conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port), &tls.Config{RootCAs: h.roots, ServerName: "localhost",
-			MaxVersion: tls.VersionTLS12, CipherSuites: suites})
+		conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", port),
+			&tls.Config{RootCAs: h.roots, ServerName: "localhost",
+				MaxVersion: tls.VersionTLS12, CipherSuites: suites})
 		if err == nil {
 			conn.Close()
 		}

@@ -33,7 +33,8 @@ func TestMigrationKeepsSpelling(t *testing.T) {
 		t.Fatal(err)
 	}
 	enrollment, err := h.provisioning.Enrollment(t.Context(), "mover")
-	if err != nil || string(enrollment.InitialTwin.Tags) != spelled || string(enrollment.InitialTwin.Properties.Desired) != spelled {
+	if err != nil || string(enrollment.InitialTwin.Tags) != spelled ||
+		string(enrollment.InitialTwin.Properties.Desired) != spelled {
 		t.Errorf("the enrollment's twin is %s, error %v", enrollment.InitialTwin, err)
 	}
 	register := func(host, substatus string) {
@@ -79,20 +80,22 @@ func TestSpellingOfTelemetry(t *testing.T) {
 	d := h.berth(&keys, "x")
 	bodies := []string{spelled, `{"huge":1e400,"n":9007199254740993}`, `1.10`, `"text"`, `null`, `{"half":"\ud800"}`}
 	for _, body := range bodies {
-		if err := d.Publish("devices/x/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8", []byte(body), 1, nil); err != nil {
+		if err := d.Publish("devices/x/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8", []byte(body), 1,
+			nil); err != nil {
 			t.Fatal(err)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 	defer cancel()
 	var read []string
-	if err := h.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "x", len(bodies), func(m telemetry.Message) error {
-		if m.Unreadable != "" {
-			t.Errorf("a message is unreadable: %s", m.Unreadable)
-		}
-		read = append(read, fmt.Sprintf("%s", m.Body))
-		return nil
-	}); err != nil {
+	if err := h.hub.Telemetry(ctx, telemetry.Position{Earliest: true}, "x", len(bodies),
+		func(m telemetry.Message) error {
+			if m.Unreadable != "" {
+				t.Errorf("a message is unreadable: %s", m.Unreadable)
+			}
+			read = append(read, fmt.Sprintf("%s", m.Body))
+			return nil
+		}); err != nil {
 		t.Fatal(err)
 	}
 	bodies[3] = "text" // a string of JSON, read as one

@@ -34,7 +34,8 @@ func TestUnauthenticatedForms(t *testing.T) {
 		most := 2 * 32768 / (door.size / 512)
 		var strangers []net.Conn
 		for range most {
-			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", door.port), &tls.Config{RootCAs: h.roots, ServerName: "localhost"})
+			conn, err := tls.Dial("tcp", fmt.Sprintf("127.0.0.1:%d", door.port),
+				&tls.Config{RootCAs: h.roots, ServerName: "localhost"})
 			if err != nil {
 				t.Fatal(err)
 			}

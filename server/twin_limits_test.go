@@ -115,11 +115,13 @@ func TestInitialTwinsAtEveryDoor(t *testing.T) {
 	mechanism := enroll.AttestationMechanism{Type: "symmetricKey",
 		SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: key}}
 	large := &linkedhub.InitialTwin{Properties: linkedhub.InitialTwinProperties{Desired: properties(9000, "[]")}}
-	enrollment := enroll.Enrollment{RegistrationID: "d", Settings: enroll.Settings{Attestation: mechanism, InitialTwin: large}}
+	enrollment := enroll.Enrollment{RegistrationID: "d",
+		Settings: enroll.Settings{Attestation: mechanism, InitialTwin: large}}
 	_, err := f.Provisioning.PutEnrollment(f.ctx, enrollment, "")
 	refusedTwin(t, "enrollment", "properties.desired", err)
-	_, err = f.Provisioning.PutGroup(f.ctx, enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: mechanism,
-		InitialTwin: large}}, "")
+	_, err = f.Provisioning.PutGroup(f.ctx,
+		enroll.Group{EnrollmentGroupID: "g", Settings: enroll.Settings{Attestation: mechanism,
+			InitialTwin: large}}, "")
 	refusedTwin(t, "group", "properties.desired", err)
 	failed, err := f.Provisioning.BulkEnrollments(f.ctx, backend.BulkCreate, []enroll.Enrollment{enrollment})
 	if err != nil || len(failed) != 1 || !strings.Contains(fmt.Sprint(failed[0]), "properties.desired is too large: ") {
@@ -128,7 +130,8 @@ func TestInitialTwinsAtEveryDoor(t *testing.T) {
 
 	webhook := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)
-		fmt.Fprintf(w, `{"iotHubHostName":"127.0.0.1","initialTwin":{"properties":{"desired":%s}}}`, properties(9000, "[]"))
+		fmt.Fprintf(w, `{"iotHubHostName":"127.0.0.1","initialTwin":{"properties":{"desired":%s}}}`,
+			properties(9000, "[]"))
 	}))
 	defer webhook.Close()
 	enrollment.InitialTwin, enrollment.AllocationPolicy = nil, allocation.Custom

@@ -43,7 +43,8 @@ func TestCacheFails(t *testing.T) {
 	cancel()
 	var waiting sync.WaitGroup
 	release, entered := make(chan struct{}), make(chan struct{})
-	slow := store.NewCache(d, func(context.Context) (int, error) { close(entered); <-release; return 1, nil }, "devices")
+	slow := store.NewCache(d, func(context.Context) (int, error) { close(entered); <-release; return 1, nil },
+		"devices")
 	waiting.Go(func() { slow.Get(t.Context()) })
 	<-entered
 	if _, err := slow.Get(ctx); !errors.Is(err, context.Canceled) {

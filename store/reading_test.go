@@ -47,7 +47,8 @@ func TestReading(t *testing.T) {
 			{"delete", store.Change{Collection: "here", Key: "two", Delete: true}, true},
 			{"put elsewhere", store.Change{Collection: "there", Key: "one", Value: []byte("2")}, false},
 			{"check", store.Change{Collection: "here", Key: "one", Match: store.Present, Check: true}, false},
-			{"put that does not happen", store.Change{Collection: "here", Key: "one", Match: store.Absent, Value: []byte("3")}, false},
+			{"put that does not happen",
+				store.Change{Collection: "here", Key: "one", Match: store.Absent, Value: []byte("3")}, false},
 		} {
 			ctx, reading := store.NewReading(t.Context())
 			if err := read(ctx); err != nil {

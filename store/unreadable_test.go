@@ -41,8 +41,10 @@ func TestListSkipsUnreadable(t *testing.T) {
 	const pairs = 25
 	for i := range pairs {
 		key := fmt.Sprintf("%03d", i)
-		change := store.Change{Collection: "things", Key: key + "-damaged", Value: []byte([]string{"{", "null", "{}", "", "[]"}[i%5])}
-		if _, err := documents.Commit(t.Context(), things.Put(key, store.Absent, thing{Name: key}), change); err != nil {
+		change := store.Change{Collection: "things", Key: key + "-damaged",
+			Value: []byte([]string{"{", "null", "{}", "", "[]"}[i%5])}
+		if _, err := documents.Commit(t.Context(), things.Put(key, store.Absent, thing{Name: key}),
+			change); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -83,7 +85,8 @@ func TestListSkipsUnreadable(t *testing.T) {
 	if !store.IsUnreadable(err) || etag == "" || !strings.Contains(err.Error(), "000-damaged") {
 		t.Errorf("reading one is %q, %v", etag, err)
 	}
-	if _, err := documents.Commit(t.Context(), things.Delete("000-damaged", store.ETag(etag)), things.Put("001-damaged", store.Present, thing{Name: "new"})); err != nil {
+	if _, err := documents.Commit(t.Context(), things.Delete("000-damaged", store.ETag(etag)),
+		things.Put("001-damaged", store.Present, thing{Name: "new"})); err != nil {
 		t.Fatal(err)
 	}
 	if found, err := documents.Scan(t.Context()); err != nil || len(found) != pairs-2 {
@@ -108,7 +111,8 @@ func TestScanFindsUnreadable(t *testing.T) {
 	if _, err := documents.Commit(t.Context(), changes...); err != nil {
 		t.Fatal(err)
 	}
-	if found, err := documents.Scan(t.Context()); err != nil || len(found) != 2 || found[0].Collection != "names" || found[1].Collection != "things" {
+	if found, err := documents.Scan(t.Context()); err != nil || len(found) != 2 || found[0].Collection != "names" ||
+		found[1].Collection != "things" {
 		t.Errorf("found are %v, %v", found, err)
 	}
 }
@@ -117,7 +121,8 @@ func TestScanFindsUnreadable(t *testing.T) {
 func TestPutInvalidJSON(t *testing.T) {
 	documents := open(t, new(strings.Builder))
 	things := store.NewTable[thing](documents, "things")
-	_, err := documents.Commit(t.Context(), things.Put("good", store.Always, thing{Name: "good"}), things.Put("bad", store.Always, thing{Name: "bad", Size: math.Inf(1)}))
+	_, err := documents.Commit(t.Context(), things.Put("good", store.Always, thing{Name: "good"}),
+		things.Put("bad", store.Always, thing{Name: "bad", Size: math.Inf(1)}))
 	if err == nil || !strings.Contains(err.Error(), `things "bad"`) {
 		t.Errorf("the commit is %v", err)
 	}

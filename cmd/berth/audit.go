@@ -51,8 +51,8 @@ for 400 days, and the latest 256 MiB of them.`,
 			if filter.Kind != "" || filter.ID != "" || filter.Actor != "" || !filter.Since.IsZero() {
 				none = "Nothing of that was changed. What is done in a hub, with devices and twins, is not in the audit."
 			}
-			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing(none), []string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"},
-				func(e audit.Entry) []string {
+			return cli.PrintPages(&c.Env, wanted, list, cli.Nothing(none),
+				[]string{"TIME", "ACTOR", "FROM", "ACTION", "KIND", "ID", "CHANGES"}, func(e audit.Entry) []string {
 					return []string{
 						cli.FormatTime(e.Time), e.Actor, cli.OrDash(e.Remote), string(e.Action),
 						kindInWords(e.Kind), cli.OrDash(e.ID), cli.OrDash(describeChanges(e)),

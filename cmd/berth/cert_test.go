@@ -27,7 +27,8 @@ func TestFilesThatAreNoCertificate(t *testing.T) {
 	} {
 		for _, line := range []string{"enrollment create d1 --x509 FILE", "group create g --x509 FILE",
 			"authority create a --file FILE",
-			"cert check FILE", "cert check FILE --ca " + p.path("root.pem"), "cert check " + p.path("d1.pem") + " --ca FILE"} {
+			"cert check FILE", "cert check FILE --ca " + p.path("root.pem"), "cert check " + p.path("d1.pem") +
+				" --ca FILE"} {
 			args := strings.Fields(line)
 			for i, arg := range args {
 				if arg == "FILE" {

@@ -38,7 +38,8 @@ func newShell(t *testing.T) shell {
 	t.Helper()
 	data := t.TempDir()
 	berthtest.Start(t, berthtest.DataDir(data))
-	for _, name := range []string{"PROVISIONING_HOST", "PROVISIONING_IDSCOPE", "DPS_X509_REGISTRATION_ID", "X509_CERT_FILE", "X509_KEY_FILE", "PASS_PHRASE", "X509_PASS_PHRASE"} {
+	for _, name := range []string{"PROVISIONING_HOST", "PROVISIONING_IDSCOPE", "DPS_X509_REGISTRATION_ID",
+		"X509_CERT_FILE", "X509_KEY_FILE", "PASS_PHRASE", "X509_PASS_PHRASE"} {
 		t.Setenv(name, "")
 	}
 	return shell{t, data}
@@ -79,28 +80,34 @@ func TestQuickstart(t *testing.T) {
 	if info, err := os.Stat(key); err != nil || runtime.GOOS != "windows" && info.Mode().Perm() != 0o600 {
 		t.Errorf("the private key: %v, %v, want it readable for its owner only", info.Mode(), err)
 	}
-	if _, stderr := s.run(1, "cert", "device", "Python-device-01", "--key-type", "ec256", "--out", folder); !strings.Contains(stderr, "--force") {
+	if _, stderr := s.run(1, "cert", "device", "Python-device-01", "--key-type", "ec256", "--out",
+		folder); !strings.Contains(stderr, "--force") {
 		t.Errorf("a second certificate in the same place: %s", stderr)
 	}
 
 	initial := filepath.Join(folder, "twin.json")
-	if err := os.WriteFile(initial, []byte(`{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}`), 0o600); err != nil {
+	if err := os.WriteFile(initial, []byte(`{"tags":{"plant":"Lyon"},"properties":{"desired":{"interval":10}}}`),
+		0o600); err != nil {
 		t.Fatal(err)
 	}
-	_, stderr := s.run(0, "enrollment", "create", "Python-device-01", "--x509", certificate, "--hub", "berth", "--initial-twin", "@"+initial)
+	_, stderr := s.run(0, "enrollment", "create", "Python-device-01", "--x509", certificate, "--hub", "berth",
+		"--initial-twin", "@"+initial)
 	if stderr != "" {
 		t.Errorf("create warns without a reason: %s", stderr)
 	}
-	if _, stderr := s.run(1, "enrollment", "create", "python-DEVICE-01", "--x509", certificate); !strings.Contains(stderr, "409202") || !strings.Contains(stderr, "berth enrollment update") {
+	if _, stderr := s.run(1, "enrollment", "create", "python-DEVICE-01", "--x509",
+		certificate); !strings.Contains(stderr, "409202") || !strings.Contains(stderr, "berth enrollment update") {
 		t.Errorf("creating it again: %s", stderr)
 	}
-	if e := read[enroll.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" || cli.CompactJSON(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
+	if e := read[enroll.Enrollment](s, "enrollment", "show", "Python-device-01"); e.HubHostName != "127.0.0.1" ||
+		cli.CompactJSON(e.InitialTwin.Tags) != `{"plant":"Lyon"}` {
 		t.Errorf("berth enrollment show: %s", cli.CompactJSON(e))
 	}
 
 	t.Setenv("X509_CERT_FILE", certificate)
 	t.Setenv("X509_KEY_FILE", key)
-	for _, name := range []string{"X509_PASS_PHRASE", "PASS_PHRASE"} { // the SDK's sample reads one, the article names the other
+	// the SDK's sample reads one, the article names the other
+	for _, name := range []string{"X509_PASS_PHRASE", "PASS_PHRASE"} {
 		t.Run(name, func(t *testing.T) {
 			t.Setenv(name, "1234")
 			s := shell{t, s.data}
@@ -129,31 +136,38 @@ func TestQuickstart(t *testing.T) {
 	if !strings.Contains(stdout, "test wind speed") {
 		t.Errorf("berth telemetry tail for people: %s", stdout)
 	}
-	if devices := read[[]identity.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 || devices[0].Status != "enabled" {
+	if devices := read[[]identity.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 ||
+		devices[0].Status != "enabled" {
 		t.Errorf("berth device list: %s", cli.CompactJSON(devices))
 	}
 	patched := read[twin.Twin](s, "device", "twin", "Python-device-01", "--desired", `{"interval":20}`)
 	if patched.Properties.Desired.Get("interval").String() != "20" || patched.Tags.Get("plant").Text() != "Lyon" {
 		t.Errorf("berth device twin: %s", cli.CompactJSON(patched))
 	}
-	if r := read[provisioning.Registration](s, "registration", "show", "Python-device-01"); r.Status != provisioning.StatusAssigned || r.AssignedHub != "127.0.0.1" {
+	if r := read[provisioning.Registration](s, "registration", "show",
+		"Python-device-01"); r.Status != provisioning.StatusAssigned || r.AssignedHub != "127.0.0.1" {
 		t.Errorf("berth registration show: %s", cli.CompactJSON(r))
 	}
 
 	s.run(0, "enrollment", "update", "Python-device-01", "--provisioning-status", "disabled")
 	t.Setenv("PASS_PHRASE", "1234")
-	if _, stderr := s.run(1, "device", "simulate"); !strings.Contains(stderr, "disabled (401002") || !strings.Contains(stderr, "berth attempts Python-device-01") {
+	if _, stderr := s.run(1, "device", "simulate"); !strings.Contains(stderr, "disabled (401002") ||
+		!strings.Contains(stderr, "berth attempts Python-device-01") {
 		t.Errorf("a disabled device is told: %s", stderr)
 	}
 	attempts := read[[]attest.Attempt](s, "attempts", "Python-device-01")
 	if failed, _ := attempts[0].Checks.Failed(); len(attempts) != 5 || failed.Name != "provisioning status" {
 		t.Errorf("berth attempts: %s", cli.CompactJSON(attempts))
 	}
-	if stdout, _ := s.run(0, "attempts", "Python-device-01"); !strings.Contains(stdout, "FAILED  provisioning status") || !strings.Contains(stdout, "passed  common name") {
+	if stdout, _ := s.run(0, "attempts", "Python-device-01"); !strings.Contains(stdout,
+		"FAILED  provisioning status") || !strings.Contains(stdout, "passed  common name") {
 		t.Errorf("berth attempts for people: %s", stdout)
 	}
 	stdout, _ = s.run(0, "attempts", "--refused")
-	if rows := strings.Split(strings.TrimSpace(stdout), "\n"); len(rows) != 2 || !regexp.MustCompile(`Python-device-01 +refused 401002 +provisioning status +disabled +Enable the enrollment`).MatchString(rows[1]) {
+	if rows := strings.Split(strings.TrimSpace(stdout), "\n"); len(rows) != 2 ||
+		!regexp.MustCompile(
+			`Python-device-01 +refused 401002 +provisioning status +disabled +Enable the enrollment`).MatchString(
+			rows[1]) {
 		t.Errorf("berth attempts --refused:\n%s", stdout)
 	}
 
@@ -172,13 +186,15 @@ func TestQuickstart(t *testing.T) {
 func checkTranscript(t *testing.T, stdout string, messages int) {
 	t.Helper()
 	lines := strings.Split(strings.TrimSpace(stdout), "\n")
-	head := []string{"The complete registration result is", "Python-device-01", "127.0.0.1", "initialAssignment", "null", "Will send telemetry from the provisioned device"}
+	head := []string{"The complete registration result is", "Python-device-01", "127.0.0.1", "initialAssignment",
+		"null", "Will send telemetry from the provisioned device"}
 	if len(lines) != len(head)+2*messages || !slices.Equal(lines[:len(head)], head) {
 		t.Fatalf("the transcript is\n%s", stdout)
 	}
 	before := 0
 	for number := 1; number <= messages; number++ {
-		sending, done := slices.Index(lines, fmt.Sprintf("sending message #%d", number)), slices.Index(lines, fmt.Sprintf("done sending message #%d", number))
+		sending, done := slices.Index(lines, fmt.Sprintf("sending message #%d", number)), slices.Index(lines,
+			fmt.Sprintf("done sending message #%d", number))
 		if sending < before {
 			t.Errorf("message %d is sent before the one before it", number)
 		}
@@ -195,7 +211,8 @@ func TestUpdateKeepsTheRest(t *testing.T) {
 	for _, name := range []string{"d1", "next"} {
 		s.run(0, "cert", "device", name, "--key-type", "ec256", "--out", folder)
 	}
-	s.run(0, "enrollment", "create", "d1", "--x509", filepath.Join(folder, "d1.pem"), "--initial-twin", `{"tags":{"a":1}}`)
+	s.run(0, "enrollment", "create", "d1", "--x509", filepath.Join(folder, "d1.pem"), "--initial-twin",
+		`{"tags":{"a":1}}`)
 	before := read[enroll.Enrollment](s, "enrollment", "show", "d1")
 
 	_, stderr := s.run(0, "enrollment", "update", "d1", "--x509-secondary", filepath.Join(folder, "next.pem"))
@@ -205,14 +222,16 @@ func TestUpdateKeepsTheRest(t *testing.T) {
 	after := read[enroll.Enrollment](s, "enrollment", "show", "d1")
 	one, _ := certificatesOf(before)
 	primary, secondary := certificatesOf(after)
-	if primary == nil || primary.SHA256Thumbprint != one.SHA256Thumbprint || secondary == nil || cli.CompactJSON(after.InitialTwin.Tags) != `{"a":1}` {
+	if primary == nil || primary.SHA256Thumbprint != one.SHA256Thumbprint || secondary == nil ||
+		cli.CompactJSON(after.InitialTwin.Tags) != `{"a":1}` {
 		t.Errorf("after the update: %s", cli.CompactJSON(after))
 	}
 	s.run(0, "enrollment", "update", "d1", "--x509-secondary", "")
 	if _, secondary := certificatesOf(read[enroll.Enrollment](s, "enrollment", "show", "d1")); secondary != nil {
 		t.Error("the secondary certificate is still there")
 	}
-	if _, stderr := s.run(1, "enrollment", "create", "d2", "--x509", filepath.Join(folder, "d1.key.pem")); !strings.Contains(stderr, "private key") {
+	if _, stderr := s.run(1, "enrollment", "create", "d2", "--x509",
+		filepath.Join(folder, "d1.key.pem")); !strings.Contains(stderr, "private key") {
 		t.Errorf("enrolling a private key: %s", stderr)
 	}
 }
@@ -236,8 +255,10 @@ func TestMistakes(t *testing.T) {
 		{2, `does not take "d2"`, "device show d1 d2"},
 		{2, "table or json", "device list -o yaml"},
 		{2, "berth info has no flag --nothing\n       berth info --help shows how it is written.", "info --nothing"},
-		{2, "berth group update has no flag --autority\n       Did you mean: --authority", "group update g --autority a"},
-		{2, "there is no command \"berth enrollment remove\"\n       Did you mean: berth enrollment delete", "enrollment remove d1"},
+		{2, "berth group update has no flag --autority\n       Did you mean: --authority",
+			"group update g --autority a"},
+		{2, "there is no command \"berth enrollment remove\"\n       Did you mean: berth enrollment delete",
+			"enrollment remove d1"},
 		{2, "Did you mean: --provisioning-status", "group update g --status disabled"},
 		{2, "Did you mean: --x509", "enrollment create d1 --cert d1.pem"},
 		{2, "--latency LOCATION=MILLISECONDS", "network set 10.0.0.0/8"},
@@ -254,7 +275,8 @@ func TestMistakes(t *testing.T) {
 		{2, "--mqtt-port must be 0 to 65535, not 70000", "up --mqtt-port 70000"},
 		{2, "--for must be 1s to 10m, not 1h0m0s", "inject throttle --for 1h"},
 		{2, "--validity must be 1m to 8760h, not 30s", "credential policy set p --validity 30s"},
-		{2, "--provisioning-status must be enabled or disabled, not \"asleep\"", "enrollment update d1 --provisioning-status asleep"},
+		{2, "--provisioning-status must be enabled or disabled, not \"asleep\"",
+			"enrollment update d1 --provisioning-status asleep"},
 		{2, "--status must be enabled or disabled, not \"asleep\"", "device update d1 --status asleep"},
 		{2, "--authentication must be sas, selfSigned, ", "device create d1 --authentication x509"},
 		{2, "--rights must be ServiceConfig, ", "policy create p --rights EnrollmentRead,Everything"},
@@ -262,9 +284,11 @@ func TestMistakes(t *testing.T) {
 		{2, "--map-hub: hubs must be given as OLD=NEW", "group import groups.json --map-hub contoso"},
 		{2, "there is no command \"berth nope\"", "help nope"},
 		{2, "there is no command \"berth enrollment nope\"", "help enrollment nope"},
-		{2, "this is a device's connection string", "device list --connection-string HostName=h;DeviceId=d;SharedAccessKey=AAAA"},
+		{2, "this is a device's connection string",
+			"device list --connection-string HostName=h;DeviceId=d;SharedAccessKey=AAAA"},
 		{2, "berth info shows those of a server", "device list --connection-string nonsense"},
-		{1, "--allocation-policy custom needs --webhook", "enrollment create d2 --symmetric --allocation-policy custom"},
+		{1, "--allocation-policy custom needs --webhook",
+			"enrollment create d2 --symmetric --allocation-policy custom"},
 		{1, "--credential-policy: ", "group create g2 --symmetric --credential-policy none"},
 		{1, "berth group list", "group show nobody"},
 		{2, `--max-connections must be a whole number, not "many"`, "up --max-connections many"},
@@ -273,8 +297,10 @@ func TestMistakes(t *testing.T) {
 		{2, `--for must be a time such as 90s or 15m, not "long"`, "inject delay --for long"},
 		{2, "64MiB or 2GiB", "up --disk-reserve 1.5GB"},
 		{2, "--from must be earliest, latest, a time such as", "telemetry tail --from yesterday"},
-		{2, "--initial-twin can't be taken: it is not JSON: it ends too early", "enrollment create d1 --x509 certificate.pem --initial-twin {"},
-		{2, `--initial-twin has "desired", which is no part of a twin`, `enrollment create d1 --x509 certificate.pem --initial-twin {"desired":{}}`},
+		{2, "--initial-twin can't be taken: it is not JSON: it ends too early",
+			"enrollment create d1 --x509 certificate.pem --initial-twin {"},
+		{2, `--initial-twin has "desired", which is no part of a twin`,
+			`enrollment create d1 --x509 certificate.pem --initial-twin {"desired":{}}`},
 		{2, "can't be the name of a file", "cert device ../d1"},
 		{2, "belongs to --connection-string", "device list --address 127.0.0.1:1"},
 		{1, "no such file", "enrollment create d1 --x509 nowhere.pem"},
@@ -285,9 +311,11 @@ func TestMistakes(t *testing.T) {
 		{1, "berth data unreadable shows which there are", "data unreadable delete provisioning/enrollments nobody"},
 		{1, "berth device list", "device twin nobody"},
 		{1, "berth enrollment list", "enrollment show nobody"},
-		{2, "--hub-host must be a host name such as hub.example.com, not \"localhost\": the Java, C and C# SDKs refuse a hub whose name has no dot", "up --hub-host localhost"},
+		{2, "--hub-host must be a host name such as hub.example.com, not \"localhost\": the Java, C and C# SDKs " +
+			"refuse a hub whose name has no dot", "up --hub-host localhost"},
 		{2, "--hub-host must be a host name such as hub.example.com, not \"a..b\"", "up --hub-host a..b"},
-		{2, "--host must be a host name such as dps.example.com, or an IP address, not \"dps.test:443\"", "up --host dps.test:443"},
+		{2, "--host must be a host name such as dps.example.com, or an IP address, not \"dps.test:443\"",
+			"up --host dps.test:443"},
 		{2, "--for must be whole seconds, not 1.5s", "inject delay --for 1500ms"},
 		{2, "--for must be whole seconds, not 1.5s", "inject throttle --for 1.5s"},
 		{2, "--for must be 1s to 10m, not 999ms", "inject delay --for 999ms"},
@@ -304,7 +332,8 @@ func TestMistakes(t *testing.T) {
 				if err := os.Rename("d1.pem", "certificate.pem"); err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile("broken-certificate.pem", []byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 0o600); err != nil {
+				if err := os.WriteFile("broken-certificate.pem",
+					[]byte("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -355,16 +384,19 @@ func TestStrangers(t *testing.T) {
 		}
 	}
 	for _, id := range []string{"d1", nasty} {
-		s.run(1, "device", "simulate", "--registration-id", id, "--cert", filepath.Join(folder, "d1.pem"), "--key", filepath.Join(folder, "d1.key.pem"))
+		s.run(1, "device", "simulate", "--registration-id", id, "--cert", filepath.Join(folder, "d1.pem"), "--key",
+			filepath.Join(folder, "d1.key.pem"))
 	}
 	var tail bytes.Buffer
 	write := hubcmd.MessageLines(&tail)
-	if err := write(telemetry.Message{DeviceID: "d1", Properties: map[string]string{nasty: nasty}, Body: nasty}); err != nil {
+	if err := write(telemetry.Message{DeviceID: "d1", Properties: map[string]string{nasty: nasty},
+		Body: nasty}); err != nil {
 		t.Fatal(err)
 	}
 	table, _ := s.run(0, "attempts")
 	one, _ := s.run(0, "attempts", "d1")
-	for name, stdout := range map[string]string{"berth attempts": table, "berth attempts d1": one, "berth telemetry tail": tail.String()} {
+	for name, stdout := range map[string]string{"berth attempts": table, "berth attempts d1": one,
+		"berth telemetry tail": tail.String()} {
 		if strings.ContainsAny(stdout, "\x1b\u009b") || !strings.Contains(stdout, shown) {
 			t.Errorf("%s: %q, want what the device says as %s", name, stdout, shown)
 		}
@@ -379,23 +411,29 @@ func TestElsewhere(t *testing.T) {
 	s := newShell(t)
 	info := read[server.Info](s, "info")
 	elsewhere := t.TempDir()
-	for words, connectionString := range map[string]string{"enrollment list": info.ProvisioningConnectionString, "device list": info.Hubs[0].ConnectionString} {
-		stdout, _ := runLine(t, 0, append(strings.Fields(words), "--data", elsewhere, "--connection-string", connectionString,
-			"--address", cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile, "-o", "json")...)
+	for words, connectionString := range map[string]string{"enrollment list": info.ProvisioningConnectionString,
+		"device list": info.Hubs[0].ConnectionString} {
+		stdout, _ := runLine(t, 0,
+			append(strings.Fields(words), "--data", elsewhere, "--connection-string", connectionString,
+				"--address", cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile, "-o", "json")...)
 		if strings.TrimSpace(stdout) != "[]" {
 			t.Errorf("berth %s by connection string: %s", words, stdout)
 		}
 	}
 	wrong := strings.Replace(info.ProvisioningConnectionString, "SharedAccessKey=", "SharedAccessKey=AAAA", 1)
-	_, stderr := runLine(t, 1, "enrollment", "list", "--connection-string", wrong, "--address", cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile)
+	_, stderr := runLine(t, 1, "enrollment", "list", "--connection-string", wrong, "--address",
+		cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile)
 	if !strings.Contains(stderr, "401002") || strings.Contains(stderr, "AAAA") {
 		t.Errorf("a wrong key: %s, want 401002 and not the key", stderr)
 	}
-	_, stderr = runLine(t, 1, "device", "list", "--connection-string", info.Hubs[0].ConnectionString, "--address", cli.Loopback(info.Ports.HTTPS), "--data", elsewhere)
-	if !strings.Contains(stderr, "an authority that is not trusted here") || !strings.Contains(stderr, "--ca-file FILE") {
+	_, stderr = runLine(t, 1, "device", "list", "--connection-string", info.Hubs[0].ConnectionString, "--address",
+		cli.Loopback(info.Ports.HTTPS), "--data", elsewhere)
+	if !strings.Contains(stderr, "an authority that is not trusted here") ||
+		!strings.Contains(stderr, "--ca-file FILE") {
 		t.Errorf("without trust: %s", stderr)
 	}
-	if _, stderr := runLine(t, 1, "device", "list", "--data", elsewhere); !strings.Contains(stderr, elsewhere) || !strings.Contains(stderr, "berth up --data "+elsewhere) {
+	if _, stderr := runLine(t, 1, "device", "list", "--data", elsewhere); !strings.Contains(stderr, elsewhere) ||
+		!strings.Contains(stderr, "berth up --data "+elsewhere) {
 		t.Errorf("a folder that no server has used: %s", stderr)
 	}
 }
@@ -405,7 +443,8 @@ func TestTrust(t *testing.T) {
 	s := newShell(t)
 	info := read[server.Info](s, "info")
 	stdout, _ := s.run(0, "info", "--trust")
-	for _, want := range []string{"Python", "SSL_CERT_FILE=" + info.CAFile, "Node", "NODE_EXTRA_CA_CERTS=" + info.CAFile, "Java", "keytool", "C#", "OPTION_TRUSTED_CERT", "RootCAs"} {
+	for _, want := range []string{"Python", "SSL_CERT_FILE=" + info.CAFile, "Node", "NODE_EXTRA_CA_CERTS=" +
+		info.CAFile, "Java", "keytool", "C#", "OPTION_TRUSTED_CERT", "RootCAs"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("berth info --trust does not say %q:\n%s", want, stdout)
 		}
@@ -415,7 +454,8 @@ func TestTrust(t *testing.T) {
 // TestHelp shows every command to a person who types berth alone.
 func TestHelp(t *testing.T) {
 	stdout, _ := runLine(t, 0)
-	for _, want := range []string{"Start:", "demo", "up", "info", "Device identity:", "cert", "enrollment", "registration", "device", "Look:", "attempts", "telemetry", "completion"} {
+	for _, want := range []string{"Start:", "demo", "up", "info", "Device identity:", "cert", "enrollment",
+		"registration", "device", "Look:", "attempts", "telemetry", "completion"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the help does not say %q:\n%s", want, stdout)
 		}
@@ -423,7 +463,8 @@ func TestHelp(t *testing.T) {
 	if again, _ := runLine(t, 0, "help"); again != stdout {
 		t.Errorf("berth help is\n%s", again)
 	}
-	for words, want := range map[string]string{"help enrollment": "berth enrollment [command]", "help enrollment show": "berth enrollment show ID", "help help": "help [COMMAND]"} {
+	for words, want := range map[string]string{"help enrollment": "berth enrollment [command]",
+		"help enrollment show": "berth enrollment show ID", "help help": "help [COMMAND]"} {
 		if stdout, _ := runLine(t, 0, strings.Fields(words)...); !strings.Contains(stdout, want) {
 			t.Errorf("berth %s is\n%s", words, stdout)
 		}

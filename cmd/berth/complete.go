@@ -311,8 +311,9 @@ var (
 	policyNames = ofService(whole((*dps).Policies), func(p access.Policy) string {
 		return p.Name
 	})
-	credentialPolicyNames = ofService(whole((*dps).CredentialPolicies), func(p issuance.Policy) string { return p.Name })
-	issuerNames           = ofService(whole((*dps).IssuingAuthorities), func(a issuance.Authority) string {
+	credentialPolicyNames = ofService(whole((*dps).CredentialPolicies),
+		func(p issuance.Policy) string { return p.Name })
+	issuerNames = ofService(whole((*dps).IssuingAuthorities), func(a issuance.Authority) string {
 		return a.Name
 	})
 	thumbprintNames    = ofService(issued, func(i issuance.Certificate) string { return i.Thumbprint })

@@ -127,7 +127,8 @@ func TestCompletion(t *testing.T) {
 // nothing is offered, nothing is said, and no shell waits for long.
 func TestCompletionWithoutServer(t *testing.T) {
 	for _, command := range leaves((&program{}).root()) {
-		words := append([]string{"--data", filepath.Join(t.TempDir(), "nowhere")}, strings.Fields(commandPath(command))...)
+		words := append([]string{"--data", filepath.Join(t.TempDir(), "nowhere")},
+			strings.Fields(commandPath(command))...)
 		for _, argument := range argumentsOf(command) {
 			if offered, _ := completed(t, append(words, "")...); len(offered) > 0 && argument != "primary|secondary" &&
 				argument != "COMMAND" {

@@ -79,9 +79,11 @@ func TestConnectionsThatFail(t *testing.T) {
 				t.Errorf("MQTT 5 is answered % x", answer)
 			}
 		}},
-		{"MQTT 3.1, to a hub", "mqtt", "", `"d1" to the hub "hub.test.local"`, "protocol", "MQTT 3.1", "MQTT 3.1.1", func() {
-			send(secure(mqttDoor, "hub.test.local"), connectOf("MQIsdp", 3, "d1", "hub.test.local/d1/?api-version=2021-04-12"))
-		}},
+		{"MQTT 3.1, to a hub", "mqtt", "", `"d1" to the hub "hub.test.local"`, "protocol", "MQTT 3.1", "MQTT 3.1.1",
+			func() {
+				send(secure(mqttDoor, "hub.test.local"),
+					connectOf("MQIsdp", 3, "d1", "hub.test.local/d1/?api-version=2021-04-12"))
+			}},
 		{"MQTT 5 over a WebSocket", "mqttws", "valve", "", "protocol", "MQTT 5.0", "MQTT 3.1.1", func() {
 			config := &tls.Config{ServerName: "localhost", RootCAs: server.roots}
 			socket, _, err := websocket.Dial(within(t, 20*time.Second), "wss://"+httpsDoor+"/$iothub/websocket",
@@ -96,9 +98,10 @@ func TestConnectionsThatFail(t *testing.T) {
 		{"a message before CONNECT", "mqtt", "", "", "protocol", "no CONNECT", "unmodified", func() {
 			send(secure(mqttDoor, "localhost"), "\x30\x06\x00\x01thi!")
 		}},
-		{"a CONNECT with a password and no user name", "mqtt", "", "", "protocol", "MQTT-3.1.2-22", "unmodified", func() {
-			send(secure(mqttDoor, "localhost"), "\x10\x11\x00\x04MQTT\x04\x42\x00\x3c\x00\x03dev\x00\x00")
-		}},
+		{"a CONNECT with a password and no user name", "mqtt", "", "", "protocol", "MQTT-3.1.2-22", "unmodified",
+			func() {
+				send(secure(mqttDoor, "localhost"), "\x10\x11\x00\x04MQTT\x04\x42\x00\x3c\x00\x03dev\x00\x00")
+			}},
 		{"AMQP", "mqtt", "", "", "protocol", "AMQP", "MQTT 3.1.1", func() {
 			send(secure(mqttDoor, "localhost"), "AMQP\x03\x01\x00\x00")
 		}},
@@ -117,9 +120,10 @@ func TestConnectionsThatFail(t *testing.T) {
 			}
 			conn.Close()
 		}},
-		{"no trust, by an address", "mqtt", "", "", "TLS handshake", "refuses the server", "berth info --trust", func() {
-			distrust(mqttDoor, "127.0.0.1")
-		}},
+		{"no trust, by an address", "mqtt", "", "", "TLS handshake", "refuses the server", "berth info --trust",
+			func() {
+				distrust(mqttDoor, "127.0.0.1")
+			}},
 	} {
 		c.do()
 		kept++
@@ -156,7 +160,8 @@ func TestConnectionsThatFail(t *testing.T) {
 			other := pki{t, t.TempDir()}
 			other.leaf("other", "", wish{})
 			command := exec.CommandContext(within(t, time.Minute), binary, "enrollment", "list",
-				"--ca-file", other.path("other.pem"), "--connection-string", server.info.ProvisioningConnectionString, "--address", httpsDoor)
+				"--ca-file", other.path("other.pem"), "--connection-string", server.info.ProvisioningConnectionString,
+				"--address", httpsDoor)
 			if output, err := command.CombinedOutput(); err == nil {
 				t.Errorf("the command line trusts whom it should not:\n%s", output)
 			}

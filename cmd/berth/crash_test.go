@@ -111,13 +111,15 @@ func provisionSenders(t *testing.T, p *process) map[string]tls.Certificate {
 
 func (p *process) register(ctx context.Context, id string, certificate tls.Certificate) error {
 	_, err := device.Provision(ctx, device.ProvisioningOptions{
-		Host: p.mqttHost(p.info.ProvisioningHost), IDScope: p.info.IDScope, RegistrationID: id, Certificate: &certificate, RootCAs: p.roots})
+		Host: p.mqttHost(p.info.ProvisioningHost), IDScope: p.info.IDScope, RegistrationID: id,
+		Certificate: &certificate, RootCAs: p.roots})
 	return err
 }
 
 func (p *process) dial(ctx context.Context, id string, certificate tls.Certificate) (*device.Client, error) {
 	return device.Connect(ctx, device.HubOptions{
-		Host: p.mqttHost(p.info.Hubs[0].Host), DeviceID: id, Certificate: &certificate, RootCAs: p.roots, CleanSession: true})
+		Host: p.mqttHost(p.info.Hubs[0].Host), DeviceID: id, Certificate: &certificate, RootCAs: p.roots,
+		CleanSession: true})
 }
 
 // history is what was asked of the server, and what it acknowledged.
@@ -141,7 +143,8 @@ type history struct {
 type progress struct{ asked, acknowledged int }
 
 func newHistory() *history {
-	return &history{sent: make(map[string]*progress), registered: make(map[string]bool), enrolled: make(map[string]bool), deleted: make(map[string]bool)}
+	return &history{sent: make(map[string]*progress), registered: make(map[string]bool),
+		enrolled: make(map[string]bool), deleted: make(map[string]bool)}
 }
 
 func (h *history) note(do func()) {
@@ -264,7 +267,8 @@ func (h *history) begin(t *testing.T, p *process, round int, devices map[string]
 }
 
 // send publishes messages that say their place in the order, of many sizes.
-func (h *history) send(ctx context.Context, t *testing.T, p *process, round int, id string, certificate tls.Certificate) {
+func (h *history) send(ctx context.Context, t *testing.T, p *process, round int, id string,
+	certificate tls.Certificate) {
 	client, err := p.dial(ctx, id, certificate)
 	if err != nil {
 		p.loadEnded(t, "connect "+id, err)
@@ -363,7 +367,8 @@ const toggled = "toggled-"
 func (h *history) toggle(ctx context.Context, t *testing.T, p *process) {
 	for number := 0; ; number++ {
 		id := fmt.Sprint(toggled, number%5)
-		_, err := p.hub.CreateDevice(ctx, identity.Device{DeviceID: id, Status: []string{"enabled", "disabled"}[number%2]})
+		_, err := p.hub.CreateDevice(ctx,
+			identity.Device{DeviceID: id, Status: []string{"enabled", "disabled"}[number%2]})
 		if err != nil && !errors.Is(err, fault.DeviceAlreadyExists) {
 			p.loadEnded(t, "create "+id, err)
 			return

@@ -29,7 +29,8 @@ func newBerth(t *testing.T, flags ...string) *fleet {
 	var err error
 	f.group, err = f.first.provisioning.PutGroup(within(t, time.Minute),
 		enroll.Group{EnrollmentGroupID: "meters",
-			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"},
+				CredentialPolicyName: "default"}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}

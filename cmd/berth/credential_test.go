@@ -60,7 +60,8 @@ func (f *fleet) operational(id string, key crypto.Signer) (string, tls.Certifica
 	if err != nil {
 		f.t.Fatalf("%s: %v", id, err)
 	}
-	return registration.RegistrationState.AssignedHub, f.chained(id, registration.RegistrationState.IssuedCertificateChain, key)
+	return registration.RegistrationState.AssignedHub, f.chained(id,
+		registration.RegistrationState.IssuedCertificateChain, key)
 }
 
 // chained checks an issued chain and makes a client's certificate of it.
@@ -79,7 +80,9 @@ func (f *fleet) chained(id string, chain [][]byte, key crypto.Signer) tls.Certif
 	roots, between := x509.NewCertPool(), x509.NewCertPool()
 	roots.AddCert(certificates[2])
 	between.AddCert(certificates[1])
-	if _, err := certificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil || certificates[0].Subject.String() != "CN="+id {
+	if _, err := certificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between,
+		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}}); err != nil ||
+		certificates[0].Subject.String() != "CN="+id {
 		f.t.Fatalf("the certificate of %s is for %s: %v", id, certificates[0].Subject, err)
 	}
 	return tls.Certificate{Certificate: chain, PrivateKey: key}
@@ -93,7 +96,8 @@ func (f *fleet) connect(id, host string, certificate *tls.Certificate) (*device.
 	}
 	ctx, cancel := context.WithTimeout(f.t.Context(), 20*time.Second)
 	defer cancel()
-	client, err := device.Connect(ctx, device.HubOptions{Host: p.mqttHost(host), DeviceID: id, Certificate: certificate, RootCAs: p.roots})
+	client, err := device.Connect(ctx,
+		device.HubOptions{Host: p.mqttHost(host), DeviceID: id, Certificate: certificate, RootCAs: p.roots})
 	if err == nil {
 		f.t.Cleanup(func() { client.Close() })
 	}
@@ -121,7 +125,8 @@ func TestOperationalCertificates(t *testing.T) {
 	}
 	live := map[string]*device.Client{}
 	certificates := map[string]tls.Certificate{}
-	for id, key := range map[string]crypto.Signer{"ec-256": ecKey(t, elliptic.P256()), "ec-384": ecKey(t, elliptic.P384()), "rsa-2048": rsaKey} {
+	for id, key := range map[string]crypto.Signer{"ec-256": ecKey(t, elliptic.P256()),
+		"ec-384": ecKey(t, elliptic.P384()), "rsa-2048": rsaKey} {
 		host, certificate := f.operational(id, key)
 		client, err := f.connect(id, host, &certificate)
 		if err != nil {
@@ -130,7 +135,8 @@ func TestOperationalCertificates(t *testing.T) {
 		if err := client.Send(ctx, device.Message{Payload: []byte("hello")}); err != nil {
 			t.Fatalf("%s: %v", id, err)
 		}
-		if stored, err := f.hubs[host].Device(ctx, id); err != nil || stored.Authentication.Type != identity.CertificateAuthority || stored.Issuance == nil {
+		if stored, err := f.hubs[host].Device(ctx, id); err != nil ||
+			stored.Authentication.Type != identity.CertificateAuthority || stored.Issuance == nil {
 			t.Errorf("%s is in its hub as %+v, error %v", id, stored, err)
 		}
 		live[id], certificates[id] = client, certificate
@@ -151,12 +157,14 @@ func TestOperationalCertificates(t *testing.T) {
 		}
 	}
 	issued, err := f.first.provisioning.IssuedTo(ctx, "ec-256")
-	if err != nil || len(issued) != 2 || issued[0].KeyType != "ec-p256" || !issued[0].NotAfter.After(time.Now().Add(29*24*time.Hour)) {
+	if err != nil || len(issued) != 2 || issued[0].KeyType != "ec-p256" ||
+		!issued[0].NotAfter.After(time.Now().Add(29*24*time.Hour)) {
 		t.Fatalf("the device's certificates are %+v, error %v", issued, err)
 	}
 
 	// Another device's certificate, and one of nobody, are refused.
-	for name, certificate := range map[string]tls.Certificate{"another's": certificates["ec-384"], "nobody's": selfSigned(t, "ec-256")} {
+	for name, certificate := range map[string]tls.Certificate{"another's": certificates["ec-384"],
+		"nobody's": selfSigned(t, "ec-256")} {
 		if _, err := f.connect("ec-256", host, &certificate); !refusedByHub(err) {
 			t.Errorf("%s certificate is answered %v", name, err)
 		}
@@ -227,7 +235,8 @@ func TestOperationalCertificates(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := client.RenewCertificate(ctx, csrOf(t, ecKey(t, elliptic.P256()), "distant")); !errors.Is(err, fault.ArgumentInvalid) {
+	if _, err := client.RenewCertificate(ctx, csrOf(t, ecKey(t, elliptic.P256()), "distant")); !errors.Is(err,
+		fault.ArgumentInvalid) {
 		t.Errorf("renewing at a hub that has no policies is answered %v", err)
 	}
 	if issued, err = f.first.provisioning.IssuedTo(ctx, "distant"); err != nil || len(issued) != 1 {
@@ -271,7 +280,9 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	t.Parallel()
 	f := newFleet(t)
 	ctx := within(t, time.Minute)
-	if _, err := f.first.provisioning.PutCredentialPolicy(ctx, issuance.Policy{Name: "strict", KeyTypes: []string{"ec-p256", "rsa-2048"}, DNSNames: []string{"{registrationId}.devices.example"}}, ""); err != nil {
+	if _, err := f.first.provisioning.PutCredentialPolicy(ctx,
+		issuance.Policy{Name: "strict", KeyTypes: []string{"ec-p256", "rsa-2048"},
+			DNSNames: []string{"{registrationId}.devices.example"}}, ""); err != nil {
 		t.Fatal(err)
 	}
 	f.run("group", "update", "meters", "--credential-policy", "strict")
@@ -292,9 +303,12 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		{"bad signature", "not signed with its own key", forged},
 		{"weak key", "rsa-1024", csrOf(t, weak, "d1")},
 		{"key of another kind", "ec-p384", csrOf(t, ecKey(t, elliptic.P384()), "d1")},
-		{"more of a subject", "common name alone", csrOf(t, good, "d1", func(r *x509.CertificateRequest) { r.Subject.Organization = []string{"Contoso"} })},
-		{"a DNS name of another", "d2.devices.example", csrOf(t, good, "d1", func(r *x509.CertificateRequest) { r.DNSNames = []string{"d2.devices.example"} })},
-		{"an address", "IP address", csrOf(t, good, "d1", func(r *x509.CertificateRequest) { r.IPAddresses = []net.IP{{10, 0, 0, 1}} })},
+		{"more of a subject", "common name alone",
+			csrOf(t, good, "d1", func(r *x509.CertificateRequest) { r.Subject.Organization = []string{"Contoso"} })},
+		{"a DNS name of another", "d2.devices.example",
+			csrOf(t, good, "d1", func(r *x509.CertificateRequest) { r.DNSNames = []string{"d2.devices.example"} })},
+		{"an address", "IP address",
+			csrOf(t, good, "d1", func(r *x509.CertificateRequest) { r.IPAddresses = []net.IP{{10, 0, 0, 1}} })},
 		{"no PKCS #10", "PKCS #10", []byte("hello")},
 		{"too large", "limit", bytes.Repeat([]byte{0x30}, 7<<10)},
 	} {
@@ -310,7 +324,8 @@ func TestRequestsThatAreRefused(t *testing.T) {
 	f.run("group", "update", "meters", "--credential-policy", "")
 	options := f.options("d1")
 	options.CSR = csrOf(t, good, "d1")
-	if _, err := device.Provision(ctx, options); !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), "credential policy") {
+	if _, err := device.Provision(ctx, options); !errors.Is(err, fault.ArgumentInvalid) ||
+		!strings.Contains(err.Error(), "credential policy") {
 		t.Errorf("a request without a policy is answered %v", err)
 	}
 	f.run("group", "update", "meters", "--credential-policy", "strict")
@@ -320,15 +335,18 @@ func TestRequestsThatAreRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	chain := registration.RegistrationState.IssuedCertificateChain
-	if leaf, err := x509.ParseCertificate(chain[0]); err != nil || len(leaf.DNSNames) != 1 || leaf.DNSNames[0] != "d1.devices.example" {
+	if leaf, err := x509.ParseCertificate(chain[0]); err != nil || len(leaf.DNSNames) != 1 ||
+		leaf.DNSNames[0] != "d1.devices.example" {
 		t.Errorf("the names are %+v, error %v", leaf, err)
 	}
 	client, err := f.connect("d1", registration.RegistrationState.AssignedHub, ptr(f.chained("d1", chain, good)))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, csr := range map[string][]byte{"common name": csrOf(t, good, "d2"), "not signed": forged, "PKCS #10": []byte("hello")} {
-		if _, err := client.RenewCertificate(ctx, csr); !errors.Is(err, fault.CredentialRequestInvalid) || !strings.Contains(err.Error(), name) {
+	for name, csr := range map[string][]byte{"common name": csrOf(t, good, "d2"), "not signed": forged,
+		"PKCS #10": []byte("hello")} {
+		if _, err := client.RenewCertificate(ctx, csr); !errors.Is(err, fault.CredentialRequestInvalid) ||
+			!strings.Contains(err.Error(), name) {
 			t.Errorf("renewing is answered %v, want a fault 400040 that says %q", err, name)
 		}
 	}
@@ -348,9 +366,12 @@ func TestParents(t *testing.T) {
 	ctx := within(t, time.Minute)
 	create := func(id string, edge bool, parent string) {
 		t.Helper()
-		enrollment := enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{ParentDeviceID: parent, Capabilities: &enroll.Capabilities{IoTEdge: edge},
-			Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{
-				PrimaryKey: attest.DeriveKey(f.groupKeys.PrimaryKey, id), SecondaryKey: attest.DeriveKey(f.groupKeys.SecondaryKey, id)}}}}
+		enrollment := enroll.Enrollment{RegistrationID: id,
+			Settings: enroll.Settings{ParentDeviceID: parent, Capabilities: &enroll.Capabilities{IoTEdge: edge},
+				Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+					SymmetricKey: &enroll.SymmetricKeyAttestation{
+						PrimaryKey:   attest.DeriveKey(f.groupKeys.PrimaryKey, id),
+						SecondaryKey: attest.DeriveKey(f.groupKeys.SecondaryKey, id)}}}}
 		if _, err := f.first.provisioning.PutEnrollment(ctx, enrollment, ""); err != nil {
 			t.Fatal(err)
 		}
@@ -381,8 +402,10 @@ func TestParents(t *testing.T) {
 		}
 		gateway, inner, leaf := scopes["gateway"], scopes["inner"], scopes["leaf"]
 		if !strings.HasPrefix(gateway.DeviceScope, "ms-azure-iot-edge://gateway-") || len(gateway.ParentScopes) != 0 ||
-			!strings.HasPrefix(inner.DeviceScope, "ms-azure-iot-edge://inner-") || len(inner.ParentScopes) != 1 || inner.ParentScopes[0] != gateway.DeviceScope ||
-			leaf.DeviceScope != inner.DeviceScope || len(leaf.ParentScopes) != 1 || leaf.ParentScopes[0] != inner.DeviceScope {
+			!strings.HasPrefix(inner.DeviceScope, "ms-azure-iot-edge://inner-") || len(inner.ParentScopes) != 1 ||
+			inner.ParentScopes[0] != gateway.DeviceScope ||
+			leaf.DeviceScope != inner.DeviceScope || len(leaf.ParentScopes) != 1 ||
+			leaf.ParentScopes[0] != inner.DeviceScope {
 			text, _ := json.MarshalIndent(scopes, "", " ")
 			t.Errorf("round %d: in %s they are %s", round, host, text)
 		}

@@ -65,8 +65,9 @@ func newCrowd(t *testing.T, server *process, size int) *crowd {
 	}
 	close(next)
 	workers.Wait()
-	return &crowd{server, &tls.Config{RootCAs: server.roots, ServerName: server.info.Hubs[0].Host, Certificates: []tls.Certificate{certificate},
-		CurvePreferences: []tls.CurveID{tls.X25519}}, size}
+	return &crowd{server,
+		&tls.Config{RootCAs: server.roots, ServerName: server.info.Hubs[0].Host,
+			Certificates: []tls.Certificate{certificate}, CurvePreferences: []tls.CurveID{tls.X25519}}, size}
 }
 
 func crowdID(i int) string { return fmt.Sprintf("crowd-%d", i) }

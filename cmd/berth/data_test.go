@@ -67,12 +67,14 @@ func TestLostData(t *testing.T) {
 				} {
 					code, output := runBinary(t, binary, command...)
 					if code != cli.LossCode || !strings.Contains(output, data) {
-						t.Fatalf("berth %s: exit code %d, want %d and what is missing\n%s", command[0], code, cli.LossCode, output)
+						t.Fatalf("berth %s: exit code %d, want %d and what is missing\n%s", command[0], code,
+							cli.LossCode, output)
 					}
 				}
 				code, output := runBinary(t, binary, "data", "repair", "--data", data)
 				if !damage.repairable {
-					if code != cli.LossCode || !strings.Contains(output, "backup") || strings.Contains(output, "berth data repair") {
+					if code != cli.LossCode || !strings.Contains(output, "backup") ||
+						strings.Contains(output, "berth data repair") {
 						t.Fatalf("berth data repair: exit code %d\n%s", code, output)
 					}
 					return
@@ -115,13 +117,15 @@ func TestDataInUse(t *testing.T) {
 	}{
 		{data, []string{"data", "check"}, "a server uses the data folder " + data + ": stop it first"},
 		{data, []string{"data", "repair"}, "a server uses the data folder " + data + ": stop it first"},
-		{data, []string{"up", "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0"}, "another server uses the data folder " + data},
+		{data, []string{"up", "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0"},
+			"another server uses the data folder " + data},
 		{empty, []string{"data", "check"}, "no server has used the folder " + empty},
 		{filepath.Join(empty, "nowhere"), []string{"data", "repair"}, "no server has used the folder"},
 	} {
 		code, output := runBinary(t, binary, append(c.words, "--data", c.folder)...)
 		if code != 1 || !strings.Contains(output, c.says) {
-			t.Errorf("berth %s: exit code %d, want 1, and that it says %q\n%s", strings.Join(c.words, " "), code, c.says, output)
+			t.Errorf("berth %s: exit code %d, want 1, and that it says %q\n%s", strings.Join(c.words, " "), code,
+				c.says, output)
 		}
 	}
 	if left, err := os.ReadDir(empty); err != nil || len(left) > 0 {
@@ -257,7 +261,8 @@ func remove(pattern string) func(*testing.T, string) {
 
 // foreignKey puts the server's key in place of the authority's.
 func foreignKey(t *testing.T, data string) {
-	if err := os.Rename(filepath.Join(data, "pki", "server.key.pem"), filepath.Join(data, "pki", "ca.key.pem")); err != nil {
+	if err := os.Rename(filepath.Join(data, "pki", "server.key.pem"),
+		filepath.Join(data, "pki", "ca.key.pem")); err != nil {
 		t.Fatal(err)
 	}
 }

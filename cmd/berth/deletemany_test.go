@@ -50,11 +50,13 @@ func TestDeleteMany(t *testing.T) {
 	var enrollments []enroll.Enrollment
 	for i := range 250 {
 		enrollments = append(enrollments, enroll.Enrollment{RegistrationID: fmt.Sprintf("line-%03d", i),
-			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{}}}})
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &enroll.SymmetricKeyAttestation{}}}})
 	}
 	for begin := 0; begin < len(enrollments); begin += backend.MaxBulk {
 		some := enrollments[begin:min(begin+backend.MaxBulk, len(enrollments))]
-		if failed, err := service.BulkEnrollments(t.Context(), backend.BulkCreate, some); err != nil || len(failed) > 0 {
+		if failed, err := service.BulkEnrollments(t.Context(), backend.BulkCreate, some); err != nil ||
+			len(failed) > 0 {
 			t.Fatal(failed, err)
 		}
 	}
@@ -101,13 +103,15 @@ func TestDeleteMany(t *testing.T) {
 	if err := os.WriteFile(file, []byte("G#g-1\nG#nobody\nG#other\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if stdout, stderr := s.run(1, "device", "delete", "--file", file, "--yes"); !strings.Contains(stdout, "2 devices deleted, 1 failed") || !strings.Contains(stderr, "G#nobody: ") {
+	if stdout, stderr := s.run(1, "device", "delete", "--file", file, "--yes"); !strings.Contains(stdout,
+		"2 devices deleted, 1 failed") || !strings.Contains(stderr, "G#nobody: ") {
 		t.Errorf("devices: %s%s", stdout, stderr)
 	}
 	if left := ids("device"); len(left) != 1 || left[0] != "G#g-2" {
 		t.Errorf("the devices %v are left", left)
 	}
-	if stdout, _ := s.run(0, "registration", "delete", "--prefix", "", "--yes"); !strings.Contains(stdout, "no such registrations") {
+	if stdout, _ := s.run(0, "registration", "delete", "--prefix", "", "--yes"); !strings.Contains(stdout,
+		"no such registrations") {
 		t.Errorf("where there are none: %s", stdout)
 	}
 }

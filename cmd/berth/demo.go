@@ -144,7 +144,8 @@ func (d *demonstration) enroll(ctx context.Context) error {
 	enrollment, err := d.provisioning.CreateEnrollment(ctx, enroll.Enrollment{
 		RegistrationID: demoDevice,
 		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
+			ClientCertificates: &enroll.X509Certificates{
+				Primary: &enroll.X509Certificate{Certificate: string(certificate)}}}}},
 	})
 	if err != nil {
 		return err

@@ -85,9 +85,11 @@ func TestFewDescriptors(t *testing.T) {
 	if in := len(clients); !full || in < limit-50 || in > limit {
 		t.Fatalf("%d devices got in, the limit is %d", in, limit)
 	}
-	t.Logf("%d devices are in, %d descriptors of %d are open", len(clients), server.figure(t, "process_open_fds"), descriptors)
+	t.Logf("%d devices are in, %d descriptors of %d are open", len(clients), server.figure(t, "process_open_fds"),
+		descriptors)
 
-	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/portal/": "Berth", "/metrics": `berth_connections_refused_total{reason="limit"}`} {
+	for path, want := range map[string]string{"/healthz": "ok", "/readyz": "ready", "/portal/": "Berth",
+		"/metrics": `berth_connections_refused_total{reason="limit"}`} {
 		if status, body := server.local(t, path); !strings.Contains(body, want) {
 			t.Errorf("%s answers %d %s", path, status, body)
 		}
@@ -98,10 +100,13 @@ func TestFewDescriptors(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if segments, err := filepath.Glob(filepath.Join(data, "logs", "hub.berth.telemetry", "*.segment")); err != nil || len(segments) != 2 {
+	if segments, err := filepath.Glob(filepath.Join(data, "logs", "hub.berth.telemetry", "*.segment")); err != nil ||
+		len(segments) != 2 {
 		t.Errorf("the telemetry is in %d segments, want 2: %v", len(segments), err)
 	}
-	if _, err := server.provisioning.CreateEnrollment(ctx, enroll.Enrollment{RegistrationID: "late", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}); err != nil {
+	if _, err := server.provisioning.CreateEnrollment(ctx,
+		enroll.Enrollment{RegistrationID: "late",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}); err != nil {
 		t.Errorf("a back end that is connected: %v", err)
 	}
 	for i, client := range clients {
@@ -116,7 +121,8 @@ func TestFewDescriptors(t *testing.T) {
 	}
 	server.terminate(t)
 	log := server.log.String()
-	for _, want := range []string{fmt.Sprintf("connections=%d descriptors=", limit), "the server has as many connections as it may"} {
+	for _, want := range []string{fmt.Sprintf("connections=%d descriptors=", limit),
+		"the server has as many connections as it may"} {
 		if !strings.Contains(log, want) {
 			t.Errorf("the log does not say %q:\n%.3000s", want, log)
 		}
@@ -142,9 +148,11 @@ func (p *process) figure(t *testing.T, name string) int {
 func TestTooManyConnections(t *testing.T) {
 	binary := buildBinary(t)
 	for limit, want := range map[string]string{"100000000": "LimitNOFILE", "-1": "must be 0 or more"} {
-		command := exec.CommandContext(within(t, time.Minute), binary, "up", "--max-connections", limit, "--data", t.TempDir(),
-			"--mqtt-port", "0", "--https-port", "0", "--portal-port", "0")
-		if output, err := command.CombinedOutput(); err == nil || !strings.Contains(string(output), "--max-connections") || !strings.Contains(string(output), limit) || !strings.Contains(string(output), want) {
+		command := exec.CommandContext(within(t, time.Minute), binary, "up", "--max-connections", limit, "--data",
+			t.TempDir(), "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0")
+		if output, err := command.CombinedOutput(); err == nil ||
+			!strings.Contains(string(output), "--max-connections") || !strings.Contains(string(output), limit) ||
+			!strings.Contains(string(output), want) {
 			t.Errorf("--max-connections %s: %v\n%s", limit, err, output)
 		}
 	}

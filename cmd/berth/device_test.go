@@ -40,7 +40,8 @@ func TestDeviceUpdate(t *testing.T) {
 		{[]string{"--secondary-key", other},
 			func(d identity.Device) bool { return *d.Authentication.SymmetricKey.SecondaryKey == other }},
 		{[]string{"--thumbprint", first}, func(d identity.Device) bool {
-			return d.Authentication.Type == identity.SelfSigned && *d.Authentication.X509Thumbprint.PrimaryThumbprint == first &&
+			return d.Authentication.Type == identity.SelfSigned &&
+				*d.Authentication.X509Thumbprint.PrimaryThumbprint == first &&
 				d.Authentication.SymmetricKey.PrimaryKey == nil
 		}},
 		{[]string{"--secondary-thumbprint", second}, func(d identity.Device) bool {
@@ -54,7 +55,8 @@ func TestDeviceUpdate(t *testing.T) {
 		{[]string{"--authentication", "sas"}, func(d identity.Device) bool {
 			return d.Authentication.SymmetricKey.PrimaryKey != nil && *d.Authentication.SymmetricKey.PrimaryKey != key
 		}},
-		{[]string{"--edge"}, func(d identity.Device) bool { return d.Capabilities.IoTEdge && len(d.ParentScopes) == 1 }},
+		{[]string{"--edge"},
+			func(d identity.Device) bool { return d.Capabilities.IoTEdge && len(d.ParentScopes) == 1 }},
 	} {
 		s.run(0, append([]string{"device", "update", "pump"}, c.flags...)...)
 		if d := read[identity.Device](s, "device", "show", "pump", "--keys"); !c.holds(d) || len(d.ParentScopes) != 1 ||
@@ -89,7 +91,8 @@ func TestDeviceUpdate(t *testing.T) {
 	s.run(0, "device", "create", "leaf", "--parent", "gateway")
 	for _, id := range []string{"pump", "leaf"} { // an IoT Edge device by now, and none
 		for parents, parent := range []string{"", "gateway"} {
-			if d := read[identity.Device](s, "device", "update", id, "--parent", parent); len(d.ParentScopes) != parents {
+			if d := read[identity.Device](s, "device", "update", id, "--parent",
+				parent); len(d.ParentScopes) != parents {
 				t.Errorf("berth device update %s --parent %q: %s", id, parent, cli.CompactJSON(d))
 			}
 		}
@@ -125,8 +128,9 @@ func TestDeviceSecrets(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%v: %s", err, stdout)
 		}
-		if left := time.Until(token.Expiry); !token.SignedBy(key) || !token.Covers(credential.DeviceResource("127.0.0.1",
-			"pump")) ||
+		if left := time.Until(token.Expiry); !token.SignedBy(key) ||
+			!token.Covers(credential.DeviceResource("127.0.0.1",
+				"pump")) ||
 			token.KeyName != "" || left > 15*time.Minute || left < 14*time.Minute {
 			t.Errorf("berth device sas-token%s: %+v", flag, token)
 		}

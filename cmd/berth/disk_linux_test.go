@@ -59,7 +59,8 @@ func newDisk(t *testing.T, size int64) *smallDisk {
 	})
 	if line, err := bufio.NewReader(output).ReadString('\n'); err != nil || line != "mounted\n" {
 		d.holder.Wait()
-		t.Fatalf("this test needs the right to mount a small disk, as root or in a user namespace: %s", complaints.String())
+		t.Fatalf("this test needs the right to mount a small disk, as root or in a user namespace: %s",
+			complaints.String())
 	}
 	d.root = fmt.Sprintf("/proc/%d/root%s", d.holder.Process.Pid, d.mount)
 	return d
@@ -194,7 +195,8 @@ func TestFullDisk(t *testing.T) {
 				p.await(t, "the reserve to be noticed", func(status int, text string) bool {
 					return status == 503 && strings.Contains(text, "disk-low")
 				})
-				if _, err := p.provisioning.CreateEnrollment(ctx, newEnrollment(t, "refused")); !errors.Is(err, fault.Unavailable) {
+				if _, err := p.provisioning.CreateEnrollment(ctx, newEnrollment(t, "refused")); !errors.Is(err,
+					fault.Unavailable) {
 					t.Errorf("a change on a full disk: %v, want 503001", err)
 				}
 				fillDevice(t, p, "sender", certificate) // the log has its room already

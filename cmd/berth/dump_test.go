@@ -31,7 +31,8 @@ func TestDataDump(t *testing.T) {
 	if code != 0 || !strings.Contains(output, "provisioning/enrollments  ") || strings.Contains(output, "primaryKey") {
 		t.Errorf("the documents: exit code %d\n%s", code, output)
 	}
-	if code, output := dump("documents", "--collection", "provisioning/enrollments", "-o", "json", "--show-secrets"); code != 0 {
+	if code, output := dump("documents", "--collection", "provisioning/enrollments", "-o", "json",
+		"--show-secrets"); code != 0 {
 		t.Errorf("the enrollments: exit code %d\n%s", code, output)
 	} else if lines := objects(t, output); len(lines) != enrollments {
 		t.Errorf("%d enrollments of %d:\n%s", len(lines), enrollments, output)
@@ -56,10 +57,12 @@ func TestDataDump(t *testing.T) {
 	if code != 0 || len(sent) == 0 || sent[0]["message"].(map[string]any)["deviceId"] == "" {
 		t.Fatalf("the telemetry: exit code %d\n%s", code, output)
 	}
-	if code, output := dump("log", "provisioning.attempts", "-o", "json"); code != 0 || objects(t, output)[0]["value"] == nil {
+	if code, output := dump("log", "provisioning.attempts", "-o", "json"); code != 0 ||
+		objects(t, output)[0]["value"] == nil {
 		t.Errorf("the attempts: exit code %d\n%s", code, output)
 	}
-	if code, output := dump("log", "none"); code != 1 || !strings.Contains(output, "but: hub.berth.telemetry, provisioning.attempts") {
+	if code, output := dump("log", "none"); code != 1 ||
+		!strings.Contains(output, "but: hub.berth.telemetry, provisioning.attempts") {
 		t.Errorf("a log that is not there: exit code %d\n%s", code, output)
 	}
 	flipLast("logs/hub.berth.telemetry/*.segment")(t, data)

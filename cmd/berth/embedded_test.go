@@ -137,7 +137,8 @@ func TestEmbeddedC(t *testing.T) {
 	_, err := server.provisioning.PutEnrollment(within(t, time.Minute), enroll.Enrollment{RegistrationID: id,
 		Settings: enroll.Settings{InitialTwin: &linkedhub.InitialTwin{Properties: initial},
 			Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
-				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}}, "")
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}},
+		"")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,18 +185,21 @@ func TestEmbeddedC(t *testing.T) {
 		"DeviceClientType=azsdk-c%2F1.6.0", "c/1.6.0(ard;esp32)", "DeviceClientType=c/1.6.0(ard;esp32)",
 	} {
 		t.Run(agent, func(t *testing.T) {
-			for model, padding := range map[string]string{"": "", "&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1": "\x00\x00\x00"} {
+			for model, padding := range map[string]string{"": "",
+				"&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1": "\x00\x00\x00"} {
 				username := hub + "/" + id + "/?api-version=2020-09-30&" + agent + model
 				d := server.embedded(t, id, username, token(hub+"/devices/"+id, ""))
 				d.subscribe("$iothub/methods/POST/#", "devices/+/messages/devicebound/#", "$iothub/twin/res/#",
 					"$iothub/twin/PATCH/properties/desired/#")
 				d.publish("$iothub/twin/GET/?$rid=get_twin", "")
 				// The sample's reader of twins takes the first member for the property.
-				if status, topic, payload := d.answer("get_twin"); status != "200" || !strings.HasPrefix(payload, `{"desired":{"device_count":5,`) {
+				if status, topic, payload := d.answer("get_twin"); status != "200" ||
+					!strings.HasPrefix(payload, `{"desired":{"device_count":5,`) {
 					t.Errorf("the twin is answered %s %s", topic, payload)
 				}
 				d.publish("$iothub/twin/PATCH/properties/reported/?$rid=reported_prop", `{"device_count":5}`+padding)
-				if status, topic, _ := d.answer("reported_prop"); status != "204" || !strings.Contains(topic, "&$version=") {
+				if status, topic, _ := d.answer("reported_prop"); status != "204" ||
+					!strings.Contains(topic, "&$version=") {
 					t.Errorf("reporting is answered %s", topic)
 				}
 				change := json.RawMessage(`{"properties":{"desired":{"device_count":5}}}`)
@@ -204,13 +208,16 @@ func TestEmbeddedC(t *testing.T) {
 				}
 				version++
 				want := fmt.Sprintf("$iothub/twin/PATCH/properties/desired/?$version=%d", version)
-				if topic, payload := d.next(); topic != want || !strings.HasPrefix(payload, `{"device_count":5,"$version":`) {
+				if topic, payload := d.next(); topic != want ||
+					!strings.HasPrefix(payload, `{"device_count":5,"$version":`) {
 					t.Errorf("told on %s of %s, want %s", topic, payload, want)
 				}
 				// The samples send with QoS 0 or 1, bare or with properties and a component.
 				d.publish("devices/"+id+"/messages/events/", `{"temperature":21.5}`)
-				d.publish("devices/"+id+"/messages/events/%24.ct=application%2Fjson&%24.sub=thermostat1", `{"temperature":21.5}`)
-				d.send(0x32, append(append(mqttText("devices/"+id+"/messages/events/"), 0, 7), `{"temperature":21.5}`...))
+				d.publish("devices/"+id+"/messages/events/%24.ct=application%2Fjson&%24.sub=thermostat1",
+					`{"temperature":21.5}`)
+				d.send(0x32,
+					append(append(mqttText("devices/"+id+"/messages/events/"), 0, 7), `{"temperature":21.5}`...))
 				if _, body := d.receive(0x40); body[1] != 7 {
 					t.Errorf("PUBLISH 7 is acknowledged as %d", body[1])
 				}

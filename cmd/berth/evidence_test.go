@@ -78,7 +78,8 @@ func (p pki) make(file, signer string, authority bool, w wish) {
 			extensions += "basicConstraints=critical,CA:TRUE\n"
 		}
 	}
-	if err := os.WriteFile(p.path(file+".ext"), []byte(extensions+"subjectKeyIdentifier=hash\n"+w.extensions+"\n"), 0o600); err != nil {
+	if err := os.WriteFile(p.path(file+".ext"), []byte(extensions+"subjectKeyIdentifier=hash\n"+w.extensions+"\n"),
+		0o600); err != nil {
 		p.t.Fatal(err)
 	}
 	p.openssl("req", "-new", "-key", w.own+".key", "-subj", "/CN="+w.name, "-out", file+".csr")
@@ -88,7 +89,8 @@ func (p pki) make(file, signer string, authority bool, w wish) {
 	if w.digest == "" {
 		w.digest = "sha256"
 	}
-	args := []string{"x509", "-req", "-in", file + ".csr", "-out", file + ".pem", "-days", w.days, "-extfile", file + ".ext", "-" + w.digest}
+	args := []string{"x509", "-req", "-in", file + ".csr", "-out", file + ".pem", "-days", w.days, "-extfile", file +
+		".ext", "-" + w.digest}
 	if w.serial != "" {
 		args = append(args, "-set_serial", w.serial)
 	} else {
@@ -164,7 +166,8 @@ func TestBadCertificates(t *testing.T) {
 	for group, file := range map[string]string{"main": "root", "old": "old-root", "short": "short", "named": "named"} {
 		f.must("group", "create", group, "--x509", p.path(file+".pem"))
 	}
-	if _, problems, code := f.run("group", "create", "small", "--x509", p.path("small.pem")); code == 0 || !strings.Contains(problems, "an RSA key of 1024 bits") {
+	if _, problems, code := f.run("group", "create", "small", "--x509", p.path("small.pem")); code == 0 ||
+		!strings.Contains(problems, "an RSA key of 1024 bits") {
 		t.Errorf("a group with a small key: exit code %d, %s", code, problems)
 	}
 	f.must("authority", "create", "waiting", "--file", p.path("unverified.pem"), "--trust")
@@ -191,24 +194,35 @@ func TestBadCertificates(t *testing.T) {
 		{id: "good-root-too", signer: "low", send: []string{"low", "middle", "root"}},
 		{id: "wrong-order", signer: "low", send: []string{"root", "middle", "low"}},
 		{id: "negative-serial", signer: "root", leaf: wish{serial: "-42"}},
-		{id: "missing-intermediate", signer: "low", send: []string{"low"}, check: "enrollment", says: "CN=low, signed by CN=middle, which was not sent"},
+		{id: "missing-intermediate", signer: "low", send: []string{"low"}, check: "enrollment",
+			says: "CN=low, signed by CN=middle, which was not sent"},
 		{id: "no-chain-at-all", signer: "middle", check: "enrollment", says: "sent its own certificate alone"},
 		{id: "no-group", signer: "unused", check: "enrollment", says: "CN=unused, which no group names", ca: "-"},
-		{id: "wrong-authority", signer: "stranger", send: []string{"stranger"}, check: "enrollment", says: "leads to the root CN=stranger"},
+		{id: "wrong-authority", signer: "stranger", send: []string{"stranger"}, check: "enrollment",
+			says: "leads to the root CN=stranger"},
 		{id: "authority-made-anew", signer: "root-again", check: "chain", says: "recreated under the same name"},
-		{id: "unverified-authority", signer: "unverified", check: "certificate authority", says: "was replaced and is not verified", ca: "-"},
+		{id: "unverified-authority", signer: "unverified", check: "certificate authority",
+			says: "was replaced and is not verified", ca: "-"},
 		{id: "expired-leaf", signer: "root", leaf: wish{days: "-1"}, check: "validity", says: "Make a new certificate"},
-		{id: "expired-intermediate", signer: "old-middle", send: []string{"old-middle"}, check: "chain", says: "CN=old-middle, valid from"},
+		{id: "expired-intermediate", signer: "old-middle", send: []string{"old-middle"}, check: "chain",
+			says: "CN=old-middle, valid from"},
 		{id: "expired-root", signer: "old-root", check: "chain", says: "CN=old-root, valid from", ca: "old-root"},
-		{id: "leaf-as-authority", signer: "device-as-ca", send: []string{"device-as-ca"}, check: "chain", says: "CN=device-as-ca signs others and is not an authority"},
+		{id: "leaf-as-authority", signer: "device-as-ca", send: []string{"device-as-ca"}, check: "chain",
+			says: "CN=device-as-ca signs others and is not an authority"},
 		{id: "no-ca-flag", signer: "no-ca", send: []string{"no-ca"}, check: "chain", says: "basicConstraints=CA:TRUE"},
-		{id: "path-length", signer: "below-short", send: []string{"below-short"}, check: "chain", says: "pathlen", ca: "short"},
-		{id: "name-constraint", signer: "named", leaf: wish{extensions: "subjectAltName=DNS:device.fabrikam.example"}, check: "chain", says: "name constraints", ca: "named"},
-		{id: "sha1", signer: "weak-middle", leaf: wish{digest: "sha1"}, send: []string{"weak-middle"}, check: "chain", says: "SHA-1"},
+		{id: "path-length", signer: "below-short", send: []string{"below-short"}, check: "chain", says: "pathlen",
+			ca: "short"},
+		{id: "name-constraint", signer: "named", leaf: wish{extensions: "subjectAltName=DNS:device.fabrikam.example"},
+			check: "chain", says: "name constraints", ca: "named"},
+		{id: "sha1", signer: "weak-middle", leaf: wish{digest: "sha1"}, send: []string{"weak-middle"}, check: "chain",
+			says: "SHA-1"},
 		{id: "tiny-key", signer: "root", leaf: wish{rsa: "1024"}, check: "key size", says: "1024 bits"},
-		{id: "tiny-authority", signer: "tiny-middle", send: []string{"tiny-middle"}, check: "key size", says: "CN=tiny-middle has an RSA key of 1024 bits"},
-		{id: "absurdly-long", signer: long[0], send: long, check: "client certificate", says: "18 certificates", ca: "--"},
-		{id: "another-name", signer: "root", leaf: wish{name: "someone-else"}, check: "common name", says: "someone-else"},
+		{id: "tiny-authority", signer: "tiny-middle", send: []string{"tiny-middle"}, check: "key size",
+			says: "CN=tiny-middle has an RSA key of 1024 bits"},
+		{id: "absurdly-long", signer: long[0], send: long, check: "client certificate", says: "18 certificates",
+			ca: "--"},
+		{id: "another-name", signer: "root", leaf: wish{name: "someone-else"}, check: "common name",
+			says: "someone-else"},
 	} {
 		t.Run(c.id, func(t *testing.T) {
 			p, f := pki{t, p.folder}, &files{t, f.server, f.data, f.folder}
@@ -217,12 +231,14 @@ func TestBadCertificates(t *testing.T) {
 			}
 			p.leaf(c.id, c.signer, c.leaf)
 			certificate, text := p.chain(append([]string{c.id}, c.send...)...)
-			_, err := device.Provision(within(t, 30*time.Second), device.ProvisioningOptions{Host: f.server.mqttHost("localhost"), IDScope: f.server.info.IDScope,
-				RegistrationID: c.id, Certificate: &certificate, RootCAs: f.server.roots})
+			_, err := device.Provision(within(t, 30*time.Second),
+				device.ProvisioningOptions{Host: f.server.mqttHost("localhost"), IDScope: f.server.info.IDScope,
+					RegistrationID: c.id, Certificate: &certificate, RootCAs: f.server.roots})
 			if c.check == "" && err != nil || c.check != "" && !errors.Is(err, fault.UnauthorizedAccess) {
 				t.Fatalf("answered %v", err)
 			}
-			attempts, err := f.server.provisioning.Attempts(within(t, time.Minute), attempts.Filter{RegistrationID: c.id, Max: 1})
+			attempts, err := f.server.provisioning.Attempts(within(t, time.Minute),
+				attempts.Filter{RegistrationID: c.id, Max: 1})
 			if err != nil || len(attempts) != 1 {
 				t.Fatalf("%d attempts, error %v", len(attempts), err)
 			}
@@ -236,7 +252,8 @@ func TestBadCertificates(t *testing.T) {
 			}
 			var again explained
 			output, problems, code := f.run("explain", saved, "-o", "json")
-			if err := json.Unmarshal([]byte(output), &again); err != nil || code != 0 || !again.SameAs || again.Again.Admitted != (c.check == "") {
+			if err := json.Unmarshal([]byte(output), &again); err != nil || code != 0 || !again.SameAs ||
+				again.Again.Admitted != (c.check == "") {
 				t.Errorf("berth explain: exit code %d, %s%s, error %v", code, output, problems, err)
 			}
 			failedAs(t, "berth explain says", again.Again.Checks, c.check, c.says)
@@ -248,13 +265,16 @@ func TestBadCertificates(t *testing.T) {
 			if c.ca == "" {
 				c.ca = "root"
 			}
-			for how, args := range map[string][]string{"by itself": {"--ca", p.path(c.ca + ".pem")}, "by the server": nil} {
+			for how, args := range map[string][]string{"by itself": {"--ca", p.path(c.ca + ".pem")},
+				"by the server": nil} {
 				if c.ca == "-" && how == "by itself" || c.ca == "--" {
 					continue // what the server alone knows; and a file of so many is refused at once
 				}
 				var decision provisioning.Decision
-				output, problems, code := f.run(append([]string{"cert", "check", chain, "--registration-id", c.id, "-o", "json"}, args...)...)
-				if err := json.Unmarshal([]byte(output), &decision); err != nil || (code != 0) != (c.check != "") || decision.Admitted != (c.check == "") {
+				output, problems, code := f.run(append([]string{"cert", "check", chain, "--registration-id", c.id, "-o",
+					"json"}, args...)...)
+				if err := json.Unmarshal([]byte(output), &decision); err != nil || (code != 0) != (c.check != "") ||
+					decision.Admitted != (c.check == "") {
 					t.Errorf("berth cert check %s: exit code %d, %s%s, error %v", how, code, output, problems, err)
 				}
 				failedAs(t, "berth cert check "+how+" says", decision.Checks, c.check, c.says)
@@ -311,11 +331,13 @@ func TestBadTokens(t *testing.T) {
 	t.Parallel()
 	f := newFiles(t, buildBinary(t))
 	var group enroll.Group
-	if err := json.Unmarshal([]byte(f.must("group", "create", "meters", "--symmetric", "--keys", "-o", "json")), &group); err != nil {
+	if err := json.Unmarshal([]byte(f.must("group", "create", "meters", "--symmetric", "--keys", "-o", "json")),
+		&group); err != nil {
 		t.Fatal(err)
 	}
 	var single enroll.Enrollment
-	if err := json.Unmarshal([]byte(f.must("enrollment", "create", "single", "--symmetric", "--keys", "--initial-twin", `{"tags":{"wifi":"open sesame"}}`, "-o", "json")), &single); err != nil {
+	if err := json.Unmarshal([]byte(f.must("enrollment", "create", "single", "--symmetric", "--keys", "--initial-twin",
+		`{"tags":{"wifi":"open sesame"}}`, "-o", "json")), &single); err != nil {
 		t.Fatal(err)
 	}
 	keys := group.Attestation.SymmetricKey
@@ -327,25 +349,36 @@ func TestBadTokens(t *testing.T) {
 		expiry                     time.Time
 		check, says                string
 	}{
-		{"single", scope + "/registrations/single", "registration", single.Attestation.SymmetricKey.PrimaryKey, hour, "", ""},
-		{"single", scope + "/registrations/single", "registration", single.Attestation.SymmetricKey.SecondaryKey, hour, "", ""},
+		{"single", scope + "/registrations/single", "registration", single.Attestation.SymmetricKey.PrimaryKey, hour,
+			"", ""},
+		{"single", scope + "/registrations/single", "registration", single.Attestation.SymmetricKey.SecondaryKey, hour,
+			"", ""},
 		{"meter", scope + "/registrations/meter", "registration", derived("meter"), hour, "", ""},
-		{"meter", scope + "/registrations/meter", "registration", attest.DeriveKey(keys.SecondaryKey, "meter"), hour, "", ""},
-		{"key-of-another", scope + "/registrations/key-of-another", "registration", derived("meter"), hour, "enrollment", "exactly this registration id"},
-		{"group-key-itself", scope + "/registrations/group-key-itself", "registration", keys.PrimaryKey, hour, "enrollment", "berth group device-key"},
-		{"replayed", scope + "/registrations/replayed", "registration", derived("replayed"), time.Now().Add(-time.Hour), "token expiry", "new token"},
-		{"token-of-another", scope + "/registrations/meter", "registration", derived("meter"), hour, "token resource", "another ID scope or registration id"},
-		{"token-of-a-hub", "127.0.0.1/devices/token-of-a-hub", "", derived("token-of-a-hub"), hour, "token resource", "or for a hub"},
-		{"token-of-a-policy", scope + "/registrations/token-of-a-policy", "provisioningserviceowner", derived("token-of-a-policy"), hour, "token key name", "back ends"},
-		{"single", scope + "/registrations/single", "registration", derived("single"), hour, "token signature", "made with another key"},
+		{"meter", scope + "/registrations/meter", "registration", attest.DeriveKey(keys.SecondaryKey, "meter"), hour,
+			"", ""},
+		{"key-of-another", scope + "/registrations/key-of-another", "registration", derived("meter"), hour,
+			"enrollment", "exactly this registration id"},
+		{"group-key-itself", scope + "/registrations/group-key-itself", "registration", keys.PrimaryKey, hour,
+			"enrollment", "berth group device-key"},
+		{"replayed", scope + "/registrations/replayed", "registration", derived("replayed"), time.Now().Add(-time.Hour),
+			"token expiry", "new token"},
+		{"token-of-another", scope + "/registrations/meter", "registration", derived("meter"), hour, "token resource",
+			"another ID scope or registration id"},
+		{"token-of-a-hub", "127.0.0.1/devices/token-of-a-hub", "", derived("token-of-a-hub"), hour, "token resource",
+			"or for a hub"},
+		{"token-of-a-policy", scope + "/registrations/token-of-a-policy", "provisioningserviceowner",
+			derived("token-of-a-policy"), hour, "token key name", "back ends"},
+		{"single", scope + "/registrations/single", "registration", derived("single"), hour, "token signature",
+			"made with another key"},
 	} {
 		t.Run(c.id, func(t *testing.T) {
 			token, err := credential.NewToken(c.resource, c.keyName, c.key, c.expiry)
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, err = device.Provision(within(t, 30*time.Second), device.ProvisioningOptions{Host: f.server.mqttHost("localhost"), IDScope: scope,
-				RegistrationID: c.id, Token: token, RootCAs: f.server.roots})
+			_, err = device.Provision(within(t, 30*time.Second),
+				device.ProvisioningOptions{Host: f.server.mqttHost("localhost"), IDScope: scope,
+					RegistrationID: c.id, Token: token, RootCAs: f.server.roots})
 			if c.check == "" && err != nil || c.check != "" && !errors.Is(err, fault.UnauthorizedAccess) {
 				t.Fatalf("answered %v", err)
 			}
@@ -355,7 +388,8 @@ func TestBadTokens(t *testing.T) {
 			content, err := os.ReadFile(saved)
 			_, signature, _ := strings.Cut(token, "sig=")
 			signature, _, _ = strings.Cut(signature, "&")
-			if err != nil || strings.Contains(string(content), signature) || strings.Contains(string(content), c.key) || strings.Contains(string(content), "sesame") {
+			if err != nil || strings.Contains(string(content), signature) || strings.Contains(string(content), c.key) ||
+				strings.Contains(string(content), "sesame") {
 				t.Errorf("the saved attempt holds a secret: %s, error %v", content, err)
 			}
 			var attempt attest.Attempt
@@ -365,7 +399,8 @@ func TestBadTokens(t *testing.T) {
 			failedAs(t, "the operator sees", attempt.Checks, c.check, c.says)
 			var again explained
 			output, problems, code := f.run("explain", saved, "-o", "json")
-			if err := json.Unmarshal([]byte(output), &again); err != nil || code != 0 || !again.SameAs || again.Again.Admitted != (c.check == "") {
+			if err := json.Unmarshal([]byte(output), &again); err != nil || code != 0 || !again.SameAs ||
+				again.Again.Admitted != (c.check == "") {
 				t.Errorf("berth explain: exit code %d, %s%s, error %v", code, output, problems, err)
 			}
 		})

@@ -69,14 +69,18 @@ func TestExchange(t *testing.T) {
 	t.Parallel()
 	binary := buildBinary(t)
 	from := newFiles(t, binary)
-	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "x509", KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
+	certificate, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: "x509",
+		KeyType: credential.EC256, NotBefore: time.Now(), Validity: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
 	file := from.write("device.pem", string(certificate))
-	from.must("enrollment", "create", "x509", "--x509", file, "--device-id", "another", "--hub", "berth", "--initial-twin", `{"tags":{"say":"\"hello\", world\n"}}`)
-	from.must("enrollment", "create", "keyed", "--symmetric", "--edge-enabled", "--reprovision-policy", "never", "--credential-policy", "default", "--parent", "gateway")
-	from.must("enrollment", "create", "disabled", "--symmetric", "--provisioning-status", "disabled", "--allocation-policy", "geoLatency", "--webhook", "")
+	from.must("enrollment", "create", "x509", "--x509", file, "--device-id", "another", "--hub", "berth",
+		"--initial-twin", `{"tags":{"say":"\"hello\", world\n"}}`)
+	from.must("enrollment", "create", "keyed", "--symmetric", "--edge-enabled", "--reprovision-policy", "never",
+		"--credential-policy", "default", "--parent", "gateway")
+	from.must("enrollment", "create", "disabled", "--symmetric", "--provisioning-status", "disabled",
+		"--allocation-policy", "geoLatency", "--webhook", "")
 	var bulk strings.Builder
 	many := exchangeRows
 	bulk.WriteString("registrationId,attestation,primaryThumbprint\r\n")
@@ -84,12 +88,15 @@ func TestExchange(t *testing.T) {
 		fmt.Fprintf(&bulk, "row-%06d,x509,%064X\r\n", i, i+1)
 	}
 	began := time.Now()
-	if out := from.must("enrollment", "import", from.write("many.csv", "\xef\xbb\xbf"+bulk.String())); !strings.Contains(out, fmt.Sprintf("%d imported, 0 failed", many)) {
+	if out := from.must("enrollment", "import",
+		from.write("many.csv", "\xef\xbb\xbf"+bulk.String())); !strings.Contains(out,
+		fmt.Sprintf("%d imported, 0 failed", many)) {
 		t.Fatalf("the import says %s", out)
 	}
 	t.Logf("%d rows imported in %s", many, time.Since(began))
 	// What was changed before all these rows is found in the audit.
-	if out := from.must("audit", "--id", "KEYED"); !strings.Contains(out, "policy provisioningserviceowner") || !strings.Contains(out, "127.0.0.1:") || !strings.Contains(out, "created") || strings.Count(out, "\n") != 2 {
+	if out := from.must("audit", "--id", "KEYED"); !strings.Contains(out, "policy provisioningserviceowner") ||
+		!strings.Contains(out, "127.0.0.1:") || !strings.Contains(out, "created") || strings.Count(out, "\n") != 2 {
 		t.Errorf("the audit of an earlier enrollment is\n%s", out)
 	}
 	// They were sent in bulk, and each bulk has one entry, which is found by its rows.
@@ -98,7 +105,8 @@ func TestExchange(t *testing.T) {
 	if n := strings.Count(out, `"action"`); n < least || n > least+20 {
 		t.Errorf("%d rows have %d entries in the audit", many, n)
 	}
-	if out := from.must("audit", "--id", "ROW-000123"); !strings.Contains(out, "100 done, 0 failed: berth audit items ") {
+	if out := from.must("audit", "--id", "ROW-000123"); !strings.Contains(out,
+		"100 done, 0 failed: berth audit items ") {
 		t.Errorf("the audit of a row is\n%s", out)
 	}
 	for _, format := range []string{"json", "csv"} {
@@ -124,7 +132,9 @@ func TestExchange(t *testing.T) {
 			for _, id := range []string{"x509", "keyed", "disabled", "row-000000", fmt.Sprintf("row-%06d", many-1)} {
 				want, got := from.enrollment(id), to.enrollment(id)
 				for _, e := range []*enroll.Enrollment{&want, &got} {
-					e.ETag, e.CreatedDateTimeUTC, e.LastUpdatedDateTimeUTC = "", provisioning.Time{}, provisioning.Time{}
+					e.ETag = ""
+					e.CreatedDateTimeUTC = provisioning.Time{}
+					e.LastUpdatedDateTimeUTC = provisioning.Time{}
 					if x := e.Attestation.X509; x != nil && format == "csv" {
 						x.ClientCertificates.Primary.Info = &credential.X509CertificateInfo{SHA256Thumbprint: x.ClientCertificates.Primary.Info.SHA256Thumbprint}
 					}
@@ -145,7 +155,8 @@ func TestExchange(t *testing.T) {
 			}
 		})
 	}
-	if without := from.must("enrollment", "export", "--format", "csv", "--prefix", "keyed"); strings.Count(without, "\n") != 2 || strings.Contains(without, "==") {
+	if without := from.must("enrollment", "export", "--format", "csv", "--prefix", "keyed"); strings.Count(without,
+		"\n") != 2 || strings.Contains(without, "==") {
 		t.Errorf("without --keys it is %s", without)
 	}
 }
@@ -180,21 +191,36 @@ func TestImportOfBadRows(t *testing.T) {
 		says                []string
 	}{
 		{"bad rows", "bad.csv", "registrationId,primaryThumbprint,iotEdge,initialTwin,reprovisionPolicy\n" +
-			"good-1," + good + ",true,,\nno space," + good + ",,,\nbad-1,xyz,,,\nbad-2," + good + ",maybe,,\nbad-3," + good + ",,{,\nbad-4," + good + ",,,often\n\"good-2\",\"" + good + "\",,\"{\"\"tags\"\":{\"\"a\"\":1}}\",never\ngood-1," + good + ",,,\n" +
-			"long," + good + ",,,,,,\n", nil, 2, 7, []string{"line 3", "character", "line 4, bad-1", "sha256Thumbprint", "line 5", "iotEdge", "line 6", "initialTwin", "line 7", "reprovisionPolicy", "line 9", "already", "line 10", "8 fields"}},
-		{"objects one after the other", "some.jsonl", `{"registrationId":"line-1","attestation":{"type":"symmetricKey"}}` + "\n" + `{"registrationId":7}` + "\n" + `{"registrationId":"line-2"}`, nil, 1, 2, []string{"line 2", "the form of the service API", "line 3, line-2: attestation.type"}},
-		{"update of what is not there", "update.json", `[{"registrationId":"line-1","attestation":{"type":"symmetricKey"}},{"registrationId":"line-9","attestation":{"type":"symmetricKey"}}]`, []string{"--mode", "update"}, 1, 1, []string{"line 1, line-9"}},
-		{"upsert", "upsert.json", `[{"registrationId":"line-1","provisioningStatus":"disabled","attestation":{"type":"symmetricKey"}},{"registrationId":"line-9","attestation":{"type":"symmetricKey"}}]`, []string{"--mode", "upsert"}, 2, 0, nil},
-		{"only to see", "dry.json", `[{"registrationId":"line-10","attestation":{"type":"symmetricKey"}}]`, []string{"--dry-run"}, 1, 0, nil},
-		{"only to see what is wrong", "dry.csv", "registrationId,attestation,primaryKey\nline-10,symmetricKey,\nline 11,symmetricKey,\nline-12,symmetricKey,short\nline-13,,\nline-14,magic,\n", []string{"--dry-run"}, 1, 4,
-			[]string{"line 3, line 11", "line 4, line-12: The primary key is not base64", "line 5, line-13: attestation.x509.clientCertificates.primary", "line 6, line-14: attestation.type"}},
+			"good-1," + good + ",true,,\nno space," + good + ",,,\nbad-1,xyz,,,\nbad-2," + good + ",maybe,,\nbad-3," +
+			good + ",,{,\nbad-4," + good + ",,,often\n\"good-2\",\"" + good +
+			"\",,\"{\"\"tags\"\":{\"\"a\"\":1}}\",never\ngood-1," + good + ",,,\n" +
+			"long," + good + ",,,,,,\n", nil, 2, 7,
+			[]string{"line 3", "character", "line 4, bad-1", "sha256Thumbprint", "line 5", "iotEdge", "line 6",
+				"initialTwin", "line 7", "reprovisionPolicy", "line 9", "already", "line 10", "8 fields"}},
+		{"objects one after the other", "some.jsonl",
+			`{"registrationId":"line-1","attestation":{"type":"symmetricKey"}}` + "\n" + `{"registrationId":7}` + "\n" +
+				`{"registrationId":"line-2"}`, nil, 1, 2,
+			[]string{"line 2", "the form of the service API", "line 3, line-2: attestation.type"}},
+		{"update of what is not there", "update.json",
+			`[{"registrationId":"line-1","attestation":{"type":"symmetricKey"}},{"registrationId":"line-9","attestation":{"type":"symmetricKey"}}]`, []string{"--mode", "update"}, 1, 1, []string{"line 1, line-9"}},
+		{"upsert", "upsert.json",
+			`[{"registrationId":"line-1","provisioningStatus":"disabled","attestation":{"type":"symmetricKey"}},{"registrationId":"line-9","attestation":{"type":"symmetricKey"}}]`, []string{"--mode", "upsert"}, 2, 0, nil},
+		{"only to see", "dry.json", `[{"registrationId":"line-10","attestation":{"type":"symmetricKey"}}]`,
+			[]string{"--dry-run"}, 1, 0, nil},
+		{"only to see what is wrong", "dry.csv",
+			"registrationId,attestation,primaryKey\nline-10,symmetricKey,\nline 11,symmetricKey,\nline-12,symmetricKey,short\nline-13,,\nline-14,magic,\n", []string{"--dry-run"}, 1, 4,
+			[]string{"line 3, line 11", "line 4, line-12: The primary key is not base64",
+				"line 5, line-13: attestation.x509.clientCertificates.primary", "line 6, line-14: attestation.type"}},
 		{"nothing", "nothing.json", "[]", nil, 0, 0, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			output, problems, code := f.run(append([]string{"enrollment", "import", f.write(c.file, c.content), "-o", "json"}, c.args...)...)
+			output, problems, code := f.run(append([]string{"enrollment", "import", f.write(c.file, c.content), "-o",
+				"json"}, c.args...)...)
 			var result struct{ Done, Failed int }
-			if err := json.Unmarshal([]byte(output), &result); err != nil || result.Done != c.done || result.Failed != c.failed || (code != 0) != (c.failed > 0) {
-				t.Errorf("it says %s, exit code %d, error %v; want %d done, %d failed\n%s", output, code, err, c.done, c.failed, problems)
+			if err := json.Unmarshal([]byte(output), &result); err != nil || result.Done != c.done ||
+				result.Failed != c.failed || (code != 0) != (c.failed > 0) {
+				t.Errorf("it says %s, exit code %d, error %v; want %d done, %d failed\n%s", output, code, err, c.done,
+					c.failed, problems)
 			}
 			for _, says := range c.says {
 				if !strings.Contains(problems, says) {
@@ -246,10 +272,12 @@ func TestExchangeOfGroups(t *testing.T) {
 		}
 		certificates = append(certificates, from.write(name+".pem", string(certificate)))
 	}
-	from.must("group", "create", "factory", "--x509", certificates[0], "--x509-secondary", certificates[1], "--initial-twin", `{"tags":{"plant":"Lyon"}}`)
+	from.must("group", "create", "factory", "--x509", certificates[0], "--x509-secondary", certificates[1],
+		"--initial-twin", `{"tags":{"plant":"Lyon"}}`)
 	from.must("group", "create", "meters", "--symmetric", "--provisioning-status", "disabled")
 	exported := filepath.Join(from.folder, "groups.json")
-	if _, problems, code := from.run("group", "export", exported); code != 0 || !strings.Contains(problems, "the keys of 1 are not in it") {
+	if _, problems, code := from.run("group", "export", exported); code != 0 ||
+		!strings.Contains(problems, "the keys of 1 are not in it") {
 		t.Errorf("without --keys: exit code %d, %s", code, problems)
 	}
 	if _, problems, code := from.run("group", "export", exported, "--keys"); code != 0 || problems != "" {
@@ -258,7 +286,8 @@ func TestExchangeOfGroups(t *testing.T) {
 	if out := to.must("group", "import", exported); !strings.Contains(out, "2 imported, 0 failed") {
 		t.Errorf("the import says %s", out)
 	}
-	if _, problems, code := to.run("group", "import", exported); code != 1 || !strings.Contains(problems, "line 3, meters: ") || !strings.Contains(problems, "--mode upsert") {
+	if _, problems, code := to.run("group", "import", exported); code != 1 ||
+		!strings.Contains(problems, "line 3, meters: ") || !strings.Contains(problems, "--mode upsert") {
 		t.Errorf("a second import: exit code %d, %s", code, problems)
 	}
 	to.must("group", "import", exported, "--mode", "upsert")
@@ -269,19 +298,26 @@ func TestExchangeOfGroups(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if group.Attestation, err = f.server.provisioning.GroupAttestationMechanism(within(t, time.Minute), id); err != nil {
+			if group.Attestation, err = f.server.provisioning.GroupAttestationMechanism(within(t, time.Minute),
+				id); err != nil {
 				t.Fatal(err)
 			}
-			group.ETag, group.CreatedDateTimeUTC, group.LastUpdatedDateTimeUTC = "", provisioning.Time{}, provisioning.Time{}
+			group.ETag = ""
+			group.CreatedDateTimeUTC = provisioning.Time{}
+			group.LastUpdatedDateTimeUTC = provisioning.Time{}
 			shown[i] = cli.CompactJSON(group)
 		}
 		if shown[0] != shown[1] {
 			t.Errorf("%s was\n%s\nand is\n%s", id, shown[0], shown[1])
 		}
 	}
-	bad := to.write("bad.jsonl", `{"enrollmentGroupId":"a b","attestation":{"type":"symmetricKey"}}`+"\n"+`{"enrollmentGroupId":"chip","attestation":{"type":"tpm"}}`+"\n{\n"+`{"enrollmentGroupId":"good","attestation":{"type":"symmetricKey"}}`)
-	if output, problems, code := to.run("group", "import", bad, "-o", "json"); code != 1 || !strings.Contains(output, `"done": 1`) || !strings.Contains(output, `"failed": 3`) ||
-		!strings.Contains(problems, "line 1, a b: ") || !strings.Contains(problems, "line 2, chip: ") || !strings.Contains(problems, "line 3, -: It is not JSON") {
+	bad := to.write("bad.jsonl", `{"enrollmentGroupId":"a b","attestation":{"type":"symmetricKey"}}`+"\n"+
+		`{"enrollmentGroupId":"chip","attestation":{"type":"tpm"}}`+"\n{\n"+
+		`{"enrollmentGroupId":"good","attestation":{"type":"symmetricKey"}}`)
+	if output, problems, code := to.run("group", "import", bad, "-o", "json"); code != 1 ||
+		!strings.Contains(output, `"done": 1`) || !strings.Contains(output, `"failed": 3`) ||
+		!strings.Contains(problems, "line 1, a b: ") || !strings.Contains(problems, "line 2, chip: ") ||
+		!strings.Contains(problems, "line 3, -: It is not JSON") {
 		t.Errorf("bad groups: exit code %d, %s%s", code, output, problems)
 	}
 }
@@ -291,14 +327,16 @@ func TestExchangeOfGroups(t *testing.T) {
 func TestImportWithinLimits(t *testing.T) {
 	t.Parallel()
 	data := t.TempDir()
-	f := &files{t, startProcess(t, buildBinary(t), data, "--fidelity", "azure", "--operations-per-minute", "600"), data, t.TempDir()}
+	f := &files{t, startProcess(t, buildBinary(t), data, "--fidelity", "azure", "--operations-per-minute", "600"), data,
+		t.TempDir()}
 	const many = 6_200 // more than the 600 operations that may be done at once
 	var rows strings.Builder
 	rows.WriteString("registrationId,attestation\n")
 	for i := range many {
 		fmt.Fprintf(&rows, "row-%05d,symmetricKey\n", i)
 	}
-	if out := f.must("enrollment", "import", f.write("many.csv", rows.String())); !strings.Contains(out, "6200 imported, 0 failed") {
+	if out := f.must("enrollment", "import", f.write("many.csv", rows.String())); !strings.Contains(out,
+		"6200 imported, 0 failed") {
 		t.Errorf("the import says %s", out)
 	}
 }

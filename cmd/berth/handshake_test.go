@@ -35,7 +35,8 @@ func TestHandshakesThatFail(t *testing.T) {
 	for _, protocol := range []string{"mqtt", "https"} {
 		t.Run(protocol, func(t *testing.T) {
 			server := startProcess(t, buildBinary(t), t.TempDir())
-			address := cli.Loopback(map[string]int{"mqtt": server.info.Ports.MQTT, "https": server.info.Ports.HTTPS}[protocol])
+			address := cli.Loopback(map[string]int{"mqtt": server.info.Ports.MQTT,
+				"https": server.info.Ports.HTTPS}[protocol])
 			trusting := func(change func(*tls.Config)) *tls.Config {
 				config := &tls.Config{ServerName: "localhost", RootCAs: server.roots}
 				change(config)
@@ -43,7 +44,10 @@ func TestHandshakesThatFail(t *testing.T) {
 			}
 			shows := func(certificate tls.Certificate) *tls.Config {
 				return trusting(func(c *tls.Config) {
-					c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return &certificate, nil }
+					c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate,
+						error) {
+						return &certificate, nil
+					}
 				})
 			}
 			handshake := func(config *tls.Config) {
@@ -83,41 +87,50 @@ func TestHandshakesThatFail(t *testing.T) {
 				name, id, saw, advice string
 				config                *tls.Config
 			}{
-				{"another's key", "pump", "CN=pump did not make", "private key that belongs to its certificate", shows(tls.Certificate{Certificate: good.Certificate, PrivateKey: other.PrivateKey})},
-				{"another's key with TLS 1.2", "pump", "CN=pump did not make", "private key that belongs to its certificate",
-					trusting(func(c *tls.Config) {
+				{"another's key", "pump", "CN=pump did not make", "private key that belongs to its certificate",
+					shows(tls.Certificate{Certificate: good.Certificate, PrivateKey: other.PrivateKey})},
+				{"another's key with TLS 1.2", "pump", "CN=pump did not make",
+					"private key that belongs to its certificate", trusting(func(c *tls.Config) {
 						c.MaxVersion = tls.VersionTLS12
 						c.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
 							return &tls.Certificate{Certificate: good.Certificate, PrivateKey: other.PrivateKey}, nil
 						}
 					})},
-				{"no certificate", "", "can't be read", "Make a new certificate", shows(tls.Certificate{Certificate: [][]byte{[]byte("hello")}, PrivateKey: other.PrivateKey})},
+				{"no certificate", "", "can't be read", "Make a new certificate",
+					shows(tls.Certificate{Certificate: [][]byte{[]byte("hello")}, PrivateKey: other.PrivateKey})},
 				{"a curve that is not taken", "", "can't verify signatures of", "another kind of key", shows(koblitz)},
-				{"a kind of key that is not taken", "ed448", "CN=ed448 has a key of the kind Ed448", "another kind of key", shows(ed448)},
-				{"TLS 1.1", "", "before 1.2", "TLS 1.2", trusting(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })},
-				{"without trust", "", "refuses the server's certificate", "berth info --trust", trusting(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() })},
+				{"a kind of key that is not taken", "ed448", "CN=ed448 has a key of the kind Ed448",
+					"another kind of key", shows(ed448)},
+				{"TLS 1.1", "", "before 1.2", "TLS 1.2",
+					trusting(func(c *tls.Config) { c.MinVersion, c.MaxVersion = tls.VersionTLS10, tls.VersionTLS11 })},
+				{"without trust", "", "refuses the server's certificate", "berth info --trust",
+					trusting(func(c *tls.Config) { c.RootCAs = x509.NewCertPool() })},
 			} {
 				handshake(c.config)
 				kept++
 				found := more(kept)
 				check, _ := found[0].Checks.Failed()
-				if last := found[0]; last.RegistrationID != c.id || last.Outcome != attest.Refused || last.Protocol != protocol || check.Name != "TLS handshake" ||
+				if last := found[0]; last.RegistrationID != c.id || last.Outcome != attest.Refused ||
+					last.Protocol != protocol || check.Name != "TLS handshake" ||
 					!strings.Contains(check.Saw, c.saw) || !strings.Contains(check.Advice, c.advice) {
 					t.Errorf("%s: the attempt is %+v", c.name, last)
 				}
 			}
 
 			// OpenSSL says with TLS 1.3 in plain text that it does not trust the server.
-			exec.Command("openssl", "s_client", "-connect", address, "-servername", "localhost", "-verify_return_error", "-CAfile", p.path("other.pem")).Run()
+			exec.Command("openssl", "s_client", "-connect", address, "-servername", "localhost", "-verify_return_error",
+				"-CAfile", p.path("other.pem")).Run()
 			kept++
-			if check, _ := more(kept)[0].Checks.Failed(); !strings.Contains(check.Saw, "goes away when it has the server's certificate") {
+			if check, _ := more(kept)[0].Checks.Failed(); !strings.Contains(check.Saw,
+				"goes away when it has the server's certificate") {
 				t.Errorf("openssl: the check is %+v", check)
 			}
 
 			// A name that the certificate does not have.
 			handshake(trusting(func(c *tls.Config) { c.ServerName = "hub.example.com" }))
 			kept++
-			if check, _ := more(kept)[0].Checks.Failed(); !strings.Contains(check.Saw, `asked for the host "hub.example.com"`) ||
+			if check, _ := more(kept)[0].Checks.Failed(); !strings.Contains(check.Saw,
+				`asked for the host "hub.example.com"`) ||
 				!strings.Contains(check.Advice, "--host") {
 				t.Errorf("another host name: the check is %+v", check)
 			}

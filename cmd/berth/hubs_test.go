@@ -61,7 +61,8 @@ func newFleet(t *testing.T) *fleet {
 	if err := os.WriteFile(file, []byte(f.second.info.Hubs[0].ConnectionString+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	f.run("hub", "link", "@"+file, "--hub-address", f.secondAddress, "--hub-ca-file", f.second.info.CAFile, "--location", "north")
+	f.run("hub", "link", "@"+file, "--hub-address", f.secondAddress, "--hub-ca-file", f.second.info.CAFile,
+		"--location", "north")
 	f.run("hub", "link", "east", "--location", "east")
 	f.run("hub", "link", "berth", "--location", "west")
 
@@ -94,7 +95,8 @@ func (f *fleet) reach() {
 	for _, p := range []*process{f.first, f.second} {
 		p.connect(f.t, map[*process]string{f.first: f.firstData, f.second: f.secondData}[p])
 		for _, info := range p.info.Hubs {
-			client, err := backend.NewHub(info.ConnectionString, backend.Options{RootCAs: p.roots, Address: cli.Loopback(p.info.Ports.HTTPS)})
+			client, err := backend.NewHub(info.ConnectionString,
+				backend.Options{RootCAs: p.roots, Address: cli.Loopback(p.info.Ports.HTTPS)})
 			if err != nil {
 				f.t.Fatal(err)
 			}
@@ -132,8 +134,8 @@ func (f *fleet) weigh(ctx context.Context, weights ...int) {
 func (f *fleet) options(id string) device.ProvisioningOptions {
 	f.starting.Lock()
 	defer f.starting.Unlock()
-	return device.ProvisioningOptions{Host: f.first.mqttHost("localhost"), IDScope: f.first.info.IDScope, RegistrationID: id,
-		SASKey: attest.DeriveKey(f.groupKeys.PrimaryKey, id), RootCAs: f.first.roots}
+	return device.ProvisioningOptions{Host: f.first.mqttHost("localhost"), IDScope: f.first.info.IDScope,
+		RegistrationID: id, SASKey: attest.DeriveKey(f.groupKeys.PrimaryKey, id), RootCAs: f.first.roots}
 }
 
 // register registers a device once.
@@ -225,15 +227,20 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 		want    map[string]bool // hubs that get devices: all of these, and no other
 		reason  string
 	}{
-		{"evenly", []int{1, 1, 1}, func(g *enroll.Group) { g.AllocationPolicy = allocation.Hashed }, map[string]bool{"127.0.0.1": true, "127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
-		{"by weights", []int{0, 1, 1}, func(g *enroll.Group) {}, map[string]bool{"127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
-		{"among chosen hubs", []int{1, 1, 1}, func(g *enroll.Group) { g.Hubs = []string{"127.0.0.1", secondHost} }, map[string]bool{"127.0.0.1": true, secondHost: true}, "evenly weighted, of 2"},
+		{"evenly", []int{1, 1, 1}, func(g *enroll.Group) { g.AllocationPolicy = allocation.Hashed },
+			map[string]bool{"127.0.0.1": true, "127.0.0.2": true, secondHost: true}, "evenly weighted, of 3"},
+		{"by weights", []int{0, 1, 1}, func(g *enroll.Group) {}, map[string]bool{"127.0.0.2": true, secondHost: true},
+			"evenly weighted, of 3"},
+		{"among chosen hubs", []int{1, 1, 1}, func(g *enroll.Group) { g.Hubs = []string{"127.0.0.1", secondHost} },
+			map[string]bool{"127.0.0.1": true, secondHost: true}, "evenly weighted, of 2"},
 		{"static", []int{1, 1, 1}, func(g *enroll.Group) {
 			g.AllocationPolicy, g.Hubs = allocation.Static, []string{"127.0.0.2"}
 		}, map[string]bool{"127.0.0.2": true}, "static, of 1"},
-		{"lowest latency", []int{1, 1, 1}, func(g *enroll.Group) { g.AllocationPolicy = allocation.GeoLatency }, map[string]bool{"127.0.0.2": true}, "lowest latency, 12.5ms, of 3"},
+		{"lowest latency", []int{1, 1, 1}, func(g *enroll.Group) { g.AllocationPolicy = allocation.GeoLatency },
+			map[string]bool{"127.0.0.2": true}, "lowest latency, 12.5ms, of 3"},
 		{"custom", []int{1, 1, 1}, func(g *enroll.Group) {
-			g.AllocationPolicy, g.CustomAllocationDefinition = allocation.Custom, &allocation.CustomDefinition{WebhookURL: webhook.URL}
+			g.AllocationPolicy = allocation.Custom
+			g.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: webhook.URL}
 		}, map[string]bool{secondHost: true}, "as the webhook says, of 3"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -243,7 +250,8 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 			prefix := strings.ReplaceAll(c.name, " ", "-")
 			for _, name := range deviceNames(24) {
 				id := prefix + "-" + name
-				preview, err := f.first.provisioning.PreviewAllocation(ctx, provisioning.PreviewRequest{RegistrationID: id, GroupID: "meters", RemoteAddress: "127.0.0.1"})
+				preview, err := f.first.provisioning.PreviewAllocation(ctx,
+					provisioning.PreviewRequest{RegistrationID: id, GroupID: "meters", RemoteAddress: "127.0.0.1"})
 				if err != nil || preview.Reason != c.reason || preview.Substatus != provisioning.InitialAssignment {
 					t.Fatalf("the preview is %+v, error %v; want %q", preview, err, c.reason)
 				}
@@ -274,11 +282,14 @@ func TestAllocationAmongThreeHubs(t *testing.T) {
 	f.allocate(func(g *enroll.Group) { g.AllocationPolicy = allocation.GeoLatency })
 	for from, want := range map[string]string{"127.9.9.9": "127.0.0.2", "10.1.1.1": secondHost} {
 		var preview provisioning.Preview
-		if err := json.Unmarshal([]byte(f.run("allocate", "traveller", "--dry-run", "--group", "meters", "--from", from, "-o", "json")), &preview); err != nil || preview.HubHostName != want {
-			t.Errorf("from %s it would go to %s (%s), error %v; want %s", from, preview.HubHostName, preview.Reason, err, want)
+		if err := json.Unmarshal([]byte(f.run("allocate", "traveller", "--dry-run", "--group", "meters", "--from", from,
+			"-o", "json")), &preview); err != nil || preview.HubHostName != want {
+			t.Errorf("from %s it would go to %s (%s), error %v; want %s", from, preview.HubHostName, preview.Reason,
+				err, want)
 		}
 	}
-	if out := f.run("allocate", "traveller", "--dry-run", "--group", "meters", "--from", "192.0.2.1"); !strings.Contains(out, "nothing is known of the device's network") {
+	if out := f.run("allocate", "traveller", "--dry-run", "--group", "meters", "--from",
+		"192.0.2.1"); !strings.Contains(out, "nothing is known of the device's network") {
 		t.Errorf("from nowhere: %s", out)
 	}
 }
@@ -305,7 +316,9 @@ func TestMigrationSurvivesCrashes(t *testing.T) {
 	ctx := within(t, 4*time.Minute)
 	for _, id := range ids {
 		state := f.register(id)
-		if _, err := f.hubs[state.AssignedHub].PatchTwin(ctx, id, json.RawMessage(fmt.Sprintf(`{"tags":{"owner":"of %s"},"properties":{"desired":{"n":1}}}`, id)), "*"); err != nil {
+		if _, err := f.hubs[state.AssignedHub].PatchTwin(ctx, id,
+			json.RawMessage(fmt.Sprintf(`{"tags":{"owner":"of %s"},"properties":{"desired":{"n":1}}}`, id)),
+			"*"); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -331,7 +344,8 @@ func TestMigrationSurvivesCrashes(t *testing.T) {
 				if last[id] != "" && last[id] != state.AssignedHub {
 					moved.Add(1)
 					if state.Substatus != "deviceDataMigrated" {
-						t.Errorf("%s moved from %s to %s, and is told %s", id, last[id], state.AssignedHub, state.Substatus)
+						t.Errorf("%s moved from %s to %s, and is told %s", id, last[id], state.AssignedHub,
+							state.Substatus)
 					}
 				}
 				last[id] = state.AssignedHub
@@ -388,14 +402,16 @@ func TestMigrationSurvivesCrashes(t *testing.T) {
 			continue
 		}
 		twin, err := f.hubs[told[id]].Twin(ctx, id)
-		if err != nil || twin.Tags.Get("owner").Text() != "of "+id || twin.Tags.Get("made").Text() != "by the group" || twin.Properties.Desired.Get("n").String() != "1" || twin.Status != "enabled" {
+		if err != nil || twin.Tags.Get("owner").Text() != "of "+id || twin.Tags.Get("made").Text() != "by the group" ||
+			twin.Properties.Desired.Get("n").String() != "1" || twin.Status != "enabled" {
 			t.Errorf("%s: its twin is %+v, error %v", id, twin, err)
 		}
 	}
 	if len(where) != len(ids) {
 		t.Errorf("the hubs have %d devices, of %d that were enrolled", len(where), len(ids))
 	}
-	t.Logf("%d rounds, %d kills, %d moves, %d registrations repeated", rounds, f.kills.Load(), moved.Load(), f.retries.Load())
+	t.Logf("%d rounds, %d kills, %d moves, %d registrations repeated", rounds, f.kills.Load(), moved.Load(),
+		f.retries.Load())
 }
 
 // crash kills one of the processes and starts it again.
@@ -459,12 +475,14 @@ func TestChangingALink(t *testing.T) {
 	f.run("hub", "link", secondHost, "--measure-latency", "--only-by-name")
 	f.run("hub", "link", secondHost, "--weight", "7")
 	link, err := f.first.provisioning.HubLink(within(t, time.Minute), secondHost, false)
-	if err != nil || *link.AllocationWeight != 7 || *link.ApplyAllocationPolicy || !link.MeasureLatency || link.Location != "north" || link.Address != f.secondAddress || link.CACertificates == "" {
+	if err != nil || *link.AllocationWeight != 7 || *link.ApplyAllocationPolicy || !link.MeasureLatency ||
+		link.Location != "north" || link.Address != f.secondAddress || link.CACertificates == "" {
 		t.Errorf("the link is %+v, error %v", link, err)
 	}
 	f.run("hub", "link", secondHost, "--location", "", "--measure-latency=false", "--only-by-name=false")
 	link, err = f.first.provisioning.HubLink(within(t, time.Minute), secondHost, false)
-	if err != nil || *link.AllocationWeight != 7 || !*link.ApplyAllocationPolicy || link.MeasureLatency || link.Location != "" {
+	if err != nil || *link.AllocationWeight != 7 || !*link.ApplyAllocationPolicy || link.MeasureLatency ||
+		link.Location != "" {
 		t.Errorf("afterwards the link is %+v, error %v", link, err)
 	}
 }
@@ -487,12 +505,19 @@ func TestLinksThatAreRefused(t *testing.T) {
 	}{
 		{"no connection string", "connection string", linkedhub.Link{HostName: "hub.example.com"}},
 		{"no dot", "full stop", linkedhub.Link{HostName: "hub"}},
-		{"another host", "is of the hub 127.0.0.9", linkedhub.Link{HostName: "hub.example.com", ConnectionString: good}},
-		{"wrong key", "refuses the connection string", linkedhub.Link{HostName: secondHost, ConnectionString: wrongKey, Address: f.secondAddress, CACertificates: string(roots)}},
-		{"nobody there", "does not answer", linkedhub.Link{HostName: secondHost, ConnectionString: good, Address: "127.0.0.1:1", CACertificates: string(roots)}},
-		{"no certificates", "no certificate in PEM", linkedhub.Link{HostName: secondHost, ConnectionString: good, CACertificates: "hello"}},
+		{"another host", "is of the hub 127.0.0.9",
+			linkedhub.Link{HostName: "hub.example.com", ConnectionString: good}},
+		{"wrong key", "refuses the connection string",
+			linkedhub.Link{HostName: secondHost, ConnectionString: wrongKey, Address: f.secondAddress,
+				CACertificates: string(roots)}},
+		{"nobody there", "does not answer",
+			linkedhub.Link{HostName: secondHost, ConnectionString: good, Address: "127.0.0.1:1",
+				CACertificates: string(roots)}},
+		{"no certificates", "no certificate in PEM",
+			linkedhub.Link{HostName: secondHost, ConnectionString: good, CACertificates: "hello"}},
 		{"too heavy", "allocationWeight", linkedhub.Link{HostName: "127.0.0.2", AllocationWeight: &tooMuch}},
-		{"string for an own hub", "needs no connection string", linkedhub.Link{HostName: "127.0.0.2", ConnectionString: good}},
+		{"string for an own hub", "needs no connection string",
+			linkedhub.Link{HostName: "127.0.0.2", ConnectionString: good}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			if c.name == "wrong key" || c.name == "nobody there" || c.name == "no certificates" {
@@ -507,7 +532,8 @@ func TestLinksThatAreRefused(t *testing.T) {
 			}
 		})
 	}
-	for _, bad := range [][2]string{{"East", ""}, {"", "hub.example.com"}, {"other", "nodot"}, {"other", "127.0.0.1"}, {"east", "hub.example.com"}} {
+	for _, bad := range [][2]string{{"East", ""}, {"", "hub.example.com"}, {"other", "nodot"}, {"other", "127.0.0.1"},
+		{"east", "hub.example.com"}} {
 		if link, err := f.first.provisioning.CreateHub(ctx, bad[0], bad[1]); err == nil {
 			t.Errorf("a hub %q at %q is created: %+v", bad[0], bad[1], link)
 		}

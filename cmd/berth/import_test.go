@@ -133,7 +133,8 @@ func TestImportFromElsewhere(t *testing.T) {
 		t.Errorf("they go to %v by %s and to %q", one.Hubs, one.AllocationPolicy, two.HubHostName)
 	}
 	counts, problems = s.imported("enrollment", "import", file, "--ignore-hubs", "--mode", "upsert")
-	if !strings.HasPrefix(counts, `2+0 exit 0 {"hubs":2,`) || !strings.Contains(problems, "2 come over without the hubs") {
+	if !strings.HasPrefix(counts, `2+0 exit 0 {"hubs":2,`) ||
+		!strings.Contains(problems, "2 come over without the hubs") {
 		t.Errorf("without hubs: %s\n%s", counts, problems)
 	}
 	if one := read[enroll.Enrollment](s, "enrollment", "show", "one"); len(one.Hubs) != 0 ||
@@ -157,7 +158,8 @@ func TestImportOfOtherEncodings(t *testing.T) {
 		"JSON of Windows": {"w.json",
 			"[\n{\"registrationId\":\"w1\",\"attestation\":{\"type\":\"symmetricKey\"},\"initialTwin\":{\"tags\":{\"ort\":\"K\xf6ln\"}}}]", "line 2, w1: It is not UTF-8. Save the file as UTF-8"},
 		"half a pair": {"h.json",
-			`{"registrationId":"w1","attestation":{"type":"symmetricKey"},"initialTwin":{"tags":{"x":"\ud83d"}}}`, "line 1, w1: It has \\ud83d"},
+			`{"registrationId":"w1","attestation":{"type":"symmetricKey"},"initialTwin":{"tags":{"x":"\ud83d"}}}`,
+			"line 1, w1: It has \\ud83d"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			counts, problems := s.imported("enrollment", "import", s.fileOf(c.file, c.content))
@@ -183,12 +185,14 @@ func TestImportOfOtherEncodings(t *testing.T) {
 	// Files of flags likewise.
 	s.run(0, "enrollment", "create", "g2", "--symmetric", "--initial-twin", "@"+s.fileOf("twin.json",
 		"\xef\xbb\xbf{\"tags\":{\"ort\":\"Köln\"}}"))
-	if e := read[enroll.Enrollment](s, "enrollment", "show", "g2"); cli.CompactJSON(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
+	if e := read[enroll.Enrollment](s, "enrollment", "show",
+		"g2"); cli.CompactJSON(e.InitialTwin.Tags) != `{"ort":"Köln"}` {
 		t.Errorf("a twin of a file: %s", cli.CompactJSON(e.InitialTwin))
 	}
 	for _, content := range []string{"{\"tags\":{\"ort\":\"K\xf6ln\"}}", "\xff\xfe{\x00", `{"tags":{"x":"\ude00"}}`} {
-		if _, stderr := s.run(2, "enrollment", "create", "g3", "--symmetric", "--initial-twin", "@"+s.fileOf("twin.json",
-			content)); !strings.Contains(stderr, "--initial-twin") {
+		if _, stderr := s.run(2, "enrollment", "create", "g3", "--symmetric", "--initial-twin", "@"+
+			s.fileOf("twin.json",
+				content)); !strings.Contains(stderr, "--initial-twin") {
 			t.Errorf("%q: %s", content, stderr)
 		}
 	}

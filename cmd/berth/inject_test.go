@@ -16,7 +16,8 @@ func TestInject(t *testing.T) {
 	s.run(0, "cert", "device", "d1", "--key-type", "ec256", "--out", folder)
 	s.run(0, "enrollment", "create", "d1", "--x509", folder+"/d1.pem")
 	t.Setenv("PROVISIONING_IDSCOPE", read[server.Info](s, "info").IDScope)
-	device := []string{"device", "simulate", "--cert", folder + "/d1.pem", "--key", folder + "/d1.key.pem", "--messages", "1"}
+	device := []string{"device", "simulate", "--cert", folder + "/d1.pem", "--key", folder + "/d1.key.pem",
+		"--messages", "1"}
 
 	if stdout, _ := s.run(0, "inject", "list"); !strings.Contains(stdout, "No faults are injected.") {
 		t.Errorf("before: %s", stdout)

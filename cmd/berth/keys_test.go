@@ -74,7 +74,8 @@ func TestKeysWhenAsked(t *testing.T) {
 		}
 	}
 	// Keys that the service makes.
-	if d := read[identity.Device](s, "device", "create", "made", "--keys"); d.Authentication.SymmetricKey.PrimaryKey == nil {
+	if d := read[identity.Device](s, "device", "create", "made",
+		"--keys"); d.Authentication.SymmetricKey.PrimaryKey == nil {
 		t.Errorf("berth device create --keys: %s", cli.CompactJSON(d))
 	}
 	if d := read[identity.Device](s, "device", "show", "made"); d.Authentication.SymmetricKey != (identity.KeyPair{}) {
@@ -87,7 +88,8 @@ func TestKeysWhenAsked(t *testing.T) {
 		"EnrollmentRead")
 	for _, words := range []string{"policy regenerate-key dashboard primary",
 		"policy create other --rights EnrollmentRead", "policy list"} {
-		if stdout, _ := s.run(0, append(strings.Fields(words), "-o", "json")...); strings.Contains(stdout, "primaryKey") ||
+		if stdout, _ := s.run(0, append(strings.Fields(words), "-o", "json")...); strings.Contains(stdout,
+			"primaryKey") ||
 			strings.Contains(stdout, policy.SecondaryKey) {
 			t.Errorf("berth %s: %s", words, stdout)
 		}

@@ -134,7 +134,8 @@ func helpCommand() *cobra.Command {
 			found.InitDefaultVersionFlag()
 			return found.Help()
 		},
-		ValidArgsFunction: func(command *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+		ValidArgsFunction: func(command *cobra.Command, args []string, begun string) ([]string,
+			cobra.ShellCompDirective) {
 			found, rest, err := command.Root().Find(args)
 			if err != nil || len(rest) > 0 {
 				return nil, cobra.ShellCompDirectiveNoFileComp

@@ -17,8 +17,10 @@ func (b brokenOutput) Write([]byte) (int, error) { return 0, b.error }
 func TestNoRoomForTheAnswer(t *testing.T) {
 	s := newShell(t)
 	s.run(0, "group", "create", "meters", "--symmetric")
-	for _, words := range []string{"info", "info --trust -o json", "version", "group show meters", "group show meters -o json",
-		"group device-key meters meter-17", "credential authority request factory", "group list", "group list -o json"} {
+	for _, words := range []string{"info", "info --trust -o json", "version", "group show meters",
+		"group show meters -o json",
+		"group device-key meters meter-17", "credential authority request factory", "group list",
+		"group list -o json"} {
 		for problem, want := range map[error]int{syscall.ENOSPC: 1, syscall.EPIPE: 0} {
 			var stderr bytes.Buffer
 			line := append(strings.Fields(words), "--data", s.data)
@@ -42,7 +44,8 @@ func TestEmptyLists(t *testing.T) {
 		"attempts d1 --refused":      `No attempt of "d1" was refused.`,
 		"attempts --refused":         "No attempt was refused.",
 		"attempts":                   "Nobody has tried to register.",
-		"audit --id x":               "Nothing of that was changed. What is done in a hub, with devices and twins, is not in the audit.",
+		"audit --id x": "Nothing of that was changed. What is done in a hub, with devices and twins, is " +
+			"not in the audit.",
 		"credential list --device x": `No operational certificate was issued to "x".`,
 	} {
 		if stdout, _ := s.run(0, strings.Fields(words)...); strings.TrimSpace(stdout) != want {

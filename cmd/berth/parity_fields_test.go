@@ -20,12 +20,14 @@ func commonFields() []doorCase {
 		{path: "attestation.type", want: `"symmetricKey"`},
 		{path: "attestation.symmetricKey.primaryKey", want: `"` + primary + `"`, own: true,
 			rest:  `{"attestation":{"type":"symmetricKey"}}`,
-			flags: []string{"--primary-key", primary}, form: url.Values{"mechanism": {"symmetricKey"}, "primaryKey": {primary}}},
+			flags: []string{"--primary-key", primary},
+			form:  url.Values{"mechanism": {"symmetricKey"}, "primaryKey": {primary}}},
 		{path: "attestation.symmetricKey.secondaryKey", want: `"` + secondary + `"`, own: true,
 			rest:  `{"attestation":{"type":"symmetricKey"}}`,
 			flags: []string{"--secondary-key", secondary}, form: url.Values{"mechanism": {"symmetricKey"},
 				"secondaryKey": {secondary}}},
-		{path: "capabilities.iotEdge", want: "true", flags: []string{"--edge-enabled"}, form: url.Values{"iotEdge": {"yes"}},
+		{path: "capabilities.iotEdge", want: "true", flags: []string{"--edge-enabled"},
+			form:  url.Values{"iotEdge": {"yes"}},
 			clear: []string{"--edge-enabled=false"}, empty: url.Values{"iotEdge": nil}},
 		{path: "iotHubHostName", want: `"127.0.0.2"`, flags: []string{"--hub", "EAST"},
 			form:  url.Values{"hub": {"127.0.0.2"}},
@@ -33,8 +35,9 @@ func commonFields() []doorCase {
 		{path: "iotHubs", want: `["127.0.0.1","127.0.0.2"]`, flags: []string{"--hubs", "berth,127.0.0.2"},
 			form:  url.Values{"hubs": {"127.0.0.1", "127.0.0.2"}},
 			clear: []string{"--hubs", ""}, empty: url.Values{"hubs": nil}},
-		{path: "initialTwin.tags", want: `{"plant":"Lyon"}`, flags: []string{"--initial-twin", `{"tags":{"plant":"Lyon"}}`},
-			form: url.Values{"initialTwin": {`{"tags":{"plant":"Lyon"}}`}}, clear: []string{"--initial-twin", ""},
+		{path: "initialTwin.tags", want: `{"plant":"Lyon"}`,
+			flags: []string{"--initial-twin", `{"tags":{"plant":"Lyon"}}`},
+			form:  url.Values{"initialTwin": {`{"tags":{"plant":"Lyon"}}`}}, clear: []string{"--initial-twin", ""},
 			empty: url.Values{"initialTwin": {""}}},
 		{path: "initialTwin.properties.desired", want: `{"interval":10}`, flags: []string{"--initial-twin",
 			`{"properties":{"desired":{"interval":10}}}`},
@@ -75,14 +78,16 @@ func (d *doors) enrollmentFields() []doorCase {
 	thumbprints := map[string]string{}
 	for _, name := range []string{"device", "next"} {
 		text, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{
-			CommonName: name, KeyType: credential.EC256, NotBefore: time.Now().Add(-time.Hour), Validity: 24 * time.Hour})
+			CommonName: name, KeyType: credential.EC256, NotBefore: time.Now().Add(-time.Hour),
+			Validity: 24 * time.Hour})
 		if err != nil {
 			d.t.Fatal(err)
 		}
 		certificates[name], thumbprints[name] = string(text), thumbprintOf(d.t, text)
 	}
 	public := tpm2.RSAEKTemplate
-	public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 256)})
+	public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA,
+		&tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 256)})
 	endorsement := base64.StdEncoding.EncodeToString(tpm2.Marshal(tpm2.New2B(public)))
 	device, next := d.file("device.pem", certificates["device"]), d.file("next.pem", certificates["next"])
 	const clients = "attestation.x509.clientCertificates."
@@ -100,15 +105,18 @@ func (d *doors) enrollmentFields() []doorCase {
 		{path: clients + "primary.certificate", want: quoteJSON(certificates["device"]), own: true,
 			read: clients + "primary.info.sha256Thumbprint", seen: quoteJSON(thumbprints["device"]),
 			rest:  `{"attestation":{"type":"x509"}}`,
-			flags: []string{"--x509", device}, form: url.Values{"mechanism": {"x509"}, "primary": {certificates["device"]}}},
+			flags: []string{"--x509", device},
+			form:  url.Values{"mechanism": {"x509"}, "primary": {certificates["device"]}}},
 		{path: clients + "secondary.certificate", want: quoteJSON(certificates["next"]), own: true,
-			read: clients + "secondary.info.sha256Thumbprint", seen: quoteJSON(thumbprints["next"]), rest: byCertificate,
-			flags: []string{"--x509", device, "--x509-secondary", next},
-			form:  url.Values{"mechanism": {"x509"}, "primary": {certificates["device"]}, "secondary": {certificates["next"]}},
+			read: clients + "secondary.info.sha256Thumbprint", seen: quoteJSON(thumbprints["next"]),
+			rest: byCertificate, flags: []string{"--x509", device, "--x509-secondary", next},
+			form: url.Values{"mechanism": {"x509"}, "primary": {certificates["device"]},
+				"secondary": {certificates["next"]}},
 			clear: []string{"--x509-secondary", ""}, empty: url.Values{"removeSecondary": {"yes"}}},
 		{path: "attestation.tpm.endorsementKey", want: quoteJSON(endorsement), own: true,
 			rest:  `{"attestation":{"type":"tpm"}}`,
-			flags: []string{"--tpm", endorsement}, form: url.Values{"mechanism": {"tpm"}, "endorsementKey": {endorsement}}},
+			flags: []string{"--tpm", endorsement},
+			form:  url.Values{"mechanism": {"tpm"}, "endorsementKey": {endorsement}}},
 		{path: "attestation.tpm.storageRootKey", want: quoteJSON(endorsement), own: true, rest: byTPM,
 			flags: []string{"--tpm", endorsement, "--tpm-storage-root-key", endorsement},
 			form:  url.Values{"mechanism": {"tpm"}, "endorsementKey": {endorsement}, "storageRootKey": {endorsement}},

@@ -57,7 +57,8 @@ func TestFieldParity(t *testing.T) {
 				"attestation.x509.signingCertificates.primary.info":   "what the certificate says",
 				"attestation.x509.signingCertificates.secondary.info": "what the certificate says",
 				"attestation.x509.clientCertificates":                 "of individual enrollments",
-				"attestation.tpm":                                     "of individual enrollments: each TPM has a key of its own",
+				"attestation.tpm": "of individual enrollments: each TPM has a key " +
+					"of its own",
 			}})
 	})
 }
@@ -183,7 +184,8 @@ func (d *doors) try(t *testing.T, thing doorThing) {
 			d.run(0, append([]string{thing.kind, "update", ids["shell"]}, c.clear...)...)
 			d.submit(thing.kind+"/"+ids["portal"], c.empty, nil)
 			for _, door := range []string{"shell", "portal"} {
-				if got := at(d.document(thing, ids[door]), cmp.Or(c.read, c.path)); got != nil && got != false && got != "" {
+				if got := at(d.document(thing, ids[door]), cmp.Or(c.read, c.path)); got != nil && got != false &&
+					got != "" {
 					t.Errorf("taken away by the %s, %s is %v", door, c.path, got)
 				}
 			}
@@ -349,8 +351,9 @@ func (d *doors) disable(thing doorThing, id string, c doorCase) {
 }
 
 var (
-	mainForm  = regexp.MustCompile(`(?s)<form method="post" enctype="multipart/form-data".*?</form>`)
-	controls  = regexp.MustCompile(`(?s)<input ([^>]*)>|<select ([^>]*)>(.*?)</select>|<textarea ([^>]*)>(.*?)</textarea>`)
+	mainForm = regexp.MustCompile(`(?s)<form method="post" enctype="multipart/form-data".*?</form>`)
+	controls = regexp.MustCompile(
+		`(?s)<input ([^>]*)>|<select ([^>]*)>(.*?)</select>|<textarea ([^>]*)>(.*?)</textarea>`)
 	attribute = regexp.MustCompile(`([a-z-]+)="([^"]*)"`)
 	option    = regexp.MustCompile(`<option(?: value="([^"]*)")?( selected)?>([^<]*)</option>`)
 )

@@ -16,18 +16,23 @@ import (
 func TestPolicy(t *testing.T) {
 	s := newShell(t)
 	s.run(2, "policy", "create", "dashboard")
-	made := read[access.Policy](s, "policy", "create", "dashboard", "--keys", "--rights", "EnrollmentRead,registrationStatusRead")
+	made := read[access.Policy](s, "policy", "create", "dashboard", "--keys", "--rights",
+		"EnrollmentRead,registrationStatusRead")
 	stdout, _ := s.run(0, "policy", "show", "dashboard", "--keys")
-	if !strings.Contains(stdout, "SharedAccessKeyName=dashboard;SharedAccessKey="+made.PrimaryKey) || !strings.Contains(stdout, "EnrollmentRead, RegistrationStatusRead") {
+	if !strings.Contains(stdout, "SharedAccessKeyName=dashboard;SharedAccessKey="+made.PrimaryKey) ||
+		!strings.Contains(stdout, "EnrollmentRead, RegistrationStatusRead") {
 		t.Errorf("berth policy show: %s", stdout)
 	}
-	if stdout, _ := s.run(0, "policy", "list"); !strings.Contains(stdout, "dashboard") || !strings.Contains(stdout, "provisioningserviceowner") || strings.Contains(stdout, made.PrimaryKey) {
+	if stdout, _ := s.run(0, "policy", "list"); !strings.Contains(stdout, "dashboard") ||
+		!strings.Contains(stdout, "provisioningserviceowner") || strings.Contains(stdout, made.PrimaryKey) {
 		t.Errorf("berth policy list: %s", stdout)
 	}
 
-	for _, args := range [][]string{{"policy", "list", "-o", "json"}, {"policy", "rights", "dashboard", "--rights", "EnrollmentRead,RegistrationStatusRead", "-o", "json"},
+	for _, args := range [][]string{{"policy", "list", "-o", "json"},
+		{"policy", "rights", "dashboard", "--rights", "EnrollmentRead,RegistrationStatusRead", "-o", "json"},
 		{"policy", "rights", "dashboard", "--rights", "EnrollmentRead,RegistrationStatusRead"}} {
-		if stdout, _ := s.run(0, args...); !strings.Contains(stdout, "EnrollmentRead") || strings.Contains(stdout, made.PrimaryKey) || strings.Contains(stdout, made.SecondaryKey) {
+		if stdout, _ := s.run(0, args...); !strings.Contains(stdout, "EnrollmentRead") ||
+			strings.Contains(stdout, made.PrimaryKey) || strings.Contains(stdout, made.SecondaryKey) {
 			t.Errorf("berth %v: %s", args, stdout)
 		}
 	}
@@ -36,7 +41,8 @@ func TestPolicy(t *testing.T) {
 	// The policy's own connection string reads enrollments and shows no policy.
 	info := read[server.Info](s, "info")
 	theirs := func(key string) []string {
-		return []string{"--connection-string", "HostName=" + info.ProvisioningHost + ";SharedAccessKeyName=dashboard;SharedAccessKey=" + key,
+		return []string{"--connection-string", "HostName=" + info.ProvisioningHost +
+			";SharedAccessKeyName=dashboard;SharedAccessKey=" + key,
 			"--address", cli.Loopback(info.Ports.HTTPS), "--ca-file", info.CAFile}
 	}
 	runLine(t, 0, append([]string{"enrollment", "list"}, theirs(made.PrimaryKey)...)...)
@@ -46,8 +52,10 @@ func TestPolicy(t *testing.T) {
 	}
 	fromFile := append([]string{"enrollment", "list", "--connection-string", "@" + file}, theirs("")[2:]...)
 	runLine(t, 0, fromFile...)
-	for _, args := range [][]string{{"policy", "list"}, {"policy", "show", "dashboard"}, {"policy", "regenerate-key", "dashboard", "primary"}} {
-		if stdout, stderr := runLine(t, 1, append(args, theirs(made.PrimaryKey)...)...); !strings.Contains(stderr, "ServiceConfig") || strings.Contains(stdout, made.SecondaryKey) {
+	for _, args := range [][]string{{"policy", "list"}, {"policy", "show", "dashboard"},
+		{"policy", "regenerate-key", "dashboard", "primary"}} {
+		if stdout, stderr := runLine(t, 1, append(args, theirs(made.PrimaryKey)...)...); !strings.Contains(stderr,
+			"ServiceConfig") || strings.Contains(stdout, made.SecondaryKey) {
 			t.Errorf("berth %v without the right: %s%s", args, stdout, stderr)
 		}
 	}
@@ -55,7 +63,8 @@ func TestPolicy(t *testing.T) {
 	fresh := read[access.Policy](s, "policy", "regenerate-key", "dashboard", "primary", "--keys", "--etag", made.ETag)
 	runLine(t, 1, append([]string{"enrollment", "list"}, theirs(made.PrimaryKey)...)...)
 	runLine(t, 0, append([]string{"enrollment", "list"}, theirs(fresh.PrimaryKey)...)...)
-	if _, stderr := s.run(1, "policy", "delete", "dashboard", "--etag", made.ETag); !strings.Contains(stderr, "412001") {
+	if _, stderr := s.run(1, "policy", "delete", "dashboard", "--etag", made.ETag); !strings.Contains(stderr,
+		"412001") {
 		t.Errorf("berth policy delete with an old ETag: %s", stderr)
 	}
 	s.run(0, "policy", "rights", "dashboard", "--rights", "EnrollmentWrite")
@@ -67,9 +76,11 @@ func TestPolicy(t *testing.T) {
 	if _, stderr := s.run(1, "policy", "delete", "provisioningserviceowner"); !strings.Contains(stderr, "409000") {
 		t.Errorf("the last owner: %s", stderr)
 	}
-	s.run(0, "policy", "create", "heir", "--rights", strings.Join(made.Rights, ",")+",ServiceConfig,EnrollmentWrite,RegistrationStatusWrite")
+	s.run(0, "policy", "create", "heir", "--rights", strings.Join(made.Rights, ",")+
+		",ServiceConfig,EnrollmentWrite,RegistrationStatusWrite")
 	s.run(0, "policy", "delete", "provisioningserviceowner")
-	if now := read[server.Info](s, "info"); !strings.Contains(now.ProvisioningConnectionString, "SharedAccessKeyName=heir;") {
+	if now := read[server.Info](s, "info"); !strings.Contains(now.ProvisioningConnectionString,
+		"SharedAccessKeyName=heir;") {
 		t.Errorf("berth info has %s", now.ProvisioningConnectionString)
 	}
 	if _, stderr := s.run(1, "policy", "show", "provisioningserviceowner"); !strings.Contains(stderr, "404000") {

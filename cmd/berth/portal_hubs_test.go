@@ -34,8 +34,8 @@ func TestPortalNamesTheHub(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = device.Provision(within(t, time.Minute), device.ProvisioningOptions{
-		Host: net.JoinHostPort("localhost", strconv.Itoa(info.Ports.MQTT)), IDScope: info.IDScope, RegistrationID: "pump",
-		SASKey: keys.Attestation.SymmetricKey.PrimaryKey, RootCAs: roots})
+		Host: net.JoinHostPort("localhost", strconv.Itoa(info.Ports.MQTT)), IDScope: info.IDScope,
+		RegistrationID: "pump", SASKey: keys.Attestation.SymmetricKey.PrimaryKey, RootCAs: roots})
 	if err != nil {
 		t.Fatal(err)
 	}

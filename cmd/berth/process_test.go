@@ -181,7 +181,8 @@ func newDevice(id string) (tls.Certificate, enroll.Enrollment, error) {
 	return certificate, enroll.Enrollment{
 		RegistrationID: id,
 		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-			ClientCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: string(certificatePEM)}}}}},
+			ClientCertificates: &enroll.X509Certificates{
+				Primary: &enroll.X509Certificate{Certificate: string(certificatePEM)}}}}},
 	}, err
 }
 

@@ -73,7 +73,8 @@ func TestHubsByName(t *testing.T) {
 			t.Errorf("berth %s update --hubs: %q", name, got)
 		}
 		if _, stderr := s.run(1, name, "update", id, "--hub", "west"); !strings.Contains(stderr,
-			`no hub "west" is linked, but berth (127.0.0.1), east (127.0.0.2), `+secondHost+", plant (plant.example.com)") {
+			`no hub "west" is linked, but berth (127.0.0.1), east (127.0.0.2), `+secondHost+
+				", plant (plant.example.com)") {
 			t.Errorf("berth %s update with a hub that there is not: %s", name, stderr)
 		}
 		// So it is for who has but a connection string.

@@ -66,8 +66,9 @@ func TestSimulateWithKeys(t *testing.T) {
 		"--symmetric-key must be a key in base64": {"--registration-id", "alone", "--symmetric-key", "a b"},
 		"choose one":                 {"--cert", "x.pem", "--key", "x.key", "--symmetric-key", key},
 		"needs --registration-id ID": {"--symmetric-key", key},
-		"--cert FILE --key FILE, or --symmetric-key KEY":    {},
-		"--payload can't be taken":                          {"--registration-id", "a", "--symmetric-key", key, "--payload", "{"},
+		"--cert FILE --key FILE, or --symmetric-key KEY": {},
+		"--payload can't be taken": {"--registration-id", "a", "--symmetric-key", key,
+			"--payload", "{"},
 		"--csr is for a device with a certificate or a key": {"--tpm", "/dev/tpm0", "--csr"},
 		"are three ways in which a device proves itself":    {"--tpm", "/dev/tpm0", "--symmetric-key", key},
 	} {

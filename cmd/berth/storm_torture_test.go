@@ -56,8 +56,8 @@ func TestReconnectStorm(t *testing.T) {
 		})
 	}
 	devices.Wait()
-	t.Logf("%d of %d devices were in after %v, with %d attempts\n%s", in.Load(), size, time.Since(began), attempts.Load(),
-		server.figures(t, "berth_connections", "berth_mqtt", "process_cpu", "process_open_fds"))
+	t.Logf("%d of %d devices were in after %v, with %d attempts\n%s", in.Load(), size, time.Since(began),
+		attempts.Load(), server.figures(t, "berth_connections", "berth_mqtt", "process_cpu", "process_open_fds"))
 	if int(in.Load()) < size {
 		t.Errorf("%d of %d devices are not back after %v", size-int(in.Load()), size, limit)
 	}

@@ -54,7 +54,8 @@ type honestWork struct {
 
 func newHonestWork(t *testing.T, p *process) *honestWork {
 	t.Helper()
-	w := &honestWork{devices: make(map[string]tls.Certificate), reported: make(map[string]*progress), latency: make(map[string][]float64)}
+	w := &honestWork{devices: make(map[string]tls.Certificate), reported: make(map[string]*progress),
+		latency: make(map[string][]float64)}
 	ctx := within(t, time.Minute)
 	for i := range honestDevices + 1 {
 		id := fmt.Sprintf("honest-%d", i)
@@ -132,7 +133,8 @@ func (w *honestWork) change(do func()) {
 
 // serve is a device's life during one of the server's: it connects, works, and
 // connects again when it is cut off.
-func (w *honestWork) serve(ctx context.Context, t *testing.T, p *process, begun time.Time, name, id string, certificate tls.Certificate) {
+func (w *honestWork) serve(ctx context.Context, t *testing.T, p *process, begun time.Time, name, id string,
+	certificate tls.Certificate) {
 	for connection := 0; ctx.Err() == nil; connection++ {
 		from := time.Now()
 		client, err := p.dial(ctx, id, certificate)
@@ -186,13 +188,14 @@ func (w *honestWork) work(ctx context.Context, p *process, begun time.Time, name
 		w.change(func() { mine.asked = number })
 		from := time.Now()
 		waiting.Add(1)
-		err := client.SendAsync(device.Message{Payload: fmt.Appendf(nil, "honest/%s/%d", name, number)}, func(err error) {
-			defer waiting.Done()
-			if err == nil {
-				w.change(func() { mine.acknowledged++ })
-				w.observe("telemetry", begun, from)
-			}
-		})
+		err := client.SendAsync(device.Message{Payload: fmt.Appendf(nil, "honest/%s/%d", name, number)},
+			func(err error) {
+				defer waiting.Done()
+				if err == nil {
+					w.change(func() { mine.acknowledged++ })
+					w.observe("telemetry", begun, from)
+				}
+			})
 		if err != nil {
 			waiting.Done()
 			return
@@ -262,36 +265,38 @@ func (w *honestWork) verify(t *testing.T, p *process) {
 	}
 	client.Close()
 	found, next := make(map[string]int), make(map[int]int64)
-	err = p.hub.Telemetry(ctx, telemetry.Position{Time: w.since.Add(-time.Second)}, "", 0, func(m telemetry.Message) error {
-		if want, seen := next[m.Partition]; seen && m.SequenceNumber != want {
-			return fmt.Errorf("partition %d: sequence number %d follows %d", m.Partition, m.SequenceNumber, want-1)
-		}
-		next[m.Partition] = m.SequenceNumber + 1
-		payload, _ := m.Body.(string)
-		if payload == end {
-			return telemetry.ErrStop
-		}
-		text, ours := strings.CutPrefix(payload, "honest/")
-		if !ours {
-			return nil // of the attackers
-		}
-		name, numeral, _ := cutLast(text, "/")
-		if _, ours := w.sent[name]; !ours {
-			return nil // of the life before, in the second that is read twice
-		}
-		number, err := strconv.Atoi(numeral)
-		if err != nil || number != found[name]+1 || !strings.HasPrefix(name, m.DeviceID+"/") {
-			return fmt.Errorf("%s: message %q of %s follows message %d", name, numeral, m.DeviceID, found[name])
-		}
-		found[name] = number
-		return nil
-	})
+	err = p.hub.Telemetry(ctx, telemetry.Position{Time: w.since.Add(-time.Second)}, "", 0,
+		func(m telemetry.Message) error {
+			if want, seen := next[m.Partition]; seen && m.SequenceNumber != want {
+				return fmt.Errorf("partition %d: sequence number %d follows %d", m.Partition, m.SequenceNumber, want-1)
+			}
+			next[m.Partition] = m.SequenceNumber + 1
+			payload, _ := m.Body.(string)
+			if payload == end {
+				return telemetry.ErrStop
+			}
+			text, ours := strings.CutPrefix(payload, "honest/")
+			if !ours {
+				return nil // of the attackers
+			}
+			name, numeral, _ := cutLast(text, "/")
+			if _, ours := w.sent[name]; !ours {
+				return nil // of the life before, in the second that is read twice
+			}
+			number, err := strconv.Atoi(numeral)
+			if err != nil || number != found[name]+1 || !strings.HasPrefix(name, m.DeviceID+"/") {
+				return fmt.Errorf("%s: message %q of %s follows message %d", name, numeral, m.DeviceID, found[name])
+			}
+			found[name] = number
+			return nil
+		})
 	if err != nil {
 		t.Fatalf("telemetry after the kill: %v", err)
 	}
 	for name, sent := range w.sent {
 		if found[name] < sent.acknowledged || found[name] > sent.asked {
-			t.Errorf("%s: %d messages are there, %d were acknowledged, %d were sent", name, found[name], sent.acknowledged, sent.asked)
+			t.Errorf("%s: %d messages are there, %d were acknowledged, %d were sent", name, found[name],
+				sent.acknowledged, sent.asked)
 		}
 		w.acknowledged += sent.acknowledged
 		w.doubted += sent.asked - sent.acknowledged
@@ -303,13 +308,15 @@ func (w *honestWork) verify(t *testing.T, p *process) {
 		}
 		number, err := strconv.Atoi(twin.Properties.Reported.Get("number").String())
 		if expected.acknowledged > 0 && (err != nil || number < expected.acknowledged || number > expected.asked) {
-			t.Errorf("%s reports number %d, acknowledged was %d, asked %d", id, number, expected.acknowledged, expected.asked)
+			t.Errorf("%s reports number %d, acknowledged was %d, asked %d", id, number, expected.acknowledged,
+				expected.asked)
 		}
 	}
 	if statistics, err := p.hub.RegistryStatistics(ctx); err != nil {
 		t.Error(err)
 	} else if least := honestDevices + 1 + w.arrived; statistics.TotalDeviceCount < least {
-		t.Errorf("the hub has %d devices, at least %d were told that they are there", statistics.TotalDeviceCount, least)
+		t.Errorf("the hub has %d devices, at least %d were told that they are there", statistics.TotalDeviceCount,
+			least)
 	}
 }
 
@@ -350,7 +357,8 @@ func quantileOf(sample []float64, q float64) float64 {
 }
 
 func (w *honestWork) rows(row func(what, format string, args ...any)) {
-	row("messages acknowledged, lost, doubled", "%d, 0, 0 (%d more were under way at a kill)", w.acknowledged, w.doubted)
+	row("messages acknowledged, lost, doubled", "%d, 0, 0 (%d more were under way at a kill)", w.acknowledged,
+		w.doubted)
 	row("reported properties, new devices registered", "%d, %d", w.reports, w.arrived)
 	row("connections of honest devices; cut off or refused outside kills", "%d; %d", w.connects, w.lost)
 	for _, kind := range []string{"telemetry", "reported properties", "connect", "enrollment", "registration"} {

@@ -97,8 +97,10 @@ func (a *attack) kinds() (kinds []string) {
 func prepareAttack(t *testing.T, p *process) *attack {
 	t.Helper()
 	ctx := within(t, time.Minute)
-	a := &attack{MQTT: cli.Loopback(p.info.Ports.MQTT), HTTPS: cli.Loopback(p.info.Ports.HTTPS), Authority: p.info.CAFile, IDScope: p.info.IDScope,
-		Host: p.info.Hubs[0].Host, Key: credential.NewKey(32), Policy: p.info.Hubs[0].ConnectionString, Folder: t.TempDir()}
+	a := &attack{MQTT: cli.Loopback(p.info.Ports.MQTT), HTTPS: cli.Loopback(p.info.Ports.HTTPS),
+		Authority: p.info.CAFile, IDScope: p.info.IDScope,
+		Host: p.info.Hubs[0].Host, Key: credential.NewKey(32), Policy: p.info.Hubs[0].ConnectionString,
+		Folder: t.TempDir()}
 	for i := range insiders + stormDevices {
 		id := fmt.Sprintf("insider-%d", i)
 		if i >= insiders {
@@ -106,7 +108,8 @@ func prepareAttack(t *testing.T, p *process) *attack {
 		}
 		other := credential.NewKey(32)
 		if _, err := p.hub.CreateDevice(ctx, identity.Device{DeviceID: id, Authentication: &identity.Authentication{
-			Type: identity.SAS, SymmetricKey: identity.KeyPair{PrimaryKey: &a.Key, SecondaryKey: &other}}}); err != nil {
+			Type:         identity.SAS,
+			SymmetricKey: identity.KeyPair{PrimaryKey: &a.Key, SecondaryKey: &other}}}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -129,7 +132,8 @@ func (a *attack) start(t *testing.T, length time.Duration) *hostileProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h := &hostileProcess{command: exec.Command("nice", "-n", "10", os.Args[0], "-test.run=^TestHostileProcess$", "-test.timeout=0"), folder: a.Folder}
+	h := &hostileProcess{command: exec.Command("nice", "-n", "10", os.Args[0], "-test.run=^TestHostileProcess$",
+		"-test.timeout=0"), folder: a.Folder}
 	h.command.Env = append(os.Environ(), "BERTH_ATTACK="+string(encoded))
 	h.command.Stdout, h.command.Stderr = &h.output, &h.output
 	if err := h.command.Start(); err != nil {
@@ -237,7 +241,8 @@ func dialFrom(ctx context.Context, from net.IP, address string) (net.Conn, error
 	return conn, nil
 }
 
-func (a *attack) dialTLS(ctx context.Context, from net.IP, address string, certificates ...tls.Certificate) (*tls.Conn, error) {
+func (a *attack) dialTLS(ctx context.Context, from net.IP, address string,
+	certificates ...tls.Certificate) (*tls.Conn, error) {
 	conn, err := dialFrom(ctx, from, address)
 	if err != nil {
 		return nil, err
@@ -261,8 +266,8 @@ func (a *attack) device(ctx context.Context, from net.IP, id string, clean bool)
 		conn.Close()
 		return nil, nil, err
 	}
-	connect := mqtt.Connect{ClientID: id, Username: a.Host + "/" + id + "/?api-version=2021-04-12", Password: []byte(token), HasPassword: true,
-		CleanSession: clean, KeepAlive: 60}
+	connect := mqtt.Connect{ClientID: id, Username: a.Host + "/" + id + "/?api-version=2021-04-12",
+		Password: []byte(token), HasPassword: true, CleanSession: clean, KeepAlive: 60}
 	client, _, err := mqtt.NewClient(ctx, conn, &connect, func(string, []byte) {})
 	return client, conn, err
 }
@@ -425,8 +430,10 @@ func (a *attack) deepRegistration(ctx context.Context, from net.IP) error {
 	if err != nil {
 		return err
 	}
-	conn.Write(connectPacket("dev2", a.IDScope+"/registrations/dev2/api-version=2019-03-31", "SharedAccessSignature sr=x&sig=eA%3D%3D&se=9999999999"))
-	conn.Write(publishPacket("$dps/registrations/PUT/iotdps-register/?$rid=1", `{"registrationId":"dev2","payload":`+deep(someDepth())+`}`))
+	conn.Write(connectPacket("dev2", a.IDScope+"/registrations/dev2/api-version=2019-03-31",
+		"SharedAccessSignature sr=x&sig=eA%3D%3D&se=9999999999"))
+	conn.Write(publishPacket("$dps/registrations/PUT/iotdps-register/?$rid=1", `{"registrationId":"dev2","payload":`+
+		deep(someDepth())+`}`))
 	conn.SetDeadline(time.Now().Add(time.Second))
 	return spend(conn)
 }
@@ -438,7 +445,8 @@ func (a *attack) deepInside(ctx context.Context, from net.IP) error {
 		return err
 	}
 	defer client.Abort()
-	conn.Write(publishPacket("devices/"+id+"/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8", deep(someDepth())))
+	conn.Write(publishPacket("devices/"+id+"/messages/events/%24.ct=application%2Fjson&%24.ce=utf-8",
+		deep(someDepth())))
 	conn.Write(publishPacket("$iothub/twin/PATCH/properties/reported/?$rid=1", `{"a":`+deep(someDepth())+`}`))
 	select {
 	case <-client.Ended():
@@ -460,12 +468,13 @@ func (a *attack) deepREST(ctx context.Context, from net.IP) error {
 	if err != nil {
 		return err
 	}
-	token, err := credential.NewToken(a.Host, policy.SharedAccessKeyName, policy.SharedAccessKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(a.Host, policy.SharedAccessKeyName, policy.SharedAccessKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, "https://"+a.HTTPS+"/twins/"+anInsider()+"?api-version=2021-04-12",
-		strings.NewReader(`{"tags":{"deep":`+deep(someDepth())+`}}`))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPatch, "https://"+a.HTTPS+"/twins/"+anInsider()+
+		"?api-version=2021-04-12", strings.NewReader(`{"tags":{"deep":`+deep(someDepth())+`}}`))
 	if err != nil {
 		return err
 	}
@@ -496,8 +505,10 @@ func costlyChain(length int) (tls.Certificate, error) {
 		if err != nil {
 			return chain, err
 		}
-		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: names[i%2], NotBefore: time.Now().Add(-time.Hour),
-			NotAfter: time.Now().Add(24 * time.Hour), BasicConstraintsValid: true, IsCA: i < length-1, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
+		template := &x509.Certificate{SerialNumber: big.NewInt(int64(i + 1)), Subject: names[i%2],
+			NotBefore: time.Now().Add(-time.Hour),
+			NotAfter:  time.Now().Add(24 * time.Hour), BasicConstraintsValid: true, IsCA: i < length-1,
+			KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature}
 		if parent == nil {
 			parent, parentKey = &x509.Certificate{Subject: names[1]}, key
 		}
@@ -523,7 +534,8 @@ func (a *attack) hostileChain(ctx context.Context, from net.IP) error {
 	}
 	conn.Write(connectPacket("other", a.IDScope+"/registrations/other/api-version=2019-03-31", ""))
 	for i := range 5 { // one connection, many judgements
-		conn.Write(publishPacket(fmt.Sprintf("$dps/registrations/PUT/iotdps-register/?$rid=%d", i), `{"registrationId":"other"}`))
+		conn.Write(publishPacket(fmt.Sprintf("$dps/registrations/PUT/iotdps-register/?$rid=%d", i),
+			`{"registrationId":"other"}`))
 	}
 	conn.SetDeadline(time.Now().Add(2 * time.Second))
 	return spend(conn)
@@ -532,7 +544,8 @@ func (a *attack) hostileChain(ctx context.Context, from net.IP) error {
 func (a *attack) wrongToken(ctx context.Context, from net.IP) error {
 	id := fmt.Sprintf("guess-%d", mathrand.IntN(1000))
 	if mathrand.IntN(2) == 0 { // at the hub
-		token, err := credential.NewToken(a.Host+"/devices/"+anInsider(), "", credential.NewKey(32), time.Now().Add(time.Hour))
+		token, err := credential.NewToken(a.Host+"/devices/"+anInsider(), "", credential.NewKey(32),
+			time.Now().Add(time.Hour))
 		if err != nil {
 			return err
 		}
@@ -545,12 +558,13 @@ func (a *attack) wrongToken(ctx context.Context, from net.IP) error {
 		conn.SetDeadline(time.Now().Add(time.Second))
 		return spend(conn)
 	}
-	token, err := credential.NewToken(a.IDScope+"/registrations/"+id, "registration", credential.NewKey(32), time.Now().Add(time.Hour))
+	token, err := credential.NewToken(a.IDScope+"/registrations/"+id, "registration", credential.NewKey(32),
+		time.Now().Add(time.Hour))
 	if err != nil {
 		return err
 	}
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, "https://"+a.HTTPS+"/"+a.IDScope+"/registrations/"+id+"/register?api-version=2019-03-31",
-		strings.NewReader(`{"registrationId":"`+id+`"}`))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, "https://"+a.HTTPS+"/"+a.IDScope+"/registrations/"+
+		id+"/register?api-version=2019-03-31", strings.NewReader(`{"registrationId":"`+id+`"}`))
 	if err != nil {
 		return err
 	}
@@ -569,8 +583,8 @@ func (a *attack) malformedHTTP(ctx context.Context, from net.IP) error {
 		"PUT /x HTTP/1.1\r\nHost: localhost\r\nContent-Length: 99999999999\r\n\r\nx",
 		"POST /devices/query HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\nfffffffff\r\n",
 		"GET /" + strings.Repeat("a/", 20_000) + " HTTP/1.1\r\n\r\n",
-		"GET /%00%ff..//..%2f..%2fetc HTTP/1.1\r\nHost: localhost\r\nAuthorization: SharedAccessSignature " + strings.Repeat("x", 10_000) + "\r\n\r\n",
-		"\x00\x01\x02\x03\r\n\r\n",
+		"GET /%00%ff..//..%2f..%2fetc HTTP/1.1\r\nHost: localhost\r\nAuthorization: SharedAccessSignature " +
+			strings.Repeat("x", 10_000) + "\r\n\r\n", "\x00\x01\x02\x03\r\n\r\n",
 		"DELETE /enrollments/* HTTP/1.1\r\nHost: localhost\r\nIf-Match: " + strings.Repeat("\"", 1000) + "\r\n\r\n",
 	}
 	conn.Write([]byte(requests[mathrand.IntN(len(requests))]))
@@ -598,9 +612,11 @@ func (a *attack) malformedWebSocket(ctx context.Context, from net.IP) error {
 	if err != nil {
 		return err
 	}
-	conn.Write([]byte("GET /$iothub/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
-		"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"))
-	frames := []string{"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x82\x05hello", "\x81\x80\x00\x00\x00\x00", "\x8f\x80\x00\x00\x00\x00", "\x82\x8c\x00\x00\x00\x00\x10\x0c\x00\x04MQTT\x05\x02\x00\x3c"}
+	conn.Write(
+		[]byte("GET /$iothub/websocket HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+			"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n"))
+	frames := []string{"\x82\xff\xff\xff\xff\xff\xff\xff\xff\xff", "\x82\x05hello", "\x81\x80\x00\x00\x00\x00",
+		"\x8f\x80\x00\x00\x00\x00", "\x82\x8c\x00\x00\x00\x00\x10\x0c\x00\x04MQTT\x05\x02\x00\x3c"}
 	conn.Write([]byte(frames[mathrand.IntN(len(frames))]))
 	conn.SetDeadline(time.Now().Add(time.Second))
 	return spend(conn)

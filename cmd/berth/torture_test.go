@@ -250,7 +250,8 @@ func (f *tortureFigures) table(length time.Duration, work *honestWork, made map[
 	early, late := f.growth(memoryOf)
 	row("memory without kills, early and late", "%.0f and %.0f MiB", early, late)
 	early, late = f.growth(descriptorsOf)
-	row("descriptors without kills, early and late; after the attack", "%.0f and %.0f; %d", early, late, f.after.descriptors)
+	row("descriptors without kills, early and late; after the attack", "%.0f and %.0f; %d", early, late,
+		f.after.descriptors)
 	row("CPU of the server", "%.0f s", f.cpu)
 	row("log of the server at WARN", "%d KiB", f.log>>10)
 	row("panics in the log", "%d", f.panics)

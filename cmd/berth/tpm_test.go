@@ -17,7 +17,8 @@ import (
 func TestEnrollmentByTPM(t *testing.T) {
 	s := newShell(t)
 	public := tpm2.RSAEKTemplate
-	public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 256)})
+	public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA,
+		&tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 256)})
 	encoded := tpm2.Marshal(tpm2.New2B(public))
 	key := base64.StdEncoding.EncodeToString(encoded)
 	file := func(name, content string) string {
@@ -28,23 +29,29 @@ func TestEnrollmentByTPM(t *testing.T) {
 		return path
 	}
 	for id, given := range map[string]string{
-		"as-text": key, "as-file": file("ek.pub", string(encoded)), "as-text-file": file("ek.txt", key[:76]+"\n"+key[76:]+"\n"),
+		"as-text": key, "as-file": file("ek.pub", string(encoded)),
+		"as-text-file": file("ek.txt", key[:76]+"\n"+key[76:]+"\n"),
 	} {
-		if created := read[enroll.Enrollment](s, "enrollment", "create", id, "--tpm", given); created.Attestation.Type != "tpm" || created.Attestation.TPM.EndorsementKey != key {
+		if created := read[enroll.Enrollment](s, "enrollment", "create", id, "--tpm",
+			given); created.Attestation.Type != "tpm" || created.Attestation.TPM.EndorsementKey != key {
 			t.Errorf("%s: created %+v", id, created)
 		}
 	}
 	s.run(0, "enrollment", "update", "as-text", "--tpm-storage-root-key", key)
-	if updated := read[enroll.Enrollment](s, "enrollment", "show", "as-text"); *updated.Attestation.TPM != (enroll.TPMAttestation{EndorsementKey: key, StorageRootKey: key}) {
+	if updated := read[enroll.Enrollment](s, "enrollment", "show",
+		"as-text"); *updated.Attestation.TPM != (enroll.TPMAttestation{EndorsementKey: key, StorageRootKey: key}) {
 		t.Errorf("updated: %+v", updated.Attestation.TPM)
 	}
-	if stdout, _ := s.run(0, "enrollment", "show", "as-text"); !strings.Contains(stdout, "Endorsement key") || !strings.Contains(stdout, key) {
+	if stdout, _ := s.run(0, "enrollment", "show", "as-text"); !strings.Contains(stdout, "Endorsement key") ||
+		!strings.Contains(stdout, key) {
 		t.Errorf("shown: %s", stdout)
 	}
-	if _, stderr := s.run(1, "enrollment", "create", "wrong", "--tpm", "no such file"); !strings.Contains(stderr, "neither base64 nor a file") {
+	if _, stderr := s.run(1, "enrollment", "create", "wrong", "--tpm", "no such file"); !strings.Contains(stderr,
+		"neither base64 nor a file") {
 		t.Errorf("a file that is not there: %s", stderr)
 	}
-	if _, stderr := s.run(1, "enrollment", "create", "wrong", "--tpm", "AAAA"); !strings.Contains(stderr, "TPM2B_PUBLIC") {
+	if _, stderr := s.run(1, "enrollment", "create", "wrong", "--tpm", "AAAA"); !strings.Contains(stderr,
+		"TPM2B_PUBLIC") {
 		t.Errorf("no key: %s", stderr)
 	}
 }

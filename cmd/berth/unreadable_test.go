@@ -27,8 +27,9 @@ func TestUnreadable(t *testing.T) {
 	if err := running.Stop(); err != nil {
 		t.Fatal(err)
 	}
-	documents, err := pebble.Open(filepath.Join(data, "documents"), pebble.Options{Logger: slog.New(slog.DiscardHandler),
-		Mark: filepath.Join(data, "marks", "documents")})
+	documents, err := pebble.Open(filepath.Join(data, "documents"),
+		pebble.Options{Logger: slog.New(slog.DiscardHandler),
+			Mark: filepath.Join(data, "marks", "documents")})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,7 +40,8 @@ func TestUnreadable(t *testing.T) {
 	}{
 		{enroll.EnrollmentRecords, []string{"enrollment", "list"}, []string{"enrollment", "delete", "damaged"}},
 		{enroll.GroupRecords, []string{"group", "list"}, []string{"group", "delete", "damaged"}},
-		{provisioning.RegistrationRecords, []string{"registration", "list"}, []string{"registration", "delete", "damaged"}},
+		{provisioning.RegistrationRecords, []string{"registration", "list"},
+			[]string{"registration", "delete", "damaged"}},
 		{"hub/berth/devices", []string{"device", "list"}, []string{"device", "delete", "damaged"}},
 		{provisioning.AuthorityRecords, []string{"authority", "list"}, []string{"authority", "delete", "damaged"}},
 		{"provisioning/networks", []string{"network", "list"}, nil},
@@ -52,7 +54,8 @@ func TestUnreadable(t *testing.T) {
 		{"audit/entries", []string{"audit"}, nil},
 	}
 	for _, l := range lists {
-		if _, err := documents.Commit(t.Context(), store.Change{Collection: l.collection, Key: "damaged", Value: []byte("{damaged")}); err != nil {
+		if _, err := documents.Commit(t.Context(),
+			store.Change{Collection: l.collection, Key: "damaged", Value: []byte("{damaged")}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -92,7 +95,8 @@ func TestUnreadable(t *testing.T) {
 		t.Errorf("none is told of as %q", stdout)
 	}
 	s.run(1, "data", "unreadable", "delete", enroll.EnrollmentRecords, "damaged")
-	if _, stderr := s.run(1, "data", "unreadable", "delete", enroll.EnrollmentRecords, "whole"); !strings.Contains(stderr, "can be read") {
+	if _, stderr := s.run(1, "data", "unreadable", "delete", enroll.EnrollmentRecords,
+		"whole"); !strings.Contains(stderr, "can be read") {
 		t.Errorf("deleting what can be read is answered %q", stderr)
 	}
 }

@@ -61,7 +61,8 @@ that can be told. A port of 0 is a free one.`,
 				}
 			}
 			if config.QoS0AnswerDelay < 0 {
-				return cli.UsageError(fmt.Errorf("--qos0-answer-delay must be 0 or more, not %s", config.QoS0AnswerDelay))
+				return cli.UsageError(fmt.Errorf("--qos0-answer-delay must be 0 or more, not %s",
+					config.QoS0AnswerDelay))
 			}
 			if webhookRoots != "" {
 				var err error
@@ -75,7 +76,8 @@ that can be told. A port of 0 is a free one.`,
 		},
 	}
 	flags := command.Flags()
-	flags.StringVar(&config.Host, "host", config.Host, "host `name` of the provisioning service, the global device endpoint")
+	flags.StringVar(&config.Host, "host", config.Host,
+		"host `name` of the provisioning service, the global device endpoint")
 	flags.StringVar(&config.HubHost, "hub-host", config.HubHost,
 		"host `name` of the hub; it must contain a dot, because some SDKs refuse one without; by default the one that "+
 			"the hub has, 127.0.0.1 for a new one")

@@ -62,7 +62,9 @@ func TestUp(t *testing.T) {
 
 	again := startProcess(t, binary, data, "--registration", "paced")
 	t.Logf("ready after %v, on an empty folder after %v", again.ready, first.ready)
-	if again.info.IDScope != first.info.IDScope || again.info.ProvisioningConnectionString != first.info.ProvisioningConnectionString || !again.roots.Equal(first.roots) {
+	if again.info.IDScope != first.info.IDScope ||
+		again.info.ProvisioningConnectionString != first.info.ProvisioningConnectionString ||
+		!again.roots.Equal(first.roots) {
 		t.Errorf("after a restart the server is another: %+v, it was %+v", again.info, first.info)
 	}
 	if client, err = again.dial(ctx, "d1", certificate); err != nil {
@@ -95,7 +97,9 @@ func TestUpShowsSecrets(t *testing.T) {
 		{"a terminal", true, nil, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			up := exec.Command(binary, append([]string{"up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0"}, c.flags...)...)
+			up := exec.Command(binary,
+				append([]string{"up", "--data", data, "--mqtt-port", "0", "--https-port", "0", "--portal-port", "0"},
+					c.flags...)...)
 			var log strings.Builder
 			up.Stderr = &log
 			reader, writer, err := os.Pipe()
@@ -133,10 +137,12 @@ func TestUpShowsSecrets(t *testing.T) {
 			}
 			for _, secret := range secrets {
 				if strings.Contains(printed.String(), secret) != c.shown || strings.Contains(log.String(), secret) {
-					t.Errorf("%s is shown: %v, want %v, in\n%s\nand the log\n%s", secret, !c.shown, c.shown, &printed, &log)
+					t.Errorf("%s is shown: %v, want %v, in\n%s\nand the log\n%s", secret, !c.shown, c.shown, &printed,
+						&log)
 				}
 			}
-			for _, said := range []string{info.IDScope, info.CAFile, "SharedAccessKeyName=provisioningserviceowner", "berth portal link"} {
+			for _, said := range []string{info.IDScope, info.CAFile, "SharedAccessKeyName=provisioningserviceowner",
+				"berth portal link"} {
 				if !strings.Contains(printed.String(), said) {
 					t.Errorf("it does not print %s:\n%s", said, &printed)
 				}
@@ -153,8 +159,10 @@ func TestUpBusyPort(t *testing.T) {
 	}
 	defer listener.Close()
 	port := fmt.Sprint(listener.Addr().(*net.TCPAddr).Port)
-	_, stderr := runLine(t, 1, "up", "--data", t.TempDir(), "--mqtt-port", port, "--https-port", "0", "--portal-port", "0")
-	if !strings.Contains(stderr, "cannot listen on port "+port+" (MQTT): ") || !strings.Contains(stderr, "--mqtt-port") || strings.Contains(stderr, "listen tcp") {
+	_, stderr := runLine(t, 1, "up", "--data", t.TempDir(), "--mqtt-port", port, "--https-port", "0", "--portal-port",
+		"0")
+	if !strings.Contains(stderr, "cannot listen on port "+port+" (MQTT): ") ||
+		!strings.Contains(stderr, "--mqtt-port") || strings.Contains(stderr, "listen tcp") {
 		t.Errorf("standard error: %s", stderr)
 	}
 }
@@ -173,7 +181,8 @@ func TestUpWithout443(t *testing.T) {
 		t.Errorf("the service there: %v", err)
 	}
 	p.terminate(t)
-	if !strings.Contains(p.log.String(), "Cannot listen on port 443 (HTTPS): ") || !strings.Contains(p.log.String(), "8443") {
+	if !strings.Contains(p.log.String(), "Cannot listen on port 443 (HTTPS): ") ||
+		!strings.Contains(p.log.String(), "8443") {
 		t.Errorf("the notice: %s", &p.log)
 	}
 }

@@ -37,7 +37,8 @@ func TestVersion(t *testing.T) {
 	if _, err := time.Parse(time.RFC3339, found.Date); err != nil {
 		t.Errorf("the date of the commit: %v", err)
 	}
-	if output, err := exec.Command(binary, "--version").Output(); err != nil || !strings.Contains(string(output), found.Commit[:12]) {
+	if output, err := exec.Command(binary, "--version").Output(); err != nil ||
+		!strings.Contains(string(output), found.Commit[:12]) {
 		t.Errorf("berth --version says %s, error %v", output, err)
 	}
 }

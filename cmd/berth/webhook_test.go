@@ -56,16 +56,19 @@ func newWebhooks(t *testing.T) *webhooks {
 	if code := run(t.Context(), []string{"hub", "link", "east", "--data", data}, &output, &mistakes); code != 0 {
 		t.Fatal(&mistakes)
 	}
-	w.healthy = w.serve("healthy", "trusted", wish{extensions: "subjectAltName=IP:127.0.0.1"}, func(answer http.ResponseWriter, r *http.Request) {
-		body, err := io.ReadAll(r.Body)
-		if err != nil || r.Method != http.MethodPost || !strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
-			t.Errorf("the webhook is sent %s %s %s, error %v", r.Method, r.Header.Get("Content-Type"), body, err)
-		}
-		w.mutex.Lock()
-		defer w.mutex.Unlock()
-		w.asked = append(w.asked, string(body))
-		io.WriteString(answer, `{"iotHubHostName":"127.0.0.1","initialTwin":{"tags":{"made":"by the webhook"},"properties":{"desired":{"darkness":"medium"}}},"payload":{"hello":["device",1]}}`)
-	})
+	w.healthy = w.serve("healthy", "trusted", wish{extensions: "subjectAltName=IP:127.0.0.1"},
+		func(answer http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err != nil || r.Method != http.MethodPost ||
+				!strings.HasPrefix(r.Header.Get("Content-Type"), "application/json") {
+				t.Errorf("the webhook is sent %s %s %s, error %v", r.Method, r.Header.Get("Content-Type"), body, err)
+			}
+			w.mutex.Lock()
+			defer w.mutex.Unlock()
+			w.asked = append(w.asked, string(body))
+			io.WriteString(answer,
+				`{"iotHubHostName":"127.0.0.1","initialTwin":{"tags":{"made":"by the webhook"},"properties":{"desired":{"darkness":"medium"}}},"payload":{"hello":["device",1]}}`)
+		})
 	return w
 }
 
@@ -95,9 +98,11 @@ func (w *webhooks) serve(name, authority string, certificate wish, handler http.
 // hub only.
 func (w *webhooks) group(t *testing.T, id, address, ifMatch string) {
 	t.Helper()
-	if _, err := w.process.provisioning.PutGroup(within(t, time.Minute), enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Hubs: []string{"127.0.0.1"},
-		Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom,
-		CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: address, APIVersion: "2019-03-31"}}}, ifMatch); err != nil {
+	if _, err := w.process.provisioning.PutGroup(within(t, time.Minute),
+		enroll.Group{EnrollmentGroupID: id, Settings: enroll.Settings{Hubs: []string{"127.0.0.1"},
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom,
+			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: address, APIVersion: "2019-03-31"}}},
+		ifMatch); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -109,8 +114,8 @@ func (w *webhooks) device(t *testing.T, group, id string) device.ProvisioningOpt
 	if err != nil {
 		t.Fatal(err)
 	}
-	return device.ProvisioningOptions{Host: w.process.mqttHost("localhost"), IDScope: w.process.info.IDScope, RegistrationID: id,
-		SASKey: attest.DeriveKey(keys.SymmetricKey.PrimaryKey, id), RootCAs: w.process.roots}
+	return device.ProvisioningOptions{Host: w.process.mqttHost("localhost"), IDScope: w.process.info.IDScope,
+		RegistrationID: id, SASKey: attest.DeriveKey(keys.SymmetricKey.PrimaryKey, id), RootCAs: w.process.roots}
 }
 
 // secret is in the address of every webhook, as the key of an Azure Function is.
@@ -157,26 +162,41 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 			io.WriteString(answer, good[:9])
 			answer.(http.Flusher).Flush()
 			hang(r)
-		}, code: fault.AllocationFailed, saw: "began to answer with the status 200, and did not end within 5 seconds", advice: "whole answer at once"},
+		}, code: fault.AllocationFailed, saw: "began to answer with the status 200, and did not end within 5 seconds",
+			advice: "whole answer at once"},
 		{name: "breaks off", webhook: func(answer http.ResponseWriter, _ *http.Request) {
 			answer.Header().Set("Content-Length", "4711")
 			io.WriteString(answer, good)
-		}, code: fault.AllocationFailed, saw: "broke off its answer, which began with the status 200", advice: "the connection ended before"},
+		}, code: fault.AllocationFailed, saw: "broke off its answer, which began with the status 200",
+			advice: "the connection ended before"},
 		{name: "hangs up", webhook: func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
 			code: fault.AllocationFailed, saw: "did not answer", advice: "can be reached"},
-		{name: "redirects", webhook: http.RedirectHandler("https://127.0.0.1/elsewhere", http.StatusTemporaryRedirect).ServeHTTP,
-			code: fault.AllocationFailed, saw: "redirects, with the status 307", advice: "Redirects are not followed"},
-		{name: "is not there", webhook: http.NotFound, code: fault.AllocationFailed, saw: "There is no allocation webhook at its address", advice: "path in webhookUrl"},
-		{name: "fails", webhook: says(500, "oops"), code: fault.AllocationFailed, saw: "the answer is the status 500", advice: "asked three times"},
-		{name: "has no time", webhook: says(429, ""), code: fault.AllocationFailed, saw: "the answer is the status 429", advice: "asked three times"},
-		{name: "refuses", webhook: says(401, ""), code: fault.WebhookUnauthorized, saw: "refused the service with the status 401", advice: "?code=KEY"},
-		{name: "answers 204", webhook: says(204, ""), code: fault.AllocationFailed, saw: "answered with the status 204", advice: "must answer with the status 200"},
-		{name: "answers HTML", webhook: says(200, "<html>"), code: fault.AllocationFailed, saw: "is not JSON: it breaks at byte 1 of 6", advice: "a JSON object that has iotHubHostName"},
-		{name: "answers nothing", webhook: says(200, ""), code: fault.AllocationFailed, saw: "is not JSON: it breaks at byte 0 of 0", advice: "a JSON object that has iotHubHostName"},
-		{name: "answers a list", webhook: says(200, "[1,2]"), code: fault.AllocationFailed, saw: "not the JSON of an allocation", advice: "with a JSON object"},
-		{name: "answers a number for the hub", webhook: says(200, `{"iotHubHostName":7}`), code: fault.AllocationFailed, saw: "iotHubHostName must be a string, not a number", advice: "Correct the property"},
-		{name: "names no hub", webhook: says(200, `{"payload":{}}`), code: fault.HubNotSpecified, saw: "names no hub", advice: "answer with iotHubHostName"},
-		{name: "names the hub null", webhook: says(200, `{"iotHubHostName":null}`), code: fault.HubNotSpecified, saw: "names no hub", advice: "answer with iotHubHostName"},
+		{name: "redirects",
+			webhook: http.RedirectHandler("https://127.0.0.1/elsewhere", http.StatusTemporaryRedirect).ServeHTTP,
+			code:    fault.AllocationFailed, saw: "redirects, with the status 307",
+			advice: "Redirects are not followed"},
+		{name: "is not there", webhook: http.NotFound, code: fault.AllocationFailed,
+			saw: "There is no allocation webhook at its address", advice: "path in webhookUrl"},
+		{name: "fails", webhook: says(500, "oops"), code: fault.AllocationFailed, saw: "the answer is the status 500",
+			advice: "asked three times"},
+		{name: "has no time", webhook: says(429, ""), code: fault.AllocationFailed, saw: "the answer is the status 429",
+			advice: "asked three times"},
+		{name: "refuses", webhook: says(401, ""), code: fault.WebhookUnauthorized,
+			saw: "refused the service with the status 401", advice: "?code=KEY"},
+		{name: "answers 204", webhook: says(204, ""), code: fault.AllocationFailed, saw: "answered with the status 204",
+			advice: "must answer with the status 200"},
+		{name: "answers HTML", webhook: says(200, "<html>"), code: fault.AllocationFailed,
+			saw: "is not JSON: it breaks at byte 1 of 6", advice: "a JSON object that has iotHubHostName"},
+		{name: "answers nothing", webhook: says(200, ""), code: fault.AllocationFailed,
+			saw: "is not JSON: it breaks at byte 0 of 0", advice: "a JSON object that has iotHubHostName"},
+		{name: "answers a list", webhook: says(200, "[1,2]"), code: fault.AllocationFailed,
+			saw: "not the JSON of an allocation", advice: "with a JSON object"},
+		{name: "answers a number for the hub", webhook: says(200, `{"iotHubHostName":7}`), code: fault.AllocationFailed,
+			saw: "iotHubHostName must be a string, not a number", advice: "Correct the property"},
+		{name: "names no hub", webhook: says(200, `{"payload":{}}`), code: fault.HubNotSpecified, saw: "names no hub",
+			advice: "answer with iotHubHostName"},
+		{name: "names the hub null", webhook: says(200, `{"iotHubHostName":null}`), code: fault.HubNotSpecified,
+			saw: "names no hub", advice: "answer with iotHubHostName"},
 		{name: "answers 10 MB", webhook: func(answer http.ResponseWriter, _ *http.Request) {
 			io.WriteString(answer, `{"iotHubHostName":"127.0.0.1","payload":"`)
 			for range 10 << 10 {
@@ -189,24 +209,38 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 		{name: "names an unknown hub", webhook: says(200, `{"iotHubHostName":"evil.example.com"}`),
 			code: fault.HubNotSpecified, saw: `"evil.example.com", which is not linked`, advice: "berth hub link"},
 		{name: "names a hub of others", webhook: says(200, `{"iotHubHostName":"127.0.0.2"}`),
-			code: fault.HubNotSpecified, saw: `"127.0.0.2", which is linked, but not one of the enrollment's`, advice: "allow the hub"},
-		{name: "sends too much payload", webhook: says(200, `{"iotHubHostName":"127.0.0.1","payload":"`+strings.Repeat("x", 64<<10)+`"}`),
-			code: fault.AllocationFailed, saw: "payload has 65538 bytes, the limit is 65536", advice: "send the device less"},
-		{name: "sends a broken payload", webhook: says(200, `{"iotHubHostName":"127.0.0.1","payload":{"a":}}`), code: fault.AllocationFailed, saw: "breaks at byte 46 of 47", advice: "JSON object"},
-		{name: "sends tags that are none", webhook: says(200, `{"iotHubHostName":"127.0.0.1","initialTwin":{"tags":["a"]}}`),
-			code: fault.AllocationFailed, saw: "initialTwin is refused: initialTwin.tags must be a JSON object", advice: "Correct the initialTwin"},
-		{name: "sends a twin too large", webhook: says(200, `{"iotHubHostName":"127.0.0.1","initialTwin":{"tags":{"a":"`+strings.Repeat("x", 5<<10)+`"}}}`),
+			code: fault.HubNotSpecified, saw: `"127.0.0.2", which is linked, but not one of the enrollment's`,
+			advice: "allow the hub"},
+		{name: "sends too much payload",
+			webhook: says(200, `{"iotHubHostName":"127.0.0.1","payload":"`+strings.Repeat("x", 64<<10)+`"}`),
+			code:    fault.AllocationFailed, saw: "payload has 65538 bytes, the limit is 65536",
+			advice: "send the device less"},
+		{name: "sends a broken payload", webhook: says(200, `{"iotHubHostName":"127.0.0.1","payload":{"a":}}`),
+			code: fault.AllocationFailed, saw: "breaks at byte 46 of 47", advice: "JSON object"},
+		{name: "sends tags that are none",
+			webhook: says(200, `{"iotHubHostName":"127.0.0.1","initialTwin":{"tags":["a"]}}`),
+			code:    fault.AllocationFailed, saw: "initialTwin is refused: initialTwin.tags must be a JSON object",
+			advice: "Correct the initialTwin"},
+		{name: "sends a twin too large",
+			webhook: says(200, `{"iotHubHostName":"127.0.0.1","initialTwin":{"tags":{"a":"`+strings.Repeat("x", 5<<10)+
+				`"}}}`),
 			code: fault.AllocationFailed, saw: "a string of 5120 bytes is too long", advice: "Correct the initialTwin"},
-		{name: "has an expired certificate", wish: wish{days: "-1", extensions: local.extensions}, webhook: says(200, good),
-			code: fault.AllocationFailed, saw: "certificate has expired", advice: "Renew"},
+		{name: "has an expired certificate", wish: wish{days: "-1", extensions: local.extensions},
+			webhook: says(200, good), code: fault.AllocationFailed, saw: "certificate has expired", advice: "Renew"},
 		{name: "has an unknown certificate", signer: "stranger", webhook: says(200, good),
-			code: fault.AllocationFailed, saw: "an authority that this server does not trust", advice: "--webhook-ca-file"},
-		{name: "has a certificate for another host", wish: wish{extensions: "subjectAltName=DNS:other.example.com"}, webhook: says(200, good),
-			code: fault.AllocationFailed, saw: "certificate is for another host", advice: "put the host of its certificate there"},
-		{name: "speaks no TLS", address: strings.Replace(plain.URL, "http:", "https:", 1), code: fault.AllocationFailed, saw: "does not speak TLS", advice: "port in webhookUrl"},
-		{name: "is not running", address: "https://" + closed.Addr().String(), code: fault.AllocationFailed, saw: "the connection is refused", advice: "Start the webhook"},
+			code: fault.AllocationFailed, saw: "an authority that this server does not trust",
+			advice: "--webhook-ca-file"},
+		{name: "has a certificate for another host", wish: wish{extensions: "subjectAltName=DNS:other.example.com"},
+			webhook: says(200, good),
+			code:    fault.AllocationFailed, saw: "certificate is for another host",
+			advice: "put the host of its certificate there"},
+		{name: "speaks no TLS", address: strings.Replace(plain.URL, "http:", "https:", 1), code: fault.AllocationFailed,
+			saw: "does not speak TLS", advice: "port in webhookUrl"},
+		{name: "is not running", address: "https://" + closed.Addr().String(), code: fault.AllocationFailed,
+			saw: "the connection is refused", advice: "Start the webhook"},
 	}
-	reader := w.as(t, "reader", provisioning.EnrollmentRead, provisioning.EnrollmentWrite, provisioning.RegistrationStatusRead)
+	reader := w.as(t, "reader", provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
+		provisioning.RegistrationStatusRead)
 	type outcome struct {
 		options device.ProvisioningOptions
 		err     error
@@ -242,7 +276,8 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 	// What there is at an address is told to the owner. All others are told the same of
 	// everything, but of an answer that a webhook alone gives.
 	const same = "no answer that can be used"
-	open := []string{"refuses", "answers a number for the hub", "names no hub", "names the hub null", "names an unknown hub", "names a hub of others",
+	open := []string{"refuses", "answers a number for the hub", "names no hub", "names the hub null",
+		"names an unknown hub", "names a hub of others",
 		"sends too much payload", "sends tags that are none", "sends a twin too large"}
 	for i, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
@@ -262,13 +297,15 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 			if first.took > 30*time.Second {
 				t.Errorf("the device waited for %s", first.took)
 			}
-			attempts, err := w.process.provisioning.Attempts(within(t, time.Minute), attempts.Filter{RegistrationID: options.RegistrationID})
+			attempts, err := w.process.provisioning.Attempts(within(t, time.Minute),
+				attempts.Filter{RegistrationID: options.RegistrationID})
 			if err != nil || len(attempts) != 1 {
 				t.Fatalf("the attempts are %+v, error %v", attempts, err)
 			}
 			check, _ := attempts[0].Checks.Failed()
 			if attempts[0].Outcome != attest.Failed || attempts[0].Code != int(c.code) ||
-				check.Name != "allocation" || !strings.Contains(check.Saw, c.saw) || !strings.Contains(check.Advice, c.advice) {
+				check.Name != "allocation" || !strings.Contains(check.Saw, c.saw) ||
+				!strings.Contains(check.Advice, c.advice) {
 				t.Errorf("the attempt is %+v, want one that saw %q and advises %q", attempts[0], c.saw, c.advice)
 			}
 			whole, err := w.process.provisioning.Attempt(within(t, time.Minute), attempts[0].Sequence)
@@ -278,23 +315,29 @@ func TestWebhooksThatMisbehave(t *testing.T) {
 
 			group := strings.TrimPrefix(options.RegistrationID, "device-")
 			if !strings.HasPrefix(group, "hangs") {
-				if err := first.dryRun; !errors.As(err, &problem) || problem.Code != c.code || !strings.Contains(problem.Message, c.saw) {
+				if err := first.dryRun; !errors.As(err, &problem) || problem.Code != c.code ||
+					!strings.Contains(problem.Message, c.saw) {
 					t.Errorf("a dry run is answered %v, want %d that says %q", err, c.code, c.saw)
 				}
 				if err := first.readersDryRun; !errors.As(err, &problem) || !strings.Contains(problem.Message, told) {
-					t.Errorf("a dry run of somebody who may not configure the service is answered %v, want one that says %q", err, told)
+					t.Errorf(
+						"a dry run of somebody who may not configure the service is answered %v, want one that says %q",
+						err, told)
 				}
 			}
 			w.group(t, group, w.healthy.URL+"/allocate?code="+secret, "*")
 			registration, err := device.Provision(within(t, time.Minute), options)
-			if err != nil || registration.RegistrationState.AssignedHub != "127.0.0.1" || registration.RegistrationState.Substatus != "initialAssignment" ||
-				string(registration.RegistrationState.Payload) != `{"hello":["device",1]}` || registration.RegistrationState.ErrorCode != 0 {
+			if err != nil || registration.RegistrationState.AssignedHub != "127.0.0.1" ||
+				registration.RegistrationState.Substatus != "initialAssignment" ||
+				string(registration.RegistrationState.Payload) != `{"hello":["device",1]}` ||
+				registration.RegistrationState.ErrorCode != 0 {
 				t.Errorf("with a webhook that works it is told %+v, error %v", registration.RegistrationState, err)
 			}
 		})
 	}
 	w.process.terminate(t)
-	if text := w.process.log.String(); strings.Contains(text, secret) || !strings.Contains(text, "certificate signed by unknown authority") {
+	if text := w.process.log.String(); strings.Contains(text, secret) ||
+		!strings.Contains(text, "certificate signed by unknown authority") {
 		t.Errorf("the log has the webhook's key, or not what was wrong with one:\n%s", text)
 	}
 }
@@ -306,8 +349,10 @@ func (w *webhooks) as(t *testing.T, name string, rights ...string) *backend.Prov
 	if err != nil {
 		t.Fatal(err)
 	}
-	connection := credential.ConnectionString{HostName: "localhost", SharedAccessKeyName: name, SharedAccessKey: policy.PrimaryKey}
-	client, err := backend.NewProvisioning(connection.String(), backend.Options{RootCAs: w.process.roots, Address: cli.Loopback(w.process.info.Ports.HTTPS)})
+	connection := credential.ConnectionString{HostName: "localhost", SharedAccessKeyName: name,
+		SharedAccessKey: policy.PrimaryKey}
+	client, err := backend.NewProvisioning(connection.String(),
+		backend.Options{RootCAs: w.process.roots, Address: cli.Loopback(w.process.info.Ports.HTTPS)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -344,16 +389,18 @@ func TestWebhookThatRecovers(t *testing.T) {
 	t.Parallel()
 	w := newWebhooks(t)
 	calls := 0
-	flaky := w.serve("flaky", "trusted", wish{extensions: "subjectAltName=IP:127.0.0.1"}, func(answer http.ResponseWriter, _ *http.Request) {
-		if calls++; calls < 3 {
-			http.Error(answer, "not now", http.StatusInternalServerError)
-			return
-		}
-		io.WriteString(answer, `{"iotHubHostName":"127.0.0.1","payload":null}`)
-	})
+	flaky := w.serve("flaky", "trusted", wish{extensions: "subjectAltName=IP:127.0.0.1"},
+		func(answer http.ResponseWriter, _ *http.Request) {
+			if calls++; calls < 3 {
+				http.Error(answer, "not now", http.StatusInternalServerError)
+				return
+			}
+			io.WriteString(answer, `{"iotHubHostName":"127.0.0.1","payload":null}`)
+		})
 	w.group(t, "flaky", flaky.URL, "")
 	registration, err := device.Provision(within(t, time.Minute), w.device(t, "flaky", "d1"))
-	if err != nil || registration.RegistrationState.AssignedHub != "127.0.0.1" || calls != 3 || registration.RegistrationState.Payload != nil {
+	if err != nil || registration.RegistrationState.AssignedHub != "127.0.0.1" || calls != 3 ||
+		registration.RegistrationState.Payload != nil {
 		t.Errorf("after %d calls the device is told %+v, error %v", calls, registration.RegistrationState, err)
 	}
 }
@@ -366,8 +413,10 @@ func TestWebhookDocuments(t *testing.T) {
 	definition := func(version string) *allocation.CustomDefinition {
 		return &allocation.CustomDefinition{WebhookURL: w.healthy.URL + "/api/allocate", APIVersion: version}
 	}
-	group, err := w.process.provisioning.PutGroup(ctx, enroll.Group{EnrollmentGroupID: "meters", Settings: enroll.Settings{Hubs: []string{"127.0.0.1", "127.0.0.2"},
-		Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom, CustomAllocationDefinition: definition("2019-03-31")}}, "")
+	group, err := w.process.provisioning.PutGroup(ctx,
+		enroll.Group{EnrollmentGroupID: "meters", Settings: enroll.Settings{Hubs: []string{"127.0.0.1", "127.0.0.2"},
+			Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, AllocationPolicy: allocation.Custom,
+			CustomAllocationDefinition: definition("2019-03-31")}}, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -375,12 +424,15 @@ func TestWebhookDocuments(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	enrollment.DeviceID, enrollment.AllocationPolicy, enrollment.CustomAllocationDefinition = "alone-device", allocation.Custom, definition("")
+	enrollment.DeviceID = "alone-device"
+	enrollment.AllocationPolicy = allocation.Custom
+	enrollment.CustomAllocationDefinition = definition("")
 	if _, err := w.process.provisioning.PutEnrollment(ctx, enrollment, ""); err != nil {
 		t.Fatal(err)
 	}
 	member := w.device(t, "meters", "meter-1")
-	alone := device.ProvisioningOptions{Host: member.Host, IDScope: member.IDScope, RegistrationID: "alone", Certificate: &certificate, RootCAs: member.RootCAs}
+	alone := device.ProvisioningOptions{Host: member.Host, IDScope: member.IDScope, RegistrationID: "alone",
+		Certificate: &certificate, RootCAs: member.RootCAs}
 	member.Payload = json.RawMessage(`{"model":"m-7","sizes":[1,2.5]}`)
 
 	context := func(id, attestation, payload, current string) string {
@@ -393,10 +445,14 @@ func TestWebhookDocuments(t *testing.T) {
 		version string
 		context string // of deviceRuntimeContext, with the attestation left out
 	}{
-		{"member of a group", member, "enrollmentGroup", "2019-03-31", context("meter-1", "symmetricKey", `,"payload":{"model":"m-7","sizes":[1,2.5]}`, "")},
-		{"the same again", member, "enrollmentGroup", "2019-03-31", context("meter-1", "symmetricKey", `,"payload":{"model":"m-7","sizes":[1,2.5]}`, `"currentIotHubHostName":"127.0.0.1","currentDeviceId":"meter-1",`)},
+		{"member of a group", member, "enrollmentGroup", "2019-03-31",
+			context("meter-1", "symmetricKey", `,"payload":{"model":"m-7","sizes":[1,2.5]}`, "")},
+		{"the same again", member, "enrollmentGroup", "2019-03-31",
+			context("meter-1", "symmetricKey", `,"payload":{"model":"m-7","sizes":[1,2.5]}`,
+				`"currentIotHubHostName":"127.0.0.1","currentDeviceId":"meter-1",`)},
 		{"individual", alone, "individualEnrollment", "2021-10-01", context("alone", "x509", "", "")},
-		{"individual again", alone, "individualEnrollment", "2021-10-01", context("alone", "x509", "", `"currentIotHubHostName":"127.0.0.1","currentDeviceId":"alone-device",`)},
+		{"individual again", alone, "individualEnrollment", "2021-10-01",
+			context("alone", "x509", "", `"currentIotHubHostName":"127.0.0.1","currentDeviceId":"alone-device",`)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w.asked = nil
@@ -409,7 +465,8 @@ func TestWebhookDocuments(t *testing.T) {
 				t.Errorf("the device is told %+v", state)
 			}
 			twin, err := w.process.hub.Twin(within(t, time.Minute), state.DeviceID)
-			if err != nil || twin.Tags.Get("made").Text() != "by the webhook" || twin.Properties.Desired.Get("darkness").Text() != "medium" {
+			if err != nil || twin.Tags.Get("made").Text() != "by the webhook" ||
+				twin.Properties.Desired.Get("darkness").Text() != "medium" {
 				t.Errorf("its twin is %+v, error %v", twin, err)
 			}
 			if len(w.asked) != 1 {
@@ -421,19 +478,25 @@ func TestWebhookDocuments(t *testing.T) {
 				EnrollmentGroupID string `json:"enrollmentGroupId"`
 			}
 			var device map[string]json.RawMessage
-			if err := errors.Join(json.Unmarshal([]byte(w.asked[0]), &request), json.Unmarshal(request[c.entry], &entry), json.Unmarshal(request["deviceRuntimeContext"], &device)); err != nil {
+			if err := errors.Join(json.Unmarshal([]byte(w.asked[0]), &request),
+				json.Unmarshal(request[c.entry], &entry),
+				json.Unmarshal(request["deviceRuntimeContext"], &device)); err != nil {
 				t.Fatalf("the webhook was asked %s: %v", w.asked[0], err)
 			}
 			if len(request) != 3 || string(request["linkedHubs"]) != `["127.0.0.1","127.0.0.2"]` {
 				t.Errorf("the webhook was asked %s", w.asked[0])
 			}
-			if entry.AllocationPolicy != allocation.Custom || entry.CustomAllocationDefinition.APIVersion != c.version || entry.ETag == "" ||
-				entry.ProvisioningStatus != enroll.Enabled || entry.ReprovisionPolicy == nil || entry.CreatedDateTimeUTC.IsZero() ||
-				c.entry == "enrollmentGroup" && (entry.EnrollmentGroupID != "meters" || len(entry.Hubs) != 2) || c.entry == "individualEnrollment" && entry.RegistrationID != "alone" {
+			if entry.AllocationPolicy != allocation.Custom ||
+				entry.CustomAllocationDefinition.APIVersion != c.version || entry.ETag == "" ||
+				entry.ProvisioningStatus != enroll.Enabled || entry.ReprovisionPolicy == nil ||
+				entry.CreatedDateTimeUTC.IsZero() ||
+				c.entry == "enrollmentGroup" && (entry.EnrollmentGroupID != "meters" || len(entry.Hubs) != 2) ||
+				c.entry == "individualEnrollment" && entry.RegistrationID != "alone" {
 				t.Errorf("it is told of the enrollment %s", request[c.entry])
 			}
 			for name, want := range map[string]string{"symmetricKey": `{}`, "x509": `{"certificateInfo":`} {
-				if got, there := device[name]; there != strings.Contains(c.context, name) || there && !strings.HasPrefix(string(got), want) {
+				if got, there := device[name]; there != strings.Contains(c.context, name) || there &&
+					!strings.HasPrefix(string(got), want) {
 					t.Errorf("it is told of the device %s", request["deviceRuntimeContext"])
 				}
 			}
@@ -446,7 +509,8 @@ func TestWebhookDocuments(t *testing.T) {
 			if text != "{"+c.context+"}" {
 				t.Errorf("it is told of the device %s, want %s", text, c.context)
 			}
-			for _, key := range []string{group.Attestation.SymmetricKey.PrimaryKey, group.Attestation.SymmetricKey.SecondaryKey, c.options.SASKey} {
+			for _, key := range []string{group.Attestation.SymmetricKey.PrimaryKey,
+				group.Attestation.SymmetricKey.SecondaryKey, c.options.SASKey} {
 				if key != "" && strings.Contains(w.asked[0], key) {
 					t.Errorf("the webhook is sent a key: %s", w.asked[0])
 				}

@@ -28,8 +28,9 @@ import (
 )
 
 // goWords are words of Go's libraries, which say nothing to a person.
-var goWords = regexp.MustCompile(` json: |strconv|invalid character|unmarshal|asn1|dial tcp|x509: |tls: |base64 data|parse "|%!|lookup |` +
-	`i/o timeout|context (deadline|canceled)|EOF|goroutine|Go (struct|value)|invalid argument|looking for beginning|open /|listen tcp|unexpected end of`)
+var goWords = regexp.MustCompile(
+	` json: |strconv|invalid character|unmarshal|asn1|dial tcp|x509: |tls: |base64 data|parse "|%!|lookup |` +
+		`i/o timeout|context (deadline|canceled)|EOF|goroutine|Go (struct|value)|invalid argument|looking for beginning|open /|listen tcp|unexpected end of`)
 
 // needed are flags without which a command says that they are missing, and does no
 // more. CHAIN stands for a file with a certificate.
@@ -149,7 +150,8 @@ func TestWordsOfEveryCommand(t *testing.T) {
 		return data
 	}
 	key := credential.NewKey(32)
-	service, hub := "HostName=127.0.0.1;SharedAccessKeyName=all;SharedAccessKey="+key, "HostName=127.0.0.1;SharedAccessKeyName=all;SharedAccessKey="+key
+	service := "HostName=127.0.0.1;SharedAccessKeyName=all;SharedAccessKey=" + key
+	hub := "HostName=127.0.0.1;SharedAccessKeyName=all;SharedAccessKey=" + key
 	portOf := func(address net.Addr) int { return address.(*net.TCPAddr).Port }
 	of := func(port int) server.Info {
 		return server.Info{CAFile: webCA, ProvisioningHost: "127.0.0.1", ProvisioningConnectionString: service,
@@ -272,21 +274,27 @@ func TestWordsOfFiles(t *testing.T) {
 	folder := t.TempDir()
 	for name, content := range map[string]string{"empty": "", "text": "hello",
 		"broken.pem":  "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
-		"latin1.json": "[{\"registrationId\":\"\xe9\"}]", "utf16.json": "\xff\xfe[\x00]\x00", "odd.json": `[{"registrationId":7,"createdDateTimeUtc":"soon"}]`, "attempt.json": `{"sequence":"x"}`} {
+		"latin1.json": "[{\"registrationId\":\"\xe9\"}]", "utf16.json": "\xff\xfe[\x00]\x00",
+		"odd.json": `[{"registrationId":7,"createdDateTimeUtc":"soon"}]`, "attempt.json": `{"sequence":"x"}`} {
 		if err := os.WriteFile(filepath.Join(folder, name), []byte(content), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for _, words := range []string{
-		"enrollment create d1 --x509 FILE", "group create g1 --x509 FILE", "authority create a1 --file FILE", "enrollment create d1 --tpm FILE",
-		"enrollment create d1 --symmetric --initial-twin @FILE", "enrollment create d1 --primary-key @FILE", "device twin d1 --tags @FILE",
-		"enrollment import FILE", "group import FILE", "enrollment import FILE --format csv", "explain FILE", "cert check FILE", "cert check FILE --ca FILE",
-		"device simulate --cert FILE --key FILE", "device simulate --registration-id d1 --symmetric-key @FILE", "hub link @FILE", "hub link h.example --hub-ca-file FILE", "device list --ca-file FILE",
+		"enrollment create d1 --x509 FILE", "group create g1 --x509 FILE", "authority create a1 --file FILE",
+		"enrollment create d1 --tpm FILE",
+		"enrollment create d1 --symmetric --initial-twin @FILE", "enrollment create d1 --primary-key @FILE",
+		"device twin d1 --tags @FILE",
+		"enrollment import FILE", "group import FILE", "enrollment import FILE --format csv", "explain FILE",
+		"cert check FILE", "cert check FILE --ca FILE",
+		"device simulate --cert FILE --key FILE", "device simulate --registration-id d1 --symmetric-key @FILE",
+		"hub link @FILE", "hub link h.example --hub-ca-file FILE", "device list --ca-file FILE",
 		"up --webhook-ca-file FILE",
 	} {
 		for _, name := range []string{"nowhere", "empty", "text", "broken.pem", "latin1.json", "utf16.json", "odd.json",
 			"attempt.json", "."} {
-			if name == "latin1.json" && (strings.HasPrefix(words, "group create") || strings.HasPrefix(words, "authority")) {
+			if name == "latin1.json" &&
+				(strings.HasPrefix(words, "group create") || strings.HasPrefix(words, "authority")) {
 				continue // it is sent for DER, and the service judges it
 			}
 			line := strings.Fields(strings.ReplaceAll(words, "FILE", filepath.Join(folder, name)))

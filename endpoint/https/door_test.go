@@ -52,9 +52,10 @@ func newDoor(t *testing.T) *httpstest.Fixture {
 				return c.Parameter("id"), nil
 			}),
 			dps("PUT", "/enrollments/{id}", provisioning.EnrollmentWrite, https.SmallBody, echo),
-			dps("PATCH", "/enrollments/{id}", provisioning.EnrollmentWrite, https.SmallBody, func(c *https.Call) (any, error) {
-				return "patched", nil
-			}),
+			dps("PATCH", "/enrollments/{id}", provisioning.EnrollmentWrite, https.SmallBody,
+				func(c *https.Call) (any, error) {
+					return "patched", nil
+				}),
 			dps("DELETE", "/enrollments/{id}", provisioning.EnrollmentWrite, 0, func(c *https.Call) (any, error) {
 				if match := c.Header.Get("If-Match"); match != `"1"` {
 					return nil, fault.New(fault.PreconditionFailed, "If-Match is %s", match)
@@ -76,7 +77,8 @@ func newDoor(t *testing.T) *httpstest.Fixture {
 				return nil, fmt.Errorf("%w", inject.ErrDropped)
 			}),
 			dps("GET", "/berth/challenge", "", 0, func(*https.Call) (any, error) {
-				return nil, &provisioning.TPMChallenge{Fault: fault.New(fault.UnauthorizedAccess, "Answer the challenge"),
+				return nil, &provisioning.TPMChallenge{Fault: fault.New(fault.UnauthorizedAccess,
+					"Answer the challenge"),
 					Activation: []byte("sealed"), KeyName: "registration"}
 			}),
 			dps("GET", "/berth/broken", provisioning.EnrollmentRead, 0, func(c *https.Call) (any, error) {
@@ -89,7 +91,8 @@ func newDoor(t *testing.T) *httpstest.Fixture {
 			dps("GET", "/berth/flag", provisioning.EnrollmentRead, 0, func(c *https.Call) (any, error) {
 				return c.Flag("on")
 			}).With("on"),
-			dps("DELETE", "/berth/thing", provisioning.EnrollmentWrite, 0, func(*https.Call) (any, error) { return nil, nil }),
+			dps("DELETE", "/berth/thing", provisioning.EnrollmentWrite, 0,
+				func(*https.Call) (any, error) { return nil, nil }),
 			iot("GET", "/devices/{id}", hub.RegistryRead, 0, func(c *https.Call) (any, error) {
 				return c.Hub.Host() + " " + c.Parameter("id"), nil
 			}),
@@ -431,7 +434,8 @@ func TestUnknownConditions(t *testing.T) {
 		says             string
 	}{
 		{"GET /berth/page?top=3", "", 200, "3"},
-		{"GET /berth/page?top=3&prefix=a", "", 400, `parameter \"prefix\", which this operation does not have. It has top, x`},
+		{"GET /berth/page?top=3&prefix=a", "", 400,
+			`parameter \"prefix\", which this operation does not have. It has top, x`},
 		{"GET /berth/page?Top=3", "", 400, `parameter \"Top\"`},
 		{"DELETE /berth/thing?force=true", "", 400, `parameter \"force\", and this operation has none`},
 		{"DELETE /berth/thing", `"bad"`, 412, "no ETag"},
@@ -446,8 +450,8 @@ func TestUnknownConditions(t *testing.T) {
 			r.Header.Set("If-Match", c.ifMatch)
 		}
 		if got := f.Do(r); got.Status != c.status || !strings.Contains(got.Text, c.says) {
-			t.Errorf("%s under %q is answered %d %s, want %d with %q", c.request, c.ifMatch, got.Status, got.Text, c.status,
-				c.says)
+			t.Errorf("%s under %q is answered %d %s, want %d with %q", c.request, c.ifMatch, got.Status, got.Text,
+				c.status, c.says)
 		}
 	}
 }

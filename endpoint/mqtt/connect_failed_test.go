@@ -25,9 +25,10 @@ func TestConnectFailed(t *testing.T) {
 	var told []failure
 	f := newFixture(t)
 	f.connect("registrations", true) // its user name looks like one for registering
-	observer := New(Config{Hubs: hub.NewDirectory(f.Hub), ConnectFailed: func(device provisioning.Unconnected, err error) {
-		told = append(told, failure{device, err})
-	}}).(mqtt.FailureObserver)
+	observer := New(Config{Hubs: hub.NewDirectory(f.Hub),
+		ConnectFailed: func(device provisioning.Unconnected, err error) {
+			told = append(told, failure{device, err})
+		}}).(mqtt.FailureObserver)
 	address := &net.TCPAddr{IP: net.IPv4(192, 0, 2, 1), Port: 4711}
 	chain := []*x509.Certificate{{Raw: []byte("certificate")}}
 	reason := errors.New("it is MQTT 5")

@@ -135,7 +135,8 @@ func (f *fixture) connectAs(id, username, token string, clean bool) *device {
 	d := &device{t: f.t, messages: make(chan received, 1000)}
 	connect := &mqtt.Connect{ClientID: id, Username: username, Password: []byte(token), HasPassword: true,
 		CleanSession: clean, KeepAlive: 60}
-	d.Client, d.present, err = mqtt.NewClient(f.t.Context(), conn, connect, func(topic string, payload []byte) { d.messages <- received{topic, payload} })
+	d.Client, d.present, err = mqtt.NewClient(f.t.Context(), conn, connect,
+		func(topic string, payload []byte) { d.messages <- received{topic, payload} })
 	if err != nil {
 		f.t.Fatal(err)
 	}

@@ -192,7 +192,8 @@ func (r *renewing) listen(id string) *device {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(d.Abort)
-	if codes, err := d.Subscribe(r.t.Context(), mqtt.Subscription{Filter: "$iothub/credentials/res/#", QoS: 1}); err != nil ||
+	if codes, err := d.Subscribe(r.t.Context(),
+		mqtt.Subscription{Filter: "$iothub/credentials/res/#", QoS: 1}); err != nil ||
 		codes[0] != 1 {
 		r.t.Fatalf("subscribing is answered %v, error %v", codes, err)
 	}
@@ -281,17 +282,18 @@ func TestRefusedCertificateRequests(t *testing.T) {
 		code fault.Code
 		says string
 	}{
-		"":                                              {fault.ArgumentInvalid, "no body"},
-		`{"id":"d1","csr":`:                             {fault.BadFormat, "not JSON"},
-		`{"id":"d1","csr":"x"}}`:                        {fault.BadFormat, "goes on after its JSON"},
-		`{"id":"d1","csr":"x"}]`:                        {fault.BadFormat, "goes on after its JSON"},
-		`{"id":"d1","csr":"x"} {}`:                      {fault.BadFormat, "goes on after its JSON"},
-		`["d1"]`:                                        {fault.ArgumentInvalid, "JSON array"},
-		asking("d2", csr):                               {fault.ArgumentInvalid, "d2"},
-		asking("", csr):                                 {fault.ArgumentInvalid, "id is missing"},
-		asking("d1", ""):                                {fault.ArgumentInvalid, "csr is missing"},
-		asking("d1", "not base64!!"):                    {fault.ArgumentInvalid, "not base64"},
-		asking("d1", csr, "other", "x"):                 {fault.ArgumentInvalid, `besides id, csr and replace: "other"`},
+		"":                           {fault.ArgumentInvalid, "no body"},
+		`{"id":"d1","csr":`:          {fault.BadFormat, "not JSON"},
+		`{"id":"d1","csr":"x"}}`:     {fault.BadFormat, "goes on after its JSON"},
+		`{"id":"d1","csr":"x"}]`:     {fault.BadFormat, "goes on after its JSON"},
+		`{"id":"d1","csr":"x"} {}`:   {fault.BadFormat, "goes on after its JSON"},
+		`["d1"]`:                     {fault.ArgumentInvalid, "JSON array"},
+		asking("d2", csr):            {fault.ArgumentInvalid, "d2"},
+		asking("", csr):              {fault.ArgumentInvalid, "id is missing"},
+		asking("d1", ""):             {fault.ArgumentInvalid, "csr is missing"},
+		asking("d1", "not base64!!"): {fault.ArgumentInvalid, "not base64"},
+		asking("d1", csr, "other", "x"): {fault.ArgumentInvalid,
+			`besides id, csr and replace: "other"`},
 		asking("d1", csr, "replace", "-"):               {fault.ArgumentInvalid, "replace must be"},
 		`{"ID":"d1","csr":"` + csr + `"}`:               {fault.ArgumentInvalid, "written id"},
 		`{"id":"d1","CSR":"` + csr + `"}`:               {fault.ArgumentInvalid, "written csr"},
@@ -402,7 +404,8 @@ func TestOneCertificateRequestAtATime(t *testing.T) {
 	reached, open := r.gate.shut()
 	defer open()
 	slow := r.listen("d1")
-	if err := slow.Publish(contract.IssueCertificateTopic+"$rid=slow", []byte(asking("d1", csrFor(t, "d1"))), 1, nil); err != nil {
+	if err := slow.Publish(contract.IssueCertificateTopic+"$rid=slow", []byte(asking("d1", csrFor(t, "d1"))), 1,
+		nil); err != nil {
 		t.Fatal(err)
 	}
 	<-reached

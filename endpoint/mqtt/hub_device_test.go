@@ -31,7 +31,8 @@ func TestSubscribeCommitsOnce(t *testing.T) {
 	var many []mqtt.Subscription
 	for i := range 2000 {
 		many = append(many, mqtt.Subscription{Filter: twinResponseFilter, QoS: byte(i % 2)},
-			mqtt.Subscription{Filter: "devices/other/#", QoS: 1}, mqtt.Subscription{Filter: desiredFilter, QoS: byte(i / 7 % 3)})
+			mqtt.Subscription{Filter: "devices/other/#", QoS: 1},
+			mqtt.Subscription{Filter: desiredFilter, QoS: byte(i / 7 % 3)})
 	}
 	subscribe := func(d *device, want string, commits int64, subscriptions ...mqtt.Subscription) {
 		t.Helper()
@@ -93,7 +94,8 @@ func (f *fixture) dialKept(id string) net.Conn {
 	if err != nil {
 		f.t.Fatal(err)
 	}
-	token, err := credential.NewToken("hub.local/devices/"+id, "", *known.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	token, err := credential.NewToken("hub.local/devices/"+id, "", *known.Authentication.SymmetricKey.PrimaryKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		f.t.Fatal(err)
 	}
@@ -131,7 +133,8 @@ func TestManyTwinRequestsAtOnce(t *testing.T) {
 	if _, err := f.PatchTwin(t.Context(), "d1", json.RawMessage(patch), ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := d.Subscribe(t.Context(), mqtt.Subscription{Filter: twinResponseFilter, QoS: 1}, mqtt.Subscription{Filter: desiredFilter, QoS: 1}); err != nil {
+	if _, err := d.Subscribe(t.Context(), mqtt.Subscription{Filter: twinResponseFilter, QoS: 1},
+		mqtt.Subscription{Filter: desiredFilter, QoS: 1}); err != nil {
 		t.Fatal(err)
 	}
 	if err := d.Publish(contract.ReportedTopic+"$rid=0", large("r"), 0, nil); err != nil {
@@ -148,7 +151,8 @@ func TestManyTwinRequestsAtOnce(t *testing.T) {
 	}
 	for i := range changes {
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-		if _, err := f.PatchTwin(ctx, "d1", fmt.Appendf(nil, `{"properties":{"desired":{"n":%d}}}`, i), ""); err != nil {
+		if _, err := f.PatchTwin(ctx, "d1", fmt.Appendf(nil, `{"properties":{"desired":{"n":%d}}}`, i),
+			""); err != nil {
 			t.Fatal(err)
 		}
 		cancel()

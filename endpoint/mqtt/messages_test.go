@@ -77,7 +77,8 @@ func TestMessages(t *testing.T) {
 func TestMessageTopics(t *testing.T) {
 	f := newFixture(t)
 	d := f.connect("d1", true)
-	if _, err := d.Subscribe(t.Context(), mqtt.Subscription{Filter: "devices/+/messages/devicebound/#", QoS: 1}); err != nil {
+	if _, err := d.Subscribe(t.Context(),
+		mqtt.Subscription{Filter: "devices/+/messages/devicebound/#", QoS: 1}); err != nil {
 		t.Fatal(err)
 	}
 	property := func(name, value string) message.Property {

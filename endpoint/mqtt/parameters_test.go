@@ -23,7 +23,8 @@ func TestReportIfVersion(t *testing.T) {
 			t.Errorf("version %q is answered %s, want %s", c.version, got, c.want)
 		}
 	}
-	if got := d.ask("$iothub/twin/PATCH/properties/reported/?$version=2&$rid=1", `{"n":5}`); !strings.Contains(got, `"errorCode":412001`) ||
+	if got := d.ask("$iothub/twin/PATCH/properties/reported/?$version=2&$rid=1", `{"n":5}`); !strings.Contains(got,
+		`"errorCode":412001`) ||
 		!strings.Contains(got, "the version 3") {
 		t.Errorf("a stale version is answered %s", got)
 	}
@@ -42,10 +43,12 @@ func TestModelsAreAnnounced(t *testing.T) {
 		{"/?api-version=2020-09-30", ""},
 		{"/?api-version=2020-09-30&model-id=dtmi%3Acom%3Aexample%3AThermostat%3B1", "dtmi:com:example:Thermostat;1"},
 		{"/?api-version=2020-09-30&DeviceClientType=py%2F2.12", "dtmi:com:example:Thermostat;1"},
-		{"/?api-version=2020-09-30&DeviceClientType=c%2F1.3.1&model-id=dtmi:com:example:Thermostat;2", "dtmi:com:example:Thermostat;2"},
+		{"/?api-version=2020-09-30&DeviceClientType=c%2F1.3.1&model-id=dtmi:com:example:Thermostat;2",
+			"dtmi:com:example:Thermostat;2"},
 		{"/?model-id=dtmi:com:example:Other;1&api-version=2020-09-30", "dtmi:com:example:Other;1"},
 		{"/?api-version=2020-09-30&DeviceClientType=model-id=none", "dtmi:com:example:Other;1"},
-		{"/?api-version=2020-05-31-preview&digital-twin-model-id=dtmi%3Acom%3Aexample%3AOld%3B1", "dtmi:com:example:Old;1"},
+		{"/?api-version=2020-05-31-preview&digital-twin-model-id=dtmi%3Acom%3Aexample%3AOld%3B1",
+			"dtmi:com:example:Old;1"},
 		{"/?digital-twin-model-id=dtmi:com:example:Old;2&api-version=2020-05-31-preview", "dtmi:com:example:Old;2"},
 		{"/?api-version=2020-09-30&not-digital-twin-model-id=dtmi:none;1", "dtmi:com:example:Old;2"},
 		{"/?api-version=2020-09-30&model-id=", ""},

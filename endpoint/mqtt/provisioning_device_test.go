@@ -136,14 +136,16 @@ func TestRegistration(t *testing.T) {
 		topic, payload, want string
 		says                 []string
 	}{
-		{poll + "$rid=2&operationId=" + operation[1], "", "200/?$rid=2 ", []string{`"status":"assigned"`, operation[1]}},
+		{poll + "$rid=2&operationId=" + operation[1], "", "200/?$rid=2 ",
+			[]string{`"status":"assigned"`, operation[1]}},
 		{poll + "operationId=" + operation[1] + "&$rid=3", "", "200/?$rid=3 ", []string{`"status":"assigned"`}},
 		{poll + "$rid=4", "", "400/?$rid=4 ", []string{`"errorCode":400004`, "no operationId"}},
 		{poll + "$rid=5&operationId=", "", "400/?$rid=5 ", []string{`"errorCode":400004`, "no operationId"}},
 		{poll + "$rid=6&operationId=%zz", "", "400/?$rid=6 ", []string{`"errorCode":400004`, "no operationId"}},
 		{poll + "$rid=7&operationId=5.another", "", "404/?$rid=7 ", []string{`"trackingId":`}},
 		{contract.RegisterTopic + "$rid=1", "", "200/?$rid=1 ",
-			[]string{`"status":"assigned"`, `"assignedHub":"hub.local"`, `"deviceId":"pump-1"`, `"registrationId":"pump-1"`}},
+			[]string{`"status":"assigned"`, `"assignedHub":"hub.local"`, `"deviceId":"pump-1"`,
+				`"registrationId":"pump-1"`}},
 		{contract.RegisterTopic + "$rid=padded", "{}\x00\x00", "200/?$rid=padded ", []string{`"status":"assigned"`}},
 		{contract.RegisterTopic + "$rid=8", "{", "400/?$rid=8 ", []string{`"errorCode":400`, `"timestampUtc":`}},
 		{contract.RegisterTopic + "$rid=9", `{"registrationId":"pump-2"}`, "400/?$rid=9 ", []string{`"errorCode":400`}},
@@ -309,7 +311,8 @@ func TestSubscriptionsOfRegistrations(t *testing.T) {
 	}
 	d.Disconnect()
 
-	token, err := credential.NewToken(testScope+"/registrations/pump-1", "registration", r.key, time.Now().Add(time.Hour))
+	token, err := credential.NewToken(testScope+"/registrations/pump-1", "registration", r.key,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}

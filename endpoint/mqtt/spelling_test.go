@@ -37,8 +37,8 @@ func TestDeviceIDCase(t *testing.T) {
 			}
 		}
 	}
-	for _, topic := range []string{"devices/%70lain2/messages/events/", "devices/%/messages/events/", "devices/%70lain/messages/eventsx",
-		"devices/%70lain", "devices/"} {
+	for _, topic := range []string{"devices/%70lain2/messages/events/", "devices/%/messages/events/",
+		"devices/%70lain/messages/eventsx", "devices/%70lain", "devices/"} {
 		d := f.connect("plain", true)
 		if err := d.Publish(topic, nil, 1, nil); err != nil {
 			t.Fatal(err)

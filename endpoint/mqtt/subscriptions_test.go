@@ -116,7 +116,8 @@ func TestGrantedFilters(t *testing.T) {
 		var granted subscriptions
 		codes, refused := granted.grant([]mqtt.Subscription{{Filter: c.filter, QoS: 2}}, c.forms)
 		got := codes[0] == 1
-		if got != c.want || !got && codes[0] != mqtt.Refused || (refused == "") != c.want || (len(granted) == 1) != c.want {
+		if got != c.want || !got && codes[0] != mqtt.Refused || (refused == "") != c.want ||
+			(len(granted) == 1) != c.want {
 			t.Errorf("%.100q is granted %v, refused %.100q, leaving %.100v", c.filter, codes, refused, granted)
 		}
 	}
@@ -175,7 +176,8 @@ func TestFiltersOnTheWire(t *testing.T) {
 	// of both answers as the filters match.
 	exchange := func(d *device, want ...string) {
 		t.Helper()
-		for topic, payload := range map[string]string{contract.ReportedTopic + "$rid=bad": "[]", contract.TwinTopic + "$rid=good": ""} {
+		for topic, payload := range map[string]string{contract.ReportedTopic + "$rid=bad": "[]", contract.TwinTopic +
+			"$rid=good": ""} {
 			if err := d.Publish(topic, []byte(payload), 1, nil); err != nil {
 				t.Fatal(err)
 			}
@@ -187,7 +189,8 @@ func TestFiltersOnTheWire(t *testing.T) {
 		if slices.Sort(got); !slices.Equal(got, want) {
 			t.Errorf("answered on %q, want %q", got, want)
 		}
-		if _, err := d.Subscribe(t.Context(), mqtt.Subscription{Filter: "never", QoS: 1}); err != nil || len(d.messages) > 0 {
+		if _, err := d.Subscribe(t.Context(), mqtt.Subscription{Filter: "never", QoS: 1}); err != nil ||
+			len(d.messages) > 0 {
 			t.Errorf("%d more messages came, error %v", len(d.messages), err)
 		}
 	}

@@ -15,7 +15,8 @@ func TestPaddedReports(t *testing.T) {
 	if got := d.ask(reportTwin, `{"n":1}`+strings.Repeat("\x00", 200)); got != reportTaken+"2" {
 		t.Errorf("it is answered %s", got)
 	}
-	if got := d.ask(getTwin, strings.Repeat("\x00", 200)); got != twinAnswered+`{"desired":{"$version":1},"reported":{"n":1,"$version":2}}` {
+	if got := d.ask(getTwin, strings.Repeat("\x00", 200)); got != twinAnswered+
+		`{"desired":{"$version":1},"reported":{"n":1,"$version":2}}` {
 		t.Errorf("the twin is %s", got)
 	}
 	for _, bad := range []string{"{\"n\":\x002}", "{\"n\":2}\x00{}", "\x00{\"n\":2}", "\x00\x00"} {
@@ -37,7 +38,8 @@ func TestReportsThatAreNoText(t *testing.T) {
 		`{"a":["\ud83d\ud83d"]}`:   "half a character",
 		"{\"a\":\"\xed\xa0\x80\"}": "not UTF-8",
 	} {
-		if got := d.ask(reportTwin, bad); !strings.HasPrefix(got, "$iothub/twin/res/400/") || !strings.Contains(got, says) {
+		if got := d.ask(reportTwin, bad); !strings.HasPrefix(got, "$iothub/twin/res/400/") ||
+			!strings.Contains(got, says) {
 			t.Errorf("%q is answered %s", bad, got)
 		}
 	}
@@ -60,16 +62,19 @@ func TestBagsThatAreNoText(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Fatalf("%s is taken", bag)
 		}
-		if _, err := f.connectWith("d1", "/?api-version=2021-04-12", &mqtt.Will{Topic: "devices/d1/messages/events/" + bag}); err == nil {
+		if _, err := f.connectWith("d1", "/?api-version=2021-04-12",
+			&mqtt.Will{Topic: "devices/d1/messages/events/" + bag}); err == nil {
 			t.Errorf("a will with %s is taken", bag)
 		}
 	}
-	d, err := f.connectWith("d1", "/?api-version=2021-04-12", &mqtt.Will{Topic: "devices/d1/messages/events/city=K%C3%B6ln"})
+	d, err := f.connectWith("d1", "/?api-version=2021-04-12",
+		&mqtt.Will{Topic: "devices/d1/messages/events/city=K%C3%B6ln"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	sent := make(chan error, 1)
-	if err := d.Publish("devices/d1/messages/events/city=K%C3%B6ln", []byte("x"), 1, func(err error) { sent <- err }); err != nil {
+	if err := d.Publish("devices/d1/messages/events/city=K%C3%B6ln", []byte("x"), 1,
+		func(err error) { sent <- err }); err != nil {
 		t.Fatal(err)
 	}
 	if err := <-sent; err != nil {

@@ -21,7 +21,8 @@ func TestPropertyBags(t *testing.T) {
 	var b bag
 	for _, c := range []struct{ encoded, system, properties string }{
 		{"", "", ""},
-		{"%24.mid=00280496-acab&%24.ct=application%2Fjson&k=v%201", "message-id=00280496-acab;content-type=application/json;", "k=v 1;"},
+		{"%24.mid=00280496-acab&%24.ct=application%2Fjson&k=v%201",
+			"message-id=00280496-acab;content-type=application/json;", "k=v 1;"},
 		{"$.ce=utf-8&a+b=c+d", "content-encoding=utf-8;", "a+b=c+d;"},
 		{"?a=1&b", "", "a=1;b=;"},
 		{"a=&&=b/", "", "a=;=b;"},
@@ -32,10 +33,12 @@ func TestPropertyBags(t *testing.T) {
 		if err := b.parse([]byte(c.encoded)); err != nil {
 			t.Errorf("%q: %v", c.encoded, err)
 		} else if show(b.system) != c.system || show(b.properties) != c.properties {
-			t.Errorf("%q is %q and %q, want %q and %q", c.encoded, show(b.system), show(b.properties), c.system, c.properties)
+			t.Errorf("%q is %q and %q, want %q and %q", c.encoded, show(b.system), show(b.properties), c.system,
+				c.properties)
 		}
 	}
-	for _, bad := range []string{"a=%", "a=%4", "a=%zz", "%g0=1", "a=%ff", "%c3=1", "a=%ed%a0%80", strings.Repeat("a=1&", maxProperties+1)} {
+	for _, bad := range []string{"a=%", "a=%4", "a=%zz", "%g0=1", "a=%ff", "%c3=1", "a=%ed%a0%80",
+		strings.Repeat("a=1&", maxProperties+1)} {
 		if err := b.parse([]byte(bad)); err == nil {
 			t.Errorf("%.20q was taken for %q", bad, show(b.properties))
 		}
@@ -78,7 +81,8 @@ func FuzzBag(f *testing.F) {
 		if err := second.parse(again); err != nil {
 			t.Fatalf("%q is written again as %q, which is no bag: %v", encoded, again, err)
 		}
-		if !bytes.Equal([]byte(show(first.properties)), []byte(show(second.properties))) && !strings.Contains(string(again), "$.") {
+		if !bytes.Equal([]byte(show(first.properties)), []byte(show(second.properties))) &&
+			!strings.Contains(string(again), "$.") {
 			t.Errorf("%q: %q became %q", encoded, show(first.properties), show(second.properties))
 		}
 	})

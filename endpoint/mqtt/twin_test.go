@@ -80,7 +80,8 @@ func TestTwinsKeepTheirOrderOnTheWire(t *testing.T) {
 	d := f.twinDevice("d1")
 	patch := func(desired, want string) {
 		t.Helper()
-		if _, err := f.PatchTwin(t.Context(), "d1", json.RawMessage(`{"properties":{"desired":`+desired+`}}`), ""); err != nil {
+		if _, err := f.PatchTwin(t.Context(), "d1", json.RawMessage(`{"properties":{"desired":`+desired+`}}`),
+			""); err != nil {
 			t.Fatal(err)
 		}
 		if told := d.next(); string(told.payload) != want {
@@ -89,7 +90,8 @@ func TestTwinsKeepTheirOrderOnTheWire(t *testing.T) {
 	}
 	patch(`{ "zone": {"z":1.10, "a":1e16, "<m>":"\u00e9é"}, "alarm": true }`,
 		`{"zone":{"z":1.10,"a":1e16,"<m>":"\u00e9é"},"alarm":true,"$version":2}`)
-	patch(`{"middle":9007199254740993.0,"zone":{"z":null,"b":-0}}`, `{"middle":9007199254740993.0,"zone":{"z":null,"b":-0},"$version":3}`)
+	patch(`{"middle":9007199254740993.0,"zone":{"z":null,"b":-0}}`,
+		`{"middle":9007199254740993.0,"zone":{"z":null,"b":-0},"$version":3}`)
 	patch(`{"zone":{"z":[3,{"y":1,"x":2}]},"alarm":null}`, `{"zone":{"z":[3,{"y":1,"x":2}]},"alarm":null,"$version":4}`)
 	patch(`{"alarm":"again"}`, `{"alarm":"again","$version":5}`)
 	for i, report := range []string{`{"z":{"b":1,"a":2.0},"y":"&"}`, `{"x":0,"z":{"c":3}}`} {
@@ -103,7 +105,8 @@ func TestTwinsKeepTheirOrderOnTheWire(t *testing.T) {
 		t.Errorf("the twin is %s\nwant %s", got, want)
 	}
 	// All of it in another order, by a replacement.
-	if _, err := f.ReplaceTwin(t.Context(), "d1", json.RawMessage(`{"properties":{"desired":{"b":{"d":1,"c":2},"a":3}}}`), ""); err != nil {
+	if _, err := f.ReplaceTwin(t.Context(), "d1",
+		json.RawMessage(`{"properties":{"desired":{"b":{"d":1,"c":2},"a":3}}}`), ""); err != nil {
 		t.Fatal(err)
 	}
 	if told := d.next(); string(told.payload) != `{"b":{"d":1,"c":2},"a":3,"$version":6}` {

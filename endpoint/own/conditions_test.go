@@ -51,8 +51,10 @@ func TestIfMatch(t *testing.T) {
 	network := provisioningPath + "networks/" + url.PathEscape("192.0.2.0/24")
 	transcript(t, f, dps,
 		step{"PUT /enrollments/thing", `{"registrationId":"thing","attestation":{"type":"symmetricKey"}}`, 200, nil},
-		step{"PUT /enrollmentGroups/thing", `{"enrollmentGroupId":"thing","attestation":{"type":"symmetricKey"}}`, 200, nil},
-		step{"PUT " + provisioningPath + "certificates/thing", body(t, CertificateUpload{Certificate: certificate}), 200, nil},
+		step{"PUT /enrollmentGroups/thing", `{"enrollmentGroupId":"thing","attestation":{"type":"symmetricKey"}}`, 200,
+			nil},
+		step{"PUT " + provisioningPath + "certificates/thing", body(t, CertificateUpload{Certificate: certificate}),
+			200, nil},
 		step{"POST " + provisioningPath + "policies", `{"keyName":"thing","rights":["EnrollmentRead"]}`, 200, nil},
 		step{"PUT " + network, `{"latencies":{"hub.local":12}}`, 200, nil},
 		step{"POST " + issuers + "/thing/request", "", 200, nil},
@@ -134,7 +136,8 @@ func TestIssuedCertificatesByPrefix(t *testing.T) {
 		step{"GET " + list + "?prefix=op24", "", 400, []string{"how a thumbprint begins"}},
 		step{"GET " + list + "?prefix=AB&registrationId=d1", "", 400, []string{"registrationId and prefix"}},
 		step{"GET " + list + "?registrationID=d1", "", 400, []string{`parameter \"registrationID\"`}})
-	if got := f.Do(httpstest.Request{Method: "GET", Path: list + "?prefix=ab", Token: f.DPSToken()}); strings.Contains(got.Text,
+	if got := f.Do(httpstest.Request{Method: "GET", Path: list + "?prefix=ab",
+		Token: f.DPSToken()}); strings.Contains(got.Text,
 		"AA01") {
 		t.Errorf("certificates that begin otherwise are listed: %s", got.Text)
 	}

@@ -74,7 +74,8 @@ func TestAllocationOverREST(t *testing.T) {
 		step{"POST " + hubs, "{", 400, []string{"not JSON"}},
 		step{"GET " + networks, "", 200, nil},
 		step{"PUT " + prefix, `{"latencies":{"hub.local":12}}`, 200, []string{`"192.0.2.0/24"`, "12"}},
-		step{"PUT " + prefix, `{"latencies":{"hub.local":null}}`, 400, []string{`The latency of \"hub.local\" is null`}},
+		step{"PUT " + prefix, `{"latencies":{"hub.local":null}}`, 400,
+			[]string{`The latency of \"hub.local\" is null`}},
 		step{"PUT " + prefix, `{"latencies":{"hub.local":"x"}}`, 400, []string{"latencies.hub.local must be a number"}},
 		step{"PUT " + prefix, `{"latencies":null}`, 400, []string{"latencies of 1 to"}},
 		step{"PUT " + prefix, "[]", 400, []string{"must be an object, not an array"}},
@@ -124,7 +125,8 @@ func TestListsComeInPages(t *testing.T) {
 		if fmt.Sprint(ids) != "[a-1 a-2]" {
 			t.Errorf("%s lists %v", c.path, ids)
 		}
-		transcript(t, f, c.token, step{"GET " + c.path + "?top=none", "", 400, []string{`top must be a whole number from 1, not \"none\"`}})
+		transcript(t, f, c.token,
+			step{"GET " + c.path + "?top=none", "", 400, []string{`top must be a whole number from 1, not \"none\"`}})
 	}
 	transcript(t, f, f.DPSToken(),
 		step{"GET " + provisioningPath + "registrations", "", 200, []string{`"items":[]`}},
@@ -172,7 +174,8 @@ func TestProofOfPossessionOverREST(t *testing.T) {
 	const one = provisioningPath + "certificates/factory"
 	answer := transcript(t, f, f.DPSToken(),
 		step{"PUT " + one, "{}", 400, []string{"no certificate"}},
-		step{"PUT " + one, body(t, CertificateUpload{Certificate: string(certificate)}), 200, []string{`"isVerified":false`}},
+		step{"PUT " + one, body(t, CertificateUpload{Certificate: string(certificate)}), 200,
+			[]string{`"isVerified":false`}},
 		step{"GET " + provisioningPath + "certificates", "", 200, []string{`"name":"factory"`}},
 		step{"POST " + one + "/verify", body(t, CertificateUpload{Certificate: string(certificate)}), 400, nil},
 		step{"POST " + one + "/verify", "{}", 400, []string{"no certificate"}},
@@ -205,7 +208,8 @@ func TestPoliciesOverREST(t *testing.T) {
 		step{"GET " + policies, "", 401, nil},
 		step{"DELETE " + policies + "/reader", "", 401, nil})
 	transcript(t, f, f.DPSToken(),
-		step{"PUT " + policies + "/reader", `{"rights":["RegistrationStatusRead"]}`, 200, []string{"RegistrationStatusRead"}},
+		step{"PUT " + policies + "/reader", `{"rights":["RegistrationStatusRead"]}`, 200,
+			[]string{"RegistrationStatusRead"}},
 		step{"PUT " + policies + "/reader", "{", 400, nil},
 		step{"PUT " + policies + "/nobody", `{"rights":["RegistrationStatusRead"]}`, 404, nil})
 	transcript(t, f, reader, step{"GET " + provisioningPath + "enrollments", "", 401, nil})
@@ -253,7 +257,8 @@ func TestRecordsOfWhatHappened(t *testing.T) {
 	}
 	transcript(t, f, f.DPSToken(),
 		step{"PUT /enrollments/pump-1", `{"registrationId":"pump-1","attestation":{"type":"symmetricKey"}}`, 200, nil},
-		step{"GET " + attempts + "?registrationId=stranger&refused=true", "", 200, []string{`"sequence":0`, `"refused"`}},
+		step{"GET " + attempts + "?registrationId=stranger&refused=true", "", 200,
+			[]string{`"sequence":0`, `"refused"`}},
 		step{"GET " + attempts + "?registrationId=pump-1", "", 200, []string{"[]"}},
 		step{"GET " + attempts + "?max=0", "", 400, []string{"max"}},
 		step{"GET " + attempts + "/0", "", 200, []string{`"registrationId":"stranger"`}},
@@ -261,14 +266,17 @@ func TestRecordsOfWhatHappened(t *testing.T) {
 		step{"GET " + attempts + "/first", "", 400, []string{`not \"first\"`}},
 		step{"GET " + audits + "?kind=enrollment&id=pump-1", "", 200,
 			[]string{`"kind":"enrollment"`, "policy provisioningserviceowner"}},
-		step{"GET " + audits + "?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z", "", 200, []string{`"items":[]`}},
-		step{"GET " + audits + "?kind=weather", "", 400, []string{"kind must be enrollment, ", ` or record, not \"weather\"`}},
+		step{"GET " + audits + "?since=2026-01-01T00:00:00Z&until=2026-01-02T00:00:00Z", "", 200,
+			[]string{`"items":[]`}},
+		step{"GET " + audits + "?kind=weather", "", 400,
+			[]string{"kind must be enrollment, ", ` or record, not \"weather\"`}},
 		step{"GET " + audits + "?since=0001-01-01T00:00:00Z&top=1", "", 200, []string{`"items":[{`}},
 		step{"GET " + audits + "?until=0001-01-01T00:00:00Z", "", 400,
 			[]string{"until must be a time of the years 1678 to 2262"}},
 		step{"GET " + audits + "?since=9999-01-01T00:00:00Z", "", 400,
 			[]string{"since must be a time of the years 1678 to 2262"}},
-		step{"GET " + audits + "?since=yesterday", "", 400, []string{`since must be a time such as 2026-11-23T12:00:00Z, not \"yesterday\"`}},
+		step{"GET " + audits + "?since=yesterday", "", 400,
+			[]string{`since must be a time such as 2026-11-23T12:00:00Z, not \"yesterday\"`}},
 		step{"GET " + audits + "?top=all", "", 400, []string{`top must be a whole number from 1, not \"all\"`}},
 		step{"GET " + audits + "/none", "", 404, []string{"no bulk operation"}},
 		step{"GET " + lockouts, "", 200, []string{"[]"}},
@@ -322,13 +330,15 @@ func TestCredentialsOverREST(t *testing.T) {
 		step{"POST " + issuers + "/own/request", "{", 400, []string{"not JSON"}},
 		step{"POST " + issuers + "/own/activate", body(t, IssuingAuthorityChain{"none"}), 400, nil},
 		step{"POST " + issuers + "/own/activate", "", 400, []string{"no body"}},
-		step{"POST " + issuers + "/line-1/revoke?replacement=line-2", "", 200, []string{`"name":"line-1"`, `"revoked":"`}},
+		step{"POST " + issuers + "/line-1/revoke?replacement=line-2", "", 200,
+			[]string{`"name":"line-1"`, `"revoked":"`}},
 		step{"POST " + issuers + "/line-2/revoke", "", 200, []string{`"name":"line-2"`}},
 		step{"DELETE " + issuers + "/own", "", 204, nil},
 		step{"DELETE " + issuers + "/own?force=TRUE", "", 404, nil},
 		step{"GET " + issued, "", 200, []string{`"items":[]`}},
 		step{"GET " + issued + "?registrationId=pump-1", "", 200, nil},
-		step{"GET " + issued + "?registrationId=pump-1&top=x", "", 400, []string{`top must be a whole number from 1, not \"x\"`}},
+		step{"GET " + issued + "?registrationId=pump-1&top=x", "", 400,
+			[]string{`top must be a whole number from 1, not \"x\"`}},
 		step{"GET " + issued + "/" + nobody, "", 404, nil},
 		step{"POST " + issued + "/" + nobody + "/revoke", "", 404, nil},
 		step{"POST " + issued + "/revoke?registrationId=pump-1", "", 404, []string{"No certificate was issued"}},

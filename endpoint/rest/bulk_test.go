@@ -61,7 +61,8 @@ func TestBulkInAudit(t *testing.T) {
 		{audit.Created, 2, 1, []string{"one: ", "Two", "three"}},
 	} {
 		entry := found[i]
-		if entry.Bulk == nil || entry.Action != want.action || entry.Bulk.Done != want.done || entry.Bulk.Failed != want.failed || !entry.Bulk.Ended {
+		if entry.Bulk == nil || entry.Action != want.action || entry.Bulk.Done != want.done ||
+			entry.Bulk.Failed != want.failed || !entry.Bulk.Ended {
 			t.Errorf("the entry is %+v of %+v, want %+v", entry, entry.Bulk, want)
 			continue
 		}
@@ -107,7 +108,8 @@ func TestBulkOfTwins(t *testing.T) {
 		{`{"id":"a","importMode":"updateTwin","tags":{"other":null}}`, ""},
 		{`{"id":"a","importMode":"updateTwin","tags":{"other":null},"properties":null}`, "properties is null"},
 		{`{"id":"b","importMode":"updateTwinIfMatchETag","twinETag":"` + etag + `",` + twin + `}`, ""},
-		{`{"id":"b","importMode":"UpdateTwinIfMatchETag","twinETag":"` + etag + `",` + twin + `}`, "PreconditionFailed"},
+		{`{"id":"b","importMode":"UpdateTwinIfMatchETag","twinETag":"` + etag + `",` + twin + `}`,
+			"PreconditionFailed"},
 		{`{"id":"b","importMode":"updateTwinIfMatchETag","eTag":"` + etag + `",` + twin + `}`, "needs a twinETag"},
 		{`{"id":"c","importMode":"updateTwin",` + twin + `}`, "DeviceNotFound"},
 		{`{"id":"a","importMode":"updateTwin","tags":{"a":1e400}}`, "out of range"},

@@ -44,7 +44,8 @@ func newContractTest(t *testing.T) *contractTest {
 			t.Fatalf("%s is answered %+v", path, got)
 		}
 	}
-	if _, err := c.Config.Hubs.All()[0].CreateDevice(context.Background(), identity.Device{DeviceID: "d1"}); err != nil {
+	if _, err := c.Config.Hubs.All()[0].CreateDevice(context.Background(),
+		identity.Device{DeviceID: "d1"}); err != nil {
 		t.Fatal(err)
 	}
 	return c
@@ -382,7 +383,8 @@ func (c *contractTest) register() (operation operationOfDevice) {
 		}
 		poll := "https://dps.local/" + httpstest.Scope + "/registrations/e1/operations/" + operation.OperationID +
 			"?api-version=2021-10-01"
-		if where, told := got.headers["Location"]; told != (got.status == http.StatusAccepted) || told && where != poll {
+		if where, told := got.headers["Location"]; told != (got.status == http.StatusAccepted) || told &&
+			where != poll {
 			c.T.Errorf("%s is answered %d, and is to be polled at %q, want %q", line, got.status, where, poll)
 		}
 		if operation.Status != "assigning" {

@@ -161,34 +161,41 @@ by the status, as both do, see no difference.
 
 // meanings say when a code is answered.
 var meanings = map[fault.Code]string{
-	fault.BadRequest:                "The request breaks its protocol: an address that is not percent-encoded, a body that did not arrive whole, a WebSocket of another subprotocol",
-	fault.InvalidProtocolVersion:    "The api-version is missing or is none",
-	fault.ArgumentInvalid:           "A value is not allowed; the message names it and what is",
-	fault.ArgumentNull:              "The body, or a value that is needed, is missing",
-	fault.BadFormat:                 "The body is not the JSON of what is wanted; the message gives the line or the field",
-	fault.InvalidRegistrationID:     "The registration id breaks the rules, or body and address name different ones",
-	fault.TooManyEnrollments:        "A bulk operation has no items, or more than the service takes at once",
-	fault.AllocationFailed:          "The webhook of a custom allocation did not answer, or with nothing that can be used",
-	fault.HubNotSpecified:           "The enrollment, or the webhook of its custom allocation, names no hub that is linked to the service",
-	fault.WebhookUnauthorized:       "The webhook of a custom allocation refused the service",
-	fault.Unauthorized:              "The client id does not belong to the user name",
-	fault.UnauthorizedAccess:        "The device could not prove that it may come in, or the token is not good for this service or this operation",
-	fault.TokenExpired:              "The token has expired; make a new one and check the clock",
-	fault.Forbidden:                 "The portal: the form was not made for this session, or the one who is logged in may only read",
-	fault.NotFound:                  "There is nothing at the address, or this version does not serve it",
-	fault.DeviceNotFound:            "The hub has no such device",
-	fault.ModuleNotFound:            "The device has no such module",
-	fault.HubNotFound:               "No hub here has the host name of the request",
-	fault.EnrollmentNotFound:        "There is no such enrollment",
-	fault.RegistrationNotFound:      "The device has not registered",
-	fault.GroupNotFound:             "There is no such enrollment group",
-	fault.OperationNotFound:         "The operation is not the device's last; register again",
-	fault.MethodNotAllowed:          "The address takes other methods, which the header Allow lists",
-	fault.DeviceAlreadyExists:       "The device id is taken; to a device that registers: it belongs to another device, whom its group may not replace",
-	fault.CredentialRequestInvalid:  "The hub has taken the certificate signing request and can't meet it; message and `info` say what is wrong with it, or with the device's enrollment",
-	fault.QuotaExceeded:             "There may be no more of this, by the limits that the server was given",
-	fault.QueueFull:                 "The device's queue holds as many messages as it may",
-	fault.InvalidMessageExpiry:      "The message expired before it was sent, or would not for longer than queues keep messages",
+	fault.BadRequest: "The request breaks its protocol: an address that is not percent-encoded, a body " +
+		"that did not arrive whole, a WebSocket of another subprotocol",
+	fault.InvalidProtocolVersion: "The api-version is missing or is none",
+	fault.ArgumentInvalid:        "A value is not allowed; the message names it and what is",
+	fault.ArgumentNull:           "The body, or a value that is needed, is missing",
+	fault.BadFormat:              "The body is not the JSON of what is wanted; the message gives the line or the field",
+	fault.InvalidRegistrationID:  "The registration id breaks the rules, or body and address name different ones",
+	fault.TooManyEnrollments:     "A bulk operation has no items, or more than the service takes at once",
+	fault.AllocationFailed:       "The webhook of a custom allocation did not answer, or with nothing that can be used",
+	fault.HubNotSpecified: "The enrollment, or the webhook of its custom allocation, names no hub that is " +
+		"linked to the service",
+	fault.WebhookUnauthorized: "The webhook of a custom allocation refused the service",
+	fault.Unauthorized:        "The client id does not belong to the user name",
+	fault.UnauthorizedAccess: "The device could not prove that it may come in, or the token is not good for " +
+		"this service or this operation",
+	fault.TokenExpired: "The token has expired; make a new one and check the clock",
+	fault.Forbidden: "The portal: the form was not made for this session, or the one who is logged in " +
+		"may only read",
+	fault.NotFound:             "There is nothing at the address, or this version does not serve it",
+	fault.DeviceNotFound:       "The hub has no such device",
+	fault.ModuleNotFound:       "The device has no such module",
+	fault.HubNotFound:          "No hub here has the host name of the request",
+	fault.EnrollmentNotFound:   "There is no such enrollment",
+	fault.RegistrationNotFound: "The device has not registered",
+	fault.GroupNotFound:        "There is no such enrollment group",
+	fault.OperationNotFound:    "The operation is not the device's last; register again",
+	fault.MethodNotAllowed:     "The address takes other methods, which the header Allow lists",
+	fault.DeviceAlreadyExists: "The device id is taken; to a device that registers: it belongs to another " +
+		"device, whom its group may not replace",
+	fault.CredentialRequestInvalid: "The hub has taken the certificate signing request and can't meet it; message " +
+		"and `info` say what is wrong with it, or with the device's enrollment",
+	fault.QuotaExceeded: "There may be no more of this, by the limits that the server was given",
+	fault.QueueFull:     "The device's queue holds as many messages as it may",
+	fault.InvalidMessageExpiry: "The message expired before it was sent, or would not for longer than queues " +
+		"keep messages",
 	fault.Conflict:                  "What was asked for is in the way of something that is there; the message says of what",
 	fault.EnrollmentConflict:        "The registration id is enrolled already",
 	fault.RegistrationConflict:      "The registration was changed while the device was being assigned; register again",
@@ -198,8 +205,11 @@ var meanings = map[fault.Code]string{
 	fault.MessageTooLarge:           "The message or body is larger than the limit, which the message gives",
 	fault.UnsupportedMediaType:      "The body is not application/json",
 	fault.Throttled:                 "Too many requests; Retry-After says when to come back",
-	fault.Unavailable:               "The server's disk is full, and nothing was changed: try again when there is room. Or the portal keeps too many pages up to date already. To a device that asks for a certificate: its credential policy, or the issuing authority of that, is missing or can't sign, which is for whoever runs the service to put right",
-	fault.Internal:                  "The server could not do it; its log says why, under the tracking id",
+	fault.Unavailable: "The server's disk is full, and nothing was changed: try again when there is " +
+		"room. Or the portal keeps too many pages up to date already. To a device that asks for a certificate: its " +
+		"credential policy, or the issuing authority of that, is missing or can't sign, which is for whoever runs the " +
+		"service to put right",
+	fault.Internal: "The server could not do it; its log says why, under the tracking id",
 }
 
 // asSpelled is a header by its name exactly as it goes out.

@@ -92,7 +92,8 @@ func TestUnknownMembers(t *testing.T) {
 		{"a new edge device with a scope", httpstest.Request{Method: "PUT", Path: "/devices/e",
 			Body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + other + `"}`}, 400, "parentScopes"},
 		{"an edge device as it was read", httpstest.Request{Method: "PUT", Path: "/devices/gateway", Header: update,
-			Body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + gateway + `","parentScopes":["` + other + `"]}`}, 200, `"parentScopes":["` + other + `"]`},
+			Body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + gateway + `","parentScopes":["` + other + `"]}`},
+			200, `"parentScopes":["` + other + `"]`},
 		{"a child that becomes an edge device", httpstest.Request{Method: "PUT", Path: "/devices/d", Header: update,
 			Body: `{"capabilities":{"iotEdge":true},"deviceScope":"` + other + `","parentScopes":["` + other + `"]}`},
 			200, `"deviceScope":"ms-azure-iot-edge://d-`},
@@ -164,8 +165,8 @@ func TestInitialTwinsAreInTheirPlace(t *testing.T) {
 			{`{"tags":{},"Reported":{"a":1}}`, 400, "has reported beside tags"},
 			{`{"properties":{"reported":{"a":1}}}`, 400, "for the device to write"},
 			{`{"desired":[1]}`, 400, "has desired beside tags"},
-			{`{"tags":{"a":1},"desired":{"$version":1},"reported":null,"properties":{"desired":{"b":2},"reported":{}}}`, 200,
-				`"initialTwin":{"tags":{"a":1},"properties":{"desired":{"b":2}}}`},
+			{`{"tags":{"a":1},"desired":{"$version":1},"reported":null,"properties":{"desired":{"b":2},"reported":{}}}`,
+				200, `"initialTwin":{"tags":{"a":1},"properties":{"desired":{"b":2}}}`},
 			{`null`, 200, `"attestation"`},
 		} {
 			body := "{" + attested + `,"initialTwin":` + c.twin + "}"
@@ -225,12 +226,14 @@ func TestReadOnlyMembers(t *testing.T) {
 	update := http.Header{"If-Match": {"*"}}
 	for _, aside := range []string{`"2026-01-01T00:00:00"`, `""`, `5`, `{"status":5}`, `{"lastUpdatedDateTimeUtc":"x"}`,
 		`[]`, `null`, `"1999-01-01T00:00:00Z"`} {
-		members := `"createdDateTimeUtc":` + aside + `,"LASTUPDATEDDATETIMEUTC":` + aside + `,"registrationState":` + aside
+		members := `"createdDateTimeUtc":` + aside + `,"LASTUPDATEDDATETIMEUTC":` + aside + `,"registrationState":` +
+			aside
 		for _, path := range []string{"/enrollments/e", "/enrollmentGroups/g"} {
 			for _, header := range []http.Header{{}, update} {
 				got := h.Do(httpstest.Request{Method: "PUT", Path: path, Token: h.DPSToken(), Header: header,
 					Body: `{` + attestation + `,` + members + `}`})
-				if got.Status != 200 || strings.Contains(got.Text, "1999") || !strings.Contains(got.Text, "createdDateTimeUtc") {
+				if got.Status != 200 || strings.Contains(got.Text, "1999") ||
+					!strings.Contains(got.Text, "createdDateTimeUtc") {
 					t.Errorf("%s with %s is answered %d %s", path, aside, got.Status, got.Text)
 				}
 			}

@@ -32,7 +32,9 @@ func TestOpenAPIDocument(t *testing.T) {
 		openAPI = written // that the other tests see it, too
 	}
 	if !bytes.Equal(written, openAPI) {
-		t.Error("openapi.json is not what the routes and types say: go test ./endpoint/rest -run OpenAPI -update, and look at what changed")
+		t.Error(
+			"openapi.json is not what the routes and types say: go test ./endpoint/rest -run OpenAPI -update, and " +
+				"look at what changed")
 	}
 }
 
@@ -66,26 +68,35 @@ func openAPIDocument(t *testing.T) object {
 	return object{
 		"openapi": "3.0.3",
 		"info": object{
-			"title":       "Berth",
-			"version":     "1",
-			"description": "The REST APIs of a Berth server: Azure's of the Device Provisioning Service and of IoT Hub, and below /berth/ Berth's own, for what Azure offers by other means. Unknown fields of requests are ignored, and answers may have more fields in later versions.",
+			"title":   "Berth",
+			"version": "1",
+			"description": "The REST APIs of a Berth server: Azure's of the Device Provisioning Service and of IoT " +
+				"Hub, and below /berth/ Berth's own, for what Azure offers by other means. Unknown fields of requests " +
+				"are ignored, and answers may have more fields in later versions.",
 		},
-		"servers": []any{object{"url": "https://{host}", "variables": object{"host": object{"default": "localhost", "description": "Host name of the provisioning service, or of the hub"}}}},
+		"servers": []any{object{"url": "https://{host}",
+			"variables": object{"host": object{"default": "localhost",
+				"description": "Host name of the provisioning service, or of the hub"}}}},
 		"tags": []any{
-			object{"name": "Device registration", "description": "Operations of devices, which prove themselves by client certificate or shared access signature"},
+			object{"name": "Device registration",
+				"description": "Operations of devices, which prove themselves by client certificate or shared access " +
+					"signature"},
 			object{"name": "Provisioning service", "description": "Operations of back ends, as in Azure"},
 			object{"name": "IoT Hub", "description": "Operations of back ends on a hub, as in Azure"},
-			object{"name": "Berth", "description": "Operations that Azure has in its portal and management API, or not at all"},
+			object{"name": "Berth",
+				"description": "Operations that Azure has in its portal and management API, or not at all"},
 		},
-		"security":   []any{object{"sharedAccessSignature": []any{}}},
-		"paths":      paths,
-		"components": object{"schemas": described.components, "securitySchemes": object{"sharedAccessSignature": sharedAccessSignature}},
+		"security": []any{object{"sharedAccessSignature": []any{}}},
+		"paths":    paths,
+		"components": object{"schemas": described.components,
+			"securitySchemes": object{"sharedAccessSignature": sharedAccessSignature}},
 	}
 }
 
 var sharedAccessSignature = object{
 	"type": "apiKey", "in": "header", "name": "Authorization",
-	"description": "SharedAccessSignature sr={host}&sig={signature}&se={expiry}&skn={policy}, signed with a key of a shared access policy that has the right which the operation needs",
+	"description": "SharedAccessSignature sr={host}&sig={signature}&se={expiry}&skn={policy}, signed with a key of a " +
+		"shared access policy that has the right which the operation needs",
 }
 
 // served are the operations that do something.
@@ -122,7 +133,8 @@ func describeOperation(t *testing.T, described *schemas, route https.Operation, 
 		status = 204
 	}
 	if operation.etag {
-		answer["headers"] = object{"ETag": object{"required": true, "schema": object{"type": "string"}, "description": "For If-Match: the operation then happens only while nobody else has changed it"}}
+		answer["headers"] = object{"ETag": object{"required": true, "schema": object{"type": "string"},
+			"description": "For If-Match: the operation then happens only while nobody else has changed it"}}
 	}
 	fault := described.of(contract.ErrorBody{}, false)
 	if route.API == https.HubAPI {
@@ -135,7 +147,8 @@ func describeOperation(t *testing.T, described *schemas, route https.Operation, 
 		"parameters":  parameters(t, route, operation),
 		"responses": object{
 			fmt.Sprint(status): answer,
-			"default":          object{"description": "Refused: the message says why, and what to do", "content": object{jsonBody: object{"schema": fault}}},
+			"default": object{"description": "Refused: the message says why, and what to do",
+				"content": object{jsonBody: object{"schema": fault}}},
 		},
 	}
 	if operation.orEmpty {
@@ -147,7 +160,8 @@ func describeOperation(t *testing.T, described *schemas, route https.Operation, 
 			described.of(operation.failed, false), fault}}}}}
 	}
 	if operation.request != nil {
-		result["requestBody"] = object{"required": true, "content": object{jsonBody: object{"schema": described.of(operation.request, true)}}}
+		result["requestBody"] = object{"required": true,
+			"content": object{jsonBody: object{"schema": described.of(operation.request, true)}}}
 	}
 	if (operation.request != nil) != (route.MaxBody > 0) {
 		t.Errorf("%s %s: the route takes %d bytes, the operation %T", route.Method, route.Path, route.MaxBody,
@@ -187,7 +201,9 @@ func tag(route https.Operation) string {
 func parameters(t *testing.T, route https.Operation, operation operation) []any {
 	all := []any{}
 	add := func(in string, p parameter, required bool) {
-		all = append(all, object{"in": in, "name": p.name, "description": p.description, "required": required, "schema": object{"type": "string"}})
+		all = append(all,
+			object{"in": in, "name": p.name, "description": p.description, "required": required,
+				"schema": object{"type": "string"}})
 	}
 	before := ""
 	for _, segment := range route.Path.Segments() {
@@ -201,7 +217,9 @@ func parameters(t *testing.T, route https.Operation, operation operation) []any 
 		before = segment
 	}
 	if !route.Path.IsOwn() {
-		add("query", parameter{"api-version", "Such as 2021-10-01 (provisioning) or 2021-04-12 (hub): which one makes no difference"}, true)
+		add("query",
+			parameter{"api-version", "Such as 2021-10-01 (provisioning) or 2021-04-12 (hub): which one makes " +
+				"no difference"}, true)
 	}
 	for _, p := range operation.query {
 		in := "query"
@@ -211,7 +229,8 @@ func parameters(t *testing.T, route https.Operation, operation operation) []any 
 		add(in, p, false)
 	}
 	if operation.ifMatch {
-		add("header", parameter{"If-Match", "The ETag that the thing must still have, or * for any; without it the operation happens whatever the state"}, false)
+		add("header", parameter{"If-Match", "The ETag that the thing must still have, or * for any; without it the " +
+			"operation happens whatever the state"}, false)
 	}
 	return all
 }

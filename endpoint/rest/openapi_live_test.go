@@ -51,8 +51,10 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("GET /berth/openapi.json", nil, nil)
 	l.do("GET /berth/provisioning/service", nil, nil)
 	l.do("POST /berth/portal/links", nil, object{"role": "reader"})
-	injected := l.do("POST /berth/provisioning/misbehaviours", nil, object{"kind": "delay", "times": 2, "seconds": 1, "registrationId": "d1"})
-	l.do("POST /berth/provisioning/misbehaviours", nil, object{"kind": "wrongHub", "times": 1, "iotHubHostName": "wrong.example"})
+	injected := l.do("POST /berth/provisioning/misbehaviours", nil,
+		object{"kind": "delay", "times": 2, "seconds": 1, "registrationId": "d1"})
+	l.do("POST /berth/provisioning/misbehaviours", nil,
+		object{"kind": "wrongHub", "times": 1, "iotHubHostName": "wrong.example"})
 	l.do("GET /berth/provisioning/misbehaviours", nil, nil)
 	l.do("DELETE /berth/provisioning/misbehaviours/{id}", params{"id": injected.fields["id"].(string)}, nil)
 	l.do("DELETE /berth/provisioning/misbehaviours", nil, nil)
@@ -127,10 +129,11 @@ func newLive(t *testing.T) *live {
 		no := false
 		schema.Value.AdditionalProperties.Has = &no // clients must stand new fields, this test must not
 	}
-	openapi3filter.RegisterBodyDecoder(lines, func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (value any, err error) {
-		err = json.NewDecoder(body).Decode(&value) // the first line stands for all
-		return value, err
-	})
+	openapi3filter.RegisterBodyDecoder(lines,
+		func(body io.Reader, _ http.Header, _ *openapi3.SchemaRef, _ openapi3filter.EncodingFn) (value any, err error) {
+			err = json.NewDecoder(body).Decode(&value) // the first line stands for all
+			return value, err
+		})
 	return &live{Fixture: h, document: document, done: make(map[string]bool)}
 }
 
@@ -206,8 +209,9 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 		request.Header.Set(pair[0], pair[1])
 	}
 	input := &openapi3filter.RequestValidationInput{Request: request, PathParams: values, QueryParams: query,
-		Route:   &routers.Route{Spec: l.document, Path: pattern, PathItem: item, Method: method, Operation: operation},
-		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc, IncludeResponseStatus: true}}
+		Route: &routers.Route{Spec: l.document, Path: pattern, PathItem: item, Method: method, Operation: operation},
+		Options: &openapi3filter.Options{AuthenticationFunc: openapi3filter.NoopAuthenticationFunc,
+			IncludeResponseStatus: true}}
 	if err := openapi3filter.ValidateRequest(l.T.Context(), input); err != nil {
 		l.T.Errorf("the request %s %s: %v", name, sent, err)
 	}
@@ -222,7 +226,8 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 		l.T.Fatalf("%s: %v", name, err)
 	}
 	success := response.StatusCode < 300
-	output := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: response.StatusCode, Header: response.Header, Options: input.Options}
+	output := &openapi3filter.ResponseValidationInput{RequestValidationInput: input, Status: response.StatusCode,
+		Header: response.Header, Options: input.Options}
 	output.SetBodyBytes(received)
 	if err := openapi3filter.ValidateResponse(l.T.Context(), output); err != nil {
 		l.T.Errorf("the answer to %s, %d %s: %v", name, response.StatusCode, received, err)
@@ -276,9 +281,11 @@ func keyOf(enrollment reply) string {
 // registers has a device with a csr get in, and one that nobody knows not.
 func (l *live) registers() {
 	d1 := params{"scope": httpstest.Scope, "id": "d1"}
-	enrolled := l.do("PUT /enrollments/{id}", d1, object{"registrationId": "d1", "attestation": attested, "credentialPolicyName": "default",
-		"initialTwin":  object{"tags": object{"site": "harbour"}, "properties": object{"desired": object{"interval": 5}}},
-		"capabilities": object{"iotEdge": true}, "optionalDeviceInformation": object{"model": "A1"}})
+	enrolled := l.do("PUT /enrollments/{id}", d1,
+		object{"registrationId": "d1", "attestation": attested, "credentialPolicyName": "default",
+			"initialTwin": object{"tags": object{"site": "harbour"},
+				"properties": object{"desired": object{"interval": 5}}},
+			"capabilities": object{"iotEdge": true}, "optionalDeviceInformation": object{"model": "A1"}})
 	token := l.deviceToken("d1", keyOf(enrolled))
 	registration := l.do("PUT /{scope}/registrations/{id}/register", d1, object{"registrationId": "d1",
 		"payload": object{"a": 1}, "csr": newCSR(l.T, "d1")}, "Authorization", token)
@@ -292,7 +299,8 @@ func (l *live) registers() {
 }
 
 func newCSR(t testing.TB, name string) string {
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, newKey(t))
+	der, err := x509.CreateCertificateRequest(rand.Reader,
+		&x509.CertificateRequest{Subject: pkix.Name{CommonName: name}}, newKey(t))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,11 +312,13 @@ func (l *live) enrolls() {
 	d2 := params{"id": "d2"}
 	first, _ := httpstest.CertificatePEM(l.T, "d2")
 	second, _ := httpstest.CertificatePEM(l.T, "d2")
-	x509 := object{"clientCertificates": object{"primary": object{"certificate": first}, "secondary": object{"certificate": second}}}
-	created := l.do("PUT /enrollments/{id}", d2, object{"registrationId": "d2", "deviceId": "device-2", "attestation": object{"type": "x509", "x509": x509},
-		"provisioningStatus": "disabled", "allocationPolicy": "custom", "iotHubs": []any{"hub.local"},
-		"customAllocationDefinition": object{"webhookUrl": "https://hook.example/", "apiVersion": "2021-10-01"},
-		"reprovisionPolicy":          object{"updateHubAssignment": true, "migrateDeviceData": false}})
+	x509 := object{"clientCertificates": object{"primary": object{"certificate": first},
+		"secondary": object{"certificate": second}}}
+	created := l.do("PUT /enrollments/{id}", d2,
+		object{"registrationId": "d2", "deviceId": "device-2", "attestation": object{"type": "x509", "x509": x509},
+			"provisioningStatus": "disabled", "allocationPolicy": "custom", "iotHubs": []any{"hub.local"},
+			"customAllocationDefinition": object{"webhookUrl": "https://hook.example/", "apiVersion": "2021-10-01"},
+			"reprovisionPolicy":          object{"updateHubAssignment": true, "migrateDeviceData": false}})
 	l.refused("PUT /enrollments/{id}", d2, object{"registrationId": "d2", "attestation": attested}, "If-Match", `"old"`)
 	l.do("GET /enrollments/{id}", d2, nil)
 	l.do("GET /enrollments/{id}", params{"id": "d1"}, nil)
@@ -316,10 +326,13 @@ func (l *live) enrolls() {
 	l.do("POST /enrollments/{id}/attestationmechanism", params{"id": "d1"}, nil)
 	query := object{"query": "SELECT * FROM enrollments"}
 	page := l.do("POST /enrollments/query", nil, query, "x-ms-max-item-count", "1")
-	l.do("POST /enrollments/query", nil, query, "x-ms-max-item-count", "1", "x-ms-continuation", page.header.Get("x-ms-continuation"))
+	l.do("POST /enrollments/query", nil, query, "x-ms-max-item-count", "1", "x-ms-continuation",
+		page.header.Get("x-ms-continuation"))
 	l.do("GET /berth/provisioning/enrollments", params{"prefix": "d", "top": "1"}, nil)
 	l.do("DELETE /enrollments/{id}", d2, nil, "If-Match", created.etag())
-	bulk := object{"mode": "create", "enrollments": []any{object{"registrationId": "d1", "attestation": attested}, object{"registrationId": "d3", "attestation": attested}}}
+	bulk := object{"mode": "create",
+		"enrollments": []any{object{"registrationId": "d1", "attestation": attested},
+			object{"registrationId": "d3", "attestation": attested}}}
 	l.do("POST /berth/provisioning/enrollments/dryrun", params{"symmetricKey": "2"}, bulk)
 	l.do("POST /enrollments", nil, bulk)
 }
@@ -340,10 +353,13 @@ func (l *live) bulkName() string {
 // groups goes through enrollment groups and the registrations of their devices.
 func (l *live) groups() {
 	g1 := params{"id": "g1"}
-	group := l.do("PUT /enrollmentGroups/{id}", g1, object{"enrollmentGroupId": "g1", "attestation": attested, "iotHubHostName": "hub.local", "allocationPolicy": "static"})
+	group := l.do("PUT /enrollmentGroups/{id}", g1,
+		object{"enrollmentGroupId": "g1", "attestation": attested, "iotHubHostName": "hub.local",
+			"allocationPolicy": "static"})
 	key := attest.DeriveKey(keyOf(group), "member")
 	member := params{"scope": httpstest.Scope, "id": "member"}
-	l.do("PUT /{scope}/registrations/{id}/register", member, object{"registrationId": "member"}, "Authorization", l.deviceToken("member", key))
+	l.do("PUT /{scope}/registrations/{id}/register", member, object{"registrationId": "member"}, "Authorization",
+		l.deviceToken("member", key))
 	l.do("POST /registrations/{id}/query", g1, object{"query": "*"})
 	state := l.do("GET /registrations/{id}", member, nil)
 	l.do("GET /berth/provisioning/registrations", params{"prefix": "m"}, nil)
@@ -356,7 +372,8 @@ func (l *live) groups() {
 	l.do("GET /berth/provisioning/groups", params{"top": "1"}, nil)
 	signing := object{"signingCertificates": object{"primary": object{"certificate": l.authority("Group").text}}}
 	g2 := object{"enrollmentGroupId": "g2", "attestation": object{"type": "x509", "x509": signing}}
-	groups := object{"mode": "create", "enrollmentGroups": []any{g2, object{"enrollmentGroupId": "g1", "attestation": attested}}}
+	groups := object{"mode": "create",
+		"enrollmentGroups": []any{g2, object{"enrollmentGroupId": "g1", "attestation": attested}}}
 	l.do("POST /berth/provisioning/groups/dryrun", nil, groups)
 	l.do("POST /enrollmentGroups", nil, groups)
 	l.do("GET /enrollmentGroups/{id}", params{"id": "g2"}, nil)
@@ -369,7 +386,9 @@ func (l *live) operatesTheHub() {
 	l.do("GET /berth/hub/telemetry", params{"from": "earliest", "max": "1", "device": "sends"}, nil)
 	one := params{"id": "one"}
 	created := l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "enabled", "statusReason": "new"})
-	l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "disabled", "capabilities": object{"iotEdge": true}}, "If-Match", `"`+created.etag()+`"`)
+	l.do("PUT /devices/{id}", one,
+		object{"deviceId": "one", "status": "disabled", "capabilities": object{"iotEdge": true}}, "If-Match", `"`+
+			created.etag()+`"`)
 	l.refused("PUT /devices/{id}", one, object{"deviceId": "one"})
 	l.sendsMessages()
 	l.do("GET /devices/{id}", one, nil)
@@ -391,7 +410,8 @@ func (l *live) operatesTheHub() {
 // sendsMessages has a device receive messages, and a back end read what became of them.
 func (l *live) sendsMessages() {
 	receiver := params{"id": "receiver"}
-	keys := l.do("PUT /devices/{id}", receiver, object{"deviceId": "receiver"}).fields["authentication"].(map[string]any)
+	keys := l.do("PUT /devices/{id}", receiver,
+		object{"deviceId": "receiver"}).fields["authentication"].(map[string]any)
 	token, err := credential.NewToken("hub.local/devices/receiver", "",
 		keys["symmetricKey"].(map[string]any)["primaryKey"].(string), time.Now().Add(time.Hour))
 	if err != nil {
@@ -437,7 +457,9 @@ func (l *live) authority(name string) signer {
 
 // sign makes a certificate of the template with this name.
 func (s signer) sign(t testing.TB, name string, template *x509.Certificate) string {
-	template.SerialNumber, template.Subject, template.BasicConstraintsValid = big.NewInt(time.Now().UnixNano()), pkix.Name{CommonName: name}, true
+	template.SerialNumber = big.NewInt(time.Now().UnixNano())
+	template.Subject = pkix.Name{CommonName: name}
+	template.BasicConstraintsValid = true
 	template.NotBefore, template.NotAfter = time.Now().Add(-time.Hour), time.Now().Add(24*time.Hour)
 	der, err := x509.CreateCertificate(rand.Reader, template, s.certificate, s.key.Public(), s.key)
 	if err != nil {
@@ -474,7 +496,8 @@ func (l *live) allocates() {
 	l.do("GET "+hubs, nil, nil)
 	l.do("POST "+hubs, nil, object{"hub": "east", "name": "east.example.com"})
 	l.do("GET "+hubs+"/{host}", host, nil)
-	l.do("PUT "+hubs+"/{host}", host, object{"allocationWeight": 3, "location": "westeurope", "applyAllocationPolicy": true})
+	l.do("PUT "+hubs+"/{host}", host,
+		object{"allocationWeight": 3, "location": "westeurope", "applyAllocationPolicy": true})
 	office := params{"prefix": "10.1.0.0/16"}
 	l.do("PUT "+networks+"/{prefix}", office, object{"latencies": object{"westeurope": 12.5}})
 	l.do("GET "+networks, nil, nil)
@@ -494,7 +517,9 @@ func (l *live) issues() {
 	)
 	plant := params{"name": "plant"}
 	l.do("PUT "+authorities+"/{name}", plant, nil)
-	l.do("PUT "+policies+"/{name}", plant, object{"issuingAuthority": "plant", "validityMinutes": 60, "keyTypes": []any{"ec-p256"}, "dnsNames": []any{"{registrationId}.plant.example"}})
+	l.do("PUT "+policies+"/{name}", plant,
+		object{"issuingAuthority": "plant", "validityMinutes": 60, "keyTypes": []any{"ec-p256"},
+			"dnsNames": []any{"{registrationId}.plant.example"}})
 	l.do("GET "+policies, nil, nil)
 	l.do("GET "+policies+"/{name}", plant, nil)
 	l.do("DELETE "+policies+"/{name}", plant, nil)
@@ -533,7 +558,8 @@ func signedChain(t testing.TB, requestPEM string) string {
 	der, err := x509.CreateCertificate(rand.Reader,
 		&x509.Certificate{SerialNumber: big.NewInt(7), Subject: request.Subject,
 			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), KeyUsage: x509.KeyUsageCertSign,
-			BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true}, root.Certificate, request.PublicKey, root.Key)
+			BasicConstraintsValid: true, IsCA: true, MaxPathLenZero: true}, root.Certificate, request.PublicKey,
+		root.Key)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -73,7 +73,8 @@ var names = map[string]string{
 }
 
 func newSchemas(t testing.TB) *schemas {
-	s := &schemas{t: t, components: object{}, types: map[string]reflect.Type{}, comments: map[string]string{}, constants: map[string][]any{}}
+	s := &schemas{t: t, components: object{}, types: map[string]reflect.Type{}, comments: map[string]string{},
+		constants: map[string][]any{}}
 	for _, folder := range described {
 		files, err := filepath.Glob(folder + "/*.go")
 		if err != nil {

@@ -22,9 +22,10 @@ var policyVersions = []struct {
 	{"2021-10-01", nil},
 	{"2021-11-01-preview", nil},
 	{"2025-07-01-preview", map[string]string{"credentialPolicyName": "meters"}},
-	{"2026-07-01-preview", map[string]string{"certificatePolicyResourceId": "/subscriptions/00000000-0000-0000-0000-000000000000" +
-		"/resourceGroups/berth/providers/Microsoft.DeviceRegistry/namespaces/berth" +
-		"/certificateAuthorities/default/certificatePolicies/meters"}},
+	{"2026-07-01-preview",
+		map[string]string{"certificatePolicyResourceId": "/subscriptions/00000000-0000-0000-0000-000000000000" +
+			"/resourceGroups/berth/providers/Microsoft.DeviceRegistry/namespaces/berth" +
+			"/certificateAuthorities/default/certificatePolicies/meters"}},
 	{"2026-11-01", map[string]string{"namespaceName": "berth", "certificateAuthorityName": "default",
 		"certificatePolicyName": "meters"}},
 	{"2026-11-15-preview",

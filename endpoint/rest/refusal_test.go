@@ -29,7 +29,8 @@ func TestRightsOfEveryOperation(t *testing.T) {
 		"registryRead":      {hub.RegistryRead},
 		"registryReadWrite": {hub.RegistryRead, hub.RegistryWrite},
 	}
-	provisioningRights := map[string][]string{"provisioningserviceowner": {provisioning.EnrollmentRead, provisioning.EnrollmentWrite,
+	provisioningRights := map[string][]string{"provisioningserviceowner": {provisioning.EnrollmentRead,
+		provisioning.EnrollmentWrite,
 		provisioning.RegistrationStatusRead, provisioning.RegistrationStatusWrite, provisioning.ServiceConfig}}
 	checked := 0
 	for _, operation := range allOperations(h) {
@@ -114,7 +115,8 @@ func TestARefusalIsOneLineInTheLog(t *testing.T) {
 	if err := json.Unmarshal(log.Bytes(), &line); err != nil {
 		t.Fatalf("the log has not one line: %v: %s", err, log.Bytes())
 	}
-	if id := refused.Header.Get("x-ms-request-id"); id == "" || line["trackingId"] != id || refused.Fields["trackingId"] != id {
+	if id := refused.Header.Get("x-ms-request-id"); id == "" || line["trackingId"] != id ||
+		refused.Fields["trackingId"] != id {
 		t.Errorf("the caller has the tracking id %q, the body %v, the log %v", id, refused.Fields["trackingId"],
 			line["trackingId"])
 	}

@@ -25,8 +25,8 @@ type Config struct {
 // Operations returns Azure's operations of all services.
 func Operations(config Config) []https.Operation {
 	s := &service{config}
-	return slices.Concat(s.provisioningDevice(), s.provisioningService(), s.hubService(), hubMessages(), s.dryRuns(), description(),
-		unserved())
+	return slices.Concat(s.provisioningDevice(), s.provisioningService(), s.hubService(), hubMessages(), s.dryRuns(),
+		description(), unserved())
 }
 
 // service carries the operations out.

@@ -25,7 +25,8 @@ func TestEnrollmentsOverREST(t *testing.T) {
 	created := h.Do(httpstest.Request{Method: "PUT", Path: "/enrollments/d1", Token: token,
 		Body: httpstest.EnrollmentBody("d1", certificate)})
 	etag, _ := created.Fields["etag"].(string)
-	if created.Status != 200 || etag == "" || created.Header.Get("ETag") != etag || created.Header.Get("x-ms-request-id") == "" {
+	if created.Status != 200 || etag == "" || created.Header.Get("ETag") != etag ||
+		created.Header.Get("x-ms-request-id") == "" {
 		t.Fatalf("created: %+v", created)
 	}
 	if strings.Contains(created.Text, "BEGIN CERTIFICATE") || !strings.Contains(created.Text, `"subjectName":"CN=d1"`) {
@@ -55,7 +56,9 @@ func TestEnrollmentsOverREST(t *testing.T) {
 			Body: `{"mode":"updateIfMatchETag","enrollments":[` + httpstest.EnrollmentBody("d2", certificate) + `]}`},
 			200, `"isSuccessful":false,"errors":[{"registrationId":"d2","errorCode":400005`},
 		{"bulk on a condition that does not hold", httpstest.Request{Method: "POST", Path: "/enrollments",
-			Token: token, Body: `{"mode":"updateIfMatchETag","enrollments":[` + strings.Replace(httpstest.EnrollmentBody("d2", certificate), "{", `{"etag":"\"other\"",`, 1) + `]}`}, 200, `"errorCode":412001`},
+			Token: token, Body: `{"mode":"updateIfMatchETag","enrollments":[` +
+				strings.Replace(httpstest.EnrollmentBody("d2", certificate), "{", `{"etag":"\"other\"",`, 1) + `]}`},
+			200, `"errorCode":412001`},
 		{"bulk without a mode", httpstest.Request{Method: "POST", Path: "/enrollments", Token: token,
 			Body: `{"enrollments":[` + httpstest.EnrollmentBody("d1", certificate) + `]}`}, 400, "mode must be"},
 		{"page", httpstest.Request{Method: "GET", Path: "/berth/provisioning/enrollments?prefix=d&top=1",
@@ -288,7 +291,8 @@ func TestRefusedRequests(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			got := h.Do(c.Request)
-			if got.Status != c.status || c.code != "" && got.Header.Get("x-ms-error-code") != c.code || !strings.Contains(got.Text, c.says) {
+			if got.Status != c.status || c.code != "" && got.Header.Get("x-ms-error-code") != c.code ||
+				!strings.Contains(got.Text, c.says) {
 				t.Errorf("answered %d, code %s, %s; want %d, %s, %q", got.Status, got.Header.Get("x-ms-error-code"),
 					got.Text, c.status, c.code, c.says)
 			}
@@ -412,8 +416,10 @@ func FuzzRequest(f *testing.F) {
 	dps, iot := h.DPSToken(), h.HubToken()
 	f.Fuzz(func(t *testing.T, method, path, ifMatch, body string) {
 		for _, token := range []string{dps, iot} {
-			request, err := http.NewRequest(method, "https://dps.local"+path+"?api-version=2021-10-01", strings.NewReader(body))
-			if err != nil || strings.Contains(strings.ToLower(request.URL.Path), "telemetry") { // which never ends by itself
+			request, err := http.NewRequest(method, "https://dps.local"+path+"?api-version=2021-10-01",
+				strings.NewReader(body))
+			// which never ends by itself
+			if err != nil || strings.Contains(strings.ToLower(request.URL.Path), "telemetry") {
 				return
 			}
 			if token == iot {

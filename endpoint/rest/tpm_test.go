@@ -18,7 +18,8 @@ import (
 func TestTPMChallenge(t *testing.T) {
 	h := newFixture(t)
 	public := tpm2.RSAEKTemplate
-	public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA, &tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 256)})
+	public.Unique = tpm2.NewTPMUPublicID(tpm2.TPMAlgRSA,
+		&tpm2.TPM2BPublicKeyRSA{Buffer: bytes.Repeat([]byte{0xff}, 256)})
 	key := base64.StdEncoding.EncodeToString(tpm2.Marshal(tpm2.New2B(public)))
 
 	enrollment := fmt.Sprintf(`{"registrationId":"d1","attestation":{"type":"tpm","tpm":{"endorsementKey":%q}}}`, key)
@@ -47,8 +48,10 @@ func TestTPMChallenge(t *testing.T) {
 	if err := json.Unmarshal([]byte(got.Text), &body); err != nil {
 		t.Fatalf("%s: %v", got.Text, err)
 	}
-	if got.Status != 401 || got.Header.Get("x-ms-error-code") != "401002" || got.Header.Get("WWW-Authenticate") == "" || got.Header.Get("x-ms-request-id") != body.TrackingID ||
-		body.ErrorCode != 401002 || body.TrackingID == "" || body.Message == "" || body.KeyName != "registration" || len(body.AuthenticationKey) < 400 {
+	if got.Status != 401 || got.Header.Get("x-ms-error-code") != "401002" || got.Header.Get("WWW-Authenticate") == "" ||
+		got.Header.Get("x-ms-request-id") != body.TrackingID ||
+		body.ErrorCode != 401002 || body.TrackingID == "" || body.Message == "" || body.KeyName != "registration" ||
+		len(body.AuthenticationKey) < 400 {
 		t.Errorf("answered %d %v %s", got.Status, got.Header, got.Text)
 	}
 	other := strings.Replace(key, "////", "//7/", 1)

@@ -38,8 +38,8 @@ func TestTwinsKeepTheirOrderOverREST(t *testing.T) {
 		}
 		metadata := member(got.Text, `,"$metadata":`, `,"$version"`)
 		last := -1
-		for _, name := range []string{`{"$lastUpdated":`, `,"$lastUpdatedVersion":`, `,"zone":`, `,"z":`, `,"a":`, `,"m":`,
-			`,"alarm":`, `,"zz":`} {
+		for _, name := range []string{`{"$lastUpdated":`, `,"$lastUpdatedVersion":`, `,"zone":`, `,"z":`, `,"a":`,
+			`,"m":`, `,"alarm":`, `,"zz":`} {
 			at := strings.Index(metadata, name)
 			if at <= last {
 				t.Errorf("%s is not in its place in %s", name, metadata)
@@ -52,7 +52,8 @@ func TestTwinsKeepTheirOrderOverREST(t *testing.T) {
 		}
 	}
 	for _, c := range []struct{ patch, want string }{
-		{`{"new":true,"zone":{"m":null,"b":0}}`, `{"zone":{"z":1.10,"a":1e16,"b":0},"alarm":[2,{"y":1,"x":0}],"zz":9007199254740993.0,"new":true}`},
+		{`{"new":true,"zone":{"m":null,"b":0}}`,
+			`{"zone":{"z":1.10,"a":1e16,"b":0},"alarm":[2,{"y":1,"x":0}],"zz":9007199254740993.0,"new":true}`},
 		{`{"zone":null,"zz":{"k":1}}`, `{"alarm":[2,{"y":1,"x":0}],"zz":{"k":1},"new":true}`},
 		{`{"zone":{"one":1}}`, `{"alarm":[2,{"y":1,"x":0}],"zz":{"k":1},"new":true,"zone":{"one":1}}`},
 	} {
@@ -70,7 +71,8 @@ func TestEnrollmentsKeepTheirOrder(t *testing.T) {
 	const free = `{"z":{"b":1.0,"a":1e300},"y":"<\u00e9>","x":[1.10]}`
 	const twin = `{"tags":{"z":1.0,"a":{"y":1e16,"x":0}},"properties":{"desired":{"k":"\u003c","b":-0}}}`
 	for _, path := range []string{"/enrollments/d", "/enrollmentGroups/g"} {
-		body := `{"optionalDeviceInformation":` + free + `,"attestation":{"type":"symmetricKey"},"initialTwin":` + twin + `}`
+		body := `{"optionalDeviceInformation":` + free + `,"attestation":{"type":"symmetricKey"},"initialTwin":` +
+			twin + `}`
 		for _, r := range []httpstest.Request{{Method: "PUT", Path: path, Token: h.DPSToken(), Body: body},
 			{Method: "GET", Path: path, Token: h.DPSToken()}} {
 			got := h.Do(r)
@@ -82,7 +84,8 @@ func TestEnrollmentsKeepTheirOrder(t *testing.T) {
 		}
 	}
 	for _, number := range []string{"1e400", "[-1e309]", strings.Repeat("9", 400)} {
-		for field, body := range map[string]string{"optionalDeviceInformation": `{"optionalDeviceInformation":` + number + `,"attestation":{"type":"symmetricKey"}}`,
+		for field, body := range map[string]string{"optionalDeviceInformation": `{"optionalDeviceInformation":` +
+			number + `,"attestation":{"type":"symmetricKey"}}`,
 			"initialTwin.tags": `{"initialTwin":{"tags":{"a":` + number + `}},"attestation":{"type":"symmetricKey"}}`} {
 			if got := h.Do(httpstest.Request{Method: "PUT", Path: "/enrollments/e", Token: h.DPSToken(),
 				Body: body}); got.Status != 400 ||

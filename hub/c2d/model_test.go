@@ -64,7 +64,8 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 		settle := func(do func(token string) error, how func(*modelled)) func(*rapid.T) {
 			return func(t *rapid.T) {
 				// Mostly one of the last: old ones are seldom good.
-				token := rapid.SampledFrom(tokens[max(0, len(tokens)-rapid.IntRange(1, 5).Draw(t, "last")):]).Draw(t, "token")
+				token := rapid.SampledFrom(tokens[max(0, len(tokens)-rapid.IntRange(1, 5).Draw(t, "last")):]).Draw(t,
+					"token")
 				err := do(token)
 				expire()
 				at := slices.IndexFunc(queue, func(one *modelled) bool { return one.token == token && token != "" })

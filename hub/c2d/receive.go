@@ -65,7 +65,8 @@ func (m *Messages) Receive(
 		case err != nil:
 			return nil, next, err
 		}
-		d := Delivery{Receipt: Receipt{e.Sequence, e.Enqueued, e.Expires}, MessageID: e.MessageID, LockToken: e.Lock.Token,
+		d := Delivery{Receipt: Receipt{e.Sequence, e.Enqueued, e.Expires}, MessageID: e.MessageID,
+			LockToken:     e.Lock.Token,
 			DeliveryCount: e.DeliveryCount, Ack: e.Ack, Redelivered: e.Delivered, PacketID: e.PacketID}
 		d.System, d.Properties, d.Payload = bring(kept.System), bring(kept.Properties), kept.Payload
 		deliveries = append(deliveries, d)
@@ -138,8 +139,9 @@ func (m *Messages) settle(ctx context.Context, to Recipient, tokens []string, ho
 		return nil, nil
 	})
 	if err == nil && lost {
-		return fault.New(fault.MessageLockLost, "There is no message under this lock token: it was settled, it expired, "+
-			"or its lock was over and it was received again. Receive it again")
+		return fault.New(fault.MessageLockLost,
+			"There is no message under this lock token: it was settled, it expired, "+
+				"or its lock was over and it was received again. Receive it again")
 	}
 	return err
 }

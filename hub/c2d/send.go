@@ -71,8 +71,8 @@ func (out *Outgoing) validate() error {
 	switch out.Ack {
 	case "", AckNone, AckPositive, AckNegative, AckFull:
 	default:
-		return fault.New(fault.ArgumentInvalid, "The acknowledgement must be none, positive, negative or full, not %.32q",
-			string(out.Ack))
+		return fault.New(fault.ArgumentInvalid,
+			"The acknowledgement must be none, positive, negative or full, not %.32q", string(out.Ack))
 	}
 	for _, properties := range [2][]message.Property{out.System, out.Properties} {
 		for _, p := range properties {

@@ -31,9 +31,10 @@ func (p proof) stillHolds(device identity.Device) bool {
 	authentication := device.Authentication
 	switch p.method {
 	case message.DeviceKey:
-		return authentication.Type == identity.SAS && slices.ContainsFunc(keysOf(authentication), func(key string) bool {
-			return sameKey(key, p.key)
-		})
+		return authentication.Type == identity.SAS &&
+			slices.ContainsFunc(keysOf(authentication), func(key string) bool {
+				return sameKey(key, p.key)
+			})
 	case message.Thumbprint:
 		return authentication.Type == identity.SelfSigned && knowsOneOf(authentication, p.thumbprints)
 	case message.IssuedCertificate:

@@ -94,7 +94,8 @@ func TestHistoryIsShort(t *testing.T) {
 		}
 	}
 	got := summarize(t, h, "d")
-	if len(got) != connection.HistoryLength || !strings.HasSuffix(got[0], "reason 29") || !strings.HasSuffix(got[18], "reason 20") {
+	if len(got) != connection.HistoryLength || !strings.HasSuffix(got[0], "reason 29") ||
+		!strings.HasSuffix(got[18], "reason 20") {
 		t.Errorf("%d are kept: %q", len(got), got)
 	}
 	if len(h.Connections().Unwritten("d")) > connection.HistoryLength {
@@ -108,7 +109,9 @@ func TestActivity(t *testing.T) {
 	session, _ := h.Connect(device, false)
 	h.Advance(time.Minute)
 	h.Send(session, message.Message{Payload: []byte("x")})
-	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Connected" || !seen.LastActivityTime.Equal(hubtest.Noon.Add(time.Minute)) || !seen.ConnectionStateUpdatedTime.Equal(hubtest.Noon) {
+	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Connected" ||
+		!seen.LastActivityTime.Equal(hubtest.Noon.Add(time.Minute)) ||
+		!seen.ConnectionStateUpdatedTime.Equal(hubtest.Noon) {
 		t.Errorf("while connected it is %+v", seen)
 	}
 	if statistics, _ := h.Connections().Statistics(ctx); statistics.ConnectedDeviceCount != 1 {
@@ -117,7 +120,9 @@ func TestActivity(t *testing.T) {
 	h.Advance(time.Minute)
 	session.Close(nil)
 	h.Reopen()
-	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Disconnected" || !seen.LastActivityTime.Equal(hubtest.Noon.Add(time.Minute)) || !seen.ConnectionStateUpdatedTime.Equal(hubtest.Noon.Add(2*time.Minute)) {
+	if seen, _ := h.Device(ctx, "d"); seen.ConnectionState != "Disconnected" ||
+		!seen.LastActivityTime.Equal(hubtest.Noon.Add(time.Minute)) ||
+		!seen.ConnectionStateUpdatedTime.Equal(hubtest.Noon.Add(2*time.Minute)) {
 		t.Errorf("afterwards it is %+v", seen)
 	}
 }

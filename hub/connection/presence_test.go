@@ -47,7 +47,8 @@ func (h *fixture) storm(deviceID string, evidence credential.Evidence, connectio
 		attempts[i] = new(attempt)
 		group.Go(func() {
 			<-start
-			attempts[i].session, attempts[i].err = h.Connections().OpenSession(ctx, deviceID, evidence, false, attempts[i])
+			attempts[i].session, attempts[i].err = h.Connections().OpenSession(ctx, deviceID, evidence, false,
+				attempts[i])
 		})
 	}
 	for _, other := range others {
@@ -100,7 +101,8 @@ func (h *fixture) agree(deviceID string, attempts []*attempt) (connected *attemp
 			!errors.Is(err, fault.DeviceNotFound) {
 			h.T.Fatalf("a session that ended with %v reports, answered %v", attempt.Ended(), err)
 		}
-		if err := attempt.session.Send(&message.Message{}, make(hubtest.Settled, 1), 1); !errors.Is(err, fault.UnauthorizedAccess) {
+		if err := attempt.session.Send(&message.Message{}, make(hubtest.Settled, 1), 1); !errors.Is(err,
+			fault.UnauthorizedAccess) {
 			h.T.Fatalf("a session that ended with %v sends, answered %v", attempt.Ended(), err)
 		}
 	}
@@ -123,7 +125,8 @@ func (h *fixture) agree(deviceID string, attempts []*attempt) (connected *attemp
 	}
 	history, err := h.Connections().History(ctx, deviceID)
 	if err != nil || len(history) > 0 && history[0].Connected != (len(living) == 1) {
-		h.T.Fatalf("the history of a device with %d connections begins with %+v, error %v", len(living), history[0], err)
+		h.T.Fatalf("the history of a device with %d connections begins with %+v, error %v", len(living), history[0],
+			err)
 	}
 	if len(living) == 0 {
 		return nil
@@ -183,8 +186,9 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 		}, true},
 		{"new keys by registering", func(d identity.Device) {
 			keys := hubtest.NewKeys()
-			must(identity.Device{}, ensureDevice(ctx, h, hub.Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
-				SecondaryKey: *keys.SecondaryKey}))
+			must(identity.Device{},
+				ensureDevice(ctx, h, hub.Admission{DeviceID: d.DeviceID, PrimaryKey: *keys.PrimaryKey,
+					SecondaryKey: *keys.SecondaryKey}))
 		}, true},
 		{"delete and make anew with other keys", func(d identity.Device) {
 			must(identity.Device{}, h.DeleteDevice(ctx, d.DeviceID, ""))
@@ -200,7 +204,8 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 			must(h.UpdateDevice(ctx, off, ""))
 			must(h.UpdateDevice(ctx, d, ""))
 		}, false},
-		{"another reason", func(d identity.Device) { d.StatusReason = new("inspected"); must(h.UpdateDevice(ctx, d, "")) }, false},
+		{"another reason",
+			func(d identity.Device) { d.StatusReason = new("inspected"); must(h.UpdateDevice(ctx, d, "")) }, false},
 		{"two at once", func(d identity.Device) {
 			var group sync.WaitGroup
 			group.Go(func() {
@@ -217,7 +222,8 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			h.T = t
 			for round := range 60 {
-				device := h.Create(identity.Device{DeviceID: fmt.Sprintf("%s-%d", strings.ReplaceAll(c.name, " ", "-"), round)})
+				device := h.Create(identity.Device{DeviceID: fmt.Sprintf("%s-%d", strings.ReplaceAll(c.name, " ", "-"),
+					round)})
 				evidence := credential.Evidence{Token: h.Token(device)}
 				attempts := h.storm(device.DeviceID, evidence, round%2)
 				attempts = append(attempts, h.storm(device.DeviceID, evidence, 3, func() { c.do(device) })...)
@@ -231,9 +237,10 @@ func TestConnectionsWhileTheIdentityChanges(t *testing.T) {
 				}
 				hangUp(attempts)
 				h.agree(device.DeviceID, nil)
-				if twin, err := h.Twin(ctx, device.DeviceID); err == nil && twin.Properties.Reported.Get("ghost").String() != "" {
-					t.Fatalf("round %d: the session of a device that was deleted has reported to its namesake: %v", round,
-						twin.Properties.Reported)
+				if twin, err := h.Twin(ctx, device.DeviceID); err == nil &&
+					twin.Properties.Reported.Get("ghost").String() != "" {
+					t.Fatalf("round %d: the session of a device that was deleted has reported to its namesake: %v",
+						round, twin.Properties.Reported)
 				}
 				if err == nil {
 					must(identity.Device{}, h.DeleteDevice(ctx, device.DeviceID, ""))
@@ -280,7 +287,9 @@ func (h *fixture) issue(deviceID string) *x509.Certificate {
 		_, err = h.Documents.Commit(ctx, changes...)
 	}
 	if err == nil {
-		_, err = h.EnsureDevice(ctx, hub.Admission{DeviceID: deviceID, Issuance: &identity.Issuance{RegistrationID: deviceID, Policy: "default"}})
+		_, err = h.EnsureDevice(ctx,
+			hub.Admission{DeviceID: deviceID,
+				Issuance: &identity.Issuance{RegistrationID: deviceID, Policy: "default"}})
 	}
 	if err != nil {
 		h.T.Fatal(err)

@@ -64,7 +64,8 @@ type renewals struct {
 }
 
 // BeginRenewal takes a request. It returns fault 400004 for a device that gets no
-// certificates, 401002 for one whose own has expired, 429001 when there were too many, 409005 while another request of the
+// certificates, 401002 for one whose own has expired, 429001 when there were too many, 409005 while another request of
+// the
 // device is under way, and 412001 when there is none that could be replaced; those two
 // say in Info of which request they speak.
 func (s *Session) BeginRenewal(ctx context.Context, asked RenewalRequest) (*Renewal, error) {

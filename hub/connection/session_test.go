@@ -22,7 +22,8 @@ func TestOpenSession(t *testing.T) {
 	withKey := h.Create(identity.Device{DeviceID: "key"})
 	closed := h.Create(identity.Device{DeviceID: "closed", Status: "disabled"})
 	certificate := func(name string, from time.Time) (credential.Evidence, string, string) {
-		text, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: name, KeyType: credential.EC256, NotBefore: from, Validity: time.Hour})
+		text, _, err := credential.NewDeviceCertificate(credential.DeviceCertificate{CommonName: name,
+			KeyType: credential.EC256, NotBefore: from, Validity: time.Hour})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,8 +37,9 @@ func TestOpenSession(t *testing.T) {
 	now, sha1, _ := certificate("x509", hubtest.Noon.Add(-time.Minute))
 	old, _, oldSHA256 := certificate("x509", hubtest.Noon.Add(-2*time.Hour))
 	other, _, _ := certificate("x509", hubtest.Noon.Add(-time.Minute))
-	h.Create(identity.Device{DeviceID: "x509", Authentication: &identity.Authentication{X509Thumbprint: identity.ThumbprintPair{
-		PrimaryThumbprint: new(strings.ToLower(sha1)), SecondaryThumbprint: &oldSHA256}}})
+	h.Create(identity.Device{DeviceID: "x509",
+		Authentication: &identity.Authentication{X509Thumbprint: identity.ThumbprintPair{
+			PrimaryThumbprint: new(strings.ToLower(sha1)), SecondaryThumbprint: &oldSHA256}}})
 	token := func(resource, policy, key string, expiry time.Time) credential.Evidence {
 		made, err := credential.NewToken(resource, policy, key, expiry)
 		if err != nil {
@@ -50,7 +52,8 @@ func TestOpenSession(t *testing.T) {
 	for _, policy := range policies {
 		policyKey[policy.Name] = policy.PrimaryKey
 	}
-	primary, secondary := *withKey.Authentication.SymmetricKey.PrimaryKey, *withKey.Authentication.SymmetricKey.SecondaryKey
+	primary := *withKey.Authentication.SymmetricKey.PrimaryKey
+	secondary := *withKey.Authentication.SymmetricKey.SecondaryKey
 	soon := hubtest.Noon.Add(time.Hour)
 	for _, c := range []struct {
 		name, device string
@@ -60,17 +63,24 @@ func TestOpenSession(t *testing.T) {
 		{"primary key", "key", token("HUB.local/devices/key", "", primary, soon), nil},
 		{"secondary key", "key", token("hub.local/devices/key", "", secondary, soon), nil},
 		{"policy", "key", token("hub.local", "device", policyKey["device"], soon), nil},
-		{"policy, for the device", "x509", token("hub.local/devices/x509", "iothubowner", policyKey["iothubowner"], soon), nil},
+		{"policy, for the device", "x509",
+			token("hub.local/devices/x509", "iothubowner", policyKey["iothubowner"], soon), nil},
 		{"SHA-1 thumbprint", "x509", now, nil},
-		{"policy for another device", "key", token("hub.local/devices/x509", "device", policyKey["device"], soon), fault.UnauthorizedAccess},
-		{"policy without the right", "key", token("hub.local", "service", policyKey["service"], soon), fault.UnauthorizedAccess},
-		{"key of nobody", "key", token("hub.local/devices/key", "", credential.NewKey(32), soon), fault.UnauthorizedAccess},
+		{"policy for another device", "key", token("hub.local/devices/x509", "device", policyKey["device"], soon),
+			fault.UnauthorizedAccess},
+		{"policy without the right", "key", token("hub.local", "service", policyKey["service"], soon),
+			fault.UnauthorizedAccess},
+		{"key of nobody", "key", token("hub.local/devices/key", "", credential.NewKey(32), soon),
+			fault.UnauthorizedAccess},
 		{"token of another device", "key", token("hub.local/devices/x", "", primary, soon), fault.UnauthorizedAccess},
 		{"token for another hub", "key", token("hub2.local/devices/key", "", primary, soon), fault.UnauthorizedAccess},
-		{"expired token", "key", token("hub.local/devices/key", "", primary, hubtest.Noon.Add(-6*time.Minute)), fault.TokenExpired},
+		{"expired token", "key", token("hub.local/devices/key", "", primary, hubtest.Noon.Add(-6*time.Minute)),
+			fault.TokenExpired},
 		{"malformed token", "key", credential.Evidence{Token: "let me in"}, fault.UnauthorizedAccess},
 		{"nothing", "key", credential.Evidence{}, fault.UnauthorizedAccess},
-		{"disabled", "closed", token("hub.local/devices/closed", "", *closed.Authentication.SymmetricKey.PrimaryKey, soon), fault.UnauthorizedAccess},
+		{"disabled", "closed",
+			token("hub.local/devices/closed", "", *closed.Authentication.SymmetricKey.PrimaryKey, soon),
+			fault.UnauthorizedAccess},
 		{"unknown", "nobody", now, fault.DeviceNotFound},
 		{"another certificate", "x509", other, fault.UnauthorizedAccess},
 		{"expired certificate", "x509", old, fault.UnauthorizedAccess},
@@ -98,9 +108,15 @@ func TestSessionEnds(t *testing.T) {
 		do   func(identity.Device) error
 		want error
 	}{
-		{"another connection", func(d identity.Device) error { h.Connect(d, false); return nil }, connection.ErrReplaced},
-		{"disabling", func(d identity.Device) error { d.Status = "disabled"; _, err := h.UpdateDevice(ctx, d, ""); return err }, connection.ErrDisabled},
-		{"deleting", func(d identity.Device) error { return h.DeleteDevice(ctx, d.DeviceID, "") }, connection.ErrDeleted},
+		{"another connection", func(d identity.Device) error { h.Connect(d, false); return nil },
+			connection.ErrReplaced},
+		{"disabling", func(d identity.Device) error {
+			d.Status = "disabled"
+			_, err := h.UpdateDevice(ctx, d, "")
+			return err
+		}, connection.ErrDisabled},
+		{"deleting", func(d identity.Device) error { return h.DeleteDevice(ctx, d.DeviceID, "") },
+			connection.ErrDeleted},
 		{"new keys", func(d identity.Device) error {
 			d.Authentication.SymmetricKey = hubtest.NewKeys()
 			_, err := h.UpdateDevice(ctx, d, "")
@@ -194,7 +210,8 @@ func TestSessionOutlivesTheOtherCredential(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			h.T = t
-			device := h.Create(identity.Device{DeviceID: strings.ReplaceAll(c.name, " ", "-"), Authentication: &c.before})
+			device := h.Create(identity.Device{DeviceID: strings.ReplaceAll(c.name, " ", "-"),
+				Authentication: &c.before})
 			down := new(hubtest.Line)
 			session, err := h.Connections().OpenSession(ctx, device.DeviceID, c.evidence(device), false, down)
 			if err != nil {
@@ -269,7 +286,8 @@ func BenchmarkSend(b *testing.B) {
 	h := newFixture(b)
 	h.discardTelemetry()
 	session, _ := h.Connect(h.Create(identity.Device{DeviceID: "d"}), false)
-	m := &message.Message{System: []message.Property{{Name: []byte("message-id"), Value: []byte("1")}}, Payload: make([]byte, 256)}
+	m := &message.Message{System: []message.Property{{Name: []byte("message-id"), Value: []byte("1")}},
+		Payload: make([]byte, 256)}
 	done := new(counting)
 	b.ReportAllocs()
 	for b.Loop() {

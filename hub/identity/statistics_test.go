@@ -52,8 +52,8 @@ func TestStatisticsOfAnEarlierVersion(t *testing.T) {
 		t.Fatal(err)
 	}
 	enabledNow.Status, disabledNow.Status = Enabled, Disabled
-	commit(t, documents, r.devices.Put("d1", store.Present, enabledNow), r.devices.Put("d2", store.Present, disabledNow),
-		r.devices.Delete("d3", store.Present))
+	commit(t, documents, r.devices.Put("d1", store.Present, enabledNow),
+		r.devices.Put("d2", store.Present, disabledNow), r.devices.Delete("d3", store.Present))
 	r = openRegistry(t, documents, true)
 	wantStatistics(t, r, Statistics{24, 13, 11})
 	wantStatistics(t, r, listed(t, r))

@@ -27,7 +27,8 @@ func TestCompleteRefuses(t *testing.T) {
 		{"short keys", with(Authentication{SymmetricKey: KeyPair{text("AAAA"), text("AAAA")}}), "16 to 64"},
 		{"keys that are not base64", with(Authentication{SymmetricKey: KeyPair{text("hello world!"), &key}}), "base64"},
 		{"no thumbprint", with(Authentication{Type: SelfSigned}), "primaryThumbprint"},
-		{"no thumbprint of any kind", with(Authentication{X509Thumbprint: ThumbprintPair{PrimaryThumbprint: text("ABC")}}),
+		{"no thumbprint of any kind",
+			with(Authentication{X509Thumbprint: ThumbprintPair{PrimaryThumbprint: text("ABC")}}),
 			"40 hexadecimal digits"},
 		{"type", with(Authentication{Type: "magic"}), "sas"},
 	} {

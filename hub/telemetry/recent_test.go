@@ -112,7 +112,8 @@ type countedLog struct {
 	records, places int
 }
 
-func (l *countedLog) Read(ctx context.Context, partition int, from int64, maxRecords, maxBytes int) ([]store.Record, error) {
+func (l *countedLog) Read(ctx context.Context, partition int, from int64, maxRecords,
+	maxBytes int) ([]store.Record, error) {
 	records, err := l.Log.Read(ctx, partition, from, maxRecords, maxBytes)
 	l.records += len(records)
 	return records, err
@@ -157,7 +158,8 @@ func TestSearchReadsOnlyWhatIsNew(t *testing.T) {
 				t.Errorf("round %d, the newest of %q, error %v:\n%s", round, id, err, diff)
 			}
 			if round > 0 && log.records > 2 {
-				t.Errorf("round %d, the newest of %q: %d records were read for at most 2 new ones", round, id, log.records)
+				t.Errorf("round %d, the newest of %q: %d records were read for at most 2 new ones", round, id,
+					log.records)
 			}
 		}
 	}

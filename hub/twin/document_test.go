@@ -17,7 +17,8 @@ func TestTwinsOfEarlierVersions(t *testing.T) {
 	old := `{"generation":"` + generation + `","version":5,"tags":{"a":"\u003cb\u003e","z":1},` +
 		`"desired":{"version":3,"properties":{"fan":{"mode":"auto","speed":3},"limit":[1,2]},` +
 		`"metadata":{` + at + `,"$lastUpdatedVersion":3,"fan":{` + at + `,"$lastUpdatedVersion":2,"mode":{` +
-		at + `,"$lastUpdatedVersion":2},"speed":{` + at + `,"$lastUpdatedVersion":2}},"limit":{` + at + `,"$lastUpdatedVersion":3}}},` +
+		at + `,"$lastUpdatedVersion":2},"speed":{` + at + `,"$lastUpdatedVersion":2}},"limit":{` + at +
+		`,"$lastUpdatedVersion":3}}},` +
 		`"reported":{"version":1,"properties":{},"metadata":{` + at + `}}}`
 	f.commit(store.Change{Collection: f.Collection(), Key: "d", Match: store.Always, Value: []byte(old)})
 	const more = `{"tags":{"b":2},"properties":{"desired":{"fan":{"angle":1.0},"alarm":true}}}`
@@ -53,7 +54,8 @@ func TestMetadataIsTheHubs(t *testing.T) {
 	owner := f.create("d")
 	f.clock = f.clock.Add(time.Minute)
 	for _, patch := range []string{`{"b":{"c":1,"d":2},"a":1}`,
-		`{"b":{"c":null,"$lastUpdated":null},"$lastUpdated":null}`, `{"b":7}`, `{"b":{"e":1}}`, `{"a":null,"b":{"a":1}}`} {
+		`{"b":{"c":null,"$lastUpdated":null},"$lastUpdated":null}`, `{"b":7}`, `{"b":{"e":1}}`,
+		`{"a":null,"b":{"a":1}}`} {
 		if _, err := f.report(owner, patch); err != nil {
 			t.Fatal(err)
 		}

@@ -107,7 +107,8 @@ func TestTwinsGrowNoLargerThanCanBeStored(t *testing.T) {
 			}
 			for _, door := range doors {
 				err := grow(t, g.patch, door.write)
-				if !errors.Is(err, fault.ArgumentInvalid) || !strings.Contains(err.Error(), door.section+" is too large: ") ||
+				if !errors.Is(err, fault.ArgumentInvalid) ||
+					!strings.Contains(err.Error(), door.section+" is too large: ") ||
 					!strings.Contains(err.Error(), "allowed") {
 					t.Fatalf("%s is refused with %v", door.section, err)
 				}
@@ -174,7 +175,8 @@ func TestTwinsThatAreTooLargeAlready(t *testing.T) {
 			t.Errorf("more is answered %.300v", err)
 		}
 	}
-	if _, err := f.patch("d", `{"properties":{"desired":`+each(0, 1000, `"%s":1`)+`}}`, ""); !errors.Is(err, fault.ArgumentInvalid) {
+	if _, err := f.patch("d", `{"properties":{"desired":`+each(0, 1000, `"%s":1`)+`}}`, ""); !errors.Is(err,
+		fault.ArgumentInvalid) {
 		t.Errorf("much in another section is answered %v", err)
 	}
 	if _, err := f.patch("d", `{"tags":{"site":"A"}}`, ""); err != nil {

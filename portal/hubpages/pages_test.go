@@ -62,7 +62,8 @@ func TestDeviceForms(t *testing.T) {
 	}{
 		{url.Values{"deviceId": {"a b"}, "authentication": {"sas"}}, 400, "a b"},
 		{url.Values{"deviceId": {"keyed"}, "authentication": {"sas"}, "primary": {"short"}}, 400, `value="short"`},
-		{url.Values{"deviceId": {"keyed"}, "authentication": {"sas"}, "enabled": {"yes"}}, 200, "The device keyed was added"},
+		{url.Values{"deviceId": {"keyed"}, "authentication": {"sas"}, "enabled": {"yes"}}, 200,
+			"The device keyed was added"},
 		{url.Values{"deviceId": {"keyed"}, "authentication": {"sas"}}, 409, "keyed"},
 		{url.Values{"deviceId": {"own"}, "authentication": {"selfSigned"}, "primary": {"zz"}}, 400, `value="own"`},
 		{url.Values{"deviceId": {"own"}, "authentication": {"selfSigned"}, "primary": {thumbprint}, "iotEdge": {"yes"}},
@@ -74,7 +75,8 @@ func TestDeviceForms(t *testing.T) {
 	device, err := h.Hub.Device(ctx, "own")
 	h.Must(err)
 	stored := device.Authentication.X509Thumbprint.PrimaryThumbprint
-	if device.Status != "disabled" || !device.Capabilities.IoTEdge || stored == nil || strings.ContainsAny(*stored, ": ") {
+	if device.Status != "disabled" || !device.Capabilities.IoTEdge || stored == nil ||
+		strings.ContainsAny(*stored, ": ") {
 		t.Errorf("the device is stored as %+v with the thumbprint %v", device, stored)
 	}
 	// A form of another session comes back as it was typed.

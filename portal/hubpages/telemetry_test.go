@@ -28,7 +28,8 @@ func (h *fixture) connect(id string) (send func(payloads ...string), disconnect 
 	key := *device.Authentication.SymmetricKey.PrimaryKey
 	token, err := credential.NewToken(h.Hub.Host()+"/devices/"+id, "", key, h.Now().Add(time.Hour))
 	h.Must(err)
-	session, err := h.Hub.Connections().OpenSession(ctx, id, credential.Evidence{Token: token, Protocol: "mqtt"}, false, silent{})
+	session, err := h.Hub.Connections().OpenSession(ctx, id, credential.Evidence{Token: token, Protocol: "mqtt"}, false,
+		silent{})
 	h.Must(err)
 	return func(payloads ...string) {
 		var sent committed

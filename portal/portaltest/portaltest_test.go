@@ -54,7 +54,8 @@ func TestBrowser(t *testing.T) {
 	b := f.LogIn(Root + "login?code=1")
 	_, page := b.GetIn("fr", "things?a=b")
 	b.Shows(page, "GET /portal/things?a=b in fr: ")
-	b.Shows(b.Send("things", http.StatusOK, url.Values{"name": {"x y"}}), "POST /portal/things in en: csrf=token&name=x+y")
+	b.Shows(b.Send("things", http.StatusOK, url.Values{"name": {"x y"}}),
+		"POST /portal/things in en: csrf=token&name=x+y")
 	_, page, arrived := b.Upload("file", "a.txt", "content", "csrf", b.Token())
 	b.Shows(page, `filename="a.txt"`, "content")
 	if arrived != "file" {

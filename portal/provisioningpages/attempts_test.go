@@ -88,7 +88,9 @@ func TestReasonOfACheckInFrench(t *testing.T) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	h.Must(err)
 	issue := func(template, parent *x509.Certificate) (*x509.Certificate, string) {
-		template.SerialNumber, template.NotBefore, template.NotAfter = big.NewInt(1), portaltest.Start, portaltest.Start.Add(24*time.Hour)
+		template.SerialNumber = big.NewInt(1)
+		template.NotBefore = portaltest.Start
+		template.NotAfter = portaltest.Start.Add(24 * time.Hour)
 		der, err := x509.CreateCertificate(rand.Reader, template, parent, &key.PublicKey, key)
 		h.Must(err)
 		made, err := x509.ParseCertificate(der)
@@ -96,31 +98,37 @@ func TestReasonOfACheckInFrench(t *testing.T) {
 		return made, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
 	}
 	authority := &x509.Certificate{Subject: pkix.Name{CommonName: "Factory"}, IsCA: true, BasicConstraintsValid: true,
-		KeyUsage: x509.KeyUsageCertSign, PermittedDNSDomains: []string{"factory.example"}, PermittedDNSDomainsCritical: true}
+		KeyUsage: x509.KeyUsageCertSign, PermittedDNSDomains: []string{"factory.example"},
+		PermittedDNSDomainsCritical: true}
 	authority, text := issue(authority, authority)
-	device, _ := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "d1"}, DNSNames: []string{"d1.other.example"}}, authority)
+	device, _ := issue(&x509.Certificate{Subject: pkix.Name{CommonName: "d1"}, DNSNames: []string{"d1.other.example"}},
+		authority)
 	_, err = h.Provisioning.Groups().Create(ctx, enroll.Group{EnrollmentGroupID: "line",
 		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
 			SigningCertificates: &enroll.X509Certificates{Primary: &enroll.X509Certificate{Certificate: text}}}}}})
 	h.Must(err)
-	shown := credential.Evidence{Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711", Certificates: []*x509.Certificate{device, authority}}
+	shown := credential.Evidence{Protocol: "mqtt", RemoteAddr: "127.0.0.1:4711",
+		Certificates: []*x509.Certificate{device, authority}}
 	if _, err := h.Provisioning.OpenSession("0ne1", "d1", shown).Register(ctx, nil); err == nil {
 		t.Fatal("the device is let in")
 	}
 	attempts, err := h.Provisioning.Attempts().Find(ctx, attempts.Filter{Max: 1})
 	h.Must(err)
-	request, err := http.NewRequest(http.MethodGet, fmt.Sprintf("%s%sattempts/%d", h.Origin(), web.Root, attempts[0].Sequence), nil)
+	request, err := http.NewRequest(http.MethodGet,
+		fmt.Sprintf("%s%sattempts/%d", h.Origin(), web.Root, attempts[0].Sequence), nil)
 	h.Must(err)
 	request.Header.Set("Accept-Language", "fr")
 	_, page := b.Do(request)
-	if page = html.UnescapeString(page); !strings.Contains(page, `ne permet pas le nom DNS "d1.other.example"`) || strings.Contains(page, "does not allow") {
+	if page = html.UnescapeString(page); !strings.Contains(page, `ne permet pas le nom DNS "d1.other.example"`) ||
+		strings.Contains(page, "does not allow") {
 		t.Errorf("the page says:\n%s", page)
 	}
 }
 
 // A check of an earlier version, which has its texts in English only, is shown as it is.
 func TestAttemptOfEarlierVersion(t *testing.T) {
-	check := attest.Check{Name: "enrollment", Saw: "none", Advice: "Let the device register again"}.In(languages[1].Translate)
+	check := attest.Check{Name: "enrollment", Saw: "none",
+		Advice: "Let the device register again"}.In(languages[1].Translate)
 	if check.Saw != "none" || check.Advice == "Let the device register again" {
 		t.Errorf("it is shown as %+v", check)
 	}

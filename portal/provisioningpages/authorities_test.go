@@ -104,8 +104,9 @@ func TestUnlinkedHubs(t *testing.T) {
 	h.Must(service.Links().Add(ctx, linkedHub{host: "east.example.com"}))
 	one := enroll.Enrollment{RegistrationID: "one", Settings: enroll.Settings{HubHostName: "EAST.example.com",
 		Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}}}
-	some := enroll.Enrollment{RegistrationID: "some", Settings: enroll.Settings{Hubs: []string{"East.Example.com", "127.0.0.1"},
-		Attestation: one.Attestation}}
+	some := enroll.Enrollment{RegistrationID: "some",
+		Settings: enroll.Settings{Hubs: []string{"East.Example.com", "127.0.0.1"},
+			Attestation: one.Attestation}}
 	for _, enrollment := range []enroll.Enrollment{one, some} {
 		_, err := service.Enrollments().Create(ctx, enrollment)
 		h.Must(err)
@@ -131,7 +132,8 @@ func TestUnlinkedHubs(t *testing.T) {
 	h.Must(err)
 	b.Send("enrollment/some", http.StatusOK, url.Values{"mechanism": {"symmetricKey"}, "hubs": {"East.Example.com",
 		"127.0.0.1"}, "etag": {stored.ETag}})
-	if stored, err = service.Enrollments().Get(ctx, "some"); err != nil || stored.ProvisioningStatus != enroll.Disabled ||
+	if stored, err = service.Enrollments().Get(ctx, "some"); err != nil ||
+		stored.ProvisioningStatus != enroll.Disabled ||
 		len(stored.Hubs) != 2 {
 		t.Errorf("the enrollment is %+v, error %v", stored, err)
 	}

@@ -28,7 +28,8 @@ func (h *fixture) issue(id string) {
 	h.T.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	h.Must(err)
-	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: id}}, key)
+	der, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{Subject: pkix.Name{CommonName: id}},
+		key)
 	h.Must(err)
 	request, err := h.Issuer.Check(ctx, "default", id, base64.StdEncoding.EncodeToString(der))
 	h.Must(err)
@@ -56,7 +57,8 @@ func TestCertificatesOfADeviceInPages(t *testing.T) {
 		t.Fatalf("the first page leads nowhere:\n%s", page)
 	}
 	_, page = b.Get("credentials" + html.UnescapeString(strings.TrimSuffix(next[1], "#issued")))
-	if rows := strings.Count(page, `<td class="id"><a href="?prefix=d1#issued">`); rows != 1 || nextPage.MatchString(page) {
+	if rows := strings.Count(page, `<td class="id"><a href="?prefix=d1#issued">`); rows != 1 ||
+		nextPage.MatchString(page) {
 		t.Errorf("the second page shows %d certificates", rows)
 	}
 	if strings.Contains(page, "Revoke all certificates") {
@@ -106,7 +108,8 @@ func TestRevokeADevice(t *testing.T) {
 func TestForcedDeletion(t *testing.T) {
 	h := newFixture(t)
 	_, err := h.Provisioning.Groups().Put(ctx, enroll.Group{EnrollmentGroupID: "meters",
-		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"}, CredentialPolicyName: "default"}}, "")
+		Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey"},
+			CredentialPolicyName: "default"}}, "")
 	h.Must(err)
 	b := h.loggedIn(web.Operator)
 	for _, path := range []string{"credentials/authorities/delete", "credentials/delete"} {

@@ -34,11 +34,13 @@ func TestEveryEnrollment(t *testing.T) {
 		t.Error("a list of one page offers to select what is on the others")
 	}
 	_, page = b.Get("enrollments?prefix=fleet-&after=fleet-049")
-	b.Shows(page, "Select all that match, on all pages", `<input type="hidden" name="prefix" value="fleet-">`, `<input type="hidden" name="after" value="fleet-049">`)
+	b.Shows(page, "Select all that match, on all pages", `<input type="hidden" name="prefix" value="fleet-">`,
+		`<input type="hidden" name="after" value="fleet-049">`)
 
 	// A selection by hand keeps the search and the page.
 	at := url.Values{"prefix": {"fleet-"}, "after": {"fleet-049"}, "id": {"fleet-050"}}
-	b.Shows(b.Send("enrollments/delete", http.StatusOK, at), "Delete 1 enrollment?", "enrollments?after=fleet-049&amp;prefix=fleet-")
+	b.Shows(b.Send("enrollments/delete", http.StatusOK, at), "Delete 1 enrollment?",
+		"enrollments?after=fleet-049&amp;prefix=fleet-")
 	at.Set("confirm", "yes")
 	page = b.Send("enrollments/delete", http.StatusOK, at)
 	b.Shows(page, "1 enrollment was deleted", `value="fleet-"`, "fleet-051")
@@ -48,8 +50,8 @@ func TestEveryEnrollment(t *testing.T) {
 
 	at = url.Values{"prefix": {"fleet-"}, "after": {"fleet-049"}, "every": {"yes"}}
 	page = b.Send("enrollments/delete", http.StatusOK, at)
-	b.Shows(page, fmt.Sprintf("Delete %d enrollments?", fleet-1), "All that match the search are deleted, on all pages.", "fleet-000",
-		fmt.Sprintf("and %d more", fleet-1-50))
+	b.Shows(page, fmt.Sprintf("Delete %d enrollments?", fleet-1),
+		"All that match the search are deleted, on all pages.", "fleet-000", fmt.Sprintf("and %d more", fleet-1-50))
 	if strings.Contains(page, "fleet-100") || strings.Contains(page, "other-") {
 		t.Errorf("the page that asks names:\n%s", page)
 	}
@@ -64,14 +66,17 @@ func TestEveryEnrollment(t *testing.T) {
 	}
 	entries, _, err := h.Audit.Entries(ctx, audit.Filter{Kind: audit.Enrollment})
 	h.Must(err)
-	if entries[0].Bulk == nil || entries[0].Action != audit.Deleted || entries[1].ID != "fleet-050" || entries[2].Action != audit.Created || entries[0].Bulk.Done != fleet-1 || !entries[0].Bulk.Ended || entries[0].Actor != "portal operator" {
+	if entries[0].Bulk == nil || entries[0].Action != audit.Deleted || entries[1].ID != "fleet-050" ||
+		entries[2].Action != audit.Created || entries[0].Bulk.Done != fleet-1 || !entries[0].Bulk.Ended ||
+		entries[0].Actor != "portal operator" {
 		t.Errorf("the audit has of the deletions %+v", entries)
 	}
 
 	// Nothing is left that matches; what was not searched is all there is.
 	at = url.Values{"prefix": {"fleet-"}, "every": {"yes"}}
 	b.Shows(b.Send("enrollments/delete", http.StatusOK, at), "Nothing matches any more")
-	b.Shows(b.Send("enrollments/delete", http.StatusOK, url.Values{"every": {"yes"}}), "Delete 3 enrollments?", "Everything is deleted")
+	b.Shows(b.Send("enrollments/delete", http.StatusOK, url.Values{"every": {"yes"}}), "Delete 3 enrollments?",
+		"Everything is deleted")
 	page, _ = b.DeleteAll("enrollments/delete", url.Values{})
 	b.Shows(page, "3 enrollments were deleted")
 	if status, _ := b.Get("deletions/unknown"); status != http.StatusNotFound {
@@ -85,8 +90,10 @@ func TestEveryRegistration(t *testing.T) {
 	b, service := h.loggedIn(web.Operator), h.Provisioning
 	for _, id := range []string{"r-1", "r-2", "r-3"} {
 		key := credential.NewKey(32)
-		_, err := service.Enrollments().Create(ctx, enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
-			Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}})
+		_, err := service.Enrollments().Create(ctx,
+			enroll.Enrollment{RegistrationID: id, Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{
+				Type:         "symmetricKey",
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: key, SecondaryKey: credential.NewKey(32)}}}})
 		h.Must(err)
 		if id == "r-2" {
 			continue // it never registers

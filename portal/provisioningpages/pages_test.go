@@ -130,9 +130,11 @@ func TestNetworks(t *testing.T) {
 		form   url.Values
 		says   string
 	}{
-		{"networks/new", 400, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"west"}}, `The line "west" is not a latency`},
+		{"networks/new", 400, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"west"}},
+			`The line "west" is not a latency`},
 		{"networks/new", 400, url.Values{"prefix": {"no network"}, "latencies": {"west=1"}}, "no network"},
-		{"networks/new", 200, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"\nwest = 1\r\neast=2.5\n"}}, "was saved"},
+		{"networks/new", 200, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"\nwest = 1\r\neast=2.5\n"}},
+			"was saved"},
 		{"networks/new", 409, url.Values{"prefix": {"192.0.2.0/24"}, "latencies": {"west=1"}}, "There is a network"},
 		{path, 412, url.Values{"latencies": {"west=9"}, "etag": {"stale"}}, "west=9"},
 		{"networks/delete", 200, url.Values{"id": {"192.0.2.0/24"}}, "Delete 1 network?"},
@@ -170,7 +172,8 @@ func TestLinks(t *testing.T) {
 		form   url.Values
 		says   string
 	}{
-		{400, url.Values{"connectionString": {text}, "weight": {"many"}}, `The weight must be a whole number from 0 to 1000, not "many"`},
+		{400, url.Values{"connectionString": {text}, "weight": {"many"}},
+			`The weight must be a whole number from 0 to 1000, not "many"`},
 		{400, url.Values{"connectionString": {"junk"}, "weight": {"1"}}, `name="connectionString"`},
 		{400, url.Values{"connectionString": {text}, "weight": {"5000"}}, "5000"},
 	} {
@@ -224,8 +227,8 @@ func TestLockouts(t *testing.T) {
 	if !strings.Contains(page, "192.0.2.7 is no longer locked out") {
 		t.Errorf("the page says\n%s", page)
 	}
-	for d, want := range map[time.Duration]string{90 * time.Second: "1m30s", 10 * time.Minute: "10m", 2 * time.Hour: "2h",
-		time.Hour + time.Minute: "1h1m", 0: "0s"} {
+	for d, want := range map[time.Duration]string{90 * time.Second: "1m30s", 10 * time.Minute: "10m",
+		2 * time.Hour: "2h", time.Hour + time.Minute: "1h1m", 0: "0s"} {
 		if text := formatDuration(d); text != want {
 			t.Errorf("%d ns are %q, want %q", d, text, want)
 		}
@@ -247,7 +250,8 @@ func TestVerifyAuthority(t *testing.T) {
 		400,
 		url.Values{"name": {"not a name!"}, "certificate": {h.AuthorityCertificate("Factory")}},
 	)
-	page := b.Send("certificates/new", 200, url.Values{"name": {"a"}, "certificate": {h.AuthorityCertificate("Factory")}})
+	page := b.Send("certificates/new", 200,
+		url.Values{"name": {"a"}, "certificate": {h.AuthorityCertificate("Factory")}})
 	b.Shows(page, "The certificate authority a was saved", "Generate verification code")
 	page = b.Send("certificate/a/code", 200, url.Values{})
 	code := regexp.MustCompile(`/CN=([0-9A-Fa-f]+)`).FindStringSubmatch(page)
@@ -285,7 +289,8 @@ func TestCredentialPolicies(t *testing.T) {
 		}
 	}
 	const ec = "ec-p256"
-	b.Shows(html.UnescapeString(b.Send("credentials/new", 400, form("p", "long", ec))), `The validity must be a whole number of minutes, not "long"`)
+	b.Shows(html.UnescapeString(b.Send("credentials/new", 400, form("p", "long", ec))),
+		`The validity must be a whole number of minutes, not "long"`)
 	b.Shows(b.Send("credentials/new", 400, form("p", "60")), "Tick the kinds of keys")
 	b.Shows(b.Send("credentials/new", 200, form("p", "120", ec)), "The credential policy p was saved", "2 hours")
 	b.Shows(
@@ -342,8 +347,10 @@ func TestFormsOfAnotherSession(t *testing.T) {
 	h.EnrollGroup("g1")
 	b := h.loggedIn(web.Operator)
 	for path, field := range map[string]string{
-		"enrollments/new": "registrationId", "enrollment/e1": "deviceId", "groups/new": "groupId", "group/g1": "webhook",
-		"networks/new": "prefix", "linkhub": "address", "certificates/new": "name", "credentials/new": "name", "check": "registrationId",
+		"enrollments/new": "registrationId", "enrollment/e1": "deviceId", "groups/new": "groupId",
+		"group/g1":     "webhook",
+		"networks/new": "prefix", "linkhub": "address", "certificates/new": "name", "credentials/new": "name",
+		"check": "registrationId",
 	} {
 		status, page := b.Post(
 			path,

@@ -34,7 +34,8 @@ func TestUnusedWebhookIsKept(t *testing.T) {
 	}
 	form["allocation"], form["etag"] = []string{"custom"}, []string{stored.ETag}
 	b.Send("enrollment/meter", http.StatusOK, form)
-	if stored, err = service.Enrollments().Get(ctx, "meter"); err != nil || *stored.CustomAllocationDefinition != custom {
+	if stored, err = service.Enrollments().Get(ctx, "meter"); err != nil ||
+		*stored.CustomAllocationDefinition != custom {
 		t.Errorf("with the policy custom it has the webhook %+v, error %v", stored.CustomAllocationDefinition, err)
 	}
 	stored.AllocationPolicy = allocation.Hashed

@@ -32,7 +32,8 @@ func TestBulkDeletionThatFails(t *testing.T) {
 		}}
 	var job Job
 	if err := (&bulkDeletion{Deletion: d}).run(ctx, &job, recorder); err != nil || job.done != 3 || job.failed != 2 ||
-		job.problems[0].ID != "d-2" || job.problems[0].Problem.Message != "It was changed meanwhile" || job.problems[1].ID != "d-4" {
+		job.problems[0].ID != "d-2" || job.problems[0].Problem.Message != "It was changed meanwhile" ||
+		job.problems[1].ID != "d-4" {
 		t.Errorf("%d are deleted and %d not, error %v: %+v", job.done, job.failed, err, job.problems)
 	}
 	d.Delete = func(context.Context, string) error { return errors.New("the disk is full") }

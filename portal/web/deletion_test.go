@@ -20,7 +20,8 @@ func TestDeleteSelected(t *testing.T) {
 	b.Shows(b.Send("things/delete", 200, url.Values{}), "Nothing was selected")
 	page := b.Send("things/delete", 200, url.Values{"id": {"b", "a", "b"}, "prefix": {"x"}})
 	b.Shows(page, "Delete 2 things?", "They are gone.", `name="prefix" value="x"`)
-	b.Shows(b.Send("things/delete", 200, url.Values{"id": {"b", "a"}, "confirm": {"yes"}}), "2 things were deleted", ">c<")
+	b.Shows(b.Send("things/delete", 200, url.Values{"id": {"b", "a"}, "confirm": {"yes"}}), "2 things were deleted",
+		">c<")
 	page = b.Send("things/delete", 409, url.Values{"id": {"c", "fixed"}, "confirm": {"yes"}})
 	b.Shows(page, "1 thing was deleted", "It can&#39;t be moved", "fixed")
 	b.Shows(
@@ -158,7 +159,8 @@ func TestCommands(t *testing.T) {
 	if !strings.Contains(page, "berth thing list --data /srv/berth\nberth cert device d<") {
 		t.Errorf("the commands are\n%s", page)
 	}
-	for word, want := range map[string]string{"plain": "plain", "two words": "'two words'", "it's": `'it'\''s'`, "$HOME": "'$HOME'"} {
+	for word, want := range map[string]string{"plain": "plain", "two words": "'two words'", "it's": `'it'\''s'`,
+		"$HOME": "'$HOME'"} {
 		if quoted := Quote(word); quoted != want {
 			t.Errorf("%s is quoted as %s, want %s", word, quoted, want)
 		}
@@ -181,7 +183,8 @@ func TestParseRole(t *testing.T) {
 func TestPreferences(t *testing.T) {
 	h := newFixture(t)
 	b := h.loggedIn(Reader)
-	status, page := b.Post("preferences", url.Values{"lang": {"fr"}, "theme": {"dark"}, "back": {Root + "things/new?a=b"}})
+	status, page := b.Post("preferences",
+		url.Values{"lang": {"fr"}, "theme": {"dark"}, "back": {Root + "things/new?a=b"}})
 	if status != http.StatusOK {
 		t.Errorf("preferences are answered %d", status)
 	}

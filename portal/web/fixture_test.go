@@ -145,7 +145,8 @@ func (d *things) deletion(c *Call) (Deletion, error) {
 	return Deletion{
 		Used: "%s is in use by:", Uses: uses, Force: "Delete them all the same",
 		Back: "", Path: "things/delete",
-		Title: "Delete %d thing?|Delete %d things?", Explain: "They are gone.", Done: "%d thing was deleted|%d things were deleted",
+		Title: "Delete %d thing?|Delete %d things?", Explain: "They are gone.",
+		Done: "%d thing was deleted|%d things were deleted",
 		Gone: fault.NotFound, IDs: ListIDs(d.find, func(id string) string { return id }),
 		Record: func(context.Context) BulkRecord { return d },
 		Delete: func(ctx context.Context, id string) error {

@@ -45,8 +45,10 @@ func TestCheckJSON(t *testing.T) {
 			}
 			continue
 		}
-		if where := fmt.Sprintf("%d:%d", problem.Line, problem.Column); where != test.where || !strings.Contains(english.T(problem.Text, problem.Args...), test.says) {
-			t.Errorf("%q: %s at %s, want %q at %q", test.text, english.T(problem.Text, problem.Args...), where, test.says, test.where)
+		if where := fmt.Sprintf("%d:%d", problem.Line, problem.Column); where != test.where ||
+			!strings.Contains(english.T(problem.Text, problem.Args...), test.says) {
+			t.Errorf("%q: %s at %s, want %q at %q", test.text, english.T(problem.Text, problem.Args...), where,
+				test.says, test.where)
 		}
 	}
 }
@@ -68,7 +70,8 @@ func TestProblemPoints(t *testing.T) {
 func TestCheckJSONNeverPanics(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		text := rapid.StringOf(rapid.SampledFrom([]rune("{}[]\",:' \n1aé\\t\x00"))).Draw(t, "text")
-		if problem := CheckJSON(text, twinMembers); problem != nil && (problem.Line < 1 || problem.Column < 1 || problem.Offset > len([]rune(text))) {
+		if problem := CheckJSON(text, twinMembers); problem != nil &&
+			(problem.Line < 1 || problem.Column < 1 || problem.Offset > len([]rune(text))) {
 			t.Fatalf("%q: %+v", text, problem)
 		}
 	})

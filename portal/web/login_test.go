@@ -22,7 +22,8 @@ func TestLinkIsGoodOnce(t *testing.T) {
 	if status, page := first.Get(link); status != http.StatusOK || !strings.Contains(page, "All things") {
 		t.Errorf("the first login is answered %d", status)
 	}
-	if status, page := h.Browser().Get(link); status != http.StatusUnauthorized || strings.Contains(page, "All things") || !strings.Contains(page, "berth portal link") {
+	if status, page := h.Browser().Get(link); status != http.StatusUnauthorized ||
+		strings.Contains(page, "All things") || !strings.Contains(page, "berth portal link") {
 		t.Errorf("the second login is answered %d:\n%s", status, page)
 	}
 	if status, _ := first.Get(link); status != http.StatusOK {
@@ -36,7 +37,8 @@ func TestLinkIsGoodOnce(t *testing.T) {
 	}
 	// The form takes the code, or the link that has it.
 	for _, typed := range []string{codeOf(h.Origin() + h.link(Operator)), h.Origin() + h.link(Operator)} {
-		if status, page := h.Browser().Post("login", url.Values{"code": {typed}}); status != http.StatusOK || !strings.Contains(page, "All things") {
+		if status, page := h.Browser().Post("login", url.Values{"code": {typed}}); status != http.StatusOK ||
+			!strings.Contains(page, "All things") {
 			t.Errorf("the code %q is answered %d", typed, status)
 		}
 	}
@@ -101,7 +103,8 @@ func TestOtherSites(t *testing.T) {
 	h := newFixture(t)
 	b := h.loggedIn(Operator)
 	form := url.Values{"csrf": {b.Token()}, "name": {"one"}}
-	for name, header := range map[string][2]string{"a cross-site form": {"Sec-Fetch-Site", "cross-site"}, "another origin": {"Origin", "https://evil.example"}} {
+	for name, header := range map[string][2]string{"a cross-site form": {"Sec-Fetch-Site", "cross-site"},
+		"another origin": {"Origin", "https://evil.example"}} {
 		request, err := http.NewRequest(http.MethodPost, h.URL("")+"things/new", strings.NewReader(form.Encode()))
 		h.Must(err)
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
@@ -119,8 +122,10 @@ func TestOtherSites(t *testing.T) {
 	}
 	// No way out by what the form says to go back to.
 	b.Client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	for _, back := range []string{"https://evil.example/portal/", "//evil.example/portal/", "/elsewhere", "javascript:alert(1)", "\x00"} {
-		request, err := http.NewRequest(http.MethodPost, h.URL("")+"preferences", strings.NewReader(url.Values{"lang": {"fr"}, "back": {back}}.Encode()))
+	for _, back := range []string{"https://evil.example/portal/", "//evil.example/portal/", "/elsewhere",
+		"javascript:alert(1)", "\x00"} {
+		request, err := http.NewRequest(http.MethodPost, h.URL("")+"preferences",
+			strings.NewReader(url.Values{"lang": {"fr"}, "back": {back}}.Encode()))
 		h.Must(err)
 		request.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		response, err := b.Client.Do(request)
@@ -140,7 +145,8 @@ func TestHeaders(t *testing.T) {
 		h.Must(err)
 		response.Body.Close()
 		policy := response.Header.Get("Content-Security-Policy")
-		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") || response.Header.Get("X-Content-Type-Options") != "nosniff" {
+		if !strings.Contains(policy, "default-src 'none'") || strings.Contains(policy, "unsafe") ||
+			response.Header.Get("X-Content-Type-Options") != "nosniff" {
 			t.Errorf("%q has the headers %v", path, response.Header)
 		}
 	}
@@ -187,7 +193,8 @@ func TestSessionsOfAClockAhead(t *testing.T) {
 	before := h.loggedIn(Operator)
 	h.trusted = false
 	h.Advance(400 * 24 * time.Hour)
-	during, link := h.loggedIn(Operator), strings.TrimPrefix(h.link(Operator), Root) // which also clears away what is old
+	// which also clears away what is old
+	during, link := h.loggedIn(Operator), strings.TrimPrefix(h.link(Operator), Root)
 	if status, _ := during.Get(""); status != http.StatusOK {
 		t.Fatalf("who logged in is answered %d", status)
 	}
@@ -195,7 +202,8 @@ func TestSessionsOfAClockAhead(t *testing.T) {
 	for who, is := range map[string]struct {
 		b    *portaltest.Browser
 		want int
-	}{"who had logged in before": {before, http.StatusOK}, "who had logged in meanwhile": {during, http.StatusUnauthorized}} {
+	}{"who had logged in before": {before, http.StatusOK},
+		"who had logged in meanwhile": {during, http.StatusUnauthorized}} {
 		if status, _ := is.b.Get(""); status != is.want {
 			t.Errorf("%s is answered %d", who, status)
 		}

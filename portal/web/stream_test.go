@@ -11,7 +11,8 @@ import (
 
 // What can't be searched by what is new alone is not searched all the time.
 func TestStreamPause(t *testing.T) {
-	for took, want := range map[time.Duration]time.Duration{time.Millisecond: 900 * time.Millisecond, 500 * time.Millisecond: 10 * time.Second} {
+	for took, want := range map[time.Duration]time.Duration{time.Millisecond: 900 * time.Millisecond,
+		500 * time.Millisecond: 10 * time.Second} {
 		if pause := (&watch{took: took}).pause(); pause != want {
 			t.Errorf("after a look of %s the next is in %s, want %s", took, pause, want)
 		}
@@ -26,7 +27,8 @@ func TestLivePagesOfASession(t *testing.T) {
 	for range maxSessionStreams {
 		tabs = append(tabs, greedy.Open(""))
 	}
-	if status, page := greedy.Get("?live=1"); status != http.StatusServiceUnavailable || !strings.Contains(page, "Too many pages of your session") {
+	if status, page := greedy.Get("?live=1"); status != http.StatusServiceUnavailable ||
+		!strings.Contains(page, "Too many pages of your session") {
 		t.Errorf("one page too many is answered %d:\n%s", status, page)
 	}
 	other.Open("")

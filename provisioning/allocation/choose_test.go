@@ -99,7 +99,9 @@ func TestChoose(t *testing.T) {
 		{"hashed among one", Request{Settings: Settings{Policy: Hashed, Hubs: []string{"near.local"}}}, "near.local", 1,
 			"evenly weighted, of 1"},
 		{"not linked", Request{Settings: Settings{Policy: Hashed, Hubs: []string{"gone.local"}}}, "", 0, "of 0"},
-		{"kept", Request{Settings: Settings{Policy: Static, HubHostName: "far.local"}, AssignedHub: "near.local", Keep: true},
+		{"kept",
+			Request{Settings: Settings{Policy: Static, HubHostName: "far.local"}, AssignedHub: "near.local",
+				Keep: true},
 			"near.local", 1, "the hub it has"},
 		{"near", Request{Settings: Settings{Policy: GeoLatency}, RemoteAddr: "192.0.2.7:4711"}, "near.local", 2,
 			"lowest latency, 5ms"},
@@ -208,15 +210,16 @@ func TestWebhooksThatCannotBeUsed(t *testing.T) {
 		{webhook{status: 200, answer: "{\"iotHubHostName\":\"\xff\"}"}, "can't be taken", 1},
 		{webhook{status: 200, answer: strings.Repeat("[", 1000)}, "can't be taken", 1},
 		{webhook{status: 200, answer: strings.Repeat(" ", maxWebhookAnswer+1)}, "more than 262144 bytes", 1},
-		{webhook{status: 200, answer: `{"iotHubHostName":"near.local","payload":"` + strings.Repeat("x", maxPayload) + `"}`},
+		{webhook{status: 200, answer: `{"iotHubHostName":"near.local","payload":"` + strings.Repeat("x", maxPayload) +
+			`"}`},
 			"payload has", 1},
 		{webhook{status: 200, answer: `{"payload":null}`}, "names no hub", 1},
 		{webhook{status: 200, answer: `{"iotHubHostName":"apart.local"}`}, "not one of the enrollment's", 1},
 		{webhook{status: 200, answer: `{"iotHubHostName":"gone.local"}`}, "not linked", 1},
-		{webhook{status: 200, answer: `{"iotHubHostName":"near.local","initialTwin":{"tags":[]}}`}, "must be a JSON object",
-			1},
-		{webhook{status: 200, answer: `{"iotHubHostName":"near.local","initialTwin":{"tags":{"bad":1}}}`}, "tags are bad",
-			1},
+		{webhook{status: 200, answer: `{"iotHubHostName":"near.local","initialTwin":{"tags":[]}}`},
+			"must be a JSON object", 1},
+		{webhook{status: 200, answer: `{"iotHubHostName":"near.local","initialTwin":{"tags":{"bad":1}}}`},
+			"tags are bad", 1},
 		{webhook{status: 200, answer: twin(`[]`)}, "initialTwin must be an object, not an array", 1},
 		{webhook{status: 200, answer: twin(`{"properties":{"desired":7}}`)}, "must be a JSON object", 1},
 		{webhook{status: 200, answer: twin(`{"properties":{"reported":{"a":1}}}`)},
@@ -235,7 +238,8 @@ func TestWebhooksThatCannotBeUsed(t *testing.T) {
 		{webhook{err: &tls.CertificateVerificationError{Err: errors.New("other")}}, "certificate is not valid", 1},
 	} {
 		decision, err := newAllocator(t, &c.webhook).Choose(t.Context(), Request{RegistrationID: "pump-1", Body: body,
-			Settings: Settings{Policy: Custom, Custom: &CustomDefinition{WebhookURL: "https://hook.example/?code=secret"}}})
+			Settings: Settings{Policy: Custom,
+				Custom: &CustomDefinition{WebhookURL: "https://hook.example/?code=secret"}}})
 		var failure attest.Failure
 		if !errors.As(err, &failure) || failure.Check != "allocation" || failure.Advice.IsZero() {
 			t.Errorf("%q: %+v, error %v", c.detail, decision, err)
@@ -324,7 +328,8 @@ func TestNetworks(t *testing.T) {
 		{Network{Prefix: "10.2.0.0/16"}, "", fault.ArgumentInvalid},
 		{Network{Prefix: "10.2.0.0/16", Latencies: map[string]float64{"": 1}}, "", fault.ArgumentInvalid},
 		{Network{Prefix: "10.2.0.0/16", Latencies: map[string]float64{"lyon": -1}}, "", fault.ArgumentInvalid},
-		{Network{Prefix: "10.2.0.0/16", Latencies: map[string]float64{"lyon": 1, "Lyon": 2}}, "", fault.ArgumentInvalid},
+		{Network{Prefix: "10.2.0.0/16", Latencies: map[string]float64{"lyon": 1, "Lyon": 2}}, "",
+			fault.ArgumentInvalid},
 		{Network{Prefix: "10.1.0.0/16", Latencies: latencies}, first.ETag, fault.PreconditionFailed},
 		{Network{Prefix: "10.2.0.0/16", Latencies: latencies}, "*", fault.PreconditionFailed},
 	} {

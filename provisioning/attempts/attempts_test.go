@@ -39,7 +39,8 @@ func TestAttemptThatHasLeftTheLog(t *testing.T) {
 		}
 		j.append(attest.Attempt{Time: clock(), RegistrationID: "d1", Enrolled: true, Outcome: attest.Refused})
 	}
-	a, err := Open(context.Background(), Config{Documents: j.documents, Log: log, Logger: slog.New(slog.DiscardHandler)})
+	a, err := Open(context.Background(),
+		Config{Documents: j.documents, Log: log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,7 +76,9 @@ func (d *troubled) Commit(ctx context.Context, changes ...store.Change) ([]strin
 func TestTheIndexIsTriedAgain(t *testing.T) {
 	j := newJournal(t)
 	documents := &troubled{Documents: j.documents}
-	a, err := Open(t.Context(), Config{Documents: documents, Log: j.log, Logger: slog.New(slog.DiscardHandler), Panics: panics.NewRecorder(slog.New(slog.DiscardHandler))})
+	a, err := Open(t.Context(),
+		Config{Documents: documents, Log: j.log, Logger: slog.New(slog.DiscardHandler),
+			Panics: panics.NewRecorder(slog.New(slog.DiscardHandler))})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,20 +115,26 @@ func TestAttemptsAreKept(t *testing.T) {
 	for range 10_000 {
 		deep = append(deep, ']')
 	}
-	whole := attest.Attempt{Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), RegistrationID: "x", Outcome: attest.Assigned, Enrolled: true}
+	whole := attest.Attempt{Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), RegistrationID: "x",
+		Outcome: attest.Assigned, Enrolled: true}
 	for name, change := range map[string]func(*attest.Attempt){
 		"a snapshot that is no JSON": func(a *attest.Attempt) { a.Snapshot = json.RawMessage("{") },
 		"a snapshot without end":     func(a *attest.Attempt) { a.Snapshot = deep },
-		"a snapshot of megabytes":    func(a *attest.Attempt) { a.Snapshot = json.RawMessage(`"` + largeText(2<<20) + `"`) },
-		"a check of megabytes":       func(a *attest.Attempt) { a.Checks = attest.Trace{{Name: "check", Saw: largeText(2 << 20)}} },
-		"a year without digits":      func(a *attest.Attempt) { a.Time = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) },
-		"a message of megabytes":     func(a *attest.Attempt) { a.Message = largeText(2 << 20) },
+		"a snapshot of megabytes": func(a *attest.Attempt) {
+			a.Snapshot = json.RawMessage(`"` + largeText(2<<20) + `"`)
+		},
+		"a check of megabytes": func(a *attest.Attempt) {
+			a.Checks = attest.Trace{{Name: "check", Saw: largeText(2 << 20)}}
+		},
+		"a year without digits":  func(a *attest.Attempt) { a.Time = time.Date(20_000, 1, 1, 0, 0, 0, 0, time.UTC) },
+		"a message of megabytes": func(a *attest.Attempt) { a.Message = largeText(2 << 20) },
 	} {
 		attempt := whole
 		change(&attempt)
 		kept := decodeAttempt(store.Record{Position: store.Position{Sequence: 7}, Value: encodeAttempt(attempt)})
 		failed, _ := kept.Checks.Failed()
-		if kept.RegistrationID != "x" || kept.Outcome != attest.Assigned || kept.Sequence != 7 || failed.Name != "attempt" {
+		if kept.RegistrationID != "x" || kept.Outcome != attest.Assigned || kept.Sequence != 7 ||
+			failed.Name != "attempt" {
 			t.Errorf("%s: kept is %.300v", name, kept)
 		}
 	}

@@ -74,7 +74,8 @@ func (j *journal) append(attempts ...attest.Attempt) {
 // outcomes opens the attempts, which indexes what is missing, and closes them.
 func (j *journal) outcomes() []Count {
 	j.t.Helper()
-	a, err := Open(context.Background(), Config{Documents: j.documents, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
+	a, err := Open(context.Background(),
+		Config{Documents: j.documents, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		j.t.Fatal(err)
 	}
@@ -114,11 +115,13 @@ func TestOutcomesCountOnceAcrossCrashes(t *testing.T) {
 	j := newJournal(t)
 	const devices = 2*indexBatch + 10
 	for i := range devices {
-		j.append(attest.Attempt{Time: noon, RegistrationID: fmt.Sprint("d", i), Enrolled: true, Outcome: attest.Assigned})
+		j.append(attest.Attempt{Time: noon, RegistrationID: fmt.Sprint("d", i), Enrolled: true,
+			Outcome: attest.Assigned})
 	}
 	crashes := 0
 	for commits := 0; ; commits++ {
-		a, err := Open(context.Background(), Config{Documents: &powerless{j.documents, commits}, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
+		a, err := Open(context.Background(),
+			Config{Documents: &powerless{j.documents, commits}, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
 		if err == nil {
 			if err := a.Close(); !errors.Is(err, errPower) && err != nil {
 				t.Fatal(err)
@@ -171,7 +174,8 @@ func TestOldOutcomesAreRemoved(t *testing.T) {
 func TestAttemptsAreIndexedWhenDocumentsTakeThem(t *testing.T) {
 	j := newJournal(t)
 	documents := &refusing{Documents: j.documents, refused: make(chan struct{}, 100)}
-	a, err := Open(context.Background(), Config{Documents: documents, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
+	a, err := Open(context.Background(),
+		Config{Documents: documents, Log: j.log, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

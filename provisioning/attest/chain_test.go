@@ -35,8 +35,8 @@ func sign(t *testing.T, name string, by *signer, change func(*x509.Certificate))
 		t.Fatal(err)
 	}
 	serial++
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name + ".example"},
-		NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(24 * time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), Subject: pkix.Name{CommonName: name},
+		DNSNames: []string{name + ".example"}, NotBefore: noon.Add(-time.Hour), NotAfter: noon.Add(24 * time.Hour)}
 	if change != nil {
 		change(template)
 	}
@@ -95,21 +95,27 @@ func TestDescends(t *testing.T) {
 		saw       string // "" for a chain that holds
 		advice    string
 	}{
-		"whole":                         {root, []*signer{device, between, root}, nil, "", ""},
-		"without the root":              {root, []*signer{device, between}, nil, "", ""},
-		"in the wrong order":            {root, []*signer{device, root, between}, nil, "", ""},
-		"one between is known":          {root, []*signer{device}, []*signer{between}, "", ""},
-		"the authority is in between":   {between, []*signer{device}, nil, "", ""},
-		"fourteen in between":           {root, append([]*signer{deep}, long[:14]...), nil, "", ""},
-		"one between is missing":        {root, []*signer{device}, nil, "no certificate leads", "whole chain"},
-		"another authority":             {other, []*signer{device, between}, nil, "no certificate leads", "whole chain"},
-		"an authority of the same name": {namesake, []*signer{signed(root)}, nil, "another key", "recreated under the same name"},
-		"the device has expired":        {root, []*signer{sign(t, "device", root, expired)}, nil, "CN=device, valid from", "Renew"},
-		"one between has expired":       {root, []*signer{signed(late), late}, nil, "CN=Late, valid from", "Renew"},
-		"the root has expired":          {old, []*signer{signed(old)}, nil, "CN=Old, valid from", "Renew"},
-		"a device signs a device":       {root, []*signer{signed(neighbour), neighbour}, nil, "CN=neighbour signs others and is not an authority", "another device's"},
-		"the path is too long":          {short, []*signer{signed(below), below}, nil, "CN=Short allows 0 authorities below it", "pathlen"},
-		"a name that is not allowed":    {narrow, []*signer{signed(narrow)}, nil, `CN=Narrow does not allow the DNS name "device.example" of CN=device`, "may sign for"},
+		"whole":                       {root, []*signer{device, between, root}, nil, "", ""},
+		"without the root":            {root, []*signer{device, between}, nil, "", ""},
+		"in the wrong order":          {root, []*signer{device, root, between}, nil, "", ""},
+		"one between is known":        {root, []*signer{device}, []*signer{between}, "", ""},
+		"the authority is in between": {between, []*signer{device}, nil, "", ""},
+		"fourteen in between":         {root, append([]*signer{deep}, long[:14]...), nil, "", ""},
+		"one between is missing":      {root, []*signer{device}, nil, "no certificate leads", "whole chain"},
+		"another authority": {other, []*signer{device, between}, nil, "no certificate leads",
+			"whole chain"},
+		"an authority of the same name": {namesake, []*signer{signed(root)}, nil, "another key",
+			"recreated under the same name"},
+		"the device has expired": {root, []*signer{sign(t, "device", root, expired)}, nil, "CN=device, valid from",
+			"Renew"},
+		"one between has expired": {root, []*signer{signed(late), late}, nil, "CN=Late, valid from", "Renew"},
+		"the root has expired":    {old, []*signer{signed(old)}, nil, "CN=Old, valid from", "Renew"},
+		"a device signs a device": {root, []*signer{signed(neighbour), neighbour}, nil,
+			"CN=neighbour signs others and is not an authority", "another device's"},
+		"the path is too long": {short, []*signer{signed(below), below}, nil,
+			"CN=Short allows 0 authorities below it", "pathlen"},
+		"a name that is not allowed": {narrow, []*signer{signed(narrow)}, nil,
+			`CN=Narrow does not allow the DNS name "device.example" of CN=device`, "may sign for"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			evidence := Evidence{RegistrationID: "device", Evidence: credential.Evidence{}}
@@ -131,7 +137,8 @@ func TestDescends(t *testing.T) {
 				}
 			case ok || refusal != NotAdmitted:
 				t.Errorf("passed, or told too much: %q", refusal)
-			case last.Name != "chain" || !strings.Contains(last.Saw, test.saw) || !strings.Contains(last.Advice, test.advice):
+			case last.Name != "chain" || !strings.Contains(last.Saw, test.saw) ||
+				!strings.Contains(last.Advice, test.advice):
 				t.Errorf("explained as %+v, want %q and %q", last, test.saw, test.advice)
 			}
 		})
@@ -148,7 +155,8 @@ func TestIssuers(t *testing.T) {
 		for _, one := range chain {
 			evidence.Certificates = append(evidence.Certificates, one.Certificate)
 		}
-		for _, name := range NewChain(evidence.Certificates, func([]byte) []*x509.Certificate { return known }, new(Signatures)).Issuers {
+		for _, name := range NewChain(evidence.Certificates, func([]byte) []*x509.Certificate { return known },
+			new(Signatures)).Issuers {
 			for _, one := range []*signer{root, between, device} {
 				if string(one.RawSubject) == string(name) {
 					found = append(found, one.Subject.CommonName)

@@ -129,7 +129,8 @@ func directoryPaths(t *testing.T) []path {
 		{name: "within, in other letters and spaces", authority: root,
 			chain: chain(under(within, "EXAMPLE  works "), within)},
 		{name: "within, in UTF-8", authority: root,
-			chain: chain(under(within, asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte("Example Works")}), within)},
+			chain: chain(under(within, asn1.RawValue{Tag: asn1.TagUTF8String, Bytes: []byte("Example Works")}),
+				within)},
 		{name: "excluded", authority: root, chain: chain(under(without, "Example Works"), without),
 			refused: "CN=Without does not allow the name"},
 		{name: "beside what is excluded", authority: root, chain: chain(under(without, "Other Works"), without)},
@@ -138,7 +139,8 @@ func directoryPaths(t *testing.T) []path {
 		{name: "an alternative name within", authority: root,
 			chain: chain(under(within, "Example Works", alternative(works)), within)},
 		{name: "an alternative name elsewhere", authority: root,
-			chain:   chain(under(within, "Example Works", alternative(pkix.Name{Organization: []string{"Other"}})), within),
+			chain: chain(under(within, "Example Works", alternative(pkix.Name{Organization: []string{"Other"}})),
+				within),
 			refused: "CN=Within does not allow the name O=Other of CN=dev,O=Example Works"},
 	}
 }

@@ -26,7 +26,9 @@ func TestMACs(t *testing.T) {
 }
 
 func TestDerivedSearch(t *testing.T) {
-	evidence := Evidence{RegistrationID: "Meter-1", Evidence: credential.Evidence{Token: token(t, "0ne1/registrations/Meter-1", "", DeriveKey(ownKey, "Meter-1"), noon)}}
+	evidence := Evidence{RegistrationID: "Meter-1",
+		Evidence: credential.Evidence{Token: token(t, "0ne1/registrations/Meter-1", "", DeriveKey(ownKey, "Meter-1"),
+			noon)}}
 	search, err := NewDerivedSearch(evidence)
 	if err != nil {
 		t.Fatal(err)

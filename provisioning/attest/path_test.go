@@ -38,8 +38,9 @@ func TestPaths(t *testing.T) {
 	for topic, paths := range map[string]func(*testing.T) []path{
 		"signatures": signaturePaths, "authorities": authorityPaths, "path lengths": lengthPaths,
 		"key rollover": rolloverPaths,
-		"many ways":    crossedPaths, "DNS names": hostPaths, "addresses": addressPaths, "directory names": directoryPaths,
-		"extensions": extensionPaths, "policies": policyPaths, "forms": formPaths, "spellings": spelledPaths,
+		"many ways":    crossedPaths, "DNS names": hostPaths, "addresses": addressPaths,
+		"directory names": directoryPaths,
+		"extensions":      extensionPaths, "policies": policyPaths, "forms": formPaths, "spellings": spelledPaths,
 	} {
 		t.Run(topic, func(t *testing.T) {
 			for _, p := range paths(t) {
@@ -84,8 +85,8 @@ func (p path) openssl(t *testing.T) (output string, accepted bool) {
 		}
 		return file
 	}
-	args := []string{"verify", "-policy_check", "-policy", "2.5.29.32.0", "-partial_chain", "-attime", strconv.FormatInt(noon.Unix(), 10),
-		"-trusted", write("authority.pem", p.authority)}
+	args := []string{"verify", "-policy_check", "-policy", "2.5.29.32.0", "-partial_chain", "-attime",
+		strconv.FormatInt(noon.Unix(), 10), "-trusted", write("authority.pem", p.authority)}
 	if len(p.chain) > 1 {
 		args = append(args, "-untrusted", write("between.pem", p.chain[1:]...))
 	}
@@ -408,7 +409,8 @@ func TestManyPaths(t *testing.T) {
 	var signatures Signatures
 	chain := NewChain(sent, nil, &signatures)
 	var trace Trace
-	if _, ok := chain.Descends(&trace, root.Certificate, noon); ok || !strings.Contains(trace[0].Saw, "demands certificate policies") {
+	if _, ok := chain.Descends(&trace, root.Certificate, noon); ok ||
+		!strings.Contains(trace[0].Saw, "demands certificate policies") {
 		t.Errorf("judged as %+v", trace)
 	}
 	if found := chain.paths(chain.descendants(root.Certificate), root.Certificate); len(found) != maxPaths {
@@ -430,10 +432,12 @@ func TestManyConstraints(t *testing.T) {
 	}
 	wide := issued(t, "Wide", root, ca, permits(permitted...))
 	few, many := issued(t, "dev", wide, hosts(allowed[:10]...)), issued(t, "dev", wide, hosts(allowed...))
-	for device, saw := range map[*signer]string{few: "CN=dev, signed by CN=Wide", many: "CN=Wide has more name constraints than are compared"} {
+	for device, saw := range map[*signer]string{few: "CN=dev, signed by CN=Wide",
+		many: "CN=Wide has more name constraints than are compared"} {
 		var trace Trace
 		chain := NewChain([]*x509.Certificate{device.Certificate, wide.Certificate}, nil, new(Signatures))
-		if _, ok := chain.Descends(&trace, root.Certificate, noon); ok != (device == few) || !strings.Contains(trace[0].Saw, saw) {
+		if _, ok := chain.Descends(&trace, root.Certificate, noon); ok != (device == few) ||
+			!strings.Contains(trace[0].Saw, saw) {
 			t.Errorf("judged as %+v, want %q", trace, saw)
 		}
 	}

@@ -37,15 +37,18 @@ func TestTokens(t *testing.T) {
 		"an id in another case":  {token(t, "0NE1/registrations/METER-1", "registration", ownKey, soon), "", ""},
 		"a clock that runs late": {token(t, own, "", ownKey, noon.Add(-time.Minute)), "", ""},
 		"malformed":              {"SharedAccessSignature sr=x", "token", "malformed"},
-		"another scope":          {token(t, "0ne2/registrations/Meter-1", "", ownKey, soon), "token resource", "is for"},
-		"another device":         {token(t, "0ne1/registrations/Meter-2", "", ownKey, soon), "token resource", "Meter-2"},
-		"a hub":                  {token(t, "hub.example/devices/Meter-1", "", ownKey, soon), "token resource", "hub.example"},
-		"a policy":               {token(t, own, "provisioningserviceowner", ownKey, soon), "token key name", "provisioningserviceowner"},
-		"expired":                {token(t, own, "", ownKey, noon.Add(-time.Hour)), "token expiry", "expired"},
-		"a third key":            {token(t, own, "", DeriveKey(ownKey, "Meter-1"), soon), "token signature", "tracking id"},
+		"another scope": {token(t, "0ne2/registrations/Meter-1", "", ownKey, soon), "token resource",
+			"is for"},
+		"another device": {token(t, "0ne1/registrations/Meter-2", "", ownKey, soon), "token resource", "Meter-2"},
+		"a hub":          {token(t, "hub.example/devices/Meter-1", "", ownKey, soon), "token resource", "hub.example"},
+		"a policy": {token(t, own, "provisioningserviceowner", ownKey, soon), "token key name",
+			"provisioningserviceowner"},
+		"expired":     {token(t, own, "", ownKey, noon.Add(-time.Hour)), "token expiry", "expired"},
+		"a third key": {token(t, own, "", DeriveKey(ownKey, "Meter-1"), soon), "token signature", "tracking id"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			evidence := Evidence{IDScope: "0ne1", RegistrationID: "Meter-1", Evidence: credential.Evidence{Token: test.token}}
+			evidence := Evidence{IDScope: "0ne1", RegistrationID: "Meter-1",
+				Evidence: credential.Evidence{Token: test.token}}
 			var trace Trace
 			refusal, ok := Sound(&trace, evidence, noon)
 			if ok {
@@ -56,7 +59,8 @@ func TestTokens(t *testing.T) {
 			case test.check == "" && !ok:
 				t.Errorf("refused: %s, %+v", refusal, failed)
 			case test.check == "":
-			case ok || failed.Name != test.check || failed.Advice == "" || !strings.Contains(string(refusal), test.told):
+			case ok || failed.Name != test.check || failed.Advice == "" ||
+				!strings.Contains(string(refusal), test.told):
 				t.Errorf("passed: %v, check %+v, told %q; want check %q", ok, failed, refusal, test.check)
 			}
 			for _, check := range trace {

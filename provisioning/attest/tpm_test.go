@@ -50,28 +50,38 @@ func TestParseTPMKey(t *testing.T) {
 	for name, test := range map[string]struct {
 		text, wrong string // "" for a key that is taken
 	}{
-		"RSA":                  {publicArea(t, tpm2.RSAEKTemplate, nil), ""},
-		"RSA, a storage root":  {publicArea(t, tpm2.RSASRKTemplate, nil), ""},
-		"EC":                   {publicArea(t, tpm2.ECCEKTemplate, nil), ""},
-		"EC, a storage root":   {publicArea(t, tpm2.ECCSRKTemplate, nil), ""},
-		"nothing":              {"", "not a TPM2B_PUBLIC"},
-		"no base64":            {"%%%%", "not base64"},
-		"too long":             {strings.Repeat("A", 4<<10), "longer than any"},
-		"size alone":           {sized(nil), "public area can't be read"},
-		"cut":                  {base64.StdEncoding.EncodeToString(whole[:100]), "first two bytes"},
-		"cut, the size right":  {sized(whole[2:100]), "public area can't be read"},
-		"something follows":    {sized(append(bytes.Clone(whole[2:]), 0)), "something follows"},
-		"of an unknown kind":   {sized(append([]byte{0xff, 0xff}, whole[4:]...)), "public area can't be read"},
-		"not restricted":       {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Restricted = false }), "attributes"},
-		"does not decrypt":     {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Decrypt = false }), "attributes"},
-		"may leave its TPM":    {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedTPM = false }), "attributes"},
-		"may change parents":   {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedParent = false }), "attributes"},
-		"named by SHA-1":       {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA1 }), "SHA-1"},
-		"without a name":       {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgNull }), "name algorithm"},
-		"1024 bits":            {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.Unique = modulus(0xff, 128) }), "2048 bits"},
-		"leading zeros":        {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.Unique = modulus(0x01, 256) }), "2048 bits"},
-		"an even modulus":      {publicArea(t, tpm2.RSAEKTemplate, func(p *tpm2.TPMTPublic) { p.Unique = modulus(0xfe, 256) }), "2048 bits"},
-		"a point off the line": {publicArea(t, tpm2.ECCEKTemplate, func(p *tpm2.TPMTPublic) { p.Unique = tpm2.ECCEKTemplate.Unique }), "NIST curves"},
+		"RSA":                 {publicArea(t, tpm2.RSAEKTemplate, nil), ""},
+		"RSA, a storage root": {publicArea(t, tpm2.RSASRKTemplate, nil), ""},
+		"EC":                  {publicArea(t, tpm2.ECCEKTemplate, nil), ""},
+		"EC, a storage root":  {publicArea(t, tpm2.ECCSRKTemplate, nil), ""},
+		"nothing":             {"", "not a TPM2B_PUBLIC"},
+		"no base64":           {"%%%%", "not base64"},
+		"too long":            {strings.Repeat("A", 4<<10), "longer than any"},
+		"size alone":          {sized(nil), "public area can't be read"},
+		"cut":                 {base64.StdEncoding.EncodeToString(whole[:100]), "first two bytes"},
+		"cut, the size right": {sized(whole[2:100]), "public area can't be read"},
+		"something follows":   {sized(append(bytes.Clone(whole[2:]), 0)), "something follows"},
+		"of an unknown kind":  {sized(append([]byte{0xff, 0xff}, whole[4:]...)), "public area can't be read"},
+		"not restricted": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Restricted = false }), "attributes"},
+		"does not decrypt": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.ObjectAttributes.Decrypt = false }), "attributes"},
+		"may leave its TPM": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedTPM = false }), "attributes"},
+		"may change parents": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.ObjectAttributes.FixedParent = false }), "attributes"},
+		"named by SHA-1": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgSHA1 }), "SHA-1"},
+		"without a name": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.NameAlg = tpm2.TPMAlgNull }), "name algorithm"},
+		"1024 bits": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.Unique = modulus(0xff, 128) }), "2048 bits"},
+		"leading zeros": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.Unique = modulus(0x01, 256) }), "2048 bits"},
+		"an even modulus": {publicArea(t, tpm2.RSAEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.Unique = modulus(0xfe, 256) }), "2048 bits"},
+		"a point off the line": {publicArea(t, tpm2.ECCEKTemplate,
+			func(p *tpm2.TPMTPublic) { p.Unique = tpm2.ECCEKTemplate.Unique }), "NIST curves"},
 	} {
 		key, err := ParseTPMKey(test.text)
 		switch {
@@ -107,7 +117,8 @@ func FuzzParseTPMKey(f *testing.F) {
 		f.Add(encoded[2:])
 	}
 	f.Fuzz(func(t *testing.T, area []byte) {
-		text := base64.StdEncoding.EncodeToString(append(binary.BigEndian.AppendUint16(nil, uint16(len(area))), area...))
+		text := base64.StdEncoding.EncodeToString(append(binary.BigEndian.AppendUint16(nil, uint16(len(area))),
+			area...))
 		if key, err := ParseEndorsementKey(text); err == nil {
 			if _, err := Activation(key, key, make([]byte, 32)); err != nil {
 				t.Errorf("nothing can be enclosed for a key that is taken: %v", err)

@@ -44,8 +44,8 @@ func TestCheckX509(t *testing.T) {
 	}{
 		{"a certificate", []*x509.Certificate{device}, noon, "", ""},
 		{"with its signers", many[:maxChain], noon, "", ""},
-		{"in another case", []*x509.Certificate{changed(func(c *x509.Certificate) { c.Subject.CommonName = "METER-1" })},
-			noon, "", ""},
+		{"in another case",
+			[]*x509.Certificate{changed(func(c *x509.Certificate) { c.Subject.CommonName = "METER-1" })}, noon, "", ""},
 		{"nothing", nil, noon, "client certificate", "Neither a client certificate"},
 		{"another's", []*x509.Certificate{changed(func(c *x509.Certificate) { c.Subject.CommonName = "Meter-2" })},
 			noon, "common name", `"Meter-2" is not the registration id "Meter-1"`},
@@ -122,7 +122,8 @@ func TestChainTop(t *testing.T) {
 	}
 	said := Describe([]*x509.Certificate{device.Certificate, between.Certificate}).String()
 	_, thumbprint := credential.Thumbprints(device.Certificate)
-	if want := "CN=Meter-1 (signed by CN=Between), CN=Between (signed by CN=Root), SHA-256 " + thumbprint; said != want {
+	if want := "CN=Meter-1 (signed by CN=Between), CN=Between (signed by CN=Root), SHA-256 " +
+		thumbprint; said != want {
 		t.Errorf("the chain is described as %s", said)
 	}
 	if said := Describe(nil).String(); said != "no certificate" {
@@ -164,7 +165,8 @@ func TestConfidentialChecks(t *testing.T) {
 		{NewFailure("hub admission", fault.Say("the device in hub.example"), fault.Say("Wait"), fmt.Errorf("ask: %w",
 			fault.NewReason("cannot reach the server at %s: %s", "hub.example:443", fault.Say("connection refused")))),
 			"cannot reach the server at hub.example:443: connection refused", false},
-		{NewFailure("hub admission", fault.Say("the device in hub.example"), fault.Say("Wait"), errors.New("open /x: full")),
+		{NewFailure("hub admission", fault.Say("the device in hub.example"), fault.Say("Wait"),
+			errors.New("open /x: full")),
 			"The server could not do this. Its log says why, under the tracking id", false}} {
 		attempt := Attempt{Message: "The webhook does not answer"}
 		attempt.Checks.Pass("token", "a shared access signature")

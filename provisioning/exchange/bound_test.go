@@ -27,9 +27,12 @@ func TestDeepRows(t *testing.T) {
 		text   string
 		failed int
 	}{
-		"an array": {JSON, "[" + first + `,{"registrationId":"deep","optionalDeviceInformation":` + deep + "}," + last + "]", 1},
-		"objects":  {JSON, first + "\n" + `{"registrationId":"deep","optionalDeviceInformation":` + deep + "}\n" + last, 1},
-		"CSV":      {CSV, "registrationId,optionalDeviceInformation,initialTwin\nfirst,,\ndeep," + deep + ",\ndeeper,,\"" + strings.ReplaceAll(twin, `"`, `""`) + "\"\nlast,,\n", 2},
+		"an array": {JSON, "[" + first + `,{"registrationId":"deep","optionalDeviceInformation":` + deep + "}," + last +
+			"]", 1},
+		"objects": {JSON, first + "\n" + `{"registrationId":"deep","optionalDeviceInformation":` + deep + "}\n" + last,
+			1},
+		"CSV": {CSV, "registrationId,optionalDeviceInformation,initialTwin\nfirst,,\ndeep," + deep + ",\ndeeper,,\"" +
+			strings.ReplaceAll(twin, `"`, `""`) + "\"\nlast,,\n", 2},
 	} {
 		var ids []string
 		failed := 0
@@ -63,13 +66,15 @@ func (e *endless) Read(p []byte) (int, error) {
 
 // TestRowWithoutEnd has a row that nobody could hold in memory.
 func TestRowWithoutEnd(t *testing.T) {
-	for begin, more := range map[string]string{`[{"registrationId":"`: "x", "[": "[", "[1,": " ", "registrationId\n\"": "x\n", "registrationId\n": "x,"} {
+	for begin, more := range map[string]string{`[{"registrationId":"`: "x", "[": "[", "[1,": " ",
+		"registrationId\n\"": "x\n", "registrationId\n": "x,"} {
 		format := JSON
 		if strings.HasPrefix(begin, "r") {
 			format = CSV
 		}
 		rest := &endless{text: more}
-		err := ReadEnrollments(io.MultiReader(strings.NewReader(begin), rest), format, func(Row[enroll.Enrollment]) error { return nil })
+		err := ReadEnrollments(io.MultiReader(strings.NewReader(begin), rest), format,
+			func(Row[enroll.Enrollment]) error { return nil })
 		if err == nil || rest.read > 4*maxAhead {
 			t.Errorf("%q and then %q: %d bytes were read, error %v", begin, more, rest.read, err)
 		}
@@ -84,25 +89,31 @@ func TestRowWithoutEnd(t *testing.T) {
 func TestAnyEnrollmentRoundTrip(t *testing.T) {
 	text := rapid.StringMatching("[a-z0-9 ,;\"\n\té<>&'-]{0,12}")
 	name := rapid.StringMatching("[a-z0-9.-]{1,12}")
-	object := rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`{}`), json.RawMessage(`{"a":[1,2.50,"é,\"\n;"]}`), json.RawMessage(`{"b":{"c":null}}`)})
+	object := rapid.SampledFrom([]json.RawMessage{nil, json.RawMessage(`{}`),
+		json.RawMessage(`{"a":[1,2.50,"é,\"\n;"]}`), json.RawMessage(`{"b":{"c":null}}`)})
 	rapid.Check(t, func(t *rapid.T) {
 		wanted := enroll.Enrollment{RegistrationID: name.Draw(t, "id"), DeviceID: name.Draw(t, "device"),
-			OptionalDeviceInformation: object.Draw(t, "information"), Settings: enroll.Settings{HubHostName: name.Draw(t, "hub"), CredentialPolicyName: name.Draw(t, "policy"),
-				ProvisioningStatus: rapid.SampledFrom([]enroll.ProvisioningStatus{enroll.Enabled, enroll.Disabled}).Draw(t, "status"),
-				Hubs:               rapid.SliceOfN(name, 1, 3).Draw(t, "hubs")}}
+			OptionalDeviceInformation: object.Draw(t, "information"),
+			Settings: enroll.Settings{HubHostName: name.Draw(t, "hub"), CredentialPolicyName: name.Draw(t, "policy"),
+				ProvisioningStatus: rapid.SampledFrom([]enroll.ProvisioningStatus{enroll.Enabled,
+					enroll.Disabled}).Draw(t, "status"),
+				Hubs: rapid.SliceOfN(name, 1, 3).Draw(t, "hubs")}}
 		if tags := object.Draw(t, "tags"); tags != nil {
 			wanted.InitialTwin = &linkedhub.InitialTwin{Tags: tags}
 		}
-		switch wanted.Attestation.Type = rapid.SampledFrom([]string{"x509", "symmetricKey", "tpm"}).Draw(t, "type"); wanted.Attestation.Type {
+		switch wanted.Attestation.Type = rapid.SampledFrom([]string{"x509", "symmetricKey", "tpm"}).Draw(t,
+			"type"); wanted.Attestation.Type {
 		case "x509":
 			wanted.Attestation.X509 = &enroll.X509Attestation{ClientCertificates: &enroll.X509Certificates{Primary: certificateOf("", name.Draw(t, "thumbprint"))}}
 		case "symmetricKey":
-			wanted.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: name.Draw(t, "primary"), SecondaryKey: name.Draw(t, "secondary")}
+			wanted.Attestation.SymmetricKey = &enroll.SymmetricKeyAttestation{PrimaryKey: name.Draw(t, "primary"),
+				SecondaryKey: name.Draw(t, "secondary")}
 		default:
 			wanted.Attestation.TPM = &enroll.TPMAttestation{EndorsementKey: name.Draw(t, "endorsement")}
 		}
 		if rapid.Bool().Draw(t, "custom") {
-			wanted.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://x/" + text.Draw(t, "path"), APIVersion: name.Draw(t, "version")}
+			wanted.CustomAllocationDefinition = &allocation.CustomDefinition{WebhookURL: "https://x/" +
+				text.Draw(t, "path"), APIVersion: name.Draw(t, "version")}
 		}
 		for _, format := range []Format{JSON, CSV} {
 			var file bytes.Buffer

@@ -42,26 +42,35 @@ func summarize(reader io.Reader, format Format) string {
 
 func TestReadJSON(t *testing.T) {
 	for name, c := range map[string]struct{ file, want string }{
-		"array":                  {"[{\"registrationId\":\"a\"},\n\n  {\"registrationId\":\n\"b\"}\n]\n", "1 a\n3 b"},
-		"array after space":      {"\xef\xbb\xbf\n\n [\r\n{\"registrationId\":\"a\"}\r\n,\r\n{\"registrationId\":\"b\"}]", "4 a\n6 b"},
-		"empty array":            {"[]", ""},
-		"empty":                  {" \n ", ""},
-		"lines":                  {"{\"registrationId\":\"a\"}\n\n{\"registrationId\":\"b\"}", "1 a\n3 b"},
-		"lines of Windows":       {"{\"registrationId\":\"a\"}\r\n{\"registrationId\":\"b\"}\r\n", "1 a\n2 b"},
-		"objects over lines":     {"{\n \"registrationId\": \"a\"\n}\n{\n \"registrationId\": \"b\"\n}", "1 a\n4 b"},
-		"objects in a line":      {"{\"registrationId\":\"a\"} {\"registrationId\":\"b\"}", "1 a\n1 b"},
-		"a broken line":          {"{\"registrationId\":\"a\"}\n{\"registrationId\":\n{\"registrationId\":\"c\"}\n{\"registrationId\":\"d}\n{\"registrationId\":\"e\"}", "1 a\n2 ! It is not JSON: it ends too early\n3 c\n4 ! It is not JSON: it ends too early\n5 e"},
-		"cut off":                {"{\"registrationId\":\"a\"}\n{\"registr", "1 a\n2 ! It is not JSON: it ends too early"},
-		"wrong type":             {"[{\"registrationId\":7},{\"registrationId\":\"b\"}]", "1 ! It does not have the form of the service API: registrationId must be a string, not a number\n1 b"},
-		"no object":              {"[7]", "1 ! It does not have the form of the service API: it must be an object"},
-		"no JSON":                {"hello\n{\"registrationId\":\"a\"}", "1 ! It is not JSON: it begins with 'h'\n2 a"},
-		"an array that breaks":   {"[\n{\"registrationId\":\"a\"},\n{\"registrationId\":},\n{\"registrationId\":\"c\"}]", "2 a\nEND Line 3 is not JSON, so nothing from there on was read"},
-		"an array that is cut":   {"[{\"registrationId\":\"a\"},\n{\"reg", "1 a\nEND The file ends too early: nothing from line 2 on was read"},
-		"an array without end":   {"[{\"registrationId\":\"a\"}\n", "1 a\nEND The file ends too early: nothing from line 2 on was read"},
-		"an array and more":      {"[{\"registrationId\":\"a\"}]\n[{\"registrationId\":\"b\"}]", "1 a\nEND After the end of the array there is more, which was not read"},
-		"UTF-16":                 {"\xff\xfe[\x00", "END The file is in UTF-16, or no text at all. Save it as UTF-8"},
-		"a comma that is one":    {"[{\"registrationId\":\"a\"},]", "1 a\nEND Line 1 is not JSON, so nothing from there on was read"},
-		"an object that is huge": {"{\"registrationId\":\"" + strings.Repeat("x", 3<<20) + "\"}\n{\"registrationId\":\"b\"}", "1 ! It is longer than 1048576 bytes\n2 b"},
+		"array": {"[{\"registrationId\":\"a\"},\n\n  {\"registrationId\":\n\"b\"}\n]\n", "1 a\n3 b"},
+		"array after space": {"\xef\xbb\xbf\n\n [\r\n{\"registrationId\":\"a\"}\r\n,\r\n{\"registrationId\":\"b\"}]",
+			"4 a\n6 b"},
+		"empty array":        {"[]", ""},
+		"empty":              {" \n ", ""},
+		"lines":              {"{\"registrationId\":\"a\"}\n\n{\"registrationId\":\"b\"}", "1 a\n3 b"},
+		"lines of Windows":   {"{\"registrationId\":\"a\"}\r\n{\"registrationId\":\"b\"}\r\n", "1 a\n2 b"},
+		"objects over lines": {"{\n \"registrationId\": \"a\"\n}\n{\n \"registrationId\": \"b\"\n}", "1 a\n4 b"},
+		"objects in a line":  {"{\"registrationId\":\"a\"} {\"registrationId\":\"b\"}", "1 a\n1 b"},
+		"a broken line":      {"{\"registrationId\":\"a\"}\n{\"registrationId\":\n{\"registrationId\":\"c\"}\n{\"registrationId\":\"d}\n{\"registrationId\":\"e\"}", "1 a\n2 ! It is not JSON: it ends too early\n3 c\n4 ! It is not JSON: it ends too early\n5 e"},
+		"cut off": {"{\"registrationId\":\"a\"}\n{\"registr",
+			"1 a\n2 ! It is not JSON: it ends too early"},
+		"wrong type": {"[{\"registrationId\":7},{\"registrationId\":\"b\"}]",
+			"1 ! It does not have the form of the service API: registrationId must be a string, not a number\n1 b"},
+		"no object": {"[7]", "1 ! It does not have the form of the service API: it must be an object"},
+		"no JSON":   {"hello\n{\"registrationId\":\"a\"}", "1 ! It is not JSON: it begins with 'h'\n2 a"},
+		"an array that breaks": {"[\n{\"registrationId\":\"a\"},\n{\"registrationId\":},\n{\"registrationId\":\"c\"}]",
+			"2 a\nEND Line 3 is not JSON, so nothing from there on was read"},
+		"an array that is cut": {"[{\"registrationId\":\"a\"},\n{\"reg",
+			"1 a\nEND The file ends too early: nothing from line 2 on was read"},
+		"an array without end": {"[{\"registrationId\":\"a\"}\n",
+			"1 a\nEND The file ends too early: nothing from line 2 on was read"},
+		"an array and more": {"[{\"registrationId\":\"a\"}]\n[{\"registrationId\":\"b\"}]",
+			"1 a\nEND After the end of the array there is more, which was not read"},
+		"UTF-16": {"\xff\xfe[\x00", "END The file is in UTF-16, or no text at all. Save it as UTF-8"},
+		"a comma that is one": {"[{\"registrationId\":\"a\"},]",
+			"1 a\nEND Line 1 is not JSON, so nothing from there on was read"},
+		"an object that is huge": {"{\"registrationId\":\"" + strings.Repeat("x", 3<<20) +
+			"\"}\n{\"registrationId\":\"b\"}", "1 ! It is longer than 1048576 bytes\n2 b"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := summarize(strings.NewReader(c.file), JSON); got != c.want {
@@ -97,7 +106,8 @@ func TestTwinsKeepTheirSpelling(t *testing.T) {
 		}
 		err := ReadEnrollments(&file, format, func(row Row[enroll.Enrollment]) error {
 			twin := row.Item.InitialTwin
-			if row.Err != nil || twin == nil || string(twin.Tags) != tags || string(twin.Properties.Desired) != desired {
+			if row.Err != nil || twin == nil || string(twin.Tags) != tags ||
+				string(twin.Properties.Desired) != desired {
 				t.Errorf("%v is read as %+v", format, row)
 			}
 			return nil
@@ -117,15 +127,20 @@ func TestReadCSV(t *testing.T) {
 		"quotes":             {"registrationId,initialTwin\n\"a\",\"{\"\"tags\"\":{\"\"x\"\":\"\"1,2\"\"}}\"\nb,\"{\n}\"\nc\n", "2 a\n3 b\n5 c"},
 		"rows of nothing":    {"registrationId,deviceId\n,\n\n a,\n,  \n", "4  a"},
 		"too long, then not": {"registrationId\na,b,c\nd\n", "2 ! It has 3 fields, the header has 1\n3 d"},
-		"misquoted":          {"registrationId,deviceId\na,b\"c\nd,e\n\"f\"g,h\ni,j\n", "2 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n3 d\n4 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n5 i"},
-		"a quote left open":  {"registrationId,deviceId\na,\"b\nc,d\n\ne,f\n", "2 ! A quote is not closed, so that all up to line 5 was taken for this row. A quote within a field is written twice, and such a field stands in quotes"},
-		"policies":           {"registrationId,reprovisionPolicy\na,\"{\"\"migrateDeviceData\"\":true,\"\"more\"\":1}\"\nb,{\nc,\"{\"\"migrateDeviceData\"\":7}\"\n", "2 a\n3 ! reprovisionPolicy must be migrate, reset or never, not \"{\"\n4 ! reprovisionPolicy must be migrate, reset or never, not \"{\\\"migrateDeviceData\\\":7}\""},
-		"values":             {"registrationId,iotEdge,reprovisionPolicy,initialTwin,optionalDeviceInformation\na,TRUE,,,\nb,maybe,,,\nc,,often,,\nd,,,{,\ne,,,,{\nf,,,[],\n", "2 a\n3 ! iotEdge must be true or false, not \"maybe\"\n4 ! reprovisionPolicy must be migrate, reset or never, not \"often\"\n5 ! initialTwin can't be taken. It is not JSON: it ends too early\n6 ! optionalDeviceInformation can't be taken. It is not JSON: it ends too early\n7 ! initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}"},
-		"unknown column":     {"registrationId,colour\na,b\n", "END There is no column \"colour\". Possible are: " + strings.Join(Columns, ", ")},
-		"missing column":     {"deviceId\na\n", "END The column registrationId is missing"},
-		"column twice":       {"registrationId,registrationid\na,b\n", "END The column registrationId is there twice"},
-		"empty":              {"", "END The file is empty. The first line of CSV names the columns, such as registrationId"},
-		"header alone":       {"registrationId", ""},
+		"misquoted": {"registrationId,deviceId\na,b\"c\nd,e\n\"f\"g,h\ni,j\n",
+			"2 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n3 d\n4 ! A quote stands where none may be. A quote within a field is written twice, and such a field stands in quotes\n5 i"},
+		"a quote left open": {"registrationId,deviceId\na,\"b\nc,d\n\ne,f\n",
+			"2 ! A quote is not closed, so that all up to line 5 was taken for this row. A quote within a field is " +
+				"written twice, and such a field stands in quotes"},
+		"policies": {"registrationId,reprovisionPolicy\na,\"{\"\"migrateDeviceData\"\":true,\"\"more\"\":1}\"\nb,{\nc,\"{\"\"migrateDeviceData\"\":7}\"\n", "2 a\n3 ! reprovisionPolicy must be migrate, reset or never, not \"{\"\n4 ! reprovisionPolicy must be migrate, reset or never, not \"{\\\"migrateDeviceData\\\":7}\""},
+		"values":   {"registrationId,iotEdge,reprovisionPolicy,initialTwin,optionalDeviceInformation\na,TRUE,,,\nb,maybe,,,\nc,,often,,\nd,,,{,\ne,,,,{\nf,,,[],\n", "2 a\n3 ! iotEdge must be true or false, not \"maybe\"\n4 ! reprovisionPolicy must be migrate, reset or never, not \"often\"\n5 ! initialTwin can't be taken. It is not JSON: it ends too early\n6 ! optionalDeviceInformation can't be taken. It is not JSON: it ends too early\n7 ! initialTwin is not the JSON of a twin, {\"tags\":{…},\"properties\":{\"desired\":{…}}}"},
+		"unknown column": {"registrationId,colour\na,b\n", "END There is no column \"colour\". Possible are: " +
+			strings.Join(Columns, ", ")},
+		"missing column": {"deviceId\na\n", "END The column registrationId is missing"},
+		"column twice":   {"registrationId,registrationid\na,b\n", "END The column registrationId is there twice"},
+		"empty": {"",
+			"END The file is empty. The first line of CSV names the columns, such as registrationId"},
+		"header alone": {"registrationId", ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := summarize(strings.NewReader(c.file), CSV); got != c.want {
@@ -198,12 +213,14 @@ func TestCSVCellsWithoutPlace(t *testing.T) {
 // A file that can't be read to its end says so, and not that it is wrong.
 func TestUnreadable(t *testing.T) {
 	broken := errors.New("the disk is gone")
-	for _, file := range []string{"[{\"registrationId\":\"a\"},", "{\"registrationId\":\"a\"}\n", "registrationId\na\n"} {
+	for _, file := range []string{"[{\"registrationId\":\"a\"},", "{\"registrationId\":\"a\"}\n",
+		"registrationId\na\n"} {
 		format := JSON
 		if file[0] == 'r' {
 			format = CSV
 		}
-		err := ReadEnrollments(io.MultiReader(strings.NewReader(file), iotest.ErrReader(broken)), format, func(Row[enroll.Enrollment]) error { return nil })
+		err := ReadEnrollments(io.MultiReader(strings.NewReader(file), iotest.ErrReader(broken)), format,
+			func(Row[enroll.Enrollment]) error { return nil })
 		if !errors.Is(err, broken) {
 			t.Errorf("%q ends with %v", file, err)
 		}
@@ -214,20 +231,32 @@ func TestUnreadable(t *testing.T) {
 func TestRoundTrip(t *testing.T) {
 	x509 := func(primary, secondary string) enroll.AttestationMechanism {
 		return enroll.AttestationMechanism{Type: "x509", X509: &enroll.X509Attestation{
-			ClientCertificates: &enroll.X509Certificates{Primary: certificateOf("", primary), Secondary: certificateOf("", secondary)}}}
+			ClientCertificates: &enroll.X509Certificates{Primary: certificateOf("", primary),
+				Secondary: certificateOf("", secondary)}}}
 	}
 	all := []enroll.Enrollment{
-		{RegistrationID: "x509", Settings: enroll.Settings{Attestation: x509("AA", "BB"), ProvisioningStatus: enroll.Disabled}, DeviceID: "semi;colon, comma \"quote\"\nline"},
-		{RegistrationID: "keyed", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
-			Capabilities: &enroll.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"}, AllocationPolicy: allocation.Custom,
-			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "https://x/?a=1&b=2", APIVersion: "2019-03-31"}, CredentialPolicyName: "p"}},
-		{RegistrationID: "tpm", Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "tpm", TPM: &enroll.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b", ParentDeviceID: "edge", InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
+		{RegistrationID: "x509",
+			Settings: enroll.Settings{Attestation: x509("AA", "BB"), ProvisioningStatus: enroll.Disabled},
+			DeviceID: "semi;colon, comma \"quote\"\nline"},
+		{RegistrationID: "keyed",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+				SymmetricKey: &enroll.SymmetricKeyAttestation{PrimaryKey: "cA==", SecondaryKey: "cw=="}},
+				Capabilities: &enroll.Capabilities{IoTEdge: true}, Hubs: []string{"a.b", "c.d"},
+				AllocationPolicy: allocation.Custom,
+				CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "https://x/?a=1&b=2",
+					APIVersion: "2019-03-31"}, CredentialPolicyName: "p"}},
+		{RegistrationID: "tpm",
+			Settings: enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "tpm",
+				TPM: &enroll.TPMAttestation{EndorsementKey: "ek", StorageRootKey: "srk"}}, HubHostName: "a.b",
+				ParentDeviceID: "edge", InitialTwin: &linkedhub.InitialTwin{Tags: json.RawMessage(`{"a":"\"é\n"}`)}},
 			OptionalDeviceInformation: json.RawMessage(`{"room":"<1>"}`)},
 	}
 	policies := maps.Clone(enroll.ReprovisionPolicies)
 	policies["nameless"] = enroll.ReprovisionPolicy{MigrateDeviceData: true}
 	for name, policy := range policies {
-		all = append(all, enroll.Enrollment{RegistrationID: name, Settings: enroll.Settings{Attestation: x509("CC", ""), ReprovisionPolicy: &policy}})
+		all = append(all,
+			enroll.Enrollment{RegistrationID: name,
+				Settings: enroll.Settings{Attestation: x509("CC", ""), ReprovisionPolicy: &policy}})
 	}
 	for _, format := range []Format{JSON, CSV} {
 		var file bytes.Buffer
@@ -347,7 +376,8 @@ func TestImport(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	for _, seed := range []string{"[{\"registrationId\":\"a\"}]", "{}\n{", "registrationId\n\"a\"\n", "[", "\xef\xbb\xbf[]x"} {
+	for _, seed := range []string{"[{\"registrationId\":\"a\"}]", "{}\n{", "registrationId\n\"a\"\n", "[",
+		"\xef\xbb\xbf[]x"} {
 		f.Add([]byte(seed))
 	}
 	f.Fuzz(func(t *testing.T, file []byte) {
@@ -375,7 +405,8 @@ func TestAnImportThatPanics(t *testing.T) {
 				t.Errorf("the import panics with %v", value)
 			}
 		}()
-		importing := Import[int]{Size: 1, AtOnce: 3, Send: func(context.Context, []Row[int]) (map[int]error, error) { return nil, nil }}
+		importing := Import[int]{Size: 1, AtOnce: 3,
+			Send: func(context.Context, []Row[int]) (map[int]error, error) { return nil, nil }}
 		importing.Run(t.Context(), func(each func(Row[int]) error) error {
 			each(Row[int]{Item: 1})
 			panic("read")

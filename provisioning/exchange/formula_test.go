@@ -15,11 +15,14 @@ import (
 // Of what is exported, a spreadsheet runs no cell, and what is imported is what was
 // exported.
 func TestCellsAreNotRun(t *testing.T) {
-	for _, id := range []string{"=1+1", "+1", "-2+3", "@SUM(1)", "'=1+1", "''@x", "'", "''x", "it's", "=cmd|'/C calc'!A0"} {
-		roundTrip(t, enroll.Enrollment{RegistrationID: "-d1", DeviceID: id, Settings: enroll.Settings{ParentDeviceID: id,
-			Attestation: enroll.AttestationMechanism{Type: "symmetricKey", SymmetricKey: &enroll.SymmetricKeyAttestation{
-				PrimaryKey: "+/+/+/+/+/+/+/+/+/+/+w==", SecondaryKey: "=" + id}},
-			CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "@" + id}}})
+	for _, id := range []string{"=1+1", "+1", "-2+3", "@SUM(1)", "'=1+1", "''@x", "'", "''x", "it's",
+		"=cmd|'/C calc'!A0"} {
+		roundTrip(t,
+			enroll.Enrollment{RegistrationID: "-d1", DeviceID: id, Settings: enroll.Settings{ParentDeviceID: id,
+				Attestation: enroll.AttestationMechanism{Type: "symmetricKey",
+					SymmetricKey: &enroll.SymmetricKeyAttestation{
+						PrimaryKey: "+/+/+/+/+/+/+/+/+/+/+w==", SecondaryKey: "=" + id}},
+				CustomAllocationDefinition: &allocation.CustomDefinition{WebhookURL: "@" + id}}})
 	}
 }
 

@@ -40,8 +40,10 @@ func TestOrigin(t *testing.T) {
 		"a policy that can": {Origin{IgnoreHubs: true}, "", []string{"a.b"}, "geoLatency", "", nil, "geoLatency", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := enroll.Enrollment{Settings: enroll.Settings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
-			g := enroll.Group{Settings: enroll.Settings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs), AllocationPolicy: c.policy}}
+			e := enroll.Enrollment{Settings: enroll.Settings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs),
+				AllocationPolicy: c.policy}}
+			g := enroll.Group{Settings: enroll.Settings{HubHostName: c.bound, Hubs: slices.Clone(c.hubs),
+				AllocationPolicy: c.policy}}
 			check := func(bound string, hubs []string, policy allocation.Policy) {
 				if bound != c.wantBound || !slices.Equal(hubs, c.wantHubs) || policy != c.wantPolicy {
 					t.Errorf("it is bound to %q of %q, %s", bound, hubs, policy)

@@ -78,7 +78,8 @@ func TestEncodings(t *testing.T) {
 		"JSON in Shift JIS": {JSON, shiftJIS,
 			"1 a\nEND Line 2 is not UTF-8, so nothing from there on was read. Save the file as UTF-8"},
 		"half a pair": {JSON,
-			`[{"registrationId":"a"},{"registrationId":"b","deviceId":"x\ud83d"},{"registrationId":"c"}]`, "1 a\n1 ! It has \\ud83d, which is half of a surrogate pair and no character\n1 c"},
+			`[{"registrationId":"a"},{"registrationId":"b","deviceId":"x\ud83d"},{"registrationId":"c"}]`,
+			"1 a\n1 ! It has \\ud83d, which is half of a surrogate pair and no character\n1 c"},
 		"half a pair in a name": {JSON, `{"registrationId":"b","initialTwin":{"tags":{"\uDE00":1}}}`,
 			"1 ! It has \\uDE00, which is half of a surrogate pair and no character"},
 		"half a pair in CSV": {CSV,
@@ -128,7 +129,8 @@ func TestCheckJSON(t *testing.T) {
 		}
 		err := CheckJSON(text)
 		if err != nil {
-			if says := fault.From(err).Message; !errors.Is(err, fault.BadFormat) || strings.Contains(says, "invalid character") {
+			if says := fault.From(err).Message; !errors.Is(err, fault.BadFormat) ||
+				strings.Contains(says, "invalid character") {
 				t.Fatalf("%q: %v", text, err)
 			}
 			return

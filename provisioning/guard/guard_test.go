@@ -30,11 +30,13 @@ func TestSourceOf(t *testing.T) {
 
 func TestRates(t *testing.T) {
 	now := noon
-	r := NewRates(RateLimits{RegistrationsPerMinute: 4, OperationsPerMinute: 1, DevicePerMinute: 2, PollsPer10Seconds: 1},
+	r := NewRates(RateLimits{RegistrationsPerMinute: 4, OperationsPerMinute: 1, DevicePerMinute: 2,
+		PollsPer10Seconds: 1},
 		func() time.Time { return now })
 	check := func(what string, err error, wait time.Duration) {
 		t.Helper()
-		if wait == 0 && err != nil || wait > 0 && (!errors.Is(err, fault.Throttled) || fault.From(err).RetryAfter != wait) {
+		if wait == 0 && err != nil || wait > 0 &&
+			(!errors.Is(err, fault.Throttled) || fault.From(err).RetryAfter != wait) {
 			t.Errorf("%s: %v, come back after %v; want %v", what, err, fault.From(err).RetryAfter, wait)
 		}
 	}
@@ -54,7 +56,8 @@ func TestRates(t *testing.T) {
 
 	unlimited := NewRates(RateLimits{}, func() time.Time { return now })
 	for range 10_000 {
-		check("without limits", errors.Join(unlimited.Registration("d1"), unlimited.Poll("d1"), unlimited.Operation()), 0)
+		check("without limits", errors.Join(unlimited.Registration("d1"), unlimited.Poll("d1"), unlimited.Operation()),
+			0)
 	}
 	kept := 0
 	for range 100 {

@@ -127,7 +127,8 @@ func TestLinkOfSilentHub(t *testing.T) {
 // A hub that still has devices is unlinked by force only.
 func TestUnlinking(t *testing.T) {
 	links := New(Config{Documents: memory.New().Open(), Hubs: []Hub{&localHub{host: "a.local"}},
-		AssignedTo: func(context.Context, string) (int, error) { return 3, nil }, Logger: slog.New(slog.DiscardHandler)})
+		AssignedTo: func(context.Context, string) (int, error) { return 3, nil },
+		Logger:     slog.New(slog.DiscardHandler)})
 	if err := links.Load(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -79,7 +79,8 @@ func TestLineLimit(t *testing.T) {
 				most = 6*maxStack + 200
 			}
 			if len(lines) != 1 || len(lines[0]) > most || !utf8.ValidString(lines[0]) {
-				t.Errorf("%s of %q: %d lines, the first of %d bytes", name, filling, len(lines), len(strings.Join(lines, "")))
+				t.Errorf("%s of %q: %d lines, the first of %d bytes", name, filling, len(lines),
+					len(strings.Join(lines, "")))
 			}
 		}
 	}

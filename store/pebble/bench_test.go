@@ -27,7 +27,8 @@ func BenchmarkCommit(b *testing.B) {
 			for w := range writers {
 				all.Go(func() {
 					for n := 0; left.Add(-1) >= 0; n++ {
-						change := store.Change{Collection: "twins", Key: fmt.Sprintf("%d-%d", w, n%1000), Value: document}
+						change := store.Change{Collection: "twins", Key: fmt.Sprintf("%d-%d", w, n%1000),
+							Value: document}
 						if _, err := d.Commit(b.Context(), change); err != nil {
 							b.Error(err)
 							return
@@ -139,7 +140,8 @@ func BenchmarkCreate(b *testing.B) {
 				for range writers {
 					all.Go(func() {
 						for i := next.Add(1); i <= int64(b.N); i = next.Add(1) {
-							change := store.Change{Collection: "devices", Key: deviceKey(int(i)), Match: store.Absent, Value: document}
+							change := store.Change{Collection: "devices", Key: deviceKey(int(i)), Match: store.Absent,
+								Value: document}
 							if _, err := d.Commit(b.Context(), change); err != nil {
 								b.Error(err)
 								return

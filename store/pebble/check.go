@@ -169,7 +169,8 @@ func notOpened(dir string, err error) error {
 		errors.Is(err, context.DeadlineExceeded), strings.Contains(err.Error(), lockedHere):
 		return opening
 	case strings.Contains(err.Error(), "replaying WAL"): // Pebble has no error of its own for that
-		return &store.LossError{Of: "documents", Err: fmt.Errorf("a write-ahead log in %s is damaged or missing: %w", dir, err)}
+		return &store.LossError{Of: "documents",
+			Err: fmt.Errorf("a write-ahead log in %s is damaged or missing: %w", dir, err)}
 	}
 	return &store.LossError{Of: "documents", Err: unopenedError{err, fmt.Sprintf(
 		"a file in %s is damaged or missing: %v. Restore the folder from the backup", dir, err)}}

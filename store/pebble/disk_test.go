@@ -162,7 +162,8 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	disk.set(syscall.ENOSPC)
 	options := marked(dir)
 	options.fs = disk
-	if _, err := Open(filepath.Join(dir, "documents"), options); !errors.Is(err, store.ErrFull) || !strings.Contains(err.Error(), dir) {
+	if _, err := Open(filepath.Join(dir, "documents"), options); !errors.Is(err, store.ErrFull) ||
+		!strings.Contains(err.Error(), dir) {
 		t.Fatalf("error %v", err)
 	}
 	disk.set(0) // lets go of the database that was being opened
@@ -181,7 +182,8 @@ func TestOpenOnAFullDisk(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := OpenContext(ctx, filepath.Join(t.TempDir(), "documents"), Options{}); err != nil && !errors.Is(err, context.Canceled) {
+	if _, err := OpenContext(ctx, filepath.Join(t.TempDir(), "documents"), Options{}); err != nil &&
+		!errors.Is(err, context.Canceled) {
 		t.Fatalf("error %v", err)
 	}
 }

@@ -27,7 +27,9 @@ func openMarked(t testing.TB, dir string) *Documents {
 func fill(t testing.TB, d *Documents, n int) {
 	t.Helper()
 	for i := range n {
-		if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: fmt.Sprint("k", i), Value: []byte(strings.Repeat("v", 100))}); err != nil {
+		if _, err := d.Commit(t.Context(),
+			store.Change{Collection: "c", Key: fmt.Sprint("k", i),
+				Value: []byte(strings.Repeat("v", 100))}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -150,7 +152,8 @@ func TestMarkFollowsFlushes(t *testing.T) {
 	value := []byte(strings.Repeat("v", 4000))
 	flushed := false
 	for i := range 200 {
-		if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: fmt.Sprint("k", i), Value: value}); err != nil {
+		if _, err := d.Commit(t.Context(),
+			store.Change{Collection: "c", Key: fmt.Sprint("k", i), Value: value}); err != nil {
 			t.Fatal(err)
 		}
 		tables, err := filepath.Glob(filepath.Join(dir, "documents", "*.sst"))
@@ -199,9 +202,12 @@ func TestRepair(t *testing.T) {
 			damage      func(dir string)
 			least, most int // documents afterwards; none when it can't be repaired
 		}{
-			"a flipped byte":        {log(func(b []byte) []byte { b[4000] ^= 1; return b }), 20, 35},
-			"a log that is cut":     {log(func(b []byte) []byte { return b[:4000] }), 20, 35},
-			"the last commit":       {log(func(b []byte) []byte { b[strings.LastIndex(string(b), "vvv")] ^= 1; return b }), 59, 59},
+			"a flipped byte":    {log(func(b []byte) []byte { b[4000] ^= 1; return b }), 20, 35},
+			"a log that is cut": {log(func(b []byte) []byte { return b[:4000] }), 20, 35},
+			"the last commit": {log(func(b []byte) []byte {
+				b[strings.LastIndex(string(b), "vvv")] ^= 1
+				return b
+			}), 59, 59},
 			"an empty log":          {log(func(b []byte) []byte { return nil }), 0, 0},
 			"no log":                {func(dir string) { os.Remove(only(t, dir, "documents", "*.log")) }, 0, 0},
 			"no manifest":           {func(dir string) { os.Remove(only(t, dir, "documents", "MANIFEST-*")) }, -1, -1},
@@ -213,7 +219,8 @@ func TestRepair(t *testing.T) {
 				documents := filepath.Join(dir, "documents")
 				aside := filepath.Join(dir, "aside")
 				n, err := Check(t.Context(), documents, marked(dir))
-				if loss := (*store.LossError)(nil); (test.most == 60) == errors.As(err, &loss) || test.most == 60 && (n != 60 || err != nil) {
+				if loss := (*store.LossError)(nil); (test.most == 60) == errors.As(err, &loss) || test.most == 60 &&
+					(n != 60 || err != nil) {
 					t.Fatalf("checked: %d documents, %v", n, err)
 				}
 				missing, err := Repair(t.Context(), documents, aside, marked(dir))
@@ -495,7 +502,8 @@ func TestDamagedTables(t *testing.T) {
 	for i := range 2000 {
 		value := make([]byte, 200) // that does not compress
 		rand.Read(value)
-		if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: fmt.Sprintf("k%04d", i), Value: value}); err != nil {
+		if _, err := d.Commit(t.Context(),
+			store.Change{Collection: "c", Key: fmt.Sprintf("k%04d", i), Value: value}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -526,7 +534,8 @@ func TestDamagedTables(t *testing.T) {
 			if _, err := Check(t.Context(), filepath.Join(dir, "documents"), marked(dir)); !isLoss(err) {
 				t.Errorf("the check says %v", err)
 			}
-			if _, err := Repair(t.Context(), filepath.Join(dir, "documents"), filepath.Join(dir, "aside"), marked(dir)); !isLoss(err) {
+			if _, err := Repair(t.Context(), filepath.Join(dir, "documents"), filepath.Join(dir, "aside"),
+				marked(dir)); !isLoss(err) {
 				t.Errorf("the repair says %v", err)
 			}
 			var told atomic.Int64
@@ -557,7 +566,8 @@ func TestDamagedTables(t *testing.T) {
 			if _, err := d.List(t.Context(), "c", "", "", 5000); !isLoss(err) {
 				t.Errorf("the list says %v", err)
 			}
-			if _, err := d.Commit(t.Context(), store.Change{Collection: "c", Key: "new", Value: []byte("v")}); err != nil {
+			if _, err := d.Commit(t.Context(),
+				store.Change{Collection: "c", Key: "new", Value: []byte("v")}); err != nil {
 				t.Errorf("a change of something else says %v", err)
 			}
 		})

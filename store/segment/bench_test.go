@@ -39,12 +39,14 @@ func BenchmarkAppend(b *testing.B) {
 				b.Fatal(err)
 			}
 			defer logs.Close()
-			log, err := logs.Open("telemetry", store.LogOptions{Partitions: 4, Retention: store.Retention{Bytes: 1 << 30}})
+			log, err := logs.Open("telemetry",
+				store.LogOptions{Partitions: 4, Retention: store.Retention{Bytes: 1 << 30}})
 			if err != nil {
 				b.Fatal(err)
 			}
 			record := make([]byte, 256)
-			w := &window{b: b, begun: time.Now(), slots: make(chan struct{}, outstanding), took: make([]time.Duration, 0, b.N)}
+			w := &window{b: b, begun: time.Now(), slots: make(chan struct{}, outstanding),
+				took: make([]time.Duration, 0, b.N)}
 			b.ReportAllocs()
 			b.SetBytes(int64(len(record)))
 			b.ResetTimer()
@@ -129,7 +131,8 @@ func BenchmarkRead(b *testing.B) {
 	})
 	b.Run("random", func(b *testing.B) {
 		for b.Loop() {
-			if got, err := log.Read(b.Context(), 1, rand.Int64N(int64(records/4)), 1, 1<<20); err != nil || len(got) != 1 {
+			if got, err := log.Read(b.Context(), 1, rand.Int64N(int64(records/4)), 1, 1<<20); err != nil ||
+				len(got) != 1 {
 				b.Fatal(len(got), err)
 			}
 		}

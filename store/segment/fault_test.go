@@ -384,7 +384,9 @@ func TestPowerCut(t *testing.T) {
 	}
 	for round := range 25 {
 		disk := &forgetful{files: map[string]*sectors{}}
-		logs, log := openOne(t, dir, Options{SegmentSize: 64 << 10, open: disk.open, retryTimeout: time.Millisecond, Logger: slog.New(slog.DiscardHandler)}, 3)
+		logs, log := openOne(t, dir,
+			Options{SegmentSize: 64 << 10, open: disk.open, retryTimeout: time.Millisecond,
+				Logger: slog.New(slog.DiscardHandler)}, 3)
 		for p := range confirmed {
 			got := contents(t, log, p)
 			for sequence, want := range confirmed[p] {

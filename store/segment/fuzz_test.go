@@ -26,7 +26,8 @@ const fuzzSecret = 0
 // be read, and lies within the file.
 func FuzzRecover(f *testing.F) {
 	const partitions = 4
-	l := &Log{meta: meta{partitions: partitions, secret: fuzzSecret}, options: Options{Now: new(clock).Now}, tip: newTip(partitions), changed: make([]chan struct{}, partitions)}
+	l := &Log{meta: meta{partitions: partitions, secret: fuzzSecret}, options: Options{Now: new(clock).Now},
+		tip: newTip(partitions), changed: make([]chan struct{}, partitions)}
 	var blocks []byte
 	for i := range 3 {
 		b := newBatch(partitions)
@@ -68,7 +69,8 @@ func FuzzRecover(f *testing.F) {
 			}
 		}
 		decoded := newSegment("", 1, 0, newTip(partitions))
-		if again, err := decoded.decodeIndex(s.encodeIndex(end, fuzzSecret), fuzzSecret); err != nil || !again.equal(end) {
+		if again, err := decoded.decodeIndex(s.encodeIndex(end, fuzzSecret), fuzzSecret); err != nil ||
+			!again.equal(end) {
 			t.Fatalf("the index says %+v (%v), want %+v", again, err, end)
 		}
 		_, _ = decoded.decodeIndex(data, fuzzSecret)

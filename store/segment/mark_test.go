@@ -66,7 +66,8 @@ func TestMissingEnd(t *testing.T) {
 			"the last byte is flipped":  photo.with(last, func(b []byte) []byte { b[end-1] ^= 1; return b }),
 			"the last block is flipped": without(index).with(last, func(b []byte) []byte { b[end-20] ^= 1; return b }),
 			"it is cut":                 without(index).with(last, func(b []byte) []byte { return b[:end-1] }),
-			"it is zeros":               without(index).with(last, func(b []byte) []byte { clear(b[segmentHeader:]); return b }),
+			"it is zeros": without(index).with(last,
+				func(b []byte) []byte { clear(b[segmentHeader:]); return b }),
 			"it is gone":                without(last),
 			"it is gone with its index": without(last, index),
 			"all segments are gone":     {metaName: photo[metaName]},
@@ -139,7 +140,8 @@ func repair(t *testing.T, what, dir string, options Options, confirmed int64) {
 	options.Marks = marks
 	for range 2 { // looking changes nothing
 		checked, err := Check(dir, options)
-		if err != nil || len(checked) != 1 || checked[0].Err == nil || checked[0].Missing == 0 || checked[0].Records+checked[0].Missing != 2*confirmed {
+		if err != nil || len(checked) != 1 || checked[0].Err == nil || checked[0].Missing == 0 ||
+			checked[0].Records+checked[0].Missing != 2*confirmed {
 			t.Errorf("%s: checked %+v, %v", what, checked, err)
 			return
 		}
@@ -173,7 +175,8 @@ func repair(t *testing.T, what, dir string, options Options, confirmed int64) {
 					t.Fatalf("%s: record %d of partition %d: %v, %v", what, next, partition, records, err)
 				}
 				if is := string(records[0].Value) == "new"; is != (records[0].Sequence >= confirmed) {
-					t.Errorf("%s: record %d of partition %d is %.20q", what, records[0].Sequence, partition, records[0].Value)
+					t.Errorf("%s: record %d of partition %d is %.20q", what, records[0].Sequence, partition,
+						records[0].Value)
 				}
 				next = records[0].Sequence + 1
 			}
@@ -201,7 +204,8 @@ func TestRepairWithoutMark(t *testing.T) {
 		broken image
 		least  int // of the 20 records that are left
 	}{
-		"a flipped body":    {photo.with(segmentName(2), func(b []byte) []byte { b[segmentHeader+blockHeader+1500] ^= 1; return b }), 17},
+		"a flipped body": {photo.with(segmentName(2),
+			func(b []byte) []byte { b[segmentHeader+blockHeader+1500] ^= 1; return b }), 17},
 		"a flipped header":  {photo.with(segmentName(2), func(b []byte) []byte { b[100] ^= 1; return b }), 17},
 		"a segment cut off": {photo.with(segmentName(3), func(b []byte) []byte { return b[:segmentHeader+10] }), 17},
 		"a segment gone":    {without, 17},
@@ -210,7 +214,8 @@ func TestRepairWithoutMark(t *testing.T) {
 	} {
 		dir := test.broken.restore(t)
 		checked, err := Check(dir, tiny)
-		if err != nil || checked[0].Err == nil || test.least > 0 && name != "the first segment" && (checked[0].Records+checked[0].Missing != 20 || checked[0].Records < int64(test.least)) {
+		if err != nil || checked[0].Err == nil || test.least > 0 && name != "the first segment" &&
+			(checked[0].Records+checked[0].Missing != 20 || checked[0].Records < int64(test.least)) {
 			t.Errorf("%s: checked %+v, %v", name, checked, err)
 			continue
 		}
@@ -222,7 +227,8 @@ func TestRepairWithoutMark(t *testing.T) {
 			logs, log := openOne(t, dir, tiny, 2)
 			at := appendEach(t, log, 0, "new")[0]
 			records, err := log.Read(t.Context(), 0, 0, 100, 1<<20)
-			if err != nil || len(records) < test.least+1 || records[len(records)-1].Position != at || test.least > 0 && at.Sequence != int64(20+round) {
+			if err != nil || len(records) < test.least+1 || records[len(records)-1].Position != at || test.least > 0 &&
+				at.Sequence != int64(20+round) {
 				t.Errorf("%s: read %d records, %v; the last one is %+v", name, len(records), err, at)
 			}
 			closeAll(t, logs)

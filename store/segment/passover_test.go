@@ -37,10 +37,12 @@ func TestDamagedHeaders(t *testing.T) {
 					t.Fatalf("record %d is damaged: partition %d from %d on: %v", flipped, partition, from, err)
 				}
 				if from == 0 && len(read) != want {
-					t.Errorf("record %d is damaged: %d records of partition %d, want %d", flipped, len(read), partition, want)
+					t.Errorf("record %d is damaged: %d records of partition %d, want %d", flipped, len(read), partition,
+						want)
 				}
 				for i, record := range read {
-					if record.Sequence < from || partition == 0 && record.Sequence == flipped || i > 0 && record.Sequence <= read[i-1].Sequence {
+					if record.Sequence < from || partition == 0 && record.Sequence == flipped || i > 0 &&
+						record.Sequence <= read[i-1].Sequence {
 						t.Errorf("record %d is damaged: from %d on there is record %d", flipped, from, record.Sequence)
 					}
 				}

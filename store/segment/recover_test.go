@@ -229,13 +229,23 @@ func TestDamage(t *testing.T) {
 		broken image
 		says   string
 	}{
-		{"a header in a sealed segment", photo.with(segmentName(1), flip(segmentHeader+20)), "00001.segment is damaged at byte 4096"},
-		{"the second block of a sealed segment", photo.with(segmentName(2), flip(second+2)), "00002.segment is damaged at byte "},
-		{"the first block of the last segment", photo.with(segmentName(number), flip(segmentHeader+20)), ".segment is damaged at byte 4096: "},
-		{"the first body of the last segment", photo.with(segmentName(number), flip(segmentHeader+blockHeader+2)), ".segment is damaged at byte 4096: "},
-		{"a segment's own header", photo.with(segmentName(2), flip(100)), "00002.segment is damaged at byte 0: the checksum of its header"},
-		{"zeros in a sealed segment", photo.with(segmentName(1), func(b []byte) []byte { clear(b[segmentHeader:]); return b }), "00001.segment is damaged at byte 4096"},
-		{"a sealed segment cut short", photo.with(segmentName(1), func(b []byte) []byte { return b[:segmentHeader+10] }), "00001.segment is damaged at byte 4106"},
+		{"a header in a sealed segment", photo.with(segmentName(1), flip(segmentHeader+20)),
+			"00001.segment is damaged at byte 4096"},
+		{"the second block of a sealed segment", photo.with(segmentName(2), flip(second+2)),
+			"00002.segment is damaged at byte "},
+		{"the first block of the last segment", photo.with(segmentName(number), flip(segmentHeader+20)),
+			".segment is damaged at byte 4096: "},
+		{"the first body of the last segment", photo.with(segmentName(number), flip(segmentHeader+blockHeader+2)),
+			".segment is damaged at byte 4096: "},
+		{"a segment's own header", photo.with(segmentName(2), flip(100)),
+			"00002.segment is damaged at byte 0: the checksum of its header"},
+		{"zeros in a sealed segment", photo.with(segmentName(1), func(b []byte) []byte {
+			clear(b[segmentHeader:])
+			return b
+		}), "00001.segment is damaged at byte 4096"},
+		{"a sealed segment cut short", photo.with(segmentName(1), func(b []byte) []byte {
+			return b[:segmentHeader+10]
+		}), "00001.segment is damaged at byte 4106"},
 		{"the description of the log", photo.with(metaName, flip(13)), "log is damaged at byte 0"},
 		{"a later version", photo.with(metaName, func(b []byte) []byte { b[8] = 2; return b }), "version 2"},
 	} {
@@ -343,7 +353,8 @@ func TestDamagedHeader(t *testing.T) {
 				if sequence == test.lost {
 					want++
 				}
-				if got, err := log.SequenceAt(t.Context(), test.partition, 1000*(sequence+1)); err != nil || got != want {
+				if got, err := log.SequenceAt(t.Context(), test.partition, 1000*(sequence+1)); err != nil ||
+					got != want {
 					t.Errorf("the first record at the time of %d is %d, %v", sequence, got, err)
 				}
 			}

@@ -49,7 +49,8 @@ func TestRetentionByAge(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer closeAll(t, logs)
-	opened, err := logs.Open("log", store.LogOptions{Partitions: 1, Retention: store.Retention{Age: int64(time.Minute)}})
+	opened, err := logs.Open("log",
+		store.LogOptions{Partitions: 1, Retention: store.Retention{Age: int64(time.Minute)}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -38,7 +38,8 @@ func TestReceivedBytesWeigh(t *testing.T) {
 	comes(honest, cameFree)
 	comes(second, cameFree+41*cameWeight)
 	comes(third, cameFree+43*cameWeight)
-	for name, conn := range map[string]*Conn{"honest": honest, "proven": proven, "first": first, "second": second, "third": third} {
+	for name, conn := range map[string]*Conn{"honest": honest, "proven": proven, "first": first, "second": second,
+		"third": third} {
 		if !isOpen(t, clients[conn]) {
 			t.Errorf("the connection %q is closed", name)
 		}

@@ -78,8 +78,10 @@ func openWith(t *testing.T, gate *Gate, config *tls.Config) *door {
 		for conn := range d.accepted {
 			conn.Close()
 		}
-		if stats := gate.Stats(); stats.Connections != 0 || stats.Waiting != 0 || stats.Unproven != 0 || gate.came != 0 || len(gate.sources) != 0 || gate.free != gate.Handshakes {
-			t.Errorf("when all is closed, %+v are left, %d addresses, %d turns of %d", stats, len(gate.sources), gate.free, gate.Handshakes)
+		if stats := gate.Stats(); stats.Connections != 0 || stats.Waiting != 0 || stats.Unproven != 0 ||
+			gate.came != 0 || len(gate.sources) != 0 || gate.free != gate.Handshakes {
+			t.Errorf("when all is closed, %+v are left, %d addresses, %d turns of %d", stats, len(gate.sources),
+				gate.free, gate.Handshakes)
 		}
 	})
 	return d
@@ -91,8 +93,8 @@ func newTLS(t *testing.T) (server, client *tls.Config) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "server"}, DNSNames: []string{"berth.example"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "server"},
+		DNSNames: []string{"berth.example"}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +105,8 @@ func newTLS(t *testing.T) (server, client *tls.Config) {
 	}
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
-	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}}, &tls.Config{RootCAs: roots, ServerName: "berth.example"}
+	return &tls.Config{Certificates: []tls.Certificate{{Certificate: [][]byte{der}, PrivateKey: key}}},
+		&tls.Config{RootCAs: roots, ServerName: "berth.example"}
 }
 
 // dial connects from an address of loopback, "" for any.
@@ -205,7 +208,8 @@ func TestSilentConnections(t *testing.T) {
 	if !isOpen(t, client) {
 		t.Error("the honest client made room for strangers")
 	}
-	if stats := d.Stats(); stats.Waiting+servedWeight*stats.Unproven != room || stats.Refused[Displaced] != strangers+servedWeight {
+	if stats := d.Stats(); stats.Waiting+servedWeight*stats.Unproven != room ||
+		stats.Refused[Displaced] != strangers+servedWeight {
 		t.Errorf("the figures are %+v", stats)
 	}
 }
@@ -238,7 +242,8 @@ func TestLimit(t *testing.T) {
 	}
 	expectEnd(t, d.dial("127.0.0.4"))
 	stats := d.Stats()
-	if stats.Connections != 5 || stats.Limit != 5 || stats.Unproven != 0 || stats.Refused[ByLimit] != 1 || stats.Refused[Displaced] != 1 {
+	if stats.Connections != 5 || stats.Limit != 5 || stats.Unproven != 0 || stats.Refused[ByLimit] != 1 ||
+		stats.Refused[Displaced] != 1 {
 		t.Errorf("the figures are %+v", stats)
 	}
 	second.Close()
@@ -251,7 +256,8 @@ func TestLimit(t *testing.T) {
 	}
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
-	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "127.0.0.2") || strings.Count(text, "connections refused") != 2 {
+	if text := log.String(); !strings.Contains(text, "level=WARN") || !strings.Contains(text, "127.0.0.2") ||
+		strings.Count(text, "connections refused") != 2 {
 		t.Errorf("the log is %q", text)
 	}
 }
@@ -277,8 +283,10 @@ func TestProofTimeout(t *testing.T) {
 // What is silent, or never ends its handshake, goes when its time is over, and the
 // turns for handshakes come back.
 func TestTimeouts(t *testing.T) {
-	d := open(t, &Gate{FirstByteTimeout: 200 * time.Millisecond, HandshakeTimeout: 200 * time.Millisecond, Handshakes: 1}, true)
-	for _, send := range []string{"", "\x16", "\x16\x03\x01\x40\x00", "\x16\x03\x01\x00\x10\x01\x00\x00\x0c\x03\x03", "GET / HTTP/1.1\r\n\r\n", "\x10\x10\x00\x04MQTT"} {
+	d := open(t,
+		&Gate{FirstByteTimeout: 200 * time.Millisecond, HandshakeTimeout: 200 * time.Millisecond, Handshakes: 1}, true)
+	for _, send := range []string{"", "\x16", "\x16\x03\x01\x40\x00", "\x16\x03\x01\x00\x10\x01\x00\x00\x0c\x03\x03",
+		"GET / HTTP/1.1\r\n\r\n", "\x10\x10\x00\x04MQTT"} {
 		conn := d.dial("")
 		conn.Write([]byte(send))
 		expectEnd(t, conn)
@@ -326,7 +334,8 @@ func (d *door) readyCount() (n int) {
 func TestTurns(t *testing.T) {
 	d := occupied(t, &Gate{})
 	names := make(map[string]string) // by the client's address
-	for _, c := range []struct{ name, from string }{{"A1", "127.0.0.2"}, {"A2", "127.0.0.2"}, {"A3", "127.0.0.2"}, {"B1", "127.0.0.3"}, {"B2", "127.0.0.3"}, {"C1", "127.0.0.4"}} {
+	for _, c := range []struct{ name, from string }{{"A1", "127.0.0.2"}, {"A2", "127.0.0.2"}, {"A3", "127.0.0.2"},
+		{"B1", "127.0.0.3"}, {"B2", "127.0.0.3"}, {"C1", "127.0.0.4"}} {
 		conn, _ := d.hello(c.from)
 		names[conn.LocalAddr().String()] = c.name
 	}

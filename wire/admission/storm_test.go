@@ -75,7 +75,8 @@ func TestReconnectStorm(t *testing.T) {
 	took := time.Since(began)
 	cancel()
 	all.Wait()
-	t.Logf("%d of %d clients were in after %v, with %d attempts and %d handshakes", in.Load(), clients, took, attempts.Load(), handshakes.Load())
+	t.Logf("%d of %d clients were in after %v, with %d attempts and %d handshakes", in.Load(), clients, took,
+		attempts.Load(), handshakes.Load())
 	if in.Load() < clients {
 		t.Errorf("%d of %d clients are not in after %v", clients-in.Load(), clients, limit)
 	}

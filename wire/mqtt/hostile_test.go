@@ -139,7 +139,8 @@ func TestBackpressureStillDelivers(t *testing.T) {
 	client := dial(t, start(t, server))
 	client.send(connectPacket)
 	client.expect(accepted)
-	client.send(string(appendPublish(nil, "quiet", nil, 1, false, false, 1)) + string(appendPublish(nil, "quiet", nil, 1, false, false, 2)))
+	client.send(string(appendPublish(nil, "quiet", nil, 1, false, false, 1)) + string(appendPublish(nil, "quiet", nil,
+		1, false, false, 2)))
 	conn := backend.conn("dev")
 	until(t, "the first message is with the backend", func() bool {
 		backend.mutex.Lock()

@@ -105,7 +105,8 @@ func TestRequestsWaitForAClientThatDoesNotRead(t *testing.T) {
 		t.Errorf("the first news: %v", err)
 	}
 	for err := error(nil); err == nil; {
-		if err = conn.Publish("news", make([]byte, most/4), 0, false, nil); err != nil && !errors.Is(err, ErrSlowReader) {
+		if err = conn.Publish("news", make([]byte, most/4), 0, false, nil); err != nil &&
+			!errors.Is(err, ErrSlowReader) {
 			t.Errorf("more news: %v", err)
 		}
 	}

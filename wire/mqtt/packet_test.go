@@ -25,13 +25,16 @@ var packets = []struct {
 	clause      string // "" when the packet is right
 }{
 	{"connect", connectPacket, ""},
-	{"connect with everything", "\x10\x26\x00\x04MQTT\x04\xee\x00\x3c\x00\x03dev\x00\x01w\x00\x04gone\x00\x04user\x00\x06secret", ""},
+	{"connect with everything",
+		"\x10\x26\x00\x04MQTT\x04\xee\x00\x3c\x00\x03dev\x00\x01w\x00\x04gone\x00\x04user\x00\x06secret", ""},
 	{"connect with a wrong name", "\x10\x0f\x00\x04MQTU\x04\x02\x00\x3c\x00\x03dev", "MQTT-3.1.2-1"},
 	{"connect with its reserved flag", "\x10\x0f\x00\x04MQTT\x04\x03\x00\x3c\x00\x03dev", "MQTT-3.1.2-3"},
 	{"connect with flags in the first byte", "\x11\x0f\x00\x04MQTT\x04\x02\x00\x3c\x00\x03dev", "MQTT-2.2.2-2"},
-	{"connect with a will of QoS 3", "\x10\x14\x00\x04MQTT\x04\x1e\x00\x3c\x00\x03dev\x00\x01w\x00\x00", "MQTT-3.1.2-14"},
+	{"connect with a will of QoS 3", "\x10\x14\x00\x04MQTT\x04\x1e\x00\x3c\x00\x03dev\x00\x01w\x00\x00",
+		"MQTT-3.1.2-14"},
 	{"connect with will flags and no will", "\x10\x0f\x00\x04MQTT\x04\x0a\x00\x3c\x00\x03dev", "MQTT-3.1.2-13"},
-	{"connect with a will to a wildcard", "\x10\x14\x00\x04MQTT\x04\x06\x00\x3c\x00\x03dev\x00\x01#\x00\x00", "MQTT-3.3.2-2"},
+	{"connect with a will to a wildcard", "\x10\x14\x00\x04MQTT\x04\x06\x00\x3c\x00\x03dev\x00\x01#\x00\x00",
+		"MQTT-3.3.2-2"},
 	{"connect with a password alone", "\x10\x11\x00\x04MQTT\x04\x42\x00\x3c\x00\x03dev\x00\x00", "MQTT-3.1.2-22"},
 	{"connect cut short", "\x10\x0d\x00\x04MQTT\x04\x02\x00\x3c\x00\x03d", "MQTT-2.2.3"},
 	{"connect with something behind", "\x10\x10\x00\x04MQTT\x04\x02\x00\x3c\x00\x03dev!", "MQTT-2.2.3"},
@@ -132,7 +135,8 @@ func TestTruncatedPackets(t *testing.T) {
 	for _, c := range packets {
 		for n := range len(c.bytes) {
 			if first, start, size, err := frame([]byte(c.bytes[:n]), 1<<28); err == nil && size > 0 && size <= n {
-				t.Errorf("%s: %d of %d bytes are taken for a whole packet (%x, %d)", c.name, n, len(c.bytes), first, start)
+				t.Errorf("%s: %d of %d bytes are taken for a whole packet (%x, %d)", c.name, n, len(c.bytes), first,
+					start)
 			}
 			// The same with a header that says that this is all.
 			if n > 2 && n < 120 {
@@ -189,7 +193,8 @@ func TestEveryPublishReadsBackAsItWas(t *testing.T) {
 		if err := p.decode(first, encoded[start:]); err != nil {
 			t.Fatal(err)
 		}
-		if string(p.Topic) != topic || !bytes.Equal(p.Payload, payload) || p.QoS != qos || p.Retain != retain || qos == 1 && p.PacketID != id {
+		if string(p.Topic) != topic || !bytes.Equal(p.Payload, payload) || p.QoS != qos || p.Retain != retain ||
+			qos == 1 && p.PacketID != id {
 			t.Fatalf("read back as %+v", p)
 		}
 	})

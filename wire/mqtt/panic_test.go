@@ -136,7 +136,8 @@ func TestPanicEndsConnection(t *testing.T) {
 		{"publish", publishQoS0 + publishQoS0, accepted, "(*panickingSession).Publish", ErrPanic},
 		{"subscribe", subscribePacket, accepted, "(*panickingSession).Subscribe", ErrPanic},
 		{"unsubscribe", "\xa2\x07\x00\x05\x00\x03a/b", accepted, "(*panickingSession).Unsubscribe", ErrPanic},
-		{"answer", publishQoS0 + "\x40\x02\x00\x01", accepted + "\x32\x05\x00\x01t\x00\x01", "(*Conn).settle", ErrPanic},
+		{"answer", publishQoS0 + "\x40\x02\x00\x01", accepted + "\x32\x05\x00\x01t\x00\x01", "(*Conn).settle",
+			ErrPanic},
 		{"answer", publishQoS0 + disconnectPacket, accepted + "\x32\x05\x00\x01t\x00\x01", "(*Conn).finish", nil},
 		{"callback", publishQoS0, accepted, "Publish.func", ErrPanic},
 		{"close", disconnectPacket, accepted, "(*panickingSession).Close", nil},
@@ -150,7 +151,8 @@ func TestPanicEndsConnection(t *testing.T) {
 				t.Errorf("told of the panic %v, want %s in %s:\n%s", value, c.where, c.in, stack)
 			}
 			if c.where != "open" {
-				if reason := <-backend.ended[c.where]; !errors.Is(reason, c.reason) || c.reason == nil && reason != nil {
+				if reason := <-backend.ended[c.where]; !errors.Is(reason, c.reason) || c.reason == nil &&
+					reason != nil {
 					t.Errorf("the session ended with %v, want %v", reason, c.reason)
 				}
 			}

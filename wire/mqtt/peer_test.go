@@ -26,7 +26,9 @@ func TestPaho(t *testing.T) {
 	wait("connect", client.Connect())
 	defer client.Disconnect(250)
 	echoes := make(chan string, 100)
-	wait("subscribe", client.Subscribe("echo/+", 1, func(_ paho.Client, m paho.Message) { echoes <- m.Topic() + " " + string(m.Payload()) }))
+	wait("subscribe", client.Subscribe("echo/+", 1, func(_ paho.Client, m paho.Message) {
+		echoes <- m.Topic() + " " + string(m.Payload())
+	}))
 	for i := range 20 {
 		wait("publish", client.Publish(fmt.Sprintf("t%d", i), byte(i%2), false, fmt.Sprint(i)))
 	}

@@ -39,7 +39,8 @@ func newPublisher(t testing.TB, messages int) publisher {
 	p := publisher{Conn: client.Conn, answers: make([]byte, 4*messages)}
 	payload := make([]byte, 256)
 	for i := range messages {
-		p.burst = appendPublish(p.burst, "devices/device-01/messages/events/%24.mid=7", payload, 1, false, false, uint16(i+1))
+		p.burst = appendPublish(p.burst, "devices/device-01/messages/events/%24.mid=7", payload, 1, false, false,
+			uint16(i+1))
 	}
 	return p
 }

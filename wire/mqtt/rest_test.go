@@ -40,7 +40,8 @@ func TestRest(t *testing.T) {
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
 			backend := &echo{ended: make(chan error, 1)}
-			address, config := startTLS(t, &Server{Backend: backend, RestAfter: 20 * time.Millisecond, MaxKeepAlive: 2 * time.Second})
+			address, config := startTLS(t,
+				&Server{Backend: backend, RestAfter: 20 * time.Millisecond, MaxKeepAlive: 2 * time.Second})
 			config.MinVersion, config.MaxVersion = version, version
 			client := dial(t, address)
 			cut := &halves{Conn: client.Conn}

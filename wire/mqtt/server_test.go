@@ -116,7 +116,8 @@ func TestTimeouts(t *testing.T) {
 		server     *Server
 		reason     error
 	}{
-		{"a packet that is never finished", connectPacket + publishQoS1[:5], &Server{PacketTimeout: 50 * time.Millisecond}, ErrPacketTimeout},
+		{"a packet that is never finished", connectPacket + publishQoS1[:5],
+			&Server{PacketTimeout: 50 * time.Millisecond}, ErrPacketTimeout},
 		{"silence", connectPacket, &Server{MaxKeepAlive: 50 * time.Millisecond}, ErrKeepAlive},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -179,7 +180,10 @@ func TestSilentConnections(t *testing.T) {
 
 func TestClientStopsReading(t *testing.T) {
 	backend := &echo{ended: make(chan error, 1)}
-	client := dial(t, start(t, &Server{Backend: backend, WriteTimeout: 100 * time.Millisecond, MaxOutbound: 1 << 20, MaxPacketSize: 1 << 20}))
+	client := dial(t,
+		start(t,
+			&Server{Backend: backend, WriteTimeout: 100 * time.Millisecond, MaxOutbound: 1 << 20,
+				MaxPacketSize: 1 << 20}))
 	client.send(connectPacket)
 	client.expect(accepted)
 	payload := strings.Repeat("x", 64<<10)
@@ -301,12 +305,13 @@ func TestClient(t *testing.T) {
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
 	var echoes sync.WaitGroup
-	client, _, err := NewClient(ctx, conn, &Connect{ClientID: "many", CleanSession: true, KeepAlive: 60}, func(topic string, payload []byte) {
-		if topic != "echo/"+string(payload) {
-			t.Errorf("%s came back with %s", topic, payload)
-		}
-		echoes.Done()
-	})
+	client, _, err := NewClient(ctx, conn, &Connect{ClientID: "many", CleanSession: true, KeepAlive: 60},
+		func(topic string, payload []byte) {
+			if topic != "echo/"+string(payload) {
+				t.Errorf("%s came back with %s", topic, payload)
+			}
+			echoes.Done()
+		})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +351,8 @@ func TestClient(t *testing.T) {
 		t.Fatal(err)
 	}
 	var refusal *RefusedError
-	if _, _, err := NewClient(ctx, conn, &Connect{ClientID: "stranger", CleanSession: true}, nil); !errors.As(err, &refusal) || refusal.Code != NotAuthorized {
+	if _, _, err := NewClient(ctx, conn, &Connect{ClientID: "stranger", CleanSession: true}, nil); !errors.As(err,
+		&refusal) || refusal.Code != NotAuthorized {
 		t.Errorf("a stranger is told %v", err)
 	}
 }

@@ -23,8 +23,9 @@ func newCertificate(t testing.TB, name string) tls.Certificate {
 		t.Fatal(err)
 	}
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
+		NotBefore:   time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -82,7 +83,8 @@ func TestMutualTLS(t *testing.T) {
 			client.expect("\x40\x02\x00\x07" + "\xd0\x00")
 			peer := <-backend.peers
 			if peer.TLS == nil || peer.TLS.Version != version || len(peer.TLS.PeerCertificates) != 1 ||
-				peer.TLS.PeerCertificates[0].Subject.CommonName != "device" || peer.RemoteAddr.String() != client.LocalAddr().String() {
+				peer.TLS.PeerCertificates[0].Subject.CommonName != "device" ||
+				peer.RemoteAddr.String() != client.LocalAddr().String() {
 				t.Errorf("the backend sees %+v", peer)
 			}
 			client.send(disconnectPacket)
@@ -100,7 +102,8 @@ func TestHandshakesThatFail(t *testing.T) {
 	good.expect(accepted)
 
 	var bad []raw
-	for _, start := range []string{"", connectPacket, "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x40\x00", "\x16\x03\x01\x00\x10\x01\x00\x00\x0c\x03\x03"} {
+	for _, start := range []string{"", connectPacket, "GET / HTTP/1.1\r\n\r\n", "\x16\x03\x01\x40\x00",
+		"\x16\x03\x01\x00\x10\x01\x00\x00\x0c\x03\x03"} {
 		client := dial(t, address)
 		client.send(start)
 		bad = append(bad, client)

@@ -48,7 +48,8 @@ func TestAnswersBeforeTheProof(t *testing.T) {
 	for id, want := range map[string]int64{"proven": requests, "nobody": 2} {
 		t.Run(id, func(t *testing.T) {
 			backend := new(unproven)
-			client := dial(t, startOn(t, &Server{Backend: backend}, func(l net.Listener) net.Listener { return provable{l} }))
+			client := dial(t,
+				startOn(t, &Server{Backend: backend}, func(l net.Listener) net.Listener { return provable{l} }))
 			client.send("\x10\x12\x00\x04MQTT\x04\x02\x00\x00\x00\x06" + id)
 			client.expect(accepted)
 			client.send(strings.Repeat(request("t", strings.Repeat("x", size)), requests))

@@ -59,7 +59,8 @@ func flagError(command *cobra.Command, err error) error {
 		return err
 	}
 	flag, value := invalid.GetFlag(), invalid.GetValue()
-	takes := map[string]string{"int": "a whole number", "bool": "true or false", "duration": "a time such as 90s or 15m"}[flag.Value.Type()]
+	takes := map[string]string{"int": "a whole number", "bool": "true or false",
+		"duration": "a time such as 90s or 15m"}[flag.Value.Type()]
 	if flag.Name == "log-level" {
 		takes = "DEBUG, INFO, WARN or ERROR"
 	}

@@ -31,8 +31,10 @@ type DeleteMany struct {
 // Flags adds the flags that say which, and lets the arguments of the command be left out with them.
 func (d *DeleteMany) Flags(command *cobra.Command) {
 	flags := command.Flags()
-	flags.StringVar(&d.prefix, "prefix", "", "delete all "+d.Things+" with ids that start with this `text`; '' is all there are")
-	flags.StringVar(&d.file, "file", "", "delete the "+d.Things+" with the ids in this `file`, one in a line; - is the standard input")
+	flags.StringVar(&d.prefix, "prefix", "", "delete all "+d.Things+
+		" with ids that start with this `text`; '' is all there are")
+	flags.StringVar(&d.file, "file", "", "delete the "+d.Things+
+		" with the ids in this `file`, one in a line; - is the standard input")
 	flags.BoolVarP(&d.yes, "yes", "y", false, "do not ask")
 	single := command.Args
 	command.Args = func(command *cobra.Command, args []string) error {

@@ -45,7 +45,8 @@ func TestListPages(t *testing.T) {
 		n, max, shown int
 		more          bool
 	}{
-		{0, 10, 0, false}, {9, 10, 9, false}, {10, 10, 10, false}, {11, 10, 10, true}, {3 * PageSize, 0, 3 * PageSize, false},
+		{0, 10, 0, false}, {9, 10, 9, false}, {10, 10, 10, false}, {11, 10, 10, true},
+		{3 * PageSize, 0, 3 * PageSize, false},
 		{2*PageSize + 1, 2 * PageSize, 2 * PageSize, true}, {2 * PageSize, 2 * PageSize, 2 * PageSize, false},
 		{2*PageSize + 7, 2*PageSize + 5, 2*PageSize + 5, true}, {5, -1, 5, false},
 	} {
@@ -54,7 +55,8 @@ func TestListPages(t *testing.T) {
 				var out, notes bytes.Buffer
 				asked := 0
 				c := &Env{Stdout: &out, Stderr: &notes, Output: output}
-				err := PrintPages(c, Selection{Max: test.max}, numbers(test.n, &asked), Nothing("none"), []string{"NUMBER", "X"}, decimals)
+				err := PrintPages(c, Selection{Max: test.max}, numbers(test.n, &asked), Nothing("none"),
+					[]string{"NUMBER", "X"}, decimals)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -99,14 +101,16 @@ func TestListEndsWithItsReader(t *testing.T) {
 	for _, output := range []Format{Table, JSON} {
 		out, notes, asked := &closing{until: fmt.Sprint(2*PageSize - 1)}, new(bytes.Buffer), 0
 		c := &Env{Stdout: out, Stderr: notes, Output: output}
-		err := PrintPages(c, Selection{}, numbers(100*PageSize, &asked), Nothing("none"), []string{"NUMBER", "X"}, decimals)
+		err := PrintPages(c, Selection{}, numbers(100*PageSize, &asked), Nothing("none"), []string{"NUMBER", "X"},
+			decimals)
 		if err != nil || notes.Len() > 0 {
 			t.Errorf("%s: it ends with %v and says %q", output, err, notes.String())
 		}
 		if asked != 3 {
 			t.Errorf("%s: %d pages were asked for, though nobody read the third", output, asked)
 		}
-		if err := PrintList(&Env{Stdout: &closing{}, Output: output}, []int{1}, "none", []string{"NUMBER", "X"}, decimals); err != nil {
+		if err := PrintList(&Env{Stdout: &closing{}, Output: output}, []int{1}, "none", []string{"NUMBER", "X"},
+			decimals); err != nil {
 			t.Errorf("%s: a list that is all there ends with %v", output, err)
 		}
 	}
@@ -122,7 +126,8 @@ func TestListThatBreaksOff(t *testing.T) {
 		return []int{1, 2}, "2", nil
 	}
 	var out bytes.Buffer
-	err := PrintPages(&Env{Stdout: &out, Output: JSON}, Selection{}, list, Nothing("none"), []string{"NUMBER", "X"}, decimals)
+	err := PrintPages(&Env{Stdout: &out, Output: JSON}, Selection{}, list, Nothing("none"), []string{"NUMBER", "X"},
+		decimals)
 	if !errors.Is(err, broken) || json.Valid(out.Bytes()) || !strings.Contains(out.String(), "2") {
 		t.Errorf("it ends with %v after %q", err, out.String())
 	}
@@ -133,8 +138,10 @@ func TestTableOfPages(t *testing.T) {
 	var out bytes.Buffer
 	c := &Env{Stdout: &out}
 	c.Target.unreadable = []backend.Unreadable{{Collection: "c", Key: "k\n", Reason: "it is no JSON"}}
-	printed := newListPrinter(c, func() string { return "none" }, []string{"ID", "NAME", "NOTE"}, func(s []string) []string { return s })
-	for _, page := range [][][]string{{{"1", "Zoë", "a"}}, {{"2", "B", "b"}}, {{"3", "longer than before", ""}, {"4", "B", "d"}}} {
+	printed := newListPrinter(c, func() string { return "none" }, []string{"ID", "NAME", "NOTE"},
+		func(s []string) []string { return s })
+	for _, page := range [][][]string{{{"1", "Zoë", "a"}}, {{"2", "B", "b"}},
+		{{"3", "longer than before", ""}, {"4", "B", "d"}}} {
 		if err := printed.add(page); err != nil {
 			t.Fatal(err)
 		}

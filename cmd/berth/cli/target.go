@@ -122,7 +122,9 @@ func (t *Target) unreachable(err error) string {
 
 // Provisioning is a client of the provisioning service.
 func (t *Target) Provisioning() (*backend.Provisioning, error) {
-	connectionString, options, err := t.service(func(info server.Info) (string, error) { return info.ProvisioningConnectionString, nil })
+	connectionString, options, err := t.service(func(info server.Info) (string, error) {
+		return info.ProvisioningConnectionString, nil
+	})
 	if err != nil {
 		return nil, err
 	}

@@ -25,8 +25,10 @@ func TestInWords(t *testing.T) {
 		err  error
 		want string
 	}{
-		{fmt.Errorf("register: %w", &net.OpError{Op: "dial", Net: "tcp", Err: unknown}), `there is no host "dps.example"`},
-		{fmt.Errorf("register with dps.example: %w", &tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
+		{fmt.Errorf("register: %w", &net.OpError{Op: "dial", Net: "tcp", Err: unknown}),
+			`there is no host "dps.example"`},
+		{fmt.Errorf("register with dps.example: %w",
+			&tls.CertificateVerificationError{Err: x509.UnknownAuthorityError{}}),
 			"register with dps.example: its certificate is signed by an authority that is not trusted here"},
 		{fmt.Errorf("connect: %w", os.ErrDeadlineExceeded), "connect: there was no answer in time"},
 		{fmt.Errorf("register with %s: %w", "dps.example:8883", dial),

@@ -64,7 +64,8 @@ it has expired by then: after an hour, or as --expires says.`,
 	flags.StringVar(&body, "body", "", "the `text` of the message")
 	flags.StringVar(&file, "file", "", "send the content of this `file`")
 	flags.StringArrayVar(&properties, "property", nil, "an application property, `NAME=VALUE`; may be repeated")
-	flags.StringVar(&message.MessageID, "message-id", "", "its `id`, by which feedback speaks of it (default: one is made)")
+	flags.StringVar(&message.MessageID, "message-id", "",
+		"its `id`, by which feedback speaks of it (default: one is made)")
 	flags.StringVar(&message.CorrelationID, "correlation-id", "", "the `id` of what it answers")
 	flags.StringVar(&message.UserID, "user-id", "", "`whose` message it is")
 	flags.StringVar(&message.ContentType, "content-type", "", "such as application/json: a media `type`")

@@ -159,10 +159,12 @@ func (c commands) noDevices(ctx context.Context, hubs []cli.HubClient) func() st
 	return func() string {
 		none := "The hub has no devices. Devices come by registering: berth device simulate"
 		if len(hubs) > 1 {
-			none = "There are no devices in the hubs " + cli.HubNames(hubs) + ". Devices come by registering: berth device simulate"
+			none = "There are no devices in the hubs " + cli.HubNames(hubs) +
+				". Devices come by registering: berth device simulate"
 		}
 		if elsewhere := c.hubsElsewhere(ctx); elsewhere != "" {
-			none += "\nOther hubs are linked, " + elsewhere + ": the devices of one are listed with its own --connection-string."
+			none += "\nOther hubs are linked, " + elsewhere +
+				": the devices of one are listed with its own --connection-string."
 		}
 		return none
 	}
@@ -176,7 +178,8 @@ func DeviceTable(several bool) (header []string, row func(ListedDevice) []string
 		header = append(header, "HUB")
 	}
 	return header, func(d ListedDevice) []string {
-		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device), cli.OrDash(cli.FormatTime(d.LastActivityTime.Time))}
+		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device),
+			cli.OrDash(cli.FormatTime(d.LastActivityTime.Time))}
 		if several {
 			row = append(row, d.Hub)
 		}
@@ -326,7 +329,8 @@ func removeDevices(client *backend.Hub) func(context.Context, []string) (map[int
 		})
 		failed := make(map[int]error)
 		for _, problem := range problems {
-			failed[slices.Index(ids, problem.ID)] = &fault.Error{Code: fault.Code(problem.Code), Message: problem.Message}
+			failed[slices.Index(ids, problem.ID)] = &fault.Error{Code: fault.Code(problem.Code),
+				Message: problem.Message}
 		}
 		return failed, err
 	}

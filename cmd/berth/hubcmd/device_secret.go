@@ -43,11 +43,13 @@ a device that proves itself with a certificate.`,
 			return err
 		}
 		if err := (credential.ConnectionString{DeviceID: device.DeviceID}).Check(); err != nil {
-			return cli.Advise(err, "Give the device its host name, %s, its id and its key apart: berth device show --keys %s",
+			return cli.Advise(err,
+				"Give the device its host name, %s, its id and its key apart: berth device show --keys %s",
 				client.Host(), cli.Quote(device.DeviceID))
 		}
 		text := fmt.Sprintf("HostName=%s;DeviceId=%s;x509=true", client.Host(), device.DeviceID)
-		if a := device.Authentication; a == nil || a.Type != identity.SelfSigned && a.Type != identity.CertificateAuthority {
+		if a := device.Authentication; a == nil || a.Type != identity.SelfSigned &&
+			a.Type != identity.CertificateAuthority {
 			key, err := deviceKey(device, secondary)
 			if err != nil {
 				return err
@@ -87,7 +89,8 @@ it is the device until the time is over, or the key is changed.`,
 			return err
 		}
 		expiry := time.Now().Add(ttl)
-		token, err := credential.NewToken(credential.DeviceResource(client.Host(), device.DeviceID).String(), "", key, expiry)
+		token, err := credential.NewToken(credential.DeviceResource(client.Host(), device.DeviceID).String(), "", key,
+			expiry)
 		if err != nil {
 			return err
 		}

@@ -69,13 +69,14 @@ func (c commands) setDeviceStatus(status string, command *cobra.Command) *cobra.
 	var hubName, reason string
 	command.Args = cli.ExactArgs("ID")
 	command.RunE = func(command *cobra.Command, args []string) error {
-		return c.changeDevice(command.Context(), hubName, args[0], false, func(_ cli.HubClient, device *identity.Device) error {
-			device.Status = status
-			if command.Flags().Changed("status-reason") {
-				device.StatusReason = optional(reason)
-			}
-			return nil
-		})
+		return c.changeDevice(command.Context(), hubName, args[0], false,
+			func(_ cli.HubClient, device *identity.Device) error {
+				device.Status = status
+				if command.Flags().Changed("status-reason") {
+					device.StatusReason = optional(reason)
+				}
+				return nil
+			})
 	}
 	hubFlag(command, &hubName)
 	command.Flags().StringVar(&reason, "status-reason", "", "why, a `text` of up to 128 characters; '' removes the "+

@@ -101,8 +101,9 @@ by default the one that Azure's device SDKs derive from the endorsement key.`,
 	flags.StringVar(&f.host, "host", "",
 		"global device endpoint: the provisioning service's `host`, or host:port (PROVISIONING_HOST)")
 	flags.StringVar(&f.idScope, "id-scope", "", "ID `scope` of the provisioning service (PROVISIONING_IDSCOPE)")
-	flags.StringVar(&f.registrationID, "registration-id", "", "the device's registration `id` (DPS_X509_REGISTRATION_ID, "+
-		"or with a key PROVISIONING_REGISTRATION_ID; else the certificate's common name)")
+	flags.StringVar(&f.registrationID, "registration-id", "",
+		"the device's registration `id` (DPS_X509_REGISTRATION_ID, "+
+			"or with a key PROVISIONING_REGISTRATION_ID; else the certificate's common name)")
 	flags.StringVar(&f.certificateFile, "cert", "", "the device's certificate, PEM `file` (X509_CERT_FILE)")
 	flags.StringVar(&f.keyFile, "key", "", "its private key, PEM `file` (X509_KEY_FILE)")
 	flags.StringVar(&f.passPhrase, "pass-phrase", "",
@@ -209,7 +210,8 @@ func (f simulateFlags) useCertificate(s *Simulation) error {
 	certificate, err := credential.LoadKeyPair(certificateFile, keyFile, passPhrase)
 	s.Certificate = &certificate
 	if err == nil {
-		s.RegistrationID = cmp.Or(s.RegistrationID, os.Getenv("DPS_X509_REGISTRATION_ID"), certificate.Leaf.Subject.CommonName)
+		s.RegistrationID = cmp.Or(s.RegistrationID, os.Getenv("DPS_X509_REGISTRATION_ID"),
+			certificate.Leaf.Subject.CommonName)
 	}
 	return err
 }

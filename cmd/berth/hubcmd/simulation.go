@@ -86,8 +86,8 @@ func (s *Simulation) request() (err error) {
 func (s Simulation) provision(ctx context.Context) (device.Registration, error) {
 	registration, err := device.Provision(ctx, device.ProvisioningOptions{
 		Host: s.at(s.Host), IDScope: s.IDScope, RegistrationID: s.RegistrationID,
-		Certificate: s.Certificate, SASKey: s.Key, TPM: s.TPM, RootCAs: s.Roots, WebSocket: s.WebSocket, Payload: s.Payload,
-		CSR: s.csr,
+		Certificate: s.Certificate, SASKey: s.Key, TPM: s.TPM, RootCAs: s.Roots, WebSocket: s.WebSocket,
+		Payload: s.Payload, CSR: s.csr,
 		OnAssigning: func(_ string, wait time.Duration) {
 			fmt.Fprintf(s.Log, "The service is assigning the device. Asking again in %v.\n", wait)
 		},
@@ -97,11 +97,13 @@ func (s Simulation) provision(ctx context.Context) (device.Registration, error) 
 		var dial *net.OpError
 		switch {
 		case errors.As(err, new(*fault.Error)):
-			err = cli.Advise(err, "The operator sees each check that was made: berth attempts %s%s", cli.Quote(s.RegistrationID), s.toEnroll())
+			err = cli.Advise(err, "The operator sees each check that was made: berth attempts %s%s",
+				cli.Quote(s.RegistrationID), s.toEnroll())
 		case errors.As(err, new(x509.UnknownAuthorityError)):
 			err = cli.Advise(err, cli.TrustHint)
 		case errors.Is(err, device.ErrProtocol):
-			err = cli.Advise(err, "What answers there speaks no MQTT: with TLS that is on the port 8883, and with --websocket on 443.")
+			err = cli.Advise(err,
+				"What answers there speaks no MQTT: with TLS that is on the port 8883, and with --websocket on 443.")
 		case errors.As(err, &dial) && dial.Op == "dial":
 			err = cli.Advise(err, "%s", s.Unreachable)
 		}
@@ -122,7 +124,8 @@ func (s Simulation) toEnroll() string {
 
 func (s Simulation) send(ctx context.Context, hub, deviceID string) error {
 	client, err := device.Connect(ctx, device.HubOptions{
-		Host: s.at(hub), DeviceID: deviceID, Certificate: s.Certificate, SASKey: s.Key, TPM: s.TPM, RootCAs: s.Roots, WebSocket: s.WebSocket, CleanSession: true,
+		Host: s.at(hub), DeviceID: deviceID, Certificate: s.Certificate, SASKey: s.Key, TPM: s.TPM, RootCAs: s.Roots,
+		WebSocket: s.WebSocket, CleanSession: true,
 	})
 	if err != nil {
 		err = fmt.Errorf("connect to the hub %s: %w", s.at(hub), err)

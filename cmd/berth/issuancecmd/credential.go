@@ -54,8 +54,10 @@ func (c commands) credentialPolicySet() *cobra.Command {
 				return err
 			}
 			return c.Print(policy, func(w io.Writer) {
-				cli.PrintFields(w, cli.Field{"Policy", policy.Name}, cli.Field{"Authority", policy.Authority}, cli.Field{"Validity", lasting(policy)},
-					cli.Field{"Key types", strings.Join(policy.KeyTypes, ", ")}, cli.Field{"DNS names", strings.Join(policy.DNSNames, ", ")})
+				cli.PrintFields(w, cli.Field{"Policy", policy.Name}, cli.Field{"Authority", policy.Authority},
+					cli.Field{"Validity", lasting(policy)},
+					cli.Field{"Key types", strings.Join(policy.KeyTypes, ", ")},
+					cli.Field{"DNS names", strings.Join(policy.DNSNames, ", ")})
 			})
 		},
 	}
@@ -88,7 +90,8 @@ func (c commands) credentialPolicyList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(c.Env, policies, "There are no credential policies. Make one: berth credential policy set NAME",
+			return cli.PrintList(c.Env, policies,
+				"There are no credential policies. Make one: berth credential policy set NAME",
 				[]string{"NAME", "AUTHORITY", "VALIDITY", "KEY TYPES", "DNS NAMES"}, func(p issuance.Policy) []string {
 					return []string{
 						p.Name, p.Authority, lasting(p), strings.Join(p.KeyTypes, ","),
@@ -140,7 +143,8 @@ func (c commands) issuedList() *cobra.Command {
 				none = fmt.Sprintf("No operational certificate was issued to %q.", device)
 			}
 			return cli.PrintPages(c.Env, wanted, list, cli.Nothing(none),
-				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"}, func(i issuance.Certificate) []string {
+				[]string{"DEVICE", "THUMBPRINT", "POLICY", "AUTHORITY", "KEY", "ISSUED", "VALID TO", "REVOKED"},
+				func(i issuance.Certificate) []string {
 					return []string{
 						i.RegistrationID, i.Thumbprint, i.Policy, i.Authority, i.KeyType,
 						cli.FormatTime(i.Issued), cli.FormatTime(i.NotAfter),

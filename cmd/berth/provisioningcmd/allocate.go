@@ -99,7 +99,8 @@ func describePreview(w io.Writer, p provisioning.Preview) {
 		if candidate.LatencyMillis != nil {
 			latency = strconv.FormatFloat(*candidate.LatencyMillis, 'f', -1, 64) + " ms"
 		}
-		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", mark, cli.Printable(candidate.HostName), candidate.Weight, cli.Printable(cli.OrDash(candidate.Location)), latency)
+		fmt.Fprintf(table, "%s\t%s\t%d\t%s\t%s\n", mark, cli.Printable(candidate.HostName), candidate.Weight,
+			cli.Printable(cli.OrDash(candidate.Location)), latency)
 	}
 	table.Flush()
 }
@@ -183,8 +184,10 @@ func (c commands) networkList() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(c.Env, networks, "There are no networks. Describe one: berth network set PREFIX --latency LOCATION=MILLISECONDS",
-				[]string{"NETWORK", "LATENCIES"}, func(n allocation.Network) []string { return []string{n.Prefix, describeLatencies(n)} })
+			return cli.PrintList(c.Env, networks,
+				"There are no networks. Describe one: berth network set PREFIX --latency LOCATION=MILLISECONDS",
+				[]string{"NETWORK", "LATENCIES"},
+				func(n allocation.Network) []string { return []string{n.Prefix, describeLatencies(n)} })
 		},
 	}
 }

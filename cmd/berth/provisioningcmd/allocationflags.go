@@ -129,12 +129,14 @@ func describeAllocation(settings enroll.Settings) []cli.Field {
 	if settings.AllocationPolicy.Binds() && hub == "" && len(settings.Hubs) == 0 {
 		hub = "none yet: name it with --hub, or its devices are refused"
 	}
-	fields := []cli.Field{{"Allocation", string(settings.AllocationPolicy)}, {"Hub", hub}, {"Hubs", strings.Join(settings.Hubs, ", ")}}
+	fields := []cli.Field{{"Allocation", string(settings.AllocationPolicy)}, {"Hub", hub},
+		{"Hubs", strings.Join(settings.Hubs, ", ")}}
 	if settings.CustomAllocationDefinition != nil {
 		fields = append(fields, cli.Field{"Webhook", settings.CustomAllocationDefinition.WebhookURL})
 	}
 	if policy := settings.ReprovisionPolicy; policy != nil && policy.Name() != "migrate" {
 		fields = append(fields, cli.Field{"Reprovisioning", policy.Name()})
 	}
-	return append(fields, cli.Field{"Credential policy", settings.CredentialPolicyName}, cli.Field{"Parent device", settings.ParentDeviceID})
+	return append(fields, cli.Field{"Credential policy", settings.CredentialPolicyName},
+		cli.Field{"Parent device", settings.ParentDeviceID})
 }

@@ -76,8 +76,8 @@ its private key in CN.key.pem. Self-signed certificates are for tests.`,
 				return err
 			}
 			_, thumbprint := credential.Thumbprints(parsed[0])
-			made := map[string]string{"certificate": certificateFile, "key": keyFile, "commonName": name, "sha256Thumbprint": thumbprint,
-				"notAfter": parsed[0].NotAfter.Format(time.RFC3339)}
+			made := map[string]string{"certificate": certificateFile, "key": keyFile, "commonName": name,
+				"sha256Thumbprint": thumbprint, "notAfter": parsed[0].NotAfter.Format(time.RFC3339)}
 			return c.Print(made, func(w io.Writer) {
 				cli.PrintFields(w,
 					cli.Field{"Certificate", certificateFile},

@@ -51,7 +51,8 @@ it.`,
 				Settings:       enroll.Settings{Attestation: enroll.AttestationMechanism{Type: "x509"}},
 			}
 			if wanted.primary == "" && !wanted.namesKeys(command) && wanted.tpm == "" {
-				return cli.UsageError(fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or --symmetric, or --tpm KEY"))
+				return cli.UsageError(fmt.Errorf("an enrollment needs the device's certificate, --x509 FILE, or " +
+					"--symmetric, or --tpm KEY"))
 			}
 			if err := wanted.apply(c, command, &enrollment); err != nil {
 				return err
@@ -418,7 +419,8 @@ func DescribeEnrollment(w io.Writer, e enroll.Enrollment) {
 	}
 	fields = append(fields, describeKeys(e.Attestation, "enrollment", e.RegistrationID)...)
 	if keys := e.Attestation.TPM; keys != nil {
-		fields = append(fields, cli.Field{"Endorsement key", keys.EndorsementKey}, cli.Field{"Storage root key", keys.StorageRootKey})
+		fields = append(fields, cli.Field{"Endorsement key", keys.EndorsementKey},
+			cli.Field{"Storage root key", keys.StorageRootKey})
 	}
 	primary, secondary := certificatesOf(e)
 	for _, certificate := range []struct {
@@ -427,7 +429,8 @@ func DescribeEnrollment(w io.Writer, e enroll.Enrollment) {
 	}{{"Primary certificate", primary}, {"Secondary certificate", secondary}} {
 		if certificate.info != nil {
 			fields = append(fields,
-				cli.Field{certificate.name, certificate.info.SubjectName + ", valid to " + cli.FormatTime(certificate.info.NotAfterUTC.Time)},
+				cli.Field{certificate.name, certificate.info.SubjectName + ", valid to " +
+					cli.FormatTime(certificate.info.NotAfterUTC.Time)},
 				cli.Field{"  SHA-256", certificate.info.SHA256Thumbprint})
 		}
 	}

@@ -342,7 +342,8 @@ primary key.`,
 				return fmt.Errorf("the group %q has no keys: its devices prove themselves by X.509", args[0])
 			}
 			key := attest.DeriveKey(mechanism.SymmetricKey.PrimaryKey, args[1])
-			return c.Print(map[string]string{"registrationId": args[1], "key": key}, func(w io.Writer) { fmt.Fprintln(w, key) })
+			return c.Print(map[string]string{"registrationId": args[1], "key": key},
+				func(w io.Writer) { fmt.Fprintln(w, key) })
 		},
 	}
 }
@@ -354,7 +355,8 @@ func signedBy(g enroll.Group) string {
 		return ""
 	case x.CAReferences != nil:
 		return "authority " + strings.Join(strings.Fields(x.CAReferences.Primary+" "+x.CAReferences.Secondary), ", ")
-	case x.SigningCertificates != nil && x.SigningCertificates.Primary != nil && x.SigningCertificates.Primary.Info != nil:
+	case x.SigningCertificates != nil && x.SigningCertificates.Primary != nil &&
+		x.SigningCertificates.Primary.Info != nil:
 		return x.SigningCertificates.Primary.Info.SubjectName
 	}
 	return ""

@@ -166,8 +166,9 @@ RegistryRead, RegistryWrite and ServiceConnect: iothubowner has them.`,
 			}
 			linked, err := service.LinkHub(command.Context(), link, link.ETag)
 			if err != nil && strings.Contains(err.Error(), "not trusted") {
-				return cli.Advise(err, "--hub-ca-file FILE trusts its authority: of a Berth server that is the authority file which "+
-					"berth info shows there.")
+				return cli.Advise(err,
+					"--hub-ca-file FILE trusts its authority: of a Berth server that is the authority file which "+
+						"berth info shows there.")
 			}
 			if err != nil {
 				return err

@@ -44,7 +44,8 @@ and is used up then; berth attempts shows which. There is none unless you ask.`,
 
 // injectNames are what the kinds of faults are called on the command line.
 var injectNames = map[inject.Kind]string{
-	inject.Fail: "fail", inject.Throttle: "throttle", inject.Delay: "delay", inject.Drop: "drop", inject.WrongHub: "wrong-hub",
+	inject.Fail: "fail", inject.Throttle: "throttle", inject.Delay: "delay", inject.Drop: "drop",
+	inject.WrongHub: "wrong-hub",
 }
 
 func (c commands) injectKind(kind inject.Kind, short string) *cobra.Command {

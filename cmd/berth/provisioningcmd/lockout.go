@@ -29,8 +29,8 @@ default none is.`,
 			if err != nil {
 				return err
 			}
-			return cli.PrintList(c.Env, locked, "Nobody is locked out.", []string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"},
-				func(l guard.LockedOut) []string {
+			return cli.PrintList(c.Env, locked, "Nobody is locked out.",
+				[]string{"SOURCE", "SINCE", "UNTIL", "FAILURES", "REFUSED SINCE"}, func(l guard.LockedOut) []string {
 					return []string{
 						l.Source, cli.FormatTime(l.Since.Time), cli.FormatTime(l.Until.Time),
 						fmt.Sprint(l.Failures), fmt.Sprint(l.Refused),

@@ -125,8 +125,9 @@ func (c commands) policyCreate() *cobra.Command {
 }
 
 func (c commands) policyShow() *cobra.Command {
-	return c.onPolicy(&cobra.Command{Use: "show NAME", Short: "Show a policy, and with --keys its keys and connection " +
-		"string", Args: cli.ExactArgs("NAME")},
+	return c.onPolicy(&cobra.Command{Use: "show NAME",
+		Short: "Show a policy, and with --keys its keys and connection " +
+			"string", Args: cli.ExactArgs("NAME")},
 		func(ctx context.Context, service *backend.Provisioning, args []string) (access.Policy, error) {
 			return service.Policy(ctx, args[0])
 		})
@@ -150,9 +151,10 @@ func (c commands) policyList() *cobra.Command {
 			for i, policy := range policies {
 				shown[i] = withoutPolicyKeys(policy)
 			}
-			return cli.PrintList(c.Env, shown, "There are no policies.", []string{"NAME", "RIGHTS"}, func(p keylessPolicy) []string {
-				return []string{p.Name, strings.Join(p.Rights, ", ")}
-			})
+			return cli.PrintList(c.Env, shown, "There are no policies.", []string{"NAME", "RIGHTS"},
+				func(p keylessPolicy) []string {
+					return []string{p.Name, strings.Join(p.Rights, ", ")}
+				})
 		},
 	}
 }
