@@ -107,7 +107,7 @@ func (p *messagePump) release() {
 	if err == nil {
 		err = p.session.ReleaseMessages(ctx)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fault.DeviceNotFound) {
 		p.of.backend.Logger.Warn("messages stay under lock", "device", p.of.deviceID, "error", err)
 	}
 }
@@ -173,8 +173,11 @@ func (p *messagePump) send(prefix string, d c2d.Delivery, qos byte) error {
 	topic := prefix + string(appendMessageBag(nil, d))
 	p.outstanding++
 	if qos == 0 {
-		p.acknowledge(d.LockToken)
-		return p.of.conn.Publish(topic, d.Payload, 0, false, nil)
+		err := p.of.conn.Publish(topic, d.Payload, 0, false, nil)
+		if err == nil {
+			p.acknowledge(d.LockToken)
+		}
+		return err
 	}
 	at := slices.Index(p.packetIDs, d.PacketID)
 	if at >= 0 {
