@@ -247,7 +247,7 @@ func (p *Policies) change(ctx context.Context, name, ifMatch string, change func
 		if err != nil && !unreadable {
 			return Policy{}, err
 		}
-		changed, match := prior, store.ETag(entry.ETag)
+		changed, match := prior, store.IfMatch(entry.ETag)
 		steps := append([]store.Change{p.table.Delete(entry.Key, match)},
 			p.config.Audit.Change(ctx, audit.Deleted, audit.AccessPolicy, cmp.Or(prior.Name, entry.Key), nil, nil)...)
 		if change != nil {
@@ -285,7 +285,7 @@ func (p *Policies) anotherOwner(ctx context.Context, key, name string) (store.Ch
 			return store.Change{
 				Collection: p.table.Collection,
 				Key:        entry.Key,
-				Match:      store.ETag(entry.ETag),
+				Match:      store.IfMatch(entry.ETag),
 				Check:      true,
 			}, nil
 		}

@@ -230,7 +230,7 @@ func (a *Authorities) Delete(ctx context.Context, name, ifMatch string, force bo
 		}
 		changes := append(
 			a.config.Audit.Change(ctx, audit.Deleted, audit.Authority, cmp.Or(prior.Name, name), nil, nil),
-			a.table.Delete(key(name), store.ETag(store.UnquoteETag(prior.ETag))))
+			a.table.Delete(key(name), store.IfMatch(store.UnquoteETag(prior.ETag))))
 		if !unreadable { // else its name leads nowhere
 			changes = append(changes, a.removeSubject(prior, "")...)
 		}
@@ -261,7 +261,7 @@ func (a *Authorities) change(ctx context.Context, name, ifMatch string, create b
 			return Authority{}, err
 		}
 		now := document.Time{Time: a.config.Now().UTC()}
-		changed, match := prior, store.ETag(store.UnquoteETag(prior.ETag))
+		changed, match := prior, store.IfMatch(store.UnquoteETag(prior.ETag))
 		if !exists {
 			changed = Stored{Authority: Authority{Name: name, Created: now}}
 		}
@@ -336,7 +336,7 @@ func (a *Authorities) Load(ctx context.Context, name string) (Stored, error) {
 // Unchanged returns the check that an authority still is as it was loaded.
 func (a *Authorities) Unchanged(loaded Stored) store.Change {
 	return store.Change{Collection: a.table.Collection, Key: key(loaded.Name),
-		Match: store.ETag(store.UnquoteETag(loaded.ETag)), Check: true}
+		Match: store.IfMatch(store.UnquoteETag(loaded.ETag)), Check: true}
 }
 
 // maxBySubject bounds the authorities of one name: a stranger chooses which names are

@@ -225,7 +225,7 @@ func (s *Service) putAuthority(ctx context.Context, before Authority, stored sto
 	error) {
 	stored.ETag = ""
 	etags, err := s.config.Documents.Commit(ctx, append(
-		[]store.Change{s.authorities.Put(stored.Name, store.ETag(etag), stored)},
+		[]store.Change{s.authorities.Put(stored.Name, store.IfMatch(etag), stored)},
 		s.config.Audit.Change(ctx, audit.Updated, audit.Issuer, stored.Name, before, stored.Authority)...)...)
 	if err != nil {
 		return Authority{}, err
@@ -265,7 +265,7 @@ func (s *Service) revokeAuthority(ctx context.Context, name, replacement, ifMatc
 		if stored.Revoked.IsZero() {
 			stored.Revoked, stored.ETag = s.config.Now().UTC(), ""
 			changes = append(s.config.Audit.Change(ctx, audit.Revoked, audit.Issuer, stored.Name, nil, nil),
-				s.authorities.Put(stored.Name, store.ETag(etag), stored))
+				s.authorities.Put(stored.Name, store.IfMatch(etag), stored))
 		}
 		if replacement != "" {
 			rotated, err := s.rotate(ctx, stored.Name, replacement)
@@ -305,7 +305,7 @@ func (s *Service) rotate(ctx context.Context, from, to string) (changes []store.
 			"The issuing authority %s was revoked, or has no certificate yet. Name one that can sign, or a new one",
 			next.Name)
 	default: // it still can when this is committed
-		changes = []store.Change{{Collection: s.authorities.Collection, Key: next.Name, Match: store.ETag(etag),
+		changes = []store.Change{{Collection: s.authorities.Collection, Key: next.Name, Match: store.IfMatch(etag),
 			Check: true}}
 	}
 	entries, err := all(ctx, s.policies)
@@ -318,7 +318,7 @@ func (s *Service) rotate(ctx context.Context, from, to string) (changes []store.
 		}
 		changed := entry.Value
 		changed.Authority = next.Name
-		changes = append(changes, s.policies.Put(entry.Key, store.ETag(entry.ETag), changed))
+		changes = append(changes, s.policies.Put(entry.Key, store.IfMatch(entry.ETag), changed))
 		changes = append(changes,
 			s.config.Audit.Change(ctx, audit.Updated, audit.CredentialPolicy, changed.Name, entry.Value, changed)...)
 	}
@@ -347,7 +347,7 @@ func (s *Service) DeleteAuthority(ctx context.Context, name, ifMatch string, for
 		}
 		_, err = s.config.Documents.Commit(ctx, append(
 			s.config.Audit.Change(ctx, audit.Deleted, audit.Issuer, stored.Name, nil, nil),
-			s.authorities.Put(stored.Name, store.ETag(etag), stored))...)
+			s.authorities.Put(stored.Name, store.IfMatch(etag), stored))...)
 		return stored, err
 	})
 	if err == nil {

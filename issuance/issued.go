@@ -68,7 +68,7 @@ func (s *Service) Revoke(ctx context.Context, thumbprint string) (Certificate, e
 			issued.Revoked = s.config.Now().UTC()
 			_, err = s.config.Documents.Commit(ctx, append(
 				s.config.Audit.Change(ctx, audit.Revoked, audit.Issued, thumbprint, nil, nil),
-				s.certificates.Put(thumbprint, store.ETag(etag), issued))...)
+				s.certificates.Put(thumbprint, store.IfMatch(etag), issued))...)
 			if err != nil {
 				return Certificate{}, err
 			}
@@ -126,7 +126,7 @@ func (s *Service) revokeAll(ctx context.Context, registrationID string, entries 
 				continue
 			}
 			issued.Revoked = s.config.Now().UTC()
-			changes = append(changes, s.certificates.Put(entry.Value, store.ETag(etag), issued))
+			changes = append(changes, s.certificates.Put(entry.Value, store.IfMatch(etag), issued))
 		}
 		if len(changes) == 0 {
 			return 0, nil

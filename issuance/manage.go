@@ -77,7 +77,7 @@ func (s *Service) PutPolicy(ctx context.Context, policy Policy, ifMatch string) 
 		}
 		expected, there := store.Absent, exists || unreadable
 		if there {
-			expected = store.ETag(etag)
+			expected = store.IfMatch(etag)
 		}
 		if wanted := strings.Trim(ifMatch, `"`); wanted != "" && !(there && (wanted == "*" || wanted == etag)) {
 			return Policy{}, fault.New(fault.PreconditionFailed,
@@ -201,7 +201,7 @@ func (s *Service) deletePolicy(ctx context.Context, name, ifMatch string, force 
 	}
 	_, err = s.config.Documents.Commit(ctx, append(
 		s.config.Audit.Change(ctx, audit.Deleted, audit.CredentialPolicy, name, nil, nil),
-		s.policies.Delete(strings.ToLower(name), store.ETag(store.UnquoteETag(policy.ETag))))...)
+		s.policies.Delete(strings.ToLower(name), store.IfMatch(store.UnquoteETag(policy.ETag))))...)
 	return err
 }
 

@@ -98,7 +98,7 @@ func (s *Service) replace(
 	}
 	_, err = s.config.Documents.Commit(ctx, append(
 		s.config.Audit.Change(ctx, audit.Updated, audit.Issuer, stored.Name, stored.Authority, renewed.Authority),
-		s.authorities.Put(stored.Name, store.ETag(etag), renewed))...)
+		s.authorities.Put(stored.Name, store.IfMatch(etag), renewed))...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return stored, nil // revoked meanwhile, or renewed by another node: the next look sees it
 	}

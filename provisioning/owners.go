@@ -52,7 +52,7 @@ func (s *Service) loadOwner(ctx context.Context, p deviceRef, before storedRegis
 	found, etag, err := s.owners.Get(ctx, ownerKey(p))
 	switch {
 	case err == nil:
-		return found, store.ETag(etag), true, nil
+		return found, store.IfMatch(etag), true, nil
 	case !errors.Is(err, store.ErrNotFound):
 		return owner{}, "", false, err
 	case p == before.assignedRef(): // assigned by a version that did not keep this

@@ -67,7 +67,7 @@ func MoveOwners(ctx context.Context, documents store.Documents, from, to string)
 		var changes []store.Change
 		for _, entry := range entries {
 			moved := deviceRef{Hub: to, DeviceID: strings.TrimPrefix(entry.Key, prefix)}
-			changes = append(changes, owners.Delete(entry.Key, store.ETag(entry.ETag)),
+			changes = append(changes, owners.Delete(entry.Key, store.IfMatch(entry.ETag)),
 				owners.Put(ownerKey(moved), store.Always, entry.Value))
 		}
 		if _, err := documents.Commit(ctx, changes...); err != nil {

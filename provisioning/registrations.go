@@ -242,7 +242,7 @@ func match(etag string) store.Match {
 	if err != nil || len(decoded) == 0 {
 		return store.Absent
 	}
-	return store.ETag(store.UnquoteETag(string(decoded)))
+	return store.IfMatch(store.UnquoteETag(string(decoded)))
 }
 
 // memberKey is where it is kept that a device registered by way of a group.

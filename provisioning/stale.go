@@ -42,7 +42,7 @@ func (s *Service) removeStale(ctx context.Context, result storedRegistration) {
 		result.Stale = withoutRef(result.Stale, left)
 		recorded, etag, err := s.owners.Get(ctx, ownerKey(left))
 		if err == nil && key(recorded.RegistrationID) == key(result.RegistrationID) {
-			result.ownerChanges = append(result.ownerChanges, s.owners.Delete(ownerKey(left), store.ETag(etag)))
+			result.ownerChanges = append(result.ownerChanges, s.owners.Delete(ownerKey(left), store.IfMatch(etag)))
 		}
 	}
 	if err := s.saveRegistration(ctx, &result); err != nil && s.work.Err() == nil {

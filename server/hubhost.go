@@ -71,7 +71,7 @@ func (s *Server) firstHubHost(ctx context.Context) (string, error) {
 		}
 		match := store.Absent
 		if etag != "" {
-			match = store.ETag(etag)
+			match = store.IfMatch(etag)
 		}
 		changes := []store.Change{settings.Put(hubHostRecord, match, host)}
 		if len(has) == 1 && has[0] != host {

@@ -47,7 +47,7 @@ func (r records) DeleteUnreadable(ctx context.Context, collection, key string) e
 	if !handled && err == nil {
 		_, err = r.documents.Commit(ctx, append(
 			r.audit.Change(ctx, audit.Deleted, audit.Record, fmt.Sprintf("%s %s", collection, key), nil, nil),
-			store.Change{Collection: collection, Key: key, Match: store.ETag(unreadable.ETag), Delete: true})...)
+			store.Change{Collection: collection, Key: key, Match: store.IfMatch(unreadable.ETag), Delete: true})...)
 		if _, conflict := store.IsConflict(err); conflict {
 			err = fault.New(fault.Conflict, "The record was changed meanwhile. Look at it again")
 		}

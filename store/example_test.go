@@ -38,8 +38,8 @@ func Example() {
 		log.Fatal(err)
 	}
 	transfer := []store.Change{
-		accounts.Put("anna", store.ETag(annaETag), account{anna.Balance - 30}),
-		accounts.Put("bert", store.ETag(bertETag), account{bert.Balance + 30}),
+		accounts.Put("anna", store.IfMatch(annaETag), account{anna.Balance - 30}),
+		accounts.Put("bert", store.IfMatch(bertETag), account{bert.Balance + 30}),
 	}
 	if _, err := documents.Commit(ctx, transfer...); err != nil {
 		log.Fatal(err)
@@ -82,7 +82,7 @@ func ExampleRetryOnConflict() {
 		if err != nil {
 			return 0, err
 		}
-		_, err = documents.Commit(ctx, counters.Put("visitors", store.ETag(etag), n+1))
+		_, err = documents.Commit(ctx, counters.Put("visitors", store.IfMatch(etag), n+1))
 		return n + 1, err
 	}
 	var visitors sync.WaitGroup

@@ -148,7 +148,7 @@ func (l *Lease) take(ctx context.Context, expired bool, seen string) (term Term,
 		return Term{}, "", err
 	}
 	return Term{Number: number, check: Change{Collection: l.terms.Collection, Key: l.name,
-		Match: ETag(etags[0]), Check: true}}, beat, nil
+		Match: IfMatch(etags[0]), Check: true}}, beat, nil
 }
 
 // unchanged asks for the document with this ETag, or for none when it is "".
@@ -156,7 +156,7 @@ func unchanged(etag string) Match {
 	if etag == "" {
 		return Absent
 	}
-	return ETag(etag)
+	return IfMatch(etag)
 }
 
 // renew keeps the lease until its context ends, or ends it with ErrLeaseLost. since is

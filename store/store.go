@@ -65,8 +65,8 @@ const (
 	Present Match = "*" // the key holds something
 )
 
-// ETag is the Match that holds while the document still has this ETag.
-func ETag(etag string) Match { return Match(etag) }
+// IfMatch is the Match that holds while the document still has this ETag.
+func IfMatch(etag string) Match { return Match(etag) }
 
 // A ConflictError says which change of a Commit did not find what its Match
 // asked for. Nothing of the Commit happened.

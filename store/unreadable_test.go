@@ -85,7 +85,7 @@ func TestListSkipsUnreadable(t *testing.T) {
 	if !store.IsUnreadable(err) || etag == "" || !strings.Contains(err.Error(), "000-damaged") {
 		t.Errorf("reading one is %q, %v", etag, err)
 	}
-	if _, err := documents.Commit(t.Context(), things.Delete("000-damaged", store.ETag(etag)),
+	if _, err := documents.Commit(t.Context(), things.Delete("000-damaged", store.IfMatch(etag)),
 		things.Put("001-damaged", store.Present, thing{Name: "new"})); err != nil {
 		t.Fatal(err)
 	}

@@ -169,9 +169,9 @@ func (m *Messages) readReaders(ctx context.Context) (feedbackBox, store.Match, e
 	case errors.Is(err, store.ErrNotFound):
 		return feedbackBox{}, store.Absent, nil
 	case store.IsUnreadable(err):
-		return feedbackBox{}, store.ETag(etag), nil
+		return feedbackBox{}, store.IfMatch(etag), nil
 	}
-	return readers, store.ETag(etag), err
+	return readers, store.IfMatch(etag), err
 }
 
 // ExpireFeedback drops feedback that nobody has read in time, at most limit records, and

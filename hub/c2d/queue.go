@@ -150,7 +150,7 @@ func (m *Messages) put(to Recipient, before, after queue, now time.Time) (change
 	}
 	match := store.Absent
 	if before.etag != "" {
-		match = store.ETag(before.etag)
+		match = store.IfMatch(before.etag)
 	}
 	switch {
 	case len(after.Messages) > 0 && (len(changes) > 0 || !reflect.DeepEqual(before.Messages, after.Messages)):
@@ -249,7 +249,7 @@ func (m *Messages) PrepareDelete(ctx context.Context, deviceID string) ([]store.
 	if err != nil && !store.IsUnreadable(err) {
 		return nil, err
 	}
-	changes := []store.Change{m.queues.Delete(deviceID, store.ETag(etag))}
+	changes := []store.Change{m.queues.Delete(deviceID, store.IfMatch(etag))}
 	if q.Due != 0 {
 		changes = append(changes, m.expiries.Delete(dueKey(q.Due, deviceID), store.Always))
 	}

@@ -16,5 +16,5 @@ func match(etag string) store.Match {
 	if err != nil || len(decoded) == 0 {
 		return store.Absent
 	}
-	return store.ETag(string(decoded))
+	return store.IfMatch(string(decoded))
 }

@@ -63,7 +63,7 @@ func (t *Twins) PrepareReplace(ctx context.Context, id, generation string, d Doc
 	match := store.Always
 	if keep {
 		if kept, err := t.Get(ctx, id); err == nil {
-			d, match = kept, store.ETag(kept.etag)
+			d, match = kept, store.IfMatch(kept.etag)
 		}
 	}
 	d.Generation = generation
@@ -186,7 +186,7 @@ func (t *Twins) update(ctx context.Context, id string, replace bool, change func
 		if err := change(&stored); err != nil {
 			return Document{}, err
 		}
-		put := t.table.Put(id, store.ETag(stored.etag), stored)
+		put := t.table.Put(id, store.IfMatch(stored.etag), stored)
 		if len(put.Value) > maxDocument { // only if a section was too large already, by the rules of an earlier version
 			return Document{}, fault.New(fault.ArgumentInvalid,
 				"The twin is too large: it takes %d bytes of JSON to store, and %d are allowed. "+

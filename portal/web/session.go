@@ -138,7 +138,7 @@ func (s *sessions) login(ctx context.Context, code string) (*session, error) {
 	}
 	opened := session{Role: found.Role, Created: now, Seen: now, token: newSecret()}
 	_, err = s.links.Documents.Commit(ctx,
-		s.links.Delete(key, store.ETag(etag)),
+		s.links.Delete(key, store.IfMatch(etag)),
 		s.sessions.Put(hashOf(opened.token), store.Absent, opened))
 	if _, conflict := store.IsConflict(err); conflict {
 		return nil, refused
@@ -168,7 +168,7 @@ func (s *sessions) find(ctx context.Context, token string) (*session, error) {
 	found.token = token
 	if now.Sub(found.Seen).Abs() > seenDelay { // it may have been seen by a clock that was ahead
 		found.Seen = now
-		_, err := s.sessions.Documents.Commit(ctx, s.sessions.Put(hashOf(token), store.ETag(etag), found))
+		_, err := s.sessions.Documents.Commit(ctx, s.sessions.Put(hashOf(token), store.IfMatch(etag), found))
 		// Another request has done it, or the disk is full, which the page is to say.
 		if _, conflict := store.IsConflict(err); err != nil && !conflict && !errors.Is(err, store.ErrFull) {
 			return nil, err
@@ -213,7 +213,7 @@ func sweep[T any](ctx context.Context, table store.Table[T], expired func(T) boo
 		var changes []store.Change
 		for _, entry := range entries {
 			if expired(entry.Value) {
-				changes = append(changes, table.Delete(entry.Key, store.ETag(entry.ETag)))
+				changes = append(changes, table.Delete(entry.Key, store.IfMatch(entry.ETag)))
 			}
 			after = entry.Key
 		}

@@ -157,7 +157,7 @@ func (n *Networks) put(ctx context.Context, checked Network, ifMatch string) (Ne
 	}
 	expected := store.Absent
 	if exists {
-		expected = store.ETag(etag)
+		expected = store.IfMatch(etag)
 	}
 	changes := []store.Change{n.table.Put(prefix, expected, checked)}
 	if exists && !unreadable {
@@ -197,7 +197,7 @@ func (n *Networks) delete(ctx context.Context, prefix, ifMatch string) error {
 	}
 	_, err = n.table.Documents.Commit(ctx, append(
 		n.audit.Change(ctx, audit.Deleted, audit.Network, prefix, nil, nil),
-		n.table.Delete(prefix, store.ETag(etag)))...)
+		n.table.Delete(prefix, store.IfMatch(etag)))...)
 	return err
 }
 

@@ -87,7 +87,7 @@ func New(config Config) (*Enrollments, *Groups) {
 // a group has no enrollment of its own, which would decide alone. groupID is "" for an
 // individual enrollment.
 func Unchanged(registrationID, groupID, etag string) []store.Change {
-	match := store.ETag(store.UnquoteETag(etag))
+	match := store.IfMatch(store.UnquoteETag(etag))
 	own := store.Change{Collection: EnrollmentRecords, Key: key(registrationID), Match: match, Check: true}
 	if groupID == "" {
 		return []store.Change{own}

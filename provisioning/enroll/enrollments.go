@@ -39,7 +39,7 @@ func (e *Enrollments) Create(ctx context.Context, enrollment Enrollment) (Enroll
 	case err == nil:
 		return Enrollment{}, alreadyEnrolled(enrollment.RegistrationID)
 	case store.IsUnreadable(err):
-		match = store.ETag(store.UnquoteETag(prior.ETag))
+		match = store.IfMatch(store.UnquoteETag(prior.ETag))
 	case !errors.Is(err, fault.EnrollmentNotFound):
 		return Enrollment{}, fault.About("registrationId", err)
 	}
@@ -77,7 +77,7 @@ func (e *Enrollments) PutKeeping(ctx context.Context, enrollment Enrollment, kep
 			return Enrollment{}, err
 		}
 		var written Enrollment
-		switch match := store.ETag(store.UnquoteETag(prior.ETag)); {
+		switch match := store.IfMatch(store.UnquoteETag(prior.ETag)); {
 		case exists:
 			kept.restore(&enrollment.Settings, prior.Settings)
 			written, err = e.write(ctx, enrollment, &prior, match)
@@ -108,7 +108,7 @@ func (e *Enrollments) Delete(ctx context.Context, registrationID, ifMatch string
 		audited := e.config.Audit.Change(ctx, audit.Deleted, audit.Enrollment,
 			cmp.Or(prior.RegistrationID, registrationID), nil, nil)
 		return e.config.Documents.Commit(ctx,
-			append(audited, e.table.Delete(key(registrationID), store.ETag(store.UnquoteETag(prior.ETag))))...)
+			append(audited, e.table.Delete(key(registrationID), store.IfMatch(store.UnquoteETag(prior.ETag))))...)
 	})
 	return err
 }

@@ -49,7 +49,7 @@ func (g *Groups) Create(ctx context.Context, group Group) (Group, error) {
 		case err == nil:
 			return Group{}, groupExists(group.EnrollmentGroupID)
 		case store.IsUnreadable(err):
-			match = store.ETag(store.UnquoteETag(prior.ETag))
+			match = store.IfMatch(store.UnquoteETag(prior.ETag))
 		case !errors.Is(err, fault.GroupNotFound):
 			return Group{}, err
 		}
@@ -82,7 +82,7 @@ func (g *Groups) PutKeeping(ctx context.Context, group Group, kept Kept,
 			return Group{}, err
 		}
 		var written Group
-		switch match := store.ETag(store.UnquoteETag(prior.ETag)); {
+		switch match := store.IfMatch(store.UnquoteETag(prior.ETag)); {
 		case exists:
 			kept.restore(&group.Settings, prior.Settings)
 			written, err = g.write(ctx, group, &prior, match)
@@ -115,7 +115,7 @@ func (g *Groups) Delete(ctx context.Context, id, ifMatch string) error {
 				return nil, err
 			}
 		}
-		changes := []store.Change{g.table.Delete(key(id), store.ETag(store.UnquoteETag(prior.ETag)))}
+		changes := []store.Change{g.table.Delete(key(id), store.IfMatch(store.UnquoteETag(prior.ETag)))}
 		changes = append(append(changes, former...), g.generationChange())
 		changes = append(changes, g.config.Audit.Change(ctx, audit.Deleted, audit.Group,
 			cmp.Or(prior.EnrollmentGroupID, id), nil, nil)...)

@@ -273,7 +273,7 @@ func (g *Groups) CheckAuthorityUnused(ctx context.Context, name string) ([]store
 	}
 	match := store.Absent
 	if generation != "" {
-		match = store.ETag(generation)
+		match = store.IfMatch(generation)
 	}
 	return []store.Change{{Collection: generations, Key: groupGeneration, Match: match, Check: true}}, nil
 }

@@ -237,7 +237,7 @@ func (l *Lockouts) List(ctx context.Context) ([]LockedOut, error) {
 			if !trusted {
 				continue
 			}
-			over = append(over, l.table.Delete(entry.Key, store.ETag(entry.ETag)))
+			over = append(over, l.table.Delete(entry.Key, store.IfMatch(entry.ETag)))
 			if locked := l.locked[entry.Key]; locked != nil && locked.ended(now) {
 				delete(l.locked, entry.Key)
 			}

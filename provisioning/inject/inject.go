@@ -238,9 +238,9 @@ func (i *Injector) consume(ctx context.Context, registrationID, group string) (F
 				continue
 			}
 			one.Times--
-			change := i.table.Put(entry.Key, store.ETag(entry.ETag), one)
+			change := i.table.Put(entry.Key, store.IfMatch(entry.ETag), one)
 			if one.Times == 0 {
-				change = i.table.Delete(entry.Key, store.ETag(entry.ETag))
+				change = i.table.Delete(entry.Key, store.IfMatch(entry.ETag))
 			}
 			_, err := i.config.Documents.Commit(ctx, change)
 			return one, err

@@ -198,7 +198,7 @@ func Rename(ctx context.Context, documents store.Documents, from, to string) ([]
 		return nil, fmt.Errorf("read the link of the hub %s: %w", from, err)
 	}
 	link.HostName = to
-	return []store.Change{table.Delete(key(from), store.ETag(etag)), table.Put(key(to), store.Always, link)}, nil
+	return []store.Change{table.Delete(key(from), store.IfMatch(etag)), table.Put(key(to), store.Always, link)}, nil
 }
 
 // Add makes a hub of this process known, which links it unless that was done, or
@@ -235,7 +235,7 @@ func (l *Links) PrepareCreate(ctx context.Context, name, host string) (store.Cha
 	for _, entry := range entries {
 		link := entry.Value.Link
 		if entry.Key == check.Key {
-			check.Match = store.ETag(entry.ETag)
+			check.Match = store.IfMatch(entry.ETag)
 		}
 		switch {
 		case link.Local:
@@ -393,7 +393,7 @@ func (l *Links) put(ctx context.Context, link Link, ifMatch string) (Link, error
 	}
 	expected := store.Absent
 	if etag != "" {
-		expected = store.ETag(etag)
+		expected = store.IfMatch(etag)
 	}
 	changes := []store.Change{l.table.Put(key(link.HostName), expected, storedLink{Link: link})}
 	if exists {
@@ -451,7 +451,7 @@ func (l *Links) Delete(ctx context.Context, host, ifMatch string, force bool) er
 			return err
 		}
 	}
-	match := store.ETag(store.UnquoteETag(hub.Link.ETag))
+	match := store.IfMatch(store.UnquoteETag(hub.Link.ETag))
 	change := l.table.Delete(key(host), match)
 	if hub.Link.Local {
 		change = l.table.Put(key(host), match,

@@ -194,7 +194,7 @@ func (c *Challenges) lastAnswer(ctx context.Context, registrationID string) (sta
 	if errors.Is(err, store.ErrNotFound) {
 		return state{}, store.Absent, nil
 	}
-	return last, store.ETag(etag), err
+	return last, store.IfMatch(etag), err
 }
 
 // key is what a registration id is stored under: ids have no case.

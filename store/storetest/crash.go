@@ -308,5 +308,5 @@ func pairCount(ctx context.Context, d store.Documents, collection string, writer
 		return counted{}, err
 	}
 	n, err := strconv.Atoi(string(document.Value))
-	return counted{n, store.ETag(document.ETag)}, err
+	return counted{n, store.IfMatch(document.ETag)}, err
 }

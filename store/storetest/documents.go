@@ -194,7 +194,7 @@ func etagsAreNeverReused(t *testing.T, open OpenDocuments) {
 				t.Fatalf("ETag %q came again after a delete", etag)
 			}
 			seen[etag] = true
-			commit(t, d, store.Change{Collection: "devices", Key: "a", Match: store.ETag(etag), Delete: true})
+			commit(t, d, store.Change{Collection: "devices", Key: "a", Match: store.IfMatch(etag), Delete: true})
 		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
@@ -212,8 +212,8 @@ func match(t *testing.T, open OpenDocuments) {
 		{"always", func(_, _ string) store.Match { return store.Always }, true, true},
 		{"absent", func(_, _ string) store.Match { return store.Absent }, false, true},
 		{"present", func(_, _ string) store.Match { return store.Present }, true, false},
-		{"its ETag", func(present, _ string) store.Match { return store.ETag(present) }, true, false},
-		{"a former ETag", func(_, former string) store.Match { return store.ETag(former) }, false, false},
+		{"its ETag", func(present, _ string) store.Match { return store.IfMatch(present) }, true, false},
+		{"a former ETag", func(_, former string) store.Match { return store.IfMatch(former) }, false, false},
 		{"no ETag at all", func(_, _ string) store.Match { return "anything" }, false, false},
 	} {
 		for _, present := range []bool{true, false} {
@@ -449,9 +449,9 @@ func reopenDocuments(t *testing.T, open OpenDocuments) {
 		t.Fatalf("%d documents after reopening: %s", len(after), diff)
 	}
 	commit(t, d,
-		store.Change{Collection: "devices", Key: after[0].Key, Match: store.ETag(after[0].ETag),
+		store.Change{Collection: "devices", Key: after[0].Key, Match: store.IfMatch(after[0].ETag),
 			Value: []byte("changed")},
-		store.Change{Collection: "devices", Key: after[1].Key, Match: store.ETag(after[1].ETag), Check: true})
+		store.Change{Collection: "devices", Key: after[1].Key, Match: store.IfMatch(after[1].ETag), Check: true})
 	wantValue(t, d, "devices", after[0].Key, "changed")
 	if err := d.Close(); err != nil {
 		t.Fatal(err)

@@ -85,7 +85,7 @@ func increment(ctx context.Context, d store.Documents, keys ...string) error {
 		case err != nil:
 			return err
 		default:
-			change.Match = store.ETag(document.ETag)
+			change.Match = store.IfMatch(document.ETag)
 			if n, err = strconv.Atoi(string(document.Value)); err != nil {
 				return err
 			}

@@ -53,7 +53,7 @@ func documentsModel(t *testing.T, open OpenDocuments) {
 					default:
 						etags := append(slices.Sorted(maps.Keys(given[p])), present.ETag, "0")
 						etag := rapid.SampledFrom(etags).Draw(r, "etag")
-						c.Match, holds = store.ETag(etag), etag == "" || some && etag == present.ETag
+						c.Match, holds = store.IfMatch(etag), etag == "" || some && etag == present.ETag
 					}
 					switch rapid.IntRange(0, 3).Draw(r, "step") {
 					case 0:

@@ -48,13 +48,13 @@ func seenElsewhere(t *testing.T, open OpenDocuments) {
 	seen := map[string]bool{etag: true}
 	for i := range 10 {
 		by := []store.Documents{b, a}[i%2]
-		next := commit(t, by, store.Change{Collection: "devices", Key: "a", Match: store.ETag(etag),
+		next := commit(t, by, store.Change{Collection: "devices", Key: "a", Match: store.IfMatch(etag),
 			Value: []byte("next")})
 		if seen[next] {
 			t.Fatalf("ETag %q came twice", next)
 		}
 		seen[next] = true
-		stale := store.Change{Collection: "devices", Key: "a", Match: store.ETag(etag), Value: []byte("never")}
+		stale := store.Change{Collection: "devices", Key: "a", Match: store.IfMatch(etag), Value: []byte("never")}
 		_, err := by.Commit(t.Context(), stale)
 		wantConflict(t, err, 0, "devices", "a")
 		etag = next

@@ -51,7 +51,7 @@ func watch(t *testing.T, open OpenDocuments) {
 			t.Errorf("%s: not everybody was told before the commit returned", c.name)
 		}
 	}
-	stale := store.Change{Collection: "devices", Key: "a", Match: store.ETag(etag), Value: []byte("never")}
+	stale := store.Change{Collection: "devices", Key: "a", Match: store.IfMatch(etag), Value: []byte("never")}
 	_, err := d.Commit(t.Context(), stale)
 	wantConflict(t, err, 0, "devices", "a")
 	wantValue(t, d, "devices", "a", "four")
