@@ -91,6 +91,9 @@ tracking id that a device was told it shows that attempt, if it is among the lat
 // noAttempts says that a list of attempts is empty.
 func noAttempts(filter attempts.Filter) string {
 	switch {
+	case attempts.IsTrackingID(filter.RegistrationID):
+		return fmt.Sprintf("None of the latest attempts has the tracking id %s, and no device of this id has tried.",
+			filter.RegistrationID)
 	case filter.RegistrationID != "" && filter.Refused:
 		return fmt.Sprintf("No attempt of %q was refused.", filter.RegistrationID)
 	case filter.RegistrationID != "":
