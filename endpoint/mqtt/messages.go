@@ -47,7 +47,8 @@ func (p *messagePump) open(session *connection.Session) {
 	p.session = session
 }
 
-// wake looks whether there is something to send or to settle.
+// wake looks whether there is something to send or to settle. Of a device that has not
+// subscribed to messages it costs nothing.
 func (p *messagePump) wake() {
 	p.mutex.Lock()
 	defer p.mutex.Unlock()
@@ -55,6 +56,7 @@ func (p *messagePump) wake() {
 	case p.session == nil || p.ended:
 	case p.running:
 		p.again = true
+	case p.qos() == mqtt.Refused && len(p.acknowledged) == 0:
 	default:
 		p.running = true
 		go p.run()
@@ -117,8 +119,7 @@ func (p *messagePump) round() error {
 	if err := p.complete(p.of.ctx); err != nil {
 		return err
 	}
-	prefix := contract.DeviceboundTopic(p.of.deviceID) + "/"
-	qos := p.of.subscriptions.Load().qos(prefix)
+	qos := p.qos()
 	if qos == mqtt.Refused {
 		return nil // the device does not want any now
 	}
@@ -142,7 +143,7 @@ func (p *messagePump) round() error {
 		}
 		p.received = true
 		for _, d := range deliveries {
-			if err := p.send(prefix, d, qos); err != nil {
+			if err := p.send(d, qos); err != nil {
 				return err
 			}
 		}
@@ -152,6 +153,12 @@ func (p *messagePump) round() error {
 	}
 	return nil
 }
+
+// topic is that of a message without properties.
+func (p *messagePump) topic() string { return contract.DeviceboundTopic(p.of.deviceID) + "/" }
+
+// qos is that with which the device wants messages, mqtt.Refused when it wants none.
+func (p *messagePump) qos() byte { return p.of.subscriptions.Load().qos(p.topic()) }
 
 // reserve takes packet ids for so many messages, as far as there are some.
 func (p *messagePump) reserve(qos byte, room int) error {
@@ -169,8 +176,8 @@ func (p *messagePump) reserve(qos byte, room int) error {
 }
 
 // send sends a message. Of QoS 0 there is no acknowledgement: it counts as taken.
-func (p *messagePump) send(prefix string, d c2d.Delivery, qos byte) error {
-	topic := prefix + string(appendMessageBag(nil, d))
+func (p *messagePump) send(d c2d.Delivery, qos byte) error {
+	topic := p.topic() + string(appendMessageBag(nil, d))
 	p.outstanding++
 	if qos == 0 {
 		err := p.of.conn.Publish(topic, d.Payload, 0, false, nil)
