@@ -47,8 +47,9 @@ func (o owner) text() fault.Text {
 
 // loadOwner returns the owner of an identity, with the condition under which that
 // holds. It reports false for one that nobody has, as far as is known.
-func (s *Service) loadOwner(ctx context.Context, p deviceRef, before storedRegistration) (owner, store.Match, bool,
-	error) {
+func (s *Service) loadOwner(
+	ctx context.Context, p deviceRef, before storedRegistration,
+) (owner, store.Match, bool, error) {
 	found, etag, err := s.owners.Get(ctx, ownerKey(p))
 	switch {
 	case err == nil:

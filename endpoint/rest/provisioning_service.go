@@ -164,8 +164,9 @@ type bulkOperations[T any] struct {
 // errorOf is why something could not be made, of what makes it.
 func errorOf[T any](_ T, err error) error { return err }
 
-func bulkOf[T any](s *service, c *https.Call, mode, things string, items []T, operations bulkOperations[T]) (any,
-	error) {
+func bulkOf[T any](
+	s *service, c *https.Call, mode, things string, items []T, operations bulkOperations[T],
+) (any, error) {
 	most := cmp.Or(s.Provisioning.Limits().BulkItems, maxBulk)
 	if n := len(items); n == 0 || n > most {
 		return nil,

@@ -114,8 +114,9 @@ func (t *Twins) ForDevice(ctx context.Context, owner Owner) (json.RawMessage, er
 // have the version that is asked for, and returns their new version. check is asked
 // whether the device may still report, each time before that is tried. It returns the
 // faults 404001, 412001, and 400004 for what breaks a limit.
-func (t *Twins) Report(ctx context.Context, owner Owner, patch []byte, ifVersion *int64, check func() error) (int64,
-	error) {
+func (t *Twins) Report(
+	ctx context.Context, owner Owner, patch []byte, ifVersion *int64, check func() error,
+) (int64, error) {
 	parsed, err := readObject(limitsOfReported.name, patch)
 	if err != nil {
 		return 0, err
