@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 )
 
@@ -32,13 +33,16 @@ func TestSDKs(t *testing.T) {
 		t.Run("instant/"+program.name, func(t *testing.T) { program.test(t, instant) })
 	}
 	t.Run("telemetry", func(t *testing.T) { firstTelemetry(t, instant) })
-	for _, module := range []string{"test_twin", "test_symmetric_key", "test_reconnect", "test_refusals",
-		"test_provisioning_key", "test_group", "test_custom_allocation", "test_reprovision", "test_service_client"} {
+	for _, file := range programs(t, "python", "test_*.py") {
+		module := strings.TrimSuffix(file, ".py")
 		t.Run("python/"+module, func(t *testing.T) { instant.run(t, python("-m", "unittest", "-v", module)) })
 	}
-	for _, file := range []string{"enrollments", "groups", "provisioning", "operations", "registry", "device",
-		"refusals"} {
-		t.Run("node/"+file, func(t *testing.T) { instant.run(t, node("--test", file+".test.js")) })
+	for _, file := range programs(t, "node", "*.test.js") {
+		if file == "tpm.test.js" {
+			continue // TestTPM runs it, which has a TPM
+		}
+		name := strings.TrimSuffix(file, ".test.js")
+		t.Run("node/"+name, func(t *testing.T) { instant.run(t, node("--test", file)) })
 	}
 	t.Run("attempts", func(t *testing.T) { refusalsExplained(t, instant) })
 
@@ -52,6 +56,19 @@ func TestSDKs(t *testing.T) {
 	}
 	t.Run("clean-up", func(t *testing.T) { cleanUp(t, paced) })
 	paced.stop(t)
+}
+
+// programs are the files of a folder with tests in them: all, so that none is forgotten.
+func programs(t *testing.T, folder, pattern string) (files []string) {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(folder, pattern))
+	if err != nil || len(found) == 0 {
+		t.Fatalf("%s: there are no tests %s (%v)", folder, pattern, err)
+	}
+	for _, path := range found {
+		files = append(files, filepath.Base(path))
+	}
+	return files
 }
 
 // firstTelemetry reads the log from its beginning: the first quickstart's.
