@@ -49,20 +49,20 @@ var layout = map[string][]string{
 	"access":                 {"audit", "credential", "store", "fault"},
 	"authority":              {"audit", "credential", "document", "store", "fault"},
 	"issuance":               {"audit", "credential", "store", "fault"},
-	"provisioning/attest":    {"credential", "fault"},
-	"provisioning/attempts":  {"provisioning/attest", "document", "store", "panics", "fault"},
+	"attest":                 {"credential", "fault"},
+	"provisioning/attempts":  {"attest", "document", "store", "panics", "fault"},
 	"provisioning/guard":     {"audit", "document", "store", "fault"},
-	"provisioning/inject":    {"provisioning/attest", "audit", "store", "fault"},
+	"provisioning/inject":    {"attest", "audit", "store", "fault"},
 	"provisioning/linkedhub": {"audit", "document", "store", "panics", "fault"},
-	"provisioning/allocation": {"provisioning/linkedhub", "provisioning/attest", "provisioning/guard", "audit",
+	"provisioning/allocation": {"provisioning/linkedhub", "attest", "provisioning/guard", "audit",
 		"document", "store", "fault"},
-	"provisioning/enroll": {"contract", "provisioning/allocation", "provisioning/linkedhub", "provisioning/attest",
+	"provisioning/enroll": {"contract", "provisioning/allocation", "provisioning/linkedhub", "attest",
 		"provisioning/guard", "authority", "audit", "credential", "document", "store", "fault"},
-	"provisioning/tpm": {"provisioning/enroll", "provisioning/attest", "store", "fault"},
-	"provisioning/snapshot": {"provisioning/attempts", "provisioning/enroll", "provisioning/attest", "authority",
+	"provisioning/tpm": {"provisioning/enroll", "attest", "store", "fault"},
+	"provisioning/snapshot": {"provisioning/attempts", "provisioning/enroll", "attest", "authority",
 		"credential", "document", "store", "fault"},
 	"provisioning": {"contract", "provisioning/enroll", "provisioning/snapshot", "provisioning/tpm",
-		"provisioning/allocation", "provisioning/linkedhub", "provisioning/attest", "provisioning/attempts",
+		"provisioning/allocation", "provisioning/linkedhub", "attest", "provisioning/attempts",
 		"provisioning/guard", "provisioning/inject", "access", "authority", "issuance", "audit", "credential",
 		"document", "store", "panics", "fault"},
 	"provisioning/exchange": {"provisioning", "credential", "document", "fault"},
@@ -93,22 +93,22 @@ var layout = map[string][]string{
 
 	// The frame of the pages knows no domain.
 	"portal/web": {"health", "document", "store", "panics", "fault"},
-	"portal/portaltest": {"clock", "health", "provisioning", "hub", "issuance", "audit", "credential", "store",
+	"portal/portaltest": {"clock", "health", "attest", "provisioning", "hub", "issuance", "audit", "credential", "store",
 		"store/pebble", "store/segment", "cluster/local"},
 	"portal/hubpages": {"portal/web", "hub", "credential", "document", "panics", "fault"},
-	"portal/provisioningpages": {"portal/web", "authority", "provisioning", "hub", "issuance", "audit", "credential",
-		"panics", "fault"},
-	"portal": {"portal/web", "portal/provisioningpages", "portal/hubpages", "health", "access", "provisioning", "hub",
-		"issuance", "audit", "credential", "store", "panics", "fault"},
+	"portal/provisioningpages": {"portal/web", "authority", "attest", "provisioning", "hub", "issuance", "audit",
+		"credential", "panics", "fault"},
+	"portal": {"portal/web", "portal/provisioningpages", "portal/hubpages", "health", "access", "attest", "provisioning",
+		"hub", "issuance", "audit", "credential", "store", "panics", "fault"},
 
 	// The only place that knows all.
-	"server": {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "provisioning", "hub",
+	"server": {"server/log", "health", "clock", "access", "endpoint", "portal", "backend", "attest", "provisioning", "hub",
 		"issuance", "audit", "credential", "document", "store", "cluster", "panics", "fault", "wire"},
 	"server/log": {},
 
 	// Clients, and what is made of them.
 	"device": {"contract", "wire", "credential", "fault"},
-	"backend": {"contract", "access", "authority", "provisioning", "hub", "issuance", "audit", "credential",
+	"backend": {"contract", "access", "authority", "attest", "provisioning", "hub", "issuance", "audit", "credential",
 		"document", "fault"},
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
 	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
@@ -116,7 +116,7 @@ var layout = map[string][]string{
 
 	// The frame of the command line knows no command.
 	"cmd/berth/cli": {"server", "backend", "provisioning/exchange", "credential", "document", "fault"},
-	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "provisioning",
+	"cmd/berth/provisioningcmd": {"cmd/berth/cli", "server", "backend", "access", "authority", "attest", "provisioning",
 		"credential", "fault"},
 	"cmd/berth/issuancecmd": {"cmd/berth/cli", "issuance"},
 	"cmd/berth/hubcmd": {"cmd/berth/cli", "contract", "server", "device", "backend", "hub", "credential",
@@ -149,7 +149,7 @@ func TestLayout(t *testing.T) {
 func TestLayoutRefuses(t *testing.T) {
 	for _, example := range []struct{ from, to, want string }{
 		{"provisioning", "hub", "provisioning imports hub"},
-		{"hub", "provisioning/attest", "hub imports provisioning/attest"},
+		{"hub", "provisioning/enroll", "hub imports provisioning/enroll"},
 		{"hub", "store/pebble", "hub imports store/pebble"},
 		{"endpoint/mqtt", "cluster/local", "endpoint/mqtt imports cluster/local"},
 		{"wire/mqtt", "fault", "wire/mqtt imports fault"},
@@ -170,7 +170,7 @@ func TestLayoutRefuses(t *testing.T) {
 		}
 	}
 	if found := violations(map[string][]string{"server": {"store/pebble", "endpoint/mqtt"},
-		"provisioning/attest": {"credential"}}); len(found) > 0 {
+		"attest": {"credential"}}); len(found) > 0 {
 		t.Errorf("what is allowed is refused: %q", found)
 	}
 }

@@ -5,9 +5,9 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/provisioning"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // Attempt returns one attempt by its sequence, with all that its judgement depended

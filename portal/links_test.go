@@ -9,10 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/portal/portaltest"
 	"github.com/berth-iot/berth/portal/web"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 

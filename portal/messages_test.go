@@ -244,7 +244,7 @@ func allTexts(t *testing.T) found {
 		checkTexts(texts, where, node)
 	})
 	readGo(t, "../provisioning/snapshot", func(where string, node ast.Node) { faultTexts(texts, where, node) })
-	readGo(t, "../provisioning/attest", func(where string, node ast.Node) {
+	readGo(t, "../attest", func(where string, node ast.Node) {
 		reasonTexts(texts, where, node)
 		checkTexts(texts, where, node)
 		if base := filepath.Base(where); base == "tpm.go" || base == "signatures.go" {

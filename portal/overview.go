@@ -5,12 +5,12 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/portal/hubpages"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 func (p *pages) overviewRoutes() web.Routes {

@@ -6,9 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/allocation"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 
-	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/attest"
 )
 
 // Who may write enrollments may have the service call any address. What it meets

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"time"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/snapshot"
 	"github.com/berth-iot/berth/store"
 )

@@ -3,9 +3,9 @@ package provisioning
 import (
 	"context"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning/attempts"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // Unconnected is a device whose connection ended before it could ask for anything, with

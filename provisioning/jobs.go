@@ -8,10 +8,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // intent is an assignment that has been promised. It holds what was known of

@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
 )

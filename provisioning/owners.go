@@ -5,8 +5,8 @@ import (
 	"errors"
 	"strings"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store"

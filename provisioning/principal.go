@@ -9,9 +9,9 @@ import (
 	"encoding/json"
 	"errors"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/tpm"
 	"github.com/berth-iot/berth/store"

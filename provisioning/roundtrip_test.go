@@ -7,7 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/store/storetest"
 )
 

@@ -12,10 +12,10 @@ import (
 	"sync/atomic"
 	"syscall"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/panics"
 	"github.com/berth-iot/berth/provisioning"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/wire/admission"
 	"github.com/berth-iot/berth/wire/mqtt"
 )

@@ -4,8 +4,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/provisioning/allocation"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 )
 

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 
 	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/contract"
@@ -16,7 +17,6 @@ import (
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/provisioning/inject"

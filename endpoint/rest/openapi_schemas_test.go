@@ -35,7 +35,7 @@ type schemas struct {
 // described are the folders of the packages whose types are described.
 var described = []string{"../../contract", "../../provisioning", "../../provisioning/allocation",
 	"../../provisioning/enroll",
-	"../../provisioning/linkedhub", "../../provisioning/attest",
+	"../../provisioning/linkedhub", "../../attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
 	"../../authority", "../../credential", "../../hub", "../../hub/connection", "../../hub/identity",
 	"../../hub/telemetry", "../../hub/twin", "../../issuance", "../../audit", "../../store", "../own", "."}

@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/provisioning/attempts"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // echo is a site whose pages say what they were asked for.

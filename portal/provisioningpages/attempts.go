@@ -8,10 +8,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/attempts"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 func (p *Pages) attemptRoutes() web.Routes {

@@ -11,10 +11,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/portal/web"
 	"github.com/berth-iot/berth/provisioning/allocation"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 )
 

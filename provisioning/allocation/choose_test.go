@@ -12,8 +12,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
 	"github.com/berth-iot/berth/store/memory"
 )

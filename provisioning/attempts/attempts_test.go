@@ -10,9 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/panics"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/segment"
 	"github.com/berth-iot/berth/store/storetest"

@@ -6,7 +6,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/store"
 )
 

@@ -8,7 +8,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/attest"
 )
 
 // sequences are those of attempts, in their order.

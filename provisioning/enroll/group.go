@@ -3,8 +3,8 @@ package enroll
 import (
 	"slices"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/credential"
-	"github.com/berth-iot/berth/provisioning/attest"
 )
 
 // Group is an enrollment of all devices that one authority signed, or

@@ -8,7 +8,7 @@ import (
 	"sync"
 	"sync/atomic"
 
-	"github.com/berth-iot/berth/provisioning/attest"
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/store"
 )
 

@@ -10,10 +10,10 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/store"
 )
 

@@ -5,10 +5,10 @@ import (
 	"crypto/x509"
 	"fmt"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/enroll"
 	"github.com/berth-iot/berth/store"
 )

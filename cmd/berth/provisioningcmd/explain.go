@@ -11,10 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/attest"
 	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/provisioning"
-	"github.com/berth-iot/berth/provisioning/attest"
 	"github.com/berth-iot/berth/provisioning/snapshot"
 	"github.com/berth-iot/berth/server"
 )
