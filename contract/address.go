@@ -55,10 +55,12 @@ const (
 	DeviceboundAbandonPath Path = "/devices/{id}/messages/devicebound/{lockToken}/abandon"
 )
 
-// DeviceboundAddress is to whom a message to a device is, as its property to has it.
-func DeviceboundAddress(deviceID string) string {
-	return "/devices/" + deviceID + "/messages/deviceBound"
-}
+// DeviceboundAddress is to whom a message to a device or module is, as its property to has
+// it. The id is as in HubName.ClientID.
+func DeviceboundAddress(id string) string { return "/" + address(id) + "/messages/deviceBound" }
+
+// address is that of a device, or of a module below its device's.
+func address(id string) string { return "devices/" + strings.Replace(id, "/", "/modules/", 1) }
 
 // A hub's paths for back ends (Azure, IoT Hub service).
 const (

@@ -24,6 +24,7 @@ const (
 
 	// What the hub says of a message, and no device.
 	ConnectionDeviceID
+	ConnectionModuleID // of a message of a module
 	ConnectionAuthMethod
 	ConnectionGenerationID
 	EnqueuedTime // by the hub's clock
@@ -52,6 +53,7 @@ var properties = [...]struct {
 	ClaimedModuleID:    {"iothub-connection-module-id-claimed", "$.cmid"},
 
 	ConnectionDeviceID:     {"iothub-connection-device-id", ""},
+	ConnectionModuleID:     {"iothub-connection-module-id", ""},
 	ConnectionAuthMethod:   {"iothub-connection-auth-method", ""},
 	ConnectionGenerationID: {"iothub-connection-auth-generation-id", ""},
 	EnqueuedTime:           {"iothub-enqueuedtime", ""},

@@ -57,12 +57,14 @@ const DesiredFilter = desired + "#"
 
 const desired = "$iothub/twin/PATCH/properties/desired/"
 
-// EventsTopic returns the topic of a device's telemetry, up to its property bag, which
-// follows a slash. The id may be percent-encoded.
-func EventsTopic(deviceID string) string { return "devices/" + deviceID + "/messages/events" }
+// EventsTopic returns the topic of the telemetry of a device or module, up to its property
+// bag, which follows a slash. The id is as in HubName.ClientID; it may be percent-encoded.
+func EventsTopic(id string) string { return address(id) + "/messages/events" }
 
-// DeviceboundTopic returns the topic of messages to a device, up to their property bag,
-// which follows a slash.
-func DeviceboundTopic(deviceID string) string {
-	return "devices/" + deviceID + "/messages/devicebound"
-}
+// DeviceboundTopic returns the topic of messages to a device or module, up to their property
+// bag, which follows a slash.
+func DeviceboundTopic(id string) string { return address(id) + "/messages/devicebound" }
+
+// InputsTopic returns the topic of messages that an IoT Edge hub routes to inputs of a
+// module, up to the name of the input and the property bag, which follow a slash each.
+func InputsTopic(id string) string { return address(id) + "/inputs" }

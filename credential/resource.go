@@ -33,6 +33,12 @@ func DeviceResource(host, deviceID string) Resource {
 	return Resource{host, []Segment{{Text: "devices"}, {deviceID, true}}}
 }
 
+// ModuleResource is a module of a device of a hub.
+func ModuleResource(host, deviceID, moduleID string) Resource {
+	device := DeviceResource(host, deviceID)
+	return Resource{host, append(device.Path, Segment{Text: "modules"}, Segment{moduleID, true})}
+}
+
 // RegistrationResource is the registration of a device.
 func RegistrationResource(idScope, registrationID string) Resource {
 	return ResourceOf(idScope, "registrations", registrationID)

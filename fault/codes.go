@@ -27,6 +27,8 @@ const (
 	UnauthorizedAccess Code = 401002 // IotHubUnauthorizedAccess: what DPS answers to every failed attestation
 	TokenExpired       Code = 401003 // IotHubUnauthorized
 
+	SystemModuleModification Code = 401100 // SystemModuleModifyUnauthorizedAccess
+
 	Forbidden            Code = 403000 // GenericForbidden
 	QuotaExceeded        Code = 403002 // IotHubQuotaExceeded
 	QueueFull            Code = 403004 // DeviceMaximumQueueDepthExceeded
@@ -47,12 +49,14 @@ const (
 	EnrollmentConflict   Code = 409202
 	RegistrationConflict Code = 409203
 
+	ModuleAlreadyExists       Code = 409301 // ModuleAlreadyExistsOnDevice
 	CredentialOperationActive Code = 409005 // another certificate signing request of the device is under way at its hub
 
 	PreconditionFailed Code = 412001 // the ETag given is not the present one
 	MessageLockLost    Code = 412002 // DeviceMessageLockLost
 
 	MessageTooLarge      Code = 413001
+	TooManyModules       Code = 413003 // TooManyModulesOnDevice
 	UnsupportedMediaType Code = 415000
 
 	Throttled Code = 429001 // ThrottlingException
@@ -76,6 +80,7 @@ var names = map[Code]string{
 	Unauthorized:              "GenericUnauthorized",
 	UnauthorizedAccess:        "IotHubUnauthorizedAccess",
 	TokenExpired:              "IotHubUnauthorized",
+	SystemModuleModification:  "SystemModuleModifyUnauthorizedAccess",
 	Forbidden:                 "GenericForbidden",
 	QuotaExceeded:             "IotHubQuotaExceeded",
 	QueueFull:                 "DeviceMaximumQueueDepthExceeded",
@@ -96,7 +101,9 @@ var names = map[Code]string{
 	PreconditionFailed:        "PreconditionFailed",
 	MessageLockLost:           "DeviceMessageLockLost",
 	CredentialOperationActive: "CredentialOperationActive",
+	ModuleAlreadyExists:       "ModuleAlreadyExistsOnDevice",
 	MessageTooLarge:           "MessageTooLarge",
+	TooManyModules:            "TooManyModulesOnDevice",
 	UnsupportedMediaType:      "UnsupportedMediaType",
 	Throttled:                 "ThrottlingException",
 	Internal:                  "ServerError",

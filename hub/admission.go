@@ -102,9 +102,9 @@ func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared 
 	}
 	before, err := h.registry.Get(ctx, admission.DeviceID)
 	if errors.Is(err, fault.DeviceNotFound) {
-		prepared.Changes = h.prepareCreate(&wanted, initial)
+		prepared.Changes, err = h.prepareCreate(ctx, &wanted, initial)
 		prepared.Generation = wanted.GenerationID
-		return prepared, nil
+		return prepared, err
 	}
 	if err != nil {
 		return prepared, err
@@ -129,8 +129,12 @@ func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared 
 		return prepared, nil
 	}
 	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
-	var after identity.Device
-	prepared.Changes, after = h.registry.PrepareUpdate(before, wanted)
+	changes, after := h.registry.PrepareUpdate(before, wanted)
+	modules, err := h.prepareSystemModules(ctx, after)
+	if err != nil {
+		return prepared, err
+	}
+	prepared.Changes = append(changes, modules...)
 	prepared.Committed = func(ctx context.Context) { h.connections.Revalidate(ctx, after.DeviceID) }
 	return prepared, nil
 }

@@ -3,8 +3,10 @@ package hub
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/store"
@@ -19,19 +21,27 @@ func (h *Hub) Device(ctx context.Context, id string) (identity.Device, error) {
 	return device, h.describe(ctx, &device)
 }
 
-// describe fills in what is known of devices beside their identities: their connections,
-// and how many messages wait for them. They are in the order of their ids.
 func (h *Hub) describe(ctx context.Context, devices ...*identity.Device) error {
-	if err := h.connections.Describe(ctx, devices...); err != nil {
+	states := make([]connection.Described, len(devices))
+	for i, device := range devices {
+		states[i] = connection.Described{ID: device.DeviceID, Generation: device.GenerationID, State: &device.State}
+	}
+	return h.describeAll(ctx, states)
+}
+
+// describeAll fills in what is known of devices and modules beside their identities: their
+// connections, and how many messages wait for them. They are in the order of their ids.
+func (h *Hub) describeAll(ctx context.Context, states []connection.Described) error {
+	if err := h.connections.Describe(ctx, states...); err != nil {
 		return err
 	}
-	ids := make([]string, len(devices))
-	for i, device := range devices {
-		ids[i] = device.DeviceID
+	ids := make([]string, len(states))
+	for i, state := range states {
+		ids[i] = state.ID
 	}
 	waiting, err := h.messages.CountEach(ctx, ids...)
-	for _, device := range devices {
-		device.CloudToDeviceMessageCount = waiting[device.DeviceID]
+	for _, state := range states {
+		state.State.CloudToDeviceMessageCount = waiting[state.ID]
 	}
 	return err
 }
@@ -70,7 +80,11 @@ func (h *Hub) CreateDeviceWithTwin(
 }
 
 func (h *Hub) create(ctx context.Context, device identity.Device, initial twin.Document) (identity.Device, error) {
-	etags, err := h.config.Documents.Commit(ctx, h.prepareCreate(&device, initial)...)
+	changes, err := h.prepareCreate(ctx, &device, initial)
+	if err != nil {
+		return identity.Device{}, err
+	}
+	etags, err := h.config.Documents.Commit(ctx, changes...)
 	if _, conflict := store.IsConflict(err); conflict {
 		return identity.Device{}, fault.New(fault.DeviceAlreadyExists,
 			"There is a device %q already. Update it, or delete it first", device.DeviceID)
@@ -82,10 +96,15 @@ func (h *Hub) create(ctx context.Context, device identity.Device, initial twin.D
 	return device, nil
 }
 
-// prepareCreate returns what is to be committed for a device that is new, with its twin.
-func (h *Hub) prepareCreate(device *identity.Device, initial twin.Document) []store.Change {
+// prepareCreate returns what is to be committed for a device that is new, with its twin and
+// system modules.
+func (h *Hub) prepareCreate(
+	ctx context.Context, device *identity.Device, initial twin.Document,
+) ([]store.Change, error) {
 	changes := h.registry.PrepareCreate(device)
-	return append(changes, h.twins.PrepareCreate(device.DeviceID, device.GenerationID, initial))
+	changes = append(changes, h.twins.PrepareCreate(device.DeviceID, device.GenerationID, initial))
+	modules, err := h.prepareSystemModules(ctx, *device)
+	return append(changes, modules...), err
 }
 
 // UpdateDevice replaces what an operator may set of a device: status, reason,
@@ -117,12 +136,19 @@ func (h *Hub) UpdateDevice(ctx context.Context, device identity.Device, ifMatch 
 	})
 }
 
-// replace writes changed in the place of before and ends the connection that
+// replace writes changed in the place of before and ends the connections that
 // this makes void.
 func (h *Hub) replace(ctx context.Context, before, changed identity.Device) (identity.Device, error) {
 	changes, after := h.registry.PrepareUpdate(before, changed)
-	etags, err := h.config.Documents.Commit(ctx, changes...)
+	modules, err := h.prepareSystemModules(ctx, after)
+	if err != nil {
+		return identity.Device{}, err
+	}
+	etags, err := h.config.Documents.Commit(ctx, append(changes, modules...)...)
 	h.connections.Revalidate(ctx, after.DeviceID) // also after an error: it may be there all the same
+	if after.Status == identity.Disabled && before.Status != identity.Disabled {
+		h.revalidateModules(ctx, after.DeviceID)
+	}
 	if err != nil {
 		return identity.Device{}, err
 	}
@@ -147,8 +173,10 @@ func (h *Hub) RenewKeys(ctx context.Context, id string, primary, secondary bool)
 	})
 }
 
-// DeleteDevice removes a device with its twin and all that is kept of it, whatever
-// that holds, and ends its connection. It returns the faults 404001 and 412001.
+// DeleteDevice removes a device with its twin, its modules and all that is kept of them,
+// whatever that holds, and ends their connections. It is one commit, bounded by how many
+// modules a device has and how many messages may wait for each. It returns the faults
+// 404001 and 412001.
 func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 	_, err := store.RetryOnConflict(ctx, func() ([]string, error) {
 		device, err := h.registry.Get(ctx, id)
@@ -158,18 +186,36 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 		if err := fault.Precondition("device", ifMatch, device.ETag); err != nil {
 			return nil, err
 		}
-		changes := append(h.registry.PrepareDelete(id, device.ETag), h.twins.PrepareDelete(id))
-		changes = append(changes, h.connections.PrepareDelete(id)...)
+		changes, modules, err := h.registry.PrepareDelete(ctx, id, device.ETag)
+		if err != nil {
+			return nil, err
+		}
+		all := append([]string{id}, modules...)
+		rest, err := h.prepareDeleteRest(ctx, all...)
+		if err != nil {
+			return nil, err
+		}
+		etags, err := h.config.Documents.Commit(ctx, append(changes, rest...)...)
+		for _, one := range all {
+			h.connections.Revalidate(ctx, one) // also after an error: it may be gone all the same
+		}
+		return etags, err
+	})
+	return err
+}
+
+// prepareDeleteRest returns what is to be committed with the end of identities, so that
+// nothing stays of what is kept by their ids.
+func (h *Hub) prepareDeleteRest(ctx context.Context, ids ...string) (changes []store.Change, _ error) {
+	for _, id := range ids {
 		messages, err := h.messages.PrepareDelete(ctx, id)
 		if err != nil {
 			return nil, err
 		}
-		changes = append(changes, messages...)
-		etags, err := h.config.Documents.Commit(ctx, changes...)
-		h.connections.Revalidate(ctx, id) // also after an error: it may be gone all the same
-		return etags, err
-	})
-	return err
+		changes = slices.Concat(changes, []store.Change{h.twins.PrepareDelete(id)}, h.connections.PrepareDelete(id),
+			messages)
+	}
+	return changes, nil
 }
 
 // Devices returns at most limit devices whose ids start with prefix, in the

@@ -6,18 +6,37 @@ import (
 	"errors"
 
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/store"
 )
 
-// Twin returns the twin of a device. It returns fault 404001 when there is none.
+// Twin returns the twin of a device or module. It returns fault 404001 when there is none.
 func (h *Hub) Twin(ctx context.Context, id string) (twin.Twin, error) {
-	device, err := h.Device(ctx, id)
+	describe, err := h.twinOwner(ctx, id)
 	if err != nil {
 		return twin.Twin{}, err
 	}
 	stored, err := h.twins.Get(ctx, id)
-	return stored.Describe(device), err
+	return describe(stored), err
+}
+
+// twinOwner returns what describes the twin of a device or module, with what its identity
+// says. That there is no such module is fault 404001, as in Azure, and not 404010.
+func (h *Hub) twinOwner(ctx context.Context, id string) (describe func(twin.Document) twin.Twin, _ error) {
+	deviceID, moduleID := identity.SplitKey(id)
+	if id == deviceID {
+		device, err := h.Device(ctx, id)
+		return func(d twin.Document) twin.Twin { return d.Describe(device) }, err
+	}
+	module, device, err := h.moduleOf(ctx, deviceID, moduleID)
+	if err == nil {
+		err = h.describeModules(ctx, &module)
+	}
+	if errors.Is(err, fault.ModuleNotFound) {
+		err = fault.New(fault.DeviceNotFound, "The device %q has no module %q", deviceID, moduleID)
+	}
+	return func(d twin.Document) twin.Twin { return d.DescribeModule(module, device) }, err
 }
 
 // Twins returns at most limit twins, in the order of their devices' ids, and where to go
@@ -65,7 +84,7 @@ func (h *Hub) changeTwin(
 	if err != nil {
 		return twin.Twin{}, err
 	}
-	device, err := h.Device(ctx, id)
+	describe, err := h.twinOwner(ctx, id)
 	if err != nil {
 		return twin.Twin{}, err
 	}
@@ -73,7 +92,7 @@ func (h *Hub) changeTwin(
 	if err != nil {
 		return twin.Twin{}, err
 	}
-	return changed.Describe(device), nil
+	return describe(changed), nil
 }
 
 // changeAndNotify changes a twin and tells the device, one change after the other.

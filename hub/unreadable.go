@@ -10,8 +10,8 @@ import (
 
 // DeleteUnreadable removes a record that can't be read with what belongs to it, and
 // reports whether it is of a kind where there is more to that than the record: a
-// device goes with its twin, in place of a twin there is an empty one, in place of a
-// policy one with other keys, and a disabled device stays in the index of those.
+// device or module goes with its twin, in place of a twin there is an empty one, in place of
+// a policy one with other keys, and a disabled device stays in the index of those.
 func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (handled bool, err error) {
 	if changes, ok := h.registry.PrepareRepair(collection, key); ok {
 		_, err := h.config.Documents.Commit(ctx, changes...)
@@ -20,14 +20,17 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 	switch collection {
 	case h.registry.Collection():
 		return true, h.DeleteDevice(ctx, key, "")
+	case h.registry.ModuleCollection():
+		deviceID, moduleID := identity.SplitKey(key)
+		return true, h.DeleteModule(ctx, deviceID, moduleID, "")
 	case h.access.Collection():
 		if err := h.access.Delete(ctx, key, ""); err != nil {
 			return true, err
 		}
 		return true, h.createPolicies(ctx)
 	case h.twins.Collection():
-		if _, err := h.registry.Get(ctx, key); err != nil && !store.IsUnreadable(err) {
-			return false, nil // there is no device to it
+		if _, err := h.registry.Principal(ctx, key); err != nil && !store.IsUnreadable(err) {
+			return false, nil // there is no device or module to it
 		}
 		_, err := h.config.Documents.Commit(ctx, h.twins.PrepareEmpty(key))
 		return true, err
@@ -42,11 +45,16 @@ func (h *Hub) replaceUnreadable(
 ) (identity.Device, error) {
 	changes := h.registry.PrepareReplace(&device, etag)
 	changes = append(changes, h.twins.PrepareReplace(ctx, device.DeviceID, device.GenerationID, initial, keep))
+	modules, err := h.prepareSystemModules(ctx, device)
+	if err != nil {
+		return identity.Device{}, err
+	}
+	changes = append(changes, modules...)
 	etags, err := h.config.Documents.Commit(ctx, changes...)
 	h.connections.Revalidate(ctx, device.DeviceID) // also after an error: it may be there all the same
 	if err != nil {
 		return identity.Device{}, err
 	}
 	device.ETag = identity.ETag(etags[0])
-	return device, h.connections.Describe(ctx, &device)
+	return device, h.describe(ctx, &device)
 }

@@ -83,8 +83,8 @@ func Open(config Config) *Messages {
 	}
 }
 
-// A Recipient is a device as the queue knows it: what was sent to an earlier device of the
-// same id is not for it.
+// A Recipient is a device as the queue knows it, or a module, whose id is
+// {device id}/{module id}: what was sent to an earlier one of the same id is not for it.
 type Recipient struct{ DeviceID, Generation string }
 
 // A Receipt is a message that was taken up for a device.

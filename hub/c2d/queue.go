@@ -65,7 +65,9 @@ type property struct {
 
 func (e entry) isLocked(now time.Time) bool { return e.Lock != nil && now.Before(e.Lock.Until) }
 
-// messageKey is where a message lies. No id of a device has a slash.
+// messageKey is where a message lies. The id of a module has a slash after its device's, and
+// no other id has one: messages of a device and of its modules are told apart by how many
+// slashes there are.
 func messageKey(deviceID string, sequence int64) string {
 	return fmt.Sprintf("%s/%016x", deviceID, sequence)
 }
@@ -253,11 +255,25 @@ func (m *Messages) PrepareDelete(ctx context.Context, deviceID string) ([]store.
 	if q.Due != 0 {
 		changes = append(changes, m.expiries.Delete(dueKey(q.Due, deviceID), store.Always))
 	}
-	left, err := m.documents.List(ctx, m.messages.Collection, deviceID+"/", "", maxDepth)
-	for _, document := range left {
-		changes = append(changes, m.messages.Delete(document.Key, store.Always))
+	for _, e := range q.Messages {
+		changes = append(changes, m.messages.Delete(messageKey(deviceID, e.Sequence), store.Always))
 	}
-	return changes, err
+	if err == nil {
+		return changes, nil
+	}
+	// Of a queue that can't be read, what lies beside it.
+	for after := ""; ; {
+		left, err := m.documents.List(ctx, m.messages.Collection, deviceID+"/", after, maxDepth)
+		for _, document := range left {
+			if !strings.Contains(strings.TrimPrefix(document.Key, deviceID+"/"), "/") {
+				changes = append(changes, m.messages.Delete(document.Key, store.Always))
+			}
+			after = document.Key
+		}
+		if err != nil || len(left) < maxDepth {
+			return changes, err
+		}
+	}
 }
 
 // maxDepth is the largest depth that a queue can be configured to have: all of it is one

@@ -102,13 +102,19 @@ func (a *activity) leave(s *Session, reason error, last bool) {
 	}
 }
 
-// describe fills in what is known of the connections of devices, to whichever node: all
-// nodes are asked once. A device at another node was last active when that node has
-// written it, a few seconds ago.
-func (a *activity) describe(ctx context.Context, devices ...*identity.Device) error {
+// A Described is a device or module of which is filled in what the hub knows of it.
+type Described struct {
+	ID, Generation string
+	State          *identity.State
+}
+
+// describe fills in what is known of the connections of devices and modules, to whichever
+// node: all nodes are asked once. A device at another node was last active when that node
+// has written it, a few seconds ago.
+func (a *activity) describe(ctx context.Context, devices ...Described) error {
 	subjects := make([]string, len(devices))
 	for i, device := range devices {
-		subjects[i] = a.of.subject(device.DeviceID)
+		subjects[i] = a.of.subject(device.ID)
 	}
 	present, err := a.of.config.Bus.Present(ctx, subjects...)
 	if err != nil { // then nobody can reach a device at another node
@@ -117,18 +123,18 @@ func (a *activity) describe(ctx context.Context, devices ...*identity.Device) er
 		present = make([]bool, len(devices))
 	}
 	for i, device := range devices {
-		device.ConnectionState = identity.Disconnected
-		session := a.of.session(device.DeviceID)
+		device.State.ConnectionState = identity.Disconnected
+		session := a.of.session(device.ID)
 		if session != nil || present[i] {
-			device.ConnectionState = identity.Connected
+			device.State.ConnectionState = identity.Connected
 		}
-		known, err := a.stamp(ctx, device.DeviceID, session)
+		known, err := a.stamp(ctx, device.ID, session)
 		if err != nil {
 			return err
 		}
-		if known.Generation == device.GenerationID {
-			device.ConnectionStateUpdatedTime.Time = known.StateChanged
-			device.LastActivityTime.Time = known.LastActivity
+		if known.Generation == device.Generation {
+			device.State.ConnectionStateUpdatedTime.Time = known.StateChanged
+			device.State.LastActivityTime.Time = known.LastActivity
 		}
 	}
 	return nil
@@ -247,8 +253,8 @@ func (a *activity) update(ctx context.Context, id string, stamps map[string]stam
 		update.changes = []store.Change{a.stamps.Put(id, store.Always, stamps[id]), present}
 		return update, nil
 	}
-	device, err := a.of.config.Registry.Get(ctx, id)
-	if errors.Is(err, fault.DeviceNotFound) {
+	device, err := a.of.config.Registry.Principal(ctx, id)
+	if errors.Is(err, fault.DeviceNotFound) || errors.Is(err, fault.ModuleNotFound) {
 		return update, nil
 	}
 	if err != nil {

@@ -27,7 +27,7 @@ type proof struct {
 // stillHolds reports whether the device could prove itself with the same key or certificate
 // now. What else it could come with is no part of that, so that keys and certificates are
 // rolled one after the other without ending a connection.
-func (p proof) stillHolds(device identity.Device) bool {
+func (p proof) stillHolds(device identity.Principal) bool {
 	authentication := device.Authentication
 	switch p.method {
 	case message.DeviceKey:
@@ -58,19 +58,19 @@ func (p proof) expiredReason() error {
 	return ErrTokenExpired
 }
 
-// authenticate judges the evidence of a device against its identity. It returns the faults
+// authenticate judges the evidence of a device or module against its identity. It returns the faults
 // 401002 and 401003.
 func (c *Connections) authenticate(
-	ctx context.Context, device identity.Device, evidence credential.Evidence,
+	ctx context.Context, device identity.Principal, evidence credential.Evidence,
 ) (proof, error) {
 	switch {
-	case device.Status == identity.Disabled:
-		return refuse(fault.UnauthorizedAccess, "The device %q is disabled", device.DeviceID)
+	case device.Disabled:
+		return refuse(fault.UnauthorizedAccess, "The device %q is disabled", device.ID)
 	case evidence.Token != "":
 		return c.authenticateToken(ctx, device, evidence.Token)
 	case len(evidence.Certificates) == 0:
 		return refuse(fault.UnauthorizedAccess, "The device %q showed neither a token nor a client certificate",
-			device.DeviceID)
+			device.ID)
 	}
 	certificate := evidence.Certificates[0]
 	authentication := device.Authentication
@@ -80,17 +80,17 @@ func (c *Connections) authenticate(
 	}
 	if authentication.Type != identity.SelfSigned {
 		return refuse(fault.UnauthorizedAccess, "The device %q shows a certificate, and its authentication is %s",
-			device.DeviceID, authentication.Type)
+			device.ID, authentication.Type)
 	}
 	sha1, sha256 := credential.Thumbprints(certificate)
 	thumbprints := []string{sha1, sha256}
 	if !knowsOneOf(authentication, thumbprints) {
 		return refuse(fault.UnauthorizedAccess,
-			"The certificate of the device %q, SHA-256 %s, is not the one that the hub knows", device.DeviceID, sha256)
+			"The certificate of the device %q, SHA-256 %s, is not the one that the hub knows", device.ID, sha256)
 	}
 	if now := c.config.Now(); now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
 		return refuse(fault.UnauthorizedAccess, "The certificate of the device %q is valid from %s to %s only",
-			device.DeviceID,
+			device.ID,
 			certificate.NotBefore.UTC().Format(time.RFC3339),
 			certificate.NotAfter.UTC().Format(time.RFC3339))
 	}
@@ -105,12 +105,12 @@ func knowsOneOf(authentication *identity.Authentication, thumbprints []string) b
 	})
 }
 
-func (c *Connections) authenticateToken(ctx context.Context, device identity.Device, text string) (proof, error) {
+func (c *Connections) authenticateToken(ctx context.Context, device identity.Principal, text string) (proof, error) {
 	token, err := credential.ParseToken(text)
 	if err != nil {
-		return refuse(fault.UnauthorizedAccess, "The token of the device %q is malformed: %v", device.DeviceID, err)
+		return refuse(fault.UnauthorizedAccess, "The token of the device %q is malformed: %v", device.ID, err)
 	}
-	asked := credential.DeviceResource(c.config.Host, device.DeviceID)
+	asked := c.resource(device.ID)
 	keys := keysOf(device.Authentication)
 	signing := slices.IndexFunc(keys, token.SignedBy)
 	if token.KeyName != "" {
@@ -120,18 +120,26 @@ func (c *Connections) authenticateToken(ctx context.Context, device identity.Dev
 	switch {
 	case device.Authentication.Type != identity.SAS:
 		return refuse(fault.UnauthorizedAccess, "The device %q shows a token, and its authentication is %s",
-			device.DeviceID, device.Authentication.Type)
+			device.ID, device.Authentication.Type)
 	case !token.Covers(asked):
 		return refuse(fault.UnauthorizedAccess, "The token is for %.300q (sr), and this is %.300q",
 			token.Resource, asked.String())
 	case signing < 0:
 		return refuse(fault.UnauthorizedAccess, "The token of the device %q was not made with its key",
-			device.DeviceID)
+			device.ID)
 	case token.Expired(c.config.Now()):
 		return refuse(fault.TokenExpired, "The token of the device %q expired at %s",
-			device.DeviceID, token.Expiry.Format(time.RFC3339))
+			device.ID, token.Expiry.Format(time.RFC3339))
 	}
 	return proof{method: message.DeviceKey, expiry: token.Expiry, key: keys[signing]}, nil
+}
+
+// resource is what a token must be good for that connects a device or module.
+func (c *Connections) resource(id string) credential.Resource {
+	if deviceID, moduleID := identity.SplitKey(id); moduleID != "" {
+		return credential.ModuleResource(c.config.Host, deviceID, moduleID)
+	}
+	return credential.DeviceResource(c.config.Host, id)
 }
 
 // keysOf are the symmetric keys that a device has, the primary one first.

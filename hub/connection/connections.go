@@ -90,13 +90,13 @@ type Statistics struct {
 
 // Statistics counts the devices that are connected now, to all nodes.
 func (c *Connections) Statistics(ctx context.Context) (Statistics, error) {
-	count, err := c.config.Bus.Count(ctx, c.subjects())
+	count, err := c.config.Bus.Count(ctx, c.deviceSubjects())
 	return Statistics{count}, err
 }
 
-// Describe fills in what is known of the connections of devices, to whichever node. All
-// nodes are asked once, however many devices there are.
-func (c *Connections) Describe(ctx context.Context, devices ...*identity.Device) error {
+// Describe fills in what is known of the connections of devices and modules, to whichever
+// node. All nodes are asked once, however many there are.
+func (c *Connections) Describe(ctx context.Context, devices ...Described) error {
 	return c.activity.describe(ctx, devices...)
 }
 

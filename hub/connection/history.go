@@ -42,7 +42,7 @@ func (h *history) add(more ...Event) {
 // are written down every few seconds, so that a crash may lose the very last. It returns
 // fault 404001 when there is no such device.
 func (c *Connections) History(ctx context.Context, deviceID string) ([]Event, error) {
-	device, err := c.config.Registry.Get(ctx, deviceID)
+	device, err := c.config.Registry.Principal(ctx, deviceID)
 	if err != nil {
 		return nil, err
 	}

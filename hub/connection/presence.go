@@ -38,11 +38,18 @@ var (
 	ErrShutdown          = errors.New("the hub is shutting down")
 )
 
-// subjects begin the subjects of this hub's devices on the bus.
-func (c *Connections) subjects() string { return "hub." + c.config.Hub + ".device." }
+// deviceSubjects and moduleSubjects begin the subjects of this hub's devices and modules on
+// the bus: apart, because devices are counted.
+func (c *Connections) deviceSubjects() string { return "hub." + c.config.Hub + ".device." }
+func (c *Connections) moduleSubjects() string { return "hub." + c.config.Hub + ".module." }
 
-// subject is what the connection of a device serves on the bus.
-func (c *Connections) subject(deviceID string) string { return c.subjects() + deviceID }
+// subject is what the connection of a device or module serves on the bus.
+func (c *Connections) subject(id string) string {
+	if _, moduleID := identity.SplitKey(id); moduleID != "" {
+		return c.moduleSubjects() + id
+	}
+	return c.deviceSubjects() + id
+}
 
 // session is the device's on this node, or nil.
 func (c *Connections) session(deviceID string) *Session {
@@ -52,7 +59,7 @@ func (c *Connections) session(deviceID string) *Session {
 
 // sessions are those of this node.
 func (c *Connections) sessions() []*Session {
-	servers := c.config.Bus.Servers(c.subjects())
+	servers := append(c.config.Bus.Servers(c.deviceSubjects()), c.config.Bus.Servers(c.moduleSubjects())...)
 	sessions := make([]*Session, len(servers))
 	for i, server := range servers {
 		sessions[i] = server.(*Session)
@@ -61,7 +68,7 @@ func (c *Connections) sessions() []*Session {
 }
 
 // Count returns how many devices are connected now, to this node.
-func (c *Connections) Count() int { return len(c.config.Bus.Servers(c.subjects())) }
+func (c *Connections) Count() int { return len(c.config.Bus.Servers(c.deviceSubjects())) }
 
 // arrive makes the session the one of its device and ends the one before it.
 func (c *Connections) arrive(s *Session) (err error) {
@@ -153,15 +160,16 @@ func (s *Session) revalidate(ctx context.Context) error {
 // validate holds what the device proved itself with when it connected against its
 // identity as it is now.
 func (s *Session) validate(ctx context.Context) error {
-	device, err := s.of.config.Registry.Get(ctx, s.deviceID)
+	device, err := s.of.config.Registry.Principal(ctx, s.deviceID)
 	switch {
 	case s.of.closed.Load():
 		return ErrShutdown
-	case errors.Is(err, fault.DeviceNotFound), err == nil && device.GenerationID != s.generation:
+	case errors.Is(err, fault.DeviceNotFound), errors.Is(err, fault.ModuleNotFound),
+		err == nil && device.GenerationID != s.generation:
 		return ErrDeleted
 	case err != nil:
 		return err
-	case device.Status == identity.Disabled:
+	case device.Disabled:
 		return ErrDisabled
 	case !s.proof.stillHolds(device):
 		return ErrCredentialChanged
@@ -221,11 +229,11 @@ func refusal(deviceID string, reason error) error {
 
 // identity returns the device's identity as long as the session is its own, and
 // the check that makes a commit fail when that has changed.
-func (s *Session) identity(ctx context.Context) (identity.Device, store.Change, error) {
+func (s *Session) identity(ctx context.Context) (identity.Principal, store.Change, error) {
 	if err := s.check(); err != nil {
-		return identity.Device{}, store.Change{}, err
+		return identity.Principal{}, store.Change{}, err
 	}
-	device, err := s.of.config.Registry.Get(ctx, s.deviceID)
+	device, err := s.of.config.Registry.Principal(ctx, s.deviceID)
 	if err == nil && device.GenerationID != s.generation {
 		err = refusal(s.deviceID, ErrDeleted)
 	}

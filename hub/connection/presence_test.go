@@ -441,7 +441,11 @@ func TestSessionOfADeletedDevice(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		changes := append(h.Registry().PrepareDelete("d", present.ETag), store.Change{Collection: "hub/test/twins",
+		deletion, _, err := h.Registry().PrepareDelete(ctx, "d", present.ETag)
+		if err != nil {
+			t.Fatal(err)
+		}
+		changes := append(deletion, store.Change{Collection: "hub/test/twins",
 			Key: "d", Delete: true}, store.Change{Collection: "hub/test/subscriptions", Key: "d", Delete: true})
 		if _, err := h.Documents.Commit(ctx, changes...); err != nil {
 			t.Fatal(err)

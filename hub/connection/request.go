@@ -8,11 +8,11 @@ import (
 )
 
 // Authenticate judges the evidence of a device that asks for one thing and stays not
-// connected, as by HTTPS. It returns the faults 404001, 401002 and 401003.
+// connected, as by HTTPS. It returns the faults 404001, 404010, 401002 and 401003.
 func (c *Connections) Authenticate(
 	ctx context.Context, deviceID string, evidence credential.Evidence,
 ) (c2d.Recipient, error) {
-	device, err := c.config.Registry.Get(ctx, deviceID)
+	device, err := c.config.Registry.Principal(ctx, deviceID)
 	if err == nil {
 		_, err = c.authenticate(ctx, device, evidence)
 	}

@@ -12,11 +12,12 @@ import (
 	"github.com/berth-iot/berth/hub/twin"
 )
 
-// Session is a connected device, until it is over (see presence.go). Send, Twin,
-// Report and SetSubscriptions are for one goroutine at a time.
+// Session is a connected device or module, until it is over (see presence.go). What is
+// said of devices here holds for modules too. Send, Twin, Report and SetSubscriptions are
+// for one goroutine at a time.
 type Session struct {
 	of         *Connections
-	deviceID   string
+	deviceID   string // or a module's id, as identity.ModuleKey has it
 	generation string
 	telemetry  *telemetry.Sender
 	down       Downlink
@@ -41,12 +42,12 @@ type Session struct {
 
 // OpenSession authenticates a device and ends its former connection. With keep, its
 // subscriptions outlive the connection. The model that it announces goes into its twin. It
-// returns the faults 404001, 401002 and 401003, and 400004 for a model id that can't be
-// one.
+// returns the faults 404001, 404010, 401002 and 401003, and 400004 for a model id that can't
+// be one.
 func (c *Connections) OpenSession(
 	ctx context.Context, deviceID string, evidence credential.Evidence, keep bool, down Downlink,
 ) (*Session, error) {
-	device, err := c.config.Registry.Get(ctx, deviceID)
+	device, err := c.config.Registry.Principal(ctx, deviceID)
 	if err != nil {
 		return nil, err
 	}

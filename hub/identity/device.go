@@ -18,25 +18,31 @@ const (
 // Device is a device identity in the hub's registry, in the JSON of the IoT Hub
 // service REST API (PyPI azure-iot-hub, model Device).
 type Device struct {
-	DeviceID                   string          `json:"deviceId"`
-	GenerationID               string          `json:"generationId"`
-	ETag                       string          `json:"etag"`
-	ConnectionState            string          `json:"connectionState"` // Connected or Disconnected
-	Status                     string          `json:"status"`          // enabled or disabled
-	StatusReason               *string         `json:"statusReason"`
-	ConnectionStateUpdatedTime document.Time   `json:"connectionStateUpdatedTime"` // zero is 0001-01-01T00:00:00Z
-	StatusUpdatedTime          document.Time   `json:"statusUpdatedTime"`
-	LastActivityTime           document.Time   `json:"lastActivityTime"`
-	CloudToDeviceMessageCount  int             `json:"cloudToDeviceMessageCount"`
-	Authentication             *Authentication `json:"authentication"`
-	Capabilities               Capabilities    `json:"capabilities"`
-	DeviceScope                string          `json:"deviceScope,omitempty"`
-	ParentScopes               []string        `json:"parentScopes,omitzero"` // [] takes the parent away
+	DeviceID          string        `json:"deviceId"`
+	GenerationID      string        `json:"generationId"`
+	ETag              string        `json:"etag"`
+	Status            string        `json:"status"` // enabled or disabled
+	StatusReason      *string       `json:"statusReason"`
+	StatusUpdatedTime document.Time `json:"statusUpdatedTime"` // zero is 0001-01-01T00:00:00Z
+	State
+	Authentication *Authentication `json:"authentication"`
+	Capabilities   Capabilities    `json:"capabilities"`
+	DeviceScope    string          `json:"deviceScope,omitempty"`
+	ParentScopes   []string        `json:"parentScopes,omitzero"` // [] takes the parent away
 	// Berth's own, read only: of a device with operational certificates
 	Issuance *Issuance `json:"certificateIssuance,omitempty"`
 }
 
-// Authentication says how a device proves itself to the hub.
+// State is what a hub knows of a device or module beside its identity. It is no part of
+// what the registry keeps, which leaves it zero.
+type State struct {
+	ConnectionState            string        `json:"connectionState"` // Connected or Disconnected
+	ConnectionStateUpdatedTime document.Time `json:"connectionStateUpdatedTime"`
+	LastActivityTime           document.Time `json:"lastActivityTime"`
+	CloudToDeviceMessageCount  int           `json:"cloudToDeviceMessageCount"`
+}
+
+// Authentication says how a device or module proves itself to the hub.
 type Authentication struct {
 	Type           AuthenticationType `json:"type"`
 	SymmetricKey   KeyPair            `json:"symmetricKey"`

@@ -55,6 +55,16 @@ func create(t testing.TB, r *Registry, device Device) {
 	commit(t, r.documents, r.PrepareCreate(&device)...)
 }
 
+// prepareDelete prepares the end of a device.
+func prepareDelete(t testing.TB, r *Registry, id, etag string) []store.Change {
+	t.Helper()
+	changes, _, err := r.PrepareDelete(ctx, id, etag)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return changes
+}
+
 func wantStatistics(t testing.TB, r *Registry, want Statistics) {
 	t.Helper()
 	if got, err := r.Statistics(ctx); err != nil || got != want {
@@ -64,4 +74,7 @@ func wantStatistics(t testing.TB, r *Registry, want Statistics) {
 
 func text(s string) *string { return &s }
 
-func TestRoundTrip(t *testing.T) { storetest.RoundTrip[Device](t) }
+func TestRoundTrip(t *testing.T) {
+	storetest.RoundTrip[Device](t)
+	storetest.RoundTrip[Module](t)
+}

@@ -1,5 +1,9 @@
-// Package identity is the registry of device identities: who there is, how each proves
-// itself, and whose child it is. It knows neither twins nor connections.
+// Package identity is the registry of device and module identities: who there is, how each
+// proves itself, and whose child it is. It knows neither twins nor connections.
+//
+// All that belongs to an identity is kept under one id: that of the device, or for a
+// module {device id}/{module id}, as in its MQTT client id. No id of either has a slash.
+// See ModuleKey and SplitKey.
 package identity
 
 import (
@@ -21,13 +25,15 @@ type Config struct {
 	Reindex   bool // an earlier version has had the documents: indexes are made anew
 }
 
-// Registry keeps the device identities of a hub. Changes are prepared by it and
-// committed by whoever has others to make with them. Its methods may be called at once
-// from many goroutines.
+// Registry keeps the identities of a hub. Changes are prepared by it and committed by
+// whoever has others to make with them. Its methods may be called at once from many
+// goroutines.
 type Registry struct {
 	documents  store.Documents
 	devices    store.Table[Device]
 	disabled   store.Table[struct{}] // the ids of devices that are
+	modules    store.Table[Module]
+	moduleSets store.Table[struct{}] // by device, see prepareAdd
 	now        func() time.Time
 	generation atomic.Int64 // the last one that was given out by this process
 }
@@ -35,15 +41,17 @@ type Registry struct {
 // Open returns the registry on its documents.
 func Open(ctx context.Context, config Config) (*Registry, error) {
 	r := &Registry{
-		documents: config.Documents,
-		devices:   store.NewTable[Device](config.Documents, config.Prefix+"devices"),
-		disabled:  store.NewTable[struct{}](config.Documents, config.Prefix+"disabled"),
-		now:       config.Now,
+		documents:  config.Documents,
+		devices:    store.NewTable[Device](config.Documents, config.Prefix+"devices"),
+		disabled:   store.NewTable[struct{}](config.Documents, config.Prefix+"disabled"),
+		modules:    store.NewTable[Module](config.Documents, config.Prefix+"modules"),
+		moduleSets: store.NewTable[struct{}](config.Documents, config.Prefix+"module-sets"),
+		now:        config.Now,
 	}
 	return r, r.indexDisabled(ctx, store.NewTable[bool](config.Documents, config.Prefix+"indexes"), config.Reindex)
 }
 
-// Collection is that of the identities, as an Inspector knows it.
+// Collection is that of the device identities, as an Inspector knows it.
 func (r *Registry) Collection() string { return r.devices.Collection }
 
 // Get returns a device identity as it is stored, with its ETag, but not whether the device
@@ -61,8 +69,12 @@ func (r *Registry) Get(ctx context.Context, id string) (Device, error) {
 	return device, err
 }
 
-// NotFound returns fault 404001 for the id of a device that is not there.
+// NotFound returns fault 404001 for the id of a device that is not there, and 404010 for
+// that of a module.
 func NotFound(id string) error {
+	if deviceID, moduleID := SplitKey(id); moduleID != "" {
+		return fault.New(fault.ModuleNotFound, "The device %q has no module %q", deviceID, moduleID)
+	}
 	return fault.New(fault.DeviceNotFound, "There is no device %q", id)
 }
 
@@ -131,30 +143,37 @@ func (r *Registry) PrepareUpdate(before, changed Device) ([]store.Change, Device
 	return append([]store.Change{change}, r.indexStatus(after, before.Status)...), after
 }
 
-// PrepareDelete returns what is to be committed so that an identity is gone that has this
-// ETag, the identity first.
-func (r *Registry) PrepareDelete(id, etag string) []store.Change {
-	return []store.Change{r.devices.Delete(id, match(etag)), r.disabled.Delete(id, store.Always)}
+// PrepareDelete returns what is to be committed so that a device is gone that has this
+// ETag, the identity first, with all of its modules, whose ids it returns too. A module
+// that is added meanwhile is a conflict.
+func (r *Registry) PrepareDelete(ctx context.Context, id, etag string) (
+	changes []store.Change, modules []string, _ error,
+) {
+	modules, change, err := r.moduleSet(ctx, id)
+	if err != nil {
+		return nil, nil, err
+	}
+	change.Value = nil
+	change.Check = change.Match == store.Absent
+	change.Delete = !change.Check
+	changes = []store.Change{r.devices.Delete(id, match(etag)), r.disabled.Delete(id, store.Always), change}
+	for _, module := range modules {
+		changes = append(changes, r.modules.Delete(module, store.Always))
+	}
+	return changes, modules, nil
 }
 
 // PrepareRepair returns what is to be committed in the place of a record that can't be
-// read and is no identity: a disabled device stays in the index of those. It reports
-// whether the collection is one of these.
+// read and is no identity: a disabled device stays in the index of those, and the set of a
+// device's modules as it is. It reports whether the collection is one of these.
 func (r *Registry) PrepareRepair(collection, key string) ([]store.Change, bool) {
-	if collection != r.disabled.Collection {
-		return nil, false
+	switch collection {
+	case r.disabled.Collection:
+		return []store.Change{r.disabled.Put(key, store.Present, struct{}{})}, true
+	case r.moduleSets.Collection:
+		return []store.Change{r.moduleSets.Put(key, store.Present, struct{}{})}, true
 	}
-	return []store.Change{r.disabled.Put(key, store.Present, struct{}{})}, true
-}
-
-// Unchanged returns the check that a device is as it was read.
-func (r *Registry) Unchanged(device Device) store.Change {
-	return store.Change{Collection: r.devices.Collection, Key: device.DeviceID, Match: match(device.ETag), Check: true}
-}
-
-// Present returns the check that there is a device.
-func (r *Registry) Present(id string) store.Change {
-	return store.Change{Collection: r.devices.Collection, Key: id, Match: store.Present, Check: true}
+	return nil, false
 }
 
 // newGeneration tells a device from every earlier one of the same id, even if both

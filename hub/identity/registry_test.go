@@ -28,9 +28,9 @@ func TestPrepareCreateAndUpdate(t *testing.T) {
 	commit(t, documents, changes...)
 	for name, late := range map[string][]store.Change{
 		"update":    changes,
-		"deletion":  r.PrepareDelete("d", before.ETag),
+		"deletion":  prepareDelete(t, r, "d", before.ETag),
 		"creation":  r.PrepareCreate(&Device{DeviceID: "d", Status: Enabled, Authentication: before.Authentication}),
-		"unchanged": {r.Unchanged(before)},
+		"unchanged": {r.Unchanged(before.Principal())},
 	} {
 		if _, conflict := store.IsConflict(second(documents.Commit(ctx, late...))); !conflict {
 			t.Errorf("%s of a device that was changed is no conflict", name)
@@ -40,9 +40,9 @@ func TestPrepareCreateAndUpdate(t *testing.T) {
 	if err != nil || present.Status != Disabled {
 		t.Fatalf("there is %+v, error %v", present, err)
 	}
-	commit(t, documents, r.Unchanged(present))
+	commit(t, documents, r.Unchanged(present.Principal()))
 	commit(t, documents, r.Present("d"))
-	commit(t, documents, r.PrepareDelete("d", present.ETag)...)
+	commit(t, documents, prepareDelete(t, r, "d", present.ETag)...)
 	if _, err := r.Get(ctx, "d"); !errors.Is(err, fault.DeviceNotFound) {
 		t.Errorf("a device that was deleted is answered %v", err)
 	}
@@ -99,7 +99,7 @@ func TestGenerations(t *testing.T) {
 				device.DeviceScope)
 		}
 		before = device.GenerationID
-		commit(t, r.documents, r.PrepareDelete("d", device.ETag)...)
+		commit(t, r.documents, prepareDelete(t, r, "d", device.ETag)...)
 	}
 }
 
@@ -129,7 +129,7 @@ func TestReplaceUnreadable(t *testing.T) {
 			t.Fatalf("in its place is %+v, error %v", present, err)
 		}
 		wantStatistics(t, r, listed(t, r))
-		commit(t, documents, r.PrepareDelete("d", present.ETag)...)
+		commit(t, documents, prepareDelete(t, r, "d", present.ETag)...)
 	}
 }
 
@@ -148,7 +148,7 @@ func TestDeleteUnderOtherETag(t *testing.T) {
 	r := openRegistry(t, newDocuments(t), false)
 	create(t, r, Device{DeviceID: "d"})
 	for _, etag := range []string{"", "not base64", "AAAA"} {
-		if _, conflict := store.IsConflict(second(r.documents.Commit(ctx, r.PrepareDelete("d", etag)...))); !conflict {
+		if _, conflict := store.IsConflict(second(r.documents.Commit(ctx, prepareDelete(t, r, "d", etag)...))); !conflict {
 			t.Errorf("a device is deleted under the ETag %q", etag)
 		}
 	}

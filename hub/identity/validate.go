@@ -20,15 +20,37 @@ func CheckDeviceID(id string) error {
 		return fault.New(fault.ArgumentInvalid, "The device id has %d characters, the limit is 128",
 			utf8.RuneCountInString(id))
 	}
-	for _, c := range id {
-		alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
-		if !alphanumeric && !strings.ContainsRune("-:.+%_#*?!(),=@;$'", c) {
-			return fault.New(fault.ArgumentInvalid,
-				"The device id %.128q has the character %q. Letters, digits and %s are allowed",
-				id, c, "- : . + % _ # * ? ! ( ) , = @ ; $ '")
-		}
+	if i := strings.IndexFunc(id, isForbidden); i >= 0 {
+		c, _ := utf8.DecodeRuneInString(id[i:])
+		return fault.New(fault.ArgumentInvalid,
+			"The device id %.128q has the character %q. Letters, digits and %s are allowed", id, c, allowedMarks)
 	}
 	return nil
+}
+
+// CheckModuleID holds the id of a module against the same rules. It returns fault 400004.
+func CheckModuleID(id string) error {
+	switch {
+	case id == "":
+		return fault.New(fault.ArgumentInvalid, "The module id is empty")
+	case utf8.RuneCountInString(id) > 128:
+		return fault.New(fault.ArgumentInvalid, "The module id has %d characters, the limit is 128",
+			utf8.RuneCountInString(id))
+	}
+	if i := strings.IndexFunc(id, isForbidden); i >= 0 {
+		c, _ := utf8.DecodeRuneInString(id[i:])
+		return fault.New(fault.ArgumentInvalid,
+			"The module id %.128q has the character %q. Letters, digits and %s are allowed", id, c, allowedMarks)
+	}
+	return nil
+}
+
+const allowedMarks = "- : . + % _ # * ? ! ( ) , = @ ; $ '"
+
+// isForbidden reports whether no id may have a character.
+func isForbidden(c rune) bool {
+	alphanumeric := c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z'
+	return !alphanumeric && !strings.ContainsRune("-:.+%_#*?!(),=@;$'", c)
 }
 
 // Complete checks what an operator may write of a device and fills in what may be left

@@ -2,6 +2,8 @@
 // properties, and the record that it is in a log.
 package message
 
+import "strings"
+
 // Message is a payload with its properties.
 type Message struct {
 	System     []Property // by their names on the service side: message-id, content-type, …
@@ -47,3 +49,8 @@ var authMethods = map[AuthMethod]string{
 // String returns the JSON that readers get as iothub-connection-auth-method, "" for a
 // method that there is not.
 func (m AuthMethod) String() string { return authMethods[m] }
+
+// OfModule is String for a message of a module: what a device has of its own, a module has.
+func (m AuthMethod) OfModule() string {
+	return strings.Replace(m.String(), `"scope":"device"`, `"scope":"module"`, 1)
+}

@@ -1,6 +1,7 @@
 package message
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 )
@@ -16,7 +17,8 @@ import (
 const recordVersion = 1
 
 // AppendHead appends what all records of a device begin with as long as it has proved
-// itself by the same method: its id and generation.
+// itself by the same method: its id and generation. The id of a module is
+// {device id}/{module id}; no other id has a slash.
 func AppendHead(b []byte, deviceID, generation string, method AuthMethod) []byte {
 	b = append(b, recordVersion, byte(method))
 	b = appendString(b, []byte(deviceID))
@@ -44,8 +46,9 @@ func appendString(b, s []byte) []byte {
 
 // Record is a record as it is read back; its slices are parts of what was read.
 type Record struct {
-	Method               AuthMethod
-	DeviceID, Generation []byte
+	Method             AuthMethod
+	DeviceID, ModuleID []byte // no module id in a message of the device itself
+	Generation         []byte // of the device or module
 	Message
 }
 
@@ -61,6 +64,7 @@ func Decode(b []byte) (r Record, err error) {
 	if r.DeviceID, rest, err = cutString(rest); err != nil {
 		return r, err
 	}
+	r.DeviceID, r.ModuleID, _ = bytes.Cut(r.DeviceID, []byte("/"))
 	if r.Generation, rest, err = cutString(rest); err != nil {
 		return r, err
 	}
@@ -74,13 +78,15 @@ func Decode(b []byte) (r Record, err error) {
 	return r, nil
 }
 
-// SentBy reports whether a record is of this device, without reading the rest of it.
-func SentBy(record []byte, deviceID string) bool {
+// SentBy reports whether a record is of this device, which its modules are parts of, or of
+// this module, without reading the rest of it.
+func SentBy(record []byte, id string) bool {
 	if len(record) < 2 || record[0] != recordVersion {
 		return true // whoever decodes it says what is wrong
 	}
 	sender, _, err := cutString(record[2:])
-	return err != nil || string(sender) == deviceID
+	return err != nil || len(sender) >= len(id) && string(sender[:len(id)]) == id &&
+		(len(sender) == len(id) || sender[len(id)] == '/')
 }
 
 func cutProperties(b []byte) (properties []Property, rest []byte, err error) {

@@ -21,6 +21,7 @@ type Message struct {
 	Offset           string            `json:"offset"`
 	EnqueuedTime     document.Time     `json:"enqueuedTimeUtc"`
 	DeviceID         string            `json:"deviceId"`
+	ModuleID         string            `json:"moduleId,omitempty"` // of a message of a module
 	SystemProperties map[string]string `json:"systemProperties"`
 	Properties       map[string]string `json:"properties"`
 	Body             any               `json:"body,omitempty"`       // json.RawMessage, or a string for text
@@ -78,6 +79,11 @@ func Describe(partition int, stored store.Record) Message {
 			contract.EnqueuedTime.String():           document.FormatTime(enqueued.Time),
 			contract.MessageSource.String():          "Telemetry",
 		},
+	}
+	if len(r.ModuleID) > 0 {
+		described.ModuleID = string(r.ModuleID)
+		described.SystemProperties[contract.ConnectionModuleID.String()] = described.ModuleID
+		described.SystemProperties[contract.ConnectionAuthMethod.String()] = r.Method.OfModule()
 	}
 	for _, property := range r.System {
 		described.SystemProperties[string(property.Name)] = string(property.Value)

@@ -4,6 +4,7 @@ package telemetry
 
 import (
 	"hash/fnv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,10 +49,11 @@ type Sender struct {
 	head      []byte // what all its records begin with
 }
 
-// NewSender returns a sender for a device that has proved itself by a method.
-func (l *Log) NewSender(deviceID, generation string, method message.AuthMethod) *Sender {
-	return &Sender{log: l, partition: partitionOf(deviceID, l.config.Log.Partitions()),
-		head: message.AppendHead(nil, deviceID, generation, method)}
+// NewSender returns a sender for a device that has proved itself by a method, or for a
+// module, whose id is {device id}/{module id}.
+func (l *Log) NewSender(id, generation string, method message.AuthMethod) *Sender {
+	return &Sender{log: l, partition: partitionOf(id, l.config.Log.Partitions()),
+		head: message.AppendHead(nil, id, generation, method)}
 }
 
 // Send appends a message. committed is called with token when the message is durable,
@@ -80,8 +82,10 @@ const maxPooledRecord = 16 << 10
 
 var records = sync.Pool{New: func() any { return new([]byte) }}
 
-// partitionOf spreads devices over partitions; a device keeps its own.
-func partitionOf(deviceID string, partitions int) int {
+// partitionOf spreads devices over partitions; a device keeps its own, and shares it with
+// its modules.
+func partitionOf(id string, partitions int) int {
+	deviceID, _, _ := strings.Cut(id, "/")
 	hash := fnv.New32a()
 	hash.Write([]byte(deviceID))
 	return int(hash.Sum32() % uint32(partitions))
