@@ -29,6 +29,7 @@ const (
 type HubOptions struct {
 	Host         string // the hub's host, or host:port; the port is 8883, or 443 with WebSocket, when absent
 	DeviceID     string
+	ModuleID     string           // of the device, to connect as that; "" for the device itself
 	Certificate  *tls.Certificate // for a device with X.509 authentication
 	SASKey       string           // base64, for a device with a key instead
 	TPM          *TPM             // that holds the device's key since Provision, instead
@@ -44,7 +45,7 @@ type HubOptions struct {
 	OnDesired func(version int64, patch json.RawMessage)
 }
 
-// Client is a device that is connected to its hub. Its methods may be called
+// Client is a device that is connected to its hub, or a module of one. Its methods may be called
 // from many goroutines.
 type Client struct {
 	mqtt    *mqtt.Client
@@ -61,7 +62,7 @@ type Client struct {
 	listening   bool // to their answers
 }
 
-// Connect connects a device to its hub. A refused connection has a
+// Connect connects a device or module to its hub. A refused connection has a
 // *mqtt.RefusedError in its error's chain.
 func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 	to := endpoint{options.Host, options.Certificate, options.RootCAs, options.WebSocket}
@@ -69,22 +70,27 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 	if keepAlive == 0 {
 		keepAlive = defaultKeepAlive
 	}
+	name := contract.HubName{Host: to.name(), DeviceID: options.DeviceID, ModuleID: options.ModuleID}
 	connect := mqtt.Connect{
-		ClientID:     options.DeviceID,
-		Username:     contract.HubName{Host: to.name(), DeviceID: options.DeviceID}.Username(hubVersion, clientVersion),
+		ClientID:     name.ClientID(),
+		Username:     name.Username(hubVersion, clientVersion),
 		CleanSession: options.CleanSession,
 		KeepAlive:    keepAliveSeconds(keepAlive),
 	}
 	if options.SASKey != "" || options.TPM != nil {
-		token, err := options.token(credential.DeviceResource(to.name(), options.DeviceID).String(),
-			time.Now().Add(tokenLifetime))
+		resource := credential.DeviceResource(to.name(), options.DeviceID)
+		if options.ModuleID != "" {
+			resource = credential.ModuleResource(to.name(), options.DeviceID, options.ModuleID)
+		}
+		token, err := options.token(resource.String(), time.Now().Add(tokenLifetime))
 		if err != nil {
-			return nil, fmt.Errorf("make the token of %s: %w", options.DeviceID, err)
+			return nil, fmt.Errorf("make the token of %s: %w", name.ClientID(), err)
 		}
 		connect.Password, connect.HasPassword = []byte(token), true
 	}
+	name.DeviceID, name.ModuleID = url.PathEscape(name.DeviceID), url.PathEscape(name.ModuleID)
 	c := &Client{
-		events:  contract.EventsTopic(url.PathEscape(options.DeviceID)) + "/",
+		events:  contract.EventsTopic(name.ClientID()) + "/",
 		asked:   newRequests(contract.TwinAnswers),
 		desired: options.OnDesired, deviceID: options.DeviceID,
 		renewed: &requests{answers: contract.CertificateAnswers, patient: true, waiting: make(map[string]chan answer)},

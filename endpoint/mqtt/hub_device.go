@@ -18,6 +18,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/connection"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -34,14 +35,14 @@ var hubForms = []string{
 
 var errWillTopic = errors.New("a will may only go to devices/{device id}/messages/events/")
 
-// hubSession is a device of a hub on its connection. Publish and Subscribe come
+// hubSession is a device of a hub on its connection, or a module of one. Publish and Subscribe come
 // from the connection's goroutine; Desired and Committed from others.
 type hubSession struct {
 	backend  *backend
 	conn     *mqtt.Conn
 	session  *connection.Session
 	will     *mqtt.Will
-	deviceID string
+	deviceID string          // or a module's id, as identity.ModuleKey has it
 	ctx      context.Context // ends with the connection
 	cancel   context.CancelFunc
 
@@ -63,13 +64,12 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	case !ok:
 		return b.refuse(connect, evidence, fault.New(fault.Unauthorized,
 			"the client id %.128q is not %.260q as in the user name", connect.ClientID, name.ClientID()))
-	case name.ModuleID != "":
-		return b.refuse(connect, evidence, fault.New(fault.ModuleNotFound, "modules are not served by this version"))
 	}
-	s := &hubSession{backend: b, conn: conn, deviceID: name.DeviceID, will: connect.Will}
+	id := name.ClientID()
+	s := &hubSession{backend: b, conn: conn, deviceID: id, will: connect.Will}
 	s.messages = &messagePump{of: s}
 	s.setSubscriptions(nil)
-	s.events = []byte(contract.EventsTopic(name.DeviceID))
+	s.events = []byte(contract.EventsTopic(id))
 	if connect.Will != nil {
 		encoded, ok := s.telemetryBag([]byte(connect.Will.Topic))
 		if !ok {
@@ -82,7 +82,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	evidence.ModelID = contract.ModelID(connect.Username)
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	keep := !connect.CleanSession
-	session, err := target.Connections().OpenSession(ctx, name.DeviceID, evidence, keep, downlink{s})
+	session, err := target.Connections().OpenSession(ctx, id, evidence, keep, downlink{s})
 	if err != nil {
 		s.cancel()
 		return b.refuse(connect, evidence, err)
@@ -109,9 +109,15 @@ func (b *backend) hub(host string) *hub.Hub {
 }
 
 // topicForms are those of the topics on which the device may be sent something. Nothing is
-// sent by methods while no back end can call one.
+// sent by methods while no back end can call one, and nothing to inputs of a module but by
+// an IoT Edge hub: modules subscribe to theirs wherever they connect.
 func (s *hubSession) topicForms() []string {
-	return append(hubForms[:len(hubForms):len(hubForms)], contract.DeviceboundTopic("="+s.deviceID)+"/{bag}")
+	id := "=" + strings.Replace(s.deviceID, "/", "/=", 1)
+	forms := append(hubForms[:len(hubForms):len(hubForms)], contract.DeviceboundTopic(id)+"/{bag}")
+	if _, moduleID := identity.SplitKey(s.deviceID); moduleID != "" {
+		forms = append(forms, contract.InputsTopic(id)+"/{input}/{bag}")
+	}
+	return forms
 }
 
 // Subscribe implements mqtt.Session: a filter is granted when it matches anything that
@@ -164,18 +170,17 @@ func (s *hubSession) Publish(message *mqtt.Publish) error {
 	return errTopic
 }
 
-// telemetryBag returns the property bag of a telemetry topic, in which the device's id
-// may be percent-encoded.
+// telemetryBag returns the property bag of a telemetry topic, in which the ids may be
+// percent-encoded.
 func (s *hubSession) telemetryBag(topic []byte) (encoded []byte, ok bool) {
 	if encoded, ok = cutEvents(topic, s.events); ok {
 		return encoded, true
 	}
-	id, ok := bytes.CutPrefix(topic, []byte("devices/"))
-	id, _, _ = bytes.Cut(id, []byte("/"))
-	if !ok || string(id) != s.deviceID && contract.Unescape(string(id)) != s.deviceID {
+	id := idOf(string(topic))
+	if id != s.deviceID && contract.Unescape(id) != s.deviceID {
 		return nil, false
 	}
-	events := []byte(contract.EventsTopic(string(id)))
+	events := []byte(contract.EventsTopic(id))
 	if encoded, ok = cutEvents(topic, events); ok {
 		s.events = events // the device keeps to it
 	}

@@ -155,7 +155,9 @@ func (p *messagePump) round() error {
 }
 
 // topic is that of a message without properties.
-func (p *messagePump) topic() string { return contract.DeviceboundTopic(p.of.deviceID) + "/" }
+func (p *messagePump) topic() string {
+	return contract.DeviceboundTopic(p.of.subscriptions.Load().spelling(p.of.deviceID)) + "/"
+}
 
 // qos is that with which the device wants messages, mqtt.Refused when it wants none.
 func (p *messagePump) qos() byte { return p.of.subscriptions.Load().qos(p.topic()) }

@@ -53,6 +53,17 @@ func (s subscriptions) qos(topic string) byte {
 	return granted
 }
 
+// spelling returns an id as the filters have it, percent-encoded or not: clients that encode
+// it compare topics with what they have subscribed to.
+func (s subscriptions) spelling(id string) string {
+	for _, own := range s {
+		if spelled := idOf(own.Filter); spelled != id && contract.Unescape(spelled) == id {
+			return spelled
+		}
+	}
+	return id
+}
+
 // names are the subscriptions as the hub keeps them for a client that comes back.
 func (s subscriptions) names() []string {
 	names := make([]string, len(s))

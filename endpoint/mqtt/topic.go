@@ -3,9 +3,11 @@ package mqtt
 import (
 	"bytes"
 	"errors"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
 )
 
@@ -99,6 +101,18 @@ func unhex(c byte) byte {
 		return c - 'A' + 10
 	}
 	return 255
+}
+
+// idOf returns the id in a topic of a device or module, or in a filter of such topics, as it
+// stands there: some clients percent-encode it.
+func idOf(topic string) string {
+	rest, _ := strings.CutPrefix(topic, "devices/")
+	deviceID, rest, _ := strings.Cut(rest, "/")
+	if below, ok := strings.CutPrefix(rest, "modules/"); ok {
+		moduleID, _, _ := strings.Cut(below, "/")
+		return identity.ModuleKey(deviceID, moduleID)
+	}
+	return deviceID
 }
 
 // query returns the value of a parameter of a topic, as it stands there: $rid is
