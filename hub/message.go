@@ -16,24 +16,26 @@ import (
 // It returns the faults 404001 and 404010, and those of c2d.Messages.PrepareSend.
 func (h *Hub) SendMessage(ctx context.Context, id string, out c2d.Outgoing) (c2d.Receipt, error) {
 	var to c2d.Recipient
-	receipt, err := store.RetryOnConflict(ctx, func() (c2d.Receipt, error) {
+	prepared, err := store.RetryOnConflict(ctx, func() (c2d.Prepared, error) {
 		device, err := h.registry.Principal(ctx, id)
 		if err != nil {
-			return c2d.Receipt{}, err
+			return c2d.Prepared{}, err
 		}
 		out.System = withAddress(out.System, id)
 		to = c2d.Recipient{DeviceID: id, Generation: device.GenerationID}
-		changes, receipt, err := h.messages.PrepareSend(ctx, to, out)
+		prepared, err := h.messages.PrepareSend(ctx, to, out)
 		if err != nil {
-			return c2d.Receipt{}, err
+			return c2d.Prepared{}, err
 		}
-		_, err = h.config.Documents.Commit(ctx, append(changes, h.registry.Unchanged(device))...)
-		return receipt, err
+		_, err = h.config.Documents.Commit(ctx, append(prepared.Changes, h.registry.Unchanged(device))...)
+		return prepared, err
 	})
-	if err == nil {
-		h.connections.NotifyMessages(ctx, id, to.Generation)
+	if err != nil {
+		return c2d.Receipt{}, err
 	}
-	return receipt, err
+	prepared.Committed()
+	h.connections.NotifyMessages(ctx, id, to.Generation)
+	return prepared.Receipt, nil
 }
 
 // PurgeMessages removes all messages from the queue of a device or module and returns how

@@ -11,6 +11,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/cluster/local"
+	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
@@ -54,8 +55,9 @@ type Config struct {
 	// After is the timer by which renewals are due; time.After when nil.
 	After func(time.Duration) <-chan time.Time
 
-	Telemetry LogConfig // of each hub; as DefaultConfig has it when zero
-	Attempts  LogConfig // the devices' attempts to register; likewise
+	Telemetry LogConfig  // of each hub; as DefaultConfig has it when zero
+	Attempts  LogConfig  // the devices' attempts to register; likewise
+	Messages  c2d.Limits // of messages to the devices of each hub; likewise
 
 	// DiskReserve is how many bytes of the data folder's disk are left free: below,
 	// changes are refused and the server is not ready. 0 is none.
@@ -89,6 +91,7 @@ func DefaultConfig() Config {
 		QoS0AnswerDelay: 100 * time.Millisecond,
 		Telemetry:       telemetryRetention,
 		Attempts:        attemptsRetention,
+		Messages:        c2d.DefaultLimits,
 	}
 }
 
@@ -152,6 +155,9 @@ func (c *Config) complete() {
 	}
 	if c.Attempts == (LogConfig{}) {
 		c.Attempts = attemptsRetention
+	}
+	if c.Messages == (c2d.Limits{}) {
+		c.Messages = c2d.DefaultLimits
 	}
 }
 

@@ -159,6 +159,25 @@ func (s *Server) metrics() *prometheus.Registry {
 			func() float64 { return float64(h.Stats().Bytes) })
 		counter("hub_twin_updates_total", "Changes of desired and reported properties and tags.", labels,
 			func() float64 { return float64(h.Stats().TwinUpdates) })
+		messages := h.Messages()
+		counter("hub_c2d_messages_sent_total", "Messages to devices that were accepted.", labels,
+			func() float64 { return float64(messages.Stats().Sent) })
+		counter("hub_c2d_messages_abandoned_total", "Messages that devices have given back, to receive them again.",
+			labels, func() float64 { return float64(messages.Stats().Abandoned) })
+		for outcome := range messages.Stats().Left {
+			counter("hub_c2d_messages_left_total",
+				"Messages that have left the queues of devices, by what became of them, in the words of feedback.",
+				prometheus.Labels{"hub": h.Name(), "outcome": string(outcome)},
+				func() float64 { return float64(messages.Stats().Left[outcome]) })
+		}
+		if waiting, err := messages.Waiting(context.Background()); err == nil {
+			gauge("hub_c2d_messages_waiting", "Messages in the queues of devices now, with what is under lock.", labels,
+				func() float64 { return float64(waiting.Messages) })
+			gauge("hub_c2d_feedback_waiting", "Records of feedback on messages to devices that no back end has read.",
+				labels, func() float64 { return float64(waiting.Feedback) })
+		} else {
+			s.config.Logger.Error("messages to devices can't be counted for the metrics", "hub", h.Name(), "error", err)
+		}
 	}
 	return registry
 }

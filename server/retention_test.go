@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/berth-iot/berth/hub/c2d"
 )
 
 // TestLogConfig: a hub has the partitions that were asked for when it was made, and
@@ -46,6 +48,8 @@ func TestLogConfig(t *testing.T) {
 		"--telemetry-retention":  func(c *Config) { c.Telemetry.Retention = -time.Second },
 		"--telemetry-max-size":   func(c *Config) { c.Telemetry.MaxSize = segmentSize - 1 },
 		"--attempts-max-size":    func(c *Config) { c.Attempts = LogConfig{Partitions: 1} },
+		"--c2d-queue-depth":      func(c *Config) { c.Messages = c2d.Limits{TTL: time.Hour} },
+		"--c2d-lock-duration":    func(c *Config) { c.Messages = c2d.DefaultLimits; c.Messages.Lock = time.Second },
 		"ulimit":                 func(c *Config) { c.Telemetry.MaxSize = 1 << 50 },
 	} {
 		spoilt := h.config

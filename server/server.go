@@ -115,7 +115,8 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := config.checkHosts(); err != nil {
 		return s, err
 	}
-	if err := errors.Join(config.Telemetry.check("telemetry"), config.Attempts.check("attempts")); err != nil {
+	if err := errors.Join(config.Telemetry.check("telemetry"), config.Attempts.check("attempts"),
+		CheckMessageLimits(config.Messages)); err != nil {
 		return s, err
 	}
 	s.budget = newBudget(descriptors(), config.Telemetry, config.Attempts)

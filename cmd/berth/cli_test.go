@@ -322,6 +322,9 @@ func TestMistakes(t *testing.T) {
 		{2, "--device must be the id of a device, and is empty", "inject fail --device="},
 		{2, "--group must be the id of an enrollment group, and is empty", "inject fail --group="},
 		{2, "--device must be the id of a device, and is empty", "telemetry tail --device="},
+		{2, "--c2d-ttl must be 1m0s to 48h0m0s, not 49h0m0s", "up --c2d-ttl 49h"},
+		{2, "--feedback-lock-duration must be 5s to 5m0s, not 1s", "up --feedback-lock-duration 1s"},
+		{2, "--c2d-queue-depth must be 1 to 1000, not 0", "up --c2d-queue-depth 0"},
 		{2, "--qos0-answer-delay must be 0 or more, not -1s", "up --qos0-answer-delay -1s"},
 	} {
 		t.Run(c.words, func(t *testing.T) {

@@ -64,6 +64,9 @@ that can be told. A port of 0 is a free one.`,
 				return cli.UsageError(fmt.Errorf("--qos0-answer-delay must be 0 or more, not %s",
 					config.QoS0AnswerDelay))
 			}
+			if err := server.CheckMessageLimits(config.Messages); err != nil {
+				return cli.UsageError(err)
+			}
 			if webhookRoots != "" {
 				var err error
 				if config.Webhooks, err = webhookAuthorities(webhookRoots); err != nil {
@@ -104,6 +107,7 @@ that can be told. A port of 0 is a free one.`,
 		"partitions of the telemetry of each hub that is made from now on; a hub keeps those that it was made with")
 	logFlags(flags, "telemetry", "telemetry of each hub", &config.Telemetry)
 	logFlags(flags, "attempts", "devices' attempts to register", &config.Attempts)
+	messageFlags(flags, &config.Messages)
 	limits.flags(command)
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "",
 		"trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")

@@ -10,29 +10,41 @@ import (
 	"github.com/berth-iot/berth/store"
 )
 
-// Limits bound the queues. Zero values are Azure's defaults, but for MaxTTL and Depth,
-// which Azure does not let one change.
+// Limits bound the queues. What is zero is as in DefaultLimits.
 type Limits struct {
-	Depth            int           // messages in the queue of a device, 50
-	TTL              time.Duration // of messages that name no expiry, 1 h
-	MaxTTL           time.Duration // 48 h
-	MaxDeliveryCount int           // how often a message is given back before it is dropped, 10
-	Lock             time.Duration // how long a message that was received is kept from others, 60 s
+	Depth            int           // messages in the queue of a device
+	TTL              time.Duration // of messages that name no expiry
+	MaxTTL           time.Duration // of those that do
+	MaxDeliveryCount int           // how often a message is given back before it is dropped
+	Lock             time.Duration // how long a message that was received is kept from others
 
-	FeedbackTTL              time.Duration // 1 h
-	FeedbackMaxDeliveryCount int           // 10
-	FeedbackLock             time.Duration // 60 s
+	FeedbackTTL              time.Duration
+	FeedbackMaxDeliveryCount int
+	FeedbackLock             time.Duration
+}
+
+// DefaultLimits are those of a new hub in Azure, which does not let one change Depth, MaxTTL
+// and Lock.
+var DefaultLimits = Limits{
+	Depth:                    50,
+	TTL:                      time.Hour,
+	MaxTTL:                   48 * time.Hour,
+	MaxDeliveryCount:         10,
+	Lock:                     time.Minute,
+	FeedbackTTL:              time.Hour,
+	FeedbackMaxDeliveryCount: 10,
+	FeedbackLock:             time.Minute,
 }
 
 func (l Limits) complete() Limits {
-	set(&l.Depth, 50)
-	set(&l.TTL, time.Hour)
-	set(&l.MaxTTL, 48*time.Hour)
-	set(&l.MaxDeliveryCount, 10)
-	set(&l.Lock, time.Minute)
-	set(&l.FeedbackTTL, time.Hour)
-	set(&l.FeedbackMaxDeliveryCount, 10)
-	set(&l.FeedbackLock, time.Minute)
+	set(&l.Depth, DefaultLimits.Depth)
+	set(&l.TTL, DefaultLimits.TTL)
+	set(&l.MaxTTL, DefaultLimits.MaxTTL)
+	set(&l.MaxDeliveryCount, DefaultLimits.MaxDeliveryCount)
+	set(&l.Lock, DefaultLimits.Lock)
+	set(&l.FeedbackTTL, DefaultLimits.FeedbackTTL)
+	set(&l.FeedbackMaxDeliveryCount, DefaultLimits.FeedbackMaxDeliveryCount)
+	set(&l.FeedbackLock, DefaultLimits.FeedbackLock)
 	return l
 }
 
@@ -66,6 +78,8 @@ type Messages struct {
 	expiries store.Table[struct{}]    // when to look after which queue, see queue.Due
 	feedback store.Table[Feedback]    // by time
 	readers  store.Table[feedbackBox] // of the feedback: one document
+
+	counters counters
 }
 
 // Open returns the messages on their documents.

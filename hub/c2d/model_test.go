@@ -47,9 +47,17 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 		var queue []*modelled
 		var told []string // the feedback that there should be
 		sent := 0
+		left := make(map[Outcome]uint64)    // by what became of them
+		counted := make(map[Outcome]uint64) // by messages that were closed
+		count := func() {
+			for outcome, n := range m.Stats().Left {
+				counted[outcome] += n
+			}
+		}
 		tokens := []string{"none"}
 		leaves := func(one *modelled, outcome Outcome) {
 			queue = slices.DeleteFunc(queue, func(other *modelled) bool { return other == one })
+			left[outcome]++
 			if one.ack.wants(outcome) {
 				told = append(told, fmt.Sprint(one.id, " ", outcome))
 			}
@@ -163,7 +171,10 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 				}
 			},
 			"wait":   func(t *rapid.T) { clock.Advance(rapid.SampledFrom(steps).Draw(t, "for")) },
-			"reopen": func(*rapid.T) { m = open() },
+			"reopen": func(*rapid.T) {
+				count()
+				m = open()
+			},
 			"expire": func(t *rapid.T) {
 				if _, err := m.Expire(ctx, 10); err != nil {
 					t.Fatal(err)
@@ -202,6 +213,12 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 				t.Fatalf("%d documents are left of %s: %v", n, collection, err)
 			}
 		}
+		count()
+		for _, outcome := range Outcomes {
+			if counted[outcome] != left[outcome] {
+				t.Fatalf("counted are %v, want %v", counted, left)
+			}
+		}
 		entries, err := m.feedback.List(ctx, "", "", 1000)
 		if err != nil {
 			t.Fatal(err)
@@ -220,11 +237,14 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 
 func send(ctx context.Context, m *Messages, to Recipient, out Outgoing) (Receipt, error) {
 	return store.RetryOnConflict(ctx, func() (Receipt, error) {
-		changes, receipt, err := m.PrepareSend(ctx, to, out)
+		prepared, err := m.PrepareSend(ctx, to, out)
 		if err == nil {
-			_, err = m.documents.Commit(ctx, changes...)
+			_, err = m.documents.Commit(ctx, prepared.Changes...)
 		}
-		return receipt, err
+		if err == nil {
+			prepared.Committed()
+		}
+		return prepared.Receipt, err
 	})
 }
 

@@ -79,24 +79,32 @@ func dueKey(due int64, deviceID string) string { return fmt.Sprintf("%012x/%s", 
 func (m *Messages) change(
 	ctx context.Context, to Recipient, change func(*queue, time.Time) ([]store.Change, error),
 ) error {
-	_, err := store.RetryOnConflict(ctx, func() (struct{}, error) {
-		changes, err := m.prepare(ctx, to, change)
-		if err == nil && len(changes) > 0 {
-			_, err = m.documents.Commit(ctx, changes...)
+	done, err := store.RetryOnConflict(ctx, func() (prepared, error) {
+		p, err := m.prepare(ctx, to, change)
+		if err == nil && len(p.changes) > 0 {
+			_, err = m.documents.Commit(ctx, p.changes...)
 		}
-		return struct{}{}, err
+		return p, err
 	})
+	if err == nil {
+		m.counters.count(done.gone)
+	}
 	return err
 }
 
-// prepare returns what is to be committed for a change of a queue; nothing when it is as
-// it was.
+// prepared is a change of a queue that is to be committed.
+type prepared struct {
+	changes []store.Change // none when the queue is as it was
+	gone    []departure    // what leaves it
+}
+
+// prepare returns what is to be committed for a change of a queue.
 func (m *Messages) prepare(
 	ctx context.Context, to Recipient, change func(*queue, time.Time) ([]store.Change, error),
-) ([]store.Change, error) {
+) (prepared, error) {
 	q, err := m.read(ctx, to)
 	if err != nil {
-		return nil, err
+		return prepared{}, err
 	}
 	before, now := q, m.now()
 	q.Messages = slices.Clone(q.Messages)
@@ -107,7 +115,7 @@ func (m *Messages) prepare(
 	}
 	changes, err := change(&q, now)
 	if err != nil {
-		return nil, err
+		return prepared{}, err
 	}
 	for _, gone := range q.gone {
 		changes = append(changes, m.messages.Delete(messageKey(to.DeviceID, gone.Sequence), store.Always))
@@ -115,7 +123,7 @@ func (m *Messages) prepare(
 			changes = append(changes, m.tell(to, gone, now))
 		}
 	}
-	return append(changes, m.put(to, before, q, now)...), nil
+	return prepared{append(changes, m.put(to, before, q, now)...), q.gone}, nil
 }
 
 // read returns a device's queue, an empty one when it has none. The queue of an earlier
@@ -263,22 +271,22 @@ func (m *Messages) PrepareDelete(ctx context.Context, deviceID string) ([]store.
 	}
 	// Of a queue that can't be read, what lies beside it.
 	for after := ""; ; {
-		left, err := m.documents.List(ctx, m.messages.Collection, deviceID+"/", after, maxDepth)
+		left, err := m.documents.List(ctx, m.messages.Collection, deviceID+"/", after, MaxDepth)
 		for _, document := range left {
 			if !strings.Contains(strings.TrimPrefix(document.Key, deviceID+"/"), "/") {
 				changes = append(changes, m.messages.Delete(document.Key, store.Always))
 			}
 			after = document.Key
 		}
-		if err != nil || len(left) < maxDepth {
+		if err != nil || len(left) < MaxDepth {
 			return changes, err
 		}
 	}
 }
 
-// maxDepth is the largest depth that a queue can be configured to have: all of it is one
+// MaxDepth is the largest depth that a queue can be configured to have: all of it is one
 // document, and goes in one commit.
-const maxDepth = 1000
+const MaxDepth = 1000
 
 // Expire lets what has expired leave its queue, with its feedback. Any receiver does so
 // for its own device; this is for devices that never come. It returns how many queues it

@@ -116,12 +116,16 @@ func (m *Messages) Reject(ctx context.Context, to Recipient, token string) error
 // Abandon gives a message back, so that it is received again; after MaxDeliveryCount times
 // it is dropped. It returns fault 412002 as Complete does.
 func (m *Messages) Abandon(ctx context.Context, to Recipient, token string) error {
-	return m.settle(ctx, to, []string{token}, func(q *queue, e *entry) {
+	err := m.settle(ctx, to, []string{token}, func(q *queue, e *entry) {
 		e.Lock = nil
 		if e.DeliveryCount++; e.DeliveryCount >= m.limits.MaxDeliveryCount {
 			q.remove(e.Sequence, DeliveryCountExceeded)
 		}
 	})
+	if err == nil {
+		m.counters.abandoned.Add(1)
+	}
+	return err
 }
 
 func (m *Messages) settle(ctx context.Context, to Recipient, tokens []string, how func(*queue, *entry)) error {

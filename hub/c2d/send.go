@@ -18,21 +18,28 @@ type Outgoing struct {
 	Expires         time.Time // zero is as the hub's limits say
 }
 
+// Prepared is a message that is in the queue of its device once Changes are committed.
+type Prepared struct {
+	Receipt
+	Changes   []store.Change
+	Committed func() // is to be called then
+}
+
 // PrepareSend returns what is to be committed so that a message is in the queue of a device,
 // and what its sender gets. It returns fault 413001 for a message that is too large, 403004
 // for a queue that is full, 403009 for an expiry that is over or too far ahead, and 400004
 // for what can't be in a message.
-func (m *Messages) PrepareSend(ctx context.Context, to Recipient, out Outgoing) ([]store.Change, Receipt, error) {
+func (m *Messages) PrepareSend(ctx context.Context, to Recipient, out Outgoing) (Prepared, error) {
 	if err := out.validate(); err != nil {
-		return nil, Receipt{}, err
+		return Prepared{}, err
 	}
 	var receipt Receipt
-	changes, err := m.prepare(ctx, to, func(q *queue, now time.Time) ([]store.Change, error) {
+	prepared, err := m.prepare(ctx, to, func(q *queue, now time.Time) ([]store.Change, error) {
 		expires, err := m.expiry(out.Expires, now)
 		if err != nil {
 			return nil, err
 		}
-		if len(q.Messages) >= min(m.limits.Depth, maxDepth) {
+		if len(q.Messages) >= min(m.limits.Depth, MaxDepth) {
 			return nil, fault.New(fault.QueueFull,
 				"The queue of the device %q is full: it holds %d messages. Wait until the device has received some, "+
 					"or purge the queue", to.DeviceID, len(q.Messages))
@@ -45,7 +52,10 @@ func (m *Messages) PrepareSend(ctx context.Context, to Recipient, out Outgoing) 
 			stored{System: keep(out.System), Properties: keep(out.Properties), Payload: out.Payload})
 		return []store.Change{put}, nil
 	})
-	return changes, receipt, err
+	return Prepared{Receipt: receipt, Changes: prepared.changes, Committed: func() {
+		m.counters.sent.Add(1)
+		m.counters.count(prepared.gone)
+	}}, err
 }
 
 // expiry is when a message expires that asks for this.
