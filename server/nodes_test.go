@@ -15,6 +15,7 @@ import (
 
 	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cluster/local"
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	berth "github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
@@ -112,6 +113,19 @@ func TestDeviceOfTwoNodes(t *testing.T) {
 			return nil
 		})
 		return err == nil && read
+	})
+
+	second.subscribe("devices/d1/messages/devicebound/#")
+	sent := contract.DeviceMessage{MessageID: "m1", Ack: "positive", Payload: `{"open":"valve"}`}
+	if _, err := n.a.hub.SendMessage(ctx, "d1", sent); err != nil {
+		t.Fatal(err)
+	}
+	if received := second.next(); received.body["open"] != "valve" {
+		t.Errorf("sent by a, the device at b receives %+v", received)
+	}
+	until(t, "a tells that the device at b has taken a message", func() bool {
+		feedback, err := n.a.hub.ReceiveFeedback(ctx)
+		return err == nil && len(feedback.Records) == 1 && feedback.Records[0].StatusCode == "Success"
 	})
 
 	found, err := n.a.hub.Device(ctx, "d1")

@@ -65,7 +65,8 @@ class MessagesTest {
         RegistryClient registry = new RegistryClient(Berth.HUB);
         Device made = registry.addDevice(new Device(id));
         ClientOptions options = ClientOptions.builder().receiveInterval(RECEIVE_INTERVAL).build();
-        String connection = "HostName=" + Berth.HUB_HOST + ";DeviceId=" + id + ";SharedAccessKey=" + made.getPrimaryKey();
+        String connection = "HostName=" + Berth.HUB_HOST + ";DeviceId=" + id + ";SharedAccessKey="
+            + made.getPrimaryKey();
         DeviceClient device = new DeviceClient(connection, protocol, options);
         BlockingQueue<Message> received = new LinkedBlockingQueue<>();
         BlockingQueue<IotHubMessageResult> answers = new LinkedBlockingQueue<>();

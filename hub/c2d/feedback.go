@@ -49,7 +49,8 @@ const box = "box"
 
 // tell is the feedback on a message that leaves its queue.
 func (m *Messages) tell(to Recipient, gone departure, now time.Time) store.Change {
-	key := fmt.Sprintf("%016x-%s", now.UnixNano(), fault.NewTrackingID())
+	// What leaves its queue in one commit is told in the order of the queue.
+	key := fmt.Sprintf("%016x-%016x-%s", now.UnixNano(), gone.Sequence, fault.NewTrackingID())
 	return m.feedback.Put(key, store.Absent, Feedback{MessageID: gone.MessageID, DeviceID: to.DeviceID,
 		DeviceGeneration: to.Generation, Outcome: gone.outcome, Time: now})
 }

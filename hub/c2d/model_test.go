@@ -170,7 +170,7 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 					leaves(one, Purged)
 				}
 			},
-			"wait":   func(t *rapid.T) { clock.Advance(rapid.SampledFrom(steps).Draw(t, "for")) },
+			"wait": func(t *rapid.T) { clock.Advance(rapid.SampledFrom(steps).Draw(t, "for")) },
 			"reopen": func(*rapid.T) {
 				count()
 				m = open()
