@@ -43,6 +43,11 @@ type HubOptions struct {
 	// may call SendAsync and Ended, and must not wait for Send, Twin, Report or
 	// Close.
 	OnDesired func(version int64, patch json.RawMessage)
+
+	// OnMessage gets each message that a back end sends to the device (cloud-to-device),
+	// and is bound as OnDesired is. The message is acknowledged when it returns, and comes
+	// again when the connection ends before.
+	OnMessage func(Message)
 }
 
 // Client is a device that is connected to its hub, or a module of one. Its methods may be called
@@ -52,6 +57,7 @@ type Client struct {
 	events  string // the telemetry topic, up to the property bag
 	asked   *requests
 	desired func(version int64, patch json.RawMessage)
+	message func(Message)
 
 	twin       sync.Mutex
 	subscribed bool // to twin answers
@@ -92,15 +98,22 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 	c := &Client{
 		events:  contract.EventsTopic(name.ClientID()) + "/",
 		asked:   newRequests(contract.TwinAnswers),
-		desired: options.OnDesired, deviceID: options.DeviceID,
+		desired: options.OnDesired, message: options.OnMessage, deviceID: options.DeviceID,
 		renewed: &requests{answers: contract.CertificateAnswers, patient: true, waiting: make(map[string]chan answer)},
 	}
 	var err error
 	if c.mqtt, err = to.dial(ctx, connect, c.receive); err != nil {
 		return nil, err
 	}
+	var filters []string
 	if c.desired != nil {
-		if err := subscribe(ctx, c.mqtt, contract.DesiredFilter); err != nil {
+		filters = append(filters, contract.DesiredFilter)
+	}
+	if c.message != nil {
+		filters = append(filters, c.devicebound()+"#")
+	}
+	for _, filter := range filters {
+		if err := subscribe(ctx, c.mqtt, filter); err != nil {
 			c.mqtt.Abort()
 			return nil, err
 		}
@@ -126,7 +139,13 @@ func (c *Client) receive(topic string, payload []byte) {
 			c.desired(number(parameters.Get("$version")), payload)
 		}
 	}
+	if bag, ok := strings.CutPrefix(topic, c.devicebound()); ok && c.message != nil {
+		c.message(readMessage(bag, payload))
+	}
 }
+
+// devicebound begins the topics of messages to the device, up to their property bag.
+func (c *Client) devicebound() string { return contract.DeviceboundTopic(c.deviceID) + "/" }
 
 // Ended is closed when the connection has ended; Err then says why.
 func (c *Client) Ended() <-chan struct{} { return c.mqtt.Ended() }

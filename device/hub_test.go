@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
+	"reflect"
 	"testing"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
@@ -48,6 +50,40 @@ func TestTwin(t *testing.T) {
 	}
 	if got, want := canonical(t, reported), `{"$version":2,"power":"on"}`; got != want {
 		t.Errorf("reported is %s, want %s", got, want)
+	}
+}
+
+// TestOnMessage has a device get what a back end sends to it, also what waits for it.
+func TestOnMessage(t *testing.T) {
+	f := newFixture(t)
+	options := f.sasDevice("lamp")
+	send := func(message contract.DeviceMessage) {
+		t.Helper()
+		if _, err := f.Hub.SendMessage(f.ctx, "lamp", message); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send(contract.DeviceMessage{MessageID: "m 1", CorrelationID: "c/1", ContentType: "application/json", Ack: "full",
+		UserID: "me", Properties: map[string]string{"größe": "a&b=c", "empty": ""}, Payload: `{"on":true}`})
+	messages := make(chan device.Message)
+	options.OnMessage = func(m device.Message) { messages <- m }
+	client := f.connect(options)
+	next := func() (m device.Message) {
+		select {
+		case m = <-messages:
+		case <-client.Ended():
+			t.Fatal(client.Err())
+		}
+		return m
+	}
+	want := device.Message{MessageID: "m 1", CorrelationID: "c/1", ContentType: "application/json",
+		Properties: map[string]string{"größe": "a&b=c", "empty": ""}, Payload: []byte(`{"on":true}`)}
+	if got := next(); !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, want %+v", got, want)
+	}
+	send(contract.DeviceMessage{PayloadBase64: []byte{0xff, 0}})
+	if got := next(); string(got.Payload) != "\xff\x00" {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -10,7 +10,8 @@ import (
 	"github.com/berth-iot/berth/contract"
 )
 
-// Message is telemetry: device-to-cloud, as Azure calls it.
+// Message is telemetry (device-to-cloud, as Azure calls it) or a message from a back end
+// (cloud-to-device).
 type Message struct {
 	MessageID       string // system properties; left out when empty
 	CorrelationID   string
@@ -80,6 +81,34 @@ func (m Message) bag() string {
 		add(name, m.Properties[name])
 	}
 	return bag.String()
+}
+
+// readMessage reads a message to the device: the property bag that ends its topic, and its
+// payload. System properties for which Message has no place are left out, and so is a
+// property that is not percent-encoded.
+func readMessage(bag string, payload []byte) Message {
+	m := Message{Payload: payload}
+	system := map[string]*string{
+		contract.MessageID.MQTT(): &m.MessageID, contract.CorrelationID.MQTT(): &m.CorrelationID,
+		contract.ContentType.MQTT(): &m.ContentType, contract.ContentEncoding.MQTT(): &m.ContentEncoding,
+	}
+	for pair := range strings.SplitSeq(bag, "&") {
+		encodedName, encodedValue, _ := strings.Cut(pair, "=")
+		name, err := url.PathUnescape(encodedName)
+		value, wrong := url.PathUnescape(encodedValue)
+		if err != nil || wrong != nil || name == "" {
+			continue
+		}
+		if place, ok := system[name]; ok {
+			*place = value
+		} else if !strings.HasPrefix(name, "$.") && name != contract.AckProperty {
+			if m.Properties == nil {
+				m.Properties = make(map[string]string)
+			}
+			m.Properties[name] = value
+		}
+	}
+	return m
 }
 
 // escape percent-encodes all that is not a letter, a digit or one of -_.~, the
