@@ -53,7 +53,7 @@ fuzz: ## every parser of network bytes, each for FUZZTIME (10m)
 	done
 
 torture: ## crashes, a storm of 19,300 devices, then an hour (TORTURE) of attacks while devices work, p99 below 100 ms
-	$(GO) test -tags torture -count=1 -timeout 0 -run '^(TestCrash|TestMigrationSurvivesCrashes|TestExchange)$$' -v ./cmd/berth
+	$(GO) test -tags torture -count=1 -timeout 0 -run '^(TestCrash|TestModel|TestMigrationSurvivesCrashes|TestExchange)$$' -v ./cmd/berth
 	BERTH_STORM=19300 $(GO) test -tags torture -count=1 -timeout 0 -run '^TestReconnectStorm$$' -v ./cmd/berth
 	TORTURE=$(TORTURE) TORTURE_P99=100ms $(GO) test -tags torture -count=1 -timeout 0 -run '^TestTorture$$' -v ./cmd/berth
 

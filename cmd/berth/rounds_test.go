@@ -7,5 +7,6 @@ package main
 const (
 	crashRounds     = 12    // of TestCrash: three moments of the crash, each several times
 	migrationRounds = 6     // of TestMigrationSurvivesCrashes: three hubs, each of them preferred twice
+	modelSteps      = 2_000 // of TestModel: a crash for each 125 or so
 	exchangeRows    = 5_000 // of TestExchange: fifty requests in bulk, and lists of many pages
 )

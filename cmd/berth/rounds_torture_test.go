@@ -6,5 +6,6 @@ package main
 const (
 	crashRounds     = 30
 	migrationRounds = 12
+	modelSteps      = 10_000
 	exchangeRows    = 20_000
 )
