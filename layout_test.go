@@ -71,6 +71,7 @@ var layout = map[string][]string{
 	"hub/identity":          {"credential", "document", "store", "fault"},
 	"hub/twin":              {"hub/identity", "document", "store", "fault"},
 	"hub/c2d":               {"hub/message", "store", "fault"},
+	"hub/query":             {"document", "fault"},
 	"hub/connection": {"hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "issuance",
 		"credential", "document", "store", "cluster", "panics", "fault"},
 	"hub": {"contract", "hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection",
