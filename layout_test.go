@@ -75,7 +75,7 @@ var layout = map[string][]string{
 	"hub/connection": {"hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "issuance",
 		"credential", "document", "store", "cluster", "panics", "fault"},
 	"hub": {"contract", "hub/message", "hub/c2d", "hub/telemetry", "hub/identity", "hub/twin", "hub/connection",
-		"access", "issuance", "credential", "store", "cluster", "panics", "fault"},
+		"hub/query", "access", "issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 	"hub/hubtest": {"clock", "hub", "issuance", "credential", "store", "store/pebble", "store/segment", "cluster",
 		"cluster/local"},
 

@@ -57,6 +57,9 @@ type Hub struct {
 	messages    *c2d.Messages
 	telemetry   *telemetry.Log
 	connections *connection.Connections
+	secrets     store.Table[[]byte]
+	queries     chan struct{} // has an element for each query that looks through documents
+	queryBudget queryBudget
 }
 
 // Stats are a hub's figures since it opened.
@@ -80,6 +83,10 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 			Now: config.Now}),
 		twins:     twin.Open(twin.Config{Documents: config.Documents, Prefix: prefix, Now: config.Now}),
 		telemetry: telemetry.New(telemetry.Config{Log: config.Telemetry, Now: config.Now, Panics: config.Panics}),
+
+		secrets:     store.NewTable[[]byte](config.Documents, prefix+"secrets"),
+		queries:     make(chan struct{}, queriesAtOnce),
+		queryBudget: defaultBudget,
 	}
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)

@@ -34,7 +34,7 @@ func (t Table[T]) Get(ctx context.Context, key string) (value T, etag string, er
 	if err != nil {
 		return value, "", err
 	}
-	value, err = t.decode(document)
+	value, err = t.Decode(document)
 	return value, document.ETag, err
 }
 
@@ -56,7 +56,7 @@ func (t Table[T]) List(ctx context.Context, prefix, after string, limit int) ([]
 		}
 		entries = slices.Grow(entries, len(documents))
 		for _, document := range documents {
-			if value, err := t.decode(document); err == nil {
+			if value, err := t.Decode(document); err == nil {
 				entries = append(entries, Entry[T]{document.Key, document.ETag, value})
 			}
 		}
@@ -113,7 +113,9 @@ func (t Table[T]) Count(ctx context.Context) (int, error) {
 	return Count(ctx, t.Documents, t.Collection)
 }
 
-func (t Table[T]) decode(document Document) (value T, err error) {
+// Decode returns what a document of the collection holds. One that can't be read is an
+// *UnreadableError.
+func (t Table[T]) Decode(document Document) (value T, err error) {
 	i, inspected := t.Documents.(inspector)
 	value, err = decodeDocument[T](document.Value)
 	if err == nil {

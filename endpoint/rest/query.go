@@ -11,12 +11,8 @@ import (
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
-	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/provisioning"
 )
-
-// maxTwins is how many twins a page of a query has at most: one can have half a mebibyte.
-const maxTwins = 100
 
 // querySpecification is what a query asks for.
 type querySpecification struct {
@@ -111,25 +107,46 @@ func (s *service) queryRegistrations(c *https.Call) (any, error) {
 		})
 }
 
-// queryTwins lists the twins of all devices.
+// queryTwins answers a query of twins (Azure, IoT Hub service REST API, Query_GetTwins).
 func queryTwins(c *https.Call) (any, error) {
-	if err := checkQuery(c, "devices"); err != nil {
+	var specification querySpecification
+	if err := c.Decode(&specification); err != nil {
 		return nil, err
 	}
 	if err := authorizeDevices(c, hub.ServiceConnect); err != nil {
 		return nil, err
 	}
-	return answerQuery(c, "Twin", maxTwins,
-		func(after string, limit int) ([]twin.Twin, string, error) {
-			return c.Hub.Twins(c.Context(), after, limit)
-		})
+	limit, err := pageSize(c, https.MaxPage)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := c.Hub.Query(c.Context(), specification.Query,
+		hub.QueryPage{Limit: limit, Continuation: c.Header.Get("x-ms-continuation")})
+	if err != nil {
+		return nil, err
+	}
+	setPage(c, answer.ItemType, limit, answer.Continuation)
+	return answer.Rows, nil
+}
+
+// pageSize returns how many items a page is to have.
+func pageSize(c *https.Call, most int) (int, error) {
+	return c.Number("x-ms-max-item-count", c.Header.Get("x-ms-max-item-count"), min(https.DefaultPage, most), most)
+}
+
+// setPage writes the headers of a page.
+func setPage(c *https.Call, itemType string, limit int, continuation string) {
+	c.SetHeader("x-ms-item-type", itemType)
+	c.SetHeader("x-ms-max-item-count", strconv.Itoa(limit))
+	if continuation != "" { // an empty one would make the Node SDK ask for ever
+		c.SetHeader("x-ms-continuation", continuation)
+	}
 }
 
 // answerQuery answers with one page of what a query found, of most items.
 func answerQuery[T any](c *https.Call, itemType string, most int,
 	list func(after string, limit int) ([]T, string, error)) (any, error) {
-	limit, err := c.Number("x-ms-max-item-count", c.Header.Get("x-ms-max-item-count"), min(https.DefaultPage, most),
-		most)
+	limit, err := pageSize(c, most)
 	if err != nil {
 		return nil, err
 	}
@@ -141,10 +158,6 @@ func answerQuery[T any](c *https.Call, itemType string, most int,
 	if err != nil {
 		return nil, err
 	}
-	c.SetHeader("x-ms-item-type", itemType)
-	c.SetHeader("x-ms-max-item-count", strconv.Itoa(limit))
-	if next != "" { // an empty one would make the Node SDK ask for ever
-		c.SetHeader("x-ms-continuation", base64.URLEncoding.EncodeToString([]byte(next)))
-	}
+	setPage(c, itemType, limit, base64.URLEncoding.EncodeToString([]byte(next)))
 	return items, nil
 }

@@ -112,20 +112,15 @@ type Described struct {
 // node: all nodes are asked once. A device at another node was last active when that node
 // has written it, a few seconds ago.
 func (a *activity) describe(ctx context.Context, devices ...Described) error {
-	subjects := make([]string, len(devices))
+	ids := make([]string, len(devices))
 	for i, device := range devices {
-		subjects[i] = a.of.subject(device.ID)
+		ids[i] = device.ID
 	}
-	present, err := a.of.config.Bus.Present(ctx, subjects...)
-	if err != nil { // then nobody can reach a device at another node
-		a.of.config.Logger.Warn("devices connected to other nodes are not known", "hub", a.of.config.Hub, "error",
-			err)
-		present = make([]bool, len(devices))
-	}
-	for i, device := range devices {
+	for i, present := range a.present(ctx, ids...) {
+		device := devices[i]
 		device.State.ConnectionState = identity.Disconnected
 		session := a.of.session(device.ID)
-		if session != nil || present[i] {
+		if session != nil || present {
 			device.State.ConnectionState = identity.Connected
 		}
 		known, err := a.stamp(ctx, device.ID, session)
@@ -138,6 +133,24 @@ func (a *activity) describe(ctx context.Context, devices ...Described) error {
 		}
 	}
 	return nil
+}
+
+// present reports of each device whether any node serves its subject.
+func (a *activity) present(ctx context.Context, ids ...string) []bool {
+	subjects := make([]string, len(ids))
+	for i, id := range ids {
+		subjects[i] = a.of.subject(id)
+	}
+	present, err := a.of.config.Bus.Present(ctx, subjects...)
+	if err != nil { // then nobody can reach a device at another node
+		a.of.config.Logger.Warn("devices connected to other nodes are not known", "hub", a.of.config.Hub, "error",
+			err)
+		present = make([]bool, len(ids))
+		for i, id := range ids {
+			present[i] = a.of.session(id) != nil
+		}
+	}
+	return present
 }
 
 // stamp is when a device was last heard of, by its session if it has one.

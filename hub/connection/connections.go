@@ -94,6 +94,30 @@ func (c *Connections) Statistics(ctx context.Context) (Statistics, error) {
 	return Statistics{count}, err
 }
 
+// Present reports of each device or module whether it is connected, to whichever node. All
+// nodes are asked once; those that can't be are taken to have none.
+func (c *Connections) Present(ctx context.Context, ids ...string) []bool {
+	return c.activity.present(ctx, ids...)
+}
+
+// IDs returns the ids of the devices that are connected. It reports that they are not known
+// when there are more than limit, or some at other nodes.
+func (c *Connections) IDs(ctx context.Context, limit int) (ids []string, known bool, _ error) {
+	everywhere, err := c.config.Bus.Count(ctx, c.deviceSubjects())
+	if err != nil || everywhere > limit {
+		return nil, false, err
+	}
+	here := c.config.Bus.Servers(c.deviceSubjects())
+	if len(here) < everywhere {
+		return nil, false, nil
+	}
+	ids = make([]string, len(here))
+	for i, server := range here {
+		ids[i] = server.(*Session).deviceID
+	}
+	return ids, true, nil
+}
+
 // Describe fills in what is known of the connections of devices and modules, to whichever
 // node. All nodes are asked once, however many there are.
 func (c *Connections) Describe(ctx context.Context, devices ...Described) error {

@@ -34,6 +34,13 @@ func (r *Registry) Module(ctx context.Context, deviceID, moduleID string) (Modul
 	return module, err
 }
 
+// DecodeModule returns the module identity in a document of the ModuleCollection.
+func (r *Registry) DecodeModule(stored store.Document) (Module, error) {
+	module, err := r.modules.Decode(stored)
+	module.ETag = ETag(stored.ETag)
+	return module, err
+}
+
 // Modules returns the modules of a device in the order of their ids, but for those that
 // can't be read.
 func (r *Registry) Modules(ctx context.Context, deviceID string) (modules []Module, _ error) {

@@ -69,6 +69,13 @@ func (r *Registry) Get(ctx context.Context, id string) (Device, error) {
 	return device, err
 }
 
+// Decode returns the device identity in a document of the Collection, as Get does.
+func (r *Registry) Decode(stored store.Document) (Device, error) {
+	device, err := r.devices.Decode(stored)
+	device.ETag = ETag(stored.ETag)
+	return device, err
+}
+
 // NotFound returns fault 404001 for the id of a device that is not there, and 404010 for
 // that of a module.
 func NotFound(id string) error {

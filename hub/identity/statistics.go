@@ -16,6 +16,9 @@ type Statistics struct {
 // Count returns the number of device identities.
 func (r *Registry) Count(ctx context.Context) (int, error) { return r.devices.Count(ctx) }
 
+// CountModules returns the number of module identities.
+func (r *Registry) CountModules(ctx context.Context) (int, error) { return r.modules.Count(ctx) }
+
 // Statistics counts the device identities, also those that can't be read, by
 // numbers that the commits keep.
 func (r *Registry) Statistics(ctx context.Context) (Statistics, error) {
@@ -28,6 +31,17 @@ func (r *Registry) Statistics(ctx context.Context) (Statistics, error) {
 		EnabledDeviceCount:  counts[0] - counts[1],
 		DisabledDeviceCount: counts[1],
 	}, nil
+}
+
+// DisabledIDs returns at most limit ids of devices that are disabled, in their order after
+// one.
+func (r *Registry) DisabledIDs(ctx context.Context, after string, limit int) ([]string, error) {
+	documents, err := r.documents.List(ctx, r.disabled.Collection, "", after, limit)
+	ids := make([]string, len(documents))
+	for i, d := range documents {
+		ids[i] = d.Key
+	}
+	return ids, err
 }
 
 // indexStatus returns what keeps the index of disabled devices in step with a device

@@ -13,6 +13,22 @@ type Bound struct {
 	Prefix string
 }
 
+// Texts returns what those of Equal say that are texts.
+func (b Bound) Texts() (texts []string) {
+	for _, encoded := range b.Equal {
+		if v := valueOf(encoded); v.kind == text {
+			texts = append(texts, string(v.bytes))
+		}
+	}
+	return texts
+}
+
+// Is reports whether the value can be this text alone.
+func (b Bound) Is(text string) bool {
+	texts := b.Texts()
+	return len(b.Equal) == 1 && len(texts) == 1 && texts[0] == text
+}
+
 // Bounds returns what can be told of where the condition holds, so that not all documents
 // need be looked at.
 func (c *Condition) Bounds() []Bound {

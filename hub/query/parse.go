@@ -134,6 +134,7 @@ func (p *parser) condition() (c Condition, err error) {
 	if err == nil {
 		err = p.end()
 	}
+	c.Filter = len(p.paths)
 	p.complete(&c)
 	return c, err
 }
@@ -230,6 +231,7 @@ func (p *parser) from() (c Condition, err error) {
 	if p.accept("WHERE") {
 		c.where, err = p.expression(0)
 	}
+	c.Filter = len(p.paths)
 	return c, err
 }
 

@@ -32,6 +32,7 @@ type Path []string
 type Condition struct {
 	Source Source
 	Paths  []Path // whose values it is evaluated from, each once
+	Filter int    // how many of Paths the condition is about, the first ones; the others are of SELECT and GROUP BY
 
 	where  node // nil for all
 	finder *document.Finder
@@ -112,8 +113,8 @@ func ParseCondition(text string) (Condition, error) {
 // All reports whether the condition holds for every document.
 func (c *Condition) All() bool { return c.where == nil }
 
-// Holds reports whether the condition holds, given the JSON at each of its Paths, nil
-// where there is none.
+// Holds reports whether the condition holds, given the JSON at each of its first Filter
+// Paths, nil where there is none.
 func (c *Condition) Holds(values [][]byte) bool {
 	if c.where == nil {
 		return true

@@ -50,6 +50,13 @@ func (t *Twins) Get(ctx context.Context, id string) (Document, error) {
 	return stored, err
 }
 
+// Decode returns the twin in a document of the Collection.
+func (t *Twins) Decode(stored store.Document) (Document, error) {
+	d, err := t.table.Decode(stored)
+	d.etag = stored.ETag
+	return d, err
+}
+
 // PrepareCreate returns what is to be committed with a new identity of this generation.
 func (t *Twins) PrepareCreate(id, generation string, d Document) store.Change {
 	d.Generation = generation
