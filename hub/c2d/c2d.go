@@ -79,6 +79,8 @@ type Messages struct {
 	feedback store.Table[Feedback]    // by time
 	readers  store.Table[feedbackBox] // of the feedback: one document
 
+	histories store.Table[history] // by device
+
 	counters counters
 }
 
@@ -94,6 +96,7 @@ func Open(config Config) *Messages {
 		expiries:  store.NewTable[struct{}](documents, prefix+"expiries"),
 		feedback:  store.NewTable[Feedback](documents, prefix+"feedback"),
 		readers:   store.NewTable[feedbackBox](documents, prefix+"feedback-readers"),
+		histories: store.NewTable[history](documents, prefix+"message-history"),
 	}
 }
 

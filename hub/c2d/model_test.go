@@ -45,7 +45,8 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 		}
 		m, to := open(), Recipient{"d1", "1"}
 		var queue []*modelled
-		var told []string // the feedback that there should be
+		var told []string     // the feedback that there should be
+		var outcomes []string // what became of all, the oldest first
 		sent := 0
 		left := make(map[Outcome]uint64)    // by what became of them
 		counted := make(map[Outcome]uint64) // by messages that were closed
@@ -58,6 +59,7 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 		leaves := func(one *modelled, outcome Outcome) {
 			queue = slices.DeleteFunc(queue, func(other *modelled) bool { return other == one })
 			left[outcome]++
+			outcomes = append(outcomes, fmt.Sprint(one.id, " ", outcome))
 			if one.ack.wants(outcome) {
 				told = append(told, fmt.Sprint(one.id, " ", outcome))
 			}
@@ -199,6 +201,32 @@ func TestQueueBehavesAsItsModel(t *testing.T) {
 				}
 				if n, err := m.Count(ctx, to.DeviceID); err != nil || n != len(queue)-expired {
 					t.Fatalf("%d messages wait, want %d of %d: %v", n, len(queue)-expired, len(queue), err)
+				}
+				var alive []string
+				for _, one := range queue {
+					if clock.Now().Before(one.expires) {
+						locked := one.token != "" && clock.Now().Before(one.until)
+						alive = append(alive, fmt.Sprint(one.id, one.payload, one.returned, locked))
+					}
+				}
+				seen, total, err := m.Peek(ctx, to, 2)
+				if err != nil || total != len(alive) || len(seen) != min(2, total) {
+					t.Fatalf("%d of %d messages are seen, want of %d: %v", len(seen), total, len(alive), err)
+				}
+				for i, w := range seen {
+					got := fmt.Sprint(w.MessageID, string(w.Payload), w.DeliveryCount, !w.LockedUntil.IsZero())
+					if got != alive[i] {
+						t.Fatalf("message %d is seen as %q, want %q", i, got, alive[i])
+					}
+				}
+				past, err := m.History(ctx, to)
+				if err != nil || len(past) != min(len(outcomes), historyLength) {
+					t.Fatalf("it is known of %d messages what became of them, of %d: %v", len(past), len(outcomes), err)
+				}
+				for i, p := range past {
+					if got, want := fmt.Sprint(p.MessageID, " ", p.Outcome), outcomes[len(outcomes)-1-i]; got != want {
+						t.Fatalf("the history has %q, want %q", got, want)
+					}
 				}
 			},
 		})

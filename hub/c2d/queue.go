@@ -123,6 +123,13 @@ func (m *Messages) prepare(
 			changes = append(changes, m.tell(to, gone, now))
 		}
 	}
+	if len(q.gone) > 0 {
+		remembered, err := m.remember(ctx, to, q.gone, now)
+		if err != nil {
+			return prepared{}, err
+		}
+		changes = append(changes, remembered)
+	}
 	return prepared{append(changes, m.put(to, before, q, now)...), q.gone}, nil
 }
 
@@ -254,12 +261,14 @@ func (m *Messages) Purge(ctx context.Context, to Recipient) (purged int, _ error
 func (m *Messages) PrepareDelete(ctx context.Context, deviceID string) ([]store.Change, error) {
 	q, etag, err := m.queues.Get(ctx, deviceID)
 	if errors.Is(err, store.ErrNotFound) {
-		return []store.Change{{Collection: m.queues.Collection, Key: deviceID, Match: store.Absent, Check: true}}, nil
+		return []store.Change{{Collection: m.queues.Collection, Key: deviceID, Match: store.Absent, Check: true},
+			m.histories.Delete(deviceID, store.Always)}, nil
 	}
 	if err != nil && !store.IsUnreadable(err) {
 		return nil, err
 	}
-	changes := []store.Change{m.queues.Delete(deviceID, store.IfMatch(etag))}
+	changes := []store.Change{m.queues.Delete(deviceID, store.IfMatch(etag)),
+		m.histories.Delete(deviceID, store.Always)}
 	if q.Due != 0 {
 		changes = append(changes, m.expiries.Delete(dueKey(q.Due, deviceID), store.Always))
 	}
