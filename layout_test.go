@@ -96,7 +96,7 @@ var layout = map[string][]string{
 	"portal/web": {"health", "document", "store", "panics", "fault"},
 	"portal/portaltest": {"clock", "health", "attest", "provisioning", "hub", "issuance", "audit", "credential", "store",
 		"store/pebble", "store/segment", "cluster/local"},
-	"portal/hubpages": {"portal/web", "hub", "credential", "document", "panics", "fault"},
+	"portal/hubpages": {"portal/web", "hub", "contract", "credential", "document", "panics", "fault"},
 	"portal/provisioningpages": {"portal/web", "authority", "attest", "provisioning", "hub", "issuance", "audit",
 		"credential", "panics", "fault"},
 	"portal": {"portal/web", "portal/provisioningpages", "portal/hubpages", "health", "access", "attest", "provisioning",

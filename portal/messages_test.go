@@ -266,7 +266,10 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		constants(values, node)
 	})
-	readGo(t, "../hub/c2d", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../hub/c2d", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		constants(values, node)
+	})
 	readGo(t, "../hub/telemetry", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../hub/twin", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../wire/mqtt", func(where string, node ast.Node) {

@@ -34,7 +34,7 @@ var livePages = []string{"", "enrollments", "enrollments?prefix=e", "groups", "g
 	"registrations?status=failed", "attempts",
 	"attempts?outcome=refused", "attempts?id=good-7", "attempts?before=100", "hubs", "hubs/berth", "hubs/berth/devices",
 	"hubs/berth/device/d1",
-	"hubs/berth/device/d1/twin", "quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit",
+	"hubs/berth/device/d1/twin", "hubs/berth/device/d1/messages", "quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit",
 	"audit?by=server", "lockouts", "networks"}
 
 // A page that is open while nothing moves reads nothing, for a while.

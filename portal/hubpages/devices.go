@@ -25,6 +25,10 @@ func (p *Pages) deviceRoutes() web.Routes {
 		"GET hubs/{hub}/device/{id}/twin":      web.RequireSession(p.showTwin),
 		"POST hubs/{hub}/device/{id}/twin":     web.RequireOperator(p.restoreTwin, p.saveTwin),
 		"POST hubs/{hub}/device/{id}/json":     web.RequireSession(p.inspectObject),
+
+		"GET hubs/{hub}/device/{id}/messages":        web.RequireSession(p.showMessages),
+		"POST hubs/{hub}/device/{id}/messages":       web.RequireOperator(p.restoreMessage, p.sendMessage),
+		"POST hubs/{hub}/device/{id}/messages/purge": web.HandleDeletion(p.purge),
 	}
 }
 

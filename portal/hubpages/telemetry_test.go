@@ -62,7 +62,8 @@ func TestTelemetryOfADevice(t *testing.T) {
 	send("first <1>", "\xff\xfe", `{"reading":3}`)
 	b := h.loggedIn(web.Reader)
 	_, page := b.Get("hubs/berth/device/d1")
-	b.Shows(page, "first &lt;1&gt;", "//4=", `data-from="`, `state-Connected"`)
+	b.Shows(page, "first &lt;1&gt;", "//4=", `data-from="`, `state-Connected"`,
+		"<dt>iothub-connection-device-id</dt><dd>d1</dd>")
 
 	stream := b.Open("hubs/berth/device/d1")
 	disconnect()

@@ -90,6 +90,16 @@ function selection() {
   }
 }
 
+// Rows of a name and a value: there is always one more to type in.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-add-pair]");
+  if (!button) return;
+  const row = button.previousElementSibling.cloneNode(true);
+  for (const field of all("input", row)) field.value = "";
+  button.before(row);
+  row.querySelector("input").focus();
+});
+
 // What was typed is not left behind by mistake.
 const guarded = new Set();
 document.addEventListener("input", (event) => {
@@ -249,7 +259,9 @@ function followTelemetry() {
   let held = [];
   let stream = null;
 
-  const matches = (item) => item.textContent.toLowerCase().includes(filter.value.trim().toLowerCase());
+  // System properties are not looked through: their names would match in every message.
+  const matches = (item) => all(":scope > :not(.system)", item)
+    .some((part) => part.textContent.toLowerCase().includes(filter.value.trim().toLowerCase()));
   const add = (html) => {
     const template = document.createElement("template");
     template.innerHTML = html;
