@@ -68,7 +68,10 @@ const (
 	DevicesQueryPath      Path = "/devices/query"
 	DeviceKeysPath        Path = "/devices/keys/regenerate"
 	DevicePath            Path = "/devices/{id}"
+	ModulesPath           Path = "/devices/{id}/modules"
+	ModulePath            Path = "/devices/{id}/modules/{module}"
 	TwinPath              Path = "/twins/{id}"
+	ModuleTwinPath        Path = "/twins/{id}/modules/{module}"
 	DeviceQueuePath       Path = "/devices/{id}/commands" // the messages that wait for a device
 	FeedbackPath          Path = "/messages/serviceBound/feedback"
 	FeedbackLockPath      Path = "/messages/serviceBound/feedback/{lockToken}"

@@ -21,9 +21,10 @@ type BulkDeviceResult struct {
 	Warnings     []any             `json:"warnings"` // none
 }
 
-// BulkDeviceError is a device of a bulk operation that failed.
+// BulkDeviceError is a device or module of a bulk operation that failed.
 type BulkDeviceError struct {
 	DeviceID    string `json:"deviceId"`
+	ModuleID    string `json:"moduleId,omitempty"`
 	ErrorCode   string `json:"errorCode"`
 	ErrorStatus string `json:"errorStatus"`
 }

@@ -8,15 +8,17 @@ type Feedback struct {
 	OriginalMessageID  string        `json:"originalMessageId"`
 	DeviceGenerationID string        `json:"deviceGenerationId"`
 	DeviceID           string        `json:"deviceId"`
-	EnqueuedTime       document.Time `json:"enqueuedTimeUtc"` // of the outcome
+	ModuleID           string        `json:"moduleId,omitempty"` // of a message to a module
+	EnqueuedTime       document.Time `json:"enqueuedTimeUtc"`    // of the outcome
 	// Success, Expired, DeliveryCountExceeded, Rejected or Purged
 	StatusCode  string `json:"statusCode"`
 	Description string `json:"description"`
 }
 
-// PurgeResult is the answer to a purge of a device's queue.
+// PurgeResult is the answer to a purge of the queue of a device or module.
 type PurgeResult struct {
 	DeviceID string `json:"deviceId"`
+	ModuleID string `json:"moduleId,omitempty"`
 	Purged   int    `json:"totalMessagesPurged"`
 }
 

@@ -60,5 +60,6 @@ const (
 
 	DeviceListPath    Path = own + "hub/devices"
 	DeviceMessagePath Path = DeviceListPath + "/{id}/messages"
+	ModuleMessagePath Path = DeviceListPath + "/{id}/modules/{module}/messages"
 	TelemetryPath     Path = own + "hub/telemetry"
 )

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 
 	"github.com/berth-iot/berth/fault"
@@ -68,10 +69,18 @@ func (h *Hub) Modules(ctx context.Context, deviceID string) ([]identity.Module, 
 // device, 409301 when the id is taken, 413003 for a device that has as many as it can have,
 // and 400004 for what is wrong in the module. An identity that can't be read is replaced.
 func (h *Hub) CreateModule(ctx context.Context, module identity.Module) (identity.Module, error) {
+	return h.CreateModuleWithTwin(ctx, module, nil, nil)
+}
+
+// CreateModuleWithTwin is CreateModule with the first tags and desired properties of the
+// twin, as in CreateDeviceWithTwin.
+func (h *Hub) CreateModuleWithTwin(
+	ctx context.Context, module identity.Module, tags, desired json.RawMessage,
+) (identity.Module, error) {
 	if err := module.Complete(nil); err != nil {
 		return identity.Module{}, err
 	}
-	empty, err := twin.New(nil, nil, h.config.Now())
+	initial, err := twin.New(tags, desired, h.config.Now())
 	if err != nil {
 		return identity.Module{}, err
 	}
@@ -89,7 +98,7 @@ func (h *Hub) CreateModule(ctx context.Context, module identity.Module) (identit
 		if err != nil {
 			return identity.Module{}, err
 		}
-		changes = append(changes, h.twins.PrepareReplace(ctx, id, created.GenerationID, empty, false))
+		changes = append(changes, h.twins.PrepareReplace(ctx, id, created.GenerationID, initial, false))
 		etags, err := h.config.Documents.Commit(ctx, changes...)
 		if err != nil {
 			return identity.Module{}, err
@@ -135,6 +144,24 @@ func (h *Hub) replaceModule(ctx context.Context, before, changed identity.Module
 	}
 	after.ETag = identity.ETag(etags[0])
 	return after, h.describeModules(ctx, &after)
+}
+
+// RenewModuleKeys makes the primary key of a module anew, its secondary key, or both, as
+// RenewKeys does of a device.
+func (h *Hub) RenewModuleKeys(
+	ctx context.Context, deviceID, moduleID string, primary, secondary bool,
+) (identity.Module, error) {
+	return store.RetryOnConflict(ctx, func() (identity.Module, error) {
+		before, _, err := h.moduleOf(ctx, deviceID, moduleID)
+		if err != nil {
+			return identity.Module{}, err
+		}
+		changed := before
+		if err := changed.RenewKeys(primary, secondary); err != nil {
+			return identity.Module{}, err
+		}
+		return h.replaceModule(ctx, before, changed)
+	})
 }
 
 // DeleteModule removes a module with its twin and all that is kept of it, and ends its

@@ -69,7 +69,7 @@ func TestGrantedFilters(t *testing.T) {
 		{"devices/d1/messages/events/#", device, false},
 		{"devices/d2/messages/devicebound/#", device, false},
 		{"devices/D1/messages/devicebound/#", device, false},
-		{"devices/d1/modules/m1/#", device, false}, // modules are not served
+		{"devices/d1/modules/m1/#", device, false}, // which is another session
 		{"devices/d?1/messages/devicebound/#", odd, true},
 		{"devices/d%3F1/messages/devicebound/#", odd, true},
 		{"devices/d%3f1/messages/devicebound/#", odd, true},

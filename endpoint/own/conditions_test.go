@@ -30,7 +30,7 @@ var withoutConditions = map[string]string{
 }
 
 // conditionsOf are what an operation is tried on, where that is there.
-var conditionsOf = strings.NewReplacer("{id}", "thing", "{name}", "thing", "{host}", "hub.local",
+var conditionsOf = strings.NewReplacer("{id}", "thing", "{module}", "thing", "{name}", "thing", "{host}", "hub.local",
 	"{prefix}", url.PathEscape("192.0.2.0/24"), "{source}", "192.0.2.1", "{thumbprint}", strings.Repeat("AB", 32))
 
 // TestIfMatch tries every operation that changes something under an If-Match that is the
@@ -59,13 +59,14 @@ func TestIfMatch(t *testing.T) {
 		step{"PUT " + network, `{"latencies":{"hub.local":12}}`, 200, nil},
 		step{"POST " + issuers + "/thing/request", "", 200, nil},
 		step{"PUT " + policies + "/thing", "{}", 200, nil})
-	transcript(t, f, iot, step{"PUT /devices/thing", `{"deviceId":"thing"}`, 200, nil})
+	transcript(t, f, iot, step{"PUT /devices/thing", `{"deviceId":"thing"}`, 200, nil},
+		step{"PUT /devices/thing/modules/thing", `{"moduleId":"thing"}`, 200, nil})
 	state := func() (all string) {
 		for _, list := range []string{"enrollments", "groups", "certificates", "policies", "networks", "hubs",
 			"issuingauthorities", "credentialpolicies", "misbehaviours"} {
 			all += f.Do(httpstest.Request{Method: "GET", Path: provisioningPath + list, Token: dps}).Text + "\n"
 		}
-		for _, thing := range []string{"/devices/thing", "/twins/thing"} {
+		for _, thing := range []string{"/devices/thing", "/twins/thing", "/devices/thing/modules", "/twins/thing/modules/thing"} {
 			all += f.Do(httpstest.Request{Method: "GET", Path: thing, Token: iot}).Text + "\n"
 		}
 		return all
@@ -74,7 +75,9 @@ func TestIfMatch(t *testing.T) {
 		contract.EnrollmentPath:       `{"registrationId":"thing","attestation":{"type":"symmetricKey"},"provisioningStatus":"disabled"}`,
 		contract.GroupPath:            `{"enrollmentGroupId":"thing","attestation":{"type":"symmetricKey"},"provisioningStatus":"disabled"}`,
 		contract.DevicePath:           `{"deviceId":"thing","status":"disabled"}`,
+		contract.ModulePath:           `{"managedBy":"another"}`,
 		contract.TwinPath:             `{"tags":{"a":1}}`,
+		contract.ModuleTwinPath:       `{"tags":{"a":1}}`,
 		contract.AuthorityPath:        body(t, CertificateUpload{Certificate: certificate}),
 		contract.AuthorityProofPath:   body(t, CertificateUpload{Certificate: certificate}),
 		contract.AccessPolicyPath:     `{"rights":["EnrollmentRead","EnrollmentWrite"]}`,

@@ -16,10 +16,25 @@ import (
 
 // messages are the operations on messages to devices that Azure has by AMQP alone.
 func (s *service) messages() []https.Operation {
-	return []https.Operation{iot("POST", contract.DeviceMessagePath, hub.ServiceConnect, https.SmallBody, sendMessage)}
+	return []https.Operation{
+		iot("POST", contract.DeviceMessagePath, hub.ServiceConnect, https.SmallBody, sendMessage),
+		iot("POST", contract.ModuleMessagePath, hub.ServiceConnect, https.SmallBody, sendMessage),
+		iot("DELETE", contract.ModuleMessagePath, hub.ServiceConnect, 0, purgeModule),
+	}
 }
 
-// sendMessage puts a message into the queue of a device. One without an id gets one, so
+// purgeModule removes all messages from the queue of a module, as Azure has it for those of
+// devices.
+func purgeModule(c *https.Call) (any, error) {
+	id, err := c.IdentityID()
+	if err != nil {
+		return nil, err
+	}
+	purged, err := c.Hub.PurgeMessages(c.Context(), id)
+	return contract.PurgeResult{DeviceID: c.Parameter("id"), ModuleID: c.Parameter("module"), Purged: purged}, err
+}
+
+// sendMessage puts a message into the queue of a device or module. One without an id gets one, so
 // that feedback can speak of it.
 func sendMessage(c *https.Call) (any, error) {
 	var body contract.DeviceMessage
@@ -52,7 +67,11 @@ func sendMessage(c *https.Call) (any, error) {
 		out.Properties = append(out.Properties,
 			message.Property{Name: []byte(name), Value: []byte(body.Properties[name])})
 	}
-	receipt, err := c.Hub.SendMessage(c.Context(), c.Parameter("id"), out)
+	id, err := c.IdentityID()
+	if err != nil {
+		return nil, err
+	}
+	receipt, err := c.Hub.SendMessage(c.Context(), id, out)
 	if err != nil {
 		return nil, err
 	}

@@ -179,9 +179,13 @@ var meanings = map[fault.Code]string{
 	fault.TokenExpired: "The token has expired; make a new one and check the clock",
 	fault.Forbidden: "The portal: the form was not made for this session, or the one who is logged in " +
 		"may only read",
-	fault.NotFound:             "There is nothing at the address, or this version does not serve it",
-	fault.DeviceNotFound:       "The hub has no such device",
-	fault.ModuleNotFound:       "The device has no such module",
+	fault.NotFound:       "There is nothing at the address, or this version does not serve it",
+	fault.DeviceNotFound: "The hub has no such device",
+	fault.ModuleNotFound: "The device has no such module",
+	fault.SystemModuleModification: "The module is a system module of an IoT Edge device, and stays as long as that " +
+		"is one",
+	fault.ModuleAlreadyExists:  "The device has a module of this id already",
+	fault.TooManyModules:       "The device has as many modules as it can have",
 	fault.HubNotFound:          "No hub here has the host name of the request",
 	fault.EnrollmentNotFound:   "There is no such enrollment",
 	fault.RegistrationNotFound: "The device has not registered",

@@ -8,6 +8,7 @@ import (
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // keyRenewal is what keys of which devices are to be regenerated.
@@ -16,10 +17,10 @@ type keyRenewal struct {
 	Devices   []renewedDevice `json:"devices"`   // up to 100
 }
 
-// renewedDevice is a device whose keys are to be regenerated.
+// renewedDevice is a device or module whose keys are to be regenerated.
 type renewedDevice struct {
 	ID       string `json:"id"`
-	ModuleID string `json:"moduleId,omitempty"` // modules are not served
+	ModuleID string `json:"moduleId,omitempty"` // for those of a module of the device
 }
 
 // keyRenewalResult has the new keys, and the devices that have none.
@@ -32,6 +33,7 @@ type keyRenewalResult struct {
 // renewedKeys are the keys of a device from now on.
 type renewedKeys struct {
 	ID           string `json:"id"`
+	ModuleID     string `json:"moduleId,omitempty"`
 	PrimaryKey   string `json:"primaryKey"`
 	SecondaryKey string `json:"secondaryKey"`
 }
@@ -64,7 +66,9 @@ func renewKeys(c *https.Call) (any, error) {
 	}
 	ids := make([]string, len(wanted.Devices))
 	for i, device := range wanted.Devices {
-		ids[i] = device.ID
+		if ids[i] = device.ID; device.ModuleID != "" {
+			ids[i] = identity.ModuleKey(device.ID, device.ModuleID)
+		}
 	}
 	if err := authorizeDevices(c, hub.RegistryWrite, ids...); err != nil {
 		return nil, err
@@ -89,17 +93,22 @@ func renewKeys(c *https.Call) (any, error) {
 	return result, nil
 }
 
-// renewKeysOf makes keys of one device anew.
+// renewKeysOf makes keys of one device or module anew.
 func renewKeysOf(c *https.Call, device renewedDevice, primary, secondary bool) (renewedKeys, error) {
+	var authentication *identity.Authentication
 	if device.ModuleID != "" {
-		return renewedKeys{}, fault.New(fault.ModuleNotFound,
-			"There is no module %.128q of the device %.128q: modules are not served by this version",
-			device.ModuleID, device.ID)
+		renewed, err := c.Hub.RenewModuleKeys(c.Context(), device.ID, device.ModuleID, primary, secondary)
+		if err != nil {
+			return renewedKeys{}, err
+		}
+		authentication = renewed.Authentication
+	} else {
+		renewed, err := c.Hub.RenewKeys(c.Context(), device.ID, primary, secondary)
+		if err != nil {
+			return renewedKeys{}, err
+		}
+		authentication = renewed.Authentication
 	}
-	renewed, err := c.Hub.RenewKeys(c.Context(), device.ID, primary, secondary)
-	if err != nil {
-		return renewedKeys{}, err
-	}
-	keys := renewed.Authentication.SymmetricKey
-	return renewedKeys{device.ID, *keys.PrimaryKey, *keys.SecondaryKey}, nil
+	keys := authentication.SymmetricKey
+	return renewedKeys{device.ID, device.ModuleID, *keys.PrimaryKey, *keys.SecondaryKey}, nil
 }

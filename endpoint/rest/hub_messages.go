@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
 // hubMessages are the operations on messages to devices: a device receives its own and
@@ -30,7 +31,11 @@ func hubMessages() []https.Operation {
 
 // recipient is the device that asks, which proves itself as it does by MQTT.
 func recipient(c *https.Call) (c2d.Recipient, error) {
-	to, err := c.Hub.Connections().Authenticate(c.Context(), c.Parameter("id"), c.Evidence())
+	id, err := c.IdentityID()
+	if err != nil {
+		return c2d.Recipient{}, err
+	}
+	to, err := c.Hub.Connections().Authenticate(c.Context(), id, c.Evidence())
 	if err == nil {
 		c.Proven()
 	}
@@ -118,11 +123,12 @@ func purgeMessages(c *https.Call) (any, error) {
 	if err := fault.Precondition("queue", c.Header.Get("If-Match"), `""`); err != nil {
 		return nil, err
 	}
-	purged, err := c.Hub.PurgeMessages(c.Context(), c.Parameter("id"))
+	id, err := c.IdentityID()
 	if err != nil {
 		return nil, err
 	}
-	return contract.PurgeResult{DeviceID: c.Parameter("id"), Purged: purged}, nil
+	purged, err := c.Hub.PurgeMessages(c.Context(), id)
+	return contract.PurgeResult{DeviceID: id, Purged: purged}, err
 }
 
 // receiveFeedback answers with the records of one batch, or 204 when there is none.
@@ -134,7 +140,8 @@ func receiveFeedback(c *https.Call) (any, error) {
 	c.SetHeader("iothub-enqueuedtime", document.FormatTime(batch.Enqueued))
 	records := make([]contract.Feedback, len(batch.Records))
 	for i, r := range batch.Records {
-		records[i] = contract.Feedback{OriginalMessageID: r.MessageID, DeviceID: r.DeviceID,
+		deviceID, moduleID := identity.SplitKey(r.DeviceID)
+		records[i] = contract.Feedback{OriginalMessageID: r.MessageID, DeviceID: deviceID, ModuleID: moduleID,
 			DeviceGenerationID: r.DeviceGeneration, StatusCode: string(r.Outcome), Description: string(r.Outcome),
 			EnqueuedTime: document.Time{Time: r.Time}}
 	}

@@ -36,8 +36,8 @@ func (s *service) hubService() []https.Operation {
 	}
 }
 
-// authorizeDevices checks that a token is good for these devices, or for all when none is
-// named. An operation on several has an address that could be that of a device called
+// authorizeDevices checks that a token is good for these devices and modules, or for all
+// devices when none is named. An operation on several has an address that could be that of a device called
 // query or keys, for which alone a token may be.
 func authorizeDevices(c *https.Call, right string, ids ...string) error {
 	resources := [][]credential.Segment{credential.ResourceOf("", "devices").Path}
@@ -45,7 +45,11 @@ func authorizeDevices(c *https.Call, right string, ids ...string) error {
 		resources = nil
 	}
 	for _, id := range ids {
-		resources = append(resources, credential.DeviceResource("", id).Path)
+		resource := credential.DeviceResource("", id)
+		if deviceID, moduleID := identity.SplitKey(id); moduleID != "" {
+			resource = credential.ModuleResource("", deviceID, moduleID)
+		}
+		resources = append(resources, resource.Path)
 	}
 	for _, resource := range resources {
 		if _, err := c.Hub.Access().Authorize(c.Context(), c.Header.Get("Authorization"), right,
@@ -120,7 +124,8 @@ type deviceBody struct {
 	DeviceScope    *string                  `json:"deviceScope"`
 	ParentScopes   []string                 `json:"parentScopes"`
 
-	ModuleID   string              `json:"moduleId"`   // in bulk operations, where modules are refused
+	ModuleID   string              `json:"moduleId"`   // in bulk operations, of a module of the device
+	ManagedBy  *string             `json:"managedBy"`  // likewise
 	Tags       json.RawMessage     `json:"tags"`       // in bulk operations, of the twin of a new device
 	Properties *importedProperties `json:"properties"` // likewise
 	TwinETag   string              `json:"twinETag"`   // in bulk operations, for updateTwinIfMatchETag
@@ -166,17 +171,29 @@ func deleteDevice(c *https.Call) (any, error) {
 }
 
 func getTwin(c *https.Call) (any, error) {
-	twin, err := c.Hub.Twin(c.Context(), c.Parameter("id"))
+	id, err := c.IdentityID()
+	if err != nil {
+		return nil, err
+	}
+	twin, err := c.Hub.Twin(c.Context(), id)
 	return c.Tagged(twin, twin.ETag, err)
 }
 
 func patchTwin(c *https.Call) (any, error) {
-	twin, err := c.Hub.PatchTwin(c.Context(), c.Parameter("id"), c.Content, c.Header.Get("If-Match"))
+	id, err := c.IdentityID()
+	if err != nil {
+		return nil, err
+	}
+	twin, err := c.Hub.PatchTwin(c.Context(), id, c.Content, c.Header.Get("If-Match"))
 	return c.Tagged(twin, twin.ETag, err)
 }
 
 func replaceTwin(c *https.Call) (any, error) {
-	twin, err := c.Hub.ReplaceTwin(c.Context(), c.Parameter("id"), c.Content, c.Header.Get("If-Match"))
+	id, err := c.IdentityID()
+	if err != nil {
+		return nil, err
+	}
+	twin, err := c.Hub.ReplaceTwin(c.Context(), id, c.Content, c.Header.Get("If-Match"))
 	return c.Tagged(twin, twin.ETag, err)
 }
 
@@ -225,7 +242,7 @@ func (s *service) bulkDevices(c *https.Call) (any, error) {
 		case err == nil:
 		case errors.As(err, &problem):
 			failed = append(failed, contract.BulkDeviceError{DeviceID: devices[i].device().DeviceID,
-				ErrorCode: problem.Code.Name(), ErrorStatus: problem.Message})
+				ModuleID: devices[i].ModuleID, ErrorCode: problem.Code.Name(), ErrorStatus: problem.Message})
 		default:
 			return nil, err
 		}
@@ -243,19 +260,18 @@ func (b deviceBody) deletes() bool { return strings.HasPrefix(strings.ToLower(b.
 
 func importDevice(c *https.Call, body deviceBody) (err error) {
 	ctx, device := c.Context(), body.device()
-	readParent(c, body, &device)
 	mode := strings.ToLower(body.ImportMode)
 	if strings.HasSuffix(mode, "ifmatchetag") && mode != "updatetwinifmatchetag" &&
 		strings.Trim(device.ETag, `"`) == "" {
 		return errNoETag(body.ImportMode)
 	}
 	if body.ModuleID != "" {
-		return fault.New(fault.ModuleNotFound, "moduleId is %.128q, and modules are not served by this version",
-			body.ModuleID)
+		return importModule(c, body, mode)
 	}
 	if strings.HasPrefix(mode, "updatetwin") {
 		return importTwin(c, body, mode)
 	}
+	readParent(c, body, &device)
 	create := func() error { _, err := c.Hub.CreateDevice(ctx, device); return err }
 	if body.hasTwin() && !strings.HasPrefix(mode, "delete") {
 		if _, err := c.Hub.Device(ctx, device.DeviceID); mode != "create" && !errors.Is(err, fault.DeviceNotFound) {
@@ -295,7 +311,11 @@ func errImportMode(mode string) error {
 // importTwin merges tags and desired properties of a bulk operation into a twin, as PATCH of
 // the twin does with the same JSON. It needs the right that that needs.
 func importTwin(c *https.Call, body deviceBody, mode string) error {
-	id, ifMatch := body.device().DeviceID, "*"
+	deviceID, ifMatch := body.device().DeviceID, "*"
+	id := deviceID
+	if body.ModuleID != "" {
+		id = identity.ModuleKey(deviceID, body.ModuleID)
+	}
 	if mode == "updatetwinifmatchetag" {
 		if ifMatch = body.TwinETag; strings.Trim(ifMatch, `"`) == "" {
 			return fault.New(fault.ArgumentNull,
@@ -309,7 +329,7 @@ func importTwin(c *https.Call, body deviceBody, mode string) error {
 		return err
 	}
 	if strings.EqualFold(body.Status, identity.Disabled) { // that SDKs say enabled of every device is no wish
-		device, err := c.Hub.Device(c.Context(), id)
+		device, err := c.Hub.Device(c.Context(), deviceID)
 		if err == nil && device.Status != identity.Disabled {
 			err = fault.New(fault.ArgumentInvalid,
 				"%.32s changes the twin alone, and the device is enabled. Disable it with importMode update",
@@ -325,13 +345,9 @@ func importTwin(c *https.Call, body deviceBody, mode string) error {
 
 // createWithTwin creates a device of a bulk operation with its twin.
 func createWithTwin(c *https.Call, body deviceBody) error {
-	var desired json.RawMessage
-	if body.Properties != nil {
-		if hasMembers(body.Properties.Reported) {
-			return fault.New(fault.ArgumentInvalid, "properties.reported is for the device to write. Leave it out")
-		}
-		desired = body.Properties.Desired
+	desired, err := body.initialDesired()
+	if err == nil {
+		_, err = c.Hub.CreateDeviceWithTwin(c.Context(), body.device(), body.Tags, desired)
 	}
-	_, err := c.Hub.CreateDeviceWithTwin(c.Context(), body.device(), body.Tags, desired)
 	return err
 }

@@ -135,7 +135,7 @@ func TestUnknownMembers(t *testing.T) {
 		{"and nothing of all that is done", httpstest.Request{Method: "GET", Path: "/twins/b1"}, 200,
 			`"tags":{"z":1.0,"a":2,"b":1},"properties":{"desired":{"k":3,"$metadata"`},
 		{"bulk with a module", httpstest.Request{Method: "POST", Path: "/devices",
-			Body: `[{"id":"b1","moduleId":"m","importMode":"delete"}]`}, 400, "modules are not served"},
+			Body: `[{"id":"b1","moduleId":"m","importMode":"delete"}]`}, 400, "ModuleNotFound"},
 		{"bulk that deletes what was exported", httpstest.Request{Method: "POST", Path: "/devices",
 			Body: `[{"id":"b1","importMode":"delete","tags":{"z":1.0}}]`}, 200, `"isSuccessful":true`},
 	} {

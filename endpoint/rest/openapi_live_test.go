@@ -391,6 +391,7 @@ func (l *live) operatesTheHub() {
 			created.etag()+`"`)
 	l.refused("PUT /devices/{id}", one, object{"deviceId": "one"})
 	l.sendsMessages()
+	l.hasModules()
 	l.do("GET /devices/{id}", one, nil)
 	l.do("GET /devices", params{"top": "10"}, nil)
 	l.do("GET /berth/hub/devices", params{"prefix": "o"}, nil)
@@ -405,6 +406,27 @@ func (l *live) operatesTheHub() {
 	l.do("POST /devices/query", nil, object{"query": "SELECT * FROM devices"}, "x-ms-max-item-count", "1")
 	l.do("POST /devices/keys/regenerate", nil, object{"policyKey": "primaryKey", "devices": []any{object{"id": "two"}}})
 	l.do("DELETE /devices/{id}", one, nil, "If-Match", "*")
+}
+
+// hasModules goes through the modules of a device.
+func (l *live) hasModules() {
+	const module, twins = "/devices/{id}/modules/{module}", "/twins/{id}/modules/{module}"
+	const messages = "/berth/hub/devices/{id}/modules/{module}/messages"
+	one, none := params{"id": "receiver", "module": "m"}, params{"id": "receiver", "module": "none"}
+	created := l.do("PUT "+module, one, object{"deviceId": "receiver", "moduleId": "m", "managedBy": "somebody"})
+	l.do("PUT "+module, one, object{"authentication": object{"type": "sas"}}, "If-Match", `"`+created.etag()+`"`)
+	l.refused("PUT "+module, one, object{"moduleId": "m"})
+	l.do("GET "+module, one, nil)
+	l.refused("GET "+module, none, nil)
+	l.do("GET /devices/{id}/modules", params{"id": "receiver"}, nil)
+	l.do("PATCH "+twins, one, object{"properties": object{"desired": object{"interval": 5}}}, "If-Match", "*")
+	l.do("PUT "+twins, one, object{"tags": object{"site": "harbour"}})
+	l.do("GET "+twins, one, nil)
+	l.refused("GET "+twins, none, nil)
+	l.do("POST "+messages, one, object{"messageId": "1", "payload": "open"})
+	l.refused("POST "+messages, none, object{"payload": "open"})
+	l.do("DELETE "+messages, one, nil)
+	l.do("DELETE "+module, one, nil, "If-Match", `"*"`)
 }
 
 // sendsMessages has a device receive messages, and a back end read what became of them.

@@ -146,6 +146,26 @@ var operations = map[string]operation{
 		ifMatch: true},
 	"PUT /twins/{id}": {summary: "Replace the tags and desired properties of a twin", request: twinBody{},
 		answer: twin.Twin{}, etag: true, ifMatch: true},
+
+	// Modules of devices.
+	"GET /devices/{id}/modules": {summary: "List the modules of a device", answer: []identity.Module{}},
+	"GET /devices/{id}/modules/{module}": {summary: "Read a module", answer: identity.Module{},
+		etag: true},
+	"PUT /devices/{id}/modules/{module}": {summary: "Create a module, or update one with If-Match",
+		request: moduleBody{}, answer: identity.Module{}, etag: true, ifMatch: true},
+	"DELETE /devices/{id}/modules/{module}": {summary: "Delete a module", ifMatch: true},
+	"GET /twins/{id}/modules/{module}": {id: "getModuleTwin", summary: "Read the twin of a module",
+		answer: twin.Twin{}, etag: true},
+	"PATCH /twins/{id}/modules/{module}": {id: "patchModuleTwin", summary: "Change parts of the twin of a module",
+		request: twinBody{}, answer: twin.Twin{}, etag: true, ifMatch: true},
+	"PUT /twins/{id}/modules/{module}": {id: "replaceModuleTwin",
+		summary: "Replace the tags and desired properties of the twin of a module", request: twinBody{},
+		answer: twin.Twin{}, etag: true, ifMatch: true},
+	"POST /berth/hub/devices/{id}/modules/{module}/messages": {id: "sendModuleMessage",
+		summary: "Send a message to a module", request: contract.DeviceMessage{}, answer: contract.SentMessage{}},
+	"DELETE /berth/hub/devices/{id}/modules/{module}/messages": {
+		summary: "Remove all messages from the queue of a module", answer: contract.PurgeResult{}},
+
 	"GET /statistics/devices": {summary: "Count the devices", answer: identity.Statistics{}},
 	"GET /statistics/service": {summary: "Count the connected devices", answer: connection.Statistics{}},
 
@@ -314,6 +334,7 @@ var pathParameters = map[string]string{
 	"enrollmentGroups":   "Enrollment group id",
 	"registrations":      "Registration id, or the enrollment group id of a query",
 	"devices":            "Device id",
+	"modules":            "Module id",
 	"devicebound":        "Lock token, which receiving gave as ETag",
 	"feedback":           "Lock token, which receiving gave as ETag",
 	"twins":              "Device id",

@@ -25,7 +25,7 @@ type Config struct {
 // Operations returns Azure's operations of all services.
 func Operations(config Config) []https.Operation {
 	s := &service{config}
-	return slices.Concat(s.provisioningDevice(), s.provisioningService(), s.hubService(), hubMessages(), s.dryRuns(),
+	return slices.Concat(s.provisioningDevice(), s.provisioningService(), s.hubService(), hubModules(), hubMessages(), s.dryRuns(),
 		description(), unserved())
 }
 

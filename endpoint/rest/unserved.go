@@ -15,9 +15,6 @@ var unservedOperations = []struct {
 }{
 	{"Direct methods", "POST", "/twins/{id}/methods"},
 	{"Direct methods", "POST", "/twins/{id}/modules/{module}/methods"},
-	{"Modules", "GET", "/devices/{id}/modules"},
-	{"Modules", "GET PUT DELETE", "/devices/{id}/modules/{module}"},
-	{"Modules", "GET PATCH PUT", "/twins/{id}/modules/{module}"},
 	{"Configurations", "GET", "/configurations"},
 	{"Configurations", "GET PUT DELETE", "/configurations/{id}"},
 	{"Configurations", "POST", "/configurations/testQueries"},
