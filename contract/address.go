@@ -72,6 +72,7 @@ const (
 	ModulePath            Path = "/devices/{id}/modules/{module}"
 	TwinPath              Path = "/twins/{id}"
 	ModuleTwinPath        Path = "/twins/{id}/modules/{module}"
+	MethodsPath           Path = "/twins/{id}/methods"    // of a device: each call of one
 	DeviceQueuePath       Path = "/devices/{id}/commands" // the messages that wait for a device
 	FeedbackPath          Path = "/messages/serviceBound/feedback"
 	FeedbackLockPath      Path = "/messages/serviceBound/feedback/{lockToken}"

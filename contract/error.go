@@ -89,6 +89,19 @@ func NewHubErrorBody(problem *fault.Error, now time.Time) HubErrorBody {
 	}
 }
 
+// NewMethodErrorBody returns a fault as the hub's REST API has it of direct methods and of
+// commands of digital twins: the message is JSON in a string, with info if only as an empty
+// object, and ExceptionMessage is empty, because the Java client puts the two together and
+// reads the whole as JSON.
+func NewMethodErrorBody(problem *fault.Error, now time.Time) HubErrorBody {
+	info := problem.Info
+	if info == nil {
+		info = map[string]string{}
+	}
+	text, _ := document.Marshal(CertificateErrorBody{NewErrorBody(problem, now), info}) // numbers and strings are JSON
+	return HubErrorBody{Message: string(text)}
+}
+
 // Refusal is what a client learns from the body of a refusal.
 type Refusal struct {
 	Code       fault.Code // 0 when the body has none that is known here
@@ -108,6 +121,11 @@ func ParseRefusal(body []byte) (read Refusal, ok bool) {
 	}
 	if json.Unmarshal(body, &fields) != nil {
 		return Refusal{}, false
+	}
+	if strings.HasPrefix(fields.Message, "{") && fields.ErrorCode == 0 { // of a direct method
+		if inner, ok := ParseRefusal([]byte(fields.Message)); ok && inner.Code != 0 {
+			return inner, true
+		}
 	}
 	if name, text, found := strings.Cut(fields.Message, ";"); found && strings.HasPrefix(name, hubErrorCode) {
 		code, _ := CodeOf(strings.TrimPrefix(name, hubErrorCode))

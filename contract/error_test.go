@@ -26,7 +26,8 @@ func TestRefusalsAreRead(t *testing.T) {
 			"certificate": {NewCertificateErrorBody(problem, now), Refusal{code, problem.Message, "t1", problem.Info}},
 			"challenge": {ChallengeBody{ErrorBody: NewErrorBody(problem, now)},
 				Refusal{code, problem.Message, "t1", nil}},
-			"hub": {NewHubErrorBody(problem, now), Refusal{code, problem.Message, "", nil}},
+			"method": {NewMethodErrorBody(problem, now), Refusal{code, problem.Message, "t1", problem.Info}},
+			"hub":    {NewHubErrorBody(problem, now), Refusal{code, problem.Message, "", nil}},
 		} {
 			text, err := json.Marshal(c.body)
 			if err != nil {

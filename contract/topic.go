@@ -28,6 +28,28 @@ const (
 	CertificateAnswers  Answers = "$iothub/credentials/res/" // parameter retry-after
 )
 
+// MethodAnswers begin the topics on which devices answer calls of methods. The status is
+// the device's own.
+const MethodAnswers Answers = "$iothub/methods/res/"
+
+// MethodFilter is the topic filter by which a device subscribes to calls of its methods.
+const MethodFilter = methods + "#"
+
+const methods = "$iothub/methods/POST/"
+
+// MethodTopic returns the topic of a call of a method. Either may be in braces, for the
+// form of all such topics.
+func MethodTopic(name, requestID string) string { return methods + name + "/?$rid=" + requestID }
+
+// CutMethod splits the topic of a call. ok is false for any other topic.
+func CutMethod(topic string) (name, requestID string, ok bool) {
+	rest, ok := strings.CutPrefix(topic, methods)
+	if !ok {
+		return "", "", false
+	}
+	return strings.Cut(rest, "/?$rid=")
+}
+
 // Topic returns the topic of one answer, without parameters. $rid comes first: the
 // pattern of the C# client wants it there.
 func (a Answers) Topic(status int, requestID string) string {

@@ -48,6 +48,11 @@ type HubOptions struct {
 	// and is bound as OnDesired is. The message is acknowledged when it returns, and comes
 	// again when the connection ends before.
 	OnMessage func(Message)
+
+	// OnMethod does a direct method and returns its status and answer, any JSON or nil.
+	// Each call runs on a goroutine of its own, so that it may take its time and use the
+	// client. nil takes no calls.
+	OnMethod func(name string, payload json.RawMessage) (status int, answer json.RawMessage)
 }
 
 // Client is a device that is connected to its hub, or a module of one. Its methods may be called
@@ -58,6 +63,7 @@ type Client struct {
 	asked   *requests
 	desired func(version int64, patch json.RawMessage)
 	message func(Message)
+	method  func(name string, payload json.RawMessage) (status int, answer json.RawMessage)
 
 	twin       sync.Mutex
 	subscribed bool // to twin answers
@@ -98,7 +104,7 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 	c := &Client{
 		events:  contract.EventsTopic(name.ClientID()) + "/",
 		asked:   newRequests(contract.TwinAnswers),
-		desired: options.OnDesired, message: options.OnMessage, deviceID: options.DeviceID,
+		desired: options.OnDesired, message: options.OnMessage, method: options.OnMethod, deviceID: options.DeviceID,
 		renewed: &requests{answers: contract.CertificateAnswers, patient: true, waiting: make(map[string]chan answer)},
 	}
 	var err error
@@ -111,6 +117,9 @@ func Connect(ctx context.Context, options HubOptions) (*Client, error) {
 	}
 	if c.message != nil {
 		filters = append(filters, c.devicebound()+"#")
+	}
+	if c.method != nil {
+		filters = append(filters, contract.MethodFilter)
 	}
 	for _, filter := range filters {
 		if err := subscribe(ctx, c.mqtt, filter); err != nil {
@@ -138,6 +147,10 @@ func (c *Client) receive(topic string, payload []byte) {
 		if parameters, err := url.ParseQuery(query); err == nil {
 			c.desired(number(parameters.Get("$version")), payload)
 		}
+		return
+	}
+	if name, requestID, ok := contract.CutMethod(topic); ok && c.method != nil {
+		go c.answer(name, requestID, payload)
 	}
 	if bag, ok := strings.CutPrefix(topic, c.devicebound()); ok && c.message != nil {
 		c.message(readMessage(bag, payload))

@@ -33,10 +33,13 @@ const (
 	QuotaExceeded        Code = 403002 // IotHubQuotaExceeded
 	QueueFull            Code = 403004 // DeviceMaximumQueueDepthExceeded
 	InvalidMessageExpiry Code = 403009 // InvalidMessageExpiryTime
+	TooManyCalls         Code = 403800 // DeviceMaximumInflightMethodExceeded
 
 	NotFound             Code = 404000 // GenericNotFound
 	DeviceNotFound       Code = 404001
 	ModuleNotFound       Code = 404010
+	DeviceNotOnline      Code = 404103 // to a method: the device has no receiver of them
+	DeviceGone           Code = 404104 // DeviceConnectionClosedRemotely: before it answered a method
 	EnrollmentNotFound   Code = 404201
 	RegistrationNotFound Code = 404202 // DeviceRegistrationNotFound
 	OperationNotFound    Code = 404203 // AsyncOperationNotFound
@@ -61,8 +64,10 @@ const (
 
 	Throttled Code = 429001 // ThrottlingException
 
-	Internal    Code = 500001 // ServerError
-	Unavailable Code = 503001 // ServiceUnavailable
+	Internal       Code = 500001 // ServerError
+	BadGateway     Code = 502000 // GenericBadGateway: a device's answer to a method can't be handed on
+	Unavailable    Code = 503001 // ServiceUnavailable
+	GatewayTimeout Code = 504101 // a device did not answer a method in time
 )
 
 var names = map[Code]string{
@@ -85,9 +90,12 @@ var names = map[Code]string{
 	QuotaExceeded:             "IotHubQuotaExceeded",
 	QueueFull:                 "DeviceMaximumQueueDepthExceeded",
 	InvalidMessageExpiry:      "InvalidMessageExpiryTime",
+	TooManyCalls:              "DeviceMaximumInflightMethodExceeded",
 	NotFound:                  "GenericNotFound",
 	DeviceNotFound:            "DeviceNotFound",
 	ModuleNotFound:            "ModuleNotFound",
+	DeviceNotOnline:           "DeviceNotOnline",
+	DeviceGone:                "DeviceConnectionClosedRemotely",
 	EnrollmentNotFound:        "EnrollmentNotFound",
 	RegistrationNotFound:      "DeviceRegistrationNotFound",
 	OperationNotFound:         "AsyncOperationNotFound",
@@ -107,7 +115,9 @@ var names = map[Code]string{
 	UnsupportedMediaType:      "UnsupportedMediaType",
 	Throttled:                 "ThrottlingException",
 	Internal:                  "ServerError",
+	BadGateway:                "GenericBadGateway",
 	Unavailable:               "ServiceUnavailable",
+	GatewayTimeout:            "GatewayTimeout",
 }
 
 // Status returns the HTTP status that belongs to the code.

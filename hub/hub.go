@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
@@ -55,6 +56,7 @@ type Hub struct {
 	twins       *twin.Twins
 	stopSweeps  func()
 	messages    *c2d.Messages
+	methods     *method.Methods
 	telemetry   *telemetry.Log
 	connections *connection.Connections
 	secrets     store.Table[[]byte]
@@ -69,6 +71,7 @@ type Stats struct {
 	Bytes       uint64 // of its payloads
 	TwinUpdates uint64 // reported and desired
 	Connections uint64 // that began or ended
+	MethodCalls uint64 // from this node
 }
 
 // Open returns the hub on its documents: at the first time with Azure's five
@@ -96,9 +99,12 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		Now: config.Now, Reindex: config.Reindex}); err != nil {
 		return nil, fmt.Errorf("list the disabled devices of hub %s: %w", config.Name, err)
 	}
+	if h.methods, err = method.Open(method.Config{Hub: config.Name, Bus: config.Bus}); err != nil {
+		return nil, fmt.Errorf("open the methods of hub %s: %w", config.Name, err)
+	}
 	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
 		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry,
-		Bus:    config.Bus,
+		Methods: h.methods, Bus: config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
 	h.startSweeps()
@@ -116,6 +122,7 @@ func (h *Hub) authorizeDevice(ctx context.Context, token string, resource ...cre
 // activity.
 func (h *Hub) Close(ctx context.Context) error {
 	h.stopSweeps()
+	defer h.methods.Close()
 	return h.connections.Close(ctx)
 }
 
@@ -129,7 +136,7 @@ func (h *Hub) Host() string { return h.config.Host }
 func (h *Hub) Stats() Stats {
 	messages, bytes := h.telemetry.Accepted()
 	return Stats{Connected: h.connections.Count(), Messages: messages, Bytes: bytes, TwinUpdates: h.twins.Updates(),
-		Connections: h.connections.Events()}
+		Connections: h.connections.Events(), MethodCalls: h.methods.Calls()}
 }
 
 // Connections returns those of the devices. What ends them is a method of the hub, or a

@@ -172,6 +172,7 @@ func (c *committed) Committed(uint64, store.Position, error) { c.Done() }
 // nobody is a device that hears nothing.
 type nobody struct{}
 
-func (nobody) Desired(int64, json.RawMessage) {}
-func (nobody) Messages()                      {}
-func (nobody) Close(error)                    {}
+func (nobody) Desired(int64, json.RawMessage)    {}
+func (nobody) Messages()                         {}
+func (nobody) Call(string, string, []byte) error { return nil }
+func (nobody) Close(error)                       {}

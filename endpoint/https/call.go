@@ -1,10 +1,12 @@
 package https
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
@@ -101,6 +103,21 @@ func (c *Call) Stream(contentType string) http.ResponseWriter {
 	c.w.WriteHeader(http.StatusOK)
 	c.streamed = true
 	return c.w
+}
+
+// waitSlack is how much longer than it waits an operation has for the rest.
+const waitSlack = 30 * time.Second
+
+// Wait gives an operation longer than others have for its answer: it waits for somebody
+// else for so long at most.
+func (c *Call) Wait(longest time.Duration) error {
+	controller, end := http.NewResponseController(c.w), time.Now().Add(longest+waitSlack)
+	// By the deadline for reading the server would also take the client for gone.
+	err := errors.Join(controller.SetReadDeadline(end), controller.SetWriteDeadline(end))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }
 
 // Write answers with bytes that are no JSON, and with the headers that were set.

@@ -10,9 +10,33 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 )
 
+// writeFault renders a fault as the operation does.
+func (o Operation) writeFault(w http.ResponseWriter, problem *fault.Error) {
+	if o.Nested {
+		WriteNestedFault(w, problem)
+		return
+	}
+	WriteFault(w, o.API, problem)
+}
+
 // WriteFault renders a fault as the service does that answers.
 func WriteFault(w http.ResponseWriter, answering API, problem *fault.Error) {
-	header := w.Header()
+	setFaultHeaders(w.Header(), answering, problem)
+	if answering == HubAPI {
+		writeJSON(w, problem.Code.Status(), contract.NewHubErrorBody(problem, time.Now()))
+		return
+	}
+	writeJSON(w, problem.Code.Status(), contract.NewErrorBody(problem, time.Now()))
+}
+
+// WriteNestedFault renders a fault as a hub does of a call of a method, or of a command of
+// a digital twin.
+func WriteNestedFault(w http.ResponseWriter, problem *fault.Error) {
+	setFaultHeaders(w.Header(), HubAPI, problem)
+	writeJSON(w, problem.Code.Status(), contract.NewMethodErrorBody(problem, time.Now()))
+}
+
+func setFaultHeaders(header http.Header, answering API, problem *fault.Error) {
 	setHeader(header, contract.RequestIDHeader, problem.TrackingID)
 	if problem.RetryAfter > 0 {
 		header.Set("Retry-After", retryAfterSeconds(problem.RetryAfter))
@@ -22,11 +46,9 @@ func WriteFault(w http.ResponseWriter, answering API, problem *fault.Error) {
 	}
 	if answering == HubAPI {
 		setHeader(header, contract.HubErrorCodeHeader, problem.Code.Name())
-		writeJSON(w, problem.Code.Status(), contract.NewHubErrorBody(problem, time.Now()))
 		return
 	}
 	setHeader(header, contract.ErrorCodeHeader, strconv.Itoa(int(problem.Code)))
-	writeJSON(w, problem.Code.Status(), contract.NewErrorBody(problem, time.Now()))
 }
 
 func writeChallenge(w http.ResponseWriter, challenge *provisioning.TPMChallenge) {

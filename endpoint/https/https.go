@@ -59,10 +59,11 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	setHeader(w.Header(), contract.RequestIDHeader, fault.NewTrackingID())
 	found, parameters, err := d.find(w.Header(), r)
 	c := &Call{Request: r, door: d, w: w, parameters: parameters}
-	answering := d.serviceOf(r.Host)
+	if err != nil {
+		found.API = d.serviceOf(r.Host)
+	}
 	var answer any
 	if err == nil {
-		answering = found.API
 		answer, err = c.run(found)
 	}
 	var challenge *provisioning.TPMChallenge
@@ -76,14 +77,14 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		panic(http.ErrAbortHandler) // so that the client does not take it for the end
 	case found.Right == "" && found.API == ProvisioningAPI && errors.Is(err, fault.UnauthorizedAccess):
 		// The provisioning service has this device in the log, with its trace.
-		WriteFault(w, answering, fault.From(err))
+		WriteFault(w, found.API, fault.From(err))
 	case err != nil && found.Right != "":
-		d.refuse(w, r, answering, fault.ForOperator(err))
+		d.refuse(w, r, found, fault.ForOperator(err))
 	case err != nil:
-		d.refuse(w, r, answering, err)
+		d.refuse(w, r, found, err)
 	case !c.streamed:
 		if err := c.answer(answer); err != nil {
-			d.refuse(w, r, answering, err)
+			d.refuse(w, r, found, err)
 		}
 	}
 }
@@ -147,8 +148,8 @@ func hostName(hostport string) string {
 	return strings.TrimSuffix(hostport, ".") // of a fully qualified name
 }
 
-// refuse answers with a fault and writes the one line that the log has of it.
-func (d *door) refuse(w http.ResponseWriter, r *http.Request, answering API, err error) {
+// refuse answers with a fault as an operation does, and writes the one line that the log has of it.
+func (d *door) refuse(w http.ResponseWriter, r *http.Request, as Operation, err error) {
 	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
 		return // the client has gone
 	}
@@ -159,5 +160,5 @@ func (d *door) refuse(w http.ResponseWriter, r *http.Request, answering API, err
 	}
 	d.Logger.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr,
 		"trackingId", problem.TrackingID, "error", problem)
-	WriteFault(w, answering, problem)
+	as.writeFault(w, problem)
 }

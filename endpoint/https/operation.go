@@ -41,6 +41,7 @@ type Operation struct {
 	Right   string // that the token must have; "" when the operation judges the caller itself
 	MaxBody int64  // bytes; 0 is no body
 	Handle  Handler
+	Nested  bool // refusals are JSON in a string, see WriteNestedFault
 
 	// Of Berth's own operations: what they read besides. Anything else is refused. Azure's
 	// leave aside what they do not know, as Azure does.
@@ -62,6 +63,12 @@ func (o Operation) With(parameters ...string) Operation {
 // IfMatch returns the operation that goes by the header If-Match.
 func (o Operation) IfMatch() Operation {
 	o.Conditional = true
+	return o
+}
+
+// NestFaults returns the operation that refuses as a hub refuses a call of a method.
+func (o Operation) NestFaults() Operation {
+	o.Nested = true
 	return o
 }
 

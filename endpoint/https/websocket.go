@@ -30,7 +30,7 @@ func (d *door) webSocket(w http.ResponseWriter, r *http.Request) {
 			WriteFault(w, answering, problem)
 			return
 		}
-		d.refuse(w, r, answering, problem)
+		d.refuse(w, r, Operation{API: answering}, problem)
 		return
 	}
 	socket, err := websocket.Accept(w, r, &websocket.AcceptOptions{

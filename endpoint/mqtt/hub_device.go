@@ -29,7 +29,7 @@ import (
 var hubForms = []string{
 	answerForm(contract.TwinAnswers),
 	contract.DesiredTopic + "$version={number}",
-	"$iothub/methods/POST/{name}/?$rid={id}",
+	methodForm,
 	answerForm(contract.CertificateAnswers),
 }
 
@@ -93,6 +93,7 @@ func (b *backend) openHub(ctx context.Context, conn *mqtt.Conn, connect *mqtt.Co
 	s.messages.open(session)
 	kept := session.Subscriptions()
 	s.setSubscriptions(namedSubscriptions(kept))
+	s.announceCalls(*s.subscriptions.Load())
 	owed := session.Owed()
 	for _, answer := range owed {
 		if err := s.deliver(answer, true); err != nil {
@@ -109,8 +110,8 @@ func (b *backend) hub(host string) *hub.Hub {
 }
 
 // topicForms are those of the topics on which the device may be sent something. Nothing is
-// sent by methods while no back end can call one, and nothing to inputs of a module but by
-// an IoT Edge hub: modules subscribe to theirs wherever they connect.
+// sent to inputs of a module but by an IoT Edge hub: modules subscribe to theirs wherever
+// they connect.
 func (s *hubSession) topicForms() []string {
 	id := "=" + strings.Replace(s.deviceID, "/", "/=", 1)
 	forms := append(hubForms[:len(hubForms):len(hubForms)], contract.DeviceboundTopic(id)+"/{bag}")
@@ -128,7 +129,11 @@ func (s *hubSession) Subscribe(asked []mqtt.Subscription) ([]byte, error) {
 	if refused != "" {
 		s.backend.Logger.Warn("subscription refused", "device", s.deviceID, "filter", refused)
 	}
-	return codes, s.subscribe(all)
+	if err := s.subscribe(all); err != nil {
+		return nil, err
+	}
+	s.announceCalls(asked)
+	return codes, nil
 }
 
 // Unsubscribe implements mqtt.Session.
@@ -166,6 +171,9 @@ func (s *hubSession) Publish(message *mqtt.Publish) error {
 	}
 	if parameters, ok := bytes.CutPrefix(message.Topic, []byte(contract.IssueCertificateTopic)); ok {
 		return s.issueCertificate(message, parameters)
+	}
+	if bytes.HasPrefix(message.Topic, []byte(contract.MethodAnswers)) {
+		return s.methodAnswer(message)
 	}
 	return errTopic
 }

@@ -26,6 +26,7 @@ var withoutConditions = map[string]string{
 	"POST /devices":                                    "each item has its own etag",
 	"POST /devices/query":                              "reads",
 	"POST /devices/keys/regenerate":                    "is about several devices",
+	"POST /twins/{id}/methods":                         "changes nothing here",
 	"DELETE /registrations/{id}":                       "needs a device: see package provisioning",
 }
 

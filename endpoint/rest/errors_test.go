@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
@@ -33,18 +34,23 @@ func TestErrorsAreDocumented(t *testing.T) {
 		problem := fault.New(code, "What was wrong; what to do")
 		problem.TrackingID, problem.RetryAfter = "00000000-0000-4000-8000-000000000000", time.Second
 		dps, iot := renderHTTPS(https.ProvisioningAPI, problem), renderHTTPS(https.HubAPI, problem)
+		methods := rendered{httptest.NewRecorder()}
+		https.WriteNestedFault(methods, problem)
 		want := map[string]string{
 			"the provisioning service over HTTPS": fmt.Sprintf("%d [%d] [%s] 1 %s", code.Status(), int(code),
 				problem.TrackingID, detailsOf(problem, "")),
 			"a hub over HTTPS": fmt.Sprintf("%d [%s] [%s] 1 %s", code.Status(), code.Name(), problem.TrackingID,
 				`{"Message":"ErrorCode:`+code.Name()+`;What was wrong, what to do",`+
 					`"ExceptionMessage":"Tracking ID:`+problem.TrackingID+`-TimeStamp:…"}`),
+			"methods of a hub over HTTPS": fmt.Sprintf("%d [%s] [%s] 1 %s", code.Status(), code.Name(), problem.TrackingID,
+				`{"Message":`+quoted(detailsOf(problem, `,"info":{}`))+`,"ExceptionMessage":""}`),
 			"registrations and twins over MQTT": detailsOf(problem, ""),
 			"certificates over MQTT":            detailsOf(problem, `,"info":null`),
 		}
 		for door, got := range map[string]string{
 			"the provisioning service over HTTPS": dps.text("x-ms-error-code"),
 			"a hub over HTTPS":                    iot.text("iothub-errorcode"),
+			"methods of a hub over HTTPS":         methods.text("iothub-errorcode"),
 			"registrations and twins over MQTT":   timeless(endpointmqtt.ErrorBody(problem, time.Now())),
 			"certificates over MQTT":              timeless(endpointmqtt.CertificateErrorBody(problem, time.Now())),
 		} {
@@ -60,7 +66,8 @@ func TestErrorsAreDocumented(t *testing.T) {
 	}
 	head := strings.NewReplacer(
 		"{provisioning}", example(https.ProvisioningAPI, fault.EnrollmentNotFound, "x-ms-error-code"),
-		"{hub}", example(https.HubAPI, fault.DeviceNotFound, "iothub-errorcode")).Replace(errorsHead)
+		"{hub}", example(https.HubAPI, fault.DeviceNotFound, "iothub-errorcode"),
+		"{method}", nestedExample(fault.DeviceNotOnline)).Replace(errorsHead)
 	page := head + table.String() + errorsTail
 	const path = "../../docs/errors.md"
 	if *update {
@@ -98,6 +105,15 @@ func detailsOf(problem *fault.Error, info string) string {
 		problem.TrackingID, problem.Message, info)
 }
 
+// quoted is a text as a string in JSON.
+func quoted(text string) string {
+	encoded, err := json.Marshal(text)
+	if err != nil {
+		panic(err) // a string is JSON
+	}
+	return string(encoded)
+}
+
 var moment = regexp.MustCompile(`\d{4}-\d{2}-\d{2}T[\d:]+\.\d{7}Z|\d{2}/\d{2}/\d{4} [\d:]{8}`)
 
 // timeless is a body with its time left out.
@@ -110,6 +126,15 @@ func example(answering https.API, code fault.Code, codeHeader string) string {
 	problem.TrackingID = "…"
 	r := renderHTTPS(answering, problem)
 	return codeHeader + ": " + strings.Join(asSpelled(r.Header(), codeHeader), "") + "\n    " + timeless(r.Body.Bytes())
+}
+
+// nestedExample is the body of a refusal of a call of a method.
+func nestedExample(code fault.Code) string {
+	problem := fault.New(code, "…")
+	problem.TrackingID = "…"
+	r := httptest.NewRecorder()
+	https.WriteNestedFault(r, problem)
+	return timeless(r.Body.Bytes())
 }
 
 const errorsHead = `# Error codes
@@ -128,7 +153,11 @@ answers over HTTPS with
 
     {hub}
 
-and over MQTT, for twins, with the provisioning service's body on
+and to calls of direct methods, as Azure does, with JSON in a string:
+
+    {method}
+
+Over MQTT it answers, for twins, with the provisioning service's body on
 ` + "`$iothub/twin/res/{status}/?$rid=…`" + `, and for certificates likewise on
 ` + "`$iothub/credentials/res/{status}/?$rid=…`" + `, [with ` + "`info`" + `](#certificate-requests-at-a-hub).
 A connection that is refused gets CONNACK 5
@@ -191,12 +220,16 @@ var meanings = map[fault.Code]string{
 	fault.RegistrationNotFound: "The device has not registered",
 	fault.GroupNotFound:        "There is no such enrollment group",
 	fault.OperationNotFound:    "The operation is not the device's last; register again",
-	fault.MethodNotAllowed:     "The address takes other methods, which the header Allow lists",
+	fault.DeviceNotOnline: "The device is not connected, or has not subscribed to methods; `info` says how long the " +
+		"call has waited for it",
+	fault.DeviceGone:       "The connection of the device ended before it answered the method",
+	fault.MethodNotAllowed: "The address takes other methods, which the header Allow lists",
 	fault.DeviceAlreadyExists: "The device id is taken; to a device that registers: it belongs to another " +
 		"device, whom its group may not replace",
 	fault.CredentialRequestInvalid: "The hub has taken the certificate signing request and can't meet it; message " +
 		"and `info` say what is wrong with it, or with the device's enrollment",
 	fault.QuotaExceeded: "There may be no more of this, by the limits that the server was given",
+	fault.TooManyCalls:  "The device has as many calls of methods under way as it may: 512, or 512 KiB of payloads",
 	fault.QueueFull:     "The device's queue holds as many messages as it may",
 	fault.InvalidMessageExpiry: "The message expired before it was sent, or would not for longer than queues " +
 		"keep messages",
@@ -213,7 +246,10 @@ var meanings = map[fault.Code]string{
 		"room. Or the portal keeps too many pages up to date already. To a device that asks for a certificate: its " +
 		"credential policy, or the issuing authority of that, is missing or can't sign, which is for whoever runs the " +
 		"service to put right",
-	fault.Internal: "The server could not do it; its log says why, under the tracking id",
+	fault.BadGateway: "What the device answered to a method is no JSON, or more than 128 KiB, or has no number " +
+		"as status",
+	fault.GatewayTimeout: "The device did not answer the method in time",
+	fault.Internal:       "The server could not do it; its log says why, under the tracking id",
 }
 
 // asSpelled is a header by its name exactly as it goes out.

@@ -255,8 +255,8 @@ func (l *live) try(name string, values params, body any, more ...string) (reply,
 }
 
 var (
-	anyTime      = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"]*"`)
-	contractTime = regexp.MustCompile(`^"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z|0001-01-01T00:00:00Z)"$`)
+	anyTime      = regexp.MustCompile(`"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[^"\\]*\\?"`)
+	contractTime = regexp.MustCompile(`^"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{7}Z|0001-01-01T00:00:00Z)\\?"$`)
 )
 
 // etag is the one that an answer has in its body.
@@ -406,6 +406,10 @@ func (l *live) operatesTheHub() {
 	l.do("POST /devices/query", nil, object{"query": "SELECT * FROM devices"}, "x-ms-max-item-count", "1")
 	l.do("POST /devices/keys/regenerate", nil, object{"policyKey": "primaryKey", "devices": []any{object{"id": "two"}}})
 	l.do("DELETE /devices/{id}", one, nil, "If-Match", "*")
+	l.Answerer(l.T.Context(), "answerer", "200")
+	l.do("POST /twins/{id}/methods", params{"id": "answerer"}, object{"methodName": "reboot",
+		"payload": object{"delay": 1}, "responseTimeoutInSeconds": 5, "connectTimeoutInSeconds": 1})
+	l.refused("POST /twins/{id}/methods", params{"id": "two"}, object{"methodName": "reboot", "payload": nil})
 }
 
 // hasModules goes through the modules of a device.

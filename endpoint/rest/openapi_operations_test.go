@@ -184,6 +184,10 @@ var operations = map[string]operation{
 	"POST /berth/hub/devices/{id}/messages": {summary: "Send a message to a device",
 		request: contract.DeviceMessage{}, answer: contract.SentMessage{}},
 
+	// Direct methods.
+	"POST /twins/{id}/methods": {summary: "Call a method of a device, and wait for its answer",
+		request: contract.MethodCall{}, answer: contract.MethodAnswer{}},
+
 	// Berth's own.
 	"GET /berth/openapi.json": {summary: "Read this document", answer: map[string]any{}},
 	"GET /berth/provisioning/service": {summary: "Read what the provisioning service is",

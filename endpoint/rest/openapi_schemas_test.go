@@ -146,7 +146,7 @@ func (s *schemas) schema(t reflect.Type, request bool) object {
 	case reflect.TypeFor[time.Time](), reflect.TypeFor[provisioning.Time]():
 		return object{"type": "string", "format": "date-time"}
 	case reflect.TypeFor[json.RawMessage]():
-		return object{"description": "Any JSON"}
+		return object{"description": "Any JSON", "nullable": true}
 	case reflect.TypeFor[document.Object]():
 		return s.schema(reflect.TypeFor[map[string]any](), request)
 	case reflect.TypeFor[fault.Text]():

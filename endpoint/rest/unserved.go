@@ -13,8 +13,7 @@ var unservedOperations = []struct {
 	what, methods string
 	path          contract.Path
 }{
-	{"Direct methods", "POST", "/twins/{id}/methods"},
-	{"Direct methods", "POST", "/twins/{id}/modules/{module}/methods"},
+	{"Methods of modules", "POST", "/twins/{id}/modules/{module}/methods"},
 	{"Configurations", "GET", "/configurations"},
 	{"Configurations", "GET PUT DELETE", "/configurations/{id}"},
 	{"Configurations", "POST", "/configurations/testQueries"},

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
@@ -29,6 +30,7 @@ type Config struct {
 	Registry  *identity.Registry
 	Twins     *twin.Twins
 	Messages  *c2d.Messages
+	Methods   *method.Methods
 	Telemetry *telemetry.Log
 	Bus       cluster.Bus
 	Issuer    *issuance.Service // of operational certificates; may be nil

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/hub/method"
 )
 
 // Downlink is how the hub reaches a connected device; the device's connection
@@ -18,6 +19,10 @@ type Downlink interface {
 	Desired(version int64, patch json.RawMessage)
 	// Messages says that there are messages to receive.
 	Messages()
+	// Call hands over a call of a method, which the device answers under this id
+	// (Session.AnswerMethod). The error is method.ErrNoReceiver, or says why the device
+	// can't be handed one more.
+	Call(requestID, name string, payload []byte) error
 	// Close ends the connection.
 	Close(reason error)
 }
@@ -26,6 +31,7 @@ type Downlink interface {
 type downlinkRequest struct {
 	Revalidate bool            `json:"revalidate,omitempty"` // may the device go on? Else these are desired properties
 	Messages   bool            `json:"messages,omitempty"`   // there are some to receive
+	Call       *method.Request `json:"call,omitempty"`       // is answered with a method.Receipt
 	Generation string          `json:"generation,omitempty"` // of the identity that this is for
 	Version    int64           `json:"version,omitempty"`
 	Desired    json.RawMessage `json:"desired,omitempty"`
@@ -45,6 +51,9 @@ func (s *Session) Handle(ctx context.Context, request []byte) ([]byte, error) {
 	var wanted downlinkRequest
 	if err := json.Unmarshal(request, &wanted); err != nil {
 		return nil, fmt.Errorf("a request to the device %q: %w", s.deviceID, err)
+	}
+	if wanted.Call != nil {
+		return []byte(s.call(*wanted.Call, wanted.Generation)), nil
 	}
 	switch {
 	case wanted.Revalidate:

@@ -96,6 +96,7 @@ func (s *Session) end(reason error) {
 // disconnected of its own accord; it goes into the connection history. Close may be
 // called more than once.
 func (s *Session) Close(reason error) {
+	defer s.endCalls()
 	defer s.of.arrivals.lock(s.deviceID)()
 	s.leave(reason)
 }

@@ -90,7 +90,7 @@ func (h *fixture) agree(deviceID string, attempts []*attempt) (connected *attemp
 	if count := h.Stats().Connected; count != len(living) {
 		h.T.Fatalf("the hub counts %d connections, and %d are alive", count, len(living))
 	}
-	if served := len(h.Bus.Servers("")); served != len(living) {
+	if served := len(h.Bus.Servers("hub.test.device.")); served != len(living) {
 		h.T.Fatalf("%d subjects are served, and %d connections are alive", served, len(living))
 	}
 	for _, attempt := range attempts {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
 )
@@ -30,6 +31,7 @@ type Session struct {
 	id         string       // tells it from other sessions of the device
 
 	heldPacketIDs []uint16
+	calls         *method.Received
 
 	since  time.Time
 	last   atomic.Int64          // nanoseconds since 1970
@@ -61,6 +63,7 @@ func (c *Connections) OpenSession(
 	s := &Session{of: c, deviceID: deviceID, generation: device.GenerationID, down: down, keep: keep, proof: proof,
 		protocol: evidence.Protocol, remoteAddr: evidence.RemoteAddr,
 		telemetry: c.config.Telemetry.NewSender(deviceID, device.GenerationID, proof.method),
+		calls:     c.config.Methods.NewReceived(deviceID),
 		since:     c.config.Now().UTC(), id: fault.NewTrackingID()}
 	if err := s.restore(ctx); err != nil {
 		return nil, err

@@ -160,6 +160,36 @@ type Line struct {
 	desired  []string
 	messages int
 	reasons  []error
+	calls    []Call
+	refusal  error
+}
+
+// Call is a call of a method that a device was handed.
+type Call struct{ RequestID, Name, Payload string }
+
+// Call implements connection.Downlink.
+func (l *Line) Call(requestID, name string, payload []byte) error {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	if l.refusal != nil {
+		return l.refusal
+	}
+	l.calls = append(l.calls, Call{requestID, name, string(payload)})
+	return nil
+}
+
+// RefuseCalls has each call be refused with an error, nil takes them again.
+func (l *Line) RefuseCalls(err error) {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	l.refusal = err
+}
+
+// Calls returns the calls that the device was handed, in their order.
+func (l *Line) Calls() []Call {
+	l.mutex.Lock()
+	defer l.mutex.Unlock()
+	return slices.Clone(l.calls)
 }
 
 // Desired implements connection.Downlink.

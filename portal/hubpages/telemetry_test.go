@@ -50,9 +50,10 @@ func (c *committed) Committed(uint64, store.Position, error) { c.Done() }
 // silent is a device that does nothing with what it is sent.
 type silent struct{}
 
-func (silent) Desired(int64, json.RawMessage) {}
-func (silent) Messages()                      {}
-func (silent) Close(error)                    {}
+func (silent) Desired(int64, json.RawMessage)    {}
+func (silent) Messages()                         {}
+func (silent) Call(string, string, []byte) error { return nil }
+func (silent) Close(error)                       {}
 
 // TestTelemetryOfADevice shows the messages that there are, and whether the device is there.
 func TestTelemetryOfADevice(t *testing.T) {

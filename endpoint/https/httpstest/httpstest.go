@@ -24,8 +24,10 @@ import (
 	"github.com/berth-iot/berth/endpoint/https"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/linkedhub"
@@ -200,6 +202,33 @@ func (f *Fixture) Sender(ctx context.Context, id string) func(text string) {
 	}
 }
 
+// Answerer connects a new device that answers every method with a status and the payload of
+// the call.
+func (f *Fixture) Answerer(ctx context.Context, id, status string) {
+	f.T.Helper()
+	iot := f.Config.Hubs.All()[0]
+	device, err := iot.CreateDevice(ctx, identity.Device{DeviceID: id})
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	down := &answerer{status: status}
+	if down.session, err = iot.Connections().OpenSession(ctx, id, evidenceOf(f.T, device), false, down); err != nil {
+		f.T.Fatal(err)
+	}
+	f.T.Cleanup(func() { down.session.Close(nil) })
+}
+
+type answerer struct {
+	silent
+	session *connection.Session
+	status  string
+}
+
+// Call implements connection.Downlink.
+func (a *answerer) Call(requestID, _ string, payload []byte) error {
+	return a.session.AnswerMethod(context.Background(), requestID, a.status, payload)
+}
+
 // evidenceOf is a device's own token.
 func evidenceOf(t testing.TB, device identity.Device) credential.Evidence {
 	t.Helper()
@@ -214,8 +243,9 @@ func evidenceOf(t testing.TB, device identity.Device) credential.Evidence {
 // silent is a device that nothing is said to.
 type silent struct{}
 
-func (silent) Desired(int64, json.RawMessage) {}
-func (silent) Messages()                      {}
+func (silent) Desired(int64, json.RawMessage)    {}
+func (silent) Messages()                         {}
+func (silent) Call(string, string, []byte) error { return method.ErrNoReceiver }
 
 func (silent) Close(error) {}
 

@@ -1,0 +1,58 @@
+package rest
+
+import (
+	"time"
+
+	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/endpoint/https"
+	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/hub/method"
+)
+
+// hubMethods are the calls of direct methods (Azure, IoT Hub service REST API).
+func hubMethods() []https.Operation {
+	return []https.Operation{
+		iot("POST", contract.MethodsPath, hub.ServiceConnect, https.SmallBody, invokeMethod).NestFaults(),
+	}
+}
+
+// methodCall is a call as clients send it. Old versions of the Node client have another
+// name for the time to respond.
+type methodCall struct {
+	contract.MethodCall
+	Timeout *int `json:"timeoutInSeconds"`
+}
+
+// invokeMethod answers when the device has. Of a time that is left out or null the default
+// holds.
+func invokeMethod(c *https.Call) (any, error) {
+	var body methodCall
+	if err := c.Decode(&body); err != nil {
+		return nil, err
+	}
+	call := method.Call{Name: body.MethodName, Payload: body.Payload, ConnectTimeout: seconds(body.ConnectTimeout),
+		ResponseTimeout: method.DefaultResponseTimeout}
+	for _, given := range []*int{body.Timeout, body.ResponseTimeout} {
+		if given != nil {
+			call.ResponseTimeout = seconds(given)
+		}
+	}
+	if err := c.Wait(2 * method.MaxTimeout); err != nil {
+		return nil, err
+	}
+	answer, err := c.Hub.InvokeMethod(c.Context(), c.Parameter("id"), call)
+	if err != nil {
+		return nil, err
+	}
+	return contract.MethodAnswer{Status: answer.Status, Payload: answer.Payload}, nil
+}
+
+// maxSeconds is beyond all limits, and no overflow.
+const maxSeconds = 1 << 30
+
+func seconds(n *int) time.Duration {
+	if n == nil {
+		return 0
+	}
+	return time.Duration(max(-maxSeconds, min(*n, maxSeconds))) * time.Second
+}

@@ -1,0 +1,17 @@
+package hub
+
+import (
+	"context"
+
+	"github.com/berth-iot/berth/hub/method"
+)
+
+// InvokeMethod calls a method of a device, to whichever node it is connected, and waits for
+// its answer. It returns fault 404001, and those of method.Methods.Invoke.
+func (h *Hub) InvokeMethod(ctx context.Context, id string, call method.Call) (method.Answer, error) {
+	device, err := h.registry.Get(ctx, id)
+	if err != nil {
+		return method.Answer{}, err
+	}
+	return h.connections.InvokeMethod(ctx, id, device.GenerationID, call)
+}
