@@ -11,6 +11,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"testing"
 
 	"github.com/berth-iot/berth/backend"
@@ -19,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	berth "github.com/berth-iot/berth/device"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -137,6 +139,70 @@ func TestDeviceOfTwoNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	until(t, "a device that is disabled at a is cut off from b", func() bool { return ended(second) })
+}
+
+// A method of a device is called from either node, answers come back to the one that
+// called, and calls that wait learn of a device that comes to the other.
+func TestMethodsOfTwoNodes(t *testing.T) {
+	n, ctx := newNodes(t), t.Context()
+	created, err := n.a.hub.CreateDevice(ctx, identity.Device{DeviceID: "d1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := make(chan string, 10)
+	options := berth.HubOptions{DeviceID: "d1", SASKey: *created.Authentication.SymmetricKey.PrimaryKey,
+		CleanSession: true, OnMethod: func(name string, payload json.RawMessage) (int, json.RawMessage) {
+			if began <- name; name == "hang" {
+				<-ctx.Done()
+			}
+			return 207, payload
+		}}
+	connect := func(h *fixture) *berth.Client {
+		t.Helper()
+		options.Host, options.RootCAs = fmt.Sprintf("127.0.0.1:%d", h.Info().Ports.MQTT), h.roots
+		client, err := berth.Connect(ctx, options)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return client
+	}
+	seconds := 20
+	answered := make(chan error, 1)
+	go func() {
+		answer, err := n.a.hub.InvokeMethod(ctx, "d1", contract.MethodCall{MethodName: "echo",
+			Payload: json.RawMessage(`{"from":"a"}`), ConnectTimeout: &seconds})
+		if err == nil && (answer.Status != 207 || string(answer.Payload) != `{"from":"a"}`) {
+			err = fmt.Errorf("answered %d %s", answer.Status, answer.Payload)
+		}
+		answered <- err
+	}()
+	client := connect(n.b)
+	if err := <-answered; err != nil {
+		t.Errorf("a call at a that waits for the device at b: %v", err)
+	}
+	<-began
+	for _, h := range []*fixture{n.a, n.b} {
+		answer, err := h.hub.InvokeMethod(ctx, "d1", contract.MethodCall{MethodName: "echo"})
+		if err != nil || answer.Status != 207 || string(answer.Payload) != "null" {
+			t.Errorf("answered %+v, %v", answer, err)
+		}
+		<-began
+	}
+	go func() {
+		_, err := n.a.hub.InvokeMethod(ctx, "d1", contract.MethodCall{MethodName: "hang"})
+		answered <- err
+	}()
+	<-began
+	if err := client.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+		t.Error(err)
+	}
+	if err := <-answered; !errors.Is(err, fault.DeviceGone) {
+		t.Errorf("the device has gone from b, and a is answered %v", err)
+	}
+	if _, err := n.a.hub.InvokeMethod(ctx, "d1", contract.MethodCall{MethodName: "echo"}); !errors.Is(err,
+		fault.DeviceNotOnline) {
+		t.Errorf("no device, and a is answered %v", err)
+	}
 }
 
 // A certificate that is revoked at one node ends the connection that it had let in at the

@@ -178,6 +178,8 @@ func (s *Server) metrics() *prometheus.Registry {
 		} else {
 			s.config.Logger.Error("messages to devices can't be counted for the metrics", "hub", h.Name(), "error", err)
 		}
+		counter("hub_method_calls_total", "Calls of direct methods, whatever came of them.", labels,
+			func() float64 { return float64(h.Stats().MethodCalls) })
 	}
 	return registry
 }

@@ -66,6 +66,8 @@ var argumentNames = map[string]names{
 	"device create ID":            nil,
 	"c2d send ID":                 deviceIDs,
 	"c2d purge ID":                deviceIDs,
+	"method invoke ID":            deviceIDs,
+	"method invoke NAME":          nil,
 
 	"authority show NAME":   authorityNames,
 	"authority code NAME":   authorityNames,
