@@ -86,7 +86,7 @@ var layout = map[string][]string{
 
 	// The door of HTTPS, and the operations behind it: Azure's and Berth's own, which do not know each other.
 	"endpoint/https": {"contract", "provisioning", "hub", "audit", "credential", "document", "fault",
-		"wire/mqtt"},
+		"wire/header", "wire/mqtt"},
 	"endpoint/rest": {"endpoint/https", "contract", "provisioning", "hub", "issuance", "audit", "credential",
 		"document", "panics", "fault"},
 	"endpoint/https/httpstest": {"endpoint/https", "access", "provisioning", "hub", "issuance", "audit", "credential",

@@ -36,6 +36,7 @@ import (
 	"github.com/berth-iot/berth/store/pebble"
 	"github.com/berth-iot/berth/store/segment"
 	"github.com/berth-iot/berth/wire/admission"
+	"github.com/berth-iot/berth/wire/header"
 	"github.com/berth-iot/berth/wire/mqtt"
 )
 
@@ -419,11 +420,14 @@ func (s *Server) serve() {
 		listener.HandshakeFailed = s.handshakeFailed(door)
 		listener.Panicked = func(remote net.Addr, value any) { s.panics.Record(door, value, "remote", remote) }
 	}
-	s.https, s.local = s.newHTTP(s.web()), s.newHTTP(s.operations())
+	s.https, s.local = s.newHTTP(header.Handler(s.web())), s.newHTTP(s.operations())
 	s.run("MQTT", func() error { return s.mqtt.Serve(s.listeners.mqtt) })
-	s.run("HTTPS", func() error { return s.https.Serve(s.listeners.https) })
+	s.run("HTTPS", func() error { return s.https.Serve(header.Listen(s.listeners.https, maxHeader)) })
 	s.run("portal", func() error { return s.local.Serve(s.listeners.portal) })
 }
+
+// maxHeader is the size of the largest header of a request, in bytes.
+const maxHeader = 32 << 10
 
 // newHTTP is an HTTP server with a limit and a deadline for all that comes.
 func (s *Server) newHTTP(handler http.Handler) *http.Server {
@@ -433,9 +437,9 @@ func (s *Server) newHTTP(handler http.Handler) *http.Server {
 		ReadTimeout:       time.Minute,
 		WriteTimeout:      2 * time.Minute,
 		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    32 << 10,
+		MaxHeaderBytes:    maxHeader,
 		ConnContext: func(ctx context.Context, conn net.Conn) context.Context {
-			return provisioning.WithFailures(admission.Context(ctx, conn))
+			return header.Context(provisioning.WithFailures(admission.Context(ctx, conn)), conn)
 		},
 		ErrorLog: slog.NewLogLogger(s.config.Logger.Handler(), slog.LevelDebug),
 	}

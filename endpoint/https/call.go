@@ -2,6 +2,7 @@ package https
 
 import (
 	"errors"
+	"iter"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -11,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	"github.com/berth-iot/berth/wire/header"
 )
 
 // How many items an answer with a part of a list has: when the request does not say, and
@@ -39,6 +41,10 @@ func (c *Call) Parameter(name string) string { return c.parameters[name] }
 // SetHeader sets a header of the answer under the very name given, in place of what it
 // was: see setHeader.
 func (c *Call) SetHeader(name, value string) { setHeader(c.w.Header(), name, value) }
+
+// Fields yields the names and values in the header of the request, in their order and with
+// the names as the client spelled them.
+func (c *Call) Fields() iter.Seq2[string, string] { return header.Fields(c.Request) }
 
 // Query returns a parameter of the address.
 func (c *Call) Query(name string) string { return c.URL.Query().Get(name) }

@@ -3,7 +3,6 @@ package admission
 import (
 	"container/list"
 	"context"
-	"crypto/tls"
 	"net"
 	"sync/atomic"
 	"syscall"
@@ -41,14 +40,19 @@ type Conn struct {
 	offersHTTP  bool
 }
 
-// Of returns the Conn below a connection that a Listener handed out, or nil for any
-// other.
+// Of returns the Conn below a connection that a Listener handed out, also below what was put
+// around that and tells of it by NetConn, or nil for any other.
 func Of(conn net.Conn) *Conn {
-	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
+	for {
+		switch outer := conn.(type) {
+		case *Conn:
+			return outer
+		case interface{ NetConn() net.Conn }: // such as *tls.Conn
+			conn = outer.NetConn()
+		default:
+			return nil
+		}
 	}
-	c, _ := conn.(*Conn)
-	return c
 }
 
 type contextKey struct{}
