@@ -50,6 +50,7 @@ const (
 
 // A hub's paths for devices (Azure, IoT Hub device).
 const (
+	EventsPath             Path = "/devices/{id}/messages/events"
 	DeviceboundPath        Path = "/devices/{id}/messages/devicebound"
 	DeviceboundLockPath    Path = "/devices/{id}/messages/devicebound/{lockToken}"
 	DeviceboundAbandonPath Path = "/devices/{id}/messages/devicebound/{lockToken}/abandon"

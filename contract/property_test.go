@@ -1,6 +1,9 @@
 package contract
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 // Every system property has a name of its own in every column, and is found by it
 // without allocating.
@@ -17,6 +20,23 @@ func TestProperties(t *testing.T) {
 		}
 		if got, ok := PropertyOfMQTT([]byte(property.MQTT())); ok != (property.MQTT() != "") || ok && got != property {
 			t.Errorf("%s of MQTT is %s, %v; want %s", property.MQTT(), got, ok, property)
+		}
+	}
+	for i := range properties {
+		property := Property(i)
+		spelled := strings.ToUpper(property.HTTPS())
+		if got, ok := PropertyOfHTTPS(spelled); ok != (spelled != "") || ok && got != property {
+			t.Errorf("the header %s is %s, %v; want %s", spelled, got, ok, property)
+		}
+	}
+	for _, spelled := range []string{"iothub-creationtimeutc", "iothub-app-iothub-Creation-Time-Utc"} {
+		if got, ok := PropertyOfHTTPS(spelled); !ok || got != CreationTimeUTC {
+			t.Errorf("the header %s is %s, %v", spelled, got, ok)
+		}
+	}
+	for _, spelled := range []string{"iothub-app-messageid", "iothub-app-", "iothub-ack", "messageid", ""} {
+		if got, ok := PropertyOfHTTPS(spelled); ok {
+			t.Errorf("the header %s is %s", spelled, got)
 		}
 	}
 	if property, ok := PropertyOfMQTT([]byte("$.unknown")); ok {

@@ -14,12 +14,22 @@ import (
 	"github.com/berth-iot/berth/fault"
 )
 
-// read takes the body, which must be JSON where an operation has one. Bodies
-// that nobody asked for are tolerated while they are small: the Node SDK sends
-// {} with a GET.
-func (c *Call) read(limit int64) (err error) {
-	reader := http.MaxBytesReader(c.w, c.Request.Body, max(limit, 1<<10))
-	c.Content, err = io.ReadAll(reader)
+// ReadBody reads the body, whatever it is, up to a limit in bytes.
+func (c *Call) ReadBody(limit int64) error {
+	if err := c.readAll(limit); err != nil || len(c.Content) == 0 {
+		return err
+	}
+	for _, encoding := range c.Header.Values("Content-Encoding") {
+		if !strings.EqualFold(strings.TrimSpace(encoding), "identity") && encoding != "" {
+			return fault.New(fault.UnsupportedMediaType,
+				"The body has the Content-Encoding %.64q, which is not taken. Send it without", encoding)
+		}
+	}
+	return nil
+}
+
+func (c *Call) readAll(limit int64) (err error) {
+	c.Content, err = io.ReadAll(http.MaxBytesReader(c.w, c.Request.Body, limit))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -27,18 +37,23 @@ func (c *Call) read(limit int64) (err error) {
 	case err != nil:
 		return fault.New(fault.BadRequest, "The body did not arrive whole").Because(err)
 	}
-	if limit > 0 && len(c.Content) > 0 {
-		for _, encoding := range c.Header.Values("Content-Encoding") {
-			if !strings.EqualFold(strings.TrimSpace(encoding), "identity") && encoding != "" {
-				return fault.New(fault.UnsupportedMediaType,
-					"The body has the Content-Encoding %.64q, which is not taken. Send it without", encoding)
-			}
-		}
+	return nil
+}
+
+// read takes the body, which must be JSON where an operation has one. Bodies
+// that nobody asked for are tolerated while they are small: the Node SDK sends
+// {} with a GET.
+func (c *Call) read(limit int64) error {
+	if limit == 0 {
+		return c.readAll(1 << 10)
 	}
-	if err := document.CheckDepth(c.Content, document.MaxDepth); limit > 0 && err != nil {
+	if err := c.ReadBody(max(limit, 1<<10)); err != nil {
+		return err
+	}
+	if err := document.CheckDepth(c.Content, document.MaxDepth); err != nil {
 		return fault.New(fault.BadFormat, "The body can't be taken: %v", err)
 	}
-	if limit == 0 || len(c.Content) == 0 {
+	if len(c.Content) == 0 {
 		return nil
 	}
 	if contentType := c.Header.Get("Content-Type"); contentType != "" {

@@ -114,8 +114,10 @@ func (c *Call) run(found Operation) (any, error) {
 	if err := found.check(c.Request); err != nil {
 		return nil, err
 	}
-	if err := c.read(found.MaxBody); err != nil {
-		return nil, err
+	if !found.Raw {
+		if err := c.read(found.MaxBody); err != nil {
+			return nil, err
+		}
 	}
 	strongIfMatch(c.Header)
 	return found.Handle(c)

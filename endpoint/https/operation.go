@@ -40,6 +40,7 @@ type Operation struct {
 	API     API
 	Right   string // that the token must have; "" when the operation judges the caller itself
 	MaxBody int64  // bytes; 0 is no body
+	Raw     bool   // the body need not be JSON, and Handle reads it: see Call.ReadBody
 	Handle  Handler
 	Nested  bool // refusals are JSON in a string, see WriteNestedFault
 
@@ -52,6 +53,12 @@ type Operation struct {
 // Operation returns an operation of the service.
 func (a API) Operation(method string, path contract.Path, right string, maxBody int64, handle Handler) Operation {
 	return Operation{Method: method, Path: path, API: a, Right: right, MaxBody: maxBody, Handle: handle}
+}
+
+// RawBody returns the operation whose body may be anything.
+func (o Operation) RawBody() Operation {
+	o.Raw = true
+	return o
 }
 
 // With returns the operation that reads these parameters of the address.

@@ -111,7 +111,7 @@ func TestPublishingElsewhereEndsTheConnection(t *testing.T) {
 		"$iothub/twin/PATCH/properties/desired/?$rid=1", "$iothub/twin/PATCH/properties/reported/?",
 		"$iothub/credentials/POST/issueCertificate/?id=1",
 		"$iothub/twin/GET/?$rid=" + strings.Repeat("1", maxRequestID+1),
-		"devices/d1/messages/events/" + strings.Repeat("a=1&", maxProperties+1),
+		"devices/d1/messages/events/" + strings.Repeat("a=1&", telemetry.MaxProperties+1),
 	} {
 		d := f.connect("d1", true)
 		if err := d.send(topic, "{}"); err == nil {

@@ -3,16 +3,15 @@ package mqtt
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/hub/telemetry"
 )
-
-// maxProperties bounds the properties of one message.
-const maxProperties = 256
 
 var (
 	errBag     = errors.New("the topic's property bag is not percent-encoded name=value pairs")
@@ -51,8 +50,8 @@ func (b *bag) parse(encoded []byte) error {
 		if err != nil {
 			return err
 		}
-		if len(b.system)+len(b.properties) == maxProperties {
-			return errors.New("the message has more than 256 properties")
+		if len(b.system)+len(b.properties) == telemetry.MaxProperties {
+			return fmt.Errorf("the message has more than %d properties", telemetry.MaxProperties)
 		}
 		if property, ok := contract.PropertyOfMQTT(name); ok {
 			b.system = append(b.system, message.Property{Name: property.Bytes(), Value: value})

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/hub/telemetry"
 )
 
 func show(properties []message.Property) string {
@@ -38,7 +39,7 @@ func TestPropertyBags(t *testing.T) {
 		}
 	}
 	for _, bad := range []string{"a=%", "a=%4", "a=%zz", "%g0=1", "a=%ff", "%c3=1", "a=%ed%a0%80",
-		strings.Repeat("a=1&", maxProperties+1)} {
+		strings.Repeat("a=1&", telemetry.MaxProperties+1)} {
 		if err := b.parse([]byte(bad)); err == nil {
 			t.Errorf("%.20q was taken for %q", bad, show(b.properties))
 		}

@@ -29,17 +29,10 @@ func hubMessages() []https.Operation {
 	}
 }
 
-// recipient is the device that asks, which proves itself as it does by MQTT.
+// recipient is the device that asks.
 func recipient(c *https.Call) (c2d.Recipient, error) {
-	id, err := c.IdentityID()
-	if err != nil {
-		return c2d.Recipient{}, err
-	}
-	to, err := c.Hub.Connections().Authenticate(c.Context(), id, c.Evidence())
-	if err == nil {
-		c.Proven()
-	}
-	return to, err
+	device, err := requester(c)
+	return device.Recipient, err
 }
 
 // receiveMessage answers with one message, or 204 when there is none. It never waits.
@@ -67,31 +60,28 @@ func setMessage(c *https.Call, d c2d.Delivery) {
 			c.SetHeader(name, headerText(value))
 		}
 	}
-	set("iothub-messageid", d.MessageID)
+	set(contract.MessageID.HTTPS(), d.MessageID)
 	set("iothub-sequencenumber", strconv.FormatInt(d.Sequence, 10))
 	set("iothub-enqueuedtime", document.FormatTime(d.Enqueued))
-	set("iothub-expiry", document.FormatTime(d.Expires))
+	set(contract.AbsoluteExpiryTime.HTTPS(), document.FormatTime(d.Expires))
 	set("iothub-deliverycount", strconv.Itoa(d.DeliveryCount))
-	set("iothub-ack", string(d.Ack))
+	set(contract.AckProperty, string(d.Ack))
 	for _, p := range d.System {
 		value := string(p.Value)
-		switch property, _ := contract.PropertyNamed(string(p.Name)); property {
-		case contract.CorrelationID:
-			set("iothub-correlationid", value)
-		case contract.UserID:
-			set("iothub-userid", value)
-		case contract.To:
-			set("iothub-to", value)
-		case contract.ContentType: // C and the command line read one spelling, Java another
+		property, _ := contract.PropertyNamed(string(p.Name))
+		switch property { // C and the command line read one spelling of these, Java another
+		case contract.ContentType:
 			set("ContentType", value)
-			set("iothub-contenttype", value)
 		case contract.ContentEncoding:
 			set("ContentEncoding", value)
-			set("iothub-contentencoding", value)
+		}
+		switch property {
+		case contract.CorrelationID, contract.UserID, contract.To, contract.ContentType, contract.ContentEncoding:
+			set(property.HTTPS(), value)
 		}
 	}
 	for _, p := range d.Properties {
-		set("iothub-app-"+url.PathEscape(string(p.Name)), string(p.Value))
+		set(contract.ApplicationHeader+url.PathEscape(string(p.Name)), string(p.Value))
 	}
 }
 

@@ -160,8 +160,12 @@ func describeOperation(t *testing.T, described *schemas, route https.Operation, 
 			described.of(operation.failed, false), fault}}}}}
 	}
 	if operation.request != nil {
-		result["requestBody"] = object{"required": true,
-			"content": object{jsonBody: object{"schema": described.of(operation.request, true)}}}
+		content := object{jsonBody: object{"schema": described.of(operation.request, true)}}
+		if route.Raw { // a message, or a batch
+			content = object{batchType: content[jsonBody],
+				"application/octet-stream": object{"schema": object{"type": "string", "format": "binary"}}}
+		}
+		result["requestBody"] = object{"required": true, "content": content}
 	}
 	if (operation.request != nil) != (route.MaxBody > 0) {
 		t.Errorf("%s %s: the route takes %d bytes, the operation %T", route.Method, route.Path, route.MaxBody,

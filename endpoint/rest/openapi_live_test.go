@@ -134,6 +134,7 @@ func newLive(t *testing.T) *live {
 			err = json.NewDecoder(body).Decode(&value) // the first line stands for all
 			return value, err
 		})
+	openapi3filter.RegisterBodyDecoder(batchType, openapi3filter.JSONBodyDecoder)
 	return &live{Fixture: h, document: document, done: make(map[string]bool)}
 }
 
@@ -443,6 +444,10 @@ func (l *live) sendsMessages() {
 	if err != nil {
 		l.T.Fatal(err)
 	}
+	const events = "POST /devices/{id}/messages/events"
+	l.do(events, receiver, []object{{"body": "AA==", "properties": object{"iothub-app-level": "high"}}},
+		"Authorization", token, "Content-Type", batchType)
+	l.refused(events, receiver, []object{{"body": "?"}}, "Authorization", token, "Content-Type", batchType)
 	const messages, one = "/devices/{id}/messages/devicebound", "/devices/{id}/messages/devicebound/{lockToken}"
 	locked := func() params {
 		answer := l.do("GET "+messages, receiver, nil, "Authorization", token)

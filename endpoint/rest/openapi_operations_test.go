@@ -169,7 +169,9 @@ var operations = map[string]operation{
 	"GET /statistics/devices": {summary: "Count the devices", answer: identity.Statistics{}},
 	"GET /statistics/service": {summary: "Count the connected devices", answer: connection.Statistics{}},
 
-	// Messages to devices.
+	// Messages of devices, and to them.
+	"POST /devices/{id}/messages/events": {summary: "Send a message, as the device, with its properties as " +
+		"headers; or a batch of messages", request: []batchItem{}},
 	"GET /devices/{id}/messages/devicebound": {summary: "Receive a message, as the device: its " +
 		"payload, with its properties as headers", answer: "", kind: "application/octet-stream", etag: true,
 		orEmpty: true},

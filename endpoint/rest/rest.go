@@ -25,9 +25,8 @@ type Config struct {
 // Operations returns Azure's operations of all services.
 func Operations(config Config) []https.Operation {
 	s := &service{config}
-	return slices.Concat(s.provisioningDevice(), s.provisioningService(), s.hubService(), hubModules(), hubMessages(),
-		hubMethods(), s.dryRuns(),
-		description(), unserved())
+	return slices.Concat(s.provisioningDevice(), s.provisioningService(), s.hubService(), hubModules(), hubTelemetry(),
+		hubMessages(), hubMethods(), s.dryRuns(), description(), unserved())
 }
 
 // service carries the operations out.

@@ -27,7 +27,6 @@ var unservedOperations = []struct {
 	{"Digital twins", "GET PATCH", "/digitaltwins/{id}"},
 	{"Digital twins", "POST", "/digitaltwins/{id}/commands/{command}"},
 	{"Digital twins", "POST", "/digitaltwins/{id}/components/{component}/commands/{command}"},
-	{"Messages over HTTPS", "POST", "/devices/{id}/messages/events"},
 	{"File uploads", "POST", "/devices/{id}/files"},
 	{"File uploads", "POST", "/devices/{id}/files/notifications"},
 }

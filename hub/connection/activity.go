@@ -38,7 +38,7 @@ type activity struct {
 	writing sync.RWMutex
 
 	mutex     sync.Mutex
-	endStamps map[string]stamp   // by device: the last stamps of connections that ended since the last write
+	endStamps map[string]stamp   // by device: of connections that ended, and requests, since the last write
 	events    map[string]history // since the last write
 	stop      chan struct{}
 	done      chan struct{}
@@ -100,6 +100,33 @@ func (a *activity) leave(s *Session, reason error, last bool) {
 		stamp.StateChanged = end.Time
 		a.endStamps[s.deviceID] = stamp
 	}
+}
+
+// heard notes that a device was heard of that need not be connected. When it was connected
+// or disconnected stays as it was.
+func (a *activity) heard(ctx context.Context, deviceID, generation string) error {
+	if session := a.of.session(deviceID); session != nil && session.generation == generation {
+		session.markActive()
+		return nil
+	}
+	now := a.of.config.Now().UTC()
+	a.writing.RLock() // so that what is read below is not taken for what is being written
+	defer a.writing.RUnlock()
+	known, _, err := a.stamps.Get(ctx, deviceID)
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {
+		return err
+	}
+	a.mutex.Lock()
+	defer a.mutex.Unlock()
+	if later, ok := a.endStamps[deviceID]; ok {
+		known = later
+	}
+	if known.Generation != generation {
+		known = stamp{Generation: generation}
+	}
+	known.LastActivity = now
+	a.endStamps[deviceID] = known
+	return nil
 }
 
 // A Described is a device or module of which is filled in what the hub knows of it.

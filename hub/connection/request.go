@@ -5,16 +5,36 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/message"
 )
 
-// Authenticate judges the evidence of a device that asks for one thing and stays not
-// connected, as by HTTPS. It returns the faults 404001, 404010, 401002 and 401003.
+// Requester is a device that asks for one thing and stays not connected, as by HTTPS.
+type Requester struct {
+	c2d.Recipient
+	of     *Connections
+	method message.AuthMethod
+}
+
+// Authenticate judges the evidence of a device that asks for one thing. It counts as an
+// activity of the device, and not as a connection. It returns the faults 404001, 404010,
+// 401002 and 401003.
 func (c *Connections) Authenticate(
 	ctx context.Context, deviceID string, evidence credential.Evidence,
-) (c2d.Recipient, error) {
+) (Requester, error) {
 	device, err := c.config.Registry.Principal(ctx, deviceID)
-	if err == nil {
-		_, err = c.authenticate(ctx, device, evidence)
+	if err != nil {
+		return Requester{}, err
 	}
-	return c2d.Recipient{DeviceID: deviceID, Generation: device.GenerationID}, err
+	proof, err := c.authenticate(ctx, device, evidence)
+	if err != nil {
+		return Requester{}, err
+	}
+	to := c2d.Recipient{DeviceID: deviceID, Generation: device.GenerationID}
+	return Requester{to, c, proof.method}, c.activity.heard(ctx, deviceID, device.GenerationID)
+}
+
+// Send puts messages into the hub's telemetry and returns when all of them are durable. It
+// returns the faults of telemetry.Sender.SendAll.
+func (r Requester) Send(ctx context.Context, messages []message.Message) error {
+	return r.of.config.Telemetry.NewSender(r.DeviceID, r.Generation, r.method).SendAll(ctx, messages)
 }

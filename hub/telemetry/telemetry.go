@@ -3,6 +3,7 @@
 package telemetry
 
 import (
+	"context"
 	"hash/fnv"
 	"strings"
 	"sync"
@@ -18,6 +19,10 @@ import (
 // MaxMessage is the size of the largest message in bytes: payload with the names
 // and values of its properties (Azure: 256 KB).
 const MaxMessage = 256 << 10
+
+// MaxProperties is how many properties a message may have, those of the system among them:
+// Berth's own limit, for the sake of readers.
+const MaxProperties = 256
 
 // Config says where telemetry is kept.
 type Config struct {
@@ -60,10 +65,8 @@ func (l *Log) NewSender(id, generation string, method message.AuthMethod) *Sende
 // from a goroutine of the log. Nothing of the message is kept, and nothing is
 // allocated. It returns fault 413001 for a message that is too large.
 func (s *Sender) Send(m *message.Message, committed store.Committer, token uint64) error {
-	size := m.Size()
-	if size > MaxMessage {
-		return fault.New(fault.MessageTooLarge, "The message has %d bytes with its properties, the limit is %d", size,
-			MaxMessage)
+	if err := checkSize(m); err != nil {
+		return err
 	}
 	buffer := records.Get().(*[]byte)
 	record := m.AppendTo(append((*buffer)[:0], s.head...))
@@ -76,6 +79,49 @@ func (s *Sender) Send(m *message.Message, committed store.Committer, token uint6
 	records.Put(buffer)
 	return nil
 }
+
+func checkSize(m *message.Message) error {
+	size := m.Size()
+	if size > MaxMessage {
+		return fault.New(fault.MessageTooLarge, "The message has %d bytes with its properties, the limit is %d", size,
+			MaxMessage)
+	}
+	return nil
+}
+
+// SendAll appends messages and returns when all of them are durable. When one is too large
+// it appends none, and returns fault 413001. After any other error some may be there: who
+// sends all of them again sends those twice.
+func (s *Sender) SendAll(ctx context.Context, messages []message.Message) error {
+	for i := range messages {
+		if err := checkSize(&messages[i]); err != nil {
+			return err
+		}
+	}
+	done := make(outcomes, len(messages)) // the log must not wait
+	for i := range messages {
+		if err := s.Send(&messages[i], done, 0); err != nil {
+			return err
+		}
+	}
+	for range messages {
+		select {
+		case err := <-done:
+			if err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// outcomes gets what became of each message.
+type outcomes chan error
+
+// Committed implements store.Committer.
+func (o outcomes) Committed(_ uint64, _ store.Position, err error) { o <- err }
 
 // maxPooledRecord keeps a rare large message from holding memory for ever.
 const maxPooledRecord = 16 << 10
