@@ -1,5 +1,5 @@
 // A device with a symmetric key on Azure's Node device client, over MQTT and
-// MQTT over WebSocket: telemetry and twin. AMQP and HTTPS are not served yet.
+// MQTT over WebSocket: telemetry and twin. For HTTPS see http.test.js; AMQP is not served yet.
 'use strict';
 
 const assert = require('node:assert/strict');
