@@ -75,6 +75,9 @@ const (
 	ModuleTwinPath        Path = "/twins/{id}/modules/{module}"
 	MethodsPath           Path = "/twins/{id}/methods"    // of a device: each call of one
 	DeviceQueuePath       Path = "/devices/{id}/commands" // the messages that wait for a device
+	JobPath               Path = "/jobs/v2/{id}"
+	JobCancelPath         Path = "/jobs/v2/{id}/cancel"
+	JobsQueryPath         Path = "/jobs/v2/query"
 	FeedbackPath          Path = "/messages/serviceBound/feedback"
 	FeedbackLockPath      Path = "/messages/serviceBound/feedback/{lockToken}"
 	FeedbackAbandonPath   Path = "/messages/serviceBound/feedback/{lockToken}/abandon"

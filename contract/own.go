@@ -62,4 +62,6 @@ const (
 	DeviceMessagePath Path = DeviceListPath + "/{id}/messages"
 	ModuleMessagePath Path = DeviceListPath + "/{id}/modules/{module}/messages"
 	TelemetryPath     Path = own + "hub/telemetry"
+	JobDevicesPath    Path = own + "hub/jobs/{id}/devices"
+	JobStopPath       Path = own + "hub/jobs/{id}/stop"
 )

@@ -37,6 +37,7 @@ const (
 
 	NotFound             Code = 404000 // GenericNotFound
 	DeviceNotFound       Code = 404001
+	JobNotFound          Code = 404002
 	ModuleNotFound       Code = 404010
 	DeviceNotOnline      Code = 404103 // to a method: the device has no receiver of them
 	DeviceGone           Code = 404104 // DeviceConnectionClosedRemotely: before it answered a method
@@ -45,10 +46,12 @@ const (
 	OperationNotFound    Code = 404203 // AsyncOperationNotFound
 	GroupNotFound        Code = 404204 // EnrollmentGroupNotFound
 
-	MethodNotAllowed Code = 405000 // GenericMethodNotAllowed
+	MethodNotAllowed    Code = 405000 // GenericMethodNotAllowed
+	OperationNotAllowed Code = 405102 // OperationNotAllowedInCurrentState
 
 	Conflict             Code = 409000 // GenericConflict
 	DeviceAlreadyExists  Code = 409001
+	JobAlreadyExists     Code = 409104
 	EnrollmentConflict   Code = 409202
 	RegistrationConflict Code = 409203
 
@@ -62,9 +65,11 @@ const (
 	TooManyModules       Code = 413003 // TooManyModulesOnDevice
 	UnsupportedMediaType Code = 415000
 
-	Throttled Code = 429001 // ThrottlingException
+	Throttled         Code = 429001 // ThrottlingException
+	TooManyActiveJobs Code = 429004 // ThrottlingMaxActiveJobCountExceeded
 
 	Internal       Code = 500001 // ServerError
+	JobCancelled   Code = 500002 // what became of a device whose turn in a job did not come, or was broken off
 	BadGateway     Code = 502000 // GenericBadGateway: a device's answer to a method can't be handed on
 	Unavailable    Code = 503001 // ServiceUnavailable
 	GatewayTimeout Code = 504101 // a device did not answer a method in time
@@ -93,6 +98,7 @@ var names = map[Code]string{
 	TooManyCalls:              "DeviceMaximumInflightMethodExceeded",
 	NotFound:                  "GenericNotFound",
 	DeviceNotFound:            "DeviceNotFound",
+	JobNotFound:               "JobNotFound",
 	ModuleNotFound:            "ModuleNotFound",
 	DeviceNotOnline:           "DeviceNotOnline",
 	DeviceGone:                "DeviceConnectionClosedRemotely",
@@ -102,8 +108,10 @@ var names = map[Code]string{
 	GroupNotFound:             "EnrollmentGroupNotFound",
 	HubNotFound:               "IotHubNotFound",
 	MethodNotAllowed:          "GenericMethodNotAllowed",
+	OperationNotAllowed:       "OperationNotAllowedInCurrentState",
 	Conflict:                  "GenericConflict",
 	DeviceAlreadyExists:       "DeviceAlreadyExists",
+	JobAlreadyExists:          "JobAlreadyExists",
 	EnrollmentConflict:        "EnrollmentConflict",
 	RegistrationConflict:      "RegistrationConflict",
 	PreconditionFailed:        "PreconditionFailed",
@@ -114,7 +122,9 @@ var names = map[Code]string{
 	TooManyModules:            "TooManyModulesOnDevice",
 	UnsupportedMediaType:      "UnsupportedMediaType",
 	Throttled:                 "ThrottlingException",
+	TooManyActiveJobs:         "ThrottlingMaxActiveJobCountExceeded",
 	Internal:                  "ServerError",
+	JobCancelled:              "JobCancelled",
 	BadGateway:                "GenericBadGateway",
 	Unavailable:               "ServiceUnavailable",
 	GatewayTimeout:            "GatewayTimeout",

@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/job"
 	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
@@ -38,7 +39,8 @@ type Config struct {
 	Documents store.Documents
 	Telemetry store.Log
 	Limits    c2d.Limits // of messages to devices
-	Node      string     // this node's name among several; "" for one that is alone
+	Jobs      job.Limits
+	Node      string // this node's name among several; "" for one that is alone
 	Bus       cluster.Bus
 	Issuer    *issuance.Service // of operational certificates; may be nil
 	Now       func() time.Time
@@ -57,6 +59,8 @@ type Hub struct {
 	stopSweeps  func()
 	messages    *c2d.Messages
 	methods     *method.Methods
+	jobs        *job.Jobs
+	stopJobs    func()
 	telemetry   *telemetry.Log
 	connections *connection.Connections
 	secrets     store.Table[[]byte]
@@ -107,7 +111,9 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		Methods: h.methods, Bus: config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
+	h.jobs = h.openJobs(prefix)
 	h.startSweeps()
+	h.startJobs()
 	return h, nil
 }
 
@@ -121,6 +127,7 @@ func (h *Hub) authorizeDevice(ctx context.Context, token string, resource ...cre
 // Close ends the connections of all devices and writes what is known of their
 // activity.
 func (h *Hub) Close(ctx context.Context) error {
+	h.stopJobs()
 	h.stopSweeps()
 	defer h.methods.Close()
 	return h.connections.Close(ctx)

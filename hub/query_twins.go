@@ -6,7 +6,6 @@ import (
 	"slices"
 
 	"github.com/berth-iot/berth/document"
-	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/query"
@@ -51,8 +50,8 @@ func (h *Hub) querySource(ctx context.Context, q *query.Query) (querySource, err
 	case query.Devices:
 	case query.Modules:
 		s.modules, s.identities, locate = true, h.registry.ModuleCollection(), twin.LocateModule
-	default:
-		return nil, fault.New(fault.ArgumentInvalid, "This version has nothing to query in %s", string(q.Source))
+	case query.Jobs:
+		return h.deviceJobSource(q), nil
 	}
 	s.filter, s.all = newColumns(q.Paths[:q.Filter], locate), newColumns(q.Paths, locate)
 	if q.All() {

@@ -97,10 +97,10 @@ func (h *Hub) changeTwin(
 
 // changeAndNotify changes a twin and tells the device, one change after the other.
 func (h *Hub) changeAndNotify(
-	ctx context.Context, id string, patch twin.Patch, ifMatch string, replace bool,
+	ctx context.Context, id string, patch twin.Patch, ifMatch string, replace bool, with ...store.Change,
 ) (twin.Document, error) {
 	defer h.connections.LockDesired(id)()
-	changed, err := h.twins.Patch(ctx, id, patch, ifMatch, replace)
+	changed, err := h.twins.Patch(ctx, id, patch, ifMatch, replace, with...)
 	if err != nil {
 		return twin.Document{}, err
 	}

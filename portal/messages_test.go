@@ -266,6 +266,7 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		constants(values, node)
 	})
+	readGo(t, "../hub/job", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../hub/c2d", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
 		constants(values, node)

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/job"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
@@ -46,6 +47,7 @@ type Config struct {
 
 	Pace     provisioning.Pace   // of registrations
 	Limits   provisioning.Limits // of the provisioning service; none when zero
+	Jobs     job.Limits          // of each hub; defaults when zero
 	Webhooks *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil
 	Logger   *slog.Logger
 	Notice   func(string)     // told what a person should know of the start, in a sentence

@@ -138,7 +138,7 @@ func (h *fixture) listsAll() {
 		asked++
 		connection := h.Info().ProvisioningConnectionString
 		if strings.HasPrefix(path, "/berth/hub") || strings.HasPrefix(path, "/devices") ||
-			strings.HasPrefix(path, "/statistics") || strings.HasPrefix(path, "/messages") {
+			strings.HasPrefix(path, "/statistics") || strings.HasPrefix(path, "/messages") || strings.HasPrefix(path, "/jobs") {
 			connection = h.Info().Hubs[0].ConnectionString
 		}
 		if path == "/berth/hub/telemetry" {

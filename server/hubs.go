@@ -192,7 +192,7 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 	engine, knows := s.engine.(interface{ Stale() bool })
 	h, err := hub.Open(ctx,
 		hub.Config{Name: entry.Name, Host: entry.Host, Node: s.config.node.name, Documents: s.documents,
-			Telemetry: telemetry, Limits: s.config.Messages,
+			Telemetry: telemetry, Limits: s.config.Messages, Jobs: s.config.Jobs,
 			Bus: s.config.node.bus, Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger,
 			Panics: s.panics, Reindex: knows && engine.Stale()})
 	if err != nil {

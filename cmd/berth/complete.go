@@ -68,6 +68,10 @@ var argumentNames = map[string]names{
 	"c2d purge ID":                deviceIDs,
 	"method invoke ID":            deviceIDs,
 	"method invoke NAME":          nil,
+	"job show ID":                 jobIDs,
+	"job devices ID":              jobIDs,
+	"job cancel ID":               jobIDs,
+	"job create ID":               nil,
 
 	"authority show NAME":   authorityNames,
 	"authority code NAME":   authorityNames,
@@ -356,6 +360,22 @@ func linkedHubNames(ctx context.Context, c *program, command *cobra.Command, beg
 	}
 	if len(found) > 0 {
 		err = nil
+	}
+	return found, err
+}
+
+// jobIDs are jobs of the hub of --hub.
+func jobIDs(ctx context.Context, c *program, command *cobra.Command, begun string) (found []string, _ error) {
+	client, err := c.Target.Hub(command.Flag("hub").Value.String())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	jobs, _, err := client.Jobs(ctx, "", "", "", completionsShown)
+	for _, job := range jobs {
+		if strings.HasPrefix(job.JobID, begun) {
+			found = append(found, job.JobID)
+		}
 	}
 	return found, err
 }

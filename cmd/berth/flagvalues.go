@@ -35,7 +35,10 @@ var choices = map[string]choice{
 	"role":                {values: []string{"operator", "reader"}},
 	"provisioning-status": {values: []string{"enabled", "disabled"}},
 	"status":              {values: []string{"enabled", "disabled"}},
-	"authentication":      {values: []string{"sas", "selfSigned", "certificateAuthority", "none"}},
+	"job-type":            {values: []string{"scheduleUpdateTwin", "scheduleDeviceMethod"}, empty: true, fold: true},
+	"job-status": {values: []string{"scheduled", "queued", "running", "completed", "failed", "cancelled"}, empty: true,
+		fold: true},
+	"authentication": {values: []string{"sas", "selfSigned", "certificateAuthority", "none"}},
 	// az writes small letters.
 	"allocation-policy":  {values: cli.Strings(allocation.Policies()), empty: true, fold: true},
 	"reprovision-policy": {values: []string{"migrate", "reset", "never"}},

@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/hub/job"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/server"
@@ -43,6 +44,7 @@ func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error 
 	changed := command.Flags().Changed
 	if f.fidelity == "azure" {
 		config.Limits, config.Replace, config.Exact = provisioning.AzureLimits, true, true
+		config.Jobs = job.AzureLimits
 		if !changed("registration") {
 			config.Pace = provisioning.Paced
 		}

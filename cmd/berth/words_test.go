@@ -35,6 +35,7 @@ var goWords = regexp.MustCompile(
 // needed are flags without which a command says that they are missing, and does no
 // more. CHAIN stands for a file with a certificate.
 var needed = map[string]string{
+	"job create":        "--tags {}",
 	"network set":       "--latency westeurope=8",
 	"enrollment create": "--symmetric",
 	"enrollment update": "--edge-enabled",

@@ -233,6 +233,11 @@ var meanings = map[fault.Code]string{
 	fault.QueueFull:     "The device's queue holds as many messages as it may",
 	fault.InvalidMessageExpiry: "The message expired before it was sent, or would not for longer than queues " +
 		"keep messages",
+	fault.JobNotFound:               "There is no such job",
+	fault.JobAlreadyExists:          "The job id is taken; a job keeps it for 30 days after its end",
+	fault.OperationNotAllowed:       "A job that has begun, or ended, can't be cancelled",
+	fault.TooManyActiveJobs:         "There are as many jobs that have not ended as there may be",
+	fault.JobCancelled:              "In what became of a device in a job: its turn did not come, or was broken off",
 	fault.Conflict:                  "What was asked for is in the way of something that is there; the message says of what",
 	fault.EnrollmentConflict:        "The registration id is enrolled already",
 	fault.RegistrationConflict:      "The registration was changed while the device was being assigned; register again",

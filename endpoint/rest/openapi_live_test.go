@@ -393,6 +393,7 @@ func (l *live) operatesTheHub() {
 	l.refused("PUT /devices/{id}", one, object{"deviceId": "one"})
 	l.sendsMessages()
 	l.hasModules()
+	l.schedulesJobs()
 	l.do("GET /devices/{id}", one, nil)
 	l.do("GET /devices", params{"top": "10"}, nil)
 	l.do("GET /berth/hub/devices", params{"prefix": "o"}, nil)
@@ -432,6 +433,36 @@ func (l *live) hasModules() {
 	l.refused("POST "+messages, none, object{"payload": "open"})
 	l.do("DELETE "+messages, one, nil)
 	l.do("DELETE "+module, one, nil, "If-Match", `"*"`)
+}
+
+// schedulesJobs has the twins of devices updated.
+func (l *live) schedulesJobs() {
+	job := func(id string) params { return params{"id": id} }
+	update := object{"type": "scheduleUpdateTwin", "updateTwin": object{"etag": "*", "tags": object{"site": "quay"}},
+		"queryCondition": "*"}
+	l.do("PUT /jobs/v2/{id}", job("now"), update)
+	update["startTime"], update["maxExecutionTimeInSeconds"] = "2999-01-01T00:00:00Z", 60
+	l.refused("PUT /jobs/v2/{id}", job("later"), update)
+	update["startTime"] = time.Now().Add(time.Hour).Format(time.RFC3339)
+	for _, id := range []string{"later", "stopped"} {
+		l.do("PUT /jobs/v2/{id}", job(id), update)
+	}
+	l.do("GET /jobs/v2/{id}", job("later"), nil)
+	l.do("GET /jobs/v2/{id}", job("none"), nil)
+	l.do("GET /jobs/v2/query", params{"jobType": "scheduleUpdateTwin", "jobStatus": "scheduled"}, nil,
+		"x-ms-max-item-count", "1")
+	l.do("POST /jobs/v2/{id}/cancel", job("later"), nil)
+	l.refused("POST /jobs/v2/{id}/cancel", job("later"), nil)
+	l.do("POST /berth/hub/jobs/{id}/stop", job("stopped"), nil)
+	l.refused("POST /berth/hub/jobs/{id}/stop", job("none"), nil)
+	for range 2000 {
+		if l.do("GET /jobs/v2/{id}", job("now"), nil).fields["status"] == "completed" {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	l.do("GET /berth/hub/jobs/{id}/devices", job("now"), nil)
+	l.refused("GET /berth/hub/jobs/{id}/devices", job("none"), nil)
 }
 
 // sendsMessages has a device receive messages, and a back end read what became of them.

@@ -169,6 +169,18 @@ var operations = map[string]operation{
 	"GET /statistics/devices": {summary: "Count the devices", answer: identity.Statistics{}},
 	"GET /statistics/service": {summary: "Count the connected devices", answer: connection.Statistics{}},
 
+	// Scheduled jobs.
+	"PUT /jobs/v2/{id}": {summary: "Schedule a job", request: contract.JobRequest{}, answer: contract.Job{}},
+	"GET /jobs/v2/{id}": {summary: "Read a job; of one that is not there, type and status are unknown",
+		answer: contract.Job{}},
+	"POST /jobs/v2/{id}/cancel": {summary: "Cancel a job that has not begun", answer: contract.Job{}},
+	"GET /jobs/v2/query": {summary: "List jobs, page by page", query: append([]parameter{
+		{"jobType", "Only those of this type"}, {"jobStatus", "Only those in this state"}}, continued...),
+		answer: []contract.Job{}},
+	"GET /berth/hub/jobs/{id}/devices": {summary: "List the devices of a job, page by page", query: paging[1:],
+		answer: contract.Page[contract.DeviceJob]{}},
+	"POST /berth/hub/jobs/{id}/stop": {summary: "Cancel a job, also one that has begun", answer: contract.Job{}},
+
 	// Messages of devices, and to them.
 	"POST /devices/{id}/messages/events": {summary: "Send a message, as the device, with its properties as " +
 		"headers; or a batch of messages", request: []batchItem{}},
@@ -344,6 +356,8 @@ var pathParameters = map[string]string{
 	"devicebound":        "Lock token, which receiving gave as ETag",
 	"feedback":           "Lock token, which receiving gave as ETag",
 	"twins":              "Device id",
+	"v2":                 "Job id",
+	"jobs":               "Job id",
 	"operations":         "Operation id, as the registration answered it",
 	"certificates":       "Name of the certificate authority",
 	"misbehaviours":      "Id of the injected fault",

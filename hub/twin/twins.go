@@ -87,14 +87,17 @@ func (t *Twins) PrepareDelete(id string) store.Change { return t.table.Delete(id
 
 // Patch merges a patch of tags and desired properties into a twin, or puts it in their
 // place, under the condition ifMatch: "", "*" or the twin's ETag. It returns the faults
-// 404001, 412001, and 400004 for what breaks a limit.
-func (t *Twins) Patch(ctx context.Context, id string, patch Patch, ifMatch string, replace bool) (Document, error) {
+// 404001, 412001, and 400004 for what breaks a limit. What others want committed as well is
+// in with, as store.CommitWith takes it.
+func (t *Twins) Patch(
+	ctx context.Context, id string, patch Patch, ifMatch string, replace bool, with ...store.Change,
+) (Document, error) {
 	return t.countUpdate(t.update(ctx, id, replace, func(d *Document) error {
 		if err := fault.Precondition("twin", ifMatch, d.publicETag()); err != nil {
 			return err
 		}
 		return d.apply(patch, replace, t.now())
-	}))
+	}, with...))
 }
 
 // Owner is the device that a twin is asked for by. A twin of another generation is not its
@@ -180,7 +183,9 @@ func (t *Twins) countUpdate(changed Document, err error) (Document, error) {
 
 // update changes a twin by compare-and-swap. With replace, one that can't be read is taken
 // for an empty one.
-func (t *Twins) update(ctx context.Context, id string, replace bool, change func(*Document) error) (Document, error) {
+func (t *Twins) update(
+	ctx context.Context, id string, replace bool, change func(*Document) error, with ...store.Change,
+) (Document, error) {
 	return store.RetryOnConflict(ctx, func() (Document, error) {
 		stored, err := t.Get(ctx, id)
 		if replace && store.IsUnreadable(err) {
@@ -200,7 +205,7 @@ func (t *Twins) update(ctx context.Context, id string, replace bool, change func
 				"The twin is too large: it takes %d bytes of JSON to store, and %d are allowed. "+
 					"Delete properties of the section that is over its limit first", len(put.Value), maxDocument)
 		}
-		etags, err := t.documents.Commit(ctx, put)
+		etags, err := store.CommitWith(ctx, t.documents, with, put)
 		if err != nil {
 			return Document{}, err
 		}
