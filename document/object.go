@@ -238,6 +238,9 @@ type Value struct {
 	object *Object
 }
 
+// Null is null as a Value.
+var Null = Value{text: "null"}
+
 // TextOf returns a string as a Value.
 func TextOf(text string) Value { return Value{text: quote(text)} }
 

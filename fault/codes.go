@@ -21,6 +21,9 @@ const (
 	AllocationFailed         Code = 400207 // CustomAllocationFailed
 	HubNotSpecified          Code = 400208 // CustomAllocationIotHubNotSpecified
 	WebhookUnauthorized      Code = 400209 // CustomAllocationUnauthorizedAccess
+	InvalidTargetCondition   Code = 400401 // InvalidConfigurationTargetCondition
+	InvalidContent           Code = 400402 // InvalidConfigurationContent
+	InvalidMetricsQuery      Code = 400404 // InvalidConfigurationCustomMetricsQuery
 
 	Unauthorized       Code = 401000 // GenericUnauthorized
 	HubNotFound        Code = 401001 // IotHubNotFound: 401, as in Azure
@@ -46,6 +49,8 @@ const (
 	OperationNotFound    Code = 404203 // AsyncOperationNotFound
 	GroupNotFound        Code = 404204 // EnrollmentGroupNotFound
 
+	ConfigurationNotFound Code = 404301
+
 	MethodNotAllowed    Code = 405000 // GenericMethodNotAllowed
 	OperationNotAllowed Code = 405102 // OperationNotAllowedInCurrentState
 
@@ -56,6 +61,7 @@ const (
 	RegistrationConflict Code = 409203
 
 	ModuleAlreadyExists       Code = 409301 // ModuleAlreadyExistsOnDevice
+	ConfigurationExists       Code = 409401 // ConfigurationAlreadyExists
 	CredentialOperationActive Code = 409005 // another certificate signing request of the device is under way at its hub
 
 	PreconditionFailed Code = 412001 // the ETag given is not the present one
@@ -64,6 +70,8 @@ const (
 	MessageTooLarge      Code = 413001
 	TooManyModules       Code = 413003 // TooManyModulesOnDevice
 	UnsupportedMediaType Code = 415000
+
+	TooManyConfigurations Code = 413101 // ConfigurationCountLimitExceeded
 
 	Throttled         Code = 429001 // ThrottlingException
 	TooManyActiveJobs Code = 429004 // ThrottlingMaxActiveJobCountExceeded
@@ -87,6 +95,12 @@ var names = map[Code]string{
 	AllocationFailed:          "CustomAllocationFailed",
 	HubNotSpecified:           "CustomAllocationIotHubNotSpecified",
 	WebhookUnauthorized:       "CustomAllocationUnauthorizedAccess",
+	InvalidTargetCondition:    "InvalidConfigurationTargetCondition",
+	InvalidContent:            "InvalidConfigurationContent",
+	InvalidMetricsQuery:       "InvalidConfigurationCustomMetricsQuery",
+	ConfigurationNotFound:     "ConfigurationNotFound",
+	ConfigurationExists:       "ConfigurationAlreadyExists",
+	TooManyConfigurations:     "ConfigurationCountLimitExceeded",
 	Unauthorized:              "GenericUnauthorized",
 	UnauthorizedAccess:        "IotHubUnauthorizedAccess",
 	TokenExpired:              "IotHubUnauthorized",

@@ -129,7 +129,7 @@ func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared 
 		return prepared, nil
 	}
 	wanted.Status, wanted.StatusReason = before.Status, before.StatusReason
-	changes, after := h.registry.PrepareUpdate(before, wanted)
+	changes, after := h.prepareUpdate(before, wanted)
 	modules, err := h.prepareSystemModules(ctx, after)
 	if err != nil {
 		return prepared, err

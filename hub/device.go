@@ -103,6 +103,7 @@ func (h *Hub) prepareCreate(
 ) ([]store.Change, error) {
 	changes := h.registry.PrepareCreate(device)
 	changes = append(changes, h.twins.PrepareCreate(device.DeviceID, device.GenerationID, initial))
+	changes = append(changes, h.configurations.PrepareDue(device.DeviceID)...)
 	modules, err := h.prepareSystemModules(ctx, *device)
 	return append(changes, modules...), err
 }
@@ -139,7 +140,7 @@ func (h *Hub) UpdateDevice(ctx context.Context, device identity.Device, ifMatch 
 // replace writes changed in the place of before and ends the connections that
 // this makes void.
 func (h *Hub) replace(ctx context.Context, before, changed identity.Device) (identity.Device, error) {
-	changes, after := h.registry.PrepareUpdate(before, changed)
+	changes, after := h.prepareUpdate(before, changed)
 	modules, err := h.prepareSystemModules(ctx, after)
 	if err != nil {
 		return identity.Device{}, err
@@ -154,6 +155,16 @@ func (h *Hub) replace(ctx context.Context, before, changed identity.Device) (ide
 	}
 	after.ETag = identity.ETag(etags[0])
 	return after, h.describe(ctx, &after)
+}
+
+// prepareUpdate returns what is to be committed for a device that changes, and the device
+// that it becomes. What configurations target it may depend on its capabilities.
+func (h *Hub) prepareUpdate(before, changed identity.Device) ([]store.Change, identity.Device) {
+	changes, after := h.registry.PrepareUpdate(before, changed)
+	if after.Capabilities != before.Capabilities {
+		changes = append(changes, h.configurations.PrepareDue(after.DeviceID)...)
+	}
+	return changes, after
 }
 
 // RenewKeys makes the primary key of a device anew, its secondary key, or both, and ends
@@ -212,8 +223,12 @@ func (h *Hub) prepareDeleteRest(ctx context.Context, ids ...string) (changes []s
 		if err != nil {
 			return nil, err
 		}
+		configured, err := h.configurations.PrepareDelete(ctx, id)
+		if err != nil {
+			return nil, err
+		}
 		changes = slices.Concat(changes, []store.Change{h.twins.PrepareDelete(id)}, h.connections.PrepareDelete(id),
-			messages)
+			messages, configured)
 	}
 	return changes, nil
 }

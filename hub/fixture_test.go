@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/berth-iot/berth/hub/hubtest"
 )
@@ -15,4 +16,14 @@ type fixture struct{ *hubtest.Hub }
 func newFixture(t testing.TB) *fixture {
 	t.Helper()
 	return &fixture{hubtest.New(t)}
+}
+
+// waitFor waits for what happens in the background.
+func (f *fixture) waitFor(t testing.TB, happened func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !happened(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("it did not happen within ten seconds")
+		}
+	}
 }

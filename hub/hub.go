@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/job"
@@ -66,6 +67,8 @@ type Hub struct {
 	secrets     store.Table[[]byte]
 	queries     chan struct{} // has an element for each query that looks through documents
 	queryBudget queryBudget
+
+	configurations *configuration.Configurations
 }
 
 // Stats are a hub's figures since it opened.
@@ -88,13 +91,13 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 			Host: config.Host, Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
 		messages: c2d.Open(c2d.Config{Documents: config.Documents, Prefix: prefix, Limits: config.Limits,
 			Now: config.Now}),
-		twins:     twin.Open(twin.Config{Documents: config.Documents, Prefix: prefix, Now: config.Now}),
 		telemetry: telemetry.New(telemetry.Config{Log: config.Telemetry, Now: config.Now, Panics: config.Panics}),
 
 		secrets:     store.NewTable[[]byte](config.Documents, prefix+"secrets"),
 		queries:     make(chan struct{}, queriesAtOnce),
 		queryBudget: defaultBudget,
 	}
+	h.openTwins(prefix)
 	if err := h.createPolicies(ctx); err != nil {
 		return nil, fmt.Errorf("create the policies of hub %s: %w", config.Name, err)
 	}
@@ -114,6 +117,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	h.jobs = h.openJobs(prefix)
 	h.startSweeps()
 	h.startJobs()
+	h.configurations.Start()
 	return h, nil
 }
 
@@ -130,6 +134,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.stopJobs()
 	h.stopSweeps()
 	defer h.methods.Close()
+	h.configurations.Close()
 	return h.connections.Close(ctx)
 }
 

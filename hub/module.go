@@ -99,6 +99,7 @@ func (h *Hub) CreateModuleWithTwin(
 			return identity.Module{}, err
 		}
 		changes = append(changes, h.twins.PrepareReplace(ctx, id, created.GenerationID, initial, false))
+		changes = append(changes, h.configurations.PrepareDue(id)...)
 		etags, err := h.config.Documents.Commit(ctx, changes...)
 		if err != nil {
 			return identity.Module{}, err
@@ -219,6 +220,7 @@ func (h *Hub) prepareSystemModules(ctx context.Context, device identity.Device) 
 		}
 		id := identity.ModuleKey(module.DeviceID, module.ModuleID)
 		changes = append(changes, h.twins.PrepareReplace(ctx, id, module.GenerationID, empty, false))
+		changes = append(changes, h.configurations.PrepareDue(id)...)
 	}
 	return changes, err
 }

@@ -18,7 +18,11 @@ func (h *Hub) Twin(ctx context.Context, id string) (twin.Twin, error) {
 		return twin.Twin{}, err
 	}
 	stored, err := h.twins.Get(ctx, id)
-	return describe(stored), err
+	if err != nil {
+		return twin.Twin{}, err
+	}
+	described := describe(stored)
+	return described, h.describeTwins(ctx, &described)
 }
 
 // twinOwner returns what describes the twin of a device or module, with what its identity
@@ -58,7 +62,11 @@ func (h *Hub) Twins(ctx context.Context, after string, limit int) (twins []twin.
 		}
 		twins = append(twins, stored.Describe(device))
 	}
-	return twins, next, nil
+	found := make([]*twin.Twin, len(twins))
+	for i := range twins {
+		found[i] = &twins[i]
+	}
+	return twins, next, h.describeTwins(ctx, found...)
 }
 
 // PatchTwin merges a patch ({"tags":…,"properties":{"desired":…}}, null deletes)
@@ -92,7 +100,8 @@ func (h *Hub) changeTwin(
 	if err != nil {
 		return twin.Twin{}, err
 	}
-	return describe(changed), nil
+	described := describe(changed)
+	return described, h.describeTwins(ctx, &described)
 }
 
 // changeAndNotify changes a twin and tells the device, one change after the other.

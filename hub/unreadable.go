@@ -32,7 +32,8 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 		if _, err := h.registry.Principal(ctx, key); err != nil && !store.IsUnreadable(err) {
 			return false, nil // there is no device or module to it
 		}
-		_, err := h.config.Documents.Commit(ctx, h.twins.PrepareEmpty(key))
+		changes := append(h.configurations.PrepareDue(key), h.twins.PrepareEmpty(key))
+		_, err := h.config.Documents.Commit(ctx, changes...)
 		return true, err
 	}
 	return false, nil
@@ -45,6 +46,7 @@ func (h *Hub) replaceUnreadable(
 ) (identity.Device, error) {
 	changes := h.registry.PrepareReplace(&device, etag)
 	changes = append(changes, h.twins.PrepareReplace(ctx, device.DeviceID, device.GenerationID, initial, keep))
+	changes = append(changes, h.configurations.PrepareDue(device.DeviceID)...)
 	modules, err := h.prepareSystemModules(ctx, device)
 	if err != nil {
 		return identity.Device{}, err

@@ -201,8 +201,16 @@ var meanings = map[fault.Code]string{
 	fault.AllocationFailed:       "The webhook of a custom allocation did not answer, or with nothing that can be used",
 	fault.HubNotSpecified: "The enrollment, or the webhook of its custom allocation, names no hub that is " +
 		"linked to the service",
-	fault.WebhookUnauthorized: "The webhook of a custom allocation refused the service",
-	fault.Unauthorized:        "The client id does not belong to the user name",
+	fault.WebhookUnauthorized:    "The webhook of a custom allocation refused the service",
+	fault.InvalidTargetCondition: "The target condition of a configuration can't be read, or asks for what it " +
+		"may not",
+	fault.InvalidContent: "The content of a configuration is none, or can't become part of the desired properties of " +
+		"a twin",
+	fault.InvalidMetricsQuery:   "The query of a metric can't be read, or there are too many",
+	fault.ConfigurationNotFound: "The hub has no such configuration",
+	fault.ConfigurationExists:   "There is a configuration of this id already; If-Match updates it",
+	fault.TooManyConfigurations: "The hub has as many configurations as it may",
+	fault.Unauthorized:          "The client id does not belong to the user name",
 	fault.UnauthorizedAccess: "The device could not prove that it may come in, or the token is not good for " +
 		"this service or this operation",
 	fault.TokenExpired: "The token has expired; make a new one and check the clock",

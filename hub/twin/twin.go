@@ -27,6 +27,8 @@ type Twin struct {
 	Capabilities              *identity.Capabilities      `json:"capabilities,omitempty"` // nil of a module
 	DeviceScope               string                      `json:"deviceScope,omitempty"`  // as of the device
 	ParentScopes              []string                    `json:"parentScopes,omitempty"`
+	// of those that target it: {"id":{"status":"Applied"}}
+	Configurations document.Object `json:"configurations,omitzero"`
 }
 
 // Properties are the two halves of a twin: the properties in the order in which

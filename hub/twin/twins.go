@@ -17,6 +17,10 @@ type Config struct {
 	Documents store.Documents
 	Prefix    string // what the names of the collections begin with, such as hub/berth/
 	Now       func() time.Time
+
+	// Also returns what else is to be committed when a back end writes a twin, or its device
+	// reports properties. It may be nil.
+	Also func(id string, written, reported bool) []store.Change
 }
 
 // Twins keeps the twins of a hub's devices. Its methods may be called at once from many
@@ -25,13 +29,18 @@ type Twins struct {
 	documents store.Documents
 	table     store.Table[Document]
 	now       func() time.Time
+	also      func(id string, written, reported bool) []store.Change
 	updates   atomic.Uint64
 }
 
 // Open returns the twins on their documents.
 func Open(config Config) *Twins {
-	return &Twins{documents: config.Documents, table: store.NewTable[Document](config.Documents, config.Prefix+"twins"),
-		now: config.Now}
+	t := &Twins{documents: config.Documents, table: store.NewTable[Document](config.Documents, config.Prefix+"twins"),
+		now: config.Now, also: config.Also}
+	if t.also == nil {
+		t.also = func(string, bool, bool) []store.Change { return nil }
+	}
+	return t
 }
 
 // Collection is that of the twins, as an Inspector knows it.
@@ -196,16 +205,16 @@ func (t *Twins) update(
 		if err != nil {
 			return Document{}, err
 		}
+		revision, reported := stored.revision(), stored.Reported.Version
 		if err := change(&stored); err != nil {
 			return Document{}, err
 		}
-		put := t.table.Put(id, store.IfMatch(stored.etag), stored)
-		if len(put.Value) > maxDocument { // only if a section was too large already, by the rules of an earlier version
-			return Document{}, fault.New(fault.ArgumentInvalid,
-				"The twin is too large: it takes %d bytes of JSON to store, and %d are allowed. "+
-					"Delete properties of the section that is over its limit first", len(put.Value), maxDocument)
+		put, err := t.prepare(id, stored)
+		if err != nil {
+			return Document{}, err
 		}
-		etags, err := store.CommitWith(ctx, t.documents, with, put)
+		also := t.also(id, stored.revision() != revision, stored.Reported.Version != reported)
+		etags, err := store.CommitWith(ctx, t.documents, with, append([]store.Change{put}, also...)...)
 		if err != nil {
 			return Document{}, err
 		}
