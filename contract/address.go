@@ -81,6 +81,9 @@ const (
 	FeedbackPath          Path = "/messages/serviceBound/feedback"
 	FeedbackLockPath      Path = "/messages/serviceBound/feedback/{lockToken}"
 	FeedbackAbandonPath   Path = "/messages/serviceBound/feedback/{lockToken}/abandon"
+	ConfigurationsPath    Path = "/configurations"
+	ConfigurationPath     Path = "/configurations/{id}"
+	ConfigurationTestPath Path = "/configurations/testQueries"
 	DeviceStatisticsPath  Path = "/statistics/devices"
 	ServiceStatisticsPath Path = "/statistics/service"
 )

@@ -64,4 +64,5 @@ const (
 	TelemetryPath     Path = own + "hub/telemetry"
 	JobDevicesPath    Path = own + "hub/jobs/{id}/devices"
 	JobStopPath       Path = own + "hub/jobs/{id}/stop"
+	TargetsPath       Path = own + "hub/configurations/targets" // of a configuration that is not there yet
 )

@@ -27,6 +27,7 @@ var withoutConditions = map[string]string{
 	"POST /devices/query":                              "reads",
 	"POST /devices/keys/regenerate":                    "is about several devices",
 	"POST /twins/{id}/methods":                         "changes nothing here",
+	"POST /configurations/testQueries":                 "reads",
 	"DELETE /registrations/{id}":                       "needs a device: see package provisioning",
 }
 
@@ -60,8 +61,10 @@ func TestIfMatch(t *testing.T) {
 		step{"PUT " + network, `{"latencies":{"hub.local":12}}`, 200, nil},
 		step{"POST " + issuers + "/thing/request", "", 200, nil},
 		step{"PUT " + policies + "/thing", "{}", 200, nil})
+	const configured = `{"content":{"deviceContent":{"properties.desired.a":1}},"priority":1}`
 	transcript(t, f, iot, step{"PUT /devices/thing", `{"deviceId":"thing"}`, 200, nil},
-		step{"PUT /devices/thing/modules/thing", `{"moduleId":"thing"}`, 200, nil})
+		step{"PUT /devices/thing/modules/thing", `{"moduleId":"thing"}`, 200, nil},
+		step{"PUT /configurations/thing", configured, 200, nil})
 	state := func() (all string) {
 		for _, list := range []string{"enrollments", "groups", "certificates", "policies", "networks", "hubs",
 			"issuingauthorities", "credentialpolicies", "misbehaviours"} {
@@ -79,6 +82,7 @@ func TestIfMatch(t *testing.T) {
 		contract.ModulePath:           `{"managedBy":"another"}`,
 		contract.TwinPath:             `{"tags":{"a":1}}`,
 		contract.ModuleTwinPath:       `{"tags":{"a":1}}`,
+		contract.ConfigurationPath:    configured,
 		contract.AuthorityPath:        body(t, CertificateUpload{Certificate: certificate}),
 		contract.AuthorityProofPath:   body(t, CertificateUpload{Certificate: certificate}),
 		contract.AccessPolicyPath:     `{"rights":["EnrollmentRead","EnrollmentWrite"]}`,

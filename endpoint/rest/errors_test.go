@@ -201,7 +201,7 @@ var meanings = map[fault.Code]string{
 	fault.AllocationFailed:       "The webhook of a custom allocation did not answer, or with nothing that can be used",
 	fault.HubNotSpecified: "The enrollment, or the webhook of its custom allocation, names no hub that is " +
 		"linked to the service",
-	fault.WebhookUnauthorized:    "The webhook of a custom allocation refused the service",
+	fault.WebhookUnauthorized: "The webhook of a custom allocation refused the service",
 	fault.InvalidTargetCondition: "The target condition of a configuration can't be read, or asks for what it " +
 		"may not",
 	fault.InvalidContent: "The content of a configuration is none, or can't become part of the desired properties of " +

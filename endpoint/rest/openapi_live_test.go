@@ -405,6 +405,7 @@ func (l *live) operatesTheHub() {
 	l.do("GET /statistics/service", nil, nil)
 	l.do("POST /devices", nil, []any{object{"id": "two", "importMode": "create"}})
 	l.refused("POST /devices", nil, []any{object{"id": "one", "importMode": "create"}})
+	l.configures()
 	l.do("POST /devices/query", nil, object{"query": "SELECT * FROM devices"}, "x-ms-max-item-count", "1")
 	l.do("POST /devices/keys/regenerate", nil, object{"policyKey": "primaryKey", "devices": []any{object{"id": "two"}}})
 	l.do("DELETE /devices/{id}", one, nil, "If-Match", "*")
@@ -463,6 +464,24 @@ func (l *live) schedulesJobs() {
 	}
 	l.do("GET /berth/hub/jobs/{id}/devices", job("now"), nil)
 	l.refused("GET /berth/hub/jobs/{id}/devices", job("none"), nil)
+}
+
+// configures goes through configurations.
+func (l *live) configures() {
+	one := params{"id": "fan"}
+	body := object{"id": "fan", "targetCondition": "tags.site = 'harbour'", "priority": 10,
+		"labels": object{"stage": "test"}, "content": object{"deviceContent": object{"properties.desired.fan": 3}},
+		"metrics": object{"queries": object{"slow": "SELECT deviceId FROM devices WHERE properties.reported.fan < 3"}}}
+	created := l.do("PUT /configurations/{id}", one, body)
+	l.refused("PUT /configurations/{id}", one, body)
+	body["priority"] = 11
+	l.do("PUT /configurations/{id}", one, body, "If-Match", `"`+created.etag()+`"`)
+	l.do("GET /configurations/{id}", one, nil)
+	l.do("GET /configurations", nil, nil)
+	l.do("POST /configurations/testQueries", nil, object{"targetCondition": "tags.site =",
+		"customMetricQueries": object{"slow": "SELECT"}})
+	l.do("POST /berth/hub/configurations/targets", nil, object{"targetCondition": "*"})
+	l.do("DELETE /configurations/{id}", one, nil, "If-Match", "*")
 }
 
 // sendsMessages has a device receive messages, and a back end read what became of them.

@@ -10,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/endpoint/own"
+	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/telemetry"
@@ -168,6 +169,21 @@ var operations = map[string]operation{
 
 	"GET /statistics/devices": {summary: "Count the devices", answer: identity.Statistics{}},
 	"GET /statistics/service": {summary: "Count the connected devices", answer: connection.Statistics{}},
+
+	// Configurations.
+	"GET /configurations": {summary: "List all configurations, with their metrics",
+		answer: []configuration.Configuration{}},
+	"POST /configurations/testQueries": {summary: "Say what is wrong with a target condition and the queries of metrics",
+		request: contract.ConfigurationTest{}, answer: contract.ConfigurationTestResult{}},
+	"GET /configurations/{id}": {summary: "Read a configuration, with its metrics",
+		answer: configuration.Configuration{}, etag: true},
+	"PUT /configurations/{id}": {summary: "Create a configuration, or with If-Match update all of one but its content",
+		request: configurationBody{}, answer: configuration.Configuration{}, etag: true, ifMatch: true},
+	"DELETE /configurations/{id}": {summary: "Delete a configuration. What it has written into twins stays",
+		ifMatch: true},
+	"POST /berth/hub/configurations/targets": {summary: "Say which devices or modules a configuration would target, in " +
+		"parts: next is the after of the next request",
+		request: contract.ConfigurationTargets{}, answer: configuration.Preview{}},
 
 	// Scheduled jobs.
 	"PUT /jobs/v2/{id}": {summary: "Schedule a job", request: contract.JobRequest{}, answer: contract.Job{}},
@@ -358,6 +374,7 @@ var pathParameters = map[string]string{
 	"twins":              "Device id",
 	"v2":                 "Job id",
 	"jobs":               "Job id",
+	"configurations":     "Id of the configuration",
 	"operations":         "Operation id, as the registration answered it",
 	"certificates":       "Name of the certificate authority",
 	"misbehaviours":      "Id of the injected fault",

@@ -37,7 +37,7 @@ var described = []string{"../../contract", "../../provisioning", "../../provisio
 	"../../provisioning/enroll",
 	"../../provisioning/linkedhub", "../../attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
-	"../../authority", "../../credential", "../../hub", "../../hub/connection", "../../hub/identity",
+	"../../authority", "../../credential", "../../hub", "../../hub/configuration", "../../hub/connection", "../../hub/identity",
 	"../../hub/telemetry", "../../hub/twin", "../../issuance", "../../audit", "../../store", "../own", "."}
 
 // names are those of components that are not called as their Go types: because two
@@ -52,6 +52,9 @@ var names = map[string]string{
 	"contract.Operation":          "RegistrationOperationStatus",
 	"contract.Registration":       "DeviceRegistrationState",
 	"authority.Authority":         "CertificateAuthority",
+	"configuration.Content":       "ConfigurationContent",
+	"configuration.Metrics":       "ConfigurationMetrics",
+	"configuration.Preview":       "ConfigurationTargetsFound",
 	"connection.Statistics":       "ServiceStatistics",
 	"identity.Statistics":         "RegistryStatistics",
 	"identity.Capabilities":       "DeviceCapabilities",
@@ -65,6 +68,8 @@ var names = map[string]string{
 	"telemetry.Message":           "TelemetryMessage",
 	"twin.Properties":             "TwinProperties",
 	"rest.lookUpBody":             "DeviceRegistrationLookUp",
+	"rest.configurationBody":      "Configuration",
+	"rest.configurationMetrics":   "ConfigurationMetrics",
 	"rest.deviceBody":             "Device",
 	"rest.sentEnrollment":         "Enrollment",
 	"rest.sentGroup":              "EnrollmentGroup",

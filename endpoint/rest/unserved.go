@@ -14,9 +14,6 @@ var unservedOperations = []struct {
 	path          contract.Path
 }{
 	{"Methods of modules", "POST", "/twins/{id}/modules/{module}/methods"},
-	{"Configurations", "GET", "/configurations"},
-	{"Configurations", "GET PUT DELETE", "/configurations/{id}"},
-	{"Configurations", "POST", "/configurations/testQueries"},
 	{"Configurations", "POST", "/devices/{id}/applyConfigurationContent"},
 	{"Import and export jobs", "GET", "/jobs"},
 	{"Import and export jobs", "POST", "/jobs/create"},
