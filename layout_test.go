@@ -76,7 +76,7 @@ var layout = map[string][]string{
 	"hub/connection": {"hub/message", "hub/c2d", "hub/method", "hub/telemetry", "hub/identity", "hub/twin",
 		"issuance", "credential", "document", "store", "cluster", "panics", "fault"},
 	"hub/query":         {"document", "fault"},
-	"hub/configuration": {"hub/twin", "hub/query", "document", "store", "panics", "fault"},
+	"hub/configuration": {"hub/identity", "hub/twin", "hub/query", "document", "store", "panics", "fault"},
 	"hub": {"contract", "hub/message", "hub/c2d", "hub/method", "hub/telemetry", "hub/identity", "hub/twin",
 		"hub/connection", "hub/query", "hub/job", "hub/configuration", "access", "issuance", "credential",
 		"document", "store", "cluster", "panics", "fault"},

@@ -84,6 +84,7 @@ const (
 	ConfigurationsPath    Path = "/configurations"
 	ConfigurationPath     Path = "/configurations/{id}"
 	ConfigurationTestPath Path = "/configurations/testQueries"
+	ApplyContentPath      Path = "/devices/{id}/applyConfigurationContent"
 	DeviceStatisticsPath  Path = "/statistics/devices"
 	ServiceStatisticsPath Path = "/statistics/service"
 )

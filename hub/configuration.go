@@ -24,13 +24,14 @@ func (h *Hub) openTwins(prefix string) {
 	h.twins = twin.Open(twin.Config{Documents: h.config.Documents, Prefix: prefix, Now: h.config.Now, Also: also})
 	h.configurations = configuration.Open(configuration.Config{Documents: h.config.Documents, Hub: h.config.Name,
 		Prefix: prefix, Node: h.config.Node, Twins: h.twins, IsEdge: h.isEdge,
-		LockDesired: func(id string) func() { return h.connections.LockDesired(id) },
+		LockDesired: func(ids ...string) func() { return h.connections.LockDesiredOf(ids...) },
 		NotifyDesired: func(ctx context.Context, id, generation string, version int64, notice []byte) {
 			h.connections.NotifyDesired(ctx, id, generation, version, notice)
 		},
-		CheckQuery: func(text string) error { _, err := query.Parse(text); return err },
-		CountRows:  h.countRows,
-		Now:        h.config.Now, Logger: h.config.Logger, Panics: h.config.Panics})
+		EnsureModule: h.ensureModule,
+		CheckQuery:   func(text string) error { _, err := query.Parse(text); return err },
+		CountRows:    h.countRows,
+		Now:          h.config.Now, Logger: h.config.Logger, Panics: h.config.Panics})
 }
 
 // isEdge reports whether a device is an IoT Edge device. One that is not there, or can't be
@@ -41,6 +42,16 @@ func (h *Hub) isEdge(ctx context.Context, deviceID string) (bool, error) {
 		return false, nil
 	}
 	return device.Capabilities.IoTEdge, err
+}
+
+// ensureModule makes a module of an IoT Edge device that a deployment names, unless it is
+// there.
+func (h *Hub) ensureModule(ctx context.Context, deviceID, moduleID string) error {
+	module := identity.Module{DeviceID: deviceID, ModuleID: moduleID, ManagedBy: new(identity.ManagedByEdge)}
+	if _, err := h.CreateModule(ctx, module); !errors.Is(err, fault.ModuleAlreadyExists) {
+		return err
+	}
+	return nil
 }
 
 // describeTwins fills in which configurations target twins. They are in the order of their

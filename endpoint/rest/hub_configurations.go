@@ -22,6 +22,7 @@ func hubConfigurations() []https.Operation {
 		iot("GET", contract.ConfigurationPath, hub.RegistryRead, 0, getConfiguration),
 		iot("PUT", contract.ConfigurationPath, hub.RegistryWrite, https.SmallBody, putConfiguration),
 		iot("DELETE", contract.ConfigurationPath, hub.RegistryWrite, 0, deleteConfiguration),
+		iot("POST", contract.ApplyContentPath, hub.RegistryWrite, https.SmallBody, applyContent),
 	}
 }
 
@@ -84,6 +85,19 @@ func putConfiguration(c *https.Call) (any, error) {
 
 func deleteConfiguration(c *https.Call) (any, error) {
 	return nil, c.Hub.Configurations().Delete(c.Context(), c.Parameter("id"), c.Header.Get("If-Match"))
+}
+
+// applyContent writes content to the modules of one IoT Edge device, at once.
+func applyContent(c *https.Call) (any, error) {
+	// Content has no ETag: only the condition of any holds.
+	if err := fault.Precondition("content", c.Header.Get("If-Match"), `""`); err != nil {
+		return nil, err
+	}
+	content, err := configuration.ReadContent(c.Content)
+	if err != nil {
+		return nil, err
+	}
+	return nil, c.Hub.Configurations().Apply(c.Context(), c.Parameter("id"), content)
 }
 
 // testConfiguration says what is wrong with a target condition and queries, and succeeds

@@ -482,6 +482,9 @@ func (l *live) configures() {
 		"customMetricQueries": object{"slow": "SELECT"}})
 	l.do("POST /berth/hub/configurations/targets", nil, object{"targetCondition": "*"})
 	l.do("DELETE /configurations/{id}", one, nil, "If-Match", "*")
+	modules := object{"modulesContent": object{"$edgeAgent": object{"properties.desired": object{"modules": object{}}}}}
+	l.do("POST /devices/{id}/applyConfigurationContent", params{"id": "one"}, modules)
+	l.refused("POST /devices/{id}/applyConfigurationContent", params{"id": "two"}, modules)
 }
 
 // sendsMessages has a device receive messages, and a back end read what became of them.

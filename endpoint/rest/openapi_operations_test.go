@@ -181,6 +181,8 @@ var operations = map[string]operation{
 		request: configurationBody{}, answer: configuration.Configuration{}, etag: true, ifMatch: true},
 	"DELETE /configurations/{id}": {summary: "Delete a configuration. What it has written into twins stays",
 		ifMatch: true},
+	"POST /devices/{id}/applyConfigurationContent": {summary: "Write content to the modules of one IoT Edge device",
+		request: configuration.Content{}},
 	"POST /berth/hub/configurations/targets": {summary: "Say which devices or modules a configuration would target, in " +
 		"parts: next is the after of the next request",
 		request: contract.ConfigurationTargets{}, answer: configuration.Preview{}},

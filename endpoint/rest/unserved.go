@@ -14,7 +14,6 @@ var unservedOperations = []struct {
 	path          contract.Path
 }{
 	{"Methods of modules", "POST", "/twins/{id}/modules/{module}/methods"},
-	{"Configurations", "POST", "/devices/{id}/applyConfigurationContent"},
 	{"Import and export jobs", "GET", "/jobs"},
 	{"Import and export jobs", "POST", "/jobs/create"},
 	{"Import and export jobs", "GET DELETE", "/jobs/{id}"},

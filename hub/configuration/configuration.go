@@ -68,9 +68,12 @@ type Config struct {
 	// IsEdge reports whether a device is an IoT Edge device.
 	IsEdge func(ctx context.Context, deviceID string) (bool, error)
 
+	// EnsureModule makes a module of an IoT Edge device, unless it is there.
+	EnsureModule func(ctx context.Context, deviceID, moduleID string) error
+
 	// LockDesired and NotifyDesired are those of the connections: a device is told of its
 	// desired properties in the order of their versions.
-	LockDesired   func(id string) (unlock func())
+	LockDesired   func(ids ...string) (unlock func())
 	NotifyDesired func(ctx context.Context, id, generation string, version int64, notice []byte)
 
 	// CheckQuery says what is wrong with a metric's query, and CountRows how many rows it has.

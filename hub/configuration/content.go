@@ -5,11 +5,10 @@ import (
 	"encoding/json"
 	"slices"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/twin"
 )
 
@@ -41,9 +40,8 @@ type part struct {
 
 const (
 	desiredPath = "properties.desired"
-	edgeAgent   = "$edgeAgent"
 
-	maxModules = 50 // of a deployment
+	maxModules = 50 + 2 // of a deployment, with the system modules
 )
 
 func (c Content) isEmpty() bool {
@@ -109,8 +107,8 @@ func (c Content) parse() (content, error) {
 // parseModules reads the content of a deployment to IoT Edge devices.
 func parseModules(modules document.Object) (content, error) {
 	parsed := content{kind: ofEdge}
-	if modules.Get(edgeAgent).Kind() != document.KindObject {
-		return parsed, fault.New(fault.InvalidContent, "modulesContent must have the module %s", edgeAgent)
+	if modules.Get(identity.EdgeAgent).Kind() != document.KindObject {
+		return parsed, fault.New(fault.InvalidContent, "modulesContent must have the module %s", identity.EdgeAgent)
 	}
 	if modules.Len() > maxModules {
 		return parsed, fault.New(fault.InvalidContent, "modulesContent has %d modules, and %d are allowed",
@@ -118,8 +116,11 @@ func parseModules(modules document.Object) (content, error) {
 	}
 	for id, value := range modules.All() {
 		name := "modulesContent." + id
-		if !isModuleID(id) {
-			return parsed, fault.New(fault.InvalidContent, "modulesContent: %.128q can't be the id of a module", id)
+		if err := identity.CheckModuleID(id); err != nil {
+			return parsed, fault.New(fault.InvalidContent, "modulesContent: %v", fault.ReasonOf(err))
+		}
+		if strings.HasPrefix(id, "$") && id != identity.EdgeAgent && id != identity.EdgeHub {
+			return parsed, fault.New(fault.InvalidContent, "modulesContent: there is no system module %.128q", id)
 		}
 		if value.Kind() != document.KindObject {
 			return parsed, fault.New(fault.InvalidContent, "%.256s must be a JSON object", name)
@@ -128,7 +129,7 @@ func parseModules(modules document.Object) (content, error) {
 		if err != nil {
 			return parsed, err
 		}
-		if id == edgeAgent {
+		if id == identity.EdgeAgent {
 			parsed.base = whole
 		}
 		if value.Object().Len() > 0 {
@@ -136,15 +137,6 @@ func parseModules(modules document.Object) (content, error) {
 		}
 	}
 	return parsed, nil
-}
-
-// isModuleID holds an id against the rules for modules, whose system modules begin with a
-// dollar sign.
-func isModuleID(id string) bool {
-	const others = "-:.+%_#*?!(),=@;$'"
-	return id != "" && len(id) <= 128 && !strings.ContainsFunc(id, func(r rune) bool {
-		return r >= utf8.RuneSelf || !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune(others, r)
-	})
 }
 
 // parseSettings reads an object whose names are paths into a patch of desired properties.

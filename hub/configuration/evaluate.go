@@ -166,7 +166,7 @@ func (c *Configurations) evaluatePages(ctx context.Context) error {
 		}
 		var wanted []string
 		for _, t := range twins {
-			p, err := c.plan(ctx, all, subjectOf(t.ID, t.Document), states[t.ID], true)
+			p, err := c.plan(ctx, all, subjectOf(t.ID, t.Document), states[t.ID], true, "")
 			if err != nil {
 				return err
 			}
@@ -293,7 +293,7 @@ func (c *Configurations) isSettled(ctx context.Context, all *set, id string) boo
 	if err != nil {
 		return false
 	}
-	p, err := c.plan(ctx, all, subjectOf(id, present), before, false)
+	p, err := c.plan(ctx, all, subjectOf(id, present), before, false, "")
 	return err == nil && !p.any()
 }
 

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/store"
 )
@@ -87,11 +87,8 @@ type subject struct {
 }
 
 func subjectOf(id string, d twin.Document) subject {
-	s := subject{id: id, deviceID: id, twin: d}
-	if device, module, ok := strings.Cut(id, "/"); ok {
-		s.deviceID, s.moduleID = device, module
-	}
-	return s
+	deviceID, moduleID := identity.SplitKey(id)
+	return subject{id: id, deviceID: deviceID, moduleID: moduleID, twin: d}
 }
 
 // value returns what a target condition finds at a path, nil for nothing.

@@ -73,6 +73,9 @@ func (s *Session) Handle(ctx context.Context, request []byte) ([]byte, error) {
 // returned.
 func (c *Connections) LockDesired(id string) (unlock func()) { return c.notices.lock(id) }
 
+// LockDesiredOf is LockDesired for several devices or modules at once.
+func (c *Connections) LockDesiredOf(ids ...string) (unlock func()) { return c.notices.lockAll(ids) }
+
 // NotifyDesired sends new desired properties to the device of this generation if it is
 // connected. The change is durable whether or not this succeeds: the device reads its twin
 // when it connects.

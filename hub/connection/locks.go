@@ -2,6 +2,7 @@ package connection
 
 import (
 	"hash/maphash"
+	"slices"
 	"sync"
 )
 
@@ -17,7 +18,30 @@ func newDeviceLocks() *deviceLocks { return &deviceLocks{seed: maphash.MakeSeed(
 
 // lock waits for the device's lock and returns what gives it back.
 func (l *deviceLocks) lock(deviceID string) (unlock func()) {
-	mutex := &l.mutexes[maphash.String(l.seed, deviceID)%uint64(len(l.mutexes))]
+	mutex := &l.mutexes[l.index(deviceID)]
 	mutex.Lock()
 	return mutex.Unlock
+}
+
+// lockAll is lock for several at once, in an order in which two who do so never wait for each
+// other.
+func (l *deviceLocks) lockAll(ids []string) (unlock func()) {
+	indexes := make([]int, len(ids))
+	for i, id := range ids {
+		indexes[i] = l.index(id)
+	}
+	slices.Sort(indexes)
+	indexes = slices.Compact(indexes)
+	for _, index := range indexes {
+		l.mutexes[index].Lock()
+	}
+	return func() {
+		for _, index := range indexes {
+			l.mutexes[index].Unlock()
+		}
+	}
+}
+
+func (l *deviceLocks) index(id string) int {
+	return int(maphash.String(l.seed, id) % uint64(len(l.mutexes)))
 }

@@ -30,7 +30,7 @@ const (
 	EdgeAgent = "$edgeAgent"
 	EdgeHub   = "$edgeHub"
 
-	managedByEdge = "iotEdge"
+	ManagedByEdge = "iotEdge"
 )
 
 // isSystemModule reports whether only the hub makes modules of this id.

@@ -105,7 +105,7 @@ func (r *Registry) PrepareSystemModules(ctx context.Context, deviceID string) (
 		if slices.Contains(ids, ModuleKey(deviceID, moduleID)) {
 			continue
 		}
-		module := Module{DeviceID: deviceID, ModuleID: moduleID, ManagedBy: new(managedByEdge),
+		module := Module{DeviceID: deviceID, ModuleID: moduleID, ManagedBy: new(ManagedByEdge),
 			Authentication: &Authentication{Type: NoAuthentication}}
 		changes = append(changes, r.prepareModule(&module))
 		modules = append(modules, module)
