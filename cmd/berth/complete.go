@@ -73,6 +73,13 @@ var argumentNames = map[string]names{
 	"job cancel ID":               jobIDs,
 	"job create ID":               nil,
 
+	"configuration show ID":        configurationNames,
+	"configuration update ID":      configurationNames,
+	"configuration delete ID":      configurationNames,
+	"configuration show-metric ID": configurationNames,
+	"configuration create ID":      nil,
+	"configuration apply DEVICE":   deviceIDs,
+
 	"authority show NAME":   authorityNames,
 	"authority code NAME":   authorityNames,
 	"authority verify NAME": authorityNames,
@@ -145,6 +152,7 @@ var flagNames = map[string]names{
 	"hub-address":                     nil,
 	"location":                        nil,
 	"etag":                            nil,
+	"target-condition":                nil,
 	"initial-twin":                    nil,
 	"message-id":                      nil,
 	"correlation-id":                  nil,
@@ -378,6 +386,22 @@ func jobIDs(ctx context.Context, c *program, command *cobra.Command, begun strin
 		}
 	}
 	return found, err
+}
+
+// configurationNames are the configurations of the hub of --hub, or of the only one.
+func configurationNames(ctx context.Context, c *program, command *cobra.Command, begun string) ([]string, error) {
+	client, err := c.Target.Hub(command.Flags().Lookup("hub").Value.String())
+	if err != nil {
+		return nil, err
+	}
+	found, err := client.Configurations(ctx)
+	var ids []string
+	for _, one := range found {
+		if strings.HasPrefix(one.ID, begun) {
+			ids = append(ids, one.ID)
+		}
+	}
+	return ids, err
 }
 
 // deviceIDs are devices of the hub of --hub, or of all hubs of the server.

@@ -17,7 +17,7 @@ type commands struct{ *cli.Env }
 func Commands(env *cli.Env) []*cobra.Command {
 	c := commands{env}
 	return slices.Concat(
-		cli.InGroup(cli.IdentityGroup, c.device(), c.job()),
+		cli.InGroup(cli.IdentityGroup, c.device(), c.configuration(), c.job()),
 		cli.InGroup(cli.LookGroup, c.telemetry(), c.c2d(), c.method()),
 	)
 }
