@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 
-	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/identity"
@@ -70,28 +69,16 @@ func (h *Hub) describeTwins(ctx context.Context, twins ...*twin.Twin) error {
 	return err
 }
 
-// countRows counts the twins that a query has, for the metrics of configurations.
+// countRows counts the rows of a query, for the metrics of configurations.
 func (h *Hub) countRows(ctx context.Context, text string) (rows int64, _ error) {
-	q, err := query.Parse(text)
-	if err != nil {
-		return 0, err
-	}
-	const page = 100
-	for after := ""; ; {
-		twins, next, err := h.Twins(ctx, after, page)
+	const page = 1000
+	for next := (QueryPage{Limit: page}); ; {
+		answer, err := h.Query(ctx, text, next)
 		if err != nil {
 			return 0, err
 		}
-		for _, t := range twins {
-			encoded, err := document.Marshal(t)
-			if err != nil {
-				return 0, err
-			}
-			if q.Source == query.Devices && q.MatchesJSON(encoded) {
-				rows++
-			}
-		}
-		if after = next; next == "" {
+		rows += int64(len(answer.Rows))
+		if next.Continuation = answer.Continuation; answer.Continuation == "" {
 			return rows, nil
 		}
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-iot/berth/document"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/identity"
 )
@@ -113,6 +114,9 @@ func TestDeployments(t *testing.T) {
 		twin.Configurations.String() != want {
 		t.Errorf("the device has the configurations %s, want %s, error %v", twin.Configurations, want, err)
 	}
+	if twin, err := h.Twin(ctx, "edge/$edgeAgent"); err != nil || twin.Configurations.Len() != 3 {
+		t.Errorf("the agent has the configurations %s, error %v", twin.Configurations, err)
+	}
 	if twin, err := h.Twin(ctx, "leaf"); err != nil || twin.Configurations.Len() > 0 {
 		t.Errorf("a device that is no edge device has %s, error %v", twin.Configurations, err)
 	}
@@ -193,5 +197,44 @@ func TestContentThatDoesNotFit(t *testing.T) {
 	h.settle(t)
 	if twin, err := h.Twin(ctx, "full"); err != nil || twin.Configurations.Get("big", "status").Text() != "Applied" {
 		t.Errorf("once there is room it is %s, error %v", twin.Configurations, err)
+	}
+}
+
+// The queries of the system's metrics have the rows that these count, and so have metrics of
+// the operator's own.
+func TestMetricsOfConfigurations(t *testing.T) {
+	h := newFixture(t)
+	for i := range 3 {
+		h.Create(identity.Device{DeviceID: fmt.Sprint("d", i)})
+		h.Create(identity.Device{DeviceID: fmt.Sprint("e", i), Capabilities: identity.Capabilities{IoTEdge: true}})
+		if _, err := h.CreateModule(ctx, identity.Module{DeviceID: fmt.Sprint("d", i), ModuleID: "m"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const edge = `{"modulesContent":{"$edgeAgent":{"properties.desired":{"modules":{}}}}}`
+	h.configure(t, "devices", "deviceId IN ['d0', 'd1', 'e0']", 1, `{"deviceContent":{"properties.desired.a":1}}`)
+	h.configure(t, "all", "*", 0, `{"deviceContent":{"properties.desired.a":2}}`)
+	h.configure(t, "modules", "FROM devices.modules WHERE moduleId = 'm' AND NOT deviceId = 'd2'", 0,
+		`{"moduleContent":{"properties.desired.a":1}}`)
+	h.configure(t, "edge", "deviceId != 'e2'", 0, edge)
+	h.settle(t)
+	all, err := h.Configurations().List(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"devices": `{"targetedCount":3,"appliedCount":3}`,
+		"all": `{"targetedCount":6,"appliedCount":3}`, "modules": `{"targetedCount":2,"appliedCount":2}`,
+		"edge": `{"targetedCount":2,"appliedCount":2,"reportedSuccessfulCount":0,"reportedFailedCount":0}`}
+	for _, one := range all {
+		if got := one.SystemMetrics.Results.String(); got != want[one.ID] {
+			t.Errorf("%s counts %s, want %s", one.ID, got, want[one.ID])
+		}
+		for name, text := range one.SystemMetrics.Queries.All() {
+			answer, err := h.Query(ctx, text.Text(), hub.QueryPage{Limit: 100})
+			if got := one.SystemMetrics.Results.Get(name).String(); err != nil || got != fmt.Sprint(len(answer.Rows)) {
+				t.Errorf("%s of %s is %s, and %q has %d rows, error %v", name, one.ID, got, text.Text(),
+					len(answer.Rows), err)
+			}
+		}
 	}
 }

@@ -22,6 +22,8 @@ type twinRecord struct {
 	state      *identity.State // with the activity
 	whole      json.RawMessage // the twin as it is described
 
+	configurations document.Object // that target it
+
 	describe func(twin.Document) twin.Twin // with what the identity says
 }
 

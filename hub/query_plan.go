@@ -10,11 +10,13 @@ import (
 )
 
 // candidatesOf chooses how a query finds what it asks for: by the narrowest of what its
-// condition says of ids, of the status and of the connection. What it finds is held
+// condition says of ids, of configurations, of the status and of the connection. What it finds is held
 // against the whole condition all the same.
 func (h *Hub) candidatesOf(ctx context.Context, q *query.Query) (chosen candidates, _ error) {
 	for _, bound := range q.Bounds() {
 		switch name := bound.Path[0]; {
+		case name == "configurations" && len(bound.Path) == 3 && bound.Path[2] == "status" && bound.Equal != nil:
+			chosen.list = h.configurations.Candidates(bound.Path[1], q.Source == query.Modules, chosen.list)
 		case len(bound.Path) > 1:
 		case q.Source == query.Modules:
 			if ids := bound.Texts(); name == "deviceId" && bound.Equal == nil {

@@ -219,6 +219,9 @@ func (s *twinSource) complete(ctx context.Context, records []*twinRecord, c *col
 		s.connected(ctx, there)
 	}
 	if whole {
+		if err := s.configured(ctx, there); err != nil {
+			return nil, err
+		}
 		return slices.DeleteFunc(there, func(r *twinRecord) bool { return !s.describeWhole(r) }), nil
 	}
 	return there, nil
@@ -305,12 +308,27 @@ func (s *twinSource) connected(ctx context.Context, records []*twinRecord) {
 	}
 }
 
+// configured finds out which configurations target the records.
+func (s *twinSource) configured(ctx context.Context, records []*twinRecord) error {
+	ids := make([]string, len(records))
+	for i, r := range records {
+		ids[i] = r.id
+	}
+	statuses, err := s.hub.configurations.Statuses(ctx, ids...)
+	for _, r := range records {
+		r.configurations = statuses[r.id]
+	}
+	return err
+}
+
 // describeWhole makes the twin of a record as back ends see it, and reports whether it can
 // be read.
 func (s *twinSource) describeWhole(r *twinRecord) bool {
 	stored, err := s.hub.twins.Decode(r.stored)
 	if err == nil {
-		r.whole, err = document.Marshal(r.describe(stored))
+		described := r.describe(stored)
+		described.Configurations = r.configurations
+		r.whole, err = document.Marshal(described)
 	}
 	return err == nil
 }

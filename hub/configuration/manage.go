@@ -287,13 +287,14 @@ func (c Configuration) systemQueries() (queries document.Object) {
 	if condition != "" && condition != "()" {
 		set(targetedCount, selected, targets...)
 	}
-	set(appliedCount, selected, append(slices.Clone(conditions), status)...)
-	if parsed.kind == ofEdge {
-		const agents = "select deviceId from devices.modules"
-		const version = "properties.desired.$version = properties.reported.lastDesiredVersion"
-		agent := []string{"moduleId = '$edgeAgent'", status, version}
-		set(successCount, agents, append(slices.Clone(agent), "properties.reported.lastDesiredStatus.code = 200")...)
-		set(failureCount, agents, append(slices.Clone(agent), "properties.reported.lastDesiredStatus.code != 200")...)
+	if parsed.kind != ofEdge {
+		set(appliedCount, selected, status)
+		return queries
 	}
+	const agents, agent = "select deviceId from devices.modules", "moduleId = '$edgeAgent'"
+	const version = "properties.desired.$version = properties.reported.lastDesiredVersion"
+	set(appliedCount, agents, agent, status)
+	set(successCount, agents, agent, status, version, "properties.reported.lastDesiredStatus.code = 200")
+	set(failureCount, agents, agent, status, version, "properties.reported.lastDesiredStatus.code != 200")
 	return queries
 }

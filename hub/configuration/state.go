@@ -7,6 +7,7 @@ import (
 	"strconv"
 
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -145,7 +146,8 @@ func (c *Configurations) PrepareTwinDue(id string, written, reported bool) []sto
 }
 
 // Statuses returns what configurations are to identities, as their twins have it:
-// {"id":{"status":"Applied"}}. Those that none targets are left out. The ids are in ascending
+// {"id":{"status":"Applied"}}. Those that none targets are left out. The agent of an IoT Edge
+// device tells of its deployments. The ids are in ascending
 // order: few of many have a state, so it reads those that there are between the first and the
 // last.
 func (c *Configurations) Statuses(ctx context.Context, ids ...string) (map[string]document.Object, error) {
@@ -154,16 +156,15 @@ func (c *Configurations) Statuses(ctx context.Context, ids ...string) (map[strin
 	if err != nil || len(ids) == 0 || len(all.ordered) == 0 {
 		return found, err
 	}
-	first, last := ids[0], ids[len(ids)-1]
-	s, err := c.readState(ctx, first)
-	if err != nil {
-		return nil, err
-	}
 	add := func(id string, s state) {
 		var statuses document.Object
 		for _, t := range s.Targets {
-			if present := all.bySlot[t.Slot]; present == nil || present.ID != t.ID {
+			present := all.bySlot[t.Slot]
+			if present == nil || present.ID != t.ID {
 				continue // deleted
+			}
+			if _, module := identity.SplitKey(id); module == identity.EdgeAgent && present.kind != ofEdge {
+				continue
 			}
 			status := Targeted
 			if t.Applied {
@@ -176,6 +177,20 @@ func (c *Configurations) Statuses(ctx context.Context, ids ...string) (map[strin
 		if statuses.Len() > 0 {
 			found[id] = statuses
 		}
+	}
+	for _, id := range ids {
+		if device, module := identity.SplitKey(id); module == identity.EdgeAgent {
+			s, err := c.readState(ctx, device)
+			if err != nil {
+				return nil, err
+			}
+			add(id, s)
+		}
+	}
+	first, last := ids[0], ids[len(ids)-1]
+	s, err := c.readState(ctx, first)
+	if err != nil {
+		return nil, err
 	}
 	add(first, s)
 	for after := first; after < last; {
@@ -194,6 +209,30 @@ func (c *Configurations) Statuses(ctx context.Context, ids ...string) (map[strin
 		}
 	}
 	return found, nil
+}
+
+// Candidates returns the ids that a configuration may target, or of modules, as a query goes
+// through them; otherwise when they are not known.
+func (c *Configurations) Candidates(id string, modules bool,
+	otherwise func(context.Context, string, int) ([]string, error),
+) func(context.Context, string, int) ([]string, error) {
+	all, err := c.set.GetOrFormer()
+	if err != nil {
+		return otherwise
+	}
+	for _, one := range all.ordered {
+		if one.ID != id || (one.kind == ofModules) != modules {
+			continue
+		}
+		return func(ctx context.Context, after string, limit int) (ids []string, _ error) {
+			documents, err := c.config.Documents.List(ctx, c.targeted(one.Slot), "", after, limit)
+			for _, document := range documents {
+				ids = append(ids, document.Key)
+			}
+			return ids, err
+		}
+	}
+	return otherwise
 }
 
 // Problem returns why no configuration is applied to an identity that some target, "" when

@@ -62,7 +62,7 @@ func Locate(path []string) Location {
 		return Location{Part: Stored, Path: path, Default: `""`}
 	case "properties":
 		return locateProperty(rest)
-	case "etag", "deviceEtag":
+	case "etag", "deviceEtag", "configurations":
 		return Location{Part: Several}
 	case "connectionState", "lastActivityTime", "cloudToDeviceMessageCount", "deviceId", "moduleId":
 		if len(rest) > 0 {
