@@ -3,10 +3,9 @@ package backend
 import (
 	"context"
 	"net/http"
-	"strconv"
-	"strings"
 
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/configuration"
 )
 
@@ -41,22 +40,13 @@ func (h *Hub) UpdateConfiguration(
 		ifMatch = "*"
 	}
 	err = h.do(ctx, request{method: http.MethodPut, path: contract.ConfigurationPath.With(wanted.ID),
-		ifMatch: quoted(ifMatch), body: wanted, into: &updated, maxAnswer: maxDocument})
+		ifMatch: ifMatch, body: wanted, into: &updated, maxAnswer: maxDocument})
 	return updated, err
 }
 
 // DeleteConfiguration removes a configuration under the condition ifMatch.
 func (h *Hub) DeleteConfiguration(ctx context.Context, id, ifMatch string) error {
-	return h.do(ctx, request{method: http.MethodDelete, path: contract.ConfigurationPath.With(id),
-		ifMatch: quoted(ifMatch)})
-}
-
-// quoted is a condition in quotation marks: a hub knows no ETag of a configuration without.
-func quoted(ifMatch string) string {
-	if ifMatch == "" || strings.HasPrefix(ifMatch, `"`) {
-		return ifMatch
-	}
-	return strconv.Quote(ifMatch)
+	return h.do(ctx, request{method: http.MethodDelete, path: contract.ConfigurationPath.With(id), ifMatch: ifMatch})
 }
 
 // TestConfiguration says what is wrong with a target condition and the queries of metrics.
@@ -78,5 +68,14 @@ func (h *Hub) ConfigurationTargets(
 
 // ApplyConfigurationContent writes content to the modules of one IoT Edge device.
 func (h *Hub) ApplyConfigurationContent(ctx context.Context, deviceID string, content configuration.Content) error {
-	return h.do(ctx, request{method: http.MethodPost, path: contract.ApplyContentPath.With(deviceID), body: content})
+	response, err := h.send(ctx, request{method: http.MethodPost, path: contract.ApplyContentPath.With(deviceID),
+		body: content})
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusNoContent { // whoever answered, it was no hub
+		return fault.NewReason("the service answers %s to POST %s", response.Status, contract.ApplyContentPath)
+	}
+	return nil
 }

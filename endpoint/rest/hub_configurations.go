@@ -53,8 +53,8 @@ type configurationMetrics struct {
 	Queries document.Object `json:"queries"`
 }
 
-// putConfiguration creates a configuration, or updates one when the request has an If-Match
-// with * or an ETag in quotation marks. As in Azure, an ETag without is none.
+// putConfiguration creates a configuration, or updates one when the request has an If-Match:
+// Azure's Python client sends its ETag without quotation marks.
 func putConfiguration(c *https.Call) (any, error) {
 	var body configurationBody
 	if err := c.Decode(&body); err != nil {
@@ -74,10 +74,10 @@ func putConfiguration(c *https.Call) (any, error) {
 	wanted.Metrics.Queries = body.Metrics.Queries
 	ifMatch := strings.TrimPrefix(c.Header.Get("If-Match"), "W/")
 	write := func() (configuration.Configuration, error) {
-		if ifMatch == "*" || strings.HasPrefix(ifMatch, `"`) {
-			return c.Hub.Configurations().Update(c.Context(), wanted, ifMatch)
+		if ifMatch == "" {
+			return c.Hub.Configurations().Create(c.Context(), wanted)
 		}
-		return c.Hub.Configurations().Create(c.Context(), wanted)
+		return c.Hub.Configurations().Update(c.Context(), wanted, ifMatch)
 	}
 	written, err := write()
 	return c.Tagged(written, written.ETag, err)

@@ -89,8 +89,7 @@ func (c *Configurations) Create(ctx context.Context, wanted Configuration) (Conf
 	return c.commit(ctx, wanted.ID, func(before *stored, etag string) (stored, []store.Change, error) {
 		if before != nil {
 			return stored{}, nil, fault.New(fault.ConfigurationExists,
-				"There is a configuration %q already. To change it send If-Match with its ETag in quotation marks, "+
-					"or \"*\"", wanted.ID)
+				"There is a configuration %q already. To change it send If-Match with its ETag, or with *", wanted.ID)
 		}
 		number, changes, err := c.takeSlot(ctx, wanted.ID)
 		wanted.CreatedTimeUTC.Time = c.config.Now().UTC()
