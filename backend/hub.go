@@ -98,9 +98,18 @@ func (h *Hub) Devices(ctx context.Context, prefix, after string, top int) ([]ide
 	return list[identity.Device](ctx, h.client, contract.DeviceListPath, prefix, after, top)
 }
 
-// Twin returns the twin of a device.
+// twinPath is that of the twin of a device or module, whose id is as identity.ModuleKey has
+// it.
+func twinPath(id string) contract.Path {
+	if deviceID, moduleID := identity.SplitKey(id); moduleID != "" {
+		return contract.ModuleTwinPath.With(deviceID, moduleID)
+	}
+	return contract.TwinPath.With(id)
+}
+
+// Twin returns the twin of a device or module, whose id is as identity.ModuleKey has it.
 func (h *Hub) Twin(ctx context.Context, id string) (twin twin.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: contract.TwinPath.With(id), into: &twin,
+	err = h.do(ctx, request{method: http.MethodGet, path: twinPath(id), into: &twin,
 		maxAnswer: maxDocument})
 	return twin, err
 }
@@ -108,7 +117,7 @@ func (h *Hub) Twin(ctx context.Context, id string) (twin twin.Twin, err error) {
 // PatchTwin merges a patch into a twin under the condition ifMatch.
 func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage,
 	ifMatch string) (twin twin.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodPatch, path: contract.TwinPath.With(id), ifMatch: ifMatch, body: patch,
+	err = h.do(ctx, request{method: http.MethodPatch, path: twinPath(id), ifMatch: ifMatch, body: patch,
 		into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }
@@ -116,7 +125,7 @@ func (h *Hub) PatchTwin(ctx context.Context, id string, patch json.RawMessage,
 // ReplaceTwin puts other tags and desired properties into a twin.
 func (h *Hub) ReplaceTwin(ctx context.Context, id string, replacement json.RawMessage,
 	ifMatch string) (twin twin.Twin, err error) {
-	err = h.do(ctx, request{method: http.MethodPut, path: contract.TwinPath.With(id), ifMatch: ifMatch,
+	err = h.do(ctx, request{method: http.MethodPut, path: twinPath(id), ifMatch: ifMatch,
 		body: replacement, into: &twin, maxAnswer: maxDocument})
 	return twin, err
 }

@@ -7,21 +7,30 @@ import (
 	"strings"
 
 	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/hub/identity"
 )
 
-// SendMessage puts a message into the queue of a device. It is durable when this returns.
-func (h *Hub) SendMessage(ctx context.Context, deviceID string,
+// SendMessage puts a message into the queue of a device or module, whose id is as
+// identity.ModuleKey has it. It is durable when this returns.
+func (h *Hub) SendMessage(ctx context.Context, id string,
 	message contract.DeviceMessage) (sent contract.SentMessage, err error) {
-	err = h.do(ctx, request{method: http.MethodPost, path: contract.DeviceMessagePath.With(deviceID), body: message,
-		into: &sent})
+	path := contract.DeviceMessagePath.With(id)
+	if deviceID, moduleID := identity.SplitKey(id); moduleID != "" {
+		path = contract.ModuleMessagePath.With(deviceID, moduleID)
+	}
+	err = h.do(ctx, request{method: http.MethodPost, path: path, body: message, into: &sent})
 	return sent, err
 }
 
-// PurgeMessages removes all messages from the queue of a device and returns how many there
-// were.
-func (h *Hub) PurgeMessages(ctx context.Context, deviceID string) (int, error) {
+// PurgeMessages removes all messages from the queue of a device or module and returns how
+// many there were.
+func (h *Hub) PurgeMessages(ctx context.Context, id string) (int, error) {
+	path := contract.DeviceQueuePath.With(id)
+	if deviceID, moduleID := identity.SplitKey(id); moduleID != "" {
+		path = contract.ModuleMessagePath.With(deviceID, moduleID)
+	}
 	var result contract.PurgeResult
-	err := h.do(ctx, request{method: http.MethodDelete, path: contract.DeviceQueuePath.With(deviceID), into: &result})
+	err := h.do(ctx, request{method: http.MethodDelete, path: path, into: &result})
 	return result.Purged, err
 }
 

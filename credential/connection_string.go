@@ -12,6 +12,7 @@ import (
 type ConnectionString struct {
 	HostName            string
 	DeviceID            string // of a device's connection string
+	ModuleID            string // of that of a module of the device
 	SharedAccessKeyName string // the policy, of a service's connection string
 	SharedAccessKey     string // base64
 }
@@ -33,6 +34,8 @@ func ParseConnectionString(text string) (ConnectionString, error) {
 			c.HostName = value
 		case "deviceid":
 			c.DeviceID = value
+		case "moduleid":
+			c.ModuleID = value
 		case "sharedaccesskeyname":
 			c.SharedAccessKeyName = value
 		case "sharedaccesskey":
@@ -59,11 +62,19 @@ func (c ConnectionString) Check() error {
 		return fault.NewReason("a connection string can't carry the device id %.128q, as it would end at the semicolon",
 			c.DeviceID)
 	}
+	if strings.Contains(c.ModuleID, ";") {
+		return fault.NewReason("a connection string can't carry the module id %.128q, as it would end at the semicolon",
+			c.ModuleID)
+	}
 	return nil
 }
 
 // String writes the connection string, key included.
 func (c ConnectionString) String() string {
+	if c.ModuleID != "" {
+		return fmt.Sprintf("HostName=%s;DeviceId=%s;ModuleId=%s;SharedAccessKey=%s", c.HostName, c.DeviceID, c.ModuleID,
+			c.SharedAccessKey)
+	}
 	if c.DeviceID != "" {
 		return fmt.Sprintf("HostName=%s;DeviceId=%s;SharedAccessKey=%s", c.HostName, c.DeviceID, c.SharedAccessKey)
 	}

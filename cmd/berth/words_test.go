@@ -48,6 +48,7 @@ var needed = map[string]string{
 	"authority verify":  "--file CHAIN",
 	"inject wrong-hub":  "--hub-host hub.example.com",
 	"device update":     "--status-reason lost",
+	"module update":     "--managed-by me",
 
 	"credential authority rotate": "--to x2",
 }

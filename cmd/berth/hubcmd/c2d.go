@@ -27,11 +27,11 @@ func (c commands) c2d() *cobra.Command {
 
 func (c commands) c2dSend() *cobra.Command {
 	var message contract.DeviceMessage
-	var body, file, expires string
+	var body, file, expires, moduleID string
 	var properties []string
 	command := c.onDevice(&cobra.Command{
 		Use:   "send ID",
-		Short: "Send a message to a device",
+		Short: "Send a message to a device, or to a module",
 		Long: `Puts a message into the queue of a device and returns when it is on disk. A device
 that is connected and has subscribed gets it at once, another when it comes, unless
 it has expired by then: after an hour, or as --expires says.`,
@@ -50,7 +50,7 @@ it has expired by then: after an hour, or as --expires says.`,
 				return err
 			}
 		}
-		sent, err := client.SendMessage(ctx, id, message)
+		sent, err := client.SendMessage(ctx, identityID(id, moduleID), message)
 		if err != nil {
 			return err
 		}
@@ -60,6 +60,7 @@ it has expired by then: after an hour, or as --expires says.`,
 				cli.Field{"Expires", cli.FormatTime(sent.Expires.Time)})
 		})
 	})
+	moduleFlag(command, &moduleID)
 	flags := command.Flags()
 	flags.StringVar(&body, "body", "", "the `text` of the message")
 	flags.StringVar(&file, "file", "", "send the content of this `file`")
@@ -152,7 +153,7 @@ not get what this has printed.`,
 			}
 			if err := cli.PrintList(c.Env, records, "There is no feedback.",
 				[]string{"TIME", "DEVICE", "MESSAGE ID", "OUTCOME"}, func(f contract.Feedback) []string {
-					return []string{cli.FormatTime(f.EnqueuedTime.Time), f.DeviceID, f.OriginalMessageID, f.StatusCode}
+					return []string{cli.FormatTime(f.EnqueuedTime.Time), identityID(f.DeviceID, f.ModuleID), f.OriginalMessageID, f.StatusCode}
 				}); err != nil {
 				return err
 			}
@@ -170,17 +171,21 @@ not get what this has printed.`,
 }
 
 func (c commands) c2dPurge() *cobra.Command {
-	return c.onDevice(&cobra.Command{
+	var moduleID string
+	command := c.onDevice(&cobra.Command{
 		Use:     "purge ID",
-		Short:   "Remove all messages from the queue of a device",
+		Short:   "Remove all messages from the queue of a device, or of a module",
 		Example: "  berth c2d purge Python-device-01",
 	}, func(ctx context.Context, client cli.HubClient, id string) error {
-		purged, err := client.PurgeMessages(ctx, id)
+		to := identityID(id, moduleID)
+		purged, err := client.PurgeMessages(ctx, to)
 		if err != nil {
 			return err
 		}
-		return c.Print(contract.PurgeResult{DeviceID: id, Purged: purged}, func(w io.Writer) {
-			fmt.Fprintf(w, "%d messages to %s were removed.\n", purged, cli.Printable(id))
+		return c.Print(contract.PurgeResult{DeviceID: id, ModuleID: moduleID, Purged: purged}, func(w io.Writer) {
+			fmt.Fprintf(w, "%d messages to %s were removed.\n", purged, cli.Printable(to))
 		})
 	})
+	moduleFlag(command, &moduleID)
+	return command
 }

@@ -1,5 +1,5 @@
-// Package hubcmd has the commands about what is in a hub: devices, their twins and what
-// they send, and a device that is simulated.
+// Package hubcmd has the commands about what is in a hub: devices, modules, their twins and
+// what they send, and a device that is simulated.
 package hubcmd
 
 import (
@@ -17,7 +17,7 @@ type commands struct{ *cli.Env }
 func Commands(env *cli.Env) []*cobra.Command {
 	c := commands{env}
 	return slices.Concat(
-		cli.InGroup(cli.IdentityGroup, c.device(), c.configuration(), c.job()),
+		cli.InGroup(cli.IdentityGroup, c.device(), c.module(), c.configuration(), c.job()),
 		cli.InGroup(cli.LookGroup, c.telemetry(), c.c2d(), c.method()),
 	)
 }

@@ -178,7 +178,7 @@ func DeviceTable(several bool) (header []string, row func(ListedDevice) []string
 		header = append(header, "HUB")
 	}
 	return header, func(d ListedDevice) []string {
-		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Device),
+		row := []string{d.DeviceID, d.Status, d.ConnectionState, authentication(d.Authentication),
 			cli.OrDash(cli.FormatTime(d.LastActivityTime.Time))}
 		if several {
 			row = append(row, d.Hub)
@@ -233,11 +233,11 @@ func (c commands) deviceDelete() *cobra.Command {
 	return command
 }
 
-func authentication(d identity.Device) string {
-	if d.Authentication == nil {
+func authentication(a *identity.Authentication) string {
+	if a == nil {
 		return "-"
 	}
-	return string(d.Authentication.Type)
+	return string(a.Type)
 }
 
 // keylessDevice is a device where nobody asked for its keys.
@@ -265,35 +265,43 @@ func describeDevice(w io.Writer, d identity.Device) {
 		{"Connection", d.ConnectionState},
 		{"  since", cli.FormatTime(d.ConnectionStateUpdatedTime.Time)},
 		{"Last activity", cli.FormatTime(d.LastActivityTime.Time)},
-		{"Authentication", authentication(d)},
+		{"Authentication", authentication(d.Authentication)},
 	}
 	if d.StatusReason != nil {
 		fields = append(fields, cli.Field{"Status reason", *d.StatusReason})
 	}
-	if a := d.Authentication; a != nil {
-		keys := a.SymmetricKey
-		for _, each := range []struct {
-			name  string
-			value *string
-		}{
-			{"  Primary key", keys.PrimaryKey}, {"  Secondary key", keys.SecondaryKey},
-			{"  Primary thumbprint", a.X509Thumbprint.PrimaryThumbprint},
-			{"  Secondary thumbprint", a.X509Thumbprint.SecondaryThumbprint},
-		} {
-			if each.value != nil {
-				fields = append(fields, cli.Field{each.name, *each.value})
-			}
-		}
-		if a.Type == identity.SAS && keys.PrimaryKey == nil {
-			fields = append(fields, cli.Field{"  Keys", "not shown: berth device show " + d.DeviceID + " --keys"})
-		}
-	}
+	fields = append(fields, secretFields(d.Authentication, "berth device show "+d.DeviceID+" --keys")...)
 	if d.Capabilities.IoTEdge {
 		fields = append(fields, cli.Field{"IoT Edge", "yes"})
 	}
 	cli.PrintFields(w, append(fields,
 		cli.Field{"Parent", strings.Join(d.ParentScopes, ", ")},
 		cli.Field{"Generation", d.GenerationID})...)
+}
+
+// secretFields are the keys and thumbprints of an identity; command is what shows keys that
+// were left out.
+func secretFields(a *identity.Authentication, command string) (fields []cli.Field) {
+	if a == nil {
+		return nil
+	}
+	keys := a.SymmetricKey
+	for _, each := range []struct {
+		name  string
+		value *string
+	}{
+		{"  Primary key", keys.PrimaryKey}, {"  Secondary key", keys.SecondaryKey},
+		{"  Primary thumbprint", a.X509Thumbprint.PrimaryThumbprint},
+		{"  Secondary thumbprint", a.X509Thumbprint.SecondaryThumbprint},
+	} {
+		if each.value != nil {
+			fields = append(fields, cli.Field{each.name, *each.value})
+		}
+	}
+	if a.Type == identity.SAS && keys.PrimaryKey == nil {
+		fields = append(fields, cli.Field{"  Keys", "not shown: " + command})
+	}
+	return fields
 }
 
 // hubsElsewhere are the linked hubs that are not of the server, as far as that can be

@@ -14,8 +14,7 @@ import (
 
 // deviceFlags are what can be said of a device identity on the command line.
 type deviceFlags struct {
-	authentication      string
-	keys, thumbprints   [2]string // primary and secondary
+	authenticationFlags
 	status, reason      string
 	parent              string
 	edge, disabled      bool
@@ -24,22 +23,13 @@ type deviceFlags struct {
 
 func (f *deviceFlags) flags(command *cobra.Command) {
 	flags := command.Flags()
-	flags.StringVar(&f.authentication, "authentication", "", "how the device proves itself: sas (keys), selfSigned (a "+
-		"certificate, by its thumbprint), certificateAuthority or none; by default as the flags below say")
-	flags.StringVar(&f.keys[0], "primary-key", "", "its primary `key`, base64 of 16 to 64 bytes, or @FILE that holds "+
-		"it; keys are made unless they are given")
-	flags.StringVar(&f.keys[1], "secondary-key", "", "its secondary `key`")
-	flags.StringVar(&f.thumbprints[0], "thumbprint", "", "`hexadecimal` SHA-256 or SHA-1 thumbprint of its certificate")
-	flags.StringVar(&f.thumbprints[1], "secondary-thumbprint", "", "`hexadecimal` thumbprint of a certificate to roll "+
-		"over to; '' removes it")
+	f.authenticationFlags.flags(command, "sas", "selfSigned", "certificateAuthority", "none")
 	flags.StringVar(&f.reason, "status-reason", "", "why the device is enabled or disabled, a `text` of up to 128 "+
 		"characters; '' removes it")
 	flags.StringVar(&f.parent, "parent", "", "make it a child of the IoT Edge device with this `id`, in the same "+
 		"hub; '' takes its parent away")
 	flags.BoolVar(&f.edge, "edge", false, "the device is an IoT Edge device")
 	cli.KeysFlag(command, &f.keysWanted)
-	command.RegisterFlagCompletionFunc("authentication", cobra.FixedCompletions(
-		[]cobra.Completion{"sas", "selfSigned", "certificateAuthority", "none"}, cobra.ShellCompDirectiveNoFileComp))
 	if f.creates {
 		flags.BoolVar(&f.disabled, "disabled", false, "do not let the device connect yet")
 		return
@@ -54,9 +44,11 @@ func (f *deviceFlags) apply(
 	ctx context.Context, command *cobra.Command, client cli.HubClient, device *identity.Device,
 ) error {
 	changed := command.Flags().Changed
-	if err := f.applyAuthentication(changed, device); err != nil {
+	after, err := f.authenticationFlags.apply(changed, device.Authentication)
+	if err != nil {
 		return err
 	}
+	device.Authentication = after
 	if changed("status") {
 		device.Status = f.status
 	}
@@ -90,64 +82,6 @@ func (f *deviceFlags) apply(
 	if !device.Capabilities.IoTEdge {
 		device.DeviceScope = parent.DeviceScope
 	}
-	return nil
-}
-
-func (f *deviceFlags) applyAuthentication(changed func(string) bool, device *identity.Device) error {
-	before := identity.Authentication{Type: identity.SAS}
-	if device.Authentication != nil {
-		before = *device.Authentication
-	}
-	keys := changed("primary-key") || changed("secondary-key")
-	thumbprints := changed("thumbprint") || changed("secondary-thumbprint")
-	wanted := before.Type
-	switch {
-	case changed("authentication"):
-		wanted = identity.AuthenticationType(f.authentication)
-	case keys:
-		wanted = identity.SAS
-	case thumbprints:
-		wanted = identity.SelfSigned
-	}
-	switch {
-	case keys && wanted != identity.SAS:
-		return cli.UsageError(errors.New(
-			"--primary-key and --secondary-key are of a device with the authentication sas"))
-	case thumbprints && wanted != identity.SelfSigned:
-		return cli.UsageError(errors.New("--thumbprint and --secondary-thumbprint are of one " +
-			"with the authentication selfSigned"))
-	}
-	after := identity.Authentication{Type: wanted}
-	if wanted == before.Type {
-		after = before
-	}
-	pair, prints := &after.SymmetricKey, &after.X509Thumbprint
-	for _, each := range []struct {
-		flag, value string
-		secret      bool
-		into        **string
-	}{
-		{"primary-key", f.keys[0], true, &pair.PrimaryKey}, {"secondary-key", f.keys[1], true, &pair.SecondaryKey},
-		{"thumbprint", f.thumbprints[0], false, &prints.PrimaryThumbprint},
-		{"secondary-thumbprint", f.thumbprints[1], false, &prints.SecondaryThumbprint},
-	} {
-		if !changed(each.flag) {
-			continue
-		}
-		value := each.value
-		if each.secret {
-			var err error
-			if value, err = cli.ReadSecret(value); err != nil {
-				return err
-			}
-		}
-		*each.into = optional(value)
-	}
-	if (pair.PrimaryKey == nil) != (pair.SecondaryKey == nil) {
-		err := errors.New("a device has two keys: give --primary-key and --secondary-key, or none to have both made")
-		return cli.UsageError(err)
-	}
-	device.Authentication = &after
 	return nil
 }
 

@@ -14,10 +14,15 @@ import (
 	"github.com/berth-iot/berth/hub/identity"
 )
 
-// deviceKey is one of the two keys of a device. A device that has none is an error
-// that says how it proves itself.
+// deviceKey is one of the two keys of a device, see keyOf.
 func deviceKey(device identity.Device, secondary bool) (string, error) {
-	if a := device.Authentication; a != nil && a.Type == identity.SAS {
+	return keyOf("device", device.DeviceID, device.Authentication, secondary)
+}
+
+// keyOf is one of the two keys of a device or module. One that has none is an error that
+// says how it proves itself.
+func keyOf(thing, id string, a *identity.Authentication, secondary bool) (string, error) {
+	if a != nil && a.Type == identity.SAS {
 		key := a.SymmetricKey.PrimaryKey
 		if secondary {
 			key = a.SymmetricKey.SecondaryKey
@@ -26,7 +31,7 @@ func deviceKey(device identity.Device, secondary bool) (string, error) {
 			return *key, nil
 		}
 	}
-	return "", fmt.Errorf("the device %q has no key: it proves itself by %s", device.DeviceID, authentication(device))
+	return "", fmt.Errorf("the %s %q has no key: it proves itself by %s", thing, id, authentication(a))
 }
 
 func (c commands) deviceConnectionString() *cobra.Command {

@@ -27,8 +27,8 @@ func (c commands) telemetry() *cobra.Command {
 
 func (c commands) telemetryTail() *cobra.Command {
 	var (
-		from, device, hubName string
-		max                   int
+		from, device, module, hubName string
+		max                           int
 	)
 	command := &cobra.Command{
 		Use:   "tail",
@@ -44,6 +44,9 @@ says. With -o json each is one JSON object in a line.`,
 			position, err := parsePosition(from)
 			if err != nil {
 				return err
+			}
+			if module != "" && device == "" {
+				return cli.UsageError(errors.New("--module names a module of a device: say which with --device"))
 			}
 			client, err := c.Target.Hub(hubName)
 			if device != "" && hubName == "" {
@@ -63,7 +66,7 @@ says. With -o json each is one JSON object in a line.`,
 			if c.Output == cli.JSON {
 				write = messageObjects(c.Stdout)
 			}
-			err = client.Telemetry(command.Context(), position, device, max, write)
+			err = client.Telemetry(command.Context(), position, identityID(device, module), max, write)
 			if errors.Is(err, context.Canceled) {
 				err = nil // Ctrl-C is how a person ends this
 			}
@@ -74,7 +77,8 @@ says. With -o json each is one JSON object in a line.`,
 	flags.StringVar(&from, "from", "latest",
 		"where to begin: earliest, latest, a `time` such as 2026-11-23T12:00:00Z, or 24h for the last day")
 	flags.IntVar(&max, "max", 0, "end after so many messages (0 is never)")
-	flags.StringVar(&device, "device", "", "only messages of the device with this `id`")
+	flags.StringVar(&device, "device", "", "only messages of the device with this `id`, and of its modules")
+	flags.StringVar(&module, "module", "", "of the device's, only messages of the module with this `id`")
 	hubFlag(command, &hubName)
 	command.RegisterFlagCompletionFunc("from",
 		cobra.FixedCompletions([]cobra.Completion{"earliest", "latest"}, cobra.ShellCompDirectiveNoFileComp))
@@ -118,7 +122,7 @@ func DescribeMessage(message telemetry.Message) string {
 	if len(message.Properties) > 0 {
 		properties = cli.CompactJSON(message.Properties) + "  "
 	}
-	return cli.Printable(message.DeviceID) + "  " + cli.Printable(properties) + cli.Printable(MessageBody(message))
+	return cli.Printable(identityID(message.DeviceID, message.ModuleID)) + "  " + cli.Printable(properties) + cli.Printable(MessageBody(message))
 }
 
 // MessageBody is the body of a message as text: base64 where it is none.

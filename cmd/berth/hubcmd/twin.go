@@ -13,11 +13,11 @@ import (
 )
 
 func (c commands) deviceTwin() *cobra.Command {
-	var hubName, tags, desired string
+	var hubName, moduleID, tags, desired string
 	command := &cobra.Command{
 		Use:   "twin ID",
-		Short: "Show or change the twin of a device",
-		Long: `Shows the twin of a device. With --tags or --desired it merges a patch into the
+		Short: "Show or change the twin of a device, or of a module",
+		Long: `Shows the twin of a device, or of a module of it. With --tags or --desired it merges a patch into the
 twin first: what is null in it is deleted, what it does not name stays. A
 connected device is told of its new desired properties at once.`,
 		Example: `  berth device twin Python-device-01
@@ -28,12 +28,12 @@ connected device is told of its new desired properties at once.`,
 			if err != nil {
 				return err
 			}
-			ctx := command.Context()
+			ctx, id := command.Context(), identityID(args[0], moduleID)
 			var twin twin.Twin
 			err = c.inHubOf(ctx, hubName, args[0], func(client cli.HubClient) error {
-				twin, err = client.Twin(ctx, args[0])
+				twin, err = client.Twin(ctx, id)
 				if patch != nil && err == nil {
-					twin, err = client.PatchTwin(ctx, args[0], patch, "*")
+					twin, err = client.PatchTwin(ctx, id, patch, "*")
 				}
 				return err
 			})
@@ -43,6 +43,7 @@ connected device is told of its new desired properties at once.`,
 			return c.Print(twin, func(w io.Writer) {
 				cli.PrintFields(w,
 					cli.Field{"Device id", twin.DeviceID},
+					cli.Field{"Module id", twin.ModuleID},
 					cli.Field{"Connection", twin.ConnectionState},
 					cli.Field{"Version", fmt.Sprint(twin.Version)},
 					cli.Field{"Model id", twin.ModelID},
@@ -54,6 +55,7 @@ connected device is told of its new desired properties at once.`,
 	}
 	command.Flags().StringVar(&tags, "tags", "", "merge these tags: `JSON`, or @FILE that holds it")
 	command.Flags().StringVar(&desired, "desired", "", "merge these desired properties: `JSON`, or @FILE that holds it")
+	moduleFlag(command, &moduleID)
 	hubFlag(command, &hubName)
 	return command
 }
