@@ -12,11 +12,14 @@ import (
 
 // writeFault renders a fault as the operation does.
 func (o Operation) writeFault(w http.ResponseWriter, problem *fault.Error) {
-	if o.Nested {
+	switch {
+	case o.Nested:
 		WriteNestedFault(w, problem)
-		return
+	case o.Flat:
+		WriteFlatFault(w, problem)
+	default:
+		WriteFault(w, o.API, problem)
 	}
-	WriteFault(w, o.API, problem)
 }
 
 // WriteFault renders a fault as the service does that answers.
@@ -34,6 +37,13 @@ func WriteFault(w http.ResponseWriter, answering API, problem *fault.Error) {
 func WriteNestedFault(w http.ResponseWriter, problem *fault.Error) {
 	setFaultHeaders(w.Header(), HubAPI, problem)
 	writeJSON(w, problem.Code.Status(), contract.NewMethodErrorBody(problem, time.Now()))
+}
+
+// WriteFlatFault renders a fault as a hub does of an operation on modules: in the form of the
+// provisioning service, under a hub's headers.
+func WriteFlatFault(w http.ResponseWriter, problem *fault.Error) {
+	setFaultHeaders(w.Header(), HubAPI, problem)
+	writeJSON(w, problem.Code.Status(), contract.NewErrorBody(problem, time.Now()))
 }
 
 func setFaultHeaders(header http.Header, answering API, problem *fault.Error) {

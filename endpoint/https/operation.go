@@ -43,6 +43,7 @@ type Operation struct {
 	Raw     bool   // the body need not be JSON, and Handle reads it: see Call.ReadBody
 	Handle  Handler
 	Nested  bool // refusals are JSON in a string, see WriteNestedFault
+	Flat    bool // refusals are the JSON of the fault itself, see WriteFlatFault
 
 	// Of Berth's own operations: what they read besides. Anything else is refused. Azure's
 	// leave aside what they do not know, as Azure does.
@@ -70,6 +71,12 @@ func (o Operation) With(parameters ...string) Operation {
 // IfMatch returns the operation that goes by the header If-Match.
 func (o Operation) IfMatch() Operation {
 	o.Conditional = true
+	return o
+}
+
+// FlattenFaults returns the operation that refuses as a hub refuses one on modules.
+func (o Operation) FlattenFaults() Operation {
+	o.Flat = true
 	return o
 }
 

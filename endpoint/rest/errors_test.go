@@ -36,6 +36,8 @@ func TestErrorsAreDocumented(t *testing.T) {
 		dps, iot := renderHTTPS(https.ProvisioningAPI, problem), renderHTTPS(https.HubAPI, problem)
 		methods := rendered{httptest.NewRecorder()}
 		https.WriteNestedFault(methods, problem)
+		modules := rendered{httptest.NewRecorder()}
+		https.WriteFlatFault(modules, problem)
 		want := map[string]string{
 			"the provisioning service over HTTPS": fmt.Sprintf("%d [%d] [%s] 1 %s", code.Status(), int(code),
 				problem.TrackingID, detailsOf(problem, "")),
@@ -44,6 +46,8 @@ func TestErrorsAreDocumented(t *testing.T) {
 					`"ExceptionMessage":"Tracking ID:`+problem.TrackingID+`-TimeStamp:…"}`),
 			"methods of a hub over HTTPS": fmt.Sprintf("%d [%s] [%s] 1 %s", code.Status(), code.Name(), problem.TrackingID,
 				`{"Message":`+quoted(detailsOf(problem, `,"info":{}`))+`,"ExceptionMessage":""}`),
+			"modules of a hub over HTTPS": fmt.Sprintf("%d [%s] [%s] 1 %s", code.Status(), code.Name(), problem.TrackingID,
+				detailsOf(problem, "")),
 			"registrations and twins over MQTT": detailsOf(problem, ""),
 			"certificates over MQTT":            detailsOf(problem, `,"info":null`),
 		}
@@ -51,6 +55,7 @@ func TestErrorsAreDocumented(t *testing.T) {
 			"the provisioning service over HTTPS": dps.text("x-ms-error-code"),
 			"a hub over HTTPS":                    iot.text("iothub-errorcode"),
 			"methods of a hub over HTTPS":         methods.text("iothub-errorcode"),
+			"modules of a hub over HTTPS":         modules.text("iothub-errorcode"),
 			"registrations and twins over MQTT":   timeless(endpointmqtt.ErrorBody(problem, time.Now())),
 			"certificates over MQTT":              timeless(endpointmqtt.CertificateErrorBody(problem, time.Now())),
 		} {
@@ -153,7 +158,8 @@ answers over HTTPS with
 
     {hub}
 
-and to calls of direct methods, as Azure does, with JSON in a string:
+to operations on modules with that header and the provisioning service's body, and to
+calls of direct methods, as Azure does, with JSON in a string:
 
     {method}
 

@@ -16,10 +16,10 @@ import (
 // Those on their twins are the ones on twins of devices.
 func hubModules() []https.Operation {
 	return []https.Operation{
-		iot("GET", contract.ModulesPath, hub.RegistryRead, 0, listModules),
-		iot("GET", contract.ModulePath, hub.RegistryRead, 0, getModule),
-		iot("PUT", contract.ModulePath, hub.RegistryWrite, https.SmallBody, putModule),
-		iot("DELETE", contract.ModulePath, hub.RegistryWrite, 0, deleteModule),
+		iot("GET", contract.ModulesPath, hub.RegistryRead, 0, listModules).FlattenFaults(),
+		iot("GET", contract.ModulePath, hub.RegistryRead, 0, getModule).FlattenFaults(),
+		iot("PUT", contract.ModulePath, hub.RegistryWrite, https.SmallBody, putModule).FlattenFaults(),
+		iot("DELETE", contract.ModulePath, hub.RegistryWrite, 0, deleteModule).FlattenFaults(),
 		iot("GET", contract.ModuleTwinPath, hub.ServiceConnect, 0, getTwin),
 		iot("PATCH", contract.ModuleTwinPath, hub.ServiceConnect, https.TwinBody, patchTwin),
 		iot("PUT", contract.ModuleTwinPath, hub.ServiceConnect, https.TwinBody, replaceTwin),

@@ -29,7 +29,7 @@ func TestModuleIdentities(t *testing.T) {
 	}{
 		{"PUT", "/devices/d/modules/m", "", `{"deviceId":"d","moduleId":"m","managedBy":"",` + sas + `}`, 200,
 			`"managedBy":null`},
-		{"PUT", "/devices/d/modules/m", "", `{"deviceId":"d","moduleId":"m"}`, 409, "has a module"},
+		{"PUT", "/devices/d/modules/m", "", `{"deviceId":"d","moduleId":"m"}`, 409, `{"errorCode":409301,"trackingId":`},
 		{"GET", "/devices/d/modules/m", "", "", 200, "MDEyMzQ1Njc4OWFiY2RlZg=="},
 		{"GET", "/devices/d/modules", "", "", 200, `"cloudToDeviceMessageCount":0`},
 		{"PUT", "/devices/d/modules/m", `"{etag}"`, `{"moduleId":"m","managedBy":"me","authentication":{"type":` +

@@ -137,7 +137,7 @@ func describeOperation(t *testing.T, described *schemas, route https.Operation, 
 			"description": "For If-Match: the operation then happens only while nobody else has changed it"}}
 	}
 	fault := described.of(contract.ErrorBody{}, false)
-	if route.API == https.HubAPI {
+	if route.API == https.HubAPI && !route.Flat {
 		fault = described.of(contract.HubErrorBody{}, false)
 	}
 	result := object{
