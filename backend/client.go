@@ -92,17 +92,29 @@ type request struct {
 	path       contract.Path // its ids are in it
 	query      url.Values
 	ifMatch    string
-	body, into any   // JSON; nil for none
-	maxAnswer  int64 // bytes of an answer; 64 MiB when 0
+	header     http.Header // besides those that all requests have; nil for none
+	body, into any         // JSON; nil for none
+	maxAnswer  int64       // bytes of an answer; 64 MiB when 0
 }
 
 // do sends a request and reads its answer.
 func (c *client) do(ctx context.Context, r request) error {
+	_, err := c.exchange(ctx, r)
+	return err
+}
+
+// exchange is do that returns the headers of the answer.
+func (c *client) exchange(ctx context.Context, r request) (http.Header, error) {
 	response, err := c.send(ctx, r)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer response.Body.Close()
+	return response.Header, r.read(response)
+}
+
+// read reads the answer of a request.
+func (r request) read(response *http.Response) error {
 	if r.into == nil {
 		return nil
 	}
@@ -159,6 +171,9 @@ func (c *client) send(ctx context.Context, r request) (*http.Response, error) {
 	sent.Header.Set("User-Agent", userAgent)
 	if r.body != nil {
 		sent.Header.Set("Content-Type", "application/json; charset=utf-8")
+	}
+	for name, values := range r.header {
+		sent.Header[name] = values
 	}
 	if r.ifMatch != "" {
 		sent.Header.Set("If-Match", r.ifMatch)

@@ -90,6 +90,7 @@ var argumentNames = map[string]names{
 	"module update MODULE":            nil,
 	"module delete MODULE":            nil,
 	"module connection-string MODULE": nil,
+	"query QUERY":                     nil,
 
 	"authority show NAME":   authorityNames,
 	"authority code NAME":   authorityNames,
