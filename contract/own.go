@@ -61,6 +61,8 @@ const (
 	DeviceListPath    Path = own + "hub/devices"
 	DeviceMessagePath Path = DeviceListPath + "/{id}/messages"
 	ModuleMessagePath Path = DeviceListPath + "/{id}/modules/{module}/messages"
+	TwinIndexListPath Path = own + "hub/twinindexes"
+	TwinIndexPath     Path = TwinIndexListPath + "/{name}"
 	TelemetryPath     Path = own + "hub/telemetry"
 	JobDevicesPath    Path = own + "hub/jobs/{id}/devices"
 	JobStopPath       Path = own + "hub/jobs/{id}/stop"

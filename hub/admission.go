@@ -55,7 +55,7 @@ func DeviceInUse(id string) error {
 // what is wrong in it, and 409001 when IfGeneration does not hold.
 func (h *Hub) EnsureDevice(ctx context.Context, admission Admission) (generation string, _ error) {
 	return store.RetryOnConflict(ctx, func() (string, error) {
-		prepared, err := h.PrepareDevice(ctx, admission)
+		prepared, err := h.prepareDevice(ctx, admission)
 		if err != nil || len(prepared.Changes) == 0 {
 			return prepared.Generation, err
 		}
@@ -86,7 +86,16 @@ type PreparedDevice struct {
 
 // PrepareDevice prepares EnsureDevice, with its faults. With fault 409001 it tells all the
 // same what is there.
-func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (prepared PreparedDevice, _ error) {
+func (h *Hub) PrepareDevice(ctx context.Context, admission Admission) (PreparedDevice, error) {
+	prepared, err := h.prepareDevice(ctx, admission)
+	if err == nil {
+		prepared.Changes, err = h.derived.Complete(ctx, prepared.Changes)
+	}
+	return prepared, err
+}
+
+// prepareDevice is PrepareDevice for a commit to the documents of the hub.
+func (h *Hub) prepareDevice(ctx context.Context, admission Admission) (prepared PreparedDevice, _ error) {
 	wanted, initial, err := admission.identityAndTwin(h.config.Now())
 	if err != nil {
 		return prepared, err

@@ -57,6 +57,8 @@ type Hub struct {
 	access      *access.Policies
 	registry    *identity.Registry
 	twins       *twin.Twins
+	indexes     *twin.Indexes // of twins
+	derived     *store.Derived
 	stopSweeps  func()
 	messages    *c2d.Messages
 	methods     *method.Methods
@@ -65,6 +67,7 @@ type Hub struct {
 	telemetry   *telemetry.Log
 	connections *connection.Connections
 	secrets     store.Table[[]byte]
+	stopBuilds  func()
 	queries     chan struct{} // has an element for each query that looks through documents
 	queryBudget queryBudget
 
@@ -85,8 +88,11 @@ type Stats struct {
 // shared access policies.
 func Open(ctx context.Context, config Config) (*Hub, error) {
 	prefix := "hub/" + config.Name + "/"
+	indexes := twin.OpenIndexes(twin.Config{Documents: config.Documents, Prefix: prefix, Now: config.Now})
+	derived := store.Derive(config.Documents, indexes.Derive)
+	config.Documents = derived // whoever commits a twin commits its entries in indexes
 	h := &Hub{
-		config: config,
+		config: config, indexes: indexes, derived: derived,
 		access: access.Open(access.Config{Documents: config.Documents, Collection: prefix + "policies",
 			Host: config.Host, Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
 		messages: c2d.Open(c2d.Config{Documents: config.Documents, Prefix: prefix, Limits: config.Limits,
@@ -116,6 +122,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		Panics: config.Panics})
 	h.jobs = h.openJobs(prefix)
 	h.startSweeps()
+	h.startBuilds()
 	h.startJobs()
 	h.configurations.Start()
 	return h, nil
@@ -133,6 +140,7 @@ func (h *Hub) authorizeDevice(ctx context.Context, token string, resource ...cre
 func (h *Hub) Close(ctx context.Context) error {
 	h.stopJobs()
 	h.stopSweeps()
+	h.stopBuilds()
 	defer h.methods.Close()
 	h.configurations.Close()
 	return h.connections.Close(ctx)

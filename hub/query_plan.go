@@ -9,10 +9,21 @@ import (
 	"github.com/berth-iot/berth/hub/query"
 )
 
-// candidatesOf chooses how a query finds what it asks for: by the narrowest of what its
-// condition says of ids, of configurations, of the status and of the connection. What it finds is held
-// against the whole condition all the same.
+// candidatesOf chooses how a query finds what it asks for: by ids that its condition names,
+// an index, configurations, the status, the connection, or how ids begin. What it finds is
+// held against the whole condition all the same.
 func (h *Hub) candidatesOf(ctx context.Context, q *query.Query) (chosen candidates, _ error) {
+	for _, bound := range q.Bounds() {
+		if bound.Equal == nil {
+			continue
+		}
+		if q.Source == query.Devices && len(bound.Path) == 1 && bound.Path[0] == "deviceId" {
+			return candidates{list: listed(bound.Texts())}, nil
+		}
+		if list, err := h.indexes.Find(ctx, bound.Path, bound.Equal); err != nil || list != nil {
+			return candidates{list: list}, err
+		}
+	}
 	for _, bound := range q.Bounds() {
 		switch name := bound.Path[0]; {
 		case name == "configurations" && len(bound.Path) == 3 && bound.Path[2] == "status" && bound.Equal != nil:
@@ -24,8 +35,6 @@ func (h *Hub) candidatesOf(ctx context.Context, q *query.Query) (chosen candidat
 			} else if name == "deviceId" && len(ids) == 1 && len(bound.Equal) == 1 {
 				return candidates{prefix: identity.ModuleKey(ids[0], "")}, nil
 			}
-		case name == "deviceId" && bound.Equal != nil:
-			return candidates{list: listed(bound.Texts())}, nil
 		case name == "deviceId":
 			chosen.prefix = bound.Prefix
 		case name == "status" && bound.Is(identity.Disabled):

@@ -91,6 +91,8 @@ var argumentNames = map[string]names{
 	"module delete MODULE":            nil,
 	"module connection-string MODULE": nil,
 	"query QUERY":                     nil,
+	"index create PATH":               nil,
+	"index delete PATH":               indexPaths,
 
 	"authority show NAME":   authorityNames,
 	"authority code NAME":   authorityNames,
@@ -416,6 +418,23 @@ func configurationNames(ctx context.Context, c *program, command *cobra.Command,
 		}
 	}
 	return ids, err
+}
+
+// indexPaths are those of the indexes of the hub of --hub.
+func indexPaths(ctx context.Context, c *program, command *cobra.Command, begun string) ([]string, error) {
+	client, err := c.Target.Hub(command.Flag("hub").Value.String())
+	if err != nil {
+		return nil, err
+	}
+	defer client.Close()
+	indexes, err := client.TwinIndexes(ctx)
+	var found []string
+	for _, index := range indexes {
+		if strings.HasPrefix(index.Path, begun) {
+			found = append(found, index.Path)
+		}
+	}
+	return found, err
 }
 
 // deviceIDs are devices of the hub of --hub, or of all hubs of the server.

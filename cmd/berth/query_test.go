@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/berth-iot/berth/document"
+	"github.com/berth-iot/berth/hub/twin"
 )
 
 // TestQuery asks for devices by command line: as tables, as JSON, in part, and with a query
@@ -36,6 +37,17 @@ func TestQuery(t *testing.T) {
 	if err := json.Unmarshal([]byte(stdout), &rows); err != nil || len(rows) != 2 ||
 		!strings.Contains(stderr, "more than these 2") {
 		t.Errorf("with --max 2: %s%s", stdout, stderr)
+	}
+	s.run(0, "index", "create", "tags.site")
+	if indexes := read[[]twin.Index](s, "index", "list"); len(indexes) != 1 || indexes[0].Path != "tags.site" {
+		t.Errorf("the indexes are %+v", indexes)
+	}
+	if rows := read[[]json.RawMessage](s, "query", "SELECT * FROM devices WHERE tags.site = 's0'"); len(rows) != 2 {
+		t.Errorf("with an index there are the twins %s", rows)
+	}
+	s.run(0, "index", "delete", "tags.site")
+	if stdout, _ := s.run(0, "index", "list"); stdout != "There are no indexes of twins.\n" {
+		t.Errorf("no indexes are shown as %s", stdout)
 	}
 	if stdout, _ := s.run(0, "query", "SELECT * FROM devices WHERE tags.site = 'none'"); stdout != "Nothing was found.\n" {
 		t.Errorf("nothing is shown as %s", stdout)

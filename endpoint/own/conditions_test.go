@@ -28,6 +28,8 @@ var withoutConditions = map[string]string{
 	"POST /devices/keys/regenerate":                    "is about several devices",
 	"POST /twins/{id}/methods":                         "changes nothing here",
 	"POST /configurations/testQueries":                 "reads",
+	"PUT /berth/hub/twinindexes/{name}":                "an index is there or not",
+	"DELETE /berth/hub/twinindexes/{name}":             "likewise",
 	"DELETE /registrations/{id}":                       "needs a device: see package provisioning",
 }
 

@@ -213,6 +213,9 @@ var operations = map[string]operation{
 		answer: []contract.Feedback{}, etag: true, orEmpty: true},
 	"DELETE /messages/serviceBound/feedback/{lockToken}":       {summary: "Complete feedback that was received"},
 	"POST /messages/serviceBound/feedback/{lockToken}/abandon": {summary: "Give feedback back"},
+	"GET /berth/hub/twinindexes":                               {summary: "List the indexes by which queries find twins", answer: []twin.Index{}},
+	"PUT /berth/hub/twinindexes/{name}":                        {summary: "Index twins by a path such as tags.site", answer: twin.Index{}},
+	"DELETE /berth/hub/twinindexes/{name}":                     {summary: "Delete an index of twins"},
 	"POST /berth/hub/devices/{id}/messages": {summary: "Send a message to a device",
 		request: contract.DeviceMessage{}, answer: contract.SentMessage{}},
 
@@ -371,6 +374,7 @@ var pathParameters = map[string]string{
 	"registrations":      "Registration id, or the enrollment group id of a query",
 	"devices":            "Device id",
 	"modules":            "Module id",
+	"twinindexes":        "Path, such as tags.site",
 	"devicebound":        "Lock token, which receiving gave as ETag",
 	"feedback":           "Lock token, which receiving gave as ETag",
 	"twins":              "Device id",
