@@ -71,15 +71,21 @@ func (h *Hub) describeTwins(ctx context.Context, twins ...*twin.Twin) error {
 
 // countRows counts the rows of a query, for the metrics of configurations.
 func (h *Hub) countRows(ctx context.Context, text string) (rows int64, _ error) {
-	const page = 1000
-	for next := (QueryPage{Limit: page}); ; {
-		answer, err := h.Query(ctx, text, next)
-		if err != nil {
+	q, err := query.Parse(text)
+	if err != nil {
+		return 0, err
+	}
+	q.Items = []query.Item{} // of the twins nothing is asked but whether they are there
+	source, err := h.querySource(ctx, &q)
+	if err != nil {
+		return 0, err
+	}
+	for after, end := "", false; !end; {
+		var found []queryRow
+		if found, after, end, err = source(ctx, after, aggregatesAtOnce); err != nil {
 			return 0, err
 		}
-		rows += int64(len(answer.Rows))
-		if next.Continuation = answer.Continuation; answer.Continuation == "" {
-			return rows, nil
-		}
+		rows += int64(len(found))
 	}
+	return rows, nil
 }

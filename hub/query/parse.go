@@ -98,9 +98,6 @@ func (p *parser) query() (Query, error) {
 	if q.Condition, err = p.from(); err != nil {
 		return Query{}, err
 	}
-	if q.Source == Jobs && items != nil {
-		return Query{}, errorAt(items[0].at, "a query of devices.jobs has SELECT * alone")
-	}
 	if q.Items, err = p.resolve(items); err != nil {
 		return Query{}, err
 	}

@@ -16,10 +16,10 @@ func (c commands) query() *cobra.Command {
 	var max int
 	command := &cobra.Command{
 		Use:   "query QUERY",
-		Short: "Query twins in the language of IoT Hub",
+		Short: "Query twins, and devices of jobs, in the language of IoT Hub",
 		Long: `Answers a query in the language of IoT Hub:
 
-  SELECT [TOP n] *|MEMBER [AS NAME], … FROM devices|devices.modules
+  SELECT [TOP n] *|MEMBER [AS NAME], … FROM devices|devices.modules|devices.jobs
     [WHERE CONDITION] [GROUP BY MEMBER, …]
 
 A member is a path such as tags.site, properties.reported.firmware.version, status or
@@ -76,8 +76,12 @@ func queryColumns(text string) (header []string, row func(document.Object) []str
 	if q.Items == nil {
 		header = []string{"DEVICE ID", "STATUS", "CONNECTION", "LAST ACTIVITY", "TAGS"}
 		paths = [][]string{{"deviceId"}, {"status"}, {"connectionState"}, {"lastActivityTime"}, {"tags"}}
-		if q.Source == query.Modules {
+		switch q.Source {
+		case query.Modules:
 			header, paths = slices.Insert(header, 1, "MODULE ID"), slices.Insert(paths, 1, []string{"moduleId"})
+		case query.Jobs:
+			header = []string{"JOB ID", "DEVICE ID", "TYPE", "STATUS", "CREATED"}
+			paths = [][]string{{"jobId"}, {"deviceId"}, {"jobType"}, {"status"}, {"createdDateTimeUtc"}}
 		}
 	}
 	return header, func(o document.Object) []string {
