@@ -116,7 +116,8 @@ var layout = map[string][]string{
 	"backend": {"contract", "access", "authority", "attest", "provisioning", "hub", "issuance", "audit", "credential",
 		"document", "fault"},
 	"berthtest":   {"server", "device", "backend", "provisioning", "hub", "credential"},
-	"bench":       {"berthtest", "server", "device", "backend", "provisioning", "hub", "credential", "wire", "fault"},
+	"bench":       {"berthtest", "contract", "server", "device", "backend", "provisioning", "hub", "credential", "wire",
+		"fault"},
 	"conformance": {},
 
 	// The frame of the command line knows no command.

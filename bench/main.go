@@ -48,6 +48,7 @@ var parts = []part{
 	{"telemetry", measureTelemetry},
 	{"connections", measureConnections},
 	{"registrations", measureRegistrations},
+	{"methods", measureMethods},
 	{"scale", measureScale},
 	{"idle", measureIdle},
 	{"start", measureStart},

@@ -33,6 +33,7 @@ func TestMeasure(t *testing.T) {
 		{"connections", []string{"Connect storm, mutual TLS: connections/s"}},
 		{"registrations", []string{"First registrations, mutual TLS: registrations/s",
 			"One device, connect to assigned: p99"}},
+		{"methods", []string{"Direct methods, 1 at once: p99", "Direct methods, 16 at once: calls/s"}},
 		{"scale", []string{"First registration among 10 enrollments", "First registration among 110 enrollments"}},
 		{"start", []string{"Start with an empty folder", "Memory of a server", "Binary"}},
 	} {

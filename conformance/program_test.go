@@ -36,6 +36,7 @@ func (s *server) command(ctx context.Context, p program, environment ...string) 
 	command.Dir = p.folder
 	command.Env = append(os.Environ(),
 		"SSL_CERT_FILE="+s.info.CAFile,
+		"REQUESTS_CA_BUNDLE="+s.info.CAFile,
 		"NODE_EXTRA_CA_CERTS="+s.info.CAFile,
 		"PROVISIONING_HOST="+s.info.ProvisioningHost,
 		"PROVISIONING_IDSCOPE="+s.info.IDScope,

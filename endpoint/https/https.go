@@ -157,8 +157,12 @@ func (d *door) refuse(w http.ResponseWriter, r *http.Request, as Operation, err 
 	}
 	problem := fault.From(err)
 	level := slog.LevelInfo
-	if problem.Code.Status() >= 500 {
-		level = slog.LevelError
+	switch problem.Code {
+	case fault.BadGateway, fault.GatewayTimeout: // a device's
+	default:
+		if problem.Code.Status() >= 500 {
+			level = slog.LevelError
+		}
 	}
 	d.Logger.Log(r.Context(), level, "request refused", "method", r.Method, "path", r.URL.Path, "remote", r.RemoteAddr,
 		"trackingId", problem.TrackingID, "error", problem)
