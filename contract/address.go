@@ -73,7 +73,10 @@ const (
 	ModulePath            Path = "/devices/{id}/modules/{module}"
 	TwinPath              Path = "/twins/{id}"
 	ModuleTwinPath        Path = "/twins/{id}/modules/{module}"
-	MethodsPath           Path = "/twins/{id}/methods"    // of a device: each call of one
+	MethodsPath           Path = "/twins/{id}/methods" // of a device: each call of one
+	DigitalTwinPath       Path = "/digitaltwins/{id}"
+	CommandPath           Path = "/digitaltwins/{id}/commands/{command}"
+	ComponentCommandPath  Path = "/digitaltwins/{id}/components/{component}/commands/{command}"
 	DeviceQueuePath       Path = "/devices/{id}/commands" // the messages that wait for a device
 	JobPath               Path = "/jobs/v2/{id}"
 	JobCancelPath         Path = "/jobs/v2/{id}/cancel"

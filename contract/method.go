@@ -1,8 +1,19 @@
 package contract
 
-import (
-	"encoding/json"
-)
+import "encoding/json"
+
+// CommandStatusHeader is the header of the answer to a command of a digital twin that has
+// the status of the device (Azure, IoT Hub service REST API).
+const CommandStatusHeader = "x-ms-command-statuscode"
+
+// CommandMethod is the name of the method that a command of a component is for its device;
+// the component of the device's own commands is "" (Microsoft Learn, concepts-convention).
+func CommandMethod(component, command string) string {
+	if component == "" {
+		return command
+	}
+	return component + "*" + command
+}
 
 // MethodCall is a call of a direct method, as a back end sends it (Microsoft Learn,
 // iot-hub-devguide-direct-methods).

@@ -10,20 +10,24 @@ import "fmt"
 type Code int
 
 const (
-	BadRequest               Code = 400000 // GenericBadRequest
-	InvalidProtocolVersion   Code = 400001
-	ArgumentInvalid          Code = 400004
-	ArgumentNull             Code = 400005
-	BadFormat                Code = 400006 // IotHubFormatError
-	CredentialRequestInvalid Code = 400040 // CredentialOperationFailed: the hub can't meet a request for a certificate
-	InvalidRegistrationID    Code = 400202
-	TooManyEnrollments       Code = 400205
-	AllocationFailed         Code = 400207 // CustomAllocationFailed
-	HubNotSpecified          Code = 400208 // CustomAllocationIotHubNotSpecified
-	WebhookUnauthorized      Code = 400209 // CustomAllocationUnauthorizedAccess
-	InvalidTargetCondition   Code = 400401 // InvalidConfigurationTargetCondition
-	InvalidContent           Code = 400402 // InvalidConfigurationContent
-	InvalidMetricsQuery      Code = 400404 // InvalidConfigurationCustomMetricsQuery
+	BadRequest                  Code = 400000 // GenericBadRequest
+	InvalidProtocolVersion      Code = 400001
+	ArgumentInvalid             Code = 400004
+	ArgumentNull                Code = 400005
+	BadFormat                   Code = 400006 // IotHubFormatError
+	CredentialRequestInvalid    Code = 400040 // CredentialOperationFailed: the hub can't meet a request for a certificate
+	InvalidRegistrationID       Code = 400202
+	TooManyEnrollments          Code = 400205
+	AllocationFailed            Code = 400207 // CustomAllocationFailed
+	HubNotSpecified             Code = 400208 // CustomAllocationIotHubNotSpecified
+	WebhookUnauthorized         Code = 400209 // CustomAllocationUnauthorizedAccess
+	InvalidTargetCondition      Code = 400401 // InvalidConfigurationTargetCondition
+	InvalidContent              Code = 400402 // InvalidConfigurationContent
+	InvalidMetricsQuery         Code = 400404 // InvalidConfigurationCustomMetricsQuery
+	DigitalTwinJSONPatchInvalid Code = 400505 // InvalidDigitalTwinJsonPatch
+	DigitalTwinPayloadInvalid   Code = 400506 // InvalidDigitalTwinPayload
+	DigitalTwinPatchInvalid     Code = 400507 // InvalidDigitalTwinPatch
+	DigitalTwinPatchPathInvalid Code = 400508 // InvalidDigitalTwinPatchPath
 
 	Unauthorized       Code = 401000 // GenericUnauthorized
 	HubNotFound        Code = 401001 // IotHubNotFound: 401, as in Azure
@@ -84,64 +88,68 @@ const (
 )
 
 var names = map[Code]string{
-	BadRequest:                "GenericBadRequest",
-	InvalidProtocolVersion:    "InvalidProtocolVersion",
-	ArgumentInvalid:           "ArgumentInvalid",
-	ArgumentNull:              "ArgumentNull",
-	BadFormat:                 "IotHubFormatError",
-	CredentialRequestInvalid:  "CredentialOperationFailed",
-	InvalidRegistrationID:     "InvalidRegistrationId",
-	TooManyEnrollments:        "TooManyEnrollments",
-	AllocationFailed:          "CustomAllocationFailed",
-	HubNotSpecified:           "CustomAllocationIotHubNotSpecified",
-	WebhookUnauthorized:       "CustomAllocationUnauthorizedAccess",
-	InvalidTargetCondition:    "InvalidConfigurationTargetCondition",
-	InvalidContent:            "InvalidConfigurationContent",
-	InvalidMetricsQuery:       "InvalidConfigurationCustomMetricsQuery",
-	ConfigurationNotFound:     "ConfigurationNotFound",
-	ConfigurationExists:       "ConfigurationAlreadyExists",
-	TooManyConfigurations:     "ConfigurationCountLimitExceeded",
-	Unauthorized:              "GenericUnauthorized",
-	UnauthorizedAccess:        "IotHubUnauthorizedAccess",
-	TokenExpired:              "IotHubUnauthorized",
-	SystemModuleModification:  "SystemModuleModifyUnauthorizedAccess",
-	Forbidden:                 "GenericForbidden",
-	QuotaExceeded:             "IotHubQuotaExceeded",
-	QueueFull:                 "DeviceMaximumQueueDepthExceeded",
-	InvalidMessageExpiry:      "InvalidMessageExpiryTime",
-	TooManyCalls:              "DeviceMaximumInflightMethodExceeded",
-	NotFound:                  "GenericNotFound",
-	DeviceNotFound:            "DeviceNotFound",
-	JobNotFound:               "JobNotFound",
-	ModuleNotFound:            "ModuleNotFound",
-	DeviceNotOnline:           "DeviceNotOnline",
-	DeviceGone:                "DeviceConnectionClosedRemotely",
-	EnrollmentNotFound:        "EnrollmentNotFound",
-	RegistrationNotFound:      "DeviceRegistrationNotFound",
-	OperationNotFound:         "AsyncOperationNotFound",
-	GroupNotFound:             "EnrollmentGroupNotFound",
-	HubNotFound:               "IotHubNotFound",
-	MethodNotAllowed:          "GenericMethodNotAllowed",
-	OperationNotAllowed:       "OperationNotAllowedInCurrentState",
-	Conflict:                  "GenericConflict",
-	DeviceAlreadyExists:       "DeviceAlreadyExists",
-	JobAlreadyExists:          "JobAlreadyExists",
-	EnrollmentConflict:        "EnrollmentConflict",
-	RegistrationConflict:      "RegistrationConflict",
-	PreconditionFailed:        "PreconditionFailed",
-	MessageLockLost:           "DeviceMessageLockLost",
-	CredentialOperationActive: "CredentialOperationActive",
-	ModuleAlreadyExists:       "ModuleAlreadyExistsOnDevice",
-	MessageTooLarge:           "MessageTooLarge",
-	TooManyModules:            "TooManyModulesOnDevice",
-	UnsupportedMediaType:      "UnsupportedMediaType",
-	Throttled:                 "ThrottlingException",
-	TooManyActiveJobs:         "ThrottlingMaxActiveJobCountExceeded",
-	Internal:                  "ServerError",
-	JobCancelled:              "JobCancelled",
-	BadGateway:                "GenericBadGateway",
-	Unavailable:               "ServiceUnavailable",
-	GatewayTimeout:            "GatewayTimeout",
+	BadRequest:                  "GenericBadRequest",
+	InvalidProtocolVersion:      "InvalidProtocolVersion",
+	ArgumentInvalid:             "ArgumentInvalid",
+	ArgumentNull:                "ArgumentNull",
+	BadFormat:                   "IotHubFormatError",
+	CredentialRequestInvalid:    "CredentialOperationFailed",
+	InvalidRegistrationID:       "InvalidRegistrationId",
+	TooManyEnrollments:          "TooManyEnrollments",
+	AllocationFailed:            "CustomAllocationFailed",
+	HubNotSpecified:             "CustomAllocationIotHubNotSpecified",
+	WebhookUnauthorized:         "CustomAllocationUnauthorizedAccess",
+	InvalidTargetCondition:      "InvalidConfigurationTargetCondition",
+	InvalidContent:              "InvalidConfigurationContent",
+	InvalidMetricsQuery:         "InvalidConfigurationCustomMetricsQuery",
+	ConfigurationNotFound:       "ConfigurationNotFound",
+	ConfigurationExists:         "ConfigurationAlreadyExists",
+	TooManyConfigurations:       "ConfigurationCountLimitExceeded",
+	Unauthorized:                "GenericUnauthorized",
+	UnauthorizedAccess:          "IotHubUnauthorizedAccess",
+	TokenExpired:                "IotHubUnauthorized",
+	SystemModuleModification:    "SystemModuleModifyUnauthorizedAccess",
+	Forbidden:                   "GenericForbidden",
+	QuotaExceeded:               "IotHubQuotaExceeded",
+	QueueFull:                   "DeviceMaximumQueueDepthExceeded",
+	InvalidMessageExpiry:        "InvalidMessageExpiryTime",
+	TooManyCalls:                "DeviceMaximumInflightMethodExceeded",
+	NotFound:                    "GenericNotFound",
+	DeviceNotFound:              "DeviceNotFound",
+	JobNotFound:                 "JobNotFound",
+	ModuleNotFound:              "ModuleNotFound",
+	DeviceNotOnline:             "DeviceNotOnline",
+	DeviceGone:                  "DeviceConnectionClosedRemotely",
+	EnrollmentNotFound:          "EnrollmentNotFound",
+	RegistrationNotFound:        "DeviceRegistrationNotFound",
+	OperationNotFound:           "AsyncOperationNotFound",
+	GroupNotFound:               "EnrollmentGroupNotFound",
+	HubNotFound:                 "IotHubNotFound",
+	MethodNotAllowed:            "GenericMethodNotAllowed",
+	OperationNotAllowed:         "OperationNotAllowedInCurrentState",
+	Conflict:                    "GenericConflict",
+	DeviceAlreadyExists:         "DeviceAlreadyExists",
+	JobAlreadyExists:            "JobAlreadyExists",
+	EnrollmentConflict:          "EnrollmentConflict",
+	RegistrationConflict:        "RegistrationConflict",
+	PreconditionFailed:          "PreconditionFailed",
+	MessageLockLost:             "DeviceMessageLockLost",
+	CredentialOperationActive:   "CredentialOperationActive",
+	ModuleAlreadyExists:         "ModuleAlreadyExistsOnDevice",
+	MessageTooLarge:             "MessageTooLarge",
+	TooManyModules:              "TooManyModulesOnDevice",
+	UnsupportedMediaType:        "UnsupportedMediaType",
+	Throttled:                   "ThrottlingException",
+	TooManyActiveJobs:           "ThrottlingMaxActiveJobCountExceeded",
+	Internal:                    "ServerError",
+	JobCancelled:                "JobCancelled",
+	BadGateway:                  "GenericBadGateway",
+	Unavailable:                 "ServiceUnavailable",
+	GatewayTimeout:              "GatewayTimeout",
+	DigitalTwinJSONPatchInvalid: "InvalidDigitalTwinJsonPatch",
+	DigitalTwinPayloadInvalid:   "InvalidDigitalTwinPayload",
+	DigitalTwinPatchInvalid:     "InvalidDigitalTwinPatch",
+	DigitalTwinPatchPathInvalid: "InvalidDigitalTwinPatchPath",
 }
 
 // Status returns the HTTP status that belongs to the code.

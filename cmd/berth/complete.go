@@ -93,6 +93,10 @@ var argumentNames = map[string]names{
 	"query QUERY":                     nil,
 	"index create PATH":               nil,
 	"index delete PATH":               indexPaths,
+	"digital-twin show ID":            deviceIDs,
+	"digital-twin update ID":          deviceIDs,
+	"digital-twin invoke ID":          deviceIDs,
+	"digital-twin invoke COMMAND":     nil,
 
 	"authority show NAME":   authorityNames,
 	"authority code NAME":   authorityNames,
@@ -177,6 +181,7 @@ var flagNames = map[string]names{
 	"secondary-thumbprint":            nil,
 	"webhook":                         nil,
 	"hub-host":                        nil,
+	"component":                       nil,
 	"host":                            nil,
 	"since":                           nil,
 	"at":                              nil,

@@ -240,6 +240,11 @@ var meanings = map[fault.Code]string{
 	fault.MethodNotAllowed: "The address takes other methods, which the header Allow lists",
 	fault.DeviceAlreadyExists: "The device id is taken; to a device that registers: it belongs to another " +
 		"device, whom its group may not replace",
+	fault.DigitalTwinJSONPatchInvalid: "The body is no JSON Patch, or has too many operations",
+	fault.DigitalTwinPayloadInvalid:   "A value in a patch of a digital twin is none that a property of a model can have",
+	fault.DigitalTwinPatchInvalid: "A patch of a digital twin asks for an operation that there is not, or that " +
+		"does not fit the twin",
+	fault.DigitalTwinPatchPathInvalid: "A path in a patch of a digital twin is none of a property or a component",
 	fault.CredentialRequestInvalid: "The hub has taken the certificate signing request and can't meet it; message " +
 		"and `info` say what is wrong with it, or with the device's enrollment",
 	fault.QuotaExceeded: "There may be no more of this, by the limits that the server was given",

@@ -37,14 +37,19 @@ func invokeMethod(c *https.Call) (any, error) {
 			call.ResponseTimeout = seconds(given)
 		}
 	}
-	if err := c.Wait(2 * method.MaxTimeout); err != nil {
-		return nil, err
-	}
-	answer, err := c.Hub.InvokeMethod(c.Context(), c.Parameter("id"), call)
+	answer, err := invoke(c, call)
 	if err != nil {
 		return nil, err
 	}
 	return contract.MethodAnswer{Status: answer.Status, Payload: answer.Payload}, nil
+}
+
+// invoke calls a method of the device of the address.
+func invoke(c *https.Call, call method.Call) (method.Answer, error) {
+	if err := c.Wait(2 * method.MaxTimeout); err != nil {
+		return method.Answer{}, err
+	}
+	return c.Hub.InvokeMethod(c.Context(), c.Parameter("id"), call)
 }
 
 // maxSeconds is beyond all limits, and no overflow.

@@ -416,6 +416,13 @@ func (l *live) operatesTheHub() {
 	l.Answerer(l.T.Context(), "answerer", "200")
 	l.do("POST /twins/{id}/methods", params{"id": "answerer"}, object{"methodName": "reboot",
 		"payload": object{"delay": 1}, "responseTimeoutInSeconds": 5, "connectTimeoutInSeconds": 1})
+	answerer := params{"id": "answerer", "component": "thermostat1", "command": "report"}
+	l.do("PATCH /digitaltwins/{id}", answerer, []any{object{"op": "add", "path": "/thermostat1/target", "value": 21.5}})
+	l.do("GET /digitaltwins/{id}", answerer, nil)
+	l.do("POST /digitaltwins/{id}/commands/{command}", answerer, 1.5)
+	l.do("POST /digitaltwins/{id}/components/{component}/commands/{command}", answerer, object{"since": "now"})
+	l.refused("PATCH /digitaltwins/{id}", answerer, []any{object{"op": "test", "path": "/a", "value": 21.5}})
+	l.refused("POST /digitaltwins/{id}/commands/{command}", params{"id": "two", "command": "report"}, 1)
 	l.refused("POST /twins/{id}/methods", params{"id": "two"}, object{"methodName": "reboot", "payload": nil})
 }
 

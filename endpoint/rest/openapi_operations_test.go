@@ -59,6 +59,12 @@ type (
 		TPM            enroll.TPMAttestation `json:"tpm"`     // as in a registration
 		Payload        json.RawMessage       `json:"payload"` // which is not used
 	}
+	// digitalOperation is one of a JSON Patch of a digital twin.
+	digitalOperation struct {
+		Op    string          `json:"op"`    // add, replace or remove
+		Path  string          `json:"path"`  // /property, /component or /component/property
+		Value json.RawMessage `json:"value"` // of a component with "$metadata": {}; none to remove
+	}
 	// twinBody is what back ends may change of a twin.
 	twinBody struct {
 		Tags       map[string]any `json:"tags"`
@@ -76,6 +82,9 @@ const (
 )
 
 var (
+	commandTimes = []parameter{{"responseTimeoutInSeconds",
+		"How long the device has to answer, 5 to 300; 30 when left out"},
+		{"connectTimeoutInSeconds", "How long to wait for a device that is not online, 0 to 300"}}
 	paging = []parameter{{"prefix", "Only names that start with this"},
 		{"after", "Begin after this name: the next of the page before"},
 		{"top", "At most so many items, up to 1,000; 100 when left out"}}
@@ -218,6 +227,17 @@ var operations = map[string]operation{
 	"DELETE /berth/hub/twinindexes/{name}":                     {summary: "Delete an index of twins"},
 	"POST /berth/hub/devices/{id}/messages": {summary: "Send a message to a device",
 		request: contract.DeviceMessage{}, answer: contract.SentMessage{}},
+
+	// Digital twins.
+	"GET /digitaltwins/{id}": {summary: "Read a twin by the conventions of IoT Plug and Play", answer: map[string]any{},
+		etag: true},
+	"PATCH /digitaltwins/{id}": {summary: "Set what is desired, by a JSON Patch of the digital twin",
+		request: []digitalOperation{}, status: 202, etag: true, ifMatch: true},
+	"POST /digitaltwins/{id}/commands/{command}": {summary: "Have a device carry out a command; its status is in the " +
+		"header " + contract.CommandStatusHeader, query: commandTimes, request: json.RawMessage{}, answer: json.RawMessage{}},
+	"POST /digitaltwins/{id}/components/{component}/commands/{command}": {summary: "Have a device carry out a command " +
+		"of a component; its status is in the header " + contract.CommandStatusHeader, query: commandTimes,
+		request: json.RawMessage{}, answer: json.RawMessage{}},
 
 	// Direct methods.
 	"POST /twins/{id}/methods": {summary: "Call a method of a device, and wait for its answer",
@@ -381,6 +401,9 @@ var pathParameters = map[string]string{
 	"v2":                 "Job id",
 	"jobs":               "Job id",
 	"configurations":     "Id of the configuration",
+	"digitaltwins":       "Device id",
+	"components":         "Component",
+	"commands":           "Command",
 	"operations":         "Operation id, as the registration answered it",
 	"certificates":       "Name of the certificate authority",
 	"misbehaviours":      "Id of the injected fault",

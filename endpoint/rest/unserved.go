@@ -17,9 +17,6 @@ var unservedOperations = []struct {
 	{"Import and export jobs", "GET", "/jobs"},
 	{"Import and export jobs", "POST", "/jobs/create"},
 	{"Import and export jobs", "GET DELETE", "/jobs/{id}"},
-	{"Digital twins", "GET PATCH", "/digitaltwins/{id}"},
-	{"Digital twins", "POST", "/digitaltwins/{id}/commands/{command}"},
-	{"Digital twins", "POST", "/digitaltwins/{id}/components/{component}/commands/{command}"},
 	{"File uploads", "POST", "/devices/{id}/files"},
 	{"File uploads", "POST", "/devices/{id}/files/notifications"},
 }
