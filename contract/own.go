@@ -67,4 +67,6 @@ const (
 	JobDevicesPath    Path = own + "hub/jobs/{id}/devices"
 	JobStopPath       Path = own + "hub/jobs/{id}/stop"
 	TargetsPath       Path = own + "hub/configurations/targets" // of a configuration that is not there yet
+	FaultsPath        Path = own + "hub/faults"                 // that are injected
+	FaultPath         Path = FaultsPath + "/{id}"
 )

@@ -28,6 +28,7 @@ const (
 	DigitalTwinPayloadInvalid   Code = 400506 // InvalidDigitalTwinPayload
 	DigitalTwinPatchInvalid     Code = 400507 // InvalidDigitalTwinPatch
 	DigitalTwinPatchPathInvalid Code = 400508 // InvalidDigitalTwinPatchPath
+	ConnectionRejected          Code = 400030 // ConnectionRejectedOnFaultInjection
 
 	Unauthorized       Code = 401000 // GenericUnauthorized
 	HubNotFound        Code = 401001 // IotHubNotFound: 401, as in Azure
@@ -150,6 +151,7 @@ var names = map[Code]string{
 	DigitalTwinPayloadInvalid:   "InvalidDigitalTwinPayload",
 	DigitalTwinPatchInvalid:     "InvalidDigitalTwinPatch",
 	DigitalTwinPatchPathInvalid: "InvalidDigitalTwinPatchPath",
+	ConnectionRejected:          "ConnectionRejectedOnFaultInjection",
 }
 
 // Status returns the HTTP status that belongs to the code.

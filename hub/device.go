@@ -219,6 +219,7 @@ func (h *Hub) DeleteDevice(ctx context.Context, id, ifMatch string) error {
 // nothing stays of what is kept by their ids.
 func (h *Hub) prepareDeleteRest(ctx context.Context, ids ...string) (changes []store.Change, _ error) {
 	for _, id := range ids {
+		changes = append(changes, h.faults.PrepareDelete(id))
 		messages, err := h.messages.PrepareDelete(ctx, id)
 		if err != nil {
 			return nil, err

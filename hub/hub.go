@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/job"
 	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
@@ -48,6 +49,10 @@ type Config struct {
 	Logger    *slog.Logger
 	Panics    *panics.Recorder // of what runs in the background
 	Reindex   bool             // an earlier version has had the documents: indexes are made anew
+
+	// FaultInjection lets devices ask by messages that their own connections end and their
+	// own requests fail; see package inject.
+	FaultInjection bool
 }
 
 // Hub is one IoT hub. Its methods may be called at once from many goroutines;
@@ -61,6 +66,7 @@ type Hub struct {
 	derived     *store.Derived
 	stopSweeps  func()
 	messages    *c2d.Messages
+	faults      *inject.Injector
 	methods     *method.Methods
 	jobs        *job.Jobs
 	stopJobs    func()
@@ -115,9 +121,13 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	if h.methods, err = method.Open(method.Config{Hub: config.Name, Bus: config.Bus}); err != nil {
 		return nil, fmt.Errorf("open the methods of hub %s: %w", config.Name, err)
 	}
+	if h.faults, err = inject.Open(ctx, inject.Config{Documents: config.Documents, Prefix: prefix,
+		ByDevices: config.FaultInjection, Now: config.Now}); err != nil {
+		return nil, fmt.Errorf("read the injected faults of hub %s: %w", config.Name, err)
+	}
 	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
 		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry,
-		Methods: h.methods, Bus: config.Bus,
+		Methods: h.methods, Faults: h.faults, Bus: config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
 	h.jobs = h.openJobs(prefix)
@@ -171,6 +181,9 @@ func (h *Hub) Telemetry() *telemetry.Log { return h.telemetry }
 
 // Messages returns those to devices. Sending one is a method of the hub.
 func (h *Hub) Messages() *c2d.Messages { return h.messages }
+
+// Faults returns those that are injected on request.
+func (h *Hub) Faults() *inject.Injector { return h.faults }
 
 // Access returns the shared access policies of the hub.
 func (h *Hub) Access() *access.Policies { return h.access }

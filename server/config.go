@@ -57,6 +57,8 @@ type Config struct {
 	// After is the timer by which renewals are due; time.After when nil.
 	After func(time.Duration) <-chan time.Time
 
+	FaultInjection bool // devices may ask hubs for faults of their own, by the messages of the SDKs' tests
+
 	Telemetry LogConfig  // of each hub; as DefaultConfig has it when zero
 	Attempts  LogConfig  // the devices' attempts to register; likewise
 	Messages  c2d.Limits // of messages to the devices of each hub; likewise

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	hubinject "github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/server"
 )
@@ -67,5 +68,30 @@ func TestInject(t *testing.T) {
 	}
 	if stdout, _ := s.run(0, "attempts", "d1"); !strings.Contains(stdout, "injected fault") {
 		t.Errorf("the attempts don't say it: %s", stdout)
+	}
+}
+
+// TestInjectHub has a device meet a fault of its hub, and lists and removes others.
+func TestInjectHub(t *testing.T) {
+	s := newShell(t)
+	s.run(0, "device", "create", "d1")
+	if stdout, _ := s.run(0, "inject", "hub", "list"); !strings.Contains(stdout, "No faults are injected.") {
+		t.Errorf("before: %s", stdout)
+	}
+	if stdout, _ := s.run(0, "inject", "hub", "delay", "--device", "d1", "--times", "2", "--for", "3s"); !strings.Contains(
+		stdout, "delay is injected into the next 2 operations of d1.") {
+		t.Errorf("injected: %s", stdout)
+	}
+	s.run(0, "inject", "hub", "refuse")
+	if left := read[[]hubinject.DeviceFault](s, "inject", "hub", "list"); len(left) != 2 {
+		t.Errorf("listed as %+v", left)
+	}
+	if _, stderr := s.run(1, "inject", "hub", "delay", "--for", "2m"); !strings.Contains(stderr, "from 1 to 60") {
+		t.Errorf("too long a delay: %s", stderr)
+	}
+	s.run(1, "inject", "hub", "stop", "unknown")
+	s.run(0, "inject", "hub", "stop")
+	if left := read[[]hubinject.DeviceFault](s, "inject", "hub", "list"); len(left) != 0 {
+		t.Errorf("left are %+v", left)
 	}
 }

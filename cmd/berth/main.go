@@ -79,6 +79,11 @@ and back ends that use the Azure IoT SDKs work against it unmodified.
 	root.AddCommand(provisioningcmd.Commands(&c.Env)...)
 	root.AddCommand(issuancecmd.Commands(&c.Env)...)
 	root.AddCommand(hubcmd.Commands(&c.Env)...)
+	for _, command := range root.Commands() {
+		if command.Name() == "inject" {
+			command.AddCommand(hubcmd.Inject(&c.Env))
+		}
+	}
 	strictCompletion(root)
 	root.AddCommand(c.versionCommand())
 	suggestSynonyms(root)

@@ -109,6 +109,10 @@ that can be told. A port of 0 is a free one.`,
 	logFlags(flags, "attempts", "devices' attempts to register", &config.Attempts)
 	messageFlags(flags, &config.Messages)
 	limits.flags(command)
+	flags.BoolVar(&config.FaultInjection, "fault-injection", false,
+		"let devices ask, by messages with AzIoTHub_FaultOperationType as the Azure SDKs' own tests send them, "+
+			"that their connections are reset or closed and their requests refused; for faults of any device see "+
+			"berth inject")
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "",
 		"trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
 	flags.BoolVar(&showSecrets, "show-secrets", false,

@@ -17,6 +17,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
+	hubinject "github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/inject"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -70,7 +71,7 @@ func (d *door) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case errors.As(err, &challenge):
 		writeChallenge(w, challenge)
-	case errors.Is(err, inject.ErrDropped):
+	case errors.Is(err, inject.ErrDropped), errors.Is(err, hubinject.ErrDropped):
 		panic(http.ErrAbortHandler) // ends the connection without an answer
 	case err != nil && c.streamed:
 		d.Logger.Warn("answer cut off", "path", r.URL.Path, "error", err)

@@ -16,7 +16,7 @@ import (
 // ConnectCode returns what CONNACK says of a refusal: the client may try again (3), or
 // must change something (5). Azure uses no other.
 func ConnectCode(problem *fault.Error) mqtt.ConnectCode {
-	if status := problem.Code.Status(); status == 429 || status >= 500 {
+	if status := problem.Code.Status(); status == 429 || status >= 500 || problem.Code == fault.ConnectionRejected {
 		return mqtt.ServerUnavailable
 	}
 	return mqtt.NotAuthorized

@@ -19,6 +19,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/wire/mqtt"
@@ -295,6 +296,9 @@ func (s *hubSession) takeRequest(message *mqtt.Publish, parameters []byte) (stri
 }
 
 func (s *hubSession) refuse(requestID string, err error) error {
+	if errors.Is(err, inject.ErrDropped) {
+		return err // which ends the connection
+	}
 	problem := fault.From(err)
 	s.backend.Logger.Warn("twin request refused", "device", s.deviceID, "trackingId", problem.TrackingID,
 		"error", problem)
@@ -360,4 +364,10 @@ func (d downlink) Desired(version int64, patch json.RawMessage) {
 func (d downlink) Messages() { d.messages.wake() }
 
 // Close implements connection.Downlink.
-func (d downlink) Close(reason error) { d.conn.Close(reason) }
+func (d downlink) Close(reason error) {
+	if errors.Is(reason, connection.ErrReset) {
+		d.conn.Reset(reason)
+		return
+	}
+	d.conn.Close(reason)
+}

@@ -46,7 +46,7 @@ func Operations(config Config) []https.Operation {
 	s := &service{config}
 	return slices.Concat(s.management(), s.authorities(), s.injection(), s.allocation(), s.credentials(),
 		s.policies(),
-		s.records(), s.messages(), s.indexes(), s.configurations(), jobs())
+		s.records(), s.messages(), s.indexes(), s.configurations(), jobs(), s.faults())
 }
 
 // service carries the operations out.

@@ -245,6 +245,7 @@ var meanings = map[fault.Code]string{
 	fault.DigitalTwinPatchInvalid: "A patch of a digital twin asks for an operation that there is not, or that " +
 		"does not fit the twin",
 	fault.DigitalTwinPatchPathInvalid: "A path in a patch of a digital twin is none of a property or a component",
+	fault.ConnectionRejected:          "An injected fault refuses the device for now; try again",
 	fault.CredentialRequestInvalid: "The hub has taken the certificate signing request and can't meet it; message " +
 		"and `info` say what is wrong with it, or with the device's enrollment",
 	fault.QuotaExceeded: "There may be no more of this, by the limits that the server was given",

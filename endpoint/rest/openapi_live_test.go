@@ -59,6 +59,12 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.do("DELETE /berth/provisioning/misbehaviours/{id}", params{"id": injected.fields["id"].(string)}, nil)
 	l.do("DELETE /berth/provisioning/misbehaviours", nil, nil)
 
+	held := l.do("POST /berth/hub/faults", nil, object{"kind": "delay", "times": 2, "seconds": 1, "deviceId": "d1"})
+	l.do("GET /berth/hub/faults", nil, nil)
+	l.do("DELETE /berth/hub/faults/{id}", params{"id": held.fields["id"].(string)}, nil)
+	l.refused("DELETE /berth/hub/faults/{id}", params{"id": "none"}, nil)
+	l.refused("POST /berth/hub/faults", nil, object{"kind": "fail", "times": 1, "seconds": 1})
+	l.do("DELETE /berth/hub/faults", nil, nil)
 	l.do("GET /berth/provisioning/attempts/{sequence}", params{"sequence": "0"}, nil)
 	chain, _ := httpstest.CertificatePEM(t, "d1")
 	l.do("POST /berth/provisioning/checkchain", nil, object{"certificates": chain, "registrationId": "d1"})

@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
+	hubinject "github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
@@ -242,6 +243,12 @@ var operations = map[string]operation{
 	// Direct methods.
 	"POST /twins/{id}/methods": {summary: "Call a method of a device, and wait for its answer",
 		request: contract.MethodCall{}, answer: contract.MethodAnswer{}},
+	"GET /berth/hub/faults": {summary: "List the faults that are still to be injected into what devices do",
+		answer: []hubinject.DeviceFault{}},
+	"POST /berth/hub/faults": {summary: "Inject a fault into what devices do next",
+		request: hubinject.DeviceFault{}, answer: hubinject.DeviceFault{}},
+	"DELETE /berth/hub/faults":      {summary: "Remove all injected faults"},
+	"DELETE /berth/hub/faults/{id}": {summary: "Remove an injected fault"},
 
 	// Berth's own.
 	"GET /berth/openapi.json": {summary: "Read this document", answer: map[string]any{}},
@@ -407,6 +414,7 @@ var pathParameters = map[string]string{
 	"operations":         "Operation id, as the registration answered it",
 	"certificates":       "Name of the certificate authority",
 	"misbehaviours":      "Id of the injected fault",
+	"faults":             "Id of the injected fault",
 	"hubs":               "Host name of the hub",
 	"networks":           "Prefix of the network, such as 10.1.0.0/16, its slash percent-encoded",
 	"audit":              "Name of the bulk operation, as its entry has it",

@@ -38,6 +38,7 @@ var described = []string{"../../contract", "../../provisioning", "../../provisio
 	"../../provisioning/linkedhub", "../../attest",
 	"../../provisioning/inject", "../../provisioning/guard", "../../provisioning/attempts", "../../access",
 	"../../authority", "../../credential", "../../hub", "../../hub/configuration", "../../hub/connection", "../../hub/identity",
+	"../../hub/inject",
 	"../../hub/telemetry", "../../hub/twin", "../../issuance", "../../audit", "../../store", "../own", "."}
 
 // names are those of components that are not called as their Go types: because two
@@ -60,6 +61,7 @@ var names = map[string]string{
 	"identity.Capabilities":       "DeviceCapabilities",
 	"enroll.Group":                "EnrollmentGroup",
 	"inject.Fault":                "InjectedFault",
+	"inject.DeviceFault":          "InjectedDeviceFault",
 	"issuance.Authority":          "IssuingAuthority",
 	"issuance.Certificate":        "IssuedCertificate",
 	"issuance.Policy":             "CredentialPolicy",

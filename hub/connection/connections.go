@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
@@ -33,6 +34,7 @@ type Config struct {
 	Methods   *method.Methods
 	Telemetry *telemetry.Log
 	Bus       cluster.Bus
+	Faults    *inject.Injector
 	Issuer    *issuance.Service // of operational certificates; may be nil
 
 	// AuthorizeDevice judges a token that was made with a key of a policy in place of a

@@ -108,6 +108,9 @@ func (s *Session) leave(reason error) {
 		return
 	}
 	s.left = true
+	if timer := s.fault.Load(); timer != nil {
+		timer.Stop()
+	}
 	s.stop(reason)
 	last := s.of.session(s.deviceID) == s // else another has taken over
 	s.release()

@@ -5,6 +5,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/message"
 )
 
@@ -26,6 +27,9 @@ func (c *Connections) Authenticate(
 		return Requester{}, err
 	}
 	proof, err := c.authenticate(ctx, device, evidence)
+	if err == nil {
+		err = c.inject(ctx, deviceID, inject.Request)
+	}
 	if err != nil {
 		return Requester{}, err
 	}
@@ -34,7 +38,17 @@ func (c *Connections) Authenticate(
 }
 
 // Send puts messages into the hub's telemetry and returns when all of them are durable. It
-// returns the faults of telemetry.Sender.SendAll.
+// returns the faults of telemetry.Sender.SendAll, and that which one of them asks for: then
+// none is there.
 func (r Requester) Send(ctx context.Context, messages []message.Message) error {
+	faults := r.of.config.Faults
+	for i := range messages {
+		if wanted, ok := faults.Asks(&messages[i]); ok && !wanted.EndsConnection() {
+			if err := faults.Begin(ctx, r.DeviceID, wanted); err != nil {
+				return err
+			}
+			return wanted.Refusal(r.DeviceID)
+		}
+	}
 	return r.of.config.Telemetry.NewSender(r.DeviceID, r.Generation, r.method).SendAll(ctx, messages)
 }

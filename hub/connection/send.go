@@ -14,6 +14,9 @@ func (s *Session) Send(m *message.Message, committed store.Committer, token uint
 		return err
 	}
 	s.markActive()
+	if s.of.config.Faults.Active() {
+		return s.sendWithFaults(m, committed, token)
+	}
 	return s.telemetry.Send(m, committed, token)
 }
 

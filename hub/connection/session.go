@@ -8,6 +8,7 @@ import (
 
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
@@ -34,9 +35,10 @@ type Session struct {
 	calls         *method.Received
 
 	since  time.Time
-	last   atomic.Int64          // nanoseconds since 1970
-	active atomic.Bool           // last has changed since the activity was written
-	over   atomic.Pointer[error] // why, once nothing more is done for the device
+	last   atomic.Int64               // nanoseconds since 1970
+	active atomic.Bool                // last has changed since the activity was written
+	over   atomic.Pointer[error]      // why, once nothing more is done for the device
+	fault  atomic.Pointer[time.Timer] // ends the connection, as the device has asked for; else nil
 
 	release func() // leaves the bus; nil before the session has arrived. Under the device's lock, as left
 	left    bool   // the departure is on record
@@ -54,6 +56,9 @@ func (c *Connections) OpenSession(
 		return nil, err
 	}
 	proof, err := c.authenticate(ctx, device, evidence)
+	if err == nil {
+		err = c.inject(ctx, deviceID, inject.Connect)
+	}
 	if err == nil && evidence.ModelID != nil {
 		err = twin.CheckModelID(*evidence.ModelID)
 	}
@@ -102,6 +107,9 @@ func (s *Session) Twin(ctx context.Context) (json.RawMessage, error) {
 		return nil, err
 	}
 	s.markActive()
+	if err := s.of.inject(ctx, s.deviceID, inject.Ask); err != nil {
+		return nil, err
+	}
 	return s.of.config.Twins.ForDevice(ctx, s.owner())
 }
 
@@ -122,6 +130,9 @@ func (s *Session) report(ctx context.Context, patch []byte, ifVersion *int64) (v
 		return 0, err
 	}
 	s.markActive()
+	if err := s.of.inject(ctx, s.deviceID, inject.Ask); err != nil {
+		return 0, err
+	}
 	return s.of.config.Twins.Report(ctx, s.owner(), patch, ifVersion, s.check)
 }
 

@@ -158,6 +158,9 @@ func (c *Conn) Close() error {
 	return err
 }
 
+// NetConn returns the network connection below.
+func (c *Conn) NetConn() net.Conn { return c.Conn }
+
 // SyscallConn implements syscall.Conn, where the network connection does.
 func (c *Conn) SyscallConn() (syscall.RawConn, error) {
 	if conn, ok := c.Conn.(syscall.Conn); ok {

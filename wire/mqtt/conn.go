@@ -418,6 +418,27 @@ func (c *Conn) Close(reason error) {
 	c.net.SetWriteDeadline(c.writeDeadline())
 }
 
+// Reset ends the connection abruptly: what is on its way to the client is lost, and TCP
+// tells it of a reset. Over a WebSocket it is Close.
+func (c *Conn) Reset(reason error) {
+	below := c.net
+	for {
+		outer, ok := below.(interface{ NetConn() net.Conn }) // TLS, and what a listener puts around TCP
+		if !ok {
+			break
+		}
+		below = outer.NetConn()
+	}
+	tcp, ok := below.(*net.TCPConn)
+	if ok {
+		tcp.SetLinger(0)
+	}
+	c.Close(reason)
+	if ok {
+		tcp.Close()
+	}
+}
+
 // closeReason is what ends the handling of packets once the connection is closing.
 func (c *Conn) closeReason() error {
 	if c.reason == nil {
