@@ -20,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/hub/job"
 	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/throttle"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
@@ -53,6 +54,8 @@ type Config struct {
 	// FaultInjection lets devices ask by messages that their own connections end and their
 	// own requests fail; see package inject.
 	FaultInjection bool
+
+	Size throttle.Size // in Azure, as whose throttles bound the hub; none do when zero
 }
 
 // Hub is one IoT hub. Its methods may be called at once from many goroutines;
@@ -67,6 +70,7 @@ type Hub struct {
 	stopSweeps  func()
 	messages    *c2d.Messages
 	faults      *inject.Injector
+	throttle    *throttle.Throttle
 	methods     *method.Methods
 	jobs        *job.Jobs
 	stopJobs    func()
@@ -103,6 +107,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 			Host: config.Host, Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
 		messages: c2d.Open(c2d.Config{Documents: config.Documents, Prefix: prefix, Limits: config.Limits,
 			Now: config.Now}),
+		throttle:  throttle.New(config.Size, config.Now),
 		telemetry: telemetry.New(telemetry.Config{Log: config.Telemetry, Now: config.Now, Panics: config.Panics}),
 
 		secrets:     store.NewTable[[]byte](config.Documents, prefix+"secrets"),
@@ -127,7 +132,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	}
 	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
 		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry,
-		Methods: h.methods, Faults: h.faults, Bus: config.Bus,
+		Methods: h.methods, Faults: h.faults, Throttle: h.throttle, Bus: config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
 	h.jobs = h.openJobs(prefix)
@@ -184,6 +189,9 @@ func (h *Hub) Messages() *c2d.Messages { return h.messages }
 
 // Faults returns those that are injected on request.
 func (h *Hub) Faults() *inject.Injector { return h.faults }
+
+// Throttle returns what counts operations against the bounds of the hub's size.
+func (h *Hub) Throttle() *throttle.Throttle { return h.throttle }
 
 // Access returns the shared access policies of the hub.
 func (h *Hub) Access() *access.Policies { return h.access }

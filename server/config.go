@@ -13,6 +13,7 @@ import (
 	"github.com/berth-iot/berth/cluster/local"
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/job"
+	"github.com/berth-iot/berth/hub/throttle"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/store"
 )
@@ -57,7 +58,8 @@ type Config struct {
 	// After is the timer by which renewals are due; time.After when nil.
 	After func(time.Duration) <-chan time.Time
 
-	FaultInjection bool // devices may ask hubs for faults of their own, by the messages of the SDKs' tests
+	HubSize        throttle.Size // in Azure, as whose throttles bound each hub; none do when zero
+	FaultInjection bool          // devices may ask hubs for faults of their own, by the messages of the SDKs' tests
 
 	Telemetry LogConfig  // of each hub; as DefaultConfig has it when zero
 	Attempts  LogConfig  // the devices' attempts to register; likewise

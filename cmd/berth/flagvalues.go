@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/audit"
 	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
+	"github.com/berth-iot/berth/hub/throttle"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/allocation"
@@ -44,6 +45,7 @@ var choices = map[string]choice{
 	"reprovision-policy": {values: []string{"migrate", "reset", "never"}},
 	"registration":       {values: []string{"instant", "paced"}},
 	"fidelity":           {values: []string{"berth", "azure"}},
+	"tier":               {values: cli.Strings(throttle.Tiers)},
 	"key-type": {values: cli.Strings([]credential.KeyType{credential.RSA4096, credential.RSA2048,
 		credential.EC256})},
 	"key-types": {values: issuance.KeyTypes, empty: true},

@@ -10,17 +10,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/cmd/berth/cli"
+	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/job"
+	"github.com/berth-iot/berth/hub/throttle"
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/guard"
 	"github.com/berth-iot/berth/server"
 )
 
-// limitFlags say how much and how fast the provisioning service lets things happen.
+// limitFlags say how much and how fast the provisioning service and the hubs let things
+// happen.
 type limitFlags struct {
 	fidelity                          string
 	registrations, operations, device int
 	lockout                           string
+	tier                              string
+	units                             int
 }
 
 func (f *limitFlags) flags(command *cobra.Command) {
@@ -29,6 +34,9 @@ func (f *limitFlags) flags(command *cobra.Command) {
 		"berth (no limits but those of the machine) or azure: impose the limits, throttles, pacing and forms of "+
 			"requests that Azure documents, so that what fails there fails here first, "+
 			"and let a group's device take any device id")
+	flags.StringVar(&f.tier, "tier", "S1",
+		"with --fidelity azure: the `tier` of Azure IoT Hub whose throttles bound each hub, F1, B1 to B3 or S1 to S3")
+	flags.IntVar(&f.units, "units", 1, "with --fidelity azure: the units of that tier that each hub has")
 	flags.IntVar(&f.registrations, "registrations-per-minute", 0,
 		"take at most so many registrations a minute from all devices; more are answered 429 (0 means unlimited)")
 	flags.IntVar(&f.device, "device-registrations-per-minute", 0,
@@ -45,9 +53,16 @@ func (f *limitFlags) apply(command *cobra.Command, config *server.Config) error 
 	if f.fidelity == "azure" {
 		config.Limits, config.Replace, config.Exact = provisioning.AzureLimits, true, true
 		config.Jobs = job.AzureLimits
+		config.HubSize = throttle.Size{Tier: throttle.Tier(f.tier), Units: f.units}
+		if err := config.HubSize.Check(); err != nil {
+			return cli.UsageError(fmt.Errorf("--tier %s --units %d: %w", f.tier, f.units, fault.ReasonOf(err)))
+		}
 		if !changed("registration") {
 			config.Pace = provisioning.Paced
 		}
+	}
+	if f.fidelity != "azure" && (changed("tier") || changed("units")) {
+		return cli.UsageError(errors.New("--tier and --units are for --fidelity azure"))
 	}
 	for name, limit := range map[string]struct {
 		given int

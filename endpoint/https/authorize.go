@@ -13,10 +13,11 @@ func (c *Call) authorize(found Operation) error {
 		return nil
 	case found.API == HubAPI:
 		_, err := c.Hub.Access().Authorize(c.Context(), token, found.Right, found.resource(c.parameters)...)
-		if err == nil {
-			c.Proven()
+		if err != nil {
+			return err
 		}
-		return err
+		c.Proven()
+		return c.Hub.Throttle().Take(found.Throttle)
 	}
 	policy, err := c.door.Provisioning.Access().Authorize(c.Context(), token, found.Right,
 		found.resource(c.parameters)...)

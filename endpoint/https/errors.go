@@ -55,6 +55,9 @@ func setFaultHeaders(header http.Header, answering API, problem *fault.Error) {
 		setHeader(header, "WWW-Authenticate", "SharedAccessSignature")
 	}
 	if answering == HubAPI {
+		if problem.Code == fault.Throttled {
+			header.Set("Connection", "close") // as Azure does, where no header says when to come back
+		}
 		setHeader(header, contract.HubErrorCodeHeader, problem.Code.Name())
 		return
 	}

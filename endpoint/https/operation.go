@@ -10,6 +10,7 @@ import (
 	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/throttle"
 )
 
 // API is who answers, which decides how a refusal looks and whose policies are asked.
@@ -45,6 +46,8 @@ type Operation struct {
 	Nested  bool // refusals are JSON in a string, see WriteNestedFault
 	Flat    bool // refusals are the JSON of the fault itself, see WriteFlatFault
 
+	Throttle throttle.Kind // of a hub's operation, as what it is counted
+
 	// Of Berth's own operations: what they read besides. Anything else is refused. Azure's
 	// leave aside what they do not know, as Azure does.
 	Parameters  []string // of the address
@@ -54,6 +57,12 @@ type Operation struct {
 // Operation returns an operation of the service.
 func (a API) Operation(method string, path contract.Path, right string, maxBody int64, handle Handler) Operation {
 	return Operation{Method: method, Path: path, API: a, Right: right, MaxBody: maxBody, Handle: handle}
+}
+
+// Throttled returns the operation that counts as one of a kind.
+func (o Operation) Throttled(kind throttle.Kind) Operation {
+	o.Throttle = kind
+	return o
 }
 
 // RawBody returns the operation whose body may be anything.

@@ -12,13 +12,16 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/hub/throttle"
 )
 
 // messages are the operations on messages to devices that Azure has by AMQP alone.
 func (s *service) messages() []https.Operation {
 	return []https.Operation{
-		iot("POST", contract.DeviceMessagePath, hub.ServiceConnect, https.SmallBody, sendMessage),
-		iot("POST", contract.ModuleMessagePath, hub.ServiceConnect, https.SmallBody, sendMessage),
+		iot("POST", contract.DeviceMessagePath, hub.ServiceConnect, https.SmallBody,
+			sendMessage).Throttled(throttle.ServiceSend),
+		iot("POST", contract.ModuleMessagePath, hub.ServiceConnect, https.SmallBody,
+			sendMessage).Throttled(throttle.ServiceSend),
 		iot("DELETE", contract.ModuleMessagePath, hub.ServiceConnect, 0, purgeModule),
 	}
 }

@@ -266,7 +266,7 @@ var meanings = map[fault.Code]string{
 	fault.MessageLockLost:           "There is no message under the lock token: it was settled, or its time was over",
 	fault.MessageTooLarge:           "The message or body is larger than the limit, which the message gives",
 	fault.UnsupportedMediaType:      "The body is not application/json",
-	fault.Throttled:                 "Too many requests; Retry-After says when to come back",
+	fault.Throttled:                 "Too many requests; Retry-After says when to come back, and a hub's message",
 	fault.Unavailable: "The server's disk is full, and nothing was changed: try again when there is " +
 		"room. Or the portal keeps too many pages up to date already. To a device that asks for a certificate: its " +
 		"credential policy, or the issuing authority of that, is missing or can't sign, which is for whoever runs the " +

@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/throttle"
 )
 
 // hubMessages are the operations on messages to devices: a device receives its own and
@@ -39,6 +40,9 @@ func recipient(c *https.Call) (c2d.Recipient, error) {
 func receiveMessage(c *https.Call) (any, error) {
 	to, err := recipient(c)
 	if err != nil {
+		return nil, err
+	}
+	if err := c.Hub.Throttle().Take(throttle.DeviceReceive); err != nil {
 		return nil, err
 	}
 	found, _, err := c.Hub.Messages().Receive(c.Context(), to, c2d.Receiver{}, 1)

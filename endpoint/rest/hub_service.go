@@ -14,6 +14,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/throttle"
 	"github.com/berth-iot/berth/panics"
 )
 
@@ -21,18 +22,19 @@ import (
 // REST API).
 func (s *service) hubService() []https.Operation {
 	return []https.Operation{
-		iot("GET", contract.DevicesPath, hub.RegistryRead, 0, listDevices),
-		iot("POST", contract.DevicesPath, hub.RegistryWrite, https.LargeBody, s.bulkDevices),
-		iot("POST", contract.DeviceKeysPath, hub.RegistryWrite, https.SmallBody, renewKeys),
-		iot("POST", contract.DevicesQueryPath, hub.ServiceConnect, https.SmallBody, queryTwins),
-		iot("GET", contract.DevicePath, hub.RegistryRead, 0, getDevice),
-		iot("PUT", contract.DevicePath, hub.RegistryWrite, https.SmallBody, putDevice),
-		iot("DELETE", contract.DevicePath, hub.RegistryWrite, 0, deleteDevice),
-		iot("GET", contract.TwinPath, hub.ServiceConnect, 0, getTwin),
-		iot("PATCH", contract.TwinPath, hub.ServiceConnect, https.TwinBody, patchTwin),
-		iot("PUT", contract.TwinPath, hub.ServiceConnect, https.TwinBody, replaceTwin),
-		iot("GET", contract.DeviceStatisticsPath, hub.RegistryRead, 0, registryStatistics),
-		iot("GET", contract.ServiceStatisticsPath, hub.ServiceConnect, 0, serviceStatistics),
+		iot("GET", contract.DevicesPath, hub.RegistryRead, 0, listDevices).Throttled(throttle.RegistryRead),
+		iot("POST", contract.DevicesPath, hub.RegistryWrite, https.LargeBody,
+			s.bulkDevices).Throttled(throttle.RegistryWrite),
+		iot("POST", contract.DeviceKeysPath, hub.RegistryWrite, https.SmallBody, renewKeys).Throttled(throttle.RegistryWrite),
+		iot("POST", contract.DevicesQueryPath, hub.ServiceConnect, https.SmallBody, queryTwins).Throttled(throttle.Query),
+		iot("GET", contract.DevicePath, hub.RegistryRead, 0, getDevice).Throttled(throttle.RegistryRead),
+		iot("PUT", contract.DevicePath, hub.RegistryWrite, https.SmallBody, putDevice).Throttled(throttle.RegistryWrite),
+		iot("DELETE", contract.DevicePath, hub.RegistryWrite, 0, deleteDevice).Throttled(throttle.RegistryWrite),
+		iot("GET", contract.TwinPath, hub.ServiceConnect, 0, getTwin).Throttled(throttle.TwinRead),
+		iot("PATCH", contract.TwinPath, hub.ServiceConnect, https.TwinBody, patchTwin).Throttled(throttle.TwinUpdate),
+		iot("PUT", contract.TwinPath, hub.ServiceConnect, https.TwinBody, replaceTwin).Throttled(throttle.TwinUpdate),
+		iot("GET", contract.DeviceStatisticsPath, hub.RegistryRead, 0, registryStatistics).Throttled(throttle.RegistryRead),
+		iot("GET", contract.ServiceStatisticsPath, hub.ServiceConnect, 0, serviceStatistics).Throttled(throttle.RegistryRead),
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/throttle"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/panics"
@@ -35,6 +36,7 @@ type Config struct {
 	Telemetry *telemetry.Log
 	Bus       cluster.Bus
 	Faults    *inject.Injector
+	Throttle  *throttle.Throttle
 	Issuer    *issuance.Service // of operational certificates; may be nil
 
 	// AuthorizeDevice judges a token that was made with a key of a policy in place of a

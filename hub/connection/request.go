@@ -7,6 +7,7 @@ import (
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/hub/throttle"
 )
 
 // Requester is a device that asks for one thing and stays not connected, as by HTTPS.
@@ -38,9 +39,12 @@ func (c *Connections) Authenticate(
 }
 
 // Send puts messages into the hub's telemetry and returns when all of them are durable. It
-// returns the faults of telemetry.Sender.SendAll, and that which one of them asks for: then
+// returns the faults of telemetry.Sender.SendAll, 429001, and that which one of them asks for: then
 // none is there.
 func (r Requester) Send(ctx context.Context, messages []message.Message) error {
+	if err := r.of.config.Throttle.Take(throttle.DeviceSend); err != nil {
+		return err
+	}
 	faults := r.of.config.Faults
 	for i := range messages {
 		if wanted, ok := faults.Asks(&messages[i]); ok && !wanted.EndsConnection() {

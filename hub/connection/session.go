@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/telemetry"
+	"github.com/berth-iot/berth/hub/throttle"
 	"github.com/berth-iot/berth/hub/twin"
 )
 
@@ -56,6 +57,9 @@ func (c *Connections) OpenSession(
 		return nil, err
 	}
 	proof, err := c.authenticate(ctx, device, evidence)
+	if err == nil {
+		err = c.config.Throttle.Take(throttle.Connect)
+	}
 	if err == nil {
 		err = c.inject(ctx, deviceID, inject.Connect)
 	}
@@ -107,6 +111,9 @@ func (s *Session) Twin(ctx context.Context) (json.RawMessage, error) {
 		return nil, err
 	}
 	s.markActive()
+	if err := s.of.config.Throttle.Take(throttle.TwinRead); err != nil {
+		return nil, err
+	}
 	if err := s.of.inject(ctx, s.deviceID, inject.Ask); err != nil {
 		return nil, err
 	}
@@ -130,6 +137,9 @@ func (s *Session) report(ctx context.Context, patch []byte, ifVersion *int64) (v
 		return 0, err
 	}
 	s.markActive()
+	if err := s.of.config.Throttle.Take(throttle.TwinUpdate); err != nil {
+		return 0, err
+	}
 	if err := s.of.inject(ctx, s.deviceID, inject.Ask); err != nil {
 		return 0, err
 	}
