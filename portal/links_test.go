@@ -29,6 +29,7 @@ func TestLinksOfOddIDs(t *testing.T) {
 			Outcome: attest.Assigned, Protocol: "mqtt"})
 	}
 	for _, name := range []string{".", ".."} {
+		f.AddModule(name, name)
 		authority := []byte(f.AuthorityCertificate("authority " + name))
 		_, err := f.Provisioning.Authorities().Put(f.Context, name, authority, false, "")
 		f.Must(err)
@@ -44,6 +45,7 @@ func TestLinksOfOddIDs(t *testing.T) {
 	b := f.loggedIn(web.Operator)
 	pages := follow(t, b, "")
 	for _, want := range []string{"hubs/berth/device/~.", "hubs/berth/device/~..", "hubs/berth/device/~../twin",
+		"hubs/berth/device/~./module/~.", "hubs/berth/device/~../module/~../messages",
 		"certificate/~.", "certificate/~..", "enrollment/a.b", "group/-", "credential/a.b"} {
 		if _, ok := pages[want]; !ok {
 			t.Errorf("nothing leads to %s", want)

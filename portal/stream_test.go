@@ -25,6 +25,7 @@ func (h *fixture) fill() {
 	h.Enroll("e1")
 	h.EnrollGroup("g1")
 	h.AddDevice("d1")
+	h.AddModule("d1", "m1")
 	h.Attempt(attest.Assigned, portaltest.Names("good", 500)...)
 	h.Attempt(attest.Refused, portaltest.Names("bad", 10)...)
 }
@@ -34,7 +35,9 @@ var livePages = []string{"", "enrollments", "enrollments?prefix=e", "groups", "g
 	"registrations?status=failed", "attempts",
 	"attempts?outcome=refused", "attempts?id=good-7", "attempts?before=100", "hubs", "hubs/berth", "hubs/berth/devices",
 	"hubs/berth/device/d1",
-	"hubs/berth/device/d1/twin", "hubs/berth/device/d1/messages", "quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit",
+	"hubs/berth/device/d1/twin", "hubs/berth/device/d1/messages",
+	"hubs/berth/device/d1/modules", "hubs/berth/device/d1/module/m1",
+	"quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit",
 	"audit?by=server", "lockouts", "networks"}
 
 // A page that is open while nothing moves reads nothing, for a while.

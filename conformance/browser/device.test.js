@@ -11,8 +11,8 @@ const { given, leave, violations, visit } = require("./browser.js");
 
 const python = path.resolve(__dirname, "../.venv/bin/python");
 const texts = {
-  en: { messages: "Messages", send: "Send", purge: "Purge", options: "Properties and options", addProperty: "Add a property", taken: "taken", purged: "purged", waits: "waits for the device", twice: "is there twice" },
-  fr: { messages: "Messages", send: "Envoyer", purge: "Purger", options: "Propriétés et options", addProperty: "Ajouter une propriété", taken: "pris", purged: "purgé", waits: "attend l'appareil", twice: "figure deux fois" },
+  en: { modules: "Modules", addModule: "Add module", moduleTwin: "Module twin", save: "Save", showKeys: "Show the connection strings", delete: "Delete", messages: "Messages", send: "Send", purge: "Purge", options: "Properties and options", addProperty: "Add a property", taken: "taken", purged: "purged", waits: "waits to be received", twice: "is there twice" },
+  fr: { modules: "Modules", addModule: "Ajouter un module", moduleTwin: "Jumeau de module", save: "Enregistrer", showKeys: "Afficher les chaînes de connexion", delete: "Supprimer", messages: "Messages", send: "Envoyer", purge: "Purger", options: "Propriétés et options", addProperty: "Ajouter une propriété", taken: "pris", purged: "purgé", waits: "attend d'être reçu", twice: "figure deux fois" },
 };
 
 // connect starts the device, and resolves when it is connected. What it prints is in lines.
@@ -93,6 +93,49 @@ for (const [language, words] of Object.entries(texts)) {
     await reader.page.locator("#live").getByText(words.taken, { exact: true }).waitFor();
     assert.equal(await reader.page.locator("main button:not(.copy), main textarea").count(), 0);
     await reader.close();
+  });
+}
+
+for (const [language, words] of Object.entries(texts)) {
+  test(`modules of a device, in ${language}`, async (t) => {
+    const id = `modular-${language}`;
+    given.berth("device", "create", id);
+    t.after(() => given.berth("device", "delete", id));
+    const window = await visit({ language, bypassCSP: true });
+    const { page } = window;
+    const main = page.getByRole("main");
+    const click = async (name) => { await main.getByRole("link", { name, exact: true }).click(); };
+    await window.open(`hubs/berth/device/${id}`);
+    await click(words.modules);
+    assert.deepEqual(await violations(page), []);
+    await click(words.addModule);
+    await page.locator("#moduleId").fill("a b");
+    await leave(window, words.save);
+    await page.locator(".notice-error", { hasText: "400004" }).waitFor();
+    assert.deepEqual(await violations(page), []);
+    await page.locator("#moduleId").fill("camera");
+    await leave(window, words.save);
+    await page.getByRole("heading", { level: 1, name: "camera" }).waitFor();
+    await click(words.showKeys);
+    assert.match(await page.locator("#device-first").innerText(), new RegExp(`^HostName=127.0.0.1;DeviceId=${id};ModuleId=camera;SharedAccessKey=`));
+    assert.deepEqual(await violations(page), []);
+    await click(words.moduleTwin);
+    await page.locator("#desired").fill('{"zoom": 3}');
+    await leave(window, words.save);
+    assert.deepEqual(await violations(page), []);
+    await click(words.messages);
+    await page.locator("#body").fill("look left");
+    await leave(window, words.send);
+    await page.locator("#live .notice", { hasText: words.waits }).waitFor();
+    assert.deepEqual(await violations(page), []);
+    // Back by the way that leads there, and away with it.
+    await click(id);
+    await page.locator("input[name=id][value=camera]").check();
+    await leave(window, words.delete);
+    await page.locator(".named", { hasText: "camera" }).waitFor();
+    await leave(window, words.delete);
+    await page.locator("#live .empty").waitFor();
+    await window.close();
   });
 }
 

@@ -11,7 +11,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/connection"
@@ -23,13 +22,9 @@ import (
 
 // devicePage is one device of a hub.
 type devicePage struct {
-	Hub         Summary
+	subject
+	keysView
 	Device      identity.Device
-	HasKeys     bool
-	ShowKeys    bool
-	Primary     string // connection strings, when they are asked for, or the keys alone
-	Secondary   string
-	Uncarried   bool // no connection string can carry the id
 	Connections []connection.Event
 	Telemetry   []message
 }
@@ -38,41 +33,23 @@ type devicePage struct {
 const telemetryShown = 20
 
 func (p *Pages) showDevice(c *web.Call) error {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return err
 	}
-	return c.Show("device", trafficRevision(h), func() (any, error) { return p.loadDevice(c, h) })
+	return c.Show("device", trafficRevision(h), func() (any, error) { return p.loadDevice(c, h, of) })
 }
 
-func (p *Pages) loadDevice(c *web.Call, h *hub.Hub) (page devicePage, err error) {
-	ctx, id := c.Context(), c.PathValue("id")
-	page.Hub = Summary{Name: h.Name(), Host: h.Host()}
+func (p *Pages) loadDevice(c *web.Call, h *hub.Hub, of subject) (page devicePage, err error) {
+	ctx, id := c.Context(), of.DeviceID
+	page.subject = of
 	if page.Device, err = h.Device(ctx, id); err != nil {
 		return page, err
 	}
 	if page.Connections, err = h.Connections().History(ctx, id); err != nil {
 		return page, err
 	}
-	keys := page.Device.Authentication.SymmetricKey
-	page.HasKeys = page.Device.Authentication.Type == identity.SAS && keys.PrimaryKey != nil
-	page.ShowKeys = page.HasKeys && c.ShowsSecret("keys")
-	if page.ShowKeys {
-		text := func(key *string) string {
-			if key == nil {
-				return ""
-			}
-			full := credential.ConnectionString{HostName: h.Host(), DeviceID: id, SharedAccessKey: *key}
-			if page.Uncarried = full.Check() != nil; page.Uncarried {
-				return *key
-			}
-			return full.String()
-		}
-		page.Primary, page.Secondary = text(keys.PrimaryKey), text(keys.SecondaryKey)
-	} else {
-		stored := page.Device.Authentication
-		page.Device.Authentication = &identity.Authentication{Type: stored.Type, X509Thumbprint: stored.X509Thumbprint}
-	}
+	page.keysView, page.Device.Authentication = showKeys(c, h.Host(), of, page.Device.Authentication)
 	if c.Request.URL.Query().Has("live") {
 		return page, nil // telemetry comes by its own stream
 	}

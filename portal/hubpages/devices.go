@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"strings"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub"
@@ -22,13 +21,6 @@ func (p *Pages) deviceRoutes() web.Routes {
 		"GET hubs/{hub}/device/{id}":           web.RequireSession(p.showDevice),
 		"POST hubs/{hub}/device/{id}":          web.RequireOperator(p.showDevice, p.setDeviceStatus),
 		"GET hubs/{hub}/device/{id}/telemetry": web.RequireSession(p.streamTelemetry),
-		"GET hubs/{hub}/device/{id}/twin":      web.RequireSession(p.showTwin),
-		"POST hubs/{hub}/device/{id}/twin":     web.RequireOperator(p.restoreTwin, p.saveTwin),
-		"POST hubs/{hub}/device/{id}/json":     web.RequireSession(p.inspectObject),
-
-		"GET hubs/{hub}/device/{id}/messages":        web.RequireSession(p.showMessages),
-		"POST hubs/{hub}/device/{id}/messages":       web.RequireOperator(p.restoreMessage, p.sendMessage),
-		"POST hubs/{hub}/device/{id}/messages/purge": web.HandleDeletion(p.purge),
 	}
 }
 
@@ -77,14 +69,12 @@ func (p *Pages) deviceDeletion(c *web.Call) (web.Deletion, error) {
 
 // deviceForm is the form that adds a device to a hub.
 type deviceForm struct {
-	Hub            string
-	DeviceID       string
-	Authentication identity.AuthenticationType
-	Primary        string // a key or a thumbprint, by the authentication
-	Secondary      string
-	IoTEdge        bool
-	Enabled        bool
-	Problem        *fault.Error
+	credentialForm
+	Hub      string
+	DeviceID string
+	IoTEdge  bool
+	Enabled  bool
+	Problem  *fault.Error
 }
 
 func (p *Pages) newDevice(c *web.Call) error {
@@ -92,16 +82,15 @@ func (p *Pages) newDevice(c *web.Call) error {
 	if err != nil {
 		return err
 	}
-	return c.Render(http.StatusOK, "device-new", deviceForm{Hub: h.Name(), Authentication: identity.SAS, Enabled: true})
+	return c.Render(http.StatusOK, "device-new", deviceForm{Hub: h.Name(), Enabled: true,
+		credentialForm: credentialForm{Authentication: identity.SAS}})
 }
 
 func (p *Pages) readDeviceForm(c *web.Call, h *hub.Hub) deviceForm {
 	return deviceForm{
+		credentialForm: readCredentialForm(c),
 		Hub:            h.Name(),
 		DeviceID:       c.Text("deviceId"),
-		Authentication: identity.AuthenticationType(c.Value("authentication")),
-		Primary:        c.Text("primary"),
-		Secondary:      c.Text("secondary"),
 		IoTEdge:        c.Value("iotEdge") != "",
 		Enabled:        c.Value("enabled") != "",
 	}
@@ -133,32 +122,11 @@ func (p *Pages) createDevice(c *web.Call) error {
 }
 
 func (f deviceForm) device() identity.Device {
-	device := identity.Device{DeviceID: f.DeviceID, Status: "disabled",
+	device := identity.Device{DeviceID: f.DeviceID, Status: identity.Disabled, Authentication: f.authentication(),
 		Capabilities: identity.Capabilities{IoTEdge: f.IoTEdge}}
 	if f.Enabled {
-		device.Status = "enabled"
+		device.Status = identity.Enabled
 	}
-	authentication := &identity.Authentication{Type: f.Authentication}
-	optional := func(text string) *string {
-		if text == "" {
-			return nil
-		}
-		return &text
-	}
-	switch f.Authentication {
-	case identity.SelfSigned:
-		plain := strings.NewReplacer(":", "", " ", "")
-		authentication.X509Thumbprint = identity.ThumbprintPair{
-			PrimaryThumbprint:   optional(plain.Replace(f.Primary)),
-			SecondaryThumbprint: optional(plain.Replace(f.Secondary)),
-		}
-	case identity.SAS:
-		authentication.SymmetricKey = identity.KeyPair{
-			PrimaryKey:   optional(f.Primary),
-			SecondaryKey: optional(f.Secondary),
-		}
-	}
-	device.Authentication = authentication
 	return device
 }
 

@@ -18,15 +18,15 @@ import (
 	"github.com/berth-iot/berth/portal/web"
 )
 
-// messagesPage is the queue of a device, and what became of the messages that have left it.
+// messagesPage is the queue of a device or module, and what became of the messages that have left it.
 type messagesPage struct {
-	Hub, DeviceID string
-	Form          messageForm
-	Acks          any
-	Queue         []waitingMessage
-	More          int // that wait beside those
-	Past          []c2d.Past
-	Sent          *sentMessage // the one that was just sent from the page, nil for none
+	subject
+	Form  messageForm
+	Acks  any
+	Queue []waitingMessage
+	More  int // that wait beside those
+	Past  []c2d.Past
+	Sent  *sentMessage // the one that was just sent from the page, nil for none
 
 	locked bool // one of the messages
 }
@@ -69,21 +69,23 @@ const (
 )
 
 func (p *Pages) showMessages(c *web.Call) error {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return err
 	}
-	return c.Show("messages", nil, func() (any, error) { return p.loadMessages(c, h, newMessageForm()) })
+	return c.Show("messages", nil, func() (any, error) { return p.loadMessages(c, h, of, newMessageForm()) })
 }
 
-func (p *Pages) loadMessages(c *web.Call, h *hub.Hub, form messageForm) (page messagesPage, err error) {
-	ctx, id := c.Context(), c.PathValue("id")
-	page = messagesPage{Hub: h.Name(), DeviceID: id, Form: form, Acks: acks}
-	device, err := h.Registry().Get(ctx, id)
+func (p *Pages) loadMessages(
+	c *web.Call, h *hub.Hub, of subject, form messageForm,
+) (page messagesPage, err error) {
+	ctx := c.Context()
+	page = messagesPage{subject: of, Form: form, Acks: acks}
+	recipient, err := h.Registry().Principal(ctx, of.ID())
 	if err != nil {
 		return page, err
 	}
-	to := c2d.Recipient{DeviceID: id, Generation: device.GenerationID}
+	to := c2d.Recipient{DeviceID: of.ID(), Generation: recipient.GenerationID}
 	waiting, total, err := h.Messages().Peek(ctx, to, maxQueue)
 	if err != nil {
 		return page, err
@@ -215,37 +217,36 @@ func (f messageForm) outgoing(now time.Time) (c2d.Outgoing, error) {
 const maxMinutes = 1e6
 
 func (p *Pages) restoreMessage(c *web.Call) error {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return err
 	}
-	page, err := p.loadMessages(c, h, readMessageForm(c))
+	page, err := p.loadMessages(c, h, of, readMessageForm(c))
 	if err != nil {
 		return err
 	}
 	return c.Render(http.StatusOK, "messages", page)
 }
 
-// sendMessage puts a message into the queue of a device, and goes to the page that shows
+// sendMessage puts a message into the queue, and goes to the page that shows
 // what becomes of it.
 func (p *Pages) sendMessage(c *web.Call) error {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return err
 	}
-	id, form := c.PathValue("id"), readMessageForm(c)
+	form := readMessageForm(c)
 	out, err := form.outgoing(c.Now())
 	if err == nil {
 		var receipt c2d.Receipt
-		if receipt, err = h.SendMessage(c.Context(), id, out); err == nil {
-			return c.Redirect(devicePath(h.Name(), id) + "/messages?sent=" +
-				strconv.FormatInt(receipt.Sequence, 10) + "#live")
+		if receipt, err = h.SendMessage(c.Context(), of.ID(), out); err == nil {
+			return c.Redirect(of.Path() + "/messages?sent=" + strconv.FormatInt(receipt.Sequence, 10) + "#live")
 		}
 	}
 	if form.Problem = fault.From(err); form.Problem.Code.Status() >= 500 {
 		return err
 	}
-	page, err := p.loadMessages(c, h, form)
+	page, err := p.loadMessages(c, h, of, form)
 	if err != nil {
 		return err
 	}
@@ -254,18 +255,18 @@ func (p *Pages) sendMessage(c *web.Call) error {
 
 // purge empties the queue of a device.
 func (p *Pages) purge(c *web.Call) (web.Deletion, error) {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return web.Deletion{}, err
 	}
-	path := devicePath(h.Name(), c.PathValue("id")) + "/messages"
+	path := of.Path() + "/messages"
 	return web.Deletion{
 		Back: path, Path: path + "/purge", Button: "Purge",
-		Title: "Purge the queue of %d device?|Purge the queues of %d devices?",
+		Title: "Purge %d queue?|Purge %d queues?",
 		Explain: "All messages in the queue are removed, those that the device has received and not acknowledged " +
 			"included. Senders who want to hear of it do.",
-		Done:   "The queue of %d device is empty|The queues of %d devices are empty",
+		Done:   "%d queue is empty now|%d queues are empty now",
 		Gone:   fault.DeviceNotFound,
-		Delete: func(ctx context.Context, id string) error { _, err := h.PurgeMessages(ctx, id); return err },
+		Delete: func(ctx context.Context, _ string) error { _, err := h.PurgeMessages(ctx, of.ID()); return err },
 	}, nil
 }

@@ -69,7 +69,7 @@ func TestSendMessage(t *testing.T) {
 	page = b.Send(messagesPath, 200, with(url.Values{"body": {"line 1\r\nline 2 "}, "contentType": {"text/plain"},
 		"messageId": {"m <1>"}, "ack": {"full"}, "expires": {"5"},
 		"propertyName": {"level", "", "unit"}, "propertyValue": {"high", "", ""}}))
-	b.Shows(html.UnescapeString(page), "is in the queue, and waits for the device", "m <1>", "level=high", "unit=",
+	b.Shows(html.UnescapeString(page), "is in the queue, and waits to be received", "m <1>", "level=high", "unit=",
 		"content-type=text/plain", "iothub-ack=full", "line 1\nline 2 </pre>")
 	waiting, _, err := h.Hub.Messages().Peek(ctx, h.recipient(), 10)
 	h.Must(err)
@@ -101,18 +101,19 @@ func TestFateOfMessage(t *testing.T) {
 	b := h.loggedIn(web.Operator)
 	path := messagesPath + "?sent=" + strconv.FormatInt(receipt.Sequence, 10)
 	_, page := b.Get(path)
-	b.Shows(page, "waits for the device", "state-waiting")
+	b.Shows(page, "waits to be received", "state-waiting")
 	tab := b.Open(path)
 	got, _, err := h.Hub.Messages().Receive(ctx, h.recipient(), c2d.Receiver{}, 1)
 	h.Must(err)
 	h.Later(time.Second)
-	b.Shows(tab.Next(), "has received message "+strconv.FormatInt(receipt.Sequence, 10), "state-locked")
+	b.Shows(tab.Next(), "Message "+strconv.FormatInt(receipt.Sequence, 10)+" was received", "state-locked")
 	// The time of the lock is over, and nothing else happens.
 	h.Later(2 * time.Minute)
-	b.Shows(tab.Next(), "waits for the device", "state-waiting")
+	b.Shows(tab.Next(), "waits to be received", "state-waiting")
 	h.Must(h.Hub.Messages().Complete(ctx, h.recipient(), got[0].LockToken))
 	h.Later(time.Second)
-	b.Shows(tab.Next(), "What became of message "+strconv.FormatInt(receipt.Sequence, 10), "state-Success", "m1", "No message waits")
+	b.Shows(tab.Next(), "What became of message "+strconv.FormatInt(receipt.Sequence, 10), "state-Success", "m1",
+		"The queue is empty")
 	feedback, err := h.Hub.Messages().ReceiveFeedback(ctx)
 	if err != nil || len(feedback.Records) != 1 || feedback.Records[0].MessageID != "m1" {
 		t.Errorf("the feedback is %+v, error %v", feedback, err)
@@ -134,14 +135,14 @@ func TestPurge(t *testing.T) {
 		b.Send(messagesPath, 200, url.Values{"body": {"x"}, "ack": {"none"}})
 	}
 	page := b.Send(messagesPath, 403, url.Values{"body": {"one too many"}, "ack": {"none"}})
-	b.Shows(page, "The queue of the device", "one too many</textarea>")
+	b.Shows(page, "is full: it holds 50 messages", "one too many</textarea>")
 	page = b.Send(messagesPath+"/purge", 200, url.Values{"id": {"d1"}})
-	b.Shows(page, "Purge the queue of 1 device?", `<li class="id">d1</li>`)
+	b.Shows(page, "Purge 1 queue?", `<li class="id">d1</li>`)
 	if _, total, err := h.Hub.Messages().Peek(ctx, h.recipient(), 1); total != maxQueue || err != nil {
 		t.Fatalf("before it is confirmed there are %d messages, error %v", total, err)
 	}
 	page = b.Send(messagesPath+"/purge", 200, url.Values{"id": {"d1"}, "confirm": {"yes"}})
-	b.Shows(page, "The queue of 1 device is empty", "No message waits for the device", "state-Purged")
+	b.Shows(page, "1 queue is empty now", "The queue is empty", "state-Purged")
 }
 
 // TestExcerpt is text where it can be, and never half a character.

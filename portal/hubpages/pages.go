@@ -28,7 +28,7 @@ var templates embed.FS
 // with the name of a hub and a device's id.
 func (p *Pages) Section() web.Section {
 	return web.Section{
-		Routes:    []web.Routes{p.hubRoutes(), p.deviceRoutes()},
+		Routes:    []web.Routes{p.hubRoutes(), p.deviceRoutes(), p.moduleRoutes(), p.subjectRoutes()},
 		Templates: templates,
 		Functions: template.FuncMap{"hubs": p.hubs.All, "devicePath": devicePath},
 	}

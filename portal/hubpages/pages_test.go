@@ -16,6 +16,7 @@ import (
 func TestPages(t *testing.T) {
 	h := newFixture(t)
 	h.AddDevice("d#1")
+	h.AddModule("d#1", "m#1")
 	operator, reader := h.loggedIn(web.Operator), h.loggedIn(web.Reader)
 	for _, c := range []struct {
 		path            string
@@ -36,6 +37,18 @@ func TestPages(t *testing.T) {
 		{"hubs/berth/device/d%231/twin", 200, "Device twin of d#1", "Jumeau d'appareil"},
 		{"hubs/berth/device/no/twin", 404, `There is no device "no"`, `Il n'y a pas d'appareil "no"`},
 		{"hubs/berth/device/no/telemetry", 404, `There is no device "no"`, `Il n'y a pas d'appareil "no"`},
+		{"hubs/berth/device/d%231/messages", 200, "The queue is empty.", "La file est vide."},
+		{"hubs/berth/device/no/messages", 404, `There is no device "no"`, `Il n'y a pas d'appareil "no"`},
+		{"hubs/berth/device/d%231/modules", 200, "m#1", "Géré par"},
+		{"hubs/berth/device/no/modules", 404, `There is no device "no"`, `Il n'y a pas d'appareil "no"`},
+		{"hubs/berth/device/d%231/modules/new", 200, "Add module", "Ajouter un module"},
+		{"hubs/berth/device/no/modules/new", 404, `There is no device "no"`, `Il n'y a pas d'appareil "no"`},
+		{"hubs/berth/device/d%231/module/m%231", 200, "The module has not connected yet.", "Le module ne s'est pas"},
+		{"hubs/berth/device/d%231/module/no", 404, `no module "no"`, `"no"`},
+		{"hubs/berth/device/d%231/module/m%231/twin", 200, "Module twin of m#1", "Jumeau de module"},
+		{"hubs/berth/device/d%231/module/no/twin", 404, `no module "no"`, `"no"`},
+		{"hubs/berth/device/d%231/module/m%231/messages", 200, "Messages to m#1", "La file est vide."},
+		{"hubs/berth/device/d%231/module/no/messages", 404, `no module "no"`, `"no"`},
 	} {
 		for language, want := range map[string]string{"en": c.english, "fr": c.french} {
 			for _, b := range []*struct {
@@ -147,7 +160,7 @@ func TestTwinForm(t *testing.T) {
 		t.Errorf("a form of another session is answered %d", status)
 	}
 	b.Shows(html.UnescapeString(page), `{"typed":1}`)
-	for which, says := range map[string]string{"tags": `id="tags-error"`, "other": `id="desired-error"`} {
+	for which, says := range map[string]string{"tags": `id="tags-error"`, "desired": `id="desired-error"`} {
 		_, page = b.Post("hubs/berth/device/d1/json?which="+which, url.Values{"tags": {"{"}, "desired": {"{"}})
 		b.Shows(page, says, "The text ends before the JSON does")
 	}
@@ -161,11 +174,12 @@ func TestTwinForm(t *testing.T) {
 func TestPagesNeedSession(t *testing.T) {
 	h := newFixture(t)
 	h.AddDevice("d1")
+	h.AddModule("d1", "m1")
 	stranger, reader := h.Browser(), h.loggedIn(web.Reader)
 	for _, routes := range New(h.Hubs).Section().Routes {
 		for pattern := range routes {
 			method, path, _ := strings.Cut(pattern, " ")
-			path = strings.NewReplacer("{hub}", "berth", "{id}", "d1").Replace(path)
+			path = strings.NewReplacer("{hub}", "berth", "{id}", "d1", "{module}", "m1").Replace(path)
 			form := url.Values{"id": {"d1"}, "confirm": {"yes"}, "csrf": {reader.Token()}}
 			if method == http.MethodGet {
 				form = nil

@@ -13,9 +13,9 @@ import (
 	"github.com/berth-iot/berth/portal/web"
 )
 
-// twinForm is the form that edits a twin.
+// twinForm is the form that edits the twin of a device or module.
 type twinForm struct {
-	Hub, DeviceID string
+	subject
 	Base          string // tells the desired properties and tags that the form was made with
 	Desired, Tags string
 	Reported      string
@@ -35,23 +35,21 @@ type difference struct {
 }
 
 func (p *Pages) showTwin(c *web.Call) error {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return err
 	}
-	return c.Show("twin", nil, func() (any, error) { return p.storedTwin(c, h) })
+	return c.Show("twin", nil, func() (any, error) { return p.storedTwin(c, h, of) })
 }
 
 // storedTwin is the form filled in with what is stored.
-func (p *Pages) storedTwin(c *web.Call, h *hub.Hub) (twinForm, error) {
-	id := c.PathValue("id")
-	twin, err := h.Twin(c.Context(), id)
+func (p *Pages) storedTwin(c *web.Call, h *hub.Hub, of subject) (twinForm, error) {
+	twin, err := h.Twin(c.Context(), of.ID())
 	if err != nil {
 		return twinForm{}, err
 	}
 	form := twinForm{
-		Hub:      h.Name(),
-		DeviceID: id,
+		subject:  of,
 		Version:  twin.Version,
 		ModelID:  twin.ModelID,
 		etag:     twin.ETag,
@@ -78,8 +76,8 @@ func withoutMetadata(properties document.Object) document.Object {
 
 // readTwinForm takes what was typed, with what is wrong in it, and what is
 // stored.
-func (p *Pages) readTwinForm(c *web.Call, h *hub.Hub) (typed, stored twinForm, err error) {
-	if stored, err = p.storedTwin(c, h); err != nil {
+func (p *Pages) readTwinForm(c *web.Call, h *hub.Hub, of subject) (typed, stored twinForm, err error) {
+	if stored, err = p.storedTwin(c, h, of); err != nil {
 		return typed, stored, err
 	}
 	typed = stored
@@ -97,11 +95,11 @@ func (p *Pages) readTwinForm(c *web.Call, h *hub.Hub) (typed, stored twinForm, e
 }
 
 func (p *Pages) restoreTwin(c *web.Call) error {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return err
 	}
-	typed, _, err := p.readTwinForm(c, h)
+	typed, _, err := p.readTwinForm(c, h, of)
 	if err != nil {
 		return err
 	}
@@ -111,11 +109,11 @@ func (p *Pages) restoreTwin(c *web.Call) error {
 // saveTwin writes desired properties and tags, if no other operator wrote them
 // meanwhile. What the device reports meanwhile is no obstacle.
 func (p *Pages) saveTwin(c *web.Call) error {
-	h, err := p.Hub(c)
+	h, of, err := p.subject(c)
 	if err != nil {
 		return err
 	}
-	typed, stored, err := p.readTwinForm(c, h)
+	typed, stored, err := p.readTwinForm(c, h, of)
 	if err != nil {
 		return err
 	}
@@ -124,13 +122,13 @@ func (p *Pages) saveTwin(c *web.Call) error {
 	}
 	body := fmt.Appendf(nil, `{"tags":%s,"properties":{"desired":%s}}`, typed.Tags, typed.Desired)
 	for typed.Base == stored.Base {
-		_, err := h.ReplaceTwin(c.Context(), typed.DeviceID, body, stored.etag)
+		_, err := h.ReplaceTwin(c.Context(), of.ID(), body, stored.etag)
 		switch {
 		case err == nil:
 			c.Notify("ok", c.T("The twin was saved. A connected device has been told of its desired properties"))
-			return c.Redirect(devicePath(h.Name(), typed.DeviceID) + "/twin")
+			return c.Redirect(of.Path() + "/twin")
 		case errors.Is(err, fault.PreconditionFailed):
-			if stored, err = p.storedTwin(c, h); err != nil {
+			if stored, err = p.storedTwin(c, h, of); err != nil {
 				return err
 			}
 			continue
@@ -155,14 +153,18 @@ func (p *Pages) saveTwin(c *web.Call) error {
 	return c.Render(typed.Problem.Code.Status(), "twin", typed)
 }
 
-// inspectObject tells at once what is wrong with a part of a twin.
-func (p *Pages) inspectObject(c *web.Call) error {
+// inspectJSON tells at once what is wrong with a part of a twin, or with the payload of a
+// method.
+func (p *Pages) inspectJSON(c *web.Call) error {
 	name := c.Query("which")
-	if name != "tags" {
-		name = "desired"
-	}
 	var problem *web.JSONProblem
-	if text := c.Text(name); text != "" {
+	switch text := c.Text(name); {
+	case name != "tags" && name != "desired" && name != "payload":
+		return fault.New(fault.ArgumentInvalid, "There is no field %.64q", name)
+	case text == "":
+	case name == "payload":
+		_, problem = web.ParseJSON(text)
+	default:
 		problem = web.CheckJSON(text, nil)
 	}
 	return c.RenderPart("twin", "json-problem", map[string]any{"Name": name, "Problem": problem})

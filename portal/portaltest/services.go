@@ -114,6 +114,14 @@ func (s *Services) AddDevice(id string) identity.Device {
 	return device
 }
 
+// AddModule adds a module to a device of the hub.
+func (s *Services) AddModule(deviceID, moduleID string) identity.Module {
+	s.T.Helper()
+	module, err := s.Hub.CreateModule(s.Context, identity.Module{DeviceID: deviceID, ModuleID: moduleID})
+	s.Must(err)
+	return module
+}
+
 // Attempt puts attempts to register into the log, one a registration id.
 func (s *Services) Attempt(outcome attest.Outcome, ids ...string) {
 	s.T.Helper()
