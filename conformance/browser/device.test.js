@@ -11,8 +11,8 @@ const { given, leave, violations, visit } = require("./browser.js");
 
 const python = path.resolve(__dirname, "../.venv/bin/python");
 const texts = {
-  en: { modules: "Modules", addModule: "Add module", moduleTwin: "Module twin", save: "Save", showKeys: "Show the connection strings", delete: "Delete", messages: "Messages", send: "Send", purge: "Purge", options: "Properties and options", addProperty: "Add a property", taken: "taken", purged: "purged", waits: "waits to be received", twice: "is there twice" },
-  fr: { modules: "Modules", addModule: "Ajouter un module", moduleTwin: "Jumeau de module", save: "Enregistrer", showKeys: "Afficher les chaînes de connexion", delete: "Supprimer", messages: "Messages", send: "Envoyer", purge: "Purger", options: "Propriétés et options", addProperty: "Ajouter une propriété", taken: "pris", purged: "purgé", waits: "attend d'être reçu", twice: "figure deux fois" },
+  en: { method: "Direct method", call: "Call", awaits: "Waiting for the answer…", offline: "is not online", modules: "Modules", addModule: "Add module", moduleTwin: "Module twin", save: "Save", showKeys: "Show the connection strings", delete: "Delete", messages: "Messages", send: "Send", purge: "Purge", options: "Properties and options", addProperty: "Add a property", taken: "taken", purged: "purged", waits: "waits to be received", twice: "is there twice" },
+  fr: { method: "Méthode directe", call: "Appeler", awaits: "En attente de la réponse…", offline: "n'est pas en ligne", modules: "Modules", addModule: "Ajouter un module", moduleTwin: "Jumeau de module", save: "Enregistrer", showKeys: "Afficher les chaînes de connexion", delete: "Supprimer", messages: "Messages", send: "Envoyer", purge: "Purger", options: "Propriétés et options", addProperty: "Ajouter une propriété", taken: "pris", purged: "purgé", waits: "attend d'être reçu", twice: "figure deux fois" },
 };
 
 // connect starts the device, and resolves when it is connected. What it prints is in lines.
@@ -97,6 +97,40 @@ for (const [language, words] of Object.entries(texts)) {
 }
 
 for (const [language, words] of Object.entries(texts)) {
+  test(`direct methods, in ${language}`, async (t) => {
+    const id = `called-${language}`;
+    given.berth("device", "create", id);
+    t.after(() => given.berth("device", "delete", id));
+    const window = await visit({ language, bypassCSP: true });
+    const { page } = window;
+    await window.open(`hubs/berth/device/${id}`);
+    await page.getByRole("main").getByRole("link", { name: words.method, exact: true }).click();
+    await page.locator("#name").fill("open-valve");
+    await page.locator("#payload").fill('{"by": 3,}');
+    await page.locator("#payload-error .field-problem").waitFor(); // before it is sent
+    assert.deepEqual(await violations(page), []);
+    await page.locator("#payload").fill('{"by": 3}');
+    await leave(window, words.call);
+    await page.locator(".notice-error", { hasText: words.offline }).waitFor();
+    assert.equal(await page.locator("#payload").inputValue(), '{"by": 3}');
+    assert.deepEqual(await violations(page), []);
+
+    // A call that waits for its device says so, and can't be sent twice.
+    await page.locator("#connectTimeout").fill("30");
+    const answered = page.waitForEvent("load", { timeout: 60_000 });
+    await page.getByRole("button", { name: words.call, exact: true }).press("Enter");
+    await page.getByText(words.awaits, { exact: true }).waitFor();
+    assert.equal(await page.getByRole("button", { name: words.call, exact: true }).isDisabled(), true);
+    const device = await connect(id);
+    await answered;
+    assert.equal(await page.locator("#answer-status").innerText(), "207");
+    assert.deepEqual(JSON.parse(await page.locator("#answer").innerText()), { did: "open-valve", with: { by: 3 } });
+    assert.equal(await page.locator("#name").inputValue(), "open-valve"); // to be called again
+    assert.deepEqual(await violations(page), []);
+    await device.stop();
+    await window.close();
+  });
+
   test(`modules of a device, in ${language}`, async (t) => {
     const id = `modular-${language}`;
     given.berth("device", "create", id);

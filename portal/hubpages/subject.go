@@ -61,6 +61,8 @@ func (p *Pages) subjectRoutes() web.Routes {
 		routes["GET "+path+"/messages"] = web.RequireSession(p.showMessages)
 		routes["POST "+path+"/messages"] = web.RequireOperator(p.restoreMessage, p.sendMessage)
 		routes["POST "+path+"/messages/purge"] = web.HandleDeletion(p.purge)
+		routes["GET "+path+"/method"] = web.RequireSession(p.showMethod)
+		routes["POST "+path+"/method"] = web.RequireOperator(p.restoreMethod, p.invokeMethod)
 	}
 	return routes
 }

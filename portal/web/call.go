@@ -2,6 +2,7 @@ package web
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -89,6 +90,21 @@ func (c *Call) System() string {
 		return "macos"
 	}
 	return "linux"
+}
+
+// waitSlack is how much longer than it waits a request has for the rest.
+const waitSlack = 30 * time.Second
+
+// Wait gives a request longer than others have for its answer: it waits for somebody else,
+// for so long at most.
+func (c *Call) Wait(longest time.Duration) error {
+	controller, end := http.NewResponseController(c.Writer), time.Now().Add(longest+waitSlack)
+	// By the deadline for reading the server would also take the browser for gone.
+	err := errors.Join(controller.SetReadDeadline(end), controller.SetWriteDeadline(end))
+	if err != nil && !errors.Is(err, http.ErrNotSupported) {
+		return err
+	}
+	return nil
 }
 
 // Redirect sends the browser to another page of the site, after a form.

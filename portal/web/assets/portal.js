@@ -100,6 +100,18 @@ document.addEventListener("click", (event) => {
   row.querySelector("input").focus();
 });
 
+// A form whose answer takes long says so, and is not sent twice meanwhile.
+function slow(form, waits) {
+  form.querySelector("button.primary").disabled = waits;
+  const notice = form.querySelector(".loading");
+  notice.textContent = waits ? form.dataset.slow : "";
+  notice.classList.toggle("htmx-request", waits);
+}
+document.addEventListener("submit", (event) => {
+  if (event.target.matches("[data-slow]")) slow(event.target, true);
+});
+addEventListener("pageshow", () => { for (const form of all("[data-slow]")) slow(form, false); });
+
 // What was typed is not left behind by mistake.
 const guarded = new Set();
 document.addEventListener("input", (event) => {
