@@ -271,6 +271,7 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		constants(values, node)
 	})
+	readGo(t, "../hub/method", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../hub/telemetry", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../hub/twin", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../wire/mqtt", func(where string, node ast.Node) {

@@ -6,7 +6,7 @@ import sys
 from azure.iot.device import IoTHubDeviceClient, Message, MethodResponse
 
 device = IoTHubDeviceClient.create_from_connection_string(sys.argv[1])
-device.on_message_received = lambda message: print("message", message.data.decode(), message.custom_properties, flush=True)
+device.on_message_received = lambda message: print(f"message {message.data.decode()} {message.custom_properties}\n", end="", flush=True)
 device.on_twin_desired_properties_patch_received = lambda patch: device.patch_twin_reported_properties(
     {name: value for name, value in patch.items() if not name.startswith("$")})
 device.on_method_request_received = lambda call: device.send_method_response(

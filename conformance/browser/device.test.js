@@ -11,19 +11,19 @@ const { given, leave, violations, visit } = require("./browser.js");
 
 const python = path.resolve(__dirname, "../.venv/bin/python");
 const texts = {
-  en: { method: "Direct method", call: "Call", awaits: "Waiting for the answer…", offline: "is not online", modules: "Modules", addModule: "Add module", moduleTwin: "Module twin", save: "Save", showKeys: "Show the connection strings", delete: "Delete", messages: "Messages", send: "Send", purge: "Purge", options: "Properties and options", addProperty: "Add a property", taken: "taken", purged: "purged", waits: "waits to be received", twice: "is there twice" },
-  fr: { method: "Méthode directe", call: "Appeler", awaits: "En attente de la réponse…", offline: "n'est pas en ligne", modules: "Modules", addModule: "Ajouter un module", moduleTwin: "Jumeau de module", save: "Enregistrer", showKeys: "Afficher les chaînes de connexion", delete: "Supprimer", messages: "Messages", send: "Envoyer", purge: "Purger", options: "Propriétés et options", addProperty: "Ajouter une propriété", taken: "pris", purged: "purgé", waits: "attend d'être reçu", twice: "figure deux fois" },
+  en: { method: "Direct method", call: "Call", awaits: "Waiting for the answer…", modules: "Modules", addModule: "Add module", moduleTwin: "Module twin", save: "Save", showKeys: "Show the connection strings", delete: "Delete", messages: "Messages", send: "Send", purge: "Purge", options: "Properties and options", addProperty: "Add a property", taken: "taken", purged: "purged", waits: "waits to be received", twice: "is there twice" },
+  fr: { method: "Méthode directe", call: "Appeler", awaits: "En attente de la réponse…", modules: "Modules", addModule: "Ajouter un module", moduleTwin: "Jumeau de module", save: "Enregistrer", showKeys: "Afficher les chaînes de connexion", delete: "Supprimer", messages: "Messages", send: "Envoyer", purge: "Purger", options: "Propriétés et options", addProperty: "Ajouter une propriété", taken: "pris", purged: "purgé", waits: "attend d'être reçu", twice: "figure deux fois" },
 };
 
-// connect starts the device, and resolves when it is connected. What it prints is in lines.
+// connect starts the device, and resolves when it is connected. What it has printed is in output.
 async function connect(id) {
   const key = given.json("device", "show", id, "--keys").authentication.symmetricKey.primaryKey;
   const child = spawn(python, [path.join(__dirname, "device.py"), `HostName=${given.info.hubs[0].host};DeviceId=${id};SharedAccessKey=${key}`], { stdio: ["pipe", "pipe", "inherit"] });
-  const device = { lines: [], stop: () => new Promise((resolve) => { child.once("exit", resolve); child.stdin.end(); }) };
+  const device = { output: "", stop: () => new Promise((resolve) => { child.once("exit", resolve); child.stdin.end(); }) };
   await new Promise((resolve, reject) => {
     child.stdout.on("data", (text) => {
-      device.lines.push(...String(text).trim().split("\n"));
-      if (device.lines.includes("ready")) resolve();
+      device.output += text;
+      if (/^ready$/m.test(device.output)) resolve();
     });
     child.once("exit", () => reject(new Error("the device has ended")));
   });
@@ -73,7 +73,7 @@ for (const [language, words] of Object.entries(texts)) {
     const device = await connect(id);
     await page.locator("#live .notice", { hasText: words.taken }).waitFor();
     await page.locator("#live tr", { hasText: "the-first" }).getByText(words.taken, { exact: true }).waitFor();
-    assert.ok(device.lines.some((line) => line.startsWith("message open the valve") && line.includes("'level': 'high'")), device.lines.join("\n"));
+    assert.match(device.output, /^message open the valve \{.*'level': 'high'/m);
     assert.deepEqual(await violations(page), []);
     await device.stop();
 
@@ -111,18 +111,22 @@ for (const [language, words] of Object.entries(texts)) {
     assert.deepEqual(await violations(page), []);
     await page.locator("#payload").fill('{"by": 3}');
     await leave(window, words.call);
-    await page.locator(".notice-error", { hasText: words.offline }).waitFor();
+    await page.locator(".notice-error", { hasText: "404103" }).waitFor();
     assert.equal(await page.locator("#payload").inputValue(), '{"by": 3}');
     assert.deepEqual(await violations(page), []);
 
     // A call that waits for its device says so, and can't be sent twice.
     await page.locator("#connectTimeout").fill("30");
+    await page.evaluate(() => new MutationObserver(() => {
+      const form = document.querySelector("[data-slow]");
+      sessionStorage.setItem("waits", `${form.querySelector(".loading").textContent} ${form.querySelector("button.primary").disabled}`);
+    }).observe(document.querySelector("[data-slow] .loading"), { childList: true }));
     const answered = page.waitForEvent("load", { timeout: 60_000 });
-    await page.getByRole("button", { name: words.call, exact: true }).press("Enter");
-    await page.getByText(words.awaits, { exact: true }).waitFor();
-    assert.equal(await page.getByRole("button", { name: words.call, exact: true }).isDisabled(), true);
+    await page.getByRole("button", { name: words.call, exact: true }).focus();
+    await page.keyboard.press("Enter");
     const device = await connect(id);
     await answered;
+    assert.equal(await page.evaluate(() => sessionStorage.getItem("waits")), `${words.awaits} true`);
     assert.equal(await page.locator("#answer-status").innerText(), "207");
     assert.deepEqual(JSON.parse(await page.locator("#answer").innerText()), { did: "open-valve", with: { by: 3 } });
     assert.equal(await page.locator("#name").inputValue(), "open-valve"); // to be called again

@@ -81,18 +81,26 @@ func readMethodForm(c *web.Call, of subject) methodForm {
 // call is the method that was typed.
 func (f methodForm) call() (call method.Call, err error) {
 	call = method.Call{Name: f.Method, Payload: json.RawMessage(f.Payload)}
-	for _, timeout := range []struct {
-		typed   string
-		seconds *time.Duration
-	}{{f.ConnectTimeout, &call.ConnectTimeout}, {f.ResponseTimeout, &call.ResponseTimeout}} {
-		seconds, err := strconv.ParseUint(timeout.typed, 10, 16)
-		if err != nil {
-			return call, fault.New(fault.ArgumentInvalid, "The timeouts must be whole numbers of seconds, not %.32q",
-				timeout.typed)
-		}
-		*timeout.seconds = time.Duration(seconds) * time.Second
+	if call.ResponseTimeout, err = f.seconds(f.ResponseTimeout, f.MinTimeout()); err != nil {
+		return call, err
+	}
+	if call.ConnectTimeout, err = f.seconds(f.ConnectTimeout, 0); err != nil {
+		return call, err
+	}
+	if call.ConnectTimeout > call.ResponseTimeout {
+		return call, fault.New(fault.ArgumentInvalid, "The seconds to wait for a device that is not connected are a part "+
+			"of those to wait for the answer. Make these more, or the others fewer")
 	}
 	return call, nil
+}
+
+func (f methodForm) seconds(typed string, least int) (time.Duration, error) {
+	n, err := strconv.Atoi(typed)
+	if err != nil || n < least || n > f.MaxTimeout() {
+		return 0, fault.New(fault.ArgumentInvalid, "The seconds to wait must be a whole number from %d to %d, not %.32q",
+			least, f.MaxTimeout(), typed)
+	}
+	return time.Duration(n) * time.Second, nil
 }
 
 // invokeMethod calls a method and waits for its answer, for as long as the browser does.
@@ -118,7 +126,10 @@ func (p *Pages) invokeMethod(c *web.Call) error {
 		if c.Context().Err() != nil {
 			return c.Context().Err()
 		}
-		form.Problem = fault.From(err)
+		if form.Problem = fault.From(err); form.Problem.Code == fault.DeviceNotOnline {
+			form.Problem = fault.New(fault.DeviceNotOnline, "It is not online: it is not connected, or has not subscribed "+
+				"to methods. To wait for it, say below for how many seconds")
+		}
 	}
 	return p.renderMethod(c, h, form)
 }

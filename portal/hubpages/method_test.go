@@ -70,11 +70,12 @@ func TestInvokeMethod(t *testing.T) {
 	}{
 		{path, url.Values{"payload": {`{"delay": }`}}, 400, "Line 1, column 11:"},
 		{path, url.Values{"name": {"a/b"}}, 400, "methodName has the character"},
-		{path, url.Values{"responseTimeout": {"soon"}}, 400, `whole numbers of seconds, not "soon"`},
-		{path, url.Values{"responseTimeout": {"-1"}}, 400, "whole numbers of seconds"},
-		{path, url.Values{"responseTimeout": {"1"}}, 400, "responseTimeoutInSeconds must be 5 to 300"},
-		{path, url.Values{"connectTimeout": {"60000"}}, 400, "connectTimeoutInSeconds must be 0 to 300"},
-		{"hubs/berth/device/away/method", nil, 404, "is not online"},
+		{path, url.Values{"responseTimeout": {"soon"}}, 400, `a whole number from 5 to 300, not "soon"`},
+		{path, url.Values{"responseTimeout": {"-1"}}, 400, "a whole number from 5 to 300"},
+		{path, url.Values{"responseTimeout": {"1"}}, 400, "a whole number from 5 to 300"},
+		{path, url.Values{"connectTimeout": {"60000"}}, 400, "a whole number from 0 to 300"},
+		{path, url.Values{"connectTimeout": {"6"}}, 400, "are a part of those to wait for the answer"},
+		{"hubs/berth/device/away/method", nil, 404, "It is not online"},
 	} {
 		page := html.UnescapeString(b.Send(c.path, c.status, with(c.more)))
 		b.Shows(page, c.says, "</textarea>")
