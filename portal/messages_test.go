@@ -266,7 +266,10 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		constants(values, node)
 	})
-	readGo(t, "../hub/job", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../hub/job", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		constants(values, node)
+	})
 	readGo(t, "../hub/c2d", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
 		constants(values, node)
@@ -518,6 +521,7 @@ func constants(values map[string][]string, node ast.Node) {
 	}
 	format := map[string]string{
 		"Status": "%s", "RegistrationStatus": "%s", "Substatus": "%s", "ProvisioningStatus": "%s", "Outcome": "%s",
+		"DeviceStatus":       "%s",
 		"AuthenticationType": "authentication: %s",
 		"Action":             "action: %s", "Kind": "kind: %s",
 	}[named.Name]

@@ -37,6 +37,7 @@ var livePages = []string{"", "enrollments", "enrollments?prefix=e", "groups", "g
 	"hubs/berth/device/d1",
 	"hubs/berth/device/d1/twin", "hubs/berth/device/d1/messages",
 	"hubs/berth/device/d1/modules", "hubs/berth/device/d1/module/m1",
+	"hubs/berth/jobs", "hubs/berth/configurations",
 	"quickstart", "certificates", "credentials", "credentials?prefix=d1", "audit",
 	"audit?by=server", "lockouts", "networks"}
 

@@ -27,7 +27,7 @@ test.before(async () => {
 });
 
 // empty are the pages of a server on which nothing has happened yet.
-const empty = ["", "quickstart", "enrollments", "registrations", "attempts", "hubs", "hubs/berth", "hubs/berth/devices"];
+const empty = ["", "quickstart", "enrollments", "registrations", "attempts", "hubs", "hubs/berth", "hubs/berth/devices", "hubs/berth/jobs", "hubs/berth/configurations"];
 
 test.after(() => {
   given.berth("enrollment", "delete", device);

@@ -193,7 +193,7 @@ function pages(device, attempt, policy, group, authority) {
     hubs: "hubs", "hub-add": "linkhub", "hub-link": "link/127.0.0.1", allocate: "allocate", "allocate-answer": `allocate?id=${id}`, certificates: "certificates", "certificates-none": "certificates?prefix=zzz", "certificate-new": "certificates/new", misbehaviours: "misbehaviours", audit: "audit", "audit-none": "audit?id=zzz", "audit-filtered": "audit?kind=enrollment&by=policy&since=720h", check: "check",
     hub: "hubs/berth", "hub-policies": "hubs/berth/policies",
     devices: "hubs/berth/devices", "devices-none": "hubs/berth/devices?prefix=zzz", "device-new": "hubs/berth/devices/new",
-    device: `hubs/berth/device/${id}`, twin: `hubs/berth/device/${id}/twin`, messages: `hubs/berth/device/${id}/messages`, "message-gone": `hubs/berth/device/${id}/messages?sent=1`, method: `hubs/berth/device/${id}/method`, modules: `hubs/berth/device/${id}/modules`, "module-new": `hubs/berth/device/${id}/modules/new`, missing: "nothing/here",
+    device: `hubs/berth/device/${id}`, twin: `hubs/berth/device/${id}/twin`, messages: `hubs/berth/device/${id}/messages`, "message-gone": `hubs/berth/device/${id}/messages?sent=1`, method: `hubs/berth/device/${id}/method`, modules: `hubs/berth/device/${id}/modules`, "module-new": `hubs/berth/device/${id}/modules/new`, jobs: "hubs/berth/jobs", "job-new": "hubs/berth/jobs/new", configurations: "hubs/berth/configurations", "configuration-new": "hubs/berth/configurations/new", missing: "nothing/here",
   };
 }
 

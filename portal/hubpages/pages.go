@@ -25,12 +25,14 @@ func New(hubs *hub.Directory) *Pages { return &Pages{hubs} }
 var templates embed.FS
 
 // Section is what the pages add to the site. Templates of all pages may call devicePath,
-// with the name of a hub and a device's id.
+// jobPath and configurationPath, with the name of a hub and an id.
 func (p *Pages) Section() web.Section {
 	return web.Section{
-		Routes:    []web.Routes{p.hubRoutes(), p.deviceRoutes(), p.moduleRoutes(), p.subjectRoutes()},
+		Routes: []web.Routes{p.hubRoutes(), p.deviceRoutes(), p.moduleRoutes(), p.subjectRoutes(),
+			p.jobRoutes(), p.configurationRoutes()},
 		Templates: templates,
-		Functions: template.FuncMap{"hubs": p.hubs.All, "devicePath": devicePath},
+		Functions: template.FuncMap{"hubs": p.hubs.All, "devicePath": devicePath, "jobPath": jobPath,
+			"configurationPath": configurationPath},
 	}
 }
 

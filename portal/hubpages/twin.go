@@ -153,17 +153,19 @@ func (p *Pages) saveTwin(c *web.Call) error {
 	return c.Render(typed.Problem.Code.Status(), "twin", typed)
 }
 
-// inspectJSON tells at once what is wrong with a part of a twin, or with the payload of a
-// method.
+// inspectJSON tells at once what is wrong with a part of a twin or a patch of one, or with the
+// payload of a method.
 func (p *Pages) inspectJSON(c *web.Call) error {
 	name := c.Query("which")
 	var problem *web.JSONProblem
 	switch text := c.Text(name); {
-	case name != "tags" && name != "desired" && name != "payload":
+	case name != "tags" && name != "desired" && name != "payload" && name != "twin":
 		return fault.New(fault.ArgumentInvalid, "There is no field %.64q", name)
 	case text == "":
 	case name == "payload":
 		_, problem = web.ParseJSON(text)
+	case name == "twin":
+		problem = web.CheckJSON(text, twinPatch)
 	default:
 		problem = web.CheckJSON(text, nil)
 	}
