@@ -51,6 +51,7 @@ const (
 // A hub's paths for devices (Azure, IoT Hub device).
 const (
 	EventsPath             Path = "/devices/{id}/messages/events"
+	ModuleEventsPath       Path = "/devices/{id}/modules/{module}/messages/events" // which Azure has not
 	DeviceboundPath        Path = "/devices/{id}/messages/devicebound"
 	DeviceboundLockPath    Path = "/devices/{id}/messages/devicebound/{lockToken}"
 	DeviceboundAbandonPath Path = "/devices/{id}/messages/devicebound/{lockToken}/abandon"

@@ -21,10 +21,13 @@ import (
 // that of a request with one message and says nothing of it: each client has its own.
 const batchType = "application/vnd.microsoft.iothub.json"
 
-// hubTelemetry is the operation by which devices send messages (Azure, IoT Hub device REST
-// API, Send Device Event).
+// hubTelemetry are the operations by which devices send messages (Azure, IoT Hub device REST
+// API, Send Device Event), and modules, as Java's client does: Azure answers those 404.
 func hubTelemetry() []https.Operation {
-	return []https.Operation{iot("POST", contract.EventsPath, "", telemetry.MaxMessage, sendTelemetry).RawBody()}
+	return []https.Operation{
+		iot("POST", contract.EventsPath, "", telemetry.MaxMessage, sendTelemetry).RawBody(),
+		iot("POST", contract.ModuleEventsPath, "", telemetry.MaxMessage, sendTelemetry).RawBody(),
+	}
 }
 
 // requester is the device that asks, which proves itself as it does by MQTT.

@@ -517,6 +517,17 @@ func (l *live) sendsMessages() {
 	const events = "POST /devices/{id}/messages/events"
 	l.do(events, receiver, []object{{"body": "AA==", "properties": object{"iothub-app-level": "high"}}},
 		"Authorization", token, "Content-Type", batchType)
+	module := params{"id": "receiver", "module": "sender"}
+	moduleKeys := l.do("PUT /devices/{id}/modules/{module}", module,
+		object{"deviceId": "receiver", "moduleId": "sender"}).fields["authentication"].(map[string]any)
+	moduleToken, err := credential.NewToken("hub.local/devices/receiver/modules/sender", "",
+		moduleKeys["symmetricKey"].(map[string]any)["primaryKey"].(string), time.Now().Add(time.Hour))
+	if err != nil {
+		l.T.Fatal(err)
+	}
+	const moduleEvents = "POST /devices/{id}/modules/{module}/messages/events"
+	l.do(moduleEvents, module, []object{{"body": "AA=="}}, "Authorization", moduleToken, "Content-Type", batchType)
+	l.refused(moduleEvents, module, []object{{"body": "AA=="}}, "Authorization", token, "Content-Type", batchType)
 	l.refused(events, receiver, []object{{"body": "?"}}, "Authorization", token, "Content-Type", batchType)
 	const messages, one = "/devices/{id}/messages/devicebound", "/devices/{id}/messages/devicebound/{lockToken}"
 	locked := func() params {

@@ -212,6 +212,8 @@ var operations = map[string]operation{
 	// Messages of devices, and to them.
 	"POST /devices/{id}/messages/events": {summary: "Send a message, as the device, with its properties as " +
 		"headers; or a batch of messages", request: []batchItem{}},
+	"POST /devices/{id}/modules/{module}/messages/events": {id: "sendModuleTelemetry", summary: "Send a message, or a " +
+		"batch of messages, as the module", request: []batchItem{}},
 	"GET /devices/{id}/messages/devicebound": {summary: "Receive a message, as the device: its " +
 		"payload, with its properties as headers", answer: "", kind: "application/octet-stream", etag: true,
 		orEmpty: true},
