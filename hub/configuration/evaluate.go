@@ -107,7 +107,11 @@ func (c *Configurations) Evaluate(ctx context.Context) error {
 		return err
 	}
 	for _, number := range all.leaving {
-		if err := c.clear(ctx, number); err != nil {
+		err := c.clear(ctx, all, number)
+		if _, conflict := store.IsConflict(err); conflict {
+			break // a configuration was changed meanwhile, which wakes who evaluates
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -317,8 +321,9 @@ func (c *Configurations) commitEach(ctx context.Context, changes []store.Change)
 }
 
 // clear evaluates what a configuration has targeted that is no more, so that the next one is
-// applied there, and gives its number back.
-func (c *Configurations) clear(ctx context.Context, number int) error {
+// applied there, and gives its number back. When a configuration was changed since all were
+// read, one may have the number again: that is a conflict.
+func (c *Configurations) clear(ctx context.Context, all *set, number int) error {
 	for _, collection := range []string{c.targeted(number), c.applied(number)} {
 		for {
 			left, err := c.config.Documents.List(ctx, collection, "", "", page)
@@ -329,10 +334,10 @@ func (c *Configurations) clear(ctx context.Context, number int) error {
 				break
 			}
 			ids := make([]string, len(left))
-			drop := make([]store.Change, len(left))
+			drop := []store.Change{all.revision}
 			for i, document := range left {
 				ids[i] = document.Key
-				drop[i] = store.Change{Collection: collection, Key: document.Key, Delete: true}
+				drop = append(drop, store.Change{Collection: collection, Key: document.Key, Delete: true})
 			}
 			if err := c.evaluateEach(ctx, ids, false, nil); err != nil {
 				return err
@@ -342,8 +347,7 @@ func (c *Configurations) clear(ctx context.Context, number int) error {
 			}
 		}
 	}
-	_, err := c.config.Documents.Commit(ctx, c.slots.Delete(slotKey(number), store.Always),
-		store.Change{Collection: c.revision.Collection, Key: onlyKey, Match: store.Present, Check: true})
+	_, err := c.config.Documents.Commit(ctx, all.revision, c.slots.Delete(slotKey(number), store.Always))
 	if err == nil {
 		c.set.Invalidate()
 	}
