@@ -276,6 +276,7 @@ func allTexts(t *testing.T) found {
 	})
 	readGo(t, "../hub/method", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../hub/telemetry", func(where string, node ast.Node) { faultTexts(texts, where, node) })
+	readGo(t, "../hub/configuration", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../hub/twin", func(where string, node ast.Node) { faultTexts(texts, where, node) })
 	readGo(t, "../wire/mqtt", func(where string, node ast.Node) {
 		if filepath.Base(where) == "errors.go" {
