@@ -11,6 +11,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/store"
 )
 
 func parsed(t testing.TB, text string) document.Object {
@@ -234,6 +235,57 @@ func TestMetricsOfConfigurations(t *testing.T) {
 			if got := one.SystemMetrics.Results.Get(name).String(); err != nil || got != fmt.Sprint(len(answer.Rows)) {
 				t.Errorf("%s of %s is %s, and %q has %d rows, error %v", name, one.ID, got, text.Text(),
 					len(answer.Rows), err)
+			}
+		}
+	}
+}
+
+// A state that can't be read is made anew, whoever meets it, and the counts with it.
+func TestStateThatCannotBeRead(t *testing.T) {
+	h := newFixture(t)
+	h.Create(identity.Device{DeviceID: "d"})
+	h.configure(t, "one", "tags.site = 'A'", 0, `{"deviceContent":{"properties.desired.a":1}}`)
+	h.configure(t, "two", "*", 0, `{"deviceContent":{"properties.desired.b":1}}`)
+	if _, err := h.PatchTwin(ctx, "d", []byte(`{"tags":{"site":"A"}}`), ""); err != nil {
+		t.Fatal(err)
+	}
+	h.settle(t)
+	for name, repair := range map[string]func() error{
+		"an evaluation": func() error { h.settle(t); return nil },
+		"an operator": func() error {
+			_, err := h.DeleteUnreadable(ctx, "hub/test/config-states", "d")
+			return err
+		},
+		"the end of the device": func() error { return h.DeleteDevice(ctx, "d", "") },
+	} {
+		if _, err := h.Device(ctx, "d"); err != nil {
+			h.Create(identity.Device{DeviceID: "d"})
+			h.settle(t)
+		}
+		if _, err := h.Documents.Commit(ctx, store.Change{Collection: "hub/test/config-states", Key: "d",
+			Value: []byte("{")}); err != nil {
+			t.Fatal(err)
+		}
+		if err := repair(); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		h.settle(t)
+		all, err := h.Configurations().List(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		twin, err := h.Twin(ctx, "d")
+		for _, one := range all {
+			targeted, applied := 0, 0
+			if status := twin.Configurations.Get(one.ID, "status").Text(); err == nil && status != "" {
+				targeted = 1
+				if status == "Applied" {
+					applied = 1
+				}
+			}
+			want := fmt.Sprintf(`{"targetedCount":%d,"appliedCount":%d}`, targeted, applied)
+			if got := one.SystemMetrics.Results.String(); got != want {
+				t.Errorf("after %s, %s counts %s, want %s", name, one.ID, got, want)
 			}
 		}
 	}

@@ -11,10 +11,14 @@ import (
 // DeleteUnreadable removes a record that can't be read with what belongs to it, and
 // reports whether it is of a kind where there is more to that than the record: a
 // device or module goes with its twin, in place of a twin there is an empty one, in place of
-// a policy one with other keys, and a disabled device stays in the index of those.
+// a policy one with other keys, a disabled device stays in the index of those, and which
+// configurations target a device is found out again.
 func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (handled bool, err error) {
 	if changes, ok := h.registry.PrepareRepair(collection, key); ok {
 		_, err := h.config.Documents.Commit(ctx, changes...)
+		return true, err
+	}
+	if repaired, err := h.configurations.Repair(ctx, collection, key); repaired {
 		return true, err
 	}
 	switch collection {

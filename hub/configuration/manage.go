@@ -43,8 +43,12 @@ func slotKey(number int) string { return fmt.Sprintf("%03d", number) }
 // etagOf is how the ETag of a document is shown: in base64, as Azure's are.
 func etagOf(etag string) string { return base64.StdEncoding.EncodeToString([]byte(etag)) }
 
-// Get returns a configuration with its metrics. It returns fault 404301 when there is none.
+// Get returns a configuration with its metrics. It returns fault 404301 when there is none, and
+// 400004 for what can't be an id.
 func (c *Configurations) Get(ctx context.Context, id string) (Configuration, error) {
+	if err := checkID(id); err != nil {
+		return Configuration{}, err
+	}
 	found, etag, err := c.stored.Get(ctx, id)
 	if err != nil {
 		return Configuration{}, notFound(id, err)
@@ -182,8 +186,11 @@ func (c *Configurations) takeSlot(ctx context.Context, id string) (int, []store.
 
 // Delete removes a configuration. What it has written into desired properties stays, until
 // another one writes something else there. ifMatch is "", "*" or the ETag that it must have. It
-// returns the faults 404301 and 412001.
+// returns the faults 404301, 412001, and 400004 for what can't be an id.
 func (c *Configurations) Delete(ctx context.Context, id, ifMatch string) error {
+	if err := checkID(id); err != nil {
+		return err
+	}
 	_, err := store.RetryOnConflict(ctx, func() (struct{}, error) {
 		_, etag, err := c.stored.Get(ctx, id)
 		if err != nil && !store.IsUnreadable(err) {

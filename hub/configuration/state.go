@@ -113,6 +113,15 @@ func (c *Configurations) prepareState(id string, before, after state, all *set) 
 	return changes
 }
 
+// Repair makes the state of an identity anew that can't be read, with the index, and reports
+// whether the collection is that of states.
+func (c *Configurations) Repair(ctx context.Context, collection, key string) (bool, error) {
+	if collection != c.states.Collection {
+		return false, nil
+	}
+	return true, c.evaluate(ctx, key, true)
+}
+
 // PrepareDelete returns what is to be committed with the end of an identity, so that no
 // configuration counts it.
 func (c *Configurations) PrepareDelete(ctx context.Context, id string) ([]store.Change, error) {
