@@ -47,6 +47,7 @@ func TestConfiguration(t *testing.T) {
 	if got := twin.Configurations.String(); err != nil || got != `{"fan":{"status":"Applied"}}` {
 		t.Errorf("the twin has the configurations %s, error %v", got, err)
 	}
+	h.settle(t) // until all were evaluated once nothing is counted
 	found, err := h.Configurations().Get(ctx, "fan")
 	if got := found.SystemMetrics.Results.String(); err != nil || got != `{"targetedCount":1,"appliedCount":1}` ||
 		found.ETag != created.ETag {
