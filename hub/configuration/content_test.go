@@ -43,10 +43,11 @@ func TestReadContent(t *testing.T) {
 		"control":          {device(`{"properties.desired":{"a\u0000b":1}}`), "control character"},
 		"a space":          {device(`{"properties.desired.a b":1}`), "space"},
 		"deep":             {device(`{"properties.desired.x":` + deep + `}`), "nested deeper than 10"},
-		"very deep":        {device(`{"properties.desired.x":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`), "nested deeper"},
-		"a long path":      {device(`{"properties.desired` + strings.Repeat(".a", 11) + `":1}`), "more than 10 names"},
-		"a large number":   {device(`{"properties.desired.x":1e400}`), "out of range"},
-		"a long string":    {device(`{"properties.desired.x":"` + strings.Repeat("x", 4097) + `"}`), "too long"},
+		"very deep": {device(`{"properties.desired.x":` + strings.Repeat("[", 9000) + strings.Repeat("]", 9000) + `}`),
+			"nested deeper"},
+		"a long path":    {device(`{"properties.desired` + strings.Repeat(".a", 11) + `":1}`), "more than 10 names"},
+		"a large number": {device(`{"properties.desired.x":1e400}`), "out of range"},
+		"a long string":  {device(`{"properties.desired.x":"` + strings.Repeat("x", 4097) + `"}`), "too long"},
 		"too much": {device(`{"properties.desired":{` + strings.Join(members(9, 4000), ",") + `}}`),
 			"too large"},
 		"null in an array": {device(`{"properties.desired.x":[null]}`), "can't be in an array"},
@@ -117,24 +118,29 @@ func TestCheck(t *testing.T) {
 			o := object(`{"stage":"test (1)","":""}`)
 			c.Labels = &o
 		}, nil},
-		"a label with a dollar sign": {func(c *Configuration) { o := object(`{"a$":"b"}`); c.Labels = &o }, fault.ArgumentInvalid},
+		"a label with a dollar sign": {func(c *Configuration) { o := object(`{"a$":"b"}`); c.Labels = &o },
+			fault.ArgumentInvalid},
 		"a label's control character": {func(c *Configuration) { o := object(`{"a":"b\n"}`); c.Labels = &o },
 			fault.ArgumentInvalid},
-		"a label that is a number":  {func(c *Configuration) { o := object(`{"a":1}`); c.Labels = &o }, fault.ArgumentInvalid},
-		"a long label":              {func(c *Configuration) { o := object(`{"a":"` + long + `"}`); c.Labels = &o }, fault.ArgumentInvalid},
-		"no id":                     {func(c *Configuration) { c.ID = "" }, fault.ArgumentInvalid},
-		"an id in capitals":         {func(c *Configuration) { c.ID = "Fan" }, fault.ArgumentInvalid},
-		"an id with a slash":        {func(c *Configuration) { c.ID = "a/b" }, fault.ArgumentInvalid},
-		"a long id":                 {func(c *Configuration) { c.ID = long }, fault.ArgumentInvalid},
-		"an id of every character":  {func(c *Configuration) { c.ID = "az09-+%_*!'" }, nil},
-		"a negative priority":       {func(c *Configuration) { c.Priority = -1 }, fault.ArgumentInvalid},
-		"a huge priority":           {func(c *Configuration) { c.Priority = math.MaxInt64 }, fault.ArgumentInvalid},
-		"a long schema version":     {func(c *Configuration) { c.SchemaVersion = &long }, fault.ArgumentInvalid},
-		"no content":                {func(c *Configuration) { c.Content = Content{} }, fault.InvalidContent},
-		"all devices":               {func(c *Configuration) { c.TargetCondition = "*" }, nil},
-		"devices as a prefix":       {func(c *Configuration) { c.TargetCondition = "devices.deviceId = 'a'" }, nil},
-		"half a condition":          {func(c *Configuration) { c.TargetCondition = "tags.site =" }, fault.InvalidTargetCondition},
-		"a condition on the status": {func(c *Configuration) { c.TargetCondition = "status = 'enabled'" }, fault.InvalidTargetCondition},
+		"a label that is a number": {func(c *Configuration) { o := object(`{"a":1}`); c.Labels = &o },
+			fault.ArgumentInvalid},
+		"a long label": {func(c *Configuration) { o := object(`{"a":"` + long + `"}`); c.Labels = &o },
+			fault.ArgumentInvalid},
+		"no id":                    {func(c *Configuration) { c.ID = "" }, fault.ArgumentInvalid},
+		"an id in capitals":        {func(c *Configuration) { c.ID = "Fan" }, fault.ArgumentInvalid},
+		"an id with a slash":       {func(c *Configuration) { c.ID = "a/b" }, fault.ArgumentInvalid},
+		"a long id":                {func(c *Configuration) { c.ID = long }, fault.ArgumentInvalid},
+		"an id of every character": {func(c *Configuration) { c.ID = "az09-+%_*!'" }, nil},
+		"a negative priority":      {func(c *Configuration) { c.Priority = -1 }, fault.ArgumentInvalid},
+		"a huge priority":          {func(c *Configuration) { c.Priority = math.MaxInt64 }, fault.ArgumentInvalid},
+		"a long schema version":    {func(c *Configuration) { c.SchemaVersion = &long }, fault.ArgumentInvalid},
+		"no content":               {func(c *Configuration) { c.Content = Content{} }, fault.InvalidContent},
+		"all devices":              {func(c *Configuration) { c.TargetCondition = "*" }, nil},
+		"devices as a prefix":      {func(c *Configuration) { c.TargetCondition = "devices.deviceId = 'a'" }, nil},
+		"half a condition": {func(c *Configuration) { c.TargetCondition = "tags.site =" },
+			fault.InvalidTargetCondition},
+		"a condition on the status": {func(c *Configuration) { c.TargetCondition = "status = 'enabled'" },
+			fault.InvalidTargetCondition},
 		"a condition on desired": {func(c *Configuration) { c.TargetCondition = "properties.desired.a = 1" },
 			fault.InvalidTargetCondition},
 		"a condition on modules": {func(c *Configuration) { c.TargetCondition = "FROM devices.modules WHERE moduleId = 'a'" },
@@ -148,8 +154,10 @@ func TestCheck(t *testing.T) {
 		"a metric": {func(c *Configuration) {
 			c.Metrics.Queries = object(`{"slow":"SELECT deviceId FROM devices WHERE properties.reported.a < 3"}`)
 		}, nil},
-		"a metric that is none":     {func(c *Configuration) { c.Metrics.Queries = object(`{"slow":"tags.a"}`) }, fault.InvalidMetricsQuery},
-		"a metric that is a number": {func(c *Configuration) { c.Metrics.Queries = object(`{"slow":1}`) }, fault.InvalidMetricsQuery},
+		"a metric that is none": {func(c *Configuration) { c.Metrics.Queries = object(`{"slow":"tags.a"}`) },
+			fault.InvalidMetricsQuery},
+		"a metric that is a number": {func(c *Configuration) { c.Metrics.Queries = object(`{"slow":1}`) },
+			fault.InvalidMetricsQuery},
 		"a metric without a name": {func(c *Configuration) { c.Metrics.Queries = object(`{"":"SELECT * FROM devices"}`) },
 			fault.InvalidMetricsQuery},
 		"six metrics": {func(c *Configuration) {
@@ -178,7 +186,8 @@ func TestDifference(t *testing.T) {
 	}
 	for _, c := range []struct{ from, to, patch string }{
 		{`{}`, `{}`, ``}, {`{"a":1}`, `{}`, `{"a":null}`}, {`{"a":{"b":1,"c":2}}`, `{"a":{"b":1,"c":3}}`, `{"a":{"c":3}}`},
-		{`{"a":1}`, `{"a":1.0}`, `{"a":1.0}`}, {`{"a":"\u0041"}`, `{"a":"A"}`, ``}, {`{"a":[1,{"b":2}]}`, `{"a":[1,{"b":2}]}`, ``},
+		{`{"a":1}`, `{"a":1.0}`, `{"a":1.0}`}, {`{"a":"\u0041"}`, `{"a":"A"}`, ``}, {`{"a":[1,{"b":2}]}`,
+			`{"a":[1,{"b":2}]}`, ``},
 		{`{"a":[1,2]}`, `{"a":[2,1]}`, `{"a":[2,1]}`}, {`{"a":1,"b":2}`, `{"b":2,"a":1}`, ``},
 		{`{"a":1}`, `{"a":{"b":1}}`, `{"a":{"b":1}}`}, {`{"a":{"b":1}}`, `{"a":true}`, `{"a":true}`},
 	} {
@@ -191,7 +200,8 @@ func TestDifference(t *testing.T) {
 			t.Errorf("%s patched with %s is %s, want %s", c.from, patch, from, c.to)
 		}
 	}
-	desired, settings := object(`{"a":{"b":1,"c":2},"d":3,"e":{"f":1}}`), object(`{"a":{"b":1},"d":4,"e":{"f":1},"g":null}`)
+	desired, settings := object(`{"a":{"b":1,"c":2},"d":3,"e":{"f":1}}`),
+		object(`{"a":{"b":1},"d":4,"e":{"f":1},"g":null}`)
 	if left := withdraw(desired, settings); left.String() != `{"a":{"c":2},"d":3}` {
 		t.Errorf("without the settings %s is left", left)
 	}
