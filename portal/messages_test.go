@@ -266,6 +266,10 @@ func allTexts(t *testing.T) found {
 		faultTexts(texts, where, node)
 		constants(values, node)
 	})
+	readGo(t, "../hub/query", func(where string, node ast.Node) {
+		faultTexts(texts, where, node)
+		queryTexts(texts, where, node)
+	})
 	readGo(t, "../hub/job", func(where string, node ast.Node) {
 		faultTexts(texts, where, node)
 		constants(values, node)
@@ -390,6 +394,18 @@ func faultTexts(texts found, where string, node ast.Node) {
 func reasonTexts(texts found, where string, node ast.Node) {
 	if receiver, name, args := called(node); receiver == "fault" && name == "NewReason" {
 		texts.add(where, args[0])
+	}
+}
+
+// queryTexts finds what is said of a query that can't be read.
+func queryTexts(texts found, where string, node ast.Node) {
+	switch _, name, args := called(node); {
+	case name == "errorAt" && len(args) >= 2:
+		texts.add(where, args[1])
+	case name == "unexpected" && len(args) == 1:
+		texts.add(where, args[0])
+	case name == "locate" && len(args) == 3:
+		texts.add(where, args[2])
 	}
 }
 
