@@ -55,14 +55,16 @@ func BenchmarkQuery(b *testing.B) {
 	began := time.Now()
 	f.fill(*benchDevices)
 	b.Logf("%d devices made in %v", *benchDevices, time.Since(began))
+	f.index("tags.serial")
 	for _, c := range []struct{ name, query string }{
+		{"indexed/page", "SELECT * FROM devices WHERE tags.serial = 'SN000000777'"},
 		{"all/page", "SELECT * FROM devices"},
 		{"id/page", "SELECT * FROM devices WHERE deviceId = 'device-0000777'"},
 		{"prefix/page", "SELECT * FROM devices WHERE STARTSWITH(deviceId, 'device-000012')"},
 		{"disabled/page", "SELECT * FROM devices WHERE status = 'disabled'"},
 		{"connected/page", "SELECT * FROM devices WHERE connectionState = 'Connected'"},
 		{"site/page", "SELECT deviceId, tags FROM devices WHERE tags.site = 'site-0500'"},
-		{"serial/scan", "SELECT * FROM devices WHERE tags.serial = 'none'"},
+		{"tag/scan", "SELECT * FROM devices WHERE tags.customer.name = 'none'"},
 		{"identity/scan", "SELECT * FROM devices WHERE capabilities.iotEdge = true"},
 		{"both/scan", "SELECT * FROM devices WHERE capabilities.iotEdge = true OR properties.desired.interval > 60"},
 		{"disconnected/scan", "SELECT * FROM devices WHERE connectionState != 'Disconnected'"},
