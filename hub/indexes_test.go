@@ -151,6 +151,31 @@ func TestTwinIndexIsWhole(t *testing.T) {
 	}
 }
 
+// TestTwinIndexOfLateCommit commits a twin that was prepared before an index was made: it is
+// prepared again, or it would be missing there.
+func TestTwinIndexOfLateCommit(t *testing.T) {
+	f := newFixture(t)
+	prepare := func() []store.Change {
+		prepared, err := f.PrepareDevice(ctx, hub.Admission{DeviceID: "late", PrimaryKey: "AAAAAAAAAAAAAAAAAAAAAA==",
+			SecondaryKey: "AAAAAAAAAAAAAAAAAAAAAA==", Tags: json.RawMessage(`{"site":"s1"}`)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return prepared.Changes
+	}
+	late := prepare()
+	f.index("tags.site")
+	if _, err := f.Documents.Commit(ctx, late...); err == nil {
+		t.Error("a twin is committed without its entry")
+	}
+	if _, err := f.Documents.Commit(ctx, prepare()...); err != nil {
+		t.Error(err)
+	}
+	if _, rows := f.query("SELECT deviceId FROM devices WHERE tags.site = 's1'", 10); len(rows) != 1 {
+		t.Errorf("the index has %v", rows)
+	}
+}
+
 func TestTwinIndexRefusals(t *testing.T) {
 	f := newFixture(t)
 	indexes := f.TwinIndexes()
