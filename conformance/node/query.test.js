@@ -33,11 +33,11 @@ async function twins(text, pageSize) {
   return found;
 }
 
-/** Reads all pages of a query as they are. */
+/** Reads all pages of a query as they are. next() goes on only from a token that it is given. */
 async function rows(text, pageSize) {
   const query = registry.createQuery(text, pageSize);
   const found = [];
-  while (query.hasMoreResults) found.push(...(await query.next()).result);
+  while (query.hasMoreResults) found.push(...(await query.next(query.continuationToken)).result);
   return found;
 }
 
@@ -65,8 +65,8 @@ test('members, aggregates and modules', async () => {
   [{ site: 'Lyon', n: 1, top: 0 }, { site: 'Paris', n: 2, top: 2 }]);
   const modules = await twins("select * from devices.modules where devices.deviceId = 'node-query-1'");
   assert.deepEqual(modules.map((twin) => twin.moduleId), ['camera']);
-  const query = registry.createQuery('SELECT COUNT() AS numberOfDevices FROM devices');
-  await assert.rejects(query.nextAsTwin(), TypeError); // the item type is Raw
+  const [counted] = await rows('SELECT COUNT() AS numberOfDevices FROM devices');
+  assert.ok(counted.numberOfDevices >= 3);
 });
 
 test('what IoT Explorer and az iot hub ask for', async () => {
