@@ -220,7 +220,7 @@ var contentShape = web.Members{"deviceContent": nil, "moduleContent": nil, "modu
 
 // wanted is the configuration that was typed. What is no JSON is noted in the form.
 func (f configurationForm) wanted() (wanted configuration.Configuration, err error) {
-	wanted = configuration.Configuration{ID: f.ID, TargetCondition: f.Condition, Labels: &document.Object{}}
+	wanted = configuration.Configuration{ID: f.ID, TargetCondition: f.Condition}
 	for _, part := range []struct {
 		name, text string
 		shape      web.Members
@@ -238,8 +238,12 @@ func (f configurationForm) wanted() (wanted configuration.Configuration, err err
 	if wanted.Content, err = configuration.ReadContent(json.RawMessage(f.Content)); err != nil {
 		return wanted, err
 	}
-	if *wanted.Labels, err = document.Parse([]byte(f.Labels), document.MaxFreeDepth); err != nil {
+	labels, err := document.Parse([]byte(f.Labels), document.MaxFreeDepth)
+	if err != nil {
 		return wanted, err
+	}
+	if labels.Len() > 0 {
+		wanted.Labels = &labels
 	}
 	wanted.Metrics.Queries, err = document.Parse([]byte(f.Metrics), document.MaxFreeDepth)
 	return wanted, err

@@ -107,8 +107,10 @@ func TestConfigurationPreview(t *testing.T) {
 		}
 		b.Shows(html.UnescapeString(page), c.says...)
 	}
-	b.Send(configurationsPath+"/new", 200, newConfigurationForm(nil))
-	page := ""
+	page := b.Send(configurationsPath+"/new", 200, newConfigurationForm(url.Values{"labels": {"{}"}}))
+	if strings.Contains(page, "<dt>Labels</dt>") {
+		t.Error("the page names labels where there are none")
+	}
 	for deadline := time.Now().Add(30 * time.Second); !strings.Contains(page, `<strong id="applied">2</strong>`); {
 		if time.Now().After(deadline) {
 			t.Fatalf("the configuration is not applied:\n%s", page)
