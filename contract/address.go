@@ -75,6 +75,7 @@ const (
 	TwinPath              Path = "/twins/{id}"
 	ModuleTwinPath        Path = "/twins/{id}/modules/{module}"
 	MethodsPath           Path = "/twins/{id}/methods" // of a device: each call of one
+	ModuleMethodsPath     Path = "/twins/{id}/modules/{module}/methods"
 	DigitalTwinPath       Path = "/digitaltwins/{id}"
 	CommandPath           Path = "/digitaltwins/{id}/commands/{command}"
 	ComponentCommandPath  Path = "/digitaltwins/{id}/components/{component}/commands/{command}"

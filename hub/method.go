@@ -6,10 +6,11 @@ import (
 	"github.com/berth-iot/berth/hub/method"
 )
 
-// InvokeMethod calls a method of a device, to whichever node it is connected, and waits for
-// its answer. It returns fault 404001, and those of method.Methods.Invoke.
+// InvokeMethod calls a method of a device or module, to whichever node it is connected, and
+// waits for its answer. It returns the faults 404001 and 404010, and those of
+// method.Methods.Invoke.
 func (h *Hub) InvokeMethod(ctx context.Context, id string, call method.Call) (method.Answer, error) {
-	device, err := h.registry.Get(ctx, id)
+	device, err := h.registry.Principal(ctx, id)
 	if err != nil {
 		return method.Answer{}, err
 	}

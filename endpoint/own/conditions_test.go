@@ -27,6 +27,7 @@ var withoutConditions = map[string]string{
 	"POST /devices/query":                                               "reads",
 	"POST /devices/keys/regenerate":                                     "is about several devices",
 	"POST /twins/{id}/methods":                                          "changes nothing here",
+	"POST /twins/{id}/modules/{module}/methods":                         "changes nothing here",
 	"POST /configurations/testQueries":                                  "reads",
 	"PUT /berth/hub/twinindexes/{name}":                                 "an index is there or not",
 	"DELETE /berth/hub/twinindexes/{name}":                              "likewise",

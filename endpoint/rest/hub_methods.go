@@ -13,6 +13,7 @@ import (
 func hubMethods() []https.Operation {
 	return []https.Operation{
 		iot("POST", contract.MethodsPath, hub.ServiceConnect, https.SmallBody, invokeMethod).NestFaults(),
+		iot("POST", contract.ModuleMethodsPath, hub.ServiceConnect, https.SmallBody, invokeMethod).NestFaults(),
 	}
 }
 
@@ -44,12 +45,16 @@ func invokeMethod(c *https.Call) (any, error) {
 	return contract.MethodAnswer{Status: answer.Status, Payload: answer.Payload}, nil
 }
 
-// invoke calls a method of the device of the address.
+// invoke calls a method of the device or module of the address.
 func invoke(c *https.Call, call method.Call) (method.Answer, error) {
 	if err := c.Wait(2 * method.MaxTimeout); err != nil {
 		return method.Answer{}, err
 	}
-	return c.Hub.InvokeMethod(c.Context(), c.Parameter("id"), call)
+	id, err := c.IdentityID()
+	if err != nil {
+		return method.Answer{}, err
+	}
+	return c.Hub.InvokeMethod(c.Context(), id, call)
 }
 
 // maxSeconds is beyond all limits, and no overflow.

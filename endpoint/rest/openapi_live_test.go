@@ -430,6 +430,11 @@ func (l *live) operatesTheHub() {
 	l.refused("PATCH /digitaltwins/{id}", answerer, []any{object{"op": "test", "path": "/a", "value": 21.5}})
 	l.refused("POST /digitaltwins/{id}/commands/{command}", params{"id": "two", "command": "report"}, 1)
 	l.refused("POST /twins/{id}/methods", params{"id": "two"}, object{"methodName": "reboot", "payload": nil})
+	l.ModuleAnswerer(l.T.Context(), "answerer", "m", "201")
+	l.do("POST /twins/{id}/modules/{module}/methods", params{"id": "answerer", "module": "m"},
+		object{"methodName": "reboot", "payload": "now"})
+	l.refused("POST /twins/{id}/modules/{module}/methods", params{"id": "answerer", "module": "none"},
+		object{"methodName": "reboot"})
 }
 
 // hasModules goes through the modules of a device.

@@ -245,6 +245,9 @@ var operations = map[string]operation{
 	// Direct methods.
 	"POST /twins/{id}/methods": {summary: "Call a method of a device, and wait for its answer",
 		request: contract.MethodCall{}, answer: contract.MethodAnswer{}},
+	"POST /twins/{id}/modules/{module}/methods": {id: "invokeModuleMethod",
+		summary: "Call a method of a module, and wait for its answer",
+		request: contract.MethodCall{}, answer: contract.MethodAnswer{}},
 	"GET /berth/hub/faults": {summary: "List the faults that are still to be injected into what devices do",
 		answer: []hubinject.DeviceFault{}},
 	"POST /berth/hub/faults": {summary: "Inject a fault into what devices do next",

@@ -13,7 +13,6 @@ var unservedOperations = []struct {
 	what, methods string
 	path          contract.Path
 }{
-	{"Methods of modules", "POST", "/twins/{id}/modules/{module}/methods"},
 	{"Import and export jobs", "GET", "/jobs"},
 	{"Import and export jobs", "POST", "/jobs/create"},
 	{"Import and export jobs", "GET DELETE", "/jobs/{id}"},

@@ -21,11 +21,11 @@ func (c commands) method() *cobra.Command {
 }
 
 func (c commands) methodInvoke() *cobra.Command {
-	var hubName, payload string
+	var hubName, moduleID, payload string
 	var timeout, connectTimeout int
 	command := &cobra.Command{
 		Use:   "invoke ID NAME",
-		Short: "Call a method of a device",
+		Short: "Call a method of a device, or of a module",
 		Long: `Calls a method of a device and prints what the device answers: a status, which is
 the device's own, and a payload. The device must be connected and have subscribed to
 methods, or do so within --connect-timeout.`,
@@ -40,7 +40,7 @@ methods, or do so within --connect-timeout.`,
 					return err
 				}
 			}
-			return c.invoke(command.Context(), hubName, args[0], call)
+			return c.invoke(command.Context(), hubName, args[0], moduleID, call)
 		},
 	}
 	flags := command.Flags()
@@ -48,13 +48,14 @@ methods, or do so within --connect-timeout.`,
 	flags.IntVar(&timeout, "timeout", 30, "how many `seconds` the device has to answer, 5 to 300")
 	flags.IntVar(&connectTimeout, "connect-timeout", 0,
 		"how many `seconds` to wait for a device that is not connected, up to --timeout")
+	moduleFlag(command, &moduleID)
 	hubFlag(command, &hubName)
 	return command
 }
 
-func (c commands) invoke(ctx context.Context, hubName, id string, call contract.MethodCall) error {
+func (c commands) invoke(ctx context.Context, hubName, id, moduleID string, call contract.MethodCall) error {
 	return c.inHubOf(ctx, hubName, id, func(client cli.HubClient) error {
-		answer, err := client.InvokeMethod(ctx, id, call)
+		answer, err := client.InvokeMethod(ctx, identityID(id, moduleID), call)
 		if err != nil {
 			return err
 		}

@@ -211,8 +211,25 @@ func (f *Fixture) Answerer(ctx context.Context, id, status string) {
 	if err != nil {
 		f.T.Fatal(err)
 	}
+	f.answer(ctx, id, evidenceOf(f.T, device), status)
+}
+
+// ModuleAnswerer is Answerer with a new module of a device that is there.
+func (f *Fixture) ModuleAnswerer(ctx context.Context, deviceID, moduleID, status string) {
+	f.T.Helper()
+	module, err := f.Config.Hubs.All()[0].CreateModule(ctx, identity.Module{DeviceID: deviceID, ModuleID: moduleID})
+	if err != nil {
+		f.T.Fatal(err)
+	}
+	token := tokenOf(f.T, credential.ModuleResource("hub.local", deviceID, moduleID), module.Authentication)
+	f.answer(ctx, identity.ModuleKey(deviceID, moduleID), token, status)
+}
+
+func (f *Fixture) answer(ctx context.Context, id string, evidence credential.Evidence, status string) {
+	f.T.Helper()
 	down := &answerer{status: status}
-	if down.session, err = iot.Connections().OpenSession(ctx, id, evidenceOf(f.T, device), false, down); err != nil {
+	var err error
+	if down.session, err = f.Config.Hubs.All()[0].Connections().OpenSession(ctx, id, evidence, false, down); err != nil {
 		f.T.Fatal(err)
 	}
 	f.T.Cleanup(func() { down.session.Close(nil) })
@@ -232,8 +249,16 @@ func (a *answerer) Call(requestID, _ string, payload []byte) error {
 // evidenceOf is a device's own token.
 func evidenceOf(t testing.TB, device identity.Device) credential.Evidence {
 	t.Helper()
-	token, err := credential.NewToken("hub.local/devices/"+device.DeviceID, "",
-		*device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(time.Hour))
+	return tokenOf(t, credential.DeviceResource("hub.local", device.DeviceID), device.Authentication)
+}
+
+// tokenOf is a token made with the key of a device or module.
+func tokenOf(
+	t testing.TB, resource credential.Resource, authentication *identity.Authentication,
+) credential.Evidence {
+	t.Helper()
+	token, err := credential.NewToken(resource.String(), "", *authentication.SymmetricKey.PrimaryKey,
+		time.Now().Add(time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
