@@ -21,12 +21,12 @@ class DeviceTest {
     private static final int TRIES = 5;
     private static final int PATIENCE = 10_000; // milliseconds
 
-    private interface Request<T> {
+    interface Request<T> {
         T make() throws Exception;
     }
 
     /** The client loses the answer to a request about its twin at times (azure-iot-sdk-java issue 1803): ask again. */
-    private static <T> T ask(Request<T> request) throws Exception {
+    static <T> T ask(Request<T> request) throws Exception {
         for (int i = 1; ; i++) {
             try {
                 return request.make();
