@@ -80,6 +80,9 @@ const (
 	CommandPath           Path = "/digitaltwins/{id}/commands/{command}"
 	ComponentCommandPath  Path = "/digitaltwins/{id}/components/{component}/commands/{command}"
 	DeviceQueuePath       Path = "/devices/{id}/commands" // the messages that wait for a device
+	RegistryJobsPath      Path = "/jobs"                  // imports and exports of identities
+	RegistryJobCreatePath Path = "/jobs/create"
+	RegistryJobPath       Path = "/jobs/{id}"
 	JobPath               Path = "/jobs/v2/{id}"
 	JobCancelPath         Path = "/jobs/v2/{id}/cancel"
 	JobsQueryPath         Path = "/jobs/v2/query"

@@ -22,6 +22,7 @@ type MethodCall struct {
 	Payload         json.RawMessage `json:"payload"` // any JSON
 	ResponseTimeout *int            `json:"responseTimeoutInSeconds,omitempty"`
 	ConnectTimeout  *int            `json:"connectTimeoutInSeconds,omitempty"`
+	Timeout         *int            `json:"timeoutInSeconds,omitempty"` // to respond, of old versions of the Node client
 }
 
 // MethodAnswer is what the device has answered.

@@ -29,6 +29,7 @@ const (
 	DigitalTwinPatchInvalid     Code = 400507 // InvalidDigitalTwinPatch
 	DigitalTwinPatchPathInvalid Code = 400508 // InvalidDigitalTwinPatchPath
 	ConnectionRejected          Code = 400030 // ConnectionRejectedOnFaultInjection
+	InvalidContainer            Code = 400008 // BlobContainerValidationError
 
 	Unauthorized       Code = 401000 // GenericUnauthorized
 	HubNotFound        Code = 401001 // IotHubNotFound: 401, as in Azure
@@ -40,6 +41,7 @@ const (
 	Forbidden            Code = 403000 // GenericForbidden
 	QuotaExceeded        Code = 403002 // IotHubQuotaExceeded
 	QueueFull            Code = 403004 // DeviceMaximumQueueDepthExceeded
+	JobQuotaExceeded     Code = 403003
 	InvalidMessageExpiry Code = 403009 // InvalidMessageExpiryTime
 	TooManyCalls         Code = 403800 // DeviceMaximumInflightMethodExceeded
 
@@ -152,6 +154,8 @@ var names = map[Code]string{
 	DigitalTwinPatchInvalid:     "InvalidDigitalTwinPatch",
 	DigitalTwinPatchPathInvalid: "InvalidDigitalTwinPatchPath",
 	ConnectionRejected:          "ConnectionRejectedOnFaultInjection",
+	InvalidContainer:            "BlobContainerValidationError",
+	JobQuotaExceeded:            "JobQuotaExceeded",
 }
 
 // Status returns the HTTP status that belongs to the code.

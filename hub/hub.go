@@ -43,7 +43,8 @@ type Config struct {
 	Telemetry store.Log
 	Limits    c2d.Limits // of messages to devices
 	Jobs      job.Limits
-	Node      string // this node's name among several; "" for one that is alone
+	Blobs     job.Blobs // that identities are imported from and exported to; may be nil
+	Node      string    // this node's name among several; "" for one that is alone
 	Bus       cluster.Bus
 	Issuer    *issuance.Service // of operational certificates; may be nil
 	Now       func() time.Time

@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"time"
 
+	"github.com/berth-iot/berth/contract"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/job"
+	"github.com/berth-iot/berth/hub/method"
 	"github.com/berth-iot/berth/hub/query"
 	"github.com/berth-iot/berth/hub/twin"
 	"github.com/berth-iot/berth/store"
@@ -23,6 +25,14 @@ func (h *Hub) CreateJob(ctx context.Context, asked job.Specification) (job.Job, 
 		if _, err := twin.ReadPatch(asked.Twin, false); err != nil {
 			return job.Job{}, err
 		}
+	case job.InvokeMethod:
+		call, err := readCall(asked.Method)
+		if err == nil {
+			err = call.Check()
+		}
+		if err != nil {
+			return job.Job{}, err
+		}
 	default:
 		return job.Job{}, fault.New(fault.ArgumentInvalid, "type must be %s or %s, not %.64q", job.UpdateTwin,
 			job.InvokeMethod, string(asked.Kind))
@@ -33,7 +43,8 @@ func (h *Hub) CreateJob(ctx context.Context, asked job.Specification) (job.Job, 
 func (h *Hub) openJobs(prefix string) *job.Jobs {
 	return job.Open(job.Config{Documents: h.config.Documents, Prefix: prefix, Limits: h.config.Jobs,
 		Lease:  store.NewLease(h.config.Documents, prefix+"jobs", h.config.Node, h.config.Logger),
-		Select: h.selectIDs, PatchTwin: h.patchTwinOfJob,
+		Select: h.selectIDs, PatchTwin: h.patchTwinOfJob, Invoke: h.invokeOfJob,
+		Export: h.exportIdentities, Import: h.importIdentity, Blobs: h.config.Blobs,
 		Now: h.config.Now, Logger: h.config.Logger.With("hub", h.config.Name), Panics: h.config.Panics})
 }
 
@@ -91,4 +102,27 @@ func (h *Hub) patchTwinOfJob(ctx context.Context, id string, body json.RawMessag
 	}
 	_, err = h.changeAndNotify(ctx, id, patch, "*", false, with...)
 	return err
+}
+
+func (h *Hub) invokeOfJob(ctx context.Context, id string, body json.RawMessage) (job.Answer, error) {
+	call, err := readCall(body)
+	if err != nil {
+		return job.Answer{}, err
+	}
+	answer, err := h.InvokeMethod(ctx, id, call)
+	return job.Answer{Status: answer.Status, Payload: answer.Payload}, err
+}
+
+// readCall reads the cloudToDeviceMethod of a job.
+func readCall(body json.RawMessage) (method.Call, error) {
+	var call contract.MethodCall
+	if len(body) == 0 || string(body) == "null" {
+		return method.Call{}, fault.New(fault.ArgumentInvalid, "The job has no cloudToDeviceMethod")
+	}
+	if err := json.Unmarshal(body, &call); err != nil {
+		return method.Call{}, fault.New(fault.ArgumentInvalid,
+			"cloudToDeviceMethod must be an object with methodName, payload, responseTimeoutInSeconds and "+
+				"connectTimeoutInSeconds").Because(err)
+	}
+	return CallOf(call), nil
 }

@@ -90,9 +90,6 @@ func (h *Hub) Query(ctx context.Context, text string, page QueryPage) (QueryAnsw
 	if q.Source == query.Modules {
 		reader.count = h.registry.CountModules
 	}
-	if q.Source == query.Jobs {
-		reader.count = h.jobs.CountDevices
-	}
 	answer := QueryAnswer{ItemType: RawRows}
 	if q.Items == nil {
 		answer.ItemType = TwinRows

@@ -33,20 +33,10 @@ func (h *Hub) deviceJobSource(q *query.Query) querySource {
 			if err != nil {
 				return nil, "", false, err
 			}
-			read, err := document.Parse(whole, document.MaxDepth)
-			if err != nil {
-				continue // what a device answered is damaged
-			}
-			values := make([][]byte, len(q.Paths))
-			for i, path := range q.Paths {
-				if value := read.Get(path...); value.Kind() != document.KindAbsent {
-					values[i] = value.AppendJSON(nil)
-				}
-			}
-			if !q.All() && !q.Holds(values) {
+			if !q.MatchesJSON(whole) {
 				continue
 			}
-			found = append(found, queryRow{key: device.Key(), whole: whole, values: values})
+			found = append(found, queryRow{key: device.Key(), whole: whole})
 			if len(found) == limit && i < len(devices)-1 {
 				return found, device.Key(), false, nil
 			}

@@ -46,15 +46,18 @@ type Config struct {
 	// while they are still busy with sending.
 	QoS0AnswerDelay time.Duration
 
-	Pace     provisioning.Pace   // of registrations
-	Limits   provisioning.Limits // of the provisioning service; none when zero
-	Jobs     job.Limits          // of each hub; defaults when zero
-	Webhooks *x509.CertPool      // authorities that the webhooks of custom allocation may have; the system's when nil
-	Logger   *slog.Logger
-	Notice   func(string)     // told what a person should know of the start, in a sentence
-	Now      func() time.Time // time.Now when nil
-	Replace  bool             // a group's device may always take the hub identity of another device, as in Azure
-	Exact    bool             // requests for certificates are taken only in the form that Azure documents
+	Pace   provisioning.Pace   // of registrations
+	Limits provisioning.Limits // of the provisioning service; none when zero
+	Jobs   job.Limits          // of each hub; defaults when zero
+
+	StorageHosts []string       // that identities may be imported from and exported to, as HOST or HOST:PORT
+	StorageRoots *x509.CertPool // authorities that these may have; the system's when nil
+	Webhooks     *x509.CertPool // authorities that the webhooks of custom allocation may have; the system's when nil
+	Logger       *slog.Logger
+	Notice       func(string)     // told what a person should know of the start, in a sentence
+	Now          func() time.Time // time.Now when nil
+	Replace      bool             // a group's device may always take the hub identity of another device, as in Azure
+	Exact        bool             // requests for certificates are taken only in the form that Azure documents
 	// After is the timer by which renewals are due; time.After when nil.
 	After func(time.Duration) <-chan time.Time
 

@@ -193,7 +193,8 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 	h, err := hub.Open(ctx,
 		hub.Config{Name: entry.Name, Host: entry.Host, Node: s.config.node.name, Documents: s.documents,
 			Telemetry: telemetry, Limits: s.config.Messages, Jobs: s.config.Jobs,
-			Bus: s.config.node.bus, Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger,
+			Blobs: newBlobs(s.config.StorageHosts, s.config.StorageRoots),
+			Bus:   s.config.node.bus, Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger,
 			Panics: s.panics, Reindex: knows && engine.Stale(), FaultInjection: s.config.FaultInjection,
 			Size: s.config.HubSize})
 	if err != nil {

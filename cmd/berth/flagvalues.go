@@ -87,7 +87,8 @@ var wholeSeconds = map[string]bool{"for": true}
 var identifiers = map[string]string{"device": "the id of a device", "group": "the id of an enrollment group"}
 
 // jsonFlags are those that take JSON, or @FILE.
-var jsonFlags = map[string]bool{"initial-twin": true, "tags": true, "desired": true, "payload": true}
+var jsonFlags = map[string]bool{"initial-twin": true, "tags": true, "desired": true, "payload": true,
+	"method-payload": true}
 
 // checkFlags refuses what flags were given and can't be, before anything is done.
 func checkFlags(command *cobra.Command) (wrong error) {

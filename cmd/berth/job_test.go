@@ -43,15 +43,16 @@ func TestJobs(t *testing.T) {
 		exit int
 		says string
 	}{
-		"job create x":                        {2, "--tags or --desired"},
-		"job create x --tags {} --start x":    {2, "--start must be"},
-		"job create x --tags {} --start 8d":   {2, "--start must be"},
-		"job create x --tags {} --start 200h": {1, "within 7 days"},
-		"job create winter --tags {}":         {1, "already"},
-		"job create x --tags {} --ttl 0":      {2, "--ttl"},
-		"job show none":                       {1, "no job"},
-		"job cancel winter --running":         {1, "is completed"},
-		"job devices none":                    {1, "no job"},
+		"job create x --method-name m --tags {}": {2, "excludes"},
+		"job create x":                           {2, "--desired or --method-name"},
+		"job create x --tags {} --start x":       {2, "--start must be"},
+		"job create x --tags {} --start 8d":      {2, "--start must be"},
+		"job create x --tags {} --start 200h":    {1, "within 7 days"},
+		"job create winter --tags {}":            {1, "already"},
+		"job create x --tags {} --ttl 0":         {2, "--ttl"},
+		"job show none":                          {1, "no job"},
+		"job cancel winter --running":            {1, "is completed"},
+		"job devices none":                       {1, "no job"},
 	} {
 		if _, stderr := s.run(refused.exit, strings.Fields(words)...); !strings.Contains(stderr, refused.says) {
 			t.Errorf("berth %s: %s", words, stderr)

@@ -30,7 +30,7 @@ func (c *program) up() *cobra.Command {
 	config := server.DefaultConfig()
 	level := slog.LevelInfo
 	var limits limitFlags
-	webhookRoots, showSecrets := "", false
+	webhookRoots, storageRoots, showSecrets := "", "", false
 	command := &cobra.Command{
 		Use:   "up",
 		Short: "Start a server and keep it until it is told to stop",
@@ -70,6 +70,12 @@ that can be told. A port of 0 is a free one.`,
 			if webhookRoots != "" {
 				var err error
 				if config.Webhooks, err = webhookAuthorities(webhookRoots); err != nil {
+					return err
+				}
+			}
+			if storageRoots != "" {
+				var err error
+				if config.StorageRoots, err = webhookAuthorities(storageRoots); err != nil {
 					return err
 				}
 			}
@@ -115,6 +121,11 @@ that can be told. A port of 0 is a free one.`,
 			"berth inject")
 	flags.StringVar(&webhookRoots, "webhook-ca-file", "",
 		"trust the authorities in this PEM `file` too when a custom allocation's webhook is asked")
+	flags.StringSliceVar(&config.StorageHosts, "storage-host", nil,
+		"let back ends have device identities imported from and exported to containers of blobs on this `host` "+
+			"(HOST or HOST:PORT); may be repeated. By default none is allowed")
+	flags.StringVar(&storageRoots, "storage-ca-file", "",
+		"trust the authorities in this PEM `file` too on the hosts of --storage-host")
 	flags.BoolVar(&showSecrets, "show-secrets", false,
 		"print keys and a login link, though this is no terminal (otherwise: berth info, berth portal link)")
 	flags.TextVar(&level, "log-level", level, "least `level` of what is logged: DEBUG, INFO, WARN or ERROR")

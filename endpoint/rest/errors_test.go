@@ -253,6 +253,9 @@ var meanings = map[fault.Code]string{
 	fault.QueueFull:     "The device's queue holds as many messages as it may",
 	fault.InvalidMessageExpiry: "The message expired before it was sent, or would not for longer than queues " +
 		"keep messages",
+	fault.InvalidContainer: "The address of a container of blobs can't be one, is not allowed, or does not " +
+		"answer as one",
+	fault.JobQuotaExceeded:          "There is an import or export that has not ended, and there is one at a time",
 	fault.JobNotFound:               "There is no such job",
 	fault.JobAlreadyExists:          "The job id is taken; a job keeps it for 30 days after its end",
 	fault.OperationNotAllowed:       "A job that has begun, or ended, can't be cancelled",

@@ -17,28 +17,13 @@ func hubMethods() []https.Operation {
 	}
 }
 
-// methodCall is a call as clients send it. Old versions of the Node client have another
-// name for the time to respond.
-type methodCall struct {
-	contract.MethodCall
-	Timeout *int `json:"timeoutInSeconds"`
-}
-
-// invokeMethod answers when the device has. Of a time that is left out or null the default
-// holds.
+// invokeMethod answers when the device has.
 func invokeMethod(c *https.Call) (any, error) {
-	var body methodCall
+	var body contract.MethodCall
 	if err := c.Decode(&body); err != nil {
 		return nil, err
 	}
-	call := method.Call{Name: body.MethodName, Payload: body.Payload, ConnectTimeout: seconds(body.ConnectTimeout),
-		ResponseTimeout: method.DefaultResponseTimeout}
-	for _, given := range []*int{body.Timeout, body.ResponseTimeout} {
-		if given != nil {
-			call.ResponseTimeout = seconds(given)
-		}
-	}
-	answer, err := invoke(c, call)
+	answer, err := invoke(c, hub.CallOf(body))
 	if err != nil {
 		return nil, err
 	}

@@ -485,6 +485,15 @@ func (l *live) schedulesJobs() {
 		time.Sleep(10 * time.Millisecond)
 	}
 	l.do("GET /berth/hub/jobs/{id}/devices", job("now"), nil)
+
+	const container = "https://blobs.example/container?sig=x"
+	l.refused("POST /jobs/create", nil, object{"type": "export", "outputBlobContainerUri": container + "&refused"})
+	export := l.do("POST /jobs/create", nil, object{"type": "export", "outputBlobContainerUri": container})
+	exported := job(export.fields["jobId"].(string))
+	l.do("GET /jobs", nil, nil)
+	l.do("GET /jobs/{id}", exported, nil)
+	l.refused("GET /jobs/{id}", job("now"), nil)
+	l.do("DELETE /jobs/{id}", exported, nil)
 	l.refused("GET /berth/hub/jobs/{id}/devices", job("none"), nil)
 }
 

@@ -197,6 +197,13 @@ var operations = map[string]operation{
 		"parts: next is the after of the next request",
 		request: contract.ConfigurationTargets{}, answer: configuration.Preview{}},
 
+	// Imports and exports.
+	"POST /jobs/create": {summary: "Import identities from a container of blobs, or export them to one",
+		request: contract.RegistryJob{}, answer: contract.RegistryJob{}},
+	"GET /jobs":         {summary: "List imports and exports", answer: []contract.RegistryJob{}},
+	"GET /jobs/{id}":    {summary: "Read an import or export", answer: contract.RegistryJob{}},
+	"DELETE /jobs/{id}": {summary: "Cancel an import or export"},
+
 	// Scheduled jobs.
 	"PUT /jobs/v2/{id}": {summary: "Schedule a job", request: contract.JobRequest{}, answer: contract.Job{}},
 	"GET /jobs/v2/{id}": {summary: "Read a job; of one that is not there, type and status are unknown",

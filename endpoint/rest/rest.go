@@ -26,8 +26,8 @@ type Config struct {
 func Operations(config Config) []https.Operation {
 	s := &service{config}
 	return slices.Concat(s.provisioningDevice(), s.provisioningService(), s.hubService(), hubModules(), hubTelemetry(),
-		hubMessages(), hubMethods(), hubJobs(), hubConfigurations(), hubDigitalTwins(), s.dryRuns(), description(),
-		unserved())
+		hubMessages(), hubMethods(), hubJobs(), hubTransfers(), hubConfigurations(), hubDigitalTwins(), s.dryRuns(),
+		description(), unserved())
 }
 
 // service carries the operations out.

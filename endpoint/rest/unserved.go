@@ -13,9 +13,6 @@ var unservedOperations = []struct {
 	what, methods string
 	path          contract.Path
 }{
-	{"Import and export jobs", "GET", "/jobs"},
-	{"Import and export jobs", "POST", "/jobs/create"},
-	{"Import and export jobs", "GET DELETE", "/jobs/{id}"},
 	{"File uploads", "POST", "/devices/{id}/files"},
 	{"File uploads", "POST", "/devices/{id}/files/notifications"},
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/job"
 	"github.com/berth-iot/berth/hub/message"
 	"github.com/berth-iot/berth/issuance"
 	"github.com/berth-iot/berth/store"
@@ -44,6 +45,8 @@ type Hub struct {
 	// WrapTelemetry is asked for the log of telemetry when the hub is opened again; nil
 	// leaves it as it is.
 	WrapTelemetry func(store.Log) store.Log
+
+	Blobs job.Blobs // of the hub when it is opened again; nil for none
 
 	dir   string
 	close func()
@@ -82,7 +85,8 @@ func (h *Hub) open() {
 	}
 	h.Documents, h.Bus = &Documents{Documents: documents}, local.New()
 	h.Hub, err = hub.Open(context.Background(), hub.Config{Name: "test", Host: "hub.local", Documents: h.Documents,
-		Telemetry: telemetry, Bus: h.Bus, Issuer: h.Issuer, Now: h.Now, Logger: slog.New(slog.DiscardHandler)})
+		Telemetry: telemetry, Bus: h.Bus, Issuer: h.Issuer, Now: h.Now, Logger: slog.New(slog.DiscardHandler),
+		Blobs: h.Blobs})
 	if err != nil {
 		h.T.Fatal(err)
 	}

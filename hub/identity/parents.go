@@ -85,6 +85,18 @@ func (r *Registry) edgeDevice(ctx context.Context, scope string) (device Device,
 	return device, err == nil && device.Capabilities.IoTEdge && device.DeviceScope == scope, err
 }
 
+// PresentScope returns the scope that the IoT Edge device of this name has, of which a scope
+// is that it has or had, here or in another hub; the same scope if there is none.
+func (r *Registry) PresentScope(ctx context.Context, scope string) string {
+	id, isScope := strings.CutPrefix(scope, edgeScheme)
+	if dash := strings.LastIndexByte(id, '-'); isScope && dash > 0 {
+		if device, err := r.Get(ctx, id[:dash]); err == nil && device.Capabilities.IoTEdge {
+			return device.DeviceScope
+		}
+	}
+	return scope
+}
+
 // maxLevels bounds how many levels of parents are looked at.
 const maxLevels = 100
 

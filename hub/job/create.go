@@ -172,9 +172,6 @@ func (j *Jobs) Devices(ctx context.Context, id, after string, limit int) (found 
 	return found, next, nil
 }
 
-// CountDevices returns how many devices all jobs have.
-func (j *Jobs) CountDevices(ctx context.Context) (int, error) { return j.devices.Count(ctx) }
-
 // Key is the after by which Devices goes on behind this one.
 func (d Device) Key() string { return deviceKey(d.JobID, d.ID) }
 

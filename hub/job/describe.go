@@ -34,3 +34,24 @@ func (d Device) Describe() contract.DeviceJob {
 	}
 	return described
 }
+
+// DescribeTransfer returns an import or export as back ends see it.
+func (j Job) DescribeTransfer() contract.RegistryJob {
+	described := contract.RegistryJob{JobID: j.ID, Type: string(j.Kind), Status: string(j.Status),
+		StartTime: document.Time{Time: j.Start}, EndTime: document.Time{Time: j.Ended},
+		StorageAuthenticationType: "keyBased"}
+	switch {
+	case j.Status == Scheduled, j.Status == Queued:
+		described.Status = "enqueued"
+	case j.Status == Completed:
+		described.Progress = 100
+	}
+	if j.Reason != "" {
+		described.FailureReason = &j.Reason
+	}
+	if t := j.Transfer; t != nil {
+		described.ExcludeKeysInExport, described.InputBlobName = t.ExcludeKeys, t.InputBlob
+		described.OutputBlobName = t.OutputBlob
+	}
+	return described
+}

@@ -45,11 +45,12 @@ func (s Status) HasEnded() bool { return s == Completed || s == Failed || s == C
 type Specification struct {
 	ID        string          `json:"id"`
 	Kind      Kind            `json:"kind"`
-	Condition string          `json:"condition"`        // which identities, as Select reads it
-	Twin      json.RawMessage `json:"twin,omitempty"`   // the patch, of UpdateTwin
-	Method    json.RawMessage `json:"method,omitempty"` // the call, of InvokeMethod
-	Start     time.Time       `json:"start"`            // zero is now
-	Limit     int64           `json:"limit"`            // seconds from when it begins; 0 is an hour
+	Condition string          `json:"condition"`          // which identities, as Select reads it
+	Twin      json.RawMessage `json:"twin,omitempty"`     // the patch, of UpdateTwin
+	Method    json.RawMessage `json:"method,omitempty"`   // the call, of InvokeMethod
+	Transfer  *Transfer       `json:"transfer,omitempty"` // of Export and Import
+	Start     time.Time       `json:"start"`              // zero is now
+	Limit     int64           `json:"limit"`              // seconds from when it begins; 0 is an hour
 }
 
 // Job is a job as it is stored.
@@ -81,6 +82,9 @@ type progress struct {
 	Selected bool   `json:"selected"` // all are
 	Turns    bool   `json:"turns"`    // they have begun
 	After    string `json:"after"`    // where Select goes on; with Turns, all up to this key have had theirs
+	// Of an import: the lines that are done, and those that were begun.
+	Lines int `json:"lines,omitempty"`
+	Begun int `json:"begun,omitempty"`
 	// Of the identities up to After.
 	Succeeded int `json:"succeeded"`
 	Failed    int `json:"failed"`
@@ -107,7 +111,7 @@ func (j *Job) Intact() error {
 	switch {
 	case checkID(j.ID) != nil:
 		return errors.New("it has no id")
-	case j.Kind != UpdateTwin && j.Kind != InvokeMethod:
+	case j.Kind != UpdateTwin && j.Kind != InvokeMethod && !j.IsTransfer(), j.IsTransfer() && j.Transfer == nil:
 		return errors.New("it says nothing that a job does")
 	case !j.Status.HasEnded() && j.Status != Scheduled && j.Status != Running:
 		return errors.New("it has no state")
@@ -220,6 +224,15 @@ type Config struct {
 
 	// Invoke calls a direct method.
 	Invoke func(ctx context.Context, id string, call json.RawMessage) (Answer, error)
+
+	// Export calls each with all identities and their twins, as lines of a file.
+	Export func(ctx context.Context, excludeKeys bool, each func(line []byte) error) error
+
+	// Import does what a line of a file says, and returns whose it is. With redo that may have
+	// been done before.
+	Import func(ctx context.Context, line []byte, redo bool) (deviceID, moduleID string, err error)
+
+	Blobs Blobs // that are imported from and exported to; nil for none
 }
 
 // Jobs are those of a hub. Its methods may be called at once from many goroutines, on any
@@ -228,8 +241,9 @@ type Jobs struct {
 	Config
 
 	jobs    store.Table[Job]
-	devices store.Table[Device] // by job and identity
-	index   store.Table[mark]   // of the jobs by time: see activeKey and endedKey
+	devices store.Table[Device]    // by job and identity
+	lines   store.Table[lineError] // of imports, those that failed
+	index   store.Table[mark]      // of the jobs by time: see activeKey and endedKey
 }
 
 // mark is an entry of the index.
@@ -246,6 +260,7 @@ func Open(config Config) *Jobs {
 	return &Jobs{Config: config,
 		jobs:    store.NewTable[Job](documents, prefix+"jobs"),
 		devices: store.NewTable[Device](documents, prefix+"job-items"),
+		lines:   store.NewTable[lineError](documents, prefix+"job-lines"),
 		index:   store.NewTable[mark](documents, prefix+"job-times"),
 	}
 }

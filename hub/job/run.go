@@ -141,8 +141,9 @@ func (r *runner) run(ctx context.Context, id, indexKey string) error {
 		return err
 	}
 	if !job.Status.HasEnded() {
-		err := r.selectDevices(ctx, &job)
-		if err == nil {
+		if job.IsTransfer() {
+			err = r.transfer(ctx, &job)
+		} else if err = r.selectDevices(ctx, &job); err == nil {
 			err = r.turns(ctx, &job)
 		}
 		switch problem := new(fault.Error); {
@@ -235,6 +236,9 @@ func (r *runner) end(ctx context.Context, job Job) error {
 			return err
 		}
 	}
+	if job.IsTransfer() {
+		return r.save(ctx, &job, r.prepareEnded(job)...)
+	}
 	statistics := Statistics{Devices: job.Statistics.Devices, Succeeded: job.Progress.Succeeded,
 		Failed: job.Progress.Failed}
 	after := ""
@@ -313,20 +317,22 @@ func (r *runner) forget(ctx context.Context) error {
 
 // remove deletes a job with all that there is of it.
 func (r *runner) remove(ctx context.Context, id, indexKey string) error {
-	for id != "" {
-		items, err := r.Documents.List(ctx, r.devices.Collection, deviceKey(id, ""), "", changesAtOnce)
-		if err != nil {
-			return err
-		}
-		if len(items) == 0 {
-			break
-		}
-		changes := []store.Change{r.term.Check()}
-		for _, item := range items {
-			changes = append(changes, r.devices.Delete(item.Key, store.Always))
-		}
-		if _, err := r.Documents.Commit(ctx, changes...); err != nil {
-			return err
+	for _, collection := range []string{r.devices.Collection, r.lines.Collection} {
+		for id != "" {
+			items, err := r.Documents.List(ctx, collection, deviceKey(id, ""), "", changesAtOnce)
+			if err != nil {
+				return err
+			}
+			if len(items) == 0 {
+				break
+			}
+			changes := []store.Change{r.term.Check()}
+			for _, item := range items {
+				changes = append(changes, store.Change{Collection: collection, Key: item.Key, Delete: true})
+			}
+			if _, err := r.Documents.Commit(ctx, changes...); err != nil {
+				return err
+			}
 		}
 	}
 	changes := []store.Change{r.term.Check(), r.index.Delete(indexKey, store.Always)}

@@ -48,6 +48,13 @@ type Answer struct {
 	Payload json.RawMessage // any JSON, null when the device sent nothing
 }
 
+// Check returns the fault with which Invoke refuses what can't be a call: 400004, 400005 or
+// 413001.
+func (c Call) Check() error {
+	_, err := c.complete()
+	return err
+}
+
 // complete checks a call, and puts null in the place of no payload.
 func (c Call) complete() (Call, error) {
 	if err := checkName(c.Name); err != nil {

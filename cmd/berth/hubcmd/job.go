@@ -47,19 +47,21 @@ func (c commands) onJob(
 
 func (c commands) jobCreate() *cobra.Command {
 	var asked contract.JobRequest
-	var tags, desired, start string
+	var tags, desired, start, methodName, payload string
+	var timeout, connectTimeout int
 	var limit time.Duration
 	var wait bool
 	var command *cobra.Command
 	command = c.onJob(&cobra.Command{
 		Use:   "create ID",
-		Short: "Update the twins of many devices, now or later",
+		Short: "Update the twins of many devices, or call a method of each, now or later",
 		Long: `Has the server do something with each device that a condition finds: merge tags and
-desired properties into its twin (null removes a property). The job goes on where it was
-when the server is started again, and no device has its turn twice. It is kept for
-30 days after its end.`,
+desired properties into its twin (null removes a property), or call a method of it. The
+job goes on where it was when the server is started again: no twin is updated twice, and
+no method called twice. It is kept for 30 days after its end.`,
 		Example: `  berth job create winter --query-condition "tags.site = 'harbour'" --desired '{"interval":60}' --wait
-  berth job create tonight --tags '{"wave":2}' --start 8h`,
+  berth job create tonight --tags '{"wave":2}' --start 8h
+  berth job create restart --query-condition "connectionState = 'Connected'" --method-name reboot`,
 	}, func(ctx context.Context, client cli.HubClient, id string) (err error) {
 		asked.JobID, asked.MaxExecutionTime = id, int64(limit/time.Second)
 		if limit%time.Second != 0 || limit < time.Second {
@@ -68,15 +70,28 @@ when the server is started again, and no device has its turn twice. It is kept f
 		if err := startOf(&asked, start); err != nil {
 			return err
 		}
-		asked.Type = "scheduleUpdateTwin"
 		patch, err := twinPatch(command, tags, desired)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case methodName != "" && patch != nil:
+			return cli.UsageError(errors.New("--method-name excludes --tags and --desired"))
+		case methodName != "":
+			asked.Type = "scheduleDeviceMethod"
+			call := contract.MethodCall{MethodName: methodName, ResponseTimeout: &timeout, ConnectTimeout: &connectTimeout}
+			if payload != "" {
+				if call.Payload, err = cli.ReadJSON("method-payload", payload); err != nil {
+					return err
+				}
+			}
+			if asked.CloudToDeviceMethod, err = document.Marshal(call); err != nil {
+				return err
+			}
+		case patch == nil:
+			return cli.UsageError(errors.New("the job would do nothing: give --tags, --desired or --method-name"))
+		default:
+			asked.Type, asked.UpdateTwin = "scheduleUpdateTwin", append([]byte(`{"etag":"*",`), patch[1:]...)
 		}
-		if patch == nil {
-			return cli.UsageError(errors.New("the job would change nothing: give --tags or --desired"))
-		}
-		asked.UpdateTwin = append([]byte(`{"etag":"*",`), patch[1:]...)
 		created, err := client.ScheduleJob(ctx, asked)
 		if err != nil {
 			return err
@@ -96,6 +111,11 @@ when the server is started again, and no device has its turn twice. It is kept f
 		"which devices: a `condition` as after WHERE in a query; * is all")
 	flags.StringVar(&tags, "tags", "", "merge these tags: `JSON`, or @FILE")
 	flags.StringVar(&desired, "desired", "", "merge these desired properties: `JSON`, or @FILE")
+	flags.StringVar(&methodName, "method-name", "", "call this `method`")
+	flags.StringVar(&payload, "method-payload", "", "what the method gets: any `JSON`, or @FILE that holds it")
+	flags.IntVar(&timeout, "method-response-timeout", 30, "how many `seconds` a device has to answer, 5 to 300")
+	flags.IntVar(&connectTimeout, "method-connect-timeout", 0,
+		"how many `seconds` to wait for a device that is not connected, up to --method-response-timeout")
 	flags.StringVar(&start, "start", "", "begin then, in 7 days at most: a `time`, or 8h (default: now)")
 	flags.DurationVar(&limit, "ttl", time.Hour, "end the job when it has run for so long")
 	flags.BoolVar(&wait, "wait", false, "wait until the job has ended, and show how far it has come")

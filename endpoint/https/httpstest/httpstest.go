@@ -81,7 +81,7 @@ func New(t testing.TB, operations func(*Fixture) []https.Operation,
 	must(err)
 	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
 	must(err)
-	iot, err := hub.Open(ctx, hub.Config{Name: "test", Host: "hub.local", Documents: documents, Telemetry: telemetry,
+	iot, err := hub.Open(ctx, hub.Config{Name: "test", Host: "hub.local", Blobs: Blobs{}, Documents: documents, Telemetry: telemetry,
 		Bus: local.New(), Now: time.Now, Logger: logger})
 	must(err)
 	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: time.Now})
