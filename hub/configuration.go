@@ -20,7 +20,8 @@ func (h *Hub) openTwins(prefix string) {
 	also := func(id string, written, reported bool) []store.Change {
 		return h.configurations.PrepareTwinDue(id, written, reported)
 	}
-	h.twins = twin.Open(twin.Config{Documents: h.config.Documents, Prefix: prefix, Now: h.config.Now, Also: also})
+	h.twins = twin.Open(twin.Config{Documents: h.config.Documents, Prefix: prefix, Now: h.config.Now, Also: also,
+		Changed: h.twinEvent})
 	h.configurations = configuration.Open(configuration.Config{Documents: h.config.Documents, Hub: h.config.Name,
 		Prefix: prefix, Node: h.config.Node, Twins: h.twins, IsEdge: h.isEdge,
 		LockDesired: func(ids ...string) func() { return h.connections.LockDesiredOf(ids...) },

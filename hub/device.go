@@ -104,6 +104,7 @@ func (h *Hub) prepareCreate(
 	changes := h.registry.PrepareCreate(device)
 	changes = append(changes, h.twins.PrepareCreate(device.DeviceID, device.GenerationID, initial))
 	changes = append(changes, h.configurations.PrepareDue(device.DeviceID)...)
+	changes = append(changes, h.creationEvent(device.DeviceID, device.GenerationID, initial)...)
 	modules, err := h.prepareSystemModules(ctx, *device)
 	return append(changes, modules...), err
 }
@@ -224,12 +225,16 @@ func (h *Hub) prepareDeleteRest(ctx context.Context, ids ...string) (changes []s
 		if err != nil {
 			return nil, err
 		}
+		told, err := h.deletionEvent(ctx, id)
+		if err != nil {
+			return nil, err
+		}
 		configured, err := h.configurations.PrepareDelete(ctx, id)
 		if err != nil {
 			return nil, err
 		}
 		changes = slices.Concat(changes, []store.Change{h.twins.PrepareDelete(id)}, h.connections.PrepareDelete(id),
-			messages, configured)
+			messages, configured, told)
 	}
 	return changes, nil
 }

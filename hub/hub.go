@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/hub/c2d"
 	"github.com/berth-iot/berth/hub/configuration"
 	"github.com/berth-iot/berth/hub/connection"
+	"github.com/berth-iot/berth/hub/event"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/job"
@@ -41,6 +42,7 @@ type Config struct {
 	Host      string // the host name that clients use; part of every SAS resource
 	Documents store.Documents
 	Telemetry store.Log
+	Events    store.Log  // of what happens to devices; nil keeps none
 	Limits    c2d.Limits // of messages to devices
 	Jobs      job.Limits
 	Blobs     job.Blobs // that identities are imported from and exported to; may be nil
@@ -76,6 +78,7 @@ type Hub struct {
 	jobs        *job.Jobs
 	stopJobs    func()
 	telemetry   *telemetry.Log
+	events      *event.Events
 	connections *connection.Connections
 	secrets     store.Table[[]byte]
 	stopBuilds  func()
@@ -124,6 +127,8 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		Now: config.Now, Reindex: config.Reindex}); err != nil {
 		return nil, fmt.Errorf("list the disabled devices of hub %s: %w", config.Name, err)
 	}
+	h.events = event.Open(event.Config{Hub: config.Name, Documents: config.Documents, Prefix: prefix,
+		Log: config.Events, Node: config.Node, Now: config.Now, Logger: config.Logger, Panics: config.Panics})
 	if h.methods, err = method.Open(method.Config{Hub: config.Name, Bus: config.Bus}); err != nil {
 		return nil, fmt.Errorf("open the methods of hub %s: %w", config.Name, err)
 	}
@@ -133,7 +138,7 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 	}
 	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
 		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry,
-		Methods: h.methods, Faults: h.faults, Throttle: h.throttle, Bus: config.Bus,
+		Methods: h.methods, Events: h.events, Faults: h.faults, Throttle: h.throttle, Bus: config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
 	h.jobs = h.openJobs(prefix)
@@ -159,6 +164,7 @@ func (h *Hub) Close(ctx context.Context) error {
 	h.stopBuilds()
 	defer h.methods.Close()
 	h.configurations.Close()
+	defer h.events.Close() // what still waits is taken to the log after the next start
 	return h.connections.Close(ctx)
 }
 

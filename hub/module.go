@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/connection"
@@ -99,7 +100,7 @@ func (h *Hub) CreateModuleWithTwin(
 			return identity.Module{}, err
 		}
 		changes = append(changes, h.twins.PrepareReplace(ctx, id, created.GenerationID, initial, false))
-		changes = append(changes, h.configurations.PrepareDue(id)...)
+		changes = slices.Concat(changes, h.creationEvent(id, created.GenerationID, initial), h.configurations.PrepareDue(id))
 		etags, err := h.config.Documents.Commit(ctx, changes...)
 		if err != nil {
 			return identity.Module{}, err
@@ -220,7 +221,7 @@ func (h *Hub) prepareSystemModules(ctx context.Context, device identity.Device) 
 		}
 		id := identity.ModuleKey(module.DeviceID, module.ModuleID)
 		changes = append(changes, h.twins.PrepareReplace(ctx, id, module.GenerationID, empty, false))
-		changes = append(changes, h.configurations.PrepareDue(id)...)
+		changes = slices.Concat(changes, h.creationEvent(id, module.GenerationID, empty), h.configurations.PrepareDue(id))
 	}
 	return changes, err
 }

@@ -26,7 +26,7 @@ func (p plan) any() bool { return p.changes || len(p.writes) > 0 || len(p.missin
 // write is a change of the desired properties of one twin.
 type write struct {
 	id      string
-	put     store.Change
+	puts    []store.Change
 	changed twin.Document
 	notice  []byte
 }
@@ -128,7 +128,7 @@ func (c *Configurations) tryChange(
 			return p, err
 		}
 		for _, w := range p.writes {
-			changes = append(changes, w.put)
+			changes = append(changes, w.puts...)
 		}
 		if len(changes) == 0 {
 			return plan{}, nil
@@ -242,11 +242,11 @@ func (c *Configurations) write(
 			continue
 		}
 		change := twin.Patch{Desired: &patch}
-		changed, put, err := c.config.Twins.PreparePatch(id, present, change)
+		changed, puts, err := c.config.Twins.PreparePatch(id, present, change)
 		if err != nil {
 			return nil, nil, err
 		}
-		writes = append(writes, write{id, put, changed, changed.DesiredNotice(change, false)})
+		writes = append(writes, write{id, puts, changed, changed.DesiredNotice(change, false)})
 	}
 	return writes, missing, nil
 }

@@ -301,12 +301,17 @@ func (a *activity) update(ctx context.Context, id string, stamps map[string]stam
 		return update, err
 	}
 	if came && more.Generation == device.GenerationID {
-		known, err := a.history(ctx, id, more.Generation)
+		known, match, err := a.history(ctx, id, more.Generation)
 		if err != nil {
 			return update, err
 		}
 		known.add(more.Connections...)
-		update.changes = append(update.changes, a.histories.Put(id, store.Always, known))
+		for _, one := range more.Connections {
+			known.Sequence = max(known.Sequence+1, one.Time.UnixNano())
+			update.changes = append(update.changes, a.of.config.Events.Prepare(one.told(id, more.Generation,
+				known.Sequence))...)
+		}
+		update.changes = append(update.changes, a.histories.Put(id, match, known))
 	}
 	if last, ok := stamps[id]; ok && last.Generation == device.GenerationID {
 		update.changes = append(update.changes, a.stamps.Put(id, store.Always, last))

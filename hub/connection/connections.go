@@ -12,6 +12,7 @@ import (
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/event"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/method"
@@ -34,6 +35,7 @@ type Config struct {
 	Messages  *c2d.Messages
 	Methods   *method.Methods
 	Telemetry *telemetry.Log
+	Events    *event.Events // of arrivals and departures
 	Bus       cluster.Bus
 	Faults    *inject.Injector
 	Throttle  *throttle.Throttle

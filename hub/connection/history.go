@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/berth-iot/berth/hub/event"
 	"github.com/berth-iot/berth/store"
 )
 
@@ -29,6 +30,7 @@ const (
 type history struct {
 	Generation  string  `json:"generation"`
 	Connections []Event `json:"connections"`
+	Sequence    int64   `json:"sequence,omitempty"` // of the last event that was told; grows, whatever the clock does
 }
 
 func (h *history) add(more ...Event) {
@@ -52,7 +54,7 @@ func (c *Connections) History(ctx context.Context, deviceID string) ([]Event, er
 	pending := c.activity.events[deviceID]
 	pending.Connections = slices.Clone(pending.Connections)
 	c.activity.mutex.Unlock()
-	known, err := c.activity.history(ctx, deviceID, device.GenerationID)
+	known, _, err := c.activity.history(ctx, deviceID, device.GenerationID)
 	if err != nil {
 		return nil, err
 	}
@@ -63,13 +65,27 @@ func (c *Connections) History(ctx context.Context, deviceID string) ([]Event, er
 	return known.Connections, nil
 }
 
-// history is what is stored of a device of this generation.
-func (a *activity) history(ctx context.Context, deviceID, generation string) (history, error) {
-	known, _, err := a.histories.Get(ctx, deviceID)
-	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) || err == nil && known.Generation != generation {
-		return history{Generation: generation}, nil
+// history is what is stored of a device of this generation, and the condition that it still
+// is when it is replaced: no two nodes may tell of events under the same numbers.
+func (a *activity) history(ctx context.Context, deviceID, generation string) (history, store.Match, error) {
+	known, etag, err := a.histories.Get(ctx, deviceID)
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		return history{Generation: generation}, store.Absent, nil
+	case store.IsUnreadable(err), err == nil && known.Generation != generation:
+		return history{Generation: generation}, store.IfMatch(etag), nil
 	}
-	return known, err
+	return known, store.IfMatch(etag), err
+}
+
+// told is what those are told of an arrival or departure who follow the events of the hub.
+func (e Event) told(deviceID, generation string, sequence int64) event.Event {
+	operation := event.Disconnected
+	if e.Connected {
+		operation = event.Connected
+	}
+	return event.Event{Operation: operation, ID: deviceID, Time: e.Time, Body: event.ConnectionBody(sequence),
+		Place: event.AtConnection(generation, sequence)}
 }
 
 // addEvent adds an arrival or departure. The caller holds the mutex.

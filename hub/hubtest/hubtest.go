@@ -76,6 +76,10 @@ func (h *Hub) open() {
 	if err != nil {
 		h.T.Fatal(err)
 	}
+	events, err := logs.Open("events", store.LogOptions{Partitions: 1})
+	if err != nil {
+		h.T.Fatal(err)
+	}
 	if h.WrapTelemetry != nil {
 		telemetry = h.WrapTelemetry(telemetry)
 	}
@@ -85,7 +89,7 @@ func (h *Hub) open() {
 	}
 	h.Documents, h.Bus = &Documents{Documents: documents}, local.New()
 	h.Hub, err = hub.Open(context.Background(), hub.Config{Name: "test", Host: "hub.local", Documents: h.Documents,
-		Telemetry: telemetry, Bus: h.Bus, Issuer: h.Issuer, Now: h.Now, Logger: slog.New(slog.DiscardHandler),
+		Telemetry: telemetry, Events: events, Bus: h.Bus, Issuer: h.Issuer, Now: h.Now, Logger: slog.New(slog.DiscardHandler),
 		Blobs: h.Blobs})
 	if err != nil {
 		h.T.Fatal(err)

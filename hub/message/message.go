@@ -36,6 +36,8 @@ const (
 	PolicyKey                           // a token made with a key of the hub's policies
 	Thumbprint                          // a certificate that the hub knows
 	IssuedCertificate                   // the operational certificate that Berth issued
+
+	NoDevice AuthMethod = 255 // of a message that the hub itself has written
 )
 
 var authMethods = map[AuthMethod]string{

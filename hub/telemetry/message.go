@@ -73,17 +73,21 @@ func Describe(partition int, stored store.Record) Message {
 		EnqueuedTime: enqueued, DeviceID: string(r.DeviceID),
 		Properties: make(map[string]string, len(r.Properties)),
 		SystemProperties: map[string]string{
-			contract.ConnectionDeviceID.String():     string(r.DeviceID),
-			contract.ConnectionAuthMethod.String():   r.Method.String(),
-			contract.ConnectionGenerationID.String(): string(r.Generation),
-			contract.EnqueuedTime.String():           document.FormatTime(enqueued.Time),
-			contract.MessageSource.String():          "Telemetry",
+			contract.ConnectionDeviceID.String(): string(r.DeviceID),
+			contract.EnqueuedTime.String():       document.FormatTime(enqueued.Time),
+			contract.MessageSource.String():      "Telemetry",
 		},
 	}
 	if len(r.ModuleID) > 0 {
 		described.ModuleID = string(r.ModuleID)
 		described.SystemProperties[contract.ConnectionModuleID.String()] = described.ModuleID
-		described.SystemProperties[contract.ConnectionAuthMethod.String()] = r.Method.OfModule()
+	}
+	if r.Method != message.NoDevice {
+		described.SystemProperties[contract.ConnectionAuthMethod.String()] = r.Method.String()
+		if described.ModuleID != "" {
+			described.SystemProperties[contract.ConnectionAuthMethod.String()] = r.Method.OfModule()
+		}
+		described.SystemProperties[contract.ConnectionGenerationID.String()] = string(r.Generation)
 	}
 	for _, property := range r.System {
 		described.SystemProperties[string(property.Name)] = string(property.Value)

@@ -116,19 +116,19 @@ var errUnchanged = errors.New("the twin has all of this already")
 func (t *Twins) PatchDigital(
 	ctx context.Context, id string, patch DigitalPatch, ifMatch string,
 ) (changed Document, made Patch, err error) {
-	changed, err = t.countUpdate(t.update(ctx, id, false, func(d *Document) error {
+	changed, err = t.countUpdate(t.update(ctx, id, false, func(d *Document) (body, error) {
 		if err := fault.Precondition("twin", ifMatch, d.publicETag()); err != nil {
-			return err
+			return nil, err
 		}
 		desired, err := patch.desired(d.Desired.Properties)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if made = (Patch{Desired: &desired}); desired.Len() == 0 {
 			made = Patch{}
-			return errUnchanged
+			return nil, errUnchanged
 		}
-		return d.apply(made, false, t.now())
+		return func() []byte { return d.update(made, nil) }, d.apply(made, false, t.now())
 	}))
 	if errors.Is(err, errUnchanged) {
 		changed, err = t.Get(ctx, id)

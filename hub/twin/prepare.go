@@ -30,12 +30,17 @@ func (t *Twins) List(ctx context.Context, after string, limit int) ([]Entry, err
 // PreparePatch returns what a twin becomes that a patch is merged into, and what is to be
 // committed for it: a conflict means that the twin was changed since it was read. It returns
 // fault 400004 for what breaks a limit.
-func (t *Twins) PreparePatch(id string, d Document, patch Patch) (Document, store.Change, error) {
+func (t *Twins) PreparePatch(id string, d Document, patch Patch) (Document, []store.Change, error) {
 	if err := d.apply(patch, false, t.now()); err != nil {
-		return Document{}, store.Change{}, err
+		return Document{}, nil, err
 	}
 	put, err := t.prepare(id, d)
-	return d, put, err
+	changes := []store.Change{put}
+	if t.changed != nil {
+		changes = append(changes, t.changed(Update{ID: id, Generation: d.Generation, Version: d.Version,
+			Body: d.update(patch, nil)})...)
+	}
+	return d, changes, err
 }
 
 // Unchanged returns the check that a twin is as it was read.

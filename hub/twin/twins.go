@@ -21,6 +21,9 @@ type Config struct {
 	// Also returns what else is to be committed when a back end writes a twin, or its device
 	// reports properties. It may be nil.
 	Also func(id string, written, reported bool) []store.Change
+
+	// Changed returns what is to be committed with a change of a twin; nil for nothing.
+	Changed func(Update) []store.Change
 }
 
 // Twins keeps the twins of a hub's devices. Its methods may be called at once from many
@@ -30,13 +33,14 @@ type Twins struct {
 	table     store.Table[Document]
 	now       func() time.Time
 	also      func(id string, written, reported bool) []store.Change
+	changed   func(Update) []store.Change
 	updates   atomic.Uint64
 }
 
 // Open returns the twins on their documents.
 func Open(config Config) *Twins {
 	t := &Twins{documents: config.Documents, table: store.NewTable[Document](config.Documents, config.Prefix+"twins"),
-		now: config.Now, also: config.Also}
+		now: config.Now, also: config.Also, changed: config.Changed}
 	if t.also == nil {
 		t.also = func(string, bool, bool) []store.Change { return nil }
 	}
@@ -101,11 +105,14 @@ func (t *Twins) PrepareDelete(id string) store.Change { return t.table.Delete(id
 func (t *Twins) Patch(
 	ctx context.Context, id string, patch Patch, ifMatch string, replace bool, with ...store.Change,
 ) (Document, error) {
-	return t.countUpdate(t.update(ctx, id, replace, func(d *Document) error {
+	return t.countUpdate(t.update(ctx, id, replace, func(d *Document) (body, error) {
 		if err := fault.Precondition("twin", ifMatch, d.publicETag()); err != nil {
-			return err
+			return nil, err
 		}
-		return d.apply(patch, replace, t.now())
+		if replace {
+			return func() []byte { return d.Whole(id) }, d.apply(patch, replace, t.now())
+		}
+		return func() []byte { return d.update(patch, nil) }, d.apply(patch, replace, t.now())
 	}, with...))
 }
 
@@ -140,21 +147,22 @@ func (t *Twins) Report(
 	if err != nil {
 		return 0, err
 	}
-	changed, err := t.countUpdate(t.update(ctx, owner.DeviceID, false, func(d *Document) error {
+	changed, err := t.countUpdate(t.update(ctx, owner.DeviceID, false, func(d *Document) (body, error) {
 		if err := check(); err != nil {
-			return err
+			return nil, err
 		}
 		if err := d.checkOwner(owner); err != nil {
-			return err
+			return nil, err
 		}
 		if ifVersion != nil && *ifVersion != d.Reported.Version {
-			return fault.New(fault.PreconditionFailed,
+			return nil, fault.New(fault.PreconditionFailed,
 				"The reported properties have the version %d, and $version asks for %d. Get the twin and report again",
 				d.Reported.Version, *ifVersion)
 		}
 		d.Generation, d.Revision = owner.Generation, d.revision()
 		d.Version++
-		return d.Reported.merge(limitsOfReported, parsed, false, t.now(), false)
+		return func() []byte { return d.update(Patch{}, &parsed) },
+			d.Reported.merge(limitsOfReported, parsed, false, t.now(), false)
 	}))
 	return changed.Reported.Version, err
 }
@@ -165,16 +173,16 @@ var errSameModel = errors.New("the twin has this model id already")
 // connects (Azure, concepts-developer-guide-device); "" takes the model away. A twin that
 // can't be read stays as it is. It returns fault 404001.
 func (t *Twins) SetModel(ctx context.Context, owner Owner, modelID string) error {
-	_, err := t.update(ctx, owner.DeviceID, false, func(d *Document) error {
+	_, err := t.update(ctx, owner.DeviceID, false, func(d *Document) (body, error) {
 		if err := d.checkOwner(owner); err != nil {
-			return err
+			return nil, err
 		}
 		if d.ModelID == modelID {
-			return errSameModel
+			return nil, errSameModel
 		}
 		d.Generation, d.ModelID, d.Revision = owner.Generation, modelID, d.revision()
 		d.Version++
-		return nil
+		return nil, nil
 	})
 	if errors.Is(err, errSameModel) || store.IsUnreadable(err) {
 		return nil
@@ -190,10 +198,13 @@ func (t *Twins) countUpdate(changed Document, err error) (Document, error) {
 	return changed, err
 }
 
+// body makes what Update.Body is once the change is made; nil of one that is not told.
+type body func() []byte
+
 // update changes a twin by compare-and-swap. With replace, one that can't be read is taken
 // for an empty one.
 func (t *Twins) update(
-	ctx context.Context, id string, replace bool, change func(*Document) error, with ...store.Change,
+	ctx context.Context, id string, replace bool, change func(*Document) (body, error), with ...store.Change,
 ) (Document, error) {
 	return store.RetryOnConflict(ctx, func() (Document, error) {
 		stored, err := t.Get(ctx, id)
@@ -206,15 +217,21 @@ func (t *Twins) update(
 			return Document{}, err
 		}
 		revision, reported := stored.revision(), stored.Reported.Version
-		if err := change(&stored); err != nil {
+		told, err := change(&stored)
+		if err != nil {
 			return Document{}, err
 		}
 		put, err := t.prepare(id, stored)
 		if err != nil {
 			return Document{}, err
 		}
-		also := t.also(id, stored.revision() != revision, stored.Reported.Version != reported)
-		etags, err := store.CommitWith(ctx, t.documents, with, append([]store.Change{put}, also...)...)
+		changes := append([]store.Change{put}, t.also(id, stored.revision() != revision,
+			stored.Reported.Version != reported)...)
+		if t.changed != nil && told != nil {
+			changes = append(changes, t.changed(Update{ID: id, Generation: stored.Generation, Version: stored.Version,
+				Replaced: replace, Body: told()})...)
+		}
+		etags, err := store.CommitWith(ctx, t.documents, with, changes...)
 		if err != nil {
 			return Document{}, err
 		}

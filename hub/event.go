@@ -1,0 +1,42 @@
+package hub
+
+import (
+	"context"
+	"errors"
+
+	"github.com/berth-iot/berth/fault"
+	"github.com/berth-iot/berth/hub/event"
+	"github.com/berth-iot/berth/hub/twin"
+	"github.com/berth-iot/berth/store"
+)
+
+// Events returns what has happened to devices.
+func (h *Hub) Events() *event.Events { return h.events }
+
+// twinEvent is what is to be committed with a change of a twin.
+func (h *Hub) twinEvent(update twin.Update) []store.Change {
+	operation := event.TwinUpdated
+	if update.Replaced {
+		operation = event.TwinReplaced
+	}
+	return h.events.Prepare(event.Event{Operation: operation, ID: update.ID, Time: h.config.Now(), Body: update.Body,
+		Place: event.AtVersion(update.Generation, update.Version)})
+}
+
+// creationEvent is what is to be committed with a new identity of this generation.
+func (h *Hub) creationEvent(id, generation string, initial twin.Document) []store.Change {
+	initial.Generation = generation
+	return h.events.Prepare(event.Event{Operation: event.Created, ID: id, Time: h.config.Now(), Body: initial.Whole(id),
+		Place: event.AtVersion(generation, initial.Version)})
+}
+
+// deletionEvent is what is to be committed with the end of an identity. A twin that can't be
+// read is told as an empty one.
+func (h *Hub) deletionEvent(ctx context.Context, id string) ([]store.Change, error) {
+	last, err := h.twins.Get(ctx, id)
+	if err != nil && !errors.Is(err, fault.DeviceNotFound) && !errors.Is(err, fault.ModuleNotFound) && !store.IsUnreadable(err) {
+		return nil, err
+	}
+	return h.events.Prepare(event.Event{Operation: event.Deleted, ID: id, Time: h.config.Now(), Body: last.Whole(id),
+		Place: event.AtEnd(last.Generation)}), nil
+}

@@ -1,0 +1,205 @@
+package event
+
+import (
+	"context"
+	"errors"
+	"hash/fnv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/berth-iot/berth/contract"
+	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/panics"
+	"github.com/berth-iot/berth/store"
+)
+
+const (
+	drainAtOnce = 128             // events
+	drainEvery  = 5 * time.Second // at the latest, and after what failed
+	countEvery  = time.Second     // the outbox is counted
+)
+
+// position is how far the log had come when events were last taken out of the outbox. Those
+// after it may be in both: the node died in between.
+type position struct {
+	Next []int64 `json:"next"` // by partition
+}
+
+// start begins to take events to the log, at the node that has the lease, and to look whether
+// the outbox is full, at each.
+func (e *Events) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	var working sync.WaitGroup
+	e.stop = sync.OnceFunc(func() {
+		cancel()
+		working.Wait()
+	})
+	woken := make(chan struct{}, 1)
+	e.config.Documents.Watch(ctx, func() {
+		select {
+		case woken <- struct{}{}:
+		default: // it is awake
+		}
+	}, e.outbox.Collection)
+	lease := store.NewLease(e.config.Documents, e.config.Prefix+"outbox", e.config.Node, e.config.Logger)
+	working.Go(func() {
+		lease.Hold(ctx, func(ctx context.Context, term store.Term) error {
+			for ctx.Err() == nil {
+				err := e.config.Panics.Do(panics.Background, func() error { return e.drain(ctx, term, woken) })
+				if err != nil && ctx.Err() == nil {
+					e.config.Logger.Error("events wait, as they can't be written to their log", "hub", e.config.Hub,
+						"error", err)
+				}
+				wait(ctx, drainEvery)
+			}
+			return nil
+		})
+	})
+	working.Go(func() {
+		for ctx.Err() == nil {
+			if n, err := store.Count(ctx, e.config.Documents, e.outbox.Collection); err == nil {
+				e.full.Store(n >= e.config.Limit)
+			}
+			wait(ctx, countEvery)
+		}
+	})
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// drain takes events to the log until ctx ends or something fails.
+func (e *Events) drain(ctx context.Context, term store.Term, woken <-chan struct{}) error {
+	written, err := e.recover(ctx)
+	if err != nil {
+		return err
+	}
+	ticker := time.NewTicker(drainEvery)
+	defer ticker.Stop()
+	for {
+		if err := e.pass(ctx, term, written); err != nil {
+			return err
+		}
+		written = nil // what was in both is out of the outbox
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-woken:
+		case <-ticker.C:
+		}
+	}
+}
+
+// recover returns the correlation ids of the events that are in the log already, and may be in
+// the outbox: those that were written after the last were taken out of it.
+func (e *Events) recover(ctx context.Context) (written map[string]bool, _ error) {
+	known, _, err := e.positions.Get(ctx, "log")
+	if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {
+		return nil, err
+	}
+	written = make(map[string]bool)
+	for partition := range e.config.Log.Partitions() {
+		bounds := e.config.Log.Bounds(partition)
+		// There are no more than were written at once, several times if it failed.
+		from := max(bounds.First, bounds.Next-16*drainAtOnce)
+		if partition < len(known.Next) {
+			from = max(from, min(known.Next[partition], bounds.Next))
+		}
+		records, err := store.ReadBetween(ctx, e.config.Log, partition, from, bounds.Next)
+		if err != nil {
+			return nil, err
+		}
+		for _, record := range records {
+			if id := correlationOf(record.Value); id != "" {
+				written[id] = true
+			}
+		}
+	}
+	return written, nil
+}
+
+func correlationOf(record []byte) string {
+	r, err := message.Decode(record)
+	if err != nil {
+		return ""
+	}
+	for _, p := range r.System {
+		if string(p.Name) == contract.CorrelationID.String() {
+			return string(p.Value)
+		}
+	}
+	return ""
+}
+
+// pass takes what is in the outbox to the log, once through all identities.
+func (e *Events) pass(ctx context.Context, term store.Term, written map[string]bool) error {
+	for after := ""; ; {
+		entries, err := e.outbox.List(ctx, "", after, drainAtOnce)
+		if err != nil || len(entries) == 0 {
+			return err
+		}
+		if err := e.take(ctx, term, entries, written); err != nil {
+			return err
+		}
+		if len(entries) < drainAtOnce {
+			return nil
+		}
+		after = entries[len(entries)-1].Key
+	}
+}
+
+// take writes events to the log, but for those that are there, and takes them out of the
+// outbox.
+func (e *Events) take(
+	ctx context.Context, term store.Term, entries []store.Entry[pending], written map[string]bool,
+) error {
+	batch := &batch{done: make(chan struct{}), left: len(entries)}
+	changes := []store.Change{term.Check()}
+	for _, entry := range entries {
+		changes = append(changes, e.outbox.Delete(entry.Key, store.IfMatch(entry.ETag)))
+		if written[entry.Value.Correlation] {
+			batch.Committed(0, store.Position{}, nil)
+			continue
+		}
+		deviceID, _, _ := strings.Cut(entry.Value.ID, "/")
+		hash := fnv.New32a()
+		hash.Write([]byte(deviceID))
+		partition := int(hash.Sum32() % uint32(e.config.Log.Partitions()))
+		e.config.Log.Append(partition, e.appendRecord(nil, entry.Value), batch, 0)
+	}
+	<-batch.done // a log always answers
+	if batch.err != nil {
+		return batch.err
+	}
+	next := make([]int64, e.config.Log.Partitions())
+	for partition := range next {
+		next[partition] = e.config.Log.Bounds(partition).Next
+	}
+	_, err := e.config.Documents.Commit(ctx, append(changes, e.positions.Put("log", store.Always, position{next}))...)
+	return err
+}
+
+// batch waits for what becomes of records.
+type batch struct {
+	mutex sync.Mutex
+	left  int
+	err   error
+	done  chan struct{}
+}
+
+// Committed implements store.Committer.
+func (b *batch) Committed(_ uint64, _ store.Position, err error) {
+	b.mutex.Lock()
+	defer b.mutex.Unlock()
+	if err != nil {
+		b.err = err
+	}
+	if b.left--; b.left == 0 {
+		close(b.done)
+	}
+}
