@@ -147,6 +147,18 @@ func (h *Hub) ServiceStatistics(ctx context.Context) (statistics connection.Stat
 // hub.ErrStop ends it without one.
 func (h *Hub) Telemetry(ctx context.Context, from telemetry.Position, deviceID string, max int,
 	each func(telemetry.Message) error) error {
+	return h.follow(ctx, contract.TelemetryPath, from, deviceID, max, each)
+}
+
+// Events is Telemetry for what happens to devices: that they are created and deleted, connect
+// and disconnect, and that their twins change. The property opType says what it is.
+func (h *Hub) Events(ctx context.Context, from telemetry.Position, deviceID string, max int,
+	each func(telemetry.Message) error) error {
+	return h.follow(ctx, contract.ChangeEventsPath, from, deviceID, max, each)
+}
+
+func (h *Hub) follow(ctx context.Context, path contract.Path, from telemetry.Position, deviceID string, max int,
+	each func(telemetry.Message) error) error {
 	query := url.Values{"from": {"latest"}}
 	switch {
 	case from.Earliest:
@@ -160,7 +172,7 @@ func (h *Hub) Telemetry(ctx context.Context, from telemetry.Position, deviceID s
 	if max > 0 {
 		query.Set("max", fmt.Sprint(max))
 	}
-	response, err := h.send(ctx, request{method: http.MethodGet, path: contract.TelemetryPath, query: query})
+	response, err := h.send(ctx, request{method: http.MethodGet, path: path, query: query})
 	if err != nil {
 		return err
 	}

@@ -69,4 +69,5 @@ const (
 	TargetsPath       Path = own + "hub/configurations/targets" // of a configuration that is not there yet
 	FaultsPath        Path = own + "hub/faults"                 // that are injected
 	FaultPath         Path = FaultsPath + "/{id}"
+	ChangeEventsPath  Path = own + "hub/events"
 )

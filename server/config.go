@@ -65,6 +65,7 @@ type Config struct {
 	FaultInjection bool          // devices may ask hubs for faults of their own, by the messages of the SDKs' tests
 
 	Telemetry LogConfig  // of each hub; as DefaultConfig has it when zero
+	Events    LogConfig  // what happens to the devices of each hub; likewise
 	Attempts  LogConfig  // the devices' attempts to register; likewise
 	Messages  c2d.Limits // of messages to the devices of each hub; likewise
 
@@ -99,6 +100,7 @@ func DefaultConfig() Config {
 		DiskReserve:     64 << 20,
 		QoS0AnswerDelay: 100 * time.Millisecond,
 		Telemetry:       telemetryRetention,
+		Events:          eventsRetention,
 		Attempts:        attemptsRetention,
 		Messages:        c2d.DefaultLimits,
 	}
@@ -108,6 +110,7 @@ func DefaultConfig() Config {
 // long as Azure does.
 var (
 	telemetryRetention = LogConfig{Partitions: 4, Retention: 7 * 24 * time.Hour, MaxSize: 8 << 30}
+	eventsRetention    = LogConfig{Partitions: 1, Retention: 7 * 24 * time.Hour, MaxSize: 1 << 30}
 	attemptsRetention  = LogConfig{Partitions: 1, Retention: 30 * 24 * time.Hour, MaxSize: 256 << 20}
 )
 
@@ -161,6 +164,9 @@ func (c *Config) complete() {
 	}
 	if c.Telemetry == (LogConfig{}) {
 		c.Telemetry = telemetryRetention
+	}
+	if c.Events == (LogConfig{}) {
+		c.Events = eventsRetention
 	}
 	if c.Attempts == (LogConfig{}) {
 		c.Attempts = attemptsRetention

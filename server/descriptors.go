@@ -21,14 +21,14 @@ type budget struct {
 	reserve     int // for everything but connections of devices and back ends, with one hub
 	documents   int // of the reserve, for the files of the documents; 0 is the engine's default
 	outgoing    int // of the reserve, for requests to webhooks and to hubs elsewhere
-	hub         int // that the telemetry of each further hub takes
+	hub         int // that telemetry and events of each further hub take
 }
 
 // newBudget reserves a fortieth, and what a server with one hub and much data may take
 // at the least: the files of its logs, 64 and more of documents, connections on
 // loopback, and to webhooks and hubs elsewhere. Of very few descriptors it takes half.
-func newBudget(descriptors int, telemetry, attempts LogConfig) budget {
-	hub := telemetry.files() + 8
+func newBudget(descriptors int, telemetry, events, attempts LogConfig) budget {
+	hub := telemetry.files() + events.files() + 8
 	if descriptors == 0 {
 		return budget{outgoing: mostOutgoing, hub: hub}
 	}
@@ -51,7 +51,7 @@ func (b budget) check(wanted int) error {
 	most := b.connections(1)
 	switch {
 	case b.descriptors > 0 && b.hub > b.descriptors/2:
-		return fmt.Errorf("a hub's telemetry of the size that --telemetry-max-size allows is %d files, "+
+		return fmt.Errorf("a hub's logs of the size that --telemetry-max-size and --events-max-size allow are %d files, "+
 			"and the process may have %d file descriptors: allow less, "+
 			"or raise that limit (ulimit -n, or LimitNOFILE of a systemd unit)", b.hub, b.descriptors)
 	case wanted < 0:

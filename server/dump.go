@@ -59,7 +59,7 @@ func DumpLog(ctx context.Context, dataDir, name string, each func(StoredRecord) 
 	err := segment.Dump(ctx, folder, name, options, func(partition int, record store.Record) error {
 		stored := StoredRecord{Partition: partition, Sequence: record.Sequence, Offset: record.Offset,
 			Time: time.Unix(0, record.Time).UTC(), Value: record.Value}
-		if isTelemetry(name) {
+		if hasMessages(name) {
 			message := telemetry.Describe(partition, record)
 			stored.Message = &message
 		}

@@ -174,9 +174,12 @@ func (s *Server) openHubs(ctx context.Context) (err error) {
 // telemetryLog is the name of the log with a hub's telemetry.
 func telemetryLog(hub string) string { return "hub." + hub + ".telemetry" }
 
-// isTelemetry reports whether a log with this name has a hub's telemetry.
-func isTelemetry(log string) bool {
-	return strings.HasPrefix(log, "hub.") && strings.HasSuffix(log, ".telemetry")
+// eventsLog is the name of the log with what happens to a hub's devices.
+func eventsLog(hub string) string { return "hub." + hub + ".events" }
+
+// hasMessages reports whether a log with this name has a hub's telemetry, or its events.
+func hasMessages(log string) bool {
+	return strings.HasPrefix(log, "hub.") && (strings.HasSuffix(log, ".telemetry") || strings.HasSuffix(log, ".events"))
 }
 
 func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
@@ -189,10 +192,14 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 		s.config.Logger.Info("a hub keeps the telemetry partitions that it was made with", "hub", entry.Name,
 			"partitions", has, "asked", options.Partitions)
 	}
+	events, err := s.logs.Open(eventsLog(entry.Name), s.config.Events.options())
+	if err != nil {
+		return fmt.Errorf("open the events of hub %s: %w", entry.Name, err)
+	}
 	engine, knows := s.engine.(interface{ Stale() bool })
 	h, err := hub.Open(ctx,
 		hub.Config{Name: entry.Name, Host: entry.Host, Node: s.config.node.name, Documents: s.documents,
-			Telemetry: telemetry, Limits: s.config.Messages, Jobs: s.config.Jobs,
+			Telemetry: telemetry, Events: events, Limits: s.config.Messages, Jobs: s.config.Jobs,
 			Blobs: newBlobs(s.config.StorageHosts, s.config.StorageRoots),
 			Bus:   s.config.node.bus, Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger,
 			Panics: s.panics, Reindex: knows && engine.Stale(), FaultInjection: s.config.FaultInjection,

@@ -14,7 +14,8 @@ import (
 // TestMoreHubsThanConnectionsAllow: a server that was told how many connections there may
 // be, as many as there can be with one hub, starts again after hubs were added.
 func TestMoreHubsThanConnectionsAllow(t *testing.T) {
-	most := newBudget(descriptors(), DefaultConfig().Telemetry, DefaultConfig().Attempts).connections(1)
+	c := DefaultConfig()
+	most := newBudget(descriptors(), c.Telemetry, c.Events, c.Attempts).connections(1)
 	if most == 0 {
 		t.Fatal("this process may have any number of file descriptors: set a limit, as with ulimit -n 20000")
 	}

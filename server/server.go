@@ -116,11 +116,11 @@ func Start(ctx context.Context, config Config) (s *Server, err error) {
 	if err := config.checkHosts(); err != nil {
 		return s, err
 	}
-	if err := errors.Join(config.Telemetry.check("telemetry"), config.Attempts.check("attempts"),
-		CheckMessageLimits(config.Messages)); err != nil {
+	if err := errors.Join(config.Telemetry.check("telemetry"), config.Events.check("events"),
+		config.Attempts.check("attempts"), CheckMessageLimits(config.Messages)); err != nil {
 		return s, err
 	}
-	s.budget = newBudget(descriptors(), config.Telemetry, config.Attempts)
+	s.budget = newBudget(descriptors(), config.Telemetry, config.Events, config.Attempts)
 	s.outgoing = newOutgoing(s.budget.outgoing)
 	if err := s.budget.check(config.MaxConnections); err != nil {
 		return s, err

@@ -136,6 +136,12 @@ func TestQuickstart(t *testing.T) {
 	if !strings.Contains(stdout, "test wind speed") {
 		t.Errorf("berth telemetry tail for people: %s", stdout)
 	}
+	stdout, _ = s.run(0, "events", "tail", "--from", "earliest", "--max", "1", "-o", "json")
+	var event telemetry.Message
+	if err := json.Unmarshal([]byte(stdout), &event); err != nil || event.DeviceID != "Python-device-01" ||
+		event.Properties["opType"] != "createDeviceIdentity" {
+		t.Errorf("berth events tail has %s, error %v", stdout, err)
+	}
 	if devices := read[[]identity.Device](s, "device", "list", "--prefix", "Python"); len(devices) != 1 ||
 		devices[0].Status != "enabled" {
 		t.Errorf("berth device list: %s", cli.CompactJSON(devices))
@@ -458,7 +464,7 @@ func TestTrust(t *testing.T) {
 func TestHelp(t *testing.T) {
 	stdout, _ := runLine(t, 0)
 	for _, want := range []string{"Start:", "demo", "up", "info", "Device identity:", "cert", "enrollment",
-		"registration", "device", "Look:", "attempts", "telemetry", "completion"} {
+		"registration", "device", "Look:", "attempts", "telemetry", "events", "completion"} {
 		if !strings.Contains(stdout, want) {
 			t.Errorf("the help does not say %q:\n%s", want, stdout)
 		}

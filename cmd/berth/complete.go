@@ -160,6 +160,7 @@ var flagNames = map[string]names{
 	"inject hub delay device":         deviceIDs,
 	"inject hub drop device":          deviceIDs,
 	"inject hub refuse device":        deviceIDs,
+	"events tail device":              deviceIDs,
 	"parent":                          deviceIDs,
 	"authority":                       authorityNames,
 	"authority-secondary":             authorityNames,

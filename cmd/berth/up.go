@@ -112,6 +112,7 @@ that can be told. A port of 0 is a free one.`,
 	flags.IntVar(&config.Telemetry.Partitions, "telemetry-partitions", config.Telemetry.Partitions,
 		"partitions of the telemetry of each hub that is made from now on; a hub keeps those that it was made with")
 	logFlags(flags, "telemetry", "telemetry of each hub", &config.Telemetry)
+	logFlags(flags, "events", "events of each hub (what happens to its devices)", &config.Events)
 	logFlags(flags, "attempts", "devices' attempts to register", &config.Attempts)
 	messageFlags(flags, &config.Messages)
 	limits.flags(command)

@@ -28,6 +28,7 @@ func (s *service) management() []https.Operation {
 		dps("DELETE", contract.LockoutPath, provisioning.ServiceConfig, 0, s.liftLockout),
 		iot("GET", contract.DeviceListPath, hub.RegistryRead, 0, s.pageOfDevices).With(paging...),
 		iot("GET", contract.TelemetryPath, hub.ServiceConnect, 0, followTelemetry).With("from", "device", "max"),
+		iot("GET", contract.ChangeEventsPath, hub.ServiceConnect, 0, followEvents).With("from", "device", "max"),
 	}
 }
 

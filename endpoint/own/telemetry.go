@@ -14,9 +14,15 @@ import (
 // streamWriteTimeout is how long a reader of telemetry may take for one message.
 const streamWriteTimeout = 30 * time.Second
 
-// followTelemetry streams messages as JSON, one a line, from a point in time on and
-// for as long as the client stays, or until max have come.
-func followTelemetry(c *https.Call) (any, error) {
+// followTelemetry streams what devices send.
+func followTelemetry(c *https.Call) (any, error) { return follow(c, c.Hub.Telemetry()) }
+
+// followEvents streams what happens to devices.
+func followEvents(c *https.Call) (any, error) { return follow(c, c.Hub.Events().Log()) }
+
+// follow streams messages as JSON, one a line, from a point in time on and for as long as
+// the client stays, or until max have come.
+func follow(c *https.Call, log *telemetry.Log) (any, error) {
 	from, err := position(c.Query("from"))
 	if err != nil {
 		return nil, err
@@ -30,7 +36,7 @@ func followTelemetry(c *https.Call) (any, error) {
 	controller.Flush()
 	encoder := json.NewEncoder(client)
 	encoder.SetEscapeHTML(false) // a body is as its device wrote it
-	err = c.Hub.Telemetry().Follow(c.Context(), from, c.Query("device"), func(message telemetry.Message) error {
+	err = log.Follow(c.Context(), from, c.Query("device"), func(message telemetry.Message) error {
 		// A reader may wait for its messages for ever, but not let one wait.
 		if err := controller.SetWriteDeadline(time.Now().Add(streamWriteTimeout)); err != nil && !errors.Is(err,
 			http.ErrNotSupported) {

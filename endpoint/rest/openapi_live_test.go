@@ -391,6 +391,7 @@ func (l *live) groups() {
 func (l *live) operatesTheHub() {
 	l.Sender(l.T.Context(), "sends")("21.5")
 	l.do("GET /berth/hub/telemetry", params{"from": "earliest", "max": "1", "device": "sends"}, nil)
+	l.do("GET /berth/hub/events", params{"from": "earliest", "max": "1", "device": "sends"}, nil)
 	one := params{"id": "one"}
 	created := l.do("PUT /devices/{id}", one, object{"deviceId": "one", "status": "enabled", "statusReason": "new"})
 	l.do("PUT /devices/{id}", one,

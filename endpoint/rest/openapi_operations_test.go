@@ -292,6 +292,11 @@ var operations = map[string]operation{
 		query: []parameter{{"from",
 			"earliest, latest (when left out), or a time of the years 1678 to 2262 such as 2026-11-23T12:00:00Z"},
 			{"device", "Only messages of this device"}, {"max", "End after so many messages"}}},
+	"GET /berth/hub/events": {id: "events", kind: lines, answer: telemetry.Message{},
+		summary: "Follow what happens to a hub's devices: one event a line, until the client leaves",
+		query: []parameter{{"from",
+			"earliest, latest (when left out), or a time of the years 1678 to 2262 such as 2026-11-23T12:00:00Z"},
+			{"device", "Only events of this device"}, {"max", "End after so many events"}}},
 
 	"GET /berth/provisioning/attempts/{sequence}": {summary: "Read an attempt, with all that its judgement depended on",
 		answer: attest.Attempt{}},

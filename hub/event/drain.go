@@ -15,9 +15,9 @@ import (
 )
 
 const (
-	drainAtOnce = 128             // events
-	drainEvery  = 5 * time.Second // at the latest, and after what failed
-	countEvery  = time.Second     // the outbox is counted
+	drainAtOnce = 512                    // events
+	drainDelay  = 100 * time.Millisecond // after the first, so that many are taken at once
+	drainEvery  = 5 * time.Second        // at the latest, and after what failed
 )
 
 // position is how far the log had come when events were last taken out of the outbox. Those
@@ -26,8 +26,12 @@ type position struct {
 	Next []int64 `json:"next"` // by partition
 }
 
-// start begins to take events to the log, at the node that has the lease, and to look whether
-// the outbox is full, at each.
+// backlog says whether the outbox is full.
+type backlog struct {
+	Full bool `json:"full"`
+}
+
+// start begins to take events to the log, at the node that has the lease.
 func (e *Events) start() {
 	ctx, cancel := context.WithCancel(context.Background())
 	var working sync.WaitGroup
@@ -49,21 +53,48 @@ func (e *Events) start() {
 				err := e.config.Panics.Do(panics.Background, func() error { return e.drain(ctx, term, woken) })
 				if err != nil && ctx.Err() == nil {
 					e.config.Logger.Error("events wait, as they can't be written to their log", "hub", e.config.Hub,
-						"error", err)
+						"error", err, "count", e.measure(ctx))
 				}
 				wait(ctx, drainEvery)
 			}
 			return nil
 		})
 	})
-	working.Go(func() {
-		for ctx.Err() == nil {
-			if n, err := store.Count(ctx, e.config.Documents, e.outbox.Collection); err == nil {
-				e.full.Store(n >= e.config.Limit)
-			}
-			wait(ctx, countEvery)
+}
+
+// measure counts the outbox, as far as it may grow, while nothing can be taken out of it. That
+// the store counts it would cost each change more.
+func (e *Events) measure(ctx context.Context) (n int) {
+	for after := ""; n < e.config.Limit; {
+		some, err := e.config.Documents.List(ctx, e.outbox.Collection, "", after, drainAtOnce)
+		if err != nil || len(some) == 0 {
+			break
 		}
-	})
+		n, after = n+len(some), some[len(some)-1].Key
+	}
+	e.setFull(ctx, n >= e.config.Limit)
+	return n
+}
+
+// setFull has all nodes know whether the outbox is full.
+func (e *Events) setFull(ctx context.Context, full bool) {
+	known, err := e.backlog.GetOrFormer()
+	if err == nil && known.Full == full {
+		return
+	}
+	if _, err := e.config.Documents.Commit(ctx, e.backlogs.Put("outbox", store.Always, backlog{full})); err != nil {
+		e.config.Logger.Error("that the outbox of events is full, or not, can't be noted", "hub", e.config.Hub, "full",
+			full, "error", err)
+	}
+}
+
+// readBacklog is what was noted last.
+func (e *Events) readBacklog(ctx context.Context) (backlog, error) {
+	known, _, err := e.backlogs.Get(ctx, "outbox")
+	if errors.Is(err, store.ErrNotFound) || store.IsUnreadable(err) {
+		return backlog{}, nil
+	}
+	return known, err
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -82,14 +113,17 @@ func (e *Events) drain(ctx context.Context, term store.Term, woken <-chan struct
 	ticker := time.NewTicker(drainEvery)
 	defer ticker.Stop()
 	for {
-		if err := e.pass(ctx, term, written); err != nil {
+		n, err := e.pass(ctx, term, written)
+		if err != nil {
 			return err
 		}
-		written = nil // what was in both is out of the outbox
+		e.setFull(ctx, n >= e.config.Limit) // changes come faster than they are taken
+		written = nil                       // what was in both is out of the outbox
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-woken:
+			wait(ctx, drainDelay)
 		case <-ticker.C:
 		}
 	}
@@ -136,18 +170,19 @@ func correlationOf(record []byte) string {
 	return ""
 }
 
-// pass takes what is in the outbox to the log, once through all identities.
-func (e *Events) pass(ctx context.Context, term store.Term, written map[string]bool) error {
+// pass takes what is in the outbox to the log, once through all identities, and returns how
+// many events that were.
+func (e *Events) pass(ctx context.Context, term store.Term, written map[string]bool) (n int, _ error) {
 	for after := ""; ; {
 		entries, err := e.outbox.List(ctx, "", after, drainAtOnce)
 		if err != nil || len(entries) == 0 {
-			return err
+			return n, err
 		}
 		if err := e.take(ctx, term, entries, written); err != nil {
-			return err
+			return n, err
 		}
-		if len(entries) < drainAtOnce {
-			return nil
+		if n += len(entries); len(entries) < drainAtOnce {
+			return n, nil
 		}
 		after = entries[len(entries)-1].Key
 	}

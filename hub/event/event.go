@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/berth-iot/berth/contract"
@@ -102,8 +101,9 @@ type Events struct {
 	config    Config
 	outbox    store.Table[pending] // by identity and place
 	positions store.Table[position]
+	backlogs  store.Table[backlog]
+	backlog   *store.Cache[backlog]
 	log       *telemetry.Log
-	full      atomic.Bool // the outbox is
 	stop      func()
 }
 
@@ -115,8 +115,10 @@ func Open(config Config) *Events {
 	}
 	e := &Events{config: config, stop: func() {},
 		outbox:    store.NewTable[pending](config.Documents, config.Prefix+"outbox"),
-		positions: store.NewTable[position](config.Documents, config.Prefix+"outbox-position")}
+		positions: store.NewTable[position](config.Documents, config.Prefix+"outbox-position"),
+		backlogs:  store.NewTable[backlog](config.Documents, config.Prefix+"outbox-backlog")}
 	if config.Log != nil {
+		e.backlog = store.NewCache(config.Documents, e.readBacklog, e.backlogs.Collection)
 		e.log = telemetry.New(telemetry.Config{Log: config.Log, Now: config.Now, Panics: config.Panics})
 		e.start()
 	}
@@ -134,7 +136,7 @@ type pending struct {
 	Operation   Operation       `json:"opType"`
 	ID          string          `json:"id"`
 	Correlation string          `json:"correlationId"` // tells it from all others, also in the log
-	Time        time.Time       `json:"time"`
+	Time        document.Time   `json:"time"`
 	Body        json.RawMessage `json:"body,omitempty"`
 }
 
@@ -144,15 +146,30 @@ func (e *Events) Prepare(event Event) []store.Change {
 	if e.config.Log == nil {
 		return nil
 	}
-	if e.full.Load() {
+	if known, _ := e.backlog.GetOrFormer(); known.Full {
 		return []store.Change{{Collection: e.outbox.Collection, Key: event.ID, Err: fault.New(fault.Unavailable,
 			"%d events of this hub wait to be written to their log, which fails. Try again later; the operator "+
 				"finds the reason in the server's log", e.config.Limit)}}
 	}
+	waits := pending{event.Operation, event.ID, fault.NewTrackingID(), document.Time{Time: event.Time}, event.Body}
 	// No id has a space.
-	return []store.Change{e.outbox.Put(event.ID+" "+string(event.Place), store.Always,
-		pending{Operation: event.Operation, ID: event.ID, Correlation: fault.NewTrackingID(), Time: event.Time.UTC(),
-			Body: event.Body})}
+	return []store.Change{{Collection: e.outbox.Collection, Key: event.ID + " " + string(event.Place),
+		Value: waits.appendJSON(nil)}}
+}
+
+// appendJSON is how an event is stored: as encoding/json has it, which would read the body once
+// more, at each change of a twin.
+func (p pending) appendJSON(b []byte) []byte {
+	add := func(name, value string) {
+		b = append(append(append(b, '"'), name...), `":`...)
+		b = append(document.TextOf(value).AppendJSON(b), ',')
+	}
+	b = append(b, '{')
+	add("opType", string(p.Operation))
+	add("id", p.ID)
+	add("correlationId", p.Correlation)
+	add("time", document.FormatTime(p.Time.Time))
+	return append(append(append(b, `"body":`...), p.Body...), '}')
 }
 
 // appendRecord appends the record of an event in the log: a message as devices' are, that the
@@ -178,7 +195,7 @@ func (e *Events) appendRecord(b []byte, p pending) []byte {
 	}
 	set(&m.Properties, "hubName", e.config.Hub)
 	set(&m.Properties, contract.MessageSchema.String(), from.schema)
-	set(&m.Properties, "operationTimestamp", document.FormatTime(p.Time))
+	set(&m.Properties, "operationTimestamp", document.FormatTime(p.Time.Time))
 	set(&m.Properties, "opType", string(p.Operation))
 	m.Payload = p.Body
 	return m.AppendTo(message.AppendHead(b, deviceID, "", message.NoDevice))

@@ -163,7 +163,7 @@ func TestOutboxIsBounded(t *testing.T) {
 		for v := range 10 {
 			n.happens(t, "d1", int64(v))
 		}
-		time.Sleep(2 * time.Second)
+		time.Sleep(10 * time.Second) // it has failed to write them
 		more := event.Event{Operation: event.Created, ID: "d2", Place: event.AtVersion("1", 1), Body: []byte(`{}`)}
 		if _, err := n.Commit(t.Context(), n.Prepare(more)...); !errors.Is(err, fault.Unavailable) {
 			t.Errorf("an event too many: %v", err)

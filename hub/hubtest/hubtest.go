@@ -48,6 +48,9 @@ type Hub struct {
 
 	Blobs job.Blobs // of the hub when it is opened again; nil for none
 
+	// NoEvents leaves the events out when the hub is opened again.
+	NoEvents bool
+
 	dir   string
 	close func()
 }
@@ -80,6 +83,9 @@ func (h *Hub) open() {
 	if err != nil {
 		h.T.Fatal(err)
 	}
+	if h.NoEvents {
+		events = nil
+	}
 	if h.WrapTelemetry != nil {
 		telemetry = h.WrapTelemetry(telemetry)
 	}
@@ -89,8 +95,8 @@ func (h *Hub) open() {
 	}
 	h.Documents, h.Bus = &Documents{Documents: documents}, local.New()
 	h.Hub, err = hub.Open(context.Background(), hub.Config{Name: "test", Host: "hub.local", Documents: h.Documents,
-		Telemetry: telemetry, Events: events, Bus: h.Bus, Issuer: h.Issuer, Now: h.Now, Logger: slog.New(slog.DiscardHandler),
-		Blobs: h.Blobs})
+		Telemetry: telemetry, Events: events, Bus: h.Bus, Issuer: h.Issuer, Now: h.Now,
+		Logger: slog.New(slog.DiscardHandler), Blobs: h.Blobs})
 	if err != nil {
 		h.T.Fatal(err)
 	}

@@ -18,7 +18,7 @@ func Commands(env *cli.Env) []*cobra.Command {
 	c := commands{env}
 	return slices.Concat(
 		cli.InGroup(cli.IdentityGroup, c.device(), c.module(), c.configuration(), c.job()),
-		cli.InGroup(cli.LookGroup, c.telemetry(), c.query(), c.index(), c.c2d(), c.method(),
+		cli.InGroup(cli.LookGroup, c.telemetry(), c.events(), c.query(), c.index(), c.c2d(), c.method(),
 			c.digitalTwin()),
 	)
 }

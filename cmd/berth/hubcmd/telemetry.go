@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/telemetry"
@@ -21,16 +22,7 @@ func (c commands) telemetry() *cobra.Command {
 		Use:   "telemetry",
 		Short: "What devices send",
 	})
-	command.AddCommand(c.telemetryTail())
-	return command
-}
-
-func (c commands) telemetryTail() *cobra.Command {
-	var (
-		from, device, module, hubName string
-		max                           int
-	)
-	command := &cobra.Command{
+	command.AddCommand(c.tail(&cobra.Command{
 		Use:   "tail",
 		Short: "Follow the messages of a hub",
 		Long: `Prints messages as they come, until Ctrl-C or until so many have come as --max
@@ -39,39 +31,52 @@ says. With -o json each is one JSON object in a line.`,
   berth telemetry tail --from earliest --max 10
   berth telemetry tail --from 24h -o json | jq .body
   berth telemetry tail --from 2026-11-23T12:00:00Z --device Python-device-01 -o json`,
-		Args: cli.ExactArgs(),
-		RunE: func(command *cobra.Command, _ []string) error {
-			position, err := parsePosition(from)
-			if err != nil {
-				return err
-			}
-			if module != "" && device == "" {
-				return cli.UsageError(errors.New("--module names a module of a device: say which with --device"))
-			}
-			client, err := c.Target.Hub(hubName)
-			if device != "" && hubName == "" {
-				client, err = c.hubOf(command.Context(), hubName, device)
-			}
-			if err != nil {
-				return err
-			}
-			if device != "" {
-				// Its messages may be there though it is deleted, or come once it has registered.
-				if _, err := client.Device(command.Context(), device); errors.Is(err, fault.DeviceNotFound) {
-					fmt.Fprintf(c.Stderr,
-						"berth: the hub has no device %q now: berth device list shows which there are\n", device)
-				}
-			}
-			write := MessageLines(c.Stdout)
-			if c.Output == cli.JSON {
-				write = messageObjects(c.Stdout)
-			}
-			err = client.Telemetry(command.Context(), position, identityID(device, module), max, write)
-			if errors.Is(err, context.Canceled) {
-				err = nil // Ctrl-C is how a person ends this
-			}
+	}, (*backend.Hub).Telemetry))
+	return command
+}
+
+// follower is a method of a hub that calls each with messages from a position on.
+type follower func(hub *backend.Hub, ctx context.Context, from telemetry.Position, deviceID string, max int,
+	each func(telemetry.Message) error) error
+
+// tail completes a command that prints messages as they come.
+func (c commands) tail(command *cobra.Command, follow follower) *cobra.Command {
+	var (
+		from, device, module, hubName string
+		max                           int
+	)
+	command.Args = cli.ExactArgs()
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		position, err := parsePosition(from)
+		if err != nil {
 			return err
-		},
+		}
+		if module != "" && device == "" {
+			return cli.UsageError(errors.New("--module names a module of a device: say which with --device"))
+		}
+		client, err := c.Target.Hub(hubName)
+		if device != "" && hubName == "" {
+			client, err = c.hubOf(command.Context(), hubName, device)
+		}
+		if err != nil {
+			return err
+		}
+		if device != "" {
+			// Its messages may be there though it is deleted, or come once it has registered.
+			if _, err := client.Device(command.Context(), device); errors.Is(err, fault.DeviceNotFound) {
+				fmt.Fprintf(c.Stderr,
+					"berth: the hub has no device %q now: berth device list shows which there are\n", device)
+			}
+		}
+		write := MessageLines(c.Stdout)
+		if c.Output == cli.JSON {
+			write = messageObjects(c.Stdout)
+		}
+		err = follow(client.Hub, command.Context(), position, identityID(device, module), max, write)
+		if errors.Is(err, context.Canceled) {
+			err = nil // Ctrl-C is how a person ends this
+		}
+		return err
 	}
 	flags := command.Flags()
 	flags.StringVar(&from, "from", "latest",

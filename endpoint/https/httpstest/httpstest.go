@@ -81,8 +81,10 @@ func New(t testing.TB, operations func(*Fixture) []https.Operation,
 	must(err)
 	attempts, err := logs.Open("attempts", store.LogOptions{Partitions: 1})
 	must(err)
-	iot, err := hub.Open(ctx, hub.Config{Name: "test", Host: "hub.local", Blobs: Blobs{}, Documents: documents, Telemetry: telemetry,
-		Bus: local.New(), Now: time.Now, Logger: logger})
+	events, err := logs.Open("events", store.LogOptions{Partitions: 1})
+	must(err)
+	iot, err := hub.Open(ctx, hub.Config{Name: "test", Host: "hub.local", Blobs: Blobs{}, Documents: documents,
+		Telemetry: telemetry, Events: events, Bus: local.New(), Now: time.Now, Logger: logger})
 	must(err)
 	issuer, err := issuance.Open(ctx, issuance.Config{Documents: documents, Now: time.Now})
 	must(err)
