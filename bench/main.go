@@ -46,6 +46,7 @@ type part struct {
 
 var parts = []part{
 	{"telemetry", measureTelemetry},
+	{"messages", measureMessages},
 	{"connections", measureConnections},
 	{"registrations", measureRegistrations},
 	{"methods", measureMethods},
