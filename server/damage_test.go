@@ -141,7 +141,7 @@ func (h *fixture) listsAll() {
 			strings.HasPrefix(path, "/statistics") || strings.HasPrefix(path, "/messages") || strings.HasPrefix(path, "/jobs") {
 			connection = h.Info().Hubs[0].ConnectionString
 		}
-		if path == "/berth/hub/telemetry" {
+		if path == "/berth/hub/telemetry" || path == "/berth/hub/events" {
 			path += "?from=earliest&max=1"
 		}
 		if status, answer := h.rest(connection, "GET", path, ""); status != 200 && status != 204 {

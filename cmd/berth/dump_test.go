@@ -62,7 +62,7 @@ func TestDataDump(t *testing.T) {
 		t.Errorf("the attempts: exit code %d\n%s", code, output)
 	}
 	if code, output := dump("log", "none"); code != 1 ||
-		!strings.Contains(output, "but: hub.berth.telemetry, provisioning.attempts") {
+		!strings.Contains(output, "but: hub.berth.events, hub.berth.telemetry, provisioning.attempts") {
 		t.Errorf("a log that is not there: exit code %d\n%s", code, output)
 	}
 	flipLast("logs/hub.berth.telemetry/*.segment")(t, data)

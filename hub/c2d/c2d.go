@@ -73,6 +73,8 @@ type Messages struct {
 	limits    Limits
 	now       func() time.Time
 
+	maxFeedback int // MaxFeedback, but for tests
+
 	queues   store.Table[queue]       // by device; of those alone that have messages
 	messages store.Table[stored]      // by device and sequence number
 	expiries store.Table[struct{}]    // when to look after which queue, see queue.Due
@@ -90,13 +92,15 @@ func Open(config Config) *Messages {
 	return &Messages{
 		documents: documents,
 		limits:    config.Limits.complete(),
-		now:       func() time.Time { return config.Now().UTC() },
-		queues:    store.NewTable[queue](documents, prefix+"queues"),
-		messages:  store.NewTable[stored](documents, prefix+"messages"),
-		expiries:  store.NewTable[struct{}](documents, prefix+"expiries"),
-		feedback:  store.NewTable[Feedback](documents, prefix+"feedback"),
-		readers:   store.NewTable[feedbackBox](documents, prefix+"feedback-readers"),
-		histories: store.NewTable[history](documents, prefix+"message-history"),
+
+		maxFeedback: MaxFeedback,
+		now:         func() time.Time { return config.Now().UTC() },
+		queues:      store.NewTable[queue](documents, prefix+"queues"),
+		messages:    store.NewTable[stored](documents, prefix+"messages"),
+		expiries:    store.NewTable[struct{}](documents, prefix+"expiries"),
+		feedback:    store.NewTable[Feedback](documents, prefix+"feedback"),
+		readers:     store.NewTable[feedbackBox](documents, prefix+"feedback-readers"),
+		histories:   store.NewTable[history](documents, prefix+"message-history"),
 	}
 }
 

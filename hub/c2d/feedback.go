@@ -175,17 +175,25 @@ func (m *Messages) readReaders(ctx context.Context) (feedbackBox, store.Match, e
 	return readers, store.IfMatch(etag), err
 }
 
-// ExpireFeedback drops feedback that nobody has read in time, at most limit records, and
-// returns how many that were.
+// MaxFeedback is how many records of feedback are kept for a back end that does not read
+// them: the oldest above are dropped.
+const MaxFeedback = 1_000_000
+
+// ExpireFeedback drops feedback that nobody has read in time, and the oldest above what is
+// kept, at most limit records, and returns how many that were.
 func (m *Messages) ExpireFeedback(ctx context.Context, limit int) (int, error) {
 	now := m.now()
 	entries, err := m.feedback.List(ctx, "", "", limit)
+	if err != nil || len(entries) == 0 {
+		return 0, err
+	}
+	there, err := store.Count(ctx, m.documents, m.feedback.Collection)
 	if err != nil {
 		return 0, err
 	}
 	var changes []store.Change
-	for _, e := range entries {
-		if now.Sub(e.Value.Time) >= m.limits.FeedbackTTL {
+	for i, e := range entries {
+		if now.Sub(e.Value.Time) >= m.limits.FeedbackTTL || there-i > m.maxFeedback {
 			changes = append(changes, m.feedback.Delete(e.Key, store.Always))
 		}
 	}

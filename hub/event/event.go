@@ -6,6 +6,7 @@ package event
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -138,6 +139,14 @@ type pending struct {
 	Correlation string          `json:"correlationId"` // tells it from all others, also in the log
 	Time        document.Time   `json:"time"`
 	Body        json.RawMessage `json:"body,omitempty"`
+}
+
+// Intact implements store.Checkable.
+func (p *pending) Intact() error {
+	if _, known := sources[p.Operation]; !known || p.ID == "" || p.Correlation == "" {
+		return errors.New("it is no event: its operation is not known, or its identity or correlation id is missing")
+	}
+	return nil
 }
 
 // Prepare returns what is to be committed with what the event tells of. The commit returns
