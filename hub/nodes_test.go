@@ -2,10 +2,12 @@ package hub_test
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -15,9 +17,11 @@ import (
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub"
 	"github.com/berth-iot/berth/hub/c2d"
+	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/hubtest"
 	"github.com/berth-iot/berth/hub/identity"
 	"github.com/berth-iot/berth/hub/message"
+	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/store"
 	"github.com/berth-iot/berth/store/memory"
 )
@@ -43,7 +47,8 @@ func (l *line) Commit(ctx context.Context, changes ...store.Change) ([]string, e
 }
 
 // withNodes runs a test with the nodes a and b, in a bubble whose time passes when all wait.
-func withNodes(t *testing.T, test func(t *testing.T, a, b *node)) {
+// The clock of b is behind by so much.
+func withNodes(t *testing.T, behind time.Duration, test func(t *testing.T, a, b *node)) {
 	synctest.Test(t, func(t *testing.T) {
 		shared, network := memory.New(), local.NewNetwork()
 		var nodes [2]*node
@@ -54,8 +59,13 @@ func withNodes(t *testing.T, test func(t *testing.T, a, b *node)) {
 			if err != nil {
 				t.Fatal(err)
 			}
+			events, err := logs.Open("events", store.LogOptions{Partitions: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			now := func() time.Time { return time.Now().Add(-time.Duration(i) * behind) }
 			if n.Hub, err = hub.Open(t.Context(), hub.Config{Name: "test", Host: "hub.local", Node: name,
-				Documents: n.line, Telemetry: telemetry, Bus: network.Node(), Now: time.Now,
+				Documents: n.line, Telemetry: telemetry, Events: events, Bus: network.Node(), Now: now,
 				Logger: slog.New(slog.DiscardHandler)}); err != nil {
 				t.Fatal(err)
 			}
@@ -101,19 +111,67 @@ func (n *node) send(t *testing.T, id string, expires time.Duration) {
 	}
 }
 
+func (n *node) connect(t *testing.T, device identity.Device) (*connection.Session, *hubtest.Line) {
+	t.Helper()
+	evidence := credential.Evidence{Token: must(credential.NewToken("hub.local/devices/"+device.DeviceID, "",
+		*device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(24*time.Hour)))}
+	down := new(hubtest.Line)
+	session, err := n.Connections().OpenSession(t.Context(), device.DeviceID, evidence, false, down)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return session, down
+}
+
+// TestEventsOfTwoNodes tells of a device that changes its node in its order, though the clock
+// of one is behind.
+func TestEventsOfTwoNodes(t *testing.T) {
+	withNodes(t, time.Hour, func(t *testing.T, a, b *node) {
+		device := must(a.CreateDevice(t.Context(), identity.Device{DeviceID: "d1"}))
+		for _, n := range []*node{a, b, a, b} {
+			session, _ := n.connect(t, device)
+			time.Sleep(10 * time.Second) // the activity is written
+			must(n.PatchTwin(t.Context(), "d1", json.RawMessage(`{"tags":{"a":1}}`), ""))
+			session.Close(nil)
+			time.Sleep(10 * time.Second)
+		}
+		if err := b.DeleteDevice(t.Context(), "d1", ""); err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		last := ""
+		err := b.Events().Log().Follow(t.Context(), telemetry.Position{Earliest: true}, "", func(m telemetry.Message) error {
+			operation := m.Properties["opType"]
+			got = append(got, operation)
+			if strings.HasPrefix(m.SystemProperties["iothub-message-source"], "deviceConnection") {
+				if number := fmt.Sprintf("%s", m.Body); number <= last {
+					t.Errorf("the sequence number %s follows %s", number, last)
+				} else {
+					last = number
+				}
+			}
+			if operation == "deleteDeviceIdentity" {
+				return telemetry.ErrStop
+			}
+			return nil
+		})
+		want := []string{"createDeviceIdentity"}
+		for range 4 {
+			want = append(want, "deviceConnected", "updateTwin", "deviceDisconnected")
+		}
+		if want = append(want, "deleteDeviceIdentity"); err != nil || !slices.Equal(got, want) {
+			t.Errorf("told is %q, error %v", got, err)
+		}
+	})
+}
+
 // TestMessagesOfTwoNodes sends at one node to a device of the other, and has the lock of a
 // node that is gone end.
 func TestMessagesOfTwoNodes(t *testing.T) {
-	withNodes(t, func(t *testing.T, a, b *node) {
+	withNodes(t, 0, func(t *testing.T, a, b *node) {
 		ctx := t.Context()
 		device := must(a.CreateDevice(ctx, identity.Device{DeviceID: "d1"}))
-		evidence := credential.Evidence{Token: must(credential.NewToken("hub.local/devices/d1", "",
-			*device.Authentication.SymmetricKey.PrimaryKey, time.Now().Add(24*time.Hour)))}
-		down := new(hubtest.Line)
-		session, err := b.Connections().OpenSession(ctx, "d1", evidence, false, down)
-		if err != nil {
-			t.Fatal(err)
-		}
+		session, down := b.connect(t, device)
 		defer session.Close(nil)
 		for _, id := range []string{"m1", "m2", "m3"} {
 			a.send(t, id, time.Hour)
@@ -157,7 +215,7 @@ func TestMessagesOfTwoNodes(t *testing.T) {
 
 // TestSweepOfANodeThatDies has what expires be dropped by whichever node lives.
 func TestSweepOfANodeThatDies(t *testing.T) {
-	withNodes(t, func(t *testing.T, a, b *node) {
+	withNodes(t, 0, func(t *testing.T, a, b *node) {
 		must(b.CreateDevice(t.Context(), identity.Device{DeviceID: "d1"}))
 		b.send(t, "m1", 10*time.Second)
 		time.Sleep(20 * time.Second)

@@ -15,7 +15,7 @@ import (
 )
 
 const (
-	drainAtOnce = 512                    // events
+	drainAtOnce = 256                    // events
 	drainDelay  = 100 * time.Millisecond // after the first, so that many are taken at once
 	drainEvery  = 5 * time.Second        // at the latest, and after what failed
 )
@@ -144,13 +144,19 @@ func (e *Events) recover(ctx context.Context) (written map[string]bool, _ error)
 		if partition < len(known.Next) {
 			from = max(from, min(known.Next[partition], bounds.Next))
 		}
-		records, err := store.ReadBetween(ctx, e.config.Log, partition, from, bounds.Next)
-		if err != nil {
-			return nil, err
-		}
-		for _, record := range records {
-			if id := correlationOf(record.Value); id != "" {
-				written[id] = true
+		for from < bounds.Next {
+			records, err := e.config.Log.Read(ctx, partition, from, drainAtOnce, 1<<20)
+			if err != nil {
+				return nil, err
+			}
+			if len(records) == 0 {
+				break // what is left can't be read
+			}
+			for _, record := range records {
+				if id := correlationOf(record.Value); id != "" {
+					written[id] = true
+				}
+				from = record.Sequence + 1
 			}
 		}
 	}

@@ -149,6 +149,10 @@ func (p *pending) Intact() error {
 	return nil
 }
 
+// MaxBody is the size of the largest body in bytes. A twin with its metadata can be larger,
+// if its values are next to nothing: then the event has an empty body, {}.
+const MaxBody = 512 << 10
+
 // Prepare returns what is to be committed with what the event tells of. The commit returns
 // fault 503001 while the outbox is full.
 func (e *Events) Prepare(event Event) []store.Change {
@@ -159,6 +163,9 @@ func (e *Events) Prepare(event Event) []store.Change {
 		return []store.Change{{Collection: e.outbox.Collection, Key: event.ID, Err: fault.New(fault.Unavailable,
 			"%d events of this hub wait to be written to their log, which fails. Try again later; the operator "+
 				"finds the reason in the server's log", e.config.Limit)}}
+	}
+	if len(event.Body) > MaxBody {
+		event.Body = []byte("{}")
 	}
 	waits := pending{event.Operation, event.ID, fault.NewTrackingID(), document.Time{Time: event.Time}, event.Body}
 	// No id has a space.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -151,6 +152,23 @@ func TestEventsOfTwoNodes(t *testing.T) {
 		checkTold(t, b.told(t), 1, 6)
 		a.close()
 		b.close()
+	})
+}
+
+// TestLargeBody has a change whose twin is too large to be told be told without.
+func TestLargeBody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := newNode(t, memory.New(), "", 0)
+		defer n.close()
+		large := fmt.Appendf(nil, `{"a":%q}`, strings.Repeat("x", store.MaxValue))
+		_, err := n.Commit(t.Context(), n.Prepare(event.Event{Operation: event.Created, ID: "d1",
+			Place: event.AtVersion("1", 1), Body: large})...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if told := n.told(t); len(told["d1"]) != 1 || told["d1"][0] != "{}" {
+			t.Errorf("told is %.100v", told)
+		}
 	})
 }
 
