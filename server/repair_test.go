@@ -17,7 +17,7 @@ func TestRepairIsInterrupted(t *testing.T) {
 	h.furnish()
 	data := h.config.DataDir
 	h.stop()
-	segments, _ := filepath.Glob(filepath.Join(data, "logs", "hub.*", "*.segment"))
+	segments, _ := filepath.Glob(filepath.Join(data, "logs", "hub.*.telemetry", "*.segment"))
 	logs, _ := filepath.Glob(filepath.Join(data, "documents", "*.log"))
 	if len(segments) == 0 || len(logs) == 0 {
 		t.Fatal("there is nothing to damage")

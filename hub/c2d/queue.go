@@ -297,41 +297,95 @@ func (m *Messages) PrepareDelete(ctx context.Context, deviceID string) ([]store.
 // document, and goes in one commit.
 const MaxDepth = 1000
 
+// expiredTogether is about how many changes of queues in which something has expired are
+// committed at once, so that they share a sync.
+const expiredTogether = 500
+
 // Expire lets what has expired leave its queue, with its feedback. Any receiver does so
 // for its own device; this is for devices that never come. It returns how many queues it
 // has looked at, at most limit.
 func (m *Messages) Expire(ctx context.Context, limit int) (looked int, _ error) {
 	now := m.now().Unix()
 	due, err := m.documents.List(ctx, m.expiries.Collection, "", "", limit)
-	for _, document := range due {
+	if err != nil {
+		return 0, err
+	}
+	for i, document := range due {
 		var second int64
-		at, deviceID, _ := strings.Cut(document.Key, "/")
+		at, _, _ := strings.Cut(document.Key, "/")
 		if _, err := fmt.Sscanf(at, "%x", &second); err == nil && second > now {
+			due = due[:i]
 			break
 		}
-		looked++
-		if err := m.expire(ctx, deviceID, document.Key); err != nil {
-			return looked, fmt.Errorf("look after the messages to the device %q: %w", deviceID, err)
-		}
 	}
-	return looked, err
+	for len(due) > 0 {
+		var all prepared
+		n := 0
+		for ; n < len(due) && len(all.changes) < expiredTogether; n++ {
+			one, err := m.prepareExpiry(ctx, due[n].Key)
+			if err != nil {
+				return looked, err
+			}
+			all.changes, all.gone = append(all.changes, one.changes...), append(all.gone, one.gone...)
+		}
+		var err error
+		if len(all.changes) > 0 {
+			_, err = m.documents.Commit(ctx, all.changes...)
+		}
+		if _, conflict := store.IsConflict(err); conflict { // one of the devices is busy just now
+			for _, document := range due[:n] {
+				if err := m.expire(ctx, document.Key); err != nil {
+					return looked, err
+				}
+				looked++
+			}
+		} else if err != nil {
+			return looked, err
+		} else {
+			m.counters.count(all.gone)
+			looked += n
+		}
+		due = due[n:]
+	}
+	return looked, nil
 }
 
-func (m *Messages) expire(ctx context.Context, deviceID, key string) error {
-	q, _, err := m.queues.Get(ctx, deviceID)
-	if err == nil && dueKey(q.Due, deviceID) == key {
-		unchanged := func(*queue, time.Time) ([]store.Change, error) { return nil, nil }
-		err = m.change(ctx, Recipient{deviceID, q.Generation}, unchanged)
-		if errors.Is(err, fault.DeviceNotFound) {
-			return nil // another device has come, with another time to look
+// expire looks after the queue of one device.
+func (m *Messages) expire(ctx context.Context, key string) error {
+	done, err := store.RetryOnConflict(ctx, func() (prepared, error) {
+		p, err := m.prepareExpiry(ctx, key)
+		if err == nil && len(p.changes) > 0 {
+			_, err = m.documents.Commit(ctx, p.changes...)
 		}
-		return err
+		return p, err
+	})
+	if err == nil {
+		m.counters.count(done.gone)
 	}
-	if err != nil && !errors.Is(err, store.ErrNotFound) && !store.IsUnreadable(err) {
-		return err
-	}
-	_, err = m.documents.Commit(ctx, m.expiries.Delete(key, store.Always)) // of a queue that is not there
 	return err
+}
+
+// prepareExpiry returns what is to be committed for a queue that is to be looked after, by the
+// key of that: what has expired goes, and so does the key.
+func (m *Messages) prepareExpiry(ctx context.Context, key string) (prepared, error) {
+	forget := prepared{changes: []store.Change{m.expiries.Delete(key, store.Always)}} // of a queue that is not there
+	_, deviceID, _ := strings.Cut(key, "/")
+	q, _, err := m.queues.Get(ctx, deviceID)
+	switch {
+	case errors.Is(err, store.ErrNotFound), store.IsUnreadable(err), err == nil && dueKey(q.Due, deviceID) != key:
+		return forget, nil
+	case err != nil:
+		return prepared{}, fmt.Errorf("look after the messages to the device %q: %w", deviceID, err)
+	}
+	unchanged := func(*queue, time.Time) ([]store.Change, error) { return nil, nil }
+	p, err := m.prepare(ctx, Recipient{deviceID, q.Generation}, unchanged)
+	if errors.Is(err, fault.DeviceNotFound) {
+		return prepared{}, nil // another device has come, with another time to look
+	}
+	if err != nil {
+		return prepared{}, fmt.Errorf("look after the messages to the device %q: %w", deviceID, err)
+	}
+	return p, nil
 }
 
 func keep(properties []message.Property) []property {
