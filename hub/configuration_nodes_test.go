@@ -16,7 +16,7 @@ import (
 // the one that holds the lease evaluates it, and the device is told where it is connected.
 // After that node is gone the other goes on.
 func TestConfigurationsOfTwoNodes(t *testing.T) {
-	withNodes(t, func(t *testing.T, a, b *node) {
+	withNodes(t, 0, func(t *testing.T, a, b *node) {
 		ctx := t.Context()
 		device := must(a.CreateDevice(ctx, identity.Device{DeviceID: "d1"}))
 		evidence := credential.Evidence{Token: must(credential.NewToken("hub.local/devices/d1", "",

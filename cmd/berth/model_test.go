@@ -59,6 +59,11 @@ func TestModel(t *testing.T) {
 		}
 		subjects = append(subjects, queue)
 	}
+	events, err := newEventsModel(within(t, time.Minute), p, "twin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	subjects = append(subjects, events)
 	random := rand.New(rand.NewPCG(seed, 0))
 	randoms := make([]*rand.Rand, len(subjects))
 	for i := range subjects {
