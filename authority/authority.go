@@ -31,10 +31,12 @@ type Config struct {
 	Limit      int    // how many there may be; 0 means unlimited
 
 	// CheckUnused returns the checks under which nothing names an authority, for the
-	// commit that deletes it, and fault 409000 when something does.
+	// commit that deletes it, and fault 409000 when something does. It is nil where nothing
+	// names authorities.
 	CheckUnused func(ctx context.Context, name string) ([]store.Change, error)
 
 	Audit *audit.Log // of changes; nil keeps none
+	Owner string     // what names begin with in the audit, such as "hub berth: "; may be ""
 	Now   func() time.Time
 }
 
@@ -53,8 +55,9 @@ func Open(config Config) *Authorities {
 		subjects: store.NewTable[string](config.Documents, config.Subjects)}
 }
 
-// Authority is a certificate authority that groups may name (Azure's certificate
-// of a provisioning service, with the names of its management API). Devices come
+// Authority is a certificate authority that groups may name, or that a hub lets devices in
+// by (Azure's certificate of a provisioning service or a hub, with the names of its
+// management API). Devices come
 // in by it only once it is verified: somebody proved to hold its key, or said on
 // uploading it that it is to be trusted.
 type Authority struct {
@@ -229,12 +232,13 @@ func (a *Authorities) Delete(ctx context.Context, name, ifMatch string, force bo
 			return nil, err
 		}
 		changes := append(
-			a.config.Audit.Change(ctx, audit.Deleted, audit.Authority, cmp.Or(prior.Name, name), nil, nil),
+			a.config.Audit.Change(ctx, audit.Deleted, audit.Authority, a.config.Owner+cmp.Or(prior.Name, name),
+				nil, nil),
 			a.table.Delete(key(name), store.IfMatch(store.UnquoteETag(prior.ETag))))
 		if !unreadable { // else its name leads nowhere
 			changes = append(changes, a.removeSubject(prior, "")...)
 		}
-		if !force && !unreadable {
+		if !force && !unreadable && a.config.CheckUnused != nil {
 			unused, err := a.config.CheckUnused(ctx, prior.Name)
 			if err != nil {
 				return nil, err
@@ -276,7 +280,7 @@ func (a *Authorities) change(ctx context.Context, name, ifMatch string, create b
 		if exists {
 			subject, _ := changed.subjectKeys()
 			changes = append(changes, a.removeSubject(prior, subject)...)
-			changes = append(changes, a.config.Audit.Change(ctx, audit.Updated, audit.Authority, name,
+			changes = append(changes, a.config.Audit.Change(ctx, audit.Updated, audit.Authority, a.config.Owner+name,
 				a.describe(prior), a.describe(changed))...)
 		} else {
 			if !unreadable { // else it takes the place of one
@@ -284,7 +288,8 @@ func (a *Authorities) change(ctx context.Context, name, ifMatch string, create b
 					return Authority{}, err
 				}
 			}
-			changes = append(changes, a.config.Audit.Change(ctx, audit.Created, audit.Authority, name, nil, nil)...)
+			changes = append(changes, a.config.Audit.Change(ctx, audit.Created, audit.Authority, a.config.Owner+name, nil,
+				nil)...)
 		}
 		etags, err := a.config.Documents.Commit(ctx, changes...)
 		if err != nil {

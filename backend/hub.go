@@ -20,7 +20,10 @@ import (
 )
 
 // Hub is a client of a hub.
-type Hub struct{ *client }
+type Hub struct {
+	*client
+	authorities
+}
 
 // NewHub returns a client for the hub of a connection string.
 func NewHub(connectionString string, options Options) (*Hub, error) {
@@ -28,7 +31,7 @@ func NewHub(connectionString string, options Options) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Hub{c}, nil
+	return &Hub{c, authorities{c, contract.HubAuthorities}}, nil
 }
 
 // maxDocument bounds an identity or a twin that a hub answers with, in bytes. A twin

@@ -17,7 +17,10 @@ import (
 )
 
 // Provisioning is a client of a provisioning service.
-type Provisioning struct{ *client }
+type Provisioning struct {
+	*client
+	authorities
+}
 
 // NewProvisioning returns a client for the service of a connection string.
 func NewProvisioning(connectionString string, options Options) (*Provisioning, error) {
@@ -25,7 +28,7 @@ func NewProvisioning(connectionString string, options Options) (*Provisioning, e
 	if err != nil {
 		return nil, err
 	}
-	return &Provisioning{c}, nil
+	return &Provisioning{c, authorities{c, contract.ServiceAuthorities}}, nil
 }
 
 // Enrollment returns an individual enrollment.

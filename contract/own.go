@@ -31,11 +31,6 @@ const (
 	MisbehavioursPath     Path = own + "provisioning/misbehaviours"
 	MisbehaviourPath      Path = MisbehavioursPath + "/{id}"
 
-	AuthoritiesPath    Path = own + "provisioning/certificates"
-	AuthorityPath      Path = AuthoritiesPath + "/{id}"
-	AuthorityCodePath  Path = AuthorityPath + "/generateVerificationCode"
-	AuthorityProofPath Path = AuthorityPath + "/verify"
-
 	HubLinksPath Path = own + "provisioning/hubs"
 	HubLinkPath  Path = HubLinksPath + "/{host}"
 	NetworksPath Path = own + "provisioning/networks"
@@ -71,3 +66,18 @@ const (
 	FaultPath         Path = FaultsPath + "/{id}"
 	ChangeEventsPath  Path = own + "hub/events"
 )
+
+// AuthorityPaths are the paths of the certificate authorities of a service, with the words
+// that Azure's management API has for them.
+type AuthorityPaths struct{ All, One, Code, Proof Path }
+
+// The certificate authorities of both services.
+var (
+	ServiceAuthorities = authorityPaths(own + "provisioning/certificates")
+	HubAuthorities     = authorityPaths(own + "hub/certificates")
+)
+
+func authorityPaths(all Path) AuthorityPaths {
+	one := all + "/{id}"
+	return AuthorityPaths{All: all, One: one, Code: one + "/generateVerificationCode", Proof: one + "/verify"}
+}

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/berth-iot/berth/access"
+	"github.com/berth-iot/berth/audit"
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
@@ -49,6 +51,7 @@ type Config struct {
 	Node      string    // this node's name among several; "" for one that is alone
 	Bus       cluster.Bus
 	Issuer    *issuance.Service // of operational certificates; may be nil
+	Audit     *audit.Log        // of its certificate authorities; nil keeps none
 	Now       func() time.Time
 	Logger    *slog.Logger
 	Panics    *panics.Recorder // of what runs in the background
@@ -66,6 +69,7 @@ type Config struct {
 type Hub struct {
 	config      Config
 	access      *access.Policies
+	authorities *authority.Authorities
 	registry    *identity.Registry
 	twins       *twin.Twins
 	indexes     *twin.Indexes // of twins
@@ -109,6 +113,9 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		config: config, indexes: indexes, derived: derived,
 		access: access.Open(access.Config{Documents: config.Documents, Collection: prefix + "policies",
 			Host: config.Host, Rights: Rights, Owner: OwnerPolicy, Now: config.Now}),
+		authorities: authority.Open(authority.Config{Documents: config.Documents, Collection: prefix + authorityRecords,
+			Subjects: prefix + "authority-subjects", Limit: maxAuthorities, Audit: config.Audit,
+			Owner: "hub " + config.Name + ": ", Now: config.Now}),
 		messages: c2d.Open(c2d.Config{Documents: config.Documents, Prefix: prefix, Limits: config.Limits,
 			Now: config.Now}),
 		throttle:  throttle.New(config.Size, config.Now),
@@ -137,7 +144,8 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		return nil, fmt.Errorf("read the injected faults of hub %s: %w", config.Name, err)
 	}
 	h.connections = connection.Open(connection.Config{Hub: config.Name, Host: config.Host, Documents: config.Documents,
-		Prefix: prefix, Registry: h.registry, Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry,
+		Prefix: prefix, Registry: h.registry, Authorities: h.authorities, AuthorityRecords: prefix + authorityRecords,
+		Twins: h.twins, Messages: h.messages, Telemetry: h.telemetry,
 		Methods: h.methods, Events: h.events, Faults: h.faults, Throttle: h.throttle, Bus: config.Bus,
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
@@ -202,6 +210,20 @@ func (h *Hub) Throttle() *throttle.Throttle { return h.throttle }
 
 // Access returns the shared access policies of the hub.
 func (h *Hub) Access() *access.Policies { return h.access }
+
+// maxAuthorities is how many certificate authorities a hub can have, as on Azure.
+const maxAuthorities = 25
+
+// authorityRecords is the collection of a hub's authorities, without its prefix.
+const authorityRecords = "authorities"
+
+// Authorities returns the certificate authorities by which devices are let in whose
+// authentication is certificateAuthority. One that is deleted or replaced ends their
+// connections.
+func (h *Hub) Authorities() *authority.Authorities { return h.authorities }
+
+// AuthorityRecords is the collection of the authorities.
+func (h *Hub) AuthorityRecords() string { return "hub/" + h.config.Name + "/" + authorityRecords }
 
 // Rights are those of a hub's policies, in Azure's spelling and order.
 var Rights = []string{RegistryRead, RegistryWrite, ServiceConnect, DeviceConnect}

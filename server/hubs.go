@@ -201,7 +201,7 @@ func (s *Server) openHub(ctx context.Context, entry hubEntry) error {
 		hub.Config{Name: entry.Name, Host: entry.Host, Node: s.config.node.name, Documents: s.documents,
 			Telemetry: telemetry, Events: events, Limits: s.config.Messages, Jobs: s.config.Jobs,
 			Blobs: newBlobs(s.config.StorageHosts, s.config.StorageRoots),
-			Bus:   s.config.node.bus, Issuer: s.issuer, Now: s.config.Now, Logger: s.config.Logger,
+			Bus:   s.config.node.bus, Issuer: s.issuer, Audit: s.audit, Now: s.config.Now, Logger: s.config.Logger,
 			Panics: s.panics, Reindex: knows && engine.Stale(), FaultInjection: s.config.FaultInjection,
 			Size: s.config.HubSize})
 	if err != nil {

@@ -43,7 +43,8 @@ func TestOpenAPIHoldsLive(t *testing.T) {
 	l.enrolls()
 	l.groups()
 	l.operatesTheHub()
-	l.uploadsAuthorities()
+	l.uploadsAuthorities("/berth/provisioning/certificates")
+	l.uploadsAuthorities("/berth/hub/certificates")
 	l.allocates()
 	l.issues()
 	l.managesPolicies()
@@ -595,9 +596,9 @@ func (s signer) sign(t testing.TB, name string, template *x509.Certificate) stri
 	return base64.StdEncoding.EncodeToString(der)
 }
 
-// uploadsAuthorities goes through certificate authorities.
-func (l *live) uploadsAuthorities() {
-	const all, one = "/berth/provisioning/certificates", "/berth/provisioning/certificates/{id}"
+// uploadsAuthorities goes through the certificate authorities of a service.
+func (l *live) uploadsAuthorities(all string) {
+	one := all + "/{id}"
 	factory, root := params{"id": "factory"}, l.authority("Factory")
 	l.do("PUT "+one, factory, object{"certificate": root.text, "isVerified": false})
 	code := l.do("POST "+one+"/generateVerificationCode", factory, nil)

@@ -321,18 +321,31 @@ var operations = map[string]operation{
 		answer: []guard.LockedOut{}},
 	"DELETE /berth/provisioning/lockouts/{source}": {summary: "Hear a source again that is locked out"},
 
-	"GET /berth/provisioning/certificates": {summary: "List certificate authorities",
+	"GET /berth/provisioning/certificates": {id: "pageOfAuthorities", summary: "List certificate authorities",
 		query: paging, answer: contract.Page[authority.Authority]{}},
-	"GET /berth/provisioning/certificates/{id}": {summary: "Read a certificate authority",
+	"GET /berth/provisioning/certificates/{id}": {id: "getAuthority", summary: "Read a certificate authority",
 		answer: authority.Authority{}, etag: true},
-	"PUT /berth/provisioning/certificates/{id}": {summary: "Upload a certificate authority, " +
+	"PUT /berth/provisioning/certificates/{id}": {id: "putAuthority", summary: "Upload a certificate authority, " +
 		"or replace its certificate", request: own.CertificateUpload{}, answer: authority.Authority{}, etag: true,
 		ifMatch: true},
-	"DELETE /berth/provisioning/certificates/{id}": {summary: "Delete a certificate authority",
+	"DELETE /berth/provisioning/certificates/{id}": {id: "deleteAuthority", summary: "Delete a certificate authority",
 		query: []parameter{{"force", "true: though enrollment groups name it"}}, ifMatch: true},
-	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {summary: "Make the code that proves " +
+	"POST /berth/provisioning/certificates/{id}/generateVerificationCode": {id: "newVerificationCode", summary: "Make the code that proves " +
 		"possession of the authority's key", answer: authority.Authority{}, etag: true, ifMatch: true},
-	"POST /berth/provisioning/certificates/{id}/verify": {summary: "Hand in the certificate that proves possession",
+	"POST /berth/provisioning/certificates/{id}/verify": {id: "verifyAuthority", summary: "Hand in the certificate that proves possession",
+		request: own.CertificateUpload{}, answer: authority.Authority{}, etag: true, ifMatch: true},
+
+	"GET /berth/hub/certificates": {id: "pageOfHubAuthorities", summary: "List the certificate authorities of a hub",
+		query: paging, answer: contract.Page[authority.Authority]{}},
+	"GET /berth/hub/certificates/{id}": {id: "getHubAuthority", summary: "Read a certificate authority of a hub",
+		answer: authority.Authority{}, etag: true},
+	"PUT /berth/hub/certificates/{id}": {id: "putHubAuthority", summary: "Upload a certificate authority of a hub, " +
+		"or replace its certificate", request: own.CertificateUpload{}, answer: authority.Authority{}, etag: true,
+		ifMatch: true},
+	"DELETE /berth/hub/certificates/{id}": {id: "deleteHubAuthority", summary: "Delete a certificate authority of a hub", ifMatch: true},
+	"POST /berth/hub/certificates/{id}/generateVerificationCode": {id: "newHubVerificationCode", summary: "Make the code that proves " +
+		"possession of the authority's key", answer: authority.Authority{}, etag: true, ifMatch: true},
+	"POST /berth/hub/certificates/{id}/verify": {id: "verifyHubAuthority", summary: "Hand in the certificate that proves possession",
 		request: own.CertificateUpload{}, answer: authority.Authority{}, etag: true, ifMatch: true},
 
 	"GET /berth/provisioning/misbehaviours": {summary: "List the faults that are still to be injected",

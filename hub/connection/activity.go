@@ -60,6 +60,8 @@ func (a *activity) follow() {
 		select {
 		case <-a.stop:
 			return
+		case <-a.of.authorities.changed:
+			_ = a.of.config.Panics.Do(panics.Background, func() error { a.of.revalidateSigned(); return nil })
 		case <-ticker.C:
 			err := a.of.config.Panics.Do(panics.Background, func() error {
 				a.of.endExpired()

@@ -3,6 +3,7 @@ package connection
 import (
 	"bytes"
 	"context"
+	"crypto/x509"
 	"encoding/base64"
 	"slices"
 	"strings"
@@ -22,6 +23,7 @@ type proof struct {
 	key         string               // of the device that signed its token, else ""
 	thumbprints []string             // of its self-signed certificate: SHA-1 and SHA-256
 	operational issuance.Certificate // zero for another method than that
+	signer      *signer              // the authority that signed its certificate; nil for another method than that
 }
 
 // stillHolds reports whether the device could prove itself with the same key or certificate
@@ -40,14 +42,17 @@ func (p proof) stillHolds(device identity.Principal) bool {
 	case message.IssuedCertificate:
 		return authentication.Type == identity.CertificateAuthority && device.Issuance != nil &&
 			strings.EqualFold(device.Issuance.RegistrationID, p.operational.RegistrationID)
+	case message.AuthoritySigned:
+		return authentication.Type == identity.CertificateAuthority && device.Issuance == nil
 	}
 	return true // a policy's key, which is not the device's
 }
 
-// byCertificate reports whether the device proved itself with a certificate, its own or one
-// that was issued to it.
+// byCertificate reports whether the device proved itself with a certificate: its own, one
+// that was issued to it, or one that an authority signed.
 func (p proof) byCertificate() bool {
-	return p.method == message.Thumbprint || p.method == message.IssuedCertificate
+	return p.method == message.Thumbprint || p.method == message.IssuedCertificate ||
+		p.method == message.AuthoritySigned
 }
 
 // expiredReason is why a session with this proof ends once its time is over.
@@ -78,6 +83,9 @@ func (c *Connections) authenticate(
 		operational, err := c.config.Issuer.Verify(ctx, certificate, device.Issuance.RegistrationID)
 		return proof{method: message.IssuedCertificate, expiry: certificate.NotAfter, operational: operational}, err
 	}
+	if authentication.Type == identity.CertificateAuthority && device.Issuance == nil {
+		return c.authenticateSigned(ctx, device, evidence.Certificates)
+	}
 	if authentication.Type != identity.SelfSigned {
 		return refuse(fault.UnauthorizedAccess, "The device %q shows a certificate, and its authentication is %s",
 			device.ID, authentication.Type)
@@ -88,13 +96,19 @@ func (c *Connections) authenticate(
 		return refuse(fault.UnauthorizedAccess,
 			"The certificate of the device %q, SHA-256 %s, is not the one that the hub knows", device.ID, sha256)
 	}
-	if now := c.config.Now(); now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
-		return refuse(fault.UnauthorizedAccess, "The certificate of the device %q is valid from %s to %s only",
-			device.ID,
-			certificate.NotBefore.UTC().Format(time.RFC3339),
-			certificate.NotAfter.UTC().Format(time.RFC3339))
+	if err := checkValidity(device.ID, certificate, c.config.Now()); err != nil {
+		return proof{}, err
 	}
 	return proof{method: message.Thumbprint, expiry: certificate.NotAfter, thumbprints: thumbprints}, nil
+}
+
+// checkValidity returns fault 401002 for a certificate that is not valid now.
+func checkValidity(deviceID string, certificate *x509.Certificate, now time.Time) error {
+	if now.Before(certificate.NotBefore) || now.After(certificate.NotAfter) {
+		return fault.New(fault.UnauthorizedAccess, "The certificate of the device %q is valid from %s to %s only",
+			deviceID, certificate.NotBefore.UTC().Format(time.RFC3339), certificate.NotAfter.UTC().Format(time.RFC3339))
+	}
+	return nil
 }
 
 // knowsOneOf reports whether a device may come with a certificate of these thumbprints.

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/berth-iot/berth/attest"
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/cluster"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/hub/c2d"
@@ -31,6 +33,10 @@ type Config struct {
 	Documents store.Documents
 	Prefix    string // what the names of the collections begin with, such as hub/berth/
 	Registry  *identity.Registry
+
+	Authorities      *authority.Authorities // that may have signed devices
+	AuthorityRecords string                 // their collection
+
 	Twins     *twin.Twins
 	Messages  *c2d.Messages
 	Methods   *method.Methods
@@ -62,6 +68,9 @@ type Connections struct {
 	arrivals      *deviceLocks  // make one step of who serves a device's subject and what is on record of it
 	notices       *deviceLocks  // see LockDesired
 	closed        atomic.Bool
+
+	signatures  attest.Signatures // of certificates that were checked
+	authorities watchedAuthorities
 }
 
 // Open returns the connections of a hub, which has none yet. Close ends what it starts.
@@ -73,6 +82,7 @@ func Open(config Config) *Connections {
 		arrivals:      newDeviceLocks(),
 		notices:       newDeviceLocks(),
 	}
+	c.authorities.watch(config.Documents, config.AuthorityRecords)
 	c.activity = followActivity(c,
 		store.NewTable[stamp](config.Documents, config.Prefix+"activity"),
 		store.NewTable[history](config.Documents, config.Prefix+"connections"))
@@ -82,6 +92,7 @@ func Open(config Config) *Connections {
 // Close ends the connections of all devices and writes what is known of their activity.
 func (c *Connections) Close(ctx context.Context) error {
 	c.closed.Store(true)
+	c.authorities.stop()
 	for _, session := range c.sessions() {
 		session.end(ErrShutdown)
 	}

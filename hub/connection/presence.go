@@ -34,6 +34,7 @@ var (
 	ErrTokenExpired      = errors.New("the device's token has expired")
 	ErrCertExpired       = errors.New("the device's certificate has expired")
 	ErrRevoked           = errors.New("the device's certificate was revoked")
+	ErrAuthorityRemoved  = errors.New("the authority that signed the device's certificate is not trusted any more")
 	ErrNotOpened         = errors.New("the hub failed while it opened the connection")
 	ErrShutdown          = errors.New("the hub is shutting down")
 )
@@ -179,6 +180,8 @@ func (s *Session) validate(ctx context.Context) error {
 		return ErrCredentialChanged
 	case s.expired(s.of.config.Now()):
 		return s.proof.expiredReason()
+	case s.proof.signer != nil && !s.of.stillTrusts(ctx, s.proof.signer):
+		return ErrAuthorityRemoved
 	case s.proof.operational.Thumbprint != "" && !s.of.config.Issuer.Good(ctx, s.proof.operational.Thumbprint):
 		return ErrRevoked
 	}
@@ -224,7 +227,7 @@ func refusal(deviceID string, reason error) error {
 	case errors.Is(reason, ErrTokenExpired):
 		return fault.New(fault.TokenExpired, "The token of the device %q expired while it was connecting", deviceID)
 	case errors.Is(reason, ErrDisabled), errors.Is(reason, ErrCredentialChanged), errors.Is(reason, ErrRevoked),
-		errors.Is(reason, ErrCertExpired):
+		errors.Is(reason, ErrCertExpired), errors.Is(reason, ErrAuthorityRemoved):
 		return fault.New(fault.UnauthorizedAccess, "The device %q was changed while it was connecting: %s",
 			deviceID, reason)
 	}

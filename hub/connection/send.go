@@ -37,7 +37,7 @@ func (s *Session) Send(m *message.Message, committed store.Committer, token uint
 func (s *Session) SendWill(m *message.Message, committed store.Committer, token uint64) error {
 	if reason := s.over.Load(); reason != nil {
 		switch *reason {
-		case ErrDisabled, ErrDeleted, ErrCredentialChanged, ErrRevoked:
+		case ErrDisabled, ErrDeleted, ErrCredentialChanged, ErrRevoked, ErrAuthorityRemoved:
 			return s.check()
 		}
 	}

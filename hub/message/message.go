@@ -36,16 +36,19 @@ const (
 	PolicyKey                           // a token made with a key of the hub's policies
 	Thumbprint                          // a certificate that the hub knows
 	IssuedCertificate                   // the operational certificate that Berth issued
+	AuthoritySigned                     // a certificate that an authority of the hub signed
 
 	NoDevice AuthMethod = 255 // of a message that the hub itself has written
 )
 
+const byAuthority = `{"scope":"device","type":"x509CertificateAuthority","issuer":"external",` +
+	`"acceptingIpFilterRule":null}`
+
 var authMethods = map[AuthMethod]string{
-	DeviceKey:  `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
-	PolicyKey:  `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
-	Thumbprint: `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
-	IssuedCertificate: `{"scope":"device","type":"x509CertificateAuthority",` +
-		`"issuer":"external","acceptingIpFilterRule":null}`,
+	DeviceKey:         `{"scope":"device","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
+	PolicyKey:         `{"scope":"hub","type":"sas","issuer":"iothub","acceptingIpFilterRule":null}`,
+	Thumbprint:        `{"scope":"device","type":"x509","issuer":"external","acceptingIpFilterRule":null}`,
+	IssuedCertificate: byAuthority, AuthoritySigned: byAuthority,
 }
 
 // String returns the JSON that readers get as iothub-connection-auth-method, "" for a

@@ -8,8 +8,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/berth-iot/berth/backend"
 )
 
 // Selection is the part of a list that a person wants.
@@ -70,10 +68,9 @@ func EachPage[T any](s Selection, list Lister[T], each func(page []T) error) (mo
 	}
 }
 
-// ListCommand is the command that lists things of the provisioning service. none is said of an
-// empty list.
-func ListCommand[T any](c *Env, short string,
-	list func(service *backend.Provisioning, ctx context.Context, prefix, after string, top int) ([]T, string, error),
+// ListCommand is the command that lists things of a service. none is said of an empty list.
+func ListCommand[S, T any](c *Env, short string, client func() (S, error),
+	list func(service S, ctx context.Context, prefix, after string, top int) ([]T, string, error),
 	none string, header []string, row func(T) []string) *cobra.Command {
 	var wanted Selection
 	command := &cobra.Command{
@@ -81,7 +78,7 @@ func ListCommand[T any](c *Env, short string,
 		Short: short,
 		Args:  ExactArgs(),
 		RunE: func(command *cobra.Command, _ []string) error {
-			service, err := c.Target.Provisioning()
+			service, err := client()
 			if err != nil {
 				return err
 			}

@@ -13,18 +13,19 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/berth-iot/berth/authority"
-	"github.com/berth-iot/berth/backend"
 	"github.com/berth-iot/berth/cmd/berth/cli"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 )
 
-func (c commands) authority() *cobra.Command {
+func (of commands) authority() *cobra.Command {
+	c := &authorityCommands{Env: of.Env}
 	command := cli.Parent(&cobra.Command{
 		Use:   "authority",
-		Short: "Certificate authorities that enrollment groups may name",
-		Long: `Certificate authorities of the provisioning service. An enrollment group that
-names one lets in every device that the authority signed. An authority must be
+		Short: "Certificate authorities that enrollment groups may name, and those of hubs",
+		Long: `Certificate authorities of the provisioning service, and with --hub those of a hub.
+An enrollment group that names one lets in every device that the authority signed; a hub
+lets in the devices whose authentication is certificateAuthority. An authority must be
 verified before: by proof of possession of its key, or by trusting it on upload.
 
   berth authority create factory --file ca.pem
@@ -33,6 +34,7 @@ verified before: by proof of possession of its key, or by trusting it on upload.
     openssl x509 -req -CA ca.pem -CAkey ca.key -CAcreateserial -out verify.pem
   berth authority verify factory --file verify.pem`,
 	})
+	command.PersistentFlags().StringVar(&c.hub, "hub", "", "the authorities of this hub, by its `name` or host")
 	command.AddCommand(
 		c.authorityCreate(), c.authorityCode(), c.authorityVerify(), c.authorityShow(), c.authorityList(),
 		c.authorityDelete(),
@@ -57,14 +59,47 @@ func certificateText(file string) ([]byte, error) {
 	return []byte(pemOf(parsed)), nil
 }
 
+// authorityCommands are the commands on the authorities of a service.
+type authorityCommands struct {
+	*cli.Env
+	hub string // whose they are; "" for the provisioning service's
+}
+
+// authorityClient is a client of either service.
+type authorityClient interface {
+	Authority(ctx context.Context, name string) (authority.Authority, error)
+	Authorities(ctx context.Context, prefix, after string, top int) ([]authority.Authority, string, error)
+	PutAuthority(ctx context.Context, name string, certificate []byte, trusted bool,
+		ifMatch string) (authority.Authority, error)
+	NewVerificationCode(ctx context.Context, name string) (authority.Authority, error)
+	VerifyAuthority(ctx context.Context, name string, certificate []byte) (authority.Authority, error)
+	DeleteAuthority(ctx context.Context, name, ifMatch string, force bool) error
+}
+
+// client is one of the service whose authorities are meant.
+func (c *authorityCommands) client() (authorityClient, error) {
+	if c.hub != "" {
+		return c.Target.Hub(c.hub)
+	}
+	return c.Target.Provisioning()
+}
+
+// hubFlag is what a command that is suggested has to say of the hub.
+func (c *authorityCommands) hubFlag() string {
+	if c.hub == "" {
+		return ""
+	}
+	return " --hub " + cli.Quote(c.hub)
+}
+
 // onAuthority is a command that does something to an authority and shows it.
-func (c commands) onAuthority(
+func (c *authorityCommands) onAuthority(
 	command *cobra.Command,
-	do func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error),
+	do func(ctx context.Context, service authorityClient, name string) (authority.Authority, error),
 ) *cobra.Command {
 	command.Args = cli.ExactArgs("NAME")
 	command.RunE = func(command *cobra.Command, args []string) error {
-		service, err := c.Target.Provisioning()
+		service, err := c.client()
 		if err != nil {
 			return err
 		}
@@ -72,12 +107,12 @@ func (c commands) onAuthority(
 		if err != nil {
 			return err
 		}
-		return c.Print(authority, func(w io.Writer) { describeAuthority(w, authority) })
+		return c.Print(authority, func(w io.Writer) { c.describeAuthority(w, authority) })
 	}
 	return command
 }
 
-func describeAuthority(w io.Writer, a authority.Authority) {
+func (c *authorityCommands) describeAuthority(w io.Writer, a authority.Authority) {
 	verified := "no"
 	if a.IsVerified {
 		verified = "yes"
@@ -96,15 +131,16 @@ func describeAuthority(w io.Writer, a authority.Authority) {
 	switch {
 	case a.IsVerified:
 	case a.VerificationCode == "":
-		fmt.Fprintf(w, "\nNot verified yet. Prove that you hold its key: berth authority code %s\n", a.Name)
+		fmt.Fprintf(w, "\nNot verified yet. Prove that you hold its key: berth authority code %s%s\n", a.Name,
+			c.hubFlag())
 	default:
 		fmt.Fprintf(w,
-			"\nSign a certificate with the code as its common name, then: berth authority verify %s --file FILE\n",
-			a.Name)
+			"\nSign a certificate with the code as its common name, then: berth authority verify %s --file FILE%s\n",
+			a.Name, c.hubFlag())
 	}
 }
 
-func (c commands) authorityCreate() *cobra.Command {
+func (c *authorityCommands) authorityCreate() *cobra.Command {
 	var file string
 	var trust bool
 	command := c.onAuthority(&cobra.Command{
@@ -112,7 +148,7 @@ func (c commands) authorityCreate() *cobra.Command {
 		Short: "Upload an authority's certificate, or replace it",
 		Example: `  berth authority create factory --file ca.pem
   berth authority create factory --file ca.pem --trust`,
-	}, func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
+	}, func(ctx context.Context, service authorityClient, name string) (authority.Authority, error) {
 		certificate, err := certificateText(file)
 		if err != nil {
 			return authority.Authority{}, err
@@ -124,7 +160,7 @@ func (c commands) authorityCreate() *cobra.Command {
 	return command
 }
 
-func (c commands) authorityCode() *cobra.Command {
+func (c *authorityCommands) authorityCode() *cobra.Command {
 	return c.onAuthority(&cobra.Command{
 		Use:   "code NAME",
 		Short: "Make the verification code that proves possession of an authority's key",
@@ -132,17 +168,17 @@ func (c commands) authorityCode() *cobra.Command {
 sign, for berth authority verify. Each call makes another one in place of the one before:
 a certificate with a former code proves nothing. berth authority show shows the present
 one.`,
-	}, func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
+	}, func(ctx context.Context, service authorityClient, name string) (authority.Authority, error) {
 		return service.NewVerificationCode(ctx, name)
 	})
 }
 
-func (c commands) authorityVerify() *cobra.Command {
+func (c *authorityCommands) authorityVerify() *cobra.Command {
 	var file string
 	command := c.onAuthority(&cobra.Command{
 		Use:   "verify NAME --file FILE",
 		Short: "Hand in the certificate that proves possession: signed by the authority, with the code as its common name",
-	}, func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
+	}, func(ctx context.Context, service authorityClient, name string) (authority.Authority, error) {
 		certificate, err := certificateText(file)
 		if err != nil {
 			return authority.Authority{}, err
@@ -153,15 +189,15 @@ func (c commands) authorityVerify() *cobra.Command {
 	return command
 }
 
-func (c commands) authorityShow() *cobra.Command {
+func (c *authorityCommands) authorityShow() *cobra.Command {
 	return c.onAuthority(&cobra.Command{Use: "show NAME", Short: "Show an authority"},
-		func(ctx context.Context, service *backend.Provisioning, name string) (authority.Authority, error) {
+		func(ctx context.Context, service authorityClient, name string) (authority.Authority, error) {
 			return service.Authority(ctx, name)
 		})
 }
 
-func (c commands) authorityList() *cobra.Command {
-	return cli.ListCommand(c.Env, "List the authorities", (*backend.Provisioning).Authorities,
+func (c *authorityCommands) authorityList() *cobra.Command {
+	return cli.ListCommand(c.Env, "List the authorities", c.client, authorityClient.Authorities,
 		"There are no certificate authorities. Upload one: berth authority create NAME --file FILE",
 		[]string{"NAME", "VERIFIED", "SUBJECT", "VALID TO", "WARNING"},
 		func(a authority.Authority) []string {
@@ -172,7 +208,7 @@ func (c commands) authorityList() *cobra.Command {
 		})
 }
 
-func (c commands) authorityDelete() *cobra.Command {
+func (c *authorityCommands) authorityDelete() *cobra.Command {
 	var force bool
 	command := &cobra.Command{
 		Use:   "delete NAME",
@@ -183,9 +219,13 @@ give its groups the next one with berth group update GROUP --authority-secondary
 and make that the only one when the devices have certificates of it.`,
 		Args: cli.ExactArgs("NAME"),
 		RunE: func(command *cobra.Command, args []string) error {
-			service, err := c.Target.Provisioning()
+			service, err := c.client()
 			if err != nil {
 				return err
+			}
+			if force && c.hub != "" {
+				return cli.UsageError(errors.New("--force is for authorities that enrollment groups name; nothing " +
+					"names those of a hub"))
 			}
 			err = service.DeleteAuthority(command.Context(), args[0], "", force)
 			if errors.Is(err, fault.Conflict) {

@@ -101,7 +101,7 @@ func (c commands) enrollmentShow() *cobra.Command {
 }
 
 func (c commands) enrollmentList() *cobra.Command {
-	return cli.ListCommand(c.Env, "List the enrollments", (*backend.Provisioning).Enrollments,
+	return cli.ListCommand(c.Env, "List the enrollments", c.Target.Provisioning, (*backend.Provisioning).Enrollments,
 		"No device is enrolled. Enroll one: berth enrollment create ID --x509 FILE",
 		[]string{"REGISTRATION ID", "STATUS", "REGISTRATION", "ASSIGNED HUB", "CERTIFICATE VALID TO"},
 		func(e enroll.Enrollment) []string {

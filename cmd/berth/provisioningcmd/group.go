@@ -239,7 +239,7 @@ func (c commands) groupShow() *cobra.Command {
 }
 
 func (c commands) groupList() *cobra.Command {
-	return cli.ListCommand(c.Env, "List the enrollment groups", (*backend.Provisioning).Groups,
+	return cli.ListCommand(c.Env, "List the enrollment groups", c.Target.Provisioning, (*backend.Provisioning).Groups,
 		"There are no enrollment groups. Make one: berth group create ID --x509 FILE",
 		[]string{"GROUP", "STATUS", "ATTESTATION", "SIGNED BY", "HUB"},
 		func(g enroll.Group) []string {

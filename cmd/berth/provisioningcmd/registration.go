@@ -50,7 +50,8 @@ func (c commands) registrationShow() *cobra.Command {
 }
 
 func (c commands) registrationList() *cobra.Command {
-	return cli.ListCommand(c.Env, "List the registration records", (*backend.Provisioning).Registrations,
+	return cli.ListCommand(c.Env, "List the registration records", c.Target.Provisioning,
+		(*backend.Provisioning).Registrations,
 		"No device has registered. berth attempts shows those that tried.",
 		[]string{"REGISTRATION ID", "STATUS", "SUBSTATUS", "ASSIGNED HUB", "DEVICE ID", "LAST UPDATED"},
 		func(r provisioning.Registration) []string {
