@@ -26,6 +26,9 @@ func (h *Hub) DeleteUnreadable(ctx context.Context, collection, key string) (han
 		return true, h.DeleteDevice(ctx, key, "")
 	case h.registry.ModuleCollection():
 		deviceID, moduleID := identity.SplitKey(key)
+		if moduleID == "" {
+			return false, nil // no module has such a key
+		}
 		return true, h.DeleteModule(ctx, deviceID, moduleID, "")
 	case h.access.Collection():
 		if err := h.access.Delete(ctx, key, ""); err != nil {

@@ -138,7 +138,8 @@ func (h *fixture) listsAll() {
 		asked++
 		connection := h.Info().ProvisioningConnectionString
 		if strings.HasPrefix(path, "/berth/hub") || strings.HasPrefix(path, "/devices") ||
-			strings.HasPrefix(path, "/statistics") || strings.HasPrefix(path, "/messages") || strings.HasPrefix(path, "/jobs") {
+			strings.HasPrefix(path, "/statistics") || strings.HasPrefix(path, "/messages") || strings.HasPrefix(path, "/jobs") ||
+			strings.HasPrefix(path, "/configurations") {
 			connection = h.Info().Hubs[0].ConnectionString
 		}
 		if path == "/berth/hub/telemetry" || path == "/berth/hub/events" {
@@ -188,9 +189,11 @@ func TestDamagedRecords(t *testing.T) {
 		t.Fatalf("the unreadable records are %s", answer)
 	}
 	for _, collection := range collections {
-		if !slices.ContainsFunc(found, func(r store.Unreadable) bool {
+		told := slices.ContainsFunc(found, func(r store.Unreadable) bool {
 			return r.Collection == collection && r.Key == "damaged-00" && r.Reason != ""
-		}) {
+		})
+		// Some records are made anew by who needs them.
+		if !told && store.IsUnreadable(h.documents.Check(t.Context(), collection, "damaged-00")) {
 			t.Errorf("nothing is told of what is damaged in %s", collection)
 		}
 	}

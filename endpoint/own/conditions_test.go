@@ -24,6 +24,7 @@ var withoutConditions = map[string]string{
 	"POST /enrollmentGroups/{id}/attestationmechanism":                  "reads",
 	"POST /registrations/{id}/query":                                    "reads",
 	"POST /devices":                                                     "each item has its own etag",
+	"POST /jobs/create":                                                 "makes a job, which has no ETag before",
 	"POST /devices/query":                                               "reads",
 	"POST /devices/keys/regenerate":                                     "is about several devices",
 	"POST /twins/{id}/methods":                                          "changes nothing here",
@@ -69,13 +70,15 @@ func TestIfMatch(t *testing.T) {
 	const configured = `{"content":{"deviceContent":{"properties.desired.a":1}},"priority":1}`
 	transcript(t, f, iot, step{"PUT /devices/thing", `{"deviceId":"thing"}`, 200, nil},
 		step{"PUT /devices/thing/modules/thing", `{"moduleId":"thing"}`, 200, nil},
-		step{"PUT /configurations/thing", configured, 200, nil})
+		step{"PUT /configurations/thing", configured, 200, nil},
+		step{"PUT /berth/hub/certificates/thing", body(t, CertificateUpload{Certificate: certificate}), 200, nil})
 	state := func() (all string) {
 		for _, list := range []string{"enrollments", "groups", "certificates", "policies", "networks", "hubs",
 			"issuingauthorities", "credentialpolicies", "misbehaviours"} {
 			all += f.Do(httpstest.Request{Method: "GET", Path: provisioningPath + list, Token: dps}).Text + "\n"
 		}
-		for _, thing := range []string{"/devices/thing", "/twins/thing", "/devices/thing/modules", "/twins/thing/modules/thing"} {
+		for _, thing := range []string{"/devices/thing", "/twins/thing", "/devices/thing/modules", "/twins/thing/modules/thing",
+			"/configurations/thing", "/berth/hub/certificates/thing"} {
 			all += f.Do(httpstest.Request{Method: "GET", Path: thing, Token: iot}).Text + "\n"
 		}
 		return all
