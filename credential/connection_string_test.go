@@ -10,7 +10,7 @@ func TestConnectionStrings(t *testing.T) {
 		"HostName=h;SharedAccessKeyName=p;SharedAccessKey=a2V5":            {"h", "", "", "p", "a2V5"},
 		" hostname=h;DEVICEID=d;sharedaccesskey=a2V5==;Future=x;\n":        {"h", "d", "", "", "a2V5=="},
 		"SharedAccessKey=a2V5;DeviceId=d;HostName=h;GatewayHostName=other": {"h", "d", "", "", "a2V5"},
-		"HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=a2V5":           {"h", "d", "m", "", "a2V5"},
+		"HostName=h;DeviceId=d;ModuleId=m;SharedAccessKey=a2V5":            {"h", "d", "m", "", "a2V5"},
 	} {
 		read, err := ParseConnectionString(text)
 		if err != nil || read != want {

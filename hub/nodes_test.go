@@ -190,7 +190,7 @@ func TestMessagesOfTwoNodes(t *testing.T) {
 		if err != nil || len(others) != 2 || others[0].MessageID != "m2" || others[1].MessageID != "m3" {
 			t.Fatalf("received at b are %+v, error %v", others, err)
 		}
-		if want := c2d.DefaultLimits.Lock; next.Sub(time.Now()) > want || next.Before(time.Now()) {
+		if want := c2d.DefaultLimits.Lock; time.Until(next) > want || next.Before(time.Now()) {
 			t.Errorf("the lock of a ends in %s", time.Until(next))
 		}
 		if err := session.CompleteMessages(ctx, others[0].LockToken, others[1].LockToken); err != nil {

@@ -110,7 +110,7 @@ func testConfiguration(c *https.Call) (any, error) {
 	if err := c.Decode(&body); err != nil {
 		return nil, err
 	}
-	target, metrics := c.Hub.Configurations().TestQueries(body.TargetCondition, body.CustomMetricQueries)
+	metrics, target := c.Hub.Configurations().TestQueries(body.TargetCondition, body.CustomMetricQueries)
 	result := contract.ConfigurationTestResult{CustomMetricQueryErrors: make(map[string]string)}
 	if target != nil {
 		result.TargetConditionError = &fault.From(target).Message

@@ -95,14 +95,11 @@ func TestJobsPageByPage(t *testing.T) {
 			t.Fatalf("%d %s %v", got.Status, got.Text, got.Header)
 		}
 		pages = append(pages, strings.Count(got.Text, `"jobId"`))
-		next, more := got.Header["X-Ms-Continuation"]
-		if !more {
-			next, more = got.Header["x-ms-continuation"]
-		}
-		if !more {
+		next := got.Header.Get("x-ms-continuation")
+		if next == "" {
 			break
 		}
-		header.Set("x-ms-continuation", next[0])
+		header.Set("x-ms-continuation", next)
 	}
 	if fmt.Sprint(pages) != "[2 2 1]" {
 		t.Errorf("the pages have %v jobs", pages)

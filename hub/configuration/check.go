@@ -161,7 +161,7 @@ var targetPaths = [][]string{{"deviceId"}, {"moduleId"}, {"tags"}, {"properties"
 // here, though a configuration can have it.
 func (c *Configurations) TestQueries(
 	targetCondition string, queries document.Object,
-) (target error, metrics []NamedError) {
+) (metrics []NamedError, target error) {
 	if strings.TrimSpace(targetCondition) == "*" {
 		target = fault.New(fault.InvalidTargetCondition, "The target condition * can't be tested: it holds for all")
 	} else if _, target = parseTarget(targetCondition, ofDevices); target != nil {
@@ -174,7 +174,7 @@ func (c *Configurations) TestQueries(
 			metrics = append(metrics, NamedError{name, err})
 		}
 	}
-	return target, metrics
+	return metrics, target
 }
 
 // NamedError is what is wrong with the metric of a name.
