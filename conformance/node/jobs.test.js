@@ -79,7 +79,7 @@ test('a job is cancelled, and jobs are listed', async () => {
   const found = [];
   const query = jobs.createQuery('scheduleUpdateTwin', 'scheduled', 1);
   while (query.hasMoreResults) {
-    const { result } = await query.next();
+    const { result } = await query.next(query.continuationToken);
     found.push(...result.map((job) => job.jobId));
   }
   assert.ok(found.includes('node-later'), found.join());
