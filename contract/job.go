@@ -50,22 +50,23 @@ type JobStatistics struct {
 // DeviceJob is what became of one device in a job, as SELECT * FROM devices.jobs tells it
 // (the Java and C# SDKs).
 type DeviceJob struct {
-	DeviceID            string           `json:"deviceId"`
-	ModuleID            string           `json:"moduleId,omitempty"`
-	JobID               string           `json:"jobId"`
-	JobType             string           `json:"jobType"`
-	Status              string           `json:"status"` // pending, running, completed, failed, canceled
-	StartTime           document.Time    `json:"startTimeUtc,omitzero"`
-	EndTime             document.Time    `json:"endTimeUtc,omitzero"`
-	CreatedDateTime     document.Time    `json:"createdDateTimeUtc"`
-	LastUpdatedDateTime document.Time    `json:"lastUpdatedDateTimeUtc"`
-	Outcome             DeviceJobOutcome `json:"outcome"`
-	Error               *DeviceJobError  `json:"error,omitempty"`
+	DeviceID            string        `json:"deviceId"`
+	ModuleID            string        `json:"moduleId,omitempty"`
+	JobID               string        `json:"jobId"`
+	JobType             string        `json:"jobType"`
+	Status              string        `json:"status"` // pending, running, completed, failed, canceled
+	StartTime           document.Time `json:"startTimeUtc,omitzero"`
+	EndTime             document.Time `json:"endTimeUtc,omitzero"`
+	CreatedDateTime     document.Time `json:"createdDateTimeUtc"`
+	LastUpdatedDateTime document.Time `json:"lastUpdatedDateTimeUtc"`
+	// Outcome is nil for one that answered no method: Java takes any other for an answer.
+	Outcome *DeviceJobOutcome `json:"outcome,omitempty"`
+	Error   *DeviceJobError   `json:"error,omitempty"`
 }
 
 // DeviceJobOutcome is what a device has answered.
 type DeviceJobOutcome struct {
-	DeviceMethodResponse *DeviceMethodResponse `json:"deviceMethodResponse"` // null of another job
+	DeviceMethodResponse DeviceMethodResponse `json:"deviceMethodResponse"`
 }
 
 // DeviceMethodResponse is the answer to a direct method.

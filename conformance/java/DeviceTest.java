@@ -66,10 +66,12 @@ class DeviceTest {
             assertNotNull(told, "the device was not told of the change");
             assertEquals(5, ((Number) told.getDesiredProperties().get("interval")).intValue());
 
-            Twin twin = ask(() -> device.getTwin(PATIENCE));
-            assertEquals(5, ((Number) twin.getDesiredProperties().get("interval")).intValue());
-            twin.getReportedProperties().put("interval", 5);
-            ask(() -> device.updateReportedProperties(twin.getReportedProperties(), PATIENCE));
+            ask(() -> { // the version is another when only the answer was lost
+                Twin twin = device.getTwin(PATIENCE);
+                assertEquals(5, ((Number) twin.getDesiredProperties().get("interval")).intValue());
+                twin.getReportedProperties().put("interval", 5);
+                return device.updateReportedProperties(twin.getReportedProperties(), PATIENCE);
+            });
             var seen = twins.get(id);
             assertEquals(5, ((Number) seen.getReportedProperties().get("interval")).intValue());
             assertEquals("harbour", seen.getTags().get("site"));

@@ -62,7 +62,7 @@ class JobsTest {
     @Test
     void method() throws Exception {
         DirectMethodsJobOptions options = DirectMethodsJobOptions.builder().payload("now").methodResponseTimeoutSeconds(5)
-            .maxExecutionTimeSeconds(60).build();
+            .methodConnectTimeoutSeconds(1).maxExecutionTimeSeconds(60).build(); // its own is 200 s, more than the other
         jobs.scheduleDirectMethod("java-method", CONDITION, "reboot", new Date(), options);
         ScheduledJob job = ended("java-method"); // of a device that is not connected
         assertEquals(ScheduledJobStatus.completed, job.getJobStatus());

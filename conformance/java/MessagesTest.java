@@ -94,6 +94,7 @@ class MessagesTest {
                 assertEquals("number " + i, new String(next.getBytes()));
             }
             if (protocol == IotHubClientProtocol.HTTPS) { // MQTT has nothing but PUBACK
+                outcome(id, "n19", "Success"); // or it would get the answer that is for the next
                 answers.add(IotHubMessageResult.ABANDON);
                 answers.add(IotHubMessageResult.REJECT);
                 send(id, "unwanted", "twice");

@@ -26,8 +26,8 @@ func (d Device) Describe() contract.DeviceJob {
 		Status: string(d.Status), StartTime: document.Time{Time: d.Began}, EndTime: document.Time{Time: d.Ended},
 		CreatedDateTime: document.Time{Time: d.Created}, LastUpdatedDateTime: document.Time{Time: d.Updated}}
 	if d.Answer != nil {
-		described.Outcome.DeviceMethodResponse = &contract.DeviceMethodResponse{Status: d.Answer.Status,
-			Payload: d.Answer.Payload}
+		described.Outcome = &contract.DeviceJobOutcome{DeviceMethodResponse: contract.DeviceMethodResponse{
+			Status: d.Answer.Status, Payload: d.Answer.Payload}}
 	}
 	if d.Error != nil {
 		described.Error = &contract.DeviceJobError{Code: strconv.Itoa(d.Error.Code), Description: d.Error.Description}

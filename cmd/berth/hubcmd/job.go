@@ -318,11 +318,11 @@ func deviceOrModule(d contract.DeviceJob) string {
 }
 
 func jobOutcome(d contract.DeviceJob) string {
-	switch answer := d.Outcome.DeviceMethodResponse; {
+	switch {
 	case d.Error != nil:
 		return d.Error.Code + " " + d.Error.Description
-	case answer != nil:
-		return fmt.Sprintf("%d %s", answer.Status, answer.Payload)
+	case d.Outcome != nil:
+		return fmt.Sprintf("%d %s", d.Outcome.DeviceMethodResponse.Status, d.Outcome.DeviceMethodResponse.Payload)
 	}
 	return ""
 }
