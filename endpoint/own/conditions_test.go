@@ -3,6 +3,7 @@ package own
 import (
 	"net/http"
 	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,9 @@ var withoutConditions = map[string]string{
 // conditionsOf are what an operation is tried on, where that is there.
 var conditionsOf = strings.NewReplacer("{id}", "thing", "{module}", "thing", "{name}", "thing", "{host}", "hub.local",
 	"{prefix}", url.PathEscape("192.0.2.0/24"), "{source}", "192.0.2.1", "{thumbprint}", strings.Repeat("AB", 32))
+
+// counted is what configurations count, which comes a moment later.
+var counted = regexp.MustCompile(`"results":\{[^}]*\}`)
 
 // TestIfMatch tries every operation that changes something under an If-Match that is the
 // ETag of nothing: it is refused, and all is as it was. Under its ETag a thing goes.
@@ -81,7 +85,7 @@ func TestIfMatch(t *testing.T) {
 			"/configurations/thing", "/berth/hub/certificates/thing"} {
 			all += f.Do(httpstest.Request{Method: "GET", Path: thing, Token: iot}).Text + "\n"
 		}
-		return all
+		return counted.ReplaceAllString(all, "")
 	}
 	bodies := map[contract.Path]string{
 		contract.HubAuthorities.One:       body(t, CertificateUpload{Certificate: certificate}),
