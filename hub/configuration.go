@@ -17,11 +17,8 @@ func (h *Hub) Configurations() *configuration.Configurations { return h.configur
 
 // openTwins opens the twins and the configurations, which look at what changes of them.
 func (h *Hub) openTwins(prefix string) {
-	also := func(id string, written, reported bool) []store.Change {
-		return h.configurations.PrepareTwinDue(id, written, reported)
-	}
-	h.twins = twin.Open(twin.Config{Documents: h.config.Documents, Prefix: prefix, Now: h.config.Now, Also: also,
-		Changed: h.twinEvent})
+	h.twins = twin.Open(twin.Config{Documents: h.config.Documents, Prefix: prefix, Now: h.config.Now,
+		Changed: h.twinChanged})
 	h.configurations = configuration.Open(configuration.Config{Documents: h.config.Documents, Hub: h.config.Name,
 		Prefix: prefix, Node: h.config.Node, Twins: h.twins, IsEdge: h.isEdge,
 		LockDesired: func(ids ...string) func() { return h.connections.LockDesiredOf(ids...) },

@@ -13,14 +13,21 @@ import (
 // Events returns what has happened to devices.
 func (h *Hub) Events() *event.Events { return h.events }
 
-// twinEvent is what is to be committed with a change of a twin.
-func (h *Hub) twinEvent(update twin.Update) []store.Change {
+// twinChanged is what is to be committed with a change of a twin: that configurations look
+// at it again, and the event.
+func (h *Hub) twinChanged(update twin.Update) (changes []store.Change) {
+	if update.Written || update.Reported {
+		changes = h.configurations.PrepareTwinDue(update.ID, update.Written, update.Reported)
+	}
+	if update.Body == nil {
+		return changes
+	}
 	operation := event.TwinUpdated
 	if update.Replaced {
 		operation = event.TwinReplaced
 	}
-	return h.events.Prepare(event.Event{Operation: operation, ID: update.ID, Time: h.config.Now(), Body: update.Body,
-		Place: event.AtVersion(update.Generation, update.Version)})
+	return append(changes, h.events.Prepare(event.Event{Operation: operation, ID: update.ID, Time: h.config.Now(),
+		Body: update.Body, Place: event.AtVersion(update.Generation, update.Version)})...)
 }
 
 // creationEvent is what is to be committed with a new identity of this generation.
@@ -34,7 +41,8 @@ func (h *Hub) creationEvent(id, generation string, initial twin.Document) []stor
 // read is told as an empty one.
 func (h *Hub) deletionEvent(ctx context.Context, id string) ([]store.Change, error) {
 	last, err := h.twins.Get(ctx, id)
-	if err != nil && !errors.Is(err, fault.DeviceNotFound) && !errors.Is(err, fault.ModuleNotFound) && !store.IsUnreadable(err) {
+	gone := errors.Is(err, fault.DeviceNotFound) || errors.Is(err, fault.ModuleNotFound)
+	if err != nil && !gone && !store.IsUnreadable(err) {
 		return nil, err
 	}
 	return h.events.Prepare(event.Event{Operation: event.Deleted, ID: id, Time: h.config.Now(), Body: last.Whole(id),

@@ -18,11 +18,7 @@ type Config struct {
 	Prefix    string // what the names of the collections begin with, such as hub/berth/
 	Now       func() time.Time
 
-	// Also returns what else is to be committed when a back end writes a twin, or its device
-	// reports properties. It may be nil.
-	Also func(id string, written, reported bool) []store.Change
-
-	// Changed returns what is to be committed with a change of a twin; nil for nothing.
+	// Changed returns what is to be committed with a change of a twin. It may be nil.
 	Changed func(Update) []store.Change
 }
 
@@ -32,19 +28,14 @@ type Twins struct {
 	documents store.Documents
 	table     store.Table[Document]
 	now       func() time.Time
-	also      func(id string, written, reported bool) []store.Change
 	changed   func(Update) []store.Change
 	updates   atomic.Uint64
 }
 
 // Open returns the twins on their documents.
 func Open(config Config) *Twins {
-	t := &Twins{documents: config.Documents, table: store.NewTable[Document](config.Documents, config.Prefix+"twins"),
-		now: config.Now, also: config.Also, changed: config.Changed}
-	if t.also == nil {
-		t.also = func(string, bool, bool) []store.Change { return nil }
-	}
-	return t
+	return &Twins{documents: config.Documents, table: store.NewTable[Document](config.Documents, config.Prefix+"twins"),
+		now: config.Now, changed: config.Changed}
 }
 
 // Collection is that of the twins, as an Inspector knows it.
@@ -225,11 +216,14 @@ func (t *Twins) update(
 		if err != nil {
 			return Document{}, err
 		}
-		changes := append([]store.Change{put}, t.also(id, stored.revision() != revision,
-			stored.Reported.Version != reported)...)
-		if t.changed != nil && told != nil {
-			changes = append(changes, t.changed(Update{ID: id, Generation: stored.Generation, Version: stored.Version,
-				Replaced: replace, Body: told()})...)
+		changes := []store.Change{put}
+		if t.changed != nil {
+			update := Update{ID: id, Generation: stored.Generation, Version: stored.Version, Replaced: replace,
+				Written: stored.revision() != revision, Reported: stored.Reported.Version != reported}
+			if told != nil {
+				update.Body = told()
+			}
+			changes = append(changes, t.changed(update)...)
 		}
 		etags, err := store.CommitWith(ctx, t.documents, with, changes...)
 		if err != nil {

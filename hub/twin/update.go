@@ -6,14 +6,18 @@ import (
 	"github.com/berth-iot/berth/document"
 )
 
-// Update is a change of a twin as those are told who follow it.
+// Update is a change of a twin, as those are told who follow it and those who look at twins.
 type Update struct {
 	ID         string // of the device; of a module, deviceId/moduleId
 	Generation string
 	Version    int64 // that it has made
 	Replaced   bool  // else it was updated
 
-	// Body is JSON: the whole twin when it was replaced, else
+	// Written and Reported say who has changed it, a back end or its device. Neither is set of
+	// a change that is of no concern to those who look at twins: theirs, or of the model id.
+	Written, Reported bool
+
+	// Body is nil of what nobody is told of. It is JSON: the whole twin when it was replaced, else
 	// {"version":…,"tags":{…},"properties":{"desired":{…},"reported":{…}}} with the parts and
 	// members that have changed (Microsoft Learn, iot-hub-non-telemetry-event-schema).
 	Body []byte
