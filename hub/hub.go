@@ -7,6 +7,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/berth-iot/berth/access"
@@ -74,18 +75,17 @@ type Hub struct {
 	twins       *twin.Twins
 	indexes     *twin.Indexes // of twins
 	derived     *store.Derived
-	stopSweeps  func()
 	messages    *c2d.Messages
 	faults      *inject.Injector
 	throttle    *throttle.Throttle
 	methods     *method.Methods
 	jobs        *job.Jobs
-	stopJobs    func()
 	telemetry   *telemetry.Log
 	events      *event.Events
 	connections *connection.Connections
 	secrets     store.Table[[]byte]
-	stopBuilds  func()
+	stop        func() // ends what runs in the background
+	running     sync.WaitGroup
 	queries     chan struct{} // has an element for each query that looks through documents
 	queryBudget queryBudget
 
@@ -150,9 +150,12 @@ func Open(ctx context.Context, config Config) (*Hub, error) {
 		Issuer: config.Issuer, AuthorizeDevice: h.authorizeDevice, Now: config.Now, Logger: config.Logger,
 		Panics: config.Panics})
 	h.jobs = h.openJobs(prefix)
-	h.startSweeps()
-	h.startBuilds()
-	h.startJobs()
+	background, stop := context.WithCancel(context.Background())
+	h.stop = stop
+	for _, t := range []task{h.sweepTask(), h.buildTask(background)} {
+		h.running.Go(func() { h.lead(background, t) })
+	}
+	h.running.Go(func() { h.jobs.Run(background) })
 	h.configurations.Start()
 	return h, nil
 }
@@ -167,9 +170,8 @@ func (h *Hub) authorizeDevice(ctx context.Context, token string, resource ...cre
 // Close ends the connections of all devices and writes what is known of their
 // activity.
 func (h *Hub) Close(ctx context.Context) error {
-	h.stopJobs()
-	h.stopSweeps()
-	h.stopBuilds()
+	h.stop()
+	h.running.Wait()
 	defer h.methods.Close()
 	h.configurations.Close()
 	defer h.events.Close() // what still waits is taken to the log after the next start

@@ -48,20 +48,6 @@ func (h *Hub) openJobs(prefix string) *job.Jobs {
 		Now: h.config.Now, Logger: h.config.Logger.With("hub", h.config.Name), Panics: h.config.Panics})
 }
 
-// startJobs carries out jobs, if no other node does.
-func (h *Hub) startJobs() {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	h.stopJobs = func() {
-		cancel()
-		<-ended
-	}
-	go func() {
-		defer close(ended)
-		h.jobs.Run(ctx)
-	}()
-}
-
 // selectIDs are the ids of the identities that a job's condition finds: of devices, or of
 // modules when it begins with FROM devices.modules.
 func (h *Hub) selectIDs(

@@ -3,9 +3,6 @@ package hub
 import (
 	"context"
 	"time"
-
-	"github.com/berth-iot/berth/panics"
-	"github.com/berth-iot/berth/store"
 )
 
 const (
@@ -13,36 +10,10 @@ const (
 	sweepAtOnce = 100 // queues, or records of feedback
 )
 
-// startSweeps drops messages and feedback that have expired, also of devices that never
-// come. One node of several does it, by a lease; what it commits is compare-and-swap, so
-// that one that has lost the lease meanwhile does no harm.
-func (h *Hub) startSweeps() {
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	h.stopSweeps = func() {
-		cancel()
-		<-ended
-	}
-	lease := store.NewLease(h.config.Documents, "hub/"+h.config.Name+"/sweep", h.config.Node, h.config.Logger)
-	go func() {
-		defer close(ended)
-		lease.Hold(ctx, func(ctx context.Context, _ store.Term) error {
-			ticker := time.NewTicker(sweepEvery)
-			defer ticker.Stop()
-			for {
-				select {
-				case <-ctx.Done():
-					return nil
-				case <-ticker.C:
-				}
-				err := h.config.Panics.Do(panics.Background, func() error { return h.sweep(ctx) })
-				if err != nil && ctx.Err() == nil {
-					h.config.Logger.Error("messages to devices that have expired can't be dropped", "hub",
-						h.config.Name, "error", err)
-				}
-			}
-		})
-	}()
+// sweepTask drops messages and feedback that have expired, also of devices that never come.
+func (h *Hub) sweepTask() task {
+	return task{lease: "sweep", every: sweepEvery, do: h.sweep,
+		failed: "messages to devices that have expired can't be dropped"}
 }
 
 // sweep drops what has expired.
