@@ -364,6 +364,16 @@ func (a *Authorities) BySubject(ctx context.Context, subject []byte) (found []St
 	return found, err
 }
 
+// Certificates are those of authorities, but for what can't be parsed: it was when it came in.
+func Certificates(authorities []Stored) (certificates []*x509.Certificate) {
+	for _, stored := range authorities {
+		if certificate, err := x509.ParseCertificate(stored.Certificate); err == nil {
+			certificates = append(certificates, certificate)
+		}
+	}
+	return certificates
+}
+
 func (a *Authorities) namesBySubject(ctx context.Context, subject []byte) (names []string, err error) {
 	present, former := credential.NameKeys(subject)
 	for _, subject := range []string{present, former} {

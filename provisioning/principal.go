@@ -10,6 +10,7 @@ import (
 	"errors"
 
 	"github.com/berth-iot/berth/attest"
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/provisioning/enroll"
@@ -225,17 +226,10 @@ func (s *Service) checkGroupAuthority(ctx context.Context, trace *attest.Trace, 
 // it leads over, for devices that don't send the certificates in between.
 func (s *Service) buildChain(ctx context.Context, evidence attest.Evidence) (*attest.Chain, error) {
 	var failure error
-	chain := attest.NewChain(evidence.Certificates, func(name []byte) (found []*x509.Certificate) {
-		authorities, err := s.authorities.BySubject(ctx, name)
-		for _, known := range authorities {
-			certificate, unparsed := x509.ParseCertificate(known.Certificate)
-			if unparsed != nil {
-				continue // it was parsed when it came in
-			}
-			found = append(found, certificate)
-		}
+	chain := attest.NewChain(evidence.Certificates, func(name []byte) []*x509.Certificate {
+		known, err := s.authorities.BySubject(ctx, name)
 		failure = errors.Join(failure, err)
-		return found
+		return authority.Certificates(known)
 	}, &s.signatures)
 	return chain, failure
 }

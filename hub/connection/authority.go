@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/berth-iot/berth/attest"
+	"github.com/berth-iot/berth/authority"
 	"github.com/berth-iot/berth/credential"
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/identity"
@@ -46,33 +47,27 @@ func (c *Connections) authenticateSigned(
 	if err := checkValidity(device.ID, leaf, now); err != nil {
 		return proof{}, err
 	}
-	chain, err := c.chain(ctx, certificates)
+	chain, candidates, err := c.chain(ctx, certificates)
 	if err != nil {
 		return proof{}, err
 	}
 	why := fmt.Errorf("no authority of the hub is called %s", leaf.Issuer)
-	for _, issuer := range chain.Issuers {
-		candidates, err := c.config.Authorities.BySubject(ctx, issuer)
-		if err != nil {
-			return proof{}, err
+	for _, candidate := range candidates {
+		if !candidate.IsVerified {
+			why = fmt.Errorf("the authority %q is not verified: prove that you hold its key", candidate.Name)
+			continue
 		}
-		for _, candidate := range candidates {
-			if !candidate.IsVerified {
-				why = fmt.Errorf("the authority %q is not verified: prove that you hold its key", candidate.Name)
-				continue
-			}
-			top, err := x509.ParseCertificate(candidate.Certificate)
-			if err != nil {
-				continue // it was parsed when it came in
-			}
-			var trace attest.Trace
-			if _, ok := chain.Descends(&trace, top, now); ok {
-				return proof{method: message.AuthoritySigned, expiry: leaf.NotAfter,
-					signer: &signer{candidate.Name, sha256.Sum256(candidate.Certificate)}}, nil
-			}
-			if failed, ok := trace.Failed(); ok {
-				why = fmt.Errorf("%s. %s", failed.Saw, failed.Advice)
-			}
+		top, err := x509.ParseCertificate(candidate.Certificate)
+		if err != nil {
+			continue // it was parsed when it came in
+		}
+		var trace attest.Trace
+		if _, ok := chain.Descends(&trace, top, now); ok {
+			return proof{method: message.AuthoritySigned, expiry: leaf.NotAfter,
+				signer: &signer{candidate.Name, sha256.Sum256(candidate.Certificate)}}, nil
+		}
+		if failed, ok := trace.Failed(); ok {
+			why = fmt.Errorf("%s. %s", failed.Saw, failed.Advice)
 		}
 	}
 	return proof{}, fault.New(fault.UnauthorizedAccess, "The certificate of the device %q, signed by %.200q, does not "+
@@ -80,20 +75,17 @@ func (c *Connections) authenticateSigned(
 }
 
 // chain puts together what a device sent with the authorities of the hub that it leads
-// over, for devices that do not send the certificates in between.
-func (c *Connections) chain(ctx context.Context, certificates []*x509.Certificate) (*attest.Chain, error) {
-	var failure error
-	chain := attest.NewChain(certificates, func(name []byte) (found []*x509.Certificate) {
+// over, for devices that do not send the certificates in between, and returns these
+// authorities too, the nearest first.
+func (c *Connections) chain(
+	ctx context.Context, certificates []*x509.Certificate,
+) (chain *attest.Chain, over []authority.Stored, failure error) {
+	chain = attest.NewChain(certificates, func(name []byte) []*x509.Certificate {
 		known, err := c.config.Authorities.BySubject(ctx, name)
-		failure = errors.Join(failure, err)
-		for _, one := range known {
-			if certificate, err := x509.ParseCertificate(one.Certificate); err == nil {
-				found = append(found, certificate)
-			}
-		}
-		return found
+		over, failure = append(over, known...), errors.Join(failure, err)
+		return authority.Certificates(known)
 	}, &c.signatures)
-	return chain, failure
+	return chain, over, failure
 }
 
 // stillTrusts reports whether the authority is verified, and the one that it was.
