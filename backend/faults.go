@@ -5,27 +5,33 @@ import (
 	"net/http"
 
 	"github.com/berth-iot/berth/contract"
-	"github.com/berth-iot/berth/hub/inject"
 )
 
-// InjectFault has the hub inject a fault into what devices do next, and returns it with its
-// id.
-func (h *Hub) InjectFault(ctx context.Context, wanted inject.DeviceFault) (injected inject.DeviceFault, err error) {
-	err = h.do(ctx, request{method: http.MethodPost, path: contract.FaultsPath, body: wanted, into: &injected})
+// faults are the operations on the faults that are injected into a service, which are the
+// same for a provisioning service and for a hub.
+type faults[T any] struct {
+	client   *client
+	all, one contract.Path
+}
+
+// InjectFault has the service inject a fault into what devices do next, and returns it with
+// its id.
+func (f faults[T]) InjectFault(ctx context.Context, wanted T) (injected T, err error) {
+	err = f.client.do(ctx, request{method: http.MethodPost, path: f.all, body: wanted, into: &injected})
 	return injected, err
 }
 
 // InjectedFaults returns the faults that are still to be injected.
-func (h *Hub) InjectedFaults(ctx context.Context) (faults []inject.DeviceFault, err error) {
-	err = h.do(ctx, request{method: http.MethodGet, path: contract.FaultsPath, into: &faults})
-	return faults, err
+func (f faults[T]) InjectedFaults(ctx context.Context) (found []T, err error) {
+	err = f.client.do(ctx, request{method: http.MethodGet, path: f.all, into: &found})
+	return found, err
 }
 
 // RemoveFault removes an injected fault, or all with id "".
-func (h *Hub) RemoveFault(ctx context.Context, id string) error {
-	path := contract.FaultsPath
+func (f faults[T]) RemoveFault(ctx context.Context, id string) error {
+	path := f.all
 	if id != "" {
-		path = contract.FaultPath.With(id)
+		path = f.one.With(id)
 	}
-	return h.do(ctx, request{method: http.MethodDelete, path: path})
+	return f.client.do(ctx, request{method: http.MethodDelete, path: path})
 }

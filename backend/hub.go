@@ -15,6 +15,7 @@ import (
 	"github.com/berth-iot/berth/fault"
 	"github.com/berth-iot/berth/hub/connection"
 	"github.com/berth-iot/berth/hub/identity"
+	"github.com/berth-iot/berth/hub/inject"
 	"github.com/berth-iot/berth/hub/telemetry"
 	"github.com/berth-iot/berth/hub/twin"
 )
@@ -23,6 +24,7 @@ import (
 type Hub struct {
 	*client
 	authorities
+	faults[inject.DeviceFault]
 }
 
 // NewHub returns a client for the hub of a connection string.
@@ -31,7 +33,8 @@ func NewHub(connectionString string, options Options) (*Hub, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Hub{c, authorities{c, contract.HubAuthorities}}, nil
+	return &Hub{c, authorities{c, contract.HubAuthorities},
+		faults[inject.DeviceFault]{c, contract.FaultsPath, contract.FaultPath}}, nil
 }
 
 // maxDocument bounds an identity or a twin that a hub answers with, in bytes. A twin

@@ -14,12 +14,14 @@ import (
 	"github.com/berth-iot/berth/provisioning"
 	"github.com/berth-iot/berth/provisioning/attempts"
 	"github.com/berth-iot/berth/provisioning/enroll"
+	"github.com/berth-iot/berth/provisioning/inject"
 )
 
 // Provisioning is a client of a provisioning service.
 type Provisioning struct {
 	*client
 	authorities
+	faults[inject.Fault]
 }
 
 // NewProvisioning returns a client for the service of a connection string.
@@ -28,7 +30,8 @@ func NewProvisioning(connectionString string, options Options) (*Provisioning, e
 	if err != nil {
 		return nil, err
 	}
-	return &Provisioning{c, authorities{c, contract.ServiceAuthorities}}, nil
+	return &Provisioning{c, authorities{c, contract.ServiceAuthorities},
+		faults[inject.Fault]{c, contract.MisbehavioursPath, contract.MisbehaviourPath}}, nil
 }
 
 // Enrollment returns an individual enrollment.

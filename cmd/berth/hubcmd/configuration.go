@@ -31,23 +31,6 @@ is applied. Deployments to IoT Edge devices are configurations, too.`,
 	return command
 }
 
-// configurationAction is what a command does with one configuration, or device, of a hub.
-type configurationAction func(ctx context.Context, client cli.HubClient, id string) error
-
-// inHub makes a command that does something in one hub, with its argument.
-func (c commands) inHub(command *cobra.Command, do configurationAction) *cobra.Command {
-	var hubName string
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := c.Target.Hub(hubName)
-		if err != nil {
-			return err
-		}
-		return do(command.Context(), client, strings.Join(args, ""))
-	}
-	hubFlag(command, &hubName)
-	return command
-}
-
 // configurationFlags are what the flags say of a configuration.
 type configurationFlags struct {
 	content, condition, labels, metrics string

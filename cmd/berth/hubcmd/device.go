@@ -35,6 +35,23 @@ func hubFlag(command *cobra.Command, name *string) {
 	command.Flags().StringVar(name, "hub", "", "the hub's `name` or host, when there are several")
 }
 
+// hubAction is what a command does in a hub with its argument, "" for a command without.
+type hubAction func(ctx context.Context, client cli.HubClient, argument string) error
+
+// inHub makes a command that does something in one hub, which the flag --hub names.
+func (c commands) inHub(command *cobra.Command, do hubAction) *cobra.Command {
+	var hubName string
+	command.RunE = func(command *cobra.Command, args []string) error {
+		client, err := c.Target.Hub(hubName)
+		if err != nil {
+			return err
+		}
+		return do(command.Context(), client, strings.Join(args, ""))
+	}
+	hubFlag(command, &hubName)
+	return command
+}
+
 // hubOf is the hub that a device is in: that with this name or host, or the one that
 // has the device. A hub that is the only one is not asked: the command does that.
 func (c commands) hubOf(ctx context.Context, hubName, id string) (cli.HubClient, error) {

@@ -24,7 +24,8 @@ tags.site. Ids, the connection state and disabled devices are found without one.
 }
 
 func (c commands) indexCreate() *cobra.Command {
-	return c.onIndex(&cobra.Command{
+	return c.inHub(&cobra.Command{
+		Args:  cli.ExactArgs("PATH"),
 		Use:   "create PATH",
 		Short: "Index twins by a path below tags, properties.desired or properties.reported",
 		Long: `Makes an index, which is built in the background; berth index list says how far it
@@ -71,27 +72,12 @@ func (c commands) indexList() *cobra.Command {
 }
 
 func (c commands) indexDelete() *cobra.Command {
-	return c.onIndex(&cobra.Command{
+	return c.inHub(&cobra.Command{
+		Args:    cli.ExactArgs("PATH"),
 		Use:     "delete PATH",
 		Short:   "Delete an index of twins",
 		Example: "  berth index delete tags.site",
 	}, func(ctx context.Context, client cli.HubClient, path string) error {
 		return client.DeleteTwinIndex(ctx, path)
 	})
-}
-
-// onIndex completes a command about an index of a hub.
-func (c commands) onIndex(command *cobra.Command,
-	do func(ctx context.Context, client cli.HubClient, path string) error) *cobra.Command {
-	var hubName string
-	command.Args = cli.ExactArgs("PATH")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := c.Target.Hub(hubName)
-		if err != nil {
-			return err
-		}
-		return do(command.Context(), client, args[0])
-	}
-	hubFlag(command, &hubName)
-	return command
 }

@@ -28,23 +28,6 @@ func (c commands) job() *cobra.Command {
 // watchEvery is the time between two looks at a job that is waited for.
 const watchEvery = 500 * time.Millisecond
 
-// onJob is a command about one job, with the flag --hub.
-func (c commands) onJob(
-	command *cobra.Command, do func(ctx context.Context, client cli.HubClient, id string) error,
-) *cobra.Command {
-	var hubName string
-	command.Args = cli.ExactArgs("ID")
-	command.RunE = func(command *cobra.Command, args []string) error {
-		client, err := c.Target.Hub(hubName)
-		if err != nil {
-			return err
-		}
-		return do(command.Context(), client, args[0])
-	}
-	hubFlag(command, &hubName)
-	return command
-}
-
 func (c commands) jobCreate() *cobra.Command {
 	var asked contract.JobRequest
 	var tags, desired, start, methodName, payload string
@@ -52,7 +35,8 @@ func (c commands) jobCreate() *cobra.Command {
 	var limit time.Duration
 	var wait bool
 	var command *cobra.Command
-	command = c.onJob(&cobra.Command{
+	command = c.inHub(&cobra.Command{
+		Args:  cli.ExactArgs("ID"),
 		Use:   "create ID",
 		Short: "Update the twins of many devices, or call a method of each, now or later",
 		Long: `Has the server do something with each device that a condition finds: merge tags and
@@ -247,7 +231,8 @@ func (c commands) jobList() *cobra.Command {
 
 func (c commands) jobShow() *cobra.Command {
 	var wait bool
-	command := c.onJob(&cobra.Command{
+	command := c.inHub(&cobra.Command{
+		Args:    cli.ExactArgs("ID"),
 		Use:     "show ID",
 		Short:   "Show a job and what became of its devices so far",
 		Example: "  berth job show winter\n  berth job show winter --wait",
@@ -271,7 +256,8 @@ func (c commands) jobShow() *cobra.Command {
 func (c commands) jobDevices() *cobra.Command {
 	var failed bool
 	wanted := cli.Selection{}
-	command := c.onJob(&cobra.Command{
+	command := c.inHub(&cobra.Command{
+		Args:    cli.ExactArgs("ID"),
 		Use:     "devices ID",
 		Short:   "List what became of each device of a job",
 		Example: "  berth job devices winter --failed",
@@ -329,7 +315,8 @@ func jobOutcome(d contract.DeviceJob) string {
 
 func (c commands) jobCancel() *cobra.Command {
 	var running bool
-	command := c.onJob(&cobra.Command{
+	command := c.inHub(&cobra.Command{
+		Args:  cli.ExactArgs("ID"),
 		Use:   "cancel ID",
 		Short: "Cancel a job that has not begun, or with --running one that has",
 		Long: `Cancels a job. One that has begun is cancelled with --running: what was done stays
