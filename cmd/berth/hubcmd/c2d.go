@@ -153,7 +153,8 @@ not get what this has printed.`,
 			}
 			if err := cli.PrintList(c.Env, records, "There is no feedback.",
 				[]string{"TIME", "DEVICE", "MESSAGE ID", "OUTCOME"}, func(f contract.Feedback) []string {
-					return []string{cli.FormatTime(f.EnqueuedTime.Time), identityID(f.DeviceID, f.ModuleID), f.OriginalMessageID, f.StatusCode}
+					return []string{cli.FormatTime(f.EnqueuedTime.Time), identityID(f.DeviceID, f.ModuleID),
+						f.OriginalMessageID, f.StatusCode}
 				}); err != nil {
 				return err
 			}

@@ -127,7 +127,8 @@ func DescribeMessage(message telemetry.Message) string {
 	if len(message.Properties) > 0 {
 		properties = cli.CompactJSON(message.Properties) + "  "
 	}
-	return cli.Printable(identityID(message.DeviceID, message.ModuleID)) + "  " + cli.Printable(properties) + cli.Printable(MessageBody(message))
+	return cli.Printable(identityID(message.DeviceID, message.ModuleID)) + "  " + cli.Printable(properties) +
+		cli.Printable(MessageBody(message))
 }
 
 // MessageBody is the body of a message as text: base64 where it is none.
