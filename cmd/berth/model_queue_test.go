@@ -355,6 +355,9 @@ func (m *queueModel) takeByMQTT(ctx context.Context) error {
 	if client != nil {
 		client.Close()
 	}
+	if err == nil {
+		err = m.gone(ctx) // or it would be handed out what is sent next
+	}
 	for len(came) > 0 { // nothing reads from the connection any more
 		received = append(received, <-came)
 	}
@@ -372,6 +375,16 @@ func (m *queueModel) takeByMQTT(ctx context.Context) error {
 		one.taken, one.maybe = true, time.Now().Add(queueLock)
 	}
 	return err
+}
+
+// gone waits until the server knows that the connection has ended.
+func (m *queueModel) gone(ctx context.Context) error {
+	for {
+		found, err := m.process.hub.Device(ctx, m.id)
+		if err != nil || found.ConnectionState == identity.Disconnected {
+			return err
+		}
+	}
 }
 
 // verify receives and completes all that is left, and waits for the feedback.
