@@ -331,9 +331,9 @@ func (m *queueModel) count(ctx context.Context) error {
 // takeByMQTT connects, waits for what surely comes, and disconnects. What came must be in the
 // order of the queue; whether the server has heard that it was taken, nobody tells.
 func (m *queueModel) takeByMQTT(ctx context.Context) error {
-	free := 0
+	free, from := 0, time.Now()
 	for _, one := range m.queue {
-		if !one.unsure && time.Now().After(one.maybe) && one.expires.IsZero() {
+		if !one.unsure && from.After(one.maybe) && one.expires.IsZero() {
 			free++
 		}
 	}
@@ -361,14 +361,19 @@ func (m *queueModel) takeByMQTT(ctx context.Context) error {
 	for len(came) > 0 { // nothing reads from the connection any more
 		received = append(received, <-came)
 	}
-	rest := m.queue
+	next := 0 // in the queue, of what is to come
 	for _, message := range received {
-		at := slices.IndexFunc(rest, func(one *queued) bool { return one.id == message.MessageID })
-		if at < 0 || string(message.Payload) != message.MessageID || m.feedback.has(message.MessageID) {
+		at := slices.IndexFunc(m.queue, func(one *queued) bool { return one.id == message.MessageID })
+		kept := at >= 0 && !from.After(m.queue[at].maybe) // then it comes when its lock is over, after whatever
+		if at < 0 || at < next && !kept || string(message.Payload) != message.MessageID ||
+			m.feedback.has(message.MessageID) {
 			return contradicts("%s receives %+v by MQTT: it is over (since step %d of %d), out of order or spoilt", m.id,
 				message, m.over[message.MessageID], m.steps)
 		}
-		rest[at].unsure, rest = true, rest[at+1:]
+		m.queue[at].unsure = true
+		if !kept {
+			next = at + 1
+		}
 	}
 	// The session has had what was free, and gives it back in its own time.
 	for _, one := range m.queue {
